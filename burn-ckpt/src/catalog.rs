@@ -1,0 +1,177 @@
+//! What is in a run's directory: finding checkpoints, resolving "best" and "last", tidying up after a crash.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::commit::remove_if_there;
+use crate::error::{Error, Result};
+use crate::layout::{RunLayout, is_checkpoint, is_staging, link_name, metadata_path};
+use crate::links;
+use crate::load::check_size;
+use crate::metadata::Metadata;
+
+/// A checkpoint in a run's directory that has its metadata and the size that the metadata states.
+#[derive(Debug, Clone)]
+pub struct CatalogEntry {
+    /// The checkpoint file.
+    pub path: PathBuf,
+    /// Its metadata.
+    pub metadata: Metadata,
+}
+
+/// The checkpoints of a run, oldest first, and the files that look like one and are not.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    /// The usable checkpoints in the order in which they were saved.
+    pub entries: Vec<CatalogEntry>,
+    /// Files named like a checkpoint whose metadata is missing or disagrees, with what is wrong.
+    pub broken: Vec<(PathBuf, Error)>,
+}
+
+impl Catalog {
+    /// Looks through the directories of a run's strategies. No checkpoint is opened; sizes are compared,
+    /// digests are not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when a directory cannot be listed. A missing one is an empty one.
+    pub fn scan(layout: &RunLayout) -> Result<Self> {
+        let mut catalog = Self::default();
+        for directory in subdirectories(&layout.checkpoint_dir())? {
+            catalog.add_directory(&directory)?;
+        }
+        catalog.sort();
+        Ok(catalog)
+    }
+
+    /// Looks through one directory.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Catalog::scan`].
+    pub fn scan_directory(directory: &Path) -> Result<Self> {
+        let mut catalog = Self::default();
+        catalog.add_directory(directory)?;
+        catalog.sort();
+        Ok(catalog)
+    }
+
+    /// Whether the run has no file that looks like a checkpoint, whole or not.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.broken.is_empty()
+    }
+
+    fn add_directory(&mut self, directory: &Path) -> Result<()> {
+        for path in list(directory)? {
+            // Links are names for files that are listed themselves.
+            if !is_checkpoint(&path) || path.is_symlink() || path.is_dir() {
+                continue;
+            }
+            match Metadata::of_checkpoint(&path).and_then(|metadata| {
+                check_size(&path, &metadata)?;
+                Ok(metadata)
+            }) {
+                Ok(metadata) => self.entries.push(CatalogEntry { path, metadata }),
+                Err(error) => self.broken.push((path, error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn sort(&mut self) {
+        self.entries.sort_by(|a, b| {
+            let key = |entry: &CatalogEntry| (entry.metadata.checkpoint_timestamp, entry.metadata.global_step);
+            key(a).cmp(&key(b)).then_with(|| a.path.cmp(&b.path))
+        });
+    }
+}
+
+/// The checkpoint that a link of a run points to: `"last"`, or `"best"` for the given metric, or, without one,
+/// for the only metric that has a link.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] with what there is instead.
+pub fn resolve(layout: &RunLayout, wanted: &str, metric: Option<&str>) -> Result<PathBuf> {
+    let directory = layout.checkpoint_dir();
+    let not_found = |hint: String| Error::NotFound { path: directory.clone(), wanted: wanted.to_owned(), hint };
+    let link = match (wanted, metric) {
+        ("last", _) => directory.join(link_name("last")?),
+        ("best", Some(metric)) => directory.join(link_name(&format!("best_{metric}"))?),
+        ("best", None) => {
+            let mut links: Vec<PathBuf> = list(&directory)?
+                .into_iter()
+                .filter(|path| is_checkpoint(path) && file_name(path).starts_with("best_"))
+                .collect();
+            match (links.pop(), links.is_empty()) {
+                (Some(link), true) => link,
+                (None, _) => return Err(not_found("it has no link named best_<metric>.ckpt".to_owned())),
+                (Some(other), false) => {
+                    links.push(other);
+                    let names: Vec<String> = links.iter().map(|path| file_name(path)).collect();
+                    return Err(not_found(format!("name one of {}", names.join(", "))));
+                }
+            }
+        }
+        _ => return Err(not_found("the names are \"last\" and \"best\"; anything else is a path".to_owned())),
+    };
+    match fs::metadata(&link) {
+        Ok(_) => Ok(link),
+        Err(_) if link.is_symlink() => {
+            Err(not_found(format!("the link {} points to a file that is gone", file_name(&link))))
+        }
+        Err(_) => Err(not_found(format!("there is no link {}", file_name(&link)))),
+    }
+}
+
+/// Tidies a run's directory before the run goes on: removes what unfinished writes left, and links that point
+/// nowhere. Whole checkpoints are never touched. The run's lock must be held.
+///
+/// # Errors
+///
+/// [`Error::Io`] when a directory cannot be listed or a leftover cannot be removed.
+pub fn recover(layout: &RunLayout) -> Result<()> {
+    let directory = layout.checkpoint_dir();
+    for path in list(&directory)? {
+        if is_staging(&path) {
+            remove_if_there(&path)?;
+        } else if path.is_symlink() && is_checkpoint(&path) && !path.exists() {
+            log::warn!("the link {} points to a file that is gone; removed", path.display());
+            links::remove(&path)?;
+        }
+    }
+    for directory in subdirectories(&directory)? {
+        for path in list(&directory)?.into_iter().filter(|path| is_staging(path)) {
+            remove_if_there(&path)?;
+        }
+        for (path, error) in Catalog::scan_directory(&directory)?.broken {
+            log::warn!("{} is ignored: {error}", metadata_path(&path).display());
+        }
+    }
+    Ok(())
+}
+
+fn subdirectories(directory: &Path) -> Result<Vec<PathBuf>> {
+    Ok(list(directory)?.into_iter().filter(|path| path.is_dir()).collect())
+}
+
+/// The entries of a directory, sorted by name; none where there is no such directory.
+fn list(directory: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io("list", directory)(error)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        paths.push(entry.map_err(Error::io("list", directory))?.path());
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

@@ -1,0 +1,234 @@
+//! One `.ckpt` file: the sections of a state in a burnpack container, with the JSON parts in its header.
+//!
+//! `FORMAT.md` describes the bytes. Writing stands between the snapshot and the commit; reading checks every
+//! length in the file against the file's size before anything is allocated for it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use burn_pack::{HEADER_SIZE, Header, Reader, Tensor, Writer};
+use indexmap::IndexMap;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::digest::blake3_of_tensor;
+use crate::error::{Error, Result};
+use crate::metadata::TensorInfo;
+use crate::section::Section;
+
+/// The newest version of the container that is written and read.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Section of the model's parameters and running statistics.
+pub const MODEL: &str = "model";
+/// Section of the optimizer's state.
+pub const OPTIMIZER: &str = "optimizer";
+/// Section of the learning-rate scheduler's state.
+pub const SCHEDULER: &str = "scheduler";
+/// First part of the names of a program's own sections: `user.<part>`.
+pub const USER_PREFIX: &str = "user.";
+
+const FORMAT_KEY: &str = "burn-ckpt.format";
+const SECTIONS_KEY: &str = "burn-ckpt.sections";
+const HPARAMS_KEY: &str = "burn-ckpt.hparams";
+const TRAINER_STATE_KEY: &str = "burn-ckpt.trainer_state";
+
+/// Everything that goes into one checkpoint.
+#[derive(Debug, Clone, Default)]
+pub struct Contents {
+    /// The model's hyperparameters, from which the model can be built.
+    pub hparams: Value,
+    /// What the training loop needs to go on (epoch, step, best scores, ..).
+    pub trainer_state: Value,
+    /// The sections by name: [`MODEL`] first, then [`OPTIMIZER`] and [`SCHEDULER`] unless only the weights are
+    /// saved, then a program's own under [`USER_PREFIX`].
+    pub sections: IndexMap<String, Section>,
+}
+
+impl Contents {
+    /// Contents without sections, for a model with these hyperparameters.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Snapshot`] when the hyperparameters cannot be written as JSON.
+    pub fn new(hparams: &impl Serialize) -> Result<Self> {
+        let hparams = serde_json::to_value(hparams)
+            .map_err(|error| Error::Snapshot(format!("the hyperparameters are no JSON: {error}")))?;
+        Ok(Self { hparams, ..Self::default() })
+    }
+
+    /// Adds a section: [`MODEL`], or a program's own under [`USER_PREFIX`].
+    #[must_use]
+    pub fn with_section(mut self, name: impl Into<String>, section: Section) -> Self {
+        self.sections.insert(name.into(), section);
+        self
+    }
+}
+
+/// A checkpoint's header: all that can be known without reading a tensor.
+#[derive(Debug)]
+pub(crate) struct ContainerHeader {
+    pub(crate) hparams: Value,
+    pub(crate) trainer_state: Value,
+    pub(crate) sections: Vec<String>,
+    reader: Entries,
+}
+
+/// The container's entries, with the names as they are in the file.
+struct Entries(Reader);
+
+impl std::fmt::Debug for Entries {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.tensor_names()).finish()
+    }
+}
+
+/// Writes a container to a new file, which is not synced yet. Returns what the metadata says of its tensors.
+pub(crate) fn write(path: &Path, contents: Contents) -> Result<IndexMap<String, TensorInfo>> {
+    let sections: Vec<&str> = contents.sections.keys().map(String::as_str).collect();
+    let mut strings = BTreeMap::from([
+        (FORMAT_KEY.to_owned(), FORMAT_VERSION.to_string()),
+        (SECTIONS_KEY.to_owned(), Value::from(sections).to_string()),
+        (HPARAMS_KEY.to_owned(), contents.hparams.to_string()),
+        (TRAINER_STATE_KEY.to_owned(), contents.trainer_state.to_string()),
+    ]);
+    let mut scalars = BTreeMap::new();
+    let mut tensors = Vec::new();
+    let mut digests = Vec::new();
+    for (section, part) in contents.sections {
+        for tensor in part.tensors {
+            let (tensor, digest) = digested(format!("{section}.{}", tensor.name), tensor);
+            tensors.push(tensor);
+            digests.push(digest);
+        }
+        scalars.extend(part.scalars.into_iter().map(|(name, value)| (format!("{section}.{name}"), value)));
+        strings.extend(part.strings.into_iter().map(|(name, value)| (format!("{section}.{name}"), value)));
+    }
+    let described: Vec<(String, String, Vec<usize>)> = tensors
+        .iter()
+        .map(|tensor| (tensor.name.clone(), tensor.dtype.name().to_owned(), tensor.shape.to_vec()))
+        .collect();
+
+    let mut writer = Writer::new(tensors).auto_extension(false).overwrite(false);
+    for (name, value) in scalars {
+        writer = writer.with_scalar(&name, value);
+    }
+    for (name, value) in &strings {
+        writer = writer.with_metadata(name, value);
+    }
+    writer.write_to_file_in_place(path).map_err(Error::container(path))?;
+
+    described
+        .into_iter()
+        .zip(digests)
+        .map(|((name, dtype, shape), digest)| match digest.get() {
+            Some(blake3) => Ok((name, TensorInfo { dtype, shape, blake3: blake3.clone() })),
+            None => Err(Error::Snapshot(format!("the tensor {name} was never written"))),
+        })
+        .collect()
+}
+
+impl ContainerHeader {
+    /// Reads a container's header. The tensors stay on disk.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        check_lengths(path)?;
+        let reader = Reader::from_file_exact(path).map_err(|error| not_a_checkpoint(path, error.to_string()))?;
+        let strings = reader.metadata();
+        let Some(format) = strings.get(FORMAT_KEY) else {
+            let reason = format!("it is a burnpack file without {FORMAT_KEY}, so no checkpoint");
+            return Err(not_a_checkpoint(path, reason));
+        };
+        let found: u32 =
+            format.parse().map_err(|_| not_a_checkpoint(path, format!("its format is {format:?}")))?;
+        if found > FORMAT_VERSION {
+            return Err(Error::NewerFormat { path: path.to_path_buf(), found, supported: FORMAT_VERSION });
+        }
+        let json = |key: &str| -> Result<Value> {
+            let text = strings.get(key).ok_or_else(|| not_a_checkpoint(path, format!("{key} is missing")))?;
+            serde_json::from_str(text)
+                .map_err(|error| not_a_checkpoint(path, format!("{key} is no JSON: {error}")))
+        };
+        let sections = serde_json::from_value(json(SECTIONS_KEY)?)
+            .map_err(|error| not_a_checkpoint(path, format!("{SECTIONS_KEY} is no list of names: {error}")))?;
+        let (hparams, trainer_state) = (json(HPARAMS_KEY)?, json(TRAINER_STATE_KEY)?);
+        Ok(Self { hparams, trainer_state, sections, reader: Entries(reader) })
+    }
+
+    /// One section under its own names. Its tensors are read from the file when their bytes are asked for.
+    pub(crate) fn into_section(self, path: &Path, section: &str) -> Result<Section> {
+        if !self.sections.iter().any(|present| present == section) {
+            return Err(Error::MissingSection {
+                path: path.to_path_buf(),
+                section: section.to_owned(),
+                present: self.sections.join(", "),
+            });
+        }
+        let prefix = format!("{section}.");
+        let reader = self.reader.0;
+        let scalars = unprefixed(&prefix, reader.scalars());
+        let strings = unprefixed(&prefix, reader.metadata());
+        let tensors = reader.into_tensors().map_err(Error::container(path))?;
+        let tensors = tensors
+            .into_iter()
+            .filter_map(|mut tensor| {
+                tensor.name = tensor.name.strip_prefix(&prefix)?.to_owned();
+                Some(tensor)
+            })
+            .collect();
+        Ok(Section { tensors, scalars, strings })
+    }
+
+    /// All tensors under the names that they have in the file.
+    pub(crate) fn into_tensors(self, path: &Path) -> Result<Vec<Tensor>> {
+        self.reader.0.into_tensors().map_err(Error::container(path))
+    }
+}
+
+/// Compares the lengths that the header states with the file's, which burnpack's reader does only after it has
+/// allocated for them.
+fn check_lengths(path: &Path) -> Result<()> {
+    let mut file = File::open(path).map_err(Error::io("open", path))?;
+    let facts = file.metadata().map_err(Error::io("read", path))?;
+    if facts.is_dir() {
+        return Err(not_a_checkpoint(path, "it is a directory".to_owned()));
+    }
+    let mut bytes = [0; HEADER_SIZE];
+    if facts.len() < HEADER_SIZE as u64 {
+        return Err(not_a_checkpoint(path, format!("it has only {} bytes", facts.len())));
+    }
+    file.read_exact(&mut bytes).map_err(Error::io("read", path))?;
+    let header = Header::from_bytes(&bytes).map_err(|error| not_a_checkpoint(path, error.to_string()))?;
+    let needed = HEADER_SIZE as u64 + u64::from(header.metadata_size);
+    if facts.len() < needed {
+        let reason = format!("it has {} bytes, and its header alone needs {needed}", facts.len());
+        return Err(not_a_checkpoint(path, reason));
+    }
+    Ok(())
+}
+
+/// A tensor under another name whose digest is taken when its bytes are produced, so that they are read once.
+fn digested(name: String, tensor: Tensor) -> (Tensor, Arc<OnceLock<String>>) {
+    let digest = Arc::new(OnceLock::new());
+    let slot = Arc::clone(&digest);
+    let (dtype, shape, id, length) = (tensor.dtype, tensor.shape.clone(), tensor.param_id, tensor.byte_len());
+    let read = move || {
+        let bytes = tensor.to_bytes()?;
+        slot.get_or_init(|| blake3_of_tensor(&bytes));
+        Ok(bytes)
+    };
+    (Tensor::deferred(name, dtype, shape, id, length, read), digest)
+}
+
+fn unprefixed<V: Clone>(prefix: &str, entries: &BTreeMap<String, V>) -> BTreeMap<String, V> {
+    entries
+        .iter()
+        .filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), value.clone())))
+        .collect()
+}
+
+fn not_a_checkpoint(path: &Path, reason: String) -> Error {
+    Error::NotACheckpoint { path: path.to_path_buf(), reason }
+}

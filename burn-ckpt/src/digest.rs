@@ -1,0 +1,63 @@
+//! The two digests: SHA-256 of a whole file (as `sha256sum` prints it) and BLAKE3 of one tensor's bytes.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+
+/// What stands before the hexadecimal digits in `checkpoint_checksum`.
+const SHA256_PREFIX: &str = "sha256:";
+const CHUNK_BYTES: usize = 1024 * 1024;
+
+/// `sha256:` and the SHA-256 of a file in lower-case hexadecimal.
+///
+/// # Errors
+///
+/// [`Error::Io`] when the file cannot be read.
+pub fn sha256_of_file(path: &Path) -> Result<String> {
+    let mut file = File::open(path).map_err(Error::io("open", path))?;
+    let mut hasher = Sha256::new();
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        match file.read(&mut chunk).map_err(Error::io("read", path))? {
+            0 => break,
+            read => hasher.update(&chunk[..read]),
+        }
+    }
+    let mut text = SHA256_PREFIX.to_owned();
+    for byte in hasher.finalize() {
+        text.push_str(&format!("{byte:02x}"));
+    }
+    Ok(text)
+}
+
+/// BLAKE3 of a tensor's bytes in lower-case hexadecimal.
+#[must_use]
+pub fn blake3_of_tensor(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_those_of_the_standards() {
+        // FIPS 180-4, example "abc"; BLAKE3's test vector for empty input.
+        let path = std::env::temp_dir().join(format!("burn-ckpt-digest-{}", std::process::id()));
+        std::fs::write(&path, "abc").unwrap();
+        let digest = sha256_of_file(&path);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(
+            digest.unwrap(),
+            "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+        assert_eq!(
+            blake3_of_tensor(b""),
+            "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+        );
+    }
+}

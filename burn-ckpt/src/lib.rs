@@ -1,0 +1,97 @@
+//! Checkpoints of burn models on disk: one file with everything in it, its metadata beside it, found by name,
+//! and verified.
+//!
+//! # What is on disk
+//!
+//! ```text
+//! {root}/{logs}/{run_id}/checkpoint/
+//! ├── best/epoch=3-step=150.ckpt               + epoch=3-step=150.ckpt.metadata.json
+//! ├── last/epoch=9-step=500.ckpt               + .metadata.json
+//! ├── on_exception/2024-01-15T10-30-00.ckpt    + .metadata.json
+//! ├── best_val_loss.ckpt -> best/epoch=3-step=150.ckpt            + .metadata.json link
+//! └── last.ckpt -> last/epoch=9-step=500.ckpt                     + .metadata.json link
+//! ```
+//!
+//! A `.ckpt` is a [burnpack](burn_pack) container with sections (`model`, `optimizer`, `scheduler`, a program's
+//! own), the hyperparameters and the training loop's state. `FORMAT.md` describes the bytes.
+//!
+//! # The two flows
+//!
+//! ```text
+//! save: Section -> CheckpointWriter -> container + digests -> metadata -> commit -> links -> retention
+//!       section.rs writer.rs           save.rs calls container.rs, digest.rs, commit.rs; then links.rs, ledger.rs
+//! load: path | "best" | "last" -> resolve    -> Checkpoint (header) -> verify -> sections -> module
+//!                                 catalog.rs    load.rs calls container.rs, digest.rs, section.rs
+//! ```
+//!
+//! # What holds
+//!
+//! - A `.ckpt` under its final name is whole and has its metadata, after a kill and (on Unix) after power loss.
+//! - Nothing older is removed before what replaces it is durable and the links point to it.
+//! - Opening reads the header alone. Any bytes given to a loader give a typed error, and no length in a file is
+//!   allocated for before it is compared with the file's size.
+//!
+//! # Example: a round trip
+//!
+//! ```
+//! use burn::nn::{Linear, LinearConfig};
+//! use burn::tensor::Device;
+//! use burn_ckpt::{Checkpoint, Contents, Metadata, Section};
+//! use jiff::Timestamp;
+//!
+//! # let directory = std::env::temp_dir().join(format!("burn-ckpt-doc-{}", std::process::id()));
+//! let path = directory.join("linear.ckpt");
+//! let device = Device::default();
+//! let config = LinearConfig::new(4, 2);
+//! let model = config.init(&device);
+//! Contents::new(&config)?
+//!     .with_section("model", Section::from_module(&model))
+//!     .save(&path, Metadata::blank(Timestamp::now()))?;
+//!
+//! let checkpoint = Checkpoint::open(&path)?;
+//! checkpoint.verify()?;
+//! let config: LinearConfig = checkpoint.hparams()?;
+//! let loaded: Linear = checkpoint.load_into(config.init(&device))?;
+//! assert_eq!(loaded.weight.val().into_data(), model.weight.val().into_data());
+//! # std::fs::remove_dir_all(&directory).expect("the directory was made above");
+//! # Ok::<(), burn_ckpt::Error>(())
+//! ```
+
+mod catalog;
+mod commit;
+mod container;
+mod digest;
+mod error;
+mod filename;
+mod layout;
+mod ledger;
+mod links;
+mod load;
+mod lock;
+mod metadata;
+mod retention;
+mod save;
+mod section;
+mod writer;
+
+pub use catalog::{Catalog, CatalogEntry, recover, resolve};
+pub use container::{Contents, FORMAT_VERSION, MODEL, OPTIMIZER, SCHEDULER, USER_PREFIX};
+pub use digest::{blake3_of_tensor, sha256_of_file};
+pub use error::{Error, Result};
+pub use filename::FilenameTemplate;
+pub use layout::{
+    BEST_DIR, CHECKPOINT_DIR, CHECKPOINT_SUFFIX, DEFAULT_LOGS, LAST_DIR, MAX_NAME_BYTES, METADATA_SUFFIX,
+    ON_EXCEPTION_DIR, RunLayout, exception_stem, is_checkpoint, link_name, metadata_path, safe_name,
+};
+pub use ledger::{Held, Ledger};
+pub use load::Checkpoint;
+pub use lock::RunLock;
+pub use metadata::{MAX_METADATA_BYTES, Metadata, TensorInfo, numbers};
+pub use retention::{Candidate, Keep, Mode, TopK};
+pub use section::Section;
+pub use writer::{
+    CheckpointWriter, MakeSections, Report, RunFacts, Save, SharedLedger, WhenBusy, panic_message,
+};
+
+/// The formats' crate, for those who build sections by hand.
+pub use burn_pack;

@@ -1,0 +1,311 @@
+//! The thread that writes checkpoints while training goes on.
+//!
+//! The loop hands over a state that nobody else changes. Here it becomes sections, these are persisted (see
+//! `save.rs`), then the links move, then older files go. At most one save is being written and one waits. Every
+//! save is answered by a [`Report`], the failed ones with their cause.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use indexmap::IndexMap;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::commit::{remove, sync_directory_of};
+use crate::container::Contents;
+use crate::error::{Error, Result};
+use crate::ledger::Ledger;
+use crate::links;
+use crate::metadata::Metadata;
+use crate::save::persist;
+use crate::section::Section;
+
+/// How often a full queue is looked at again before a deadline.
+const POLL: Duration = Duration::from_millis(5);
+
+/// What every checkpoint of a run has in common.
+pub struct RunFacts {
+    /// The run's id.
+    pub run_id: String,
+    /// A human's name for the run.
+    pub name: Option<String>,
+    /// The project that the run belongs to.
+    pub project: Option<String>,
+    /// When the run started.
+    pub start_timestamp: Timestamp,
+    /// The whole configuration of the trainer.
+    pub trainer_config: Value,
+    /// The model's hyperparameters.
+    pub hparams: Value,
+    /// The machine and the software; asked for on the writer's thread, at the first save.
+    pub environment: Box<dyn Fn() -> Value + Send>,
+}
+
+/// Makes the sections of a state, on the writer's thread.
+pub type MakeSections = Box<dyn FnOnce() -> Result<IndexMap<String, Section>> + Send>;
+
+/// One state to be written.
+pub struct Save {
+    /// When the state was taken.
+    pub timestamp: Timestamp,
+    /// The epoch in progress, counted from 0.
+    pub epoch: u64,
+    /// The number of optimizer steps done.
+    pub global_step: u64,
+    /// Seconds spent training up to this state.
+    pub training_time_seconds: f64,
+    /// The latest value of every metric.
+    pub metrics: IndexMap<String, f64>,
+    /// What the training loop needs to go on.
+    pub trainer_state: Value,
+    /// Where the state goes, reserved in the [`Ledger`], each with the reason for it. Written once; the second
+    /// place and those after it are hard links.
+    pub places: Vec<(PathBuf, String)>,
+    /// The state itself.
+    pub sections: MakeSections,
+}
+
+/// What became of a save.
+#[derive(Debug)]
+pub struct Report {
+    /// The epoch of the state.
+    pub epoch: u64,
+    /// The number of optimizer steps done.
+    pub global_step: u64,
+    /// The files that are whole under their final names.
+    pub paths: Vec<PathBuf>,
+    /// The file's size in bytes, or what went wrong.
+    pub outcome: Result<u64>,
+    /// Time from taking up the save to the end of it.
+    pub duration: Duration,
+}
+
+/// What to do with a save while another one waits already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenBusy {
+    /// Wait until there is room.
+    Wait,
+    /// Let this one go, and say so.
+    Skip,
+}
+
+/// A [`Ledger`] that the loop and the writer's thread both use.
+#[derive(Debug, Clone)]
+pub struct SharedLedger(Arc<Mutex<Ledger>>);
+
+impl SharedLedger {
+    /// The ledger, for the time the guard lives. Keep that short: the writer's thread may be waiting.
+    pub fn lock(&self) -> MutexGuard<'_, Ledger> {
+        // A panic in another thread while it held the ledger leaves it usable: each change is a single step.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The writer's thread, and the queue to it.
+pub struct CheckpointWriter {
+    queue: Option<SyncSender<Save>>,
+    reports: Receiver<Report>,
+    thread: Option<JoinHandle<()>>,
+    ledger: SharedLedger,
+}
+
+impl CheckpointWriter {
+    /// Starts the thread. Links are put right at once from what the ledger holds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WriterStopped`] when the system gives no thread.
+    pub fn start(run: RunFacts, mut ledger: Ledger) -> Result<Self> {
+        for (link, target) in ledger.settle().links {
+            links::point(&link, &target)?;
+        }
+        let ledger = SharedLedger(Arc::new(Mutex::new(ledger)));
+        // One save may wait while another is written; the loop holds a third until there is room.
+        let (queue, saves) = mpsc::sync_channel::<Save>(1);
+        let (answers, reports) = mpsc::channel();
+        let worker = Worker { run, ledger: ledger.clone(), environment: None };
+        let thread = std::thread::Builder::new()
+            .name("burn-ckpt-writer".to_owned())
+            .spawn(move || worker.run(&saves, &answers))
+            .map_err(|error| Error::WriterStopped(error.to_string()))?;
+        Ok(Self { queue: Some(queue), reports, thread: Some(thread), ledger })
+    }
+
+    /// The run's ledger, which can outlive the writer.
+    #[must_use]
+    pub fn ledger(&self) -> &SharedLedger {
+        &self.ledger
+    }
+
+    /// Hands over a state. Returns whether it was taken; `false` means that [`WhenBusy::Skip`] let it go.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WriterStopped`] when the thread is gone.
+    pub fn submit(&self, save: Save, when_busy: WhenBusy) -> Result<bool> {
+        match when_busy {
+            WhenBusy::Wait => {
+                let queue = self.queue.as_ref().ok_or_else(stopped)?;
+                queue.send(save).map(|()| true).map_err(|_| stopped())
+            }
+            WhenBusy::Skip => self.try_submit(save, Duration::ZERO),
+        }
+    }
+
+    /// Hands over a state, waiting for room for a limited time. Returns whether it was taken.
+    ///
+    /// # Errors
+    ///
+    /// As for [`CheckpointWriter::submit`].
+    pub fn try_submit(&self, mut save: Save, wait: Duration) -> Result<bool> {
+        let queue = self.queue.as_ref().ok_or_else(stopped)?;
+        let deadline = Instant::now() + wait;
+        loop {
+            match queue.try_send(save) {
+                Ok(()) => return Ok(true),
+                Err(TrySendError::Disconnected(_)) => return Err(stopped()),
+                Err(TrySendError::Full(back)) if Instant::now() < deadline => {
+                    save = back;
+                    std::thread::sleep(POLL);
+                }
+                Err(TrySendError::Full(back)) => {
+                    let paths: Vec<PathBuf> = back.places.into_iter().map(|(path, _)| path).collect();
+                    self.ledger.lock().forget(&paths);
+                    return Ok(false);
+                }
+            }
+        }
+    }
+
+    /// The saves that ended since the last call. Does not wait.
+    pub fn reports(&self) -> impl Iterator<Item = Report> {
+        self.reports.try_iter()
+    }
+
+    /// Waits until everything handed over is written, or the time is up, and returns the remaining reports
+    /// with whether all is done.
+    #[must_use]
+    pub fn finish(mut self, wait: Option<Duration>) -> (Vec<Report>, bool) {
+        self.queue = None;
+        let deadline = wait.map(|wait| Instant::now() + wait);
+        let mut reports = Vec::new();
+        loop {
+            let next = match deadline {
+                None => self.reports.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(deadline) => self.reports.recv_timeout(deadline.saturating_duration_since(Instant::now())),
+            };
+            match next {
+                Ok(report) => reports.push(report),
+                Err(RecvTimeoutError::Timeout) => {
+                    // The thread is left to itself: it may hang in a device or a file system.
+                    self.thread = None;
+                    return (reports, false);
+                }
+                Err(RecvTimeoutError::Disconnected) => return (reports, true),
+            }
+        }
+    }
+}
+
+impl Drop for CheckpointWriter {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            // Panics of a save are caught inside and reported; there is nothing left to learn from this one.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Worker {
+    run: RunFacts,
+    ledger: SharedLedger,
+    environment: Option<Value>,
+}
+
+impl Worker {
+    fn run(mut self, saves: &Receiver<Save>, answers: &mpsc::Sender<Report>) {
+        while let Ok(save) = saves.recv() {
+            let start = Instant::now();
+            let (epoch, global_step) = (save.epoch, save.global_step);
+            let reserved: Vec<PathBuf> = save.places.iter().map(|(path, _)| path.clone()).collect();
+            let mut paths = Vec::new();
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.save(save, &mut paths)))
+                .unwrap_or_else(|panic| Err(Error::Snapshot(format!("a panic: {}", panic_message(&*panic)))));
+            // Whatever did not become durable gives its place back.
+            self.ledger.lock().forget(&reserved);
+            let report = Report { epoch, global_step, paths, outcome, duration: start.elapsed() };
+            if answers.send(report).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn save(&mut self, save: Save, done: &mut Vec<PathBuf>) -> Result<u64> {
+        let contents = Contents {
+            hparams: self.run.hparams.clone(),
+            trainer_state: save.trainer_state,
+            sections: (save.sections)()?,
+        };
+        let metadata = Metadata {
+            run_id: self.run.run_id.clone(),
+            name: self.run.name.clone(),
+            project: self.run.project.clone(),
+            checkpoint_timestamp: save.timestamp,
+            start_timestamp: self.run.start_timestamp,
+            epoch: save.epoch,
+            global_step: save.global_step,
+            training_time_seconds: save.training_time_seconds,
+            metrics: save.metrics,
+            trainer_config: self.run.trainer_config.clone(),
+            hparams: self.run.hparams.clone(),
+            environment: self.environment(),
+            ..Metadata::blank(save.timestamp)
+        };
+        let size = persist(contents, metadata, &save.places, |path| {
+            self.ledger.lock().confirm(path);
+            done.push(path.to_path_buf());
+        })?;
+        self.follow_up()?;
+        Ok(size)
+    }
+
+    /// Moves the links to the new checkpoints, then removes those that no strategy keeps.
+    fn follow_up(&self) -> Result<()> {
+        let consequences = self.ledger.lock().settle();
+        for (link, target) in &consequences.links {
+            links::point(link, target)?;
+        }
+        for path in &consequences.remove {
+            remove(path)?;
+            sync_directory_of(path)?;
+        }
+        Ok(())
+    }
+
+    fn environment(&mut self) -> Value {
+        let ask = &self.run.environment;
+        self.environment.get_or_insert_with(ask).clone()
+    }
+}
+
+fn stopped() -> Error {
+    Error::WriterStopped("its thread has ended".to_owned())
+}
+
+/// The text of a panic, as far as it has one.
+#[must_use]
+pub fn panic_message(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned())
+}
+

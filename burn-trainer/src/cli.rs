@@ -1,0 +1,235 @@
+//! The flags that training programs share: `--epochs`, `--ckpt-path`, `--set KEY=JSON` and so on.
+//!
+//! A program flattens [`TrainArgs`] into its own clap parser, applies them to its configurations, and reports
+//! with [`report`]. Results go to standard output, everything else to standard error; the exit status is 0 when
+//! done, 1 when training failed, 2 for wrong usage.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use burn_ckpt::TopK;
+use clap::Args;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::config::TrainerConfig;
+use crate::error::{Error, Result};
+use crate::strategy::{Interval, StrategyConfig};
+use crate::trainer::FitResult;
+
+/// Exit status for wrong usage.
+const USAGE: u8 = 2;
+
+/// Flags for any field of a [`TrainerConfig`], with short ones for those that are used most.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TrainArgs {
+    /// Number of epochs of the whole run
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Seed of everything random
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Directory that holds the logs directory
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Id of the run, which names its directory; made up when not given
+    #[arg(long, value_name = "ID")]
+    pub run_id: Option<String>,
+    /// What to resume: none, last, best, auto, or a path
+    #[arg(long, value_name = "CKPT")]
+    pub ckpt_path: Option<String>,
+    /// Save every so many optimizer steps too
+    #[arg(long, value_name = "N")]
+    pub save_every_steps: Option<u64>,
+    /// Save after so many seconds too
+    #[arg(long, value_name = "S")]
+    pub save_every_seconds: Option<f64>,
+    /// Number of best checkpoints to keep, or "all"
+    #[arg(long, value_name = "K", value_parser = parse_topk)]
+    pub topk: Option<TopK>,
+    /// Remove what an earlier run of the same id left
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Set any field of the trainer's or the program's configuration, like --set max_epochs=3 or
+    /// --set strategies.0.topk=3
+    #[arg(long, value_name = "KEY=JSON")]
+    pub set: Vec<String>,
+}
+
+impl TrainArgs {
+    /// Applies the flags to the trainer's configuration, and `--set` to that or the program's own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] naming the flag, and for `--set` the keys there are or the type that was expected.
+    pub fn apply<C: Serialize + DeserializeOwned>(&self, trainer: &mut TrainerConfig, program: &mut C) -> Result<()> {
+        if let Some(epochs) = self.epochs {
+            trainer.max_epochs = epochs;
+        }
+        if let Some(seed) = self.seed {
+            trainer.seed = seed;
+        }
+        if let Some(root) = &self.root {
+            trainer.root.clone_from(root);
+        }
+        if self.run_id.is_some() {
+            trainer.run_id.clone_from(&self.run_id);
+        }
+        if self.ckpt_path.is_some() {
+            trainer.ckpt_path.clone_from(&self.ckpt_path);
+        }
+        trainer.overwrite |= self.overwrite;
+        self.apply_to_strategies(trainer)?;
+        for assignment in &self.set {
+            set(assignment, trainer, program)?;
+        }
+        Ok(())
+    }
+
+    fn apply_to_strategies(&self, trainer: &mut TrainerConfig) -> Result<()> {
+        if trainer.strategies.is_empty() {
+            // Spelled out, so that flags and --set have something to change.
+            trainer.strategies = trainer.effective_strategies();
+        }
+        let interval = self.save_every_seconds.map(|seconds| match Duration::try_from_secs_f64(seconds) {
+            Ok(duration) if !duration.is_zero() => Ok(Interval(duration)),
+            _ => Err(Error::config("--save-every-seconds", format!("{seconds} is not above 0"))),
+        });
+        let interval = interval.transpose()?;
+        if self.save_every_steps == Some(0) {
+            return Err(Error::config("--save-every-steps", "it must be above 0"));
+        }
+        for strategy in &mut trainer.strategies {
+            match strategy {
+                StrategyConfig::Best(best) => best.topk = self.topk.unwrap_or(best.topk),
+                StrategyConfig::Last(last) => {
+                    last.every_n_steps = self.save_every_steps.or(last.every_n_steps);
+                    last.save_on_time_interval = interval.or(last.save_on_time_interval);
+                }
+                StrategyConfig::OnException(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs a training program: prints its error, if it has one, and gives the exit status.
+pub fn main(run: impl FnOnce() -> Result<bool>) -> ExitCode {
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            match error {
+                Error::Config { .. } | Error::UnknownMetric { .. } | Error::RunExists { .. } => {
+                    ExitCode::from(USAGE)
+                }
+                Error::Checkpoint(burn_ckpt::Error::Name { .. }) => ExitCode::from(USAGE),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+/// Prints where the checkpoints are, the best score, and the command that goes on from here. Returns whether
+/// the newest state is on disk, for [`main`].
+///
+/// `command` is how the program was started, without the trainer's flags (`cargo xtask train digits`).
+pub fn report<M>(result: &FitResult<M>, config: &TrainerConfig, command: &str) -> bool {
+    println!("checkpoints: {}", result.run_dir.join(burn_ckpt::CHECKPOINT_DIR).display());
+    for (name, held) in &result.checkpoints {
+        match name.strip_prefix("best:") {
+            Some(metric) => println!("best {metric}: {} in {}", held.score, held.path.display()),
+            None => println!("{name}: {}", held.path.display()),
+        }
+    }
+    println!("epochs {}, steps {}, {:.1} s", result.epochs, result.global_step, result.training_time_seconds);
+    if let Some(reason) = &result.interrupted {
+        eprintln!("stopped before the last epoch: {reason}");
+    }
+    for (step, error) in &result.failed_saves {
+        eprintln!("the checkpoint of step {step} was not saved: {error}");
+    }
+    if result.skipped_saves > 0 {
+        eprintln!("{} saves were skipped because the disk was behind", result.skipped_saves);
+    }
+    if !result.checkpoints.is_empty() {
+        println!("resume: {}", resume_command(config, &result.run_id, command));
+    }
+    !result.last_save_failed
+}
+
+fn resume_command(config: &TrainerConfig, run_id: &str, command: &str) -> String {
+    let mut words = vec![command.to_owned()];
+    if config.root != TrainerConfig::default().root {
+        words.extend(["--root".to_owned(), quoted(&config.root.to_string_lossy())]);
+    }
+    words.extend(["--run-id".to_owned(), quoted(run_id), "--ckpt-path auto".to_owned()]);
+    words.push(format!("--epochs {}", config.max_epochs.saturating_mul(2)));
+    words.join(" ")
+}
+
+/// A word that a POSIX shell takes as it is.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=+:,@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+fn set<C: Serialize + DeserializeOwned>(
+    assignment: &str,
+    trainer: &mut TrainerConfig,
+    program: &mut C,
+) -> Result<()> {
+    let wrong = |reason: String| Error::config(format!("--set {assignment}"), reason);
+    let Some((key, text)) = assignment.split_once('=') else {
+        return Err(wrong("write it as KEY=JSON".to_owned()));
+    };
+    let value: Value = serde_json::from_str(text).map_err(|error| {
+        wrong(format!("{text:?} is no JSON ({error}); put text in quotes: --set '{key}=\"{text}\"'"))
+    })?;
+    let to_json = |error: serde_json::Error| wrong(error.to_string());
+    let mut trainer_json = serde_json::to_value(&*trainer).map_err(to_json)?;
+    let mut program_json = serde_json::to_value(&*program).map_err(to_json)?;
+    if let Some(slot) = slot(&mut trainer_json, key) {
+        *slot = value;
+        *trainer = serde_json::from_value(trainer_json).map_err(to_json)?;
+        return Ok(());
+    }
+    if let Some(slot) = slot(&mut program_json, key) {
+        *slot = value;
+        *program = serde_json::from_value(program_json).map_err(to_json)?;
+        return Ok(());
+    }
+    let keys = |json: &Value| {
+        json.as_object().map(|object| object.keys().cloned().collect::<Vec<_>>().join(", ")).unwrap_or_default()
+    };
+    Err(wrong(format!(
+        "there is no {key:?}; the trainer has {}; the program has {}",
+        keys(&trainer_json),
+        keys(&program_json)
+    )))
+}
+
+/// The place that a dotted key names (`strategies.0.topk`).
+fn slot<'a>(json: &'a mut Value, key: &str) -> Option<&'a mut Value> {
+    key.split('.').try_fold(json, |json, part| match json {
+        Value::Object(object) => object.get_mut(part),
+        Value::Array(array) => array.get_mut(part.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
+fn parse_topk(text: &str) -> std::result::Result<TopK, String> {
+    let count = text.parse().ok().and_then(TopK::count);
+    match (count, text) {
+        (Some(count), _) => Ok(count),
+        (None, "all") => Ok(TopK::All),
+        _ => Err("a whole number above 0, or all".to_owned()),
+    }
+}

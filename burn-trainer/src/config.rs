@@ -1,0 +1,187 @@
+//! The trainer's configuration: plain data with documented defaults, as it stands in every metadata file.
+
+use std::path::PathBuf;
+
+use burn_ckpt::{DEFAULT_LOGS, WhenBusy};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::strategy::{Best, Last, OnException, StrategyConfig};
+
+/// How a run is trained, where its files go, and what is kept of it.
+///
+/// | field | default | |
+/// |---|---|---|
+/// | `primary_metric` | none | with one set, best, last and on-exception checkpoints are on |
+/// | `max_epochs` | 1 | |
+/// | `checkpoint_saving` | true | false turns all saving off |
+/// | `strategies` | empty | replaces the three that `primary_metric` turns on |
+/// | `run_id` | made up | `{UTC time}-{4 hex digits}` |
+/// | `root`, `logs` | `.`, `burn_trainer_logs` | the run's directory is `{root}/{logs}/{run_id}` |
+/// | `seed` | 42 | given to the device before the first step |
+/// | `ckpt_path` | none | what to resume: `last`, `best`, `auto`, `none`, or a path |
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainerConfig {
+    /// The metric that tells how good the model is (`val_loss`, `val_accuracy`).
+    pub primary_metric: Option<String>,
+    /// The number of epochs of the whole run, those before a resume included.
+    pub max_epochs: usize,
+    /// Whether checkpoints are saved at all.
+    pub checkpoint_saving: bool,
+    /// What is saved and kept. Empty: best (by `primary_metric`), last and on-exception where `primary_metric`
+    /// is set, nothing where it is not. Also read under the name `callbacks`.
+    #[serde(alias = "callbacks")]
+    pub strategies: Vec<StrategyConfig>,
+    /// The run's id, which names its directory. Made up when not given.
+    pub run_id: Option<String>,
+    /// A human's name for the run, for the metadata.
+    pub name: Option<String>,
+    /// The project that the run belongs to, for the metadata.
+    pub project: Option<String>,
+    /// The directory that holds the logs directory.
+    pub root: PathBuf,
+    /// The directory that holds the runs.
+    pub logs: String,
+    /// Seeds the device's random numbers before the first step.
+    pub seed: u64,
+    /// What to resume: a path to a checkpoint or a link, `last` or `best` of this run, `auto` (the newest whole
+    /// checkpoint of this run, or a fresh start where there is none), `none`.
+    pub ckpt_path: Option<String>,
+    /// Remove what an earlier run of the same id left. Without it, such a run is an error.
+    pub overwrite: bool,
+    /// What to do when the loop saves faster than the disk: `wait` for it, or `skip` the save and say so.
+    pub when_busy: WhenBusy,
+    /// Stop training when a checkpoint cannot be saved. Off by default: the failure is logged, reported in the
+    /// result, and saving is tried again the next time.
+    pub stop_on_failed_save: bool,
+    /// Recompute activations in the backward pass instead of keeping them. (burn's own switch,
+    /// `SupervisedTraining::gradient_checkpointing`, does not reach a custom training strategy.)
+    pub gradient_checkpointing: bool,
+}
+
+impl Default for TrainerConfig {
+    fn default() -> Self {
+        Self {
+            primary_metric: None,
+            max_epochs: 1,
+            checkpoint_saving: true,
+            strategies: Vec::new(),
+            run_id: None,
+            name: None,
+            project: None,
+            root: PathBuf::from("."),
+            logs: DEFAULT_LOGS.to_owned(),
+            seed: 42,
+            ckpt_path: None,
+            overwrite: false,
+            when_busy: WhenBusy::Wait,
+            stop_on_failed_save: false,
+            gradient_checkpointing: false,
+        }
+    }
+}
+
+impl TrainerConfig {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the primary metric, which turns on best, last and on-exception checkpoints.
+    #[must_use]
+    pub fn with_primary_metric(mut self, metric: impl Into<String>) -> Self {
+        self.primary_metric = Some(metric.into());
+        self
+    }
+
+    /// Sets the number of epochs of the whole run.
+    #[must_use]
+    pub fn with_max_epochs(mut self, epochs: usize) -> Self {
+        self.max_epochs = epochs;
+        self
+    }
+
+    /// Turns all saving on or off.
+    #[must_use]
+    pub fn with_checkpoint_saving(mut self, saving: bool) -> Self {
+        self.checkpoint_saving = saving;
+        self
+    }
+
+    /// Adds a strategy. The first one replaces the defaults.
+    #[must_use]
+    pub fn with_strategy(mut self, strategy: StrategyConfig) -> Self {
+        self.strategies.push(strategy);
+        self
+    }
+
+    /// Sets the run's id.
+    #[must_use]
+    pub fn with_run_id(mut self, run_id: impl Into<String>) -> Self {
+        self.run_id = Some(run_id.into());
+        self
+    }
+
+    /// Sets the directory that holds the logs directory.
+    #[must_use]
+    pub fn with_root(mut self, root: impl Into<PathBuf>) -> Self {
+        self.root = root.into();
+        self
+    }
+
+    /// Sets the seed.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Sets what to resume.
+    #[must_use]
+    pub fn with_ckpt_path(mut self, path: impl Into<String>) -> Self {
+        self.ckpt_path = Some(path.into());
+        self
+    }
+
+    /// The strategies that apply: those given, or else those that `primary_metric` turns on.
+    #[must_use]
+    pub fn effective_strategies(&self) -> Vec<StrategyConfig> {
+        match (self.checkpoint_saving, self.strategies.is_empty(), &self.primary_metric) {
+            (false, _, _) | (true, true, None) => Vec::new(),
+            (true, false, _) => self.strategies.clone(),
+            (true, true, Some(_)) => vec![
+                StrategyConfig::Best(Best::default()),
+                StrategyConfig::Last(Last::default()),
+                StrategyConfig::OnException(OnException::default()),
+            ],
+        }
+    }
+
+    /// Checks what can be checked before metrics and files are known.
+    pub(crate) fn check(&self) -> Result<()> {
+        for (position, strategy) in self.effective_strategies().iter().enumerate() {
+            let setting = |field: &str| format!("strategies.{position}.{field}");
+            match strategy {
+                StrategyConfig::Best(best) if best.metric.is_none() && self.primary_metric.is_none() => {
+                    return Err(Error::config(
+                        setting("metric"),
+                        "it is not set, and neither is primary_metric",
+                    ));
+                }
+                StrategyConfig::Last(last) if last.every_n_steps == Some(0) => {
+                    return Err(Error::config(setting("every_n_steps"), "it must be above 0"));
+                }
+                StrategyConfig::OnException(OnException { timeout_seconds: seconds, .. })
+                    if !(seconds.is_finite() && *seconds > 0.0) =>
+                {
+                    let reason = format!("{seconds} is not a number of seconds above 0");
+                    return Err(Error::config(setting("timeout_seconds"), reason));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

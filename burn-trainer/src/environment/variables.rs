@@ -1,0 +1,66 @@
+//! Variables of the process: asked for one at a time, by name, and never listed.
+//!
+//! This is the only place of the module that reads them. What is not named by `slurm.rs` or
+//! `lsf.rs` cannot reach a checkpoint, a token in the shell of the user included.
+
+use std::str::FromStr;
+
+/// The value of a variable of this process, where it is set and is Unicode.
+pub(super) fn of_process(name: &str) -> Option<String> {
+    std::env::var_os(name).and_then(|value| value.into_string().ok())
+}
+
+/// The variables of one scheduler, through a function that tests can replace.
+#[derive(Clone, Copy)]
+pub(super) struct Variables<'a> {
+    lookup: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl<'a> Variables<'a> {
+    /// Reads variables through `lookup`.
+    pub(super) fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self { lookup }
+    }
+
+    /// The value without surrounding blanks; `None` where nothing is left. Schedulers set variables
+    /// to nothing too.
+    pub(super) fn text(self, name: &str) -> Option<String> {
+        let value = (self.lookup)(name)?;
+        let value = value.trim();
+        (!value.is_empty()).then(|| value.to_owned())
+    }
+
+    /// The value as a number, or `None` where it is not one.
+    pub(super) fn number<N: FromStr>(self, name: &str) -> Option<N> {
+        self.text(name)?.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_is_asked_for_the_variable_of_that_name() {
+        // Cargo sets this one for every test.
+        assert_eq!(of_process("CARGO_PKG_NAME").as_deref(), Some(env!("CARGO_PKG_NAME")));
+        assert_eq!(of_process("BURN_TRAINER_NO_SUCH_VARIABLE"), None);
+    }
+
+    #[test]
+    fn a_variable_that_is_empty_or_blank_is_absent() {
+        let lookup = |name: &str| Some(if name == "EMPTY" { "" } else { "  " }.to_owned());
+        assert_eq!(Variables::new(&lookup).text("EMPTY"), None);
+        assert_eq!(Variables::new(&lookup).text("BLANK"), None);
+    }
+
+    #[test]
+    fn a_number_that_is_none_or_too_large_is_absent() {
+        let lookup = |name: &str| Some(name.to_owned());
+        let variables = Variables::new(&lookup);
+        assert_eq!(variables.number(" 12 "), Some(12_u64));
+        assert_eq!(variables.number::<u64>("12x"), None);
+        assert_eq!(variables.number::<u64>("-1"), None);
+        assert_eq!(variables.number::<u64>("18446744073709551616"), None);
+    }
+}

@@ -1,0 +1,80 @@
+//! The crate's one error type.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use burn::train::TrainingError;
+
+/// Shorthand for results of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What stopped a run, or kept it from starting.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting that cannot be used.
+    #[error("{setting} cannot be used: {reason}")]
+    Config {
+        /// The field of the configuration.
+        setting: String,
+        /// What is wrong, and what would do.
+        reason: String,
+    },
+    /// A checkpoint or the run's directory failed.
+    #[error(transparent)]
+    Checkpoint(#[from] burn_ckpt::Error),
+    /// The run has checkpoints from before, and nobody said what is to become of them.
+    #[error(
+        "the run {run_id} has checkpoints already ({}): resume it with ckpt_path \"auto\", choose another run id, \
+         or set overwrite to remove them",
+        path.display()
+    )]
+    RunExists {
+        /// The run's id.
+        run_id: String,
+        /// Its directory of checkpoints.
+        path: PathBuf,
+    },
+    /// A strategy or a file name uses a metric that is not registered.
+    #[error("{setting} names the metric {name:?}, which is not registered; the metrics are {}", known.join(", "))]
+    UnknownMetric {
+        /// The field of the configuration.
+        setting: String,
+        /// The metric's name as given.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// A panic in a training step, a metric or a loader.
+    #[error("training stopped by a panic: {message}{}", saved_at(saved.as_ref()))]
+    Panicked {
+        /// The panic's message.
+        message: String,
+        /// The checkpoint of the state before it.
+        saved: Option<PathBuf>,
+    },
+    /// An error that burn's loop reports: a data loader's, a metric's, or one given to its interrupter.
+    #[error("training stopped by an error: {source}{}", saved_at(saved.as_ref()))]
+    Training {
+        /// The error.
+        source: Arc<TrainingError>,
+        /// The checkpoint of the state before it.
+        saved: Option<PathBuf>,
+    },
+    /// A save failed, and the configuration says that training is not to go on then.
+    #[error("training stopped because a checkpoint could not be saved: {reason}")]
+    SaveFailed {
+        /// What went wrong with the save.
+        reason: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn config(setting: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Config { setting: setting.into(), reason: reason.into() }
+    }
+}
+
+fn saved_at(path: Option<&PathBuf>) -> String {
+    path.map(|path| format!(" (the state before it is in {})", path.display())).unwrap_or_default()
+}

@@ -1,0 +1,249 @@
+//! burn's metrics under the names that settings and metadata use (`val_loss`), with their latest values.
+//!
+//! burn offers metrics to loggers only. [`MetricTap`] is one: it keeps the latest value of each, and hands
+//! everything on to burn's own file logger. (burn's event store can be asked too, but it remembers the first
+//! answer for an epoch, so that asking in the middle of one spoils burn's early stopping.)
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use burn::train::logger::{FileMetricLogger, MetricLogger};
+use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
+use burn::train::metric::{MetricAttributes, MetricDefinition, MetricId, MetricName, NumericEntry};
+use burn_ckpt::{Mode, safe_name};
+use indexmap::IndexMap;
+
+const TRAIN: &str = "train";
+const VALID: &str = "val";
+/// burn's file logger takes a metric's name as a file name; this many bytes of it are always safe.
+const MAX_FILE_NAME: usize = 100;
+
+/// The metrics of a run: what is registered, and what was logged last.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct MetricTable {
+    registered: IndexMap<MetricId, Registered>,
+    values: IndexMap<String, f64>,
+}
+
+#[derive(Debug, Clone)]
+struct Registered {
+    key: String,
+    mode: Option<Mode>,
+}
+
+/// A [`MetricTable`] that the logger's thread fills and the loop reads.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct SharedMetrics(Arc<Mutex<MetricTable>>);
+
+impl SharedMetrics {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, MetricTable> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl MetricTable {
+    /// The latest values, in the order in which the metrics were first logged.
+    pub(crate) fn values(&self) -> &IndexMap<String, f64> {
+        &self.values
+    }
+
+    /// Takes over the values of a resumed run, until newer ones come.
+    pub(crate) fn restore(&mut self, values: IndexMap<String, f64>) {
+        self.values = values;
+    }
+
+    /// Every name that can be used: each registered metric for both splits.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let keys = || self.registered.values().map(|metric| &metric.key);
+        keys().map(|key| named(TRAIN, key)).chain(keys().map(|key| named(VALID, key))).collect()
+    }
+
+    /// The full name of a metric as somebody wrote it (`val_loss`, `val/loss`, `Val Loss`), with the direction
+    /// that the metric states for itself. `None` when no such metric is registered.
+    pub(crate) fn find(&self, written: &str) -> Option<(String, Option<Mode>)> {
+        let wanted = slug(written);
+        self.registered.values().find_map(|metric| {
+            [TRAIN, VALID]
+                .into_iter()
+                .map(|split| named(split, &metric.key))
+                .find(|name| *name == wanted)
+                .map(|name| (name, metric.mode))
+        })
+    }
+
+    fn register(&mut self, definition: &MetricDefinition) {
+        let slug = slug(&definition.name);
+        let base = if slug.is_empty() { "metric".to_owned() } else { slug };
+        let taken = |key: &str, table: &Self| {
+            table.registered.iter().any(|(id, metric)| *id != definition.metric_id && metric.key == key)
+        };
+        let mut key = base.clone();
+        let mut number = 1;
+        while taken(&key, self) {
+            number += 1;
+            key = format!("{base}_{number}");
+        }
+        let mode = match &definition.attributes {
+            MetricAttributes::Numeric(numeric) if numeric.higher_is_better => Some(Mode::Max),
+            MetricAttributes::Numeric(_) => Some(Mode::Min),
+            MetricAttributes::None => None,
+        };
+        self.registered.insert(definition.metric_id.clone(), Registered { key, mode });
+    }
+
+    fn update(&mut self, update: &MetricsUpdate, split: &Split) {
+        let split = match split {
+            Split::Train => TRAIN,
+            Split::Valid => VALID,
+            Split::Test(_) => return,
+        };
+        for metric in &update.entries_numeric {
+            let Some(registered) = self.registered.get(&metric.entry.metric_id) else { continue };
+            // The epoch's final value where this is one, else the average over the epoch so far.
+            let value = match (&metric.numeric_entry, &metric.running_entry) {
+                (Some(NumericEntry::Final(value)), _) => *value,
+                (_, Some(running)) => running.current(),
+                (Some(entry), None) => entry.current(),
+                (None, None) => continue,
+            };
+            self.values.insert(named(split, &registered.key), value);
+        }
+    }
+}
+
+/// A metric logger that fills a [`MetricTable`] and writes burn's metric files.
+pub(crate) struct MetricTap {
+    table: SharedMetrics,
+    files: FileMetricLogger,
+    /// What burn's file logger calls a metric whose own name is no safe file name.
+    file_names: HashMap<String, MetricName>,
+}
+
+impl MetricTap {
+    pub(crate) fn new(table: SharedMetrics, run_dir: &Path) -> Self {
+        Self { table, files: FileMetricLogger::new(run_dir), file_names: HashMap::new() }
+    }
+}
+
+impl MetricLogger for MetricTap {
+    fn log(&mut self, update: MetricsUpdate, epoch: usize, split: &Split) {
+        self.table.lock().update(&update, split);
+        self.files.log(update, epoch, split);
+    }
+
+    fn read_numeric(&mut self, name: &str, epoch: usize, split: &Split) -> Result<Vec<NumericEntry>, String> {
+        match self.file_names.get(name) {
+            Some(file_name) => self.files.read_numeric(file_name, epoch, split),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn log_metric_definition(&mut self, mut definition: MetricDefinition) {
+        self.table.lock().register(&definition);
+        let file_name = match is_file_name(&definition.name) {
+            true => definition.name.clone(),
+            // A metric called "../x" or "val/loss" must not decide where its log goes, nor stop the logger.
+            false => Arc::new(
+                safe_name("the metric's name", &definition.name).unwrap_or_else(|_| "metric".to_owned()),
+            ),
+        };
+        self.file_names.insert(definition.name.to_string(), file_name.clone());
+        definition.name = file_name;
+        self.files.log_metric_definition(definition);
+    }
+
+    fn log_epoch_summary(&mut self, summary: EpochSummary) {
+        self.files.log_epoch_summary(summary);
+    }
+}
+
+fn is_file_name(name: &str) -> bool {
+    name.len() <= MAX_FILE_NAME
+        && name.contains(char::is_alphanumeric)
+        && !name.contains(['/', '\\'])
+        && !name.chars().any(char::is_control)
+}
+
+fn named(split: &str, key: &str) -> String {
+    format!("{split}_{key}")
+}
+
+/// `Top-K Accuracy @ k=5` -> `top_k_accuracy_k_5`: lower case, and one `_` for whatever is no letter or digit
+/// (a point between two digits stays).
+fn slug(name: &str) -> String {
+    let chars: Vec<char> = name.chars().collect();
+    let mut slug = String::with_capacity(name.len());
+    for (i, &c) in chars.iter().enumerate() {
+        let digit_at = |i: Option<usize>| i.and_then(|i| chars.get(i)).is_some_and(char::is_ascii_digit);
+        if c.is_alphanumeric() {
+            slug.extend(c.to_lowercase());
+        } else if c == '.' && digit_at(i.checked_sub(1)) && digit_at(Some(i + 1)) {
+            slug.push('.');
+        } else if !slug.is_empty() && !slug.ends_with('_') {
+            slug.push('_');
+        }
+    }
+    slug.trim_end_matches('_').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::train::metric::NumericAttributes;
+
+    fn definition(name: &str) -> MetricDefinition {
+        let name = Arc::new(name.to_owned());
+        MetricDefinition {
+            metric_id: MetricId::new(name.clone()),
+            name,
+            description: None,
+            attributes: MetricAttributes::Numeric(NumericAttributes { unit: None, higher_is_better: false }),
+        }
+    }
+
+    #[test]
+    fn burns_names_become_plain_ones() {
+        for (name, expected) in [
+            ("Loss", "loss"),
+            ("Top-K Accuracy @ k=5", "top_k_accuracy_k_5"),
+            ("FBetaScore (0.5) @ [Macro]", "fbetascore_0.5_macro"),
+            ("val/loss", "val_loss"),
+            ("..", ""),
+            ("a\nb", "a_b"),
+        ] {
+            assert_eq!(slug(name), expected, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_metric_is_found_however_it_is_written() {
+        let mut table = MetricTable::default();
+        table.register(&definition("Loss"));
+        for written in ["val_loss", "val/loss", "Val Loss"] {
+            assert_eq!(table.find(written), Some(("val_loss".to_owned(), Some(Mode::Min))), "{written}");
+        }
+        for unknown in ["loss", "val_accuracy", "", "..", "test_loss"] {
+            assert_eq!(table.find(unknown), None, "{unknown}");
+        }
+        assert_eq!(table.names(), ["train_loss", "val_loss"]);
+    }
+
+    #[test]
+    fn names_that_fall_together_are_numbered() {
+        let mut table = MetricTable::default();
+        for name in ["a b", "a-b", "!", "?", "a b"] {
+            table.register(&definition(name));
+        }
+        let keys: Vec<&str> = table.registered.values().map(|metric| metric.key.as_str()).collect();
+        assert_eq!(keys, ["a_b", "a_b_2", "metric", "metric_2"]);
+    }
+
+    #[test]
+    fn hostile_names_are_no_file_names() {
+        for name in ["", "..", "a/b", "../../a", "a\nb", &"x".repeat(300)] {
+            assert!(!is_file_name(name), "{name:?}");
+        }
+        assert!(is_file_name("Top-K Accuracy @ k=5"));
+    }
+}

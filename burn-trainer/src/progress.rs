@@ -1,0 +1,203 @@
+//! Progress as plain lines on standard error, for logs and pipes: one when a split is done, and one now and then
+//! in between.
+
+use std::time::{Duration, Instant};
+
+use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
+use burn::train::metric::{MetricAttributes, MetricDefinition, MetricId, NumericEntry};
+use burn::train::renderer::{
+    EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation, MetricsRendererTraining,
+};
+use indexmap::IndexMap;
+
+/// Time between two lines within a split.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Writes one line per split with its metrics, and one every 10 seconds in between.
+#[derive(Debug)]
+pub struct PlainRenderer {
+    metrics: IndexMap<MetricId, Shown>,
+    epoch: usize,
+    epochs: usize,
+    split: String,
+    items: usize,
+    done: usize,
+    started: Instant,
+    printed: Instant,
+}
+
+#[derive(Debug)]
+struct Shown {
+    name: String,
+    unit: String,
+    value: Option<f64>,
+}
+
+impl PlainRenderer {
+    /// A renderer that has printed nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            metrics: IndexMap::new(),
+            epoch: 1,
+            epochs: 0,
+            split: String::new(),
+            items: 0,
+            done: 0,
+            started: Instant::now(),
+            printed: Instant::now(),
+        }
+    }
+
+    fn start(&mut self, split: &str, items: usize) {
+        self.split = split.to_owned();
+        (self.items, self.done) = (items, 0);
+        (self.started, self.printed) = (Instant::now(), Instant::now());
+        for shown in self.metrics.values_mut() {
+            shown.value = None;
+        }
+    }
+
+    fn advance(&mut self, done: usize) {
+        self.done = done;
+        if self.printed.elapsed() >= INTERVAL {
+            self.printed = Instant::now();
+            self.print();
+        }
+    }
+
+    fn print(&self) {
+        let mut line = format!("epoch {}/{} {:<5} ", self.epoch, self.epochs, self.split);
+        line.push_str(&format!("{}/{} items", self.done, self.items));
+        for shown in self.metrics.values() {
+            if let Some(value) = shown.value {
+                line.push_str(&format!("  {} {}{}", shown.name, significant(value), shown.unit));
+            }
+        }
+        line.push_str(&format!("  ({:.1} s)", self.started.elapsed().as_secs_f64()));
+        eprintln!("{line}");
+    }
+
+    fn update(&mut self, state: &MetricState) {
+        if let MetricState::Numeric(entry, Some(number)) = state
+            && let Some(shown) = self.metrics.get_mut(&entry.metric_id)
+        {
+            shown.value = Some(match number {
+                NumericEntry::Value(value) | NumericEntry::Final(value) => *value,
+                NumericEntry::Aggregated { aggregated_value, .. } => *aggregated_value,
+            });
+        }
+    }
+}
+
+impl Default for PlainRenderer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MetricsRendererTraining for PlainRenderer {
+    fn update_train(&mut self, state: MetricState) {
+        self.update(&state);
+    }
+
+    fn update_valid(&mut self, state: MetricState) {
+        self.update(&state);
+    }
+}
+
+impl TrainingProgressLogger for PlainRenderer {
+    fn start(&mut self, epochs: usize, epoch: usize, _items: Option<usize>, _label: Option<&str>) {
+        (self.epochs, self.epoch) = (epochs, epoch);
+    }
+
+    fn start_split(&mut self, split: &str, items: usize) {
+        Self::start(self, split, items);
+    }
+
+    fn update_split(&mut self, done: usize) {
+        self.advance(done);
+    }
+
+    fn update_epoch(&mut self, epoch: usize) {
+        self.epoch = epoch + 1;
+    }
+
+    fn end_split(&mut self) {
+        self.print();
+    }
+
+    fn end(&mut self) {}
+
+    fn log_event_training(&mut self, _event: String) {}
+}
+
+impl MetricsRendererEvaluation for PlainRenderer {
+    fn update_test(&mut self, _name: EvaluationName, state: MetricState) {
+        self.update(&state);
+    }
+}
+
+impl EvaluationProgressLogger for PlainRenderer {
+    fn start_global_progress(&mut self, tests: usize) {
+        (self.epoch, self.epochs) = (1, tests);
+    }
+
+    fn start_test(&mut self, name: &str, items: usize) {
+        Self::start(self, name, items);
+    }
+
+    fn update_test_progress(&mut self, done: usize) {
+        self.advance(done);
+    }
+
+    fn end_test(&mut self) {
+        self.print();
+    }
+
+    fn end_global_progress(&mut self) {}
+
+    fn log_event_evaluation(&mut self, _event: String) {}
+}
+
+impl MetricsRenderer for PlainRenderer {
+    fn manual_close(&mut self) {}
+
+    fn register_metric(&mut self, definition: MetricDefinition) {
+        let unit = match definition.attributes {
+            MetricAttributes::Numeric(numeric) => numeric.unit.map(|unit| format!(" {unit}")),
+            MetricAttributes::None => None,
+        };
+        let shown =
+            Shown { name: definition.name.to_lowercase(), unit: unit.unwrap_or_default(), value: None };
+        self.metrics.insert(definition.metric_id, shown);
+    }
+}
+
+/// Four significant digits, as far as they say something: 0.01234, 98.89, 1.235e-5.
+fn significant(value: f64) -> String {
+    let magnitude = value.abs();
+    if !value.is_finite() || magnitude == 0.0 {
+        value.to_string()
+    } else if (1e-3..1e6).contains(&magnitude) {
+        let digits = 3 - magnitude.log10().floor() as i32;
+        format!("{value:.*}", usize::try_from(digits).unwrap_or(0))
+    } else {
+        format!("{value:.3e}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_shown_with_four_digits() {
+        for (value, shown) in
+            [(98.8877, "98.89"), (0.0123456, "0.01235"), (1.2345e-5, "1.234e-5"), (123456.7, "123457"), (0.0, "0")]
+        {
+            assert_eq!(significant(value), shown);
+        }
+        assert_eq!(significant(f64::NAN), "NaN");
+    }
+}

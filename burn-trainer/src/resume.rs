@@ -1,0 +1,117 @@
+//! Going on where a run stopped: which checkpoint, is it whole, and its state put into the learner.
+
+use std::path::{Path, PathBuf};
+
+use burn::optim::OptimizerRecord;
+use burn::lr_scheduler::LrSchedulerRecord;
+use burn::train::checkpoint::Checkpoint as Record;
+use burn::train::{Learner, LearnerModel};
+use burn_ckpt::{Catalog, Checkpoint, Held, OPTIMIZER, RunLayout, SCHEDULER, resolve};
+use indexmap::IndexMap;
+
+use crate::config::TrainerConfig;
+use crate::error::{Error, Result};
+use crate::state::{STATE_VERSION, TrainerState};
+
+/// A verified checkpoint to go on from.
+#[derive(Debug)]
+pub(crate) struct Resume {
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) state: TrainerState,
+}
+
+/// Finds and verifies what `ckpt_path` names. `None` is a fresh start.
+pub(crate) fn find(config: &TrainerConfig, layout: &RunLayout) -> Result<Option<Resume>> {
+    match config.ckpt_path.as_deref() {
+        None | Some("none") => Ok(None),
+        Some("auto") => newest(layout),
+        Some("last") => open(&resolve(layout, "last", None)?).map(Some),
+        Some("best") => open(&best(config, layout)?).map(Some),
+        Some(path) => open(Path::new(path)).map(Some),
+    }
+}
+
+/// Puts model, optimizer and scheduler of a checkpoint into a learner.
+pub(crate) fn restore<M: LearnerModel>(learner: &mut Learner<M>, resume: &Resume) -> Result<()> {
+    let checkpoint = &resume.checkpoint;
+    // burn panics on a record that does not fit; ask first.
+    checkpoint.check_fits(&learner.model())?;
+    learner.load_model(checkpoint.model_record()?);
+    learner.load_optim(record::<OptimizerRecord>(checkpoint, OPTIMIZER)?);
+    learner.load_scheduler(record::<LrSchedulerRecord>(checkpoint, SCHEDULER)?);
+    Ok(())
+}
+
+/// What each strategy holds on disk, oldest first: every checkpoint's state lists what was held when it was
+/// saved, itself included, and what is still there counts.
+pub(crate) fn held(layout: &RunLayout) -> Result<IndexMap<String, Vec<Held>>> {
+    let mut held: IndexMap<String, Vec<Held>> = IndexMap::new();
+    let directory = layout.checkpoint_dir();
+    for entry in Catalog::scan(layout)?.entries {
+        let state = Checkpoint::open(&entry.path).and_then(|c| c.trainer_state::<TrainerState>());
+        let Ok(state) = state else { continue };
+        for (keeper, scores) in state.held {
+            let list = held.entry(keeper).or_default();
+            for (path, score) in scores.0 {
+                let path = directory.join(path);
+                if path.is_file() && !list.iter().any(|known| known.path == path) {
+                    list.push(Held { path, score });
+                }
+            }
+        }
+    }
+    Ok(held)
+}
+
+fn newest(layout: &RunLayout) -> Result<Option<Resume>> {
+    let catalog = Catalog::scan(layout)?;
+    for (path, error) in &catalog.broken {
+        log::warn!("{} is passed over: {error}", path.display());
+    }
+    for entry in catalog.entries.iter().rev() {
+        match open(&entry.path) {
+            Ok(resume) => return Ok(Some(resume)),
+            Err(error) => log::warn!("{} is passed over: {error}", entry.path.display()),
+        }
+    }
+    Ok(None)
+}
+
+fn best(config: &TrainerConfig, layout: &RunLayout) -> Result<PathBuf> {
+    // The link of the primary metric where there is one, else the only link there is.
+    let primary = config.primary_metric.as_deref().map(|metric| resolve(layout, "best", Some(metric)));
+    match primary {
+        Some(Ok(path)) => Ok(path),
+        _ => Ok(resolve(layout, "best", None)?),
+    }
+}
+
+fn open(path: &Path) -> Result<Resume> {
+    let checkpoint = Checkpoint::open(path)?;
+    checkpoint.verify()?;
+    for section in [OPTIMIZER, SCHEDULER] {
+        if !checkpoint.has_section(section) {
+            checkpoint.section(section)?;
+        }
+    }
+    let state: TrainerState = checkpoint.trainer_state()?;
+    if state.version > STATE_VERSION {
+        let reason = format!("its trainer state has version {}, this program reads {STATE_VERSION}", state.version);
+        return Err(Error::config("ckpt_path", format!("{}: {reason}", path.display())));
+    }
+    Ok(Resume { checkpoint, state })
+}
+
+fn record<R: Record>(checkpoint: &Checkpoint, section: &str) -> Result<R> {
+    let part = checkpoint.section(section)?;
+    // burn expects every tensor of an optimizer's record to name its parameter, and panics otherwise.
+    if let Some(tensor) = part.tensors.iter().find(|tensor| tensor.param_id.is_none()) {
+        let reason = format!("the tensor {section}.{} names no parameter", tensor.name);
+        return Err(burn_ckpt::Error::Mismatch { path: checkpoint.path().to_path_buf(), reason }.into());
+    }
+    let bytes = part.into_burnpack()?;
+    R::checkpoint_from_bytes(bytes).map_err(|error| {
+        let reason = format!("its {section} section cannot be read: {error}");
+        burn_ckpt::Error::Mismatch { path: checkpoint.path().to_path_buf(), reason }.into()
+    })
+}

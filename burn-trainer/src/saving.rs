@@ -1,0 +1,244 @@
+//! From events to files: asks the strategies, reserves places, takes one snapshot for all of them, and hands it
+//! to the writer's thread.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use burn_ckpt::{
+    CheckpointWriter, FilenameTemplate, Held, Ledger, MakeSections, Report, RunFacts, Save, WhenBusy,
+    exception_stem, link_name,
+};
+use indexmap::IndexMap;
+use jiff::Timestamp;
+
+use crate::error::{Error, Result};
+use crate::event::{Event, Facts};
+use crate::state::{HeldScores, TrainerState};
+use crate::strategy::{Decision, Strategy};
+
+/// Decides about saves and keeps account of them.
+pub(crate) struct Saver {
+    writer: CheckpointWriter,
+    checkpoint_dir: PathBuf,
+    strategies: Vec<Active>,
+    when_busy: WhenBusy,
+    pub(crate) account: SaveAccount,
+}
+
+/// What became of a run's saves.
+#[derive(Debug, Default)]
+pub(crate) struct SaveAccount {
+    pub(crate) reports: Vec<Report>,
+    pub(crate) skipped: u64,
+    /// Whether everything that was handed over was also written when the run ended.
+    pub(crate) unfinished: bool,
+}
+
+/// A strategy with what its output settings come to in this run.
+struct Active {
+    strategy: Box<dyn Strategy>,
+    name: String,
+    directory: PathBuf,
+    template: Option<FilenameTemplate>,
+    weights_only: bool,
+}
+
+/// A state's place in the run.
+pub(crate) struct Moment<'a> {
+    pub(crate) facts: Facts<'a>,
+    /// As it goes into the checkpoint, without what the strategies hold.
+    pub(crate) state: TrainerState,
+}
+
+struct Wanted {
+    strategy: usize,
+    score: f64,
+    reason: String,
+}
+
+impl Saver {
+    /// Checks every strategy's file names, registers it with what it holds from before, and starts the writer.
+    pub(crate) fn open(
+        strategies: Vec<Box<dyn Strategy>>,
+        metric_names: &[String],
+        checkpoint_dir: PathBuf,
+        mut held: IndexMap<String, Vec<Held>>,
+        run: RunFacts,
+        when_busy: WhenBusy,
+    ) -> Result<Self> {
+        let mut ledger = Ledger::default();
+        let mut active: Vec<Active> = Vec::new();
+        for strategy in strategies {
+            let (name, output) = (strategy.name(), strategy.output());
+            if active.iter().any(|other| other.name == name) {
+                let reason = format!("two of them are called {name:?}; give them different metrics or dirpaths");
+                return Err(Error::config("strategies", reason));
+            }
+            let template = output.filename.as_deref();
+            let template = template.map(|source| FilenameTemplate::parse(source, metric_names)).transpose()?;
+            let link = output.link.as_deref().map(link_name).transpose()?;
+            let link = link.map(|link| checkpoint_dir.join(link));
+            ledger.register(&name, strategy.keep(), link, held.shift_remove(&name).unwrap_or_default());
+            active.push(Active {
+                directory: checkpoint_dir.join(output.directory),
+                weights_only: output.weights_only,
+                strategy,
+                name,
+                template,
+            });
+        }
+        let writer = CheckpointWriter::start(run, ledger)?;
+        Ok(Self { writer, checkpoint_dir, strategies: active, when_busy, account: SaveAccount::default() })
+    }
+
+    /// Saves the state if a strategy wants it at one of these events.
+    pub(crate) fn on(
+        &mut self,
+        events: &[Event<'_>],
+        moment: &Moment<'_>,
+        snapshot: impl Fn(bool) -> MakeSections,
+    ) -> Result<()> {
+        for save in self.prepare(events, moment, snapshot)? {
+            if !self.writer.submit(save, self.when_busy)? {
+                self.account.skipped += 1;
+                log::warn!("a checkpoint of step {} was skipped: the disk is behind", moment.facts.step);
+            }
+        }
+        Ok(())
+    }
+
+    /// Saves the state before a failure, within a limited time. `message` says what failed. Returns where the
+    /// state will be; whether it got there is in the reports.
+    pub(crate) fn on_exception(
+        &mut self,
+        message: &str,
+        moment: &Moment<'_>,
+        snapshot: impl Fn(bool) -> MakeSections,
+        wait: Duration,
+    ) -> Result<Vec<PathBuf>> {
+        let mut places = Vec::new();
+        for save in self.prepare(&[Event::Exception(message)], moment, snapshot)? {
+            let paths = save.places.iter().map(|(path, _)| path.clone());
+            places.extend(paths);
+            if !self.writer.try_submit(save, wait)? {
+                log::error!("the state before the failure was not saved: the writer was busy for {wait:?}");
+            }
+        }
+        Ok(places)
+    }
+
+    /// Takes note of the saves that ended. Returns the error of one that failed.
+    pub(crate) fn collect(&mut self) -> Option<&burn_ckpt::Error> {
+        let known = self.account.reports.len();
+        self.account.reports.extend(self.writer.reports().inspect(log_report));
+        self.account.reports[known..].iter().find_map(|report| report.outcome.as_ref().err())
+    }
+
+    /// Waits for what is being written, for a limited time if one is given, and returns the account with the
+    /// foremost checkpoint of every strategy.
+    pub(crate) fn finish(mut self, wait: Option<Duration>) -> (SaveAccount, IndexMap<String, Held>) {
+        let names: Vec<String> = self.strategies.iter().map(|active| active.name.clone()).collect();
+        let ledger = self.writer.ledger().clone();
+        let (reports, finished) = self.writer.finish(wait);
+        reports.iter().for_each(log_report);
+        self.account.reports.extend(reports);
+        self.account.unfinished = !finished;
+        let foremost = names
+            .into_iter()
+            .filter_map(|name| {
+                let held = ledger.lock().foremost(&name).cloned()?;
+                Some((name, held))
+            })
+            .collect();
+        (self.account, foremost)
+    }
+
+    fn prepare(
+        &mut self,
+        events: &[Event<'_>],
+        moment: &Moment<'_>,
+        snapshot: impl Fn(bool) -> MakeSections,
+    ) -> Result<Vec<Save>> {
+        let wanted = self.wanted(events, &moment.facts);
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let timestamp = Timestamp::now();
+        let mut groups = Vec::new();
+        for weights_only in [false, true] {
+            let group: Vec<&Wanted> =
+                wanted.iter().filter(|w| self.strategies[w.strategy].weights_only == weights_only).collect();
+            if group.is_empty() {
+                continue;
+            }
+            let mut places = Vec::with_capacity(group.len());
+            for wanted in &group {
+                let active = &self.strategies[wanted.strategy];
+                let stem = match &active.template {
+                    Some(template) => {
+                        template.render(moment.facts.epoch, moment.facts.step, moment.facts.metrics)?
+                    }
+                    None => exception_stem(timestamp),
+                };
+                places.push((active.name.clone(), active.directory.clone(), stem, wanted.score));
+            }
+            let paths = self.writer.ledger().lock().reserve(&places);
+            let reasons = group.iter().map(|wanted| wanted.reason.clone());
+            groups.push((weights_only, paths.into_iter().zip(reasons).collect::<Vec<_>>()));
+        }
+        let state = self.state_json(&moment.state)?;
+        Ok(groups
+            .into_iter()
+            .map(|(weights_only, places)| Save {
+                timestamp,
+                epoch: moment.facts.epoch,
+                global_step: moment.facts.step,
+                training_time_seconds: moment.state.training_time_seconds,
+                metrics: moment.facts.metrics.clone(),
+                trainer_state: state.clone(),
+                places,
+                sections: snapshot(weights_only),
+            })
+            .collect())
+    }
+
+    fn wanted(&mut self, events: &[Event<'_>], facts: &Facts<'_>) -> Vec<Wanted> {
+        let ledger = self.writer.ledger().lock();
+        let mut wanted = Vec::new();
+        for (strategy, active) in self.strategies.iter_mut().enumerate() {
+            let saves = events.iter().filter_map(|event| match active.strategy.decide(event, facts) {
+                Decision::Save { score, reason } => Some(Wanted { strategy, score, reason }),
+                Decision::Skip => None,
+            });
+            // Every event is shown to the strategy, also after it wanted one.
+            if let Some(save) = saves.reduce(|first, _| first)
+                && ledger.would_keep(&active.name, save.score)
+            {
+                wanted.push(save);
+            }
+        }
+        wanted
+    }
+
+    fn state_json(&self, state: &TrainerState) -> Result<serde_json::Value> {
+        let ledger = self.writer.ledger().lock();
+        let held = self.strategies.iter().map(|active| {
+            let scores = ledger.held(&active.name).map(|held| (self.relative(&held.path), held.score));
+            (active.name.clone(), HeldScores(scores.collect()))
+        });
+        let state = TrainerState { held: held.collect(), ..state.clone() };
+        serde_json::to_value(state)
+            .map_err(|error| burn_ckpt::Error::Snapshot(format!("the trainer's state is no JSON: {error}")).into())
+    }
+
+    fn relative(&self, path: &Path) -> String {
+        path.strip_prefix(&self.checkpoint_dir).unwrap_or(path).to_string_lossy().into_owned()
+    }
+}
+
+fn log_report(report: &Report) {
+    match &report.outcome {
+        Ok(bytes) => log::info!("saved step {}: {bytes} bytes in {:?}", report.global_step, report.duration),
+        Err(error) => log::error!("the checkpoint of step {} was not saved: {error}", report.global_step),
+    }
+}

@@ -1,0 +1,128 @@
+//! Best: after every validation, if the metric's value is among the best so far.
+
+use std::path::PathBuf;
+
+use burn_ckpt::{BEST_DIR, FilenameTemplate, Keep, Mode, TopK};
+use serde::{Deserialize, Serialize};
+
+use super::{Decision, Output, Strategy, yes};
+use crate::event::{Event, Facts};
+
+/// Configuration of [`BestStrategy`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Best {
+    /// The metric to watch (`val_loss`); the trainer's `primary_metric` by default.
+    #[serde(default)]
+    pub metric: Option<String>,
+    /// Whether lower (`"min"`) or higher (`"max"`) is better; by default what the metric says of itself.
+    #[serde(default)]
+    pub mode: Option<Mode>,
+    /// How many to keep: 1 by default, or `"all"`.
+    #[serde(default = "one")]
+    pub topk: TopK,
+    /// Template of the file names: `epoch={epoch}-step={step}` by default.
+    #[serde(default = "default_filename")]
+    pub filename: String,
+    /// Another directory: relative to the run's `checkpoint` directory, or absolute. `best` by default.
+    #[serde(default)]
+    pub dirpath: Option<PathBuf>,
+    /// Keep a link `best_<metric>.ckpt` to the very best: on by default.
+    #[serde(default = "yes")]
+    pub save_symlink: bool,
+    /// Leave out optimizer and scheduler: off by default.
+    #[serde(default)]
+    pub save_weights_only: bool,
+}
+
+impl Default for Best {
+    fn default() -> Self {
+        Self {
+            metric: None,
+            mode: None,
+            topk: one(),
+            filename: default_filename(),
+            dirpath: None,
+            save_symlink: true,
+            save_weights_only: false,
+        }
+    }
+}
+
+/// Keeps the checkpoints with the best values of one metric.
+#[derive(Debug, Clone)]
+pub struct BestStrategy {
+    config: Best,
+    metric: String,
+    mode: Mode,
+}
+
+impl BestStrategy {
+    /// The strategy for a metric by its full name (`val_loss`).
+    #[must_use]
+    pub fn new(config: Best, metric: impl Into<String>, mode: Mode) -> Self {
+        Self { config, metric: metric.into(), mode }
+    }
+}
+
+impl Strategy for BestStrategy {
+    fn name(&self) -> String {
+        format!("best:{}", self.metric)
+    }
+
+    fn keep(&self) -> Keep {
+        Keep::Best(self.mode, self.config.topk)
+    }
+
+    fn output(&self) -> Output {
+        Output {
+            directory: self.config.dirpath.clone().unwrap_or_else(|| BEST_DIR.into()),
+            filename: Some(self.config.filename.clone()),
+            link: self.config.save_symlink.then(|| format!("best_{}", self.metric)),
+            weights_only: self.config.save_weights_only,
+        }
+    }
+
+    fn decide(&mut self, event: &Event<'_>, facts: &Facts<'_>) -> Decision {
+        // Not at steps: between validations the metric's value is old, or an average over a part of an epoch.
+        match (event, facts.metrics.get(&self.metric)) {
+            (Event::ValidationEnd, Some(&score)) => Decision::Save { score, reason: "best".to_owned() },
+            _ => Decision::Skip,
+        }
+    }
+}
+
+pub(super) fn one() -> TopK {
+    TopK::Count(std::num::NonZeroUsize::MIN)
+}
+
+pub(super) fn default_filename() -> String {
+    FilenameTemplate::DEFAULT.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use indexmap::IndexMap;
+    use std::time::Duration;
+
+    #[test]
+    fn only_a_validation_with_the_metric_is_worth_a_checkpoint() {
+        let mut best = BestStrategy::new(Best::default(), "val_loss", Mode::Min);
+        let mut metrics = IndexMap::from([("train_loss".to_owned(), 1.0)]);
+        let facts = |metrics| Facts { epoch: 0, step: 1, elapsed: Duration::ZERO, metrics };
+        assert_eq!(best.decide(&Event::ValidationEnd, &facts(&metrics)), Decision::Skip);
+        metrics.insert("val_loss".to_owned(), 0.5);
+        for event in [Event::StepEnd, Event::EpochEnd, Event::Interrupted, Event::Exception("x")] {
+            assert_eq!(best.decide(&event, &facts(&metrics)), Decision::Skip, "{event:?}");
+        }
+        let save = Decision::Save { score: 0.5, reason: "best".to_owned() };
+        assert_eq!(best.decide(&Event::ValidationEnd, &facts(&metrics)), save);
+    }
+
+    #[test]
+    fn a_misspelt_field_is_an_error() {
+        let error = serde_json::from_str::<Best>(r#"{"topkk": 3}"#).unwrap_err().to_string();
+        assert!(error.contains("topkk") && error.contains("topk"), "{error}");
+    }
+}

@@ -1,0 +1,193 @@
+//! Last: the newest state, at every epoch's end, every so many steps, and after every so much time.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use burn_ckpt::{Keep, LAST_DIR, TopK};
+use jiff::SignedDuration;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::best::{default_filename, one};
+use super::{Decision, Output, Strategy, yes};
+use crate::event::{Event, Facts};
+
+/// Configuration of [`LastStrategy`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Last {
+    /// How many to keep: 1 by default, or `"all"`.
+    #[serde(default = "one")]
+    pub topk: TopK,
+    /// Save at the end of every epoch: on by default.
+    #[serde(default = "yes")]
+    pub every_epoch: bool,
+    /// Save every so many optimizer steps, counted from the run's start; off by default.
+    #[serde(default)]
+    pub every_n_steps: Option<u64>,
+    /// Save at the first step after so much time since the last save of this strategy; off by default.
+    #[serde(default)]
+    pub save_on_time_interval: Option<Interval>,
+    /// Template of the file names: `epoch={epoch}-step={step}` by default.
+    #[serde(default = "default_filename")]
+    pub filename: String,
+    /// Another directory: relative to the run's `checkpoint` directory, or absolute. `last` by default.
+    #[serde(default)]
+    pub dirpath: Option<PathBuf>,
+    /// Keep a link `last.ckpt` to the newest: on by default.
+    #[serde(default = "yes")]
+    pub save_symlink: bool,
+    /// Leave out optimizer and scheduler: off by default. Such a checkpoint cannot be resumed from.
+    #[serde(default)]
+    pub save_weights_only: bool,
+}
+
+impl Default for Last {
+    fn default() -> Self {
+        Self {
+            topk: one(),
+            every_epoch: true,
+            every_n_steps: None,
+            save_on_time_interval: None,
+            filename: default_filename(),
+            dirpath: None,
+            save_symlink: true,
+            save_weights_only: false,
+        }
+    }
+}
+
+/// A length of time. In JSON a number of seconds, or text with units: `"90s"`, `"15m"`, `"1h 30m"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interval(pub Duration);
+
+/// Keeps the newest states.
+#[derive(Debug, Clone)]
+pub struct LastStrategy {
+    config: Last,
+    saved_at: Duration,
+}
+
+impl LastStrategy {
+    /// The strategy; its clock starts with training.
+    #[must_use]
+    pub fn new(config: Last) -> Self {
+        Self { config, saved_at: Duration::ZERO }
+    }
+
+    fn is_due(&self, event: &Event<'_>, facts: &Facts<'_>) -> bool {
+        let by_step = self.config.every_n_steps.is_some_and(|n| facts.step.is_multiple_of(n));
+        let by_time = self
+            .config
+            .save_on_time_interval
+            .is_some_and(|interval| facts.elapsed.saturating_sub(self.saved_at) >= interval.0);
+        match event {
+            Event::StepEnd => by_step || by_time,
+            Event::EpochEnd => self.config.every_epoch || by_step || by_time,
+            // Whoever stops a run wants to go on later.
+            Event::Interrupted => true,
+            Event::ValidationEnd | Event::Exception(_) => false,
+        }
+    }
+}
+
+impl Strategy for LastStrategy {
+    fn name(&self) -> String {
+        match &self.config.dirpath {
+            None => "last".to_owned(),
+            Some(directory) => format!("last:{}", directory.display()),
+        }
+    }
+
+    fn keep(&self) -> Keep {
+        Keep::Newest(self.config.topk)
+    }
+
+    fn output(&self) -> Output {
+        Output {
+            directory: self.config.dirpath.clone().unwrap_or_else(|| LAST_DIR.into()),
+            filename: Some(self.config.filename.clone()),
+            link: self.config.save_symlink.then(|| "last".to_owned()),
+            weights_only: self.config.save_weights_only,
+        }
+    }
+
+    fn decide(&mut self, event: &Event<'_>, facts: &Facts<'_>) -> Decision {
+        if !self.is_due(event, facts) {
+            return Decision::Skip;
+        }
+        self.saved_at = facts.elapsed;
+        Decision::Save { score: f64::NAN, reason: "last".to_owned() }
+    }
+}
+
+impl Serialize for Interval {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f64(self.0.as_secs_f64())
+    }
+}
+
+impl<'de> Deserialize<'de> for Interval {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Given {
+            Seconds(f64),
+            Text(String),
+        }
+        let wrong = || {
+            serde::de::Error::custom("a time interval is a number of seconds above 0, or a text like \"15m\"")
+        };
+        let duration = match Given::deserialize(from).map_err(|_| wrong())? {
+            Given::Seconds(seconds) => Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?,
+            Given::Text(text) => {
+                let signed: SignedDuration = text.parse().map_err(|_| wrong())?;
+                Duration::try_from(signed).map_err(|_| wrong())?
+            }
+        };
+        if duration.is_zero() { Err(wrong()) } else { Ok(Self(duration)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use indexmap::IndexMap;
+
+    fn saves(last: &mut LastStrategy, event: Event<'_>, step: u64, seconds: u64) -> bool {
+        let metrics = IndexMap::new();
+        let facts = Facts { epoch: 0, step, elapsed: Duration::from_secs(seconds), metrics: &metrics };
+        last.decide(&event, &facts) != Decision::Skip
+    }
+
+    #[test]
+    fn every_n_steps_counts_from_the_runs_start() {
+        let mut last = LastStrategy::new(Last { every_n_steps: Some(10), every_epoch: false, ..Last::default() });
+        let saved: Vec<u64> = (1..=40).filter(|step| saves(&mut last, Event::StepEnd, *step, 0)).collect();
+        assert_eq!(saved, [10, 20, 30, 40]);
+        assert!(saves(&mut last, Event::EpochEnd, 50, 0), "a step that ends an epoch counts too");
+        assert!(!saves(&mut last, Event::EpochEnd, 51, 0));
+    }
+
+    #[test]
+    fn the_time_interval_starts_anew_with_every_save() {
+        let interval = Some(Interval(Duration::from_secs(60)));
+        let mut last = LastStrategy::new(Last { save_on_time_interval: interval, ..Last::default() });
+        assert!(!saves(&mut last, Event::StepEnd, 1, 59));
+        assert!(saves(&mut last, Event::StepEnd, 2, 61));
+        assert!(!saves(&mut last, Event::StepEnd, 3, 120));
+        assert!(saves(&mut last, Event::EpochEnd, 4, 120), "an epoch's end saves, and restarts the clock");
+        assert!(!saves(&mut last, Event::StepEnd, 5, 179));
+        assert!(saves(&mut last, Event::StepEnd, 6, 180));
+    }
+
+    #[test]
+    fn an_interval_is_seconds_or_a_text_with_units() {
+        let seconds = |text: &str| serde_json::from_str::<Interval>(text).map(|interval| interval.0.as_secs());
+        assert_eq!(seconds("90").unwrap(), 90);
+        assert_eq!(seconds("\"15m\"").unwrap(), 900);
+        assert_eq!(seconds("\"1h 30m\"").unwrap(), 5400);
+        for wrong in ["0", "-1", "\"soon\"", "null", "\"-1s\""] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+}

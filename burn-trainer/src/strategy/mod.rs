@@ -1,0 +1,79 @@
+//! When to save: small, pure deciders. What to keep is `burn_ckpt::Keep`'s business, and writing the writer's.
+//!
+//! A strategy sees every [`Event`] with the [`Facts`] of the moment and answers with a [`Decision`]. It names the
+//! directory its checkpoints go to, the rule by which they stay, and the link to the foremost one.
+
+mod best;
+mod last;
+mod on_exception;
+
+pub use best::{Best, BestStrategy};
+pub use last::{Interval, Last, LastStrategy};
+pub use on_exception::{OnException, OnExceptionStrategy};
+
+use std::path::PathBuf;
+
+use burn_ckpt::Keep;
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Event, Facts};
+
+/// Whether an event is worth a checkpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// No.
+    Skip,
+    /// Yes, if a checkpoint with this score would stay by the strategy's rule.
+    Save {
+        /// What the checkpoint is ranked by; NaN where the rule looks at time only.
+        score: f64,
+        /// Goes into the metadata: `best`, `last`, `exception: ..`.
+        reason: String,
+    },
+}
+
+/// Where a strategy's checkpoints go and what is in them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Output {
+    /// Their directory: relative to the run's `checkpoint` directory, or absolute.
+    pub directory: PathBuf,
+    /// The template of their names, without ending; `None` for the time in UTC.
+    pub filename: Option<String>,
+    /// The link to the foremost one, without ending (`last`, `best_val_loss`); `None` for no link.
+    pub link: Option<String>,
+    /// Leave out optimizer and scheduler.
+    pub weights_only: bool,
+}
+
+/// Decides at which events a checkpoint is saved. Implement it for a rule of your own and hand it to
+/// [`Trainer::strategy`](crate::Trainer::strategy).
+pub trait Strategy: Send {
+    /// A name that no other strategy of the run has.
+    fn name(&self) -> String;
+
+    /// The rule by which its checkpoints stay.
+    fn keep(&self) -> Keep;
+
+    /// Where its checkpoints go.
+    fn output(&self) -> Output;
+
+    /// Whether this event is worth a checkpoint.
+    fn decide(&mut self, event: &Event<'_>, facts: &Facts<'_>) -> Decision;
+}
+
+/// A strategy as it stands in the configuration: `{"kind": "best", "metric": "val_loss", "topk": 3}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum StrategyConfig {
+    /// Keep the checkpoints with the best values of a metric.
+    Best(Best),
+    /// Keep the newest checkpoints.
+    Last(Last),
+    /// Save the state when training fails.
+    OnException(OnException),
+}
+
+/// `save_symlink` and `every_epoch` are on unless turned off.
+fn yes() -> bool {
+    true
+}

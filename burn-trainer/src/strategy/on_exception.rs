@@ -1,0 +1,99 @@
+//! On exception: the state before a panic or an error, so that the work of hours is not lost with it.
+
+use std::path::PathBuf;
+
+use burn_ckpt::{Keep, ON_EXCEPTION_DIR, TopK};
+use serde::{Deserialize, Serialize};
+
+use super::{Decision, Output, Strategy};
+use crate::event::{Event, Facts};
+
+/// How long an exception's save may take unless configured otherwise, in seconds.
+const DEFAULT_TIMEOUT_SECONDS: f64 = 120.0;
+
+/// Configuration of [`OnExceptionStrategy`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnException {
+    /// How many to keep: `"all"` by default.
+    #[serde(default = "all")]
+    pub topk: TopK,
+    /// Template of the file names; by default the time in UTC, like `2024-01-15T10-30-00`.
+    #[serde(default)]
+    pub filename: Option<String>,
+    /// Another directory: relative to the run's `checkpoint` directory, or absolute. `on_exception` by default.
+    #[serde(default)]
+    pub dirpath: Option<PathBuf>,
+    /// Keep a link `on_exception.ckpt` to the newest: off by default.
+    #[serde(default)]
+    pub save_symlink: bool,
+    /// Leave out optimizer and scheduler: off by default.
+    #[serde(default)]
+    pub save_weights_only: bool,
+    /// How long the save may take before the program ends without it, in seconds: 120 by default.
+    #[serde(default = "timeout")]
+    pub timeout_seconds: f64,
+}
+
+impl Default for OnException {
+    fn default() -> Self {
+        Self {
+            topk: all(),
+            filename: None,
+            dirpath: None,
+            save_symlink: false,
+            save_weights_only: false,
+            timeout_seconds: timeout(),
+        }
+    }
+}
+
+/// Saves the state of the last step done when training fails.
+#[derive(Debug, Clone)]
+pub struct OnExceptionStrategy {
+    config: OnException,
+}
+
+impl OnExceptionStrategy {
+    /// The strategy.
+    #[must_use]
+    pub fn new(config: OnException) -> Self {
+        Self { config }
+    }
+}
+
+impl Strategy for OnExceptionStrategy {
+    fn name(&self) -> String {
+        "on_exception".to_owned()
+    }
+
+    fn keep(&self) -> Keep {
+        Keep::Newest(self.config.topk)
+    }
+
+    fn output(&self) -> Output {
+        Output {
+            directory: self.config.dirpath.clone().unwrap_or_else(|| ON_EXCEPTION_DIR.into()),
+            filename: self.config.filename.clone(),
+            link: self.config.save_symlink.then(|| "on_exception".to_owned()),
+            weights_only: self.config.save_weights_only,
+        }
+    }
+
+    fn decide(&mut self, event: &Event<'_>, _facts: &Facts<'_>) -> Decision {
+        match event {
+            Event::Exception(message) => {
+                Decision::Save { score: f64::NAN, reason: format!("exception: {message}") }
+            }
+            _ => Decision::Skip,
+        }
+    }
+}
+
+fn all() -> TopK {
+    TopK::All
+}
+
+fn timeout() -> f64 {
+    DEFAULT_TIMEOUT_SECONDS
+}

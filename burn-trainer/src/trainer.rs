@@ -1,0 +1,327 @@
+//! The entry point: opens a run, takes burn's `SupervisedTraining` and `Learner`, and trains.
+
+use std::io::IsTerminal;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use burn::data::dataloader::DataLoader;
+use burn::train::renderer::MetricsRenderer;
+use burn::train::{
+    InferenceStep, Learner, LearnerModel, LearningResult, SupervisedTraining, TrainStep, TrainingStrategy,
+};
+use burn_ckpt::{Held, RunFacts, panic_message};
+use indexmap::IndexMap;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::config::TrainerConfig;
+use crate::environment::EnvironmentProbe;
+use crate::error::{Error, Result};
+use crate::fit::{FitLoop, Plan};
+use crate::metrics::{MetricTable, MetricTap, SharedMetrics};
+use crate::progress::PlainRenderer;
+use crate::resume;
+use crate::run::Run;
+use crate::saving::Saver;
+use crate::strategy::{BestStrategy, LastStrategy, OnExceptionStrategy, Strategy, StrategyConfig};
+
+/// A run that is open: its directory is this process's alone until training ends.
+///
+/// ```no_run
+/// # use burn::data::dataloader::DataLoader;
+/// # use burn::train::{Learner, LearnerModel, TrainStep, InferenceStep};
+/// # use burn::train::metric::{Adaptor, LossInput, LossMetric};
+/// # use burn_trainer::{Trainer, TrainerConfig};
+/// # use std::sync::Arc;
+/// # fn train<M: LearnerModel>(
+/// #     hparams: &u32,
+/// #     train_loader: Arc<dyn DataLoader<<M as TrainStep>::Input>>,
+/// #     valid_loader: Arc<dyn DataLoader<<M as InferenceStep>::Input>>,
+/// #     learner: Learner<M>,
+/// # ) -> burn_trainer::Result<()>
+/// # where <M as TrainStep>::Output: Adaptor<LossInput>, <M as InferenceStep>::Output: Adaptor<LossInput> {
+/// let config = TrainerConfig::new().with_primary_metric("val_loss").with_max_epochs(10);
+/// let trainer = Trainer::new(config, hparams)?;
+/// let training = trainer.training(train_loader, valid_loader).metrics((LossMetric::new(),));
+/// let result = trainer.fit(training, learner)?;
+/// println!("the best checkpoint is {:?}", result.best().map(|best| &best.path));
+/// # Ok(()) }
+/// ```
+pub struct Trainer {
+    config: TrainerConfig,
+    hparams: Value,
+    run: Run,
+    strategies: Vec<Box<dyn Strategy>>,
+    environment: EnvironmentProbe,
+}
+
+/// What training came to.
+pub struct FitResult<M> {
+    /// The trained model, in validation mode.
+    pub model: M,
+    /// burn's renderer, for an evaluation that follows.
+    pub renderer: Box<dyn MetricsRenderer>,
+    /// The run's directory.
+    pub run_dir: PathBuf,
+    /// The run's id.
+    pub run_id: String,
+    /// Epochs done over the whole run.
+    pub epochs: u64,
+    /// Optimizer steps done over the whole run.
+    pub global_step: u64,
+    /// Seconds spent training over the whole run.
+    pub training_time_seconds: f64,
+    /// The latest value of every metric.
+    pub metrics: IndexMap<String, f64>,
+    /// The foremost checkpoint of each strategy, by the strategy's name (`best:val_loss`, `last`).
+    pub checkpoints: IndexMap<String, Held>,
+    /// Why training stopped before its last epoch, if somebody asked for that.
+    pub interrupted: Option<String>,
+    /// States that were written.
+    pub saves: u64,
+    /// Saves that were let go because the disk was behind (`when_busy = "skip"`).
+    pub skipped_saves: u64,
+    /// Optimizer step and cause of every save that failed.
+    pub failed_saves: Vec<(u64, burn_ckpt::Error)>,
+    /// Whether the last save that was tried failed, so that the newest state is not on disk.
+    pub last_save_failed: bool,
+}
+
+impl<M> FitResult<M> {
+    /// The checkpoint with the best score of the first best-strategy.
+    #[must_use]
+    pub fn best(&self) -> Option<&Held> {
+        self.checkpoints.iter().find(|(name, _)| name.starts_with("best:")).map(|(_, held)| held)
+    }
+
+    /// The newest checkpoint.
+    #[must_use]
+    pub fn last(&self) -> Option<&Held> {
+        self.checkpoints.get("last")
+    }
+}
+
+impl Trainer {
+    /// Opens a run: makes its directory, takes its lock, tidies up what a crash left, and verifies the
+    /// checkpoint that is to be resumed. `hparams` go into every checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] or [`Error::Checkpoint`] for a setting, a name or a directory that cannot be used, a
+    /// run that another process holds, or a checkpoint that is not whole; [`Error::RunExists`] when the run has
+    /// checkpoints and the configuration does not say what is to become of them.
+    pub fn new(mut config: TrainerConfig, hparams: &impl Serialize) -> Result<Self> {
+        let hparams = serde_json::to_value(hparams)
+            .map_err(|error| Error::config("hparams", format!("they are no JSON: {error}")))?;
+        let run = Run::open(&mut config)?;
+        let environment = EnvironmentProbe::start();
+        Ok(Self { config, hparams, run, strategies: Vec::new(), environment })
+    }
+
+    /// Adds a saving strategy of your own beside those of the configuration.
+    #[must_use]
+    pub fn strategy(mut self, strategy: impl Strategy + 'static) -> Self {
+        self.strategies.push(Box::new(strategy));
+        self
+    }
+
+    /// The configuration, with the run id filled in.
+    #[must_use]
+    pub fn config(&self) -> &TrainerConfig {
+        &self.config
+    }
+
+    /// The run's directory.
+    #[must_use]
+    pub fn run_dir(&self) -> &Path {
+        self.run.layout.run_dir()
+    }
+
+    /// burn's `SupervisedTraining` for this run: its files go to the run's directory, and progress is shown on
+    /// burn's dashboard where standard output is a terminal, as plain lines on standard error elsewhere.
+    ///
+    /// Register metrics, early stopping and so on, then pass it to [`Trainer::fit`].
+    #[must_use]
+    pub fn training<M: LearnerModel>(
+        &self,
+        train: Arc<dyn DataLoader<<M as TrainStep>::Input>>,
+        valid: Arc<dyn DataLoader<<M as InferenceStep>::Input>>,
+    ) -> SupervisedTraining<M> {
+        let training = SupervisedTraining::new(self.run_dir(), train, valid);
+        if cfg!(feature = "tui") && std::io::stdout().is_terminal() {
+            training
+        } else {
+            training.renderer(Box::new(PlainRenderer::new()))
+        }
+    }
+
+    /// Trains.
+    ///
+    /// The number of epochs, the training strategy and burn's metric files in the run's directory are the
+    /// trainer's; everything else that was set on `training` stays. burn's own checkpointers have no part in it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for a model whose device computes no gradients (`device.autodiff()` gives one that
+    /// does); [`Error::Panicked`] and [`Error::Training`] with what stopped training and where the state before it
+    /// was saved; [`Error::UnknownMetric`] or [`Error::Checkpoint`] before the first step for names that cannot
+    /// be used; [`Error::SaveFailed`] where the configuration asks for it.
+    pub fn fit<M: LearnerModel>(
+        self,
+        training: SupervisedTraining<M>,
+        mut learner: Learner<M>,
+    ) -> Result<FitResult<M>> {
+        let Self { config, hparams, run, strategies: custom, environment } = self;
+        if learner.model().devices().first().is_some_and(|device| !device.is_autodiff()) {
+            // burn would panic in the first backward pass.
+            let reason = "it computes no gradients: make the model on device.autodiff()";
+            return Err(Error::config("the model's device", reason));
+        }
+        let metrics = SharedMetrics::default();
+        let mut held = IndexMap::new();
+        let mut completed = 0;
+        if let Some(resume) = &run.resume {
+            resume::restore(&mut learner, resume)?;
+            metrics.lock().restore(resume.state.metrics.clone());
+            held = resume::held(&run.layout)?;
+            completed = usize::try_from(resume.state.next().0).unwrap_or(usize::MAX);
+        }
+        let trainer_config = serde_json::to_value(&config)
+            .map_err(|error| Error::config("the trainer's configuration", error.to_string()))?;
+        let facts = RunFacts {
+            run_id: run.layout.run_id().to_owned(),
+            name: config.name.clone(),
+            project: config.project.clone(),
+            start_timestamp: run.start,
+            trainer_config,
+            hparams,
+            environment: Box::new(move || serde_json::to_value(environment.get()).unwrap_or_default()),
+        };
+        let (checkpoint_dir, when_busy) = (run.layout.checkpoint_dir(), config.when_busy);
+        let exception_timeout = exception_timeout(&config);
+        let plan = Plan {
+            max_epochs: config.max_epochs as u64,
+            seed: config.seed,
+            gradient_checkpointing: config.gradient_checkpointing,
+            stop_on_failed_save: config.stop_on_failed_save,
+            exception_timeout,
+            metrics: metrics.clone(),
+            resume: run.resume.as_ref().map(|resume| resume.state.clone()),
+            open_saver: {
+                let config = config.clone();
+                Box::new(move |metrics| {
+                    let table = metrics.lock();
+                    let (strategies, watched) = chosen_strategies(&config, custom, &table)?;
+                    let names = table.names();
+                    drop(table);
+                    let saver = Saver::open(strategies, &names, checkpoint_dir, held, facts, when_busy)?;
+                    Ok((saver, watched))
+                })
+            },
+        };
+        let fit_loop = Arc::new(FitLoop::new(plan));
+        let mut training = training
+            .with_metric_logger(MetricTap::new(metrics.clone(), run.layout.run_dir()))
+            .num_epochs(config.max_epochs)
+            .with_training_strategy(TrainingStrategy::Custom(fit_loop.clone()));
+        if completed > 0 {
+            // Only tells the renderer where the run is: there is no checkpointer of burn's to load from.
+            training = training.checkpoint(completed);
+        }
+        // burn's own threads hand their panics on to the loop's, also after the loop has ended.
+        let launched = catch_unwind(AssertUnwindSafe(|| training.launch(learner)));
+        let outcome = fit_loop.take_outcome();
+        if let Some(error) = outcome.error {
+            return Err(error);
+        }
+        let LearningResult { model, renderer, interrupted, error } =
+            launched.map_err(|panic| Error::Panicked { message: panic_message(&*panic), saved: None })?;
+        if let Some(source) = error {
+            return Err(Error::Training { source, saved: None });
+        }
+        let metrics = metrics.lock().values().clone();
+        let reports = outcome.saves.reports;
+        let last_save_failed =
+            outcome.saves.unfinished || reports.last().is_some_and(|report| report.outcome.is_err());
+        let saves = reports.iter().filter(|report| report.outcome.is_ok()).count() as u64;
+        Ok(FitResult {
+            model,
+            renderer,
+            run_dir: run.layout.run_dir().to_path_buf(),
+            run_id: run.layout.run_id().to_owned(),
+            epochs: outcome.epochs,
+            global_step: outcome.steps,
+            training_time_seconds: outcome.seconds,
+            metrics,
+            checkpoints: outcome.foremost,
+            interrupted: interrupted.map(|stop| stop.reason.unwrap_or_else(|| "no reason given".to_owned())),
+            saves,
+            skipped_saves: outcome.saves.skipped,
+            failed_saves: reports
+                .into_iter()
+                .filter_map(|report| report.outcome.err().map(|error| (report.global_step, error)))
+                .collect(),
+            last_save_failed,
+        })
+    }
+}
+
+/// The strategies of the configuration, with their metrics looked up, and the user's own; and the metrics that
+/// have to show up.
+fn chosen_strategies(
+    config: &TrainerConfig,
+    custom: Vec<Box<dyn Strategy>>,
+    metrics: &MetricTable,
+) -> Result<(Vec<Box<dyn Strategy>>, Vec<String>)> {
+    let find = |setting: &str, name: &str| {
+        metrics.find(name).ok_or_else(|| Error::UnknownMetric {
+            setting: setting.to_owned(),
+            name: name.to_owned(),
+            known: metrics.names(),
+        })
+    };
+    let mut strategies: Vec<Box<dyn Strategy>> = Vec::new();
+    let mut watched = Vec::new();
+    if let Some(primary) = &config.primary_metric {
+        watched.push(find("primary_metric", primary)?.0);
+    }
+    for (position, strategy) in config.effective_strategies().into_iter().enumerate() {
+        match strategy {
+            StrategyConfig::Best(best) => {
+                let setting = format!("strategies.{position}.metric");
+                let (setting, metric) = match (&best.metric, &config.primary_metric) {
+                    (Some(metric), _) => (setting.as_str(), metric.clone()),
+                    (None, Some(metric)) => ("primary_metric", metric.clone()),
+                    (None, None) => return Err(Error::config(setting, "neither it nor primary_metric is set")),
+                };
+                let (metric, stated) = find(setting, &metric)?;
+                let Some(mode) = best.mode.or(stated) else {
+                    let reason =
+                        format!("{metric} does not say whether higher or lower is better; set \"min\" or \"max\"");
+                    return Err(Error::config(format!("strategies.{position}.mode"), reason));
+                };
+                watched.push(metric.clone());
+                strategies.push(Box::new(BestStrategy::new(best, metric, mode)));
+            }
+            StrategyConfig::Last(last) => strategies.push(Box::new(LastStrategy::new(last))),
+            StrategyConfig::OnException(config) => strategies.push(Box::new(OnExceptionStrategy::new(config))),
+        }
+    }
+    strategies.extend(custom);
+    Ok((strategies, watched))
+}
+
+/// The longest that an exception's save may take by any of the strategies.
+fn exception_timeout(config: &TrainerConfig) -> Duration {
+    config
+        .effective_strategies()
+        .iter()
+        .filter_map(|strategy| match strategy {
+            StrategyConfig::OnException(config) => Duration::try_from_secs_f64(config.timeout_seconds).ok(),
+            _ => None,
+        })
+        .max()
+        .unwrap_or_default()
+}

@@ -1,0 +1,90 @@
+//! Trains a small convolutional network on handwritten digits, and keeps its checkpoints.
+//!
+//! `cargo xtask train` runs this program. To train a model of your own, copy it: `model.rs` and `data.rs` are
+//! plain burn, and `train` below is all that the trainer asks for.
+
+mod data;
+mod model;
+
+use std::process::ExitCode;
+
+use burn::data::dataloader::DataLoaderBuilder;
+use burn::optim::AdamConfig;
+use burn::tensor::Device;
+use burn::train::Learner;
+use burn::train::metric::{AccuracyMetric, LossMetric};
+use burn_trainer::cli::{self, TrainArgs};
+use burn_trainer::{Error, FitResult, Result, Trainer, TrainerConfig};
+use clap::Parser;
+
+use crate::data::{Data, ImageBatcher};
+use crate::model::{Digits, DigitsConfig};
+
+/// Train a small convolutional network on handwritten digits.
+#[derive(Parser)]
+#[command(name = "cargo xtask train digits")]
+struct Args {
+    #[command(flatten)]
+    train: TrainArgs,
+    /// The images to train on
+    #[arg(long, value_enum)]
+    data: Option<Data>,
+    /// What to compute on: flex (the CPU), wgpu, vulkan or cuda, as far as the program was built for it
+    #[arg(long, default_value = "flex")]
+    backend: String,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    cli::main(|| {
+        let mut config = TrainerConfig::new().with_primary_metric("val_loss").with_max_epochs(10);
+        let mut hparams = DigitsConfig::new();
+        args.train.apply(&mut config, &mut hparams)?;
+        hparams.data = args.data.unwrap_or(hparams.data);
+        let mut command = "cargo xtask train digits".to_owned();
+        if args.backend != "flex" {
+            command.push_str(&format!(" --backend {}", args.backend));
+        }
+        let result = train(config.clone(), &hparams, &device(&args.backend)?.autodiff())?;
+        Ok(cli::report(&result, &config, &command))
+    })
+}
+
+fn train(config: TrainerConfig, hparams: &DigitsConfig, device: &Device) -> Result<FitResult<Digits>> {
+    let seed = config.seed;
+    let (train, valid) = data::load(hparams.data)?;
+    let trainer = Trainer::new(config, hparams)?;
+
+    let loader = || {
+        DataLoaderBuilder::new(ImageBatcher).batch_size(hparams.batch_size).num_workers(hparams.num_workers)
+    };
+    let training = trainer
+        .training(loader().shuffle(seed).build(train), loader().build(valid))
+        .metrics((LossMetric::new(), AccuracyMetric::new()))
+        .grads_accumulation(hparams.grads_accumulation.max(1));
+
+    device.seed(seed);
+    let learner =
+        Learner::new(hparams.init(device), AdamConfig::new().init(), hparams.learning_rate);
+    trainer.fit(training, learner)
+}
+
+fn device(backend: &str) -> Result<Device> {
+    match backend {
+        #[cfg(feature = "flex")]
+        "flex" => Ok(Device::flex()),
+        #[cfg(feature = "wgpu")]
+        "wgpu" => Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
+        #[cfg(feature = "vulkan")]
+        "vulkan" => Ok(Device::vulkan(burn::tensor::DeviceKind::DefaultDevice)),
+        #[cfg(feature = "cuda")]
+        "cuda" => Ok(Device::cuda(0)),
+        _ => {
+            let reason = format!(
+                "this program was not built for {backend:?}; cargo xtask train --backend takes flex, wgpu, vulkan, \
+                 cuda and auto, and builds what is needed"
+            );
+            Err(Error::Config { setting: "--backend".to_owned(), reason })
+        }
+    }
+}

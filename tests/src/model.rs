@@ -1,0 +1,290 @@
+//! A small regression model with batch normalisation, and the things that can be made to go wrong with it.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
+use burn::data::dataset::DatasetError;
+use burn::module::Module;
+use burn::nn::loss::{MseLoss, Reduction};
+use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
+use burn::optim::AdamConfig;
+use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
+use burn::train::metric::{
+    Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes, NumericEntry, SerializedEntry,
+};
+use burn::train::{InferenceStep, Interrupter, Learner, RegressionOutput, TrainOutput, TrainStep};
+
+use crate::STEPS_PER_EPOCH;
+
+/// Inputs of the model.
+const WIDTH: usize = 4;
+/// Items in a batch.
+const BATCH: usize = 8;
+
+/// What is to happen in a run.
+#[derive(Debug, Clone, Default)]
+pub struct Script {
+    /// The training step (counted from 1) that panics.
+    pub panic_in_step: Option<usize>,
+    /// The training batch (counted from 1, over the whole run) that cannot be loaded.
+    pub loader_fails_at: Option<usize>,
+    /// The training step at which this is told to stop or to fail.
+    pub at_step: Option<(usize, OnStep)>,
+    /// Width of the hidden layer; 0 is the default of 6.
+    pub hidden: usize,
+}
+
+/// Something done from within a training step.
+#[derive(Clone)]
+pub struct OnStep(pub Arc<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for OnStep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnStep")
+    }
+}
+
+impl Script {
+    /// What goes into the checkpoints as hyperparameters.
+    #[must_use]
+    pub fn hparams(&self) -> serde_json::Value {
+        serde_json::json!({ "width": WIDTH, "hidden": self.hidden() })
+    }
+
+    fn hidden(&self) -> usize {
+        if self.hidden == 0 { 6 } else { self.hidden }
+    }
+}
+
+/// Two linear layers around a batch normalisation.
+#[derive(Module, Debug)]
+pub struct Model {
+    input: Linear,
+    norm: BatchNorm,
+    output: Linear,
+    #[module(skip)]
+    script: Script,
+    #[module(skip)]
+    steps: Arc<AtomicUsize>,
+}
+
+impl Model {
+    /// A fresh model.
+    #[must_use]
+    pub fn new(script: Script, device: &Device) -> Self {
+        let hidden = script.hidden();
+        Self {
+            input: LinearConfig::new(WIDTH, hidden).init(device),
+            norm: BatchNormConfig::new(hidden).init(device),
+            output: LinearConfig::new(hidden, 1).init(device),
+            script,
+            steps: Arc::default(),
+        }
+    }
+
+    fn regress(&self, batch: Batch) -> RegressionOutput {
+        let output = self.output.forward(self.norm.forward(self.input.forward(batch.inputs)));
+        let loss = MseLoss::new().forward(output.clone(), batch.targets.clone(), Reduction::Mean);
+        RegressionOutput { loss, output, targets: batch.targets }
+    }
+}
+
+impl TrainStep for Model {
+    type Input = Batch;
+    type Output = RegressionOutput;
+
+    fn step(&self, batch: Batch) -> TrainOutput<RegressionOutput> {
+        let step = self.steps.fetch_add(1, Ordering::SeqCst) + 1;
+        let item = self.regress(batch);
+        // After the forward pass, when running statistics have been updated already.
+        assert!(self.script.panic_in_step != Some(step), "the step {step} was told to panic");
+        if let Some((at, action)) = &self.script.at_step
+            && *at == step
+        {
+            (action.0)();
+        }
+        TrainOutput::new(self, item.loss.backward(), item)
+    }
+}
+
+impl InferenceStep for Model {
+    type Input = Batch;
+    type Output = RegressionOutput;
+
+    fn step(&self, batch: Batch) -> RegressionOutput {
+        self.regress(batch)
+    }
+}
+
+/// The model with Adam, always the same one.
+#[must_use]
+pub fn learner(script: Script) -> Learner<Model> {
+    let device = Device::flex().autodiff();
+    device.seed(7);
+    Learner::new(Model::new(script, &device), AdamConfig::new().init(), 1e-2)
+}
+
+/// Something that stops training when it is called, with an error if `fails`.
+#[must_use]
+pub fn stopper(interrupter: Interrupter, fails: bool) -> OnStep {
+    OnStep(Arc::new(move || {
+        if fails {
+            interrupter.fail(dataset_error("somebody called fail"));
+        } else {
+            interrupter.stop(Some("somebody called stop"));
+        }
+    }))
+}
+
+/// An error as a data loader reports it.
+fn dataset_error(text: &str) -> DatasetError {
+    DatasetError::new(std::io::Error::other(text.to_owned()))
+}
+
+/// A batch of the small model.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    inputs: Tensor<2>,
+    targets: Tensor<2>,
+}
+
+/// A loader that gives the same [`STEPS_PER_EPOCH`] batches in every epoch.
+#[must_use]
+pub fn loader(script: &Script) -> Arc<dyn DataLoader<Batch>> {
+    Arc::new(Loader { device: Device::flex(), fails_at: script.loader_fails_at, given: Arc::default() })
+}
+
+struct Loader {
+    device: Device,
+    fails_at: Option<usize>,
+    given: Arc<AtomicUsize>,
+}
+
+struct Batches<'a> {
+    loader: &'a Loader,
+    next: usize,
+}
+
+impl DataLoader<Batch> for Loader {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Batch> + 'a> {
+        Box::new(Batches { loader: self, next: 0 })
+    }
+
+    fn num_items(&self) -> usize {
+        STEPS_PER_EPOCH * BATCH
+    }
+
+    fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<Batch>> {
+        Arc::new(Self { device: device.clone(), fails_at: self.fails_at, given: Arc::clone(&self.given) })
+    }
+
+    fn slice(&self, _start: usize, _end: usize) -> Arc<dyn DataLoader<Batch>> {
+        self.to_device(&self.device)
+    }
+}
+
+impl Iterator for Batches<'_> {
+    type Item = Result<Batch, DatasetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next == STEPS_PER_EPOCH {
+            return None;
+        }
+        let number = self.next;
+        self.next += 1;
+        if Some(self.loader.given.fetch_add(1, Ordering::SeqCst) + 1) == self.loader.fails_at {
+            return Some(Err(dataset_error("the disk with the data is gone")));
+        }
+        // Some numbers that differ, and a target that follows from them.
+        let value = |i: usize| ((number * 31 + i * 17) % 23) as f32 / 23.0;
+        let inputs: Vec<f32> = (0..BATCH * WIDTH).map(value).collect();
+        let targets: Vec<f32> = inputs.chunks(WIDTH).map(|row| row.iter().sum::<f32>() - 1.0).collect();
+        Some(Ok(Batch {
+            inputs: Tensor::from_data(TensorData::new(inputs, [BATCH, WIDTH]), &self.loader.device),
+            targets: Tensor::from_data(TensorData::new(targets, [BATCH, 1]), &self.loader.device),
+        }))
+    }
+}
+
+impl DataLoaderIterator<Batch> for Batches<'_> {
+    fn progress(&self) -> Progress {
+        Progress::new(self.next * BATCH, STEPS_PER_EPOCH * BATCH, Some("items".to_owned()))
+    }
+}
+
+/// A metric with any name, whose value at the end of each epoch is given, and which can fail.
+#[derive(Debug, Clone)]
+pub struct ScriptedMetric {
+    name: MetricName,
+    scores: Arc<Mutex<VecDeque<f64>>>,
+    value: f64,
+    fails: bool,
+    attributes: Option<bool>,
+}
+
+impl ScriptedMetric {
+    /// Lower is better; the values are for the epochs one after the other.
+    #[must_use]
+    pub fn new(name: &str, scores: &[f64]) -> Self {
+        let scores = Arc::new(Mutex::new(scores.iter().copied().collect()));
+        Self { name: Arc::new(name.to_owned()), scores, value: 0.0, fails: false, attributes: Some(false) }
+    }
+
+    /// Higher is better, or `None`: it does not say.
+    #[must_use]
+    pub fn higher_is_better(self, attributes: Option<bool>) -> Self {
+        Self { attributes, ..self }
+    }
+
+    /// Fails whenever it is updated.
+    #[must_use]
+    pub fn failing(self) -> Self {
+        Self { fails: true, ..self }
+    }
+}
+
+impl Metric for ScriptedMetric {
+    type Input = ();
+
+    fn name(&self) -> MetricName {
+        Arc::clone(&self.name)
+    }
+
+    fn attributes(&self) -> MetricAttributes {
+        match self.attributes {
+            Some(higher_is_better) => NumericAttributes { unit: None, higher_is_better }.into(),
+            None => MetricAttributes::None,
+        }
+    }
+
+    fn update(&mut self, (): &(), _: &MetricMetadata) -> Result<SerializedEntry, TensorReadError> {
+        if self.fails {
+            return Err(TensorReadError::InvalidShape { expected: 1, actual: 2 });
+        }
+        Ok(SerializedEntry::new(self.value.to_string(), self.value.to_string()))
+    }
+
+    fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
+        let next = self.scores.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        self.value = next.unwrap_or(self.value);
+        Ok(SerializedEntry::new(self.value.to_string(), NumericEntry::Final(self.value).serialize()))
+    }
+
+    fn clear(&mut self) {}
+}
+
+impl Numeric for ScriptedMetric {
+    fn value(&self) -> Option<NumericEntry> {
+        Some(NumericEntry::Value(self.value))
+    }
+
+    fn running_value(&self) -> Option<NumericEntry> {
+        self.value()
+    }
+
+    fn final_value(&self) -> NumericEntry {
+        NumericEntry::Final(self.value)
+    }
+}

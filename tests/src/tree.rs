@@ -1,0 +1,71 @@
+//! Looking at what a run left in its directory.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+/// The `checkpoint` directory of the run `r1`.
+#[must_use]
+pub fn checkpoints(root: &Path) -> PathBuf {
+    root.join("burn_trainer_logs/r1/checkpoint")
+}
+
+/// Every file and link below a directory, relative to it and sorted; a link with its target.
+///
+/// # Panics
+///
+/// When the directory cannot be read.
+#[must_use]
+pub fn files(directory: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    collect(directory, directory, &mut found);
+    found.sort();
+    found
+}
+
+/// The names of the checkpoints in a directory, without ending, sorted.
+///
+/// # Panics
+///
+/// When the directory cannot be read.
+#[must_use]
+pub fn stems(directory: &Path) -> Vec<String> {
+    files(directory).iter().filter_map(|name| name.strip_suffix(".ckpt").map(str::to_owned)).collect()
+}
+
+/// The metadata of a checkpoint or a link, as plain JSON.
+///
+/// # Panics
+///
+/// When it is not there or no JSON.
+#[must_use]
+pub fn metadata(checkpoint: &Path) -> Value {
+    let path = format!("{}.metadata.json", checkpoint.display());
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Where a link leads to.
+///
+/// # Panics
+///
+/// When it is no link.
+#[must_use]
+pub fn target(link: &Path) -> PathBuf {
+    std::fs::read_link(link).unwrap_or_else(|error| panic!("{}: {error}", link.display()))
+}
+
+fn collect(top: &Path, directory: &Path, found: &mut Vec<String>) {
+    let entries = std::fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    for entry in entries {
+        let path = entry.unwrap_or_else(|error| panic!("{}: {error}", directory.display())).path();
+        let name = path.strip_prefix(top).unwrap_or(&path).display().to_string();
+        if path.is_symlink() {
+            found.push(format!("{name} -> {}", target(&path).display()));
+        } else if path.is_dir() {
+            collect(top, &path, found);
+        } else {
+            found.push(name);
+        }
+    }
+}

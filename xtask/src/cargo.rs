@@ -1,0 +1,44 @@
+//! Calling cargo, so that every verb builds one and the same set of artifacts.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+/// Runs cargo and reports what failed. The error is the exit status to end with.
+pub fn run(arguments: &[&str]) -> Result<(), ExitCode> {
+    run_with(arguments, &[])
+}
+
+/// [`run`] with variables set.
+pub fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> Result<(), ExitCode> {
+    let mut command = command();
+    command.args(arguments).envs(variables.iter().copied());
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => {
+            eprintln!("error: cargo {} failed", arguments.join(" "));
+            Err(ExitCode::FAILURE)
+        }
+        Err(error) => {
+            eprintln!("error: cargo cannot be started: {error}");
+            Err(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// Cargo in the workspace's directory, whatever the current one is.
+pub fn command() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// Where cargo puts a program of the development profile.
+pub fn program(name: &str) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    target.join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// The workspace's directory.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().map(PathBuf::from).unwrap_or_default()
+}

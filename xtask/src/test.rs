@@ -1,0 +1,89 @@
+//! `cargo xtask test`: everything that must hold, ending with one count over all test programs.
+
+use std::io::{BufRead, BufReader};
+use std::process::{ExitCode, Stdio};
+
+use crate::{cargo, check};
+
+/// What cargo's test runner prints before a test program's counts.
+const SUMMARY: &str = "test result: ";
+
+#[derive(Debug, Default, PartialEq)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+/// Checks, then tests. All tests run, also after one that failed.
+pub fn run() -> ExitCode {
+    if let Err(failed) = check::run() {
+        return failed;
+    }
+    let mut counts = Counts::default();
+    let mut all_succeeded = true;
+    for arguments in [
+        // The programs that tests start are built first, so that no test pays for it.
+        &["test", "--workspace", "--bins", "--lib", "--tests", "--no-fail-fast"][..],
+        &["test", "--workspace", "--doc", "--no-fail-fast"][..],
+    ] {
+        all_succeeded &= counted(arguments, &mut counts);
+    }
+    println!("{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.skipped);
+    if all_succeeded && counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs cargo, hands its output on, and adds up the counts. Returns whether it succeeded.
+fn counted(arguments: &[&str], counts: &mut Counts) -> bool {
+    let child = cargo::command().args(arguments).stdout(Stdio::piped()).spawn();
+    let mut child = match child {
+        Ok(child) => child,
+        Err(error) => {
+            eprintln!("error: cargo cannot be started: {error}");
+            return false;
+        }
+    };
+    if let Some(output) = child.stdout.take() {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            println!("{line}");
+            counts.add(&line);
+        }
+    }
+    child.wait().is_ok_and(|status| status.success())
+}
+
+impl Counts {
+    /// `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s`
+    fn add(&mut self, line: &str) {
+        let Some(summary) = line.strip_prefix(SUMMARY) else { return };
+        let summary = summary.split_once(". ").map_or(summary, |(_, counts)| counts);
+        for part in summary.split("; ") {
+            let mut words = part.split(' ');
+            let (Some(Ok(number)), Some(what)) = (words.next().map(str::parse::<u64>), words.next()) else { continue };
+            match what {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.skipped += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counts_of_all_test_programs_are_added_up() {
+        let mut counts = Counts::default();
+        for line in [
+            "running 4 tests",
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+            "test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 5 filtered out; finished in 1.00s",
+        ] {
+            counts.add(line);
+        }
+        assert_eq!(counts, Counts { passed: 5, failed: 1, skipped: 1 });
+    }
+}
