@@ -82,7 +82,8 @@ impl Catalog {
 
     fn sort(&mut self) {
         self.entries.sort_by(|a, b| {
-            let key = |entry: &CatalogEntry| (entry.metadata.checkpoint_timestamp, entry.metadata.global_step);
+            let key =
+                |entry: &CatalogEntry| (entry.metadata.checkpoint_timestamp, entry.metadata.global_step);
             key(a).cmp(&key(b)).then_with(|| a.path.cmp(&b.path))
         });
     }
@@ -96,7 +97,8 @@ impl Catalog {
 /// [`Error::NotFound`] with what there is instead.
 pub fn resolve(layout: &RunLayout, wanted: &str, metric: Option<&str>) -> Result<PathBuf> {
     let directory = layout.checkpoint_dir();
-    let not_found = |hint: String| Error::NotFound { path: directory.clone(), wanted: wanted.to_owned(), hint };
+    let not_found =
+        |hint: String| Error::NotFound { path: directory.clone(), wanted: wanted.to_owned(), hint };
     let link = match (wanted, metric) {
         ("last", _) => directory.join(link_name("last")?),
         ("best", Some(metric)) => directory.join(link_name(&format!("best_{metric}"))?),
@@ -115,7 +117,9 @@ pub fn resolve(layout: &RunLayout, wanted: &str, metric: Option<&str>) -> Result
                 }
             }
         }
-        _ => return Err(not_found("the names are \"last\" and \"best\"; anything else is a path".to_owned())),
+        _ => {
+            return Err(not_found("the names are \"last\" and \"best\"; anything else is a path".to_owned()));
+        }
     };
     match fs::metadata(&link) {
         Ok(_) => Ok(link),

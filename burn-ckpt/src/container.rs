@@ -135,7 +135,8 @@ impl ContainerHeader {
     /// Reads a container's header. The tensors stay on disk.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         check_lengths(path)?;
-        let reader = Reader::from_file_exact(path).map_err(|error| not_a_checkpoint(path, error.to_string()))?;
+        let reader =
+            Reader::from_file_exact(path).map_err(|error| not_a_checkpoint(path, error.to_string()))?;
         let strings = reader.metadata();
         let Some(format) = strings.get(FORMAT_KEY) else {
             let reason = format!("it is a burnpack file without {FORMAT_KEY}, so no checkpoint");
@@ -151,8 +152,9 @@ impl ContainerHeader {
             serde_json::from_str(text)
                 .map_err(|error| not_a_checkpoint(path, format!("{key} is no JSON: {error}")))
         };
-        let sections = serde_json::from_value(json(SECTIONS_KEY)?)
-            .map_err(|error| not_a_checkpoint(path, format!("{SECTIONS_KEY} is no list of names: {error}")))?;
+        let sections = serde_json::from_value(json(SECTIONS_KEY)?).map_err(|error| {
+            not_a_checkpoint(path, format!("{SECTIONS_KEY} is no list of names: {error}"))
+        })?;
         let (hparams, trainer_state) = (json(HPARAMS_KEY)?, json(TRAINER_STATE_KEY)?);
         Ok(Self { hparams, trainer_state, sections, reader: Entries(reader) })
     }

@@ -73,7 +73,9 @@ impl FilenameTemplate {
                     loop {
                         match chars.next() {
                             Some('}') => break,
-                            Some('{') | None => return fail(format!("the field \"{{{field}\" is not closed")),
+                            Some('{') | None => {
+                                return fail(format!("the field \"{{{field}\" is not closed"));
+                            }
                             Some(c) => field.push(c),
                         }
                     }
@@ -218,7 +220,9 @@ mod tests {
 
     #[test]
     fn malformed_templates_are_errors() {
-        for source in ["", "{epoch", "epoch}", "{epoch:x}", "{epoch:999}", "a/{epoch}", "{}", "...", "{epoch{step}"] {
+        for source in
+            ["", "{epoch", "epoch}", "{epoch:x}", "{epoch:999}", "a/{epoch}", "{}", "...", "{epoch{step}"]
+        {
             let parsed = FilenameTemplate::parse::<&str>(source, &[]);
             assert!(matches!(parsed, Err(Error::Name { .. })), "{source:?}: {parsed:?}");
         }

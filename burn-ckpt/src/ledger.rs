@@ -58,10 +58,8 @@ impl Ledger {
         link: Option<PathBuf>,
         present: impl IntoIterator<Item = Held>,
     ) {
-        let entries = present
-            .into_iter()
-            .map(|held| Entry { held, order: self.take_order(), durable: true })
-            .collect();
+        let entries =
+            present.into_iter().map(|held| Entry { held, order: self.take_order(), durable: true }).collect();
         self.keepers.insert(keeper.into(), Keeper { keep, link, entries });
     }
 
@@ -112,7 +110,8 @@ impl Ledger {
     pub fn foremost(&self, keeper: &str) -> Option<&Held> {
         let keeper = self.keepers.get(keeper)?;
         let durable = keeper.durable();
-        let first = *keeper.keep.kept(&durable.iter().map(|entry| entry.candidate()).collect::<Vec<_>>()).first()?;
+        let first =
+            *keeper.keep.kept(&durable.iter().map(|entry| entry.candidate()).collect::<Vec<_>>()).first()?;
         Some(&durable[first].held)
     }
 
@@ -138,7 +137,8 @@ impl Ledger {
         for keeper in self.keepers.values_mut() {
             let durable: Vec<Candidate> = keeper.durable().iter().map(|entry| entry.candidate()).collect();
             let stay: Vec<u64> = keeper.keep.kept(&durable).into_iter().map(|i| durable[i].order).collect();
-            let foremost = keeper.entries.iter().find(|entry| entry.durable && stay.first() == Some(&entry.order));
+            let foremost =
+                keeper.entries.iter().find(|entry| entry.durable && stay.first() == Some(&entry.order));
             if let (Some(link), Some(entry)) = (&keeper.link, foremost) {
                 consequences.links.push((link.clone(), entry.held.path.clone()));
             }

@@ -50,7 +50,8 @@ fn replace(link: &Path, target: &Path) -> Result<()> {
 fn relative_to_parent(link: &Path, target: &Path) -> Result<PathBuf> {
     let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io("resolve", path));
     let link = absolute(link)?;
-    let from: Vec<Component<'_>> = link.parent().map(|parent| parent.components().collect()).unwrap_or_default();
+    let from: Vec<Component<'_>> =
+        link.parent().map(|parent| parent.components().collect()).unwrap_or_default();
     let target = absolute(target)?;
     let to: Vec<Component<'_>> = target.components().collect();
     let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();

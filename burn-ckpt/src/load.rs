@@ -100,11 +100,8 @@ impl Checkpoint {
     /// compare with.
     pub fn verify(&self) -> Result<Metadata> {
         let metadata = verify_file(&self.path)?;
-        let mismatch = |expected: String, found: String| Error::Checksum {
-            path: self.path.clone(),
-            expected,
-            found,
-        };
+        let mismatch =
+            |expected: String, found: String| Error::Checksum { path: self.path.clone(), expected, found };
         let tensors = ContainerHeader::read(&self.path)?.into_tensors(&self.path)?;
         if tensors.len() != metadata.tensors.len() {
             let (expected, found) = (metadata.tensors.len(), tensors.len());
@@ -118,7 +115,10 @@ impl Checkpoint {
             let bytes = tensor.into_bytes().map_err(Error::container(&self.path))?;
             let found = blake3_of_tensor(&bytes);
             if found != info.blake3 {
-                return Err(mismatch(format!("blake3:{} for {name}", info.blake3), format!("blake3:{found}")));
+                return Err(mismatch(
+                    format!("blake3:{} for {name}", info.blake3),
+                    format!("blake3:{found}"),
+                ));
             }
         }
         Ok(metadata)

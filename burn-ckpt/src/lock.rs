@@ -41,7 +41,10 @@ impl RunLock {
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    return Err(Error::Locked { path: layout.run_dir().to_path_buf(), holder: holder(&mut file) });
+                    return Err(Error::Locked {
+                        path: layout.run_dir().to_path_buf(),
+                        holder: holder(&mut file),
+                    });
                 }
                 Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
             }

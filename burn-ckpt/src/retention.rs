@@ -175,7 +175,9 @@ mod tests {
 
     #[test]
     fn topk_is_a_positive_number_or_all() {
-        for (text, expected) in [("3", TopK::count(3)), ("\"all\"", Some(TopK::All)), ("0", None), ("-1", None)] {
+        for (text, expected) in
+            [("3", TopK::count(3)), ("\"all\"", Some(TopK::All)), ("0", None), ("-1", None)]
+        {
             assert_eq!(serde_json::from_str::<TopK>(text).ok(), expected, "{text}");
         }
         assert!(serde_json::from_str::<TopK>("\"some\"").unwrap_err().to_string().contains("\"all\""));

@@ -28,36 +28,52 @@ impl Contents {
 
 /// Writes a state once and gives it all its names, each with metadata of its own that states the reason.
 ///
-/// `durable` is told of each name as soon as a reader may rely on it. Returns the file's size in bytes.
+/// A name that fails does not take the others with it: the state is then written under the next one. `durable` is
+/// told of each name as soon as a reader may rely on it. Returns the file's size in bytes, or the first error.
 pub(crate) fn persist(
     contents: Contents,
     mut metadata: Metadata,
     places: &[(PathBuf, String)],
     mut durable: impl FnMut(&Path),
 ) -> Result<u64> {
-    let Some(((first, reason), others)) = places.split_first() else { return Ok(0) };
-    create_directory(parent(first))?;
-    let staged = Staged::beside(first);
+    let mut named: Vec<&Path> = Vec::new();
+    let mut failure = None;
+    for (place, reason) in places {
+        // Two strategies may share a file.
+        if named.contains(&place.as_path()) {
+            continue;
+        }
+        let committed = match named.first() {
+            None => write(contents.clone(), &mut metadata, place, reason),
+            Some(first) => name_again(first, &mut metadata, place, reason),
+        };
+        match committed {
+            Ok(()) => {
+                durable(place);
+                named.push(place);
+            }
+            Err(error) => {
+                failure.get_or_insert(error);
+            }
+        }
+    }
+    failure.map_or(Ok(metadata.checkpoint_size_bytes), Err)
+}
+
+fn write(contents: Contents, metadata: &mut Metadata, place: &Path, reason: &str) -> Result<()> {
+    create_directory(parent(place))?;
+    let staged = Staged::beside(place);
     metadata.tensors = container::write(staged.path(), contents)?;
     staged.sync()?;
     metadata.checkpoint_size_bytes =
         fs::metadata(staged.path()).map_err(Error::io("read", staged.path()))?.len();
     metadata.checkpoint_checksum = sha256_of_file(staged.path())?;
-    commit(staged, &described(&mut metadata, first, reason)?)?;
-    durable(first);
+    commit(staged, &described(metadata, place, reason)?)
+}
 
-    let mut named = vec![first];
-    for (place, reason) in others {
-        // Two strategies may share a file.
-        if named.contains(&place) {
-            continue;
-        }
-        create_directory(parent(place))?;
-        commit(stage_again(first, place)?, &described(&mut metadata, place, reason)?)?;
-        durable(place);
-        named.push(place);
-    }
-    Ok(metadata.checkpoint_size_bytes)
+fn name_again(committed: &Path, metadata: &mut Metadata, place: &Path, reason: &str) -> Result<()> {
+    create_directory(parent(place))?;
+    commit(stage_again(committed, place)?, &described(metadata, place, reason)?)
 }
 
 fn described(metadata: &mut Metadata, path: &Path, reason: &str) -> Result<String> {

@@ -50,7 +50,8 @@ impl Section {
     ///
     /// [`Error::Snapshot`] when the buffer is no burnpack container.
     pub fn from_burnpack(bytes: Bytes) -> Result<Self> {
-        let failed = |error: burn_pack::Error| Error::Snapshot(format!("a record is no burnpack data: {error}"));
+        let failed =
+            |error: burn_pack::Error| Error::Snapshot(format!("a record is no burnpack data: {error}"));
         let reader = Reader::from_bytes(bytes).map_err(failed)?;
         let (scalars, strings) = (reader.scalars().clone(), reader.metadata().clone());
         Ok(Self { tensors: reader.into_tensors().map_err(failed)?, scalars, strings })

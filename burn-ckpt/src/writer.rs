@@ -198,7 +198,9 @@ impl CheckpointWriter {
         loop {
             let next = match deadline {
                 None => self.reports.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(deadline) => self.reports.recv_timeout(deadline.saturating_duration_since(Instant::now())),
+                Some(deadline) => {
+                    self.reports.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+                }
             };
             match next {
                 Ok(report) => reports.push(report),
@@ -268,12 +270,13 @@ impl Worker {
             environment: self.environment(),
             ..Metadata::blank(save.timestamp)
         };
-        let size = persist(contents, metadata, &save.places, |path| {
+        let persisted = persist(contents, metadata, &save.places, |path| {
             self.ledger.lock().confirm(path);
             done.push(path.to_path_buf());
-        })?;
+        });
+        // Also when a name failed: the others are there, and links lead to them.
         self.follow_up()?;
-        Ok(size)
+        persisted
     }
 
     /// Moves the links to the new checkpoints, then removes those that no strategy keeps.
@@ -308,4 +311,3 @@ pub fn panic_message(panic: &(dyn Any + Send)) -> String {
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without a message".to_owned())
 }
-

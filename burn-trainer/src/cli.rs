@@ -44,7 +44,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N")]
     pub save_every_steps: Option<u64>,
     /// Save after so many seconds too
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
     pub save_every_seconds: Option<f64>,
     /// Number of best checkpoints to keep, or "all"
     #[arg(long, value_name = "K", value_parser = parse_topk)]
@@ -64,7 +64,11 @@ impl TrainArgs {
     /// # Errors
     ///
     /// [`Error::Config`] naming the flag, and for `--set` the keys there are or the type that was expected.
-    pub fn apply<C: Serialize + DeserializeOwned>(&self, trainer: &mut TrainerConfig, program: &mut C) -> Result<()> {
+    pub fn apply<C: Serialize + DeserializeOwned>(
+        &self,
+        trainer: &mut TrainerConfig,
+        program: &mut C,
+    ) -> Result<()> {
         if let Some(epochs) = self.epochs {
             trainer.max_epochs = epochs;
         }
@@ -207,7 +211,9 @@ fn set<C: Serialize + DeserializeOwned>(
         return Ok(());
     }
     let keys = |json: &Value| {
-        json.as_object().map(|object| object.keys().cloned().collect::<Vec<_>>().join(", ")).unwrap_or_default()
+        json.as_object()
+            .map(|object| object.keys().cloned().collect::<Vec<_>>().join(", "))
+            .unwrap_or_default()
     };
     Err(wrong(format!(
         "there is no {key:?}; the trainer has {}; the program has {}",

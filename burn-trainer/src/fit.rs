@@ -14,9 +14,9 @@ use burn::optim::GradientsAccumulator;
 use burn::tensor::Device;
 use burn::train::metric::store::{Aggregate, EventStoreClient, Split};
 use burn::train::{
-    EventProcessorError, EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent, LearnerModel,
-    SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingItem,
-    ValidLoader,
+    EventProcessorError, EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent,
+    LearnerModel, SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader,
+    TrainingComponents, TrainingItem, ValidLoader,
 };
 use burn_ckpt::{Held, MakeSections, panic_message};
 use indexmap::IndexMap;
@@ -188,7 +188,8 @@ impl<M: LearnerModel> Session<'_, M> {
             };
         }
         for epoch in first_epoch..max_epochs {
-            self.position = Position { epoch, epoch_complete: false, batches: skip, step: self.position.step };
+            self.position =
+                Position { epoch, epoch_complete: false, batches: skip, step: self.position.step };
             self.train_epoch(&loaders.train, skip)?;
             skip = 0;
             if self.interrupter.should_stop() {
@@ -394,7 +395,8 @@ impl<M: LearnerModel> Session<'_, M> {
             });
             let wait = error.is_some().then_some(exception_timeout);
             (outcome.saves, outcome.foremost) = saver.finish(wait);
-            let written = |path: &PathBuf| outcome.saves.reports.iter().any(|report| report.paths.contains(path));
+            let written =
+                |path: &PathBuf| outcome.saves.reports.iter().any(|report| report.paths.contains(path));
             let path = places.into_iter().find(written);
             if let Some(Error::Panicked { saved, .. } | Error::Training { saved, .. }) = &mut error {
                 *saved = path;

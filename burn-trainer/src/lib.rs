@@ -23,6 +23,7 @@ mod error;
 mod event;
 mod fit;
 mod metrics;
+mod optimizer_names;
 mod progress;
 mod resume;
 mod run;
@@ -35,12 +36,14 @@ mod trainer;
 pub use burn_ckpt;
 
 pub use config::TrainerConfig;
-pub use environment::{Environment, EnvironmentProbe, Git, GpuDevice, Hardware, Lsf, Os, Package, Rust, Slurm};
+pub use environment::{
+    Environment, EnvironmentProbe, Git, GpuDevice, Hardware, Lsf, Os, Package, Rust, Slurm,
+};
 pub use error::{Error, Result};
 pub use event::{Event, Facts};
 pub use progress::PlainRenderer;
 pub use strategy::{
-    Best, BestStrategy, Decision, Interval, Last, LastStrategy, OnException, OnExceptionStrategy, Output, Strategy,
-    StrategyConfig,
+    Best, BestStrategy, Decision, Interval, Last, LastStrategy, OnException, OnExceptionStrategy, Output,
+    Strategy, StrategyConfig,
 };
 pub use trainer::{FitResult, Trainer};

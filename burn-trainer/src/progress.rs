@@ -193,9 +193,13 @@ mod tests {
 
     #[test]
     fn numbers_are_shown_with_four_digits() {
-        for (value, shown) in
-            [(98.8877, "98.89"), (0.0123456, "0.01235"), (1.2345e-5, "1.234e-5"), (123456.7, "123457"), (0.0, "0")]
-        {
+        for (value, shown) in [
+            (98.8877, "98.89"),
+            (0.0123456, "0.01235"),
+            (1.2345e-5, "1.234e-5"),
+            (123456.7, "123457"),
+            (0.0, "0"),
+        ] {
             assert_eq!(significant(value), shown);
         }
         assert_eq!(significant(f64::NAN), "NaN");

@@ -2,15 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::optim::OptimizerRecord;
 use burn::lr_scheduler::LrSchedulerRecord;
+use burn::optim::OptimizerRecord;
 use burn::train::checkpoint::Checkpoint as Record;
 use burn::train::{Learner, LearnerModel};
-use burn_ckpt::{Catalog, Checkpoint, Held, OPTIMIZER, RunLayout, SCHEDULER, resolve};
+use burn_ckpt::{Catalog, Checkpoint, Held, OPTIMIZER, RunLayout, SCHEDULER, Section, resolve};
 use indexmap::IndexMap;
 
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
+use crate::optimizer_names;
 use crate::state::{STATE_VERSION, TrainerState};
 
 /// A verified checkpoint to go on from.
@@ -37,8 +38,13 @@ pub(crate) fn restore<M: LearnerModel>(learner: &mut Learner<M>, resume: &Resume
     // burn panics on a record that does not fit; ask first.
     checkpoint.check_fits(&learner.model())?;
     learner.load_model(checkpoint.model_record()?);
-    learner.load_optim(record::<OptimizerRecord>(checkpoint, OPTIMIZER)?);
-    learner.load_scheduler(record::<LrSchedulerRecord>(checkpoint, SCHEDULER)?);
+    let optimizer = optimizer_names::by_id(checkpoint.section(OPTIMIZER)?);
+    learner.load_optim(record::<OptimizerRecord>(checkpoint, OPTIMIZER, optimizer)?);
+    learner.load_scheduler(record::<LrSchedulerRecord>(
+        checkpoint,
+        SCHEDULER,
+        checkpoint.section(SCHEDULER)?,
+    )?);
     Ok(())
 }
 
@@ -96,14 +102,14 @@ fn open(path: &Path) -> Result<Resume> {
     }
     let state: TrainerState = checkpoint.trainer_state()?;
     if state.version > STATE_VERSION {
-        let reason = format!("its trainer state has version {}, this program reads {STATE_VERSION}", state.version);
+        let reason =
+            format!("its trainer state has version {}, this program reads {STATE_VERSION}", state.version);
         return Err(Error::config("ckpt_path", format!("{}: {reason}", path.display())));
     }
     Ok(Resume { checkpoint, state })
 }
 
-fn record<R: Record>(checkpoint: &Checkpoint, section: &str) -> Result<R> {
-    let part = checkpoint.section(section)?;
+fn record<R: Record>(checkpoint: &Checkpoint, section: &str, part: Section) -> Result<R> {
     // burn expects every tensor of an optimizer's record to name its parameter, and panics otherwise.
     if let Some(tensor) = part.tensors.iter().find(|tensor| tensor.param_id.is_none()) {
         let reason = format!("the tensor {section}.{} names no parameter", tensor.name);

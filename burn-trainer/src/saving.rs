@@ -71,11 +71,13 @@ impl Saver {
         for strategy in strategies {
             let (name, output) = (strategy.name(), strategy.output());
             if active.iter().any(|other| other.name == name) {
-                let reason = format!("two of them are called {name:?}; give them different metrics or dirpaths");
+                let reason =
+                    format!("two of them are called {name:?}; give them different metrics or dirpaths");
                 return Err(Error::config("strategies", reason));
             }
             let template = output.filename.as_deref();
-            let template = template.map(|source| FilenameTemplate::parse(source, metric_names)).transpose()?;
+            let template =
+                template.map(|source| FilenameTemplate::parse(source, metric_names)).transpose()?;
             let link = output.link.as_deref().map(link_name).transpose()?;
             let link = link.map(|link| checkpoint_dir.join(link));
             ledger.register(&name, strategy.keep(), link, held.shift_remove(&name).unwrap_or_default());
@@ -227,8 +229,9 @@ impl Saver {
             (active.name.clone(), HeldScores(scores.collect()))
         });
         let state = TrainerState { held: held.collect(), ..state.clone() };
-        serde_json::to_value(state)
-            .map_err(|error| burn_ckpt::Error::Snapshot(format!("the trainer's state is no JSON: {error}")).into())
+        serde_json::to_value(state).map_err(|error| {
+            burn_ckpt::Error::Snapshot(format!("the trainer's state is no JSON: {error}")).into()
+        })
     }
 
     fn relative(&self, path: &Path) -> String {

@@ -9,13 +9,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::store::ModuleRecord;
 use burn::train::checkpoint::{
-    AsyncCheckpointer, Checkpoint, Checkpointer, CheckpointerError, CheckpointingAction, CheckpointingStrategy,
+    AsyncCheckpointer, Checkpoint, Checkpointer, CheckpointerError, CheckpointingAction,
+    CheckpointingStrategy,
 };
 use burn::train::metric::store::EventStoreClient;
 use burn::train::{Learner, LearnerModel, LearningCheckpointer};
 use burn_ckpt::{Error, MODEL, MakeSections, OPTIMIZER, Result, SCHEDULER, Section};
 use indexmap::IndexMap;
 
+use crate::optimizer_names;
 use burn::lr_scheduler::LrSchedulerRecord;
 use burn::optim::OptimizerRecord;
 
@@ -54,7 +56,7 @@ fn with_rest<M: LearnerModel>(
         let mut sections = IndexMap::from([(MODEL.to_owned(), model())]);
         if let Some((learner, store)) = rest {
             let (optimizer, scheduler) = training_records(&learner, &store)?;
-            sections.insert(OPTIMIZER.to_owned(), section(optimizer)?);
+            sections.insert(OPTIMIZER.to_owned(), optimizer_names::by_path(section(optimizer)?));
             sections.insert(SCHEDULER.to_owned(), section(scheduler)?);
         }
         Ok(sections)

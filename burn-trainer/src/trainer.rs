@@ -294,19 +294,24 @@ fn chosen_strategies(
                 let (setting, metric) = match (&best.metric, &config.primary_metric) {
                     (Some(metric), _) => (setting.as_str(), metric.clone()),
                     (None, Some(metric)) => ("primary_metric", metric.clone()),
-                    (None, None) => return Err(Error::config(setting, "neither it nor primary_metric is set")),
+                    (None, None) => {
+                        return Err(Error::config(setting, "neither it nor primary_metric is set"));
+                    }
                 };
                 let (metric, stated) = find(setting, &metric)?;
                 let Some(mode) = best.mode.or(stated) else {
-                    let reason =
-                        format!("{metric} does not say whether higher or lower is better; set \"min\" or \"max\"");
+                    let reason = format!(
+                        "{metric} does not say whether higher or lower is better; set \"min\" or \"max\""
+                    );
                     return Err(Error::config(format!("strategies.{position}.mode"), reason));
                 };
                 watched.push(metric.clone());
                 strategies.push(Box::new(BestStrategy::new(best, metric, mode)));
             }
             StrategyConfig::Last(last) => strategies.push(Box::new(LastStrategy::new(last))),
-            StrategyConfig::OnException(config) => strategies.push(Box::new(OnExceptionStrategy::new(config))),
+            StrategyConfig::OnException(config) => {
+                strategies.push(Box::new(OnExceptionStrategy::new(config)))
+            }
         }
     }
     strategies.extend(custom);

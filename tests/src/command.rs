@@ -22,12 +22,11 @@ pub fn xtask_train(directory: &Path, arguments: &[&str]) -> Output {
         .unwrap_or_else(|error| panic!("cargo cannot be started: {error}"))
 }
 
-/// Standard output of a command that must have succeeded.
+/// Checks that a command succeeded, and returns its standard output.
 ///
 /// # Panics
 ///
 /// When it did not; the message holds what it printed.
-#[must_use]
 pub fn stdout(output: &Output) -> String {
     assert!(output.status.success(), "{}: {}", output.status, stderr(output));
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -46,7 +45,8 @@ pub fn stderr(output: &Output) -> String {
 /// When there is no such program, or it fails.
 #[must_use]
 pub fn sha256sum(path: &Path) -> String {
-    let output = Command::new("sha256sum").arg(path).output().unwrap_or_else(|error| panic!("sha256sum: {error}"));
+    let output =
+        Command::new("sha256sum").arg(path).output().unwrap_or_else(|error| panic!("sha256sum: {error}"));
     stdout(&output).split_whitespace().next().unwrap_or_default().to_owned()
 }
 

@@ -19,7 +19,11 @@ pub const STEPS_PER_EPOCH: usize = 10;
 /// A configuration for a run of the small model: `val_loss` is its primary metric.
 #[must_use]
 pub fn config(root: &Path, epochs: usize) -> TrainerConfig {
-    TrainerConfig::new().with_root(root).with_run_id("r1").with_primary_metric("val_loss").with_max_epochs(epochs)
+    TrainerConfig::new()
+        .with_root(root)
+        .with_run_id("r1")
+        .with_primary_metric("val_loss")
+        .with_max_epochs(epochs)
 }
 
 /// Trains the small model, with burn's loss as the metric.

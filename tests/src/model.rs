@@ -12,7 +12,8 @@ use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
 use burn::optim::AdamConfig;
 use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
 use burn::train::metric::{
-    Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes, NumericEntry, SerializedEntry,
+    Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes, NumericEntry,
+    SerializedEntry,
 };
 use burn::train::{InferenceStep, Interrupter, Learner, RegressionOutput, TrainOutput, TrainStep};
 
@@ -84,8 +85,14 @@ impl Model {
         }
     }
 
+    /// From inputs `[batch, 4]` to outputs `[batch, 1]`.
+    #[must_use]
+    pub fn predict(&self, inputs: Tensor<2>) -> Tensor<2> {
+        self.output.forward(self.norm.forward(self.input.forward(inputs)))
+    }
+
     fn regress(&self, batch: Batch) -> RegressionOutput {
-        let output = self.output.forward(self.norm.forward(self.input.forward(batch.inputs)));
+        let output = self.predict(batch.inputs);
         let loss = MseLoss::new().forward(output.clone(), batch.targets.clone(), Reduction::Mean);
         RegressionOutput { loss, output, targets: batch.targets }
     }
@@ -121,9 +128,16 @@ impl InferenceStep for Model {
 /// The model with Adam, always the same one.
 #[must_use]
 pub fn learner(script: Script) -> Learner<Model> {
+    // The device's random numbers belong to the process, in which other tests draw too, and a parameter draws its
+    // first value only when that is asked for.
+    static DRAWING: Mutex<()> = Mutex::new(());
+    let drawing = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
     let device = Device::flex().autodiff();
     device.seed(7);
-    Learner::new(Model::new(script, &device), AdamConfig::new().init(), 1e-2)
+    let model = Model::new(script, &device);
+    drop(model.clone().into_record());
+    drop(drawing);
+    Learner::new(model, AdamConfig::new().init(), 1e-2)
 }
 
 /// Something that stops training when it is called, with an error if `fails`.

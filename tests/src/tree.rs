@@ -56,7 +56,8 @@ pub fn target(link: &Path) -> PathBuf {
 }
 
 fn collect(top: &Path, directory: &Path, found: &mut Vec<String>) {
-    let entries = std::fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let entries =
+        std::fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     for entry in entries {
         let path = entry.unwrap_or_else(|error| panic!("{}: {error}", directory.display())).path();
         let name = path.strip_prefix(top).unwrap_or(&path).display().to_string();

@@ -59,7 +59,9 @@ impl Counts {
         let summary = summary.split_once(". ").map_or(summary, |(_, counts)| counts);
         for part in summary.split("; ") {
             let mut words = part.split(' ');
-            let (Some(Ok(number)), Some(what)) = (words.next().map(str::parse::<u64>), words.next()) else { continue };
+            let (Some(Ok(number)), Some(what)) = (words.next().map(str::parse::<u64>), words.next()) else {
+                continue;
+            };
             match what {
                 "passed" => self.passed += number,
                 "failed" => self.failed += number,

@@ -51,12 +51,8 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 fn plan(arguments: &[String], gpu_is_present: fn() -> bool) -> Result<Plan, String> {
-    let mut arguments = arguments.iter().peekable();
-    let example = match arguments.next_if(|first| !first.starts_with('-')) {
-        Some(name) if EXAMPLES.contains(&name.as_str()) => name.clone(),
-        Some(name) => return Err(format!("there is no example {name:?}; there is {}", EXAMPLES.join(", "))),
-        None => DEFAULT_EXAMPLE.to_owned(),
-    };
+    let mut arguments = arguments.iter();
+    let mut example = None;
     let mut backend = "auto".to_owned();
     let mut rest: Vec<String> = Vec::new();
     while let Some(argument) = arguments.next() {
@@ -64,9 +60,15 @@ fn plan(arguments: &[String], gpu_is_present: fn() -> bool) -> Result<Plan, Stri
             backend = arguments.next().ok_or("--backend needs a name")?.clone();
         } else if let Some(name) = argument.strip_prefix("--backend=") {
             backend = name.to_owned();
+        } else if !argument.starts_with('-') && rest.is_empty() && example.is_none() {
+            example = Some(argument.as_str());
         } else {
             rest.push(argument.clone());
         }
+    }
+    let example = example.unwrap_or(DEFAULT_EXAMPLE).to_owned();
+    if !EXAMPLES.contains(&example.as_str()) {
+        return Err(format!("there is no example {example:?}; there is {}", EXAMPLES.join(", ")));
     }
     if backend == "auto" {
         backend = if gpu_is_present() {
@@ -94,7 +96,9 @@ fn plan(arguments: &[String], gpu_is_present: fn() -> bool) -> Result<Plan, Stri
 /// Looks for a GPU without compiling anything: device files on Linux, the platform on macOS.
 fn gpu_is_present() -> bool {
     cfg!(target_os = "macos")
-        || ["/dev/nvidia0", "/dev/kfd", "/dev/dri/renderD128", "/dev/dxg"].iter().any(|path| Path::new(path).exists())
+        || ["/dev/nvidia0", "/dev/kfd", "/dev/dri/renderD128", "/dev/dxg"]
+            .iter()
+            .any(|path| Path::new(path).exists())
 }
 
 #[cfg(unix)]
@@ -108,7 +112,9 @@ fn become_program(mut program: Command) -> ExitCode {
 #[cfg(not(unix))]
 fn become_program(mut program: Command) -> ExitCode {
     match program.status() {
-        Ok(status) => status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from),
+        Ok(status) => {
+            status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+        }
         Err(error) => {
             eprintln!("error: {} cannot be started: {error}", program.get_program().to_string_lossy());
             ExitCode::FAILURE
@@ -135,12 +141,15 @@ mod tests {
     fn a_gpu_is_used_where_there_is_one() {
         assert_eq!(planned(&[], || true).unwrap().features, ["digits/wgpu"]);
         assert_eq!(planned(&["--backend", "flex"], || true).unwrap().features, Vec::<String>::new());
-        assert_eq!(planned(&["digits", "--backend=cuda"], || false).unwrap().features, ["digits/cuda"]);
+        for words in [["digits", "--backend=cuda"], ["--backend=cuda", "digits"]] {
+            assert_eq!(planned(&words, || false).unwrap().features, ["digits/cuda"]);
+        }
     }
 
     #[test]
     fn the_examples_flags_are_handed_on() {
-        let plan = planned(&["digits", "--epochs", "4", "--backend", "flex", "--set", "seed=1"], || false).unwrap();
+        let plan =
+            planned(&["digits", "--epochs", "4", "--backend", "flex", "--set", "seed=1"], || false).unwrap();
         assert_eq!(plan.arguments, ["--epochs", "4", "--set", "seed=1"]);
         let plan = planned(&["--data", "mnist"], || false).unwrap();
         assert_eq!(plan.features, ["digits/mnist"]);

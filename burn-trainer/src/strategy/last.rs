@@ -161,7 +161,8 @@ mod tests {
 
     #[test]
     fn every_n_steps_counts_from_the_runs_start() {
-        let mut last = LastStrategy::new(Last { every_n_steps: Some(10), every_epoch: false, ..Last::default() });
+        let mut last =
+            LastStrategy::new(Last { every_n_steps: Some(10), every_epoch: false, ..Last::default() });
         let saved: Vec<u64> = (1..=40).filter(|step| saves(&mut last, Event::StepEnd, *step, 0)).collect();
         assert_eq!(saved, [10, 20, 30, 40]);
         assert!(saves(&mut last, Event::EpochEnd, 50, 0), "a step that ends an epoch counts too");
@@ -182,7 +183,8 @@ mod tests {
 
     #[test]
     fn an_interval_is_seconds_or_a_text_with_units() {
-        let seconds = |text: &str| serde_json::from_str::<Interval>(text).map(|interval| interval.0.as_secs());
+        let seconds =
+            |text: &str| serde_json::from_str::<Interval>(text).map(|interval| interval.0.as_secs());
         assert_eq!(seconds("90").unwrap(), 90);
         assert_eq!(seconds("\"15m\"").unwrap(), 900);
         assert_eq!(seconds("\"1h 30m\"").unwrap(), 5400);

@@ -114,7 +114,8 @@ fn mnist() -> Result<(InMemDataset<Image>, InMemDataset<Image>)> {
         pixels: item.image.as_flattened().iter().map(|pixel| pixel / 255.0).collect(),
         label: i64::from(item.label),
     };
-    let images = |dataset: MnistDataset| InMemDataset::new(dataset.iter().filter_map(Result::ok).map(image).collect());
+    let images =
+        |dataset: MnistDataset| InMemDataset::new(dataset.iter().filter_map(Result::ok).map(image).collect());
     Ok((images(MnistDataset::train()), images(MnistDataset::test())))
 }
 

@@ -64,8 +64,7 @@ fn train(config: TrainerConfig, hparams: &DigitsConfig, device: &Device) -> Resu
         .grads_accumulation(hparams.grads_accumulation.max(1));
 
     device.seed(seed);
-    let learner =
-        Learner::new(hparams.init(device), AdamConfig::new().init(), hparams.learning_rate);
+    let learner = Learner::new(hparams.init(device), AdamConfig::new().init(), hparams.learning_rate);
     trainer.fit(training, learner)
 }
 

@@ -5,7 +5,9 @@ use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::pool::{AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig};
-use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig, PaddingConfig2d, Relu};
+use burn::nn::{
+    BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig, PaddingConfig2d, Relu,
+};
 use burn::tensor::{Device, Tensor};
 use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
 
@@ -62,7 +64,8 @@ impl DigitsConfig {
     /// The untrained network.
     pub fn init(&self, device: &Device) -> Digits {
         let (first, second) = (self.channels, 2 * self.channels);
-        let conv = |from, to| Conv2dConfig::new([from, to], [3, 3]).with_padding(PaddingConfig2d::Same).init(device);
+        let conv =
+            |from, to| Conv2dConfig::new([from, to], [3, 3]).with_padding(PaddingConfig2d::Same).init(device);
         Digits {
             conv1: conv(1, first),
             norm1: BatchNormConfig::new(first).init(device),
@@ -89,7 +92,9 @@ impl Digits {
 
     fn classify(&self, batch: Batch) -> ClassificationOutput {
         let output = self.forward(batch.images);
-        let loss = CrossEntropyLossConfig::new().init(&output.device()).forward(output.clone(), batch.labels.clone());
+        let loss = CrossEntropyLossConfig::new()
+            .init(&output.device())
+            .forward(output.clone(), batch.labels.clone());
         ClassificationOutput::new(loss, output, batch.labels)
     }
 }

@@ -98,10 +98,18 @@ fn a_run_leaves_exactly_the_documented_tree_with_true_metadata() {
     }
 
     // What it prints: where the checkpoints are, the best score, and a command that goes on.
-    assert!(printed.contains(&format!("checkpoints: {}", Path::new("OUT/burn_trainer_logs/r1/checkpoint").display())));
+    assert!(
+        printed.contains(&format!(
+            "checkpoints: {}",
+            Path::new("OUT/burn_trainer_logs/r1/checkpoint").display()
+        ))
+    );
     let score = metadata(&checkpoint.join("best_val_loss.ckpt"))["metrics"]["val_loss"].to_string();
     assert!(printed.contains(&format!("best val_loss: {score}")), "{printed}");
-    assert!(printed.contains("resume: cargo xtask train digits --root OUT --run-id r1 --ckpt-path auto"), "{printed}");
+    assert!(
+        printed.contains("resume: cargo xtask train digits --root OUT --run-id r1 --ckpt-path auto"),
+        "{printed}"
+    );
 }
 
 #[test]

@@ -11,7 +11,8 @@ fn best_and_last_at_one_step_are_one_file() {
     let root = tempfile::tempdir().unwrap();
     let result = train(config(root.path(), 1)).unwrap();
     let directory = checkpoints(root.path());
-    let (best, last) = (directory.join("best/epoch=0-step=10.ckpt"), directory.join("last/epoch=0-step=10.ckpt"));
+    let (best, last) =
+        (directory.join("best/epoch=0-step=10.ckpt"), directory.join("last/epoch=0-step=10.ckpt"));
     let inode = |path| std::fs::metadata(path).unwrap().ino();
     assert_eq!(inode(&best), inode(&last));
     assert_eq!(std::fs::metadata(&best).unwrap().nlink(), 2);
@@ -31,7 +32,8 @@ fn weights_alone_are_another_file() {
         .with_strategy(StrategyConfig::Last(Last::default()));
     train(config).unwrap();
     let directory = checkpoints(root.path());
-    let sections = |name: &str| burn_ckpt::Checkpoint::open(directory.join(name)).unwrap().sections().to_vec();
+    let sections =
+        |name: &str| burn_ckpt::Checkpoint::open(directory.join(name)).unwrap().sections().to_vec();
     assert_eq!(sections("best_val_loss.ckpt"), ["model"]);
     assert_eq!(sections("last.ckpt"), ["model", "optimizer", "scheduler"]);
     let names = |name: &str| metadata(&directory.join(name))["tensors"].as_object().unwrap().len();

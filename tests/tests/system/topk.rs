@@ -37,7 +37,11 @@ fn scored(root: &Path, scores: &[f64], mode: Mode, k: usize) -> (Vec<String>, St
 fn check(scores: &[f64], mode: Mode, k: usize, kept: &[&str], best: &str) {
     let root = tempfile::tempdir().unwrap();
     let found = scored(root.path(), scores, mode, k);
-    assert_eq!((found.0, found.1.as_str()), (kept.iter().map(|s| (*s).to_owned()).collect(), best), "{scores:?}");
+    assert_eq!(
+        (found.0, found.1.as_str()),
+        (kept.iter().map(|s| (*s).to_owned()).collect(), best),
+        "{scores:?}"
+    );
 }
 
 const NAN: f64 = f64::NAN;
@@ -117,14 +121,18 @@ fn last_keeps_one_unless_told_otherwise() {
         let last = Last { topk: topk.unwrap_or(Last::default().topk), ..Last::default() };
         system_tests::train(config(root.path(), 4).with_strategy(StrategyConfig::Last(last))).unwrap();
         assert_eq!(stems(&checkpoints(root.path()).join("last")), expected);
-        assert_eq!(target(&checkpoints(root.path()).join("last.ckpt")), Path::new("last/epoch=3-step=40.ckpt"));
+        assert_eq!(
+            target(&checkpoints(root.path()).join("last.ckpt")),
+            Path::new("last/epoch=3-step=40.ckpt")
+        );
     }
 }
 
 #[test]
 fn every_best_one_stays_with_topk_all() {
     let root = tempfile::tempdir().unwrap();
-    let strategy = StrategyConfig::Best(Best { topk: TopK::All, filename: "{epoch}".to_owned(), ..Best::default() });
+    let strategy =
+        StrategyConfig::Best(Best { topk: TopK::All, filename: "{epoch}".to_owned(), ..Best::default() });
     let config = TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root.path(), 4) };
     train_scored(config.with_strategy(strategy), &[2.0, 4.0, 1.0, 3.0]).unwrap();
     assert_eq!(stems(&checkpoints(root.path()).join("best")), ["0", "1", "2", "3"]);

@@ -1,0 +1,104 @@
+//! `cargo xtask train`: its flags, its exit statuses, and what goes to which output.
+
+use system_tests::command::{stderr, stdout, xtask_train};
+use system_tests::tree::{checkpoints, metadata, stems};
+
+#[test]
+fn wrong_usage_ends_with_status_2_and_names_what_is_right() {
+    let root = tempfile::tempdir().unwrap();
+    for (arguments, expected) in [
+        (&["--set", "max_epoch=3"][..], &["max_epoch", "max_epochs", "batch_size"][..]),
+        (&["--set", "max_epochs=\"three\""], &["max_epochs", "usize"]),
+        (&["--set", "batch_size=-1"], &["batch_size", "usize"]),
+        (&["--set", "run_id=r1"], &["quotes"]),
+        (&["--set", "seed"], &["KEY=JSON"]),
+        (&["--set", "strategies.0.topk=0"], &["topk", "above 0"]),
+        (&["--set", "strategies.0.nothing=0"], &["strategies.0.nothing"]),
+        (&["--topk", "0"], &["topk"]),
+        (&["--save-every-steps", "0"], &["above 0"]),
+        (&["--save-every-seconds", "-1"], &["save-every-seconds"]),
+        (&["--no-such-flag"], &["--no-such-flag"]),
+        (&["--set", "primary_metric=\"val_los\""], &["val_los", "train_loss", "val_accuracy"]),
+        (&["--set", "strategies.1.filename=\"{epok}\""], &["epok", "epoch, step"]),
+        (&["--run-id", "a/b"], &["run id"]),
+    ] {
+        let output = xtask_train(root.path(), arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+        for word in expected {
+            assert!(stderr(&output).contains(word), "{arguments:?}: no {word:?} in {}", stderr(&output));
+        }
+    }
+}
+
+#[test]
+fn flags_reach_the_configuration() {
+    let root = tempfile::tempdir().unwrap();
+    let flags = [
+        "--run-id",
+        "r1",
+        "--epochs",
+        "2",
+        "--seed",
+        "7",
+        "--save-every-steps",
+        "20",
+        "--topk",
+        "2",
+        "--set",
+        "channels=4",
+        "--set",
+        "strategies.1.topk=\"all\"",
+        "--set",
+        "name=\"a try\"",
+        "--set",
+        "dropout=0.1",
+    ];
+    let output = xtask_train(root.path(), &flags);
+    stdout(&output);
+    let directory = checkpoints(root.path());
+    let described = metadata(&directory.join("last.ckpt"));
+    assert_eq!(described["name"], "a try");
+    assert_eq!(described["hparams"]["channels"], 4);
+    assert_eq!(described["hparams"]["dropout"], 0.1);
+    let config = &described["trainer_config"];
+    assert_eq!((config["seed"].as_u64(), config["max_epochs"].as_u64()), (Some(7), Some(2)));
+    assert_eq!(config["strategies"][0]["topk"], 2);
+    let saved = ["0-step=20", "0-step=40", "0-step=45", "1-step=60", "1-step=80", "1-step=90"];
+    let saved: Vec<String> = saved.iter().map(|name| format!("epoch={name}")).collect();
+    assert_eq!(stems(&directory.join("last")), saved);
+    assert_eq!(stems(&directory.join("best")).len(), 2);
+    // Progress is not a result.
+    assert!(stderr(&output).contains("epoch 1/2 train") && !stdout(&output).contains("epoch 1/2"));
+}
+
+#[test]
+fn the_printed_command_goes_on_from_there() {
+    let root = tempfile::tempdir().unwrap();
+    let place = "a place with spaces";
+    let printed = stdout(&xtask_train(root.path(), &["--root", place, "--run-id", "r1", "--epochs", "1"]));
+    let command = printed.lines().find_map(|line| line.strip_prefix("resume: ")).unwrap();
+    let words = "cargo xtask train ";
+    assert!(command.starts_with(words), "{command}");
+    // A shell takes the command apart, as it does for whoever copies it.
+    let script = format!("printf '%s\\n' {}", &command[words.len()..]);
+    let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+    let arguments = stdout(&output);
+    let arguments: Vec<&str> = arguments.lines().collect();
+    stdout(&xtask_train(root.path(), &arguments));
+    let last = root.path().join(place).join("burn_trainer_logs/r1/checkpoint/last.ckpt");
+    assert_eq!(metadata(&last)["global_step"], 90);
+}
+
+#[test]
+fn a_run_that_exists_is_wrong_usage_without_a_word_on_what_to_do_with_it() {
+    let root = tempfile::tempdir().unwrap();
+    let flags = ["--run-id", "r1", "--epochs", "1"];
+    stdout(&xtask_train(root.path(), &flags));
+    let output = xtask_train(root.path(), &flags);
+    assert_eq!(output.status.code(), Some(2));
+    for word in ["auto", "overwrite", "run id"] {
+        assert!(stderr(&output).contains(word), "{}", stderr(&output));
+    }
+    stdout(&xtask_train(root.path(), &[&flags[..], &["--overwrite"]].concat()));
+}

@@ -1,0 +1,214 @@
+//! Whatever stops training, the state of the last step done is saved with the reason, and the caller gets an error.
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn::store::ModuleRecord;
+use burn::tensor::Device;
+use burn::train::metric::LossMetric;
+use burn_ckpt::Checkpoint;
+use burn_trainer::burn_ckpt::TopK;
+use burn_trainer::{Error, Last, Strategy, StrategyConfig, Trainer, TrainerConfig};
+use system_tests::model::{Model, Script, ScriptedMetric, learner, loader, stopper};
+use system_tests::tree::{checkpoints, files, metadata, stems};
+use system_tests::{config, train, train_with};
+
+fn tensors(checkpoint: &Path) -> Vec<(String, Vec<u8>)> {
+    let checkpoint = Checkpoint::open(checkpoint).unwrap();
+    let mut all = Vec::new();
+    for section in checkpoint.sections() {
+        for tensor in checkpoint.section(section).unwrap().tensors {
+            all.push((format!("{section}.{}", tensor.name), tensor.into_bytes().unwrap().to_vec()));
+        }
+    }
+    all.sort();
+    all
+}
+
+/// The state of a step, from a run to which nothing happened.
+fn undisturbed(root: &Path, step: u64) -> Vec<(String, Vec<u8>)> {
+    let last =
+        Last { topk: TopK::All, every_n_steps: Some(step), filename: "{step}".to_owned(), ..Last::default() };
+    train(config(root, 5).with_strategy(StrategyConfig::Last(last))).unwrap();
+    tensors(&checkpoints(root).join(format!("last/{step}.ckpt")))
+}
+
+fn only_exception(root: &Path) -> std::path::PathBuf {
+    let directory = checkpoints(root).join("on_exception");
+    let stems = stems(&directory);
+    assert_eq!(stems.len(), 1, "{stems:?}");
+    // 2024-01-15T10-30-00
+    assert_eq!(stems[0].len(), 19, "{stems:?}");
+    directory.join(format!("{}.ckpt", stems[0]))
+}
+
+#[test]
+fn a_panic_in_step_37_leaves_the_state_of_step_36() {
+    let root = tempfile::tempdir().unwrap();
+    let script = Script { panic_in_step: Some(37), ..Script::default() };
+    let error = train_with(config(root.path(), 5), script, |training| training.metrics((LossMetric::new(),)));
+    let path = only_exception(root.path());
+    match error {
+        Err(Error::Panicked { message, saved }) => {
+            assert_eq!(message, "the step 37 was told to panic");
+            assert_eq!(saved.as_deref(), Some(path.as_path()));
+        }
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("training went on"),
+    }
+    let described = metadata(&path);
+    assert_eq!(described["reason"], "exception: the step 37 was told to panic");
+    assert_eq!(described["global_step"], 36);
+    assert_eq!(described["epoch"], 3);
+    assert!(!checkpoints(root.path()).parent().unwrap().join("run.lock").exists());
+
+    // Bit for bit, although the forward pass of step 37 had updated the running statistics already.
+    let other = tempfile::tempdir().unwrap();
+    let expected = undisturbed(other.path(), 36);
+    let found = tensors(&path);
+    for ((name, expected), (found_name, found)) in expected.iter().zip(&found) {
+        assert_eq!(name, found_name);
+        assert!(expected == found, "{name} differs");
+    }
+    assert_eq!(expected.len(), found.len());
+    assert!(found.iter().any(|(name, _)| name == "model.norm.running_mean"));
+    assert!(found.iter().any(|(name, _)| name.starts_with("optimizer.")));
+}
+
+#[test]
+fn a_panic_in_the_first_step_leaves_the_fresh_model() {
+    let root = tempfile::tempdir().unwrap();
+    let script = Script { panic_in_step: Some(1), ..Script::default() };
+    let result =
+        train_with(config(root.path(), 5), script, |training| training.metrics((LossMetric::new(),)));
+    assert!(matches!(result, Err(Error::Panicked { .. })));
+    let described = metadata(&only_exception(root.path()));
+    assert_eq!((described["global_step"].as_u64(), described["epoch"].as_u64()), (Some(0), Some(0)));
+}
+
+#[test]
+fn a_loader_error_leaves_the_state_before_it() {
+    let root = tempfile::tempdir().unwrap();
+    let script = Script { loader_fails_at: Some(15), ..Script::default() };
+    let result =
+        train_with(config(root.path(), 5), script, |training| training.metrics((LossMetric::new(),)));
+    let error = result.map(|_| ()).unwrap_err();
+    assert!(matches!(error, Error::Training { saved: Some(_), .. }), "{error}");
+    assert!(error.to_string().contains("the disk with the data is gone"), "{error}");
+    let described = metadata(&only_exception(root.path()));
+    assert_eq!(described["global_step"], 14);
+    assert!(described["reason"].as_str().unwrap().contains("the disk with the data is gone"));
+}
+
+#[test]
+fn a_metric_error_is_an_exception() {
+    let root = tempfile::tempdir().unwrap();
+    let metric = ScriptedMetric::new("Broken", &[]).failing();
+    let config = TrainerConfig { primary_metric: Some("val_loss".to_owned()), ..config(root.path(), 5) };
+    let result = train_with(config, Script::default(), |training| {
+        training.metrics((LossMetric::new(),)).metric_train_numeric(metric)
+    });
+    let error = result.map(|_| ()).unwrap_err();
+    assert!(matches!(error, Error::Training { .. }), "{error}");
+    let reason = metadata(&only_exception(root.path()))["reason"].as_str().unwrap().to_owned();
+    assert!(reason.starts_with("exception: ") && reason.contains("Broken"), "{reason}");
+}
+
+fn stopped(root: &Path, fails: bool) -> burn_trainer::Result<burn_trainer::FitResult<Model>> {
+    let trainer = Trainer::new(config(root, 5), &Script::default().hparams())?;
+    let training = trainer.training(loader(&Script::default()), loader(&Script::default()));
+    let at_step = Some((23, stopper(training.interrupter(), fails)));
+    let learner = learner(Script { at_step, ..Script::default() });
+    trainer.fit(training.metrics((LossMetric::new(),)), learner)
+}
+
+#[test]
+fn an_interrupters_failure_is_an_exception() {
+    let root = tempfile::tempdir().unwrap();
+    let error = stopped(root.path(), true).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("somebody called fail"), "{error}");
+    assert_eq!(metadata(&only_exception(root.path()))["global_step"], 23);
+}
+
+#[test]
+fn a_stop_is_no_exception_and_the_last_state_is_saved() {
+    let root = tempfile::tempdir().unwrap();
+    let result = stopped(root.path(), false).unwrap();
+    assert_eq!(result.interrupted.as_deref(), Some("somebody called stop"));
+    assert_eq!(result.global_step, 23);
+    let directory = checkpoints(root.path());
+    assert_eq!(stems(&directory.join("last")), ["epoch=2-step=23"]);
+    assert!(!directory.join("on_exception").exists());
+}
+
+#[test]
+fn the_program_ends_with_a_status_that_is_not_0() {
+    // The one failure that the example can be brought to from outside: the run's directory is taken away.
+    let root = tempfile::tempdir().unwrap();
+    std::fs::write(root.path().join("burn_trainer_logs"), "in the way").unwrap();
+    let output = system_tests::command::xtask_train(root.path(), &["--run-id", "r1"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(system_tests::command::stderr(&output).contains("burn_trainer_logs"));
+}
+
+#[test]
+fn an_exceptions_checkpoint_loads() {
+    let root = tempfile::tempdir().unwrap();
+    let script = Script { panic_in_step: Some(5), ..Script::default() };
+    let result =
+        train_with(config(root.path(), 5), script, |training| training.metrics((LossMetric::new(),)));
+    assert!(result.is_err());
+    let checkpoint = Checkpoint::open(only_exception(root.path())).unwrap();
+    checkpoint.verify().unwrap();
+    let fresh = Model::new(Script::default(), &Device::flex());
+    let loaded = checkpoint.load_into(fresh).unwrap();
+    let record: ModuleRecord = loaded.into_record();
+    assert_eq!(record.len(), checkpoint.section("model").unwrap().tensors.len());
+}
+
+/// Saves at one step of its own choice.
+struct AtStep(u64);
+
+impl Strategy for AtStep {
+    fn name(&self) -> String {
+        "at_step".to_owned()
+    }
+
+    fn keep(&self) -> burn_ckpt::Keep {
+        burn_ckpt::Keep::Newest(TopK::All)
+    }
+
+    fn output(&self) -> burn_trainer::Output {
+        burn_trainer::Output {
+            directory: "chosen".into(),
+            filename: Some("{step:05}".to_owned()),
+            link: Some("chosen".to_owned()),
+            weights_only: false,
+        }
+    }
+
+    fn decide(
+        &mut self,
+        event: &burn_trainer::Event<'_>,
+        facts: &burn_trainer::Facts<'_>,
+    ) -> burn_trainer::Decision {
+        if *event == burn_trainer::Event::StepEnd && facts.step == self.0 {
+            burn_trainer::Decision::Save { score: f64::NAN, reason: "chosen".to_owned() }
+        } else {
+            burn_trainer::Decision::Skip
+        }
+    }
+}
+
+#[test]
+fn a_strategy_of_ones_own_works_beside_the_others() {
+    let root = tempfile::tempdir().unwrap();
+    let trainer =
+        Trainer::new(config(root.path(), 1), &Script::default().hparams()).unwrap().strategy(AtStep(3));
+    let training = trainer.training(loader(&Script::default()), loader(&Script::default()));
+    trainer.fit(training.metrics((LossMetric::new(),)), learner(Script::default())).unwrap();
+    let found = files(&checkpoints(root.path()));
+    assert!(found.contains(&"chosen.ckpt -> chosen/00003.ckpt".to_owned()), "{found:?}");
+    assert_eq!(metadata(&checkpoints(root.path()).join("chosen.ckpt"))["reason"], "chosen");
+    assert!(found.contains(&"last/epoch=0-step=10.ckpt".to_owned()));
+}

@@ -1,0 +1,79 @@
+//! A save that fails does not stop training, is reported with its cause, and costs no older checkpoint.
+
+use std::path::Path;
+
+use burn_trainer::{Error, TrainerConfig};
+use system_tests::model::{OnStep, Script};
+use system_tests::tree::{checkpoints, stems};
+use system_tests::{config, train, train_with};
+
+fn block(directory: &Path) {
+    std::fs::create_dir_all(directory.parent().unwrap()).unwrap();
+    // Permissions would not stop root; a file where a directory must be stops everybody.
+    std::fs::write(directory, "in the way").unwrap();
+}
+
+fn blocked(root: &Path) -> TrainerConfig {
+    block(&checkpoints(root).join("best"));
+    config(root, 3)
+}
+
+#[test]
+fn training_goes_on_and_the_result_says_what_failed() {
+    let root = tempfile::tempdir().unwrap();
+    let result = train(blocked(root.path())).unwrap();
+    assert_eq!(result.epochs, 3);
+    assert!(result.last_save_failed);
+    assert_eq!(result.failed_saves.len(), 3, "tried again at every save");
+    let (step, error) = &result.failed_saves[0];
+    assert_eq!(*step, 10);
+    assert!(error.to_string().contains("best"), "{error}");
+    let leftovers = system_tests::tree::files(&checkpoints(root.path()));
+    let last = "last/epoch=2-step=30.ckpt";
+    let expected = [
+        "best".to_owned(),
+        format!("last.ckpt -> {last}"),
+        format!("last.ckpt.metadata.json -> {last}.metadata.json"),
+        last.to_owned(),
+        format!("{last}.metadata.json"),
+    ];
+    assert_eq!(
+        leftovers, expected,
+        "last is saved all the same; no staging file, no link to what is not there"
+    );
+}
+
+#[test]
+fn training_stops_where_that_is_asked_for() {
+    let root = tempfile::tempdir().unwrap();
+    let config = TrainerConfig { stop_on_failed_save: true, ..blocked(root.path()) };
+    let error = train(config).map(|_| ()).unwrap_err();
+    assert!(matches!(error, Error::SaveFailed { .. }), "{error}");
+    assert!(error.to_string().contains("best"), "{error}");
+}
+
+#[test]
+fn an_older_checkpoint_is_not_given_up_for_a_save_that_failed() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = checkpoints(root.path());
+    let (best, last) = (directory.join("best"), directory.join("last"));
+    let link = directory.join("last.ckpt");
+    let (saved, kept) = (best.clone(), root.path().join("kept"));
+    // In epoch 1 (steps 11 to 20) the directory `best` is replaced by a file, with its contents put aside.
+    let action = OnStep(std::sync::Arc::new(move || {
+        // The links are the last that a save makes.
+        while !link.exists() {
+            std::thread::yield_now();
+        }
+        std::fs::rename(&saved, &kept).unwrap();
+        std::fs::write(&saved, "in the way").unwrap();
+    }));
+    let script = Script { at_step: Some((15, action)), ..Script::default() };
+    let result = train_with(config(root.path(), 3), script, |training| {
+        training.metrics((burn::train::metric::LossMetric::new(),))
+    });
+    let result = result.unwrap();
+    assert_eq!(result.failed_saves.len(), 2);
+    assert_eq!(stems(&root.path().join("kept")), ["epoch=0-step=10"], "the best one that was whole");
+    assert_eq!(stems(&last), ["epoch=2-step=30"], "last does not depend on best");
+}

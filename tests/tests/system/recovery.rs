@@ -1,0 +1,48 @@
+//! Opening a run after a crash: leftovers go, dangling links go, whole checkpoints stay.
+
+use burn_ckpt::{Catalog, RunLayout};
+use system_tests::tree::{checkpoints, files, target};
+use system_tests::{config, train};
+
+#[test]
+fn what_an_unfinished_write_left_is_removed_and_nothing_else() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let directory = checkpoints(root.path());
+    let before = files(&directory);
+    for leftover in [".last.ckpt.4242-0.staging", "last/.epoch=1-step=20.ckpt.4242-1.staging"] {
+        std::fs::write(directory.join(leftover), "half a checkpoint").unwrap();
+    }
+    train(config(root.path(), 1).with_ckpt_path("auto")).unwrap();
+    assert_eq!(files(&directory), before);
+}
+
+#[test]
+fn links_that_lead_nowhere_are_put_right_or_dropped() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 2)).unwrap();
+    let directory = checkpoints(root.path());
+    for link in ["last.ckpt", "best_other.ckpt"] {
+        let _ = std::fs::remove_file(directory.join(link));
+        std::os::unix::fs::symlink("last/no-such-file.ckpt", directory.join(link)).unwrap();
+    }
+    train(config(root.path(), 2).with_ckpt_path("auto")).unwrap();
+    assert_eq!(target(&directory.join("last.ckpt")), std::path::Path::new("last/epoch=1-step=20.ckpt"));
+    assert!(!directory.join("best_other.ckpt").is_symlink());
+}
+
+#[test]
+fn a_metadata_file_without_its_checkpoint_is_no_checkpoint() {
+    // What is left of a save that was killed between its two renames.
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let directory = checkpoints(root.path());
+    let from = directory.join("last/epoch=0-step=10.ckpt.metadata.json");
+    std::fs::copy(from, directory.join("last/epoch=1-step=20.ckpt.metadata.json")).unwrap();
+    let layout = RunLayout::new(root.path(), "burn_trainer_logs", "r1").unwrap();
+    let catalog = Catalog::scan(&layout).unwrap();
+    assert_eq!((catalog.entries.len(), catalog.broken.len()), (2, 0));
+    let result = train(config(root.path(), 2).with_ckpt_path("auto")).unwrap();
+    assert_eq!(result.global_step, 20);
+    assert!(result.failed_saves.is_empty());
+}

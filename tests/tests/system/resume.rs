@@ -1,0 +1,173 @@
+//! Going on: from last, best, auto and a path, with everything that was kept before.
+
+use burn_ckpt::Checkpoint;
+use burn_trainer::burn_ckpt::TopK;
+use burn_trainer::{Best, FitResult, Last, OnException, StrategyConfig, TrainerConfig};
+use system_tests::model::{Model, Script, ScriptedMetric};
+use system_tests::tree::{checkpoints, metadata, stems, target};
+use system_tests::{config, train, train_scored, train_with};
+
+fn scored(root: &std::path::Path, epochs: usize, scores: &[f64]) -> burn_trainer::Result<FitResult<Model>> {
+    let best = Best { topk: TopK::count(2).unwrap(), filename: "{epoch}".to_owned(), ..Best::default() };
+    let config = TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root, epochs) }
+        .with_strategy(StrategyConfig::Best(best))
+        .with_strategy(StrategyConfig::Last(Last::default()))
+        .with_ckpt_path("auto");
+    train_scored(config, scores)
+}
+
+#[test]
+fn auto_starts_fresh_and_then_goes_on_with_the_best_list_as_it_was() {
+    let root = tempfile::tempdir().unwrap();
+    scored(root.path(), 3, &[1.0, 3.0, 2.0]).unwrap();
+    let directory = checkpoints(root.path());
+    assert_eq!(stems(&directory.join("best")), ["0", "2"]);
+
+    // Worse ones come: the best of before stay, and the link with them.
+    let result = scored(root.path(), 5, &[5.0, 1.5]).unwrap();
+    assert_eq!((result.epochs, result.global_step), (5, 50));
+    assert_eq!(stems(&directory.join("best")), ["0", "4"]);
+    assert_eq!(target(&directory.join("best_val_score.ckpt")), std::path::Path::new("best/0.ckpt"));
+    assert_eq!(stems(&directory.join("last")), ["epoch=4-step=50"]);
+}
+
+#[test]
+fn a_finished_run_resumed_with_the_same_epochs_does_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 2)).unwrap();
+    let before = metadata(&checkpoints(root.path()).join("last.ckpt"));
+    let result = train(config(root.path(), 2).with_ckpt_path("auto")).unwrap();
+    assert_eq!((result.epochs, result.global_step, result.saves), (2, 20, 0));
+    assert_eq!(metadata(&checkpoints(root.path()).join("last.ckpt")), before);
+}
+
+#[test]
+fn a_run_in_two_parts_ends_with_the_tensors_of_one_in_one_part() {
+    let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    train(config(whole.path(), 4)).unwrap();
+    train(config(parts.path(), 2)).unwrap();
+    train(config(parts.path(), 4).with_ckpt_path("last")).unwrap();
+    let tensors = |root| metadata(&checkpoints(root).join("last.ckpt"))["tensors"].clone();
+    assert_eq!(tensors(whole.path()), tensors(parts.path()));
+}
+
+#[test]
+fn an_exceptions_state_is_gone_on_from_in_the_middle_of_its_epoch() {
+    let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    train(config(whole.path(), 3)).unwrap();
+    let script = Script { panic_in_step: Some(17), ..Script::default() };
+    let failed = train_with(config(parts.path(), 3), script, |training| {
+        training.metrics((burn::train::metric::LossMetric::new(),))
+    });
+    assert!(failed.is_err());
+    let result = train(config(parts.path(), 3).with_ckpt_path("auto")).unwrap();
+    assert_eq!(result.global_step, 30);
+    let tensors = |root| metadata(&checkpoints(root).join("last.ckpt"))["tensors"].clone();
+    assert_eq!(tensors(whole.path()), tensors(parts.path()));
+}
+
+#[test]
+fn training_time_is_added_up() {
+    let root = tempfile::tempdir().unwrap();
+    let first = train(config(root.path(), 1)).unwrap().training_time_seconds;
+    let second = train(config(root.path(), 2).with_ckpt_path("last")).unwrap().training_time_seconds;
+    assert!(second > first, "{second} after {first}");
+}
+
+#[test]
+fn a_path_from_another_run_can_be_gone_on_from() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let path = checkpoints(root.path()).join("best_val_loss.ckpt");
+    let other = TrainerConfig { run_id: Some("r2".to_owned()), ..config(root.path(), 2) };
+    let result = train(other.with_ckpt_path(path.to_str().unwrap())).unwrap();
+    assert_eq!(result.global_step, 20);
+    assert_eq!(stems(&root.path().join("burn_trainer_logs/r2/checkpoint/last")), ["epoch=1-step=20"]);
+}
+
+#[test]
+fn what_cannot_be_resumed_is_an_error_that_says_why() {
+    let root = tempfile::tempdir().unwrap();
+    let error = |wanted: &str| match train(config(root.path(), 2).with_ckpt_path(wanted)) {
+        Ok(_) => panic!("{wanted} was resumed"),
+        Err(error) => error.to_string(),
+    };
+    assert!(error("last").contains("there is no link last.ckpt"));
+    assert!(error("best").contains("best"));
+    assert!(error("no/such/file.ckpt").contains("no/such/file.ckpt"));
+
+    let result = train(config(root.path(), 1)).unwrap();
+    let last = result.last().unwrap().path.clone();
+    let metadata = format!("{}.metadata.json", last.display());
+    assert!(error(&metadata).contains("not a checkpoint"), "{}", error(&metadata));
+    assert!(error(root.path().to_str().unwrap()).contains("directory"));
+
+    // A model of another shape: every tensor that differs is named, with both shapes.
+    let wide = Script { hidden: 9, ..Script::default() };
+    let resumed = train_with(config(root.path(), 2).with_ckpt_path("last"), wide, |training| {
+        training.metrics((burn::train::metric::LossMetric::new(),))
+    });
+    let text = resumed.map(|_| ()).unwrap_err().to_string();
+    assert!(text.contains("input.weight is [4, 6] in the checkpoint and [4, 9] in the model"), "{text}");
+
+    // One flipped byte.
+    let mut bytes = std::fs::read(&last).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::remove_file(&last).unwrap();
+    std::fs::write(&last, bytes).unwrap();
+    assert!(error("last").contains("damaged: its metadata says sha256:"), "{}", error("last"));
+}
+
+#[test]
+fn weights_alone_cannot_be_resumed() {
+    let root = tempfile::tempdir().unwrap();
+    let last = Last { save_weights_only: true, ..Last::default() };
+    train(config(root.path(), 1).with_strategy(StrategyConfig::Last(last))).unwrap();
+    let error = train(config(root.path(), 2).with_ckpt_path("last")).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("save_weights_only"), "{error}");
+}
+
+#[test]
+fn auto_passes_over_what_is_not_whole() {
+    let root = tempfile::tempdir().unwrap();
+    let all = Last { topk: TopK::All, ..Last::default() };
+    let strategies = |config: TrainerConfig| {
+        config
+            .with_strategy(StrategyConfig::Last(all.clone()))
+            .with_strategy(StrategyConfig::OnException(OnException::default()))
+    };
+    train(strategies(config(root.path(), 3))).unwrap();
+    let last = |epoch: u64| {
+        checkpoints(root.path()).join(format!("last/epoch={epoch}-step={}.ckpt", 10 * (epoch + 1)))
+    };
+    // The newest is cut short, the one before it lost its metadata.
+    let file = std::fs::File::options().write(true).open(last(2)).unwrap();
+    file.set_len(1000).unwrap();
+    std::fs::remove_file(format!("{}.metadata.json", last(1).display())).unwrap();
+
+    let result = train(strategies(config(root.path(), 4)).with_ckpt_path("auto")).unwrap();
+    assert_eq!(result.global_step, 40, "gone on from epoch 0, with 10 steps an epoch");
+    assert!(Checkpoint::open(result.last().unwrap().path.clone()).unwrap().verify().is_ok());
+}
+
+#[test]
+fn metrics_of_before_are_known_until_newer_ones_come() {
+    let root = tempfile::tempdir().unwrap();
+    let metric = |scores: &[f64]| ScriptedMetric::new("Score", scores);
+    let strategy = StrategyConfig::Last(Last { every_n_steps: Some(5), topk: TopK::All, ..Last::default() });
+    let config = TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root.path(), 1) };
+    let config = config.with_strategy(strategy).with_ckpt_path("auto");
+    let run = |epochs, scores: &[f64]| {
+        let config = TrainerConfig { max_epochs: epochs, ..config.clone() };
+        train_with(config, Script::default(), |training| training.metric_valid_numeric(metric(scores)))
+            .unwrap();
+    };
+    run(1, &[0.25]);
+    run(2, &[0.5]);
+    let score = |stem: &str| {
+        metadata(&checkpoints(root.path()).join(format!("last/{stem}.ckpt")))["metrics"]["val_score"].clone()
+    };
+    assert_eq!(score("epoch=1-step=15"), 0.25);
+    assert_eq!(score("epoch=1-step=20"), 0.5);
+}
