@@ -213,7 +213,7 @@ impl Trainer {
                 let config = config.clone();
                 Box::new(move |metrics| {
                     let table = metrics.lock();
-                    let (strategies, watched) = chosen_strategies(&config, custom, &table)?;
+                    let Chosen { strategies, watched } = chosen_strategies(&config, custom, &table)?;
                     let names = table.names();
                     drop(table);
                     let saver = Saver::open(strategies, &names, checkpoint_dir, held, facts, when_busy)?;
@@ -268,13 +268,18 @@ impl Trainer {
     }
 }
 
-/// The strategies of the configuration, with their metrics looked up, and the user's own; and the metrics that
-/// have to show up.
+/// The strategies of a run, and the metrics that have to show up.
+struct Chosen {
+    strategies: Vec<Box<dyn Strategy>>,
+    watched: Vec<String>,
+}
+
+/// The strategies of the configuration, with their metrics looked up, and the user's own.
 fn chosen_strategies(
     config: &TrainerConfig,
     custom: Vec<Box<dyn Strategy>>,
     metrics: &MetricTable,
-) -> Result<(Vec<Box<dyn Strategy>>, Vec<String>)> {
+) -> Result<Chosen> {
     let find = |setting: &str, name: &str| {
         metrics.find(name).ok_or_else(|| Error::UnknownMetric {
             setting: setting.to_owned(),
@@ -315,7 +320,7 @@ fn chosen_strategies(
         }
     }
     strategies.extend(custom);
-    Ok((strategies, watched))
+    Ok(Chosen { strategies, watched })
 }
 
 /// The longest that an exception's save may take by any of the strategies.

@@ -1,5 +1,8 @@
 //! The promises, each in a file of its own, kept through the public API and the command line.
 
+// In a test a panic is the report.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod command_line;
 mod container;
 mod directory;
