@@ -80,7 +80,8 @@ impl Catalog {
         Ok(())
     }
 
-    fn sort(&mut self) {
+    /// Puts the usable checkpoints in the order in which they were saved.
+    pub fn sort(&mut self) {
         self.entries.sort_by(|a, b| {
             let key =
                 |entry: &CatalogEntry| (entry.metadata.checkpoint_timestamp, entry.metadata.global_step);

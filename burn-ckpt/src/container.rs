@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::digest::blake3_of_tensor;
 use crate::error::{Error, Result};
+use crate::layout::name_error;
 use crate::metadata::TensorInfo;
 use crate::section::Section;
 
@@ -89,6 +90,7 @@ impl std::fmt::Debug for Entries {
 /// Writes a container to a new file, which is not synced yet. Returns what the metadata says of its tensors.
 pub(crate) fn write(path: &Path, contents: Contents) -> Result<IndexMap<String, TensorInfo>> {
     let sections: Vec<&str> = contents.sections.keys().map(String::as_str).collect();
+    sections.iter().try_for_each(|section| check_name(section))?;
     let mut strings = BTreeMap::from([
         (FORMAT_KEY.to_owned(), FORMAT_VERSION.to_string()),
         (SECTIONS_KEY.to_owned(), Value::from(sections).to_string()),
@@ -187,6 +189,17 @@ impl ContainerHeader {
     pub(crate) fn into_tensors(self, path: &Path) -> Result<Vec<Tensor>> {
         self.reader.0.into_tensors().map_err(Error::container(path))
     }
+}
+
+/// A dot in a part's name would leave open where the section's name ends.
+fn check_name(section: &str) -> Result<()> {
+    let known = [MODEL, OPTIMIZER, SCHEDULER].contains(&section);
+    let own = section.strip_prefix(USER_PREFIX).is_some_and(|part| !part.is_empty() && !part.contains('.'));
+    if known || own {
+        return Ok(());
+    }
+    let reason = "a section is model, optimizer, scheduler, or user.<part> with a part that has no dot";
+    Err(name_error("the section", section, reason.to_owned()))
 }
 
 /// Compares the lengths that the header states with the file's, which burnpack's reader does only after it has

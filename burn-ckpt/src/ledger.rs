@@ -95,16 +95,6 @@ impl Ledger {
         reserved
     }
 
-    /// The checkpoints that a strategy holds, oldest first, those still being written included.
-    pub fn held(&self, keeper: &str) -> impl Iterator<Item = &Held> {
-        self.keepers.get(keeper).into_iter().flat_map(|keeper| keeper.entries.iter().map(|entry| &entry.held))
-    }
-
-    /// The strategies' names, in the order of registration.
-    pub fn keepers(&self) -> impl Iterator<Item = &str> {
-        self.keepers.keys().map(String::as_str)
-    }
-
     /// The best (or newest) durable checkpoint of a strategy.
     #[must_use]
     pub fn foremost(&self, keeper: &str) -> Option<&Held> {

@@ -31,12 +31,16 @@ impl Checkpoint {
     /// [`Error::Io`] when the file cannot be read, [`Error::NotACheckpoint`] when it is something else or cut
     /// off, [`Error::NewerFormat`] when a newer version wrote it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref().to_path_buf();
+        let mut path = path.as_ref().to_path_buf();
+        if path.is_symlink() {
+            // A link may lead elsewhere by the time that a section is read.
+            path = std::fs::canonicalize(&path).map_err(Error::io("follow the link", &path))?;
+        }
         let header = ContainerHeader::read(&path)?;
         Ok(Self { path, header })
     }
 
-    /// The path that was opened.
+    /// The file that was opened; where a link was given, the one it pointed to.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path

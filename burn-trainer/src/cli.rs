@@ -140,8 +140,9 @@ pub fn main(run: impl FnOnce() -> Result<bool>) -> ExitCode {
 /// Prints where the checkpoints are, the best score, and the command that goes on from here. Returns whether
 /// the newest state is on disk, for [`main`].
 ///
-/// `command` is how the program was started, without the trainer's flags (`cargo xtask train digits`).
-pub fn report<M>(result: &FitResult<M>, config: &TrainerConfig, command: &str) -> bool {
+/// `program` is how the program is started (`cargo xtask train digits`); the command repeats the arguments that
+/// it was started with, as far as they do not say what to resume.
+pub fn report<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> bool {
     println!("checkpoints: {}", result.run_dir.join(burn_ckpt::CHECKPOINT_DIR).display());
     for (name, held) in &result.checkpoints {
         match name.strip_prefix("best:") {
@@ -160,18 +161,40 @@ pub fn report<M>(result: &FitResult<M>, config: &TrainerConfig, command: &str) -
         eprintln!("{} saves were skipped because the disk was behind", result.skipped_saves);
     }
     if !result.checkpoints.is_empty() {
-        println!("resume: {}", resume_command(config, &result.run_id, command));
+        // A run that is done goes on only with more epochs.
+        let done = result.epochs >= config.max_epochs as u64;
+        let epochs = if done { config.max_epochs.saturating_mul(2) } else { config.max_epochs };
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        println!("resume: {program} {}", resume_arguments(&arguments, &result.run_id, epochs));
     }
     !result.last_save_failed
 }
 
-fn resume_command(config: &TrainerConfig, run_id: &str, command: &str) -> String {
-    let mut words = vec![command.to_owned()];
-    if config.root != TrainerConfig::default().root {
-        words.extend(["--root".to_owned(), quoted(&config.root.to_string_lossy())]);
+/// The arguments of the command that goes on with a run: those it was started with, without what says which run
+/// it is, what to resume and for how long, and then that.
+fn resume_arguments(arguments: &[String], run_id: &str, epochs: usize) -> String {
+    const REPLACED: [&str; 3] = ["--run-id", "--ckpt-path", "--epochs"];
+    const REPLACED_KEYS: [&str; 4] = ["run_id=", "ckpt_path=", "max_epochs=", "overwrite="];
+    let mut words = Vec::new();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let (flag, value) = argument.split_once('=').map_or((argument.as_str(), None), |(f, v)| (f, Some(v)));
+        let replaced = |value: &str| REPLACED_KEYS.iter().any(|key| value.starts_with(key));
+        if flag == "--overwrite" {
+        } else if REPLACED.contains(&flag) {
+            if value.is_none() {
+                rest.next();
+            }
+        } else if flag == "--set" {
+            let assignment = value.or_else(|| rest.next().map(String::as_str)).unwrap_or_default();
+            if !replaced(assignment) {
+                words.extend(["--set".to_owned(), quoted(assignment)]);
+            }
+        } else {
+            words.push(quoted(argument));
+        }
     }
-    words.extend(["--run-id".to_owned(), quoted(run_id), "--ckpt-path auto".to_owned()]);
-    words.push(format!("--epochs {}", config.max_epochs.saturating_mul(2)));
+    words.push(format!("--run-id {} --ckpt-path auto --epochs {epochs}", quoted(run_id)));
     words.join(" ")
 }
 
@@ -237,5 +260,52 @@ fn parse_topk(text: &str) -> std::result::Result<TopK, String> {
         (Some(count), _) => Ok(count),
         (None, "all") => Ok(TopK::All),
         _ => Err("a whole number above 0, or all".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resumed(arguments: &[&str]) -> String {
+        let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
+        resume_arguments(&arguments, "r 1", 8)
+    }
+
+    #[test]
+    fn the_resuming_command_keeps_what_makes_the_model_and_replaces_what_names_the_run() {
+        let tail = "--run-id 'r 1' --ckpt-path auto --epochs 8";
+        assert_eq!(resumed(&[]), tail);
+        assert_eq!(
+            resumed(&["--epochs", "4", "--run-id=r1", "--root", "a b", "--overwrite", "--ckpt-path", "last"]),
+            format!("--root 'a b' {tail}")
+        );
+        assert_eq!(
+            resumed(&[
+                "--set",
+                "channels=4",
+                "--set=max_epochs=3",
+                "--set",
+                "name=\"it's\"",
+                "--set",
+                "run_id=\"x\""
+            ]),
+            format!(r#"--set channels=4 --set 'name="it'\''s"' {tail}"#)
+        );
+    }
+
+    #[test]
+    fn only_keys_that_there_are_can_be_set() {
+        let mut trainer = TrainerConfig::default().with_primary_metric("val_loss");
+        let mut program = serde_json::json!({ "width": 3 });
+        let args = |set: &str| TrainArgs { set: vec![set.to_owned()], ..TrainArgs::default() };
+        args("width=4").apply(&mut trainer, &mut program).unwrap();
+        assert_eq!(program["width"], 4);
+        args("strategies.0.topk=3").apply(&mut trainer, &mut program).unwrap();
+        assert!(
+            matches!(&trainer.strategies[0], StrategyConfig::Best(best) if Some(best.topk) == TopK::count(3))
+        );
+        let error = args("widht=4").apply(&mut trainer, &mut program).unwrap_err().to_string();
+        assert!(error.contains("the program has width") && error.contains("max_epochs"), "{error}");
     }
 }

@@ -30,6 +30,6 @@ pub struct Facts<'a> {
     /// Time since this process started training.
     pub elapsed: Duration,
     /// The latest value of every numeric metric: the epoch's final value where the epoch is done, else the
-    /// average over the epoch so far.
+    /// average over the epoch so far. At [`Event::StepEnd`] it may be a step behind.
     pub metrics: &'a IndexMap<String, f64>,
 }

@@ -7,7 +7,8 @@
 //! # How saving flows
 //!
 //! ```text
-//! fit.rs       a step, a validation, an epoch ends, or something fails: an Event, with the Facts
+//! fit.rs       the loop: a step, a validation, an epoch ends
+//! session.rs   or something fails: an Event, with the Facts
 //! strategy/    says whether the event is worth a checkpoint
 //! saving.rs    would it be kept? reserves its place, for all strategies together
 //! snapshot.rs  a clone of the learner: microseconds
@@ -28,6 +29,7 @@ mod progress;
 mod resume;
 mod run;
 mod saving;
+mod session;
 mod snapshot;
 mod state;
 mod strategy;

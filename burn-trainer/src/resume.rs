@@ -6,12 +6,13 @@ use burn::lr_scheduler::LrSchedulerRecord;
 use burn::optim::OptimizerRecord;
 use burn::train::checkpoint::Checkpoint as Record;
 use burn::train::{Learner, LearnerModel};
-use burn_ckpt::{Catalog, Checkpoint, Held, OPTIMIZER, RunLayout, SCHEDULER, Section, resolve};
+use burn_ckpt::{Checkpoint, Held, OPTIMIZER, RunLayout, SCHEDULER, Section, resolve};
 use indexmap::IndexMap;
 
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::optimizer_names;
+use crate::run::RunFiles;
 use crate::state::{STATE_VERSION, TrainerState};
 
 /// A verified checkpoint to go on from.
@@ -22,10 +23,11 @@ pub(crate) struct Resume {
 }
 
 /// Finds and verifies what `ckpt_path` names. `None` is a fresh start.
-pub(crate) fn find(config: &TrainerConfig, layout: &RunLayout) -> Result<Option<Resume>> {
+pub(crate) fn find(config: &TrainerConfig, run: &RunFiles) -> Result<Option<Resume>> {
+    let layout = &run.layout;
     match config.ckpt_path.as_deref() {
         None | Some("none") => Ok(None),
-        Some("auto") => newest(layout),
+        Some("auto") => newest(run),
         Some("last") => open(&resolve(layout, "last", None)?).map(Some),
         Some("best") => open(&best(config, layout)?).map(Some),
         Some(path) => open(Path::new(path)).map(Some),
@@ -48,29 +50,26 @@ pub(crate) fn restore<M: LearnerModel>(learner: &mut Learner<M>, resume: &Resume
     Ok(())
 }
 
-/// What each strategy holds on disk, oldest first: every checkpoint's state lists what was held when it was
-/// saved, itself included, and what is still there counts.
-pub(crate) fn held(layout: &RunLayout) -> Result<IndexMap<String, Vec<Held>>> {
+/// What each strategy holds on disk, oldest first: every checkpoint says which strategies it was saved for.
+pub(crate) fn held(run: &RunFiles) -> Result<IndexMap<String, Vec<Held>>> {
     let mut held: IndexMap<String, Vec<Held>> = IndexMap::new();
-    let directory = layout.checkpoint_dir();
-    for entry in Catalog::scan(layout)?.entries {
+    let directory = run.layout.checkpoint_dir();
+    for entry in run.scan()?.entries {
         let state = Checkpoint::open(&entry.path).and_then(|c| c.trainer_state::<TrainerState>());
         let Ok(state) = state else { continue };
-        for (keeper, scores) in state.held {
-            let list = held.entry(keeper).or_default();
-            for (path, score) in scores.0 {
-                let path = directory.join(path);
-                if path.is_file() && !list.iter().any(|known| known.path == path) {
-                    list.push(Held { path, score });
-                }
+        for (strategy, path) in &state.saved_for {
+            // A state saved for two strategies is two files with one content; each stands for its own strategy.
+            let score = state.scores.get(strategy).copied().unwrap_or(f64::NAN);
+            if directory.join(path) == entry.path {
+                held.entry(strategy.clone()).or_default().push(Held { path: entry.path.clone(), score });
             }
         }
     }
     Ok(held)
 }
 
-fn newest(layout: &RunLayout) -> Result<Option<Resume>> {
-    let catalog = Catalog::scan(layout)?;
+fn newest(run: &RunFiles) -> Result<Option<Resume>> {
+    let catalog = run.scan()?;
     for (path, error) in &catalog.broken {
         log::warn!("{} is passed over: {error}", path.display());
     }

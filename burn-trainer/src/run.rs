@@ -3,17 +3,26 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::{Catalog, RunLayout, RunLock, recover};
+use burn_ckpt::{Catalog, CatalogEntry, RunLayout, RunLock, recover};
 use jiff::Timestamp;
 
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::resume::{self, Resume};
+use crate::strategy::StrategyConfig;
+
+/// Where a run's checkpoints can be.
+#[derive(Debug)]
+pub(crate) struct RunFiles {
+    pub(crate) layout: RunLayout,
+    /// Directories that the configuration names beside those in the run's own.
+    elsewhere: Vec<PathBuf>,
+}
 
 /// A run that this process alone writes to.
 #[derive(Debug)]
 pub(crate) struct Run {
-    pub(crate) layout: RunLayout,
+    pub(crate) files: RunFiles,
     pub(crate) start: Timestamp,
     pub(crate) resume: Option<Resume>,
     _lock: RunLock,
@@ -27,21 +36,55 @@ impl Run {
         let start = Timestamp::now();
         let run_id = config.run_id.get_or_insert_with(|| made_up_id(start));
         let layout = RunLayout::new(&config.root, &config.logs, run_id)?;
+        let files = RunFiles { elsewhere: elsewhere(config, &layout.checkpoint_dir()), layout };
+        let layout = &files.layout;
         check_directory(&config.root, "root")?;
-        let lock = RunLock::acquire(&layout)?;
-        recover(&layout)?;
-        let resume = resume::find(config, &layout)?;
-        let present = Catalog::scan(&layout)?;
+        let lock = RunLock::acquire(layout)?;
+        recover(layout)?;
+        let resume = resume::find(config, &files)?;
+        let present = files.scan()?;
         if resume.is_none() && !present.is_empty() && config.ckpt_path.as_deref() != Some("auto") {
             if !config.overwrite {
                 let path = layout.checkpoint_dir();
                 return Err(Error::RunExists { run_id: layout.run_id().to_owned(), path });
             }
-            clear(&layout)?;
+            clear(layout)?;
         }
         create(&layout.checkpoint_dir())?;
-        Ok(Self { layout, start, resume, _lock: lock })
+        Ok(Self { files, start, resume, _lock: lock })
     }
+}
+
+impl RunFiles {
+    /// The run's checkpoints, oldest first, wherever its strategies put them.
+    pub(crate) fn scan(&self) -> Result<Catalog> {
+        let mut catalog = Catalog::scan(&self.layout)?;
+        for directory in &self.elsewhere {
+            let found = Catalog::scan_directory(directory)?;
+            // Other runs may use the directory too.
+            let ours = |entry: &CatalogEntry| entry.metadata.run_id == self.layout.run_id();
+            catalog.entries.extend(found.entries.into_iter().filter(ours));
+        }
+        catalog.sort();
+        Ok(catalog)
+    }
+}
+
+/// The directories that the configuration names, but for those that [`Catalog::scan`] finds by itself: the ones
+/// directly below the run's `checkpoint` directory.
+fn elsewhere(config: &TrainerConfig, checkpoint_dir: &Path) -> Vec<PathBuf> {
+    let directories = config.effective_strategies().into_iter().filter_map(|strategy| match strategy {
+        StrategyConfig::Best(best) => best.dirpath,
+        StrategyConfig::Last(last) => last.dirpath,
+        StrategyConfig::OnException(on_exception) => on_exception.dirpath,
+    });
+    let mut directories: Vec<PathBuf> = directories
+        .map(|directory| checkpoint_dir.join(directory))
+        .filter(|directory| directory.parent() != Some(checkpoint_dir))
+        .collect();
+    directories.sort();
+    directories.dedup();
+    directories
 }
 
 /// `2024-01-15T10-30-00-3f2a`: sorts by time, and two started in one second differ.

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use crate::error::{Error, Result};
 use crate::event::{Event, Facts};
-use crate::state::{HeldScores, TrainerState};
+use crate::state::TrainerState;
 use crate::strategy::{Decision, Strategy};
 
 /// Decides about saves and keeps account of them.
@@ -43,14 +43,8 @@ struct Active {
     weights_only: bool,
 }
 
-/// A state's place in the run.
-pub(crate) struct Moment<'a> {
-    pub(crate) facts: Facts<'a>,
-    /// As it goes into the checkpoint, without what the strategies hold.
-    pub(crate) state: TrainerState,
-}
-
-struct Wanted {
+/// A strategy's wish to have the state of the moment.
+pub(crate) struct Wanted {
     strategy: usize,
     score: f64,
     reason: String,
@@ -93,35 +87,52 @@ impl Saver {
         Ok(Self { writer, checkpoint_dir, strategies: active, when_busy, account: SaveAccount::default() })
     }
 
-    /// Saves the state if a strategy wants it at one of these events.
-    pub(crate) fn on(
+    /// Shows the events to the strategies. What they want would also be kept.
+    pub(crate) fn wanted(&mut self, events: &[Event<'_>], facts: &Facts<'_>) -> Vec<Wanted> {
+        let mut wanted = Vec::new();
+        for (strategy, active) in self.strategies.iter_mut().enumerate() {
+            let saves = events.iter().filter_map(|event| match active.strategy.decide(event, facts) {
+                Decision::Save { score, reason } => Some(Wanted { strategy, score, reason }),
+                Decision::Skip => None,
+            });
+            // Every event is shown to the strategy, also after it wanted one.
+            if let Some(save) = saves.reduce(|first, _| first)
+                && self.writer.ledger().lock().would_keep(&active.name, save.score)
+            {
+                wanted.push(save);
+            }
+        }
+        wanted
+    }
+
+    /// Hands the state to the writer.
+    pub(crate) fn submit(
         &mut self,
-        events: &[Event<'_>],
-        moment: &Moment<'_>,
+        wanted: &[Wanted],
+        state: &TrainerState,
         snapshot: impl Fn(bool) -> MakeSections,
     ) -> Result<()> {
-        for save in self.prepare(events, moment, snapshot)? {
+        for save in self.prepare(wanted, state, snapshot)? {
             if !self.writer.submit(save, self.when_busy)? {
                 self.account.skipped += 1;
-                log::warn!("a checkpoint of step {} was skipped: the disk is behind", moment.facts.step);
+                log::warn!("a checkpoint of step {} was skipped: the disk is behind", state.global_step);
             }
         }
         Ok(())
     }
 
-    /// Saves the state before a failure, within a limited time. `message` says what failed. Returns where the
-    /// state will be; whether it got there is in the reports.
-    pub(crate) fn on_exception(
+    /// Hands the state before a failure to the writer, within a limited time. Returns where it will be; whether it
+    /// got there is in the reports.
+    pub(crate) fn submit_within(
         &mut self,
-        message: &str,
-        moment: &Moment<'_>,
-        snapshot: impl Fn(bool) -> MakeSections,
         wait: Duration,
+        wanted: &[Wanted],
+        state: &TrainerState,
+        snapshot: impl Fn(bool) -> MakeSections,
     ) -> Result<Vec<PathBuf>> {
         let mut places = Vec::new();
-        for save in self.prepare(&[Event::Exception(message)], moment, snapshot)? {
-            let paths = save.places.iter().map(|(path, _)| path.clone());
-            places.extend(paths);
+        for save in self.prepare(wanted, state, snapshot)? {
+            places.extend(save.places.iter().map(|(path, _)| path.clone()));
             if !self.writer.try_submit(save, wait)? {
                 log::error!("the state before the failure was not saved: the writer was busy for {wait:?}");
             }
@@ -156,79 +167,71 @@ impl Saver {
     }
 
     fn prepare(
-        &mut self,
-        events: &[Event<'_>],
-        moment: &Moment<'_>,
+        &self,
+        wanted: &[Wanted],
+        state: &TrainerState,
         snapshot: impl Fn(bool) -> MakeSections,
     ) -> Result<Vec<Save>> {
-        let wanted = self.wanted(events, &moment.facts);
-        if wanted.is_empty() {
-            return Ok(Vec::new());
-        }
         let timestamp = Timestamp::now();
-        let mut groups = Vec::new();
+        let mut saves = Vec::new();
+        // What is in the file differs, so these are two files.
         for weights_only in [false, true] {
             let group: Vec<&Wanted> =
                 wanted.iter().filter(|w| self.strategies[w.strategy].weights_only == weights_only).collect();
             if group.is_empty() {
                 continue;
             }
-            let mut places = Vec::with_capacity(group.len());
-            for wanted in &group {
-                let active = &self.strategies[wanted.strategy];
-                let stem = match &active.template {
-                    Some(template) => {
-                        template.render(moment.facts.epoch, moment.facts.step, moment.facts.metrics)?
-                    }
-                    None => exception_stem(timestamp),
-                };
-                places.push((active.name.clone(), active.directory.clone(), stem, wanted.score));
-            }
-            let paths = self.writer.ledger().lock().reserve(&places);
-            let reasons = group.iter().map(|wanted| wanted.reason.clone());
-            groups.push((weights_only, paths.into_iter().zip(reasons).collect::<Vec<_>>()));
-        }
-        let state = self.state_json(&moment.state)?;
-        Ok(groups
-            .into_iter()
-            .map(|(weights_only, places)| Save {
+            let places = self.reserve(&group, state, timestamp)?;
+            saves.push(Save {
                 timestamp,
-                epoch: moment.facts.epoch,
-                global_step: moment.facts.step,
-                training_time_seconds: moment.state.training_time_seconds,
-                metrics: moment.facts.metrics.clone(),
-                trainer_state: state.clone(),
+                epoch: state.epoch,
+                global_step: state.global_step,
+                training_time_seconds: state.training_time_seconds,
+                metrics: state.metrics.clone(),
+                trainer_state: self.state_json(state, &group, &places)?,
                 places,
                 sections: snapshot(weights_only),
-            })
-            .collect())
-    }
-
-    fn wanted(&mut self, events: &[Event<'_>], facts: &Facts<'_>) -> Vec<Wanted> {
-        let ledger = self.writer.ledger().lock();
-        let mut wanted = Vec::new();
-        for (strategy, active) in self.strategies.iter_mut().enumerate() {
-            let saves = events.iter().filter_map(|event| match active.strategy.decide(event, facts) {
-                Decision::Save { score, reason } => Some(Wanted { strategy, score, reason }),
-                Decision::Skip => None,
             });
-            // Every event is shown to the strategy, also after it wanted one.
-            if let Some(save) = saves.reduce(|first, _| first)
-                && ledger.would_keep(&active.name, save.score)
-            {
-                wanted.push(save);
-            }
         }
-        wanted
+        Ok(saves)
     }
 
-    fn state_json(&self, state: &TrainerState) -> Result<serde_json::Value> {
-        let ledger = self.writer.ledger().lock();
-        let held = self.strategies.iter().map(|active| {
-            let scores = ledger.held(&active.name).map(|held| (self.relative(&held.path), held.score));
-            (active.name.clone(), HeldScores(scores.collect()))
-        });
-        let state = TrainerState { held: held.collect(), ..state.clone() };
+    /// A place for each strategy that wants the state, with its reason.
+    fn reserve(
+        &self,
+        group: &[&Wanted],
+        state: &TrainerState,
+        timestamp: Timestamp,
+    ) -> Result<Vec<(PathBuf, String)>> {
+        let mut places = Vec::with_capacity(group.len());
+        for wanted in group {
+            let active = &self.strategies[wanted.strategy];
+            let stem = match &active.template {
+                Some(template) => template.render(state.epoch, state.global_step, &state.metrics)?,
+                None => exception_stem(timestamp),
+            };
+            places.push((active.name.clone(), active.directory.clone(), stem, wanted.score));
+        }
+        let paths = self.writer.ledger().lock().reserve(&places);
+        Ok(paths.into_iter().zip(group.iter().map(|wanted| wanted.reason.clone())).collect())
+    }
+
+    fn state_json(
+        &self,
+        state: &TrainerState,
+        group: &[&Wanted],
+        places: &[(PathBuf, String)],
+    ) -> Result<serde_json::Value> {
+        let name = |wanted: &Wanted| self.strategies[wanted.strategy].name.clone();
+        let state = TrainerState {
+            saved_for: group
+                .iter()
+                .zip(places)
+                .map(|(w, (path, _))| (name(w), self.relative(path)))
+                .collect(),
+            scores: group.iter().map(|wanted| (name(wanted), wanted.score)).collect(),
+            ..state.clone()
+        };
         serde_json::to_value(state).map_err(|error| {
             burn_ckpt::Error::Snapshot(format!("the trainer's state is no JSON: {error}")).into()
         })

@@ -23,14 +23,12 @@ pub(crate) struct TrainerState {
     pub(crate) training_time_seconds: f64,
     #[serde(with = "burn_ckpt::numbers")]
     pub(crate) metrics: IndexMap<String, f64>,
-    /// What each strategy holds, this checkpoint included: path relative to the `checkpoint` directory, score.
-    pub(crate) held: IndexMap<String, HeldScores>,
+    /// The strategies that this checkpoint was saved for, with its path relative to the `checkpoint` directory.
+    pub(crate) saved_for: IndexMap<String, String>,
+    /// The score that each of them ranks it by.
+    #[serde(with = "burn_ckpt::numbers")]
+    pub(crate) scores: IndexMap<String, f64>,
 }
-
-/// Paths with their scores, oldest first.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct HeldScores(#[serde(with = "burn_ckpt::numbers")] pub(crate) IndexMap<String, f64>);
 
 impl TrainerState {
     /// The epoch to go on with, and the number of its batches to skip.

@@ -29,6 +29,8 @@ const BATCH: usize = 8;
 pub struct Script {
     /// The training step (counted from 1) that panics.
     pub panic_in_step: Option<usize>,
+    /// The validation step (counted from 1, over the whole run) that panics.
+    pub panic_in_validation: Option<usize>,
     /// The training batch (counted from 1, over the whole run) that cannot be loaded.
     pub loader_fails_at: Option<usize>,
     /// The training step at which this is told to stop or to fail.
@@ -69,6 +71,8 @@ pub struct Model {
     script: Script,
     #[module(skip)]
     steps: Arc<AtomicUsize>,
+    #[module(skip)]
+    validations: Arc<AtomicUsize>,
 }
 
 impl Model {
@@ -82,6 +86,7 @@ impl Model {
             output: LinearConfig::new(hidden, 1).init(device),
             script,
             steps: Arc::default(),
+            validations: Arc::default(),
         }
     }
 
@@ -121,6 +126,11 @@ impl InferenceStep for Model {
     type Output = RegressionOutput;
 
     fn step(&self, batch: Batch) -> RegressionOutput {
+        let step = self.validations.fetch_add(1, Ordering::SeqCst) + 1;
+        assert!(
+            self.script.panic_in_validation != Some(step),
+            "the validation step {step} was told to panic"
+        );
         self.regress(batch)
     }
 }

@@ -32,10 +32,11 @@ pub fn command() -> Command {
     command
 }
 
-/// Where cargo puts a program of the development profile.
-pub fn program(name: &str) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    target.join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+/// Where cargo puts a program of the development profile: beside this one, which is of that profile too,
+/// wherever the target directory is.
+pub fn program(name: &str) -> std::io::Result<PathBuf> {
+    let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    Ok(std::env::current_exe()?.with_file_name(file))
 }
 
 /// The workspace's directory.

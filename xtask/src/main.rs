@@ -1,4 +1,4 @@
-//! The project's commands, one file a verb: `cargo xtask train | test | bench | check`.
+//! The project's commands, one file a verb: `cargo xtask train | test | check`.
 
 mod cargo;
 mod check;

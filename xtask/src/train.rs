@@ -45,7 +45,13 @@ pub fn run(args: &Args) -> ExitCode {
     if let Err(failed) = cargo::run(&build) {
         return failed;
     }
-    let mut program = Command::new(cargo::program(&plan.example));
+    let mut program = match cargo::program(&plan.example) {
+        Ok(path) => Command::new(path),
+        Err(error) => {
+            eprintln!("error: the program that was built cannot be found: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     program.args(["--backend", &plan.backend]).args(&plan.arguments);
     become_program(program)
 }

@@ -65,13 +65,14 @@ pub struct Interval(pub Duration);
 pub struct LastStrategy {
     config: Last,
     saved_at: Duration,
+    saved_step: Option<u64>,
 }
 
 impl LastStrategy {
     /// The strategy; its clock starts with training.
     #[must_use]
     pub fn new(config: Last) -> Self {
-        Self { config, saved_at: Duration::ZERO }
+        Self { config, saved_at: Duration::ZERO, saved_step: None }
     }
 
     fn is_due(&self, event: &Event<'_>, facts: &Facts<'_>) -> bool {
@@ -84,7 +85,7 @@ impl LastStrategy {
             Event::StepEnd => by_step || by_time,
             Event::EpochEnd => self.config.every_epoch || by_step || by_time,
             // Whoever stops a run wants to go on later.
-            Event::Interrupted => true,
+            Event::Interrupted => self.saved_step != Some(facts.step),
             Event::ValidationEnd | Event::Exception(_) => false,
         }
     }
@@ -116,6 +117,7 @@ impl Strategy for LastStrategy {
             return Decision::Skip;
         }
         self.saved_at = facts.elapsed;
+        self.saved_step = Some(facts.step);
         Decision::Save { score: f64::NAN, reason: "last".to_owned() }
     }
 }

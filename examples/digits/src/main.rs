@@ -41,12 +41,9 @@ fn main() -> ExitCode {
         let mut hparams = DigitsConfig::new();
         args.train.apply(&mut config, &mut hparams)?;
         hparams.data = args.data.unwrap_or(hparams.data);
-        let mut command = "cargo xtask train digits".to_owned();
-        if args.backend != "flex" {
-            command.push_str(&format!(" --backend {}", args.backend));
-        }
+        hparams.check()?;
         let result = train(config.clone(), &hparams, &device(&args.backend)?.autodiff())?;
-        Ok(cli::report(&result, &config, &command))
+        Ok(cli::report(&result, &config, "cargo xtask train digits"))
     })
 }
 
@@ -61,7 +58,7 @@ fn train(config: TrainerConfig, hparams: &DigitsConfig, device: &Device) -> Resu
     let training = trainer
         .training(loader().shuffle(seed).build(train), loader().build(valid))
         .metrics((LossMetric::new(), AccuracyMetric::new()))
-        .grads_accumulation(hparams.grads_accumulation.max(1));
+        .grads_accumulation(hparams.grads_accumulation);
 
     device.seed(seed);
     let learner = Learner::new(hparams.init(device), AdamConfig::new().init(), hparams.learning_rate);

@@ -11,6 +11,8 @@ use burn::nn::{
 use burn::tensor::{Device, Tensor};
 use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
 
+use burn_trainer::{Error, Result};
+
 use crate::data::{Batch, Data};
 
 const CLASSES: usize = 10;
@@ -61,6 +63,27 @@ pub struct Digits {
 }
 
 impl DigitsConfig {
+    /// Checks that a network can be made of it, and trained.
+    pub fn check(&self) -> Result<()> {
+        let above_0 = [
+            ("channels", self.channels),
+            ("hidden", self.hidden),
+            ("batch_size", self.batch_size),
+            ("grads_accumulation", self.grads_accumulation),
+        ];
+        let wrong = |setting: &str, reason: &str| {
+            Err(Error::Config { setting: setting.to_owned(), reason: reason.to_owned() })
+        };
+        match above_0.iter().find(|(_, value)| *value == 0) {
+            Some((setting, _)) => wrong(setting, "it must be above 0"),
+            None if !(0.0..1.0).contains(&self.dropout) => wrong("dropout", "it must be from 0 to below 1"),
+            None if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) => {
+                wrong("learning_rate", "it must be above 0")
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The untrained network.
     pub fn init(&self, device: &Device) -> Digits {
         let (first, second) = (self.channels, 2 * self.channels);

@@ -21,6 +21,10 @@ fn wrong_usage_ends_with_status_2_and_names_what_is_right() {
         (&["--set", "primary_metric=\"val_los\""], &["val_los", "train_loss", "val_accuracy"]),
         (&["--set", "strategies.1.filename=\"{epok}\""], &["epok", "epoch, step"]),
         (&["--run-id", "a/b"], &["run id"]),
+        (&["--set", "batch_size=0"], &["batch_size", "above 0"]),
+        (&["--set", "dropout=1.5"], &["dropout"]),
+        (&["--set", "learning_rate=0"], &["learning_rate"]),
+        (&["--set", "data=\"letters\""], &["digits", "mnist"]),
     ] {
         let output = xtask_train(root.path(), arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));

@@ -71,6 +71,17 @@ fn a_section_that_is_not_there_is_an_error_that_lists_those_that_are() {
 }
 
 #[test]
+fn sections_have_the_names_that_the_format_knows() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["", "models", "user", "user.", "user.a.b", "ema"] {
+        let contents = Contents::new(&()).unwrap().with_section(name, Section::default());
+        let saved = contents.save(directory.path().join("a.ckpt"), Metadata::blank(Timestamp::now()));
+        assert!(matches!(saved, Err(Error::Name { .. })), "{name:?}: {saved:?}");
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn a_checkpoint_without_metadata_does_not_pass_a_verification() {
     let directory = tempfile::tempdir().unwrap();
     let path = save(directory.path());

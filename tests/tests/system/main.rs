@@ -3,9 +3,11 @@
 // In a test a panic is the report.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod burns_own_loop;
 mod command_line;
 mod container;
 mod directory;
+mod documents;
 mod exceptions;
 mod failed_saves;
 mod mid_epoch;

@@ -39,3 +39,26 @@ fn weights_alone_are_another_file() {
     let names = |name: &str| metadata(&directory.join(name))["tensors"].as_object().unwrap().len();
     assert!(names("best_val_loss.ckpt") < names("last.ckpt"));
 }
+
+#[test]
+fn where_there_is_no_hard_link_there_is_a_copy() {
+    // Two file systems: no hard link leads from one to the other.
+    let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap());
+    let device = |path| std::fs::metadata(path).unwrap().dev();
+    assert_ne!(device(root.path()), device(elsewhere.path()), "/dev/shm is a file system of its own");
+    let directory = elsewhere.path().join("deeper/last");
+    let config = config(root.path(), 1)
+        .with_strategy(StrategyConfig::Best(Best::default()))
+        .with_strategy(StrategyConfig::Last(Last { dirpath: Some(directory.clone()), ..Last::default() }));
+    let result = train(config.clone()).unwrap();
+    assert!(result.failed_saves.is_empty(), "{:?}", result.failed_saves);
+    let best = std::fs::read(checkpoints(root.path()).join("best/epoch=0-step=10.ckpt")).unwrap();
+    assert!(best == std::fs::read(directory.join("epoch=0-step=10.ckpt")).unwrap());
+    let last = burn_ckpt::Checkpoint::open(checkpoints(root.path()).join("last.ckpt")).unwrap();
+    last.verify().unwrap();
+
+    // And the run finds it there again.
+    let config = burn_trainer::TrainerConfig { max_epochs: 2, ..config }.with_ckpt_path("auto");
+    assert_eq!(train(config).unwrap().global_step, 20);
+    assert_eq!(system_tests::tree::stems(&directory), ["epoch=1-step=20"]);
+}

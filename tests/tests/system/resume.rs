@@ -171,3 +171,19 @@ fn metrics_of_before_are_known_until_newer_ones_come() {
     assert_eq!(score("epoch=1-step=15"), 0.25);
     assert_eq!(score("epoch=1-step=20"), 0.5);
 }
+
+#[test]
+fn a_validation_that_failed_is_done_again_with_the_metrics_of_its_epoch() {
+    let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    train(config(whole.path(), 2)).unwrap();
+    let script = Script { panic_in_validation: Some(15), ..Script::default() };
+    let failed = train_with(config(parts.path(), 2), script, |training| {
+        training.metrics((burn::train::metric::LossMetric::new(),))
+    });
+    assert!(failed.is_err());
+    let result = train(config(parts.path(), 2).with_ckpt_path("auto")).unwrap();
+    assert_eq!((result.epochs, result.global_step), (2, 20));
+    let last = |root| metadata(&checkpoints(root).join("last.ckpt"));
+    assert_eq!(last(whole.path())["metrics"], last(parts.path())["metrics"]);
+    assert_eq!(last(whole.path())["tensors"], last(parts.path())["tensors"]);
+}

@@ -1,0 +1,263 @@
+//! One call of `fit` from its first event to its last: the state's position, saving it, and how it ends.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use burn::train::metric::store::{Aggregate, EventStoreClient, Split};
+use burn::train::{
+    EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent, LearnerModel,
+    SupervisedTrainingEventProcessor, TrainStep,
+};
+use burn_ckpt::{Held, MakeSections, panic_message};
+use indexmap::IndexMap;
+
+use crate::error::{Error, Result};
+use crate::event::{Event, Facts};
+use crate::metrics::SharedMetrics;
+use crate::saving::{SaveAccount, Saver, Wanted};
+use crate::snapshot;
+use crate::state::{STATE_VERSION, TrainerState};
+
+/// Makes the [`Saver`] once the metrics' names are known.
+pub(crate) type OpenSaver = Box<dyn FnOnce(&SharedMetrics) -> Result<(Saver, Vec<String>)> + Send>;
+
+/// How training ended.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    pub(crate) error: Option<Error>,
+    pub(crate) epochs: u64,
+    pub(crate) steps: u64,
+    pub(crate) seconds: f64,
+    pub(crate) saves: SaveAccount,
+    pub(crate) foremost: IndexMap<String, Held>,
+}
+
+/// Where in the run the learner's state is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Position {
+    pub(crate) epoch: u64,
+    pub(crate) epoch_complete: bool,
+    pub(crate) batches: u64,
+    pub(crate) step: u64,
+}
+
+/// What a panic interrupts, and so which parts of the state are still whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Nothing is being changed.
+    Between,
+    /// Forward and backward pass: parameters are whole, running statistics may have pending updates.
+    Step,
+    /// The optimizer's update: parameters are whole, the optimizer's state is not.
+    Update,
+}
+
+/// One call of `fit`.
+pub(crate) struct Session<'a, M: LearnerModel> {
+    pub(crate) learner: &'a mut Learner<M>,
+    pub(crate) processor: &'a mut SupervisedTrainingEventProcessor<M>,
+    pub(crate) store: &'a Arc<EventStoreClient>,
+    pub(crate) interrupter: &'a Interrupter,
+    pub(crate) accumulation: usize,
+    pub(crate) metrics: SharedMetrics,
+    pub(crate) previous: Option<TrainerState>,
+    pub(crate) seed: u64,
+    pub(crate) stop_on_failed_save: bool,
+    pub(crate) started: Instant,
+    pub(crate) position: Position,
+    pub(crate) phase: Phase,
+    /// Metrics that a strategy ranks by, which must show up when their split is first run.
+    pub(crate) watched: Vec<String>,
+    pub(crate) saver: Option<Saver>,
+}
+
+impl<M: LearnerModel> Session<'_, M> {
+    /// Learns the metrics' names and starts saving.
+    pub(crate) fn open(&mut self, open_saver: OpenSaver) -> Result<()> {
+        self.flush();
+        let (saver, watched) = open_saver(&self.metrics)?;
+        self.watched = watched;
+        self.saver = Some(saver);
+        Ok(())
+    }
+
+    /// Shows the events to the strategies, saves if one of them wants it, and takes note of the saves that ended
+    /// meanwhile.
+    ///
+    /// At a step the metrics shown can be a step behind: burn processes them on another thread, and waiting for it
+    /// at every step would slow training down.
+    pub(crate) fn save(&mut self, events: &[Event<'_>]) -> Result<()> {
+        let Some(mut saver) = self.saver.take() else { return Ok(()) };
+        let wanted = self.wanted(&mut saver, events);
+        let submitted = if wanted.is_empty() {
+            Ok(())
+        } else {
+            // What the step logged is to be in its checkpoint.
+            self.flush();
+            saver.submit(&wanted, &self.state(), |weights_only| self.snapshot(weights_only))
+        };
+        let failed = saver.collect().map(ToString::to_string);
+        self.saver = Some(saver);
+        submitted?;
+        match failed {
+            Some(reason) if self.stop_on_failed_save => Err(Error::SaveFailed { reason }),
+            _ => Ok(()),
+        }
+    }
+
+    fn wanted(&self, saver: &mut Saver, events: &[Event<'_>]) -> Vec<Wanted> {
+        let metrics = self.metrics.lock();
+        let facts = Facts {
+            epoch: self.position.epoch,
+            step: self.position.step,
+            elapsed: self.started.elapsed(),
+            metrics: metrics.values(),
+        };
+        saver.wanted(events, &facts)
+    }
+
+    /// The loop's state as it goes into a checkpoint.
+    fn state(&self) -> TrainerState {
+        let Position { epoch, epoch_complete, batches, step } = self.position;
+        TrainerState {
+            version: STATE_VERSION,
+            epoch,
+            epoch_complete,
+            batches,
+            global_step: step,
+            seed: self.seed,
+            training_time_seconds: self.seconds(),
+            metrics: self.metrics.lock().values().clone(),
+            saved_for: IndexMap::new(),
+            scores: IndexMap::new(),
+        }
+    }
+
+    fn snapshot(&self, weights_only: bool) -> MakeSections {
+        match self.phase {
+            Phase::Between => snapshot::take(self.learner, self.store, weights_only),
+            Phase::Step => snapshot::take_unsettled(self.learner, self.store, weights_only),
+            // An optimizer that was interrupted in its update has lost a part of its state.
+            Phase::Update => snapshot::take_unsettled(self.learner, self.store, true),
+        }
+    }
+
+    /// Saves what is to be saved at the end, waits for the writer, and says how training ended.
+    pub(crate) fn end(
+        mut self,
+        ended: std::thread::Result<Result<()>>,
+        exception_timeout: Duration,
+    ) -> Outcome {
+        let mut error = None;
+        let mut message = None;
+        match ended {
+            Ok(Ok(())) => {
+                if let Some(source) = self.interrupter.error() {
+                    message = Some(source.to_string());
+                    error = Some(Error::Training { source, saved: None });
+                } else if self.interrupter.should_stop()
+                    && let Err(failed) = self.save(&[Event::Interrupted])
+                {
+                    error = Some(failed);
+                }
+            }
+            Ok(Err(failed)) => {
+                // Work has been done that would be lost with it.
+                message = (self.position.step > 0).then(|| failed.to_string());
+                error = Some(failed);
+            }
+            Err(panic) => {
+                let text = panic_message(&*panic);
+                message = Some(text.clone());
+                error = Some(Error::Panicked { message: text, saved: None });
+            }
+        }
+        if let Some(error) = &error {
+            log::error!("{error}");
+            // Tells burn, and a terminal dashboard, that this is the end.
+            self.interrupter.stop(Some(&error.to_string()));
+        }
+        let mut outcome = Outcome {
+            epochs: self.position.epoch + u64::from(self.position.epoch_complete),
+            steps: self.position.step,
+            seconds: self.seconds(),
+            ..Outcome::default()
+        };
+        if let Some(mut saver) = self.saver.take() {
+            let places = message
+                .map_or(Vec::new(), |message| self.save_before(&message, &mut saver, exception_timeout));
+            let wait = error.is_some().then_some(exception_timeout);
+            (outcome.saves, outcome.foremost) = saver.finish(wait);
+            let written =
+                |path: &PathBuf| outcome.saves.reports.iter().any(|report| report.paths.contains(path));
+            let path = places.into_iter().find(written);
+            if let Some(Error::Panicked { saved, .. } | Error::Training { saved, .. }) = &mut error {
+                *saved = path;
+            }
+        }
+        outcome.error = error;
+        outcome
+    }
+
+    /// Saves the state before a failure. Returns where it will be.
+    fn save_before(&self, message: &str, saver: &mut Saver, wait: Duration) -> Vec<PathBuf> {
+        // A device that failed may fail here again, and there is more to be ended in order. burn's metrics are not
+        // waited for: their thread may be gone.
+        let places = catch_unwind(AssertUnwindSafe(|| {
+            let wanted = self.wanted(saver, &[Event::Exception(message)]);
+            saver.submit_within(wait, &wanted, &self.state(), |weights_only| self.snapshot(weights_only))
+        }));
+        let failed = match places {
+            Ok(Ok(places)) => return places,
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => panic_message(&*panic),
+        };
+        log::error!("the state before the failure cannot be saved: {failed}");
+        Vec::new()
+    }
+
+    /// A strategy that ranks by a metric which its split turns out not to log would silently never save.
+    pub(crate) fn check_watched(&mut self, split: &str) -> Result<()> {
+        if !self.watched.iter().any(|name| name.starts_with(split)) {
+            return Ok(());
+        }
+        self.flush();
+        let metrics = self.metrics.lock();
+        for name in self.watched.iter().filter(|name| name.starts_with(split)) {
+            if !metrics.values().contains_key(name) && !self.interrupter.should_stop() {
+                return Err(Error::UnknownMetric {
+                    setting: "the metric of a strategy".to_owned(),
+                    name: name.clone(),
+                    known: metrics.values().keys().cloned().collect(),
+                });
+            }
+        }
+        self.watched.retain(|name| !name.starts_with(split));
+        Ok(())
+    }
+
+    /// Waits until burn has processed every event, and the table of metrics has their values.
+    pub(crate) fn flush(&mut self) {
+        self.interrupter.fail_on_error(self.processor.flush());
+        // The processor hands updates on to the store's thread; a question to that thread, about a metric that
+        // does not exist, is answered after all of them.
+        let _ = self.store.find_metric("", 0, Aggregate::Mean, &Split::Train);
+    }
+
+    pub(crate) fn report_train(&mut self, event: LearnerEvent<<M as TrainStep>::Output>) {
+        let result = self.processor.process_train(event);
+        self.interrupter.fail_on_error(result);
+    }
+
+    pub(crate) fn report_valid(&mut self, event: LearnerEvent<<M as InferenceStep>::Output>) {
+        let result = self.processor.process_valid(event);
+        self.interrupter.fail_on_error(result);
+    }
+
+    fn seconds(&self) -> f64 {
+        let before = self.previous.as_ref().map_or(0.0, |state| state.training_time_seconds);
+        before + self.started.elapsed().as_secs_f64()
+    }
+}
