@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use burn::data::dataloader::Progress;
+use burn::data::dataset::DatasetError;
 use burn::optim::GradientsAccumulator;
 use burn::tensor::Device;
 use burn::train::metric::store::EventStoreClient;
@@ -162,13 +163,7 @@ impl<M: LearnerModel> Session<'_, M> {
         let mut accumulated = 0;
         let mut batches = skip;
         while let Some(item) = iterator.next() {
-            let item = match item {
-                Ok(item) => item,
-                Err(error) => {
-                    self.interrupter.fail(error);
-                    break;
-                }
-            };
+            let Some(item) = self.loaded(item) else { break };
             batches += 1;
             let progress = iterator.progress();
             let epoch_ends = progress.is_completed();
@@ -219,13 +214,7 @@ impl<M: LearnerModel> Session<'_, M> {
         let mut iterator = loader.iter();
         let mut iteration = 0;
         while let Some(item) = iterator.next() {
-            let item = match item {
-                Ok(item) => item,
-                Err(error) => {
-                    self.interrupter.fail(error);
-                    break;
-                }
-            };
+            let Some(item) = self.loaded(item) else { break };
             let progress: Progress = iterator.progress();
             iteration += 1;
             let output = InferenceStep::step(&model, item);
@@ -240,6 +229,11 @@ impl<M: LearnerModel> Session<'_, M> {
         self.report_train(LearnerEvent::EndEpoch(epoch));
         self.flush();
         Ok(())
+    }
+
+    /// A batch, or `None` after telling burn why there is none.
+    fn loaded<B>(&self, batch: Result<B, DatasetError>) -> Option<B> {
+        batch.map_err(|error| self.interrupter.fail(error)).ok()
     }
 }
 

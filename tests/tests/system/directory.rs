@@ -107,7 +107,7 @@ fn a_run_leaves_exactly_the_documented_tree_with_true_metadata() {
     let score = metadata(&checkpoint.join("best_val_loss.ckpt"))["metrics"]["val_loss"].to_string();
     assert!(printed.contains(&format!("best val_loss: {score}")), "{printed}");
     assert!(
-        printed.contains("resume: cargo xtask train digits --root OUT --run-id r1 --ckpt-path auto"),
+        printed.contains("resume: cargo xtask train digits --backend flex --root OUT --run-id r1 --ckpt-path auto --epochs 8"),
         "{printed}"
     );
 }
