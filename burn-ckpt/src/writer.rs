@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::commit::{remove, sync_directory_of};
 use crate::container::Contents;
 use crate::error::{Error, Result};
-use crate::ledger::Ledger;
+use crate::ledger::{Consequences, Ledger};
 use crate::links;
 use crate::metadata::Metadata;
 use crate::save::persist;
@@ -116,15 +116,15 @@ pub struct CheckpointWriter {
 }
 
 impl CheckpointWriter {
-    /// Starts the thread. Links are put right at once from what the ledger holds.
+    /// Starts the thread. What a kill kept from happening is made up for: links that do not lead to what the ledger
+    /// holds, files that no strategy keeps any more.
     ///
     /// # Errors
     ///
-    /// [`Error::WriterStopped`] when the system gives no thread.
+    /// [`Error::WriterStopped`] when the system gives no thread, [`Error::Io`] for a link or a file that cannot be
+    /// changed.
     pub fn start(run: RunFacts, mut ledger: Ledger) -> Result<Self> {
-        for (link, target) in ledger.settle().links {
-            links::point(&link, &target)?;
-        }
+        follow(&ledger.settle())?;
         let ledger = SharedLedger(Arc::new(Mutex::new(ledger)));
         // One save may wait while another is written; the loop holds a third until there is room.
         let (queue, saves) = mpsc::sync_channel::<Save>(1);
@@ -282,20 +282,24 @@ impl Worker {
     /// Moves the links to the new checkpoints, then removes those that no strategy keeps.
     fn follow_up(&self) -> Result<()> {
         let consequences = self.ledger.lock().settle();
-        for (link, target) in &consequences.links {
-            links::point(link, target)?;
-        }
-        for path in &consequences.remove {
-            remove(path)?;
-            sync_directory_of(path)?;
-        }
-        Ok(())
+        follow(&consequences)
     }
 
     fn environment(&mut self) -> Value {
         let ask = &self.run.environment;
         self.environment.get_or_insert_with(ask).clone()
     }
+}
+
+fn follow(consequences: &Consequences) -> Result<()> {
+    for (link, target) in &consequences.links {
+        links::point(link, target)?;
+    }
+    for path in &consequences.remove {
+        remove(path)?;
+        sync_directory_of(path)?;
+    }
+    Ok(())
 }
 
 fn stopped() -> Error {

@@ -142,7 +142,10 @@ pub fn main(run: impl FnOnce() -> Result<bool>) -> ExitCode {
 ///
 /// `program` is how the program is started (`cargo xtask train digits`); the command repeats the arguments that
 /// it was started with, as far as they do not say what to resume.
-pub fn report<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> bool {
+///
+/// Takes the result, since burn's terminal dashboard has to be closed before anything that is printed stays.
+pub fn report<M>(result: FitResult<M>, config: &TrainerConfig, program: &str) -> bool {
+    drop(result.renderer);
     println!("checkpoints: {}", result.run_dir.join(burn_ckpt::CHECKPOINT_DIR).display());
     for (name, held) in &result.checkpoints {
         match name.strip_prefix("best:") {

@@ -61,7 +61,8 @@ pub struct Trainer {
 pub struct FitResult<M> {
     /// The trained model, in validation mode.
     pub model: M,
-    /// burn's renderer, for an evaluation that follows.
+    /// burn's renderer, for an evaluation that follows. While a terminal dashboard is not dropped, what is printed
+    /// goes to its screen and is lost with it.
     pub renderer: Box<dyn MetricsRenderer>,
     /// The run's directory.
     pub run_dir: PathBuf,

@@ -10,16 +10,38 @@ use std::process::{Command, Output};
 /// When cargo cannot be started.
 #[must_use]
 pub fn xtask_train(directory: &Path, arguments: &[&str]) -> Output {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    Command::new(cargo)
-        // What `cargo xtask` stands for; the alias itself is known below the workspace only.
-        .args(["run", "--quiet", "--package", "xtask", "--manifest-path"])
-        .arg(workspace().join("Cargo.toml"))
-        .args(["--", "train", "--backend", "flex"])
-        .args(arguments)
+    let words = words(arguments);
+    Command::new(&words[0])
+        .args(&words[1..])
         .current_dir(directory)
         .output()
         .unwrap_or_else(|error| panic!("cargo cannot be started: {error}"))
+}
+
+/// The same on a terminal, by way of util-linux's `script`. Everything that the terminal gets is in the standard
+/// output.
+///
+/// # Panics
+///
+/// When there is no such program.
+#[must_use]
+pub fn xtask_train_on_a_terminal(directory: &Path, arguments: &[&str]) -> Output {
+    let quoted: Vec<String> = words(arguments).iter().map(|word| format!("'{word}'")).collect();
+    Command::new("script")
+        .args(["--quiet", "--return", "--command", &quoted.join(" "), "/dev/null"])
+        .env("TERM", "xterm-256color")
+        .current_dir(directory)
+        .output()
+        .unwrap_or_else(|error| panic!("script cannot be started: {error}"))
+}
+
+/// What `cargo xtask train` stands for; the alias itself is known below the workspace only.
+fn words(arguments: &[&str]) -> Vec<String> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let manifest = workspace().join("Cargo.toml").display().to_string();
+    let command = [&cargo, "run", "--quiet", "--package", "xtask", "--manifest-path", &manifest];
+    let train = ["--", "train", "--backend", "flex"];
+    command.iter().chain(&train).chain(arguments).map(|word| (*word).to_owned()).collect()
 }
 
 /// Checks that a command succeeded, and returns its standard output.

@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         hparams.data = args.data.unwrap_or(hparams.data);
         hparams.check()?;
         let result = train(config.clone(), &hparams, &device(&args.backend)?.autodiff())?;
-        Ok(cli::report(&result, &config, "cargo xtask train digits"))
+        Ok(cli::report(result, &config, "cargo xtask train digits"))
     })
 }
 

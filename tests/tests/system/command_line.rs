@@ -1,6 +1,6 @@
 //! `cargo xtask train`: its flags, its exit statuses, and what goes to which output.
 
-use system_tests::command::{stderr, stdout, xtask_train};
+use system_tests::command::{stderr, stdout, xtask_train, xtask_train_on_a_terminal};
 use system_tests::tree::{checkpoints, metadata, stems};
 
 #[test]
@@ -105,4 +105,16 @@ fn a_run_that_exists_is_wrong_usage_without_a_word_on_what_to_do_with_it() {
         assert!(stderr(&output).contains(word), "{}", stderr(&output));
     }
     stdout(&xtask_train(root.path(), &[&flags[..], &["--overwrite"]].concat()));
+}
+
+#[test]
+fn on_a_terminal_there_is_burns_dashboard_and_the_results_outlast_it() {
+    let root = tempfile::tempdir().unwrap();
+    let output = xtask_train_on_a_terminal(root.path(), &["--run-id", "r1", "--epochs", "2"]);
+    let shown = stdout(&output);
+    // The terminal's own commands for its second screen, which a dashboard is drawn on.
+    let (opened, closed) = (shown.find("\x1b[?1049h"), shown.rfind("\x1b[?1049l"));
+    let results = shown.find("checkpoints: ");
+    assert!(opened.is_some() && opened < closed && closed < results, "{opened:?} {closed:?} {results:?}");
+    assert!(shown.contains("resume: cargo xtask train digits"));
 }

@@ -1,7 +1,8 @@
 //! Opening a run after a crash: leftovers go, dangling links go, whole checkpoints stay.
 
 use burn_ckpt::{Catalog, RunLayout};
-use system_tests::tree::{checkpoints, files, target};
+use burn_trainer::{Last, StrategyConfig};
+use system_tests::tree::{checkpoints, files, stems, target};
 use system_tests::{config, train};
 
 #[test]
@@ -45,4 +46,18 @@ fn a_metadata_file_without_its_checkpoint_is_no_checkpoint() {
     let result = train(config(root.path(), 2).with_ckpt_path("auto")).unwrap();
     assert_eq!(result.global_step, 20);
     assert!(result.failed_saves.is_empty());
+}
+
+#[test]
+fn a_removal_that_a_kill_prevented_is_made_up_for() {
+    let root = tempfile::tempdir().unwrap();
+    let keeping =
+        |k| StrategyConfig::Last(Last { topk: burn_ckpt::TopK::count(k).unwrap(), ..Last::default() });
+    // Two files where one is to be kept, as a kill between the new file's rename and the old one's removal leaves.
+    train(config(root.path(), 2).with_strategy(keeping(2))).unwrap();
+    let last = checkpoints(root.path()).join("last");
+    assert_eq!(stems(&last).len(), 2);
+    train(config(root.path(), 2).with_strategy(keeping(1)).with_ckpt_path("auto")).unwrap();
+    assert_eq!(stems(&last), ["epoch=1-step=20"]);
+    assert_eq!(files(&last).len(), 2, "its metadata went along");
 }
