@@ -10,12 +10,17 @@ use std::process::{Command, Output};
 /// When cargo cannot be started.
 #[must_use]
 pub fn xtask_train(directory: &Path, arguments: &[&str]) -> Output {
+    let output = xtask_train_command(directory, arguments).output();
+    output.unwrap_or_else(|error| panic!("cargo cannot be started: {error}"))
+}
+
+/// The command of [`xtask_train`], for those who start it themselves.
+#[must_use]
+pub fn xtask_train_command(directory: &Path, arguments: &[&str]) -> Command {
     let words = words(arguments);
-    Command::new(&words[0])
-        .args(&words[1..])
-        .current_dir(directory)
-        .output()
-        .unwrap_or_else(|error| panic!("cargo cannot be started: {error}"))
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).current_dir(directory);
+    command
 }
 
 /// The same on a terminal, by way of util-linux's `script`. Everything that the terminal gets is in the standard

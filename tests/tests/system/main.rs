@@ -10,6 +10,7 @@ mod directory;
 mod documents;
 mod exceptions;
 mod failed_saves;
+mod kills;
 mod mid_epoch;
 mod names;
 mod once;
