@@ -21,8 +21,16 @@ pub(crate) struct Saver {
     writer: CheckpointWriter,
     checkpoint_dir: PathBuf,
     strategies: Vec<Active>,
-    when_busy: WhenBusy,
+    reporting: Reporting,
     pub(crate) account: SaveAccount,
+}
+
+/// What to do with a save that the writer has no room for, and whether a failed one is said on standard error.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reporting {
+    pub(crate) when_busy: WhenBusy,
+    /// Off while a terminal dashboard is drawn, which such a line would tear.
+    pub(crate) announce: bool,
 }
 
 /// What became of a run's saves.
@@ -58,7 +66,7 @@ impl Saver {
         checkpoint_dir: PathBuf,
         mut held: IndexMap<String, Vec<Held>>,
         run: RunFacts,
-        when_busy: WhenBusy,
+        reporting: Reporting,
     ) -> Result<Self> {
         let mut ledger = Ledger::default();
         let mut active: Vec<Active> = Vec::new();
@@ -84,7 +92,7 @@ impl Saver {
             });
         }
         let writer = CheckpointWriter::start(run, ledger)?;
-        Ok(Self { writer, checkpoint_dir, strategies: active, when_busy, account: SaveAccount::default() })
+        Ok(Self { writer, checkpoint_dir, strategies: active, reporting, account: SaveAccount::default() })
     }
 
     /// Shows the events to the strategies. What they want would also be kept.
@@ -113,7 +121,7 @@ impl Saver {
         snapshot: impl Fn(bool) -> MakeSections,
     ) -> Result<()> {
         for save in self.prepare(wanted, state, snapshot)? {
-            if !self.writer.submit(save, self.when_busy)? {
+            if !self.writer.submit(save, self.reporting.when_busy)? {
                 self.account.skipped += 1;
                 log::warn!("a checkpoint of step {} was skipped: the disk is behind", state.global_step);
             }
@@ -143,7 +151,8 @@ impl Saver {
     /// Takes note of the saves that ended. Returns the error of one that failed.
     pub(crate) fn collect(&mut self) -> Option<&burn_ckpt::Error> {
         let known = self.account.reports.len();
-        self.account.reports.extend(self.writer.reports().inspect(log_report));
+        let announce = self.reporting.announce;
+        self.account.reports.extend(self.writer.reports().inspect(|report| log_report(report, announce)));
         self.account.reports[known..].iter().find_map(|report| report.outcome.as_ref().err())
     }
 
@@ -153,7 +162,7 @@ impl Saver {
         let names: Vec<String> = self.strategies.iter().map(|active| active.name.clone()).collect();
         let ledger = self.writer.ledger().clone();
         let (reports, finished) = self.writer.finish(wait);
-        reports.iter().for_each(log_report);
+        reports.iter().for_each(|report| log_report(report, self.reporting.announce));
         self.account.reports.extend(reports);
         self.account.unfinished = !finished;
         let foremost = names
@@ -242,9 +251,15 @@ impl Saver {
     }
 }
 
-fn log_report(report: &Report) {
+fn log_report(report: &Report, announce: bool) {
     match &report.outcome {
         Ok(bytes) => log::info!("saved step {}: {bytes} bytes in {:?}", report.global_step, report.duration),
-        Err(error) => log::error!("the checkpoint of step {} was not saved: {error}", report.global_step),
+        Err(error) => {
+            let message = format!("the checkpoint of step {} was not saved: {error}", report.global_step);
+            log::error!("{message}");
+            if announce {
+                eprintln!("warning: {message}");
+            }
+        }
     }
 }

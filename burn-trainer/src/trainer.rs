@@ -1,5 +1,6 @@
 //! The entry point: opens a run, takes burn's `SupervisedTraining` and `Learner`, and trains.
 
+use std::cell::Cell;
 use std::io::IsTerminal;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ use crate::metrics::{MetricTable, MetricTap, SharedMetrics};
 use crate::progress::PlainRenderer;
 use crate::resume;
 use crate::run::Run;
-use crate::saving::Saver;
+use crate::saving::{Reporting, Saver};
 use crate::strategy::{BestStrategy, LastStrategy, OnExceptionStrategy, Strategy, StrategyConfig};
 
 /// A run that is open: its directory is this process's alone until training ends.
@@ -55,6 +56,8 @@ pub struct Trainer {
     run: Run,
     strategies: Vec<Box<dyn Strategy>>,
     environment: EnvironmentProbe,
+    /// Whether progress is shown as plain lines, among which there is room for a warning.
+    plain: Cell<bool>,
 }
 
 /// What training came to.
@@ -118,7 +121,7 @@ impl Trainer {
             .map_err(|error| Error::config("hparams", format!("they are no JSON: {error}")))?;
         let run = Run::open(&mut config)?;
         let environment = EnvironmentProbe::start();
-        Ok(Self { config, hparams, run, strategies: Vec::new(), environment })
+        Ok(Self { config, hparams, run, strategies: Vec::new(), environment, plain: Cell::new(false) })
     }
 
     /// Adds a saving strategy of your own beside those of the configuration.
@@ -154,6 +157,7 @@ impl Trainer {
         if cfg!(feature = "tui") && std::io::stdout().is_terminal() {
             training
         } else {
+            self.plain.set(true);
             training.renderer(Box::new(PlainRenderer::new()))
         }
     }
@@ -174,7 +178,7 @@ impl Trainer {
         training: SupervisedTraining<M>,
         mut learner: Learner<M>,
     ) -> Result<FitResult<M>> {
-        let Self { config, hparams, run, strategies: custom, environment } = self;
+        let Self { config, hparams, run, strategies: custom, environment, plain } = self;
         if learner.model().devices().first().is_some_and(|device| !device.is_autodiff()) {
             // burn would panic in the first backward pass.
             let reason = "it computes no gradients: make the model on device.autodiff()";
@@ -200,7 +204,8 @@ impl Trainer {
             hparams,
             environment: Box::new(move || serde_json::to_value(environment.get()).unwrap_or_default()),
         };
-        let (checkpoint_dir, when_busy) = (run.files.layout.checkpoint_dir(), config.when_busy);
+        let checkpoint_dir = run.files.layout.checkpoint_dir();
+        let reporting = Reporting { when_busy: config.when_busy, announce: plain.get() };
         let exception_timeout = exception_timeout(&config);
         let plan = Plan {
             max_epochs: config.max_epochs as u64,
@@ -217,7 +222,7 @@ impl Trainer {
                     let Chosen { strategies, watched } = chosen_strategies(&config, custom, &table)?;
                     let names = table.names();
                     drop(table);
-                    let saver = Saver::open(strategies, &names, checkpoint_dir, held, facts, when_busy)?;
+                    let saver = Saver::open(strategies, &names, checkpoint_dir, held, facts, reporting)?;
                     Ok((saver, watched))
                 })
             },

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use burn_trainer::{Error, TrainerConfig};
+use system_tests::command::{stderr, xtask_train};
 use system_tests::model::{OnStep, Script};
 use system_tests::tree::{checkpoints, stems};
 use system_tests::{config, train, train_with};
@@ -76,4 +77,16 @@ fn an_older_checkpoint_is_not_given_up_for_a_save_that_failed() {
     assert_eq!(result.failed_saves.len(), 2);
     assert_eq!(stems(&root.path().join("kept")), ["epoch=0-step=10"], "the best one that was whole");
     assert_eq!(stems(&last), ["epoch=2-step=30"], "last does not depend on best");
+}
+
+#[test]
+fn a_failed_save_is_said_while_training_goes_on_and_the_program_ends_with_status_1() {
+    let root = tempfile::tempdir().unwrap();
+    block(&checkpoints(root.path()).join("best"));
+    let output = xtask_train(root.path(), &["--run-id", "r1", "--epochs", "3"]);
+    assert_eq!(output.status.code(), Some(1), "the newest state is not where it should be");
+    let said = stderr(&output);
+    let (warning, end) =
+        (said.find("warning: the checkpoint of step 45 was not saved"), said.find("epoch 3/3 valid"));
+    assert!(warning.is_some() && warning < end, "{said}");
 }
