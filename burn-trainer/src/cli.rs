@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::config::TrainerConfig;
+use crate::config::{FailedSaves, TrainerConfig};
 use crate::error::{Error, Result};
 use crate::strategy::{Interval, StrategyConfig};
 use crate::trainer::FitResult;
@@ -138,7 +138,7 @@ pub fn main(run: impl FnOnce() -> Result<bool>) -> ExitCode {
 }
 
 /// Prints where the checkpoints are, the best score, and the command that goes on from here. Returns whether
-/// the newest state is on disk, for [`main`].
+/// that is a success by the configuration's `failed_saves`, for [`main`].
 ///
 /// `program` is how the program is started (`cargo xtask train digits`); the command repeats the arguments that
 /// it was started with, as far as they do not say what to resume.
@@ -170,7 +170,11 @@ pub fn report<M>(result: FitResult<M>, config: &TrainerConfig, program: &str) ->
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         println!("resume: {program} {}", resume_arguments(&arguments, &result.run_id, epochs));
     }
-    !result.last_save_failed
+    match config.failed_saves {
+        FailedSaves::Ignore => true,
+        FailedSaves::FailIfAny => result.failed_saves.is_empty() && !result.last_save_failed,
+        FailedSaves::FailIfLast | FailedSaves::Stop => !result.last_save_failed,
+    }
 }
 
 /// The arguments of the command that goes on with a run: those it was started with, without what says which run

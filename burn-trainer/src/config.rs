@@ -20,6 +20,7 @@ use crate::strategy::{Best, Last, OnException, StrategyConfig};
 /// | `root`, `logs` | `.`, `burn_trainer_logs` | the run's directory is `{root}/{logs}/{run_id}` |
 /// | `seed` | 42 | given to the device before the first step |
 /// | `ckpt_path` | none | what to resume: `last`, `best`, `auto`, `none`, or a path |
+/// | `when_busy`, `failed_saves` | `wait`, `fail_if_last` | when the disk is slow, or refuses |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainerConfig {
@@ -52,12 +53,27 @@ pub struct TrainerConfig {
     pub overwrite: bool,
     /// What to do when the loop saves faster than the disk: `wait` for it, or `skip` the save and say so.
     pub when_busy: WhenBusy,
-    /// Stop training when a checkpoint cannot be saved. Off by default: the failure is logged, reported in the
-    /// result, and saving is tried again the next time.
-    pub stop_on_failed_save: bool,
+    /// What a checkpoint that cannot be saved means for the run; see [`FailedSaves`].
+    pub failed_saves: FailedSaves,
     /// Recompute activations in the backward pass instead of keeping them. (burn's own switch,
     /// `SupervisedTraining::gradient_checkpointing`, does not reach a custom training strategy.)
     pub gradient_checkpointing: bool,
+}
+
+/// What a checkpoint that cannot be saved means for the run. It is said at once and stands in the result in any case,
+/// and saving is tried again the next time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailedSaves {
+    /// Nothing: the exit status is 0.
+    Ignore,
+    /// Training goes on; the program fails if the last save did, so that the newest state is not on disk. The
+    /// default.
+    FailIfLast,
+    /// Training goes on; the program fails.
+    FailIfAny,
+    /// Training stops with an error.
+    Stop,
 }
 
 impl Default for TrainerConfig {
@@ -76,7 +92,7 @@ impl Default for TrainerConfig {
             ckpt_path: None,
             overwrite: false,
             when_busy: WhenBusy::Wait,
-            stop_on_failed_save: false,
+            failed_saves: FailedSaves::FailIfLast,
             gradient_checkpointing: false,
         }
     }

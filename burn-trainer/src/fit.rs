@@ -19,6 +19,7 @@ use burn::train::{
     SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingItem, ValidLoader,
 };
 
+use crate::config::FailedSaves;
 use crate::error::Result;
 use crate::event::Event;
 use crate::metrics::SharedMetrics;
@@ -31,7 +32,7 @@ pub(crate) struct Plan {
     pub(crate) max_epochs: u64,
     pub(crate) seed: u64,
     pub(crate) gradient_checkpointing: bool,
-    pub(crate) stop_on_failed_save: bool,
+    pub(crate) failed_saves: FailedSaves,
     pub(crate) exception_timeout: Duration,
     pub(crate) metrics: SharedMetrics,
     pub(crate) resume: Option<TrainerState>,
@@ -81,7 +82,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
             metrics: plan.metrics,
             previous: plan.resume,
             seed: plan.seed,
-            stop_on_failed_save: plan.stop_on_failed_save,
+            failed_saves: plan.failed_saves,
             started: Instant::now(),
             position: Position::default(),
             phase: Phase::Between,

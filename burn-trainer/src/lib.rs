@@ -37,7 +37,7 @@ mod trainer;
 
 pub use burn_ckpt;
 
-pub use config::TrainerConfig;
+pub use config::{FailedSaves, TrainerConfig};
 pub use environment::{
     Environment, EnvironmentProbe, Git, GpuDevice, Hardware, Lsf, Os, Package, Rust, Slurm,
 };

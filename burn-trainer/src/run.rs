@@ -43,7 +43,9 @@ impl Run {
         recover(layout)?;
         let resume = resume::find(config, &files)?;
         let present = files.scan()?;
-        if resume.is_none() && !present.is_empty() && config.ckpt_path.as_deref() != Some("auto") {
+        // Going on from another run's checkpoint would mix that run with the one that is here.
+        let goes_on = resume.as_ref().is_some_and(|resume| has(&present, resume.checkpoint.path()));
+        if !goes_on && !present.is_empty() && config.ckpt_path.as_deref() != Some("auto") {
             if !config.overwrite {
                 let path = layout.checkpoint_dir();
                 return Err(Error::RunExists { run_id: layout.run_id().to_owned(), path });
@@ -68,6 +70,12 @@ impl RunFiles {
         catalog.sort();
         Ok(catalog)
     }
+}
+
+fn has(catalog: &Catalog, checkpoint: &Path) -> bool {
+    let resolved = |path: &Path| fs::canonicalize(path).ok();
+    let checkpoint = resolved(checkpoint);
+    checkpoint.is_some() && catalog.entries.iter().any(|entry| resolved(&entry.path) == checkpoint)
 }
 
 /// The directories that the configuration names, but for those that [`Catalog::scan`] finds by itself: the ones

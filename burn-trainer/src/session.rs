@@ -13,6 +13,7 @@ use burn::train::{
 use burn_ckpt::{Held, MakeSections, panic_message};
 use indexmap::IndexMap;
 
+use crate::config::FailedSaves;
 use crate::error::{Error, Result};
 use crate::event::{Event, Facts};
 use crate::metrics::SharedMetrics;
@@ -64,7 +65,7 @@ pub(crate) struct Session<'a, M: LearnerModel> {
     pub(crate) metrics: SharedMetrics,
     pub(crate) previous: Option<TrainerState>,
     pub(crate) seed: u64,
-    pub(crate) stop_on_failed_save: bool,
+    pub(crate) failed_saves: FailedSaves,
     pub(crate) started: Instant,
     pub(crate) position: Position,
     pub(crate) phase: Phase,
@@ -102,7 +103,7 @@ impl<M: LearnerModel> Session<'_, M> {
         self.saver = Some(saver);
         submitted?;
         match failed {
-            Some(reason) if self.stop_on_failed_save => Err(Error::SaveFailed { reason }),
+            Some(reason) if self.failed_saves == FailedSaves::Stop => Err(Error::SaveFailed { reason }),
             _ => Ok(()),
         }
     }

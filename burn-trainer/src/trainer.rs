@@ -211,7 +211,7 @@ impl Trainer {
             max_epochs: config.max_epochs as u64,
             seed: config.seed,
             gradient_checkpointing: config.gradient_checkpointing,
-            stop_on_failed_save: config.stop_on_failed_save,
+            failed_saves: config.failed_saves,
             exception_timeout,
             metrics: metrics.clone(),
             resume: run.resume.as_ref().map(|resume| resume.state.clone()),

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use burn_trainer::{Error, TrainerConfig};
-use system_tests::command::{stderr, xtask_train};
+use burn_trainer::{Error, FailedSaves, TrainerConfig};
+use system_tests::command::{stderr, stdout, xtask_train};
 use system_tests::model::{OnStep, Script};
 use system_tests::tree::{checkpoints, stems};
 use system_tests::{config, train, train_with};
@@ -47,7 +47,7 @@ fn training_goes_on_and_the_result_says_what_failed() {
 #[test]
 fn training_stops_where_that_is_asked_for() {
     let root = tempfile::tempdir().unwrap();
-    let config = TrainerConfig { stop_on_failed_save: true, ..blocked(root.path()) };
+    let config = TrainerConfig { failed_saves: FailedSaves::Stop, ..blocked(root.path()) };
     let error = train(config).map(|_| ()).unwrap_err();
     assert!(matches!(error, Error::SaveFailed { .. }), "{error}");
     assert!(error.to_string().contains("best"), "{error}");
@@ -89,4 +89,8 @@ fn a_failed_save_is_said_while_training_goes_on_and_the_program_ends_with_status
     let (warning, end) =
         (said.find("warning: the checkpoint of step 45 was not saved"), said.find("epoch 3/3 valid"));
     assert!(warning.is_some() && warning < end, "{said}");
+
+    let tolerant =
+        ["--run-id", "r1", "--epochs", "4", "--ckpt-path", "auto", "--set", "failed_saves=\"ignore\""];
+    stdout(&xtask_train(root.path(), &tolerant));
 }

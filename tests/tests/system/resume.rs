@@ -86,6 +86,19 @@ fn a_path_from_another_run_can_be_gone_on_from() {
 }
 
 #[test]
+fn a_checkpoint_of_another_run_does_not_open_a_run_that_exists() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let r2 = |config: TrainerConfig| TrainerConfig { run_id: Some("r2".to_owned()), ..config };
+    train(r2(config(root.path(), 1))).unwrap();
+    let path = checkpoints(root.path()).join("last.ckpt");
+    let error =
+        train(r2(config(root.path(), 2)).with_ckpt_path(path.to_str().unwrap())).map(|_| ()).unwrap_err();
+    assert!(matches!(error, burn_trainer::Error::RunExists { .. }), "{error}");
+    assert_eq!(stems(&root.path().join("burn_trainer_logs/r2/checkpoint/last")), ["epoch=0-step=10"]);
+}
+
+#[test]
 fn what_cannot_be_resumed_is_an_error_that_says_why() {
     let root = tempfile::tempdir().unwrap();
     let error = |wanted: &str| match train(config(root.path(), 2).with_ckpt_path(wanted)) {
