@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::commit::remove_if_there;
 use crate::error::{Error, Result};
-use crate::layout::{RunLayout, is_checkpoint, is_staging, link_name, metadata_path};
+use crate::layout::{METADATA_SUFFIX, RunLayout, is_checkpoint, is_staging, link_name, metadata_path};
 use crate::links;
 use crate::load::check_size;
 use crate::metadata::Metadata;
@@ -131,8 +131,9 @@ pub fn resolve(layout: &RunLayout, wanted: &str, metric: Option<&str>) -> Result
     }
 }
 
-/// Tidies a run's directory before the run goes on: removes what unfinished writes left, and links that point
-/// nowhere. Whole checkpoints are never touched. The run's lock must be held.
+/// Tidies a run's directory before the run goes on: removes what unfinished writes and removals left, and links that
+/// point nowhere. Checkpoints are never touched, nor directories outside the run's own, where another run may be
+/// writing. The run's lock must be held.
 ///
 /// # Errors
 ///
@@ -148,14 +149,28 @@ pub fn recover(layout: &RunLayout) -> Result<()> {
         }
     }
     for directory in subdirectories(&directory)? {
-        for path in list(&directory)?.into_iter().filter(|path| is_staging(path)) {
-            remove_if_there(&path)?;
+        for path in list(&directory)? {
+            if is_staging(&path) || is_orphan(&path, layout.run_id()) {
+                remove_if_there(&path)?;
+            }
         }
         for (path, error) in Catalog::scan_directory(&directory)?.broken {
             log::warn!("{} is ignored: {error}", metadata_path(&path).display());
         }
     }
     Ok(())
+}
+
+/// Metadata of this run whose checkpoint is gone, or never came.
+fn is_orphan(path: &Path, run_id: &str) -> bool {
+    let Some(checkpoint) = path.to_str().and_then(|path| path.strip_suffix(METADATA_SUFFIX)) else {
+        return false;
+    };
+    let checkpoint = Path::new(checkpoint);
+    is_checkpoint(checkpoint)
+        && !path.is_symlink()
+        && !checkpoint.exists()
+        && Metadata::read(path).is_ok_and(|metadata| metadata.run_id == run_id)
 }
 
 fn subdirectories(directory: &Path) -> Result<Vec<PathBuf>> {

@@ -6,7 +6,7 @@
 //! | it stopped | what is left |
 //! |---|---|
 //! | while staging | a staging file, removed when the run is opened again; no file under a final name |
-//! | after the metadata's rename | a metadata file without checkpoint, which nobody lists; overwritten by the next save of that name |
+//! | after the metadata's rename | a metadata file without checkpoint, which nobody lists; removed when the run is opened again |
 //! | after the checkpoint's rename | a whole checkpoint with its metadata |
 //!
 //! On Unix the same holds after power loss: data is synced before each rename, the directory after both.
@@ -84,14 +84,21 @@ pub(crate) fn stage_again(committed: &Path, destination: &Path) -> Result<Staged
 }
 
 /// Removes a checkpoint and its metadata: the checkpoint first, so that it is never seen without its metadata.
-pub(crate) fn remove(checkpoint: &Path) -> Result<()> {
+///
+/// # Errors
+///
+/// [`Error::Io`] when a file cannot be removed; a missing one is as good as removed.
+pub fn remove_checkpoint(checkpoint: &Path) -> Result<()> {
     remove_if_there(checkpoint)?;
     remove_if_there(&metadata_path(checkpoint))
 }
 
-/// Creates a directory and those above it.
+/// Creates a directory and those above it, and makes that durable.
 pub(crate) fn create_directory(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(Error::io("create the directory", path))
+    let new: Vec<&Path> =
+        path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.is_dir()).collect();
+    fs::create_dir_all(path).map_err(Error::io("create the directory", path))?;
+    new.into_iter().try_for_each(sync_directory_of)
 }
 
 /// Makes renames and removals in a file's directory durable.
@@ -99,6 +106,7 @@ pub(crate) fn sync_directory_of(file: &Path) -> Result<()> {
     // Only Unix can sync a directory; elsewhere the rename is as durable as the system makes it.
     #[cfg(unix)]
     if let Some(directory) = file.parent() {
+        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
         let handle = File::open(directory).map_err(Error::io("open the directory", directory))?;
         handle.sync_all().map_err(Error::io("sync the directory", directory))?;
     }

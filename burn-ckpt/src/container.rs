@@ -205,11 +205,13 @@ fn check_name(section: &str) -> Result<()> {
 /// Compares the lengths that the header states with the file's, which burnpack's reader does only after it has
 /// allocated for them.
 fn check_lengths(path: &Path) -> Result<()> {
-    let mut file = File::open(path).map_err(Error::io("open", path))?;
-    let facts = file.metadata().map_err(Error::io("read", path))?;
-    if facts.is_dir() {
-        return Err(not_a_checkpoint(path, "it is a directory".to_owned()));
+    // Asked before opening it, which would wait for ever at a pipe.
+    let facts = std::fs::metadata(path).map_err(Error::io("open", path))?;
+    if !facts.is_file() {
+        let what = if facts.is_dir() { "it is a directory" } else { "it is no regular file" };
+        return Err(not_a_checkpoint(path, what.to_owned()));
     }
+    let mut file = File::open(path).map_err(Error::io("open", path))?;
     let mut bytes = [0; HEADER_SIZE];
     if facts.len() < HEADER_SIZE as u64 {
         return Err(not_a_checkpoint(path, format!("it has only {} bytes", facts.len())));

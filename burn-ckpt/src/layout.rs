@@ -2,7 +2,8 @@
 //!
 //! First step of both flows: saving asks here where a file goes, loading asks here what a file is.
 
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
@@ -74,6 +75,34 @@ impl RunLayout {
     #[must_use]
     pub fn checkpoint_dir(&self) -> PathBuf {
         self.run_dir.join(CHECKPOINT_DIR)
+    }
+
+    /// The directory that `dirpath` (relative to the `checkpoint` directory, or absolute) stands for, in the one
+    /// spelling that is used for it everywhere, so that equal paths are equal files. Creates nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Name`] when it is the `checkpoint` directory itself, where the links are, or a file.
+    pub fn strategy_dir(&self, dirpath: &Path) -> Result<PathBuf> {
+        let checkpoint_dir = self.checkpoint_dir();
+        let (own, wanted) = (resolved(&checkpoint_dir)?, resolved(&checkpoint_dir.join(dirpath))?);
+        let refuse = |reason: &str| {
+            Err(name_error(
+                "the dirpath",
+                &dirpath.to_string_lossy(),
+                format!("{} {reason}", wanted.display()),
+            ))
+        };
+        if wanted == own {
+            return refuse("is where the links are; name a directory in it");
+        }
+        if wanted.exists() && !wanted.is_dir() {
+            return refuse("is not a directory");
+        }
+        Ok(match wanted.strip_prefix(&own) {
+            Ok(below) => checkpoint_dir.join(below),
+            Err(_) => wanted,
+        })
     }
 
     /// The file whose lock says that a process is writing to the run.
@@ -156,6 +185,27 @@ pub(crate) fn is_staging(path: &Path) -> bool {
         let name = name.to_string_lossy();
         name.starts_with('.') && name.ends_with(STAGING_SUFFIX)
     })
+}
+
+/// An absolute path without links and `..`, also where its last parts do not exist yet.
+fn resolved(path: &Path) -> Result<PathBuf> {
+    let path = std::path::absolute(path).map_err(Error::io("resolve", path))?;
+    let mut resolved = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                resolved.pop();
+            }
+            Component::CurDir => {}
+            part => {
+                resolved.push(part);
+                if let Ok(real) = fs::canonicalize(&resolved) {
+                    resolved = real;
+                }
+            }
+        }
+    }
+    Ok(resolved)
 }
 
 fn shortened(safe: &str, whole: &str) -> String {

@@ -41,6 +41,19 @@ struct Entry {
     durable: bool,
 }
 
+/// What a strategy wants for a state: where it goes, and how it ranks there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wish {
+    /// The strategy's name, as it was registered.
+    pub keeper: String,
+    /// The directory.
+    pub directory: PathBuf,
+    /// The file name without ending.
+    pub stem: String,
+    /// The score; NaN where the strategy has none.
+    pub score: f64,
+}
+
 /// What is to be done, in this order: move the links, then remove the files.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Consequences {
@@ -72,22 +85,23 @@ impl Ledger {
         })
     }
 
-    /// Reserves places for one state: for each strategy a directory, a file name without ending, and a score.
-    /// Returns the paths in the same order.
+    /// Reserves places for one state. Returns the paths in the order of the wishes.
     ///
     /// Two strategies with the same directory and name share the file. A name that stands for another state
     /// already gets `-v1`, `-v2`, .. after it, as nothing is ever overwritten.
-    pub fn reserve(&mut self, places: &[(String, PathBuf, String, f64)]) -> Vec<PathBuf> {
-        let mut reserved: Vec<PathBuf> = Vec::with_capacity(places.len());
+    pub fn reserve(&mut self, wishes: &[Wish]) -> Vec<PathBuf> {
+        let mut reserved: Vec<PathBuf> = Vec::with_capacity(wishes.len());
         let order = self.take_order();
-        for (position, (keeper, directory, stem, score)) in places.iter().enumerate() {
-            let twin = places[..position].iter().position(|(_, d, s, _)| d == directory && s == stem);
+        for (position, wish) in wishes.iter().enumerate() {
+            let twin = wishes[..position]
+                .iter()
+                .position(|other| (&other.directory, &other.stem) == (&wish.directory, &wish.stem));
             let path = match twin {
                 Some(twin) => reserved[twin].clone(),
-                None => self.free_path(directory, stem, &reserved),
+                None => self.free_path(&wish.directory, &wish.stem, &reserved),
             };
-            if let Some(keeper) = self.keepers.get_mut(keeper) {
-                let held = Held { path: path.clone(), score: *score };
+            if let Some(keeper) = self.keepers.get_mut(&wish.keeper) {
+                let held = Held { path: path.clone(), score: wish.score };
                 keeper.entries.push(Entry { held, order, durable: false });
             }
             reserved.push(path);
@@ -196,9 +210,13 @@ mod tests {
         ledger
     }
 
+    fn wish(keeper: &str, stem: &str, score: f64) -> Wish {
+        let directory = PathBuf::from("no-such-directory");
+        Wish { keeper: keeper.to_owned(), directory, stem: stem.to_owned(), score }
+    }
+
     fn reserve(ledger: &mut Ledger, stem: &str, score: f64) -> PathBuf {
-        let place = ("best".to_owned(), PathBuf::from("no-such-directory"), stem.to_owned(), score);
-        ledger.reserve(&[place]).remove(0)
+        ledger.reserve(&[wish("best", stem, score)]).remove(0)
     }
 
     #[test]
@@ -232,18 +250,15 @@ mod tests {
     fn a_file_that_two_strategies_hold_goes_with_the_second() {
         let mut ledger = ledger(1);
         ledger.register("best too", Keep::Best(Mode::Max, TopK::count(1).unwrap()), None, []);
-        let place = |keeper: &str, stem: &str, score| {
-            (keeper.to_owned(), PathBuf::from("no-such-directory"), stem.to_owned(), score)
-        };
-        let shared = ledger.reserve(&[place("best", "a", 1.0), place("best too", "a", 1.0)]);
+        let shared = ledger.reserve(&[wish("best", "a", 1.0), wish("best too", "a", 1.0)]);
         assert_eq!(shared[0], shared[1]);
         ledger.confirm(&shared[0]);
         ledger.settle();
 
-        let lower = ledger.reserve(&[place("best", "b", 0.5)]);
+        let lower = ledger.reserve(&[wish("best", "b", 0.5)]);
         ledger.confirm(&lower[0]);
         assert_eq!(ledger.settle().remove, Vec::<PathBuf>::new());
-        let higher = ledger.reserve(&[place("best too", "c", 2.0)]);
+        let higher = ledger.reserve(&[wish("best too", "c", 2.0)]);
         ledger.confirm(&higher[0]);
         assert_eq!(ledger.settle().remove, [shared[0].clone()]);
     }

@@ -75,6 +75,7 @@ mod section;
 mod writer;
 
 pub use catalog::{Catalog, CatalogEntry, recover, resolve};
+pub use commit::remove_checkpoint;
 pub use container::{Contents, FORMAT_VERSION, MODEL, OPTIMIZER, SCHEDULER, USER_PREFIX};
 pub use digest::{blake3_of_tensor, sha256_of_file};
 pub use error::{Error, Result};
@@ -83,7 +84,7 @@ pub use layout::{
     BEST_DIR, CHECKPOINT_DIR, CHECKPOINT_SUFFIX, DEFAULT_LOGS, LAST_DIR, MAX_NAME_BYTES, METADATA_SUFFIX,
     ON_EXCEPTION_DIR, RunLayout, exception_stem, is_checkpoint, link_name, metadata_path, safe_name,
 };
-pub use ledger::{Held, Ledger};
+pub use ledger::{Held, Ledger, Wish};
 pub use load::Checkpoint;
 pub use lock::RunLock;
 pub use metadata::{MAX_METADATA_BYTES, Metadata, TensorInfo, numbers};

@@ -45,21 +45,20 @@ fn replace(link: &Path, target: &Path) -> Result<()> {
     remove_if_there(&leftover)
 }
 
-/// The way from a link's directory to a file: both made absolute, without resolving links, and the parts they
-/// share taken off.
+/// The way from a link's directory to a file: both directories without links in them, and the parts they share
+/// taken off.
 fn relative_to_parent(link: &Path, target: &Path) -> Result<PathBuf> {
-    let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io("resolve", path));
-    let link = absolute(link)?;
-    let from: Vec<Component<'_>> =
-        link.parent().map(|parent| parent.components().collect()).unwrap_or_default();
-    let target = absolute(target)?;
-    let to: Vec<Component<'_>> = target.components().collect();
+    let real = |path: &Path| {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::canonicalize(parent).map_err(Error::io("resolve", parent))
+    };
+    let (from, to) = (real(link)?, real(target)?.join(target.file_name().unwrap_or_default()));
+    let (from, to): (Vec<Component<'_>>, Vec<Component<'_>>) =
+        (from.components().collect(), to.components().collect());
     let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
-    if shared == 0 {
-        // Another drive: no relative way leads there.
-        return Ok(target.clone());
-    }
-    let up = from[shared..].iter().map(|_| Component::ParentDir);
+    // With nothing shared it is another drive, to which no relative way leads: `to` then begins with its root.
+    let up =
+        from[shared..].iter().take(if shared == 0 { 0 } else { usize::MAX }).map(|_| Component::ParentDir);
     Ok(up.chain(to[shared..].iter().copied()).collect())
 }
 
@@ -83,10 +82,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_way_to_a_checkpoint_is_relative() {
-        let way = |link: &str, target: &str| relative_to_parent(Path::new(link), Path::new(target)).unwrap();
-        assert_eq!(way("/r/checkpoint/last.ckpt", "/r/checkpoint/last/a.ckpt"), Path::new("last/a.ckpt"));
-        assert_eq!(way("/r/checkpoint/last.ckpt", "/elsewhere/a.ckpt"), Path::new("../../elsewhere/a.ckpt"));
-        assert_eq!(way("c/last.ckpt", "c/last/a.ckpt"), Path::new("last/a.ckpt"));
+    fn the_way_to_a_checkpoint_is_relative_also_through_linked_directories() {
+        let top = std::env::temp_dir().join(format!("burn-ckpt-links-{}", std::process::id()));
+        for directory in ["real/deep/checkpoint/last", "elsewhere"] {
+            fs::create_dir_all(top.join(directory)).unwrap();
+        }
+        symlink(&top.join("real/deep"), &top.join("linked")).unwrap();
+        let way = |link: &str, target: &str| relative_to_parent(&top.join(link), &top.join(target)).unwrap();
+        let own = way("linked/checkpoint/last.ckpt", "linked/checkpoint/last/a.ckpt");
+        let other = way("linked/checkpoint/last.ckpt", "elsewhere/a.ckpt");
+        fs::remove_dir_all(&top).unwrap();
+        assert_eq!(own, Path::new("last/a.ckpt"));
+        assert_eq!(other, Path::new("../../../elsewhere/a.ckpt"));
     }
 }

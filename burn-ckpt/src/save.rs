@@ -14,11 +14,12 @@ impl Contents {
     /// the file's size in bytes.
     ///
     /// Fields of `metadata` that follow from the file (path, size, digests, tensors, hyperparameters) are
-    /// filled in. A checkpoint of that name is replaced.
+    /// filled in. A checkpoint of that name is replaced; as these are two files, a failure between their renames
+    /// leaves the older checkpoint with the newer metadata, which a verification tells.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`], [`Error::Container`] or [`Error::Snapshot`]; the name then stands for what it stood for.
+    /// [`Error::Io`], [`Error::Container`], [`Error::Snapshot`], or [`Error::Name`] for a section's name.
     pub fn save(self, path: impl AsRef<Path>, mut metadata: Metadata) -> Result<u64> {
         metadata.hparams = self.hparams.clone();
         let reason = std::mem::take(&mut metadata.reason);

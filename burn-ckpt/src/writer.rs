@@ -16,7 +16,7 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::commit::{remove, sync_directory_of};
+use crate::commit::{remove_checkpoint, sync_directory_of};
 use crate::container::Contents;
 use crate::error::{Error, Result};
 use crate::ledger::{Consequences, Ledger};
@@ -291,15 +291,18 @@ impl Worker {
     }
 }
 
+/// Does what is to be done, all of it even where a part fails, and returns the first error. But no file goes while a
+/// link may still lead to it.
 fn follow(consequences: &Consequences) -> Result<()> {
-    for (link, target) in &consequences.links {
-        links::point(link, target)?;
-    }
-    for path in &consequences.remove {
-        remove(path)?;
-        sync_directory_of(path)?;
-    }
-    Ok(())
+    let linked: Vec<Result<()>> =
+        consequences.links.iter().map(|(link, target)| links::point(link, target)).collect();
+    linked.into_iter().collect::<Result<()>>()?;
+    let removed: Vec<Result<()>> = consequences
+        .remove
+        .iter()
+        .map(|path| remove_checkpoint(path).and_then(|()| sync_directory_of(path)))
+        .collect();
+    removed.into_iter().collect()
 }
 
 fn stopped() -> Error {

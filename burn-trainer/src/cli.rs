@@ -4,11 +4,12 @@
 //! with [`report`]. Results go to standard output, everything else to standard error; the exit status is 0 when
 //! done, 1 when training failed, 2 for wrong usage.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use burn_ckpt::TopK;
+use burn_ckpt::{Checkpoint, OPTIMIZER, TopK};
 use clap::Args;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -146,14 +147,18 @@ pub fn main(run: impl FnOnce() -> Result<bool>) -> ExitCode {
 /// Takes the result, since burn's terminal dashboard has to be closed before anything that is printed stays.
 pub fn report<M>(result: FitResult<M>, config: &TrainerConfig, program: &str) -> bool {
     drop(result.renderer);
-    println!("checkpoints: {}", result.run_dir.join(burn_ckpt::CHECKPOINT_DIR).display());
+    let mut lines =
+        vec![format!("checkpoints: {}", result.run_dir.join(burn_ckpt::CHECKPOINT_DIR).display())];
     for (name, held) in &result.checkpoints {
-        match name.strip_prefix("best:") {
-            Some(metric) => println!("best {metric}: {} in {}", held.score, held.path.display()),
-            None => println!("{name}: {}", held.path.display()),
-        }
+        lines.push(match name.strip_prefix("best:") {
+            Some(metric) => format!("best {metric}: {} in {}", held.score, held.path.display()),
+            None => format!("{name}: {}", held.path.display()),
+        });
     }
-    println!("epochs {}, steps {}, {:.1} s", result.epochs, result.global_step, result.training_time_seconds);
+    lines.push(format!(
+        "epochs {}, steps {}, {:.1} s",
+        result.epochs, result.global_step, result.training_time_seconds
+    ));
     if let Some(reason) = &result.interrupted {
         eprintln!("stopped before the last epoch: {reason}");
     }
@@ -163,18 +168,24 @@ pub fn report<M>(result: FitResult<M>, config: &TrainerConfig, program: &str) ->
     if result.skipped_saves > 0 {
         eprintln!("{} saves were skipped because the disk was behind", result.skipped_saves);
     }
-    if !result.checkpoints.is_empty() {
+    if result.checkpoints.values().any(|held| can_be_resumed(&held.path)) {
         // A run that is done goes on only with more epochs.
-        let done = result.epochs >= config.max_epochs as u64;
-        let epochs = if done { config.max_epochs.saturating_mul(2) } else { config.max_epochs };
+        let (done, wanted) = (usize::try_from(result.epochs).unwrap_or(usize::MAX), config.max_epochs);
+        let epochs = if done >= wanted { done.saturating_mul(2) } else { wanted };
         let arguments: Vec<String> = std::env::args().skip(1).collect();
-        println!("resume: {program} {}", resume_arguments(&arguments, &result.run_id, epochs));
+        lines.push(format!("resume: {program} {}", resume_arguments(&arguments, &result.run_id, epochs)));
     }
+    // Nobody may be reading any more (`| head`), which is no reason to fail.
+    let _ = writeln!(std::io::stdout(), "{}", lines.join("\n"));
     match config.failed_saves {
         FailedSaves::Ignore => true,
         FailedSaves::FailIfAny => result.failed_saves.is_empty() && !result.last_save_failed,
         FailedSaves::FailIfLast | FailedSaves::Stop => !result.last_save_failed,
     }
+}
+
+fn can_be_resumed(path: &Path) -> bool {
+    Checkpoint::open(path).is_ok_and(|checkpoint| checkpoint.has_section(OPTIMIZER))
 }
 
 /// The arguments of the command that goes on with a run: those it was started with, without what says which run
@@ -201,7 +212,9 @@ fn resume_arguments(arguments: &[String], run_id: &str, epochs: usize) -> String
             words.push(quoted(argument));
         }
     }
-    words.push(format!("--run-id {} --ckpt-path auto --epochs {epochs}", quoted(run_id)));
+    // A value that begins with a dash would be taken for a flag.
+    let separator = if run_id.starts_with('-') { '=' } else { ' ' };
+    words.push(format!("--run-id{separator}{} --ckpt-path auto --epochs {epochs}", quoted(run_id)));
     words.join(" ")
 }
 
@@ -224,6 +237,9 @@ fn set<C: Serialize + DeserializeOwned>(
     let Some((key, text)) = assignment.split_once('=') else {
         return Err(wrong("write it as KEY=JSON".to_owned()));
     };
+    // The other name of the field, which serde knows for whole configurations alone.
+    let renamed = key.strip_prefix("callbacks").filter(|rest| rest.is_empty() || rest.starts_with('.'));
+    let key = &renamed.map_or(key.to_owned(), |rest| format!("strategies{rest}"));
     let value: Value = serde_json::from_str(text).map_err(|error| {
         wrong(format!("{text:?} is no JSON ({error}); put text in quotes: --set '{key}=\"{text}\"'"))
     })?;
@@ -240,16 +256,31 @@ fn set<C: Serialize + DeserializeOwned>(
         *program = serde_json::from_value(program_json).map_err(to_json)?;
         return Ok(());
     }
-    let keys = |json: &Value| {
-        json.as_object()
-            .map(|object| object.keys().cloned().collect::<Vec<_>>().join(", "))
-            .unwrap_or_default()
-    };
-    Err(wrong(format!(
-        "there is no {key:?}; the trainer has {}; the program has {}",
-        keys(&trainer_json),
-        keys(&program_json)
-    )))
+    Err(wrong(match (known_keys(&trainer_json, key), known_keys(&program_json, key)) {
+        // As far as it goes, the key leads into one of the two.
+        (Some((place, keys)), _) | (None, Some((place, keys))) => format!("{place} has {keys}"),
+        (None, None) => {
+            let (trainer, program) = (listed(&trainer_json), listed(&program_json));
+            format!("there is no {key:?}; the trainer has {trainer}; the program has {program}")
+        }
+    }))
+}
+
+/// The deepest place that a dotted key leads to, and the keys that there are; `None` where not even its first part
+/// is known.
+fn known_keys(json: &Value, key: &str) -> Option<(String, String)> {
+    let ends = key.match_indices('.').map(|(end, _)| &key[..end]);
+    let place = ends.filter(|place| slot(&mut json.clone(), place).is_some()).next_back()?;
+    let keys = listed(slot(&mut json.clone(), place)?);
+    Some((place.to_owned(), keys))
+}
+
+fn listed(json: &Value) -> String {
+    match json {
+        Value::Object(object) => object.keys().cloned().collect::<Vec<_>>().join(", "),
+        Value::Array(array) => format!("the numbers below {}", array.len()),
+        _ => "nothing below it".to_owned(),
+    }
 }
 
 /// The place that a dotted key names (`strategies.0.topk`).

@@ -6,7 +6,7 @@ use burn_ckpt::{DEFAULT_LOGS, WhenBusy};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::strategy::{Best, Last, OnException, StrategyConfig};
+use crate::strategy::{Best, Last, MAX_TIMEOUT_SECONDS, OnException, StrategyConfig};
 
 /// How a run is trained, where its files go, and what is kept of it.
 ///
@@ -190,9 +190,10 @@ impl TrainerConfig {
                     return Err(Error::config(setting("every_n_steps"), "it must be above 0"));
                 }
                 StrategyConfig::OnException(OnException { timeout_seconds: seconds, .. })
-                    if !(seconds.is_finite() && *seconds > 0.0) =>
+                    if !(*seconds > 0.0 && *seconds <= MAX_TIMEOUT_SECONDS) =>
                 {
-                    let reason = format!("{seconds} is not a number of seconds above 0");
+                    let reason =
+                        format!("{seconds} is not a number of seconds above 0, up to {MAX_TIMEOUT_SECONDS}");
                     return Err(Error::config(setting("timeout_seconds"), reason));
                 }
                 _ => {}

@@ -45,6 +45,30 @@ pub enum Error {
         /// The names there are.
         known: Vec<String>,
     },
+    /// A strategy ranks by a metric that its split does not log.
+    #[error(
+        "a strategy ranks by {name:?}, which its split did not log: register the metric for that split, and see that \
+         it has batches; logged were {}",
+        logged.join(", ")
+    )]
+    MetricNotLogged {
+        /// The metric's full name.
+        name: String,
+        /// The names that were logged.
+        logged: Vec<String>,
+    },
+    /// `auto` found checkpoints, and none that can be resumed.
+    #[error(
+        "none of the checkpoints in {} can be resumed: choose another run id, or set overwrite to start anew ({})",
+        path.display(),
+        reasons.join("; ")
+    )]
+    NothingToResume {
+        /// The run's directory of checkpoints.
+        path: PathBuf,
+        /// What is wrong with each.
+        reasons: Vec<String>,
+    },
     /// A panic in a training step, a metric or a loader.
     #[error("training stopped by a panic: {message}{}", saved_at(saved.as_ref()))]
     Panicked {

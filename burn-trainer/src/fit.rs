@@ -136,6 +136,8 @@ impl<M: LearnerModel> Session<'_, M> {
             if self.interrupter.should_stop() {
                 return Ok(());
             }
+            // A split without a batch has logged nothing.
+            self.check_watched("")?;
             self.position.epoch_complete = true;
             self.save(&[Event::ValidationEnd, Event::EpochEnd])?;
             if self.interrupter.should_stop() {

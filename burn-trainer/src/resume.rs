@@ -6,8 +6,9 @@ use burn::lr_scheduler::LrSchedulerRecord;
 use burn::optim::OptimizerRecord;
 use burn::train::checkpoint::Checkpoint as Record;
 use burn::train::{Learner, LearnerModel};
-use burn_ckpt::{Checkpoint, Held, OPTIMIZER, RunLayout, SCHEDULER, Section, resolve};
+use burn_ckpt::{Catalog, Checkpoint, Held, OPTIMIZER, RunLayout, SCHEDULER, Section, resolve};
 use indexmap::IndexMap;
+use jiff::Timestamp;
 
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
@@ -20,14 +21,18 @@ use crate::state::{STATE_VERSION, TrainerState};
 pub(crate) struct Resume {
     pub(crate) checkpoint: Checkpoint,
     pub(crate) state: TrainerState,
+    /// When the run that wrote it started.
+    pub(crate) start: Timestamp,
+    /// Newer ones that are not whole, and so are not to be ranked either.
+    pub(crate) passed_over: Vec<PathBuf>,
 }
 
 /// Finds and verifies what `ckpt_path` names. `None` is a fresh start.
-pub(crate) fn find(config: &TrainerConfig, run: &RunFiles) -> Result<Option<Resume>> {
+pub(crate) fn find(config: &TrainerConfig, run: &RunFiles, present: &Catalog) -> Result<Option<Resume>> {
     let layout = &run.layout;
     match config.ckpt_path.as_deref() {
         None | Some("none") => Ok(None),
-        Some("auto") => newest(run),
+        Some("auto") => newest(layout, present),
         Some("last") => open(&resolve(layout, "last", None)?).map(Some),
         Some("best") => open(&best(config, layout)?).map(Some),
         Some(path) => open(Path::new(path)).map(Some),
@@ -51,10 +56,13 @@ pub(crate) fn restore<M: LearnerModel>(learner: &mut Learner<M>, resume: &Resume
 }
 
 /// What each strategy holds on disk, oldest first: every checkpoint says which strategies it was saved for.
-pub(crate) fn held(run: &RunFiles) -> Result<IndexMap<String, Vec<Held>>> {
+pub(crate) fn held(run: &RunFiles, passed_over: &[PathBuf]) -> Result<IndexMap<String, Vec<Held>>> {
     let mut held: IndexMap<String, Vec<Held>> = IndexMap::new();
     let directory = run.layout.checkpoint_dir();
     for entry in run.scan()?.entries {
+        if passed_over.contains(&entry.path) {
+            continue;
+        }
         let state = Checkpoint::open(&entry.path).and_then(|c| c.trainer_state::<TrainerState>());
         let Ok(state) = state else { continue };
         for (strategy, path) in &state.saved_for {
@@ -68,18 +76,34 @@ pub(crate) fn held(run: &RunFiles) -> Result<IndexMap<String, Vec<Held>>> {
     Ok(held)
 }
 
-fn newest(run: &RunFiles) -> Result<Option<Resume>> {
-    let catalog = run.scan()?;
-    for (path, error) in &catalog.broken {
-        log::warn!("{} is passed over: {error}", path.display());
+fn newest(layout: &RunLayout, present: &Catalog) -> Result<Option<Resume>> {
+    let mut reasons = Vec::new();
+    for (path, error) in &present.broken {
+        reasons.push(passed(path, error));
     }
-    for entry in catalog.entries.iter().rev() {
+    let mut passed_over = Vec::new();
+    for entry in present.entries.iter().rev() {
         match open(&entry.path) {
-            Ok(resume) => return Ok(Some(resume)),
-            Err(error) => log::warn!("{} is passed over: {error}", entry.path.display()),
+            Ok(resume) => return Ok(Some(Resume { passed_over, ..resume })),
+            Err(error) => {
+                reasons.push(passed(&entry.path, &error));
+                passed_over.push(entry.path.clone());
+            }
         }
     }
-    Ok(None)
+    if reasons.is_empty() {
+        return Ok(None);
+    }
+    // A fresh start would look as if all were well, and leave these behind.
+    Err(Error::NothingToResume { path: layout.checkpoint_dir(), reasons })
+}
+
+/// Says that a checkpoint is passed over: on standard error too, since burn's log does not exist yet.
+fn passed(path: &Path, error: &dyn std::error::Error) -> String {
+    let reason = format!("{}: {error}", path.display());
+    log::warn!("passed over {reason}");
+    eprintln!("warning: passed over {reason}");
+    reason
 }
 
 fn best(config: &TrainerConfig, layout: &RunLayout) -> Result<PathBuf> {
@@ -93,7 +117,7 @@ fn best(config: &TrainerConfig, layout: &RunLayout) -> Result<PathBuf> {
 
 fn open(path: &Path) -> Result<Resume> {
     let checkpoint = Checkpoint::open(path)?;
-    checkpoint.verify()?;
+    let start = checkpoint.verify()?.start_timestamp;
     for section in [OPTIMIZER, SCHEDULER] {
         if !checkpoint.has_section(section) {
             checkpoint.section(section)?;
@@ -105,7 +129,7 @@ fn open(path: &Path) -> Result<Resume> {
             format!("its trainer state has version {}, this program reads {STATE_VERSION}", state.version);
         return Err(Error::config("ckpt_path", format!("{}: {reason}", path.display())));
     }
-    Ok(Resume { checkpoint, state })
+    Ok(Resume { checkpoint, state, start, passed_over: Vec::new() })
 }
 
 fn record<R: Record>(checkpoint: &Checkpoint, section: &str, part: Section) -> Result<R> {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::{Catalog, CatalogEntry, RunLayout, RunLock, recover};
+use burn_ckpt::{BEST_DIR, Catalog, CatalogEntry, LAST_DIR, ON_EXCEPTION_DIR, RunLayout, RunLock, recover};
 use jiff::Timestamp;
 
 use crate::config::TrainerConfig;
@@ -25,7 +25,7 @@ pub(crate) struct Run {
     pub(crate) files: RunFiles,
     pub(crate) start: Timestamp,
     pub(crate) resume: Option<Resume>,
-    _lock: RunLock,
+    lock: Option<RunLock>,
 }
 
 impl Run {
@@ -36,24 +36,36 @@ impl Run {
         let start = Timestamp::now();
         let run_id = config.run_id.get_or_insert_with(|| made_up_id(start));
         let layout = RunLayout::new(&config.root, &config.logs, run_id)?;
-        let files = RunFiles { elsewhere: elsewhere(config, &layout.checkpoint_dir()), layout };
+        let files = RunFiles { elsewhere: elsewhere(config, &layout)?, layout };
         let layout = &files.layout;
-        check_directory(&config.root, "root")?;
+        check_directories([&config.root, &layout.run_dir().join("train"), &layout.run_dir().join("valid")])?;
         let lock = RunLock::acquire(layout)?;
         recover(layout)?;
-        let resume = resume::find(config, &files)?;
         let present = files.scan()?;
+        let resume = match resume::find(config, &files, &present) {
+            // Everything that is in the way of a fresh start is to go.
+            Err(Error::NothingToResume { .. }) if config.overwrite => None,
+            found => found?,
+        };
         // Going on from another run's checkpoint would mix that run with the one that is here.
-        let goes_on = resume.as_ref().is_some_and(|resume| has(&present, resume.checkpoint.path()));
-        if !goes_on && !present.is_empty() && config.ckpt_path.as_deref() != Some("auto") {
+        let own = resume.as_ref().filter(|resume| has(&present, resume.checkpoint.path()));
+        let start = own.map_or(start, |resume| resume.start);
+        if own.is_none() && !present.is_empty() {
             if !config.overwrite {
                 let path = layout.checkpoint_dir();
                 return Err(Error::RunExists { run_id: layout.run_id().to_owned(), path });
             }
-            clear(layout)?;
+            clear(layout, &present)?;
         }
         create(&layout.checkpoint_dir())?;
-        Ok(Self { files, start, resume, _lock: lock })
+        Ok(Self { files, start, resume, lock: Some(lock) })
+    }
+
+    /// Leaves the lock to the end of the process.
+    pub(crate) fn keep_lock(&mut self) {
+        if let Some(lock) = self.lock.take() {
+            std::mem::forget(lock);
+        }
     }
 }
 
@@ -80,19 +92,20 @@ fn has(catalog: &Catalog, checkpoint: &Path) -> bool {
 
 /// The directories that the configuration names, but for those that [`Catalog::scan`] finds by itself: the ones
 /// directly below the run's `checkpoint` directory.
-fn elsewhere(config: &TrainerConfig, checkpoint_dir: &Path) -> Vec<PathBuf> {
-    let directories = config.effective_strategies().into_iter().filter_map(|strategy| match strategy {
-        StrategyConfig::Best(best) => best.dirpath,
-        StrategyConfig::Last(last) => last.dirpath,
-        StrategyConfig::OnException(on_exception) => on_exception.dirpath,
-    });
-    let mut directories: Vec<PathBuf> = directories
-        .map(|directory| checkpoint_dir.join(directory))
-        .filter(|directory| directory.parent() != Some(checkpoint_dir))
-        .collect();
+fn elsewhere(config: &TrainerConfig, layout: &RunLayout) -> Result<Vec<PathBuf>> {
+    let mut directories = Vec::new();
+    for strategy in config.effective_strategies() {
+        let dirpath = match strategy {
+            StrategyConfig::Best(best) => best.dirpath.unwrap_or_else(|| BEST_DIR.into()),
+            StrategyConfig::Last(last) => last.dirpath.unwrap_or_else(|| LAST_DIR.into()),
+            StrategyConfig::OnException(failed) => failed.dirpath.unwrap_or_else(|| ON_EXCEPTION_DIR.into()),
+        };
+        directories.push(layout.strategy_dir(&dirpath)?);
+    }
+    directories.retain(|directory| directory.parent() != Some(&layout.checkpoint_dir()));
     directories.sort();
     directories.dedup();
-    directories
+    Ok(directories)
 }
 
 /// `2024-01-15T10-30-00-3f2a`: sorts by time, and two started in one second differ.
@@ -101,19 +114,20 @@ fn made_up_id(start: Timestamp) -> String {
     format!("{}-{:04x}", start.strftime("%Y-%m-%dT%H-%M-%S"), (mixed ^ (mixed >> 16)) & 0xFFFF)
 }
 
-/// A root that is a file would be reported by the first directory below it, which helps nobody.
-fn check_directory(path: &Path, setting: &str) -> Result<()> {
-    match fs::metadata(path) {
-        Ok(facts) if !facts.is_dir() => {
-            Err(Error::config(setting, format!("{} is not a directory", path.display())))
-        }
-        _ => Ok(()),
+/// A file where a directory is needed would be found out late, in burn's loggers as a panic.
+fn check_directories<const N: usize>(paths: [&PathBuf; N]) -> Result<()> {
+    match paths.into_iter().find(|path| path.exists() && !path.is_dir()) {
+        Some(path) => Err(Error::config("root", format!("{} is not a directory", path.display()))),
+        None => Ok(()),
     }
 }
 
-/// Removes what an earlier run of this id left: its checkpoints and burn's metric files. The user's own files
-/// in the directory stay.
-fn clear(layout: &RunLayout) -> Result<()> {
+/// Removes what an earlier run of this id left: its checkpoints, wherever they are, and burn's metric files. The
+/// user's own files in the directory stay.
+fn clear(layout: &RunLayout, present: &Catalog) -> Result<()> {
+    for entry in &present.entries {
+        burn_ckpt::remove_checkpoint(&entry.path)?;
+    }
     let run_dir = layout.run_dir();
     let directories = [layout.checkpoint_dir(), run_dir.join("train"), run_dir.join("valid")];
     for path in directories.iter().filter(|path| path.is_dir()) {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use burn_ckpt::{
-    CheckpointWriter, FilenameTemplate, Held, Ledger, MakeSections, Report, RunFacts, Save, WhenBusy,
-    exception_stem, link_name,
+    CheckpointWriter, FilenameTemplate, Held, Ledger, MakeSections, Report, RunFacts, RunLayout, Save,
+    WhenBusy, Wish, exception_stem, link_name,
 };
 use indexmap::IndexMap;
 use jiff::Timestamp;
@@ -21,6 +21,8 @@ pub(crate) struct Saver {
     writer: CheckpointWriter,
     checkpoint_dir: PathBuf,
     strategies: Vec<Active>,
+    /// The newest state that each strategy wanted: where it goes, and its step.
+    newest: IndexMap<String, (PathBuf, u64)>,
     reporting: Reporting,
     pub(crate) account: SaveAccount,
 }
@@ -38,6 +40,8 @@ pub(crate) struct Reporting {
 pub(crate) struct SaveAccount {
     pub(crate) reports: Vec<Report>,
     pub(crate) skipped: u64,
+    /// Whether the newest state that each strategy wanted got where it should.
+    pub(crate) newest_is_durable: bool,
     /// Whether everything that was handed over was also written when the run ended.
     pub(crate) unfinished: bool,
 }
@@ -63,13 +67,15 @@ impl Saver {
     pub(crate) fn open(
         strategies: Vec<Box<dyn Strategy>>,
         metric_names: &[String],
-        checkpoint_dir: PathBuf,
+        layout: &RunLayout,
         mut held: IndexMap<String, Vec<Held>>,
         run: RunFacts,
         reporting: Reporting,
     ) -> Result<Self> {
         let mut ledger = Ledger::default();
         let mut active: Vec<Active> = Vec::new();
+        let mut links = Vec::new();
+        let checkpoint_dir = layout.checkpoint_dir();
         for strategy in strategies {
             let (name, output) = (strategy.name(), strategy.output());
             if active.iter().any(|other| other.name == name) {
@@ -81,10 +87,17 @@ impl Saver {
             let template =
                 template.map(|source| FilenameTemplate::parse(source, metric_names)).transpose()?;
             let link = output.link.as_deref().map(link_name).transpose()?;
+            if let Some(link) = &link {
+                if links.contains(link) {
+                    let reason = format!("two of them keep the link {link}; turn save_symlink off for one");
+                    return Err(Error::config("strategies", reason));
+                }
+                links.push(link.clone());
+            }
             let link = link.map(|link| checkpoint_dir.join(link));
             ledger.register(&name, strategy.keep(), link, held.shift_remove(&name).unwrap_or_default());
             active.push(Active {
-                directory: checkpoint_dir.join(output.directory),
+                directory: layout.strategy_dir(&output.directory)?,
                 weights_only: output.weights_only,
                 strategy,
                 name,
@@ -92,7 +105,15 @@ impl Saver {
             });
         }
         let writer = CheckpointWriter::start(run, ledger)?;
-        Ok(Self { writer, checkpoint_dir, strategies: active, reporting, account: SaveAccount::default() })
+        let newest = IndexMap::new();
+        Ok(Self {
+            writer,
+            checkpoint_dir,
+            strategies: active,
+            newest,
+            reporting,
+            account: SaveAccount::default(),
+        })
     }
 
     /// Shows the events to the strategies. What they want would also be kept.
@@ -105,6 +126,9 @@ impl Saver {
             });
             // Every event is shown to the strategy, also after it wanted one.
             if let Some(save) = saves.reduce(|first, _| first)
+                // A run that is stopped right after a save has that state already.
+                && !(events == [Event::Interrupted]
+                    && self.newest.get(&active.name).is_some_and(|(_, step)| *step == facts.step))
                 && self.writer.ledger().lock().would_keep(&active.name, save.score)
             {
                 wanted.push(save);
@@ -113,15 +137,17 @@ impl Saver {
         wanted
     }
 
-    /// Hands the state to the writer.
+    /// Hands the state to the writer. The last one of a run is waited for, whatever `when_busy` says.
     pub(crate) fn submit(
         &mut self,
         wanted: &[Wanted],
         state: &TrainerState,
+        is_last: bool,
         snapshot: impl Fn(bool) -> MakeSections,
     ) -> Result<()> {
+        let when_busy = if is_last { WhenBusy::Wait } else { self.reporting.when_busy };
         for save in self.prepare(wanted, state, snapshot)? {
-            if !self.writer.submit(save, self.reporting.when_busy)? {
+            if !self.writer.submit(save, when_busy)? {
                 self.account.skipped += 1;
                 log::warn!("a checkpoint of step {} was skipped: the disk is behind", state.global_step);
             }
@@ -165,6 +191,8 @@ impl Saver {
         reports.iter().for_each(|report| log_report(report, self.reporting.announce));
         self.account.reports.extend(reports);
         self.account.unfinished = !finished;
+        let durable = |path: &PathBuf| self.account.reports.iter().any(|report| report.paths.contains(path));
+        self.account.newest_is_durable = self.newest.values().all(|(path, _)| durable(path));
         let foremost = names
             .into_iter()
             .filter_map(|name| {
@@ -176,7 +204,7 @@ impl Saver {
     }
 
     fn prepare(
-        &self,
+        &mut self,
         wanted: &[Wanted],
         state: &TrainerState,
         snapshot: impl Fn(bool) -> MakeSections,
@@ -207,21 +235,25 @@ impl Saver {
 
     /// A place for each strategy that wants the state, with its reason.
     fn reserve(
-        &self,
+        &mut self,
         group: &[&Wanted],
         state: &TrainerState,
         timestamp: Timestamp,
     ) -> Result<Vec<(PathBuf, String)>> {
-        let mut places = Vec::with_capacity(group.len());
+        let mut wishes = Vec::with_capacity(group.len());
         for wanted in group {
             let active = &self.strategies[wanted.strategy];
             let stem = match &active.template {
                 Some(template) => template.render(state.epoch, state.global_step, &state.metrics)?,
                 None => exception_stem(timestamp),
             };
-            places.push((active.name.clone(), active.directory.clone(), stem, wanted.score));
+            let (keeper, directory) = (active.name.clone(), active.directory.clone());
+            wishes.push(Wish { keeper, directory, stem, score: wanted.score });
         }
-        let paths = self.writer.ledger().lock().reserve(&places);
+        let paths = self.writer.ledger().lock().reserve(&wishes);
+        for (wish, path) in wishes.into_iter().zip(&paths) {
+            self.newest.insert(wish.keeper, (path.clone(), state.global_step));
+        }
         Ok(paths.into_iter().zip(group.iter().map(|wanted| wanted.reason.clone())).collect())
     }
 

@@ -97,7 +97,8 @@ impl<M: LearnerModel> Session<'_, M> {
         } else {
             // What the step logged is to be in its checkpoint.
             self.flush();
-            saver.submit(&wanted, &self.state(), |weights_only| self.snapshot(weights_only))
+            let is_last = events == [Event::Interrupted];
+            saver.submit(&wanted, &self.state(), is_last, |weights_only| self.snapshot(weights_only))
         };
         let failed = saver.collect().map(ToString::to_string);
         self.saver = Some(saver);
@@ -228,11 +229,8 @@ impl<M: LearnerModel> Session<'_, M> {
         let metrics = self.metrics.lock();
         for name in self.watched.iter().filter(|name| name.starts_with(split)) {
             if !metrics.values().contains_key(name) && !self.interrupter.should_stop() {
-                return Err(Error::UnknownMetric {
-                    setting: "the metric of a strategy".to_owned(),
-                    name: name.clone(),
-                    known: metrics.values().keys().cloned().collect(),
-                });
+                let logged = metrics.values().keys().cloned().collect();
+                return Err(Error::MetricNotLogged { name: name.clone(), logged });
             }
         }
         self.watched.retain(|name| !name.starts_with(split));

@@ -26,7 +26,9 @@ use crate::progress::PlainRenderer;
 use crate::resume;
 use crate::run::Run;
 use crate::saving::{Reporting, Saver};
-use crate::strategy::{BestStrategy, LastStrategy, OnExceptionStrategy, Strategy, StrategyConfig};
+use crate::strategy::{
+    BestStrategy, DEFAULT_TIMEOUT_SECONDS, LastStrategy, OnExceptionStrategy, Strategy, StrategyConfig,
+};
 
 /// A run that is open: its directory is this process's alone until training ends.
 ///
@@ -89,7 +91,7 @@ pub struct FitResult<M> {
     pub skipped_saves: u64,
     /// Optimizer step and cause of every save that failed.
     pub failed_saves: Vec<(u64, burn_ckpt::Error)>,
-    /// Whether the last save that was tried failed, so that the newest state is not on disk.
+    /// Whether the newest state that a strategy wanted is not on disk, because its save failed or was let go.
     pub last_save_failed: bool,
 }
 
@@ -178,7 +180,7 @@ impl Trainer {
         training: SupervisedTraining<M>,
         mut learner: Learner<M>,
     ) -> Result<FitResult<M>> {
-        let Self { config, hparams, run, strategies: custom, environment, plain } = self;
+        let Self { config, hparams, mut run, strategies: custom, environment, plain } = self;
         if learner.model().devices().first().is_some_and(|device| !device.is_autodiff()) {
             // burn would panic in the first backward pass.
             let reason = "it computes no gradients: make the model on device.autodiff()";
@@ -190,7 +192,7 @@ impl Trainer {
         if let Some(resume) = &run.resume {
             resume::restore(&mut learner, resume)?;
             metrics.lock().restore(resume.state.metrics.clone());
-            held = resume::held(&run.files)?;
+            held = resume::held(&run.files, &resume.passed_over)?;
             completed = usize::try_from(resume.state.next().0).unwrap_or(usize::MAX);
         }
         let trainer_config = serde_json::to_value(&config)
@@ -204,7 +206,7 @@ impl Trainer {
             hparams,
             environment: Box::new(move || serde_json::to_value(environment.get()).unwrap_or_default()),
         };
-        let checkpoint_dir = run.files.layout.checkpoint_dir();
+        let layout = run.files.layout.clone();
         let reporting = Reporting { when_busy: config.when_busy, announce: plain.get() };
         let exception_timeout = exception_timeout(&config);
         let plan = Plan {
@@ -222,7 +224,7 @@ impl Trainer {
                     let Chosen { strategies, watched } = chosen_strategies(&config, custom, &table)?;
                     let names = table.names();
                     drop(table);
-                    let saver = Saver::open(strategies, &names, checkpoint_dir, held, facts, reporting)?;
+                    let saver = Saver::open(strategies, &names, &layout, held, facts, reporting)?;
                     Ok((saver, watched))
                 })
             },
@@ -239,6 +241,10 @@ impl Trainer {
         // burn's own threads hand their panics on to the loop's, also after the loop has ended.
         let launched = catch_unwind(AssertUnwindSafe(|| training.launch(learner)));
         let outcome = fit_loop.take_outcome();
+        if outcome.saves.unfinished {
+            // The writer still writes, so the run stays this process's.
+            run.keep_lock();
+        }
         if let Some(error) = outcome.error {
             return Err(error);
         }
@@ -249,8 +255,7 @@ impl Trainer {
         }
         let metrics = metrics.lock().values().clone();
         let reports = outcome.saves.reports;
-        let last_save_failed =
-            outcome.saves.unfinished || reports.last().is_some_and(|report| report.outcome.is_err());
+        let last_save_failed = !outcome.saves.newest_is_durable;
         let saves = reports.iter().filter(|report| report.outcome.is_ok()).count() as u64;
         Ok(FitResult {
             model,
@@ -333,13 +338,11 @@ fn chosen_strategies(
 
 /// The longest that an exception's save may take by any of the strategies.
 fn exception_timeout(config: &TrainerConfig) -> Duration {
-    config
-        .effective_strategies()
-        .iter()
-        .filter_map(|strategy| match strategy {
-            StrategyConfig::OnException(config) => Duration::try_from_secs_f64(config.timeout_seconds).ok(),
-            _ => None,
-        })
-        .max()
-        .unwrap_or_default()
+    let seconds = config.effective_strategies().into_iter().filter_map(|strategy| match strategy {
+        StrategyConfig::OnException(config) => Some(config.timeout_seconds),
+        _ => None,
+    });
+    // Also without such a strategy: what was handed over before the failure is still to be written.
+    let seconds = seconds.reduce(f64::max).unwrap_or(DEFAULT_TIMEOUT_SECONDS);
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }

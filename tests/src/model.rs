@@ -35,6 +35,8 @@ pub struct Script {
     pub loader_fails_at: Option<usize>,
     /// The training step at which this is told to stop or to fail.
     pub at_step: Option<(usize, OnStep)>,
+    /// Batches that a loader gives in an epoch; [`STEPS_PER_EPOCH`] by default.
+    pub batches: Option<usize>,
     /// Width of the hidden layer; 0 is the default of 6.
     pub hidden: usize,
 }
@@ -174,14 +176,22 @@ pub struct Batch {
     targets: Tensor<2>,
 }
 
-/// A loader that gives the same [`STEPS_PER_EPOCH`] batches in every epoch.
+/// A loader that gives the same batches in every epoch.
 #[must_use]
 pub fn loader(script: &Script) -> Arc<dyn DataLoader<Batch>> {
-    Arc::new(Loader { device: Device::flex(), fails_at: script.loader_fails_at, given: Arc::default() })
+    let batches = script.batches.unwrap_or(STEPS_PER_EPOCH);
+    Arc::new(Loader {
+        device: Device::flex(),
+        batches,
+        fails_at: script.loader_fails_at,
+        given: Arc::default(),
+    })
 }
 
+#[derive(Clone)]
 struct Loader {
     device: Device,
+    batches: usize,
     fails_at: Option<usize>,
     given: Arc<AtomicUsize>,
 }
@@ -197,11 +207,11 @@ impl DataLoader<Batch> for Loader {
     }
 
     fn num_items(&self) -> usize {
-        STEPS_PER_EPOCH * BATCH
+        self.batches * BATCH
     }
 
     fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<Batch>> {
-        Arc::new(Self { device: device.clone(), fails_at: self.fails_at, given: Arc::clone(&self.given) })
+        Arc::new(Self { device: device.clone(), ..self.clone() })
     }
 
     fn slice(&self, _start: usize, _end: usize) -> Arc<dyn DataLoader<Batch>> {
@@ -213,7 +223,7 @@ impl Iterator for Batches<'_> {
     type Item = Result<Batch, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.next == STEPS_PER_EPOCH {
+        if self.next == self.loader.batches {
             return None;
         }
         let number = self.next;
@@ -234,7 +244,7 @@ impl Iterator for Batches<'_> {
 
 impl DataLoaderIterator<Batch> for Batches<'_> {
     fn progress(&self) -> Progress {
-        Progress::new(self.next * BATCH, STEPS_PER_EPOCH * BATCH, Some("items".to_owned()))
+        Progress::new(self.next * BATCH, self.loader.batches * BATCH, Some("items".to_owned()))
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use burn_ckpt::{BEST_DIR, FilenameTemplate, Keep, Mode, TopK};
 use serde::{Deserialize, Serialize};
 
-use super::{Decision, Output, Strategy, yes};
+use super::{Decision, Output, Strategy, named, yes};
 use crate::event::{Event, Facts};
 
 /// Configuration of [`BestStrategy`].
@@ -67,7 +67,7 @@ impl BestStrategy {
 
 impl Strategy for BestStrategy {
     fn name(&self) -> String {
-        format!("best:{}", self.metric)
+        named(&format!("best:{}", self.metric), self.config.dirpath.as_deref())
     }
 
     fn keep(&self) -> Keep {

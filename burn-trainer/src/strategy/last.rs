@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::best::{default_filename, one};
-use super::{Decision, Output, Strategy, yes};
+use super::{Decision, Output, Strategy, named, yes};
 use crate::event::{Event, Facts};
 
 /// Configuration of [`LastStrategy`].
@@ -65,14 +65,13 @@ pub struct Interval(pub Duration);
 pub struct LastStrategy {
     config: Last,
     saved_at: Duration,
-    saved_step: Option<u64>,
 }
 
 impl LastStrategy {
     /// The strategy; its clock starts with training.
     #[must_use]
     pub fn new(config: Last) -> Self {
-        Self { config, saved_at: Duration::ZERO, saved_step: None }
+        Self { config, saved_at: Duration::ZERO }
     }
 
     fn is_due(&self, event: &Event<'_>, facts: &Facts<'_>) -> bool {
@@ -85,7 +84,7 @@ impl LastStrategy {
             Event::StepEnd => by_step || by_time,
             Event::EpochEnd => self.config.every_epoch || by_step || by_time,
             // Whoever stops a run wants to go on later.
-            Event::Interrupted => self.saved_step != Some(facts.step),
+            Event::Interrupted => true,
             Event::ValidationEnd | Event::Exception(_) => false,
         }
     }
@@ -93,10 +92,7 @@ impl LastStrategy {
 
 impl Strategy for LastStrategy {
     fn name(&self) -> String {
-        match &self.config.dirpath {
-            None => "last".to_owned(),
-            Some(directory) => format!("last:{}", directory.display()),
-        }
+        named("last", self.config.dirpath.as_deref())
     }
 
     fn keep(&self) -> Keep {
@@ -117,7 +113,6 @@ impl Strategy for LastStrategy {
             return Decision::Skip;
         }
         self.saved_at = facts.elapsed;
-        self.saved_step = Some(facts.step);
         Decision::Save { score: f64::NAN, reason: "last".to_owned() }
     }
 }

@@ -9,9 +9,10 @@ mod on_exception;
 
 pub use best::{Best, BestStrategy};
 pub use last::{Interval, Last, LastStrategy};
+pub(crate) use on_exception::{DEFAULT_TIMEOUT_SECONDS, MAX_TIMEOUT_SECONDS};
 pub use on_exception::{OnException, OnExceptionStrategy};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn_ckpt::Keep;
 use serde::{Deserialize, Serialize};
@@ -71,6 +72,11 @@ pub enum StrategyConfig {
     Last(Last),
     /// Save the state when training fails.
     OnException(OnException),
+}
+
+/// Two strategies of a kind are told apart by their directories.
+fn named(kind: &str, dirpath: Option<&Path>) -> String {
+    dirpath.map_or(kind.to_owned(), |directory| format!("{kind}:{}", directory.display()))
 }
 
 /// `save_symlink` and `every_epoch` are on unless turned off.

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use burn_ckpt::{Keep, ON_EXCEPTION_DIR, TopK};
 use serde::{Deserialize, Serialize};
 
-use super::{Decision, Output, Strategy};
+use super::{Decision, Output, Strategy, named};
 use crate::event::{Event, Facts};
 
 /// How long an exception's save may take unless configured otherwise, in seconds.
-const DEFAULT_TIMEOUT_SECONDS: f64 = 120.0;
+pub(crate) const DEFAULT_TIMEOUT_SECONDS: f64 = 120.0;
+/// The longest that may be configured: a year.
+pub(crate) const MAX_TIMEOUT_SECONDS: f64 = 31_536_000.0;
 
 /// Configuration of [`OnExceptionStrategy`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,7 +66,7 @@ impl OnExceptionStrategy {
 
 impl Strategy for OnExceptionStrategy {
     fn name(&self) -> String {
-        "on_exception".to_owned()
+        named("on_exception", self.config.dirpath.as_deref())
     }
 
     fn keep(&self) -> Keep {

@@ -130,6 +130,10 @@ fn other_files_are_not_checkpoints() {
         }
     }
     assert!(matches!(Checkpoint::open(directory.path().join("gone")), Err(Error::Io { .. })));
+    // A pipe that nobody writes to would be waited at for ever.
+    let pipe = directory.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert!(matches!(Checkpoint::open(&pipe), Err(Error::NotACheckpoint { .. })));
 }
 
 #[test]

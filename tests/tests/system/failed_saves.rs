@@ -2,21 +2,19 @@
 
 use std::path::Path;
 
-use burn_trainer::{Error, FailedSaves, TrainerConfig};
+use burn_trainer::{Best, Error, FailedSaves, Last, StrategyConfig, TrainerConfig};
 use system_tests::command::{stderr, stdout, xtask_train};
 use system_tests::model::{OnStep, Script};
-use system_tests::tree::{checkpoints, stems};
+use system_tests::tree::{checkpoints, files, stems};
 use system_tests::{config, train, train_with};
 
-fn block(directory: &Path) {
-    std::fs::create_dir_all(directory.parent().unwrap()).unwrap();
-    // Permissions would not stop root; a file where a directory must be stops everybody.
-    std::fs::write(directory, "in the way").unwrap();
-}
+/// Best goes where nobody can write, not even root.
+const NOWHERE: &str = "/proc/no-such-place";
 
 fn blocked(root: &Path) -> TrainerConfig {
-    block(&checkpoints(root).join("best"));
     config(root, 3)
+        .with_strategy(StrategyConfig::Best(Best { dirpath: Some(NOWHERE.into()), ..Best::default() }))
+        .with_strategy(StrategyConfig::Last(Last::default()))
 }
 
 #[test]
@@ -28,20 +26,28 @@ fn training_goes_on_and_the_result_says_what_failed() {
     assert_eq!(result.failed_saves.len(), 3, "tried again at every save");
     let (step, error) = &result.failed_saves[0];
     assert_eq!(*step, 10);
-    assert!(error.to_string().contains("best"), "{error}");
-    let leftovers = system_tests::tree::files(&checkpoints(root.path()));
+    assert!(error.to_string().contains(NOWHERE), "{error}");
     let last = "last/epoch=2-step=30.ckpt";
     let expected = [
-        "best".to_owned(),
         format!("last.ckpt -> {last}"),
         format!("last.ckpt.metadata.json -> {last}.metadata.json"),
         last.to_owned(),
         format!("{last}.metadata.json"),
     ];
-    assert_eq!(
-        leftovers, expected,
-        "last is saved all the same; no staging file, no link to what is not there"
-    );
+    let left = files(&checkpoints(root.path()));
+    assert_eq!(left, expected, "last is saved all the same; no staging file, no link to what is not there");
+}
+
+#[test]
+fn a_save_that_failed_is_told_of_also_when_another_of_that_step_succeeds() {
+    // Weights alone are a file of their own, and so a save of its own, which comes after the one that fails.
+    let root = tempfile::tempdir().unwrap();
+    let config = config(root.path(), 1)
+        .with_strategy(StrategyConfig::Best(Best { dirpath: Some(NOWHERE.into()), ..Best::default() }))
+        .with_strategy(StrategyConfig::Last(Last { save_weights_only: true, ..Last::default() }));
+    let result = train(config).unwrap();
+    assert_eq!((result.saves, result.failed_saves.len()), (1, 1));
+    assert!(result.last_save_failed);
 }
 
 #[test]
@@ -50,7 +56,7 @@ fn training_stops_where_that_is_asked_for() {
     let config = TrainerConfig { failed_saves: FailedSaves::Stop, ..blocked(root.path()) };
     let error = train(config).map(|_| ()).unwrap_err();
     assert!(matches!(error, Error::SaveFailed { .. }), "{error}");
-    assert!(error.to_string().contains("best"), "{error}");
+    assert!(error.to_string().contains(NOWHERE), "{error}");
 }
 
 #[test]
@@ -82,8 +88,8 @@ fn an_older_checkpoint_is_not_given_up_for_a_save_that_failed() {
 #[test]
 fn a_failed_save_is_said_while_training_goes_on_and_the_program_ends_with_status_1() {
     let root = tempfile::tempdir().unwrap();
-    block(&checkpoints(root.path()).join("best"));
-    let output = xtask_train(root.path(), &["--run-id", "r1", "--epochs", "3"]);
+    let nowhere = format!("strategies.0.dirpath={NOWHERE:?}");
+    let output = xtask_train(root.path(), &["--run-id", "r1", "--epochs", "3", "--set", &nowhere]);
     assert_eq!(output.status.code(), Some(1), "the newest state is not where it should be");
     let said = stderr(&output);
     let (warning, end) =

@@ -7,6 +7,7 @@ mod burns_own_loop;
 mod command_line;
 mod container;
 mod directory;
+mod dirpaths;
 mod documents;
 mod exceptions;
 mod failed_saves;

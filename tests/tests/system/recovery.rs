@@ -33,19 +33,25 @@ fn links_that_lead_nowhere_are_put_right_or_dropped() {
 }
 
 #[test]
-fn a_metadata_file_without_its_checkpoint_is_no_checkpoint() {
-    // What is left of a save that was killed between its two renames.
+fn a_metadata_file_without_its_checkpoint_is_no_checkpoint_and_goes() {
+    // What is left of a save that was killed between its two renames, or of a removal.
     let root = tempfile::tempdir().unwrap();
     train(config(root.path(), 1)).unwrap();
     let directory = checkpoints(root.path());
-    let from = directory.join("last/epoch=0-step=10.ckpt.metadata.json");
-    std::fs::copy(from, directory.join("last/epoch=1-step=20.ckpt.metadata.json")).unwrap();
+    let (from, orphan) = (
+        directory.join("last/epoch=0-step=10.ckpt.metadata.json"),
+        directory.join("last/epoch=1-step=19.ckpt.metadata.json"),
+    );
+    std::fs::copy(from, &orphan).unwrap();
+    let foreign = directory.join("last/notes.json");
+    std::fs::write(&foreign, "{}").unwrap();
     let layout = RunLayout::new(root.path(), "burn_trainer_logs", "r1").unwrap();
     let catalog = Catalog::scan(&layout).unwrap();
     assert_eq!((catalog.entries.len(), catalog.broken.len()), (2, 0));
     let result = train(config(root.path(), 2).with_ckpt_path("auto")).unwrap();
     assert_eq!(result.global_step, 20);
     assert!(result.failed_saves.is_empty());
+    assert!(!orphan.exists() && foreign.exists());
 }
 
 #[test]

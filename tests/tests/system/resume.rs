@@ -200,3 +200,47 @@ fn a_validation_that_failed_is_done_again_with_the_metrics_of_its_epoch() {
     assert_eq!(last(whole.path())["metrics"], last(parts.path())["metrics"]);
     assert_eq!(last(whole.path())["tensors"], last(parts.path())["tensors"]);
 }
+
+#[test]
+fn auto_does_not_start_anew_beside_checkpoints_that_it_cannot_use() {
+    let root = tempfile::tempdir().unwrap();
+    let weights = Last { save_weights_only: true, ..Last::default() };
+    let config = config(root.path(), 1).with_strategy(StrategyConfig::Last(weights));
+    train(config.clone()).unwrap();
+    let auto = TrainerConfig { max_epochs: 2, ..config }.with_ckpt_path("auto");
+    let error = train(auto.clone()).map(|_| ()).unwrap_err();
+    assert!(matches!(error, burn_trainer::Error::NothingToResume { .. }), "{error}");
+    assert!(error.to_string().contains("save_weights_only"), "{error}");
+    // Unless that is what is wanted.
+    let result = train(TrainerConfig { overwrite: true, ..auto }).unwrap();
+    assert_eq!(result.global_step, 20);
+}
+
+#[test]
+fn a_damaged_best_one_is_no_longer_the_best() {
+    let root = tempfile::tempdir().unwrap();
+    scored(root.path(), 3, &[3.0, 2.0, 1.0]).unwrap();
+    let directory = checkpoints(root.path());
+    let (best, last) = (directory.join("best/2.ckpt"), directory.join("last/epoch=2-step=30.ckpt"));
+    for path in [&best, &last] {
+        let mut bytes = std::fs::read(path).unwrap();
+        let end = bytes.len() - 1;
+        bytes[end] ^= 1;
+        std::fs::remove_file(path).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+    let result = scored(root.path(), 3, &[5.0]).unwrap();
+    assert_eq!(result.global_step, 30, "gone on from epoch 1");
+    assert_eq!(target(&directory.join("best_val_score.ckpt")), std::path::Path::new("best/1.ckpt"));
+    assert!(best.exists(), "it is left to whoever may want to look at it");
+}
+
+#[test]
+fn a_resumed_run_started_when_its_first_part_did() {
+    let root = tempfile::tempdir().unwrap();
+    let start = || metadata(&checkpoints(root.path()).join("last.ckpt"))["start_timestamp"].clone();
+    train(config(root.path(), 1)).unwrap();
+    let first = start();
+    train(config(root.path(), 2).with_ckpt_path("last")).unwrap();
+    assert_eq!(start(), first);
+}

@@ -1,0 +1,95 @@
+//! Directories of the user's choice: however they are spelled, nothing is lost, and what cannot work is an error.
+
+use std::path::Path;
+
+use burn_trainer::{Best, Error, FitResult, Last, OnException, StrategyConfig, TrainerConfig};
+use system_tests::model::Model;
+use system_tests::tree::{checkpoints, files, stems, target};
+use system_tests::{config, train};
+
+fn with_last(config: TrainerConfig, last: Last) -> TrainerConfig {
+    config.with_strategy(StrategyConfig::Best(Best::default())).with_strategy(StrategyConfig::Last(last))
+}
+
+fn at(dirpath: impl Into<std::path::PathBuf>) -> Last {
+    Last { dirpath: Some(dirpath.into()), ..Last::default() }
+}
+
+fn links_resolve(result: &FitResult<Model>) {
+    for link in ["best_val_loss.ckpt", "last.ckpt"] {
+        let link = result.run_dir.join("checkpoint").join(link);
+        assert!(link.exists(), "{} -> {}", link.display(), target(&link).display());
+    }
+}
+
+#[test]
+fn one_directory_in_two_spellings_is_one_directory() {
+    for spelling in ["../checkpoint/best", "./best", "best/../best", "no/such/../../best"] {
+        let root = tempfile::tempdir().unwrap();
+        let result = train(with_last(config(root.path(), 4), at(spelling))).unwrap();
+        links_resolve(&result);
+        assert!(result.failed_saves.is_empty());
+        let found = files(&checkpoints(root.path()));
+        assert!(found.iter().all(|name| !name.contains("staging")), "{found:?}");
+        assert_eq!(stems(&checkpoints(root.path()).join("best")), ["epoch=3-step=40"], "{spelling}");
+    }
+}
+
+#[test]
+fn the_directory_of_the_links_is_refused_and_so_is_a_file() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for dirpath in [Path::new("."), Path::new("best/.."), &file] {
+        let error = train(with_last(config(root.path(), 1), at(dirpath))).map(|_| ()).unwrap_err();
+        assert!(matches!(error, Error::Checkpoint(burn_ckpt::Error::Name { .. })), "{error}");
+        assert!(error.to_string().contains("dirpath"), "{error}");
+    }
+    std::fs::create_dir_all(checkpoints(root.path())).unwrap();
+    std::fs::write(checkpoints(root.path()).join("best"), "in the way").unwrap();
+    assert!(train(config(root.path(), 1)).is_err());
+}
+
+#[test]
+fn links_resolve_through_a_root_that_is_a_link() {
+    let outer = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(outer.path().join("real/deep/directory")).unwrap();
+    let root = outer.path().join("link");
+    std::os::unix::fs::symlink("real/deep/directory", &root).unwrap();
+    links_resolve(&train(with_last(config(&root, 1), at(outer.path().join("outside")))).unwrap());
+}
+
+#[test]
+fn two_strategies_do_not_fight_over_a_link() {
+    let root = tempfile::tempdir().unwrap();
+    let second = Last { every_epoch: false, every_n_steps: Some(6), ..at("archive") };
+    let both = with_last(config(root.path(), 1), Last::default());
+    let error =
+        train(both.clone().with_strategy(StrategyConfig::Last(second.clone()))).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("last.ckpt") && error.to_string().contains("save_symlink"), "{error}");
+    let second = Last { save_symlink: false, ..second };
+    let both = both
+        .with_strategy(StrategyConfig::Last(second))
+        .with_strategy(StrategyConfig::OnException(OnException::default()))
+        .with_strategy(StrategyConfig::OnException(OnException {
+            dirpath: Some("failures".into()),
+            ..OnException::default()
+        }));
+    train(both).unwrap();
+    assert_eq!(stems(&checkpoints(root.path()).join("archive")), ["epoch=0-step=6"]);
+    assert_eq!(target(&checkpoints(root.path()).join("last.ckpt")), Path::new("last/epoch=0-step=10.ckpt"));
+}
+
+#[test]
+fn overwrite_removes_the_runs_checkpoints_wherever_they_are_and_no_other_runs() {
+    let (root, shared) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let run = |id: &str, epochs| {
+        let last = Last { filename: format!("{id}-{{epoch}}"), ..at(shared.path()) };
+        let config = TrainerConfig { run_id: Some(id.to_owned()), ..config(root.path(), epochs) };
+        with_last(config, last)
+    };
+    train(run("r1", 3)).unwrap();
+    train(run("r2", 2)).unwrap();
+    train(TrainerConfig { overwrite: true, ..run("r1", 1) }).unwrap();
+    assert_eq!(stems(shared.path()), ["r1-0", "r2-1"]);
+}
