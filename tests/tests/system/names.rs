@@ -86,20 +86,6 @@ fn a_metric_of_the_other_split_is_an_error_as_soon_as_that_shows() {
 }
 
 #[test]
-fn a_validation_without_a_batch_is_an_error_as_best_could_never_save() {
-    let root = tempfile::tempdir().unwrap();
-    let trainer = burn_trainer::Trainer::new(config(root.path(), 2), &()).unwrap();
-    let data = |batches| system_tests::model::loader(&Script { batches, ..Script::default() });
-    let training = trainer.training(data(None), data(Some(0)));
-    let learner = system_tests::model::learner(Script::default());
-    let result = trainer.fit(training.metrics((burn::train::metric::LossMetric::new(),)), learner);
-    let error = result.map(|_| ()).unwrap_err();
-    assert!(matches!(error, Error::MetricNotLogged { .. }), "{error}");
-    // The epoch's work is not lost with it.
-    assert_eq!(system_tests::tree::stems(&checkpoints(root.path()).join("on_exception")).len(), 1);
-}
-
-#[test]
 fn a_metric_that_does_not_say_what_is_better_needs_a_mode() {
     let metric = || ScriptedMetric::new("Score", &[1.0]).higher_is_better(None);
     let root = tempfile::tempdir().unwrap();
