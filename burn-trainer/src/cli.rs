@@ -269,10 +269,11 @@ fn set<C: Serialize + DeserializeOwned>(
 /// The deepest place that a dotted key leads to, and the keys that there are; `None` where not even its first part
 /// is known.
 fn known_keys(json: &Value, key: &str) -> Option<(String, String)> {
-    let ends = key.match_indices('.').map(|(end, _)| &key[..end]);
-    let place = ends.filter(|place| slot(&mut json.clone(), place).is_some()).next_back()?;
-    let keys = listed(slot(&mut json.clone(), place)?);
-    Some((place.to_owned(), keys))
+    key.rmatch_indices('.').find_map(|(end, _)| {
+        let place = &key[..end];
+        let keys = listed(slot(&mut json.clone(), place)?);
+        Some((place.to_owned(), keys))
+    })
 }
 
 fn listed(json: &Value) -> String {
