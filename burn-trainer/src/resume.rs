@@ -85,6 +85,10 @@ fn newest(layout: &RunLayout, present: &Catalog) -> Result<Option<Resume>> {
     for entry in present.entries.iter().rev() {
         match open(&entry.path) {
             Ok(resume) => return Ok(Some(Resume { passed_over, ..resume })),
+            // Weights alone are whole, and go on being ranked.
+            Err(Error::Checkpoint(error @ burn_ckpt::Error::MissingSection { .. })) => {
+                reasons.push(error.to_string());
+            }
             Err(error) => {
                 reasons.push(passed(&entry.path, &error));
                 passed_over.push(entry.path.clone());

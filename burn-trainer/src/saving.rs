@@ -16,6 +16,9 @@ use crate::event::{Event, Facts};
 use crate::state::TrainerState;
 use crate::strategy::{Decision, Strategy};
 
+/// In place of the step of a state that was let go.
+const NO_STEP: u64 = u64::MAX;
+
 /// Decides about saves and keeps account of them.
 pub(crate) struct Saver {
     writer: CheckpointWriter,
@@ -147,8 +150,15 @@ impl Saver {
     ) -> Result<()> {
         let when_busy = if is_last { WhenBusy::Wait } else { self.reporting.when_busy };
         for save in self.prepare(wanted, state, snapshot)? {
+            let places = save.places.clone();
             if !self.writer.submit(save, when_busy)? {
                 self.account.skipped += 1;
+                // Should the run be stopped now, the state is still to be saved.
+                for (path, step) in self.newest.values_mut() {
+                    if places.iter().any(|(place, _)| place == path) {
+                        *step = NO_STEP;
+                    }
+                }
                 log::warn!("a checkpoint of step {} was skipped: the disk is behind", state.global_step);
             }
         }

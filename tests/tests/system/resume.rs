@@ -244,3 +244,22 @@ fn a_resumed_run_started_when_its_first_part_did() {
     train(config(root.path(), 2).with_ckpt_path("last")).unwrap();
     assert_eq!(start(), first);
 }
+
+#[test]
+fn weights_alone_stay_the_best_when_the_run_goes_on_from_last() {
+    let root = tempfile::tempdir().unwrap();
+    let run = |epochs, scores: &[f64]| {
+        let best = Best { save_weights_only: true, filename: "{epoch}".to_owned(), ..Best::default() };
+        let config =
+            TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root.path(), epochs) }
+                .with_strategy(StrategyConfig::Best(best))
+                .with_strategy(StrategyConfig::Last(Last::default()))
+                .with_ckpt_path("auto");
+        train_scored(config, scores).unwrap();
+        let directory = checkpoints(root.path());
+        (stems(&directory.join("best")), target(&directory.join("best_val_score.ckpt")))
+    };
+    let best = (vec!["1".to_owned()], std::path::PathBuf::from("best/1.ckpt"));
+    assert_eq!(run(2, &[2.0, 1.0]), best);
+    assert_eq!(run(4, &[5.0, 4.0]), best);
+}
