@@ -173,8 +173,18 @@ fn is_orphan(path: &Path, run_id: &str) -> bool {
         && Metadata::read(path).is_ok_and(|metadata| metadata.run_id == run_id)
 }
 
+/// The directories below a directory, however deep; links are not followed.
 fn subdirectories(directory: &Path) -> Result<Vec<PathBuf>> {
-    Ok(list(directory)?.into_iter().filter(|path| path.is_dir()).collect())
+    let mut found = Vec::new();
+    let mut open = vec![directory.to_path_buf()];
+    while let Some(directory) = open.pop() {
+        for path in list(&directory)?.into_iter().filter(|path| path.is_dir() && !path.is_symlink()) {
+            found.push(path.clone());
+            open.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// The entries of a directory, sorted by name; none where there is no such directory.

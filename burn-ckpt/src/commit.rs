@@ -1,13 +1,13 @@
 //! Putting a finished file in its place, so that a name always stands for a whole file.
 //!
-//! Everything is written to a staging file in the destination's directory, synced, and renamed. What holds
-//! after a failure:
+//! Everything is written to a staging file in the destination's directory, synced, and given its name: by a hard link
+//! where nothing may be replaced, by a rename elsewhere. What holds after a failure:
 //!
 //! | it stopped | what is left |
 //! |---|---|
 //! | while staging | a staging file, removed when the run is opened again; no file under a final name |
-//! | after the metadata's rename | a metadata file without checkpoint, which nobody lists; removed when the run is opened again |
-//! | after the checkpoint's rename | a whole checkpoint with its metadata |
+//! | after the metadata has its name | a metadata file without checkpoint, which nobody lists; removed when the run is opened again |
+//! | after the checkpoint has its name | a whole checkpoint with its metadata |
 //!
 //! On Unix the same holds after power loss: data is synced before each rename, the directory after both.
 
@@ -45,7 +45,18 @@ impl Staged {
     }
 
     /// Gives the staged file its final name. Atomic: the name stands for the old file or for this one.
-    pub(crate) fn publish(mut self) -> Result<()> {
+    pub(crate) fn publish(mut self, existing: Existing) -> Result<()> {
+        if existing == Existing::Keep {
+            // A hard link, unlike a rename, never replaces; the guard then removes the staging name.
+            match fs::hard_link(&self.path, &self.destination) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    return Err(Error::io("create", &self.destination)(error));
+                }
+                // A file system without hard links.
+                Err(_) => {}
+            }
+        }
         fs::rename(&self.path, &self.destination).map_err(Error::io("create", &self.destination))?;
         self.published = true;
         Ok(())
@@ -61,14 +72,22 @@ impl Drop for Staged {
     }
 }
 
+/// Whether a name that stands for something already may be given to another file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Existing {
+    Replace,
+    /// Another run may have chosen the name in a directory that both use.
+    Keep,
+}
+
 /// Publishes a staged checkpoint (already synced) with its metadata.
-pub(crate) fn commit(container: Staged, metadata: &str) -> Result<()> {
+pub(crate) fn commit(container: Staged, metadata: &str, existing: Existing) -> Result<()> {
     let destination = container.destination.clone();
     let staged_metadata = Staged::beside(&metadata_path(&destination));
     write_synced(staged_metadata.path(), metadata)?;
     // The metadata first, the checkpoint last: whoever sees the checkpoint's name finds its metadata.
-    staged_metadata.publish()?;
-    container.publish()?;
+    staged_metadata.publish(existing)?;
+    container.publish(existing)?;
     sync_directory_of(&destination)
 }
 

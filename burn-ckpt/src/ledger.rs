@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
-use crate::layout::CHECKPOINT_SUFFIX;
+use crate::layout::{CHECKPOINT_SUFFIX, metadata_path};
 use crate::retention::{Candidate, Keep};
 
 /// The checkpoints of a run by the strategies that keep them.
@@ -169,6 +169,7 @@ impl Ledger {
         while reserved.contains(&path)
             || self.entries_mut().any(|entry| entry.held.path == path)
             || path.symlink_metadata().is_ok()
+            || metadata_path(&path).symlink_metadata().is_ok()
         {
             version += 1;
             path = directory.join(format!("{stem}-v{version}{CHECKPOINT_SUFFIX}"));

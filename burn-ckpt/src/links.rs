@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use crate::commit::{Staged, remove_if_there, sync_directory_of};
+use crate::commit::{Existing, Staged, remove_if_there, sync_directory_of};
 use crate::error::{Error, Result};
 use crate::layout::metadata_path;
 
@@ -41,7 +41,7 @@ fn replace(link: &Path, target: &Path) -> Result<()> {
     }
     // A rename over an equal hard link does nothing and leaves the staging name; the guard removes it then.
     let leftover = staged.path().to_path_buf();
-    staged.publish()?;
+    staged.publish(Existing::Replace)?;
     remove_if_there(&leftover)
 }
 

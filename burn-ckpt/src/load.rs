@@ -94,6 +94,15 @@ impl Checkpoint {
         Metadata::of_checkpoint(&self.path)
     }
 
+    /// Reads the whole file and compares size and SHA-256 with the metadata.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Checkpoint::verify`].
+    pub fn verify_checksum(&self) -> Result<Metadata> {
+        verify_file(&self.path)
+    }
+
     /// Reads the whole file and compares size, SHA-256 and every tensor's BLAKE3 with the metadata.
     ///
     /// A checkpoint without metadata does not pass: without a digest nothing is verified.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::commit::{Staged, commit, create_directory, stage_again};
+use crate::commit::{Existing, Staged, commit, create_directory, stage_again};
 use crate::container::{self, Contents};
 use crate::digest::sha256_of_file;
 use crate::error::{Error, Result};
@@ -23,7 +23,7 @@ impl Contents {
     pub fn save(self, path: impl AsRef<Path>, mut metadata: Metadata) -> Result<u64> {
         metadata.hparams = self.hparams.clone();
         let reason = std::mem::take(&mut metadata.reason);
-        persist(self, metadata, &[(path.as_ref().to_path_buf(), reason)], |_| ())
+        persist(self, metadata, &[(path.as_ref().to_path_buf(), reason)], Existing::Replace, |_| ())
     }
 }
 
@@ -35,6 +35,7 @@ pub(crate) fn persist(
     contents: Contents,
     mut metadata: Metadata,
     places: &[(PathBuf, String)],
+    existing: Existing,
     mut durable: impl FnMut(&Path),
 ) -> Result<u64> {
     let mut named: Vec<&Path> = Vec::new();
@@ -45,8 +46,8 @@ pub(crate) fn persist(
             continue;
         }
         let committed = match named.first() {
-            None => write(contents.clone(), &mut metadata, place, reason),
-            Some(first) => name_again(first, &mut metadata, place, reason),
+            None => write(contents.clone(), &mut metadata, place, reason, existing),
+            Some(first) => name_again(first, &mut metadata, place, reason, existing),
         };
         match committed {
             Ok(()) => {
@@ -61,7 +62,13 @@ pub(crate) fn persist(
     failure.map_or(Ok(metadata.checkpoint_size_bytes), Err)
 }
 
-fn write(contents: Contents, metadata: &mut Metadata, place: &Path, reason: &str) -> Result<()> {
+fn write(
+    contents: Contents,
+    metadata: &mut Metadata,
+    place: &Path,
+    reason: &str,
+    existing: Existing,
+) -> Result<()> {
     create_directory(parent(place))?;
     let staged = Staged::beside(place);
     metadata.tensors = container::write(staged.path(), contents)?;
@@ -69,12 +76,18 @@ fn write(contents: Contents, metadata: &mut Metadata, place: &Path, reason: &str
     metadata.checkpoint_size_bytes =
         fs::metadata(staged.path()).map_err(Error::io("read", staged.path()))?.len();
     metadata.checkpoint_checksum = sha256_of_file(staged.path())?;
-    commit(staged, &described(metadata, place, reason)?)
+    commit(staged, &described(metadata, place, reason)?, existing)
 }
 
-fn name_again(committed: &Path, metadata: &mut Metadata, place: &Path, reason: &str) -> Result<()> {
+fn name_again(
+    committed: &Path,
+    metadata: &mut Metadata,
+    place: &Path,
+    reason: &str,
+    existing: Existing,
+) -> Result<()> {
     create_directory(parent(place))?;
-    commit(stage_again(committed, place)?, &described(metadata, place, reason)?)
+    commit(stage_again(committed, place)?, &described(metadata, place, reason)?, existing)
 }
 
 fn described(metadata: &mut Metadata, path: &Path, reason: &str) -> Result<String> {

@@ -16,7 +16,7 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::commit::{remove_checkpoint, sync_directory_of};
+use crate::commit::{Existing, remove_checkpoint, sync_directory_of};
 use crate::container::Contents;
 use crate::error::{Error, Result};
 use crate::ledger::{Consequences, Ledger};
@@ -270,7 +270,7 @@ impl Worker {
             environment: self.environment(),
             ..Metadata::blank(save.timestamp)
         };
-        let persisted = persist(contents, metadata, &save.places, |path| {
+        let persisted = persist(contents, metadata, &save.places, Existing::Keep, |path| {
             self.ledger.lock().confirm(path);
             done.push(path.to_path_buf());
         });
@@ -292,17 +292,25 @@ impl Worker {
 }
 
 /// Does what is to be done, all of it even where a part fails, and returns the first error. But no file goes while a
-/// link may still lead to it.
+/// link that could not be moved leads to it.
 fn follow(consequences: &Consequences) -> Result<()> {
-    let linked: Vec<Result<()>> =
-        consequences.links.iter().map(|(link, target)| links::point(link, target)).collect();
-    linked.into_iter().collect::<Result<()>>()?;
-    let removed: Vec<Result<()>> = consequences
-        .remove
-        .iter()
-        .map(|path| remove_checkpoint(path).and_then(|()| sync_directory_of(path)))
-        .collect();
-    removed.into_iter().collect()
+    let mut failure = None;
+    let mut stuck = Vec::new();
+    for (link, target) in &consequences.links {
+        if let Err(error) = links::point(link, target) {
+            failure.get_or_insert(error);
+            stuck.extend(std::fs::canonicalize(link));
+        }
+    }
+    for path in &consequences.remove {
+        if std::fs::canonicalize(path).is_ok_and(|path| stuck.contains(&path)) {
+            continue;
+        }
+        if let Err(error) = remove_checkpoint(path).and_then(|()| sync_directory_of(path)) {
+            failure.get_or_insert(error);
+        }
+    }
+    failure.map_or(Ok(()), Err)
 }
 
 fn stopped() -> Error {

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::config::{FailedSaves, TrainerConfig};
 use crate::error::{Error, Result};
+use crate::progress::say;
 use crate::strategy::{Interval, StrategyConfig};
 use crate::trainer::FitResult;
 
@@ -126,7 +127,7 @@ pub fn main(run: impl FnOnce() -> Result<bool>) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("error: {error}");
+            say(&format!("error: {error}"));
             match error {
                 Error::Config { .. } | Error::UnknownMetric { .. } | Error::RunExists { .. } => {
                     ExitCode::from(USAGE)
@@ -160,13 +161,13 @@ pub fn report<M>(result: FitResult<M>, config: &TrainerConfig, program: &str) ->
         result.epochs, result.global_step, result.training_time_seconds
     ));
     if let Some(reason) = &result.interrupted {
-        eprintln!("stopped before the last epoch: {reason}");
+        say(&format!("stopped before the last epoch: {reason}"));
     }
     for (step, error) in &result.failed_saves {
-        eprintln!("the checkpoint of step {step} was not saved: {error}");
+        say(&format!("saving step {step} failed: {error}"));
     }
     if result.skipped_saves > 0 {
-        eprintln!("{} saves were skipped because the disk was behind", result.skipped_saves);
+        say(&format!("{} saves were skipped because the disk was behind", result.skipped_saves));
     }
     if result.checkpoints.values().any(|held| can_be_resumed(&held.path)) {
         // A run that is done goes on only with more epochs.

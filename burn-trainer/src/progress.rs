@@ -1,6 +1,7 @@
 //! Progress as plain lines on standard error, for logs and pipes: one when a split is done, and one now and then
 //! in between.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
@@ -75,7 +76,7 @@ impl PlainRenderer {
             }
         }
         line.push_str(&format!("  ({:.1} s)", self.started.elapsed().as_secs_f64()));
-        eprintln!("{line}");
+        say(&line);
     }
 
     fn update(&mut self, state: &MetricState) {
@@ -172,6 +173,11 @@ impl MetricsRenderer for PlainRenderer {
             Shown { name: definition.name.to_lowercase(), unit: unit.unwrap_or_default(), value: None };
         self.metrics.insert(definition.metric_id, shown);
     }
+}
+
+/// Writes a line to standard error. Nobody may be reading it any more, which is no reason for training to end.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Four significant digits, as far as they say something: 0.01234, 98.89, 1.235e-5.

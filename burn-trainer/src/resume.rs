@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::optimizer_names;
+use crate::progress::say;
 use crate::run::RunFiles;
 use crate::state::{STATE_VERSION, TrainerState};
 
@@ -23,8 +24,6 @@ pub(crate) struct Resume {
     pub(crate) state: TrainerState,
     /// When the run that wrote it started.
     pub(crate) start: Timestamp,
-    /// Newer ones that are not whole, and so are not to be ranked either.
-    pub(crate) passed_over: Vec<PathBuf>,
 }
 
 /// Finds and verifies what `ckpt_path` names. `None` is a fresh start.
@@ -55,16 +54,23 @@ pub(crate) fn restore<M: LearnerModel>(learner: &mut Learner<M>, resume: &Resume
     Ok(())
 }
 
-/// What each strategy holds on disk, oldest first: every checkpoint says which strategies it was saved for.
-pub(crate) fn held(run: &RunFiles, passed_over: &[PathBuf]) -> Result<IndexMap<String, Vec<Held>>> {
+/// What each strategy holds on disk, oldest first: every checkpoint says which strategies it was saved for. A damaged one
+/// counts for none: it must not be the best, nor take a whole one's place. So all of them are read.
+pub(crate) fn held(run: &RunFiles) -> Result<IndexMap<String, Vec<Held>>> {
     let mut held: IndexMap<String, Vec<Held>> = IndexMap::new();
     let directory = run.layout.checkpoint_dir();
     for entry in run.scan()?.entries {
-        if passed_over.contains(&entry.path) {
-            continue;
-        }
-        let state = Checkpoint::open(&entry.path).and_then(|c| c.trainer_state::<TrainerState>());
-        let Ok(state) = state else { continue };
+        let checked = Checkpoint::open(&entry.path).and_then(|checkpoint| {
+            checkpoint.verify_checksum()?;
+            checkpoint.trainer_state::<TrainerState>()
+        });
+        let state = match checked {
+            Ok(state) => state,
+            Err(error) => {
+                passed(&entry.path, &error);
+                continue;
+            }
+        };
         for (strategy, path) in &state.saved_for {
             // A state saved for two strategies is two files with one content; each stands for its own strategy.
             let score = state.scores.get(strategy).copied().unwrap_or(f64::NAN);
@@ -81,18 +87,14 @@ fn newest(layout: &RunLayout, present: &Catalog) -> Result<Option<Resume>> {
     for (path, error) in &present.broken {
         reasons.push(passed(path, error));
     }
-    let mut passed_over = Vec::new();
     for entry in present.entries.iter().rev() {
         match open(&entry.path) {
-            Ok(resume) => return Ok(Some(Resume { passed_over, ..resume })),
-            // Weights alone are whole, and go on being ranked.
+            Ok(resume) => return Ok(Some(resume)),
+            // Weights alone are nothing to warn of.
             Err(Error::Checkpoint(error @ burn_ckpt::Error::MissingSection { .. })) => {
                 reasons.push(error.to_string());
             }
-            Err(error) => {
-                reasons.push(passed(&entry.path, &error));
-                passed_over.push(entry.path.clone());
-            }
+            Err(error) => reasons.push(passed(&entry.path, &error)),
         }
     }
     if reasons.is_empty() {
@@ -106,7 +108,7 @@ fn newest(layout: &RunLayout, present: &Catalog) -> Result<Option<Resume>> {
 fn passed(path: &Path, error: &dyn std::error::Error) -> String {
     let reason = format!("{}: {error}", path.display());
     log::warn!("passed over {reason}");
-    eprintln!("warning: passed over {reason}");
+    say(&format!("warning: passed over {reason}"));
     reason
 }
 
@@ -133,7 +135,7 @@ fn open(path: &Path) -> Result<Resume> {
             format!("its trainer state has version {}, this program reads {STATE_VERSION}", state.version);
         return Err(Error::config("ckpt_path", format!("{}: {reason}", path.display())));
     }
-    Ok(Resume { checkpoint, state, start, passed_over: Vec::new() })
+    Ok(Resume { checkpoint, state, start })
 }
 
 fn record<R: Record>(checkpoint: &Checkpoint, section: &str, part: Section) -> Result<R> {

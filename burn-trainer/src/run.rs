@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::{BEST_DIR, Catalog, CatalogEntry, LAST_DIR, ON_EXCEPTION_DIR, RunLayout, RunLock, recover};
+use burn_ckpt::{
+    BEST_DIR, Catalog, CatalogEntry, LAST_DIR, Metadata, ON_EXCEPTION_DIR, RunLayout, RunLock, recover,
+};
 use jiff::Timestamp;
 
 use crate::config::TrainerConfig;
@@ -78,6 +80,9 @@ impl RunFiles {
             // Other runs may use the directory too.
             let ours = |entry: &CatalogEntry| entry.metadata.run_id == self.layout.run_id();
             catalog.entries.extend(found.entries.into_iter().filter(ours));
+            let told =
+                |path: &Path| Metadata::of_checkpoint(path).is_ok_and(|m| m.run_id == self.layout.run_id());
+            catalog.broken.extend(found.broken.into_iter().filter(|(path, _)| told(path)));
         }
         catalog.sort();
         Ok(catalog)
@@ -90,8 +95,7 @@ fn has(catalog: &Catalog, checkpoint: &Path) -> bool {
     checkpoint.is_some() && catalog.entries.iter().any(|entry| resolved(&entry.path) == checkpoint)
 }
 
-/// The directories that the configuration names, but for those that [`Catalog::scan`] finds by itself: the ones
-/// directly below the run's `checkpoint` directory.
+/// The directories that the configuration names outside the run's own, which [`Catalog::scan`] finds by itself.
 fn elsewhere(config: &TrainerConfig, layout: &RunLayout) -> Result<Vec<PathBuf>> {
     let mut directories = Vec::new();
     for strategy in config.effective_strategies() {
@@ -102,7 +106,7 @@ fn elsewhere(config: &TrainerConfig, layout: &RunLayout) -> Result<Vec<PathBuf>>
         };
         directories.push(layout.strategy_dir(&dirpath)?);
     }
-    directories.retain(|directory| directory.parent() != Some(&layout.checkpoint_dir()));
+    directories.retain(|directory| !directory.starts_with(layout.checkpoint_dir()));
     directories.sort();
     directories.dedup();
     Ok(directories)

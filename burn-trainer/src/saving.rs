@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use crate::error::{Error, Result};
 use crate::event::{Event, Facts};
+use crate::progress::say;
 use crate::state::TrainerState;
 use crate::strategy::{Decision, Strategy};
 
@@ -297,10 +298,10 @@ fn log_report(report: &Report, announce: bool) {
     match &report.outcome {
         Ok(bytes) => log::info!("saved step {}: {bytes} bytes in {:?}", report.global_step, report.duration),
         Err(error) => {
-            let message = format!("the checkpoint of step {} was not saved: {error}", report.global_step);
+            let message = format!("saving step {} failed: {error}", report.global_step);
             log::error!("{message}");
             if announce {
-                eprintln!("warning: {message}");
+                say(&format!("warning: {message}"));
             }
         }
     }

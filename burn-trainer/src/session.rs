@@ -1,6 +1,6 @@
 //! One call of `fit` from its first event to its last: the state's position, saving it, and how it ends.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -91,18 +91,20 @@ impl<M: LearnerModel> Session<'_, M> {
     /// at every step would slow training down.
     pub(crate) fn save(&mut self, events: &[Event<'_>]) -> Result<()> {
         let Some(mut saver) = self.saver.take() else { return Ok(()) };
-        let wanted = self.wanted(&mut saver, events);
-        let submitted = if wanted.is_empty() {
-            Ok(())
-        } else {
+        let submitted = catch_unwind(AssertUnwindSafe(|| {
+            let wanted = self.wanted(&mut saver, events);
+            if wanted.is_empty() {
+                return Ok(());
+            }
             // What the step logged is to be in its checkpoint.
             self.flush();
             let is_last = events == [Event::Interrupted];
             saver.submit(&wanted, &self.state(), is_last, |weights_only| self.snapshot(weights_only))
-        };
+        }));
         let failed = saver.collect().map(ToString::to_string);
+        // Also after a panic (a metric's shows when it is waited for): the state before it is still to be saved.
         self.saver = Some(saver);
-        submitted?;
+        submitted.unwrap_or_else(|panic| resume_unwind(panic))?;
         match failed {
             Some(reason) if self.failed_saves == FailedSaves::Stop => Err(Error::SaveFailed { reason }),
             _ => Ok(()),

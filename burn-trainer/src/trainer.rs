@@ -192,7 +192,7 @@ impl Trainer {
         if let Some(resume) = &run.resume {
             resume::restore(&mut learner, resume)?;
             metrics.lock().restore(resume.state.metrics.clone());
-            held = resume::held(&run.files, &resume.passed_over)?;
+            held = resume::held(&run.files)?;
             completed = usize::try_from(resume.state.next().0).unwrap_or(usize::MAX);
         }
         let trainer_config = serde_json::to_value(&config)

@@ -95,3 +95,29 @@ fn overwrite_removes_the_runs_checkpoints_wherever_they_are_and_no_other_runs() 
     train(TrainerConfig { overwrite: true, ..run("r1", 1) }).unwrap();
     assert_eq!(stems(shared.path()), ["r1-0", "r2-1"]);
 }
+
+#[test]
+fn a_directory_below_a_directory_is_found_and_tidied_too() {
+    let root = tempfile::tempdir().unwrap();
+    let run = |epochs| with_last(config(root.path(), epochs), at("kept/last")).with_ckpt_path("auto");
+    train(run(1)).unwrap();
+    let directory = checkpoints(root.path()).join("kept/last");
+    std::fs::write(directory.join(".epoch=9-step=90.ckpt.4242-0.staging"), "half a checkpoint").unwrap();
+    assert_eq!(train(run(2)).unwrap().global_step, 20);
+    assert_eq!(files(&directory), ["epoch=1-step=20.ckpt", "epoch=1-step=20.ckpt.metadata.json"]);
+}
+
+#[test]
+fn two_runs_that_share_a_directory_keep_what_is_theirs() {
+    let (root, shared) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let run = |id: &str, epochs| {
+        let config = TrainerConfig { run_id: Some(id.to_owned()), ..config(root.path(), epochs) };
+        with_last(config, at(shared.path())).with_ckpt_path("auto")
+    };
+    for id in ["r1", "r2"] {
+        train(run(id, 1)).unwrap();
+    }
+    assert_eq!(stems(shared.path()), ["epoch=0-step=10-v1", "epoch=0-step=10"]);
+    train(run("r1", 2)).unwrap();
+    assert_eq!(stems(shared.path()), ["epoch=0-step=10-v1", "epoch=1-step=20"]);
+}

@@ -229,9 +229,13 @@ fn a_damaged_best_one_is_no_longer_the_best() {
         std::fs::remove_file(path).unwrap();
         std::fs::write(path, bytes).unwrap();
     }
-    let result = scored(root.path(), 3, &[5.0]).unwrap();
-    assert_eq!(result.global_step, 30, "gone on from epoch 1");
-    assert_eq!(target(&directory.join("best_val_score.ckpt")), std::path::Path::new("best/1.ckpt"));
+    // Gone on from epoch 1, and then from what came after it: the damaged one takes no whole one's place.
+    for (epochs, score) in [(3, 5.0), (4, 1.5), (5, 9.0)] {
+        let result = scored(root.path(), epochs, &[score]).unwrap();
+        assert_eq!(result.epochs, epochs as u64);
+    }
+    assert_eq!(target(&directory.join("best_val_score.ckpt")), std::path::Path::new("best/3.ckpt"));
+    assert_eq!(stems(&directory.join("best")), ["1", "2", "3"]);
     assert!(best.exists(), "it is left to whoever may want to look at it");
 }
 
