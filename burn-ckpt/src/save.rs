@@ -45,10 +45,13 @@ pub(crate) fn persist(
         if named.contains(&place.as_path()) {
             continue;
         }
-        let committed = match named.first() {
-            None => write(contents.clone(), &mut metadata, place, reason, existing),
-            Some(first) => name_again(first, &mut metadata, place, reason, existing),
-        };
+        let committed = create_directory(parent(place)).and_then(|()| {
+            let staged = match named.first() {
+                None => stage(contents.clone(), &mut metadata, place)?,
+                Some(first) => stage_again(first, place)?,
+            };
+            commit(staged, &described(&mut metadata, place, reason)?, existing)
+        });
         match committed {
             Ok(()) => {
                 durable(place);
@@ -62,32 +65,15 @@ pub(crate) fn persist(
     failure.map_or(Ok(metadata.checkpoint_size_bytes), Err)
 }
 
-fn write(
-    contents: Contents,
-    metadata: &mut Metadata,
-    place: &Path,
-    reason: &str,
-    existing: Existing,
-) -> Result<()> {
-    create_directory(parent(place))?;
+/// Writes and syncs the container, and fills in what the metadata says of the file.
+fn stage(contents: Contents, metadata: &mut Metadata, place: &Path) -> Result<Staged> {
     let staged = Staged::beside(place);
     metadata.tensors = container::write(staged.path(), contents)?;
     staged.sync()?;
     metadata.checkpoint_size_bytes =
         fs::metadata(staged.path()).map_err(Error::io("read", staged.path()))?.len();
     metadata.checkpoint_checksum = sha256_of_file(staged.path())?;
-    commit(staged, &described(metadata, place, reason)?, existing)
-}
-
-fn name_again(
-    committed: &Path,
-    metadata: &mut Metadata,
-    place: &Path,
-    reason: &str,
-    existing: Existing,
-) -> Result<()> {
-    create_directory(parent(place))?;
-    commit(stage_again(committed, place)?, &described(metadata, place, reason)?, existing)
+    Ok(staged)
 }
 
 fn described(metadata: &mut Metadata, path: &Path, reason: &str) -> Result<String> {

@@ -247,12 +247,12 @@ fn set<C: Serialize + DeserializeOwned>(
     let to_json = |error: serde_json::Error| wrong(error.to_string());
     let mut trainer_json = serde_json::to_value(&*trainer).map_err(to_json)?;
     let mut program_json = serde_json::to_value(&*program).map_err(to_json)?;
-    if let Some(slot) = slot(&mut trainer_json, key) {
+    if let Some(slot) = trainer_json.pointer_mut(&pointer(key)) {
         *slot = value;
         *trainer = serde_json::from_value(trainer_json).map_err(to_json)?;
         return Ok(());
     }
-    if let Some(slot) = slot(&mut program_json, key) {
+    if let Some(slot) = program_json.pointer_mut(&pointer(key)) {
         *slot = value;
         *program = serde_json::from_value(program_json).map_err(to_json)?;
         return Ok(());
@@ -272,7 +272,7 @@ fn set<C: Serialize + DeserializeOwned>(
 fn known_keys(json: &Value, key: &str) -> Option<(String, String)> {
     key.rmatch_indices('.').find_map(|(end, _)| {
         let place = &key[..end];
-        let keys = listed(slot(&mut json.clone(), place)?);
+        let keys = listed(json.pointer(&pointer(place))?);
         Some((place.to_owned(), keys))
     })
 }
@@ -285,13 +285,9 @@ fn listed(json: &Value) -> String {
     }
 }
 
-/// The place that a dotted key names (`strategies.0.topk`).
-fn slot<'a>(json: &'a mut Value, key: &str) -> Option<&'a mut Value> {
-    key.split('.').try_fold(json, |json, part| match json {
-        Value::Object(object) => object.get_mut(part),
-        Value::Array(array) => array.get_mut(part.parse::<usize>().ok()?),
-        _ => None,
-    })
+/// A dotted key (`strategies.0.topk`) as a JSON pointer (RFC 6901).
+fn pointer(key: &str) -> String {
+    format!("/{}", key.replace('~', "~0").replace('/', "~1").replace('.', "/"))
 }
 
 fn parse_topk(text: &str) -> std::result::Result<TopK, String> {

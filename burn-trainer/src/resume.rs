@@ -14,7 +14,6 @@ use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::optimizer_names;
 use crate::progress::say;
-use crate::run::RunFiles;
 use crate::state::{STATE_VERSION, TrainerState};
 
 /// A verified checkpoint to go on from.
@@ -27,8 +26,7 @@ pub(crate) struct Resume {
 }
 
 /// Finds and verifies what `ckpt_path` names. `None` is a fresh start.
-pub(crate) fn find(config: &TrainerConfig, run: &RunFiles, present: &Catalog) -> Result<Option<Resume>> {
-    let layout = &run.layout;
+pub(crate) fn find(config: &TrainerConfig, layout: &RunLayout, present: &Catalog) -> Result<Option<Resume>> {
     match config.ckpt_path.as_deref() {
         None | Some("none") => Ok(None),
         Some("auto") => newest(layout, present),
@@ -56,10 +54,10 @@ pub(crate) fn restore<M: LearnerModel>(learner: &mut Learner<M>, resume: &Resume
 
 /// What each strategy holds on disk, oldest first: every checkpoint says which strategies it was saved for. A damaged one
 /// counts for none: it must not be the best, nor take a whole one's place. So all of them are read.
-pub(crate) fn held(run: &RunFiles) -> Result<IndexMap<String, Vec<Held>>> {
+pub(crate) fn held(layout: &RunLayout, present: &Catalog) -> IndexMap<String, Vec<Held>> {
     let mut held: IndexMap<String, Vec<Held>> = IndexMap::new();
-    let directory = run.layout.checkpoint_dir();
-    for entry in run.scan()?.entries {
+    let directory = layout.checkpoint_dir();
+    for entry in &present.entries {
         let checked = Checkpoint::open(&entry.path).and_then(|checkpoint| {
             checkpoint.verify_checksum()?;
             checkpoint.trainer_state::<TrainerState>()
@@ -79,7 +77,7 @@ pub(crate) fn held(run: &RunFiles) -> Result<IndexMap<String, Vec<Held>>> {
             }
         }
     }
-    Ok(held)
+    held
 }
 
 fn newest(layout: &RunLayout, present: &Catalog) -> Result<Option<Resume>> {

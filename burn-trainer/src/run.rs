@@ -3,9 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::{
-    BEST_DIR, Catalog, CatalogEntry, LAST_DIR, Metadata, ON_EXCEPTION_DIR, RunLayout, RunLock, recover,
-};
+use burn_ckpt::{BEST_DIR, Catalog, LAST_DIR, Metadata, ON_EXCEPTION_DIR, RunLayout, RunLock, recover};
 use jiff::Timestamp;
 
 use crate::config::TrainerConfig;
@@ -13,18 +11,12 @@ use crate::error::{Error, Result};
 use crate::resume::{self, Resume};
 use crate::strategy::StrategyConfig;
 
-/// Where a run's checkpoints can be.
-#[derive(Debug)]
-pub(crate) struct RunFiles {
-    pub(crate) layout: RunLayout,
-    /// Directories that the configuration names beside those in the run's own.
-    elsewhere: Vec<PathBuf>,
-}
-
 /// A run that this process alone writes to.
 #[derive(Debug)]
 pub(crate) struct Run {
-    pub(crate) files: RunFiles,
+    pub(crate) layout: RunLayout,
+    /// The checkpoints that were there when it was opened.
+    pub(crate) present: Catalog,
     pub(crate) start: Timestamp,
     pub(crate) resume: Option<Resume>,
     lock: Option<RunLock>,
@@ -38,13 +30,12 @@ impl Run {
         let start = Timestamp::now();
         let run_id = config.run_id.get_or_insert_with(|| made_up_id(start));
         let layout = RunLayout::new(&config.root, &config.logs, run_id)?;
-        let files = RunFiles { elsewhere: elsewhere(config, &layout)?, layout };
-        let layout = &files.layout;
+        let elsewhere = elsewhere(config, &layout)?;
         check_directories([&config.root, &layout.run_dir().join("train"), &layout.run_dir().join("valid")])?;
-        let lock = RunLock::acquire(layout)?;
-        recover(layout)?;
-        let present = files.scan()?;
-        let resume = match resume::find(config, &files, &present) {
+        let lock = RunLock::acquire(&layout)?;
+        recover(&layout)?;
+        let mut present = scan(&layout, &elsewhere)?;
+        let resume = match resume::find(config, &layout, &present) {
             // Everything that is in the way of a fresh start is to go.
             Err(Error::NothingToResume { .. }) if config.overwrite => None,
             found => found?,
@@ -57,10 +48,11 @@ impl Run {
                 let path = layout.checkpoint_dir();
                 return Err(Error::RunExists { run_id: layout.run_id().to_owned(), path });
             }
-            clear(layout, &present)?;
+            clear(&layout, &present)?;
+            present = Catalog::default();
         }
         create(&layout.checkpoint_dir())?;
-        Ok(Self { files, start, resume, lock: Some(lock) })
+        Ok(Self { layout, present, start, resume, lock: Some(lock) })
     }
 
     /// Leaves the lock to the end of the process.
@@ -71,22 +63,19 @@ impl Run {
     }
 }
 
-impl RunFiles {
-    /// The run's checkpoints, oldest first, wherever its strategies put them.
-    pub(crate) fn scan(&self) -> Result<Catalog> {
-        let mut catalog = Catalog::scan(&self.layout)?;
-        for directory in &self.elsewhere {
-            let found = Catalog::scan_directory(directory)?;
-            // Other runs may use the directory too.
-            let ours = |entry: &CatalogEntry| entry.metadata.run_id == self.layout.run_id();
-            catalog.entries.extend(found.entries.into_iter().filter(ours));
-            let told =
-                |path: &Path| Metadata::of_checkpoint(path).is_ok_and(|m| m.run_id == self.layout.run_id());
-            catalog.broken.extend(found.broken.into_iter().filter(|(path, _)| told(path)));
-        }
-        catalog.sort();
-        Ok(catalog)
+/// The run's checkpoints, oldest first, wherever its strategies put them.
+fn scan(layout: &RunLayout, elsewhere: &[PathBuf]) -> Result<Catalog> {
+    let mut catalog = Catalog::scan(layout)?;
+    for directory in elsewhere {
+        let found = Catalog::scan_directory(directory)?;
+        // Other runs may use the directory too.
+        let ours = |metadata: &Metadata| metadata.run_id == layout.run_id();
+        catalog.entries.extend(found.entries.into_iter().filter(|entry| ours(&entry.metadata)));
+        let told = |path: &Path| Metadata::of_checkpoint(path).is_ok_and(|metadata| ours(&metadata));
+        catalog.broken.extend(found.broken.into_iter().filter(|(path, _)| told(path)));
     }
+    catalog.sort();
+    Ok(catalog)
 }
 
 fn has(catalog: &Catalog, checkpoint: &Path) -> bool {

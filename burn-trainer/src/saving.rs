@@ -17,16 +17,13 @@ use crate::progress::say;
 use crate::state::TrainerState;
 use crate::strategy::{Decision, Strategy};
 
-/// In place of the step of a state that was let go.
-const NO_STEP: u64 = u64::MAX;
-
 /// Decides about saves and keeps account of them.
 pub(crate) struct Saver {
     writer: CheckpointWriter,
     checkpoint_dir: PathBuf,
     strategies: Vec<Active>,
-    /// The newest state that each strategy wanted: where it goes, and its step.
-    newest: IndexMap<String, (PathBuf, u64)>,
+    /// The newest state that each strategy wanted: where it goes, and its step, unless it was let go.
+    newest: IndexMap<String, (PathBuf, Option<u64>)>,
     reporting: Reporting,
     pub(crate) account: SaveAccount,
 }
@@ -132,7 +129,7 @@ impl Saver {
             if let Some(save) = saves.reduce(|first, _| first)
                 // A run that is stopped right after a save has that state already.
                 && !(events == [Event::Interrupted]
-                    && self.newest.get(&active.name).is_some_and(|(_, step)| *step == facts.step))
+                    && self.newest.get(&active.name).is_some_and(|(_, step)| *step == Some(facts.step)))
                 && self.writer.ledger().lock().would_keep(&active.name, save.score)
             {
                 wanted.push(save);
@@ -157,7 +154,7 @@ impl Saver {
                 // Should the run be stopped now, the state is still to be saved.
                 for (path, step) in self.newest.values_mut() {
                     if places.iter().any(|(place, _)| place == path) {
-                        *step = NO_STEP;
+                        *step = None;
                     }
                 }
                 log::warn!("a checkpoint of step {} was skipped: the disk is behind", state.global_step);
@@ -263,7 +260,7 @@ impl Saver {
         }
         let paths = self.writer.ledger().lock().reserve(&wishes);
         for (wish, path) in wishes.into_iter().zip(&paths) {
-            self.newest.insert(wish.keeper, (path.clone(), state.global_step));
+            self.newest.insert(wish.keeper, (path.clone(), Some(state.global_step)));
         }
         Ok(paths.into_iter().zip(group.iter().map(|wanted| wanted.reason.clone())).collect())
     }

@@ -142,7 +142,7 @@ impl Trainer {
     /// The run's directory.
     #[must_use]
     pub fn run_dir(&self) -> &Path {
-        self.run.files.layout.run_dir()
+        self.run.layout.run_dir()
     }
 
     /// burn's `SupervisedTraining` for this run: its files go to the run's directory, and progress is shown on
@@ -192,13 +192,13 @@ impl Trainer {
         if let Some(resume) = &run.resume {
             resume::restore(&mut learner, resume)?;
             metrics.lock().restore(resume.state.metrics.clone());
-            held = resume::held(&run.files)?;
+            held = resume::held(&run.layout, &run.present);
             completed = usize::try_from(resume.state.next().0).unwrap_or(usize::MAX);
         }
         let trainer_config = serde_json::to_value(&config)
             .map_err(|error| Error::config("the trainer's configuration", error.to_string()))?;
         let facts = RunFacts {
-            run_id: run.files.layout.run_id().to_owned(),
+            run_id: run.layout.run_id().to_owned(),
             name: config.name.clone(),
             project: config.project.clone(),
             start_timestamp: run.start,
@@ -206,7 +206,7 @@ impl Trainer {
             hparams,
             environment: Box::new(move || serde_json::to_value(environment.get()).unwrap_or_default()),
         };
-        let layout = run.files.layout.clone();
+        let layout = run.layout.clone();
         let reporting = Reporting { when_busy: config.when_busy, announce: plain.get() };
         let exception_timeout = exception_timeout(&config);
         let plan = Plan {
@@ -231,7 +231,7 @@ impl Trainer {
         };
         let fit_loop = Arc::new(FitLoop::new(plan));
         let mut training = training
-            .with_metric_logger(MetricTap::new(metrics.clone(), run.files.layout.run_dir()))
+            .with_metric_logger(MetricTap::new(metrics.clone(), run.layout.run_dir()))
             .num_epochs(config.max_epochs)
             .with_training_strategy(TrainingStrategy::Custom(fit_loop.clone()));
         if completed > 0 {
@@ -260,8 +260,8 @@ impl Trainer {
         Ok(FitResult {
             model,
             renderer,
-            run_dir: run.files.layout.run_dir().to_path_buf(),
-            run_id: run.files.layout.run_id().to_owned(),
+            run_dir: run.layout.run_dir().to_path_buf(),
+            run_id: run.layout.run_id().to_owned(),
             epochs: outcome.epochs,
             global_step: outcome.steps,
             training_time_seconds: outcome.seconds,

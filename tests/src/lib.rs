@@ -32,7 +32,16 @@ pub fn config(root: &Path, epochs: usize) -> TrainerConfig {
 ///
 /// Those of the trainer.
 pub fn train(config: TrainerConfig) -> Result<FitResult<Model>> {
-    train_with(config, Script::default(), |training| training.metrics((LossMetric::new(),)))
+    train_scripted(config, Script::default())
+}
+
+/// Trains the small model as a script says, with burn's loss as the metric.
+///
+/// # Errors
+///
+/// Those of the trainer.
+pub fn train_scripted(config: TrainerConfig, script: Script) -> Result<FitResult<Model>> {
+    train_with(config, script, |training| training.metrics((LossMetric::new(),)))
 }
 
 /// Trains the small model with a metric `Score` whose value after each epoch's validation is given.

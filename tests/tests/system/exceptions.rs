@@ -11,7 +11,7 @@ use burn_trainer::burn_ckpt::TopK;
 use burn_trainer::{Error, Last, Strategy, StrategyConfig, Trainer, TrainerConfig};
 use system_tests::model::{Model, Script, ScriptedMetric, learner, loader, stopper};
 use system_tests::tree::{checkpoints, files, metadata, stems};
-use system_tests::{config, train, train_with};
+use system_tests::{config, train, train_scripted, train_with};
 
 fn tensors(checkpoint: &Path) -> Vec<(String, Vec<u8>)> {
     let checkpoint = Checkpoint::open(checkpoint).unwrap();
@@ -46,7 +46,7 @@ fn only_exception(root: &Path) -> std::path::PathBuf {
 fn a_panic_in_step_37_leaves_the_state_of_step_36() {
     let root = tempfile::tempdir().unwrap();
     let script = Script { panic_in_step: Some(37), ..Script::default() };
-    let error = train_with(config(root.path(), 5), script, |training| training.metrics((LossMetric::new(),)));
+    let error = train_scripted(config(root.path(), 5), script);
     let path = only_exception(root.path());
     match error {
         Err(Error::Panicked { message, saved }) => {
@@ -79,8 +79,7 @@ fn a_panic_in_step_37_leaves_the_state_of_step_36() {
 fn a_panic_in_the_first_step_leaves_the_fresh_model() {
     let root = tempfile::tempdir().unwrap();
     let script = Script { panic_in_step: Some(1), ..Script::default() };
-    let result =
-        train_with(config(root.path(), 5), script, |training| training.metrics((LossMetric::new(),)));
+    let result = train_scripted(config(root.path(), 5), script);
     assert!(matches!(result, Err(Error::Panicked { .. })));
     let described = metadata(&only_exception(root.path()));
     assert_eq!((described["global_step"].as_u64(), described["epoch"].as_u64()), (Some(0), Some(0)));
@@ -90,8 +89,7 @@ fn a_panic_in_the_first_step_leaves_the_fresh_model() {
 fn a_loader_error_leaves_the_state_before_it() {
     let root = tempfile::tempdir().unwrap();
     let script = Script { loader_fails_at: Some(15), ..Script::default() };
-    let result =
-        train_with(config(root.path(), 5), script, |training| training.metrics((LossMetric::new(),)));
+    let result = train_scripted(config(root.path(), 5), script);
     let error = result.map(|_| ()).unwrap_err();
     assert!(matches!(error, Error::Training { saved: Some(_), .. }), "{error}");
     assert!(error.to_string().contains("the disk with the data is gone"), "{error}");
@@ -155,8 +153,7 @@ fn the_program_ends_with_a_status_that_is_not_0() {
 fn an_exceptions_checkpoint_loads() {
     let root = tempfile::tempdir().unwrap();
     let script = Script { panic_in_step: Some(5), ..Script::default() };
-    let result =
-        train_with(config(root.path(), 5), script, |training| training.metrics((LossMetric::new(),)));
+    let result = train_scripted(config(root.path(), 5), script);
     assert!(result.is_err());
     let checkpoint = Checkpoint::open(only_exception(root.path())).unwrap();
     checkpoint.verify().unwrap();

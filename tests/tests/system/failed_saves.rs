@@ -6,7 +6,7 @@ use burn_trainer::{Best, Error, FailedSaves, Last, StrategyConfig, TrainerConfig
 use system_tests::command::{stderr, stdout, xtask_train};
 use system_tests::model::{OnStep, Script};
 use system_tests::tree::{checkpoints, files, stems};
-use system_tests::{config, train, train_with};
+use system_tests::{config, train, train_scripted};
 
 /// Best goes where nobody can write, not even root.
 const NOWHERE: &str = "/proc/no-such-place";
@@ -76,9 +76,7 @@ fn an_older_checkpoint_is_not_given_up_for_a_save_that_failed() {
         std::fs::write(&saved, "in the way").unwrap();
     }));
     let script = Script { at_step: Some((15, action)), ..Script::default() };
-    let result = train_with(config(root.path(), 3), script, |training| {
-        training.metrics((burn::train::metric::LossMetric::new(),))
-    });
+    let result = train_scripted(config(root.path(), 3), script);
     let result = result.unwrap();
     assert_eq!(result.failed_saves.len(), 2);
     assert_eq!(stems(&root.path().join("kept")), ["epoch=0-step=10"], "the best one that was whole");

@@ -7,7 +7,7 @@ use burn_trainer::{Best, Error, Last, StrategyConfig, TrainerConfig};
 use proptest::prelude::*;
 use system_tests::model::{Script, ScriptedMetric};
 use system_tests::tree::{checkpoints, files};
-use system_tests::{config, train, train_with};
+use system_tests::{config, train, train_scripted, train_with};
 
 /// Trains one epoch with a metric of this name as the primary one, and returns the links.
 fn links(root: &Path, metric: &str, primary: &str) -> burn_trainer::Result<Vec<String>> {
@@ -62,9 +62,7 @@ fn an_unknown_metric_is_an_error_before_the_first_step_that_lists_the_names() {
         let config = TrainerConfig { primary_metric: Some(primary.to_owned()), ..config(root.path(), 1) };
         // Were a step to be taken, it would panic.
         let script = Script { panic_in_step: Some(1), ..Script::default() };
-        let result = train_with(config, script, |training| {
-            training.metrics((burn::train::metric::LossMetric::new(),))
-        });
+        let result = train_scripted(config, script);
         match result.map(|_| ()) {
             Err(error @ Error::UnknownMetric { .. }) => {
                 assert!(error.to_string().contains("train_loss, val_loss"), "{error}");

@@ -5,7 +5,7 @@ use burn_trainer::burn_ckpt::TopK;
 use burn_trainer::{Best, FitResult, Last, OnException, StrategyConfig, TrainerConfig};
 use system_tests::model::{Model, Script, ScriptedMetric};
 use system_tests::tree::{checkpoints, metadata, stems, target};
-use system_tests::{config, train, train_scored, train_with};
+use system_tests::{config, train, train_scored, train_scripted, train_with};
 
 fn scored(root: &std::path::Path, epochs: usize, scores: &[f64]) -> burn_trainer::Result<FitResult<Model>> {
     let best = Best { topk: TopK::count(2).unwrap(), filename: "{epoch}".to_owned(), ..Best::default() };
@@ -56,9 +56,7 @@ fn an_exceptions_state_is_gone_on_from_in_the_middle_of_its_epoch() {
     let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     train(config(whole.path(), 3)).unwrap();
     let script = Script { panic_in_step: Some(17), ..Script::default() };
-    let failed = train_with(config(parts.path(), 3), script, |training| {
-        training.metrics((burn::train::metric::LossMetric::new(),))
-    });
+    let failed = train_scripted(config(parts.path(), 3), script);
     assert!(failed.is_err());
     let result = train(config(parts.path(), 3).with_ckpt_path("auto")).unwrap();
     assert_eq!(result.global_step, 30);
@@ -117,9 +115,7 @@ fn what_cannot_be_resumed_is_an_error_that_says_why() {
 
     // A model of another shape: every tensor that differs is named, with both shapes.
     let wide = Script { hidden: 9, ..Script::default() };
-    let resumed = train_with(config(root.path(), 2).with_ckpt_path("last"), wide, |training| {
-        training.metrics((burn::train::metric::LossMetric::new(),))
-    });
+    let resumed = train_scripted(config(root.path(), 2).with_ckpt_path("last"), wide);
     let text = resumed.map(|_| ()).unwrap_err().to_string();
     assert!(text.contains("input.weight is [4, 6] in the checkpoint and [4, 9] in the model"), "{text}");
 
@@ -190,9 +186,7 @@ fn a_validation_that_failed_is_done_again_with_the_metrics_of_its_epoch() {
     let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     train(config(whole.path(), 2)).unwrap();
     let script = Script { panic_in_validation: Some(15), ..Script::default() };
-    let failed = train_with(config(parts.path(), 2), script, |training| {
-        training.metrics((burn::train::metric::LossMetric::new(),))
-    });
+    let failed = train_scripted(config(parts.path(), 2), script);
     assert!(failed.is_err());
     let result = train(config(parts.path(), 2).with_ckpt_path("auto")).unwrap();
     assert_eq!((result.epochs, result.global_step), (2, 20));
