@@ -29,6 +29,8 @@ pub const MODEL: &str = "model";
 pub const OPTIMIZER: &str = "optimizer";
 /// Section of the learning-rate scheduler's state.
 pub const SCHEDULER: &str = "scheduler";
+/// Section of the values that a run has logged.
+pub const HISTORY: &str = "history";
 /// First part of the names of a program's own sections: `user.<part>`.
 pub const USER_PREFIX: &str = "user.";
 
@@ -44,8 +46,8 @@ pub struct Contents {
     pub hparams: Value,
     /// What the training loop needs to go on (epoch, step, best scores, ..).
     pub trainer_state: Value,
-    /// The sections by name: [`MODEL`] first, then [`OPTIMIZER`] and [`SCHEDULER`] unless only the weights are
-    /// saved, then a program's own under [`USER_PREFIX`].
+    /// The sections by name: [`MODEL`] first, then [`OPTIMIZER`], [`SCHEDULER`] and [`HISTORY`] unless only the
+    /// weights are saved, then a program's own under [`USER_PREFIX`].
     pub sections: IndexMap<String, Section>,
 }
 
@@ -193,7 +195,7 @@ impl ContainerHeader {
 
 /// A dot in a part's name would leave open where the section's name ends.
 fn check_name(section: &str) -> Result<()> {
-    let known = [MODEL, OPTIMIZER, SCHEDULER].contains(&section);
+    let known = [MODEL, OPTIMIZER, SCHEDULER, HISTORY].contains(&section);
     let own = section.strip_prefix(USER_PREFIX).is_some_and(|part| !part.is_empty() && !part.contains('.'));
     if known || own {
         return Ok(());

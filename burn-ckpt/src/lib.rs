@@ -76,7 +76,7 @@ mod writer;
 
 pub use catalog::{Catalog, CatalogEntry, recover, resolve};
 pub use commit::remove_checkpoint;
-pub use container::{Contents, FORMAT_VERSION, MODEL, OPTIMIZER, SCHEDULER, USER_PREFIX};
+pub use container::{Contents, FORMAT_VERSION, HISTORY, MODEL, OPTIMIZER, SCHEDULER, USER_PREFIX};
 pub use digest::{blake3_of_tensor, sha256_of_file};
 pub use error::{Error, Result};
 pub use filename::FilenameTemplate;

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use burn_ckpt::{DEFAULT_LOGS, WhenBusy};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::launch;
 use crate::strategy::{Best, Last, MAX_TIMEOUT_SECONDS, OnException, StrategyConfig};
 
 /// How a run is trained, where its files go, and what is kept of it.
@@ -18,8 +20,11 @@ use crate::strategy::{Best, Last, MAX_TIMEOUT_SECONDS, OnException, StrategyConf
 /// | `strategies` | empty | replaces the three that `primary_metric` turns on |
 /// | `run_id` | made up | `{UTC time}-{4 hex digits}` |
 /// | `root`, `logs` | `.`, `burn_trainer_logs` | the run's directory is `{root}/{logs}/{run_id}` |
-/// | `seed` | 42 | given to the device before the first step |
+/// | `seed` | 42 | of every random number that the loop draws |
 /// | `ckpt_path` | none | what to resume: `last`, `best`, `auto`, `none`, or a path |
+/// | `handle_signals` | true | SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGHUP: save, then stop |
+/// | `slurm_requeue` | false | start a Slurm job again when its time is up |
+/// | `rank` | the launcher's | only the process of rank 0 writes |
 /// | `when_busy`, `failed_saves` | `wait`, `fail_if_last` | when the disk is slow, or refuses |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -44,13 +49,23 @@ pub struct TrainerConfig {
     pub root: PathBuf,
     /// The directory that holds the runs.
     pub logs: String,
-    /// Seeds the device's random numbers before the first step.
+    /// Seeds the device's random numbers, before every batch anew: see the [crate's page](crate#what-is-exact).
     pub seed: u64,
     /// What to resume: a path to a checkpoint or a link, `last` or `best` of this run, `auto` (the newest whole
     /// checkpoint of this run, or a fresh start where there is none), `none`.
     pub ckpt_path: Option<String>,
     /// Remove what an earlier run of the same id left. Without it, such a run is an error.
     pub overwrite: bool,
+    /// Save and stop on SIGINT, SIGTERM, SIGUSR1, SIGUSR2, and on SIGHUP unless it is ignored. A SIGINT after that
+    /// ends the process at once.
+    pub handle_signals: bool,
+    /// In a Slurm job: when SIGUSR1 or SIGUSR2 comes (`#SBATCH --signal=USR1@120`), have `scontrol` requeue the job after
+    /// the save. For that the run's id is the job's where none is given, and `ckpt_path` is `auto`. SIGTERM does not
+    /// requeue: `scancel` sends it too, and Slurm itself requeues what it preempts with `PreemptMode=REQUEUE`.
+    pub slurm_requeue: bool,
+    /// The rank of this process among those that train together; by default what `RANK`, `OMPI_COMM_WORLD_RANK`,
+    /// `PMI_RANK`, `PMIX_RANK` or `SLURM_PROCID` says. Only the process of rank 0 takes the lock and writes.
+    pub rank: Option<u64>,
     /// What to do when the loop saves faster than the disk: `wait` for it, or `skip` the save and say so.
     pub when_busy: WhenBusy,
     /// What a checkpoint that cannot be saved means for the run; see [`FailedSaves`].
@@ -91,6 +106,9 @@ impl Default for TrainerConfig {
             seed: 42,
             ckpt_path: None,
             overwrite: false,
+            handle_signals: true,
+            slurm_requeue: false,
+            rank: None,
             when_busy: WhenBusy::Wait,
             failed_saves: FailedSaves::FailIfLast,
             gradient_checkpointing: false,
@@ -161,6 +179,23 @@ impl TrainerConfig {
         self
     }
 
+    /// Whether this process writes checkpoints and metric files: it is alone, or of rank 0.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        self.rank.unwrap_or_else(launch::rank) == 0
+    }
+
+    /// Fills in what was left to the trainer: the run's id, and under `slurm_requeue` what makes a job that was started
+    /// again go on.
+    pub(crate) fn fill_in(&mut self, start: Timestamp) {
+        let job = self.slurm_requeue.then(launch::slurm_job).flatten();
+        if job.is_some() {
+            self.ckpt_path.get_or_insert_with(|| "auto".to_owned());
+        }
+        self.run_id
+            .get_or_insert_with(|| job.map_or_else(|| made_up_id(start), |job| format!("slurm-{job}")));
+    }
+
     /// The strategies that apply: those given, or else those that `primary_metric` turns on.
     #[must_use]
     pub fn effective_strategies(&self) -> Vec<StrategyConfig> {
@@ -201,4 +236,10 @@ impl TrainerConfig {
         }
         Ok(())
     }
+}
+
+/// `2024-01-15T10-30-00-3f2a`: sorts by time, and two started in one second differ.
+fn made_up_id(start: Timestamp) -> String {
+    let mixed = start.subsec_nanosecond().cast_unsigned() ^ std::process::id().wrapping_mul(0x9E37_79B9);
+    format!("{}-{:04x}", start.strftime("%Y-%m-%dT%H-%M-%S"), (mixed ^ (mixed >> 16)) & 0xFFFF)
 }

@@ -1,4 +1,4 @@
-//! The training loop: burn's single-device loop with events at which checkpoints are saved.
+//! The training loop: burn's, for one device or several, with events at which checkpoints are saved.
 //!
 //! What surrounds the loop (the state's position, saving it, how training ends) is in `session.rs`. This
 //! is a custom strategy of burn's `SupervisedTraining`, so that metrics, renderers, loggers, early stopping,
@@ -9,33 +9,40 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use burn::data::dataloader::Progress;
 use burn::data::dataset::DatasetError;
-use burn::optim::GradientsAccumulator;
 use burn::tensor::Device;
 use burn::train::metric::store::EventStoreClient;
 use burn::train::{
-    InferenceStep, Learner, LearnerEvent, LearnerModel, SupervisedLearningStrategy,
-    SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingItem, ValidLoader,
+    InferenceStep, Learner, LearnerEvent, LearnerModel, MultiDeviceOptim, SupervisedLearningStrategy,
+    SupervisedTrainingEventProcessor, TrainLoader, TrainStep, TrainingComponents, TrainingItem, ValidLoader,
 };
 
+use crate::batches::TrainData;
+use crate::buffers::Buffers;
 use crate::config::FailedSaves;
+use crate::dataloader::{Start, iter_from};
+use crate::devices::{Devices, Gradients};
 use crate::error::Result;
 use crate::event::Event;
-use crate::metrics::SharedMetrics;
-use crate::session::{OpenSaver, Outcome, Phase, Position, Session};
-use crate::snapshot;
-use crate::state::TrainerState;
+use crate::metrics::{SharedHistory, SharedMetrics};
+use crate::random::{self, Draw};
+use crate::resume::{self, Resume};
+use crate::session::{OpenSaver, Outcome, Phase, Session, burn_epoch};
+use crate::state::Position;
 
 /// What the loop needs besides what burn gives it.
 pub(crate) struct Plan {
     pub(crate) max_epochs: u64,
     pub(crate) seed: u64,
+    /// Where to train, unless it is the device that the model is on.
+    pub(crate) devices: Vec<Device>,
+    pub(crate) optim: MultiDeviceOptim,
     pub(crate) gradient_checkpointing: bool,
     pub(crate) failed_saves: FailedSaves,
     pub(crate) exception_timeout: Duration,
     pub(crate) metrics: SharedMetrics,
-    pub(crate) resume: Option<TrainerState>,
+    pub(crate) history: SharedHistory,
+    pub(crate) resume: Option<Resume>,
     pub(crate) open_saver: OpenSaver,
 }
 
@@ -68,11 +75,9 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
         let Some(plan) = self.plan.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return (learner.model(), processor);
         };
-        let device = training_device(&learner, plan.gradient_checkpointing);
-        learner.fork(&device);
-        device.seed(plan.seed);
-        let loaders =
-            Loaders::<M> { train: train.to_device(&device), valid: valid.to_device(&device.clone().inner()) };
+        let devices = training_devices(&learner, &plan);
+        let main = devices.main().clone();
+        learner.fork(&main);
         let mut session = Session {
             learner: &mut learner,
             processor: &mut processor,
@@ -80,12 +85,15 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
             interrupter: &components.interrupter,
             accumulation: components.grad_accumulation.unwrap_or(1),
             metrics: plan.metrics,
-            previous: plan.resume,
+            previous: plan.resume.as_ref().map(|resume| resume.state.clone()),
+            history: plan.history,
             seed: plan.seed,
             failed_saves: plan.failed_saves,
             started: Instant::now(),
             position: Position::default(),
             phase: Phase::Between,
+            buffers: Buffers::default(),
+            finished_before: false,
             watched: Vec::new(),
             saver: None,
         };
@@ -95,108 +103,126 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
         };
         let ended = catch_unwind(AssertUnwindSafe(|| {
             session.open(plan.open_saver)?;
-            session.train(&loaders, plan.max_epochs, &mut should_stop)
+            if let Some(resume) = &plan.resume {
+                resume::check_taken_over(session.learner, session.store, resume)?;
+            }
+            let data = Data::<M> {
+                train: TrainData::new(&train, &devices),
+                valid: valid.to_device(&main.clone().inner()),
+                devices: &devices,
+            };
+            session.train(&data, plan.max_epochs, &mut should_stop)
         }));
         let outcome = session.end(ended, plan.exception_timeout);
+        devices.gather(&mut learner);
         *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
         (learner.model(), processor)
     }
 }
 
-struct Loaders<M: LearnerModel> {
-    train: TrainLoader<M>,
+/// What a run trains and validates on.
+struct Data<'a, M: LearnerModel> {
+    train: TrainData<<M as TrainStep>::Input>,
     valid: ValidLoader<M>,
+    devices: &'a Devices,
 }
 
 impl<M: LearnerModel> Session<'_, M> {
     fn train(
         &mut self,
-        loaders: &Loaders<M>,
+        data: &Data<'_, M>,
         max_epochs: u64,
         should_stop_early: &mut dyn FnMut(usize, &EventStoreClient) -> bool,
     ) -> Result<()> {
-        let (first_epoch, mut skip) = self.previous.as_ref().map_or((0, 0), TrainerState::next);
-        if let Some(previous) = &self.previous {
-            self.position = Position {
-                epoch: previous.epoch,
-                epoch_complete: previous.epoch_complete,
-                batches: previous.batches,
-                step: previous.global_step,
-            };
+        self.position = self.previous.as_ref().map_or(Position::default(), |state| state.position);
+        let mut next = self.position.next();
+        // Early stopping sees the epochs that are done once more, and is then in the state that it was in.
+        let stopped_early =
+            (0..next.epoch).fold(false, |_, epoch| should_stop_early(burn_epoch(epoch), self.store));
+        if stopped_early || next.epoch >= max_epochs {
+            self.finished_before = true;
+            return Ok(());
         }
-        for epoch in first_epoch..max_epochs {
-            self.position =
-                Position { epoch, epoch_complete: false, batches: skip, step: self.position.step };
-            self.train_epoch(&loaders.train, skip)?;
-            skip = 0;
+        while next.epoch < max_epochs {
+            self.position = next;
+            self.train_epoch(data)?;
             if self.interrupter.should_stop() {
                 return Ok(());
             }
-            self.validate(&loaders.valid)?;
+            data.devices.gather(self.learner);
+            self.validate(data)?;
             if self.interrupter.should_stop() {
                 return Ok(());
             }
             // A split without a batch has logged nothing.
             self.check_watched("")?;
-            self.position.epoch_complete = true;
+            self.complete_epoch();
             self.save(&[Event::ValidationEnd, Event::EpochEnd])?;
             if self.interrupter.should_stop() {
                 return Ok(());
             }
-            if should_stop_early(burn_epoch(epoch), self.store) {
-                log::info!("stopped early after epoch {epoch}");
+            if should_stop_early(burn_epoch(self.position.epoch), self.store) {
+                log::info!("stopped early after epoch {}", self.position.epoch);
                 return Ok(());
             }
+            next = self.position.next();
         }
         Ok(())
     }
 
-    fn train_epoch(&mut self, loader: &TrainLoader<M>, skip: u64) -> Result<()> {
-        let epoch = burn_epoch(self.position.epoch);
-        let mut iterator = loader.iter();
-        for _ in 0..skip {
-            iterator.next();
-        }
-        if skip > 0 && iterator.progress().is_completed() {
-            // It stopped during validation. An empty split would only overwrite this one's metrics.
+    fn train_epoch(&mut self, data: &Data<'_, M>) -> Result<()> {
+        if self.position.trained {
+            // It stopped during validation.
             return Ok(());
         }
-        self.report_train(LearnerEvent::StartSplit { epoch_number: epoch, total_items: loader.num_items() });
-        let mut accumulator = GradientsAccumulator::new();
+        let Position { epoch, mut batches, .. } = self.position;
+        let mut passing = match data.train.begin(self.position) {
+            Ok(passing) => passing,
+            Err(error) => {
+                self.interrupter.fail(error);
+                return Ok(());
+            }
+        };
+        self.report_train(LearnerEvent::StartSplit {
+            epoch_number: burn_epoch(epoch),
+            total_items: data.train.num_items(),
+        });
+        self.settle();
+        let mut gradients = Gradients::new(data.devices);
         let mut accumulated = 0;
-        let mut batches = skip;
-        while let Some(item) = iterator.next() {
-            let Some(item) = self.loaded(item) else { break };
-            batches += 1;
-            let progress = iterator.progress();
+        while let Some(step) = passing.next_step() {
+            let Some(step) = self.loaded(step) else { break };
+            let progress = passing.progress();
             let epoch_ends = progress.is_completed();
 
-            // A panic in the step then leaves no other update pending than that step's own.
-            snapshot::settle(self.learner);
             self.phase = Phase::Step;
-            let output = self.learner.train_step(item);
+            let mut outputs = Vec::with_capacity(step.len());
+            for (device, batch) in step {
+                random::seed(&data.devices.all()[device], self.seed, Draw::Train { epoch, batch: batches });
+                let output = data.devices.train_step(self.learner, device, batch);
+                gradients.add(&self.learner.model(), device, output.grads);
+                batches += 1;
+                outputs.push((batches, output.item));
+            }
             accumulated += 1;
             let updates = accumulated >= self.accumulation || epoch_ends;
-            let grads = if self.accumulation == 1 {
-                Some(output.grads)
-            } else {
-                accumulator.accumulate(&self.learner.model(), output.grads);
-                updates.then(|| accumulator.grads())
-            };
-            if let Some(grads) = grads {
+            if updates {
                 self.phase = Phase::Update;
                 self.learner.lr_step();
-                self.learner.optimizer_step(grads);
+                gradients.apply(self.learner);
                 accumulated = 0;
-                self.position.step += 1;
+                self.position.global_step += 1;
                 self.position.batches = batches;
+                self.position.items = progress.items_processed as u64;
+                self.settle();
             }
-            self.phase = Phase::Between;
 
-            let iteration = usize::try_from(batches).unwrap_or(usize::MAX);
-            let lr = Some(self.learner.lr_current());
-            let item = TrainingItem::new(output.item, progress, Some(iteration), lr);
-            self.report_train(LearnerEvent::ProcessedItem(item));
+            for (batch, item) in outputs {
+                let iteration = usize::try_from(batch).unwrap_or(usize::MAX);
+                let lr = Some(self.learner.lr_current());
+                let item = TrainingItem::new(item, progress.clone(), Some(iteration), lr);
+                self.report_train(LearnerEvent::ProcessedItem(item));
+            }
             self.check_watched("train_")?;
             if self.interrupter.should_stop() {
                 break;
@@ -206,19 +232,28 @@ impl<M: LearnerModel> Session<'_, M> {
                 self.save(&[Event::StepEnd])?;
             }
         }
-        self.report_train(LearnerEvent::EndSplit(epoch));
+        self.report_train(LearnerEvent::EndSplit(burn_epoch(epoch)));
+        if !self.interrupter.should_stop() {
+            // With a loader that does not know its end, the last gradients of an accumulation come to nothing.
+            self.position = Position { trained: true, batches, ..self.position };
+            self.settle();
+        }
         Ok(())
     }
 
-    fn validate(&mut self, loader: &ValidLoader<M>) -> Result<()> {
-        let epoch = burn_epoch(self.position.epoch);
-        self.report_valid(LearnerEvent::StartSplit { epoch_number: epoch, total_items: loader.num_items() });
+    fn validate(&mut self, data: &Data<'_, M>) -> Result<()> {
+        let epoch = self.position.epoch;
+        self.report_valid(LearnerEvent::StartSplit {
+            epoch_number: burn_epoch(epoch),
+            total_items: data.valid.num_items(),
+        });
+        random::seed(data.devices.main(), self.seed, Draw::Validation { epoch });
         let model = self.learner.model().valid();
-        let mut iterator = loader.iter();
+        let (mut iterator, _) = iter_from(&*data.valid, Start { epoch, ..Start::default() });
         let mut iteration = 0;
         while let Some(item) = iterator.next() {
             let Some(item) = self.loaded(item) else { break };
-            let progress: Progress = iterator.progress();
+            let progress = iterator.progress();
             iteration += 1;
             let output = InferenceStep::step(&model, item);
             let item = TrainingItem::new(output, progress, Some(iteration), None);
@@ -228,25 +263,27 @@ impl<M: LearnerModel> Session<'_, M> {
                 break;
             }
         }
-        self.report_valid(LearnerEvent::EndSplit(epoch));
-        self.report_train(LearnerEvent::EndEpoch(epoch));
+        self.report_valid(LearnerEvent::EndSplit(burn_epoch(epoch)));
+        self.report_train(LearnerEvent::EndEpoch(burn_epoch(epoch)));
         self.flush();
         Ok(())
     }
 
-    /// A batch, or `None` after telling burn why there is none.
+    /// What a loader gave, or `None` after telling burn why it gave nothing.
     fn loaded<B>(&self, batch: Result<B, DatasetError>) -> Option<B> {
         batch.map_err(|error| self.interrupter.fail(error)).ok()
     }
 }
 
-/// burn counts epochs from 1.
-fn burn_epoch(epoch: u64) -> usize {
-    usize::try_from(epoch + 1).unwrap_or(usize::MAX)
-}
-
-/// The device of the model's first parameter, as burn chooses it, with gradients on.
-fn training_device<M: LearnerModel>(learner: &Learner<M>, gradient_checkpointing: bool) -> Device {
-    let device = learner.model().devices().into_iter().next().unwrap_or_default().autodiff();
-    if gradient_checkpointing { device.gradient_checkpointing() } else { device }
+/// Those that were asked for, or the one of the model's first parameter, as burn chooses it. Gradients are on.
+fn training_devices<M: LearnerModel>(learner: &Learner<M>, plan: &Plan) -> Devices {
+    let with_gradients = |device: Device| {
+        let device = device.autodiff();
+        if plan.gradient_checkpointing { device.gradient_checkpointing() } else { device }
+    };
+    let mut devices = plan.devices.iter().cloned().map(with_gradients);
+    let main = devices
+        .next()
+        .unwrap_or_else(|| with_gradients(learner.model().devices().into_iter().next().unwrap_or_default()));
+    Devices::new(main, devices, plan.optim)
 }

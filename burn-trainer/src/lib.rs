@@ -16,20 +16,27 @@
 //! burn-ckpt    sections -> container + digests -> metadata -> commit -> links -> retention
 //! ```
 
+mod batches;
+mod buffers;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod config;
+mod dataloader;
+mod devices;
 mod environment;
 mod error;
 mod event;
 mod fit;
+mod launch;
 mod metrics;
 mod optimizer_names;
 mod progress;
+mod random;
 mod resume;
 mod run;
 mod saving;
 mod session;
+mod signal;
 mod snapshot;
 mod state;
 mod strategy;
@@ -44,6 +51,7 @@ pub use environment::{
 pub use error::{Error, Result};
 pub use event::{Event, Facts};
 pub use progress::PlainRenderer;
+pub use signal::StopSignal;
 pub use strategy::{
     Best, BestStrategy, Decision, Interval, Last, LastStrategy, OnException, OnExceptionStrategy, Output,
     Strategy, StrategyConfig,

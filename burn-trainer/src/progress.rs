@@ -25,6 +25,7 @@ pub struct PlainRenderer {
     done: usize,
     started: Instant,
     printed: Instant,
+    hidden: bool,
 }
 
 #[derive(Debug)]
@@ -47,7 +48,14 @@ impl PlainRenderer {
             done: 0,
             started: Instant::now(),
             printed: Instant::now(),
+            hidden: false,
         }
+    }
+
+    /// A renderer that prints nothing, for all processes but one.
+    #[must_use]
+    pub fn hidden() -> Self {
+        Self { hidden: true, ..Self::new() }
     }
 
     fn start(&mut self, split: &str, items: usize) {
@@ -68,6 +76,9 @@ impl PlainRenderer {
     }
 
     fn print(&self) {
+        if self.hidden {
+            return;
+        }
         let mut line = format!("epoch {}/{} {:<5} ", self.epoch, self.epochs, self.split);
         line.push_str(&format!("{}/{} items", self.done, self.items));
         for shown in self.metrics.values() {

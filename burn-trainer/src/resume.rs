@@ -5,15 +5,18 @@ use std::path::{Path, PathBuf};
 use burn::lr_scheduler::LrSchedulerRecord;
 use burn::optim::OptimizerRecord;
 use burn::train::checkpoint::Checkpoint as Record;
+use burn::train::metric::store::EventStoreClient;
 use burn::train::{Learner, LearnerModel};
-use burn_ckpt::{Catalog, Checkpoint, Held, OPTIMIZER, RunLayout, SCHEDULER, Section, resolve};
+use burn_ckpt::{Catalog, Checkpoint, HISTORY, Held, OPTIMIZER, RunLayout, SCHEDULER, Section, resolve};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
+use crate::metrics::History;
 use crate::optimizer_names;
 use crate::progress::say;
+use crate::snapshot;
 use crate::state::{STATE_VERSION, TrainerState};
 
 /// A verified checkpoint to go on from.
@@ -21,6 +24,7 @@ use crate::state::{STATE_VERSION, TrainerState};
 pub(crate) struct Resume {
     pub(crate) checkpoint: Checkpoint,
     pub(crate) state: TrainerState,
+    pub(crate) history: History,
     /// When the run that wrote it started.
     pub(crate) start: Timestamp,
 }
@@ -50,6 +54,46 @@ pub(crate) fn restore<M: LearnerModel>(learner: &mut Learner<M>, resume: &Resume
         checkpoint.section(SCHEDULER)?,
     )?);
     Ok(())
+}
+
+/// Checks that the learner has what it was given. burn leaves out what an optimizer does not know, and would go on
+/// without it.
+pub(crate) fn check_taken_over<M: LearnerModel>(
+    learner: &Learner<M>,
+    store: &EventStoreClient,
+    resume: &Resume,
+) -> Result<()> {
+    let path = resume.checkpoint.path();
+    let (optimizer, scheduler) = snapshot::optimizer_and_scheduler(learner, store)?;
+    let missing = missing(&resume.checkpoint.section(OPTIMIZER)?, &optimizer);
+    if !missing.is_empty() {
+        let reason = format!(
+            "the optimizer of this program does not know its {}: it was saved with another kind of optimizer, or \
+             with other parameters",
+            missing.join(", ")
+        );
+        return Err(burn_ckpt::Error::Mismatch { path: path.to_path_buf(), reason }.into());
+    }
+    let (saved, own) = (resume.checkpoint.section(SCHEDULER)?.scalars, scheduler.scalars);
+    if !saved.keys().eq(own.keys()) {
+        let message = format!(
+            "{}: it was saved with another kind of learning-rate scheduler; this program's begins at its start",
+            path.display()
+        );
+        log::warn!("{message}");
+        say(&format!("warning: {message}"));
+    }
+    Ok(())
+}
+
+/// The names in a section that are not in another, or have another shape there.
+fn missing(saved: &Section, own: &Section) -> Vec<String> {
+    let has_tensor = |tensor: &burn_ckpt::burn_pack::Tensor| {
+        own.tensors.iter().any(|other| (&other.name, &other.shape) == (&tensor.name, &tensor.shape))
+    };
+    let tensors = saved.tensors.iter().filter(|tensor| !has_tensor(tensor)).map(|tensor| tensor.name.clone());
+    let scalars = saved.scalars.keys().filter(|name| !own.scalars.contains_key(*name)).cloned();
+    tensors.chain(scalars).map(|name| format!("{OPTIMIZER}.{name}")).collect()
 }
 
 /// What each strategy holds on disk, oldest first: every checkpoint says which strategies it was saved for. A damaged one
@@ -133,7 +177,14 @@ fn open(path: &Path) -> Result<Resume> {
             format!("its trainer state has version {}, this program reads {STATE_VERSION}", state.version);
         return Err(Error::config("ckpt_path", format!("{}: {reason}", path.display())));
     }
-    Ok(Resume { checkpoint, state, start })
+    let history = match checkpoint.has_section(HISTORY) {
+        true => History::from_section(checkpoint.section(HISTORY)?).map_err(|reason| {
+            let reason = format!("its {HISTORY} section cannot be read: {reason}");
+            burn_ckpt::Error::Mismatch { path: path.to_path_buf(), reason }
+        })?,
+        false => History::default(),
+    };
+    Ok(Resume { checkpoint, state, history, start })
 }
 
 fn record<R: Record>(checkpoint: &Checkpoint, section: &str, part: Section) -> Result<R> {

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::resume::{self, Resume};
 use crate::strategy::StrategyConfig;
 
-/// A run that this process alone writes to.
+/// A run that this process alone writes to, or another one does.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) layout: RunLayout,
@@ -24,13 +24,19 @@ pub(crate) struct Run {
 
 impl Run {
     /// Makes the run's directory, takes its lock, tidies up after a crash, and finds what is to be resumed.
-    /// Fills in the configuration's run id.
+    /// Fills in the configuration's run id. A process that is not to write does none of the first three.
     pub(crate) fn open(config: &mut TrainerConfig) -> Result<Self> {
         config.check()?;
         let start = Timestamp::now();
-        let run_id = config.run_id.get_or_insert_with(|| made_up_id(start));
+        config.fill_in(start);
+        let run_id = config.run_id.as_deref().unwrap_or_default();
         let layout = RunLayout::new(&config.root, &config.logs, run_id)?;
         let elsewhere = elsewhere(config, &layout)?;
+        if !config.writes() {
+            let present = scan(&layout, &elsewhere)?;
+            let resume = resume::find(config, &layout, &present)?;
+            return Ok(Self { layout, present: Catalog::default(), start, resume, lock: None });
+        }
         check_directories([&config.root, &layout.run_dir().join("train"), &layout.run_dir().join("valid")])?;
         let lock = RunLock::acquire(&layout)?;
         recover(&layout)?;
@@ -61,6 +67,12 @@ impl Run {
             std::mem::forget(lock);
         }
     }
+}
+
+/// The checkpoints of the run that a configuration names, oldest first.
+pub(crate) fn checkpoints(config: &TrainerConfig) -> Result<Catalog> {
+    let layout = RunLayout::new(&config.root, &config.logs, config.run_id.as_deref().unwrap_or_default())?;
+    scan(&layout, &elsewhere(config, &layout)?)
 }
 
 /// The run's checkpoints, oldest first, wherever its strategies put them.
@@ -99,12 +111,6 @@ fn elsewhere(config: &TrainerConfig, layout: &RunLayout) -> Result<Vec<PathBuf>>
     directories.sort();
     directories.dedup();
     Ok(directories)
-}
-
-/// `2024-01-15T10-30-00-3f2a`: sorts by time, and two started in one second differ.
-fn made_up_id(start: Timestamp) -> String {
-    let mixed = start.subsec_nanosecond().cast_unsigned() ^ std::process::id().wrapping_mul(0x9E37_79B9);
-    format!("{}-{:04x}", start.strftime("%Y-%m-%dT%H-%M-%S"), (mixed ^ (mixed >> 16)) & 0xFFFF)
 }
 
 /// A file where a directory is needed would be found out late, in burn's loggers as a panic.

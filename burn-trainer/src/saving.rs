@@ -157,7 +157,10 @@ impl Saver {
                         *step = None;
                     }
                 }
-                log::warn!("a checkpoint of step {} was skipped: the disk is behind", state.global_step);
+                log::warn!(
+                    "a checkpoint of step {} was skipped: the disk is behind",
+                    state.position.global_step
+                );
             }
         }
         Ok(())
@@ -229,8 +232,8 @@ impl Saver {
             let places = self.reserve(&group, state, timestamp)?;
             saves.push(Save {
                 timestamp,
-                epoch: state.epoch,
-                global_step: state.global_step,
+                epoch: state.position.epoch,
+                global_step: state.position.global_step,
                 training_time_seconds: state.training_time_seconds,
                 metrics: state.metrics.clone(),
                 trainer_state: self.state_json(state, &group, &places)?,
@@ -248,11 +251,12 @@ impl Saver {
         state: &TrainerState,
         timestamp: Timestamp,
     ) -> Result<Vec<(PathBuf, String)>> {
+        let position = state.position;
         let mut wishes = Vec::with_capacity(group.len());
         for wanted in group {
             let active = &self.strategies[wanted.strategy];
             let stem = match &active.template {
-                Some(template) => template.render(state.epoch, state.global_step, &state.metrics)?,
+                Some(template) => template.render(position.epoch, position.global_step, &state.metrics)?,
                 None => exception_stem(timestamp),
             };
             let (keeper, directory) = (active.name.clone(), active.directory.clone());
@@ -260,7 +264,7 @@ impl Saver {
         }
         let paths = self.writer.ledger().lock().reserve(&wishes);
         for (wish, path) in wishes.into_iter().zip(&paths) {
-            self.newest.insert(wish.keeper, (path.clone(), Some(state.global_step)));
+            self.newest.insert(wish.keeper, (path.clone(), Some(position.global_step)));
         }
         Ok(paths.into_iter().zip(group.iter().map(|wanted| wanted.reason.clone())).collect())
     }

@@ -13,13 +13,18 @@ use burn::train::{
 use burn_ckpt::{Held, MakeSections, panic_message};
 use indexmap::IndexMap;
 
+use crate::buffers::Buffers;
 use crate::config::FailedSaves;
 use crate::error::{Error, Result};
 use crate::event::{Event, Facts};
-use crate::metrics::SharedMetrics;
+use crate::metrics::{EpochValues, SharedHistory, SharedMetrics};
 use crate::saving::{SaveAccount, Saver, Wanted};
 use crate::snapshot;
-use crate::state::{STATE_VERSION, TrainerState};
+use crate::state::{Position, STATE_VERSION, TrainerState};
+
+/// How long burn's metrics may take for one batch before an exception's save goes on without them.
+const STUCK_AFTER: Duration = Duration::from_secs(2);
+const HISTORY_POLL: Duration = Duration::from_millis(1);
 
 /// Makes the [`Saver`] once the metrics' names are known.
 pub(crate) type OpenSaver = Box<dyn FnOnce(&SharedMetrics) -> Result<(Saver, Vec<String>)> + Send>;
@@ -33,23 +38,15 @@ pub(crate) struct Outcome {
     pub(crate) seconds: f64,
     pub(crate) saves: SaveAccount,
     pub(crate) foremost: IndexMap<String, Held>,
-}
-
-/// Where in the run the learner's state is.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Position {
-    pub(crate) epoch: u64,
-    pub(crate) epoch_complete: bool,
-    pub(crate) batches: u64,
-    pub(crate) step: u64,
+    pub(crate) finished_before: bool,
 }
 
 /// What a panic interrupts, and so which parts of the state are still whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Nothing is being changed.
+    /// Nothing has changed since the last update.
     Between,
-    /// Forward and backward pass: parameters are whole, running statistics may have pending updates.
+    /// Batches are going through: parameters are those of the last update, running statistics are not.
     Step,
     /// The optimizer's update: parameters are whole, the optimizer's state is not.
     Update,
@@ -64,11 +61,16 @@ pub(crate) struct Session<'a, M: LearnerModel> {
     pub(crate) accumulation: usize,
     pub(crate) metrics: SharedMetrics,
     pub(crate) previous: Option<TrainerState>,
+    pub(crate) history: SharedHistory,
     pub(crate) seed: u64,
     pub(crate) failed_saves: FailedSaves,
     pub(crate) started: Instant,
     pub(crate) position: Position,
     pub(crate) phase: Phase,
+    /// The running statistics of the last update.
+    pub(crate) buffers: Buffers,
+    /// Whether there was nothing left to train.
+    pub(crate) finished_before: bool,
     /// Metrics that a strategy ranks by, which must show up when their split is first run.
     pub(crate) watched: Vec<String>,
     pub(crate) saver: Option<Saver>,
@@ -115,7 +117,7 @@ impl<M: LearnerModel> Session<'_, M> {
         let metrics = self.metrics.lock();
         let facts = Facts {
             epoch: self.position.epoch,
-            step: self.position.step,
+            step: self.position.global_step,
             elapsed: self.started.elapsed(),
             metrics: metrics.values(),
         };
@@ -124,13 +126,9 @@ impl<M: LearnerModel> Session<'_, M> {
 
     /// The loop's state as it goes into a checkpoint.
     fn state(&self) -> TrainerState {
-        let Position { epoch, epoch_complete, batches, step } = self.position;
         TrainerState {
             version: STATE_VERSION,
-            epoch,
-            epoch_complete,
-            batches,
-            global_step: step,
+            position: self.position,
             seed: self.seed,
             training_time_seconds: self.seconds(),
             metrics: self.metrics.lock().values().clone(),
@@ -140,12 +138,31 @@ impl<M: LearnerModel> Session<'_, M> {
     }
 
     fn snapshot(&self, weights_only: bool) -> MakeSections {
-        match self.phase {
-            Phase::Between => snapshot::take(self.learner, self.store, weights_only),
-            Phase::Step => snapshot::take_unsettled(self.learner, self.store, weights_only),
-            // An optimizer that was interrupted in its update has lost a part of its state.
-            Phase::Update => snapshot::take_unsettled(self.learner, self.store, true),
-        }
+        // An optimizer that was interrupted in its update has lost a part of its state.
+        let weights_only = weights_only || self.phase == Phase::Update;
+        let history = (!weights_only).then(|| self.history.at(self.position.logged()));
+        let buffers = (self.phase != Phase::Between).then_some(&self.buffers);
+        snapshot::take(self.learner, self.store, buffers, history)
+    }
+
+    /// The state is that of an optimizer update, or of an epoch's beginning.
+    pub(crate) fn settle(&mut self) {
+        self.buffers = snapshot::settle(self.learner);
+        self.phase = Phase::Between;
+    }
+
+    /// Ends the epoch: it has been trained and validated, and its metrics are final.
+    pub(crate) fn complete_epoch(&mut self) {
+        self.flush();
+        let epoch = burn_epoch(self.position.epoch);
+        let numeric = self.metrics.lock().numeric();
+        let values = numeric.into_iter().filter_map(|metric| {
+            let value = self.store.find_metric(&metric.name, epoch, Aggregate::Mean, &metric.split)?;
+            Some((metric.full_name, value))
+        });
+        let values = EpochValues(values.collect());
+        self.history.close_epoch(values);
+        self.position.epoch_complete = true;
     }
 
     /// Saves what is to be saved at the end, waits for the writer, and says how training ended.
@@ -169,7 +186,7 @@ impl<M: LearnerModel> Session<'_, M> {
             }
             Ok(Err(failed)) => {
                 // Work has been done that would be lost with it.
-                message = (self.position.step > 0).then(|| failed.to_string());
+                message = (self.position.global_step > 0).then(|| failed.to_string());
                 error = Some(failed);
             }
             Err(panic) => {
@@ -184,8 +201,9 @@ impl<M: LearnerModel> Session<'_, M> {
             self.interrupter.stop(Some(&error.to_string()));
         }
         let mut outcome = Outcome {
-            epochs: self.position.epoch + u64::from(self.position.epoch_complete),
-            steps: self.position.step,
+            epochs: self.position.epochs(),
+            steps: self.position.global_step,
+            finished_before: self.finished_before,
             seconds: self.seconds(),
             ..Outcome::default()
         };
@@ -207,8 +225,8 @@ impl<M: LearnerModel> Session<'_, M> {
 
     /// Saves the state before a failure. Returns where it will be.
     fn save_before(&self, message: &str, saver: &mut Saver, wait: Duration) -> Vec<PathBuf> {
-        // A device that failed may fail here again, and there is more to be ended in order. burn's metrics are not
-        // waited for: their thread may be gone.
+        self.await_history(wait);
+        // A device that failed may fail here again, and there is more to be ended in order.
         let places = catch_unwind(AssertUnwindSafe(|| {
             let wanted = self.wanted(saver, &[Event::Exception(message)]);
             saver.submit_within(wait, &wanted, &self.state(), |weights_only| self.snapshot(weights_only))
@@ -220,6 +238,21 @@ impl<M: LearnerModel> Session<'_, M> {
         };
         log::error!("the state before the failure cannot be saved: {failed}");
         Vec::new()
+    }
+
+    /// Waits until the metrics of the batches in the state are in the history. burn's thread, which puts them there,
+    /// may be gone or stuck: it is waited for only while it gets on.
+    fn await_history(&self, wait: Duration) {
+        let epoch = burn_epoch(self.position.epoch);
+        let updates = || self.history.updates(epoch);
+        let (mut seen, mut since) = (updates(), Instant::now());
+        while seen < self.position.logged() && since.elapsed() < STUCK_AFTER.min(wait) {
+            std::thread::sleep(HISTORY_POLL);
+            let now = updates();
+            if now > seen {
+                (seen, since) = (now, Instant::now());
+            }
+        }
     }
 
     /// A strategy that ranks by a metric which its split turns out not to log would silently never save.
@@ -261,4 +294,9 @@ impl<M: LearnerModel> Session<'_, M> {
         let before = self.previous.as_ref().map_or(0.0, |state| state.training_time_seconds);
         before + self.started.elapsed().as_secs_f64()
     }
+}
+
+/// burn counts epochs from 1.
+pub(crate) fn burn_epoch(epoch: u64) -> usize {
+    usize::try_from(epoch + 1).unwrap_or(usize::MAX)
 }

@@ -7,6 +7,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use burn::lr_scheduler::LrSchedulerRecord;
+use burn::optim::OptimizerRecord;
 use burn::store::ModuleRecord;
 use burn::train::checkpoint::{
     AsyncCheckpointer, Checkpoint, Checkpointer, CheckpointerError, CheckpointingAction,
@@ -14,58 +16,51 @@ use burn::train::checkpoint::{
 };
 use burn::train::metric::store::EventStoreClient;
 use burn::train::{Learner, LearnerModel, LearningCheckpointer};
-use burn_ckpt::{Error, MODEL, MakeSections, OPTIMIZER, Result, SCHEDULER, Section};
+use burn_ckpt::{Error, HISTORY, MODEL, MakeSections, OPTIMIZER, Result, SCHEDULER, Section};
 use indexmap::IndexMap;
 
+use crate::buffers::Buffers;
+use crate::metrics::HistoryAt;
 use crate::optimizer_names;
-use burn::lr_scheduler::LrSchedulerRecord;
-use burn::optim::OptimizerRecord;
 
-/// The state as it is now: model, and unless `weights_only`, optimizer and scheduler.
+/// The state as it is now: model, and with a history (without one, the weights alone are wanted) optimizer, scheduler
+/// and the history. With `buffers`, the running statistics are those.
 pub(crate) fn take<M: LearnerModel>(
     learner: &Learner<M>,
     store: &Arc<EventStoreClient>,
-    weights_only: bool,
+    buffers: Option<&Buffers>,
+    history: Option<HistoryAt>,
 ) -> MakeSections {
     let model = learner.model().valid();
-    with_rest(move || Section::from_module(&model), learner, store, weights_only)
-}
-
-/// The state before a step that did not end.
-///
-/// The step may have left updates pending in running statistics, which [`settle`] before the step makes the
-/// only pending ones. Visiting the model without settling them again therefore sees the statistics as they
-/// were.
-pub(crate) fn take_unsettled<M: LearnerModel>(
-    learner: &Learner<M>,
-    store: &Arc<EventStoreClient>,
-    weights_only: bool,
-) -> MakeSections {
-    let model = Section::from_module(&learner.model());
-    with_rest(move || model, learner, store, weights_only)
-}
-
-fn with_rest<M: LearnerModel>(
-    model: impl FnOnce() -> Section + Send + 'static,
-    learner: &Learner<M>,
-    store: &Arc<EventStoreClient>,
-    weights_only: bool,
-) -> MakeSections {
-    let rest = (!weights_only).then(|| (learner.clone(), Arc::clone(store)));
+    let model = buffers.map_or(model.clone(), |buffers| buffers.put_into(model));
+    let rest = history.map(|history| (learner.clone(), Arc::clone(store), history));
     Box::new(move || {
-        let mut sections = IndexMap::from([(MODEL.to_owned(), model())]);
-        if let Some((learner, store)) = rest {
-            let (optimizer, scheduler) = training_records(&learner, &store)?;
-            sections.insert(OPTIMIZER.to_owned(), optimizer_names::by_path(section(optimizer)?));
-            sections.insert(SCHEDULER.to_owned(), section(scheduler)?);
+        let mut sections = IndexMap::from([(MODEL.to_owned(), Section::from_module(&model))]);
+        if let Some((learner, store, history)) = rest {
+            let (optimizer, scheduler) = optimizer_and_scheduler(&learner, &store)?;
+            sections.insert(OPTIMIZER.to_owned(), optimizer);
+            sections.insert(SCHEDULER.to_owned(), scheduler);
+            sections.insert(HISTORY.to_owned(), history.section()?);
         }
         Ok(sections)
     })
 }
 
-/// Applies the pending updates of a model's running statistics, as the next forward pass would do first.
-pub(crate) fn settle<M: LearnerModel>(learner: &Learner<M>) {
-    drop(learner.model().valid());
+/// A learner's optimizer, by the parameters' paths, and its scheduler.
+pub(crate) fn optimizer_and_scheduler<M: LearnerModel>(
+    learner: &Learner<M>,
+    store: &EventStoreClient,
+) -> Result<(Section, Section)> {
+    let (optimizer, scheduler) = training_records(learner, store)?;
+    Ok((optimizer_names::by_path(section(optimizer)?), section(scheduler)?))
+}
+
+/// Applies the pending updates of a model's running statistics, as the next forward pass would do first, and keeps
+/// the statistics.
+pub(crate) fn settle<M: LearnerModel>(learner: &Learner<M>) -> Buffers {
+    let model = learner.model();
+    drop(model.valid());
+    Buffers::of(&model)
 }
 
 fn section<R: Checkpoint>(record: R) -> Result<Section> {

@@ -3,21 +3,15 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-/// Version of [`TrainerState`] that is written and read.
-pub(crate) const STATE_VERSION: u32 = 1;
+/// Version of [`TrainerState`] that is written, and the newest that is read.
+pub(crate) const STATE_VERSION: u32 = 2;
 
 /// Where in a run a state was taken, and what the run held at that time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TrainerState {
     pub(crate) version: u32,
-    /// The epoch in progress, counted from 0.
-    pub(crate) epoch: u64,
-    /// Whether that epoch is done, validation included.
-    pub(crate) epoch_complete: bool,
-    /// Training batches of that epoch that are in the state.
-    pub(crate) batches: u64,
-    /// Optimizer steps done.
-    pub(crate) global_step: u64,
+    #[serde(flatten)]
+    pub(crate) position: Position,
     pub(crate) seed: u64,
     /// Over all resumed parts of the run.
     pub(crate) training_time_seconds: f64,
@@ -30,9 +24,43 @@ pub(crate) struct TrainerState {
     pub(crate) scores: IndexMap<String, f64>,
 }
 
-impl TrainerState {
-    /// The epoch to go on with, and the number of its batches to skip.
-    pub(crate) fn next(&self) -> (u64, u64) {
-        if self.epoch_complete { (self.epoch + 1, 0) } else { (self.epoch, self.batches) }
+/// Where in a run the learner's state is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Position {
+    /// The epoch in progress, counted from 0.
+    pub(crate) epoch: u64,
+    /// Whether that epoch is done, validation included.
+    pub(crate) epoch_complete: bool,
+    /// Whether its training is done.
+    #[serde(default)]
+    pub(crate) trained: bool,
+    /// Training batches of that epoch that are in the state.
+    pub(crate) batches: u64,
+    /// Training items of that epoch that are in the state.
+    #[serde(default)]
+    pub(crate) items: u64,
+    /// Optimizer steps done.
+    pub(crate) global_step: u64,
+}
+
+impl Position {
+    /// Where to go on.
+    pub(crate) fn next(self) -> Self {
+        if self.epoch_complete { Self::at_start(self.epoch + 1, self.global_step) } else { self }
+    }
+
+    /// An epoch's beginning.
+    pub(crate) fn at_start(epoch: u64, global_step: u64) -> Self {
+        Self { epoch, global_step, ..Self::default() }
+    }
+
+    /// Epochs done.
+    pub(crate) fn epochs(self) -> u64 {
+        self.epoch + u64::from(self.epoch_complete)
+    }
+
+    /// Updates that the training split of the epoch has logged: one a batch, and one at its end.
+    pub(crate) fn logged(self) -> u64 {
+        self.batches + u64::from(self.trained)
     }
 }

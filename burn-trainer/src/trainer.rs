@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use burn::data::dataloader::DataLoader;
+use burn::tensor::Device;
 use burn::train::renderer::MetricsRenderer;
 use burn::train::{
-    InferenceStep, Learner, LearnerModel, LearningResult, SupervisedTraining, TrainStep, TrainingStrategy,
+    InferenceStep, Learner, LearnerModel, LearningResult, MultiDeviceOptim, SupervisedTraining, TrainStep,
+    TrainingStrategy,
 };
 use burn_ckpt::{Held, RunFacts, panic_message};
 use indexmap::IndexMap;
@@ -21,11 +23,14 @@ use crate::config::TrainerConfig;
 use crate::environment::EnvironmentProbe;
 use crate::error::{Error, Result};
 use crate::fit::{FitLoop, Plan};
-use crate::metrics::{MetricTable, MetricTap, SharedMetrics};
-use crate::progress::PlainRenderer;
+use crate::launch;
+use crate::metrics::{MetricTable, MetricTap, SharedHistory, SharedMetrics};
+use crate::progress::{PlainRenderer, say};
 use crate::resume;
 use crate::run::Run;
 use crate::saving::{Reporting, Saver};
+use crate::session::burn_epoch;
+use crate::signal::{SignalWatch, StopSignal};
 use crate::strategy::{
     BestStrategy, DEFAULT_TIMEOUT_SECONDS, LastStrategy, OnExceptionStrategy, Strategy, StrategyConfig,
 };
@@ -57,6 +62,8 @@ pub struct Trainer {
     hparams: Value,
     run: Run,
     strategies: Vec<Box<dyn Strategy>>,
+    devices: Vec<Device>,
+    optim: MultiDeviceOptim,
     environment: EnvironmentProbe,
     /// Whether progress is shown as plain lines, among which there is room for a warning.
     plain: Cell<bool>,
@@ -83,8 +90,16 @@ pub struct FitResult<M> {
     pub metrics: IndexMap<String, f64>,
     /// The foremost checkpoint of each strategy, by the strategy's name (`best:val_loss`, `last`).
     pub checkpoints: IndexMap<String, Held>,
+    /// The checkpoint that the run went on from.
+    pub resumed_from: Option<PathBuf>,
+    /// Whether there was nothing to do: the checkpoint had all the epochs already, or early stopping had ended the run.
+    pub finished_before: bool,
     /// Why training stopped before its last epoch, if somebody asked for that.
     pub interrupted: Option<String>,
+    /// The signal that asked for it.
+    pub stopped_by: Option<StopSignal>,
+    /// The Slurm job that is to start again.
+    pub requeued: Option<String>,
     /// States that were written.
     pub saves: u64,
     /// Saves that were let go because the disk was behind (`when_busy = "skip"`).
@@ -123,13 +138,42 @@ impl Trainer {
             .map_err(|error| Error::config("hparams", format!("they are no JSON: {error}")))?;
         let run = Run::open(&mut config)?;
         let environment = EnvironmentProbe::start();
-        Ok(Self { config, hparams, run, strategies: Vec::new(), environment, plain: Cell::new(false) })
+        Ok(Self {
+            config,
+            hparams,
+            run,
+            strategies: Vec::new(),
+            devices: Vec::new(),
+            optim: MultiDeviceOptim::OptimMainDevice,
+            environment,
+            plain: Cell::new(false),
+        })
     }
 
     /// Adds a saving strategy of your own beside those of the configuration.
     #[must_use]
     pub fn strategy(mut self, strategy: impl Strategy + 'static) -> Self {
         self.strategies.push(Box::new(strategy));
+        self
+    }
+
+    /// Trains on these devices, in place of the one that the model is on: in each step a batch on every one of them.
+    /// The first has the model and validates.
+    ///
+    /// An optimizer step then uses as many batches as there are devices (times `grads_accumulation`). With the
+    /// [`ResumableDataLoader`](crate::ResumableDataLoader) the batches of an epoch are dealt out in their order, so that
+    /// a run can go on with another number of devices; other loaders are split by burn, a part of the data set each.
+    #[must_use]
+    pub fn devices(mut self, devices: impl IntoIterator<Item = Device>) -> Self {
+        self.devices = devices.into_iter().collect();
+        self
+    }
+
+    /// Where the optimizer works with several devices: on the first one, as by default, or on all of them, each with a
+    /// part of the parameters.
+    #[must_use]
+    pub fn optimizer_placement(mut self, optim: MultiDeviceOptim) -> Self {
+        self.optim = optim;
         self
     }
 
@@ -156,6 +200,10 @@ impl Trainer {
         valid: Arc<dyn DataLoader<<M as InferenceStep>::Input>>,
     ) -> SupervisedTraining<M> {
         let training = SupervisedTraining::new(self.run_dir(), train, valid);
+        if !self.config.writes() {
+            // The process of rank 0 writes burn's log, and shows how far training is.
+            return training.with_application_logger(None).renderer(Box::new(PlainRenderer::hidden()));
+        }
         if cfg!(feature = "tui") && std::io::stdout().is_terminal() {
             training
         } else {
@@ -180,21 +228,33 @@ impl Trainer {
         training: SupervisedTraining<M>,
         mut learner: Learner<M>,
     ) -> Result<FitResult<M>> {
-        let Self { config, hparams, mut run, strategies: custom, environment, plain } = self;
+        let Self { mut config, hparams, mut run, strategies: custom, devices, optim, environment, plain } =
+            self;
+        // What the processes of other ranks would save is what the one of rank 0 saves.
+        let writes = config.writes();
+        config.checkpoint_saving &= writes;
         if learner.model().devices().first().is_some_and(|device| !device.is_autodiff()) {
             // burn would panic in the first backward pass.
             let reason = "it computes no gradients: make the model on device.autodiff()";
             return Err(Error::config("the model's device", reason));
         }
-        let metrics = SharedMetrics::default();
+        let (metrics, history) = (SharedMetrics::default(), SharedHistory::default());
+        let mut tap = MetricTap::new(metrics.clone(), history.clone());
+        if writes {
+            tap = tap.with_files(run.layout.run_dir());
+        }
         let mut held = IndexMap::new();
         let mut completed = 0;
         if let Some(resume) = &run.resume {
             resume::restore(&mut learner, resume)?;
             metrics.lock().restore(resume.state.metrics.clone());
+            let position = resume.state.position.next();
+            history.restore(resume.history.clone(), burn_epoch(position.epoch), position.logged());
+            tap = tap.resumed_in(burn_epoch(position.epoch));
             held = resume::held(&run.layout, &run.present);
-            completed = usize::try_from(resume.state.next().0).unwrap_or(usize::MAX);
+            completed = usize::try_from(position.epoch).unwrap_or(usize::MAX);
         }
+        let resumed_from = run.resume.as_ref().map(|resume| resume.checkpoint.path().to_path_buf());
         let trainer_config = serde_json::to_value(&config)
             .map_err(|error| Error::config("the trainer's configuration", error.to_string()))?;
         let facts = RunFacts {
@@ -212,11 +272,14 @@ impl Trainer {
         let plan = Plan {
             max_epochs: config.max_epochs as u64,
             seed: config.seed,
+            devices,
+            optim,
             gradient_checkpointing: config.gradient_checkpointing,
             failed_saves: config.failed_saves,
             exception_timeout,
             metrics: metrics.clone(),
-            resume: run.resume.as_ref().map(|resume| resume.state.clone()),
+            history,
+            resume: run.resume.take(),
             open_saver: {
                 let config = config.clone();
                 Box::new(move |metrics| {
@@ -231,13 +294,17 @@ impl Trainer {
         };
         let fit_loop = Arc::new(FitLoop::new(plan));
         let mut training = training
-            .with_metric_logger(MetricTap::new(metrics.clone(), run.layout.run_dir()))
+            .with_metric_logger(tap)
             .num_epochs(config.max_epochs)
             .with_training_strategy(TrainingStrategy::Custom(fit_loop.clone()));
         if completed > 0 {
             // Only tells the renderer where the run is: there is no checkpointer of burn's to load from.
             training = training.checkpoint(completed);
         }
+        let signals = match config.handle_signals {
+            true => SignalWatch::start(training.interrupter(), plain.get()),
+            false => SignalWatch::off(),
+        };
         // burn's own threads hand their panics on to the loop's, also after the loop has ended.
         let launched = catch_unwind(AssertUnwindSafe(|| training.launch(learner)));
         let outcome = fit_loop.take_outcome();
@@ -253,6 +320,9 @@ impl Trainer {
         if let Some(source) = error {
             return Err(Error::Training { source, saved: None });
         }
+        let stopped_by = interrupted.as_ref().and_then(|_| signals.received());
+        drop(signals);
+        let requeued = stopped_by.filter(|_| writes && config.slurm_requeue).and_then(requeue);
         let metrics = metrics.lock().values().clone();
         let reports = outcome.saves.reports;
         let last_save_failed = !outcome.saves.newest_is_durable;
@@ -267,6 +337,10 @@ impl Trainer {
             training_time_seconds: outcome.seconds,
             metrics,
             checkpoints: outcome.foremost,
+            resumed_from,
+            finished_before: outcome.finished_before,
+            stopped_by,
+            requeued,
             interrupted: interrupted.map(|stop| stop.reason.unwrap_or_else(|| "no reason given".to_owned())),
             saves,
             skipped_saves: outcome.saves.skipped,
@@ -276,6 +350,20 @@ impl Trainer {
                 .collect(),
             last_save_failed,
         })
+    }
+}
+
+/// Has Slurm start the job again, if the signal was its warning.
+fn requeue(signal: StopSignal) -> Option<String> {
+    let job = launch::slurm_job().filter(|_| signal.is_warning())?;
+    match launch::requeue(&job) {
+        Ok(()) => Some(job),
+        Err(error) => {
+            let message = format!("the Slurm job {job} is not requeued: scontrol: {error}");
+            log::error!("{message}");
+            say(&format!("warning: {message}"));
+            None
+        }
     }
 }
 

@@ -39,6 +39,7 @@ pub use lsf::Lsf;
 pub use os::Os;
 pub use probe::EnvironmentProbe;
 pub use slurm::Slurm;
+pub(crate) use subprocess::output_of;
 pub use toolchain::Rust;
 
 /// The machine, the program and the job that a checkpoint was written by.
@@ -62,6 +63,11 @@ pub struct Environment {
     pub slurm: Option<Slurm>,
     /// The LSF job, or `None` outside of one.
     pub lsf: Option<Lsf>,
+}
+
+/// The Slurm job that this process is part of.
+pub(crate) fn slurm() -> Option<Slurm> {
+    slurm::read(&variables::of_process)
 }
 
 impl Environment {

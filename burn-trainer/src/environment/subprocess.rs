@@ -24,7 +24,7 @@ const MAX_OUTPUT_BYTES: u64 = 4096;
 ///
 /// The command cannot be started or read from, it ends without success, or, with the kind
 /// [`TimedOut`](io::ErrorKind::TimedOut), it or its output does not end in time.
-pub(super) fn output_of(mut command: Command, deadline: Instant) -> io::Result<Vec<u8>> {
+pub(crate) fn output_of(mut command: Command, deadline: Instant) -> io::Result<Vec<u8>> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn()?;
     // Kept as it is until the child is waited for, which has to be done in any case.

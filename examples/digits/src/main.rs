@@ -42,8 +42,8 @@ fn main() -> ExitCode {
         args.train.apply(&mut config, &mut hparams)?;
         hparams.data = args.data.unwrap_or(hparams.data);
         hparams.check()?;
-        let result = train(config.clone(), &hparams, &device(&args.backend)?.autodiff())?;
-        Ok(cli::report(result, &config, "cargo xtask train digits"))
+        let device = device(&args.backend)?.autodiff();
+        cli::report(train(config.clone(), &hparams, &device), &config, "cargo xtask train digits")
     })
 }
 

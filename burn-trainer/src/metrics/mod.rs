@@ -1,23 +1,26 @@
 //! burn's metrics under the names that settings and metadata use (`val_loss`), with their latest values.
 //!
-//! burn offers metrics to loggers only. [`MetricTap`] is one: it keeps the latest value of each, and hands
-//! everything on to burn's own file logger. (burn's event store can be asked too, but it remembers the first
-//! answer for an epoch, so that asking in the middle of one spoils burn's early stopping.)
+//! burn offers metrics to loggers only: `tap.rs` is one, which fills the table here and the history in
+//! `history.rs`. (burn's event store can be asked too, but it remembers the first answer for an epoch, so that
+//! asking in the middle of one spoils burn's early stopping.)
 
-use std::collections::HashMap;
-use std::path::Path;
+mod history;
+mod memory;
+mod resumed;
+mod tap;
+
+pub(crate) use history::{EpochValues, History, HistoryAt, SharedHistory};
+pub(crate) use tap::MetricTap;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use burn::train::logger::{FileMetricLogger, MetricLogger};
-use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
+use burn::train::metric::store::{MetricsUpdate, Split};
 use burn::train::metric::{MetricAttributes, MetricDefinition, MetricId, MetricName, NumericEntry};
-use burn_ckpt::{Mode, safe_name};
+use burn_ckpt::Mode;
 use indexmap::IndexMap;
 
 const TRAIN: &str = "train";
 const VALID: &str = "val";
-/// burn's file logger takes a metric's name as a file name; this many bytes of it are always safe.
-const MAX_FILE_NAME: usize = 100;
 
 /// The metrics of a run: what is registered, and what was logged last.
 #[derive(Debug, Default, Clone)]
@@ -28,8 +31,17 @@ pub(crate) struct MetricTable {
 
 #[derive(Debug, Clone)]
 struct Registered {
+    /// burn's name of it.
+    name: MetricName,
     key: String,
     mode: Option<Mode>,
+}
+
+/// A numeric metric of one split, by our name and by burn's.
+pub(crate) struct Numeric {
+    pub(crate) full_name: String,
+    pub(crate) name: MetricName,
+    pub(crate) split: Split,
 }
 
 /// A [`MetricTable`] that the logger's thread fills and the loop reads.
@@ -72,6 +84,25 @@ impl MetricTable {
         })
     }
 
+    /// The metrics that have numbers, for both splits.
+    pub(crate) fn numeric(&self) -> Vec<Numeric> {
+        let metrics = || self.registered.values().filter(|metric| metric.mode.is_some());
+        let of = |split: Split, prefix: &'static str| {
+            metrics().map(move |metric| Numeric {
+                full_name: named(prefix, &metric.key),
+                name: Arc::clone(&metric.name),
+                split: split.clone(),
+            })
+        };
+        of(Split::Train, TRAIN).chain(of(Split::Valid, VALID)).collect()
+    }
+
+    /// The full name of a metric that burn asks for by its own.
+    fn full_name(&self, name: &str, split: &Split) -> Option<String> {
+        let metric = self.registered.values().find(|metric| *metric.name == name)?;
+        Some(named(prefix(split)?, &metric.key))
+    }
+
     fn register(&mut self, definition: &MetricDefinition) {
         let slug = slug(&definition.name);
         let base = if slug.is_empty() { "metric".to_owned() } else { slug };
@@ -89,15 +120,12 @@ impl MetricTable {
             MetricAttributes::Numeric(_) => Some(Mode::Min),
             MetricAttributes::None => None,
         };
-        self.registered.insert(definition.metric_id.clone(), Registered { key, mode });
+        let name = Arc::clone(&definition.name);
+        self.registered.insert(definition.metric_id.clone(), Registered { name, key, mode });
     }
 
     fn update(&mut self, update: &MetricsUpdate, split: &Split) {
-        let split = match split {
-            Split::Train => TRAIN,
-            Split::Valid => VALID,
-            Split::Test(_) => return,
-        };
+        let Some(split) = prefix(split) else { return };
         for metric in &update.entries_numeric {
             let Some(registered) = self.registered.get(&metric.entry.metric_id) else { continue };
             // The epoch's final value where this is one, else the average over the epoch so far.
@@ -112,57 +140,12 @@ impl MetricTable {
     }
 }
 
-/// A metric logger that fills a [`MetricTable`] and writes burn's metric files.
-pub(crate) struct MetricTap {
-    table: SharedMetrics,
-    files: FileMetricLogger,
-    /// What burn's file logger calls a metric whose own name is no safe file name.
-    file_names: HashMap<String, MetricName>,
-}
-
-impl MetricTap {
-    pub(crate) fn new(table: SharedMetrics, run_dir: &Path) -> Self {
-        Self { table, files: FileMetricLogger::new(run_dir), file_names: HashMap::new() }
+fn prefix(split: &Split) -> Option<&'static str> {
+    match split {
+        Split::Train => Some(TRAIN),
+        Split::Valid => Some(VALID),
+        Split::Test(_) => None,
     }
-}
-
-impl MetricLogger for MetricTap {
-    fn log(&mut self, update: MetricsUpdate, epoch: usize, split: &Split) {
-        self.table.lock().update(&update, split);
-        self.files.log(update, epoch, split);
-    }
-
-    fn read_numeric(&mut self, name: &str, epoch: usize, split: &Split) -> Result<Vec<NumericEntry>, String> {
-        match self.file_names.get(name) {
-            Some(file_name) => self.files.read_numeric(file_name, epoch, split),
-            None => Ok(Vec::new()),
-        }
-    }
-
-    fn log_metric_definition(&mut self, mut definition: MetricDefinition) {
-        self.table.lock().register(&definition);
-        let file_name = match is_file_name(&definition.name) {
-            true => definition.name.clone(),
-            // A metric called "../x" or "val/loss" must not decide where its log goes, nor stop the logger.
-            false => Arc::new(
-                safe_name("the metric's name", &definition.name).unwrap_or_else(|_| "metric".to_owned()),
-            ),
-        };
-        self.file_names.insert(definition.name.to_string(), file_name.clone());
-        definition.name = file_name;
-        self.files.log_metric_definition(definition);
-    }
-
-    fn log_epoch_summary(&mut self, summary: EpochSummary) {
-        self.files.log_epoch_summary(summary);
-    }
-}
-
-fn is_file_name(name: &str) -> bool {
-    name.len() <= MAX_FILE_NAME
-        && name.contains(char::is_alphanumeric)
-        && !name.contains(['/', '\\'])
-        && !name.chars().any(char::is_control)
 }
 
 fn named(split: &str, key: &str) -> String {
@@ -237,13 +220,5 @@ mod tests {
         }
         let keys: Vec<&str> = table.registered.values().map(|metric| metric.key.as_str()).collect();
         assert_eq!(keys, ["a_b", "a_b_2", "metric", "metric_2"]);
-    }
-
-    #[test]
-    fn hostile_names_are_no_file_names() {
-        for name in ["", "..", "a/b", "../../a", "a\nb", &"x".repeat(300)] {
-            assert!(!is_file_name(name), "{name:?}");
-        }
-        assert!(is_file_name("Top-K Accuracy @ k=5"));
     }
 }

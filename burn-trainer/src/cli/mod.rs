@@ -1,0 +1,154 @@
+//! The flags that training programs share: `--epochs`, `--ckpt-path`, `--set KEY=JSON` and so on.
+//!
+//! A program flattens [`TrainArgs`] into its own clap parser, applies them to its configurations, and reports
+//! with [`report`]. Results go to standard output, everything else to standard error; the exit status is 0 when
+//! done, 1 when training failed, 2 for wrong usage, and 128 and the signal's number when a signal stopped training
+//! and the state was saved (130 for SIGINT, 143 for SIGTERM).
+
+mod report;
+mod set;
+
+pub use report::report;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use burn_ckpt::TopK;
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::config::TrainerConfig;
+use crate::error::{Error, Result};
+use crate::progress::say;
+use crate::strategy::{Interval, StrategyConfig};
+
+/// Exit status for wrong usage.
+const USAGE: u8 = 2;
+
+/// Flags for any field of a [`TrainerConfig`], with short ones for those that are used most.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TrainArgs {
+    /// Number of epochs of the whole run
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Seed of everything random
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Directory that holds the logs directory
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Id of the run, which names its directory; made up when not given
+    #[arg(long, value_name = "ID")]
+    pub run_id: Option<String>,
+    /// What to resume: none, last, best, auto, or a path
+    #[arg(long, value_name = "CKPT")]
+    pub ckpt_path: Option<String>,
+    /// Save every so many optimizer steps too
+    #[arg(long, value_name = "N")]
+    pub save_every_steps: Option<u64>,
+    /// Save after so many seconds too
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    pub save_every_seconds: Option<f64>,
+    /// Number of best checkpoints to keep, or "all"
+    #[arg(long, value_name = "K", value_parser = parse_topk)]
+    pub topk: Option<TopK>,
+    /// Remove what an earlier run of the same id left
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Set any field of the trainer's or the program's configuration, like --set max_epochs=3 or
+    /// --set strategies.0.topk=3
+    #[arg(long, value_name = "KEY=JSON")]
+    pub set: Vec<String>,
+}
+
+impl TrainArgs {
+    /// Applies the flags to the trainer's configuration, and `--set` to that or the program's own. The trainer's has a
+    /// run id then, so that [`report`] can name the run however it ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] naming the flag, and for `--set` the keys there are or the type that was expected.
+    pub fn apply<C: Serialize + DeserializeOwned>(
+        &self,
+        trainer: &mut TrainerConfig,
+        program: &mut C,
+    ) -> Result<()> {
+        if let Some(epochs) = self.epochs {
+            trainer.max_epochs = epochs;
+        }
+        if let Some(seed) = self.seed {
+            trainer.seed = seed;
+        }
+        if let Some(root) = &self.root {
+            trainer.root.clone_from(root);
+        }
+        if self.run_id.is_some() {
+            trainer.run_id.clone_from(&self.run_id);
+        }
+        if self.ckpt_path.is_some() {
+            trainer.ckpt_path.clone_from(&self.ckpt_path);
+        }
+        trainer.overwrite |= self.overwrite;
+        self.apply_to_strategies(trainer)?;
+        for assignment in &self.set {
+            set::set(assignment, trainer, program)?;
+        }
+        trainer.fill_in(Timestamp::now());
+        Ok(())
+    }
+
+    fn apply_to_strategies(&self, trainer: &mut TrainerConfig) -> Result<()> {
+        if trainer.strategies.is_empty() {
+            // Spelled out, so that flags and --set have something to change.
+            trainer.strategies = trainer.effective_strategies();
+        }
+        let interval = self.save_every_seconds.map(|seconds| match Duration::try_from_secs_f64(seconds) {
+            Ok(duration) if !duration.is_zero() => Ok(Interval(duration)),
+            _ => Err(Error::config("--save-every-seconds", format!("{seconds} is not above 0"))),
+        });
+        let interval = interval.transpose()?;
+        if self.save_every_steps == Some(0) {
+            return Err(Error::config("--save-every-steps", "it must be above 0"));
+        }
+        for strategy in &mut trainer.strategies {
+            match strategy {
+                StrategyConfig::Best(best) => best.topk = self.topk.unwrap_or(best.topk),
+                StrategyConfig::Last(last) => {
+                    last.every_n_steps = self.save_every_steps.or(last.every_n_steps);
+                    last.save_on_time_interval = interval.or(last.save_on_time_interval);
+                }
+                StrategyConfig::OnException(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs a training program: prints its error, if it has one, and gives the exit status.
+pub fn main(run: impl FnOnce() -> Result<ExitCode>) -> ExitCode {
+    match run() {
+        Ok(status) => status,
+        Err(error) => {
+            say(&format!("error: {error}"));
+            match error {
+                Error::Config { .. } | Error::UnknownMetric { .. } | Error::RunExists { .. } => {
+                    ExitCode::from(USAGE)
+                }
+                Error::Checkpoint(burn_ckpt::Error::Name { .. }) => ExitCode::from(USAGE),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn parse_topk(text: &str) -> std::result::Result<TopK, String> {
+    let count = text.parse().ok().and_then(TopK::count);
+    match (count, text) {
+        (Some(count), _) => Ok(count),
+        (None, "all") => Ok(TopK::All),
+        _ => Err("a whole number above 0, or all".to_owned()),
+    }
+}

@@ -1,0 +1,93 @@
+//! `--set KEY=JSON`: any field of the trainer's or the program's configuration, by its dotted key.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::config::TrainerConfig;
+use crate::error::{Error, Result};
+
+/// Applies one assignment.
+pub(super) fn set<C: Serialize + DeserializeOwned>(
+    assignment: &str,
+    trainer: &mut TrainerConfig,
+    program: &mut C,
+) -> Result<()> {
+    let wrong = |reason: String| Error::config(format!("--set {assignment}"), reason);
+    let Some((key, text)) = assignment.split_once('=') else {
+        return Err(wrong("write it as KEY=JSON".to_owned()));
+    };
+    // The other name of the field, which serde knows for whole configurations alone.
+    let renamed = key.strip_prefix("callbacks").filter(|rest| rest.is_empty() || rest.starts_with('.'));
+    let key = &renamed.map_or(key.to_owned(), |rest| format!("strategies{rest}"));
+    let value: Value = serde_json::from_str(text).map_err(|error| {
+        wrong(format!("{text:?} is no JSON ({error}); put text in quotes: --set '{key}=\"{text}\"'"))
+    })?;
+    let to_json = |error: serde_json::Error| wrong(error.to_string());
+    let mut trainer_json = serde_json::to_value(&*trainer).map_err(to_json)?;
+    let mut program_json = serde_json::to_value(&*program).map_err(to_json)?;
+    if let Some(slot) = trainer_json.pointer_mut(&pointer(key)) {
+        *slot = value;
+        *trainer = serde_json::from_value(trainer_json).map_err(to_json)?;
+        return Ok(());
+    }
+    if let Some(slot) = program_json.pointer_mut(&pointer(key)) {
+        *slot = value;
+        *program = serde_json::from_value(program_json).map_err(to_json)?;
+        return Ok(());
+    }
+    Err(wrong(match (known_keys(&trainer_json, key), known_keys(&program_json, key)) {
+        // As far as it goes, the key leads into one of the two.
+        (Some((place, keys)), _) | (None, Some((place, keys))) => format!("{place} has {keys}"),
+        (None, None) => {
+            let (trainer, program) = (listed(&trainer_json), listed(&program_json));
+            format!("there is no {key:?}; the trainer has {trainer}; the program has {program}")
+        }
+    }))
+}
+
+/// The deepest place that a dotted key leads to, and the keys that there are; `None` where not even its first part
+/// is known.
+fn known_keys(json: &Value, key: &str) -> Option<(String, String)> {
+    key.rmatch_indices('.').find_map(|(end, _)| {
+        let place = &key[..end];
+        let keys = listed(json.pointer(&pointer(place))?);
+        Some((place.to_owned(), keys))
+    })
+}
+
+fn listed(json: &Value) -> String {
+    match json {
+        Value::Object(object) => object.keys().cloned().collect::<Vec<_>>().join(", "),
+        Value::Array(array) => format!("the numbers below {}", array.len()),
+        _ => "nothing below it".to_owned(),
+    }
+}
+
+/// A dotted key (`strategies.0.topk`) as a JSON pointer (RFC 6901).
+fn pointer(key: &str) -> String {
+    format!("/{}", key.replace('~', "~0").replace('/', "~1").replace('.', "/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::TrainArgs;
+    use crate::strategy::StrategyConfig;
+    use burn_ckpt::TopK;
+
+    #[test]
+    fn only_keys_that_there_are_can_be_set() {
+        let mut trainer = TrainerConfig::default().with_primary_metric("val_loss");
+        let mut program = serde_json::json!({ "width": 3 });
+        let args = |set: &str| TrainArgs { set: vec![set.to_owned()], ..TrainArgs::default() };
+        args("width=4").apply(&mut trainer, &mut program).unwrap();
+        assert_eq!(program["width"], 4);
+        args("strategies.0.topk=3").apply(&mut trainer, &mut program).unwrap();
+        assert!(
+            matches!(&trainer.strategies[0], StrategyConfig::Best(best) if Some(best.topk) == TopK::count(3))
+        );
+        let error = args("widht=4").apply(&mut trainer, &mut program).unwrap_err().to_string();
+        assert!(error.contains("the program has width") && error.contains("max_epochs"), "{error}");
+    }
+}

@@ -1,0 +1,124 @@
+//! One training step on one device or several: a batch for each, gradients summed in the devices' order.
+//!
+//! burn's own step for several devices (`MultiDevicesTrainStep`) adds gradients in the order in which they arrive and
+//! lets threads share running statistics, so that two runs differ. Here the devices take their turns on the loop's
+//! thread. What a device computes runs beside it: handing work to a GPU or to another machine does not wait for it.
+
+use burn::module::{ModuleVisitor, Param};
+use burn::optim::{GradientsAccumulator, GradientsParams, MultiGradientsParams};
+use burn::tensor::{Device, Tensor};
+use burn::train::{Learner, LearnerModel, MultiDeviceOptim, TrainOutput, TrainStep};
+
+/// The devices that a run trains on; the first has the model.
+pub(crate) struct Devices {
+    all: Vec<Device>,
+    optim: MultiDeviceOptim,
+}
+
+impl Devices {
+    /// With where the optimizer works when there are several. All of them compute gradients.
+    pub(crate) fn new(
+        main: Device,
+        others: impl IntoIterator<Item = Device>,
+        optim: MultiDeviceOptim,
+    ) -> Self {
+        let mut all = vec![main];
+        all.extend(others);
+        Self { all, optim }
+    }
+
+    pub(crate) fn main(&self) -> &Device {
+        &self.all[0]
+    }
+
+    pub(crate) fn all(&self) -> &[Device] {
+        &self.all
+    }
+
+    /// A forward and backward pass on one of the devices.
+    pub(crate) fn train_step<M: LearnerModel>(
+        &self,
+        learner: &Learner<M>,
+        device: usize,
+        batch: <M as TrainStep>::Input,
+    ) -> TrainOutput<<M as TrainStep>::Output> {
+        if self.all.len() == 1 {
+            return learner.train_step(batch);
+        }
+        let model = learner.model();
+        // Running statistics are shared by all copies of a model, and follow it to the device: what the device before
+        // has added to them is applied first.
+        drop(model.valid());
+        TrainStep::step(&model.fork(&self.all[device]), batch)
+    }
+
+    /// Brings the whole model to the first device.
+    pub(crate) fn gather<M: LearnerModel>(&self, learner: &mut Learner<M>) {
+        if self.all.len() > 1 {
+            drop(learner.model().valid());
+            learner.fork(self.main());
+        }
+    }
+}
+
+/// The gradients of an optimizer step in the making, by device.
+pub(crate) struct Gradients<'a, M> {
+    devices: &'a Devices,
+    by_device: Vec<GradientsAccumulator<M>>,
+}
+
+impl<'a, M: LearnerModel> Gradients<'a, M> {
+    pub(crate) fn new(devices: &'a Devices) -> Self {
+        Self { devices, by_device: devices.all.iter().map(|_| GradientsAccumulator::new()).collect() }
+    }
+
+    /// Adds what a batch on one of the devices gave.
+    pub(crate) fn add(&mut self, model: &M, device: usize, gradients: GradientsParams) {
+        self.by_device[device].accumulate(model, gradients);
+    }
+
+    /// Does the optimizer step, and begins anew.
+    pub(crate) fn apply(&mut self, learner: &mut Learner<M>) {
+        let mut by_device: Vec<GradientsParams> =
+            self.by_device.iter_mut().map(GradientsAccumulator::grads).collect();
+        if by_device.len() == 1 {
+            return learner.optimizer_step(by_device.remove(0));
+        }
+        let sharded = matches!(self.devices.optim, MultiDeviceOptim::OptimSharded);
+        let mut sum = Sum { devices: &self.devices.all, sharded, by_device, parameters: 0 };
+        learner.model().visit(&mut sum);
+        let mut by_device = sum.by_device;
+        if sharded {
+            let grads = by_device.into_iter().zip(self.devices.all.iter().cloned()).collect();
+            learner.optimizer_step_multi(MultiGradientsParams { grads });
+        } else {
+            learner.optimizer_step(by_device.remove(0));
+        }
+    }
+}
+
+/// Sums each parameter's gradients in the devices' order, at the device that updates the parameter, and leaves the
+/// others without.
+///
+/// burn would sum them itself, beginning with a device that it chooses by the parameter's id. Those are random, so
+/// that with three devices two runs would not add in the same order.
+struct Sum<'a> {
+    devices: &'a [Device],
+    sharded: bool,
+    by_device: Vec<GradientsParams>,
+    parameters: usize,
+}
+
+impl ModuleVisitor for Sum<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let owner = if self.sharded { self.parameters % self.devices.len() } else { 0 };
+        let gradients = self.by_device.iter_mut().filter_map(|gradients| gradients.remove::<D>(param.id));
+        let sum = gradients
+            .map(|gradient| gradient.to_device(&self.devices[owner].clone().inner()))
+            .reduce(|sum, gradient| sum + gradient);
+        if let Some(sum) = sum {
+            self.by_device[owner].register(param.id, sum);
+            self.parameters += 1;
+        }
+    }
+}
