@@ -19,6 +19,7 @@
 #[cfg(feature = "cli")]
 pub mod cli;
 mod config;
+mod dataloader;
 mod environment;
 mod error;
 mod event;
@@ -38,6 +39,7 @@ mod trainer;
 pub use burn_ckpt;
 
 pub use config::{FailedSaves, TrainerConfig};
+pub use dataloader::{ResumableDataLoader, ResumableDataLoaderBuilder};
 pub use environment::{
     Environment, EnvironmentProbe, Git, GpuDevice, Hardware, Lsf, Os, Package, Rust, Slurm,
 };
