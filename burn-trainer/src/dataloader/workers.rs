@@ -215,8 +215,8 @@ impl<I, O> DataLoaderIterator<O> for Batches<'_, I, O> {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::super::ResumableDataLoader;
     use super::super::tests::{Lists, Numbers, batches, with_any_workers};
+    use super::super::{ResumableDataLoader, Start};
     use super::*;
 
     /// Fails instead of waiting for ever.
@@ -270,6 +270,35 @@ mod tests {
                 }
             });
         });
+    }
+
+    #[test]
+    fn what_a_dropped_iterator_had_asked_for_is_not_made() {
+        let numbers = Numbers::new(100);
+        let loader = ResumableDataLoader::builder(Lists).num_workers(1).prefetch(50).build(numbers.clone());
+        // The worker cannot get past its first item meanwhile.
+        let held = numbers.read.lock().unwrap();
+        drop(loader.iter());
+        drop(held);
+        drop(loader);
+        assert!(numbers.read().len() <= 1, "{:?}", numbers.read());
+    }
+
+    #[test]
+    fn batches_of_a_worker_that_is_gone_are_made_by_whoever_asks() {
+        let source = Source {
+            dataset: Arc::new(Numbers::new(10)),
+            range: 0..10,
+            seed: None,
+            transform: None,
+            batcher: Arc::new(Lists),
+            device: Device::default(),
+        };
+        let source: Arc<Source<usize, Vec<usize>>> = Arc::new(source);
+        let mut workers = Workers::start(&source, 2);
+        workers.jobs[1] = channel().0;
+        let given = workers.batches(&source, Pass::new(Start::of(0), 10, 3, false), 2);
+        assert_eq!(batches(Box::new(given)).concat(), Vec::from_iter(0..10));
     }
 
     #[test]
