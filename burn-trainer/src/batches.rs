@@ -37,7 +37,7 @@ impl<I: 'static> TrainData<I> {
     pub(crate) fn new(loader: &Arc<dyn DataLoader<I>>, devices: &Devices) -> Self {
         let items = loader.num_items();
         let mut loaders: Vec<_> = devices.all().iter().map(|device| loader.to_device(device)).collect();
-        let is_resumable = || iter_from(&*loaders[0], Start::default()).1;
+        let is_resumable = || iter_from(&*loaders[0], Start::of(0)).1;
         let resumable = loaders.len() == 1 || is_resumable();
         if !resumable {
             loaders = split_dataloader(Arc::clone(loader), devices.all());

@@ -249,7 +249,7 @@ impl<M: LearnerModel> Session<'_, M> {
         });
         random::seed(data.devices.main(), self.seed, Draw::Validation { epoch });
         let model = self.learner.model().valid();
-        let (mut iterator, _) = iter_from(&*data.valid, Start { epoch, ..Start::default() });
+        let (mut iterator, _) = iter_from(&*data.valid, Start::of(epoch));
         let mut iteration = 0;
         while let Some(item) = iterator.next() {
             let Some(item) = self.loaded(item) else { break };

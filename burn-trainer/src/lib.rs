@@ -45,6 +45,7 @@ mod trainer;
 pub use burn_ckpt;
 
 pub use config::{FailedSaves, TrainerConfig};
+pub use dataloader::{ResumableDataLoader, ResumableDataLoaderBuilder};
 pub use environment::{
     Environment, EnvironmentProbe, Git, GpuDevice, Hardware, Lsf, Os, Package, Rust, Slurm,
 };

@@ -27,15 +27,20 @@ fn seed_of(seed: u64, draw: Draw) -> u64 {
     }
 }
 
-/// One number from several, each of which changes it altogether: SplitMix64 (Steele, Lea and Flood: Fast splittable
-/// pseudorandom number generators, 2014) over them.
-pub(crate) fn mix(parts: &[u64]) -> u64 {
-    parts.iter().fold(0, |state, part| {
-        let mut z = (state ^ part).wrapping_add(0x9E37_79B9_7F4A_7C15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    })
+/// One number from several, each of which changes it altogether.
+fn mix(parts: &[u64]) -> u64 {
+    parts.iter().fold(0, |state, part| scramble((state ^ part).wrapping_add(GAMMA)))
+}
+
+/// The step of SplitMix64 (G. L. Steele, D. Lea, C. H. Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA
+/// 2014): the odd integer closest to 2^64 / golden ratio.
+pub(crate) const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// SplitMix64's output function.
+pub(crate) fn scramble(z: u64) -> u64 {
+    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
 }
 
 #[cfg(test)]

@@ -8,13 +8,12 @@ mod model;
 
 use std::process::ExitCode;
 
-use burn::data::dataloader::DataLoaderBuilder;
 use burn::optim::AdamConfig;
 use burn::tensor::Device;
 use burn::train::Learner;
 use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn_trainer::cli::{self, TrainArgs};
-use burn_trainer::{Error, FitResult, Result, Trainer, TrainerConfig};
+use burn_trainer::{Error, FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use clap::Parser;
 
 use crate::data::{Data, ImageBatcher};
@@ -53,7 +52,8 @@ fn train(config: TrainerConfig, hparams: &DigitsConfig, device: &Device) -> Resu
     let trainer = Trainer::new(config, hparams)?;
 
     let loader = || {
-        DataLoaderBuilder::new(ImageBatcher).batch_size(hparams.batch_size).num_workers(hparams.num_workers)
+        let loader = ResumableDataLoader::builder(ImageBatcher);
+        loader.batch_size(hparams.batch_size).num_workers(hparams.num_workers)
     };
     let training = trainer
         .training(loader().shuffle(seed).build(train), loader().build(valid))

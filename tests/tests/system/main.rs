@@ -6,6 +6,7 @@
 mod burns_own_loop;
 mod command_line;
 mod container;
+mod dataloader;
 mod directory;
 mod dirpaths;
 mod documents;

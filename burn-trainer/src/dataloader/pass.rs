@@ -1,0 +1,193 @@
+//! Where a pass over the data begins, how a loop tells a loader so, and which positions the batches cover.
+//!
+//! burn's `DataLoader::iter` has no arguments, and who has a `dyn DataLoader` cannot ask for another method. So
+//! the start waits in a cell of the thread, for the loader to take it.
+
+use std::cell::Cell;
+use std::ops::Range;
+
+use burn::data::dataloader::{DataLoader, DataLoaderIterator};
+
+/// Where in the data a pass begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Start {
+    pub(crate) epoch: u64,
+    /// Items of the epoch that are done.
+    pub(crate) items: u64,
+    /// The iterator gives every `shards`-th batch, beginning with the `shard`-th: for several devices.
+    pub(crate) shard: u64,
+    pub(crate) shards: u64,
+}
+
+impl Start {
+    /// All of an epoch.
+    pub(crate) fn of(epoch: u64) -> Self {
+        Self { epoch, items: 0, shard: 0, shards: 1 }
+    }
+}
+
+thread_local! {
+    static START: Cell<Option<Start>> = const { Cell::new(None) };
+}
+
+/// Calls `loader.iter()`, and says whether the loader took the start.
+///
+/// Any loader of ours does, also inside a wrapper that calls it on this thread. Others do not know of it and
+/// begin at the start of the epoch.
+pub(crate) fn iter_from<'a, O>(
+    loader: &'a dyn DataLoader<O>,
+    start: Start,
+) -> (Box<dyn DataLoaderIterator<O> + 'a>, bool) {
+    /// A start that nobody took, or that a panic left behind, is not to reach another loader.
+    struct Clear;
+    impl Drop for Clear {
+        fn drop(&mut self) {
+            START.set(None);
+        }
+    }
+    let _clear = Clear;
+    START.set(Some(start));
+    let iterator = loader.iter();
+    (iterator, START.take().is_none())
+}
+
+/// The start that this thread's loop has for the loader it asks, if it has one.
+pub(super) fn take_start() -> Option<Start> {
+    START.take()
+}
+
+/// What an iterator gives: every `stride`-th batch of the positions `begin..end`, from the batch `first` on.
+#[derive(Debug, Clone)]
+pub(super) struct Pass {
+    pub(super) epoch: u64,
+    pub(super) begin: usize,
+    pub(super) end: usize,
+    batch_size: usize,
+    first: usize,
+    stride: usize,
+}
+
+impl Pass {
+    /// The pass of an epoch of `len` items that begins at `start`.
+    pub(super) fn new(start: Start, len: usize, batch_size: usize, drop_last: bool) -> Self {
+        let narrow = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let begin = narrow(start.items).min(len);
+        let short = if drop_last { (len - begin) % batch_size } else { 0 };
+        Self {
+            epoch: start.epoch,
+            begin,
+            end: len - short,
+            batch_size,
+            first: narrow(start.shard),
+            stride: narrow(start.shards).max(1),
+        }
+    }
+
+    /// The positions of the iterator's batch `number`; `None` after its last.
+    pub(super) fn positions(&self, number: usize) -> Option<Range<usize>> {
+        let batch = number.checked_mul(self.stride)?.checked_add(self.first)?;
+        let from = batch.checked_mul(self.batch_size)?.checked_add(self.begin)?;
+        (from < self.end).then(|| from..self.end.min(from.saturating_add(self.batch_size)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
+
+    use burn::data::dataloader::DataLoaderBuilder;
+    use burn::tensor::Device;
+
+    use super::super::ResumableDataLoader;
+    use super::super::tests::{Lists, Numbers, batches};
+    use super::*;
+
+    const START: Start = Start { epoch: 3, items: 4, shard: 0, shards: 1 };
+
+    fn all(start: Start, len: usize, batch_size: usize, drop_last: bool) -> Vec<Range<usize>> {
+        let pass = Pass::new(start, len, batch_size, drop_last);
+        (0..).map_while(|number| pass.positions(number)).collect()
+    }
+
+    /// A user's loader around another.
+    struct Wrapper(Arc<dyn DataLoader<Vec<usize>>>, &'static str);
+
+    impl DataLoader<Vec<usize>> for Wrapper {
+        fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Vec<usize>> + 'a> {
+            assert!(self.1.is_empty(), "{}", self.1);
+            self.0.iter()
+        }
+
+        fn num_items(&self) -> usize {
+            self.0.num_items()
+        }
+
+        fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<Vec<usize>>> {
+            self.0.to_device(device)
+        }
+
+        fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Vec<usize>>> {
+            self.0.slice(start, end)
+        }
+    }
+
+    #[test]
+    fn batches_cover_what_is_left_of_the_epoch() {
+        assert_eq!(all(Start::of(0), 10, 4, false), [0..4, 4..8, 8..10]);
+        assert_eq!(all(Start::of(0), 10, 4, true), [0..4, 4..8]);
+        assert_eq!(all(START, 10, 4, false), [4..8, 8..10]);
+        assert_eq!(all(START, 11, 3, true), [4..7, 7..10], "the batch size has changed");
+        for done in [10, 11, u64::MAX] {
+            assert!(all(Start { items: done, ..START }, 10, 4, false).is_empty());
+        }
+        assert!(all(Start::of(0), 0, 4, false).is_empty());
+        assert!(all(Start::of(0), 3, 4, true).is_empty());
+    }
+
+    #[test]
+    fn shards_take_turns() {
+        let shard = |shard| all(Start { shard, shards: 2, ..START }, 17, 3, false);
+        assert_eq!(shard(0), [4..7, 10..13, 16..17]);
+        assert_eq!(shard(1), [7..10, 13..16]);
+        assert_eq!(all(Start { shards: 0, ..START }, 8, 3, false), [4..7, 7..8]);
+    }
+
+    #[test]
+    fn no_number_is_too_large() {
+        let (most, whole) = (usize::MAX, Start::of(u64::MAX));
+        let last = most - 1..most;
+        assert!(all(Start { items: u64::MAX - 1, ..whole }, most, 5, false).into_iter().eq([last]));
+        let only = 0..most;
+        assert!(all(whole, most, most, false).into_iter().eq([only]));
+        let pass = Pass::new(Start { shard: u64::MAX, shards: u64::MAX, ..whole }, most, 2, false);
+        assert_eq!((pass.positions(0), pass.positions(1), pass.positions(most)), (None, None, None));
+    }
+
+    #[test]
+    fn a_loader_of_ours_takes_the_start() {
+        let loader = ResumableDataLoader::builder(Lists).batch_size(4).build(Numbers::new(10));
+        let (iterator, taken) = iter_from(&*loader, START);
+        assert_eq!(batches(iterator), [vec![4, 5, 6, 7], vec![8, 9]]);
+        assert!(taken);
+        assert_eq!(batches(loader.iter())[0], [0, 1, 2, 3], "it is for one pass");
+
+        let wrapper = Wrapper(loader, "");
+        let (iterator, taken) = iter_from(&wrapper, START);
+        assert_eq!(batches(iterator).len(), 2);
+        assert!(taken);
+    }
+
+    #[test]
+    fn another_loader_does_not_and_leaves_none_behind() {
+        let burns = DataLoaderBuilder::new(Lists).batch_size(4).build(Numbers::new(10));
+        let (iterator, taken) = iter_from(&*burns, START);
+        assert_eq!(batches(iterator).len(), 3);
+        assert!(!taken);
+        assert_eq!(take_start(), None);
+
+        let fails = Wrapper(burns, "no data today");
+        assert!(catch_unwind(AssertUnwindSafe(|| iter_from(&fails, START).1)).is_err());
+        assert_eq!(take_start(), None);
+    }
+}
