@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use burn_ckpt::{CHECKPOINT_DIR, DEFAULT_LOGS};
 
-pub use self::judge::{Same, compare};
+pub use self::judge::{Same, compare, stopped_exactly};
 pub use self::programs::{Program, WORKERS, Which};
 
 use self::moment::{Moment, Pace, Phase, Watch, last_step};
@@ -143,7 +143,7 @@ impl Soak {
             let before = last_step(&killed);
             // So far that the kills that are left fit into the steps that are left, with some to spare.
             let share = steps.saturating_sub(before) * 3 / 2 / (self.kills - number + 1);
-            let moment = Moment::draw(&mut random, pace, share);
+            let moment = Moment::draw(&mut random, pace, before, share);
             let phase = self.interrupted(&killed, moment, before + share)?;
             let name = kills.add(phase);
             eprintln!(
@@ -196,7 +196,7 @@ impl Soak {
         let mut life = self.start("killed")?;
         let mut due = None;
         let ended = life.wait_until(|elapsed| {
-            if due.is_none() && watch.has_seen(moment.after) {
+            if due.is_none() && watch.has_seen(moment) {
                 due = Some(elapsed + moment.delay);
             }
             due.is_some_and(|due| elapsed >= due) || last_step(run_dir) > limit
@@ -242,7 +242,7 @@ impl Soak {
         if !at_once && !left.is_empty() {
             return Err(format!("after SIGTERM there are left {left:?}"));
         }
-        judge::stopped_exactly(run_dir, self.program.accumulation)
+        stopped_exactly(run_dir, self.program.accumulation)
     }
 
     fn run_dir(&self, root: &str) -> PathBuf {

@@ -218,7 +218,7 @@ fn shortened(mut differences: Vec<String>) -> String {
 /// # Errors
 ///
 /// Saying which steps the two have.
-pub(super) fn stopped_exactly(run_dir: &Path, accumulation: u64) -> Result<(), String> {
+pub fn stopped_exactly(run_dir: &Path, accumulation: u64) -> Result<(), String> {
     let Some((epoch, logged)) = last_batch_logged(run_dir) else { return Ok(()) };
     let last = run_dir.join(CHECKPOINT_DIR).join("last.ckpt");
     let state: Value = Checkpoint::open(&last)

@@ -17,9 +17,11 @@ const AFTER_CHANGE: Duration = Duration::from_millis(3);
 /// About as long as a validation takes.
 const AFTER_VALIDATION: Duration = Duration::from_millis(20);
 
-/// When to kill: so long after something has happened.
+/// When to kill: so long after something has happened, from some step on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
+    /// The step, so that the kills are spread over the whole run.
+    pub(super) from: u64,
     pub(super) after: Happening,
     pub(super) delay: Duration,
 }
@@ -29,7 +31,7 @@ pub(super) struct Moment {
 pub(super) enum Happening {
     /// The program was started.
     Start,
-    /// It has saved something newer than what it began with.
+    /// It has got to the step.
     Progress,
     /// So many times the names in the checkpoint directories have changed: a file is being written, is renamed, linked
     /// or removed.
@@ -48,20 +50,23 @@ pub(super) struct Pace {
 }
 
 impl Moment {
-    /// `steps`: as far as the run may go until it is killed.
-    pub(super) fn draw(random: &mut SplitMix64, pace: Pace, steps: u64) -> Self {
-        let steps = u32::try_from(steps).unwrap_or(u32::MAX);
+    /// For a run that is at a step, and may go on for so many until it is killed.
+    pub(super) fn draw(random: &mut SplitMix64, pace: Pace, at: u64, steps: u64) -> Self {
+        // What is waited for then takes some steps more.
+        let from = at + 1 + random.below(steps * 2 / 3);
+        let few = u32::try_from(steps / 3).unwrap_or(u32::MAX);
         match random.below(8) {
-            0 => Self { after: Happening::Start, delay: random.up_to(pace.start) },
+            0 => Self { from: 0, after: Happening::Start, delay: random.up_to(pace.start) },
             1 | 2 => {
-                Self { after: Happening::Progress, delay: random.up_to(pace.step.saturating_mul(steps)) }
+                let delay = random.up_to(pace.step.saturating_mul(few));
+                Self { from, after: Happening::Progress, delay }
             }
-            3 | 4 => Self { after: Happening::Validation, delay: random.up_to(AFTER_VALIDATION) },
+            3 | 4 => Self { from, after: Happening::Validation, delay: random.up_to(AFTER_VALIDATION) },
             _ => {
                 let changes = 1 + random.below(CHANGES);
                 // Half of them at once, where the next thing is a rename.
                 let delay = if random.below(2) == 0 { Duration::ZERO } else { random.up_to(AFTER_CHANGE) };
-                Self { after: Happening::Changes(changes), delay }
+                Self { from, after: Happening::Changes(changes), delay }
             }
         }
     }
@@ -83,7 +88,8 @@ pub(super) enum Phase {
 pub(super) struct Watch {
     run_dir: PathBuf,
     since: SystemTime,
-    first_step: u64,
+    /// What had been validated when the step was reached that a moment begins with.
+    validated: Option<Option<u64>>,
     first_names: BTreeSet<String>,
     names: BTreeSet<String>,
     changes: u64,
@@ -96,18 +102,24 @@ impl Watch {
         Self {
             run_dir: run_dir.to_path_buf(),
             since: SystemTime::now(),
-            first_step: last_step(run_dir),
+            validated: None,
             first_names: names.clone(),
             names,
             changes: 0,
         }
     }
 
-    /// Whether it has happened since. To be asked again and again.
-    pub(super) fn has_seen(&mut self, happening: Happening) -> bool {
-        match happening {
-            Happening::Start => true,
-            Happening::Progress => last_step(&self.run_dir) > self.first_step,
+    /// Whether what a moment waits for has happened since. To be asked again and again.
+    pub(super) fn has_seen(&mut self, moment: Moment) -> bool {
+        if self.validated.is_none() {
+            if last_step(&self.run_dir) < moment.from {
+                return false;
+            }
+            self.validated = Some(self.logged("valid"));
+            self.names = names(&self.run_dir);
+        }
+        match moment.after {
+            Happening::Start | Happening::Progress => true,
             Happening::Changes(wanted) => {
                 let names = names(&self.run_dir);
                 if names != self.names {
@@ -116,7 +128,7 @@ impl Watch {
                 }
                 self.changes >= wanted
             }
-            Happening::Validation => self.logged("valid").is_some(),
+            Happening::Validation => self.validated != Some(self.logged("valid")),
         }
     }
 

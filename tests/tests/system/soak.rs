@@ -3,8 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::train::metric::LossMetric;
+use burn_trainer::Trainer;
 use system_tests::command::build;
-use system_tests::soak::{Report, Signal, Soak, Which, compare};
+use system_tests::model::{Script, learner, loader, stopper};
+use system_tests::soak::{Report, Signal, Soak, Which, compare, stopped_exactly};
 use system_tests::{config, train};
 
 const SEED: u64 = 1;
@@ -138,4 +141,23 @@ fn the_judge_finds_another_link_and_files_that_are_left() {
     std::fs::create_dir(b.join("checkpoint/on_exception")).unwrap();
     std::fs::write(b.join("checkpoint/on_exception/a.ckpt"), "").unwrap();
     compare(&a, &b).unwrap();
+}
+
+#[test]
+fn the_judge_finds_a_step_that_was_done_and_not_saved() {
+    let directory = tempfile::tempdir().unwrap();
+    let trainer = Trainer::new(config(directory.path(), 5), &Script::default().hparams()).unwrap();
+    let training = trainer.training(loader(&Script::default()), loader(&Script::default()));
+    let at_step = Some((23, stopper(training.interrupter(), false)));
+    let learner = learner(Script { at_step, ..Script::default() });
+    trainer.fit(training.metrics((LossMetric::new(),)), learner).unwrap();
+
+    let run = directory.path().join("burn_trainer_logs/r1");
+    stopped_exactly(&run, 1).unwrap();
+    let log = run.join("train/epoch-3/Loss.log");
+    std::fs::write(&log, std::fs::read_to_string(&log).unwrap() + "0.5,8\n").unwrap();
+    let said = stopped_exactly(&run, 1).unwrap_err();
+    assert!(said.starts_with("4 batches of epoch 3 are logged"), "{said}");
+    // One of the batches whose gradients make up the next step.
+    stopped_exactly(&run, 2).unwrap();
 }
