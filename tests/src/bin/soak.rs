@@ -11,7 +11,7 @@ use system_tests::soak::{Signal, Soak, WORKERS, Which};
 
 /// Kill training runs at moments drawn by chance, and check that they end as if nobody had.
 #[derive(Parser)]
-#[command(name = "cargo xtask soak")]
+#[command(name = "soak", bin_name = "cargo xtask soak")]
 struct Args {
     /// How often each program is killed
     #[arg(long, value_name = "N", default_value_t = 30)]
