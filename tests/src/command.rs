@@ -67,14 +67,34 @@ pub fn stderr(output: &Output) -> String {
 
 /// What `sha256sum` says of a file.
 ///
-/// # Panics
+/// # Errors
 ///
 /// When there is no such program, or it fails.
-#[must_use]
-pub fn sha256sum(path: &Path) -> String {
+pub fn sha256sum(path: &Path) -> Result<String, String> {
     let output =
-        Command::new("sha256sum").arg(path).output().unwrap_or_else(|error| panic!("sha256sum: {error}"));
-    stdout(&output).split_whitespace().next().unwrap_or_default().to_owned()
+        Command::new("sha256sum").arg(path).output().map_err(|error| format!("sha256sum: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("sha256sum: {}: {}", output.status, stderr(&output)));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.split_whitespace().next().unwrap_or_default().to_owned())
+}
+
+/// Builds programs of the workspace as they are now, and returns the directory where they are.
+///
+/// # Panics
+///
+/// When they cannot be built.
+#[must_use]
+pub fn build(programs: &[&str]) -> PathBuf {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--workspace"]).current_dir(workspace());
+    command.args(programs.iter().flat_map(|program| ["--bin", program]));
+    stdout(&command.output().unwrap_or_else(|error| panic!("cargo cannot be started: {error}")));
+    // A test program is in the directory `deps` beside them, wherever the target directory is.
+    let test = std::env::current_exe().unwrap_or_else(|error| panic!("where am I? {error}"));
+    test.ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default()
 }
 
 fn workspace() -> PathBuf {

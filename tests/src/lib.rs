@@ -1,8 +1,10 @@
-//! What the system tests share: a small model whose steps, metrics and data can be made to fail, and ways to look
-//! at what a run left behind.
+//! What the system tests share: a small model whose steps, metrics and data can be made to fail, ways to look at what
+//! a run left behind, and the soak, which kills runs and judges what becomes of them.
 
 pub mod command;
 pub mod model;
+pub mod random;
+pub mod soak;
 pub mod tree;
 
 use std::path::Path;

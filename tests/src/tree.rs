@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::command::sha256sum;
+
 /// The `checkpoint` directory of the run `r1`.
 #[must_use]
 pub fn checkpoints(root: &Path) -> PathBuf {
@@ -53,6 +55,35 @@ pub fn metadata(checkpoint: &Path) -> Value {
 #[must_use]
 pub fn target(link: &Path) -> PathBuf {
     std::fs::read_link(link).unwrap_or_else(|error| panic!("{}: {error}", link.display()))
+}
+
+/// Checks that every file under a final name is what its metadata says, and that every link leads to one. Returns how
+/// many checkpoints there are.
+///
+/// # Errors
+///
+/// Naming the first that is not.
+///
+/// # Panics
+///
+/// When the directory cannot be read, or metadata is missing or no JSON.
+pub fn whole_checkpoints(directory: &Path) -> Result<usize, String> {
+    let mut whole = 0;
+    for name in files(directory) {
+        if let Some((link, _)) = name.split_once(" -> ") {
+            if !directory.join(link).exists() {
+                return Err(format!("{name} leads nowhere"));
+            }
+        } else if name.ends_with(".ckpt") {
+            let path = directory.join(&name);
+            let (said, is) = (&metadata(&path)["checkpoint_checksum"], sha256sum(&path)?);
+            if *said != format!("sha256:{is}") {
+                return Err(format!("{name} has sha256:{is}, and its metadata says {said}"));
+            }
+            whole += 1;
+        }
+    }
+    Ok(whole)
 }
 
 fn collect(top: &Path, directory: &Path, found: &mut Vec<String>) {

@@ -32,9 +32,45 @@ pub fn command() -> Command {
     command
 }
 
+/// Runs a program that was built in this process's place, so that its exit status and signals are its own.
+pub fn become_program(name: &str, with: impl FnOnce(&mut Command)) -> ExitCode {
+    match program(name) {
+        Ok(path) => {
+            let mut program = Command::new(path);
+            with(&mut program);
+            become_command(program)
+        }
+        Err(error) => {
+            eprintln!("error: the program that was built cannot be found: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(unix)]
+fn become_command(mut program: Command) -> ExitCode {
+    use std::os::unix::process::CommandExt;
+    let error = program.exec();
+    eprintln!("error: {} cannot be started: {error}", program.get_program().to_string_lossy());
+    ExitCode::FAILURE
+}
+
+#[cfg(not(unix))]
+fn become_command(mut program: Command) -> ExitCode {
+    match program.status() {
+        Ok(status) => {
+            status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+        }
+        Err(error) => {
+            eprintln!("error: {} cannot be started: {error}", program.get_program().to_string_lossy());
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Where cargo puts a program of the development profile: beside this one, which is of that profile too,
 /// wherever the target directory is.
-pub fn program(name: &str) -> std::io::Result<PathBuf> {
+fn program(name: &str) -> std::io::Result<PathBuf> {
     let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
     Ok(std::env::current_exe()?.with_file_name(file))
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask train [EXAMPLE] [--backend B] ..`: builds an example for a backend, and becomes it.
 
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use crate::cargo;
 
@@ -45,15 +45,9 @@ pub fn run(args: &Args) -> ExitCode {
     if let Err(failed) = cargo::run(&build) {
         return failed;
     }
-    let mut program = match cargo::program(&plan.example) {
-        Ok(path) => Command::new(path),
-        Err(error) => {
-            eprintln!("error: the program that was built cannot be found: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    program.args(["--backend", &plan.backend]).args(&plan.arguments);
-    become_program(program)
+    cargo::become_program(&plan.example, |program| {
+        program.args(["--backend", &plan.backend]).args(&plan.arguments);
+    })
 }
 
 fn plan(arguments: &[String], gpu_is_present: fn() -> bool) -> Result<Plan, String> {
@@ -105,27 +99,6 @@ fn gpu_is_present() -> bool {
         || ["/dev/nvidia0", "/dev/kfd", "/dev/dri/renderD128", "/dev/dxg"]
             .iter()
             .any(|path| Path::new(path).exists())
-}
-
-#[cfg(unix)]
-fn become_program(mut program: Command) -> ExitCode {
-    use std::os::unix::process::CommandExt;
-    let error = program.exec();
-    eprintln!("error: {} cannot be started: {error}", program.get_program().to_string_lossy());
-    ExitCode::FAILURE
-}
-
-#[cfg(not(unix))]
-fn become_program(mut program: Command) -> ExitCode {
-    match program.status() {
-        Ok(status) => {
-            status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
-        }
-        Err(error) => {
-            eprintln!("error: {} cannot be started: {error}", program.get_program().to_string_lossy());
-            ExitCode::FAILURE
-        }
-    }
 }
 
 #[cfg(test)]

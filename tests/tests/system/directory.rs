@@ -56,7 +56,7 @@ fn a_run_leaves_exactly_the_documented_tree_with_true_metadata() {
         let file = std::fs::canonicalize(&link).unwrap();
         let (epoch, step) = epoch_and_step(&file);
 
-        assert_eq!(described["checkpoint_checksum"], format!("sha256:{}", sha256sum(&link)));
+        assert_eq!(described["checkpoint_checksum"], format!("sha256:{}", sha256sum(&link).unwrap()));
         assert_eq!(described["checkpoint_size_bytes"], std::fs::metadata(&link).unwrap().len());
         assert_eq!(described["checkpoint_path"], file.file_name().unwrap().to_str().unwrap());
         assert_eq!(described["run_id"], "r1");

@@ -1,11 +1,10 @@
 //! A run that is killed at any moment leaves whole checkpoints only, and the next one tidies up and goes on.
 
-use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use system_tests::command::{sha256sum, stdout, xtask_train, xtask_train_command};
-use system_tests::tree::{checkpoints, files, metadata};
+use system_tests::command::{stdout, xtask_train, xtask_train_command};
+use system_tests::tree::{checkpoints, files, metadata, whole_checkpoints};
 
 const KILLS: u64 = 6;
 /// Small steps, and a save at every one of them, so that most kills hit the writer at work.
@@ -20,25 +19,6 @@ const FLAGS: [&str; 9] = [
     "2",
     "--set=batch_size=16",
 ];
-
-/// Every file under a final name is what its metadata says, and every link leads to one.
-fn everything_under_a_final_name_is_whole(directory: &Path) -> usize {
-    let mut whole = 0;
-    for name in files(directory) {
-        if let Some((link, _)) = name.split_once(" -> ") {
-            assert!(directory.join(link).exists(), "{name} leads nowhere");
-        } else if name.ends_with(".ckpt") {
-            let path = directory.join(&name);
-            assert_eq!(
-                metadata(&path)["checkpoint_checksum"],
-                format!("sha256:{}", sha256sum(&path)),
-                "{name}"
-            );
-            whole += 1;
-        }
-    }
-    whole
-}
 
 #[test]
 fn a_kill_at_any_moment_leaves_whole_checkpoints_and_the_next_run_goes_on() {
@@ -60,14 +40,14 @@ fn a_kill_at_any_moment_leaves_whole_checkpoints_and_the_next_run_goes_on() {
         // cargo and xtask have become the program, so this is its process.
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(everything_under_a_final_name_is_whole(&directory) > 0);
+        assert!(whole_checkpoints(&directory).unwrap() > 0);
         steps = metadata(&directory.join("last.ckpt"))["global_step"].as_u64().unwrap();
     }
     // The next run starts from there, and leaves nothing of the unfinished writes.
     let finished = metadata(&directory.join("last.ckpt"))["epoch"].as_u64().unwrap() + 1;
     stdout(&xtask_train(root.path(), &[&FLAGS[..], &["--epochs", &finished.to_string()]].concat()));
     assert!(metadata(&directory.join("last.ckpt"))["global_step"].as_u64().unwrap() >= steps);
-    everything_under_a_final_name_is_whole(&directory);
+    whole_checkpoints(&directory).unwrap();
     let left = files(&directory);
     assert!(left.iter().all(|name| !name.contains(".staging")), "{left:?}");
     assert_eq!(

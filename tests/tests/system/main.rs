@@ -21,4 +21,5 @@ mod resume;
 mod retention;
 mod run_directory;
 mod snapshot;
+mod soak;
 mod topk;

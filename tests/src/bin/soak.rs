@@ -1,0 +1,118 @@
+//! `soak --kills N`: kills training runs at moments drawn by chance, and checks that they end as if nobody had.
+//!
+//! The programs are found beside this one. Exit status: 0 everything is the same to the byte, 1 it is not, 2 wrong
+//! usage.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use system_tests::soak::{Signal, Soak, WORKERS, Which};
+
+/// Kill training runs at moments drawn by chance, and check that they end as if nobody had.
+#[derive(Parser)]
+#[command(name = "soak", bin_name = "cargo xtask soak")]
+struct Args {
+    /// How often each program is killed
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    kills: u64,
+    /// Decides the moments, as far as the machine's speed lets it
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// SIGKILL, or SIGTERM, on which a run saves its step and exits with 143
+    #[arg(long, value_enum, default_value = "kill")]
+    signal: SignalArg,
+    /// What is trained: digits (batch normalisation, dropout), warmup (a schedule, accumulated gradients), or both
+    #[arg(long, value_enum, default_value = "all")]
+    program: ProgramArg,
+    /// Make the runs here and leave them; otherwise they stay only when something differs
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// More arguments for the programs (`-- --set dropout=0`)
+    #[arg(last = true, value_name = "ARGUMENTS")]
+    arguments: Vec<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum SignalArg {
+    Kill,
+    Term,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ProgramArg {
+    Digits,
+    Warmup,
+    All,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let soaked = match &args.keep {
+        Some(directory) => soak(&args, directory),
+        None => tempfile::tempdir().map_err(|error| error.to_string()).and_then(|directory| {
+            soak(&args, directory.path()).map_err(|reason| {
+                let kept = directory.keep();
+                format!("{reason}\nthe runs are in {}", kept.display())
+            })
+        }),
+    };
+    match soaked {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("error: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Soaks each program with each number of workers, all of them also after one that differs.
+fn soak(args: &Args, directory: &Path) -> Result<(), String> {
+    let mut failed = Vec::new();
+    let own = std::env::current_exe().map_err(|error| format!("where am I? {error}"))?;
+    let programs = own.parent().unwrap_or(Path::new("."));
+    let whichs = match args.program {
+        ProgramArg::Digits => vec![Which::Digits],
+        ProgramArg::Warmup => vec![Which::Warmup],
+        ProgramArg::All => Which::ALL.to_vec(),
+    };
+    for which in whichs {
+        for (workers, kills) in shares(args.kills) {
+            let mut program = which.program(programs, kills, workers);
+            program.arguments.extend(args.arguments.iter().cloned());
+            let signal = match args.signal {
+                SignalArg::Kill => Signal::Kill,
+                SignalArg::Term => Signal::Term,
+            };
+            let directory = directory.join(format!("{}-{workers}", which.name()));
+            if directory.exists() {
+                return Err(format!("{} is there already", directory.display()));
+            }
+            // Each has moments of its own.
+            let seed = args.seed.wrapping_add(workers as u64);
+            match (Soak { program, kills, signal, seed, directory }).run() {
+                Ok(report) => println!("{report}"),
+                Err(reason) => failed.push(reason),
+            }
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("\n")) }
+}
+
+/// Spreads the kills over the numbers of workers; one that gets none is left out.
+fn shares(kills: u64) -> impl Iterator<Item = (usize, u64)> {
+    let all = WORKERS.len() as u64;
+    let share = move |position: u64| kills / all + u64::from(position < kills % all);
+    WORKERS.into_iter().zip((0..all).map(share)).filter(|(_, kills)| *kills > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_kills_are_spread_over_the_numbers_of_workers() {
+        assert_eq!(shares(50).collect::<Vec<_>>(), [(0, 17), (1, 17), (2, 16)]);
+        assert_eq!(shares(1).collect::<Vec<_>>(), [(0, 1)]);
+    }
+}

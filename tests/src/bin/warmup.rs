@@ -1,0 +1,214 @@
+//! Trains a small network whose steps depend on everything that a checkpoint has to carry: Adam's moments, a
+//! schedule that warms up and decays, dropout's random numbers, running statistics, accumulated gradients.
+//!
+//! The soak kills it. It is small, so that a run goes through many epochs, validations and saves in a second.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use burn::config::Config;
+use burn::data::dataloader::batcher::Batcher;
+use burn::data::dataloader::{DataLoader, DataLoaderBuilder};
+use burn::data::dataset::InMemDataset;
+use burn::lr_scheduler::LrSchedulerConfig;
+use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
+use burn::lr_scheduler::linear::LinearLrSchedulerConfig;
+use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::lr_scheduler::sequential::SequentialLrSchedulerConfig;
+use burn::module::Module;
+use burn::nn::loss::CrossEntropyLossConfig;
+use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig, Relu};
+use burn::optim::AdamConfig;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::train::metric::{AccuracyMetric, LossMetric};
+use burn::train::{ClassificationOutput, InferenceStep, Learner, TrainOutput, TrainStep};
+use burn_trainer::cli::{self, TrainArgs};
+use burn_trainer::{Error, FitResult, Result, Trainer, TrainerConfig};
+use clap::Parser;
+use system_tests::random::SplitMix64;
+
+/// Numbers in an item.
+const WIDTH: usize = 8;
+const CLASSES: usize = 4;
+const TRAIN_ITEMS: usize = 480;
+const VALID_ITEMS: usize = 120;
+/// How far the items of a class are spread around its centre.
+const SPREAD: f32 = 1.5;
+const DATA_SEED: u64 = 0;
+
+/// Train a small network with dropout, warm-up and accumulated gradients.
+#[derive(Parser)]
+#[command(name = "warmup")]
+struct Args {
+    #[command(flatten)]
+    train: TrainArgs,
+}
+
+/// The hyperparameters.
+#[derive(Config, Debug)]
+struct WarmupConfig {
+    /// Width of the hidden layers.
+    #[config(default = 32)]
+    hidden: usize,
+    /// Probability that a hidden value is left out of a training step.
+    #[config(default = 0.2)]
+    dropout: f64,
+    /// Items in a batch.
+    #[config(default = 16)]
+    batch_size: usize,
+    /// Learning rate of Adam after the warm-up.
+    #[config(default = 1e-2)]
+    learning_rate: f64,
+    /// Optimizer steps until then.
+    #[config(default = 20)]
+    warmup_steps: usize,
+    /// Optimizer steps from then until the learning rate is lowest.
+    #[config(default = 200)]
+    decay_steps: usize,
+    /// Batches whose gradients are added up before an optimizer step.
+    #[config(default = 1)]
+    grads_accumulation: usize,
+    /// Threads that prepare batches; 0 prepares them in the loop.
+    #[config(default = 0)]
+    num_workers: usize,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    cli::main(|| {
+        let mut config = TrainerConfig::new().with_primary_metric("val_loss").with_max_epochs(4);
+        let mut hparams = WarmupConfig::new();
+        args.train.apply(&mut config, &mut hparams)?;
+        let result = train(config.clone(), &hparams, &Device::flex().autodiff())?;
+        Ok(cli::report(result, &config, "warmup"))
+    })
+}
+
+fn train(config: TrainerConfig, hparams: &WarmupConfig, device: &Device) -> Result<FitResult<Network>> {
+    let seed = config.seed;
+    let (train, valid) = data();
+    let trainer = Trainer::new(config, hparams)?;
+    let training = trainer
+        .training(loader(hparams, train), loader(hparams, valid))
+        .metrics((LossMetric::new(), AccuracyMetric::new()))
+        .grads_accumulation(hparams.grads_accumulation);
+
+    device.seed(seed);
+    let learner = Learner::new(hparams.init(device), AdamConfig::new().init(), hparams.schedule()?);
+    trainer.fit(training, learner)
+}
+
+fn loader(hparams: &WarmupConfig, items: InMemDataset<Item>) -> Arc<dyn DataLoader<Batch>> {
+    DataLoaderBuilder::new(ItemBatcher)
+        .batch_size(hparams.batch_size)
+        .num_workers(hparams.num_workers)
+        .build(items)
+}
+
+impl WarmupConfig {
+    fn init(&self, device: &Device) -> Network {
+        Network {
+            input: LinearConfig::new(WIDTH, self.hidden).init(device),
+            norm: BatchNormConfig::new(self.hidden).init(device),
+            hidden: LinearConfig::new(self.hidden, self.hidden).init(device),
+            dropout: DropoutConfig::new(self.dropout).init(),
+            output: LinearConfig::new(self.hidden, CLASSES).init(device),
+            relu: Relu::new(),
+        }
+    }
+
+    fn schedule(&self) -> Result<ModuleLrScheduler> {
+        let top = self.learning_rate;
+        let warmup = LinearLrSchedulerConfig::new(top / 100.0, top, self.warmup_steps);
+        let decay = CosineAnnealingLrSchedulerConfig::new(top, self.decay_steps);
+        let both = vec![LrSchedulerConfig::Linear(warmup), LrSchedulerConfig::Cosine(decay)];
+        SequentialLrSchedulerConfig::new(both, vec![self.warmup_steps])
+            .init()
+            .map_err(|reason| Error::Config { setting: "learning_rate".to_owned(), reason })
+    }
+}
+
+/// Numbers around the centre of a class, and the class.
+#[derive(Debug, Clone)]
+struct Item {
+    values: [f32; WIDTH],
+    class: i64,
+}
+
+/// The items for training, and those for validation: the same in every process.
+fn data() -> (InMemDataset<Item>, InMemDataset<Item>) {
+    let mut random = SplitMix64::new(DATA_SEED);
+    let mut around_0 = |spread: f32| (2.0 * random.fraction() - 1.0) * spread;
+    let centres: [[f32; WIDTH]; CLASSES] = std::array::from_fn(|_| std::array::from_fn(|_| around_0(1.0)));
+    let mut items: Vec<Item> = (0..TRAIN_ITEMS + VALID_ITEMS)
+        .map(|number| {
+            let class = number % CLASSES;
+            Item { values: centres[class].map(|centre| centre + around_0(SPREAD)), class: class as i64 }
+        })
+        .collect();
+    let valid = items.split_off(TRAIN_ITEMS);
+    (InMemDataset::new(items), InMemDataset::new(valid))
+}
+
+/// Items for a step.
+#[derive(Debug, Clone)]
+struct Batch {
+    values: Tensor<2>,
+    classes: Tensor<1, Int>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct ItemBatcher;
+
+impl Batcher<Item, Batch> for ItemBatcher {
+    fn batch(&self, items: Vec<Item>, device: &Device) -> Batch {
+        let count = items.len();
+        let classes: Vec<i64> = items.iter().map(|item| item.class).collect();
+        let values: Vec<f32> = items.iter().flat_map(|item| item.values).collect();
+        Batch {
+            values: Tensor::from_data(TensorData::new(values, [count, WIDTH]), device),
+            classes: Tensor::from_data(TensorData::new(classes, [count]), device),
+        }
+    }
+}
+
+#[derive(Module, Debug)]
+struct Network {
+    input: Linear,
+    norm: BatchNorm,
+    hidden: Linear,
+    dropout: Dropout,
+    output: Linear,
+    relu: Relu,
+}
+
+impl Network {
+    fn classify(&self, batch: Batch) -> ClassificationOutput {
+        let x = self.relu.forward(self.norm.forward(self.input.forward(batch.values)));
+        let x = self.dropout.forward(self.relu.forward(self.hidden.forward(x)));
+        let output = self.output.forward(x);
+        let loss = CrossEntropyLossConfig::new()
+            .init(&output.device())
+            .forward(output.clone(), batch.classes.clone());
+        ClassificationOutput::new(loss, output, batch.classes)
+    }
+}
+
+impl TrainStep for Network {
+    type Input = Batch;
+    type Output = ClassificationOutput;
+
+    fn step(&self, batch: Batch) -> TrainOutput<ClassificationOutput> {
+        let item = self.classify(batch);
+        TrainOutput::new(self, item.loss.backward(), item)
+    }
+}
+
+impl InferenceStep for Network {
+    type Input = Batch;
+    type Output = ClassificationOutput;
+
+    fn step(&self, batch: Batch) -> ClassificationOutput {
+        self.classify(batch)
+    }
+}

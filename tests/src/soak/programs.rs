@@ -1,0 +1,74 @@
+//! The programs that are soaked, and how each is started.
+
+use std::path::{Path, PathBuf};
+
+/// The run's id, the same in every directory, so that their contents can be compared.
+pub(super) const RUN_ID: &str = "r1";
+/// Optimizer steps that a run gets for each kill. With fewer, most kills would hit a start; with more, the soak takes
+/// longer than it has to.
+const STEPS_PER_KILL: u64 = 10;
+/// Threads that prepare batches, one number after the other.
+pub const WORKERS: [usize; 3] = [0, 1, 2];
+
+/// A training program on `burn_trainer::cli`, with its arguments.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// What it is called in messages.
+    pub name: String,
+    /// The executable.
+    pub path: PathBuf,
+    /// Its arguments, but for those that name the run.
+    pub arguments: Vec<String>,
+    /// Batches between two optimizer steps.
+    pub accumulation: u64,
+}
+
+/// A program that can be soaked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Convolutions, batch normalisation and dropout: `examples/digits`.
+    Digits,
+    /// Dropout, Adam, a warm-up schedule, and gradients of four batches: `warmup`.
+    Warmup,
+}
+
+impl Which {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Digits, Self::Warmup];
+
+    /// The name of its executable.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Digits => "digits",
+            Self::Warmup => "warmup",
+        }
+    }
+
+    fn steps_per_epoch(self) -> u64 {
+        match self {
+            Self::Digits => 45,
+            Self::Warmup => 8,
+        }
+    }
+
+    /// The program in `directory`, set to train for as long as so many kills take.
+    #[must_use]
+    pub fn program(self, directory: &Path, kills: u64, workers: usize) -> Program {
+        let epochs = 2 + (kills * STEPS_PER_KILL).div_ceil(self.steps_per_epoch());
+        let (accumulation, save_every) = match self {
+            Self::Digits => (1, 3),
+            Self::Warmup => (4, 2),
+        };
+        let arguments = format!(
+            "--epochs {epochs} --topk 2 --save-every-steps {save_every} --set num_workers={workers} \
+             --set grads_accumulation={accumulation}"
+        );
+        Program {
+            name: format!("{} ({workers} workers)", self.name()),
+            path: directory.join(format!("{}{}", self.name(), std::env::consts::EXE_SUFFIX)),
+            arguments: arguments.split(' ').map(str::to_owned).collect(),
+            accumulation,
+        }
+    }
+}
