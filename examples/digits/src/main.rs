@@ -52,8 +52,9 @@ fn train(config: TrainerConfig, hparams: &DigitsConfig, device: &Device) -> Resu
     let trainer = Trainer::new(config, hparams)?;
 
     let loader = || {
-        let loader = ResumableDataLoader::builder(ImageBatcher);
-        loader.batch_size(hparams.batch_size).num_workers(hparams.num_workers)
+        ResumableDataLoader::builder(ImageBatcher)
+            .batch_size(hparams.batch_size)
+            .num_workers(hparams.num_workers)
     };
     let training = trainer
         .training(loader().shuffle(seed).build(train), loader().build(valid))

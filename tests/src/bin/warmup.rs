@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use burn::config::Config;
+use burn::data::dataloader::DataLoader;
 use burn::data::dataloader::batcher::Batcher;
-use burn::data::dataloader::{DataLoader, DataLoaderBuilder};
 use burn::data::dataset::InMemDataset;
 use burn::lr_scheduler::LrSchedulerConfig;
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
@@ -23,7 +23,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn::train::{ClassificationOutput, InferenceStep, Learner, TrainOutput, TrainStep};
 use burn_trainer::cli::{self, TrainArgs};
-use burn_trainer::{Error, FitResult, Result, Trainer, TrainerConfig};
+use burn_trainer::{Error, FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use clap::Parser;
 use system_tests::random::SplitMix64;
 
@@ -79,8 +79,7 @@ fn main() -> ExitCode {
         let mut config = TrainerConfig::new().with_primary_metric("val_loss").with_max_epochs(4);
         let mut hparams = WarmupConfig::new();
         args.train.apply(&mut config, &mut hparams)?;
-        let result = train(config.clone(), &hparams, &Device::flex().autodiff())?;
-        Ok(cli::report(result, &config, "warmup"))
+        cli::report(train(config.clone(), &hparams, &Device::flex().autodiff()), &config, "warmup")
     })
 }
 
@@ -89,7 +88,7 @@ fn train(config: TrainerConfig, hparams: &WarmupConfig, device: &Device) -> Resu
     let (train, valid) = data();
     let trainer = Trainer::new(config, hparams)?;
     let training = trainer
-        .training(loader(hparams, train), loader(hparams, valid))
+        .training(loader(hparams, seed, train), loader(hparams, seed, valid))
         .metrics((LossMetric::new(), AccuracyMetric::new()))
         .grads_accumulation(hparams.grads_accumulation);
 
@@ -98,10 +97,11 @@ fn train(config: TrainerConfig, hparams: &WarmupConfig, device: &Device) -> Resu
     trainer.fit(training, learner)
 }
 
-fn loader(hparams: &WarmupConfig, items: InMemDataset<Item>) -> Arc<dyn DataLoader<Batch>> {
-    DataLoaderBuilder::new(ItemBatcher)
+fn loader(hparams: &WarmupConfig, seed: u64, items: InMemDataset<Item>) -> Arc<dyn DataLoader<Batch>> {
+    ResumableDataLoader::builder(ItemBatcher)
         .batch_size(hparams.batch_size)
         .num_workers(hparams.num_workers)
+        .shuffle(seed)
         .build(items)
 }
 
