@@ -14,8 +14,9 @@ pub enum Event<'a> {
     ValidationEnd,
     /// An epoch is done, validation included.
     EpochEnd,
-    /// Training was asked to stop before its last epoch; the state is that of the last step done.
-    Interrupted,
+    /// Training was asked to stop before its last epoch, for this reason (a signal's name, what somebody gave to burn's
+    /// interrupter); the state is that of the last step done.
+    Interrupted(&'a str),
     /// Training failed with this message; the state is that of the last step done.
     Exception(&'a str),
 }

@@ -120,20 +120,32 @@ impl Saver {
     /// Shows the events to the strategies. What they want would also be kept.
     pub(crate) fn wanted(&mut self, events: &[Event<'_>], facts: &Facts<'_>) -> Vec<Wanted> {
         let mut wanted = Vec::new();
+        let mut if_no_other = Vec::new();
         for (strategy, active) in self.strategies.iter_mut().enumerate() {
-            let saves = events.iter().filter_map(|event| match active.strategy.decide(event, facts) {
-                Decision::Save { score, reason } => Some(Wanted { strategy, score, reason }),
-                Decision::Skip => None,
-            });
             // Every event is shown to the strategy, also after it wanted one.
-            if let Some(save) = saves.reduce(|first, _| first)
-                // A run that is stopped right after a save has that state already.
-                && !(events == [Event::Interrupted]
-                    && self.newest.get(&active.name).is_some_and(|(_, step)| *step == Some(facts.step)))
-                && self.writer.ledger().lock().would_keep(&active.name, save.score)
-            {
-                wanted.push(save);
+            let decisions: Vec<Decision> =
+                events.iter().map(|event| active.strategy.decide(event, facts)).collect();
+            let Some(decision) = decisions.into_iter().find(|decision| *decision != Decision::Skip) else {
+                continue;
+            };
+            let (score, reason, group) = match decision {
+                Decision::Save { score, reason } => (score, reason, &mut wanted),
+                Decision::SaveUnlessOthers { reason } => (f64::NAN, reason, &mut if_no_other),
+                Decision::Skip => continue,
+            };
+            if self.writer.ledger().lock().would_keep(&active.name, score) {
+                group.push(Wanted { strategy, score, reason });
             }
+        }
+        if !wanted.iter().any(|save| !self.strategies[save.strategy].weights_only) {
+            wanted.append(&mut if_no_other);
+        }
+        if matches!(events, [Event::Interrupted(_)]) {
+            // A run that is stopped right after a save has that state already.
+            wanted.retain(|save| {
+                let newest = self.newest.get(&self.strategies[save.strategy].name);
+                newest.is_none_or(|(_, step)| *step != Some(facts.step))
+            });
         }
         wanted
     }

@@ -100,7 +100,7 @@ impl<M: LearnerModel> Session<'_, M> {
             }
             // What the step logged is to be in its checkpoint.
             self.flush();
-            let is_last = events == [Event::Interrupted];
+            let is_last = matches!(events, [Event::Interrupted(_)]);
             saver.submit(&wanted, &self.state(), is_last, |weights_only| self.snapshot(weights_only))
         }));
         let failed = saver.collect().map(ToString::to_string);
@@ -178,10 +178,10 @@ impl<M: LearnerModel> Session<'_, M> {
                 if let Some(source) = self.interrupter.error() {
                     message = Some(source.to_string());
                     error = Some(Error::Training { source, saved: None });
-                } else if self.interrupter.should_stop()
-                    && let Err(failed) = self.save(&[Event::Interrupted])
-                {
-                    error = Some(failed);
+                } else if self.interrupter.should_stop() {
+                    let reason =
+                        self.interrupter.get_message().unwrap_or_else(|| "no reason given".to_owned());
+                    error = self.save(&[Event::Interrupted(&reason)]).err();
                 }
             }
             Ok(Err(failed)) => {

@@ -114,7 +114,7 @@ mod tests {
             best.decide(&event, &Facts { epoch: 0, step: 1, elapsed: Duration::ZERO, metrics: &metrics })
         };
         assert_eq!(decide(Event::ValidationEnd, "train_loss"), Decision::Skip);
-        for event in [Event::StepEnd, Event::EpochEnd, Event::Interrupted, Event::Exception("x")] {
+        for event in [Event::StepEnd, Event::EpochEnd, Event::Interrupted("x"), Event::Exception("x")] {
             assert_eq!(decide(event, "val_loss"), Decision::Skip, "{event:?}");
         }
         let save = Decision::Save { score: 0.5, reason: "best".to_owned() };

@@ -84,7 +84,7 @@ impl LastStrategy {
             Event::StepEnd => by_step || by_time,
             Event::EpochEnd => self.config.every_epoch || by_step || by_time,
             // Whoever stops a run wants to go on later.
-            Event::Interrupted => true,
+            Event::Interrupted(_) => true,
             Event::ValidationEnd | Event::Exception(_) => false,
         }
     }

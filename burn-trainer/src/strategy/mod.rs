@@ -31,6 +31,11 @@ pub enum Decision {
         /// Goes into the metadata: `best`, `last`, `exception: ..`.
         reason: String,
     },
+    /// Only if no other strategy saves the state in a form that can be resumed.
+    SaveUnlessOthers {
+        /// As for `Save`.
+        reason: String,
+    },
 }
 
 /// Where a strategy's checkpoints go and what is in them.

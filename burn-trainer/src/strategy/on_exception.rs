@@ -1,4 +1,5 @@
-//! On exception: the state before a panic or an error, so that the work of hours is not lost with it.
+//! On exception: the state before a panic or an error, so that the work of hours is not lost with it. Also that of a
+//! stop, by a signal for instance, where no other strategy saves it.
 
 use std::path::PathBuf;
 
@@ -50,7 +51,7 @@ impl Default for OnException {
     }
 }
 
-/// Saves the state of the last step done when training fails.
+/// Saves the state of the last step done when training fails, and when it is stopped and no other strategy does.
 #[derive(Debug, Clone)]
 pub struct OnExceptionStrategy {
     config: OnException,
@@ -86,6 +87,10 @@ impl Strategy for OnExceptionStrategy {
         match event {
             Event::Exception(message) => {
                 Decision::Save { score: f64::NAN, reason: format!("exception: {message}") }
+            }
+            // A stop is no failure: usually the state is the last strategy's.
+            Event::Interrupted(reason) => {
+                Decision::SaveUnlessOthers { reason: format!("interrupted: {reason}") }
             }
             _ => Decision::Skip,
         }
