@@ -1,4 +1,4 @@
-//! The training batches of an epoch from some position on, for one device or several.
+//! The batches of an epoch from some position on, for one device or several.
 //!
 //! A [`ResumableDataLoader`](crate::ResumableDataLoader) begins anywhere by itself, and gives every device its share by
 //! index. Of any other loader the first batches are read and dropped, and several devices get a part of the data set
@@ -10,21 +10,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use burn::data::dataloader::split::split_dataloader;
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
+use burn::tensor::Device;
 
 use crate::dataloader::{Start, iter_from};
-use crate::devices::Devices;
 use crate::progress::say;
 use crate::state::Position;
 
-/// A loader of training batches, or one for each device.
-pub(crate) struct TrainData<I> {
+/// A loader of batches, or one for each device.
+pub(crate) struct EpochData<I> {
     loaders: Vec<Arc<dyn DataLoader<I>>>,
     resumable: bool,
     items: usize,
     is_first_pass: AtomicBool,
 }
 
-/// A pass over the training batches.
+/// A pass over the batches.
 pub(crate) struct Batches<'a, I> {
     by_device: Vec<Box<dyn DataLoaderIterator<I> + 'a>>,
     resumable: bool,
@@ -33,14 +33,14 @@ pub(crate) struct Batches<'a, I> {
 /// The batches of a step, each with its device.
 type Step<I> = Vec<(usize, I)>;
 
-impl<I: 'static> TrainData<I> {
-    pub(crate) fn new(loader: &Arc<dyn DataLoader<I>>, devices: &Devices) -> Self {
+impl<I: 'static> EpochData<I> {
+    pub(crate) fn new(loader: &Arc<dyn DataLoader<I>>, devices: &[Device]) -> Self {
         let items = loader.num_items();
-        let mut loaders: Vec<_> = devices.all().iter().map(|device| loader.to_device(device)).collect();
+        let mut loaders: Vec<_> = devices.iter().map(|device| loader.to_device(device)).collect();
         let is_resumable = || iter_from(&*loaders[0], Start::of(0)).1;
         let resumable = loaders.len() == 1 || is_resumable();
         if !resumable {
-            loaders = split_dataloader(Arc::clone(loader), devices.all());
+            loaders = split_dataloader(Arc::clone(loader), devices);
         }
         Self { loaders, resumable, items, is_first_pass: AtomicBool::new(true) }
     }

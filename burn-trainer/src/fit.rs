@@ -17,10 +17,9 @@ use burn::train::{
     SupervisedTrainingEventProcessor, TrainLoader, TrainStep, TrainingComponents, TrainingItem, ValidLoader,
 };
 
-use crate::batches::TrainData;
+use crate::batches::EpochData;
 use crate::buffers::Buffers;
 use crate::config::FailedSaves;
-use crate::dataloader::{Start, iter_from};
 use crate::devices::{Devices, Gradients};
 use crate::error::Result;
 use crate::event::Event;
@@ -107,8 +106,8 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
                 resume::check_taken_over(session.learner, session.store, resume)?;
             }
             let data = Data::<M> {
-                train: TrainData::new(&train, &devices),
-                valid: valid.to_device(&main.clone().inner()),
+                train: EpochData::new(&train, devices.all()),
+                valid: EpochData::new(&valid, &[main.clone().inner()]),
                 devices: &devices,
             };
             session.train(&data, plan.max_epochs, &mut should_stop)
@@ -122,8 +121,8 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
 
 /// What a run trains and validates on.
 struct Data<'a, M: LearnerModel> {
-    train: TrainData<<M as TrainStep>::Input>,
-    valid: ValidLoader<M>,
+    train: EpochData<<M as TrainStep>::Input>,
+    valid: EpochData<<M as InferenceStep>::Input>,
     devices: &'a Devices,
 }
 
@@ -176,13 +175,7 @@ impl<M: LearnerModel> Session<'_, M> {
             return Ok(());
         }
         let Position { epoch, mut batches, .. } = self.position;
-        let mut passing = match data.train.begin(self.position) {
-            Ok(passing) => passing,
-            Err(error) => {
-                self.interrupter.fail(error);
-                return Ok(());
-            }
-        };
+        let Some(mut passing) = self.loaded(data.train.begin(self.position)) else { return Ok(()) };
         self.report_train(LearnerEvent::StartSplit {
             epoch_number: burn_epoch(epoch),
             total_items: data.train.num_items(),
@@ -243,21 +236,23 @@ impl<M: LearnerModel> Session<'_, M> {
 
     fn validate(&mut self, data: &Data<'_, M>) -> Result<()> {
         let epoch = self.position.epoch;
+        let start = Position::at_start(epoch, self.position.global_step);
+        let Some(mut passing) = self.loaded(data.valid.begin(start)) else { return Ok(()) };
         self.report_valid(LearnerEvent::StartSplit {
             epoch_number: burn_epoch(epoch),
             total_items: data.valid.num_items(),
         });
         random::seed(data.devices.main(), self.seed, Draw::Validation { epoch });
         let model = self.learner.model().valid();
-        let (mut iterator, _) = iter_from(&*data.valid, Start::of(epoch));
         let mut iteration = 0;
-        while let Some(item) = iterator.next() {
-            let Some(item) = self.loaded(item) else { break };
-            let progress = iterator.progress();
-            iteration += 1;
-            let output = InferenceStep::step(&model, item);
-            let item = TrainingItem::new(output, progress, Some(iteration), None);
-            self.report_valid(LearnerEvent::ProcessedItem(item));
+        while let Some(batches) = passing.next_step() {
+            let Some(batches) = self.loaded(batches) else { break };
+            for (_, batch) in batches {
+                iteration += 1;
+                let output = InferenceStep::step(&model, batch);
+                let item = TrainingItem::new(output, passing.progress(), Some(iteration), None);
+                self.report_valid(LearnerEvent::ProcessedItem(item));
+            }
             self.check_watched("val_")?;
             if self.interrupter.should_stop() {
                 break;

@@ -11,6 +11,8 @@ use burn::train::renderer::{
 };
 use indexmap::IndexMap;
 
+/// burn's name of the training split.
+const TRAIN: &str = "train";
 /// Time between two lines within a split.
 const INTERVAL: Duration = Duration::from_secs(10);
 
@@ -26,6 +28,8 @@ pub struct PlainRenderer {
     started: Instant,
     printed: Instant,
     hidden: bool,
+    /// The batches that the first training split had before the run was gone on with.
+    before: u64,
 }
 
 #[derive(Debug)]
@@ -49,6 +53,7 @@ impl PlainRenderer {
             started: Instant::now(),
             printed: Instant::now(),
             hidden: false,
+            before: 0,
         }
     }
 
@@ -56,6 +61,13 @@ impl PlainRenderer {
     #[must_use]
     pub fn hidden() -> Self {
         Self { hidden: true, ..Self::new() }
+    }
+
+    /// A renderer for a run that goes on in an epoch of which so many batches are done. burn shows a renderer the
+    /// metrics of the batches after that (the files and checkpoints have those of the whole epoch), which the first
+    /// line says.
+    pub(crate) fn resumed(batches: u64) -> Self {
+        Self { before: batches, ..Self::new() }
     }
 
     fn start(&mut self, split: &str, items: usize) {
@@ -85,6 +97,9 @@ impl PlainRenderer {
             if let Some(value) = shown.value {
                 line.push_str(&format!("  {} {}{}", shown.name, significant(value), shown.unit));
             }
+        }
+        if self.before > 0 && self.split == TRAIN {
+            line.push_str(&format!("  since batch {}", self.before));
         }
         line.push_str(&format!("  ({:.1} s)", self.started.elapsed().as_secs_f64()));
         say(&line);
@@ -137,6 +152,7 @@ impl TrainingProgressLogger for PlainRenderer {
 
     fn end_split(&mut self) {
         self.print();
+        self.before = 0;
     }
 
     fn end(&mut self) {}

@@ -148,7 +148,10 @@ fn newest(layout: &RunLayout, present: &Catalog) -> Result<Option<Resume>> {
 
 /// Says that a checkpoint is passed over: on standard error too, since burn's log does not exist yet.
 fn passed(path: &Path, error: &dyn std::error::Error) -> String {
-    let reason = format!("{}: {error}", path.display());
+    let (path, mut reason) = (path.display().to_string(), error.to_string());
+    if !reason.contains(&path) {
+        reason = format!("{path}: {reason}");
+    }
     log::warn!("passed over {reason}");
     say(&format!("warning: passed over {reason}"));
     reason

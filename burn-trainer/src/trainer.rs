@@ -208,7 +208,10 @@ impl Trainer {
             training
         } else {
             self.plain.set(true);
-            training.renderer(Box::new(PlainRenderer::new()))
+            let position = self.run.resume.as_ref().map(|resume| resume.state.position.next());
+            let batches =
+                position.filter(|position| !position.trained).map_or(0, |position| position.batches);
+            training.renderer(Box::new(PlainRenderer::resumed(batches)))
         }
     }
 

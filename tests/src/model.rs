@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use burn::data::dataloader::batcher::Batcher;
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
-use burn::data::dataset::DatasetError;
-use burn::module::Module;
+use burn::data::dataset::{DatasetError, InMemDataset};
+use burn::module::{Module, Param};
 use burn::nn::loss::{MseLoss, Reduction};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
 use burn::optim::AdamConfig;
@@ -16,13 +17,14 @@ use burn::train::metric::{
     SerializedEntry,
 };
 use burn::train::{InferenceStep, Interrupter, Learner, RegressionOutput, TrainOutput, TrainStep};
+use burn_trainer::ResumableDataLoader;
 
 use crate::STEPS_PER_EPOCH;
 
 /// Inputs of the model.
 const WIDTH: usize = 4;
 /// Items in a batch.
-const BATCH: usize = 8;
+pub const BATCH: usize = 8;
 
 /// What is to happen in a run.
 #[derive(Debug, Clone, Default)]
@@ -77,15 +79,26 @@ pub struct Model {
     validations: Arc<AtomicUsize>,
 }
 
+/// A layer with some weights, always the same ones: the device's random numbers belong to the process, in which other
+/// tests draw and seed too.
+fn linear(inputs: usize, outputs: usize, device: &Device) -> Linear {
+    let scale = 1.0 / (inputs as f32).sqrt();
+    let weights = (0..inputs * outputs).map(|i| scale * ((i + 1) as f32 * 12.9898).sin()).collect::<Vec<_>>();
+    let weight = Tensor::<2>::from_data(TensorData::new(weights, [inputs, outputs]), device);
+    let bias = Tensor::<1>::zeros([outputs], device);
+    let (weight, bias) = (Param::from_tensor(weight), Some(Param::from_tensor(bias)));
+    Linear { weight, bias, ..LinearConfig::new(inputs, outputs).init(device) }
+}
+
 impl Model {
     /// A fresh model.
     #[must_use]
     pub fn new(script: Script, device: &Device) -> Self {
         let hidden = script.hidden();
         Self {
-            input: LinearConfig::new(WIDTH, hidden).init(device),
+            input: linear(WIDTH, hidden, device),
             norm: BatchNormConfig::new(hidden).init(device),
-            output: LinearConfig::new(hidden, 1).init(device),
+            output: linear(hidden, 1, device),
             script,
             steps: Arc::default(),
             validations: Arc::default(),
@@ -140,15 +153,7 @@ impl InferenceStep for Model {
 /// The model with Adam, always the same one.
 #[must_use]
 pub fn learner(script: Script) -> Learner<Model> {
-    // The device's random numbers belong to the process, in which other tests draw too, and a parameter draws its
-    // first value only when that is asked for.
-    static DRAWING: Mutex<()> = Mutex::new(());
-    let drawing = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
-    let device = Device::flex().autodiff();
-    device.seed(7);
-    let model = Model::new(script, &device);
-    drop(model.clone().into_record());
-    drop(drawing);
+    let model = Model::new(script, &Device::flex().autodiff());
     Learner::new(model, AdamConfig::new().init(), 1e-2)
 }
 
@@ -174,6 +179,42 @@ fn dataset_error(text: &str) -> DatasetError {
 pub struct Batch {
     inputs: Tensor<2>,
     targets: Tensor<2>,
+}
+
+/// An item of the small model's data: inputs, and a target that follows from them.
+#[derive(Debug, Clone)]
+pub struct Item([f32; WIDTH], f32);
+
+/// As many different items as there are in [`STEPS_PER_EPOCH`] batches.
+#[must_use]
+pub fn items() -> InMemDataset<Item> {
+    let item = |number: usize| {
+        let inputs: [f32; WIDTH] = std::array::from_fn(|i| ((number * 31 + i * 17) % 83) as f32 / 83.0);
+        Item(inputs, inputs.iter().sum::<f32>() - 1.0)
+    };
+    InMemDataset::new((0..STEPS_PER_EPOCH * BATCH).map(item).collect())
+}
+
+/// Puts items into tensors.
+#[derive(Debug, Clone)]
+pub struct ItemBatcher;
+
+impl Batcher<Item, Batch> for ItemBatcher {
+    fn batch(&self, items: Vec<Item>, device: &Device) -> Batch {
+        let count = items.len();
+        let inputs: Vec<f32> = items.iter().flat_map(|item| item.0).collect();
+        let targets: Vec<f32> = items.iter().map(|item| item.1).collect();
+        Batch {
+            inputs: Tensor::from_data(TensorData::new(inputs, [count, WIDTH]), device),
+            targets: Tensor::from_data(TensorData::new(targets, [count, 1]), device),
+        }
+    }
+}
+
+/// A loader that shuffles, whose passes can begin anywhere.
+#[must_use]
+pub fn shuffling(batch_size: usize) -> Arc<dyn DataLoader<Batch>> {
+    ResumableDataLoader::builder(ItemBatcher).batch_size(batch_size).shuffle(5).build(items())
 }
 
 /// A loader that gives the same batches in every epoch.

@@ -23,6 +23,9 @@ pub(crate) struct History {
     pub(crate) epochs: Vec<EpochValues>,
     /// What the training split of the epoch in progress has logged, by burn's names of the metrics.
     pub(crate) entries: Entries,
+    /// Which of these metrics are no means over the batches.
+    #[serde(default)]
+    pub(crate) no_means: Vec<String>,
 }
 
 /// The values of one epoch by the metrics' full names, as burn's early stopping sees them.
@@ -52,6 +55,8 @@ struct EpochLog {
     /// Updates that were logged, with those before a resume.
     updates: u64,
     entries: Entries,
+    /// With the number of the update that showed it.
+    no_means: Vec<(u64, String)>,
 }
 
 /// The history up to some point.
@@ -64,25 +69,46 @@ pub(crate) struct HistoryAt {
 impl SharedHistory {
     /// Goes on with the history of a checkpoint, in whose epoch (burn's number) so many updates have been logged.
     pub(crate) fn restore(&self, history: History, epoch: usize, updates: u64) {
-        let current = EpochLog { epoch, updates, entries: history.entries };
+        let no_means = history.no_means.into_iter().map(|metric| (0, metric)).collect();
+        let current = EpochLog { epoch, updates, entries: history.entries, no_means };
         let current = Arc::new(Mutex::new(current));
         *lock(&self.0) = Log { epochs: Arc::new(history.epochs), current };
     }
 
-    /// The entries of an epoch so far.
-    pub(super) fn entries(&self, epoch: usize) -> Entries {
+    /// The entries of an epoch so far, and which of the metrics are no means.
+    pub(super) fn entries(&self, epoch: usize) -> (Entries, Vec<String>) {
         let current = Arc::clone(&lock(&self.0).current);
         let current = lock(&current);
-        if current.epoch == epoch { current.entries.clone() } else { Entries::default() }
+        match current.epoch == epoch {
+            true => {
+                let no_means = current.no_means.iter().map(|(_, metric)| metric.clone()).collect();
+                (current.entries.clone(), no_means)
+            }
+            false => Default::default(),
+        }
     }
 
-    /// Adds the lines of an update of the training split.
-    pub(super) fn log(&self, epoch: usize, lines: impl Iterator<Item = (String, String)>) {
+    /// Notes that the update which is about to be logged shows a metric to be no mean over the batches.
+    pub(super) fn is_no_mean(&self, epoch: usize, metric: &str) {
+        let current = self.current(epoch);
+        let mut current = lock(&current);
+        let number = current.updates + 1;
+        current.no_means.push((number, metric.to_owned()));
+    }
+
+    /// The log of an epoch, begun if need be.
+    fn current(&self, epoch: usize) -> Arc<Mutex<EpochLog>> {
         let mut log = lock(&self.0);
         if lock(&log.current).epoch != epoch {
             log.current = Arc::new(Mutex::new(EpochLog { epoch, ..EpochLog::default() }));
         }
-        let mut current = lock(&log.current);
+        Arc::clone(&log.current)
+    }
+
+    /// Adds the lines of an update of the training split.
+    pub(super) fn log(&self, epoch: usize, lines: impl Iterator<Item = (String, String)>) {
+        let current = self.current(epoch);
+        let mut current = lock(&current);
         current.updates += 1;
         let number = current.updates;
         for (metric, line) in lines {
@@ -120,14 +146,17 @@ impl SharedHistory {
 impl HistoryAt {
     /// The section for a checkpoint.
     pub(crate) fn section(&self) -> burn_ckpt::Result<Section> {
-        let entries = |entries: &Entries| -> Entries {
-            let until = |lines: &Vec<(u64, String)>| {
-                lines.iter().take_while(|(number, _)| *number <= self.updates).cloned().collect()
-            };
-            entries.iter().map(|(metric, lines)| (metric.clone(), until(lines))).collect()
+        let until = |lines: &[(u64, String)]| -> Vec<_> {
+            lines.iter().take_while(|(number, _)| *number <= self.updates).cloned().collect()
         };
-        let history =
-            History { epochs: self.epochs.to_vec(), entries: entries(&lock(&self.current).entries) };
+        let current = lock(&self.current);
+        let entries = current.entries.iter().map(|(metric, lines)| (metric.clone(), until(lines)));
+        let history = History {
+            epochs: self.epochs.to_vec(),
+            entries: entries.filter(|(_, lines)| !lines.is_empty()).collect(),
+            no_means: until(&current.no_means).into_iter().map(|(_, metric)| metric).collect(),
+        };
+        drop(current);
         let json = serde_json::to_vec(&history)
             .map_err(|error| burn_ckpt::Error::Snapshot(format!("the history is no JSON: {error}")))?;
         let shape = Shape::new([json.len()]);
@@ -190,7 +219,7 @@ mod tests {
         resumed.restore(stopped, 3, 1);
         resumed.log(3, line("b"));
         assert_eq!(resumed.updates(3), 2);
-        assert_eq!(resumed.entries(3)["Loss"], [(1, "a".to_owned()), (2, "b".to_owned())]);
-        assert!(resumed.entries(4).is_empty());
+        assert_eq!(resumed.entries(3).0["Loss"], [(1, "a".to_owned()), (2, "b".to_owned())]);
+        assert!(resumed.entries(4).0.is_empty());
     }
 }

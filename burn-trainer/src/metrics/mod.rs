@@ -5,8 +5,8 @@
 //! asking in the middle of one spoils burn's early stopping.)
 
 mod history;
+mod means;
 mod memory;
-mod resumed;
 mod tap;
 
 pub(crate) use history::{EpochValues, History, HistoryAt, SharedHistory};

@@ -14,8 +14,8 @@ use burn_ckpt::safe_name;
 
 use super::SharedMetrics;
 use super::history::{Entries, SharedHistory};
+use super::means::EpochMeans;
 use super::memory::Memory;
-use super::resumed::ResumedEpoch;
 
 /// burn's file logger takes a metric's name as a file name; this many bytes of it are always safe.
 const MAX_FILE_NAME: usize = 100;
@@ -30,7 +30,7 @@ pub(crate) struct MetricTap {
     names: HashMap<MetricId, MetricName>,
     /// The epoch, by burn's number, that a resumed run begins with.
     first_epoch: Option<usize>,
-    resumed: Option<(usize, ResumedEpoch)>,
+    means: EpochMeans,
 }
 
 impl MetricTap {
@@ -42,7 +42,7 @@ impl MetricTap {
             file_names: HashMap::new(),
             names: HashMap::new(),
             first_epoch: None,
-            resumed: None,
+            means: EpochMeans::default(),
         }
     }
 
@@ -80,16 +80,12 @@ impl MetricTap {
 impl MetricLogger for MetricTap {
     fn log(&mut self, mut update: MetricsUpdate, epoch: usize, split: &Split) {
         if self.first_epoch.take_if(|first| *first == epoch).is_some() {
-            let entries = self.history.entries(epoch);
+            let (entries, no_means) = self.history.entries(epoch);
             self.rewrite(epoch, &entries);
-            self.resumed = Some((epoch, ResumedEpoch::new(&entries, |metric| self.id(metric))));
+            self.means = EpochMeans::resumed(epoch, &entries, &no_means, |metric| self.id(metric));
         }
         if *split == Split::Train {
-            if let Some((resumed_epoch, resumed)) = &mut self.resumed
-                && *resumed_epoch == epoch
-            {
-                resumed.complete(&mut update);
-            }
+            self.means.complete(epoch, &mut update, &self.names, &self.history);
             self.history.log(epoch, lines(&update, &self.names));
         }
         self.table.lock().update(&update, split);

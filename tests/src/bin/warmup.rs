@@ -21,7 +21,7 @@ use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, Linea
 use burn::optim::AdamConfig;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn::train::metric::{AccuracyMetric, LossMetric};
-use burn::train::{ClassificationOutput, InferenceStep, Learner, TrainOutput, TrainStep};
+use burn::train::{ClassificationOutput, InferenceStep, Learner, MultiDeviceOptim, TrainOutput, TrainStep};
 use burn_trainer::cli::{self, TrainArgs};
 use burn_trainer::{Error, FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use clap::Parser;
@@ -56,6 +56,12 @@ struct WarmupConfig {
     /// Items in a batch.
     #[config(default = 16)]
     batch_size: usize,
+    /// Devices to train on, all of them the CPU.
+    #[config(default = 1)]
+    devices: usize,
+    /// Whether the optimizer works on all of them.
+    #[config(default = false)]
+    sharded: bool,
     /// Learning rate of Adam after the warm-up.
     #[config(default = 1e-2)]
     learning_rate: f64,
@@ -86,7 +92,13 @@ fn main() -> ExitCode {
 fn train(config: TrainerConfig, hparams: &WarmupConfig, device: &Device) -> Result<FitResult<Network>> {
     let seed = config.seed;
     let (train, valid) = data();
-    let trainer = Trainer::new(config, hparams)?;
+    let optim = match hparams.sharded {
+        true => MultiDeviceOptim::OptimSharded,
+        false => MultiDeviceOptim::OptimMainDevice,
+    };
+    let trainer = Trainer::new(config, hparams)?
+        .devices((0..hparams.devices).map(|_| device.clone()))
+        .optimizer_placement(optim);
     let training = trainer
         .training(loader(hparams, seed, train), loader(hparams, seed, valid))
         .metrics((LossMetric::new(), AccuracyMetric::new()))

@@ -2,7 +2,7 @@
 //!
 //! Only when they ran may differ, and for how long.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use burn_ckpt::{CHECKPOINT_DIR, Checkpoint, METADATA_SUFFIX, Metadata, ON_EXCEPTION_DIR, TensorInfo};
@@ -19,6 +19,8 @@ const HISTORY: [&str; 2] = ["train/", "valid/"];
 const LINK: &str = " -> ";
 /// How burn marks the one line of a metric file that stands for the epoch and for no batch.
 const OVER_THE_EPOCH: &str = ",final";
+/// The end of a name that stood for another state already.
+const SECOND: &str = "-v1";
 /// What a training state says of the clock.
 const CLOCK: &str = "training_time_seconds";
 
@@ -47,11 +49,13 @@ pub struct Same {
 pub fn compare(expected: &Path, found: &Path) -> Result<Same, String> {
     let mut differences = Vec::new();
     let mut same = Same::default();
-    let names = [names(expected), names(found)];
-    differences.extend(names[0].difference(&names[1]).map(|name| format!("{name} is missing")));
-    differences.extend(names[1].difference(&names[0]).map(|name| format!("{name} should not be there")));
-    for name in names[0].intersection(&names[1]) {
-        let [expected, found] = [expected.join(name), found.join(name)];
+    let names = &[names(expected), names(found)];
+    let not_in_other = |one: usize| names[one].keys().filter(move |name| !names[1 - one].contains_key(*name));
+    differences.extend(not_in_other(0).map(|name| format!("{name} is missing")));
+    differences.extend(not_in_other(1).map(|name| format!("{name} should not be there")));
+    for (name, found_name) in &names[1] {
+        let Some(expected_name) = names[0].get(name) else { continue };
+        let [expected, found] = [expected.join(expected_name), found.join(found_name)];
         if HISTORY.iter().any(|directory| name.starts_with(directory)) {
             same.metric_files += 1;
             differences.extend(in_lines(name, &expected, &found).err());
@@ -73,10 +77,12 @@ pub fn compare(expected: &Path, found: &Path) -> Result<Same, String> {
     if differences.is_empty() { Ok(same) } else { Err(shortened(differences)) }
 }
 
-/// Everything in a run's directory but what failures leave; of a link with its target.
-fn names(run_dir: &Path) -> BTreeSet<String> {
+/// Everything in a run's directory but what failures leave; of a link with its target. By what the name would be had
+/// the run not been stopped in a validation: the state after it has the name of the one before, with `-v1`.
+fn names(run_dir: &Path) -> BTreeMap<String, String> {
     let failures = format!("{CHECKPOINT_DIR}/{ON_EXCEPTION_DIR}/");
-    files(run_dir).into_iter().filter(|name| !name.starts_with(&failures)).collect()
+    let names = files(run_dir).into_iter().filter(|name| !name.starts_with(&failures));
+    names.map(|name| (name.replace(SECOND, ""), name)).collect()
 }
 
 fn in_lines(name: &str, expected: &Path, found: &Path) -> Result<(), String> {
@@ -184,7 +190,7 @@ fn flatten(key: &str, value: &Value, into: &mut Vec<(String, String)>) {
         Value::Array(items) => {
             items.iter().enumerate().for_each(|(number, value)| flatten(&below(&number), value, into));
         }
-        _ => into.push((key.to_owned(), value.to_string())),
+        _ => into.push((key.to_owned(), value.to_string().replace(SECOND, ""))),
     }
 }
 
@@ -264,5 +270,5 @@ pub(super) fn leftovers(run_dir: &Path) -> Vec<String> {
         !name.contains(LINK)
             && name.strip_suffix(METADATA_SUFFIX).is_some_and(|checkpoint| !run_dir.join(checkpoint).exists())
     };
-    names.into_iter().filter(|name| is_staging(name) || alone(name)).collect()
+    names.into_values().filter(|name| is_staging(name) || alone(name)).collect()
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use burn_trainer::{Best, Error, FitResult, Last, OnException, StrategyConfig, TrainerConfig};
 use system_tests::model::Model;
 use system_tests::tree::{checkpoints, files, stems, target};
-use system_tests::{config, train};
+use system_tests::{config, train, train_scored};
 
 fn with_last(config: TrainerConfig, last: Last) -> TrainerConfig {
     config.with_strategy(StrategyConfig::Best(Best::default())).with_strategy(StrategyConfig::Last(last))
@@ -26,8 +26,11 @@ fn links_resolve(result: &FitResult<Model>) {
 fn one_directory_in_two_spellings_is_one_directory() {
     for spelling in ["../checkpoint/best", "./best", "best/../best", "no/such/../../best"] {
         let root = tempfile::tempdir().unwrap();
-        let result = train(with_last(config(root.path(), 4), at(spelling))).unwrap();
-        links_resolve(&result);
+        let config = TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root.path(), 4) };
+        let result = train_scored(with_last(config, at(spelling)), &[3.0, 2.0, 1.0, 4.0]).unwrap();
+        for link in ["best_val_score.ckpt", "last.ckpt"] {
+            assert!(checkpoints(root.path()).join(link).exists(), "{spelling}: {link}");
+        }
         assert!(result.failed_saves.is_empty());
         let found = files(&checkpoints(root.path()));
         assert!(found.iter().all(|name| !name.contains("staging")), "{found:?}");

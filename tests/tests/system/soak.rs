@@ -13,8 +13,13 @@ use system_tests::{config, train};
 const SEED: u64 = 1;
 
 fn soaked(which: Which, workers: usize, signal: Signal, kills: u64) -> Report {
+    soaked_with(which, workers, signal, kills, "")
+}
+
+fn soaked_with(which: Which, workers: usize, signal: Signal, kills: u64, arguments: &str) -> Report {
     let directory = tempfile::tempdir().unwrap();
-    let program = which.program(&build(&[which.name()]), kills, workers);
+    let mut program = which.program(&build(&[which.name()]), kills, workers);
+    program.arguments.extend(arguments.split_whitespace().map(str::to_owned));
     let soak = Soak { program, kills, signal, seed: SEED, directory: directory.path().join("soak") };
     let report = soak.run().unwrap_or_else(|reason| panic!("{reason}"));
     assert_eq!(report.kills.total(), kills, "{report}");
@@ -37,6 +42,13 @@ fn dropout_a_schedule_and_accumulated_gradients_end_with_the_same_bytes_after_ki
     for (workers, kills) in [(0, 2), (1, 2), (2, 2)] {
         soaked(Which::Warmup, workers, Signal::Kill, kills);
     }
+}
+
+#[test]
+fn several_devices_end_with_the_same_bytes_after_kills() {
+    soaked_with(Which::Warmup, 1, Signal::Kill, 3, "--set devices=3 --set grads_accumulation=2");
+    let sharded = "--set devices=2 --set sharded=true --set grads_accumulation=2";
+    soaked_with(Which::Warmup, 0, Signal::Kill, 2, sharded);
 }
 
 #[test]

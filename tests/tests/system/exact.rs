@@ -1,0 +1,300 @@
+//! All of a run's state comes back: order of the data, metric history, early stopping; and what changed in between is
+//! said, or refused.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::data::dataloader::{DataLoader, DataLoaderBuilder};
+use burn::lr_scheduler::linear::LinearLrSchedulerConfig;
+use burn::optim::{AdamConfig, ModuleOptimizer, SgdConfig};
+use burn::train::metric::store::{Aggregate, Direction, Split};
+use burn::train::metric::{
+    Adaptor, LossMetric, Metric, MetricMetadata, MetricName, Numeric, NumericEntry, SerializedEntry,
+};
+use burn::train::{Learner, MetricEarlyStoppingStrategy, StoppingCondition, SupervisedTraining};
+use burn_ckpt::Checkpoint;
+use burn_trainer::burn_ckpt::TopK;
+use burn_trainer::{Error, FitResult, Last, Result, StrategyConfig, Trainer, TrainerConfig};
+use system_tests::config;
+use system_tests::model::{
+    BATCH, Batch, ItemBatcher, Model, Script, ScriptedMetric, items, learner, shuffling,
+};
+use system_tests::soak::compare;
+use system_tests::tree::checkpoints;
+
+type Data = Arc<dyn DataLoader<Batch>>;
+
+fn run_dir(root: &Path) -> std::path::PathBuf {
+    root.join("burn_trainer_logs/r1")
+}
+
+fn train(
+    config: TrainerConfig,
+    data: &dyn Fn() -> Data,
+    learner: Learner<Model>,
+    set_up: impl FnOnce(SupervisedTraining<Model>) -> SupervisedTraining<Model>,
+) -> Result<FitResult<Model>> {
+    let trainer = Trainer::new(config, &())?;
+    let training = trainer.training(data(), data());
+    trainer.fit(set_up(training), learner)
+}
+
+fn with_loss(training: SupervisedTraining<Model>) -> SupervisedTraining<Model> {
+    training.metrics((LossMetric::new(),))
+}
+
+/// Trains in one go and with a panic in one of its steps, and compares.
+fn in_two_parts_is_as_in_one(
+    data: &dyn Fn() -> Data,
+    panics_in: usize,
+    set_up: impl Fn(SupervisedTraining<Model>) -> SupervisedTraining<Model>,
+) {
+    let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    train(config(whole.path(), 3), data, learner(Script::default()), &set_up).unwrap();
+    let failing = learner(Script { panic_in_step: Some(panics_in), ..Script::default() });
+    assert!(train(config(parts.path(), 3), data, failing, &set_up).is_err());
+    let auto = config(parts.path(), 3).with_ckpt_path("auto");
+    let result = train(auto.clone(), data, learner(Script::default()), &set_up).unwrap();
+    assert!(result.resumed_from.is_some_and(|path| path.to_string_lossy().contains("on_exception")));
+    // Only the configuration of a run says how it was started.
+    compare(&run_dir(whole.path()), &run_dir(parts.path())).unwrap();
+}
+
+#[test]
+fn a_failure_in_any_part_of_an_epoch_leaves_no_trace_in_what_comes_after() {
+    for panics_in in [1, 10, 11, 14, 20] {
+        in_two_parts_is_as_in_one(&|| shuffling(BATCH), panics_in, with_loss);
+    }
+}
+
+#[test]
+fn nor_does_one_between_two_updates_with_gradients_accumulated() {
+    // The 14th batch is the fourth of its epoch, after which there is the first update; the 16th comes after it.
+    for panics_in in [13, 14, 16, 20] {
+        in_two_parts_is_as_in_one(&|| shuffling(BATCH), panics_in, |training| {
+            with_loss(training).grads_accumulation(4)
+        });
+    }
+}
+
+#[test]
+fn burns_loader_goes_on_in_its_order_with_up_to_one_worker() {
+    for workers in [0, 1] {
+        let loader = || -> Data {
+            let loader = DataLoaderBuilder::new(ItemBatcher).batch_size(BATCH).shuffle(3);
+            loader.num_workers(workers).build(items())
+        };
+        // In the second epoch, and in the third one's middle.
+        for panics_in in [11, 25] {
+            in_two_parts_is_as_in_one(&loader, panics_in, with_loss);
+        }
+    }
+}
+
+#[test]
+fn early_stopping_stops_where_it_would_have() {
+    // The best epoch is the first one. With a count that began anew after the resume, the run would go on for longer.
+    const SCORES: [f64; 8] = [1.0, 4.0, 3.5, 3.0, 2.5, 2.0, 1.5, 1.2];
+    let run = |root: &Path, epochs: usize, scores: &[f64]| {
+        let metric = ScriptedMetric::new("Score", scores);
+        let stopping = MetricEarlyStoppingStrategy::new(
+            &metric,
+            Aggregate::Mean,
+            Direction::Lowest,
+            Split::Valid,
+            StoppingCondition::NoImprovementSince { n_epochs: 4 },
+        );
+        let config = TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root, epochs) };
+        let set_up = |training: SupervisedTraining<Model>| {
+            training.metric_valid_numeric(metric).early_stopping(stopping)
+        };
+        let data = || shuffling(BATCH);
+        train(config.with_ckpt_path("auto"), &data, learner(Script::default()), set_up).unwrap()
+    };
+    let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    assert_eq!(run(whole.path(), 8, &SCORES).epochs, 5);
+    assert_eq!(run(parts.path(), 3, &SCORES[..3]).epochs, 3);
+    assert_eq!(run(parts.path(), 8, &SCORES[3..]).epochs, 5);
+    // And a run that early stopping has ended is done.
+    let again = run(parts.path(), 8, &SCORES);
+    assert!(again.finished_before && again.saves == 0, "{} epochs", again.epochs);
+    // In another directory, where there are no metric files of the epochs before.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let last = checkpoints(parts.path()).join("last.ckpt");
+    std::fs::create_dir(elsewhere.path().join("copy")).unwrap();
+    for (from, to) in [(last.clone(), "last.ckpt"), (metadata_of(&last), "last.ckpt.metadata.json")] {
+        std::fs::copy(from, elsewhere.path().join("copy").join(to)).unwrap();
+    }
+    let config =
+        TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(elsewhere.path(), 8) };
+    let config = config.with_ckpt_path(elsewhere.path().join("copy/last.ckpt").to_str().unwrap());
+    let metric = ScriptedMetric::new("Score", &SCORES);
+    let stopping = MetricEarlyStoppingStrategy::new(
+        &metric,
+        Aggregate::Mean,
+        Direction::Lowest,
+        Split::Valid,
+        StoppingCondition::NoImprovementSince { n_epochs: 4 },
+    );
+    let result = train(config, &|| shuffling(BATCH), learner(Script::default()), |training| {
+        training.metric_valid_numeric(metric).early_stopping(stopping)
+    });
+    assert!(result.unwrap().finished_before);
+}
+
+fn metadata_of(checkpoint: &Path) -> std::path::PathBuf {
+    format!("{}.metadata.json", checkpoint.display()).into()
+}
+
+#[test]
+fn a_checkpoint_alone_brings_the_history_of_its_epoch_along() {
+    let (whole, parts, other) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let data = || shuffling(BATCH);
+    train(config(whole.path(), 2), &data, learner(Script::default()), with_loss).unwrap();
+    let failing = learner(Script { panic_in_step: Some(17), ..Script::default() });
+    let error = train(config(parts.path(), 2), &data, failing, with_loss).map(|_| ()).unwrap_err();
+    let Error::Panicked { saved: Some(saved), .. } = error else { panic!("{error}") };
+    let config = config(other.path(), 2).with_ckpt_path(saved.to_str().unwrap());
+    train(config, &data, learner(Script::default()), with_loss).unwrap();
+    for file in ["train/epoch-2/Loss.log", "valid/epoch-2/Loss.log"] {
+        let read = |root: &Path| std::fs::read_to_string(run_dir(root).join(file)).unwrap();
+        assert_eq!(read(whole.path()), read(other.path()), "{file}");
+    }
+}
+
+#[test]
+fn another_batch_size_goes_on_with_the_items_that_are_left() {
+    let root = tempfile::tempdir().unwrap();
+    let failing = learner(Script { panic_in_step: Some(4), ..Script::default() });
+    assert!(train(config(root.path(), 1), &|| shuffling(BATCH), failing, with_loss).is_err());
+    let every_step = Last { every_n_steps: Some(1), topk: TopK::All, ..Last::default() };
+    let config =
+        config(root.path(), 1).with_strategy(StrategyConfig::Last(every_step)).with_ckpt_path("auto");
+    // 3 batches of 8 items are done of 80 items: 56 are left, which are 4 batches of 16, the last one of 8.
+    let result = train(config, &|| shuffling(2 * BATCH), learner(Script::default()), with_loss).unwrap();
+    assert_eq!(result.global_step, 3 + 4);
+    let checkpoint = Checkpoint::open(checkpoints(root.path()).join("last.ckpt")).unwrap();
+    let state: serde_json::Value = checkpoint.trainer_state().unwrap();
+    assert_eq!(state["items"], 10 * BATCH);
+}
+
+#[test]
+fn another_kind_of_optimizer_is_an_error_that_lists_the_tensors() {
+    let optimizers: [(&str, fn() -> ModuleOptimizer, &str); 2] = [
+        ("adam", || AdamConfig::new().init(), "optimizer.input.weight.momentum.moment_1"),
+        (
+            "sgd with momentum",
+            || SgdConfig::new().with_momentum(Some(burn::optim::momentum::MomentumConfig::new())).init(),
+            "optimizer.input.weight",
+        ),
+    ];
+    for ((name, before, tensor), (_, after, _)) in
+        [(optimizers[0], optimizers[1]), (optimizers[1], optimizers[0])]
+    {
+        let root = tempfile::tempdir().unwrap();
+        let with =
+            |optimizer: ModuleOptimizer| Learner::new(learner(Script::default()).model(), optimizer, 1e-3);
+        let data = || shuffling(BATCH);
+        train(config(root.path(), 1), &data, with(before()), with_loss).unwrap();
+        let result = train(config(root.path(), 2).with_ckpt_path("last"), &data, with(after()), with_loss);
+        let text = result.map(|_| ()).unwrap_err().to_string();
+        assert!(text.contains(tensor) && text.contains("another kind of optimizer"), "{name}: {text}");
+        // Nothing is lost: with the right one it goes on.
+        train(config(root.path(), 2).with_ckpt_path("last"), &data, with(before()), with_loss).unwrap();
+    }
+}
+
+#[test]
+fn another_learning_rate_is_the_configurations() {
+    let data = || shuffling(BATCH);
+    let with = |rate: f64| Learner::new(learner(Script::default()).model(), AdamConfig::new().init(), rate);
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1), &data, with(1e-2), with_loss).unwrap();
+    let read =
+        || Checkpoint::open(checkpoints(root.path()).join("last.ckpt")).unwrap().metadata().unwrap().tensors;
+    let before = read();
+    train(config(root.path(), 2).with_ckpt_path("last"), &data, with(1e-300), with_loss).unwrap();
+    let after = read();
+    assert_eq!(before["model.output.bias"], after["model.output.bias"], "steps of no length");
+    let moment = "optimizer.output.bias.momentum.moment_1";
+    assert_ne!(before[moment], after[moment]);
+
+    // A schedule in place of a constant begins at its start.
+    let schedule = LinearLrSchedulerConfig::new(1e-2, 1e-3, 8).init().unwrap();
+    let scheduled = Learner::new(learner(Script::default()).model(), AdamConfig::new().init(), schedule);
+    let result = train(config(root.path(), 3).with_ckpt_path("last"), &data, scheduled, with_loss).unwrap();
+    assert_eq!(result.epochs, 3);
+}
+
+/// The largest loss of an epoch: no mean over batches.
+#[derive(Clone, Default)]
+struct Largest(f64);
+
+impl Metric for Largest {
+    type Input = burn::train::metric::LossInput;
+
+    fn name(&self) -> MetricName {
+        Arc::new("Largest".to_owned())
+    }
+
+    fn attributes(&self) -> burn::train::metric::MetricAttributes {
+        burn::train::metric::NumericAttributes { unit: None, higher_is_better: false }.into()
+    }
+
+    fn update(
+        &mut self,
+        input: &Self::Input,
+        metadata: &MetricMetadata,
+    ) -> std::result::Result<SerializedEntry, burn::tensor::TensorReadError> {
+        let mut loss = LossMetric::new();
+        let entry = loss.update(input, metadata)?;
+        self.0 = self.0.max(loss.value().map_or(0.0, |value| value.current()));
+        Ok(entry)
+    }
+
+    fn compute(&mut self) -> std::result::Result<SerializedEntry, burn::tensor::TensorReadError> {
+        Ok(SerializedEntry::new(self.0.to_string(), NumericEntry::Final(self.0).serialize()))
+    }
+
+    fn clear(&mut self) {
+        self.0 = 0.0;
+    }
+}
+
+impl Numeric for Largest {
+    fn value(&self) -> Option<NumericEntry> {
+        Some(NumericEntry::Value(self.0))
+    }
+
+    fn running_value(&self) -> Option<NumericEntry> {
+        self.value()
+    }
+
+    fn final_value(&self) -> NumericEntry {
+        NumericEntry::Final(self.0)
+    }
+}
+
+#[test]
+fn a_metric_that_is_no_mean_covers_the_batches_after_the_resume() {
+    fn largest<M: burn::train::LearnerModel>(training: SupervisedTraining<M>) -> SupervisedTraining<M>
+    where
+        <M as burn::train::TrainStep>::Output: Adaptor<burn::train::metric::LossInput>,
+        <M as burn::train::InferenceStep>::Output: Adaptor<burn::train::metric::LossInput>,
+    {
+        training.metrics((LossMetric::new(), Largest::default()))
+    }
+    let root = tempfile::tempdir().unwrap();
+    let data = || shuffling(BATCH);
+    let failing = learner(Script { panic_in_step: Some(6), ..Script::default() });
+    assert!(train(config(root.path(), 1), &data, failing, largest).is_err());
+    let auto = config(root.path(), 1).with_ckpt_path("auto");
+    train(auto, &data, learner(Script::default()), largest).unwrap();
+    let log = std::fs::read_to_string(run_dir(root.path()).join("train/epoch-1/Largest.log")).unwrap();
+    assert_eq!(log.lines().count(), 11, "{log}");
+    let losses = log.lines().map(|line| line.split(',').next().unwrap().parse::<f64>().unwrap());
+    let losses: Vec<f64> = losses.collect();
+    let largest = |losses: &[f64]| losses.iter().copied().fold(0.0, f64::max);
+    assert_eq!(losses[10], largest(&losses[5..10]), "it says so in a warning");
+}
