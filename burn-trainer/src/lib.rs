@@ -15,6 +15,34 @@
 //!              -- here the loop goes on; the rest is burn-ckpt's writer thread --
 //! burn-ckpt    sections -> container + digests -> metadata -> commit -> links -> retention
 //! ```
+//!
+//! # How a run goes on
+//!
+//! ```text
+//! run.rs       opens the run; resume.rs: which checkpoint, is it whole, its state into the learner
+//! fit.rs       begins at the state's position; early stopping sees the epochs before once more
+//! dataloader/  the order of the data is a function of seed and epoch, so a pass begins anywhere; batches.rs
+//! random.rs    the device is seeded for every batch, by its place in the run
+//! metrics/     the history goes on: no line of a metric file is missing or double
+//! ```
+//!
+//! # What is exact
+//!
+//! A run that was stopped or killed anywhere, and gone on with, ends with the same bytes as one that never stopped: model,
+//! optimizer, scheduler, best list and metric files. That holds on a device that computes the same way each time, with
+//! a [`ResumableDataLoader`] (or burn's own with at most one worker).
+//!
+//! *Random numbers* are covered as far as they are drawn through the device in a training step or a validation (dropout,
+//! noise): the device is seeded before every batch, with a function of [`TrainerConfig::seed`], the epoch and the batch.
+//! Not covered are generators of a program's own (give [`ResumableDataLoaderBuilder::transform`] a seed for every item
+//! instead), and numbers that a batcher draws from the device: with worker threads their order is not fixed, on flex all
+//! devices of a process share one stream, and the training step's seed may come in between.
+//!
+//! *Saves fall on optimizer steps.* Gradients that were accumulated since the last one are not saved, their batches come
+//! again.
+//!
+//! *Metrics that are no means over batches* (burn's AUROC, for one) and are resumed in the middle of an epoch cover the
+//! batches after that, in that epoch's training split; a warning says so. burn's metric objects cannot be saved.
 
 mod batches;
 mod buffers;

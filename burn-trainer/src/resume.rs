@@ -40,6 +40,24 @@ pub(crate) fn find(config: &TrainerConfig, layout: &RunLayout, present: &Catalog
     }
 }
 
+/// Says what has changed in a way that the user may not have meant.
+pub(crate) fn warn_of_changes(config: &TrainerConfig, resume: &Resume) {
+    let TrainerState { seed, position, .. } = resume.state;
+    if seed != config.seed {
+        let message = format!(
+            "the run had the seed {seed} and goes on with {}: other random numbers from here on{}",
+            config.seed,
+            if position.next().batches > 0 {
+                ", and in this epoch some items may come twice and others not"
+            } else {
+                ""
+            }
+        );
+        log::warn!("{message}");
+        say(&format!("warning: {message}"));
+    }
+}
+
 /// Puts model, optimizer and scheduler of a checkpoint into a learner.
 pub(crate) fn restore<M: LearnerModel>(learner: &mut Learner<M>, resume: &Resume) -> Result<()> {
     let checkpoint = &resume.checkpoint;

@@ -250,6 +250,7 @@ impl Trainer {
         let mut completed = 0;
         if let Some(resume) = &run.resume {
             resume::restore(&mut learner, resume)?;
+            resume::warn_of_changes(&config, resume);
             metrics.lock().restore(resume.state.metrics.clone());
             let position = resume.state.position.next();
             history.restore(resume.history.clone(), burn_epoch(position.epoch), position.logged());
