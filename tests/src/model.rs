@@ -41,6 +41,8 @@ pub struct Script {
     pub batches: Option<usize>,
     /// Width of the hidden layer; 0 is the default of 6.
     pub hidden: usize,
+    /// What is done whenever the model is written to a checkpoint.
+    pub on_save: Option<OnStep>,
 }
 
 /// Something done from within a training step.
@@ -95,8 +97,15 @@ impl Model {
     #[must_use]
     pub fn new(script: Script, device: &Device) -> Self {
         let hidden = script.hidden();
+        let mut input = linear(WIDTH, hidden, device);
+        if let Some(OnStep(action)) = script.on_save.clone() {
+            input.weight = input.weight.save_mapper(move |weight| {
+                action();
+                weight
+            });
+        }
         Self {
-            input: linear(WIDTH, hidden, device),
+            input,
             norm: BatchNormConfig::new(hidden).init(device),
             output: linear(hidden, 1, device),
             script,

@@ -1,15 +1,17 @@
 //! Whatever stops training, the state of the last step done is saved with the reason, and the caller gets an error.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::Device;
 use burn::train::metric::LossMetric;
 use burn_ckpt::Checkpoint;
-use burn_trainer::burn_ckpt::TopK;
-use burn_trainer::{Error, Last, Strategy, StrategyConfig, Trainer, TrainerConfig};
-use system_tests::model::{Model, Script, ScriptedMetric, learner, loader, stopper};
+use burn_trainer::burn_ckpt::{TopK, WhenBusy};
+use burn_trainer::{Error, Last, OnException, Strategy, StrategyConfig, Trainer, TrainerConfig};
+use system_tests::model::{Model, OnStep, Script, ScriptedMetric, learner, loader, stopper};
 use system_tests::tree::{checkpoints, files, metadata, stems};
 use system_tests::{config, train, train_scripted, train_with};
 
@@ -208,4 +210,27 @@ fn a_strategy_of_ones_own_works_beside_the_others() {
     assert!(found.contains(&"chosen.ckpt -> chosen/00003.ckpt".to_owned()), "{found:?}");
     assert_eq!(metadata(&checkpoints(root.path()).join("chosen.ckpt"))["reason"], "chosen");
     assert!(found.contains(&"last/epoch=0-step=10.ckpt".to_owned()));
+}
+
+#[test]
+fn a_save_that_hangs_is_given_up_after_the_time_that_is_set() {
+    let root = tempfile::tempdir().unwrap();
+    let (release, hangs) = std::sync::mpsc::channel::<()>();
+    let hangs = Mutex::new(hangs);
+    // The disk, or the device that the tensors are read from, does not answer any more.
+    let on_save = OnStep(Arc::new(move || {
+        let _ = hangs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+    }));
+    let script = Script { panic_in_step: Some(5), on_save: Some(on_save), ..Script::default() };
+    let config = TrainerConfig { when_busy: WhenBusy::Skip, ..config(root.path(), 1) }
+        .with_strategy(StrategyConfig::Last(Last { every_n_steps: Some(1), ..Last::default() }))
+        .with_strategy(StrategyConfig::OnException(OnException {
+            timeout_seconds: 0.3,
+            ..OnException::default()
+        }));
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(train_scripted(config, script).map(|_| ())));
+    let error = ended.recv_timeout(Duration::from_secs(60)).expect("it hangs").unwrap_err();
+    assert!(matches!(error, Error::Panicked { saved: None, .. }), "{error}");
+    drop(release);
 }
