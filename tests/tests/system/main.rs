@@ -14,7 +14,6 @@ mod documents;
 mod exact;
 mod exceptions;
 mod failed_saves;
-mod kills;
 mod mid_epoch;
 mod names;
 mod once;
