@@ -12,11 +12,15 @@ use burn::nn::loss::{MseLoss, Reduction};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
 use burn::optim::AdamConfig;
 use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
+use burn::train::metric::store::{Aggregate, Direction, Split};
 use burn::train::metric::{
     Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes, NumericEntry,
     SerializedEntry,
 };
-use burn::train::{InferenceStep, Interrupter, Learner, RegressionOutput, TrainOutput, TrainStep};
+use burn::train::{
+    InferenceStep, Interrupter, Learner, MetricEarlyStoppingStrategy, RegressionOutput, StoppingCondition,
+    TrainOutput, TrainStep,
+};
 use burn_trainer::ResumableDataLoader;
 
 use crate::STEPS_PER_EPOCH;
@@ -371,4 +375,11 @@ impl Numeric for ScriptedMetric {
     fn final_value(&self) -> NumericEntry {
         NumericEntry::Final(self.value)
     }
+}
+
+/// Early stopping after so many epochs without a lower value in the validation.
+#[must_use]
+pub fn stopping_after(n_epochs: usize, metric: &ScriptedMetric) -> MetricEarlyStoppingStrategy {
+    let condition = StoppingCondition::NoImprovementSince { n_epochs };
+    MetricEarlyStoppingStrategy::new(metric, Aggregate::Mean, Direction::Lowest, Split::Valid, condition)
 }

@@ -8,12 +8,12 @@ use burn::module::Module;
 use burn::optim::AdamConfig;
 use burn::tensor::Device;
 use burn::train::logger::{InMemoryMetricLogger, MetricLogger};
-use burn::train::metric::store::{Aggregate, Direction, EpochSummary, MetricsUpdate, Split};
+use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
 use burn::train::metric::{LearningRateMetric, LossMetric, MetricDefinition, NumericEntry};
-use burn::train::{Learner, MetricEarlyStoppingStrategy, StoppingCondition, SupervisedTraining};
+use burn::train::{Learner, SupervisedTraining};
 use burn_ckpt::Section;
 use burn_trainer::{PlainRenderer, Trainer, TrainerConfig};
-use system_tests::model::{Model, Script, ScriptedMetric, learner, loader};
+use system_tests::model::{Model, Script, ScriptedMetric, learner, loader, stopping_after};
 use system_tests::tree::{checkpoints, metadata};
 use system_tests::{config, train_with};
 
@@ -76,13 +76,7 @@ fn a_training_that_the_user_made_works_too() {
 fn early_stopping_stops_and_saves_by_step_do_not_mislead_it() {
     let root = tempfile::tempdir().unwrap();
     let metric = ScriptedMetric::new("Score", &[3.0, 2.0, 4.0, 5.0, 1.0, 0.5]);
-    let stopping = MetricEarlyStoppingStrategy::new(
-        &metric,
-        Aggregate::Mean,
-        Direction::Lowest,
-        Split::Valid,
-        StoppingCondition::NoImprovementSince { n_epochs: 2 },
-    );
+    let stopping = stopping_after(2, &metric);
     let last = burn_trainer::Last { every_n_steps: Some(3), ..burn_trainer::Last::default() };
     let config = TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root.path(), 6) };
     let config = config.with_strategy(burn_trainer::StrategyConfig::Last(last));

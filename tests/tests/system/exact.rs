@@ -7,17 +7,16 @@ use std::sync::Arc;
 use burn::data::dataloader::{DataLoader, DataLoaderBuilder};
 use burn::lr_scheduler::linear::LinearLrSchedulerConfig;
 use burn::optim::{AdamConfig, ModuleOptimizer, SgdConfig};
-use burn::train::metric::store::{Aggregate, Direction, Split};
 use burn::train::metric::{
     Adaptor, LossMetric, Metric, MetricMetadata, MetricName, Numeric, NumericEntry, SerializedEntry,
 };
-use burn::train::{Learner, MetricEarlyStoppingStrategy, StoppingCondition, SupervisedTraining};
+use burn::train::{Learner, SupervisedTraining};
 use burn_ckpt::Checkpoint;
 use burn_trainer::burn_ckpt::TopK;
 use burn_trainer::{Error, FitResult, Last, Result, StrategyConfig, Trainer, TrainerConfig};
 use system_tests::config;
 use system_tests::model::{
-    BATCH, Batch, ItemBatcher, Model, Script, ScriptedMetric, items, learner, shuffling,
+    BATCH, Batch, ItemBatcher, Model, Script, ScriptedMetric, items, learner, shuffling, stopping_after,
 };
 use system_tests::soak::compare;
 use system_tests::tree::checkpoints;
@@ -97,13 +96,7 @@ fn early_stopping_stops_where_it_would_have() {
     const SCORES: [f64; 8] = [1.0, 4.0, 3.5, 3.0, 2.5, 2.0, 1.5, 1.2];
     let run = |root: &Path, epochs: usize, scores: &[f64]| {
         let metric = ScriptedMetric::new("Score", scores);
-        let stopping = MetricEarlyStoppingStrategy::new(
-            &metric,
-            Aggregate::Mean,
-            Direction::Lowest,
-            Split::Valid,
-            StoppingCondition::NoImprovementSince { n_epochs: 4 },
-        );
+        let stopping = stopping_after(4, &metric);
         let config = TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root, epochs) };
         let set_up = |training: SupervisedTraining<Model>| {
             training.metric_valid_numeric(metric).early_stopping(stopping)
@@ -129,13 +122,7 @@ fn early_stopping_stops_where_it_would_have() {
         TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(elsewhere.path(), 8) };
     let config = config.with_ckpt_path(elsewhere.path().join("copy/last.ckpt").to_str().unwrap());
     let metric = ScriptedMetric::new("Score", &SCORES);
-    let stopping = MetricEarlyStoppingStrategy::new(
-        &metric,
-        Aggregate::Mean,
-        Direction::Lowest,
-        Split::Valid,
-        StoppingCondition::NoImprovementSince { n_epochs: 4 },
-    );
+    let stopping = stopping_after(4, &metric);
     let result = train(config, &|| shuffling(BATCH), learner(Script::default()), |training| {
         training.metric_valid_numeric(metric).early_stopping(stopping)
     });
