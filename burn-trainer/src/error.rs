@@ -69,6 +69,21 @@ pub enum Error {
         /// What is wrong with each.
         reasons: Vec<String>,
     },
+    /// A checkpoint from within an epoch, for a loop that can only begin at one.
+    #[error(
+        "{} was saved within epoch {epoch}, after {batches} of its batches, and the loop given to fit_with can only \
+         begin at an epoch: name a checkpoint of an epoch's end in ckpt_path, let \"auto\" look for one, or finish the \
+         epoch with Trainer::fit",
+        path.display()
+    )]
+    MidEpoch {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The epoch, counted from 0.
+        epoch: u64,
+        /// Training batches of it that are in the state.
+        batches: u64,
+    },
     /// A panic in a training step, a metric or a loader.
     #[error("training stopped by a panic: {message}{}", saved_at(saved.as_ref()))]
     Panicked {

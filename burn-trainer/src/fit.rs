@@ -27,6 +27,7 @@ use crate::metrics::{SharedHistory, SharedMetrics};
 use crate::random::{self, Draw};
 use crate::resume::{self, Resume};
 use crate::session::{OpenSaver, Outcome, Phase, Session, burn_epoch};
+use crate::snapshot;
 use crate::state::Position;
 
 /// What the loop needs besides what burn gives it.
@@ -103,7 +104,9 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
         let ended = catch_unwind(AssertUnwindSafe(|| {
             session.open(plan.open_saver)?;
             if let Some(resume) = &plan.resume {
-                resume::check_taken_over(session.learner, session.store, resume)?;
+                let (optimizer, scheduler) =
+                    snapshot::optimizer_and_scheduler(session.learner, session.store)?;
+                resume::check_taken_over(&optimizer, &scheduler, resume)?;
             }
             let data = Data::<M> {
                 train: EpochData::new(&train, devices.all()),

@@ -4,6 +4,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::environment::{Slurm, output_of, slurm};
+use crate::progress::say;
+use crate::signal::StopSignal;
 
 /// The variables in which launchers tell a process its rank: torchrun and its like, Open MPI, MPICH, PMIx, Slurm.
 const RANK_VARIABLES: [&str; 5] = ["RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID"];
@@ -31,12 +33,22 @@ fn job_id(slurm: &Slurm) -> Option<String> {
     }
 }
 
+/// Has Slurm start the job again, if the signal was its warning.
+pub(crate) fn requeue_after(signal: StopSignal) -> Option<String> {
+    let job = slurm_job().filter(|_| signal.is_warning())?;
+    match requeue(&job) {
+        Ok(()) => Some(job),
+        Err(error) => {
+            let message = format!("the Slurm job {job} is not requeued: scontrol: {error}");
+            log::error!("{message}");
+            say(&format!("warning: {message}"));
+            None
+        }
+    }
+}
+
 /// Asks Slurm to start a job again.
-///
-/// # Errors
-///
-/// What kept `scontrol` from doing so.
-pub(crate) fn requeue(job: &str) -> std::io::Result<()> {
+fn requeue(job: &str) -> std::io::Result<()> {
     let mut command = Command::new("scontrol");
     command.args(["requeue", job]);
     output_of(command, Instant::now() + SCONTROL_TIMEOUT).map(|_| ())

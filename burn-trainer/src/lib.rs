@@ -16,6 +16,9 @@
 //! burn-ckpt    sections -> container + digests -> metadata -> commit -> links -> retention
 //! ```
 //!
+//! With [`Trainer::fit_with`] the loop is burn's or the user's; `epoch_saves.rs` then stands in the place of the first
+//! two, behind burn's own checkpointing hooks, and catches the state there.
+//!
 //! # How a run goes on
 //!
 //! ```text
@@ -46,20 +49,26 @@
 
 mod batches;
 mod buffers;
+mod catching;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod config;
 mod dataloader;
+mod ddp;
 mod devices;
 mod environment;
+mod epoch_saves;
 mod error;
 mod event;
 mod fit;
 mod launch;
 mod metrics;
 mod optimizer_names;
+mod optimizer_probe;
+mod prepared;
 mod progress;
 mod random;
+mod result;
 mod resume;
 mod run;
 mod saving;
@@ -74,15 +83,17 @@ pub use burn_ckpt;
 
 pub use config::{FailedSaves, TrainerConfig};
 pub use dataloader::{ResumableDataLoader, ResumableDataLoaderBuilder};
+pub use ddp::ddp;
 pub use environment::{
     Environment, EnvironmentProbe, Git, GpuDevice, Hardware, Lsf, Os, Package, Rust, Slurm,
 };
 pub use error::{Error, Result};
 pub use event::{Event, Facts};
 pub use progress::PlainRenderer;
+pub use result::FitResult;
 pub use signal::StopSignal;
 pub use strategy::{
     Best, BestStrategy, Decision, Interval, Last, LastStrategy, OnException, OnExceptionStrategy, Output,
     Strategy, StrategyConfig,
 };
-pub use trainer::{FitResult, Trainer};
+pub use trainer::Trainer;

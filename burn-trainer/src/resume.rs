@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use burn::lr_scheduler::LrSchedulerRecord;
 use burn::optim::OptimizerRecord;
+use burn::store::ModuleRecord;
 use burn::train::checkpoint::Checkpoint as Record;
-use burn::train::metric::store::EventStoreClient;
 use burn::train::{Learner, LearnerModel};
-use burn_ckpt::{Catalog, Checkpoint, HISTORY, Held, OPTIMIZER, RunLayout, SCHEDULER, Section, resolve};
+use burn_ckpt::{
+    Catalog, CatalogEntry, Checkpoint, HISTORY, Held, OPTIMIZER, RunLayout, SCHEDULER, Section, resolve,
+};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 
@@ -16,8 +18,7 @@ use crate::error::{Error, Result};
 use crate::metrics::History;
 use crate::optimizer_names;
 use crate::progress::say;
-use crate::snapshot;
-use crate::state::{STATE_VERSION, TrainerState};
+use crate::state::{Position, STATE_VERSION, TrainerState};
 
 /// A verified checkpoint to go on from.
 #[derive(Debug)]
@@ -58,32 +59,68 @@ pub(crate) fn warn_of_changes(config: &TrainerConfig, resume: &Resume) {
     }
 }
 
+/// For a loop that can only begin at an epoch: `resume`, or under `auto` the newest checkpoint before it that is at an
+/// epoch's end.
+pub(crate) fn at_an_epoch(
+    resume: Resume,
+    config: &TrainerConfig,
+    layout: &RunLayout,
+    present: &Catalog,
+) -> Result<Resume> {
+    let (path, epoch) = match begins_an_epoch(&resume) {
+        Err(Error::MidEpoch { path, epoch, .. }) if config.ckpt_path.as_deref() == Some("auto") => {
+            (path, epoch)
+        }
+        checked => return checked.map(|()| resume),
+    };
+    let mut reasons = vec![passed_within(&path, epoch)];
+    let older = present.entries.iter().rev().skip_while(|entry| entry.path != path).skip(1);
+    let found = first_usable(older, &mut reasons, begins_an_epoch);
+    found.ok_or_else(|| Error::NothingToResume { path: layout.checkpoint_dir(), reasons })
+}
+
+fn begins_an_epoch(resume: &Resume) -> Result<()> {
+    let Position { epoch, batches, trained, .. } = resume.state.position.next();
+    if batches == 0 && !trained {
+        return Ok(());
+    }
+    Err(Error::MidEpoch { path: resume.checkpoint.path().to_path_buf(), epoch, batches })
+}
+
+/// The learner's state in burn's records.
+pub(crate) struct Records {
+    pub(crate) model: ModuleRecord,
+    pub(crate) optimizer: OptimizerRecord,
+    pub(crate) scheduler: LrSchedulerRecord,
+}
+
+/// Reads the records of a checkpoint.
+pub(crate) fn records(resume: &Resume) -> Result<Records> {
+    let checkpoint = &resume.checkpoint;
+    let optimizer = optimizer_names::by_id(checkpoint.section(OPTIMIZER)?);
+    Ok(Records {
+        model: checkpoint.model_record()?,
+        optimizer: record(checkpoint, OPTIMIZER, optimizer)?,
+        scheduler: record(checkpoint, SCHEDULER, checkpoint.section(SCHEDULER)?)?,
+    })
+}
+
 /// Puts model, optimizer and scheduler of a checkpoint into a learner.
 pub(crate) fn restore<M: LearnerModel>(learner: &mut Learner<M>, resume: &Resume) -> Result<()> {
-    let checkpoint = &resume.checkpoint;
     // burn panics on a record that does not fit; ask first.
-    checkpoint.check_fits(&learner.model())?;
-    learner.load_model(checkpoint.model_record()?);
-    let optimizer = optimizer_names::by_id(checkpoint.section(OPTIMIZER)?);
-    learner.load_optim(record::<OptimizerRecord>(checkpoint, OPTIMIZER, optimizer)?);
-    learner.load_scheduler(record::<LrSchedulerRecord>(
-        checkpoint,
-        SCHEDULER,
-        checkpoint.section(SCHEDULER)?,
-    )?);
+    resume.checkpoint.check_fits(&learner.model())?;
+    let Records { model, optimizer, scheduler } = records(resume)?;
+    learner.load_model(model);
+    learner.load_optim(optimizer);
+    learner.load_scheduler(scheduler);
     Ok(())
 }
 
-/// Checks that the learner has what it was given. burn leaves out what an optimizer does not know, and would go on
-/// without it.
-pub(crate) fn check_taken_over<M: LearnerModel>(
-    learner: &Learner<M>,
-    store: &EventStoreClient,
-    resume: &Resume,
-) -> Result<()> {
+/// Checks that the learner has what it was given: its optimizer and scheduler are now these. burn leaves out what an
+/// optimizer does not know, and would go on without it.
+pub(crate) fn check_taken_over(optimizer: &Section, scheduler: &Section, resume: &Resume) -> Result<()> {
     let path = resume.checkpoint.path();
-    let (optimizer, scheduler) = snapshot::optimizer_and_scheduler(learner, store)?;
-    let missing = missing(&resume.checkpoint.section(OPTIMIZER)?, &optimizer);
+    let missing = missing(&resume.checkpoint.section(OPTIMIZER)?, optimizer);
     if !missing.is_empty() {
         let reason = format!(
             "the optimizer of this program does not know its {}: it was saved with another kind of optimizer, or \
@@ -92,8 +129,8 @@ pub(crate) fn check_taken_over<M: LearnerModel>(
         );
         return Err(burn_ckpt::Error::Mismatch { path: path.to_path_buf(), reason }.into());
     }
-    let (saved, own) = (resume.checkpoint.section(SCHEDULER)?.scalars, scheduler.scalars);
-    if !saved.keys().eq(own.keys()) {
+    let saved = resume.checkpoint.section(SCHEDULER)?.scalars;
+    if !saved.keys().eq(scheduler.scalars.keys()) {
         let message = format!(
             "{}: it was saved with another kind of learning-rate scheduler; this program's begins at its start",
             path.display()
@@ -147,15 +184,8 @@ fn newest(layout: &RunLayout, present: &Catalog) -> Result<Option<Resume>> {
     for (path, error) in &present.broken {
         reasons.push(passed(path, error));
     }
-    for entry in present.entries.iter().rev() {
-        match open(&entry.path) {
-            Ok(resume) => return Ok(Some(resume)),
-            // Weights alone are nothing to warn of.
-            Err(Error::Checkpoint(error @ burn_ckpt::Error::MissingSection { .. })) => {
-                reasons.push(error.to_string());
-            }
-            Err(error) => reasons.push(passed(&entry.path, &error)),
-        }
+    if let Some(resume) = first_usable(present.entries.iter().rev(), &mut reasons, |_| Ok(())) {
+        return Ok(Some(resume));
     }
     if reasons.is_empty() {
         return Ok(None);
@@ -164,15 +194,40 @@ fn newest(layout: &RunLayout, present: &Catalog) -> Result<Option<Resume>> {
     Err(Error::NothingToResume { path: layout.checkpoint_dir(), reasons })
 }
 
+/// The first one that is whole and that will do. Says why the others are passed over.
+fn first_usable<'a>(
+    entries: impl Iterator<Item = &'a CatalogEntry>,
+    reasons: &mut Vec<String>,
+    will_do: impl Fn(&Resume) -> Result<()>,
+) -> Option<Resume> {
+    for entry in entries {
+        match open(&entry.path).and_then(|resume| will_do(&resume).map(|()| resume)) {
+            Ok(resume) => return Some(resume),
+            // Weights alone are nothing to warn of.
+            Err(Error::Checkpoint(error @ burn_ckpt::Error::MissingSection { .. })) => {
+                reasons.push(error.to_string());
+            }
+            Err(Error::MidEpoch { path, epoch, .. }) => reasons.push(passed_within(&path, epoch)),
+            Err(error) => reasons.push(passed(&entry.path, &error)),
+        }
+    }
+    None
+}
+
 /// Says that a checkpoint is passed over: on standard error too, since burn's log does not exist yet.
-fn passed(path: &Path, error: &dyn std::error::Error) -> String {
-    let (path, mut reason) = (path.display().to_string(), error.to_string());
+fn passed(path: &Path, reason: &dyn std::fmt::Display) -> String {
+    let (path, mut reason) = (path.display().to_string(), reason.to_string());
     if !reason.contains(&path) {
         reason = format!("{path}: {reason}");
     }
     log::warn!("passed over {reason}");
     say(&format!("warning: passed over {reason}"));
     reason
+}
+
+/// The same of one that somebody else's loop cannot go on from. (The error's own text is for who has named it.)
+fn passed_within(path: &Path, epoch: u64) -> String {
+    passed(path, &format!("it was saved within epoch {epoch}, and only Trainer::fit goes on there"))
 }
 
 fn best(config: &TrainerConfig, layout: &RunLayout) -> Result<PathBuf> {

@@ -35,7 +35,7 @@ impl Run {
         if !config.writes() {
             let present = scan(&layout, &elsewhere)?;
             let resume = resume::find(config, &layout, &present)?;
-            return Ok(Self { layout, present: Catalog::default(), start, resume, lock: None });
+            return Ok(Self { layout, present, start, resume, lock: None });
         }
         check_directories([&config.root, &layout.run_dir().join("train"), &layout.run_dir().join("valid")])?;
         let lock = RunLock::acquire(&layout)?;
@@ -59,6 +59,14 @@ impl Run {
         }
         create(&layout.checkpoint_dir())?;
         Ok(Self { layout, present, start, resume, lock: Some(lock) })
+    }
+
+    /// Sees that what is resumed is the beginning of an epoch.
+    pub(crate) fn resume_at_an_epoch(&mut self, config: &TrainerConfig) -> Result<()> {
+        if let Some(resume) = self.resume.take() {
+            self.resume = Some(resume::at_an_epoch(resume, config, &self.layout, &self.present)?);
+        }
+        Ok(())
     }
 
     /// Leaves the lock to the end of the process.

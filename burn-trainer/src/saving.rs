@@ -158,9 +158,15 @@ impl Saver {
         is_last: bool,
         snapshot: impl Fn(bool) -> MakeSections,
     ) -> Result<()> {
+        let saves = self.prepare(wanted, state, snapshot)?;
+        self.hand_over(saves, is_last)
+    }
+
+    /// Hands prepared saves to the writer.
+    pub(crate) fn hand_over(&mut self, saves: Vec<Save>, is_last: bool) -> Result<()> {
         let when_busy = if is_last { WhenBusy::Wait } else { self.reporting.when_busy };
-        for save in self.prepare(wanted, state, snapshot)? {
-            let places = save.places.clone();
+        for save in saves {
+            let (places, step) = (save.places.clone(), save.global_step);
             if !self.writer.submit(save, when_busy)? {
                 self.account.skipped += 1;
                 // Should the run be stopped now, the state is still to be saved.
@@ -169,10 +175,7 @@ impl Saver {
                         *step = None;
                     }
                 }
-                log::warn!(
-                    "a checkpoint of step {} was skipped: the disk is behind",
-                    state.position.global_step
-                );
+                log::warn!("a checkpoint of step {step} was skipped: the disk is behind");
             }
         }
         Ok(())
@@ -226,7 +229,8 @@ impl Saver {
         (self.account, foremost)
     }
 
-    fn prepare(
+    /// Reserves the places, and describes the saves that are to go there.
+    pub(crate) fn prepare(
         &mut self,
         wanted: &[Wanted],
         state: &TrainerState,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use burn::train::metric::store::{Aggregate, EventStoreClient, Split};
+use burn::train::metric::store::EventStoreClient;
 use burn::train::{
     EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent, LearnerModel,
     SupervisedTrainingEventProcessor, TrainStep,
@@ -17,7 +17,7 @@ use crate::buffers::Buffers;
 use crate::config::FailedSaves;
 use crate::error::{Error, Result};
 use crate::event::{Event, Facts};
-use crate::metrics::{EpochValues, SharedHistory, SharedMetrics};
+use crate::metrics::{EpochValues, SharedHistory, SharedMetrics, await_updates};
 use crate::saving::{SaveAccount, Saver, Wanted};
 use crate::snapshot;
 use crate::state::{Position, STATE_VERSION, TrainerState};
@@ -154,13 +154,7 @@ impl<M: LearnerModel> Session<'_, M> {
     /// Ends the epoch: it has been trained and validated, and its metrics are final.
     pub(crate) fn complete_epoch(&mut self) {
         self.flush();
-        let epoch = burn_epoch(self.position.epoch);
-        let numeric = self.metrics.lock().numeric();
-        let values = numeric.into_iter().filter_map(|metric| {
-            let value = self.store.find_metric(&metric.name, epoch, Aggregate::Mean, &metric.split)?;
-            Some((metric.full_name, value))
-        });
-        let values = EpochValues(values.collect());
+        let values = EpochValues::of(burn_epoch(self.position.epoch), &self.metrics, self.store);
         self.history.close_epoch(values);
         self.position.epoch_complete = true;
     }
@@ -275,9 +269,7 @@ impl<M: LearnerModel> Session<'_, M> {
     /// Waits until burn has processed every event, and the table of metrics has their values.
     pub(crate) fn flush(&mut self) {
         self.interrupter.fail_on_error(self.processor.flush());
-        // The processor hands updates on to the store's thread; a question to that thread, about a metric that
-        // does not exist, is answered after all of them.
-        let _ = self.store.find_metric("", 0, Aggregate::Mean, &Split::Train);
+        await_updates(self.store);
     }
 
     pub(crate) fn report_train(&mut self, event: LearnerEvent<<M as TrainStep>::Output>) {

@@ -5,21 +5,19 @@
 //! clone shares them. `model.valid()` settles their pending updates and gives them cells of their own, so the
 //! model's section is made from that copy.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use burn::lr_scheduler::LrSchedulerRecord;
 use burn::optim::OptimizerRecord;
 use burn::store::ModuleRecord;
-use burn::train::checkpoint::{
-    AsyncCheckpointer, Checkpoint, Checkpointer, CheckpointerError, CheckpointingAction,
-    CheckpointingStrategy,
-};
+use burn::train::checkpoint::AsyncCheckpointer;
 use burn::train::metric::store::EventStoreClient;
 use burn::train::{Learner, LearnerModel, LearningCheckpointer};
-use burn_ckpt::{Error, HISTORY, MODEL, MakeSections, OPTIMIZER, Result, SCHEDULER, Section};
+use burn_ckpt::{HISTORY, MODEL, MakeSections, OPTIMIZER, Result, SCHEDULER, Section};
 use indexmap::IndexMap;
 
 use crate::buffers::Buffers;
+use crate::catching::{Always, Catch, Slot, section};
 use crate::metrics::HistoryAt;
 use crate::optimizer_names;
 
@@ -63,11 +61,6 @@ pub(crate) fn settle<M: LearnerModel>(learner: &Learner<M>) -> Buffers {
     Buffers::of(&model)
 }
 
-fn section<R: Checkpoint>(record: R) -> Result<Section> {
-    let bytes = record.checkpoint_into_bytes().map_err(|error| Error::Snapshot(error.to_string()))?;
-    Section::from_burnpack(bytes)
-}
-
 /// A learner's optimizer and scheduler are private; burn hands their records to checkpointers, and to nobody
 /// else. So three of those catch them. (The model's record comes along and is dropped.)
 fn training_records<M: LearnerModel>(
@@ -76,73 +69,13 @@ fn training_records<M: LearnerModel>(
 ) -> Result<(OptimizerRecord, LrSchedulerRecord)> {
     let (optimizer, scheduler) = (Slot::default(), Slot::default());
     let mut checkpointer = LearningCheckpointer::<M>::new(
-        AsyncCheckpointer::<ModuleRecord>::new(Discard),
-        AsyncCheckpointer::new(optimizer.clone()),
-        AsyncCheckpointer::new(scheduler.clone()),
+        AsyncCheckpointer::new(Catch::new(|_, _: ModuleRecord| Ok(()))),
+        AsyncCheckpointer::new(optimizer.catch()),
+        AsyncCheckpointer::new(scheduler.catch()),
         Box::new(Always),
     );
     checkpointer.checkpoint(learner, 0, store);
     // Its threads have stored everything once they are joined.
     drop(checkpointer);
     Ok((optimizer.take("optimizer")?, scheduler.take("scheduler")?))
-}
-
-struct Always;
-
-impl CheckpointingStrategy for Always {
-    fn checkpointing(&mut self, _epoch: usize, _store: &EventStoreClient) -> Vec<CheckpointingAction> {
-        vec![CheckpointingAction::Save]
-    }
-}
-
-struct Discard;
-
-struct Slot<R>(Arc<Mutex<Option<R>>>);
-
-impl<R> Default for Slot<R> {
-    fn default() -> Self {
-        Self(Arc::new(Mutex::new(None)))
-    }
-}
-
-impl<R> Clone for Slot<R> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl<R> Slot<R> {
-    fn take(&self, what: &str) -> Result<R> {
-        let record = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        record.ok_or_else(|| Error::Snapshot(format!("burn gave no record of the {what}")))
-    }
-}
-
-impl<R: Checkpoint> Checkpointer<R> for Slot<R> {
-    fn save(&self, _epoch: usize, record: R) -> Result<(), CheckpointerError> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(record);
-        Ok(())
-    }
-
-    fn delete(&self, _epoch: usize) -> Result<(), CheckpointerError> {
-        Ok(())
-    }
-
-    fn restore(&self, _epoch: usize) -> Result<R, CheckpointerError> {
-        Err(CheckpointerError::Unknown("it only catches records".to_owned()))
-    }
-}
-
-impl<R: Checkpoint> Checkpointer<R> for Discard {
-    fn save(&self, _epoch: usize, _record: R) -> Result<(), CheckpointerError> {
-        Ok(())
-    }
-
-    fn delete(&self, _epoch: usize) -> Result<(), CheckpointerError> {
-        Ok(())
-    }
-
-    fn restore(&self, _epoch: usize) -> Result<R, CheckpointerError> {
-        Err(CheckpointerError::Unknown("it keeps nothing".to_owned()))
-    }
 }

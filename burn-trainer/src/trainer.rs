@@ -2,38 +2,30 @@
 
 use std::cell::Cell;
 use std::io::IsTerminal;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use burn::data::dataloader::DataLoader;
 use burn::tensor::Device;
-use burn::train::renderer::MetricsRenderer;
 use burn::train::{
-    InferenceStep, Learner, LearnerModel, LearningResult, MultiDeviceOptim, SupervisedTraining, TrainStep,
-    TrainingStrategy,
+    InferenceStep, Learner, LearnerModel, MultiDeviceOptim, SupervisedTraining, TrainStep, TrainingStrategy,
 };
-use burn_ckpt::{Held, RunFacts, panic_message};
-use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::config::TrainerConfig;
+use crate::dataloader::{Guided, Passes};
 use crate::environment::EnvironmentProbe;
+use crate::epoch_saves::EpochSaves;
 use crate::error::{Error, Result};
 use crate::fit::{FitLoop, Plan};
-use crate::launch;
-use crate::metrics::{MetricTable, MetricTap, SharedHistory, SharedMetrics};
-use crate::progress::{PlainRenderer, say};
+use crate::optimizer_probe;
+use crate::prepared::Parts;
+use crate::progress::PlainRenderer;
+use crate::result::FitResult;
 use crate::resume;
 use crate::run::Run;
-use crate::saving::{Reporting, Saver};
-use crate::session::burn_epoch;
-use crate::signal::{SignalWatch, StopSignal};
-use crate::strategy::{
-    BestStrategy, DEFAULT_TIMEOUT_SECONDS, LastStrategy, OnExceptionStrategy, Strategy, StrategyConfig,
-};
+use crate::strategy::Strategy;
 
 /// A run that is open: its directory is this process's alone until training ends.
 ///
@@ -58,70 +50,18 @@ use crate::strategy::{
 /// # Ok(()) }
 /// ```
 pub struct Trainer {
-    config: TrainerConfig,
-    hparams: Value,
-    run: Run,
-    strategies: Vec<Box<dyn Strategy>>,
+    pub(crate) config: TrainerConfig,
+    pub(crate) hparams: Value,
+    pub(crate) run: Run,
+    pub(crate) strategies: Vec<Box<dyn Strategy>>,
+    pub(crate) environment: EnvironmentProbe,
+    /// Whether progress is shown as plain lines, among which there is room for a warning.
+    pub(crate) plain: Cell<bool>,
     devices: Vec<Device>,
     optim: MultiDeviceOptim,
-    environment: EnvironmentProbe,
-    /// Whether progress is shown as plain lines, among which there is room for a warning.
-    plain: Cell<bool>,
-}
-
-/// What training came to.
-pub struct FitResult<M> {
-    /// The trained model, in validation mode.
-    pub model: M,
-    /// burn's renderer, for an evaluation that follows. While a terminal dashboard is not dropped, what is printed
-    /// goes to its screen and is lost with it.
-    pub renderer: Box<dyn MetricsRenderer>,
-    /// The run's directory.
-    pub run_dir: PathBuf,
-    /// The run's id.
-    pub run_id: String,
-    /// Epochs done over the whole run.
-    pub epochs: u64,
-    /// Optimizer steps done over the whole run.
-    pub global_step: u64,
-    /// Seconds spent training over the whole run.
-    pub training_time_seconds: f64,
-    /// The latest value of every metric.
-    pub metrics: IndexMap<String, f64>,
-    /// The foremost checkpoint of each strategy, by the strategy's name (`best:val_loss`, `last`).
-    pub checkpoints: IndexMap<String, Held>,
-    /// The checkpoint that the run went on from.
-    pub resumed_from: Option<PathBuf>,
-    /// Whether there was nothing to do: the checkpoint had all the epochs already, or early stopping had ended the run.
-    pub finished_before: bool,
-    /// Why training stopped before its last epoch, if somebody asked for that.
-    pub interrupted: Option<String>,
-    /// The signal that asked for it.
-    pub stopped_by: Option<StopSignal>,
-    /// The Slurm job that is to start again.
-    pub requeued: Option<String>,
-    /// States that were written.
-    pub saves: u64,
-    /// Saves that were let go because the disk was behind (`when_busy = "skip"`).
-    pub skipped_saves: u64,
-    /// Optimizer step and cause of every save that failed.
-    pub failed_saves: Vec<(u64, burn_ckpt::Error)>,
-    /// Whether the newest state that a strategy wanted is not on disk, because its save failed or was let go.
-    pub last_save_failed: bool,
-}
-
-impl<M> FitResult<M> {
-    /// The checkpoint with the best score of the first best-strategy.
-    #[must_use]
-    pub fn best(&self) -> Option<&Held> {
-        self.checkpoints.iter().find(|(name, _)| name.starts_with("best:")).map(|(_, held)| held)
-    }
-
-    /// The newest checkpoint.
-    #[must_use]
-    pub fn last(&self) -> Option<&Held> {
-        self.checkpoints.get("last")
-    }
+    /// The passes over the two splits in a loop that is not the trainer's.
+    train_passes: Passes,
+    valid_passes: Passes,
 }
 
 impl Trainer {
@@ -147,6 +87,8 @@ impl Trainer {
             optim: MultiDeviceOptim::OptimMainDevice,
             environment,
             plain: Cell::new(false),
+            train_passes: Passes::default(),
+            valid_passes: Passes::default(),
         })
     }
 
@@ -192,13 +134,15 @@ impl Trainer {
     /// burn's `SupervisedTraining` for this run: its files go to the run's directory, and progress is shown on
     /// burn's dashboard where standard output is a terminal, as plain lines on standard error elsewhere.
     ///
-    /// Register metrics, early stopping and so on, then pass it to [`Trainer::fit`].
+    /// Register metrics, early stopping and so on, then pass it to [`Trainer::fit`] or [`Trainer::fit_with`].
     #[must_use]
     pub fn training<M: LearnerModel>(
         &self,
         train: Arc<dyn DataLoader<<M as TrainStep>::Input>>,
         valid: Arc<dyn DataLoader<<M as InferenceStep>::Input>>,
     ) -> SupervisedTraining<M> {
+        let train = Guided::around(train, &self.train_passes);
+        let valid = Guided::around(valid, &self.valid_passes);
         let training = SupervisedTraining::new(self.run_dir(), train, valid);
         if !self.config.writes() {
             // The process of rank 0 writes burn's log, and shows how far training is.
@@ -227,52 +171,15 @@ impl Trainer {
     /// was saved; [`Error::UnknownMetric`] or [`Error::Checkpoint`] before the first step for names that cannot
     /// be used; [`Error::SaveFailed`] where the configuration asks for it.
     pub fn fit<M: LearnerModel>(
-        self,
+        mut self,
         training: SupervisedTraining<M>,
         mut learner: Learner<M>,
     ) -> Result<FitResult<M>> {
-        let Self { mut config, hparams, mut run, strategies: custom, devices, optim, environment, plain } =
-            self;
-        // What the processes of other ranks would save is what the one of rank 0 saves.
-        let writes = config.writes();
-        config.checkpoint_saving &= writes;
-        if learner.model().devices().first().is_some_and(|device| !device.is_autodiff()) {
-            // burn would panic in the first backward pass.
-            let reason = "it computes no gradients: make the model on device.autodiff()";
-            return Err(Error::config("the model's device", reason));
-        }
-        let (metrics, history) = (SharedMetrics::default(), SharedHistory::default());
-        let mut tap = MetricTap::new(metrics.clone(), history.clone());
-        if writes {
-            tap = tap.with_files(run.layout.run_dir());
-        }
-        let mut held = IndexMap::new();
-        let mut completed = 0;
-        if let Some(resume) = &run.resume {
-            resume::restore(&mut learner, resume)?;
-            resume::warn_of_changes(&config, resume);
-            metrics.lock().restore(resume.state.metrics.clone());
-            let position = resume.state.position.next();
-            history.restore(resume.history.clone(), burn_epoch(position.epoch), position.logged());
-            tap = tap.resumed_in(burn_epoch(position.epoch));
-            held = resume::held(&run.layout, &run.present);
-            completed = usize::try_from(position.epoch).unwrap_or(usize::MAX);
-        }
-        let resumed_from = run.resume.as_ref().map(|resume| resume.checkpoint.path().to_path_buf());
-        let trainer_config = serde_json::to_value(&config)
-            .map_err(|error| Error::config("the trainer's configuration", error.to_string()))?;
-        let facts = RunFacts {
-            run_id: run.layout.run_id().to_owned(),
-            name: config.name.clone(),
-            project: config.project.clone(),
-            start_timestamp: run.start,
-            trainer_config,
-            hparams,
-            environment: Box::new(move || serde_json::to_value(environment.get()).unwrap_or_default()),
-        };
-        let layout = run.layout.clone();
-        let reporting = Reporting { when_busy: config.when_busy, announce: plain.get() };
-        let exception_timeout = exception_timeout(&config);
+        let (devices, optim) = (std::mem::take(&mut self.devices), self.optim);
+        let (mut prepared, Parts { tap, open_saver }) = self.prepare(&mut learner)?;
+        // Only tells the renderer where the run is: there is no checkpointer of burn's to load from.
+        let training = prepared.set_up(training, tap);
+        let config = &prepared.config;
         let plan = Plan {
             max_epochs: config.max_epochs as u64,
             seed: config.seed,
@@ -280,161 +187,78 @@ impl Trainer {
             optim,
             gradient_checkpointing: config.gradient_checkpointing,
             failed_saves: config.failed_saves,
-            exception_timeout,
-            metrics: metrics.clone(),
-            history,
-            resume: run.resume.take(),
-            open_saver: {
-                let config = config.clone();
-                Box::new(move |metrics| {
-                    let table = metrics.lock();
-                    let Chosen { strategies, watched } = chosen_strategies(&config, custom, &table)?;
-                    let names = table.names();
-                    drop(table);
-                    let saver = Saver::open(strategies, &names, &layout, held, facts, reporting)?;
-                    Ok((saver, watched))
-                })
-            },
+            exception_timeout: prepared.exception_timeout,
+            metrics: prepared.metrics.clone(),
+            history: prepared.history.clone(),
+            resume: prepared.resume.take(),
+            open_saver,
         };
         let fit_loop = Arc::new(FitLoop::new(plan));
-        let mut training = training
-            .with_metric_logger(tap)
-            .num_epochs(config.max_epochs)
-            .with_training_strategy(TrainingStrategy::Custom(fit_loop.clone()));
-        if completed > 0 {
-            // Only tells the renderer where the run is: there is no checkpointer of burn's to load from.
-            training = training.checkpoint(completed);
+        let training = training.with_training_strategy(TrainingStrategy::Custom(fit_loop.clone()));
+        prepared.launch(training, learner, |_| fit_loop.take_outcome())
+    }
+
+    /// Trains with a loop of burn's ([`ddp`](crate::ddp()), `ExecutionStrategy::multi`, ..) or one of your own, and saves
+    /// at the ends of epochs.
+    ///
+    /// Files, strategies, metadata, links and resuming are those of [`Trainer::fit`], and a run can change from the
+    /// one to the other at an epoch's end. What the trainer does not see in somebody else's loop is different:
+    ///
+    /// - Strategies are asked after each epoch's validation, and see
+    ///   [`Event::ValidationEnd`](crate::Event::ValidationEnd) and [`Event::EpochEnd`](crate::Event::EpochEnd) alone.
+    ///   When training fails or is stopped, nothing is saved: the last epoch that was saved stands.
+    /// - `global_step` counts rounds of batches, in each of which every device takes one. Those are the optimizer's
+    ///   steps unless gradients are accumulated; over how many rounds they are, burn does not tell.
+    /// - After a resume the data comes in the order of its epoch, if `training` is from [`Trainer::training`]. Early
+    ///   stopping begins anew, so that a run that it has ended goes on. What devices draw at random (dropout) is not
+    ///   drawn again.
+    /// - A name that no metric has is an error after the first batch, and a metric that is not logged one after the
+    ///   first epoch.
+    ///
+    /// burn's checkpointers on `training` are replaced. A `SupervisedLearningStrategy` of your own has to call the
+    /// checkpointer among its components after an epoch's validation, with burn's number of the epoch and after a
+    /// flush of the event processor, as burn's strategies do.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Trainer::fit`], and [`Error::MidEpoch`] for a checkpoint from within an epoch, unless `ckpt_path` is
+    /// `auto`, which takes the newest one of an epoch's end. [`Error::Config`] also where [`Trainer::devices`] names
+    /// devices, as the strategy does that.
+    pub fn fit_with<M: LearnerModel>(
+        mut self,
+        training: SupervisedTraining<M>,
+        mut learner: Learner<M>,
+        strategy: impl Into<TrainingStrategy<M>>,
+    ) -> Result<FitResult<M>> {
+        if !self.devices.is_empty() {
+            let reason = "fit_with trains where its strategy says; leave Trainer::devices out";
+            return Err(Error::config("devices", reason));
         }
-        let signals = match config.handle_signals {
-            true => SignalWatch::start(training.interrupter(), plain.get()),
-            false => SignalWatch::off(),
+        self.run.resume_at_an_epoch(&self.config)?;
+        let passes = [self.train_passes.clone(), self.valid_passes.clone()];
+        let (prepared, Parts { mut tap, open_saver }) = self.prepare(&mut learner)?;
+        let records = match &prepared.resume {
+            Some(resume) => {
+                let (optimizer, scheduler) = optimizer_probe::optimizer_and_scheduler(&learner)?;
+                resume::check_taken_over(&optimizer, &scheduler, resume)?;
+                Some(resume::records(resume)?)
+            }
+            None => None,
         };
-        // burn's own threads hand their panics on to the loop's, also after the loop has ended.
-        let launched = catch_unwind(AssertUnwindSafe(|| training.launch(learner)));
-        let outcome = fit_loop.take_outcome();
-        if outcome.saves.unfinished {
-            // The writer still writes, so the run stays this process's.
-            run.keep_lock();
+        passes.iter().for_each(|passes| passes.guide_from(prepared.completed()));
+        let [train_passes, _] = passes;
+        let saves = EpochSaves::new(&prepared, train_passes, training.interrupter(), open_saver);
+        // The names of the metrics are known then, and nothing much has been done.
+        tap.at_first_update(saves.opener());
+        let mut training = saves.register(prepared.set_up(training, tap), records);
+        if prepared.config.gradient_checkpointing {
+            training = training.gradient_checkpointing();
         }
-        if let Some(error) = outcome.error {
-            return Err(error);
-        }
-        let LearningResult { model, renderer, interrupted, error } =
-            launched.map_err(|panic| Error::Panicked { message: panic_message(&*panic), saved: None })?;
-        if let Some(source) = error {
-            return Err(Error::Training { source, saved: None });
-        }
-        let stopped_by = interrupted.as_ref().and_then(|_| signals.received());
-        drop(signals);
-        let requeued = stopped_by.filter(|_| writes && config.slurm_requeue).and_then(requeue);
-        let metrics = metrics.lock().values().clone();
-        let reports = outcome.saves.reports;
-        let last_save_failed = !outcome.saves.newest_is_durable;
-        let saves = reports.iter().filter(|report| report.outcome.is_ok()).count() as u64;
-        Ok(FitResult {
-            model,
-            renderer,
-            run_dir: run.layout.run_dir().to_path_buf(),
-            run_id: run.layout.run_id().to_owned(),
-            epochs: outcome.epochs,
-            global_step: outcome.steps,
-            training_time_seconds: outcome.seconds,
-            metrics,
-            checkpoints: outcome.foremost,
-            resumed_from,
-            finished_before: outcome.finished_before,
-            stopped_by,
-            requeued,
-            interrupted: interrupted.map(|stop| stop.reason.unwrap_or_else(|| "no reason given".to_owned())),
-            saves,
-            skipped_saves: outcome.saves.skipped,
-            failed_saves: reports
-                .into_iter()
-                .filter_map(|report| report.outcome.err().map(|error| (report.global_step, error)))
-                .collect(),
-            last_save_failed,
+        let training = training.with_training_strategy(strategy.into());
+        let limit = prepared.exception_timeout;
+        prepared.launch(training, learner, |launched| {
+            let failed = launched.as_ref().map_or(true, |result| result.error.is_some());
+            saves.end(failed, limit)
         })
     }
-}
-
-/// Has Slurm start the job again, if the signal was its warning.
-fn requeue(signal: StopSignal) -> Option<String> {
-    let job = launch::slurm_job().filter(|_| signal.is_warning())?;
-    match launch::requeue(&job) {
-        Ok(()) => Some(job),
-        Err(error) => {
-            let message = format!("the Slurm job {job} is not requeued: scontrol: {error}");
-            log::error!("{message}");
-            say(&format!("warning: {message}"));
-            None
-        }
-    }
-}
-
-/// The strategies of a run, and the metrics that have to show up.
-struct Chosen {
-    strategies: Vec<Box<dyn Strategy>>,
-    watched: Vec<String>,
-}
-
-/// The strategies of the configuration, with their metrics looked up, and the user's own.
-fn chosen_strategies(
-    config: &TrainerConfig,
-    custom: Vec<Box<dyn Strategy>>,
-    metrics: &MetricTable,
-) -> Result<Chosen> {
-    let find = |setting: &str, name: &str| {
-        metrics.find(name).ok_or_else(|| Error::UnknownMetric {
-            setting: setting.to_owned(),
-            name: name.to_owned(),
-            known: metrics.names(),
-        })
-    };
-    let mut strategies: Vec<Box<dyn Strategy>> = Vec::new();
-    let mut watched = Vec::new();
-    if let Some(primary) = &config.primary_metric {
-        watched.push(find("primary_metric", primary)?.0);
-    }
-    for (position, strategy) in config.effective_strategies().into_iter().enumerate() {
-        match strategy {
-            StrategyConfig::Best(best) => {
-                let setting = format!("strategies.{position}.metric");
-                let (setting, metric) = match (&best.metric, &config.primary_metric) {
-                    (Some(metric), _) => (setting.as_str(), metric.clone()),
-                    (None, Some(metric)) => ("primary_metric", metric.clone()),
-                    (None, None) => {
-                        return Err(Error::config(setting, "neither it nor primary_metric is set"));
-                    }
-                };
-                let (metric, stated) = find(setting, &metric)?;
-                let Some(mode) = best.mode.or(stated) else {
-                    let reason = format!(
-                        "{metric} does not say whether higher or lower is better; set \"min\" or \"max\""
-                    );
-                    return Err(Error::config(format!("strategies.{position}.mode"), reason));
-                };
-                watched.push(metric.clone());
-                strategies.push(Box::new(BestStrategy::new(best, metric, mode)));
-            }
-            StrategyConfig::Last(last) => strategies.push(Box::new(LastStrategy::new(last))),
-            StrategyConfig::OnException(config) => {
-                strategies.push(Box::new(OnExceptionStrategy::new(config)))
-            }
-        }
-    }
-    if config.checkpoint_saving {
-        strategies.extend(custom);
-    }
-    Ok(Chosen { strategies, watched })
-}
-
-/// The longest that an exception's save may take by any of the strategies.
-fn exception_timeout(config: &TrainerConfig) -> Duration {
-    let seconds = config.effective_strategies().into_iter().filter_map(|strategy| match strategy {
-        StrategyConfig::OnException(config) => Some(config.timeout_seconds),
-        _ => None,
-    });
-    // Also without such a strategy: what was handed over before the failure is still to be written.
-    let seconds = seconds.reduce(f64::max).unwrap_or(DEFAULT_TIMEOUT_SECONDS);
-    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }

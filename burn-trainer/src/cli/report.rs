@@ -9,8 +9,8 @@ use burn_ckpt::{Checkpoint, OPTIMIZER};
 use crate::config::{FailedSaves, TrainerConfig};
 use crate::error::{Error, Result};
 use crate::progress::say;
+use crate::result::FitResult;
 use crate::run;
-use crate::trainer::FitResult;
 
 /// Prints where the checkpoints are, the best score, and the command that goes on from here, also where training
 /// ended with an error. Returns the exit status, or that error, for [`main`](super::main).

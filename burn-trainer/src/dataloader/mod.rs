@@ -3,10 +3,12 @@
 //! ```text
 //! mod.rs       what a program sees: the builder, and burn's `DataLoader`
 //! pass.rs      where a pass begins, which the training loop says, and the positions of its batches
+//! guided.rs    the same for a loop that says nothing: burn's, or the user's
 //! order.rs     which item is at a position of an epoch
 //! workers.rs   the batches themselves, on the calling thread or ahead of it
 //! ```
 
+mod guided;
 mod order;
 mod pass;
 mod workers;
@@ -22,6 +24,7 @@ use burn::tensor::Device;
 use pass::{Pass, take_start};
 use workers::{Source, Transform, Workers};
 
+pub(crate) use guided::{Guided, Passes};
 pub(crate) use pass::{Start, iter_from};
 
 /// A data loader that can begin in the middle of an epoch without reading what comes before.

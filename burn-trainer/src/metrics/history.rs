@@ -123,6 +123,11 @@ impl SharedHistory {
         if current.epoch == epoch { current.updates } else { 0 }
     }
 
+    /// Epochs that have ended.
+    pub(crate) fn epochs(&self) -> usize {
+        lock(&self.0).epochs.len()
+    }
+
     /// Ends an epoch with its values.
     pub(crate) fn close_epoch(&self, values: EpochValues) {
         let mut log = lock(&self.0);

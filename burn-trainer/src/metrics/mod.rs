@@ -14,7 +14,7 @@ pub(crate) use tap::MetricTap;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use burn::train::metric::store::{MetricsUpdate, Split};
+use burn::train::metric::store::{Aggregate, EventStoreClient, MetricsUpdate, Split};
 use burn::train::metric::{MetricAttributes, MetricDefinition, MetricId, MetricName, NumericEntry};
 use burn_ckpt::Mode;
 use indexmap::IndexMap;
@@ -51,6 +51,24 @@ pub(crate) struct SharedMetrics(Arc<Mutex<MetricTable>>);
 impl SharedMetrics {
     pub(crate) fn lock(&self) -> MutexGuard<'_, MetricTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits until what burn's event processor has handed on to the store's thread is in the table.
+pub(crate) fn await_updates(store: &EventStoreClient) {
+    // A question to that thread, about a metric that does not exist, is answered after all that was said before.
+    let _ = store.find_metric("", 0, Aggregate::Mean, &Split::Train);
+}
+
+impl EpochValues {
+    /// The values of an epoch (burn's number) that is done.
+    pub(crate) fn of(epoch: usize, metrics: &SharedMetrics, store: &EventStoreClient) -> Self {
+        let numeric = metrics.lock().numeric();
+        let values = numeric.into_iter().filter_map(|metric| {
+            let value = store.find_metric(&metric.name, epoch, Aggregate::Mean, &metric.split)?;
+            Some((metric.full_name, value))
+        });
+        Self(values.collect())
     }
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct MetricTap {
     /// The epoch, by burn's number, that a resumed run begins with.
     first_epoch: Option<usize>,
     means: EpochMeans,
+    /// Called before the first update is logged.
+    at_first_update: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl MetricTap {
@@ -43,7 +45,13 @@ impl MetricTap {
             names: HashMap::new(),
             first_epoch: None,
             means: EpochMeans::default(),
+            at_first_update: None,
         }
+    }
+
+    /// Calls this before the first update is logged, when every metric is registered. burn waits for it.
+    pub(crate) fn at_first_update(&mut self, call: impl FnOnce() + Send + 'static) {
+        self.at_first_update = Some(Box::new(call));
     }
 
     /// Writes burn's metric files into a directory.
@@ -79,6 +87,9 @@ impl MetricTap {
 
 impl MetricLogger for MetricTap {
     fn log(&mut self, mut update: MetricsUpdate, epoch: usize, split: &Split) {
+        if let Some(call) = self.at_first_update.take() {
+            call();
+        }
         if self.first_epoch.take_if(|first| *first == epoch).is_some() {
             let (entries, no_means) = self.history.entries(epoch);
             self.rewrite(epoch, &entries);

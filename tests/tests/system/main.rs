@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod burns_own_loop;
+mod burns_strategies;
 mod command_line;
 mod container;
 mod dataloader;
@@ -24,3 +25,4 @@ mod run_directory;
 mod snapshot;
 mod soak;
 mod topk;
+mod users_loop;

@@ -1,0 +1,64 @@
+//! What a run came to: what `Trainer::fit` and `Trainer::fit_with` return.
+
+use std::path::PathBuf;
+
+use burn::train::renderer::MetricsRenderer;
+use burn_ckpt::Held;
+use indexmap::IndexMap;
+
+use crate::signal::StopSignal;
+
+/// What training came to.
+pub struct FitResult<M> {
+    /// The trained model, in validation mode.
+    pub model: M,
+    /// burn's renderer, for an evaluation that follows. While a terminal dashboard is not dropped, what is printed
+    /// goes to its screen and is lost with it.
+    pub renderer: Box<dyn MetricsRenderer>,
+    /// The run's directory.
+    pub run_dir: PathBuf,
+    /// The run's id.
+    pub run_id: String,
+    /// Epochs done over the whole run.
+    pub epochs: u64,
+    /// Optimizer steps done over the whole run.
+    pub global_step: u64,
+    /// Seconds spent training over the whole run.
+    pub training_time_seconds: f64,
+    /// The latest value of every metric.
+    pub metrics: IndexMap<String, f64>,
+    /// The foremost checkpoint of each strategy, by the strategy's name (`best:val_loss`, `last`).
+    pub checkpoints: IndexMap<String, Held>,
+    /// The checkpoint that the run went on from.
+    pub resumed_from: Option<PathBuf>,
+    /// Whether there was nothing to do: the checkpoint had all the epochs already, or early stopping had ended the run.
+    pub finished_before: bool,
+    /// Why training stopped before its last epoch, if somebody asked for that.
+    pub interrupted: Option<String>,
+    /// The signal that asked for it.
+    pub stopped_by: Option<StopSignal>,
+    /// The Slurm job that is to start again.
+    pub requeued: Option<String>,
+    /// States that were written.
+    pub saves: u64,
+    /// Saves that were let go because the disk was behind (`when_busy = "skip"`).
+    pub skipped_saves: u64,
+    /// Optimizer step and cause of every save that failed.
+    pub failed_saves: Vec<(u64, burn_ckpt::Error)>,
+    /// Whether the newest state that a strategy wanted is not on disk, because its save failed or was let go.
+    pub last_save_failed: bool,
+}
+
+impl<M> FitResult<M> {
+    /// The checkpoint with the best score of the first best-strategy.
+    #[must_use]
+    pub fn best(&self) -> Option<&Held> {
+        self.checkpoints.iter().find(|(name, _)| name.starts_with("best:")).map(|(_, held)| held)
+    }
+
+    /// The newest checkpoint.
+    #[must_use]
+    pub fn last(&self) -> Option<&Held> {
+        self.checkpoints.get("last")
+    }
+}

@@ -1,0 +1,78 @@
+//! Which strategies a run has: those of its configuration, with their metrics looked up, and the user's own.
+
+use std::time::Duration;
+
+use super::{
+    BestStrategy, DEFAULT_TIMEOUT_SECONDS, LastStrategy, OnExceptionStrategy, Strategy, StrategyConfig,
+};
+use crate::config::TrainerConfig;
+use crate::error::{Error, Result};
+use crate::metrics::MetricTable;
+
+/// The strategies of a run, and the metrics that have to show up.
+pub(crate) struct Chosen {
+    pub(crate) strategies: Vec<Box<dyn Strategy>>,
+    pub(crate) watched: Vec<String>,
+}
+
+/// The strategies of the configuration, with their metrics looked up, and the user's own.
+pub(crate) fn chosen_strategies(
+    config: &TrainerConfig,
+    custom: Vec<Box<dyn Strategy>>,
+    metrics: &MetricTable,
+) -> Result<Chosen> {
+    let find = |setting: &str, name: &str| {
+        metrics.find(name).ok_or_else(|| Error::UnknownMetric {
+            setting: setting.to_owned(),
+            name: name.to_owned(),
+            known: metrics.names(),
+        })
+    };
+    let mut strategies: Vec<Box<dyn Strategy>> = Vec::new();
+    let mut watched = Vec::new();
+    if let Some(primary) = &config.primary_metric {
+        watched.push(find("primary_metric", primary)?.0);
+    }
+    for (position, strategy) in config.effective_strategies().into_iter().enumerate() {
+        match strategy {
+            StrategyConfig::Best(best) => {
+                let setting = format!("strategies.{position}.metric");
+                let (setting, metric) = match (&best.metric, &config.primary_metric) {
+                    (Some(metric), _) => (setting.as_str(), metric.clone()),
+                    (None, Some(metric)) => ("primary_metric", metric.clone()),
+                    (None, None) => {
+                        return Err(Error::config(setting, "neither it nor primary_metric is set"));
+                    }
+                };
+                let (metric, stated) = find(setting, &metric)?;
+                let Some(mode) = best.mode.or(stated) else {
+                    let reason = format!(
+                        "{metric} does not say whether higher or lower is better; set \"min\" or \"max\""
+                    );
+                    return Err(Error::config(format!("strategies.{position}.mode"), reason));
+                };
+                watched.push(metric.clone());
+                strategies.push(Box::new(BestStrategy::new(best, metric, mode)));
+            }
+            StrategyConfig::Last(last) => strategies.push(Box::new(LastStrategy::new(last))),
+            StrategyConfig::OnException(config) => {
+                strategies.push(Box::new(OnExceptionStrategy::new(config)))
+            }
+        }
+    }
+    if config.checkpoint_saving {
+        strategies.extend(custom);
+    }
+    Ok(Chosen { strategies, watched })
+}
+
+/// The longest that an exception's save may take by any of the strategies.
+pub(crate) fn exception_timeout(config: &TrainerConfig) -> Duration {
+    let seconds = config.effective_strategies().into_iter().filter_map(|strategy| match strategy {
+        StrategyConfig::OnException(config) => Some(config.timeout_seconds),
+        _ => None,
+    });
+    // Also without such a strategy: what was handed over before the failure is still to be written.
+    let seconds = seconds.reduce(f64::max).unwrap_or(DEFAULT_TIMEOUT_SECONDS);
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+}
