@@ -197,22 +197,15 @@ mod unix {
             return;
         };
         let mut runs = runs();
-        let active = runs.get_or_insert_default().active.values_mut();
+        let active = &mut runs.get_or_insert_default().active;
+        let in_progress = !active.is_empty();
         let mut is_first = false;
-        let mut in_progress = false;
-        for run in active {
-            in_progress = true;
-            if run.received.is_some() {
-                continue;
-            }
+        for run in active.values_mut().filter(|run| run.received.is_none()) {
             is_first = true;
             run.received = Some(signal);
             run.interrupter.stop(Some(signal.name()));
             if run.announce {
-                say(&format!(
-                    "{}: saving after the step in progress (SIGINT, that is ctrl-c, ends at once)",
-                    signal.name()
-                ));
+                announce(signal);
             }
         }
         drop(runs);
@@ -221,6 +214,16 @@ mod unix {
         } else if signal == StopSignal::Interrupt && !is_first {
             exit(i32::from(signal.exit_status()));
         }
+    }
+
+    /// Says what a signal will do. Nobody may be reading any more, so that a line waits for ever: on a thread of its own,
+    /// neither the next signal nor the end of training waits with it.
+    fn announce(signal: StopSignal) {
+        let line = format!(
+            "{}: saving after the step in progress (SIGINT, that is ctrl-c, ends at once)",
+            signal.name()
+        );
+        let _ = std::thread::Builder::new().name("burn-trainer-say".to_owned()).spawn(move || say(&line));
     }
 
     /// Whether the process was started with the signal ignored, as far as the system tells.

@@ -97,6 +97,8 @@ pub fn build(programs: &[&str]) -> PathBuf {
     test.ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default()
 }
 
-fn workspace() -> PathBuf {
+/// The workspace's directory, below which cargo knows its aliases.
+#[must_use]
+pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
 }

@@ -1,8 +1,11 @@
 //! What the system tests share: a small model whose steps, metrics and data can be made to fail, ways to look at what
-//! a run left behind, and the soak, which kills runs and judges what becomes of them.
+//! a run left behind, programs that run while a test looks at them, and the soak, which kills runs and judges what becomes
+//! of them.
 
 pub mod command;
 pub mod model;
+pub mod orders;
+pub mod process;
 pub mod random;
 pub mod soak;
 pub mod tree;

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::progress::say;
 use crate::result::FitResult;
 use crate::run;
+use crate::state::TrainerState;
 
 /// Prints where the checkpoints are, the best score, and the command that goes on from here, also where training
 /// ended with an error. Returns the exit status, or that error, for [`main`](super::main).
@@ -56,9 +57,11 @@ pub fn report<M>(result: Result<FitResult<M>>, config: &TrainerConfig, program: 
                 result.run_id, result.epochs
             ));
         }
-        if result.checkpoints.values().any(|held| can_be_resumed(&held.path)) {
+        // Not those of the result: where a save failed, it is an older state that is gone on from.
+        let saved = result.checkpoints.values().filter_map(|held| epochs_to_resume_after(&held.path));
+        if let Some(done) = saved.max() {
             // A run that is done goes on only with more epochs.
-            let (done, wanted) = (usize::try_from(result.epochs).unwrap_or(usize::MAX), config.max_epochs);
+            let (done, wanted) = (usize::try_from(done).unwrap_or(usize::MAX), config.max_epochs);
             let epochs = if done >= wanted { done.saturating_mul(2) } else { wanted };
             lines.push(resume_line(config, program, epochs));
         }
@@ -105,12 +108,15 @@ fn has_begun(error: &Error) -> bool {
 }
 
 fn anything_to_resume(config: &TrainerConfig) -> bool {
-    run::checkpoints(config)
-        .is_ok_and(|catalog| catalog.entries.iter().any(|entry| can_be_resumed(&entry.path)))
+    run::checkpoints(config).is_ok_and(|catalog| {
+        catalog.entries.iter().any(|entry| epochs_to_resume_after(&entry.path).is_some())
+    })
 }
 
-fn can_be_resumed(path: &Path) -> bool {
-    Checkpoint::open(path).is_ok_and(|checkpoint| checkpoint.has_section(OPTIMIZER))
+/// The epochs done in a checkpoint, if it can be gone on from.
+fn epochs_to_resume_after(path: &Path) -> Option<u64> {
+    let checkpoint = Checkpoint::open(path).ok().filter(|checkpoint| checkpoint.has_section(OPTIMIZER))?;
+    Some(checkpoint.trainer_state::<TrainerState>().ok()?.position.epochs())
 }
 
 fn resume_line(config: &TrainerConfig, program: &str, epochs: usize) -> String {

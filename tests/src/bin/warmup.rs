@@ -1,7 +1,8 @@
 //! Trains a small network whose steps depend on everything that a checkpoint has to carry: Adam's moments, a
 //! schedule that warms up and decays, dropout's random numbers, running statistics, accumulated gradients.
 //!
-//! The soak kills it. It is small, so that a run goes through many epochs, validations and saves in a second.
+//! The soak kills it. It is small, so that a run goes through many epochs, validations and saves in a second. Tests tell
+//! it to wait or to fail at one of its batches.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use burn::train::{ClassificationOutput, InferenceStep, Learner, MultiDeviceOptim
 use burn_trainer::cli::{self, TrainArgs};
 use burn_trainer::{Error, FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use clap::Parser;
+use system_tests::orders::{self, Split};
 use system_tests::random::SplitMix64;
 
 /// Numbers in an item.
@@ -85,7 +87,8 @@ fn main() -> ExitCode {
         let mut config = TrainerConfig::new().with_primary_metric("val_loss").with_max_epochs(4);
         let mut hparams = WarmupConfig::new();
         args.train.apply(&mut config, &mut hparams)?;
-        cli::report(train(config.clone(), &hparams, &Device::flex().autodiff()), &config, "warmup")
+        let result = train(config.clone(), &hparams, &Device::flex().autodiff());
+        cli::report(result.inspect(|result| orders::show(&result.metrics)), &config, "warmup")
     })
 }
 
@@ -96,9 +99,12 @@ fn train(config: TrainerConfig, hparams: &WarmupConfig, device: &Device) -> Resu
         true => MultiDeviceOptim::OptimSharded,
         false => MultiDeviceOptim::OptimMainDevice,
     };
-    let trainer = Trainer::new(config, hparams)?
+    let mut trainer = Trainer::new(config, hparams)?
         .devices((0..hparams.devices).map(|_| device.clone()))
         .optimizer_placement(optim);
+    if let Some(strategy) = orders::hanging_strategy() {
+        trainer = trainer.strategy(strategy);
+    }
     let training = trainer
         .training(loader(hparams, seed, train), loader(hparams, seed, valid))
         .metrics((LossMetric::new(), AccuracyMetric::new()))
@@ -211,6 +217,7 @@ impl TrainStep for Network {
     type Output = ClassificationOutput;
 
     fn step(&self, batch: Batch) -> TrainOutput<ClassificationOutput> {
+        orders::at_batch(Split::Train);
         let item = self.classify(batch);
         TrainOutput::new(self, item.loss.backward(), item)
     }
@@ -221,6 +228,7 @@ impl InferenceStep for Network {
     type Output = ClassificationOutput;
 
     fn step(&self, batch: Batch) -> ClassificationOutput {
+        orders::at_batch(Split::Valid);
         self.classify(batch)
     }
 }

@@ -1,0 +1,184 @@
+//! Several processes that train together: the one of rank 0 writes, the others write nothing, and none of them depends on
+//! what becomes of another.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use system_tests::orders::{Gate, Orders, Split};
+use system_tests::process::{Ended, Running, holds, warmup};
+use system_tests::soak::compare;
+use system_tests::tree::{checkpoints, files, whole_checkpoints};
+
+/// Files so large that writing one takes a while, at every step.
+const FLAGS: &str = "--run-id r1 --epochs 2 --topk 2 --save-every-steps 5 --set hidden=256";
+const STEPS: &str = "steps 60";
+
+fn run_dir(root: &Path) -> PathBuf {
+    root.join("burn_trainer_logs/r1")
+}
+
+/// The process of a rank, which shows its metrics at the end.
+fn of_rank(rank: &str, root: &Path, orders: Orders) -> Command {
+    let mut command = Orders { show_metrics: true, ..orders }.given_to(warmup(root, FLAGS));
+    command.env("RANK", rank);
+    command
+}
+
+fn start(rank: &str, root: &Path) -> Running {
+    Running::start(of_rank(rank, root, Orders::default()))
+}
+
+/// A run by a process that is alone. Returns its directory, and its metrics.
+fn alone(root: &Path) -> (PathBuf, String) {
+    let show = Orders { show_metrics: true, ..Orders::default() };
+    let ended = Running::start(show.given_to(warmup(root, FLAGS))).end_well();
+    (run_dir(root), metrics(&ended))
+}
+
+fn metrics(ended: &Ended) -> String {
+    let line = ended.stdout.lines().find(|line| line.starts_with("metrics: "));
+    line.unwrap_or_else(|| panic!("{ended:?}")).to_owned()
+}
+
+/// A process that was not to write ended as it should.
+fn ended_in_silence(running: Running, metrics: &str) {
+    let ended = running.end_well();
+    assert_eq!((ended.stdout.trim_end(), ended.stderr.as_str()), (metrics, ""));
+}
+
+#[test]
+fn only_the_process_of_rank_0_writes_and_all_come_to_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let (whole, expected) = alone(&directory.path().join("alone"));
+    let root = directory.path().join("three");
+    let [first, second, third] = ["0", "1", "2"].map(|rank| start(rank, &root));
+    ended_in_silence(second, &expected);
+    ended_in_silence(third, &expected);
+    let ended = first.end_well();
+    assert_eq!(metrics(&ended), expected);
+    assert!(ended.stdout.contains(STEPS), "{ended:?}");
+    compare(&whole, &run_dir(&root)).unwrap();
+}
+
+#[test]
+fn every_launcher_is_understood_and_nothing_is_written_by_another_rank_than_0() {
+    let variables = ["RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID"];
+    for variable in variables.map(Some).into_iter().chain([None]) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = warmup(directory.path(), "--run-id r1 --epochs 1");
+        match variable {
+            Some(variable) => command.env(variable, "1"),
+            None => command.args(["--set", "rank=1"]),
+        };
+        let ended = Running::start(command).end_well();
+        assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("", ""), "{variable:?}");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "{variable:?}");
+    }
+}
+
+#[test]
+fn the_process_of_rank_0_ends_whatever_becomes_of_the_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let (whole, _) = alone(&directory.path().join("alone"));
+    let root = directory.path().join("three");
+    let gates = [Gate::closed(), Gate::closed()];
+    let [mut killed, mut stopped] = [("1", &gates[0]), ("2", &gates[1])]
+        .map(|(rank, gate)| Running::start(of_rank(rank, &root, Orders::wait(Split::Train, 45, gate))));
+    let first = start("0", &root);
+    killed.wait_for("its batch", |_| gates[0].is_reached());
+    stopped.wait_for("its batch", |_| gates[1].is_reached());
+    stopped.stop();
+    assert_eq!(killed.kill().signal(), Some(9));
+    first.end_well();
+    compare(&whole, &run_dir(&root)).unwrap();
+    assert!(!stopped.has_ended());
+    // It goes on as if nothing had been.
+    stopped.send("CONT");
+    gates[1].open();
+    stopped.end_well();
+    compare(&whole, &run_dir(&root)).unwrap();
+}
+
+#[test]
+fn the_others_end_while_the_process_of_rank_0_stands_still_in_a_save_and_then_it_ends_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let (whole, expected) = alone(&directory.path().join("alone"));
+    let root = directory.path().join("three");
+    let mut first = start("0", &root);
+    first.stop_in_a_save(&run_dir(&root));
+    let [second, third] = ["1", "2"].map(|rank| start(rank, &root));
+    ended_in_silence(second, &expected);
+    ended_in_silence(third, &expected);
+    first.send("CONT");
+    let ended = first.end_well();
+    assert_eq!(metrics(&ended), expected);
+    compare(&whole, &run_dir(&root)).unwrap();
+}
+
+#[test]
+fn a_process_of_rank_0_that_is_killed_in_a_save_goes_on_and_the_others_do_not_mind() {
+    let directory = tempfile::tempdir().unwrap();
+    let (whole, expected) = alone(&directory.path().join("alone"));
+    let root = directory.path().join("three");
+    let [mut first, second, third] = ["0", "1", "2"].map(|rank| start(rank, &root));
+    first.stop_in_a_save(&run_dir(&root));
+    assert_eq!(first.kill().signal(), Some(9));
+    ended_in_silence(second, &expected);
+    ended_in_silence(third, &expected);
+    whole_checkpoints(&checkpoints(&root)).unwrap();
+    let mut again = of_rank("0", &root, Orders::default());
+    again.args(["--ckpt-path", "auto"]);
+    let ended = Running::start(again).end_well();
+    assert!(ended.stdout.contains(STEPS), "{ended:?}");
+    compare(&whole, &run_dir(&root)).unwrap();
+}
+
+#[test]
+fn processes_that_are_started_again_go_on_from_the_checkpoint_of_rank_0_and_come_to_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_, expected) = alone(&directory.path().join("alone"));
+    let root = directory.path().join("three");
+    let gate = Gate::closed();
+    let mut first = Running::start(of_rank("0", &root, Orders::wait(Split::Train, 45, &gate)));
+    first.wait_for("its batch", |_| gate.is_reached());
+    first.send("TERM");
+    gate.open();
+    assert_eq!(first.end().code(), Some(143));
+    let before = files(&run_dir(&root));
+    // Those of the other ranks first, before the one of rank 0 changes the directory.
+    for rank in ["1", "2", "0"] {
+        assert_eq!(files(&run_dir(&root)), before);
+        let mut command = of_rank(rank, &root, Orders::default());
+        command.args(["--ckpt-path", "auto"]);
+        assert_eq!(metrics(&Running::start(command).end_well()), expected, "rank {rank}");
+    }
+}
+
+#[test]
+fn a_second_process_of_rank_0_is_refused_and_told_by_whom_until_that_one_is_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let gate = Gate::closed();
+    let mut first = Running::start(of_rank("0", root, Orders::wait(Split::Train, 45, &gate)));
+    first.wait_for("its batch", |_| gate.is_reached());
+    first.wait_for("its save", |_| holds(&checkpoints(root).join("last"), "epoch=1-step=40"));
+    let before = files(&run_dir(root));
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    for arguments in [&[][..], &["--ckpt-path", "auto"], &["--overwrite"]] {
+        let mut command = of_rank("0", root, Orders::default());
+        command.args(arguments);
+        let second = Running::start(command).end();
+        assert_eq!(second.code(), Some(1), "{second:?}");
+        let holder = format!("process {} on host {}", first.id(), host.trim());
+        assert!(second.stderr.contains(&holder), "{second:?} does not name {holder}");
+        assert_eq!(second.stdout, "");
+    }
+    assert_eq!(files(&run_dir(root)), before);
+    first.kill();
+    assert!(run_dir(root).join("run.lock").exists());
+    let mut command = of_rank("0", root, Orders::default());
+    command.args(["--ckpt-path", "auto"]);
+    let third = Running::start(command).end_well();
+    assert!(third.stdout.contains(STEPS), "{third:?}");
+    assert!(!run_dir(root).join("run.lock").exists());
+}
