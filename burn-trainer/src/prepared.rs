@@ -164,6 +164,8 @@ impl Prepared {
         if let Some(source) = error {
             return Err(Error::Training { source, saved: None });
         }
+        // A stop that came when all was done has stopped nothing.
+        let interrupted = interrupted.filter(|_| outcome.epochs < self.config.max_epochs as u64);
         let stopped_by = interrupted.as_ref().and_then(|_| signals.received());
         drop(signals);
         let requeues = self.writes && self.config.slurm_requeue;

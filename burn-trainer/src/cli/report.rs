@@ -37,62 +37,81 @@ pub fn report<M>(result: Result<FitResult<M>>, config: &TrainerConfig, program: 
             return Err(error);
         }
     };
-    drop(result.renderer);
-    if config.writes() {
-        let mut lines =
-            vec![format!("checkpoints: {}", result.run_dir.join(burn_ckpt::CHECKPOINT_DIR).display())];
-        for (name, held) in &result.checkpoints {
-            lines.push(match name.strip_prefix("best:") {
-                Some(metric) => format!("best {metric}: {} in {}", held.score, held.path.display()),
-                None => format!("{name}: {}", held.path.display()),
-            });
-        }
-        lines.push(format!(
-            "epochs {}, steps {}, {:.1} s",
-            result.epochs, result.global_step, result.training_time_seconds
-        ));
-        if result.finished_before {
-            lines.push(format!(
-                "nothing to do: the run {} was done after {} epochs already",
-                result.run_id, result.epochs
-            ));
-        }
-        // Not those of the result: where a save failed, it is an older state that is gone on from.
-        let saved = result.checkpoints.values().filter_map(|held| epochs_to_resume_after(&held.path));
-        if let Some(done) = saved.max() {
-            // A run that is done goes on only with more epochs.
-            let (done, wanted) = (usize::try_from(done).unwrap_or(usize::MAX), config.max_epochs);
-            let epochs = if done >= wanted { done.saturating_mul(2) } else { wanted };
-            lines.push(resume_line(config, program, epochs));
-        }
-        print(&lines);
-    }
-    if let Some(reason) = &result.interrupted {
-        say(&format!("stopped before the last epoch: {reason}"));
-    }
-    if let Some(job) = &result.requeued {
-        say(&format!("the Slurm job {job} is requeued"));
-    }
-    for (step, error) in &result.failed_saves {
-        say(&format!("saving step {step} failed: {error}"));
-    }
-    if result.skipped_saves > 0 {
-        say(&format!("{} saves were skipped because the disk was behind", result.skipped_saves));
-    }
+    let (lines, notes) = match config.writes() {
+        true => (results(&result, config, program), notes(&result)),
+        // The process of rank 0 says it.
+        false => (Vec::new(), Vec::new()),
+    };
     let saved = match config.failed_saves {
         FailedSaves::Ignore => true,
         FailedSaves::FailIfAny => result.failed_saves.is_empty() && !result.last_save_failed,
         FailedSaves::FailIfLast | FailedSaves::Stop => !result.last_save_failed,
     };
-    Ok(match (saved, result.stopped_by) {
+    let status = match (saved, result.stopped_by) {
         (false, _) => ExitCode::FAILURE,
         (true, Some(signal)) => ExitCode::from(signal.exit_status()),
         (true, None) => ExitCode::SUCCESS,
-    })
+    };
+    drop(result.renderer);
+    print(&lines);
+    notes.iter().for_each(|note| say(note));
+    Ok(status)
+}
+
+/// What training came to: for standard output.
+fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> Vec<String> {
+    let mut lines =
+        vec![format!("checkpoints: {}", result.run_dir.join(burn_ckpt::CHECKPOINT_DIR).display())];
+    for (name, held) in &result.checkpoints {
+        lines.push(match name.strip_prefix("best:") {
+            Some(metric) => format!("best {metric}: {} in {}", held.score, held.path.display()),
+            None => format!("{name}: {}", held.path.display()),
+        });
+    }
+    lines.push(format!(
+        "epochs {}, steps {}, {:.1} s",
+        result.epochs, result.global_step, result.training_time_seconds
+    ));
+    if result.finished_before {
+        lines.push(format!(
+            "nothing to do: the run {} was done after {} epochs already",
+            result.run_id, result.epochs
+        ));
+    }
+    // Not those of the result: where a save failed, it is an older state that is gone on from.
+    let saved = result.checkpoints.values().filter_map(|held| epochs_to_resume_after(&held.path));
+    if let Some(done) = saved.max() {
+        // A run that is done goes on only with more epochs.
+        let (done, wanted) = (usize::try_from(done).unwrap_or(usize::MAX), config.max_epochs);
+        let epochs = if done >= wanted { done.saturating_mul(2) } else { wanted };
+        lines.push(resume_line(config, program, epochs));
+    }
+    lines
+}
+
+/// What else there is to know: for standard error.
+fn notes<M>(result: &FitResult<M>) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(reason) = &result.interrupted {
+        notes.push(format!("stopped before the last epoch: {reason}"));
+    }
+    if let Some(job) = &result.requeued {
+        notes.push(format!("the Slurm job {job} is requeued"));
+    }
+    for (step, error) in &result.failed_saves {
+        notes.push(format!("saving step {step} failed: {error}"));
+    }
+    if result.skipped_saves > 0 {
+        notes.push(format!("{} saves were skipped because the disk was behind", result.skipped_saves));
+    }
+    notes
 }
 
 /// Writes to standard output. Nobody may be reading any more (`| head`), which is no reason to fail.
 fn print(lines: &[String]) {
+    if lines.is_empty() {
+        return;
+    }
     let _ = writeln!(std::io::stdout(), "{}", lines.join("\n"));
 }
 
