@@ -9,7 +9,7 @@ use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::{DatasetError, InMemDataset};
 use burn::module::{Module, Param};
 use burn::nn::loss::{MseLoss, Reduction};
-use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
+use burn::nn::{BatchNorm, BatchNormConfig, Linear};
 use burn::optim::AdamConfig;
 use burn::tensor::{Device, Tensor, TensorData, TensorReadError};
 use burn::train::metric::store::{Aggregate, Direction, Split};
@@ -93,7 +93,7 @@ fn linear(inputs: usize, outputs: usize, device: &Device) -> Linear {
     let weight = Tensor::<2>::from_data(TensorData::new(weights, [inputs, outputs]), device);
     let bias = Tensor::<1>::zeros([outputs], device);
     let (weight, bias) = (Param::from_tensor(weight), Some(Param::from_tensor(bias)));
-    Linear { weight, bias, ..LinearConfig::new(inputs, outputs).init(device) }
+    Linear { weight, bias }
 }
 
 impl Model {
