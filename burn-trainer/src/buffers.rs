@@ -22,6 +22,11 @@ impl Buffers {
         buffers
     }
 
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Puts them into a copy of the module that has cells of its own, as `valid()` makes it.
     pub(crate) fn put_into<M: Module>(&self, model: M) -> M {
         model.map(&mut Restore(self))

@@ -60,7 +60,8 @@ pub struct TrainerConfig {
     /// ends the process at once.
     pub handle_signals: bool,
     /// In a Slurm job: when SIGUSR1 or SIGUSR2 comes (`#SBATCH --signal=USR1@120`), have `scontrol` requeue the job after
-    /// the save. For that the run's id is the job's where none is given, and `ckpt_path` is `auto`. SIGTERM does not
+    /// the save. For that the run's id is the job's where none is given, and `ckpt_path` is `auto`; a job that trains
+    /// several times gives each a run id of its own. SIGTERM does not
     /// requeue: `scancel` sends it too, and Slurm itself requeues what it preempts with `PreemptMode=REQUEUE`.
     pub slurm_requeue: bool,
     /// The rank of this process among those that train together; by default what `RANK`, `OMPI_COMM_WORLD_RANK`,

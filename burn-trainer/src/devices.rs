@@ -65,20 +65,32 @@ impl Devices {
 pub(crate) struct Gradients<'a, M> {
     devices: &'a Devices,
     by_device: Vec<GradientsAccumulator<M>>,
+    /// Those of the only batch of a step, with which there is nothing to sum.
+    alone: Option<GradientsParams>,
+    is_alone: bool,
 }
 
 impl<'a, M: LearnerModel> Gradients<'a, M> {
-    pub(crate) fn new(devices: &'a Devices) -> Self {
-        Self { devices, by_device: devices.all.iter().map(|_| GradientsAccumulator::new()).collect() }
+    /// With whether a device has several batches in a step.
+    pub(crate) fn new(devices: &'a Devices, accumulates: bool) -> Self {
+        let by_device = devices.all.iter().map(|_| GradientsAccumulator::new()).collect();
+        Self { devices, by_device, alone: None, is_alone: devices.all.len() == 1 && !accumulates }
     }
 
     /// Adds what a batch on one of the devices gave.
-    pub(crate) fn add(&mut self, model: &M, device: usize, gradients: GradientsParams) {
-        self.by_device[device].accumulate(model, gradients);
+    pub(crate) fn add(&mut self, learner: &Learner<M>, device: usize, gradients: GradientsParams) {
+        if self.is_alone {
+            self.alone = Some(gradients);
+        } else {
+            self.by_device[device].accumulate(&learner.model(), gradients);
+        }
     }
 
     /// Does the optimizer step, and begins anew.
     pub(crate) fn apply(&mut self, learner: &mut Learner<M>) {
+        if let Some(gradients) = self.alone.take() {
+            return learner.optimizer_step(gradients);
+        }
         let mut by_device: Vec<GradientsParams> =
             self.by_device.iter_mut().map(GradientsAccumulator::grads).collect();
         if by_device.len() == 1 {

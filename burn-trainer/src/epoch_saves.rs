@@ -296,6 +296,7 @@ impl State {
         if !wanted.is_empty() {
             let state = TrainerState {
                 version: STATE_VERSION,
+                learning_rate: None,
                 position: self.position,
                 seed: run.seed,
                 training_time_seconds: run.seconds(),

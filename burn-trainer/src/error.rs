@@ -84,6 +84,14 @@ pub enum Error {
         /// Training batches of it that are in the state.
         batches: u64,
     },
+    /// A checkpoint that is whole, and whose state this program cannot take over.
+    #[error("{} cannot be gone on from: {reason}", path.display())]
+    Unusable {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What does not fit, and what would.
+        reason: String,
+    },
     /// A panic in a training step, a metric or a loader.
     #[error("training stopped by a panic: {message}{}", saved_at(saved.as_ref()))]
     Panicked {

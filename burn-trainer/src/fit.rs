@@ -18,7 +18,6 @@ use burn::train::{
 };
 
 use crate::batches::EpochData;
-use crate::buffers::Buffers;
 use crate::config::FailedSaves;
 use crate::devices::{Devices, Gradients};
 use crate::error::Result;
@@ -78,6 +77,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
         let devices = training_devices(&learner, &plan);
         let main = devices.main().clone();
         learner.fork(&main);
+        let learning_rate = learner.lr_current();
         let mut session = Session {
             learner: &mut learner,
             processor: &mut processor,
@@ -92,8 +92,10 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
             started: Instant::now(),
             position: Position::default(),
             phase: Phase::Between,
-            buffers: Buffers::default(),
+            buffers: None,
+            learning_rate,
             finished_before: false,
+            stopped_early: false,
             watched: Vec::new(),
             saver: None,
         };
@@ -102,12 +104,13 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
             early_stopping.as_mut().is_some_and(|strategy| strategy.should_stop(epoch, store))
         };
         let ended = catch_unwind(AssertUnwindSafe(|| {
-            session.open(plan.open_saver)?;
             if let Some(resume) = &plan.resume {
                 let (optimizer, scheduler) =
                     snapshot::optimizer_and_scheduler(session.learner, session.store)?;
                 resume::check_taken_over(&optimizer, &scheduler, resume)?;
             }
+            session.open(plan.open_saver)?;
+            session.begin();
             let data = Data::<M> {
                 train: EpochData::new(&train, devices.all()),
                 valid: EpochData::new(&valid, &[main.clone().inner()]),
@@ -136,13 +139,13 @@ impl<M: LearnerModel> Session<'_, M> {
         max_epochs: u64,
         should_stop_early: &mut dyn FnMut(usize, &EventStoreClient) -> bool,
     ) -> Result<()> {
-        self.position = self.previous.as_ref().map_or(Position::default(), |state| state.position);
         let mut next = self.position.next();
         // Early stopping sees the epochs that are done once more, and is then in the state that it was in.
         let stopped_early =
             (0..next.epoch).fold(false, |_, epoch| should_stop_early(burn_epoch(epoch), self.store));
         if stopped_early || next.epoch >= max_epochs {
-            self.finished_before = true;
+            self.finished_before = self.previous.is_some();
+            self.stopped_early = stopped_early;
             return Ok(());
         }
         while next.epoch < max_epochs {
@@ -165,6 +168,7 @@ impl<M: LearnerModel> Session<'_, M> {
             }
             if should_stop_early(burn_epoch(self.position.epoch), self.store) {
                 log::info!("stopped early after epoch {}", self.position.epoch);
+                self.stopped_early = true;
                 return Ok(());
             }
             next = self.position.next();
@@ -183,20 +187,20 @@ impl<M: LearnerModel> Session<'_, M> {
             epoch_number: burn_epoch(epoch),
             total_items: data.train.num_items(),
         });
-        self.settle();
-        let mut gradients = Gradients::new(data.devices);
+        let mut gradients = Gradients::new(data.devices, self.accumulation > 1);
         let mut accumulated = 0;
+        let mut epoch_ends = false;
         while let Some(step) = passing.next_step() {
             let Some(step) = self.loaded(step) else { break };
             let progress = passing.progress();
-            let epoch_ends = progress.is_completed();
+            epoch_ends = progress.is_completed();
 
             self.phase = Phase::Step;
             let mut outputs = Vec::with_capacity(step.len());
             for (device, batch) in step {
                 random::seed(&data.devices.all()[device], self.seed, Draw::Train { epoch, batch: batches });
                 let output = data.devices.train_step(self.learner, device, batch);
-                gradients.add(&self.learner.model(), device, output.grads);
+                gradients.add(self.learner, device, output.grads);
                 batches += 1;
                 outputs.push((batches, output.item));
             }
@@ -205,6 +209,7 @@ impl<M: LearnerModel> Session<'_, M> {
             if updates {
                 self.phase = Phase::Update;
                 self.learner.lr_step();
+                self.learning_rate = self.learner.lr_current();
                 gradients.apply(self.learner);
                 accumulated = 0;
                 self.position.global_step += 1;
@@ -215,7 +220,7 @@ impl<M: LearnerModel> Session<'_, M> {
 
             for (batch, item) in outputs {
                 let iteration = usize::try_from(batch).unwrap_or(usize::MAX);
-                let lr = Some(self.learner.lr_current());
+                let lr = Some(self.learning_rate.clone());
                 let item = TrainingItem::new(item, progress.clone(), Some(iteration), lr);
                 self.report_train(LearnerEvent::ProcessedItem(item));
             }
@@ -229,7 +234,7 @@ impl<M: LearnerModel> Session<'_, M> {
             }
         }
         self.report_train(LearnerEvent::EndSplit(burn_epoch(epoch)));
-        if !self.interrupter.should_stop() {
+        if epoch_ends || !self.interrupter.should_stop() {
             // With a loader that does not know its end, the last gradients of an accumulation come to nothing.
             self.position = Position { trained: true, batches, ..self.position };
             self.settle();

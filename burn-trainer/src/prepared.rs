@@ -167,8 +167,10 @@ impl Prepared {
         // A stop that came when all was done has stopped nothing.
         let interrupted = interrupted.filter(|_| outcome.epochs < self.config.max_epochs as u64);
         let stopped_by = interrupted.as_ref().and_then(|_| signals.received());
-        drop(signals);
         let requeues = self.writes && self.config.slurm_requeue;
+        let requeued = stopped_by.filter(|_| requeues).and_then(requeue_after);
+        // Not before: at a time limit Slurm sends SIGTERM soon after its warning.
+        drop(signals);
         let metrics = self.metrics.lock().values().clone();
         let reports = outcome.saves.reports;
         Ok(FitResult {
@@ -183,8 +185,9 @@ impl Prepared {
             checkpoints: outcome.foremost,
             resumed_from: self.resumed_from,
             finished_before: outcome.finished_before,
+            stopped_early: outcome.stopped_early,
             stopped_by,
-            requeued: stopped_by.filter(|_| requeues).and_then(requeue_after),
+            requeued,
             interrupted: interrupted.map(|stop| stop.reason.unwrap_or_else(|| "no reason given".to_owned())),
             saves: reports.iter().filter(|report| report.outcome.is_ok()).count() as u64,
             skipped_saves: outcome.saves.skipped,

@@ -33,6 +33,8 @@ pub struct FitResult<M> {
     pub resumed_from: Option<PathBuf>,
     /// Whether there was nothing to do: the checkpoint had all the epochs already, or early stopping had ended the run.
     pub finished_before: bool,
+    /// Whether early stopping has ended the run, now or before.
+    pub stopped_early: bool,
     /// Why training stopped before its last epoch, if somebody asked for that.
     pub interrupted: Option<String>,
     /// The signal that asked for it.

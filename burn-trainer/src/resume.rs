@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::metrics::History;
 use crate::optimizer_names;
 use crate::progress::say;
-use crate::state::{Position, STATE_VERSION, TrainerState};
+use crate::state::{Position, TrainerState};
 
 /// A verified checkpoint to go on from.
 #[derive(Debug)]
@@ -127,7 +127,7 @@ pub(crate) fn check_taken_over(optimizer: &Section, scheduler: &Section, resume:
              with other parameters",
             missing.join(", ")
         );
-        return Err(burn_ckpt::Error::Mismatch { path: path.to_path_buf(), reason }.into());
+        return Err(unusable(path, reason));
     }
     let saved = resume.checkpoint.section(SCHEDULER)?.scalars;
     if !saved.keys().eq(scheduler.scalars.keys()) {
@@ -248,30 +248,36 @@ fn open(path: &Path) -> Result<Resume> {
         }
     }
     let state: TrainerState = checkpoint.trainer_state()?;
-    if state.version > STATE_VERSION {
-        let reason =
-            format!("its trainer state has version {}, this program reads {STATE_VERSION}", state.version);
-        return Err(Error::config("ckpt_path", format!("{}: {reason}", path.display())));
-    }
+    state.check().map_err(|reason| unusable(path, reason))?;
     let history = match checkpoint.has_section(HISTORY) {
-        true => History::from_section(checkpoint.section(HISTORY)?).map_err(|reason| {
-            let reason = format!("its {HISTORY} section cannot be read: {reason}");
-            burn_ckpt::Error::Mismatch { path: path.to_path_buf(), reason }
-        })?,
+        true => {
+            let history = History::from_section(checkpoint.section(HISTORY)?).map_err(|reason| {
+                unusable(path, format!("its {HISTORY} section cannot be read: {reason}"))
+            })?;
+            let (epochs, done) = (history.epochs.len() as u64, state.position.epochs());
+            if epochs != done {
+                let reason = format!("its state is after {done} epochs, its history has {epochs}");
+                return Err(unusable(path, reason));
+            }
+            history
+        }
         false => History::default(),
     };
     Ok(Resume { checkpoint, state, history, start })
+}
+
+fn unusable(path: &Path, reason: String) -> Error {
+    Error::Unusable { path: path.to_path_buf(), reason }
 }
 
 fn record<R: Record>(checkpoint: &Checkpoint, section: &str, part: Section) -> Result<R> {
     // burn expects every tensor of an optimizer's record to name its parameter, and panics otherwise.
     if let Some(tensor) = part.tensors.iter().find(|tensor| tensor.param_id.is_none()) {
         let reason = format!("the tensor {section}.{} names no parameter", tensor.name);
-        return Err(burn_ckpt::Error::Mismatch { path: checkpoint.path().to_path_buf(), reason }.into());
+        return Err(unusable(checkpoint.path(), reason));
     }
     let bytes = part.into_burnpack()?;
     R::checkpoint_from_bytes(bytes).map_err(|error| {
-        let reason = format!("its {section} section cannot be read: {error}");
-        burn_ckpt::Error::Mismatch { path: checkpoint.path().to_path_buf(), reason }.into()
+        unusable(checkpoint.path(), format!("its {section} section cannot be read: {error}"))
     })
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::train::metric::store::EventStoreClient;
 use burn::train::{
     EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent, LearnerModel,
@@ -19,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Facts};
 use crate::metrics::{EpochValues, SharedHistory, SharedMetrics, await_updates};
 use crate::saving::{SaveAccount, Saver, Wanted};
+use crate::signal::StopSignal;
 use crate::snapshot;
 use crate::state::{Position, STATE_VERSION, TrainerState};
 
@@ -39,6 +41,7 @@ pub(crate) struct Outcome {
     pub(crate) saves: SaveAccount,
     pub(crate) foremost: IndexMap<String, Held>,
     pub(crate) finished_before: bool,
+    pub(crate) stopped_early: bool,
 }
 
 /// What a panic interrupts, and so which parts of the state are still whole.
@@ -67,10 +70,14 @@ pub(crate) struct Session<'a, M: LearnerModel> {
     pub(crate) started: Instant,
     pub(crate) position: Position,
     pub(crate) phase: Phase,
-    /// The running statistics of the last update.
-    pub(crate) buffers: Buffers,
+    /// The running statistics of the last update. `None` for a model without any.
+    pub(crate) buffers: Option<Buffers>,
+    /// That of the last optimizer step.
+    pub(crate) learning_rate: ModuleLearningRate,
     /// Whether there was nothing left to train.
     pub(crate) finished_before: bool,
+    /// Whether early stopping has ended the run.
+    pub(crate) stopped_early: bool,
     /// Metrics that a strategy ranks by, which must show up when their split is first run.
     pub(crate) watched: Vec<String>,
     pub(crate) saver: Option<Saver>,
@@ -130,6 +137,7 @@ impl<M: LearnerModel> Session<'_, M> {
             version: STATE_VERSION,
             position: self.position,
             seed: self.seed,
+            learning_rate: (self.position.global_step > 0).then(|| self.learning_rate.base()),
             training_time_seconds: self.seconds(),
             metrics: self.metrics.lock().values().clone(),
             saved_for: IndexMap::new(),
@@ -141,13 +149,27 @@ impl<M: LearnerModel> Session<'_, M> {
         // An optimizer that was interrupted in its update has lost a part of its state.
         let weights_only = weights_only || self.phase == Phase::Update;
         let history = (!weights_only).then(|| self.history.at(self.position.logged()));
-        let buffers = (self.phase != Phase::Between).then_some(&self.buffers);
+        let buffers = self.buffers.as_ref().filter(|_| self.phase != Phase::Between);
         snapshot::take(self.learner, self.store, buffers, history)
     }
 
-    /// The state is that of an optimizer update, or of an epoch's beginning.
+    /// Begins: from the state that is gone on from, if there is one.
+    pub(crate) fn begin(&mut self) {
+        let buffers = snapshot::settle(self.learner);
+        // Most models have none, and then there is nothing to keep at every step.
+        self.buffers = (!buffers.is_empty()).then_some(buffers);
+        let Some(previous) = &self.previous else { return };
+        self.position = previous.position;
+        if let Some(learning_rate) = previous.learning_rate {
+            self.learning_rate = learning_rate.into();
+        }
+    }
+
+    /// The state is that of an optimizer update, or of the end of an epoch's training.
     pub(crate) fn settle(&mut self) {
-        self.buffers = snapshot::settle(self.learner);
+        if let Some(buffers) = &mut self.buffers {
+            *buffers = snapshot::settle(self.learner);
+        }
         self.phase = Phase::Between;
     }
 
@@ -165,30 +187,31 @@ impl<M: LearnerModel> Session<'_, M> {
         ended: std::thread::Result<Result<()>>,
         exception_timeout: Duration,
     ) -> Outcome {
-        let mut error = None;
-        let mut message = None;
-        match ended {
-            Ok(Ok(())) => {
-                if let Some(source) = self.interrupter.error() {
-                    message = Some(source.to_string());
-                    error = Some(Error::Training { source, saved: None });
-                } else if self.interrupter.should_stop() {
-                    let reason =
-                        self.interrupter.get_message().unwrap_or_else(|| "no reason given".to_owned());
-                    error = self.save(&[Event::Interrupted(&reason)]).err();
+        let ended = ended.and_then(|ended| {
+            // Also what the save of a stop runs into, is saved before.
+            catch_unwind(AssertUnwindSafe(|| {
+                ended?;
+                self.save_stop()
+            }))
+        });
+        let (mut error, message) = match ended {
+            Ok(Ok(())) => match self.interrupter.error() {
+                Some(source) => {
+                    let message = source.to_string();
+                    (Some(Error::Training { source, saved: None }), Some(message))
                 }
-            }
+                None => (None, None),
+            },
             Ok(Err(failed)) => {
                 // Work has been done that would be lost with it.
-                message = (self.position.global_step > 0).then(|| failed.to_string());
-                error = Some(failed);
+                let message = (self.position.global_step > 0).then(|| failed.to_string());
+                (Some(failed), message)
             }
             Err(panic) => {
-                let text = panic_message(&*panic);
-                message = Some(text.clone());
-                error = Some(Error::Panicked { message: text, saved: None });
+                let message = panic_message(&*panic);
+                (Some(Error::Panicked { message: message.clone(), saved: None }), Some(message))
             }
-        }
+        };
         if let Some(error) = &error {
             log::error!("{error}");
             // Tells burn, and a terminal dashboard, that this is the end.
@@ -198,13 +221,16 @@ impl<M: LearnerModel> Session<'_, M> {
             epochs: self.position.epochs(),
             steps: self.position.global_step,
             finished_before: self.finished_before,
+            stopped_early: self.stopped_early,
             seconds: self.seconds(),
             ..Outcome::default()
         };
         if let Some(mut saver) = self.saver.take() {
             let places = message
                 .map_or(Vec::new(), |message| self.save_before(&message, &mut saver, exception_timeout));
-            let wait = error.is_some().then_some(exception_timeout);
+            // A batch system does not wait for ever either.
+            let is_limited = error.is_some() || self.stop_signal().is_some();
+            let wait = is_limited.then_some(exception_timeout);
             (outcome.saves, outcome.foremost) = saver.finish(wait);
             let written =
                 |path: &PathBuf| outcome.saves.reports.iter().any(|report| report.paths.contains(path));
@@ -215,6 +241,20 @@ impl<M: LearnerModel> Session<'_, M> {
         }
         outcome.error = error;
         outcome
+    }
+
+    /// Saves the state of a run that was asked to stop.
+    fn save_stop(&mut self) -> Result<()> {
+        if !self.interrupter.should_stop() || self.interrupter.error().is_some() {
+            return Ok(());
+        }
+        let reason = self.interrupter.get_message().unwrap_or_else(|| "no reason given".to_owned());
+        self.save(&[Event::Interrupted(&reason)])
+    }
+
+    /// The signal that has stopped the run, if one has.
+    fn stop_signal(&self) -> Option<StopSignal> {
+        self.interrupter.get_message().and_then(|reason| StopSignal::named(&reason))
     }
 
     /// Saves the state before a failure. Returns where it will be.

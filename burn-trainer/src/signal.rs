@@ -1,8 +1,9 @@
 //! Signals: the first one asks the loop to stop after the step in progress and to save, and a SIGINT after it ends the
 //! process at once.
 //!
-//! Handlers belong to the process, training to a part of its life. So they are installed with the first run, and do
-//! what the system would have done whenever no run is in progress.
+//! Handlers belong to the process, training to a part of its life. So they are installed with the first run, and end
+//! the process as the system would have done whenever no run is in progress. (A program with handlers of its own turns
+//! these off by the configuration's `handle_signals`.)
 
 #[cfg(unix)]
 use unix as platform;
@@ -38,6 +39,11 @@ impl StopSignal {
             Self::User1 => "SIGUSR1",
             Self::User2 => "SIGUSR2",
         }
+    }
+
+    /// The signal of that name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|signal| signal.name() == name)
     }
 
     /// The exit status of a program that the signal has stopped, by the shells' convention: 128 and its number, so

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// Version of [`TrainerState`] that is written, and the newest that is read.
 pub(crate) const STATE_VERSION: u32 = 2;
+/// The largest count that is believed: the largest that every JSON reader reads as it is. No run gets there.
+const MAX_COUNT: u64 = 1 << 53;
 
 /// Where in a run a state was taken, and what the run held at that time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -13,6 +15,10 @@ pub(crate) struct TrainerState {
     #[serde(flatten)]
     pub(crate) position: Position,
     pub(crate) seed: u64,
+    /// That of the last optimizer step, for the metrics of batches before the next one. (burn's scheduler knows only
+    /// where it is.)
+    #[serde(default)]
+    pub(crate) learning_rate: Option<f64>,
     /// Over all resumed parts of the run.
     pub(crate) training_time_seconds: f64,
     #[serde(with = "burn_ckpt::numbers")]
@@ -22,6 +28,27 @@ pub(crate) struct TrainerState {
     /// The score that each of them ranks it by.
     #[serde(with = "burn_ckpt::numbers")]
     pub(crate) scores: IndexMap<String, f64>,
+}
+
+impl TrainerState {
+    /// Checks what a file may say of a run. The error says what is wrong.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.version > STATE_VERSION {
+            let version = self.version;
+            return Err(format!(
+                "its trainer state has version {version}, this program reads up to {STATE_VERSION}"
+            ));
+        }
+        let Position { epoch, batches, items, global_step, .. } = self.position;
+        let counts = [("epoch", epoch), ("batches", batches), ("items", items), ("global_step", global_step)];
+        if let Some((name, count)) = counts.into_iter().find(|(_, count)| *count >= MAX_COUNT) {
+            return Err(format!("its trainer state has the {name} {count}, which no run gets to"));
+        }
+        if !(self.training_time_seconds >= 0.0 && self.training_time_seconds.is_finite()) {
+            return Err(format!("its training time is {} seconds", self.training_time_seconds));
+        }
+        Ok(())
+    }
 }
 
 /// Where in a run the learner's state is.

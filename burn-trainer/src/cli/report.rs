@@ -72,6 +72,9 @@ fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> V
         "epochs {}, steps {}, {:.1} s",
         result.epochs, result.global_step, result.training_time_seconds
     ));
+    if result.stopped_early {
+        lines.push(format!("early stopping has ended the run after {} epochs", result.epochs));
+    }
     if result.finished_before {
         lines.push(format!(
             "nothing to do: the run {} was done after {} epochs already",
@@ -80,7 +83,7 @@ fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> V
     }
     // Not those of the result: where a save failed, it is an older state that is gone on from.
     let saved = result.checkpoints.values().filter_map(|held| epochs_to_resume_after(&held.path));
-    if let Some(done) = saved.max() {
+    if let Some(done) = saved.max().filter(|_| !result.stopped_early) {
         // A run that is done goes on only with more epochs.
         let (done, wanted) = (usize::try_from(done).unwrap_or(usize::MAX), config.max_epochs);
         let epochs = if done >= wanted { done.saturating_mul(2) } else { wanted };
