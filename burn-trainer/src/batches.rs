@@ -53,25 +53,33 @@ impl<I: 'static> EpochData<I> {
     ///
     /// # Errors
     ///
-    /// That of a batch that had to be read to get to the place.
-    pub(crate) fn begin(&self, place: Position) -> Result<Batches<'_, I>, DatasetError> {
+    /// That of a batch that had to be read to get to the position.
+    pub(crate) fn begin(&self, position: Position) -> Result<Batches<'_, I>, DatasetError> {
         let shards = self.loaders.len() as u64;
         let mut resumable = self.resumable;
         let mut by_device = Vec::with_capacity(self.loaders.len());
         for (shard, loader) in (0..).zip(&self.loaders) {
-            let start = Start { epoch: place.epoch, items: place.items, shard, shards };
+            let start = Start { epoch: position.epoch, items: position.items, shard, shards };
             let (iterator, took_start) = iter_from(&**loader, start);
             resumable &= took_start;
             by_device.push(iterator);
+        }
+        if resumable && position.items > self.items as u64 {
+            let message = format!(
+                "the run was trained on {} items of epoch {}, of which there are {} now: the epoch ends here",
+                position.items, position.epoch, self.items
+            );
+            log::warn!("{message}");
+            say(&format!("warning: {message}"));
         }
         let is_first_pass = self.is_first_pass.swap(false, Ordering::Relaxed);
         let mut batches = Batches { by_device, resumable };
         if !resumable && is_first_pass {
             // A loader that shuffles with a generator of its own (burn's does) draws anew in every pass.
-            for _ in 0..place.epoch {
+            for _ in 0..position.epoch {
                 batches.by_device = self.loaders.iter().map(|loader| loader.iter()).collect();
             }
-            batches.skip(place)?;
+            batches.skip(position)?;
         }
         Ok(batches)
     }
@@ -106,20 +114,20 @@ impl<I> Batches<'_, I> {
     }
 
     /// Drops the batches that are done already.
-    fn skip(&mut self, place: Position) -> Result<(), DatasetError> {
-        if place.batches == 0 {
+    fn skip(&mut self, position: Position) -> Result<(), DatasetError> {
+        if position.batches == 0 {
             return Ok(());
         }
         let message = format!(
             "the training data's loader cannot begin in the middle of epoch {}: its first {} batches are read and \
              dropped. They are those that were trained on only if the order follows from the number of passes \
              (burn's loader: with up to 1 worker); burn_trainer's ResumableDataLoader restores any position",
-            place.epoch, place.batches
+            position.epoch, position.batches
         );
         log::warn!("{message}");
         say(&format!("warning: {message}"));
         let mut dropped = 0;
-        while dropped < place.batches {
+        while dropped < position.batches {
             match self.next_step() {
                 Some(step) => dropped += step?.len() as u64,
                 None => break,

@@ -89,6 +89,29 @@ fn a_warning_saves_and_requeues_once_and_the_same_command_goes_on_to_the_same_by
 }
 
 #[test]
+fn the_signal_that_follows_the_warning_does_not_cut_the_requeueing_short() {
+    const SLOW: &str =
+        r#"touch "$CALLS"; until [ -e "$CALLS.go" ]; do sleep 0.01; done; echo "$1 $2" >> "$CALLS""#;
+    let cluster = Cluster::with(Some(SLOW));
+    let calls = cluster.directory.path().join("calls");
+    let gate = Gate::closed();
+    let command = Orders::wait(Split::Train, STOP, &gate).given_to(cluster.program(REQUEUE, &JOB));
+    let mut running = Running::start(command);
+    running.wait_for("the batch", |_| gate.is_reached());
+    running.send("USR1");
+    running.wait_for("the signal", |said| said.contains("SIGUSR1: saving"));
+    gate.open();
+    running.wait_for("scontrol", |_| calls.exists());
+    // At a time limit Slurm sends it a little later.
+    running.send("TERM");
+    std::fs::write(cluster.directory.path().join("calls.go"), "").unwrap();
+    let ended = running.end();
+    assert_eq!(ended.code(), Some(138), "{ended:?}");
+    assert_eq!(cluster.calls(), ["requeue 42"]);
+    assert!(ended.stdout.contains("resume: "), "{ended:?}");
+}
+
+#[test]
 fn a_job_that_is_warned_twice_is_requeued_twice() {
     let cluster = Cluster::with(Some(SCONTROL));
     let job = |count| [&JOB[..], &[("SLURM_RESTART_COUNT", count)]].concat();
