@@ -139,14 +139,17 @@ impl<M: LearnerModel> Session<'_, M> {
         self.position = self.previous.as_ref().map_or(Position::default(), |state| state.position);
         let mut next = self.position.next();
         // Early stopping sees the epochs that are done once more, and is then in the state that it was in.
-        let stopped_early =
-            (0..next.epoch).fold(false, |_, epoch| should_stop_early(burn_epoch(epoch), self.store));
+        let stopped_early = (0..next.epoch).fold(false, |_, epoch| {
+            self.history.see_until(burn_epoch(epoch));
+            should_stop_early(burn_epoch(epoch), self.store)
+        });
         if stopped_early || next.epoch >= max_epochs {
             self.finished_before = true;
             return Ok(());
         }
         while next.epoch < max_epochs {
             self.position = next;
+            self.history.see_until(burn_epoch(next.epoch));
             self.train_epoch(data)?;
             if self.interrupter.should_stop() {
                 return Ok(());
