@@ -16,6 +16,7 @@ mod exact;
 mod exceptions;
 mod failed_saves;
 mod hints;
+mod metric_files;
 mod mid_epoch;
 mod names;
 mod once;
