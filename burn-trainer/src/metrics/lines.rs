@@ -22,6 +22,9 @@ pub(crate) struct Lines {
 
 #[derive(Clone, Default)]
 struct Chunk {
+    /// The first line's number.
+    first: u64,
+    /// Every line's number, unless each is the next one, as those of almost all metrics are.
     numbers: Vec<u64>,
     /// Where each line ends in the text.
     ends: Vec<usize>,
@@ -30,22 +33,38 @@ struct Chunk {
 
 impl Chunk {
     fn push(&mut self, number: u64, line: &str) {
+        let count = self.ends.len();
+        if count == 0 {
+            self.first = number;
+        } else if !self.numbers.is_empty() || self.first.checked_add(count as u64) != Some(number) {
+            for next in self.numbers.len()..count {
+                self.numbers.push(self.number(next));
+            }
+            self.numbers.push(number);
+        }
         self.text.push_str(line);
         self.ends.push(self.text.len());
-        self.numbers.push(number);
+    }
+
+    fn number(&self, index: usize) -> u64 {
+        self.numbers.get(index).copied().unwrap_or_else(|| self.first.saturating_add(index as u64))
+    }
+
+    fn last(&self) -> Option<u64> {
+        self.ends.len().checked_sub(1).map(|index| self.number(index))
     }
 
     fn iter(&self) -> impl Iterator<Item = (u64, &str)> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         let lines = starts.zip(&self.ends).map(|(start, end)| self.text.get(start..*end).unwrap_or_default());
-        self.numbers.iter().copied().zip(lines)
+        lines.enumerate().map(|(index, line)| (self.number(index), line))
     }
 }
 
 impl Lines {
     pub(super) fn push(&mut self, number: u64, line: &str) {
         self.open.push(number, line);
-        if self.open.numbers.len() == CHUNK {
+        if self.open.ends.len() == CHUNK {
             let mut full = std::mem::take(&mut self.open);
             full.text.shrink_to_fit();
             self.full.push(Arc::new(full));
@@ -58,7 +77,7 @@ impl Lines {
 
     /// Those of the first so many batches. Copies a chunk of them at most.
     pub(super) fn until(&self, number: u64) -> Self {
-        let within = |chunk: &Chunk| chunk.numbers.last().is_none_or(|last| *last <= number);
+        let within = |chunk: &Chunk| chunk.last().is_none_or(|last| last <= number);
         let full: Vec<_> = self.full.iter().take_while(|chunk| within(chunk)).cloned().collect();
         let next = self.full.get(full.len()).map_or(&self.open, |chunk| &**chunk);
         let mut open = Chunk::default();
@@ -69,7 +88,7 @@ impl Lines {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.full.is_empty() && self.open.numbers.is_empty()
+        self.full.is_empty() && self.open.ends.is_empty()
     }
 }
 
@@ -151,6 +170,19 @@ mod tests {
         all.push(u64::MAX, "new");
         assert_eq!(copy, lines(2 * CHUNK as u64 + 1));
         assert!(copy.full.iter().zip(&all.full).all(|(one, other)| Arc::ptr_eq(one, other)));
+    }
+
+    #[test]
+    fn numbers_may_leave_some_out_and_come_twice() {
+        for numbers in
+            [vec![1, 2, 5, 6, 6, 9], vec![3, 3], vec![7, 9, 10], vec![u64::MAX - 1, u64::MAX, u64::MAX]]
+        {
+            let mut lines = Lines::default();
+            numbers.iter().for_each(|number| lines.push(*number, &number.to_string()));
+            let read: Vec<_> = lines.iter().map(|(number, line)| (number, line.to_owned())).collect();
+            let expected: Vec<_> = numbers.iter().map(|number| (*number, number.to_string())).collect();
+            assert_eq!(read, expected);
+        }
     }
 
     #[test]
