@@ -140,16 +140,21 @@ impl<M: LearnerModel> Session<'_, M> {
         should_stop_early: &mut dyn FnMut(usize, &EventStoreClient) -> bool,
     ) -> Result<()> {
         let mut next = self.position.next();
+        let is_done = next.epoch >= max_epochs;
         // Early stopping sees the epochs that are done once more, and is then in the state that it was in.
-        let stopped_early =
-            (0..next.epoch).fold(false, |_, epoch| should_stop_early(burn_epoch(epoch), self.store));
-        if stopped_early || next.epoch >= max_epochs {
+        let stopped_early = !is_done
+            && (0..next.epoch).fold(false, |_, epoch| {
+                self.history.see_until(burn_epoch(epoch));
+                should_stop_early(burn_epoch(epoch), self.store)
+            });
+        if stopped_early || is_done {
             self.finished_before = self.previous.is_some();
             self.stopped_early = stopped_early;
             return Ok(());
         }
         while next.epoch < max_epochs {
             self.position = next;
+            self.history.see_until(burn_epoch(next.epoch));
             self.train_epoch(data)?;
             if self.interrupter.should_stop() {
                 return Ok(());

@@ -73,7 +73,8 @@ impl Trainer {
             metrics.lock().restore(resume.state.metrics.clone());
             let position = resume.state.position.next();
             history.restore(resume.history.clone(), burn_epoch(position.epoch), position.logged());
-            tap = tap.resumed_in(burn_epoch(position.epoch));
+            // With another run's checkpoint, a directory is opened only where there are none of its own.
+            tap = tap.resumed_in(burn_epoch(position.epoch), !run.present.is_empty());
             if writes {
                 held = resume::held(&run.layout, &run.present);
             }

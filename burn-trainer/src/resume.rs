@@ -254,9 +254,9 @@ fn open(path: &Path) -> Result<Resume> {
             let history = History::from_section(checkpoint.section(HISTORY)?).map_err(|reason| {
                 unusable(path, format!("its {HISTORY} section cannot be read: {reason}"))
             })?;
-            let (epochs, done) = (history.epochs.len() as u64, state.position.epochs());
-            if epochs != done {
-                let reason = format!("its state is after {done} epochs, its history has {epochs}");
+            let (epochs, done) = (history.epochs() as u64, state.position.epochs());
+            if epochs > done {
+                let reason = format!("its state is after {done} epochs, and its history has {epochs}");
                 return Err(unusable(path, reason));
             }
             history

@@ -21,7 +21,7 @@ mod os;
 mod packages;
 mod probe;
 #[cfg(test)]
-mod scratch_dir;
+pub(crate) mod scratch_dir;
 mod slurm;
 mod subprocess;
 mod toolchain;

@@ -13,7 +13,8 @@ use std::collections::HashMap;
 use burn::train::metric::store::{MetricsUpdate, NumericMetricUpdate};
 use burn::train::metric::{MetricId, MetricName, NumericEntry};
 
-use super::history::{Entries, SharedHistory};
+use super::history::SharedHistory;
+use super::saved::Entries;
 use crate::progress::say;
 
 /// The means of the training split's metrics in one epoch.
@@ -50,7 +51,8 @@ impl Mean {
         };
         if count > 0 {
             self.sum += value * count as f64;
-            self.count += count;
+            // What was logged before may come from anybody's checkpoint.
+            self.count = self.count.saturating_add(count);
         }
     }
 
@@ -73,7 +75,7 @@ impl EpochMeans {
     ) -> Self {
         let means = entries.iter().filter_map(|(metric, lines)| {
             let mut whole = Mean::default();
-            for (_, line) in lines {
+            for (_, line) in lines.iter() {
                 if let Ok(entry) = NumericEntry::deserialize(line) {
                     whole.add(&entry);
                 }
@@ -152,6 +154,7 @@ impl Means {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lines::Lines;
     use super::*;
     use burn::train::metric::{MetricEntry, SerializedEntry};
     use std::sync::Arc;
@@ -175,7 +178,12 @@ mod tests {
     }
 
     fn resumed(no_means: &[String]) -> EpochMeans {
-        let lines = vec![(1, "0.5,8".to_owned()), (2, "0.25,8".to_owned())];
+        resumed_with(&["0.5,8", "0.25,8"], no_means)
+    }
+
+    fn resumed_with(logged: &[&str], no_means: &[String]) -> EpochMeans {
+        let mut lines = Lines::default();
+        (1..).zip(logged).for_each(|(number, line)| lines.push(number, line));
         EpochMeans::resumed(3, &Entries::from([("Loss".to_owned(), lines)]), no_means, |_| Some(id()))
     }
 
@@ -215,5 +223,14 @@ mod tests {
         completed(&mut means, batch(0.3, 3), Some(0.3));
         let end = completed(&mut means, NumericEntry::Final(0.3), None);
         assert_eq!(end.entry.serialized_entry.serialized, "0.3,final");
+    }
+
+    #[test]
+    fn what_a_checkpoint_has_for_lines_is_no_panic() {
+        for logged in [["0.5,18446744073709551615"; 2], ["a,b,c"; 2], ["NaN,1", "inf,2"], ["", ",,"]] {
+            let mut means = resumed_with(&logged, &[]);
+            completed(&mut means, batch(0.1, 4), Some(0.1));
+            completed(&mut means, NumericEntry::Final(0.1), None);
+        }
     }
 }

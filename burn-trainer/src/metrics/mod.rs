@@ -1,15 +1,19 @@
 //! burn's metrics under the names that settings and metadata use (`val_loss`), with their latest values.
 //!
 //! burn offers metrics to loggers only: `tap.rs` is one, which fills the table here and the history in
-//! `history.rs`. (burn's event store can be asked too, but it remembers the first answer for an epoch, so that
+//! `history.rs`, and writes the metric files by way of `files.rs`. (burn's event store can be asked too, but it remembers the first answer for an epoch, so that
 //! asking in the middle of one spoils burn's early stopping.)
 
+mod files;
 mod history;
+mod lines;
 mod means;
 mod memory;
+mod saved;
 mod tap;
 
-pub(crate) use history::{EpochValues, History, HistoryAt, SharedHistory};
+pub(crate) use history::{HistoryAt, SharedHistory};
+pub(crate) use saved::{EpochValues, History};
 pub(crate) use tap::MetricTap;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,6 +39,8 @@ struct Registered {
     name: MetricName,
     key: String,
     mode: Option<Mode>,
+    /// Whether it has logged a number. One that says no direction is not known to have any before that.
+    has_numbers: bool,
 }
 
 /// A numeric metric of one split, by our name and by burn's.
@@ -104,7 +110,8 @@ impl MetricTable {
 
     /// The metrics that have numbers, for both splits.
     pub(crate) fn numeric(&self) -> Vec<Numeric> {
-        let metrics = || self.registered.values().filter(|metric| metric.mode.is_some());
+        let metrics =
+            || self.registered.values().filter(|metric| metric.mode.is_some() || metric.has_numbers);
         let of = |split: Split, prefix: &'static str| {
             metrics().map(move |metric| Numeric {
                 full_name: named(prefix, &metric.key),
@@ -113,6 +120,10 @@ impl MetricTable {
             })
         };
         of(Split::Train, TRAIN).chain(of(Split::Valid, VALID)).collect()
+    }
+
+    fn is_numeric(&self, id: &MetricId) -> bool {
+        self.registered.get(id).is_some_and(|metric| metric.mode.is_some())
     }
 
     /// The full name of a metric that burn asks for by its own.
@@ -139,13 +150,15 @@ impl MetricTable {
             MetricAttributes::None => None,
         };
         let name = Arc::clone(&definition.name);
-        self.registered.insert(definition.metric_id.clone(), Registered { name, key, mode });
+        self.registered
+            .insert(definition.metric_id.clone(), Registered { name, key, mode, has_numbers: false });
     }
 
     fn update(&mut self, update: &MetricsUpdate, split: &Split) {
         let Some(split) = prefix(split) else { return };
         for metric in &update.entries_numeric {
-            let Some(registered) = self.registered.get(&metric.entry.metric_id) else { continue };
+            let Some(registered) = self.registered.get_mut(&metric.entry.metric_id) else { continue };
+            registered.has_numbers = true;
             // The epoch's final value where this is one, else the average over the epoch so far.
             let value = match (&metric.numeric_entry, &metric.running_entry) {
                 (Some(NumericEntry::Final(value)), _) => *value,

@@ -1,38 +1,45 @@
-//! The metric logger that feeds the table and the history, and hands everything on to burn's own file logger, or to
-//! memory in a process that writes nothing.
+//! The metric logger that feeds the table and the history, writes the metric files, and answers burn's questions.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::train::logger::{FileMetricLogger, MetricLogger};
+use burn::train::logger::MetricLogger;
 use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
-use burn::train::metric::{
-    MetricDefinition, MetricEntry, MetricId, MetricName, NumericEntry, SerializedEntry,
-};
-use burn_ckpt::safe_name;
+use burn::train::metric::{MetricDefinition, MetricEntry, MetricId, MetricName, NumericEntry};
 
 use super::SharedMetrics;
-use super::history::{Entries, SharedHistory};
+use super::files::MetricFiles;
+use super::history::SharedHistory;
 use super::means::EpochMeans;
 use super::memory::Memory;
+use super::saved::Entries;
 
-/// burn's file logger takes a metric's name as a file name; this many bytes of it are always safe.
-const MAX_FILE_NAME: usize = 100;
+/// Text that is written at once when a file is brought to where it was.
+const BLOCK: usize = 1 << 16;
 
 /// A metric logger that fills a [`MetricTable`](super::MetricTable) and a history, and writes burn's metric files.
 pub(crate) struct MetricTap {
     table: SharedMetrics,
     history: SharedHistory,
-    files: Box<dyn MetricLogger>,
-    /// What burn's file logger calls a metric whose own name is no safe file name.
-    file_names: HashMap<String, MetricName>,
+    memory: Memory,
+    /// `None` in a process that writes nothing.
+    files: Option<MetricFiles>,
     names: HashMap<MetricId, MetricName>,
-    /// The epoch, by burn's number, that a resumed run begins with.
-    first_epoch: Option<usize>,
+    resumed: Option<Resumed>,
     means: EpochMeans,
+    epoch: usize,
     /// Called before the first update is logged.
     at_first_update: Option<Box<dyn FnOnce() + Send>>,
+}
+
+/// How a run is gone on with.
+#[derive(Clone, Copy)]
+struct Resumed {
+    /// The epoch, by burn's number, that it begins with.
+    epoch: usize,
+    /// Whether the files that are there are those of this run.
+    files_are_its_own: bool,
 }
 
 impl MetricTap {
@@ -40,11 +47,12 @@ impl MetricTap {
         Self {
             table,
             history,
-            files: Box::new(Memory::default()),
-            file_names: HashMap::new(),
+            memory: Memory::default(),
+            files: None,
             names: HashMap::new(),
-            first_epoch: None,
+            resumed: None,
             means: EpochMeans::default(),
+            epoch: 0,
             at_first_update: None,
         }
     }
@@ -56,13 +64,14 @@ impl MetricTap {
 
     /// Writes burn's metric files into a directory.
     pub(crate) fn with_files(mut self, run_dir: &Path) -> Self {
-        self.files = Box::new(FileMetricLogger::new(run_dir));
+        self.files = Some(MetricFiles::new(run_dir));
         self
     }
 
-    /// Goes on in an epoch (burn's number) of which the history has the beginning.
-    pub(crate) fn resumed_in(mut self, epoch: usize) -> Self {
-        self.first_epoch = Some(epoch);
+    /// Goes on in an epoch (burn's number) of which the history has the beginning. Where the checkpoint is one of the
+    /// directory's own run, the files there of later epochs are from a time that is gone.
+    pub(crate) fn resumed_in(mut self, epoch: usize, files_are_its_own: bool) -> Self {
+        self.resumed = Some(Resumed { epoch, files_are_its_own });
         self
     }
 
@@ -71,16 +80,50 @@ impl MetricTap {
         self.names.iter().find_map(|(id, name)| (name.as_str() == metric).then(|| id.clone()))
     }
 
-    /// Brings the files of the epoch that is gone on with to where it was stopped: burn's file logger begins them
-    /// anew.
+    /// Takes up the epoch that is gone on with where it was stopped. Only now, when there is something to log: whatever
+    /// failed before has left the files as they were.
+    fn resume(&mut self, resumed: Resumed) {
+        let epoch = resumed.epoch;
+        if let Some(files) = self.files.as_ref().filter(|_| resumed.files_are_its_own) {
+            files.remove_later(epoch);
+        }
+        let (entries, no_means) = self.history.entries(epoch);
+        self.rewrite(epoch, &entries);
+        self.means = EpochMeans::resumed(epoch, &entries, &no_means, |metric| self.id(metric));
+    }
+
+    /// Brings the files of the epoch that is gone on with, and the memory, to where it was stopped.
     fn rewrite(&mut self, epoch: usize, entries: &Entries) {
         for (metric, lines) in entries {
             let Some(id) = self.id(metric) else { continue };
-            for (_, line) in lines {
-                let entry = SerializedEntry::new(line.clone(), line.clone());
-                let update = MetricsUpdate::new(vec![MetricEntry::new(id.clone(), entry)], Vec::new());
-                self.files.log(update, epoch, &Split::Train);
+            let is_numeric = self.table.lock().is_numeric(&id);
+            let (mut text, mut left_out) = (String::new(), 0);
+            for (_, line) in lines.iter() {
+                // burn's summary of a run panics on what is no number. No run has written such a line.
+                if is_numeric && NumericEntry::deserialize(line).is_err() {
+                    left_out += 1;
+                    continue;
+                }
+                self.memory.add(&id, line, epoch, &Split::Train);
+                text.push_str(line);
+                text.push('\n');
+                if text.len() > BLOCK {
+                    self.append(&id, &text, epoch, &Split::Train);
+                    text.clear();
+                }
             }
+            if !text.is_empty() {
+                self.append(&id, &text, epoch, &Split::Train);
+            }
+            if left_out > 0 {
+                log::warn!("{left_out} lines of the metric {metric} in the checkpoint are no numbers");
+            }
+        }
+    }
+
+    fn append(&mut self, id: &MetricId, text: &str, epoch: usize, split: &Split) {
+        if let Some(files) = &mut self.files {
+            files.append(id, text, epoch, split);
         }
     }
 }
@@ -90,80 +133,174 @@ impl MetricLogger for MetricTap {
         if let Some(call) = self.at_first_update.take() {
             call();
         }
-        if self.first_epoch.take_if(|first| *first == epoch).is_some() {
-            let (entries, no_means) = self.history.entries(epoch);
-            self.rewrite(epoch, &entries);
-            self.means = EpochMeans::resumed(epoch, &entries, &no_means, |metric| self.id(metric));
+        if let Some(resumed) = self.resumed.take_if(|resumed| resumed.epoch == epoch) {
+            self.resume(resumed);
+        }
+        if self.epoch != epoch {
+            self.epoch = epoch;
+            self.memory.forget_until(self.history.epochs());
         }
         if *split == Split::Train {
             self.means.complete(epoch, &mut update, &self.names, &self.history);
-            self.history.log(epoch, lines(&update, &self.names));
+            let lines = entries(&update).filter_map(|entry| {
+                let name = self.names.get(&entry.metric_id)?;
+                Some((name.as_str(), entry.serialized_entry.serialized.as_str()))
+            });
+            self.history.log(epoch, lines);
         }
         self.table.lock().update(&update, split);
-        self.files.log(update, epoch, split);
+        for entry in entries(&update) {
+            let line = &entry.serialized_entry.serialized;
+            self.memory.add(&entry.metric_id, line, epoch, split);
+            if self.files.is_some() {
+                self.append(&entry.metric_id, &format!("{line}\n"), epoch, split);
+            }
+        }
     }
 
     fn read_numeric(&mut self, name: &str, epoch: usize, split: &Split) -> Result<Vec<NumericEntry>, String> {
-        // An epoch that is done may have been trained in another directory.
+        // Never from the files: an epoch may have been trained in another directory, or files be left of epochs that this
+        // run has not come to.
+        if !self.history.may_see(epoch) {
+            return Ok(Vec::new());
+        }
         let full_name = self.table.lock().full_name(name, split);
-        if let Some(value) = full_name.and_then(|full_name| self.history.value(&full_name, epoch)) {
-            return Ok(vec![NumericEntry::Final(value)]);
-        }
-        match self.file_names.get(name) {
-            Some(file_name) => self.files.read_numeric(file_name, epoch, split),
-            None => Ok(Vec::new()),
-        }
+        let done = full_name.and_then(|full_name| self.history.value(&full_name, epoch));
+        let value = done.or_else(|| self.memory.value(&self.id(name)?, epoch, split));
+        Ok(value.map(NumericEntry::Final).into_iter().collect())
     }
 
-    fn log_metric_definition(&mut self, mut definition: MetricDefinition) {
+    fn log_metric_definition(&mut self, definition: MetricDefinition) {
         self.table.lock().register(&definition);
         self.names.insert(definition.metric_id.clone(), Arc::clone(&definition.name));
-        let file_name = match is_file_name(&definition.name) {
-            true => definition.name.clone(),
-            // A metric called "../x" or "val/loss" must not decide where its log goes, nor stop the logger.
-            false => Arc::new(
-                safe_name("the metric's name", &definition.name).unwrap_or_else(|_| "metric".to_owned()),
-            ),
-        };
-        self.file_names.insert(definition.name.to_string(), file_name.clone());
-        definition.name = file_name;
-        self.files.log_metric_definition(definition);
+        if let Some(files) = &mut self.files {
+            files.define(&definition);
+        }
     }
 
-    fn log_epoch_summary(&mut self, summary: EpochSummary) {
-        self.files.log_epoch_summary(summary);
-    }
+    fn log_epoch_summary(&mut self, _summary: EpochSummary) {}
 }
 
-/// The lines that burn's file logger writes for an update, by burn's names of the metrics.
-fn lines(
-    update: &MetricsUpdate,
-    names: &HashMap<MetricId, MetricName>,
-) -> impl Iterator<Item = (String, String)> {
+/// What burn's file logger writes of an update: all but the placeholders.
+fn entries(update: &MetricsUpdate) -> impl Iterator<Item = &MetricEntry> {
     let numeric = update.entries_numeric.iter().map(|metric| &metric.entry);
-    update.entries.iter().chain(numeric).filter_map(|entry| {
-        let name = names.get(&entry.metric_id)?;
-        let line = &entry.serialized_entry;
-        (!line.is_not_available()).then(|| (name.to_string(), line.serialized.clone()))
-    })
-}
-
-fn is_file_name(name: &str) -> bool {
-    name.len() <= MAX_FILE_NAME
-        && name.contains(char::is_alphanumeric)
-        && !name.contains(['/', '\\'])
-        && !name.chars().any(char::is_control)
+    update.entries.iter().chain(numeric).filter(|entry| !entry.serialized_entry.is_not_available())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::saved::History;
     use super::*;
+    use crate::environment::scratch_dir::ScratchDir;
+    use burn::train::logger::FileMetricLogger;
+    use burn::train::metric::store::NumericMetricUpdate;
+    use burn::train::metric::{MetricAttributes, NumericAttributes, SerializedEntry};
+    use std::fs;
+
+    const NAMES: [&str; 3] = ["My Loss", "AUROC @ 1", "Told"];
+
+    fn id(name: &str) -> MetricId {
+        MetricId::new(Arc::new(name.to_owned()))
+    }
+
+    fn define(logger: &mut dyn MetricLogger) {
+        for name in NAMES {
+            let attributes = match name {
+                "Told" => MetricAttributes::None,
+                _ => NumericAttributes { unit: None, higher_is_better: false }.into(),
+            };
+            let name = Arc::new(name.to_owned());
+            let metric_id = MetricId::new(name.clone());
+            logger.log_metric_definition(MetricDefinition { metric_id, name, description: None, attributes });
+        }
+    }
+
+    /// Lines of numeric metrics, and one of text.
+    fn update(numeric: &[(&str, &str)], text: &str) -> MetricsUpdate {
+        let entry = |name: &str, line: &str| {
+            MetricEntry::new(id(name), SerializedEntry::new(String::new(), line.into()))
+        };
+        let number = |(name, line): &(&str, &str)| {
+            let number = NumericEntry::deserialize(line).ok();
+            NumericMetricUpdate { entry: entry(name, line), numeric_entry: number, running_entry: None }
+        };
+        MetricsUpdate::new(vec![entry("Told", text)], numeric.iter().map(number).collect())
+    }
+
+    fn two_epochs(logger: &mut dyn MetricLogger) {
+        define(logger);
+        for epoch in 1..=2 {
+            for split in [Split::Train, Split::Valid] {
+                for loss in ["0.5,8", "0.25,4"] {
+                    logger.log(update(&[(NAMES[0], loss), (NAMES[1], "N/A")], "so, so"), epoch, &split);
+                }
+                let end = [(NAMES[0], "0.4166666666666667,final"), (NAMES[1], "NaN,final")];
+                logger.log(update(&end, ""), epoch, &split);
+                logger.log_epoch_summary(EpochSummary::new(epoch, split));
+            }
+        }
+    }
+
+    fn tap() -> MetricTap {
+        MetricTap::new(SharedMetrics::default(), SharedHistory::default())
+    }
 
     #[test]
-    fn hostile_names_are_no_file_names() {
-        for name in ["", "..", "a/b", "../../a", "a\nb", &"x".repeat(300)] {
-            assert!(!is_file_name(name), "{name:?}");
+    fn files_and_answers_are_those_of_burns_logger() {
+        let (burns, ours) = (ScratchDir::new("burns"), ScratchDir::new("ours"));
+        let mut burns_logger = FileMetricLogger::new(burns.path());
+        let mut tap = tap().with_files(ours.path());
+        two_epochs(&mut burns_logger);
+        two_epochs(&mut tap);
+        for (split, epoch) in [(Split::Train, 1), (Split::Train, 2), (Split::Valid, 1), (Split::Valid, 2)] {
+            let read = |root: &ScratchDir| {
+                let directory = root.path().join(format!("{split}/epoch-{epoch}"));
+                let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+                let mut files: Vec<_> = files
+                    .map(|path| (path.file_name().unwrap().to_owned(), fs::read_to_string(path).unwrap()))
+                    .collect();
+                files.sort();
+                files
+            };
+            assert_eq!(read(&burns), read(&ours));
+            assert_eq!(read(&ours).len(), 3);
+            let burns_last = burns_logger.read_numeric(NAMES[0], epoch, &split).unwrap().pop().unwrap();
+            let [ref ours_last] = tap.read_numeric(NAMES[0], epoch, &split).unwrap()[..] else { panic!() };
+            assert_eq!(burns_last.serialize(), ours_last.serialize());
         }
-        assert!(is_file_name("Top-K Accuracy @ k=5"));
+    }
+
+    #[test]
+    fn nobody_sees_further_than_the_loop_says() {
+        let mut tap = tap();
+        two_epochs(&mut tap);
+        let seen = |tap: &mut MetricTap| {
+            (1..=3)
+                .map(|epoch| tap.read_numeric(NAMES[0], epoch, &Split::Valid).unwrap().len())
+                .sum::<usize>()
+        };
+        assert_eq!(seen(&mut tap), 2);
+        for (until, count) in [(0, 0), (1, 1), (2, 2), (3, 2)] {
+            tap.history.see_until(until);
+            assert_eq!(seen(&mut tap), count, "{until}");
+        }
+    }
+
+    #[test]
+    fn lines_of_a_checkpoint_that_are_no_numbers_are_left_out() {
+        let root = ScratchDir::new("hostile");
+        let mut tap = tap().with_files(root.path()).resumed_in(1, false);
+        let json = r#"{"epochs":[],"entries":{"My Loss":[[1,"0.5,18446744073709551615"],[2,"a,b,c"],
+            [3,"0.5,18446744073709551615"],[4,"1\n2"]],"Told":[[1,"a,b,c"]],"../../other":[[1,"1"]]}}"#;
+        let history: History = serde_json::from_str(json).unwrap();
+        tap.history.restore(history, 1, 4);
+        define(&mut tap);
+        tap.log(update(&[(NAMES[0], "0.25,4")], "so"), 1, &Split::Train);
+        let read = |name: &str| fs::read_to_string(root.path().join("train/epoch-1").join(name)).unwrap();
+        let huge = "0.5,18446744073709551615\n";
+        assert_eq!(read("My_Loss.log"), format!("{huge}{huge}0.25,4\n"));
+        assert_eq!(read("Told.log"), "a,b,c\nso\n");
+        assert_eq!(fs::read_dir(root.path().join("train/epoch-1")).unwrap().count(), 2);
+        assert_eq!(tap.read_numeric(NAMES[0], 1, &Split::Train).unwrap().len(), 1);
     }
 }

@@ -44,7 +44,7 @@ fn with_loss(training: SupervisedTraining<Model>) -> SupervisedTraining<Model> {
 }
 
 /// Trains in one go and with a panic in one of its steps, and compares.
-fn in_two_parts_is_as_in_one(
+pub(crate) fn in_two_parts_is_as_in_one(
     data: &dyn Fn() -> Data,
     panics_in: usize,
     set_up: impl Fn(SupervisedTraining<Model>) -> SupervisedTraining<Model>,

@@ -17,6 +17,7 @@ mod exceptions;
 mod failed_saves;
 mod hints;
 mod hostile_state;
+mod metric_files;
 mod mid_epoch;
 mod names;
 mod once;
