@@ -19,6 +19,7 @@ mod hints;
 mod mid_epoch;
 mod names;
 mod once;
+mod overwrite;
 mod processes;
 mod recovery;
 mod resume;
