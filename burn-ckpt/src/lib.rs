@@ -89,6 +89,7 @@ pub use load::Checkpoint;
 pub use lock::RunLock;
 pub use metadata::{MAX_METADATA_BYTES, Metadata, TensorInfo, numbers};
 pub use retention::{Candidate, Keep, Mode, TopK};
+pub use save::name_again;
 pub use section::Section;
 pub use writer::{
     CheckpointWriter, MakeSections, Report, RunFacts, Save, SharedLedger, WhenBusy, panic_message,

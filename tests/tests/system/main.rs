@@ -21,6 +21,7 @@ mod names;
 mod once;
 mod overwrite;
 mod processes;
+mod reconcile;
 mod recovery;
 mod resume;
 mod retention;
