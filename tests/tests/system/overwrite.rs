@@ -3,18 +3,11 @@
 use std::path::Path;
 
 use burn_trainer::{Error, TrainerConfig};
-use system_tests::tree::{checkpoints, files, stems};
+use system_tests::tree::{checkpoints, copy_checkpoint, files, stems};
 use system_tests::{config, train};
 
 fn overwriting(root: &Path, epochs: usize) -> TrainerConfig {
     TrainerConfig { overwrite: true, ..config(root, epochs) }
-}
-
-/// Copies a checkpoint with its metadata.
-fn copy(from: &Path, to: &Path) {
-    for end in ["", ".metadata.json"] {
-        std::fs::copy(format!("{}{end}", from.display()), format!("{}{end}", to.display())).unwrap();
-    }
 }
 
 fn refused(config: TrainerConfig) {
@@ -48,7 +41,7 @@ fn what_is_gone_on_from_is_not_overwritten_also_where_it_is_a_copy() {
     let directory = checkpoints(root.path());
     let [inside, outside] = [&directory, elsewhere.path()].map(|place: &Path| place.join("keep.ckpt"));
     for place in [&inside, &outside] {
-        copy(&directory.join("last/epoch=0-step=10.ckpt"), place);
+        copy_checkpoint(&directory.join("last/epoch=0-step=10.ckpt"), place);
     }
     refused(overwriting(root.path(), 2).with_ckpt_path(inside.to_str().unwrap()));
     // From where nothing is removed it can be gone on.
@@ -65,7 +58,7 @@ fn files_of_the_users_among_the_checkpoints_stay() {
     let mine = ["notes.txt", "last/notes.txt", "mine/deeper/notes.txt"];
     std::fs::create_dir_all(directory.join("mine/deeper")).unwrap();
     std::fs::create_dir_all(directory.join("empty/also")).unwrap();
-    mine.map(|name| std::fs::write(directory.join(name), "mine").unwrap());
+    mine.iter().for_each(|name| std::fs::write(directory.join(name), "mine").unwrap());
     // Broken ones go like whole ones.
     std::fs::write(directory.join("last/epoch=7-step=80.ckpt"), "broken").unwrap();
     train(overwriting(root.path(), 1).with_checkpoint_saving(false)).unwrap();

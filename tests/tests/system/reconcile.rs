@@ -1,12 +1,13 @@
 //! Opening a run: what a kill kept from being named is named, nothing is lost by looking, and what was taken last is the
 //! newest.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use burn_trainer::burn_ckpt::{Mode, TopK};
 use burn_trainer::{Best, FitResult, Last, StrategyConfig, TrainerConfig};
 use system_tests::model::Model;
-use system_tests::tree::{checkpoints, files, metadata, stems, target};
+use system_tests::tree::{checkpoints, copy_checkpoint, files, metadata, stems, target};
 use system_tests::{config, train, train_scored};
 
 const ENDS: [&str; 2] = ["ckpt", "ckpt.metadata.json"];
@@ -26,7 +27,7 @@ fn scored(root: &Path, (best, last): (usize, usize), ckpt_path: &str, scores: &[
 }
 
 fn remove(checkpoint: &Path) {
-    ENDS.map(|end| std::fs::remove_file(checkpoint.with_extension(end)).unwrap());
+    ENDS.iter().for_each(|end| std::fs::remove_file(checkpoint.with_extension(end)).unwrap());
 }
 
 fn point(link: &Path, to: &str) {
@@ -58,18 +59,17 @@ fn a_kill_between_the_two_names_of_the_last_state_is_made_up_for() {
     let [old, new] =
         ["last/epoch=0-step=10.ckpt", "last/epoch=1-step=20.ckpt"].map(|name| directory.join(name));
     let kept = aside.path().join("old.ckpt");
-    ENDS.map(|end| std::fs::copy(old.with_extension(end), kept.with_extension(end)).unwrap());
+    copy_checkpoint(&old, &kept);
     train(config(root.path(), 2).with_ckpt_path("auto")).unwrap();
     let whole = described(&directory);
 
     // As it was after best had got its name, and before last got its own.
     remove(&new);
-    ENDS.map(|end| std::fs::copy(kept.with_extension(end), old.with_extension(end)).unwrap());
+    copy_checkpoint(&kept, &old);
     point(&directory.join("last.ckpt"), "last/epoch=0-step=10.ckpt");
     let result = train(config(root.path(), 2).with_ckpt_path("auto")).unwrap();
     assert_eq!((result.saves, result.global_step), (0, 20));
     assert_eq!(described(&directory), whole);
-    use std::os::unix::fs::MetadataExt;
     assert_eq!(std::fs::metadata(&new).unwrap().nlink(), 2);
 }
 
@@ -95,10 +95,8 @@ fn a_copy_that_somebody_made_brings_nothing_back() {
     scored(root.path(), (1, 1), "auto", &[1.0, 2.0, 3.0, 4.0]);
     let directory = checkpoints(root.path());
     std::fs::create_dir(directory.join("mine")).unwrap();
-    ENDS.map(|end| {
-        let name = Path::new("3").with_extension(end);
-        std::fs::rename(directory.join("best").join(&name), directory.join("mine").join(&name)).unwrap();
-    });
+    copy_checkpoint(&directory.join("best/3.ckpt"), &directory.join("mine/3.ckpt"));
+    remove(&directory.join("best/3.ckpt"));
     remove(&directory.join("last/3.ckpt"));
     scored(root.path(), (1, 1), "auto", &[]);
     assert_eq!(stems(&directory), ["mine/3"]);
@@ -162,9 +160,9 @@ fn what_is_gone_on_from_stays_while_nothing_newer_is_there() {
     train(config(root.path(), 1).with_strategy(last())).unwrap();
     let old = checkpoints(root.path()).join("last/epoch=0-step=10.ckpt");
     let kept = aside.path().join("old.ckpt");
-    ENDS.map(|end| std::fs::copy(old.with_extension(end), kept.with_extension(end)).unwrap());
+    copy_checkpoint(&old, &kept);
     train(config(root.path(), 2).with_strategy(last()).with_ckpt_path("auto")).unwrap();
-    ENDS.map(|end| std::fs::copy(kept.with_extension(end), old.with_extension(end)).unwrap());
+    copy_checkpoint(&kept, &old);
     let run = config(root.path(), 1).with_strategy(last()).with_ckpt_path(old.to_str().unwrap());
     assert_eq!(train(run).unwrap().saves, 0);
     assert!(old.exists());

@@ -2,7 +2,7 @@
 
 use burn_ckpt::{Catalog, RunLayout};
 use burn_trainer::{Last, StrategyConfig};
-use system_tests::tree::{checkpoints, files, stems, target};
+use system_tests::tree::{checkpoints, copy_checkpoint, files, stems, target};
 use system_tests::{config, train};
 
 #[test]
@@ -60,11 +60,11 @@ fn a_removal_that_a_kill_prevented_is_made_up_for() {
     let run = |epochs| config(root.path(), epochs).with_strategy(StrategyConfig::Last(Last::default()));
     train(run(1)).unwrap();
     let last = checkpoints(root.path()).join("last");
-    let old = ["epoch=0-step=10.ckpt", "epoch=0-step=10.ckpt.metadata.json"];
-    old.map(|name| std::fs::copy(last.join(name), aside.path().join(name)).unwrap());
+    let (old, kept) = (last.join("epoch=0-step=10.ckpt"), aside.path().join("old.ckpt"));
+    copy_checkpoint(&old, &kept);
     train(run(2).with_ckpt_path("auto")).unwrap();
     // Two files where one is to be kept, as a kill between the new file's rename and the old one's removal leaves.
-    old.map(|name| std::fs::copy(aside.path().join(name), last.join(name)).unwrap());
+    copy_checkpoint(&kept, &old);
     assert_eq!(stems(&last).len(), 2);
     train(run(2).with_ckpt_path("auto")).unwrap();
     assert_eq!(stems(&last), ["epoch=1-step=20"]);
