@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::commit::remove_if_there;
+use crate::commit::{remove_checkpoint, remove_if_there};
 use crate::error::{Error, Result};
 use crate::layout::{METADATA_SUFFIX, RunLayout, is_checkpoint, is_staging, link_name, metadata_path};
 use crate::links;
@@ -159,6 +159,50 @@ pub fn recover(layout: &RunLayout) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Removes what a catalog lists, whole or not, each with its metadata, the links to it, and directories of the run's that
+/// are empty then. Everything else stays. The run's lock must be held.
+///
+/// # Errors
+///
+/// [`Error::Io`] when something cannot be listed or removed.
+pub fn clear(layout: &RunLayout, catalog: &Catalog) -> Result<()> {
+    let whole = catalog.entries.iter().map(|entry| &entry.path);
+    for path in whole.chain(catalog.broken.iter().map(|(path, _)| path)) {
+        remove_checkpoint(path)?;
+    }
+    let directory = layout.checkpoint_dir();
+    for path in list(&directory)? {
+        let is_named_so = is_checkpoint(&path) || file_name(&path).ends_with(METADATA_SUFFIX);
+        if is_named_so && path.is_symlink() && !path.exists() {
+            remove_if_there(&path)?;
+        } else if stands_for_a_link(&path, layout.run_id()) {
+            links::remove(&path)?;
+        }
+    }
+    // What is in a directory comes after it.
+    let directories = subdirectories(&directory)?;
+    for directory in directories.iter().rev().chain([&directory]) {
+        if directory.is_dir() && list(directory)?.is_empty() {
+            fs::remove_dir(directory).map_err(Error::io("remove", directory))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file is what a strategy's link is where there are no symbolic links: it has a link's name, and metadata of
+/// this run that names another file.
+fn stands_for_a_link(path: &Path, run_id: &str) -> bool {
+    let name = file_name(path);
+    let is_named_so =
+        ["last.ckpt", "on_exception.ckpt"].contains(&name.as_str()) || name.starts_with("best_");
+    is_named_so
+        && is_checkpoint(path)
+        && path.is_file()
+        && !path.is_symlink()
+        && Metadata::of_checkpoint(path)
+            .is_ok_and(|metadata| metadata.run_id == run_id && metadata.checkpoint_path != name)
 }
 
 /// Metadata of this run whose checkpoint is gone, or never came.

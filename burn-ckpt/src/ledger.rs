@@ -2,8 +2,10 @@
 //! and the files to remove.
 //!
 //! The loop's thread reserves a place before a save, the writer's thread confirms it once the file is durable. A
-//! save that failed is forgotten again, and gives no reason to remove anything.
+//! save that failed is forgotten again, and gives no reason to remove anything. Neither does opening a run whose rules
+//! may have changed, and what a run goes on from stays until there is something newer to go on from.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -16,6 +18,10 @@ use crate::retention::{Candidate, Keep};
 pub struct Ledger {
     keepers: IndexMap<String, Keeper>,
     next_order: u64,
+    /// What the run goes on from.
+    origin: Option<PathBuf>,
+    /// Whether nothing goes before something new is durable.
+    waits: bool,
 }
 
 /// One checkpoint as a strategy sees it.
@@ -23,6 +29,8 @@ pub struct Ledger {
 pub struct Held {
     /// Where it is, or will be.
     pub path: PathBuf,
+    /// The number of optimizer steps done.
+    pub step: u64,
     /// The score that the strategy ranks it by; NaN where it has none.
     pub score: f64,
 }
@@ -50,6 +58,8 @@ pub struct Wish {
     pub directory: PathBuf,
     /// The file name without ending.
     pub stem: String,
+    /// The number of optimizer steps done.
+    pub step: u64,
     /// The score; NaN where the strategy has none.
     pub score: f64,
 }
@@ -76,10 +86,34 @@ impl Ledger {
         self.keepers.insert(keeper.into(), Keeper { keep, link, entries });
     }
 
+    /// Says what the run goes on from, which stays until a newer state that can be gone on from is durable. With
+    /// `waits`, everything else stays too until something new is durable: the rules may not be those by which it was
+    /// kept, and a run that is only looked at must not cost anything.
+    pub fn goes_on_from(&mut self, origin: Option<&Path>, waits: bool) {
+        // It may have been opened by another name of its directory.
+        let same = |path: &Path| fs::canonicalize(path).ok();
+        let wanted = origin.and_then(same);
+        let found = wanted.and_then(|wanted| {
+            let mut entries = self.entries_mut();
+            entries
+                .find(|entry| same(&entry.held.path).as_ref() == Some(&wanted))
+                .map(|entry| entry.held.path.clone())
+        });
+        (self.origin, self.waits) = (found, waits);
+    }
+
     /// Whether a checkpoint with this score would stay, were it saved now.
+    ///
+    /// A state that the strategy holds already (a run that went on from an older one comes by it again) is not worth a
+    /// second file, which would take another one's place.
     #[must_use]
-    pub fn would_keep(&self, keeper: &str, score: f64) -> bool {
+    pub fn would_keep(&self, keeper: &str, step: u64, score: f64) -> bool {
         self.keepers.get(keeper).is_some_and(|keeper| {
+            let is_held =
+                |held: &Held| !score.is_nan() && (held.step, held.score.to_bits()) == (step, score.to_bits());
+            if keeper.entries.iter().any(|entry| is_held(&entry.held)) {
+                return false;
+            }
             let present: Vec<Candidate> = keeper.entries.iter().map(Entry::candidate).collect();
             keeper.keep.would_keep(&present, Candidate { score, order: self.next_order })
         })
@@ -101,7 +135,7 @@ impl Ledger {
                 None => self.free_path(&wish.directory, &wish.stem, &reserved),
             };
             if let Some(keeper) = self.keepers.get_mut(&wish.keeper) {
-                let held = Held { path: path.clone(), score: wish.score };
+                let held = Held { path: path.clone(), step: wish.step, score: wish.score };
                 keeper.entries.push(Entry { held, order, durable: false });
             }
             reserved.push(path);
@@ -119,8 +153,12 @@ impl Ledger {
         Some(&durable[first].held)
     }
 
-    /// Marks a reserved checkpoint as whole on disk.
-    pub(crate) fn confirm(&mut self, path: &Path) {
+    /// Marks a reserved checkpoint as whole on disk. `resumable`: it can be gone on from.
+    pub(crate) fn confirm(&mut self, path: &Path, resumable: bool) {
+        self.waits = false;
+        if resumable {
+            self.origin = None;
+        }
         for entry in self.entries_mut().filter(|entry| entry.held.path == path) {
             entry.durable = true;
         }
@@ -134,10 +172,11 @@ impl Ledger {
     }
 
     /// Applies every strategy's rule to its durable checkpoints. Files that another strategy still holds are
-    /// not removed.
+    /// not removed, nor is what has to stay for now.
     pub(crate) fn settle(&mut self) -> Consequences {
         let mut consequences = Consequences::default();
         let mut evicted = Vec::new();
+        let (origin, waits) = (self.origin.clone(), self.waits);
         for keeper in self.keepers.values_mut() {
             let durable: Vec<Candidate> = keeper.durable().iter().map(|entry| entry.candidate()).collect();
             let stay: Vec<u64> = keeper.keep.kept(&durable).into_iter().map(|i| durable[i].order).collect();
@@ -147,7 +186,8 @@ impl Ledger {
                 consequences.links.push((link.clone(), entry.held.path.clone()));
             }
             keeper.entries.retain(|entry| {
-                let stays = !entry.durable || stay.contains(&entry.order);
+                let has_to_stay = waits || origin.as_ref() == Some(&entry.held.path);
+                let stays = has_to_stay || !entry.durable || stay.contains(&entry.order);
                 if !stays {
                     evicted.push(entry.held.path.clone());
                 }
@@ -200,75 +240,4 @@ impl Entry {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::retention::{Mode, TopK};
-
-    fn ledger(k: usize) -> Ledger {
-        let mut ledger = Ledger::default();
-        let keep = Keep::Best(Mode::Min, TopK::count(k).unwrap());
-        ledger.register("best", keep, Some(PathBuf::from("best.ckpt")), []);
-        ledger
-    }
-
-    fn wish(keeper: &str, stem: &str, score: f64) -> Wish {
-        let directory = PathBuf::from("no-such-directory");
-        Wish { keeper: keeper.to_owned(), directory, stem: stem.to_owned(), score }
-    }
-
-    fn reserve(ledger: &mut Ledger, stem: &str, score: f64) -> PathBuf {
-        ledger.reserve(&[wish("best", stem, score)]).remove(0)
-    }
-
-    #[test]
-    fn a_failed_save_removes_nothing() {
-        let mut ledger = ledger(1);
-        let old = reserve(&mut ledger, "old", 2.0);
-        ledger.confirm(&old);
-        assert_eq!(ledger.settle().remove, Vec::<PathBuf>::new());
-
-        let failed = reserve(&mut ledger, "new", 1.0);
-        ledger.forget(&[failed]);
-        let consequences = ledger.settle();
-        assert_eq!(consequences.remove, Vec::<PathBuf>::new());
-        assert_eq!(consequences.links, [(PathBuf::from("best.ckpt"), old)]);
-    }
-
-    #[test]
-    fn the_older_file_goes_once_the_better_one_is_durable() {
-        let mut ledger = ledger(1);
-        let old = reserve(&mut ledger, "old", 2.0);
-        ledger.confirm(&old);
-        let new = reserve(&mut ledger, "new", 1.0);
-        assert_eq!(ledger.settle().remove, Vec::<PathBuf>::new(), "while it is being written");
-        ledger.confirm(&new);
-        let consequences = ledger.settle();
-        assert_eq!(consequences.links, [(PathBuf::from("best.ckpt"), new)]);
-        assert_eq!(consequences.remove, [old]);
-    }
-
-    #[test]
-    fn a_file_that_two_strategies_hold_goes_with_the_second() {
-        let mut ledger = ledger(1);
-        ledger.register("best too", Keep::Best(Mode::Max, TopK::count(1).unwrap()), None, []);
-        let shared = ledger.reserve(&[wish("best", "a", 1.0), wish("best too", "a", 1.0)]);
-        assert_eq!(shared[0], shared[1]);
-        ledger.confirm(&shared[0]);
-        ledger.settle();
-
-        let lower = ledger.reserve(&[wish("best", "b", 0.5)]);
-        ledger.confirm(&lower[0]);
-        assert_eq!(ledger.settle().remove, Vec::<PathBuf>::new());
-        let higher = ledger.reserve(&[wish("best too", "c", 2.0)]);
-        ledger.confirm(&higher[0]);
-        assert_eq!(ledger.settle().remove, [shared[0].clone()]);
-    }
-
-    #[test]
-    fn a_name_in_use_gets_a_version() {
-        let mut ledger = ledger(3);
-        assert!(reserve(&mut ledger, "a", 1.0).ends_with("a.ckpt"));
-        assert!(reserve(&mut ledger, "a", 2.0).ends_with("a-v1.ckpt"));
-        assert!(reserve(&mut ledger, "a", 3.0).ends_with("a-v2.ckpt"));
-    }
-}
+mod tests;

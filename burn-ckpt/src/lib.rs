@@ -74,7 +74,7 @@ mod save;
 mod section;
 mod writer;
 
-pub use catalog::{Catalog, CatalogEntry, recover, resolve};
+pub use catalog::{Catalog, CatalogEntry, clear, recover, resolve};
 pub use commit::remove_checkpoint;
 pub use container::{Contents, FORMAT_VERSION, HISTORY, MODEL, OPTIMIZER, SCHEDULER, USER_PREFIX};
 pub use digest::{blake3_of_tensor, sha256_of_file};
@@ -89,6 +89,7 @@ pub use load::Checkpoint;
 pub use lock::RunLock;
 pub use metadata::{MAX_METADATA_BYTES, Metadata, TensorInfo, numbers};
 pub use retention::{Candidate, Keep, Mode, TopK};
+pub use save::name_again;
 pub use section::Section;
 pub use writer::{
     CheckpointWriter, MakeSections, Report, RunFacts, Save, SharedLedger, WhenBusy, panic_message,

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::commit::{Existing, Staged, commit, create_directory, stage_again};
+use crate::commit::{Existing, Staged, commit, create_directory, remove_if_there, stage_again};
 use crate::container::{self, Contents};
 use crate::digest::sha256_of_file;
 use crate::error::{Error, Result};
+use crate::layout::metadata_path;
 use crate::metadata::Metadata;
 
 impl Contents {
@@ -63,6 +64,23 @@ pub(crate) fn persist(
         }
     }
     failure.map_or(Ok(metadata.checkpoint_size_bytes), Err)
+}
+
+/// Gives a checkpoint another name that a kill kept it from getting, with metadata of its own that states the reason.
+///
+/// # Errors
+///
+/// [`Error::Io`] and [`Error::Metadata`]; also where the name stands for something already.
+pub fn name_again(checkpoint: &Path, place: &Path, reason: &str) -> Result<()> {
+    let mut metadata = Metadata::of_checkpoint(checkpoint)?;
+    create_directory(parent(place))?;
+    let orphan = metadata_path(place);
+    if !place.exists() && Metadata::read(&orphan).is_ok_and(|orphan| orphan.run_id == metadata.run_id) {
+        // The kill came between the two files; the run's own directories are tidied already, others are not.
+        remove_if_there(&orphan)?;
+    }
+    let staged = stage_again(checkpoint, place)?;
+    commit(staged, &described(&mut metadata, place, reason)?, Existing::Keep)
 }
 
 /// Writes and syncs the container, and fills in what the metadata says of the file.

@@ -1,7 +1,7 @@
 //! The thread that writes checkpoints while training goes on.
 //!
 //! The loop hands over a state that nobody else changes. Here it becomes sections, these are persisted (see
-//! `save.rs`), then the links move, then older files go. At most one save is being written and one waits. Every
+//! `save.rs`), then the links move, then older files go. At most one state is being written and one waits. Every
 //! save is answered by a [`Report`], the failed ones with their cause.
 
 use std::any::Any;
@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::commit::{Existing, remove_checkpoint, sync_directory_of};
-use crate::container::Contents;
+use crate::container::{Contents, OPTIMIZER};
 use crate::error::{Error, Result};
 use crate::ledger::{Consequences, Ledger};
 use crate::links;
@@ -109,7 +109,7 @@ impl SharedLedger {
 
 /// The writer's thread, and the queue to it.
 pub struct CheckpointWriter {
-    queue: Option<SyncSender<Save>>,
+    queue: Option<SyncSender<Vec<Save>>>,
     reports: Receiver<Report>,
     thread: Option<JoinHandle<()>>,
     ledger: SharedLedger,
@@ -117,7 +117,7 @@ pub struct CheckpointWriter {
 
 impl CheckpointWriter {
     /// Starts the thread. What a kill kept from happening is made up for: links that do not lead to what the ledger
-    /// holds, files that no strategy keeps any more.
+    /// holds, and (unless it [waits](Ledger::goes_on_from)) files that no strategy keeps any more.
     ///
     /// # Errors
     ///
@@ -127,7 +127,7 @@ impl CheckpointWriter {
         follow(&ledger.settle())?;
         let ledger = SharedLedger(Arc::new(Mutex::new(ledger)));
         // One save may wait while another is written; the loop holds a third until there is room.
-        let (queue, saves) = mpsc::sync_channel::<Save>(1);
+        let (queue, saves) = mpsc::sync_channel::<Vec<Save>>(1);
         let (answers, reports) = mpsc::channel();
         let worker = Worker { run, ledger: ledger.clone(), environment: None };
         let thread = std::thread::Builder::new()
@@ -143,18 +143,19 @@ impl CheckpointWriter {
         &self.ledger
     }
 
-    /// Hands over a state. Returns whether it was taken; `false` means that [`WhenBusy::Skip`] let it go.
+    /// Hands over a state: one save, or several where what is written differs, in this order. Returns whether it was
+    /// taken; `false` means that [`WhenBusy::Skip`] let all of it go.
     ///
     /// # Errors
     ///
     /// [`Error::WriterStopped`] when the thread is gone.
-    pub fn submit(&self, save: Save, when_busy: WhenBusy) -> Result<bool> {
+    pub fn submit(&self, state: Vec<Save>, when_busy: WhenBusy) -> Result<bool> {
         match when_busy {
             WhenBusy::Wait => {
                 let queue = self.queue.as_ref().ok_or_else(stopped)?;
-                queue.send(save).map(|()| true).map_err(|_| stopped())
+                queue.send(state).map(|()| true).map_err(|_| stopped())
             }
-            WhenBusy::Skip => self.try_submit(save, Duration::ZERO),
+            WhenBusy::Skip => self.try_submit(state, Duration::ZERO),
         }
     }
 
@@ -163,19 +164,20 @@ impl CheckpointWriter {
     /// # Errors
     ///
     /// As for [`CheckpointWriter::submit`].
-    pub fn try_submit(&self, mut save: Save, wait: Duration) -> Result<bool> {
+    pub fn try_submit(&self, mut state: Vec<Save>, wait: Duration) -> Result<bool> {
         let queue = self.queue.as_ref().ok_or_else(stopped)?;
         let deadline = Instant::now() + wait;
         loop {
-            match queue.try_send(save) {
+            match queue.try_send(state) {
                 Ok(()) => return Ok(true),
                 Err(TrySendError::Disconnected(_)) => return Err(stopped()),
                 Err(TrySendError::Full(back)) if Instant::now() < deadline => {
-                    save = back;
+                    state = back;
                     std::thread::sleep(POLL);
                 }
                 Err(TrySendError::Full(back)) => {
-                    let paths: Vec<PathBuf> = back.places.into_iter().map(|(path, _)| path).collect();
+                    let places = back.into_iter().flat_map(|save| save.places);
+                    let paths: Vec<PathBuf> = places.map(|(path, _)| path).collect();
                     self.ledger.lock().forget(&paths);
                     return Ok(false);
                 }
@@ -232,8 +234,8 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, saves: &Receiver<Save>, answers: &mpsc::Sender<Report>) {
-        while let Ok(save) = saves.recv() {
+    fn run(mut self, states: &Receiver<Vec<Save>>, answers: &mpsc::Sender<Report>) {
+        for save in states.iter().flatten() {
             let start = Instant::now();
             let (epoch, global_step) = (save.epoch, save.global_step);
             let reserved: Vec<PathBuf> = save.places.iter().map(|(path, _)| path.clone()).collect();
@@ -270,8 +272,9 @@ impl Worker {
             environment: self.environment(),
             ..Metadata::blank(save.timestamp)
         };
+        let resumable = contents.sections.contains_key(OPTIMIZER);
         let persisted = persist(contents, metadata, &save.places, Existing::Keep, |path| {
-            self.ledger.lock().confirm(path);
+            self.ledger.lock().confirm(path, resumable);
             done.push(path.to_path_buf());
         });
         // Also when a name failed: the others are there, and links lead to them.

@@ -54,7 +54,8 @@ pub struct TrainerConfig {
     /// What to resume: a path to a checkpoint or a link, `last` or `best` of this run, `auto` (the newest whole
     /// checkpoint of this run, or a fresh start where there is none), `none`.
     pub ckpt_path: Option<String>,
-    /// Remove what an earlier run of the same id left. Without it, such a run is an error.
+    /// Remove what an earlier run of the same id left. Without it, such a run is an error. It cannot be combined with a
+    /// `ckpt_path` that goes on from what would be removed; a Slurm job under `slurm_requeue` then goes on.
     pub overwrite: bool,
     /// Save and stop on SIGINT, SIGTERM, SIGUSR1, SIGUSR2, and on SIGHUP unless it is ignored. A SIGINT after that
     /// ends the process at once.

@@ -48,6 +48,7 @@
 //! batches after that, in that epoch's training split; a warning says so. burn's metric objects cannot be saved.
 
 mod batches;
+mod before;
 mod buffers;
 mod catching;
 #[cfg(feature = "cli")]

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use burn::train::{Learner, LearnerModel, LearningResult, SupervisedTraining};
 use burn_ckpt::{RunFacts, panic_message};
-use indexmap::IndexMap;
 
+use crate::before::Before;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::launch::requeue_after;
@@ -65,7 +65,7 @@ impl Trainer {
         if writes {
             tap = tap.with_files(run.layout.run_dir());
         }
-        let mut held = IndexMap::new();
+        let mut before = Before::default();
         let resume = run.resume.take();
         if let Some(resume) = &resume {
             resume::restore(learner, resume)?;
@@ -76,7 +76,7 @@ impl Trainer {
             // With another run's checkpoint, a directory is opened only where there are none of its own.
             tap = tap.resumed_in(burn_epoch(position.epoch), !run.present.is_empty());
             if writes {
-                held = resume::held(&run.layout, &run.present);
+                before = Before::look(&config, &run.layout, &run.present, resume, custom.is_empty());
             }
         }
         let trainer_config = serde_json::to_value(&config)
@@ -98,7 +98,7 @@ impl Trainer {
                 let Chosen { strategies, watched } = chosen_strategies(&config, custom, &table)?;
                 let names = table.names();
                 drop(table);
-                let saver = Saver::open(strategies, &names, &layout, held, facts, reporting)?;
+                let saver = Saver::open(strategies, &names, &layout, before, facts, reporting)?;
                 Ok((saver, watched))
             })
         };

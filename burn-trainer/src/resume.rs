@@ -8,9 +8,8 @@ use burn::store::ModuleRecord;
 use burn::train::checkpoint::Checkpoint as Record;
 use burn::train::{Learner, LearnerModel};
 use burn_ckpt::{
-    Catalog, CatalogEntry, Checkpoint, HISTORY, Held, OPTIMIZER, RunLayout, SCHEDULER, Section, resolve,
+    Catalog, CatalogEntry, Checkpoint, HISTORY, OPTIMIZER, RunLayout, SCHEDULER, Section, resolve,
 };
-use indexmap::IndexMap;
 use jiff::Timestamp;
 
 use crate::config::TrainerConfig;
@@ -151,34 +150,6 @@ fn missing(saved: &Section, own: &Section) -> Vec<String> {
     tensors.chain(scalars).map(|name| format!("{OPTIMIZER}.{name}")).collect()
 }
 
-/// What each strategy holds on disk, oldest first: every checkpoint says which strategies it was saved for. A damaged one
-/// counts for none: it must not be the best, nor take a whole one's place. So all of them are read.
-pub(crate) fn held(layout: &RunLayout, present: &Catalog) -> IndexMap<String, Vec<Held>> {
-    let mut held: IndexMap<String, Vec<Held>> = IndexMap::new();
-    let directory = layout.checkpoint_dir();
-    for entry in &present.entries {
-        let checked = Checkpoint::open(&entry.path).and_then(|checkpoint| {
-            checkpoint.verify_checksum()?;
-            checkpoint.trainer_state::<TrainerState>()
-        });
-        let state = match checked {
-            Ok(state) => state,
-            Err(error) => {
-                passed(&entry.path, &error);
-                continue;
-            }
-        };
-        for (strategy, path) in &state.saved_for {
-            // A state saved for two strategies is two files with one content; each stands for its own strategy.
-            let score = state.scores.get(strategy).copied().unwrap_or(f64::NAN);
-            if directory.join(path) == entry.path {
-                held.entry(strategy.clone()).or_default().push(Held { path: entry.path.clone(), score });
-            }
-        }
-    }
-    held
-}
-
 fn newest(layout: &RunLayout, present: &Catalog) -> Result<Option<Resume>> {
     let mut reasons = Vec::new();
     for (path, error) in &present.broken {
@@ -215,7 +186,7 @@ fn first_usable<'a>(
 }
 
 /// Says that a checkpoint is passed over: on standard error too, since burn's log does not exist yet.
-fn passed(path: &Path, reason: &dyn std::fmt::Display) -> String {
+pub(crate) fn passed(path: &Path, reason: &dyn std::fmt::Display) -> String {
     let (path, mut reason) = (path.display().to_string(), reason.to_string());
     if !reason.contains(&path) {
         reason = format!("{path}: {reason}");

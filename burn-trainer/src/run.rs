@@ -3,11 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::{BEST_DIR, Catalog, LAST_DIR, Metadata, ON_EXCEPTION_DIR, RunLayout, RunLock, recover};
+use burn_ckpt::{
+    BEST_DIR, Catalog, LAST_DIR, Metadata, ON_EXCEPTION_DIR, RunLayout, RunLock, clear, recover,
+};
 use jiff::Timestamp;
 
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
+use crate::launch;
 use crate::resume::{self, Resume};
 use crate::strategy::StrategyConfig;
 
@@ -35,6 +38,7 @@ impl Run {
         if !config.writes() {
             let present = scan(&layout, &elsewhere)?;
             let resume = resume::find(config, &layout, &present)?;
+            check_overwrite(config, &layout, &present, resume.as_ref())?;
             return Ok(Self { layout, present, start, resume, lock: None });
         }
         check_directories([&config.root, &layout.run_dir().join("train"), &layout.run_dir().join("valid")])?;
@@ -46,6 +50,7 @@ impl Run {
             Err(Error::NothingToResume { .. }) if config.overwrite => None,
             found => found?,
         };
+        check_overwrite(config, &layout, &present, resume.as_ref())?;
         // Going on from another run's checkpoint would mix that run with the one that is here.
         let own = resume.as_ref().filter(|resume| has(&present, resume.checkpoint.path()));
         let start = own.map_or(start, |resume| resume.start);
@@ -54,7 +59,7 @@ impl Run {
                 let path = layout.checkpoint_dir();
                 return Err(Error::RunExists { run_id: layout.run_id().to_owned(), path });
             }
-            clear(&layout, &present)?;
+            remove_run(&layout, &present)?;
             present = Catalog::default();
         }
         create(&layout.checkpoint_dir())?;
@@ -129,14 +134,43 @@ fn check_directories<const N: usize>(paths: [&PathBuf; N]) -> Result<()> {
     }
 }
 
-/// Removes what an earlier run of this id left: its checkpoints, wherever they are, and burn's metric files. The
-/// user's own files in the directory stay.
-fn clear(layout: &RunLayout, present: &Catalog) -> Result<()> {
-    for entry in &present.entries {
-        burn_ckpt::remove_checkpoint(&entry.path)?;
+/// `overwrite` removes what is there, so there is nothing of it to go on from: one of the two was not meant.
+///
+/// But a Slurm job that is started again has the arguments of its first start, and is to go on.
+fn check_overwrite(
+    config: &TrainerConfig,
+    layout: &RunLayout,
+    present: &Catalog,
+    resume: Option<&Resume>,
+) -> Result<()> {
+    let Some(resume) = resume.filter(|_| config.overwrite) else { return Ok(()) };
+    if config.slurm_requeue && launch::slurm_job().is_some() {
+        return Ok(());
     }
+    let path = resume.checkpoint.path();
+    let is_below = match (fs::canonicalize(path), fs::canonicalize(layout.checkpoint_dir())) {
+        (Ok(path), Ok(directory)) => path.starts_with(directory),
+        _ => false,
+    };
+    if !is_below && !has(present, path) {
+        return Ok(());
+    }
+    let wanted = config.ckpt_path.as_deref().unwrap_or_default();
+    let reason = format!(
+        "it removes the checkpoints of the run {}, and ckpt_path {wanted:?} goes on from one of them ({}): leave out \
+         overwrite to go on, or ckpt_path to start anew",
+        layout.run_id(),
+        path.display()
+    );
+    Err(Error::config("overwrite", reason))
+}
+
+/// Removes what an earlier run of this id left: its checkpoints, wherever they are, and burn's metric files. The
+/// user's own files in its directories stay.
+fn remove_run(layout: &RunLayout, present: &Catalog) -> Result<()> {
+    clear(layout, present)?;
     let run_dir = layout.run_dir();
-    let directories = [layout.checkpoint_dir(), run_dir.join("train"), run_dir.join("valid")];
+    let directories = [run_dir.join("train"), run_dir.join("valid")];
     for path in directories.iter().filter(|path| path.is_dir()) {
         fs::remove_dir_all(path).map_err(|source| io_error("remove", path, source))?;
     }

@@ -9,8 +9,9 @@ use burn_ckpt::{
     WhenBusy, Wish, exception_stem, link_name,
 };
 use indexmap::IndexMap;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
+use crate::before::Before;
 use crate::error::{Error, Result};
 use crate::event::{Event, Facts};
 use crate::progress::say;
@@ -24,6 +25,8 @@ pub(crate) struct Saver {
     strategies: Vec<Active>,
     /// The newest state that each strategy wanted: where it goes, and its step, unless it was let go.
     newest: IndexMap<String, (PathBuf, Option<u64>)>,
+    /// When the newest state of the run was taken.
+    taken: Option<Timestamp>,
     reporting: Reporting,
     pub(crate) account: SaveAccount,
 }
@@ -69,7 +72,7 @@ impl Saver {
         strategies: Vec<Box<dyn Strategy>>,
         metric_names: &[String],
         layout: &RunLayout,
-        mut held: IndexMap<String, Vec<Held>>,
+        mut before: Before,
         run: RunFacts,
         reporting: Reporting,
     ) -> Result<Self> {
@@ -96,15 +99,11 @@ impl Saver {
                 links.push(link.clone());
             }
             let link = link.map(|link| checkpoint_dir.join(link));
-            ledger.register(&name, strategy.keep(), link, held.shift_remove(&name).unwrap_or_default());
-            active.push(Active {
-                directory: layout.strategy_dir(&output.directory)?,
-                weights_only: output.weights_only,
-                strategy,
-                name,
-                template,
-            });
+            let (directory, keep) = (layout.strategy_dir(&output.directory)?, strategy.keep());
+            ledger.register(&name, keep, link, before.take(&name, keep, &directory));
+            active.push(Active { directory, weights_only: output.weights_only, strategy, name, template });
         }
+        ledger.goes_on_from(before.origin.as_deref(), before.rules_differ);
         let writer = CheckpointWriter::start(run, ledger)?;
         let newest = IndexMap::new();
         Ok(Self {
@@ -112,6 +111,7 @@ impl Saver {
             checkpoint_dir,
             strategies: active,
             newest,
+            taken: before.newest,
             reporting,
             account: SaveAccount::default(),
         })
@@ -133,7 +133,7 @@ impl Saver {
                 Decision::SaveUnlessOthers { reason } => (f64::NAN, reason, &mut if_no_other),
                 Decision::Skip => continue,
             };
-            if self.writer.ledger().lock().would_keep(&active.name, score) {
+            if self.writer.ledger().lock().would_keep(&active.name, facts.step, score) {
                 group.push(Wanted { strategy, score, reason });
             }
         }
@@ -165,18 +165,15 @@ impl Saver {
     /// Hands prepared saves to the writer.
     pub(crate) fn hand_over(&mut self, saves: Vec<Save>, is_last: bool) -> Result<()> {
         let when_busy = if is_last { WhenBusy::Wait } else { self.reporting.when_busy };
-        for save in saves {
-            let (places, step) = (save.places.clone(), save.global_step);
-            if !self.writer.submit(save, when_busy)? {
-                self.account.skipped += 1;
-                // Should the run be stopped now, the state is still to be saved.
-                for (path, step) in self.newest.values_mut() {
-                    if places.iter().any(|(place, _)| place == path) {
-                        *step = None;
-                    }
-                }
-                log::warn!("a checkpoint of step {step} was skipped: the disk is behind");
+        let Some(step) = saves.first().map(|save| save.global_step) else { return Ok(()) };
+        let (places, count) = (places(&saves), saves.len() as u64);
+        if !self.writer.submit(saves, when_busy)? {
+            self.account.skipped += count;
+            // Should the run be stopped now, the state is still to be saved.
+            for (_, step) in self.newest.values_mut().filter(|(path, _)| places.contains(path)) {
+                *step = None;
             }
+            log::warn!("a checkpoint of step {step} was skipped: the disk is behind");
         }
         Ok(())
     }
@@ -190,12 +187,12 @@ impl Saver {
         state: &TrainerState,
         snapshot: impl Fn(bool) -> MakeSections,
     ) -> Result<Vec<PathBuf>> {
-        let mut places = Vec::new();
-        for save in self.prepare(wanted, state, snapshot)? {
-            places.extend(save.places.iter().map(|(path, _)| path.clone()));
-            if !self.writer.try_submit(save, wait)? {
-                log::error!("the state before the failure was not saved: the writer was busy for {wait:?}");
-            }
+        let mut saves = self.prepare(wanted, state, snapshot)?;
+        // Time is short, and what can be gone on from matters most.
+        saves.reverse();
+        let places = places(&saves);
+        if !saves.is_empty() && !self.writer.try_submit(saves, wait)? {
+            log::error!("the state before the failure was not saved: the writer was busy for {wait:?}");
         }
         Ok(places)
     }
@@ -236,10 +233,11 @@ impl Saver {
         state: &TrainerState,
         snapshot: impl Fn(bool) -> MakeSections,
     ) -> Result<Vec<Save>> {
-        let timestamp = Timestamp::now();
+        let timestamp = after(self.taken, Timestamp::now());
         let mut saves = Vec::new();
-        // What is in the file differs, so these are two files.
-        for weights_only in [false, true] {
+        // What is in the file differs, so these are two files. The one that can be gone on from comes last: with it there,
+        // a run that was killed would go on after this state, and never write the other.
+        for weights_only in [true, false] {
             let group: Vec<&Wanted> =
                 wanted.iter().filter(|w| self.strategies[w.strategy].weights_only == weights_only).collect();
             if group.is_empty() {
@@ -256,6 +254,7 @@ impl Saver {
                 places,
                 sections: snapshot(weights_only),
             });
+            self.taken = Some(timestamp);
         }
         Ok(saves)
     }
@@ -276,7 +275,8 @@ impl Saver {
                 None => exception_stem(timestamp),
             };
             let (keeper, directory) = (active.name.clone(), active.directory.clone());
-            wishes.push(Wish { keeper, directory, stem, score: wanted.score });
+            let (step, score) = (position.global_step, wanted.score);
+            wishes.push(Wish { keeper, directory, stem, step, score });
         }
         let paths = self.writer.ledger().lock().reserve(&wishes);
         for (wish, path) in wishes.into_iter().zip(&paths) {
@@ -301,14 +301,29 @@ impl Saver {
             scores: group.iter().map(|wanted| (name(wanted), wanted.score)).collect(),
             ..state.clone()
         };
-        serde_json::to_value(state).map_err(|error| {
-            burn_ckpt::Error::Snapshot(format!("the trainer's state is no JSON: {error}")).into()
-        })
+        let mut json = serde_json::to_value(state).map_err(|error| {
+            burn_ckpt::Error::Snapshot(format!("the trainer's state is no JSON: {error}"))
+        })?;
+        // For the metadata of a name that has to be given again.
+        let reasons: IndexMap<String, &String> =
+            group.iter().zip(places).map(|(w, (_, reason))| (name(w), reason)).collect();
+        json["reasons"] = serde_json::json!(reasons);
+        Ok(json)
     }
 
     fn relative(&self, path: &Path) -> String {
         path.strip_prefix(&self.checkpoint_dir).unwrap_or(path).to_string_lossy().into_owned()
     }
+}
+
+/// The time of a save, so that the newest state is that which was taken last, whatever the clock does.
+fn after(taken: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    let next = taken.and_then(|taken| taken.checked_add(SignedDuration::from_nanos(1)).ok());
+    next.map_or(now, |next| next.max(now))
+}
+
+fn places(saves: &[Save]) -> Vec<PathBuf> {
+    saves.iter().flat_map(|save| &save.places).map(|(path, _)| path.clone()).collect()
 }
 
 fn log_report(report: &Report, announce: bool) {

@@ -47,6 +47,18 @@ pub fn metadata(checkpoint: &Path) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
+/// Copies a checkpoint with its metadata.
+///
+/// # Panics
+///
+/// When that fails.
+pub fn copy_checkpoint(from: &Path, to: &Path) {
+    for end in ["", ".metadata.json"] {
+        let [from, to] = [from, to].map(|path| format!("{}{end}", path.display()));
+        std::fs::copy(&from, &to).unwrap_or_else(|error| panic!("{from}: {error}"));
+    }
+}
+
 /// Where a link leads to.
 ///
 /// # Panics

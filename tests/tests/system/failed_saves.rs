@@ -40,7 +40,7 @@ fn training_goes_on_and_the_result_says_what_failed() {
 
 #[test]
 fn a_save_that_failed_is_told_of_also_when_another_of_that_step_succeeds() {
-    // Weights alone are a file of their own, and so a save of its own, which comes after the one that fails.
+    // Weights alone are a file of their own, and so a save of its own, which comes before the one that fails.
     let root = tempfile::tempdir().unwrap();
     let config = config(root.path(), 1)
         .with_strategy(StrategyConfig::Best(Best { dirpath: Some(NOWHERE.into()), ..Best::default() }))

@@ -2,7 +2,7 @@
 
 use burn_ckpt::{Catalog, RunLayout};
 use burn_trainer::{Last, StrategyConfig};
-use system_tests::tree::{checkpoints, files, stems, target};
+use system_tests::tree::{checkpoints, copy_checkpoint, files, stems, target};
 use system_tests::{config, train};
 
 #[test]
@@ -56,14 +56,17 @@ fn a_metadata_file_without_its_checkpoint_is_no_checkpoint_and_goes() {
 
 #[test]
 fn a_removal_that_a_kill_prevented_is_made_up_for() {
-    let root = tempfile::tempdir().unwrap();
-    let keeping =
-        |k| StrategyConfig::Last(Last { topk: burn_ckpt::TopK::count(k).unwrap(), ..Last::default() });
-    // Two files where one is to be kept, as a kill between the new file's rename and the old one's removal leaves.
-    train(config(root.path(), 2).with_strategy(keeping(2))).unwrap();
+    let (root, aside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let run = |epochs| config(root.path(), epochs).with_strategy(StrategyConfig::Last(Last::default()));
+    train(run(1)).unwrap();
     let last = checkpoints(root.path()).join("last");
+    let (old, kept) = (last.join("epoch=0-step=10.ckpt"), aside.path().join("old.ckpt"));
+    copy_checkpoint(&old, &kept);
+    train(run(2).with_ckpt_path("auto")).unwrap();
+    // Two files where one is to be kept, as a kill between the new file's rename and the old one's removal leaves.
+    copy_checkpoint(&kept, &old);
     assert_eq!(stems(&last).len(), 2);
-    train(config(root.path(), 2).with_strategy(keeping(1)).with_ckpt_path("auto")).unwrap();
+    train(run(2).with_ckpt_path("auto")).unwrap();
     assert_eq!(stems(&last), ["epoch=1-step=20"]);
     assert_eq!(files(&last).len(), 2, "its metadata went along");
 }
