@@ -3,6 +3,8 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use crate::metrics::MAX_EPOCHS;
+
 /// Version of [`TrainerState`] that is written, and the newest that is read.
 pub(crate) const STATE_VERSION: u32 = 2;
 /// The largest count that is believed: the largest that every JSON reader reads as it is. No run gets there.
@@ -40,8 +42,13 @@ impl TrainerState {
             ));
         }
         let Position { epoch, batches, items, global_step, .. } = self.position;
-        let counts = [("epoch", epoch), ("batches", batches), ("items", items), ("global_step", global_step)];
-        if let Some((name, count)) = counts.into_iter().find(|(_, count)| *count >= MAX_COUNT) {
+        let counts = [
+            ("epoch", epoch, MAX_EPOCHS as u64),
+            ("batches", batches, MAX_COUNT),
+            ("items", items, MAX_COUNT),
+            ("global_step", global_step, MAX_COUNT),
+        ];
+        if let Some((name, count, _)) = counts.into_iter().find(|(_, count, limit)| count >= limit) {
             return Err(format!("its trainer state has the {name} {count}, which no run gets to"));
         }
         if !(self.training_time_seconds >= 0.0 && self.training_time_seconds.is_finite()) {

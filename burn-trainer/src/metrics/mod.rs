@@ -13,7 +13,7 @@ mod saved;
 mod tap;
 
 pub(crate) use history::{HistoryAt, SharedHistory};
-pub(crate) use saved::{EpochValues, History};
+pub(crate) use saved::{EpochValues, History, MAX_EPOCHS};
 pub(crate) use tap::MetricTap;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

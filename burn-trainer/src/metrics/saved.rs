@@ -11,7 +11,7 @@ use super::lines::Lines;
 /// looked at.)
 const TENSOR: &str = "metrics";
 /// Epochs, and metrics of one epoch, that a history may have. No run comes near; memory is taken for each of them.
-const MAX_EPOCHS: usize = 10_000_000;
+pub(crate) const MAX_EPOCHS: usize = 10_000_000;
 const MAX_METRICS: usize = 10_000;
 
 /// A run's history as it stands in a checkpoint.
