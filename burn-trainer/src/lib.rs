@@ -23,6 +23,7 @@
 //!
 //! ```text
 //! run.rs       opens the run; resume.rs: which checkpoint, is it whole, its state into the learner
+//! before.rs    what each strategy holds from before, with the names that a kill kept from being given
 //! fit.rs       begins at the state's position; early stopping sees the epochs before once more
 //! dataloader/  the order of the data is a function of seed and epoch, so a pass begins anywhere; batches.rs
 //! random.rs    the device is seeded for every batch, by its place in the run

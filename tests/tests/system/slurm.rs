@@ -126,6 +126,15 @@ fn a_job_that_is_warned_twice_is_requeued_twice() {
 }
 
 #[test]
+fn a_job_that_was_to_overwrite_goes_on_when_it_is_started_again() {
+    let cluster = Cluster::with(Some(SCONTROL));
+    let arguments = format!("{REQUEUE} --overwrite");
+    assert_eq!(warned(cluster.program(&arguments, &JOB), "USR1").code(), Some(138));
+    let ended = Running::start(cluster.program(&arguments, &JOB)).end_well();
+    assert!(ended.stdout.contains("steps 90") && ended.stderr.contains("since batch 15"), "{ended:?}");
+}
+
+#[test]
 fn a_task_of_an_array_has_its_own_run_and_is_requeued_alone() {
     let cluster = Cluster::with(Some(SCONTROL));
     let job = [("SLURM_JOB_ID", "49"), ("SLURM_ARRAY_JOB_ID", "41"), ("SLURM_ARRAY_TASK_ID", "7")];
