@@ -13,7 +13,7 @@ use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
 
 use crate::dataloader::{Start, iter_from};
-use crate::progress::say;
+use crate::progress::warn;
 use crate::state::Position;
 
 /// A loader of batches, or one for each device.
@@ -69,8 +69,7 @@ impl<I: 'static> EpochData<I> {
                 "the run was trained on {} items of epoch {}, of which there are {} now: the epoch ends here",
                 position.items, position.epoch, self.items
             );
-            log::warn!("{message}");
-            say(&format!("warning: {message}"));
+            warn(&message);
         }
         let is_first_pass = self.is_first_pass.swap(false, Ordering::Relaxed);
         let mut batches = Batches { by_device, resumable };
@@ -124,8 +123,7 @@ impl<I> Batches<'_, I> {
              (burn's loader: with up to 1 worker); burn_trainer's ResumableDataLoader restores any position",
             position.epoch, position.batches
         );
-        log::warn!("{message}");
-        say(&format!("warning: {message}"));
+        warn(&message);
         let mut dropped = 0;
         while dropped < position.batches {
             match self.next_step() {

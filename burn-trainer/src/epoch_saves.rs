@@ -29,7 +29,7 @@ use crate::event::{Event, Facts};
 use crate::metrics::{EpochValues, SharedHistory, SharedMetrics, await_updates};
 use crate::optimizer_names;
 use crate::prepared::Prepared;
-use crate::progress::say;
+use crate::progress::warn;
 use crate::resume::Records;
 use crate::saving::Saver;
 use crate::session::{OpenSaver, Outcome};
@@ -240,8 +240,7 @@ impl RunSoFar {
                 "epoch {epoch} was trained with another loader than that of Trainer::training: its steps are not \
                  counted, and after a resume its data is not in the order of its epoch"
             );
-            log::warn!("{message}");
-            say(&format!("warning: {message}"));
+            warn(&message);
         }
         Position {
             epoch,

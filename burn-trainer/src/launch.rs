@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::environment::{Slurm, output_of, slurm};
-use crate::progress::say;
+use crate::progress::warn;
 use crate::signal::StopSignal;
 
 /// The variables in which launchers tell a process its rank: torchrun and its like, Open MPI, MPICH, PMIx, Slurm.
@@ -40,8 +40,7 @@ pub(crate) fn requeue_after(signal: StopSignal) -> Option<String> {
         Ok(()) => Some(job),
         Err(error) => {
             let message = format!("the Slurm job {job} is not requeued: scontrol: {error}");
-            log::error!("{message}");
-            say(&format!("warning: {message}"));
+            warn(&message);
             None
         }
     }

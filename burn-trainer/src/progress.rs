@@ -207,6 +207,12 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
+/// Says something that the user should know of, also in the log.
+pub(crate) fn warn(message: &str) {
+    log::warn!("{message}");
+    say(&format!("warning: {message}"));
+}
+
 /// Four significant digits, as far as they say something: 0.01234, 98.89, 1.235e-5.
 fn significant(value: f64) -> String {
     let magnitude = value.abs();

@@ -16,7 +16,7 @@ use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::metrics::History;
 use crate::optimizer_names;
-use crate::progress::say;
+use crate::progress::{say, warn};
 use crate::state::{Position, TrainerState};
 
 /// A verified checkpoint to go on from.
@@ -53,8 +53,7 @@ pub(crate) fn warn_of_changes(config: &TrainerConfig, resume: &Resume) {
                 ""
             }
         );
-        log::warn!("{message}");
-        say(&format!("warning: {message}"));
+        warn(&message);
     }
 }
 
@@ -134,8 +133,7 @@ pub(crate) fn check_taken_over(optimizer: &Section, scheduler: &Section, resume:
             "{}: it was saved with another kind of learning-rate scheduler; this program's begins at its start",
             path.display()
         );
-        log::warn!("{message}");
-        say(&format!("warning: {message}"));
+        warn(&message);
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use burn::train::metric::store::Split;
 use burn::train::metric::{MetricDefinition, MetricId};
 use burn_ckpt::safe_name;
 
-use crate::progress::say;
+use crate::progress::warn;
 
 const EPOCH_PREFIX: &str = "epoch-";
 /// A metric's name is a file name; this many bytes of it are always safe.
@@ -105,8 +105,7 @@ impl MetricFiles {
                      with the next epoch",
                     path.display()
                 );
-                log::error!("{message}");
-                say(&format!("warning: {message}"));
+                warn(&message);
             }
         }
     }

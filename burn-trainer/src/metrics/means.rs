@@ -15,7 +15,7 @@ use burn::train::metric::{MetricId, MetricName, NumericEntry};
 
 use super::history::SharedHistory;
 use super::saved::Entries;
-use crate::progress::say;
+use crate::progress::warn;
 
 /// The means of the training split's metrics in one epoch.
 #[derive(Default)]
@@ -109,8 +109,7 @@ impl EpochMeans {
                     "the training metric {name} of the epoch that was resumed in its middle covers only the batches \
                      after that: it is no mean over batches"
                 );
-                log::warn!("{message}");
-                say(&format!("warning: {message}"));
+                warn(&message);
             }
         }
     }
