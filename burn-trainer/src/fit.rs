@@ -89,6 +89,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
             history: plan.history,
             seed: plan.seed,
             failed_saves: plan.failed_saves,
+            exception_timeout: plan.exception_timeout,
             started: Instant::now(),
             position: Position::default(),
             phase: Phase::Between,
@@ -118,7 +119,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
             };
             session.train(&data, plan.max_epochs, &mut should_stop)
         }));
-        let outcome = session.end(ended, plan.exception_timeout);
+        let outcome = session.end(ended);
         devices.gather(&mut learner);
         *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
         (learner.model(), processor)

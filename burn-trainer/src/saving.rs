@@ -178,8 +178,8 @@ impl Saver {
         Ok(())
     }
 
-    /// Hands the state before a failure to the writer, within a limited time. Returns where it will be; whether it
-    /// got there is in the reports.
+    /// Hands the state before a failure or a stop to the writer, within a limited time. Returns where it will be;
+    /// whether it got there is in the reports.
     pub(crate) fn submit_within(
         &mut self,
         wait: Duration,
@@ -192,7 +192,7 @@ impl Saver {
         saves.reverse();
         let places = places(&saves);
         if !saves.is_empty() && !self.writer.try_submit(saves, wait)? {
-            log::error!("the state before the failure was not saved: the writer was busy for {wait:?}");
+            log::error!("the last state was not saved: the writer was busy for {wait:?}");
         }
         Ok(places)
     }

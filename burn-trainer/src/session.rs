@@ -67,6 +67,8 @@ pub(crate) struct Session<'a, M: LearnerModel> {
     pub(crate) history: SharedHistory,
     pub(crate) seed: u64,
     pub(crate) failed_saves: FailedSaves,
+    /// How long the save of a failure, or of a stop by a signal, may take.
+    pub(crate) exception_timeout: Duration,
     pub(crate) started: Instant,
     pub(crate) position: Position,
     pub(crate) phase: Phase,
@@ -108,7 +110,12 @@ impl<M: LearnerModel> Session<'_, M> {
             // What the step logged is to be in its checkpoint.
             self.flush();
             let is_last = matches!(events, [Event::Interrupted(_)]);
-            saver.submit(&wanted, &self.state(), is_last, |weights_only| self.snapshot(weights_only))
+            let (state, snapshot) = (self.state(), |weights_only| self.snapshot(weights_only));
+            if is_last && self.stop_signal().is_some() {
+                // Whoever sent it does not wait for ever.
+                return saver.submit_within(self.exception_timeout, &wanted, &state, snapshot).map(|_| ());
+            }
+            saver.submit(&wanted, &state, is_last, snapshot)
         }));
         let failed = saver.collect().map(ToString::to_string);
         // Also after a panic (a metric's shows when it is waited for): the state before it is still to be saved.
@@ -182,11 +189,7 @@ impl<M: LearnerModel> Session<'_, M> {
     }
 
     /// Saves what is to be saved at the end, waits for the writer, and says how training ended.
-    pub(crate) fn end(
-        mut self,
-        ended: std::thread::Result<Result<()>>,
-        exception_timeout: Duration,
-    ) -> Outcome {
+    pub(crate) fn end(mut self, ended: std::thread::Result<Result<()>>) -> Outcome {
         let ended = ended.and_then(|ended| {
             // Also what the save of a stop runs into, is saved before.
             catch_unwind(AssertUnwindSafe(|| {
@@ -226,11 +229,9 @@ impl<M: LearnerModel> Session<'_, M> {
             ..Outcome::default()
         };
         if let Some(mut saver) = self.saver.take() {
-            let places = message
-                .map_or(Vec::new(), |message| self.save_before(&message, &mut saver, exception_timeout));
-            // A batch system does not wait for ever either.
+            let places = message.map_or(Vec::new(), |message| self.save_before(&message, &mut saver));
             let is_limited = error.is_some() || self.stop_signal().is_some();
-            let wait = is_limited.then_some(exception_timeout);
+            let wait = is_limited.then_some(self.exception_timeout);
             (outcome.saves, outcome.foremost) = saver.finish(wait);
             let written =
                 |path: &PathBuf| outcome.saves.reports.iter().any(|report| report.paths.contains(path));
@@ -258,7 +259,8 @@ impl<M: LearnerModel> Session<'_, M> {
     }
 
     /// Saves the state before a failure. Returns where it will be.
-    fn save_before(&self, message: &str, saver: &mut Saver, wait: Duration) -> Vec<PathBuf> {
+    fn save_before(&self, message: &str, saver: &mut Saver) -> Vec<PathBuf> {
+        let wait = self.exception_timeout;
         self.await_history(wait);
         // A device that failed may fail here again, and there is more to be ended in order.
         let places = catch_unwind(AssertUnwindSafe(|| {

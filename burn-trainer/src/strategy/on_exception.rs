@@ -33,7 +33,8 @@ pub struct OnException {
     /// Leave out optimizer and scheduler: off by default.
     #[serde(default)]
     pub save_weights_only: bool,
-    /// How long the save may take before the program ends without it, in seconds: 120 by default.
+    /// How long the save may take before the program ends without it, in seconds: 120 by default. It is also the limit
+    /// for the save of a run that a signal stops.
     #[serde(default = "timeout")]
     pub timeout_seconds: f64,
 }

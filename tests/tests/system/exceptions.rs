@@ -212,25 +212,55 @@ fn a_strategy_of_ones_own_works_beside_the_others() {
     assert!(found.contains(&"last/epoch=0-step=10.ckpt".to_owned()));
 }
 
-#[test]
-fn a_save_that_hangs_is_given_up_after_the_time_that_is_set() {
-    let root = tempfile::tempdir().unwrap();
+/// A save in which the disk, or the device that the tensors are read from, does not answer until the sender is dropped.
+fn hanging() -> (std::sync::mpsc::Sender<()>, OnStep) {
     let (release, hangs) = std::sync::mpsc::channel::<()>();
     let hangs = Mutex::new(hangs);
-    // The disk, or the device that the tensors are read from, does not answer any more.
     let on_save = OnStep(Arc::new(move || {
         let _ = hangs.lock().unwrap_or_else(PoisonError::into_inner).recv();
     }));
+    (release, on_save)
+}
+
+/// Saves at every step, and gives a failure's save little time.
+fn impatient(root: &Path) -> TrainerConfig {
+    let last = Last { every_n_steps: Some(1), ..Last::default() };
+    let failed = OnException { timeout_seconds: 0.3, ..OnException::default() };
+    TrainerConfig { when_busy: WhenBusy::Skip, ..config(root, 1) }
+        .with_strategy(StrategyConfig::Last(last))
+        .with_strategy(StrategyConfig::OnException(failed))
+}
+
+#[test]
+fn a_save_that_hangs_is_given_up_after_the_time_that_is_set() {
+    let root = tempfile::tempdir().unwrap();
+    let (release, on_save) = hanging();
     let script = Script { panic_in_step: Some(5), on_save: Some(on_save), ..Script::default() };
-    let config = TrainerConfig { when_busy: WhenBusy::Skip, ..config(root.path(), 1) }
-        .with_strategy(StrategyConfig::Last(Last { every_n_steps: Some(1), ..Last::default() }))
-        .with_strategy(StrategyConfig::OnException(OnException {
-            timeout_seconds: 0.3,
-            ..OnException::default()
-        }));
+    let config = impatient(root.path());
     let (done, ended) = std::sync::mpsc::channel();
     std::thread::spawn(move || done.send(train_scripted(config, script).map(|_| ())));
     let error = ended.recv_timeout(Duration::from_secs(60)).expect("it hangs").unwrap_err();
     assert!(matches!(error, Error::Panicked { saved: None, .. }), "{error}");
+    drop(release);
+}
+
+#[test]
+fn a_signal_is_not_kept_waiting_by_a_save_that_hangs() {
+    let root = tempfile::tempdir().unwrap();
+    let (release, on_save) = hanging();
+    let config = impatient(root.path());
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let trainer = Trainer::new(config, &Script::default().hparams()).unwrap();
+        let training = trainer.training(loader(&Script::default()), loader(&Script::default()));
+        let interrupter = training.interrupter();
+        // As the signal's handler does it.
+        let stop = OnStep(Arc::new(move || interrupter.stop(Some("SIGTERM"))));
+        let script = Script { at_step: Some((5, stop)), on_save: Some(on_save), ..Script::default() };
+        let result = trainer.fit(training.metrics((LossMetric::new(),)), learner(script));
+        done.send(result.map(|result| (result.global_step, result.last_save_failed)))
+    });
+    let result = ended.recv_timeout(Duration::from_secs(60)).expect("it hangs");
+    assert_eq!(result.unwrap(), (5, true));
     drop(release);
 }
