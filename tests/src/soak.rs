@@ -144,7 +144,7 @@ impl Soak {
             // So far that the kills that are left fit into the steps that are left, with some to spare.
             let share = steps.saturating_sub(before) * 3 / 2 / (self.kills - number + 1);
             let moment = Moment::draw(&mut random, pace, before, share);
-            let phase = self.interrupted(&killed, moment, before + share)?;
+            let phase = self.interrupted(&killed, moment, before + share, steps)?;
             let name = kills.add(phase);
             eprintln!(
                 "{}: kill {} of {} {name}, after step {} of {steps}",
@@ -190,8 +190,9 @@ impl Soak {
         Ok((run_dir, Pace { start, step }, steps))
     }
 
-    /// Starts the run, kills it at the moment or when it has reached the step `limit`, and looks at what is left.
-    fn interrupted(&self, run_dir: &Path, moment: Moment, limit: u64) -> Result<Phase, String> {
+    /// Starts the run of so many steps, kills it at the moment or when it has reached the step `limit`, and looks at what
+    /// is left.
+    fn interrupted(&self, run_dir: &Path, moment: Moment, limit: u64, steps: u64) -> Result<Phase, String> {
         let mut watch = Watch::new(run_dir);
         let mut life = self.start("killed")?;
         let mut due = None;
@@ -212,7 +213,7 @@ impl Soak {
             }
             Signal::Term => {
                 let phase = watch.phase();
-                self.terminate(&mut life, run_dir, phase)?;
+                self.terminate(&mut life, run_dir, phase, steps)?;
                 phase
             }
         };
@@ -224,7 +225,7 @@ impl Soak {
     }
 
     /// Asks the run to end, which it does with its state saved.
-    fn terminate(&self, life: &mut Life, run_dir: &Path, phase: Phase) -> Result<(), String> {
+    fn terminate(&self, life: &mut Life, run_dir: &Path, phase: Phase, steps: u64) -> Result<(), String> {
         let pid = life.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status();
         if !sent.as_ref().is_ok_and(ExitStatus::success) {
@@ -235,7 +236,9 @@ impl Soak {
         };
         // Before it trains there is nothing to save, and it need not have prepared for signals.
         let at_once = phase == Phase::Starting && status.signal() == Some(SIGTERM);
-        if !at_once && status.code() != Some(TERMINATED) {
+        // When all is done there is nothing to stop.
+        let at_the_end = status.success() && last_step(run_dir) == steps;
+        if !at_once && !at_the_end && status.code() != Some(TERMINATED) {
             return Err(format!("on SIGTERM it ended with {status}, not with {TERMINATED}; {}", life.said()));
         }
         let left = judge::leftovers(run_dir);
