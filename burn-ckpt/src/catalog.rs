@@ -174,8 +174,7 @@ pub fn clear(layout: &RunLayout, catalog: &Catalog) -> Result<()> {
     }
     let directory = layout.checkpoint_dir();
     for path in list(&directory)? {
-        let is_named_so = is_checkpoint(&path) || file_name(&path).ends_with(METADATA_SUFFIX);
-        if is_named_so && path.is_symlink() && !path.exists() {
+        if path.is_symlink() && leads_into_the_run(&path, layout.run_id()) {
             remove_if_there(&path)?;
         } else if stands_for_a_link(&path, layout.run_id()) {
             links::remove(&path)?;
@@ -189,6 +188,17 @@ pub fn clear(layout: &RunLayout, catalog: &Catalog) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether a symbolic link that is named as one to a checkpoint, or to its metadata, leads to this run's, or nowhere.
+fn leads_into_the_run(link: &Path, run_id: &str) -> bool {
+    let is_metadata = file_name(link).ends_with(METADATA_SUFFIX);
+    let metadata = match is_metadata {
+        true => Metadata::read(link),
+        false => Metadata::of_checkpoint(link),
+    };
+    (is_metadata || is_checkpoint(link))
+        && (!link.exists() || metadata.is_ok_and(|metadata| metadata.run_id == run_id))
 }
 
 /// Whether a file is what a strategy's link is where there are no symbolic links: it has a link's name, and metadata of

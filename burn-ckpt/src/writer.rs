@@ -159,19 +159,18 @@ impl CheckpointWriter {
         }
     }
 
-    /// Hands over a state, waiting for room for a limited time. Returns whether it was taken.
+    /// Hands over a state, waiting for room as long as `waits` says so. Returns whether it was taken.
     ///
     /// # Errors
     ///
     /// As for [`CheckpointWriter::submit`].
-    pub fn try_submit(&self, mut state: Vec<Save>, wait: Duration) -> Result<bool> {
+    pub fn submit_while(&self, mut state: Vec<Save>, mut waits: impl FnMut() -> bool) -> Result<bool> {
         let queue = self.queue.as_ref().ok_or_else(stopped)?;
-        let deadline = Instant::now() + wait;
         loop {
             match queue.try_send(state) {
                 Ok(()) => return Ok(true),
                 Err(TrySendError::Disconnected(_)) => return Err(stopped()),
-                Err(TrySendError::Full(back)) if Instant::now() < deadline => {
+                Err(TrySendError::Full(back)) if waits() => {
                     state = back;
                     std::thread::sleep(POLL);
                 }
@@ -183,6 +182,16 @@ impl CheckpointWriter {
                 }
             }
         }
+    }
+
+    /// [`submit_while`](Self::submit_while) for a limited time.
+    ///
+    /// # Errors
+    ///
+    /// As for [`CheckpointWriter::submit`].
+    pub fn try_submit(&self, state: Vec<Save>, wait: Duration) -> Result<bool> {
+        let deadline = Instant::now() + wait;
+        self.submit_while(state, || Instant::now() < deadline)
     }
 
     /// The saves that ended since the last call. Does not wait.

@@ -33,6 +33,7 @@ use crate::progress::warn;
 use crate::resume::Records;
 use crate::saving::Saver;
 use crate::session::{OpenSaver, Outcome};
+use crate::signal::{Patience, StopSignal};
 use crate::state::{Position, STATE_VERSION, TrainerState};
 
 const POLL: Duration = Duration::from_millis(5);
@@ -53,6 +54,7 @@ struct RunSoFar {
     previous: Option<TrainerState>,
     seed: u64,
     failed_saves: FailedSaves,
+    exception_timeout: Duration,
     started: Instant,
     /// Epochs that were done before this call, and that there are.
     completed: u64,
@@ -102,6 +104,7 @@ impl EpochSaves {
             previous,
             seed: prepared.config.seed,
             failed_saves: prepared.config.failed_saves,
+            exception_timeout: prepared.exception_timeout,
             started: Instant::now(),
             completed: prepared.completed(),
             max_epochs: prepared.config.max_epochs as u64,
@@ -178,23 +181,27 @@ impl EpochSaves {
             return;
         }
         let saves = state.pending.remove(&epoch).map_or(Vec::new(), |pending| pending.saves);
-        let handed_over = state.saver.as_mut().map_or(Ok(()), |saver| saver.hand_over(saves, false));
+        let mut patience = Patience::new(self.run.interrupter.clone(), self.run.exception_timeout);
+        let saver = state.saver.as_mut();
+        let handed_over = saver.map_or(Ok(()), |saver| saver.hand_over(saves, false, &mut patience));
         if let Err(error) = handed_over {
             state.fail(&self.run, error);
         }
     }
 
-    /// Waits for the writer, after a failure for a limited time, and says what training came to.
-    pub(crate) fn end(&self, failed: bool, limit: Duration) -> Outcome {
+    /// Waits for the writer, after a failure or a stop by a signal for a limited time, and says what training came to.
+    pub(crate) fn end(&self, failed: bool) -> Outcome {
         let run = &*self.run;
+        let limit = run.exception_timeout;
         let deadline = Instant::now().checked_add(limit);
+        let is_limited = failed || StopSignal::of(&run.interrupter).is_some();
         let mut outcome = Outcome {
             seconds: run.seconds(),
             steps: run.steps_until(u64::MAX),
             finished_before: run.completed >= run.max_epochs,
             ..Outcome::default()
         };
-        let Some(mut state) = self.lock_until(deadline.filter(|_| failed)) else {
+        let Some(mut state) = self.lock_until(deadline.filter(|_| is_limited)) else {
             log::error!("a save did not end in {limit:?}");
             outcome.saves.unfinished = true;
             return outcome;
@@ -206,9 +213,9 @@ impl EpochSaves {
         outcome.epochs = state.position.epochs();
         outcome.error = state.error.take();
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let has_failed = failed || outcome.error.is_some();
+        let is_limited = is_limited || outcome.error.is_some();
         if let Some(saver) = state.saver.take() {
-            (outcome.saves, outcome.foremost) = saver.finish(left.filter(|_| has_failed));
+            (outcome.saves, outcome.foremost) = saver.finish(left.filter(|_| is_limited));
         }
         outcome
     }

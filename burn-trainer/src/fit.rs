@@ -238,6 +238,10 @@ impl<M: LearnerModel> Session<'_, M> {
             if updates && !epoch_ends {
                 self.save(&[Event::StepEnd])?;
             }
+            // A save may have been waited for.
+            if self.interrupter.should_stop() {
+                break;
+            }
         }
         self.report_train(LearnerEvent::EndSplit(burn_epoch(epoch)));
         if epoch_ends || !self.interrupter.should_stop() {

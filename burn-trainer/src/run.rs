@@ -54,11 +54,12 @@ impl Run {
         // Going on from another run's checkpoint would mix that run with the one that is here.
         let own = resume.as_ref().filter(|resume| has(&present, resume.checkpoint.path()));
         let start = own.map_or(start, |resume| resume.start);
-        if own.is_none() && !present.is_empty() {
-            if !config.overwrite {
-                let path = layout.checkpoint_dir();
-                return Err(Error::RunExists { run_id: layout.run_id().to_owned(), path });
-            }
+        if own.is_none() && !present.is_empty() && !config.overwrite {
+            let path = layout.checkpoint_dir();
+            return Err(Error::RunExists { run_id: layout.run_id().to_owned(), path });
+        }
+        if own.is_none() && config.overwrite {
+            // Also where no checkpoint is left: there may be links and metric files.
             remove_run(&layout, &present)?;
             present = Catalog::default();
         }

@@ -15,6 +15,7 @@ use crate::before::Before;
 use crate::error::{Error, Result};
 use crate::event::{Event, Facts};
 use crate::progress::say;
+use crate::signal::Patience;
 use crate::state::TrainerState;
 use crate::strategy::{Decision, Strategy};
 
@@ -156,18 +157,24 @@ impl Saver {
         wanted: &[Wanted],
         state: &TrainerState,
         is_last: bool,
+        patience: &mut Patience,
         snapshot: impl Fn(bool) -> MakeSections,
     ) -> Result<()> {
         let saves = self.prepare(wanted, state, snapshot)?;
-        self.hand_over(saves, is_last)
+        self.hand_over(saves, is_last, patience)
     }
 
     /// Hands prepared saves to the writer.
-    pub(crate) fn hand_over(&mut self, saves: Vec<Save>, is_last: bool) -> Result<()> {
-        let when_busy = if is_last { WhenBusy::Wait } else { self.reporting.when_busy };
+    pub(crate) fn hand_over(
+        &mut self,
+        saves: Vec<Save>,
+        is_last: bool,
+        patience: &mut Patience,
+    ) -> Result<()> {
+        let waits = is_last || self.reporting.when_busy == WhenBusy::Wait;
         let Some(step) = saves.first().map(|save| save.global_step) else { return Ok(()) };
         let (places, count) = (places(&saves), saves.len() as u64);
-        if !self.writer.submit(saves, when_busy)? {
+        if !self.writer.submit_while(saves, || waits && patience.lasts())? {
             self.account.skipped += count;
             // Should the run be stopped now, the state is still to be saved.
             for (_, step) in self.newest.values_mut().filter(|(path, _)| places.contains(path)) {
@@ -178,7 +185,7 @@ impl Saver {
         Ok(())
     }
 
-    /// Hands the state before a failure or a stop to the writer, within a limited time. Returns where it will be;
+    /// Hands the state before a failure to the writer, within a limited time. Returns where it will be;
     /// whether it got there is in the reports.
     pub(crate) fn submit_within(
         &mut self,

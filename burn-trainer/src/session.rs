@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Facts};
 use crate::metrics::{EpochValues, SharedHistory, SharedMetrics, await_updates};
 use crate::saving::{SaveAccount, Saver, Wanted};
-use crate::signal::StopSignal;
+use crate::signal::{Patience, StopSignal};
 use crate::snapshot;
 use crate::state::{Position, STATE_VERSION, TrainerState};
 
@@ -102,6 +102,7 @@ impl<M: LearnerModel> Session<'_, M> {
     /// at every step would slow training down.
     pub(crate) fn save(&mut self, events: &[Event<'_>]) -> Result<()> {
         let Some(mut saver) = self.saver.take() else { return Ok(()) };
+        let mut patience = Patience::new(self.interrupter.clone(), self.exception_timeout);
         let submitted = catch_unwind(AssertUnwindSafe(|| {
             let wanted = self.wanted(&mut saver, events);
             if wanted.is_empty() {
@@ -110,12 +111,9 @@ impl<M: LearnerModel> Session<'_, M> {
             // What the step logged is to be in its checkpoint.
             self.flush();
             let is_last = matches!(events, [Event::Interrupted(_)]);
-            let (state, snapshot) = (self.state(), |weights_only| self.snapshot(weights_only));
-            if is_last && self.stop_signal().is_some() {
-                // Whoever sent it does not wait for ever.
-                return saver.submit_within(self.exception_timeout, &wanted, &state, snapshot).map(|_| ());
-            }
-            saver.submit(&wanted, &state, is_last, snapshot)
+            saver.submit(&wanted, &self.state(), is_last, &mut patience, |weights_only| {
+                self.snapshot(weights_only)
+            })
         }));
         let failed = saver.collect().map(ToString::to_string);
         // Also after a panic (a metric's shows when it is waited for): the state before it is still to be saved.
@@ -230,7 +228,7 @@ impl<M: LearnerModel> Session<'_, M> {
         };
         if let Some(mut saver) = self.saver.take() {
             let places = message.map_or(Vec::new(), |message| self.save_before(&message, &mut saver));
-            let is_limited = error.is_some() || self.stop_signal().is_some();
+            let is_limited = error.is_some() || StopSignal::of(self.interrupter).is_some();
             let wait = is_limited.then_some(self.exception_timeout);
             (outcome.saves, outcome.foremost) = saver.finish(wait);
             let written =
@@ -251,11 +249,6 @@ impl<M: LearnerModel> Session<'_, M> {
         }
         let reason = self.interrupter.get_message().unwrap_or_else(|| "no reason given".to_owned());
         self.save(&[Event::Interrupted(&reason)])
-    }
-
-    /// The signal that has stopped the run, if one has.
-    fn stop_signal(&self) -> Option<StopSignal> {
-        self.interrupter.get_message().and_then(|reason| StopSignal::named(&reason))
     }
 
     /// Saves the state before a failure. Returns where it will be.

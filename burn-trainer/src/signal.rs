@@ -8,6 +8,8 @@
 #[cfg(unix)]
 use unix as platform;
 
+use std::time::{Duration, Instant};
+
 use burn::train::Interrupter;
 
 /// A signal that stopped training.
@@ -41,9 +43,10 @@ impl StopSignal {
         }
     }
 
-    /// The signal of that name.
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|signal| signal.name() == name)
+    /// The signal that has stopped a run, if one has.
+    pub(crate) fn of(interrupter: &Interrupter) -> Option<Self> {
+        let reason = interrupter.get_message().filter(|_| interrupter.should_stop())?;
+        Self::ALL.into_iter().find(|signal| signal.name() == reason)
     }
 
     /// The exit status of a program that the signal has stopped, by the shells' convention: 128 and its number, so
@@ -80,6 +83,27 @@ impl StopSignal {
                 }
             }
         }
+    }
+}
+
+/// How long a save is waited for: until it is done, but only for some time more once a signal has come, as whoever sent it
+/// does not wait for ever.
+pub(crate) struct Patience {
+    interrupter: Interrupter,
+    limit: Duration,
+    since: Option<Instant>,
+}
+
+impl Patience {
+    pub(crate) fn new(interrupter: Interrupter, limit: Duration) -> Self {
+        Self { interrupter, limit, since: None }
+    }
+
+    pub(crate) fn lasts(&mut self) -> bool {
+        if StopSignal::of(&self.interrupter).is_some() {
+            return self.since.get_or_insert_with(Instant::now).elapsed() < self.limit;
+        }
+        true
     }
 }
 

@@ -255,10 +255,9 @@ impl Trainer {
             training = training.gradient_checkpointing();
         }
         let training = training.with_training_strategy(strategy.into());
-        let limit = prepared.exception_timeout;
         prepared.launch(training, learner, |launched| {
             let failed = launched.as_ref().map_or(true, |result| result.error.is_some());
-            saves.end(failed, limit)
+            saves.end(failed)
         })
     }
 }

@@ -104,6 +104,12 @@ fn notes<M>(result: &FitResult<M>) -> Vec<String> {
     for (step, error) in &result.failed_saves {
         notes.push(format!("saving step {step} failed: {error}"));
     }
+    if result.last_save_failed && result.failed_saves.is_empty() {
+        notes.push(format!(
+            "the state of step {} is not on disk: there was no time to save it",
+            result.global_step
+        ));
+    }
     if result.skipped_saves > 0 {
         notes.push(format!("{} saves were skipped because the disk was behind", result.skipped_saves));
     }

@@ -247,20 +247,40 @@ fn a_save_that_hangs_is_given_up_after_the_time_that_is_set() {
 #[test]
 fn a_signal_is_not_kept_waiting_by_a_save_that_hangs() {
     let root = tempfile::tempdir().unwrap();
+    // The stop comes when there is room for its save, and when the loop waits for room already.
+    for (when_busy, stops_in, steps) in [(WhenBusy::Skip, 5, 5), (WhenBusy::Wait, 3, 3)] {
+        let config = TrainerConfig { when_busy, overwrite: true, ..impatient(root.path()) };
+        assert_eq!(stopped_while_a_save_hangs(config, stops_in), (steps, true), "{when_busy:?}");
+    }
+}
+
+/// Steps done, and whether the last state is not on disk.
+fn stopped_while_a_save_hangs(config: TrainerConfig, stops_in: usize) -> (u64, bool) {
+    let config = TrainerConfig { run_id: Some(format!("r{stops_in}")), ..config };
     let (release, on_save) = hanging();
-    let config = impatient(root.path());
+    let waits = config.when_busy == WhenBusy::Wait;
     let (done, ended) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let trainer = Trainer::new(config, &Script::default().hparams()).unwrap();
         let training = trainer.training(loader(&Script::default()), loader(&Script::default()));
         let interrupter = training.interrupter();
-        // As the signal's handler does it.
-        let stop = OnStep(Arc::new(move || interrupter.stop(Some("SIGTERM"))));
-        let script = Script { at_step: Some((5, stop)), on_save: Some(on_save), ..Script::default() };
+        // As the signal's handler does it, soon after the step: with `Wait` the loop hangs in its save by then.
+        let stop = OnStep(Arc::new(move || {
+            let interrupter = interrupter.clone();
+            let delay = if waits { Duration::from_millis(200) } else { Duration::ZERO };
+            let stop = std::thread::spawn(move || {
+                std::thread::sleep(delay);
+                interrupter.stop(Some("SIGTERM"));
+            });
+            if !waits {
+                stop.join().unwrap();
+            }
+        }));
+        let script = Script { at_step: Some((stops_in, stop)), on_save: Some(on_save), ..Script::default() };
         let result = trainer.fit(training.metrics((LossMetric::new(),)), learner(script));
         done.send(result.map(|result| (result.global_step, result.last_save_failed)))
     });
     let result = ended.recv_timeout(Duration::from_secs(60)).expect("it hangs");
-    assert_eq!(result.unwrap(), (5, true));
     drop(release);
+    result.unwrap()
 }
