@@ -12,6 +12,8 @@ use burn_ckpt::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR};
 use tempfile::TempDir;
 
 use crate::command::build;
+use crate::soak::compare;
+use crate::tree::run_dir;
 
 /// What takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -52,6 +54,16 @@ pub fn printed_command(stdout: &str) -> Command {
     // What is killed should a test fail is then the program itself.
     command.args(["-c", &format!("exec {line}")]).env("PATH", path_with(programs()));
     by_hand(command)
+}
+
+/// Runs the command that a program printed, and compares the run `r1` in `root` with one that nobody disturbed.
+///
+/// # Panics
+///
+/// When they differ, or the command fails.
+pub fn goes_on_as(ended: &Ended, root: &Path, whole: &Path) {
+    Running::start(printed_command(&ended.stdout)).end_well();
+    compare(whole, &run_dir(root)).unwrap_or_else(|reason| panic!("{reason}"));
 }
 
 /// The program search path with a directory before all others.

@@ -6,10 +6,16 @@ use serde_json::Value;
 
 use crate::command::sha256sum;
 
+/// The directory of the run `r1`.
+#[must_use]
+pub fn run_dir(root: &Path) -> PathBuf {
+    root.join("burn_trainer_logs/r1")
+}
+
 /// The `checkpoint` directory of the run `r1`.
 #[must_use]
 pub fn checkpoints(root: &Path) -> PathBuf {
-    root.join("burn_trainer_logs/r1/checkpoint")
+    run_dir(root).join("checkpoint")
 }
 
 /// Every file and link below a directory, relative to it and sorted; a link with its target.

@@ -20,13 +20,9 @@ use system_tests::model::{
     BATCH, Batch, ItemBatcher, Model, Script, ScriptedMetric, items, learner, shuffling, stopping_after,
 };
 use system_tests::soak::compare;
-use system_tests::tree::checkpoints;
+use system_tests::tree::{checkpoints, run_dir};
 
 type Data = Arc<dyn DataLoader<Batch>>;
-
-fn run_dir(root: &Path) -> std::path::PathBuf {
-    root.join("burn_trainer_logs/r1")
-}
 
 fn train(
     config: TrainerConfig,

@@ -7,15 +7,11 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use system_tests::orders::{Gate, Orders, Split};
-use system_tests::process::{Ended, Running, printed_command, warmup};
+use system_tests::process::{Ended, Running, goes_on_as, printed_command, warmup};
 use system_tests::soak::compare;
-use system_tests::tree::{checkpoints, files};
+use system_tests::tree::{checkpoints, files, run_dir};
 
 const FLAGS: &str = "--run-id r1 --epochs 3 --topk 2";
-
-fn run_dir(root: &Path) -> PathBuf {
-    root.join("burn_trainer_logs/r1")
-}
 
 fn undisturbed(root: &Path, flags: &str) -> PathBuf {
     Running::start(warmup(root, flags)).end_well();
@@ -24,8 +20,7 @@ fn undisturbed(root: &Path, flags: &str) -> PathBuf {
 
 fn goes_on(ended: &Ended, root: &Path, whole: &Path) {
     assert_eq!(ended.code(), Some(1), "{ended:?}");
-    Running::start(printed_command(&ended.stdout)).end_well();
-    compare(whole, &run_dir(root)).unwrap_or_else(|reason| panic!("{reason}"));
+    goes_on_as(ended, root, whole);
 }
 
 #[test]

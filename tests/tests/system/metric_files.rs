@@ -1,7 +1,7 @@
 //! burn's metric files, written by our own hand: what cannot be written stops nothing, what is of another time is not
 //! read, and an epoch in two parts has the files of one in one part.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use burn::tensor::TensorReadError;
@@ -15,14 +15,10 @@ use burn_trainer::burn_ckpt::TopK;
 use burn_trainer::{Last, StrategyConfig, TrainerConfig};
 use system_tests::command::{stderr, stdout, xtask_train};
 use system_tests::model::{BATCH, Model, OnStep, Script, ScriptedMetric, shuffling};
-use system_tests::tree::{checkpoints, files, stems, whole_checkpoints};
+use system_tests::tree::{checkpoints, files, run_dir, stems, whole_checkpoints};
 use system_tests::{config, train, train_scripted, train_with};
 
 use crate::exact::in_two_parts_is_as_in_one;
-
-fn run_dir(root: &Path) -> PathBuf {
-    root.join("burn_trainer_logs/r1")
-}
 
 #[test]
 fn a_file_in_the_way_is_said_once_while_training_goes_on() {

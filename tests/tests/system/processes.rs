@@ -7,15 +7,11 @@ use std::process::Command;
 use system_tests::orders::{Gate, Orders, Split};
 use system_tests::process::{Ended, Running, holds, warmup};
 use system_tests::soak::compare;
-use system_tests::tree::{checkpoints, files, whole_checkpoints};
+use system_tests::tree::{checkpoints, files, run_dir, whole_checkpoints};
 
 /// Files so large that writing one takes a while, at every step.
 const FLAGS: &str = "--run-id r1 --epochs 2 --topk 2 --save-every-steps 5 --set hidden=256";
 const STEPS: &str = "steps 60";
-
-fn run_dir(root: &Path) -> PathBuf {
-    root.join("burn_trainer_logs/r1")
-}
 
 /// The process of a rank, which shows its metrics at the end.
 fn of_rank(rank: &str, root: &Path, orders: Orders) -> Command {

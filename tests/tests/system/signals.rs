@@ -8,9 +8,9 @@ use std::process::Command;
 use burn_ckpt::{RunLayout, RunLock};
 use system_tests::command::{workspace, xtask_train_command};
 use system_tests::orders::{Gate, Orders, Split};
-use system_tests::process::{Ended, Running, printed_command, warmup};
+use system_tests::process::{Ended, Running, goes_on_as, printed_command, warmup};
 use system_tests::soak::{compare, stopped_exactly};
-use system_tests::tree::{checkpoints, files, metadata, stems, target, whole_checkpoints};
+use system_tests::tree::{checkpoints, files, metadata, run_dir, stems, target, whole_checkpoints};
 
 /// 30 batches and as many steps in an epoch, 8 more batches in its validation.
 const FLAGS: &str = "--run-id r1 --epochs 3 --topk 2";
@@ -18,10 +18,6 @@ const STEPS: usize = 90;
 /// In the middle of the second epoch.
 const STOP: usize = 45;
 const SAVED: &str = "last/epoch=1-step=45";
-
-fn run_dir(root: &Path) -> PathBuf {
-    root.join("burn_trainer_logs/r1")
-}
 
 /// Trains to the end. Returns the directory of the run.
 fn undisturbed(root: &Path, flags: &str) -> PathBuf {
@@ -48,12 +44,6 @@ fn left_whole(root: &Path) {
     assert!(!left.iter().any(|name| name.contains(".staging") || name == "run.lock"), "{left:?}");
 }
 
-/// Runs the command that a program printed, and compares with the run that nobody disturbed.
-fn goes_on(ended: &Ended, root: &Path, whole: &Path) {
-    Running::start(printed_command(&ended.stdout)).end_well();
-    compare(whole, &run_dir(root)).unwrap_or_else(|reason| panic!("{reason}"));
-}
-
 #[test]
 fn each_signal_saves_the_step_in_progress_and_the_printed_command_goes_on_from_it() {
     let directory = tempfile::tempdir().unwrap();
@@ -72,7 +62,7 @@ fn each_signal_saves_the_step_in_progress_and_the_printed_command_goes_on_from_i
         let saved = metadata(&checkpoints(&root).join("last.ckpt"));
         assert_eq!((&saved["global_step"], &saved["reason"]), (&STOP.into(), &"last".into()));
         stopped_exactly(&run_dir(&root), 1).unwrap();
-        goes_on(&ended, &root, &whole);
+        goes_on_as(&ended, &root, &whole);
     }
 }
 
@@ -87,7 +77,7 @@ fn in_a_validation_a_signal_saves_the_state_before_it() {
     assert_eq!(ended.code(), Some(143), "{ended:?}");
     left_whole(&root);
     assert_eq!(stems(&checkpoints(&root).join("last")), ["epoch=0-step=30"]);
-    goes_on(&ended, &root, &whole);
+    goes_on_as(&ended, &root, &whole);
 }
 
 #[test]
