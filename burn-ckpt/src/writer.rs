@@ -150,13 +150,7 @@ impl CheckpointWriter {
     ///
     /// [`Error::WriterStopped`] when the thread is gone.
     pub fn submit(&self, state: Vec<Save>, when_busy: WhenBusy) -> Result<bool> {
-        match when_busy {
-            WhenBusy::Wait => {
-                let queue = self.queue.as_ref().ok_or_else(stopped)?;
-                queue.send(state).map(|()| true).map_err(|_| stopped())
-            }
-            WhenBusy::Skip => self.try_submit(state, Duration::ZERO),
-        }
+        self.submit_while(state, || when_busy == WhenBusy::Wait)
     }
 
     /// Hands over a state, waiting for room as long as `waits` says so. Returns whether it was taken.

@@ -12,7 +12,7 @@ use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
 
-use crate::dataloader::{Start, iter_from};
+use crate::dataloader::{Start, iter_from, pass_of_epoch};
 use crate::progress::warn;
 use crate::state::Position;
 
@@ -74,10 +74,9 @@ impl<I: 'static> EpochData<I> {
         let is_first_pass = self.is_first_pass.swap(false, Ordering::Relaxed);
         let mut batches = Batches { by_device, resumable };
         if !resumable && is_first_pass {
-            // A loader that shuffles with a generator of its own (burn's does) draws anew in every pass.
-            for _ in 0..position.epoch {
-                batches.by_device = self.loaders.iter().map(|loader| loader.iter()).collect();
-            }
+            let begun = self.loaders.iter().zip(batches.by_device);
+            batches.by_device =
+                begun.map(|(loader, first)| pass_of_epoch(&**loader, first, position.epoch)).collect();
             batches.skip(position)?;
         }
         Ok(batches)

@@ -64,17 +64,12 @@ impl Before {
         resume: &Resume,
         complete: bool,
     ) -> Self {
-        let origin = resume.checkpoint.path();
-        let metadata = resume.checkpoint.metadata().ok();
+        let (origin, metadata) = (resume.checkpoint.path(), &resume.metadata);
         let rules = |config: &TrainerConfig| (config.primary_metric.clone(), config.effective_strategies());
-        let then = metadata.as_ref().and_then(|metadata| {
-            serde_json::from_value::<TrainerConfig>(metadata.trainer_config.clone()).ok()
-        });
+        let then = serde_json::from_value::<TrainerConfig>(metadata.trainer_config.clone()).ok();
         let mut digests = Digests::default();
-        if let Some(metadata) = metadata {
-            // It has just been verified.
-            digests.note(origin, metadata.checkpoint_checksum);
-        }
+        // It has just been verified.
+        digests.note(origin, metadata.checkpoint_checksum.clone());
         Self {
             holdings: holdings(layout, present, &mut digests),
             newest: present.entries.iter().map(|entry| entry.metadata.checkpoint_timestamp).max(),

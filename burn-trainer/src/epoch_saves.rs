@@ -19,7 +19,6 @@ use burn::train::checkpoint::{CheckpointingAction, CheckpointingStrategy};
 use burn::train::metric::store::EventStoreClient;
 use burn::train::{Interrupter, LearnerModel, SupervisedTraining};
 use burn_ckpt::{MODEL, OPTIMIZER, SCHEDULER, Save, Section};
-use indexmap::IndexMap;
 
 use crate::catching::{Catch, Caught, section};
 use crate::config::FailedSaves;
@@ -34,7 +33,7 @@ use crate::resume::Records;
 use crate::saving::Saver;
 use crate::session::{OpenSaver, Outcome};
 use crate::signal::{Patience, StopSignal};
-use crate::state::{Position, STATE_VERSION, TrainerState};
+use crate::state::{Position, TrainerState};
 
 const POLL: Duration = Duration::from_millis(5);
 
@@ -265,8 +264,7 @@ impl RunSoFar {
     }
 
     fn seconds(&self) -> f64 {
-        let before = self.previous.as_ref().map_or(0.0, |state| state.training_time_seconds);
-        before + self.started.elapsed().as_secs_f64()
+        TrainerState::seconds_since(self.previous.as_ref(), self.started)
     }
 
     fn is_in_use(&self) -> bool {
@@ -300,26 +298,15 @@ impl State {
         let wanted = saver.wanted(&[Event::ValidationEnd, Event::EpochEnd], &facts);
         let pending = Pending::default();
         if !wanted.is_empty() {
-            let state = TrainerState {
-                version: STATE_VERSION,
-                learning_rate: None,
-                position: self.position,
-                seed: run.seed,
-                training_time_seconds: run.seconds(),
-                metrics: metrics.clone(),
-                saved_for: IndexMap::new(),
-                scores: IndexMap::new(),
-            };
+            let state = TrainerState::new(self.position, run.seed, run.seconds(), metrics.clone());
             let saves = saver.prepare(&wanted, &state, |weights_only| {
                 let history = (!weights_only).then(|| run.history.at(0));
                 pending.caught.make_sections(history)
             })?;
             self.pending.insert(epoch, Pending { saves, ..pending });
         }
-        match saver.collect().map(ToString::to_string) {
-            Some(reason) if run.failed_saves == FailedSaves::Stop => Err(Error::SaveFailed { reason }),
-            _ => Ok(!wanted.is_empty()),
-        }
+        saver.collect(run.failed_saves)?;
+        Ok(!wanted.is_empty())
     }
 
     /// Stops training. The first error is the one that counts.

@@ -8,9 +8,8 @@ use burn::store::ModuleRecord;
 use burn::train::checkpoint::Checkpoint as Record;
 use burn::train::{Learner, LearnerModel};
 use burn_ckpt::{
-    Catalog, CatalogEntry, Checkpoint, HISTORY, OPTIMIZER, RunLayout, SCHEDULER, Section, resolve,
+    Catalog, CatalogEntry, Checkpoint, HISTORY, Metadata, OPTIMIZER, RunLayout, SCHEDULER, Section, resolve,
 };
-use jiff::Timestamp;
 
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
@@ -25,8 +24,8 @@ pub(crate) struct Resume {
     pub(crate) checkpoint: Checkpoint,
     pub(crate) state: TrainerState,
     pub(crate) history: History,
-    /// When the run that wrote it started.
-    pub(crate) start: Timestamp,
+    /// What is beside it, and was compared with it.
+    pub(crate) metadata: Metadata,
 }
 
 /// Finds and verifies what `ckpt_path` names. `None` is a fresh start.
@@ -210,7 +209,7 @@ fn best(config: &TrainerConfig, layout: &RunLayout) -> Result<PathBuf> {
 
 fn open(path: &Path) -> Result<Resume> {
     let checkpoint = Checkpoint::open(path)?;
-    let start = checkpoint.verify()?.start_timestamp;
+    let metadata = checkpoint.verify()?;
     for section in [OPTIMIZER, SCHEDULER] {
         if !checkpoint.has_section(section) {
             checkpoint.section(section)?;
@@ -232,7 +231,7 @@ fn open(path: &Path) -> Result<Resume> {
         }
         false => History::default(),
     };
-    Ok(Resume { checkpoint, state, history, start })
+    Ok(Resume { checkpoint, state, history, metadata })
 }
 
 fn unusable(path: &Path, reason: String) -> Error {

@@ -53,7 +53,7 @@ impl Run {
         check_overwrite(config, &layout, &present, resume.as_ref())?;
         // Going on from another run's checkpoint would mix that run with the one that is here.
         let own = resume.as_ref().filter(|resume| has(&present, resume.checkpoint.path()));
-        let start = own.map_or(start, |resume| resume.start);
+        let start = own.map_or(start, |resume| resume.metadata.start_timestamp);
         if own.is_none() && !present.is_empty() && !config.overwrite {
             let path = layout.checkpoint_dir();
             return Err(Error::RunExists { run_id: layout.run_id().to_owned(), path });
@@ -127,7 +127,7 @@ fn elsewhere(config: &TrainerConfig, layout: &RunLayout) -> Result<Vec<PathBuf>>
     Ok(directories)
 }
 
-/// A file where a directory is needed would be found out late, in burn's loggers as a panic.
+/// A file where a directory is needed would be found out late, by metric files that cannot be written.
 fn check_directories<const N: usize>(paths: [&PathBuf; N]) -> Result<()> {
     match paths.into_iter().find(|path| path.exists() && !path.is_dir()) {
         Some(path) => Err(Error::config("root", format!("{} is not a directory", path.display()))),

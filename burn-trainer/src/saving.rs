@@ -12,6 +12,7 @@ use indexmap::IndexMap;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::before::Before;
+use crate::config::FailedSaves;
 use crate::error::{Error, Result};
 use crate::event::{Event, Facts};
 use crate::progress::say;
@@ -204,12 +205,19 @@ impl Saver {
         Ok(places)
     }
 
-    /// Takes note of the saves that ended. Returns the error of one that failed.
-    pub(crate) fn collect(&mut self) -> Option<&burn_ckpt::Error> {
+    /// Takes note of the saves that ended. One that failed is an error where training is to stop for it.
+    pub(crate) fn collect(&mut self, failed_saves: FailedSaves) -> Result<()> {
         let known = self.account.reports.len();
         let announce = self.reporting.announce;
         self.account.reports.extend(self.writer.reports().inspect(|report| log_report(report, announce)));
-        self.account.reports[known..].iter().find_map(|report| report.outcome.as_ref().err())
+        let mut failed =
+            self.account.reports[known..].iter().filter_map(|report| report.outcome.as_ref().err());
+        match failed.next() {
+            Some(error) if failed_saves == FailedSaves::Stop => {
+                Err(Error::SaveFailed { reason: error.to_string() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Waits for what is being written, for a limited time if one is given, and returns the account with the

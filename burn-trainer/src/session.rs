@@ -22,7 +22,7 @@ use crate::metrics::{EpochValues, SharedHistory, SharedMetrics, await_updates};
 use crate::saving::{SaveAccount, Saver, Wanted};
 use crate::signal::{Patience, StopSignal};
 use crate::snapshot;
-use crate::state::{Position, STATE_VERSION, TrainerState};
+use crate::state::{Position, TrainerState};
 
 /// How long burn's metrics may take for one batch before an exception's save goes on without them.
 const STUCK_AFTER: Duration = Duration::from_secs(2);
@@ -115,14 +115,11 @@ impl<M: LearnerModel> Session<'_, M> {
                 self.snapshot(weights_only)
             })
         }));
-        let failed = saver.collect().map(ToString::to_string);
+        let collected = saver.collect(self.failed_saves);
         // Also after a panic (a metric's shows when it is waited for): the state before it is still to be saved.
         self.saver = Some(saver);
         submitted.unwrap_or_else(|panic| resume_unwind(panic))?;
-        match failed {
-            Some(reason) if self.failed_saves == FailedSaves::Stop => Err(Error::SaveFailed { reason }),
-            _ => Ok(()),
-        }
+        collected
     }
 
     fn wanted(&self, saver: &mut Saver, events: &[Event<'_>]) -> Vec<Wanted> {
@@ -138,15 +135,10 @@ impl<M: LearnerModel> Session<'_, M> {
 
     /// The loop's state as it goes into a checkpoint.
     fn state(&self) -> TrainerState {
+        let metrics = self.metrics.lock().values().clone();
         TrainerState {
-            version: STATE_VERSION,
-            position: self.position,
-            seed: self.seed,
             learning_rate: (self.position.global_step > 0).then(|| self.learning_rate.base()),
-            training_time_seconds: self.seconds(),
-            metrics: self.metrics.lock().values().clone(),
-            saved_for: IndexMap::new(),
-            scores: IndexMap::new(),
+            ..TrainerState::new(self.position, self.seed, self.seconds(), metrics)
         }
     }
 
@@ -178,9 +170,8 @@ impl<M: LearnerModel> Session<'_, M> {
         self.phase = Phase::Between;
     }
 
-    /// Ends the epoch: it has been trained and validated, and its metrics are final.
+    /// Ends the epoch: it has been trained and validated, and its metrics, which were waited for, are final.
     pub(crate) fn complete_epoch(&mut self) {
-        self.flush();
         let values = EpochValues::of(burn_epoch(self.position.epoch), &self.metrics, self.store);
         self.history.close_epoch(values);
         self.position.epoch_complete = true;
@@ -318,8 +309,7 @@ impl<M: LearnerModel> Session<'_, M> {
     }
 
     fn seconds(&self) -> f64 {
-        let before = self.previous.as_ref().map_or(0.0, |state| state.training_time_seconds);
-        before + self.started.elapsed().as_secs_f64()
+        TrainerState::seconds_since(self.previous.as_ref(), self.started)
     }
 }
 

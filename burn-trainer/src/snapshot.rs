@@ -30,7 +30,10 @@ pub(crate) fn take<M: LearnerModel>(
     history: Option<HistoryAt>,
 ) -> MakeSections {
     let model = learner.model().valid();
-    let model = buffers.map_or(model.clone(), |buffers| buffers.put_into(model));
+    let model = match buffers {
+        Some(buffers) => buffers.put_into(model),
+        None => model,
+    };
     let rest = history.map(|history| (learner.clone(), Arc::clone(store), history));
     Box::new(move || {
         let mut sections = IndexMap::from([(MODEL.to_owned(), Section::from_module(&model))]);

@@ -1,12 +1,14 @@
 //! The training loop's state as it stands in a checkpoint: where in the run it was taken.
 
+use std::time::Instant;
+
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::MAX_EPOCHS;
 
 /// Version of [`TrainerState`] that is written, and the newest that is read.
-pub(crate) const STATE_VERSION: u32 = 2;
+const STATE_VERSION: u32 = 2;
 /// The largest count that is believed: the largest that every JSON reader reads as it is. No run gets there.
 const MAX_COUNT: u64 = 1 << 53;
 
@@ -33,6 +35,30 @@ pub(crate) struct TrainerState {
 }
 
 impl TrainerState {
+    /// The state at a position, saved for nobody yet.
+    pub(crate) fn new(
+        position: Position,
+        seed: u64,
+        training_time_seconds: f64,
+        metrics: IndexMap<String, f64>,
+    ) -> Self {
+        Self {
+            version: STATE_VERSION,
+            position,
+            seed,
+            learning_rate: None,
+            training_time_seconds,
+            metrics,
+            saved_for: IndexMap::new(),
+            scores: IndexMap::new(),
+        }
+    }
+
+    /// The training time of a run that goes on from `previous`, of which this process trains since `started`.
+    pub(crate) fn seconds_since(previous: Option<&Self>, started: Instant) -> f64 {
+        previous.map_or(0.0, |state| state.training_time_seconds) + started.elapsed().as_secs_f64()
+    }
+
     /// Checks what a file may say of a run. The error says what is wrong.
     pub(crate) fn check(&self) -> Result<(), String> {
         if self.version > STATE_VERSION {

@@ -12,7 +12,7 @@ use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
 
-use super::pass::{Start, iter_from};
+use super::pass::{Start, iter_from, pass_of_epoch};
 
 /// The passes over a loader and over the shares of it that several devices have.
 #[derive(Debug, Default, Clone)]
@@ -94,10 +94,7 @@ impl<O: 'static> DataLoader<O> for Guided<O> {
         let epoch = first_epoch + begun;
         let (mut batches, took_start) = iter_from(&*self.loader, Start::of(epoch));
         if !took_start && begun == 0 {
-            // A loader that shuffles with a generator of its own (burn's does) draws anew in every pass.
-            for _ in 0..epoch {
-                batches = self.loader.iter();
-            }
+            batches = pass_of_epoch(&*self.loader, batches, epoch);
         }
         Box::new(Counted { batches, passes: &self.passes, epoch, given: 0 })
     }

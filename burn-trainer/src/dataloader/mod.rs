@@ -25,7 +25,7 @@ use pass::{Pass, take_start};
 use workers::{Source, Transform, Workers};
 
 pub(crate) use guided::{Guided, Passes};
-pub(crate) use pass::{Start, iter_from};
+pub(crate) use pass::{Start, iter_from, pass_of_epoch};
 
 /// A data loader that can begin in the middle of an epoch without reading what comes before.
 ///

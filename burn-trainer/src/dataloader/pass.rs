@@ -51,6 +51,16 @@ pub(crate) fn iter_from<'a, O>(
     (iterator, START.take().is_none())
 }
 
+/// An epoch's pass over a loader that knows no epochs, in place of the `first` one that was begun. One that shuffles with a
+/// generator of its own (burn's does) draws anew in every pass, so those before are begun too.
+pub(crate) fn pass_of_epoch<'a, O>(
+    loader: &'a dyn DataLoader<O>,
+    first: Box<dyn DataLoaderIterator<O> + 'a>,
+    epoch: u64,
+) -> Box<dyn DataLoaderIterator<O> + 'a> {
+    (0..epoch).fold(first, |_, _| loader.iter())
+}
+
 /// The start that this thread's loop has for the loader it asks, if it has one.
 pub(super) fn take_start() -> Option<Start> {
     START.take()
