@@ -8,8 +8,8 @@ use crate::commit::{remove_checkpoint, remove_if_there};
 use crate::error::{Error, Result};
 use crate::layout::{METADATA_SUFFIX, RunLayout, is_checkpoint, is_staging, link_name, metadata_path};
 use crate::links;
-use crate::load::check_size;
 use crate::metadata::Metadata;
+use crate::verify::check_size;
 
 /// A checkpoint in a run's directory that has its metadata and the size that the metadata states.
 #[derive(Debug, Clone)]

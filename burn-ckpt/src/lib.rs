@@ -67,11 +67,14 @@ mod layout;
 mod ledger;
 mod links;
 mod load;
+mod locate;
 mod lock;
 mod metadata;
+mod module_types;
 mod retention;
 mod save;
 mod section;
+mod verify;
 mod writer;
 
 pub use catalog::{Catalog, CatalogEntry, clear, recover, resolve};
@@ -86,11 +89,13 @@ pub use layout::{
 };
 pub use ledger::{Held, Ledger, Wish};
 pub use load::Checkpoint;
+pub use locate::locate;
 pub use lock::RunLock;
 pub use metadata::{MAX_METADATA_BYTES, Metadata, TensorInfo, numbers};
+pub use module_types::ModuleTypes;
 pub use retention::{Candidate, Keep, Mode, TopK};
 pub use save::name_again;
-pub use section::Section;
+pub use section::{Layout, Section};
 pub use writer::{
     CheckpointWriter, MakeSections, Report, RunFacts, Save, SharedLedger, WhenBusy, panic_message,
 };

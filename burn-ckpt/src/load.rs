@@ -1,7 +1,6 @@
 //! Loading: from a checkpoint's path to its hyperparameters, its training state and its sections.
 //!
-//! Opening reads the header alone, whatever the file's size; [`Checkpoint::verify`] reads it whole and compares
-//! it with its metadata.
+//! Opening reads the header alone, whatever the file's size.
 
 use std::path::{Path, PathBuf};
 
@@ -11,27 +10,27 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::container::{ContainerHeader, MODEL};
-use crate::digest::{blake3_of_tensor, sha256_of_file};
 use crate::error::{Error, Result};
+use crate::locate::locate;
 use crate::metadata::Metadata;
 use crate::section::Section;
 
 /// A checkpoint that was opened: its header is known, its tensors are still on disk.
 #[derive(Debug)]
 pub struct Checkpoint {
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     header: ContainerHeader,
 }
 
 impl Checkpoint {
-    /// Opens a checkpoint or a link to one.
+    /// Opens a checkpoint: a file, a link to one, or `best` or `last` in a run's directory, as [`locate`] finds it.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the file cannot be read, [`Error::NotACheckpoint`] when it is something else or cut
-    /// off, [`Error::NewerFormat`] when a newer version wrote it.
+    /// Those of [`locate`]; [`Error::Io`] when the file cannot be read, [`Error::NotACheckpoint`] when it is something
+    /// else or cut off, [`Error::NewerFormat`] when a newer version wrote it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let mut path = path.as_ref().to_path_buf();
+        let mut path = locate(path.as_ref())?;
         if path.is_symlink() {
             // A link may lead elsewhere by the time that a section is read.
             path = std::fs::canonicalize(&path).map_err(Error::io("follow the link", &path))?;
@@ -92,49 +91,6 @@ impl Checkpoint {
     /// [`Error::Io`] when there is none, [`Error::Metadata`] when it cannot be understood.
     pub fn metadata(&self) -> Result<Metadata> {
         Metadata::of_checkpoint(&self.path)
-    }
-
-    /// Reads the whole file and compares size and SHA-256 with the metadata.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Checkpoint::verify`].
-    pub fn verify_checksum(&self) -> Result<Metadata> {
-        verify_file(&self.path)
-    }
-
-    /// Reads the whole file and compares size, SHA-256 and every tensor's BLAKE3 with the metadata.
-    ///
-    /// A checkpoint without metadata does not pass: without a digest nothing is verified.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Checksum`] naming what disagrees; [`Error::Io`] or [`Error::Metadata`] when there is nothing to
-    /// compare with.
-    pub fn verify(&self) -> Result<Metadata> {
-        let metadata = verify_file(&self.path)?;
-        let mismatch =
-            |expected: String, found: String| Error::Checksum { path: self.path.clone(), expected, found };
-        let tensors = ContainerHeader::read(&self.path)?.into_tensors(&self.path)?;
-        if tensors.len() != metadata.tensors.len() {
-            let (expected, found) = (metadata.tensors.len(), tensors.len());
-            return Err(mismatch(format!("{expected} tensors"), format!("{found} tensors")));
-        }
-        for tensor in tensors {
-            let Some(info) = metadata.tensors.get(&tensor.name) else {
-                return Err(mismatch("other tensors".to_owned(), format!("a tensor {}", tensor.name)));
-            };
-            let name = tensor.name.clone();
-            let bytes = tensor.into_bytes().map_err(Error::container(&self.path))?;
-            let found = blake3_of_tensor(&bytes);
-            if found != info.blake3 {
-                return Err(mismatch(
-                    format!("blake3:{} for {name}", info.blake3),
-                    format!("blake3:{found}"),
-                ));
-            }
-        }
-        Ok(metadata)
     }
 
     /// The model's section as burn's own record, for `module.try_load_record(..)`.
@@ -199,28 +155,6 @@ impl Checkpoint {
     fn typed<T: DeserializeOwned>(&self, what: &'static str, value: &Value) -> Result<T> {
         T::deserialize(value).map_err(|source| Error::Json { path: self.path.clone(), what, source })
     }
-}
-
-/// Compares a file's size and SHA-256 with its metadata, and returns the metadata.
-pub(crate) fn verify_file(path: &Path) -> Result<Metadata> {
-    let metadata = Metadata::of_checkpoint(path)?;
-    check_size(path, &metadata)?;
-    let found = sha256_of_file(path)?;
-    if found != metadata.checkpoint_checksum {
-        let expected = metadata.checkpoint_checksum;
-        return Err(Error::Checksum { path: path.to_path_buf(), expected, found });
-    }
-    Ok(metadata)
-}
-
-/// Compares a file's size with its metadata: the quick half of a verification.
-pub(crate) fn check_size(path: &Path, metadata: &Metadata) -> Result<()> {
-    let size = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
-    if size != metadata.checkpoint_size_bytes {
-        let expected = format!("{} bytes", metadata.checkpoint_size_bytes);
-        return Err(Error::Checksum { path: path.to_path_buf(), expected, found: format!("{size} bytes") });
-    }
-    Ok(())
 }
 
 /// A wrong model can disagree in every tensor; the first few say it all.

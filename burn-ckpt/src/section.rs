@@ -10,6 +10,34 @@ use burn::tensor::{Bool, Bytes, DType, Int, Tensor, kind::Basic};
 use burn_pack::{Reader, Scalar, Writer};
 
 use crate::error::{Error, Result};
+use crate::module_types::ModuleTypes;
+
+/// String of a module's section: JSON of its [`ModuleTypes`].
+const MODULE_TYPES_KEY: &str = "module_types";
+/// String of a module's section that is laid out in another way than burn's: a [`Layout`]'s name.
+const LAYOUT_KEY: &str = "layout";
+
+/// How a module's tensors are named and laid out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// As burn has them.
+    #[default]
+    Burn,
+    /// As PyTorch has them: the weights of linear layers are transposed, those of normalisations are called `weight`
+    /// and `bias`, and no name has the variant of an enum. Loading converts them.
+    PyTorch,
+}
+
+impl Layout {
+    /// The name in a file: `burn` or `pytorch`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Burn => "burn",
+            Self::PyTorch => "pytorch",
+        }
+    }
+}
 
 /// One part of a training state.
 #[derive(Clone, Default)]
@@ -41,7 +69,48 @@ impl Section {
     pub fn from_module<M: Module>(module: &M) -> Self {
         let mut collector = Collector::default();
         module.visit(&mut collector);
-        Self { tensors: collector.tensors, ..Self::default() }
+        let mut strings = BTreeMap::new();
+        if let Ok(types) = collector.types.to_json() {
+            strings.insert(MODULE_TYPES_KEY.to_owned(), types);
+        }
+        Self { tensors: collector.tensors, scalars: BTreeMap::new(), strings }
+    }
+
+    /// The types of the modules that have the tensors; empty where the section did not come from a module, or is older
+    /// than this.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Snapshot`] when what is noted of them cannot be understood.
+    pub fn module_types(&self) -> Result<ModuleTypes> {
+        let Some(text) = self.strings.get(MODULE_TYPES_KEY) else { return Ok(ModuleTypes::default()) };
+        ModuleTypes::from_json(text)
+            .map_err(|error| Error::Snapshot(format!("the types of the modules cannot be read: {error}")))
+    }
+
+    /// How the tensors are named and laid out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Snapshot`] for a layout that this version does not know.
+    pub fn layout(&self) -> Result<Layout> {
+        let known = [Layout::Burn, Layout::PyTorch];
+        match self.strings.get(LAYOUT_KEY) {
+            None => Ok(Layout::Burn),
+            Some(name) => known.into_iter().find(|layout| layout.name() == name).ok_or_else(|| {
+                Error::Snapshot(format!("its tensors are laid out as {name:?}, which is unknown"))
+            }),
+        }
+    }
+
+    /// States how the tensors are named and laid out. Changes no tensor.
+    #[must_use]
+    pub fn with_layout(mut self, layout: Layout) -> Self {
+        match layout {
+            Layout::Burn => self.strings.remove(LAYOUT_KEY),
+            other => self.strings.insert(LAYOUT_KEY.to_owned(), other.name().to_owned()),
+        };
+        self
     }
 
     /// What a burnpack buffer holds, as burn's optimizer and scheduler records write it. Copies no tensor.
@@ -84,6 +153,7 @@ impl Section {
 #[derive(Default)]
 struct Collector {
     path: Vec<String>,
+    types: ModuleTypes,
     tensors: Vec<burn_pack::Tensor>,
 }
 
@@ -110,7 +180,8 @@ impl Collector {
 }
 
 impl ModuleVisitor for Collector {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.types.enter(&self.path, container_type);
         self.path.push(name.to_owned());
     }
 

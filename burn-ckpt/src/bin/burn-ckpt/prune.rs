@@ -1,0 +1,12 @@
+//! `burn-ckpt prune`.
+
+use crate::{Answer, Failure};
+
+/// Remove checkpoints of a run
+#[derive(clap::Args)]
+pub struct Args {}
+
+/// Not written yet.
+pub fn run(_args: &Args) -> Answer {
+    Err(Failure::Other("not written yet".to_owned()))
+}

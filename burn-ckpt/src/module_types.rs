@@ -1,0 +1,88 @@
+//! Which modules a model's tensors belong to, kept beside them in a section.
+//!
+//! A tensor's name says where it is, not what it is: `hidden.weight` of a linear layer is transposed in PyTorch, that of
+//! an embedding is not. The types are burn's own words for them (`Struct:Linear`, `Vec`, `Enum:Activation`), in the form in
+//! which burn-store's adapters take them.
+
+use std::collections::BTreeMap;
+
+/// The type of every module on the way to a tensor, by the module's path; the model itself is at the empty path.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ModuleTypes(BTreeMap<String, String>);
+
+impl ModuleTypes {
+    /// Notes that a visit goes from the module at `path`, which is of type `container`, to one of its fields.
+    pub(crate) fn enter(&mut self, path: &[String], container: &str) {
+        self.0.entry(path.join(".")).or_insert_with(|| container.to_owned());
+    }
+
+    pub(crate) fn from_json(text: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(text).map(Self)
+    }
+
+    pub(crate) fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string(&self.0)
+    }
+
+    /// Whether nothing is known of any module.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The types of the modules around a tensor, from the model to the module that has it.
+    #[must_use]
+    pub fn around(&self, tensor: &str) -> Vec<String> {
+        self.above(tensor).filter_map(|path| self.0.get(path)).cloned().collect()
+    }
+
+    /// The type of the module that has a tensor, without burn's prefix: `Linear`.
+    #[must_use]
+    pub fn of(&self, tensor: &str) -> Option<&str> {
+        let path = self.above(tensor).last()?;
+        let module = self.0.get(path)?;
+        Some(module.split_once(':').map_or(module.as_str(), |(_, name)| name))
+    }
+
+    /// A tensor's name without the variants of enums, which burn's names have and PyTorch's lack.
+    #[must_use]
+    pub fn without_variants(&self, tensor: &str) -> String {
+        let kept: Vec<&str> = self
+            .above(tensor)
+            .zip(tensor.split('.'))
+            .filter(|(path, _)| !self.0.get(*path).is_some_and(|module| module.starts_with("Enum:")))
+            .map(|(_, part)| part)
+            .collect();
+        kept.join(".")
+    }
+
+    /// The paths of the modules around a tensor: for `a.b.weight` the empty one, `a`, and `a.b`.
+    fn above<'a>(&self, tensor: &'a str) -> impl Iterator<Item = &'a str> {
+        std::iter::once("").chain(tensor.match_indices('.').map(|(end, _)| &tensor[..end]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn types() -> ModuleTypes {
+        let text = r#"{"":"Struct:Net","act":"Enum:Activation","act.Swish":"Struct:Swish","layers":"Vec",
+                       "layers.0":"Struct:Linear"}"#;
+        ModuleTypes::from_json(text).unwrap()
+    }
+
+    #[test]
+    fn a_tensor_knows_the_modules_around_it() {
+        assert_eq!(types().around("layers.0.weight"), ["Struct:Net", "Vec", "Struct:Linear"]);
+        assert_eq!(types().of("layers.0.weight"), Some("Linear"));
+        assert_eq!(types().of("scale"), Some("Net"));
+        assert_eq!(types().of("unknown.weight"), None);
+    }
+
+    #[test]
+    fn variants_of_enums_are_no_part_of_pytorchs_names() {
+        assert_eq!(types().without_variants("act.Swish.beta"), "act.beta");
+        assert_eq!(types().without_variants("layers.0.weight"), "layers.0.weight");
+    }
+}

@@ -1,0 +1,3 @@
+//! Classifies an image with a checkpoint of `digits`.
+
+fn main() {}
