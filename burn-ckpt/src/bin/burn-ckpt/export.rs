@@ -16,8 +16,9 @@ use crate::{Answer, Failure};
 /// are named and laid out as PyTorch's modules have them, by the types of the modules that the checkpoint
 /// notes: the weights of linear layers are transposed, gamma and beta of batch, layer, group and RMS normalisation are
 /// called weight and bias, and names have no variants of enums. running_mean and running_var are called so in
-/// both. PyTorch's batch normalisation also counts batches (num_batches_tracked), which burn does not: load such
-/// a file with load_state_dict(.., strict=False).
+/// both. PyTorch's batch normalisation also counts batches (num_batches_tracked), which burn does not;
+/// load_state_dict does without. Everything else is written as it is: layers that the two build in different
+/// ways (LSTM, multi-head attention) or call by other names (PRelu, InstanceNorm) have to be renamed in PyTorch.
 ///
 /// Hyperparameters, epoch, step, run and the checkpoint's digest go into the file's metadata; `burn-ckpt import`
 /// takes the hyperparameters back.
@@ -139,8 +140,7 @@ fn verified(
     };
     let expected = info.blake3.clone();
     let path = checkpoint.path().to_path_buf();
-    let (name, dtype, shape, id) =
-        (tensor.name.clone(), tensor.dtype, tensor.shape.clone(), tensor.param_id);
+    let (name, dtype, shape, id) = (tensor.name.clone(), tensor.dtype, tensor.shape.clone(), tensor.param_id);
     let length = tensor.byte_len();
     let read = move || {
         let bytes = tensor.to_bytes()?;

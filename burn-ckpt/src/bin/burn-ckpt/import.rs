@@ -148,9 +148,7 @@ fn hparams(args: &Args, like: Option<&Checkpoint>, notes: &Notes) -> Result<Valu
     let hparams = match (&args.hparams, like) {
         (Some(given), _) => given.value()?,
         (None, Some(like)) => like.hparams()?,
-        (None, None) => {
-            notes.hparams().map_err(|reason| cannot_import(args, &reason))?.unwrap_or_default()
-        }
+        (None, None) => notes.hparams().map_err(|reason| cannot_import(args, &reason))?.unwrap_or_default(),
     };
     if hparams.is_null() {
         eprintln!(
