@@ -118,6 +118,52 @@ fn what_was_exported_comes_back_with_names_bytes_and_hyperparameters() {
 }
 
 #[test]
+fn every_type_and_every_way_to_store_it_arrives_as_python_sees_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let names = run_script("save_types.py", &[directory.path()]);
+    let described = run_script("describe.py", &[&directory.path().join("types.safetensors")]);
+    let described = described["tensors"].as_object().unwrap();
+    assert_eq!(names.as_array().unwrap().len(), described.len());
+    for name in ["types.pt", "types.safetensors"] {
+        let out = directory.path().join(format!("{name}.ckpt"));
+        stdout(&import(&directory.path().join(name), &out, &[]));
+        let metadata = metadata(&out);
+        let tensors = metadata["tensors"].as_object().unwrap();
+        assert_eq!(tensors.len(), described.len());
+        for (name, theirs) in described {
+            let ours = &tensors[&format!("model.{name}")];
+            let digits = theirs["bytes"].as_str().unwrap();
+            let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+            let bytes: Vec<u8> = (0..digits.len()).step_by(2).map(byte).collect();
+            assert_eq!(ours["blake3"], burn_ckpt::blake3_of_tensor(&bytes), "{name}");
+            assert_eq!(ours["shape"], theirs["shape"], "{name}");
+            let dtype = theirs["dtype"].as_str().unwrap();
+            let short =
+                dtype.replace("bfloat", "bf").replace("float", "f").replace("uint", "u").replace("int", "i");
+            assert_eq!(ours["dtype"], short, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_file_with_more_than_weights_is_said_to_have_it() {
+    let directory = tempfile::tempdir().unwrap();
+    saved_by_pytorch(directory.path());
+    let out = directory.path().join("out.ckpt");
+    let nested = directory.path().join("nested.pth");
+    let output = import(&nested, &out, &[]);
+    stdout(&output);
+    assert!(stderr(&output).contains("--top-level-key"), "{}", stderr(&output));
+    let output = import(&nested, &out, &["--force", "--top-level-key", "epochs"]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = stderr(&output);
+    assert!(error.contains("epochs") && error.contains("state_dict"), "{error}");
+    let output = import(&nested, &out, &["--force", "--top-level-key", "state_dict", "--hparams", "{}"]);
+    stdout(&output);
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
 fn names_are_replaced_and_layers_counted_as_asked() {
     let directory = tempfile::tempdir().unwrap();
     saved_by_pytorch(directory.path());

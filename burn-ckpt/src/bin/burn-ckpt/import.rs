@@ -3,9 +3,11 @@
 mod like;
 mod names;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use burn::store::KeyRemapper;
+use burn_ckpt::burn_pack::Tensor;
 use burn_ckpt::{Checkpoint, Contents, Error, Layout, MODEL, Metadata, Section};
 use serde_json::Value;
 
@@ -99,6 +101,9 @@ pub fn run(args: &Args) -> Answer {
     let Foreign { tensors, notes } = read(kind, args)?;
     let hparams = hparams(args, like.as_ref(), &notes)?;
     let layout = layout(args, kind, &notes);
+    if kind == Kind::PyTorch {
+        hint_at_keys(&tensors, args);
+    }
 
     let contiguous = layout == Layout::PyTorch && !args.keep_indices && !notes.are_ours();
     let mut tensors = names::renamed(tensors, &args.rename)?;
@@ -120,6 +125,12 @@ pub fn run(args: &Args) -> Answer {
     };
     let count = section.tensors.len();
     save(section, &hparams, args)?;
+    if hparams.is_null() {
+        eprintln!(
+            "note: the checkpoint has no hyperparameters, from which from_checkpoint builds the model: give them by \
+             --hparams '{{..}}', --hparams @FILE or --like CKPT, or use load_into"
+        );
+    }
     foreign::written(&args.out, count)
 }
 
@@ -145,18 +156,26 @@ fn cannot_import(args: &Args, reason: &str) -> Failure {
 
 /// The hyperparameters: as given, those of the other checkpoint, or what a file of ours notes.
 fn hparams(args: &Args, like: Option<&Checkpoint>, notes: &Notes) -> Result<Value, Failure> {
-    let hparams = match (&args.hparams, like) {
-        (Some(given), _) => given.value()?,
-        (None, Some(like)) => like.hparams()?,
-        (None, None) => notes.hparams().map_err(|reason| cannot_import(args, &reason))?.unwrap_or_default(),
-    };
-    if hparams.is_null() {
-        eprintln!(
-            "note: the checkpoint has no hyperparameters, from which from_checkpoint builds the model: give them by \
-             --hparams '{{..}}', --hparams @FILE or --like CKPT, or use load_into"
-        );
+    match (&args.hparams, like) {
+        (Some(given), _) => given.value(),
+        (None, Some(like)) => Ok(like.hparams()?),
+        (None, None) => {
+            Ok(notes.hparams().map_err(|reason| cannot_import(args, &reason))?.unwrap_or_default())
+        }
     }
-    Ok(hparams)
+}
+
+/// Says how to name the weights alone where a PyTorch file seems to hold more.
+fn hint_at_keys(tensors: &[Tensor], args: &Args) {
+    // What training programs call the parts of a file.
+    const PARTS: [&str; 5] =
+        ["state_dict", "model_state_dict", "optimizer", "optimizer_state_dict", "optimizer_states"];
+    let keys: BTreeSet<&str> = tensors.iter().filter_map(|tensor| tensor.name.split('.').next()).collect();
+    if args.top_level_key.is_none() && keys.iter().any(|key| PARTS.contains(key)) {
+        let keys: Vec<&str> = keys.into_iter().take(10).collect();
+        let (file, keys) = (args.file.display(), keys.join(", "));
+        eprintln!("note: {file} has tensors under {keys}: to take those of one alone, use --top-level-key");
+    }
 }
 
 /// How the tensors are laid out. What was not given is said.
@@ -169,15 +188,16 @@ fn layout(args: &Args, kind: Kind, notes: &Notes) -> Layout {
     }
     let (layout, why) = match notes.layout() {
         Some(layout) => (layout, "as it says"),
-        None => (Layout::PyTorch, "as most files are, for it does not say"),
+        None => (Layout::PyTorch, "as those of most files are, for it does not say"),
     };
     let (name, other) = match layout {
-        Layout::Burn => ("burn", LayoutName::Pytorch),
-        Layout::PyTorch => ("PyTorch", LayoutName::Burn),
+        Layout::Burn => ("burn's", Layout::PyTorch),
+        Layout::PyTorch => ("PyTorch's", Layout::Burn),
     };
-    let other = if other == LayoutName::Burn { "burn" } else { "pytorch" };
-    let file = args.file.display();
-    eprintln!("note: {file} is taken to be laid out as {name} does, {why}; else use --layout {other}");
+    let (file, other) = (args.file.display(), other.name());
+    eprintln!(
+        "note: the tensors of {file} are taken to be laid out as {name}, {why}; else use --layout {other}"
+    );
     layout
 }
 
