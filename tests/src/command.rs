@@ -98,17 +98,29 @@ pub fn build(programs: &[&str]) -> PathBuf {
     test.ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default()
 }
 
-/// The program `burn-ckpt` with these arguments.
+/// Runs the program `burn-ckpt` with these arguments.
 ///
 /// # Panics
 ///
 /// When it cannot be built or started.
 #[must_use]
 pub fn burn_ckpt(arguments: &[&str]) -> Output {
+    let output = burn_ckpt_command(arguments).output();
+    output.unwrap_or_else(|error| panic!("burn-ckpt cannot be started: {error}"))
+}
+
+/// The command of [`burn_ckpt`], for those who start it themselves.
+///
+/// # Panics
+///
+/// When it cannot be built.
+#[must_use]
+pub fn burn_ckpt_command(arguments: &[&str]) -> Command {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     let program = PROGRAM.get_or_init(|| build(&["burn-ckpt"]).join("burn-ckpt"));
-    let output = Command::new(program).args(arguments).output();
-    output.unwrap_or_else(|error| panic!("{}: {error}", program.display()))
+    let mut command = Command::new(program);
+    command.args(arguments);
+    command
 }
 
 /// The workspace's directory, below which cargo knows its aliases.

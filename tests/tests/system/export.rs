@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{BoolStore, Bytes, DType, Device, Tensor};
@@ -9,7 +10,7 @@ use burn_ckpt::burn_pack::{self, Scalar};
 use burn_ckpt::{Checkpoint, Contents, Layout, Metadata, Section, metadata_path};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use system_tests::command::{burn_ckpt, sha256sum, stderr, stdout};
+use system_tests::command::{burn_ckpt, burn_ckpt_command, sha256sum, stderr, stdout};
 use system_tests::model::{Model, Script};
 use system_tests::python::run_script;
 use system_tests::tree::{checkpoints, files, metadata};
@@ -250,6 +251,45 @@ fn a_quantised_tensor_is_an_error_that_names_it() {
     let checkpoint =
         save(directory.path(), "q.ckpt", &json!(null), Section { tensors, ..Section::default() });
     assert_refused(&checkpoint, &[], &["small.weight", "quantised"]);
+}
+
+#[test]
+fn a_killed_export_leaves_no_part_of_a_file_under_its_name() {
+    let directory = tempfile::tempdir().unwrap();
+    // Large enough that a kill falls into the writing.
+    let weights = vec![1; 24 * 1024 * 1024];
+    let tensors = ["a", "b"].map(|name| tensor(name, DType::U8, &[weights.len()], &weights)).to_vec();
+    let checkpoint =
+        save(directory.path(), "a.ckpt", &json!(null), Section { tensors, ..Section::default() });
+    let whole = directory.path().join("whole.safetensors");
+    stdout(&export(&checkpoint, &whole, &[]));
+    let whole = std::fs::read(whole).unwrap();
+
+    let mut cut = 0;
+    for kill in 0..6 {
+        let into = directory.path().join(format!("{kill}"));
+        let out = into.join("out.safetensors");
+        let words = ["export", checkpoint.to_str().unwrap(), out.to_str().unwrap()];
+        let mut child = burn_ckpt_command(&words).stdout(Stdio::null()).spawn().unwrap();
+        let written = || -> u64 {
+            let entries = std::fs::read_dir(&into).into_iter().flatten().flatten();
+            entries.filter_map(|entry| entry.metadata().ok()).map(|facts| facts.len()).sum()
+        };
+        // Each time when more of it is there.
+        while written() < kill * 8 * 1024 * 1024 + 1 && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        match std::fs::read(&out) {
+            Ok(bytes) => assert!(bytes == whole, "a part of it has the name"),
+            Err(_) => cut += 1,
+        }
+        // What the kill left is in nobody's way.
+        stdout(&export(&checkpoint, &out, &["--force"]));
+        assert!(std::fs::read(&out).unwrap() == whole);
+    }
+    assert!(cut > 0, "no kill came in time");
 }
 
 #[test]

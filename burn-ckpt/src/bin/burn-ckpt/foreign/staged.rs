@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::Failure;
 
+/// How many staging files of killed processes are stepped over.
+const MAX_LEFTOVERS: u32 = 100;
+
 /// A staged file; removed when dropped before [`Staged::publish`].
 pub struct Staged {
     file: File,
@@ -20,11 +23,23 @@ impl Staged {
         let Some(name) = destination.file_name() else {
             return Err(Failure::Other(format!("{} cannot be the name of a file", destination.display())));
         };
-        let name = format!(".{}.{}.staging", name.to_string_lossy(), std::process::id());
-        let path = destination.with_file_name(name);
-        let made = fs::create_dir_all(directory_of(destination)).and_then(|()| File::create_new(&path));
-        let file = made.map_err(|error| failed("create", &path, &error))?;
-        Ok(Self { file, path, destination: destination.to_path_buf(), renamed: false })
+        fs::create_dir_all(directory_of(destination))
+            .map_err(|error| failed("create the directory of", destination, &error))?;
+        let mut number = 0;
+        loop {
+            let staging = format!(".{}.{}-{number}.staging", name.to_string_lossy(), std::process::id());
+            let path = destination.with_file_name(staging);
+            match File::create_new(&path) {
+                Ok(file) => {
+                    return Ok(Self { file, path, destination: destination.to_path_buf(), renamed: false });
+                }
+                // Left by a killed process that had our number, as those in containers often have.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < MAX_LEFTOVERS => {
+                    number += 1;
+                }
+                Err(error) => return Err(failed("create", &path, &error)),
+            }
+        }
     }
 
     /// Where to write.
