@@ -109,7 +109,7 @@ pub fn burn_ckpt(arguments: &[&str]) -> Output {
     output.unwrap_or_else(|error| panic!("burn-ckpt cannot be started: {error}"))
 }
 
-/// The command of [`burn_ckpt`], for those who start it themselves.
+/// The command of [`burn_ckpt()`], for those who start it themselves.
 ///
 /// # Panics
 ///
