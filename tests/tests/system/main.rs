@@ -16,6 +16,7 @@ mod exact;
 mod exceptions;
 mod failed_saves;
 mod from_checkpoint;
+mod from_lightning;
 mod header_alone;
 mod hints;
 mod hostile_state;
