@@ -17,6 +17,7 @@ mod exceptions;
 mod export;
 mod failed_saves;
 mod from_checkpoint;
+mod from_lightning;
 mod header_alone;
 mod hints;
 mod hostile_state;
