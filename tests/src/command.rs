@@ -1,7 +1,9 @@
 //! Running the project's commands, as a user does.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 /// `cargo xtask train --backend flex` with these arguments, in this directory.
 ///
@@ -47,6 +49,39 @@ fn words(arguments: &[&str]) -> Vec<String> {
     let command = [&cargo, "run", "--quiet", "--package", "xtask", "--manifest-path", &manifest];
     let train = ["--", "train", "--backend", "flex"];
     command.iter().chain(&train).chain(arguments).map(|word| (*word).to_owned()).collect()
+}
+
+/// `burn-ckpt` with these arguments.
+///
+/// # Panics
+///
+/// When it cannot be built or started.
+#[must_use]
+pub fn burn_ckpt(arguments: &[&dyn AsRef<OsStr>]) -> Output {
+    let output = burn_ckpt_command().args(arguments.iter().map(|argument| argument.as_ref())).output();
+    output.unwrap_or_else(|error| panic!("burn-ckpt cannot be started: {error}"))
+}
+
+/// The command of [`burn_ckpt`], without arguments.
+///
+/// # Panics
+///
+/// When it cannot be built.
+#[must_use]
+pub fn burn_ckpt_command() -> Command {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    Command::new(PROGRAM.get_or_init(|| build(&["burn-ckpt"]).join("burn-ckpt")))
+}
+
+/// Checks that a command ended with a status, and returns its standard output and standard error.
+///
+/// # Panics
+///
+/// When it ended with another one; the message holds what it printed.
+pub fn ended_with(output: &Output, status: i32) -> (String, String) {
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(status), "{stdout}{}", stderr(output));
+    (stdout, stderr(output))
 }
 
 /// Checks that a command succeeded, and returns its standard output.
