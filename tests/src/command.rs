@@ -62,7 +62,7 @@ pub fn burn_ckpt(arguments: &[&dyn AsRef<OsStr>]) -> Output {
     output.unwrap_or_else(|error| panic!("burn-ckpt cannot be started: {error}"))
 }
 
-/// The command of [`burn_ckpt`], without arguments.
+/// The command of [`burn_ckpt()`], without arguments.
 ///
 /// # Panics
 ///

@@ -162,12 +162,8 @@ fn what_was_changed_is_named_by_its_path() {
         json!([{ "name": "hidden", "a": 6, "b": 7 }, { "name": "optimizer.betas", "b": [0.9, 0.99] }]);
     assert_eq!(found["hparams"], expected);
     let change = |name: &str, kind: &str| {
-        let changes = found[kind].as_array().unwrap().iter();
-        changes
-            .filter(|change| change["name"] == name)
-            .cloned()
-            .next()
-            .unwrap_or_else(|| panic!("{name}: {found:#}"))
+        let mut changes = found[kind].as_array().unwrap().iter();
+        changes.find(|change| change["name"] == name).cloned().unwrap_or_else(|| panic!("{name}: {found:#}"))
     };
     let (four, six) =
         (json!({ "dtype": "f32", "shape": [4, 6] }), json!({ "dtype": "f32", "shape": [6, 4] }));

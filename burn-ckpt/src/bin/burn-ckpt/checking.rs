@@ -150,7 +150,7 @@ impl Progress {
 
     fn over(bytes: u64) -> Self {
         let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::hidden());
-        let template = "{wide_bar} {percent:>3} %  {binary_bytes_per_sec}  {eta} left";
+        let template = "{bar:30} {percent:>3} %  {binary_bytes_per_sec}  {eta} left";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }

@@ -20,9 +20,9 @@ pub fn size(bytes: u64) -> String {
 pub fn age(when: Timestamp, now: Timestamp) -> String {
     let seconds = now.as_second().saturating_sub(when.as_second()).max(0);
     match seconds {
-        ..60 => format!("{seconds} s"),
-        ..3600 => format!("{} min", seconds / 60),
-        ..86_400 => format!("{} h", seconds / 3600),
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => format!("{} h", seconds / 3600),
         _ => format!("{} d", seconds / 86_400),
     }
 }
@@ -31,8 +31,8 @@ pub fn age(when: Timestamp, now: Timestamp) -> String {
 pub fn span(seconds: f64) -> String {
     let whole = seconds.max(0.0) as u64;
     match whole {
-        ..60 => format!("{seconds:.1} s"),
-        ..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        0..60 => format!("{seconds:.1} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
         _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
     }
 }

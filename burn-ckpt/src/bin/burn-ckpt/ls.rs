@@ -100,7 +100,8 @@ fn metrics_of(listing: &Listing, wanted: &[String]) -> Vec<String> {
     if !wanted.is_empty() {
         return wanted.to_vec();
     }
-    let primary = metadata().last().and_then(|metadata| metadata.trainer_config["primary_metric"].as_str());
+    let primary =
+        metadata().next_back().and_then(|metadata| metadata.trainer_config["primary_metric"].as_str());
     // The sort keeps the order in which they were logged among equals.
     let mut names: Vec<&str> = logged.into_keys().collect();
     if names.len() >= SHOWN_METRICS {
