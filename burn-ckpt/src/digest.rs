@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use burn_pack::Tensor;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
@@ -11,6 +12,8 @@ use crate::error::{Error, Result};
 /// What stands before the hexadecimal digits in `checkpoint_checksum`.
 const SHA256_PREFIX: &str = "sha256:";
 const CHUNK_BYTES: usize = 1024 * 1024;
+/// How much of a tensor is in memory at a time.
+const PIECE_BYTES: usize = 4 * 1024 * 1024;
 
 /// `sha256:` and the SHA-256 of a file in lower-case hexadecimal.
 ///
@@ -18,13 +21,27 @@ const CHUNK_BYTES: usize = 1024 * 1024;
 ///
 /// [`Error::Io`] when the file cannot be read.
 pub fn sha256_of_file(path: &Path) -> Result<String> {
+    sha256_with(path, &|_| ())
+}
+
+/// BLAKE3 of a tensor's bytes in lower-case hexadecimal.
+#[must_use]
+pub fn blake3_of_tensor(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
+}
+
+/// [`sha256_of_file`] that tells of the bytes it has just hashed.
+pub(crate) fn sha256_with(path: &Path, progress: &dyn Fn(u64)) -> Result<String> {
     let mut file = File::open(path).map_err(Error::io("open", path))?;
     let mut hasher = Sha256::new();
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
         match file.read(&mut chunk).map_err(Error::io("read", path))? {
             0 => break,
-            read => hasher.update(&chunk[..read]),
+            read => {
+                hasher.update(&chunk[..read]);
+                progress(read as u64);
+            }
         }
     }
     let mut text = SHA256_PREFIX.to_owned();
@@ -34,10 +51,22 @@ pub fn sha256_of_file(path: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// BLAKE3 of a tensor's bytes in lower-case hexadecimal.
-#[must_use]
-pub fn blake3_of_tensor(bytes: &[u8]) -> String {
-    blake3::hash(bytes).to_hex().to_string()
+/// [`blake3_of_tensor`] of a tensor in a file, of which one piece at a time is in memory.
+pub(crate) fn blake3_in_pieces(tensor: &Tensor, progress: &dyn Fn(u64)) -> Result<String, burn_pack::Error> {
+    let unreadable =
+        |reason: String| burn_pack::Error::IoError(format!("{} cannot be read: {reason}", tensor.name));
+    // Of a tensor in a file, this reads nothing yet, and neither does a view of it.
+    let bytes = tensor.to_bytes()?;
+    let mut hasher = blake3::Hasher::new();
+    for start in (0..bytes.len()).step_by(PIECE_BYTES) {
+        let end = bytes.len().min(start + PIECE_BYTES);
+        let piece = bytes.view(start, end).map_err(|error| unreadable(format!("{error:?}")))?;
+        // Not as a slice: that panics when the file was cut in the meantime.
+        let piece = piece.read(Default::default()).map_err(|error| unreadable(error.to_string()))?;
+        hasher.update(piece);
+        progress(piece.len() as u64);
+    }
+    Ok(hasher.finalize().to_hex().to_string())
 }
 
 #[cfg(test)]

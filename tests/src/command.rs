@@ -1,5 +1,6 @@
 //! Running the project's commands, as a user does.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -50,6 +51,39 @@ fn words(arguments: &[&str]) -> Vec<String> {
     command.iter().chain(&train).chain(arguments).map(|word| (*word).to_owned()).collect()
 }
 
+/// `burn-ckpt` with these arguments.
+///
+/// # Panics
+///
+/// When it cannot be built or started.
+#[must_use]
+pub fn burn_ckpt(arguments: &[&dyn AsRef<OsStr>]) -> Output {
+    let output = burn_ckpt_command().args(arguments.iter().map(|argument| argument.as_ref())).output();
+    output.unwrap_or_else(|error| panic!("burn-ckpt cannot be started: {error}"))
+}
+
+/// The command of [`burn_ckpt()`], without arguments.
+///
+/// # Panics
+///
+/// When it cannot be built.
+#[must_use]
+pub fn burn_ckpt_command() -> Command {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    Command::new(PROGRAM.get_or_init(|| build(&["burn-ckpt"]).join("burn-ckpt")))
+}
+
+/// Checks that a command ended with a status, and returns its standard output and standard error.
+///
+/// # Panics
+///
+/// When it ended with another one; the message holds what it printed.
+pub fn ended_with(output: &Output, status: i32) -> (String, String) {
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(status), "{stdout}{}", stderr(output));
+    (stdout, stderr(output))
+}
+
 /// Checks that a command succeeded, and returns its standard output.
 ///
 /// # Panics
@@ -96,31 +130,6 @@ pub fn build(programs: &[&str]) -> PathBuf {
     // A test program is in the directory `deps` beside them, wherever the target directory is.
     let test = std::env::current_exe().unwrap_or_else(|error| panic!("where am I? {error}"));
     test.ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default()
-}
-
-/// Runs the program `burn-ckpt` with these arguments.
-///
-/// # Panics
-///
-/// When it cannot be built or started.
-#[must_use]
-pub fn burn_ckpt(arguments: &[&str]) -> Output {
-    let output = burn_ckpt_command(arguments).output();
-    output.unwrap_or_else(|error| panic!("burn-ckpt cannot be started: {error}"))
-}
-
-/// The command of [`burn_ckpt()`], for those who start it themselves.
-///
-/// # Panics
-///
-/// When it cannot be built.
-#[must_use]
-pub fn burn_ckpt_command(arguments: &[&str]) -> Command {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| build(&["burn-ckpt"]).join("burn-ckpt"));
-    let mut command = Command::new(program);
-    command.args(arguments);
-    command
 }
 
 /// The workspace's directory, below which cargo knows its aliases.

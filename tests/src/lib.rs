@@ -17,7 +17,8 @@ use std::path::Path;
 
 use burn::train::metric::LossMetric;
 use burn::train::{Learner, SupervisedTraining};
-use burn_trainer::{FitResult, Result, Trainer, TrainerConfig};
+use burn_trainer::burn_ckpt::{Mode, TopK};
+use burn_trainer::{Best, FitResult, Last, Result, StrategyConfig, Trainer, TrainerConfig};
 
 use crate::model::{Model, Script, ScriptedMetric, learner, loader};
 
@@ -60,6 +61,20 @@ pub fn train_scripted(config: TrainerConfig, script: Script) -> Result<FitResult
 pub fn train_scored(config: TrainerConfig, scores: &[f64]) -> Result<FitResult<Model>> {
     let metric = ScriptedMetric::new("Score", scores);
     train_with(config, Script::default(), |training| training.metric_valid_numeric(metric))
+}
+
+/// Trains the small model for an epoch a score. All of its checkpoints stay in `last`, and the `best` ones with the
+/// lowest `val_score` in `best`: `epoch=0-step=10.ckpt` and so on.
+///
+/// # Errors
+///
+/// Those of the trainer.
+pub fn train_and_keep_all(root: &Path, scores: &[f64], best: usize) -> Result<FitResult<Model>> {
+    let topk = TopK::count(best).unwrap_or(TopK::All);
+    let config = TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root, scores.len()) }
+        .with_strategy(StrategyConfig::Best(Best { mode: Some(Mode::Min), topk, ..Best::default() }))
+        .with_strategy(StrategyConfig::Last(Last { topk: TopK::All, ..Last::default() }));
+    train_scored(config, scores)
 }
 
 /// Trains the small model as a script says, with `SupervisedTraining` set up by the caller.

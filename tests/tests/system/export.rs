@@ -57,7 +57,7 @@ pub fn save(directory: &Path, name: &str, hparams: &Value, section: Section) -> 
 
 fn export(checkpoint: &Path, out: &Path, more: &[&str]) -> std::process::Output {
     let words = ["export", checkpoint.to_str().unwrap(), out.to_str().unwrap()];
-    burn_ckpt(&[&words, more].concat())
+    burn_ckpt_command().args([&words, more].concat()).output().unwrap()
 }
 
 /// Checks that an export fails with exit status 1, names `facts`, and leaves nothing behind.
@@ -270,7 +270,7 @@ fn a_killed_export_leaves_no_part_of_a_file_under_its_name() {
         let into = directory.path().join(format!("{kill}"));
         let out = into.join("out.safetensors");
         let words = ["export", checkpoint.to_str().unwrap(), out.to_str().unwrap()];
-        let mut child = burn_ckpt_command(&words).stdout(Stdio::null()).spawn().unwrap();
+        let mut child = burn_ckpt_command().args(words).stdout(Stdio::null()).spawn().unwrap();
         let written = || -> u64 {
             let entries = std::fs::read_dir(&into).into_iter().flatten().flatten();
             entries.filter_map(|entry| entry.metadata().ok()).map(|facts| facts.len()).sum()
@@ -320,10 +320,10 @@ fn wrong_usage_has_status_2() {
         &["export", "a", "b", "--layout", "keras"],
         &["import", "a", "b", "--rename", "(=b"],
     ] {
-        let output = burn_ckpt(words);
+        let output = burn_ckpt_command().args(words).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{words:?}: {}", stderr(&output));
     }
-    let output = burn_ckpt(&["import", "a", "b", "--hparams", "{a: 1"]);
+    let output = burn_ckpt(&[&"import", &"a", &"b", &"--hparams", &"{a: 1"]);
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
 }
 

@@ -7,7 +7,7 @@ use burn::nn::LinearConfig;
 use burn::tensor::Device;
 use burn_ckpt::{Checkpoint, Layout, Section};
 use serde_json::{Value, json};
-use system_tests::command::{burn_ckpt, sha256sum, stderr, stdout};
+use system_tests::command::{burn_ckpt, burn_ckpt_command, sha256sum, stderr, stdout};
 use system_tests::python::run_script;
 use system_tests::tree::{files, metadata};
 use system_tests::twin::{Inputs, Net, assert_same_outputs};
@@ -16,7 +16,7 @@ use crate::export::save;
 
 fn import(file: &Path, out: &Path, more: &[&str]) -> Output {
     let words = ["import", file.to_str().unwrap(), out.to_str().unwrap()];
-    burn_ckpt(&[&words, more].concat())
+    burn_ckpt_command().args([&words, more].concat()).output().unwrap()
 }
 
 /// Lets PyTorch save its module, and returns what that computes.
@@ -80,7 +80,7 @@ fn with_a_checkpoint_of_the_model_tensors_are_converted_at_once() {
     // And back: to PyTorch again, from what was imported.
     let exported = directory.path().join("again.safetensors");
     let words = ["export", out.to_str().unwrap(), exported.to_str().unwrap(), "--layout", "pytorch"];
-    stdout(&burn_ckpt(&words));
+    stdout(&burn_ckpt_command().args(words).output().unwrap());
     let given = directory.path().join("inputs.json");
     let theirs: Vec<f64> =
         serde_json::from_value(run_script("load_exported.py", &[&exported, &given])).unwrap();
@@ -93,7 +93,7 @@ fn what_was_exported_comes_back_with_names_bytes_and_hyperparameters() {
     let hparams = json!({ "layers": [4, 6], "rate": 0.1, "name": "ä\"\n" });
     let before = save(directory.path(), "net.ckpt", &hparams, Section::from_module(&Net::trained()));
     let [file, after] = ["net.safetensors", "back.ckpt"].map(|name| directory.path().join(name));
-    stdout(&burn_ckpt(&["export", before.to_str().unwrap(), file.to_str().unwrap()]));
+    stdout(&burn_ckpt(&[&"export", &before, &file]));
     let output = import(&file, &after, &[]);
     stdout(&output);
     assert!(stderr(&output).contains("burn"), "{}", stderr(&output));

@@ -5,7 +5,7 @@ use std::process::Output;
 
 use burn_ckpt::{Checkpoint, Section};
 use serde_json::json;
-use system_tests::command::{burn_ckpt, stderr, stdout};
+use system_tests::command::{burn_ckpt, burn_ckpt_command, stderr, stdout};
 use system_tests::python::run_script;
 use system_tests::random::SplitMix64;
 use system_tests::tree::files;
@@ -16,7 +16,7 @@ use crate::import::write_safetensors;
 
 fn import(file: &Path, out: &Path, more: &[&str]) -> Output {
     let words = ["import", file.to_str().unwrap(), out.to_str().unwrap()];
-    burn_ckpt(&[&words, more].concat())
+    burn_ckpt_command().args([&words, more].concat()).output().unwrap()
 }
 
 /// Imports bytes. Either there is a whole checkpoint then, or exit status 1, one error and nothing else.
@@ -101,7 +101,7 @@ fn cut_and_flipped_files_never_panic() {
     drop(run_script("save_model.py", &[directory.path(), &given]));
     let ours = save(directory.path(), "net.ckpt", &json!({}), Section::from_module(&Net::trained()));
     let exported = directory.path().join("ours.safetensors");
-    stdout(&burn_ckpt(&["export", ours.to_str().unwrap(), exported.to_str().unwrap()]));
+    stdout(&burn_ckpt(&[&"export", &ours, &exported]));
 
     let mut random = SplitMix64::new(11);
     for name in ["state.pt", "legacy.pt", "plain.safetensors", "ours.safetensors"] {

@@ -5,6 +5,12 @@
 
 mod burns_own_loop;
 mod burns_strategies;
+mod ckpt_command_line;
+mod ckpt_diff;
+mod ckpt_ls;
+mod ckpt_prune;
+mod ckpt_show;
+mod ckpt_verify;
 mod command_line;
 mod container;
 mod dataloader;

@@ -4,14 +4,20 @@
 //! Results go to standard output, everything else to standard error. Exit status: 0 done; 1 the thing asked about is not
 //! so (damaged, different, not found); 2 wrong usage.
 
+mod checking;
 mod completions;
+mod contents;
 mod diff;
 mod export;
+mod figures;
 mod foreign;
 mod import;
+mod listing;
 mod ls;
+mod output;
 mod prune;
 mod show;
+mod table;
 mod verify;
 
 use std::process::ExitCode;
@@ -49,6 +55,9 @@ enum Failure {
     Checkpoint(#[from] Error),
     #[error("{0}")]
     Other(String),
+    /// What was asked for cannot be answered in that form; the message says which form can.
+    #[error("{0}")]
+    Usage(String),
 }
 
 fn main() -> ExitCode {
@@ -66,8 +75,11 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(failure) => {
-            eprintln!("error: {failure}");
-            ExitCode::FAILURE
+            output::say(format!("error: {failure}"));
+            match failure {
+                Failure::Usage(_) => ExitCode::from(2),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -1,0 +1,183 @@
+//! Verifying many checkpoints at once: across files and within each, every file read once however many names it has,
+//! with a progress bar where that takes a while and somebody looks.
+
+use std::collections::HashMap;
+use std::io::{self, IsTerminal};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use burn_ckpt::{Checkpoint, Metadata, Result, TensorInfo};
+use indexmap::IndexMap;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::Failure;
+
+/// What takes longer, or reads more, is worth a progress bar.
+const QUICK: Duration = Duration::from_millis(500);
+const SMALL: u64 = 256 * 1024 * 1024;
+
+/// As many threads as the machine runs at once.
+pub fn all_processors() -> NonZeroUsize {
+    thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Verifies checkpoints, and gives the outcomes in the order of the paths, each as soon as it and those before it are
+/// known.
+pub fn verify_all(
+    paths: &[PathBuf],
+    jobs: NonZeroUsize,
+    mut each: impl FnMut(&Path, Result<Metadata>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let files = by_file(paths);
+    let workers = jobs.get().min(files.len()).max(1);
+    let threads = NonZeroUsize::new(jobs.get() / workers).unwrap_or(NonZeroUsize::MIN);
+    let (progress, next) = (Progress::new(&files, paths), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        let (sender, outcomes) = mpsc::channel();
+        for _ in 0..workers {
+            let (sender, files, progress, next) = (sender.clone(), &files, &progress, &next);
+            scope.spawn(move || {
+                while let Some(names) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    for (place, outcome) in verify_names(paths, names, threads, progress) {
+                        // Nobody waits for it any more where standard output failed.
+                        if sender.send((place, outcome)).is_err() {
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let mut waiting = HashMap::new();
+        let mut told = 0;
+        for (place, outcome) in outcomes {
+            waiting.insert(place, outcome);
+            while let Some(outcome) = waiting.remove(&told) {
+                progress.bar.suspend(|| each(&paths[told], outcome))?;
+                told += 1;
+            }
+        }
+        progress.bar.finish_and_clear();
+        Ok(())
+    })
+}
+
+/// The tensors' digests of a checkpoint that has none in its metadata.
+pub fn hash_tensors(checkpoint: &Checkpoint) -> Result<IndexMap<String, TensorInfo>> {
+    let path = checkpoint.path().to_path_buf();
+    let progress = Progress::over(size_of(&path));
+    let digests = checkpoint.tensor_digests(all_processors(), &|bytes| progress.add(bytes));
+    progress.bar.finish_and_clear();
+    digests
+}
+
+/// Verifies one file under each of its names, of which each has metadata of its own.
+fn verify_names(
+    paths: &[PathBuf],
+    names: &[usize],
+    threads: NonZeroUsize,
+    progress: &Progress,
+) -> Vec<(usize, Result<Metadata>)> {
+    let mut whole: Option<Metadata> = None;
+    let outcome = |name: &usize| {
+        let checkpoint = Checkpoint::open(&paths[*name])?;
+        if let Some(known) = &whole {
+            let metadata = checkpoint.metadata()?;
+            if says_the_same(known, &metadata) {
+                return Ok(metadata);
+            }
+        }
+        let metadata = checkpoint.verify_with(threads, &|bytes| progress.add(bytes))?;
+        whole = Some(metadata.clone());
+        Ok(metadata)
+    };
+    let outcomes: Vec<Result<Metadata>> = names.iter().map(outcome).collect();
+    names.iter().copied().zip(outcomes).collect()
+}
+
+/// Whether two names of a file say the same of its bytes.
+fn says_the_same(a: &Metadata, b: &Metadata) -> bool {
+    a.checkpoint_checksum == b.checkpoint_checksum
+        && a.checkpoint_size_bytes == b.checkpoint_size_bytes
+        && a.tensors == b.tensors
+        && a.hparams == b.hparams
+}
+
+/// The places of the paths that stand for one file, together.
+fn by_file(paths: &[PathBuf]) -> Vec<Vec<usize>> {
+    let mut files: IndexMap<String, Vec<usize>> = IndexMap::new();
+    for (place, path) in paths.iter().enumerate() {
+        files.entry(identity(path)).or_default().push(place);
+    }
+    files.into_values().collect()
+}
+
+/// What is the same for two names of one file, and different for two files.
+pub fn identity(path: &Path) -> String {
+    #[cfg(unix)]
+    if let Ok(facts) = std::fs::metadata(path) {
+        use std::os::unix::fs::MetadataExt;
+        return format!("{}:{}", facts.dev(), facts.ino());
+    }
+    let whole = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    format!("path:{}", whole.display())
+}
+
+fn size_of(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |facts| facts.len())
+}
+
+/// A bar on standard error, shown once the work turns out to be long.
+struct Progress {
+    bar: ProgressBar,
+    begun: Instant,
+    /// Whether it is decided that the bar is shown, or never will be.
+    is_settled: AtomicBool,
+    done: AtomicU64,
+}
+
+impl Progress {
+    fn new(files: &[Vec<usize>], paths: &[PathBuf]) -> Self {
+        let bytes: u64 =
+            files.iter().filter_map(|names| names.first()).map(|name| size_of(&paths[*name])).sum();
+        // Once for the file's digest, once for its tensors'.
+        Self::over(2 * bytes)
+    }
+
+    fn over(bytes: u64) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::hidden());
+        let template = "{bar:30} {percent:>3} %  {binary_bytes_per_sec}  {eta} left";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        let is_watched = io::stderr().is_terminal();
+        let progress = Self {
+            bar,
+            begun: Instant::now(),
+            is_settled: AtomicBool::new(!is_watched),
+            done: AtomicU64::new(0),
+        };
+        if bytes > 2 * SMALL {
+            progress.show();
+        }
+        progress
+    }
+
+    fn add(&self, bytes: u64) {
+        self.done.fetch_add(bytes, Ordering::Relaxed);
+        if self.begun.elapsed() > QUICK {
+            self.show();
+        }
+        self.bar.set_position(self.done.load(Ordering::Relaxed));
+    }
+
+    fn show(&self) {
+        if !self.is_settled.swap(true, Ordering::Relaxed) {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What is in a checkpoint, as `show` and `diff` look at it: the metadata as it stands in its file, and the sections with
+//! their tensors in the order in which they are stored. Reads no tensor.
+
+use burn_ckpt::burn_pack::Scalar;
+use burn_ckpt::{Checkpoint, Error, MODEL, Metadata, Section, metadata_path};
+use serde_json::Value;
+
+use crate::Failure;
+
+/// A checkpoint without its tensors' values.
+pub struct Contents {
+    pub checkpoint: Checkpoint,
+    /// The metadata, or why there is none.
+    pub metadata: Result<Metadata, Error>,
+    /// The metadata file as it is, with keys of other versions; null without one.
+    pub metadata_json: Value,
+    pub hparams: Value,
+    pub trainer_state: Value,
+    pub sections: Vec<Part>,
+    pub bytes: u64,
+}
+
+/// A section.
+pub struct Part {
+    pub name: String,
+    pub tensors: Vec<TensorRow>,
+    pub section: Section,
+}
+
+/// What is known of a tensor.
+pub struct TensorRow {
+    /// Its name in the section.
+    pub name: String,
+    pub dtype: String,
+    pub shape: Vec<usize>,
+    pub bytes: usize,
+    /// The type of the module that has it, of a tensor of the model.
+    pub module: Option<String>,
+    /// Its digest in the metadata, where that describes the same tensor.
+    pub blake3: Option<String>,
+}
+
+impl Contents {
+    pub fn of(checkpoint: Checkpoint) -> Result<Self, Failure> {
+        let bytes = std::fs::metadata(checkpoint.path())
+            .map_err(|source| Error::Io { action: "read", path: checkpoint.path().to_path_buf(), source })?
+            .len();
+        let metadata = checkpoint.metadata();
+        let metadata_json = match metadata {
+            Ok(_) => whole_json(&checkpoint)?,
+            Err(_) => Value::Null,
+        };
+        let described = metadata.as_ref().ok();
+        let sections = checkpoint
+            .sections()
+            .iter()
+            .map(|name| Part::of(&checkpoint, name, described))
+            .collect::<Result<_, _>>()?;
+        let (hparams, trainer_state) = (checkpoint.hparams()?, checkpoint.trainer_state()?);
+        Ok(Self { checkpoint, metadata, metadata_json, hparams, trainer_state, sections, bytes })
+    }
+
+    pub fn section(&self, name: &str) -> Option<&Part> {
+        self.sections.iter().find(|part| part.name == name)
+    }
+}
+
+impl Part {
+    fn of(checkpoint: &Checkpoint, name: &str, metadata: Option<&Metadata>) -> Result<Self, Failure> {
+        let section = checkpoint.section(name)?;
+        let modules = if name == MODEL { Some(section.module_types()?) } else { None };
+        let stored = |tensor: &str| {
+            let name = format!("{name}.{tensor}");
+            metadata.and_then(|metadata| metadata.tensors.get_full(&name))
+        };
+        let mut rows: Vec<(usize, TensorRow)> = section
+            .tensors
+            .iter()
+            .map(|tensor| {
+                let (dtype, shape) = (tensor.dtype.name().to_owned(), tensor.shape.to_vec());
+                let known = stored(&tensor.name);
+                let same = known.filter(|(_, _, info)| info.dtype == dtype && info.shape == shape);
+                let row = TensorRow {
+                    name: tensor.name.clone(),
+                    bytes: tensor.byte_len(),
+                    module: modules.as_ref().and_then(|modules| modules.of(&tensor.name)).map(str::to_owned),
+                    blake3: same.map(|(_, _, info)| info.blake3.clone()),
+                    dtype,
+                    shape,
+                };
+                (known.map_or(usize::MAX, |(place, ..)| place), row)
+            })
+            .collect();
+        rows.sort_by_key(|(place, _)| *place);
+        let tensors = rows.into_iter().map(|(_, row)| row).collect();
+        Ok(Self { name: name.to_owned(), tensors, section })
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.tensors.iter().map(|tensor| tensor.bytes as u64).sum()
+    }
+}
+
+impl TensorRow {
+    /// How many numbers it has. Of a quantised tensor the reader does not compare shape and bytes.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().fold(1, |product, size| product.saturating_mul(*size))
+    }
+}
+
+/// A scalar as JSON.
+pub fn scalar(value: &Scalar) -> Value {
+    match value {
+        Scalar::Int(value) => Value::from(*value),
+        Scalar::UInt(value) => Value::from(*value),
+        Scalar::Bool(value) => Value::from(*value),
+        // JSON has no number for these.
+        Scalar::Float(value) if !value.is_finite() => Value::from(value.to_string()),
+        Scalar::Float(value) => Value::from(*value),
+    }
+}
+
+/// The metadata file again, which has just been read and is no larger than it may be.
+fn whole_json(checkpoint: &Checkpoint) -> Result<Value, Error> {
+    let path = metadata_path(checkpoint.path());
+    let text = std::fs::read_to_string(&path).map_err(|source| Error::Io {
+        action: "read",
+        path: path.clone(),
+        source,
+    })?;
+    serde_json::from_str(&text).map_err(|error| Error::Metadata { path, reason: error.to_string() })
+}

@@ -1,0 +1,229 @@
+//! In what two checkpoints differ, as data.
+
+use std::collections::BTreeMap;
+
+use burn_ckpt::{OPTIMIZER, TensorInfo};
+use indexmap::{IndexMap, IndexSet};
+use serde_json::{Map, Value, json};
+
+use crate::Failure;
+use crate::checking::hash_tensors;
+use crate::contents::{Contents, Part, TensorRow, scalar};
+use crate::figures::leaves;
+
+/// Something that is another thing in the other checkpoint, or not there at all.
+pub struct Change {
+    pub name: String,
+    pub a: Option<Value>,
+    pub b: Option<Value>,
+}
+
+/// What is known from the metadata alone.
+pub struct Described {
+    /// Epoch, step, and the machine: compiler, system, hardware.
+    pub facts: Vec<Change>,
+    pub metrics: Vec<Change>,
+    pub packages: Vec<Change>,
+    pub git: Vec<Change>,
+}
+
+/// A tensor of a section that both have.
+pub struct TensorChange {
+    pub name: String,
+    /// Type and shape, where it is there.
+    pub a: Option<Value>,
+    pub b: Option<Value>,
+}
+
+/// A section that one of the two has.
+pub struct OnlyIn {
+    pub name: String,
+    pub is_in_a: bool,
+    pub tensors: usize,
+    pub scalars: usize,
+}
+
+/// All differences.
+pub struct Differences {
+    /// `None` where one of the two has no metadata.
+    pub described: Option<Described>,
+    pub hparams: Vec<Change>,
+    pub sections: Vec<OnlyIn>,
+    pub tensors: Vec<TensorChange>,
+    /// How many tensors the sections have together that both have.
+    pub compared: usize,
+    pub scalars: Vec<Change>,
+    /// The strings of sections; not those of the optimizer, which are burn's random parameter ids.
+    pub strings: Vec<Change>,
+    /// Whether the tensors' digests are those in the metadata, of A and of B.
+    pub digests_known: [bool; 2],
+}
+
+impl Differences {
+    pub fn between(a: &Contents, b: &Contents) -> Result<Self, Failure> {
+        let shared: Vec<(&Part, &Part)> =
+            a.sections.iter().filter_map(|part| Some((part, b.section(&part.name)?))).collect();
+        let parts_of_a: Vec<&Part> = shared.iter().map(|(a, _)| *a).collect();
+        let parts_of_b: Vec<&Part> = shared.iter().map(|(_, b)| *b).collect();
+        let digests = [digests(a, &parts_of_a)?, digests(b, &parts_of_b)?];
+        let (mut tensors, mut compared) = (Vec::new(), 0);
+        let (mut scalars, mut strings) = (Vec::new(), Vec::new());
+        for (a, b) in shared {
+            let names: IndexSet<&str> =
+                a.tensors.iter().chain(&b.tensors).map(|tensor| tensor.name.as_str()).collect();
+            compared += names.len();
+            let (in_a, in_b) = (by_name(a), by_name(b));
+            for name in names {
+                let full = format!("{}.{name}", a.name);
+                let [a, b] = [
+                    in_a.get(name).map(|tensor| (described(tensor), digests[0].of(tensor, &full))),
+                    in_b.get(name).map(|tensor| (described(tensor), digests[1].of(tensor, &full))),
+                ];
+                if a != b {
+                    let [a, b] = [a, b].map(|side| side.map(|(described, _)| described));
+                    tensors.push(TensorChange { name: full, a, b });
+                }
+            }
+            scalars.extend(changes(&format!("{}.", a.name), &scalars_of(a), &scalars_of(b)));
+            if a.name != OPTIMIZER {
+                strings.extend(changes(&format!("{}.", a.name), &strings_of(a), &strings_of(b)));
+            }
+        }
+        let only = |own: &Contents, other: &Contents, is_in_a| -> Vec<OnlyIn> {
+            let missing = own.sections.iter().filter(|part| other.section(&part.name).is_none());
+            let describe = |part: &Part| OnlyIn {
+                name: part.name.clone(),
+                is_in_a,
+                tensors: part.tensors.len(),
+                scalars: part.section.scalars.len(),
+            };
+            missing.map(describe).collect()
+        };
+        Ok(Self {
+            described: described_by_metadata(a, b),
+            hparams: changes("", &flat(&a.hparams), &flat(&b.hparams)),
+            sections: only(a, b, true).into_iter().chain(only(b, a, false)).collect(),
+            tensors,
+            compared,
+            scalars,
+            strings,
+            digests_known: digests.map(|digests| matches!(digests, Digests::InMetadata)),
+        })
+    }
+
+    /// Whether there is any.
+    pub fn are_there(&self) -> bool {
+        let described = self.described.as_ref().is_some_and(|described| {
+            [&described.facts, &described.metrics, &described.packages, &described.git]
+                .iter()
+                .any(|changes| !changes.is_empty())
+        });
+        described
+            || [&self.hparams, &self.scalars, &self.strings].iter().any(|changes| !changes.is_empty())
+            || !self.sections.is_empty()
+            || !self.tensors.is_empty()
+    }
+}
+
+/// Where a checkpoint's digests are.
+enum Digests {
+    /// In the metadata, which describes the tensors that the file has.
+    InMetadata,
+    /// Computed, by the tensors' names in the file.
+    Computed(IndexMap<String, TensorInfo>),
+}
+
+impl Digests {
+    fn of<'a>(&'a self, tensor: &'a TensorRow, full: &str) -> Option<&'a str> {
+        match self {
+            Self::InMetadata => tensor.blake3.as_deref(),
+            Self::Computed(digests) => digests.get(full).map(|info| info.blake3.as_str()),
+        }
+    }
+}
+
+fn digests(contents: &Contents, parts: &[&Part]) -> Result<Digests, Failure> {
+    let are_known = parts.iter().flat_map(|part| &part.tensors).all(|tensor| tensor.blake3.is_some());
+    Ok(match are_known {
+        true => Digests::InMetadata,
+        false => Digests::Computed(hash_tensors(&contents.checkpoint)?),
+    })
+}
+
+fn by_name(part: &Part) -> BTreeMap<&str, &TensorRow> {
+    part.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect()
+}
+
+fn described(tensor: &TensorRow) -> Value {
+    json!({ "dtype": tensor.dtype, "shape": tensor.shape })
+}
+
+fn described_by_metadata(a: &Contents, b: &Contents) -> Option<Described> {
+    if a.metadata.is_err() || b.metadata.is_err() {
+        return None;
+    }
+    let (a, b) = (&a.metadata_json, &b.metadata_json);
+    let within = |prefix: &str, a: &Value, b: &Value| changes(prefix, &flat(a), &flat(b));
+    let mut facts = Vec::new();
+    for key in ["epoch", "global_step"] {
+        facts.extend(within(key, &a[key], &b[key]));
+    }
+    let (a_ran, b_ran) = (&a["environment"], &b["environment"]);
+    for key in ["rust", "os", "hardware"] {
+        facts.extend(within(&format!("{key}."), &a_ran[key], &b_ran[key]));
+    }
+    Some(Described {
+        facts,
+        metrics: within("", &a["metrics"], &b["metrics"]),
+        packages: changes("", &packages(&a_ran["packages"]), &packages(&b_ran["packages"])),
+        git: within("", &a_ran["git"], &b_ran["git"]),
+    })
+}
+
+/// Package -> its version, or its versions where there are several.
+fn packages(list: &Value) -> Map<String, Value> {
+    let mut versions: IndexMap<String, Vec<String>> = IndexMap::new();
+    for package in list.as_array().into_iter().flatten() {
+        let text = |key: &str| package[key].as_str().unwrap_or_default();
+        let version = match text("source") {
+            "" | "registry" => text("version").to_owned(),
+            source => format!("{} ({source})", text("version")),
+        };
+        versions.entry(text("name").to_owned()).or_default().push(version);
+    }
+    versions.into_iter().map(|(name, versions)| (name, Value::from(versions.join(", ")))).collect()
+}
+
+fn flat(json: &Value) -> Map<String, Value> {
+    // What is null has nothing in it.
+    leaves(json)
+        .into_iter()
+        .filter(|(path, value)| !(path.is_empty() && value.is_null()))
+        .map(|(path, value)| (path, value.clone()))
+        .collect()
+}
+
+fn scalars_of(part: &Part) -> Map<String, Value> {
+    part.section.scalars.iter().map(|(name, value)| (name.clone(), scalar(value))).collect()
+}
+
+fn strings_of(part: &Part) -> Map<String, Value> {
+    part.section.strings.iter().map(|(name, text)| (name.clone(), Value::from(text.as_str()))).collect()
+}
+
+fn changes(prefix: &str, a: &Map<String, Value>, b: &Map<String, Value>) -> Vec<Change> {
+    let names: IndexSet<&String> = a.keys().chain(b.keys()).collect();
+    names
+        .into_iter()
+        .filter(|name| a.get(*name) != b.get(*name))
+        .map(|name| Change {
+            name: if name.is_empty() && prefix.is_empty() {
+                "(all)".to_owned()
+            } else {
+                format!("{prefix}{name}")
+            },
+            a: a.get(name).cloned(),
+            b: b.get(name).cloned(),
+        })
+        .collect()
+}

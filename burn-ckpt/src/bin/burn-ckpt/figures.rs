@@ -1,0 +1,137 @@
+//! How sizes, times, counts and metrics are written for a human.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// `461.6 KiB`.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    // What would be written as 1024.0 is one of the next unit.
+    while value >= 1023.95 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+/// How long ago something was: `3 min`. What is yet to come is now.
+pub fn age(when: Timestamp, now: Timestamp) -> String {
+    let seconds = now.as_second().saturating_sub(when.as_second()).max(0);
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// A time span: `3.2 s`, `4 min 49 s`, `2 h 5 min`.
+pub fn span(seconds: f64) -> String {
+    let whole = seconds.max(0.0) as u64;
+    match whole {
+        0..60 => format!("{seconds:.1} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// A moment in UTC to the second.
+pub fn moment(when: Timestamp) -> String {
+    when.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// A number with four significant digits, all digits before the point.
+pub fn number(value: f64) -> String {
+    const DIGITS: i32 = 4;
+    let magnitude = value.abs();
+    if !value.is_finite() {
+        return value.to_string();
+    }
+    if magnitude == 0.0 {
+        return "0".to_owned();
+    }
+    if !(1e-4..1e9).contains(&magnitude) {
+        return format!("{value:.*e}", DIGITS as usize - 1);
+    }
+    let before_point = magnitude.log10().floor() as i32 + 1;
+    format!("{value:.*}", usize::try_from(DIGITS - before_point).unwrap_or(0))
+}
+
+/// `1 file`, `2 files`.
+pub fn count(number: usize, what: &str) -> String {
+    format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+/// `12,345`.
+pub fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut shown = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
+/// A JSON value in a line; a string without its quotes.
+pub fn value(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The values in a JSON value with their paths, `optimizer.betas.0`, in the order of the document.
+pub fn leaves(value: &Value) -> Vec<(String, &Value)> {
+    let mut found = Vec::new();
+    collect(String::new(), value, &mut found);
+    found
+}
+
+fn collect<'a>(path: String, value: &'a Value, found: &mut Vec<(String, &'a Value)>) {
+    let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            fields.iter().for_each(|(key, value)| collect(below(key), value, found));
+        }
+        Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(index, value)| collect(below(&index.to_string()), value, found));
+        }
+        _ => found.push((path, value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_the_unit_that_keeps_them_short() {
+        let shown = [0, 1023, 1024, 472_634, 1024 * 1024 - 1, 5 << 30].map(size);
+        assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "461.6 KiB", "1.0 MiB", "5.0 GiB"]);
+    }
+
+    #[test]
+    fn metrics_have_four_digits() {
+        let shown = [0.149_320_504, 96.378_83, 12_345.6, 0.0, -0.001_234_56, 1.5e-7, f64::NAN].map(number);
+        assert_eq!(shown, ["0.1493", "96.38", "12346", "0", "-0.001235", "1.500e-7", "NaN"]);
+    }
+
+    #[test]
+    fn counts_are_grouped() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!((count(1, "file"), count(0, "file")), ("1 file".to_owned(), "0 files".to_owned()));
+    }
+
+    #[test]
+    fn values_are_found_by_their_path() {
+        let json = serde_json::json!({ "a": { "b": [1, 2], "c": [{ "d": null }] }, "e": {} });
+        let found: Vec<String> =
+            leaves(&json).iter().map(|(path, value)| format!("{path} {value}")).collect();
+        assert_eq!(found, ["a.b [1,2]", "a.c.0.d null", "e {}"]);
+    }
+}

@@ -1,0 +1,184 @@
+//! The rules that say which checkpoints stay: `last=N`, `best=METRIC:N`, `links`.
+//!
+//! A mode that is wrong would remove the very best, so one is never guessed, and two that disagree are an error.
+
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+
+use burn_ckpt::{Candidate, Keep, Metadata, Mode, TopK};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::Failure;
+use crate::listing::Row;
+
+/// One rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rule {
+    Last(NonZeroUsize),
+    Best {
+        metric: String,
+        count: NonZeroUsize,
+        mode: Option<Mode>,
+    },
+    /// What links point to stays by every rule.
+    Links,
+}
+
+/// What is the same for all names of a state: run, time, step.
+pub fn state(row: &Row) -> Option<(&str, Timestamp, u64)> {
+    let metadata = row.metadata.as_ref()?;
+    Some((&metadata.run_id, metadata.checkpoint_timestamp, metadata.global_step))
+}
+
+pub fn parse_mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "min" => Ok(Mode::Min),
+        "max" => Ok(Mode::Max),
+        _ => Err("it is min, where lower is better, or max".to_owned()),
+    }
+}
+
+impl FromStr for Rule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| text.parse().map_err(|_| format!("{text:?} is no whole number above 0"));
+        match text.split_once('=') {
+            None if text == "links" => Ok(Self::Links),
+            Some(("last", count)) => Ok(Self::Last(number(count)?)),
+            Some(("best", rest)) => {
+                let (rest, mode) = match rest.rsplit_once(':') {
+                    Some((before, mode)) if parse_mode(mode).is_ok() => (before, parse_mode(mode).ok()),
+                    _ => (rest, None),
+                };
+                match rest.rsplit_once(':') {
+                    Some((metric, count)) if !metric.is_empty() => {
+                        Ok(Self::Best { metric: metric.to_owned(), count: number(count)?, mode })
+                    }
+                    _ => {
+                        Err("it is written best=METRIC:N, as best=val_loss:3 or best=val_loss:3:min"
+                            .to_owned())
+                    }
+                }
+            }
+            _ => Err("the rules are last=N, best=METRIC:N and links".to_owned()),
+        }
+    }
+}
+
+impl Rule {
+    /// Marks what stays of whole checkpoints, oldest first. A state with several names counts once.
+    pub fn mark(&self, rows: &[&Row], mode: Option<Mode>, stays: &mut [bool]) -> Result<(), Failure> {
+        let mut firsts: Vec<usize> = Vec::new();
+        for (place, row) in rows.iter().enumerate() {
+            if !firsts.iter().any(|first| state(rows[*first]) == state(row)) {
+                firsts.push(place);
+            }
+        }
+        let candidates = |score: &dyn Fn(&Metadata) -> f64| -> Vec<Candidate> {
+            let scores = firsts.iter().map(|place| rows[*place].metadata.as_ref().map_or(f64::NAN, score));
+            (0..).zip(scores).map(|(order, score)| Candidate { score, order }).collect()
+        };
+        let kept = match self {
+            Self::Links => Vec::new(),
+            Self::Last(count) => Keep::Newest(TopK::Count(*count)).kept(&candidates(&|_| f64::NAN)),
+            Self::Best { metric, count, mode: own } => {
+                let metadata = || rows.iter().filter_map(|row| row.metadata.as_ref());
+                if !metadata().any(|metadata| metadata.metrics.contains_key(metric)) {
+                    return Err(unknown_metric(metric, metadata()));
+                }
+                let configured =
+                    metadata().rev().find_map(|metadata| configured(&metadata.trainer_config, metric));
+                let mode = agreed(metric, own.or(mode), configured)?;
+                let score = |metadata: &Metadata| metadata.metrics.get(metric).copied().unwrap_or(f64::NAN);
+                Keep::Best(mode, TopK::Count(*count)).kept(&candidates(&score))
+            }
+        };
+        kept.into_iter().for_each(|candidate| stays[firsts[candidate]] = true);
+        Ok(())
+    }
+}
+
+/// What is asked for, or else what the run says.
+fn agreed(metric: &str, asked: Option<Mode>, configured: Option<Mode>) -> Result<Mode, Failure> {
+    match (asked, configured) {
+        (Some(asked), Some(configured)) if asked != configured => {
+            let better = if configured == Mode::Min { "lower" } else { "higher" };
+            Err(Failure::Usage(format!("to the run, {better} {metric} is better; leave out the other mode")))
+        }
+        (Some(mode), _) | (None, Some(mode)) => Ok(mode),
+        (None, None) => Err(Failure::Usage(format!(
+            "the run does not say whether lower or higher {metric} is better: add --mode min or --mode max"
+        ))),
+    }
+}
+
+/// The mode that a trainer's configuration states for a metric: that of a strategy `best` which watches it.
+fn configured(trainer_config: &Value, metric: &str) -> Option<Mode> {
+    let strategies = trainer_config["strategies"].as_array()?;
+    let watches = |strategy: &&Value| {
+        let watched = match &strategy["metric"] {
+            Value::Null => &trainer_config["primary_metric"],
+            named => named,
+        };
+        strategy["kind"] == "best" && watched == metric
+    };
+    strategies.iter().filter(watches).find_map(|strategy| parse_mode(strategy["mode"].as_str()?).ok())
+}
+
+fn unknown_metric<'a>(metric: &str, metadata: impl Iterator<Item = &'a Metadata>) -> Failure {
+    let mut known: Vec<&str> =
+        metadata.flat_map(|metadata| metadata.metrics.keys()).map(String::as_str).collect();
+    known.sort_unstable();
+    known.dedup();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    Failure::Other(format!("no checkpoint has the metric {metric}; the metrics are {known}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_read_as_they_are_written() {
+        let two = NonZeroUsize::new(2).unwrap();
+        assert_eq!("last=2".parse(), Ok(Rule::Last(two)));
+        let best = |mode| Ok(Rule::Best { metric: "val_loss".to_owned(), count: two, mode });
+        assert_eq!("best=val_loss:2".parse(), best(None));
+        assert_eq!("best=val_loss:2:max".parse(), best(Some(Mode::Max)));
+        assert_eq!("links".parse(), Ok(Rule::Links));
+        for wrong in [
+            "",
+            "last",
+            "last=0",
+            "last=-1",
+            "last=x",
+            "best=3",
+            "best=:3",
+            "best=a:0",
+            "best=a:min",
+            "links=1",
+            "all",
+        ] {
+            assert!(wrong.parse::<Rule>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn the_mode_is_that_of_the_strategy_that_watches_the_metric() {
+        let config = serde_json::json!({
+            "primary_metric": "val_loss",
+            "strategies": [
+                { "kind": "last" },
+                { "kind": "best", "metric": null, "mode": "min" },
+                { "kind": "best", "metric": "val_accuracy", "mode": "max" },
+                { "kind": "best", "metric": "val_other", "mode": null },
+            ],
+        });
+        assert_eq!(configured(&config, "val_loss"), Some(Mode::Min));
+        assert_eq!(configured(&config, "val_accuracy"), Some(Mode::Max));
+        assert_eq!(configured(&config, "val_other"), None);
+        assert_eq!(configured(&Value::Null, "val_loss"), None);
+    }
+}

@@ -1,0 +1,103 @@
+//! Where a checkpoint comes from, in short: the part of `show` that the metadata tells.
+
+use burn_ckpt::Metadata;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::contents::Contents;
+use crate::figures::{age, count, moment, number, size, span};
+
+/// Digits of a commit that tell it from others.
+const COMMIT_DIGITS: usize = 12;
+
+/// What is known of the checkpoint, with a name for each fact.
+pub fn facts(contents: &Contents, now: Timestamp) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    let Ok(metadata) = &contents.metadata else {
+        facts.extend(progress_in_the_file(&contents.trainer_state));
+        facts.push(("size", bytes(contents.bytes)));
+        return facts;
+    };
+    facts.push(("run", run(metadata)));
+    let saved = metadata.checkpoint_timestamp;
+    facts.push(("saved", format!("{}, {} ago, as {}", moment(saved), age(saved, now), metadata.reason)));
+    facts.push(("epoch", format!("{} (counted from 0)", metadata.epoch)));
+    facts.push(("step", metadata.global_step.to_string()));
+    let trained = span(metadata.training_time_seconds);
+    facts.push(("trained", format!("{trained}, since {}", moment(metadata.start_timestamp))));
+    let metrics: Vec<String> =
+        metadata.metrics.iter().map(|(name, value)| format!("{name} {}", number(*value))).collect();
+    facts.push(("metrics", if metrics.is_empty() { "none".to_owned() } else { metrics.join("  ") }));
+    facts.push(("size", bytes(contents.bytes)));
+    facts.push(("checksum", metadata.checkpoint_checksum.clone()));
+    facts.extend(environment(&metadata.environment));
+    facts
+}
+
+fn run(metadata: &Metadata) -> String {
+    let named = |what: &str, value: &Option<String>| match value {
+        Some(value) => format!(", {what} {value:?}"),
+        None => String::new(),
+    };
+    let id = if metadata.run_id.is_empty() { "none" } else { &metadata.run_id };
+    format!("{id}{}{}", named("called", &metadata.name), named("of the project", &metadata.project))
+}
+
+/// What a training loop's state says of its progress, of a file without metadata.
+fn progress_in_the_file(trainer_state: &Value) -> Vec<(&'static str, String)> {
+    [("epoch", "epoch"), ("step", "global_step")]
+        .into_iter()
+        .filter_map(|(name, key)| Some((name, trainer_state[key].as_u64()?.to_string())))
+        .collect()
+}
+
+fn bytes(bytes: u64) -> String {
+    if bytes < 1024 { size(bytes) } else { format!("{} ({bytes} bytes)", size(bytes)) }
+}
+
+/// The environment is JSON of the program that wrote it: what is not there, or is another thing, is left out.
+fn environment(environment: &Value) -> Vec<(&'static str, String)> {
+    let (hardware, os, git) = (&environment["hardware"], &environment["os"], &environment["git"]);
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let joined = |parts: Vec<Option<String>>| parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let mut facts = Vec::new();
+
+    let system = [text(&os["name"]), text(&os["version"])].into_iter().flatten().collect::<Vec<_>>();
+    let system = (!system.is_empty()).then(|| system.join(" "));
+    facts.push(("host", joined(vec![text(&os["hostname"]), system])));
+
+    let cores = hardware["cpu_count"].as_u64().map(|cores| count(cores as usize, "core"));
+    let memory = hardware["memory_bytes"].as_u64().map(size);
+    facts.push(("cpu", joined(vec![text(&hardware["cpu_model"]), cores, memory])));
+
+    let devices = hardware["gpu_devices"].as_array();
+    if let Some(devices) = devices {
+        let names: Vec<String> = devices.iter().map(|device| name_of_gpu(device, &text)).collect();
+        facts.push(("gpu", if names.is_empty() { "none".to_owned() } else { names.join(", ") }));
+    }
+
+    let commit = text(&git["commit"]).map(|commit| commit.chars().take(COMMIT_DIGITS).collect());
+    let is_dirty = git["dirty"].as_bool().map(|dirty| if dirty { "with changes" } else { "clean" });
+    facts.push(("git", joined(vec![text(&git["branch"]), commit, is_dirty.map(str::to_owned)])));
+
+    let packages = environment["packages"].as_array().filter(|packages| !packages.is_empty());
+    let burn = packages.and_then(|packages| {
+        let burn = packages.iter().find(|package| package["name"] == "burn")?;
+        Some(format!("burn {}", burn["version"].as_str()?))
+    });
+    let number = packages.map(|packages| count(packages.len(), "package"));
+    let profile = text(&environment["rust"]["profile"]).map(|profile| format!("{profile} build"));
+    facts.push(("built with", joined(vec![burn, number, text(&environment["rust"]["version"]), profile])));
+
+    for (name, key) in [("slurm", "slurm"), ("lsf", "lsf")] {
+        if let Some(job) = environment[key]["job_id"].as_str() {
+            facts.push((name, format!("job {job}")));
+        }
+    }
+    facts.retain(|(_, text)| !text.is_empty());
+    facts
+}
+
+fn name_of_gpu(device: &Value, text: &dyn Fn(&Value) -> Option<String>) -> String {
+    text(&device["name"]).or_else(|| text(device)).unwrap_or_else(|| "one without a name".to_owned())
+}

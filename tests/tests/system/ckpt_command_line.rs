@@ -1,0 +1,119 @@
+//! `burn-ckpt`: exit statuses, which output gets what, and readers that go away.
+
+use std::io::Read;
+use std::process::Stdio;
+
+use system_tests::command::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
+use system_tests::tree::run_dir;
+use system_tests::{config, train, train_and_keep_all};
+
+#[test]
+fn wrong_usage_ends_with_status_2_and_an_error_on_standard_error() {
+    for arguments in [
+        &["no-such-verb"][..],
+        &["ls", "--no-such-flag"],
+        &["show"],
+        &["verify"],
+        &["verify", ".", "--jobs", "0"],
+        &["diff", "a"],
+        &["prune", "."],
+        &["prune", ".", "--keep", "last=0"],
+        &["prune", ".", "--keep", "newest=1"],
+        &["completions", "no-such-shell"],
+    ] {
+        let arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = arguments.iter().map(|word| word as _).collect();
+        let (out, err) = ended_with(&burn_ckpt(&arguments), 2);
+        assert!(out.is_empty() && err.contains("error:"), "{out}{err}");
+    }
+    let (_, err) = ended_with(&burn_ckpt(&[&"prune", &"."]), 2);
+    for rule in ["last=N", "best=METRIC:N", "links"] {
+        assert!(err.contains(rule), "{err}");
+    }
+}
+
+#[test]
+fn what_is_not_there_or_no_checkpoint_ends_with_status_1_and_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let empty = directory.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let gone = directory.path().join("gone");
+    let text = directory.path().join("text");
+    std::fs::write(&text, "no checkpoint").unwrap();
+    let fails = |arguments: &[&dyn AsRef<std::ffi::OsStr>], name: &str| {
+        let (out, err) = ended_with(&burn_ckpt(arguments), 1);
+        assert!(out.is_empty() && err.starts_with("error: ") && err.contains(name), "{out}{err}");
+    };
+    for path in [&empty, &gone, &text] {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        fails(&[&"ls", path], name);
+        fails(&[&"ls", path, &"--json"], name);
+        fails(&[&"show", path], name);
+        fails(&[&"show", path, &"--json"], name);
+        fails(&[&"diff", path, path], name);
+        fails(&[&"prune", path, &"--keep", &"links"], name);
+    }
+    // An order to remove makes no directory of a run that is not there.
+    assert!(!gone.exists() && std::fs::read_dir(&empty).unwrap().count() == 0);
+    for path in [&empty, &gone] {
+        let (out, err) = ended_with(&burn_ckpt(&[&"verify", path]), 1);
+        assert!(out.is_empty() && err.contains("error: "), "{out}{err}");
+    }
+    let (out, _) = ended_with(&burn_ckpt(&[&"verify", &text]), 1);
+    assert!(out.starts_with("damaged  ") && out.contains("text"), "{out}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let run = run_dir(root.path());
+    let last = run.join("last");
+    for arguments in [
+        vec!["ls", run.to_str().unwrap()],
+        vec!["ls", run.to_str().unwrap(), "--json"],
+        vec!["show", last.to_str().unwrap(), "--json"],
+        vec!["show", last.to_str().unwrap(), "--all"],
+        vec!["verify", run.to_str().unwrap()],
+        vec!["diff", last.to_str().unwrap(), last.to_str().unwrap()],
+        vec!["completions", "bash"],
+    ] {
+        let mut command = burn_ckpt_command();
+        let mut child =
+            command.args(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // Gone before it writes, or while it does: no difference.
+        drop(child.stdout.take());
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{arguments:?}: {said}");
+        assert!(!said.contains("panic") && !said.contains("error"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_does_not_make_a_damaged_checkpoint_whole() {
+    let root = tempfile::tempdir().unwrap();
+    train_and_keep_all(root.path(), &[3.0, 2.0, 1.0], 1).unwrap();
+    let damaged = run_dir(root.path()).join("checkpoint/last/epoch=0-step=10.ckpt");
+    let mut bytes = std::fs::read(&damaged).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&damaged, bytes).unwrap();
+    let mut command = burn_ckpt_command();
+    command.arg("verify").arg(run_dir(root.path())).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn completions_name_the_verbs_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = stdout(&burn_ckpt(&[&"completions", &shell]));
+        for verb in ["ls", "show", "verify", "diff", "prune"] {
+            assert!(script.contains(verb), "{shell} does not know {verb}");
+        }
+    }
+    // bash takes it.
+    let script = stdout(&burn_ckpt(&[&"completions", &"bash"]));
+    let checked = std::process::Command::new("bash").args(["-n", "-c", &script]).output().unwrap();
+    assert!(checked.status.success(), "{checked:?}");
+}

@@ -1,0 +1,207 @@
+//! `burn-ckpt ls`: every checkpoint of a run once, in order, with its links; whole ones, broken ones, and links that lead
+//! nowhere.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use system_tests::command::{burn_ckpt, ended_with, stdout};
+use system_tests::tree::{checkpoints, metadata, run_dir};
+use system_tests::{config, train, train_and_keep_all, train_scored};
+
+/// The rows of a table as words, without the heading.
+fn rows(table: &str) -> Vec<Vec<&str>> {
+    table
+        .lines()
+        .skip(1)
+        .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
+        .collect()
+}
+
+fn listed(directory: &Path) -> Vec<Value> {
+    let text = stdout(&burn_ckpt(&[&"ls", &directory, &"--json"]));
+    serde_json::from_str::<Value>(&text).unwrap().as_array().unwrap().clone()
+}
+
+fn of_run(directory: &Path) -> Vec<Value> {
+    let runs = listed(directory);
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    runs[0]["checkpoints"].as_array().unwrap().clone()
+}
+
+fn names(checkpoints: &[Value]) -> Vec<&str> {
+    checkpoints.iter().map(|checkpoint| checkpoint["file"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn every_checkpoint_has_a_line_oldest_first() {
+    let root = tempfile::tempdir().unwrap();
+    train_and_keep_all(root.path(), &[3.0, 1.0, 2.5], 1).unwrap();
+    let run = run_dir(root.path());
+    let table = stdout(&burn_ckpt(&[&"ls", &run]));
+    let heading: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(heading, ["file", "epoch", "step", "val_score", "size", "age", "links", "state"]);
+    let rows = rows(&table);
+    let first_four: Vec<&[&str]> = rows.iter().map(|row| &row[..4]).collect();
+    assert_eq!(
+        first_four,
+        [
+            ["last/epoch=0-step=10.ckpt", "0", "10", "3.000"],
+            ["best/epoch=1-step=20.ckpt", "1", "20", "1.000"],
+            ["last/epoch=1-step=20.ckpt", "1", "20", "1.000"],
+            ["last/epoch=2-step=30.ckpt", "2", "30", "2.500"],
+        ]
+    );
+    assert!(rows.iter().all(|row| row.last() == Some(&"whole")), "{table}");
+    let links: Vec<bool> =
+        rows.iter().map(|row| row.contains(&"best_val_score") || row.contains(&"last")).collect();
+    assert_eq!(links, [false, true, false, true], "{table}");
+    assert!(table.lines().all(|line| line.len() < 120 && line == line.trim_end()), "{table}");
+}
+
+#[test]
+fn the_json_has_what_the_metadata_files_say() {
+    let root = tempfile::tempdir().unwrap();
+    train_and_keep_all(root.path(), &[3.0, f64::NAN], 1).unwrap();
+    let checkpoints = of_run(&run_dir(root.path()));
+    assert_eq!(checkpoints.len(), 3);
+    for checkpoint in &checkpoints {
+        let path = Path::new(checkpoint["path"].as_str().unwrap());
+        let described = metadata(path);
+        for key in [
+            "run_id",
+            "epoch",
+            "global_step",
+            "metrics",
+            "reason",
+            "checkpoint_timestamp",
+            "checkpoint_checksum",
+        ] {
+            assert_eq!(checkpoint[key], described[key], "{key}");
+        }
+        assert_eq!(checkpoint["size_bytes"], fs::metadata(path).unwrap().len());
+        assert_eq!((&checkpoint["whole"], &checkpoint["problem"]), (&Value::Bool(true), &Value::Null));
+    }
+    assert_eq!(checkpoints[2]["metrics"]["val_score"], "NaN");
+    assert_eq!(checkpoints[2]["links"], serde_json::json!(["last"]));
+}
+
+#[test]
+fn a_run_is_named_by_its_directory_its_checkpoint_directory_and_from_within() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 2)).unwrap();
+    let (run, inner) = (run_dir(root.path()), checkpoints(root.path()));
+    let expected = ["best/epoch=1-step=20.ckpt", "last/epoch=1-step=20.ckpt"];
+    for directory in [&run, &inner] {
+        assert_eq!(names(&of_run(directory)), expected);
+    }
+    for directory in [&run, &inner] {
+        let mut command = system_tests::command::burn_ckpt_command();
+        let output = command.args(["ls", "--json"]).current_dir(directory).output().unwrap();
+        let runs: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        assert_eq!(
+            (&runs[0]["name"], names(runs[0]["checkpoints"].as_array().unwrap()).len()),
+            (&Value::from("r1"), 2)
+        );
+    }
+    assert_eq!(names(&of_run(&inner.join("last"))), ["epoch=1-step=20.ckpt"]);
+}
+
+#[test]
+fn a_directory_of_runs_lists_each_under_its_name() {
+    let root = tempfile::tempdir().unwrap();
+    for run in ["a", "b"] {
+        train(config(root.path(), 1).with_run_id(run)).unwrap();
+    }
+    let logs = root.path().join("burn_trainer_logs");
+    fs::create_dir_all(logs.join("c/checkpoint")).unwrap();
+    for directory in [logs.as_path(), root.path()] {
+        let names: Vec<Value> = listed(directory).iter().map(|run| run["name"].clone()).collect();
+        assert_eq!(names, ["a", "b"]);
+    }
+    let text = stdout(&burn_ckpt(&[&"ls", &logs]));
+    let headings: Vec<&str> = text.lines().filter(|line| line.ends_with(':')).collect();
+    assert_eq!(headings, ["a:", "b:"], "{text}");
+    let (out, err) = ended_with(&burn_ckpt(&[&"ls", &logs.join("c")]), 1);
+    assert!(out.is_empty() && err.contains("no checkpoint"), "{err}");
+}
+
+#[test]
+fn what_is_not_whole_is_listed_with_the_reason() {
+    let root = tempfile::tempdir().unwrap();
+    train_and_keep_all(root.path(), &[3.0, 2.0, 1.0], 1).unwrap();
+    let directory = checkpoints(root.path());
+    let of = |epoch: usize| directory.join(format!("last/epoch={epoch}-step={}.ckpt", 10 * (epoch + 1)));
+    let size = fs::metadata(of(0)).unwrap().len();
+    fs::File::options().write(true).open(of(0)).unwrap().set_len(100).unwrap();
+    fs::remove_file(format!("{}.metadata.json", of(1).display())).unwrap();
+    fs::remove_file(of(2)).unwrap();
+    let table = stdout(&burn_ckpt(&[&"ls", &run_dir(root.path())]));
+    let line =
+        |name: &str| table.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{table}"));
+    assert!(line("last/epoch=0-step=10.ckpt").ends_with(&format!("100 of {size} bytes")), "{table}");
+    assert!(line("last/epoch=1-step=20.ckpt").ends_with("no metadata"), "{table}");
+    assert!(line("last.ckpt").contains("leads nowhere: last/epoch=2-step=30.ckpt"), "{table}");
+    assert!(line("best/epoch=2-step=30.ckpt").ends_with("whole"), "{table}");
+    let run = &listed(&run_dir(root.path()))[0];
+    assert_eq!(run["dangling_links"][0]["link"], "last.ckpt");
+    let whole =
+        run["checkpoints"].as_array().unwrap().iter().filter(|checkpoint| checkpoint["whole"] == true);
+    assert_eq!(whole.count(), 1);
+}
+
+#[test]
+fn links_that_are_hard_links_or_copies_are_links() {
+    for copied in [false, true] {
+        let root = tempfile::tempdir().unwrap();
+        train(config(root.path(), 1)).unwrap();
+        let directory = checkpoints(root.path());
+        // What is made where there are no symbolic links.
+        for name in ["last.ckpt", "best_val_loss.ckpt"] {
+            for end in ["", ".metadata.json"] {
+                let link = directory.join(format!("{name}{end}"));
+                let target = fs::canonicalize(&link).unwrap();
+                fs::remove_file(&link).unwrap();
+                if copied {
+                    fs::copy(target, link).unwrap();
+                } else {
+                    fs::hard_link(target, link).unwrap();
+                }
+            }
+        }
+        let checkpoints = of_run(&run_dir(root.path()));
+        assert_eq!(names(&checkpoints), ["best/epoch=0-step=10.ckpt", "last/epoch=0-step=10.ckpt"]);
+        assert_eq!(checkpoints[0]["links"], serde_json::json!(["best_val_loss"]));
+        assert_eq!(checkpoints[1]["links"], serde_json::json!(["last"]));
+    }
+}
+
+#[test]
+fn a_name_with_a_terminals_commands_in_it_reaches_no_terminal() {
+    let root = tempfile::tempdir().unwrap();
+    train_scored(config(root.path(), 1).with_primary_metric("val_score"), &[1.0]).unwrap();
+    let directory = checkpoints(root.path());
+    let evil = directory.join("last/a\x1b[2Jb\nc.ckpt");
+    system_tests::tree::copy_checkpoint(&directory.join("last.ckpt"), &evil);
+    let run = run_dir(root.path());
+    for arguments in [["ls", run.to_str().unwrap()], ["verify", run.to_str().unwrap()]] {
+        let output = burn_ckpt(&[&arguments[0], &arguments[1]]);
+        let text = stdout(&output);
+        assert!(!text.contains('\x1b') && text.contains("\\u{1b}[2Jb\\nc.ckpt"), "{text}");
+    }
+    assert!(names(&of_run(&run)).contains(&"last/a\x1b[2Jb\nc.ckpt"));
+}
+
+#[test]
+fn metrics_are_chosen_by_name() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let run = run_dir(root.path());
+    let heading = |metrics: &str| {
+        let text = stdout(&burn_ckpt(&[&"ls", &run, &"--metrics", &metrics]));
+        text.lines().next().unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(heading("train_loss")[3..5], ["train_loss", "size"]);
+    assert_eq!(heading("all")[3..6], ["train_loss", "val_loss", "size"]);
+    assert_eq!(heading("val_loss,train_loss")[3..6], ["val_loss", "train_loss", "size"]);
+}

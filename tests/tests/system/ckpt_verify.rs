@@ -1,0 +1,185 @@
+//! `burn-ckpt verify`: it passes what `sha256sum` passes, and nothing else.
+
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use burn::tensor::{Bytes, DType};
+use burn_ckpt::burn_pack::Tensor;
+use burn_ckpt::{Checkpoint, Contents, Error, Metadata, Section};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use system_tests::command::{burn_ckpt, ended_with, sha256sum};
+use system_tests::tree::{checkpoints, metadata, run_dir};
+use system_tests::{config, train, train_and_keep_all};
+
+fn last(root: &Path, epoch: usize) -> PathBuf {
+    checkpoints(root).join(format!("last/epoch={epoch}-step={}.ckpt", 10 * (epoch + 1)))
+}
+
+fn change_metadata(checkpoint: &Path, change: impl FnOnce(&mut Value)) {
+    let mut described = metadata(checkpoint);
+    change(&mut described);
+    fs::write(format!("{}.metadata.json", checkpoint.display()), described.to_string()).unwrap();
+}
+
+#[test]
+fn whole_checkpoints_pass_with_the_sum_that_sha256sum_gives() {
+    let root = tempfile::tempdir().unwrap();
+    train_and_keep_all(root.path(), &[3.0, 1.0, 2.0], 1).unwrap();
+    for jobs in ["1", "2", "7"] {
+        let (out, err) = ended_with(&burn_ckpt(&[&"verify", &run_dir(root.path()), &"--jobs", &jobs]), 0);
+        assert_eq!(out.lines().count(), 4, "{out}");
+        for line in out.lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            assert_eq!(words[0], "whole");
+            assert_eq!(words[2], format!("sha256:{}", sha256sum(Path::new(words[1])).unwrap()));
+        }
+        assert!(err.contains("4 checkpoints, all whole"), "{err}");
+    }
+    let (out, _) = ended_with(&burn_ckpt(&[&"verify", &run_dir(root.path()), &"--quiet"]), 0);
+    assert!(out.is_empty(), "{out}");
+}
+
+#[test]
+fn every_form_of_a_path_is_verified() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let (run, directory) = (run_dir(root.path()), checkpoints(root.path()));
+    let paths =
+        [run.join("best"), run.join("last"), directory.join("best_val_loss.ckpt"), last(root.path(), 0)];
+    let [a, b, c, d] = &paths;
+    let (out, err) = ended_with(&burn_ckpt(&[&"verify", a, b, c, d]), 0);
+    assert_eq!(out.lines().filter(|line| line.starts_with("whole ")).count(), 4, "{out}");
+    assert!(err.contains("4 checkpoints"), "{err}");
+    let (out, _) = ended_with(&burn_ckpt(&[&"verify", &root.path()]), 0);
+    assert_eq!(out.lines().count(), 2, "{out}");
+}
+
+#[test]
+fn what_is_not_whole_is_named_and_the_others_are_verified_all_the_same() {
+    let root = tempfile::tempdir().unwrap();
+    train_and_keep_all(root.path(), &[6.0, 5.0, 4.0, 3.0, 2.0], 1).unwrap();
+    let of = |epoch| last(root.path(), epoch);
+    // A bit in a tensor; cut; without metadata; a link that leads nowhere; whole.
+    let info = Checkpoint::open(of(0)).unwrap().section("model").unwrap();
+    let weight =
+        info.tensors.iter().find(|tensor| tensor.name == "input.weight").unwrap().to_bytes().unwrap();
+    let mut bytes = fs::read(of(0)).unwrap();
+    let place = bytes.windows(weight.len()).position(|window| window == &weight[..]).unwrap();
+    bytes[place] ^= 1;
+    fs::write(of(0), bytes).unwrap();
+    let half = fs::metadata(of(1)).unwrap().len() / 2;
+    fs::File::options().write(true).open(of(1)).unwrap().set_len(half).unwrap();
+    fs::remove_file(format!("{}.metadata.json", of(2).display())).unwrap();
+    fs::remove_file(of(4)).unwrap();
+
+    let (out, err) = ended_with(&burn_ckpt(&[&"verify", &run_dir(root.path())]), 1);
+    let line = |name: &str| out.lines().find(|line| line.contains(name)).unwrap_or_else(|| panic!("{out}"));
+    assert!(line("last/epoch=0-step=10.ckpt").starts_with("damaged  "), "{out}");
+    assert!(line("last/epoch=0-step=10.ckpt").contains("in the tensor model.input.weight"), "{out}");
+    assert!(line("last/epoch=1-step=20.ckpt").starts_with("damaged  "), "{out}");
+    assert!(line("last/epoch=2-step=30.ckpt").starts_with("unknown  "), "{out}");
+    assert!(line("last/epoch=3-step=40.ckpt").starts_with("whole  "), "{out}");
+    assert!(line("last.ckpt").starts_with("missing  "), "{out}");
+    assert!(line("best/epoch=4-step=50.ckpt").starts_with("whole  "), "{out}");
+    assert!(err.contains("6 checkpoints, 4 not whole"), "{err}");
+    let (out, _) = ended_with(&burn_ckpt(&[&"verify", &run_dir(root.path()), &"-q"]), 1);
+    assert_eq!(out.lines().count(), 4, "{out}");
+    let (out, _) = ended_with(&burn_ckpt(&[&"verify", &checkpoints(root.path()).join("last.ckpt")]), 1);
+    assert!(out.starts_with("missing  "), "{out}");
+}
+
+#[test]
+fn a_second_name_of_a_file_passes_by_its_own_metadata() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let first = checkpoints(root.path()).join("best/epoch=0-step=10.ckpt");
+    let second = last(root.path(), 0);
+    change_metadata(&second, |described| {
+        described["tensors"]["model.input.bias"]["blake3"] = json!("0".repeat(64))
+    });
+    let (out, _) = ended_with(&burn_ckpt(&[&"verify", &first, &second]), 1);
+    let states: Vec<&str> = out.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
+    assert_eq!(states, ["whole", "damaged"], "{out}");
+    assert!(out.contains("model.input.bias"), "{out}");
+}
+
+#[test]
+fn a_header_that_says_something_else_than_the_metadata_does_not_pass() {
+    type Change = fn(&mut Value);
+    let changes: [(Change, &str); 5] = [
+        (|described| described["hparams"]["hidden"] = json!(7), "hyperparameters"),
+        (|described| described["tensors"]["model.input.bias"]["shape"] = json!([3, 2]), "[3, 2]"),
+        (|described| described["tensors"]["model.input.bias"]["dtype"] = json!("f16"), "f16"),
+        (|described| _ = described["tensors"].as_object_mut().unwrap().remove("model.input.bias"), "tensors"),
+        (|described| described["checkpoint_size_bytes"] = json!(7), "7 bytes"),
+    ];
+    for (change, word) in changes {
+        let root = tempfile::tempdir().unwrap();
+        train(config(root.path(), 1)).unwrap();
+        change_metadata(&last(root.path(), 0), change);
+        let (out, _) = ended_with(&burn_ckpt(&[&"verify", &last(root.path(), 0)]), 1);
+        assert!(out.starts_with("damaged  ") && out.contains(word), "{word}: {out}");
+    }
+}
+
+/// A checkpoint of tensors larger than what is hashed at a time, and of one that is empty.
+fn large(directory: &Path) -> PathBuf {
+    let path = directory.join("large.ckpt");
+    let tensor = |name: &str, length: usize| {
+        let bytes = (0..length).map(|place| (place * 31 % 251) as u8).collect();
+        Tensor::new(name.to_owned(), DType::U8, [length], None, Bytes::from_bytes_vec(bytes))
+    };
+    const PIECE: usize = 4 * 1024 * 1024;
+    let tensors = vec![
+        tensor("a", 2 * PIECE + 1),
+        tensor("b", 0),
+        tensor("c", PIECE),
+        tensor("d", 1),
+        tensor("e", 3 * PIECE),
+    ];
+    let section = Section { tensors, ..Section::default() };
+    let contents = Contents::new(&()).unwrap().with_section("model", section);
+    contents.save(&path, Metadata::blank(Timestamp::UNIX_EPOCH)).unwrap();
+    path
+}
+
+#[test]
+fn threads_and_pieces_change_nothing_and_all_bytes_are_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = large(directory.path());
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    let described = checkpoint.metadata().unwrap();
+    let tensors: u64 =
+        checkpoint.section("model").unwrap().tensors.iter().map(|tensor| tensor.byte_len() as u64).sum();
+    for threads in [1, 2, 3, 16] {
+        let done = AtomicU64::new(0);
+        let progress = |bytes| _ = done.fetch_add(bytes, Ordering::Relaxed);
+        let threads = NonZeroUsize::new(threads).unwrap();
+        assert_eq!(checkpoint.verify_with(threads, &progress).unwrap(), described);
+        assert_eq!(done.load(Ordering::Relaxed), fs::metadata(&path).unwrap().len() + tensors);
+        assert_eq!(checkpoint.tensor_digests(threads, &|_| ()).unwrap(), described.tensors);
+    }
+    // The last byte of the file is in the last piece of the last tensor.
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&path, bytes).unwrap();
+    for threads in [1, 3] {
+        let error = checkpoint.verify_with(NonZeroUsize::new(threads).unwrap(), &|_| ()).unwrap_err();
+        assert!(matches!(&error, Error::Checksum { .. }) && error.to_string().contains("model.e"), "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_is_cut_while_it_is_verified_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = large(directory.path());
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    let cut = |_| fs::File::options().write(true).open(&path).unwrap().set_len(1024 * 1024).unwrap();
+    for threads in [1, 3] {
+        let result = checkpoint.verify_with(NonZeroUsize::new(threads).unwrap(), &cut);
+        assert!(result.is_err());
+    }
+}
