@@ -3,6 +3,7 @@
 
 mod picture;
 
+use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -46,7 +47,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let (model, data) = match load(&args.checkpoint) {
         Ok(loaded) => loaded,
-        Err(error) => return failed(error.as_ref()),
+        Err(error) => return failed(&error),
     };
     let mut status = ExitCode::SUCCESS;
     let mut predictions = Vec::new();
@@ -54,12 +55,12 @@ fn main() -> ExitCode {
         // One image that cannot be read does not keep the others from being looked at.
         match classify(&model, data, path, args.invert) {
             Ok(prediction) => predictions.push(prediction),
-            Err(error) => status = failed(error.as_ref()),
+            Err(error) => status = failed(&format!("{}: {error}", path.display())),
         }
     }
     match print(&predictions, args.json) {
         Ok(()) => status,
-        Err(error) => failed(&error),
+        Err(error) => failed(&format!("cannot print: {error}")),
     }
 }
 
@@ -67,28 +68,20 @@ fn main() -> ExitCode {
 fn load(path: &Path) -> Result<(Digits, Data)> {
     let device = Device::flex();
     let checkpoint = Checkpoint::open(path)?;
+    checkpoint.verify()?;
     let hparams: DigitsConfig = checkpoint.hparams()?;
     hparams.check().map_err(|error| format!("{}: {error}", path.display()))?;
     Ok((checkpoint.load_into(hparams.init(&device))?, hparams.data))
 }
 
 fn classify(model: &Digits, data: Data, path: &Path, invert: bool) -> Result<Prediction> {
-    let image = picture::read(path, data, invert).map_err(|error| format!("{}: {error}", path.display()))?;
+    let image = picture::read(path, data, invert)?;
     let probabilities = model.classify(&[image])[0];
-    if probabilities.iter().any(|probability| !probability.is_finite()) {
-        return Err(format!(
-            "{}: the model's answer is not a number, as if its training had diverged",
-            path.display()
-        )
-        .into());
+    if !probabilities.iter().all(|probability| probability.is_finite()) {
+        return Err("the model's answer is not a number, as if its training had diverged".into());
     }
-    let class = (1..CLASSES).fold(
-        0,
-        |best, class| {
-            if probabilities[class] > probabilities[best] { class } else { best }
-        },
-    );
-    Ok(Prediction { file: path.display().to_string(), class, probabilities })
+    let class = (0..CLASSES).max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b]));
+    Ok(Prediction { file: path.display().to_string(), class: class.unwrap_or_default(), probabilities })
 }
 
 /// Every number is printed with as many digits as make the same number again.
@@ -111,7 +104,7 @@ fn print(predictions: &[Prediction], json: bool) -> std::io::Result<()> {
     }
 }
 
-fn failed(error: &dyn std::error::Error) -> ExitCode {
+fn failed(error: &dyn Display) -> ExitCode {
     // Where nobody reads the errors, the status says it.
     let _ = writeln!(std::io::stderr(), "error: {error}");
     ExitCode::FAILURE

@@ -5,12 +5,14 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use burn::data::dataset::Dataset;
-use digits::{CLASSES, Data, LabelledImage};
+use burn_ckpt::{Contents, Metadata, Section};
+use digits::{CLASSES, Data, DigitsConfig, LabelledImage};
 use image::imageops::{self, FilterType};
 use image::{GrayImage, Rgb, RgbImage};
+use jiff::Timestamp;
 use serde_json::Value;
 use system_tests::command::{build, stderr, stdout, workspace, xtask_train};
-use system_tests::tree::{checkpoints, metadata, run_dir};
+use system_tests::tree::{checkpoints, copy_checkpoint, metadata, run_dir};
 
 /// Enough for several batches, and one that is not full.
 const LOOKED_AT: usize = 45;
@@ -232,15 +234,10 @@ fn a_picture_in_colour_of_another_format_and_size_is_the_same_digit() {
             continue;
         }
         let large = imageops::resize(&small, 80, 80, FilterType::CatmullRom);
-        let mut wide = RgbImage::new(120, 80);
-        for (x, y, grey) in large.enumerate_pixels() {
-            wide.put_pixel(x + 20, y, Rgb([grey.0[0]; 3]));
-        }
-        // What is around it is cut off, so that the digit fills the picture as it does in the data.
-        let square = imageops::crop_imm(&wide, 20, 0, 80, 80).to_image();
+        let coloured = RgbImage::from_fn(80, 80, |x, y| Rgb([large.get_pixel(x, y).0[0]; 3]));
         for name in ["digit.jpg", "digit.ppm"] {
             let path = root.path().join(name);
-            square.save(&path).unwrap();
+            coloured.save(&path).unwrap();
             let output = classify(&run_dir(root.path()).join("best"), &[path], &[]);
             assert_eq!(printed(&stdout(&output))[0].1, digit, "{digit} {name}");
         }
@@ -267,6 +264,9 @@ fn what_it_cannot_use_is_an_error_that_names_the_file_and_the_reason() {
     let other = root.path().join("other");
     stdout(&warmup(&other));
     let other = run_dir(&other).join("last");
+    let damaged = root.path().join("damaged.ckpt");
+    copy_checkpoint(&run.join("checkpoint/last.ckpt"), &damaged);
+    flip_a_bit_of_a_tensor(&damaged);
     for (checkpoint, picture, words) in [
         (run.join("last"), &text, &["text.png", "PNG"][..]),
         (run.join("last"), &unknown, &["unknown", "PNG, JPEG, PNM"]),
@@ -280,6 +280,7 @@ fn what_it_cannot_use_is_an_error_that_names_the_file_and_the_reason() {
         (root.path().join("no.ckpt"), &image, &["no.ckpt", "No such file"]),
         (image.clone(), &image, &["0.png", "not a checkpoint"]),
         (other, &image, &["step=", "hyperparameters"]),
+        (damaged, &image, &["damaged.ckpt", "damaged: "]),
     ] {
         let output = classify(&checkpoint, std::slice::from_ref(picture), &[]);
         let said = stderr(&output);
@@ -299,6 +300,34 @@ fn what_it_cannot_use_is_an_error_that_names_the_file_and_the_reason() {
         let output = classify(&run.join("last"), &[], arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));
     }
+}
+
+/// Hyperparameters that a layer of more memory than there is would be made of, and weights that are no numbers.
+#[test]
+fn a_model_that_cannot_be_made_or_computes_nothing_is_an_error() {
+    let root = tempfile::tempdir().unwrap();
+    let image = &write_images(root.path())[..1];
+    let path = root.path().join("wide.ckpt");
+    let hparams = DigitsConfig::new().with_channels(usize::MAX / 2);
+    let contents = Contents::new(&hparams).unwrap().with_section("model", Section::default());
+    contents.save(&path, Metadata::blank(Timestamp::now())).unwrap();
+    let output = classify(&path, image, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    for word in ["wide.ckpt", "channels", "at most"] {
+        assert!(stderr(&output).contains(word), "{}", stderr(&output));
+    }
+    train(root.path(), &["--set", "learning_rate=1e30"]);
+    let output = classify(&run_dir(root.path()).join("last"), image, &[]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(stderr(&output).contains("0.png") && stderr(&output).contains("not a number"), "{output:?}");
+}
+
+/// The tensors come last.
+fn flip_a_bit_of_a_tensor(checkpoint: &Path) {
+    let mut bytes = std::fs::read(checkpoint).unwrap();
+    let place = bytes.len() / 2;
+    bytes[place] ^= 1;
+    std::fs::write(checkpoint, bytes).unwrap();
 }
 
 fn warmup(root: &Path) -> Output {
