@@ -143,7 +143,7 @@ impl ContainerHeader {
             Reader::from_file_exact(path).map_err(|error| not_a_checkpoint(path, error.to_string()))?;
         let strings = reader.metadata();
         let Some(format) = strings.get(FORMAT_KEY) else {
-            let reason = format!("it is a burnpack file without {FORMAT_KEY}, so no checkpoint");
+            let reason = format!("it is a burnpack file without {FORMAT_KEY}; a module's load_file reads it");
             return Err(not_a_checkpoint(path, reason));
         };
         let found: u32 =
@@ -219,13 +219,31 @@ fn check_lengths(path: &Path) -> Result<()> {
         return Err(not_a_checkpoint(path, format!("it has only {} bytes", facts.len())));
     }
     file.read_exact(&mut bytes).map_err(Error::io("read", path))?;
-    let header = Header::from_bytes(&bytes).map_err(|error| not_a_checkpoint(path, error.to_string()))?;
+    let header = Header::from_bytes(&bytes)
+        .map_err(|error| not_a_checkpoint(path, foreign(&bytes, facts.len()).unwrap_or(error.to_string())))?;
     let needed = HEADER_SIZE as u64 + u64::from(header.metadata_size);
     if facts.len() < needed {
         let reason = format!("it has {} bytes, and its header alone needs {needed}", facts.len());
         return Err(not_a_checkpoint(path, reason));
     }
     Ok(())
+}
+
+/// What a file is that begins otherwise than a checkpoint, and what to do with it.
+fn foreign(start: &[u8; HEADER_SIZE], file_size: u64) -> Option<String> {
+    // A safetensors file begins with the length of its header, which is JSON.
+    let [length @ .., brace, _] = *start;
+    let is_safetensors = brace == b'{' && u64::from_le_bytes(length) < file_size;
+    let what = if is_safetensors {
+        "a safetensors file"
+    } else if start.starts_with(b"PK\x03\x04") {
+        "a ZIP archive, as PyTorch's files are"
+    } else if start[0] == 0x80 && start[1] <= 5 {
+        "a pickle, as PyTorch's old files are"
+    } else {
+        return None;
+    };
+    Some(format!("it looks like {what}; `burn-ckpt import` makes a checkpoint of such a file"))
 }
 
 /// A tensor under another name whose digest is taken when its bytes are produced, so that they are read once.

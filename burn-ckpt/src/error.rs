@@ -70,6 +70,36 @@ pub enum Error {
         /// The mismatch, with the field's name where serde knows it.
         source: serde_json::Error,
     },
+    /// The hyperparameters in the checkpoint do not fit the type that the model is built from.
+    #[error(
+        "the hyperparameters in {} do not fit {type_name}: {reason} (where the type has changed since, bring them up to \
+         date with the loader's update_hparams_json, before they are typed)",
+        path.display()
+    )]
+    Hparams {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The type, without its modules.
+        type_name: String,
+        /// The field, and what is wrong with it.
+        reason: String,
+    },
+    /// There is nothing to verify the checkpoint by.
+    #[error("{} cannot be verified: {source}; verify(false) loads it as it is", path.display())]
+    Unverifiable {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is wrong with its metadata.
+        source: Box<Error>,
+    },
+    /// The tensors fit, and could not be put into the model all the same.
+    #[error("cannot load the model from {}: {reason}", path.display())]
+    Load {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What the file or the device answered.
+        reason: String,
+    },
     /// A tensor container could not be written or read.
     #[error("the container {} failed: {source}", path.display())]
     Container {

@@ -63,6 +63,8 @@ mod container;
 mod digest;
 mod error;
 mod filename;
+mod from_checkpoint;
+mod hparams;
 mod layout;
 mod ledger;
 mod links;
@@ -71,10 +73,12 @@ mod locate;
 mod lock;
 mod metadata;
 mod module_types;
+mod report;
 mod retention;
 mod save;
 mod section;
 mod verify;
+mod weights;
 mod writer;
 
 pub use catalog::{Catalog, CatalogEntry, clear, recover, resolve};
@@ -83,6 +87,7 @@ pub use container::{Contents, FORMAT_VERSION, HISTORY, MODEL, OPTIMIZER, SCHEDUL
 pub use digest::{blake3_of_tensor, sha256_of_file};
 pub use error::{Error, Result};
 pub use filename::FilenameTemplate;
+pub use from_checkpoint::{CheckpointLoader, FromCheckpoint, Loaded};
 pub use layout::{
     BEST_DIR, CHECKPOINT_DIR, CHECKPOINT_SUFFIX, DEFAULT_LOGS, LAST_DIR, MAX_NAME_BYTES, METADATA_SUFFIX,
     ON_EXCEPTION_DIR, RunLayout, exception_stem, is_checkpoint, link_name, metadata_path, safe_name,
@@ -93,9 +98,11 @@ pub use locate::locate;
 pub use lock::RunLock;
 pub use metadata::{MAX_METADATA_BYTES, Metadata, TensorInfo, numbers};
 pub use module_types::ModuleTypes;
+pub use report::{LoadReport, Misfit};
 pub use retention::{Candidate, Keep, Mode, TopK};
 pub use save::name_again;
 pub use section::{Layout, Section};
+pub use weights::LoadOptions;
 pub use writer::{
     CheckpointWriter, MakeSections, Report, RunFacts, Save, SharedLedger, WhenBusy, panic_message,
 };

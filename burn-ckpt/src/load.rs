@@ -11,9 +11,13 @@ use serde_json::Value;
 
 use crate::container::{ContainerHeader, MODEL};
 use crate::error::{Error, Result};
+use crate::hparams;
 use crate::locate::locate;
 use crate::metadata::Metadata;
+use crate::report::LoadReport;
 use crate::section::Section;
+use crate::verify::check_size;
+use crate::weights::{self, LoadOptions};
 
 /// A checkpoint that was opened: its header is known, its tensors are still on disk.
 #[derive(Debug)]
@@ -49,9 +53,10 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// [`Error::Json`] when they do not fit the type.
+    /// [`Error::Hparams`] naming the field when they do not fit the type: it lacks one of theirs, has one of another
+    /// type, or one that they lack.
     pub fn hparams<H: DeserializeOwned>(&self) -> Result<H> {
-        self.typed("hyperparameters", &self.header.hparams)
+        hparams::typed(&self.path, &self.header.hparams)
     }
 
     /// The training loop's state as its own type.
@@ -60,7 +65,8 @@ impl Checkpoint {
     ///
     /// [`Error::Json`] when it does not fit the type.
     pub fn trainer_state<S: DeserializeOwned>(&self) -> Result<S> {
-        self.typed("trainer states", &self.header.trainer_state)
+        let (what, state) = ("trainer states", &self.header.trainer_state);
+        S::deserialize(state).map_err(|source| Error::Json { path: self.path.clone(), what, source })
     }
 
     /// The names of the sections.
@@ -103,7 +109,7 @@ impl Checkpoint {
         ModuleRecord::from_bytes(bytes).map_err(|error| Error::Snapshot(error.to_string()))
     }
 
-    /// Loads the model's section into a module that has the same parameters.
+    /// Loads the model's section into a module that has the same parameters, verifying each tensor as it is read.
     ///
     /// ```no_run
     /// # use burn::nn::{Linear, LinearConfig};
@@ -117,54 +123,64 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// [`Error::Mismatch`] listing the tensors that are missing, unused or of another shape.
+    /// As for [`Checkpoint::load_into_with`].
     pub fn load_into<M: Module>(&self, module: M) -> Result<M> {
-        self.check_fits(&module)?;
-        module.try_load_record(self.model_record()?).map_err(|error| self.mismatch(error.to_string()))
+        self.load_into_with(module, &LoadOptions::default()).map(|(module, _)| module)
+    }
+
+    /// Loads the model's section into a module, as the options say, and tells what became of each tensor.
+    ///
+    /// ```no_run
+    /// # use burn::nn::{Linear, LinearConfig};
+    /// # use burn::tensor::Device;
+    /// # use burn_ckpt::{Checkpoint, LoadOptions};
+    /// # fn main() -> burn_ckpt::Result<()> {
+    /// // What fits, of a model that has more.
+    /// let options = LoadOptions { allow_partial: true, allow_unused: true, ..LoadOptions::default() };
+    /// let module = LinearConfig::new(4, 2).init(&Device::default());
+    /// let (module, report) = Checkpoint::open("runs/a/last")?.load_into_with(module, &options)?;
+    /// println!("{report}");
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] listing the tensors that are missing, unused, or of another shape or kind, as far as the
+    /// options do not allow that, before any tensor is read; [`Error::Checksum`] naming a tensor whose bytes are not
+    /// those that were written; [`Error::Unverifiable`] without metadata.
+    pub fn load_into_with<M: Module>(&self, module: M, options: &LoadOptions) -> Result<(M, LoadReport)> {
+        let metadata = match options.verify {
+            true => Some(self.agreeing_metadata()?),
+            false => None,
+        };
+        weights::load(&self.path, self.section(MODEL)?, module, options, metadata.as_ref())
     }
 
     /// Compares the model's section with a module's parameters, by name and shape, without reading a tensor.
     ///
     /// # Errors
     ///
-    /// As for [`Checkpoint::load_into`].
+    /// [`Error::Mismatch`] listing the tensors that are missing, unused or of another shape.
     pub fn check_fits<M: Module>(&self, module: &M) -> Result<()> {
-        let (stored, wanted) = (self.section(MODEL)?, Section::from_module(module));
-        let stored: std::collections::BTreeMap<_, _> = stored.shapes().collect();
-        let wanted: std::collections::BTreeMap<_, _> = wanted.shapes().collect();
-        let mut reasons = Vec::new();
-        for (name, shape) in &wanted {
-            match stored.get(name) {
-                None => reasons.push(format!("{name} {shape:?} is missing in the checkpoint")),
-                Some(there) if there != shape => {
-                    reasons.push(format!("{name} is {there:?} in the checkpoint and {shape:?} in the model"));
-                }
-                Some(_) => {}
-            }
+        let options = LoadOptions::default();
+        let (_, report) = weights::matched(&self.path, self.section(MODEL)?, module, &options)?;
+        report.check(&self.path, &options)
+    }
+
+    /// The metadata, if size and hyperparameters are those that it states.
+    fn agreeing_metadata(&self) -> Result<Metadata> {
+        let unverifiable = |source| Error::Unverifiable { path: self.path.clone(), source: Box::new(source) };
+        let metadata = self.metadata().map_err(unverifiable)?;
+        check_size(&self.path, &metadata)?;
+        if metadata.hparams != self.header.hparams {
+            let (expected, found) = (metadata.hparams.to_string(), self.header.hparams.to_string());
+            return Err(Error::Checksum { path: self.path.clone(), expected, found });
         }
-        for name in stored.keys().filter(|name| !wanted.contains_key(*name)) {
-            reasons.push(format!("{name} is in the checkpoint and not in the model"));
-        }
-        if reasons.is_empty() { Ok(()) } else { Err(self.mismatch(shortened(reasons))) }
+        Ok(metadata)
     }
 
-    fn mismatch(&self, reason: String) -> Error {
-        Error::Mismatch { path: self.path.clone(), reason }
+    /// The hyperparameters as they are in the file.
+    pub(crate) fn raw_hparams(&self) -> &Value {
+        &self.header.hparams
     }
-
-    fn typed<T: DeserializeOwned>(&self, what: &'static str, value: &Value) -> Result<T> {
-        T::deserialize(value).map_err(|source| Error::Json { path: self.path.clone(), what, source })
-    }
-}
-
-/// A wrong model can disagree in every tensor; the first few say it all.
-fn shortened(mut reasons: Vec<String>) -> String {
-    const SHOWN: usize = 8;
-    let more = reasons.len().saturating_sub(SHOWN);
-    reasons.truncate(SHOWN);
-    let mut text = reasons.join("; ");
-    if more > 0 {
-        text.push_str(&format!("; and {more} more"));
-    }
-    text
 }

@@ -1,0 +1,73 @@
+//! Hyperparameters: from the JSON in a checkpoint's header to the type that a model is built from.
+//!
+//! A type that has changed since the checkpoint was written is an error that names the field, rather than a value that
+//! is silently dropped or made up.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+
+/// Types the hyperparameters of a checkpoint. Fields that the type does not know must be null.
+pub(crate) fn typed<H: DeserializeOwned>(path: &Path, hparams: &Value) -> Result<H> {
+    let type_name = short_name(std::any::type_name::<H>());
+    let fail =
+        |reason: String| Error::Hparams { path: path.to_path_buf(), type_name: type_name.clone(), reason };
+    let mut unknown = Vec::new();
+    let mut track = serde_path_to_error::Track::new();
+    let mut note = |field: serde_ignored::Path<'_>| unknown.push(field.to_string());
+    let with_unknown = serde_ignored::Deserializer::new(hparams, &mut note);
+    let typed = H::deserialize(serde_path_to_error::Deserializer::new(with_unknown, &mut track));
+    let typed = typed.map_err(|error| {
+        let field = track.path().to_string();
+        match field.as_str() {
+            _ if hparams.is_null() => fail("the checkpoint has none".to_owned()),
+            "." => fail(error.to_string()),
+            field => fail(format!("field `{field}`: {error}")),
+        }
+    })?;
+    // What is null says nothing: `update_hparams_json` leaves that behind where it takes a value out.
+    unknown.retain(|field| !at(hparams, field).is_some_and(Value::is_null));
+    match unknown.first() {
+        None => Ok(typed),
+        Some(field) => {
+            let more = match unknown.len() - 1 {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            Err(fail(format!("the checkpoint has a field `{field}`{more}, which the type lacks")))
+        }
+    }
+}
+
+/// The value at a path of keys and numbers, separated by dots.
+fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(value, |value, part| match value {
+        Value::Array(items) => items.get(part.parse::<usize>().ok()?),
+        value => value.get(part),
+    })
+}
+
+/// A type's name without the modules that it is in: `my::model::Config<a::B>` is `Config<B>`.
+fn short_name(name: &str) -> String {
+    let mut short = String::new();
+    for part in name.split_inclusive(['<', '>', ',', ' ', '(', ')', '[', ']']) {
+        short.push_str(part.rsplit("::").next().unwrap_or(part));
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_types_are_short() {
+        assert_eq!(short_name("my::model::Config"), "Config");
+        assert_eq!(short_name("my::model::Config<a::B, c::D<e::F>>"), "Config<B, D<F>>");
+        assert_eq!(short_name("alloc::vec::Vec<my::Config>"), "Vec<Config>");
+        assert_eq!(short_name("()"), "()");
+    }
+}

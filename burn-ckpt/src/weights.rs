@@ -1,0 +1,302 @@
+//! Putting a checkpoint's tensors into a module: renamed, converted and cast as asked, each verified as it is read.
+//!
+//! What fits is decided on names and shapes alone, before a tensor is read or the module's initial values are made; the
+//! tensors are then read one at a time by burn-store's `Applier`.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::store::{
+    Applier, ApplyError, FloatCastAdapter, KeyRemapper, ModuleAdapter, ModuleContext, PyTorchToBurnAdapter,
+};
+use burn::tensor::{Bool, DType, Int, Tensor};
+
+use crate::container::MODEL;
+use crate::digest::blake3_of_tensor;
+use crate::error::{Error, Result};
+use crate::metadata::Metadata;
+use crate::module_types::ModuleTypes;
+use crate::report::{LoadReport, Misfit};
+use crate::section::{Layout, Section};
+use crate::writer::panic_message;
+
+/// How the tensors of a checkpoint are matched with a module's parameters.
+///
+/// | field | default | what it does |
+/// |---|---|---|
+/// | `allow_partial` | `false` | parameters that the checkpoint lacks keep their initial values |
+/// | `allow_unused` | `false` | tensors that the module lacks are left out |
+/// | `allow_mismatched` | `false` | parameters of another shape or kind keep their initial values |
+/// | `remapper` | none | renames the checkpoint's tensors before they are matched |
+/// | `float_dtype` | as stored | casts every tensor of floats |
+/// | `verify` | `true` | compares each tensor that is read with its digest in the metadata |
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// Whether parameters that the checkpoint lacks keep their initial values.
+    pub allow_partial: bool,
+    /// Whether tensors that the module lacks are left out.
+    pub allow_unused: bool,
+    /// Whether parameters that have another shape in the checkpoint, or another kind (float, int, bool), keep their
+    /// initial values.
+    pub allow_mismatched: bool,
+    /// Renames the checkpoint's tensors, in the order of its patterns, before they are matched.
+    pub remapper: KeyRemapper,
+    /// The type that every tensor of floats is cast to; without one a parameter gets the type that is stored.
+    pub float_dtype: Option<DType>,
+    /// Whether the hyperparameters and each tensor that is read are compared with the metadata file.
+    pub verify: bool,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            allow_partial: false,
+            allow_unused: false,
+            allow_mismatched: false,
+            remapper: KeyRemapper::new(),
+            float_dtype: None,
+            verify: true,
+        }
+    }
+}
+
+/// PyTorch's batch normalisations count their batches; burn's do not.
+const PYTORCH_COUNTER: &str = "num_batches_tracked";
+
+/// Finds the tensor for each of a module's parameters. Reads none, and does not look at what the options allow.
+pub(crate) fn matched<M: Module>(
+    path: &Path,
+    section: Section,
+    module: &M,
+    options: &LoadOptions,
+) -> Result<(Vec<burn_pack::Tensor>, LoadReport)> {
+    let layout = section.layout()?;
+    let mut stored = renamed(path, section.tensors, &options.remapper)?;
+    let (mut fitting, mut report) = (Vec::new(), LoadReport::default());
+    for parameter in parameters(module) {
+        let Some(tensor) = parameter.take_from(&mut stored, layout) else {
+            report.missing.push((parameter.name, parameter.shape));
+            continue;
+        };
+        let tensor = parameter.adapted(tensor, layout, options.float_dtype);
+        if tensor.shape.as_slice() == parameter.shape {
+            fitting.push(tensor);
+        } else {
+            report.mismatched.push(Misfit {
+                name: parameter.name,
+                stored: format!("{:?}", tensor.shape.as_slice()),
+                wanted: format!("{:?}", parameter.shape),
+            });
+        }
+    }
+    if layout == Layout::PyTorch {
+        stored.retain(|name, _| name.rsplit('.').next() != Some(PYTORCH_COUNTER));
+    }
+    report.unused = stored.into_iter().map(|(name, tensor)| (name, tensor.shape.to_vec())).collect();
+    Ok((fitting, report))
+}
+
+/// Loads the model's section of a checkpoint into a module. `metadata` is what the tensors are verified by.
+pub(crate) fn load<M: Module>(
+    path: &Path,
+    mut section: Section,
+    module: M,
+    options: &LoadOptions,
+    metadata: Option<&Metadata>,
+) -> Result<(M, LoadReport)> {
+    let damage = Damage::default();
+    if let Some(metadata) = metadata {
+        section.tensors = verified(path, section.tensors, metadata, &damage)?;
+    }
+    let (fitting, mut report) = matched(path, section, &module, options)?;
+    report.verified = metadata.is_some();
+    report.check(path, options)?;
+
+    let mut applier = Applier::new(fitting, None, None, false);
+    // A device that does not know a tensor's type panics. The module is lost then, and nothing else.
+    let module =
+        catch_unwind(AssertUnwindSafe(|| module.map(&mut applier))).map_err(|panic| Error::Load {
+            path: path.to_path_buf(),
+            reason: format!("the device refused a tensor: {}", panic_message(&*panic)),
+        })?;
+    if let Some(error) = lock(&damage).take() {
+        return Err(error);
+    }
+    let applied = applier.into_result();
+    report.loaded = applied.applied;
+    for error in applied.errors {
+        match error {
+            ApplyError::DTypeMismatch { path: name, expected, found } => {
+                let (stored, wanted) = (found.name().to_owned(), expected.name().to_owned());
+                report.mismatched.push(Misfit { name, stored, wanted });
+            }
+            error => return Err(Error::Load { path: path.to_path_buf(), reason: error.to_string() }),
+        }
+    }
+    report.check(path, options)?;
+    Ok((module, report))
+}
+
+/// The first tensor whose bytes are not those that were written: burn-store hands on only an error's text.
+type Damage = Arc<Mutex<Option<Error>>>;
+
+fn lock(damage: &Damage) -> MutexGuard<'_, Option<Error>> {
+    damage.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Tensors that compare their bytes with the metadata's digest whenever these are read.
+fn verified(
+    path: &Path,
+    tensors: Vec<burn_pack::Tensor>,
+    metadata: &Metadata,
+    damage: &Damage,
+) -> Result<Vec<burn_pack::Tensor>> {
+    let verified = tensors.into_iter().map(|tensor| {
+        let name = format!("{MODEL}.{}", tensor.name);
+        let mismatch = {
+            let path = path.to_path_buf();
+            move |expected: String, found: String| Error::Checksum { path: path.clone(), expected, found }
+        };
+        let Some(info) = metadata.tensors.get(&name) else {
+            return Err(mismatch("other tensors".to_owned(), format!("a tensor {name}")));
+        };
+        let (dtype, shape) = (tensor.dtype.name(), tensor.shape.to_vec());
+        if dtype != info.dtype || shape != info.shape {
+            let expected = format!("{name} as {} {:?}", info.dtype, info.shape);
+            return Err(mismatch(expected, format!("{dtype} {shape:?}")));
+        }
+        let (expected, damage) = (info.blake3.clone(), Arc::clone(damage));
+        let described = (tensor.name.clone(), tensor.dtype, tensor.shape.clone(), tensor.param_id);
+        let length = tensor.byte_len();
+        let read = move || {
+            let bytes = tensor.to_bytes()?;
+            let found = blake3_of_tensor(&bytes);
+            if found == expected {
+                return Ok(bytes);
+            }
+            let error = mismatch(format!("blake3:{expected} for {name}"), format!("blake3:{found}"));
+            let text = error.to_string();
+            lock(&damage).get_or_insert(error);
+            Err(burn_pack::Error::ValidationError(text))
+        };
+        let (name, dtype, shape, id) = described;
+        Ok(burn_pack::Tensor::deferred(name, dtype, shape, id, length, read))
+    });
+    verified.collect()
+}
+
+/// The tensors by the names that the remapper gives them.
+fn renamed(
+    path: &Path,
+    tensors: Vec<burn_pack::Tensor>,
+    remapper: &KeyRemapper,
+) -> Result<BTreeMap<String, burn_pack::Tensor>> {
+    let (tensors, names) = remapper.remap(tensors);
+    let mut by_name = BTreeMap::new();
+    for (tensor, (name, before)) in tensors.into_iter().zip(names) {
+        if by_name.insert(name.clone(), tensor).is_some() {
+            let reason = format!("the key remapping gives {before} and another tensor the name {name}");
+            return Err(Error::Mismatch { path: path.to_path_buf(), reason });
+        }
+    }
+    Ok(by_name)
+}
+
+/// What a module wants at one place.
+struct Parameter {
+    name: String,
+    /// The name without variants of enums.
+    plain_name: String,
+    shape: Vec<usize>,
+    /// The types of the modules around it.
+    around: Vec<String>,
+}
+
+impl Parameter {
+    /// The tensor for it, under its own name or, in PyTorch's layout, under the name it has there.
+    fn take_from(
+        &self,
+        stored: &mut BTreeMap<String, burn_pack::Tensor>,
+        layout: Layout,
+    ) -> Option<burn_pack::Tensor> {
+        match layout {
+            Layout::Burn => stored.remove(&self.name),
+            Layout::PyTorch => {
+                let (place, last) = self.plain_name.rsplit_once('.').unwrap_or(("", &self.plain_name));
+                let module = ModuleContext::new(&self.around).module_type();
+                let theirs =
+                    module.and_then(|module| PyTorchToBurnAdapter.get_alternative_param_name(last, module));
+                let theirs = theirs.map(|last| match place {
+                    "" => last,
+                    place => format!("{place}.{last}"),
+                });
+                let names = [Some(self.name.clone()), Some(self.plain_name.clone()), theirs];
+                names.into_iter().flatten().find_map(|name| stored.remove(&name))
+            }
+        }
+    }
+
+    /// The tensor in burn's layout and of the type that was asked for, under the parameter's name. Reads nothing yet.
+    fn adapted(
+        &self,
+        mut tensor: burn_pack::Tensor,
+        layout: Layout,
+        float: Option<DType>,
+    ) -> burn_pack::Tensor {
+        let context = ModuleContext::new(&self.around);
+        tensor.name.clone_from(&self.name);
+        if layout == Layout::PyTorch {
+            tensor = PyTorchToBurnAdapter.adapt(tensor, context);
+        }
+        if let Some(float) = float.filter(DType::is_float) {
+            tensor = FloatCastAdapter::to(float).adapt(tensor, context);
+        }
+        tensor.name.clone_from(&self.name);
+        tensor
+    }
+}
+
+/// Every parameter of a module, none of them initialised by being asked.
+fn parameters<M: Module>(module: &M) -> Vec<Parameter> {
+    let mut visit = Parameters::default();
+    module.visit(&mut visit);
+    let Parameters { types, found, .. } = visit;
+    let parameter = |(name, shape): (String, Vec<usize>)| {
+        let (plain_name, around) = (types.without_variants(&name), types.around(&name));
+        Parameter { name, plain_name, shape, around }
+    };
+    found.into_iter().map(parameter).collect()
+}
+
+#[derive(Default)]
+struct Parameters {
+    path: Vec<String>,
+    types: ModuleTypes,
+    found: Vec<(String, Vec<usize>)>,
+}
+
+impl ModuleVisitor for Parameters {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.types.enter(&self.path, container_type);
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.found.push((self.path.join("."), param.lazy_shape().to_vec()));
+    }
+
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+        self.found.push((self.path.join("."), param.lazy_shape().to_vec()));
+    }
+
+    fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
+        self.found.push((self.path.join("."), param.lazy_shape().to_vec()));
+    }
+}
