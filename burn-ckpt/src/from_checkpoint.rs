@@ -120,6 +120,9 @@ pub trait FromCheckpoint: Module {
     }
 }
 
+type UpdateJson<'a> = Box<dyn FnOnce(&mut Value) + 'a>;
+type Update<'a, H> = Box<dyn FnOnce(H) -> H + 'a>;
+
 /// Loads a model as it is told to. Touches no file before [`CheckpointLoader::load`].
 ///
 /// ```no_run
@@ -159,8 +162,8 @@ pub trait FromCheckpoint: Module {
 #[must_use = "nothing is loaded before `load`"]
 pub struct CheckpointLoader<'a, M: FromCheckpoint> {
     path: PathBuf,
-    update_json: Vec<Box<dyn FnOnce(&mut Value) + 'a>>,
-    update: Vec<Box<dyn FnOnce(M::Hparams) -> M::Hparams + 'a>>,
+    update_json: Vec<UpdateJson<'a>>,
+    update: Vec<Update<'a, M::Hparams>>,
     options: LoadOptions,
     /// A builder's method cannot return what is wrong with its argument.
     wrong: Option<Error>,

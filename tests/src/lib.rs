@@ -4,6 +4,7 @@
 
 pub mod command;
 pub mod model;
+pub mod net;
 pub mod orders;
 pub mod process;
 pub mod random;

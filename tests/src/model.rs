@@ -21,7 +21,9 @@ use burn::train::{
     InferenceStep, Interrupter, Learner, MetricEarlyStoppingStrategy, RegressionOutput, StoppingCondition,
     TrainOutput, TrainStep,
 };
+use burn_ckpt::FromCheckpoint;
 use burn_trainer::ResumableDataLoader;
+use serde::{Deserialize, Serialize};
 
 use crate::STEPS_PER_EPOCH;
 
@@ -62,8 +64,8 @@ impl std::fmt::Debug for OnStep {
 impl Script {
     /// What goes into the checkpoints as hyperparameters.
     #[must_use]
-    pub fn hparams(&self) -> serde_json::Value {
-        serde_json::json!({ "width": WIDTH, "hidden": self.hidden() })
+    pub fn hparams(&self) -> ModelHparams {
+        ModelHparams { width: WIDTH, hidden: self.hidden() }
     }
 
     fn hidden(&self) -> usize {
@@ -94,6 +96,23 @@ fn linear(inputs: usize, outputs: usize, device: &Device) -> Linear {
     let bias = Tensor::<1>::zeros([outputs], device);
     let (weight, bias) = (Param::from_tensor(weight), Some(Param::from_tensor(bias)));
     Linear { weight, bias }
+}
+
+/// What is in the checkpoints as hyperparameters.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ModelHparams {
+    /// Inputs.
+    pub width: usize,
+    /// Width of the hidden layer.
+    pub hidden: usize,
+}
+
+impl FromCheckpoint for Model {
+    type Hparams = ModelHparams;
+
+    fn from_hparams(hparams: &ModelHparams, device: &Device) -> Self {
+        Self::new(Script { hidden: hparams.hidden, ..Script::default() }, device)
+    }
 }
 
 impl Model {
