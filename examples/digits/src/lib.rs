@@ -34,17 +34,17 @@
 //!
 //! ```no_run
 //! use burn::tensor::Device;
-//! use burn_ckpt::Checkpoint;
-//! use digits::{Digits, DigitsConfig, Image};
+//! use burn_ckpt::FromCheckpoint;
+//! use digits::{Digits, Image};
 //!
-//! let device = Device::default();
-//! let checkpoint = Checkpoint::open("burn_trainer_logs/r1/best")?;
-//! let hparams: DigitsConfig = checkpoint.hparams()?;
-//! let model: Digits = checkpoint.load_into(hparams.init(&device))?;
+//! let path = "burn_trainer_logs/r1/best";
+//! let data = Digits::hparams_from_checkpoint(path)?.data;
+//! let model = Digits::from_checkpoint(path, &Device::default())?;
 //!
-//! let ink = vec![0; hparams.data.side() * hparams.data.side()];
-//! let image = Image::from_grey(hparams.data, &ink)?;
-//! let [probabilities] = model.classify(&[image])[..] else { unreachable!() };
+//! let blank = Image::from_grey(data, &vec![0; data.side() * data.side()])?;
+//! for probabilities in model.classify(&[blank]) {
+//!     println!("{probabilities:?}");
+//! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

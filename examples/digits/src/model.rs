@@ -8,6 +8,7 @@ use burn::nn::{
 };
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
+use burn_ckpt::FromCheckpoint;
 
 use crate::hparams::DigitsConfig;
 use crate::image::{Image, image_tensor};
@@ -52,6 +53,14 @@ impl DigitsConfig {
     }
 }
 
+impl FromCheckpoint for Digits {
+    type Hparams = DigitsConfig;
+
+    fn from_hparams(hparams: &DigitsConfig, device: &Device) -> Self {
+        hparams.init(device)
+    }
+}
+
 impl Digits {
     /// From images `[batch, 1, side, side]` to logits `[batch, 10]`.
     #[must_use]
@@ -64,6 +73,11 @@ impl Digits {
     }
 
     /// The probability of each digit, for each image. The images are of one size.
+    ///
+    /// With burn's backend flex an image's probabilities are the same to the last bit whether it is looked at alone or
+    /// with others, as long as no linear layer sums more than 512 products: with the default hyperparameters it is
+    /// just that many. In wider networks flex sums a batch in another order than a single image, and the last digits
+    /// differ.
     #[must_use]
     pub fn classify(&self, images: &[Image]) -> Vec<[f32; CLASSES]> {
         if images.is_empty() {

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use burn::data::dataset::Dataset;
-use burn_ckpt::{Contents, Metadata, Section};
+use burn_ckpt::{Checkpoint, Contents, Metadata, Section};
 use digits::{CLASSES, Data, DigitsConfig, LabelledImage};
 use image::imageops::{self, FilterType};
 use image::{GrayImage, Rgb, RgbImage};
@@ -173,7 +173,7 @@ fn predictions_that_cannot_be_written_are_an_error_after_the_results() {
 
 /// More than 512 products in a sum: flex adds them up in another order for a batch than for one image.
 #[test]
-fn a_wider_model_agrees_to_a_millionth() {
+fn a_wider_model_agrees_to_five_decimals() {
     let root = tempfile::tempdir().unwrap();
     let expected = train(root.path(), &["--set", "channels=24"]);
     let images = write_images(root.path());
@@ -182,7 +182,7 @@ fn a_wider_model_agrees_to_a_millionth() {
     for ((file, _, probabilities), (_, validation)) in all.iter().zip(&expected) {
         for (here, there) in probabilities.iter().zip(validation) {
             let (here, there): (f32, f32) = (here.parse().unwrap(), there.parse().unwrap());
-            assert!((here - there).abs() < 1e-6, "{file}: {here} {there}");
+            assert!((here - there).abs() < 5e-6, "{file}: {here} {there}");
         }
     }
 }
@@ -266,7 +266,7 @@ fn what_it_cannot_use_is_an_error_that_names_the_file_and_the_reason() {
     let other = run_dir(&other).join("last");
     let damaged = root.path().join("damaged.ckpt");
     copy_checkpoint(&run.join("checkpoint/last.ckpt"), &damaged);
-    flip_a_bit_of_a_tensor(&damaged);
+    flip_a_bit_of_the_model(&damaged);
     for (checkpoint, picture, words) in [
         (run.join("last"), &text, &["text.png", "PNG"][..]),
         (run.join("last"), &unknown, &["unknown", "PNG, JPEG, PNM"]),
@@ -322,12 +322,15 @@ fn a_model_that_cannot_be_made_or_computes_nothing_is_an_error() {
     assert!(stderr(&output).contains("0.png") && stderr(&output).contains("not a number"), "{output:?}");
 }
 
-/// The tensors come last.
-fn flip_a_bit_of_a_tensor(checkpoint: &Path) {
-    let mut bytes = std::fs::read(checkpoint).unwrap();
-    let place = bytes.len() / 2;
-    bytes[place] ^= 1;
-    std::fs::write(checkpoint, bytes).unwrap();
+/// In the model's part, which is what an inference program reads.
+fn flip_a_bit_of_the_model(path: &Path) {
+    let model = Checkpoint::open(path).unwrap().section("model").unwrap();
+    let tensor = model.tensors.into_iter().find(|tensor| tensor.name == "hidden.weight").unwrap();
+    let weights = tensor.into_bytes().unwrap();
+    let mut bytes = std::fs::read(path).unwrap();
+    let place = bytes.windows(weights.len()).position(|window| *window == *weights).unwrap();
+    bytes[place + weights.len() / 2] ^= 1;
+    std::fs::write(path, bytes).unwrap();
 }
 
 fn warmup(root: &Path) -> Output {
