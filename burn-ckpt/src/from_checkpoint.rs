@@ -125,39 +125,70 @@ type Update<'a, H> = Box<dyn FnOnce(H) -> H + 'a>;
 
 /// Loads a model as it is told to. Touches no file before [`CheckpointLoader::load`].
 ///
-/// ```no_run
+/// # Example: the encoder of an older model, for another task
+///
+/// ```
 /// # use burn::config::Config;
 /// # use burn::module::Module;
 /// # use burn::nn::{Linear, LinearConfig};
 /// # use burn::tensor::{DType, Device};
-/// # use burn_ckpt::FromCheckpoint;
-/// # #[derive(Config, Debug)]
-/// # pub struct MyConfig { pub width: usize }
-/// # #[derive(Module, Debug)]
-/// # pub struct MyModel { encoder: Linear }
+/// # use burn_ckpt::{Contents, FromCheckpoint, Metadata, Section};
+/// # use serde_json::json;
+/// #[derive(Config, Debug)]
+/// pub struct MyConfig {
+///     pub width: usize,
+///     pub classes: usize,
+/// }
+///
+/// #[derive(Module, Debug)]
+/// pub struct MyModel {
+///     encoder: Linear,
+///     head: Linear,
+/// }
 /// # impl FromCheckpoint for MyModel {
 /// #     type Hparams = MyConfig;
 /// #     fn from_hparams(hparams: &MyConfig, device: &Device) -> Self {
-/// #         Self { encoder: LinearConfig::new(4, hparams.width).init(device) }
+/// #         Self {
+/// #             encoder: LinearConfig::new(4, hparams.width).init(device),
+/// #             head: LinearConfig::new(hparams.width, hparams.classes).init(device),
+/// #         }
 /// #     }
 /// # }
-/// # fn main() -> burn_ckpt::Result<()> {
-/// let loaded = MyModel::loader("runs/a/best")
-///     // The field had another name when the checkpoint was written.
+/// # #[derive(Module, Debug)]
+/// # pub struct Older { backbone: Linear, head: Linear }
+/// # let device = Device::default();
+/// # let directory = std::env::temp_dir().join(format!("burn-ckpt-doc-loader-{}", std::process::id()));
+/// # let path = directory.join("runs/a/checkpoint/best_val_loss.ckpt");
+/// # let older = Older {
+/// #     backbone: LinearConfig::new(4, 8).init(&device),
+/// #     head: LinearConfig::new(8, 2).init(&device),
+/// # };
+/// # Contents::new(&json!({ "hidden_size": 8, "classes": 2 }))?
+/// #     .with_section("model", Section::from_module(&older))
+/// #     .save(&path, Metadata::blank(jiff::Timestamp::now()))?;
+///
+/// let loaded = MyModel::loader(&path)
+///     // When the checkpoint was written, the field had another name,
 ///     .update_hparams_json(|hparams| {
 ///         let width = hparams["hidden_size"].take();
 ///         hparams["width"] = width;
 ///     })
-///     // So had the layer.
+///     // and so had the layer.
 ///     .remap_keys("^backbone\\.", "encoder.")
-///     // A new head keeps its initial values, the old one is left out.
-///     .allow_partial(true)
-///     .allow_unused(true)
+///     // This task has five classes: the head has other shapes, and begins anew.
+///     .update_hparams(|hparams| MyConfig { classes: 5, ..hparams })
+///     .allow_mismatched(true)
 ///     .float_dtype(DType::F32)
-///     .load(&Device::default())?;
-/// println!("{}", loaded.report);
+///     .load(&device)?;
+///
+/// assert_eq!(loaded.report.loaded, ["encoder.weight", "encoder.bias"]);
+/// assert_eq!(loaded.report.mismatched[0].name, "head.weight");
+/// assert_eq!((loaded.hparams.width, loaded.hparams.classes), (8, 5));
 /// let model = loaded.model;
-/// # Ok(()) }
+/// # assert_eq!(model.encoder.weight.val().into_data(), older.backbone.weight.val().into_data());
+/// # assert_eq!(model.head.weight.val().dims(), [8, 5]);
+/// # std::fs::remove_dir_all(&directory).expect("the directory was made above");
+/// # Ok::<(), burn_ckpt::Error>(())
 /// ```
 #[must_use = "nothing is loaded before `load`"]
 pub struct CheckpointLoader<'a, M: FromCheckpoint> {

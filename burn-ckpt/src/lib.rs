@@ -20,8 +20,9 @@
 //! ```text
 //! save: Section -> CheckpointWriter -> container + digests -> metadata -> commit -> links -> retention
 //!       section.rs writer.rs           save.rs calls container.rs, digest.rs, commit.rs; then links.rs, ledger.rs
-//! load: path | "best" | "last" -> resolve    -> Checkpoint (header) -> verify -> sections -> module
-//!                                 catalog.rs    load.rs calls container.rs, digest.rs, section.rs
+//! load: path | RUN/best | RUN/last -> file  -> header, hyperparameters  -> tensors that fit -> verified -> model
+//!       from_checkpoint.rs            locate.rs load.rs calls container.rs, weights.rs         digest.rs
+//!                                               hparams.rs
 //! ```
 //!
 //! # What holds
@@ -31,7 +32,19 @@
 //! - Opening reads the header alone. Any bytes given to a loader give a typed error, and no length in a file is
 //!   allocated for before it is compared with the file's size.
 //!
-//! # Example: a round trip
+//! # Loading
+//!
+//! A module that implements [`FromCheckpoint`] is loaded in one line; its page has the lines, and an example:
+//!
+//! | to get | write |
+//! |---|---|
+//! | the model as it was trained | `MyModel::from_checkpoint("runs/a/best", &device)?` |
+//! | with other hyperparameters | `MyModel::from_checkpoint_with(path, &device, \|h\| h.with_dropout(0.0))?` |
+//! | the hyperparameters alone | `MyModel::hparams_from_checkpoint(path)?` |
+//! | what fits, under other names, as another type | `MyModel::loader(path).allow_partial(true).remap_keys(..).load(&device)?`: [`CheckpointLoader`] |
+//! | into a module that is there already | `Checkpoint::open(path)?.load_into(module)?`: [`Checkpoint`] |
+//!
+//! # Example: a round trip without the trait
 //!
 //! ```
 //! use burn::nn::{Linear, LinearConfig};

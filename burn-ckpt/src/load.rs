@@ -130,17 +130,28 @@ impl Checkpoint {
 
     /// Loads the model's section into a module, as the options say, and tells what became of each tensor.
     ///
-    /// ```no_run
+    /// ```
+    /// use burn_ckpt::{Checkpoint, LoadOptions};
     /// # use burn::nn::{Linear, LinearConfig};
     /// # use burn::tensor::Device;
-    /// # use burn_ckpt::{Checkpoint, LoadOptions};
-    /// # fn main() -> burn_ckpt::Result<()> {
-    /// // What fits, of a model that has more.
-    /// let options = LoadOptions { allow_partial: true, allow_unused: true, ..LoadOptions::default() };
-    /// let module = LinearConfig::new(4, 2).init(&Device::default());
-    /// let (module, report) = Checkpoint::open("runs/a/last")?.load_into_with(module, &options)?;
-    /// println!("{report}");
-    /// # Ok(()) }
+    /// # use burn_ckpt::{Contents, Metadata, Section};
+    /// # let device = Device::default();
+    /// # let directory = std::env::temp_dir().join(format!("burn-ckpt-doc-into-{}", std::process::id()));
+    /// # let path = directory.join("a.ckpt");
+    /// # let saved: Linear = LinearConfig::new(4, 2).init(&device);
+    /// # Contents::new(&())?
+    /// #     .with_section("model", Section::from_module(&saved))
+    /// #     .save(&path, Metadata::blank(jiff::Timestamp::now()))?;
+    ///
+    /// // A layer without bias takes the weight alone.
+    /// let layer: Linear = LinearConfig::new(4, 2).with_bias(false).init(&device);
+    /// let options = LoadOptions { allow_unused: true, ..LoadOptions::default() };
+    /// let (layer, report) = Checkpoint::open(&path)?.load_into_with(layer, &options)?;
+    /// assert_eq!(report.to_string(), "loaded 1 (verified), missing 0, unused 1, mismatched 0\n\
+    ///     bias [2] is in the checkpoint and not in the model");
+    /// # assert_eq!(layer.weight.val().into_data(), saved.weight.val().into_data());
+    /// # std::fs::remove_dir_all(&directory).expect("the directory was made above");
+    /// # Ok::<(), burn_ckpt::Error>(())
     /// ```
     ///
     /// # Errors

@@ -83,9 +83,9 @@ impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} tensors loaded{}, {} missing, {} unused, {} mismatched",
+            "loaded {}{}, missing {}, unused {}, mismatched {}",
             self.loaded.len(),
-            if self.verified { " and verified" } else { "" },
+            if self.verified { " (verified)" } else { "" },
             self.missing.len(),
             self.unused.len(),
             self.mismatched.len()

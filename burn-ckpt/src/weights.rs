@@ -116,11 +116,12 @@ pub(crate) fn load<M: Module>(
     report.check(path, options)?;
 
     let mut applier = Applier::new(fitting, None, None, false);
-    // A device that does not know a tensor's type panics. The module is lost then, and nothing else.
+    // A device that does not know a tensor's type panics, and so do the bytes of a file that is cut while it is read.
+    // The module is lost then, and nothing else.
     let module =
         catch_unwind(AssertUnwindSafe(|| module.map(&mut applier))).map_err(|panic| Error::Load {
             path: path.to_path_buf(),
-            reason: format!("the device refused a tensor: {}", panic_message(&*panic)),
+            reason: format!("a tensor cannot be read, or the device refuses it: {}", panic_message(&*panic)),
         })?;
     if let Some(error) = lock(&damage).take() {
         return Err(error);

@@ -2,7 +2,8 @@
 //! with metadata that says what a checkpoint is and what it was made on.
 //!
 //! Start with [`Trainer`]. Its configuration is [`TrainerConfig`]; what is saved is decided by [`Strategy`]s,
-//! usually the three that `primary_metric` turns on. Files are the crate [`burn_ckpt`]'s.
+//! usually the three that `primary_metric` turns on. Files are the crate [`burn_ckpt`]'s. For those who know PyTorch
+//! Lightning, [`from_lightning`] has the calls side by side.
 //!
 //! # How saving flows
 //!
@@ -63,6 +64,11 @@ mod epoch_saves;
 mod error;
 mod event;
 mod fit;
+// A page, and nothing in it. Its snippets are compiled where they run, in a system test, and not as doctests: those would each
+// need the model and the imports again, as hidden lines that a reader of the Markdown sees.
+#[cfg(all(doc, not(doctest)))]
+#[doc = include_str!("../../docs/from-lightning.md")]
+pub mod from_lightning {}
 mod launch;
 mod metrics;
 mod optimizer_names;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 /// `cargo xtask train --backend flex` with these arguments, in this directory.
 ///
@@ -95,6 +96,31 @@ pub fn build(programs: &[&str]) -> PathBuf {
     // A test program is in the directory `deps` beside them, wherever the target directory is.
     let test = std::env::current_exe().unwrap_or_else(|error| panic!("where am I? {error}"));
     test.ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// Runs the program `burn-ckpt` with these arguments.
+///
+/// # Panics
+///
+/// When it cannot be built or started.
+#[must_use]
+pub fn burn_ckpt(arguments: &[&str]) -> Output {
+    let output = burn_ckpt_command(arguments).output();
+    output.unwrap_or_else(|error| panic!("burn-ckpt cannot be started: {error}"))
+}
+
+/// The command of [`burn_ckpt()`], for those who start it themselves.
+///
+/// # Panics
+///
+/// When it cannot be built.
+#[must_use]
+pub fn burn_ckpt_command(arguments: &[&str]) -> Command {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| build(&["burn-ckpt"]).join("burn-ckpt"));
+    let mut command = Command::new(program);
+    command.args(arguments);
+    command
 }
 
 /// The workspace's directory, below which cargo knows its aliases.

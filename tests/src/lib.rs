@@ -1,15 +1,17 @@
 //! What the system tests share: a small model whose steps, metrics and data can be made to fail, ways to look at what
-//! a run left behind, programs that run while a test looks at them, and the soak, which kills runs and judges what becomes
-//! of them.
+//! a run left behind, programs that run while a test looks at them, the soak, which kills runs and judges what becomes of
+//! them, and Python with PyTorch as a judge of files that both read.
 
 pub mod command;
 pub mod model;
 pub mod net;
 pub mod orders;
 pub mod process;
+pub mod python;
 pub mod random;
 pub mod soak;
 pub mod tree;
+pub mod twin;
 
 use std::path::Path;
 

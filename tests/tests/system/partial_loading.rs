@@ -49,7 +49,7 @@ fn a_part_of_another_model_is_loaded_and_the_rest_keeps_its_values() {
     assert!(!loaded.report.is_complete());
     let text = loaded.report.to_string();
     for line in [
-        "2 tensors loaded and verified, 0 missing, 4 unused, 2 mismatched",
+        "loaded 2 (verified), missing 0, unused 4, mismatched 2",
         "head.weight is [8, 1] in the checkpoint and [8, 3] in the model",
         "norm.gamma [8] is in the checkpoint and not in the model",
     ] {

@@ -1,12 +1,172 @@
-//! `burn-ckpt export`.
+//! `burn-ckpt export`: a section of a checkpoint as a safetensors file.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use burn_ckpt::burn_pack::{self, Tensor};
+use burn_ckpt::{Checkpoint, Error, Layout, MODEL, Metadata, ModuleTypes, Section, blake3_of_tensor};
+use serde_json::Value;
+
+use crate::foreign::{self, LayoutName, Notes};
 use crate::{Answer, Failure};
 
 /// Write a checkpoint's tensors as safetensors
+///
+/// Tensors have the names that they have in the module, and their bytes as they are. With `--layout pytorch` they
+/// are named and laid out as PyTorch's modules have them, by the types of the modules that the checkpoint
+/// notes: the weights of linear layers are transposed, gamma and beta of batch, layer, group and RMS normalisation are
+/// called weight and bias, and names have no variants of enums. running_mean and running_var are called so in
+/// both. PyTorch's batch normalisation also counts batches (num_batches_tracked), which burn does not;
+/// load_state_dict does without. Everything else is written as it is: layers that the two build in different
+/// ways (LSTM, multi-head attention) or call by other names (PRelu, InstanceNorm) have to be renamed in PyTorch.
+///
+/// Hyperparameters, epoch, step, run and the checkpoint's digest go into the file's metadata; `burn-ckpt import`
+/// takes the hyperparameters back.
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// The checkpoint: a file, a link, or `best` or `last` in a run's directory
+    #[arg(value_name = "CKPT")]
+    checkpoint: PathBuf,
+    /// The file to write
+    #[arg(value_name = "OUT.safetensors")]
+    out: PathBuf,
+    /// How tensors are named and laid out
+    #[arg(long, value_enum, default_value_t = LayoutName::Burn)]
+    layout: LayoutName,
+    /// The section that is written
+    #[arg(long, value_name = "NAME", default_value = MODEL)]
+    section: String,
+    /// Replace OUT where it exists
+    #[arg(long)]
+    force: bool,
+    /// Do not compare the tensors with their digests in the checkpoint's metadata
+    #[arg(long)]
+    no_verify: bool,
+}
 
-/// Not written yet.
-pub fn run(_args: &Args) -> Answer {
-    Err(Failure::Other("not written yet".to_owned()))
+/// Writes the file.
+pub fn run(args: &Args) -> Answer {
+    foreign::refuse_existing(&args.out, args.force)?;
+    let checkpoint = Checkpoint::open(&args.checkpoint)?;
+    refuse_itself(&checkpoint, args)?;
+    let metadata = metadata(&checkpoint, args)?;
+    let mut section = checkpoint.section(&args.section)?;
+    let layout = Layout::from(args.layout);
+    let types = types_for(layout, &section, &checkpoint)?;
+
+    let hparams: Value = checkpoint.hparams()?;
+    let notes = Notes::of(layout, &section, &hparams, metadata.as_ref());
+    let mut tensors = std::mem::take(&mut section.tensors);
+    if tensors.is_empty() {
+        let path = checkpoint.path().display();
+        return Err(Failure::Other(format!("the section {} of {path} holds no tensors", args.section)));
+    }
+    if !args.no_verify {
+        let digests = metadata.unwrap_or_else(|| Metadata::blank(jiff::Timestamp::UNIX_EPOCH));
+        let verified = |tensor| verified(tensor, &checkpoint, &args.section, &digests);
+        tensors = tensors.into_iter().map(verified).collect::<Result<_, _>>()?;
+    }
+    if let Some(types) = types {
+        tensors = as_pytorch(tensors, &types)?;
+    }
+    let count = tensors.len();
+    foreign::write_safetensors(&args.out, tensors, &notes, args.force)?;
+    foreign::written(&args.out, count)
+}
+
+/// With `--force` the checkpoint itself could be named as the file to replace.
+fn refuse_itself(checkpoint: &Checkpoint, args: &Args) -> Result<(), Failure> {
+    if foreign::same_file(checkpoint.path(), &args.out) {
+        return Err(Failure::Other(format!("{} is the checkpoint itself", args.out.display())));
+    }
+    Ok(())
+}
+
+/// The checkpoint's metadata, without which nothing can be verified.
+fn metadata(checkpoint: &Checkpoint, args: &Args) -> Result<Option<Metadata>, Failure> {
+    match checkpoint.metadata() {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if args.no_verify => {
+            eprintln!("warning: {error}; epoch, step and run are left out");
+            Ok(None)
+        }
+        Err(error) => Err(Failure::Other(format!(
+            "{} cannot be verified: {error}; --no-verify exports it as it is",
+            checkpoint.path().display()
+        ))),
+    }
+}
+
+/// The types of the modules if they are needed for the layout that is wanted.
+fn types_for(
+    wanted: Layout,
+    section: &Section,
+    checkpoint: &Checkpoint,
+) -> Result<Option<ModuleTypes>, Failure> {
+    let path = checkpoint.path().display();
+    match (section.layout()?, wanted) {
+        (Layout::Burn, Layout::PyTorch) => {
+            let types = section.module_types()?;
+            if types.is_empty() {
+                return Err(Failure::Other(format!(
+                    "{path} does not say of which modules its tensors are (it is older than that, or was imported), so \
+                     that nobody knows which of them PyTorch has in another way: load it into the model and save that, or \
+                     use --layout burn"
+                )));
+            }
+            Ok(Some(types))
+        }
+        (Layout::PyTorch, Layout::Burn) => Err(Failure::Other(format!(
+            "the tensors of {path} are laid out as PyTorch's: use --layout pytorch, or load it into the model and \
+             save that"
+        ))),
+        _ => Ok(None),
+    }
+}
+
+/// A tensor that is compared with its digest when it is read.
+fn verified(
+    tensor: Tensor,
+    checkpoint: &Checkpoint,
+    section: &str,
+    metadata: &Metadata,
+) -> Result<Tensor, Failure> {
+    let Some(info) = metadata.tensors.get(&format!("{section}.{}", tensor.name)) else {
+        return Err(Failure::Checkpoint(Error::Checksum {
+            path: checkpoint.path().to_path_buf(),
+            expected: "other tensors".to_owned(),
+            found: format!("a tensor {}", tensor.name),
+        }));
+    };
+    let expected = info.blake3.clone();
+    let path = checkpoint.path().to_path_buf();
+    let (name, dtype, shape, id) = (tensor.name.clone(), tensor.dtype, tensor.shape.clone(), tensor.param_id);
+    let length = tensor.byte_len();
+    let read = move || {
+        let bytes = tensor.to_bytes()?;
+        let found = blake3_of_tensor(&bytes);
+        if found == expected {
+            return Ok(bytes);
+        }
+        let (expected, found) = (format!("blake3:{expected}"), format!("blake3:{found}"));
+        let error = Error::Checksum { path: path.clone(), expected, found };
+        Err(burn_pack::Error::ValidationError(error.to_string()))
+    };
+    Ok(Tensor::deferred(name, dtype, shape, id, length, read))
+}
+
+/// All tensors as PyTorch has them. Without the variants of enums two may have one name.
+fn as_pytorch(tensors: Vec<Tensor>, types: &ModuleTypes) -> Result<Vec<Tensor>, Failure> {
+    let mut names = BTreeMap::new();
+    let mut converted = Vec::with_capacity(tensors.len());
+    for tensor in tensors {
+        let name = tensor.name.clone();
+        let tensor = foreign::tensor_as_pytorch(tensor, types);
+        if let Some(other) = names.insert(tensor.name.clone(), name.clone()) {
+            let called = &tensor.name;
+            return Err(Failure::Other(format!("{other} and {name} would both be called {called}")));
+        }
+        converted.push(tensor);
+    }
+    Ok(converted)
 }

@@ -7,6 +7,7 @@
 mod completions;
 mod diff;
 mod export;
+mod foreign;
 mod import;
 mod ls;
 mod prune;

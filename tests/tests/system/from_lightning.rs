@@ -1,0 +1,266 @@
+//! The page for people who come from PyTorch Lightning: its Rust snippets are parts of this file, and here they run.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use burn::config::Config;
+use burn::data::dataloader::DataLoader;
+use burn::data::dataloader::batcher::Batcher;
+use burn::data::dataset::InMemDataset;
+use burn::grad_clipping::GradientClippingConfig;
+use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
+use burn::module::Module;
+use burn::nn::loss::{MseLoss, Reduction};
+use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
+use burn::optim::AdamWConfig;
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor, TensorData};
+use burn::train::metric::store::{Aggregate, Direction, Split};
+use burn::train::metric::{LearningRateMetric, LossMetric};
+use burn::train::{
+    EvaluatorBuilder, InferenceStep, Learner, MetricEarlyStoppingStrategy, RegressionOutput,
+    StoppingCondition, TrainOutput, TrainStep,
+};
+use burn_ckpt::{Checkpoint, FromCheckpoint, Keep, TopK};
+use burn_trainer::{
+    Best, Decision, Event, Facts, FitResult, Interval, Last, OnException, Output, Result,
+    ResumableDataLoader, Strategy, StrategyConfig, Trainer, TrainerConfig,
+};
+use system_tests::tree::stems;
+
+const INPUTS: usize = 3;
+
+#[derive(Debug, Clone)]
+struct Row([f32; INPUTS], f32);
+
+#[derive(Debug, Clone)]
+struct RowBatcher;
+
+#[derive(Debug, Clone)]
+pub struct Batch {
+    inputs: Tensor<2>,
+    targets: Tensor<2>,
+}
+
+impl Batcher<Row, Batch> for RowBatcher {
+    fn batch(&self, rows: Vec<Row>, device: &Device) -> Batch {
+        let count = rows.len();
+        let inputs: Vec<f32> = rows.iter().flat_map(|row| row.0).collect();
+        let targets: Vec<f32> = rows.iter().map(|row| row.1).collect();
+        Batch {
+            inputs: Tensor::from_data(TensorData::new(inputs, [count, INPUTS]), device),
+            targets: Tensor::from_data(TensorData::new(targets, [count, 1]), device),
+        }
+    }
+}
+
+fn rows(count: usize) -> InMemDataset<Row> {
+    let row = |number: usize| {
+        let inputs: [f32; INPUTS] = std::array::from_fn(|i| ((number * 31 + i * 17) % 83) as f32 / 83.0);
+        Row(inputs, inputs.iter().sum::<f32>() - 1.0)
+    };
+    InMemDataset::new((0..count).map(row).collect())
+}
+
+#[derive(Config, Debug)]
+pub struct RegressorConfig {
+    pub inputs: usize,
+    #[config(default = 64)]
+    pub hidden: usize,
+    #[config(default = 0.1)]
+    pub dropout: f64,
+    #[config(default = 1e-3)]
+    pub learning_rate: f64,
+}
+
+#[derive(Module, Debug)]
+pub struct Regressor {
+    hidden: Linear,
+    dropout: Dropout,
+    output: Linear,
+}
+
+impl FromCheckpoint for Regressor {
+    type Hparams = RegressorConfig;
+
+    fn from_hparams(hparams: &RegressorConfig, device: &Device) -> Self {
+        Self {
+            hidden: LinearConfig::new(hparams.inputs, hparams.hidden).init(device),
+            dropout: DropoutConfig::new(hparams.dropout).init(),
+            output: LinearConfig::new(hparams.hidden, 1).init(device),
+        }
+    }
+}
+
+impl Regressor {
+    pub fn forward(&self, inputs: Tensor<2>) -> Tensor<2> {
+        self.output.forward(self.dropout.forward(relu(self.hidden.forward(inputs))))
+    }
+
+    fn regress(&self, batch: Batch) -> RegressionOutput {
+        let output = self.forward(batch.inputs);
+        let loss = MseLoss::new().forward(output.clone(), batch.targets.clone(), Reduction::Mean);
+        RegressionOutput::new(loss, output, batch.targets)
+    }
+}
+
+impl TrainStep for Regressor {
+    type Input = Batch;
+    type Output = RegressionOutput;
+
+    fn step(&self, batch: Batch) -> TrainOutput<RegressionOutput> {
+        let item = self.regress(batch);
+        TrainOutput::new(self, item.loss.backward(), item)
+    }
+}
+
+impl InferenceStep for Regressor {
+    type Input = Batch;
+    type Output = RegressionOutput;
+
+    fn step(&self, batch: Batch) -> RegressionOutput {
+        self.regress(batch)
+    }
+}
+
+fn fit(config: TrainerConfig, hparams: &RegressorConfig, device: &Device) -> Result<FitResult<Regressor>> {
+    let seed = config.seed;
+    let trainer = Trainer::new(config, hparams)?.strategy(EveryTenthEpoch);
+
+    let loader = || ResumableDataLoader::builder(RowBatcher).batch_size(8).num_workers(2);
+    let patience = MetricEarlyStoppingStrategy::new(
+        &LossMetric::new(),
+        Aggregate::Mean,
+        Direction::Lowest,
+        Split::Valid,
+        StoppingCondition::NoImprovementSince { n_epochs: 10 },
+    );
+    let training = trainer
+        .training(loader().shuffle(seed).build(rows(40)), loader().build(rows(10)))
+        .metrics((LossMetric::new(),))
+        .metric_train_numeric(LearningRateMetric::new())
+        .early_stopping(patience)
+        .grads_accumulation(2);
+
+    device.seed(seed);
+    let model = Regressor::from_hparams(hparams, device);
+    let optimizer = AdamWConfig::new().with_grad_clipping(Some(GradientClippingConfig::Value(0.5))).init();
+    let schedule = CosineAnnealingLrSchedulerConfig::new(hparams.learning_rate, 1000).init().unwrap();
+    trainer.fit(training, Learner::new(model, optimizer, schedule))
+}
+
+fn config() -> TrainerConfig {
+    TrainerConfig::new()
+        .with_primary_metric("val_loss")
+        .with_strategy(StrategyConfig::Best(Best {
+            topk: TopK::count(3).unwrap(),
+            filename: "epoch={epoch:02}-val_loss={val_loss:.2}".to_owned(),
+            ..Best::default()
+        }))
+        .with_strategy(StrategyConfig::Last(Last {
+            every_n_steps: Some(1000),
+            save_on_time_interval: Some(Interval(Duration::from_secs(15 * 60))),
+            ..Last::default()
+        }))
+        .with_strategy(StrategyConfig::OnException(OnException::default()))
+}
+
+struct EveryTenthEpoch;
+
+impl Strategy for EveryTenthEpoch {
+    fn name(&self) -> String {
+        "every_tenth_epoch".to_owned()
+    }
+
+    fn keep(&self) -> Keep {
+        Keep::Newest(TopK::All)
+    }
+
+    fn output(&self) -> Output {
+        let (directory, filename) = ("every_tenth_epoch".into(), Some("epoch={epoch}".to_owned()));
+        Output { directory, filename, link: None, weights_only: true }
+    }
+
+    fn decide(&mut self, event: &Event<'_>, facts: &Facts<'_>) -> Decision {
+        match event {
+            Event::EpochEnd if (facts.epoch + 1).is_multiple_of(10) => {
+                Decision::Save { score: f64::NAN, reason: "every tenth epoch".to_owned() }
+            }
+            _ => Decision::Skip,
+        }
+    }
+}
+
+fn go_on(config: &TrainerConfig, hparams: &RegressorConfig, device: &Device) -> Result<FitResult<Regressor>> {
+    let result = fit(config.clone().with_ckpt_path("auto"), hparams, device)?;
+    if let Some(best) = result.best() {
+        println!("{} {}", best.path.display(), best.score);
+    }
+    Ok(result)
+}
+
+fn load(run: &Path, device: &Device) -> burn_ckpt::Result<()> {
+    let model = Regressor::from_checkpoint(run.join("best"), device)?;
+    let without_dropout = Regressor::from_checkpoint_with(run.join("best"), device, |h| h.with_dropout(0.0))?;
+    let hparams = Regressor::hparams_from_checkpoint(run.join("best"))?;
+
+    assert_eq!((model.dropout.prob, without_dropout.dropout.prob, hparams.inputs), (0.1, 0.0, INPUTS));
+    let untyped = Checkpoint::open(run.join("best"))?.hparams::<serde_json::Value>()?;
+    let metadata = Checkpoint::open(run.join("best"))?.metadata()?;
+    assert_eq!((&metadata.hparams, metadata.hparams["hidden"].as_u64()), (&untyped, Some(8)));
+    let renamed = Regressor::loader(run.join("best")).remap_keys("^hidden\\.", "backbone.");
+    let loaded = renamed.allow_partial(true).allow_unused(true).load(device)?;
+    assert_eq!((loaded.report.missing.len(), loaded.report.unused.len()), (2, 2), "{}", loaded.report);
+    Ok(())
+}
+
+fn test(result: FitResult<Regressor>, loader: Arc<dyn DataLoader<Batch>>) {
+    let evaluator = EvaluatorBuilder::new(&result.run_dir).metrics((LossMetric::new(),));
+    let evaluation = evaluator.renderer(result.renderer).build(result.model).eval("test", loader);
+
+    assert!(evaluation.error.is_none() && evaluation.interrupted.is_none());
+}
+
+#[test]
+fn the_pages_program_trains_goes_on_is_loaded_and_evaluated() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config().with_root(directory.path()).with_run_id("r1");
+    let (hparams, device) = (RegressorConfig::new(INPUTS).with_hidden(8), Device::flex().autodiff());
+
+    let first = go_on(&config.clone().with_max_epochs(4), &hparams, &device).unwrap();
+    assert_eq!((first.epochs, first.global_step, first.resumed_from), (4, 4 * 3, None));
+    let result = go_on(&config.with_max_epochs(10), &hparams, &device).unwrap();
+    assert_eq!((result.epochs, result.global_step), (10, 10 * 3));
+    assert!(result.resumed_from.is_some());
+    assert_eq!(result.metrics.keys().collect::<Vec<_>>(), ["train_loss", "train_learning_rate", "val_loss"]);
+
+    let run = result.run_dir.clone();
+    let found = stems(&run.join("checkpoint"));
+    let count = |start: &str| found.iter().filter(|name| name.starts_with(start)).count();
+    let counts = ["best/epoch=", "last/epoch=09", "last/", "every_tenth_epoch/epoch=9"].map(count);
+    assert_eq!(counts, [3, 0, 1, 1], "{found:?}");
+    load(&run, &Device::flex()).unwrap();
+    test(result, ResumableDataLoader::builder(RowBatcher).batch_size(8).build(rows(10)));
+    assert!(run.join("test").is_dir());
+}
+
+/// Lines without their indentation, which is another one within a function.
+fn lines(text: &str) -> Vec<&str> {
+    text.lines().map(str::trim_start).collect()
+}
+
+#[test]
+fn every_snippet_of_the_page_is_a_part_of_this_file() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let read = |path: &str| std::fs::read_to_string(workspace.join(path)).unwrap();
+    let (page, here) = (read("docs/from-lightning.md"), read("tests/tests/system/from_lightning.rs"));
+    let here = lines(&here);
+    let snippets: Vec<&str> =
+        page.split("```rust\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(snippets.len() > 5, "{}", snippets.len());
+    for snippet in snippets {
+        let wanted = lines(snippet);
+        assert!(here.windows(wanted.len()).any(|lines| lines == wanted), "not compiled anywhere:\n{snippet}");
+    }
+}
