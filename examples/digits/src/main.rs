@@ -1,11 +1,11 @@
 //! Trains a small convolutional network on handwritten digits, and keeps its checkpoints.
 //!
-//! `cargo xtask train` runs this program. To train a model of your own, copy it: `model.rs` and `data.rs` are
-//! plain burn, and `train` below is all that the trainer asks for.
+//! `cargo xtask train` runs this program. To train a model of your own, copy this crate: the library is plain burn, and
+//! `train` below is all that the trainer asks for.
 
-mod data;
-mod model;
+mod predictions;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use burn::optim::AdamConfig;
@@ -15,9 +15,7 @@ use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn_trainer::cli::{self, TrainArgs};
 use burn_trainer::{Error, FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use clap::Parser;
-
-use crate::data::{Data, ImageBatcher};
-use crate::model::{Digits, DigitsConfig};
+use digits::{Data, Digits, DigitsConfig, ImageBatcher};
 
 /// Train a small convolutional network on handwritten digits.
 #[derive(Parser)]
@@ -31,6 +29,9 @@ struct Args {
     /// What to compute on: flex (the CPU), wgpu, vulkan or cuda, as far as the program was built for it
     #[arg(long, default_value = "flex")]
     backend: String,
+    /// Where to write the trained model's probabilities for the validation images, as CSV
+    #[arg(long, value_name = "FILE")]
+    predictions: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -42,13 +43,19 @@ fn main() -> ExitCode {
         hparams.data = args.data.unwrap_or(hparams.data);
         hparams.check()?;
         let device = device(&args.backend)?.autodiff();
-        cli::report(train(config.clone(), &hparams, &device), &config, "cargo xtask train digits")
+        let result = train(config.clone(), &hparams, &device);
+        let written = match (&result, &args.predictions) {
+            (Ok(result), Some(file)) if config.writes() => predictions::write(file, result, &hparams),
+            _ => Ok(()),
+        };
+        let status = cli::report(result, &config, "cargo xtask train digits")?;
+        written.map(|()| status)
     })
 }
 
 fn train(config: TrainerConfig, hparams: &DigitsConfig, device: &Device) -> Result<FitResult<Digits>> {
     let seed = config.seed;
-    let (train, valid) = data::load(hparams.data)?;
+    let (train, valid) = digits::load(hparams.data)?;
     let trainer = Trainer::new(config, hparams)?;
 
     let loader = || {

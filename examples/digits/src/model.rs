@@ -1,52 +1,22 @@
 //! The network: two convolutions with batch normalisation, and two linear layers.
 
-use burn::config::Config;
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::pool::{AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig};
 use burn::nn::{
     BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig, PaddingConfig2d, Relu,
 };
+use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
-use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
+use burn_ckpt::FromCheckpoint;
 
-use burn_trainer::{Error, Result};
+use crate::hparams::DigitsConfig;
+use crate::image::{Image, image_tensor};
 
-use crate::data::{Batch, Data};
-
-const CLASSES: usize = 10;
+/// The digits that an image may show.
+pub const CLASSES: usize = 10;
 /// Whatever the image's size, the convolutions' output is averaged down to this many places on a side.
 const POOLED: usize = 4;
-
-/// The hyperparameters, which every checkpoint carries.
-#[derive(Config, Debug)]
-pub struct DigitsConfig {
-    /// Channels of the first convolution; the second has twice as many.
-    #[config(default = 16)]
-    pub channels: usize,
-    /// Width of the hidden linear layer.
-    #[config(default = 64)]
-    pub hidden: usize,
-    /// Probability that a hidden value is left out of a training step.
-    #[config(default = 0.2)]
-    pub dropout: f64,
-    /// Images in a training step.
-    #[config(default = 32)]
-    pub batch_size: usize,
-    /// Learning rate of Adam.
-    #[config(default = 1e-3)]
-    pub learning_rate: f64,
-    /// Batches whose gradients are added up before an optimizer step.
-    #[config(default = 1)]
-    pub grads_accumulation: usize,
-    /// Threads that prepare batches; 0 prepares them in the loop.
-    #[config(default = 1)]
-    pub num_workers: usize,
-    /// The images to train on.
-    #[config(default = "Data::Digits")]
-    pub data: Data,
-}
 
 /// Classifies images of digits.
 #[derive(Module, Debug)]
@@ -63,28 +33,8 @@ pub struct Digits {
 }
 
 impl DigitsConfig {
-    /// Checks that a network can be made of it, and trained.
-    pub fn check(&self) -> Result<()> {
-        let above_0 = [
-            ("channels", self.channels),
-            ("hidden", self.hidden),
-            ("batch_size", self.batch_size),
-            ("grads_accumulation", self.grads_accumulation),
-        ];
-        let wrong = |setting: &str, reason: &str| {
-            Err(Error::Config { setting: setting.to_owned(), reason: reason.to_owned() })
-        };
-        match above_0.iter().find(|(_, value)| *value == 0) {
-            Some((setting, _)) => wrong(setting, "it must be above 0"),
-            None if !(0.0..1.0).contains(&self.dropout) => wrong("dropout", "it must be from 0 to below 1"),
-            None if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) => {
-                wrong("learning_rate", "it must be above 0")
-            }
-            None => Ok(()),
-        }
-    }
-
     /// The untrained network.
+    #[must_use]
     pub fn init(&self, device: &Device) -> Digits {
         let (first, second) = (self.channels, 2 * self.channels);
         let conv =
@@ -103,8 +53,17 @@ impl DigitsConfig {
     }
 }
 
+impl FromCheckpoint for Digits {
+    type Hparams = DigitsConfig;
+
+    fn from_hparams(hparams: &DigitsConfig, device: &Device) -> Self {
+        hparams.init(device)
+    }
+}
+
 impl Digits {
     /// From images `[batch, 1, side, side]` to logits `[batch, 10]`.
+    #[must_use]
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         let x = self.relu.forward(self.norm1.forward(self.conv1.forward(images)));
         let x = self.relu.forward(self.norm2.forward(self.conv2.forward(x)));
@@ -113,30 +72,24 @@ impl Digits {
         self.output.forward(x)
     }
 
-    fn classify(&self, batch: Batch) -> ClassificationOutput {
-        let output = self.forward(batch.images);
-        let loss = CrossEntropyLossConfig::new()
-            .init(&output.device())
-            .forward(output.clone(), batch.labels.clone());
-        ClassificationOutput::new(loss, output, batch.labels)
+    /// The probability of each digit, for each image. The images are of one size.
+    ///
+    /// With burn's backend flex an image's probabilities are the same to the last bit whether it is looked at alone or
+    /// with others, as long as no linear layer sums more than 512 products: with the default hyperparameters it is
+    /// just that many. In wider networks flex sums a batch in another order than a single image, and the last digits
+    /// differ.
+    #[must_use]
+    pub fn classify(&self, images: &[Image]) -> Vec<[f32; CLASSES]> {
+        if images.is_empty() {
+            return Vec::new();
+        }
+        probabilities(self.forward(image_tensor(images, &self.conv1.weight.device())))
     }
 }
 
-impl TrainStep for Digits {
-    type Input = Batch;
-    type Output = ClassificationOutput;
-
-    fn step(&self, batch: Batch) -> TrainOutput<ClassificationOutput> {
-        let item = self.classify(batch);
-        TrainOutput::new(self, item.loss.backward(), item)
-    }
-}
-
-impl InferenceStep for Digits {
-    type Input = Batch;
-    type Output = ClassificationOutput;
-
-    fn step(&self, batch: Batch) -> ClassificationOutput {
-        self.classify(batch)
-    }
+/// From logits `[batch, 10]` to the probability of each digit.
+#[must_use]
+pub fn probabilities(logits: Tensor<2>) -> Vec<[f32; CLASSES]> {
+    let values: Vec<f32> = softmax(logits, 1).into_data().iter::<f32>().collect();
+    values.as_chunks().0.to_vec()
 }

@@ -8,12 +8,15 @@ fn read(path: &str) -> String {
 }
 
 #[test]
-fn the_readmes_program_is_the_examples() {
+fn the_readmes_programs_are_the_examples() {
     let readme = read("README.md");
-    let (_, program) = readme.split_once("```rust\n").unwrap();
-    let (program, _) = program.split_once("```").unwrap();
-    assert!(program.contains("trainer.fit(training, learner)"));
-    assert!(read("examples/digits/src/main.rs").contains(program), "{program}");
+    let programs: Vec<&str> =
+        readme.split("```rust\n").skip(1).map(|text| text.split("```").next().unwrap()).collect();
+    let [training, inference] = programs[..] else { panic!("{} programs", programs.len()) };
+    assert!(training.contains("trainer.fit(training, learner)"));
+    assert!(read("examples/digits/src/main.rs").contains(training), "{training}");
+    assert!(inference.contains("model.classify("));
+    assert!(read("examples/native-inference/src/main.rs").contains(inference), "{inference}");
 }
 
 #[test]
@@ -32,7 +35,7 @@ fn every_source_file_says_what_it_owns() {
     }
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut seen = 0;
-    for directory in ["burn-ckpt/src", "burn-trainer/src", "examples/digits/src", "tests", "xtask/src"] {
+    for directory in ["burn-ckpt/src", "burn-trainer/src", "examples", "tests", "xtask/src"] {
         check(&workspace.join(directory), &mut seen);
     }
     assert!(seen > 50, "{seen}");

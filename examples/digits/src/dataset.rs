@@ -1,4 +1,5 @@
-//! The images: the handwritten digits in `data/`, or MNIST by burn's loader, split into train and validation.
+//! The images to train on: the handwritten digits in `data/`, or MNIST by burn's loader, split into train and
+//! validation, and in batches.
 
 use std::io::Read;
 
@@ -6,34 +7,21 @@ use burn::data::dataloader::batcher::Batcher;
 use burn::data::dataset::InMemDataset;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_trainer::{Error, Result};
-use clap::ValueEnum;
 use flate2::read::GzDecoder;
-use serde::{Deserialize, Serialize};
+
+use crate::hparams::Data;
+use crate::image::{Image, image_tensor};
 
 const DIGITS: &[u8] = include_bytes!("../data/digits.csv.gz");
-/// Pixels on one side of an image in `data/`.
-const SIDE: usize = 8;
-/// The value of a pixel full of ink.
-const INK: f32 = 16.0;
 /// Every fifth image, in an order that never changes, is for validation.
 const VALIDATION_SHARE: usize = 5;
 const SPLIT_SEED: u64 = 0;
 
-/// Which images to train on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Data {
-    /// 1,797 images of 8x8, which are part of the program
-    Digits,
-    /// 70,000 images of 28x28, which burn downloads
-    Mnist,
-}
-
-/// One image, row by row, from 0 to 1, and the digit it shows.
+/// An image, and the digit it shows.
 #[derive(Debug, Clone)]
-pub struct Image {
-    /// The pixels.
-    pub pixels: Vec<f32>,
+pub struct LabelledImage {
+    /// The image.
+    pub image: Image,
     /// The digit.
     pub label: i64,
 }
@@ -51,28 +39,34 @@ pub struct Batch {
 #[derive(Debug, Clone, Default)]
 pub struct ImageBatcher;
 
-impl Batcher<Image, Batch> for ImageBatcher {
-    fn batch(&self, items: Vec<Image>, device: &Device) -> Batch {
-        let count = items.len();
-        let labels: Vec<i64> = items.iter().map(|image| image.label).collect();
-        let pixels: Vec<f32> = items.into_iter().flat_map(|image| image.pixels).collect();
-        let side = (pixels.len() / count.max(1)).isqrt();
+impl Batcher<LabelledImage, Batch> for ImageBatcher {
+    fn batch(&self, items: Vec<LabelledImage>, device: &Device) -> Batch {
+        let (images, labels): (Vec<Image>, Vec<i64>) =
+            items.into_iter().map(|item| (item.image, item.label)).unzip();
+        let count = labels.len();
         Batch {
-            images: Tensor::from_data(TensorData::new(pixels, [count, 1, side, side]), device),
+            images: image_tensor(&images, device),
             labels: Tensor::from_data(TensorData::new(labels, [count]), device),
         }
     }
 }
 
+/// Images for training, or for validation.
+type Images = InMemDataset<LabelledImage>;
+
 /// The images for training, and those for validation.
-pub fn load(data: Data) -> Result<(InMemDataset<Image>, InMemDataset<Image>)> {
+///
+/// # Errors
+///
+/// [`Error::Config`] for data that this program was built without, or whose file is damaged.
+pub fn load(data: Data) -> Result<(Images, Images)> {
     match data {
         Data::Digits => digits(),
         Data::Mnist => mnist(),
     }
 }
 
-fn digits() -> Result<(InMemDataset<Image>, InMemDataset<Image>)> {
+fn digits() -> Result<(Images, Images)> {
     let unreadable = |reason: String| Error::Config { setting: "data/digits.csv.gz".to_owned(), reason };
     let mut text = String::new();
     GzDecoder::new(DIGITS).read_to_string(&mut text).map_err(|error| unreadable(error.to_string()))?;
@@ -80,12 +74,9 @@ fn digits() -> Result<(InMemDataset<Image>, InMemDataset<Image>)> {
     for line in text.lines() {
         let numbers: Result<Vec<u8>, _> = line.split(',').map(str::parse).collect();
         let numbers = numbers.map_err(|error| unreadable(error.to_string()))?;
-        let (pixels, label) = numbers.split_at_checked(SIDE * SIDE).unwrap_or_default();
-        let [label] = label else { return Err(unreadable(format!("{line:?} is no image with a label"))) };
-        images.push(Image {
-            pixels: pixels.iter().map(|pixel| f32::from(*pixel) / INK).collect(),
-            label: i64::from(*label),
-        });
+        let (label, pixels) = numbers.split_last().ok_or_else(|| unreadable("a line is empty".to_owned()))?;
+        let image = Image::from_levels(pixels).map_err(|error| unreadable(format!("{line:?}: {error}")))?;
+        images.push(LabelledImage { image, label: i64::from(*label) });
     }
     shuffle(&mut images, SPLIT_SEED);
     let validation = images.split_off(images.len() - images.len() / VALIDATION_SHARE);
@@ -106,21 +97,27 @@ fn shuffle<T>(items: &mut [T], seed: u64) {
 }
 
 #[cfg(feature = "mnist")]
-fn mnist() -> Result<(InMemDataset<Image>, InMemDataset<Image>)> {
+fn mnist() -> Result<(Images, Images)> {
     use burn::data::dataset::Dataset;
     use burn::data::dataset::vision::{MnistDataset, MnistItem};
 
-    let image = |item: MnistItem| Image {
-        pixels: item.image.as_flattened().iter().map(|pixel| pixel / 255.0).collect(),
-        label: i64::from(item.label),
+    let images = |dataset: MnistDataset| -> Result<Images> {
+        let mut images = Vec::with_capacity(dataset.len());
+        for item in dataset.iter() {
+            let MnistItem { image, label } = item.map_err(|error| Error::Config {
+                setting: "--data mnist".to_owned(),
+                reason: error.to_string(),
+            })?;
+            let pixels = image.as_flattened().iter().map(|pixel| pixel / 255.0).collect();
+            images.push(LabelledImage { image: Image::new(Data::Mnist, pixels)?, label: i64::from(label) });
+        }
+        Ok(InMemDataset::new(images))
     };
-    let images =
-        |dataset: MnistDataset| InMemDataset::new(dataset.iter().filter_map(Result::ok).map(image).collect());
-    Ok((images(MnistDataset::train()), images(MnistDataset::test())))
+    Ok((images(MnistDataset::train())?, images(MnistDataset::test())?))
 }
 
 #[cfg(not(feature = "mnist"))]
-fn mnist() -> Result<(InMemDataset<Image>, InMemDataset<Image>)> {
+fn mnist() -> Result<(Images, Images)> {
     let reason = "this program was built without MNIST: build it with --features digits/mnist, as \
                   cargo xtask train --data mnist does";
     Err(Error::Config { setting: "--data mnist".to_owned(), reason: reason.to_owned() })

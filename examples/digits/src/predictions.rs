@@ -1,0 +1,53 @@
+//! `--predictions FILE`: what the trained model makes of the validation images.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use burn::module::Module;
+use burn::train::InferenceStep;
+use burn_trainer::{Error, FitResult, Result, ResumableDataLoader};
+use digits::{CLASSES, Digits, DigitsConfig, ImageBatcher, probabilities};
+
+/// Writes a line for each validation image, in their order: the digit it shows, and the probability of each digit, with
+/// as many decimals as make the same number again. They are computed as validation does, by the same step on the same
+/// batches.
+///
+/// Nothing is written for a run that was stopped: its model is not yet the one that was asked for.
+pub fn write(path: &Path, result: &FitResult<Digits>, hparams: &DigitsConfig) -> Result<()> {
+    if result.interrupted.is_some() {
+        return Ok(());
+    }
+    let model = &result.model;
+    let mut text = header();
+    let (_, valid) = digits::load(hparams.data)?;
+    let loader = ResumableDataLoader::builder(ImageBatcher).batch_size(hparams.batch_size).build(valid);
+    let loader = model.devices().first().map_or_else(|| loader.clone(), |device| loader.to_device(device));
+    for batch in loader.iter() {
+        let batch = batch.map_err(|error| Error::Config {
+            setting: "the validation images".to_owned(),
+            reason: error.to_string(),
+        })?;
+        let output = InferenceStep::step(model, batch);
+        let labels = output.targets.into_data();
+        for (label, probabilities) in labels.iter::<i64>().zip(probabilities(output.output)) {
+            text.push_str(&line(label, &probabilities));
+        }
+    }
+    std::fs::write(path, text)
+        .map_err(|source| burn_ckpt::Error::Io { action: "write", path: path.to_path_buf(), source }.into())
+}
+
+fn header() -> String {
+    let columns: Vec<String> = (0..CLASSES).map(|digit| format!("p{digit}")).collect();
+    format!("label,{}\n", columns.join(","))
+}
+
+fn line(label: i64, probabilities: &[f32]) -> String {
+    let mut line = label.to_string();
+    for probability in probabilities {
+        // Writing to a string does not fail.
+        let _ = write!(line, ",{probability}");
+    }
+    line.push('\n');
+    line
+}
