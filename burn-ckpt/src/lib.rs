@@ -90,6 +90,7 @@ mod report;
 mod retention;
 mod save;
 mod section;
+mod verified;
 mod verify;
 mod weights;
 mod writer;

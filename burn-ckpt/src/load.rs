@@ -16,6 +16,7 @@ use crate::locate::locate;
 use crate::metadata::Metadata;
 use crate::report::LoadReport;
 use crate::section::Section;
+use crate::verified::{Damage, check_hparams, verified};
 use crate::verify::check_size;
 use crate::weights::{self, LoadOptions};
 
@@ -88,6 +89,20 @@ impl Checkpoint {
     /// [`Error::MissingSection`] when the checkpoint has none of that name.
     pub fn section(&self, name: &str) -> Result<Section> {
         ContainerHeader::read(&self.path)?.into_section(&self.path, name)
+    }
+
+    /// One section whose tensors are still on disk, and compare their bytes with their digests in the metadata when they
+    /// are read.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Checkpoint::section`]; [`Error::Unverifiable`] without metadata, [`Error::Checksum`] where it describes
+    /// something else. A tensor of other bytes is an error when it is read.
+    pub fn verified_section(&self, name: &str) -> Result<Section> {
+        let metadata = self.agreeing_metadata()?;
+        let mut section = self.section(name)?;
+        section.tensors = verified(&self.path, name, section.tensors, &metadata, &Damage::default())?;
+        Ok(section)
     }
 
     /// The metadata beside the checkpoint.
@@ -183,10 +198,7 @@ impl Checkpoint {
         let unverifiable = |source| Error::Unverifiable { path: self.path.clone(), source: Box::new(source) };
         let metadata = self.metadata().map_err(unverifiable)?;
         check_size(&self.path, &metadata)?;
-        if metadata.hparams != self.header.hparams {
-            let (expected, found) = (metadata.hparams.to_string(), self.header.hparams.to_string());
-            return Err(Error::Checksum { path: self.path.clone(), expected, found });
-        }
+        check_hparams(&self.path, &self.header.hparams, &metadata)?;
         Ok(metadata)
     }
 

@@ -10,13 +10,13 @@ use std::thread;
 
 use burn_pack::Tensor;
 use indexmap::IndexMap;
-use serde_json::Value;
 
 use crate::container::ContainerHeader;
 use crate::digest::{blake3_in_pieces, sha256_of_file, sha256_with};
 use crate::error::{Error, Result};
 use crate::load::Checkpoint;
 use crate::metadata::{Metadata, TensorInfo};
+use crate::verified::{check_hparams, described, disagreement};
 
 /// Told of bytes that have just been hashed.
 type Progress<'a> = &'a (dyn Fn(u64) + Sync);
@@ -91,12 +91,18 @@ impl Checkpoint {
                 [(name, ..)] => format!("in the tensor {name}"),
                 [(name, ..), rest @ ..] => format!("in the tensor {name} and {} more", rest.len()),
             };
-            return Err(
-                self.disagrees(metadata.checkpoint_checksum, format!("{sha256} (it differs {place})"))
-            );
+            return Err(disagreement(
+                &self.path,
+                metadata.checkpoint_checksum,
+                format!("{sha256} (it differs {place})"),
+            ));
         }
         if let Some((name, expected, found)) = damaged.first() {
-            return Err(self.disagrees(format!("blake3:{expected} for {name}"), format!("blake3:{found}")));
+            return Err(disagreement(
+                &self.path,
+                format!("blake3:{expected} for {name}"),
+                format!("blake3:{found}"),
+            ));
         }
         Ok(metadata)
     }
@@ -125,24 +131,12 @@ impl Checkpoint {
     fn check_header(&self, metadata: &Metadata, tensors: &[Tensor]) -> Result<()> {
         if tensors.len() != metadata.tensors.len() {
             let (expected, found) = (metadata.tensors.len(), tensors.len());
-            return Err(self.disagrees(format!("{expected} tensors"), format!("{found} tensors")));
+            return Err(disagreement(&self.path, format!("{expected} tensors"), format!("{found} tensors")));
         }
         for tensor in tensors {
-            let (name, dtype, shape) = (&tensor.name, tensor.dtype.name(), tensor.shape.to_vec());
-            let Some(info) = metadata.tensors.get(name) else {
-                return Err(self.disagrees("other tensors".to_owned(), format!("a tensor {name}")));
-            };
-            if info.dtype != dtype || info.shape != shape {
-                let expected = format!("{} {:?} for {name}", info.dtype, info.shape);
-                return Err(self.disagrees(expected, format!("{dtype} {shape:?}")));
-            }
+            described(&self.path, &tensor.name, tensor, metadata)?;
         }
-        let hparams: Value = self.hparams()?;
-        if hparams != metadata.hparams {
-            let shown = |value: &Value| format!("the hyperparameters {value}");
-            return Err(self.disagrees(shown(&metadata.hparams), shown(&hparams)));
-        }
-        Ok(())
+        check_hparams(&self.path, self.raw_hparams(), metadata)
     }
 
     /// The BLAKE3 of each tensor. The first that cannot be read ends it.
@@ -186,10 +180,6 @@ impl Checkpoint {
         }
         Ok(digests)
     }
-
-    fn disagrees(&self, expected: String, found: String) -> Error {
-        Error::Checksum { path: self.path.clone(), expected, found }
-    }
 }
 
 /// Compares a file's size and SHA-256 with its metadata, and returns the metadata.
@@ -198,8 +188,7 @@ pub(crate) fn verify_file(path: &Path) -> Result<Metadata> {
     check_size(path, &metadata)?;
     let found = sha256_of_file(path)?;
     if found != metadata.checkpoint_checksum {
-        let expected = metadata.checkpoint_checksum;
-        return Err(Error::Checksum { path: path.to_path_buf(), expected, found });
+        return Err(disagreement(path, metadata.checkpoint_checksum, found));
     }
     Ok(metadata)
 }
@@ -209,7 +198,7 @@ pub(crate) fn check_size(path: &Path, metadata: &Metadata) -> Result<()> {
     let size = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
     if size != metadata.checkpoint_size_bytes {
         let expected = format!("{} bytes", metadata.checkpoint_size_bytes);
-        return Err(Error::Checksum { path: path.to_path_buf(), expected, found: format!("{size} bytes") });
+        return Err(disagreement(path, expected, format!("{size} bytes")));
     }
     Ok(())
 }

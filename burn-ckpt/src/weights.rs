@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::store::{
@@ -15,12 +14,12 @@ use burn::store::{
 use burn::tensor::{Bool, DType, Int, Tensor};
 
 use crate::container::MODEL;
-use crate::digest::blake3_of_tensor;
 use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 use crate::module_types::ModuleTypes;
 use crate::report::{LoadReport, Misfit};
 use crate::section::{Layout, Section};
+use crate::verified::{Damage, verified};
 use crate::writer::panic_message;
 
 /// How the tensors of a checkpoint are matched with a module's parameters.
@@ -109,7 +108,7 @@ pub(crate) fn load<M: Module>(
 ) -> Result<(M, LoadReport)> {
     let damage = Damage::default();
     if let Some(metadata) = metadata {
-        section.tensors = verified(path, section.tensors, metadata, &damage)?;
+        section.tensors = verified(path, MODEL, section.tensors, metadata, &damage)?;
     }
     let (fitting, mut report) = matched(path, section, &module, options)?;
     report.verified = metadata.is_some();
@@ -123,7 +122,7 @@ pub(crate) fn load<M: Module>(
             path: path.to_path_buf(),
             reason: format!("a tensor cannot be read, or the device refuses it: {}", panic_message(&*panic)),
         })?;
-    if let Some(error) = lock(&damage).take() {
+    if let Some(error) = damage.take() {
         return Err(error);
     }
     let applied = applier.into_result();
@@ -139,54 +138,6 @@ pub(crate) fn load<M: Module>(
     }
     report.check(path, options)?;
     Ok((module, report))
-}
-
-/// The first tensor whose bytes are not those that were written: burn-store hands on only an error's text.
-type Damage = Arc<Mutex<Option<Error>>>;
-
-fn lock(damage: &Damage) -> MutexGuard<'_, Option<Error>> {
-    damage.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Tensors that compare their bytes with the metadata's digest whenever these are read.
-fn verified(
-    path: &Path,
-    tensors: Vec<burn_pack::Tensor>,
-    metadata: &Metadata,
-    damage: &Damage,
-) -> Result<Vec<burn_pack::Tensor>> {
-    let verified = tensors.into_iter().map(|tensor| {
-        let name = format!("{MODEL}.{}", tensor.name);
-        let mismatch = {
-            let path = path.to_path_buf();
-            move |expected: String, found: String| Error::Checksum { path: path.clone(), expected, found }
-        };
-        let Some(info) = metadata.tensors.get(&name) else {
-            return Err(mismatch("other tensors".to_owned(), format!("a tensor {name}")));
-        };
-        let (dtype, shape) = (tensor.dtype.name(), tensor.shape.to_vec());
-        if dtype != info.dtype || shape != info.shape {
-            let expected = format!("{name} as {} {:?}", info.dtype, info.shape);
-            return Err(mismatch(expected, format!("{dtype} {shape:?}")));
-        }
-        let (expected, damage) = (info.blake3.clone(), Arc::clone(damage));
-        let described = (tensor.name.clone(), tensor.dtype, tensor.shape.clone(), tensor.param_id);
-        let length = tensor.byte_len();
-        let read = move || {
-            let bytes = tensor.to_bytes()?;
-            let found = blake3_of_tensor(&bytes);
-            if found == expected {
-                return Ok(bytes);
-            }
-            let error = mismatch(format!("blake3:{expected} for {name}"), format!("blake3:{found}"));
-            let text = error.to_string();
-            lock(&damage).get_or_insert(error);
-            Err(burn_pack::Error::ValidationError(text))
-        };
-        let (name, dtype, shape, id) = described;
-        Ok(burn_pack::Tensor::deferred(name, dtype, shape, id, length, read))
-    });
-    verified.collect()
 }
 
 /// The tensors by the names that the remapper gives them.

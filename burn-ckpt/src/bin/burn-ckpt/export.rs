@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use burn_ckpt::burn_pack::{self, Tensor};
-use burn_ckpt::{Checkpoint, Error, Layout, MODEL, Metadata, ModuleTypes, Section, blake3_of_tensor};
+use burn_ckpt::burn_pack::Tensor;
+use burn_ckpt::{Checkpoint, Layout, MODEL, Metadata, ModuleTypes, Section};
 use serde_json::Value;
 
 use crate::foreign::{self, LayoutName, Notes};
@@ -50,7 +50,10 @@ pub fn run(args: &Args) -> Answer {
     let checkpoint = Checkpoint::open(&args.checkpoint)?;
     refuse_itself(&checkpoint, args)?;
     let metadata = metadata(&checkpoint, args)?;
-    let mut section = checkpoint.section(&args.section)?;
+    let mut section = match args.no_verify {
+        true => checkpoint.section(&args.section)?,
+        false => checkpoint.verified_section(&args.section)?,
+    };
     let layout = Layout::from(args.layout);
     let types = types_for(layout, &section, &checkpoint)?;
 
@@ -60,11 +63,6 @@ pub fn run(args: &Args) -> Answer {
     if tensors.is_empty() {
         let path = checkpoint.path().display();
         return Err(Failure::Other(format!("the section {} of {path} holds no tensors", args.section)));
-    }
-    if !args.no_verify {
-        let digests = metadata.unwrap_or_else(|| Metadata::blank(jiff::Timestamp::UNIX_EPOCH));
-        let verified = |tensor| verified(tensor, &checkpoint, &args.section, &digests);
-        tensors = tensors.into_iter().map(verified).collect::<Result<_, _>>()?;
     }
     if let Some(types) = types {
         tensors = as_pytorch(tensors, &types)?;
@@ -122,37 +120,6 @@ fn types_for(
         ))),
         _ => Ok(None),
     }
-}
-
-/// A tensor that is compared with its digest when it is read.
-fn verified(
-    tensor: Tensor,
-    checkpoint: &Checkpoint,
-    section: &str,
-    metadata: &Metadata,
-) -> Result<Tensor, Failure> {
-    let Some(info) = metadata.tensors.get(&format!("{section}.{}", tensor.name)) else {
-        return Err(Failure::Checkpoint(Error::Checksum {
-            path: checkpoint.path().to_path_buf(),
-            expected: "other tensors".to_owned(),
-            found: format!("a tensor {}", tensor.name),
-        }));
-    };
-    let expected = info.blake3.clone();
-    let path = checkpoint.path().to_path_buf();
-    let (name, dtype, shape, id) = (tensor.name.clone(), tensor.dtype, tensor.shape.clone(), tensor.param_id);
-    let length = tensor.byte_len();
-    let read = move || {
-        let bytes = tensor.to_bytes()?;
-        let found = blake3_of_tensor(&bytes);
-        if found == expected {
-            return Ok(bytes);
-        }
-        let (expected, found) = (format!("blake3:{expected}"), format!("blake3:{found}"));
-        let error = Error::Checksum { path: path.clone(), expected, found };
-        Err(burn_pack::Error::ValidationError(error.to_string()))
-    };
-    Ok(Tensor::deferred(name, dtype, shape, id, length, read))
 }
 
 /// All tensors as PyTorch has them. Without the variants of enums two may have one name.

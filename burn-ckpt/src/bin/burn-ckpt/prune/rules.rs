@@ -1,11 +1,12 @@
 //! The rules that say which checkpoints stay: `last=N`, `best=METRIC:N`, `links`.
 //!
-//! A mode that is wrong would remove the very best, so one is never guessed, and two that disagree are an error.
+//! A mode that is wrong would remove the very best, so one is never guessed, and two that disagree are an error. Where the
+//! configuration leaves it to the metric, the run's own link to its best says it.
 
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
-use burn_ckpt::{Candidate, Keep, Metadata, Mode, TopK};
+use burn_ckpt::{CHECKPOINT_SUFFIX, Candidate, Keep, Metadata, Mode, TopK, link_name};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -90,7 +91,8 @@ impl Rule {
                 }
                 let configured =
                     metadata().rev().find_map(|metadata| configured(&metadata.trainer_config, metric));
-                let mode = agreed(metric, own.or(mode), configured)?;
+                let asked = own.or(mode);
+                let mode = agreed(metric, asked, configured.or_else(|| shown(rows, metric, asked)))?;
                 let score = |metadata: &Metadata| metadata.metrics.get(metric).copied().unwrap_or(f64::NAN);
                 Keep::Best(mode, TopK::Count(*count)).kept(&candidates(&score))
             }
@@ -125,6 +127,23 @@ fn configured(trainer_config: &Value, metric: &str) -> Option<Mode> {
         strategy["kind"] == "best" && watched == metric
     };
     strategies.iter().filter(watches).find_map(|strategy| parse_mode(strategy["mode"].as_str()?).ok())
+}
+
+/// The mode by which the checkpoint that the run's link calls the best is the best of those that are there.
+fn shown(rows: &[&Row], metric: &str, asked: Option<Mode>) -> Option<Mode> {
+    let link = link_name(&format!("best_{metric}")).ok()?;
+    let link = link.strip_suffix(CHECKPOINT_SUFFIX)?;
+    let value =
+        |row: &Row| row.metadata.as_ref()?.metrics.get(metric).copied().filter(|value| !value.is_nan());
+    let best = value(rows.iter().find(|row| row.links.iter().any(|name| name == link))?)?;
+    let others = || rows.iter().filter_map(|row| value(row));
+    match (others().all(|other| other >= best), others().all(|other| other <= best)) {
+        // With equal values both keep the same.
+        (true, true) => asked.or(Some(Mode::Min)),
+        (true, false) => Some(Mode::Min),
+        (false, true) => Some(Mode::Max),
+        (false, false) => None,
+    }
 }
 
 fn unknown_metric<'a>(metric: &str, metadata: impl Iterator<Item = &'a Metadata>) -> Failure {
