@@ -6,6 +6,14 @@
 
 use std::collections::BTreeMap;
 
+use burn::module::Param;
+use burn::tensor::Tensor;
+
+/// burn's word for a linear layer.
+const LINEAR: &str = "Struct:Linear";
+/// Ours for one that keeps its weight the other way round; no adapter knows it, and so none transposes it.
+const LINEAR_COL: &str = "Struct:Linear(Col)";
+
 /// The type of every module on the way to a tensor, by the module's path; the model itself is at the empty path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ModuleTypes(BTreeMap<String, String>);
@@ -14,6 +22,25 @@ impl ModuleTypes {
     /// Notes that a visit goes from the module at `path`, which is of type `container`, to one of its fields.
     pub(crate) fn enter(&mut self, path: &[String], container: &str) {
         self.0.entry(path.join(".")).or_insert_with(|| container.to_owned());
+    }
+
+    /// Notes a linear layer that keeps its weight the other way round (burn's `LinearLayout::Col`): in a file it is
+    /// `[outputs, inputs]`, as in PyTorch, and must not be transposed once more. A square one does not show that; what
+    /// loading does to a tensor of another shape does.
+    pub(crate) fn note_layout<const D: usize>(&mut self, path: &[String], param: &Param<Tensor<D>>) {
+        let Some((_, module)) = path.split_last() else { return };
+        let Some(module) = self.0.get_mut(&module.join(".")).filter(|module| *module == LINEAR) else {
+            return;
+        };
+        if D == 2 {
+            let mut shape = [1; D];
+            shape[D - 1] = 2;
+            let probe = Tensor::<D>::zeros(shape, &param.lazy_device());
+            let loaded = param.clone().transform_for_load(probe, param.id).val();
+            if loaded.dims() != shape {
+                LINEAR_COL.clone_into(module);
+            }
+        }
     }
 
     pub(crate) fn from_json(text: &str) -> serde_json::Result<Self> {

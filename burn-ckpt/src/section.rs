@@ -190,6 +190,7 @@ impl ModuleVisitor for Collector {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.types.note_layout(&self.path, param);
         self.add(param.id.val(), param.transform_for_save().val());
     }
 

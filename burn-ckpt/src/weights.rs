@@ -241,6 +241,7 @@ impl ModuleVisitor for Parameters {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.types.note_layout(&self.path, param);
         self.found.push((self.path.join("."), param.lazy_shape().to_vec()));
     }
 

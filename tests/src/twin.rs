@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{
     BatchNorm, BatchNormConfig, Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig,
+    LinearLayout,
 };
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
@@ -54,7 +55,8 @@ impl Net {
             project: LinearConfig::new(27, 4).init(device),
             square: LinearConfig::new(4, 4).init(device),
             layers: vec![LinearConfig::new(4, 6).init(device), LinearConfig::new(6, 4).init(device)],
-            gate: Gate::Linear(LinearConfig::new(4, 4).init(device)),
+            // Kept the other way round, which its shape does not tell either.
+            gate: Gate::Linear(LinearConfig::new(4, 4).with_layout(LinearLayout::Col).init(device)),
             norm: LayerNormConfig::new(4).init(device),
             out: LinearConfig::new(4, 2).init(device),
         }
