@@ -74,10 +74,38 @@ impl Drop for Staged {
 
 /// Whether a name that stands for something already may be given to another file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Existing {
+pub enum Existing {
+    /// It may.
     Replace,
-    /// Another run may have chosen the name in a directory that both use.
+    /// It may not: another run may have chosen the name in a directory that both use.
     Keep,
+}
+
+/// Writes a file of another kind in the same way: `write` gets a staging file, which has the name `path` once it is whole
+/// and durable, or is removed. With [`Existing::Keep`] a file of that name is an error, and stays.
+///
+/// # Errors
+///
+/// [`Error::Io`], or what `write` returns.
+pub fn write_whole<E: From<Error>>(
+    path: &Path,
+    existing: Existing,
+    write: impl FnOnce(&mut File) -> Result<(), E>,
+) -> Result<(), E> {
+    create_directory(parent(path))?;
+    let (staged, mut file) = loop {
+        let staged = Staged::beside(path);
+        match File::create_new(staged.path()) {
+            Ok(file) => break (staged, file),
+            // Left by a killed process that had our number, as those in containers often have. It is not ours to remove.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => std::mem::forget(staged),
+            Err(error) => return Err(Error::io("create", staged.path())(error).into()),
+        }
+    };
+    write(&mut file)?;
+    file.sync_all().map_err(Error::io("sync", staged.path()))?;
+    staged.publish(existing)?;
+    Ok(sync_directory_of(path)?)
 }
 
 /// Publishes a staged checkpoint (already synced) with its metadata.
@@ -120,12 +148,17 @@ pub(crate) fn create_directory(path: &Path) -> Result<()> {
     new.into_iter().try_for_each(sync_directory_of)
 }
 
+/// The directory that a file is in.
+pub(crate) fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
 /// Makes renames and removals in a file's directory durable.
 pub(crate) fn sync_directory_of(file: &Path) -> Result<()> {
     // Only Unix can sync a directory; elsewhere the rename is as durable as the system makes it.
     #[cfg(unix)]
-    if let Some(directory) = file.parent() {
-        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    {
+        let directory = parent(file);
         let handle = File::open(directory).map_err(Error::io("open the directory", directory))?;
         handle.sync_all().map_err(Error::io("sync the directory", directory))?;
     }

@@ -96,7 +96,7 @@ mod weights;
 mod writer;
 
 pub use catalog::{Catalog, CatalogEntry, clear, recover, resolve};
-pub use commit::remove_checkpoint;
+pub use commit::{Existing, remove_checkpoint, write_whole};
 pub use container::{Contents, FORMAT_VERSION, HISTORY, MODEL, OPTIMIZER, SCHEDULER, USER_PREFIX};
 pub use digest::{blake3_of_tensor, sha256_of_file};
 pub use error::{Error, Result};

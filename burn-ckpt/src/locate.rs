@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::catalog::resolve;
+use crate::commit::parent;
 use crate::error::{Error, Result};
 use crate::layout::{
     BEST_DIR, CHECKPOINT_DIR, CHECKPOINT_SUFFIX, LAST_DIR, METADATA_SUFFIX, RunLayout, is_checkpoint,
@@ -112,10 +113,6 @@ fn directory(path: &Path) -> String {
 fn described_by(path: &Path) -> Option<PathBuf> {
     let name = path.file_name()?.to_str()?.strip_suffix(METADATA_SUFFIX)?;
     Some(path.with_file_name(name))
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
 fn not_a_checkpoint(path: &Path, reason: String) -> Error {

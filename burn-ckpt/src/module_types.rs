@@ -19,30 +19,6 @@ const LINEAR_COL: &str = "Struct:Linear(Col)";
 pub struct ModuleTypes(BTreeMap<String, String>);
 
 impl ModuleTypes {
-    /// Notes that a visit goes from the module at `path`, which is of type `container`, to one of its fields.
-    pub(crate) fn enter(&mut self, path: &[String], container: &str) {
-        self.0.entry(path.join(".")).or_insert_with(|| container.to_owned());
-    }
-
-    /// Notes a linear layer that keeps its weight the other way round (burn's `LinearLayout::Col`): in a file it is
-    /// `[outputs, inputs]`, as in PyTorch, and must not be transposed once more. A square one does not show that; what
-    /// loading does to a tensor of another shape does.
-    pub(crate) fn note_layout<const D: usize>(&mut self, path: &[String], param: &Param<Tensor<D>>) {
-        let Some((_, module)) = path.split_last() else { return };
-        let Some(module) = self.0.get_mut(&module.join(".")).filter(|module| *module == LINEAR) else {
-            return;
-        };
-        if D == 2 {
-            let mut shape = [1; D];
-            shape[D - 1] = 2;
-            let probe = Tensor::<D>::zeros(shape, &param.lazy_device());
-            let loaded = param.clone().transform_for_load(probe, param.id).val();
-            if loaded.dims() != shape {
-                LINEAR_COL.clone_into(module);
-            }
-        }
-    }
-
     pub(crate) fn from_json(text: &str) -> serde_json::Result<Self> {
         serde_json::from_str(text).map(Self)
     }
@@ -86,6 +62,52 @@ impl ModuleTypes {
     /// The paths of the modules around a tensor: for `a.b.weight` the empty one, `a`, and `a.b`.
     fn above<'a>(&self, tensor: &'a str) -> impl Iterator<Item = &'a str> {
         std::iter::once("").chain(tensor.match_indices('.').map(|(end, _)| &tensor[..end]))
+    }
+}
+
+/// Where a visitor of a module is, and which modules it has come through.
+#[derive(Debug, Default)]
+pub(crate) struct Walk {
+    path: Vec<String>,
+    types: ModuleTypes,
+}
+
+impl Walk {
+    /// From a module of type `container` to its field `name`.
+    pub(crate) fn enter(&mut self, name: &str, container: &str) {
+        self.types.0.entry(self.place()).or_insert_with(|| container.to_owned());
+        self.path.push(name.to_owned());
+    }
+
+    /// Back to the module.
+    pub(crate) fn exit(&mut self) {
+        self.path.pop();
+    }
+
+    /// The name of the field.
+    pub(crate) fn place(&self) -> String {
+        self.path.join(".")
+    }
+
+    /// Notes a linear layer that keeps its weight the other way round (burn's `LinearLayout::Col`): in a file it is
+    /// `[outputs, inputs]`, as in PyTorch, and must not be transposed once more. A square one does not show that; what
+    /// loading does to a tensor of another shape does.
+    pub(crate) fn note_layout<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some((_, module)) = self.path.split_last() else { return };
+        let module = self.types.0.get_mut(&module.join("."));
+        let Some(module) = module.filter(|module| *module == LINEAR && D == 2) else { return };
+        let mut shape = [1; D];
+        shape[D - 1] = 2;
+        let probe = Tensor::<D>::zeros(shape, &param.lazy_device());
+        let loaded = param.clone().transform_for_load(probe, param.id).val();
+        if loaded.dims() != shape {
+            LINEAR_COL.clone_into(module);
+        }
+    }
+
+    /// The types of all modules that the visitor has come through.
+    pub(crate) fn into_types(self) -> ModuleTypes {
+        self.types
     }
 }
 

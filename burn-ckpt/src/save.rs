@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::commit::{Existing, Staged, commit, create_directory, remove_if_there, stage_again};
+use crate::commit::{Existing, Staged, commit, create_directory, parent, remove_if_there, stage_again};
 use crate::container::{self, Contents};
 use crate::digest::sha256_of_file;
 use crate::error::{Error, Result};
@@ -98,8 +98,4 @@ fn described(metadata: &mut Metadata, path: &Path, reason: &str) -> Result<Strin
     metadata.checkpoint_path = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     metadata.reason = reason.to_owned();
     metadata.to_json()
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }

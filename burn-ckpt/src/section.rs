@@ -10,7 +10,7 @@ use burn::tensor::{Bool, Bytes, DType, Int, Tensor, kind::Basic};
 use burn_pack::{Reader, Scalar, Writer};
 
 use crate::error::{Error, Result};
-use crate::module_types::ModuleTypes;
+use crate::module_types::{ModuleTypes, Walk};
 
 /// String of a module's section: JSON of its [`ModuleTypes`].
 const MODULE_TYPES_KEY: &str = "module_types";
@@ -70,7 +70,7 @@ impl Section {
         let mut collector = Collector::default();
         module.visit(&mut collector);
         let mut strings = BTreeMap::new();
-        if let Ok(types) = collector.types.to_json() {
+        if let Ok(types) = collector.walk.into_types().to_json() {
             strings.insert(MODULE_TYPES_KEY.to_owned(), types);
         }
         Self { tensors: collector.tensors, scalars: BTreeMap::new(), strings }
@@ -152,8 +152,7 @@ impl Section {
 /// record loads what this wrote. Unlike the record it reads no tensor yet.
 #[derive(Default)]
 struct Collector {
-    path: Vec<String>,
-    types: ModuleTypes,
+    walk: Walk,
     tensors: Vec<burn_pack::Tensor>,
 }
 
@@ -162,7 +161,7 @@ impl Collector {
     where
         Tensor<D, K>: Clone + Send + Sync + 'static,
     {
-        let name = self.path.join(".");
+        let name = self.walk.place();
         let (dtype, shape) = (tensor.dtype(), tensor.shape());
         if matches!(dtype, DType::QFloat(_)) {
             // The length of packed values does not follow from shape and type: they have to be read now.
@@ -181,16 +180,15 @@ impl Collector {
 
 impl ModuleVisitor for Collector {
     fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.types.enter(&self.path, container_type);
-        self.path.push(name.to_owned());
+        self.walk.enter(name, container_type);
     }
 
     fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
+        self.walk.exit();
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.types.note_layout(&self.path, param);
+        self.walk.note_layout(param);
         self.add(param.id.val(), param.transform_for_save().val());
     }
 

@@ -16,7 +16,7 @@ use burn::tensor::{Bool, DType, Int, Tensor};
 use crate::container::MODEL;
 use crate::error::{Error, Result};
 use crate::metadata::Metadata;
-use crate::module_types::ModuleTypes;
+use crate::module_types::Walk;
 use crate::report::{LoadReport, Misfit};
 use crate::section::{Layout, Section};
 use crate::verified::{Damage, verified};
@@ -215,7 +215,7 @@ impl Parameter {
 fn parameters<M: Module>(module: &M) -> Vec<Parameter> {
     let mut visit = Parameters::default();
     module.visit(&mut visit);
-    let Parameters { types, found, .. } = visit;
+    let (types, found) = (visit.walk.into_types(), visit.found);
     let parameter = |(name, shape): (String, Vec<usize>)| {
         let (plain_name, around) = (types.without_variants(&name), types.around(&name));
         Parameter { name, plain_name, shape, around }
@@ -225,31 +225,29 @@ fn parameters<M: Module>(module: &M) -> Vec<Parameter> {
 
 #[derive(Default)]
 struct Parameters {
-    path: Vec<String>,
-    types: ModuleTypes,
+    walk: Walk,
     found: Vec<(String, Vec<usize>)>,
 }
 
 impl ModuleVisitor for Parameters {
     fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.types.enter(&self.path, container_type);
-        self.path.push(name.to_owned());
+        self.walk.enter(name, container_type);
     }
 
     fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
+        self.walk.exit();
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.types.note_layout(&self.path, param);
-        self.found.push((self.path.join("."), param.lazy_shape().to_vec()));
+        self.walk.note_layout(param);
+        self.found.push((self.walk.place(), param.lazy_shape().to_vec()));
     }
 
     fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
-        self.found.push((self.path.join("."), param.lazy_shape().to_vec()));
+        self.found.push((self.walk.place(), param.lazy_shape().to_vec()));
     }
 
     fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
-        self.found.push((self.path.join("."), param.lazy_shape().to_vec()));
+        self.found.push((self.walk.place(), param.lazy_shape().to_vec()));
     }
 }

@@ -10,7 +10,6 @@ mod notes;
 mod pytorch;
 mod read_safetensors;
 mod report;
-mod staged;
 mod write_safetensors;
 
 use burn_ckpt::burn_pack::Tensor;

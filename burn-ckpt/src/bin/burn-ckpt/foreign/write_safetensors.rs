@@ -7,6 +7,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use burn_ckpt::burn_pack::{DType, Tensor};
+use burn_ckpt::{Existing, write_whole};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::{Map, Value};
@@ -14,7 +15,6 @@ use serde_json::{Map, Value};
 use super::Notes;
 use super::dtypes::{bools, to_safetensors};
 use super::kind::MAX_SAFETENSORS_HEADER;
-use super::staged::Staged;
 use crate::Failure;
 
 /// The key in the header that is not a tensor's.
@@ -35,24 +35,25 @@ pub fn write(path: &Path, tensors: Vec<Tensor>, notes: &Notes, replace: bool) ->
     entries.sort_by(|(left, a), (right, b)| right.cmp(left).then_with(|| a.name.cmp(&b.name)));
     let header = header(&entries, notes)?;
 
-    let mut staged = Staged::beside(path)?;
-    let failed = |error: std::io::Error| Failure::Other(format!("cannot write {}: {error}", path.display()));
-    let mut file = BufWriter::with_capacity(1024 * 1024, staged.file());
-    file.write_all(&(header.len() as u64).to_le_bytes()).map_err(failed)?;
-    file.write_all(&header).map_err(failed)?;
-    for (_, tensor) in entries {
-        let (name, dtype) = (tensor.name.clone(), tensor.dtype);
-        let unreadable = |error| Failure::Other(format!("the tensor {name} cannot be read: {error}"));
-        let bytes = tensor.into_bytes().map_err(unreadable)?;
-        match dtype {
-            DType::Bool(store) => file.write_all(&bools(store, &bytes)),
-            _ => file.write_all(&bytes),
+    let existing = if replace { Existing::Replace } else { Existing::Keep };
+    write_whole(path, existing, |file| {
+        let failed =
+            |error: std::io::Error| Failure::Other(format!("cannot write {}: {error}", path.display()));
+        let mut file = BufWriter::with_capacity(1024 * 1024, file);
+        file.write_all(&(header.len() as u64).to_le_bytes()).map_err(failed)?;
+        file.write_all(&header).map_err(failed)?;
+        for (_, tensor) in entries {
+            let (name, dtype) = (tensor.name.clone(), tensor.dtype);
+            let unreadable = |error| Failure::Other(format!("the tensor {name} cannot be read: {error}"));
+            let bytes = tensor.into_bytes().map_err(unreadable)?;
+            match dtype {
+                DType::Bool(store) => file.write_all(&bools(store, &bytes)),
+                _ => file.write_all(&bytes),
+            }
+            .map_err(failed)?;
         }
-        .map_err(failed)?;
-    }
-    file.flush().map_err(failed)?;
-    drop(file);
-    staged.publish(replace)
+        file.flush().map_err(failed)
+    })
 }
 
 /// The type under which a tensor is written.
