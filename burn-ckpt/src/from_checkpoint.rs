@@ -80,6 +80,9 @@ pub trait FromCheckpoint: Module {
     type Hparams: DeserializeOwned;
 
     /// Builds the untrained model.
+    ///
+    /// Hyperparameters that come from a file may be any that the type can have. A program that loads other people's files
+    /// checks them first, as [`FromCheckpoint::hparams_from_checkpoint`] gives them.
     fn from_hparams(hparams: &Self::Hparams, device: &Device) -> Self;
 
     /// The model with the hyperparameters and the weights in a checkpoint. Every tensor is compared with its digest in
