@@ -3,9 +3,9 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::environment::{Slurm, output_of, slurm};
 use crate::progress::warn;
 use crate::signal::StopSignal;
+use burn_environment::{Slurm, output_of, slurm};
 
 /// The variables in which launchers tell a process its rank: torchrun and its like, Open MPI, MPICH, PMIx, Slurm.
 const RANK_VARIABLES: [&str; 5] = ["RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID"];

@@ -59,7 +59,6 @@ mod config;
 mod dataloader;
 mod ddp;
 mod devices;
-mod environment;
 mod epoch_saves;
 mod error;
 mod event;
@@ -80,6 +79,10 @@ mod result;
 mod resume;
 mod run;
 mod saving;
+// The same file as in burn-environment: neither crate has it for others.
+#[cfg(test)]
+#[path = "../../burn-environment/src/scratch_dir.rs"]
+mod scratch_dir;
 mod session;
 mod signal;
 mod snapshot;
@@ -89,12 +92,12 @@ mod trainer;
 
 pub use burn_ckpt;
 
+pub use burn_environment::{
+    Environment, EnvironmentProbe, Git, GpuDevice, Hardware, Lsf, Os, Package, Rust, Slurm,
+};
 pub use config::{FailedSaves, TrainerConfig};
 pub use dataloader::{ResumableDataLoader, ResumableDataLoaderBuilder};
 pub use ddp::ddp;
-pub use environment::{
-    Environment, EnvironmentProbe, Git, GpuDevice, Hardware, Lsf, Os, Package, Rust, Slurm,
-};
 pub use error::{Error, Result};
 pub use event::{Event, Facts};
 pub use progress::PlainRenderer;

@@ -15,7 +15,6 @@ use serde_json::Value;
 
 use crate::config::TrainerConfig;
 use crate::dataloader::{Guided, Passes};
-use crate::environment::EnvironmentProbe;
 use crate::epoch_saves::EpochSaves;
 use crate::error::{Error, Result};
 use crate::fit::{FitLoop, Plan};
@@ -26,6 +25,7 @@ use crate::result::FitResult;
 use crate::resume;
 use crate::run::Run;
 use crate::strategy::Strategy;
+use burn_environment::EnvironmentProbe;
 
 /// A run that is open: its directory is this process's alone until training ends.
 ///

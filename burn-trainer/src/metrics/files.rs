@@ -155,7 +155,7 @@ fn is_file_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::environment::scratch_dir::ScratchDir;
+    use crate::scratch_dir::ScratchDir;
     use burn::train::metric::MetricAttributes;
     use std::sync::Arc;
 

@@ -191,7 +191,7 @@ fn entries(update: &MetricsUpdate) -> impl Iterator<Item = &MetricEntry> {
 mod tests {
     use super::super::saved::History;
     use super::*;
-    use crate::environment::scratch_dir::ScratchDir;
+    use crate::scratch_dir::ScratchDir;
     use burn::train::logger::FileMetricLogger;
     use burn::train::metric::store::NumericMetricUpdate;
     use burn::train::metric::{MetricAttributes, NumericAttributes, SerializedEntry};

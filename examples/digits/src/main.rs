@@ -8,12 +8,13 @@ mod predictions;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use backend::Backend;
 use burn::optim::AdamConfig;
 use burn::tensor::Device;
 use burn::train::Learner;
 use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn_trainer::cli::{self, TrainArgs};
-use burn_trainer::{Error, FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
+use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use clap::Parser;
 use digits::{Data, Digits, DigitsConfig, ImageBatcher};
 
@@ -26,9 +27,9 @@ struct Args {
     /// The images to train on
     #[arg(long, value_enum)]
     data: Option<Data>,
-    /// What to compute on: flex (the CPU), wgpu, vulkan or cuda, as far as the program was built for it
-    #[arg(long, default_value = "flex")]
-    backend: String,
+    /// What to compute on, as far as the program was built for it
+    #[arg(long, value_enum, default_value = "flex")]
+    backend: Backend,
     /// Where to write the trained model's probabilities for the validation images, as CSV
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
         args.train.apply(&mut config, &mut hparams)?;
         hparams.data = args.data.unwrap_or(hparams.data);
         hparams.check()?;
-        let device = device(&args.backend)?.autodiff();
+        let device = args.backend.device()?.autodiff();
         let result = train(config.clone(), &hparams, &device);
         let written = match (&result, &args.predictions) {
             (Ok(result), Some(file)) if config.writes() => predictions::write(file, result, &hparams),
@@ -71,24 +72,4 @@ fn train(config: TrainerConfig, hparams: &DigitsConfig, device: &Device) -> Resu
     device.seed(seed);
     let learner = Learner::new(hparams.init(device), AdamConfig::new().init(), hparams.learning_rate);
     trainer.fit(training, learner)
-}
-
-fn device(backend: &str) -> Result<Device> {
-    match backend {
-        #[cfg(feature = "flex")]
-        "flex" => Ok(Device::flex()),
-        #[cfg(feature = "wgpu")]
-        "wgpu" => Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
-        #[cfg(feature = "vulkan")]
-        "vulkan" => Ok(Device::vulkan(burn::tensor::DeviceKind::DefaultDevice)),
-        #[cfg(feature = "cuda")]
-        "cuda" => Ok(Device::cuda(0)),
-        _ => {
-            let reason = format!(
-                "this program was not built for {backend:?}; cargo xtask train --backend takes flex, wgpu, vulkan, \
-                 cuda and auto, and builds what is needed"
-            );
-            Err(Error::Config { setting: "--backend".to_owned(), reason })
-        }
-    }
 }

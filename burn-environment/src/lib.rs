@@ -1,10 +1,11 @@
 //! What a run ran on: the `environment` section of a checkpoint's metadata.
 //!
-//! On the save flow this stands between the snapshot and the metadata: a thread collects while
-//! training starts, and the checkpoint writer asks for the result when it writes its first metadata
-//! file. On the load flow it is only read.
+//! A crate of its own, as two programs ask: burn-trainer for the metadata of a run, and `burn-ckpt env` for the machine
+//! that it is started on. On the save flow it stands between the snapshot and the metadata: a thread collects while
+//! training starts, and the checkpoint writer asks for the result when it writes its first metadata file. On the load
+//! flow it is only read.
 //!
-//! Three rules hold in every file of this module:
+//! Three rules hold in every file:
 //!
 //! - What cannot be found out is `null` or an empty list, never an error: a checkpoint is worth
 //!   more than its description.
@@ -21,7 +22,7 @@ mod os;
 mod packages;
 mod probe;
 #[cfg(test)]
-pub(crate) mod scratch_dir;
+mod scratch_dir;
 mod slurm;
 mod subprocess;
 mod toolchain;
@@ -39,7 +40,7 @@ pub use lsf::Lsf;
 pub use os::Os;
 pub use probe::EnvironmentProbe;
 pub use slurm::Slurm;
-pub(crate) use subprocess::output_of;
+pub use subprocess::output_of;
 pub use toolchain::Rust;
 
 /// The machine, the program and the job that a checkpoint was written by.
@@ -66,7 +67,8 @@ pub struct Environment {
 }
 
 /// The Slurm job that this process is part of.
-pub(crate) fn slurm() -> Option<Slurm> {
+#[must_use]
+pub fn slurm() -> Option<Slurm> {
     slurm::read(&variables::of_process)
 }
 
@@ -109,7 +111,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::environment::scratch_dir::ScratchDir;
+    use crate::scratch_dir::ScratchDir;
 
     fn no_variables(_: &str) -> Option<String> {
         None

@@ -24,7 +24,7 @@ const MAX_OUTPUT_BYTES: u64 = 4096;
 ///
 /// The command cannot be started or read from, it ends without success, or, with the kind
 /// [`TimedOut`](io::ErrorKind::TimedOut), it or its output does not end in time.
-pub(crate) fn output_of(mut command: Command, deadline: Instant) -> io::Result<Vec<u8>> {
+pub fn output_of(mut command: Command, deadline: Instant) -> io::Result<Vec<u8>> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn()?;
     // Kept as it is until the child is waited for, which has to be done in any case.
@@ -62,7 +62,7 @@ fn wait(child: &mut Child, deadline: Instant) -> io::Result<ExitStatus> {
 /// is full never ends.
 fn read_aside(source: impl Read + Send + 'static) -> io::Result<mpsc::Receiver<io::Result<Vec<u8>>>> {
     let (sender, receiver) = mpsc::channel();
-    thread::Builder::new().name("burn-trainer-subprocess".to_owned()).spawn(move || {
+    thread::Builder::new().name("burn-environment-subprocess".to_owned()).spawn(move || {
         // Past the deadline nobody listens any more.
         let _ = sender.send(read_start(source));
     })?;
@@ -81,7 +81,7 @@ fn read_start(mut source: impl Read) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
     #[cfg(unix)]
-    use crate::environment::scratch_dir::ScratchDir;
+    use crate::scratch_dir::ScratchDir;
 
     #[cfg(unix)]
     #[test]

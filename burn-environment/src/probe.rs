@@ -7,10 +7,10 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Environment;
+use crate::Environment;
 
 /// Name of the collecting thread, as a debugger or `top -H` shows it.
-const THREAD_NAME: &str = "burn-trainer-environment";
+const THREAD_NAME: &str = "burn-environment";
 
 /// How long after its start a probe is waited for. Loading a driver for many idle GPUs takes
 /// seconds; a wedged driver never answers, and a checkpoint must not wait for it forever.
@@ -109,8 +109,8 @@ mod tests {
         let probe =
             EnvironmentProbe::start_with(|| named(thread::current().name().expect("the thread has a name")));
         // The closure can run only once, so equal answers mean that the first was kept.
-        assert_eq!(probe.get(), named("burn-trainer-environment"));
-        assert_eq!(probe.get(), named("burn-trainer-environment"));
+        assert_eq!(probe.get(), named("burn-environment"));
+        assert_eq!(probe.get(), named("burn-environment"));
     }
 
     #[test]
@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(environment.hardware.cpu_count, None);
         assert_eq!(environment.hardware.gpu_count, None);
         assert_eq!(environment.git, None);
-        assert_eq!(environment.rust.target.as_deref(), Some(env!("BURN_TRAINER_TARGET")));
+        assert_eq!(environment.rust.target.as_deref(), Some(env!("BURN_ENVIRONMENT_TARGET")));
         assert_eq!(probe.get(), environment);
     }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
-use super::gpu::{self, GpuDevice};
+use crate::gpu::{self, GpuDevice};
 
 /// Processors, memory and accelerators of the machine, whatever share of them the process may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ pub struct Hardware {
 
 impl Hardware {
     /// Asks the operating system and the GPU drivers.
-    pub(super) fn collect() -> Self {
+    pub(crate) fn collect() -> Self {
         // Neither load nor frequencies: those would be measured, and change from one moment to the
         // next.
         let system = System::new_with_specifics(

@@ -14,7 +14,7 @@ impl ScratchDir {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let name = format!("burn-trainer-{label}-{}-{number}", process::id());
+            let name = format!("burn-environment-{label}-{}-{number}", process::id());
             let path = std::env::temp_dir().join(name);
             // A process that was killed may have left one of this name: take the next.
             if fs::create_dir(&path).is_ok() {

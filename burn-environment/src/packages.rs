@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use super::lockfile::{self, Package};
+use crate::lockfile::{self, Package};
 
 /// What the build script wrote: the packages as JSON, or `null` where it found no lock file.
 const EMBEDDED: &str = include_str!(concat!(env!("OUT_DIR"), "/packages.json"));
@@ -15,7 +15,7 @@ const EMBEDDED: &str = include_str!(concat!(env!("OUT_DIR"), "/packages.json"));
 ///
 /// Where the build embedded none, the lock file nearest to `directory` has to do: a program that
 /// was built into a target directory elsewhere is mostly still started from its workspace.
-pub(super) fn of_program(directory: Option<&Path>) -> Vec<Package> {
+pub(crate) fn of_program(directory: Option<&Path>) -> Vec<Package> {
     of_build_or_directory(EMBEDDED, directory)
 }
 
@@ -32,7 +32,7 @@ fn of_build_or_directory(embedded: &str, directory: Option<&Path>) -> Vec<Packag
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::environment::scratch_dir::ScratchDir;
+    use crate::scratch_dir::ScratchDir;
 
     #[test]
     fn the_program_lists_this_crate_and_the_crates_it_is_built_from() {

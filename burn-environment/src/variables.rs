@@ -6,32 +6,32 @@
 use std::str::FromStr;
 
 /// The value of a variable of this process, where it is set and is Unicode.
-pub(super) fn of_process(name: &str) -> Option<String> {
+pub(crate) fn of_process(name: &str) -> Option<String> {
     std::env::var_os(name).and_then(|value| value.into_string().ok())
 }
 
 /// The variables of one scheduler, through a function that tests can replace.
 #[derive(Clone, Copy)]
-pub(super) struct Variables<'a> {
+pub(crate) struct Variables<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
 }
 
 impl<'a> Variables<'a> {
     /// Reads variables through `lookup`.
-    pub(super) fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
+    pub(crate) fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
         Self { lookup }
     }
 
     /// The value without surrounding blanks; `None` where nothing is left. Schedulers set variables
     /// to nothing too.
-    pub(super) fn text(self, name: &str) -> Option<String> {
+    pub(crate) fn text(self, name: &str) -> Option<String> {
         let value = (self.lookup)(name)?;
         let value = value.trim();
         (!value.is_empty()).then(|| value.to_owned())
     }
 
     /// The value as a number, or `None` where it is not one.
-    pub(super) fn number<N: FromStr>(self, name: &str) -> Option<N> {
+    pub(crate) fn number<N: FromStr>(self, name: &str) -> Option<N> {
         self.text(name)?.parse().ok()
     }
 }
@@ -44,7 +44,7 @@ mod tests {
     fn the_process_is_asked_for_the_variable_of_that_name() {
         // Cargo sets this one for every test.
         assert_eq!(of_process("CARGO_PKG_NAME").as_deref(), Some(env!("CARGO_PKG_NAME")));
-        assert_eq!(of_process("BURN_TRAINER_NO_SUCH_VARIABLE"), None);
+        assert_eq!(of_process("BURN_ENVIRONMENT_NO_SUCH_VARIABLE"), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What only the build knows about the program: its packages, its compiler, its target.
 //!
-//! The results reach the crate as `$OUT_DIR/packages.json` (read by `environment/packages.rs`) and
-//! as `BURN_TRAINER_*` variables of the compiler (read by `environment/toolchain.rs`).
+//! The results reach the crate as `$OUT_DIR/packages.json` (read by `src/packages.rs`) and
+//! as `BURN_ENVIRONMENT_*` variables of the compiler (read by `src/toolchain.rs`).
 
 use std::env;
 use std::error::Error;
@@ -9,7 +9,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-#[path = "src/environment/lockfile.rs"]
+#[path = "src/lockfile.rs"]
 mod lockfile;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -44,11 +44,11 @@ fn describe_toolchain() -> Result<(), Box<dyn Error>> {
     // One line, as `cargo::rustc-env` takes no more than that.
     let version = String::from_utf8_lossy(&output.stdout);
     let version = version.lines().next().unwrap_or_default().trim();
-    println!("cargo::rustc-env=BURN_TRAINER_RUSTC_VERSION={version}");
-    println!("cargo::rustc-env=BURN_TRAINER_TARGET={}", env::var("TARGET")?);
-    println!("cargo::rustc-env=BURN_TRAINER_PROFILE={}", env::var("PROFILE")?);
+    println!("cargo::rustc-env=BURN_ENVIRONMENT_RUSTC_VERSION={version}");
+    println!("cargo::rustc-env=BURN_ENVIRONMENT_TARGET={}", env::var("TARGET")?);
+    println!("cargo::rustc-env=BURN_ENVIRONMENT_PROFILE={}", env::var("PROFILE")?);
     // Cargo leaves the variable out where a crate has no feature switched on.
     let features = env::var("CARGO_CFG_FEATURE").unwrap_or_default();
-    println!("cargo::rustc-env=BURN_TRAINER_FEATURES={features}");
+    println!("cargo::rustc-env=BURN_ENVIRONMENT_FEATURES={features}");
     Ok(())
 }

@@ -19,7 +19,7 @@ pub struct Os {
 
 impl Os {
     /// Asks the operating system.
-    pub(super) fn collect() -> Self {
+    pub(crate) fn collect() -> Self {
         Self {
             name: System::name(),
             version: System::os_version(),

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::variables::Variables;
+use crate::variables::Variables;
 
 /// Most hosts that are kept of a job's list.
 const MAX_HOSTS: usize = 4096;
@@ -28,7 +28,7 @@ pub struct Lsf {
 }
 
 /// The job that the variables tell of, or `None` outside of one.
-pub(super) fn read(lookup: &dyn Fn(&str) -> Option<String>) -> Option<Lsf> {
+pub(crate) fn read(lookup: &dyn Fn(&str) -> Option<String>) -> Option<Lsf> {
     let variables = Variables::new(lookup);
     let job_id = variables.text("LSB_JOBID")?;
     Some(Lsf {

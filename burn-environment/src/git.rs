@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::subprocess;
+use crate::subprocess;
 
 /// How long all questions together may take. What is still unanswered then is unknown.
 const TIME_LIMIT: Duration = Duration::from_secs(2);
@@ -35,7 +35,7 @@ pub struct Git {
 }
 
 /// The repository around `directory`, or `None` where there is none or no `git` program.
-pub(super) fn read(directory: &Path) -> Option<Git> {
+pub(crate) fn read(directory: &Path) -> Option<Git> {
     let deadline = Instant::now() + TIME_LIMIT;
     read_with(OsStr::new("git"), directory, deadline)
 }
@@ -87,7 +87,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::environment::scratch_dir::ScratchDir;
+    use crate::scratch_dir::ScratchDir;
 
     /// Runs git for a test, cut off from the settings and hooks of whoever runs the tests.
     fn git(repository: &ScratchDir, arguments: &[&str]) -> String {
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn a_machine_without_git_has_none() {
         let (repository, _) = repository();
-        let program = OsStr::new("burn-trainer-no-such-program");
+        let program = OsStr::new("burn-environment-no-such-program");
         let deadline = far_off();
         assert_eq!(read_with(program, repository.path(), deadline), None);
     }

@@ -119,7 +119,7 @@ fn shorten(source: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::environment::scratch_dir::ScratchDir;
+    use crate::scratch_dir::ScratchDir;
 
     const LOCK: &str = r#"
 version = 4
@@ -212,7 +212,7 @@ version = "9.9.9"
         let (path, packages) = nearest(&start, "member").unwrap();
         assert_eq!(path, outer);
         assert_eq!(packages.len(), 3);
-        assert_eq!(nearest(&start, "burn-trainer-no-such-package"), None);
+        assert_eq!(nearest(&start, "burn-environment-no-such-package"), None);
     }
 
     #[test]

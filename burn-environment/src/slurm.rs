@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::variables::Variables;
+use crate::variables::Variables;
 
 /// Most hosts that a node list is expanded to: a list of a few bytes, such as `n[0-999999999]`, can
 /// name any number.
@@ -53,7 +53,7 @@ pub struct Slurm {
 }
 
 /// The job that the variables tell of, or `None` outside of one.
-pub(super) fn read(lookup: &dyn Fn(&str) -> Option<String>) -> Option<Slurm> {
+pub(crate) fn read(lookup: &dyn Fn(&str) -> Option<String>) -> Option<Slurm> {
     let variables = Variables::new(lookup);
     let job_id = variables.text("SLURM_JOB_ID")?;
     // The second of two names is the older one, which some sites still set alone.

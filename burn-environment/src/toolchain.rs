@@ -20,12 +20,12 @@ pub struct Rust {
 
 impl Rust {
     /// What the build left behind.
-    pub(super) fn of_build() -> Self {
+    pub(crate) fn of_build() -> Self {
         Self {
-            version: known(env!("BURN_TRAINER_RUSTC_VERSION")),
-            target: known(env!("BURN_TRAINER_TARGET")),
-            profile: known(env!("BURN_TRAINER_PROFILE")),
-            features: listed(env!("BURN_TRAINER_FEATURES")),
+            version: known(env!("BURN_ENVIRONMENT_RUSTC_VERSION")),
+            target: known(env!("BURN_ENVIRONMENT_TARGET")),
+            profile: known(env!("BURN_ENVIRONMENT_PROFILE")),
+            features: listed(env!("BURN_ENVIRONMENT_FEATURES")),
         }
     }
 }

@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_machine_without_the_nvidia_library_has_no_nvidia_gpu() {
-        let library = Nvml::builder().lib_path(OsStr::new("libburn-trainer-no-such-library.so")).init();
+        let library = Nvml::builder().lib_path(OsStr::new("libburn-environment-no-such-library.so")).init();
         assert!(library.is_err());
         assert_eq!(nvidia_of(library), []);
     }
