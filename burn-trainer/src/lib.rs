@@ -86,6 +86,7 @@ mod scratch_dir;
 mod session;
 mod signal;
 mod snapshot;
+mod start;
 mod state;
 mod strategy;
 mod trainer;
@@ -103,6 +104,7 @@ pub use event::{Event, Facts};
 pub use progress::PlainRenderer;
 pub use result::FitResult;
 pub use signal::StopSignal;
+pub use start::start_device;
 pub use strategy::{
     Best, BestStrategy, Decision, Interval, Last, LastStrategy, OnException, OnExceptionStrategy, Output,
     Strategy, StrategyConfig,

@@ -255,7 +255,8 @@ fn lines(text: &str) -> Vec<&str> {
 fn every_snippet_of_the_page_is_a_part_of_this_file() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let read = |path: &str| std::fs::read_to_string(workspace.join(path)).unwrap();
-    let (page, here) = (read("docs/from-lightning.md"), read("tests/tests/system/from_lightning.rs"));
+    let (page, here) =
+        (read("docs/from-lightning.md"), read("tests/tests/system/on_each_backend/from_lightning.rs"));
     let here = lines(&here);
     let snippets: Vec<&str> =
         page.split("```rust\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
