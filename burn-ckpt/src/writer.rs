@@ -42,7 +42,8 @@ pub struct RunFacts {
     pub trainer_config: Value,
     /// The model's hyperparameters.
     pub hparams: Value,
-    /// The machine and the software; asked for on the writer's thread, at the first save.
+    /// The machine and the software; asked for on the writer's thread, at every save: what comes late for one of them is
+    /// there for the next.
     pub environment: Box<dyn Fn() -> Value + Send>,
 }
 
@@ -129,7 +130,7 @@ impl CheckpointWriter {
         // One save may wait while another is written; the loop holds a third until there is room.
         let (queue, saves) = mpsc::sync_channel::<Vec<Save>>(1);
         let (answers, reports) = mpsc::channel();
-        let worker = Worker { run, ledger: ledger.clone(), environment: None };
+        let worker = Worker { run, ledger: ledger.clone() };
         let thread = std::thread::Builder::new()
             .name("burn-ckpt-writer".to_owned())
             .spawn(move || worker.run(&saves, &answers))
@@ -233,11 +234,10 @@ impl Drop for CheckpointWriter {
 struct Worker {
     run: RunFacts,
     ledger: SharedLedger,
-    environment: Option<Value>,
 }
 
 impl Worker {
-    fn run(mut self, states: &Receiver<Vec<Save>>, answers: &mpsc::Sender<Report>) {
+    fn run(self, states: &Receiver<Vec<Save>>, answers: &mpsc::Sender<Report>) {
         for save in states.iter().flatten() {
             let start = Instant::now();
             let (epoch, global_step) = (save.epoch, save.global_step);
@@ -254,7 +254,7 @@ impl Worker {
         }
     }
 
-    fn save(&mut self, save: Save, done: &mut Vec<PathBuf>) -> Result<u64> {
+    fn save(&self, save: Save, done: &mut Vec<PathBuf>) -> Result<u64> {
         let contents = Contents {
             hparams: self.run.hparams.clone(),
             trainer_state: save.trainer_state,
@@ -272,7 +272,7 @@ impl Worker {
             metrics: save.metrics,
             trainer_config: self.run.trainer_config.clone(),
             hparams: self.run.hparams.clone(),
-            environment: self.environment(),
+            environment: (self.run.environment)(),
             ..Metadata::blank(save.timestamp)
         };
         let resumable = contents.sections.contains_key(OPTIMIZER);
@@ -289,11 +289,6 @@ impl Worker {
     fn follow_up(&self) -> Result<()> {
         let consequences = self.ledger.lock().settle();
         follow(&consequences)
-    }
-
-    fn environment(&mut self) -> Value {
-        let ask = &self.run.environment;
-        self.environment.get_or_insert_with(ask).clone()
     }
 }
 

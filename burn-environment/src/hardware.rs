@@ -1,9 +1,10 @@
-//! The `hardware` part: processors and memory, and the accelerators that `gpu.rs` finds.
+//! The `hardware` part: processors and memory, and the accelerators that `gpu` finds.
 
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
-use crate::gpu::{self, GpuDevice};
+use crate::gpu::{GpuDevice, UsedDevice, gpus, mark_used};
 
 /// Processors, memory and accelerators of the machine, whatever share of them the process may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,19 +12,23 @@ use crate::gpu::{self, GpuDevice};
 pub struct Hardware {
     /// Number of logical processors.
     pub cpu_count: Option<u64>,
+    /// Number of cores, each of which can be several logical processors.
+    pub cpu_core_count: Option<u64>,
     /// Model of the first processor, as its vendor spells it.
     pub cpu_model: Option<String>,
     /// Physical memory, in bytes.
     pub memory_bytes: Option<u64>,
     /// Number of [`gpu_devices`](Self::gpu_devices), or `None` where nobody could look for any.
     pub gpu_count: Option<u64>,
-    /// The GPUs that were found, in the driver's order.
+    /// The GPUs that were found, each once.
     pub gpu_devices: Vec<GpuDevice>,
+    /// The devices of burn that the run computed on, by the calls that make them: `Flex`, `Cuda(0)`.
+    pub devices_used: Vec<String>,
 }
 
 impl Hardware {
-    /// Asks the operating system and the GPU drivers.
-    pub(crate) fn collect() -> Self {
+    /// Asks the operating system; the GPUs stay unknown.
+    pub(crate) fn without_gpus() -> Self {
         // Neither load nor frequencies: those would be measured, and change from one moment to the
         // next.
         let system = System::new_with_specifics(
@@ -33,15 +38,39 @@ impl Hardware {
         );
         let cpus = system.cpus();
         let model = cpus.first().map_or("", |cpu| cpu.brand().trim());
-        let gpu_devices = gpu::devices();
         Self {
             // Where it knows nothing, `sysinfo` says zero or an empty name.
             cpu_count: (!cpus.is_empty()).then_some(cpus.len() as u64),
+            cpu_core_count: System::physical_core_count()
+                .filter(|cores| *cores > 0)
+                .map(|cores| cores as u64),
             cpu_model: (!model.is_empty()).then(|| model.to_owned()),
             memory_bytes: (system.total_memory() > 0).then(|| system.total_memory()),
-            gpu_count: Some(gpu_devices.len() as u64),
-            gpu_devices,
+            ..Self::default()
         }
+    }
+
+    /// Adds the GPUs, and which of them the run computed on.
+    pub(crate) fn add(&mut self, gpus: GpusOfRun) {
+        self.gpu_count = Some(gpus.devices.len() as u64);
+        self.gpu_devices = gpus.devices;
+        self.devices_used = gpus.used;
+    }
+}
+
+/// The GPUs of the machine as a run sees them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct GpusOfRun {
+    pub(crate) devices: Vec<GpuDevice>,
+    /// The names of all devices that it computed on.
+    pub(crate) used: Vec<String>,
+}
+
+impl GpusOfRun {
+    /// Asks the drivers, and burn of the devices, which are open.
+    pub(crate) fn look(used: &[Device]) -> Self {
+        let used: Vec<UsedDevice> = used.iter().map(UsedDevice::of).collect();
+        Self { devices: mark_used(gpus(), &used), used: used.into_iter().map(|device| device.name).collect() }
     }
 }
 
@@ -63,13 +92,13 @@ mod tests {
     fn the_memory_is_that_of_proc_meminfo() {
         let total = proc_values("/proc/meminfo", "MemTotal");
         let kibibytes: u64 = total[0].strip_suffix(" kB").unwrap().parse().unwrap();
-        assert_eq!(Hardware::collect().memory_bytes, Some(kibibytes * 1024));
+        assert_eq!(Hardware::without_gpus().memory_bytes, Some(kibibytes * 1024));
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn the_processors_are_those_of_proc_cpuinfo() {
-        let hardware = Hardware::collect();
+        let hardware = Hardware::without_gpus();
         let processors = proc_values("/proc/cpuinfo", "processor");
         assert_eq!(hardware.cpu_count, Some(processors.len() as u64));
         // Not every architecture has the line.
@@ -78,9 +107,24 @@ mod tests {
         }
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_cores_are_those_of_proc_cpuinfo() {
+        let (packages, cores) =
+            (proc_values("/proc/cpuinfo", "physical id"), proc_values("/proc/cpuinfo", "core id"));
+        // Not every architecture has the lines.
+        if !cores.is_empty() {
+            let different: std::collections::BTreeSet<_> = packages.into_iter().zip(cores).collect();
+            assert_eq!(Hardware::without_gpus().cpu_core_count, Some(different.len() as u64));
+        }
+    }
+
     #[test]
     fn the_number_of_gpus_is_that_of_the_devices_listed() {
-        let hardware = Hardware::collect();
-        assert_eq!(hardware.gpu_count, Some(hardware.gpu_devices.len() as u64));
+        let mut hardware = Hardware::without_gpus();
+        assert_eq!(hardware.gpu_count, None);
+        hardware.add(GpusOfRun { devices: vec![GpuDevice::default(); 2], used: vec!["Cuda(0)".to_owned()] });
+        assert_eq!((hardware.gpu_count, hardware.gpu_devices.len()), (Some(2), 2));
+        assert_eq!(hardware.devices_used, ["Cuda(0)"]);
     }
 }

@@ -30,10 +30,11 @@ mod variables;
 
 use std::path::Path;
 
+use hardware::GpusOfRun;
 use serde::{Deserialize, Serialize};
 
 pub use git::Git;
-pub use gpu::GpuDevice;
+pub use gpu::{GpuApi, GpuDevice, GpuKind, gpus};
 pub use hardware::Hardware;
 pub use lockfile::Package;
 pub use lsf::Lsf;
@@ -75,10 +76,17 @@ pub fn slurm() -> Option<Slurm> {
 impl Environment {
     /// Collects everything now, on this thread.
     ///
-    /// This runs `git` (for two seconds at most) and loads the NVIDIA driver's library, which can
+    /// This runs `git` (for two seconds at most) and asks the drivers of GPUs ([`gpus`]), which can
     /// take seconds on some machines. A training loop uses [`EnvironmentProbe`] instead.
     #[must_use]
     pub fn collect() -> Self {
+        let mut environment = Self::without_gpus();
+        environment.hardware.add(GpusOfRun::look(&[]));
+        environment
+    }
+
+    /// Collects everything but the GPUs, which stay unknown.
+    fn without_gpus() -> Self {
         match std::env::current_dir() {
             Ok(directory) => Self::collect_with(Some(&directory), &variables::of_process),
             // One that was removed, mostly. Only the parts that depend on it stay unknown.
@@ -89,7 +97,7 @@ impl Environment {
     /// Collects for a working directory, with the scheduler's variables from `lookup`.
     fn collect_with(directory: Option<&Path>, lookup: &dyn Fn(&str) -> Option<String>) -> Self {
         Self {
-            hardware: Hardware::collect(),
+            hardware: Hardware::without_gpus(),
             packages: packages::of_program(directory),
             rust: Rust::of_build(),
             os: Os::collect(),
@@ -128,7 +136,15 @@ mod tests {
         assert_eq!(keys(&value), ["hardware", "packages", "rust", "os", "git", "slurm", "lsf"]);
         assert_eq!(
             keys(&value["hardware"]),
-            ["cpu_count", "cpu_model", "memory_bytes", "gpu_count", "gpu_devices"]
+            [
+                "cpu_count",
+                "cpu_core_count",
+                "cpu_model",
+                "memory_bytes",
+                "gpu_count",
+                "gpu_devices",
+                "devices_used"
+            ]
         );
         assert_eq!(keys(&value["rust"]), ["version", "target", "profile", "features"]);
         assert_eq!(keys(&value["os"]), ["name", "version", "kernel", "hostname"]);

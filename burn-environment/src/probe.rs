@@ -1,102 +1,189 @@
-//! The thread that collects an [`Environment`] while training starts, and the one place that waits
-//! for it.
+//! The thread that collects an [`Environment`] while training runs, and the one place that waits for it.
+//!
+//! ```text
+//! start ──► thread: everything but GPUs ──► waits ─────────────► asks the drivers of GPUs
+//! loop:       opens its devices, first step ──► devices() ───┘          │
+//! writer:                                           get() ◄─────────────┘
+//! ```
+//!
+//! The GPUs come last because asking for them while burn opens a device can crash the process (see [`gpus`]).
+//!
+//! [`gpus`]: crate::gpus
 
 use std::io;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use burn::tensor::Device;
+
 use crate::Environment;
+use crate::hardware::GpusOfRun;
 
 /// Name of the collecting thread, as a debugger or `top -H` shows it.
 const THREAD_NAME: &str = "burn-environment";
 
-/// How long after its start a probe is waited for. Loading a driver for many idle GPUs takes
+/// How long after its start a part is waited for. Loading a driver for many idle GPUs takes
 /// seconds; a wedged driver never answers, and a checkpoint must not wait for it forever.
 const WAIT_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long a probe that goes away waits for drivers that are being asked.
+const DROP_LIMIT: Duration = Duration::from_secs(2);
+
 /// An [`Environment`] that is being collected in the background.
 ///
-/// [`start`](Self::start) returns at once. [`get`](Self::get) is for the checkpoint writer's
-/// thread: its first call waits for the result, later ones copy it.
+/// [`start`](Self::start) and [`devices`](Self::devices) return at once. [`get`](Self::get) is for the checkpoint
+/// writer's thread: it waits for what is not known yet.
 ///
 /// | what happens to the collecting thread | what `get` returns |
 /// | --- | --- |
 /// | it ends | its result |
-/// | it panics, or cannot be started | the build's own facts, everything else `None` or empty |
-/// | it hangs for more than 30 s | the same, until it ends after all |
+/// | it panics, or cannot be started | the build's own facts, and what was collected before; the rest `None` or empty |
+/// | a part of it hangs for more than 30 s | the same, until it ends after all |
 ///
-/// Dropping a probe neither waits for its thread nor stops it.
+/// Dropping a probe stops nothing. Where drivers are being asked it waits for two seconds, as a program that ends
+/// meanwhile can crash in them.
 #[derive(Debug)]
 pub struct EnvironmentProbe {
+    /// Tells the thread to ask for the GPUs, and which devices are in use.
+    look: Sender<Vec<Device>>,
+    /// Since when it is told.
+    told: OnceLock<Instant>,
+    started: Instant,
     state: Mutex<State>,
 }
 
 /// What a probe knows so far.
 #[derive(Debug)]
-enum State {
-    Collecting { result: Receiver<Environment>, wait_until: Instant },
-    Known(Box<Environment>),
+struct State {
+    found: Receiver<Found>,
+    environment: Option<Box<Environment>>,
+    gpus: Option<GpusOfRun>,
+}
+
+/// What the thread has found.
+#[derive(Debug)]
+enum Found {
+    Environment(Box<Environment>),
+    Gpus(GpusOfRun),
 }
 
 impl EnvironmentProbe {
-    /// Starts collecting on a thread of its own.
+    /// Starts collecting on a thread of its own, all but the GPUs.
     #[must_use]
     pub fn start() -> Self {
-        Self::start_with(Environment::collect)
+        Self::start_with(Environment::without_gpus, GpusOfRun::look)
     }
 
-    /// The environment, waited for by the first call.
+    /// Tells which devices are in use, and has the GPUs looked for. To be called once these devices have computed
+    /// something, and so are open.
+    pub fn devices(&self, used: Vec<Device>) {
+        self.told.get_or_init(Instant::now);
+        // A thread that is gone looks for nothing.
+        let _ = self.look.send(used);
+    }
+
+    /// The environment. The first call waits for it, at most 30 seconds for each part; nobody waits for a part that is
+    /// late already. Where [`devices`](Self::devices) was not called before, no device is in use.
     #[must_use]
     pub fn get(&self) -> Environment {
-        // A panic cannot leave a half-written state behind, so a poisoned lock is as good as any.
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let environment = match &*state {
-            State::Known(environment) => return Environment::clone(environment),
-            State::Collecting { result, wait_until } => {
-                let remaining = wait_until.saturating_duration_since(Instant::now());
-                match result.recv_timeout(remaining) {
-                    Ok(environment) => environment,
-                    Err(RecvTimeoutError::Disconnected) => Environment::unknown(),
-                    // Not kept: a later checkpoint may have better luck, and no longer waits.
-                    Err(RecvTimeoutError::Timeout) => return Environment::unknown(),
-                }
-            }
-        };
-        *state = State::Known(Box::new(environment.clone()));
+        let told = *self.told.get_or_init(|| {
+            let _ = self.look.send(Vec::new());
+            Instant::now()
+        });
+        let mut state = self.lock();
+        state.receive(self.started + WAIT_LIMIT, |state| state.environment.is_some());
+        state.receive(told + WAIT_LIMIT, |state| state.gpus.is_some());
+        let mut environment =
+            state.environment.as_deref().map_or_else(Environment::unknown, Environment::clone);
+        if let Some(gpus) = &state.gpus {
+            environment.hardware.add(gpus.clone());
+        }
         environment
     }
 
-    /// Starts a thread that runs `collect`.
-    fn start_with(collect: impl FnOnce() -> Environment + Send + 'static) -> Self {
-        let (sender, receiver) = mpsc::channel();
+    /// Starts a thread that collects a part, waits until it is told, and looks for the GPUs.
+    fn start_with(
+        collect: impl FnOnce() -> Environment + Send + 'static,
+        look_for_gpus: impl Fn(&[Device]) -> GpusOfRun + Send + 'static,
+    ) -> Self {
+        let (look, wanted) = mpsc::channel::<Vec<Device>>();
+        let (sender, found) = mpsc::channel();
         let work = move || {
             // Nobody listens once the probe is dropped, and nobody misses the result then.
-            let _ = sender.send(collect());
+            let _ = sender.send(Found::Environment(Box::new(collect())));
+            for used in wanted {
+                let _ = sender.send(Found::Gpus(look_for_gpus(&used)));
+            }
         };
-        let started: io::Result<_> = thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(work);
-        match started {
-            // Detached: the channel tells all there is to know, a panic included.
-            Ok(_thread) => Self::receiving(receiver, Instant::now() + WAIT_LIMIT),
-            Err(_) => Self { state: Mutex::new(State::Known(Box::new(Environment::unknown()))) },
-        }
+        // Detached: the channels tell all there is to know, a panic and a thread that cannot be started included.
+        let _started: io::Result<_> = thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(work);
+        let state = State { found, environment: None, gpus: None };
+        Self { look, told: OnceLock::new(), started: Instant::now(), state: Mutex::new(state) }
     }
 
-    /// A probe whose result comes from `result`, waited for until `wait_until`.
-    fn receiving(result: Receiver<Environment>, wait_until: Instant) -> Self {
-        Self { state: Mutex::new(State::Collecting { result, wait_until }) }
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic cannot leave a half-written state behind, so a poisoned lock is as good as any.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Takes what has been found, and waits for more until there is enough or it is late.
+    fn receive(&mut self, until: Instant, is_enough: impl Fn(&Self) -> bool) {
+        loop {
+            let wait = match is_enough(self) {
+                // There may be something newer.
+                true => Duration::ZERO,
+                false => until.saturating_duration_since(Instant::now()),
+            };
+            match self.found.recv_timeout(wait) {
+                Ok(Found::Environment(environment)) => self.environment = Some(environment),
+                Ok(Found::Gpus(gpus)) => self.gpus = Some(gpus),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+}
+
+impl Drop for EnvironmentProbe {
+    fn drop(&mut self) {
+        let Some(told) = self.told.get().copied() else { return };
+        let mut state = self.lock();
+        // Whoever is late for a checkpoint is not waited for here either.
+        let until = (told + WAIT_LIMIT).min(Instant::now() + DROP_LIMIT);
+        state.receive(until, |state| state.gpus.is_some());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::GpuDevice;
 
     fn named(hostname: &str) -> Environment {
         let mut environment = Environment::default();
         environment.os.hostname = Some(hostname.to_owned());
         environment
+    }
+
+    fn gpus(name: &str) -> GpusOfRun {
+        let gpu = GpuDevice { name: Some(name.to_owned()), ..GpuDevice::default() };
+        GpusOfRun { devices: vec![gpu], used: Vec::new() }
+    }
+
+    fn no_gpus(_: &[Device]) -> GpusOfRun {
+        GpusOfRun::default()
+    }
+
+    /// A probe whose thread's messages are sent by the test, and whose waiting is over.
+    fn late() -> (EnvironmentProbe, Sender<Found>, Receiver<Vec<Device>>) {
+        let (look, wanted) = mpsc::channel();
+        let (sender, found) = mpsc::channel();
+        let started = Instant::now().checked_sub(WAIT_LIMIT).unwrap();
+        let state = Mutex::new(State { found, environment: None, gpus: None });
+        (EnvironmentProbe { look, told: OnceLock::from(started), started, state }, sender, wanted)
     }
 
     #[test]
@@ -106,26 +193,68 @@ mod tests {
 
     #[test]
     fn the_result_is_collected_once_on_the_named_thread_and_kept() {
-        let probe =
-            EnvironmentProbe::start_with(|| named(thread::current().name().expect("the thread has a name")));
+        let collect = || named(thread::current().name().expect("the thread has a name"));
+        let probe = EnvironmentProbe::start_with(collect, no_gpus);
         // The closure can run only once, so equal answers mean that the first was kept.
-        assert_eq!(probe.get(), named("burn-environment"));
-        assert_eq!(probe.get(), named("burn-environment"));
+        assert_eq!(probe.get().os, named("burn-environment").os);
+        assert_eq!(probe.get().os, named("burn-environment").os);
     }
 
     #[test]
-    fn starting_does_not_wait_for_the_result() {
+    fn neither_starting_nor_telling_waits_for_the_result() {
         let (release, blocked) = mpsc::channel();
-        // Were `start_with` to wait, this test would never reach the line that lets the thread go
-        // on.
-        let probe = EnvironmentProbe::start_with(move || blocked.recv().unwrap());
+        let (release_gpus, blocked_gpus) = mpsc::channel();
+        // Were `start_with` or `devices` to wait, this test would never reach the lines that let the thread go on.
+        let probe = EnvironmentProbe::start_with(
+            move || blocked.recv().unwrap(),
+            move |_| blocked_gpus.recv().unwrap(),
+        );
+        probe.devices(Vec::new());
         release.send(named("late")).unwrap();
-        assert_eq!(probe.get(), named("late"));
+        release_gpus.send(gpus("late")).unwrap();
+        let environment = probe.get();
+        assert_eq!(environment.os, named("late").os);
+        assert_eq!(environment.hardware.gpu_devices, gpus("late").devices);
+        assert_eq!(environment.hardware.gpu_count, Some(1));
+    }
+
+    #[test]
+    fn gpus_are_looked_for_when_the_devices_are_told_and_not_before() {
+        let (asked, asking) = mpsc::channel();
+        let probe = EnvironmentProbe::start_with(
+            || named("a"),
+            move |used| {
+                asked.send(used.len()).unwrap();
+                gpus("found")
+            },
+        );
+        // The first part has come, and the thread waits.
+        probe.lock().receive(Instant::now() + WAIT_LIMIT, |state| state.environment.is_some());
+        assert!(asking.try_recv().is_err());
+        probe.devices(vec![Device::default()]);
+        assert_eq!(asking.recv(), Ok(1));
+        assert_eq!(probe.get().hardware.gpu_count, Some(1));
+    }
+
+    #[test]
+    fn who_asks_before_the_devices_are_told_gets_gpus_too_and_later_the_devices() {
+        let probe = EnvironmentProbe::start_with(
+            || named("a"),
+            |used| GpusOfRun { used: used.iter().map(|_| "used".to_owned()).collect(), ..gpus("found") },
+        );
+        let early = probe.get();
+        assert_eq!((early.hardware.gpu_count, early.hardware.devices_used.len()), (Some(1), 0));
+        probe.devices(vec![Device::default()]);
+        probe.lock().receive(Instant::now() + WAIT_LIMIT, |state| {
+            state.gpus.as_ref().is_some_and(|gpus| !gpus.used.is_empty())
+        });
+        assert_eq!(probe.get().hardware.devices_used, ["used"]);
     }
 
     #[test]
     fn a_panic_while_collecting_becomes_an_environment_with_unknown_parts() {
-        let probe = EnvironmentProbe::start_with(|| panic!("a broken driver (part of the test)"));
+        let probe =
+            EnvironmentProbe::start_with(|| panic!("a broken system (part of the test)"), |_| gpus("a"));
         let environment = probe.get();
         assert_eq!(environment, Environment::unknown());
         assert_eq!(environment.hardware.cpu_count, None);
@@ -136,23 +265,65 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_in_a_driver_leaves_only_the_gpus_unknown() {
+        let probe =
+            EnvironmentProbe::start_with(|| named("a"), |_| panic!("a broken driver (part of the test)"));
+        assert_eq!(probe.get(), named("a"));
+        assert_eq!(probe.get().hardware.gpu_count, None);
+    }
+
+    #[test]
+    fn a_driver_that_never_answers_leaves_only_the_gpus_unknown() {
+        let (probe, sender, _wanted) = late();
+        sender.send(Found::Environment(Box::new(named("a")))).unwrap();
+        assert_eq!(probe.get(), named("a"));
+    }
+
+    #[test]
     fn a_result_that_is_late_is_done_without_and_taken_once_it_comes() {
-        let (sender, receiver) = mpsc::channel();
-        let probe = EnvironmentProbe::receiving(receiver, Instant::now());
+        let (probe, sender, _wanted) = late();
         assert_eq!(probe.get(), Environment::unknown());
-        sender.send(named("late")).unwrap();
+        sender.send(Found::Environment(Box::new(named("late")))).unwrap();
         assert_eq!(probe.get(), named("late"));
+        sender.send(Found::Gpus(gpus("later"))).unwrap();
+        assert_eq!(probe.get().hardware.gpu_devices, gpus("later").devices);
         drop(sender);
-        assert_eq!(probe.get(), named("late"));
+        assert_eq!(probe.get().hardware.gpu_devices, gpus("later").devices);
+    }
+
+    #[test]
+    fn a_probe_that_goes_away_waits_for_drivers_that_are_being_asked_and_for_nothing_else() {
+        let (asked, asking) = mpsc::channel();
+        let (release, blocked) = mpsc::channel::<()>();
+        let probe = EnvironmentProbe::start_with(
+            || named("a"),
+            move |_| {
+                asked.send(()).unwrap();
+                let _ = blocked.recv();
+                asked.send(()).unwrap();
+                gpus("a")
+            },
+        );
+        probe.devices(Vec::new());
+        asking.recv().unwrap();
+        let dropping = thread::spawn(move || drop(probe));
+        drop(release);
+        dropping.join().unwrap();
+        assert!(asking.try_recv().is_ok(), "it was dropped while the driver was asked");
+        // Nobody was told to look: this would never end.
+        let (_never, forever) = mpsc::channel::<Environment>();
+        drop(EnvironmentProbe::start_with(move || forever.recv().unwrap_or_default(), no_gpus));
     }
 
     #[test]
     fn threads_that_ask_at_the_same_time_get_the_same_answer() {
-        let probe = EnvironmentProbe::start_with(|| named("shared"));
+        let probe = EnvironmentProbe::start_with(|| named("shared"), |_| gpus("shared"));
         thread::scope(|scope| {
             let askers: Vec<_> = (0..4).map(|_| scope.spawn(|| probe.get())).collect();
             for asker in askers {
-                assert_eq!(asker.join().unwrap(), named("shared"));
+                let environment = asker.join().unwrap();
+                assert_eq!(environment.os, named("shared").os);
+                assert_eq!(environment.hardware.gpu_devices, gpus("shared").devices);
             }
         });
     }

@@ -7,7 +7,9 @@
 use burn::module::{ModuleVisitor, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams, MultiGradientsParams};
 use burn::tensor::{Device, Tensor};
-use burn::train::{Learner, LearnerModel, MultiDeviceOptim, TrainOutput, TrainStep};
+use burn::train::{
+    ExecutionStrategy, Learner, LearnerModel, MultiDeviceOptim, TrainOutput, TrainStep, TrainingStrategy,
+};
 
 /// The devices that a run trains on; the first has the model.
 pub(crate) struct Devices {
@@ -58,6 +60,22 @@ impl Devices {
             drop(learner.model().valid());
             learner.fork(self.main());
         }
+    }
+}
+
+/// The devices that a loop which is not the trainer's computes on; of one that burn does not know either, those of the
+/// model.
+pub(crate) fn of_strategy<M: LearnerModel>(
+    strategy: &TrainingStrategy<M>,
+    learner: &Learner<M>,
+) -> Vec<Device> {
+    match strategy {
+        TrainingStrategy::Default(ExecutionStrategy::SingleDevice(device)) => vec![device.clone()],
+        TrainingStrategy::Default(
+            ExecutionStrategy::MultiDevice(devices, _)
+            | ExecutionStrategy::DistributedDataParallel { devices, .. },
+        ) => devices.clone(),
+        TrainingStrategy::Custom(_) => learner.model().devices(),
     }
 }
 

@@ -6,7 +6,7 @@
 //! that of burn's `SingleDeviceTrainingStrategy`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use burn::data::dataset::DatasetError;
@@ -16,6 +16,7 @@ use burn::train::{
     InferenceStep, Learner, LearnerEvent, LearnerModel, MultiDeviceOptim, SupervisedLearningStrategy,
     SupervisedTrainingEventProcessor, TrainLoader, TrainStep, TrainingComponents, TrainingItem, ValidLoader,
 };
+use burn_environment::EnvironmentProbe;
 
 use crate::batches::EpochData;
 use crate::config::FailedSaves;
@@ -43,6 +44,7 @@ pub(crate) struct Plan {
     pub(crate) history: SharedHistory,
     pub(crate) resume: Option<Resume>,
     pub(crate) open_saver: OpenSaver,
+    pub(crate) environment: Option<Arc<EnvironmentProbe>>,
 }
 
 /// The loop as burn's `SupervisedTraining` runs it. It is used once.
@@ -99,6 +101,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
             stopped_early: false,
             watched: Vec::new(),
             saver: None,
+            environment: plan.environment.map(|environment| (environment, devices.all().to_vec())),
         };
         let mut early_stopping = components.early_stopping;
         let mut should_stop = |epoch: usize, store: &EventStoreClient| {
@@ -222,6 +225,7 @@ impl<M: LearnerModel> Session<'_, M> {
                 self.position.batches = batches;
                 self.position.items = progress.items_processed as u64;
                 self.settle();
+                self.tell_devices();
             }
 
             for (batch, item) in outputs {

@@ -94,7 +94,8 @@ mod trainer;
 pub use burn_ckpt;
 
 pub use burn_environment::{
-    Environment, EnvironmentProbe, Git, GpuDevice, Hardware, Lsf, Os, Package, Rust, Slurm,
+    Environment, EnvironmentProbe, Git, GpuApi, GpuDevice, GpuKind, Hardware, Lsf, Os, Package, Rust, Slurm,
+    gpus,
 };
 pub use config::{FailedSaves, TrainerConfig};
 pub use dataloader::{ResumableDataLoader, ResumableDataLoaderBuilder};

@@ -5,10 +5,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use burn::train::{Learner, LearnerModel, LearningResult, SupervisedTraining};
 use burn_ckpt::{RunFacts, panic_message};
+use burn_environment::EnvironmentProbe;
 
 use crate::before::Before;
 use crate::config::TrainerConfig;
@@ -43,6 +45,8 @@ pub(crate) struct Prepared {
 pub(crate) struct Parts {
     pub(crate) tap: MetricTap,
     pub(crate) open_saver: OpenSaver,
+    /// To be told the devices once they are in use, where checkpoints are written.
+    pub(crate) environment: Option<Arc<EnvironmentProbe>>,
 }
 
 /// What [`SupervisedTraining::launch`] came to, a panic included.
@@ -55,6 +59,7 @@ impl Trainer {
         // What the processes of other ranks would save is what the one of rank 0 saves.
         let writes = config.writes();
         config.checkpoint_saving &= writes;
+        let saves = config.checkpoint_saving;
         if learner.model().devices().first().is_some_and(|device| !device.is_autodiff()) {
             // burn would panic in the first backward pass.
             let reason = "it computes no gradients: make the model on device.autodiff()";
@@ -81,6 +86,7 @@ impl Trainer {
         }
         let trainer_config = serde_json::to_value(&config)
             .map_err(|error| Error::config("the trainer's configuration", error.to_string()))?;
+        let writers = Arc::clone(&environment);
         let facts = RunFacts {
             run_id: run.layout.run_id().to_owned(),
             name: config.name.clone(),
@@ -88,7 +94,7 @@ impl Trainer {
             start_timestamp: run.start,
             trainer_config,
             hparams,
-            environment: Box::new(move || serde_json::to_value(environment.get()).unwrap_or_default()),
+            environment: Box::new(move || serde_json::to_value(writers.get()).unwrap_or_default()),
         };
         let open_saver: OpenSaver = {
             let (config, layout) = (config.clone(), run.layout.clone());
@@ -116,7 +122,8 @@ impl Trainer {
             writes,
             plain,
         };
-        Ok((prepared, Parts { tap, open_saver }))
+        let environment = saves.then_some(environment);
+        Ok((prepared, Parts { tap, open_saver, environment }))
     }
 }
 

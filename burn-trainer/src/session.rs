@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::tensor::Device;
 use burn::train::metric::store::EventStoreClient;
 use burn::train::{
     EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent, LearnerModel,
     SupervisedTrainingEventProcessor, TrainStep,
 };
 use burn_ckpt::{Held, MakeSections, panic_message};
+use burn_environment::EnvironmentProbe;
 use indexmap::IndexMap;
 
 use crate::buffers::Buffers;
@@ -83,6 +85,8 @@ pub(crate) struct Session<'a, M: LearnerModel> {
     /// Metrics that a strategy ranks by, which must show up when their split is first run.
     pub(crate) watched: Vec<String>,
     pub(crate) saver: Option<Saver>,
+    /// Who describes the environment, and the devices that it is to be told of.
+    pub(crate) environment: Option<(Arc<EnvironmentProbe>, Vec<Device>)>,
 }
 
 impl<M: LearnerModel> Session<'_, M> {
@@ -170,6 +174,13 @@ impl<M: LearnerModel> Session<'_, M> {
         self.phase = Phase::Between;
     }
 
+    /// The devices have computed something, so that they are open, and the GPUs can be looked for. Costs a message, once.
+    pub(crate) fn tell_devices(&mut self) {
+        if let Some((environment, devices)) = self.environment.take() {
+            environment.devices(devices);
+        }
+    }
+
     /// Ends the epoch: it has been trained and validated, and its metrics, which were waited for, are final.
     pub(crate) fn complete_epoch(&mut self) {
         let values = EpochValues::of(burn_epoch(self.position.epoch), &self.metrics, self.store);
@@ -217,6 +228,10 @@ impl<M: LearnerModel> Session<'_, M> {
             seconds: self.seconds(),
             ..Outcome::default()
         };
+        if message.is_some() {
+            // It may have failed in its first step, for what its devices are.
+            self.tell_devices();
+        }
         if let Some(mut saver) = self.saver.take() {
             let places = message.map_or(Vec::new(), |message| self.save_before(&message, &mut saver));
             let is_limited = error.is_some() || StopSignal::of(self.interrupter).is_some();

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::config::TrainerConfig;
 use crate::dataloader::{Guided, Passes};
+use crate::devices;
 use crate::epoch_saves::EpochSaves;
 use crate::error::{Error, Result};
 use crate::fit::{FitLoop, Plan};
@@ -54,7 +55,7 @@ pub struct Trainer {
     pub(crate) hparams: Value,
     pub(crate) run: Run,
     pub(crate) strategies: Vec<Box<dyn Strategy>>,
-    pub(crate) environment: EnvironmentProbe,
+    pub(crate) environment: Arc<EnvironmentProbe>,
     /// Whether progress is shown as plain lines, among which there is room for a warning.
     pub(crate) plain: Cell<bool>,
     devices: Vec<Device>,
@@ -77,7 +78,7 @@ impl Trainer {
         let hparams = serde_json::to_value(hparams)
             .map_err(|error| Error::config("hparams", format!("they are no JSON: {error}")))?;
         let run = Run::open(&mut config)?;
-        let environment = EnvironmentProbe::start();
+        let environment = Arc::new(EnvironmentProbe::start());
         Ok(Self {
             config,
             hparams,
@@ -176,7 +177,7 @@ impl Trainer {
         mut learner: Learner<M>,
     ) -> Result<FitResult<M>> {
         let (devices, optim) = (std::mem::take(&mut self.devices), self.optim);
-        let (mut prepared, Parts { tap, open_saver }) = self.prepare(&mut learner)?;
+        let (mut prepared, Parts { tap, open_saver, environment }) = self.prepare(&mut learner)?;
         // Only tells the renderer where the run is: there is no checkpointer of burn's to load from.
         let training = prepared.set_up(training, tap);
         let config = &prepared.config;
@@ -192,6 +193,7 @@ impl Trainer {
             history: prepared.history.clone(),
             resume: prepared.resume.take(),
             open_saver,
+            environment,
         };
         let fit_loop = Arc::new(FitLoop::new(plan));
         let training = training.with_training_strategy(TrainingStrategy::Custom(fit_loop.clone()));
@@ -236,7 +238,7 @@ impl Trainer {
         }
         self.run.resume_at_an_epoch(&self.config)?;
         let passes = [self.train_passes.clone(), self.valid_passes.clone()];
-        let (prepared, Parts { mut tap, open_saver }) = self.prepare(&mut learner)?;
+        let (prepared, Parts { mut tap, open_saver, environment }) = self.prepare(&mut learner)?;
         let records = match &prepared.resume {
             Some(resume) => {
                 let (optimizer, scheduler) = optimizer_probe::optimizer_and_scheduler(&learner)?;
@@ -248,13 +250,20 @@ impl Trainer {
         passes.iter().for_each(|passes| passes.guide_from(prepared.completed()));
         let [train_passes, _] = passes;
         let saves = EpochSaves::new(&prepared, train_passes, training.interrupter(), open_saver);
-        // The names of the metrics are known then, and nothing much has been done.
-        tap.at_first_update(saves.opener());
+        let (strategy, open) = (strategy.into(), saves.opener());
+        let devices = devices::of_strategy(&strategy, &learner);
+        tap.at_first_update(move || {
+            // The names of the metrics are known then, and nothing much has been done. The first step has been.
+            open();
+            if let Some(environment) = environment {
+                environment.devices(devices);
+            }
+        });
         let mut training = saves.register(prepared.set_up(training, tap), records);
         if prepared.config.gradient_checkpointing {
             training = training.gradient_checkpointing();
         }
-        let training = training.with_training_strategy(strategy.into());
+        let training = training.with_training_strategy(strategy);
         prepared.launch(training, learner, |launched| {
             let failed = launched.as_ref().map_or(true, |result| result.error.is_some());
             saves.end(failed)

@@ -5,6 +5,7 @@
 
 mod ckpt_command_line;
 mod ckpt_diff;
+mod ckpt_env;
 mod ckpt_ls;
 mod ckpt_prune;
 mod ckpt_show;
@@ -14,6 +15,7 @@ mod container;
 mod dataloader;
 mod documents;
 mod export;
+mod gpus;
 mod header_alone;
 mod hints;
 mod hostile_state;

@@ -16,6 +16,11 @@ pub fn size(bytes: u64) -> String {
     if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
+/// `461.6 KiB (472634 bytes)`.
+pub fn exact_size(bytes: u64) -> String {
+    if bytes < 1024 { size(bytes) } else { format!("{} ({bytes} bytes)", size(bytes)) }
+}
+
 /// How long ago something was: `3 min`. What is yet to come is now.
 pub fn age(when: Timestamp, now: Timestamp) -> String {
     let seconds = now.as_second().saturating_sub(when.as_second()).max(0);

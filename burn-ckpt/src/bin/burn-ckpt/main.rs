@@ -1,5 +1,5 @@
 //! The program `burn-ckpt`: looks at checkpoints, checks them, compares them, and takes them to other formats and back.
-//! One file a verb.
+//! One verb looks at the machine instead. One file a verb.
 //!
 //! Results go to standard output, everything else to standard error. Exit status: 0 done; 1 the thing asked about is not
 //! so (damaged, different, not found); 2 wrong usage.
@@ -8,6 +8,7 @@ mod checking;
 mod completions;
 mod contents;
 mod diff;
+mod env;
 mod export;
 mod figures;
 mod foreign;
@@ -42,6 +43,7 @@ enum Verb {
     Export(export::Args),
     Import(import::Args),
     Prune(prune::Args),
+    Env(env::Args),
     Completions(completions::Args),
 }
 
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         Verb::Export(args) => export::run(&args),
         Verb::Import(args) => import::run(&args),
         Verb::Prune(args) => prune::run(&args),
+        Verb::Env(args) => env::run(&args),
         Verb::Completions(args) => completions::run(&args),
     };
     match answer {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::contents::Contents;
-use crate::figures::{age, count, moment, number, size, span};
+use crate::figures::{age, count, exact_size, moment, number, size, span};
 
 /// Digits of a commit that tell it from others.
 const COMMIT_DIGITS: usize = 12;
@@ -15,7 +15,7 @@ pub fn facts(contents: &Contents, now: Timestamp) -> Vec<(&'static str, String)>
     let mut facts = Vec::new();
     let Ok(metadata) = &contents.metadata else {
         facts.extend(progress_in_the_file(&contents.trainer_state));
-        facts.push(("size", bytes(contents.bytes)));
+        facts.push(("size", exact_size(contents.bytes)));
         return facts;
     };
     facts.push(("run", run(metadata)));
@@ -28,7 +28,7 @@ pub fn facts(contents: &Contents, now: Timestamp) -> Vec<(&'static str, String)>
     let metrics: Vec<String> =
         metadata.metrics.iter().map(|(name, value)| format!("{name} {}", number(*value))).collect();
     facts.push(("metrics", if metrics.is_empty() { "none".to_owned() } else { metrics.join("  ") }));
-    facts.push(("size", bytes(contents.bytes)));
+    facts.push(("size", exact_size(contents.bytes)));
     facts.push(("checksum", metadata.checkpoint_checksum.clone()));
     facts.extend(environment(&metadata.environment));
     facts
@@ -49,10 +49,6 @@ fn progress_in_the_file(trainer_state: &Value) -> Vec<(&'static str, String)> {
         .into_iter()
         .filter_map(|(name, key)| Some((name, trainer_state[key].as_u64()?.to_string())))
         .collect()
-}
-
-fn bytes(bytes: u64) -> String {
-    if bytes < 1024 { size(bytes) } else { format!("{} ({bytes} bytes)", size(bytes)) }
 }
 
 /// The environment is JSON of the program that wrote it: what is not there, or is another thing, is left out.

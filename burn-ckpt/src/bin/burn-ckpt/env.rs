@@ -1,0 +1,103 @@
+//! `burn-ckpt env`: what a run that started here and now would put into the metadata of its checkpoints.
+
+use burn_environment::Environment;
+use serde_json::Value;
+
+use crate::figures::{count, exact_size, leaves, value};
+use crate::output::Output;
+use crate::table::{Align, Table};
+use crate::{Answer, Failure};
+
+/// Show the machine, the program and the job as they stand in the metadata of a checkpoint
+///
+/// Processors, memory, GPUs, packages, compiler, operating system, repository and scheduler, of here and
+/// now. GPUs are those that NVIDIA's driver lists and, if burn-ckpt is built with the feature wgpu or
+/// cuda, those that burn's backends of these names reach. What is not known is a dash.
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    /// List the packages that burn-ckpt is built from
+    #[arg(long)]
+    packages: bool,
+    /// Print JSON: all of it, as it is under "environment" in the metadata
+    #[arg(long, conflicts_with = "packages")]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Answer {
+    let environment = serde_json::to_value(Environment::collect())
+        .map_err(|error| Failure::Other(format!("the environment cannot be written as JSON: {error}")))?;
+    let mut output = Output::new();
+    if args.json {
+        output.json(&environment)?;
+    } else {
+        print(&environment, args.packages, &mut output)?;
+    }
+    output.flush()?;
+    Ok(true)
+}
+
+fn print(environment: &Value, all_packages: bool, output: &mut Output) -> Result<(), Failure> {
+    let mut is_first = true;
+    let mut group = |heading: &str, facts: Vec<(String, String)>| {
+        let blank = if std::mem::take(&mut is_first) { "" } else { "\n" };
+        output.line(format!("{blank}{heading}"))?;
+        let mut table = Table::without_heading([Align::Left, Align::Left]);
+        facts.into_iter().for_each(|(name, text)| table.row([name, text]));
+        table.lines(2).into_iter().try_for_each(|line| output.line(line))
+    };
+    for (name, part) in environment.as_object().into_iter().flatten() {
+        match (name.as_str(), part) {
+            ("hardware", part) => {
+                let mut machine = part.clone();
+                let gpus = machine.as_object_mut().and_then(|machine| machine.shift_remove("gpu_devices"));
+                group(name, facts(&machine))?;
+                let gpus = gpus.as_ref().and_then(Value::as_array).into_iter().flatten();
+                for (number, gpu) in (1..).zip(gpus) {
+                    group(&format!("gpu {number}"), facts(&with_short_apis(gpu)))?;
+                }
+            }
+            ("packages", Value::Array(packages)) => group(name, package_facts(packages, all_packages))?,
+            (_, Value::Object(_)) => group(name, facts(part))?,
+            // No repository, no job.
+            _ => group(&format!("{name}  none"), Vec::new())?,
+        }
+    }
+    Ok(())
+}
+
+/// A name and a text for each value, nested ones by their path.
+fn facts(part: &Value) -> Vec<(String, String)> {
+    leaves(part).into_iter().map(|(name, leaf)| (name.clone(), text(&name, leaf))).collect()
+}
+
+fn text(name: &str, leaf: &Value) -> String {
+    match leaf {
+        Value::Null => "-".to_owned(),
+        Value::Array(items) if items.is_empty() => "none".to_owned(),
+        Value::Array(items) => items.iter().map(value).collect::<Vec<_>>().join(", "),
+        leaf => match leaf.as_u64().filter(|_| name.ends_with("_bytes")) {
+            Some(bytes) => exact_size(bytes),
+            None => value(leaf),
+        },
+    }
+}
+
+/// The GPU with `vulkan 1.3.230` for the name and the version of an interface.
+fn with_short_apis(gpu: &Value) -> Value {
+    let mut gpu = gpu.clone();
+    for api in gpu.get_mut("apis").and_then(Value::as_array_mut).into_iter().flatten() {
+        let words = [&api["name"], &api["version"]].into_iter().filter_map(Value::as_str);
+        *api = Value::from(words.collect::<Vec<_>>().join(" "));
+    }
+    gpu
+}
+
+/// How many there are, with burn's version; or all of them.
+fn package_facts(packages: &[Value], all: bool) -> Vec<(String, String)> {
+    let mut facts = vec![("count".to_owned(), count(packages.len(), "package"))];
+    let named = |package: &Value| (value(&package["name"]), text("", &package["version"]));
+    let is_shown = |package: &&Value| all || package["name"] == "burn";
+    facts.extend(packages.iter().filter(is_shown).map(named));
+    facts
+}

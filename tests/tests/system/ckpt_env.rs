@@ -1,0 +1,113 @@
+//! `burn-ckpt env`: the metadata of a run, without a run.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use system_tests::command::{burn_ckpt, ended_with, stdout};
+use system_tests::tree::{checkpoints, metadata};
+use system_tests::{config, train};
+
+fn environment() -> Value {
+    serde_json::from_str(&stdout(&burn_ckpt(&[&"env", &"--json"]))).unwrap()
+}
+
+#[test]
+fn the_json_is_the_environment_of_a_run_that_is_made_at_the_same_time() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let mut expected = metadata(&checkpoints(root.path()).join("last.ckpt"))["environment"].clone();
+    // It computes on nothing.
+    assert_eq!(expected["hardware"]["devices_used"].take(), serde_json::json!(["Flex"]));
+    expected["hardware"]["devices_used"] = serde_json::json!([]);
+    assert_eq!(environment(), expected);
+}
+
+#[test]
+fn the_table_has_every_value_of_the_json() {
+    let (text, json) = (stdout(&burn_ckpt(&[&"env"])), environment());
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let lines: BTreeSet<Vec<String>> = text.lines().map(words).collect();
+    let has = |name: &str, value: &str| {
+        let line = [vec![name.to_owned()], words(value)].concat();
+        assert!(lines.contains(&line), "{name} {value} in {text}");
+    };
+    let mut groups = 0;
+    for (name, part) in json.as_object().unwrap() {
+        let mut part = part.clone();
+        match (name.as_str(), &mut part) {
+            ("packages", _) => continue,
+            (_, Value::Null) => has(name, "none"),
+            (_, Value::Object(facts)) => {
+                has(name, "");
+                let gpus = facts.remove("gpu_devices");
+                facts.iter().for_each(|(key, value)| has(key, &shown(key, value)));
+                for (number, gpu) in (1..).zip(gpus.iter().flat_map(|gpus| gpus.as_array().unwrap())) {
+                    has("gpu", &number.to_string());
+                    let facts = gpu.as_object().unwrap().iter();
+                    facts.for_each(|(key, value)| has(key, &shown(key, value)));
+                }
+            }
+            (name, other) => panic!("{name} is {other}"),
+        }
+        groups += 1;
+    }
+    assert_eq!(groups, 6, "all but the packages");
+    assert!(text.lines().all(|line| line.len() < 120), "{text}");
+}
+
+/// A value as the table has it.
+fn shown(key: &str, value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.is_empty() => "none".to_owned(),
+        Value::Array(items) => {
+            let item = |item: &Value| match item {
+                Value::Object(api) => {
+                    let words = [&api["name"], &api["version"]].into_iter().filter_map(Value::as_str);
+                    words.collect::<Vec<_>>().join(" ")
+                }
+                item => shown("", item),
+            };
+            items.iter().map(item).collect::<Vec<_>>().join(", ")
+        }
+        Value::Number(bytes) if key.ends_with("_bytes") => {
+            let gibibytes = bytes.as_f64().unwrap() / f64::from(1 << 30);
+            format!("{gibibytes:.1} GiB ({bytes} bytes)")
+        }
+        other => other.to_string(),
+    }
+}
+
+#[test]
+fn the_packages_are_counted_unless_all_are_asked_for() {
+    let json = environment();
+    let packages = json["packages"].as_array().unwrap();
+    let (short, long) = (stdout(&burn_ckpt(&[&"env"])), stdout(&burn_ckpt(&[&"env", &"--packages"])));
+    let line = |text: &str, words: &str| {
+        text.lines().any(|line| line.split_whitespace().eq(words.split_whitespace()))
+    };
+    let count = format!("count {} packages", packages.len());
+    assert!(packages.len() > 100 && line(&short, &count) && line(&long, &count), "{short}");
+    for package in packages {
+        let (name, version) = (package["name"].as_str().unwrap(), package["version"].as_str().unwrap());
+        assert!(line(&long, &format!("{name} {version}")), "{name} {version}");
+    }
+    assert!(line(&short, "burn 0.22.1") && !short.contains("serde"), "{short}");
+}
+
+#[test]
+fn the_command_line_knows_the_verb() {
+    for arguments in [&["env", "here"][..], &["env", "--json", "--packages"]] {
+        let arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = arguments.iter().map(|word| word as _).collect();
+        let (out, err) = ended_with(&burn_ckpt(&arguments), 2);
+        assert!(out.is_empty() && err.contains("error:"), "{out}{err}");
+    }
+    let help = stdout(&burn_ckpt(&[&"--help"]));
+    assert!(help.lines().any(|line| line.trim().starts_with("env ")), "{help}");
+    assert!(stdout(&burn_ckpt(&[&"env", &"--help"])).contains("NVIDIA's driver"));
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = stdout(&burn_ckpt(&[&"completions", &shell]));
+        assert!(script.contains("env") && script.contains("packages"), "{shell}");
+    }
+}
