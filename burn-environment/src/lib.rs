@@ -16,7 +16,6 @@
 mod git;
 mod gpu;
 mod hardware;
-mod lockfile;
 mod lsf;
 mod os;
 mod packages;
@@ -32,12 +31,13 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use burn_environment_build::Package;
 pub use git::Git;
 pub use gpu::GpuDevice;
 pub use hardware::Hardware;
-pub use lockfile::Package;
 pub use lsf::Lsf;
 pub use os::Os;
+pub use packages::register_program;
 pub use probe::EnvironmentProbe;
 pub use slurm::Slurm;
 pub use subprocess::output_of;
@@ -52,7 +52,8 @@ pub use toolchain::Rust;
 pub struct Environment {
     /// Processors, memory and accelerators of the machine.
     pub hardware: Hardware,
-    /// The packages that the program was built from; empty where no `Cargo.lock` was found.
+    /// The packages that the program was built from, as far as [`program!`] told; else all packages of the workspace that it
+    /// was built in. Empty where no `Cargo.lock` was found.
     pub packages: Vec<Package>,
     /// The compiler, and what it compiled for.
     pub rust: Rust,
@@ -130,7 +131,7 @@ mod tests {
             keys(&value["hardware"]),
             ["cpu_count", "cpu_model", "memory_bytes", "gpu_count", "gpu_devices"]
         );
-        assert_eq!(keys(&value["rust"]), ["version", "target", "profile", "features"]);
+        assert_eq!(keys(&value["rust"]), ["version", "target", "profile", "program", "features"]);
         assert_eq!(keys(&value["os"]), ["name", "version", "kernel", "hostname"]);
     }
 
