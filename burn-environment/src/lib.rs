@@ -35,7 +35,7 @@ pub use burn_environment_build::Package;
 pub use git::Git;
 pub use gpu::GpuDevice;
 pub use hardware::Hardware;
-pub use lsf::Lsf;
+pub use lsf::{Lsf, LsfHost};
 pub use os::Os;
 pub use packages::register_program;
 pub use probe::EnvironmentProbe;
@@ -187,14 +187,30 @@ mod tests {
             assert!(environment.slurm.is_some() && environment.lsf.is_some());
         }
         let allowed = [
+            "JSM_NAMESPACE_LOCAL_RANK",
+            "JSM_NAMESPACE_RANK",
+            "JSM_NAMESPACE_SIZE",
             "LSB_DJOB_NUMPROC",
             "LSB_HOSTS",
             "LSB_JOBID",
             "LSB_JOBINDEX",
+            "LSB_JOBINDEX_END",
             "LSB_JOBNAME",
+            "LSB_MCPU_HOSTS",
             "LSB_QUEUE",
+            "MPI_LOCALRANKID",
+            "OMPI_COMM_WORLD_LOCAL_RANK",
+            "OMPI_COMM_WORLD_RANK",
+            "OMPI_COMM_WORLD_SIZE",
+            "PMIX_RANK",
+            "PMI_RANK",
+            "PMI_SIZE",
             "SLURM_ARRAY_JOB_ID",
+            "SLURM_ARRAY_TASK_COUNT",
             "SLURM_ARRAY_TASK_ID",
+            "SLURM_ARRAY_TASK_MAX",
+            "SLURM_ARRAY_TASK_MIN",
+            "SLURM_CLUSTER_NAME",
             "SLURM_CPUS_PER_TASK",
             "SLURM_GPUS_ON_NODE",
             "SLURM_JOB_ID",

@@ -93,7 +93,7 @@ mod trainer;
 pub use burn_ckpt;
 
 pub use burn_environment::{
-    Environment, EnvironmentProbe, Git, GpuDevice, Hardware, Lsf, Os, Package, Rust, Slurm, program,
+    Environment, EnvironmentProbe, Git, GpuDevice, Hardware, Lsf, LsfHost, Os, Package, Rust, Slurm, program,
 };
 pub use config::{FailedSaves, TrainerConfig};
 pub use dataloader::{ResumableDataLoader, ResumableDataLoaderBuilder};
