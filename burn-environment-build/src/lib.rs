@@ -4,19 +4,9 @@
 //! installed binary has no `Cargo.lock` beside it. A program that wants its own dependency graph in the metadata of its
 //! checkpoints has this crate in its `build-dependencies`, and two lines:
 //!
-//! ```no_run
-//! // build.rs
-//! fn main() {
-//!     burn_environment_build::describe_program();
-//! }
-//! ```
-//!
-//! ```ignore
-//! // src/main.rs
-//! fn main() {
-//!     burn_trainer::program!();
-//!     // ..
-//! }
+//! ```text
+//! build.rs:      fn main() { burn_environment_build::describe_program(); }
+//! src/main.rs:   burn_trainer::program!();    // first in `main`
 //! ```
 //!
 //! The first writes a [`Description`] into the build's `OUT_DIR`, the second makes burn-environment read it. For a program
@@ -52,8 +42,11 @@ use script::Script;
 
 /// Records the package whose build script calls this, with its own dependency graph.
 ///
-/// This writes `$OUT_DIR/burn-environment.json`. `cargo install` without `--locked` passes `Cargo.lock` over and builds the
-/// newest versions there are: no package is recorded then, and a warning says so.
+/// This writes `$OUT_DIR/burn-environment.json`.
+///
+/// `cargo install` without `--locked` passes `Cargo.lock` over and builds the newest versions there are. No package is recorded
+/// then, and a warning says so, on Linux, and unless cargo takes the results of an earlier build from the same target
+/// directory, which it does without running this again: install with `--locked`.
 pub fn describe_program() {
     write(&Script::this(), graph::of_program);
 }
@@ -69,7 +62,9 @@ fn write(script: &Script, packages: impl Fn(&Script) -> Result<graph::Found, Str
     // Naming one file ends cargo's default, which is to run the script again whenever any source changes.
     println!("cargo::rerun-if-changed={}", script.manifest.display());
     let packages = if script.passes_lockfile_over() {
-        // A list of other versions than those that are built would be worse than none.
+        // A list of other versions than those that are built would be worse than none. The next build, which may go by the
+        // lock file, has to ask again: cargo does, always, for a file that is not there.
+        println!("cargo::rerun-if-changed={}", script.out_dir.join("passed-over").display());
         warn(
             "no packages are recorded: `cargo install` without `--locked` builds other versions than Cargo.lock has",
         );
