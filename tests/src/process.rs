@@ -18,8 +18,8 @@ use crate::tree::run_dir;
 /// What takes longer hangs.
 const PATIENCE: Duration = Duration::from_mins(3);
 const POLL: Duration = Duration::from_millis(1);
-/// The variables by which launchers and Slurm tell a process what it is, which the tests may be started with as well.
-const LAUNCHERS: [&str; 5] = ["RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_"];
+/// The variables by which launchers, Slurm and LSF tell a process what it is, which the tests may be started with as well.
+const LAUNCHERS: [&str; 8] = ["RANK", "OMPI_COMM_WORLD_", "PMI_", "PMIX_", "MPI_", "JSM_", "LSB_", "SLURM_"];
 
 /// The directory of the programs `warmup` and `digits` as they are now.
 ///
@@ -38,7 +38,7 @@ pub fn warmup(root: &Path, arguments: &str) -> Command {
     program("warmup", root, arguments)
 }
 
-/// The same for the program `digits`.
+/// The program `digits`, in the same way.
 #[must_use]
 pub fn digits(root: &Path, arguments: &str) -> Command {
     program("digits", root, arguments)
