@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::cargo;
 
 const DEFAULT_EXAMPLE: &str = "digits";
-const EXAMPLES: [&str; 1] = [DEFAULT_EXAMPLE];
+const EXAMPLES: [&str; 2] = [DEFAULT_EXAMPLE, "char-lm"];
 const BACKENDS: [&str; 4] = ["flex", "wgpu", "vulkan", "cuda"];
 /// Exit status for wrong usage.
 const USAGE: u8 = 2;

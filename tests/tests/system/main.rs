@@ -5,6 +5,7 @@
 
 mod burns_own_loop;
 mod burns_strategies;
+mod char_lm;
 mod ckpt_command_line;
 mod ckpt_diff;
 mod ckpt_ls;
