@@ -49,9 +49,8 @@ pub struct CharLmConfig {
     /// Windows that validation looks at, always the same.
     #[config(default = 128)]
     pub valid_windows: usize,
-    /// Learning rate of AdamW after the warm-up.
-    #[config(default = 2e-3)]
-    pub learning_rate: f64,
+    /// Learning rate of AdamW after the warm-up, if not that of its size.
+    pub learning_rate: Option<f64>,
     /// The share of it that is left at the end of the schedule.
     #[config(default = 0.1)]
     pub final_share: f64,
@@ -116,6 +115,16 @@ impl Size {
         };
         Shape { vocabulary, context, width, layers, heads }
     }
+
+    /// The learning rate that a model of this size does well with: the larger, the lower.
+    #[must_use]
+    pub fn learning_rate(self) -> f64 {
+        match self {
+            Self::Tiny => 2e-3,
+            Self::Small => 1e-3,
+            Self::Medium | Self::Gpt2Small => 6e-4,
+        }
+    }
 }
 
 impl Shape {
@@ -142,6 +151,12 @@ impl CharLmConfig {
             layers: self.layers.unwrap_or(named.layers),
             heads: self.heads.unwrap_or(named.heads),
         }
+    }
+
+    /// That of the size, unless one is set.
+    #[must_use]
+    pub fn top_learning_rate(&self) -> f64 {
+        self.learning_rate.unwrap_or_else(|| self.size.learning_rate())
     }
 
     /// Optimizer steps in an epoch, on one device.
@@ -196,7 +211,7 @@ impl CharLmConfig {
         if !(0.0..1.0).contains(&self.dropout) {
             return wrong("dropout", "it must be from 0 to below 1");
         }
-        if !(self.learning_rate > 0.0 && self.learning_rate <= 1.0) {
+        if !(self.top_learning_rate() > 0.0 && self.top_learning_rate() <= 1.0) {
             return wrong("learning_rate", "it must be above 0 and at most 1");
         }
         if !(0.0..=1.0).contains(&self.weight_decay) {
@@ -259,8 +274,8 @@ mod tests {
             (|c| c.schedule_steps = Some(0), "schedule_steps", "above 0"),
             (|c| c.dropout = 1.0, "dropout", "below 1"),
             (|c| c.dropout = f64::NAN, "dropout", "below 1"),
-            (|c| c.learning_rate = 0.0, "learning_rate", "above 0"),
-            (|c| c.learning_rate = f64::INFINITY, "learning_rate", "at most 1"),
+            (|c| c.learning_rate = Some(0.0), "learning_rate", "above 0"),
+            (|c| c.learning_rate = Some(f64::INFINITY), "learning_rate", "at most 1"),
             (|c| c.final_share = -0.1, "final_share", "from 0 to 1"),
             (|c| c.warmup_share = f64::NAN, "warmup_share", "from 0 to 1"),
             (|c| c.weight_decay = 2.0, "weight_decay", "from 0 to 1"),

@@ -55,8 +55,8 @@ fn train(config: TrainerConfig, hparams: &CharLmConfig, device: &Device) -> Resu
         hparams.windows_per_epoch,
     ));
     let validation = loader(&valid).build(Windows::new(&valid, context, hparams.valid_windows));
-    // Perplexity reads all logits once more, which a training step has better things to do than: there the loss, its
-    // logarithm, is enough.
+    // Perplexity for validation alone: a training step has better to do than to read all logits once more, and its loss
+    // is perplexity's logarithm.
     let training = trainer
         .training(training, validation)
         .metrics((LossMetric::new(),))

@@ -68,7 +68,8 @@ impl CharLmConfig {
         // At least a step of each.
         let warmup = ((self.warmup_share * steps as f64).round() as usize).clamp(1, steps.max(2) - 1);
         let decay = steps.saturating_sub(warmup).max(1);
-        let (top, end) = (self.learning_rate, self.learning_rate * self.final_share);
+        let top = self.top_learning_rate();
+        let end = top * self.final_share;
         SequentialLrSchedulerConfig::new(
             vec![
                 LrSchedulerConfig::Linear(LinearLrSchedulerConfig::new(top / warmup as f64, top, warmup)),
@@ -97,7 +98,7 @@ mod tests {
     #[test]
     fn the_rate_rises_falls_along_a_cosine_and_stays() {
         let config =
-            CharLmConfig::new().with_windows_per_epoch(80).with_batch_size(4).with_learning_rate(1.0);
+            CharLmConfig::new().with_windows_per_epoch(80).with_batch_size(4).with_learning_rate(Some(1.0));
         // 20 steps an epoch, 40 in all, of which 4 are the warm-up.
         let rates = rates(&config, 2, 50);
         for (step, rate) in rates.iter().enumerate() {
