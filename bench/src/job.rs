@@ -6,7 +6,7 @@ use burn::optim::AdamConfig;
 use burn::tensor::Device;
 use burn::train::Learner;
 use burn::train::metric::{AccuracyMetric, LossMetric, PerplexityMetric};
-use burn_trainer::{FitResult, ResumableDataLoader, Result, Trainer, TrainerConfig};
+use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use char_lm::{CharLmConfig, Window, WindowBatcher, Windows};
 use digits::{DigitsConfig, ImageBatcher};
 use indexmap::IndexMap;

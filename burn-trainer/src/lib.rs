@@ -94,8 +94,8 @@ mod trainer;
 pub use burn_ckpt;
 
 pub use burn_environment::{
-    Environment, EnvironmentProbe, Git, GpuApi, GpuDevice, GpuKind, Hardware, Lsf, LsfHost, Os, Package, Rust, Slurm,
-    gpus, program,
+    Environment, EnvironmentProbe, Git, GpuApi, GpuDevice, GpuKind, Hardware, Lsf, LsfHost, Os, Package,
+    Rust, Slurm, gpus, program,
 };
 pub use config::{FailedSaves, TrainerConfig};
 pub use dataloader::{ResumableDataLoader, ResumableDataLoaderBuilder};

@@ -6,7 +6,7 @@ use crate::backend::Backend;
 use crate::{cargo, gpu};
 
 const DEFAULT_EXAMPLE: &str = "digits";
-const EXAMPLES: [&str; 1] = [DEFAULT_EXAMPLE];
+const EXAMPLES: [&str; 2] = [DEFAULT_EXAMPLE, "char-lm"];
 
 /// Everything but the example's name and the backend is the example's.
 #[derive(clap::Args)]

@@ -3,6 +3,7 @@
 // In a test a panic is the report.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod char_lm;
 mod ckpt_command_line;
 mod ckpt_diff;
 mod ckpt_env;

@@ -14,7 +14,7 @@ use bench::{CharLmJob, DigitsJob, Job, Laps, Outcome, Stopwatch, compare};
 use burn::data::dataset::Dataset;
 use burn::tensor::Device;
 use burn_ckpt::FromCheckpoint;
-use burn_trainer::{Environment, Result, TrainerConfig, cli};
+use burn_trainer::{Environment, GpuKind, Result, TrainerConfig, cli};
 use char_lm::{CharLmConfig, Size};
 use clap::Parser;
 use digits::{Data, Digits, Image};
@@ -99,7 +99,13 @@ fn check(job: &dyn Job, args: &Args, root: &Path, device: &Device) -> Checked {
         let on_cpu = if job.name() == "digits" { difference_on_cpu(&end(&first), device)? } else { None };
         Ok(Figures { outcome: first, cost, repeated, resumed, on_cpu })
     };
-    Checked { name: job.name(), parameters: job.parameters(), steps: last_step, stopped_at: args.steps, result: checked() }
+    Checked {
+        name: job.name(),
+        parameters: job.parameters(),
+        steps: last_step,
+        stopped_at: args.steps,
+        result: checked(),
+    }
 }
 
 /// The largest difference between the probabilities that a checkpoint gives on the device and on the CPU; `None` where
@@ -108,9 +114,8 @@ fn difference_on_cpu(checkpoint: &Path, device: &Device) -> Result<Option<f32>> 
     let Ok(cpu) = Backend::Flex.device() else { return Ok(None) };
     let (_, valid) = digits::load(Data::Digits)?;
     let images: Vec<Image> = valid.iter().map(|item| item.image).collect();
-    let probabilities = |device: &Device| {
-        Digits::from_checkpoint(checkpoint, device).map(|model| model.classify(&images))
-    };
+    let probabilities =
+        |device: &Device| Digits::from_checkpoint(checkpoint, device).map(|model| model.classify(&images));
     let (here, there) = (probabilities(&device.clone().inner())?, probabilities(&cpu)?);
     let pairs = here.iter().flatten().zip(there.iter().flatten());
     Ok(Some(pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)))
@@ -121,12 +126,14 @@ fn char_lm(size: Size, args: &Args) -> CharLmJob {
     let batch_size = if size == Size::Gpt2Small { LARGE_BATCH } else { usual.batch_size };
     let steps_per_epoch = (args.steps * (args.saves + 2)).div_ceil(2);
     let windows = usize::try_from(steps_per_epoch).unwrap_or(usize::MAX).saturating_mul(batch_size);
-    CharLmJob::new(usual.with_batch_size(batch_size).with_windows_per_epoch(windows).with_valid_windows(batch_size))
+    CharLmJob::new(
+        usual.with_batch_size(batch_size).with_windows_per_epoch(windows).with_valid_windows(batch_size),
+    )
 }
 
 /// The largest where there is a GPU.
 fn usual_size(backend: Backend) -> Size {
-    let gpu = burn_trainer::gpus().iter().any(|gpu| gpu.kind.as_deref() != Some("cpu"));
+    let gpu = burn_trainer::gpus().iter().any(|gpu| gpu.kind != Some(GpuKind::Cpu));
     if gpu && backend != Backend::Flex { Size::Gpt2Small } else { Size::Tiny }
 }
 

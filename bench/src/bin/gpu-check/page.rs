@@ -81,7 +81,8 @@ impl Page {
         }
         let environment = serde_json::to_value(environment).unwrap_or_default();
         let hardware = serde_json::to_string_pretty(&environment["hardware"]).unwrap_or_default();
-        let _ = write!(text, "\nWhat a checkpoint's metadata says of the hardware:\n\n```json\n{hardware}\n```");
+        let _ =
+            write!(text, "\nWhat a checkpoint's metadata says of the hardware:\n\n```json\n{hardware}\n```");
         text
     }
 
@@ -165,7 +166,9 @@ impl Page {
                 compared(figures.repeated),
                 format!("at step {}: {}", checked.stopped_at, compared(figures.resumed)),
                 figures.outcome.failed_saves.to_string(),
-                figures.on_cpu.map_or_else(|| "not asked".to_owned(), |most| format!("differ by {most:.1e} at most")),
+                figures
+                    .on_cpu
+                    .map_or_else(|| "not asked".to_owned(), |most| format!("differ by {most:.1e} at most")),
             ]);
         }
         table
