@@ -74,7 +74,7 @@ fn digits_is_killed_on_wgpu_and_goes_on_and_predicts_the_same_on_flex() {
         .collect();
 
     let (_, valid) = digits::load(Data::Digits).unwrap();
-    let images: Vec<Image> = valid.iter().map(|item| item.image).collect();
+    let images: Vec<Image> = valid.iter().map(|item| item.unwrap().image).collect();
     let model = Digits::from_checkpoint(run_dir(root.path()).join("last"), &device(Backend::Flex)).unwrap();
     let on_flex = model.classify(&images);
     assert_eq!(on_wgpu.len(), on_flex.len());

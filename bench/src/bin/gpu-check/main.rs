@@ -113,7 +113,7 @@ fn check(job: &dyn Job, args: &Args, root: &Path, device: &Device) -> Checked {
 fn difference_on_cpu(checkpoint: &Path, device: &Device) -> Result<Option<f32>> {
     let Ok(cpu) = Backend::Flex.device() else { return Ok(None) };
     let (_, valid) = digits::load(Data::Digits)?;
-    let images: Vec<Image> = valid.iter().map(|item| item.image).collect();
+    let images: Vec<Image> = valid.iter().filter_map(|item| item.ok()).map(|item| item.image).collect();
     let probabilities =
         |device: &Device| Digits::from_checkpoint(checkpoint, device).map(|model| model.classify(&images));
     let (here, there) = (probabilities(&device.clone().inner())?, probabilities(&cpu)?);
