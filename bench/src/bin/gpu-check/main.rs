@@ -13,8 +13,8 @@ use backend::Backend;
 use bench::{CharLmJob, DigitsJob, Job, Laps, Outcome, Stopwatch, compare};
 use burn::data::dataset::Dataset;
 use burn::tensor::Device;
-use burn_ckpt::FromCheckpoint;
-use burn_trainer::{Environment, GpuKind, Result, TrainerConfig, cli};
+use burn_ckpt::{Checkpoint, FromCheckpoint};
+use burn_trainer::{GpuKind, Result, TrainerConfig, cli};
 use char_lm::{CharLmConfig, Size};
 use clap::Parser;
 use digits::{Data, Digits, Image};
@@ -59,12 +59,12 @@ fn main() -> ExitCode {
         let size = args.size.unwrap_or_else(|| usual_size(args.backend));
         let jobs: [Box<dyn Job>; 2] = [Box::new(DigitsJob::new()?), Box::new(char_lm(size, &args))];
 
-        let mut page = Page::new(&device);
+        let mut page = Page::default();
         for job in &jobs {
             page.add(check(job.as_ref(), &args, &root.join(job.name().replace(' ', "-")), &device));
         }
         let succeeded = page.succeeded();
-        println!("{}", page.finish(&Environment::collect()));
+        println!("{page}");
         Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
 }
@@ -97,7 +97,10 @@ fn check(job: &dyn Job, args: &Args, root: &Path, device: &Device) -> Checked {
         let (resumed, _) = train("resumed", Some(&middle))?;
         let resumed = compare(&end(&first), &end(&resumed))?;
         let on_cpu = if job.name() == "digits" { difference_on_cpu(&end(&first), device)? } else { None };
-        Ok(Figures { outcome: first, cost, repeated, resumed, on_cpu })
+        // What the run itself says of the machine, as anybody finds it beside the checkpoint.
+        let environment = Checkpoint::open(end(&first))?.metadata()?.environment;
+        let environment = serde_json::from_value(environment).unwrap_or_default();
+        Ok(Figures { outcome: first, cost, repeated, resumed, on_cpu, environment })
     };
     Checked {
         name: job.name(),

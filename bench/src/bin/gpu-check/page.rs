@@ -1,10 +1,9 @@
 //! What gpu-check prints: a page of Markdown with the figures, and what the device did not do.
 
-use std::fmt::Write;
+use std::fmt::{self, Display};
 use std::time::Duration;
 
 use bench::{Comparison, Outcome, SaveCost, Table};
-use burn::tensor::Device;
 use burn_trainer::{Environment, Result};
 
 use crate::SAME;
@@ -35,20 +34,17 @@ pub struct Figures {
     pub resumed: Comparison,
     /// How far probabilities on the CPU are from those on the device.
     pub on_cpu: Option<f32>,
+    /// What the metadata of its last state says of the machine.
+    pub environment: Environment,
 }
 
 /// The page, while it is being filled.
+#[derive(Default)]
 pub struct Page {
-    device: String,
     checked: Vec<Checked>,
 }
 
 impl Page {
-    /// For a device.
-    pub fn new(device: &Device) -> Self {
-        Self { device: format!("{device:?}"), checked: Vec::new() }
-    }
-
     /// One job more.
     pub fn add(&mut self, checked: Checked) {
         self.checked.push(checked);
@@ -58,49 +54,6 @@ impl Page {
     /// on has to end with the bits of one that never stopped.
     pub fn succeeded(&self) -> bool {
         self.checked.iter().all(|checked| checked.result.as_ref().is_ok_and(Figures::succeeded))
-    }
-
-    /// The page as text.
-    pub fn finish(self, environment: &Environment) -> String {
-        let mut text = format!("## {}\n\n", self.title(environment));
-        for line in self.facts(environment) {
-            // Writing to a string does not fail.
-            let _ = writeln!(text, "- {line}");
-        }
-        let _ = writeln!(text, "\n{}\n\n{}\n\n{}", self.training(), self.saving(), self.going_on());
-        for Checked { name, result, .. } in &self.checked {
-            match result {
-                Err(error) => {
-                    let _ = writeln!(text, "\n{name} failed: {error}");
-                }
-                Ok(Figures { cost: Err(reason), .. }) => {
-                    let _ = writeln!(text, "\n{name}: what a save costs cannot be said: {reason}");
-                }
-                Ok(_) => {}
-            }
-        }
-        let environment = serde_json::to_value(environment).unwrap_or_default();
-        let hardware = serde_json::to_string_pretty(&environment["hardware"]).unwrap_or_default();
-        let _ =
-            write!(text, "\nWhat a checkpoint's metadata says of the hardware:\n\n```json\n{hardware}\n```");
-        text
-    }
-
-    fn title(&self, environment: &Environment) -> String {
-        let used = environment.hardware.gpu_devices.iter().find(|gpu| gpu.used);
-        used.and_then(|gpu| gpu.name.clone()).unwrap_or_else(|| self.device.clone())
-    }
-
-    fn facts(&self, environment: &Environment) -> Vec<String> {
-        let known = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
-        let (hardware, os, rust) = (&environment.hardware, &environment.os, &environment.rust);
-        let cpus = hardware.cpu_count.map_or_else(|| "unknown".to_owned(), |count| count.to_string());
-        vec![
-            format!("device: {}", self.device),
-            format!("processor: {}, {cpus} logical", known(&hardware.cpu_model)),
-            format!("system: {} {}", known(&os.name), known(&os.kernel)),
-            format!("program: {}, {}", known(&rust.profile), known(&rust.version)),
-        ]
     }
 
     fn figures(&self) -> impl Iterator<Item = (&Checked, &Figures)> {
@@ -173,6 +126,47 @@ impl Page {
         }
         table
     }
+}
+
+/// Markdown.
+impl Display for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((_, Figures { environment, .. })) = self.figures().next() {
+            heading(environment, f)?;
+        }
+        writeln!(f, "{}\n\n{}\n\n{}", self.training(), self.saving(), self.going_on())?;
+        for Checked { name, result, .. } in &self.checked {
+            match result {
+                Err(error) => writeln!(f, "\n{name} failed: {error}")?,
+                Ok(Figures { cost: Err(reason), .. }) => {
+                    writeln!(f, "\n{name}: what a save costs cannot be said: {reason}")?;
+                }
+                Ok(_) => {}
+            }
+        }
+        let Some((_, Figures { environment, .. })) = self.figures().next() else { return Ok(()) };
+        let hardware = serde_json::to_string_pretty(&environment.hardware).map_err(|_| fmt::Error)?;
+        write!(
+            f,
+            "\nWhat the metadata of these checkpoints says of the hardware:\n\n```json\n{hardware}\n```"
+        )
+    }
+}
+
+/// What was computed on, and by which program.
+fn heading(environment: &Environment, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let known = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
+    let Environment { hardware, os, rust, .. } = environment;
+    let gpu = hardware.gpu_devices.iter().find(|gpu| gpu.used);
+    writeln!(f, "## {}\n", known(gpu.map_or(&hardware.cpu_model, |gpu| &gpu.name)))?;
+    writeln!(f, "- computed on: {}", hardware.devices_used.join(", "))?;
+    if let Some(gpu) = gpu {
+        writeln!(f, "- GPU: {gpu}")?;
+    }
+    let cpus = hardware.cpu_count.map_or_else(|| "unknown".to_owned(), |count| count.to_string());
+    writeln!(f, "- processor: {}, {cpus} logical", known(&hardware.cpu_model))?;
+    writeln!(f, "- system: {} {}, kernel {}", known(&os.name), known(&os.version), known(&os.kernel))?;
+    writeln!(f, "- program: {} build, {}\n", known(&rust.profile), known(&rust.version))
 }
 
 impl Figures {
