@@ -8,8 +8,9 @@ use crate::{cargo, check};
 /// What cargo's test runner prints before a test program's counts.
 const SUMMARY: &str = "test result: ";
 
-/// What trains, saves, goes on and loads, once more on burn's wgpu backend: a GPU, or Mesa's software Vulkan.
-const ON_WGPU: [&str; 10] = [
+/// What trains, saves, goes on and loads, once more on burn's wgpu backend: a GPU, or Mesa's software Vulkan. And what is
+/// said of the GPUs that it reaches.
+const ON_WGPU: [&str; 11] = [
     "test",
     "--workspace",
     "--features",
@@ -20,6 +21,7 @@ const ON_WGPU: [&str; 10] = [
     "--",
     "on_each_backend::",
     "on_wgpu::",
+    "gpus::vulkan::",
 ];
 /// Tells the system tests what to train on.
 const BACKEND_VARIABLE: &str = "SYSTEM_TESTS_BACKEND";

@@ -112,7 +112,7 @@ fn a_run_goes_on_on_the_other_backend_with_its_optimizer() {
             metadata(&checkpoints(root).join("last.ckpt"))["metrics"]["val_loss"].as_f64().unwrap()
         };
         let (here, there) = (loss(root.path()), loss(whole.path()));
-        assert!((here - there).abs() < 1e-4 * there, "from {from} to {to}: {here} {there}");
+        assert!((here - there).abs() < 1e-3 * there, "from {from} to {to}: {here} {there}");
     }
 }
 
