@@ -106,7 +106,7 @@ fn processors_and_memory_are_what_other_programs_say() {
 fn the_cards_of_nvidia_are_those_that_nvidia_smi_lists() {
     let query = "--query-gpu=name,uuid,pci.bus_id,memory.total,driver_version,compute_cap";
     let listed = Command::new("nvidia-smi").args([query, "--format=csv,noheader,nounits"]).output();
-    let cards: Vec<GpuDevice> = gpus().into_iter().filter(|gpu| is_listed_by_nvml(gpu)).collect();
+    let cards: Vec<GpuDevice> = gpus().into_iter().filter(is_listed_by_nvml).collect();
     match listed {
         Ok(output) if output.status.success() => {
             let listed = String::from_utf8_lossy(&output.stdout).into_owned();
