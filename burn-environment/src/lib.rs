@@ -16,7 +16,6 @@
 mod git;
 mod gpu;
 mod hardware;
-mod lockfile;
 mod lsf;
 mod os;
 mod packages;
@@ -33,12 +32,13 @@ use std::path::Path;
 use hardware::GpusOfRun;
 use serde::{Deserialize, Serialize};
 
+pub use burn_environment_build::Package;
 pub use git::Git;
 pub use gpu::{GpuApi, GpuDevice, GpuKind, gpus};
 pub use hardware::Hardware;
-pub use lockfile::Package;
-pub use lsf::Lsf;
+pub use lsf::{Lsf, LsfHost};
 pub use os::Os;
+pub use packages::register_program;
 pub use probe::EnvironmentProbe;
 pub use slurm::Slurm;
 pub use subprocess::output_of;
@@ -53,7 +53,8 @@ pub use toolchain::Rust;
 pub struct Environment {
     /// Processors, memory and accelerators of the machine.
     pub hardware: Hardware,
-    /// The packages that the program was built from; empty where no `Cargo.lock` was found.
+    /// The packages that the program was built from, as far as [`program!`] told; else all packages of the workspace that it
+    /// was built in. Empty where no `Cargo.lock` was found.
     pub packages: Vec<Package>,
     /// The compiler, and what it compiled for.
     pub rust: Rust,
@@ -146,7 +147,7 @@ mod tests {
                 "devices_used"
             ]
         );
-        assert_eq!(keys(&value["rust"]), ["version", "target", "profile", "features"]);
+        assert_eq!(keys(&value["rust"]), ["version", "target", "profile", "program", "features"]);
         assert_eq!(keys(&value["os"]), ["name", "version", "kernel", "hostname"]);
     }
 
@@ -202,14 +203,30 @@ mod tests {
             assert!(environment.slurm.is_some() && environment.lsf.is_some());
         }
         let allowed = [
+            "JSM_NAMESPACE_LOCAL_RANK",
+            "JSM_NAMESPACE_RANK",
+            "JSM_NAMESPACE_SIZE",
             "LSB_DJOB_NUMPROC",
             "LSB_HOSTS",
             "LSB_JOBID",
             "LSB_JOBINDEX",
+            "LSB_JOBINDEX_END",
             "LSB_JOBNAME",
+            "LSB_MCPU_HOSTS",
             "LSB_QUEUE",
+            "MPI_LOCALRANKID",
+            "OMPI_COMM_WORLD_LOCAL_RANK",
+            "OMPI_COMM_WORLD_RANK",
+            "OMPI_COMM_WORLD_SIZE",
+            "PMIX_RANK",
+            "PMI_RANK",
+            "PMI_SIZE",
             "SLURM_ARRAY_JOB_ID",
+            "SLURM_ARRAY_TASK_COUNT",
             "SLURM_ARRAY_TASK_ID",
+            "SLURM_ARRAY_TASK_MAX",
+            "SLURM_ARRAY_TASK_MIN",
+            "SLURM_CLUSTER_NAME",
             "SLURM_CPUS_PER_TASK",
             "SLURM_GPUS_ON_NODE",
             "SLURM_JOB_ID",

@@ -1,15 +1,19 @@
-//! The `lsf` part: which LSF job a run is part of, from an allow-list of its variables.
+//! The `lsf` part: which LSF job a run is part of, from an allow-list of its variables and of those of the launchers that
+//! start processes in one.
 
-use std::collections::HashSet;
-
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use crate::slurm::{MAX_HOST_BYTES, MAX_HOSTS};
 use crate::variables::Variables;
 
-/// Most hosts that are kept of a job's list.
-const MAX_HOSTS: usize = 4096;
+/// Where IBM's `jsrun`, Open MPI, PMIx and MPICH's relatives tell a process its rank, in the order of trust. LSF itself starts
+/// one process and ranks none.
+const RANK: [&str; 4] = ["JSM_NAMESPACE_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"];
+const LOCAL_RANK: [&str; 3] = ["JSM_NAMESPACE_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID"];
+const RANKS: [&str; 3] = ["JSM_NAMESPACE_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"];
 
-/// An LSF job.
+/// An LSF job, and which of its processes this is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Lsf {
@@ -19,39 +23,93 @@ pub struct Lsf {
     pub job_name: Option<String>,
     /// Index of the job in its array, or `None` for a job that is not in one.
     pub job_index: Option<u64>,
+    /// Highest index in the array.
+    pub job_index_end: Option<u64>,
     /// Queue that the job was submitted to.
     pub queue: Option<String>,
-    /// The hosts of the job, each one once, the first 4096 of them.
-    pub hosts: Option<Vec<String>>,
+    /// The hosts of the job, each one once, the first 4096 of them; `None` where the list is not one of LSF's.
+    pub hosts: Option<Vec<LsfHost>>,
     /// Number of slots, over all hosts.
     pub djob_numproc: Option<u64>,
+    /// Rank of this process among all.
+    pub rank: Option<u64>,
+    /// Rank of this process on its host.
+    pub local_rank: Option<u64>,
+    /// Number of processes that have a rank.
+    pub ranks: Option<u64>,
+}
+
+/// A host of an LSF job.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LsfHost {
+    /// Name of the host.
+    pub name: String,
+    /// How many slots the job has on it.
+    pub slots: u64,
 }
 
 /// The job that the variables tell of, or `None` outside of one.
 pub(crate) fn read(lookup: &dyn Fn(&str) -> Option<String>) -> Option<Lsf> {
     let variables = Variables::new(lookup);
     let job_id = variables.text("LSB_JOBID")?;
+    let first_of = |names: &[&str]| names.iter().find_map(|name| variables.number(name));
+    // The second list grows with the slots, and LSF leaves it out where it would get too long.
+    let with_slots = variables.list("LSB_MCPU_HOSTS").and_then(|list| counted(&list));
+    let hosts = with_slots.or_else(|| repeated(&variables.list("LSB_HOSTS")?));
     Some(Lsf {
         job_id: Some(job_id),
         job_name: variables.text("LSB_JOBNAME"),
         // LSF counts from one, and says zero where there is no array.
         job_index: variables.number("LSB_JOBINDEX").filter(|&index| index != 0),
+        job_index_end: variables.number("LSB_JOBINDEX_END").filter(|&index| index != 0),
         queue: variables.text("LSB_QUEUE"),
-        hosts: variables.text("LSB_HOSTS").map(|list| hosts(&list)),
+        hosts,
         djob_numproc: variables.number("LSB_DJOB_NUMPROC"),
+        rank: first_of(&RANK),
+        local_rank: first_of(&LOCAL_RANK),
+        ranks: first_of(&RANKS),
     })
 }
 
-/// The hosts of a list that repeats each of them for each of its slots, in the list's order.
-fn hosts(list: &str) -> Vec<String> {
-    let mut seen = HashSet::new();
-    let distinct = list.split_whitespace().filter(|host| seen.insert(*host));
-    distinct.take(MAX_HOSTS).map(str::to_owned).collect()
+/// The hosts of a list that has the number of slots after each of them: `a 4 b 2`.
+fn counted(list: &str) -> Option<Vec<LsfHost>> {
+    let mut words = list.split_whitespace();
+    let pairs = std::iter::from_fn(|| {
+        words.next().map(|name| (name, words.next().and_then(|slots| slots.parse().ok())))
+    });
+    hosts(pairs)
+}
+
+/// The hosts of a list that repeats each of them for each of its slots: `a a a a b b`.
+fn repeated(list: &str) -> Option<Vec<LsfHost>> {
+    hosts(list.split_whitespace().map(|name| (name, Some(1))))
+}
+
+/// Each host once, in the order of their first mention, with the sum of its slots.
+fn hosts<'a>(mentions: impl Iterator<Item = (&'a str, Option<u64>)>) -> Option<Vec<LsfHost>> {
+    let mut found: IndexMap<&str, u64> = IndexMap::new();
+    for (name, slots) in mentions {
+        let slots = slots?;
+        if name.len() > MAX_HOST_BYTES {
+            return None;
+        }
+        if let Some(known) = found.get_mut(name) {
+            *known = known.saturating_add(slots);
+        } else if found.len() < MAX_HOSTS {
+            found.insert(name, slots);
+        }
+    }
+    Some(found.into_iter().map(|(name, slots)| LsfHost { name: name.to_owned(), slots }).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn host(name: &str, slots: u64) -> LsfHost {
+        LsfHost { name: name.to_owned(), slots }
+    }
 
     #[test]
     fn outside_of_a_job_there_is_none_whatever_else_is_set() {
@@ -68,9 +126,13 @@ mod tests {
                 "LSB_JOBID" => "4021",
                 "LSB_JOBNAME" => "digits[3]",
                 "LSB_JOBINDEX" => "3",
+                "LSB_JOBINDEX_END" => "12",
                 "LSB_QUEUE" => "gpu",
-                "LSB_HOSTS" => "b a",
-                "LSB_DJOB_NUMPROC" => "2",
+                "LSB_MCPU_HOSTS" => "b 4 a 2",
+                "LSB_DJOB_NUMPROC" => "6",
+                "JSM_NAMESPACE_RANK" => "5",
+                "JSM_NAMESPACE_LOCAL_RANK" => "1",
+                "JSM_NAMESPACE_SIZE" => "8",
                 _ => return None,
             };
             Some(value.to_owned())
@@ -80,9 +142,13 @@ mod tests {
             job_id: text("4021"),
             job_name: text("digits[3]"),
             job_index: Some(3),
+            job_index_end: Some(12),
             queue: text("gpu"),
-            hosts: Some(vec!["b".to_owned(), "a".to_owned()]),
-            djob_numproc: Some(2),
+            hosts: Some(vec![host("b", 4), host("a", 2)]),
+            djob_numproc: Some(6),
+            rank: Some(5),
+            local_rank: Some(1),
+            ranks: Some(8),
         };
         assert_eq!(read(&lookup), Some(expected));
     }
@@ -91,7 +157,7 @@ mod tests {
     fn a_job_outside_of_an_array_has_no_index() {
         let lookup = |name: &str| match name {
             "LSB_JOBID" => Some("7".to_owned()),
-            "LSB_JOBINDEX" => Some("0".to_owned()),
+            "LSB_JOBINDEX" | "LSB_JOBINDEX_END" => Some("0".to_owned()),
             _ => None,
         };
         let expected = Lsf { job_id: Some("7".to_owned()), ..Lsf::default() };
@@ -99,15 +165,52 @@ mod tests {
     }
 
     #[test]
-    fn a_host_with_several_slots_is_listed_once() {
-        assert_eq!(hosts("b b  a b c a"), ["b", "a", "c"]);
+    fn each_launcher_tells_the_rank_and_the_nearest_to_lsf_goes_first() {
+        for (names, field) in [(&RANK[..], 0), (&LOCAL_RANK, 1), (&RANKS, 2)] {
+            for (position, name) in names.iter().enumerate() {
+                let lookup = |asked: &str| match names.iter().position(|name| *name == asked) {
+                    // The ones before it are no numbers, and those after it are others.
+                    Some(at) if at < position => Some("none".to_owned()),
+                    Some(at) => Some(at.to_string()),
+                    None => (asked == "LSB_JOBID").then(|| "7".to_owned()),
+                };
+                let lsf = read(&lookup).unwrap();
+                let value = [lsf.rank, lsf.local_rank, lsf.ranks][field];
+                assert_eq!(value, Some(position as u64), "{name}");
+            }
+        }
     }
 
     #[test]
-    fn no_more_hosts_are_kept_than_the_limit() {
+    fn a_host_with_several_slots_is_listed_once_by_either_list() {
+        let expected = Some(vec![host("b", 3), host("a", 2), host("c", 1)]);
+        assert_eq!(repeated("b b  a b c a"), expected);
+        assert_eq!(counted("b 1 a 2  c 1 b 2"), expected);
+    }
+
+    #[test]
+    fn a_list_with_slots_that_breaks_the_rules_leaves_the_other_one() {
+        for list in ["a", "a 1 b", "a b", "a -1", "a 1.5", "1 a", "a 99999999999999999999"] {
+            assert_eq!(counted(list), None, "{list}");
+            let lookup = |name: &str| match name {
+                "LSB_JOBID" => Some("7".to_owned()),
+                "LSB_MCPU_HOSTS" => Some(list.to_owned()),
+                "LSB_HOSTS" => Some("n n".to_owned()),
+                _ => None,
+            };
+            assert_eq!(read(&lookup).unwrap().hosts, Some(vec![host("n", 2)]), "{list}");
+        }
+        assert_eq!(counted(&format!("a {0} a {0}", u64::MAX)), Some(vec![host("a", u64::MAX)]));
+    }
+
+    #[test]
+    fn no_more_hosts_are_kept_than_the_limit_and_no_longer_names() {
         let many: Vec<String> = (0..=MAX_HOSTS).map(|number| format!("n{number}")).collect();
-        let kept = hosts(&many.join(" "));
+        let kept = repeated(&many.join(" ")).unwrap();
         assert_eq!(kept.len(), MAX_HOSTS);
-        assert_eq!(kept, many[..MAX_HOSTS]);
+        assert!(kept.iter().zip(&many).all(|(kept, name)| kept.name == *name));
+        let longest = "n".repeat(MAX_HOST_BYTES);
+        assert_eq!(repeated(&longest), Some(vec![host(&longest, 1)]));
+        assert_eq!(repeated(&format!("{longest}n")), None);
     }
 }

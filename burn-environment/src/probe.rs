@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(environment.hardware.cpu_count, None);
         assert_eq!(environment.hardware.gpu_count, None);
         assert_eq!(environment.git, None);
-        assert_eq!(environment.rust.target.as_deref(), Some(env!("BURN_ENVIRONMENT_TARGET")));
+        assert_ne!(environment.rust.target, None);
         assert_eq!(probe.get(), environment);
     }
 

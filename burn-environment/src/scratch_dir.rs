@@ -30,6 +30,7 @@ impl ScratchDir {
     }
 
     /// Writes a file into it, with the directories above that file.
+    #[allow(dead_code)] // burn-trainer's tests, which have this file too, do not.
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -6,10 +6,10 @@ use crate::variables::Variables;
 
 /// Most hosts that a node list is expanded to: a list of a few bytes, such as `n[0-999999999]`, can
 /// name any number.
-const MAX_HOSTS: usize = 4096;
+pub(crate) const MAX_HOSTS: usize = 4096;
 
 /// Most bytes of one host name in a node list: what a name in the domain name system can have.
-const MAX_HOST_BYTES: usize = 253;
+pub(crate) const MAX_HOST_BYTES: usize = 253;
 
 /// Most pairs of brackets in one name. Slurm itself allows as many dimensions as its largest
 /// machines have.
@@ -29,6 +29,14 @@ pub struct Slurm {
     pub array_job_id: Option<String>,
     /// Index of the job in its array.
     pub array_task_id: Option<u64>,
+    /// Number of jobs in the array.
+    pub array_task_count: Option<u64>,
+    /// Lowest index in the array.
+    pub array_task_min: Option<u64>,
+    /// Highest index in the array.
+    pub array_task_max: Option<u64>,
+    /// Cluster that the job runs on.
+    pub cluster_name: Option<String>,
     /// Partition that the job runs in.
     pub partition: Option<String>,
     /// Number of nodes of the job.
@@ -57,12 +65,16 @@ pub(crate) fn read(lookup: &dyn Fn(&str) -> Option<String>) -> Option<Slurm> {
     let variables = Variables::new(lookup);
     let job_id = variables.text("SLURM_JOB_ID")?;
     // The second of two names is the older one, which some sites still set alone.
-    let nodelist = variables.text("SLURM_JOB_NODELIST").or_else(|| variables.text("SLURM_NODELIST"));
+    let nodelist = variables.list("SLURM_JOB_NODELIST").or_else(|| variables.list("SLURM_NODELIST"));
     Some(Slurm {
         job_id: Some(job_id),
         job_name: variables.text("SLURM_JOB_NAME"),
         array_job_id: variables.text("SLURM_ARRAY_JOB_ID"),
         array_task_id: variables.number("SLURM_ARRAY_TASK_ID"),
+        array_task_count: variables.number("SLURM_ARRAY_TASK_COUNT"),
+        array_task_min: variables.number("SLURM_ARRAY_TASK_MIN"),
+        array_task_max: variables.number("SLURM_ARRAY_TASK_MAX"),
+        cluster_name: variables.text("SLURM_CLUSTER_NAME"),
         partition: variables.text("SLURM_JOB_PARTITION"),
         nnodes: variables.number("SLURM_JOB_NUM_NODES").or_else(|| variables.number("SLURM_NNODES")),
         nodelist: nodelist.and_then(|list| hosts(&list)),
@@ -176,6 +188,10 @@ mod tests {
                 "SLURM_JOB_NAME" => "train digits",
                 "SLURM_ARRAY_JOB_ID" => "4000",
                 "SLURM_ARRAY_TASK_ID" => "21",
+                "SLURM_ARRAY_TASK_COUNT" => "10",
+                "SLURM_ARRAY_TASK_MIN" => "12",
+                "SLURM_ARRAY_TASK_MAX" => "30",
+                "SLURM_CLUSTER_NAME" => "east",
                 "SLURM_JOB_PARTITION" => "gpu",
                 "SLURM_NNODES" => "2",
                 "SLURM_NODELIST" => "n[1-2]",
@@ -196,6 +212,10 @@ mod tests {
             job_name: text("train digits"),
             array_job_id: text("4000"),
             array_task_id: Some(21),
+            array_task_count: Some(10),
+            array_task_min: Some(12),
+            array_task_max: Some(30),
+            cluster_name: text("east"),
             partition: text("gpu"),
             nnodes: Some(2),
             nodelist: Some(vec!["n1".to_owned(), "n2".to_owned()]),

@@ -4,19 +4,22 @@
 //! messages.
 
 use std::io::{self, Read};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// How often a running program is looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
+/// How long a killed program is waited for. One that waits for a file system which does not answer lives on until that does.
+const KILLED_WITHIN: Duration = Duration::from_millis(100);
+
 /// Most bytes that are kept of an output. A git commit has 64, and of a list of changed files it
 /// only matters that there is one.
 const MAX_OUTPUT_BYTES: u64 = 4096;
 
-/// What a command prints, if it ends with success before the deadline. It is killed otherwise.
+/// What a command prints, if it ends with success before the deadline. It is killed otherwise, with all that it started.
 ///
 /// Of a longer output only the first 4096 bytes are kept.
 ///
@@ -24,47 +27,87 @@ const MAX_OUTPUT_BYTES: u64 = 4096;
 ///
 /// The command cannot be started or read from, it ends without success, or, with the kind
 /// [`TimedOut`](io::ErrorKind::TimedOut), it or its output does not end in time.
-pub fn output_of(mut command: Command, deadline: Instant) -> io::Result<Vec<u8>> {
+pub fn output_of(command: Command, deadline: Instant) -> io::Result<Vec<u8>> {
+    read_from(command, deadline, read_start)
+}
+
+/// What `read` makes of all that a command prints; for the rest see [`output_of`].
+///
+/// # Errors
+///
+/// Those of [`output_of`], and those of `read`.
+pub(crate) fn read_from<T: Send + 'static>(
+    mut command: Command,
+    deadline: Instant,
+    read: impl FnOnce(ChildStdout) -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn()?;
-    // Kept as it is until the child is waited for, which has to be done in any case.
-    let answer = child.stdout.take().map(read_aside);
-    let status = wait(&mut child, deadline)?;
-    // The program has ended, but a child of it may still hold the other end of the pipe.
+    // With a group of its own what it starts can be killed with it.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let mut running = Running { child: command.spawn()?, ended: None };
+    let source = running.child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    let answer = read_aside(move || read(source))?;
+    // First the end of the output and then that of the program: before the latter its process group cannot become another's.
     let remaining = deadline.saturating_duration_since(Instant::now());
-    let output = answer
-        .ok_or(io::ErrorKind::BrokenPipe)??
-        .recv_timeout(remaining.max(POLL_INTERVAL))
-        .map_err(|_| io::ErrorKind::TimedOut)??;
+    let answer = match answer.recv_timeout(remaining) {
+        Ok(answer) => answer?,
+        Err(RecvTimeoutError::Timeout) => return Err(io::ErrorKind::TimedOut.into()),
+        Err(RecvTimeoutError::Disconnected) => return Err(io::Error::other("its output was not read")),
+    };
+    let status = running.wait(deadline)?.ok_or(io::ErrorKind::TimedOut)?;
     if !status.success() {
         return Err(io::Error::other(status.to_string()));
     }
-    Ok(output)
+    Ok(answer)
 }
 
-/// Waits for a process until the deadline, then kills it.
-fn wait(child: &mut Child, deadline: Instant) -> io::Result<ExitStatus> {
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
+/// A program that does not outlive this.
+struct Running {
+    child: Child,
+    ended: Option<ExitStatus>,
+}
+
+impl Running {
+    /// Waits for its end until the deadline; `None` where it runs on.
+    fn wait(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+        loop {
+            self.ended = self.child.try_wait()?;
+            if self.ended.is_some() || Instant::now() >= deadline {
+                return Ok(self.ended);
+            }
+            thread::sleep(POLL_INTERVAL);
         }
-        if Instant::now() >= deadline {
-            child.kill()?;
-            // Soon over, and what removes the process from the system's table.
-            child.wait()?;
-            return Err(io::Error::from(io::ErrorKind::TimedOut));
+    }
+
+    fn kill(&mut self) -> io::Result<()> {
+        #[cfg(unix)]
+        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+            rustix::process::kill_process_group(group, rustix::process::Signal::KILL)?;
         }
-        thread::sleep(POLL_INTERVAL);
+        self.child.kill()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.ended.is_none() {
+            // Where neither works there is nothing more to do about it. The wait removes it from the system's table.
+            let _ = self.kill();
+            let _ = self.wait(Instant::now() + KILLED_WITHIN);
+        }
     }
 }
 
 /// Reads on a thread of its own: a pipe cannot be read with a time limit, and a program whose pipe
 /// is full never ends.
-fn read_aside(source: impl Read + Send + 'static) -> io::Result<mpsc::Receiver<io::Result<Vec<u8>>>> {
+fn read_aside<T: Send + 'static>(
+    read: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<Receiver<io::Result<T>>> {
     let (sender, receiver) = mpsc::channel();
     thread::Builder::new().name("burn-environment-subprocess".to_owned()).spawn(move || {
         // Past the deadline nobody listens any more.
-        let _ = sender.send(read_start(source));
+        let _ = sender.send(read());
     })?;
     Ok(receiver)
 }
@@ -95,19 +138,37 @@ mod tests {
         assert!(started.elapsed() < Duration::from_mins(5));
     }
 
-    #[cfg(unix)]
+    /// What is killed is gone soon, or is a zombie until its parent looks.
+    #[cfg(target_os = "linux")]
+    fn wait_for_the_end_of(process: &str) {
+        let patience = Instant::now() + Duration::from_mins(1);
+        let runs = || {
+            let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+            !status.is_empty() && !status.contains("State:\tZ")
+        };
+        while runs() {
+            assert!(Instant::now() < patience, "{process} lives on");
+            thread::sleep(POLL_INTERVAL);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
     #[test]
-    fn a_child_that_keeps_the_pipe_open_is_not_waited_for() {
-        let scratch = ScratchDir::new("subprocess");
-        let started = Instant::now();
-        let mut command = Command::new("sh");
-        command.args(["-c", "sleep 600 & echo $! >child"]).current_dir(scratch.path());
-        let error = output_of(command, started + Duration::from_millis(500)).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert!(started.elapsed() < Duration::from_mins(5));
-        // Nothing may outlive the test. On a very busy machine the shell did not get that far.
-        if let Ok(child) = std::fs::read_to_string(scratch.path().join("child")) {
-            Command::new("kill").arg(child.trim()).status().unwrap();
+    fn what_a_program_started_is_not_waited_for_and_killed_with_it() {
+        // With the program itself ended, with it waiting, and with it deaf and its output closed.
+        for end in ["", "; wait", "; trap '' TERM INT; exec >&-; wait"] {
+            let scratch = ScratchDir::new("subprocess");
+            let mut command = Command::new("sh");
+            let script = format!("sleep 600 & echo $! >child; mv child started{end}");
+            command.args(["-c", &script]).current_dir(scratch.path());
+            let deadline = Instant::now() + Duration::from_millis(500);
+            let error = output_of(command, deadline).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            assert!(Instant::now() < deadline + Duration::from_mins(5));
+            // On a very busy machine the shell did not get that far.
+            if let Ok(child) = std::fs::read_to_string(scratch.path().join("started")) {
+                wait_for_the_end_of(child.trim());
+            }
         }
     }
 

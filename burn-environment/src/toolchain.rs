@@ -1,6 +1,8 @@
-//! The `rust` part: the compiler, and what it was asked to build. `build.rs` finds all of it out.
+//! The `rust` part: the compiler, and what it was asked to build. The build script finds all of it out.
 
 use serde::{Deserialize, Serialize};
+
+use crate::packages;
 
 /// The compiler that built the program, and what it compiled for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,34 +12,27 @@ pub struct Rust {
     pub version: Option<String>,
     /// Target triple, such as `x86_64-unknown-linux-gnu`.
     pub target: Option<String>,
-    /// `debug` or `release`: for a profile with another name, the one of the two that it inherits
-    /// from.
+    /// Name of the profile: `release`, one of the program's own, or `debug`, as cargo mostly calls its profile `dev`.
     pub profile: Option<String>,
-    /// Features of burn-trainer that are switched on. They tell which backends the program was
-    /// built with.
+    /// The program and its version, such as `digits 0.1.0`, or `None` for one that was not described by its build script.
+    pub program: Option<String>,
+    /// Features of the program that are switched on; of this crate, where `program` is not known. Both tell which backends the
+    /// program was built with.
     pub features: Vec<String>,
 }
 
 impl Rust {
     /// What the build left behind.
     pub(crate) fn of_build() -> Self {
+        let description = packages::description();
         Self {
-            version: known(env!("BURN_ENVIRONMENT_RUSTC_VERSION")),
-            target: known(env!("BURN_ENVIRONMENT_TARGET")),
-            profile: known(env!("BURN_ENVIRONMENT_PROFILE")),
-            features: listed(env!("BURN_ENVIRONMENT_FEATURES")),
+            version: description.rustc,
+            target: description.target,
+            profile: description.profile,
+            program: description.program,
+            features: description.features,
         }
     }
-}
-
-/// The build leaves an empty value where it could not find out.
-fn known(value: &str) -> Option<String> {
-    (!value.is_empty()).then(|| value.to_owned())
-}
-
-fn listed(features: &str) -> Vec<String> {
-    let names = features.split(',').filter(|name| !name.is_empty());
-    names.map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -60,20 +55,10 @@ mod tests {
     }
 
     #[test]
-    fn the_profile_is_one_of_the_two_that_cargo_names() {
-        let profile = Rust::of_build().profile.expect("cargo names the profile");
-        assert!(profile == "debug" || profile == "release", "{profile}");
-    }
-
-    #[test]
-    fn no_feature_and_several_features_are_told_apart() {
-        assert!(listed("").is_empty());
-        assert_eq!(listed("cuda,wgpu"), ["cuda", "wgpu"]);
-    }
-
-    #[test]
-    fn a_value_that_the_build_did_not_find_is_absent() {
-        assert_eq!(known(""), None);
-        assert_eq!(known("release"), Some("release".to_owned()));
+    fn the_profile_is_the_one_that_the_tests_are_built_with() {
+        let directory = std::env::current_exe().unwrap();
+        // Tests are in the directory `deps` of their profile.
+        let name = directory.parent().and_then(std::path::Path::parent).and_then(std::path::Path::file_name);
+        assert_eq!(Rust::of_build().profile.as_deref(), name.and_then(std::ffi::OsStr::to_str));
     }
 }

@@ -5,6 +5,9 @@
 
 use std::str::FromStr;
 
+/// Most bytes of a value that is recorded as it is. LSF's names have 4094 at most, Slurm's fewer.
+const MAX_TEXT_BYTES: usize = 4096;
+
 /// The value of a variable of this process, where it is set and is Unicode.
 pub(crate) fn of_process(name: &str) -> Option<String> {
     std::env::var_os(name).and_then(|value| value.into_string().ok())
@@ -22,9 +25,14 @@ impl<'a> Variables<'a> {
         Self { lookup }
     }
 
-    /// The value without surrounding blanks; `None` where nothing is left. Schedulers set variables
-    /// to nothing too.
+    /// The value without surrounding blanks, if it is not too long to be a name; `None` where nothing is left. Schedulers
+    /// set variables to nothing too.
     pub(crate) fn text(self, name: &str) -> Option<String> {
+        self.list(name).filter(|text| text.len() <= MAX_TEXT_BYTES)
+    }
+
+    /// The same of any length, for what is taken apart by limits of its own.
+    pub(crate) fn list(self, name: &str) -> Option<String> {
         let value = (self.lookup)(name)?;
         let value = value.trim();
         (!value.is_empty()).then(|| value.to_owned())
@@ -52,6 +60,15 @@ mod tests {
         let lookup = |name: &str| Some(if name == "EMPTY" { "" } else { "  " }.to_owned());
         assert_eq!(Variables::new(&lookup).text("EMPTY"), None);
         assert_eq!(Variables::new(&lookup).text("BLANK"), None);
+    }
+
+    #[test]
+    fn a_value_that_is_longer_than_any_name_is_absent_unless_it_is_a_list() {
+        let lookup = |name: &str| Some("x".repeat(MAX_TEXT_BYTES + usize::from(name == "LONGER")));
+        let variables = Variables::new(&lookup);
+        assert_eq!(variables.text("LONGEST").map(|text| text.len()), Some(MAX_TEXT_BYTES));
+        assert_eq!(variables.text("LONGER"), None);
+        assert_eq!(variables.list("LONGER").map(|text| text.len()), Some(MAX_TEXT_BYTES + 1));
     }
 
     #[test]

@@ -20,6 +20,16 @@ pub enum Error {
         /// What is wrong, and what would do.
         reason: String,
     },
+    /// A device that cannot be used on this machine.
+    #[error("{device} cannot be started: {reason}; {}", found_on_this_machine(found))]
+    Device {
+        /// The device, as burn names it.
+        device: String,
+        /// What the backend said.
+        reason: String,
+        /// The GPUs and software adapters that were found.
+        found: Vec<String>,
+    },
     /// A checkpoint or the run's directory failed.
     #[error(transparent)]
     Checkpoint(#[from] burn_ckpt::Error),
@@ -124,4 +134,13 @@ impl Error {
 
 fn saved_at(path: Option<&PathBuf>) -> String {
     path.map(|path| format!(" (the state before it is in {})", path.display())).unwrap_or_default()
+}
+
+fn found_on_this_machine(adapters: &[String]) -> String {
+    match adapters {
+        [] => "no GPU was found on this machine: see that its driver is installed and that this user may use it, or \
+               compute on the CPU"
+            .to_owned(),
+        adapters => format!("on this machine there is {}", adapters.join(" and ")),
+    }
 }

@@ -86,6 +86,7 @@ mod scratch_dir;
 mod session;
 mod signal;
 mod snapshot;
+mod start;
 mod state;
 mod strategy;
 mod trainer;
@@ -93,8 +94,8 @@ mod trainer;
 pub use burn_ckpt;
 
 pub use burn_environment::{
-    Environment, EnvironmentProbe, Git, GpuApi, GpuDevice, GpuKind, Hardware, Lsf, Os, Package, Rust, Slurm,
-    gpus,
+    Environment, EnvironmentProbe, Git, GpuApi, GpuDevice, GpuKind, Hardware, Lsf, LsfHost, Os, Package,
+    Rust, Slurm, gpus, program,
 };
 pub use config::{FailedSaves, TrainerConfig};
 pub use dataloader::{ResumableDataLoader, ResumableDataLoaderBuilder};
@@ -104,6 +105,7 @@ pub use event::{Event, Facts};
 pub use progress::PlainRenderer;
 pub use result::FitResult;
 pub use signal::StopSignal;
+pub use start::start_device;
 pub use strategy::{
     Best, BestStrategy, Decision, Interval, Last, LastStrategy, OnException, OnExceptionStrategy, Output,
     Strategy, StrategyConfig,

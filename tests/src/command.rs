@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-/// `cargo xtask train --backend flex` with these arguments, in this directory.
+use crate::backend;
+
+/// `cargo xtask train` with these arguments and the backend of the tests, in this directory.
 ///
 /// # Panics
 ///
@@ -47,7 +49,8 @@ fn words(arguments: &[&str]) -> Vec<String> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let manifest = workspace().join("Cargo.toml").display().to_string();
     let command = [&cargo, "run", "--quiet", "--package", "xtask", "--manifest-path", &manifest];
-    let train = ["--", "train", "--backend", "flex"];
+    let backend = backend::name();
+    let train = ["--", "train", "--backend", &backend];
     command.iter().chain(&train).chain(arguments).map(|word| (*word).to_owned()).collect()
 }
 
@@ -125,6 +128,7 @@ pub fn build(programs: &[&str]) -> PathBuf {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = Command::new(cargo);
     command.args(["build", "--quiet", "--workspace"]).current_dir(workspace());
+    command.args(backend::features());
     command.args(programs.iter().flat_map(|program| ["--bin", program]));
     // With the features of the tests, as another program would take this one's place.
     command.args(cfg!(feature = "wgpu").then_some(["--features", "system-tests/wgpu"]).iter().flatten());

@@ -2,6 +2,7 @@
 //! a run left behind, programs that run while a test looks at them, the soak, which kills runs and judges what becomes of
 //! them, and Python with PyTorch as a judge of files that both read.
 
+pub mod backend;
 pub mod command;
 pub mod model;
 pub mod net;
@@ -9,6 +10,7 @@ pub mod orders;
 pub mod process;
 pub mod python;
 pub mod random;
+pub mod repository;
 pub mod soak;
 pub mod tree;
 pub mod twin;

@@ -26,6 +26,7 @@ use burn_trainer::ResumableDataLoader;
 use serde::{Deserialize, Serialize};
 
 use crate::STEPS_PER_EPOCH;
+use crate::backend;
 
 /// Inputs of the model.
 const WIDTH: usize = 4;
@@ -185,7 +186,7 @@ impl InferenceStep for Model {
 /// The model with Adam, always the same one.
 #[must_use]
 pub fn learner(script: Script) -> Learner<Model> {
-    let model = Model::new(script, &Device::flex().autodiff());
+    let model = Model::new(script, &backend::device().autodiff());
     Learner::new(model, AdamConfig::new().init(), 1e-2)
 }
 
@@ -254,7 +255,7 @@ pub fn shuffling(batch_size: usize) -> Arc<dyn DataLoader<Batch>> {
 pub fn loader(script: &Script) -> Arc<dyn DataLoader<Batch>> {
     let batches = script.batches.unwrap_or(STEPS_PER_EPOCH);
     Arc::new(Loader {
-        device: Device::flex(),
+        device: backend::device(),
         batches,
         fails_at: script.loader_fails_at,
         given: Arc::default(),

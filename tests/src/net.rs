@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::backend;
 use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig};
@@ -52,7 +53,7 @@ impl Net {
     /// A network as if it had been trained: every value is another one, and always the same.
     #[must_use]
     pub fn trained(config: &NetConfig) -> Self {
-        let device = Device::flex();
+        let device = backend::device();
         let mut net = Self::from_hparams(config, &device);
         net.hidden = linear(INPUTS, config.width, 1.0);
         net.output = linear(config.width, 1, 2.0);
@@ -100,5 +101,5 @@ fn linear(inputs: usize, outputs: usize, seed: f32) -> Linear {
 fn values<const D: usize>(shape: [usize; D], seed: f32) -> Param<Tensor<D>> {
     let count = shape.iter().product::<usize>();
     let values: Vec<f32> = (0..count).map(|i| (seed * 78.233 + (i + 1) as f32 * 12.9898).sin()).collect();
-    Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), &Device::flex()))
+    Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), &backend::device()))
 }

@@ -16,10 +16,10 @@ use crate::soak::compare;
 use crate::tree::run_dir;
 
 /// What takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(3);
 const POLL: Duration = Duration::from_millis(1);
-/// The variables by which launchers and Slurm tell a process what it is, which the tests may be started with as well.
-const LAUNCHERS: [&str; 5] = ["RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_"];
+/// The variables by which launchers, Slurm and LSF tell a process what it is, which the tests may be started with as well.
+const LAUNCHERS: [&str; 8] = ["RANK", "OMPI_COMM_WORLD_", "PMI_", "PMIX_", "MPI_", "JSM_", "LSB_", "SLURM_"];
 
 /// The directory of the programs `warmup` and `digits` as they are now.
 ///
@@ -35,9 +35,13 @@ pub fn programs() -> &'static Path {
 /// The program `warmup` with a root and more arguments, as it is started by hand.
 #[must_use]
 pub fn warmup(root: &Path, arguments: &str) -> Command {
-    let mut command = Command::new(programs().join("warmup"));
-    command.arg("--root").arg(root).args(arguments.split_whitespace());
-    by_hand(command)
+    program("warmup", root, arguments)
+}
+
+/// The program `digits`, in the same way.
+#[must_use]
+pub fn digits(root: &Path, arguments: &str) -> Command {
+    program("digits", root, arguments)
 }
 
 /// The command that a program printed, as a shell takes it. The programs are in the path.
@@ -76,6 +80,12 @@ pub fn path_with(directory: &Path) -> std::ffi::OsString {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let all = std::iter::once(directory.to_path_buf()).chain(std::env::split_paths(&path));
     std::env::join_paths(all).unwrap_or_else(|error| panic!("{}: {error}", directory.display()))
+}
+
+fn program(name: &str, root: &Path, arguments: &str) -> Command {
+    let mut command = Command::new(programs().join(name));
+    command.arg("--root").arg(root).args(arguments.split_whitespace());
+    by_hand(command)
 }
 
 fn by_hand(mut command: Command) -> Command {

@@ -1,5 +1,6 @@
 //! A small module with one of each layer that burn and PyTorch have in different ways; its twin is in `tests/python/net.py`.
 
+use crate::backend;
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{
@@ -65,7 +66,7 @@ impl Net {
     /// A module after a few steps of training, as it is for validation: nothing in it is as it was.
     #[must_use]
     pub fn trained() -> Self {
-        let device = Device::flex().autodiff();
+        let device = backend::device().autodiff();
         let mut net = Self::new(&device);
         let mut optimizer = SgdConfig::new().init();
         for _ in 0..5 {
@@ -80,7 +81,7 @@ impl Net {
     /// The outputs, one row after the other.
     #[must_use]
     pub fn outputs(&self, inputs: &Inputs) -> Vec<f64> {
-        let outputs = self.forward(inputs, &Device::flex()).into_data().convert::<f64>();
+        let outputs = self.forward(inputs, &backend::device()).into_data().convert::<f64>();
         outputs.try_to_vec().unwrap_or_else(|error| panic!("the outputs cannot be read: {error}"))
     }
 

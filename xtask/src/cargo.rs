@@ -3,6 +3,13 @@
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
+/// The profile that a program was built with.
+#[derive(Debug, Clone, Copy)]
+pub enum Profile {
+    Dev,
+    Release,
+}
+
 /// Runs cargo and reports what failed. The error is the exit status to end with.
 pub fn run(arguments: &[&str]) -> Result<(), ExitCode> {
     run_with(arguments, &[])
@@ -33,8 +40,8 @@ pub fn command() -> Command {
 }
 
 /// Runs a program that was built in this process's place, so that its exit status and signals are its own.
-pub fn become_program(name: &str, with: impl FnOnce(&mut Command)) -> ExitCode {
-    match program(name) {
+pub fn become_program(profile: Profile, name: &str, with: impl FnOnce(&mut Command)) -> ExitCode {
+    match program(profile, name) {
         Ok(path) => {
             let mut program = Command::new(path);
             with(&mut program);
@@ -68,11 +75,15 @@ fn become_command(mut program: Command) -> ExitCode {
     }
 }
 
-/// Where cargo puts a program of the development profile: beside this one, which is of that profile too,
-/// wherever the target directory is.
-fn program(name: &str) -> std::io::Result<PathBuf> {
+/// Where cargo puts a program: beside this one, which is of the development profile, or in the release profile's directory
+/// beside that; wherever the target directory is.
+fn program(profile: Profile, name: &str) -> std::io::Result<PathBuf> {
     let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
-    Ok(std::env::current_exe()?.with_file_name(file))
+    let beside = std::env::current_exe()?.with_file_name(&file);
+    Ok(match profile {
+        Profile::Dev => beside,
+        Profile::Release => beside.with_file_name("..").join("release").join(file),
+    })
 }
 
 /// The workspace's directory.

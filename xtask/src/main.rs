@@ -1,7 +1,10 @@
-//! The project's commands, one file a verb: `cargo xtask train | soak | test | check`.
+//! The project's commands, one file a verb: `cargo xtask train | soak | gpu-check | test | check`.
 
+mod backend;
 mod cargo;
 mod check;
+mod gpu;
+mod gpu_check;
 mod soak;
 mod test;
 mod train;
@@ -27,17 +30,29 @@ enum Verb {
     /// the flags
     #[command(disable_help_flag = true)]
     Soak(soak::Args),
+    /// Train, save and go on with a GPU, and print the figures; `cargo xtask gpu-check --help` lists the flags
+    #[command(disable_help_flag = true)]
+    GpuCheck(gpu_check::Args),
     /// Format, lints, documentation and every test; ends with their count
     Test,
     /// Format, lints and documentation alone
     Check,
 }
 
+/// Exit status for wrong usage.
+const USAGE: u8 = 2;
+
 fn main() -> ExitCode {
     match Args::parse().verb {
         Verb::Train(args) => train::run(&args),
         Verb::Soak(args) => soak::run(&args),
+        Verb::GpuCheck(args) => gpu_check::run(&args),
         Verb::Test => test::run(),
         Verb::Check => check::run().map_or_else(|failed| failed, |()| ExitCode::SUCCESS),
     }
+}
+
+fn wrong_usage(message: &str) -> ExitCode {
+    eprintln!("error: {message}");
+    ExitCode::from(USAGE)
 }

@@ -22,7 +22,7 @@ pub fn run(args: &Args) -> ExitCode {
     if let Err(failed) = cargo::run(&build) {
         return failed;
     }
-    cargo::become_program(PROGRAMS[0], |soak| {
+    cargo::become_program(cargo::Profile::Dev, PROGRAMS[0], |soak| {
         soak.args(&args.arguments);
     })
 }

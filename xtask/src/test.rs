@@ -8,6 +8,22 @@ use crate::{cargo, check};
 /// What cargo's test runner prints before a test program's counts.
 const SUMMARY: &str = "test result: ";
 
+/// What trains, saves, goes on and loads, once more on burn's wgpu backend: a GPU, or Mesa's software Vulkan.
+const ON_WGPU: [&str; 10] = [
+    "test",
+    "--workspace",
+    "--features",
+    "system-tests/wgpu",
+    "--test",
+    "system",
+    "--no-fail-fast",
+    "--",
+    "on_each_backend::",
+    "on_wgpu::",
+];
+/// Tells the system tests what to train on.
+const BACKEND_VARIABLE: &str = "SYSTEM_TESTS_BACKEND";
+
 #[derive(Debug, Default, PartialEq)]
 struct Counts {
     passed: u64,
@@ -22,20 +38,19 @@ pub fn run() -> ExitCode {
     }
     let mut counts = Counts::default();
     let mut all_succeeded = true;
-    for arguments in [
-        // The programs that tests start are built first, so that no test pays for it.
-        &["test", "--workspace", "--bins", "--lib", "--tests", "--no-fail-fast"][..],
-        &["test", "--workspace", "--doc", "--no-fail-fast"][..],
-    ] {
-        all_succeeded &= counted(arguments, &mut counts);
-    }
+    // The programs that tests start are built first, so that no test pays for it.
+    all_succeeded &=
+        counted(&["test", "--workspace", "--bins", "--lib", "--tests", "--no-fail-fast"], &[], &mut counts);
+    all_succeeded &= counted(&["test", "--workspace", "--doc", "--no-fail-fast"], &[], &mut counts);
+    all_succeeded &= counted(&ON_WGPU, &[(BACKEND_VARIABLE, "wgpu")], &mut counts);
     println!("{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.skipped);
     if all_succeeded && counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Runs cargo, hands its output on, and adds up the counts. Returns whether it succeeded.
-fn counted(arguments: &[&str], counts: &mut Counts) -> bool {
-    let child = cargo::command().args(arguments).stdout(Stdio::piped()).spawn();
+fn counted(arguments: &[&str], variables: &[(&str, &str)], counts: &mut Counts) -> bool {
+    let child =
+        cargo::command().args(arguments).envs(variables.iter().copied()).stdout(Stdio::piped()).spawn();
     let mut child = match child {
         Ok(child) => child,
         Err(error) => {

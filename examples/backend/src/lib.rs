@@ -2,8 +2,10 @@
 //!
 //! A program of your own needs none of this: it names the device that it is for, such as `Device::cuda(0)`.
 
+use std::fmt::{self, Display};
+
 use burn::tensor::Device;
-use burn_trainer::{Error, Result};
+use burn_trainer::{Error, Result, start_device};
 use clap::ValueEnum;
 
 /// What to compute on.
@@ -21,11 +23,23 @@ pub enum Backend {
 }
 
 impl Backend {
+    /// The fastest that the program was built for.
+    #[must_use]
+    pub fn best() -> Self {
+        match () {
+            () if cfg!(feature = "cuda") => Self::Cuda,
+            () if cfg!(feature = "vulkan") => Self::Vulkan,
+            () if cfg!(feature = "wgpu") => Self::Wgpu,
+            () => Self::Flex,
+        }
+    }
+
     /// The backend's default device, started.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for a backend that the program was not built for.
+    /// [`Error::Config`] for a backend that the program was not built for, [`Error::Device`] for one that cannot be used
+    /// on this machine.
     pub fn device(self) -> Result<Device> {
         let device = match self {
             #[cfg(feature = "flex")]
@@ -39,16 +53,23 @@ impl Backend {
             #[allow(unreachable_patterns)]
             _ => return Err(self.not_built()),
         };
+        start_device(&device)?;
         Ok(device)
     }
 
-    #[allow(dead_code)]
+    #[allow(dead_code)] // Every backend is built.
     fn not_built(self) -> Error {
-        let name = self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
         let reason = format!(
-            "this program was not built for {name:?}; cargo xtask train --backend takes flex, wgpu, vulkan, cuda and \
+            "this program was not built for {self}; cargo xtask train --backend takes flex, wgpu, vulkan, cuda and \
              auto, and builds what is needed"
         );
         Error::Config { setting: "--backend".to_owned(), reason }
+    }
+}
+
+/// The name that the flag takes.
+impl Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
     }
 }

@@ -36,6 +36,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
+    burn_trainer::program!();
     let args = Args::parse();
     cli::main(|| {
         let mut config = TrainerConfig::new().with_primary_metric("val_loss").with_max_epochs(10);

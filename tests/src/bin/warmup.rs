@@ -26,6 +26,7 @@ use burn::train::{ClassificationOutput, InferenceStep, Learner, MultiDeviceOptim
 use burn_trainer::cli::{self, TrainArgs};
 use burn_trainer::{Error, FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use clap::Parser;
+use system_tests::backend;
 use system_tests::orders::{self, Split};
 use system_tests::random::SplitMix64;
 
@@ -87,7 +88,7 @@ fn main() -> ExitCode {
         let mut config = TrainerConfig::new().with_primary_metric("val_loss").with_max_epochs(4);
         let mut hparams = WarmupConfig::new();
         args.train.apply(&mut config, &mut hparams)?;
-        let result = train(config.clone(), &hparams, &Device::flex().autodiff());
+        let result = train(config.clone(), &hparams, &backend::device().autodiff());
         cli::report(result.inspect(|result| orders::show(&result.metrics)), &config, "warmup")
     })
 }

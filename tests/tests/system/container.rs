@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::Device;
 use burn_ckpt::{Checkpoint, Contents, Error, Metadata, Section};
 use jiff::Timestamp;
 use proptest::prelude::*;
+use system_tests::backend;
 
 fn linear() -> Linear {
-    LinearConfig::new(4, 2).init(&Device::flex())
+    LinearConfig::new(4, 2).init(&backend::device())
 }
 
 fn save(directory: &Path) -> PathBuf {
@@ -51,7 +51,7 @@ fn what_is_saved_comes_back_bit_for_bit() {
     let metadata = checkpoint.verify().unwrap();
     assert_eq!(checkpoint.sections(), ["model", "user.ema"]);
     let config: LinearConfig = checkpoint.hparams().unwrap();
-    let loaded = checkpoint.load_into(config.init(&Device::flex())).unwrap();
+    let loaded = checkpoint.load_into(config.init(&backend::device())).unwrap();
     assert_eq!(loaded.weight.val().into_data(), model.weight.val().into_data());
     assert_eq!(loaded.weight.id, model.weight.id, "an optimizer finds its state by it");
     let extra = checkpoint.section("user.ema").unwrap();

@@ -61,7 +61,16 @@ fn every_source_file_says_what_it_owns() {
     }
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut seen = 0;
-    for directory in ["burn-ckpt/src", "burn-trainer/src", "examples", "tests", "xtask/src"] {
+    for directory in [
+        "bench",
+        "burn-ckpt",
+        "burn-environment",
+        "burn-environment-build",
+        "burn-trainer",
+        "examples",
+        "tests",
+        "xtask",
+    ] {
         check(&workspace.join(directory), &mut seen);
     }
     assert!(seen > 50, "{seen}");

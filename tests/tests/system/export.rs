@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{BoolStore, Bytes, DType, Device, Tensor};
+use burn::tensor::{BoolStore, Bytes, DType, Tensor};
 use burn_ckpt::burn_pack::{self, Scalar};
 use burn_ckpt::{Checkpoint, Contents, Layout, Metadata, Section, metadata_path};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use system_tests::backend;
 use system_tests::command::{burn_ckpt, burn_ckpt_command, sha256sum, stderr, stdout};
 use system_tests::model::{Model, Script};
 use system_tests::python::run_script;
@@ -95,7 +96,7 @@ fn python_reads_every_tensor_of_a_trained_model_bit_for_bit() {
     let size = std::fs::metadata(&out).unwrap().len();
     assert_eq!(printed, format!("{}: 8 tensors, {size} bytes, sha256:{digest}\n", out.display()));
 
-    let model = Model::new(Script::default(), &Device::flex());
+    let model = Model::new(Script::default(), &backend::device());
     let model = Checkpoint::open(&best).unwrap().load_into(model).unwrap();
     let described = run_script("describe.py", &[&out]);
     let ours: Value = walk(&model)
@@ -243,7 +244,7 @@ fn a_quantised_tensor_is_an_error_that_names_it() {
     use burn::tensor::quantization::{Calibration, QuantScheme, compute_q_params, compute_range};
     let directory = tempfile::tempdir().unwrap();
     let scheme = QuantScheme::default();
-    let values = Tensor::<2>::from_data([[1.0, 2.0], [3.0, 4.0]], &Device::flex());
+    let values = Tensor::<2>::from_data([[1.0, 2.0], [3.0, 4.0]], &backend::device());
     let range = compute_range(&scheme, &values, &Calibration::MinMax);
     let (bytes, shape, dtype) =
         values.quantize(&scheme, compute_q_params(&scheme, range)).into_data().into_parts();

@@ -8,6 +8,7 @@ use burn::tensor::{Device, Tensor};
 use burn_ckpt::{Contents, FromCheckpoint, MODEL, Metadata, Section};
 use ciborium::Value;
 use jiff::Timestamp;
+use system_tests::backend;
 use system_tests::net::NetConfig;
 
 /// A model of one matrix.
@@ -28,7 +29,7 @@ impl FromCheckpoint for Matrix {
 fn small(directory: &Path) -> PathBuf {
     let path = directory.join("small.ckpt");
     let config = NetConfig::new(512);
-    let matrix = Matrix::from_hparams(&config, &Device::flex());
+    let matrix = Matrix::from_hparams(&config, &backend::device());
     let contents = Contents::new(&config).unwrap().with_section(MODEL, Section::from_module(&matrix));
     contents.save(&path, Metadata::blank(Timestamp::now())).unwrap();
     path

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use burn::nn::LinearConfig;
-use burn::tensor::Device;
 use burn_ckpt::{Checkpoint, Layout, Section};
 use serde_json::{Value, json};
+use system_tests::backend;
 use system_tests::command::{burn_ckpt, burn_ckpt_command, sha256sum, stderr, stdout};
 use system_tests::python::run_script;
 use system_tests::tree::{files, metadata};
@@ -37,7 +37,7 @@ const FILES: [(&str, &[&str]); 5] = [
 ];
 
 fn fresh() -> Net {
-    Net::new(&Device::flex())
+    Net::new(&backend::device())
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn hyperparameters_come_from_the_command_line_or_a_file() {
 fn tensors_that_do_not_fit_are_listed_and_nothing_is_written() {
     let directory = tempfile::tempdir().unwrap();
     saved_by_pytorch(directory.path());
-    let linear = LinearConfig::new(4, 3).init(&Device::flex());
+    let linear = LinearConfig::new(4, 3).init(&backend::device());
     let like = save(directory.path(), "linear.ckpt", &json!(null), Section::from_module(&linear));
     let file = directory.path().join("other.safetensors");
     let header = r#"{"weight":{"dtype":"F32","shape":[4,3],"data_offsets":[0,48]},

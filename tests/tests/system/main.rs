@@ -3,8 +3,7 @@
 // In a test a panic is the report.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod burns_own_loop;
-mod burns_strategies;
+mod char_lm;
 mod ckpt_command_line;
 mod ckpt_diff;
 mod ckpt_env;
@@ -15,41 +14,23 @@ mod ckpt_verify;
 mod command_line;
 mod container;
 mod dataloader;
-mod devices;
-mod directory;
-mod dirpaths;
 mod documents;
-mod exact;
-mod exceptions;
+mod environment;
 mod export;
-mod failed_saves;
-mod from_checkpoint;
-mod from_lightning;
+mod git_repositories;
 mod gpus;
 mod header_alone;
 mod hints;
 mod hostile_state;
 mod import;
 mod import_hostile;
-mod metric_files;
-mod mid_epoch;
-mod names;
 mod native_inference;
-mod once;
-mod overwrite;
-mod partial_loading;
+mod on_each_backend;
+#[cfg(feature = "wgpu")]
+mod on_wgpu;
 mod processes;
-mod reconcile;
-mod recovery;
-mod resume;
 mod retention;
-mod run_directory;
+mod secrets;
 mod signals;
 mod slurm;
 mod small_dependencies;
-mod snapshot;
-mod soak;
-mod topk;
-mod users_loop;
-mod verified_weights;
-mod wrong_hparams;

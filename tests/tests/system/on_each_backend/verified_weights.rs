@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
 use burn_ckpt::{Checkpoint, Error, FromCheckpoint, metadata_path};
+use system_tests::backend;
 use system_tests::model::Model;
 use system_tests::net::{Net, NetConfig, save};
 use system_tests::tree::checkpoints;
@@ -29,10 +29,10 @@ fn a_flipped_bit_of_a_weight_is_an_error_that_names_the_tensor() {
     let weight = trained.output.weight.val().into_data();
     change(&path, |bytes| find(bytes, weight.as_bytes()) + 5);
 
-    let error = Net::from_checkpoint(&path, &Device::flex()).unwrap_err();
+    let error = Net::from_checkpoint(&path, &backend::device()).unwrap_err();
     assert!(matches!(error, Error::Checksum { .. }), "{error:?}");
     assert!(error.to_string().contains("model.output.weight"), "{error}");
-    let loaded = Net::loader(&path).verify(false).load(&Device::flex()).unwrap();
+    let loaded = Net::loader(&path).verify(false).load(&backend::device()).unwrap();
     assert!(!loaded.report.verified);
     assert!(!loaded.model.equals(&trained), "the damage is in the model that was not verified");
 }
@@ -48,7 +48,7 @@ fn damage_outside_the_model_does_not_keep_it_from_loading() {
     change(&path, |bytes| find(bytes, &moment) + 1);
 
     assert!(matches!(Checkpoint::open(&path).unwrap().verify(), Err(Error::Checksum { .. })));
-    let model = Model::from_checkpoint(&path, &Device::flex()).unwrap();
+    let model = Model::from_checkpoint(&path, &backend::device()).unwrap();
     assert_eq!(system_tests::net::bytes(&model), system_tests::net::bytes(&trained.model));
 }
 
@@ -62,7 +62,7 @@ fn changed_hyperparameters_are_damage_too() {
     let place = find(&bytes, b"0.25");
     bytes[place + 2] = b'3';
     std::fs::write(&path, bytes).unwrap();
-    let error = Net::from_checkpoint(&path, &Device::flex()).unwrap_err();
+    let error = Net::from_checkpoint(&path, &backend::device()).unwrap_err();
     assert!(matches!(error, Error::Checksum { .. }), "{error:?}");
     assert!(error.to_string().contains("0.25") && error.to_string().contains("0.35"), "{error}");
 }
@@ -74,12 +74,12 @@ fn without_metadata_nothing_is_verified_so_nothing_is_loaded_unasked() {
     let trained = Net::trained(&config);
     let path = save(directory.path(), &trained, &config);
     std::fs::remove_file(metadata_path(&path)).unwrap();
-    let error = Net::from_checkpoint(&path, &Device::flex()).unwrap_err();
+    let error = Net::from_checkpoint(&path, &backend::device()).unwrap_err();
     assert!(matches!(error, Error::Unverifiable { .. }), "{error:?}");
     for part in [".metadata.json", "verify(false)"] {
         assert!(error.to_string().contains(part), "{error}");
     }
-    let loaded = Net::loader(&path).verify(false).load(&Device::flex()).unwrap();
+    let loaded = Net::loader(&path).verify(false).load(&backend::device()).unwrap();
     assert!(loaded.model.equals(&trained));
     assert_eq!(Net::hparams_from_checkpoint(&path).unwrap(), config);
 }
@@ -91,9 +91,9 @@ fn metadata_of_another_checkpoint_does_not_pass() {
     let config = NetConfig::new(8);
     let trained = Net::trained(&config);
     let path = save(&a, &trained, &config);
-    let other = Net { hidden: trained.hidden.clone(), ..Net::from_hparams(&config, &Device::flex()) };
+    let other = Net { hidden: trained.hidden.clone(), ..Net::from_hparams(&config, &backend::device()) };
     let other = save(&b, &other, &config);
     std::fs::copy(metadata_path(&other), metadata_path(&path)).unwrap();
-    let error = Net::from_checkpoint(&path, &Device::flex()).unwrap_err();
+    let error = Net::from_checkpoint(&path, &backend::device()).unwrap_err();
     assert!(matches!(error, Error::Checksum { .. }), "{error:?}");
 }

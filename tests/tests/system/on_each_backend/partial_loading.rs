@@ -5,6 +5,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{DType, Device, Int, Tensor};
 use burn_ckpt::{Checkpoint, Contents, Error, FromCheckpoint, LoadOptions, MODEL, Metadata, Section};
 use jiff::Timestamp;
+use system_tests::backend;
 use system_tests::net::{INPUTS, Net, NetConfig, bytes, save};
 
 /// Another network with the same hidden layer, for fine-tuning.
@@ -37,8 +38,12 @@ fn a_part_of_another_model_is_loaded_and_the_rest_keeps_its_values() {
     let path = save(directory.path(), &trained, &config);
     let loader = || Tuned::loader(&path).remap_keys("^hidden\\.", "encoder.").remap_keys("^output", "head");
 
-    let loaded =
-        loader().allow_partial(true).allow_unused(true).allow_mismatched(true).load(&Device::flex()).unwrap();
+    let loaded = loader()
+        .allow_partial(true)
+        .allow_unused(true)
+        .allow_mismatched(true)
+        .load(&backend::device())
+        .unwrap();
     assert_eq!(loaded.report.loaded, ["encoder.weight", "encoder.bias"]);
     assert!(loaded.report.missing.is_empty());
     let unused = shapes(&loaded.report.unused);
@@ -59,11 +64,11 @@ fn a_part_of_another_model_is_loaded_and_the_rest_keeps_its_values() {
     assert_eq!(loaded.model.head.weight.val().dims(), [8, 3]);
 
     // Each permission is for one thing alone.
-    let mismatched = loader().allow_partial(true).allow_unused(true).load(&Device::flex()).unwrap_err();
+    let mismatched = loader().allow_partial(true).allow_unused(true).load(&backend::device()).unwrap_err();
     assert!(mismatched.to_string().contains("head.weight is [8, 1]"), "{mismatched}");
-    let unused = loader().allow_partial(true).allow_mismatched(true).load(&Device::flex()).unwrap_err();
+    let unused = loader().allow_partial(true).allow_mismatched(true).load(&backend::device()).unwrap_err();
     assert!(unused.to_string().contains("norm.gamma [8] is in the checkpoint and not"), "{unused}");
-    let unnamed = Tuned::loader(&path).allow_unused(true).load(&Device::flex()).unwrap_err().to_string();
+    let unnamed = Tuned::loader(&path).allow_unused(true).load(&backend::device()).unwrap_err().to_string();
     assert!(unnamed.contains("encoder.weight [4, 8] is missing in the checkpoint"), "{unnamed}");
     assert!(unnamed.contains("head.bias [3] is missing in the checkpoint"), "{unnamed}");
 }
@@ -78,8 +83,8 @@ fn what_does_not_fit_is_found_before_a_tensor_is_read() {
     let header = 10 + u32::from_le_bytes(damaged[6..10].try_into().unwrap()) as usize;
     damaged[header..].fill(0xFF);
     std::fs::write(&path, damaged).unwrap();
-    assert!(matches!(Net::from_checkpoint(&path, &Device::flex()), Err(Error::Checksum { .. })));
-    assert!(matches!(Tuned::from_checkpoint(&path, &Device::flex()), Err(Error::Mismatch { .. })));
+    assert!(matches!(Net::from_checkpoint(&path, &backend::device()), Err(Error::Checksum { .. })));
+    assert!(matches!(Tuned::from_checkpoint(&path, &backend::device()), Err(Error::Mismatch { .. })));
 }
 
 #[test]
@@ -88,7 +93,7 @@ fn floats_are_cast_when_asked_and_stay_as_stored_otherwise() {
     let config = NetConfig::new(8);
     let trained = Net::trained(&config);
     let path = save(directory.path(), &trained, &config);
-    let device = Device::flex();
+    let device = backend::device();
     let half = Net::loader(&path).float_dtype(DType::F16).load(&device).unwrap().model;
     assert_eq!(half.hidden.weight.val().dtype(), DType::F16);
     assert_eq!(half.norm.running_mean.value().dtype(), DType::F16);
@@ -115,7 +120,7 @@ fn a_tensor_of_another_kind_does_not_fit() {
     struct Weights {
         weight: Param<Tensor<1>>,
     }
-    let device = Device::flex();
+    let device = backend::device();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("counts.ckpt");
     let counts = Counts { weight: Param::initialized(ParamId::new(), Tensor::from_ints([1, 2], &device)) };
@@ -137,10 +142,10 @@ fn two_tensors_that_get_one_name_are_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let config = NetConfig::new(8);
     let path = save(directory.path(), &Net::trained(&config), &config);
-    let error = Net::loader(&path).remap_keys("^(hidden|output)\\.", "layer.").load(&Device::flex());
+    let error = Net::loader(&path).remap_keys("^(hidden|output)\\.", "layer.").load(&backend::device());
     let error = error.unwrap_err().to_string();
     assert!(error.contains("another tensor the name layer.bias"), "{error}");
-    let error = Net::loader(&path).remap_keys("(", "").load(&Device::flex()).unwrap_err();
+    let error = Net::loader(&path).remap_keys("(", "").load(&backend::device()).unwrap_err();
     assert!(matches!(error, Error::Name { .. }), "{error:?}");
 }
 
@@ -155,7 +160,7 @@ fn a_module_without_hyperparameters_loads_by_hand() {
         remapper: burn::store::KeyRemapper::new().add_pattern("^hidden\\.", "").unwrap(),
         ..LoadOptions::default()
     };
-    let layer = LinearConfig::new(INPUTS, 8).init(&Device::flex());
+    let layer = LinearConfig::new(INPUTS, 8).init(&backend::device());
     let (layer, report) = Checkpoint::open(&path).unwrap().load_into_with(layer, &options).unwrap();
     assert_eq!(bytes(&layer), bytes(&trained.hidden));
     assert_eq!(report.unused.len(), 6);

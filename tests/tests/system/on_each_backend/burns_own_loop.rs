@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 use burn::lr_scheduler::linear::LinearLrSchedulerConfig;
 use burn::module::Module;
 use burn::optim::AdamConfig;
-use burn::tensor::Device;
 use burn::train::logger::{InMemoryMetricLogger, MetricLogger};
 use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
 use burn::train::metric::{LearningRateMetric, LossMetric, MetricDefinition, NumericEntry};
 use burn::train::{Learner, SupervisedTraining};
 use burn_ckpt::Section;
 use burn_trainer::{PlainRenderer, Trainer, TrainerConfig};
+use system_tests::backend;
 use system_tests::model::{Model, Script, ScriptedMetric, learner, loader, stopping_after};
 use system_tests::tree::{checkpoints, metadata};
 use system_tests::{config, train_with};
@@ -26,7 +26,7 @@ fn tensors(model: &Model) -> Vec<(String, Vec<u8>)> {
 
 /// The same model each time, with a learning rate that falls.
 fn scheduled() -> Learner<Model> {
-    let mut model = Model::new(Script::default(), &Device::flex().autodiff());
+    let mut model = Model::new(Script::default(), &backend::device().autodiff());
     let same = learner(Script::default()).model().into_record();
     model = model.load_record(same);
     let schedule = LinearLrSchedulerConfig::new(1e-2, 1e-3, 8).init().unwrap();

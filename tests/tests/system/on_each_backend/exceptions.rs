@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use burn::module::Module;
 use burn::store::ModuleRecord;
-use burn::tensor::Device;
 use burn::train::metric::LossMetric;
 use burn_ckpt::Checkpoint;
 use burn_trainer::burn_ckpt::{TopK, WhenBusy};
 use burn_trainer::{Error, Last, OnException, Strategy, StrategyConfig, Trainer, TrainerConfig};
+use system_tests::backend;
 use system_tests::model::{Model, OnStep, Script, ScriptedMetric, learner, loader, stopper};
 use system_tests::tree::{checkpoints, files, metadata, stems};
 use system_tests::{config, train, train_scripted, train_with};
@@ -159,7 +159,7 @@ fn an_exceptions_checkpoint_loads() {
     assert!(result.is_err());
     let checkpoint = Checkpoint::open(only_exception(root.path())).unwrap();
     checkpoint.verify().unwrap();
-    let fresh = Model::new(Script::default(), &Device::flex());
+    let fresh = Model::new(Script::default(), &backend::device());
     let loaded = checkpoint.load_into(fresh).unwrap();
     let record: ModuleRecord = loaded.into_record();
     assert_eq!(record.len(), checkpoint.section("model").unwrap().tensors.len());

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use burn_ckpt::{Checkpoint, Metadata};
 use burn_trainer::burn_ckpt::TopK;
 use burn_trainer::{Last, StrategyConfig};
+use system_tests::backend;
 use system_tests::config;
 use system_tests::model::{Model, Script};
 use system_tests::tree::checkpoints;
@@ -49,7 +50,7 @@ fn a_loaded_model_predicts_what_the_trained_one_does() {
     let root = tempfile::tempdir().unwrap();
     let result = system_tests::train(config(root.path(), 2)).unwrap();
     let checkpoint = Checkpoint::open(checkpoints(root.path()).join("last.ckpt")).unwrap();
-    let device = Device::flex();
+    let device = backend::device();
     let loaded = checkpoint.load_into(Model::new(Script::default(), &device)).unwrap();
     let input = || Tensor::<2>::from_data([[0.1, 0.2, 0.3, 0.4], [0.9, 0.1, 0.5, 0.0]], &device);
     let (trained, loaded) = (result.model.predict(input()), loaded.valid().predict(input()));

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::Device;
 use burn_ckpt::{Contents, Error, FromCheckpoint, MODEL, Metadata, Section, metadata_path};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use system_tests::backend;
 use system_tests::net::{Net, NetConfig, save};
 use system_tests::tree::{checkpoints, run_dir};
 use system_tests::{config, train};
@@ -111,7 +111,7 @@ fn a_changed_shape_is_an_error_that_names_the_tensors_and_both_shapes() {
     let directory = tempfile::tempdir().unwrap();
     let config = NetConfig::new(8);
     let path = save(directory.path(), &Net::trained(&config), &config);
-    let error = Net::from_checkpoint_with(&path, &Device::flex(), |mut hparams| {
+    let error = Net::from_checkpoint_with(&path, &backend::device(), |mut hparams| {
         hparams.width = 16;
         hparams
     });
@@ -155,7 +155,7 @@ fn what_is_no_checkpoint_says_what_it_is_and_what_to_name_instead() {
         (directory.join("lost.ckpt"), &["points to a file that is gone"]),
         (root.path().join("nothing.ckpt"), &["cannot open", "nothing.ckpt"]),
     ] {
-        let error = Net::from_checkpoint(&path, &Device::flex()).unwrap_err().to_string();
+        let error = Net::from_checkpoint(&path, &backend::device()).unwrap_err().to_string();
         assert_has(&error, expected);
         let name = path.file_name().unwrap().to_str().unwrap();
         assert!(error.contains(name), "no {name} in {error}");
@@ -181,7 +181,7 @@ fn a_checkpoint_of_a_newer_format_is_refused_with_both_versions() {
     let section = Section::from_module(&Net::trained(&NetConfig::new(8)));
     let writer = burn_ckpt::burn_pack::Writer::new(section.tensors).auto_extension(false);
     writer.with_metadata("burn-ckpt.format", "2").write_to_file(&path).unwrap();
-    let error = Net::from_checkpoint(&path, &Device::flex()).unwrap_err();
+    let error = Net::from_checkpoint(&path, &backend::device()).unwrap_err();
     assert!(matches!(error, Error::NewerFormat { found: 2, supported: 1, .. }), "{error:?}");
     assert_has(&error.to_string(), &["format 2", "up to 1", "update burn-ckpt"]);
 }
@@ -192,6 +192,6 @@ fn a_checkpoint_without_weights_says_which_sections_it_has() {
     let path = directory.path().join("empty.ckpt");
     let contents = Contents::new(&NetConfig::new(8)).unwrap().with_section("user.ema", Section::default());
     contents.save(&path, Metadata::blank(Timestamp::now())).unwrap();
-    let error = Net::from_checkpoint(&path, &Device::flex()).unwrap_err().to_string();
+    let error = Net::from_checkpoint(&path, &backend::device()).unwrap_err().to_string();
     assert_has(&error, &[MODEL, "it has: user.ema"]);
 }

@@ -17,6 +17,7 @@ use burn_trainer::{
     Best, Error, FitResult, Last, OnException, Result, ResumableDataLoader, StrategyConfig, Trainer,
     TrainerConfig, ddp,
 };
+use system_tests::backend;
 use system_tests::model::{Batch, Model, Script, ScriptedMetric, learner, loader, stopper};
 use system_tests::tree::{checkpoints, files, metadata, stems, target};
 use system_tests::{config, train, train_scripted};
@@ -32,11 +33,11 @@ pub(crate) fn all(root: &Path, epochs: usize) -> TrainerConfig {
 }
 
 fn single() -> ExecutionStrategy {
-    ExecutionStrategy::single(Device::flex())
+    ExecutionStrategy::single(backend::device())
 }
 
 fn multi() -> ExecutionStrategy {
-    ExecutionStrategy::multi(vec![Device::flex(), Device::flex()], MultiDeviceOptim::OptimMainDevice)
+    ExecutionStrategy::multi(vec![backend::device(), backend::device()], MultiDeviceOptim::OptimMainDevice)
 }
 
 fn with_set_up(
@@ -276,7 +277,7 @@ fn what_does_not_fit_is_an_error_before_the_first_step() {
     let text = error(trainer.fit_with(training, plain, multi())).to_string();
     assert!(text.contains("does not know its optimizer."), "{text}");
 
-    let trainer = Trainer::new(again(), &()).unwrap().devices([Device::flex()]);
+    let trainer = Trainer::new(again(), &()).unwrap().devices([backend::device()]);
     let training = trainer.training(data(), data()).metrics((LossMetric::new(),));
     let text = error(trainer.fit_with(training, learner(Script::default()), multi())).to_string();
     assert!(text.contains("leave Trainer::devices out"), "{text}");
@@ -301,6 +302,7 @@ fn a_name_that_no_metric_has_ends_training_at_its_first_batches() {
 #[test]
 fn devices_without_collectives_are_an_error_before_training() {
     let config = || DistributedConfig { all_reduce_op: ReduceOperation::Mean };
+    // Of wgpu burn finds out later.
     for devices in [vec![Device::flex(), Device::flex()], vec![Device::flex().autodiff()], vec![]] {
         let error = ddp(devices, config()).map(|_| ()).unwrap_err();
         assert!(matches!(&error, Error::Config { setting, .. } if setting == "devices"), "{error}");

@@ -1,9 +1,7 @@
 //! `Cargo.lock`: finding one and reading its packages, without the places that they were fetched
 //! from.
 //!
-//! This file is compiled twice: into the build script, which reads the lock file of the program
-//! that is being built, and into the crate, which reads one only where the build script found none
-//! (see `packages.rs`). It depends on nothing else of the crate for that reason.
+//! Read by build scripts, and by burn-environment where these found none.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -35,7 +33,8 @@ pub struct Package {
 /// A lock file that does not list it belongs to another program, such as one that is kept in the
 /// home directory. What cannot be read or is no lock file is passed over: the packages are then
 /// unknown, and nothing fails.
-pub(crate) fn nearest(start: &Path, member: &str) -> Option<(PathBuf, Vec<Package>)> {
+#[must_use]
+pub fn nearest_lockfile(start: &Path, member: &str) -> Option<(PathBuf, Vec<Package>)> {
     start.ancestors().find_map(|directory| {
         let path = directory.join("Cargo.lock");
         // Mostly there is none in a directory. One that cannot be read is no better than that.
@@ -49,7 +48,7 @@ pub(crate) fn nearest(start: &Path, member: &str) -> Option<(PathBuf, Vec<Packag
 }
 
 /// The text of a regular file that is not too long.
-fn read(path: &Path) -> io::Result<String> {
+pub(crate) fn read(path: &Path) -> io::Result<String> {
     // Before opening: opening a named pipe waits for its other end.
     if !path.metadata()?.is_file() {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
@@ -66,7 +65,7 @@ fn read(path: &Path) -> io::Result<String> {
 }
 
 /// The packages of a lock file, in its order (by name, then version).
-fn parse(text: &str) -> Option<Vec<Package>> {
+pub(crate) fn parse(text: &str) -> Option<Vec<Package>> {
     /// The one part of a lock file that is of use here.
     #[derive(Deserialize)]
     struct Lockfile {
@@ -208,11 +207,11 @@ version = "9.9.9"
         let other = "version = 4\n[[package]]\nname = \"other\"\nversion = \"1.0.0\"\n";
         let inner = scratch.write("a/b/Cargo.lock", other);
         let start = scratch.path().join("a/b/c/d");
-        assert_eq!(nearest(&start, "other").unwrap().0, inner);
-        let (path, packages) = nearest(&start, "member").unwrap();
+        assert_eq!(nearest_lockfile(&start, "other").unwrap().0, inner);
+        let (path, packages) = nearest_lockfile(&start, "member").unwrap();
         assert_eq!(path, outer);
         assert_eq!(packages.len(), 3);
-        assert_eq!(nearest(&start, "burn-environment-no-such-package"), None);
+        assert_eq!(nearest_lockfile(&start, "burn-environment-no-such-package"), None);
     }
 
     #[test]
@@ -222,7 +221,7 @@ version = "9.9.9"
         scratch.write("a/Cargo.lock", "not [toml");
         scratch.write("a/b/Cargo.lock/a-directory", "");
         let start = scratch.path().join("a/b");
-        assert_eq!(nearest(&start, "member").unwrap().0, outer);
+        assert_eq!(nearest_lockfile(&start, "member").unwrap().0, outer);
     }
 
     #[test]

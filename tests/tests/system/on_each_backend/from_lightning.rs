@@ -27,6 +27,7 @@ use burn_trainer::{
     Best, Decision, Event, Facts, FitResult, Interval, Last, OnException, Output, Result,
     ResumableDataLoader, Strategy, StrategyConfig, Trainer, TrainerConfig,
 };
+use system_tests::backend;
 use system_tests::tree::stems;
 
 const INPUTS: usize = 3;
@@ -226,7 +227,7 @@ fn test(result: FitResult<Regressor>, loader: Arc<dyn DataLoader<Batch>>) {
 fn the_pages_program_trains_goes_on_is_loaded_and_evaluated() {
     let directory = tempfile::tempdir().unwrap();
     let config = config().with_root(directory.path()).with_run_id("r1");
-    let (hparams, device) = (RegressorConfig::new(INPUTS).with_hidden(8), Device::flex().autodiff());
+    let (hparams, device) = (RegressorConfig::new(INPUTS).with_hidden(8), backend::device().autodiff());
 
     let first = go_on(&config.clone().with_max_epochs(4), &hparams, &device).unwrap();
     assert_eq!((first.epochs, first.global_step, first.resumed_from), (4, 4 * 3, None));
@@ -240,7 +241,7 @@ fn the_pages_program_trains_goes_on_is_loaded_and_evaluated() {
     let count = |start: &str| found.iter().filter(|name| name.starts_with(start)).count();
     let counts = ["best/epoch=", "last/epoch=09", "last/", "every_tenth_epoch/epoch=9"].map(count);
     assert_eq!(counts, [3, 0, 1, 1], "{found:?}");
-    load(&run, &Device::flex()).unwrap();
+    load(&run, &backend::device()).unwrap();
     test(result, ResumableDataLoader::builder(RowBatcher).batch_size(8).build(rows(10)));
     assert!(run.join("test").is_dir());
 }
@@ -254,7 +255,8 @@ fn lines(text: &str) -> Vec<&str> {
 fn every_snippet_of_the_page_is_a_part_of_this_file() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let read = |path: &str| std::fs::read_to_string(workspace.join(path)).unwrap();
-    let (page, here) = (read("docs/from-lightning.md"), read("tests/tests/system/from_lightning.rs"));
+    let (page, here) =
+        (read("docs/from-lightning.md"), read("tests/tests/system/on_each_backend/from_lightning.rs"));
     let here = lines(&here);
     let snippets: Vec<&str> =
         page.split("```rust\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();

@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use burn::tensor::Device;
 use burn_ckpt::{Checkpoint, Contents, FromCheckpoint, MODEL, Metadata, Section};
 use jiff::Timestamp;
 use serde_json::json;
+use system_tests::backend;
 use system_tests::model::Model;
 use system_tests::net::{Net, NetConfig, bytes, save};
 use system_tests::tree::{checkpoints, run_dir};
@@ -19,7 +19,7 @@ fn the_model_is_the_one_that_was_saved_bit_for_bit() {
     let trained = Net::trained(&config);
     let path = save(directory.path(), &trained, &config);
 
-    let model = Net::from_checkpoint(&path, &Device::flex()).unwrap();
+    let model = Net::from_checkpoint(&path, &backend::device()).unwrap();
     assert!(model.equals(&trained));
     assert_eq!(model.dropout.prob, 0.25);
     assert_eq!(model.hidden.weight.id, trained.hidden.weight.id, "an optimizer finds its state by it");
@@ -35,7 +35,7 @@ fn the_hyperparameters_are_changed_once_before_the_model_is_built_from_them() {
 
     let (calls, dropout) = (RefCell::new(Vec::new()), 0.125);
     // The closure may borrow.
-    let model = Net::from_checkpoint_with(&path, &Device::flex(), |hparams| {
+    let model = Net::from_checkpoint_with(&path, &backend::device(), |hparams| {
         calls.borrow_mut().push(hparams.clone());
         hparams.with_dropout(dropout)
     });
@@ -45,7 +45,8 @@ fn the_hyperparameters_are_changed_once_before_the_model_is_built_from_them() {
     assert!(format!("{model}").contains("0.125"), "{model}");
     assert!(model.equals(&trained));
 
-    let loaded = Net::loader(&path).update_hparams(|h| h.with_dropout(0.75)).load(&Device::flex()).unwrap();
+    let loaded =
+        Net::loader(&path).update_hparams(|h| h.with_dropout(0.75)).load(&backend::device()).unwrap();
     assert_eq!(loaded.hparams, config.with_dropout(0.75));
     assert_eq!(loaded.model.dropout.prob, 0.75);
     assert!(loaded.report.is_complete() && loaded.report.verified);
@@ -79,7 +80,7 @@ fn changes_come_in_the_order_of_the_calls_first_those_of_the_json() {
             assert_eq!(hparams.dropout, 0.1);
             hparams.with_dropout(0.2)
         })
-        .load(&Device::flex())
+        .load(&backend::device())
         .unwrap();
     assert_eq!(*order.borrow(), ["json", "typed, 1", "typed, 2"]);
     assert_eq!((loaded.hparams.width, loaded.hparams.dropout), (8, 0.2));
@@ -106,7 +107,7 @@ fn every_form_of_a_path_leads_to_the_model_that_was_trained() {
         (run.join("best"), &best),
         (directory.join("best"), &best),
     ] {
-        let model = Model::from_checkpoint(&path, &Device::flex());
+        let model = Model::from_checkpoint(&path, &backend::device());
         let model = model.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         assert!(bytes(&model) == *expected, "{}", path.display());
         assert_eq!(Model::hparams_from_checkpoint(&path).unwrap().hidden, 6);
@@ -118,7 +119,7 @@ fn the_other_sections_are_at_hand_after_loading() {
     let directory = tempfile::tempdir().unwrap();
     let config = NetConfig::new(8);
     let path = save(directory.path(), &Net::trained(&config), &config);
-    let loaded = Net::loader(&path).load(&Device::flex()).unwrap();
+    let loaded = Net::loader(&path).load(&backend::device()).unwrap();
     let ema = loaded.checkpoint.section("user.ema").unwrap();
     assert_eq!(ema.tensors.iter().map(|tensor| tensor.name.as_str()).collect::<Vec<_>>(), ["bias", "weight"]);
     assert_eq!(loaded.checkpoint.metadata().unwrap().hparams["width"], 8);

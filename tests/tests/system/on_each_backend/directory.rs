@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use system_tests::backend;
 use system_tests::command::{sha256sum, stdout, xtask_train};
 use system_tests::tree::{files, metadata, target};
 
@@ -108,7 +109,10 @@ fn a_run_leaves_exactly_the_documented_tree_with_true_metadata() {
     let score = metadata(&checkpoint.join("best_val_loss.ckpt"))["metrics"]["val_loss"].to_string();
     assert!(printed.contains(&format!("best val_loss: {score}")), "{printed}");
     assert!(
-        printed.contains("resume: cargo xtask train digits --backend flex --root OUT --run-id r1 --ckpt-path auto --epochs 8"),
+        printed.contains(&format!(
+            "resume: cargo xtask train digits --backend {} --root OUT --run-id r1 --ckpt-path auto --epochs 8",
+            backend::name()
+        )),
         "{printed}"
     );
 }

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::optim::AdamConfig;
-use burn::tensor::Device;
 use burn::train::metric::LossMetric;
 use burn::train::{Learner, MultiDeviceOptim};
 use burn_trainer::burn_ckpt::{Checkpoint, TopK};
 use burn_trainer::{Error, FitResult, Last, OnException, Result, StrategyConfig, Trainer, TrainerConfig};
+use system_tests::backend;
 use system_tests::config;
 use system_tests::model::{BATCH, Model, Script, learner, shuffling};
 use system_tests::tree::{checkpoints, metadata};
@@ -36,7 +36,7 @@ fn saving(root: &Path) -> TrainerConfig {
 
 fn train(config: TrainerConfig, script: Script, on: On) -> Result<FitResult<Model>> {
     let trainer = Trainer::new(config, &script.hparams())?
-        .devices((0..on.devices).map(|_| Device::flex()))
+        .devices((0..on.devices).map(|_| backend::device()))
         .optimizer_placement(on.optim);
     let training = trainer
         .training(shuffling(BATCH), shuffling(BATCH))

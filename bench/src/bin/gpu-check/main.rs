@@ -1,0 +1,145 @@
+//! `cargo xtask gpu-check`: everything that only a device can show, in one command that prints a page for `BENCHMARKS.md`.
+//!
+//! It trains `digits` and `char-lm`, saves while they train, goes on from the middle, loads the result on the CPU, and
+//! shows what a checkpoint's metadata says of the machine. It needs no toolchain: the program can be built in release on
+//! one machine and carried to another.
+
+mod page;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use backend::Backend;
+use bench::{CharLmJob, DigitsJob, Job, Laps, Outcome, Stopwatch, compare};
+use burn::data::dataset::Dataset;
+use burn::tensor::Device;
+use burn_ckpt::{Checkpoint, FromCheckpoint};
+use burn_trainer::{GpuKind, Result, TrainerConfig, cli};
+use char_lm::{CharLmConfig, Size};
+use clap::Parser;
+use digits::{Data, Digits, Image};
+use page::{Checked, Figures, Page};
+
+/// Largest difference of a probability between the device and the CPU that counts as the same prediction.
+const SAME: f32 = 1e-4;
+/// Windows of text in a batch of the model of GPT-2's size: what fits beside its state into 24 GB.
+const LARGE_BATCH: usize = 8;
+
+/// Train, save and go on with a device, and print the figures.
+#[derive(Parser)]
+#[command(name = "cargo xtask gpu-check", version)]
+struct Args {
+    /// What to compute on, as far as the program was built for it
+    #[arg(long, value_enum, default_value_t = Backend::best())]
+    backend: Backend,
+    /// Size of char-lm: tiny, small, medium or gpt2-small; the last unless the device is a software renderer or the CPU
+    #[arg(long, value_parser = size)]
+    size: Option<Size>,
+    /// Saves whose cost is measured
+    #[arg(long, default_value_t = 3)]
+    saves: u64,
+    /// Optimizer steps before the first save and between them
+    #[arg(long, default_value_t = 20)]
+    steps: u64,
+    /// Where to train: a directory on the disk whose speed counts; a temporary one, removed afterwards, unless given
+    #[arg(long)]
+    root: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    cli::main(|| {
+        let device = args.backend.device()?.autodiff();
+        let temporary = tempfile::tempdir().map_err(|source| burn_ckpt::Error::Io {
+            action: "make a directory in",
+            path: std::env::temp_dir(),
+            source,
+        })?;
+        let root = args.root.as_deref().unwrap_or(temporary.path());
+        let size = args.size.unwrap_or_else(|| usual_size(args.backend));
+        let jobs: [Box<dyn Job>; 2] = [Box::new(DigitsJob::new()?), Box::new(char_lm(size, &args))];
+
+        let mut page = Page::default();
+        for job in &jobs {
+            page.add(check(job.as_ref(), &args, &root.join(job.name().replace(' ', "-")), &device));
+        }
+        let succeeded = page.succeeded();
+        println!("{page}");
+        Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
+}
+
+/// One job: trained twice without a stop, and once from the middle of the first.
+fn check(job: &dyn Job, args: &Args, root: &Path, device: &Device) -> Checked {
+    let steps = args.steps * (args.saves + 2);
+    let epochs = steps.div_ceil(job.steps_per_epoch());
+    let last_step = epochs * job.steps_per_epoch();
+    let saved: Vec<u64> = (1..=args.saves).map(|number| number * args.steps).collect();
+    let train = |name: &str, from: Option<&Path>| -> Result<(Outcome, Laps)> {
+        let config = TrainerConfig::new().with_root(root).with_run_id(name).with_max_epochs(epochs as usize);
+        let config = match from {
+            Some(path) => config.with_ckpt_path(path.to_string_lossy()),
+            None => config,
+        };
+        let (stopwatch, laps) = Stopwatch::saving_at(saved.iter().copied().chain([last_step]));
+        job.train(config, stopwatch, device).map(|outcome| (outcome, laps))
+    };
+    let end = |outcome: &Outcome| Stopwatch::file(&outcome.run_dir, last_step);
+    let checked = || {
+        eprintln!("{}: training", job.name());
+        let (first, laps) = train("first", None)?;
+        let cost = laps.save_cost(&first.run_dir);
+        eprintln!("{}: training again", job.name());
+        let (second, _) = train("second", None)?;
+        let repeated = compare(&end(&first), &end(&second))?;
+        eprintln!("{}: going on from the middle", job.name());
+        let middle = Stopwatch::file(&first.run_dir, args.steps);
+        let (resumed, _) = train("resumed", Some(&middle))?;
+        let resumed = compare(&end(&first), &end(&resumed))?;
+        let on_cpu = if job.name() == "digits" { difference_on_cpu(&end(&first), device)? } else { None };
+        // What the run itself says of the machine, as anybody finds it beside the checkpoint.
+        let environment = Checkpoint::open(end(&first))?.metadata()?.environment;
+        let environment = serde_json::from_value(environment).unwrap_or_default();
+        Ok(Figures { outcome: first, cost, repeated, resumed, on_cpu, environment })
+    };
+    Checked {
+        name: job.name(),
+        parameters: job.parameters(),
+        steps: last_step,
+        stopped_at: args.steps,
+        result: checked(),
+    }
+}
+
+/// The largest difference between the probabilities that a checkpoint gives on the device and on the CPU; `None` where
+/// the program was not built for the CPU.
+fn difference_on_cpu(checkpoint: &Path, device: &Device) -> Result<Option<f32>> {
+    let Ok(cpu) = Backend::Flex.device() else { return Ok(None) };
+    let (_, valid) = digits::load(Data::Digits)?;
+    let images: Vec<Image> = valid.iter().filter_map(|item| item.ok()).map(|item| item.image).collect();
+    let probabilities =
+        |device: &Device| Digits::from_checkpoint(checkpoint, device).map(|model| model.classify(&images));
+    let (here, there) = (probabilities(&device.clone().inner())?, probabilities(&cpu)?);
+    let pairs = here.iter().flatten().zip(there.iter().flatten());
+    Ok(Some(pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)))
+}
+
+fn char_lm(size: Size, args: &Args) -> CharLmJob {
+    let usual = CharLmConfig::new().with_size(size);
+    let batch_size = if size == Size::Gpt2Small { LARGE_BATCH } else { usual.batch_size };
+    let steps_per_epoch = (args.steps * (args.saves + 2)).div_ceil(2);
+    let windows = usize::try_from(steps_per_epoch).unwrap_or(usize::MAX).saturating_mul(batch_size);
+    CharLmJob::new(
+        usual.with_batch_size(batch_size).with_windows_per_epoch(windows).with_valid_windows(batch_size),
+    )
+}
+
+/// The largest where there is a GPU.
+fn usual_size(backend: Backend) -> Size {
+    let gpu = burn_trainer::gpus().iter().any(|gpu| gpu.kind != Some(GpuKind::Cpu));
+    if gpu && backend != Backend::Flex { Size::Gpt2Small } else { Size::Tiny }
+}
+
+fn size(name: &str) -> Result<Size, String> {
+    serde_json::from_value(name.into()).map_err(|error| error.to_string())
+}

@@ -1,0 +1,189 @@
+//! What gpu-check prints: a page of Markdown with the figures, and what the device did not do.
+
+use std::fmt::{self, Display};
+use std::time::Duration;
+
+use bench::{Comparison, Outcome, SaveCost, Table};
+use burn_trainer::{Environment, Result};
+
+use crate::SAME;
+
+/// What one job came to.
+pub struct Checked {
+    /// The job.
+    pub name: String,
+    /// Parameters of its model.
+    pub parameters: usize,
+    /// Optimizer steps of a whole run.
+    pub steps: u64,
+    /// The step whose checkpoint was gone on from.
+    pub stopped_at: u64,
+    /// The figures, or what went wrong.
+    pub result: Result<Figures>,
+}
+
+/// The figures of one job.
+pub struct Figures {
+    /// The first run.
+    pub outcome: Outcome,
+    /// What its saves cost, or why that cannot be said.
+    pub cost: Result<SaveCost, String>,
+    /// Its last state and that of a second run like it.
+    pub repeated: Comparison,
+    /// Its last state and that of a run that went on from its middle.
+    pub resumed: Comparison,
+    /// How far probabilities on the CPU are from those on the device.
+    pub on_cpu: Option<f32>,
+    /// What the metadata of its last state says of the machine.
+    pub environment: Environment,
+}
+
+/// The page, while it is being filled.
+#[derive(Default)]
+pub struct Page {
+    checked: Vec<Checked>,
+}
+
+impl Page {
+    /// One job more.
+    pub fn add(&mut self, checked: Checked) {
+        self.checked.push(checked);
+    }
+
+    /// Whether every job did what it has to. A device need not compute the same bits twice; where it does, a run that goes
+    /// on has to end with the bits of one that never stopped.
+    pub fn succeeded(&self) -> bool {
+        self.checked.iter().all(|checked| checked.result.as_ref().is_ok_and(Figures::succeeded))
+    }
+
+    fn figures(&self) -> impl Iterator<Item = (&Checked, &Figures)> {
+        self.checked.iter().filter_map(|checked| Some((checked, checked.result.as_ref().ok()?)))
+    }
+
+    fn training(&self) -> Table {
+        let mut table = Table::new(&["training", "parameters", "steps", "seconds", "metrics of validation"]);
+        for (checked, figures) in self.figures() {
+            let metrics = &figures.outcome.metrics;
+            let valid = metrics.iter().filter(|(name, _)| name.starts_with("val_"));
+            let metrics: Vec<String> = valid.map(|(name, value)| format!("{name} {value:.4}")).collect();
+            table.row([
+                checked.name.clone(),
+                checked.parameters.to_string(),
+                checked.steps.to_string(),
+                format!("{:.1}", figures.outcome.seconds),
+                metrics.join(", "),
+            ]);
+        }
+        table
+    }
+
+    fn saving(&self) -> Table {
+        let mut table = Table::new(&[
+            "saving (medians)",
+            "state MB",
+            "step ms",
+            "step with the save ms",
+            "step beside the writing ms",
+            "loop time lost ms",
+            "until durable ms",
+            "MB/s",
+        ]);
+        for (checked, figures) in self.figures() {
+            let Ok(cost) = &figures.cost else { continue };
+            let megabytes = cost.bytes as f64 / 1e6;
+            table.row([
+                checked.name.clone(),
+                format!("{megabytes:.1}"),
+                milliseconds(cost.step),
+                milliseconds(cost.step_with_save),
+                cost.step_beside_writing.map_or_else(|| "none".to_owned(), milliseconds),
+                format!("{:.1}", cost.lost_seconds * 1e3),
+                milliseconds(cost.until_durable),
+                format!("{:.0}", megabytes / cost.until_durable.as_secs_f64()),
+            ]);
+        }
+        table
+    }
+
+    fn going_on(&self) -> Table {
+        let mut table = Table::new(&[
+            "going on",
+            "two undisturbed runs",
+            "stopped and gone on with",
+            "failed saves",
+            "probabilities on the CPU",
+        ]);
+        for (checked, figures) in self.figures() {
+            table.row([
+                checked.name.clone(),
+                compared(figures.repeated),
+                format!("at step {}: {}", checked.stopped_at, compared(figures.resumed)),
+                figures.outcome.failed_saves.to_string(),
+                figures
+                    .on_cpu
+                    .map_or_else(|| "not asked".to_owned(), |most| format!("differ by {most:.1e} at most")),
+            ]);
+        }
+        table
+    }
+}
+
+/// Markdown.
+impl Display for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((_, Figures { environment, .. })) = self.figures().next() {
+            heading(environment, f)?;
+        }
+        writeln!(f, "{}\n\n{}\n\n{}", self.training(), self.saving(), self.going_on())?;
+        for Checked { name, result, .. } in &self.checked {
+            match result {
+                Err(error) => writeln!(f, "\n{name} failed: {error}")?,
+                Ok(Figures { cost: Err(reason), .. }) => {
+                    writeln!(f, "\n{name}: what a save costs cannot be said: {reason}")?;
+                }
+                Ok(_) => {}
+            }
+        }
+        let Some((_, Figures { environment, .. })) = self.figures().next() else { return Ok(()) };
+        let hardware = serde_json::to_string_pretty(&environment.hardware).map_err(|_| fmt::Error)?;
+        write!(
+            f,
+            "\nWhat the metadata of these checkpoints says of the hardware:\n\n```json\n{hardware}\n```"
+        )
+    }
+}
+
+/// What was computed on, and by which program.
+fn heading(environment: &Environment, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let known = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
+    let Environment { hardware, os, rust, .. } = environment;
+    let gpu = hardware.gpu_devices.iter().find(|gpu| gpu.used);
+    writeln!(f, "## {}\n", known(gpu.map_or(&hardware.cpu_model, |gpu| &gpu.name)))?;
+    writeln!(f, "- computed on: {}", hardware.devices_used.join(", "))?;
+    if let Some(gpu) = gpu {
+        writeln!(f, "- GPU: {gpu}")?;
+    }
+    let cpus = hardware.cpu_count.map_or_else(|| "unknown".to_owned(), |count| count.to_string());
+    writeln!(f, "- processor: {}, {cpus} logical", known(&hardware.cpu_model))?;
+    writeln!(f, "- system: {} {}, kernel {}", known(&os.name), known(&os.version), known(&os.kernel))?;
+    writeln!(f, "- program: {} build, {}\n", known(&rust.profile), known(&rust.version))
+}
+
+impl Figures {
+    fn succeeded(&self) -> bool {
+        let resumed = self.resumed.identical() || !self.repeated.identical();
+        resumed && self.outcome.failed_saves == 0 && self.on_cpu.is_none_or(|most| most <= SAME)
+    }
+}
+
+fn milliseconds(duration: Duration) -> String {
+    format!("{:.1}", duration.as_secs_f64() * 1e3)
+}
+
+fn compared(comparison: Comparison) -> String {
+    let Comparison { tensors, different } = comparison;
+    match different {
+        0 => format!("{tensors} tensors, the same to the bit"),
+        _ => format!("{different} of {tensors} tensors differ"),
+    }
+}

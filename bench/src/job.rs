@@ -1,0 +1,153 @@
+//! The jobs: the examples' models and data, trained by the trainer as the examples do, with a strategy that watches.
+
+use std::path::PathBuf;
+
+use burn::optim::AdamConfig;
+use burn::tensor::Device;
+use burn::train::Learner;
+use burn::train::metric::{AccuracyMetric, LossMetric, PerplexityMetric};
+use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
+use char_lm::{CharLmConfig, Window, WindowBatcher, Windows};
+use digits::{DigitsConfig, ImageBatcher};
+use indexmap::IndexMap;
+
+use crate::stopwatch::Stopwatch;
+
+/// Something to train.
+pub trait Job {
+    /// What it is called in a table.
+    fn name(&self) -> String;
+
+    /// Optimizer steps in an epoch.
+    fn steps_per_epoch(&self) -> u64;
+
+    /// Parameters of its model.
+    fn parameters(&self) -> usize;
+
+    /// Trains on a device, watched by a stopwatch, which saves too.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Trainer::fit`].
+    fn train(&self, config: TrainerConfig, stopwatch: Stopwatch, device: &Device) -> Result<Outcome>;
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Where the run's files are.
+    pub run_dir: PathBuf,
+    /// The latest value of every metric.
+    pub metrics: IndexMap<String, f64>,
+    /// Seconds spent training.
+    pub seconds: f64,
+    /// States that could not be written.
+    pub failed_saves: usize,
+}
+
+/// A small convolutional network with batch normalisation and dropout, on images of digits.
+pub struct DigitsJob {
+    hparams: DigitsConfig,
+    images: u64,
+}
+
+/// A small GPT, on a text.
+pub struct CharLmJob {
+    hparams: CharLmConfig,
+}
+
+impl DigitsJob {
+    /// With the example's own settings.
+    ///
+    /// # Errors
+    ///
+    /// When the images cannot be read.
+    pub fn new() -> Result<Self> {
+        let hparams = DigitsConfig::new();
+        let (train, _) = digits::load(hparams.data)?;
+        Ok(Self { images: burn::data::dataset::Dataset::len(&train) as u64, hparams })
+    }
+}
+
+impl CharLmJob {
+    /// With these hyperparameters.
+    #[must_use]
+    pub fn new(hparams: CharLmConfig) -> Self {
+        Self { hparams }
+    }
+}
+
+impl Job for DigitsJob {
+    fn name(&self) -> String {
+        "digits".to_owned()
+    }
+
+    fn steps_per_epoch(&self) -> u64 {
+        self.images.div_ceil(self.hparams.batch_size as u64)
+    }
+
+    fn parameters(&self) -> usize {
+        burn::module::Module::num_params(&self.hparams.init(&Device::default()))
+    }
+
+    fn train(&self, config: TrainerConfig, stopwatch: Stopwatch, device: &Device) -> Result<Outcome> {
+        let (hparams, seed) = (&self.hparams, config.seed);
+        let (train, valid) = digits::load(hparams.data)?;
+        let trainer = Trainer::new(config, hparams)?.strategy(stopwatch);
+        let loader = || ResumableDataLoader::builder(ImageBatcher).batch_size(hparams.batch_size);
+        let training = trainer
+            .training(loader().shuffle(seed).build(train), loader().build(valid))
+            .metrics((LossMetric::new(), AccuracyMetric::new()));
+        device.seed(seed);
+        let learner = Learner::new(hparams.init(device), AdamConfig::new().init(), hparams.learning_rate);
+        trainer.fit(training, learner).map(Outcome::of)
+    }
+}
+
+impl Job for CharLmJob {
+    fn name(&self) -> String {
+        let size = serde_json::to_value(self.hparams.size).unwrap_or_default();
+        format!("char-lm {}", size.as_str().unwrap_or_default())
+    }
+
+    fn steps_per_epoch(&self) -> u64 {
+        self.hparams.steps_per_epoch() as u64
+    }
+
+    fn parameters(&self) -> usize {
+        self.hparams.shape().parameters().unwrap_or_default()
+    }
+
+    fn train(&self, config: TrainerConfig, stopwatch: Stopwatch, device: &Device) -> Result<Outcome> {
+        let (hparams, seed, epochs) = (&self.hparams, config.seed, config.max_epochs);
+        let context = hparams.shape().context;
+        let (train, valid) = char_lm::load()?;
+        let trainer = Trainer::new(config, hparams)?.strategy(stopwatch);
+        let loader = |text| {
+            let batcher = WindowBatcher::new(text, context);
+            ResumableDataLoader::builder(batcher).batch_size(hparams.batch_size)
+        };
+        let windows = Windows::new(&train, context, hparams.windows_per_epoch);
+        let training = loader(&train).shuffle(seed).transform(Window::anywhere).build(windows);
+        let validation = loader(&valid).build(Windows::new(&valid, context, hparams.valid_windows));
+        let training = trainer
+            .training(training, validation)
+            .metrics((LossMetric::new(),))
+            .metric_valid_numeric(PerplexityMetric::new())
+            .grads_accumulation(hparams.grads_accumulation);
+        device.seed(seed);
+        let learner = Learner::new(hparams.init(device), hparams.optimizer(), hparams.schedule(epochs)?);
+        trainer.fit(training, learner).map(Outcome::of)
+    }
+}
+
+impl Outcome {
+    fn of<M>(result: FitResult<M>) -> Self {
+        Self {
+            run_dir: result.run_dir,
+            metrics: result.metrics,
+            seconds: result.training_time_seconds,
+            failed_saves: result.failed_saves.len(),
+        }
+    }
+}

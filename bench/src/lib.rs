@@ -1,0 +1,16 @@
+//! What the measuring programs share: the jobs that they train, the stopwatch that watches a run save, and the table that
+//! they print.
+//!
+//! | program | measures | command |
+//! |---|---|---|
+//! | `gpu-check` | training, saving and resuming on a device | `cargo xtask gpu-check` |
+
+mod job;
+mod judge;
+mod stopwatch;
+mod table;
+
+pub use job::{CharLmJob, DigitsJob, Job, Outcome};
+pub use judge::{Comparison, compare};
+pub use stopwatch::{Laps, SaveCost, Stopwatch};
+pub use table::Table;

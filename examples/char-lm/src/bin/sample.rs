@@ -1,0 +1,99 @@
+//! Writes text with a checkpoint of `char-lm`.
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use backend::Backend;
+use burn::tensor::Device;
+use burn_ckpt::FromCheckpoint;
+use char_lm::{CharLm, Drawing};
+use clap::Parser;
+
+/// What goes wrong is printed, and nothing else is done with it.
+type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+
+/// Exit status for wrong usage.
+const USAGE: u8 = 2;
+
+/// Write text with a trained model.
+///
+/// The bytes that the model draws go to standard output as they are, each as soon as it is drawn, and the prompt does not.
+#[derive(Parser)]
+#[command(version, allow_negative_numbers = true)]
+struct Args {
+    /// A checkpoint: a file, a link, or a run's directory with /best or /last
+    #[arg(value_name = "CKPT")]
+    checkpoint: PathBuf,
+    /// What to go on with: any bytes, of which those count that the model looks back at; the beginning of a line by default
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    prompt: OsString,
+    /// Bytes to write
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    tokens: usize,
+    /// How freely to draw: 0 takes the likeliest byte every time, 1 draws as the model says
+    #[arg(long, value_name = "T", default_value_t = Drawing::default().temperature)]
+    temperature: f64,
+    /// Draw among so many of the likeliest bytes only
+    #[arg(long, value_name = "K")]
+    top_k: Option<usize>,
+    /// The same seed gives the same text
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// What to compute on, as far as the program was built for it
+    #[arg(long, value_enum, default_value = "flex")]
+    backend: Backend,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let drawing = Drawing { temperature: args.temperature, top_k: args.top_k, seed: args.seed };
+    if let Err(error) = drawing.check() {
+        return failed(&format!("--{error}"), ExitCode::from(USAGE));
+    }
+    let device = match args.backend.device() {
+        Ok(device) => device,
+        Err(error) => return failed(&error, ExitCode::from(USAGE)),
+    };
+    match write(&args, drawing, &device) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error, ExitCode::FAILURE),
+    }
+}
+
+fn write(args: &Args, drawing: Drawing, device: &Device) -> Result<()> {
+    let path = &args.checkpoint;
+    // Whoever wrote the file may have made them up.
+    let hparams = CharLm::hparams_from_checkpoint(path)?;
+    hparams.check().map_err(|error| format!("{}: {error}", path.display()))?;
+    let model = CharLm::from_checkpoint(path, device)?;
+    print(model.write(args.prompt.as_encoded_bytes(), drawing)?.take(args.tokens))
+}
+
+fn print(text: impl Iterator<Item = char_lm::Result<u8>>) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    let mut write = |bytes: &[u8]| match out.write_all(bytes).and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        // Nobody reads on (`| head`), which is no reason to fail.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(format!("cannot print: {error}")),
+    };
+    for byte in text {
+        if !write(&[byte?])? {
+            return Ok(());
+        }
+    }
+    // What a shell prints next is on a line of its own.
+    if std::io::stdout().is_terminal() {
+        write(b"\n")?;
+    }
+    Ok(())
+}
+
+fn failed(error: &dyn Display, status: ExitCode) -> ExitCode {
+    // Where nobody reads the errors, the status says it.
+    let _ = writeln!(std::io::stderr(), "error: {error}");
+    status
+}

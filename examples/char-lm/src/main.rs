@@ -1,0 +1,71 @@
+//! Trains a small GPT on the bytes of a text, and keeps its checkpoints.
+//!
+//! `cargo xtask train char-lm` runs this program; the program `sample` writes text with what it leaves.
+
+use std::process::ExitCode;
+
+use backend::Backend;
+use burn::tensor::Device;
+use burn::train::Learner;
+use burn::train::metric::{LearningRateMetric, LossMetric, PerplexityMetric};
+use burn_trainer::cli::{self, TrainArgs};
+use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
+use char_lm::{CharLm, CharLmConfig, Window, WindowBatcher, Windows};
+use clap::Parser;
+
+/// Train a small GPT on the bytes of a text.
+#[derive(Parser)]
+#[command(name = "cargo xtask train char-lm")]
+struct Args {
+    #[command(flatten)]
+    train: TrainArgs,
+    /// What to compute on, as far as the program was built for it
+    #[arg(long, value_enum, default_value = "flex")]
+    backend: Backend,
+}
+
+fn main() -> ExitCode {
+    burn_trainer::program!();
+    let args = Args::parse();
+    cli::main(|| {
+        let mut config = TrainerConfig::new().with_primary_metric("val_perplexity").with_max_epochs(20);
+        let mut hparams = CharLmConfig::new();
+        args.train.apply(&mut config, &mut hparams)?;
+        hparams.check()?;
+        let device = args.backend.device()?.autodiff();
+        let result = train(config.clone(), &hparams, &device);
+        cli::report(result, &config, "cargo xtask train char-lm")
+    })
+}
+
+fn train(config: TrainerConfig, hparams: &CharLmConfig, device: &Device) -> Result<FitResult<CharLm>> {
+    let (seed, epochs) = (config.seed, config.max_epochs);
+    let context = hparams.shape().context;
+    let (train, valid) = char_lm::load()?;
+    let trainer = Trainer::new(config, hparams)?;
+
+    let loader = |text| {
+        ResumableDataLoader::builder(WindowBatcher::new(text, context))
+            .batch_size(hparams.batch_size)
+            .num_workers(hparams.num_workers)
+    };
+    // Windows from other places in every epoch for training, always the same for validation.
+    let training = loader(&train).shuffle(seed).transform(Window::anywhere).build(Windows::new(
+        &train,
+        context,
+        hparams.windows_per_epoch,
+    ));
+    let validation = loader(&valid).build(Windows::new(&valid, context, hparams.valid_windows));
+    // Perplexity for validation alone: a training step has better to do than to read all logits once more, and its loss
+    // is perplexity's logarithm.
+    let training = trainer
+        .training(training, validation)
+        .metrics((LossMetric::new(),))
+        .metric_valid_numeric(PerplexityMetric::new())
+        .metric_train_numeric(LearningRateMetric::new())
+        .grads_accumulation(hparams.grads_accumulation);
+
+    device.seed(seed);
+    let learner = Learner::new(hparams.init(device), hparams.optimizer(), hparams.schedule(epochs)?);
+    trainer.fit(training, learner)
+}

@@ -1,0 +1,48 @@
+//! The backend that the tests train, save and load on: burn's flex, unless [`VARIABLE`] names another that they are built
+//! for. `cargo xtask test` runs them on flex and, with the feature `wgpu`, on wgpu.
+
+use ::backend::Backend;
+use burn::tensor::Device;
+use clap::ValueEnum;
+
+/// The variable that names the backend. Programs that tests start inherit it.
+pub const VARIABLE: &str = "SYSTEM_TESTS_BACKEND";
+
+/// The backend's name, as `--backend` takes it.
+///
+/// # Panics
+///
+/// When the variable names no backend.
+#[must_use]
+pub fn name() -> String {
+    let name = std::env::var(VARIABLE).unwrap_or_else(|_| "flex".to_owned());
+    assert!(Backend::from_str(&name, false).is_ok(), "{VARIABLE} names no backend: {name}");
+    name
+}
+
+/// Its device.
+///
+/// # Panics
+///
+/// When the tests are not built for the backend.
+#[must_use]
+pub fn device() -> Device {
+    let device = Backend::from_str(&name(), false).map(Backend::device);
+    match device {
+        Ok(Ok(device)) => device,
+        Ok(Err(error)) => panic!("{error}"),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Whether the device is the CPU, with burn's backend flex.
+#[must_use]
+pub fn is_flex() -> bool {
+    name() == "flex"
+}
+
+/// What cargo is given to build programs for the backend.
+#[must_use]
+pub fn features() -> &'static [&'static str] {
+    if is_flex() { &[] } else { &["--features", "system-tests/wgpu"] }
+}

@@ -1,0 +1,142 @@
+//! burn's wgpu backend beside flex: a run that is killed and goes on, checkpoints that cross over, and a backend that
+//! cannot start. `cargo xtask test` runs this file where it runs the others on wgpu.
+
+use std::path::Path;
+use std::process::Command;
+
+use backend::Backend;
+use burn::data::dataset::Dataset;
+use burn::module::Module;
+use burn::optim::AdamConfig;
+use burn::tensor::Device;
+use burn::train::Learner;
+use burn::train::metric::LossMetric;
+use burn_ckpt::{Checkpoint, Contents, FromCheckpoint, MODEL, Metadata, Section};
+use burn_trainer::{FitResult, Result, Trainer, TrainerConfig};
+use digits::{Data, Digits, Image};
+use indexmap::IndexMap;
+use jiff::Timestamp;
+use serde_json::Value;
+use system_tests::config;
+use system_tests::model::{BATCH, Model, Script, shuffling};
+use system_tests::process::{Running, digits};
+use system_tests::tree::{checkpoints, metadata, run_dir};
+
+/// Largest difference of a probability between two backends.
+const SAME: f32 = 1e-4;
+
+fn device(backend: Backend) -> Device {
+    backend.device().unwrap()
+}
+
+/// What every tensor of a checkpoint is: type, shape and digest, of the verified file.
+fn tensors(path: &Path) -> IndexMap<String, Value> {
+    let tensors = Checkpoint::open(path).unwrap().verify().unwrap().tensors;
+    tensors.into_iter().map(|(name, info)| (name, serde_json::to_value(info).unwrap())).collect()
+}
+
+fn of_the_model(path: &Path) -> IndexMap<String, Value> {
+    tensors(path).into_iter().filter(|(name, _)| name.starts_with("model.")).collect()
+}
+
+/// Trains the small model on a device.
+fn train(config: TrainerConfig, backend: Backend) -> Result<FitResult<Model>> {
+    let script = Script::default();
+    let trainer = Trainer::new(config, &script.hparams())?;
+    let training = trainer.training(shuffling(BATCH), shuffling(BATCH)).metrics((LossMetric::new(),));
+    let model = Model::new(script, &device(backend).autodiff());
+    trainer.fit(training, Learner::new(model, AdamConfig::new().init(), 1e-2))
+}
+
+#[test]
+fn digits_is_killed_on_wgpu_and_goes_on_and_predicts_the_same_on_flex() {
+    let root = tempfile::tempdir().unwrap();
+    let flags = "--backend wgpu --run-id r1 --epochs 2 --save-every-steps 10 --predictions p.csv";
+    let start = |more: &str| {
+        let mut command = digits(root.path(), &format!("{flags} {more}"));
+        command.current_dir(root.path());
+        Running::start(command)
+    };
+    let mut running = start("");
+    let last = checkpoints(root.path()).join("last.ckpt");
+    running.wait_for("a checkpoint", |_| last.exists());
+    running.send("KILL");
+    assert_eq!(running.end().signal(), Some(9));
+    assert!(metadata(&last)["global_step"].as_u64().unwrap() < 90);
+
+    let ended = start("--ckpt-path auto").end_well();
+    assert!(ended.stdout.contains("steps 90"), "{}", ended.stdout);
+    let text = std::fs::read_to_string(root.path().join("p.csv")).unwrap();
+    let on_wgpu: Vec<Vec<f32>> = text
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').skip(1).map(|number| number.parse().unwrap()).collect())
+        .collect();
+
+    let (_, valid) = digits::load(Data::Digits).unwrap();
+    let images: Vec<Image> = valid.iter().map(|item| item.unwrap().image).collect();
+    let model = Digits::from_checkpoint(run_dir(root.path()).join("last"), &device(Backend::Flex)).unwrap();
+    let on_flex = model.classify(&images);
+    assert_eq!(on_wgpu.len(), on_flex.len());
+    let differences = on_wgpu.iter().flatten().zip(on_flex.iter().flatten()).map(|(a, b)| (a - b).abs());
+    let most = differences.fold(0.0, f32::max);
+    assert!(most < SAME, "{most}");
+}
+
+#[test]
+fn a_checkpoint_of_one_backend_has_the_same_bits_on_the_other() {
+    for (from, to) in [(Backend::Wgpu, Backend::Flex), (Backend::Flex, Backend::Wgpu)] {
+        let root = tempfile::tempdir().unwrap();
+        train(config(root.path(), 1), from).unwrap();
+        let trained = checkpoints(root.path()).join("last.ckpt");
+        let loaded = Model::from_checkpoint(&trained, &device(to)).unwrap();
+        assert_eq!(loaded.devices(), [device(to)]);
+        let again = root.path().join("again.ckpt");
+        let mut contents = Contents::default();
+        contents.sections.insert(MODEL.to_owned(), Section::from_module(&loaded));
+        contents.save(&again, Metadata::blank(Timestamp::now())).unwrap();
+        assert_eq!(of_the_model(&again), of_the_model(&trained), "from {from} to {to}");
+    }
+}
+
+#[test]
+fn a_run_goes_on_on_the_other_backend_with_its_optimizer() {
+    for (from, to) in [(Backend::Wgpu, Backend::Flex), (Backend::Flex, Backend::Wgpu)] {
+        let (root, whole) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        train(config(root.path(), 2), from).unwrap();
+        let result = train(config(root.path(), 4).with_ckpt_path("last"), to).unwrap();
+        assert_eq!((result.epochs, result.global_step), (4, 40));
+        // Adam with moments of its own, or none, would have gone another way.
+        train(config(whole.path(), 4), from).unwrap();
+        let loss = |root: &Path| {
+            metadata(&checkpoints(root).join("last.ckpt"))["metrics"]["val_loss"].as_f64().unwrap()
+        };
+        let (here, there) = (loss(root.path()), loss(whole.path()));
+        assert!((here - there).abs() < 1e-4 * there, "from {from} to {to}: {here} {there}");
+    }
+}
+
+#[test]
+fn a_backend_that_cannot_start_is_one_line_that_names_what_was_found() {
+    let root = tempfile::tempdir().unwrap();
+    let without_drivers = |command: &mut Command| {
+        for variable in
+            ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "LIBGL_DRIVERS_PATH", "__EGL_VENDOR_LIBRARY_FILENAMES"]
+        {
+            command.env(variable, "/nowhere");
+        }
+        command.env("RUST_BACKTRACE", "1");
+    };
+    let mut command = digits(root.path(), "--backend wgpu --run-id r1");
+    without_drivers(&mut command);
+    let ended = Running::start(command).end();
+    assert_eq!(ended.code(), Some(1), "{}", ended.stderr);
+    let ours: Vec<&str> = ended.stderr.lines().filter(|line| line.starts_with("error: Device")).collect();
+    assert_eq!(ours.len(), 1, "{}", ended.stderr);
+    assert!(ours[0].contains("cannot be started"), "{}", ended.stderr);
+    assert!(ours[0].contains("no GPU was found on this machine"), "{}", ended.stderr);
+    for of_a_panic in ["panicked", "backtrace", "RecvError"] {
+        assert!(!ended.stderr.contains(of_a_panic), "{}", ended.stderr);
+    }
+    assert!(!run_dir(root.path()).exists());
+}

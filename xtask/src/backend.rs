@@ -1,0 +1,56 @@
+//! `--backend` and `--autotune`, which decide what is built; the programs get the flag without `auto`.
+
+use crate::gpu::{self, Choice};
+
+const BACKENDS: [&str; 4] = ["flex", "wgpu", "vulkan", "cuda"];
+
+/// A backend, and the arguments that are none of its flags.
+#[derive(Debug, PartialEq)]
+pub struct Backend {
+    pub name: String,
+    autotune: bool,
+    pub rest: Vec<String>,
+}
+
+impl Backend {
+    /// Takes the flags out of a command's arguments, and looks for a GPU where they leave that open.
+    pub fn taken_from(arguments: &[String]) -> Result<Self, String> {
+        Self::chosen(arguments, gpu::choose)
+    }
+
+    pub fn chosen(arguments: &[String], choose: fn() -> Choice) -> Result<Self, String> {
+        let mut arguments = arguments.iter();
+        let mut backend = Self { name: "auto".to_owned(), autotune: false, rest: Vec::new() };
+        while let Some(argument) = arguments.next() {
+            if argument == "--backend" {
+                arguments.next().ok_or("--backend needs a name")?.clone_into(&mut backend.name);
+            } else if let Some(name) = argument.strip_prefix("--backend=") {
+                name.clone_into(&mut backend.name);
+            } else if argument == "--autotune" {
+                backend.autotune = true;
+            } else {
+                backend.rest.push(argument.clone());
+            }
+        }
+        if backend.name == "auto" {
+            let choice = choose();
+            eprintln!("{}", choice.why);
+            choice.backend.clone_into(&mut backend.name);
+        }
+        match BACKENDS.contains(&backend.name.as_str()) {
+            true => Ok(backend),
+            false => Err(format!(
+                "there is no backend {:?}; there are auto, {}",
+                backend.name,
+                BACKENDS.join(", ")
+            )),
+        }
+    }
+
+    /// The features of a package that it needs beside the default ones.
+    pub fn features(&self, package: &str) -> Vec<String> {
+        let backend = (self.name != "flex").then(|| format!("{package}/{}", self.name));
+        let autotune = self.autotune.then(|| format!("{package}/autotune"));
+        backend.into_iter().chain(autotune).collect()
+    }
+}
