@@ -1,12 +1,12 @@
 //! The thread that collects an [`Environment`] while training runs, and the one place that waits for it.
 //!
 //! ```text
-//! start ──► thread: everything but GPUs ──► waits ─────────────► asks the drivers of GPUs
-//! loop:       opens its devices, first step ──► devices() ───┘          │
-//! writer:                                           get() ◄─────────────┘
+//! start ──► thread: everything but GPUs, NVIDIA's library ──► waits ──► asks the other drivers of GPUs
+//! loop:       opens its devices, first step ──────► devices() ───┘            │
+//! writer:                                                 get() ◄─────────────┘
 //! ```
 //!
-//! The GPUs come last because asking for them while burn opens a device can crash the process (see [`gpus`]).
+//! Those come last because asking them while burn opens a device can crash the process (see [`gpus`]).
 //!
 //! [`gpus`]: crate::gpus
 
@@ -19,14 +19,15 @@ use std::time::{Duration, Instant};
 use burn::tensor::Device;
 
 use crate::Environment;
+use crate::gpu::ask_nvml;
 use crate::hardware::GpusOfRun;
 
 /// Name of the collecting thread, as a debugger or `top -H` shows it.
 const THREAD_NAME: &str = "burn-environment";
 
-/// How long after its start a part is waited for. Loading a driver for many idle GPUs takes
-/// seconds; a wedged driver never answers, and a checkpoint must not wait for it forever.
-const WAIT_LIMIT: Duration = Duration::from_secs(30);
+/// How long after it was begun a part is waited for. Loading a driver for many idle GPUs takes seconds; a wedged driver
+/// never answers, and training comes to wait for the writer that waits for it. Checkpoints to come have what was late.
+const WAIT_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a probe that goes away waits for drivers that are being asked.
 const DROP_LIMIT: Duration = Duration::from_secs(2);
@@ -40,7 +41,7 @@ const DROP_LIMIT: Duration = Duration::from_secs(2);
 /// | --- | --- |
 /// | it ends | its result |
 /// | it panics, or cannot be started | the build's own facts, and what was collected before; the rest `None` or empty |
-/// | a part of it hangs for more than 30 s | the same, until it ends after all |
+/// | a part of it takes more than 10 s | the same, until it ends after all |
 ///
 /// Dropping a probe stops nothing. Where drivers are being asked it waits for two seconds, as a program that ends
 /// meanwhile can crash in them.
@@ -73,7 +74,7 @@ impl EnvironmentProbe {
     /// Starts collecting on a thread of its own, all but the GPUs.
     #[must_use]
     pub fn start() -> Self {
-        Self::start_with(Environment::without_gpus, GpusOfRun::look)
+        Self::start_with(Environment::without_gpus, ask_nvml, GpusOfRun::look)
     }
 
     /// Tells which devices are in use, and has the GPUs looked for. To be called once these devices have computed
@@ -84,7 +85,7 @@ impl EnvironmentProbe {
         let _ = self.look.send(used);
     }
 
-    /// The environment. The first call waits for it, at most 30 seconds for each part; nobody waits for a part that is
+    /// The environment. The first call waits for it, at most 10 seconds for each part; nobody waits for a part that is
     /// late already. Where [`devices`](Self::devices) was not called before, no device is in use.
     #[must_use]
     pub fn get(&self) -> Environment {
@@ -103,9 +104,11 @@ impl EnvironmentProbe {
         environment
     }
 
-    /// Starts a thread that collects a part, waits until it is told, and looks for the GPUs.
+    /// Starts a thread that collects a part, does what can be done before it is told, waits until it is, and looks for
+    /// the GPUs.
     fn start_with(
         collect: impl FnOnce() -> Environment + Send + 'static,
+        warm_up: impl FnOnce() + Send + 'static,
         look_for_gpus: impl Fn(&[Device]) -> GpusOfRun + Send + 'static,
     ) -> Self {
         let (look, wanted) = mpsc::channel::<Vec<Device>>();
@@ -113,6 +116,7 @@ impl EnvironmentProbe {
         let work = move || {
             // Nobody listens once the probe is dropped, and nobody misses the result then.
             let _ = sender.send(Found::Environment(Box::new(collect())));
+            warm_up();
             for used in wanted {
                 let _ = sender.send(Found::Gpus(look_for_gpus(&used)));
             }
@@ -194,7 +198,7 @@ mod tests {
     #[test]
     fn the_result_is_collected_once_on_the_named_thread_and_kept() {
         let collect = || named(thread::current().name().expect("the thread has a name"));
-        let probe = EnvironmentProbe::start_with(collect, no_gpus);
+        let probe = EnvironmentProbe::start_with(collect, || {}, no_gpus);
         // The closure can run only once, so equal answers mean that the first was kept.
         assert_eq!(probe.get().os, named("burn-environment").os);
         assert_eq!(probe.get().os, named("burn-environment").os);
@@ -207,6 +211,7 @@ mod tests {
         // Were `start_with` or `devices` to wait, this test would never reach the lines that let the thread go on.
         let probe = EnvironmentProbe::start_with(
             move || blocked.recv().unwrap(),
+            || {},
             move |_| blocked_gpus.recv().unwrap(),
         );
         probe.devices(Vec::new());
@@ -223,6 +228,7 @@ mod tests {
         let (asked, asking) = mpsc::channel();
         let probe = EnvironmentProbe::start_with(
             || named("a"),
+            || {},
             move |used| {
                 asked.send(used.len()).unwrap();
                 gpus("found")
@@ -240,6 +246,7 @@ mod tests {
     fn who_asks_before_the_devices_are_told_gets_gpus_too_and_later_the_devices() {
         let probe = EnvironmentProbe::start_with(
             || named("a"),
+            || {},
             |used| GpusOfRun { used: used.iter().map(|_| "used".to_owned()).collect(), ..gpus("found") },
         );
         let early = probe.get();
@@ -253,8 +260,11 @@ mod tests {
 
     #[test]
     fn a_panic_while_collecting_becomes_an_environment_with_unknown_parts() {
-        let probe =
-            EnvironmentProbe::start_with(|| panic!("a broken system (part of the test)"), |_| gpus("a"));
+        let probe = EnvironmentProbe::start_with(
+            || panic!("a broken system (part of the test)"),
+            || {},
+            |_| gpus("a"),
+        );
         let environment = probe.get();
         assert_eq!(environment, Environment::unknown());
         assert_eq!(environment.hardware.cpu_count, None);
@@ -266,10 +276,23 @@ mod tests {
 
     #[test]
     fn a_panic_in_a_driver_leaves_only_the_gpus_unknown() {
-        let probe =
-            EnvironmentProbe::start_with(|| named("a"), |_| panic!("a broken driver (part of the test)"));
+        let probe = EnvironmentProbe::start_with(
+            || named("a"),
+            || {},
+            |_| panic!("a broken driver (part of the test)"),
+        );
         assert_eq!(probe.get(), named("a"));
         assert_eq!(probe.get().hardware.gpu_count, None);
+    }
+
+    #[test]
+    fn a_library_that_hangs_before_anybody_is_told_holds_up_only_the_gpus() {
+        let (_never, forever) = mpsc::channel::<()>();
+        let hang = move || drop(forever.recv());
+        let mut probe = EnvironmentProbe::start_with(|| named("a"), hang, |_| gpus("a"));
+        // As if it had been told long ago.
+        probe.told = OnceLock::from(Instant::now().checked_sub(WAIT_LIMIT).unwrap());
+        assert_eq!(probe.get(), named("a"));
     }
 
     #[test]
@@ -297,6 +320,7 @@ mod tests {
         let (release, blocked) = mpsc::channel::<()>();
         let probe = EnvironmentProbe::start_with(
             || named("a"),
+            || {},
             move |_| {
                 asked.send(()).unwrap();
                 let _ = blocked.recv();
@@ -312,12 +336,12 @@ mod tests {
         assert!(asking.try_recv().is_ok(), "it was dropped while the driver was asked");
         // Nobody was told to look: this would never end.
         let (_never, forever) = mpsc::channel::<Environment>();
-        drop(EnvironmentProbe::start_with(move || forever.recv().unwrap_or_default(), no_gpus));
+        drop(EnvironmentProbe::start_with(move || forever.recv().unwrap_or_default(), || {}, no_gpus));
     }
 
     #[test]
     fn threads_that_ask_at_the_same_time_get_the_same_answer() {
-        let probe = EnvironmentProbe::start_with(|| named("shared"), |_| gpus("shared"));
+        let probe = EnvironmentProbe::start_with(|| named("shared"), || {}, |_| gpus("shared"));
         thread::scope(|scope| {
             let askers: Vec<_> = (0..4).map(|_| scope.spawn(|| probe.get())).collect();
             for asker in askers {

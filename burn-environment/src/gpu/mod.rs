@@ -8,7 +8,7 @@
 //!
 //! The first is always asked, the others with the features of burn's backends. They are asked once in a process, one
 //! after the other, and what they load stays loaded: the Vulkan loader crashes when instances come and go on several
-//! threads, and burn makes its own when it opens a device. So in a run they are asked after its devices are open
+//! threads, and burn makes its own when it opens a device. So in a run the others are asked after its devices are open
 //! (`probe.rs`).
 
 #[cfg(feature = "wgpu")]
@@ -130,13 +130,19 @@ impl Display for GpuApi {
 /// The GPUs of this machine, each once: those that NVIDIA's driver lists, and with the features `wgpu` and `cuda` those
 /// that burn's backends of these names reach.
 ///
-/// The first call asks the drivers, which can take seconds; later ones return the same. Nothing is opened on any
+/// The first call asks the drivers, which can take seconds, and as long as a driver does that hangs; later ones return
+/// the same. Nothing is opened on any
 /// device. With the feature `wgpu`, let no other thread open a device of burn's for the first time meanwhile: the Vulkan
 /// loader does not bear it.
 #[must_use]
 pub fn gpus() -> Vec<GpuDevice> {
     static FOUND: OnceLock<Vec<GpuDevice>> = OnceLock::new();
     FOUND.get_or_init(|| merge(ENUMERATORS.iter().flat_map(|list| asked(*list)).collect())).clone()
+}
+
+/// Asks NVIDIA's library, so that [`gpus`] need not any more. It bears everything that happens beside it.
+pub(crate) fn ask_nvml() {
+    asked(nvml::sightings);
 }
 
 /// Everyone who can list GPUs; what the first one says of a GPU goes before what later ones do. Another vendor's

@@ -2,6 +2,8 @@
 //!
 //! The library is looked for while the program runs, so that the program starts on machines without it.
 
+use std::sync::OnceLock;
+
 use nvml_wrapper::enum_wrappers::device::GpuVirtualizationMode;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml, cuda_driver_version_major, cuda_driver_version_minor};
@@ -9,8 +11,10 @@ use nvml_wrapper::{Device, Nvml, cuda_driver_version_major, cuda_driver_version_
 use super::merge::{Sighting, Source, pci_address};
 use super::{GpuApi, GpuDevice, GpuKind};
 
+/// Asked once in a process: waking idle cards takes seconds.
 pub(super) fn sightings() -> Vec<Sighting> {
-    sightings_of(Nvml::init())
+    static SEEN: OnceLock<Vec<Sighting>> = OnceLock::new();
+    SEEN.get_or_init(|| sightings_of(Nvml::init())).clone()
 }
 
 fn sightings_of(library: Result<Nvml, NvmlError>) -> Vec<Sighting> {

@@ -14,8 +14,10 @@ use burn_trainer::{GpuDevice, Trainer, gpus};
 use serde_json::{Value, json};
 use system_tests::command::{burn_ckpt_command, stdout};
 use system_tests::model::{Model, Script, learner, loader};
+use system_tests::process::warmup;
 use system_tests::tree::{checkpoints, metadata};
 use system_tests::{config, train, train_scripted};
+use tempfile::TempDir;
 
 /// The `hardware` of the run's last checkpoint.
 fn hardware(root: &Path) -> Value {
@@ -29,11 +31,6 @@ fn train_on(root: &Path, devices: &[Device]) {
     let training = trainer.training(loader(&script), loader(&script)).metrics((LossMetric::new(),));
     let model = Model::new(script, &devices[0].clone().autodiff());
     trainer.fit(training, Learner::new(model, AdamConfig::new().init(), 1e-2)).unwrap();
-}
-
-fn without_use(gpus: &[GpuDevice]) -> Vec<GpuDevice> {
-    let unused = |gpu: &GpuDevice| GpuDevice { used: false, burn_devices: Vec::new(), ..gpu.clone() };
-    gpus.iter().map(unused).collect()
 }
 
 #[test]
@@ -109,7 +106,7 @@ fn processors_and_memory_are_what_other_programs_say() {
 fn the_cards_of_nvidia_are_those_that_nvidia_smi_lists() {
     let query = "--query-gpu=name,uuid,pci.bus_id,memory.total,driver_version,compute_cap";
     let listed = Command::new("nvidia-smi").args([query, "--format=csv,noheader,nounits"]).output();
-    let cards: Vec<GpuDevice> = gpus().into_iter().filter(|gpu| is_listed_by_nvml(gpu)).collect();
+    let cards: Vec<GpuDevice> = gpus().into_iter().filter(is_listed_by_nvml).collect();
     match listed {
         Ok(output) if output.status.success() => {
             let listed = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -141,21 +138,34 @@ fn is_listed_by_nvml(gpu: &GpuDevice) -> bool {
     gpu.uuid.as_ref().is_some_and(|uuid| uuid.starts_with("GPU-"))
 }
 
-/// The library is a small one in C, whose facts stand there.
-#[test]
-fn what_nvidias_library_says_is_what_is_listed_also_of_a_card_that_is_lost() {
+/// A directory with a small library in C in the place of NVIDIA's, for the linker's search path.
+fn library(options: &[&str]) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/system/gpus/nvml.c");
     let mut compiler = Command::new("cc");
-    compiler
-        .args(["-shared", "-fPIC", "-Wall", "-Werror", "-o"])
-        .arg(directory.path().join("libnvidia-ml.so.1"));
-    stdout(&compiler.arg(&source).output().unwrap());
-    let output = burn_ckpt_command()
-        .args(["env", "--json"])
-        .env("LD_LIBRARY_PATH", directory.path())
-        .output()
-        .unwrap();
+    compiler.args(["-shared", "-fPIC", "-Wall", "-Werror"]).args(options).arg("-o");
+    compiler.arg(directory.path().join("libnvidia-ml.so.1")).arg(&source);
+    stdout(&compiler.output().unwrap());
+    directory
+}
+
+#[test]
+fn a_driver_that_hangs_costs_neither_training_nor_checkpoints() {
+    let (library, root) = (library(&["-DHANGS"]), tempfile::tempdir().unwrap());
+    let mut command = warmup(root.path(), "--run-id r1 --epochs 2");
+    stdout(&command.env("LD_LIBRARY_PATH", library.path()).output().unwrap());
+    let environment = &metadata(&checkpoints(root.path()).join("last.ckpt"))["environment"];
+    let hardware = &environment["hardware"];
+    assert_eq!((&hardware["gpu_count"], &hardware["gpu_devices"]), (&Value::Null, &json!([])));
+    assert!(hardware["cpu_count"].is_u64() && environment["os"]["name"].is_string(), "{environment}");
+}
+
+/// The facts are those of the library in C.
+#[test]
+fn what_nvidias_library_says_is_what_is_listed_also_of_a_card_that_is_lost() {
+    let library = library(&[]);
+    let output =
+        burn_ckpt_command().args(["env", "--json"]).env("LD_LIBRARY_PATH", library.path()).output().unwrap();
     let environment: Value = serde_json::from_str(&stdout(&output)).unwrap();
     let listed = environment["hardware"]["gpu_devices"].as_array().unwrap();
     let common = json!({

@@ -8,7 +8,7 @@ use burn_trainer::{GpuDevice, GpuKind, gpus};
 use serde_json::json;
 use system_tests::command::stdout;
 
-use super::{hardware, train_on, without_use};
+use super::{hardware, train_on};
 
 /// Where a run of a process of its own goes.
 const ROOT: &str = "SYSTEM_TESTS_GPU_ROOT";
@@ -50,6 +50,11 @@ fn memory() -> Vec<u64> {
         found.push(own.map(size).max().unwrap());
     }
     found
+}
+
+fn without_use(gpus: &[GpuDevice]) -> Vec<GpuDevice> {
+    let unused = |gpu: &GpuDevice| GpuDevice { used: false, burn_devices: Vec::new(), ..gpu.clone() };
+    gpus.iter().map(unused).collect()
 }
 
 fn version_of_vulkan(gpu: &GpuDevice) -> Option<&str> {

@@ -72,6 +72,10 @@ fn environment(environment: &Value) -> Vec<(&'static str, String)> {
         facts.push(("gpu", if names.is_empty() { "none".to_owned() } else { names.join(", ") }));
     }
 
+    let used = hardware["devices_used"].as_array();
+    let used = used.map(|used| used.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "));
+    facts.push(("devices", used.unwrap_or_default()));
+
     let commit = text(&git["commit"]).map(|commit| commit.chars().take(COMMIT_DIGITS).collect());
     let is_dirty = git["dirty"].as_bool().map(|dirty| if dirty { "with changes" } else { "clean" });
     facts.push(("git", joined(vec![text(&git["branch"]), commit, is_dirty.map(str::to_owned)])));
