@@ -28,6 +28,9 @@ use crate::subprocess;
 /// How long all questions together may take. What is still unanswered then is unknown.
 const TIME_LIMIT: Duration = Duration::from_secs(2);
 
+/// Most bytes of the names of all settings together.
+const MAX_SETTINGS_BYTES: u64 = 1 << 20;
+
 /// Variables that make git answer for another repository than the one around the directory it runs
 /// in (those that `git rev-parse --local-env-vars` lists and that hold no settings), or answer in
 /// another way. A program that a git hook starts inherits them.
@@ -176,8 +179,9 @@ impl Repository<'_> {
         let question = self.command(&[], &["config", "--null", "--name-only", "--list"]);
         let names = subprocess::read_from(question, self.deadline, |mut source| {
             let mut names = String::new();
-            source.read_to_string(&mut names)?;
-            Ok(names)
+            source.by_ref().take(MAX_SETTINGS_BYTES).read_to_string(&mut names)?;
+            // Of a list that goes on, a filter may be missing.
+            if source.read(&mut [0])? > 0 { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(names) }
         });
         let mut settings = Vec::new();
         for name in names.ok()?.split_terminator('\0').filter(|name| name.starts_with("filter.")) {
@@ -516,6 +520,20 @@ mod tests {
     }
 
     #[test]
+    fn more_settings_than_the_limit_leave_the_changes_unknown() {
+        let (repository, _) = repository();
+        let config = repository.path().join(".git/config");
+        let settings = std::fs::read_to_string(&config).unwrap();
+        let line = "\tkey = 1\n";
+        // Each is listed as `a.key` and a byte for its end.
+        let lines = MAX_SETTINGS_BYTES as usize / "a.key\0".len();
+        std::fs::write(&config, format!("{settings}[a]\n{}", line.repeat(lines / 2))).unwrap();
+        assert_eq!(asked(repository.path()).unwrap().dirty, Some(false));
+        std::fs::write(&config, format!("{settings}[a]\n{}", line.repeat(lines))).unwrap();
+        assert_eq!(asked(repository.path()).unwrap().dirty, None);
+    }
+
+    #[test]
     fn what_changed_in_a_submodule_makes_the_repository_dirty() {
         let (outer, _) = repository();
         let (inner, _) = repository();
@@ -542,6 +560,7 @@ mod tests {
         assert_eq!(described().dirty, Some(true));
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_repository_of_another_user_is_none() {
         let (repository, _) = repository();
@@ -583,6 +602,7 @@ mod tests {
         assert_eq!(asked(repository.path()).unwrap().dirty, Some(false));
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_git_that_does_not_answer_in_time_tells_nothing() {
         let (repository, _) = repository();

@@ -23,7 +23,23 @@ impl Repository {
     /// When it cannot be made.
     #[must_use]
     pub fn empty() -> Self {
-        let directory = tempfile::tempdir().unwrap_or_else(|error| panic!("a directory: {error}"));
+        Self::empty_in(&std::env::temp_dir())
+    }
+
+    /// The same in memory, where the system has a place for that: so many files are written there in seconds.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be made.
+    #[must_use]
+    pub fn empty_for_many_files() -> Self {
+        let memory = Path::new("/dev/shm");
+        let writable = tempfile::tempdir_in(memory).is_ok();
+        Self::empty_in(if writable { memory.to_path_buf() } else { std::env::temp_dir() }.as_path())
+    }
+
+    fn empty_in(place: &Path) -> Self {
+        let directory = tempfile::tempdir_in(place).unwrap_or_else(|error| panic!("a directory: {error}"));
         let repository = Self(directory);
         repository.git(&["init", "--quiet", "--initial-branch=trunk"]);
         repository

@@ -163,9 +163,9 @@ fn runs(process: &str) -> bool {
 fn a_repository_of_a_hundred_thousand_files_is_described_while_it_trains() {
     const DIRECTORIES: usize = 100;
     const FILES: usize = 1000;
-    let repository = Repository::empty();
+    let repository = Repository::empty_for_many_files();
     let mut stream = String::from(
-        "blob\nmark :1\ndata 2\nx\n\ncommit refs/heads/trunk\ncommitter T <t@t.invalid> 0 +0000\ndata 1\nx\n",
+        "blob\nmark :1\ndata 0\n\ncommit refs/heads/trunk\ncommitter T <t@t.invalid> 0 +0000\ndata 1\nx\n",
     );
     for directory in 0..DIRECTORIES {
         for file in 0..FILES {
