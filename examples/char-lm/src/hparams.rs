@@ -249,12 +249,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_an_error_that_names_it() {
-        let set = |change: fn(&mut CharLmConfig)| {
-            let mut config = CharLmConfig::new();
-            change(&mut config);
-            config.check().map_err(|error| error.to_string())
-        };
-        let cases: [(fn(&mut CharLmConfig), &str, &str); 25] = [
+        type Change = fn(&mut CharLmConfig);
+        let cases: [(Change, &str, &str); 25] = [
             (|c| c.context = Some(0), "context", "above 0"),
             (|c| c.context = Some(usize::MAX), "context", "at most"),
             (|c| c.width = Some(0), "width", "above 0"),
@@ -282,7 +278,9 @@ mod tests {
             (|c| c.clip_norm = 0.0, "clip_norm", "above 0"),
         ];
         for (change, setting, reason) in cases {
-            let said = set(change).unwrap_err();
+            let mut config = CharLmConfig::new();
+            change(&mut config);
+            let said = config.check().unwrap_err().to_string();
             assert!(said.starts_with(setting) && said.contains(reason), "{setting} {reason}: {said}");
         }
     }
