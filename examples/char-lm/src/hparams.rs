@@ -57,7 +57,8 @@ pub struct CharLmConfig {
     /// The share of the schedule in which the learning rate rises.
     #[config(default = 0.1)]
     pub warmup_share: f64,
-    /// Optimizer steps of the schedule: those of all epochs unless set. After them the learning rate stays where it is.
+    /// Optimizer steps of the schedule, after which the learning rate stays where it is. Unless set, those of all epochs:
+    /// a run that goes on for more of them than it had goes on at the rate that the longer schedule has there.
     pub schedule_steps: Option<usize>,
     /// Weight decay of AdamW.
     #[config(default = 0.1)]
