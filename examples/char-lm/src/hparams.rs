@@ -33,11 +33,12 @@ pub struct CharLmConfig {
     pub layers: Option<usize>,
     /// Attention heads in each, if not as many as its size has.
     pub heads: Option<usize>,
-    /// Probability that a value is left out of a training step.
-    #[config(default = 0.1)]
+    /// Probability that a value is left out of a training step: the larger models need some, as they learn a text of
+    /// this length by heart.
+    #[config(default = 0.0)]
     pub dropout: f64,
     /// Windows of text in a batch, each as long as the context.
-    #[config(default = 16)]
+    #[config(default = 8)]
     pub batch_size: usize,
     /// Batches whose gradients are added up before an optimizer step.
     #[config(default = 1)]

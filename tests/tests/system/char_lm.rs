@@ -18,7 +18,7 @@ use system_tests::tree::{checkpoints, metadata, run_dir, target};
 /// 5 windows.
 const SMALL: &str = "--set width=32 --set layers=2 --set heads=2 --set context=32 --set batch_size=8 \
                      --set grads_accumulation=2 --set windows_per_epoch=320 --set valid_windows=45 \
-                     --set learning_rate=0.01";
+                     --set learning_rate=0.01 --set dropout=0.1";
 const CONTEXT: usize = 32;
 const WINDOWS: usize = 45;
 const STEPS_PER_EPOCH: usize = 20;
