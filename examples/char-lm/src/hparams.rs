@@ -33,11 +33,12 @@ pub struct CharLmConfig {
     pub layers: Option<usize>,
     /// Attention heads in each, if not as many as its size has.
     pub heads: Option<usize>,
-    /// Probability that a value is left out of a training step.
-    #[config(default = 0.1)]
+    /// Probability that a value is left out of a training step: the larger models need some, as they learn a text of
+    /// this length by heart.
+    #[config(default = 0.0)]
     pub dropout: f64,
     /// Windows of text in a batch, each as long as the context.
-    #[config(default = 16)]
+    #[config(default = 8)]
     pub batch_size: usize,
     /// Batches whose gradients are added up before an optimizer step.
     #[config(default = 1)]
@@ -57,7 +58,8 @@ pub struct CharLmConfig {
     /// The share of the schedule in which the learning rate rises.
     #[config(default = 0.1)]
     pub warmup_share: f64,
-    /// Optimizer steps of the schedule: those of all epochs unless set. After them the learning rate stays where it is.
+    /// Optimizer steps of the schedule, after which the learning rate stays where it is. Unless set, those of all epochs:
+    /// a run that goes on for more of them than it had goes on at the rate that the longer schedule has there.
     pub schedule_steps: Option<usize>,
     /// Weight decay of AdamW.
     #[config(default = 0.1)]
@@ -249,12 +251,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_an_error_that_names_it() {
-        let set = |change: fn(&mut CharLmConfig)| {
-            let mut config = CharLmConfig::new();
-            change(&mut config);
-            config.check().map_err(|error| error.to_string())
-        };
-        let cases: [(fn(&mut CharLmConfig), &str, &str); 25] = [
+        type Change = fn(&mut CharLmConfig);
+        let cases: [(Change, &str, &str); 25] = [
             (|c| c.context = Some(0), "context", "above 0"),
             (|c| c.context = Some(usize::MAX), "context", "at most"),
             (|c| c.width = Some(0), "width", "above 0"),
@@ -282,7 +280,9 @@ mod tests {
             (|c| c.clip_norm = 0.0, "clip_norm", "above 0"),
         ];
         for (change, setting, reason) in cases {
-            let said = set(change).unwrap_err();
+            let mut config = CharLmConfig::new();
+            change(&mut config);
+            let said = config.check().unwrap_err().to_string();
             assert!(said.starts_with(setting) && said.contains(reason), "{setting} {reason}: {said}");
         }
     }

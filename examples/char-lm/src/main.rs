@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     burn_trainer::program!();
     let args = Args::parse();
     cli::main(|| {
-        let mut config = TrainerConfig::new().with_primary_metric("val_perplexity").with_max_epochs(20);
+        let mut config = TrainerConfig::new().with_primary_metric("val_perplexity").with_max_epochs(10);
         let mut hparams = CharLmConfig::new();
         args.train.apply(&mut config, &mut hparams)?;
         hparams.check()?;

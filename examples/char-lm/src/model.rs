@@ -90,13 +90,13 @@ impl CharLm {
     /// nothing was.
     pub(crate) fn next(&self, text: Tensor<2, Int>, past: &mut Past) -> Tensor<1> {
         let x = self.embed(text);
-        let [_, length, width] = x.dims();
+        let [_, length, _] = x.dims();
         let mask = generate_autoregressive_mask(1, length, &x.device());
         let input = TransformerEncoderInput::new(x).mask_attn(mask);
         let x = self.layers.forward_autoregressive_inference(input, &mut past.0);
-        let last = x.slice([0..1, length - 1..length, 0..width]);
+        let last = x.slice_dim(1, length - 1..length);
         // What is no byte cannot be drawn.
-        self.logits(last, self.tokens.weight.val().slice([0..BYTES])).flatten(0, 2)
+        self.logits(last, self.tokens.weight.val().slice_dim(0, 0..BYTES)).flatten(0, 2)
     }
 
     /// A past without anything in it.
@@ -117,7 +117,7 @@ impl CharLm {
 
     fn embed(&self, texts: Tensor<2, Int>) -> Tensor<3> {
         let length = texts.dims()[1];
-        let positions = self.positions.weight.val().slice([0..length]);
+        let positions = self.positions.weight.val().slice_dim(0, 0..length);
         self.tokens.forward(texts) + positions.unsqueeze()
     }
 

@@ -18,7 +18,7 @@ use system_tests::tree::{checkpoints, metadata, run_dir, target};
 /// 5 windows.
 const SMALL: &str = "--set width=32 --set layers=2 --set heads=2 --set context=32 --set batch_size=8 \
                      --set grads_accumulation=2 --set windows_per_epoch=320 --set valid_windows=45 \
-                     --set learning_rate=0.01";
+                     --set learning_rate=0.01 --set dropout=0.1";
 const CONTEXT: usize = 32;
 const WINDOWS: usize = 45;
 const STEPS_PER_EPOCH: usize = 20;
@@ -49,6 +49,13 @@ fn sampled(checkpoint: &Path, arguments: &[&str]) -> Vec<u8> {
     let output = sample(checkpoint, arguments);
     stdout(&output);
     output.stdout
+}
+
+/// What the model says of each byte after each place of a text.
+fn logits(model: &CharLm, text: &[u8]) -> Vec<f64> {
+    let bytes: Vec<i64> = text.iter().map(|byte| i64::from(*byte)).collect();
+    let texts = Tensor::<2, Int>::from_data(TensorData::new(bytes, [1, text.len()]), &Device::flex());
+    model.forward(texts).into_data().iter::<f32>().map(f64::from).collect()
 }
 
 /// The values of a metric in an epoch, batch by batch, or those of all epochs' ends.
@@ -98,10 +105,7 @@ fn the_perplexity_is_that_of_the_saved_model() {
     let mut information = 0.0;
     for number in 0..WINDOWS {
         let start = number * (valid.len() - CONTEXT) / WINDOWS;
-        let bytes: Vec<i64> = valid[start..start + CONTEXT].iter().map(|byte| i64::from(*byte)).collect();
-        let text = Tensor::<2, Int>::from_data(TensorData::new(bytes, [1, CONTEXT]), &Device::flex());
-        let logits: Vec<f64> = model.forward(text).into_data().iter::<f32>().map(f64::from).collect();
-        for (place, logits) in logits.chunks(BYTES).enumerate() {
+        for (place, logits) in logits(&model, &valid[start..start + CONTEXT]).chunks(BYTES).enumerate() {
             let next = usize::from(valid[start + place + 1]);
             let all = logits.iter().map(|logit| logit.exp()).sum::<f64>();
             information -= (logits[next].exp() / all).ln();
@@ -164,6 +168,27 @@ fn a_sample_has_the_length_that_was_asked_for_and_is_the_same_for_the_same_seed(
     assert_eq!(prompted(&long), prompted(&long[3 * CONTEXT..]));
     assert_ne!(prompted(&long), prompted(b"In the "));
     assert_eq!(prompted(b""), prompted(b"\n"));
+}
+
+#[test]
+fn the_likeliest_text_is_what_the_whole_model_says() {
+    let root = tempfile::tempdir().unwrap();
+    train(root.path(), 2);
+    let best = run_dir(root.path()).join("best");
+    let model = CharLm::from_checkpoint(&best, &Device::flex()).unwrap();
+    let prompt = "And he said unto them, ";
+    // As many as it looks back at; each is computed from the one before it alone, and here from all of them.
+    let count = 1 + CONTEXT - prompt.len();
+    let mut text = prompt.as_bytes().to_vec();
+    for _ in 0..count {
+        let logits = logits(&model, &text);
+        let last = &logits[logits.len() - BYTES..];
+        let likeliest = (0..=u8::MAX).max_by(|a, b| last[usize::from(*a)].total_cmp(&last[usize::from(*b)]));
+        text.push(likeliest.unwrap());
+    }
+    let count = count.to_string();
+    let written = sampled(&best, &["--prompt", prompt, "--temperature", "0", "--tokens", &count]);
+    assert_eq!(String::from_utf8_lossy(&written), String::from_utf8_lossy(&text[prompt.len()..]));
 }
 
 #[test]
