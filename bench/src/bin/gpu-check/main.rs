@@ -77,6 +77,8 @@ fn check(job: &dyn Job, args: &Args, root: &Path, device: &Device) -> Checked {
     let saved: Vec<u64> = (1..=args.saves).map(|number| number * args.steps).collect();
     let train = |name: &str, from: Option<&Path>| -> Result<(Outcome, Laps)> {
         let config = TrainerConfig::new().with_root(root).with_run_id(name).with_max_epochs(epochs as usize);
+        // A signal ends the program, and not one run of several.
+        let config = TrainerConfig { handle_signals: false, ..config };
         let config = match from {
             Some(path) => config.with_ckpt_path(path.to_string_lossy()),
             None => config,
