@@ -288,7 +288,9 @@ mod tests {
     #[test]
     fn a_library_that_hangs_before_anybody_is_told_holds_up_only_the_gpus() {
         let (_never, forever) = mpsc::channel::<()>();
-        let hang = move || drop(forever.recv());
+        let hang = move || {
+            let _ = forever.recv();
+        };
         let mut probe = EnvironmentProbe::start_with(|| named("a"), hang, |_| gpus("a"));
         // As if it had been told long ago.
         probe.told = OnceLock::from(Instant::now().checked_sub(WAIT_LIMIT).unwrap());

@@ -130,8 +130,6 @@ pub fn build(programs: &[&str]) -> PathBuf {
     command.args(["build", "--quiet", "--workspace"]).current_dir(workspace());
     command.args(backend::features());
     command.args(programs.iter().flat_map(|program| ["--bin", program]));
-    // With the features of the tests, as another program would take this one's place.
-    command.args(cfg!(feature = "wgpu").then_some(["--features", "system-tests/wgpu"]).iter().flatten());
     stdout(&command.output().unwrap_or_else(|error| panic!("cargo cannot be started: {error}")));
     // A test program is in the directory `deps` beside them, wherever the target directory is.
     let test = std::env::current_exe().unwrap_or_else(|error| panic!("where am I? {error}"));

@@ -12,8 +12,9 @@ use burn::train::metric::LossMetric;
 use burn::train::{ExecutionStrategy, Learner, MultiDeviceOptim};
 use burn_trainer::{GpuDevice, Trainer, gpus};
 use serde_json::{Value, json};
+use system_tests::backend;
 use system_tests::command::{burn_ckpt_command, stdout};
-use system_tests::model::{Model, Script, learner, loader};
+use system_tests::model::{Model, Script, loader};
 use system_tests::process::warmup;
 use system_tests::tree::{checkpoints, metadata};
 use system_tests::{config, train, train_scripted};
@@ -29,14 +30,23 @@ fn train_on(root: &Path, devices: &[Device]) {
     let script = Script::default();
     let trainer = Trainer::new(config(root, 1), &script.hparams()).unwrap().devices(devices.to_vec());
     let training = trainer.training(loader(&script), loader(&script)).metrics((LossMetric::new(),));
-    let model = Model::new(script, &devices[0].clone().autodiff());
-    trainer.fit(training, Learner::new(model, AdamConfig::new().init(), 1e-2)).unwrap();
+    trainer.fit(training, learner_on(&devices[0])).unwrap();
+}
+
+/// The device of the tests, as the metadata calls it.
+fn device_name() -> &'static str {
+    if backend::is_flex() { "Flex" } else { "Wgpu(DefaultDevice)" }
+}
+
+fn learner_on(device: &Device) -> Learner<Model> {
+    let model = Model::new(Script::default(), &device.clone().autodiff());
+    Learner::new(model, AdamConfig::new().init(), 1e-2)
 }
 
 #[test]
 fn a_run_on_the_processor_uses_no_gpu_and_says_so() {
     let root = tempfile::tempdir().unwrap();
-    train(config(root.path(), 1)).unwrap();
+    train_on(root.path(), &[Device::flex()]);
     let hardware = hardware(root.path());
     assert_eq!(hardware["devices_used"], json!(["Flex"]));
     // The list is that of this machine, as everybody else in this program sees it.
@@ -60,7 +70,7 @@ fn the_devices_of_a_loop_of_burns_are_named() {
     let training = trainer.training(loader(&script), loader(&script)).metrics((LossMetric::new(),));
     let devices = vec![Device::flex().autodiff(), Device::flex().autodiff()];
     let strategy = ExecutionStrategy::multi(devices, MultiDeviceOptim::OptimMainDevice);
-    trainer.fit_with(training, learner(script), strategy).unwrap();
+    trainer.fit_with(training, learner_on(&Device::flex()), strategy).unwrap();
     assert_eq!(hardware(root.path())["devices_used"], json!(["Flex", "Flex"]));
 }
 
@@ -74,7 +84,7 @@ fn a_run_that_fails_in_its_first_step_names_its_devices_too() {
     let saved = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
     let saved: Vec<_> = saved.filter(|path| path.extension().is_some_and(|end| end == "ckpt")).collect();
     let hardware = &metadata(&saved[0])["environment"]["hardware"];
-    assert_eq!((&hardware["devices_used"], saved.len()), (&json!(["Flex"]), 1));
+    assert_eq!((&hardware["devices_used"], saved.len()), (&json!([device_name()]), 1));
     assert_eq!(hardware["gpu_count"], gpus().len());
 }
 

@@ -16,7 +16,7 @@ use crate::{Answer, Failure};
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
-    /// List the packages that burn-ckpt is built from
+    /// List all packages
     #[arg(long)]
     packages: bool,
     /// Print JSON: all of it, as it is under "environment" in the metadata
