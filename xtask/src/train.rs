@@ -56,7 +56,7 @@ fn plan(arguments: &[String], choose: fn() -> gpu::Choice) -> Result<Plan, Strin
     let rest = &backend.rest;
     let wants_mnist = rest.iter().any(|argument| argument == "--data=mnist")
         || rest.windows(2).any(|pair| pair[0] == "--data" && pair[1] == "mnist");
-    if wants_mnist {
+    if wants_mnist && example == DEFAULT_EXAMPLE {
         features.push(format!("{example}/mnist"));
     }
     Ok(Plan { example, backend: backend.name, features, arguments: backend.rest })
