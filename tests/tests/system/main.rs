@@ -3,6 +3,7 @@
 // In a test a panic is the report.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod burns_strategies;
 mod char_lm;
 mod ckpt_command_line;
 mod ckpt_diff;
@@ -14,9 +15,13 @@ mod ckpt_verify;
 mod command_line;
 mod container;
 mod dataloader;
+mod devices;
+mod directory;
+mod dirpaths;
 mod documents;
 mod environment;
 mod export;
+mod failed_saves;
 mod git_repositories;
 mod gpus;
 mod header_alone;
@@ -24,13 +29,21 @@ mod hints;
 mod hostile_state;
 mod import;
 mod import_hostile;
+mod metric_files;
+mod names;
 mod native_inference;
 mod on_each_backend;
 #[cfg(feature = "wgpu")]
 mod on_wgpu;
+mod overwrite;
 mod processes;
+mod reconcile;
 mod retention;
+mod run_directory;
 mod secrets;
 mod signals;
 mod slurm;
 mod small_dependencies;
+mod soak;
+mod topk;
+mod users_loop;

@@ -18,7 +18,7 @@ use system_tests::model::{BATCH, Model, OnStep, Script, ScriptedMetric, shufflin
 use system_tests::tree::{checkpoints, files, run_dir, stems, whole_checkpoints};
 use system_tests::{config, train, train_scripted, train_with};
 
-use super::exact::in_two_parts_is_as_in_one;
+use crate::on_each_backend::exact::in_two_parts_is_as_in_one;
 
 #[test]
 fn a_file_in_the_way_is_said_once_while_training_goes_on() {
