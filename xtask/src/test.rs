@@ -10,7 +10,7 @@ const SUMMARY: &str = "test result: ";
 
 /// What trains, saves, goes on and loads, once more on burn's wgpu backend: a GPU, or Mesa's software Vulkan. And what is
 /// said of the GPUs that it reaches.
-const ON_WGPU: [&str; 11] = [
+const ON_WGPU: [&str; 12] = [
     "test",
     "--workspace",
     "--features",
@@ -22,6 +22,9 @@ const ON_WGPU: [&str; 11] = [
     "on_each_backend::",
     "on_wgpu::",
     "gpus::vulkan::",
+    // A test that fails in a step must not leave burn's one device to another in the middle of it; and the device
+    // computes one thing at a time anyway.
+    "--test-threads=1",
 ];
 /// Tells the system tests what to train on.
 const BACKEND_VARIABLE: &str = "SYSTEM_TESTS_BACKEND";
