@@ -22,7 +22,7 @@ impl Comparison {
     }
 }
 
-/// Compares the tensors of two checkpoints: model, optimizer, scheduler. Both files are verified.
+/// Compares the tensors of two checkpoints: model, optimizer, scheduler and what was logged. Both files are verified.
 ///
 /// # Errors
 ///
@@ -30,11 +30,8 @@ impl Comparison {
 pub fn compare(a: &Path, b: &Path) -> Result<Comparison> {
     let tensors = |path| Ok::<_, burn_trainer::Error>(Checkpoint::open(path)?.verify()?.tensors);
     let (a, b) = (tensors(a)?, tensors(b)?);
-    // The history has times of day in it.
-    let compared = |name: &&String| !name.starts_with("history.");
-    let in_a = a.keys().filter(compared);
-    let only_b = b.keys().filter(compared).filter(|name| !a.contains_key(*name));
-    let names: Vec<&String> = in_a.chain(only_b).collect();
+    let only_b = b.keys().filter(|name| !a.contains_key(*name));
+    let names: Vec<&String> = a.keys().chain(only_b).collect();
     let same = names.iter().filter(|name| a.get(**name).is_some() && a.get(**name) == b.get(**name)).count();
     Ok(Comparison { tensors: names.len(), different: names.len() - same })
 }

@@ -109,12 +109,6 @@ impl Laps {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Number of steps noted.
-    #[must_use]
-    pub fn steps(&self) -> usize {
-        self.lock().len()
-    }
-
     /// What the saves of a run cost, but for one after the last step. Steps before the first save are not counted: a device compiles its kernels in them.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! A crate of its own, as two programs ask: burn-trainer for the metadata of a run, and `burn-ckpt env` for the machine
 //! that it is started on. On the save flow it stands between the snapshot and the metadata: a thread collects while
-//! training starts, and the checkpoint writer asks for the result when it writes its first metadata file. On the load
+//! training starts, and the checkpoint writer asks for the result whenever it writes a metadata file. On the load
 //! flow it is only read.
 //!
 //! Three rules hold in every file:

@@ -4,8 +4,7 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::slurm::{MAX_HOST_BYTES, MAX_HOSTS};
-use crate::variables::Variables;
+use crate::variables::{MAX_HOST_BYTES, MAX_HOSTS, Variables};
 
 /// Where IBM's `jsrun`, Open MPI, PMIx and MPICH's relatives tell a process its rank, in the order of trust. LSF itself starts
 /// one process and ranks none.

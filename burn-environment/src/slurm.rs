@@ -2,14 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::variables::Variables;
-
-/// Most hosts that a node list is expanded to: a list of a few bytes, such as `n[0-999999999]`, can
-/// name any number.
-pub(crate) const MAX_HOSTS: usize = 4096;
-
-/// Most bytes of one host name in a node list: what a name in the domain name system can have.
-pub(crate) const MAX_HOST_BYTES: usize = 253;
+use crate::variables::{MAX_HOST_BYTES, MAX_HOSTS, Variables};
 
 /// Most pairs of brackets in one name. Slurm itself allows as many dimensions as its largest
 /// machines have.

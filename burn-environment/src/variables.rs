@@ -1,12 +1,19 @@
 //! Variables of the process: asked for one at a time, by name, and never listed.
 //!
-//! This is the only place of the module that reads them. What is not named by `slurm.rs` or
-//! `lsf.rs` cannot reach a checkpoint, a token in the shell of the user included.
+//! This is the only place that reads them, and has the limits that both schedulers' lists are held to. What is not named
+//! by `slurm.rs` or `lsf.rs` cannot reach a checkpoint, a token in the shell of the user included.
 
 use std::str::FromStr;
 
 /// Most bytes of a value that is recorded as it is. LSF's names have 4094 at most, Slurm's fewer.
 const MAX_TEXT_BYTES: usize = 4096;
+
+/// Most hosts that a node list is expanded to: a list of a few bytes, such as `n[0-999999999]`, can
+/// name any number.
+pub(crate) const MAX_HOSTS: usize = 4096;
+
+/// Most bytes of one host name in a node list: what a name in the domain name system can have.
+pub(crate) const MAX_HOST_BYTES: usize = 253;
 
 /// The value of a variable of this process, where it is set and is Unicode.
 pub(crate) fn of_process(name: &str) -> Option<String> {

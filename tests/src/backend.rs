@@ -15,30 +15,32 @@ pub const VARIABLE: &str = "SYSTEM_TESTS_BACKEND";
 /// When the variable names no backend.
 #[must_use]
 pub fn name() -> String {
-    let name = std::env::var(VARIABLE).unwrap_or_else(|_| "flex".to_owned());
-    assert!(Backend::from_str(&name, false).is_ok(), "{VARIABLE} names no backend: {name}");
-    name
+    backend().to_string()
 }
 
 /// Its device.
 ///
 /// # Panics
 ///
-/// When the tests are not built for the backend.
+/// When the tests are not built for the backend, or it cannot be used on this machine.
 #[must_use]
 pub fn device() -> Device {
-    let device = Backend::from_str(&name(), false).map(Backend::device);
-    match device {
-        Ok(Ok(device)) => device,
-        Ok(Err(error)) => panic!("{error}"),
-        Err(error) => panic!("{error}"),
-    }
+    backend().device().unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Whether the device is the CPU, with burn's backend flex.
+///
+/// # Panics
+///
+/// When the variable names no backend.
 #[must_use]
 pub fn is_flex() -> bool {
-    name() == "flex"
+    backend() == Backend::Flex
+}
+
+fn backend() -> Backend {
+    let name = std::env::var(VARIABLE).unwrap_or_else(|_| "flex".to_owned());
+    Backend::from_str(&name, false).unwrap_or_else(|error| panic!("{VARIABLE}={name}: {error}"))
 }
 
 /// What cargo is given to build programs as the tests are built: others would take their place.

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::backend;
 use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_ckpt::{Contents, FromCheckpoint, MODEL, Metadata, Section};
 use jiff::Timestamp;
+
+use crate::backend;
 
 /// Inputs of the network.
 pub const INPUTS: usize = 4;

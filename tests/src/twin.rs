@@ -1,6 +1,5 @@
 //! A small module with one of each layer that burn and PyTorch have in different ways; its twin is in `tests/python/net.py`.
 
-use crate::backend;
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{
@@ -10,6 +9,8 @@ use burn::nn::{
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use serde_json::{Value, json};
+
+use crate::backend;
 
 /// Items in the inputs.
 const ITEMS: usize = 3;
