@@ -1,23 +1,20 @@
 //! One `.ckpt` file: the sections of a state in a burnpack container, with the JSON parts in its header.
 //!
-//! `FORMAT.md` describes the bytes. Writing stands between the snapshot and the commit; reading checks every
-//! length in the file against the file's size before anything is allocated for it.
+//! `FORMAT.md` describes the bytes, `write.rs` writes them. Reading checks every length in the file against the file's
+//! size before anything is allocated for it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
 
-use burn_pack::{HEADER_SIZE, Header, Reader, Tensor, Writer};
+use burn_pack::{HEADER_SIZE, Header, Reader, Scalar, Tensor};
 use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::digest::blake3_of_tensor;
 use crate::error::{Error, Result};
 use crate::layout::name_error;
-use crate::metadata::TensorInfo;
 use crate::section::Section;
 
 /// The newest version of the container that is written and read.
@@ -77,20 +74,27 @@ pub(crate) struct ContainerHeader {
     pub(crate) hparams: Value,
     pub(crate) trainer_state: Value,
     pub(crate) sections: Vec<String>,
-    reader: Entries,
+    reader: Opened,
 }
 
-/// The container's entries, with the names as they are in the file.
-struct Entries(Reader);
+/// The file's entries.
+struct Opened(Reader);
 
-impl std::fmt::Debug for Entries {
+impl std::fmt::Debug for Opened {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.0.tensor_names()).finish()
     }
 }
 
-/// Writes a container to a new file, which is not synced yet. Returns what the metadata says of its tensors.
-pub(crate) fn write(path: &Path, contents: Contents) -> Result<IndexMap<String, TensorInfo>> {
+/// What a container holds, under the names that it has in the file.
+pub(crate) struct Entries {
+    pub(crate) tensors: Vec<Tensor>,
+    pub(crate) scalars: BTreeMap<String, Scalar>,
+    pub(crate) strings: BTreeMap<String, String>,
+}
+
+/// The entries that contents become.
+pub(crate) fn entries(contents: Contents) -> Result<Entries> {
     let sections: Vec<&str> = contents.sections.keys().map(String::as_str).collect();
     sections.iter().try_for_each(|section| check_name(section))?;
     let mut strings = BTreeMap::from([
@@ -99,40 +103,17 @@ pub(crate) fn write(path: &Path, contents: Contents) -> Result<IndexMap<String, 
         (HPARAMS_KEY.to_owned(), contents.hparams.to_string()),
         (TRAINER_STATE_KEY.to_owned(), contents.trainer_state.to_string()),
     ]);
-    let mut scalars = BTreeMap::new();
-    let mut tensors = Vec::new();
-    let mut digests = Vec::new();
+    let (mut tensors, mut scalars) = (Vec::new(), BTreeMap::new());
     for (section, part) in contents.sections {
-        for tensor in part.tensors {
-            let (tensor, digest) = digested(format!("{section}.{}", tensor.name), tensor);
-            tensors.push(tensor);
-            digests.push(digest);
-        }
-        scalars.extend(part.scalars.into_iter().map(|(name, value)| (format!("{section}.{name}"), value)));
-        strings.extend(part.strings.into_iter().map(|(name, value)| (format!("{section}.{name}"), value)));
+        let named = |name: String| format!("{section}.{name}");
+        tensors.extend(part.tensors.into_iter().map(|mut tensor| {
+            tensor.name = named(tensor.name);
+            tensor
+        }));
+        scalars.extend(part.scalars.into_iter().map(|(name, value)| (named(name), value)));
+        strings.extend(part.strings.into_iter().map(|(name, value)| (named(name), value)));
     }
-    let described: Vec<(String, String, Vec<usize>)> = tensors
-        .iter()
-        .map(|tensor| (tensor.name.clone(), tensor.dtype.name().to_owned(), tensor.shape.to_vec()))
-        .collect();
-
-    let mut writer = Writer::new(tensors).auto_extension(false).overwrite(false);
-    for (name, value) in scalars {
-        writer = writer.with_scalar(&name, value);
-    }
-    for (name, value) in &strings {
-        writer = writer.with_metadata(name, value);
-    }
-    writer.write_to_file_in_place(path).map_err(Error::container(path))?;
-
-    described
-        .into_iter()
-        .zip(digests)
-        .map(|((name, dtype, shape), digest)| match digest.get() {
-            Some(blake3) => Ok((name, TensorInfo { dtype, shape, blake3: blake3.clone() })),
-            None => Err(Error::Snapshot(format!("the tensor {name} was never written"))),
-        })
-        .collect()
+    Ok(Entries { tensors, scalars, strings })
 }
 
 impl ContainerHeader {
@@ -160,7 +141,7 @@ impl ContainerHeader {
             not_a_checkpoint(path, format!("{SECTIONS_KEY} is no list of names: {error}"))
         })?;
         let (hparams, trainer_state) = (json(HPARAMS_KEY)?, json(TRAINER_STATE_KEY)?);
-        Ok(Self { hparams, trainer_state, sections, reader: Entries(reader) })
+        Ok(Self { hparams, trainer_state, sections, reader: Opened(reader) })
     }
 
     /// One section under its own names. Its tensors are read from the file when their bytes are asked for.
@@ -244,19 +225,6 @@ fn foreign(start: &[u8; HEADER_SIZE], file_size: u64) -> Option<String> {
         return None;
     };
     Some(format!("it looks like {what}; `burn-ckpt import` makes a checkpoint of such a file"))
-}
-
-/// A tensor under another name whose digest is taken when its bytes are produced, so that they are read once.
-fn digested(name: String, tensor: Tensor) -> (Tensor, Arc<OnceLock<String>>) {
-    let digest = Arc::new(OnceLock::new());
-    let slot = Arc::clone(&digest);
-    let (dtype, shape, id, length) = (tensor.dtype, tensor.shape.clone(), tensor.param_id, tensor.byte_len());
-    let read = move || {
-        let bytes = tensor.to_bytes()?;
-        slot.get_or_init(|| blake3_of_tensor(&bytes));
-        Ok(bytes)
-    };
-    (Tensor::deferred(name, dtype, shape, id, length, read), digest)
 }
 
 fn unprefixed<V: Clone>(prefix: &str, entries: &BTreeMap<String, V>) -> BTreeMap<String, V> {

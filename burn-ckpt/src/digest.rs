@@ -44,11 +44,16 @@ pub(crate) fn sha256_with(path: &Path, progress: &dyn Fn(u64)) -> Result<String>
             }
         }
     }
+    Ok(checksum(hasher))
+}
+
+/// A finished SHA-256 as the metadata has it.
+pub(crate) fn checksum(hasher: Sha256) -> String {
     let mut text = SHA256_PREFIX.to_owned();
     for byte in hasher.finalize() {
         text.push_str(&format!("{byte:02x}"));
     }
-    Ok(text)
+    text
 }
 
 /// [`blake3_of_tensor`] of a tensor in a file, of which one piece at a time is in memory.

@@ -143,6 +143,20 @@ impl Ledger {
         reserved
     }
 
+    /// Whether a newer state makes one that waits superfluous: every strategy that wants `waiting` wants `new` too, and
+    /// ranks it before that.
+    pub(crate) fn supersedes(&self, new: &[PathBuf], waiting: &[PathBuf]) -> bool {
+        self.keepers.values().all(|keeper| {
+            let among = |paths: &[PathBuf]| -> Vec<Candidate> {
+                let entries = keeper.entries.iter().filter(|entry| paths.contains(&entry.held.path));
+                entries.map(Entry::candidate).collect()
+            };
+            let new = among(new);
+            let beaten = |waiting: &Candidate| new.iter().any(|new| keeper.keep.ranks_before(new, waiting));
+            among(waiting).iter().all(beaten)
+        })
+    }
+
     /// The best (or newest) durable checkpoint of a strategy.
     #[must_use]
     pub fn foremost(&self, keeper: &str) -> Option<&Held> {

@@ -19,7 +19,7 @@
 //!
 //! ```text
 //! save: Section -> CheckpointWriter -> container + digests -> metadata -> commit -> links -> retention
-//!       section.rs writer.rs           save.rs calls container.rs, digest.rs, commit.rs; then links.rs, ledger.rs
+//!       section.rs writer.rs           save.rs calls write.rs, metadata.rs, commit.rs; then links.rs, ledger.rs
 //! load: path | RUN/best | RUN/last -> file  -> header, hyperparameters  -> tensors that fit -> verified -> model
 //!       from_checkpoint.rs            locate.rs load.rs calls container.rs, weights.rs         digest.rs
 //!                                               hparams.rs
@@ -70,6 +70,7 @@
 //! # Ok::<(), burn_ckpt::Error>(())
 //! ```
 
+mod background;
 mod catalog;
 mod commit;
 mod container;
@@ -86,13 +87,16 @@ mod locate;
 mod lock;
 mod metadata;
 mod module_types;
+mod queue;
 mod report;
 mod retention;
 mod save;
 mod section;
+mod space;
 mod verified;
 mod verify;
 mod weights;
+mod write;
 mod writer;
 
 pub use catalog::{Catalog, CatalogEntry, clear, recover, resolve};
@@ -118,7 +122,7 @@ pub use save::name_again;
 pub use section::{Layout, Section};
 pub use weights::LoadOptions;
 pub use writer::{
-    CheckpointWriter, MakeSections, Report, RunFacts, Save, SharedLedger, WhenBusy, panic_message,
+    CheckpointWriter, MakeSections, Report, RunFacts, Save, SharedLedger, Submitted, WhenBusy, panic_message,
 };
 
 /// The formats' crate, for those who build sections by hand.

@@ -67,18 +67,27 @@ impl Keep {
     #[must_use]
     pub fn kept(self, candidates: &[Candidate]) -> Vec<usize> {
         let mut ranked: Vec<usize> = (0..candidates.len()).collect();
+        ranked.sort_by(|&a, &b| self.order(&candidates[a], &candidates[b]));
         match self {
-            Self::Newest(topk) => {
-                ranked.sort_by_key(|&i| std::cmp::Reverse(candidates[i].order));
-                ranked.truncate(topk.limit());
-            }
-            Self::Best(mode, topk) => {
-                ranked.sort_by(|&a, &b| better_first(mode, &candidates[a], &candidates[b]));
+            Self::Newest(topk) => ranked.truncate(topk.limit()),
+            Self::Best(_, topk) => {
                 let numbers = ranked.iter().take_while(|&&i| !candidates[i].score.is_nan()).count();
                 ranked.truncate(topk.limit().min(numbers.max(1)));
             }
         }
         ranked
+    }
+
+    /// Whether the rule prefers one checkpoint to another.
+    pub(crate) fn ranks_before(self, one: &Candidate, other: &Candidate) -> bool {
+        self.order(one, other) == Ordering::Less
+    }
+
+    fn order(self, a: &Candidate, b: &Candidate) -> Ordering {
+        match self {
+            Self::Newest(_) => b.order.cmp(&a.order),
+            Self::Best(mode, _) => better_first(mode, a, b),
+        }
     }
 
     /// Whether a new checkpoint would stay beside those there are, that is, whether saving it is worth it.

@@ -1,14 +1,13 @@
 //! The steps of one save: container, digests, metadata, commit, and the other names of the same state.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::commit::{Existing, Staged, commit, create_directory, parent, remove_if_there, stage_again};
-use crate::container::{self, Contents};
-use crate::digest::sha256_of_file;
+use crate::container::Contents;
 use crate::error::{Error, Result};
 use crate::layout::metadata_path;
 use crate::metadata::Metadata;
+use crate::write::write;
 
 impl Contents {
     /// Writes a checkpoint with its metadata, on this thread, for programs that have no training loop. Returns
@@ -40,7 +39,7 @@ pub(crate) fn persist(
     mut durable: impl FnMut(&Path),
 ) -> Result<u64> {
     let mut named: Vec<&Path> = Vec::new();
-    let mut failure = None;
+    let mut failure: Option<Error> = None;
     for (place, reason) in places {
         // Two strategies may share a file.
         if named.contains(&place.as_path()) {
@@ -83,14 +82,13 @@ pub fn name_again(checkpoint: &Path, place: &Path, reason: &str) -> Result<()> {
     commit(staged, &described(&mut metadata, place, reason)?, Existing::Keep)
 }
 
-/// Writes and syncs the container, and fills in what the metadata says of the file.
+/// Writes the container, and fills in what the metadata says of the file.
 fn stage(contents: Contents, metadata: &mut Metadata, place: &Path) -> Result<Staged> {
     let staged = Staged::beside(place);
-    metadata.tensors = container::write(staged.path(), contents)?;
-    staged.sync()?;
-    metadata.checkpoint_size_bytes =
-        fs::metadata(staged.path()).map_err(Error::io("read", staged.path()))?.len();
-    metadata.checkpoint_checksum = sha256_of_file(staged.path())?;
+    let written = write(staged.path(), contents)?;
+    metadata.tensors = written.tensors;
+    metadata.checkpoint_size_bytes = written.size_bytes;
+    metadata.checkpoint_checksum = written.checksum;
     Ok(staged)
 }
 

@@ -1,13 +1,13 @@
 //! The thread that writes checkpoints while training goes on.
 //!
 //! The loop hands over a state that nobody else changes. Here it becomes sections, these are persisted (see
-//! `save.rs`), then the links move, then older files go. At most one state is being written and one waits. Every
-//! save is answered by a [`Report`], the failed ones with their cause.
+//! `save.rs`), then the links move, then older files go. One state is being written, and at most
+//! [so many](CheckpointWriter::start) wait. Every save is answered by a [`Report`], the failed ones with their cause.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,16 +16,18 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::background;
 use crate::commit::{Existing, remove_checkpoint, sync_directory_of};
 use crate::container::{Contents, OPTIMIZER};
 use crate::error::{Error, Result};
 use crate::ledger::{Consequences, Ledger};
 use crate::links;
 use crate::metadata::Metadata;
+use crate::queue::{Push, Queue};
 use crate::save::persist;
 use crate::section::Section;
 
-/// How often a full queue is looked at again before a deadline.
+/// How often somebody who waits for room is asked whether to go on waiting.
 const POLL: Duration = Duration::from_millis(5);
 
 /// What every checkpoint of a run has in common.
@@ -86,7 +88,7 @@ pub struct Report {
     pub duration: Duration,
 }
 
-/// What to do with a save while another one waits already.
+/// What to do with a save when the disk is behind: as many states wait already as may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenBusy {
@@ -94,6 +96,20 @@ pub enum WhenBusy {
     Wait,
     /// Let this one go, and say so.
     Skip,
+    /// Let the one that has waited shortest go in favour of this one, and say so, if every strategy that wants that one
+    /// ranks this one before it. Otherwise wait: a better state is not given up for a newer one.
+    Replace,
+}
+
+/// What became of a state that was handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Submitted {
+    /// It is being written, or waits for that.
+    Taken,
+    /// So too; the state of this optimizer step, which was waiting, was let go for it.
+    InPlaceOf(u64),
+    /// It was let go.
+    LetGo,
 }
 
 /// A [`Ledger`] that the loop and the writer's thread both use.
@@ -110,32 +126,35 @@ impl SharedLedger {
 
 /// The writer's thread, and the queue to it.
 pub struct CheckpointWriter {
-    queue: Option<SyncSender<Vec<Save>>>,
+    queue: Arc<Queue<Vec<Save>>>,
     reports: Receiver<Report>,
     thread: Option<JoinHandle<()>>,
     ledger: SharedLedger,
 }
 
 impl CheckpointWriter {
-    /// Starts the thread. What a kill kept from happening is made up for: links that do not lead to what the ledger
+    /// Starts the thread, for which at most `max_waiting` states wait while it writes another. Each of them keeps its copy
+    /// of the state on the device. With 0, a state is taken only when the one before it is written.
+    ///
+    /// What a kill kept from happening is made up for: links that do not lead to what the ledger
     /// holds, and (unless it [waits](Ledger::goes_on_from)) files that no strategy keeps any more.
     ///
     /// # Errors
     ///
     /// [`Error::WriterStopped`] when the system gives no thread, [`Error::Io`] for a link or a file that cannot be
     /// changed.
-    pub fn start(run: RunFacts, mut ledger: Ledger) -> Result<Self> {
+    pub fn start(run: RunFacts, mut ledger: Ledger, max_waiting: usize) -> Result<Self> {
         follow(&ledger.settle())?;
         let ledger = SharedLedger(Arc::new(Mutex::new(ledger)));
-        // One save may wait while another is written; the loop holds a third until there is room.
-        let (queue, saves) = mpsc::sync_channel::<Vec<Save>>(1);
+        let queue = Arc::new(Queue::new(max_waiting));
         let (answers, reports) = mpsc::channel();
         let worker = Worker { run, ledger: ledger.clone() };
+        let taken_from = Arc::clone(&queue);
         let thread = std::thread::Builder::new()
             .name("burn-ckpt-writer".to_owned())
-            .spawn(move || worker.run(&saves, &answers))
+            .spawn(move || worker.run(&taken_from, &answers))
             .map_err(|error| Error::WriterStopped(error.to_string()))?;
-        Ok(Self { queue: Some(queue), reports, thread: Some(thread), ledger })
+        Ok(Self { queue, reports, thread: Some(thread), ledger })
     }
 
     /// The run's ledger, which can outlive the writer.
@@ -144,49 +163,59 @@ impl CheckpointWriter {
         &self.ledger
     }
 
-    /// Hands over a state: one save, or several where what is written differs, in this order. Returns whether it was
-    /// taken; `false` means that [`WhenBusy::Skip`] let all of it go.
+    /// Hands over a state: one save, or several where what is written differs, in this order.
     ///
     /// # Errors
     ///
     /// [`Error::WriterStopped`] when the thread is gone.
-    pub fn submit(&self, state: Vec<Save>, when_busy: WhenBusy) -> Result<bool> {
-        self.submit_while(state, || when_busy == WhenBusy::Wait)
+    pub fn submit(&self, state: Vec<Save>, when_busy: WhenBusy) -> Result<Submitted> {
+        self.submit_while(state, when_busy, || when_busy != WhenBusy::Skip)
     }
 
-    /// Hands over a state, waiting for room as long as `waits` says so. Returns whether it was taken.
+    /// Hands over a state, waiting for room as long as `waits` says so; then it is let go.
     ///
     /// # Errors
     ///
     /// As for [`CheckpointWriter::submit`].
-    pub fn submit_while(&self, mut state: Vec<Save>, mut waits: impl FnMut() -> bool) -> Result<bool> {
-        let queue = self.queue.as_ref().ok_or_else(stopped)?;
+    pub fn submit_while(
+        &self,
+        mut state: Vec<Save>,
+        when_busy: WhenBusy,
+        mut waits: impl FnMut() -> bool,
+    ) -> Result<Submitted> {
+        let new = places_of(&state);
+        let replaces = |waiting: &Vec<Save>| {
+            when_busy == WhenBusy::Replace && self.ledger.lock().supersedes(&new, &places_of(waiting))
+        };
         loop {
-            match queue.try_send(state) {
-                Ok(()) => return Ok(true),
-                Err(TrySendError::Disconnected(_)) => return Err(stopped()),
-                Err(TrySendError::Full(back)) if waits() => {
-                    state = back;
-                    std::thread::sleep(POLL);
+            match self.queue.push(state, replaces) {
+                Push::Done => return Ok(Submitted::Taken),
+                Push::Replaced(waiting) => {
+                    self.ledger.lock().forget(&places_of(&waiting));
+                    let step = waiting.first().map_or(0, |save| save.global_step);
+                    return Ok(Submitted::InPlaceOf(step));
                 }
-                Err(TrySendError::Full(back)) => {
-                    let places = back.into_iter().flat_map(|save| save.places);
-                    let paths: Vec<PathBuf> = places.map(|(path, _)| path).collect();
-                    self.ledger.lock().forget(&paths);
-                    return Ok(false);
+                Push::Abandoned => return Err(stopped()),
+                Push::Full(back) if waits() => {
+                    state = back;
+                    self.queue.wait(POLL);
+                }
+                Push::Full(_) => {
+                    self.ledger.lock().forget(&new);
+                    return Ok(Submitted::LetGo);
                 }
             }
         }
     }
 
-    /// [`submit_while`](Self::submit_while) for a limited time.
+    /// Waits for room for a limited time.
     ///
     /// # Errors
     ///
     /// As for [`CheckpointWriter::submit`].
-    pub fn try_submit(&self, state: Vec<Save>, wait: Duration) -> Result<bool> {
+    pub fn try_submit(&self, state: Vec<Save>, wait: Duration) -> Result<Submitted> {
         let deadline = Instant::now() + wait;
-        self.submit_while(state, || Instant::now() < deadline)
+        self.submit_while(state, WhenBusy::Wait, || Instant::now() < deadline)
     }
 
     /// The saves that ended since the last call. Does not wait.
@@ -198,7 +227,7 @@ impl CheckpointWriter {
     /// with whether all is done.
     #[must_use]
     pub fn finish(mut self, wait: Option<Duration>) -> (Vec<Report>, bool) {
-        self.queue = None;
+        self.queue.close();
         let deadline = wait.map(|wait| Instant::now() + wait);
         let mut reports = Vec::new();
         loop {
@@ -223,7 +252,7 @@ impl CheckpointWriter {
 
 impl Drop for CheckpointWriter {
     fn drop(&mut self) {
-        self.queue = None;
+        self.queue.close();
         if let Some(thread) = self.thread.take() {
             // Panics of a save are caught inside and reported; there is nothing left to learn from this one.
             let _ = thread.join();
@@ -237,8 +266,9 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(self, states: &Receiver<Vec<Save>>, answers: &mpsc::Sender<Report>) {
-        for save in states.iter().flatten() {
+    fn run(self, states: &Queue<Vec<Save>>, answers: &mpsc::Sender<Report>) {
+        background::give_way();
+        for save in states.take_from().flatten() {
             let start = Instant::now();
             let (epoch, global_step) = (save.epoch, save.global_step);
             let reserved: Vec<PathBuf> = save.places.iter().map(|(path, _)| path.clone()).collect();
@@ -312,6 +342,10 @@ fn follow(consequences: &Consequences) -> Result<()> {
         }
     }
     failure.map_or(Ok(()), Err)
+}
+
+fn places_of(state: &[Save]) -> Vec<PathBuf> {
+    state.iter().flat_map(|save| &save.places).map(|(path, _)| path.clone()).collect()
 }
 
 fn stopped() -> Error {

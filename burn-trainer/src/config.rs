@@ -25,7 +25,8 @@ use crate::strategy::{Best, Last, MAX_TIMEOUT_SECONDS, OnException, StrategyConf
 /// | `handle_signals` | true | SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGHUP: save, then stop |
 /// | `slurm_requeue` | false | start a Slurm job again when its time is up |
 /// | `rank` | the launcher's | only the process of rank 0 writes |
-/// | `when_busy`, `failed_saves` | `wait`, `fail_if_last` | when the disk is slow, or refuses |
+/// | `when_busy`, `max_waiting_saves` | `wait`, 1 | when the loop saves faster than the disk writes |
+/// | `failed_saves` | `fail_if_last` | when the disk refuses |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainerConfig {
@@ -68,8 +69,12 @@ pub struct TrainerConfig {
     /// The rank of this process among those that train together; by default what `RANK`, `OMPI_COMM_WORLD_RANK`,
     /// `PMI_RANK`, `PMIX_RANK` or `SLURM_PROCID` says. Only the process of rank 0 takes the lock and writes.
     pub rank: Option<u64>,
-    /// What to do when the loop saves faster than the disk: `wait` for it, or `skip` the save and say so.
+    /// What to do when the loop saves faster than the disk writes: `wait` for it, `skip` the save and say so, or
+    /// `replace` the one that waits, and say so; see [`WhenBusy`].
     pub when_busy: WhenBusy,
+    /// How many states may wait while another is being written. Each of them, and the one being written, keeps a copy of
+    /// the state on the device as far as training has changed it since; with 0 there is one such copy at most.
+    pub max_waiting_saves: usize,
     /// What a checkpoint that cannot be saved means for the run; see [`FailedSaves`].
     pub failed_saves: FailedSaves,
     /// Recompute activations in the backward pass instead of keeping them. (burn's own switch,
@@ -112,6 +117,7 @@ impl Default for TrainerConfig {
             slurm_requeue: false,
             rank: None,
             when_busy: WhenBusy::Wait,
+            max_waiting_saves: 1,
             failed_saves: FailedSaves::FailIfLast,
             gradient_checkpointing: false,
         }

@@ -110,7 +110,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
         let ended = catch_unwind(AssertUnwindSafe(|| {
             if let Some(resume) = &plan.resume {
                 let (optimizer, scheduler) =
-                    snapshot::optimizer_and_scheduler(session.learner, session.store)?;
+                    snapshot::optimizer_and_scheduler(session.learner.clone(), session.store)?;
                 resume::check_taken_over(&optimizer, &scheduler, resume)?;
             }
             session.open(plan.open_saver)?;

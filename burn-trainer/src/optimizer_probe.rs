@@ -58,9 +58,10 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for Probe {
         _valid: ValidLoader<M>,
         _starting_epoch: usize,
     ) -> (M, SupervisedTrainingEventProcessor<M>) {
-        let found = snapshot::optimizer_and_scheduler(&learner, &components.event_store);
+        let model = learner.model();
+        let found = snapshot::optimizer_and_scheduler(learner, &components.event_store);
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
-        (learner.model(), components.event_processor)
+        (model, components.event_processor)
     }
 }
 

@@ -98,7 +98,11 @@ impl Trainer {
         };
         let open_saver: OpenSaver = {
             let (config, layout) = (config.clone(), run.layout.clone());
-            let reporting = Reporting { when_busy: config.when_busy, announce: plain.get() };
+            let reporting = Reporting {
+                when_busy: config.when_busy,
+                max_waiting: config.max_waiting_saves,
+                announce: plain.get(),
+            };
             Box::new(move |metrics| {
                 let table = metrics.lock();
                 let Chosen { strategies, watched } = chosen_strategies(&config, custom, &table)?;
@@ -199,6 +203,7 @@ impl Prepared {
             interrupted: interrupted.map(|stop| stop.reason.unwrap_or_else(|| "no reason given".to_owned())),
             saves: reports.iter().filter(|report| report.outcome.is_ok()).count() as u64,
             skipped_saves: outcome.saves.skipped,
+            replaced_saves: outcome.saves.replaced,
             failed_saves: reports
                 .into_iter()
                 .filter_map(|report| report.outcome.err().map(|error| (report.global_step, error)))

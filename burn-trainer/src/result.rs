@@ -45,6 +45,8 @@ pub struct FitResult<M> {
     pub saves: u64,
     /// Saves that were let go because the disk was behind (`when_busy = "skip"`).
     pub skipped_saves: u64,
+    /// Saves that were let go, while they waited, for newer ones (`when_busy = "replace"`).
+    pub replaced_saves: u64,
     /// Optimizer step and cause of every save that failed.
     pub failed_saves: Vec<(u64, burn_ckpt::Error)>,
     /// Whether the newest state that a strategy wanted is not on disk, because its save failed or was let go.

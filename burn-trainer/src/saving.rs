@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use burn_ckpt::{
     CheckpointWriter, FilenameTemplate, Held, Ledger, MakeSections, Report, RunFacts, RunLayout, Save,
-    WhenBusy, Wish, exception_stem, link_name,
+    Submitted, WhenBusy, Wish, exception_stem, link_name,
 };
 use indexmap::IndexMap;
 use jiff::{SignedDuration, Timestamp};
@@ -37,6 +37,7 @@ pub(crate) struct Saver {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reporting {
     pub(crate) when_busy: WhenBusy,
+    pub(crate) max_waiting: usize,
     /// Off while a terminal dashboard is drawn, which such a line would tear.
     pub(crate) announce: bool,
 }
@@ -46,6 +47,7 @@ pub(crate) struct Reporting {
 pub(crate) struct SaveAccount {
     pub(crate) reports: Vec<Report>,
     pub(crate) skipped: u64,
+    pub(crate) replaced: u64,
     /// Whether the newest state that each strategy wanted got where it should.
     pub(crate) newest_is_durable: bool,
     /// Whether everything that was handed over was also written when the run ended.
@@ -106,7 +108,7 @@ impl Saver {
             active.push(Active { directory, weights_only: output.weights_only, strategy, name, template });
         }
         ledger.goes_on_from(before.origin.as_deref(), before.rules_differ);
-        let writer = CheckpointWriter::start(run, ledger)?;
+        let writer = CheckpointWriter::start(run, ledger, reporting.max_waiting)?;
         let newest = IndexMap::new();
         Ok(Self {
             writer,
@@ -172,16 +174,24 @@ impl Saver {
         is_last: bool,
         patience: &mut Patience,
     ) -> Result<()> {
-        let waits = is_last || self.reporting.when_busy == WhenBusy::Wait;
+        let when_busy = if is_last { WhenBusy::Wait } else { self.reporting.when_busy };
         let Some(step) = saves.first().map(|save| save.global_step) else { return Ok(()) };
         let (places, count) = (places(&saves), saves.len() as u64);
-        if !self.writer.submit_while(saves, || waits && patience.lasts())? {
-            self.account.skipped += count;
-            // Should the run be stopped now, the state is still to be saved.
-            for (_, step) in self.newest.values_mut().filter(|(path, _)| places.contains(path)) {
-                *step = None;
+        let waits = || when_busy != WhenBusy::Skip && patience.lasts();
+        match self.writer.submit_while(saves, when_busy, waits)? {
+            Submitted::Taken => {}
+            Submitted::InPlaceOf(older) => {
+                self.account.replaced += count;
+                log::warn!("the state of step {step} replaced that of step {older}: the disk is behind");
             }
-            log::warn!("a checkpoint of step {step} was skipped: the disk is behind");
+            Submitted::LetGo => {
+                self.account.skipped += count;
+                // Should the run be stopped now, the state is still to be saved.
+                for (_, step) in self.newest.values_mut().filter(|(path, _)| places.contains(path)) {
+                    *step = None;
+                }
+                log::warn!("a checkpoint of step {step} was skipped: the disk is behind");
+            }
         }
         Ok(())
     }
@@ -199,7 +209,7 @@ impl Saver {
         // Time is short, and what can be gone on from matters most.
         saves.reverse();
         let places = places(&saves);
-        if !saves.is_empty() && !self.writer.try_submit(saves, wait)? {
+        if !saves.is_empty() && self.writer.try_submit(saves, wait)? == Submitted::LetGo {
             log::error!("the last state was not saved: the writer was busy for {wait:?}");
         }
         Ok(places)

@@ -38,7 +38,7 @@ pub(crate) fn take<M: LearnerModel>(
     Box::new(move || {
         let mut sections = IndexMap::from([(MODEL.to_owned(), Section::from_module(&model))]);
         if let Some((learner, store, history)) = rest {
-            let (optimizer, scheduler) = optimizer_and_scheduler(&learner, &store)?;
+            let (optimizer, scheduler) = optimizer_and_scheduler(learner, &store)?;
             sections.insert(OPTIMIZER.to_owned(), optimizer);
             sections.insert(SCHEDULER.to_owned(), scheduler);
             sections.insert(HISTORY.to_owned(), history.section()?);
@@ -48,8 +48,11 @@ pub(crate) fn take<M: LearnerModel>(
 }
 
 /// A learner's optimizer, by the parameters' paths, and its scheduler.
+///
+/// burn copies the optimizer's state twice: into a record, and that into one buffer. The learner goes in between, so that
+/// of the state and its two copies there are never three.
 pub(crate) fn optimizer_and_scheduler<M: LearnerModel>(
-    learner: &Learner<M>,
+    learner: Learner<M>,
     store: &EventStoreClient,
 ) -> Result<(Section, Section)> {
     let (optimizer, scheduler) = training_records(learner, store)?;
@@ -67,7 +70,7 @@ pub(crate) fn settle<M: LearnerModel>(learner: &Learner<M>) -> Buffers {
 /// A learner's optimizer and scheduler are private; burn hands their records to checkpointers, and to nobody
 /// else. So three of those catch them. (The model's record comes along and is dropped.)
 fn training_records<M: LearnerModel>(
-    learner: &Learner<M>,
+    learner: Learner<M>,
     store: &EventStoreClient,
 ) -> Result<(OptimizerRecord, LrSchedulerRecord)> {
     let (optimizer, scheduler) = (Slot::default(), Slot::default());
@@ -77,7 +80,8 @@ fn training_records<M: LearnerModel>(
         AsyncCheckpointer::new(scheduler.catch()),
         Box::new(Always),
     );
-    checkpointer.checkpoint(learner, 0, store);
+    checkpointer.checkpoint(&learner, 0, store);
+    drop(learner);
     // Its threads have stored everything once they are joined.
     drop(checkpointer);
     Ok((optimizer.take("optimizer")?, scheduler.take("scheduler")?))

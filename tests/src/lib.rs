@@ -10,6 +10,7 @@ pub mod orders;
 pub mod process;
 pub mod python;
 pub mod random;
+pub mod reading;
 pub mod repository;
 pub mod soak;
 pub mod tree;

@@ -113,6 +113,10 @@ fn notes<M>(result: &FitResult<M>) -> Vec<String> {
     if result.skipped_saves > 0 {
         notes.push(format!("{} saves were skipped because the disk was behind", result.skipped_saves));
     }
+    if result.replaced_saves > 0 {
+        let replaced = result.replaced_saves;
+        notes.push(format!("{replaced} saves were replaced by newer ones because the disk was behind"));
+    }
     notes
 }
 

@@ -10,6 +10,7 @@ use ciborium::Value;
 use jiff::Timestamp;
 use system_tests::backend;
 use system_tests::net::NetConfig;
+use system_tests::reading::bytes_read;
 
 /// A model of one matrix.
 #[derive(Module, Debug)]
@@ -60,18 +61,11 @@ fn entry<'a>(map: &'a mut Value, key: &str) -> &'a mut Value {
     &mut entries.iter_mut().find(|(name, _)| name.as_text() == Some(key)).unwrap().1
 }
 
-/// Bytes that this thread has read by the kernel's count, and those that asking for them adds.
-fn bytes_read() -> (u64, u64) {
-    let io = std::fs::read_to_string("/proc/thread-self/io").unwrap();
-    let line = io.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap();
-    (line.parse().unwrap(), io.len() as u64)
-}
-
 /// Bytes that reading the hyperparameters takes.
 fn cost(path: &Path) -> u64 {
-    let (before, asking) = bytes_read();
-    assert_eq!(Matrix::hparams_from_checkpoint(path).unwrap().width, 512);
-    bytes_read().0 - before - asking
+    let (hparams, cost) = bytes_read(|| Matrix::hparams_from_checkpoint(path).unwrap());
+    assert_eq!(hparams.width, 512);
+    cost
 }
 
 #[test]

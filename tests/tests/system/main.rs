@@ -3,6 +3,7 @@
 // In a test a panic is the report.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod back_pressure;
 mod burns_strategies;
 mod char_lm;
 mod ckpt_command_line;
@@ -35,6 +36,7 @@ mod native_inference;
 mod on_each_backend;
 #[cfg(feature = "wgpu")]
 mod on_wgpu;
+mod one_pass;
 mod overwrite;
 mod processes;
 mod reconcile;
