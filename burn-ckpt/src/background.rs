@@ -1,12 +1,36 @@
-//! The writer's thread, and those that it starts, give way to the loop.
+//! Saves that nobody waits for give way to the loop.
 //!
 //! Hashing and writing a checkpoint takes a processor as long as it lasts. Where one is idle (training on a GPU leaves all
 //! but one idle), it is used; where the loop computes on all of them, it goes on as fast as it can, and the checkpoint takes
-//! longer. A loop that waits for its checkpoints, and one that has ended, leave the processors to the writer.
+//! longer. A loop that waits for its checkpoints leaves the processors to them.
 
-/// Has this thread run when no other wants its processor, and now and then all the same. Threads that it starts inherit
-/// that. Does nothing where the system has no such thing for a single thread.
-pub(crate) fn give_way() {
+use std::panic::resume_unwind;
+use std::thread;
+
+/// Does work on a thread that runs when no other wants its processor, and now and then all the same; so do the threads that
+/// it starts. A thread of its own for each piece of work, as a priority that was lowered cannot be raised again without
+/// privileges.
+pub(crate) fn giving_way<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let mut work = Some(work);
+    let elsewhere = thread::scope(|scope| {
+        let work = &mut work;
+        let thread = thread::Builder::new().name("burn-ckpt-background".to_owned());
+        let thread = thread.spawn_scoped(scope, || {
+            give_way();
+            work.take().map(|work| work())
+        });
+        // Where the system gives no thread, the work is still there.
+        thread.ok()?.join().unwrap_or_else(|panic| resume_unwind(panic))
+    });
+    match (elsewhere, work) {
+        (Some(result), _) => result,
+        (None, Some(work)) => work(),
+        (None, None) => unreachable!("work that was taken has a result"),
+    }
+}
+
+/// Does nothing where the system has no priority for a single thread.
+fn give_way() {
     #[cfg(target_os = "linux")]
     {
         use rustix::process::setpriority_process;
@@ -18,6 +42,7 @@ pub(crate) fn give_way() {
     }
 }
 
-/// The lowest priority there is below real idleness: about 1.5 % of a processor that somebody else wants too.
+/// The lowest priority there is above real idleness: about 1.5 % of a processor that another thread of the same session
+/// wants too.
 #[cfg(target_os = "linux")]
 const NICEST: i32 = 19;

@@ -46,7 +46,7 @@ pub struct RunFacts {
     pub hparams: Value,
     /// The machine and the software; asked for on the writer's thread, at every save: what comes late for one of them is
     /// there for the next.
-    pub environment: Box<dyn Fn() -> Value + Send>,
+    pub environment: Box<dyn Fn() -> Value + Send + Sync>,
 }
 
 /// Makes the sections of a state, on the writer's thread.
@@ -69,6 +69,8 @@ pub struct Save {
     /// Where the state goes, reserved in the [`Ledger`], each with the reason for it. Written once; the second
     /// place and those after it are hard links.
     pub places: Vec<(PathBuf, String)>,
+    /// Whether somebody waits for it, so that it need not give way to a loop that goes on.
+    pub urgent: bool,
     /// The state itself.
     pub sections: MakeSections,
 }
@@ -267,14 +269,18 @@ struct Worker {
 
 impl Worker {
     fn run(self, states: &Queue<Vec<Save>>, answers: &mpsc::Sender<Report>) {
-        background::give_way();
         for save in states.take_from().flatten() {
             let start = Instant::now();
             let (epoch, global_step) = (save.epoch, save.global_step);
             let reserved: Vec<PathBuf> = save.places.iter().map(|(path, _)| path.clone()).collect();
             let mut paths = Vec::new();
-            let outcome = catch_unwind(AssertUnwindSafe(|| self.save(save, &mut paths)))
-                .unwrap_or_else(|panic| Err(Error::Snapshot(format!("a panic: {}", panic_message(&*panic)))));
+            let urgent = save.urgent;
+            let attempt = || {
+                catch_unwind(AssertUnwindSafe(|| self.save(save, &mut paths))).unwrap_or_else(|panic| {
+                    Err(Error::Snapshot(format!("a panic: {}", panic_message(&*panic))))
+                })
+            };
+            let outcome = if urgent { attempt() } else { background::giving_way(attempt) };
             // Whatever did not become durable gives its place back.
             self.ledger.lock().forget(&reserved);
             let report = Report { epoch, global_step, paths, outcome, duration: start.elapsed() };

@@ -170,10 +170,11 @@ impl Saver {
     /// Hands prepared saves to the writer.
     pub(crate) fn hand_over(
         &mut self,
-        saves: Vec<Save>,
+        mut saves: Vec<Save>,
         is_last: bool,
         patience: &mut Patience,
     ) -> Result<()> {
+        saves.iter_mut().for_each(|save| save.urgent = is_last);
         let when_busy = if is_last { WhenBusy::Wait } else { self.reporting.when_busy };
         let Some(step) = saves.first().map(|save| save.global_step) else { return Ok(()) };
         let (places, count) = (places(&saves), saves.len() as u64);
@@ -208,6 +209,7 @@ impl Saver {
         let mut saves = self.prepare(wanted, state, snapshot)?;
         // Time is short, and what can be gone on from matters most.
         saves.reverse();
+        saves.iter_mut().for_each(|save| save.urgent = true);
         let places = places(&saves);
         if !saves.is_empty() && self.writer.try_submit(saves, wait)? == Submitted::LetGo {
             log::error!("the last state was not saved: the writer was busy for {wait:?}");
@@ -277,6 +279,7 @@ impl Saver {
                 metrics: state.metrics.clone(),
                 trainer_state: self.state_json(state, &group, &places)?,
                 places,
+                urgent: false,
                 sections: snapshot(weights_only),
             });
             self.taken = Some(timestamp);

@@ -78,6 +78,7 @@ impl Run {
             metrics: IndexMap::new(),
             trainer_state: Value::Null,
             places: places.into_iter().map(|path| (path, "test".to_owned())).collect(),
+            urgent: false,
             sections: Box::new(move || {
                 begun.send(step).unwrap();
                 hangs();
