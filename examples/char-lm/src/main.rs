@@ -13,6 +13,10 @@ use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfi
 use char_lm::{CharLm, CharLmConfig, Window, WindowBatcher, Windows};
 use clap::Parser;
 
+/// Keeps freed memory ready for the step after a save; see the example `digits`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Train a small GPT on the bytes of a text.
 #[derive(Parser)]
 #[command(name = "cargo xtask train char-lm")]

@@ -18,6 +18,11 @@ use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfi
 use clap::Parser;
 use digits::{Data, Digits, DigitsConfig, ImageBatcher};
 
+/// Keeps freed memory ready: after a save, the next step writes its tensors to memory of their own, in place of that which
+/// the checkpoint is still being written from.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Train a small convolutional network on handwritten digits.
 #[derive(Parser)]
 #[command(name = "cargo xtask train digits")]
