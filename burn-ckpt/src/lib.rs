@@ -21,7 +21,7 @@
 //! save: Section -> CheckpointWriter -> container + digests -> metadata -> commit -> links -> retention
 //!       section.rs writer.rs           save.rs calls container.rs, digest.rs, commit.rs; then links.rs, ledger.rs
 //! load: path | RUN/best | RUN/last -> file  -> header, hyperparameters  -> tensors that fit -> verified -> model
-//!       from_checkpoint.rs            locate.rs load.rs calls container.rs, weights.rs         digest.rs
+//!       from_checkpoint.rs            locate.rs load.rs calls container.rs, weights.rs, read_ahead.rs, digest.rs
 //!                                               hparams.rs
 //! ```
 //!
@@ -86,6 +86,7 @@ mod locate;
 mod lock;
 mod metadata;
 mod module_types;
+mod read_ahead;
 mod report;
 mod retention;
 mod save;

@@ -11,7 +11,6 @@ use std::thread;
 use burn_pack::Tensor;
 use indexmap::IndexMap;
 
-use crate::container::ContainerHeader;
 use crate::digest::{blake3_in_pieces, sha256_of_file, sha256_with};
 use crate::error::{Error, Result};
 use crate::load::Checkpoint;
@@ -62,7 +61,7 @@ impl Checkpoint {
     pub fn verify_with(&self, threads: NonZeroUsize, progress: &(dyn Fn(u64) + Sync)) -> Result<Metadata> {
         let metadata = self.metadata()?;
         check_size(&self.path, &metadata)?;
-        let tensors = ContainerHeader::read(&self.path)?.into_tensors(&self.path)?;
+        let tensors = self.header()?.into_tensors(&self.path)?;
         self.check_header(&metadata, &tensors)?;
         let (sha256, digests) = thread::scope(|scope| {
             let sha256 = || sha256_with(&self.path, progress);
@@ -117,7 +116,7 @@ impl Checkpoint {
         threads: NonZeroUsize,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<IndexMap<String, TensorInfo>> {
-        let tensors = ContainerHeader::read(&self.path)?.into_tensors(&self.path)?;
+        let tensors = self.header()?.into_tensors(&self.path)?;
         let digests = self.hash_all(&tensors, threads, progress)?;
         let described = tensors.into_iter().zip(digests).map(|(tensor, blake3)| {
             let info =
