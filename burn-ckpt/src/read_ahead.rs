@@ -58,33 +58,43 @@ pub(crate) fn read_ahead<T>(
         _ if total < WORTH_THREADS_BYTES || wanted.len() < 2 => 0,
         cores => cores.min(MAX_THREADS).min(wanted.len()),
     };
-    with_threads(threads, wanted, consume)
+    Limits { threads, ahead: AHEAD_BYTES, claim: CLAIM_BYTES }.read_ahead(wanted, consume)
 }
 
-fn with_threads<T>(
+struct Limits {
     threads: usize,
-    wanted: Vec<Wanted>,
-    consume: impl FnOnce(Vec<Tensor>) -> T,
-) -> (T, Option<Failure>) {
-    let queue = Arc::new(Queue::new(wanted));
-    let handed_out = (0..queue.wanted.len()).map(|index| Queue::deferred(&queue, index)).collect();
-    let consumed = thread::scope(|scope| {
-        let _stop = StopAtEnd(&queue);
-        for _ in 0..threads {
-            // Where the system has no thread left, the caller reads by itself.
-            if thread::Builder::new().spawn_scoped(scope, || queue.read_all()).is_err() {
-                break;
+    ahead: usize,
+    claim: usize,
+}
+
+impl Limits {
+    fn read_ahead<T>(
+        self,
+        wanted: Vec<Wanted>,
+        consume: impl FnOnce(Vec<Tensor>) -> T,
+    ) -> (T, Option<Failure>) {
+        let threads = self.threads;
+        let queue = Arc::new(Queue::new(wanted, self));
+        let handed_out = (0..queue.wanted.len()).map(|index| Queue::deferred(&queue, index)).collect();
+        let consumed = thread::scope(|scope| {
+            let _stop = StopAtEnd(&queue);
+            for _ in 0..threads {
+                // Where the system has no thread left, the caller reads by itself.
+                if thread::Builder::new().spawn_scoped(scope, || queue.read_all()).is_err() {
+                    break;
+                }
             }
-        }
-        consume(handed_out)
-    });
-    let failure = queue.state().failure.take();
-    (consumed, failure)
+            consume(handed_out)
+        });
+        let failure = queue.state().failure.take();
+        (consumed, failure)
+    }
 }
 
 /// What the threads share.
 struct Queue {
     wanted: Vec<Wanted>,
+    limits: Limits,
     state: Mutex<State>,
     /// A tensor was put down.
     ready: Condvar,
@@ -122,10 +132,10 @@ impl Drop for StopAtEnd<'_> {
 }
 
 impl Queue {
-    fn new(wanted: Vec<Wanted>) -> Self {
+    fn new(wanted: Vec<Wanted>, limits: Limits) -> Self {
         let slots = wanted.iter().map(|_| Slot::Unread).collect();
         let state = Mutex::new(State { slots, next: 0, ahead: 0, waiting: 0, stopped: false, failure: None });
-        Self { wanted, state, ready: Condvar::new(), room: Condvar::new() }
+        Self { wanted, limits, state, ready: Condvar::new(), room: Condvar::new() }
     }
 
     /// A tensor whose bytes are what the readers have put down, or will.
@@ -168,27 +178,21 @@ impl Queue {
     /// A reader thread.
     fn read_all(&self) {
         while let Some(claimed) = self.claim() {
-            let mut failed = None;
-            let mut read_in_order = Vec::with_capacity(claimed.len());
-            for index in claimed.clone() {
-                match read(&self.wanted[index].tensor) {
-                    Ok(bytes) => read_in_order.push(bytes),
+            let (start, mut done, mut failed) = (claimed.start, Vec::with_capacity(claimed.len()), None);
+            for wanted in &self.wanted[claimed.clone()] {
+                match read(&wanted.tensor) {
+                    Ok(bytes) => done.push(Slot::Ready(bytes)),
                     Err(error) => {
-                        failed = Some(error);
+                        failed = Some((start + done.len(), error));
                         break;
                     }
                 }
             }
+            done.resize_with(claimed.len(), || Slot::Failed);
             let mut state = self.state();
-            let first_unread = claimed.start + read_in_order.len();
-            for (index, bytes) in claimed.clone().zip(read_in_order) {
-                state.slots[index] = Slot::Ready(bytes);
-            }
-            for index in first_unread..claimed.end {
-                state.slots[index] = Slot::Failed;
-            }
-            if let Some(error) = failed {
-                self.fail(&mut state, first_unread, error);
+            state.slots.splice(claimed, done);
+            if let Some((index, error)) = failed {
+                self.fail(&mut state, index, error);
             }
             drop(state);
             self.ready.notify_all();
@@ -205,14 +209,14 @@ impl Queue {
             }
             let start = state.next;
             let first = self.wanted.get(start).filter(|_| !state.stopped)?.cost;
-            if state.ahead > 0 && state.ahead + first > AHEAD_BYTES {
+            if state.ahead > 0 && state.ahead + first > self.limits.ahead {
                 state.waiting += 1;
                 state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
                 state.waiting -= 1;
                 continue;
             }
             let mut cost = 0;
-            let limit = CLAIM_BYTES.min(AHEAD_BYTES.saturating_sub(state.ahead));
+            let limit = self.limits.claim.min(self.limits.ahead.saturating_sub(state.ahead));
             while let (Some(Slot::Unread), Some(wanted)) =
                 (state.slots.get(state.next), self.wanted.get(state.next))
             {
@@ -265,3 +269,6 @@ fn read(tensor: &Tensor) -> Result<Bytes, Error> {
         Err(Error::ValidationError(format!("reading it panicked: {}", panic_message(&*panic))))
     })
 }
+
+#[cfg(test)]
+mod tests;
