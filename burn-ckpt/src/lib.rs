@@ -20,9 +20,9 @@
 //! ```text
 //! save: Section -> CheckpointWriter -> container + digests -> metadata -> commit -> links -> retention
 //!       section.rs writer.rs           save.rs calls container.rs, digest.rs, commit.rs; then links.rs, ledger.rs
-//! load: path | RUN/best | RUN/last -> file  -> header, hyperparameters  -> tensors that fit -> verified -> model
-//!       from_checkpoint.rs            locate.rs load.rs calls container.rs, weights.rs, read_ahead.rs, digest.rs
-//!                                               hparams.rs
+//! load: path | RUN/best | RUN/last -> file  -> header, hyperparameters  -> tensors that fit -> read, verified -> model
+//!       from_checkpoint.rs            locate.rs load.rs calls container.rs, weights.rs         read_ahead.rs,
+//!                                               hparams.rs                                     verified.rs, digest.rs
 //! ```
 //!
 //! # What holds

@@ -159,6 +159,9 @@ impl Checkpoint {
 
     /// Loads the model's section into a module, as the options say, and tells what became of each tensor.
     ///
+    /// Only the tensors that the module takes are read, on a few threads and with up to 256 MB in memory before they are
+    /// in the module. The file is not needed any more when this returns.
+    ///
     /// ```
     /// use burn_ckpt::{Checkpoint, LoadOptions};
     /// # use burn::nn::{Linear, LinearConfig};
@@ -187,7 +190,7 @@ impl Checkpoint {
     ///
     /// [`Error::Mismatch`] listing the tensors that are missing, unused, or of another shape or kind, as far as the
     /// options do not allow that, before any tensor is read; [`Error::Checksum`] naming a tensor whose bytes are not
-    /// those that were written; [`Error::Unverifiable`] without metadata.
+    /// those that were written; [`Error::Load`] naming one that cannot be read; [`Error::Unverifiable`] without metadata.
     pub fn load_into_with<M: Module>(&self, module: M, options: &LoadOptions) -> Result<(M, LoadReport)> {
         let metadata = match options.verify {
             true => Some(self.agreeing_metadata()?),

@@ -21,8 +21,8 @@ use burn_pack::{Bytes, Error, Tensor};
 
 use crate::writer::panic_message;
 
-/// How many bytes are read before they are asked for: on a device with memory of its own, what a load needs of the
-/// host's. A single tensor may be larger.
+/// How many bytes are read before they are asked for, unless a single tensor is larger. A device with memory of its own
+/// takes its copy then, so this bounds what a load needs of the host's; on the CPU they become the parameters.
 const AHEAD_BYTES: usize = 256 * 1024 * 1024;
 /// More threads than this wait for the memory or the disk.
 const MAX_THREADS: usize = 4;
@@ -163,7 +163,7 @@ impl Queue {
                 }
                 Ok(bytes)
             }
-            // Not claimed yet, or asked for once more.
+            // No reader has come to it yet, or it is asked for once more.
             _ => {
                 drop(state);
                 let read = read(&self.wanted[index].tensor);

@@ -1,7 +1,8 @@
 //! Verifying: whether a checkpoint's bytes are those that were written.
 //!
-//! The file is read twice, once for its SHA-256 and once tensor by tensor for their BLAKE3, on as many threads as the
-//! caller gives. Each thread holds one piece of a tensor at a time, however large the tensor is.
+//! The file is read twice, once for its SHA-256 and once tensor by tensor for their BLAKE3, at the same time where there
+//! are two threads. (burn-pack does not tell where in the file a tensor is, which one pass would need.) Each thread holds
+//! one piece of a tensor at a time, however large the tensor is.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -16,6 +17,9 @@ use crate::error::{Error, Result};
 use crate::load::Checkpoint;
 use crate::metadata::{Metadata, TensorInfo};
 use crate::verified::{check_hparams, described, disagreement};
+
+/// One for the SHA-256, which takes the longest, and one for the tensors.
+const TWO_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
 /// Told of bytes that have just been hashed.
 type Progress<'a> = &'a (dyn Fn(u64) + Sync);
@@ -39,10 +43,10 @@ impl Checkpoint {
     /// [`Error::Checksum`] naming what disagrees; [`Error::Io`] or [`Error::Metadata`] when there is nothing to
     /// compare with.
     pub fn verify(&self) -> Result<Metadata> {
-        self.verify_with(NonZeroUsize::MIN, &|_| ())
+        self.verify_with(TWO_THREADS, &|_| ())
     }
 
-    /// The same on several threads: one computes the SHA-256, the others hash the tensors. `progress` is told, from any
+    /// The same on a number of threads: one computes the SHA-256, the others hash the tensors. `progress` is told, from any
     /// of them, how many bytes have just been hashed; all together that is the file's size and the tensors' bytes.
     ///
     /// ```no_run
