@@ -58,9 +58,13 @@ fn layers(count: usize, width: usize, device: &Device) -> Vec<Linear> {
 
 /// A checkpoint of the model, and of an optimizer that is twice as large.
 fn save(directory: &Path) -> (PathBuf, Stacks) {
-    let (path, config) = (directory.join("stacks.ckpt"), NetConfig::new(512));
+    save_of(directory, 512)
+}
+
+fn save_of(directory: &Path, width: usize) -> (PathBuf, Stacks) {
+    let (path, config) = (directory.join("stacks.ckpt"), NetConfig::new(width));
     let model = Stacks::from_hparams(&config, &backend::device());
-    let optimizer = Section::from_module(&layers(16, 512, &backend::device()));
+    let optimizer = Section::from_module(&layers(16, width, &backend::device()));
     let contents = Contents::new(&config).unwrap().with_section(MODEL, Section::from_module(&model));
     let contents = contents.with_section(OPTIMIZER, optimizer);
     contents.save(&path, Metadata::blank(Timestamp::now())).unwrap();
@@ -93,7 +97,21 @@ fn reads<T>(layers: u64, load: impl FnOnce() -> Result<T, Error>) -> T {
     loaded
 }
 
-/// In a process of its own: the other tests read too.
+/// What the kernel says of this process's memory, in bytes.
+fn memory(what: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
+    1024 * line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap()
+}
+
+/// Runs one test of this file in a process of its own, told where the checkpoint is: the other tests read too.
+fn alone(test: &str, path: &Path) {
+    let mut itself = Command::new(std::env::current_exe().unwrap());
+    itself.args(["--exact", &format!("loading::{test}"), "--nocapture"]).env(COUNTED, path);
+    let printed = stdout(&itself.output().unwrap());
+    assert!(printed.contains("1 passed"), "{printed}");
+}
+
 #[test]
 fn a_load_reads_what_it_takes_and_nothing_of_an_optimizer_that_is_twice_as_large() {
     if let Some(path) = std::env::var_os(COUNTED) {
@@ -107,11 +125,21 @@ fn a_load_reads_what_it_takes_and_nothing_of_an_optimizer_that_is_twice_as_large
     }
     let directory = tempfile::tempdir().unwrap();
     let (path, _) = save(directory.path());
-    let mut itself = Command::new(std::env::current_exe().unwrap());
-    let name = "loading::a_load_reads_what_it_takes_and_nothing_of_an_optimizer_that_is_twice_as_large";
-    itself.args(["--exact", name, "--nocapture"]).env(COUNTED, &path);
-    let printed = stdout(&itself.output().unwrap());
-    assert!(printed.contains("1 passed"), "{printed}");
+    alone("a_load_reads_what_it_takes_and_nothing_of_an_optimizer_that_is_twice_as_large", &path);
+}
+
+#[test]
+fn a_load_needs_the_memory_of_the_model_once() {
+    if let Some(path) = std::env::var_os(COUNTED) {
+        let before = memory("VmRSS:");
+        let model = Stacks::from_checkpoint(&path, &backend::device()).unwrap();
+        let needed = memory("VmHWM:") - before;
+        assert!(model.upper.len() == 4 && (60..80).contains(&(needed >> 20)), "{needed} bytes for 64 MB");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (path, _) = save_of(directory.path(), 1448);
+    alone("a_load_needs_the_memory_of_the_model_once", &path);
 }
 
 #[test]
