@@ -10,7 +10,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{DType, Device};
 use burn_ckpt::{
     Checkpoint, CheckpointLoader, Contents, Error, FromCheckpoint, LoadOptions, Loaded, MODEL, Metadata,
-    OPTIMIZER, Section,
+    OPTIMIZER, Section, metadata_path,
 };
 use jiff::Timestamp;
 use system_tests::backend;
@@ -215,4 +215,20 @@ fn a_file_that_is_cut_while_it_is_read_is_an_error_that_names_the_tensor() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn a_file_that_was_replaced_since_it_was_opened_is_read_as_it_is_now() {
+    let (directory, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (path, model) = save(directory.path());
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    // Without an optimizer the tensors are at other places.
+    let other = Stacks::from_hparams(&NetConfig::new(512), &backend::device());
+    let contents = Contents::new(&NetConfig::new(512)).unwrap();
+    let replacement = elsewhere.path().join("stacks.ckpt");
+    let contents = contents.with_section(MODEL, Section::from_module(&other));
+    contents.save(&replacement, Metadata::blank(Timestamp::now())).unwrap();
+    std::fs::copy(metadata_path(&replacement), metadata_path(&path)).unwrap();
+    std::fs::copy(&replacement, &path).unwrap();
+    assert_eq!(bytes(&checkpoint.load_into(model).unwrap()), bytes(&other));
 }
