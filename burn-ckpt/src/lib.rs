@@ -20,9 +20,9 @@
 //! ```text
 //! save: Section -> CheckpointWriter -> container + digests -> metadata -> commit -> links -> retention
 //!       section.rs writer.rs           save.rs calls write.rs, metadata.rs, commit.rs; then links.rs, ledger.rs
-//! load: path | RUN/best | RUN/last -> file  -> header, hyperparameters  -> tensors that fit -> verified -> model
-//!       from_checkpoint.rs            locate.rs load.rs calls container.rs, weights.rs         digest.rs
-//!                                               hparams.rs
+//! load: path | RUN/best | RUN/last -> file  -> header, hyperparameters  -> tensors that fit -> read, verified -> model
+//!       from_checkpoint.rs            locate.rs load.rs calls container.rs, weights.rs         read_ahead.rs,
+//!                                               hparams.rs                                     verified.rs, digest.rs
 //! ```
 //!
 //! # What holds
@@ -88,6 +88,7 @@ mod lock;
 mod metadata;
 mod module_types;
 mod queue;
+mod read_ahead;
 mod report;
 mod retention;
 mod save;

@@ -3,6 +3,8 @@
 //! Opening reads the header alone, whatever the file's size.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use burn::module::Module;
 use burn::store::ModuleRecord;
@@ -24,7 +26,12 @@ use crate::weights::{self, LoadOptions};
 #[derive(Debug)]
 pub struct Checkpoint {
     pub(crate) path: PathBuf,
-    header: ContainerHeader,
+    hparams: Value,
+    trainer_state: Value,
+    sections: Vec<String>,
+    /// The header that opening has parsed, for whoever needs its tensors first. Of 10,000 tensors parsing it once more
+    /// takes longer than reading them.
+    header: Mutex<Option<(Identity, ContainerHeader)>>,
 }
 
 impl Checkpoint {
@@ -40,8 +47,15 @@ impl Checkpoint {
             // A link may lead elsewhere by the time that a section is read.
             path = std::fs::canonicalize(&path).map_err(Error::io("follow the link", &path))?;
         }
+        let identity = Identity::of(&path)?;
         let header = ContainerHeader::read(&path)?;
-        Ok(Self { path, header })
+        Ok(Self {
+            hparams: header.hparams.clone(),
+            trainer_state: header.trainer_state.clone(),
+            sections: header.sections.clone(),
+            header: Mutex::new(Some((identity, header))),
+            path,
+        })
     }
 
     /// The file that was opened; where a link was given, the one it pointed to.
@@ -57,7 +71,7 @@ impl Checkpoint {
     /// [`Error::Hparams`] naming the field when they do not fit the type: it lacks one of theirs, has one of another
     /// type, or one that they lack.
     pub fn hparams<H: DeserializeOwned>(&self) -> Result<H> {
-        hparams::typed(&self.path, &self.header.hparams)
+        hparams::typed(&self.path, &self.hparams)
     }
 
     /// The training loop's state as its own type.
@@ -66,20 +80,20 @@ impl Checkpoint {
     ///
     /// [`Error::Json`] when it does not fit the type.
     pub fn trainer_state<S: DeserializeOwned>(&self) -> Result<S> {
-        let (what, state) = ("trainer states", &self.header.trainer_state);
+        let (what, state) = ("trainer states", &self.trainer_state);
         S::deserialize(state).map_err(|source| Error::Json { path: self.path.clone(), what, source })
     }
 
     /// The names of the sections.
     #[must_use]
     pub fn sections(&self) -> &[String] {
-        &self.header.sections
+        &self.sections
     }
 
     /// Whether there is a section of that name.
     #[must_use]
     pub fn has_section(&self, name: &str) -> bool {
-        self.header.sections.iter().any(|section| section == name)
+        self.sections.iter().any(|section| section == name)
     }
 
     /// One section, its tensors still on disk.
@@ -88,7 +102,7 @@ impl Checkpoint {
     ///
     /// [`Error::MissingSection`] when the checkpoint has none of that name.
     pub fn section(&self, name: &str) -> Result<Section> {
-        ContainerHeader::read(&self.path)?.into_section(&self.path, name)
+        self.header()?.into_section(&self.path, name)
     }
 
     /// One section whose tensors are still on disk, and compare their bytes with their digests in the metadata when they
@@ -145,6 +159,9 @@ impl Checkpoint {
 
     /// Loads the model's section into a module, as the options say, and tells what became of each tensor.
     ///
+    /// Only the tensors that the module takes are read, on a few threads and with up to 256 MB in memory before they are
+    /// in the module. The file is not needed any more when this returns.
+    ///
     /// ```
     /// use burn_ckpt::{Checkpoint, LoadOptions};
     /// # use burn::nn::{Linear, LinearConfig};
@@ -173,7 +190,7 @@ impl Checkpoint {
     ///
     /// [`Error::Mismatch`] listing the tensors that are missing, unused, or of another shape or kind, as far as the
     /// options do not allow that, before any tensor is read; [`Error::Checksum`] naming a tensor whose bytes are not
-    /// those that were written; [`Error::Unverifiable`] without metadata.
+    /// those that were written; [`Error::Load`] naming one that cannot be read; [`Error::Unverifiable`] without metadata.
     pub fn load_into_with<M: Module>(&self, module: M, options: &LoadOptions) -> Result<(M, LoadReport)> {
         let metadata = match options.verify {
             true => Some(self.agreeing_metadata()?),
@@ -198,12 +215,43 @@ impl Checkpoint {
         let unverifiable = |source| Error::Unverifiable { path: self.path.clone(), source: Box::new(source) };
         let metadata = self.metadata().map_err(unverifiable)?;
         check_size(&self.path, &metadata)?;
-        check_hparams(&self.path, &self.header.hparams, &metadata)?;
+        check_hparams(&self.path, &self.hparams, &metadata)?;
         Ok(metadata)
+    }
+
+    /// The header: what opening has parsed if nobody has taken it and the file is still that one.
+    pub(crate) fn header(&self) -> Result<ContainerHeader> {
+        let parsed = self.header.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match parsed {
+            Some((identity, header)) if Identity::of(&self.path)? == identity => Ok(header),
+            _ => ContainerHeader::read(&self.path),
+        }
     }
 
     /// The hyperparameters as they are in the file.
     pub(crate) fn raw_hparams(&self) -> &Value {
-        &self.header.hparams
+        &self.hparams
+    }
+}
+
+/// What tells a file from another that has been put in its place.
+#[derive(Debug, PartialEq, Eq)]
+struct Identity {
+    bytes: u64,
+    modified: Option<SystemTime>,
+    #[cfg(unix)]
+    inode: u64,
+}
+
+impl Identity {
+    fn of(path: &Path) -> Result<Self> {
+        let facts = std::fs::metadata(path).map_err(Error::io("open", path))?;
+        Ok(Self {
+            bytes: facts.len(),
+            // Not every file system knows it.
+            modified: facts.modified().ok(),
+            #[cfg(unix)]
+            inode: std::os::unix::fs::MetadataExt::ino(&facts),
+        })
     }
 }

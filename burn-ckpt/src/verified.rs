@@ -1,6 +1,7 @@
 //! Tensors that verify themselves: each compares its bytes with its digest in the metadata when it is read, so that what
 //! is not read costs nothing.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,18 +12,19 @@ use crate::digest::blake3_of_tensor;
 use crate::error::{Error, Result};
 use crate::metadata::{Metadata, TensorInfo};
 
-/// The first tensor whose bytes are not those that were written. burn hands on only an error's text; here it is whole.
+/// The tensors that were read and have other bytes than were written, by the names that they have in their section. burn
+/// hands on only an error's text; here it is whole.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Damage(Arc<Mutex<Option<Error>>>);
+pub(crate) struct Damage(Arc<Mutex<BTreeMap<String, Error>>>);
 
 impl Damage {
-    fn note(&self, error: Error) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    fn note(&self, tensor: &str, error: Error) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(tensor.to_owned(), error);
     }
 
-    /// What was found, if anything was.
-    pub(crate) fn take(&self) -> Option<Error> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// What is wrong with a tensor that was read.
+    pub(crate) fn take(&self, tensor: &str) -> Option<Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(tensor)
     }
 }
 
@@ -52,7 +54,7 @@ pub(crate) fn verified(
             let expected = format!("blake3:{expected} for {name}");
             let error = disagreement(&path, expected, format!("blake3:{found}"));
             let text = error.to_string();
-            damage.note(error);
+            damage.note(&tensor.name, error);
             Err(burn_pack::Error::ValidationError(text))
         };
         Ok(Tensor::deferred(own_name, dtype, shape, id, length, read))

@@ -1,7 +1,8 @@
 //! Verifying: whether a checkpoint's bytes are those that were written.
 //!
-//! The file is read twice, once for its SHA-256 and once tensor by tensor for their BLAKE3, on as many threads as the
-//! caller gives. Each thread holds one piece of a tensor at a time, however large the tensor is.
+//! The file is read twice, once for its SHA-256 and once tensor by tensor for their BLAKE3, at the same time where there
+//! are two threads. (burn-pack does not tell where in the file a tensor is, which one pass would need.) Each thread holds
+//! one piece of a tensor at a time, however large the tensor is.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -11,12 +12,14 @@ use std::thread;
 use burn_pack::Tensor;
 use indexmap::IndexMap;
 
-use crate::container::ContainerHeader;
 use crate::digest::{blake3_in_pieces, sha256_of_file, sha256_with};
 use crate::error::{Error, Result};
 use crate::load::Checkpoint;
 use crate::metadata::{Metadata, TensorInfo};
 use crate::verified::{check_hparams, described, disagreement};
+
+/// One for the SHA-256, which takes the longest, and one for the tensors.
+const TWO_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
 /// Told of bytes that have just been hashed.
 type Progress<'a> = &'a (dyn Fn(u64) + Sync);
@@ -40,10 +43,10 @@ impl Checkpoint {
     /// [`Error::Checksum`] naming what disagrees; [`Error::Io`] or [`Error::Metadata`] when there is nothing to
     /// compare with.
     pub fn verify(&self) -> Result<Metadata> {
-        self.verify_with(NonZeroUsize::MIN, &|_| ())
+        self.verify_with(TWO_THREADS, &|_| ())
     }
 
-    /// The same on several threads: one computes the SHA-256, the others hash the tensors. `progress` is told, from any
+    /// The same on a number of threads: one computes the SHA-256, the others hash the tensors. `progress` is told, from any
     /// of them, how many bytes have just been hashed; all together that is the file's size and the tensors' bytes.
     ///
     /// ```no_run
@@ -62,7 +65,7 @@ impl Checkpoint {
     pub fn verify_with(&self, threads: NonZeroUsize, progress: &(dyn Fn(u64) + Sync)) -> Result<Metadata> {
         let metadata = self.metadata()?;
         check_size(&self.path, &metadata)?;
-        let tensors = ContainerHeader::read(&self.path)?.into_tensors(&self.path)?;
+        let tensors = self.header()?.into_tensors(&self.path)?;
         self.check_header(&metadata, &tensors)?;
         let (sha256, digests) = thread::scope(|scope| {
             let sha256 = || sha256_with(&self.path, progress);
@@ -117,7 +120,7 @@ impl Checkpoint {
         threads: NonZeroUsize,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<IndexMap<String, TensorInfo>> {
-        let tensors = ContainerHeader::read(&self.path)?.into_tensors(&self.path)?;
+        let tensors = self.header()?.into_tensors(&self.path)?;
         let digests = self.hash_all(&tensors, threads, progress)?;
         let described = tensors.into_iter().zip(digests).map(|(tensor, blake3)| {
             let info =

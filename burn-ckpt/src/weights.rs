@@ -1,7 +1,7 @@
 //! Putting a checkpoint's tensors into a module: renamed, converted and cast as asked, each verified as it is read.
 //!
-//! What fits is decided on names and shapes alone, before a tensor is read or the module's initial values are made; the
-//! tensors are then read one at a time by burn-store's `Applier`.
+//! What fits is decided on names, shapes and kinds alone, before a tensor is read or the module's initial values are
+//! made; burn-store's `Applier` then asks for one tensor after the other, which `read_ahead.rs` has read by then.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,14 +9,15 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::store::{
-    Applier, ApplyError, FloatCastAdapter, KeyRemapper, ModuleAdapter, ModuleContext, PyTorchToBurnAdapter,
+    Applier, FloatCastAdapter, KeyRemapper, ModuleAdapter, ModuleContext, PyTorchToBurnAdapter,
 };
-use burn::tensor::{Bool, DType, Int, Tensor};
+use burn::tensor::{Bool, DType, Device, Int, Shape, Tensor};
 
 use crate::container::MODEL;
 use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 use crate::module_types::Walk;
+use crate::read_ahead::{Wanted, read_ahead};
 use crate::report::{LoadReport, Misfit};
 use crate::section::{Layout, Section};
 use crate::verified::{Damage, verified};
@@ -65,36 +66,48 @@ impl Default for LoadOptions {
 /// PyTorch's batch normalisations count their batches; burn's do not.
 const PYTORCH_COUNTER: &str = "num_batches_tracked";
 
+/// A tensor that fits a parameter, under the parameter's name.
+pub(crate) struct Fitting {
+    /// Its name in the section.
+    stored_name: String,
+    wanted: Wanted,
+}
+
 /// Finds the tensor for each of a module's parameters. Reads none, and does not look at what the options allow.
 pub(crate) fn matched<M: Module>(
     path: &Path,
     section: Section,
     module: &M,
     options: &LoadOptions,
-) -> Result<(Vec<burn_pack::Tensor>, LoadReport)> {
+) -> Result<(Vec<Fitting>, LoadReport)> {
     let layout = section.layout()?;
     let mut stored = renamed(path, section.tensors, &options.remapper)?;
     let (mut fitting, mut report) = (Vec::new(), LoadReport::default());
     for parameter in parameters(module) {
-        let Some(tensor) = parameter.take_from(&mut stored, layout) else {
+        let Some((stored_name, tensor)) = parameter.take_from(&mut stored, layout) else {
             report.missing.push((parameter.name, parameter.shape));
             continue;
         };
+        let stored_bytes = tensor.byte_len();
+        let converted =
+            layout != Layout::Burn || options.float_dtype.is_some_and(|dtype| dtype != tensor.dtype);
         let tensor = parameter.adapted(tensor, layout, options.float_dtype);
-        if tensor.shape.as_slice() == parameter.shape {
-            fitting.push(tensor);
+        let (stored, wanted) = if tensor.shape.as_slice() != parameter.shape {
+            (format!("{:?}", tensor.shape.as_slice()), format!("{:?}", parameter.shape))
+        } else if !parameter.kind.accepts(tensor.dtype) {
+            (tensor.dtype.name().to_owned(), parameter.kind.dtype(&parameter.device).name().to_owned())
         } else {
-            report.mismatched.push(Misfit {
-                name: parameter.name,
-                stored: format!("{:?}", tensor.shape.as_slice()),
-                wanted: format!("{:?}", parameter.shape),
-            });
-        }
+            // What is converted is in memory twice while it is.
+            let cost = if converted { stored_bytes + tensor.byte_len() } else { stored_bytes };
+            fitting.push(Fitting { stored_name, wanted: Wanted { tensor, cost } });
+            continue;
+        };
+        report.mismatched.push(Misfit { name: parameter.name, stored, wanted });
     }
     if layout == Layout::PyTorch {
         stored.retain(|name, _| name.rsplit('.').next() != Some(PYTORCH_COUNTER));
     }
-    report.unused = stored.into_iter().map(|(name, tensor)| (name, tensor.shape.to_vec())).collect();
+    report.unused = stored.into_iter().map(|(name, (_, tensor))| (name, tensor.shape.to_vec())).collect();
     Ok((fitting, report))
 }
 
@@ -114,42 +127,38 @@ pub(crate) fn load<M: Module>(
     report.verified = metadata.is_some();
     report.check(path, options)?;
 
-    let mut applier = Applier::new(fitting, None, None, false);
-    // A device that does not know a tensor's type panics, and so do the bytes of a file that is cut while it is read.
-    // The module is lost then, and nothing else.
-    let module =
-        catch_unwind(AssertUnwindSafe(|| module.map(&mut applier))).map_err(|panic| Error::Load {
-            path: path.to_path_buf(),
-            reason: format!("a tensor cannot be read, or the device refuses it: {}", panic_message(&*panic)),
-        })?;
-    if let Some(error) = damage.take() {
-        return Err(error);
+    let failed = |reason: String| Error::Load { path: path.to_path_buf(), reason };
+    let (names, wanted): (Vec<_>, Vec<_>) =
+        fitting.into_iter().map(|fitting| (fitting.stored_name, fitting.wanted)).unzip();
+    let (mapped, unread) = read_ahead(wanted, |tensors| {
+        let mut applier = Applier::new(tensors, None, None, false);
+        // A device that does not know a tensor's type panics. The module is lost then, and nothing else.
+        catch_unwind(AssertUnwindSafe(|| module.map(&mut applier)))
+            .map(|module| (module, applier.into_result()))
+    });
+    if let Some(unread) = unread {
+        let name = &names[unread.index];
+        return Err(damage.take(name).unwrap_or_else(|| {
+            failed(format!("the tensor {MODEL}.{name} cannot be read: {}", unread.error))
+        }));
     }
-    let applied = applier.into_result();
+    let (module, applied) =
+        mapped.map_err(|panic| failed(format!("the device refuses a tensor: {}", panic_message(&*panic))))?;
+    if let Some(error) = applied.errors.first() {
+        return Err(failed(error.to_string()));
+    }
     report.loaded = applied.applied;
-    for error in applied.errors {
-        match error {
-            ApplyError::DTypeMismatch { path: name, expected, found } => {
-                let (stored, wanted) = (found.name().to_owned(), expected.name().to_owned());
-                report.mismatched.push(Misfit { name, stored, wanted });
-            }
-            error => return Err(Error::Load { path: path.to_path_buf(), reason: error.to_string() }),
-        }
-    }
-    report.check(path, options)?;
     Ok((module, report))
 }
 
-/// The tensors by the names that the remapper gives them.
-fn renamed(
-    path: &Path,
-    tensors: Vec<burn_pack::Tensor>,
-    remapper: &KeyRemapper,
-) -> Result<BTreeMap<String, burn_pack::Tensor>> {
+/// Tensors by the names that the remapper gives them, each with the name that it has in the section.
+type Stored = BTreeMap<String, (String, burn_pack::Tensor)>;
+
+fn renamed(path: &Path, tensors: Vec<burn_pack::Tensor>, remapper: &KeyRemapper) -> Result<Stored> {
     let (tensors, names) = remapper.remap(tensors);
     let mut by_name = BTreeMap::new();
     for (tensor, (name, before)) in tensors.into_iter().zip(names) {
-        if by_name.insert(name.clone(), tensor).is_some() {
+        if by_name.insert(name.clone(), (before.clone(), tensor)).is_some() {
             let reason = format!("the key remapping gives {before} and another tensor the name {name}");
             return Err(Error::Mismatch { path: path.to_path_buf(), reason });
         }
@@ -163,17 +172,45 @@ struct Parameter {
     /// The name without variants of enums.
     plain_name: String,
     shape: Vec<usize>,
+    kind: Kind,
+    device: Device,
     /// The types of the modules around it.
     around: Vec<String>,
 }
 
+/// What a parameter's values are. Within its kind it takes the type that is stored.
+#[derive(Clone, Copy)]
+enum Kind {
+    Float,
+    Int,
+    Bool,
+}
+
+impl Kind {
+    /// Whether burn-store's `Applier` takes values of a type for it.
+    fn accepts(self, dtype: DType) -> bool {
+        match self {
+            Self::Float => dtype.is_float() || matches!(dtype, DType::QFloat(_)),
+            Self::Int => dtype.is_int() || dtype.is_uint(),
+            // Formats without a type for them have bools as whole numbers.
+            Self::Bool => dtype.is_bool() || matches!(dtype, DType::U8 | DType::U32),
+        }
+    }
+
+    /// A device's own type for it.
+    fn dtype(self, device: &Device) -> DType {
+        let settings = device.settings();
+        match self {
+            Self::Float => settings.float_dtype.into(),
+            Self::Int => settings.int_dtype.into(),
+            Self::Bool => settings.bool_dtype.into(),
+        }
+    }
+}
+
 impl Parameter {
     /// The tensor for it, under its own name or, in PyTorch's layout, under the name it has there.
-    fn take_from(
-        &self,
-        stored: &mut BTreeMap<String, burn_pack::Tensor>,
-        layout: Layout,
-    ) -> Option<burn_pack::Tensor> {
+    fn take_from(&self, stored: &mut Stored, layout: Layout) -> Option<(String, burn_pack::Tensor)> {
         match layout {
             Layout::Burn => stored.remove(&self.name),
             Layout::PyTorch => {
@@ -216,9 +253,9 @@ fn parameters<M: Module>(module: &M) -> Vec<Parameter> {
     let mut visit = Parameters::default();
     module.visit(&mut visit);
     let (types, found) = (visit.walk.into_types(), visit.found);
-    let parameter = |(name, shape): (String, Vec<usize>)| {
+    let parameter = |(name, shape, kind, device): (String, Vec<usize>, Kind, Device)| {
         let (plain_name, around) = (types.without_variants(&name), types.around(&name));
-        Parameter { name, plain_name, shape, around }
+        Parameter { name, plain_name, shape, kind, device, around }
     };
     found.into_iter().map(parameter).collect()
 }
@@ -226,7 +263,13 @@ fn parameters<M: Module>(module: &M) -> Vec<Parameter> {
 #[derive(Default)]
 struct Parameters {
     walk: Walk,
-    found: Vec<(String, Vec<usize>)>,
+    found: Vec<(String, Vec<usize>, Kind, Device)>,
+}
+
+impl Parameters {
+    fn note(&mut self, shape: Shape, kind: Kind, device: Device) {
+        self.found.push((self.walk.place(), shape.to_vec(), kind, device));
+    }
 }
 
 impl ModuleVisitor for Parameters {
@@ -240,14 +283,14 @@ impl ModuleVisitor for Parameters {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         self.walk.note_layout(param);
-        self.found.push((self.walk.place(), param.lazy_shape().to_vec()));
+        self.note(param.lazy_shape(), Kind::Float, param.lazy_device());
     }
 
     fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
-        self.found.push((self.walk.place(), param.lazy_shape().to_vec()));
+        self.note(param.lazy_shape(), Kind::Int, param.lazy_device());
     }
 
     fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
-        self.found.push((self.walk.place(), param.lazy_shape().to_vec()));
+        self.note(param.lazy_shape(), Kind::Bool, param.lazy_device());
     }
 }

@@ -30,6 +30,7 @@ mod hints;
 mod hostile_state;
 mod import;
 mod import_hostile;
+mod loading;
 mod metric_files;
 mod names;
 mod native_inference;

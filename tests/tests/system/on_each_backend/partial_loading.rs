@@ -131,6 +131,7 @@ fn a_tensor_of_another_kind_does_not_fit() {
     let checkpoint = Checkpoint::open(&path).unwrap();
     let error = checkpoint.load_into(weights()).unwrap_err().to_string();
     assert!(error.contains("weight is i32 in the checkpoint and f32 in the model"), "{error}");
+    assert_eq!(checkpoint.check_fits(&weights()).unwrap_err().to_string(), error);
     let options = LoadOptions { allow_mismatched: true, ..LoadOptions::default() };
     let (kept, report) = checkpoint.load_into_with(weights(), &options).unwrap();
     assert_eq!(kept.weight.val().into_data(), weights().weight.val().into_data());
