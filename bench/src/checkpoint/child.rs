@@ -13,6 +13,8 @@ use super::measured::{Measured, Result};
 pub const VERB: &str = "contender";
 /// The program with the system's allocator, beside this one.
 const WITH_SYSTEM_ALLOCATOR: &str = "bench-checkpoint-system";
+/// How to get the peers.
+const INSTALL: &str = "pip install -r bench/peers/requirements.txt, and --python names that Python";
 /// The scripts of the peers in Python; the program carries them with it.
 const SCRIPTS: [(&str, &str); 6] = [
     ("job.py", include_str!("../../peers/job.py")),
@@ -109,9 +111,9 @@ impl Task {
         if !output.status.success() {
             let last = errors.lines().rev().find(|line| !line.trim().is_empty());
             let last = last.unwrap_or("it printed nothing");
-            let missing = last.contains("ModuleNotFoundError") || last.contains("ImportError");
-            return Err(match missing {
-                true => format!("not installed: {}", last.trim()),
+            let missing = ["ModuleNotFoundError", "ImportError", "PackageNotFoundError"];
+            return Err(match missing.iter().any(|error| last.contains(error)) {
+                true => format!("not installed ({}); {INSTALL}", last.trim()),
                 false => format!("{}: {}", output.status, last.trim()),
             }
             .into());

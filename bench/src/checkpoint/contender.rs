@@ -54,6 +54,18 @@ pub enum Phase {
     Load,
 }
 
+impl Phase {
+    /// In words.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Train => "training",
+            Self::Quiet => "training without saves",
+            Self::Load => "loading",
+        }
+    }
+}
+
 impl Contender {
     /// Its name in a table.
     #[must_use]
@@ -64,7 +76,7 @@ impl Contender {
             Self::OursSkip => "burn-trainer, skip",
             Self::SystemAllocator => "burn-trainer, system's allocator",
             Self::Burn => "burn's own checkpointers",
-            Self::BurnSteady => "burn's own checkpointers ",
+            Self::BurnSteady => "burn's own checkpointers",
             Self::Torch => "torch.save",
             Self::Lightning => "Lightning ModelCheckpoint (best + last)",
             Self::Orbax => "Orbax CheckpointManager (async)",

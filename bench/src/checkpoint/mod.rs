@@ -42,7 +42,7 @@ use results::{Results, Told};
 /// States up to this size are saved more often.
 const SMALL: u64 = 1 << 30;
 /// The case of the loop without saves: small, so that a step is short.
-const LOOP: &str = "1MB/10";
+const LOOP: &str = "3MB/10";
 
 /// What saving and loading a checkpoint cost, side by side with the peers
 #[derive(Parser)]
@@ -145,13 +145,14 @@ fn take_turn(
     let dir = tempfile::Builder::new().prefix("bench-checkpoint-").tempdir_in(root)?;
     let usual = if case.state_bytes() <= SMALL { 5 } else { 3 };
     for phase in contender.phases() {
-        eprintln!("{case} {} ({phase:?})", contender.title().trim_end());
+        eprintln!("{case} {}, {}", contender.title(), phase.title());
         let saves = args.saves.unwrap_or(if args.quick { 2 } else { usual }).max(1);
         let task = Task {
             contender,
             phase: *phase,
             case: case.clone(),
-            dir: dir.path().to_path_buf(),
+            // A run without saves is another run.
+            dir: if *phase == Phase::Quiet { dir.path().join("quiet") } else { dir.path().to_path_buf() },
             // Of saves that come every few steps, the first are not counted.
             saves: match (phase, contender) {
                 (Phase::Quiet, _) => 0,

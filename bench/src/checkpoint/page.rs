@@ -77,7 +77,8 @@ impl Page<'_> {
              a save until it is durable, and one more, took longer than as many undisturbed ones of the same run; below 0, noise\n\
              is more than the cost. *Call* is the time until the loop could go on. torch, Lightning, safetensors and burn sync\n\
              nothing: for the first three a thread of its own calls fsync, which is no part of the call; burn's files are\n\
-             complete then, and not durable. Loading ends when every value of the model was read; all files are in\n\
+             complete then, and not durable. When burn-trainer's and burn's files were complete is what the file system says, to\n\
+             some milliseconds. Loading ends when every value of the model was read; all files are in\n\
              the page cache.\n"
         )
     }
@@ -142,7 +143,7 @@ impl Page<'_> {
             let Some(steady) = told.steady else { continue };
             rows += 1;
             table.row([
-                contender.title().trim_end().to_owned(),
+                contender.title().to_owned(),
                 steady.every.to_string(),
                 steady.saves.to_string(),
                 steady.skipped.to_string(),
@@ -242,15 +243,19 @@ impl Page<'_> {
                 if ratio.holds() { "holds" } else { "does not hold" }.to_owned(),
             ]);
         }
-        if ratios.is_empty() { Ok(()) } else { writeln!(f, "### What must hold\n\n{table}\n") }
+        if ratios.is_empty() {
+            Ok(())
+        } else {
+            writeln!(f, "### What must hold, of states of 100 MB and more\n\n{table}\n")
+        }
     }
 
     /// Who did not take part, and what has to be said of those who did.
     fn absent(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for told in self.results.all() {
-            let name = told.contender.title().trim_end();
+            let name = told.contender.title();
             match &told.outcome {
-                Err(why) => writeln!(f, "- {} {name} ({:?}): no figures: {why}", told.case, told.phase)?,
+                Err(why) => writeln!(f, "- {} {name}, {}: no figures: {why}", told.case, told.phase.title())?,
                 Ok(measured) => {
                     for note in &measured.notes {
                         writeln!(f, "- {} {name}: {note}", told.case)?;
