@@ -17,6 +17,7 @@ task = Task(["lightning", "torch"])
 task.saves = 0 if task.phase == "quiet" else task.saves
 pace = Pace(task)
 directory = task.dir / "lightning"
+last = []
 
 
 class Module(LightningModule):
@@ -42,9 +43,16 @@ class Checkpoint(ModelCheckpoint):
         super().__init__(directory, monitor="score", mode="max", save_top_k=1, save_last=True, every_n_train_steps=1)
 
     def on_train_batch_end(self, trainer, module, *rest):
+        def save():
+            super(Checkpoint, self).on_train_batch_end(trainer, module, *rest)
+
         if pace.is_due():
-            pace.save(lambda: super(Checkpoint, self).on_train_batch_end(trainer, module, *rest), lambda: sync(directory))
+            pace.save(save, lambda: sync(directory))
         if pace.over:
+            # The end of the last step, and of what is counted.
+            pace.begin()
+            pace.wait()
+            last.append(idle(task, save, lambda: sync(directory)))
             trainer.should_stop = True
 
 
@@ -79,15 +87,4 @@ else:
     # The end of training would save once more.
     checkpoint.on_train_end = lambda *_: None
     trainer.fit(Module(task.layers, task.width), torch.utils.data.DataLoader(Batches(), batch_size=None))
-    pace.begin()
-    pace.wait()
-    final = directory / "idle.ckpt"
-    last = idle(task, lambda: trainer.save_checkpoint(final), lambda: sync(final))
-    # The last save while training had two files, this one has one: counted as half a save.
-    measured = told(task, pace, last, lambda: size_of(final), written)
-    if pace.saves:
-        spent = written_bytes() - written - size_of(final)
-        measured["bytes"] = size_of(*[file for file in directory.glob("*.ckpt") if file != final])
-        measured["written"] = spent // len(pace.saves)
-        measured["notes"] = ["Lightning's idle save is one file, its saves while training are two"]
-    tell(measured)
+    tell(told(task, pace, last[0], lambda: size_of(directory), written))

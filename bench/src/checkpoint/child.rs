@@ -1,7 +1,9 @@
 //! One contender in a process of its own, so that its memory is its own, and that its end is not the end of all.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +15,8 @@ use super::measured::{Measured, Result};
 pub const VERB: &str = "contender";
 /// The program with the system's allocator, beside this one.
 const WITH_SYSTEM_ALLOCATOR: &str = "bench-checkpoint-system";
+/// How often a process is looked at.
+const POLL: Duration = Duration::from_millis(20);
 /// How to get the peers.
 const INSTALL: &str = "pip install -r bench/peers/requirements.txt, and --python names that Python";
 /// The scripts of the peers in Python; the program carries them with it.
@@ -42,6 +46,8 @@ pub struct Task {
     pub quick: bool,
     /// Threads that compute.
     pub threads: usize,
+    /// Seconds after which it is given up.
+    pub limit: u64,
 }
 
 impl Task {
@@ -74,10 +80,29 @@ impl Task {
                 command.env(variable, &threads);
             }
         }
-        let output = command.output().map_err(|error| {
+        self.told(&self.ended(command)?)
+    }
+
+    /// Waits for its end, but not for ever.
+    fn ended(&self, mut command: Command) -> Result<Output> {
+        let (stdout, stderr) = (self.dir.join("stdout"), self.dir.join("stderr"));
+        command.stdout(File::create(&stdout)?).stderr(File::create(&stderr)?).stdin(Stdio::null());
+        let mut process = command.spawn().map_err(|error| {
             format!("{} cannot be started: {error}", command.get_program().to_string_lossy())
         })?;
-        self.told(&output)
+        let deadline = Instant::now() + Duration::from_secs(self.limit);
+        let status = loop {
+            if let Some(status) = process.try_wait()? {
+                break status;
+            }
+            if Instant::now() > deadline {
+                process.kill()?;
+                process.wait()?;
+                return Err(format!("it was not done after {} seconds (--limit)", self.limit).into());
+            }
+            std::thread::sleep(POLL);
+        };
+        Ok(Output { status, stdout: std::fs::read(stdout)?, stderr: std::fs::read(stderr)? })
     }
 
     fn program(&self) -> Result<Command> {

@@ -23,9 +23,9 @@ pub const UNVERIFIED: &str = "model";
 /// The hyperparameters alone.
 pub const HPARAMS: &str = "hparams";
 /// safetensors' Rust crate, with BLAKE3 of each tensor.
-pub const SAFETENSORS_VERIFIED: &str = "safetensors (Rust), mmap + BLAKE3";
+pub const SAFETENSORS_VERIFIED: &str = "safetensors (Rust): mmap, verified with BLAKE3";
 /// safetensors' Rust crate, nothing compared.
-pub const SAFETENSORS: &str = "safetensors (Rust), mmap";
+pub const SAFETENSORS: &str = "safetensors (Rust): mmap";
 
 type Model = Clocked<Layers>;
 

@@ -69,6 +69,9 @@ struct Args {
     /// Threads that compute; the writer has the others
     #[arg(long, default_value_t = 1)]
     threads: usize,
+    /// Seconds after which a contender is given up
+    #[arg(long, default_value_t = 600)]
+    limit: u64,
     /// As short as can be: for a look at whether everything works, and not for figures
     #[arg(long)]
     quick: bool,
@@ -161,6 +164,7 @@ fn take_turn(
             },
             quick: args.quick,
             threads: args.threads.max(1),
+            limit: args.limit,
         };
         let outcome =
             room(contender, case, root).and_then(|()| task.run(python).map_err(|error| error.to_string()));

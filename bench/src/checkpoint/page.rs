@@ -166,9 +166,11 @@ impl Page<'_> {
                 let median = self.results.time(case, told.contender, Phase::Load, name);
                 let speed = median.filter(|_| name != HPARAMS);
                 rows += 1;
+                // A file of somebody else's that the contender compared with.
+                let (who, what) = name.split_once(": ").unwrap_or((told.contender.title(), name));
                 table.row([
-                    told.contender.title().to_owned(),
-                    name.clone(),
+                    who.to_owned(),
+                    what.to_owned(),
                     milliseconds(median),
                     milliseconds(self.results.best_time(case, told.contender, Phase::Load, name)),
                     figure(speed.map(|seconds| case.model_bytes() as f64 / 1e9 / seconds), 2),
