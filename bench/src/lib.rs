@@ -4,7 +4,9 @@
 //! | program | measures | command |
 //! |---|---|---|
 //! | `gpu-check` | training, saving and resuming on a device | `cargo xtask gpu-check` |
+//! | `bench-checkpoint` | what saving and loading a checkpoint cost, beside the peers | `cargo xtask bench checkpoint` |
 
+pub mod checkpoint;
 mod job;
 mod judge;
 mod stopwatch;

@@ -1,6 +1,7 @@
-//! The project's commands, one file a verb: `cargo xtask train | soak | gpu-check | test | check`.
+//! The project's commands, one file a verb: `cargo xtask train | soak | gpu-check | bench | test | check`.
 
 mod backend;
+mod bench;
 mod cargo;
 mod check;
 mod gpu;
@@ -33,6 +34,9 @@ enum Verb {
     /// Train, save and go on with a GPU, and print the figures; `cargo xtask gpu-check --help` lists the flags
     #[command(disable_help_flag = true)]
     GpuCheck(gpu_check::Args),
+    /// Measure beside the peers, and print a page; `cargo xtask bench checkpoint --help` lists the flags
+    #[command(disable_help_flag = true)]
+    Bench(bench::Args),
     /// Format, lints, documentation and every test; ends with their count
     Test,
     /// Format, lints and documentation alone
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         Verb::Train(args) => train::run(&args),
         Verb::Soak(args) => soak::run(&args),
         Verb::GpuCheck(args) => gpu_check::run(&args),
+        Verb::Bench(args) => bench::run(&args),
         Verb::Test => test::run(),
         Verb::Check => check::run().map_or_else(|failed| failed, |()| ExitCode::SUCCESS),
     }

@@ -1,0 +1,129 @@
+//! Loading a model until every value of it was read: our checkpoints, burn's, and safetensors' Rust crate with the same bytes,
+//! in turns in one process. All files are in the page cache.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn_ckpt::{CheckpointLoader, FromCheckpoint, blake3_of_tensor};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize_to_file};
+
+use super::burns;
+use super::child::Task;
+use super::measured::{Measured, Result, seconds};
+use super::model::{Clocked, Layers, LayersHparams, parameters, touch};
+use super::ours;
+
+/// The model, its digests compared.
+pub const VERIFIED: &str = "model, verified";
+/// The model, nothing compared.
+pub const UNVERIFIED: &str = "model";
+/// The hyperparameters alone.
+pub const HPARAMS: &str = "hparams";
+/// safetensors' Rust crate, with BLAKE3 of each tensor.
+pub const SAFETENSORS_VERIFIED: &str = "safetensors (Rust): mmap, verified with BLAKE3";
+/// safetensors' Rust crate, nothing compared.
+pub const SAFETENSORS: &str = "safetensors (Rust): mmap";
+
+type Model = Clocked<Layers>;
+
+/// Our checkpoint and the same model in a file of safetensors.
+///
+/// # Errors
+///
+/// When one of them cannot be read.
+pub fn ours(task: &Task) -> Result<Measured> {
+    let device = Device::flex();
+    let checkpoint = ours::newest(&task.dir);
+    let model = Model::from_checkpoint(&checkpoint, &device)?;
+    let file = task.dir.join("model.safetensors");
+    let digests = write_safetensors(&model, &file)?;
+    let expected = sum(&model);
+    drop(model);
+    let mut told = Measured::default();
+    let mut note = |name: &str, (seconds, sum): (f64, Result<u64>)| -> Result<()> {
+        if sum? != expected {
+            return Err(format!("{name}: other values than those that were saved").into());
+        }
+        told.times.entry(name.to_owned()).or_default().push(seconds);
+        Ok(())
+    };
+    for _ in 0..task.repetitions() {
+        note(VERIFIED, seconds(|| Ok(sum(&Model::from_checkpoint(&checkpoint, &device)?))))?;
+        note(SAFETENSORS_VERIFIED, seconds(|| read_safetensors(&file, &device, Some(&digests))))?;
+        let unverified = || {
+            let loaded = CheckpointLoader::<Model>::new(&checkpoint).verify(false).load(&device)?;
+            Ok(sum(&loaded.model))
+        };
+        note(UNVERIFIED, seconds(unverified))?;
+        note(SAFETENSORS, seconds(|| read_safetensors(&file, &device, None)))?;
+        let hparams = || {
+            let hparams = Model::hparams_from_checkpoint(&checkpoint)?;
+            let same = hparams.layers == task.case.layers && hparams.width == task.case.width;
+            Ok(if same { expected } else { !expected })
+        };
+        note(HPARAMS, seconds(hparams))?;
+    }
+    Ok(told)
+}
+
+/// burn's file of the model.
+///
+/// # Errors
+///
+/// When it cannot be read.
+pub fn burns(task: &Task) -> Result<Measured> {
+    let device = Device::flex();
+    let mut told = Measured::default();
+    for _ in 0..task.repetitions() {
+        let load = || -> Result<u64> {
+            let (model, _) = Model::new(Layers::new(&LayersHparams::of(&task.case), &device));
+            Ok(sum(&model.load_record(burns::newest_model(&task.dir)?)))
+        };
+        let (seconds, sum) = seconds(load);
+        std::hint::black_box(sum?);
+        told.times.entry(UNVERIFIED.to_owned()).or_default().push(seconds);
+    }
+    Ok(told)
+}
+
+fn sum(model: &Model) -> u64 {
+    parameters(model).into_iter().map(touch).fold(0, u64::wrapping_add)
+}
+
+/// Writes the model, and returns the digest of each tensor.
+fn write_safetensors(model: &Model, path: &Path) -> Result<HashMap<String, String>> {
+    let named: Vec<(String, TensorData)> =
+        (0..).map(|number| format!("weights.{number}")).zip(parameters(model)).collect();
+    let mut views = Vec::new();
+    for (name, data) in &named {
+        let view = TensorView::new(Dtype::F32, data.shape().to_vec(), data.as_bytes())?;
+        views.push((name.as_str(), view));
+    }
+    serialize_to_file(views, None, path)?;
+    Ok(named.iter().map(|(name, data)| (name.clone(), blake3_of_tensor(data.as_bytes()))).collect())
+}
+
+/// Reads every tensor, compares it where there are digests, and reads every value.
+fn read_safetensors(path: &Path, device: &Device, digests: Option<&HashMap<String, String>>) -> Result<u64> {
+    let map = map(&File::open(path)?)?;
+    let file = SafeTensors::deserialize(&map)?;
+    let mut tensors = Vec::new();
+    for (name, view) in file.iter() {
+        if digests.is_some_and(|digests| digests.get(name) != Some(&blake3_of_tensor(view.data()))) {
+            return Err(format!("{name} has another digest").into());
+        }
+        let data = TensorData::from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), DType::F32);
+        tensors.push(Tensor::<2>::from_data(data, device));
+    }
+    Ok(tensors.into_iter().map(|tensor| touch(tensor.into_data())).fold(0, u64::wrapping_add))
+}
+
+/// As safetensors' own documentation does it.
+#[allow(unsafe_code)]
+fn map(file: &File) -> std::io::Result<memmap2::Mmap> {
+    // SAFETY: the file is below a directory that this process made for itself, and nobody writes to it.
+    unsafe { memmap2::Mmap::map(file) }
+}

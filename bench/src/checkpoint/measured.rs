@@ -1,0 +1,155 @@
+//! What a contender's process tells: moments, sizes and times, as one JSON object on the last line that it prints. The peers
+//! in Python print the same.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+/// What can go wrong in a contender is a line of the page.
+pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
+
+/// A moment: seconds since 1970, as the clock that dates files has it.
+pub type Moment = f64;
+
+/// What a process of a contender told.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Measured {
+    /// What it was made of: package and version.
+    pub versions: IndexMap<String, String>,
+    /// When each training step began.
+    pub begins: Vec<Moment>,
+    /// The saves that were made while the loop trained, in their order.
+    pub saves: Vec<SaveTimes>,
+    /// A save at the end, while the loop stood still.
+    pub idle: Option<SaveTimes>,
+    /// The step in which a save falls has this length without one (a validation may be in it); as the others, if not given.
+    pub step_of_save: Option<f64>,
+    /// Saves that came every few steps.
+    pub steady: Option<Steady>,
+    /// Sizes of the files of one save, a file with several names once.
+    pub bytes: Option<u64>,
+    /// Bytes given to the disk by the process, for each save.
+    pub written: Option<u64>,
+    /// The largest part of memory that the process ever had.
+    pub peak: Option<u64>,
+    /// Times to load, and others, by their names.
+    pub times: IndexMap<String, Vec<f64>>,
+    /// What has to be said of it.
+    pub notes: Vec<String>,
+}
+
+/// One save.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SaveTimes {
+    /// The loop decided to save.
+    pub asked: Moment,
+    /// The loop could go on.
+    pub returned: Moment,
+    /// Everything was on disk under its name.
+    pub durable: Moment,
+}
+
+/// What saves that come every few steps cost.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Steady {
+    /// Steps from one save to the next.
+    pub every: u64,
+    /// Saves that were counted.
+    pub saves: usize,
+    /// An undisturbed step.
+    pub step: f64,
+    /// By how much a save made the loop longer.
+    pub lost: f64,
+    /// Saves that were let go because the disk was behind.
+    pub skipped: u64,
+}
+
+/// Now.
+#[must_use]
+pub fn now() -> Moment {
+    moment(SystemTime::now())
+}
+
+/// A moment of the system's clock.
+#[must_use]
+pub fn moment(time: SystemTime) -> Moment {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
+}
+
+/// Runs it, and says for how many seconds.
+pub fn seconds<T>(run: impl FnOnce() -> T) -> (f64, T) {
+    let start = std::time::Instant::now();
+    let result = run();
+    (start.elapsed().as_secs_f64(), result)
+}
+
+/// The middle one; of an even number the upper one of the two.
+#[must_use]
+pub fn median(values: &[f64]) -> Option<f64> {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+/// The smallest.
+#[must_use]
+pub fn best(values: &[f64]) -> Option<f64> {
+    values.iter().copied().min_by(f64::total_cmp)
+}
+
+/// The largest part of memory that this process ever had, where the system says it.
+#[must_use]
+pub fn peak_of_this_process() -> Option<u64> {
+    Some(field(Path::new("/proc/self/status"), "VmHWM:")? * 1024)
+}
+
+/// Bytes that this process has given to the disk, where the system says it.
+#[must_use]
+pub fn written_by_this_process() -> Option<u64> {
+    field(Path::new("/proc/self/io"), "write_bytes:")
+}
+
+/// The number behind a name in one of the system's lists.
+#[must_use]
+pub fn field(file: &Path, name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_process_tells_is_read_back() {
+        let told = Measured {
+            begins: vec![1.5, 2.5],
+            saves: vec![SaveTimes { asked: 1.0, returned: 1.25, durable: 2.0 }],
+            ..Measured::default()
+        };
+        let text = serde_json::to_string(&told).unwrap();
+        let read: Measured = serde_json::from_str(&text).unwrap();
+        assert_eq!((read.begins, read.saves), (told.begins, told.saves));
+    }
+
+    #[test]
+    fn the_median_is_one_of_the_values() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[1.0, 4.0]), Some(4.0));
+        assert_eq!(median(&[]), None);
+        assert_eq!(best(&[3.0, 1.0, 2.0]), Some(1.0));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn memory_that_was_used_counts_to_the_peak_after_it_is_given_back() {
+        let before = peak_of_this_process().unwrap();
+        let size = before as usize + (64 << 20);
+        drop(std::hint::black_box(vec![1_u8; size]));
+        assert!(peak_of_this_process().unwrap() >= size as u64);
+    }
+}

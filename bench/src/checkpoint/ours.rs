@@ -1,0 +1,300 @@
+//! Our own contenders: the trainer, with two strategies that keep every state that is saved, as best and as last.
+
+use std::collections::BTreeMap;
+use std::fs::Metadata;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use burn::train::Interrupter;
+use burn::train::metric::LossMetric;
+use burn_ckpt::{BEST_DIR, Keep, LAST_DIR, Mode, RunLayout, TopK, WhenBusy};
+use burn_trainer::{Decision, Event, Facts, Output, Strategy, Trainer, TrainerConfig};
+
+use super::child::Task;
+use super::measured::{Measured, Moment, Result, SaveTimes, Steady, median, moment, now};
+use super::model::{LayersHparams, Moments, learner, loader};
+use super::window::WARM_UP;
+
+/// Steps without a save after one is durable, before the next.
+const APART: u64 = 4;
+/// Undisturbed steps before saves come every few steps.
+const QUIET: u64 = 8;
+/// The run's name.
+const RUN: &str = "run";
+
+/// When to save.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Some steps after the one before is durable.
+    Apart,
+    /// Every so many steps, whether the one before is durable or not.
+    Every(u64),
+}
+
+/// Where the newest checkpoint of a contender's run is.
+#[must_use]
+pub fn newest(dir: &Path) -> PathBuf {
+    RunLayout::new(dir, burn_ckpt::DEFAULT_LOGS, RUN)
+        .map_or_else(|_| dir.to_path_buf(), |layout| layout.checkpoint_dir().join("last.ckpt"))
+}
+
+/// Trains and saves as the task says.
+///
+/// # Errors
+///
+/// Those of the trainer, and files that are not there.
+pub fn train(task: &Task, pace: Pace, when_busy: WhenBusy) -> Result<Measured> {
+    let plan = Plan::new(task, pace);
+    let config = TrainerConfig::new().with_root(&task.dir).with_run_id(RUN);
+    let config = TrainerConfig { handle_signals: false, when_busy, ..config };
+    let mut trainer = Trainer::new(config, &LayersHparams::of(&task.case))?;
+    if task.saves > 0 {
+        trainer = trainer.strategy(plan.strategy(BEST_DIR)).strategy(plan.strategy(LAST_DIR));
+    } else {
+        trainer = trainer.strategy(plan.strategy(LAST_DIR));
+    }
+    // Training ends when the plan says so.
+    let training = trainer
+        .training(loader(&task.case, usize::MAX / 2), loader(&task.case, 1))
+        .metrics((LossMetric::new(),))
+        .with_interrupter(plan.lock().interrupter.clone());
+    let (learner, clock) = learner(&task.case);
+    let result = trainer.fit(training, learner)?;
+    if let Some((step, error)) = result.failed_saves.first() {
+        return Err(format!("the save after step {step} failed: {error}").into());
+    }
+    let moments = clock.moments();
+    let mut plan = plan.lock();
+    plan.see_what_is_durable(&result.run_dir);
+    plan.tell(&moments, result.skipped_saves)
+}
+
+/// What both strategies go by.
+struct Plan {
+    pace: Pace,
+    wanted: usize,
+    quiet_steps: u64,
+    interrupter: Interrupter,
+    run_dir: PathBuf,
+    /// When the decision after each step was taken.
+    decided: BTreeMap<u64, Moment>,
+    asked: Vec<Asked>,
+    /// The answer to the step that is being asked for.
+    answer: Option<(u64, bool)>,
+    ended: bool,
+}
+
+struct Asked {
+    step: u64,
+    at: Moment,
+    durable: Option<Moment>,
+    /// The step after which it was seen to be durable.
+    seen: u64,
+    bytes: u64,
+    idle: bool,
+}
+
+#[derive(Clone)]
+struct Shared(Arc<Mutex<Plan>>);
+
+impl Plan {
+    fn new(task: &Task, pace: Pace) -> Shared {
+        let run_dir = task.dir.join(burn_ckpt::DEFAULT_LOGS).join(RUN);
+        Shared(Arc::new(Mutex::new(Self {
+            pace,
+            wanted: task.saves,
+            quiet_steps: task.quiet_steps(),
+            interrupter: Interrupter::new(),
+            run_dir,
+            decided: BTreeMap::new(),
+            asked: Vec::new(),
+            answer: None,
+            ended: false,
+        })))
+    }
+
+    /// Whether the state after a step is saved. Both strategies ask, one after the other.
+    fn saves_after(&mut self, step: u64) -> bool {
+        if let Some((_, answer)) = self.answer.filter(|(asked, _)| *asked == step) {
+            return answer;
+        }
+        let at = now();
+        self.decided.insert(step, at);
+        let saves = self.is_due(step);
+        if saves {
+            self.ask(step, at, false);
+        }
+        self.answer = Some((step, saves));
+        saves
+    }
+
+    fn is_due(&mut self, step: u64) -> bool {
+        let first = WARM_UP as u64 + APART;
+        let done = self.asked.len() >= self.wanted;
+        match self.pace {
+            Pace::Apart => {
+                let run_dir = self.run_dir.clone();
+                self.see_what_is_durable(&run_dir);
+                let last = self.asked.last();
+                let durable = last.is_none_or(|last| last.durable.is_some());
+                let since = last.map_or(step.saturating_sub(first), |last| step - step.min(last.seen));
+                if done && durable && since >= APART && step >= first + self.quiet_steps {
+                    self.interrupter.stop(Some("everything is measured"));
+                }
+                !done && step >= first && durable && (self.asked.is_empty() || since >= APART)
+            }
+            Pace::Every(steps) => {
+                let first = first + QUIET;
+                if done {
+                    self.interrupter.stop(Some("everything is measured"));
+                }
+                !done && step >= first && (step - first).is_multiple_of(steps)
+            }
+        }
+    }
+
+    fn ask(&mut self, step: u64, at: Moment, idle: bool) {
+        self.asked.push(Asked { step, at, durable: None, seen: step, bytes: 0, idle });
+    }
+
+    /// Notes when the files that were asked for got their second name, which is the last that is done to them until one of
+    /// the names goes, after a later save.
+    fn see_what_is_durable(&mut self, run_dir: &Path) {
+        let now = self.decided.last_key_value().map_or(0, |(step, _)| *step);
+        for asked in self.asked.iter_mut().filter(|asked| asked.durable.is_none()) {
+            let file = |directory: &str| {
+                run_dir.join("checkpoint").join(directory).join(format!("{}.ckpt", asked.step))
+            };
+            let Ok(named) = file(BEST_DIR).metadata() else { continue };
+            if file(LAST_DIR).exists() {
+                // The link may be newer than what was read before.
+                let named = file(LAST_DIR).metadata().unwrap_or(named);
+                (asked.durable, asked.seen, asked.bytes) = (Some(changed(&named)), now, named.len());
+            }
+        }
+    }
+
+    fn tell(&self, moments: &Moments, skipped: u64) -> Result<Measured> {
+        let begins = &moments.begins;
+        // From a decision to the beginning of the next step: what the loop does there anyway, and the save.
+        let gap = |step: u64| {
+            let begin = begins.get(usize::try_from(step).ok()?)?;
+            Some(begin - self.decided.get(&step)?)
+        };
+        let saved = |step: &u64| self.asked.iter().any(|asked| asked.step == *step);
+        let steps = || self.decided.keys().copied().filter(|step| *step > WARM_UP as u64);
+        let usual: Vec<f64> = steps().filter(|step| !saved(step)).filter_map(gap).collect();
+        let usual = median(&usual).unwrap_or_default();
+        let mut told = Measured { begins: begins.clone(), ..Measured::default() };
+        for asked in &self.asked {
+            let Some(durable) = asked.durable else { continue };
+            let call = gap(asked.step).map_or(0.0, |gap| (gap - usual).max(0.0));
+            let times = SaveTimes { asked: asked.at, returned: asked.at + call, durable };
+            if asked.idle {
+                told.idle = Some(times);
+            } else {
+                told.saves.push(times);
+            }
+            told.bytes = Some(asked.bytes);
+        }
+        if let Pace::Every(every) = self.pace {
+            told.steady = Some(self.steady(begins, every, skipped)?);
+            // The files of most of these saves are gone before anybody could look at them.
+            told.saves = Vec::new();
+        } else if self.asked.iter().any(|asked| asked.durable.is_none()) {
+            return Err("a checkpoint that was asked for is not there".into());
+        }
+        Ok(told)
+    }
+
+    /// From the third save on: one is being written and one waits then.
+    fn steady(&self, begins: &[Moment], every: u64, skipped: u64) -> Result<Steady> {
+        let saves: Vec<usize> =
+            self.asked.iter().filter(|asked| !asked.idle).map(|asked| asked.step as usize).collect();
+        let few = "there were too few saves one after the other";
+        let (first, last) = (*saves.get(2).ok_or(few)?, *saves.last().ok_or(few)?);
+        let step = |index: usize| Some(begins.get(index + 1)? - begins.get(index)?);
+        let quiet: Vec<f64> = (WARM_UP..saves[0] - 1).filter_map(step).collect();
+        let quiet = median(&quiet).ok_or(few)?;
+        // The step after a save begins when it was handed over.
+        let took = begins.get(last - 1).ok_or(few)? - begins.get(first - 1).ok_or(few)?;
+        let counted = saves.len() - 3;
+        if counted == 0 {
+            return Err(few.into());
+        }
+        let lost = (took - (last - first) as f64 * quiet) / counted as f64;
+        Ok(Steady { every, saves: counted, step: quiet, lost, skipped })
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Plan> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn strategy(&self, directory: &'static str) -> Kept {
+        Kept { plan: self.clone(), directory }
+    }
+}
+
+/// One of the two names that every state gets.
+struct Kept {
+    plan: Shared,
+    directory: &'static str,
+}
+
+impl Strategy for Kept {
+    fn name(&self) -> String {
+        self.directory.to_owned()
+    }
+
+    fn keep(&self) -> Keep {
+        let one = TopK::count(1).unwrap_or(TopK::All);
+        if self.directory == BEST_DIR { Keep::Best(Mode::Max, one) } else { Keep::Newest(one) }
+    }
+
+    fn output(&self) -> Output {
+        Output {
+            directory: self.directory.into(),
+            filename: Some("{step}".to_owned()),
+            link: Some(if self.directory == BEST_DIR { "best_loss" } else { "last" }.to_owned()),
+            weights_only: false,
+        }
+    }
+
+    fn decide(&mut self, event: &Event<'_>, facts: &Facts<'_>) -> Decision {
+        let mut plan = self.plan.lock();
+        let saves = match event {
+            Event::StepEnd => plan.saves_after(facts.step),
+            // Everything is measured but a save while the loop waits for it.
+            Event::Interrupted(_) if plan.wanted > 0 && plan.pace == Pace::Apart => {
+                if !std::mem::replace(&mut plan.ended, true) {
+                    plan.ask(facts.step, now(), true);
+                }
+                true
+            }
+            _ => false,
+        };
+        match saves {
+            // Each better than those before.
+            true => Decision::Save { score: facts.step as f64, reason: "measured".to_owned() },
+            false => Decision::Skip,
+        }
+    }
+}
+
+/// When a file was last renamed, or named once more.
+#[cfg(unix)]
+pub fn changed(file: &Metadata) -> Moment {
+    use std::os::unix::fs::MetadataExt;
+    let seconds = Duration::from_secs(u64::try_from(file.ctime()).unwrap_or_default());
+    let nanoseconds = Duration::from_nanos(u64::try_from(file.ctime_nsec()).unwrap_or_default());
+    moment(SystemTime::UNIX_EPOCH + seconds + nanoseconds)
+}
+
+/// When a file was last written to, which is a little before it got its name.
+#[cfg(not(unix))]
+pub fn changed(file: &Metadata) -> Moment {
+    moment(file.modified().unwrap_or(SystemTime::UNIX_EPOCH))
+}

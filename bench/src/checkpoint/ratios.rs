@@ -1,0 +1,209 @@
+//! What must hold, as ratios of figures of one run.
+
+use std::fmt;
+
+use super::case::Case;
+use super::contender::{Contender, EVERY, Phase};
+use super::limits::{SHA256, WRITE};
+use super::loading::{SAFETENSORS, SAFETENSORS_VERIFIED, UNVERIFIED, VERIFIED};
+use super::loops::{BURNS, DIGITS, OURS, SMALL};
+use super::measured::{Measured, median};
+use super::results::Results;
+
+/// The save call of 1.26 GB in 100 tensors, in seconds.
+const CALL: f64 = 1e-3;
+/// The case that this is said of.
+const CALL_CASE: &str = "1.26GB/100";
+
+/// Of smaller states nothing is asked: names, metadata and directories cost more than their bytes.
+pub const SMALLEST: u64 = 90_000_000;
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ratio {
+    /// What is compared, in words.
+    pub what: String,
+    /// The case, where it is of one.
+    pub case: String,
+    /// The figure.
+    pub figure: f64,
+    /// What it has to be.
+    pub bound: Bound,
+}
+
+/// What a figure has to be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Bound {
+    /// At most this.
+    AtMost(f64),
+    /// At least this.
+    AtLeast(f64),
+}
+
+impl Ratio {
+    /// Whether it does.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        match self.bound {
+            Bound::AtMost(bound) => self.figure <= bound,
+            Bound::AtLeast(bound) => self.figure >= bound,
+        }
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtMost(bound) => write!(f, "at most {bound}"),
+            Self::AtLeast(bound) => write!(f, "at least {bound}"),
+        }
+    }
+}
+
+/// All that can be said from what was measured.
+#[must_use]
+pub fn ratios(results: &Results) -> Vec<Ratio> {
+    let mut ratios: Vec<Ratio> = results.cases().flat_map(|case| of_case(results, case)).collect();
+    ratios.extend(results.loops().map(of_loops).unwrap_or_default());
+    ratios
+}
+
+fn of_case(results: &Results, case: &Case) -> Vec<Ratio> {
+    use Contender::{Burn, BurnSteady, Lightning, Limits, Ours, OursSkip, OursSteady};
+
+    if case.state_bytes() < SMALLEST {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    let mut add = |what: &str, figure: Option<f64>, bound: Bound| {
+        if let Some(figure) = figure {
+            found.push(Ratio { what: what.to_owned(), case: case.name.clone(), figure, bound });
+        }
+    };
+    let ours = results.cost(case, Ours);
+    let limit = |name| results.time(case, Limits, Phase::Train, name);
+    let steady = |contender| results.of(case, contender, Phase::Train).and_then(|told| told.steady);
+    let loaded = |name| results.time(case, Ours, Phase::Load, name);
+    // What took no longer than the noise is taken for a thousandth of a step.
+    let lost = |contender| results.cost(case, contender).map(|cost| cost.lost.max(cost.step * 1e-3));
+
+    if case.name == CALL_CASE {
+        add("save call, ms", ours.map(|cost| cost.call * 1e3), Bound::AtMost(CALL * 1e3));
+    }
+    let share = ours.map(|cost| cost.lost / cost.durable);
+    add("loop time lost / time in the background", share, Bound::AtMost(0.02));
+    add("loop time lost: Lightning's / ours", divided(lost(Lightning), lost(Ours)), Bound::AtLeast(50.0));
+    add("loop time lost: burn's / ours", divided(lost(Burn), lost(Ours)), Bound::AtLeast(10.0));
+    let every = |contender| steady(contender).map(|steady| steady.lost.max(steady.step * 1e-3));
+    for (ours, policy) in [(OursSteady, "waits"), (OursSkip, "lets saves go")] {
+        let what = format!("loop time lost, a save every {EVERY} steps: burn's / ours, which {policy}");
+        add(&what, divided(every(BurnSteady), every(ours)), Bound::AtLeast(10.0));
+    }
+    let slowest = limit(WRITE).zip(limit(SHA256)).map(|(write, sha256)| write.max(sha256));
+    let durable = divided(results.idle(case, Ours), slowest);
+    add("until durable, idle loop / slower of write + fsync and SHA-256", durable, Bound::AtMost(1.25));
+    let told = results.of(case, Ours, Phase::Train);
+    let state = case.state_bytes() as f64;
+    let bytes = told.and_then(|told| told.bytes).map(|bytes| bytes as f64 / state);
+    add("file of best + last / state", bytes, Bound::AtMost(1.01));
+    let written = told.and_then(|told| told.written).map(|written| written as f64 / state);
+    add("bytes written for best + last / state", written, Bound::AtMost(1.01));
+    let verified = divided(loaded(VERIFIED), loaded(SAFETENSORS_VERIFIED));
+    add("load, verified / safetensors (Rust) with BLAKE3", verified, Bound::AtMost(1.0));
+    let unverified = divided(loaded(UNVERIFIED), loaded(SAFETENSORS));
+    add("load, unverified / safetensors (Rust), mmap", unverified, Bound::AtMost(1.2));
+    let peak = told.and_then(|told| told.peak).map(|peak| peak as f64 / state);
+    add("peak memory / state", peak, Bound::AtMost(2.7));
+    found
+}
+
+fn of_loops(told: &Measured) -> Vec<Ratio> {
+    let jobs = [DIGITS, SMALL].into_iter();
+    jobs.filter_map(|job| {
+        Some(Ratio {
+            what: "step of the trainer / of burn's own loop, no saves".to_owned(),
+            case: job.to_owned(),
+            figure: turn_by_turn(
+                told.times.get(&format!("{job}{OURS}"))?,
+                told.times.get(&format!("{job}{BURNS}"))?,
+            )?,
+            bound: Bound::AtMost(1.01),
+        })
+    })
+    .collect()
+}
+
+/// The median over the turns of what one took against the other, as they ran one after the other.
+#[must_use]
+pub fn turn_by_turn(ours: &[f64], others: &[f64]) -> Option<f64> {
+    let turns: Vec<f64> = ours.iter().zip(others).map(|(ours, other)| ours / other).collect();
+    median(&turns)
+}
+
+fn divided(figure: Option<f64>, by: Option<f64>) -> Option<f64> {
+    Some(figure? / by.filter(|by| *by > 0.0)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::measured::SaveTimes;
+    use crate::checkpoint::results::Told;
+
+    /// Steps of a second, and a save that holds the loop for so long.
+    fn holding(seconds: f64) -> Measured {
+        let begins = (0..20).map(|step| f64::from(step) + if step > 8 { seconds } else { 0.0 }).collect();
+        let asked = 8.9;
+        let save = SaveTimes { asked, returned: asked + seconds, durable: asked + seconds + 2.0 };
+        Measured { begins, saves: vec![save], ..Measured::default() }
+    }
+
+    fn results(told: Vec<(Contender, Measured)>) -> Results {
+        let case: Case = "1.26GB/100".parse().unwrap();
+        let mut results = Results::default();
+        for (contender, measured) in told {
+            let (case, phase, outcome) = (case.clone(), Phase::Train, Ok(measured));
+            results.add(Told { case, contender, phase, outcome });
+        }
+        results
+    }
+
+    fn figure(ratios: &[Ratio], what: &str) -> Option<f64> {
+        ratios.iter().find(|ratio| ratio.what == what).map(|ratio| ratio.figure)
+    }
+
+    #[test]
+    fn a_ratio_is_of_two_that_were_measured() {
+        let ours = (Contender::Ours, holding(0.1));
+        let both = ratios(&results(vec![ours.clone(), (Contender::Lightning, holding(5.0))]));
+        let found = figure(&both, "loop time lost: Lightning's / ours").unwrap();
+        assert!((found - 50.0).abs() < 1e-6, "{found}");
+        let alone = ratios(&results(vec![ours]));
+        assert_eq!(figure(&alone, "loop time lost: Lightning's / ours"), None);
+        assert!(figure(&alone, "loop time lost / time in the background").is_some());
+    }
+
+    #[test]
+    fn no_cost_at_all_is_no_division_by_nothing() {
+        let both = vec![(Contender::Ours, holding(0.0)), (Contender::Burn, holding(1.0))];
+        let found = figure(&ratios(&results(both)), "loop time lost: burn's / ours").unwrap();
+        assert!((found - 1000.0).abs() < 1e-6, "{found}");
+    }
+
+    #[test]
+    fn a_bound_holds_up_to_itself() {
+        let ratio = |figure, bound| Ratio { what: String::new(), case: String::new(), figure, bound };
+        assert!(ratio(1.25, Bound::AtMost(1.25)).holds());
+        assert!(!ratio(1.26, Bound::AtMost(1.25)).holds());
+        assert!(ratio(50.0, Bound::AtLeast(50.0)).holds());
+        assert!(!ratio(49.9, Bound::AtLeast(50.0)).holds());
+        assert!(!ratio(f64::NAN, Bound::AtMost(1.0)).holds());
+    }
+
+    #[test]
+    fn turns_are_compared_one_by_one() {
+        // The machine became slower in the middle; the loops did not differ.
+        assert_eq!(turn_by_turn(&[1.0, 2.0, 4.0], &[1.0, 2.0, 4.0]), Some(1.0));
+        assert_eq!(turn_by_turn(&[], &[]), None);
+    }
+}
