@@ -286,5 +286,5 @@ fn milliseconds(seconds: Option<f64>) -> String {
 }
 
 fn figure(value: Option<f64>, decimals: usize) -> String {
-    value.map_or_else(missing, |value| format!("{value:.decimals$}"))
+    value.filter(|value| value.is_finite()).map_or_else(missing, |value| format!("{value:.decimals$}"))
 }
