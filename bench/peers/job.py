@@ -20,7 +20,7 @@ class Layers(torch.nn.Module):
 
 class Job:
     def __init__(self, task):
-        torch.set_num_threads(task.threads)
+        compute_on(task)
         torch.manual_seed(42)
         self.model = Layers(task.layers, task.width)
         self.optimizer = adam(self.model)
@@ -38,6 +38,11 @@ def adam(model):
 
 def batch(task):
     return torch.rand(ROWS, task.width) * 2 - 1
+
+
+def compute_on(task):
+    """So many threads as every contender has for what it computes, the sums of what was loaded included."""
+    torch.set_num_threads(task.threads)
 
 
 def touch(tensors):

@@ -6,7 +6,7 @@ import warnings
 from measure import Pace, Task, idle, repeated, size_of, sync, tell, told, written_bytes
 
 import torch
-from job import Layers, adam, batch, touch
+from job import Layers, adam, batch, compute_on, touch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
@@ -63,6 +63,7 @@ class Batches(torch.utils.data.IterableDataset):
             yield same
 
 
+compute_on(task)
 if task.phase == "load":
     file = directory / "last.ckpt"
 
@@ -76,7 +77,6 @@ if task.phase == "load":
 
     tell({"versions": task.versions, "times": repeated(task, model=load, hparams=hparams)})
 else:
-    torch.set_num_threads(task.threads)
     torch.manual_seed(42)
     checkpoint = Checkpoint()
     trainer = Trainer(

@@ -6,7 +6,7 @@ from measure import Task, repeated, size_of, tell, train
 
 task = Task(["orbax-checkpoint", "jax"])
 os.environ["JAX_PLATFORMS"] = "cpu"
-if task.threads == 1 and task.phase != "load":
+if task.threads == 1:
     os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 import jax

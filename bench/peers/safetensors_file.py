@@ -3,7 +3,7 @@
 from measure import Task, repeated, size_of, sync, tell, train
 
 import torch
-from job import Job, touch
+from job import Job, compute_on, touch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -21,6 +21,7 @@ def load_model_alone():
 
 
 if task.phase == "load":
+    compute_on(task)
     times = repeated(task, **{"model": load, "model, safe_open": load_model_alone})
     tell({"versions": task.versions, "times": times})
 else:

@@ -3,7 +3,7 @@
 from measure import Task, repeated, size_of, sync, tell, train
 
 import torch
-from job import Job, touch
+from job import Job, compute_on, touch
 
 task = Task(["torch"])
 file = task.dir / "state.pt"
@@ -15,6 +15,7 @@ def load(**how):
 
 
 if task.phase == "load":
+    compute_on(task)
     times = repeated(task, **{"model": load, "model, mmap": lambda: load(mmap=True)})
     tell({"versions": task.versions, "times": times})
 else:

@@ -9,7 +9,9 @@ use burn_trainer::PlainRenderer;
 
 use super::case::Case;
 use super::child::Task;
-use super::measured::{Measured, Moment, Result, SaveTimes, Steady, median, moment, now};
+use super::measured::{
+    Measured, Moment, Result, SaveTimes, Steady, median, moment, now, written_by_this_process,
+};
 use super::model::{Moments, learner, loader};
 use super::window::WARM_UP;
 
@@ -33,8 +35,13 @@ pub fn train(task: &Task) -> Result<Measured> {
     let epochs = task.saves + 2;
     let (without, _) = run(&task.case, epochs, steps, &task.dir.join("without"), false);
     let dir = task.dir.join("with");
+    let before = written_by_this_process();
     let (moments, _) = run(&task.case, epochs, steps, &dir, true);
-    let mut told = Measured { begins: moments.begins.clone(), ..Measured::default() };
+    // Every epoch was saved, those too whose saves are not looked at.
+    let spent = before.zip(written_by_this_process()).map(|(before, after)| after - before);
+    let written_a_save = spent.map(|spent| spent / epochs as u64);
+    let mut told =
+        Measured { begins: moments.begins.clone(), written: written_a_save, ..Measured::default() };
     told.notes
         .push(format!("burn's checkpointers save at epoch ends, here every {steps} steps, and sync nothing"));
     let last_of_epoch = |epoch: usize| epoch * steps - 1;

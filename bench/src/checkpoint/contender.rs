@@ -158,7 +158,9 @@ impl Contender {
         };
         told.peak = peak_of_this_process();
         let saves = told.saves.len() + usize::from(told.idle.is_some());
-        if let (Some(before), Some(after), true) = (before, written_by_this_process(), saves > 0) {
+        if let (None, Some(before), Some(after), true) =
+            (told.written, before, written_by_this_process(), saves > 0)
+        {
             told.written = Some((after - before) / saves as u64);
         }
         Ok(told)

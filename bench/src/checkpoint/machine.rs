@@ -53,6 +53,70 @@ pub fn free_disk(_dir: &Path) -> Option<u64> {
     None
 }
 
+/// Waits until the disk has everything, so that one contender's writes do not slow the next one down.
+pub fn settle_disk() {
+    #[cfg(unix)]
+    rustix::fs::sync();
+}
+
+/// How busy others keep the processors while this program and those that it starts run.
+#[derive(Debug, Clone, Copy)]
+pub struct Others(Option<Ticks>);
+
+/// Ticks of the system's clock, since it was started.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Ticks {
+    all: u64,
+    busy: u64,
+    ours: u64,
+}
+
+impl Others {
+    /// From now on.
+    #[must_use]
+    pub fn watch() -> Self {
+        Self(Ticks::now())
+    }
+
+    /// The share of all processors that others used until now, where the system says it.
+    #[must_use]
+    pub fn share(&self) -> Option<f64> {
+        Some(self.0?.until(Ticks::now()?))
+    }
+}
+
+impl Ticks {
+    fn now() -> Option<Self> {
+        let read = |file| std::fs::read_to_string(file).ok();
+        Self::of(&read("/proc/stat")?, &read("/proc/self/stat")?)
+    }
+
+    /// From the first line of the one, and the times of a process and of its children that have ended in the other.
+    fn of(machine: &str, process: &str) -> Option<Self> {
+        let all: Vec<u64> = machine
+            .lines()
+            .next()?
+            .split_whitespace()
+            .skip(1)
+            .filter_map(|ticks| ticks.parse().ok())
+            .collect();
+        // Guests' ticks are in the user's too; what the host stole is not idle.
+        let all = all.get(..8)?;
+        let idle = all[3] + all[4];
+        // The name of the program may have anything in it.
+        let (_, fields) = process.rsplit_once(')')?;
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let ours = fields.get(11..15)?.iter().filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+        let all: u64 = all.iter().sum();
+        Some(Self { all, busy: all - idle, ours })
+    }
+
+    fn until(&self, later: Self) -> f64 {
+        let busy = (later.busy - self.busy).saturating_sub(later.ours - self.ours);
+        busy as f64 / (later.all - self.all).max(1) as f64
+    }
+}
+
 /// The kind of the file system that a directory is on, and what it is mounted with.
 fn file_system(dir: &Path) -> Option<String> {
     let dir = dir.canonicalize().ok()?;
@@ -73,6 +137,17 @@ fn mounted_at(dir: &Path, mounts: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_used_is_what_was_busy_and_not_ours() {
+        let before =
+            Ticks::of("cpu  10 0 10 70 5 1 1 3 0 0\ncpu0 1\n", "1 (a) b) R 1 1 1 0 0 0 0 0 0 0 5 5 0 0 20")
+                .unwrap();
+        assert_eq!(before, Ticks { all: 100, busy: 25, ours: 10 });
+        let after = Ticks { all: 300, busy: 125, ours: 70 };
+        assert!((before.until(after) - 0.2).abs() < 1e-9);
+        assert_eq!(Ticks::of("", ""), None);
+    }
 
     #[test]
     fn the_deepest_mount_around_a_directory_counts() {

@@ -35,6 +35,7 @@ use case::Case;
 use child::Task;
 use clap::{Parser, ValueEnum};
 use contender::{Contender, Phase};
+use machine::Others;
 use measured::Result;
 use page::Page;
 use results::{Results, Told};
@@ -118,6 +119,7 @@ fn measure(args: &Args) -> Result<()> {
         return Err("no case is of one of these sizes".into());
     }
     let mut results = Results::default();
+    let others = Others::watch();
     for case in cases {
         for contender in contenders.iter().filter(|contender| **contender != Contender::Loop) {
             take_turn(args, case, *contender, &root, &python, &mut results)?;
@@ -126,7 +128,11 @@ fn measure(args: &Args) -> Result<()> {
     if contenders.contains(&Contender::Loop) {
         take_turn(args, &LOOP.parse()?, Contender::Loop, &root, &python, &mut results)?;
     }
-    let machine = machine::described(&root);
+    let mut machine = machine::described(&root);
+    if let Some(share) = others.share() {
+        let share = share * 100.0;
+        machine.push(format!("meanwhile, other programs used {share:.0} % of the processors"));
+    }
     let command =
         format!("cargo xtask bench checkpoint {}", std::env::args().skip(1).collect::<Vec<_>>().join(" "));
     print!(
@@ -166,6 +172,7 @@ fn take_turn(
             threads: args.threads.max(1),
             limit: args.limit,
         };
+        machine::settle_disk();
         let outcome =
             room(contender, case, root).and_then(|()| task.run(python).map_err(|error| error.to_string()));
         if let Err(why) = &outcome {

@@ -267,7 +267,7 @@ mod tests {
         let model = Layers::new(&hparams, &device);
         let batch = Tensor::<2>::from_data([[1.0, -2.0, 0.5, 3.0], [0.0, 1.0, 2.0, -1.0]], &device);
         let weights: Vec<Vec<f32>> =
-            parameters(&model).iter().map(|data| data.clone().into_vec().unwrap()).collect();
+            parameters(&model).iter().map(|data| data.clone().try_into_vec().unwrap()).collect();
         let rows = [[1.0, -2.0, 0.5, 3.0], [0.0, 1.0, 2.0, -1.0]];
         let outputs = weights.iter().flat_map(|weight| {
             rows.iter().flat_map(move |row| {

@@ -45,7 +45,7 @@ pub fn newest(dir: &Path) -> PathBuf {
 ///
 /// Those of the trainer, and files that are not there.
 pub fn train(task: &Task, pace: Pace, when_busy: WhenBusy) -> Result<Measured> {
-    let plan = Plan::new(task, pace);
+    let plan = Plan::shared(task, pace);
     let config = TrainerConfig::new().with_root(&task.dir).with_run_id(RUN);
     let config = TrainerConfig { handle_signals: false, when_busy, ..config };
     let mut trainer = Trainer::new(config, &LayersHparams::of(&task.case))?;
@@ -99,7 +99,7 @@ struct Asked {
 struct Shared(Arc<Mutex<Plan>>);
 
 impl Plan {
-    fn new(task: &Task, pace: Pace) -> Shared {
+    fn shared(task: &Task, pace: Pace) -> Shared {
         let run_dir = task.dir.join(burn_ckpt::DEFAULT_LOGS).join(RUN);
         Shared(Arc::new(Mutex::new(Self {
             pace,

@@ -49,16 +49,15 @@ impl Display for Page<'_> {
             let bytes = gigabytes(case.state_bytes());
             let (layers, width) = (case.layers, case.width);
             writeln!(f, "### {case}: {bytes} GB, {layers} matrices of {width}x{width}\n")?;
-            for table in [
+            let tables = [
                 self.saving(case),
                 self.steady(case),
                 self.loading(case),
                 self.limits(case),
                 self.after(case),
-            ] {
-                if let Some(table) = table {
-                    writeln!(f, "{table}\n")?;
-                }
+            ];
+            for table in tables.into_iter().flatten() {
+                writeln!(f, "{table}\n")?;
             }
         }
         if let Some(table) = self.loops() {
@@ -240,9 +239,14 @@ impl Page<'_> {
             table.row([
                 ratio.what.clone(),
                 ratio.case.clone(),
-                figure(Some(ratio.figure), 3),
+                if ratio.figure.is_nan() { "noise".to_owned() } else { figure(Some(ratio.figure), 3) },
                 ratio.bound.to_string(),
-                if ratio.holds() { "holds" } else { "does not hold" }.to_owned(),
+                match ratio.holds() {
+                    true => "holds",
+                    false if ratio.figure.is_nan() => "cannot be said",
+                    false => "does not hold",
+                }
+                .to_owned(),
             ]);
         }
         if ratios.is_empty() {
@@ -282,5 +286,5 @@ fn milliseconds(seconds: Option<f64>) -> String {
 }
 
 fn figure(value: Option<f64>, decimals: usize) -> String {
-    value.map_or_else(missing, |value| format!("{value:.decimals$}"))
+    value.filter(|value| value.is_finite()).map_or_else(missing, |value| format!("{value:.decimals$}"))
 }

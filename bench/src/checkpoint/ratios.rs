@@ -25,7 +25,7 @@ pub struct Ratio {
     pub what: String,
     /// The case, where it is of one.
     pub case: String,
-    /// The figure.
+    /// The figure; NaN where noise is more than what is compared.
     pub figure: f64,
     /// What it has to be.
     pub bound: Bound,
@@ -84,20 +84,21 @@ fn of_case(results: &Results, case: &Case) -> Vec<Ratio> {
     let limit = |name| results.time(case, Limits, Phase::Train, name);
     let steady = |contender| results.of(case, contender, Phase::Train).and_then(|told| told.steady);
     let loaded = |name| results.time(case, Ours, Phase::Load, name);
-    // What took no longer than the noise is taken for a thousandth of a step.
-    let lost = |contender| results.cost(case, contender).map(|cost| cost.lost.max(cost.step * 1e-3));
+    let lost = |contender| results.cost(case, contender).map(|cost| (cost.lost, cost.step));
 
     if case.name == CALL_CASE {
         add("save call, ms", ours.map(|cost| cost.call * 1e3), Bound::AtMost(CALL * 1e3));
     }
     let share = ours.map(|cost| cost.lost / cost.durable);
     add("loop time lost / time in the background", share, Bound::AtMost(0.02));
-    add("loop time lost: Lightning's / ours", divided(lost(Lightning), lost(Ours)), Bound::AtLeast(50.0));
-    add("loop time lost: burn's / ours", divided(lost(Burn), lost(Ours)), Bound::AtLeast(10.0));
-    let every = |contender| steady(contender).map(|steady| steady.lost.max(steady.step * 1e-3));
+    let what = "loop time lost: Lightning's / ours";
+    add(what, times_ours(lost(Lightning), lost(Ours)), Bound::AtLeast(50.0));
+    let what = "loop time lost: burn's / ours";
+    add(what, times_ours(lost(Burn), lost(Ours)), Bound::AtLeast(10.0));
+    let every = |contender| steady(contender).map(|steady| (steady.lost, steady.step));
     for (ours, policy) in [(OursSteady, "waits"), (OursSkip, "lets saves go")] {
         let what = format!("loop time lost, a save every {EVERY} steps: burn's / ours, which {policy}");
-        add(&what, divided(every(BurnSteady), every(ours)), Bound::AtLeast(10.0));
+        add(&what, times_ours(every(BurnSteady), every(ours)), Bound::AtLeast(10.0));
     }
     let slowest = limit(WRITE).zip(limit(SHA256)).map(|(write, sha256)| write.max(sha256));
     let durable = divided(results.idle(case, Ours), slowest);
@@ -138,6 +139,13 @@ fn of_loops(told: &Measured) -> Vec<Ratio> {
 pub fn turn_by_turn(ours: &[f64], others: &[f64]) -> Option<f64> {
     let turns: Vec<f64> = ours.iter().zip(others).map(|(ours, other)| ours / other).collect();
     median(&turns)
+}
+
+/// How many times what is lost by us somebody else loses, each with a step's length. What we lose is taken for a thousandth
+/// of a step where noise is more; where noise is more than the other's, nothing can be said.
+fn times_ours(other: Option<(f64, f64)>, ours: Option<(f64, f64)>) -> Option<f64> {
+    let ((other, _), (ours, step)) = (other?, ours?);
+    Some(if other > 0.0 { other / ours.max(step * 1e-3) } else { f64::NAN })
 }
 
 fn divided(figure: Option<f64>, by: Option<f64>) -> Option<f64> {
@@ -188,6 +196,12 @@ mod tests {
         let both = vec![(Contender::Ours, holding(0.0)), (Contender::Burn, holding(1.0))];
         let found = figure(&ratios(&results(both)), "loop time lost: burn's / ours").unwrap();
         assert!((found - 1000.0).abs() < 1e-6, "{found}");
+    }
+
+    #[test]
+    fn of_another_that_loses_nothing_nothing_is_said() {
+        let both = vec![(Contender::Ours, holding(0.1)), (Contender::Burn, holding(-0.1))];
+        assert!(figure(&ratios(&results(both)), "loop time lost: burn's / ours").unwrap().is_nan());
     }
 
     #[test]
