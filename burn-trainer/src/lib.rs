@@ -49,6 +49,8 @@
 //! *Metrics that are no means over batches* (burn's AUROC, for one) and are resumed in the middle of an epoch cover the
 //! batches after that, in that epoch's training split; a warning says so. burn's metric objects cannot be saved.
 
+#[cfg(feature = "mimalloc")]
+mod allocator;
 mod batches;
 mod before;
 mod buffers;
@@ -91,6 +93,8 @@ mod state;
 mod strategy;
 mod trainer;
 
+#[cfg(feature = "mimalloc")]
+pub use allocator::KeepingAllocator;
 pub use burn_ckpt;
 
 pub use burn_environment::{

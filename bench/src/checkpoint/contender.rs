@@ -22,6 +22,8 @@ pub enum Contender {
     OursSteady,
     /// The same, saving every 3 steps, letting a save go where one waits already
     OursSkip,
+    /// The same, saving every 3 steps, letting the state that waits go for a newer one
+    OursReplace,
     /// The trainer with the system's allocator
     SystemAllocator,
     /// burn's own loop and checkpointers
@@ -74,6 +76,7 @@ impl Contender {
             Self::Ours => "burn-trainer (best + last)",
             Self::OursSteady => "burn-trainer, wait",
             Self::OursSkip => "burn-trainer, skip",
+            Self::OursReplace => "burn-trainer, replace",
             Self::SystemAllocator => "burn-trainer, system's allocator",
             Self::Burn => "burn's own checkpointers",
             Self::BurnSteady => "burn's own checkpointers",
@@ -104,6 +107,7 @@ impl Contender {
         match self {
             Self::OursSteady
             | Self::OursSkip
+            | Self::OursReplace
             | Self::SystemAllocator
             | Self::BurnSteady
             | Self::Limits
@@ -116,7 +120,7 @@ impl Contender {
     #[must_use]
     pub fn memory_needed(self, case: &Case) -> u64 {
         let states = match self {
-            Self::OursSteady | Self::OursSkip => 5,
+            Self::OursSteady | Self::OursSkip | Self::OursReplace => 5,
             Self::Limits => 2,
             Self::Loop => 0,
             _ => 4,
@@ -150,6 +154,7 @@ impl Contender {
             (Self::Ours | Self::SystemAllocator, _) => ours::train(task, Pace::Apart, WhenBusy::Wait)?,
             (Self::OursSteady, _) => ours::train(task, Pace::Every(EVERY), WhenBusy::Wait)?,
             (Self::OursSkip, _) => ours::train(task, Pace::Every(EVERY), WhenBusy::Skip)?,
+            (Self::OursReplace, _) => ours::train(task, Pace::Every(EVERY), WhenBusy::Replace)?,
             (Self::Burn, _) => burns::train(task)?,
             (Self::BurnSteady, _) => burns::train_steadily(task, EVERY as usize)?,
             (Self::Torch | Self::Lightning | Self::Orbax | Self::Safetensors, _) => {

@@ -165,7 +165,7 @@ fn take_turn(
             // Of saves that come every few steps, the first are not counted.
             saves: match (phase, contender) {
                 (Phase::Quiet, _) => 0,
-                (_, Contender::OursSteady | Contender::OursSkip) => saves + 3,
+                (_, Contender::OursSteady | Contender::OursSkip | Contender::OursReplace) => saves + 3,
                 _ => saves,
             },
             quick: args.quick,

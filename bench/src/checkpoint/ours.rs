@@ -67,7 +67,7 @@ pub fn train(task: &Task, pace: Pace, when_busy: WhenBusy) -> Result<Measured> {
     let moments = clock.moments();
     let mut plan = plan.lock();
     plan.see_what_is_durable(&result.run_dir);
-    plan.tell(&moments, result.skipped_saves)
+    plan.tell(&moments, result.skipped_saves + result.replaced_saves)
 }
 
 /// What both strategies go by.

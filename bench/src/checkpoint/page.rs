@@ -126,7 +126,7 @@ impl Page<'_> {
     }
 
     fn steady(&self, case: &Case) -> Option<Table> {
-        use Contender::{BurnSteady, OursSkip, OursSteady};
+        use Contender::{BurnSteady, OursReplace, OursSkip, OursSteady};
         let mut table = Table::new(&[
             "saving every few steps",
             "steps",
@@ -137,7 +137,7 @@ impl Page<'_> {
             "peak / state",
         ]);
         let mut rows = 0;
-        for contender in [OursSteady, OursSkip, BurnSteady] {
+        for contender in [OursSteady, OursSkip, OursReplace, BurnSteady] {
             let Some(told) = self.results.of(case, contender, Phase::Train) else { continue };
             let Some(steady) = told.steady else { continue };
             rows += 1;

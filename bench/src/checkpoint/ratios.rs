@@ -69,7 +69,7 @@ pub fn ratios(results: &Results) -> Vec<Ratio> {
 }
 
 fn of_case(results: &Results, case: &Case) -> Vec<Ratio> {
-    use Contender::{Burn, BurnSteady, Lightning, Limits, Ours, OursSkip, OursSteady};
+    use Contender::{Burn, BurnSteady, Lightning, Limits, Ours, OursReplace, OursSkip, OursSteady};
 
     if case.state_bytes() < SMALLEST {
         return Vec::new();
@@ -96,7 +96,9 @@ fn of_case(results: &Results, case: &Case) -> Vec<Ratio> {
     let what = "loop time lost: burn's / ours";
     add(what, times_ours(lost(Burn), lost(Ours)), Bound::AtLeast(10.0));
     let every = |contender| steady(contender).map(|steady| (steady.lost, steady.step));
-    for (ours, policy) in [(OursSteady, "waits"), (OursSkip, "lets saves go")] {
+    for (ours, policy) in
+        [(OursSteady, "waits"), (OursSkip, "lets saves go"), (OursReplace, "replaces saves")]
+    {
         let what = format!("loop time lost, a save every {EVERY} steps: burn's / ours, which {policy}");
         add(&what, times_ours(every(BurnSteady), every(ours)), Bound::AtLeast(10.0));
     }

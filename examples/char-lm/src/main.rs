@@ -13,9 +13,9 @@ use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfi
 use char_lm::{CharLm, CharLmConfig, Window, WindowBatcher, Windows};
 use clap::Parser;
 
-/// Keeps freed memory ready for the step after a save; see the example `digits`.
+/// A checkpoint is written while training goes on, in memory of its own: freed memory is kept for that.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: burn_trainer::KeepingAllocator = burn_trainer::KeepingAllocator;
 
 /// Train a small GPT on the bytes of a text.
 #[derive(Parser)]

@@ -18,10 +18,9 @@ use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfi
 use clap::Parser;
 use digits::{Data, Digits, DigitsConfig, ImageBatcher};
 
-/// Keeps freed memory ready: after a save, the next step writes its tensors to memory of their own, in place of that which
-/// the checkpoint is still being written from.
+/// A checkpoint is written while training goes on, in memory of its own: freed memory is kept for that.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: burn_trainer::KeepingAllocator = burn_trainer::KeepingAllocator;
 
 /// Train a small convolutional network on handwritten digits.
 #[derive(Parser)]
