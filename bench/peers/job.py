@@ -2,7 +2,7 @@
 
 import torch
 
-ROWS = 16
+ROWS = 64
 LEARNING_RATE = 1e-5
 
 

@@ -4,6 +4,7 @@
 //! Saving makes sections out of modules and burn's records; loading makes records out of sections again.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Bool, Bytes, DType, Int, Tensor, kind::Basic};
@@ -175,7 +176,7 @@ struct Collector {
 impl Collector {
     fn add<const D: usize, K: Basic>(&mut self, id: u64, tensor: Tensor<D, K>)
     where
-        Tensor<D, K>: Clone + Send + Sync + 'static,
+        Tensor<D, K>: Send + 'static,
     {
         let name = self.walk.place();
         let (dtype, shape) = (tensor.dtype(), tensor.shape());
@@ -186,12 +187,42 @@ impl Collector {
             return;
         }
         let byte_len = shape.num_elements() * dtype.size();
-        let read = move || match tensor.clone().try_into_data() {
-            Ok(data) => Ok(data.into_parts().0),
-            Err(error) => Err(burn_pack::Error::IoError(format!("cannot be read from its device: {error}"))),
-        };
+        let source = Mutex::new(Source::Device(tensor));
+        let read = move || source.lock().unwrap_or_else(PoisonError::into_inner).bytes();
         self.tensors.push(burn_pack::Tensor::deferred(name, dtype, shape, Some(id), byte_len, read));
     }
+}
+
+/// Where a tensor's bytes are to be had.
+enum Source<T> {
+    /// Not read yet. Nobody but this has the tensor, as soon as training has gone on: then its memory becomes the bytes, where
+    /// a clone would have to be copied.
+    Device(T),
+    /// Read, with windows of it to be had.
+    Host(Bytes),
+    /// It could not be read.
+    Lost,
+}
+
+impl<const D: usize, K: Basic> Source<Tensor<D, K>> {
+    fn bytes(&mut self) -> Result<Bytes, burn_pack::Error> {
+        if let Self::Device(tensor) = std::mem::replace(self, Self::Lost) {
+            let data = tensor.try_into_data().map_err(|error| unreadable(&error.to_string()))?;
+            *self = Self::Host(in_windows(data.into_parts().0));
+        }
+        let Self::Host(bytes) = self else { return Err(unreadable("it could not be, before")) };
+        bytes.view(0, bytes.len()).map_err(|error| unreadable(&format!("{error:?}")))
+    }
+}
+
+fn unreadable(reason: &str) -> burn_pack::Error {
+    burn_pack::Error::IoError(format!("cannot be read from its device: {reason}"))
+}
+
+/// The same bytes, of which a part can be looked at without a copy. Those on a device, or in a file, have that by themselves, and are
+/// read window by window.
+pub(crate) fn in_windows(bytes: Bytes) -> Bytes {
+    if bytes.view(0, 0).is_ok() { bytes } else { bytes.shared() }
 }
 
 impl ModuleVisitor for Collector {

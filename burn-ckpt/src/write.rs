@@ -31,6 +31,7 @@ use crate::container::{Contents, Entries, entries};
 use crate::digest::checksum;
 use crate::error::{Error, Result};
 use crate::metadata::TensorInfo;
+use crate::section::in_windows;
 use crate::space;
 
 /// How much of a tensor is read, hashed and written at a time: small enough to stay in a processor's cache between the
@@ -175,8 +176,7 @@ impl Stream<'_> {
             Error::container(path)(burn_pack::Error::IoError(format!("tensor '{name}': {reason}")))
         };
         let bytes = tensor.into_bytes().map_err(|error| unreadable(error.to_string()))?;
-        // Of memory that is not shared there are no windows.
-        let bytes = if bytes.view(0, 0).is_ok() { bytes } else { bytes.shared() };
+        let bytes = in_windows(bytes);
         let mut blake3 = blake3::Hasher::new();
         for start in (0..length).step_by(WINDOW_BYTES) {
             let end = length.min(start + WINDOW_BYTES);

@@ -18,7 +18,7 @@ use super::case::Case;
 use super::measured::{Moment, Result, now};
 
 /// Rows of the batch.
-const ROWS: usize = 16;
+const ROWS: usize = 64;
 /// Small enough that the weights stay what they are over a whole measurement: no value vanishes.
 const LEARNING_RATE: f64 = 1e-5;
 
