@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod back_pressure;
+mod bench;
 mod burns_strategies;
 mod char_lm;
 mod ckpt_command_line;

@@ -1,0 +1,49 @@
+//! The benchmark runs from end to end, on a small state, and names who cannot take part.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use system_tests::command::{build, stderr, stdout};
+
+fn bench(root: &Path, arguments: &[&str]) -> Output {
+    let program = build(&["bench-checkpoint"]).join("bench-checkpoint");
+    Command::new(program)
+        .args(["--quick", "--cases", "1MB/10", "--root"])
+        .arg(root)
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+/// The cells of the row that begins with a name, in the table whose header begins with another.
+fn row<'a>(page: &'a str, table: &str, name: &str) -> Vec<&'a str> {
+    let cells = |line: &'a str| line.split('|').map(str::trim).skip(1).collect::<Vec<_>>();
+    let mut lines = page.lines().map(cells).skip_while(|cells| cells.first() != Some(&table));
+    lines.find(|cells| cells.first() == Some(&name)).unwrap_or_else(|| panic!("no {name} in {page}"))
+}
+
+#[test]
+fn ours_burns_own_and_the_limits_are_measured_in_one_run() {
+    let root = tempfile::tempdir().unwrap();
+    let output = bench(root.path(), &["--contenders", "ours,ours-replace,burn,limits"]);
+    let page = stdout(&output);
+    for name in ["burn-trainer (best + last)", "burn's own checkpointers"] {
+        let cells = row(&page, "saving", name);
+        let step: f64 = cells[1].parse().unwrap();
+        let file: f64 = cells[7].parse().unwrap();
+        assert!(step > 0.0 && (1.0..1.3).contains(&file), "{cells:?}");
+    }
+    let loaded: f64 = row(&page, "loading", "burn-trainer (best + last)")[2].parse().unwrap();
+    let sha256: f64 = row(&page, "the machine, same bytes", "SHA-256")[1].parse().unwrap();
+    assert!(loaded > 0.0 && sha256 > 0.0);
+    assert_eq!(row(&page, "saving every few steps", "burn-trainer, replace")[1], "3");
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0, "nothing is left");
+}
+
+#[test]
+fn a_peer_that_is_not_there_is_named() {
+    let root = tempfile::tempdir().unwrap();
+    let output = bench(root.path(), &["--contenders", "limits,torch", "--python", "/no/such/python"]);
+    let page = stdout(&output);
+    assert!(page.contains("torch.save") && page.contains("/no/such/python"), "{page}{}", stderr(&output));
+}
