@@ -8,7 +8,8 @@ use std::panic::resume_unwind;
 use std::thread;
 
 /// Does work on a thread that runs when no other wants its processor, and now and then all the same; so do the threads that
-/// it starts. A thread of its own for each piece of work, as a priority that was lowered cannot be raised again without
+/// it starts. (A pool of threads that is made when it is first used would stay so: those that compute, training has made by
+/// its first save.) A thread of its own for each piece of work, as a priority that was lowered cannot be raised again without
 /// privileges.
 pub(crate) fn giving_way<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     let mut work = Some(work);

@@ -15,8 +15,10 @@ pub(crate) fn reserve(file: &File, size: u64) -> io::Result<()> {
         use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
         use rustix::io::{Errno, retry_on_intr};
         // Some file systems give what they have before they say that it is not enough; others would be full that long.
-        let free = fstatvfs(file).map(|system| system.f_bfree.saturating_mul(system.f_frsize));
-        if free.is_ok_and(|free| free < size) {
+        // One that keeps no account of its blocks says that it has none.
+        let is_full = fstatvfs(file)
+            .is_ok_and(|system| system.f_blocks > 0 && system.f_bfree.saturating_mul(system.f_frsize) < size);
+        if is_full {
             return Err(with_size(Errno::NOSPC.into(), size));
         }
         match retry_on_intr(|| fallocate(file, FallocateFlags::empty(), 0, size)) {

@@ -33,6 +33,7 @@ use crate::error::{Error, Result};
 use crate::metadata::TensorInfo;
 use crate::section::in_windows;
 use crate::space;
+use crate::writer::panic_message;
 
 /// How much of a tensor is read, hashed and written at a time: small enough to stay in a processor's cache between the
 /// three, large enough that handing it over costs nothing.
@@ -138,7 +139,7 @@ fn stream(
         drop((hashing, syncing));
         if position != size {
             let reason = format!("burnpack's writer planned {size} bytes, and its layout gives {position}");
-            return Err(Error::Snapshot(reason));
+            return Err(Error::container(path)(burn_pack::Error::ValidationError(reason)));
         }
 
         // The system reports what a disk did not take once, to whoever syncs first.
@@ -214,7 +215,7 @@ impl Stream<'_> {
     }
 
     fn hash(&self, piece: Piece) -> Result<()> {
-        self.hashing.send(piece).map_err(|_| Error::Snapshot("its SHA-256 cannot be taken".to_owned()))
+        self.hashing.send(piece).map_err(|_| Error::WriterStopped("its SHA-256 cannot be taken".to_owned()))
     }
 }
 
@@ -238,13 +239,13 @@ fn spawn<'scope, T: Send + 'scope>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'scope,
 ) -> Result<ScopedJoinHandle<'scope, T>> {
-    let no_thread = |error| Error::Snapshot(format!("the system gives no thread for {name}: {error}"));
+    let no_thread = |error| Error::WriterStopped(format!("the system gives no thread for {name}: {error}"));
     thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, work).map_err(no_thread)
 }
 
 fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> Result<T> {
     let panicked = |panic: Box<dyn std::any::Any + Send>| {
-        Error::Snapshot(format!("a panic: {}", crate::writer::panic_message(&*panic)))
+        Error::WriterStopped(format!("a panic: {}", panic_message(&*panic)))
     };
     thread.join().map_err(panicked)
 }
