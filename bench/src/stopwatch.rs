@@ -138,7 +138,7 @@ struct Save {
 
 /// When a file got its name: renaming it changes its inode. Links made later do too, and this strategy has none.
 #[cfg(unix)]
-fn named_at(file: &std::fs::Metadata) -> std::io::Result<SystemTime> {
+pub(crate) fn named_at(file: &std::fs::Metadata) -> std::io::Result<SystemTime> {
     use std::os::unix::fs::MetadataExt;
     let since = Duration::new(
         u64::try_from(file.ctime()).unwrap_or_default(),
@@ -149,7 +149,7 @@ fn named_at(file: &std::fs::Metadata) -> std::io::Result<SystemTime> {
 
 /// When a file was last written to, which is a little before it got its name.
 #[cfg(not(unix))]
-fn named_at(file: &std::fs::Metadata) -> std::io::Result<SystemTime> {
+pub(crate) fn named_at(file: &std::fs::Metadata) -> std::io::Result<SystemTime> {
     file.modified()
 }
 
@@ -189,7 +189,8 @@ fn median(durations: impl Iterator<Item = Duration>) -> Option<Duration> {
     median_of(durations, Duration::cmp)
 }
 
-fn median_of<T: Copy>(
+/// The middle one; of an even number the upper one of the two.
+pub(crate) fn median_of<T: Copy>(
     values: impl Iterator<Item = T>,
     order: impl Fn(&T, &T) -> std::cmp::Ordering,
 ) -> Option<T> {

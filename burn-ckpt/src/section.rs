@@ -139,13 +139,7 @@ impl Section {
         let names: Vec<String> = tensors.iter().map(|tensor| tensor.name.clone()).collect();
         let wanted = tensors.into_iter().map(|tensor| Wanted { cost: tensor.byte_len(), tensor }).collect();
         let (buffer, unread) = read_ahead(wanted, |tensors| {
-            let mut writer = Writer::new(tensors);
-            for (name, value) in scalars {
-                writer = writer.with_scalar(&name, value);
-            }
-            for (name, value) in &strings {
-                writer = writer.with_metadata(name, value);
-            }
+            let writer = burnpack_writer(tensors, &scalars, &strings);
             // burn-pack's own buffer is one of bytes, which burn copies for its alignment. A few zeros at the end of ours
             // are after the last tensor.
             let words = writer.size()?.div_ceil(size_of::<u128>());
@@ -163,6 +157,22 @@ impl Section {
     pub fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice()))
     }
+}
+
+/// burnpack's own writer of these entries.
+pub(crate) fn burnpack_writer(
+    tensors: Vec<burn_pack::Tensor>,
+    scalars: &BTreeMap<String, Scalar>,
+    strings: &BTreeMap<String, String>,
+) -> Writer {
+    let mut writer = Writer::new(tensors);
+    for (name, value) in scalars {
+        writer = writer.with_scalar(name, *value);
+    }
+    for (name, value) in strings {
+        writer = writer.with_metadata(name, value);
+    }
+    writer
 }
 
 /// Visits a module and describes each parameter in the form that burn's own `ModuleRecord` stores, so that the

@@ -23,7 +23,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
 use burn::tensor::Bytes;
-use burn_pack::{Scalar, TENSOR_ALIGNMENT, Tensor, Writer};
+use burn_pack::{Scalar, TENSOR_ALIGNMENT, Tensor};
 use indexmap::IndexMap;
 use sha2::{Digest, Sha256};
 
@@ -31,7 +31,7 @@ use crate::container::{Contents, Entries, entries};
 use crate::digest::checksum;
 use crate::error::{Error, Result};
 use crate::metadata::TensorInfo;
-use crate::section::in_windows;
+use crate::section::{burnpack_writer, in_windows};
 use crate::space;
 use crate::writer::panic_message;
 
@@ -61,7 +61,7 @@ pub(crate) struct Written {
 /// [`Error::Container`] when a tensor cannot be read; [`Error::Name`] for a section's name.
 pub(crate) fn write(path: &Path, contents: Contents) -> Result<Written> {
     let Entries { tensors, scalars, strings } = entries(contents)?;
-    let (beginning, size_bytes) = begin(path, &tensors, scalars, &strings)?;
+    let (beginning, size_bytes) = begin(path, &tensors, &scalars, &strings)?;
     let described: Vec<(String, String, Vec<usize>)> = tensors
         .iter()
         .map(|tensor| (tensor.name.clone(), tensor.dtype.name().to_owned(), tensor.shape.to_vec()))
@@ -82,18 +82,12 @@ pub(crate) fn write(path: &Path, contents: Contents) -> Result<Written> {
 fn begin(
     path: &Path,
     tensors: &[Tensor],
-    scalars: BTreeMap<String, Scalar>,
+    scalars: &BTreeMap<String, Scalar>,
     strings: &BTreeMap<String, String>,
 ) -> Result<(Vec<u8>, u64)> {
     let asked = Arc::new(AtomicBool::new(false));
     let outlines = tensors.iter().map(|tensor| outline(tensor, &asked)).collect();
-    let mut writer = Writer::new(outlines).auto_extension(false).overwrite(false);
-    for (name, value) in scalars {
-        writer = writer.with_scalar(&name, value);
-    }
-    for (name, value) in strings {
-        writer = writer.with_metadata(name, value);
-    }
+    let writer = burnpack_writer(outlines, scalars, strings).auto_extension(false).overwrite(false);
     let size = writer.size().map_err(Error::container(path))?;
     match writer.write_to_file_in_place(path) {
         Err(_) if asked.load(Ordering::Relaxed) => {}

@@ -75,6 +75,14 @@ pub struct Save {
     pub sections: MakeSections,
 }
 
+impl Save {
+    /// Where the saves of a state go.
+    #[must_use]
+    pub fn paths(state: &[Self]) -> Vec<PathBuf> {
+        state.iter().flat_map(|save| &save.places).map(|(path, _)| path.clone()).collect()
+    }
+}
+
 /// What became of a save.
 #[derive(Debug)]
 pub struct Report {
@@ -185,15 +193,15 @@ impl CheckpointWriter {
         when_busy: WhenBusy,
         mut waits: impl FnMut() -> bool,
     ) -> Result<Submitted> {
-        let new = places_of(&state);
+        let new = Save::paths(&state);
         let replaces = |waiting: &Vec<Save>| {
-            when_busy == WhenBusy::Replace && self.ledger.lock().supersedes(&new, &places_of(waiting))
+            when_busy == WhenBusy::Replace && self.ledger.lock().supersedes(&new, &Save::paths(waiting))
         };
         loop {
             match self.queue.push(state, replaces) {
                 Push::Done => return Ok(Submitted::Taken),
                 Push::Replaced(waiting) => {
-                    self.ledger.lock().forget(&places_of(&waiting));
+                    self.ledger.lock().forget(&Save::paths(&waiting));
                     let step = waiting.first().map_or(0, |save| save.global_step);
                     return Ok(Submitted::InPlaceOf(step));
                 }
@@ -272,7 +280,7 @@ impl Worker {
         for save in states.take_from().flatten() {
             let start = Instant::now();
             let (epoch, global_step) = (save.epoch, save.global_step);
-            let reserved: Vec<PathBuf> = save.places.iter().map(|(path, _)| path.clone()).collect();
+            let reserved = Save::paths(std::slice::from_ref(&save));
             let mut paths = Vec::new();
             let urgent = save.urgent;
             let attempt = || {
@@ -348,10 +356,6 @@ fn follow(consequences: &Consequences) -> Result<()> {
         }
     }
     failure.map_or(Ok(()), Err)
-}
-
-fn places_of(state: &[Save]) -> Vec<PathBuf> {
-    state.iter().flat_map(|save| &save.places).map(|(path, _)| path.clone()).collect()
 }
 
 fn stopped() -> Error {

@@ -177,7 +177,7 @@ impl Saver {
         saves.iter_mut().for_each(|save| save.urgent = is_last);
         let when_busy = if is_last { WhenBusy::Wait } else { self.reporting.when_busy };
         let Some(step) = saves.first().map(|save| save.global_step) else { return Ok(()) };
-        let (places, count) = (places(&saves), saves.len() as u64);
+        let (places, count) = (Save::paths(&saves), saves.len() as u64);
         let waits = || when_busy != WhenBusy::Skip && patience.lasts();
         match self.writer.submit_while(saves, when_busy, waits)? {
             Submitted::Taken => {}
@@ -210,7 +210,7 @@ impl Saver {
         // Time is short, and what can be gone on from matters most.
         saves.reverse();
         saves.iter_mut().for_each(|save| save.urgent = true);
-        let places = places(&saves);
+        let places = Save::paths(&saves);
         if !saves.is_empty() && self.writer.try_submit(saves, wait)? == Submitted::LetGo {
             log::error!("the last state was not saved: the writer was busy for {wait:?}");
         }
@@ -348,10 +348,6 @@ impl Saver {
 fn after(taken: Option<Timestamp>, now: Timestamp) -> Timestamp {
     let next = taken.and_then(|taken| taken.checked_add(SignedDuration::from_nanos(1)).ok());
     next.map_or(now, |next| next.max(now))
-}
-
-fn places(saves: &[Save]) -> Vec<PathBuf> {
-    saves.iter().flat_map(|save| &save.places).map(|(path, _)| path.clone()).collect()
 }
 
 fn log_report(report: &Report, announce: bool) {

@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use crate::stopwatch::median_of;
+
 /// What can go wrong in a contender is a line of the page.
 pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
@@ -89,9 +91,7 @@ pub fn seconds<T>(run: impl FnOnce() -> T) -> (f64, T) {
 /// The middle one; of an even number the upper one of the two.
 #[must_use]
 pub fn median(values: &[f64]) -> Option<f64> {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
+    median_of(values.iter().copied(), f64::total_cmp)
 }
 
 /// The smallest.

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use burn::train::Interrupter;
 use burn::train::metric::LossMetric;
 use burn_ckpt::{BEST_DIR, Keep, LAST_DIR, Mode, RunLayout, TopK, WhenBusy};
 use burn_trainer::{Decision, Event, Facts, Output, Strategy, Trainer, TrainerConfig};
+
+use crate::stopwatch::named_at;
 
 use super::child::Task;
 use super::measured::{Measured, Moment, Result, SaveTimes, Steady, median, moment, now};
@@ -285,16 +287,6 @@ impl Strategy for Kept {
 }
 
 /// When a file was last renamed, or named once more.
-#[cfg(unix)]
-pub fn changed(file: &Metadata) -> Moment {
-    use std::os::unix::fs::MetadataExt;
-    let seconds = Duration::from_secs(u64::try_from(file.ctime()).unwrap_or_default());
-    let nanoseconds = Duration::from_nanos(u64::try_from(file.ctime_nsec()).unwrap_or_default());
-    moment(SystemTime::UNIX_EPOCH + seconds + nanoseconds)
-}
-
-/// When a file was last written to, which is a little before it got its name.
-#[cfg(not(unix))]
-pub fn changed(file: &Metadata) -> Moment {
-    moment(file.modified().unwrap_or(SystemTime::UNIX_EPOCH))
+fn changed(file: &Metadata) -> Moment {
+    moment(named_at(file).unwrap_or(SystemTime::UNIX_EPOCH))
 }
