@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 
 pub use burn_environment_build::Package;
 pub use git::Git;
-pub use gpu::{GpuApi, GpuDevice, GpuKind, gpus};
+pub use gpu::{GpuApi, GpuDevice, GpuKind, device_name, gpus};
 pub use hardware::Hardware;
 pub use lsf::{Lsf, LsfHost};
 pub use os::Os;

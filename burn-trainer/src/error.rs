@@ -30,6 +30,34 @@ pub enum Error {
         /// The GPUs and software adapters that were found.
         found: Vec<String>,
     },
+    /// A device of another machine that cannot be connected.
+    #[error("{device} cannot be connected: {reason}")]
+    RemoteDevice {
+        /// The device's address.
+        device: String,
+        /// What is wrong, and what to do.
+        reason: String,
+        /// Whether a server answered there, which refused; otherwise a later try can pass.
+        is_there: bool,
+    },
+    /// A device that a run computed on went away, or did not answer for the time that
+    /// [`device_timeout_seconds`](crate::TrainerConfig::device_timeout_seconds) allows.
+    #[error(
+        "training stopped because {} lost: {reason}{}",
+        if devices.len() == 1 { format!("the device {} is", devices[0]) } else { format!("the devices {} are", devices.join(", ")) },
+        newest.as_ref().map_or_else(
+            || "; no checkpoint of the run can be gone on from".to_owned(),
+            |path| format!("; the newest whole checkpoint is {}", path.display()),
+        )
+    )]
+    DeviceLost {
+        /// The devices, as the metadata names them.
+        devices: Vec<String>,
+        /// What was seen of it.
+        reason: String,
+        /// The newest whole checkpoint that can be gone on from.
+        newest: Option<PathBuf>,
+    },
     /// A checkpoint or the run's directory failed.
     #[error(transparent)]
     Checkpoint(#[from] burn_ckpt::Error),

@@ -77,6 +77,8 @@ mod optimizer_probe;
 mod prepared;
 mod progress;
 mod random;
+#[cfg(feature = "remote")]
+mod remote;
 mod result;
 mod resume;
 mod run;
@@ -107,6 +109,8 @@ pub use ddp::ddp;
 pub use error::{Error, Result};
 pub use event::{Event, Facts};
 pub use progress::PlainRenderer;
+#[cfg(feature = "remote")]
+pub use remote::{Relays, RemoteAddress, Token, connect};
 pub use result::FitResult;
 pub use signal::StopSignal;
 pub use start::start_device;

@@ -29,7 +29,7 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 
 use merge::{Sighting, merge};
-pub(crate) use names::device_name;
+pub use names::device_name;
 pub(crate) use used::{UsedDevice, mark_used};
 
 /// One GPU of the machine, or a program that computes as one. What nobody tells of it is `None`.

@@ -55,6 +55,12 @@ pub struct TrainArgs {
     /// Number of best checkpoints to keep, or "all"
     #[arg(long, value_name = "K", value_parser = parse_topk)]
     pub topk: Option<TopK>,
+    /// How often to start again by itself after a device was lost, from the newest checkpoint and on the devices that answer
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub restarts: u32,
+    /// Said by a program to itself when it starts again
+    #[arg(long, value_name = "N", hide = true, default_value_t = 0)]
+    pub restarted: u32,
     /// Remove what an earlier run of the same id left
     #[arg(long)]
     pub overwrite: bool,
@@ -65,6 +71,13 @@ pub struct TrainArgs {
 }
 
 impl TrainArgs {
+    /// Whether the program has started itself again after a device was lost, so that what does not answer is to be done
+    /// without.
+    #[must_use]
+    pub fn is_restart(&self) -> bool {
+        self.restarted > 0
+    }
+
     /// Applies the flags to the trainer's configuration, and `--set` to that or the program's own. The trainer's has a
     /// run id then, so that [`report`] can name the run however it ends.
     ///

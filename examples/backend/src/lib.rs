@@ -1,12 +1,17 @@
-//! The flag `--backend` of the examples, and the device that it stands for.
+//! The flags `--backend` and `--device` of the examples, and the devices that they stand for.
 //!
 //! A program of your own needs none of this: it names the device that it is for, such as `Device::cuda(0)`.
+
+mod args;
+mod device;
 
 use std::fmt::{self, Display};
 
 use burn::tensor::Device;
 use burn_trainer::{Error, Result, start_device};
 use clap::ValueEnum;
+
+pub use args::DeviceArgs;
 
 /// What to compute on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

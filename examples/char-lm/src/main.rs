@@ -4,8 +4,7 @@
 
 use std::process::ExitCode;
 
-use backend::Backend;
-use burn::tensor::Device;
+use backend::DeviceArgs;
 use burn::train::Learner;
 use burn::train::metric::{LearningRateMetric, LossMetric, PerplexityMetric};
 use burn_trainer::cli::{self, TrainArgs};
@@ -23,9 +22,8 @@ static ALLOCATOR: burn_trainer::KeepingAllocator = burn_trainer::KeepingAllocato
 struct Args {
     #[command(flatten)]
     train: TrainArgs,
-    /// What to compute on, as far as the program was built for it
-    #[arg(long, value_enum, default_value = "flex")]
-    backend: Backend,
+    #[command(flatten)]
+    devices: DeviceArgs,
 }
 
 fn main() -> ExitCode {
@@ -36,17 +34,20 @@ fn main() -> ExitCode {
         let mut hparams = CharLmConfig::new();
         args.train.apply(&mut config, &mut hparams)?;
         hparams.check()?;
-        let device = args.backend.device()?.autodiff();
-        let result = train(config.clone(), &hparams, &device);
+        let result = train(config.clone(), &hparams, &args);
         cli::report(result, &config, "cargo xtask train char-lm")
     })
 }
 
-fn train(config: TrainerConfig, hparams: &CharLmConfig, device: &Device) -> Result<FitResult<CharLm>> {
+fn train(config: TrainerConfig, hparams: &CharLmConfig, args: &Args) -> Result<FitResult<CharLm>> {
     let (seed, epochs) = (config.seed, config.max_epochs);
     let context = hparams.shape().context;
     let (train, valid) = char_lm::load()?;
-    let trainer = Trainer::new(config, hparams)?;
+    let devices = args.devices.devices(&args.train)?;
+    let device = devices[0].clone().autodiff();
+    let trainer = Trainer::new(config, hparams)?
+        .devices(devices)
+        .optimizer_placement(args.devices.optimizer_placement());
 
     let loader = |text| {
         ResumableDataLoader::builder(WindowBatcher::new(text, context))
@@ -70,6 +71,6 @@ fn train(config: TrainerConfig, hparams: &CharLmConfig, device: &Device) -> Resu
         .grads_accumulation(hparams.grads_accumulation);
 
     device.seed(seed);
-    let learner = Learner::new(hparams.init(device), hparams.optimizer(), hparams.schedule(epochs)?);
+    let learner = Learner::new(hparams.init(&device), hparams.optimizer(), hparams.schedule(epochs)?);
     trainer.fit(training, learner)
 }

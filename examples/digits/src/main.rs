@@ -8,9 +8,8 @@ mod predictions;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use backend::Backend;
+use backend::DeviceArgs;
 use burn::optim::AdamConfig;
-use burn::tensor::Device;
 use burn::train::Learner;
 use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn_trainer::cli::{self, TrainArgs};
@@ -31,9 +30,8 @@ struct Args {
     /// The images to train on
     #[arg(long, value_enum)]
     data: Option<Data>,
-    /// What to compute on, as far as the program was built for it
-    #[arg(long, value_enum, default_value = "flex")]
-    backend: Backend,
+    #[command(flatten)]
+    devices: DeviceArgs,
     /// Where to write the trained model's probabilities for the validation images, as CSV
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
@@ -48,8 +46,7 @@ fn main() -> ExitCode {
         args.train.apply(&mut config, &mut hparams)?;
         hparams.data = args.data.unwrap_or(hparams.data);
         hparams.check()?;
-        let device = args.backend.device()?.autodiff();
-        let result = train(config.clone(), &hparams, &device);
+        let result = train(config.clone(), &hparams, &args);
         let written = match (&result, &args.predictions) {
             (Ok(result), Some(file)) if config.writes() => predictions::write(file, result, &hparams),
             _ => Ok(()),
@@ -59,10 +56,14 @@ fn main() -> ExitCode {
     })
 }
 
-fn train(config: TrainerConfig, hparams: &DigitsConfig, device: &Device) -> Result<FitResult<Digits>> {
+fn train(config: TrainerConfig, hparams: &DigitsConfig, args: &Args) -> Result<FitResult<Digits>> {
     let seed = config.seed;
     let (train, valid) = digits::load(hparams.data)?;
-    let trainer = Trainer::new(config, hparams)?;
+    let devices = args.devices.devices(&args.train)?;
+    let device = devices[0].clone().autodiff();
+    let trainer = Trainer::new(config, hparams)?
+        .devices(devices)
+        .optimizer_placement(args.devices.optimizer_placement());
 
     let loader = || {
         ResumableDataLoader::builder(ImageBatcher)
@@ -75,6 +76,6 @@ fn train(config: TrainerConfig, hparams: &DigitsConfig, device: &Device) -> Resu
         .grads_accumulation(hparams.grads_accumulation);
 
     device.seed(seed);
-    let learner = Learner::new(hparams.init(device), AdamConfig::new().init(), hparams.learning_rate);
+    let learner = Learner::new(hparams.init(&device), AdamConfig::new().init(), hparams.learning_rate);
     trainer.fit(training, learner)
 }

@@ -1,0 +1,1 @@
+//! Lends this machine's devices to training programs on other machines.

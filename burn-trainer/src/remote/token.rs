@@ -1,0 +1,106 @@
+//! The secret that a server asks for.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// The variable that holds it where no file is given.
+const VARIABLE: &str = "BURN_REMOTE_TOKEN";
+/// The longest that is taken for a token, so that a file named by mistake is an error.
+const MAX_BYTES: u64 = 4096;
+
+/// What a program presents to a server. It is never printed, and is in no metadata.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// That of the file, or else of the variable `BURN_REMOTE_TOKEN`; `None` with neither. White space around it does not
+    /// count.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for a file that cannot be read, that others may read, or that holds no token.
+    pub fn from_file_or_env(file: Option<&Path>) -> Result<Option<Self>> {
+        match file {
+            Some(path) => Self::from_file(path).map(Some),
+            None => match std::env::var_os(VARIABLE) {
+                Some(value) => Self::parse(value.to_str().unwrap_or_default(), VARIABLE).map(Some),
+                None => Ok(None),
+            },
+        }
+    }
+
+    fn from_file(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        let wrong = |reason: String| Error::config("--token-file", format!("{name}: {reason}"));
+        let metadata = fs::metadata(path).map_err(|error| wrong(error.to_string()))?;
+        if !metadata.is_file() {
+            return Err(wrong("it is no file".to_owned()));
+        }
+        if metadata.len() > MAX_BYTES {
+            return Err(wrong(format!("it has {} bytes, and a token up to {MAX_BYTES}", metadata.len())));
+        }
+        check_mode(&metadata).map_err(wrong)?;
+        let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+        Self::parse(&text, &name)
+    }
+
+    fn parse(text: &str, source: &str) -> Result<Self> {
+        let token = text.trim();
+        if token.is_empty() || token.contains(char::is_control) {
+            let reason =
+                format!("{source} holds no token: one line of text, such as `openssl rand -hex 32` makes");
+            return Err(Error::config("the token", reason));
+        }
+        Ok(Self(token.to_owned()))
+    }
+
+    /// The token's bytes, for a server's authorizer.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+/// Like ssh with its keys: a secret that others may read is none.
+#[cfg(unix)]
+fn check_mode(metadata: &fs::Metadata) -> Result<(), String> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = metadata.permissions().mode() & 0o777;
+    match mode & 0o077 {
+        0 => Ok(()),
+        _ => Err(format!("its mode is {mode:03o}, so that others may read the token: chmod 600 it")),
+    }
+}
+
+#[cfg(not(unix))]
+fn check_mode(_: &fs::Metadata) -> Result<(), String> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn white_space_around_a_token_does_not_count() {
+        assert_eq!(Token::parse(" hunter2\n", "f").unwrap().as_bytes(), b"hunter2");
+    }
+
+    #[test]
+    fn a_token_is_not_printed_and_what_is_none_is_not_repeated() {
+        assert_eq!(format!("{:?}", Token("hunter2".to_owned())), "Token(..)");
+        for text in ["", " \n", "hunter2\nhunter3"] {
+            let error = Token::parse(text, "f").unwrap_err().to_string();
+            assert!(!error.contains("hunter") && error.contains('f'), "{error}");
+        }
+    }
+}
