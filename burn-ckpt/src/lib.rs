@@ -70,6 +70,7 @@
 //! # Ok::<(), burn_ckpt::Error>(())
 //! ```
 
+mod activity;
 mod background;
 mod catalog;
 mod commit;
@@ -100,6 +101,7 @@ mod weights;
 mod write;
 mod writer;
 
+pub use activity::Activity;
 pub use catalog::{Catalog, CatalogEntry, clear, recover, resolve};
 pub use commit::{Existing, remove_checkpoint, write_whole};
 pub use container::{Contents, FORMAT_VERSION, HISTORY, MODEL, OPTIMIZER, SCHEDULER, USER_PREFIX};

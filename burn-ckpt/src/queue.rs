@@ -67,6 +67,12 @@ impl<T> Queue<T> {
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Whether nothing is worked on and nothing waits, now or ever again.
+    pub(crate) fn is_idle(&self) -> bool {
+        let inner = self.lock();
+        inner.abandoned || (!inner.busy && inner.waiting.is_empty())
+    }
+
     /// No item will come any more: the thread ends when it has taken those that there are.
     pub(crate) fn close(&self) {
         self.lock().closed = true;

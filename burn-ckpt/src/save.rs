@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::activity::Reading;
 use crate::commit::{Existing, Staged, commit, create_directory, parent, remove_if_there, stage_again};
 use crate::container::Contents;
 use crate::error::{Error, Result};
@@ -23,7 +24,14 @@ impl Contents {
     pub fn save(self, path: impl AsRef<Path>, mut metadata: Metadata) -> Result<u64> {
         metadata.hparams = self.hparams.clone();
         let reason = std::mem::take(&mut metadata.reason);
-        persist(self, metadata, &[(path.as_ref().to_path_buf(), reason)], Existing::Replace, |_| ())
+        persist(
+            self,
+            metadata,
+            &[(path.as_ref().to_path_buf(), reason)],
+            Existing::Replace,
+            &Reading::default(),
+            |_| (),
+        )
     }
 }
 
@@ -36,6 +44,7 @@ pub(crate) fn persist(
     mut metadata: Metadata,
     places: &[(PathBuf, String)],
     existing: Existing,
+    reading: &Reading,
     mut durable: impl FnMut(&Path),
 ) -> Result<u64> {
     let mut named: Vec<&Path> = Vec::new();
@@ -47,7 +56,7 @@ pub(crate) fn persist(
         }
         let committed = create_directory(parent(place)).and_then(|()| {
             let staged = match named.first() {
-                None => stage(contents.clone(), &mut metadata, place)?,
+                None => stage(contents.clone(), &mut metadata, place, reading)?,
                 Some(first) => stage_again(first, place)?,
             };
             commit(staged, &described(&mut metadata, place, reason)?, existing)
@@ -83,9 +92,9 @@ pub fn name_again(checkpoint: &Path, place: &Path, reason: &str) -> Result<()> {
 }
 
 /// Writes the container, and fills in what the metadata says of the file.
-fn stage(contents: Contents, metadata: &mut Metadata, place: &Path) -> Result<Staged> {
+fn stage(contents: Contents, metadata: &mut Metadata, place: &Path, reading: &Reading) -> Result<Staged> {
     let staged = Staged::beside(place);
-    let written = write(staged.path(), contents)?;
+    let written = write(staged.path(), contents, reading)?;
     metadata.tensors = written.tensors;
     metadata.checkpoint_size_bytes = written.size_bytes;
     metadata.checkpoint_checksum = written.checksum;

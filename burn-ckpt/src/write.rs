@@ -27,6 +27,7 @@ use burn_pack::{Scalar, TENSOR_ALIGNMENT, Tensor};
 use indexmap::IndexMap;
 use sha2::{Digest, Sha256};
 
+use crate::activity::Reading;
 use crate::container::{Contents, Entries, entries};
 use crate::digest::checksum;
 use crate::error::{Error, Result};
@@ -59,7 +60,8 @@ pub(crate) struct Written {
 ///
 /// [`Error::Io`] when the disk is full, before a tensor is read where the file system can tell, or when it fails;
 /// [`Error::Container`] when a tensor cannot be read; [`Error::Name`] for a section's name.
-pub(crate) fn write(path: &Path, contents: Contents) -> Result<Written> {
+pub(crate) fn write(path: &Path, contents: Contents, reading: &Reading) -> Result<Written> {
+    reading.begins();
     let Entries { tensors, scalars, strings } = entries(contents)?;
     let (beginning, size_bytes) = begin(path, &tensors, &scalars, &strings)?;
     let described: Vec<(String, String, Vec<usize>)> = tensors
@@ -70,7 +72,7 @@ pub(crate) fn write(path: &Path, contents: Contents) -> Result<Written> {
     space::reserve(&file, size_bytes).map_err(Error::io("reserve the space for", path))?;
     file.seek(SeekFrom::Start(beginning.len() as u64)).map_err(Error::io("write", path))?;
 
-    let (digests, checksum) = stream(path, file, beginning, tensors, size_bytes)?;
+    let (digests, checksum) = stream(path, file, beginning, tensors, size_bytes, reading)?;
     let info = |((name, dtype, shape), blake3)| (name, TensorInfo { dtype, shape, blake3 });
     Ok(Written { tensors: described.into_iter().zip(digests).map(info).collect(), size_bytes, checksum })
 }
@@ -116,6 +118,7 @@ fn stream(
     beginning: Vec<u8>,
     tensors: Vec<Tensor>,
     size: u64,
+    reading: &Reading,
 ) -> Result<(Vec<String>, String)> {
     let second_handle = file.try_clone().map_err(Error::io("open", path))?;
     thread::scope(|scope| {
@@ -126,9 +129,10 @@ fn stream(
 
         let position = beginning.len() as u64;
         let out = BufWriter::with_capacity(WINDOW_BYTES, file);
-        let mut stream = Stream { path, out, position, unsynced: 0, hashing, syncing };
+        let mut stream = Stream { path, out, position, unsynced: 0, hashing, syncing, reading };
         stream.hash(Piece::Window(Arc::new(Bytes::from_bytes_vec(beginning))))?;
         let digests = tensors.into_iter().map(|tensor| stream.tensor(tensor)).collect::<Result<_>>()?;
+        reading.ends();
         let Stream { out, position, hashing, syncing, .. } = stream;
         drop((hashing, syncing));
         if position != size {
@@ -160,6 +164,7 @@ struct Stream<'a> {
     unsynced: usize,
     hashing: SyncSender<Piece>,
     syncing: SyncSender<()>,
+    reading: &'a Reading,
 }
 
 impl Stream<'_> {
@@ -179,6 +184,7 @@ impl Stream<'_> {
             let window = Arc::new(window);
             // A window of a tensor on a device, or in a file, is read here.
             let read = window.read(Default::default()).map_err(|error| unreadable(error.to_string()))?;
+            self.reading.gets_on();
             self.hash(Piece::Window(Arc::clone(&window)))?;
             blake3.update(read);
             self.write(read)?;

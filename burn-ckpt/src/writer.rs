@@ -16,6 +16,7 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::activity::{Activity, Reading};
 use crate::background;
 use crate::commit::{Existing, remove_checkpoint, sync_directory_of};
 use crate::container::{Contents, OPTIMIZER};
@@ -140,6 +141,7 @@ pub struct CheckpointWriter {
     reports: Receiver<Report>,
     thread: Option<JoinHandle<()>>,
     ledger: SharedLedger,
+    reading: Arc<Reading>,
 }
 
 impl CheckpointWriter {
@@ -158,19 +160,26 @@ impl CheckpointWriter {
         let ledger = SharedLedger(Arc::new(Mutex::new(ledger)));
         let queue = Arc::new(Queue::new(max_waiting));
         let (answers, reports) = mpsc::channel();
-        let worker = Worker { run, ledger: ledger.clone() };
+        let reading = Arc::new(Reading::default());
+        let worker = Worker { run, ledger: ledger.clone(), reading: Arc::clone(&reading) };
         let taken_from = Arc::clone(&queue);
         let thread = std::thread::Builder::new()
             .name("burn-ckpt-writer".to_owned())
             .spawn(move || worker.run(&taken_from, &answers))
             .map_err(|error| Error::WriterStopped(error.to_string()))?;
-        Ok(Self { queue, reports, thread: Some(thread), ledger })
+        Ok(Self { queue, reports, thread: Some(thread), ledger, reading })
     }
 
     /// The run's ledger, which can outlive the writer.
     #[must_use]
     pub fn ledger(&self) -> &SharedLedger {
         &self.ledger
+    }
+
+    /// What its thread is doing, for somebody else than the one who hands states over.
+    #[must_use]
+    pub fn activity(&self) -> Activity {
+        Activity { queue: Arc::clone(&self.queue), reading: Arc::clone(&self.reading) }
     }
 
     /// Hands over a state: one save, or several where what is written differs, in this order.
@@ -273,6 +282,7 @@ impl Drop for CheckpointWriter {
 struct Worker {
     run: RunFacts,
     ledger: SharedLedger,
+    reading: Arc<Reading>,
 }
 
 impl Worker {
@@ -288,7 +298,9 @@ impl Worker {
                     Err(Error::Snapshot(format!("a panic: {}", panic_message(&*panic))))
                 })
             };
+            self.reading.begins();
             let outcome = if urgent { attempt() } else { background::giving_way(attempt) };
+            self.reading.ends();
             // Whatever did not become durable gives its place back.
             self.ledger.lock().forget(&reserved);
             let report = Report { epoch, global_step, paths, outcome, duration: start.elapsed() };
@@ -320,7 +332,7 @@ impl Worker {
             ..Metadata::blank(save.timestamp)
         };
         let resumable = contents.sections.contains_key(OPTIMIZER);
-        let persisted = persist(contents, metadata, &save.places, Existing::Keep, |path| {
+        let persisted = persist(contents, metadata, &save.places, Existing::Keep, &self.reading, |path| {
             self.ledger.lock().confirm(path, resumable);
             done.push(path.to_path_buf());
         });

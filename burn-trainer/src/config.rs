@@ -1,6 +1,7 @@
 //! The trainer's configuration: plain data with documented defaults, as it stands in every metadata file.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use burn_ckpt::{DEFAULT_LOGS, WhenBusy};
 use jiff::Timestamp;
@@ -27,6 +28,9 @@ use crate::strategy::{Best, Last, MAX_TIMEOUT_SECONDS, OnException, StrategyConf
 /// | `rank` | the launcher's | only the process of rank 0 writes |
 /// | `when_busy`, `max_waiting_saves` | `wait`, 1 | when the loop saves faster than the disk writes |
 /// | `failed_saves` | `fail_if_last` | when the disk refuses |
+/// | `device_timeout_seconds` | 60 | how long a device of another machine may be silent |
+/// | `restarts` | 0 | how often a program starts itself again after a device was lost |
+/// | `keep_effective_batch` | false | as many batches in an optimizer step as before, on another number of devices |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainerConfig {
@@ -77,6 +81,17 @@ pub struct TrainerConfig {
     pub max_waiting_saves: usize,
     /// What a checkpoint that cannot be saved means for the run; see [`FailedSaves`].
     pub failed_saves: FailedSaves,
+    /// Within how many seconds a run ends with an error when a device of another machine does not answer any more (plus the
+    /// time to finish a checkpoint that has been read from it). A device answers when it has done what it was given: it
+    /// counts as lost after three quarters of this time, so that a step may not take as long.
+    pub device_timeout_seconds: f64,
+    /// How often a program that ends with [`cli::report`](crate::cli::report) starts itself again after a device was lost:
+    /// from the newest checkpoint, on the devices that answer.
+    pub restarts: u32,
+    /// When a run goes on with another number of devices: change the accumulation of gradients so that an optimizer step
+    /// uses as many batches as before, or fail where they cannot be shared out. Otherwise the step uses one batch a device,
+    /// times the accumulation that the program set.
+    pub keep_effective_batch: bool,
     /// Recompute activations in the backward pass instead of keeping them. (burn's own switch,
     /// `SupervisedTraining::gradient_checkpointing`, does not reach a custom training strategy.)
     pub gradient_checkpointing: bool,
@@ -119,6 +134,9 @@ impl Default for TrainerConfig {
             when_busy: WhenBusy::Wait,
             max_waiting_saves: 1,
             failed_saves: FailedSaves::FailIfLast,
+            device_timeout_seconds: 60.0,
+            restarts: 0,
+            keep_effective_batch: false,
             gradient_checkpointing: false,
         }
     }
@@ -218,8 +236,17 @@ impl TrainerConfig {
         }
     }
 
+    /// How long a device of another machine may be silent.
+    pub(crate) fn device_timeout(&self) -> Duration {
+        Duration::try_from_secs_f64(self.device_timeout_seconds).unwrap_or(Duration::MAX)
+    }
+
     /// Checks what can be checked before metrics and files are known.
     pub(crate) fn check(&self) -> Result<()> {
+        let seconds = self.device_timeout_seconds;
+        if !is_timeout(seconds) {
+            return Err(Error::config("device_timeout_seconds", no_timeout(seconds)));
+        }
         for (position, strategy) in self.effective_strategies().iter().enumerate() {
             let setting = |field: &str| format!("strategies.{position}.{field}");
             match strategy {
@@ -233,17 +260,23 @@ impl TrainerConfig {
                     return Err(Error::config(setting("every_n_steps"), "it must be above 0"));
                 }
                 StrategyConfig::OnException(OnException { timeout_seconds: seconds, .. })
-                    if !(*seconds > 0.0 && *seconds <= MAX_TIMEOUT_SECONDS) =>
+                    if !is_timeout(*seconds) =>
                 {
-                    let reason =
-                        format!("{seconds} is not a number of seconds above 0, up to {MAX_TIMEOUT_SECONDS}");
-                    return Err(Error::config(setting("timeout_seconds"), reason));
+                    return Err(Error::config(setting("timeout_seconds"), no_timeout(*seconds)));
                 }
                 _ => {}
             }
         }
         Ok(())
     }
+}
+
+fn is_timeout(seconds: f64) -> bool {
+    seconds > 0.0 && seconds <= MAX_TIMEOUT_SECONDS
+}
+
+fn no_timeout(seconds: f64) -> String {
+    format!("{seconds} is not a number of seconds above 0, up to {MAX_TIMEOUT_SECONDS}")
 }
 
 /// `2024-01-15T10-30-00-3f2a`: sorts by time, and two started in one second differ.

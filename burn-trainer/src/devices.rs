@@ -10,6 +10,10 @@ use burn::tensor::{Device, Tensor};
 use burn::train::{
     ExecutionStrategy, Learner, LearnerModel, MultiDeviceOptim, TrainOutput, TrainStep, TrainingStrategy,
 };
+use burn_environment::device_name;
+
+use crate::error::{Error, Result};
+use crate::progress::warn;
 
 /// The devices that a run trains on; the first has the model.
 pub(crate) struct Devices {
@@ -18,14 +22,8 @@ pub(crate) struct Devices {
 }
 
 impl Devices {
-    /// With where the optimizer works when there are several. All of them compute gradients.
-    pub(crate) fn new(
-        main: Device,
-        others: impl IntoIterator<Item = Device>,
-        optim: MultiDeviceOptim,
-    ) -> Self {
-        let mut all = vec![main];
-        all.extend(others);
+    /// One at least, with where the optimizer works when there are several. All of them compute gradients.
+    pub(crate) fn new(all: Vec<Device>, optim: MultiDeviceOptim) -> Self {
         Self { all, optim }
     }
 
@@ -54,6 +52,20 @@ impl Devices {
         TrainStep::step(&model.fork(&self.all[device]), batch)
     }
 
+    /// Waits for what was handed to the devices so far, the model's initial values among it: the devices of one server draw
+    /// their random numbers from one stream, which a seed for one of them changes under the others.
+    pub(crate) fn settle(&self) {
+        if self.all.len() < 2 {
+            return;
+        }
+        for device in &self.all {
+            if let Err(error) = device.sync() {
+                // What it means for training shows in the first step.
+                log::warn!("{} cannot be waited for: {error}", device_name(device));
+            }
+        }
+    }
+
     /// Brings the whole model to the first device.
     pub(crate) fn gather<M: LearnerModel>(&self, learner: &mut Learner<M>) {
         if self.all.len() > 1 {
@@ -61,6 +73,38 @@ impl Devices {
             learner.fork(self.main());
         }
     }
+}
+
+/// The device of the model's first parameter, as burn chooses it.
+pub(crate) fn of_model<M: LearnerModel>(learner: &Learner<M>) -> Vec<Device> {
+    vec![learner.model().devices().into_iter().next().unwrap_or_default()]
+}
+
+/// Sees that tensors can be moved between the devices (burn panics when the first one is), and says what is not exact.
+pub(crate) fn check(devices: &[Device]) -> Result<()> {
+    let names: Vec<String> =
+        devices.iter().map(device_name).filter(|name| name.starts_with("remote:")).collect();
+    let is_iroh = |name: &&String| name.starts_with("remote:iroh:");
+    if let (Some(one), Some(other)) = (names.iter().find(|name| !is_iroh(name)), names.iter().find(is_iroh)) {
+        let reason = format!(
+            "{one} and {other} cannot be used together: burn moves tensors between WebSocket servers, or between Iroh \
+             servers"
+        );
+        return Err(Error::config("devices", reason));
+    }
+    let server = |name: &String| name.rsplit_once('#').map(|(server, _)| server.to_owned());
+    for (position, name) in names.iter().enumerate() {
+        if let Some(other) =
+            names[..position].iter().find(|other| server(other) == server(name) && *other != name)
+        {
+            warn(&format!(
+                "{other} and {name} are of one server, which computes and draws random numbers for both at the same time: \
+                 two runs are not the same to the bit. A server for each device keeps them apart"
+            ));
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// The devices that a loop which is not the trainer's computes on; of one that burn does not know either, those of the

@@ -21,24 +21,30 @@ use burn_environment::EnvironmentProbe;
 use crate::batches::EpochData;
 use crate::config::FailedSaves;
 use crate::devices::{Devices, Gradients};
-use crate::error::Result;
+use crate::effective_batch;
+use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::metrics::{SharedHistory, SharedMetrics};
 use crate::random::{self, Draw};
 use crate::resume::{self, Resume};
+use crate::saving::SaveAccount;
 use crate::session::{OpenSaver, Outcome, Phase, Session, burn_epoch};
 use crate::snapshot;
 use crate::state::Position;
+use crate::watch::DeviceWatch;
 
 /// What the loop needs besides what burn gives it.
 pub(crate) struct Plan {
     pub(crate) max_epochs: u64,
     pub(crate) seed: u64,
-    /// Where to train, unless it is the device that the model is on.
+    /// Where to train. The first has the model.
     pub(crate) devices: Vec<Device>,
     pub(crate) optim: MultiDeviceOptim,
     pub(crate) gradient_checkpointing: bool,
     pub(crate) failed_saves: FailedSaves,
+    pub(crate) keep_effective_batch: bool,
+    /// Whether devices of other machines are lost.
+    pub(crate) watch: Option<DeviceWatch>,
     pub(crate) exception_timeout: Duration,
     pub(crate) metrics: SharedMetrics,
     pub(crate) history: SharedHistory,
@@ -56,6 +62,13 @@ pub(crate) struct FitLoop {
 impl FitLoop {
     pub(crate) fn new(plan: Plan) -> Self {
         Self { plan: Mutex::new(Some(plan)), outcome: Mutex::default() }
+    }
+
+    /// Nobody waits for the loop any more, which may write still.
+    pub(crate) fn leave(&self, error: Error) {
+        let saves = SaveAccount { unfinished: true, ..SaveAccount::default() };
+        let outcome = Outcome { error: Some(error), saves, ..Outcome::default() };
+        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
     }
 
     pub(crate) fn take_outcome(&self) -> Outcome {
@@ -76,16 +89,18 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
         let Some(plan) = self.plan.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return (learner.model(), processor);
         };
-        let devices = training_devices(&learner, &plan);
+        let devices = training_devices(&plan);
         let main = devices.main().clone();
         learner.fork(&main);
         let learning_rate = learner.lr_current();
+        let accumulation = components.grad_accumulation.unwrap_or(1);
         let mut session = Session {
             learner: &mut learner,
             processor: &mut processor,
             store: &components.event_store,
             interrupter: &components.interrupter,
-            accumulation: components.grad_accumulation.unwrap_or(1),
+            devices: devices.all().len(),
+            accumulation,
             metrics: plan.metrics,
             previous: plan.resume.as_ref().map(|resume| resume.state.clone()),
             history: plan.history,
@@ -100,6 +115,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
             finished_before: false,
             stopped_early: false,
             watched: Vec::new(),
+            watch: plan.watch,
             saver: None,
             environment: plan.environment.map(|environment| (environment, devices.all().to_vec())),
         };
@@ -109,12 +125,20 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
         };
         let ended = catch_unwind(AssertUnwindSafe(|| {
             if let Some(resume) = &plan.resume {
+                let before = resume.state.batches_per_step;
+                session.accumulation = effective_batch::accumulation(
+                    before,
+                    devices.all().len(),
+                    accumulation,
+                    plan.keep_effective_batch,
+                )?;
                 let (optimizer, scheduler) =
                     snapshot::optimizer_and_scheduler(session.learner.clone(), session.store)?;
                 resume::check_taken_over(&optimizer, &scheduler, resume)?;
             }
             session.open(plan.open_saver)?;
             session.begin();
+            devices.settle();
             let data = Data::<M> {
                 train: EpochData::new(&train, devices.all()),
                 valid: EpochData::new(&valid, &[main.clone().inner()]),
@@ -292,15 +316,11 @@ impl<M: LearnerModel> Session<'_, M> {
     }
 }
 
-/// Those that were asked for, or the one of the model's first parameter, as burn chooses it. Gradients are on.
-fn training_devices<M: LearnerModel>(learner: &Learner<M>, plan: &Plan) -> Devices {
+/// Those of the plan, with gradients on.
+fn training_devices(plan: &Plan) -> Devices {
     let with_gradients = |device: Device| {
         let device = device.autodiff();
         if plan.gradient_checkpointing { device.gradient_checkpointing() } else { device }
     };
-    let mut devices = plan.devices.iter().cloned().map(with_gradients);
-    let main = devices
-        .next()
-        .unwrap_or_else(|| with_gradients(learner.model().devices().into_iter().next().unwrap_or_default()));
-    Devices::new(main, devices, plan.optim)
+    Devices::new(plan.devices.iter().cloned().map(with_gradients).collect(), plan.optim)
 }

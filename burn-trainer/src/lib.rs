@@ -61,6 +61,7 @@ mod config;
 mod dataloader;
 mod ddp;
 mod devices;
+mod effective_batch;
 mod epoch_saves;
 mod error;
 mod event;
@@ -94,6 +95,8 @@ mod start;
 mod state;
 mod strategy;
 mod trainer;
+mod watch;
+mod watched;
 
 #[cfg(feature = "mimalloc")]
 pub use allocator::KeepingAllocator;

@@ -55,7 +55,8 @@ pub(crate) type Launched<M> = std::thread::Result<LearningResult<M>>;
 impl Trainer {
     /// Puts the state that is gone on from into the learner, the metrics and the history.
     pub(crate) fn prepare<M: LearnerModel>(self, learner: &mut Learner<M>) -> Result<(Prepared, Parts)> {
-        let Self { mut config, hparams, mut run, strategies: custom, environment, plain, .. } = self;
+        let Self { mut config, hparams, mut run, strategies: custom, environment, plain, activity, .. } =
+            self;
         // What the processes of other ranks would save is what the one of rank 0 saves.
         let writes = config.writes();
         config.checkpoint_saving &= writes;
@@ -109,6 +110,8 @@ impl Trainer {
                 let names = table.names();
                 drop(table);
                 let saver = Saver::open(strategies, &names, &layout, before, facts, reporting)?;
+                // It is set once, as the saver is opened once.
+                let _ = activity.set(saver.activity());
                 Ok((saver, watched))
             })
         };

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::{
-    BEST_DIR, Catalog, LAST_DIR, Metadata, ON_EXCEPTION_DIR, RunLayout, RunLock, clear, recover,
+    BEST_DIR, Catalog, Checkpoint, LAST_DIR, Metadata, ON_EXCEPTION_DIR, OPTIMIZER, RunLayout, RunLock,
+    clear, recover,
 };
 use jiff::Timestamp;
 
@@ -12,6 +13,7 @@ use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::launch;
 use crate::resume::{self, Resume};
+use crate::state::TrainerState;
 use crate::strategy::StrategyConfig;
 
 /// A run that this process alone writes to, or another one does.
@@ -87,6 +89,18 @@ impl Run {
 pub(crate) fn checkpoints(config: &TrainerConfig) -> Result<Catalog> {
     let layout = RunLayout::new(&config.root, &config.logs, config.run_id.as_deref().unwrap_or_default())?;
     scan(&layout, &elsewhere(config, &layout)?)
+}
+
+/// The newest checkpoint of the run that can be gone on from, as its header tells.
+pub(crate) fn newest_resumable(config: &TrainerConfig) -> Option<PathBuf> {
+    let paths = checkpoints(config).ok()?.entries.into_iter().rev().map(|entry| entry.path);
+    paths.into_iter().find(|path| epochs_to_resume_after(path).is_some())
+}
+
+/// The epochs done in a checkpoint, if it can be gone on from.
+pub(crate) fn epochs_to_resume_after(path: &Path) -> Option<u64> {
+    let checkpoint = Checkpoint::open(path).ok().filter(|checkpoint| checkpoint.has_section(OPTIMIZER))?;
+    Some(checkpoint.trainer_state::<TrainerState>().ok()?.position.epochs())
 }
 
 /// The run's checkpoints, oldest first, wherever its strategies put them.

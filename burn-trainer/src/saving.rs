@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use burn_ckpt::{
-    CheckpointWriter, FilenameTemplate, Held, Ledger, MakeSections, Report, RunFacts, RunLayout, Save,
-    Submitted, WhenBusy, Wish, exception_stem, link_name,
+    Activity, CheckpointWriter, FilenameTemplate, Held, Ledger, MakeSections, Report, RunFacts, RunLayout,
+    Save, Submitted, WhenBusy, Wish, exception_stem, link_name,
 };
 use indexmap::IndexMap;
 use jiff::{SignedDuration, Timestamp};
@@ -119,6 +119,11 @@ impl Saver {
             reporting,
             account: SaveAccount::default(),
         })
+    }
+
+    /// What the writer is doing.
+    pub(crate) fn activity(&self) -> Activity {
+        self.writer.activity()
     }
 
     /// Shows the events to the strategies. What they want would also be kept.

@@ -25,6 +25,8 @@ use crate::saving::{SaveAccount, Saver, Wanted};
 use crate::signal::{Patience, StopSignal};
 use crate::snapshot;
 use crate::state::{Position, TrainerState};
+use crate::watch::DeviceWatch;
+use crate::watched::ANSWER_WITHIN;
 
 /// How long burn's metrics may take for one batch before an exception's save goes on without them.
 const STUCK_AFTER: Duration = Duration::from_secs(2);
@@ -63,6 +65,8 @@ pub(crate) struct Session<'a, M: LearnerModel> {
     pub(crate) processor: &'a mut SupervisedTrainingEventProcessor<M>,
     pub(crate) store: &'a Arc<EventStoreClient>,
     pub(crate) interrupter: &'a Interrupter,
+    /// The number of devices.
+    pub(crate) devices: usize,
     pub(crate) accumulation: usize,
     pub(crate) metrics: SharedMetrics,
     pub(crate) previous: Option<TrainerState>,
@@ -85,6 +89,8 @@ pub(crate) struct Session<'a, M: LearnerModel> {
     /// Metrics that a strategy ranks by, which must show up when their split is first run.
     pub(crate) watched: Vec<String>,
     pub(crate) saver: Option<Saver>,
+    /// Whether devices of other machines are lost.
+    pub(crate) watch: Option<DeviceWatch>,
     /// Who describes the environment, and the devices that it is to be told of.
     pub(crate) environment: Option<(Arc<EnvironmentProbe>, Vec<Device>)>,
 }
@@ -142,6 +148,7 @@ impl<M: LearnerModel> Session<'_, M> {
         let metrics = self.metrics.lock().values().clone();
         TrainerState {
             learning_rate: (self.position.global_step > 0).then(|| self.learning_rate.base()),
+            batches_per_step: Some((self.devices * self.accumulation) as u64),
             ..TrainerState::new(self.position, self.seed, self.seconds(), metrics)
         }
     }
@@ -194,10 +201,14 @@ impl<M: LearnerModel> Session<'_, M> {
             // Also what the save of a stop runs into, is saved before.
             catch_unwind(AssertUnwindSafe(|| {
                 ended?;
+                // Then a stop is no stop.
+                if let Some(lost) = self.watch.as_ref().and_then(DeviceWatch::lost) {
+                    return Err(lost.into());
+                }
                 self.save_stop()
             }))
         });
-        let (mut error, message) = match ended {
+        let (error, message) = match ended {
             Ok(Ok(())) => match self.interrupter.error() {
                 Some(source) => {
                     let message = source.to_string();
@@ -214,6 +225,14 @@ impl<M: LearnerModel> Session<'_, M> {
                 let message = panic_message(&*panic);
                 (Some(Error::Panicked { message: message.clone(), saved: None }), Some(message))
             }
+        };
+        let (mut error, message) = match error.as_ref().and_then(|_| self.watch.as_ref()?.ask(ANSWER_WITHIN))
+        {
+            Some(lost) => {
+                let message = lost.to_string();
+                (Some(Error::from(lost)), Some(message))
+            }
+            None => (error, message),
         };
         if let Some(error) = &error {
             log::error!("{error}");

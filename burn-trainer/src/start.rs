@@ -36,18 +36,14 @@ pub fn start_device(device: &Device) -> Result<()> {
         let found = burn_environment::gpus().iter().map(ToString::to_string).collect();
         Err(Error::Device { device: format!("{device:?}"), reason, found })
     };
-    match first_panic(|| double(device)) {
-        Err(reason) => failed(reason),
-        Ok(Err(reason)) => failed(reason),
-        Ok(Ok(numbers)) if numbers == [2.0, 4.0] => Ok(()),
-        Ok(Ok(numbers)) => failed(format!("it computes 2 * [1, 2] = {numbers:?}")),
-    }
+    first_panic(|| answer(device)).flatten().or_else(failed)
 }
 
-/// Twice one and two, by the device.
-fn double(device: &Device) -> std::result::Result<Vec<f32>, String> {
+/// Has the device compute twice one and two, and looks at the result. May panic or hang where the device does.
+pub(crate) fn answer(device: &Device) -> std::result::Result<(), String> {
     let data = (Tensor::<1>::from_floats([1.0, 2.0], device) * 2.0).try_into_data();
-    Ok(data.map_err(|error| error.to_string())?.iter::<f32>().collect())
+    let numbers: Vec<f32> = data.map_err(|error| error.to_string())?.iter().collect();
+    if numbers == [2.0, 4.0] { Ok(()) } else { Err(format!("it computes 2 * [1, 2] = {numbers:?}")) }
 }
 
 /// What `work` returns; or, if it panics, the message of the first panic in any thread, which is the cause of the others.

@@ -23,6 +23,9 @@ pub(crate) struct TrainerState {
     /// where it is.)
     #[serde(default)]
     pub(crate) learning_rate: Option<f64>,
+    /// Batches in an optimizer step: the devices', times the accumulation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) batches_per_step: Option<u64>,
     /// Over all resumed parts of the run.
     pub(crate) training_time_seconds: f64,
     #[serde(with = "burn_ckpt::numbers")]
@@ -47,6 +50,7 @@ impl TrainerState {
             position,
             seed,
             learning_rate: None,
+            batches_per_step: None,
             training_time_seconds,
             metrics,
             saved_for: IndexMap::new(),

@@ -3,13 +3,14 @@
 use std::cell::Cell;
 use std::io::IsTerminal;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use burn::data::dataloader::DataLoader;
 use burn::tensor::Device;
 use burn::train::{
     InferenceStep, Learner, LearnerModel, MultiDeviceOptim, SupervisedTraining, TrainStep, TrainingStrategy,
 };
+use burn_ckpt::Activity;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -26,6 +27,7 @@ use crate::result::FitResult;
 use crate::resume;
 use crate::run::Run;
 use crate::strategy::Strategy;
+use crate::watched::{Guard, GuardedLoop};
 use burn_environment::EnvironmentProbe;
 
 /// A run that is open: its directory is this process's alone until training ends.
@@ -58,6 +60,8 @@ pub struct Trainer {
     pub(crate) environment: Arc<EnvironmentProbe>,
     /// Whether progress is shown as plain lines, among which there is room for a warning.
     pub(crate) plain: Cell<bool>,
+    /// What the writer is doing, once there is one.
+    pub(crate) activity: Arc<OnceLock<Activity>>,
     devices: Vec<Device>,
     optim: MultiDeviceOptim,
     /// The passes over the two splits in a loop that is not the trainer's.
@@ -87,6 +91,7 @@ impl Trainer {
             devices: Vec::new(),
             optim: MultiDeviceOptim::OptimMainDevice,
             environment,
+            activity: Arc::default(),
             plain: Cell::new(false),
             train_passes: Passes::default(),
             valid_passes: Passes::default(),
@@ -174,10 +179,26 @@ impl Trainer {
     pub fn fit<M: LearnerModel>(
         mut self,
         training: SupervisedTraining<M>,
+        learner: Learner<M>,
+    ) -> Result<FitResult<M>> {
+        if self.devices.is_empty() {
+            self.devices = devices::of_model(&learner);
+        }
+        devices::check(&self.devices)?;
+        let guard = Guard::new(&self.devices, &self.activity, &self.config)?;
+        self.fit_guarded(training, learner, &guard).map_err(|error| guard.explained(error))
+    }
+
+    fn fit_guarded<M: LearnerModel>(
+        mut self,
+        training: SupervisedTraining<M>,
         mut learner: Learner<M>,
+        guard: &Guard,
     ) -> Result<FitResult<M>> {
         let (devices, optim) = (std::mem::take(&mut self.devices), self.optim);
-        let (mut prepared, Parts { tap, open_saver, environment }) = self.prepare(&mut learner)?;
+        let prepare = move || self.prepare(&mut learner).map(|prepared| (prepared, learner));
+        let ((mut prepared, parts), learner) = guard.run(&training.interrupter(), prepare)??;
+        let Parts { tap, open_saver, environment } = parts;
         // Only tells the renderer where the run is: there is no checkpointer of burn's to load from.
         let training = prepared.set_up(training, tap);
         let config = &prepared.config;
@@ -188,6 +209,8 @@ impl Trainer {
             optim,
             gradient_checkpointing: config.gradient_checkpointing,
             failed_saves: config.failed_saves,
+            keep_effective_batch: config.keep_effective_batch,
+            watch: guard.watch().cloned(),
             exception_timeout: prepared.exception_timeout,
             metrics: prepared.metrics.clone(),
             history: prepared.history.clone(),
@@ -196,7 +219,8 @@ impl Trainer {
             environment,
         };
         let fit_loop = Arc::new(FitLoop::new(plan));
-        let training = training.with_training_strategy(TrainingStrategy::Custom(fit_loop.clone()));
+        let guarded = GuardedLoop::new(Arc::clone(&fit_loop), guard.clone());
+        let training = training.with_training_strategy(TrainingStrategy::Custom(Arc::new(guarded)));
         prepared.launch(training, learner, |_| fit_loop.take_outcome())
     }
 
@@ -227,15 +251,28 @@ impl Trainer {
     /// `auto`, which takes the newest one of an epoch's end. [`Error::Config`] also where [`Trainer::devices`] names
     /// devices, as the strategy does that.
     pub fn fit_with<M: LearnerModel>(
-        mut self,
+        self,
         training: SupervisedTraining<M>,
-        mut learner: Learner<M>,
+        learner: Learner<M>,
         strategy: impl Into<TrainingStrategy<M>>,
     ) -> Result<FitResult<M>> {
         if !self.devices.is_empty() {
             let reason = "fit_with trains where its strategy says; leave Trainer::devices out";
             return Err(Error::config("devices", reason));
         }
+        let strategy = strategy.into();
+        let devices = devices::of_strategy(&strategy, &learner);
+        let guard = Guard::new(&devices, &self.activity, &self.config)?;
+        self.fit_at_epochs(training, learner, strategy, devices).map_err(|error| guard.explained(error))
+    }
+
+    fn fit_at_epochs<M: LearnerModel>(
+        mut self,
+        training: SupervisedTraining<M>,
+        mut learner: Learner<M>,
+        strategy: TrainingStrategy<M>,
+        devices: Vec<Device>,
+    ) -> Result<FitResult<M>> {
         self.run.resume_at_an_epoch(&self.config)?;
         let passes = [self.train_passes.clone(), self.valid_passes.clone()];
         let (prepared, Parts { mut tap, open_saver, environment }) = self.prepare(&mut learner)?;
@@ -250,8 +287,7 @@ impl Trainer {
         passes.iter().for_each(|passes| passes.guide_from(prepared.completed()));
         let [train_passes, _] = passes;
         let saves = EpochSaves::new(&prepared, train_passes, training.interrupter(), open_saver);
-        let (strategy, open) = (strategy.into(), saves.opener());
-        let devices = devices::of_strategy(&strategy, &learner);
+        let open = saves.opener();
         tap.at_first_update(move || {
             // The names of the metrics are known then, and nothing much has been done. The first step has been.
             open();

@@ -3,12 +3,16 @@
 //! A program flattens [`TrainArgs`] into its own clap parser, applies them to its configurations, and reports
 //! with [`report`]. Results go to standard output, everything else to standard error; the exit status is 0 when
 //! done, 1 when training failed, 2 for wrong usage, and 128 and the signal's number when a signal stopped training
-//! and the state was saved (130 for SIGINT, 143 for SIGTERM).
+//! and the state was saved (130 for SIGINT, 143 for SIGTERM); 75 when a device of another machine was lost or cannot be
+//! reached, so that a later start can go on (`EX_TEMPFAIL` of sysexits.h, for a supervisor's restart rule).
 
+mod arguments;
 mod report;
+mod restart;
 mod set;
 
 pub use report::report;
+pub use restart::is_restart;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,6 +31,8 @@ use crate::strategy::{Interval, StrategyConfig};
 
 /// Exit status for wrong usage.
 const USAGE: u8 = 2;
+/// Exit status for what can pass when it is tried again.
+const TRY_AGAIN: u8 = 75;
 
 /// Flags for any field of a [`TrainerConfig`], with short ones for those that are used most.
 #[derive(Debug, Clone, Default, Args)]
@@ -55,12 +61,9 @@ pub struct TrainArgs {
     /// Number of best checkpoints to keep, or "all"
     #[arg(long, value_name = "K", value_parser = parse_topk)]
     pub topk: Option<TopK>,
-    /// How often to start again by itself after a device was lost, from the newest checkpoint and on the devices that answer
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub restarts: u32,
-    /// Said by a program to itself when it starts again
-    #[arg(long, value_name = "N", hide = true, default_value_t = 0)]
-    pub restarted: u32,
+    /// How often to start again after a device was lost, from the newest checkpoint and on the devices that answer
+    #[arg(long, value_name = "N")]
+    pub restarts: Option<u32>,
     /// Remove what an earlier run of the same id left
     #[arg(long)]
     pub overwrite: bool,
@@ -71,13 +74,6 @@ pub struct TrainArgs {
 }
 
 impl TrainArgs {
-    /// Whether the program has started itself again after a device was lost, so that what does not answer is to be done
-    /// without.
-    #[must_use]
-    pub fn is_restart(&self) -> bool {
-        self.restarted > 0
-    }
-
     /// Applies the flags to the trainer's configuration, and `--set` to that or the program's own. The trainer's has a
     /// run id then, so that [`report`] can name the run however it ends.
     ///
@@ -104,6 +100,7 @@ impl TrainArgs {
         if self.ckpt_path.is_some() {
             trainer.ckpt_path.clone_from(&self.ckpt_path);
         }
+        trainer.restarts = self.restarts.unwrap_or(trainer.restarts);
         trainer.overwrite |= self.overwrite;
         self.apply_to_strategies(trainer)?;
         for assignment in &self.set {
@@ -149,6 +146,9 @@ pub fn main(run: impl FnOnce() -> Result<ExitCode>) -> ExitCode {
             match error {
                 Error::Config { .. } | Error::UnknownMetric { .. } | Error::RunExists { .. } => {
                     ExitCode::from(USAGE)
+                }
+                Error::DeviceLost { .. } | Error::RemoteDevice { is_there: false, .. } => {
+                    ExitCode::from(TRY_AGAIN)
                 }
                 Error::Checkpoint(burn_ckpt::Error::Name { .. }) => ExitCode::from(USAGE),
                 _ => ExitCode::FAILURE,

@@ -1,17 +1,14 @@
 //! What a training program prints at its end, and the exit status that follows.
 
 use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 
-use burn_ckpt::{Checkpoint, OPTIMIZER};
-
+use super::{arguments, restart};
 use crate::config::{FailedSaves, TrainerConfig};
 use crate::error::{Error, Result};
 use crate::progress::say;
 use crate::result::FitResult;
 use crate::run;
-use crate::state::TrainerState;
 
 /// Prints where the checkpoints are, the best score, and the command that goes on from here, also where training
 /// ended with an error. Returns the exit status, or that error, for [`main`](super::main).
@@ -31,10 +28,10 @@ pub fn report<M>(result: Result<FitResult<M>>, config: &TrainerConfig, program: 
     let result = match result {
         Ok(result) => result,
         Err(error) => {
-            if has_begun(&error) && config.writes() && anything_to_resume(config) {
+            if has_begun(&error) && config.writes() && run::newest_resumable(config).is_some() {
                 print(&[resume_line(config, program, config.max_epochs)]);
             }
-            return Err(error);
+            return Err(restart::after(error, config));
         }
     };
     let (lines, notes) = match config.writes() {
@@ -82,7 +79,7 @@ fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> V
         ));
     }
     // Not those of the result: where a save failed, it is an older state that is gone on from.
-    let saved = result.checkpoints.values().filter_map(|held| epochs_to_resume_after(&held.path));
+    let saved = result.checkpoints.values().filter_map(|held| run::epochs_to_resume_after(&held.path));
     if let Some(done) = saved.max().filter(|_| !result.stopped_early) {
         // A run that is done goes on only with more epochs.
         let (done, wanted) = (usize::try_from(done).unwrap_or(usize::MAX), config.max_epochs);
@@ -134,97 +131,14 @@ fn has_begun(error: &Error) -> bool {
         error,
         Error::Panicked { .. }
             | Error::Training { .. }
+            | Error::DeviceLost { .. }
             | Error::SaveFailed { .. }
             | Error::MetricNotLogged { .. }
     )
 }
 
-fn anything_to_resume(config: &TrainerConfig) -> bool {
-    run::checkpoints(config).is_ok_and(|catalog| {
-        catalog.entries.iter().any(|entry| epochs_to_resume_after(&entry.path).is_some())
-    })
-}
-
-/// The epochs done in a checkpoint, if it can be gone on from.
-fn epochs_to_resume_after(path: &Path) -> Option<u64> {
-    let checkpoint = Checkpoint::open(path).ok().filter(|checkpoint| checkpoint.has_section(OPTIMIZER))?;
-    Some(checkpoint.trainer_state::<TrainerState>().ok()?.position.epochs())
-}
-
 fn resume_line(config: &TrainerConfig, program: &str, epochs: usize) -> String {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let run_id = config.run_id.as_deref().unwrap_or_default();
-    format!("resume: {program} {}", resume_arguments(&arguments, run_id, epochs))
-}
-
-/// The arguments of the command that goes on with a run: those it was started with, without what says which run
-/// it is, what to resume and for how long, and then that.
-fn resume_arguments(arguments: &[String], run_id: &str, epochs: usize) -> String {
-    const REPLACED: [&str; 3] = ["--run-id", "--ckpt-path", "--epochs"];
-    const REPLACED_KEYS: [&str; 4] = ["run_id=", "ckpt_path=", "max_epochs=", "overwrite="];
-    let mut words = Vec::new();
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        let (flag, value) = argument.split_once('=').map_or((argument.as_str(), None), |(f, v)| (f, Some(v)));
-        let replaced = |value: &str| REPLACED_KEYS.iter().any(|key| value.starts_with(key));
-        if flag == "--overwrite" {
-        } else if REPLACED.contains(&flag) {
-            if value.is_none() {
-                rest.next();
-            }
-        } else if flag == "--set" {
-            let assignment = value.or_else(|| rest.next().map(String::as_str)).unwrap_or_default();
-            if !replaced(assignment) {
-                words.extend(["--set".to_owned(), quoted(assignment)]);
-            }
-        } else {
-            words.push(quoted(argument));
-        }
-    }
-    // A value that begins with a dash would be taken for a flag.
-    let separator = if run_id.starts_with('-') { '=' } else { ' ' };
-    words.push(format!("--run-id{separator}{} --ckpt-path auto --epochs {epochs}", quoted(run_id)));
-    words.join(" ")
-}
-
-/// A word that a POSIX shell takes as it is.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=+:,@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn resumed(arguments: &[&str]) -> String {
-        let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
-        resume_arguments(&arguments, "r 1", 8)
-    }
-
-    #[test]
-    fn the_resuming_command_keeps_what_makes_the_model_and_replaces_what_names_the_run() {
-        let tail = "--run-id 'r 1' --ckpt-path auto --epochs 8";
-        assert_eq!(resumed(&[]), tail);
-        assert_eq!(
-            resumed(&["--epochs", "4", "--run-id=r1", "--root", "a b", "--overwrite", "--ckpt-path", "last"]),
-            format!("--root 'a b' {tail}")
-        );
-        assert_eq!(
-            resumed(&[
-                "--set",
-                "channels=4",
-                "--set=max_epochs=3",
-                "--set",
-                "name=\"it's\"",
-                "--set",
-                "run_id=\"x\""
-            ]),
-            format!(r#"--set channels=4 --set 'name="it'\''s"' {tail}"#)
-        );
-    }
+    format!("resume: {program} {}", arguments::to_resume_with(&arguments, run_id, epochs))
 }

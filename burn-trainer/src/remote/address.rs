@@ -8,6 +8,8 @@
 use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use burn::remote::{ConnectError, EndpointAddr, EndpointId, IrohHost, IrohRelays, RemoteHost};
 use burn::tensor::Device;
@@ -59,10 +61,6 @@ impl RemoteAddress {
         self
     }
 
-    pub(super) fn is_iroh(&self) -> bool {
-        matches!(self.server, Server::Iroh { .. })
-    }
-
     /// Connects the device. burn tries for 16 seconds where nothing answers yet. A device that is connected already is
     /// returned as it is.
     ///
@@ -71,7 +69,7 @@ impl RemoteAddress {
     /// [`Error::RemoteDevice`] when there is no server, or it refuses; it says what to do.
     pub fn connect(&self, token: Option<&Token>) -> Result<Device> {
         let mut host = match &self.server {
-            Server::WebSocket(host) => RemoteHost::websocket(&format!("ws://{host}")),
+            Server::WebSocket(host) => RemoteHost::websocket(&format!("ws://{}@{host}", of_this_process())),
             Server::Iroh { id, addresses, relays } => {
                 let address = addresses.iter().fold(EndpointAddr::from(*id), |to, ip| to.with_ip_addr(*ip));
                 RemoteHost::iroh(IrohHost::new(address).with_relays(relays.clone()))
@@ -89,6 +87,19 @@ impl RemoteAddress {
             ),
         })
     }
+}
+
+/// What stands in the place of a user's name in the addresses that burn is given, and differs from process to process.
+///
+/// The servers of a run fetch tensors from each other at these addresses, and keep one connection for each address for
+/// ever, also when the other server has gone and come back: nothing could be fetched from that one any more. (No
+/// name is sent: WebSocket has none, and burn's client leaves it out.)
+fn of_this_process() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| {
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        format!("p{}-{:x}", std::process::id(), time.as_nanos())
+    })
 }
 
 /// What burn says, and what to do about it.

@@ -1,12 +1,17 @@
 //! Connecting the devices of a run, all at once.
 
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 
 use super::{RemoteAddress, Token};
 use crate::error::{Error, Result};
 use crate::progress::warn;
+
+/// Longer than burn itself tries.
+const CONNECT_WITHIN: Duration = Duration::from_secs(30);
 
 /// Connects these devices, each on a thread of its own: one that does not answer yet is tried for 16 seconds.
 ///
@@ -15,32 +20,32 @@ use crate::progress::warn;
 ///
 /// # Errors
 ///
-/// [`Error::RemoteDevice`] for the first device that cannot be connected, and [`Error::Config`] where WebSocket and Iroh
-/// are mixed: burn moves no tensor from the one to the other.
+/// [`Error::RemoteDevice`] for the first device that cannot be connected.
 pub fn connect(
     addresses: &[RemoteAddress],
     token: Option<&Token>,
     leave_out: bool,
 ) -> Result<Vec<Option<Device>>> {
-    if let Some(other) = addresses.iter().find(|address| address.is_iroh() != addresses[0].is_iroh()) {
-        let reason = format!(
-            "{} and {other} cannot be used together: burn moves tensors between WebSocket servers, or between Iroh servers",
-            addresses[0]
-        );
-        return Err(Error::config("the devices", reason));
-    }
     let connecting: Vec<_> = addresses
         .iter()
         .map(|address| {
             let (to, token) = (address.clone(), token.cloned());
-            (address, thread::Builder::new().spawn(move || to.connect(token.as_ref())))
+            let (done, connected) = mpsc::channel();
+            // On a machine that has stopped, the system accepts connections still, and burn waits for ever.
+            let thread = thread::Builder::new().spawn(move || done.send(to.connect(token.as_ref())));
+            (address, thread.map(|_| connected))
         })
         .collect();
-    let connected = connecting.into_iter().map(|(address, thread)| {
+    let deadline = Instant::now() + CONNECT_WITHIN;
+    let connected = connecting.into_iter().map(|(address, connecting)| {
         let failed =
-            |reason: String| Error::RemoteDevice { device: address.to_string(), reason, is_there: true };
-        let thread = thread.map_err(|error| failed(error.to_string()))?;
-        thread.join().unwrap_or_else(|panic| Err(failed(burn_ckpt::panic_message(&*panic))))
+            |reason: String| Error::RemoteDevice { device: address.to_string(), reason, is_there: false };
+        let connecting = connecting.map_err(|error| failed(error.to_string()))?;
+        match connecting.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(connected) => connected,
+            Err(RecvTimeoutError::Timeout) => Err(failed(format!("no answer within {CONNECT_WITHIN:?}"))),
+            Err(RecvTimeoutError::Disconnected) => Err(failed("burn has panicked".to_owned())),
+        }
     });
     connected
         .map(|connected| match connected {

@@ -1,11 +1,10 @@
 //! The flags of a training program that say where it computes: `--backend`, `--device`, `--optimizer-on`, `--token-file`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use burn::train::MultiDeviceOptim;
 use burn_trainer::Result;
-use burn_trainer::cli::TrainArgs;
 use clap::{Args, ValueEnum};
 
 use crate::Backend;
@@ -47,7 +46,7 @@ impl DeviceArgs {
     /// [`Error::Config`](burn_trainer::Error::Config) for a name that is none, or that the program was not built for;
     /// [`Error::Device`](burn_trainer::Error::Device) and [`Error::RemoteDevice`](burn_trainer::Error::RemoteDevice) for a
     /// device that cannot be used.
-    pub fn devices(&self, train: &TrainArgs) -> Result<Vec<Device>> {
+    pub fn devices(&self) -> Result<Vec<Device>> {
         if self.device.is_empty() {
             return Ok(vec![self.backend.device()?]);
         }
@@ -58,7 +57,7 @@ impl DeviceArgs {
                 return Err(wrong(format!("{} is given twice", self.device[position])));
             }
         }
-        open(&names, self.token_file.as_deref(), train)
+        open(&names, self.token_file.as_deref())
     }
 
     /// Where the optimizer works with several devices.
@@ -72,17 +71,13 @@ impl DeviceArgs {
 }
 
 #[cfg(not(feature = "remote"))]
-fn open(names: &[DeviceName], _: Option<&std::path::Path>, _: &TrainArgs) -> Result<Vec<Device>> {
+fn open(names: &[DeviceName], _: Option<&Path>) -> Result<Vec<Device>> {
     names.iter().map(|DeviceName::Local(backend, index)| DeviceName::start(backend, *index)).collect()
 }
 
 #[cfg(feature = "remote")]
-fn open(
-    names: &[DeviceName],
-    token_file: Option<&std::path::Path>,
-    train: &TrainArgs,
-) -> Result<Vec<Device>> {
-    use burn_trainer::{Token, connect};
+fn open(names: &[DeviceName], token_file: Option<&Path>) -> Result<Vec<Device>> {
+    use burn_trainer::{Error, Token, cli, connect};
     let token = Token::from_file_or_env(token_file)?;
     let remote: Vec<_> = names
         .iter()
@@ -91,7 +86,7 @@ fn open(
             DeviceName::Local(..) => None,
         })
         .collect();
-    let mut connected = connect(&remote, token.as_ref(), train.is_restart())?.into_iter();
+    let mut connected = connect(&remote, token.as_ref(), cli::is_restart())?.into_iter();
     let mut devices = Vec::with_capacity(names.len());
     for name in names {
         match name {
@@ -102,6 +97,10 @@ fn open(
     match devices.is_empty() {
         false => Ok(devices),
         // `connect` has said of each why.
-        true => Err(wrong("none of the devices answers".to_owned())),
+        true => Err(Error::RemoteDevice {
+            device: remote.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            reason: "none of the devices of the run answers".to_owned(),
+            is_there: false,
+        }),
     }
 }

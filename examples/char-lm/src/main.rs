@@ -43,7 +43,7 @@ fn train(config: TrainerConfig, hparams: &CharLmConfig, args: &Args) -> Result<F
     let (seed, epochs) = (config.seed, config.max_epochs);
     let context = hparams.shape().context;
     let (train, valid) = char_lm::load()?;
-    let devices = args.devices.devices(&args.train)?;
+    let devices = args.devices.devices()?;
     let device = devices[0].clone().autodiff();
     let trainer = Trainer::new(config, hparams)?
         .devices(devices)

@@ -59,7 +59,7 @@ fn main() -> ExitCode {
 fn train(config: TrainerConfig, hparams: &DigitsConfig, args: &Args) -> Result<FitResult<Digits>> {
     let seed = config.seed;
     let (train, valid) = digits::load(hparams.data)?;
-    let devices = args.devices.devices(&args.train)?;
+    let devices = args.devices.devices()?;
     let device = devices[0].clone().autodiff();
     let trainer = Trainer::new(config, hparams)?
         .devices(devices)

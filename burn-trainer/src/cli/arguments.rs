@@ -1,0 +1,101 @@
+//! The arguments that a program was started with, changed so that they go on with the run.
+
+/// Flags that say which run it is, what to resume and for how long.
+const OF_THE_RUN: [&str; 3] = ["--run-id", "--ckpt-path", "--epochs"];
+/// Keys of `--set` for the same.
+const KEYS_OF_THE_RUN: [&str; 4] = ["run_id=", "ckpt_path=", "max_epochs=", "overwrite="];
+
+/// The command line that goes on with a run by hand, for a POSIX shell.
+pub(super) fn to_resume_with(arguments: &[String], run_id: &str, epochs: usize) -> String {
+    let mut words: Vec<String> = without_the_run(arguments).iter().map(|word| quoted(word)).collect();
+    // A value that begins with a dash would be taken for a flag.
+    let separator = if run_id.starts_with('-') { '=' } else { ' ' };
+    words.push(format!("--run-id{separator}{} --ckpt-path auto --epochs {epochs}", quoted(run_id)));
+    words.join(" ")
+}
+
+/// The arguments with which a program goes on with its run by itself.
+pub(super) fn to_restart_with(arguments: &[String], run_id: &str, max_epochs: usize) -> Vec<String> {
+    let mut words = without_the_run(arguments);
+    words.extend([
+        format!("--run-id={run_id}"),
+        "--ckpt-path=auto".to_owned(),
+        format!("--epochs={max_epochs}"),
+    ]);
+    words
+}
+
+/// The arguments without those flags, without `--overwrite`, and without what `--set` says in their place.
+fn without_the_run(arguments: &[String]) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let (flag, value) = argument.split_once('=').map_or((argument.as_str(), None), |(f, v)| (f, Some(v)));
+        if flag == "--overwrite" {
+        } else if OF_THE_RUN.contains(&flag) {
+            if value.is_none() {
+                rest.next();
+            }
+        } else if flag == "--set" {
+            let assignment = value.or_else(|| rest.next().map(String::as_str)).unwrap_or_default();
+            if !KEYS_OF_THE_RUN.iter().any(|key| assignment.starts_with(key)) {
+                words.extend(["--set".to_owned(), assignment.to_owned()]);
+            }
+        } else {
+            words.push(argument.clone());
+        }
+    }
+    words
+}
+
+/// A word that a POSIX shell takes as it is.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=+:,@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resumed(arguments: &[&str]) -> String {
+        let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
+        to_resume_with(&arguments, "r 1", 8)
+    }
+
+    #[test]
+    fn a_restart_keeps_the_number_of_epochs() {
+        let arguments = ["--restarts", "3", "--run-id", "x", "--set", "ckpt_path=\"none\"", "--seed=1"];
+        let arguments: Vec<String> = arguments.map(str::to_owned).to_vec();
+        assert_eq!(
+            to_restart_with(&arguments, "r 1", 8),
+            ["--restarts", "3", "--seed=1", "--run-id=r 1", "--ckpt-path=auto", "--epochs=8"]
+        );
+    }
+
+    #[test]
+    fn the_resuming_command_keeps_what_makes_the_model_and_replaces_what_names_the_run() {
+        let tail = "--run-id 'r 1' --ckpt-path auto --epochs 8";
+        assert_eq!(resumed(&[]), tail);
+        assert_eq!(
+            resumed(&["--epochs", "4", "--run-id=r1", "--root", "a b", "--overwrite", "--ckpt-path", "last"]),
+            format!("--root 'a b' {tail}")
+        );
+        assert_eq!(
+            resumed(&[
+                "--set",
+                "channels=4",
+                "--set=max_epochs=3",
+                "--set",
+                "name=\"it's\"",
+                "--set",
+                "run_id=\"x\""
+            ]),
+            format!(r#"--set channels=4 --set 'name="it'\''s"' {tail}"#)
+        );
+    }
+}
