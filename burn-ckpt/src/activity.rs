@@ -43,6 +43,12 @@ pub struct Activity {
 }
 
 impl Activity {
+    /// Whether nothing is written and nothing waits.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_idle()
+    }
+
     /// Waits until nothing is written and nothing waits. Gives up after `limit`, or when a device has given nothing for
     /// `stuck_after`. Returns whether all is written.
     #[must_use]
@@ -51,7 +57,7 @@ impl Activity {
         let read = || self.reading.read.load(Ordering::Relaxed);
         let (mut seen, mut since) = (read(), start);
         loop {
-            if self.queue.is_idle() {
+            if self.is_idle() {
                 return true;
             }
             let now = read();

@@ -24,6 +24,7 @@ use crate::devices::{Devices, Gradients};
 use crate::effective_batch;
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::keeper::Keeper;
 use crate::metrics::{SharedHistory, SharedMetrics};
 use crate::random::{self, Draw};
 use crate::resume::{self, Resume};
@@ -117,6 +118,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
             watched: Vec::new(),
             watch: plan.watch,
             saver: None,
+            keeper: Keeper::new(devices.all()),
             environment: plan.environment.map(|environment| (environment, devices.all().to_vec())),
         };
         let mut early_stopping = components.early_stopping;

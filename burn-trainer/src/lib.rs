@@ -71,6 +71,7 @@ mod fit;
 #[cfg(all(doc, not(doctest)))]
 #[doc = include_str!("../../docs/from-lightning.md")]
 pub mod from_lightning {}
+mod keeper;
 mod launch;
 mod metrics;
 mod optimizer_names;

@@ -126,6 +126,15 @@ impl Saver {
         self.writer.activity()
     }
 
+    /// The optimizer step before which no state is being written any more.
+    pub(crate) fn being_written(&self) -> u64 {
+        match self.writer.activity().is_idle() {
+            true => u64::MAX,
+            // A step can have two saves, of which this is the first.
+            false => self.account.reports.last().map_or(0, |report| report.global_step),
+        }
+    }
+
     /// Shows the events to the strategies. What they want would also be kept.
     pub(crate) fn wanted(&mut self, events: &[Event<'_>], facts: &Facts<'_>) -> Vec<Wanted> {
         let mut wanted = Vec::new();

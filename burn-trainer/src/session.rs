@@ -20,6 +20,7 @@ use crate::buffers::Buffers;
 use crate::config::FailedSaves;
 use crate::error::{Error, Result};
 use crate::event::{Event, Facts};
+use crate::keeper::Keeper;
 use crate::metrics::{EpochValues, SharedHistory, SharedMetrics, await_updates};
 use crate::saving::{SaveAccount, Saver, Wanted};
 use crate::signal::{Patience, StopSignal};
@@ -89,6 +90,7 @@ pub(crate) struct Session<'a, M: LearnerModel> {
     /// Metrics that a strategy ranks by, which must show up when their split is first run.
     pub(crate) watched: Vec<String>,
     pub(crate) saver: Option<Saver>,
+    pub(crate) keeper: Keeper<M>,
     /// Whether devices of other machines are lost.
     pub(crate) watch: Option<DeviceWatch>,
     /// Who describes the environment, and the devices that it is to be told of.
@@ -126,6 +128,7 @@ impl<M: LearnerModel> Session<'_, M> {
             })
         }));
         let collected = saver.collect(self.failed_saves);
+        self.keeper.release_before(saver.being_written());
         // Also after a panic (a metric's shows when it is waited for): the state before it is still to be saved.
         self.saver = Some(saver);
         submitted.unwrap_or_else(|panic| resume_unwind(panic))?;
@@ -158,7 +161,10 @@ impl<M: LearnerModel> Session<'_, M> {
         let weights_only = weights_only || self.phase == Phase::Update;
         let history = (!weights_only).then(|| self.history.at(self.position.logged()));
         let buffers = self.buffers.as_ref().filter(|_| self.phase != Phase::Between);
-        snapshot::take(self.learner, self.store, buffers, history)
+        let step = self.position.global_step;
+        snapshot::take(self.learner, self.store, buffers, history, |model, learner| {
+            self.keeper.keep(step, model, learner);
+        })
     }
 
     /// Begins: from the state that is gone on from, if there is one.

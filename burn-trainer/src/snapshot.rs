@@ -22,18 +22,20 @@ use crate::metrics::HistoryAt;
 use crate::optimizer_names;
 
 /// The state as it is now: model, and with a history (without one, the weights alone are wanted) optimizer, scheduler
-/// and the history. With `buffers`, the running statistics are those.
+/// and the history. With `buffers`, the running statistics are those. `keep` sees what is handed over.
 pub(crate) fn take<M: LearnerModel>(
     learner: &Learner<M>,
     store: &Arc<EventStoreClient>,
     buffers: Option<&Buffers>,
     history: Option<HistoryAt>,
+    keep: impl FnOnce(&M, Option<&Learner<M>>),
 ) -> MakeSections {
     let model = learner.model().valid();
     let model = match buffers {
         Some(buffers) => buffers.put_into(model),
         None => model,
     };
+    keep(&model, history.as_ref().map(|_| learner));
     let rest = history.map(|history| (learner.clone(), Arc::clone(store), history));
     Box::new(move || {
         let mut sections = IndexMap::from([(MODEL.to_owned(), Section::from_module(&model))]);

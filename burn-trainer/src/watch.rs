@@ -53,12 +53,16 @@ impl Display for Lost {
 pub(crate) struct DeviceWatch(Arc<Ending>);
 
 /// Ends the watch when nobody holds it any more.
-struct Ending(Arc<Shared>);
+struct Ending {
+    shared: Arc<Shared>,
+    #[cfg(feature = "remote")]
+    _nudge: Option<crate::remote::Nudge>,
+}
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.0.lock().ended = true;
-        self.0.changed.notify_all();
+        self.shared.lock().ended = true;
+        self.shared.changed.notify_all();
     }
 }
 
@@ -125,12 +129,18 @@ impl DeviceWatch {
                 .spawn(move || shared.ask_one(position, &device))
                 .map_err(|error| Error::config("the devices", format!("no thread to watch them: {error}")))?;
         }
-        Ok(Some(Self(Arc::new(Ending(shared)))))
+        #[cfg(feature = "remote")]
+        let _nudge = crate::remote::Nudge::start(&shared.names());
+        Ok(Some(Self(Arc::new(Ending {
+            shared,
+            #[cfg(feature = "remote")]
+            _nudge,
+        }))))
     }
 
     /// The devices that are known to be lost.
     pub(crate) fn lost(&self) -> Option<Lost> {
-        let shared = &self.0.0;
+        let shared = &self.0.shared;
         let (failed, silent) = {
             let state = shared.lock();
             let failed: Vec<(String, String)> = state
@@ -149,7 +159,7 @@ impl DeviceWatch {
     /// Asks all of them now, and waits for the answers, no longer than `limit` or the timeout. For when something has
     /// failed, and the question is whether a device is the reason.
     pub(crate) fn ask(&self, limit: Duration) -> Option<Lost> {
-        let shared = &self.0.0;
+        let shared = &self.0.shared;
         let limit = limit.min(shared.silence);
         let deadline = Instant::now() + limit;
         let mut state = shared.lock();

@@ -13,8 +13,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use burn::remote::{ConnectError, EndpointAddr, EndpointId, IrohHost, IrohRelays, RemoteHost};
 use burn::tensor::Device;
+use burn_environment::device_name;
 
-use super::Token;
+use super::{Token, nudge};
 use crate::error::{Error, Result};
 
 const PREFIX: &str = "remote:";
@@ -68,8 +69,25 @@ impl RemoteAddress {
     ///
     /// [`Error::RemoteDevice`] when there is no server, or it refuses; it says what to do.
     pub fn connect(&self, token: Option<&Token>) -> Result<Device> {
+        let device = self.open(of_this_process(), token)?;
+        if matches!(self.server, Server::WebSocket(_)) {
+            nudge::remember(device_name(&device), self, token);
+        }
+        Ok(device)
+    }
+
+    /// The device through another session than that of [`connect`](Self::connect), where the server is a WebSocket server.
+    pub(super) fn connect_aside(&self, token: Option<&Token>) -> Result<Device> {
+        self.open(&format!("{}-aside", of_this_process()), token)
+    }
+
+    pub(super) fn is_of_the_server_of(&self, other: &Self) -> bool {
+        self.server == other.server
+    }
+
+    fn open(&self, name: &str, token: Option<&Token>) -> Result<Device> {
         let mut host = match &self.server {
-            Server::WebSocket(host) => RemoteHost::websocket(&format!("ws://{}@{host}", of_this_process())),
+            Server::WebSocket(host) => RemoteHost::websocket(&format!("ws://{name}@{host}")),
             Server::Iroh { id, addresses, relays } => {
                 let address = addresses.iter().fold(EndpointAddr::from(*id), |to, ip| to.with_ip_addr(*ip));
                 RemoteHost::iroh(IrohHost::new(address).with_relays(relays.clone()))

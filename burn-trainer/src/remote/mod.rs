@@ -7,8 +7,10 @@
 
 mod address;
 mod connect;
+mod nudge;
 mod token;
 
 pub use address::{Relays, RemoteAddress};
 pub use connect::connect;
+pub(crate) use nudge::Nudge;
 pub use token::Token;
