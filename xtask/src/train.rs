@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::backend::Backend;
+use crate::gpu::Choice;
 use crate::{cargo, gpu};
 
 const DEFAULT_EXAMPLE: &str = "digits";
@@ -11,7 +12,7 @@ const EXAMPLES: [&str; 2] = [DEFAULT_EXAMPLE, "char-lm"];
 /// Everything but the example's name and the backend is the example's.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The example, digits unless named first; then --backend auto|flex|wgpu|vulkan|cuda, --autotune (measure which
+    /// The example, digits unless named first; then --backend auto|flex|wgpu|vulkan|cuda or --device DEV.., --autotune (measure which
     /// kernels are fastest), and the example's flags
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "EXAMPLE | FLAGS")]
     arguments: Vec<String>,
@@ -46,6 +47,9 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 fn plan(arguments: &[String], choose: fn() -> gpu::Choice) -> Result<Plan, String> {
+    let devices = devices(arguments)?;
+    // Named devices say by themselves what has to be built.
+    let choose = if devices.is_empty() { choose } else { on_named_devices };
     let mut backend = Backend::chosen(arguments, choose)?;
     let names_example = backend.rest.first().is_some_and(|argument| !argument.starts_with('-'));
     let example = if names_example { backend.rest.remove(0) } else { DEFAULT_EXAMPLE.to_owned() };
@@ -53,6 +57,12 @@ fn plan(arguments: &[String], choose: fn() -> gpu::Choice) -> Result<Plan, Strin
         return Err(format!("there is no example {example:?}; there is {}", EXAMPLES.join(", ")));
     }
     let mut features = backend.features(&example);
+    for feature in devices.iter().filter_map(|device| feature_of(device)) {
+        let feature = format!("{example}/{feature}");
+        if !features.contains(&feature) {
+            features.push(feature);
+        }
+    }
     let rest = &backend.rest;
     let wants_mnist = rest.iter().any(|argument| argument == "--data=mnist")
         || rest.windows(2).any(|pair| pair[0] == "--data" && pair[1] == "mnist");
@@ -62,11 +72,38 @@ fn plan(arguments: &[String], choose: fn() -> gpu::Choice) -> Result<Plan, Strin
     Ok(Plan { example, backend: backend.name, features, arguments: backend.rest })
 }
 
+fn on_named_devices() -> Choice {
+    Choice { backend: "flex", why: "training on the devices named".to_owned() }
+}
+
+/// The values of `--device`.
+fn devices(arguments: &[String]) -> Result<Vec<String>, String> {
+    let mut devices = Vec::new();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        if argument == "--device" {
+            devices.push(rest.next().ok_or("--device needs a name")?.clone());
+        } else if let Some(device) = argument.strip_prefix("--device=") {
+            devices.push(device.to_owned());
+        }
+    }
+    Ok(devices)
+}
+
+/// The feature that an example needs for a device. What is no device, the example says.
+fn feature_of(device: &str) -> Option<&'static str> {
+    match device.split(':').next() {
+        Some("remote") => Some("remote"),
+        Some("wgpu") => Some("wgpu"),
+        Some("vulkan") => Some("vulkan"),
+        Some("cuda") => Some("cuda"),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::Choice;
-
     fn planned(words: &[&str], choose: fn() -> Choice) -> Result<Plan, String> {
         plan(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>(), choose)
     }
@@ -107,6 +144,17 @@ mod tests {
             (plan.features.join(" "), plan.arguments.join(" ")),
             ("digits/wgpu digits/autotune".into(), "--epochs 4".into())
         );
+    }
+
+    #[test]
+    fn devices_say_what_is_built() {
+        let words = ["--device", "remote:ws://a:1", "--device=cuda:0", "--device", "cpu", "--device=cuda:1"];
+        let plan = planned(&words, a_gpu).unwrap();
+        assert_eq!((plan.backend.as_str(), plan.features.join(" ")), ("flex", "digits/remote digits/cuda".into()));
+        assert_eq!(plan.arguments, words);
+        let plan = planned(&["char-lm", "--backend=wgpu", "--device=wgpu:0"], no_gpu).unwrap();
+        assert_eq!(plan.features, ["char-lm/wgpu"]);
+        assert!(planned(&["--device"], no_gpu).is_err());
     }
 
     #[test]
