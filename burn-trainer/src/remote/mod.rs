@@ -11,4 +11,4 @@ mod token;
 
 pub use address::{Relays, RemoteAddress};
 pub use connect::connect;
-pub use token::Token;
+pub use token::{Token, check_secret};
