@@ -21,9 +21,20 @@ pub fn xtask_train(directory: &Path, arguments: &[&str]) -> Output {
 /// The command of [`xtask_train`], for those who start it themselves.
 #[must_use]
 pub fn xtask_train_command(directory: &Path, arguments: &[&str]) -> Command {
-    let words = words(arguments);
+    let mut command = command_of(&words("train", arguments));
+    command.current_dir(directory);
+    command
+}
+
+/// `cargo xtask serve` with these arguments and the backend of the tests.
+#[must_use]
+pub fn xtask_serve_command(arguments: &[&str]) -> Command {
+    command_of(&words("serve", arguments))
+}
+
+fn command_of(words: &[String]) -> Command {
     let mut command = Command::new(&words[0]);
-    command.args(&words[1..]).current_dir(directory);
+    command.args(&words[1..]);
     command
 }
 
@@ -35,7 +46,7 @@ pub fn xtask_train_command(directory: &Path, arguments: &[&str]) -> Command {
 /// When there is no such program.
 #[must_use]
 pub fn xtask_train_on_a_terminal(directory: &Path, arguments: &[&str]) -> Output {
-    let quoted: Vec<String> = words(arguments).iter().map(|word| format!("'{word}'")).collect();
+    let quoted: Vec<String> = words("train", arguments).iter().map(|word| format!("'{word}'")).collect();
     Command::new("script")
         .args(["--quiet", "--return", "--command", &quoted.join(" "), "/dev/null"])
         .env("TERM", "xterm-256color")
@@ -44,14 +55,14 @@ pub fn xtask_train_on_a_terminal(directory: &Path, arguments: &[&str]) -> Output
         .unwrap_or_else(|error| panic!("script cannot be started: {error}"))
 }
 
-/// What `cargo xtask train` stands for; the alias itself is known below the workspace only.
-fn words(arguments: &[&str]) -> Vec<String> {
+/// What `cargo xtask VERB` stands for; the alias itself is known below the workspace only.
+fn words(verb: &str, arguments: &[&str]) -> Vec<String> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let manifest = workspace().join("Cargo.toml").display().to_string();
     let command = [&cargo, "run", "--quiet", "--package", "xtask", "--manifest-path", &manifest];
     let backend = backend::name();
-    let train = ["--", "train", "--backend", &backend];
-    command.iter().chain(&train).chain(arguments).map(|word| (*word).to_owned()).collect()
+    let verb = ["--", verb, "--backend", &backend];
+    command.iter().chain(&verb).chain(arguments).map(|word| (*word).to_owned()).collect()
 }
 
 /// `burn-ckpt` with these arguments.
