@@ -4,6 +4,7 @@
 //! WebSocket carries, the token among them.
 
 use std::io::{self, IsTerminal, Write};
+use std::panic;
 
 use tracing_subscriber::filter::{EnvFilter, FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
@@ -15,6 +16,7 @@ const LINE: usize = 4096;
 
 /// Installs it.
 pub fn install() {
+    install_panic_hook();
     let asked_for = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     let without_frames = filter_fn(|metadata| {
         // These print what is in a frame.
@@ -27,6 +29,17 @@ pub fn install() {
         .with_filter(asked_for.and(without_frames));
     // The only one of the process, as this is its first line.
     let _ = registry().with(layer).try_init();
+}
+
+/// What panics in burn's server is the work for one connection, for instance because of what came over it where servers
+/// send each other tensors. That is worth a line, and no backtrace each time somebody wants one.
+fn install_panic_hook() {
+    panic::set_hook(Box::new(|panic| {
+        let message = panic.payload_as_str().unwrap_or_default().escape_debug();
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        // Nobody may be reading it any more, which is no reason to stop.
+        let _ = Bounded.write(format!("warning: {message} (a panic in {place})\n").as_bytes());
+    }));
 }
 
 /// Standard error, of each line the beginning.

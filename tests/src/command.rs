@@ -35,7 +35,21 @@ pub fn xtask_serve_command(arguments: &[&str]) -> Command {
 fn command_of(words: &[String]) -> Command {
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]);
+    outside_cargo(&mut command);
     command
+}
+
+/// Takes away what cargo told this program about its package. A cargo that is started with it builds ring anew, as its
+/// build script asks for that, and burn's remote engine with it.
+fn outside_cargo(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let told = name
+            .to_str()
+            .is_some_and(|name| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|it| name.starts_with(it)));
+        if told {
+            command.env_remove(name);
+        }
+    }
 }
 
 /// The same on a terminal, by way of util-linux's `script`. Everything that the terminal gets is in the standard
@@ -47,7 +61,9 @@ fn command_of(words: &[String]) -> Command {
 #[must_use]
 pub fn xtask_train_on_a_terminal(directory: &Path, arguments: &[&str]) -> Output {
     let quoted: Vec<String> = words("train", arguments).iter().map(|word| format!("'{word}'")).collect();
-    Command::new("script")
+    let mut command = Command::new("script");
+    outside_cargo(&mut command);
+    command
         .args(["--quiet", "--return", "--command", &quoted.join(" "), "/dev/null"])
         .env("TERM", "xterm-256color")
         .current_dir(directory)
@@ -138,6 +154,7 @@ pub fn sha256sum(path: &Path) -> Result<String, String> {
 pub fn build(programs: &[&str]) -> PathBuf {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = Command::new(cargo);
+    outside_cargo(&mut command);
     command.args(["build", "--quiet", "--workspace"]).current_dir(workspace());
     command.args(backend::features());
     command.args(programs.iter().flat_map(|program| ["--bin", program]));
