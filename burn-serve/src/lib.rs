@@ -43,6 +43,7 @@ pub fn run(args: &Args) -> ExitCode {
 
 fn serve(args: &Args) -> Result<()> {
     let plan = Plan::of(args)?;
+    plan.warn();
     let devices = devices::of(args.backend, args.devices)?;
     logging::allow_many_connections();
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -24,6 +24,8 @@ pub struct Plan {
     /// Where the addresses are written too.
     pub address_file: Option<PathBuf>,
     token: Option<Token>,
+    /// From other machines.
+    reachable: bool,
 }
 
 /// How clients reach a server.
@@ -40,8 +42,12 @@ pub enum Over {
 }
 
 impl Plan {
-    /// Refuses to let strangers in whom nobody has asked for, and warns of what others can read.
+    /// Refuses to let strangers in whom nobody has asked for.
     pub fn of(args: &Args) -> Result<Self> {
+        Self::with_token(args, Token::from_file_or_env(args.token_file.as_deref())?)
+    }
+
+    fn with_token(args: &Args, token: Option<Token>) -> Result<Self> {
         let (over, listen) = match args.websocket {
             true => (Over::WebSocket, Some(args.listen.unwrap_or(WEBSOCKET))),
             false => {
@@ -49,22 +55,25 @@ impl Plan {
                 (Over::Iroh { identity, relays }, args.listen)
             }
         };
-        let token = Token::from_file_or_env(args.token_file.as_deref())?;
         let reachable = !listen.is_some_and(|address| address.ip().to_canonical().is_loopback())
             || matches!(&over, Over::Iroh { relays, .. } if *relays != Relays::Disabled);
         if reachable && token.is_none() && !args.insecure {
             return Err(Error::Usage(no_token(listen)));
         }
-        if reachable && token.is_none() {
+        Ok(Self { over, listen, address_file: args.address_file.clone(), token, reachable })
+    }
+
+    /// Warns of what others can do and read.
+    pub fn warn(&self) {
+        if self.reachable && self.token.is_none() {
             say("warning: whoever reaches this server can use its devices: it asks for no token");
         }
-        if reachable && args.websocket {
+        if self.reachable && matches!(self.over, Over::WebSocket) {
             say(
                 "warning: WebSocket is not encrypted: whoever is on the way can read and change what is trained, and \
                  read the token; serve over Iroh on a network that is not trusted",
             );
         }
-        Ok(Self { over, listen, address_file: args.address_file.clone(), token })
     }
 
     /// burn's server over these devices.
@@ -96,7 +105,8 @@ mod tests {
     use super::*;
 
     fn planned(arguments: &str) -> Result<Plan> {
-        Plan::of(&Args::parse_from(std::iter::once("serve").chain(arguments.split_whitespace())))
+        let words = std::iter::once("serve").chain(arguments.split_whitespace());
+        Plan::with_token(&Args::parse_from(words), None)
     }
 
     #[test]
