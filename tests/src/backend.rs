@@ -46,5 +46,10 @@ fn backend() -> Backend {
 /// What cargo is given to build programs as the tests are built: others would take their place.
 #[must_use]
 pub fn features() -> &'static [&'static str] {
-    if cfg!(feature = "wgpu") { &["--features", "system-tests/wgpu"] } else { &[] }
+    match (cfg!(feature = "wgpu"), cfg!(feature = "remote")) {
+        (false, false) => &[],
+        (true, false) => &["--features", "system-tests/wgpu"],
+        (false, true) => &["--features", "system-tests/remote"],
+        (true, true) => &["--features", "system-tests/wgpu,system-tests/remote"],
+    }
 }

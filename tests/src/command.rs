@@ -21,10 +21,35 @@ pub fn xtask_train(directory: &Path, arguments: &[&str]) -> Output {
 /// The command of [`xtask_train`], for those who start it themselves.
 #[must_use]
 pub fn xtask_train_command(directory: &Path, arguments: &[&str]) -> Command {
-    let words = words(arguments);
-    let mut command = Command::new(&words[0]);
-    command.args(&words[1..]).current_dir(directory);
+    let mut command = command_of(&words("train", arguments));
+    command.current_dir(directory);
     command
+}
+
+/// `cargo xtask serve` with these arguments and the backend of the tests.
+#[must_use]
+pub fn xtask_serve_command(arguments: &[&str]) -> Command {
+    command_of(&words("serve", arguments))
+}
+
+fn command_of(words: &[String]) -> Command {
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
+    outside_cargo(&mut command);
+    command
+}
+
+/// Takes away what cargo told this program about its package. A cargo that is started with it builds ring anew, as its
+/// build script asks for that, and burn's remote engine with it.
+fn outside_cargo(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let told = name
+            .to_str()
+            .is_some_and(|name| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|it| name.starts_with(it)));
+        if told {
+            command.env_remove(name);
+        }
+    }
 }
 
 /// The same on a terminal, by way of util-linux's `script`. Everything that the terminal gets is in the standard
@@ -35,8 +60,10 @@ pub fn xtask_train_command(directory: &Path, arguments: &[&str]) -> Command {
 /// When there is no such program.
 #[must_use]
 pub fn xtask_train_on_a_terminal(directory: &Path, arguments: &[&str]) -> Output {
-    let quoted: Vec<String> = words(arguments).iter().map(|word| format!("'{word}'")).collect();
-    Command::new("script")
+    let quoted: Vec<String> = words("train", arguments).iter().map(|word| format!("'{word}'")).collect();
+    let mut command = Command::new("script");
+    outside_cargo(&mut command);
+    command
         .args(["--quiet", "--return", "--command", &quoted.join(" "), "/dev/null"])
         .env("TERM", "xterm-256color")
         .current_dir(directory)
@@ -44,14 +71,14 @@ pub fn xtask_train_on_a_terminal(directory: &Path, arguments: &[&str]) -> Output
         .unwrap_or_else(|error| panic!("script cannot be started: {error}"))
 }
 
-/// What `cargo xtask train` stands for; the alias itself is known below the workspace only.
-fn words(arguments: &[&str]) -> Vec<String> {
+/// What `cargo xtask VERB` stands for; the alias itself is known below the workspace only.
+fn words(verb: &str, arguments: &[&str]) -> Vec<String> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let manifest = workspace().join("Cargo.toml").display().to_string();
     let command = [&cargo, "run", "--quiet", "--package", "xtask", "--manifest-path", &manifest];
     let backend = backend::name();
-    let train = ["--", "train", "--backend", &backend];
-    command.iter().chain(&train).chain(arguments).map(|word| (*word).to_owned()).collect()
+    let verb = ["--", verb, "--backend", &backend];
+    command.iter().chain(&verb).chain(arguments).map(|word| (*word).to_owned()).collect()
 }
 
 /// `burn-ckpt` with these arguments.
@@ -127,6 +154,7 @@ pub fn sha256sum(path: &Path) -> Result<String, String> {
 pub fn build(programs: &[&str]) -> PathBuf {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = Command::new(cargo);
+    outside_cargo(&mut command);
     command.args(["build", "--quiet", "--workspace"]).current_dir(workspace());
     command.args(backend::features());
     command.args(programs.iter().flat_map(|program| ["--bin", program]));

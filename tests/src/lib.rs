@@ -12,6 +12,8 @@ pub mod python;
 pub mod random;
 pub mod reading;
 pub mod repository;
+#[cfg(feature = "remote")]
+pub mod server;
 pub mod soak;
 pub mod tree;
 pub mod twin;

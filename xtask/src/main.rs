@@ -1,4 +1,4 @@
-//! The project's commands, one file a verb: `cargo xtask train | soak | gpu-check | bench | test | check`.
+//! The project's commands, one file a verb: `cargo xtask train | serve | soak | gpu-check | bench | test | check`.
 
 mod backend;
 mod bench;
@@ -6,6 +6,7 @@ mod cargo;
 mod check;
 mod gpu;
 mod gpu_check;
+mod serve;
 mod soak;
 mod test;
 mod train;
@@ -27,6 +28,9 @@ enum Verb {
     /// Train an example and keep its checkpoints; `cargo xtask train --help` lists the flags
     #[command(disable_help_flag = true)]
     Train(train::Args),
+    /// Lend this machine's devices to training on other machines; `cargo xtask serve --help` lists the flags
+    #[command(disable_help_flag = true)]
+    Serve(serve::Args),
     /// Kill training runs at random moments and compare them with undisturbed ones; `cargo xtask soak --help` lists
     /// the flags
     #[command(disable_help_flag = true)]
@@ -49,6 +53,7 @@ const USAGE: u8 = 2;
 fn main() -> ExitCode {
     match Args::parse().verb {
         Verb::Train(args) => train::run(&args),
+        Verb::Serve(args) => serve::run(&args),
         Verb::Soak(args) => soak::run(&args),
         Verb::GpuCheck(args) => gpu_check::run(&args),
         Verb::Bench(args) => bench::run(&args),

@@ -10,10 +10,12 @@ use super::{RemoteAddress, Token};
 use crate::error::{Error, Result};
 use crate::progress::warn;
 
-/// Longer than burn itself tries.
-const CONNECT_WITHIN: Duration = Duration::from_secs(30);
+/// How long all of that may take. burn waits for as long as the operating system does for a host that is not there, and for
+/// ever for a program that takes the connection and says nothing, as the system does for one that has stopped.
+const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Connects these devices, each on a thread of its own: one that does not answer yet is tried for 16 seconds.
+/// Connects these devices, each on a thread of its own: one that does not answer yet is tried for 16 seconds, and after 30
+/// none is waited for any more.
 ///
 /// With `leave_out`, for a run that is started again after it lost a device, one that cannot be connected is said in a
 /// warning and is `None`; a refusal is an error still.
@@ -26,25 +28,35 @@ pub fn connect(
     token: Option<&Token>,
     leave_out: bool,
 ) -> Result<Vec<Option<Device>>> {
+    connect_within(PATIENCE, addresses, token, leave_out)
+}
+
+fn connect_within(
+    patience: Duration,
+    addresses: &[RemoteAddress],
+    token: Option<&Token>,
+    leave_out: bool,
+) -> Result<Vec<Option<Device>>> {
+    let deadline = Instant::now() + patience;
     let connecting: Vec<_> = addresses
         .iter()
         .map(|address| {
             let (to, token) = (address.clone(), token.cloned());
             let (done, connected) = mpsc::channel();
-            // On a machine that has stopped, the system accepts connections still, and burn waits for ever.
             let thread = thread::Builder::new().spawn(move || done.send(to.connect(token.as_ref())));
             (address, thread.map(|_| connected))
         })
         .collect();
-    let deadline = Instant::now() + CONNECT_WITHIN;
     let connected = connecting.into_iter().map(|(address, connecting)| {
-        let failed =
-            |reason: String| Error::RemoteDevice { device: address.to_string(), reason, is_there: false };
-        let connecting = connecting.map_err(|error| failed(error.to_string()))?;
+        let failed = |reason: String, is_there| Error::RemoteDevice { device: address.to_string(), reason, is_there };
+        let connecting = connecting.map_err(|error| failed(error.to_string(), true))?;
         match connecting.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(connected) => connected,
-            Err(RecvTimeoutError::Timeout) => Err(failed(format!("no answer within {CONNECT_WITHIN:?}"))),
-            Err(RecvTimeoutError::Disconnected) => Err(failed("burn has panicked".to_owned())),
+            Err(RecvTimeoutError::Timeout) => {
+                let advice = "see that it is a server of burn's there";
+                Err(failed(format!("it has not answered for {patience:?}; {advice}"), false))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(failed("burn has panicked".to_owned(), true)),
         }
     });
     connected
@@ -57,4 +69,23 @@ pub fn connect(
             Err(error) => Err(error),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn what_takes_the_connection_and_says_nothing_is_not_waited_for() {
+        // The operating system takes it.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = RemoteAddress::websocket(silent.local_addr().unwrap().to_string());
+        let patience = Duration::from_millis(100);
+        let error = connect_within(patience, std::slice::from_ref(&address), None, false).unwrap_err();
+        assert!(error.to_string().contains("has not answered for 100ms"), "{error}");
+        let left_out = connect_within(patience, &[address], None, true).unwrap();
+        assert_eq!(left_out, [None]);
+    }
 }

@@ -13,4 +13,4 @@ mod token;
 pub use address::{Relays, RemoteAddress};
 pub use connect::connect;
 pub(crate) use nudge::Nudge;
-pub use token::Token;
+pub use token::{Token, check_secret};

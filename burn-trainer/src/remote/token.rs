@@ -42,7 +42,7 @@ impl Token {
         if metadata.len() > MAX_BYTES {
             return Err(wrong(format!("it has {} bytes, and a token up to {MAX_BYTES}", metadata.len())));
         }
-        check_mode(&metadata).map_err(wrong)?;
+        check_secret(&metadata).map_err(wrong)?;
         let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
         Self::parse(&text, &name)
     }
@@ -70,19 +70,28 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Like ssh with its keys: a secret that others may read is none.
+/// Checks that only its owner may read a file: like ssh with its keys, a secret that others may read is none.
+///
+/// # Errors
+///
+/// What the file's mode is, and what to do.
 #[cfg(unix)]
-fn check_mode(metadata: &fs::Metadata) -> Result<(), String> {
+pub fn check_secret(metadata: &fs::Metadata) -> Result<(), String> {
     use std::os::unix::fs::PermissionsExt;
     let mode = metadata.permissions().mode() & 0o777;
     match mode & 0o077 {
         0 => Ok(()),
-        _ => Err(format!("its mode is {mode:03o}, so that others may read the token: chmod 600 it")),
+        _ => Err(format!("its mode is {mode:03o}, so that others may read the secret in it: chmod 600 it")),
     }
 }
 
+/// Whether only its owner may read a file cannot be told here.
+///
+/// # Errors
+///
+/// None.
 #[cfg(not(unix))]
-fn check_mode(_: &fs::Metadata) -> Result<(), String> {
+pub fn check_secret(_: &fs::Metadata) -> Result<(), String> {
     Ok(())
 }
 

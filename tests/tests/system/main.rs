@@ -42,6 +42,8 @@ mod one_pass;
 mod overwrite;
 mod processes;
 mod reconcile;
+#[cfg(feature = "remote")]
+mod remote;
 mod retention;
 mod run_directory;
 mod secrets;

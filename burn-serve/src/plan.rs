@@ -1,0 +1,140 @@
+//! What the arguments come to: where the server listens, over what, and whom it lets in.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use burn::server::{RemoteServer, TokenAuthorizer};
+use burn::tensor::Device;
+use burn_trainer::{Relays, Token};
+
+use crate::args::Args;
+use crate::error::{Error, Result};
+use crate::say;
+
+/// Where a WebSocket server listens unless told otherwise. burn's examples have the port.
+const WEBSOCKET: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3000);
+
+/// A server that may be started.
+#[derive(Debug)]
+pub struct Plan {
+    /// The transport.
+    pub over: Over,
+    /// Where to listen; `None` for every address and any port.
+    pub listen: Option<SocketAddr>,
+    /// Where the addresses are written too.
+    pub address_file: Option<PathBuf>,
+    token: Option<Token>,
+    /// From other machines.
+    reachable: bool,
+}
+
+/// How clients reach a server.
+#[derive(Debug)]
+pub enum Over {
+    /// Encrypted.
+    Iroh {
+        /// The file with the server's identity, or the default one.
+        identity: Option<PathBuf>,
+        relays: Relays,
+    },
+    /// Not encrypted.
+    WebSocket,
+}
+
+impl Plan {
+    /// Refuses to let strangers in whom nobody has asked for.
+    pub fn of(args: &Args) -> Result<Self> {
+        Self::with_token(args, Token::from_file_or_env(args.token_file.as_deref())?)
+    }
+
+    fn with_token(args: &Args, token: Option<Token>) -> Result<Self> {
+        let (over, listen) = match args.websocket {
+            true => (Over::WebSocket, Some(args.listen.unwrap_or(WEBSOCKET))),
+            false => {
+                let (identity, relays) = (args.identity.clone(), args.relays.clone());
+                (Over::Iroh { identity, relays }, args.listen)
+            }
+        };
+        let reachable = !listen.is_some_and(|address| address.ip().to_canonical().is_loopback())
+            || matches!(&over, Over::Iroh { relays, .. } if *relays != Relays::Disabled);
+        if reachable && token.is_none() && !args.insecure {
+            return Err(Error::Usage(no_token(listen)));
+        }
+        Ok(Self { over, listen, address_file: args.address_file.clone(), token, reachable })
+    }
+
+    /// Warns of what others can do and read.
+    pub fn warn(&self) {
+        if self.reachable && self.token.is_none() {
+            say("warning: whoever reaches this server can use its devices: it asks for no token");
+        }
+        if self.reachable && matches!(self.over, Over::WebSocket) {
+            say(
+                "warning: WebSocket is not encrypted: whoever is on the way can read and change what is trained, and \
+                 read the token; serve over Iroh on a network that is not trusted",
+            );
+        }
+    }
+
+    /// burn's server over these devices.
+    pub fn server(&self, devices: Vec<Device>) -> Result<RemoteServer> {
+        let server = RemoteServer::new(devices);
+        match &self.token {
+            Some(token) => {
+                let authorizer = TokenAuthorizer::new(token.as_bytes());
+                Ok(server.with_authorizer(authorizer.map_err(|error| Error::Serve(error.to_string()))?))
+            }
+            None => Ok(server),
+        }
+    }
+}
+
+fn no_token(listen: Option<SocketAddr>) -> String {
+    let address = listen.map_or_else(|| "every address of this machine".to_owned(), |it| it.to_string());
+    format!(
+        "without a token, whoever reaches {address} could use the devices: make one with `openssl rand -hex 32 > token; \
+         chmod 600 token`, copy it to the clients, and give it here and there with --token-file token; or listen on this \
+         machine alone, with --listen 127.0.0.1:0; or say --insecure"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn planned(arguments: &str) -> Result<Plan> {
+        let words = std::iter::once("serve").chain(arguments.split_whitespace());
+        Plan::with_token(&Args::parse_from(words), None)
+    }
+
+    #[test]
+    fn without_a_token_a_server_is_for_this_machine_alone() {
+        for arguments in
+            ["--listen 127.0.0.1:0", "--listen [::1]:0", "--websocket", "--listen [::ffff:127.0.0.1]:1"]
+        {
+            assert!(planned(arguments).is_ok(), "{arguments}");
+        }
+        for arguments in [
+            "",
+            "--listen 0.0.0.0:0",
+            "--listen [::]:0",
+            "--listen 192.0.2.1:3000",
+            "--websocket --listen 0.0.0.0:3000",
+            // Its address does not keep clients away that a relay brings.
+            "--listen 127.0.0.1:0 --relays public",
+        ] {
+            let error = planned(arguments).unwrap_err().to_string();
+            assert!(error.contains("openssl rand") && error.contains("--insecure"), "{arguments}: {error}");
+            assert!(planned(&format!("{arguments} --insecure")).is_ok(), "{arguments}");
+        }
+    }
+
+    #[test]
+    fn a_websocket_server_stays_on_this_machine_unless_told_otherwise() {
+        let plan = planned("--websocket").unwrap();
+        assert_eq!(plan.listen, Some(WEBSOCKET));
+        assert!(plan.listen.unwrap().ip().is_loopback());
+    }
+}

@@ -1,0 +1,41 @@
+//! Serving over WebSocket.
+
+use std::net::{SocketAddr, TcpListener};
+
+use burn::server::WebSocketTransport;
+use burn::tensor::Device;
+use burn_trainer::RemoteAddress;
+
+use crate::announce::Announced;
+use crate::error::{Error, Result};
+use crate::plan::Plan;
+use crate::stop::Stop;
+
+/// Serves the devices until the process is told to stop.
+pub async fn serve(plan: &Plan, devices: Vec<Device>) -> Result<()> {
+    let Some(listen) = plan.listen else { unreachable!("a WebSocket server has an address") };
+    let count = devices.len();
+    let server = plan.server(devices)?;
+    let listener = TcpListener::bind(listen).map_err(|error| Error::listen(listen, &error))?;
+    let bound = listener.local_addr().map_err(|error| Error::listen(listen, &error))?;
+    let stop = Stop::install()?;
+
+    // Connections wait in the listener's queue from now on.
+    let serving = server.serve_async(WebSocketTransport::from_listener(listener));
+    let address = RemoteAddress::websocket(host_and_port(bound));
+    let announced = Announced::new(&address, count, plan.address_file.as_deref())?;
+    let served = tokio::select! {
+        () = stop.asked() => Ok(()),
+        served = serving => served.map_err(Error::from),
+    };
+    drop(announced);
+    served
+}
+
+/// What another machine calls this one where the server listens on every address: its name.
+fn host_and_port(bound: SocketAddr) -> String {
+    match bound.ip().is_unspecified() {
+        true => format!("{}:{}", gethostname::gethostname().to_string_lossy(), bound.port()),
+        false => bound.to_string(),
+    }
+}
