@@ -3,6 +3,8 @@
 //! them, and Python with PyTorch as a judge of files that both read.
 
 pub mod backend;
+#[cfg(feature = "remote")]
+pub mod cluster;
 pub mod command;
 pub mod model;
 pub mod net;

@@ -60,6 +60,18 @@ impl Server {
         Self::start_with(arguments, |_| ())
     }
 
+    /// The same with the token in this file, for servers that have it in common.
+    ///
+    /// # Panics
+    ///
+    /// When it ends before its devices can be connected.
+    #[must_use]
+    pub fn start_with_token(arguments: &str, file: &Path) -> Self {
+        let token =
+            std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        Self::start_in(arguments, &token, |_| ())
+    }
+
     /// The same with a command that the test changes.
     ///
     /// # Panics
@@ -67,8 +79,12 @@ impl Server {
     /// When it ends before its devices can be connected.
     #[must_use]
     pub fn start_with(arguments: &str, change: impl FnOnce(&mut Command)) -> Self {
+        Self::start_in(arguments, &new_token(), change)
+    }
+
+    fn start_in(arguments: &str, token: &str, change: impl FnOnce(&mut Command)) -> Self {
         let directory = tempfile::tempdir().unwrap_or_else(|error| panic!("a directory: {error}"));
-        write_secret(&directory.path().join("token"), &new_token());
+        write_secret(&directory.path().join("token"), token);
         let running = run(directory.path(), arguments, change);
         let mut server = Self { running, directory, arguments: arguments.to_owned() };
         server.wait();

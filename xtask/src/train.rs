@@ -150,7 +150,10 @@ mod tests {
     fn devices_say_what_is_built() {
         let words = ["--device", "remote:ws://a:1", "--device=cuda:0", "--device", "cpu", "--device=cuda:1"];
         let plan = planned(&words, a_gpu).unwrap();
-        assert_eq!((plan.backend.as_str(), plan.features.join(" ")), ("flex", "digits/remote digits/cuda".into()));
+        assert_eq!(
+            (plan.backend.as_str(), plan.features.join(" ")),
+            ("flex", "digits/remote digits/cuda".into())
+        );
         assert_eq!(plan.arguments, words);
         let plan = planned(&["char-lm", "--backend=wgpu", "--device=wgpu:0"], no_gpu).unwrap();
         assert_eq!(plan.features, ["char-lm/wgpu"]);

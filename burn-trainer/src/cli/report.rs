@@ -132,6 +132,7 @@ fn has_begun(error: &Error) -> bool {
         Error::Panicked { .. }
             | Error::Training { .. }
             | Error::DeviceLost { .. }
+            | Error::RemoteDevice { .. }
             | Error::SaveFailed { .. }
             | Error::MetricNotLogged { .. }
     )

@@ -48,7 +48,8 @@ fn connect_within(
         })
         .collect();
     let connected = connecting.into_iter().map(|(address, connecting)| {
-        let failed = |reason: String, is_there| Error::RemoteDevice { device: address.to_string(), reason, is_there };
+        let failed =
+            |reason: String, is_there| Error::RemoteDevice { device: address.to_string(), reason, is_there };
         let connecting = connecting.map_err(|error| failed(error.to_string(), true))?;
         match connecting.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(connected) => connected,

@@ -1,6 +1,8 @@
 //! Devices of other machines: servers of this one, on the loopback interface.
 
+mod exact;
 mod flood;
+mod lost;
 mod refusals;
 mod servers;
 mod token;

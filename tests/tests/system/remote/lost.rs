@@ -1,0 +1,110 @@
+//! A device that goes away, or does not answer any more, ends the run with an error that names it, within the time that the
+//! configuration allows; what is there then is whole, and can be gone on from.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use system_tests::cluster::{Cluster, has_saved};
+use system_tests::command::burn_ckpt;
+use system_tests::process::{Ended, Running};
+use system_tests::tree::{checkpoints, files, stems};
+
+/// Longer than any test trains.
+const LONG: &str = "--run-id r1 --epochs 10000 --save-every-steps 3";
+/// What a supervisor takes for "try again later": `EX_TEMPFAIL` of sysexits.h.
+const TRY_AGAIN: i32 = 75;
+/// Seconds. A machine that has a lot to do answers in that time too.
+const TIMEOUT: u64 = 16;
+
+fn training(cluster: &Cluster, root: &Path, arguments: &str) -> Running {
+    let timeout = format!("--set device_timeout_seconds={TIMEOUT}.0");
+    let mut running = Running::start(cluster.digits(root, &format!("{LONG} {timeout} {arguments}")));
+    running.wait_for("a checkpoint", |_| has_saved(root));
+    running
+}
+
+/// The run ended as one that has lost a device does, and named it.
+fn has_lost(ended: &Ended, device: &str, root: &Path) {
+    assert_eq!(ended.code(), Some(TRY_AGAIN), "{ended:?}");
+    let errors: Vec<&str> = ended.stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    let [error] = errors[..] else { panic!("not one error: {ended:?}") };
+    let named = format!("training stopped because the device {device} is lost");
+    assert!(error.contains(&named), "{named} is not in {error}");
+    let newest = error.rsplit_once("the newest whole checkpoint is ").unwrap_or_else(|| panic!("{error}")).1;
+    assert!(Path::new(newest).starts_with(checkpoints(root)) && Path::new(newest).is_file(), "{error}");
+    let verified = burn_ckpt(&[&"verify", &checkpoints(root)]);
+    assert!(verified.status.success(), "{verified:?}");
+    assert!(ended.stdout.contains("resume: "), "{ended:?}");
+}
+
+#[test]
+fn a_server_that_is_killed_is_named_at_once() {
+    for which in [0, 1] {
+        let mut cluster = Cluster::of(2);
+        let root = tempfile::tempdir().unwrap();
+        let running = training(&cluster, root.path(), "");
+        let device = cluster.servers[which].addresses()[0].to_string();
+        cluster.servers[which].kill();
+        let since = Instant::now();
+        has_lost(&running.end(), &device, root.path());
+        assert!(since.elapsed() < Duration::from_secs(TIMEOUT), "{:?}", since.elapsed());
+    }
+}
+
+#[test]
+fn a_server_that_stands_still_is_named_within_the_time_allowed() {
+    for which in [0, 1] {
+        let mut cluster = Cluster::of(2);
+        let root = tempfile::tempdir().unwrap();
+        let running = training(&cluster, root.path(), "");
+        let device = cluster.servers[which].addresses()[0].to_string();
+        cluster.servers[which].process().stop();
+        let since = Instant::now();
+        has_lost(&running.end(), &device, root.path());
+        assert!(since.elapsed() < Duration::from_secs(TIMEOUT), "{:?}", since.elapsed());
+    }
+}
+
+#[test]
+fn what_was_half_read_leaves_nothing_behind_once_the_run_is_opened_again() {
+    let mut cluster = Cluster::of(2);
+    let root = tempfile::tempdir().unwrap();
+    let running = training(&cluster, root.path(), "");
+    cluster.servers[0].process().stop();
+    assert_eq!(running.end().code(), Some(TRY_AGAIN));
+    let before = stems(&checkpoints(root.path()).join("last"));
+    cluster.servers[0].process().send("CONT");
+    // As many epochs as are done already: the run is opened and closed.
+    let arguments = "--run-id r1 --epochs 1 --ckpt-path auto --set checkpoint_saving=false";
+    let _ = Running::start(system_tests::process::digits(root.path(), arguments)).end();
+    let directory = checkpoints(root.path()).join("last");
+    assert_eq!(stems(&directory), before);
+    assert!(!files(&directory).iter().any(|name| name.contains(".staging")), "{:?}", files(&directory));
+}
+
+#[test]
+fn a_run_goes_on_without_a_device_that_does_not_come_back() {
+    let mut cluster = Cluster::of(2);
+    let root = tempfile::tempdir().unwrap();
+    let directory = checkpoints(root.path()).join("last");
+    let arguments =
+        "--run-id r1 --epochs 3 --save-every-steps 3 --restarts 1 --set keep_effective_batch=true";
+    let mut running = Running::start(cluster.digits(root.path(), arguments));
+    running.wait_for("a checkpoint", |_| has_saved(root.path()));
+    cluster.servers[1].kill();
+    let ended = running.end_well();
+    assert!(ended.stderr.contains("the run goes on without it"), "{ended:?}");
+    // Two batches in every step, as on two devices: 45 batches are 23 steps.
+    assert!(ended.stdout.contains("epochs 3, steps 69,"), "{ended:?}");
+}
+
+#[test]
+fn a_run_whose_devices_are_all_gone_says_so_and_how_to_go_on() {
+    let mut cluster = Cluster::of(1);
+    let root = tempfile::tempdir().unwrap();
+    let running = training(&cluster, root.path(), "--restarts 1");
+    cluster.servers[0].kill();
+    let ended = running.end();
+    assert_eq!(ended.code(), Some(TRY_AGAIN), "{ended:?}");
+    assert!(ended.stderr.contains("none of the devices of the run answers"), "{ended:?}");
+}
