@@ -3,6 +3,7 @@
 use burn::tensor::Device;
 use burn::tensor::distributed::DistributedConfig;
 use burn::train::ExecutionStrategy;
+use burn_environment::device_name;
 
 use crate::error::{Error, Result};
 use crate::start::first_panic;
@@ -21,12 +22,18 @@ pub fn ddp(devices: Vec<Device>, config: DistributedConfig) -> Result<ExecutionS
     if devices.is_empty() {
         return Err(Error::config("devices", "distributed training needs one at least"));
     }
-    let names = format!("{devices:?}");
-    first_panic(move || ExecutionStrategy::ddp(devices, config)).map_err(|panic| {
+    let names: Vec<String> = devices.iter().map(device_name).collect();
+    let cannot = |problem: String| {
         let reason = format!(
-            "distributed data parallel training needs CUDA devices of one process, and these are {names}: {panic}. \
-             Trainer::devices trains on several devices of any kind"
+            "distributed data parallel training needs CUDA devices of one process, and these are {}: {problem}. \
+             Trainer::devices trains on several devices of any kind",
+            names.join(", ")
         );
         Error::config("devices", reason)
-    })
+    };
+    if names.iter().any(|name| name.starts_with("remote:")) {
+        // burn would find out in the first step, and abort in a destructor.
+        return Err(cannot("burn has no collective operations across servers".to_owned()));
+    }
+    first_panic(move || ExecutionStrategy::ddp(devices, config)).map_err(cannot)
 }

@@ -5,7 +5,8 @@
 use std::process::ExitCode;
 
 use backend::DeviceArgs;
-use burn::train::Learner;
+use burn::tensor::Device;
+use burn::train::{Learner, MultiDeviceOptim};
 use burn::train::metric::{LearningRateMetric, LossMetric, PerplexityMetric};
 use burn_trainer::cli::{self, TrainArgs};
 use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
@@ -34,20 +35,24 @@ fn main() -> ExitCode {
         let mut hparams = CharLmConfig::new();
         args.train.apply(&mut config, &mut hparams)?;
         hparams.check()?;
-        let result = train(config.clone(), &hparams, &args);
+        let placement = args.devices.optimizer_placement();
+        let devices = args.devices.devices();
+        let result = devices.and_then(|devices| train(config.clone(), &hparams, devices, placement));
         cli::report(result, &config, "cargo xtask train char-lm")
     })
 }
 
-fn train(config: TrainerConfig, hparams: &CharLmConfig, args: &Args) -> Result<FitResult<CharLm>> {
+fn train(
+    config: TrainerConfig,
+    hparams: &CharLmConfig,
+    devices: Vec<Device>,
+    placement: MultiDeviceOptim,
+) -> Result<FitResult<CharLm>> {
     let (seed, epochs) = (config.seed, config.max_epochs);
     let context = hparams.shape().context;
     let (train, valid) = char_lm::load()?;
-    let devices = args.devices.devices()?;
     let device = devices[0].clone().autodiff();
-    let trainer = Trainer::new(config, hparams)?
-        .devices(devices)
-        .optimizer_placement(args.devices.optimizer_placement());
+    let trainer = Trainer::new(config, hparams)?.devices(devices).optimizer_placement(placement);
 
     let loader = |text| {
         ResumableDataLoader::builder(WindowBatcher::new(text, context))

@@ -10,7 +10,8 @@ use std::process::ExitCode;
 
 use backend::DeviceArgs;
 use burn::optim::AdamConfig;
-use burn::train::Learner;
+use burn::tensor::Device;
+use burn::train::{Learner, MultiDeviceOptim};
 use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn_trainer::cli::{self, TrainArgs};
 use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
@@ -46,7 +47,9 @@ fn main() -> ExitCode {
         args.train.apply(&mut config, &mut hparams)?;
         hparams.data = args.data.unwrap_or(hparams.data);
         hparams.check()?;
-        let result = train(config.clone(), &hparams, &args);
+        let placement = args.devices.optimizer_placement();
+        let devices = args.devices.devices();
+        let result = devices.and_then(|devices| train(config.clone(), &hparams, devices, placement));
         let written = match (&result, &args.predictions) {
             (Ok(result), Some(file)) if config.writes() => predictions::write(file, result, &hparams),
             _ => Ok(()),
@@ -56,14 +59,16 @@ fn main() -> ExitCode {
     })
 }
 
-fn train(config: TrainerConfig, hparams: &DigitsConfig, args: &Args) -> Result<FitResult<Digits>> {
+fn train(
+    config: TrainerConfig,
+    hparams: &DigitsConfig,
+    devices: Vec<Device>,
+    placement: MultiDeviceOptim,
+) -> Result<FitResult<Digits>> {
     let seed = config.seed;
     let (train, valid) = digits::load(hparams.data)?;
-    let devices = args.devices.devices()?;
     let device = devices[0].clone().autodiff();
-    let trainer = Trainer::new(config, hparams)?
-        .devices(devices)
-        .optimizer_placement(args.devices.optimizer_placement());
+    let trainer = Trainer::new(config, hparams)?.devices(devices).optimizer_placement(placement);
 
     let loader = || {
         ResumableDataLoader::builder(ImageBatcher)
