@@ -2,7 +2,7 @@
 //!
 //! A server runs burn's `RemoteServer` over the devices of one backend until SIGINT or SIGTERM. By default it is reached
 //! over Iroh, which encrypts, and proves to the client which server it is; over WebSocket when that is asked for. What
-//! burn leaves to the program is here: where it listens and who may come ([`Args`]), the identity that it keeps, the
+//! burn leaves to the program is here: where it listens and who may come, the identity that it keeps, the
 //! addresses that clients need, its log, and its end. The client's side is in `burn_trainer`: `RemoteAddress`, `Token`,
 //! `connect`.
 

@@ -292,12 +292,6 @@ impl Running {
         Ended { status, stdout: self.read("stdout"), stderr: self.read("stderr") }
     }
 
-    /// What it has said until now.
-    #[must_use]
-    pub fn stderr(&self) -> String {
-        self.read("stderr")
-    }
-
     fn read(&self, name: &str) -> String {
         let bytes = std::fs::read(self.output.path().join(name)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()

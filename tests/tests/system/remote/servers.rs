@@ -162,6 +162,18 @@ fn without_a_token_a_server_does_not_listen_beyond_this_machine() {
 }
 
 #[test]
+fn a_token_that_others_may_read_is_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    write_secret(&file, "hunter2");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let mut command = burn_serve(WEBSOCKET_ON_LOOPBACK);
+    command.arg("--token-file").arg(&file);
+    let ended = refuses_to_serve(command, 2, &["token: its mode is 644", "chmod 600"]);
+    assert!(!ended.stderr.contains("hunter2"), "{ended:?}");
+}
+
+#[test]
 fn a_websocket_beyond_this_machine_is_warned_of() {
     for (arguments, warned) in [("--websocket --listen 0.0.0.0:0", true), (WEBSOCKET_ON_LOOPBACK, false)] {
         let (ended, _) = Server::start(arguments).stop("TERM");

@@ -24,8 +24,9 @@ fn spellings(token: &[u8]) -> Vec<String> {
 }
 
 fn holds(bytes: &[u8], token: &[u8]) -> bool {
-    let spellings = spellings(token);
-    spellings.iter().any(|text| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
+    // Every spelling is ASCII, which stays as it is.
+    let text = String::from_utf8_lossy(bytes);
+    spellings(token).iter().any(|spelling| text.contains(spelling))
 }
 
 /// Checks everything that a client has left and said, and all that the server has but for the file with the token.
