@@ -95,6 +95,7 @@ mod snapshot;
 mod start;
 mod state;
 mod strategy;
+mod terminal;
 mod trainer;
 mod watch;
 mod watched;

@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::fit::FitLoop;
 use crate::run;
 use crate::strategy::exception_timeout;
+use crate::terminal;
 use crate::watch::{DeviceWatch, Lost};
 
 /// How often the watch is asked while the work goes on.
@@ -90,7 +91,10 @@ impl Guard {
         interrupter.stop(Some(&lost.to_string()));
         match self.end_of(&ended) {
             Some(ended) => Ok(ended.unwrap_or_else(|panic| resume_unwind(panic))),
-            None => Err(lost),
+            None => {
+                terminal::restore();
+                Err(lost)
+            }
         }
     }
 

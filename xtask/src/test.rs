@@ -26,6 +26,8 @@ const ON_WGPU: [&str; 12] = [
     // computes one thing at a time anyway.
     "--test-threads=1",
 ];
+/// Devices of other machines: servers of this one, on the loopback interface. burn's remote engine is built for these alone.
+const WITH_REMOTE: [&str; 5] = ["test", "--workspace", "--features", "system-tests/remote", "--no-fail-fast"];
 /// Tells the system tests what to train on.
 const BACKEND_VARIABLE: &str = "SYSTEM_TESTS_BACKEND";
 
@@ -48,6 +50,9 @@ pub fn run() -> ExitCode {
         counted(&["test", "--workspace", "--bins", "--lib", "--tests", "--no-fail-fast"], &[], &mut counts);
     all_succeeded &= counted(&["test", "--workspace", "--doc", "--no-fail-fast"], &[], &mut counts);
     all_succeeded &= counted(&ON_WGPU, &[(BACKEND_VARIABLE, "wgpu")], &mut counts);
+    all_succeeded &= counted(&[&WITH_REMOTE[..], &["--lib"]].concat(), &[], &mut counts);
+    all_succeeded &=
+        counted(&[&WITH_REMOTE[..], &["--test", "system", "--", "remote::"]].concat(), &[], &mut counts);
     println!("{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.skipped);
     if all_succeeded && counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -2,6 +2,7 @@
 //! configuration allows; what is there then is whole, and can be gone on from.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use system_tests::cluster::{Cluster, has_saved};
@@ -107,4 +108,26 @@ fn a_run_whose_devices_are_all_gone_says_so_and_how_to_go_on() {
     let ended = running.end();
     assert_eq!(ended.code(), Some(TRY_AGAIN), "{ended:?}");
     assert!(ended.stderr.contains("none of the devices of the run answers"), "{ended:?}");
+}
+
+#[test]
+fn the_dashboards_terminal_is_given_back_where_the_run_hangs() {
+    let mut cluster = Cluster::of(1);
+    let root = tempfile::tempdir().unwrap();
+    let program = cluster.digits(root.path(), &format!("{LONG} --set device_timeout_seconds=4.0"));
+    let words: Vec<String> = std::iter::once(program.get_program())
+        .chain(program.get_args())
+        .map(|word| format!("'{}'", word.to_str().unwrap()))
+        .collect();
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", &words.join(" "), "/dev/null"]);
+    script.env("TERM", "xterm-256color");
+    let mut running = Running::start(script);
+    running.wait_for("a checkpoint", |_| has_saved(root.path()));
+    cluster.servers[0].process().stop();
+    let ended = running.end();
+    assert_eq!(ended.code(), Some(TRY_AGAIN), "{ended:?}");
+    let (entered, left) = ("\u{1b}[?1049h", "\u{1b}[?1049l");
+    let (_, after) = ended.stdout.rsplit_once(left).unwrap_or_else(|| panic!("{ended:?}"));
+    assert!(ended.stdout.contains(entered) && after.contains("is lost"), "{ended:?}");
 }

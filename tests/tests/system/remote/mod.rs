@@ -3,6 +3,7 @@
 mod exact;
 mod flood;
 mod lost;
+mod page;
 mod refusals;
 mod servers;
 mod token;

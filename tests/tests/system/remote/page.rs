@@ -1,0 +1,55 @@
+//! The page "More than one machine" says what works.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use serde_json::Value;
+use system_tests::command::{build, workspace};
+use system_tests::process::{Running, path_with};
+use system_tests::server::ending_with_us;
+use system_tests::tree::{checkpoints, metadata};
+
+/// What `srun` does with three nodes: starts a task on each, and hands SIGTERM on to them.
+const SRUN: &str = "#!/bin/bash
+for rank in 0 1 2; do SLURM_PROCID=$rank \"$@\" & done
+trap 'kill $(jobs -p)' TERM
+wait; wait
+";
+
+fn write_program(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn the_batch_script_trains_on_a_server_of_every_node_and_leaves_none_behind() {
+    let page = fs::read_to_string(workspace().join("docs/more-than-one-machine.md")).unwrap();
+    let script = page.split("```bash\n").nth(1).and_then(|text| text.split("```").next()).unwrap();
+    let (directory, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let programs = build(&["burn-serve", "digits"]);
+    write_program(&directory.path().join("srun"), SRUN);
+    write_program(&directory.path().join("job"), script);
+    // Which servers there have been shows in the checkpoint alone: their files are gone.
+    let mut command = ending_with_us(&directory.path().join("job"));
+    let train = format!("digits --root {} --run-id r1 --epochs 1", root.path().display());
+    command
+        .current_dir(directory.path())
+        .envs([("BACKEND", "flex"), ("SLURM_NTASKS", "3"), ("TRAIN", &train)])
+        .env("PATH", {
+            let mut path = directory.path().as_os_str().to_owned();
+            path.push(":");
+            path.push(path_with(&programs));
+            path
+        });
+    let ended = Running::start(command).end_well();
+    assert!(ended.stdout.contains("epochs 1, steps 15,"), "{ended:?}");
+    let metadata = metadata(&checkpoints(root.path()).join("last.ckpt"));
+    let used = metadata["environment"]["hardware"]["devices_used"].as_array().unwrap();
+    let is_remote = |name: &Value| name.as_str().is_some_and(|name| name.starts_with("remote:iroh:"));
+    assert!(used.len() == 3 && used.iter().all(is_remote), "{used:?}");
+    let mut left: Vec<_> =
+        fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["job", "srun"]);
+}
