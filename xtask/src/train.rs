@@ -46,7 +46,7 @@ pub fn run(args: &Args) -> ExitCode {
     })
 }
 
-fn plan(arguments: &[String], choose: fn() -> gpu::Choice) -> Result<Plan, String> {
+fn plan(arguments: &[String], choose: fn() -> Choice) -> Result<Plan, String> {
     let devices = devices(arguments)?;
     // Named devices say by themselves what has to be built.
     let choose = if devices.is_empty() { choose } else { on_named_devices };

@@ -21,9 +21,11 @@ use super::{RemoteAddress, Token};
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// How the connected WebSocket devices were connected, by their names.
-static CONNECTED: Mutex<Option<HashMap<String, (RemoteAddress, Option<Token>)>>> = Mutex::new(None);
+static CONNECTED: Mutex<Option<Connected>> = Mutex::new(None);
 
-fn connected() -> MutexGuard<'static, Option<HashMap<String, (RemoteAddress, Option<Token>)>>> {
+type Connected = HashMap<String, (RemoteAddress, Option<Token>)>;
+
+fn connected() -> MutexGuard<'static, Option<Connected>> {
     CONNECTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -87,7 +87,6 @@ fn what_was_half_read_leaves_nothing_behind_once_the_run_is_opened_again() {
 fn a_run_goes_on_without_a_device_that_does_not_come_back() {
     let mut cluster = Cluster::of(2);
     let root = tempfile::tempdir().unwrap();
-    let directory = checkpoints(root.path()).join("last");
     let arguments =
         "--run-id r1 --epochs 3 --save-every-steps 3 --restarts 1 --set keep_effective_batch=true";
     let mut running = Running::start(cluster.digits(root.path(), arguments));
