@@ -31,6 +31,15 @@
 //! metrics/     the history goes on: no line of a metric file is missing or double
 //! ```
 //!
+//! # When a device of another machine is lost
+//!
+//! ```text
+//! remote/      names such a device and connects it, with a token (feature `remote`)
+//! watch.rs     asks each of them for a small sum every now and then, and says which does not answer
+//! watched.rs   so the loop runs on a thread that can be left behind: Error::DeviceLost, with the newest checkpoint
+//! cli/         --restarts: the program starts itself again, and goes on with the devices that answer
+//! ```
+//!
 //! # What is exact
 //!
 //! A run that was stopped or killed anywhere, and gone on with, ends with the same bytes as one that never stopped: model,

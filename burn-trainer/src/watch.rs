@@ -156,6 +156,16 @@ impl DeviceWatch {
             .map(|lost| named_by_their_servers(lost, &shared.names(), shared.knock))
     }
 
+    /// Counts silence from now on: this process has stood still itself (ctrl-z, a debugger), and nobody asked meanwhile.
+    pub(crate) fn begin_anew(&self) {
+        self.0.shared.lock().devices.iter_mut().for_each(|device| device.answered = Instant::now());
+    }
+
+    /// How long a device may be silent.
+    pub(crate) fn silence(&self) -> Duration {
+        self.0.shared.silence
+    }
+
     /// Asks all of them now, and waits for the answers, no longer than `limit` or the timeout. For when something has
     /// failed, and the question is whether a device is the reason.
     pub(crate) fn ask(&self, limit: Duration) -> Option<Lost> {

@@ -77,12 +77,17 @@ impl Guard {
         if let Err(error) = spawned {
             resume_unwind(Box::new(format!("the system gives no thread to train on: {error}")));
         }
+        let mut looked = Instant::now();
         let lost = loop {
             match ended.recv_timeout(POLL) {
                 Ok(ended) => return Ok(ended.unwrap_or_else(|panic| resume_unwind(panic))),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => resume_unwind(Box::new("the training thread is gone")),
             }
+            if looked.elapsed() > watch.silence() / 2 {
+                watch.begin_anew();
+            }
+            looked = Instant::now();
             if let Some(lost) = watch.lost() {
                 break lost;
             }

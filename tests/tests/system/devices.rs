@@ -137,3 +137,33 @@ fn a_run_goes_on_with_another_number_of_devices() {
     let last = metadata(&checkpoints(root.path()).join("last.ckpt"));
     assert_eq!(last["epoch"], 2);
 }
+
+#[test]
+fn a_run_that_keeps_its_effective_batch_goes_on_with_another_number_of_devices_as_if_nothing_had_been() {
+    // Two batches in a step, on two devices and on one.
+    let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let two = On { devices: 2, ..ONE };
+    let steps = train(saving(whole.path()), Script::default(), two).unwrap().global_step;
+    let script = Script { panic_in_step: Some(10 + 5), ..Script::default() };
+    assert!(train(saving(parts.path()), script, two).is_err());
+    let keeping = TrainerConfig { keep_effective_batch: true, ..saving(parts.path()).with_ckpt_path("auto") };
+    // The program asks for no accumulation; that it needs two batches follows from the run.
+    let result = train(keeping, Script::default(), ONE).unwrap();
+    assert_eq!(result.global_step, steps);
+    let steps = usize::try_from(steps).unwrap();
+    assert_eq!(at_step(whole.path(), steps), at_step(parts.path(), steps));
+}
+
+#[test]
+fn an_effective_batch_that_the_devices_cannot_share_is_an_error_before_training() {
+    let root = tempfile::tempdir().unwrap();
+    let script = Script { panic_in_step: Some(10 + 5), ..Script::default() };
+    assert!(train(saving(root.path()), script, On { devices: 2, ..ONE }).is_err());
+    let keeping = TrainerConfig { keep_effective_batch: true, ..saving(root.path()).with_ckpt_path("auto") };
+    let saved = checkpoints(root.path()).join("last");
+    let before = system_tests::tree::files(&saved);
+    let error = train(keeping, Script::default(), On { devices: 3, ..ONE }).map(|_| ()).unwrap_err();
+    assert!(matches!(&error, Error::Config { setting, .. } if setting == "keep_effective_batch"), "{error}");
+    assert!(error.to_string().contains("a number of devices that divides 2"), "{error}");
+    assert_eq!(system_tests::tree::files(&saved), before);
+}

@@ -66,6 +66,7 @@ fn every_source_file_says_what_it_owns() {
         "burn-ckpt",
         "burn-environment",
         "burn-environment-build",
+        "burn-serve",
         "burn-trainer",
         "examples",
         "tests",

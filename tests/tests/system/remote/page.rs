@@ -1,14 +1,35 @@
 //! The page "More than one machine" says what works.
 
+use std::error::Error;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use burn_trainer::{RemoteAddress, Token, Trainer, TrainerConfig, connect};
 use serde_json::Value;
 use system_tests::command::{build, workspace};
 use system_tests::process::{Running, path_with};
 use system_tests::server::ending_with_us;
 use system_tests::tree::{checkpoints, metadata};
+
+/// The page's lines, which compile as they stand there.
+#[allow(dead_code)]
+fn connected_as_the_page_does(config: TrainerConfig, hparams: Value) -> Result<Trainer, Box<dyn Error>> {
+    let address: RemoteAddress = "remote:ws://gpu1:3000#0".parse()?;
+    let token = Token::from_file_or_env(Some("token".as_ref()))?;
+    let devices = connect(&[address], token.as_ref(), false)?.into_iter().flatten();
+    let trainer = Trainer::new(config, &hparams)?.devices(devices);
+    Ok(trainer)
+}
+
+#[test]
+fn the_pages_program_compiles() {
+    let page = fs::read_to_string(workspace().join("docs/more-than-one-machine.md")).unwrap();
+    let program = page.split("```rust\n").nth(1).and_then(|text| text.split("```").next()).unwrap();
+    assert_eq!(program.lines().count(), 4);
+    let compiled = include_str!("page.rs");
+    assert!(program.lines().all(|line| compiled.contains(&format!("\n    {line}\n"))), "{program}");
+}
 
 /// What `srun` does with three nodes: starts a task on each, and hands SIGTERM on to them.
 const SRUN: &str = "#!/bin/bash
