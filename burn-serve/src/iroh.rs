@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use burn::server::{BURN_REMOTE_ALPN, Endpoint};
 use burn::tensor::Device;
-use burn_trainer::{Relays, RemoteAddress};
-use iroh::endpoint::{Builder, PortmapperConfig, QuicTransportConfig, presets};
+use burn_trainer::{Relays, RemoteAddress, endpoint_builder};
+use iroh::SecretKey;
 use iroh::protocol::Router;
-use iroh::{RelayMode, SecretKey};
 
 use crate::announce::Announced;
 use crate::error::{Error, Result};
@@ -53,11 +52,9 @@ pub async fn serve(plan: &Plan, devices: Vec<Device>) -> Result<()> {
 
 async fn bind(listen: Option<SocketAddr>, relays: &Relays, identity: &Identity) -> Result<Endpoint> {
     let failed = |error: &(dyn std::error::Error + 'static)| Error::listen(listen.unwrap_or(ANY), error);
-    let mut builder = builder(relays)
+    let mut builder = endpoint_builder(relays)
         .secret_key(SecretKey::from_bytes(&identity.key.to_bytes()))
-        .alpns(vec![BURN_REMOTE_ALPN.to_vec()])
-        // As burn has it: Iroh goes on with segmentation offload where the kernel refuses it (iroh#4555).
-        .transport_config(QuicTransportConfig::builder().enable_segmentation_offload(false).build());
+        .alpns(vec![BURN_REMOTE_ALPN.to_vec()]);
     if let Some(listen) = listen {
         builder = builder.clear_ip_transports().bind_addr(listen).map_err(|error| failed(&error))?;
     }
@@ -68,19 +65,6 @@ async fn bind(listen: Option<SocketAddr>, relays: &Relays, identity: &Identity) 
         );
     }
     Ok(endpoint)
-}
-
-fn builder(relays: &Relays) -> Builder {
-    match relays {
-        Relays::Public => Endpoint::builder(presets::N0),
-        Relays::Private { url } => {
-            Endpoint::builder(presets::Minimal).relay_mode(RelayMode::custom([url.clone()]))
-        }
-        // Nobody is asked for anything, the network's router neither.
-        Relays::Disabled => Endpoint::builder(presets::Minimal)
-            .relay_mode(RelayMode::Disabled)
-            .portmapper_config(PortmapperConfig::Disabled),
-    }
 }
 
 /// Where clients can try: the address that is listened on, or this machine's where that is every one.

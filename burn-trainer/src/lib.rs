@@ -124,7 +124,7 @@ pub use error::{Error, Result};
 pub use event::{Event, Facts};
 pub use progress::PlainRenderer;
 #[cfg(feature = "remote")]
-pub use remote::{Relays, RemoteAddress, Token, check_secret, connect};
+pub use remote::{Relays, RemoteAddress, Token, check_secret, connect, endpoint_builder};
 pub use result::FitResult;
 pub use signal::StopSignal;
 pub use start::start_device;

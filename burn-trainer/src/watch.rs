@@ -272,9 +272,12 @@ fn named_by_their_servers(lost: Lost, all: &[String], knock: Duration) -> Lost {
 }
 
 /// What is wrong with the server of a device, as far as somebody sees who only knocks. `None` where nothing is, and
-/// where it cannot be asked: an Iroh server has no door for strangers.
+/// where nobody knows where to knock.
 fn problem_of_server(name: &str, within: Duration) -> Option<String> {
     if name.starts_with(IROH) {
+        #[cfg(feature = "remote")]
+        return crate::remote::problem_of_iroh_server(name, within);
+        #[cfg(not(feature = "remote"))]
         return None;
     }
     let (server, _) = name.split_once("://")?.1.rsplit_once('#')?;
@@ -345,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn an_iroh_server_cannot_be_asked() {
+    fn of_a_server_that_was_connected_by_somebody_else_nothing_is_known() {
         assert_eq!(problem_of_server("remote:iroh:aa#0", Duration::from_secs(1)), None);
     }
 }

@@ -58,6 +58,17 @@ impl Cluster {
         flags
     }
 
+    /// What the first device of a server is called in the metadata and in errors.
+    #[must_use]
+    pub fn device(&self, server: usize) -> String {
+        let address = self.servers[server].addresses()[0].to_string();
+        match address.split_once('@') {
+            // An Iroh server is known by its key, wherever it is.
+            Some((id, _)) => format!("{id}#0"),
+            None => address,
+        }
+    }
+
     /// The program `digits` on all of them.
     #[must_use]
     pub fn digits(&self, root: &Path, arguments: &str) -> Command {

@@ -57,11 +57,11 @@ pub fn choose() -> Choice {
 fn choose_on(machine: &Machine<'_>) -> Choice {
     let gpu = |found: &str, backend| Choice {
         backend,
-        why: format!("{found}: training on the GPU (--backend {backend})"),
+        why: format!("{found}: computing on the GPU (--backend {backend})"),
     };
     let cpu = |found: &str| Choice {
         backend: "flex",
-        why: format!("{found}: training on the CPU (--backend flex)"),
+        why: format!("{found}: computing on the CPU (--backend flex)"),
     };
     match machine.os {
         "macos" | "ios" => return gpu("macOS has Metal", "wgpu"),
@@ -207,7 +207,7 @@ mod tests {
     fn without_a_gpu_it_is_the_cpu_and_one_line_says_so() {
         let choice = Root::with("none", &[LAVAPIPE]).choice(&|_| None, false);
         assert_eq!(choice.backend, "flex");
-        assert_eq!(choice.why, "no GPU found: training on the CPU (--backend flex)");
+        assert_eq!(choice.why, "no GPU found: computing on the CPU (--backend flex)");
     }
 
     #[test]

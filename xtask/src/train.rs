@@ -73,7 +73,7 @@ fn plan(arguments: &[String], choose: fn() -> Choice) -> Result<Plan, String> {
 }
 
 fn on_named_devices() -> Choice {
-    Choice { backend: "flex", why: "training on the devices named".to_owned() }
+    Choice { backend: "flex", why: "computing on the devices named".to_owned() }
 }
 
 /// The values of `--device`.

@@ -9,13 +9,13 @@ use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::OnceLock;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use burn::remote::{ConnectError, EndpointAddr, EndpointId, IrohHost, IrohRelays, RemoteHost};
 use burn::tensor::Device;
 use burn_environment::device_name;
 
-use super::{Token, nudge};
+use super::{Token, connected, iroh};
 use crate::error::{Error, Result};
 
 const PREFIX: &str = "remote:";
@@ -70,9 +70,7 @@ impl RemoteAddress {
     /// [`Error::RemoteDevice`] when there is no server, or it refuses; it says what to do.
     pub fn connect(&self, token: Option<&Token>) -> Result<Device> {
         let device = self.open(of_this_process(), token)?;
-        if matches!(self.server, Server::WebSocket(_)) {
-            nudge::remember(device_name(&device), self, token);
-        }
+        connected::remember(device_name(&device), self, token);
         Ok(device)
     }
 
@@ -85,12 +83,22 @@ impl RemoteAddress {
         self.server == other.server
     }
 
+    pub(super) fn is_websocket(&self) -> bool {
+        matches!(self.server, Server::WebSocket(_))
+    }
+
+    /// What is wrong with an Iroh server, as far as somebody sees who only knocks.
+    pub(super) fn problem(&self, within: Duration) -> Option<String> {
+        let Server::Iroh { id, addresses, relays } = &self.server else { return None };
+        let answers = iroh::answers(endpoint_address(*id, addresses), relays, within)?;
+        (!answers).then(|| format!("its server does not answer within {within:?}"))
+    }
+
     fn open(&self, name: &str, token: Option<&Token>) -> Result<Device> {
         let mut host = match &self.server {
             Server::WebSocket(host) => RemoteHost::websocket(&format!("ws://{name}@{host}")),
             Server::Iroh { id, addresses, relays } => {
-                let address = addresses.iter().fold(EndpointAddr::from(*id), |to, ip| to.with_ip_addr(*ip));
-                RemoteHost::iroh(IrohHost::new(address).with_relays(relays.clone()))
+                RemoteHost::iroh(IrohHost::new(endpoint_address(*id, addresses)).with_relays(relays.clone()))
             }
         };
         if let Some(token) = token {
@@ -105,6 +113,10 @@ impl RemoteAddress {
             ),
         })
     }
+}
+
+fn endpoint_address(id: EndpointId, addresses: &[SocketAddr]) -> EndpointAddr {
+    addresses.iter().fold(EndpointAddr::from(id), |to, ip| to.with_ip_addr(*ip))
 }
 
 /// What stands in the place of a user's name in the addresses that burn is given, and differs from process to process.

@@ -7,10 +7,14 @@
 
 mod address;
 mod connect;
+mod connected;
+mod iroh;
 mod nudge;
 mod token;
 
 pub use address::{Relays, RemoteAddress};
 pub use connect::connect;
+pub(crate) use connected::problem_of_iroh_server;
+pub use iroh::endpoint_builder;
 pub(crate) use nudge::Nudge;
 pub use token::{Token, check_secret};

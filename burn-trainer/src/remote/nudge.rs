@@ -7,32 +7,16 @@
 //! of a single number every now and then, through a session of its own, which a training session that hangs does not hold
 //! up.
 
-use std::collections::HashMap;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use burn::tensor::{Device, Tensor};
 
-use super::{RemoteAddress, Token};
+use super::{RemoteAddress, Token, connected};
 
 /// How long a forgotten transfer waits at most.
 const INTERVAL: Duration = Duration::from_millis(500);
-
-/// How the connected WebSocket devices were connected, by their names.
-static CONNECTED: Mutex<Option<Connected>> = Mutex::new(None);
-
-type Connected = HashMap<String, (RemoteAddress, Option<Token>)>;
-
-fn connected() -> MutexGuard<'static, Option<Connected>> {
-    CONNECTED.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Remembers how a device was connected.
-pub(super) fn remember(name: String, address: &RemoteAddress, token: Option<&Token>) {
-    connected().get_or_insert_default().insert(name, (address.clone(), token.cloned()));
-}
 
 /// Nudges the servers of a run until it is dropped.
 pub(crate) struct Nudge {
@@ -44,10 +28,9 @@ impl Nudge {
     pub(crate) fn start(names: &[String]) -> Option<Self> {
         let mut servers: Vec<(RemoteAddress, Option<Token>)> = Vec::new();
         for name in names {
-            let Some((address, token)) = connected().as_ref().and_then(|all| all.get(name).cloned()) else {
-                continue;
-            };
-            if !servers.iter().any(|(other, _)| other.is_of_the_server_of(&address)) {
+            let Some((address, token)) = connected::of(name) else { continue };
+            if address.is_websocket() && !servers.iter().any(|(other, _)| other.is_of_the_server_of(&address))
+            {
                 servers.push((address, token));
             }
         }

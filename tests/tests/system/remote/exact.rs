@@ -3,9 +3,16 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::optim::AdamConfig;
+use burn::tensor::Device;
+use burn::train::Learner;
+use burn::train::metric::LossMetric;
+use burn_trainer::{Error, Last, OnException, StrategyConfig, Trainer};
 use serde_json::Value;
 use system_tests::cluster::{Cluster, has_saved};
 use system_tests::command::{build, burn_ckpt, workspace};
+use system_tests::config;
+use system_tests::model::{BATCH, Model, Script, learner, shuffling};
 use system_tests::process::{Running, digits};
 use system_tests::server::ON_LOOPBACK;
 use system_tests::tree::{checkpoints, metadata};
@@ -71,15 +78,7 @@ fn an_iroh_cluster_gives_the_same_bits_and_its_devices_are_in_the_metadata() {
     assert_eq!(last(root.path()), last(on_this_machine(2, RUN).path()));
     let metadata = metadata(&checkpoints(root.path()).join("last.ckpt"));
     let used = metadata["environment"]["hardware"]["devices_used"].as_array().unwrap();
-    let named: Vec<String> = cluster
-        .servers
-        .iter()
-        .map(|server| {
-            let address = server.addresses()[0].to_string();
-            let (id, _) = address.split_once('@').unwrap();
-            format!("{id}#0")
-        })
-        .collect();
+    let named = [cluster.device(0), cluster.device(1)];
     assert_eq!(used.iter().map(|name| name.as_str().unwrap()).collect::<Vec<_>>(), named);
 }
 
@@ -153,4 +152,29 @@ fn a_checkpoint_goes_from_three_servers_to_one_device_and_back_and_predicts_ther
         let verified = burn_ckpt(&[&"verify", &checkpoints(root.path())]);
         assert!(verified.status.success(), "{verified:?}");
     }
+}
+
+/// A failing step is no lost device: the state before it is saved, on two servers, as it is on this machine.
+#[test]
+fn an_exception_in_a_step_is_saved_and_gone_on_from() {
+    let cluster = Cluster::of(2);
+    let devices: Vec<Device> = cluster.servers.iter().map(|server| server.connect(0)).collect();
+    let fit = |root: &Path, devices: &[Device], script: Script| {
+        let last = StrategyConfig::Last(Last::default());
+        let on_exception = StrategyConfig::OnException(OnException::default());
+        let config = config(root, 2).with_strategy(last).with_strategy(on_exception).with_ckpt_path("auto");
+        let trainer = Trainer::new(config, &script.hparams()).unwrap().devices(devices.to_vec());
+        let training =
+            trainer.training(shuffling(BATCH), shuffling(BATCH)).metrics((LossMetric::new(),));
+        let learner: Learner<Model> = learner(script);
+        trainer.fit(training, Learner::new(learner.model(), AdamConfig::new().init(), 1e-2))
+    };
+    let (whole, parts) = (root(), root());
+    let here = vec![Device::flex(), Device::flex()];
+    let steps = fit(whole.path(), &here, Script::default()).unwrap().global_step;
+    let script = Script { panic_in_step: Some(7), ..Script::default() };
+    let error = fit(parts.path(), &devices, script).map(|_| ()).unwrap_err();
+    assert!(matches!(&error, Error::Panicked { saved: Some(_), .. }), "{error}");
+    assert_eq!(fit(parts.path(), &devices, Script::default()).unwrap().global_step, steps);
+    assert_eq!(last(parts.path()), last(whole.path()));
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use system_tests::cluster::{Cluster, has_saved};
 use system_tests::command::burn_ckpt;
 use system_tests::process::{Ended, Running};
+use system_tests::server::{ON_LOOPBACK, WEBSOCKET_ON_LOOPBACK};
 use system_tests::tree::{checkpoints, files, stems};
 
 /// Longer than any test trains.
@@ -38,31 +39,35 @@ fn has_lost(ended: &Ended, device: &str, root: &Path) {
     assert!(ended.stdout.contains("resume: "), "{ended:?}");
 }
 
+/// Over WebSocket each of two servers, the first of which has the model; over Iroh the second.
+const CLUSTERS: [(&str, usize); 3] =
+    [(WEBSOCKET_ON_LOOPBACK, 0), (WEBSOCKET_ON_LOOPBACK, 1), (ON_LOOPBACK, 1)];
+
 #[test]
-fn a_server_that_is_killed_is_named_at_once() {
-    for which in [0, 1] {
-        let mut cluster = Cluster::of(2);
+fn a_server_that_is_killed_is_named_within_the_time_allowed() {
+    for (transport, which) in CLUSTERS {
+        let mut cluster = Cluster::with(2, transport);
         let root = tempfile::tempdir().unwrap();
         let running = training(&cluster, root.path(), "");
-        let device = cluster.servers[which].addresses()[0].to_string();
+        let device = cluster.device(which);
         cluster.servers[which].kill();
         let since = Instant::now();
         has_lost(&running.end(), &device, root.path());
-        assert!(since.elapsed() < Duration::from_secs(TIMEOUT), "{:?}", since.elapsed());
+        assert!(since.elapsed() < Duration::from_secs(TIMEOUT), "{transport}: {:?}", since.elapsed());
     }
 }
 
 #[test]
 fn a_server_that_stands_still_is_named_within_the_time_allowed() {
-    for which in [0, 1] {
-        let mut cluster = Cluster::of(2);
+    for (transport, which) in CLUSTERS {
+        let mut cluster = Cluster::with(2, transport);
         let root = tempfile::tempdir().unwrap();
         let running = training(&cluster, root.path(), "");
-        let device = cluster.servers[which].addresses()[0].to_string();
+        let device = cluster.device(which);
         cluster.servers[which].process().stop();
         let since = Instant::now();
         has_lost(&running.end(), &device, root.path());
-        assert!(since.elapsed() < Duration::from_secs(TIMEOUT), "{:?}", since.elapsed());
+        assert!(since.elapsed() < Duration::from_secs(TIMEOUT), "{transport}: {:?}", since.elapsed());
     }
 }
 
