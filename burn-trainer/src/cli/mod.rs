@@ -3,8 +3,8 @@
 //! A program flattens [`TrainArgs`] into its own clap parser, applies them to its configurations, and reports
 //! with [`report`]. Results go to standard output, everything else to standard error; the exit status is 0 when
 //! done, 1 when training failed, 2 for wrong usage, and 128 and the signal's number when a signal stopped training
-//! and the state was saved (130 for SIGINT, 143 for SIGTERM); 75 when a device of another machine was lost or cannot be
-//! reached, so that a later start can go on (`EX_TEMPFAIL` of sysexits.h, for a supervisor's restart rule).
+//! and the state was saved (130 for SIGINT, 143 for SIGTERM); 75 when a device of another machine was lost, so that a
+//! later start can go on (`EX_TEMPFAIL` of sysexits.h, for a supervisor's restart rule).
 
 mod arguments;
 mod report;
@@ -147,9 +147,8 @@ pub fn main(run: impl FnOnce() -> Result<ExitCode>) -> ExitCode {
                 Error::Config { .. } | Error::UnknownMetric { .. } | Error::RunExists { .. } => {
                     ExitCode::from(USAGE)
                 }
-                Error::DeviceLost { .. } | Error::RemoteDevice { is_there: false, .. } => {
-                    ExitCode::from(TRY_AGAIN)
-                }
+                Error::DeviceLost { .. } => ExitCode::from(TRY_AGAIN),
+                Error::RemoteDevice { .. } if is_restart() => ExitCode::from(TRY_AGAIN),
                 Error::Checkpoint(burn_ckpt::Error::Name { .. }) => ExitCode::from(USAGE),
                 _ => ExitCode::FAILURE,
             }

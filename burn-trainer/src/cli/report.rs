@@ -139,7 +139,9 @@ fn has_begun(error: &Error) -> bool {
 }
 
 fn resume_line(config: &TrainerConfig, program: &str, epochs: usize) -> String {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // One that is no text, a path for instance, cannot be printed as a shell takes it.
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
     let run_id = config.run_id.as_deref().unwrap_or_default();
     format!("resume: {program} {}", arguments::to_resume_with(&arguments, run_id, epochs))
 }

@@ -4,6 +4,7 @@
 //! A new process image has neither: no thread, no session, no lock of the old one is left, and whoever waits for
 //! the process (a shell, systemd, Slurm) notices nothing.
 
+use std::ffi::OsString;
 use std::process::Command;
 use std::time::Duration;
 
@@ -43,12 +44,15 @@ pub(super) fn after(error: Error, config: &TrainerConfig) -> Error {
     if restarted >= restarts {
         return error;
     }
-    say(&format!("error: {error}"));
-    let after = if wait.is_zero() { String::new() } else { format!(" after {wait:?}") };
-    say(&format!("starting again{after}: restart {} of {restarts}", restarted + 1));
-    std::thread::sleep(wait);
     let run_id = config.run_id.as_deref().unwrap_or_default();
-    let given: Vec<String> = std::env::args().skip(1).collect();
+    let given = std::env::args_os().skip(1).map(OsString::into_string).collect::<Result<Vec<_>, _>>();
+    let given = match given {
+        Ok(given) => given,
+        Err(argument) => {
+            say(&format!("warning: the program cannot be started again with {argument:?}, which is no text"));
+            return error;
+        }
+    };
     let arguments = arguments::to_restart_with(&given, run_id, config.max_epochs);
     let program = match std::env::current_exe() {
         Ok(program) => program,
@@ -57,6 +61,10 @@ pub(super) fn after(error: Error, config: &TrainerConfig) -> Error {
             return error;
         }
     };
+    say(&format!("error: {error}"));
+    let after = if wait.is_zero() { String::new() } else { format!(" after {wait:?}") };
+    say(&format!("starting again{after}: restart {} of {restarts}", restarted + 1));
+    std::thread::sleep(wait);
     let problem =
         replace_process(Command::new(&program).args(arguments).env(VARIABLE, (restarted + 1).to_string()));
     say(&format!("warning: {} cannot be started again: {problem}", program.display()));

@@ -164,8 +164,7 @@ fn an_exception_in_a_step_is_saved_and_gone_on_from() {
         let on_exception = StrategyConfig::OnException(OnException::default());
         let config = config(root, 2).with_strategy(last).with_strategy(on_exception).with_ckpt_path("auto");
         let trainer = Trainer::new(config, &script.hparams()).unwrap().devices(devices.to_vec());
-        let training =
-            trainer.training(shuffling(BATCH), shuffling(BATCH)).metrics((LossMetric::new(),));
+        let training = trainer.training(shuffling(BATCH), shuffling(BATCH)).metrics((LossMetric::new(),));
         let learner: Learner<Model> = learner(script);
         trainer.fit(training, Learner::new(learner.model(), AdamConfig::new().init(), 1e-2))
     };
