@@ -12,12 +12,15 @@ use std::time::{Duration, Instant, SystemTime};
 use burn_ckpt::{Keep, TopK};
 use burn_trainer::{Decision, Event, Facts, Output, Strategy};
 
+use crate::machine::Counters;
+
 /// The strategy's directory below the run's `checkpoint`.
 const DIRECTORY: &str = "watched";
 
 /// The strategy.
 pub struct Stopwatch {
     save_at: BTreeSet<u64>,
+    counts: bool,
     laps: Laps,
 }
 
@@ -33,6 +36,19 @@ struct Lap {
     ends_epoch: bool,
     /// When a save was asked for then, by the clock that dates files.
     save: Option<SystemTime>,
+    /// The kernel's, where they are looked at.
+    counters: Option<Counters>,
+}
+
+/// What some steps of a run took, one after the other.
+#[derive(Debug, Clone)]
+pub struct Span {
+    /// Each of them.
+    pub steps: Vec<Duration>,
+    /// Bytes over the loopback interface meanwhile, where the stopwatch counts.
+    pub loopback_bytes: Option<u64>,
+    /// The share of all processors that was busy meanwhile, where the stopwatch counts.
+    pub busy: Option<f64>,
 }
 
 /// What a save cost, as the median over the saves of a run.
@@ -60,7 +76,14 @@ impl Stopwatch {
     #[must_use]
     pub fn saving_at(steps: impl IntoIterator<Item = u64>) -> (Self, Laps) {
         let laps = Laps::default();
-        (Self { save_at: steps.into_iter().collect(), laps: laps.clone() }, laps)
+        let save_at = steps.into_iter().collect();
+        (Self { save_at, counts: false, laps: laps.clone() }, laps)
+    }
+
+    /// Looks at the kernel's counters after every step too.
+    #[must_use]
+    pub fn counting(self) -> Self {
+        Self { counts: true, ..self }
     }
 
     /// The file that is saved after a step.
@@ -96,7 +119,8 @@ impl Strategy for Stopwatch {
         };
         let saves = self.save_at.contains(&facts.step);
         let save = saves.then(SystemTime::now);
-        self.laps.lock().push(Lap { step: facts.step, ended: Instant::now(), ends_epoch, save });
+        let counters = self.counts.then(Counters::now);
+        self.laps.lock().push(Lap { step: facts.step, ended: Instant::now(), ends_epoch, save, counters });
         match saves {
             true => Decision::Save { score: f64::NAN, reason: "measured".to_owned() },
             false => Decision::Skip,
@@ -107,6 +131,23 @@ impl Strategy for Stopwatch {
 impl Laps {
     fn lock(&self) -> MutexGuard<'_, Vec<Lap>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The steps from the end of one to the end of another; `None` where there are none, or an epoch ended among them.
+    #[must_use]
+    pub fn span(&self, from: u64, to: u64) -> Option<Span> {
+        let laps = self.lock();
+        let position = |step| laps.iter().position(|lap| lap.step == step);
+        let laps = laps.get(position(from)?..=position(to)?).filter(|laps| laps.len() > 1)?;
+        if laps.iter().skip(1).any(|lap| lap.ends_epoch) {
+            return None;
+        }
+        let counters = laps.first()?.counters.zip(laps.last()?.counters);
+        Some(Span {
+            steps: laps.windows(2).map(|pair| pair[1].ended - pair[0].ended).collect(),
+            loopback_bytes: counters.and_then(|(first, last)| first.loopback_until(&last)),
+            busy: counters.and_then(|(first, last)| first.busy_until(&last)),
+        })
     }
 
     /// What the saves of a run cost, but for one after the last step. Steps before the first save are not counted: a device compiles its kernels in them.
@@ -213,7 +254,7 @@ mod tests {
         let lap = |milliseconds: &u32| {
             ended += MS * *milliseconds;
             step += 1;
-            Lap { step, ended, ends_epoch: false, save: None }
+            Lap { step, ended, ends_epoch: false, save: None, counters: None }
         };
         steps.iter().map(lap).collect()
     }
@@ -227,6 +268,18 @@ mod tests {
         assert_eq!(cost.step_beside_writing, Some(12 * MS));
         assert!((cost.lost_seconds - 0.012).abs() < 1e-9, "{}", cost.lost_seconds);
         assert_eq!((cost.bytes, cost.saves, cost.until_durable), (7, 1, 35 * MS));
+    }
+
+    #[test]
+    fn a_span_is_the_steps_after_one_until_another() {
+        let mut noted = laps(&[500, 10, 20, 30, 40]);
+        let span = |laps: &[Lap], from, to| Laps(Arc::new(Mutex::new(laps.to_vec()))).span(from, to);
+        assert_eq!(span(&noted, 1, 3).unwrap().steps, [10 * MS, 20 * MS]);
+        for (from, to) in [(3, 3), (4, 3), (0, 3), (3, 6)] {
+            assert!(span(&noted, from, to).is_none(), "{from} {to}");
+        }
+        noted[3].ends_epoch = true;
+        assert!(span(&noted, 1, 3).is_some() && span(&noted, 3, 5).is_none());
     }
 
     #[test]

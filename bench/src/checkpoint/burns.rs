@@ -7,11 +7,11 @@ use burn::train::SupervisedTraining;
 use burn::train::metric::LossMetric;
 use burn_trainer::PlainRenderer;
 
+use crate::program::Result;
+
 use super::case::Case;
 use super::child::Task;
-use super::measured::{
-    Measured, Moment, Result, SaveTimes, Steady, median, moment, now, written_by_this_process,
-};
+use super::measured::{Measured, Moment, SaveTimes, Steady, median, moment, now, written_by_this_process};
 use super::model::{Moments, learner, loader};
 use super::window::WARM_UP;
 

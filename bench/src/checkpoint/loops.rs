@@ -11,8 +11,10 @@ use burn::train::{InferenceStep, Learner, LearnerModel, SupervisedTraining, Trai
 use burn_trainer::{PlainRenderer, Trainer, TrainerConfig};
 use digits::{DigitsConfig, ImageBatcher};
 
+use crate::program::Result;
+
 use super::child::Task;
-use super::measured::{Measured, Result, median};
+use super::measured::{Measured, median};
 use super::model::{Clock, Clocked, learner, loader};
 use super::window::WARM_UP;
 

@@ -7,10 +7,8 @@ use std::time::{Duration, SystemTime};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use crate::machine::field;
 use crate::stopwatch::median_of;
-
-/// What can go wrong in a contender is a line of the page.
-pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
 /// A moment: seconds since 1970, as the clock that dates files has it.
 pub type Moment = f64;
@@ -110,14 +108,6 @@ pub fn peak_of_this_process() -> Option<u64> {
 #[must_use]
 pub fn written_by_this_process() -> Option<u64> {
     field(Path::new("/proc/self/io"), "write_bytes:")
-}
-
-/// The number behind a name in one of the system's lists.
-#[must_use]
-pub fn field(file: &Path, name: &str) -> Option<u64> {
-    let text = std::fs::read_to_string(file).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]

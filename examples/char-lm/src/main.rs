@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use backend::DeviceArgs;
 use burn::tensor::Device;
-use burn::train::{Learner, MultiDeviceOptim};
 use burn::train::metric::{LearningRateMetric, LossMetric, PerplexityMetric};
+use burn::train::{Learner, MultiDeviceOptim};
 use burn_trainer::cli::{self, TrainArgs};
 use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use char_lm::{CharLm, CharLmConfig, Window, WindowBatcher, Windows};
