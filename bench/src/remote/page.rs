@@ -58,10 +58,10 @@ impl Display for Page {
         for table in [self.training(), self.loopback(), self.saving()] {
             writeln!(f, "{table}\n")?;
         }
-        writeln!(f, "### What bounds them\n\n{}\n\n{}", self.bounds(), self.copying())?;
+        writeln!(f, "### What bounds them\n\n{}\n\n{}\n", self.bounds(), self.copying())?;
         for told in &self.told {
             for trouble in told.troubles() {
-                writeln!(f, "\n- {}: {trouble}", told.contender.title())?;
+                writeln!(f, "- {}: {trouble}", told.contender.title())?;
             }
         }
         Ok(())
@@ -88,7 +88,7 @@ impl Page {
             "longest",
             "steps / s",
             "windows / s",
-            "windows / s, of one local device's",
+            "windows / s, to one local device",
         ]);
         let windows = |contender: Contender, steps: &Steps| {
             steps.per_second * (contender.devices() * self.hparams.batch_size) as f64
