@@ -16,8 +16,11 @@ mod program;
 pub mod remote;
 mod stopwatch;
 mod table;
+mod times;
+mod window;
 
 pub use job::{CharLmJob, DigitsJob, Job, Outcome, parse_size};
 pub use judge::{Comparison, compare};
 pub use stopwatch::{Laps, SaveCost, Span, Stopwatch};
 pub use table::Table;
+pub use window::Cost;

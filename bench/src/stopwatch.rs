@@ -1,8 +1,6 @@
 //! A strategy that notes when each optimizer step ends, saves at some of them, and says afterwards what that cost.
 //!
-//! What a save costs the loop is more than its call: the steps that follow run beside the writing, and where the snapshot
-//! shares memory with the model, they pay for memory of their own. So the steps from a save until its file is durable,
-//! and one more, are set against as many undisturbed ones of the same run.
+//! That is what `window.rs` makes of the moments.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,6 +11,7 @@ use burn_ckpt::{Keep, TopK};
 use burn_trainer::{Decision, Event, Facts, Output, Strategy};
 
 use crate::machine::Counters;
+use crate::window::{self, Cost, Moments, SaveTimes};
 
 /// The strategy's directory below the run's `checkpoint`.
 const DIRECTORY: &str = "watched";
@@ -51,21 +50,12 @@ pub struct Span {
     pub busy: Option<f64>,
 }
 
-/// What a save cost, as the median over the saves of a run.
+/// What saving cost a run.
 #[derive(Debug, Clone, Copy)]
 pub struct SaveCost {
-    /// An undisturbed step.
-    pub step: Duration,
-    /// The step that begins with the save.
-    pub step_with_save: Duration,
-    /// A later step beside the writing, if there was one.
-    pub step_beside_writing: Option<Duration>,
-    /// By how much all steps from the save until the file was durable, and one more, took longer; below 0 where noise is
-    /// more than the cost.
-    pub lost_seconds: f64,
-    /// From the save until the file had its name.
-    pub until_durable: Duration,
-    /// Size of the file.
+    /// The times, medians over the saves.
+    pub times: Cost,
+    /// Size of the last file.
     pub bytes: u64,
     /// Saves that these are the medians of.
     pub saves: usize,
@@ -195,49 +185,20 @@ pub(crate) fn named_at(file: &std::fs::Metadata) -> std::io::Result<SystemTime> 
 }
 
 fn cost(laps: &[Lap], saves: &[Save]) -> Option<SaveCost> {
-    let first = saves.first()?.index;
-    // The step that ends with the lap of that index; what ends an epoch has a validation in it.
-    let step = |index: usize| {
-        let (before, lap) = (laps.get(index.checked_sub(1)?)?, laps.get(index)?);
-        (!lap.ends_epoch).then(|| lap.ended - before.ended)
+    let (start, first) = (laps.first()?.ended, saves.first()?.index);
+    let moment = |lap: &Lap| (lap.ended - start).as_secs_f64();
+    let asked = |save: &Save| {
+        let asked = laps.get(save.index).map(moment)?;
+        Some(SaveTimes { asked, returned: asked, durable: asked + save.durable.as_secs_f64() })
     };
-    let windows: Vec<std::ops::RangeInclusive<usize>> = saves
-        .iter()
-        .map(|save| {
-            let durable = laps[save.index].ended + save.durable;
-            let beside = laps[save.index..].iter().take_while(|lap| lap.ended < durable).count();
-            save.index + 1..=save.index + beside + 1
-        })
-        .collect();
-    let disturbed = |index: &usize| windows.iter().any(|window| window.contains(index));
-    let quiet = median((first + 1..laps.len()).filter(|index| !disturbed(index)).filter_map(step))?;
-    let lost = windows.iter().map(|window| {
-        window.clone().filter_map(step).map(|step| step.as_secs_f64() - quiet.as_secs_f64()).sum::<f64>()
-    });
-    let beside = windows.iter().flat_map(|window| (window.start() + 1..*window.end()).filter_map(step));
-    Some(SaveCost {
-        step: quiet,
-        step_with_save: median(windows.iter().filter_map(|window| step(*window.start())))?,
-        step_beside_writing: median(beside),
-        lost_seconds: median_of(lost, f64::total_cmp)?,
-        until_durable: median(saves.iter().map(|save| save.durable))?,
-        bytes: saves.last()?.bytes,
-        saves: saves.len(),
-    })
-}
-
-fn median(durations: impl Iterator<Item = Duration>) -> Option<Duration> {
-    median_of(durations, Duration::cmp)
-}
-
-/// The middle one; of an even number the upper one of the two.
-pub(crate) fn median_of<T: Copy>(
-    values: impl Iterator<Item = T>,
-    order: impl Fn(&T, &T) -> std::cmp::Ordering,
-) -> Option<T> {
-    let mut values: Vec<T> = values.collect();
-    values.sort_by(order);
-    values.get(values.len() / 2).copied()
+    let begins: Vec<f64> = laps.iter().map(moment).collect();
+    let times = saves.iter().map(asked).collect::<Option<Vec<SaveTimes>>>()?;
+    // The step that ends with the next lap.
+    let no_steps: Vec<usize> =
+        laps.iter().skip(1).enumerate().filter(|(_, lap)| lap.ends_epoch).map(|(index, _)| index).collect();
+    let moments =
+        Moments { begins: &begins, saves: &times, warm_up: first, no_steps: &no_steps, step_of_save: None };
+    Some(SaveCost { times: window::cost(&moments)?, bytes: saves.last()?.bytes, saves: saves.len() })
 }
 
 #[cfg(test)]
@@ -264,10 +225,14 @@ mod tests {
         // Saved after the second step; durable 35 ms later, in the third step after it, and one more counts.
         let laps = laps(&[500, 10, 17, 12, 12, 11, 10, 10, 10, 10, 10]);
         let cost = cost(&laps, &[Save { index: 1, durable: 35 * MS, bytes: 7 }]).unwrap();
-        assert_eq!((cost.step, cost.step_with_save), (10 * MS, 17 * MS));
-        assert_eq!(cost.step_beside_writing, Some(12 * MS));
-        assert!((cost.lost_seconds - 0.012).abs() < 1e-9, "{}", cost.lost_seconds);
-        assert_eq!((cost.bytes, cost.saves, cost.until_durable), (7, 1, 35 * MS));
+        let times = cost.times;
+        let is = |seconds: f64, expected: f64| assert!((seconds - expected).abs() < 1e-9, "{times:?}");
+        is(times.step, 0.010);
+        is(times.step_of_save.unwrap(), 0.017);
+        is(times.step_beside.unwrap(), 0.012);
+        is(times.lost, 0.012);
+        is(times.durable, 0.035);
+        assert_eq!((cost.bytes, cost.saves), (7, 1));
     }
 
     #[test]
@@ -287,8 +252,8 @@ mod tests {
         let mut laps = laps(&[10, 10, 12, 900, 10, 10, 10]);
         laps[3].ends_epoch = true;
         let cost = cost(&laps, &[Save { index: 1, durable: 20 * MS, bytes: 7 }]).unwrap();
-        assert_eq!(cost.step, 10 * MS);
-        assert!((cost.lost_seconds - 0.002).abs() < 1e-9, "{}", cost.lost_seconds);
+        assert!((cost.times.step - 0.010).abs() < 1e-9, "{cost:?}");
+        assert!((cost.times.lost - 0.002).abs() < 1e-9, "{cost:?}");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! measured.rs    measured: moments, sizes, times
 //!                   model.rs     the training job; ours.rs, burns.rs, ../../peers/*.py: in whose loop
 //!                   loading.rs   loading; limits.rs: what the machine can do; loops.rs: the loop without saves
-//! window.rs      from moments to what a save costs, one rule for all
+//! ../window.rs   from moments to what a save costs, one rule for all
 //! results.rs     all of it; ratios.rs: what must hold
 //! page.rs        the page; ../program.rs: its head, ../machine.rs: what it was measured on
 //! ```
@@ -25,7 +25,6 @@ mod ours;
 mod page;
 mod ratios;
 mod results;
-mod window;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -36,8 +35,6 @@ use clap::{Parser, ValueEnum};
 use contender::{Contender, Phase};
 use page::Page;
 use results::{Results, Told};
-
-pub(crate) use measured::{median, seconds};
 
 use crate::machine::{self, Others};
 use crate::program::{Head, Result, directory, exit_code};

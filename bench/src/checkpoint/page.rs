@@ -203,7 +203,7 @@ impl Page<'_> {
             table.row([
                 name.to_owned(),
                 milliseconds(cost.map(|cost| cost.step)),
-                figure(cost.map(|cost| cost.step_after_first), 2),
+                figure(cost.and_then(|cost| cost.step_after_first), 2),
                 figure(cost.and_then(|cost| cost.step_after_later), 2),
             ]);
         }

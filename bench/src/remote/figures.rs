@@ -1,7 +1,7 @@
 //! From the runs of a contender to its figures.
 
-use crate::checkpoint::median;
 use crate::stopwatch::{SaveCost, Span};
+use crate::times::median;
 
 use super::contender::Contender;
 
@@ -98,9 +98,9 @@ impl Told {
             |part: fn(&SaveCost) -> f64| median(&costs.iter().map(|cost| part(cost)).collect::<Vec<_>>());
         Some(Saves {
             count: costs.iter().map(|cost| cost.saves).sum(),
-            step: of(|cost| cost.step.as_secs_f64())?,
-            lost: of(|cost| cost.lost_seconds)?,
-            durable: of(|cost| cost.until_durable.as_secs_f64())?,
+            step: of(|cost| cost.times.step)?,
+            lost: of(|cost| cost.times.lost)?,
+            durable: of(|cost| cost.times.durable)?,
             bytes: costs.last()?.bytes,
         })
     }
@@ -121,18 +121,21 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::window::Cost;
 
     fn run(milliseconds: &[u64], loopback_bytes: u64, lost: f64) -> Run {
         let steps = milliseconds.iter().copied().map(Duration::from_millis).collect();
-        let cost = SaveCost {
-            step: Duration::from_millis(100),
-            step_with_save: Duration::from_millis(100),
-            step_beside_writing: None,
-            lost_seconds: lost,
-            until_durable: Duration::from_millis(300),
-            bytes: 12,
-            saves: 2,
+        let times = Cost {
+            step: 0.1,
+            call: 0.0,
+            lost,
+            durable: 0.3,
+            step_of_save: None,
+            step_beside: None,
+            step_after_first: None,
+            step_after_later: None,
         };
+        let cost = SaveCost { times, bytes: 12, saves: 2 };
         Run { span: Span { steps, loopback_bytes: Some(loopback_bytes), busy: Some(0.5) }, cost: Ok(cost) }
     }
 
