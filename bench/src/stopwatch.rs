@@ -57,8 +57,6 @@ pub struct SaveCost {
     pub times: Cost,
     /// Size of the last file.
     pub bytes: u64,
-    /// Saves that these are the medians of.
-    pub saves: usize,
 }
 
 impl Stopwatch {
@@ -198,7 +196,7 @@ fn cost(laps: &[Lap], saves: &[Save]) -> Option<SaveCost> {
         laps.iter().skip(1).enumerate().filter(|(_, lap)| lap.ends_epoch).map(|(index, _)| index).collect();
     let moments =
         Moments { begins: &begins, saves: &times, warm_up: first, no_steps: &no_steps, step_of_save: None };
-    Some(SaveCost { times: window::cost(&moments)?, bytes: saves.last()?.bytes, saves: saves.len() })
+    Some(SaveCost { times: window::cost(&moments)?, bytes: saves.last()?.bytes })
 }
 
 #[cfg(test)]
@@ -232,7 +230,7 @@ mod tests {
         is(times.step_beside.unwrap(), 0.012);
         is(times.lost, 0.012);
         is(times.durable, 0.035);
-        assert_eq!((cost.bytes, cost.saves), (7, 1));
+        assert_eq!((cost.bytes, times.saves), (7, 1));
     }
 
     #[test]

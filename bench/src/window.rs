@@ -40,6 +40,8 @@ pub struct Moments<'a> {
 /// What saves cost; medians over the saves of a run, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cost {
+    /// Saves that these are the medians of: those whose steps were over when the run ended.
+    pub saves: usize,
     /// An undisturbed step.
     pub step: f64,
     /// The save's own call.
@@ -89,6 +91,7 @@ pub fn cost(run: &Moments<'_>) -> Option<Cost> {
     };
     let after: Vec<f64> = windows.iter().filter_map(|window| Some(step(window.start + 1)? / quiet)).collect();
     Some(Cost {
+        saves: windows.len(),
         step: quiet,
         call: median(&of(|save| save.returned - save.asked))?,
         lost: median(&lost)?,

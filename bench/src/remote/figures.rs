@@ -97,7 +97,7 @@ impl Told {
         let of =
             |part: fn(&SaveCost) -> f64| median(&costs.iter().map(|cost| part(cost)).collect::<Vec<_>>());
         Some(Saves {
-            count: costs.iter().map(|cost| cost.saves).sum(),
+            count: costs.iter().map(|cost| cost.times.saves).sum(),
             step: of(|cost| cost.times.step)?,
             lost: of(|cost| cost.times.lost)?,
             durable: of(|cost| cost.times.durable)?,
@@ -126,6 +126,7 @@ mod tests {
     fn run(milliseconds: &[u64], loopback_bytes: u64, lost: f64) -> Run {
         let steps = milliseconds.iter().copied().map(Duration::from_millis).collect();
         let times = Cost {
+            saves: 2,
             step: 0.1,
             call: 0.0,
             lost,
@@ -135,7 +136,7 @@ mod tests {
             step_after_first: None,
             step_after_later: None,
         };
-        let cost = SaveCost { times, bytes: 12, saves: 2 };
+        let cost = SaveCost { times, bytes: 12 };
         Run { span: Span { steps, loopback_bytes: Some(loopback_bytes), busy: Some(0.5) }, cost: Ok(cost) }
     }
 
