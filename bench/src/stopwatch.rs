@@ -138,12 +138,13 @@ impl Laps {
         })
     }
 
-    /// What the saves of a run cost, but for one after the last step. Steps before the first save are not counted: a device compiles its kernels in them.
+    /// What the saves of a run cost, but for one after the last step. The first so many steps of the run are not counted: a
+    /// device compiles its kernels in them.
     ///
     /// # Errors
     ///
     /// A sentence that says what is missing: no save, no undisturbed step, a file that is not there.
-    pub fn save_cost(&self, run_dir: &Path) -> Result<SaveCost, String> {
+    pub fn save_cost(&self, run_dir: &Path, warm_up: u64) -> Result<SaveCost, String> {
         let laps = self.lock();
         let mut saves = Vec::new();
         for (index, lap) in laps.iter().enumerate() {
@@ -154,7 +155,7 @@ impl Laps {
             let durable = named.duration_since(asked).unwrap_or_default();
             saves.push(Save { index, durable, bytes: described.len() });
         }
-        cost(&laps, &saves).ok_or_else(|| "there were too few steps between the saves".to_owned())
+        cost(&laps, &saves, warm_up).ok_or_else(|| too_few_steps(&laps, &saves))
     }
 }
 
@@ -182,8 +183,19 @@ pub(crate) fn named_at(file: &std::fs::Metadata) -> std::io::Result<SystemTime> 
     file.modified()
 }
 
-fn cost(laps: &[Lap], saves: &[Save]) -> Option<SaveCost> {
-    let (start, first) = (laps.first()?.ended, saves.first()?.index);
+/// Why nothing can be said of the cost.
+fn too_few_steps(laps: &[Lap], saves: &[Save]) -> String {
+    let slowest = saves.iter().max_by_key(|save| save.durable);
+    let after = slowest.map(|save| {
+        let beside = laps.len() - save.index - 1;
+        let seconds = save.durable.as_secs_f64();
+        format!("; a save was durable after {seconds:.1} s, and the run ended {beside} steps after it was asked for")
+    });
+    format!("there were too few steps after the saves or between them{}", after.unwrap_or_default())
+}
+
+fn cost(laps: &[Lap], saves: &[Save], warm_up: u64) -> Option<SaveCost> {
+    let start = laps.first()?.ended;
     let moment = |lap: &Lap| (lap.ended - start).as_secs_f64();
     let asked = |save: &Save| {
         let asked = laps.get(save.index).map(moment)?;
@@ -194,8 +206,13 @@ fn cost(laps: &[Lap], saves: &[Save]) -> Option<SaveCost> {
     // The step that ends with the next lap.
     let no_steps: Vec<usize> =
         laps.iter().skip(1).enumerate().filter(|(_, lap)| lap.ends_epoch).map(|(index, _)| index).collect();
-    let moments =
-        Moments { begins: &begins, saves: &times, warm_up: first, no_steps: &no_steps, step_of_save: None };
+    let moments = Moments {
+        begins: &begins,
+        saves: &times,
+        warm_up: laps.partition_point(|lap| lap.step < warm_up),
+        no_steps: &no_steps,
+        step_of_save: None,
+    };
     Some(SaveCost { times: window::cost(&moments)?, bytes: saves.last()?.bytes })
 }
 
@@ -222,7 +239,7 @@ mod tests {
     fn what_steps_beside_the_writing_take_longer_is_lost() {
         // Saved after the second step; durable 35 ms later, in the third step after it, and one more counts.
         let laps = laps(&[500, 10, 17, 12, 12, 11, 10, 10, 10, 10, 10]);
-        let cost = cost(&laps, &[Save { index: 1, durable: 35 * MS, bytes: 7 }]).unwrap();
+        let cost = cost(&laps, &[Save { index: 1, durable: 35 * MS, bytes: 7 }], 2).unwrap();
         let times = cost.times;
         let is = |seconds: f64, expected: f64| assert!((seconds - expected).abs() < 1e-9, "{times:?}");
         is(times.step, 0.010);
@@ -249,14 +266,28 @@ mod tests {
     fn a_validation_is_no_step() {
         let mut laps = laps(&[10, 10, 12, 900, 10, 10, 10]);
         laps[3].ends_epoch = true;
-        let cost = cost(&laps, &[Save { index: 1, durable: 20 * MS, bytes: 7 }]).unwrap();
+        let cost = cost(&laps, &[Save { index: 1, durable: 20 * MS, bytes: 7 }], 2).unwrap();
         assert!((cost.times.step - 0.010).abs() < 1e-9, "{cost:?}");
         assert!((cost.times.lost - 0.002).abs() < 1e-9, "{cost:?}");
     }
 
     #[test]
+    fn steps_before_the_first_save_are_undisturbed_ones_after_the_warm_up() {
+        // Durable in the last step but one, so that there is no other.
+        let noted = laps(&[500, 300, 10, 10, 17, 12, 11]);
+        let save = |durable| Save { index: 3, durable, bytes: 7 };
+        let found = cost(&noted, &[save(20 * MS)], 2).unwrap();
+        assert!((found.times.step - 0.010).abs() < 1e-9, "{found:?}");
+        assert!(cost(&noted, &[save(20 * MS)], 4).is_none(), "all are warm-up or disturbed");
+        let late = save(70_000 * MS);
+        assert!(cost(&noted, std::slice::from_ref(&late), 2).is_none());
+        let said = too_few_steps(&noted, &[late]);
+        assert!(said.contains("70.0 s") && said.contains("3 steps"), "{said}");
+    }
+
+    #[test]
     fn without_an_undisturbed_step_nothing_can_be_said() {
-        assert!(cost(&laps(&[10, 10, 10]), &[Save { index: 0, durable: 900 * MS, bytes: 7 }]).is_none());
-        assert!(cost(&laps(&[10, 10, 10]), &[]).is_none());
+        assert!(cost(&laps(&[10, 10, 10]), &[Save { index: 0, durable: 900 * MS, bytes: 7 }], 0).is_none());
+        assert!(cost(&laps(&[10, 10, 10]), &[], 0).is_none());
     }
 }

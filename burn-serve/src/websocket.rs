@@ -58,3 +58,20 @@ fn host_and_port(bound: SocketAddr) -> String {
         false => bound.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    // Elsewhere a connection may have nothing of its listener, and is as burn makes it.
+    #[cfg(any(target_os = "linux", target_os = "macos"))]
+    #[tokio::test]
+    async fn a_connection_sends_what_it_has_at_once() {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (connection, _) = listener.accept().unwrap();
+        assert!(connection.nodelay().unwrap());
+    }
+}

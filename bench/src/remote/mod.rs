@@ -34,8 +34,9 @@ use crate::stopwatch::Stopwatch;
 
 /// The server, beside this program.
 const SERVER: &str = "burn-serve";
-/// Steps that are not counted: memory is got in them, and connections between servers are made.
-const WARM_UP: u64 = 2;
+/// Steps that are not counted: memory is got in them, connections between servers are made, and the loop, which does not wait
+/// for a server, gets as far ahead of it as it ever does.
+const WARM_UP: u64 = 4;
 /// How long nobody trains, to see what crosses the loopback interface anyway.
 const IDLE: Duration = Duration::from_secs(5);
 const IDLE_QUICK: Duration = Duration::from_millis(100);
@@ -53,16 +54,16 @@ struct Args {
     #[arg(long, default_value_t = 4)]
     batch_size: usize,
     /// Runs of each contender, who take turns
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 2)]
     rounds: usize,
     /// Steps of a run that are measured before the first save
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 12)]
     steps: u64,
     /// Saves of a run
     #[arg(long, default_value_t = 1)]
     saves: u64,
-    /// Steps from one save to the next
-    #[arg(long, default_value_t = 8)]
+    /// Steps from one save to the next; a save of a server's state takes a hundred and more
+    #[arg(long, default_value_t = 4)]
     apart: u64,
     /// Who takes part; all unless named
     #[arg(long, value_enum, value_delimiter = ',')]
@@ -166,7 +167,7 @@ fn take_turn(
         return Err(format!("{} saves failed", outcome.failed_saves).into());
     }
     let span = laps.span(WARM_UP, course.first_save()).ok_or("a step is missing")?;
-    let cost = laps.save_cost(&outcome.run_dir);
+    let cost = laps.save_cost(&outcome.run_dir, WARM_UP);
     dir.close()?;
     Ok(Run { span, cost })
 }

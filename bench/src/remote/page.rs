@@ -60,7 +60,8 @@ impl Display for Page {
         }
         writeln!(f, "### What bounds them\n\n{}\n\n{}\n", self.bounds(), self.copying())?;
         for told in &self.told {
-            for trouble in told.troubles() {
+            // The last run's: those before it say the same.
+            if let Some(trouble) = told.troubles().last() {
                 writeln!(f, "- {}: {trouble}", told.contender.title())?;
             }
         }

@@ -90,7 +90,7 @@ fn check(job: &dyn Job, args: &Args, root: &Path, device: &Device) -> Checked {
     let checked = || {
         eprintln!("{}: training", job.name());
         let (first, laps) = train("first", None)?;
-        let cost = laps.save_cost(&first.run_dir);
+        let cost = laps.save_cost(&first.run_dir, args.steps);
         eprintln!("{}: training again", job.name());
         let (second, _) = train("second", None)?;
         let repeated = compare(&end(&first), &end(&second))?;
