@@ -6,8 +6,8 @@ use burn::optim::AdamConfig;
 use burn::tensor::Device;
 use burn::train::Learner;
 use burn::train::metric::{AccuracyMetric, LossMetric, PerplexityMetric};
-use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
-use char_lm::{CharLmConfig, Window, WindowBatcher, Windows};
+use burn_trainer::{Error, FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
+use char_lm::{CharLmConfig, Size, Window, WindowBatcher, Windows};
 use digits::{DigitsConfig, ImageBatcher};
 use indexmap::IndexMap;
 
@@ -24,12 +24,12 @@ pub trait Job {
     /// Parameters of its model.
     fn parameters(&self) -> usize;
 
-    /// Trains on a device, watched by a stopwatch, which saves too.
+    /// Trains on these devices, one at least, watched by a stopwatch, which saves too.
     ///
     /// # Errors
     ///
     /// Those of [`Trainer::fit`].
-    fn train(&self, config: TrainerConfig, stopwatch: Stopwatch, device: &Device) -> Result<Outcome>;
+    fn train(&self, config: TrainerConfig, stopwatch: Stopwatch, devices: &[Device]) -> Result<Outcome>;
 }
 
 /// What a run came to.
@@ -90,16 +90,17 @@ impl Job for DigitsJob {
         burn::module::Module::num_params(&self.hparams.init(&Device::default()))
     }
 
-    fn train(&self, config: TrainerConfig, stopwatch: Stopwatch, device: &Device) -> Result<Outcome> {
+    fn train(&self, config: TrainerConfig, stopwatch: Stopwatch, devices: &[Device]) -> Result<Outcome> {
         let (hparams, seed) = (&self.hparams, config.seed);
         let (train, valid) = digits::load(hparams.data)?;
-        let trainer = Trainer::new(config, hparams)?.strategy(stopwatch);
+        let trainer = Trainer::new(config, hparams)?.strategy(stopwatch).devices(devices.iter().cloned());
         let loader = || ResumableDataLoader::builder(ImageBatcher).batch_size(hparams.batch_size);
         let training = trainer
             .training(loader().shuffle(seed).build(train), loader().build(valid))
             .metrics((LossMetric::new(), AccuracyMetric::new()));
+        let device = first(devices)?;
         device.seed(seed);
-        let learner = Learner::new(hparams.init(device), AdamConfig::new().init(), hparams.learning_rate);
+        let learner = Learner::new(hparams.init(&device), AdamConfig::new().init(), hparams.learning_rate);
         trainer.fit(training, learner).map(Outcome::of)
     }
 }
@@ -118,11 +119,11 @@ impl Job for CharLmJob {
         self.hparams.shape().parameters().unwrap_or_default()
     }
 
-    fn train(&self, config: TrainerConfig, stopwatch: Stopwatch, device: &Device) -> Result<Outcome> {
+    fn train(&self, config: TrainerConfig, stopwatch: Stopwatch, devices: &[Device]) -> Result<Outcome> {
         let (hparams, seed, epochs) = (&self.hparams, config.seed, config.max_epochs);
         let context = hparams.shape().context;
         let (train, valid) = char_lm::load()?;
-        let trainer = Trainer::new(config, hparams)?.strategy(stopwatch);
+        let trainer = Trainer::new(config, hparams)?.strategy(stopwatch).devices(devices.iter().cloned());
         let loader = |text| {
             let batcher = WindowBatcher::new(text, context);
             ResumableDataLoader::builder(batcher).batch_size(hparams.batch_size)
@@ -135,10 +136,26 @@ impl Job for CharLmJob {
             .metrics((LossMetric::new(),))
             .metric_valid_numeric(PerplexityMetric::new())
             .grads_accumulation(hparams.grads_accumulation);
+        let device = first(devices)?;
         device.seed(seed);
-        let learner = Learner::new(hparams.init(device), hparams.optimizer(), hparams.schedule(epochs)?);
+        let learner = Learner::new(hparams.init(&device), hparams.optimizer(), hparams.schedule(epochs)?);
         trainer.fit(training, learner).map(Outcome::of)
     }
+}
+
+/// The one that has the model, with gradients.
+fn first(devices: &[Device]) -> Result<Device> {
+    let none = || Error::Config { setting: "devices".to_owned(), reason: "there is none".to_owned() };
+    Ok(devices.first().ok_or_else(none)?.clone().autodiff())
+}
+
+/// A size of char-lm by its name.
+///
+/// # Errors
+///
+/// The names there are.
+pub fn parse_size(name: &str) -> Result<Size, String> {
+    serde_json::from_value(name.into()).map_err(|error| error.to_string())
 }
 
 impl Outcome {

@@ -5,14 +5,22 @@
 //! |---|---|---|
 //! | `gpu-check` | training, saving and resuming on a device | `cargo xtask gpu-check` |
 //! | `bench-checkpoint` | what saving and loading a checkpoint cost, beside the peers | `cargo xtask bench checkpoint` |
+//! | `bench-remote` | training on devices of servers, beside the same on this machine's own | `cargo xtask bench remote` |
 
 pub mod checkpoint;
 mod job;
 mod judge;
+mod machine;
+mod program;
+#[cfg(feature = "remote")]
+pub mod remote;
 mod stopwatch;
 mod table;
+mod times;
+mod window;
 
-pub use job::{CharLmJob, DigitsJob, Job, Outcome};
+pub use job::{CharLmJob, DigitsJob, Job, Outcome, parse_size};
 pub use judge::{Comparison, compare};
-pub use stopwatch::{Laps, SaveCost, Stopwatch};
+pub use stopwatch::{Laps, SaveCost, Span, Stopwatch};
 pub use table::Table;
+pub use window::Cost;

@@ -1,8 +1,6 @@
 //! A strategy that notes when each optimizer step ends, saves at some of them, and says afterwards what that cost.
 //!
-//! What a save costs the loop is more than its call: the steps that follow run beside the writing, and where the snapshot
-//! shares memory with the model, they pay for memory of their own. So the steps from a save until its file is durable,
-//! and one more, are set against as many undisturbed ones of the same run.
+//! That is what `window.rs` makes of the moments.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,12 +10,16 @@ use std::time::{Duration, Instant, SystemTime};
 use burn_ckpt::{Keep, TopK};
 use burn_trainer::{Decision, Event, Facts, Output, Strategy};
 
+use crate::machine::Counters;
+use crate::window::{self, Cost, Moments, SaveTimes};
+
 /// The strategy's directory below the run's `checkpoint`.
 const DIRECTORY: &str = "watched";
 
 /// The strategy.
 pub struct Stopwatch {
     save_at: BTreeSet<u64>,
+    counts: bool,
     laps: Laps,
 }
 
@@ -33,26 +35,28 @@ struct Lap {
     ends_epoch: bool,
     /// When a save was asked for then, by the clock that dates files.
     save: Option<SystemTime>,
+    /// The kernel's, where they are looked at.
+    counters: Option<Counters>,
 }
 
-/// What a save cost, as the median over the saves of a run.
+/// What some steps of a run took, one after the other.
+#[derive(Debug, Clone)]
+pub struct Span {
+    /// Each of them.
+    pub steps: Vec<Duration>,
+    /// Bytes over the loopback interface meanwhile, where the stopwatch counts.
+    pub loopback_bytes: Option<u64>,
+    /// The share of all processors that was busy meanwhile, where the stopwatch counts.
+    pub busy: Option<f64>,
+}
+
+/// What saving cost a run.
 #[derive(Debug, Clone, Copy)]
 pub struct SaveCost {
-    /// An undisturbed step.
-    pub step: Duration,
-    /// The step that begins with the save.
-    pub step_with_save: Duration,
-    /// A later step beside the writing, if there was one.
-    pub step_beside_writing: Option<Duration>,
-    /// By how much all steps from the save until the file was durable, and one more, took longer; below 0 where noise is
-    /// more than the cost.
-    pub lost_seconds: f64,
-    /// From the save until the file had its name.
-    pub until_durable: Duration,
-    /// Size of the file.
+    /// The times, medians over the saves.
+    pub times: Cost,
+    /// Size of the last file.
     pub bytes: u64,
-    /// Saves that these are the medians of.
-    pub saves: usize,
 }
 
 impl Stopwatch {
@@ -60,7 +64,14 @@ impl Stopwatch {
     #[must_use]
     pub fn saving_at(steps: impl IntoIterator<Item = u64>) -> (Self, Laps) {
         let laps = Laps::default();
-        (Self { save_at: steps.into_iter().collect(), laps: laps.clone() }, laps)
+        let save_at = steps.into_iter().collect();
+        (Self { save_at, counts: false, laps: laps.clone() }, laps)
+    }
+
+    /// Looks at the kernel's counters after every step too.
+    #[must_use]
+    pub fn counting(self) -> Self {
+        Self { counts: true, ..self }
     }
 
     /// The file that is saved after a step.
@@ -96,7 +107,8 @@ impl Strategy for Stopwatch {
         };
         let saves = self.save_at.contains(&facts.step);
         let save = saves.then(SystemTime::now);
-        self.laps.lock().push(Lap { step: facts.step, ended: Instant::now(), ends_epoch, save });
+        let counters = self.counts.then(Counters::now);
+        self.laps.lock().push(Lap { step: facts.step, ended: Instant::now(), ends_epoch, save, counters });
         match saves {
             true => Decision::Save { score: f64::NAN, reason: "measured".to_owned() },
             false => Decision::Skip,
@@ -109,12 +121,30 @@ impl Laps {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the saves of a run cost, but for one after the last step. Steps before the first save are not counted: a device compiles its kernels in them.
+    /// The steps from the end of one to the end of another; `None` where there are none, or an epoch ended among them.
+    #[must_use]
+    pub fn span(&self, from: u64, to: u64) -> Option<Span> {
+        let laps = self.lock();
+        let position = |step| laps.iter().position(|lap| lap.step == step);
+        let laps = laps.get(position(from)?..=position(to)?).filter(|laps| laps.len() > 1)?;
+        if laps.iter().skip(1).any(|lap| lap.ends_epoch) {
+            return None;
+        }
+        let counters = laps.first()?.counters.zip(laps.last()?.counters);
+        Some(Span {
+            steps: laps.windows(2).map(|pair| pair[1].ended - pair[0].ended).collect(),
+            loopback_bytes: counters.and_then(|(first, last)| first.loopback_until(&last)),
+            busy: counters.and_then(|(first, last)| first.busy_until(&last)),
+        })
+    }
+
+    /// What the saves of a run cost, but for one after the last step. The first so many steps of the run are not counted: a
+    /// device compiles its kernels in them.
     ///
     /// # Errors
     ///
     /// A sentence that says what is missing: no save, no undisturbed step, a file that is not there.
-    pub fn save_cost(&self, run_dir: &Path) -> Result<SaveCost, String> {
+    pub fn save_cost(&self, run_dir: &Path, warm_up: u64) -> Result<SaveCost, String> {
         let laps = self.lock();
         let mut saves = Vec::new();
         for (index, lap) in laps.iter().enumerate() {
@@ -125,7 +155,7 @@ impl Laps {
             let durable = named.duration_since(asked).unwrap_or_default();
             saves.push(Save { index, durable, bytes: described.len() });
         }
-        cost(&laps, &saves).ok_or_else(|| "there were too few steps between the saves".to_owned())
+        cost(&laps, &saves, warm_up).ok_or_else(|| too_few_steps(&laps, &saves))
     }
 }
 
@@ -153,50 +183,37 @@ pub(crate) fn named_at(file: &std::fs::Metadata) -> std::io::Result<SystemTime> 
     file.modified()
 }
 
-fn cost(laps: &[Lap], saves: &[Save]) -> Option<SaveCost> {
-    let first = saves.first()?.index;
-    // The step that ends with the lap of that index; what ends an epoch has a validation in it.
-    let step = |index: usize| {
-        let (before, lap) = (laps.get(index.checked_sub(1)?)?, laps.get(index)?);
-        (!lap.ends_epoch).then(|| lap.ended - before.ended)
-    };
-    let windows: Vec<std::ops::RangeInclusive<usize>> = saves
-        .iter()
-        .map(|save| {
-            let durable = laps[save.index].ended + save.durable;
-            let beside = laps[save.index..].iter().take_while(|lap| lap.ended < durable).count();
-            save.index + 1..=save.index + beside + 1
-        })
-        .collect();
-    let disturbed = |index: &usize| windows.iter().any(|window| window.contains(index));
-    let quiet = median((first + 1..laps.len()).filter(|index| !disturbed(index)).filter_map(step))?;
-    let lost = windows.iter().map(|window| {
-        window.clone().filter_map(step).map(|step| step.as_secs_f64() - quiet.as_secs_f64()).sum::<f64>()
+/// Why nothing can be said of the cost.
+fn too_few_steps(laps: &[Lap], saves: &[Save]) -> String {
+    let slowest = saves.iter().max_by_key(|save| save.durable);
+    let after = slowest.map(|save| {
+        let beside = laps.len() - save.index - 1;
+        let seconds = save.durable.as_secs_f64();
+        format!("; a save was durable after {seconds:.1} s, and the run ended {beside} steps after it was asked for")
     });
-    let beside = windows.iter().flat_map(|window| (window.start() + 1..*window.end()).filter_map(step));
-    Some(SaveCost {
-        step: quiet,
-        step_with_save: median(windows.iter().filter_map(|window| step(*window.start())))?,
-        step_beside_writing: median(beside),
-        lost_seconds: median_of(lost, f64::total_cmp)?,
-        until_durable: median(saves.iter().map(|save| save.durable))?,
-        bytes: saves.last()?.bytes,
-        saves: saves.len(),
-    })
+    format!("there were too few steps after the saves or between them{}", after.unwrap_or_default())
 }
 
-fn median(durations: impl Iterator<Item = Duration>) -> Option<Duration> {
-    median_of(durations, Duration::cmp)
-}
-
-/// The middle one; of an even number the upper one of the two.
-pub(crate) fn median_of<T: Copy>(
-    values: impl Iterator<Item = T>,
-    order: impl Fn(&T, &T) -> std::cmp::Ordering,
-) -> Option<T> {
-    let mut values: Vec<T> = values.collect();
-    values.sort_by(order);
-    values.get(values.len() / 2).copied()
+fn cost(laps: &[Lap], saves: &[Save], warm_up: u64) -> Option<SaveCost> {
+    let start = laps.first()?.ended;
+    let moment = |lap: &Lap| (lap.ended - start).as_secs_f64();
+    let asked = |save: &Save| {
+        let asked = laps.get(save.index).map(moment)?;
+        Some(SaveTimes { asked, returned: asked, durable: asked + save.durable.as_secs_f64() })
+    };
+    let begins: Vec<f64> = laps.iter().map(moment).collect();
+    let times = saves.iter().map(asked).collect::<Option<Vec<SaveTimes>>>()?;
+    // The step that ends with the next lap.
+    let no_steps: Vec<usize> =
+        laps.iter().skip(1).enumerate().filter(|(_, lap)| lap.ends_epoch).map(|(index, _)| index).collect();
+    let moments = Moments {
+        begins: &begins,
+        saves: &times,
+        warm_up: laps.partition_point(|lap| lap.step < warm_up),
+        no_steps: &no_steps,
+        step_of_save: None,
+    };
+    Some(SaveCost { times: window::cost(&moments)?, bytes: saves.last()?.bytes })
 }
 
 #[cfg(test)]
@@ -213,7 +230,7 @@ mod tests {
         let lap = |milliseconds: &u32| {
             ended += MS * *milliseconds;
             step += 1;
-            Lap { step, ended, ends_epoch: false, save: None }
+            Lap { step, ended, ends_epoch: false, save: None, counters: None }
         };
         steps.iter().map(lap).collect()
     }
@@ -222,25 +239,55 @@ mod tests {
     fn what_steps_beside_the_writing_take_longer_is_lost() {
         // Saved after the second step; durable 35 ms later, in the third step after it, and one more counts.
         let laps = laps(&[500, 10, 17, 12, 12, 11, 10, 10, 10, 10, 10]);
-        let cost = cost(&laps, &[Save { index: 1, durable: 35 * MS, bytes: 7 }]).unwrap();
-        assert_eq!((cost.step, cost.step_with_save), (10 * MS, 17 * MS));
-        assert_eq!(cost.step_beside_writing, Some(12 * MS));
-        assert!((cost.lost_seconds - 0.012).abs() < 1e-9, "{}", cost.lost_seconds);
-        assert_eq!((cost.bytes, cost.saves, cost.until_durable), (7, 1, 35 * MS));
+        let cost = cost(&laps, &[Save { index: 1, durable: 35 * MS, bytes: 7 }], 2).unwrap();
+        let times = cost.times;
+        let is = |seconds: f64, expected: f64| assert!((seconds - expected).abs() < 1e-9, "{times:?}");
+        is(times.step, 0.010);
+        is(times.step_of_save.unwrap(), 0.017);
+        is(times.step_beside.unwrap(), 0.012);
+        is(times.lost, 0.012);
+        is(times.durable, 0.035);
+        assert_eq!((cost.bytes, times.saves), (7, 1));
+    }
+
+    #[test]
+    fn a_span_is_the_steps_after_one_until_another() {
+        let mut noted = laps(&[500, 10, 20, 30, 40]);
+        let span = |laps: &[Lap], from, to| Laps(Arc::new(Mutex::new(laps.to_vec()))).span(from, to);
+        assert_eq!(span(&noted, 1, 3).unwrap().steps, [10 * MS, 20 * MS]);
+        for (from, to) in [(3, 3), (4, 3), (0, 3), (3, 6)] {
+            assert!(span(&noted, from, to).is_none(), "{from} {to}");
+        }
+        noted[3].ends_epoch = true;
+        assert!(span(&noted, 1, 3).is_some() && span(&noted, 3, 5).is_none());
     }
 
     #[test]
     fn a_validation_is_no_step() {
         let mut laps = laps(&[10, 10, 12, 900, 10, 10, 10]);
         laps[3].ends_epoch = true;
-        let cost = cost(&laps, &[Save { index: 1, durable: 20 * MS, bytes: 7 }]).unwrap();
-        assert_eq!(cost.step, 10 * MS);
-        assert!((cost.lost_seconds - 0.002).abs() < 1e-9, "{}", cost.lost_seconds);
+        let cost = cost(&laps, &[Save { index: 1, durable: 20 * MS, bytes: 7 }], 2).unwrap();
+        assert!((cost.times.step - 0.010).abs() < 1e-9, "{cost:?}");
+        assert!((cost.times.lost - 0.002).abs() < 1e-9, "{cost:?}");
+    }
+
+    #[test]
+    fn steps_before_the_first_save_are_undisturbed_ones_after_the_warm_up() {
+        // Durable in the last step but one, so that there is no other.
+        let noted = laps(&[500, 300, 10, 10, 17, 12, 11]);
+        let save = |durable| Save { index: 3, durable, bytes: 7 };
+        let found = cost(&noted, &[save(20 * MS)], 2).unwrap();
+        assert!((found.times.step - 0.010).abs() < 1e-9, "{found:?}");
+        assert!(cost(&noted, &[save(20 * MS)], 4).is_none(), "all are warm-up or disturbed");
+        let late = save(70_000 * MS);
+        assert!(cost(&noted, std::slice::from_ref(&late), 2).is_none());
+        let said = too_few_steps(&noted, &[late]);
+        assert!(said.contains("70.0 s") && said.contains("3 steps"), "{said}");
     }
 
     #[test]
     fn without_an_undisturbed_step_nothing_can_be_said() {
-        assert!(cost(&laps(&[10, 10, 10]), &[Save { index: 0, durable: 900 * MS, bytes: 7 }]).is_none());
-        assert!(cost(&laps(&[10, 10, 10]), &[]).is_none());
+        assert!(cost(&laps(&[10, 10, 10]), &[Save { index: 0, durable: 900 * MS, bytes: 7 }], 0).is_none());
+        assert!(cost(&laps(&[10, 10, 10]), &[], 0).is_none());
     }
 }

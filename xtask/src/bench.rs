@@ -21,6 +21,8 @@ pub struct Args {
 enum Name {
     /// What saving and loading a checkpoint cost
     Checkpoint,
+    /// Training on devices of servers, beside the same on this machine's own
+    Remote,
 }
 
 impl Name {
@@ -28,6 +30,15 @@ impl Name {
     fn programs(self) -> &'static [&'static str] {
         match self {
             Self::Checkpoint => &["bench-checkpoint", "bench-checkpoint-system"],
+            Self::Remote => &["bench-remote", "burn-serve"],
+        }
+    }
+
+    /// What they are built with.
+    fn features(self) -> &'static [&'static str] {
+        match self {
+            Self::Checkpoint => &[],
+            Self::Remote => &["--features", "bench/remote,burn-serve/remote"],
         }
     }
 }
@@ -36,6 +47,7 @@ impl Name {
 pub fn run(args: &Args) -> ExitCode {
     let programs = args.name.programs();
     let mut build = vec!["build", "--release", "--workspace"];
+    build.extend(args.name.features());
     build.extend(programs.iter().flat_map(|program| ["--bin", program]));
     if let Err(failed) = cargo::run(&build) {
         return failed;

@@ -7,13 +7,14 @@ use burn::train::SupervisedTraining;
 use burn::train::metric::LossMetric;
 use burn_trainer::PlainRenderer;
 
+use crate::program::Result;
+
 use super::case::Case;
 use super::child::Task;
 use super::measured::{
-    Measured, Moment, Result, SaveTimes, Steady, median, moment, now, written_by_this_process,
+    Measured, Moment, SaveTimes, Steady, WARM_UP, median, moment, now, written_by_this_process,
 };
 use super::model::{Moments, learner, loader};
-use super::window::WARM_UP;
 
 /// Steps of an epoch from which the time of a save is learned.
 const SHORT: usize = 3;

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::program::Result;
+
 use super::case::Case;
 use super::contender::{Contender, Phase};
-use super::measured::{Measured, Result};
+use super::measured::Measured;
 
 /// The hidden verb with which the program starts itself.
 pub const VERB: &str = "contender";

@@ -3,9 +3,11 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use crate::program::Result;
+
 use super::case::Case;
 use super::child::Task;
-use super::measured::{Measured, Result, peak_of_this_process, written_by_this_process};
+use super::measured::{Measured, peak_of_this_process, written_by_this_process};
 use super::ours::{self, Pace};
 use super::{burns, limits, loading, loops};
 use burn_ckpt::WhenBusy;

@@ -6,8 +6,10 @@ use std::io::Write;
 use burn_ckpt::blake3_of_tensor;
 use sha2::{Digest, Sha256};
 
+use crate::program::Result;
+
 use super::child::Task;
-use super::measured::{Measured, Result, seconds};
+use super::measured::{Measured, seconds};
 
 /// Bytes that are written at a time.
 const CHUNK: usize = 8 << 20;

@@ -10,9 +10,11 @@ use burn::tensor::{Device, Tensor, TensorData};
 use burn_ckpt::{CheckpointLoader, FromCheckpoint, blake3_of_tensor};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize_to_file};
 
+use crate::program::Result;
+
 use super::burns;
 use super::child::Task;
-use super::measured::{Measured, Result, seconds};
+use super::measured::{Measured, seconds};
 use super::model::{Clocked, Layers, LayersHparams, parameters, touch};
 use super::ours;
 

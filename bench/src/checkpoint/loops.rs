@@ -11,10 +11,11 @@ use burn::train::{InferenceStep, Learner, LearnerModel, SupervisedTraining, Trai
 use burn_trainer::{PlainRenderer, Trainer, TrainerConfig};
 use digits::{DigitsConfig, ImageBatcher};
 
+use crate::program::Result;
+
 use super::child::Task;
-use super::measured::{Measured, Result, median};
+use super::measured::{Measured, WARM_UP, median};
 use super::model::{Clock, Clocked, learner, loader};
-use super::window::WARM_UP;
 
 /// The example's model and data.
 pub const DIGITS: &str = "digits";

@@ -7,13 +7,13 @@ use std::time::{Duration, SystemTime};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::stopwatch::median_of;
+use crate::machine::field;
 
-/// What can go wrong in a contender is a line of the page.
-pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
+pub use crate::times::{best, median, seconds};
+pub use crate::window::{Moment, SaveTimes};
 
-/// A moment: seconds since 1970, as the clock that dates files has it.
-pub type Moment = f64;
+/// Steps that are not counted: in them memory is got for the first time.
+pub const WARM_UP: usize = 3;
 
 /// What a process of a contender told.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -43,17 +43,6 @@ pub struct Measured {
     pub notes: Vec<String>,
 }
 
-/// One save.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct SaveTimes {
-    /// The loop decided to save.
-    pub asked: Moment,
-    /// The loop could go on.
-    pub returned: Moment,
-    /// Everything was on disk under its name.
-    pub durable: Moment,
-}
-
 /// What saves that come every few steps cost.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Steady {
@@ -81,25 +70,6 @@ pub fn moment(time: SystemTime) -> Moment {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
 }
 
-/// Runs it, and says for how many seconds.
-pub fn seconds<T>(run: impl FnOnce() -> T) -> (f64, T) {
-    let start = std::time::Instant::now();
-    let result = run();
-    (start.elapsed().as_secs_f64(), result)
-}
-
-/// The middle one; of an even number the upper one of the two.
-#[must_use]
-pub fn median(values: &[f64]) -> Option<f64> {
-    median_of(values.iter().copied(), f64::total_cmp)
-}
-
-/// The smallest.
-#[must_use]
-pub fn best(values: &[f64]) -> Option<f64> {
-    values.iter().copied().min_by(f64::total_cmp)
-}
-
 /// The largest part of memory that this process ever had, where the system says it.
 #[must_use]
 pub fn peak_of_this_process() -> Option<u64> {
@@ -110,14 +80,6 @@ pub fn peak_of_this_process() -> Option<u64> {
 #[must_use]
 pub fn written_by_this_process() -> Option<u64> {
     field(Path::new("/proc/self/io"), "write_bytes:")
-}
-
-/// The number behind a name in one of the system's lists.
-#[must_use]
-pub fn field(file: &Path, name: &str) -> Option<u64> {
-    let text = std::fs::read_to_string(file).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -134,14 +96,6 @@ mod tests {
         let text = serde_json::to_string(&told).unwrap();
         let read: Measured = serde_json::from_str(&text).unwrap();
         assert_eq!((read.begins, read.saves), (told.begins, told.saves));
-    }
-
-    #[test]
-    fn the_median_is_one_of_the_values() {
-        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(&[1.0, 4.0]), Some(4.0));
-        assert_eq!(median(&[]), None);
-        assert_eq!(best(&[3.0, 1.0, 2.0]), Some(1.0));
     }
 
     #[cfg(target_os = "linux")]

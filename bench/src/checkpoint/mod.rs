@@ -7,9 +7,9 @@
 //! measured.rs    measured: moments, sizes, times
 //!                   model.rs     the training job; ours.rs, burns.rs, ../../peers/*.py: in whose loop
 //!                   loading.rs   loading; limits.rs: what the machine can do; loops.rs: the loop without saves
-//! window.rs      from moments to what a save costs, one rule for all
+//! ../window.rs   from moments to what a save costs, one rule for all
 //! results.rs     all of it; ratios.rs: what must hold
-//! page.rs        the page; machine.rs: what it was measured on
+//! page.rs        the page; ../program.rs: its head, ../machine.rs: what it was measured on
 //! ```
 
 mod burns;
@@ -19,14 +19,12 @@ mod contender;
 mod limits;
 mod loading;
 mod loops;
-mod machine;
 mod measured;
 mod model;
 mod ours;
 mod page;
 mod ratios;
 mod results;
-mod window;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -35,10 +33,11 @@ use case::Case;
 use child::Task;
 use clap::{Parser, ValueEnum};
 use contender::{Contender, Phase};
-use machine::Others;
-use measured::Result;
 use page::Page;
 use results::{Results, Told};
+
+use crate::machine::{self, Others};
+use crate::program::{Head, Result, directory, exit_code};
 
 /// States up to this size are saved more often.
 const SMALL: u64 = 1 << 30;
@@ -82,17 +81,10 @@ struct Args {
 #[must_use]
 pub fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let ended = match arguments.next().as_deref() {
+    exit_code(match arguments.next().as_deref() {
         Some(child::VERB) => take_part(&arguments.next().unwrap_or_default()),
         _ => measure(&Args::parse()),
-    };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 /// As one of the program's own processes.
@@ -103,9 +95,7 @@ fn take_part(task: &str) -> Result<()> {
 }
 
 fn measure(args: &Args) -> Result<()> {
-    let root = args.root.clone().unwrap_or_else(|| PathBuf::from("target"));
-    std::fs::create_dir_all(&root).map_err(|error| format!("{}: {error}", root.display()))?;
-    let root = root.canonicalize()?;
+    let root = directory(args.root.as_deref())?;
     let contenders = match args.contenders.as_slice() {
         [] => Contender::value_variants(),
         named => named,
@@ -128,17 +118,8 @@ fn measure(args: &Args) -> Result<()> {
     if contenders.contains(&Contender::Loop) {
         take_turn(args, &LOOP.parse()?, Contender::Loop, &root, &python, &mut results)?;
     }
-    let mut machine = machine::described(&root);
-    if let Some(share) = others.share() {
-        let share = share * 100.0;
-        machine.push(format!("meanwhile, other programs used {share:.0} % of the processors"));
-    }
-    let command =
-        format!("cargo xtask bench checkpoint {}", std::env::args().skip(1).collect::<Vec<_>>().join(" "));
-    print!(
-        "{}",
-        Page { results: &results, machine, command: command.trim_end().to_owned(), threads: args.threads }
-    );
+    let head = Head::new("What saving a checkpoint costs", "checkpoint", &root, others);
+    print!("{}", Page { results: &results, head, threads: args.threads });
     Ok(())
 }
 

@@ -14,8 +14,10 @@ use burn::train::{InferenceStep, Learner, RegressionOutput, TrainOutput, TrainSt
 use burn_ckpt::FromCheckpoint;
 use serde::{Deserialize, Serialize};
 
+use crate::program::Result;
+
 use super::case::Case;
-use super::measured::{Moment, Result, now};
+use super::measured::{Moment, now};
 
 /// Rows of the batch.
 const ROWS: usize = 64;

@@ -11,12 +11,12 @@ use burn::train::metric::LossMetric;
 use burn_ckpt::{BEST_DIR, Keep, LAST_DIR, Mode, RunLayout, TopK, WhenBusy};
 use burn_trainer::{Decision, Event, Facts, Output, Strategy, Trainer, TrainerConfig};
 
+use crate::program::Result;
 use crate::stopwatch::named_at;
 
 use super::child::Task;
-use super::measured::{Measured, Moment, Result, SaveTimes, Steady, median, moment, now};
+use super::measured::{Measured, Moment, SaveTimes, Steady, WARM_UP, median, moment, now};
 use super::model::{LayersHparams, Moments, learner, loader};
-use super::window::WARM_UP;
 
 /// Steps without a save after one is durable, before the next.
 const APART: u64 = 4;

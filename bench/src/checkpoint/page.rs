@@ -3,6 +3,7 @@
 use std::fmt::{self, Display};
 
 use crate::Table;
+use crate::program::Head;
 
 use super::case::Case;
 use super::contender::{Contender, Phase};
@@ -17,10 +18,8 @@ use super::results::Results;
 pub struct Page<'a> {
     /// What was measured.
     pub results: &'a Results,
-    /// The machine.
-    pub machine: Vec<String>,
-    /// How the program was started.
-    pub command: String,
+    /// The page's head.
+    pub head: Head,
     /// Threads that computed.
     pub threads: usize,
 }
@@ -29,10 +28,7 @@ const MISSING: &str = "-";
 
 impl Display for Page<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "## What saving a checkpoint costs\n\n    {}\n", self.command)?;
-        for line in &self.machine {
-            writeln!(f, "- {line}")?;
-        }
+        write!(f, "{}", self.head)?;
         let versions = self.results.versions();
         if !versions.is_empty() {
             writeln!(f, "- peers: {}", versions.join(", "))?;
@@ -207,7 +203,7 @@ impl Page<'_> {
             table.row([
                 name.to_owned(),
                 milliseconds(cost.map(|cost| cost.step)),
-                figure(cost.map(|cost| cost.step_after_first), 2),
+                figure(cost.and_then(|cost| cost.step_after_first), 2),
                 figure(cost.and_then(|cost| cost.step_after_later), 2),
             ]);
         }

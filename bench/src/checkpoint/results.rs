@@ -2,8 +2,8 @@
 
 use super::case::Case;
 use super::contender::{Contender, Phase};
-use super::measured::{Measured, best, median};
-use super::window::{Cost, cost};
+use super::measured::{Measured, WARM_UP, best, median};
+use crate::window::{Cost, Moments, cost};
 
 /// One process, and what it told.
 #[derive(Debug)]
@@ -54,7 +54,14 @@ impl Results {
     /// What a contender's saves cost.
     #[must_use]
     pub fn cost(&self, case: &Case, contender: Contender) -> Option<Cost> {
-        cost(self.of(case, contender, Phase::Train)?)
+        let told = self.of(case, contender, Phase::Train)?;
+        cost(&Moments {
+            begins: &told.begins,
+            saves: &told.saves,
+            warm_up: WARM_UP,
+            no_steps: &[],
+            step_of_save: told.step_of_save,
+        })
     }
 
     /// How long a save took while the loop stood still.

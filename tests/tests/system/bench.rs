@@ -16,7 +16,7 @@ fn bench(root: &Path, arguments: &[&str]) -> Output {
 }
 
 /// The cells of the row that begins with a name, in the table whose header begins with another.
-fn row<'a>(page: &'a str, table: &str, name: &str) -> Vec<&'a str> {
+pub(crate) fn row<'a>(page: &'a str, table: &str, name: &str) -> Vec<&'a str> {
     let cells = |line: &'a str| line.split('|').map(str::trim).skip(1).collect::<Vec<_>>();
     let mut lines = page.lines().map(cells).skip_while(|cells| cells.first() != Some(&table));
     lines.find(|cells| cells.first() == Some(&name)).unwrap_or_else(|| panic!("no {name} in {page}"))

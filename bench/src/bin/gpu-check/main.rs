@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use backend::Backend;
-use bench::{CharLmJob, DigitsJob, Job, Laps, Outcome, Stopwatch, compare};
+use bench::{CharLmJob, DigitsJob, Job, Laps, Outcome, Stopwatch, compare, parse_size};
 use burn::data::dataset::Dataset;
 use burn::tensor::Device;
 use burn_ckpt::{Checkpoint, FromCheckpoint};
@@ -33,7 +33,7 @@ struct Args {
     #[arg(long, value_enum, default_value_t = Backend::best())]
     backend: Backend,
     /// Size of char-lm: tiny, small, medium or gpt2-small; the last unless the device is a software renderer or the CPU
-    #[arg(long, value_parser = size)]
+    #[arg(long, value_parser = parse_size)]
     size: Option<Size>,
     /// Saves whose cost is measured
     #[arg(long, default_value_t = 3)]
@@ -84,13 +84,13 @@ fn check(job: &dyn Job, args: &Args, root: &Path, device: &Device) -> Checked {
             None => config,
         };
         let (stopwatch, laps) = Stopwatch::saving_at(saved.iter().copied().chain([last_step]));
-        job.train(config, stopwatch, device).map(|outcome| (outcome, laps))
+        job.train(config, stopwatch, std::slice::from_ref(device)).map(|outcome| (outcome, laps))
     };
     let end = |outcome: &Outcome| Stopwatch::file(&outcome.run_dir, last_step);
     let checked = || {
         eprintln!("{}: training", job.name());
         let (first, laps) = train("first", None)?;
-        let cost = laps.save_cost(&first.run_dir);
+        let cost = laps.save_cost(&first.run_dir, args.steps);
         eprintln!("{}: training again", job.name());
         let (second, _) = train("second", None)?;
         let repeated = compare(&end(&first), &end(&second))?;
@@ -140,8 +140,4 @@ fn char_lm(size: Size, args: &Args) -> CharLmJob {
 fn usual_size(backend: Backend) -> Size {
     let gpu = burn_trainer::gpus().iter().any(|gpu| gpu.kind != Some(GpuKind::Cpu));
     if gpu && backend != Backend::Flex { Size::Gpt2Small } else { Size::Tiny }
-}
-
-fn size(name: &str) -> Result<Size, String> {
-    serde_json::from_value(name.into()).map_err(|error| error.to_string())
 }

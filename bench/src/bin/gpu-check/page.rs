@@ -1,7 +1,6 @@
 //! What gpu-check prints: a page of Markdown with the figures, and what the device did not do.
 
 use std::fmt::{self, Display};
-use std::time::Duration;
 
 use bench::{Comparison, Outcome, SaveCost, Table};
 use burn_trainer::{Environment, Result};
@@ -90,16 +89,17 @@ impl Page {
         ]);
         for (checked, figures) in self.figures() {
             let Ok(cost) = &figures.cost else { continue };
+            let (times, none) = (cost.times, || "none".to_owned());
             let megabytes = cost.bytes as f64 / 1e6;
             table.row([
                 checked.name.clone(),
                 format!("{megabytes:.1}"),
-                milliseconds(cost.step),
-                milliseconds(cost.step_with_save),
-                cost.step_beside_writing.map_or_else(|| "none".to_owned(), milliseconds),
-                format!("{:.1}", cost.lost_seconds * 1e3),
-                milliseconds(cost.until_durable),
-                format!("{:.0}", megabytes / cost.until_durable.as_secs_f64()),
+                milliseconds(times.step),
+                times.step_of_save.map_or_else(none, milliseconds),
+                times.step_beside.map_or_else(none, milliseconds),
+                milliseconds(times.lost),
+                milliseconds(times.durable),
+                format!("{:.0}", megabytes / times.durable),
             ]);
         }
         table
@@ -176,8 +176,8 @@ impl Figures {
     }
 }
 
-fn milliseconds(duration: Duration) -> String {
-    format!("{:.1}", duration.as_secs_f64() * 1e3)
+fn milliseconds(seconds: f64) -> String {
+    format!("{:.1}", seconds * 1e3)
 }
 
 fn compared(comparison: Comparison) -> String {

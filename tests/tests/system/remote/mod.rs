@@ -1,5 +1,6 @@
 //! Devices of other machines: servers of this one, on the loopback interface.
 
+mod bench;
 mod exact;
 mod flood;
 mod lost;

@@ -1,10 +1,9 @@
-//! The machine that the figures are of, and whether it has room for a case.
+//! The machine that the figures are of: what it is, what room it has, how busy it is, and what crosses its loopback
+//! interface.
 
 use std::path::Path;
 
 use burn_environment::Environment;
-
-use super::measured::field;
 
 /// The machine, as lines of the page.
 #[must_use]
@@ -85,6 +84,36 @@ impl Others {
     }
 }
 
+/// Counters of the kernel, as far as it has them.
+#[derive(Debug, Clone, Copy)]
+pub struct Counters {
+    /// Bytes that came in over the loopback interface, headers included: everything that was sent over it.
+    loopback: Option<u64>,
+    ticks: Option<Ticks>,
+}
+
+impl Counters {
+    /// As they are now.
+    #[must_use]
+    pub fn now() -> Self {
+        Self { loopback: field(Path::new("/proc/net/dev"), "lo:"), ticks: Ticks::now() }
+    }
+
+    /// Bytes over the loopback interface from here until then.
+    #[must_use]
+    pub fn loopback_until(&self, later: &Self) -> Option<u64> {
+        later.loopback?.checked_sub(self.loopback?)
+    }
+
+    /// The share of all processors that was busy from here until then, with whatever.
+    #[must_use]
+    pub fn busy_until(&self, later: &Self) -> Option<f64> {
+        let (ticks, later) = (self.ticks?, later.ticks?);
+        let all = later.all.checked_sub(ticks.all).filter(|all| *all > 0)?;
+        Some(later.busy.saturating_sub(ticks.busy) as f64 / all as f64)
+    }
+}
+
 impl Ticks {
     fn now() -> Option<Self> {
         let read = |file| std::fs::read_to_string(file).ok();
@@ -117,6 +146,14 @@ impl Ticks {
     }
 }
 
+/// The number behind a name in one of the system's lists.
+#[must_use]
+pub fn field(file: &Path, name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.trim_start().strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 /// The kind of the file system that a directory is on, and what it is mounted with.
 fn file_system(dir: &Path) -> Option<String> {
     let dir = dir.canonicalize().ok()?;
@@ -147,6 +184,21 @@ mod tests {
         let after = Ticks { all: 300, busy: 125, ours: 70 };
         assert!((before.until(after) - 0.2).abs() < 1e-9);
         assert_eq!(Ticks::of("", ""), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn bytes_that_cross_the_loopback_interface_are_counted() {
+        use std::io::{Read, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut sender = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut receiver, _) = listener.accept().unwrap();
+        let mut bytes = vec![0; 50_000];
+        let before = Counters::now();
+        sender.write_all(&bytes).unwrap();
+        receiver.read_exact(&mut bytes).unwrap();
+        let crossed = before.loopback_until(&Counters::now()).unwrap();
+        assert!(crossed >= 50_000, "{crossed}");
     }
 
     #[test]

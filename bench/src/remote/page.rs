@@ -1,0 +1,213 @@
+//! The page: Markdown, as it can stand in `BENCHMARKS.md`.
+
+use std::fmt::{self, Display};
+
+use char_lm::CharLmConfig;
+
+use super::contender::Contender;
+use super::figures::{Steps, Told};
+use super::wire::Load;
+use super::{Course, WARM_UP};
+use crate::Table;
+use crate::program::Head;
+use crate::times::median;
+
+const MISSING: &str = "-";
+
+/// What is printed.
+pub struct Page {
+    /// The page's head.
+    pub head: Head,
+    /// The job's name.
+    pub name: String,
+    /// What is trained.
+    pub hparams: CharLmConfig,
+    /// How.
+    pub course: Course,
+    /// What it sends.
+    pub load: Load,
+    /// Who took part, and what came of it.
+    pub told: Vec<Told>,
+    /// Bytes a second over the loopback interface when nobody trains.
+    pub idle: Option<f64>,
+    /// Seconds that a plain copy took of what two servers send each other in a step.
+    pub copies: Vec<f64>,
+}
+
+impl Display for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.head)?;
+        let Course { steps, saves, apart } = self.course;
+        let runs = self.told.iter().map(|told| told.runs.len()).max().unwrap_or_default();
+        writeln!(
+            f,
+            "- training: {}, {:.1} million parameters, batches of {} windows of {} bytes, one for each device in every step",
+            self.name,
+            self.load.parameters as f64 / 1e6,
+            self.hparams.batch_size,
+            self.hparams.shape().context,
+        )?;
+        writeln!(
+            f,
+            "- a run: {WARM_UP} steps that are not counted, {steps} without a save, then {saves} saves, {apart} steps apart; \
+             {runs} runs of each, in turns"
+        )?;
+        let idle = self.idle.map_or_else(missing, |bytes| format!("{:.1}", bytes / 1e3));
+        writeln!(f, "- the loopback interface when nobody trains: {idle} kB/s, which are taken off\n")?;
+        writeln!(f, "{NOTES}\n")?;
+        for table in [self.training(), self.loopback(), self.saving()] {
+            writeln!(f, "{table}\n")?;
+        }
+        writeln!(f, "### What bounds them\n\n{}\n\n{}\n", self.bounds(), self.copying())?;
+        for told in &self.told {
+            // The last run's: those before it say the same.
+            if let Some(trouble) = told.troubles().last() {
+                writeln!(f, "- {}: {trouble}", told.contender.title())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+const NOTES: &str = "\
+Every device and its server are this machine's: all of them share its processors, so that two devices cannot be faster\n\
+than one here, and what a remote device costs is seen. Two local devices are burn's one CPU taking two batches in turn.\n\
+Bytes are the kernel's count of what the loopback interface received, headers included, of whoever sent them: the\n\
+machine has to be quiet otherwise. *Must cross* is arithmetic: 16 bytes for each byte of text in a batch (it and the\n\
+one after it, as 64-bit integers), and for a second device the parameters there and their gradients back, in f32.\n\
+*Lost* is the time that the steps from a save until it is durable, and one more, took longer than as many undisturbed\n\
+ones of the same run, as for `bench checkpoint`; below 0, noise is more than the cost.";
+
+impl Page {
+    fn training(&self) -> Table {
+        let mut table = Table::new(&[
+            "training",
+            "steps",
+            "step ms, median",
+            "a tenth below",
+            "a tenth above",
+            "longest",
+            "steps / s",
+            "windows / s",
+            "windows / s, to one local device",
+        ]);
+        let windows = |contender: Contender, steps: &Steps| {
+            steps.per_second * (contender.devices() * self.hparams.batch_size) as f64
+        };
+        let local = self.local().map(|steps| windows(Contender::Local, &steps));
+        for told in &self.told {
+            let Some(steps) = told.steps() else { continue };
+            let windows = windows(told.contender, &steps);
+            table.row([
+                told.contender.title().to_owned(),
+                steps.count.to_string(),
+                milliseconds(Some(steps.median)),
+                milliseconds(Some(steps.low)),
+                milliseconds(Some(steps.high)),
+                milliseconds(Some(steps.longest)),
+                figure(Some(steps.per_second), 3),
+                figure(Some(windows), 3),
+                figure(local.map(|local| windows / local), 3),
+            ]);
+        }
+        table
+    }
+
+    fn loopback(&self) -> Table {
+        let mut table = Table::new(&["over the loopback interface", "MB a step", "must cross, MB", "ratio"]);
+        for told in &self.told {
+            let Some(bytes) = told.loopback_bytes_per_step(self.idle.unwrap_or_default()) else { continue };
+            let must = self.load.bytes_per_step(told.contender) as f64;
+            table.row([
+                told.contender.title().to_owned(),
+                figure(Some(bytes.max(0.0) / 1e6), 3),
+                figure(Some(must / 1e6), 3),
+                figure((must > 0.0).then(|| bytes / must), 3),
+            ]);
+        }
+        table
+    }
+
+    fn saving(&self) -> Table {
+        let mut table = Table::new(&[
+            "saving (medians)",
+            "saves",
+            "state MB",
+            "step ms",
+            "lost ms a save",
+            "until durable ms",
+        ]);
+        for told in &self.told {
+            let Some(saves) = told.saves() else { continue };
+            table.row([
+                told.contender.title().to_owned(),
+                saves.count.to_string(),
+                figure(Some(saves.bytes as f64 / 1e6), 1),
+                milliseconds(Some(saves.step)),
+                milliseconds(Some(saves.lost)),
+                milliseconds(Some(saves.durable)),
+            ]);
+        }
+        table
+    }
+
+    /// Where the time of a step goes: the devices' batches one after the other, as this machine computes them, and the
+    /// rest, beside what the bytes would take alone.
+    fn bounds(&self) -> Table {
+        let mut table = Table::new(&[
+            "a step",
+            "ms",
+            "computing it here, ms",
+            "the rest, ms",
+            "a plain copy of its bytes, ms",
+            "processors busy, %",
+        ]);
+        for told in &self.told {
+            let Some(steps) = told.steps() else { continue };
+            let step = 1.0 / steps.per_second;
+            let computing = self.local().map(|local| told.contender.devices() as f64 / local.per_second);
+            let bytes = told.loopback_bytes_per_step(self.idle.unwrap_or_default());
+            table.row([
+                told.contender.title().to_owned(),
+                milliseconds(Some(step)),
+                milliseconds(computing),
+                milliseconds(computing.map(|computing| step - computing)),
+                milliseconds(bytes.zip(self.bytes_per_second()).map(|(bytes, speed)| bytes.max(0.0) / speed)),
+                figure(told.busy().map(|busy| busy * 100.0), 0),
+            ]);
+        }
+        table
+    }
+
+    fn copying(&self) -> Table {
+        let mut table =
+            Table::new(&["a plain TCP copy over the loopback interface", "MB", "median ms", "GB/s"]);
+        table.row([
+            "parameters there and gradients back".to_owned(),
+            figure(Some(self.load.bytes_between_devices() as f64 / 1e6), 1),
+            milliseconds(median(&self.copies)),
+            figure(self.bytes_per_second().map(|speed| speed / 1e9), 2),
+        ]);
+        table
+    }
+
+    fn bytes_per_second(&self) -> Option<f64> {
+        median(&self.copies).map(|seconds| self.load.bytes_between_devices() as f64 / seconds)
+    }
+
+    fn local(&self) -> Option<Steps> {
+        self.told.iter().find(|told| told.contender == Contender::Local)?.steps()
+    }
+}
+
+fn missing() -> String {
+    MISSING.to_owned()
+}
+
+fn milliseconds(seconds: Option<f64>) -> String {
+    figure(seconds.map(|seconds| seconds * 1e3), 1)
+}
+
+fn figure(value: Option<f64>, decimals: usize) -> String {
+    value.filter(|value| value.is_finite()).map_or_else(missing, |value| format!("{value:.decimals$}"))
+}
