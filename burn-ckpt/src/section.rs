@@ -4,10 +4,13 @@
 //! Saving makes sections out of modules and burn's records; loading makes records out of sections again.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Bool, Bytes, DType, Int, Tensor, kind::Basic};
+
+use burn::tensor::{Bool, Bytes, DType, ExecutionError, Int, Tensor, TensorData, kind::Basic, read_sync};
 use burn_pack::{Reader, Scalar, Writer};
 
 use crate::error::{Error, Result};
@@ -69,7 +72,18 @@ impl Section {
     /// as they are visited, without pending updates: pass `module.valid()` for those of the moment.
     #[must_use]
     pub fn from_module<M: Module>(module: &M) -> Self {
-        let mut collector = Collector::default();
+        Self::collect(module, Collector::default())
+    }
+
+    /// The same, with every tensor asked for at once: on a device of another machine, an answer comes when what
+    /// was asked for before has been done, so that one after the other they would take that time each. What comes before it is
+    /// written waits in host memory.
+    #[must_use]
+    pub fn from_module_at_once<M: Module>(module: &M) -> Self {
+        Self::collect(module, Collector { at_once: true, ..Collector::default() })
+    }
+
+    fn collect<M: Module>(module: &M, mut collector: Collector) -> Self {
         module.visit(&mut collector);
         let mut strings = BTreeMap::new();
         if let Ok(types) = collector.walk.into_types().to_json() {
@@ -179,6 +193,8 @@ pub(crate) fn burnpack_writer(
 /// record loads what this wrote. Unlike the record it reads no tensor yet.
 #[derive(Default)]
 struct Collector {
+    /// Whether tensors are asked for when they are visited.
+    at_once: bool,
     walk: Walk,
     tensors: Vec<burn_pack::Tensor>,
 }
@@ -197,7 +213,11 @@ impl Collector {
             return;
         }
         let byte_len = shape.num_elements() * dtype.size();
-        let source = Mutex::new(Source::Device(tensor));
+        let source = match self.at_once {
+            true => Source::ask(tensor),
+            false => Source::Device(tensor),
+        };
+        let source = Mutex::new(source);
         let read = move || source.lock().unwrap_or_else(PoisonError::into_inner).bytes();
         self.tensors.push(burn_pack::Tensor::deferred(name, dtype, shape, Some(id), byte_len, read));
     }
@@ -208,16 +228,41 @@ enum Source<T> {
     /// Not read yet. Nobody but this has the tensor, as soon as training has gone on: then its memory becomes the bytes, where
     /// a clone would have to be copied.
     Device(T),
+    /// Asked for.
+    Asked(Answer),
     /// Read, with windows of it to be had.
     Host(Bytes),
     /// It could not be read.
     Lost,
 }
 
-impl<const D: usize, K: Basic> Source<Tensor<D, K>> {
+/// What a device answers, when it does.
+type Answer = Pin<Box<dyn Future<Output = Result<TensorData, ExecutionError>> + Send>>;
+
+impl<const D: usize, K: Basic> Source<Tensor<D, K>>
+where
+    Tensor<D, K>: Send + 'static,
+{
+    fn ask(tensor: Tensor<D, K>) -> Self {
+        let mut answer: Answer = Box::pin(tensor.into_data_async());
+        // It is asked when somebody looks for the answer.
+        match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(data) => Self::Asked(Box::pin(std::future::ready(data))),
+            Poll::Pending => Self::Asked(answer),
+        }
+    }
+
     fn bytes(&mut self) -> Result<Bytes, burn_pack::Error> {
-        if let Self::Device(tensor) = std::mem::replace(self, Self::Lost) {
-            let data = tensor.try_into_data().map_err(|error| unreadable(&error.to_string()))?;
+        let data = match std::mem::replace(self, Self::Lost) {
+            Self::Device(tensor) => Some(tensor.try_into_data()),
+            Self::Asked(answer) => Some(read_sync(answer)),
+            read => {
+                *self = read;
+                None
+            }
+        };
+        if let Some(data) = data {
+            let data = data.map_err(|error| unreadable(&error.to_string()))?;
             *self = Self::Host(in_windows(data.into_parts().0));
         }
         let Self::Host(bytes) = self else { return Err(unreadable("it could not be, before")) };

@@ -24,7 +24,7 @@ use crate::keeper::Keeper;
 use crate::metrics::{EpochValues, SharedHistory, SharedMetrics, await_updates};
 use crate::saving::{SaveAccount, Saver, Wanted};
 use crate::signal::{Patience, StopSignal};
-use crate::snapshot;
+use crate::snapshot::{self, Reading};
 use crate::state::{Position, TrainerState};
 use crate::watch::DeviceWatch;
 use crate::watched::ANSWER_WITHIN;
@@ -162,9 +162,17 @@ impl<M: LearnerModel> Session<'_, M> {
         let history = (!weights_only).then(|| self.history.at(self.position.logged()));
         let buffers = self.buffers.as_ref().filter(|_| self.phase != Phase::Between);
         let step = self.position.global_step;
-        snapshot::take(self.learner, self.store, buffers, history, |model, learner| {
-            self.keeper.keep(step, model, learner);
-        })
+        let reading = if self.watch.is_some() { Reading::Now } else { Reading::Later };
+        snapshot::take(
+            self.learner,
+            self.store,
+            buffers,
+            history,
+            |model, learner| {
+                self.keeper.keep(step, model, learner);
+            },
+            reading,
+        )
     }
 
     /// Begins: from the state that is gone on from, if there is one.

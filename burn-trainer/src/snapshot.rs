@@ -29,6 +29,7 @@ pub(crate) fn take<M: LearnerModel>(
     buffers: Option<&Buffers>,
     history: Option<HistoryAt>,
     keep: impl FnOnce(&M, Option<&Learner<M>>),
+    reading: Reading,
 ) -> MakeSections {
     let model = learner.model().valid();
     let model = match buffers {
@@ -37,8 +38,12 @@ pub(crate) fn take<M: LearnerModel>(
     };
     keep(&model, history.as_ref().map(|_| learner));
     let rest = history.map(|history| (learner.clone(), Arc::clone(store), history));
-    Box::new(move || {
-        let mut sections = IndexMap::from([(MODEL.to_owned(), Section::from_module(&model))]);
+    let make = move || {
+        let model = match reading {
+            Reading::Later => Section::from_module(&model),
+            Reading::Now => Section::from_module_at_once(&model),
+        };
+        let mut sections = IndexMap::from([(MODEL.to_owned(), model)]);
         if let Some((learner, store, history)) = rest {
             let (optimizer, scheduler) = optimizer_and_scheduler(learner, &store)?;
             sections.insert(OPTIMIZER.to_owned(), optimizer);
@@ -46,7 +51,25 @@ pub(crate) fn take<M: LearnerModel>(
             sections.insert(HISTORY.to_owned(), history.section()?);
         }
         Ok(sections)
-    })
+    };
+    match reading {
+        Reading::Later => Box::new(make),
+        Reading::Now => {
+            let sections = make();
+            Box::new(move || sections)
+        }
+    }
+}
+
+/// When a state is read from its device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// By the writer, while the loop goes on.
+    Later,
+    /// Before the loop goes on: the optimizer's state, one tensor after the other, as burn makes its record, and the model's
+    /// tensors are asked for. For devices of other machines, which do what they are asked for in its order: between the
+    /// operations of the loop, each of those tensors would take a step's time, and hold up the steps as well.
+    Now,
 }
 
 /// A learner's optimizer, by the parameters' paths, and its scheduler.
