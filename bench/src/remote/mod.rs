@@ -62,7 +62,7 @@ struct Args {
     /// Saves of a run
     #[arg(long, default_value_t = 1)]
     saves: u64,
-    /// Steps from one save to the next; a save of a server's state takes a hundred and more
+    /// Steps from one save to the next
     #[arg(long, default_value_t = 4)]
     apart: u64,
     /// Who takes part; all unless named
