@@ -106,7 +106,8 @@ impl Trainer {
     }
 
     /// Trains on these devices, in place of the one that the model is on: in each step a batch on every one of them.
-    /// The first has the model and validates.
+    /// The first has the model and validates. They can be of other machines (feature `remote`): then the run ends with
+    /// [`Error::DeviceLost`] when one of them is lost.
     ///
     /// An optimizer step then uses as many batches as there are devices (times `grads_accumulation`). With the
     /// [`ResumableDataLoader`](crate::ResumableDataLoader) the batches of an epoch are dealt out in their order, so that
