@@ -22,7 +22,7 @@ use crate::metrics::HistoryAt;
 use crate::optimizer_names;
 
 /// The state as it is now: model, and with a history (without one, the weights alone are wanted) optimizer, scheduler
-/// and the history. With `buffers`, the running statistics are those. `keep` sees what is handed over.
+/// and the history. With `buffers`, the running statistics are those. `keep` sees what the writer is to read.
 pub(crate) fn take<M: LearnerModel>(
     learner: &Learner<M>,
     store: &Arc<EventStoreClient>,
@@ -36,7 +36,9 @@ pub(crate) fn take<M: LearnerModel>(
         Some(buffers) => buffers.put_into(model),
         None => model,
     };
-    keep(&model, history.as_ref().map(|_| learner));
+    if reading == Reading::Later {
+        keep(&model, history.as_ref().map(|_| learner));
+    }
     let rest = history.map(|history| (learner.clone(), Arc::clone(store), history));
     let make = move || {
         let model = match reading {
