@@ -10,12 +10,13 @@ use super::{RemoteAddress, Token};
 use crate::error::{Error, Result};
 use crate::progress::warn;
 
-/// How long all of that may take. burn waits for as long as the operating system does for a host that is not there, and for
-/// ever for a program that takes the connection and says nothing, as the system does for one that has stopped.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long all of that may take: longer than burn needs to say itself that nobody answers. For a host that is not there, burn
+/// waits for as long as the operating system does, and for ever for a program that takes the connection and says
+/// nothing, as the system does for one that has stopped.
+const PATIENCE: Duration = Duration::from_secs(45);
 
-/// Connects these devices, each on a thread of its own: one that does not answer yet is tried for 16 seconds, and after 30
-/// none is waited for any more.
+/// Connects these devices, each on a thread of its own: one that does not answer yet is tried for 16 seconds, over Iroh for
+/// 30, and after 45 none is waited for any more.
 ///
 /// With `leave_out`, for a run that is started again after it lost a device, one that cannot be connected is said in a
 /// warning and is `None`; a refusal is an error still.

@@ -51,7 +51,8 @@ fn the_address_that_an_iroh_server_prints_connects() {
     let (ended, _) = server.stop("INT");
     assert_eq!(ended.code(), Some(0), "{ended:?}");
     assert_eq!(printed(&ended.stdout), addresses);
-    assert_eq!(ended.stderr, "");
+    // This process is still connected, which the server can see before its own end.
+    assert!(ended.stderr.lines().all(|line| line.contains("Iroh remote session")), "{ended:?}");
 }
 
 #[test]
