@@ -5,6 +5,7 @@ use burn::tensor::distributed::DistributedConfig;
 use burn::train::ExecutionStrategy;
 use burn_environment::device_name;
 
+use crate::devices::REMOTE;
 use crate::error::{Error, Result};
 use crate::start::first_panic;
 
@@ -31,7 +32,7 @@ pub fn ddp(devices: Vec<Device>, config: DistributedConfig) -> Result<ExecutionS
         );
         Error::config("devices", reason)
     };
-    if names.iter().any(|name| name.starts_with("remote:")) {
+    if names.iter().any(|name| name.starts_with(REMOTE)) {
         // burn would find out in the first step, and abort in a destructor.
         return Err(cannot("burn has no collective operations across servers".to_owned()));
     }

@@ -15,6 +15,11 @@ use burn_environment::device_name;
 use crate::error::{Error, Result};
 use crate::progress::warn;
 
+/// What the names of other machines' devices begin with, and of those that are reached over Iroh. The names are
+/// [`device_name`]'s.
+pub(crate) const REMOTE: &str = "remote:";
+pub(crate) const IROH: &str = "remote:iroh:";
+
 /// The devices that a run trains on; the first has the model.
 pub(crate) struct Devices {
     all: Vec<Device>,
@@ -83,8 +88,8 @@ pub(crate) fn of_model<M: LearnerModel>(learner: &Learner<M>) -> Vec<Device> {
 /// Sees that tensors can be moved between the devices (burn panics when the first one is), and says what is not exact.
 pub(crate) fn check(devices: &[Device]) -> Result<()> {
     let names: Vec<String> =
-        devices.iter().map(device_name).filter(|name| name.starts_with("remote:")).collect();
-    let is_iroh = |name: &&String| name.starts_with("remote:iroh:");
+        devices.iter().map(device_name).filter(|name| name.starts_with(REMOTE)).collect();
+    let is_iroh = |name: &&String| name.starts_with(IROH);
     if let (Some(one), Some(other)) = (names.iter().find(|name| !is_iroh(name)), names.iter().find(is_iroh)) {
         let reason = format!(
             "{one} and {other} cannot be used together: burn moves tensors between WebSocket servers, or between Iroh \

@@ -19,6 +19,7 @@ use burn::tensor::Device;
 use burn_ckpt::panic_message;
 use burn_environment::device_name;
 
+use crate::devices::{IROH, REMOTE};
 use crate::error::{Error, Result};
 use crate::start::answer;
 
@@ -26,8 +27,6 @@ use crate::start::answer;
 const ASK_AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 /// How long a server may take to say something to a stranger, at most.
 const KNOCK: Duration = Duration::from_secs(1);
-const REMOTE: &str = "remote:";
-const IROH: &str = "remote:iroh:";
 
 /// Devices that are lost, and what was seen of them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,9 +16,9 @@ use burn::tensor::Device;
 use burn_environment::device_name;
 
 use super::{Token, connected, iroh};
+use crate::devices::REMOTE;
 use crate::error::{Error, Result};
 
-const PREFIX: &str = "remote:";
 const FORMS: &str = "remote:ws://HOST:PORT, or remote:iroh:ID@IP:PORT as the server prints it, and #INDEX for another \
                      than its first device";
 /// burn numbers a server's devices with 32 bits.
@@ -159,7 +159,7 @@ impl FromStr for RemoteAddress {
 
     /// What is wrong, without the address itself: somebody may have put a password into it.
     fn from_str(text: &str) -> Result<Self, String> {
-        let address = text.strip_prefix(PREFIX).ok_or_else(|| format!("a remote device is {FORMS}"))?;
+        let address = text.strip_prefix(REMOTE).ok_or_else(|| format!("a remote device is {FORMS}"))?;
         let (address, index) = match address.split_once('#') {
             Some((address, index)) => (address, parse_index(index)?),
             None => (address, 0),
@@ -238,9 +238,9 @@ fn relays_are() -> String {
 impl Display for RemoteAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.server {
-            Server::WebSocket(host) => write!(f, "{PREFIX}ws://{host}")?,
+            Server::WebSocket(host) => write!(f, "{REMOTE}ws://{host}")?,
             Server::Iroh { id, addresses, relays } => {
-                write!(f, "{PREFIX}iroh:{id}")?;
+                write!(f, "{REMOTE}iroh:{id}")?;
                 for (position, address) in addresses.iter().enumerate() {
                     write!(f, "{}{address}", if position == 0 { '@' } else { ',' })?;
                 }

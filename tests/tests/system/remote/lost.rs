@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use system_tests::cluster::{Cluster, has_saved};
 use system_tests::command::burn_ckpt;
 use system_tests::process::{Ended, Running};
-use system_tests::server::{ON_LOOPBACK, WEBSOCKET_ON_LOOPBACK};
+use system_tests::server::{ON_LOOPBACK, Server, WEBSOCKET_ON_LOOPBACK};
 use system_tests::tree::{checkpoints, files, stems};
 
 /// Longer than any test trains.
@@ -43,14 +43,14 @@ fn has_lost(ended: &Ended, device: &str, root: &Path) {
 const CLUSTERS: [(&str, usize); 3] =
     [(WEBSOCKET_ON_LOOPBACK, 0), (WEBSOCKET_ON_LOOPBACK, 1), (ON_LOOPBACK, 1)];
 
-#[test]
-fn a_server_that_is_killed_is_named_within_the_time_allowed() {
+/// The run ends in time, and names the server to which this is done.
+fn is_named_within_the_time_allowed(done: impl Fn(&mut Server)) {
     for (transport, which) in CLUSTERS {
         let mut cluster = Cluster::with(2, transport);
         let root = tempfile::tempdir().unwrap();
         let running = training(&cluster, root.path(), "");
         let device = cluster.device(which);
-        cluster.servers[which].kill();
+        done(&mut cluster.servers[which]);
         let since = Instant::now();
         has_lost(&running.end(), &device, root.path());
         assert!(since.elapsed() < Duration::from_secs(TIMEOUT), "{transport}: {:?}", since.elapsed());
@@ -58,17 +58,13 @@ fn a_server_that_is_killed_is_named_within_the_time_allowed() {
 }
 
 #[test]
+fn a_server_that_is_killed_is_named_within_the_time_allowed() {
+    is_named_within_the_time_allowed(Server::kill);
+}
+
+#[test]
 fn a_server_that_stands_still_is_named_within_the_time_allowed() {
-    for (transport, which) in CLUSTERS {
-        let mut cluster = Cluster::with(2, transport);
-        let root = tempfile::tempdir().unwrap();
-        let running = training(&cluster, root.path(), "");
-        let device = cluster.device(which);
-        cluster.servers[which].process().stop();
-        let since = Instant::now();
-        has_lost(&running.end(), &device, root.path());
-        assert!(since.elapsed() < Duration::from_secs(TIMEOUT), "{transport}: {:?}", since.elapsed());
-    }
+    is_named_within_the_time_allowed(|server| server.process().stop());
 }
 
 #[test]
