@@ -75,6 +75,7 @@ mod background;
 mod catalog;
 mod commit;
 mod container;
+mod deferred;
 mod digest;
 mod error;
 mod filename;

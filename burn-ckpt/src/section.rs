@@ -4,15 +4,12 @@
 //! Saving makes sections out of modules and burn's records; loading makes records out of sections again.
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
 
 use burn::module::{Module, ModuleVisitor, Param};
-
-use burn::tensor::{Bool, Bytes, DType, ExecutionError, Int, Tensor, TensorData, kind::Basic, read_sync};
+use burn::tensor::{Bool, Bytes, Int, Tensor, kind::Basic};
 use burn_pack::{Reader, Scalar, Writer};
 
+use crate::deferred::deferred;
 use crate::error::{Error, Result};
 use crate::module_types::{ModuleTypes, Walk};
 use crate::read_ahead::{Failure, Wanted, read_ahead};
@@ -90,6 +87,26 @@ impl Section {
             strings.insert(MODULE_TYPES_KEY.to_owned(), types);
         }
         Self { tensors: collector.tensors, scalars: BTreeMap::new(), strings }
+    }
+
+    /// Adds a tensor of a parameter's state. It is read from its device only when it is written.
+    pub fn push<const D: usize, K: Basic>(&mut self, name: String, param_id: u64, tensor: Tensor<D, K>)
+    where
+        Tensor<D, K>: Send + 'static,
+    {
+        self.tensors.push(deferred(name, param_id, tensor, false));
+    }
+
+    /// The same, asked for at once, as [`from_module_at_once`](Self::from_module_at_once) does.
+    pub fn push_at_once<const D: usize, K: Basic>(
+        &mut self,
+        name: String,
+        param_id: u64,
+        tensor: Tensor<D, K>,
+    ) where
+        Tensor<D, K>: Send + 'static,
+    {
+        self.tensors.push(deferred(name, param_id, tensor, true));
     }
 
     /// The types of the modules that have the tensors; empty where the section did not come from a module, or is older
@@ -204,80 +221,8 @@ impl Collector {
     where
         Tensor<D, K>: Send + 'static,
     {
-        let name = self.walk.place();
-        let (dtype, shape) = (tensor.dtype(), tensor.shape());
-        if matches!(dtype, DType::QFloat(_)) {
-            // The length of packed values does not follow from shape and type: they have to be read now.
-            let (bytes, shape, dtype) = tensor.into_data().into_parts();
-            self.tensors.push(burn_pack::Tensor::new(name, dtype, shape, Some(id), bytes));
-            return;
-        }
-        let byte_len = shape.num_elements() * dtype.size();
-        let source = match self.at_once {
-            true => Source::ask(tensor),
-            false => Source::Device(tensor),
-        };
-        let source = Mutex::new(source);
-        let read = move || source.lock().unwrap_or_else(PoisonError::into_inner).bytes();
-        self.tensors.push(burn_pack::Tensor::deferred(name, dtype, shape, Some(id), byte_len, read));
+        self.tensors.push(deferred(self.walk.place(), id, tensor, self.at_once));
     }
-}
-
-/// Where a tensor's bytes are to be had.
-enum Source<T> {
-    /// Not read yet. Nobody but this has the tensor, as soon as training has gone on: then its memory becomes the bytes, where
-    /// a clone would have to be copied.
-    Device(T),
-    /// Asked for.
-    Asked(Answer),
-    /// Read, with windows of it to be had.
-    Host(Bytes),
-    /// It could not be read.
-    Lost,
-}
-
-/// What a device answers, when it does.
-type Answer = Pin<Box<dyn Future<Output = Result<TensorData, ExecutionError>> + Send>>;
-
-impl<const D: usize, K: Basic> Source<Tensor<D, K>>
-where
-    Tensor<D, K>: Send + 'static,
-{
-    fn ask(tensor: Tensor<D, K>) -> Self {
-        let mut answer: Answer = Box::pin(tensor.into_data_async());
-        // It is asked when somebody looks for the answer.
-        match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(data) => Self::Asked(Box::pin(std::future::ready(data))),
-            Poll::Pending => Self::Asked(answer),
-        }
-    }
-
-    fn bytes(&mut self) -> Result<Bytes, burn_pack::Error> {
-        let data = match std::mem::replace(self, Self::Lost) {
-            Self::Device(tensor) => Some(tensor.try_into_data()),
-            Self::Asked(answer) => Some(read_sync(answer)),
-            read => {
-                *self = read;
-                None
-            }
-        };
-        if let Some(data) = data {
-            let data = data.map_err(|error| unreadable(&error.to_string()))?;
-            *self = Self::Host(in_windows(data.into_parts().0));
-        }
-        let Self::Host(bytes) = self else { return Err(unreadable("it could not be, before")) };
-        bytes.view(0, bytes.len()).map_err(|error| unreadable(&format!("{error:?}")))
-    }
-}
-
-fn unreadable(reason: &str) -> burn_pack::Error {
-    burn_pack::Error::IoError(format!("cannot be read from its device: {reason}"))
-}
-
-/// The same bytes, of which a part can be looked at without a copy. Those on a device, or in a file, have that by themselves, and are
-/// read window by window.
-pub(crate) fn in_windows(bytes: Bytes) -> Bytes {
-    if bytes.view(0, 0).is_ok() { bytes } else { bytes.shared() }
 }
 
 impl ModuleVisitor for Collector {

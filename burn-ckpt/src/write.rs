@@ -29,10 +29,11 @@ use sha2::{Digest, Sha256};
 
 use crate::activity::Reading;
 use crate::container::{Contents, Entries, entries};
+use crate::deferred::in_windows;
 use crate::digest::checksum;
 use crate::error::{Error, Result};
 use crate::metadata::TensorInfo;
-use crate::section::{burnpack_writer, in_windows};
+use crate::section::burnpack_writer;
 use crate::space;
 use crate::writer::panic_message;
 

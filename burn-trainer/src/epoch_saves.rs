@@ -26,7 +26,7 @@ use crate::dataloader::Passes;
 use crate::error::{Error, Result};
 use crate::event::{Event, Facts};
 use crate::metrics::{EpochValues, SharedHistory, SharedMetrics, await_updates};
-use crate::optimizer_names;
+use crate::optimizer::names;
 use crate::prepared::Prepared;
 use crate::progress::warn;
 use crate::resume::Records;
@@ -136,7 +136,7 @@ impl EpochSaves {
             Ok(())
         });
         let catch_optimizer = Catch::new(move |epoch, record| {
-            hooks.1.saves.caught(epoch, OPTIMIZER, optimizer_names::by_path(section(record)?));
+            hooks.1.saves.caught(epoch, OPTIMIZER, names::by_path(section(record)?));
             Ok(())
         });
         let catch_scheduler = Catch::new(move |epoch, record| {

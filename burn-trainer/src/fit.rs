@@ -30,7 +30,7 @@ use crate::random::{self, Draw};
 use crate::resume::{self, Resume};
 use crate::saving::SaveAccount;
 use crate::session::{OpenSaver, Outcome, Phase, Session, burn_epoch};
-use crate::snapshot;
+use crate::snapshot::{self, Reading};
 use crate::state::Position;
 use crate::watch::DeviceWatch;
 
@@ -134,8 +134,9 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
                     accumulation,
                     plan.keep_effective_batch,
                 )?;
+                let learner = session.learner.clone();
                 let (optimizer, scheduler) =
-                    snapshot::optimizer_and_scheduler(session.learner.clone(), session.store)?;
+                    snapshot::optimizer_and_scheduler(learner, session.store, Reading::Later)?;
                 resume::check_taken_over(&optimizer, &scheduler, resume)?;
             }
             session.open(plan.open_saver)?;

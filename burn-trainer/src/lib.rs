@@ -83,8 +83,7 @@ pub mod from_lightning {}
 mod keeper;
 mod launch;
 mod metrics;
-mod optimizer_names;
-mod optimizer_probe;
+mod optimizer;
 mod prepared;
 mod progress;
 mod random;
@@ -122,6 +121,7 @@ pub use dataloader::{ResumableDataLoader, ResumableDataLoaderBuilder};
 pub use ddp::ddp;
 pub use error::{Error, Result};
 pub use event::{Event, Facts};
+pub use optimizer::{InitStreamed, StateParts, StateTensors, Streamed};
 pub use progress::PlainRenderer;
 #[cfg(feature = "remote")]
 pub use remote::{Relays, RemoteAddress, Token, check_secret, connect, endpoint_builder};

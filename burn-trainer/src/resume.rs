@@ -14,7 +14,7 @@ use burn_ckpt::{
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::metrics::History;
-use crate::optimizer_names;
+use crate::optimizer::names;
 use crate::progress::{say, warn};
 use crate::state::{Position, TrainerState};
 
@@ -94,7 +94,7 @@ pub(crate) struct Records {
 /// Reads the records of a checkpoint.
 pub(crate) fn records(resume: &Resume) -> Result<Records> {
     let checkpoint = &resume.checkpoint;
-    let optimizer = optimizer_names::by_id(checkpoint.section(OPTIMIZER)?);
+    let optimizer = names::by_id(checkpoint.section(OPTIMIZER)?);
     Ok(Records {
         model: checkpoint.model_record()?,
         optimizer: record(checkpoint, OPTIMIZER, optimizer)?,

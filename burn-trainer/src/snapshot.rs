@@ -19,7 +19,7 @@ use indexmap::IndexMap;
 use crate::buffers::Buffers;
 use crate::catching::{Always, Catch, Slot, section};
 use crate::metrics::HistoryAt;
-use crate::optimizer_names;
+use crate::optimizer::{collect, names};
 
 /// The state as it is now: model, and with a history (without one, the weights alone are wanted) optimizer, scheduler
 /// and the history. With `buffers`, the running statistics are those. `keep` sees what the writer is to read.
@@ -47,7 +47,7 @@ pub(crate) fn take<M: LearnerModel>(
         };
         let mut sections = IndexMap::from([(MODEL.to_owned(), model)]);
         if let Some((learner, store, history)) = rest {
-            let (optimizer, scheduler) = optimizer_and_scheduler(learner, &store)?;
+            let (optimizer, scheduler) = optimizer_and_scheduler(learner, &store, reading)?;
             sections.insert(OPTIMIZER.to_owned(), optimizer);
             sections.insert(SCHEDULER.to_owned(), scheduler);
             sections.insert(HISTORY.to_owned(), history.section()?);
@@ -76,14 +76,18 @@ pub(crate) enum Reading {
 
 /// A learner's optimizer, by the parameters' paths, and its scheduler.
 ///
-/// burn copies the optimizer's state twice: into a record, and that into one buffer. The learner goes in between, so that
-/// of the state and its two copies there are never three.
+/// The tensors of a streamed optimizer are handles. Others burn has read by now, and copies once more into one buffer; the
+/// learner goes in between, so that they are never there three times.
 pub(crate) fn optimizer_and_scheduler<M: LearnerModel>(
     learner: Learner<M>,
     store: &EventStoreClient,
+    reading: Reading,
 ) -> Result<(Section, Section)> {
-    let (optimizer, scheduler) = training_records(learner, store)?;
-    Ok((optimizer_names::by_path(section(optimizer)?), section(scheduler)?))
+    let (records, streamed) = collect(reading == Reading::Now, || training_records(learner, store));
+    let (optimizer, scheduler) = records?;
+    let mut optimizer = section(optimizer)?;
+    optimizer.tensors.extend(streamed.tensors);
+    Ok((names::by_path(optimizer), section(scheduler)?))
 }
 
 /// Applies the pending updates of a model's running statistics, as the next forward pass would do first, and keeps

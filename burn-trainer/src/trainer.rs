@@ -20,7 +20,7 @@ use crate::devices;
 use crate::epoch_saves::EpochSaves;
 use crate::error::{Error, Result};
 use crate::fit::{FitLoop, Plan};
-use crate::optimizer_probe;
+use crate::optimizer::probe;
 use crate::prepared::Parts;
 use crate::progress::PlainRenderer;
 use crate::result::FitResult;
@@ -279,7 +279,7 @@ impl Trainer {
         let (prepared, Parts { mut tap, open_saver, environment }) = self.prepare(&mut learner)?;
         let records = match &prepared.resume {
             Some(resume) => {
-                let (optimizer, scheduler) = optimizer_probe::optimizer_and_scheduler(&learner)?;
+                let (optimizer, scheduler) = probe::optimizer_and_scheduler(&learner)?;
                 resume::check_taken_over(&optimizer, &scheduler, resume)?;
                 Some(resume::records(resume)?)
             }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::optim::AdamConfig;
 use burn::store::ModuleRecord;
 use burn::train::SupervisedTraining;
 use burn::train::metric::LossMetric;
@@ -147,7 +148,7 @@ fn run(case: &Case, epochs: usize, steps: usize, dir: &Path, saves: bool) -> (Mo
         .metrics((LossMetric::new(),))
         .num_epochs(epochs);
     let training = if saves { training.with_default_checkpointers() } else { training };
-    let (learner, clock) = learner(case);
+    let (learner, clock) = learner(case, AdamConfig::new().init());
     drop(training.launch(learner));
     (clock.moments(), now())
 }

@@ -10,7 +10,9 @@ use super::child::Task;
 use super::measured::{Measured, peak_of_this_process, written_by_this_process};
 use super::ours::{self, Pace};
 use super::{burns, limits, loading, loops};
+use burn::optim::AdamConfig;
 use burn_ckpt::WhenBusy;
+use burn_trainer::InitStreamed;
 
 /// Steps between saves that come faster than the disk takes them.
 pub const EVERY: u64 = 3;
@@ -20,7 +22,9 @@ pub const EVERY: u64 = 3;
 pub enum Contender {
     /// This project's trainer: best and last, both of every saved state
     Ours,
-    /// The same, saving every 3 steps, waiting for the disk
+    /// The same, with an optimizer that burn's `init` made
+    OursOpaque,
+    /// The trainer, saving every 3 steps, waiting for the disk
     OursSteady,
     /// The same, saving every 3 steps, letting a save go where one waits already
     OursSkip,
@@ -76,6 +80,7 @@ impl Contender {
     pub fn title(self) -> &'static str {
         match self {
             Self::Ours => "burn-trainer (best + last)",
+            Self::OursOpaque => "burn-trainer, optimizer of burn's init",
             Self::OursSteady => "burn-trainer, wait",
             Self::OursSkip => "burn-trainer, skip",
             Self::OursReplace => "burn-trainer, replace",
@@ -107,6 +112,7 @@ impl Contender {
     #[must_use]
     pub fn phases(self) -> &'static [Phase] {
         match self {
+            Self::OursOpaque => &[Phase::Train, Phase::Quiet],
             Self::OursSteady
             | Self::OursSkip
             | Self::OursReplace
@@ -141,6 +147,15 @@ impl Contender {
         case.state_bytes() * states + (1 << 26)
     }
 
+    /// What a save does that comes while another one is being written.
+    fn when_busy(self) -> WhenBusy {
+        match self {
+            Self::OursSkip => WhenBusy::Skip,
+            Self::OursReplace => WhenBusy::Replace,
+            _ => WhenBusy::Wait,
+        }
+    }
+
     /// Does what the task says, in this process.
     ///
     /// # Errors
@@ -148,15 +163,19 @@ impl Contender {
     /// What it could not do.
     pub fn run(task: &Task) -> Result<Measured> {
         let before = written_by_this_process();
+        let adam = AdamConfig::new();
         let mut told = match (task.contender, task.phase) {
             (Self::Limits, _) => limits::measure(task)?,
             (Self::Loop, _) => loops::compare(task)?,
             (Self::Ours, Phase::Load) => loading::ours(task)?,
             (Self::Burn, Phase::Load) => loading::burns(task)?,
-            (Self::Ours | Self::SystemAllocator, _) => ours::train(task, Pace::Apart, WhenBusy::Wait)?,
-            (Self::OursSteady, _) => ours::train(task, Pace::Every(EVERY), WhenBusy::Wait)?,
-            (Self::OursSkip, _) => ours::train(task, Pace::Every(EVERY), WhenBusy::Skip)?,
-            (Self::OursReplace, _) => ours::train(task, Pace::Every(EVERY), WhenBusy::Replace)?,
+            (Self::Ours | Self::SystemAllocator, _) => {
+                ours::train(task, adam.init_streamed(), Pace::Apart, WhenBusy::Wait)?
+            }
+            (Self::OursOpaque, _) => ours::train(task, adam.init(), Pace::Apart, WhenBusy::Wait)?,
+            (Self::OursSteady | Self::OursSkip | Self::OursReplace, _) => {
+                ours::train(task, adam.init_streamed(), Pace::Every(EVERY), task.contender.when_busy())?
+            }
             (Self::Burn, _) => burns::train(task)?,
             (Self::BurnSteady, _) => burns::train_steadily(task, EVERY as usize)?,
             (Self::Torch | Self::Lightning | Self::Orbax | Self::Safetensors, _) => {

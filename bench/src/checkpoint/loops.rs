@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::data::dataloader::{DataLoader, DataLoaderBuilder};
-use burn::optim::AdamConfig;
+use burn::optim::{AdamConfig, ModuleOptimizer};
 use burn::tensor::Device;
 use burn::train::metric::{Adaptor, LossInput, LossMetric};
 use burn::train::{InferenceStep, Learner, LearnerModel, SupervisedTraining, TrainStep};
-use burn_trainer::{PlainRenderer, Trainer, TrainerConfig};
+use burn_trainer::{InitStreamed, PlainRenderer, Trainer, TrainerConfig};
 use digits::{DigitsConfig, ImageBatcher};
 
 use crate::program::Result;
@@ -49,11 +49,11 @@ pub fn compare(task: &Task) -> Result<Measured> {
             };
             let dir = task.dir.join(format!("{run}-{turn}"));
             let small = || {
-                let (learner, clock) = learner(&task.case);
+                let (learner, clock) = learner(&task.case, optimizer(ours));
                 (learner, clock, loader(&task.case, steps), loader(&task.case, 1))
             };
             note(SMALL, step(ours, &dir.join("small"), 1, small())?);
-            note(DIGITS, step(ours, &dir.join("digits"), epochs, digits_job()?)?);
+            note(DIGITS, step(ours, &dir.join("digits"), epochs, digits_job(optimizer(ours))?)?);
             std::fs::remove_dir_all(&dir)?;
         }
     }
@@ -87,14 +87,20 @@ where
     median(&steps).ok_or_else(|| "the loop took no steps".into())
 }
 
+/// Adam as each of the two loops is used with it.
+fn optimizer(ours: bool) -> ModuleOptimizer {
+    let adam = AdamConfig::new();
+    if ours { adam.init_streamed() } else { adam.init() }
+}
+
 /// The example, with burn's own loader for both.
-fn digits_job() -> Result<Job<Clocked<digits::Digits>>> {
+fn digits_job(optimizer: ModuleOptimizer) -> Result<Job<Clocked<digits::Digits>>> {
     let hparams = DigitsConfig::new();
     let (train, valid) = digits::load(hparams.data)?;
     let loader = || DataLoaderBuilder::new(ImageBatcher).batch_size(hparams.batch_size);
     let device = Device::flex().autodiff();
     device.seed(42);
     let (model, clock) = Clocked::new(hparams.init(&device));
-    let learner = Learner::new(model, AdamConfig::new().init(), hparams.learning_rate);
+    let learner = Learner::new(model, optimizer, hparams.learning_rate);
     Ok((learner, clock, loader().shuffle(42).build(train), loader().build(valid)))
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::module::{Initializer, Module, ModuleVisitor, Param};
-use burn::optim::AdamConfig;
+use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Tensor, TensorData};
 use burn::train::{InferenceStep, Learner, RegressionOutput, TrainOutput, TrainStep};
 use burn_ckpt::FromCheckpoint;
@@ -165,13 +165,13 @@ impl LayersHparams {
     }
 }
 
-/// The model of a case with Adam.
+/// The model of a case with an optimizer.
 #[must_use]
-pub fn learner(case: &Case) -> (Learner<Clocked<Layers>>, Clock) {
+pub fn learner(case: &Case, optimizer: ModuleOptimizer) -> (Learner<Clocked<Layers>>, Clock) {
     let device = Device::flex().autodiff();
     device.seed(42);
     let (model, clock) = Clocked::new(Layers::new(&LayersHparams::of(case), &device));
-    (Learner::new(model, AdamConfig::new().init(), LEARNING_RATE), clock)
+    (Learner::new(model, optimizer, LEARNING_RATE), clock)
 }
 
 /// A loader that gives the same batch again and again, so many times.
@@ -253,11 +253,12 @@ pub fn touch(tensor: TensorData) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn::optim::AdamConfig;
 
     #[test]
     fn a_model_has_the_bytes_of_its_case() {
         let case: Case = "1MB/10".parse().unwrap();
-        let (learner, _) = learner(&case);
+        let (learner, _) = learner(&case, AdamConfig::new().init());
         let bytes: usize = parameters(&learner.model()).iter().map(|data| data.as_bytes().len()).sum();
         assert_eq!(bytes as u64, case.model_bytes());
     }

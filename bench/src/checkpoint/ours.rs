@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use burn::optim::ModuleOptimizer;
 use burn::train::Interrupter;
 use burn::train::metric::LossMetric;
 use burn_ckpt::{BEST_DIR, Keep, LAST_DIR, Mode, RunLayout, TopK, WhenBusy};
@@ -46,7 +47,7 @@ pub fn newest(dir: &Path) -> PathBuf {
 /// # Errors
 ///
 /// Those of the trainer, and files that are not there.
-pub fn train(task: &Task, pace: Pace, when_busy: WhenBusy) -> Result<Measured> {
+pub fn train(task: &Task, optimizer: ModuleOptimizer, pace: Pace, when_busy: WhenBusy) -> Result<Measured> {
     let plan = Plan::shared(task, pace);
     let config = TrainerConfig::new().with_root(&task.dir).with_run_id(RUN);
     let config = TrainerConfig { handle_signals: false, when_busy, ..config };
@@ -61,7 +62,7 @@ pub fn train(task: &Task, pace: Pace, when_busy: WhenBusy) -> Result<Measured> {
         .training(loader(&task.case, usize::MAX / 2), loader(&task.case, 1))
         .metrics((LossMetric::new(),))
         .with_interrupter(plan.lock().interrupter.clone());
-    let (learner, clock) = learner(&task.case);
+    let (learner, clock) = learner(&task.case, optimizer);
     let result = trainer.fit(training, learner)?;
     if let Some((step, error)) = result.failed_saves.first() {
         return Err(format!("the save after step {step} failed: {error}").into());

@@ -79,7 +79,7 @@ impl Page<'_> {
     }
 
     fn saving(&self, case: &Case) -> Option<Table> {
-        use Contender::{Burn, Lightning, Orbax, Ours, Safetensors, Torch};
+        use Contender::{Burn, Lightning, Orbax, Ours, OursOpaque, Safetensors, Torch};
         let mut table = Table::new(&[
             "saving",
             "step ms",
@@ -95,7 +95,7 @@ impl Page<'_> {
             "peak / state",
         ]);
         let mut rows = 0;
-        for contender in [Ours, Burn, Torch, Lightning, Orbax, Safetensors] {
+        for contender in [Ours, OursOpaque, Burn, Torch, Lightning, Orbax, Safetensors] {
             let Some(told) = self.results.of(case, contender, Phase::Train) else { continue };
             let cost = self.results.cost(case, contender);
             let idle = self.results.idle(case, contender);

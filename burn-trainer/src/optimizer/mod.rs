@@ -1,0 +1,10 @@
+//! What concerns the optimizer of a learner, which burn keeps to itself.
+
+mod burns;
+pub(crate) mod names;
+pub(crate) mod probe;
+mod streamed;
+
+pub use burns::InitStreamed;
+pub(crate) use streamed::collect;
+pub use streamed::{StateParts, StateTensors, Streamed};

@@ -1,0 +1,178 @@
+//! An optimizer whose state is saved tensor by tensor.
+//!
+//! burn's record of an optimizer's state reads every tensor, keeps them all, and gives nobody but a buffer of everything: on a CPU that is
+//! the state in memory three times, and copied four times. The state itself is the optimizer's own, though, and burn
+//! asks it for its parts. So an optimizer in a [`Streamed`] hands its tensors over when a save asks, unread: a
+//! handle each, from which the writer reads as it does from the model's.
+
+use std::cell::RefCell;
+
+use burn::optim::{LearningRate, Optimizer, RecordState, StateSink, StateSource, join_path};
+use burn::tensor::kind::Basic;
+use burn::tensor::{Device, Tensor};
+use burn_ckpt::Section;
+use burn_ckpt::burn_pack::{self, Scalar};
+
+/// An optimizer that says which tensors its state consists of.
+///
+/// burn's own do. For one of your own, an empty `impl` does as well: its state is read at once then, as burn reads it,
+/// and only the buffer of everything is spared.
+pub trait StateTensors: Optimizer {
+    /// Hands over each part of the state of one parameter, under the name that its [`RecordState`] gives it.
+    fn state_tensors<const D: usize>(state: &Self::State<D>, parts: &mut StateParts<'_>) {
+        parts.everything(state);
+    }
+}
+
+/// Makes an optimizer's state cheap to save: no tensor of it is copied as a whole, nor held twice.
+///
+/// It computes what the optimizer computes, and its state is stored as the optimizer's is: checkpoints are the same to the
+/// byte, and runs go on with it or without. [`InitStreamed::init_streamed`] puts burn's optimizers into one;
+/// by hand it is of use for a parameter group:
+///
+/// ```
+/// use burn::module::ParamGroup;
+/// use burn::optim::{AdamConfig, MuonConfig};
+/// use burn_trainer::{InitStreamed, Streamed};
+///
+/// let adam = AdamConfig::new().init_streamed();
+/// let optimizer = adam.with_group(ParamGroup::all(), Streamed(MuonConfig::new().build()), None);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Streamed<O>(pub O);
+
+/// The state of one parameter in a [`Streamed`].
+pub struct StreamedState<O: Optimizer, const D: usize>(O::State<D>);
+
+impl<O: StateTensors> Optimizer for Streamed<O> {
+    type State<const D: usize> = StreamedState<O, D>;
+
+    fn step<const D: usize>(
+        &self,
+        lr: LearningRate,
+        tensor: Tensor<D>,
+        grad: Tensor<D>,
+        state: Option<Self::State<D>>,
+    ) -> (Tensor<D>, Option<Self::State<D>>) {
+        let (tensor, state) = self.0.step(lr, tensor, grad, state.map(|StreamedState(state)| state));
+        (tensor, state.map(StreamedState))
+    }
+
+    fn to_device<const D: usize>(StreamedState(state): Self::State<D>, device: &Device) -> Self::State<D> {
+        StreamedState(O::to_device(state, device))
+    }
+}
+
+impl<O: StateTensors> StateTensors for Streamed<O> {
+    fn state_tensors<const D: usize>(StreamedState(state): &Self::State<D>, parts: &mut StateParts<'_>) {
+        O::state_tensors(state, parts);
+    }
+}
+
+impl<O: Optimizer, const D: usize> Clone for StreamedState<O, D> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<O: StateTensors, const D: usize> RecordState for StreamedState<O, D> {
+    fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
+        COLLECTING.with_borrow_mut(|collecting| match (collecting, prefix.parse()) {
+            (Some(Collecting { section, at_once }), Ok(param_id)) => {
+                let prefix = prefix.to_owned();
+                let mut parts = StateParts { param_id, prefix, section, scalars: out, at_once: *at_once };
+                O::state_tensors(&self.0, &mut parts);
+            }
+            // Somebody else than a save of ours wants a record.
+            _ => self.0.state_flatten(prefix, out),
+        });
+    }
+
+    fn state_unflatten(prefix: &str, src: &mut StateSource, device: &Device) -> Option<Self> {
+        O::State::state_unflatten(prefix, src, device).map(Self)
+    }
+}
+
+/// Where an optimizer hands over the parts of one parameter's state.
+pub struct StateParts<'a> {
+    param_id: u64,
+    prefix: String,
+    section: &'a mut Section,
+    scalars: &'a mut StateSink,
+    at_once: bool,
+}
+
+impl std::fmt::Debug for StateParts<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StateParts").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+impl StateParts<'_> {
+    /// A tensor of the state, by the name of its field.
+    pub fn tensor<const D: usize, K: Basic>(&mut self, field: &str, tensor: &Tensor<D, K>)
+    where
+        Tensor<D, K>: Send + 'static,
+    {
+        let (name, tensor) = (join_path(&self.prefix, field), tensor.clone());
+        match self.at_once {
+            true => self.section.push_at_once(name, self.param_id, tensor),
+            false => self.section.push(name, self.param_id, tensor),
+        }
+    }
+
+    /// A number or a flag.
+    pub fn scalar(&mut self, field: &str, value: impl Into<Scalar>) {
+        self.scalars.push_scalar(&self.prefix, field, value.into());
+    }
+
+    /// The parts of a field that is a state itself.
+    pub fn within(&mut self, field: &str) -> StateParts<'_> {
+        StateParts {
+            param_id: self.param_id,
+            prefix: join_path(&self.prefix, field),
+            section: self.section,
+            scalars: self.scalars,
+            at_once: self.at_once,
+        }
+    }
+
+    /// Whatever a state says that it has, its tensors read at once. For states whose fields are private.
+    pub fn everything(&mut self, state: &impl RecordState) {
+        let mut read = StateSink::default();
+        state.state_flatten(&self.prefix, &mut read);
+        for (name, data) in read.tensors {
+            let (bytes, shape, dtype) = data.into_parts();
+            self.section.tensors.push(burn_pack::Tensor::new(name, dtype, shape, Some(self.param_id), bytes));
+        }
+        self.scalars.scalars.extend(read.scalars);
+    }
+}
+
+thread_local! {
+    /// burn's way from a learner to the states of its optimizer is long, and has no place for an argument.
+    static COLLECTING: RefCell<Option<Collecting>> = const { RefCell::new(None) };
+}
+
+struct Collecting {
+    section: Section,
+    at_once: bool,
+}
+
+/// Runs what makes burn's record of an optimizer, on this thread. Returns with it the tensors of [`Streamed`] states, which that
+/// record then lacks. With `at_once` they are asked for at once.
+pub(crate) fn collect<T>(at_once: bool, record: impl FnOnce() -> T) -> (T, Section) {
+    /// Also a panic on the way ends it.
+    struct End;
+    impl Drop for End {
+        fn drop(&mut self) {
+            COLLECTING.set(None);
+        }
+    }
+    COLLECTING.set(Some(Collecting { section: Section::default(), at_once }));
+    let end = End;
+    let record = record();
+    let collected = COLLECTING.take();
+    drop(end);
+    (record, collected.map(|collecting| collecting.section).unwrap_or_default())
+}
