@@ -6,7 +6,7 @@ use burn::optim::AdamConfig;
 use burn::tensor::Device;
 use burn::train::Learner;
 use burn::train::metric::{AccuracyMetric, LossMetric, PerplexityMetric};
-use burn_trainer::{Error, FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
+use burn_trainer::{Error, FitResult, InitStreamed, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use char_lm::{CharLmConfig, Size, Window, WindowBatcher, Windows};
 use digits::{DigitsConfig, ImageBatcher};
 use indexmap::IndexMap;
@@ -100,7 +100,8 @@ impl Job for DigitsJob {
             .metrics((LossMetric::new(), AccuracyMetric::new()));
         let device = first(devices)?;
         device.seed(seed);
-        let learner = Learner::new(hparams.init(&device), AdamConfig::new().init(), hparams.learning_rate);
+        let learner =
+            Learner::new(hparams.init(&device), AdamConfig::new().init_streamed(), hparams.learning_rate);
         trainer.fit(training, learner).map(Outcome::of)
     }
 }

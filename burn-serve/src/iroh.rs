@@ -15,7 +15,7 @@ use iroh::protocol::Router;
 use crate::announce::Announced;
 use crate::error::{Error, Result};
 use crate::identity::Identity;
-use crate::plan::{Over, Plan};
+use crate::plan::Plan;
 use crate::stop::Stop;
 
 /// How long clients are told of the end.
@@ -26,14 +26,16 @@ const RELAY: Duration = Duration::from_secs(10);
 const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
 /// Serves the devices until the process is told to stop.
-pub async fn serve(plan: &Plan, devices: Vec<Device>) -> Result<()> {
-    let Over::Iroh { identity, relays } = &plan.over else {
-        unreachable!("the caller has seen the transport")
-    };
-    let identity = Identity::load_or_create(identity.as_deref())?;
+pub async fn serve(
+    plan: &Plan,
+    listen: Option<SocketAddr>,
+    identity: &Identity,
+    relays: &Relays,
+    devices: Vec<Device>,
+) -> Result<()> {
     let count = devices.len();
     let server = plan.server(devices)?;
-    let endpoint = bind(plan.listen, relays, &identity).await?;
+    let endpoint = bind(listen, relays, identity).await?;
     let protocol = server.into_protocol(&endpoint)?;
     let router = Router::builder(endpoint.clone()).accept(BURN_REMOTE_ALPN, protocol).spawn();
     let stop = Stop::install()?;

@@ -25,6 +25,7 @@ pub use error::{Error, Result};
 use std::io::Write;
 use std::process::ExitCode;
 
+use identity::Identity;
 use plan::{Over, Plan};
 
 /// Serves until it is told to stop, and says what kept it from that. The exit status is 0 after SIGINT or SIGTERM, 1 for
@@ -52,8 +53,11 @@ fn serve(args: &Args) -> Result<()> {
         .map_err(|error| Error::Serve(format!("the threads of the server cannot be started: {error}")))?;
     let served = runtime.block_on(async {
         match &plan.over {
-            Over::Iroh { .. } => iroh::serve(&plan, devices).await,
-            Over::WebSocket => websocket::serve(&plan, devices).await,
+            Over::Iroh { listen, identity, relays } => {
+                let identity = Identity::load_or_create(identity.as_deref())?;
+                iroh::serve(&plan, *listen, &identity, relays, devices).await
+            }
+            Over::WebSocket { listen } => websocket::serve(&plan, *listen, devices).await,
         }
     });
     // A session's work may be in a computation. The process ends without it, and clients see that from their connection.

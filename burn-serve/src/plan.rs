@@ -19,8 +19,6 @@ const WEBSOCKET: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3
 pub struct Plan {
     /// The transport.
     pub over: Over,
-    /// Where to listen; `None` for every address and any port.
-    pub listen: Option<SocketAddr>,
     /// Where the addresses are written too.
     pub address_file: Option<PathBuf>,
     token: Option<Token>,
@@ -33,12 +31,17 @@ pub struct Plan {
 pub enum Over {
     /// Encrypted.
     Iroh {
+        /// Where to listen; `None` for every address and any port.
+        listen: Option<SocketAddr>,
         /// The file with the server's identity, or the default one.
         identity: Option<PathBuf>,
         relays: Relays,
     },
     /// Not encrypted.
-    WebSocket,
+    WebSocket {
+        /// Where to listen.
+        listen: SocketAddr,
+    },
 }
 
 impl Plan {
@@ -48,19 +51,19 @@ impl Plan {
     }
 
     fn with_token(args: &Args, token: Option<Token>) -> Result<Self> {
-        let (over, listen) = match args.websocket {
-            true => (Over::WebSocket, Some(args.listen.unwrap_or(WEBSOCKET))),
-            false => {
-                let (identity, relays) = (args.identity.clone(), args.relays.clone());
-                (Over::Iroh { identity, relays }, args.listen)
-            }
+        let over = match args.websocket {
+            true => Over::WebSocket { listen: args.listen.unwrap_or(WEBSOCKET) },
+            false => Over::Iroh {
+                listen: args.listen,
+                identity: args.identity.clone(),
+                relays: args.relays.clone(),
+            },
         };
-        let reachable = !listen.is_some_and(|address| address.ip().to_canonical().is_loopback())
-            || matches!(&over, Over::Iroh { relays, .. } if *relays != Relays::Disabled);
+        let reachable = over.is_reachable();
         if reachable && token.is_none() && !args.insecure {
-            return Err(Error::Usage(no_token(listen)));
+            return Err(Error::Usage(no_token(over.listen())));
         }
-        Ok(Self { over, listen, address_file: args.address_file.clone(), token, reachable })
+        Ok(Self { over, address_file: args.address_file.clone(), token, reachable })
     }
 
     /// Warns of what others can do and read.
@@ -68,7 +71,7 @@ impl Plan {
         if self.reachable && self.token.is_none() {
             say("warning: whoever reaches this server can use its devices: it asks for no token");
         }
-        if self.reachable && matches!(self.over, Over::WebSocket) {
+        if self.reachable && matches!(self.over, Over::WebSocket { .. }) {
             say(
                 "warning: WebSocket is not encrypted: whoever is on the way can read and change what is trained, and \
                  read the token; serve over Iroh on a network that is not trusted",
@@ -86,6 +89,23 @@ impl Plan {
             }
             None => Ok(server),
         }
+    }
+}
+
+impl Over {
+    /// Where the server listens; `None` for every address and any port.
+    fn listen(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Iroh { listen, .. } => *listen,
+            Self::WebSocket { listen } => Some(*listen),
+        }
+    }
+
+    /// From other machines.
+    fn is_reachable(&self) -> bool {
+        // Its address does not keep clients away that a relay brings.
+        let relayed = matches!(self, Self::Iroh { relays, .. } if *relays != Relays::Disabled);
+        relayed || !self.listen().is_some_and(|address| address.ip().to_canonical().is_loopback())
     }
 }
 
@@ -122,7 +142,6 @@ mod tests {
             "--listen [::]:0",
             "--listen 192.0.2.1:3000",
             "--websocket --listen 0.0.0.0:3000",
-            // Its address does not keep clients away that a relay brings.
             "--listen 127.0.0.1:0 --relays public",
         ] {
             let error = planned(arguments).unwrap_err().to_string();
@@ -134,7 +153,7 @@ mod tests {
     #[test]
     fn a_websocket_server_stays_on_this_machine_unless_told_otherwise() {
         let plan = planned("--websocket").unwrap();
-        assert_eq!(plan.listen, Some(WEBSOCKET));
-        assert!(plan.listen.unwrap().ip().is_loopback());
+        assert_eq!(plan.over.listen(), Some(WEBSOCKET));
+        assert!(!plan.reachable);
     }
 }

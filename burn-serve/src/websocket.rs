@@ -17,8 +17,7 @@ use crate::stop::Stop;
 const BACKLOG: u32 = 128;
 
 /// Serves the devices until the process is told to stop.
-pub async fn serve(plan: &Plan, devices: Vec<Device>) -> Result<()> {
-    let Some(listen) = plan.listen else { unreachable!("a WebSocket server has an address") };
+pub async fn serve(plan: &Plan, listen: SocketAddr, devices: Vec<Device>) -> Result<()> {
     let count = devices.len();
     let server = plan.server(devices)?;
     let listener = bind(listen).map_err(|error| Error::listen(listen, &error))?;

@@ -71,7 +71,7 @@ pub struct TrainerConfig {
     /// requeue: `scancel` sends it too, and Slurm itself requeues what it preempts with `PreemptMode=REQUEUE`.
     pub slurm_requeue: bool,
     /// The rank of this process among those that train together; by default what `RANK`, `OMPI_COMM_WORLD_RANK`,
-    /// `PMI_RANK`, `PMIX_RANK` or `SLURM_PROCID` says. Only the process of rank 0 takes the lock and writes.
+    /// `PMI_RANK`, `PMIX_RANK`, `JSM_NAMESPACE_RANK` or `SLURM_PROCID` says. Only the process of rank 0 takes the lock and writes.
     pub rank: Option<u64>,
     /// What to do when the loop saves faster than the disk writes: `wait` for it, `skip` the save and say so, or
     /// `replace` the one that waits, and say so; see [`WhenBusy`].

@@ -7,8 +7,9 @@ use crate::progress::warn;
 use crate::signal::StopSignal;
 use burn_environment::{Slurm, output_of, slurm};
 
-/// The variables in which launchers tell a process its rank: torchrun and its like, Open MPI, MPICH, PMIx, Slurm.
-const RANK_VARIABLES: [&str; 5] = ["RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID"];
+/// The variables in which launchers tell a process its rank: torchrun and its like, Open MPI, MPICH, PMIx, LSF's jsrun, Slurm.
+const RANK_VARIABLES: [&str; 6] =
+    ["RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "JSM_NAMESPACE_RANK", "SLURM_PROCID"];
 /// How long Slurm's controller may take for an answer.
 const SCONTROL_TIMEOUT: Duration = Duration::from_secs(30);
 

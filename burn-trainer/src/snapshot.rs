@@ -68,8 +68,8 @@ pub(crate) fn take<M: LearnerModel>(
 pub(crate) enum Reading {
     /// By the writer, while the loop goes on.
     Later,
-    /// Before the loop goes on: the optimizer's state, one tensor after the other, as burn makes its record, and the model's
-    /// tensors are asked for. For devices of other machines, which do what they are asked for in its order: between the
+    /// Before the loop goes on all tensors are asked for; those of an optimizer that is not streamed are read, one after the
+    /// other, as burn makes its record. For devices of other machines, which do what they are asked for in its order: between the
     /// operations of the loop, each of those tensors would take a step's time, and hold up the steps as well.
     Now,
 }

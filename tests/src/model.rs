@@ -22,7 +22,7 @@ use burn::train::{
     TrainOutput, TrainStep,
 };
 use burn_ckpt::FromCheckpoint;
-use burn_trainer::ResumableDataLoader;
+use burn_trainer::{InitStreamed, ResumableDataLoader};
 use serde::{Deserialize, Serialize};
 
 use crate::STEPS_PER_EPOCH;
@@ -187,7 +187,7 @@ impl InferenceStep for Model {
 #[must_use]
 pub fn learner(script: Script) -> Learner<Model> {
     let model = Model::new(script, &backend::device().autodiff());
-    Learner::new(model, AdamConfig::new().init(), 1e-2)
+    Learner::new(model, AdamConfig::new().init_streamed(), 1e-2)
 }
 
 /// Something that stops training when it is called, with an error if `fails`.

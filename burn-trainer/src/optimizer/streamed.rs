@@ -5,7 +5,7 @@
 //! asks it for its parts. So an optimizer in a [`Streamed`] hands its tensors over when a save asks, unread: a
 //! handle each, from which the writer reads as it does from the model's.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 
 use burn::optim::{LearningRate, Optimizer, RecordState, StateSink, StateSource, join_path};
 use burn::tensor::kind::Basic;
@@ -36,7 +36,8 @@ pub trait StateTensors: Optimizer {
 /// use burn_trainer::{InitStreamed, Streamed};
 ///
 /// let adam = AdamConfig::new().init_streamed();
-/// let optimizer = adam.with_group(ParamGroup::all(), Streamed(MuonConfig::new().build()), None);
+/// let matrix = ParamGroup::from_path("hidden.weight");
+/// let optimizer = adam.with_group(matrix, Streamed(MuonConfig::new().build()), None);
 /// ```
 #[derive(Debug, Clone)]
 pub struct Streamed<O>(pub O);
@@ -77,15 +78,22 @@ impl<O: Optimizer, const D: usize> Clone for StreamedState<O, D> {
 
 impl<O: StateTensors, const D: usize> RecordState for StreamedState<O, D> {
     fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
-        COLLECTING.with_borrow_mut(|collecting| match (collecting, prefix.parse()) {
-            (Some(Collecting { section, at_once }), Ok(param_id)) => {
+        // Taken out meanwhile: a state that has another such one inside is asked for its parts by this one alone.
+        let collecting = COLLECTING.take();
+        match (collecting, prefix.parse()) {
+            (Some(mut collecting), Ok(param_id)) => {
+                let Collecting { section, at_once } = &mut collecting;
                 let prefix = prefix.to_owned();
                 let mut parts = StateParts { param_id, prefix, section, scalars: out, at_once: *at_once };
                 O::state_tensors(&self.0, &mut parts);
+                COLLECTING.set(Some(collecting));
             }
             // Somebody else than a save of ours wants a record.
-            _ => self.0.state_flatten(prefix, out),
-        });
+            (collecting, _) => {
+                self.0.state_flatten(prefix, out);
+                COLLECTING.set(collecting);
+            }
+        }
     }
 
     fn state_unflatten(prefix: &str, src: &mut StateSource, device: &Device) -> Option<Self> {
@@ -151,7 +159,7 @@ impl StateParts<'_> {
 
 thread_local! {
     /// burn's way from a learner to the states of its optimizer is long, and has no place for an argument.
-    static COLLECTING: RefCell<Option<Collecting>> = const { RefCell::new(None) };
+    static COLLECTING: Cell<Option<Collecting>> = const { Cell::new(None) };
 }
 
 struct Collecting {
@@ -175,4 +183,102 @@ pub(crate) fn collect<T>(at_once: bool, record: impl FnOnce() -> T) -> (T, Secti
     let collected = COLLECTING.take();
     drop(end);
     (record, collected.map(|collecting| collecting.section).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::nn::{Linear, LinearConfig};
+    use burn::optim::momentum::MomentumConfig;
+    use burn::optim::{Adam, AdamConfig, GradientsParams, ModuleOptimizer, SgdConfig};
+
+    use super::*;
+    use crate::optimizer::InitStreamed;
+
+    /// After one step.
+    fn stepped(mut optimizer: ModuleOptimizer) -> ModuleOptimizer {
+        let device = Device::flex().autodiff();
+        let model: Linear = LinearConfig::new(2, 3).init(&device);
+        let grads = model.forward(Tensor::<2>::ones([1, 2], &device)).sum().backward();
+        let grads = GradientsParams::from_grads(grads, &model);
+        drop(optimizer.step(1e-3, model, grads));
+        optimizer
+    }
+
+    #[test]
+    fn a_save_gets_handles_and_burns_record_lacks_them() {
+        for at_once in [false, true] {
+            let optimizer = stepped(AdamConfig::new().init_streamed());
+            let (record, section) = collect(at_once, || optimizer.to_record());
+            assert!(record.is_empty(), "burn read no tensor");
+            // Of the weight and the bias, two moments each.
+            let mut bytes: Vec<usize> = section.tensors.iter().map(burn_pack::Tensor::byte_len).collect();
+            bytes.sort_unstable();
+            assert_eq!(bytes, [12, 12, 24, 24]);
+        }
+    }
+
+    #[test]
+    fn nobody_else_notices() {
+        let optimizer = stepped(AdamConfig::new().init_streamed());
+        assert_eq!(optimizer.to_record().len(), 4);
+        // Nor on another thread, while a save is being made on this one.
+        let (there, _) = collect(false, || {
+            std::thread::scope(|scope| scope.spawn(|| optimizer.to_record().len()).join().unwrap())
+        });
+        assert_eq!(there, 4);
+        // Nor after one that panicked.
+        let panicked = std::panic::catch_unwind(|| collect(false, || panic!("it was told to")));
+        assert!(panicked.is_err());
+        assert_eq!(optimizer.to_record().len(), 4);
+    }
+
+    /// One of a user's own, around a streamed one, whose parts it does not name.
+    #[derive(Clone)]
+    struct Halved(Streamed<Adam>);
+
+    impl Optimizer for Halved {
+        type State<const D: usize> = StreamedState<Adam, D>;
+
+        fn step<const D: usize>(
+            &self,
+            lr: LearningRate,
+            tensor: Tensor<D>,
+            grad: Tensor<D>,
+            state: Option<Self::State<D>>,
+        ) -> (Tensor<D>, Option<Self::State<D>>) {
+            self.0.step(lr / 2.0, tensor, grad, state)
+        }
+
+        fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
+            Streamed::<Adam>::to_device(state, device)
+        }
+    }
+
+    impl StateTensors for Halved {}
+
+    #[test]
+    fn an_optimizer_of_ones_own_needs_to_name_nothing() {
+        let halved = Streamed(Halved(Streamed(AdamConfig::new().build())));
+        let optimizer = stepped(ModuleOptimizer::from(halved));
+        let (record, section) = collect(false, || optimizer.to_record());
+        assert!(record.is_empty());
+        let names = |section: &Section| {
+            let mut names: Vec<String> = section.shapes().map(|(name, _)| name.to_owned()).collect();
+            names.sort();
+            names
+        };
+        let burns = Section::from_burnpack(optimizer.to_record().into_bytes().unwrap()).unwrap();
+        assert_eq!(names(&section), names(&burns));
+    }
+
+    #[test]
+    fn private_states_are_read_but_into_no_record() {
+        let momentum = SgdConfig::new().with_momentum(Some(MomentumConfig::new()));
+        let optimizer = stepped(momentum.init_streamed());
+        let (record, section) = collect(false, || optimizer.to_record());
+        assert!(record.is_empty());
+        let mut shapes: Vec<Vec<usize>> = section.shapes().map(|(_, shape)| shape.to_vec()).collect();
+        shapes.sort();
+        assert_eq!(shapes, [vec![2, 3], vec![3]]);
+    }
 }

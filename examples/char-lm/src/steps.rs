@@ -11,6 +11,7 @@ use burn::lr_scheduler::sequential::SequentialLrSchedulerConfig;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{AdamWConfig, ModuleOptimizer};
 use burn::train::{InferenceStep, SequenceOutput, TrainOutput, TrainStep};
+use burn_trainer::InitStreamed;
 
 use crate::dataset::Batch;
 use crate::error::{Error, Result};
@@ -55,7 +56,7 @@ impl CharLmConfig {
             .with_epsilon(1e-8)
             .with_weight_decay(self.weight_decay as f32)
             .with_grad_clipping(Some(GradientClippingConfig::Norm(self.clip_norm as f32)))
-            .init()
+            .init_streamed()
     }
 
     /// The learning rate: it rises in a straight line, falls along a cosine, and then stays.

@@ -14,7 +14,7 @@ use burn::tensor::Device;
 use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn::train::{Learner, MultiDeviceOptim};
 use burn_trainer::cli::{self, TrainArgs};
-use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
+use burn_trainer::{FitResult, InitStreamed, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use clap::Parser;
 use digits::{Data, Digits, DigitsConfig, ImageBatcher};
 
@@ -81,6 +81,7 @@ fn train(
         .grads_accumulation(hparams.grads_accumulation);
 
     device.seed(seed);
-    let learner = Learner::new(hparams.init(&device), AdamConfig::new().init(), hparams.learning_rate);
+    let learner =
+        Learner::new(hparams.init(&device), AdamConfig::new().init_streamed(), hparams.learning_rate);
     trainer.fit(training, learner)
 }

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use system_tests::backend;
 use system_tests::command::stdout;
 use system_tests::net::{NetConfig, bytes};
+use system_tests::reading::bytes_read_by_process;
 
 const LAYER_BYTES: u64 = 4 * 512 * 512;
 /// Set for a process that loads what is there and counts.
@@ -81,17 +82,11 @@ fn upper(path: &Path) -> CheckpointLoader<'_, Upper> {
     loader.allow_unused(true).allow_mismatched(true)
 }
 
-/// Bytes that this process has read by the kernel's count, on whichever of its threads.
-fn bytes_read() -> u64 {
-    let io = std::fs::read_to_string("/proc/self/io").unwrap();
-    io.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
-}
-
 /// Checks that a load reads a number of layers, and beside them no more than header and metadata.
 fn reads<T>(layers: u64, load: impl FnOnce() -> Result<T, Error>) -> T {
-    let before = bytes_read();
+    let before = bytes_read_by_process();
     let loaded = load().unwrap();
-    let read = bytes_read() - before;
+    let read = bytes_read_by_process() - before;
     let wanted = layers * LAYER_BYTES;
     assert!((wanted..wanted + LAYER_BYTES / 10).contains(&read), "{read} bytes of {layers} layers");
     loaded

@@ -58,7 +58,8 @@ fn only_the_process_of_rank_0_writes_and_all_come_to_the_same() {
 
 #[test]
 fn every_launcher_is_understood_and_nothing_is_written_by_another_rank_than_0() {
-    let variables = ["RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID"];
+    let variables =
+        ["RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "JSM_NAMESPACE_RANK", "SLURM_PROCID"];
     for variable in variables.map(Some).into_iter().chain([None]) {
         let directory = tempfile::tempdir().unwrap();
         let mut command = warmup(directory.path(), "--run-id r1 --epochs 1");

@@ -24,7 +24,7 @@ use burn::train::{
 };
 use burn_ckpt::{Checkpoint, FromCheckpoint, Keep, TopK};
 use burn_trainer::{
-    Best, Decision, Event, Facts, FitResult, Interval, Last, OnException, Output, Result,
+    Best, Decision, Event, Facts, FitResult, InitStreamed, Interval, Last, OnException, Output, Result,
     ResumableDataLoader, Strategy, StrategyConfig, Trainer, TrainerConfig,
 };
 use system_tests::backend;
@@ -146,9 +146,9 @@ fn fit(config: TrainerConfig, hparams: &RegressorConfig, device: &Device) -> Res
 
     device.seed(seed);
     let model = Regressor::from_hparams(hparams, device);
-    let optimizer = AdamWConfig::new().with_grad_clipping(Some(GradientClippingConfig::Value(0.5))).init();
+    let optimizer = AdamWConfig::new().with_grad_clipping(Some(GradientClippingConfig::Value(0.5)));
     let schedule = CosineAnnealingLrSchedulerConfig::new(hparams.learning_rate, 1000).init().unwrap();
-    trainer.fit(training, Learner::new(model, optimizer, schedule))
+    trainer.fit(training, Learner::new(model, optimizer.init_streamed(), schedule))
 }
 
 fn config() -> TrainerConfig {

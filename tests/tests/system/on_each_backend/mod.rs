@@ -12,5 +12,6 @@ mod partial_loading;
 mod recovery;
 mod resume;
 mod snapshot;
+mod streamed;
 mod verified_weights;
 mod wrong_hparams;
