@@ -75,7 +75,8 @@ fn the_json_is_the_metadata_file_and_the_tensors_of_the_file() {
     }
     let stored: Vec<&String> = described["tensors"].as_object().unwrap().keys().collect();
     assert_eq!(order.iter().collect::<Vec<_>>(), stored, "in the order in which they are stored");
-    let module = |tensor: usize| shown["sections"][0]["tensors"][tensor]["module"].clone();
+    let model = names.iter().position(|name| *name == "model").unwrap();
+    let module = |tensor: usize| shown["sections"][model]["tensors"][tensor]["module"].clone();
     assert_eq!((module(0), module(2)), (Value::from("Linear"), Value::from("BatchNorm")));
 }
 
