@@ -28,7 +28,7 @@ pub(crate) struct Slot<R>(Arc<Mutex<Option<R>>>);
 pub(crate) struct Caught(Arc<Mutex<IndexMap<&'static str, Section>>>);
 
 /// The sections of a checkpoint that burn gives records of, in their order.
-const PARTS: [&str; 3] = [OPTIMIZER, MODEL, SCHEDULER];
+const PARTS: [&str; 3] = [MODEL, OPTIMIZER, SCHEDULER];
 
 /// Saves whenever it is asked.
 pub(crate) struct Always;
@@ -102,7 +102,7 @@ impl Caught {
         let caught = Arc::clone(&self.0);
         Box::new(move || {
             let caught = lock(&caught);
-            let parts = if history.is_some() { &PARTS[..] } else { &[MODEL][..] };
+            let parts = if history.is_some() { &PARTS[..] } else { &PARTS[..1] };
             let part = |part: &&'static str| {
                 let section = caught.get(part).cloned().ok_or_else(|| no_record_of(part))?;
                 Ok(((*part).to_owned(), section))

@@ -45,18 +45,14 @@ pub(crate) fn take<M: LearnerModel>(
             Reading::Later => Section::from_module(&model),
             Reading::Now => Section::from_module_at_once(&model),
         };
-        let Some((learner, store, history)) = rest else {
-            return Ok(IndexMap::from([(MODEL.to_owned(), model)]));
-        };
-        let (optimizer, scheduler) = optimizer_and_scheduler(learner, &store, reading)?;
-        // The optimizer's tensors come first: those that are written when the next update comes are updated in place. The
-        // model's get other memory at every update anyway.
-        Ok(IndexMap::from([
-            (OPTIMIZER.to_owned(), optimizer),
-            (MODEL.to_owned(), model),
-            (SCHEDULER.to_owned(), scheduler),
-            (HISTORY.to_owned(), history.section()?),
-        ]))
+        let mut sections = IndexMap::from([(MODEL.to_owned(), model)]);
+        if let Some((learner, store, history)) = rest {
+            let (optimizer, scheduler) = optimizer_and_scheduler(learner, &store, reading)?;
+            sections.insert(OPTIMIZER.to_owned(), optimizer);
+            sections.insert(SCHEDULER.to_owned(), scheduler);
+            sections.insert(HISTORY.to_owned(), history.section()?);
+        }
+        Ok(sections)
     };
     match reading {
         Reading::Later => Box::new(make),

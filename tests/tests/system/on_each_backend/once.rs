@@ -35,7 +35,7 @@ fn weights_alone_are_another_file() {
     let sections =
         |name: &str| burn_ckpt::Checkpoint::open(directory.join(name)).unwrap().sections().to_vec();
     assert_eq!(sections("best_val_loss.ckpt"), ["model"]);
-    assert_eq!(sections("last.ckpt"), ["optimizer", "model", "scheduler", "history"]);
+    assert_eq!(sections("last.ckpt"), ["model", "optimizer", "scheduler", "history"]);
     let names = |name: &str| metadata(&directory.join(name))["tensors"].as_object().unwrap().len();
     assert!(names("best_val_loss.ckpt") < names("last.ckpt"));
 }
