@@ -27,7 +27,7 @@ pub trait StateTensors: Optimizer {
 /// Makes an optimizer's state cheap to save: no tensor of it is copied as a whole, nor held twice.
 ///
 /// It computes what the optimizer computes, and its state is stored as the optimizer's is: checkpoints are the same to the
-/// byte, and runs go on with it or without. [`InitStreamed::init_streamed`] puts burn's optimizers into one;
+/// byte, and runs go on with it or without. [`InitStreamed::init_streamed`](crate::InitStreamed::init_streamed) puts burn's optimizers into one;
 /// by hand it is of use for a parameter group:
 ///
 /// ```
