@@ -20,6 +20,7 @@
 //! ```text
 //! save: Section -> CheckpointWriter -> container + digests -> metadata -> commit -> links -> retention
 //!       section.rs writer.rs           save.rs calls write.rs, metadata.rs, commit.rs; then links.rs, ledger.rs
+//!       (deferred.rs: a tensor is read from its device when it is written)
 //! load: path | RUN/best | RUN/last -> file  -> header, hyperparameters  -> tensors that fit -> read, verified -> model
 //!       from_checkpoint.rs            locate.rs load.rs calls container.rs, weights.rs         read_ahead.rs,
 //!                                               hparams.rs                                     verified.rs, digest.rs

@@ -14,6 +14,7 @@
 //! saving.rs    would it be kept? reserves its place, for all strategies together
 //! snapshot.rs  a clone of the learner: microseconds
 //!              -- here the loop goes on; the rest is burn-ckpt's writer thread --
+//! optimizer/   the optimizer's tensors, as handles where it is streamed, by the paths of their parameters
 //! burn-ckpt    sections -> container + digests -> metadata -> commit -> links -> retention
 //! ```
 //!

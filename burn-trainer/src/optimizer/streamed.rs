@@ -24,11 +24,11 @@ pub trait StateTensors: Optimizer {
     }
 }
 
-/// Makes an optimizer's state cheap to save: no tensor of it is copied as a whole, nor held twice.
+/// Makes an optimizer's state cheap to save: its tensors are read one by one, as they are written.
 ///
 /// It computes what the optimizer computes, and its state is stored as the optimizer's is: checkpoints are the same to the
-/// byte, and runs go on with it or without. [`InitStreamed::init_streamed`](crate::InitStreamed::init_streamed) puts burn's optimizers into one;
-/// by hand it is of use for a parameter group:
+/// byte, and runs go on with it or without. [`InitStreamed`](crate::InitStreamed) puts burn's optimizers into one; by
+/// hand it is of use for a parameter group:
 ///
 /// ```
 /// use burn::module::ParamGroup;
