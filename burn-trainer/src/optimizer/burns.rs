@@ -1,13 +1,14 @@
 //! burn's optimizers, streamed: which tensors their states consist of.
 //!
 //! `burn-optim`'s states keep some fields private (the velocity of SGD's momentum, AdaGrad's sum, RMSprop's buffer): those are
-//! read as burn reads them.
+//! read as burn reads them. The others are taken apart field by field, so that a field that burn adds is an error here, and not
+//! missing in a checkpoint.
 
 use burn::optim::{
     AdaGrad, AdaGradConfig, Adafactor, AdafactorConfig, AdafactorState, Adam, AdamConfig, AdamState, AdamW,
     AdamWConfig, AdamWState, Adan, AdanConfig, AdanState, AdaptiveMomentumState,
-    AdaptiveNesterovMomentumState, Lamb, LambConfig, LambState, Lion, LionConfig, LionState, ModuleOptimizer,
-    Muon, MuonConfig, RmsProp, RmsPropConfig, RmsPropState, Sgd, SgdConfig,
+    AdaptiveNesterovMomentumState, CenteredState, Lamb, LambConfig, LambState, Lion, LionConfig, LionState,
+    ModuleOptimizer, Muon, MuonConfig, RmsProp, RmsPropConfig, RmsPropState, Sgd, SgdConfig, SquareAvgState,
 };
 
 use super::streamed::{StateParts, StateTensors, Streamed};
@@ -55,13 +56,15 @@ init_streamed!(
 
 impl StateTensors for Adam {
     fn state_tensors<const D: usize>(state: &AdamState<D>, parts: &mut StateParts<'_>) {
-        adaptive_momentum(&state.momentum, &mut parts.within("momentum"));
+        let AdamState { momentum } = state;
+        adaptive_momentum(momentum, &mut parts.within("momentum"));
     }
 }
 
 impl StateTensors for AdamW {
     fn state_tensors<const D: usize>(state: &AdamWState<D>, parts: &mut StateParts<'_>) {
-        adaptive_momentum(&state.momentum, &mut parts.within("momentum"));
+        let AdamWState { momentum } = state;
+        adaptive_momentum(momentum, &mut parts.within("momentum"));
     }
 }
 
@@ -77,8 +80,9 @@ fn adaptive_momentum<const D: usize>(momentum: &AdaptiveMomentumState<D>, parts:
 
 impl StateTensors for Adan {
     fn state_tensors<const D: usize>(state: &AdanState<D>, parts: &mut StateParts<'_>) {
+        let AdanState { momentum } = state;
         let AdaptiveNesterovMomentumState { time, exp_avg, exp_avg_sq, exp_avg_diff, neg_pre_grad } =
-            &state.momentum;
+            momentum;
         let mut parts = parts.within("momentum");
         parts.scalar("time", *time);
         parts.tensor("exp_avg", exp_avg);
@@ -110,19 +114,22 @@ impl StateTensors for Lamb {
 
 impl StateTensors for Lion {
     fn state_tensors<const D: usize>(state: &LionState<D>, parts: &mut StateParts<'_>) {
-        parts.tensor("momentum", &state.momentum);
+        let LionState { momentum } = state;
+        parts.tensor("momentum", momentum);
     }
 }
 
 impl StateTensors for RmsProp {
     fn state_tensors<const D: usize>(state: &RmsPropState<D>, parts: &mut StateParts<'_>) {
         let RmsPropState { square_avg, centered, momentum } = state;
-        parts.within("square_avg").tensor("square_avg", &square_avg.square_avg);
-        let mut centered_parts = parts.within("centered");
-        if let Some(grad_avg) = &centered.grad_avg {
-            centered_parts.tensor("grad_avg", grad_avg);
+        let SquareAvgState { square_avg } = square_avg;
+        parts.within("square_avg").tensor("square_avg", square_avg);
+        let CenteredState { grad_avg, avg } = centered;
+        let mut centered = parts.within("centered");
+        if let Some(grad_avg) = grad_avg {
+            centered.tensor("grad_avg", grad_avg);
         }
-        centered_parts.tensor("avg", &centered.avg);
+        centered.tensor("avg", avg);
         if let Some(momentum) = momentum {
             parts.within("momentum").everything(momentum);
         }
