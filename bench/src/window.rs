@@ -2,11 +2,15 @@
 //!
 //! A save costs more than its call: the steps that follow run beside the writing, and where the snapshot shares memory with
 //! the model, they pay for memory of their own. So the steps from a save until it is durable, and one more, are set
-//! against as many undisturbed ones of the same run.
+//! against as many undisturbed ones: those of the same run that are nearest, as a machine that others use becomes faster and slower by the
+//! minute.
 
 use serde::{Deserialize, Serialize};
 
 use crate::times::median;
+
+/// Undisturbed steps that a save's are compared with.
+const NEAREST: usize = 8;
 
 /// A moment: seconds, since 1970 as the clock that dates files has it, or since something else.
 pub type Moment = f64;
@@ -72,18 +76,21 @@ pub fn cost(run: &Moments<'_>) -> Option<Cost> {
     let windows: Vec<std::ops::Range<usize>> =
         run.saves.iter().filter_map(|save| window(begins, save)).collect();
     let disturbed = |index: &usize| windows.iter().any(|window| window.contains(index));
-    let quiet: Vec<f64> = (run.warm_up..begins.len().saturating_sub(1))
+    let undisturbed: Vec<(usize, f64)> = (run.warm_up..begins.len().saturating_sub(1))
         .filter(|index| !disturbed(index))
-        .filter_map(step)
+        .filter_map(|index| Some((index, step(index)?)))
         .collect();
-    let quiet = median(&quiet)?;
-    let without = |window: &std::ops::Range<usize>, index: usize| match index == window.start {
-        true => run.step_of_save.unwrap_or(quiet),
-        false => quiet,
-    };
+    let quiet = median(&undisturbed.iter().map(|(_, step)| *step).collect::<Vec<f64>>())?;
     let lost: Vec<f64> = windows
         .iter()
-        .map(|window| window.clone().filter_map(|index| Some(step(index)? - without(window, index))).sum())
+        .map(|window| {
+            let usual = nearest(&undisturbed, window).unwrap_or(quiet);
+            let without = |index: usize| match index == window.start {
+                true => run.step_of_save.unwrap_or(usual),
+                false => usual,
+            };
+            window.clone().filter_map(|index| Some(step(index)? - without(index))).sum()
+        })
         .collect();
     let of = |part: fn(&SaveTimes) -> f64| run.saves.iter().map(part).collect::<Vec<f64>>();
     let in_windows = |steps: fn(&std::ops::Range<usize>) -> std::ops::Range<usize>| {
@@ -101,6 +108,16 @@ pub fn cost(run: &Moments<'_>) -> Option<Cost> {
         step_after_first: after.first().copied(),
         step_after_later: median(after.get(1..).unwrap_or_default()),
     })
+}
+
+/// The median of the undisturbed steps that are nearest to these.
+fn nearest(undisturbed: &[(usize, f64)], window: &std::ops::Range<usize>) -> Option<f64> {
+    let mut all = undisturbed.to_vec();
+    all.sort_by_key(|(index, _)| {
+        window.start.saturating_sub(*index).max(index.saturating_sub(window.end - 1))
+    });
+    let steps: Vec<f64> = all.iter().take(NEAREST).map(|(_, step)| *step).collect();
+    median(&steps)
 }
 
 /// From the step in which a save was asked for to the one after that in which it became durable, as far as they are over.
@@ -141,6 +158,17 @@ mod tests {
         assert!((cost.step_after_first.unwrap() - 7.0 / 4.0).abs() < 1e-9, "{cost:?}");
         assert_eq!((cost.step_of_save, cost.step_beside), (Some(4.0), Some(7.0)));
         assert_eq!(cost.step_after_later, None);
+    }
+
+    #[test]
+    fn a_machine_that_becomes_slower_is_no_cost_of_a_save() {
+        // Each step takes a tenth of a second longer than the one before, and the one of the save a second more.
+        let steps: Vec<f64> =
+            (0..60).map(|i| 4.0 + f64::from(i) * 0.1 + if i == 50 { 1.0 } else { 0.0 }).collect();
+        let begins = begins(&steps);
+        let save = SaveTimes { asked: begins[50], returned: begins[50], durable: begins[50] + 1.0 };
+        let found = cost(&run(&begins, &[save])).unwrap();
+        assert!((found.lost - 1.0).abs() < 0.3, "{found:?}");
     }
 
     #[test]

@@ -42,9 +42,13 @@ use crate::writer::panic_message;
 const WINDOW_BYTES: usize = 1024 * 1024;
 /// How many windows may wait for their SHA-256.
 const QUEUED_WINDOWS: usize = 32;
-/// After how many bytes the disk is made to write. Left to itself, the system would leave most of a checkpoint to the sync
-/// at the end.
-const SYNC_BYTES: usize = 32 * 1024 * 1024;
+/// Into how many parts a file is divided for the disk, which is made to write each while the next is made. Left to itself, the system
+/// would leave most of a checkpoint to the sync at the end.
+const SYNCED_PARTS: u64 = 16;
+/// The disk is not asked for less than this, which would be more asking than writing.
+const MIN_SYNC_BYTES: u64 = 1024 * 1024;
+/// Nor left more than this to do.
+const MAX_SYNC_BYTES: u64 = 32 * 1024 * 1024;
 
 /// What was written, for the metadata.
 #[derive(Debug)]
@@ -130,7 +134,8 @@ fn stream(
 
         let position = beginning.len() as u64;
         let out = BufWriter::with_capacity(WINDOW_BYTES, file);
-        let mut stream = Stream { path, out, position, unsynced: 0, hashing, syncing, reading };
+        let part = (size / SYNCED_PARTS).clamp(MIN_SYNC_BYTES, MAX_SYNC_BYTES);
+        let mut stream = Stream { path, out, position, part, unsynced: 0, hashing, syncing, reading };
         stream.hash(Piece::Window(Arc::new(Bytes::from_bytes_vec(beginning))))?;
         let digests = tensors.into_iter().map(|tensor| stream.tensor(tensor)).collect::<Result<_>>()?;
         reading.ends();
@@ -161,8 +166,10 @@ struct Stream<'a> {
     path: &'a Path,
     out: BufWriter<File>,
     position: u64,
-    /// Bytes since the disk was last made to write.
-    unsynced: usize,
+    /// After how many bytes the disk is made to write.
+    part: u64,
+    /// Bytes since then.
+    unsynced: u64,
     hashing: SyncSender<Piece>,
     syncing: SyncSender<()>,
     reading: &'a Reading,
@@ -206,8 +213,8 @@ impl Stream<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.out.write_all(bytes).map_err(Error::io("write", self.path))?;
         self.position += bytes.len() as u64;
-        self.unsynced += bytes.len();
-        if self.unsynced >= SYNC_BYTES {
+        self.unsynced += bytes.len() as u64;
+        if self.unsynced >= self.part {
             self.unsynced = 0;
             // Where the disk is still busy with what it was given, it will get this with the next.
             let _ = self.syncing.try_send(());

@@ -85,7 +85,7 @@ pub struct TrainerConfig {
     /// time to finish a checkpoint that has been read from it). A device answers when it has done what it was given: it
     /// counts as lost after three quarters of this time, so that a step may not take as long.
     pub device_timeout_seconds: f64,
-    /// How often a program that ends with [`cli::report`](crate::cli::report) starts itself again after a device was lost:
+    /// How often a program that ends with `cli::report` starts itself again after a device was lost:
     /// from the newest checkpoint, on the devices that answer.
     pub restarts: u32,
     /// When a run goes on with another number of devices: change the accumulation of gradients so that an optimizer step

@@ -19,7 +19,7 @@ use indexmap::IndexMap;
 use crate::buffers::Buffers;
 use crate::catching::{Always, Catch, Slot, section};
 use crate::metrics::HistoryAt;
-use crate::optimizer::{collect, names};
+use crate::optimizer::{advise, collect, names};
 
 /// The state as it is now: model, and with a history (without one, the weights alone are wanted) optimizer, scheduler
 /// and the history. With `buffers`, the running statistics are those. `keep` sees what the writer is to read.
@@ -86,6 +86,7 @@ pub(crate) fn optimizer_and_scheduler<M: LearnerModel>(
     let (records, streamed) = collect(reading == Reading::Now, || training_records(learner, store));
     let (optimizer, scheduler) = records?;
     let mut optimizer = section(optimizer)?;
+    advise(&optimizer);
     optimizer.tensors.extend(streamed.tensors);
     Ok((names::by_path(optimizer), section(scheduler)?))
 }

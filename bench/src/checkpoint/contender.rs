@@ -9,7 +9,7 @@ use super::case::Case;
 use super::child::Task;
 use super::measured::{Measured, peak_of_this_process, written_by_this_process};
 use super::ours::{self, Pace};
-use super::{burns, limits, loading, loops};
+use super::{burns, limits, loading, loops, plain_write};
 use burn::optim::AdamConfig;
 use burn_ckpt::WhenBusy;
 use burn_trainer::InitStreamed;
@@ -44,6 +44,8 @@ pub enum Contender {
     Orbax,
     /// safetensors' save_file of model and optimizer
     Safetensors,
+    /// No save: a thread that writes as many bytes beside the trainer, and syncs them
+    PlainWrite,
     /// What memory, disk and hashes take for the same bytes
     Limits,
     /// The trainer's loop without saves against burn's own
@@ -91,6 +93,7 @@ impl Contender {
             Self::Lightning => "Lightning ModelCheckpoint (best + last)",
             Self::Orbax => "Orbax CheckpointManager (async)",
             Self::Safetensors => "safetensors save_file",
+            Self::PlainWrite => "no save: a plain write + fsync",
             Self::Limits => "limits",
             Self::Loop => "loop",
         }
@@ -118,6 +121,7 @@ impl Contender {
             | Self::OursReplace
             | Self::SystemAllocator
             | Self::BurnSteady
+            | Self::PlainWrite
             | Self::Limits
             | Self::Loop => &[Phase::Train],
             _ => &[Phase::Train, Phase::Quiet, Phase::Load],
@@ -166,6 +170,7 @@ impl Contender {
         let adam = AdamConfig::new();
         let mut told = match (task.contender, task.phase) {
             (Self::Limits, _) => limits::measure(task)?,
+            (Self::PlainWrite, _) => plain_write::train(task)?,
             (Self::Loop, _) => loops::compare(task)?,
             (Self::Ours, Phase::Load) => loading::ours(task)?,
             (Self::Burn, Phase::Load) => loading::burns(task)?,

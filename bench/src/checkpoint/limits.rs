@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::path::Path;
 
 use burn_ckpt::blake3_of_tensor;
 use sha2::{Digest, Sha256};
@@ -12,7 +13,7 @@ use super::child::Task;
 use super::measured::{Measured, seconds};
 
 /// Bytes that are written at a time.
-const CHUNK: usize = 8 << 20;
+pub const CHUNK: usize = 8 << 20;
 
 /// A copy into pages that are fresh.
 pub const COPY_FRESH: &str = "memcpy, fresh pages";
@@ -41,7 +42,7 @@ pub fn measure(task: &Task) -> Result<Measured> {
         note(COPY_WARM, seconds(|| copy.copy_from_slice(&bytes)).0);
         drop(std::hint::black_box(copy));
         let path = task.dir.join("bytes");
-        let (wrote, written) = seconds(|| write(&path, &bytes));
+        let (wrote, written) = seconds(|| write(&path, bytes.chunks(CHUNK)));
         written?;
         note(WRITE, wrote);
         std::fs::remove_file(&path)?;
@@ -51,16 +52,22 @@ pub fn measure(task: &Task) -> Result<Measured> {
     Ok(told)
 }
 
-fn write(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Writes a file as plainly as can be, and syncs it.
+///
+/// # Errors
+///
+/// What the disk refuses.
+pub fn write<'a>(path: &Path, chunks: impl Iterator<Item = &'a [u8]>) -> std::io::Result<()> {
     let mut file = File::create(path)?;
-    for chunk in bytes.chunks(CHUNK) {
+    for chunk in chunks {
         file.write_all(chunk)?;
     }
     file.sync_all()
 }
 
 /// Bytes that nothing can make smaller.
-fn noise(size: usize) -> Vec<u8> {
+#[must_use]
+pub fn noise(size: usize) -> Vec<u8> {
     let mut bytes = vec![0; size];
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     for word in bytes.chunks_mut(8) {

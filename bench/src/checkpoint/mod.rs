@@ -6,7 +6,8 @@
 //! child.rs       each in a process of its own, which tells what it
 //! measured.rs    measured: moments, sizes, times
 //!                   model.rs     the training job; ours.rs, burns.rs, ../../peers/*.py: in whose loop
-//!                   loading.rs   loading; limits.rs: what the machine can do; loops.rs: the loop without saves
+//!                   loading.rs   loading; loops.rs: the loop without saves
+//!                   limits.rs    what the machine can do; plain_write.rs: what writing alone costs the loop
 //! ../window.rs   from moments to what a save costs, one rule for all
 //! results.rs     all of it; ratios.rs: what must hold
 //! page.rs        the page; ../program.rs: its head, ../machine.rs: what it was measured on
@@ -23,6 +24,7 @@ mod measured;
 mod model;
 mod ours;
 mod page;
+mod plain_write;
 mod ratios;
 mod results;
 

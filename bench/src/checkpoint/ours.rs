@@ -10,17 +10,17 @@ use burn::optim::ModuleOptimizer;
 use burn::train::Interrupter;
 use burn::train::metric::LossMetric;
 use burn_ckpt::{BEST_DIR, Keep, LAST_DIR, Mode, RunLayout, TopK, WhenBusy};
-use burn_trainer::{Decision, Event, Facts, Output, Strategy, Trainer, TrainerConfig};
+use burn_trainer::{Decision, Event, Facts, FitResult, Output, Strategy, Trainer, TrainerConfig};
 
 use crate::program::Result;
 use crate::stopwatch::named_at;
 
 use super::child::Task;
 use super::measured::{Measured, Moment, SaveTimes, Steady, WARM_UP, median, moment, now};
-use super::model::{LayersHparams, Moments, learner, loader};
+use super::model::{Clocked, Layers, LayersHparams, Moments, learner, loader};
 
 /// Steps without a save after one is durable, before the next.
-const APART: u64 = 4;
+pub const APART: u64 = 4;
 /// Undisturbed steps before saves come every few steps.
 const QUIET: u64 = 8;
 /// The run's name.
@@ -49,28 +49,42 @@ pub fn newest(dir: &Path) -> PathBuf {
 /// Those of the trainer, and files that are not there.
 pub fn train(task: &Task, optimizer: ModuleOptimizer, pace: Pace, when_busy: WhenBusy) -> Result<Measured> {
     let plan = Plan::shared(task, pace);
-    let config = TrainerConfig::new().with_root(&task.dir).with_run_id(RUN);
-    let config = TrainerConfig { handle_signals: false, when_busy, ..config };
-    let mut trainer = Trainer::new(config, &LayersHparams::of(&task.case))?;
-    if task.saves > 0 {
-        trainer = trainer.strategy(plan.strategy(BEST_DIR)).strategy(plan.strategy(LAST_DIR));
-    } else {
-        trainer = trainer.strategy(plan.strategy(LAST_DIR));
-    }
+    let directories: &[&str] = if task.saves > 0 { &[BEST_DIR, LAST_DIR] } else { &[LAST_DIR] };
+    let strategies = directories.iter().map(|directory| plan.strategy(directory));
     // Training ends when the plan says so.
-    let training = trainer
-        .training(loader(&task.case, usize::MAX / 2), loader(&task.case, 1))
-        .metrics((LossMetric::new(),))
-        .with_interrupter(plan.lock().interrupter.clone());
-    let (learner, clock) = learner(&task.case, optimizer);
-    let result = trainer.fit(training, learner)?;
+    let interrupter = plan.lock().interrupter.clone();
+    let (result, moments) = fit(task, optimizer, when_busy, interrupter, strategies)?;
     if let Some((step, error)) = result.failed_saves.first() {
         return Err(format!("the save after step {step} failed: {error}").into());
     }
-    let moments = clock.moments();
     let mut plan = plan.lock();
     plan.see_what_is_durable(&result.run_dir);
     plan.tell(&moments, result.skipped_saves + result.replaced_saves)
+}
+
+/// Trains the case's job in the trainer, with these strategies, until it is interrupted.
+///
+/// # Errors
+///
+/// Those of the trainer.
+pub fn fit<S: Strategy + 'static>(
+    task: &Task,
+    optimizer: ModuleOptimizer,
+    when_busy: WhenBusy,
+    interrupter: Interrupter,
+    strategies: impl IntoIterator<Item = S>,
+) -> Result<(FitResult<Clocked<Layers>>, Moments)> {
+    let config = TrainerConfig::new().with_root(&task.dir).with_run_id(RUN);
+    let config = TrainerConfig { handle_signals: false, when_busy, ..config };
+    let trainer = Trainer::new(config, &LayersHparams::of(&task.case))?;
+    let trainer = strategies.into_iter().fold(trainer, Trainer::strategy);
+    let training = trainer
+        .training(loader(&task.case, usize::MAX / 2), loader(&task.case, 1))
+        .metrics((LossMetric::new(),))
+        .with_interrupter(interrupter);
+    let (learner, clock) = learner(&task.case, optimizer);
+    let result = trainer.fit(training, learner)?;
+    Ok((result, clock.moments()))
 }
 
 /// What both strategies go by.

@@ -69,17 +69,18 @@ impl Page<'_> {
         writeln!(
             f,
             "Each figure is a median over the saves of a run, in a process of its own. *Lost* is the time that the steps from\n\
-             a save until it is durable, and one more, took longer than as many undisturbed ones of the same run; below 0, noise\n\
-             is more than the cost. *Call* is the time until the loop could go on. torch, Lightning, safetensors and burn sync\n\
-             nothing: for the first three a thread of its own calls fsync, which is no part of the call; burn's files are\n\
-             complete then, and not durable. When burn-trainer's and burn's files were complete is what the file system says, to\n\
-             some milliseconds. Loading ends when every value of the model was read; all files are in\n\
-             the page cache.\n"
+             a save until it is durable, and one more, took longer than as many undisturbed ones of the same run, those that are\n\
+             nearest; below 0, noise is more than the cost. *Call* is the time until the loop could go on. torch, Lightning,\n\
+             safetensors and burn sync nothing: for the first three a thread of its own calls fsync, which is no part of the\n\
+             call; burn's files are complete then, and not durable. When burn-trainer's and burn's files were complete is what\n\
+             the file system says, to some milliseconds. *No save* is what the machine's disk costs any loop: a thread writes as\n\
+             many bytes beside it and syncs them, and nobody holds a snapshot. Loading ends when every value of the model was\n\
+             read; all files are in the page cache.\n"
         )
     }
 
     fn saving(&self, case: &Case) -> Option<Table> {
-        use Contender::{Burn, Lightning, Orbax, Ours, OursOpaque, Safetensors, Torch};
+        use Contender::{Burn, Lightning, Orbax, Ours, OursOpaque, PlainWrite, Safetensors, Torch};
         let mut table = Table::new(&[
             "saving",
             "step ms",
@@ -95,7 +96,7 @@ impl Page<'_> {
             "peak / state",
         ]);
         let mut rows = 0;
-        for contender in [Ours, OursOpaque, Burn, Torch, Lightning, Orbax, Safetensors] {
+        for contender in [Ours, OursOpaque, Burn, Torch, Lightning, Orbax, Safetensors, PlainWrite] {
             let Some(told) = self.results.of(case, contender, Phase::Train) else { continue };
             let cost = self.results.cost(case, contender);
             let idle = self.results.idle(case, contender);

@@ -76,7 +76,7 @@ Bytes are the kernel's count of what the loopback interface received, headers in
 machine has to be quiet otherwise. *Must cross* is arithmetic: 16 bytes for each byte of text in a batch (it and the\n\
 one after it, as 64-bit integers), and for a second device the parameters there and their gradients back, in f32.\n\
 *Lost* is the time that the steps from a save until it is durable, and one more, took longer than as many undisturbed\n\
-ones of the same run, as for `bench checkpoint`; below 0, noise is more than the cost.";
+ones of the same run, the nearest, as for `bench checkpoint`; below 0, noise is more than the cost.";
 
 impl Page {
     fn training(&self) -> Table {

@@ -6,5 +6,5 @@ pub(crate) mod probe;
 mod streamed;
 
 pub use burns::InitStreamed;
-pub(crate) use streamed::collect;
 pub use streamed::{StateParts, StateTensors, Streamed};
+pub(crate) use streamed::{advise, collect};

@@ -6,6 +6,7 @@
 //! handle each, from which the writer reads as it does from the model's.
 
 use std::cell::Cell;
+use std::sync::Once;
 
 use burn::optim::{LearningRate, Optimizer, RecordState, StateSink, StateSource, join_path};
 use burn::tensor::kind::Basic;
@@ -185,6 +186,27 @@ pub(crate) fn collect<T>(at_once: bool, record: impl FnOnce() -> T) -> (T, Secti
     (record, collected.map(|collecting| collecting.section).unwrap_or_default())
 }
 
+/// Less than this is copied in no time.
+const WORTH_STREAMING_BYTES: usize = 64 * 1024 * 1024;
+
+/// Says once, in the log, what a save would be spared if the optimizer were streamed, where burn's record of it is large.
+pub(crate) fn advise(record: &Section) {
+    static SAID: Once = Once::new();
+    if let Some(advice) = advice(record.tensors.iter().map(burn_pack::Tensor::byte_len).sum()) {
+        SAID.call_once(|| log::info!("{advice}"));
+    }
+}
+
+fn advice(copied: usize) -> Option<String> {
+    (copied >= WORTH_STREAMING_BYTES).then(|| {
+        format!(
+            "every save copies {} MB of the optimizer's state: `init_streamed()` (burn_trainer::InitStreamed) in place of \
+             `init()` hands its tensors over one by one",
+            copied / 1_000_000
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use burn::nn::{Linear, LinearConfig};
@@ -269,6 +291,14 @@ mod tests {
         };
         let burns = Section::from_burnpack(optimizer.to_record().into_bytes().unwrap()).unwrap();
         assert_eq!(names(&section), names(&burns));
+    }
+
+    #[test]
+    fn advice_is_given_where_much_is_copied() {
+        assert_eq!(advice(0), None);
+        assert_eq!(advice(WORTH_STREAMING_BYTES - 1), None);
+        let advice = advice(840_000_000).unwrap();
+        assert!(advice.contains("840 MB") && advice.contains("init_streamed()"), "{advice}");
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(crate) fn row<'a>(page: &'a str, table: &str, name: &str) -> Vec<&'a str> {
 #[test]
 fn ours_burns_own_and_the_limits_are_measured_in_one_run() {
     let root = tempfile::tempdir().unwrap();
-    let output = bench(root.path(), &["--contenders", "ours,ours-replace,burn,limits"]);
+    let output = bench(root.path(), &["--contenders", "ours,ours-replace,burn,plain-write,limits"]);
     let page = stdout(&output);
     for name in ["burn-trainer (best + last)", "burn's own checkpointers"] {
         let cells = row(&page, "saving", name);
@@ -33,6 +33,10 @@ fn ours_burns_own_and_the_limits_are_measured_in_one_run() {
         let file: f64 = cells[7].parse().unwrap();
         assert!(step > 0.0 && (1.0..1.3).contains(&file), "{cells:?}");
     }
+    // It writes as many bytes, and leaves no checkpoint.
+    let plain = row(&page, "saving", "no save: a plain write + fsync");
+    let (durable, written): (f64, f64) = (plain[4].parse().unwrap(), plain[8].parse().unwrap());
+    assert!(durable > 0.0 && (1.0..1.3).contains(&written), "{plain:?}");
     let loaded: f64 = row(&page, "loading", "burn-trainer (best + last)")[2].parse().unwrap();
     let sha256: f64 = row(&page, "the machine, same bytes", "SHA-256")[1].parse().unwrap();
     assert!(loaded > 0.0 && sha256 > 0.0);
