@@ -3,6 +3,8 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use crate::commit::create_directory;
 use crate::error::{Error, Result};
@@ -10,6 +12,9 @@ use crate::layout::RunLayout;
 
 /// How much of a lock file is read to name its holder, in bytes.
 const MAX_HOLDER_BYTES: u64 = 512;
+/// A holder that was killed while it started another program leaves that one with the lock until its own code runs.
+const PATIENCE: Duration = Duration::from_millis(500);
+const POLL: Duration = Duration::from_millis(10);
 
 /// The right to write to a run; given up, and its file removed, when dropped.
 ///
@@ -26,10 +31,11 @@ impl RunLock {
     /// # Errors
     ///
     /// [`Error::Locked`] with the holder's process id and host when another process, or another lock of this
-    /// one, has it; [`Error::Io`] when the directory or the lock file cannot be made.
+    /// one, has it for longer than half a second; [`Error::Io`] when the directory or the lock file cannot be made.
     pub fn acquire(layout: &RunLayout) -> Result<Self> {
         let path = layout.lock_path();
         create_directory(layout.run_dir())?;
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let mut file = File::options()
                 .read(true)
@@ -40,6 +46,10 @@ impl RunLock {
                 .map_err(Error::io("open the lock file", &path))?;
             match file.try_lock() {
                 Ok(()) => {}
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    sleep(POLL);
+                    continue;
+                }
                 Err(TryLockError::WouldBlock) => {
                     return Err(Error::Locked {
                         path: layout.run_dir().to_path_buf(),

@@ -102,6 +102,19 @@ fn overwrite_removes_what_the_older_run_left_and_nothing_of_the_users() {
 }
 
 #[test]
+fn a_lock_that_goes_in_a_moment_is_waited_for() {
+    let root = tempfile::tempdir().unwrap();
+    let layout = burn_ckpt::RunLayout::new(root.path(), "logs", "run").unwrap();
+    let held = burn_ckpt::RunLock::acquire(&layout).unwrap();
+    let goes = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        drop(held);
+    });
+    drop(burn_ckpt::RunLock::acquire(&layout).unwrap());
+    goes.join().unwrap();
+}
+
+#[test]
 fn a_second_process_is_refused_with_the_firsts_id_and_a_dead_ones_lock_blocks_nobody() {
     let root = tempfile::tempdir().unwrap();
     let layout = burn_ckpt::RunLayout::new(root.path(), "burn_trainer_logs", "r1").unwrap();
