@@ -84,14 +84,14 @@ pub fn cost(run: &Moments<'_>) -> Option<Cost> {
     let lost: Vec<f64> = windows
         .iter()
         .map(|window| {
-            let usual = nearest(&undisturbed, window).unwrap_or(quiet);
+            let usual = nearest(&undisturbed, window)?;
             let without = |index: usize| match index == window.start {
                 true => run.step_of_save.unwrap_or(usual),
                 false => usual,
             };
-            window.clone().filter_map(|index| Some(step(index)? - without(index))).sum()
+            Some(window.clone().filter_map(|index| Some(step(index)? - without(index))).sum())
         })
-        .collect();
+        .collect::<Option<_>>()?;
     let of = |part: fn(&SaveTimes) -> f64| run.saves.iter().map(part).collect::<Vec<f64>>();
     let in_windows = |steps: fn(&std::ops::Range<usize>) -> std::ops::Range<usize>| {
         windows.iter().flat_map(steps).filter_map(step).collect::<Vec<f64>>()
