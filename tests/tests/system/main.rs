@@ -25,6 +25,7 @@ mod environment;
 mod export;
 mod failed_saves;
 mod git_repositories;
+mod golden;
 mod gpus;
 mod header_alone;
 mod hints;
