@@ -11,7 +11,7 @@ use char_lm::{CharLmConfig, Size, Window, WindowBatcher, Windows};
 use digits::{DigitsConfig, ImageBatcher};
 use indexmap::IndexMap;
 
-use crate::stopwatch::Stopwatch;
+use crate::measure::stopwatch::Stopwatch;
 
 /// Something to train.
 pub trait Job {

@@ -8,8 +8,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::launch;
-use crate::strategy::{Best, Last, MAX_TIMEOUT_SECONDS, OnException, StrategyConfig};
+use crate::process::launcher;
+use crate::strategy::{
+    Best, DEFAULT_TIMEOUT_SECONDS, Last, MAX_TIMEOUT_SECONDS, OnException, StrategyConfig,
+};
 
 /// How a run is trained, where its files go, and what is kept of it.
 ///
@@ -208,13 +210,13 @@ impl TrainerConfig {
     /// Whether this process writes checkpoints and metric files: it is alone, or of rank 0.
     #[must_use]
     pub fn writes(&self) -> bool {
-        self.rank.unwrap_or_else(launch::rank) == 0
+        self.rank.unwrap_or_else(launcher::rank) == 0
     }
 
     /// Fills in what was left to the trainer: the run's id, and under `slurm_requeue` what makes a job that was started
     /// again go on.
     pub(crate) fn fill_in(&mut self, start: Timestamp) {
-        let job = self.slurm_requeue.then(launch::slurm_job).flatten();
+        let job = self.slurm_requeue.then(launcher::slurm_job).flatten();
         if job.is_some() {
             self.ckpt_path.get_or_insert_with(|| "auto".to_owned());
         }
@@ -234,6 +236,17 @@ impl TrainerConfig {
                 StrategyConfig::OnException(OnException::default()),
             ],
         }
+    }
+
+    /// The longest that an exception's save may take by any of the strategies.
+    pub(crate) fn exception_timeout(&self) -> Duration {
+        let seconds = self.effective_strategies().into_iter().filter_map(|strategy| match strategy {
+            StrategyConfig::OnException(config) => Some(config.timeout_seconds),
+            _ => None,
+        });
+        // Also without such a strategy: what was handed over before the failure is still to be written.
+        let seconds = seconds.reduce(f64::max).unwrap_or(DEFAULT_TIMEOUT_SECONDS);
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     }
 
     /// How long a device of another machine may be silent.

@@ -59,76 +59,53 @@
 //! *Metrics that are no means over batches* (burn's AUROC, for one) and are resumed in the middle of an epoch cover the
 //! batches after that, in that epoch's training split; a warning says so. burn's metric objects cannot be saved.
 
-#[cfg(feature = "mimalloc")]
-mod allocator;
-mod batches;
-mod before;
-mod buffers;
-mod catching;
+mod burn_loops;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod config;
 mod dataloader;
-mod ddp;
-mod devices;
-mod effective_batch;
-mod epoch_saves;
 mod error;
-mod event;
-mod fit;
 // A page, and nothing in it. Its snippets are compiled where they run, in a system test, and not as doctests: those would each
 // need the model and the imports again, as hidden lines that a reader of the Markdown sees.
 #[cfg(all(doc, not(doctest)))]
 #[doc = include_str!("../../docs/from-lightning.md")]
 pub mod from_lightning {}
-mod keeper;
-mod launch;
 mod metrics;
 mod optimizer;
-mod prepared;
-mod progress;
-mod random;
-#[cfg(feature = "remote")]
+mod process;
 mod remote;
 mod result;
-mod resume;
 mod run;
 mod saving;
 // The same file as in burn-environment: neither crate has it for others.
 #[cfg(test)]
 #[path = "../../burn-environment/src/scratch_dir.rs"]
 mod scratch_dir;
-mod session;
-mod signal;
-mod snapshot;
-mod start;
 mod state;
 mod strategy;
-mod terminal;
 mod trainer;
-mod watch;
-mod watched;
+mod training_loop;
 
-#[cfg(feature = "mimalloc")]
-pub use allocator::KeepingAllocator;
 pub use burn_ckpt;
+#[cfg(feature = "mimalloc")]
+pub use process::allocator::KeepingAllocator;
 
 pub use burn_environment::{
     Environment, EnvironmentProbe, Git, GpuApi, GpuDevice, GpuKind, Hardware, Lsf, LsfHost, Os, Package,
     Rust, Slurm, gpus, program,
 };
+pub use burn_loops::ddp::ddp;
 pub use config::{FailedSaves, TrainerConfig};
 pub use dataloader::{ResumableDataLoader, ResumableDataLoaderBuilder};
-pub use ddp::ddp;
 pub use error::{Error, Result};
-pub use event::{Event, Facts};
 pub use optimizer::{InitStreamed, StateParts, StateTensors, Streamed};
-pub use progress::PlainRenderer;
+pub use process::console::PlainRenderer;
+pub use process::signals::StopSignal;
+pub use process::start_device::start_device;
 #[cfg(feature = "remote")]
 pub use remote::{Relays, RemoteAddress, Token, check_secret, connect, endpoint_builder};
 pub use result::FitResult;
-pub use signal::StopSignal;
-pub use start::start_device;
+pub use state::event::{Event, Facts};
 pub use strategy::{
     Best, BestStrategy, Decision, Interval, Last, LastStrategy, OnException, OnExceptionStrategy, Output,
     Strategy, StrategyConfig,

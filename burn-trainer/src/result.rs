@@ -6,7 +6,7 @@ use burn::train::renderer::MetricsRenderer;
 use burn_ckpt::Held;
 use indexmap::IndexMap;
 
-use crate::signal::StopSignal;
+use crate::process::signals::StopSignal;
 
 /// What training came to.
 pub struct FitResult<M> {

@@ -14,20 +14,20 @@ use burn_ckpt::Activity;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::burn_loops::epoch_end_saves::EpochSaves;
 use crate::config::TrainerConfig;
 use crate::dataloader::{Guided, Passes};
-use crate::devices;
-use crate::epoch_saves::EpochSaves;
 use crate::error::{Error, Result};
-use crate::fit::{FitLoop, Plan};
-use crate::optimizer::probe;
-use crate::prepared::Parts;
-use crate::progress::PlainRenderer;
+use crate::process::console::PlainRenderer;
 use crate::result::FitResult;
-use crate::resume;
-use crate::run::Run;
+use crate::run::open::Run;
+use crate::run::prepare::Parts;
+use crate::run::resume;
+use crate::saving::optimizer_probe;
 use crate::strategy::Strategy;
-use crate::watched::{Guard, GuardedLoop};
+use crate::training_loop::abandonable_loop::{Guard, GuardedLoop};
+use crate::training_loop::epochs::{FitLoop, Plan};
+use crate::training_loop::multi_device;
 use burn_environment::EnvironmentProbe;
 
 /// A run that is open: its directory is this process's alone until training ends.
@@ -183,9 +183,9 @@ impl Trainer {
         learner: Learner<M>,
     ) -> Result<FitResult<M>> {
         if self.devices.is_empty() {
-            self.devices = devices::of_model(&learner);
+            self.devices = multi_device::of_model(&learner);
         }
-        devices::check(&self.devices)?;
+        multi_device::check(&self.devices)?;
         let guard = Guard::new(&self.devices, &self.activity, &self.config)?;
         self.fit_guarded(training, learner, &guard).map_err(|error| guard.explained(error))
     }
@@ -262,7 +262,7 @@ impl Trainer {
             return Err(Error::config("devices", reason));
         }
         let strategy = strategy.into();
-        let devices = devices::of_strategy(&strategy, &learner);
+        let devices = multi_device::of_strategy(&strategy, &learner);
         let guard = Guard::new(&devices, &self.activity, &self.config)?;
         self.fit_at_epochs(training, learner, strategy, devices).map_err(|error| guard.explained(error))
     }
@@ -279,7 +279,7 @@ impl Trainer {
         let (prepared, Parts { mut tap, open_saver, environment }) = self.prepare(&mut learner)?;
         let records = match &prepared.resume {
             Some(resume) => {
-                let (optimizer, scheduler) = probe::optimizer_and_scheduler(&learner)?;
+                let (optimizer, scheduler) = optimizer_probe::optimizer_and_scheduler(&learner)?;
                 resume::check_taken_over(&optimizer, &scheduler, resume)?;
                 Some(resume::records(resume)?)
             }

@@ -12,8 +12,8 @@ use burn::train::metric::LossMetric;
 use burn_ckpt::{BEST_DIR, Keep, LAST_DIR, Mode, RunLayout, TopK, WhenBusy};
 use burn_trainer::{Decision, Event, Facts, FitResult, Output, Strategy, Trainer, TrainerConfig};
 
+use crate::measure::stopwatch::named_at;
 use crate::program::Result;
-use crate::stopwatch::named_at;
 
 use super::child::Task;
 use super::measured::{Measured, Moment, SaveTimes, Steady, WARM_UP, median, moment, now};

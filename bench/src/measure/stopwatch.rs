@@ -10,8 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 use burn_ckpt::{Keep, TopK};
 use burn_trainer::{Decision, Event, Facts, Output, Strategy};
 
-use crate::machine::Counters;
-use crate::window::{self, Cost, Moments, SaveTimes};
+use crate::measure::machine::Counters;
+use crate::measure::window::{self, Cost, Moments, SaveTimes};
 
 /// The strategy's directory below the run's `checkpoint`.
 const DIRECTORY: &str = "watched";

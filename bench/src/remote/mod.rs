@@ -28,9 +28,9 @@ use page::Page;
 use wire::Load;
 
 use crate::job::{CharLmJob, Job, parse_size};
-use crate::machine::{Others, settle_disk};
+use crate::measure::machine::{Others, settle_disk};
+use crate::measure::stopwatch::Stopwatch;
 use crate::program::{Head, Result, directory, exit_code};
-use crate::stopwatch::Stopwatch;
 
 /// The server, beside this program.
 const SERVER: &str = "burn-serve";

@@ -6,9 +6,10 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use crate::commit::{Existing, Staged, remove_if_there, sync_directory_of};
+use crate::disk::directories::{remove_if_there, sync_directory_of};
+use crate::disk::staged_file::{Existing, Staged};
 use crate::error::{Error, Result};
-use crate::layout::metadata_path;
+use crate::file_names::metadata_path;
 
 /// Lets `link` and its metadata link point to `checkpoint` and its metadata file.
 ///

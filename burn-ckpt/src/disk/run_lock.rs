@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::commit::create_directory;
+use crate::disk::directories::create_directory;
 use crate::error::{Error, Result};
-use crate::layout::RunLayout;
+use crate::file_names::LOCK_FILE;
 
 /// How much of a lock file is read to name its holder, in bytes.
 const MAX_HOLDER_BYTES: u64 = 512;
@@ -32,9 +32,9 @@ impl RunLock {
     ///
     /// [`Error::Locked`] with the holder's process id and host when another process, or another lock of this
     /// one, has it for longer than half a second; [`Error::Io`] when the directory or the lock file cannot be made.
-    pub fn acquire(layout: &RunLayout) -> Result<Self> {
-        let path = layout.lock_path();
-        create_directory(layout.run_dir())?;
+    pub fn acquire(run_dir: &Path) -> Result<Self> {
+        let path = run_dir.join(LOCK_FILE);
+        create_directory(run_dir)?;
         let deadline = Instant::now() + PATIENCE;
         loop {
             let mut file = File::options()
@@ -51,10 +51,7 @@ impl RunLock {
                     continue;
                 }
                 Err(TryLockError::WouldBlock) => {
-                    return Err(Error::Locked {
-                        path: layout.run_dir().to_path_buf(),
-                        holder: holder(&mut file),
-                    });
+                    return Err(Error::Locked { path: run_dir.to_path_buf(), holder: holder(&mut file) });
                 }
                 Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
             }

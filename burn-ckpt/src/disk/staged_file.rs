@@ -1,28 +1,18 @@
-//! Putting a finished file in its place, so that a name always stands for a whole file.
-//!
-//! Everything is written to a staging file in the destination's directory, synced, and given its name: by a hard link
-//! where nothing may be replaced, by a rename elsewhere. What holds after a failure:
-//!
-//! | it stopped | what is left |
-//! |---|---|
-//! | while staging | a staging file, removed when the run is opened again; no file under a final name |
-//! | after the metadata has its name | a metadata file without checkpoint, which nobody lists; removed when the run is opened again |
-//! | after the checkpoint has its name | a whole checkpoint with its metadata |
-//!
-//! On Unix the same holds after power loss: data is synced before each rename, the directory after both.
+//! A file that is written beside its destination, and gets its name when it is whole.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::disk::directories::{create_directory, parent, sync_directory_of};
 use crate::error::{Error, Result};
-use crate::layout::{metadata_path, staging_path};
+use crate::file_names::staging_path;
 
 /// A file that is being written beside its destination; removed when dropped before [`Staged::publish`].
 #[derive(Debug)]
 pub(crate) struct Staged {
     path: PathBuf,
-    destination: PathBuf,
+    pub(crate) destination: PathBuf,
     published: bool,
 }
 
@@ -106,76 +96,4 @@ pub fn write_whole<E: From<Error>>(
     file.sync_all().map_err(Error::io("sync", staged.path()))?;
     staged.publish(existing)?;
     Ok(sync_directory_of(path)?)
-}
-
-/// Publishes a staged checkpoint (already synced) with its metadata.
-pub(crate) fn commit(container: Staged, metadata: &str, existing: Existing) -> Result<()> {
-    let destination = container.destination.clone();
-    let staged_metadata = Staged::beside(&metadata_path(&destination));
-    write_synced(staged_metadata.path(), metadata)?;
-    // The metadata first, the checkpoint last: whoever sees the checkpoint's name finds its metadata.
-    staged_metadata.publish(existing)?;
-    container.publish(existing)?;
-    sync_directory_of(&destination)
-}
-
-/// Gives a committed checkpoint a second name: a hard link, or a copy where the file system has none.
-/// `std::fs::copy` shares the blocks where the file system can (`copy_file_range`).
-pub(crate) fn stage_again(committed: &Path, destination: &Path) -> Result<Staged> {
-    let staged = Staged::beside(destination);
-    if fs::hard_link(committed, staged.path()).is_err() {
-        fs::copy(committed, staged.path()).map_err(Error::io("copy the checkpoint to", staged.path()))?;
-        staged.sync()?;
-    }
-    Ok(staged)
-}
-
-/// Removes a checkpoint and its metadata: the checkpoint first, so that it is never seen without its metadata.
-///
-/// # Errors
-///
-/// [`Error::Io`] when a file cannot be removed; a missing one is as good as removed.
-pub fn remove_checkpoint(checkpoint: &Path) -> Result<()> {
-    remove_if_there(checkpoint)?;
-    remove_if_there(&metadata_path(checkpoint))
-}
-
-/// Creates a directory and those above it, and makes that durable.
-pub(crate) fn create_directory(path: &Path) -> Result<()> {
-    let new: Vec<&Path> =
-        path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.is_dir()).collect();
-    fs::create_dir_all(path).map_err(Error::io("create the directory", path))?;
-    new.into_iter().try_for_each(sync_directory_of)
-}
-
-/// The directory that a file is in.
-pub(crate) fn parent(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
-}
-
-/// Makes renames and removals in a file's directory durable.
-pub(crate) fn sync_directory_of(file: &Path) -> Result<()> {
-    // Only Unix can sync a directory; elsewhere the rename is as durable as the system makes it.
-    #[cfg(unix)]
-    {
-        let directory = parent(file);
-        let handle = File::open(directory).map_err(Error::io("open the directory", directory))?;
-        handle.sync_all().map_err(Error::io("sync the directory", directory))?;
-    }
-    #[cfg(not(unix))]
-    let _ = file;
-    Ok(())
-}
-
-fn write_synced(path: &Path, text: &str) -> Result<()> {
-    let mut file = File::create_new(path).map_err(Error::io("create", path))?;
-    file.write_all(text.as_bytes()).map_err(Error::io("write", path))?;
-    file.sync_all().map_err(Error::io("sync", path))
-}
-
-pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
-        _ => Ok(()),
-    }
 }

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::{Error, Result};
-use crate::layout::metadata_path;
+use crate::error::{Error, Result, disagreement};
+use crate::file_names::metadata_path;
 
 /// The largest metadata file that is read, in bytes. A checkpoint of 100,000 tensors needs about 20 MB.
 pub const MAX_METADATA_BYTES: u64 = 64 * 1024 * 1024;
@@ -133,6 +133,16 @@ impl Metadata {
             .map_err(|error| Error::Snapshot(format!("the metadata is no JSON: {error}")))?;
         Ok(text + "\n")
     }
+}
+
+/// Compares a file's size with its metadata: the quick half of a verification.
+pub(crate) fn check_size(path: &Path, metadata: &Metadata) -> Result<()> {
+    let size = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
+    if size != metadata.checkpoint_size_bytes {
+        let expected = format!("{} bytes", metadata.checkpoint_size_bytes);
+        return Err(disagreement(path, expected, format!("{size} bytes")));
+    }
+    Ok(())
 }
 
 /// Serde for metrics: finite numbers as JSON numbers, the others as the strings `NaN`, `inf` and `-inf`.

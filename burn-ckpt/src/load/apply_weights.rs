@@ -13,55 +13,16 @@ use burn::store::{
 };
 use burn::tensor::{Bool, DType, Device, Int, Shape, Tensor};
 
-use crate::container::MODEL;
 use crate::error::{Error, Result};
-use crate::metadata::Metadata;
-use crate::module_types::Walk;
-use crate::read_ahead::{Wanted, read_ahead};
-use crate::report::{LoadReport, Misfit};
-use crate::section::{Layout, Section};
-use crate::verified::{Damage, verified};
-use crate::writer::panic_message;
-
-/// How the tensors of a checkpoint are matched with a module's parameters.
-///
-/// | field | default | what it does |
-/// |---|---|---|
-/// | `allow_partial` | `false` | parameters that the checkpoint lacks keep their initial values |
-/// | `allow_unused` | `false` | tensors that the module lacks are left out |
-/// | `allow_mismatched` | `false` | parameters of another shape or kind keep their initial values |
-/// | `remapper` | none | renames the checkpoint's tensors before they are matched |
-/// | `float_dtype` | as stored | casts every tensor of floats |
-/// | `verify` | `true` | compares each tensor that is read with its digest in the metadata |
-#[derive(Debug, Clone)]
-pub struct LoadOptions {
-    /// Whether parameters that the checkpoint lacks keep their initial values.
-    pub allow_partial: bool,
-    /// Whether tensors that the module lacks are left out.
-    pub allow_unused: bool,
-    /// Whether parameters that have another shape in the checkpoint, or another kind (float, int, bool), keep their
-    /// initial values.
-    pub allow_mismatched: bool,
-    /// Renames the checkpoint's tensors, in the order of its patterns, before they are matched.
-    pub remapper: KeyRemapper,
-    /// The type that every tensor of floats is cast to; without one a parameter gets the type that is stored.
-    pub float_dtype: Option<DType>,
-    /// Whether the hyperparameters and each tensor that is read are compared with the metadata file.
-    pub verify: bool,
-}
-
-impl Default for LoadOptions {
-    fn default() -> Self {
-        Self {
-            allow_partial: false,
-            allow_unused: false,
-            allow_mismatched: false,
-            remapper: KeyRemapper::new(),
-            float_dtype: None,
-            verify: true,
-        }
-    }
-}
+use crate::format::contents::MODEL;
+use crate::format::metadata::Metadata;
+use crate::format::module_types::Walk;
+use crate::format::section::{Layout, Section};
+use crate::load::checked_tensors::{Damage, verified};
+use crate::load::options::LoadOptions;
+use crate::load::prefetch::{Wanted, read_ahead};
+use crate::load::report::{LoadReport, Misfit};
+use crate::panics::panic_message;
 
 /// PyTorch's batch normalisations count their batches; burn's do not.
 const PYTORCH_COUNTER: &str = "num_batches_tracked";

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn_pack::Tensor;
 use serde_json::Value;
 
-use crate::digest::blake3_of_tensor;
-use crate::error::{Error, Result};
-use crate::metadata::{Metadata, TensorInfo};
+use crate::error::{Error, Result, disagreement};
+use crate::format::digest::blake3_of_tensor;
+use crate::format::metadata::{Metadata, TensorInfo};
 
 /// The tensors that were read and have other bytes than were written, by the names that they have in their section. burn
 /// hands on only an error's text; here it is whole.
@@ -87,8 +87,4 @@ pub(crate) fn check_hparams(path: &Path, hparams: &Value, metadata: &Metadata) -
     }
     let shown = |value: &Value| format!("the hyperparameters {value}");
     Err(disagreement(path, shown(&metadata.hparams), shown(hparams)))
-}
-
-pub(crate) fn disagreement(path: &Path, expected: String, found: String) -> Error {
-    Error::Checksum { path: path.to_path_buf(), expected, found }
 }

@@ -11,16 +11,17 @@ use burn::store::ModuleRecord;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::container::{ContainerHeader, MODEL};
 use crate::error::{Error, Result};
-use crate::hparams;
-use crate::locate::locate;
-use crate::metadata::Metadata;
-use crate::report::LoadReport;
-use crate::section::Section;
-use crate::verified::{Damage, check_hparams, verified};
-use crate::verify::check_size;
-use crate::weights::{self, LoadOptions};
+use crate::format::contents::MODEL;
+use crate::format::header::ContainerHeader;
+use crate::format::metadata::{Metadata, check_size};
+use crate::format::section::Section;
+use crate::load::apply_weights;
+use crate::load::checked_tensors::{Damage, check_hparams, verified};
+use crate::load::hparams;
+use crate::load::options::LoadOptions;
+use crate::load::report::LoadReport;
+use crate::run_dir::locate::locate;
 
 /// A checkpoint that was opened: its header is known, its tensors are still on disk.
 #[derive(Debug)]
@@ -196,7 +197,7 @@ impl Checkpoint {
             true => Some(self.agreeing_metadata()?),
             false => None,
         };
-        weights::load(&self.path, self.section(MODEL)?, module, options, metadata.as_ref())
+        apply_weights::load(&self.path, self.section(MODEL)?, module, options, metadata.as_ref())
     }
 
     /// Compares the model's section with a module's parameters, by name and shape, without reading a tensor.
@@ -206,7 +207,7 @@ impl Checkpoint {
     /// [`Error::Mismatch`] listing the tensors that are missing, unused or of another shape.
     pub fn check_fits<M: Module>(&self, module: &M) -> Result<()> {
         let options = LoadOptions::default();
-        let (_, report) = weights::matched(&self.path, self.section(MODEL)?, module, &options)?;
+        let (_, report) = apply_weights::matched(&self.path, self.section(MODEL)?, module, &options)?;
         report.check(&self.path, &options)
     }
 

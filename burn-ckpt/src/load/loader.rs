@@ -9,16 +9,16 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::hparams;
-use crate::layout::name_error;
-use crate::load::Checkpoint;
-use crate::report::LoadReport;
-use crate::weights::LoadOptions;
+use crate::file_names::name_error;
+use crate::load::checkpoint::Checkpoint;
+use crate::load::hparams;
+use crate::load::options::LoadOptions;
+use crate::load::report::LoadReport;
 
 /// A module that can be built from the hyperparameters that its checkpoints carry.
 ///
 /// A path is a checkpoint's file, a link to one, or `best`, `last` or a link's name in a run's directory
-/// (`runs/a/best`); see [`locate`](crate::locate).
+/// (`runs/a/best`); see [`locate`](crate::run_dir::locate).
 ///
 /// # Example
 ///

@@ -19,7 +19,7 @@ use std::thread;
 
 use burn_pack::{Bytes, Error, Tensor};
 
-use crate::writer::panic_message;
+use crate::panics::panic_message;
 
 /// How many bytes are read before they are asked for, unless a single tensor is larger. A device with memory of its own
 /// takes its copy then, so this bounds what a load needs of the host's; on the CPU they become the parameters.

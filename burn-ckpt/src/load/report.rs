@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::weights::LoadOptions;
+use crate::load::options::LoadOptions;
 
 /// What became of a module's parameters and of a checkpoint's tensors.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

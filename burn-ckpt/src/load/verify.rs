@@ -12,11 +12,11 @@ use std::thread;
 use burn_pack::Tensor;
 use indexmap::IndexMap;
 
-use crate::digest::{blake3_in_pieces, sha256_of_file, sha256_with};
-use crate::error::{Error, Result};
-use crate::load::Checkpoint;
-use crate::metadata::{Metadata, TensorInfo};
-use crate::verified::{check_hparams, described, disagreement};
+use crate::error::{Error, Result, disagreement};
+use crate::format::digest::{blake3_in_pieces, sha256_of_file, sha256_with};
+use crate::format::metadata::{Metadata, TensorInfo, check_size};
+use crate::load::checked_tensors::{check_hparams, described};
+use crate::load::checkpoint::Checkpoint;
 
 /// One for the SHA-256, which takes the longest, and one for the tensors.
 const TWO_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
@@ -194,14 +194,4 @@ pub(crate) fn verify_file(path: &Path) -> Result<Metadata> {
         return Err(disagreement(path, metadata.checkpoint_checksum, found));
     }
     Ok(metadata)
-}
-
-/// Compares a file's size with its metadata: the quick half of a verification.
-pub(crate) fn check_size(path: &Path, metadata: &Metadata) -> Result<()> {
-    let size = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
-    if size != metadata.checkpoint_size_bytes {
-        let expected = format!("{} bytes", metadata.checkpoint_size_bytes);
-        return Err(disagreement(path, expected, format!("{size} bytes")));
-    }
-    Ok(())
 }

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
-use crate::layout::{CHECKPOINT_SUFFIX, metadata_path};
-use crate::retention::{Candidate, Keep};
+use crate::file_names::{CHECKPOINT_SUFFIX, metadata_path};
+use crate::retention::policy::{Candidate, Keep};
 
 /// The checkpoints of a run by the strategies that keep them.
 #[derive(Debug, Default)]

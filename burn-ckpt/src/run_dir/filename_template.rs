@@ -6,7 +6,7 @@
 use indexmap::IndexMap;
 
 use crate::error::Result;
-use crate::layout::{MAX_NAME_BYTES, name_error, safe_name};
+use crate::file_names::{MAX_NAME_BYTES, name_error, safe_name};
 
 /// The widest a field may be padded, and the most digits it may show after the point.
 const MAX_FORMAT: usize = 32;

@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::catalog::resolve;
-use crate::commit::parent;
+use crate::disk::directories::parent;
 use crate::error::{Error, Result};
-use crate::layout::{
-    BEST_DIR, CHECKPOINT_DIR, CHECKPOINT_SUFFIX, LAST_DIR, METADATA_SUFFIX, RunLayout, is_checkpoint,
-};
+use crate::file_names::{CHECKPOINT_SUFFIX, METADATA_SUFFIX, is_checkpoint, link_name};
+use crate::run_dir::catalog::{file_name, list};
+use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, RunLayout};
 
 /// The checkpoint that a path stands for. What it may be:
 ///
@@ -52,6 +51,47 @@ pub fn locate(path: &Path) -> Result<PathBuf> {
             hint: "the link points to a file that is gone".to_owned(),
         }),
         Err(source) => Err(Error::io("open", path)(source)),
+    }
+}
+
+/// The checkpoint that a link of a run points to: `"last"`, or `"best"` for the given metric, or, without one,
+/// for the only metric that has a link.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] with what there is instead.
+pub fn resolve(layout: &RunLayout, wanted: &str, metric: Option<&str>) -> Result<PathBuf> {
+    let directory = layout.checkpoint_dir();
+    let not_found =
+        |hint: String| Error::NotFound { path: directory.clone(), wanted: wanted.to_owned(), hint };
+    let link = match (wanted, metric) {
+        ("last", _) => directory.join(link_name("last")?),
+        ("best", Some(metric)) => directory.join(link_name(&format!("best_{metric}"))?),
+        ("best", None) => {
+            let mut links: Vec<PathBuf> = list(&directory)?
+                .into_iter()
+                .filter(|path| is_checkpoint(path) && file_name(path).starts_with("best_"))
+                .collect();
+            match (links.pop(), links.is_empty()) {
+                (Some(link), true) => link,
+                (None, _) => return Err(not_found("it has no link named best_<metric>.ckpt".to_owned())),
+                (Some(other), false) => {
+                    links.push(other);
+                    let names: Vec<String> = links.iter().map(|path| file_name(path)).collect();
+                    return Err(not_found(format!("name one of {}", names.join(", "))));
+                }
+            }
+        }
+        _ => {
+            return Err(not_found("the names are \"last\" and \"best\"; anything else is a path".to_owned()));
+        }
+    };
+    match std::fs::metadata(&link) {
+        Ok(_) => Ok(link),
+        Err(_) if link.is_symlink() => {
+            Err(not_found(format!("the link {} points to a file that is gone", file_name(&link))))
+        }
+        Err(_) => Err(not_found(format!("there is no link {}", file_name(&link)))),
     }
 }
 

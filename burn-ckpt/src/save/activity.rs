@@ -3,37 +3,13 @@
 //! A save that reads from a device that is gone can hang for ever; one that has read everything is worth waiting for.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::queue::Queue;
-use crate::writer::Save;
+use crate::save::queue::Queue;
+use crate::save::read_progress::Reading;
+use crate::save::request::Save;
 
 const POLL: Duration = Duration::from_millis(10);
-
-/// How far a state has been read from its device.
-#[derive(Debug, Default)]
-pub(crate) struct Reading {
-    under_way: AtomicBool,
-    /// Grows with everything that was read.
-    read: AtomicU64,
-}
-
-impl Reading {
-    pub(crate) fn begins(&self) {
-        self.under_way.store(true, Ordering::Relaxed);
-        self.gets_on();
-    }
-
-    pub(crate) fn gets_on(&self) {
-        self.read.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// All is read: whatever is left needs no device.
-    pub(crate) fn ends(&self) {
-        self.under_way.store(false, Ordering::Relaxed);
-    }
-}
 
 /// A view of the writer that outlives whoever holds it.
 #[derive(Clone)]
@@ -54,14 +30,14 @@ impl Activity {
     #[must_use]
     pub fn wait(&self, limit: Duration, stuck_after: Duration) -> bool {
         let start = Instant::now();
-        let read = || self.reading.read.load(Ordering::Relaxed);
+        let read = || self.reading.read_so_far();
         let (mut seen, mut since) = (read(), start);
         loop {
             if self.is_idle() {
                 return true;
             }
             let now = read();
-            if now != seen || !self.reading.under_way.load(Ordering::Relaxed) {
+            if now != seen || !self.reading.is_under_way() {
                 (seen, since) = (now, Instant::now());
             }
             if start.elapsed() >= limit || since.elapsed() >= stuck_after {

@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::activity::Reading;
-use crate::commit::{Existing, Staged, commit, create_directory, parent, remove_if_there, stage_again};
-use crate::container::Contents;
+use crate::disk::commit::{commit, stage_again};
+use crate::disk::directories::{create_directory, parent, remove_if_there};
+use crate::disk::staged_file::{Existing, Staged};
 use crate::error::{Error, Result};
-use crate::layout::metadata_path;
-use crate::metadata::Metadata;
-use crate::write::write;
+use crate::file_names::metadata_path;
+use crate::format::contents::Contents;
+use crate::format::metadata::Metadata;
+use crate::save::read_progress::Reading;
+use crate::save::stream_container::write;
 
 impl Contents {
     /// Writes a checkpoint with its metadata, on this thread, for programs that have no training loop. Returns

@@ -27,15 +27,15 @@ use burn_pack::{Scalar, TENSOR_ALIGNMENT, Tensor};
 use indexmap::IndexMap;
 use sha2::{Digest, Sha256};
 
-use crate::activity::Reading;
-use crate::container::{Contents, Entries, entries};
-use crate::deferred::in_windows;
-use crate::digest::checksum;
+use crate::disk::preallocate;
 use crate::error::{Error, Result};
-use crate::metadata::TensorInfo;
-use crate::section::burnpack_writer;
-use crate::space;
-use crate::writer::panic_message;
+use crate::format::contents::{Contents, Entries, entries};
+use crate::format::deferred_tensor::in_windows;
+use crate::format::digest::checksum;
+use crate::format::metadata::TensorInfo;
+use crate::format::section::burnpack_writer;
+use crate::panics::panic_message;
+use crate::save::read_progress::Reading;
 
 /// How much of a tensor is read, hashed and written at a time: small enough to stay in a processor's cache between the
 /// three, large enough that handing it over costs nothing.
@@ -74,7 +74,7 @@ pub(crate) fn write(path: &Path, contents: Contents, reading: &Reading) -> Resul
         .map(|tensor| (tensor.name.clone(), tensor.dtype.name().to_owned(), tensor.shape.to_vec()))
         .collect();
     let mut file = File::options().write(true).open(path).map_err(Error::io("open", path))?;
-    space::reserve(&file, size_bytes).map_err(Error::io("reserve the space for", path))?;
+    preallocate::reserve(&file, size_bytes).map_err(Error::io("reserve the space for", path))?;
     file.seek(SeekFrom::Start(beginning.len() as u64)).map_err(Error::io("write", path))?;
 
     let (digests, checksum) = stream(path, file, beginning, tensors, size_bytes, reading)?;

@@ -4,7 +4,6 @@
 //! `save.rs`), then the links move, then older files go. One state is being written, and at most
 //! [so many](CheckpointWriter::start) wait. Every save is answered by a [`Report`], the failed ones with their cause.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -12,116 +11,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use indexmap::IndexMap;
-use jiff::Timestamp;
-use serde_json::Value;
-
-use crate::activity::{Activity, Reading};
-use crate::background;
-use crate::commit::{Existing, remove_checkpoint, sync_directory_of};
-use crate::container::{Contents, OPTIMIZER};
+use crate::disk::commit::remove_checkpoint;
+use crate::disk::directories::sync_directory_of;
+use crate::disk::links;
+use crate::disk::staged_file::Existing;
 use crate::error::{Error, Result};
-use crate::ledger::{Consequences, Ledger};
-use crate::links;
-use crate::metadata::Metadata;
-use crate::queue::{Push, Queue};
-use crate::save::persist;
-use crate::section::Section;
+use crate::format::contents::{Contents, OPTIMIZER};
+use crate::format::metadata::Metadata;
+use crate::panics::panic_message;
+use crate::retention::ledger::{Consequences, Ledger};
+use crate::save::activity::Activity;
+use crate::save::low_priority;
+use crate::save::persist::persist;
+use crate::save::queue::{Push, Queue};
+use crate::save::read_progress::Reading;
+use crate::save::request::{Report, RunFacts, Save, Submitted, WhenBusy};
 
 /// How often somebody who waits for room is asked whether to go on waiting.
 const POLL: Duration = Duration::from_millis(5);
-
-/// What every checkpoint of a run has in common.
-pub struct RunFacts {
-    /// The run's id.
-    pub run_id: String,
-    /// A human's name for the run.
-    pub name: Option<String>,
-    /// The project that the run belongs to.
-    pub project: Option<String>,
-    /// When the run started.
-    pub start_timestamp: Timestamp,
-    /// The whole configuration of the trainer.
-    pub trainer_config: Value,
-    /// The model's hyperparameters.
-    pub hparams: Value,
-    /// The machine and the software; asked for on the writer's thread, at every save: what comes late for one of them is
-    /// there for the next.
-    pub environment: Box<dyn Fn() -> Value + Send + Sync>,
-}
-
-/// Makes the sections of a state, on the writer's thread.
-pub type MakeSections = Box<dyn FnOnce() -> Result<IndexMap<String, Section>> + Send>;
-
-/// One state to be written.
-pub struct Save {
-    /// When the state was taken.
-    pub timestamp: Timestamp,
-    /// The epoch in progress, counted from 0.
-    pub epoch: u64,
-    /// The number of optimizer steps done.
-    pub global_step: u64,
-    /// Seconds spent training up to this state.
-    pub training_time_seconds: f64,
-    /// The latest value of every metric.
-    pub metrics: IndexMap<String, f64>,
-    /// What the training loop needs to go on.
-    pub trainer_state: Value,
-    /// Where the state goes, reserved in the [`Ledger`], each with the reason for it. Written once; the second
-    /// place and those after it are hard links.
-    pub places: Vec<(PathBuf, String)>,
-    /// Whether somebody waits for it, so that it need not give way to a loop that goes on.
-    pub urgent: bool,
-    /// The state itself.
-    pub sections: MakeSections,
-}
-
-impl Save {
-    /// Where the saves of a state go.
-    #[must_use]
-    pub fn paths(state: &[Self]) -> Vec<PathBuf> {
-        state.iter().flat_map(|save| &save.places).map(|(path, _)| path.clone()).collect()
-    }
-}
-
-/// What became of a save.
-#[derive(Debug)]
-pub struct Report {
-    /// The epoch of the state.
-    pub epoch: u64,
-    /// The number of optimizer steps done.
-    pub global_step: u64,
-    /// The files that are whole under their final names.
-    pub paths: Vec<PathBuf>,
-    /// The file's size in bytes, or what went wrong.
-    pub outcome: Result<u64>,
-    /// Time from taking up the save to the end of it.
-    pub duration: Duration,
-}
-
-/// What to do with a save when the disk is behind: as many states wait already as may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum WhenBusy {
-    /// Wait until there is room.
-    Wait,
-    /// Let this one go, and say so.
-    Skip,
-    /// Let the one that has waited shortest go in favour of this one, and say so, if every strategy that wants that one
-    /// ranks this one before it. Otherwise wait: a better state is not given up for a newer one.
-    Replace,
-}
-
-/// What became of a state that was handed over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Submitted {
-    /// It is being written, or waits for that.
-    Taken,
-    /// So too; the state of this optimizer step, which was waiting, was let go for it.
-    InPlaceOf(u64),
-    /// It was let go.
-    LetGo,
-}
 
 /// A [`Ledger`] that the loop and the writer's thread both use.
 #[derive(Debug, Clone)]
@@ -299,7 +206,7 @@ impl Worker {
                 })
             };
             self.reading.begins();
-            let outcome = if urgent { attempt() } else { background::giving_way(attempt) };
+            let outcome = if urgent { attempt() } else { low_priority::giving_way(attempt) };
             self.reading.ends();
             // Whatever did not become durable gives its place back.
             self.ledger.lock().forget(&reserved);
@@ -372,14 +279,4 @@ fn follow(consequences: &Consequences) -> Result<()> {
 
 fn stopped() -> Error {
     Error::WriterStopped("its thread has ended".to_owned())
-}
-
-/// The text of a panic, as far as it has one.
-#[must_use]
-pub fn panic_message(panic: &(dyn Any + Send)) -> String {
-    panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned())
 }

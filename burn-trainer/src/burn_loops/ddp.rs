@@ -5,9 +5,9 @@ use burn::tensor::distributed::DistributedConfig;
 use burn::train::ExecutionStrategy;
 use burn_environment::device_name;
 
-use crate::devices::REMOTE;
 use crate::error::{Error, Result};
-use crate::start::first_panic;
+use crate::process::start_device::first_panic;
+use crate::remote::device_names::REMOTE;
 
 /// burn's `DistributedDataParallel` on these devices, for [`Trainer::fit_with`](crate::Trainer::fit_with): each has a
 /// model of its own, and gradients are averaged by collective operations.

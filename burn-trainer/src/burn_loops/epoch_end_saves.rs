@@ -20,20 +20,20 @@ use burn::train::metric::store::EventStoreClient;
 use burn::train::{Interrupter, LearnerModel, SupervisedTraining};
 use burn_ckpt::{MODEL, OPTIMIZER, SCHEDULER, Save, Section};
 
-use crate::catching::{Catch, Caught, section};
 use crate::config::FailedSaves;
 use crate::dataloader::Passes;
 use crate::error::{Error, Result};
-use crate::event::{Event, Facts};
 use crate::metrics::{EpochValues, SharedHistory, SharedMetrics, await_updates};
-use crate::optimizer::names;
-use crate::prepared::Prepared;
-use crate::progress::warn;
-use crate::resume::Records;
-use crate::saving::Saver;
-use crate::session::{OpenSaver, Outcome};
-use crate::signal::{Patience, StopSignal};
-use crate::state::{Position, TrainerState};
+use crate::optimizer::state_names;
+use crate::process::console::warn;
+use crate::process::signals::{Patience, StopSignal};
+use crate::run::prepare::Prepared;
+use crate::run::resume::Records;
+use crate::saving::record_capture::{Catch, Caught, section};
+use crate::saving::saver::Saver;
+use crate::state::event::{Event, Facts};
+use crate::state::position::{Position, TrainerState};
+use crate::training_loop::loop_state::{OpenSaver, Outcome};
 
 const POLL: Duration = Duration::from_millis(5);
 
@@ -136,7 +136,7 @@ impl EpochSaves {
             Ok(())
         });
         let catch_optimizer = Catch::new(move |epoch, record| {
-            hooks.1.saves.caught(epoch, OPTIMIZER, names::by_path(section(record)?));
+            hooks.1.saves.caught(epoch, OPTIMIZER, state_names::by_path(section(record)?));
             Ok(())
         });
         let catch_scheduler = Catch::new(move |epoch, record| {

@@ -26,7 +26,7 @@ use serde::de::DeserializeOwned;
 
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
-use crate::progress::say;
+use crate::process::console::say;
 use crate::strategy::{Interval, StrategyConfig};
 
 /// Exit status for wrong usage.

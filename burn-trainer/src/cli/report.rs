@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use super::{arguments, restart};
 use crate::config::{FailedSaves, TrainerConfig};
 use crate::error::{Error, Result};
-use crate::progress::say;
+use crate::process::console::say;
 use crate::result::FitResult;
-use crate::run;
+use crate::saving::run_checkpoints;
 
 /// Prints where the checkpoints are, the best score, and the command that goes on from here, also where training
 /// ended with an error. Returns the exit status, or that error, for [`main`](super::main).
@@ -28,7 +28,7 @@ pub fn report<M>(result: Result<FitResult<M>>, config: &TrainerConfig, program: 
     let result = match result {
         Ok(result) => result,
         Err(error) => {
-            if has_begun(&error) && config.writes() && run::newest_resumable(config).is_some() {
+            if has_begun(&error) && config.writes() && run_checkpoints::newest_resumable(config).is_some() {
                 print(&[resume_line(config, program, config.max_epochs)]);
             }
             return Err(restart::after(error, config));
@@ -79,7 +79,8 @@ fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> V
         ));
     }
     // Not those of the result: where a save failed, it is an older state that is gone on from.
-    let saved = result.checkpoints.values().filter_map(|held| run::epochs_to_resume_after(&held.path));
+    let saved =
+        result.checkpoints.values().filter_map(|held| run_checkpoints::epochs_to_resume_after(&held.path));
     if let Some(done) = saved.max().filter(|_| !result.stopped_early) {
         // A run that is done goes on only with more epochs.
         let (done, wanted) = (usize::try_from(done).unwrap_or(usize::MAX), config.max_epochs);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::arguments;
 use crate::config::TrainerConfig;
 use crate::error::Error;
-use crate::progress::say;
+use crate::process::console::say;
 
 /// Tells the program that was started again how often that has been.
 const VARIABLE: &str = "BURN_TRAINER_RESTARTED";

@@ -12,7 +12,7 @@ use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
 
-use super::pass::{Start, iter_from, pass_of_epoch};
+use super::start_position::{Start, iter_from, pass_of_epoch};
 
 /// The passes over a loader and over the shares of it that several devices have.
 #[derive(Debug, Default, Clone)]

@@ -8,9 +8,9 @@
 //! workers.rs   the batches themselves, on the calling thread or ahead of it
 //! ```
 
-mod guided;
-mod order;
-mod pass;
+mod epoch_guide;
+mod shuffle_order;
+mod start_position;
 mod workers;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,11 +21,11 @@ use burn::data::dataloader::{DataLoader, DataLoaderIterator};
 use burn::data::dataset::Dataset;
 use burn::tensor::Device;
 
-use pass::{Pass, take_start};
+use start_position::{Pass, take_start};
 use workers::{Source, Transform, Workers};
 
-pub(crate) use guided::{Guided, Passes};
-pub(crate) use pass::{Start, iter_from, pass_of_epoch};
+pub(crate) use epoch_guide::{Guided, Passes};
+pub(crate) use start_position::{Start, iter_from, pass_of_epoch};
 
 /// A data loader that can begin in the middle of an epoch without reading what comes before.
 ///

@@ -12,7 +12,7 @@
 
 use std::ops::Range;
 
-use crate::random::{GAMMA, scramble};
+use crate::training_loop::seeding::{GAMMA, scramble};
 
 /// With a third of them, the orders of five items would be noticeably uneven.
 const ROUNDS: usize = 24;

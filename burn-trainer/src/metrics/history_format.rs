@@ -5,7 +5,7 @@ use burn_ckpt::Section;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::lines::Lines;
+use super::line_chunks::Lines;
 
 /// The one tensor of the section: JSON as bytes. (In the container's header it would be read whenever a checkpoint is
 /// looked at.)

@@ -9,11 +9,11 @@ use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
 use burn::train::metric::{MetricDefinition, MetricEntry, MetricId, MetricName, NumericEntry};
 
 use super::SharedMetrics;
-use super::files::MetricFiles;
+use super::epoch_values::Memory;
 use super::history::SharedHistory;
-use super::means::EpochMeans;
-use super::memory::Memory;
-use super::saved::Entries;
+use super::history_format::Entries;
+use super::metric_files::MetricFiles;
+use super::resumed_means::EpochMeans;
 
 /// Text that is written at once when a file is brought to where it was.
 const BLOCK: usize = 1 << 16;
@@ -189,7 +189,7 @@ fn entries(update: &MetricsUpdate) -> impl Iterator<Item = &MetricEntry> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::saved::History;
+    use super::super::history_format::History;
     use super::*;
     use crate::scratch_dir::ScratchDir;
     use burn::train::logger::FileMetricLogger;

@@ -11,7 +11,7 @@ use burn::train::metric::store::Split;
 use burn::train::metric::{MetricDefinition, MetricId};
 use burn_ckpt::safe_name;
 
-use crate::progress::warn;
+use crate::process::console::warn;
 
 const EPOCH_PREFIX: &str = "epoch-";
 /// A metric's name is a file name; this many bytes of it are always safe.

@@ -4,17 +4,17 @@
 //! `history.rs`, and writes the metric files by way of `files.rs`. (burn's event store can be asked too, but it remembers the first answer for an epoch, so that
 //! asking in the middle of one spoils burn's early stopping.)
 
-mod files;
+mod epoch_values;
 mod history;
-mod lines;
-mod means;
-mod memory;
-mod saved;
-mod tap;
+mod history_format;
+mod line_chunks;
+mod logger;
+mod metric_files;
+mod resumed_means;
 
 pub(crate) use history::{HistoryAt, SharedHistory};
-pub(crate) use saved::{EpochValues, History, MAX_EPOCHS};
-pub(crate) use tap::MetricTap;
+pub(crate) use history_format::{EpochValues, History, MAX_EPOCHS};
+pub(crate) use logger::MetricTap;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -14,8 +14,8 @@ use burn::train::metric::store::{MetricsUpdate, NumericMetricUpdate};
 use burn::train::metric::{MetricId, MetricName, NumericEntry};
 
 use super::history::SharedHistory;
-use super::saved::Entries;
-use crate::progress::warn;
+use super::history_format::Entries;
+use crate::process::console::warn;
 
 /// The means of the training split's metrics in one epoch.
 #[derive(Default)]
@@ -153,7 +153,7 @@ impl Means {
 
 #[cfg(test)]
 mod tests {
-    use super::super::lines::Lines;
+    use super::super::line_chunks::Lines;
     use super::*;
     use burn::train::metric::{MetricEntry, SerializedEntry};
     use std::sync::Arc;

@@ -3,8 +3,8 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::progress::warn;
-use crate::signal::StopSignal;
+use crate::process::console::warn;
+use crate::process::signals::StopSignal;
 use burn_environment::{Slurm, output_of, slurm};
 
 /// The variables in which launchers tell a process its rank: torchrun and its like, Open MPI, MPICH, PMIx, LSF's jsrun, Slurm.

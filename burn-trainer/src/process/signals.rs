@@ -161,7 +161,7 @@ mod unix {
     use signal_hook::low_level::{emulate_default_handler, exit};
 
     use super::{Interrupter, StopSignal};
-    use crate::progress::say;
+    use crate::process::console::say;
 
     /// The runs in progress: usually one.
     #[derive(Default)]

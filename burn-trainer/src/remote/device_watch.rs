@@ -19,9 +19,9 @@ use burn::tensor::Device;
 use burn_ckpt::panic_message;
 use burn_environment::device_name;
 
-use crate::devices::{IROH, REMOTE};
 use crate::error::{Error, Result};
-use crate::start::answer;
+use crate::process::start_device::answer;
+use crate::remote::device_names::{IROH, REMOTE};
 
 /// A device is asked four times as often as it may be silent, and every so often at least.
 const ASK_AT_LEAST_EVERY: Duration = Duration::from_secs(5);

@@ -1,13 +1,9 @@
 //! Which strategies a run has: those of its configuration, with their metrics looked up, and the user's own.
 
-use std::time::Duration;
-
-use super::{
-    BestStrategy, DEFAULT_TIMEOUT_SECONDS, LastStrategy, OnExceptionStrategy, Strategy, StrategyConfig,
-};
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::metrics::MetricTable;
+use crate::strategy::{BestStrategy, LastStrategy, OnExceptionStrategy, Strategy, StrategyConfig};
 
 /// The strategies of a run, and the metrics that have to show up.
 pub(crate) struct Chosen {
@@ -64,15 +60,4 @@ pub(crate) fn chosen_strategies(
         strategies.extend(custom);
     }
     Ok(Chosen { strategies, watched })
-}
-
-/// The longest that an exception's save may take by any of the strategies.
-pub(crate) fn exception_timeout(config: &TrainerConfig) -> Duration {
-    let seconds = config.effective_strategies().into_iter().filter_map(|strategy| match strategy {
-        StrategyConfig::OnException(config) => Some(config.timeout_seconds),
-        _ => None,
-    });
-    // Also without such a strategy: what was handed over before the failure is still to be written.
-    let seconds = seconds.reduce(f64::max).unwrap_or(DEFAULT_TIMEOUT_SECONDS);
-    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }

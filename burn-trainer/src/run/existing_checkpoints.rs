@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::config::TrainerConfig;
-use crate::resume::{Resume, passed};
+use crate::run::resume::{Resume, passed};
 
 /// What there is before the first save. The default is that of a run that begins.
 #[derive(Debug, Default)]

@@ -3,18 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::{
-    BEST_DIR, Catalog, Checkpoint, LAST_DIR, Metadata, ON_EXCEPTION_DIR, OPTIMIZER, RunLayout, RunLock,
-    clear, recover,
-};
+use burn_ckpt::{Catalog, RunLayout, RunLock, clear, recover};
 use jiff::Timestamp;
 
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
-use crate::launch;
-use crate::resume::{self, Resume};
-use crate::state::TrainerState;
-use crate::strategy::StrategyConfig;
+use crate::process::launcher;
+use crate::run::resume::{self, Resume};
+use crate::saving::run_checkpoints::{elsewhere, scan};
 
 /// A run that this process alone writes to, or another one does.
 #[derive(Debug)]
@@ -44,7 +40,7 @@ impl Run {
             return Ok(Self { layout, present, start, resume, lock: None });
         }
         check_directories([&config.root, &layout.run_dir().join("train"), &layout.run_dir().join("valid")])?;
-        let lock = RunLock::acquire(&layout)?;
+        let lock = RunLock::acquire(layout.run_dir())?;
         recover(&layout)?;
         let mut present = scan(&layout, &elsewhere)?;
         let resume = match resume::find(config, &layout, &present) {
@@ -85,60 +81,10 @@ impl Run {
     }
 }
 
-/// The checkpoints of the run that a configuration names, oldest first.
-pub(crate) fn checkpoints(config: &TrainerConfig) -> Result<Catalog> {
-    let layout = RunLayout::new(&config.root, &config.logs, config.run_id.as_deref().unwrap_or_default())?;
-    scan(&layout, &elsewhere(config, &layout)?)
-}
-
-/// The newest checkpoint of the run that can be gone on from, as its header tells.
-pub(crate) fn newest_resumable(config: &TrainerConfig) -> Option<PathBuf> {
-    let paths = checkpoints(config).ok()?.entries.into_iter().rev().map(|entry| entry.path);
-    paths.into_iter().find(|path| epochs_to_resume_after(path).is_some())
-}
-
-/// The epochs done in a checkpoint, if it can be gone on from.
-pub(crate) fn epochs_to_resume_after(path: &Path) -> Option<u64> {
-    let checkpoint = Checkpoint::open(path).ok().filter(|checkpoint| checkpoint.has_section(OPTIMIZER))?;
-    Some(checkpoint.trainer_state::<TrainerState>().ok()?.position.epochs())
-}
-
-/// The run's checkpoints, oldest first, wherever its strategies put them.
-fn scan(layout: &RunLayout, elsewhere: &[PathBuf]) -> Result<Catalog> {
-    let mut catalog = Catalog::scan(layout)?;
-    for directory in elsewhere {
-        let found = Catalog::scan_directory(directory)?;
-        // Other runs may use the directory too.
-        let ours = |metadata: &Metadata| metadata.run_id == layout.run_id();
-        catalog.entries.extend(found.entries.into_iter().filter(|entry| ours(&entry.metadata)));
-        let told = |path: &Path| Metadata::of_checkpoint(path).is_ok_and(|metadata| ours(&metadata));
-        catalog.broken.extend(found.broken.into_iter().filter(|(path, _)| told(path)));
-    }
-    catalog.sort();
-    Ok(catalog)
-}
-
 fn has(catalog: &Catalog, checkpoint: &Path) -> bool {
     let resolved = |path: &Path| fs::canonicalize(path).ok();
     let checkpoint = resolved(checkpoint);
     checkpoint.is_some() && catalog.entries.iter().any(|entry| resolved(&entry.path) == checkpoint)
-}
-
-/// The directories that the configuration names outside the run's own, which [`Catalog::scan`] finds by itself.
-fn elsewhere(config: &TrainerConfig, layout: &RunLayout) -> Result<Vec<PathBuf>> {
-    let mut directories = Vec::new();
-    for strategy in config.effective_strategies() {
-        let dirpath = match strategy {
-            StrategyConfig::Best(best) => best.dirpath.unwrap_or_else(|| BEST_DIR.into()),
-            StrategyConfig::Last(last) => last.dirpath.unwrap_or_else(|| LAST_DIR.into()),
-            StrategyConfig::OnException(failed) => failed.dirpath.unwrap_or_else(|| ON_EXCEPTION_DIR.into()),
-        };
-        directories.push(layout.strategy_dir(&dirpath)?);
-    }
-    directories.retain(|directory| !directory.starts_with(layout.checkpoint_dir()));
-    directories.sort();
-    directories.dedup();
-    Ok(directories)
 }
 
 /// A file where a directory is needed would be found out late, by metric files that cannot be written.
@@ -159,7 +105,7 @@ fn check_overwrite(
     resume: Option<&Resume>,
 ) -> Result<()> {
     let Some(resume) = resume.filter(|_| config.overwrite) else { return Ok(()) };
-    if config.slurm_requeue && launch::slurm_job().is_some() {
+    if config.slurm_requeue && launcher::slurm_job().is_some() {
         return Ok(());
     }
     let path = resume.checkpoint.path();

@@ -12,19 +12,19 @@ use burn::train::{Learner, LearnerModel, LearningResult, SupervisedTraining};
 use burn_ckpt::{RunFacts, panic_message};
 use burn_environment::EnvironmentProbe;
 
-use crate::before::Before;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
-use crate::launch::requeue_after;
 use crate::metrics::{MetricTap, SharedHistory, SharedMetrics};
+use crate::process::launcher::requeue_after;
+use crate::process::signals::SignalWatch;
 use crate::result::FitResult;
-use crate::resume::{self, Resume};
-use crate::run::Run;
-use crate::saving::{Reporting, Saver};
-use crate::session::{OpenSaver, Outcome, burn_epoch};
-use crate::signal::SignalWatch;
-use crate::strategy::{Chosen, chosen_strategies, exception_timeout};
+use crate::run::choose_strategies::{Chosen, chosen_strategies};
+use crate::run::existing_checkpoints::Before;
+use crate::run::open::Run;
+use crate::run::resume::{self, Resume};
+use crate::saving::saver::{Reporting, Saver};
 use crate::trainer::Trainer;
+use crate::training_loop::loop_state::{OpenSaver, Outcome, burn_epoch};
 
 /// A run that can be launched.
 pub(crate) struct Prepared {
@@ -116,7 +116,7 @@ impl Trainer {
             })
         };
         let resumed_from = resume.as_ref().map(|resume| resume.checkpoint.path().to_path_buf());
-        let exception_timeout = exception_timeout(&config);
+        let exception_timeout = config.exception_timeout();
         let plain = plain.get();
         let prepared = Prepared {
             config,

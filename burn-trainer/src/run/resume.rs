@@ -14,9 +14,9 @@ use burn_ckpt::{
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::metrics::History;
-use crate::optimizer::names;
-use crate::progress::{say, warn};
-use crate::state::{Position, TrainerState};
+use crate::optimizer::state_names;
+use crate::process::console::{say, warn};
+use crate::state::position::{Position, TrainerState};
 
 /// A verified checkpoint to go on from.
 #[derive(Debug)]
@@ -94,7 +94,7 @@ pub(crate) struct Records {
 /// Reads the records of a checkpoint.
 pub(crate) fn records(resume: &Resume) -> Result<Records> {
     let checkpoint = &resume.checkpoint;
-    let optimizer = names::by_id(checkpoint.section(OPTIMIZER)?);
+    let optimizer = state_names::by_id(checkpoint.section(OPTIMIZER)?);
     Ok(Records {
         model: checkpoint.model_record()?,
         optimizer: record(checkpoint, OPTIMIZER, optimizer)?,

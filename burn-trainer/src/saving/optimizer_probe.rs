@@ -17,9 +17,9 @@ use burn::train::{
 };
 use burn_ckpt::{Result, Section};
 
-use crate::catching::no_record_of;
-use crate::progress::PlainRenderer;
-use crate::snapshot::{self, Reading};
+use crate::process::console::PlainRenderer;
+use crate::saving::record_capture::no_record_of;
+use crate::saving::snapshot::{self, Reading};
 
 /// A learner's optimizer, by the parameters' paths, and its scheduler.
 pub(crate) fn optimizer_and_scheduler<M: LearnerModel>(learner: &Learner<M>) -> Result<(Section, Section)> {

@@ -11,13 +11,13 @@ use burn_ckpt::{
 use indexmap::IndexMap;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::before::Before;
 use crate::config::FailedSaves;
 use crate::error::{Error, Result};
-use crate::event::{Event, Facts};
-use crate::progress::say;
-use crate::signal::Patience;
-use crate::state::TrainerState;
+use crate::process::console::say;
+use crate::process::signals::Patience;
+use crate::run::existing_checkpoints::Before;
+use crate::state::event::{Event, Facts};
+use crate::state::position::TrainerState;
 use crate::strategy::{Decision, Strategy};
 
 /// Decides about saves and keeps account of them.

@@ -16,10 +16,10 @@ use burn::train::{Learner, LearnerModel, LearningCheckpointer};
 use burn_ckpt::{HISTORY, MODEL, MakeSections, OPTIMIZER, Result, SCHEDULER, Section};
 use indexmap::IndexMap;
 
-use crate::buffers::Buffers;
-use crate::catching::{Always, Catch, Slot, section};
 use crate::metrics::HistoryAt;
-use crate::optimizer::{advise, collect, names};
+use crate::optimizer::{advise, collect, state_names};
+use crate::saving::record_capture::{Always, Catch, Slot, section};
+use crate::training_loop::running_statistics::Buffers;
 
 /// The state as it is now: model, and with a history (without one, the weights alone are wanted) optimizer, scheduler
 /// and the history. With `buffers`, the running statistics are those. `keep` sees what the writer is to read.
@@ -88,7 +88,7 @@ pub(crate) fn optimizer_and_scheduler<M: LearnerModel>(
     let mut optimizer = section(optimizer)?;
     advise(&optimizer);
     optimizer.tensors.extend(streamed.tensors);
-    Ok((names::by_path(optimizer), section(scheduler)?))
+    Ok((state_names::by_path(optimizer), section(scheduler)?))
 }
 
 /// Applies the pending updates of a model's running statistics, as the next forward pass would do first, and keeps

@@ -6,7 +6,7 @@ use burn_ckpt::{BEST_DIR, FilenameTemplate, Keep, Mode, TopK};
 use serde::{Deserialize, Serialize};
 
 use super::{Decision, Output, Strategy, named, yes};
-use crate::event::{Event, Facts};
+use crate::state::event::{Event, Facts};
 
 /// Configuration of [`BestStrategy`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::best::{default_filename, one};
 use super::{Decision, Output, Strategy, named, yes};
-use crate::event::{Event, Facts};
+use crate::state::event::{Event, Facts};
 
 /// Configuration of [`LastStrategy`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -4,15 +4,12 @@
 //! directory its checkpoints go to, the rule by which they stay, and the link to the foremost one.
 
 mod best;
-mod chosen;
 mod last;
 mod on_exception;
 
 pub use best::{Best, BestStrategy};
-pub(crate) use chosen::{Chosen, chosen_strategies, exception_timeout};
 pub use last::{Interval, Last, LastStrategy};
-use on_exception::DEFAULT_TIMEOUT_SECONDS;
-pub(crate) use on_exception::MAX_TIMEOUT_SECONDS;
+pub(crate) use on_exception::{DEFAULT_TIMEOUT_SECONDS, MAX_TIMEOUT_SECONDS};
 pub use on_exception::{OnException, OnExceptionStrategy};
 
 use std::path::{Path, PathBuf};
@@ -20,7 +17,7 @@ use std::path::{Path, PathBuf};
 use burn_ckpt::Keep;
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Event, Facts};
+use crate::state::event::{Event, Facts};
 
 /// Whether an event is worth a checkpoint.
 #[derive(Debug, Clone, PartialEq)]

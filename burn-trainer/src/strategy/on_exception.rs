@@ -7,7 +7,7 @@ use burn_ckpt::{Keep, ON_EXCEPTION_DIR, TopK};
 use serde::{Deserialize, Serialize};
 
 use super::{Decision, Output, Strategy, named};
-use crate::event::{Event, Facts};
+use crate::state::event::{Event, Facts};
 
 /// How long an exception's save may take unless configured otherwise, in seconds.
 pub(crate) const DEFAULT_TIMEOUT_SECONDS: f64 = 120.0;

@@ -19,11 +19,10 @@ use burn_ckpt::Activity;
 
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
-use crate::fit::FitLoop;
-use crate::run;
-use crate::strategy::exception_timeout;
-use crate::terminal;
-use crate::watch::{DeviceWatch, Lost};
+use crate::process::terminal;
+use crate::remote::device_watch::{DeviceWatch, Lost};
+use crate::saving::run_checkpoints;
+use crate::training_loop::epochs::FitLoop;
 
 /// How often the watch is asked while the work goes on.
 const POLL: Duration = Duration::from_millis(50);
@@ -107,7 +106,7 @@ impl Guard {
     fn end_of<T>(&self, ended: &Receiver<thread::Result<T>>) -> Option<thread::Result<T>> {
         let end_within = END_WITHIN.min(self.config.device_timeout() / 8);
         let is_written = |limit| self.activity.get().is_none_or(|activity| activity.wait(limit, end_within));
-        if !is_written(exception_timeout(&self.config)) {
+        if !is_written(self.config.exception_timeout()) {
             log::error!("a checkpoint stays unfinished: its state cannot be read from the device any more");
             return None;
         }
@@ -132,7 +131,7 @@ impl Guard {
         };
         match error {
             Error::DeviceLost { devices, reason, .. } => {
-                Error::DeviceLost { devices, reason, newest: run::newest_resumable(&self.config) }
+                Error::DeviceLost { devices, reason, newest: run_checkpoints::newest_resumable(&self.config) }
             }
             error => error,
         }

@@ -1,7 +1,7 @@
 //! How many batches an optimizer step uses, when a run goes on with another number of devices.
 
 use crate::error::{Error, Result};
-use crate::progress::warn;
+use crate::process::console::warn;
 
 /// The accumulation of a run that had `before` batches in an optimizer step (`None`: a file that does not say), on this many
 /// devices, where the program asks for `configured`.

@@ -13,8 +13,8 @@ use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
 
 use crate::dataloader::{Start, iter_from, pass_of_epoch};
-use crate::progress::warn;
-use crate::state::Position;
+use crate::process::console::warn;
+use crate::state::position::Position;
 
 /// A loader of batches, or one for each device.
 pub(crate) struct EpochData<I> {

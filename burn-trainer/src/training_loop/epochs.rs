@@ -18,21 +18,21 @@ use burn::train::{
 };
 use burn_environment::EnvironmentProbe;
 
-use crate::batches::EpochData;
 use crate::config::FailedSaves;
-use crate::devices::{Devices, Gradients};
-use crate::effective_batch;
 use crate::error::{Error, Result};
-use crate::event::Event;
-use crate::keeper::Keeper;
 use crate::metrics::{SharedHistory, SharedMetrics};
-use crate::random::{self, Draw};
-use crate::resume::{self, Resume};
-use crate::saving::SaveAccount;
-use crate::session::{OpenSaver, Outcome, Phase, Session, burn_epoch};
-use crate::snapshot::{self, Reading};
-use crate::state::Position;
-use crate::watch::DeviceWatch;
+use crate::remote::device_watch::DeviceWatch;
+use crate::run::resume::{self, Resume};
+use crate::saving::keep_alive::Keeper;
+use crate::saving::saver::SaveAccount;
+use crate::saving::snapshot::{self, Reading};
+use crate::state::event::Event;
+use crate::state::position::Position;
+use crate::training_loop::effective_batch;
+use crate::training_loop::epoch_batches::EpochData;
+use crate::training_loop::loop_state::{OpenSaver, Outcome, Phase, Session, burn_epoch};
+use crate::training_loop::multi_device::{Devices, Gradients};
+use crate::training_loop::seeding::{self, Draw};
 
 /// What the loop needs besides what burn gives it.
 pub(crate) struct Plan {
@@ -234,7 +234,7 @@ impl<M: LearnerModel> Session<'_, M> {
             self.phase = Phase::Step;
             let mut outputs = Vec::with_capacity(step.len());
             for (device, batch) in step {
-                random::seed(&data.devices.all()[device], self.seed, Draw::Train { epoch, batch: batches });
+                seeding::seed(&data.devices.all()[device], self.seed, Draw::Train { epoch, batch: batches });
                 let output = data.devices.train_step(self.learner, device, batch);
                 gradients.add(self.learner, device, output.grads);
                 batches += 1;
@@ -291,7 +291,7 @@ impl<M: LearnerModel> Session<'_, M> {
             epoch_number: burn_epoch(epoch),
             total_items: data.valid.num_items(),
         });
-        random::seed(data.devices.main(), self.seed, Draw::Validation { epoch });
+        seeding::seed(data.devices.main(), self.seed, Draw::Validation { epoch });
         let model = self.learner.model().valid();
         let mut iteration = 0;
         while let Some(batches) = passing.next_step() {

@@ -16,18 +16,18 @@ use burn_ckpt::{Held, MakeSections, panic_message};
 use burn_environment::EnvironmentProbe;
 use indexmap::IndexMap;
 
-use crate::buffers::Buffers;
 use crate::config::FailedSaves;
 use crate::error::{Error, Result};
-use crate::event::{Event, Facts};
-use crate::keeper::Keeper;
 use crate::metrics::{EpochValues, SharedHistory, SharedMetrics, await_updates};
-use crate::saving::{SaveAccount, Saver, Wanted};
-use crate::signal::{Patience, StopSignal};
-use crate::snapshot::{self, Reading};
-use crate::state::{Position, TrainerState};
-use crate::watch::DeviceWatch;
-use crate::watched::ANSWER_WITHIN;
+use crate::process::signals::{Patience, StopSignal};
+use crate::remote::device_watch::DeviceWatch;
+use crate::saving::keep_alive::Keeper;
+use crate::saving::saver::{SaveAccount, Saver, Wanted};
+use crate::saving::snapshot::{self, Reading};
+use crate::state::event::{Event, Facts};
+use crate::state::position::{Position, TrainerState};
+use crate::training_loop::abandonable_loop::ANSWER_WITHIN;
+use crate::training_loop::running_statistics::Buffers;
 
 /// How long burn's metrics may take for one batch before an exception's save goes on without them.
 const STUCK_AFTER: Duration = Duration::from_secs(2);

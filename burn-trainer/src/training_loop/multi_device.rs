@@ -13,12 +13,8 @@ use burn::train::{
 use burn_environment::device_name;
 
 use crate::error::{Error, Result};
-use crate::progress::warn;
-
-/// What the names of other machines' devices begin with, and of those that are reached over Iroh. The names are
-/// [`device_name`]'s.
-pub(crate) const REMOTE: &str = "remote:";
-pub(crate) const IROH: &str = "remote:iroh:";
+use crate::process::console::warn;
+use crate::remote::device_names::{IROH, REMOTE};
 
 /// The devices that a run trains on; the first has the model.
 pub(crate) struct Devices {

@@ -5,7 +5,7 @@ use burn_ckpt::burn_pack::Scalar;
 use burn_ckpt::{Checkpoint, Error, MODEL, Metadata, Section, metadata_path};
 use serde_json::Value;
 
-use crate::Failure;
+use crate::answer::Failure;
 
 /// A checkpoint without its tensors' values.
 pub struct Contents {

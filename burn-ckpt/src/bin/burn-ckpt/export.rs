@@ -7,8 +7,8 @@ use burn_ckpt::burn_pack::Tensor;
 use burn_ckpt::{Checkpoint, Layout, MODEL, Metadata, ModuleTypes, Section};
 use serde_json::Value;
 
+use crate::answer::{Answer, Failure};
 use crate::foreign::{self, LayoutName, Notes};
-use crate::{Answer, Failure};
 
 /// Write a checkpoint's tensors as safetensors
 ///

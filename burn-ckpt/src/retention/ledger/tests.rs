@@ -1,7 +1,7 @@
 //! What a new checkpoint lets go, and what stays.
 
 use super::*;
-use crate::retention::{Mode, TopK};
+use crate::retention::policy::{Mode, TopK};
 
 fn ledger(k: usize) -> Ledger {
     let mut ledger = Ledger::default();

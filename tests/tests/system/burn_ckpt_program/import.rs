@@ -12,7 +12,7 @@ use system_tests::python::run_script;
 use system_tests::tree::{files, metadata};
 use system_tests::twin::{Inputs, Net, assert_same_outputs};
 
-use crate::export::save;
+use super::export::save;
 
 fn import(file: &Path, out: &Path, more: &[&str]) -> Output {
     let words = ["import", file.to_str().unwrap(), out.to_str().unwrap()];

@@ -11,8 +11,8 @@ use system_tests::random::SplitMix64;
 use system_tests::tree::files;
 use system_tests::twin::{Inputs, Net};
 
-use crate::export::save;
-use crate::import::write_safetensors;
+use super::export::save;
+use super::import::write_safetensors;
 
 fn import(file: &Path, out: &Path, more: &[&str]) -> Output {
     let words = ["import", file.to_str().unwrap(), out.to_str().unwrap()];

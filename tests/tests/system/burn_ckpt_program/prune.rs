@@ -166,7 +166,7 @@ fn what_is_not_whole_is_left_alone_unless_it_is_to_go_too() {
 fn a_run_that_somebody_writes_to_is_left_alone() {
     let root = run();
     let layout = RunLayout::at(run_dir(root.path()));
-    let lock = RunLock::acquire(&layout).unwrap();
+    let lock = RunLock::acquire(layout.run_dir()).unwrap();
     let before = files(root.path());
     let (out, err) = prune(root.path(), "--keep links", 1);
     let holder = format!("process {}", std::process::id());

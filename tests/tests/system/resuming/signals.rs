@@ -167,7 +167,7 @@ fn without_saving_a_signal_ends_the_run_all_the_same() {
 /// After an end at once: nobody holds the run, and it goes on from its newest whole checkpoint.
 fn can_be_gone_on_with(root: &Path, whole: &Path) {
     let layout = RunLayout::new(root, "burn_trainer_logs", "r1").unwrap();
-    drop(RunLock::acquire(&layout).unwrap());
+    drop(RunLock::acquire(layout.run_dir()).unwrap());
     Running::start(warmup(root, &format!("{FLAGS} --ckpt-path auto"))).end_well();
     compare(whole, &run_dir(root)).unwrap();
 }

@@ -12,7 +12,7 @@ use system_tests::model::Model;
 use system_tests::train;
 use system_tests::tree::checkpoints;
 
-use crate::burns_strategies::{all, described, last_epochs, with};
+use super::burns_strategies::{all, described, last_epochs, with};
 
 /// The simplest loop that a user may write.
 struct OwnLoop;

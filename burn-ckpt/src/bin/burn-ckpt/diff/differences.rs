@@ -6,10 +6,10 @@ use burn_ckpt::{OPTIMIZER, TensorInfo};
 use indexmap::{IndexMap, IndexSet};
 use serde_json::{Map, Value, json};
 
-use crate::Failure;
+use crate::answer::Failure;
 use crate::checking::hash_tensors;
 use crate::contents::{Contents, Part, TensorRow, scalar};
-use crate::figures::leaves;
+use crate::terminal::figures::leaves;
 
 /// Something that is another thing in the other checkpoint, or not there at all.
 pub struct Change {

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use burn_ckpt::Checkpoint;
 
+use crate::answer::{Answer, Failure};
 use crate::contents::Contents;
-use crate::listing::reason;
-use crate::output::{Output, say};
-use crate::{Answer, Failure};
+use crate::ls::listing::reason;
+use crate::terminal::output::{Output, say};
 use differences::Differences;
 
 /// Compare two checkpoints

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use burn_ckpt::sha256_of_file;
 
-use crate::{Answer, Failure};
+use crate::answer::{Answer, Failure};
 
 /// Refuses to go on where the destination exists and may not be replaced.
 ///

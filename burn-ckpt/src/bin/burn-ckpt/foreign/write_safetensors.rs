@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use super::Notes;
 use super::dtypes::{bools, to_safetensors};
 use super::kind::MAX_SAFETENSORS_HEADER;
-use crate::Failure;
+use crate::answer::Failure;
 
 /// The key in the header that is not a tensor's.
 const METADATA_KEY: &str = "__metadata__";

@@ -6,7 +6,7 @@ use std::path::Path;
 use burn_ckpt::burn_pack::Tensor;
 use burn_ckpt::{Checkpoint, Layout, MODEL, ModuleTypes, Section};
 
-use crate::Failure;
+use crate::answer::Failure;
 use crate::foreign::{copy_module_types, tensor_as_burn, tensor_as_pytorch};
 
 /// How many tensors that do not fit are listed.

@@ -11,8 +11,8 @@ use burn_ckpt::burn_pack::Tensor;
 use burn_ckpt::{Checkpoint, Contents, Error, Layout, MODEL, Metadata, Section};
 use serde_json::Value;
 
+use crate::answer::{Answer, Failure};
 use crate::foreign::{self, Foreign, Kind, LayoutName, Notes};
-use crate::{Answer, Failure};
 
 /// Make a checkpoint of a safetensors file or a PyTorch file
 ///

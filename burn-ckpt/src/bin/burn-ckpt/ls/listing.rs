@@ -9,7 +9,7 @@ use burn_ckpt::{
 };
 use jiff::Timestamp;
 
-use crate::Failure;
+use crate::answer::Failure;
 
 /// The checkpoints of one run, or of a directory that is none, oldest first.
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! `burn-ckpt ls`: the checkpoints of a run, or of several, as a table.
 
+pub mod listing;
+
 use std::path::PathBuf;
 
 use burn_ckpt::{Error, Metadata, numbers};
@@ -7,11 +9,11 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::figures::{age, number, size};
-use crate::listing::{Listing, Row, is_without_metadata, listings, reason};
-use crate::output::Output;
-use crate::table::{Align, Table};
-use crate::{Answer, Failure};
+use crate::answer::{Answer, Failure};
+use crate::ls::listing::{Listing, Row, is_without_metadata, listings, reason};
+use crate::terminal::figures::{age, number, size};
+use crate::terminal::output::Output;
+use crate::terminal::table::{Align, Table};
 
 /// Metrics that are shown unless others are asked for.
 const SHOWN_METRICS: usize = 3;

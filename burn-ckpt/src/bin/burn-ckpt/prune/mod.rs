@@ -11,11 +11,11 @@ use std::path::PathBuf;
 use burn_ckpt::{Mode, RunLock, remove_checkpoint};
 use serde_json::{Value, json};
 
+use crate::answer::{Answer, Failure};
 use crate::checking::{all_processors, identity, verify_all};
-use crate::figures::{count, size};
-use crate::listing::{Listing, Row, reason, run_of};
-use crate::output::{Output, in_one_line, say};
-use crate::{Answer, Failure};
+use crate::ls::listing::{Listing, Row, reason, run_of};
+use crate::terminal::figures::{count, size};
+use crate::terminal::output::{Output, in_one_line, say};
 use rules::{Rule, parse_mode};
 
 /// Remove checkpoints of a run by rules that say which stay
@@ -68,7 +68,7 @@ pub fn run(args: &Args) -> Answer {
         return Err(Failure::Other(format!("{path} is no run's directory: it {problem}")));
     };
     // Taking the lock makes a directory and a file, and a dry run makes nothing.
-    let _lock = if args.dry_run { None } else { Some(RunLock::acquire(&run)?) };
+    let _lock = if args.dry_run { None } else { Some(RunLock::acquire(run.run_dir())?) };
     let listing = Listing::of_run(&run)?;
     let plan = Plan::of(&listing, args)?;
     for row in &plan.broken {

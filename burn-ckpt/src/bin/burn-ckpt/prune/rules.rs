@@ -10,8 +10,8 @@ use burn_ckpt::{CHECKPOINT_SUFFIX, Candidate, Keep, Metadata, Mode, TopK, link_n
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::Failure;
-use crate::listing::Row;
+use crate::answer::Failure;
+use crate::ls::listing::Row;
 
 /// One rule.
 #[derive(Debug, Clone, PartialEq, Eq)]

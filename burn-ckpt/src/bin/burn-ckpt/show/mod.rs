@@ -8,12 +8,12 @@ use burn_ckpt::{Checkpoint, Layout, MODEL};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::answer::{Answer, Failure};
 use crate::contents::{Contents, Part, scalar};
-use crate::figures::{count, grouped, leaves, size, value};
-use crate::listing::reason;
-use crate::output::{Output, say};
-use crate::table::{Align, Table};
-use crate::{Answer, Failure};
+use crate::ls::listing::reason;
+use crate::terminal::figures::{count, grouped, leaves, size, value};
+use crate::terminal::output::{Output, say};
+use crate::terminal::table::{Align, Table};
 
 /// Tensors that are shown unless all are asked for.
 const SHOWN_TENSORS: usize = 40;

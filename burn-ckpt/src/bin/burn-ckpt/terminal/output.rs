@@ -7,7 +7,7 @@ use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
 
 use serde_json::Value;
 
-use crate::Failure;
+use crate::answer::Failure;
 
 /// Standard output, for results.
 pub struct Output {

@@ -151,7 +151,7 @@ fn is_listed_by_nvml(gpu: &GpuDevice) -> bool {
 /// A directory with a small library in C in the place of NVIDIA's, for the linker's search path.
 fn library(options: &[&str]) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/system/gpus/nvml.c");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/system/environment/gpus/nvml.c");
     let mut compiler = Command::new("cc");
     compiler.args(["-shared", "-fPIC", "-Wall", "-Werror"]).args(options).arg("-o");
     compiler.arg(directory.path().join("libnvidia-ml.so.1")).arg(&source);

@@ -1,0 +1,4 @@
+//! Which checkpoints stay.
+
+pub(crate) mod ledger;
+pub(crate) mod policy;
