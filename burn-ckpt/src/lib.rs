@@ -93,22 +93,22 @@ pub use format::contents::{Contents, FORMAT_VERSION, HISTORY, MODEL, OPTIMIZER, 
 pub use format::digest::{blake3_of_tensor, sha256_of_file};
 pub use format::metadata::{MAX_METADATA_BYTES, Metadata, TensorInfo, numbers};
 pub use format::module_types::ModuleTypes;
-pub use format::section::{Layout, Section};
+pub use format::section::{Section, TensorLayout};
 pub use load::checkpoint::Checkpoint;
 pub use load::loader::{CheckpointLoader, FromCheckpoint, Loaded};
 pub use load::options::LoadOptions;
-pub use load::report::{LoadReport, Misfit};
+pub use load::report::{LoadReport, TensorMismatch};
 pub use panics::panic_message;
-pub use retention::ledger::{Held, Ledger, Wish};
-pub use retention::policy::{Candidate, Keep, Mode, TopK};
+pub use retention::ledger::{Ledger, Reservation, SavedCheckpoint};
+pub use retention::policy::{Candidate, KeepRule, MetricMode, TopK};
 pub use run_dir::catalog::{Catalog, CatalogEntry};
 pub use run_dir::cleanup::{clear, recover};
 pub use run_dir::filename_template::FilenameTemplate;
 pub use run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, DEFAULT_LOGS, LAST_DIR, ON_EXCEPTION_DIR, RunLayout};
 pub use run_dir::locate::{locate, resolve};
-pub use save::activity::Activity;
+pub use save::activity::WriterActivity;
 pub use save::persist::name_again;
-pub use save::request::{MakeSections, Report, RunFacts, Save, Submitted, WhenBusy};
+pub use save::request::{MakeSections, RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy};
 pub use save::writer_thread::{CheckpointWriter, SharedLedger};
 
 /// The formats' crate, for those who build sections by hand.

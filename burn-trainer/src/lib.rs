@@ -105,9 +105,9 @@ pub use process::start_device::start_device;
 #[cfg(feature = "remote")]
 pub use remote::{Relays, RemoteAddress, Token, check_secret, connect, endpoint_builder};
 pub use result::FitResult;
-pub use state::event::{Event, Facts};
+pub use state::event::{RunProgress, TrainingEvent};
 pub use strategy::{
-    Best, BestStrategy, Decision, Interval, Last, LastStrategy, OnException, OnExceptionStrategy, Output,
-    Strategy, StrategyConfig,
+    Best, BestStrategy, CheckpointOutput, Interval, Last, LastStrategy, OnException, OnExceptionStrategy,
+    SaveDecision, Strategy, StrategyConfig,
 };
 pub use trainer::Trainer;

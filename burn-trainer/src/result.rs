@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use burn::train::renderer::MetricsRenderer;
-use burn_ckpt::Held;
+use burn_ckpt::SavedCheckpoint;
 use indexmap::IndexMap;
 
 use crate::process::signals::StopSignal;
@@ -28,7 +28,7 @@ pub struct FitResult<M> {
     /// The latest value of every metric.
     pub metrics: IndexMap<String, f64>,
     /// The foremost checkpoint of each strategy, by the strategy's name (`best:val_loss`, `last`).
-    pub checkpoints: IndexMap<String, Held>,
+    pub checkpoints: IndexMap<String, SavedCheckpoint>,
     /// The checkpoint that the run went on from.
     pub resumed_from: Option<PathBuf>,
     /// Whether there was nothing to do: the checkpoint had all the epochs already, or early stopping had ended the run.
@@ -56,13 +56,13 @@ pub struct FitResult<M> {
 impl<M> FitResult<M> {
     /// The checkpoint with the best score of the first best-strategy.
     #[must_use]
-    pub fn best(&self) -> Option<&Held> {
+    pub fn best(&self) -> Option<&SavedCheckpoint> {
         self.checkpoints.iter().find(|(name, _)| name.starts_with("best:")).map(|(_, held)| held)
     }
 
     /// The newest checkpoint.
     #[must_use]
-    pub fn last(&self) -> Option<&Held> {
+    pub fn last(&self) -> Option<&SavedCheckpoint> {
         self.checkpoints.get("last")
     }
 }

@@ -10,13 +10,13 @@ use burn::tensor::Device;
 use burn::train::{
     InferenceStep, Learner, LearnerModel, MultiDeviceOptim, SupervisedTraining, TrainStep, TrainingStrategy,
 };
-use burn_ckpt::Activity;
+use burn_ckpt::WriterActivity;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::burn_loops::epoch_end_saves::EpochSaves;
 use crate::config::TrainerConfig;
-use crate::dataloader::{Guided, Passes};
+use crate::dataloader::{GuidedLoader, Passes};
 use crate::error::{Error, Result};
 use crate::process::console::PlainRenderer;
 use crate::result::FitResult;
@@ -61,7 +61,7 @@ pub struct Trainer {
     /// Whether progress is shown as plain lines, among which there is room for a warning.
     pub(crate) plain: Cell<bool>,
     /// What the writer is doing, once there is one.
-    pub(crate) activity: Arc<OnceLock<Activity>>,
+    pub(crate) activity: Arc<OnceLock<WriterActivity>>,
     devices: Vec<Device>,
     optim: MultiDeviceOptim,
     /// The passes over the two splits in a loop that is not the trainer's.
@@ -148,8 +148,8 @@ impl Trainer {
         train: Arc<dyn DataLoader<<M as TrainStep>::Input>>,
         valid: Arc<dyn DataLoader<<M as InferenceStep>::Input>>,
     ) -> SupervisedTraining<M> {
-        let train = Guided::around(train, &self.train_passes);
-        let valid = Guided::around(valid, &self.valid_passes);
+        let train = GuidedLoader::around(train, &self.train_passes);
+        let valid = GuidedLoader::around(valid, &self.valid_passes);
         let training = SupervisedTraining::new(self.run_dir(), train, valid);
         if !self.config.writes() {
             // The process of rank 0 writes burn's log, and shows how far training is.
@@ -232,7 +232,7 @@ impl Trainer {
     /// one to the other at an epoch's end. What the trainer does not see in somebody else's loop is different:
     ///
     /// - Strategies are asked after each epoch's validation, and see
-    ///   [`Event::ValidationEnd`](crate::Event::ValidationEnd) and [`Event::EpochEnd`](crate::Event::EpochEnd) alone.
+    ///   [`TrainingEvent::ValidationEnd`](crate::Event::ValidationEnd) and [`TrainingEvent::EpochEnd`](crate::Event::EpochEnd) alone.
     ///   When training fails or is stopped, nothing is saved: the last epoch that was saved stands.
     /// - `global_step` counts rounds of batches, in each of which every device takes one. Those are the optimizer's
     ///   steps unless gradients are accumulated; over how many rounds they are, burn does not tell.

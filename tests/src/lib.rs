@@ -24,7 +24,7 @@ use std::path::Path;
 
 use burn::train::metric::LossMetric;
 use burn::train::{Learner, SupervisedTraining};
-use burn_trainer::burn_ckpt::{Mode, TopK};
+use burn_trainer::burn_ckpt::{MetricMode, TopK};
 use burn_trainer::{Best, FitResult, Last, Result, StrategyConfig, Trainer, TrainerConfig};
 
 use crate::model::{Model, Script, ScriptedMetric, learner, loader};
@@ -79,7 +79,7 @@ pub fn train_scored(config: TrainerConfig, scores: &[f64]) -> Result<FitResult<M
 pub fn train_and_keep_all(root: &Path, scores: &[f64], best: usize) -> Result<FitResult<Model>> {
     let topk = TopK::count(best).unwrap_or(TopK::All);
     let config = TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root, scores.len()) }
-        .with_strategy(StrategyConfig::Best(Best { mode: Some(Mode::Min), topk, ..Best::default() }))
+        .with_strategy(StrategyConfig::Best(Best { mode: Some(MetricMode::Min), topk, ..Best::default() }))
         .with_strategy(StrategyConfig::Last(Last { topk: TopK::All, ..Last::default() }));
     train_scored(config, scores)
 }

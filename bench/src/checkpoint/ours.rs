@@ -9,8 +9,10 @@ use std::time::SystemTime;
 use burn::optim::ModuleOptimizer;
 use burn::train::Interrupter;
 use burn::train::metric::LossMetric;
-use burn_ckpt::{BEST_DIR, Keep, LAST_DIR, Mode, RunLayout, TopK, WhenBusy};
-use burn_trainer::{Decision, Event, Facts, FitResult, Output, Strategy, Trainer, TrainerConfig};
+use burn_ckpt::{BEST_DIR, KeepRule, LAST_DIR, MetricMode, RunLayout, TopK, WhenBusy};
+use burn_trainer::{
+    CheckpointOutput, FitResult, RunProgress, SaveDecision, Strategy, Trainer, TrainerConfig, TrainingEvent,
+};
 
 use crate::measure::stopwatch::named_at;
 use crate::program::Result;
@@ -266,13 +268,13 @@ impl Strategy for Kept {
         self.directory.to_owned()
     }
 
-    fn keep(&self) -> Keep {
+    fn keep(&self) -> KeepRule {
         let one = TopK::count(1).unwrap_or(TopK::All);
-        if self.directory == BEST_DIR { Keep::Best(Mode::Max, one) } else { Keep::Newest(one) }
+        if self.directory == BEST_DIR { KeepRule::Best(MetricMode::Max, one) } else { KeepRule::Newest(one) }
     }
 
-    fn output(&self) -> Output {
-        Output {
+    fn output(&self) -> CheckpointOutput {
+        CheckpointOutput {
             directory: self.directory.into(),
             filename: Some("{step}".to_owned()),
             link: Some(if self.directory == BEST_DIR { "best_loss" } else { "last" }.to_owned()),
@@ -280,12 +282,12 @@ impl Strategy for Kept {
         }
     }
 
-    fn decide(&mut self, event: &Event<'_>, facts: &Facts<'_>) -> Decision {
+    fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision {
         let mut plan = self.plan.lock();
         let saves = match event {
-            Event::StepEnd => plan.saves_after(facts.step),
+            TrainingEvent::StepEnd => plan.saves_after(facts.step),
             // Everything is measured but a save while the loop waits for it.
-            Event::Interrupted(_) if plan.wanted > 0 && plan.pace == Pace::Apart => {
+            TrainingEvent::Interrupted(_) if plan.wanted > 0 && plan.pace == Pace::Apart => {
                 if !std::mem::replace(&mut plan.ended, true) {
                     plan.ask(facts.step, now(), true);
                 }
@@ -295,8 +297,8 @@ impl Strategy for Kept {
         };
         match saves {
             // Each better than those before.
-            true => Decision::Save { score: facts.step as f64, reason: "measured".to_owned() },
-            false => Decision::Skip,
+            true => SaveDecision::Save { score: facts.step as f64, reason: "measured".to_owned() },
+            false => SaveDecision::Skip,
         }
     }
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use burn_ckpt::{Keep, TopK};
-use burn_trainer::{Decision, Event, Facts, Output, Strategy};
+use burn_ckpt::{KeepRule, TopK};
+use burn_trainer::{CheckpointOutput, RunProgress, SaveDecision, Strategy, TrainingEvent};
 
 use crate::measure::machine::Counters;
 use crate::measure::window::{self, Cost, Moments, SaveTimes};
@@ -86,12 +86,12 @@ impl Strategy for Stopwatch {
         "stopwatch".to_owned()
     }
 
-    fn keep(&self) -> Keep {
-        Keep::Newest(TopK::All)
+    fn keep(&self) -> KeepRule {
+        KeepRule::Newest(TopK::All)
     }
 
-    fn output(&self) -> Output {
-        Output {
+    fn output(&self) -> CheckpointOutput {
+        CheckpointOutput {
             directory: DIRECTORY.into(),
             filename: Some("{step}".to_owned()),
             link: None,
@@ -99,19 +99,21 @@ impl Strategy for Stopwatch {
         }
     }
 
-    fn decide(&mut self, event: &Event<'_>, facts: &Facts<'_>) -> Decision {
+    fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision {
         let ends_epoch = match event {
-            Event::StepEnd => false,
-            Event::EpochEnd => true,
-            Event::ValidationEnd | Event::Interrupted(_) | Event::Exception(_) => return Decision::Skip,
+            TrainingEvent::StepEnd => false,
+            TrainingEvent::EpochEnd => true,
+            TrainingEvent::ValidationEnd | TrainingEvent::Interrupted(_) | TrainingEvent::Exception(_) => {
+                return SaveDecision::Skip;
+            }
         };
         let saves = self.save_at.contains(&facts.step);
         let save = saves.then(SystemTime::now);
         let counters = self.counts.then(Counters::now);
         self.laps.lock().push(Lap { step: facts.step, ended: Instant::now(), ends_epoch, save, counters });
         match saves {
-            true => Decision::Save { score: f64::NAN, reason: "measured".to_owned() },
-            false => Decision::Skip,
+            true => SaveDecision::Save { score: f64::NAN, reason: "measured".to_owned() },
+            false => SaveDecision::Skip,
         }
     }
 }

@@ -15,12 +15,12 @@ use crate::format::module_types::{ModuleTypes, Walk};
 
 /// String of a module's section: JSON of its [`ModuleTypes`].
 const MODULE_TYPES_KEY: &str = "module_types";
-/// String of a module's section that is laid out in another way than burn's: a [`Layout`]'s name.
+/// String of a module's section that is laid out in another way than burn's: a [`TensorLayout`]'s name.
 const LAYOUT_KEY: &str = "layout";
 
 /// How a module's tensors are named and laid out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Layout {
+pub enum TensorLayout {
     /// As burn has them.
     #[default]
     Burn,
@@ -29,7 +29,7 @@ pub enum Layout {
     PyTorch,
 }
 
-impl Layout {
+impl TensorLayout {
     /// The name in a file: `burn` or `pytorch`.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -125,10 +125,10 @@ impl Section {
     /// # Errors
     ///
     /// [`Error::Snapshot`] for a layout that this version does not know.
-    pub fn layout(&self) -> Result<Layout> {
-        let known = [Layout::Burn, Layout::PyTorch];
+    pub fn layout(&self) -> Result<TensorLayout> {
+        let known = [TensorLayout::Burn, TensorLayout::PyTorch];
         match self.strings.get(LAYOUT_KEY) {
-            None => Ok(Layout::Burn),
+            None => Ok(TensorLayout::Burn),
             Some(name) => known.into_iter().find(|layout| layout.name() == name).ok_or_else(|| {
                 Error::Snapshot(format!("its tensors are laid out as {name:?}, which is unknown"))
             }),
@@ -137,9 +137,9 @@ impl Section {
 
     /// States how the tensors are named and laid out. Changes no tensor.
     #[must_use]
-    pub fn with_layout(mut self, layout: Layout) -> Self {
+    pub fn with_layout(mut self, layout: TensorLayout) -> Self {
         match layout {
-            Layout::Burn => self.strings.remove(LAYOUT_KEY),
+            TensorLayout::Burn => self.strings.remove(LAYOUT_KEY),
             other => self.strings.insert(LAYOUT_KEY.to_owned(), other.name().to_owned()),
         };
         self

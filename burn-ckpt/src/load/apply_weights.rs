@@ -17,11 +17,11 @@ use crate::error::{Error, Result};
 use crate::format::contents::MODEL;
 use crate::format::metadata::Metadata;
 use crate::format::module_types::Walk;
-use crate::format::section::{Layout, Section};
+use crate::format::section::{Section, TensorLayout};
 use crate::load::checked_tensors::{Damage, verified};
 use crate::load::options::LoadOptions;
 use crate::load::prefetch::{Wanted, read_ahead};
-use crate::load::report::{LoadReport, Misfit};
+use crate::load::report::{LoadReport, TensorMismatch};
 use crate::panics::panic_message;
 
 /// PyTorch's batch normalisations count their batches; burn's do not.
@@ -51,7 +51,7 @@ pub(crate) fn matched<M: Module>(
         };
         let stored_bytes = tensor.byte_len();
         let converted =
-            layout != Layout::Burn || options.float_dtype.is_some_and(|dtype| dtype != tensor.dtype);
+            layout != TensorLayout::Burn || options.float_dtype.is_some_and(|dtype| dtype != tensor.dtype);
         let tensor = parameter.adapted(tensor, layout, options.float_dtype);
         let (stored, wanted) = if tensor.shape.as_slice() != parameter.shape {
             (format!("{:?}", tensor.shape.as_slice()), format!("{:?}", parameter.shape))
@@ -63,9 +63,9 @@ pub(crate) fn matched<M: Module>(
             fitting.push(Fitting { stored_name, wanted: Wanted { tensor, cost } });
             continue;
         };
-        report.mismatched.push(Misfit { name: parameter.name, stored, wanted });
+        report.mismatched.push(TensorMismatch { name: parameter.name, stored, wanted });
     }
-    if layout == Layout::PyTorch {
+    if layout == TensorLayout::PyTorch {
         stored.retain(|name, _| name.rsplit('.').next() != Some(PYTORCH_COUNTER));
     }
     report.unused = stored.into_iter().map(|(name, (_, tensor))| (name, tensor.shape.to_vec())).collect();
@@ -171,10 +171,10 @@ impl Kind {
 
 impl Parameter {
     /// The tensor for it, under its own name or, in PyTorch's layout, under the name it has there.
-    fn take_from(&self, stored: &mut Stored, layout: Layout) -> Option<(String, burn_pack::Tensor)> {
+    fn take_from(&self, stored: &mut Stored, layout: TensorLayout) -> Option<(String, burn_pack::Tensor)> {
         match layout {
-            Layout::Burn => stored.remove(&self.name),
-            Layout::PyTorch => {
+            TensorLayout::Burn => stored.remove(&self.name),
+            TensorLayout::PyTorch => {
                 let (place, last) = self.plain_name.rsplit_once('.').unwrap_or(("", &self.plain_name));
                 let module = ModuleContext::new(&self.around).module_type();
                 let theirs =
@@ -193,12 +193,12 @@ impl Parameter {
     fn adapted(
         &self,
         mut tensor: burn_pack::Tensor,
-        layout: Layout,
+        layout: TensorLayout,
         float: Option<DType>,
     ) -> burn_pack::Tensor {
         let context = ModuleContext::new(&self.around);
         tensor.name.clone_from(&self.name);
-        if layout == Layout::PyTorch {
+        if layout == TensorLayout::PyTorch {
             tensor = PyTorchToBurnAdapter.adapt(tensor, context);
         }
         if let Some(float) = float.filter(DType::is_float) {

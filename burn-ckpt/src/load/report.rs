@@ -16,14 +16,14 @@ pub struct LoadReport {
     /// Tensors of the checkpoint that the module lacks, by the names that the remapping gave them, with their shapes.
     pub unused: Vec<(String, Vec<usize>)>,
     /// Parameters that are otherwise in the checkpoint; they have their initial values.
-    pub mismatched: Vec<Misfit>,
+    pub mismatched: Vec<TensorMismatch>,
     /// Whether what was read was compared with the metadata's digests.
     pub verified: bool,
 }
 
 /// A parameter that differs from the tensor of its name in shape, or in kind (float, int, bool).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Misfit {
+pub struct TensorMismatch {
     /// The parameter's name.
     pub name: String,
     /// Shape or type in the checkpoint, in burn's layout.
@@ -68,7 +68,7 @@ impl LoadReport {
     }
 
     fn mismatched_lines(&self) -> Vec<String> {
-        let line = |misfit: &Misfit| {
+        let line = |misfit: &TensorMismatch| {
             format!(
                 "{} is {} in the checkpoint and {} in the model",
                 misfit.name, misfit.stored, misfit.wanted

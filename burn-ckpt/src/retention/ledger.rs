@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 
 use crate::file_names::{CHECKPOINT_SUFFIX, metadata_path};
-use crate::retention::policy::{Candidate, Keep};
+use crate::retention::policy::{Candidate, KeepRule};
 
 /// The checkpoints of a run by the strategies that keep them.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ pub struct Ledger {
 
 /// One checkpoint as a strategy sees it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Held {
+pub struct SavedCheckpoint {
     /// Where it is, or will be.
     pub path: PathBuf,
     /// The number of optimizer steps done.
@@ -37,21 +37,21 @@ pub struct Held {
 
 #[derive(Debug)]
 struct Keeper {
-    keep: Keep,
+    keep: KeepRule,
     link: Option<PathBuf>,
     entries: Vec<Entry>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    held: Held,
+    held: SavedCheckpoint,
     order: u64,
     durable: bool,
 }
 
 /// What a strategy wants for a state: where it goes, and how it ranks there.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Wish {
+pub struct Reservation {
     /// The strategy's name, as it was registered.
     pub keeper: String,
     /// The directory.
@@ -77,9 +77,9 @@ impl Ledger {
     pub fn register(
         &mut self,
         keeper: impl Into<String>,
-        keep: Keep,
+        keep: KeepRule,
         link: Option<PathBuf>,
-        present: impl IntoIterator<Item = Held>,
+        present: impl IntoIterator<Item = SavedCheckpoint>,
     ) {
         let entries =
             present.into_iter().map(|held| Entry { held, order: self.take_order(), durable: true }).collect();
@@ -109,8 +109,9 @@ impl Ledger {
     #[must_use]
     pub fn would_keep(&self, keeper: &str, step: u64, score: f64) -> bool {
         self.keepers.get(keeper).is_some_and(|keeper| {
-            let is_held =
-                |held: &Held| !score.is_nan() && (held.step, held.score.to_bits()) == (step, score.to_bits());
+            let is_held = |held: &SavedCheckpoint| {
+                !score.is_nan() && (held.step, held.score.to_bits()) == (step, score.to_bits())
+            };
             if keeper.entries.iter().any(|entry| is_held(&entry.held)) {
                 return false;
             }
@@ -123,7 +124,7 @@ impl Ledger {
     ///
     /// Two strategies with the same directory and name share the file. A name that stands for another state
     /// already gets `-v1`, `-v2`, .. after it, as nothing is ever overwritten.
-    pub fn reserve(&mut self, wishes: &[Wish]) -> Vec<PathBuf> {
+    pub fn reserve(&mut self, wishes: &[Reservation]) -> Vec<PathBuf> {
         let mut reserved: Vec<PathBuf> = Vec::with_capacity(wishes.len());
         let order = self.take_order();
         for (position, wish) in wishes.iter().enumerate() {
@@ -135,7 +136,7 @@ impl Ledger {
                 None => self.free_path(&wish.directory, &wish.stem, &reserved),
             };
             if let Some(keeper) = self.keepers.get_mut(&wish.keeper) {
-                let held = Held { path: path.clone(), step: wish.step, score: wish.score };
+                let held = SavedCheckpoint { path: path.clone(), step: wish.step, score: wish.score };
                 keeper.entries.push(Entry { held, order, durable: false });
             }
             reserved.push(path);
@@ -159,7 +160,7 @@ impl Ledger {
 
     /// The best (or newest) durable checkpoint of a strategy.
     #[must_use]
-    pub fn foremost(&self, keeper: &str) -> Option<&Held> {
+    pub fn foremost(&self, keeper: &str) -> Option<&SavedCheckpoint> {
         let keeper = self.keepers.get(keeper)?;
         let durable = keeper.durable();
         let first =

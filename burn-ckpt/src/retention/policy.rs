@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Whether lower or higher scores are better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Mode {
+pub enum MetricMode {
     /// Lower is better (a loss).
     Min,
     /// Higher is better (an accuracy).
@@ -28,12 +28,12 @@ pub enum TopK {
 
 /// The rule by which a strategy's checkpoints are ranked, and how many of them stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
+pub enum KeepRule {
     /// The newest ones.
     Newest(TopK),
     /// Those with the best scores. Ties keep the earlier one. A score that is NaN, or missing, never beats a
     /// number, and one such checkpoint is kept only while there is nothing else.
-    Best(Mode, TopK),
+    Best(MetricMode, TopK),
 }
 
 /// What retention knows of a checkpoint.
@@ -60,7 +60,7 @@ impl TopK {
     }
 }
 
-impl Keep {
+impl KeepRule {
     /// The positions of the candidates that stay, best (or newest) first. The others are to be removed.
     ///
     /// Of a non-empty list at least one stays.
@@ -99,15 +99,15 @@ impl Keep {
     }
 }
 
-fn better_first(mode: Mode, a: &Candidate, b: &Candidate) -> Ordering {
+fn better_first(mode: MetricMode, a: &Candidate, b: &Candidate) -> Ordering {
     let by_score = match (a.score.is_nan(), b.score.is_nan()) {
         (true, true) => Ordering::Equal,
         (true, false) => Ordering::Greater,
         (false, true) => Ordering::Less,
         // Not total_cmp: -0.0 and 0.0 are a tie.
         (false, false) => match mode {
-            Mode::Min => a.score.partial_cmp(&b.score),
-            Mode::Max => b.score.partial_cmp(&a.score),
+            MetricMode::Min => a.score.partial_cmp(&b.score),
+            MetricMode::Max => b.score.partial_cmp(&a.score),
         }
         .unwrap_or(Ordering::Equal),
     };
@@ -144,42 +144,42 @@ impl<'de> Deserialize<'de> for TopK {
 mod tests {
     use super::*;
 
-    fn kept(keep: Keep, scores: &[f64]) -> Vec<usize> {
+    fn kept(keep: KeepRule, scores: &[f64]) -> Vec<usize> {
         let candidates: Vec<Candidate> =
             (0..).zip(scores).map(|(order, &score)| Candidate { score, order }).collect();
         keep.kept(&candidates)
     }
 
-    fn best(mode: Mode, k: usize) -> Keep {
-        Keep::Best(mode, TopK::count(k).unwrap())
+    fn best(mode: MetricMode, k: usize) -> KeepRule {
+        KeepRule::Best(mode, TopK::count(k).unwrap())
     }
 
     #[test]
     fn the_best_stay_in_order() {
-        assert_eq!(kept(best(Mode::Min, 2), &[3.0, 1.0, 2.0]), [1, 2]);
-        assert_eq!(kept(best(Mode::Max, 2), &[3.0, 1.0, 2.0]), [0, 2]);
+        assert_eq!(kept(best(MetricMode::Min, 2), &[3.0, 1.0, 2.0]), [1, 2]);
+        assert_eq!(kept(best(MetricMode::Max, 2), &[3.0, 1.0, 2.0]), [0, 2]);
     }
 
     #[test]
     fn ties_keep_the_earlier() {
-        assert_eq!(kept(best(Mode::Min, 1), &[1.0, 1.0]), [0]);
-        assert_eq!(kept(best(Mode::Max, 2), &[0.0, -0.0, 0.0]), [0, 1]);
+        assert_eq!(kept(best(MetricMode::Min, 1), &[1.0, 1.0]), [0]);
+        assert_eq!(kept(best(MetricMode::Max, 2), &[0.0, -0.0, 0.0]), [0, 1]);
     }
 
     #[test]
     fn nan_stays_only_while_there_is_nothing_else() {
         let nan = f64::NAN;
-        assert_eq!(kept(best(Mode::Min, 3), &[nan]), [0]);
-        assert_eq!(kept(best(Mode::Min, 3), &[nan, nan]), [0]);
-        assert_eq!(kept(best(Mode::Max, 3), &[nan, 1.0, nan, 2.0]), [3, 1]);
-        assert_eq!(kept(best(Mode::Min, 3), &[nan, f64::INFINITY]), [1]);
-        assert_eq!(kept(Keep::Best(Mode::Min, TopK::All), &[nan, 1.0, 2.0]), [1, 2]);
+        assert_eq!(kept(best(MetricMode::Min, 3), &[nan]), [0]);
+        assert_eq!(kept(best(MetricMode::Min, 3), &[nan, nan]), [0]);
+        assert_eq!(kept(best(MetricMode::Max, 3), &[nan, 1.0, nan, 2.0]), [3, 1]);
+        assert_eq!(kept(best(MetricMode::Min, 3), &[nan, f64::INFINITY]), [1]);
+        assert_eq!(kept(KeepRule::Best(MetricMode::Min, TopK::All), &[nan, 1.0, 2.0]), [1, 2]);
     }
 
     #[test]
     fn the_newest_stay() {
-        assert_eq!(kept(Keep::Newest(TopK::count(2).unwrap()), &[0.0; 4]), [3, 2]);
-        assert_eq!(kept(Keep::Newest(TopK::All), &[0.0; 3]).len(), 3);
+        assert_eq!(kept(KeepRule::Newest(TopK::count(2).unwrap()), &[0.0; 4]), [3, 2]);
+        assert_eq!(kept(KeepRule::Newest(TopK::All), &[0.0; 3]).len(), 3);
     }
 
     #[test]

@@ -6,19 +6,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::save::queue::Queue;
-use crate::save::read_progress::Reading;
-use crate::save::request::Save;
+use crate::save::read_progress::ReadProgress;
+use crate::save::request::SaveRequest;
 
 const POLL: Duration = Duration::from_millis(10);
 
 /// A view of the writer that outlives whoever holds it.
 #[derive(Clone)]
-pub struct Activity {
-    pub(crate) queue: Arc<Queue<Vec<Save>>>,
-    pub(crate) reading: Arc<Reading>,
+pub struct WriterActivity {
+    pub(crate) queue: Arc<Queue<Vec<SaveRequest>>>,
+    pub(crate) reading: Arc<ReadProgress>,
 }
 
-impl Activity {
+impl WriterActivity {
     /// Whether nothing is written and nothing waits.
     #[must_use]
     pub fn is_idle(&self) -> bool {

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::file_names::metadata_path;
 use crate::format::contents::Contents;
 use crate::format::metadata::Metadata;
-use crate::save::read_progress::Reading;
+use crate::save::read_progress::ReadProgress;
 use crate::save::stream_container::write;
 
 impl Contents {
@@ -31,7 +31,7 @@ impl Contents {
             metadata,
             &[(path.as_ref().to_path_buf(), reason)],
             Existing::Replace,
-            &Reading::default(),
+            &ReadProgress::default(),
             |_| (),
         )
     }
@@ -46,7 +46,7 @@ pub(crate) fn persist(
     mut metadata: Metadata,
     places: &[(PathBuf, String)],
     existing: Existing,
-    reading: &Reading,
+    reading: &ReadProgress,
     mut durable: impl FnMut(&Path),
 ) -> Result<u64> {
     let mut named: Vec<&Path> = Vec::new();
@@ -94,7 +94,12 @@ pub fn name_again(checkpoint: &Path, place: &Path, reason: &str) -> Result<()> {
 }
 
 /// Writes the container, and fills in what the metadata says of the file.
-fn stage(contents: Contents, metadata: &mut Metadata, place: &Path, reading: &Reading) -> Result<Staged> {
+fn stage(
+    contents: Contents,
+    metadata: &mut Metadata,
+    place: &Path,
+    reading: &ReadProgress,
+) -> Result<Staged> {
     let staged = Staged::beside(place);
     let written = write(staged.path(), contents, reading)?;
     metadata.tensors = written.tensors;

@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// How far a state has been read from its device.
 #[derive(Debug, Default)]
-pub(crate) struct Reading {
+pub(crate) struct ReadProgress {
     under_way: AtomicBool,
     /// Grows with everything that was read.
     read: AtomicU64,
 }
 
-impl Reading {
+impl ReadProgress {
     pub(crate) fn begins(&self) {
         self.under_way.store(true, Ordering::Relaxed);
         self.gets_on();

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::format::section::Section;
 
 /// What every checkpoint of a run has in common.
-pub struct RunFacts {
+pub struct RunDescription {
     /// The run's id.
     pub run_id: String,
     /// A human's name for the run.
@@ -33,7 +33,7 @@ pub struct RunFacts {
 pub type MakeSections = Box<dyn FnOnce() -> Result<IndexMap<String, Section>> + Send>;
 
 /// One state to be written.
-pub struct Save {
+pub struct SaveRequest {
     /// When the state was taken.
     pub timestamp: Timestamp,
     /// The epoch in progress, counted from 0.
@@ -55,7 +55,7 @@ pub struct Save {
     pub sections: MakeSections,
 }
 
-impl Save {
+impl SaveRequest {
     /// Where the saves of a state go.
     #[must_use]
     pub fn paths(state: &[Self]) -> Vec<PathBuf> {
@@ -65,7 +65,7 @@ impl Save {
 
 /// What became of a save.
 #[derive(Debug)]
-pub struct Report {
+pub struct SaveReport {
     /// The epoch of the state.
     pub epoch: u64,
     /// The number of optimizer steps done.

@@ -35,7 +35,7 @@ use crate::format::digest::checksum;
 use crate::format::metadata::TensorInfo;
 use crate::format::section::burnpack_writer;
 use crate::panics::panic_message;
-use crate::save::read_progress::Reading;
+use crate::save::read_progress::ReadProgress;
 
 /// How much of a tensor is read, hashed and written at a time: small enough to stay in a processor's cache between the
 /// three, large enough that handing it over costs nothing.
@@ -65,7 +65,7 @@ pub(crate) struct Written {
 ///
 /// [`Error::Io`] when the disk is full, before a tensor is read where the file system can tell, or when it fails;
 /// [`Error::Container`] when a tensor cannot be read; [`Error::Name`] for a section's name.
-pub(crate) fn write(path: &Path, contents: Contents, reading: &Reading) -> Result<Written> {
+pub(crate) fn write(path: &Path, contents: Contents, reading: &ReadProgress) -> Result<Written> {
     reading.begins();
     let Entries { tensors, scalars, strings } = entries(contents)?;
     let (beginning, size_bytes) = begin(path, &tensors, &scalars, &strings)?;
@@ -123,7 +123,7 @@ fn stream(
     beginning: Vec<u8>,
     tensors: Vec<Tensor>,
     size: u64,
-    reading: &Reading,
+    reading: &ReadProgress,
 ) -> Result<(Vec<String>, String)> {
     let second_handle = file.try_clone().map_err(Error::io("open", path))?;
     thread::scope(|scope| {
@@ -172,7 +172,7 @@ struct Stream<'a> {
     unsynced: u64,
     hashing: SyncSender<Piece>,
     syncing: SyncSender<()>,
-    reading: &'a Reading,
+    reading: &'a ReadProgress,
 }
 
 impl Stream<'_> {

@@ -2,7 +2,7 @@
 //!
 //! The loop hands over a state that nobody else changes. Here it becomes sections, these are persisted (see
 //! `save.rs`), then the links move, then older files go. One state is being written, and at most
-//! [so many](CheckpointWriter::start) wait. Every save is answered by a [`Report`], the failed ones with their cause.
+//! [so many](CheckpointWriter::start) wait. Every save is answered by a [`SaveReport`], the failed ones with their cause.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -20,12 +20,12 @@ use crate::format::contents::{Contents, OPTIMIZER};
 use crate::format::metadata::Metadata;
 use crate::panics::panic_message;
 use crate::retention::ledger::{Consequences, Ledger};
-use crate::save::activity::Activity;
+use crate::save::activity::WriterActivity;
 use crate::save::low_priority;
 use crate::save::persist::persist;
 use crate::save::queue::{Push, Queue};
-use crate::save::read_progress::Reading;
-use crate::save::request::{Report, RunFacts, Save, Submitted, WhenBusy};
+use crate::save::read_progress::ReadProgress;
+use crate::save::request::{RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy};
 
 /// How often somebody who waits for room is asked whether to go on waiting.
 const POLL: Duration = Duration::from_millis(5);
@@ -44,11 +44,11 @@ impl SharedLedger {
 
 /// The writer's thread, and the queue to it.
 pub struct CheckpointWriter {
-    queue: Arc<Queue<Vec<Save>>>,
-    reports: Receiver<Report>,
+    queue: Arc<Queue<Vec<SaveRequest>>>,
+    reports: Receiver<SaveReport>,
     thread: Option<JoinHandle<()>>,
     ledger: SharedLedger,
-    reading: Arc<Reading>,
+    reading: Arc<ReadProgress>,
 }
 
 impl CheckpointWriter {
@@ -62,12 +62,12 @@ impl CheckpointWriter {
     ///
     /// [`Error::WriterStopped`] when the system gives no thread, [`Error::Io`] for a link or a file that cannot be
     /// changed.
-    pub fn start(run: RunFacts, mut ledger: Ledger, max_waiting: usize) -> Result<Self> {
+    pub fn start(run: RunDescription, mut ledger: Ledger, max_waiting: usize) -> Result<Self> {
         follow(&ledger.settle())?;
         let ledger = SharedLedger(Arc::new(Mutex::new(ledger)));
         let queue = Arc::new(Queue::new(max_waiting));
         let (answers, reports) = mpsc::channel();
-        let reading = Arc::new(Reading::default());
+        let reading = Arc::new(ReadProgress::default());
         let worker = Worker { run, ledger: ledger.clone(), reading: Arc::clone(&reading) };
         let taken_from = Arc::clone(&queue);
         let thread = std::thread::Builder::new()
@@ -85,8 +85,8 @@ impl CheckpointWriter {
 
     /// What its thread is doing, for somebody else than the one who hands states over.
     #[must_use]
-    pub fn activity(&self) -> Activity {
-        Activity { queue: Arc::clone(&self.queue), reading: Arc::clone(&self.reading) }
+    pub fn activity(&self) -> WriterActivity {
+        WriterActivity { queue: Arc::clone(&self.queue), reading: Arc::clone(&self.reading) }
     }
 
     /// Hands over a state: one save, or several where what is written differs, in this order.
@@ -94,7 +94,7 @@ impl CheckpointWriter {
     /// # Errors
     ///
     /// [`Error::WriterStopped`] when the thread is gone.
-    pub fn submit(&self, state: Vec<Save>, when_busy: WhenBusy) -> Result<Submitted> {
+    pub fn submit(&self, state: Vec<SaveRequest>, when_busy: WhenBusy) -> Result<Submitted> {
         self.submit_while(state, when_busy, || when_busy != WhenBusy::Skip)
     }
 
@@ -105,19 +105,20 @@ impl CheckpointWriter {
     /// As for [`CheckpointWriter::submit`].
     pub fn submit_while(
         &self,
-        mut state: Vec<Save>,
+        mut state: Vec<SaveRequest>,
         when_busy: WhenBusy,
         mut waits: impl FnMut() -> bool,
     ) -> Result<Submitted> {
-        let new = Save::paths(&state);
-        let replaces = |waiting: &Vec<Save>| {
-            when_busy == WhenBusy::Replace && self.ledger.lock().supersedes(&new, &Save::paths(waiting))
+        let new = SaveRequest::paths(&state);
+        let replaces = |waiting: &Vec<SaveRequest>| {
+            when_busy == WhenBusy::Replace
+                && self.ledger.lock().supersedes(&new, &SaveRequest::paths(waiting))
         };
         loop {
             match self.queue.push(state, replaces) {
                 Push::Done => return Ok(Submitted::Taken),
                 Push::Replaced(waiting) => {
-                    self.ledger.lock().forget(&Save::paths(&waiting));
+                    self.ledger.lock().forget(&SaveRequest::paths(&waiting));
                     let step = waiting.first().map_or(0, |save| save.global_step);
                     return Ok(Submitted::InPlaceOf(step));
                 }
@@ -139,20 +140,20 @@ impl CheckpointWriter {
     /// # Errors
     ///
     /// As for [`CheckpointWriter::submit`].
-    pub fn try_submit(&self, state: Vec<Save>, wait: Duration) -> Result<Submitted> {
+    pub fn try_submit(&self, state: Vec<SaveRequest>, wait: Duration) -> Result<Submitted> {
         let deadline = Instant::now() + wait;
         self.submit_while(state, WhenBusy::Wait, || Instant::now() < deadline)
     }
 
     /// The saves that ended since the last call. Does not wait.
-    pub fn reports(&self) -> impl Iterator<Item = Report> {
+    pub fn reports(&self) -> impl Iterator<Item = SaveReport> {
         self.reports.try_iter()
     }
 
     /// Waits until everything handed over is written, or the time is up, and returns the remaining reports
     /// with whether all is done.
     #[must_use]
-    pub fn finish(mut self, wait: Option<Duration>) -> (Vec<Report>, bool) {
+    pub fn finish(mut self, wait: Option<Duration>) -> (Vec<SaveReport>, bool) {
         self.queue.close();
         let deadline = wait.map(|wait| Instant::now() + wait);
         let mut reports = Vec::new();
@@ -187,17 +188,17 @@ impl Drop for CheckpointWriter {
 }
 
 struct Worker {
-    run: RunFacts,
+    run: RunDescription,
     ledger: SharedLedger,
-    reading: Arc<Reading>,
+    reading: Arc<ReadProgress>,
 }
 
 impl Worker {
-    fn run(self, states: &Queue<Vec<Save>>, answers: &mpsc::Sender<Report>) {
+    fn run(self, states: &Queue<Vec<SaveRequest>>, answers: &mpsc::Sender<SaveReport>) {
         for save in states.take_from().flatten() {
             let start = Instant::now();
             let (epoch, global_step) = (save.epoch, save.global_step);
-            let reserved = Save::paths(std::slice::from_ref(&save));
+            let reserved = SaveRequest::paths(std::slice::from_ref(&save));
             let mut paths = Vec::new();
             let urgent = save.urgent;
             let attempt = || {
@@ -210,14 +211,14 @@ impl Worker {
             self.reading.ends();
             // Whatever did not become durable gives its place back.
             self.ledger.lock().forget(&reserved);
-            let report = Report { epoch, global_step, paths, outcome, duration: start.elapsed() };
+            let report = SaveReport { epoch, global_step, paths, outcome, duration: start.elapsed() };
             if answers.send(report).is_err() {
                 return;
             }
         }
     }
 
-    fn save(&self, save: Save, done: &mut Vec<PathBuf>) -> Result<u64> {
+    fn save(&self, save: SaveRequest, done: &mut Vec<PathBuf>) -> Result<u64> {
         let contents = Contents {
             hparams: self.run.hparams.clone(),
             trainer_state: save.trainer_state,

@@ -18,7 +18,7 @@ use burn::store::ModuleRecord;
 use burn::train::checkpoint::{CheckpointingAction, CheckpointingStrategy};
 use burn::train::metric::store::EventStoreClient;
 use burn::train::{Interrupter, LearnerModel, SupervisedTraining};
-use burn_ckpt::{MODEL, OPTIMIZER, SCHEDULER, Save, Section};
+use burn_ckpt::{MODEL, OPTIMIZER, SCHEDULER, SaveRequest, Section};
 
 use crate::config::FailedSaves;
 use crate::dataloader::Passes;
@@ -31,7 +31,7 @@ use crate::run::prepare::Prepared;
 use crate::run::resume::Records;
 use crate::saving::record_capture::{Catch, Caught, section};
 use crate::saving::saver::Saver;
-use crate::state::event::{Event, Facts};
+use crate::state::event::{RunProgress, TrainingEvent};
 use crate::state::position::{Position, TrainerState};
 use crate::training_loop::loop_state::{OpenSaver, Outcome};
 
@@ -75,7 +75,7 @@ struct State {
 
 #[derive(Default)]
 struct Pending {
-    saves: Vec<Save>,
+    saves: Vec<SaveRequest>,
     caught: Caught,
 }
 
@@ -289,13 +289,13 @@ impl State {
             let logged = metrics.into_keys().collect();
             return Err(Error::MetricNotLogged { name: name.clone(), logged });
         }
-        let facts = Facts {
+        let facts = RunProgress {
             epoch: self.position.epoch,
             step: self.position.global_step,
             elapsed: run.started.elapsed(),
             metrics: &metrics,
         };
-        let wanted = saver.wanted(&[Event::ValidationEnd, Event::EpochEnd], &facts);
+        let wanted = saver.wanted(&[TrainingEvent::ValidationEnd, TrainingEvent::EpochEnd], &facts);
         let pending = Pending::default();
         if !wanted.is_empty() {
             let state = TrainerState::new(self.position, run.seed, run.seconds(), metrics.clone());

@@ -67,7 +67,7 @@ impl Passes {
 }
 
 /// A loader, or a part of one, whose passes are guided.
-pub(crate) struct Guided<O> {
+pub(crate) struct GuidedLoader<O> {
     loader: Arc<dyn DataLoader<O>>,
     passes: Passes,
     /// Passes that were begun.
@@ -81,13 +81,13 @@ struct Counted<'a, O> {
     given: u64,
 }
 
-impl<O: 'static> Guided<O> {
+impl<O: 'static> GuidedLoader<O> {
     pub(crate) fn around(loader: Arc<dyn DataLoader<O>>, passes: &Passes) -> Arc<dyn DataLoader<O>> {
         Arc::new(Self { loader, passes: passes.clone(), begun: AtomicU64::new(0) })
     }
 }
 
-impl<O: 'static> DataLoader<O> for Guided<O> {
+impl<O: 'static> DataLoader<O> for GuidedLoader<O> {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<O> + 'a> {
         let Some(first_epoch) = self.passes.first_epoch() else { return self.loader.iter() };
         let begun = self.begun.fetch_add(1, Ordering::Relaxed);
@@ -154,7 +154,7 @@ mod tests {
             let whole = loader();
             let epochs: Vec<_> = (0..4).map(|_| batches(whole.iter())).collect();
             let passes = Passes::default();
-            let guided = Guided::around(loader(), &passes);
+            let guided = GuidedLoader::around(loader(), &passes);
             passes.guide_from(2);
             assert_eq!([batches(guided.iter()), batches(guided.iter())], epochs[2..]);
         }
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn without_guidance_it_is_as_good_as_not_there() {
         let (bare, passes) = (shuffled(), Passes::default());
-        let guided = Guided::around(shuffled(), &passes);
+        let guided = GuidedLoader::around(shuffled(), &passes);
         assert_eq!(batches(bare.iter()), batches(guided.iter()));
         assert_eq!(passes.of(0), Given::default());
         let start = Start { epoch: 3, items: 8, shard: 0, shards: 1 };
@@ -177,7 +177,7 @@ mod tests {
         let devices = [Device::flex(), Device::flex()];
         let whole = split_dataloader(shuffled(), &devices);
         let passes = Passes::default();
-        let shares = split_dataloader(Guided::around(shuffled(), &passes), &devices);
+        let shares = split_dataloader(GuidedLoader::around(shuffled(), &passes), &devices);
         passes.guide_from(1);
         for (whole, share) in whole.iter().zip(&shares) {
             let (_, second) = (batches(whole.iter()), batches(whole.iter()));

@@ -24,7 +24,7 @@ use burn::tensor::Device;
 use start_position::{Pass, take_start};
 use workers::{Source, Transform, Workers};
 
-pub(crate) use epoch_guide::{Guided, Passes};
+pub(crate) use epoch_guide::{GuidedLoader, Passes};
 pub(crate) use start_position::{Start, iter_from, pass_of_epoch};
 
 /// A data loader that can begin in the middle of an epoch without reading what comes before.
@@ -70,7 +70,7 @@ pub(crate) use start_position::{Start, iter_from, pass_of_epoch};
 /// ```
 pub struct ResumableDataLoader<I, O> {
     source: Arc<Source<I, O>>,
-    layout: Layout,
+    layout: TensorLayout,
     /// The epoch of the next pass that nobody gives one.
     epoch: AtomicU64,
     /// Started by the first pass and kept for all others: burn's devices give every thread memory of its own,
@@ -83,11 +83,11 @@ pub struct ResumableDataLoaderBuilder<I, O> {
     batcher: Arc<dyn Batcher<I, O>>,
     seed: Option<u64>,
     transform: Option<Transform<I>>,
-    layout: Layout,
+    layout: TensorLayout,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Layout {
+struct TensorLayout {
     batch_size: usize,
     drop_last: bool,
     num_workers: usize,
@@ -104,7 +104,7 @@ impl<I: 'static, O: Send + 'static> ResumableDataLoader<I, O> {
             batcher: Arc::new(batcher),
             seed: None,
             transform: None,
-            layout: Layout { batch_size: 1, drop_last: false, num_workers: 0, prefetch: 2 },
+            layout: TensorLayout { batch_size: 1, drop_last: false, num_workers: 0, prefetch: 2 },
         }
     }
 

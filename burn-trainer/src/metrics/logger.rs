@@ -19,7 +19,7 @@ use super::resumed_means::EpochMeans;
 const BLOCK: usize = 1 << 16;
 
 /// A metric logger that fills a [`MetricTable`](super::MetricTable) and a history, and writes burn's metric files.
-pub(crate) struct MetricTap {
+pub(crate) struct RunMetricLogger {
     table: SharedMetrics,
     history: SharedHistory,
     memory: Memory,
@@ -42,7 +42,7 @@ struct Resumed {
     files_are_its_own: bool,
 }
 
-impl MetricTap {
+impl RunMetricLogger {
     pub(crate) fn new(table: SharedMetrics, history: SharedHistory) -> Self {
         Self {
             table,
@@ -128,7 +128,7 @@ impl MetricTap {
     }
 }
 
-impl MetricLogger for MetricTap {
+impl MetricLogger for RunMetricLogger {
     fn log(&mut self, mut update: MetricsUpdate, epoch: usize, split: &Split) {
         if let Some(call) = self.at_first_update.take() {
             call();
@@ -241,8 +241,8 @@ mod tests {
         }
     }
 
-    fn tap() -> MetricTap {
-        MetricTap::new(SharedMetrics::default(), SharedHistory::default())
+    fn tap() -> RunMetricLogger {
+        RunMetricLogger::new(SharedMetrics::default(), SharedHistory::default())
     }
 
     #[test]
@@ -274,7 +274,7 @@ mod tests {
     fn nobody_sees_further_than_the_loop_says() {
         let mut tap = tap();
         two_epochs(&mut tap);
-        let seen = |tap: &mut MetricTap| {
+        let seen = |tap: &mut RunMetricLogger| {
             (1..=3)
                 .map(|epoch| tap.read_numeric(NAMES[0], epoch, &Split::Valid).unwrap().len())
                 .sum::<usize>()

@@ -55,7 +55,7 @@ pub(crate) struct DeviceWatch(Arc<Ending>);
 struct Ending {
     shared: Arc<Shared>,
     #[cfg(feature = "remote")]
-    _nudge: Option<crate::remote::Nudge>,
+    _nudge: Option<crate::remote::WakeTransfers>,
 }
 
 impl Drop for Ending {
@@ -129,7 +129,7 @@ impl DeviceWatch {
                 .map_err(|error| Error::config("the devices", format!("no thread to watch them: {error}")))?;
         }
         #[cfg(feature = "remote")]
-        let _nudge = crate::remote::Nudge::start(&shared.names());
+        let _nudge = crate::remote::WakeTransfers::start(&shared.names());
         Ok(Some(Self(Arc::new(Ending {
             shared,
             #[cfg(feature = "remote")]

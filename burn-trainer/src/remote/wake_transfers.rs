@@ -19,11 +19,11 @@ use super::{RemoteAddress, Token, connected};
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Nudges the servers of a run until it is dropped.
-pub(crate) struct Nudge {
+pub(crate) struct WakeTransfers {
     _ends: Sender<()>,
 }
 
-impl Nudge {
+impl WakeTransfers {
     /// For the devices of these names. `None` where no tensor goes from one WebSocket server to another.
     pub(crate) fn start(names: &[String]) -> Option<Self> {
         let mut servers: Vec<(RemoteAddress, Option<Token>)> = Vec::new();

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::{
-    Candidate, Catalog, CatalogEntry, Checkpoint, Held, Keep, RunLayout, name_again, sha256_of_file,
+    Candidate, Catalog, CatalogEntry, Checkpoint, KeepRule, RunLayout, SavedCheckpoint, name_again,
+    sha256_of_file,
 };
 use indexmap::IndexMap;
 use jiff::Timestamp;
@@ -16,7 +17,7 @@ use crate::run::resume::{Resume, passed};
 
 /// What there is before the first save. The default is that of a run that begins.
 #[derive(Debug, Default)]
-pub(crate) struct Before {
+pub(crate) struct ExistingCheckpoints {
     /// By strategy, in the order in which they were saved.
     pub(crate) holdings: IndexMap<String, Vec<Holding>>,
     /// When the newest state was taken.
@@ -30,7 +31,7 @@ pub(crate) struct Before {
 /// A checkpoint that was saved for a strategy.
 #[derive(Debug)]
 pub(crate) struct Holding {
-    held: Held,
+    held: SavedCheckpoint,
     missing: Option<Missing>,
 }
 
@@ -53,7 +54,7 @@ struct SavedFor {
     reasons: IndexMap<String, String>,
 }
 
-impl Before {
+impl ExistingCheckpoints {
     /// Looks at a run's checkpoints. Each says which strategies it was saved for. A damaged one counts for none: it must
     /// not be the best, nor take a whole one's place. So all of them are read. `complete`: the configuration names every
     /// strategy.
@@ -80,7 +81,7 @@ impl Before {
 
     /// What a strategy holds, oldest first, after giving names again that a kill between two names of one state kept
     /// from being given. One that the strategy's rule has let go stays gone.
-    pub(crate) fn take(&mut self, strategy: &str, keep: Keep, directory: &Path) -> Vec<Held> {
+    pub(crate) fn take(&mut self, strategy: &str, keep: KeepRule, directory: &Path) -> Vec<SavedCheckpoint> {
         let mut found = self.holdings.shift_remove(strategy).unwrap_or_default();
         // What a checkpoint says is not to lead anywhere else.
         found.retain(|holding| holding.missing.is_none() || holding.held.path.parent() == Some(directory));
@@ -139,7 +140,10 @@ fn holdings(layout: &RunLayout, present: &Catalog, digests: &mut Digests) -> Ind
             // Missing under one name, and known from two others.
             list.retain(|other| other.held.path != path);
             let (step, score) = (entry.metadata.global_step, saved.scores.get(strategy).copied());
-            list.push(Holding { held: Held { path, step, score: score.unwrap_or(f64::NAN) }, missing });
+            list.push(Holding {
+                held: SavedCheckpoint { path, step, score: score.unwrap_or(f64::NAN) },
+                missing,
+            });
         }
     }
     holdings

@@ -9,17 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use burn::train::{Learner, LearnerModel, LearningResult, SupervisedTraining};
-use burn_ckpt::{RunFacts, panic_message};
+use burn_ckpt::{RunDescription, panic_message};
 use burn_environment::EnvironmentProbe;
 
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
-use crate::metrics::{MetricTap, SharedHistory, SharedMetrics};
+use crate::metrics::{RunMetricLogger, SharedHistory, SharedMetrics};
 use crate::process::launcher::requeue_after;
 use crate::process::signals::SignalWatch;
 use crate::result::FitResult;
 use crate::run::choose_strategies::{Chosen, chosen_strategies};
-use crate::run::existing_checkpoints::Before;
+use crate::run::existing_checkpoints::ExistingCheckpoints;
 use crate::run::open::Run;
 use crate::run::resume::{self, Resume};
 use crate::saving::saver::{Reporting, Saver};
@@ -43,7 +43,7 @@ pub(crate) struct Prepared {
 
 /// The parts of a run that burn's loop and the loggers take with them.
 pub(crate) struct Parts {
-    pub(crate) tap: MetricTap,
+    pub(crate) tap: RunMetricLogger,
     pub(crate) open_saver: OpenSaver,
     /// To be told the devices once they are in use, where checkpoints are written.
     pub(crate) environment: Option<Arc<EnvironmentProbe>>,
@@ -67,11 +67,11 @@ impl Trainer {
             return Err(Error::config("the model's device", reason));
         }
         let (metrics, history) = (SharedMetrics::default(), SharedHistory::default());
-        let mut tap = MetricTap::new(metrics.clone(), history.clone());
+        let mut tap = RunMetricLogger::new(metrics.clone(), history.clone());
         if writes {
             tap = tap.with_files(run.layout.run_dir());
         }
-        let mut before = Before::default();
+        let mut before = ExistingCheckpoints::default();
         let resume = run.resume.take();
         if let Some(resume) = &resume {
             resume::restore(learner, resume)?;
@@ -82,13 +82,14 @@ impl Trainer {
             // With another run's checkpoint, a directory is opened only where there are none of its own.
             tap = tap.resumed_in(burn_epoch(position.epoch), !run.present.is_empty());
             if writes {
-                before = Before::look(&config, &run.layout, &run.present, resume, custom.is_empty());
+                before =
+                    ExistingCheckpoints::look(&config, &run.layout, &run.present, resume, custom.is_empty());
             }
         }
         let trainer_config = serde_json::to_value(&config)
             .map_err(|error| Error::config("the trainer's configuration", error.to_string()))?;
         let writers = Arc::clone(&environment);
-        let facts = RunFacts {
+        let facts = RunDescription {
             run_id: run.layout.run_id().to_owned(),
             name: config.name.clone(),
             project: config.project.clone(),
@@ -144,7 +145,7 @@ impl Prepared {
     pub(crate) fn set_up<M: LearnerModel>(
         &self,
         training: SupervisedTraining<M>,
-        tap: MetricTap,
+        tap: RunMetricLogger,
     ) -> SupervisedTraining<M> {
         let training = training.with_metric_logger(tap).num_epochs(self.config.max_epochs);
         match usize::try_from(self.completed()).unwrap_or(usize::MAX) {

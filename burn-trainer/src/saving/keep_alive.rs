@@ -14,14 +14,14 @@ use burn::train::{Learner, LearnerModel};
 use burn_environment::device_name;
 
 /// The copies, each with the optimizer step that it is of.
-pub(crate) struct Keeper<M: LearnerModel> {
+pub(crate) struct KeepAlive<M: LearnerModel> {
     is_needed: bool,
     kept: RefCell<Vec<(u64, Kept<M>)>>,
 }
 
 type Kept<M> = (M, Option<Learner<M>>);
 
-impl<M: LearnerModel> Keeper<M> {
+impl<M: LearnerModel> KeepAlive<M> {
     /// For states on these devices.
     pub(crate) fn new(devices: &[Device]) -> Self {
         let is_needed = devices.iter().any(|device| !["Flex", "NdArray"].contains(&&*device_name(device)));

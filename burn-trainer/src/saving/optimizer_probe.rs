@@ -19,7 +19,7 @@ use burn_ckpt::{Result, Section};
 
 use crate::process::console::PlainRenderer;
 use crate::saving::record_capture::no_record_of;
-use crate::saving::snapshot::{self, Reading};
+use crate::saving::snapshot::{self, ReadTiming};
 
 /// A learner's optimizer, by the parameters' paths, and its scheduler.
 pub(crate) fn optimizer_and_scheduler<M: LearnerModel>(learner: &Learner<M>) -> Result<(Section, Section)> {
@@ -59,7 +59,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for Probe {
         _starting_epoch: usize,
     ) -> (M, SupervisedTrainingEventProcessor<M>) {
         let model = learner.model();
-        let found = snapshot::optimizer_and_scheduler(learner, &components.event_store, Reading::Later);
+        let found = snapshot::optimizer_and_scheduler(learner, &components.event_store, ReadTiming::Later);
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
         (model, components.event_processor)
     }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use burn_ckpt::{
-    Activity, CheckpointWriter, FilenameTemplate, Held, Ledger, MakeSections, Report, RunFacts, RunLayout,
-    Save, Submitted, WhenBusy, Wish, exception_stem, link_name,
+    CheckpointWriter, FilenameTemplate, Ledger, MakeSections, Reservation, RunDescription, RunLayout,
+    SaveReport, SaveRequest, SavedCheckpoint, Submitted, WhenBusy, WriterActivity, exception_stem, link_name,
 };
 use indexmap::IndexMap;
 use jiff::{SignedDuration, Timestamp};
@@ -15,10 +15,10 @@ use crate::config::FailedSaves;
 use crate::error::{Error, Result};
 use crate::process::console::say;
 use crate::process::signals::Patience;
-use crate::run::existing_checkpoints::Before;
-use crate::state::event::{Event, Facts};
+use crate::run::existing_checkpoints::ExistingCheckpoints;
+use crate::state::event::{RunProgress, TrainingEvent};
 use crate::state::position::TrainerState;
-use crate::strategy::{Decision, Strategy};
+use crate::strategy::{SaveDecision, Strategy};
 
 /// Decides about saves and keeps account of them.
 pub(crate) struct Saver {
@@ -45,7 +45,7 @@ pub(crate) struct Reporting {
 /// What became of a run's saves.
 #[derive(Debug, Default)]
 pub(crate) struct SaveAccount {
-    pub(crate) reports: Vec<Report>,
+    pub(crate) reports: Vec<SaveReport>,
     pub(crate) skipped: u64,
     pub(crate) replaced: u64,
     /// Whether the newest state that each strategy wanted got where it should.
@@ -76,8 +76,8 @@ impl Saver {
         strategies: Vec<Box<dyn Strategy>>,
         metric_names: &[String],
         layout: &RunLayout,
-        mut before: Before,
-        run: RunFacts,
+        mut before: ExistingCheckpoints,
+        run: RunDescription,
         reporting: Reporting,
     ) -> Result<Self> {
         let mut ledger = Ledger::default();
@@ -122,7 +122,7 @@ impl Saver {
     }
 
     /// What the writer is doing.
-    pub(crate) fn activity(&self) -> Activity {
+    pub(crate) fn activity(&self) -> WriterActivity {
         self.writer.activity()
     }
 
@@ -136,20 +136,21 @@ impl Saver {
     }
 
     /// Shows the events to the strategies. What they want would also be kept.
-    pub(crate) fn wanted(&mut self, events: &[Event<'_>], facts: &Facts<'_>) -> Vec<Wanted> {
+    pub(crate) fn wanted(&mut self, events: &[TrainingEvent<'_>], facts: &RunProgress<'_>) -> Vec<Wanted> {
         let mut wanted = Vec::new();
         let mut if_no_other = Vec::new();
         for (strategy, active) in self.strategies.iter_mut().enumerate() {
             // Every event is shown to the strategy, also after it wanted one.
-            let decisions: Vec<Decision> =
+            let decisions: Vec<SaveDecision> =
                 events.iter().map(|event| active.strategy.decide(event, facts)).collect();
-            let Some(decision) = decisions.into_iter().find(|decision| *decision != Decision::Skip) else {
+            let Some(decision) = decisions.into_iter().find(|decision| *decision != SaveDecision::Skip)
+            else {
                 continue;
             };
             let (score, reason, group) = match decision {
-                Decision::Save { score, reason } => (score, reason, &mut wanted),
-                Decision::SaveUnlessOthers { reason } => (f64::NAN, reason, &mut if_no_other),
-                Decision::Skip => continue,
+                SaveDecision::Save { score, reason } => (score, reason, &mut wanted),
+                SaveDecision::SaveUnlessOthers { reason } => (f64::NAN, reason, &mut if_no_other),
+                SaveDecision::Skip => continue,
             };
             if self.writer.ledger().lock().would_keep(&active.name, facts.step, score) {
                 group.push(Wanted { strategy, score, reason });
@@ -158,7 +159,7 @@ impl Saver {
         if !wanted.iter().any(|save| !self.strategies[save.strategy].weights_only) {
             wanted.append(&mut if_no_other);
         }
-        if matches!(events, [Event::Interrupted(_)]) {
+        if matches!(events, [TrainingEvent::Interrupted(_)]) {
             // A run that is stopped right after a save has that state already.
             wanted.retain(|save| {
                 let newest = self.newest.get(&self.strategies[save.strategy].name);
@@ -184,14 +185,14 @@ impl Saver {
     /// Hands prepared saves to the writer.
     pub(crate) fn hand_over(
         &mut self,
-        mut saves: Vec<Save>,
+        mut saves: Vec<SaveRequest>,
         is_last: bool,
         patience: &mut Patience,
     ) -> Result<()> {
         saves.iter_mut().for_each(|save| save.urgent = is_last);
         let when_busy = if is_last { WhenBusy::Wait } else { self.reporting.when_busy };
         let Some(step) = saves.first().map(|save| save.global_step) else { return Ok(()) };
-        let (places, count) = (Save::paths(&saves), saves.len() as u64);
+        let (places, count) = (SaveRequest::paths(&saves), saves.len() as u64);
         let waits = || when_busy != WhenBusy::Skip && patience.lasts();
         match self.writer.submit_while(saves, when_busy, waits)? {
             Submitted::Taken => {}
@@ -224,7 +225,7 @@ impl Saver {
         // Time is short, and what can be gone on from matters most.
         saves.reverse();
         saves.iter_mut().for_each(|save| save.urgent = true);
-        let places = Save::paths(&saves);
+        let places = SaveRequest::paths(&saves);
         if !saves.is_empty() && self.writer.try_submit(saves, wait)? == Submitted::LetGo {
             log::error!("the last state was not saved: the writer was busy for {wait:?}");
         }
@@ -248,7 +249,10 @@ impl Saver {
 
     /// Waits for what is being written, for a limited time if one is given, and returns the account with the
     /// foremost checkpoint of every strategy.
-    pub(crate) fn finish(mut self, wait: Option<Duration>) -> (SaveAccount, IndexMap<String, Held>) {
+    pub(crate) fn finish(
+        mut self,
+        wait: Option<Duration>,
+    ) -> (SaveAccount, IndexMap<String, SavedCheckpoint>) {
         let names: Vec<String> = self.strategies.iter().map(|active| active.name.clone()).collect();
         let ledger = self.writer.ledger().clone();
         let (reports, finished) = self.writer.finish(wait);
@@ -273,7 +277,7 @@ impl Saver {
         wanted: &[Wanted],
         state: &TrainerState,
         snapshot: impl Fn(bool) -> MakeSections,
-    ) -> Result<Vec<Save>> {
+    ) -> Result<Vec<SaveRequest>> {
         let timestamp = after(self.taken, Timestamp::now());
         let mut saves = Vec::new();
         // What is in the file differs, so these are two files. The one that can be gone on from comes last: with it there,
@@ -285,7 +289,7 @@ impl Saver {
                 continue;
             }
             let places = self.reserve(&group, state, timestamp)?;
-            saves.push(Save {
+            saves.push(SaveRequest {
                 timestamp,
                 epoch: state.position.epoch,
                 global_step: state.position.global_step,
@@ -318,7 +322,7 @@ impl Saver {
             };
             let (keeper, directory) = (active.name.clone(), active.directory.clone());
             let (step, score) = (position.global_step, wanted.score);
-            wishes.push(Wish { keeper, directory, stem, step, score });
+            wishes.push(Reservation { keeper, directory, stem, step, score });
         }
         let paths = self.writer.ledger().lock().reserve(&wishes);
         for (wish, path) in wishes.into_iter().zip(&paths) {
@@ -364,7 +368,7 @@ fn after(taken: Option<Timestamp>, now: Timestamp) -> Timestamp {
     next.map_or(now, |next| next.max(now))
 }
 
-fn log_report(report: &Report, announce: bool) {
+fn log_report(report: &SaveReport, announce: bool) {
     match &report.outcome {
         Ok(bytes) => log::info!("saved step {}: {bytes} bytes in {:?}", report.global_step, report.duration),
         Err(error) => {

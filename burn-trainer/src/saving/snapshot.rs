@@ -29,21 +29,21 @@ pub(crate) fn take<M: LearnerModel>(
     buffers: Option<&Buffers>,
     history: Option<HistoryAt>,
     keep: impl FnOnce(&M, Option<&Learner<M>>),
-    reading: Reading,
+    reading: ReadTiming,
 ) -> MakeSections {
     let model = learner.model().valid();
     let model = match buffers {
         Some(buffers) => buffers.put_into(model),
         None => model,
     };
-    if reading == Reading::Later {
+    if reading == ReadTiming::Later {
         keep(&model, history.as_ref().map(|_| learner));
     }
     let rest = history.map(|history| (learner.clone(), Arc::clone(store), history));
     let make = move || {
         let model = match reading {
-            Reading::Later => Section::from_module(&model),
-            Reading::Now => Section::from_module_at_once(&model),
+            ReadTiming::Later => Section::from_module(&model),
+            ReadTiming::Now => Section::from_module_at_once(&model),
         };
         let mut sections = IndexMap::from([(MODEL.to_owned(), model)]);
         if let Some((learner, store, history)) = rest {
@@ -55,8 +55,8 @@ pub(crate) fn take<M: LearnerModel>(
         Ok(sections)
     };
     match reading {
-        Reading::Later => Box::new(make),
-        Reading::Now => {
+        ReadTiming::Later => Box::new(make),
+        ReadTiming::Now => {
             let sections = make();
             Box::new(move || sections)
         }
@@ -65,7 +65,7 @@ pub(crate) fn take<M: LearnerModel>(
 
 /// When a state is read from its device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reading {
+pub(crate) enum ReadTiming {
     /// By the writer, while the loop goes on.
     Later,
     /// Before the loop goes on all tensors are asked for; those of an optimizer that is not streamed are read, one after the
@@ -81,9 +81,9 @@ pub(crate) enum Reading {
 pub(crate) fn optimizer_and_scheduler<M: LearnerModel>(
     learner: Learner<M>,
     store: &EventStoreClient,
-    reading: Reading,
+    reading: ReadTiming,
 ) -> Result<(Section, Section)> {
-    let (records, streamed) = collect(reading == Reading::Now, || training_records(learner, store));
+    let (records, streamed) = collect(reading == ReadTiming::Now, || training_records(learner, store));
     let (optimizer, scheduler) = records?;
     let mut optimizer = section(optimizer)?;
     advise(&optimizer);

@@ -6,8 +6,8 @@ use indexmap::IndexMap;
 
 /// Something at which a strategy may want a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event<'a> {
-    /// An optimizer step is done, and the epoch goes on. (A step that ends an epoch shows as [`Event::EpochEnd`],
+pub enum TrainingEvent<'a> {
+    /// An optimizer step is done, and the epoch goes on. (A step that ends an epoch shows as [`TrainingEvent::EpochEnd`],
     /// after validation, so that one state is not saved twice.)
     StepEnd,
     /// A validation is done; the `val_` metrics are new.
@@ -23,7 +23,7 @@ pub enum Event<'a> {
 
 /// The state of a run at an event.
 #[derive(Debug, Clone)]
-pub struct Facts<'a> {
+pub struct RunProgress<'a> {
     /// The epoch in progress, counted from 0.
     pub epoch: u64,
     /// The number of optimizer steps done.
@@ -31,6 +31,6 @@ pub struct Facts<'a> {
     /// Time since this process started training.
     pub elapsed: Duration,
     /// The latest value of every numeric metric: the epoch's final value where the epoch is done, else the
-    /// average over the epoch so far. At [`Event::StepEnd`] it may be a step behind.
+    /// average over the epoch so far. At [`TrainingEvent::StepEnd`] it may be a step behind.
     pub metrics: &'a IndexMap<String, f64>,
 }

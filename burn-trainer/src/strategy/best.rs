@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use burn_ckpt::{BEST_DIR, FilenameTemplate, Keep, Mode, TopK};
+use burn_ckpt::{BEST_DIR, FilenameTemplate, KeepRule, MetricMode, TopK};
 use serde::{Deserialize, Serialize};
 
-use super::{Decision, Output, Strategy, named, yes};
-use crate::state::event::{Event, Facts};
+use super::{CheckpointOutput, SaveDecision, Strategy, named, yes};
+use crate::state::event::{RunProgress, TrainingEvent};
 
 /// Configuration of [`BestStrategy`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,7 +17,7 @@ pub struct Best {
     pub metric: Option<String>,
     /// Whether lower (`"min"`) or higher (`"max"`) is better; by default what the metric says of itself.
     #[serde(default)]
-    pub mode: Option<Mode>,
+    pub mode: Option<MetricMode>,
     /// How many to keep: 1 by default, or `"all"`.
     #[serde(default = "one")]
     pub topk: TopK,
@@ -54,13 +54,13 @@ impl Default for Best {
 pub struct BestStrategy {
     config: Best,
     metric: String,
-    mode: Mode,
+    mode: MetricMode,
 }
 
 impl BestStrategy {
     /// The strategy for a metric by its full name (`val_loss`).
     #[must_use]
-    pub fn new(config: Best, metric: impl Into<String>, mode: Mode) -> Self {
+    pub fn new(config: Best, metric: impl Into<String>, mode: MetricMode) -> Self {
         Self { config, metric: metric.into(), mode }
     }
 }
@@ -70,12 +70,12 @@ impl Strategy for BestStrategy {
         named(&format!("best:{}", self.metric), self.config.dirpath.as_deref())
     }
 
-    fn keep(&self) -> Keep {
-        Keep::Best(self.mode, self.config.topk)
+    fn keep(&self) -> KeepRule {
+        KeepRule::Best(self.mode, self.config.topk)
     }
 
-    fn output(&self) -> Output {
-        Output {
+    fn output(&self) -> CheckpointOutput {
+        CheckpointOutput {
             directory: self.config.dirpath.clone().unwrap_or_else(|| BEST_DIR.into()),
             filename: Some(self.config.filename.clone()),
             link: self.config.save_symlink.then(|| format!("best_{}", self.metric)),
@@ -83,11 +83,13 @@ impl Strategy for BestStrategy {
         }
     }
 
-    fn decide(&mut self, event: &Event<'_>, facts: &Facts<'_>) -> Decision {
+    fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision {
         // Not at steps: between validations the metric's value is old, or an average over a part of an epoch.
         match (event, facts.metrics.get(&self.metric)) {
-            (Event::ValidationEnd, Some(&score)) => Decision::Save { score, reason: "best".to_owned() },
-            _ => Decision::Skip,
+            (TrainingEvent::ValidationEnd, Some(&score)) => {
+                SaveDecision::Save { score, reason: "best".to_owned() }
+            }
+            _ => SaveDecision::Skip,
         }
     }
 }
@@ -108,17 +110,25 @@ mod tests {
 
     #[test]
     fn only_a_validation_with_the_metric_is_worth_a_checkpoint() {
-        let mut best = BestStrategy::new(Best::default(), "val_loss", Mode::Min);
-        let mut decide = |event: Event<'_>, metric: &str| {
+        let mut best = BestStrategy::new(Best::default(), "val_loss", MetricMode::Min);
+        let mut decide = |event: TrainingEvent<'_>, metric: &str| {
             let metrics = IndexMap::from([(metric.to_owned(), 0.5)]);
-            best.decide(&event, &Facts { epoch: 0, step: 1, elapsed: Duration::ZERO, metrics: &metrics })
+            best.decide(
+                &event,
+                &RunProgress { epoch: 0, step: 1, elapsed: Duration::ZERO, metrics: &metrics },
+            )
         };
-        assert_eq!(decide(Event::ValidationEnd, "train_loss"), Decision::Skip);
-        for event in [Event::StepEnd, Event::EpochEnd, Event::Interrupted("x"), Event::Exception("x")] {
-            assert_eq!(decide(event, "val_loss"), Decision::Skip, "{event:?}");
+        assert_eq!(decide(TrainingEvent::ValidationEnd, "train_loss"), SaveDecision::Skip);
+        for event in [
+            TrainingEvent::StepEnd,
+            TrainingEvent::EpochEnd,
+            TrainingEvent::Interrupted("x"),
+            TrainingEvent::Exception("x"),
+        ] {
+            assert_eq!(decide(event, "val_loss"), SaveDecision::Skip, "{event:?}");
         }
-        let save = Decision::Save { score: 0.5, reason: "best".to_owned() };
-        assert_eq!(decide(Event::ValidationEnd, "val_loss"), save);
+        let save = SaveDecision::Save { score: 0.5, reason: "best".to_owned() };
+        assert_eq!(decide(TrainingEvent::ValidationEnd, "val_loss"), save);
     }
 
     #[test]

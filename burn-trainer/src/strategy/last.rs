@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use burn_ckpt::{Keep, LAST_DIR, TopK};
+use burn_ckpt::{KeepRule, LAST_DIR, TopK};
 use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::best::{default_filename, one};
-use super::{Decision, Output, Strategy, named, yes};
-use crate::state::event::{Event, Facts};
+use super::{CheckpointOutput, SaveDecision, Strategy, named, yes};
+use crate::state::event::{RunProgress, TrainingEvent};
 
 /// Configuration of [`LastStrategy`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,18 +74,18 @@ impl LastStrategy {
         Self { config, saved_at: Duration::ZERO }
     }
 
-    fn is_due(&self, event: &Event<'_>, facts: &Facts<'_>) -> bool {
+    fn is_due(&self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> bool {
         let by_step = self.config.every_n_steps.is_some_and(|n| facts.step.is_multiple_of(n));
         let by_time = self
             .config
             .save_on_time_interval
             .is_some_and(|interval| facts.elapsed.saturating_sub(self.saved_at) >= interval.0);
         match event {
-            Event::StepEnd => by_step || by_time,
-            Event::EpochEnd => self.config.every_epoch || by_step || by_time,
+            TrainingEvent::StepEnd => by_step || by_time,
+            TrainingEvent::EpochEnd => self.config.every_epoch || by_step || by_time,
             // Whoever stops a run wants to go on later.
-            Event::Interrupted(_) => true,
-            Event::ValidationEnd | Event::Exception(_) => false,
+            TrainingEvent::Interrupted(_) => true,
+            TrainingEvent::ValidationEnd | TrainingEvent::Exception(_) => false,
         }
     }
 }
@@ -95,12 +95,12 @@ impl Strategy for LastStrategy {
         named("last", self.config.dirpath.as_deref())
     }
 
-    fn keep(&self) -> Keep {
-        Keep::Newest(self.config.topk)
+    fn keep(&self) -> KeepRule {
+        KeepRule::Newest(self.config.topk)
     }
 
-    fn output(&self) -> Output {
-        Output {
+    fn output(&self) -> CheckpointOutput {
+        CheckpointOutput {
             directory: self.config.dirpath.clone().unwrap_or_else(|| LAST_DIR.into()),
             filename: Some(self.config.filename.clone()),
             link: self.config.save_symlink.then(|| "last".to_owned()),
@@ -108,12 +108,12 @@ impl Strategy for LastStrategy {
         }
     }
 
-    fn decide(&mut self, event: &Event<'_>, facts: &Facts<'_>) -> Decision {
+    fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision {
         if !self.is_due(event, facts) {
-            return Decision::Skip;
+            return SaveDecision::Skip;
         }
         self.saved_at = facts.elapsed;
-        Decision::Save { score: f64::NAN, reason: "last".to_owned() }
+        SaveDecision::Save { score: f64::NAN, reason: "last".to_owned() }
     }
 }
 
@@ -150,32 +150,36 @@ mod tests {
     use super::*;
     use indexmap::IndexMap;
 
-    fn saves(last: &mut LastStrategy, event: Event<'_>, step: u64, seconds: u64) -> bool {
+    fn saves(last: &mut LastStrategy, event: TrainingEvent<'_>, step: u64, seconds: u64) -> bool {
         let metrics = IndexMap::new();
-        let facts = Facts { epoch: 0, step, elapsed: Duration::from_secs(seconds), metrics: &metrics };
-        last.decide(&event, &facts) != Decision::Skip
+        let facts = RunProgress { epoch: 0, step, elapsed: Duration::from_secs(seconds), metrics: &metrics };
+        last.decide(&event, &facts) != SaveDecision::Skip
     }
 
     #[test]
     fn every_n_steps_counts_from_the_runs_start() {
         let mut last =
             LastStrategy::new(Last { every_n_steps: Some(10), every_epoch: false, ..Last::default() });
-        let saved: Vec<u64> = (1..=40).filter(|step| saves(&mut last, Event::StepEnd, *step, 0)).collect();
+        let saved: Vec<u64> =
+            (1..=40).filter(|step| saves(&mut last, TrainingEvent::StepEnd, *step, 0)).collect();
         assert_eq!(saved, [10, 20, 30, 40]);
-        assert!(saves(&mut last, Event::EpochEnd, 50, 0), "a step that ends an epoch counts too");
-        assert!(!saves(&mut last, Event::EpochEnd, 51, 0));
+        assert!(saves(&mut last, TrainingEvent::EpochEnd, 50, 0), "a step that ends an epoch counts too");
+        assert!(!saves(&mut last, TrainingEvent::EpochEnd, 51, 0));
     }
 
     #[test]
     fn the_time_interval_starts_anew_with_every_save() {
         let interval = Some(Interval(Duration::from_secs(60)));
         let mut last = LastStrategy::new(Last { save_on_time_interval: interval, ..Last::default() });
-        assert!(!saves(&mut last, Event::StepEnd, 1, 59));
-        assert!(saves(&mut last, Event::StepEnd, 2, 61));
-        assert!(!saves(&mut last, Event::StepEnd, 3, 120));
-        assert!(saves(&mut last, Event::EpochEnd, 4, 120), "an epoch's end saves, and restarts the clock");
-        assert!(!saves(&mut last, Event::StepEnd, 5, 179));
-        assert!(saves(&mut last, Event::StepEnd, 6, 180));
+        assert!(!saves(&mut last, TrainingEvent::StepEnd, 1, 59));
+        assert!(saves(&mut last, TrainingEvent::StepEnd, 2, 61));
+        assert!(!saves(&mut last, TrainingEvent::StepEnd, 3, 120));
+        assert!(
+            saves(&mut last, TrainingEvent::EpochEnd, 4, 120),
+            "an epoch's end saves, and restarts the clock"
+        );
+        assert!(!saves(&mut last, TrainingEvent::StepEnd, 5, 179));
+        assert!(saves(&mut last, TrainingEvent::StepEnd, 6, 180));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! When to save: small, pure deciders. What to keep is `burn_ckpt::Keep`'s business, and writing the writer's.
 //!
-//! A strategy sees every [`Event`] with the [`Facts`] of the moment and answers with a [`Decision`]. It names the
+//! A strategy sees every [`TrainingEvent`] with the [`RunProgress`] of the moment and answers with a [`SaveDecision`]. It names the
 //! directory its checkpoints go to, the rule by which they stay, and the link to the foremost one.
 
 mod best;
@@ -14,14 +14,14 @@ pub use on_exception::{OnException, OnExceptionStrategy};
 
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::Keep;
+use burn_ckpt::KeepRule;
 use serde::{Deserialize, Serialize};
 
-use crate::state::event::{Event, Facts};
+use crate::state::event::{RunProgress, TrainingEvent};
 
 /// Whether an event is worth a checkpoint.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Decision {
+pub enum SaveDecision {
     /// No.
     Skip,
     /// Yes, if a checkpoint with this score would stay by the strategy's rule.
@@ -40,7 +40,7 @@ pub enum Decision {
 
 /// Where a strategy's checkpoints go and what is in them.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Output {
+pub struct CheckpointOutput {
     /// Their directory: relative to the run's `checkpoint` directory, or absolute.
     pub directory: PathBuf,
     /// The template of their names, without ending; `None` for the time in UTC.
@@ -58,13 +58,13 @@ pub trait Strategy: Send {
     fn name(&self) -> String;
 
     /// The rule by which its checkpoints stay.
-    fn keep(&self) -> Keep;
+    fn keep(&self) -> KeepRule;
 
     /// Where its checkpoints go.
-    fn output(&self) -> Output;
+    fn output(&self) -> CheckpointOutput;
 
     /// Whether this event is worth a checkpoint.
-    fn decide(&mut self, event: &Event<'_>, facts: &Facts<'_>) -> Decision;
+    fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision;
 }
 
 /// A strategy as it stands in the configuration: `{"kind": "best", "metric": "val_loss", "topk": 3}`.

@@ -3,11 +3,11 @@
 
 use std::path::PathBuf;
 
-use burn_ckpt::{Keep, ON_EXCEPTION_DIR, TopK};
+use burn_ckpt::{KeepRule, ON_EXCEPTION_DIR, TopK};
 use serde::{Deserialize, Serialize};
 
-use super::{Decision, Output, Strategy, named};
-use crate::state::event::{Event, Facts};
+use super::{CheckpointOutput, SaveDecision, Strategy, named};
+use crate::state::event::{RunProgress, TrainingEvent};
 
 /// How long an exception's save may take unless configured otherwise, in seconds.
 pub(crate) const DEFAULT_TIMEOUT_SECONDS: f64 = 120.0;
@@ -71,12 +71,12 @@ impl Strategy for OnExceptionStrategy {
         named("on_exception", self.config.dirpath.as_deref())
     }
 
-    fn keep(&self) -> Keep {
-        Keep::Newest(self.config.topk)
+    fn keep(&self) -> KeepRule {
+        KeepRule::Newest(self.config.topk)
     }
 
-    fn output(&self) -> Output {
-        Output {
+    fn output(&self) -> CheckpointOutput {
+        CheckpointOutput {
             directory: self.config.dirpath.clone().unwrap_or_else(|| ON_EXCEPTION_DIR.into()),
             filename: self.config.filename.clone(),
             link: self.config.save_symlink.then(|| "on_exception".to_owned()),
@@ -84,16 +84,16 @@ impl Strategy for OnExceptionStrategy {
         }
     }
 
-    fn decide(&mut self, event: &Event<'_>, _facts: &Facts<'_>) -> Decision {
+    fn decide(&mut self, event: &TrainingEvent<'_>, _facts: &RunProgress<'_>) -> SaveDecision {
         match event {
-            Event::Exception(message) => {
-                Decision::Save { score: f64::NAN, reason: format!("exception: {message}") }
+            TrainingEvent::Exception(message) => {
+                SaveDecision::Save { score: f64::NAN, reason: format!("exception: {message}") }
             }
             // A stop is no failure: usually the state is the last strategy's.
-            Event::Interrupted(reason) => {
-                Decision::SaveUnlessOthers { reason: format!("interrupted: {reason}") }
+            TrainingEvent::Interrupted(reason) => {
+                SaveDecision::SaveUnlessOthers { reason: format!("interrupted: {reason}") }
             }
-            _ => Decision::Skip,
+            _ => SaveDecision::Skip,
         }
     }
 }

@@ -15,7 +15,7 @@ use burn::train::{
     Interrupter, Learner, LearnerModel, LearningResult, SupervisedLearningStrategy,
     SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, ValidLoader,
 };
-use burn_ckpt::Activity;
+use burn_ckpt::WriterActivity;
 
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
@@ -36,7 +36,7 @@ pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) struct Guard {
     watch: Option<DeviceWatch>,
     /// What the writer is doing, once there is one.
-    activity: Arc<OnceLock<Activity>>,
+    activity: Arc<OnceLock<WriterActivity>>,
     config: TrainerConfig,
 }
 
@@ -46,7 +46,7 @@ impl Guard {
     /// [`Error::Config`] when the system gives no thread.
     pub(crate) fn new(
         devices: &[Device],
-        activity: &Arc<OnceLock<Activity>>,
+        activity: &Arc<OnceLock<WriterActivity>>,
         config: &TrainerConfig,
     ) -> Result<Self> {
         let watch = DeviceWatch::start(devices, config.device_timeout())?;

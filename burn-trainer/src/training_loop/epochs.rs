@@ -23,10 +23,10 @@ use crate::error::{Error, Result};
 use crate::metrics::{SharedHistory, SharedMetrics};
 use crate::remote::device_watch::DeviceWatch;
 use crate::run::resume::{self, Resume};
-use crate::saving::keep_alive::Keeper;
+use crate::saving::keep_alive::KeepAlive;
 use crate::saving::saver::SaveAccount;
-use crate::saving::snapshot::{self, Reading};
-use crate::state::event::Event;
+use crate::saving::snapshot::{self, ReadTiming};
+use crate::state::event::TrainingEvent;
 use crate::state::position::Position;
 use crate::training_loop::effective_batch;
 use crate::training_loop::epoch_batches::EpochData;
@@ -118,7 +118,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
             watched: Vec::new(),
             watch: plan.watch,
             saver: None,
-            keeper: Keeper::new(devices.all()),
+            keeper: KeepAlive::new(devices.all()),
             environment: plan.environment.map(|environment| (environment, devices.all().to_vec())),
         };
         let mut early_stopping = components.early_stopping;
@@ -136,7 +136,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
                 )?;
                 let learner = session.learner.clone();
                 let (optimizer, scheduler) =
-                    snapshot::optimizer_and_scheduler(learner, session.store, Reading::Later)?;
+                    snapshot::optimizer_and_scheduler(learner, session.store, ReadTiming::Later)?;
                 resume::check_taken_over(&optimizer, &scheduler, resume)?;
             }
             session.open(plan.open_saver)?;
@@ -198,7 +198,7 @@ impl<M: LearnerModel> Session<'_, M> {
             // A split without a batch has logged nothing.
             self.check_watched("")?;
             self.complete_epoch();
-            self.save(&[Event::ValidationEnd, Event::EpochEnd])?;
+            self.save(&[TrainingEvent::ValidationEnd, TrainingEvent::EpochEnd])?;
             if self.interrupter.should_stop() {
                 return Ok(());
             }
@@ -267,7 +267,7 @@ impl<M: LearnerModel> Session<'_, M> {
             }
             // The end of an epoch is saved after validation, with its metrics.
             if updates && !epoch_ends {
-                self.save(&[Event::StepEnd])?;
+                self.save(&[TrainingEvent::StepEnd])?;
             }
             // A save may have been waited for.
             if self.interrupter.should_stop() {

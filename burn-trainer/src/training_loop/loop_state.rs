@@ -12,7 +12,7 @@ use burn::train::{
     EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent, LearnerModel,
     SupervisedTrainingEventProcessor, TrainStep,
 };
-use burn_ckpt::{Held, MakeSections, panic_message};
+use burn_ckpt::{MakeSections, SavedCheckpoint, panic_message};
 use burn_environment::EnvironmentProbe;
 use indexmap::IndexMap;
 
@@ -21,10 +21,10 @@ use crate::error::{Error, Result};
 use crate::metrics::{EpochValues, SharedHistory, SharedMetrics, await_updates};
 use crate::process::signals::{Patience, StopSignal};
 use crate::remote::device_watch::DeviceWatch;
-use crate::saving::keep_alive::Keeper;
+use crate::saving::keep_alive::KeepAlive;
 use crate::saving::saver::{SaveAccount, Saver, Wanted};
-use crate::saving::snapshot::{self, Reading};
-use crate::state::event::{Event, Facts};
+use crate::saving::snapshot::{self, ReadTiming};
+use crate::state::event::{RunProgress, TrainingEvent};
 use crate::state::position::{Position, TrainerState};
 use crate::training_loop::abandonable_loop::ANSWER_WITHIN;
 use crate::training_loop::running_statistics::Buffers;
@@ -44,7 +44,7 @@ pub(crate) struct Outcome {
     pub(crate) steps: u64,
     pub(crate) seconds: f64,
     pub(crate) saves: SaveAccount,
-    pub(crate) foremost: IndexMap<String, Held>,
+    pub(crate) foremost: IndexMap<String, SavedCheckpoint>,
     pub(crate) finished_before: bool,
     pub(crate) stopped_early: bool,
 }
@@ -90,7 +90,7 @@ pub(crate) struct Session<'a, M: LearnerModel> {
     /// Metrics that a strategy ranks by, which must show up when their split is first run.
     pub(crate) watched: Vec<String>,
     pub(crate) saver: Option<Saver>,
-    pub(crate) keeper: Keeper<M>,
+    pub(crate) keeper: KeepAlive<M>,
     /// Whether devices of other machines are lost.
     pub(crate) watch: Option<DeviceWatch>,
     /// Who describes the environment, and the devices that it is to be told of.
@@ -112,7 +112,7 @@ impl<M: LearnerModel> Session<'_, M> {
     ///
     /// At a step the metrics shown can be a step behind: burn processes them on another thread, and waiting for it
     /// at every step would slow training down.
-    pub(crate) fn save(&mut self, events: &[Event<'_>]) -> Result<()> {
+    pub(crate) fn save(&mut self, events: &[TrainingEvent<'_>]) -> Result<()> {
         let Some(mut saver) = self.saver.take() else { return Ok(()) };
         let mut patience = Patience::new(self.interrupter.clone(), self.exception_timeout);
         let submitted = catch_unwind(AssertUnwindSafe(|| {
@@ -122,7 +122,7 @@ impl<M: LearnerModel> Session<'_, M> {
             }
             // What the step logged is to be in its checkpoint.
             self.flush();
-            let is_last = matches!(events, [Event::Interrupted(_)]);
+            let is_last = matches!(events, [TrainingEvent::Interrupted(_)]);
             saver.submit(&wanted, &self.state(), is_last, &mut patience, |weights_only| {
                 self.snapshot(weights_only)
             })
@@ -135,9 +135,9 @@ impl<M: LearnerModel> Session<'_, M> {
         collected
     }
 
-    fn wanted(&self, saver: &mut Saver, events: &[Event<'_>]) -> Vec<Wanted> {
+    fn wanted(&self, saver: &mut Saver, events: &[TrainingEvent<'_>]) -> Vec<Wanted> {
         let metrics = self.metrics.lock();
-        let facts = Facts {
+        let facts = RunProgress {
             epoch: self.position.epoch,
             step: self.position.global_step,
             elapsed: self.started.elapsed(),
@@ -162,7 +162,7 @@ impl<M: LearnerModel> Session<'_, M> {
         let history = (!weights_only).then(|| self.history.at(self.position.logged()));
         let buffers = self.buffers.as_ref().filter(|_| self.phase != Phase::Between);
         let step = self.position.global_step;
-        let reading = if self.watch.is_some() { Reading::Now } else { Reading::Later };
+        let reading = if self.watch.is_some() { ReadTiming::Now } else { ReadTiming::Later };
         snapshot::take(
             self.learner,
             self.store,
@@ -287,7 +287,7 @@ impl<M: LearnerModel> Session<'_, M> {
             return Ok(());
         }
         let reason = self.interrupter.get_message().unwrap_or_else(|| "no reason given".to_owned());
-        self.save(&[Event::Interrupted(&reason)])
+        self.save(&[TrainingEvent::Interrupted(&reason)])
     }
 
     /// Saves the state before a failure. Returns where it will be.
@@ -296,7 +296,7 @@ impl<M: LearnerModel> Session<'_, M> {
         self.await_history(wait);
         // A device that failed may fail here again, and there is more to be ended in order.
         let places = catch_unwind(AssertUnwindSafe(|| {
-            let wanted = self.wanted(saver, &[Event::Exception(message)]);
+            let wanted = self.wanted(saver, &[TrainingEvent::Exception(message)]);
             saver.submit_within(wait, &wanted, &self.state(), |weights_only| self.snapshot(weights_only))
         }));
         let failed = match places {

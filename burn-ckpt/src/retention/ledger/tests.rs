@@ -1,18 +1,18 @@
 //! What a new checkpoint lets go, and what stays.
 
 use super::*;
-use crate::retention::policy::{Mode, TopK};
+use crate::retention::policy::{MetricMode, TopK};
 
 fn ledger(k: usize) -> Ledger {
     let mut ledger = Ledger::default();
-    let keep = Keep::Best(Mode::Min, TopK::count(k).unwrap());
+    let keep = KeepRule::Best(MetricMode::Min, TopK::count(k).unwrap());
     ledger.register("best", keep, Some(PathBuf::from("best.ckpt")), []);
     ledger
 }
 
-fn wish(keeper: &str, stem: &str, score: f64) -> Wish {
+fn wish(keeper: &str, stem: &str, score: f64) -> Reservation {
     let directory = PathBuf::from("no-such-directory");
-    Wish { keeper: keeper.to_owned(), directory, stem: stem.to_owned(), step: 1, score }
+    Reservation { keeper: keeper.to_owned(), directory, stem: stem.to_owned(), step: 1, score }
 }
 
 fn reserve(ledger: &mut Ledger, stem: &str, score: f64) -> PathBuf {
@@ -49,7 +49,7 @@ fn the_older_file_goes_once_the_better_one_is_durable() {
 #[test]
 fn a_file_that_two_strategies_hold_goes_with_the_second() {
     let mut ledger = ledger(1);
-    ledger.register("best too", Keep::Best(Mode::Max, TopK::count(1).unwrap()), None, []);
+    ledger.register("best too", KeepRule::Best(MetricMode::Max, TopK::count(1).unwrap()), None, []);
     let shared = ledger.reserve(&[wish("best", "a", 1.0), wish("best too", "a", 1.0)]);
     assert_eq!(shared[0], shared[1]);
     ledger.confirm(&shared[0], true);
@@ -78,12 +78,12 @@ fn what_a_run_goes_on_from_stays_until_something_newer_can_be_gone_on_from() {
     let origin = directory.join("old.ckpt");
     fs::write(&origin, "").unwrap();
     let mut ledger = Ledger::default();
-    let present = [("old.ckpt", 1), ("new.ckpt", 2)].map(|(name, step)| Held {
+    let present = [("old.ckpt", 1), ("new.ckpt", 2)].map(|(name, step)| SavedCheckpoint {
         path: directory.join(name),
         step,
         score: f64::NAN,
     });
-    ledger.register("last", Keep::Newest(TopK::count(1).unwrap()), None, present);
+    ledger.register("last", KeepRule::Newest(TopK::count(1).unwrap()), None, present);
     ledger.goes_on_from(Some(&origin), false);
     assert_eq!(ledger.settle().remove, Vec::<PathBuf>::new());
 

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{BoolStore, Bytes, DType, Tensor};
 use burn_ckpt::burn_pack::{self, Scalar};
-use burn_ckpt::{Checkpoint, Contents, Layout, Metadata, Section, metadata_path};
+use burn_ckpt::{Checkpoint, Contents, Metadata, Section, TensorLayout, metadata_path};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use system_tests::backend;
@@ -218,7 +218,7 @@ fn what_cannot_be_expressed_is_an_error_that_says_why() {
 
     let unknown = save("unknown.ckpt", with(vec![one()]));
     assert_refused(&unknown, &["--layout", "pytorch"], &["unknown.ckpt", "--layout burn"]);
-    let pytorchs = save("pytorchs.ckpt", with(vec![one()]).with_layout(Layout::PyTorch));
+    let pytorchs = save("pytorchs.ckpt", with(vec![one()]).with_layout(TensorLayout::PyTorch));
     assert_refused(&pytorchs, &[], &["pytorchs.ckpt", "--layout pytorch"]);
     let out = directory.path().join("pytorchs.safetensors");
     stdout(&export(&pytorchs, &out, &["--layout", "pytorch"]));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use burn::nn::LinearConfig;
-use burn_ckpt::{Checkpoint, Layout, Section};
+use burn_ckpt::{Checkpoint, Section, TensorLayout};
 use serde_json::{Value, json};
 use system_tests::backend;
 use system_tests::command::{burn_ckpt, burn_ckpt_command, sha256sum, stderr, stdout};
@@ -72,7 +72,7 @@ fn with_a_checkpoint_of_the_model_tensors_are_converted_at_once() {
         let checkpoint = Checkpoint::open(&out).unwrap();
         assert_eq!(checkpoint.hparams::<Value>().unwrap(), json!({ "a": 1 }));
         let section = checkpoint.section("model").unwrap();
-        assert_eq!(section.layout().unwrap(), Layout::Burn);
+        assert_eq!(section.layout().unwrap(), TensorLayout::Burn);
         assert_eq!(section.module_types().unwrap().of("square.weight"), Some("Linear"));
         let net = checkpoint.load_into(fresh()).unwrap();
         assert_same_outputs(&net.outputs(&inputs), &outputs);

@@ -173,12 +173,12 @@ impl Strategy for AtStep {
         "at_step".to_owned()
     }
 
-    fn keep(&self) -> burn_ckpt::Keep {
-        burn_ckpt::Keep::Newest(TopK::All)
+    fn keep(&self) -> burn_ckpt::KeepRule {
+        burn_ckpt::KeepRule::Newest(TopK::All)
     }
 
-    fn output(&self) -> burn_trainer::Output {
-        burn_trainer::Output {
+    fn output(&self) -> burn_trainer::CheckpointOutput {
+        burn_trainer::CheckpointOutput {
             directory: "chosen".into(),
             filename: Some("{step:05}".to_owned()),
             link: Some("chosen".to_owned()),
@@ -188,13 +188,13 @@ impl Strategy for AtStep {
 
     fn decide(
         &mut self,
-        event: &burn_trainer::Event<'_>,
-        facts: &burn_trainer::Facts<'_>,
-    ) -> burn_trainer::Decision {
-        if *event == burn_trainer::Event::StepEnd && facts.step == self.0 {
-            burn_trainer::Decision::Save { score: f64::NAN, reason: "chosen".to_owned() }
+        event: &burn_trainer::TrainingEvent<'_>,
+        facts: &burn_trainer::RunProgress<'_>,
+    ) -> burn_trainer::SaveDecision {
+        if *event == burn_trainer::TrainingEvent::StepEnd && facts.step == self.0 {
+            burn_trainer::SaveDecision::Save { score: f64::NAN, reason: "chosen".to_owned() }
         } else {
-            burn_trainer::Decision::Skip
+            burn_trainer::SaveDecision::Skip
         }
     }
 }

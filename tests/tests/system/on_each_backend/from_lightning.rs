@@ -22,10 +22,11 @@ use burn::train::{
     EvaluatorBuilder, InferenceStep, Learner, MetricEarlyStoppingStrategy, RegressionOutput,
     StoppingCondition, TrainOutput, TrainStep,
 };
-use burn_ckpt::{Checkpoint, FromCheckpoint, Keep, TopK};
+use burn_ckpt::{Checkpoint, FromCheckpoint, KeepRule, TopK};
 use burn_trainer::{
-    Best, Decision, Event, Facts, FitResult, InitStreamed, Interval, Last, OnException, Output, Result,
-    ResumableDataLoader, Strategy, StrategyConfig, Trainer, TrainerConfig,
+    Best, CheckpointOutput, FitResult, InitStreamed, Interval, Last, OnException, Result,
+    ResumableDataLoader, RunProgress, SaveDecision, Strategy, StrategyConfig, Trainer, TrainerConfig,
+    TrainingEvent,
 };
 use system_tests::backend;
 use system_tests::tree::stems;
@@ -174,21 +175,21 @@ impl Strategy for EveryTenthEpoch {
         "every_tenth_epoch".to_owned()
     }
 
-    fn keep(&self) -> Keep {
-        Keep::Newest(TopK::All)
+    fn keep(&self) -> KeepRule {
+        KeepRule::Newest(TopK::All)
     }
 
-    fn output(&self) -> Output {
+    fn output(&self) -> CheckpointOutput {
         let (directory, filename) = ("every_tenth_epoch".into(), Some("epoch={epoch}".to_owned()));
-        Output { directory, filename, link: None, weights_only: true }
+        CheckpointOutput { directory, filename, link: None, weights_only: true }
     }
 
-    fn decide(&mut self, event: &Event<'_>, facts: &Facts<'_>) -> Decision {
+    fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision {
         match event {
-            Event::EpochEnd if (facts.epoch + 1).is_multiple_of(10) => {
-                Decision::Save { score: f64::NAN, reason: "every tenth epoch".to_owned() }
+            TrainingEvent::EpochEnd if (facts.epoch + 1).is_multiple_of(10) => {
+                SaveDecision::Save { score: f64::NAN, reason: "every tenth epoch".to_owned() }
             }
-            _ => Decision::Skip,
+            _ => SaveDecision::Skip,
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use burn_trainer::burn_ckpt::{Mode, TopK};
+use burn_trainer::burn_ckpt::{MetricMode, TopK};
 use burn_trainer::{Best, FitResult, Last, StrategyConfig, TrainerConfig};
 use system_tests::model::Model;
 use system_tests::tree::{checkpoints, copy_checkpoint, files, metadata, stems, target};
@@ -16,7 +16,9 @@ fn keeping(config: TrainerConfig, best: usize, last: usize) -> TrainerConfig {
     let best = Best { topk: TopK::count(best).unwrap(), filename: "{epoch}".to_owned(), ..Best::default() };
     let last = Last { topk: TopK::count(last).unwrap(), filename: "{epoch}".to_owned(), ..Last::default() };
     let last = StrategyConfig::Last(last);
-    config.with_strategy(StrategyConfig::Best(Best { mode: Some(Mode::Max), ..best })).with_strategy(last)
+    config
+        .with_strategy(StrategyConfig::Best(Best { mode: Some(MetricMode::Max), ..best }))
+        .with_strategy(last)
 }
 
 /// A run whose epochs have these scores, of which the higher are better.
@@ -106,7 +108,7 @@ fn a_copy_that_somebody_made_brings_nothing_back() {
 fn a_kill_between_weights_alone_and_the_whole_state_costs_the_best_list_nothing() {
     let run = |root: &Path, epochs: usize, scores: &[f64]| {
         let best = Best { save_weights_only: true, filename: "{epoch}".to_owned(), ..Best::default() };
-        let best = StrategyConfig::Best(Best { mode: Some(Mode::Max), ..best });
+        let best = StrategyConfig::Best(Best { mode: Some(MetricMode::Max), ..best });
         let config = TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root, epochs) };
         let last = Last { topk: TopK::All, filename: "{epoch}".to_owned(), ..Last::default() };
         let config = config.with_strategy(best).with_strategy(StrategyConfig::Last(last));

@@ -5,7 +5,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
 use burn_ckpt::{
-    CheckpointWriter, Contents, Keep, Ledger, Mode, RunFacts, Save, Section, Submitted, TopK, WhenBusy, Wish,
+    CheckpointWriter, Contents, KeepRule, Ledger, MetricMode, Reservation, RunDescription, SaveRequest,
+    Section, Submitted, TopK, WhenBusy,
 };
 use burn_trainer::{Last, StrategyConfig, TrainerConfig};
 use indexmap::IndexMap;
@@ -31,9 +32,9 @@ impl Run {
     fn busy(directory: &Path, max_waiting: usize, topk: usize) -> Self {
         let mut ledger = Ledger::default();
         let topk = TopK::count(topk).unwrap();
-        ledger.register("last", Keep::Newest(topk), None, []);
-        ledger.register("best", Keep::Best(Mode::Min, topk), None, []);
-        let facts = RunFacts {
+        ledger.register("last", KeepRule::Newest(topk), None, []);
+        ledger.register("best", KeepRule::Best(MetricMode::Min, topk), None, []);
+        let facts = RunDescription {
             run_id: "r1".to_owned(),
             name: None,
             project: None,
@@ -59,18 +60,18 @@ impl Run {
     }
 
     /// The state of a step that strategies want, with their scores.
-    fn state(&self, step: u64, wanted: &[(&str, f64)], hangs: impl FnOnce() + Send + 'static) -> Save {
-        let wish = |(keeper, score): &(&str, f64)| Wish {
+    fn state(&self, step: u64, wanted: &[(&str, f64)], hangs: impl FnOnce() + Send + 'static) -> SaveRequest {
+        let wish = |(keeper, score): &(&str, f64)| Reservation {
             keeper: (*keeper).to_owned(),
             directory: self.directory.join(keeper),
             stem: step.to_string(),
             step,
             score: *score,
         };
-        let wishes: Vec<Wish> = wanted.iter().map(wish).collect();
+        let wishes: Vec<Reservation> = wanted.iter().map(wish).collect();
         let places = self.writer.ledger().lock().reserve(&wishes);
         let begun = self.begun.0.clone();
-        Save {
+        SaveRequest {
             timestamp: Timestamp::now(),
             epoch: 0,
             global_step: step,

@@ -94,7 +94,7 @@ fn a_metric_that_does_not_say_what_is_better_needs_a_mode() {
     assert!(error.contains("mode") && error.contains("min"), "{error}");
 
     let root = tempfile::tempdir().unwrap();
-    let best = Best { mode: Some(burn_ckpt::Mode::Max), ..Best::default() };
+    let best = Best { mode: Some(burn_ckpt::MetricMode::Max), ..Best::default() };
     let config = config_for(root.path()).with_strategy(StrategyConfig::Best(best));
     train_with(config, Script::default(), |t| t.metric_valid_numeric(metric())).unwrap();
     assert!(checkpoints(root.path()).join("best_val_score.ckpt").exists());

@@ -1,14 +1,14 @@
 //! Retention, against a model of it that is too simple to be wrong, over thousands of random histories.
 
-use burn_ckpt::{Candidate, Keep, Mode, TopK};
+use burn_ckpt::{Candidate, KeepRule, MetricMode, TopK};
 use proptest::prelude::*;
 
 /// Goes through the history one by one, and drops the worst whenever there are too many.
-fn naive(scores: &[f64], mode: Mode, k: usize) -> Vec<usize> {
+fn naive(scores: &[f64], mode: MetricMode, k: usize) -> Vec<usize> {
     let beats = |a: f64, b: f64| match mode {
         _ if b.is_nan() => !a.is_nan(),
-        Mode::Min => a < b,
-        Mode::Max => a > b,
+        MetricMode::Min => a < b,
+        MetricMode::Max => a > b,
     };
     let mut kept: Vec<usize> = Vec::new();
     for (new, &score) in scores.iter().enumerate() {
@@ -43,8 +43,8 @@ proptest! {
         max in any::<bool>(),
         k in 1usize..6,
     ) {
-        let mode = if max { Mode::Max } else { Mode::Min };
-        let keep = Keep::Best(mode, TopK::count(k).unwrap());
+        let mode = if max { MetricMode::Max } else { MetricMode::Min };
+        let keep = KeepRule::Best(mode, TopK::count(k).unwrap());
         // As the trainer does: asked before each save, applied after it.
         let mut held: Vec<Candidate> = Vec::new();
         for (order, &score) in (0u64..).zip(&scores) {
@@ -61,7 +61,7 @@ proptest! {
     #[test]
     fn of_the_newest_exactly_k_stay(count in 1usize..40, k in 1usize..10) {
         let candidates: Vec<Candidate> = (0..count as u64).map(|order| Candidate { score: f64::NAN, order }).collect();
-        let kept = Keep::Newest(TopK::count(k).unwrap()).kept(&candidates);
+        let kept = KeepRule::Newest(TopK::count(k).unwrap()).kept(&candidates);
         let expected: Vec<usize> = (0..count).rev().take(k).collect();
         prop_assert_eq!(kept, expected);
     }

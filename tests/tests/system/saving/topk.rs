@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use burn_trainer::burn_ckpt::{Mode, TopK};
+use burn_trainer::burn_ckpt::{MetricMode, TopK};
 use burn_trainer::{Best, Last, StrategyConfig, TrainerConfig};
 use system_tests::model::{Script, ScriptedMetric};
 use system_tests::tree::{checkpoints, metadata, stems, target};
 use system_tests::{config, train_scored, train_with};
 
-fn best(metric: &str, mode: Option<Mode>, k: usize) -> StrategyConfig {
+fn best(metric: &str, mode: Option<MetricMode>, k: usize) -> StrategyConfig {
     StrategyConfig::Best(Best {
         metric: Some(metric.to_owned()),
         mode,
@@ -18,7 +18,7 @@ fn best(metric: &str, mode: Option<Mode>, k: usize) -> StrategyConfig {
     })
 }
 
-fn scored(root: &Path, scores: &[f64], mode: Mode, k: usize) -> (Vec<String>, String) {
+fn scored(root: &Path, scores: &[f64], mode: MetricMode, k: usize) -> (Vec<String>, String) {
     let config = TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root, scores.len()) };
     train_scored(config.with_strategy(best("val_score", Some(mode), k)), scores).unwrap();
     let directory = checkpoints(root);
@@ -34,7 +34,7 @@ fn scored(root: &Path, scores: &[f64], mode: Mode, k: usize) -> (Vec<String>, St
     (kept, best)
 }
 
-fn check(scores: &[f64], mode: Mode, k: usize, kept: &[&str], best: &str) {
+fn check(scores: &[f64], mode: MetricMode, k: usize, kept: &[&str], best: &str) {
     let root = tempfile::tempdir().unwrap();
     let found = scored(root.path(), scores, mode, k);
     assert_eq!(
@@ -48,32 +48,32 @@ const NAN: f64 = f64::NAN;
 
 #[test]
 fn the_three_lowest_stay() {
-    check(&[5.0, 3.0, 4.0, 1.0, 2.0], Mode::Min, 3, &["1", "3", "4"], "3");
+    check(&[5.0, 3.0, 4.0, 1.0, 2.0], MetricMode::Min, 3, &["1", "3", "4"], "3");
 }
 
 #[test]
 fn the_three_highest_stay() {
-    check(&[5.0, 3.0, 4.0, 1.0, 2.0], Mode::Max, 3, &["0", "1", "2"], "0");
+    check(&[5.0, 3.0, 4.0, 1.0, 2.0], MetricMode::Max, 3, &["0", "1", "2"], "0");
 }
 
 #[test]
 fn ties_keep_the_earlier() {
-    check(&[2.0, 1.0, 1.0, 1.0, 1.0], Mode::Min, 3, &["1", "2", "3"], "1");
-    check(&[1.0, 1.0, 1.0], Mode::Max, 1, &["0"], "0");
+    check(&[2.0, 1.0, 1.0, 1.0, 1.0], MetricMode::Min, 3, &["1", "2", "3"], "1");
+    check(&[1.0, 1.0, 1.0], MetricMode::Max, 1, &["0"], "0");
 }
 
 #[test]
 fn nan_in_between_is_not_kept() {
-    check(&[3.0, NAN, 2.0, NAN, NAN, 1.0], Mode::Min, 3, &["0", "2", "5"], "5");
-    check(&[3.0, NAN, NAN], Mode::Max, 3, &["0"], "0");
+    check(&[3.0, NAN, 2.0, NAN, NAN, 1.0], MetricMode::Min, 3, &["0", "2", "5"], "5");
+    check(&[3.0, NAN, NAN], MetricMode::Max, 3, &["0"], "0");
 }
 
 #[test]
 fn nan_first_stays_until_a_number_comes() {
-    check(&[NAN], Mode::Min, 3, &["0"], "0");
-    check(&[NAN, NAN], Mode::Min, 3, &["0"], "0");
-    check(&[NAN, 2.0], Mode::Min, 3, &["1"], "1");
-    check(&[NAN, 2.0, 3.0], Mode::Max, 1, &["2"], "2");
+    check(&[NAN], MetricMode::Min, 3, &["0"], "0");
+    check(&[NAN, NAN], MetricMode::Min, 3, &["0"], "0");
+    check(&[NAN, 2.0], MetricMode::Min, 3, &["1"], "1");
+    check(&[NAN, 2.0, 3.0], MetricMode::Max, 1, &["2"], "2");
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_validation_without_a_batch_is_worth_nan() {
 
 #[test]
 fn infinities_are_numbers() {
-    check(&[f64::INFINITY, 1.0, f64::NEG_INFINITY], Mode::Min, 2, &["1", "2"], "2");
+    check(&[f64::INFINITY, 1.0, f64::NEG_INFINITY], MetricMode::Min, 2, &["1", "2"], "2");
 }
 
 #[test]
@@ -109,8 +109,8 @@ fn two_metrics_share_a_directory_and_keep_their_own() {
     let root = tempfile::tempdir().unwrap();
     let (a, b) = (ScriptedMetric::new("a", &[1.0, 2.0, 3.0]), ScriptedMetric::new("b", &[1.0, 3.0, 2.0]));
     let config = TrainerConfig { primary_metric: Some("val_a".to_owned()), ..config(root.path(), 3) }
-        .with_strategy(best("val_a", Some(Mode::Min), 1))
-        .with_strategy(best("val_b", Some(Mode::Max), 1));
+        .with_strategy(best("val_a", Some(MetricMode::Min), 1))
+        .with_strategy(best("val_b", Some(MetricMode::Max), 1));
     let set_up = |training: burn::train::SupervisedTraining<_>| {
         training.metric_valid_numeric(a).metric_valid_numeric(b)
     };

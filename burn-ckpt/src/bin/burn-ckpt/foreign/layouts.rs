@@ -5,7 +5,7 @@
 
 use burn::store::{BurnToPyTorchAdapter, ModuleAdapter, ModuleContext, PyTorchToBurnAdapter};
 use burn_ckpt::burn_pack::Tensor;
-use burn_ckpt::{Layout, ModuleTypes};
+use burn_ckpt::{ModuleTypes, TensorLayout};
 
 /// A layout as it is named on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -16,7 +16,7 @@ pub enum LayoutName {
     Pytorch,
 }
 
-impl From<LayoutName> for Layout {
+impl From<LayoutName> for TensorLayout {
     fn from(name: LayoutName) -> Self {
         match name {
             LayoutName::Burn => Self::Burn,

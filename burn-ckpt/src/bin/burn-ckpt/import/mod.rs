@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use burn::store::KeyRemapper;
 use burn_ckpt::burn_pack::Tensor;
-use burn_ckpt::{Checkpoint, Contents, Error, Layout, MODEL, Metadata, Section};
+use burn_ckpt::{Checkpoint, Contents, Error, MODEL, Metadata, Section, TensorLayout};
 use serde_json::Value;
 
 use crate::answer::{Answer, Failure};
@@ -105,9 +105,9 @@ pub fn run(args: &Args) -> Answer {
         hint_at_keys(&tensors, args);
     }
 
-    let contiguous = layout == Layout::PyTorch && !args.keep_indices && !notes.are_ours();
+    let contiguous = layout == TensorLayout::PyTorch && !args.keep_indices && !notes.are_ours();
     let mut tensors = names::renamed(tensors, &args.rename)?;
-    if layout == Layout::PyTorch {
+    if layout == TensorLayout::PyTorch {
         tensors = names::without_counters(tensors);
     }
     if contiguous {
@@ -117,7 +117,7 @@ pub fn run(args: &Args) -> Answer {
         Some(like) => like::fitted(tensors, layout, like, &args.file)?,
         None => {
             let mut section = Section { tensors, ..Section::default() }.with_layout(layout);
-            if layout == Layout::Burn {
+            if layout == TensorLayout::Burn {
                 notes.give_module_types(&mut section).map_err(|reason| cannot_import(args, &reason))?;
             }
             section
@@ -179,20 +179,20 @@ fn hint_at_keys(tensors: &[Tensor], args: &Args) {
 }
 
 /// How the tensors are laid out. What was not given is said.
-fn layout(args: &Args, kind: Kind, notes: &Notes) -> Layout {
+fn layout(args: &Args, kind: Kind, notes: &Notes) -> TensorLayout {
     if let Some(given) = args.layout {
         return given.into();
     }
     if kind == Kind::PyTorch {
-        return Layout::PyTorch;
+        return TensorLayout::PyTorch;
     }
     let (layout, why) = match notes.layout() {
         Some(layout) => (layout, "as it says"),
-        None => (Layout::PyTorch, "as those of most files are, for it does not say"),
+        None => (TensorLayout::PyTorch, "as those of most files are, for it does not say"),
     };
     let (name, other) = match layout {
-        Layout::Burn => ("burn's", Layout::PyTorch),
-        Layout::PyTorch => ("PyTorch's", Layout::Burn),
+        TensorLayout::Burn => ("burn's", TensorLayout::PyTorch),
+        TensorLayout::PyTorch => ("PyTorch's", TensorLayout::Burn),
     };
     let (file, other) = (args.file.display(), other.name());
     eprintln!(

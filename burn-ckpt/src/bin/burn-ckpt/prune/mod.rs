@@ -8,7 +8,7 @@ mod rules;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use burn_ckpt::{Mode, RunLock, remove_checkpoint};
+use burn_ckpt::{MetricMode, RunLock, remove_checkpoint};
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, Failure};
@@ -43,7 +43,7 @@ pub struct Args {
     keep: Vec<Rule>,
     /// Whether lower or higher values are better, of metrics of which neither rule nor run says it
     #[arg(long, value_name = "min|max", value_parser = parse_mode)]
-    mode: Option<Mode>,
+    mode: Option<MetricMode>,
     /// Remove files that are not whole as well
     #[arg(long)]
     broken: bool,

@@ -4,7 +4,7 @@ mod origin;
 
 use std::path::PathBuf;
 
-use burn_ckpt::{Checkpoint, Layout, MODEL};
+use burn_ckpt::{Checkpoint, MODEL, TensorLayout};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -100,7 +100,7 @@ fn print_tensors(part: &Part, limit: usize, output: &mut Output) -> Result<(), F
     let total = elements.fold(0, usize::saturating_add);
     let what = if is_model { "parameters" } else { "numbers" };
     let layout = match part.section.layout()? {
-        Layout::Burn => String::new(),
+        TensorLayout::Burn => String::new(),
         layout => format!(", laid out for {}", layout.name()),
     };
     output.line(format!(
