@@ -77,39 +77,48 @@ mod file_names;
 mod format;
 mod load;
 mod panics;
-mod retention;
+pub mod retention;
 mod run_dir;
 mod save;
 
-pub use disk::commit::remove_checkpoint;
-pub use disk::run_lock::RunLock;
-pub use disk::staged_file::{Existing, write_whole};
 pub use error::{Error, Result};
-pub use file_names::{
-    CHECKPOINT_SUFFIX, MAX_NAME_BYTES, METADATA_SUFFIX, exception_stem, is_checkpoint, link_name,
-    metadata_path, safe_name,
-};
-pub use format::contents::{Contents, FORMAT_VERSION, HISTORY, MODEL, OPTIMIZER, SCHEDULER, USER_PREFIX};
-pub use format::digest::{blake3_of_tensor, sha256_of_file};
-pub use format::metadata::{MAX_METADATA_BYTES, Metadata, TensorInfo, numbers};
-pub use format::module_types::ModuleTypes;
+pub use format::contents::{Contents, FORMAT_VERSION};
+pub use format::metadata::{Metadata, TensorInfo};
 pub use format::section::{Section, TensorLayout};
 pub use load::checkpoint::Checkpoint;
 pub use load::loader::{CheckpointLoader, FromCheckpoint, Loaded};
 pub use load::options::LoadOptions;
 pub use load::report::{LoadReport, TensorMismatch};
-pub use panics::panic_message;
-pub use retention::ledger::{Ledger, Reservation, SavedCheckpoint};
-pub use retention::policy::{Candidate, KeepRule, MetricMode, TopK};
 pub use run_dir::catalog::{Catalog, CatalogEntry};
-pub use run_dir::cleanup::{clear, recover};
-pub use run_dir::filename_template::FilenameTemplate;
-pub use run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, DEFAULT_LOGS, LAST_DIR, ON_EXCEPTION_DIR, RunLayout};
-pub use run_dir::locate::{locate, resolve};
-pub use save::activity::WriterActivity;
-pub use save::persist::name_again;
-pub use save::request::{MakeSections, RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy};
-pub use save::writer_thread::{CheckpointWriter, SharedLedger};
+pub use run_dir::layout::RunLayout;
+pub use run_dir::locate::locate;
 
 /// The formats' crate, for those who build sections by hand.
 pub use burn_pack;
+
+/// What `burn-trainer` and the program `burn-ckpt` are made with. No promise of stability: use `burn-trainer`.
+#[doc(hidden)]
+pub mod plumbing {
+    pub use crate::disk::commit::remove_checkpoint;
+    pub use crate::disk::run_lock::RunLock;
+    pub use crate::disk::staged_file::{Existing, write_whole};
+    pub use crate::file_names::{
+        CHECKPOINT_SUFFIX, MAX_NAME_BYTES, METADATA_SUFFIX, exception_stem, is_checkpoint, link_name,
+        metadata_path, safe_name,
+    };
+    pub use crate::format::digest::{blake3_of_tensor, sha256_of_file};
+    pub use crate::format::metadata::{MAX_METADATA_BYTES, numbers};
+    pub use crate::format::module_types::ModuleTypes;
+    pub use crate::panics::panic_message;
+    pub use crate::retention::ledger::{Ledger, Reservation, SavedCheckpoint};
+    pub use crate::run_dir::cleanup::{clear, recover};
+    pub use crate::run_dir::filename_template::FilenameTemplate;
+    pub use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, DEFAULT_LOGS, LAST_DIR, ON_EXCEPTION_DIR};
+    pub use crate::run_dir::locate::resolve;
+    pub use crate::save::activity::WriterActivity;
+    pub use crate::save::persist::name_again;
+    pub use crate::save::request::{
+        MakeSections, RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy,
+    };
+    pub use crate::save::writer_thread::{CheckpointWriter, SharedLedger};
+}

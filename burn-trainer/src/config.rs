@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use burn_ckpt::{DEFAULT_LOGS, WhenBusy};
+use burn_ckpt::plumbing::{DEFAULT_LOGS, WhenBusy};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 

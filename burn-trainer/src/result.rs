@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use burn::train::renderer::MetricsRenderer;
-use burn_ckpt::SavedCheckpoint;
+use burn_ckpt::plumbing::SavedCheckpoint;
 use indexmap::IndexMap;
 
 use crate::process::signals::StopSignal;

@@ -10,7 +10,7 @@ use burn::tensor::Device;
 use burn::train::{
     InferenceStep, Learner, LearnerModel, MultiDeviceOptim, SupervisedTraining, TrainStep, TrainingStrategy,
 };
-use burn_ckpt::WriterActivity;
+use burn_ckpt::plumbing::WriterActivity;
 use serde::Serialize;
 use serde_json::Value;
 

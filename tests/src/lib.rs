@@ -24,7 +24,7 @@ use std::path::Path;
 
 use burn::train::metric::LossMetric;
 use burn::train::{Learner, SupervisedTraining};
-use burn_trainer::burn_ckpt::{MetricMode, TopK};
+use burn_trainer::burn_ckpt::retention::{MetricMode, TopK};
 use burn_trainer::{Best, FitResult, Last, Result, StrategyConfig, Trainer, TrainerConfig};
 
 use crate::model::{Model, Script, ScriptedMetric, learner, loader};

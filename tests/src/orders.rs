@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use burn_ckpt::{KeepRule, TopK};
+use burn_ckpt::retention::{KeepRule, TopK};
 use burn_trainer::{CheckpointOutput, RunProgress, SaveDecision, Strategy, TrainingEvent};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};

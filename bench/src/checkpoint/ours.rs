@@ -9,7 +9,9 @@ use std::time::SystemTime;
 use burn::optim::ModuleOptimizer;
 use burn::train::Interrupter;
 use burn::train::metric::LossMetric;
-use burn_ckpt::{BEST_DIR, KeepRule, LAST_DIR, MetricMode, RunLayout, TopK, WhenBusy};
+use burn_ckpt::RunLayout;
+use burn_ckpt::plumbing::{BEST_DIR, LAST_DIR, WhenBusy};
+use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
 use burn_trainer::{
     CheckpointOutput, FitResult, RunProgress, SaveDecision, Strategy, Trainer, TrainerConfig, TrainingEvent,
 };
@@ -40,7 +42,7 @@ pub enum Pace {
 /// Where the newest checkpoint of a contender's run is.
 #[must_use]
 pub fn newest(dir: &Path) -> PathBuf {
-    RunLayout::new(dir, burn_ckpt::DEFAULT_LOGS, RUN)
+    RunLayout::new(dir, burn_ckpt::plumbing::DEFAULT_LOGS, RUN)
         .map_or_else(|_| dir.to_path_buf(), |layout| layout.checkpoint_dir().join("last.ckpt"))
 }
 
@@ -119,7 +121,7 @@ struct Shared(Arc<Mutex<Plan>>);
 
 impl Plan {
     fn shared(task: &Task, pace: Pace) -> Shared {
-        let run_dir = task.dir.join(burn_ckpt::DEFAULT_LOGS).join(RUN);
+        let run_dir = task.dir.join(burn_ckpt::plumbing::DEFAULT_LOGS).join(RUN);
         Shared(Arc::new(Mutex::new(Self {
             pace,
             wanted: task.saves,

@@ -7,7 +7,8 @@ use std::thread::{self, JoinHandle};
 
 use burn::optim::AdamConfig;
 use burn::train::Interrupter;
-use burn_ckpt::{KeepRule, LAST_DIR, TopK, WhenBusy};
+use burn_ckpt::plumbing::{LAST_DIR, WhenBusy};
+use burn_ckpt::retention::{KeepRule, TopK};
 use burn_trainer::{CheckpointOutput, InitStreamed, RunProgress, SaveDecision, Strategy, TrainingEvent};
 
 use crate::program::Result;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use burn_ckpt::{KeepRule, TopK};
+use burn_ckpt::retention::{KeepRule, TopK};
 use burn_trainer::{CheckpointOutput, RunProgress, SaveDecision, Strategy, TrainingEvent};
 
 use crate::measure::machine::Counters;

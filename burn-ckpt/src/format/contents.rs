@@ -16,17 +16,6 @@ use crate::format::section::Section;
 /// The newest version of the container that is written and read.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// Section of the model's parameters and running statistics.
-pub const MODEL: &str = "model";
-/// Section of the optimizer's state.
-pub const OPTIMIZER: &str = "optimizer";
-/// Section of the learning-rate scheduler's state.
-pub const SCHEDULER: &str = "scheduler";
-/// Section of the values that a run has logged.
-pub const HISTORY: &str = "history";
-/// First part of the names of a program's own sections: `user.<part>`.
-pub const USER_PREFIX: &str = "user.";
-
 pub(crate) const FORMAT_KEY: &str = "burn-ckpt.format";
 pub(crate) const SECTIONS_KEY: &str = "burn-ckpt.sections";
 pub(crate) const HPARAMS_KEY: &str = "burn-ckpt.hparams";
@@ -39,8 +28,8 @@ pub struct Contents {
     pub hparams: Value,
     /// What the training loop needs to go on (epoch, step, best scores, ..).
     pub trainer_state: Value,
-    /// The sections by name: [`MODEL`] first, then [`OPTIMIZER`], [`SCHEDULER`] and [`HISTORY`] unless only the
-    /// weights are saved, then a program's own under [`USER_PREFIX`].
+    /// The sections by name: [`Section::MODEL`] first, then [`Section::OPTIMIZER`], [`Section::SCHEDULER`] and [`Section::HISTORY`] unless only the
+    /// weights are saved, then a program's own under [`Section::USER_PREFIX`].
     pub sections: IndexMap<String, Section>,
 }
 
@@ -56,7 +45,7 @@ impl Contents {
         Ok(Self { hparams, ..Self::default() })
     }
 
-    /// Adds a section: [`MODEL`], or a program's own under [`USER_PREFIX`].
+    /// Adds a section: [`Section::MODEL`], or a program's own under [`Section::USER_PREFIX`].
     #[must_use]
     pub fn with_section(mut self, name: impl Into<String>, section: Section) -> Self {
         self.sections.insert(name.into(), section);
@@ -96,8 +85,10 @@ pub(crate) fn entries(contents: Contents) -> Result<Entries> {
 
 /// A dot in a part's name would leave open where the section's name ends.
 fn check_name(section: &str) -> Result<()> {
-    let known = [MODEL, OPTIMIZER, SCHEDULER, HISTORY].contains(&section);
-    let own = section.strip_prefix(USER_PREFIX).is_some_and(|part| !part.is_empty() && !part.contains('.'));
+    let known = [Section::MODEL, Section::OPTIMIZER, Section::SCHEDULER, Section::HISTORY].contains(&section);
+    let own = section
+        .strip_prefix(Section::USER_PREFIX)
+        .is_some_and(|part| !part.is_empty() && !part.contains('.'));
     if known || own {
         return Ok(());
     }

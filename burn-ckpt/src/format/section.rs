@@ -62,6 +62,17 @@ impl std::fmt::Debug for Section {
 }
 
 impl Section {
+    /// Name of the section of the model's parameters and running statistics.
+    pub const MODEL: &str = "model";
+    /// Name of the section of the optimizer's state.
+    pub const OPTIMIZER: &str = "optimizer";
+    /// Name of the section of the learning-rate scheduler's state.
+    pub const SCHEDULER: &str = "scheduler";
+    /// Name of the section of the values that a run has logged.
+    pub const HISTORY: &str = "history";
+    /// First part of the names of a program's own sections: `user.<part>`.
+    pub const USER_PREFIX: &str = "user.";
+
     /// The parameters and running statistics of a module, by their paths.
     ///
     /// Each tensor is read from its device only when it is written, one at a time. Running statistics are taken

@@ -14,7 +14,6 @@ use burn::store::{
 use burn::tensor::{Bool, DType, Device, Int, Shape, Tensor};
 
 use crate::error::{Error, Result};
-use crate::format::contents::MODEL;
 use crate::format::metadata::Metadata;
 use crate::format::module_types::Walk;
 use crate::format::section::{Section, TensorLayout};
@@ -82,7 +81,7 @@ pub(crate) fn load<M: Module>(
 ) -> Result<(M, LoadReport)> {
     let damage = Damage::default();
     if let Some(metadata) = metadata {
-        section.tensors = verified(path, MODEL, section.tensors, metadata, &damage)?;
+        section.tensors = verified(path, Section::MODEL, section.tensors, metadata, &damage)?;
     }
     let (fitting, mut report) = matched(path, section, &module, options)?;
     report.verified = metadata.is_some();
@@ -100,7 +99,7 @@ pub(crate) fn load<M: Module>(
     if let Some(unread) = unread {
         let name = &names[unread.index];
         return Err(damage.take(name).unwrap_or_else(|| {
-            failed(format!("the tensor {MODEL}.{name} cannot be read: {}", unread.error))
+            failed(format!("the tensor {}.{name} cannot be read: {}", Section::MODEL, unread.error))
         }));
     }
     let (module, applied) =

@@ -12,7 +12,6 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::format::contents::MODEL;
 use crate::format::header::ContainerHeader;
 use crate::format::metadata::{Metadata, check_size};
 use crate::format::section::Section;
@@ -135,7 +134,7 @@ impl Checkpoint {
     ///
     /// [`Error::MissingSection`] or [`Error::Container`].
     pub fn model_record(&self) -> Result<ModuleRecord> {
-        let bytes = self.section(MODEL)?.into_burnpack()?;
+        let bytes = self.section(Section::MODEL)?.into_burnpack()?;
         ModuleRecord::from_bytes(bytes).map_err(|error| Error::Snapshot(error.to_string()))
     }
 
@@ -197,7 +196,7 @@ impl Checkpoint {
             true => Some(self.agreeing_metadata()?),
             false => None,
         };
-        apply_weights::load(&self.path, self.section(MODEL)?, module, options, metadata.as_ref())
+        apply_weights::load(&self.path, self.section(Section::MODEL)?, module, options, metadata.as_ref())
     }
 
     /// Compares the model's section with a module's parameters, by name and shape, without reading a tensor.
@@ -207,7 +206,8 @@ impl Checkpoint {
     /// [`Error::Mismatch`] listing the tensors that are missing, unused or of another shape.
     pub fn check_fits<M: Module>(&self, module: &M) -> Result<()> {
         let options = LoadOptions::default();
-        let (_, report) = apply_weights::matched(&self.path, self.section(MODEL)?, module, &options)?;
+        let (_, report) =
+            apply_weights::matched(&self.path, self.section(Section::MODEL)?, module, &options)?;
         report.check(&self.path, &options)
     }
 

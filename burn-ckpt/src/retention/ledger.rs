@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 
 use crate::file_names::{CHECKPOINT_SUFFIX, metadata_path};
-use crate::retention::policy::{Candidate, KeepRule};
+use crate::retention::{Candidate, KeepRule};
 
 /// The checkpoints of a run by the strategies that keep them.
 #[derive(Debug, Default)]

@@ -1,4 +1,6 @@
-//! Which checkpoints stay.
+//! Which checkpoints stay: pure rules from scored checkpoints to those to remove.
 
 pub(crate) mod ledger;
-pub(crate) mod policy;
+mod policy;
+
+pub use policy::{Candidate, KeepRule, MetricMode, TopK};

@@ -16,8 +16,9 @@ use crate::disk::directories::sync_directory_of;
 use crate::disk::links;
 use crate::disk::staged_file::Existing;
 use crate::error::{Error, Result};
-use crate::format::contents::{Contents, OPTIMIZER};
+use crate::format::contents::Contents;
 use crate::format::metadata::Metadata;
+use crate::format::section::Section;
 use crate::panics::panic_message;
 use crate::retention::ledger::{Consequences, Ledger};
 use crate::save::activity::WriterActivity;
@@ -239,7 +240,7 @@ impl Worker {
             environment: (self.run.environment)(),
             ..Metadata::blank(save.timestamp)
         };
-        let resumable = contents.sections.contains_key(OPTIMIZER);
+        let resumable = contents.sections.contains_key(Section::OPTIMIZER);
         let persisted = persist(contents, metadata, &save.places, Existing::Keep, &self.reading, |path| {
             self.ledger.lock().confirm(path, resumable);
             done.push(path.to_path_buf());

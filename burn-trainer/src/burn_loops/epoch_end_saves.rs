@@ -18,7 +18,8 @@ use burn::store::ModuleRecord;
 use burn::train::checkpoint::{CheckpointingAction, CheckpointingStrategy};
 use burn::train::metric::store::EventStoreClient;
 use burn::train::{Interrupter, LearnerModel, SupervisedTraining};
-use burn_ckpt::{MODEL, OPTIMIZER, SCHEDULER, SaveRequest, Section};
+use burn_ckpt::Section;
+use burn_ckpt::plumbing::SaveRequest;
 
 use crate::config::FailedSaves;
 use crate::dataloader::Passes;
@@ -132,15 +133,15 @@ impl EpochSaves {
         let hook = || Hook { saves: self.clone(), _in_use: Arc::clone(&self.run.in_use) };
         let hooks = (hook(), hook(), hook());
         let catch_model = Catch::new(move |epoch, record: ModuleRecord| {
-            hooks.0.saves.caught(epoch, MODEL, section(record)?);
+            hooks.0.saves.caught(epoch, Section::MODEL, section(record)?);
             Ok(())
         });
         let catch_optimizer = Catch::new(move |epoch, record| {
-            hooks.1.saves.caught(epoch, OPTIMIZER, state_names::by_path(section(record)?));
+            hooks.1.saves.caught(epoch, Section::OPTIMIZER, state_names::by_path(section(record)?));
             Ok(())
         });
         let catch_scheduler = Catch::new(move |epoch, record| {
-            hooks.2.saves.caught(epoch, SCHEDULER, section(record)?);
+            hooks.2.saves.caught(epoch, Section::SCHEDULER, section(record)?);
             Ok(())
         });
         training

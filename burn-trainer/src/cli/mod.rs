@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use burn_ckpt::TopK;
+use burn_ckpt::retention::TopK;
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;

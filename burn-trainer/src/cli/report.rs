@@ -58,7 +58,7 @@ pub fn report<M>(result: Result<FitResult<M>>, config: &TrainerConfig, program: 
 /// What training came to: for standard output.
 fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> Vec<String> {
     let mut lines =
-        vec![format!("checkpoints: {}", result.run_dir.join(burn_ckpt::CHECKPOINT_DIR).display())];
+        vec![format!("checkpoints: {}", result.run_dir.join(burn_ckpt::plumbing::CHECKPOINT_DIR).display())];
     for (name, held) in &result.checkpoints {
         lines.push(match name.strip_prefix("best:") {
             Some(metric) => format!("best {metric}: {} in {}", held.score, held.path.display()),

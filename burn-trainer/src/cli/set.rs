@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use crate::cli::TrainArgs;
     use crate::strategy::StrategyConfig;
-    use burn_ckpt::TopK;
+    use burn_ckpt::retention::TopK;
 
     #[test]
     fn only_keys_that_there_are_can_be_set() {

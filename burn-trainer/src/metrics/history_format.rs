@@ -29,7 +29,9 @@ pub(crate) struct History {
 /// The values of one epoch by the metrics' full names, as burn's early stopping sees them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct EpochValues(#[serde(with = "burn_ckpt::numbers")] pub(super) IndexMap<String, f64>);
+pub(crate) struct EpochValues(
+    #[serde(with = "burn_ckpt::plumbing::numbers")] pub(super) IndexMap<String, f64>,
+);
 
 /// The lines of burn's metric files by burn's names of the metrics.
 pub(super) type Entries = IndexMap<String, Lines>;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use burn::train::metric::store::Split;
 use burn::train::metric::{MetricDefinition, MetricId};
-use burn_ckpt::safe_name;
+use burn_ckpt::plumbing::safe_name;
 
 use crate::process::console::warn;
 

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::train::metric::store::{Aggregate, EventStoreClient, MetricsUpdate, Split};
 use burn::train::metric::{MetricAttributes, MetricDefinition, MetricId, MetricName, NumericEntry};
-use burn_ckpt::MetricMode;
+use burn_ckpt::retention::MetricMode;
 use indexmap::IndexMap;
 
 const TRAIN: &str = "train";

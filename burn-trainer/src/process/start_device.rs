@@ -7,7 +7,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::{Device, Tensor};
-use burn_ckpt::panic_message;
+use burn_ckpt::plumbing::panic_message;
 
 use crate::error::{Error, Result};
 

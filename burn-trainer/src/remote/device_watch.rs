@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
-use burn_ckpt::panic_message;
+use burn_ckpt::plumbing::panic_message;
 use burn_environment::device_name;
 
 use crate::error::{Error, Result};

@@ -4,10 +4,9 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::{
-    Candidate, Catalog, CatalogEntry, Checkpoint, KeepRule, RunLayout, SavedCheckpoint, name_again,
-    sha256_of_file,
-};
+use burn_ckpt::plumbing::{SavedCheckpoint, name_again, sha256_of_file};
+use burn_ckpt::retention::{Candidate, KeepRule};
+use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, RunLayout};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -47,7 +46,7 @@ struct Missing {
 #[derive(Debug, Deserialize)]
 struct SavedFor {
     saved_for: IndexMap<String, String>,
-    #[serde(with = "burn_ckpt::numbers")]
+    #[serde(with = "burn_ckpt::plumbing::numbers")]
     scores: IndexMap<String, f64>,
     /// Not in checkpoints of earlier versions.
     #[serde(default)]

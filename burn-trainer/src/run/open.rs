@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::{Catalog, RunLayout, RunLock, clear, recover};
+use burn_ckpt::plumbing::{RunLock, clear, recover};
+use burn_ckpt::{Catalog, RunLayout};
 use jiff::Timestamp;
 
 use crate::config::TrainerConfig;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use burn::train::{Learner, LearnerModel, LearningResult, SupervisedTraining};
-use burn_ckpt::{RunDescription, panic_message};
+use burn_ckpt::plumbing::{RunDescription, panic_message};
 use burn_environment::EnvironmentProbe;
 
 use crate::config::TrainerConfig;

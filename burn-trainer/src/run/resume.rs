@@ -7,9 +7,8 @@ use burn::optim::OptimizerRecord;
 use burn::store::ModuleRecord;
 use burn::train::checkpoint::Checkpoint as Record;
 use burn::train::{Learner, LearnerModel};
-use burn_ckpt::{
-    Catalog, CatalogEntry, Checkpoint, HISTORY, Metadata, OPTIMIZER, RunLayout, SCHEDULER, Section, resolve,
-};
+use burn_ckpt::plumbing::resolve;
+use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, Metadata, RunLayout, Section};
 
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
@@ -94,11 +93,11 @@ pub(crate) struct Records {
 /// Reads the records of a checkpoint.
 pub(crate) fn records(resume: &Resume) -> Result<Records> {
     let checkpoint = &resume.checkpoint;
-    let optimizer = state_names::by_id(checkpoint.section(OPTIMIZER)?);
+    let optimizer = state_names::by_id(checkpoint.section(Section::OPTIMIZER)?);
     Ok(Records {
         model: checkpoint.model_record()?,
-        optimizer: record(checkpoint, OPTIMIZER, optimizer)?,
-        scheduler: record(checkpoint, SCHEDULER, checkpoint.section(SCHEDULER)?)?,
+        optimizer: record(checkpoint, Section::OPTIMIZER, optimizer)?,
+        scheduler: record(checkpoint, Section::SCHEDULER, checkpoint.section(Section::SCHEDULER)?)?,
     })
 }
 
@@ -117,7 +116,7 @@ pub(crate) fn restore<M: LearnerModel>(learner: &mut Learner<M>, resume: &Resume
 /// optimizer does not know, and would go on without it.
 pub(crate) fn check_taken_over(optimizer: &Section, scheduler: &Section, resume: &Resume) -> Result<()> {
     let path = resume.checkpoint.path();
-    let missing = missing(&resume.checkpoint.section(OPTIMIZER)?, optimizer);
+    let missing = missing(&resume.checkpoint.section(Section::OPTIMIZER)?, optimizer);
     if !missing.is_empty() {
         let reason = format!(
             "the optimizer of this program does not know its {}: it was saved with another kind of optimizer, or \
@@ -126,7 +125,7 @@ pub(crate) fn check_taken_over(optimizer: &Section, scheduler: &Section, resume:
         );
         return Err(unusable(path, reason));
     }
-    let saved = resume.checkpoint.section(SCHEDULER)?.scalars;
+    let saved = resume.checkpoint.section(Section::SCHEDULER)?.scalars;
     if !saved.keys().eq(scheduler.scalars.keys()) {
         let message = format!(
             "{}: it was saved with another kind of learning-rate scheduler; this program's begins at its start",
@@ -144,7 +143,7 @@ fn missing(saved: &Section, own: &Section) -> Vec<String> {
     };
     let tensors = saved.tensors.iter().filter(|tensor| !has_tensor(tensor)).map(|tensor| tensor.name.clone());
     let scalars = saved.scalars.keys().filter(|name| !own.scalars.contains_key(*name)).cloned();
-    tensors.chain(scalars).map(|name| format!("{OPTIMIZER}.{name}")).collect()
+    tensors.chain(scalars).map(|name| format!("{}.{name}", Section::OPTIMIZER)).collect()
 }
 
 fn newest(layout: &RunLayout, present: &Catalog) -> Result<Option<Resume>> {
@@ -210,17 +209,17 @@ fn best(config: &TrainerConfig, layout: &RunLayout) -> Result<PathBuf> {
 fn open(path: &Path) -> Result<Resume> {
     let checkpoint = Checkpoint::open(path)?;
     let metadata = checkpoint.verify()?;
-    for section in [OPTIMIZER, SCHEDULER] {
+    for section in [Section::OPTIMIZER, Section::SCHEDULER] {
         if !checkpoint.has_section(section) {
             checkpoint.section(section)?;
         }
     }
     let state: TrainerState = checkpoint.trainer_state()?;
     state.check().map_err(|reason| unusable(path, reason))?;
-    let history = match checkpoint.has_section(HISTORY) {
+    let history = match checkpoint.has_section(Section::HISTORY) {
         true => {
-            let history = History::from_section(checkpoint.section(HISTORY)?).map_err(|reason| {
-                unusable(path, format!("its {HISTORY} section cannot be read: {reason}"))
+            let history = History::from_section(checkpoint.section(Section::HISTORY)?).map_err(|reason| {
+                unusable(path, format!("its {} section cannot be read: {reason}", Section::HISTORY))
             })?;
             let (epochs, done) = (history.epochs() as u64, state.position.epochs());
             if epochs > done {

@@ -8,7 +8,8 @@ use burn::train::checkpoint::{
     Checkpoint, Checkpointer, CheckpointerError, CheckpointingAction, CheckpointingStrategy,
 };
 use burn::train::metric::store::EventStoreClient;
-use burn_ckpt::{Error, HISTORY, MODEL, MakeSections, OPTIMIZER, Result, SCHEDULER, Section};
+use burn_ckpt::plumbing::MakeSections;
+use burn_ckpt::{Error, Result, Section};
 use indexmap::IndexMap;
 
 use crate::metrics::HistoryAt;
@@ -28,7 +29,7 @@ pub(crate) struct Slot<R>(Arc<Mutex<Option<R>>>);
 pub(crate) struct Caught(Arc<Mutex<IndexMap<&'static str, Section>>>);
 
 /// The sections of a checkpoint that burn gives records of, in their order.
-const PARTS: [&str; 3] = [MODEL, OPTIMIZER, SCHEDULER];
+const PARTS: [&str; 3] = [Section::MODEL, Section::OPTIMIZER, Section::SCHEDULER];
 
 /// Saves whenever it is asked.
 pub(crate) struct Always;
@@ -109,7 +110,7 @@ impl Caught {
             };
             let mut sections: IndexMap<String, Section> = parts.iter().map(part).collect::<Result<_>>()?;
             if let Some(history) = history {
-                sections.insert(HISTORY.to_owned(), history.section()?);
+                sections.insert(Section::HISTORY.to_owned(), history.section()?);
             }
             Ok(sections)
         })

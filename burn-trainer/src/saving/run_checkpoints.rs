@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::{BEST_DIR, Catalog, Checkpoint, LAST_DIR, Metadata, ON_EXCEPTION_DIR, OPTIMIZER, RunLayout};
+use burn_ckpt::plumbing::{BEST_DIR, LAST_DIR, ON_EXCEPTION_DIR};
+use burn_ckpt::{Catalog, Checkpoint, Metadata, RunLayout, Section};
 
 use crate::config::TrainerConfig;
 use crate::error::Result;
@@ -23,7 +24,8 @@ pub(crate) fn newest_resumable(config: &TrainerConfig) -> Option<PathBuf> {
 
 /// The epochs done in a checkpoint, if it can be gone on from.
 pub(crate) fn epochs_to_resume_after(path: &Path) -> Option<u64> {
-    let checkpoint = Checkpoint::open(path).ok().filter(|checkpoint| checkpoint.has_section(OPTIMIZER))?;
+    let checkpoint =
+        Checkpoint::open(path).ok().filter(|checkpoint| checkpoint.has_section(Section::OPTIMIZER))?;
     Some(checkpoint.trainer_state::<TrainerState>().ok()?.position.epochs())
 }
 

@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use burn_ckpt::{
-    CheckpointWriter, FilenameTemplate, Ledger, MakeSections, Reservation, RunDescription, RunLayout,
-    SaveReport, SaveRequest, SavedCheckpoint, Submitted, WhenBusy, WriterActivity, exception_stem, link_name,
+use burn_ckpt::RunLayout;
+use burn_ckpt::plumbing::{
+    CheckpointWriter, FilenameTemplate, Ledger, MakeSections, Reservation, RunDescription, SaveReport,
+    SaveRequest, SavedCheckpoint, Submitted, WhenBusy, WriterActivity, exception_stem, link_name,
 };
 use indexmap::IndexMap;
 use jiff::{SignedDuration, Timestamp};

@@ -13,7 +13,8 @@ use burn::store::ModuleRecord;
 use burn::train::checkpoint::AsyncCheckpointer;
 use burn::train::metric::store::EventStoreClient;
 use burn::train::{Learner, LearnerModel, LearningCheckpointer};
-use burn_ckpt::{HISTORY, MODEL, MakeSections, OPTIMIZER, Result, SCHEDULER, Section};
+use burn_ckpt::plumbing::MakeSections;
+use burn_ckpt::{Result, Section};
 use indexmap::IndexMap;
 
 use crate::metrics::HistoryAt;
@@ -45,12 +46,12 @@ pub(crate) fn take<M: LearnerModel>(
             ReadTiming::Later => Section::from_module(&model),
             ReadTiming::Now => Section::from_module_at_once(&model),
         };
-        let mut sections = IndexMap::from([(MODEL.to_owned(), model)]);
+        let mut sections = IndexMap::from([(Section::MODEL.to_owned(), model)]);
         if let Some((learner, store, history)) = rest {
             let (optimizer, scheduler) = optimizer_and_scheduler(learner, &store, reading)?;
-            sections.insert(OPTIMIZER.to_owned(), optimizer);
-            sections.insert(SCHEDULER.to_owned(), scheduler);
-            sections.insert(HISTORY.to_owned(), history.section()?);
+            sections.insert(Section::OPTIMIZER.to_owned(), optimizer);
+            sections.insert(Section::SCHEDULER.to_owned(), scheduler);
+            sections.insert(Section::HISTORY.to_owned(), history.section()?);
         }
         Ok(sections)
     };

@@ -28,12 +28,12 @@ pub(crate) struct TrainerState {
     pub(crate) batches_per_step: Option<u64>,
     /// Over all resumed parts of the run.
     pub(crate) training_time_seconds: f64,
-    #[serde(with = "burn_ckpt::numbers")]
+    #[serde(with = "burn_ckpt::plumbing::numbers")]
     pub(crate) metrics: IndexMap<String, f64>,
     /// The strategies that this checkpoint was saved for, with its path relative to the `checkpoint` directory.
     pub(crate) saved_for: IndexMap<String, String>,
     /// The score that each of them ranks it by.
-    #[serde(with = "burn_ckpt::numbers")]
+    #[serde(with = "burn_ckpt::plumbing::numbers")]
     pub(crate) scores: IndexMap<String, f64>,
 }
 

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use burn_ckpt::{BEST_DIR, FilenameTemplate, KeepRule, MetricMode, TopK};
+use burn_ckpt::plumbing::{BEST_DIR, FilenameTemplate};
+use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
 use serde::{Deserialize, Serialize};
 
 use super::{CheckpointOutput, SaveDecision, Strategy, named, yes};

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use burn_ckpt::{KeepRule, LAST_DIR, TopK};
+use burn_ckpt::plumbing::LAST_DIR;
+use burn_ckpt::retention::{KeepRule, TopK};
 use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

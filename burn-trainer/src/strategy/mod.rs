@@ -1,4 +1,4 @@
-//! When to save: small, pure deciders. What to keep is `burn_ckpt::Keep`'s business, and writing the writer's.
+//! When to save: small, pure deciders. What to keep is `burn_ckpt::plumbing::Keep`'s business, and writing the writer's.
 //!
 //! A strategy sees every [`TrainingEvent`] with the [`RunProgress`] of the moment and answers with a [`SaveDecision`]. It names the
 //! directory its checkpoints go to, the rule by which they stay, and the link to the foremost one.
@@ -14,7 +14,7 @@ pub use on_exception::{OnException, OnExceptionStrategy};
 
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::KeepRule;
+use burn_ckpt::retention::KeepRule;
 use serde::{Deserialize, Serialize};
 
 use crate::state::event::{RunProgress, TrainingEvent};

@@ -3,7 +3,8 @@
 
 use std::path::PathBuf;
 
-use burn_ckpt::{KeepRule, ON_EXCEPTION_DIR, TopK};
+use burn_ckpt::plumbing::ON_EXCEPTION_DIR;
+use burn_ckpt::retention::{KeepRule, TopK};
 use serde::{Deserialize, Serialize};
 
 use super::{CheckpointOutput, SaveDecision, Strategy, named};

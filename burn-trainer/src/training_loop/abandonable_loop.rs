@@ -15,7 +15,7 @@ use burn::train::{
     Interrupter, Learner, LearnerModel, LearningResult, SupervisedLearningStrategy,
     SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, ValidLoader,
 };
-use burn_ckpt::WriterActivity;
+use burn_ckpt::plumbing::WriterActivity;
 
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};

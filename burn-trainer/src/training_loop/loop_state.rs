@@ -12,7 +12,7 @@ use burn::train::{
     EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent, LearnerModel,
     SupervisedTrainingEventProcessor, TrainStep,
 };
-use burn_ckpt::{MakeSections, SavedCheckpoint, panic_message};
+use burn_ckpt::plumbing::{MakeSections, SavedCheckpoint, panic_message};
 use burn_environment::EnvironmentProbe;
 use indexmap::IndexMap;
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use burn_ckpt::burn_pack::Tensor;
-use burn_ckpt::{Checkpoint, MODEL, Metadata, ModuleTypes, Section, TensorLayout};
+use burn_ckpt::plumbing::ModuleTypes;
+use burn_ckpt::{Checkpoint, Metadata, Section, TensorLayout};
 use serde_json::Value;
 
 use crate::answer::{Answer, Failure};
@@ -34,7 +35,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = LayoutName::Burn)]
     layout: LayoutName,
     /// The section that is written
-    #[arg(long, value_name = "NAME", default_value = MODEL)]
+    #[arg(long, value_name = "NAME", default_value = Section::MODEL)]
     section: String,
     /// Replace OUT where it exists
     #[arg(long)]

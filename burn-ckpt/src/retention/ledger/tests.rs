@@ -1,7 +1,7 @@
 //! What a new checkpoint lets go, and what stays.
 
 use super::*;
-use crate::retention::policy::{MetricMode, TopK};
+use crate::retention::{MetricMode, TopK};
 
 fn ledger(k: usize) -> Ledger {
     let mut ledger = Ledger::default();

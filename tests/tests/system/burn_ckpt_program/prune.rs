@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use burn_ckpt::{RunLayout, RunLock, TopK};
+use burn_ckpt::RunLayout;
+use burn_ckpt::plumbing::RunLock;
+use burn_ckpt::retention::TopK;
 use burn_trainer::{Best, Last, StrategyConfig};
 use serde_json::{Value, json};
 use system_tests::command::{burn_ckpt, ended_with};

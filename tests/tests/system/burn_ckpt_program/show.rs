@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use burn_ckpt::{Checkpoint, blake3_of_tensor};
+use burn_ckpt::Checkpoint;
+use burn_ckpt::plumbing::blake3_of_tensor;
 use serde_json::Value;
 use system_tests::command::{burn_ckpt, ended_with, stdout};
 use system_tests::tree::{checkpoints, metadata, run_dir};

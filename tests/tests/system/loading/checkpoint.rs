@@ -8,9 +8,9 @@ use std::process::Command;
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{DType, Device};
+use burn_ckpt::plumbing::metadata_path;
 use burn_ckpt::{
-    Checkpoint, CheckpointLoader, Contents, Error, FromCheckpoint, LoadOptions, Loaded, MODEL, Metadata,
-    OPTIMIZER, Section, metadata_path,
+    Checkpoint, CheckpointLoader, Contents, Error, FromCheckpoint, LoadOptions, Loaded, Metadata, Section,
 };
 use jiff::Timestamp;
 use system_tests::backend;
@@ -66,8 +66,8 @@ fn save_of(directory: &Path, width: usize) -> (PathBuf, Stacks) {
     let (path, config) = (directory.join("stacks.ckpt"), NetConfig::new(width));
     let model = Stacks::from_hparams(&config, &backend::device());
     let optimizer = Section::from_module(&layers(16, width, &backend::device()));
-    let contents = Contents::new(&config).unwrap().with_section(MODEL, Section::from_module(&model));
-    let contents = contents.with_section(OPTIMIZER, optimizer);
+    let contents = Contents::new(&config).unwrap().with_section(Section::MODEL, Section::from_module(&model));
+    let contents = contents.with_section(Section::OPTIMIZER, optimizer);
     contents.save(&path, Metadata::blank(Timestamp::now())).unwrap();
     (path, model)
 }
@@ -221,7 +221,7 @@ fn a_file_that_was_replaced_since_it_was_opened_is_read_as_it_is_now() {
     let other = Stacks::from_hparams(&NetConfig::new(512), &backend::device());
     let contents = Contents::new(&NetConfig::new(512)).unwrap();
     let replacement = elsewhere.path().join("stacks.ckpt");
-    let contents = contents.with_section(MODEL, Section::from_module(&other));
+    let contents = contents.with_section(Section::MODEL, Section::from_module(&other));
     contents.save(&replacement, Metadata::blank(Timestamp::now())).unwrap();
     std::fs::copy(metadata_path(&replacement), metadata_path(&path)).unwrap();
     std::fs::copy(&replacement, &path).unwrap();

@@ -57,7 +57,7 @@ fn what_is_saved_comes_back_bit_for_bit() {
     let extra = checkpoint.section("user.ema").unwrap();
     assert_eq!(extra.strings["vocabulary"], "a b c");
     let weight = model.weight.val().into_data();
-    let digest = burn_ckpt::blake3_of_tensor(weight.bytes());
+    let digest = burn_ckpt::plumbing::blake3_of_tensor(weight.bytes());
     assert_eq!(metadata.tensors["model.weight"].blake3, digest);
     assert_eq!(metadata.tensors["model.weight"].shape, [4, 2]);
 }
@@ -85,7 +85,7 @@ fn sections_have_the_names_that_the_format_knows() {
 fn a_checkpoint_without_metadata_does_not_pass_a_verification() {
     let directory = tempfile::tempdir().unwrap();
     let path = save(directory.path());
-    std::fs::remove_file(burn_ckpt::metadata_path(&path)).unwrap();
+    std::fs::remove_file(burn_ckpt::plumbing::metadata_path(&path)).unwrap();
     let checkpoint = Checkpoint::open(&path).unwrap();
     assert!(matches!(checkpoint.verify(), Err(Error::Io { .. })));
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use burn_ckpt::{Contents, FromCheckpoint, MODEL, Metadata, Section};
+use burn_ckpt::{Contents, FromCheckpoint, Metadata, Section};
 use ciborium::Value;
 use jiff::Timestamp;
 use system_tests::backend;
@@ -31,7 +31,8 @@ fn small(directory: &Path) -> PathBuf {
     let path = directory.join("small.ckpt");
     let config = NetConfig::new(512);
     let matrix = Matrix::from_hparams(&config, &backend::device());
-    let contents = Contents::new(&config).unwrap().with_section(MODEL, Section::from_module(&matrix));
+    let contents =
+        Contents::new(&config).unwrap().with_section(Section::MODEL, Section::from_module(&matrix));
     contents.save(&path, Metadata::blank(Timestamp::now())).unwrap();
     path
 }

@@ -13,7 +13,7 @@ use burn::train::metric::{
 };
 use burn::train::{Learner, SupervisedTraining};
 use burn_ckpt::Checkpoint;
-use burn_trainer::burn_ckpt::TopK;
+use burn_trainer::burn_ckpt::retention::TopK;
 use burn_trainer::{Error, FitResult, Last, Result, StrategyConfig, Trainer, TrainerConfig};
 use system_tests::config;
 use system_tests::model::{

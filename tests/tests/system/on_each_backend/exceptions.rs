@@ -8,7 +8,8 @@ use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::train::metric::LossMetric;
 use burn_ckpt::Checkpoint;
-use burn_trainer::burn_ckpt::{TopK, WhenBusy};
+use burn_trainer::burn_ckpt::plumbing::WhenBusy;
+use burn_trainer::burn_ckpt::retention::TopK;
 use burn_trainer::{Error, Last, OnException, Strategy, StrategyConfig, Trainer, TrainerConfig};
 use system_tests::backend;
 use system_tests::model::{Model, OnStep, Script, ScriptedMetric, learner, loader, stopper};
@@ -173,8 +174,8 @@ impl Strategy for AtStep {
         "at_step".to_owned()
     }
 
-    fn keep(&self) -> burn_ckpt::KeepRule {
-        burn_ckpt::KeepRule::Newest(TopK::All)
+    fn keep(&self) -> burn_ckpt::retention::KeepRule {
+        burn_ckpt::retention::KeepRule::Newest(TopK::All)
     }
 
     fn output(&self) -> burn_trainer::CheckpointOutput {

@@ -22,7 +22,8 @@ use burn::train::{
     EvaluatorBuilder, InferenceStep, Learner, MetricEarlyStoppingStrategy, RegressionOutput,
     StoppingCondition, TrainOutput, TrainStep,
 };
-use burn_ckpt::{Checkpoint, FromCheckpoint, KeepRule, TopK};
+use burn_ckpt::retention::{KeepRule, TopK};
+use burn_ckpt::{Checkpoint, FromCheckpoint};
 use burn_trainer::{
     Best, CheckpointOutput, FitResult, InitStreamed, Interval, Last, OnException, Result,
     ResumableDataLoader, RunProgress, SaveDecision, Strategy, StrategyConfig, Trainer, TrainerConfig,

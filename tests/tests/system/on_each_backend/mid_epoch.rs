@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use burn::train::metric::LossMetric;
-use burn_trainer::burn_ckpt::TopK;
+use burn_trainer::burn_ckpt::retention::TopK;
 use burn_trainer::{Interval, Last, StrategyConfig};
 use system_tests::model::Script;
 use system_tests::tree::{checkpoints, metadata, stems, target};

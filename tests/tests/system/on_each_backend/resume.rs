@@ -1,7 +1,7 @@
 //! Going on: from last, best, auto and a path, with everything that was kept before.
 
 use burn_ckpt::Checkpoint;
-use burn_trainer::burn_ckpt::TopK;
+use burn_trainer::burn_ckpt::retention::TopK;
 use burn_trainer::{Best, FitResult, Last, OnException, StrategyConfig, TrainerConfig};
 use system_tests::model::{Model, Script, ScriptedMetric};
 use system_tests::tree::{checkpoints, metadata, stems, target};

@@ -7,7 +7,7 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn_ckpt::{Checkpoint, Metadata};
-use burn_trainer::burn_ckpt::TopK;
+use burn_trainer::burn_ckpt::retention::TopK;
 use burn_trainer::{Last, StrategyConfig};
 use system_tests::backend;
 use system_tests::config;

@@ -4,7 +4,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use burn_trainer::burn_ckpt::{MetricMode, TopK};
+use burn_trainer::burn_ckpt::retention::{MetricMode, TopK};
 use burn_trainer::{Best, FitResult, Last, StrategyConfig, TrainerConfig};
 use system_tests::model::Model;
 use system_tests::tree::{checkpoints, copy_checkpoint, files, metadata, stems, target};

@@ -105,12 +105,12 @@ fn overwrite_removes_what_the_older_run_left_and_nothing_of_the_users() {
 fn a_lock_that_goes_in_a_moment_is_waited_for() {
     let root = tempfile::tempdir().unwrap();
     let layout = burn_ckpt::RunLayout::new(root.path(), "logs", "run").unwrap();
-    let held = burn_ckpt::RunLock::acquire(layout.run_dir()).unwrap();
+    let held = burn_ckpt::plumbing::RunLock::acquire(layout.run_dir()).unwrap();
     let goes = std::thread::spawn(move || {
         std::thread::sleep(std::time::Duration::from_millis(50));
         drop(held);
     });
-    drop(burn_ckpt::RunLock::acquire(layout.run_dir()).unwrap());
+    drop(burn_ckpt::plumbing::RunLock::acquire(layout.run_dir()).unwrap());
     goes.join().unwrap();
 }
 
@@ -118,7 +118,7 @@ fn a_lock_that_goes_in_a_moment_is_waited_for() {
 fn a_second_process_is_refused_with_the_firsts_id_and_a_dead_ones_lock_blocks_nobody() {
     let root = tempfile::tempdir().unwrap();
     let layout = burn_ckpt::RunLayout::new(root.path(), "burn_trainer_logs", "r1").unwrap();
-    let lock = burn_ckpt::RunLock::acquire(layout.run_dir()).unwrap();
+    let lock = burn_ckpt::plumbing::RunLock::acquire(layout.run_dir()).unwrap();
     let output = xtask_train(root.path(), &["--run-id", "r1", "--epochs", "1"]);
     assert_eq!(output.status.code(), Some(1));
     let text = stderr(&output);

@@ -5,7 +5,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use burn_ckpt::{RunLayout, RunLock};
+use burn_ckpt::RunLayout;
+use burn_ckpt::plumbing::RunLock;
 use system_tests::command::{workspace, xtask_train_command};
 use system_tests::orders::{Gate, Orders, Split};
 use system_tests::process::{Ended, Running, goes_on_as, printed_command, warmup};

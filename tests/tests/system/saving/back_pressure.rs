@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
-use burn_ckpt::{
-    CheckpointWriter, Contents, KeepRule, Ledger, MetricMode, Reservation, RunDescription, SaveRequest,
-    Section, Submitted, TopK, WhenBusy,
+use burn_ckpt::plumbing::{
+    CheckpointWriter, Ledger, Reservation, RunDescription, SaveRequest, Submitted, WhenBusy,
 };
+use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
+use burn_ckpt::{Contents, Section};
 use burn_trainer::{Last, StrategyConfig, TrainerConfig};
 use indexmap::IndexMap;
 use jiff::Timestamp;

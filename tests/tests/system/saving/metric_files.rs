@@ -11,7 +11,7 @@ use burn::train::metric::{
     SerializedEntry,
 };
 use burn::train::{EarlyStoppingStrategy, SupervisedTraining};
-use burn_trainer::burn_ckpt::TopK;
+use burn_trainer::burn_ckpt::retention::TopK;
 use burn_trainer::{Last, StrategyConfig, TrainerConfig};
 use system_tests::command::{stderr, stdout, xtask_train};
 use system_tests::model::{BATCH, Model, OnStep, Script, ScriptedMetric, shuffling};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use burn_ckpt::{MAX_NAME_BYTES, link_name};
+use burn_ckpt::plumbing::{MAX_NAME_BYTES, link_name};
 use burn_trainer::{Best, Error, Last, StrategyConfig, TrainerConfig};
 use proptest::prelude::*;
 use system_tests::model::{Script, ScriptedMetric};
@@ -94,7 +94,7 @@ fn a_metric_that_does_not_say_what_is_better_needs_a_mode() {
     assert!(error.contains("mode") && error.contains("min"), "{error}");
 
     let root = tempfile::tempdir().unwrap();
-    let best = Best { mode: Some(burn_ckpt::MetricMode::Max), ..Best::default() };
+    let best = Best { mode: Some(burn_ckpt::retention::MetricMode::Max), ..Best::default() };
     let config = config_for(root.path()).with_strategy(StrategyConfig::Best(best));
     train_with(config, Script::default(), |t| t.metric_valid_numeric(metric())).unwrap();
     assert!(checkpoints(root.path()).join("best_val_score.ckpt").exists());

@@ -1,6 +1,6 @@
 //! Retention, against a model of it that is too simple to be wrong, over thousands of random histories.
 
-use burn_ckpt::{Candidate, KeepRule, MetricMode, TopK};
+use burn_ckpt::retention::{Candidate, KeepRule, MetricMode, TopK};
 use proptest::prelude::*;
 
 /// Goes through the history one by one, and drops the worst whenever there are too many.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use burn_trainer::burn_ckpt::{MetricMode, TopK};
+use burn_trainer::burn_ckpt::retention::{MetricMode, TopK};
 use burn_trainer::{Best, Last, StrategyConfig, TrainerConfig};
 use system_tests::model::{Script, ScriptedMetric};
 use system_tests::tree::{checkpoints, metadata, stems, target};

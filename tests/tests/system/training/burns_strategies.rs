@@ -12,7 +12,8 @@ use burn::tensor::Device;
 use burn::tensor::distributed::{DistributedConfig, ReduceOperation};
 use burn::train::metric::LossMetric;
 use burn::train::{ExecutionStrategy, Learner, MultiDeviceOptim, SupervisedTraining, TrainingStrategy};
-use burn_ckpt::{Checkpoint, TopK};
+use burn_ckpt::Checkpoint;
+use burn_ckpt::retention::TopK;
 use burn_trainer::{
     Best, Error, FitResult, Last, OnException, Result, ResumableDataLoader, StrategyConfig, Trainer,
     TrainerConfig, ddp,

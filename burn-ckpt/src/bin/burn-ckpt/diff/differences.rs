@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use burn_ckpt::{OPTIMIZER, TensorInfo};
+use burn_ckpt::{Section, TensorInfo};
 use indexmap::{IndexMap, IndexSet};
 use serde_json::{Map, Value, json};
 
@@ -85,7 +85,7 @@ impl Differences {
                 }
             }
             scalars.extend(changes(&format!("{}.", a.name), &scalars_of(a), &scalars_of(b)));
-            if a.name != OPTIMIZER {
+            if a.name != Section::OPTIMIZER {
                 strings.extend(changes(&format!("{}.", a.name), &strings_of(a), &strings_of(b)));
             }
         }

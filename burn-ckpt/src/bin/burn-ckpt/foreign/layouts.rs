@@ -4,8 +4,9 @@
 //! RMS normalisation are called `gamma` and `beta` in burn. Names in burn have the variants of enums.
 
 use burn::store::{BurnToPyTorchAdapter, ModuleAdapter, ModuleContext, PyTorchToBurnAdapter};
+use burn_ckpt::TensorLayout;
 use burn_ckpt::burn_pack::Tensor;
-use burn_ckpt::{ModuleTypes, TensorLayout};
+use burn_ckpt::plumbing::ModuleTypes;
 
 /// A layout as it is named on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use burn_ckpt::sha256_of_file;
+use burn_ckpt::plumbing::sha256_of_file;
 
 use crate::answer::{Answer, Failure};
 

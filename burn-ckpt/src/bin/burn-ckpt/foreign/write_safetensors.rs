@@ -7,7 +7,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use burn_ckpt::burn_pack::{DType, Tensor};
-use burn_ckpt::{Existing, write_whole};
+use burn_ckpt::plumbing::{Existing, write_whole};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::{Map, Value};

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn_ckpt::burn_pack::Tensor;
-use burn_ckpt::{Checkpoint, MODEL, ModuleTypes, Section, TensorLayout};
+use burn_ckpt::plumbing::ModuleTypes;
+use burn_ckpt::{Checkpoint, Section, TensorLayout};
 
 use crate::answer::Failure;
 use crate::foreign::{copy_module_types, tensor_as_burn, tensor_as_pytorch};
@@ -24,7 +25,7 @@ pub fn fitted(
     like: &Checkpoint,
     file: &Path,
 ) -> Result<Section, Failure> {
-    let pattern = like.section(MODEL)?;
+    let pattern = like.section(Section::MODEL)?;
     let types = conversion(layout, &pattern, like)?;
     let mut there: BTreeMap<String, Tensor> =
         tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use burn::store::KeyRemapper;
 use burn_ckpt::burn_pack::Tensor;
-use burn_ckpt::{Checkpoint, Contents, Error, MODEL, Metadata, Section, TensorLayout};
+use burn_ckpt::{Checkpoint, Contents, Error, Metadata, Section, TensorLayout};
 use serde_json::Value;
 
 use crate::answer::{Answer, Failure};
@@ -206,7 +206,7 @@ fn save(section: Section, hparams: &Value, args: &Args) -> Result<(), Failure> {
     // The name alone: where it was on this machine says nothing to others.
     let name = args.file.file_name().unwrap_or_default().to_string_lossy();
     metadata.reason = format!("imported: {name}");
-    match Contents::new(hparams)?.with_section(MODEL, section).save(&args.out, metadata) {
+    match Contents::new(hparams)?.with_section(Section::MODEL, section).save(&args.out, metadata) {
         Ok(_) => Ok(()),
         // A tensor could not be read, although what is said of it fits.
         Err(Error::Container { source, .. }) => Err(cannot_import(args, &source.to_string())),

@@ -4,9 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::{
-    CHECKPOINT_DIR, CHECKPOINT_SUFFIX, Catalog, DEFAULT_LOGS, Error, Metadata, RunLayout, is_checkpoint,
-};
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, CHECKPOINT_SUFFIX, DEFAULT_LOGS, is_checkpoint};
+use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
 use jiff::Timestamp;
 
 use crate::answer::Failure;
@@ -217,7 +216,7 @@ pub fn reason(error: &Error) -> String {
 /// Whether a checkpoint is not whole because there is no metadata file.
 pub fn is_without_metadata(error: &Error) -> bool {
     matches!(error, Error::Io { path, source, .. }
-        if source.kind() == std::io::ErrorKind::NotFound && name_of(path).ends_with(burn_ckpt::METADATA_SUFFIX))
+        if source.kind() == std::io::ErrorKind::NotFound && name_of(path).ends_with(burn_ckpt::plumbing::METADATA_SUFFIX))
 }
 
 /// A file's name without the ending of checkpoints.

@@ -4,7 +4,8 @@ pub mod listing;
 
 use std::path::PathBuf;
 
-use burn_ckpt::{Error, Metadata, numbers};
+use burn_ckpt::plumbing::numbers;
+use burn_ckpt::{Error, Metadata};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};

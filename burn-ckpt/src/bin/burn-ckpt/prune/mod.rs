@@ -8,7 +8,8 @@ mod rules;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use burn_ckpt::{MetricMode, RunLock, remove_checkpoint};
+use burn_ckpt::plumbing::{RunLock, remove_checkpoint};
+use burn_ckpt::retention::MetricMode;
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, Failure};

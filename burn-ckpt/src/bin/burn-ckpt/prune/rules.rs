@@ -6,7 +6,9 @@
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
-use burn_ckpt::{CHECKPOINT_SUFFIX, Candidate, KeepRule, Metadata, MetricMode, TopK, link_name};
+use burn_ckpt::Metadata;
+use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, link_name};
+use burn_ckpt::retention::{Candidate, KeepRule, MetricMode, TopK};
 use jiff::Timestamp;
 use serde_json::Value;
 

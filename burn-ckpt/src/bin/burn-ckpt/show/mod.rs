@@ -4,7 +4,7 @@ mod origin;
 
 use std::path::PathBuf;
 
-use burn_ckpt::{Checkpoint, MODEL, TensorLayout};
+use burn_ckpt::{Checkpoint, Section, TensorLayout};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -82,7 +82,7 @@ fn print(contents: &Contents, args: &Args, output: &mut Output) -> Result<(), Fa
     print_table(output, sections)?;
 
     let limit = if args.tensors || args.all { usize::MAX } else { SHOWN_TENSORS };
-    for part in contents.sections.iter().filter(|part| args.all || part.name == MODEL) {
+    for part in contents.sections.iter().filter(|part| args.all || part.name == Section::MODEL) {
         print_tensors(part, limit, output)?;
         if args.all {
             print_scalars(part, output)?;
@@ -95,7 +95,7 @@ fn print_tensors(part: &Part, limit: usize, output: &mut Output) -> Result<(), F
     if part.tensors.is_empty() {
         return Ok(());
     }
-    let is_model = part.name == MODEL;
+    let is_model = part.name == Section::MODEL;
     let elements = part.tensors.iter().map(|tensor| tensor.elements());
     let total = elements.fold(0, usize::saturating_add);
     let what = if is_model { "parameters" } else { "numbers" };
