@@ -1,5 +1,5 @@
-//! What a contender's process tells: moments, sizes and times, as one JSON object on the last line that it prints. The peers
-//! in Python print the same.
+//! What a contender's process measures: moments, sizes and times. The process prints them as one JSON object on its last
+//! line, and so do the peers in Python.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -7,25 +7,25 @@ use std::time::{Duration, SystemTime};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::measure::machine::field;
+use crate::measure::kernel_counters::field;
 
-pub use crate::measure::times::{best, median, seconds};
-pub use crate::measure::window::{Moment, SaveTimes};
+pub use crate::measure::save_cost::{Moment, SaveTimes};
+pub use crate::measure::timing::{best, median, seconds};
 
-/// Steps that are not counted: in them memory is got for the first time.
+/// Steps that are not counted: they allocate memory for the first time.
 pub const WARM_UP: usize = 3;
 
-/// What a process of a contender told.
+/// What a process of a contender measured.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Measured {
-    /// What it was made of: package and version.
+pub struct Measurement {
+    /// The packages that it used, with their versions.
     pub versions: IndexMap<String, String>,
     /// When each training step began.
     pub begins: Vec<Moment>,
     /// The saves that were made while the loop trained, in their order.
     pub saves: Vec<SaveTimes>,
-    /// A save at the end, while the loop stood still.
+    /// A save at the end, while the loop waited.
     pub idle: Option<SaveTimes>,
     /// The step in which a save falls has this length without one (a validation may be in it); as the others, if not given.
     pub step_of_save: Option<f64>,
@@ -33,13 +33,13 @@ pub struct Measured {
     pub steady: Option<Steady>,
     /// Sizes of the files of one save, a file with several names once.
     pub bytes: Option<u64>,
-    /// Bytes given to the disk by the process, for each save.
+    /// Bytes written to disk by the process, for each save.
     pub written: Option<u64>,
-    /// The largest part of memory that the process ever had.
+    /// The peak of the process's memory, in bytes.
     pub peak: Option<u64>,
     /// Times to load, and others, by their names.
     pub times: IndexMap<String, Vec<f64>>,
-    /// What has to be said of it.
+    /// Notes for the page.
     pub notes: Vec<String>,
 }
 
@@ -52,9 +52,9 @@ pub struct Steady {
     pub saves: usize,
     /// An undisturbed step.
     pub step: f64,
-    /// By how much a save made the loop longer.
+    /// How much longer a save made the loop.
     pub lost: f64,
-    /// Saves that were let go because the disk was behind.
+    /// Saves that were skipped because the queue was full.
     pub skipped: u64,
 }
 
@@ -70,13 +70,13 @@ pub fn moment(time: SystemTime) -> Moment {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
 }
 
-/// The largest part of memory that this process ever had, where the system says it.
+/// The peak of this process's memory in bytes, where the system reports it.
 #[must_use]
 pub fn peak_of_this_process() -> Option<u64> {
     Some(field(Path::new("/proc/self/status"), "VmHWM:")? * 1024)
 }
 
-/// Bytes that this process has given to the disk, where the system says it.
+/// Bytes that this process has written to disk, where the system reports it.
 #[must_use]
 pub fn written_by_this_process() -> Option<u64> {
     field(Path::new("/proc/self/io"), "write_bytes:")
@@ -87,15 +87,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_process_tells_is_read_back() {
-        let told = Measured {
+    fn what_a_process_prints_is_read_back() {
+        let measured = Measurement {
             begins: vec![1.5, 2.5],
             saves: vec![SaveTimes { asked: 1.0, returned: 1.25, durable: 2.0 }],
-            ..Measured::default()
+            ..Measurement::default()
         };
-        let text = serde_json::to_string(&told).unwrap();
-        let read: Measured = serde_json::from_str(&text).unwrap();
-        assert_eq!((read.begins, read.saves), (told.begins, told.saves));
+        let text = serde_json::to_string(&measured).unwrap();
+        let read: Measurement = serde_json::from_str(&text).unwrap();
+        assert_eq!((read.begins, read.saves), (measured.begins, measured.saves));
     }
 
     #[cfg(target_os = "linux")]

@@ -1,24 +1,24 @@
-//! What must hold, as ratios of figures of one run.
+//! The ratios that must hold between figures of one run, and their bounds.
 
 use std::fmt;
 
 use super::case::Case;
-use super::contender::{Contender, EVERY, Phase};
-use super::limits::{SHA256, WRITE};
-use super::loading::{SAFETENSORS, SAFETENSORS_VERIFIED, UNVERIFIED, VERIFIED};
-use super::loops::{BURNS, DIGITS, OURS, SMALL};
-use super::measured::{Measured, median};
+use super::contender::{Contender, Phase, STEPS_BETWEEN_FREQUENT_SAVES};
+use super::contenders::loading::{SAFETENSORS, SAFETENSORS_VERIFIED, UNVERIFIED, VERIFIED};
+use super::contenders::loop_without_saves::{BURNS, DIGITS, OURS, SMALL};
+use super::contenders::machine_limits::{SHA256, WRITE};
+use super::measurement::{Measurement, median};
 use super::results::Results;
 
-/// The save call of 1.26 GB in 100 tensors, in seconds.
+/// Upper bound of the save call of 1.26 GB in 100 tensors, in seconds.
 const CALL: f64 = 1e-3;
-/// The case that this is said of.
+/// The case that this bound is for.
 const CALL_CASE: &str = "1.26GB/100";
 
-/// Of smaller states nothing is asked: names, metadata and directories cost more than their bytes.
+/// Smaller states have no bounds: names, metadata and directories cost more than their bytes.
 pub const SMALLEST: u64 = 90_000_000;
 
-/// One of them.
+/// A ratio and its bound.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ratio {
     /// What is compared, in words.
@@ -27,11 +27,11 @@ pub struct Ratio {
     pub case: String,
     /// The figure; NaN where noise is more than what is compared.
     pub figure: f64,
-    /// What it has to be.
+    /// Its bound.
     pub bound: Bound,
 }
 
-/// What a figure has to be.
+/// A bound of a figure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Bound {
     /// At most this.
@@ -41,7 +41,7 @@ pub enum Bound {
 }
 
 impl Ratio {
-    /// Whether it does.
+    /// Whether the figure is within its bound.
     #[must_use]
     pub fn holds(&self) -> bool {
         match self.bound {
@@ -60,7 +60,7 @@ impl fmt::Display for Bound {
     }
 }
 
-/// All that can be said from what was measured.
+/// All ratios that follow from what was measured.
 #[must_use]
 pub fn ratios(results: &Results) -> Vec<Ratio> {
     let mut ratios: Vec<Ratio> = results.cases().flat_map(|case| of_case(results, case)).collect();
@@ -82,7 +82,7 @@ fn of_case(results: &Results, case: &Case) -> Vec<Ratio> {
     };
     let ours = results.cost(case, Ours);
     let limit = |name| results.time(case, Limits, Phase::Train, name);
-    let steady = |contender| results.of(case, contender, Phase::Train).and_then(|told| told.steady);
+    let steady = |contender| results.of(case, contender, Phase::Train).and_then(|measured| measured.steady);
     let loaded = |name| results.time(case, Ours, Phase::Load, name);
     let lost = |contender| results.cost(case, contender).map(|cost| (cost.lost, cost.step));
 
@@ -99,36 +99,38 @@ fn of_case(results: &Results, case: &Case) -> Vec<Ratio> {
     for (ours, policy) in
         [(OursSteady, "waits"), (OursSkip, "lets saves go"), (OursReplace, "replaces saves")]
     {
-        let what = format!("loop time lost, a save every {EVERY} steps: burn's / ours, which {policy}");
+        let what = format!(
+            "loop time lost, a save every {STEPS_BETWEEN_FREQUENT_SAVES} steps: burn's / ours, which {policy}"
+        );
         add(&what, times_ours(every(BurnSteady), every(ours)), Bound::AtLeast(10.0));
     }
     let slowest = limit(WRITE).zip(limit(SHA256)).map(|(write, sha256)| write.max(sha256));
     let durable = divided(results.idle(case, Ours), slowest);
     add("until durable, idle loop / slower of write + fsync and SHA-256", durable, Bound::AtMost(1.25));
-    let told = results.of(case, Ours, Phase::Train);
+    let measured = results.of(case, Ours, Phase::Train);
     let state = case.state_bytes() as f64;
-    let bytes = told.and_then(|told| told.bytes).map(|bytes| bytes as f64 / state);
+    let bytes = measured.and_then(|measured| measured.bytes).map(|bytes| bytes as f64 / state);
     add("file of best + last / state", bytes, Bound::AtMost(1.01));
-    let written = told.and_then(|told| told.written).map(|written| written as f64 / state);
+    let written = measured.and_then(|measured| measured.written).map(|written| written as f64 / state);
     add("bytes written for best + last / state", written, Bound::AtMost(1.01));
     let verified = divided(loaded(VERIFIED), loaded(SAFETENSORS_VERIFIED));
     add("load, verified / safetensors (Rust) with BLAKE3", verified, Bound::AtMost(1.0));
     let unverified = divided(loaded(UNVERIFIED), loaded(SAFETENSORS));
     add("load, unverified / safetensors (Rust), mmap", unverified, Bound::AtMost(1.2));
-    let peak = told.and_then(|told| told.peak).map(|peak| peak as f64 / state);
+    let peak = measured.and_then(|measured| measured.peak).map(|peak| peak as f64 / state);
     add("peak memory / state", peak, Bound::AtMost(2.7));
     found
 }
 
-fn of_loops(told: &Measured) -> Vec<Ratio> {
+fn of_loops(measured: &Measurement) -> Vec<Ratio> {
     let jobs = [DIGITS, SMALL].into_iter();
     jobs.filter_map(|job| {
         Some(Ratio {
             what: "step of the trainer / of burn's own loop, no saves".to_owned(),
             case: job.to_owned(),
             figure: turn_by_turn(
-                told.times.get(&format!("{job}{OURS}"))?,
-                told.times.get(&format!("{job}{BURNS}"))?,
+                measured.times.get(&format!("{job}{OURS}"))?,
+                measured.times.get(&format!("{job}{BURNS}"))?,
             )?,
             bound: Bound::AtMost(1.01),
         })
@@ -143,8 +145,9 @@ pub fn turn_by_turn(ours: &[f64], others: &[f64]) -> Option<f64> {
     median(&turns)
 }
 
-/// How many times what is lost by us somebody else loses, each with a step's length. What we lose is taken for a thousandth
-/// of a step where noise is more; where noise is more than the other's, nothing can be said.
+/// The loop time that another contender loses, divided by what ours loses; each comes with the length of a step. Our loss
+/// counts as at least a thousandth of a step, because noise can make it 0. The ratio is NaN where the other loss is not
+/// above 0.
 fn times_ours(other: Option<(f64, f64)>, ours: Option<(f64, f64)>) -> Option<f64> {
     let ((other, _), (ours, step)) = (other?, ours?);
     Some(if other > 0.0 { other / ours.max(step * 1e-3) } else { f64::NAN })
@@ -157,23 +160,23 @@ fn divided(figure: Option<f64>, by: Option<f64>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::measured::SaveTimes;
-    use crate::checkpoint::results::Told;
+    use crate::checkpoint::measurement::SaveTimes;
+    use crate::checkpoint::results::ProcessResult;
 
     /// Steps of a second, and a save that holds the loop for so long.
-    fn holding(seconds: f64) -> Measured {
+    fn holding(seconds: f64) -> Measurement {
         let begins = (0..20).map(|step| f64::from(step) + if step > 8 { seconds } else { 0.0 }).collect();
         let asked = 8.9;
         let save = SaveTimes { asked, returned: asked + seconds, durable: asked + seconds + 2.0 };
-        Measured { begins, saves: vec![save], ..Measured::default() }
+        Measurement { begins, saves: vec![save], ..Measurement::default() }
     }
 
-    fn results(told: Vec<(Contender, Measured)>) -> Results {
+    fn results(measured: Vec<(Contender, Measurement)>) -> Results {
         let case: Case = "1.26GB/100".parse().unwrap();
         let mut results = Results::default();
-        for (contender, measured) in told {
+        for (contender, measured) in measured {
             let (case, phase, outcome) = (case.clone(), Phase::Train, Ok(measured));
-            results.add(Told { case, contender, phase, outcome });
+            results.add(ProcessResult { case, contender, phase, outcome });
         }
         results
     }

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::measure::times::median;
+use crate::measure::timing::median;
 
 /// Undisturbed steps that a save's are compared with.
 const NEAREST: usize = 8;

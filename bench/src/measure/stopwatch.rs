@@ -1,6 +1,6 @@
 //! A strategy that notes when each optimizer step ends, saves at some of them, and says afterwards what that cost.
 //!
-//! That is what `window.rs` makes of the moments.
+//! That is what `save_cost.rs` makes of the moments.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 use burn_ckpt::retention::{KeepRule, TopK};
 use burn_trainer::{CheckpointOutput, RunProgress, SaveDecision, Strategy, TrainingEvent};
 
-use crate::measure::machine::Counters;
-use crate::measure::window::{self, Cost, Moments, SaveTimes};
+use crate::measure::kernel_counters::Counters;
+use crate::measure::save_cost::{self, Cost, Moments, SaveTimes};
 
 /// The strategy's directory below the run's `checkpoint`.
 const DIRECTORY: &str = "watched";
@@ -215,7 +215,7 @@ fn cost(laps: &[Lap], saves: &[Save], warm_up: u64) -> Option<SaveCost> {
         no_steps: &no_steps,
         step_of_save: None,
     };
-    Some(SaveCost { times: window::cost(&moments)?, bytes: saves.last()?.bytes })
+    Some(SaveCost { times: save_cost::cost(&moments)?, bytes: saves.last()?.bytes })
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! The loopback interface: what must cross it in a step, what crosses it when nobody trains, and how fast it is.
+//! The loopback interface: what must cross it in a step, what crosses it while nothing trains, and how fast it is.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use crate::measure::machine::Counters;
-use crate::measure::times::seconds;
+use crate::measure::kernel_counters::Counters;
+use crate::measure::timing::seconds;
 use crate::program::Result;
 
 use super::contender::Contender;
@@ -18,9 +18,9 @@ const BYTES_PER_TOKEN: usize = 2 * size_of::<i64>();
 /// What a job sends.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
-    /// Of the model, 4 bytes each.
+    /// Parameters of the model, 4 bytes each.
     pub parameters: usize,
-    /// Of a batch.
+    /// Tokens of a batch.
     pub tokens: usize,
 }
 

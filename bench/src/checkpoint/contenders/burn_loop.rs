@@ -1,4 +1,4 @@
-//! burn's own loop, with and without its own checkpointers, which save at the ends of epochs.
+//! burn's own training loop, with and without burn's checkpointers, which save at the ends of epochs.
 
 use std::path::{Path, PathBuf};
 
@@ -8,43 +8,44 @@ use burn::train::SupervisedTraining;
 use burn::train::metric::LossMetric;
 use burn_trainer::PlainRenderer;
 
+use crate::checkpoint::case::Case;
+use crate::checkpoint::measurement::{
+    Measurement, Moment, SaveTimes, Steady, WARM_UP, median, moment, now, written_by_this_process,
+};
+use crate::checkpoint::task::Task;
 use crate::program::Result;
 
-use super::case::Case;
-use super::child::Task;
-use super::measured::{
-    Measured, Moment, SaveTimes, Steady, WARM_UP, median, moment, now, written_by_this_process,
-};
-use super::model::{Moments, learner, loader};
+use super::training_model::{Moments, learner, loader};
 
-/// Steps of an epoch from which the time of a save is learned.
+/// Steps of the epochs that show how long a save takes.
 const SHORT: usize = 3;
 /// The longest epoch.
 const LONGEST: usize = 500;
 
-/// Trains with saves that are far enough apart that each is over before the next.
+/// Trains with saves so far apart that each ends before the next begins.
 ///
 /// # Errors
 ///
-/// Where burn's files are not there.
-pub fn train(task: &Task) -> Result<Measured> {
+/// When burn's files are missing.
+pub fn train(task: &Task) -> Result<Measurement> {
     if task.saves == 0 {
         let moments = run(&task.case, 1, WARM_UP + task.quiet_steps() as usize + 8, &task.dir, false).0;
-        return Ok(Measured { begins: moments.begins, ..Measured::default() });
+        return Ok(Measurement { begins: moments.begins, ..Measurement::default() });
     }
     let steps = epoch_of(task)?;
-    // Of the first epoch nothing is counted, and after the last one the loop is over.
+    // The first epoch is not counted, and the loop ends after the last one.
     let epochs = task.saves + 2;
     let (without, _) = run(&task.case, epochs, steps, &task.dir.join("without"), false);
     let dir = task.dir.join("with");
     let before = written_by_this_process();
     let (moments, _) = run(&task.case, epochs, steps, &dir, true);
-    // Every epoch was saved, those too whose saves are not looked at.
+    // Every epoch was saved, also those whose saves are not counted.
     let spent = before.zip(written_by_this_process()).map(|(before, after)| after - before);
     let written_a_save = spent.map(|spent| spent / epochs as u64);
-    let mut told =
-        Measured { begins: moments.begins.clone(), written: written_a_save, ..Measured::default() };
-    told.notes
+    let mut measured =
+        Measurement { begins: moments.begins.clone(), written: written_a_save, ..Measurement::default() };
+    measured
+        .notes
         .push(format!("burn's checkpointers save at epoch ends, here every {steps} steps, and sync nothing"));
     let last_of_epoch = |epoch: usize| epoch * steps - 1;
     let boundary = |moments: &Moments, epoch: usize| {
@@ -52,8 +53,8 @@ pub fn train(task: &Task) -> Result<Measured> {
         Some(moments.begins.get(last + 1)? - moments.begins.get(last)?)
     };
     let boundaries: Vec<f64> = (2..epochs).filter_map(|epoch| boundary(&without, epoch)).collect();
-    told.step_of_save = median(&boundaries);
-    // From a validation's end to the next step: what the loop does there anyway.
+    measured.step_of_save = median(&boundaries);
+    // From the end of a validation to the next step: what the loop does there without a save.
     let gap = |moments: &Moments, epoch: usize| {
         Some(moments.begins.get(last_of_epoch(epoch) + 1)? - moments.validated.get(epoch - 1)?)
     };
@@ -62,29 +63,29 @@ pub fn train(task: &Task) -> Result<Measured> {
     let mut durable = Vec::new();
     for epoch in 2..=epochs {
         let asked = *moments.validated.get(epoch - 1).ok_or("burn's loop did not validate")?;
-        // burn removes all but the last two; the others took as long, as far as anybody can tell.
+        // burn deletes all but the last two. The others are assumed to have taken as long.
         let written = written(&dir, epoch)?;
         let call = gap(&moments, epoch).map_or(0.0, |gap| (gap - usual).max(0.0));
         let times = SaveTimes { asked, returned: asked + call, durable: asked };
         match (written, epoch == epochs) {
             (Some((at, bytes)), true) => {
-                // The clock of the file system is a little behind.
+                // The clock of the file system is slightly behind.
                 let at = at.max(asked);
-                told.idle = Some(SaveTimes { returned: at, durable: at, ..times });
-                told.bytes = Some(bytes);
+                measured.idle = Some(SaveTimes { returned: at, durable: at, ..times });
+                measured.bytes = Some(bytes);
             }
             (Some((at, _)), false) => {
                 durable.push((at - asked).max(call));
-                told.saves.push(times);
+                measured.saves.push(times);
             }
-            (None, _) => told.saves.push(times),
+            (None, _) => measured.saves.push(times),
         }
     }
-    let durable = median(&durable).ok_or("burn's files of the last epoch but one are not there")?;
-    for save in &mut told.saves {
+    let durable = median(&durable).ok_or("burn's files of the last epoch but one are missing")?;
+    for save in &mut measured.saves {
         save.durable = save.asked + durable;
     }
-    Ok(told)
+    Ok(measured)
 }
 
 /// Trains with saves every few steps.
@@ -92,11 +93,11 @@ pub fn train(task: &Task) -> Result<Measured> {
 /// # Errors
 ///
 /// When the loop did not take the steps.
-pub fn train_steadily(task: &Task, every: usize) -> Result<Measured> {
+pub fn train_steadily(task: &Task, every: usize) -> Result<Measurement> {
     let epochs = task.saves + 3;
     let span = |moments: &Moments| {
         let begin = |epoch: usize| moments.begins.get(epoch * every).copied();
-        // One is being written and one waits from the third on.
+        // From the third save on, one is being written and one is queued.
         begin(epochs - 1).zip(begin(2)).map(|(last, third)| last - third).ok_or("burn's loop ended early")
     };
     let (without, _) = run(&task.case, epochs, every, &task.dir.join("without"), false);
@@ -106,7 +107,7 @@ pub fn train_steadily(task: &Task, every: usize) -> Result<Measured> {
     let steps: Vec<f64> = without.begins.windows(2).skip(WARM_UP).map(|pair| pair[1] - pair[0]).collect();
     let step = median(&steps).unwrap_or_default();
     let steady = Steady { every: every as u64, saves, step, lost, skipped: 0 };
-    Ok(Measured { steady: Some(steady), begins: with.begins, ..Measured::default() })
+    Ok(Measurement { steady: Some(steady), begins: with.begins, ..Measurement::default() })
 }
 
 /// The newest model that burn's own checkpointer saved.
@@ -126,7 +127,7 @@ pub fn newest_model(dir: &Path) -> Result<ModuleRecord> {
     Ok(ModuleRecord::load(path)?)
 }
 
-/// As many steps as a save takes, half as many more, and some.
+/// Steps of an epoch: one and a half times the steps that a save takes, and some more.
 fn epoch_of(task: &Task) -> Result<usize> {
     let dir = task.dir.join("first");
     let (moments, end) = run(&task.case, 2, SHORT, &dir, true);
@@ -140,7 +141,7 @@ fn epoch_of(task: &Task) -> Result<usize> {
     Ok(beside + 6)
 }
 
-/// Trains a fresh model, and says what the clock noted and when everything was over.
+/// Trains a fresh model. Returns the moments of its steps, and the moment when everything was done.
 fn run(case: &Case, epochs: usize, steps: usize, dir: &Path, saves: bool) -> (Moments, Moment) {
     let training = SupervisedTraining::new(dir, loader(case, steps), loader(case, 1))
         .renderer(Box::new(PlainRenderer::new()))
@@ -153,7 +154,7 @@ fn run(case: &Case, epochs: usize, steps: usize, dir: &Path, saves: bool) -> (Mo
     (clock.moments(), now())
 }
 
-/// When the files of an epoch were complete, and their size; `None` when they were removed.
+/// When the files of an epoch were complete, and their size; `None` when they were deleted.
 fn written(dir: &Path, epoch: usize) -> Result<Option<(Moment, u64)>> {
     let mut found: Option<(Moment, u64)> = None;
     for entry in std::fs::read_dir(dir.join("checkpoint"))? {

@@ -11,13 +11,12 @@ use burn_ckpt::plumbing::blake3_of_tensor;
 use burn_ckpt::{CheckpointLoader, FromCheckpoint};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize_to_file};
 
+use crate::checkpoint::measurement::{Measurement, seconds};
+use crate::checkpoint::task::Task;
 use crate::program::Result;
 
-use super::burns;
-use super::child::Task;
-use super::measured::{Measured, seconds};
-use super::model::{Clocked, Layers, LayersHparams, parameters, touch};
-use super::ours;
+use super::training_model::{Clocked, Layers, LayersHparams, parameters, touch};
+use super::{burn_loop, trainer};
 
 /// The model, its digests compared.
 pub const VERIFIED: &str = "model, verified";
@@ -37,19 +36,19 @@ type Model = Clocked<Layers>;
 /// # Errors
 ///
 /// When one of them cannot be read.
-pub fn ours(task: &Task) -> Result<Measured> {
+pub fn trainers_checkpoint(task: &Task) -> Result<Measurement> {
     let device = Device::flex();
-    let checkpoint = ours::newest(&task.dir);
+    let checkpoint = trainer::newest(&task.dir);
     let model = Model::from_checkpoint(&checkpoint, &device)?;
     let file = task.dir.join("model.safetensors");
     let digests = write_safetensors(&model, &file)?;
     let expected = sum(model);
-    let mut told = Measured::default();
+    let mut measured = Measurement::default();
     let mut note = |name: &str, (seconds, sum): (f64, Result<u64>)| -> Result<()> {
         if sum? != expected {
             return Err(format!("{name}: other values than those that were saved").into());
         }
-        told.times.entry(name.to_owned()).or_default().push(seconds);
+        measured.times.entry(name.to_owned()).or_default().push(seconds);
         Ok(())
     };
     for _ in 0..task.repetitions() {
@@ -68,7 +67,7 @@ pub fn ours(task: &Task) -> Result<Measured> {
         };
         note(HPARAMS, seconds(hparams))?;
     }
-    Ok(told)
+    Ok(measured)
 }
 
 /// burn's file of the model.
@@ -76,19 +75,19 @@ pub fn ours(task: &Task) -> Result<Measured> {
 /// # Errors
 ///
 /// When it cannot be read.
-pub fn burns(task: &Task) -> Result<Measured> {
+pub fn burns_checkpoint(task: &Task) -> Result<Measurement> {
     let device = Device::flex();
-    let mut told = Measured::default();
+    let mut measured = Measurement::default();
     for _ in 0..task.repetitions() {
         let load = || -> Result<u64> {
             let (model, _) = Model::new(Layers::new(&LayersHparams::of(&task.case), &device));
-            Ok(sum(model.load_record(burns::newest_model(&task.dir)?)))
+            Ok(sum(model.load_record(burn_loop::newest_model(&task.dir)?)))
         };
         let (seconds, sum) = seconds(load);
         std::hint::black_box(sum?);
-        told.times.entry(UNVERIFIED.to_owned()).or_default().push(seconds);
+        measured.times.entry(UNVERIFIED.to_owned()).or_default().push(seconds);
     }
-    Ok(told)
+    Ok(measured)
 }
 
 /// Reads every value of a model, which nobody has but the caller: no tensor is copied for it.

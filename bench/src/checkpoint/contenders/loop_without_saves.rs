@@ -11,11 +11,11 @@ use burn::train::{InferenceStep, Learner, LearnerModel, SupervisedTraining, Trai
 use burn_trainer::{InitStreamed, PlainRenderer, Trainer, TrainerConfig};
 use digits::{DigitsConfig, ImageBatcher};
 
+use crate::checkpoint::measurement::{Measurement, WARM_UP, median};
+use crate::checkpoint::task::Task;
 use crate::program::Result;
 
-use super::child::Task;
-use super::measured::{Measured, WARM_UP, median};
-use super::model::{Clock, Clocked, learner, loader};
+use super::training_model::{Clock, Clocked, learner, loader};
 
 /// The example's model and data.
 pub const DIGITS: &str = "digits";
@@ -35,8 +35,8 @@ type Loader<T> = Arc<dyn DataLoader<T>>;
 /// # Errors
 ///
 /// Those of the trainer.
-pub fn compare(task: &Task) -> Result<Measured> {
-    let mut told = Measured::default();
+pub fn compare(task: &Task) -> Result<Measurement> {
+    let mut measured = Measurement::default();
     let steps = if task.quick { STEPS / 10 } else { STEPS };
     let epochs = if task.quick { 1 } else { 4 };
     // In turns, and in the other order the next time.
@@ -45,7 +45,7 @@ pub fn compare(task: &Task) -> Result<Measured> {
             let ours = (run + turn) % 2 == 1;
             let kind = if ours { OURS } else { BURNS };
             let mut note = |job: &str, step: f64| {
-                told.times.entry(format!("{job}{kind}")).or_default().push(step);
+                measured.times.entry(format!("{job}{kind}")).or_default().push(step);
             };
             let dir = task.dir.join(format!("{run}-{turn}"));
             let small = || {
@@ -57,7 +57,7 @@ pub fn compare(task: &Task) -> Result<Measured> {
             std::fs::remove_dir_all(&dir)?;
         }
     }
-    Ok(told)
+    Ok(measured)
 }
 
 type Job<M> = (Learner<M>, Clock, Loader<<M as TrainStep>::Input>, Loader<<M as InferenceStep>::Input>);

@@ -1,4 +1,4 @@
-//! What the machine can do with as many bytes as the state has: copy them, write them, hash them.
+//! How fast the machine copies, writes and hashes as many bytes as the state has.
 
 use std::fs::File;
 use std::io::Write;
@@ -7,15 +7,14 @@ use std::path::Path;
 use burn_ckpt::plumbing::blake3_of_tensor;
 use sha2::{Digest, Sha256};
 
+use crate::checkpoint::measurement::{Measurement, seconds};
+use crate::checkpoint::task::Task;
 use crate::program::Result;
-
-use super::child::Task;
-use super::measured::{Measured, seconds};
 
 /// Bytes that are written at a time.
 pub const CHUNK: usize = 8 << 20;
 
-/// A copy into pages that are fresh.
+/// A copy into pages that were not used before.
 pub const COPY_FRESH: &str = "memcpy, fresh pages";
 /// A copy into pages that were used before.
 pub const COPY_WARM: &str = "memcpy, warm pages";
@@ -26,16 +25,17 @@ pub const SHA256: &str = "SHA-256";
 /// Of bytes in memory, on one thread.
 pub const BLAKE3: &str = "BLAKE3";
 
-/// All of them, each several times.
+/// Measures each of them several times.
 ///
 /// # Errors
 ///
-/// When the disk refuses.
-pub fn measure(task: &Task) -> Result<Measured> {
+/// When writing fails.
+pub fn measure(task: &Task) -> Result<Measurement> {
     let size = usize::try_from(task.case.state_bytes())?;
     let bytes = noise(size);
-    let mut told = Measured { bytes: Some(size as u64), ..Measured::default() };
-    let mut note = |name: &str, seconds: f64| told.times.entry(name.to_owned()).or_default().push(seconds);
+    let mut measured = Measurement { bytes: Some(size as u64), ..Measurement::default() };
+    let mut note =
+        |name: &str, seconds: f64| measured.times.entry(name.to_owned()).or_default().push(seconds);
     for _ in 0..task.repetitions().min(3) {
         let (fresh, mut copy) = seconds(|| bytes.clone());
         note(COPY_FRESH, fresh);
@@ -49,14 +49,14 @@ pub fn measure(task: &Task) -> Result<Measured> {
         note(SHA256, seconds(|| std::hint::black_box(Sha256::digest(&bytes))).0);
         note(BLAKE3, seconds(|| std::hint::black_box(blake3_of_tensor(&bytes))).0);
     }
-    Ok(told)
+    Ok(measured)
 }
 
-/// Writes a file as plainly as can be, and syncs it.
+/// Writes a file with plain `write` calls, and syncs it.
 ///
 /// # Errors
 ///
-/// What the disk refuses.
+/// When writing fails.
 pub fn write<'a>(path: &Path, chunks: impl Iterator<Item = &'a [u8]>) -> std::io::Result<()> {
     let mut file = File::create(path)?;
     for chunk in chunks {
@@ -65,7 +65,7 @@ pub fn write<'a>(path: &Path, chunks: impl Iterator<Item = &'a [u8]>) -> std::io
     file.sync_all()
 }
 
-/// Bytes that nothing can make smaller.
+/// Bytes that do not compress.
 #[must_use]
 pub fn noise(size: usize) -> Vec<u8> {
     let mut bytes = vec![0; size];

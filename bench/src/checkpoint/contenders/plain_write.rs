@@ -1,8 +1,8 @@
-//! The least that any save costs the loop on a machine: it trains as in our contenders, and beside it a thread writes as many bytes as
-//! the state has, and syncs them. Nothing is read, hashed or kept for it.
+//! The lower bound of what a save costs the loop on a machine. The trainer trains without saves, while a thread writes as
+//! many bytes as the state has and syncs them. No snapshot is taken and nothing is hashed.
 
 use std::iter;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use burn::optim::AdamConfig;
@@ -10,26 +10,27 @@ use burn::train::Interrupter;
 use burn_ckpt::plumbing::{LAST_DIR, WhenBusy};
 use burn_ckpt::retention::{KeepRule, TopK};
 use burn_trainer::{CheckpointOutput, InitStreamed, RunProgress, SaveDecision, Strategy, TrainingEvent};
+use parking_lot::Mutex;
 
+use crate::checkpoint::measurement::{Measurement, SaveTimes, WARM_UP, now};
+use crate::checkpoint::task::Task;
 use crate::program::Result;
 
-use super::child::Task;
-use super::limits::{CHUNK, noise, write};
-use super::measured::{Measured, SaveTimes, WARM_UP, now};
-use super::ours::{APART, fit};
+use super::machine_limits::{CHUNK, noise, write};
+use super::trainer::{APART, fit};
 
 /// Trains, and writes as often as others save.
 ///
 /// # Errors
 ///
-/// Those of the trainer, and what the disk refuses.
-pub fn train(task: &Task) -> Result<Measured> {
+/// Those of the trainer, and of writing.
+pub fn train(task: &Task) -> Result<Measurement> {
     let interrupter = Interrupter::new();
-    let plan = Shared(Arc::new(Mutex::new(Plan {
+    let plan = SharedPlan(Arc::new(Mutex::new(WritePlan {
         task: task.clone(),
         chunk: Arc::from(noise(CHUNK)),
         writing: None,
-        // The first is due some steps after those that are not counted.
+        // The first write is due some steps after the warm-up.
         free_since: WARM_UP as u64,
         written: Vec::new(),
         failure: None,
@@ -37,20 +38,20 @@ pub fn train(task: &Task) -> Result<Measured> {
     })));
     let optimizer = AdamConfig::new().init_streamed();
     let (_, moments) = fit(task, optimizer, WhenBusy::Wait, interrupter, iter::once(plan.clone()))?;
-    let mut plan = plan.lock();
+    let mut plan = plan.0.lock();
     if let Some(failure) = plan.failure.take() {
         return Err(failure.into());
     }
     let saves = std::mem::take(&mut plan.written);
-    Ok(Measured {
+    Ok(Measurement {
         begins: moments.begins,
         saves,
         bytes: Some(task.case.state_bytes()),
-        ..Measured::default()
+        ..Measurement::default()
     })
 }
 
-struct Plan {
+struct WritePlan {
     task: Task,
     chunk: Arc<[u8]>,
     writing: Option<JoinHandle<std::io::Result<SaveTimes>>>,
@@ -61,8 +62,8 @@ struct Plan {
     interrupter: Interrupter,
 }
 
-impl Plan {
-    fn after(&mut self, step: u64) {
+impl WritePlan {
+    fn after_step(&mut self, step: u64) {
         if let Some(writing) = self.writing.take_if(|writing| writing.is_finished()) {
             self.free_since = step;
             match writing.join() {
@@ -81,7 +82,7 @@ impl Plan {
         }
     }
 
-    /// Begins to write a file, and removes the one before when it is durable, as a run that keeps one checkpoint does.
+    /// Starts to write a file, and deletes the file before once this one is durable, as a run that keeps one checkpoint does.
     fn write(&self) -> JoinHandle<std::io::Result<SaveTimes>> {
         let number = self.written.len();
         let file = |number: usize| self.task.dir.join(format!("bytes-{number}"));
@@ -99,21 +100,15 @@ impl Plan {
 
     fn fail(&mut self, failure: std::io::Error) {
         self.failure = Some(failure);
-        self.interrupter.stop(Some("the disk refused"));
+        self.interrupter.stop(Some("writing failed"));
     }
 }
 
 #[derive(Clone)]
-struct Shared(Arc<Mutex<Plan>>);
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Plan> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+struct SharedPlan(Arc<Mutex<WritePlan>>);
 
 /// Sees every step, and never saves.
-impl Strategy for Shared {
+impl Strategy for SharedPlan {
     fn name(&self) -> String {
         "plain write".to_owned()
     }
@@ -128,7 +123,7 @@ impl Strategy for Shared {
 
     fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision {
         if matches!(event, TrainingEvent::StepEnd) {
-            self.lock().after(facts.step);
+            self.0.lock().after_step(facts.step);
         }
         SaveDecision::Skip
     }

@@ -1,9 +1,9 @@
-//! Our own contenders: the trainer, with two strategies that keep every state that is saved, as best and as last.
+//! The trainer, with two strategies that save the same states, one as best and one as last.
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use burn::optim::ModuleOptimizer;
@@ -15,17 +15,18 @@ use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
 use burn_trainer::{
     CheckpointOutput, FitResult, RunProgress, SaveDecision, Strategy, Trainer, TrainerConfig, TrainingEvent,
 };
+use parking_lot::{Mutex, MutexGuard};
 
+use crate::checkpoint::measurement::{Measurement, Moment, SaveTimes, Steady, WARM_UP, median, moment, now};
+use crate::checkpoint::task::Task;
 use crate::measure::stopwatch::named_at;
 use crate::program::Result;
 
-use super::child::Task;
-use super::measured::{Measured, Moment, SaveTimes, Steady, WARM_UP, median, moment, now};
-use super::model::{Clocked, Layers, LayersHparams, Moments, learner, loader};
+use super::training_model::{Clocked, Layers, LayersHparams, Moments, learner, loader};
 
-/// Steps without a save after one is durable, before the next.
+/// Optimizer steps between the moment when a save is durable and the next save.
 pub const APART: u64 = 4;
-/// Undisturbed steps before saves come every few steps.
+/// Undisturbed steps before the first of frequent saves.
 const QUIET: u64 = 8;
 /// The run's name.
 const RUN: &str = "run";
@@ -33,9 +34,9 @@ const RUN: &str = "run";
 /// When to save.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// Some steps after the one before is durable.
+    /// [`APART`] steps after the save before is durable.
     Apart,
-    /// Every so many steps, whether the one before is durable or not.
+    /// Every so many steps, whether the save before is durable or not.
     Every(u64),
 }
 
@@ -51,8 +52,13 @@ pub fn newest(dir: &Path) -> PathBuf {
 /// # Errors
 ///
 /// Those of the trainer, and files that are not there.
-pub fn train(task: &Task, optimizer: ModuleOptimizer, pace: Pace, when_busy: WhenBusy) -> Result<Measured> {
-    let plan = Plan::shared(task, pace);
+pub fn train(
+    task: &Task,
+    optimizer: ModuleOptimizer,
+    pace: Pace,
+    when_busy: WhenBusy,
+) -> Result<Measurement> {
+    let plan = SavePlan::shared(task, pace);
     let directories: &[&str] = if task.saves > 0 { &[BEST_DIR, LAST_DIR] } else { &[LAST_DIR] };
     let strategies = directories.iter().map(|directory| plan.strategy(directory));
     // Training ends when the plan says so.
@@ -63,7 +69,7 @@ pub fn train(task: &Task, optimizer: ModuleOptimizer, pace: Pace, when_busy: Whe
     }
     let mut plan = plan.lock();
     plan.see_what_is_durable(&result.run_dir);
-    plan.tell(&moments, result.skipped_saves + result.replaced_saves)
+    plan.measurement(&moments, result.skipped_saves + result.replaced_saves)
 }
 
 /// Trains the case's job in the trainer, with these strategies, until it is interrupted.
@@ -91,22 +97,23 @@ pub fn fit<S: Strategy + 'static>(
     Ok((result, clock.moments()))
 }
 
-/// What both strategies go by.
-struct Plan {
+/// When to save, and what was saved; both strategies share it.
+struct SavePlan {
     pace: Pace,
     wanted: usize,
     quiet_steps: u64,
     interrupter: Interrupter,
     run_dir: PathBuf,
-    /// When the decision after each step was taken.
+    /// When the decision after each step was made.
     decided: BTreeMap<u64, Moment>,
-    asked: Vec<Asked>,
-    /// The answer to the step that is being asked for.
+    asked: Vec<RequestedSave>,
+    /// The latest decision: the step, and whether it is saved.
     answer: Option<(u64, bool)>,
     ended: bool,
 }
 
-struct Asked {
+/// A save that was requested.
+struct RequestedSave {
     step: u64,
     at: Moment,
     durable: Option<Moment>,
@@ -117,12 +124,12 @@ struct Asked {
 }
 
 #[derive(Clone)]
-struct Shared(Arc<Mutex<Plan>>);
+struct SharedPlan(Arc<Mutex<SavePlan>>);
 
-impl Plan {
-    fn shared(task: &Task, pace: Pace) -> Shared {
+impl SavePlan {
+    fn shared(task: &Task, pace: Pace) -> SharedPlan {
         let run_dir = task.dir.join(burn_ckpt::plumbing::DEFAULT_LOGS).join(RUN);
-        Shared(Arc::new(Mutex::new(Self {
+        SharedPlan(Arc::new(Mutex::new(Self {
             pace,
             wanted: task.saves,
             quiet_steps: task.quiet_steps(),
@@ -135,7 +142,7 @@ impl Plan {
         })))
     }
 
-    /// Whether the state after a step is saved. Both strategies ask, one after the other.
+    /// Whether the state after a step is saved. Both strategies call this, one after the other.
     fn saves_after(&mut self, step: u64) -> bool {
         if let Some((_, answer)) = self.answer.filter(|(asked, _)| *asked == step) {
             return answer;
@@ -176,11 +183,11 @@ impl Plan {
     }
 
     fn ask(&mut self, step: u64, at: Moment, idle: bool) {
-        self.asked.push(Asked { step, at, durable: None, seen: step, bytes: 0, idle });
+        self.asked.push(RequestedSave { step, at, durable: None, seen: step, bytes: 0, idle });
     }
 
-    /// Notes when the files that were asked for got their second name, which is the last that is done to them until one of
-    /// the names goes, after a later save.
+    /// Notes when the requested files got their second name. Nothing else is done to a file until one of its names is
+    /// deleted after a later save.
     fn see_what_is_durable(&mut self, run_dir: &Path) {
         let now = self.decided.last_key_value().map_or(0, |(step, _)| *step);
         for asked in self.asked.iter_mut().filter(|asked| asked.durable.is_none()) {
@@ -189,16 +196,16 @@ impl Plan {
             };
             let Ok(named) = file(BEST_DIR).metadata() else { continue };
             if file(LAST_DIR).exists() {
-                // The link may be newer than what was read before.
+                // The second link may be newer than the metadata that was read before.
                 let named = file(LAST_DIR).metadata().unwrap_or(named);
                 (asked.durable, asked.seen, asked.bytes) = (Some(changed(&named)), now, named.len());
             }
         }
     }
 
-    fn tell(&self, moments: &Moments, skipped: u64) -> Result<Measured> {
+    fn measurement(&self, moments: &Moments, skipped: u64) -> Result<Measurement> {
         let begins = &moments.begins;
-        // From a decision to the beginning of the next step: what the loop does there anyway, and the save.
+        // From a decision to the beginning of the next step: the save, and what the loop does there without one.
         let gap = |step: u64| {
             let begin = begins.get(usize::try_from(step).ok()?)?;
             Some(begin - self.decided.get(&step)?)
@@ -207,29 +214,29 @@ impl Plan {
         let steps = || self.decided.keys().copied().filter(|step| *step > WARM_UP as u64);
         let usual: Vec<f64> = steps().filter(|step| !saved(step)).filter_map(gap).collect();
         let usual = median(&usual).unwrap_or_default();
-        let mut told = Measured { begins: begins.clone(), ..Measured::default() };
+        let mut measured = Measurement { begins: begins.clone(), ..Measurement::default() };
         for asked in &self.asked {
             let Some(durable) = asked.durable else { continue };
             let call = gap(asked.step).map_or(0.0, |gap| (gap - usual).max(0.0));
             let times = SaveTimes { asked: asked.at, returned: asked.at + call, durable };
             if asked.idle {
-                told.idle = Some(times);
+                measured.idle = Some(times);
             } else {
-                told.saves.push(times);
+                measured.saves.push(times);
             }
-            told.bytes = Some(asked.bytes);
+            measured.bytes = Some(asked.bytes);
         }
         if let Pace::Every(every) = self.pace {
-            told.steady = Some(self.steady(begins, every, skipped)?);
-            // The files of most of these saves are gone before anybody could look at them.
-            told.saves = Vec::new();
+            measured.steady = Some(self.steady(begins, every, skipped)?);
+            // Most of these files are deleted before their times can be read.
+            measured.saves = Vec::new();
         } else if self.asked.iter().any(|asked| asked.durable.is_none()) {
-            return Err("a checkpoint that was asked for is not there".into());
+            return Err("a requested checkpoint is missing".into());
         }
-        Ok(told)
+        Ok(measured)
     }
 
-    /// From the third save on: one is being written and one waits then.
+    /// Counted from the third save on: by then one is being written and one is queued.
     fn steady(&self, begins: &[Moment], every: u64, skipped: u64) -> Result<Steady> {
         let saves: Vec<usize> =
             self.asked.iter().filter(|asked| !asked.idle).map(|asked| asked.step as usize).collect();
@@ -249,23 +256,23 @@ impl Plan {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Plan> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl SharedPlan {
+    fn lock(&self) -> MutexGuard<'_, SavePlan> {
+        self.0.lock()
     }
 
-    fn strategy(&self, directory: &'static str) -> Kept {
-        Kept { plan: self.clone(), directory }
+    fn strategy(&self, directory: &'static str) -> EveryState {
+        EveryState { plan: self.clone(), directory }
     }
 }
 
-/// One of the two names that every state gets.
-struct Kept {
-    plan: Shared,
+/// A strategy that saves every state of the plan into one directory.
+struct EveryState {
+    plan: SharedPlan,
     directory: &'static str,
 }
 
-impl Strategy for Kept {
+impl Strategy for EveryState {
     fn name(&self) -> String {
         self.directory.to_owned()
     }
@@ -288,7 +295,7 @@ impl Strategy for Kept {
         let mut plan = self.plan.lock();
         let saves = match event {
             TrainingEvent::StepEnd => plan.saves_after(facts.step),
-            // Everything is measured but a save while the loop waits for it.
+            // The last measurement: a save that the loop waits for.
             TrainingEvent::Interrupted(_) if plan.wanted > 0 && plan.pace == Pace::Apart => {
                 if !std::mem::replace(&mut plan.ended, true) {
                     plan.ask(facts.step, now(), true);
@@ -298,14 +305,14 @@ impl Strategy for Kept {
             _ => false,
         };
         match saves {
-            // Each better than those before.
+            // Each state is better than those before.
             true => SaveDecision::Save { score: facts.step as f64, reason: "measured".to_owned() },
             false => SaveDecision::Skip,
         }
     }
 }
 
-/// When a file was last renamed, or named once more.
+/// When a file was last renamed or linked.
 fn changed(file: &Metadata) -> Moment {
     moment(named_at(file).unwrap_or(SystemTime::UNIX_EPOCH))
 }

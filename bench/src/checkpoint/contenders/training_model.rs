@@ -1,9 +1,9 @@
-//! The training job: as many linear layers as the case has matrices, each of its own on one batch, with Adam. It computes
-//! little for each byte of state, so that what a save costs shows.
+//! The training job: as many independent linear layers as the case has matrices, all on one batch, with Adam. It computes
+//! little for each byte of state, so that the cost of a save is visible.
 //!
-//! `peers/job.py` has the same job; change both.
+//! `peers/job.py` has the same job: change both.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
@@ -12,25 +12,25 @@ use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Tensor, TensorData};
 use burn::train::{InferenceStep, Learner, RegressionOutput, TrainOutput, TrainStep};
 use burn_ckpt::FromCheckpoint;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::case::Case;
+use crate::checkpoint::measurement::{Moment, now};
 use crate::program::Result;
-
-use super::case::Case;
-use super::measured::{Moment, now};
 
 /// Rows of the batch.
 const ROWS: usize = 64;
-/// Small enough that the weights stay what they are over a whole measurement: no value vanishes.
+/// So small that the weights hardly change during a measurement: no value vanishes.
 const LEARNING_RATE: f64 = 1e-5;
 
-/// Linear layers without bias, which know nothing of one another.
+/// Independent linear layers without bias.
 #[derive(Module, Debug)]
 pub struct Layers {
     weights: Vec<Param<Tensor<2>>>,
 }
 
-/// What is in the checkpoints as hyperparameters.
+/// The hyperparameters in the checkpoints.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LayersHparams {
     /// Matrices.
@@ -39,7 +39,7 @@ pub struct LayersHparams {
     pub width: usize,
 }
 
-/// A model whose steps are noted when they begin: the same place in every loop that it is trained in.
+/// A model that notes when each of its steps begins, which is the same place in every training loop.
 #[derive(Module, Debug)]
 pub struct Clocked<M: Module> {
     model: M,
@@ -61,18 +61,18 @@ pub struct Moments {
 }
 
 impl Clock {
-    /// What was noted so far.
+    /// The moments noted so far.
     #[must_use]
     pub fn moments(&self) -> Moments {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 
     fn begin(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).begins.push(now());
+        self.0.lock().begins.push(now());
     }
 
     fn validated(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).validated.push(now());
+        self.0.lock().validated.push(now());
     }
 }
 
@@ -116,7 +116,7 @@ impl Layers {
         Self { weights: (0..layers).map(|_| uniform.init([width, width], device)).collect() }
     }
 
-    /// The mean over the layers of the mean square of what they make of the batch.
+    /// The mean over the layers of the mean square of their outputs.
     fn loss(&self, batch: &Tensor<2>) -> Tensor<1> {
         let losses = self.weights.iter().map(|weight| batch.clone().matmul(weight.val()).square().mean());
         let sum = losses.reduce(|sum, loss| sum + loss);
@@ -174,7 +174,7 @@ pub fn learner(case: &Case, optimizer: ModuleOptimizer) -> (Learner<Clocked<Laye
     (Learner::new(model, optimizer, LEARNING_RATE), clock)
 }
 
-/// A loader that gives the same batch again and again, so many times.
+/// A loader that gives the same batch so many times.
 #[must_use]
 pub fn loader(case: &Case, batches: usize) -> Arc<dyn DataLoader<Tensor<2>>> {
     let value = |i: usize| (((i + 1) as f64 * 12.9898).sin() * 43_758.545).fract() as f32;
@@ -227,7 +227,7 @@ impl DataLoaderIterator<Tensor<2>> for SameAgain<'_> {
     }
 }
 
-/// The name, the shape and the bytes of every parameter.
+/// The values of every parameter.
 #[must_use]
 pub fn parameters<M: Module>(model: &M) -> Vec<TensorData> {
     let mut all = Parameters(Vec::new());
@@ -243,7 +243,7 @@ impl ModuleVisitor for Parameters {
     }
 }
 
-/// Reads every value of a tensor, as one who uses it would.
+/// Reads every value of a tensor, as a program that uses it does.
 #[must_use]
 pub fn touch(tensor: TensorData) -> u64 {
     let words = tensor.as_bytes().chunks_exact(8);
