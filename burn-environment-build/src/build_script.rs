@@ -1,18 +1,19 @@
-//! The build script that is running: what cargo tells it, and what follows from that.
+//! The build script that is running: what cargo tells it, and the description that follows from that.
 
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{Description, Package};
+use crate::description::Description;
+use crate::lockfile::Package;
 
 /// Options that stand before cargo's subcommand and take a value.
 const WITH_VALUE: [&str; 4] = ["--color", "--config", "-C", "-Z"];
 
 /// What cargo tells a build script.
 #[derive(Debug, Default)]
-pub(crate) struct Script {
+pub(crate) struct BuildScript {
     pub cargo: OsString,
     pub rustc: OsString,
     pub out_dir: PathBuf,
@@ -27,8 +28,8 @@ pub(crate) struct Script {
     pub cargo_command: Vec<String>,
 }
 
-impl Script {
-    /// The one that this process is.
+impl BuildScript {
+    /// The build script that this process is.
     pub fn this() -> Self {
         let path = |name: &str| env::var_os(name).unwrap_or_default();
         let text = |name: &str| env::var(name).unwrap_or_default();
@@ -39,7 +40,7 @@ impl Script {
             manifest: path("CARGO_MANIFEST_PATH").into(),
             name: text("CARGO_PKG_NAME"),
             version: text("CARGO_PKG_VERSION"),
-            // Of all variables with features this one alone has their names as they are written.
+            // Of all variables with features, this one alone has their names as the manifest spells them.
             features: list(&text("CARGO_CFG_FEATURE")),
             target: text("TARGET"),
             base_profile: text("PROFILE"),
@@ -71,8 +72,8 @@ impl Script {
         known(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
-    /// Whether this is a `cargo install` that takes other versions than those of `Cargo.lock`.
-    pub fn passes_lockfile_over(&self) -> bool {
+    /// Whether this is a `cargo install` that does not use the versions of `Cargo.lock`.
+    pub fn ignores_lockfile(&self) -> bool {
         let mut words = self.cargo_command.iter().skip(1).map(String::as_str);
         let subcommand = loop {
             match words.next() {
@@ -102,7 +103,7 @@ fn list(features: &str) -> Vec<String> {
     features.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-/// Nothing is known where nothing is written.
+/// `None` for an empty text.
 fn known(value: String) -> Option<String> {
     (!value.is_empty()).then_some(value)
 }
@@ -111,8 +112,11 @@ fn known(value: String) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn run_by(command: &str) -> Script {
-        Script { cargo_command: command.split(' ').map(str::to_owned).collect(), ..Script::default() }
+    fn run_by(command: &str) -> BuildScript {
+        BuildScript {
+            cargo_command: command.split(' ').map(str::to_owned).collect(),
+            ..BuildScript::default()
+        }
     }
 
     #[test]
@@ -122,7 +126,7 @@ mod tests {
             "/bin/cargo -v install a",
             "cargo --color always --config net.offline=true install --path install",
         ] {
-            assert!(run_by(command).passes_lockfile_over(), "{command}");
+            assert!(run_by(command).ignores_lockfile(), "{command}");
         }
         for command in [
             "cargo install --path . --locked",
@@ -134,15 +138,19 @@ mod tests {
             "cargo",
             "",
         ] {
-            assert!(!run_by(command).passes_lockfile_over(), "{command}");
+            assert!(!run_by(command).ignores_lockfile(), "{command}");
         }
     }
 
     #[test]
     fn a_profile_has_the_name_of_its_directory() {
         let profile = |out_dir: &str| {
-            Script { out_dir: out_dir.into(), base_profile: "release".to_owned(), ..Script::default() }
-                .profile()
+            BuildScript {
+                out_dir: out_dir.into(),
+                base_profile: "release".to_owned(),
+                ..BuildScript::default()
+            }
+            .profile()
         };
         assert_eq!(profile("/w/target/debug/build/digits-0a1b/out"), "debug");
         assert_eq!(profile("/build/target/x86_64-unknown-linux-gnu/dist/build/build-0a1b/out"), "dist");
@@ -160,8 +168,11 @@ mod tests {
     #[test]
     fn the_compiler_is_asked_for_its_version_and_one_that_is_missing_has_none() {
         let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-        let version = Script { rustc, ..Script::default() }.rustc_version().unwrap();
+        let version = BuildScript { rustc, ..BuildScript::default() }.rustc_version().unwrap();
         assert!(version.starts_with("rustc 1.") && !version.contains('\n'), "{version}");
-        assert_eq!(Script { rustc: "no-such-rustc".into(), ..Script::default() }.rustc_version(), None);
+        assert_eq!(
+            BuildScript { rustc: "no-such-rustc".into(), ..BuildScript::default() }.rustc_version(),
+            None
+        );
     }
 }

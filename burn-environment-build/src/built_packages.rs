@@ -6,15 +6,14 @@ use std::process::Command;
 
 use serde::Deserialize;
 
-use crate::Package;
-use crate::lockfile;
-use crate::script::Script;
+use crate::build_script::BuildScript;
+use crate::lockfile::{self, Package};
 
 /// What was found out, and from which files.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub packages: Option<Vec<Package>>,
-    /// The answer is another one once one of these changes.
+    /// The files that the packages depend on.
     pub depends_on: Vec<PathBuf>,
 }
 
@@ -31,16 +30,16 @@ struct Member {
 }
 
 /// The packages of one program.
-pub(crate) fn of_program(script: &Script) -> Result<Found, String> {
+pub(crate) fn of_program(script: &BuildScript) -> Result<Found, String> {
     let workspace = run(script, &["metadata", "--no-deps", "--format-version", "1"])?;
     let workspace: Workspace = serde_json::from_str(&workspace).map_err(|error| error.to_string())?;
     let path = workspace.workspace_root.join("Cargo.lock");
     let locked = lockfile::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let locked = lockfile::parse(&locked).ok_or_else(|| format!("{} is no lock file", path.display()))?;
+    let locked = lockfile::parse(&locked).ok_or_else(|| format!("{} is not a lock file", path.display()))?;
 
     let tree = tree(script)?;
     let built = built(&tree)?;
-    // The few that have both in common are told apart by their sources, of which the tree has no short form: all of them.
+    // Two packages with the same name and version differ in their sources alone, which the tree does not show: both count.
     let is_built = |package: &Package| built.contains(&(package.name.as_str(), package.version.as_str()));
     let packages: Vec<Package> = locked.into_iter().filter(is_built).collect();
     let found: BTreeSet<_> = packages.iter().map(|package| (&*package.name, &*package.version)).collect();
@@ -59,14 +58,14 @@ pub(crate) fn of_program(script: &Script) -> Result<Found, String> {
 ///
 /// `OUT_DIR` lies below the target directory of the program, so walking up from it finds the program's own lock file even
 /// where the package is a dependency. A target directory outside of the workspace has none above it.
-pub(crate) fn of_workspace(script: &Script) -> Result<Found, String> {
+pub(crate) fn of_workspace(script: &BuildScript) -> Result<Found, String> {
     let found = lockfile::nearest_lockfile(&script.out_dir, &script.name);
     let (path, packages) = found.unzip();
     Ok(Found { packages, depends_on: path.into_iter().collect() })
 }
 
 /// The tree of the program, one package a line.
-fn tree(script: &Script) -> Result<String, String> {
+fn tree(script: &BuildScript) -> Result<String, String> {
     let features = script.features.join(",");
     let mut arguments = vec!["tree", "--edges", "normal", "--target", &script.target];
     arguments.extend(["--no-default-features", "--features", &features, "--prefix", "none"]);
@@ -87,7 +86,7 @@ fn built(tree: &str) -> Result<BTreeSet<(&str, &str)>, String> {
 }
 
 /// What cargo prints, without a network and without changing the lock file.
-fn run(script: &Script, arguments: &[&str]) -> Result<String, String> {
+fn run(script: &BuildScript, arguments: &[&str]) -> Result<String, String> {
     let command = format!("`cargo {}`", arguments[0]);
     let output = Command::new(&script.cargo)
         .args(arguments)
@@ -106,19 +105,23 @@ mod tests {
     use std::ffi::OsString;
     use std::path::Path;
 
+    use tempfile::{TempDir, tempdir};
+
     use super::*;
-    use crate::scratch_dir::ScratchDir;
+    use crate::description::Description;
+    use crate::write_file::write;
 
     /// A workspace whose program has one dependency of each kind, and another member that asks more of a shared one.
-    fn workspace() -> ScratchDir {
-        let scratch = ScratchDir::new("graph");
-        scratch.write("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"*\"]\n");
+    fn workspace() -> TempDir {
+        let scratch = tempdir().unwrap();
+        write(&scratch, "Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"*\"]\n");
         let member = |name: &str, more: &str| {
-            let path = scratch.write(
+            let path = write(
+                &scratch,
                 &format!("{name}/Cargo.toml"),
                 &format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n{more}"),
             );
-            scratch.write(&format!("{name}/src/lib.rs"), "");
+            write(&scratch, &format!("{name}/src/lib.rs"), "");
             path
         };
         member(
@@ -165,13 +168,13 @@ mod tests {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    fn script(scratch: &ScratchDir, package: &str, features: &[&str], target: &str) -> Script {
-        Script {
+    fn script(scratch: &TempDir, package: &str, features: &[&str], target: &str) -> BuildScript {
+        BuildScript {
             cargo: cargo(),
             manifest: scratch.path().join(package).join("Cargo.toml"),
             features: features.iter().map(|feature| (*feature).to_owned()).collect(),
             target: target.to_owned(),
-            ..Script::default()
+            ..BuildScript::default()
         }
     }
 
@@ -221,7 +224,7 @@ mod tests {
     fn a_machine_on_which_cargo_does_not_answer_is_an_error() {
         let scratch = workspace();
         for (cargo, says) in [("no-such-cargo", "`cargo metadata`: "), ("false", "`cargo metadata`: ")] {
-            let script = Script { cargo: cargo.into(), ..script(&scratch, "program", &[], "t") };
+            let script = BuildScript { cargo: cargo.into(), ..script(&scratch, "program", &[], "t") };
             assert!(of_program(&script).unwrap_err().starts_with(says));
         }
         let error = of_program(&script(&scratch, "program", &[], "no-such-target")).unwrap_err();
@@ -235,9 +238,9 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
 
         const URL: &str = "https://user:hunter2@git.example/a/b";
-        let scratch = ScratchDir::new("graph-git");
-        scratch.write("b/Cargo.toml", "[package]\nname = \"from-git\"\nversion = \"1.2.3\"\n");
-        scratch.write("b/src/lib.rs", "");
+        let scratch = tempdir().unwrap();
+        write(&scratch, "b/Cargo.toml", "[package]\nname = \"from-git\"\nversion = \"1.2.3\"\n");
+        write(&scratch, "b/src/lib.rs", "");
         let git = |arguments: &[&str]| {
             let output = Command::new("git")
                 .args(["-c", "user.name=Test", "-c", "user.email=test@test.invalid"])
@@ -256,30 +259,35 @@ mod tests {
 
         let dependency =
             format!("from-git = {{ git = \"{URL}?private_token=hunter3\", branch = \"trunk\" }}");
-        scratch.write(
+        write(
+            &scratch,
             "program/Cargo.toml",
-            &format!("[package]\nname = \"program\"\nversion = \"0.1.0\"\n[dependencies]\n{dependency}\n[workspace]\n"),
+            &format!(
+                "[package]\nname = \"program\"\nversion = \"0.1.0\"\n[dependencies]\n{dependency}\n[workspace]\n"
+            ),
         );
-        scratch.write("program/src/main.rs", "fn main() {}");
+        write(&scratch, "program/src/main.rs", "fn main() {}");
         let config = format!(
             "[url \"file://{}/b\"]\n\tinsteadOf = {URL}?private_token=hunter3\n",
             scratch.path().display()
         );
-        scratch.write("gitconfig", &config);
+        write(&scratch, "gitconfig", &config);
         let root = scratch.path().display();
         let wrapper = format!(
             "#!/bin/sh\nCARGO_HOME={root}/home GIT_CONFIG_GLOBAL={root}/gitconfig CARGO_NET_GIT_FETCH_WITH_CLI=true \
              exec '{}' \"$@\"\n",
             cargo().display()
         );
-        let wrapper = scratch.write("cargo", &wrapper);
+        let wrapper = write(&scratch, "cargo", &wrapper);
         std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
         lock(&scratch.path().join("program"), &wrapper.clone().into());
 
         let locked = std::fs::read_to_string(scratch.path().join("program/Cargo.lock")).unwrap();
         assert!(locked.contains("hunter2") && locked.contains("hunter3"), "{locked}");
-        let script =
-            Script { cargo: wrapper.into(), ..script(&scratch, "program", &[], "x86_64-unknown-linux-gnu") };
+        let script = BuildScript {
+            cargo: wrapper.into(),
+            ..script(&scratch, "program", &[], "x86_64-unknown-linux-gnu")
+        };
         let packages = of_program(&script).unwrap().packages.unwrap();
         assert_eq!(packages[0].name, "from-git");
         assert_eq!(packages[0].source, Some(format!("git+https://git.example/a/b#{commit}")));
@@ -288,6 +296,6 @@ mod tests {
         script.describe(Some(packages)).write(&out).unwrap();
         let written = std::fs::read_to_string(out.join("burn-environment.json")).unwrap();
         assert!(!written.contains("hunter") && written.contains(&commit), "{written}");
-        assert_eq!(crate::Description::parse(&written).packages.unwrap().len(), 2);
+        assert_eq!(Description::parse(&written).packages.unwrap().len(), 2);
     }
 }

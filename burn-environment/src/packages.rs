@@ -70,8 +70,10 @@ fn of_build_or_directory(embedded: Option<Vec<Package>>, directory: Option<&Path
 
 #[cfg(test)]
 mod tests {
+    use tempfile::tempdir;
+
     use super::*;
-    use crate::scratch_dir::ScratchDir;
+    use crate::write_file::write;
 
     fn named(name: &str) -> Package {
         Package { name: name.to_owned(), version: "1.0.0".to_owned(), ..Package::default() }
@@ -118,16 +120,16 @@ mod tests {
 
     #[test]
     fn what_the_build_embedded_goes_before_any_lock_file_nearby() {
-        let scratch = ScratchDir::new("packages");
-        scratch.write("Cargo.lock", &lock_of_this_crate("9.9.9"));
+        let scratch = tempdir().unwrap();
+        write(&scratch, "Cargo.lock", &lock_of_this_crate("9.9.9"));
         let embedded = vec![named("embedded")];
         assert_eq!(of_build_or_directory(Some(embedded.clone()), Some(scratch.path())), embedded);
     }
 
     #[test]
     fn without_an_embedded_list_the_lock_file_nearby_is_read() {
-        let scratch = ScratchDir::new("packages");
-        scratch.write("Cargo.lock", &lock_of_this_crate("9.9.9"));
+        let scratch = tempdir().unwrap();
+        write(&scratch, "Cargo.lock", &lock_of_this_crate("9.9.9"));
         let packages = of_build_or_directory(None, Some(&scratch.path().join("runs/1")));
         assert_eq!(packages.len(), 1);
         assert_eq!(packages[0].version, "9.9.9");
@@ -135,7 +137,7 @@ mod tests {
 
     #[test]
     fn without_any_lock_file_the_list_is_empty() {
-        let scratch = ScratchDir::new("packages");
+        let scratch = tempdir().unwrap();
         assert_eq!(of_build_or_directory(None, Some(scratch.path())), []);
         assert_eq!(of_build_or_directory(None, None), []);
     }

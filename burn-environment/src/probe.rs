@@ -11,25 +11,27 @@
 //! [`gpus`]: crate::gpus
 
 use std::io;
+use std::sync::OnceLock;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
+use parking_lot::Mutex;
 
-use crate::Environment;
+use crate::environment::Environment;
 use crate::gpu::ask_nvml;
 use crate::hardware::GpusOfRun;
 
 /// Name of the collecting thread, as a debugger or `top -H` shows it.
 const THREAD_NAME: &str = "burn-environment";
 
-/// How long after it was begun a part is waited for. Loading a driver for many idle GPUs takes seconds; a wedged driver
-/// never answers, and training comes to wait for the writer that waits for it. Checkpoints to come have what was late.
+/// How long to wait for a part, from the moment when it was started. Loading a driver for many idle GPUs takes seconds. A
+/// hanging driver never answers, and training would wait for the checkpoint writer that waits for the driver. Later
+/// checkpoints contain what came late.
 const WAIT_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a probe that goes away waits for drivers that are being asked.
+/// How long a probe that is dropped waits for drivers that are being asked.
 const DROP_LIMIT: Duration = Duration::from_secs(2);
 
 /// An [`Environment`] that is being collected in the background.
@@ -93,7 +95,7 @@ impl EnvironmentProbe {
             let _ = self.look.send(Vec::new());
             Instant::now()
         });
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.receive(self.started + WAIT_LIMIT, |state| state.environment.is_some());
         state.receive(told + WAIT_LIMIT, |state| state.gpus.is_some());
         let mut environment =
@@ -126,11 +128,6 @@ impl EnvironmentProbe {
         let state = State { found, environment: None, gpus: None };
         Self { look, told: OnceLock::new(), started: Instant::now(), state: Mutex::new(state) }
     }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic cannot leave a half-written state behind, so a poisoned lock is as good as any.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl State {
@@ -154,7 +151,7 @@ impl State {
 impl Drop for EnvironmentProbe {
     fn drop(&mut self) {
         let Some(told) = self.told.get().copied() else { return };
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         // Whoever is late for a checkpoint is not waited for here either.
         let until = (told + WAIT_LIMIT).min(Instant::now() + DROP_LIMIT);
         state.receive(until, |state| state.gpus.is_some());
@@ -164,7 +161,7 @@ impl Drop for EnvironmentProbe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::GpuDevice;
+    use crate::gpu::GpuDevice;
 
     fn named(hostname: &str) -> Environment {
         let mut environment = Environment::default();
@@ -208,7 +205,7 @@ mod tests {
     fn neither_starting_nor_telling_waits_for_the_result() {
         let (release, blocked) = mpsc::channel();
         let (release_gpus, blocked_gpus) = mpsc::channel();
-        // Were `start_with` or `devices` to wait, this test would never reach the lines that let the thread go on.
+        // Were `start_with` or `devices` to wait, this test would never reach the lines that let the thread continue.
         let probe = EnvironmentProbe::start_with(
             move || blocked.recv().unwrap(),
             || {},
@@ -235,7 +232,7 @@ mod tests {
             },
         );
         // The first part has come, and the thread waits.
-        probe.lock().receive(Instant::now() + WAIT_LIMIT, |state| state.environment.is_some());
+        probe.state.lock().receive(Instant::now() + WAIT_LIMIT, |state| state.environment.is_some());
         assert!(asking.try_recv().is_err());
         probe.devices(vec![Device::default()]);
         assert_eq!(asking.recv(), Ok(1));
@@ -252,7 +249,7 @@ mod tests {
         let early = probe.get();
         assert_eq!((early.hardware.gpu_count, early.hardware.devices_used.len()), (Some(1), 0));
         probe.devices(vec![Device::default()]);
-        probe.lock().receive(Instant::now() + WAIT_LIMIT, |state| {
+        probe.state.lock().receive(Instant::now() + WAIT_LIMIT, |state| {
             state.gpus.as_ref().is_some_and(|gpus| !gpus.used.is_empty())
         });
         assert_eq!(probe.get().hardware.devices_used, ["used"]);

@@ -77,9 +77,7 @@ mod remote;
 mod result;
 mod run;
 mod saving;
-// The same file as in burn-environment: neither crate has it for others.
 #[cfg(test)]
-#[path = "../../burn-environment/src/scratch_dir.rs"]
 mod scratch_dir;
 mod state;
 mod strategy;

@@ -7,8 +7,9 @@ use burn::tensor::{Device, DeviceType};
 use cudarc::driver::result::device;
 use cudarc::driver::sys::{CUdevice, CUdevice_attribute};
 
-use super::merge::{Sighting, Source, pci_address};
-use super::{GpuApi, GpuDevice, GpuKind, device_name};
+use super::device::{GpuApi, GpuDevice, GpuKind};
+use super::device_name::device_name;
+use super::sighting::{Sighting, Source, pci_address};
 
 pub(super) fn sightings() -> Vec<Sighting> {
     // burn looks whether the driver's library is there before it calls anything, and initialises it.

@@ -8,8 +8,8 @@ use nvml_wrapper::enum_wrappers::device::GpuVirtualizationMode;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml, cuda_driver_version_major, cuda_driver_version_minor};
 
-use super::merge::{Sighting, Source, pci_address};
-use super::{GpuApi, GpuDevice, GpuKind};
+use super::device::{GpuApi, GpuDevice, GpuKind};
+use super::sighting::{Sighting, Source, pci_address};
 
 /// Asked once in a process: waking idle cards takes seconds.
 pub(super) fn sightings() -> Vec<Sighting> {

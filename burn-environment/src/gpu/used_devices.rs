@@ -4,9 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::tensor::Device;
 
+use super::device::GpuDevice;
+use super::device_name::device_name;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
-use super::merge::pci_address;
-use super::{GpuDevice, device_name};
+use super::sighting::pci_address;
 
 /// A device of burn's that a run has opened.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,8 +7,10 @@ use std::task::{Context, Poll, Waker};
 use burn::tensor::{Device, DeviceType};
 use wgpu::{Adapter, AdapterInfo, Backend, Backends, Instance, InstanceDescriptor, InstanceFlags};
 
-use super::merge::{Sighting, Source, pci_address};
-use super::{GpuApi, GpuDevice, GpuKind, device_name, vulkan};
+use super::device::{GpuApi, GpuDevice, GpuKind};
+use super::device_name::device_name;
+use super::sighting::{Sighting, Source, pci_address};
+use super::vulkan_details;
 
 /// The interfaces in burn's order of preference (cubecl-wgpu's `AutoGraphicsApi`).
 const BACKENDS: [Backend; 4] = [Backend::Vulkan, Backend::Metal, Backend::Dx12, Backend::Gl];
@@ -56,7 +58,7 @@ fn sighting(adapter: &Adapter) -> Option<Sighting> {
         Backend::Gl => Source::Gl,
         Backend::Noop | Backend::BrowserWebGpu => return None,
     };
-    let details = vulkan::details(adapter).unwrap_or_default();
+    let details = vulkan_details::details(adapter).unwrap_or_default();
     let mut gpu = of_info(source, info);
     gpu.memory_bytes = details.memory_bytes;
     gpu.uuid = details.uuid;

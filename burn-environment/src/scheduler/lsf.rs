@@ -1,13 +1,14 @@
-//! The `lsf` part: which LSF job a run is part of, from an allow-list of its variables and of those of the launchers that
-//! start processes in one.
+//! The `lsf` part: the LSF job that a run is part of, from an allow-list of the variables of LSF, and of the launchers that
+//! start processes in its jobs.
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::variables::{MAX_HOST_BYTES, MAX_HOSTS, Variables};
+use super::host_list::{MAX_HOSTS, host_name};
+use super::variables::{Lookup, Variables};
 
-/// Where IBM's `jsrun`, Open MPI, PMIx and MPICH's relatives tell a process its rank, in the order of trust. LSF itself starts
-/// one process and ranks none.
+/// The variables in which IBM's `jsrun`, Open MPI, PMIx and MPICH's relatives tell a process its rank; the first that is set
+/// counts. LSF itself starts one process, and gives no ranks.
 const RANK: [&str; 4] = ["JSM_NAMESPACE_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"];
 const LOCAL_RANK: [&str; 3] = ["JSM_NAMESPACE_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID"];
 const RANKS: [&str; 3] = ["JSM_NAMESPACE_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"];
@@ -48,18 +49,18 @@ pub struct LsfHost {
     pub slots: u64,
 }
 
-/// The job that the variables tell of, or `None` outside of one.
-pub(crate) fn read(lookup: &dyn Fn(&str) -> Option<String>) -> Option<Lsf> {
+/// The job in the variables, or `None` outside of one.
+pub(crate) fn lsf(lookup: Lookup<'_>) -> Option<Lsf> {
     let variables = Variables::new(lookup);
     let job_id = variables.text("LSB_JOBID")?;
     let first_of = |names: &[&str]| names.iter().find_map(|name| variables.number(name));
-    // The second list grows with the slots, and LSF leaves it out where it would get too long.
+    // The second list grows with the slots, and LSF omits it where it would get too long.
     let with_slots = variables.list("LSB_MCPU_HOSTS").and_then(|list| counted(&list));
     let hosts = with_slots.or_else(|| repeated(&variables.list("LSB_HOSTS")?));
     Some(Lsf {
         job_id: Some(job_id),
         job_name: variables.text("LSB_JOBNAME"),
-        // LSF counts from one, and says zero where there is no array.
+        // LSF counts from 1, and sets 0 where there is no array.
         job_index: variables.number("LSB_JOBINDEX").filter(|&index| index != 0),
         job_index_end: variables.number("LSB_JOBINDEX_END").filter(|&index| index != 0),
         queue: variables.text("LSB_QUEUE"),
@@ -89,10 +90,7 @@ fn repeated(list: &str) -> Option<Vec<LsfHost>> {
 fn hosts<'a>(mentions: impl Iterator<Item = (&'a str, Option<u64>)>) -> Option<Vec<LsfHost>> {
     let mut found: IndexMap<&str, u64> = IndexMap::new();
     for (name, slots) in mentions {
-        let slots = slots?;
-        if name.len() > MAX_HOST_BYTES {
-            return None;
-        }
+        let (name, slots) = (host_name(name)?, slots?);
         if let Some(known) = found.get_mut(name) {
             *known = known.saturating_add(slots);
         } else if found.len() < MAX_HOSTS {
@@ -105,17 +103,10 @@ fn hosts<'a>(mentions: impl Iterator<Item = (&'a str, Option<u64>)>) -> Option<V
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scheduler::host_list::MAX_HOST_BYTES;
 
     fn host(name: &str, slots: u64) -> LsfHost {
         LsfHost { name: name.to_owned(), slots }
-    }
-
-    #[test]
-    fn outside_of_a_job_there_is_none_whatever_else_is_set() {
-        let lookup = |name: &str| (name != "LSB_JOBID").then(|| "1".to_owned());
-        assert_eq!(read(&lookup), None);
-        let empty = |_: &str| Some(String::new());
-        assert_eq!(read(&empty), None);
     }
 
     #[test]
@@ -149,7 +140,7 @@ mod tests {
             local_rank: Some(1),
             ranks: Some(8),
         };
-        assert_eq!(read(&lookup), Some(expected));
+        assert_eq!(lsf(&lookup), Some(expected));
     }
 
     #[test]
@@ -160,7 +151,7 @@ mod tests {
             _ => None,
         };
         let expected = Lsf { job_id: Some("7".to_owned()), ..Lsf::default() };
-        assert_eq!(read(&lookup), Some(expected));
+        assert_eq!(lsf(&lookup), Some(expected));
     }
 
     #[test]
@@ -173,8 +164,8 @@ mod tests {
                     Some(at) => Some(at.to_string()),
                     None => (asked == "LSB_JOBID").then(|| "7".to_owned()),
                 };
-                let lsf = read(&lookup).unwrap();
-                let value = [lsf.rank, lsf.local_rank, lsf.ranks][field];
+                let job = lsf(&lookup).unwrap();
+                let value = [job.rank, job.local_rank, job.ranks][field];
                 assert_eq!(value, Some(position as u64), "{name}");
             }
         }
@@ -197,7 +188,7 @@ mod tests {
                 "LSB_HOSTS" => Some("n n".to_owned()),
                 _ => None,
             };
-            assert_eq!(read(&lookup).unwrap().hosts, Some(vec![host("n", 2)]), "{list}");
+            assert_eq!(lsf(&lookup).unwrap().hosts, Some(vec![host("n", 2)]), "{list}");
         }
         assert_eq!(counted(&format!("a {0} a {0}", u64::MAX)), Some(vec![host("a", u64::MAX)]));
     }

@@ -1,8 +1,9 @@
-//! The `slurm` part: which Slurm job a run is part of, from an allow-list of its variables.
+//! The `slurm` part: the Slurm job that a run is part of, from an allow-list of its variables.
 
 use serde::{Deserialize, Serialize};
 
-use crate::variables::{MAX_HOST_BYTES, MAX_HOSTS, Variables};
+use super::host_list::{MAX_HOST_BYTES, MAX_HOSTS, host_name};
+use super::variables::{Lookup, Variables};
 
 /// Most pairs of brackets in one name. Slurm itself allows as many dimensions as its largest
 /// machines have.
@@ -53,11 +54,11 @@ pub struct Slurm {
     pub restart_count: Option<u64>,
 }
 
-/// The job that the variables tell of, or `None` outside of one.
-pub(crate) fn read(lookup: &dyn Fn(&str) -> Option<String>) -> Option<Slurm> {
+/// The job in the variables, or `None` outside of one.
+pub(crate) fn slurm(lookup: Lookup<'_>) -> Option<Slurm> {
     let variables = Variables::new(lookup);
     let job_id = variables.text("SLURM_JOB_ID")?;
-    // The second of two names is the older one, which some sites still set alone.
+    // The second of two names is the older one, which some sites set alone.
     let nodelist = variables.list("SLURM_JOB_NODELIST").or_else(|| variables.list("SLURM_NODELIST"));
     Some(Slurm {
         job_id: Some(job_id),
@@ -117,7 +118,7 @@ fn patterns(list: &str) -> Option<Vec<&str>> {
     whole.then_some(patterns)
 }
 
-/// Appends every name that begins with `name` and goes on as `pattern` says. Brackets vary from the
+/// Appends every name that begins with `name` and continues as `pattern` says. Brackets vary from the
 /// last to the first.
 ///
 /// Calls itself once for each pair of brackets, of which the caller allows [`MAX_BRACKETS`].
@@ -126,10 +127,8 @@ fn expand(mut name: String, pattern: &str, found: &mut Vec<String>) -> Option<()
         Some((literal, rest)) => (literal, Some(rest)),
         None => (pattern, None),
     };
-    if name.len() + literal.len() > MAX_HOST_BYTES {
-        return None;
-    }
-    name.push_str(literal);
+    name.push_str(host_name(literal)?);
+    host_name(&name)?;
     let Some((ranges, rest)) = rest.and_then(|rest| rest.split_once(']')) else {
         if found.len() < MAX_HOSTS {
             found.push(name);
@@ -164,14 +163,6 @@ fn number(digits: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn outside_of_a_job_there_is_none_whatever_else_is_set() {
-        let lookup = |name: &str| (name != "SLURM_JOB_ID").then(|| "1".to_owned());
-        assert_eq!(read(&lookup), None);
-        let empty = |_: &str| Some(String::new());
-        assert_eq!(read(&empty), None);
-    }
 
     #[test]
     fn every_variable_reaches_its_own_field() {
@@ -220,7 +211,7 @@ mod tests {
             gpus_on_node: Some(4),
             restart_count: Some(3),
         };
-        assert_eq!(read(&lookup), Some(expected));
+        assert_eq!(slurm(&lookup), Some(expected));
     }
 
     #[test]
@@ -232,7 +223,7 @@ mod tests {
             _ => None,
         };
         let expected = Slurm { job_id: Some("7".to_owned()), ..Slurm::default() };
-        assert_eq!(read(&lookup), Some(expected));
+        assert_eq!(slurm(&lookup), Some(expected));
     }
 
     #[test]

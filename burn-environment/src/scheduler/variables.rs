@@ -1,52 +1,48 @@
-//! Variables of the process: asked for one at a time, by name, and never listed.
+//! Variables of the process: read one at a time, by name, and never listed.
 //!
-//! This is the only place that reads them, and has the limits that both schedulers' lists are held to. What is not named
-//! by `slurm.rs` or `lsf.rs` cannot reach a checkpoint, a token in the shell of the user included.
+//! This is the only file that reads them. A variable that neither `slurm.rs` nor `lsf.rs` names cannot reach a checkpoint,
+//! which includes a token in the user's shell.
 
 use std::str::FromStr;
 
 /// Most bytes of a value that is recorded as it is. LSF's names have 4094 at most, Slurm's fewer.
 const MAX_TEXT_BYTES: usize = 4096;
 
-/// Most hosts that a node list is expanded to: a list of a few bytes, such as `n[0-999999999]`, can
-/// name any number.
-pub(crate) const MAX_HOSTS: usize = 4096;
-
-/// Most bytes of one host name in a node list: what a name in the domain name system can have.
-pub(crate) const MAX_HOST_BYTES: usize = 253;
-
 /// The value of a variable of this process, where it is set and is Unicode.
-pub(crate) fn of_process(name: &str) -> Option<String> {
+pub(crate) fn variable_of_process(name: &str) -> Option<String> {
     std::env::var_os(name).and_then(|value| value.into_string().ok())
 }
 
-/// The variables of one scheduler, through a function that tests can replace.
+/// A function that returns the value of a variable; tests replace it.
+pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The variables of one scheduler.
 #[derive(Clone, Copy)]
-pub(crate) struct Variables<'a> {
-    lookup: &'a dyn Fn(&str) -> Option<String>,
+pub(super) struct Variables<'a> {
+    lookup: Lookup<'a>,
 }
 
 impl<'a> Variables<'a> {
     /// Reads variables through `lookup`.
-    pub(crate) fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
+    pub(super) fn new(lookup: Lookup<'a>) -> Self {
         Self { lookup }
     }
 
     /// The value without surrounding blanks, if it is not too long to be a name; `None` where nothing is left. Schedulers
     /// set variables to nothing too.
-    pub(crate) fn text(self, name: &str) -> Option<String> {
+    pub(super) fn text(self, name: &str) -> Option<String> {
         self.list(name).filter(|text| text.len() <= MAX_TEXT_BYTES)
     }
 
-    /// The same of any length, for what is taken apart by limits of its own.
-    pub(crate) fn list(self, name: &str) -> Option<String> {
+    /// The same of any length, for lists that have limits of their own.
+    pub(super) fn list(self, name: &str) -> Option<String> {
         let value = (self.lookup)(name)?;
         let value = value.trim();
         (!value.is_empty()).then(|| value.to_owned())
     }
 
     /// The value as a number, or `None` where it is not one.
-    pub(crate) fn number<N: FromStr>(self, name: &str) -> Option<N> {
+    pub(super) fn number<N: FromStr>(self, name: &str) -> Option<N> {
         self.text(name)?.parse().ok()
     }
 }
@@ -58,8 +54,8 @@ mod tests {
     #[test]
     fn the_process_is_asked_for_the_variable_of_that_name() {
         // Cargo sets this one for every test.
-        assert_eq!(of_process("CARGO_PKG_NAME").as_deref(), Some(env!("CARGO_PKG_NAME")));
-        assert_eq!(of_process("BURN_ENVIRONMENT_NO_SUCH_VARIABLE"), None);
+        assert_eq!(variable_of_process("CARGO_PKG_NAME").as_deref(), Some(env!("CARGO_PKG_NAME")));
+        assert_eq!(variable_of_process("BURN_ENVIRONMENT_NO_SUCH_VARIABLE"), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ impl ScratchDir {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let name = format!("burn-environment-{label}-{}-{number}", process::id());
+            let name = format!("burn-trainer-{label}-{}-{number}", process::id());
             let path = std::env::temp_dir().join(name);
             // A process that was killed may have left one of this name: take the next.
             if fs::create_dir(&path).is_ok() {
@@ -27,15 +27,6 @@ impl ScratchDir {
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.0
-    }
-
-    /// Writes a file into it, with the directories above that file.
-    #[allow(dead_code)] // burn-trainer's tests, which have this file too, do not.
-    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, text).unwrap();
-        path
     }
 }
 
