@@ -12,11 +12,12 @@ use burn_trainer::{Relays, RemoteAddress, endpoint_builder};
 use iroh::SecretKey;
 use iroh::protocol::Router;
 
-use crate::announce::Announced;
+use crate::device_addresses::Announced;
 use crate::error::{Error, Result};
 use crate::identity::Identity;
+use crate::logging::say;
 use crate::plan::Plan;
-use crate::stop::Stop;
+use crate::stop_signals::Stop;
 
 /// How long clients are told of the end.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -62,9 +63,7 @@ async fn bind(listen: Option<SocketAddr>, relays: &Relays, identity: &Identity) 
     }
     let endpoint = builder.bind().await.map_err(|error| failed(&error))?;
     if *relays != Relays::Disabled && tokio::time::timeout(RELAY, endpoint.online()).await.is_err() {
-        crate::say(
-            "warning: no relay answers yet: only clients that reach this machine directly can connect",
-        );
+        say("warning: no relay answers yet: only clients that reach this machine directly can connect");
     }
     Ok(endpoint)
 }

@@ -71,3 +71,8 @@ pub fn allow_many_connections() {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     }
 }
+
+/// Writes a line to standard error. It does not fail where nobody reads that any more.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

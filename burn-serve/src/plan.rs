@@ -9,7 +9,7 @@ use burn_trainer::{Relays, Token};
 
 use crate::args::Args;
 use crate::error::{Error, Result};
-use crate::say;
+use crate::logging::say;
 
 /// Where a WebSocket server listens unless told otherwise. burn's examples have the port.
 const WEBSOCKET: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3000);
