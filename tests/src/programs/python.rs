@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::command::{stdout, workspace};
+use super::commands::{stdout, workspace};
 
 /// Runs one of the scripts in `tests/python`, and returns the JSON that it prints.
 ///

@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 use burn_ckpt::plumbing::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR};
 use tempfile::TempDir;
 
-use crate::command::build;
-use crate::soak::compare;
-use crate::tree::run_dir;
+use super::commands::build;
+use crate::run_files::{compare, run_dir};
 
 /// What takes longer hangs.
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -65,7 +64,7 @@ pub fn printed_command(stdout: &str) -> Command {
 /// # Panics
 ///
 /// When they differ, or the command fails.
-pub fn goes_on_as(ended: &Ended, root: &Path, whole: &Path) {
+pub fn resumes_as(ended: &Ended, root: &Path, whole: &Path) {
     Running::start(printed_command(&ended.stdout)).end_well();
     compare(whole, &run_dir(root)).unwrap_or_else(|reason| panic!("{reason}"));
 }

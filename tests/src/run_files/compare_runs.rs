@@ -9,8 +9,8 @@ use burn_ckpt::plumbing::{CHECKPOINT_DIR, METADATA_SUFFIX, ON_EXCEPTION_DIR};
 use burn_ckpt::{Checkpoint, Metadata, TensorInfo};
 use serde_json::Value;
 
-use crate::command::sha256sum;
-use crate::tree::files;
+use super::tree::files;
+use crate::programs::commands::sha256sum;
 
 /// What is named of the differences; the rest mostly follows from these.
 const SHOWN: usize = 12;
@@ -260,12 +260,12 @@ fn last_batch_logged(run_dir: &Path) -> Option<(u64, u64)> {
 }
 
 /// Whether a name in a checkpoint directory is that of a file being written.
-pub(super) fn is_staging(name: &str) -> bool {
+pub(crate) fn is_staging(name: &str) -> bool {
     name.contains(".staging")
 }
 
 /// Whether the directory of the run holds any unfinished file, or metadata whose checkpoint is missing.
-pub(super) fn leftovers(run_dir: &Path) -> Vec<String> {
+pub(crate) fn leftovers(run_dir: &Path) -> Vec<String> {
     let names = names(run_dir);
     let alone = |name: &str| {
         !name.contains(LINK)

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::command::sha256sum;
+use crate::programs::commands::sha256sum;
 
 /// The directory of the run `r1`.
 #[must_use]
@@ -51,6 +51,41 @@ pub fn metadata(checkpoint: &Path) -> Value {
     let path = format!("{}.metadata.json", checkpoint.display());
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The `hardware` in the metadata of the last checkpoint of the run `r1`.
+///
+/// # Panics
+///
+/// When there is none.
+#[must_use]
+pub fn hardware(root: &Path) -> Value {
+    metadata(&checkpoints(root).join("last.ckpt"))["environment"]["hardware"].clone()
+}
+
+/// The metadata of a checkpoint, without the parts that differ between any two runs.
+///
+/// # Panics
+///
+/// When there is none.
+#[must_use]
+pub fn described_state(checkpoint: &Path) -> Value {
+    const SAME_IN_EVERY_RUN: [&str; 6] = ["tensors", "metrics", "epoch", "global_step", "reason", "hparams"];
+    let mut all = metadata(checkpoint);
+    if let Some(fields) = all.as_object_mut() {
+        fields.retain(|name, _| SAME_IN_EVERY_RUN.contains(&name.as_str()));
+    }
+    all
+}
+
+/// The names of the checkpoints in `last` of the run `r1`, without ending, sorted.
+///
+/// # Panics
+///
+/// When the directory cannot be read.
+#[must_use]
+pub fn last_epochs(root: &Path) -> Vec<String> {
+    stems(&checkpoints(root).join("last"))
 }
 
 /// Copies a checkpoint with its metadata.

@@ -5,11 +5,11 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::process::digits;
-use crate::server::{Server, WEBSOCKET_ON_LOOPBACK, new_token, write_secret};
-use crate::tree::checkpoints;
+use super::server::{Server, WEBSOCKET_ON_LOOPBACK, new_token, write_secret};
+use crate::programs::running::digits;
+use crate::run_files::checkpoints;
 
-/// Whether a run has a checkpoint that it can go on from.
+/// Whether a run has a checkpoint to resume from.
 #[must_use]
 pub fn has_saved(root: &Path) -> bool {
     checkpoints(root).join("last.ckpt").exists()

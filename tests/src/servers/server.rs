@@ -11,8 +11,8 @@ use burn::tensor::{Device, Tensor};
 use burn_trainer::{RemoteAddress, Token};
 use tempfile::TempDir;
 
-use crate::command::build;
-use crate::process::{Ended, Running};
+use crate::programs::commands::build;
+use crate::programs::running::{Ended, Running};
 
 /// What a server is started with unless a test says otherwise.
 pub const ON_LOOPBACK: &str = "--listen 127.0.0.1:0";

@@ -8,8 +8,8 @@ use burn_ckpt::Checkpoint;
 use burn_ckpt::plumbing::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR};
 use serde_json::Value;
 
-use super::judge::is_staging;
 use crate::random::SplitMix64;
+use crate::run_files::is_staging;
 
 /// A save changes the directories some ten times: the moment may be any of these in any of a few saves.
 const CHANGES: u64 = 30;

@@ -1,12 +1,11 @@
 //! The soak: a run that is killed again and again, and started again, has to end as one that nobody disturbed.
 //!
-//! [`Soak::run`] trains once undisturbed, then the same with kills at moments drawn by chance (`soak/moment.rs`), and
-//! compares what the two left (`soak/judge.rs`). It knows the programs (`soak/programs.rs`) from outside only: their
+//! [`Soak::run`] trains once undisturbed, then the same with kills at moments drawn by chance (`kill_moment.rs`), and
+//! compares what the two left (`../run_files/compare_runs.rs`). It knows the programs (`soaked_programs.rs`) from outside only: their
 //! arguments, exit status and files.
 
-mod judge;
-mod moment;
-mod programs;
+mod kill_moment;
+mod soaked_programs;
 
 use std::fmt;
 use std::fs::File;
@@ -17,12 +16,11 @@ use std::time::{Duration, Instant};
 
 use burn_ckpt::plumbing::{CHECKPOINT_DIR, DEFAULT_LOGS};
 
-pub use self::judge::{Same, compare, stopped_exactly};
-pub use self::programs::{Program, WORKERS, Which};
+pub use self::soaked_programs::{Program, WORKERS, Which};
 
-use self::moment::{Moment, Pace, Phase, Watch, last_step};
+use self::kill_moment::{Moment, Pace, Phase, Watch, last_step};
 use crate::random::SplitMix64;
-use crate::tree::whole_checkpoints;
+use crate::run_files::{Same, compare, leftovers, stopped_exactly, whole_checkpoints};
 
 /// A program that takes longer for the whole run, or to end, hangs.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -156,7 +154,7 @@ impl Soak {
         }
         let mut last = self.start("killed")?;
         finished(last.wait_until(|_| false)?, "the run after the last kill")?;
-        let left = judge::leftovers(&killed);
+        let left = leftovers(&killed);
         if !left.is_empty() {
             return Err(format!("left behind: {left:?}"));
         }
@@ -241,7 +239,7 @@ impl Soak {
         if !at_once && !at_the_end && status.code() != Some(TERMINATED) {
             return Err(format!("on SIGTERM it ended with {status}, not with {TERMINATED}; {}", life.said()));
         }
-        let left = judge::leftovers(run_dir);
+        let left = leftovers(run_dir);
         if !at_once && !left.is_empty() {
             return Err(format!("after SIGTERM there are left {left:?}"));
         }
@@ -249,7 +247,7 @@ impl Soak {
     }
 
     fn run_dir(&self, root: &str) -> PathBuf {
-        self.directory.join(root).join(DEFAULT_LOGS).join(programs::RUN_ID)
+        self.directory.join(root).join(DEFAULT_LOGS).join(soaked_programs::RUN_ID)
     }
 
     fn start(&self, root: &str) -> Result<Life, String> {
@@ -263,7 +261,7 @@ impl Soak {
             opened().map_err(|error: std::io::Error| format!("{}: {error}", log.display()))?;
         let mut command = Command::new(&self.program.path);
         command
-            .args(["--run-id", programs::RUN_ID, "--ckpt-path", "auto", "--root"])
+            .args(["--run-id", soaked_programs::RUN_ID, "--ckpt-path", "auto", "--root"])
             .arg(self.directory.join(root))
             .args(&self.program.arguments)
             .stdin(Stdio::null())

@@ -17,12 +17,12 @@ use digits::{Data, Digits, Image};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde_json::Value;
-use system_tests::command::build;
 use system_tests::config;
-use system_tests::model::{BATCH, Model, Script, shuffling};
-use system_tests::process::{Running, digits};
+use system_tests::models::small::{BATCH, Model, Script, shuffling};
+use system_tests::programs::commands::build;
+use system_tests::programs::running::{Running, digits};
+use system_tests::run_files::{checkpoints, metadata, run_dir};
 use system_tests::soak::{Signal, Soak, Which};
-use system_tests::tree::{checkpoints, metadata, run_dir};
 
 /// Largest difference of a probability between two backends.
 const SAME: f32 = 1e-4;

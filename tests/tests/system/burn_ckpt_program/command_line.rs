@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::process::Stdio;
 
-use system_tests::command::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
-use system_tests::tree::run_dir;
+use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
+use system_tests::run_files::run_dir;
 use system_tests::{config, train, train_and_keep_all};
 
 #[test]

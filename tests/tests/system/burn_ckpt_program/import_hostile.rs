@@ -5,14 +5,12 @@ use std::process::Output;
 
 use burn_ckpt::{Checkpoint, Section};
 use serde_json::json;
-use system_tests::command::{burn_ckpt, burn_ckpt_command, stderr, stdout};
-use system_tests::python::run_script;
+use system_tests::hand_made_files::{save_as_model, write_safetensors};
+use system_tests::models::pytorch_twin::{Inputs, Net};
+use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, stderr, stdout};
+use system_tests::programs::python::run_script;
 use system_tests::random::SplitMix64;
-use system_tests::tree::files;
-use system_tests::twin::{Inputs, Net};
-
-use super::export::save;
-use super::import::write_safetensors;
+use system_tests::run_files::files;
 
 fn import(file: &Path, out: &Path, more: &[&str]) -> Output {
     let words = ["import", file.to_str().unwrap(), out.to_str().unwrap()];
@@ -99,7 +97,7 @@ fn cut_and_flipped_files_never_panic() {
     let given = directory.path().join("inputs.json");
     std::fs::write(&given, Inputs::new().to_json().to_string()).unwrap();
     drop(run_script("save_model.py", &[directory.path(), &given]));
-    let ours = save(directory.path(), "net.ckpt", &json!({}), Section::from_module(&Net::trained()));
+    let ours = save_as_model(directory.path(), "net.ckpt", &json!({}), Section::from_module(&Net::trained()));
     let exported = directory.path().join("ours.safetensors");
     stdout(&burn_ckpt(&[&"export", &ours, &exported]));
 

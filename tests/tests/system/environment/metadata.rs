@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use system_tests::command::{stdout, workspace};
-use system_tests::process::{Running, digits, programs};
-use system_tests::repository::{Repository, expected, without_settings};
-use system_tests::tree::{checkpoints, metadata};
+use system_tests::git_repository::{Repository, expected, without_settings};
+use system_tests::programs::commands::{stdout, workspace};
+use system_tests::programs::running::{Running, digits, programs};
+use system_tests::run_files::{checkpoints, metadata};
 
 /// Runs the program `digits` in a directory with these variables, and returns what it says of its environment.
 fn environment(directory: &Path, variables: &[(&str, &str)]) -> Value {

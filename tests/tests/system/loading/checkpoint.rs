@@ -14,9 +14,9 @@ use burn_ckpt::{
 };
 use jiff::Timestamp;
 use system_tests::backend;
-use system_tests::command::stdout;
-use system_tests::net::{NetConfig, bytes};
-use system_tests::reading::bytes_read_by_process;
+use system_tests::bytes_read::bytes_read_by_process;
+use system_tests::models::inference_net::{NetConfig, bytes};
+use system_tests::programs::commands::stdout;
 
 const LAYER_BYTES: u64 = 4 * 512 * 512;
 /// Set for a process that loads what is there and counts.

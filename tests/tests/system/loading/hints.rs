@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-use system_tests::orders::{Gate, Orders, Split};
-use system_tests::process::{Ended, Running, goes_on_as, printed_command, warmup};
-use system_tests::soak::compare;
-use system_tests::tree::{checkpoints, files, run_dir};
+use system_tests::programs::orders::{Gate, Orders, Split};
+use system_tests::programs::running::{Ended, Running, printed_command, resumes_as, warmup};
+use system_tests::run_files::compare;
+use system_tests::run_files::{checkpoints, files, run_dir};
 
 const FLAGS: &str = "--run-id r1 --epochs 3 --topk 2";
 
@@ -20,7 +20,7 @@ fn undisturbed(root: &Path, flags: &str) -> PathBuf {
 
 fn goes_on(ended: &Ended, root: &Path, whole: &Path) {
     assert_eq!(ended.code(), Some(1), "{ended:?}");
-    goes_on_as(ended, root, whole);
+    resumes_as(ended, root, whole);
 }
 
 #[test]

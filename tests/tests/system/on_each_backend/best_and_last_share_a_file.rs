@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 
 use burn_trainer::{Best, Last, StrategyConfig};
-use system_tests::tree::{checkpoints, metadata};
+use system_tests::run_files::{checkpoints, metadata};
 use system_tests::{config, train};
 
 #[test]
@@ -60,5 +60,5 @@ fn where_there_is_no_hard_link_there_is_a_copy() {
     // And the run finds it there again.
     let config = burn_trainer::TrainerConfig { max_epochs: 2, ..config }.with_ckpt_path("auto");
     assert_eq!(train(config).unwrap().global_step, 20);
-    assert_eq!(system_tests::tree::stems(&directory), ["epoch=1-step=20"]);
+    assert_eq!(system_tests::run_files::stems(&directory), ["epoch=1-step=20"]);
 }

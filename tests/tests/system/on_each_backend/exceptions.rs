@@ -12,8 +12,8 @@ use burn_trainer::burn_ckpt::plumbing::WhenBusy;
 use burn_trainer::burn_ckpt::retention::TopK;
 use burn_trainer::{Error, Last, OnException, Strategy, StrategyConfig, Trainer, TrainerConfig};
 use system_tests::backend;
-use system_tests::model::{Model, OnStep, Script, ScriptedMetric, learner, loader, stopper};
-use system_tests::tree::{checkpoints, files, metadata, stems};
+use system_tests::models::small::{Model, OnStep, Script, ScriptedMetric, learner, loader, stopper};
+use system_tests::run_files::{checkpoints, files, metadata, stems};
 use system_tests::{config, train, train_scripted, train_with};
 
 fn tensors(checkpoint: &Path) -> Vec<(String, Vec<u8>)> {
@@ -147,9 +147,9 @@ fn the_program_ends_with_a_status_that_is_not_0() {
     // The one failure that the example can be brought to from outside: the run's directory is taken away.
     let root = tempfile::tempdir().unwrap();
     std::fs::write(root.path().join("burn_trainer_logs"), "in the way").unwrap();
-    let output = system_tests::command::xtask_train(root.path(), &["--run-id", "r1"]);
+    let output = system_tests::programs::commands::xtask_train(root.path(), &["--run-id", "r1"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(system_tests::command::stderr(&output).contains("burn_trainer_logs"));
+    assert!(system_tests::programs::commands::stderr(&output).contains("burn_trainer_logs"));
 }
 
 #[test]

@@ -30,7 +30,7 @@ use burn_trainer::{
     TrainingEvent,
 };
 use system_tests::backend;
-use system_tests::tree::stems;
+use system_tests::run_files::stems;
 
 const INPUTS: usize = 3;
 

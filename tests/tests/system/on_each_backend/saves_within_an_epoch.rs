@@ -6,8 +6,8 @@ use std::time::Duration;
 use burn::train::metric::LossMetric;
 use burn_trainer::burn_ckpt::retention::TopK;
 use burn_trainer::{Interval, Last, StrategyConfig};
-use system_tests::model::Script;
-use system_tests::tree::{checkpoints, metadata, stems, target};
+use system_tests::models::small::Script;
+use system_tests::run_files::{checkpoints, metadata, stems, target};
 use system_tests::{config, train, train_with};
 
 fn last(last: Last) -> StrategyConfig {

@@ -11,8 +11,8 @@ use burn_trainer::burn_ckpt::retention::TopK;
 use burn_trainer::{Last, StrategyConfig};
 use system_tests::backend;
 use system_tests::config;
-use system_tests::model::{Model, Script};
-use system_tests::tree::checkpoints;
+use system_tests::models::small::{Model, Script};
+use system_tests::run_files::checkpoints;
 
 fn digests(checkpoint: &Path) -> BTreeMap<String, String> {
     let metadata: Metadata = Checkpoint::open(checkpoint).unwrap().verify().unwrap();
@@ -32,10 +32,10 @@ fn states_saved_while_training_goes_on_are_those_of_runs_that_stopped_there() {
         let quiet = tempfile::tempdir().unwrap();
         let trainer =
             burn_trainer::Trainer::new(config(quiet.path(), 2), &Script::default().hparams()).unwrap();
-        let loader = || system_tests::model::loader(&Script::default());
+        let loader = || system_tests::models::small::loader(&Script::default());
         let training = trainer.training(loader(), loader());
-        let at_step = Some((stop_at, system_tests::model::stopper(training.interrupter(), false)));
-        let learner = system_tests::model::learner(Script { at_step, ..Script::default() });
+        let at_step = Some((stop_at, system_tests::models::small::stopper(training.interrupter(), false)));
+        let learner = system_tests::models::small::learner(Script { at_step, ..Script::default() });
         trainer.fit(training.metrics((burn::train::metric::LossMetric::new(),)), learner).unwrap();
 
         let expected = digests(&checkpoints(quiet.path()).join("last.ckpt"));

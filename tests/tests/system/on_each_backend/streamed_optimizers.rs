@@ -13,9 +13,9 @@ use burn::train::Learner;
 use burn::train::metric::LossMetric;
 use burn_trainer::{InitStreamed, Result, Streamed, Trainer, TrainerConfig};
 use system_tests::config;
-use system_tests::model::{BATCH, Script, learner, shuffling};
-use system_tests::soak::compare;
-use system_tests::tree::{checkpoints, metadata, run_dir};
+use system_tests::models::small::{BATCH, Script, learner, shuffling};
+use system_tests::run_files::compare;
+use system_tests::run_files::{checkpoints, metadata, run_dir};
 
 const RATE: f64 = 1e-3;
 

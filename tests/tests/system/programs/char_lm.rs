@@ -10,9 +10,9 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_ckpt::{Contents, FromCheckpoint, Metadata, Section};
 use char_lm::{BYTES, CharLm, CharLmConfig};
 use jiff::Timestamp;
-use system_tests::command::{build, ended_with, stdout, xtask_train};
+use system_tests::programs::commands::{build, ended_with, stdout, xtask_train};
+use system_tests::run_files::{checkpoints, metadata, run_dir, target};
 use system_tests::soak::{Program, Signal, Soak};
-use system_tests::tree::{checkpoints, metadata, run_dir, target};
 
 /// A model that trains in seconds. Each of 20 optimizer steps an epoch takes two batches; the last batch of validation has
 /// 5 windows.

@@ -1,7 +1,7 @@
 //! `cargo xtask train`: its flags, its exit statuses, and what goes to which output.
 
-use system_tests::command::{stderr, stdout, xtask_train, xtask_train_on_a_terminal};
-use system_tests::tree::{checkpoints, metadata, stems};
+use system_tests::programs::commands::{stderr, stdout, xtask_train, xtask_train_on_a_terminal};
+use system_tests::run_files::{checkpoints, metadata, stems};
 
 #[test]
 fn wrong_usage_ends_with_status_2_and_names_what_is_right() {

@@ -11,8 +11,8 @@ use image::imageops::{self, FilterType};
 use image::{GrayImage, Rgb, RgbImage};
 use jiff::Timestamp;
 use serde_json::Value;
-use system_tests::command::{build, stderr, stdout, workspace, xtask_train};
-use system_tests::tree::{checkpoints, copy_checkpoint, metadata, run_dir};
+use system_tests::programs::commands::{build, stderr, stdout, workspace, xtask_train};
+use system_tests::run_files::{checkpoints, copy_checkpoint, metadata, run_dir};
 
 /// Enough for several batches, and one that is not full.
 const LOOKED_AT: usize = 45;

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use burn_trainer::{RemoteAddress, Token, Trainer, TrainerConfig, connect};
 use serde_json::Value;
-use system_tests::command::{build, workspace};
-use system_tests::process::{Running, path_with};
-use system_tests::server::ending_with_us;
-use system_tests::tree::{checkpoints, metadata};
+use system_tests::programs::commands::{build, workspace};
+use system_tests::programs::running::{Running, path_with};
+use system_tests::run_files::{checkpoints, metadata};
+use system_tests::servers::ending_with_us;
 
 /// The page's lines, which compile as they stand there.
 #[allow(dead_code)]
@@ -27,7 +27,7 @@ fn the_pages_program_compiles() {
     let page = fs::read_to_string(workspace().join("docs/more-than-one-machine.md")).unwrap();
     let program = page.split("```rust\n").nth(1).and_then(|text| text.split("```").next()).unwrap();
     assert_eq!(program.lines().count(), 4);
-    let compiled = include_str!("page.rs");
+    let compiled = include_str!("documents.rs");
     assert!(program.lines().all(|line| compiled.contains(&format!("\n    {line}\n"))), "{program}");
 }
 

@@ -9,7 +9,7 @@ use std::thread;
 use iroh::endpoint::{Connection, presets};
 use iroh::{Endpoint, EndpointAddr};
 use system_tests::random::SplitMix64;
-use system_tests::server::{ON_LOOPBACK, Server, WEBSOCKET_ON_LOOPBACK, computes};
+use system_tests::servers::{ON_LOOPBACK, Server, WEBSOCKET_ON_LOOPBACK, computes};
 
 /// What all that is sent may cost a server beyond what it had. It is much less than what is announced.
 const MEMORY: u64 = 128 << 20;

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use system_tests::cluster::{Cluster, has_saved};
-use system_tests::command::burn_ckpt;
-use system_tests::process::{Ended, Running};
-use system_tests::server::{ON_LOOPBACK, Server, WEBSOCKET_ON_LOOPBACK};
-use system_tests::tree::{checkpoints, files, stems};
+use system_tests::programs::commands::burn_ckpt;
+use system_tests::programs::running::{Ended, Running};
+use system_tests::run_files::{checkpoints, files, stems};
+use system_tests::servers::{Cluster, has_saved};
+use system_tests::servers::{ON_LOOPBACK, Server, WEBSOCKET_ON_LOOPBACK};
 
 /// Longer than any test trains.
 const LONG: &str = "--run-id r1 --epochs 10000 --save-every-steps 3";
@@ -78,7 +78,7 @@ fn what_was_half_read_leaves_nothing_behind_once_the_run_is_opened_again() {
     cluster.servers[0].process().send("CONT");
     // As many epochs as are done already: the run is opened and closed.
     let arguments = "--run-id r1 --epochs 1 --ckpt-path auto --set checkpoint_saving=false";
-    let _ = Running::start(system_tests::process::digits(root.path(), arguments)).end();
+    let _ = Running::start(system_tests::programs::running::digits(root.path(), arguments)).end();
     let directory = checkpoints(root.path()).join("last");
     assert_eq!(stems(&directory), before);
     assert!(!files(&directory).iter().any(|name| name.contains(".staging")), "{:?}", files(&directory));

@@ -6,9 +6,9 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::thread;
 
-use system_tests::command::workspace;
-use system_tests::process::{Ended, Running, digits};
-use system_tests::server::{
+use system_tests::programs::commands::workspace;
+use system_tests::programs::running::{Ended, Running, digits};
+use system_tests::servers::{
     ON_LOOPBACK, Server, WEBSOCKET_ON_LOOPBACK, computes, ending_with_us, new_token, write_secret,
 };
 

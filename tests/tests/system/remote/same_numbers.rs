@@ -9,13 +9,13 @@ use burn::train::Learner;
 use burn::train::metric::LossMetric;
 use burn_trainer::{Error, Last, OnException, StrategyConfig, Trainer};
 use serde_json::Value;
-use system_tests::cluster::{Cluster, has_saved};
-use system_tests::command::{build, burn_ckpt, workspace};
 use system_tests::config;
-use system_tests::model::{BATCH, Model, Script, learner, shuffling};
-use system_tests::process::{Running, digits};
-use system_tests::server::ON_LOOPBACK;
-use system_tests::tree::{checkpoints, metadata};
+use system_tests::models::small::{BATCH, Model, Script, learner, shuffling};
+use system_tests::programs::commands::{build, burn_ckpt, workspace};
+use system_tests::programs::running::{Running, digits};
+use system_tests::run_files::{checkpoints, metadata};
+use system_tests::servers::ON_LOOPBACK;
+use system_tests::servers::{Cluster, has_saved};
 
 const RUN: &str = "--run-id r1 --epochs 2";
 const SAVING: &str = "--run-id r1 --epochs 2 --save-every-steps 4";
@@ -102,12 +102,12 @@ fn goes_on_after(done: impl FnOnce(Running)) {
 }
 
 #[test]
-fn a_client_that_is_killed_goes_on_as_if_nothing_had_been() {
+fn a_client_that_is_killed_resumes_as_if_nothing_had_been() {
     goes_on_after(|running| drop(running.kill()));
 }
 
 #[test]
-fn a_client_that_is_told_to_end_saves_and_goes_on_as_if_nothing_had_been() {
+fn a_client_that_is_told_to_end_saves_and_resumes_as_if_nothing_had_been() {
     goes_on_after(|running| {
         running.send("TERM");
         assert_eq!(running.end().code(), Some(143));

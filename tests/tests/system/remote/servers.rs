@@ -7,9 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use burn_trainer::RemoteAddress;
-use system_tests::command::xtask_serve_command;
-use system_tests::process::{Ended, Running};
-use system_tests::server::{ON_LOOPBACK, Server, WEBSOCKET_ON_LOOPBACK, burn_serve, computes, write_secret};
+use system_tests::programs::commands::xtask_serve_command;
+use system_tests::programs::running::{Ended, Running};
+use system_tests::servers::{ON_LOOPBACK, Server, WEBSOCKET_ON_LOOPBACK, burn_serve, computes, write_secret};
 
 /// The addresses that a server printed, and nothing else of its standard output.
 fn printed(stdout: &str) -> Vec<RemoteAddress> {

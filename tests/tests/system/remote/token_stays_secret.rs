@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use system_tests::process::{Ended, Running, digits};
-use system_tests::server::{ON_LOOPBACK, Server, WEBSOCKET_ON_LOOPBACK};
-use system_tests::tree::files;
+use system_tests::programs::running::{Ended, Running, digits};
+use system_tests::run_files::files;
+use system_tests::servers::{ON_LOOPBACK, Server, WEBSOCKET_ON_LOOPBACK};
 
 /// How a token could be written: as it is, as the numbers of its bytes, and in hexadecimal.
 fn spellings(token: &[u8]) -> Vec<String> {

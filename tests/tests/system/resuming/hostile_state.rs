@@ -7,8 +7,8 @@ use burn_ckpt::{Checkpoint, Contents, Section};
 use burn_trainer::burn_ckpt::burn_pack::Tensor;
 use burn_trainer::{Error, TrainerConfig};
 use serde_json::{Value, json};
-use system_tests::model::{BATCH, Script, learner, shuffling};
-use system_tests::tree::checkpoints;
+use system_tests::models::small::{BATCH, Script, learner, shuffling};
+use system_tests::run_files::checkpoints;
 use system_tests::{config, train};
 
 /// A run of one epoch, and a copy of its checkpoint with another state and history, which is whole by its digests.

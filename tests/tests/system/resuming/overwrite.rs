@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn_trainer::{Best, Error, Last, StrategyConfig, TrainerConfig};
-use system_tests::tree::{checkpoints, copy_checkpoint, files, stems};
+use system_tests::run_files::{checkpoints, copy_checkpoint, files, stems};
 use system_tests::{config, train};
 
 fn overwriting(root: &Path, epochs: usize) -> TrainerConfig {

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use burn_trainer::burn_ckpt::retention::{MetricMode, TopK};
 use burn_trainer::{Best, FitResult, Last, StrategyConfig, TrainerConfig};
-use system_tests::model::Model;
-use system_tests::tree::{checkpoints, copy_checkpoint, files, metadata, stems, target};
+use system_tests::models::small::Model;
+use system_tests::run_files::{checkpoints, copy_checkpoint, files, metadata, stems, target};
 use system_tests::{config, train, train_scored};
 
 const ENDS: [&str; 2] = ["ckpt", "ckpt.metadata.json"];

@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use burn_trainer::{Error, TrainerConfig};
-use system_tests::command::{stderr, stdout, xtask_train};
-use system_tests::tree::{checkpoints, files, stems};
+use system_tests::programs::commands::{stderr, stdout, xtask_train};
+use system_tests::run_files::{checkpoints, files, stems};
 use system_tests::{config, train};
 
 fn error(config: TrainerConfig) -> Error {

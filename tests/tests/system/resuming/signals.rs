@@ -7,11 +7,11 @@ use std::process::Command;
 
 use burn_ckpt::RunLayout;
 use burn_ckpt::plumbing::RunLock;
-use system_tests::command::{workspace, xtask_train_command};
-use system_tests::orders::{Gate, Orders, Split};
-use system_tests::process::{Ended, Running, goes_on_as, printed_command, warmup};
-use system_tests::soak::{compare, stopped_exactly};
-use system_tests::tree::{checkpoints, files, metadata, run_dir, stems, target, whole_checkpoints};
+use system_tests::programs::commands::{workspace, xtask_train_command};
+use system_tests::programs::orders::{Gate, Orders, Split};
+use system_tests::programs::running::{Ended, Running, printed_command, resumes_as, warmup};
+use system_tests::run_files::{checkpoints, files, metadata, run_dir, stems, target, whole_checkpoints};
+use system_tests::run_files::{compare, stopped_exactly};
 
 /// 30 batches and as many steps in an epoch, 8 more batches in its validation.
 const FLAGS: &str = "--run-id r1 --epochs 3 --topk 2";
@@ -63,7 +63,7 @@ fn each_signal_saves_the_step_in_progress_and_the_printed_command_goes_on_from_i
         let saved = metadata(&checkpoints(&root).join("last.ckpt"));
         assert_eq!((&saved["global_step"], &saved["reason"]), (&STOP.into(), &"last".into()));
         stopped_exactly(&run_dir(&root), 1).unwrap();
-        goes_on_as(&ended, &root, &whole);
+        resumes_as(&ended, &root, &whole);
     }
 }
 
@@ -78,7 +78,7 @@ fn in_a_validation_a_signal_saves_the_state_before_it() {
     assert_eq!(ended.code(), Some(143), "{ended:?}");
     left_whole(&root);
     assert_eq!(stems(&checkpoints(&root).join("last")), ["epoch=0-step=30"]);
-    goes_on_as(&ended, &root, &whole);
+    resumes_as(&ended, &root, &whole);
 }
 
 #[test]
@@ -117,7 +117,13 @@ fn a_hang_up_that_is_ignored_does_not_stop_the_run() {
     let gate = Gate::closed();
     let program = warmup(directory.path(), FLAGS);
     let mut command = Command::new("sh");
-    command.args(["-c", r#"trap "" HUP; exec "$@""#, "sh"]).arg(program.get_program());
+    command
+        .args([
+            "-c",
+            r#"trap "" HUP; exec "$use system_tests::run_files::{compare, stopped_exactly};""#,
+            "sh",
+        ])
+        .arg(program.get_program());
     command.args(program.get_args());
     let mut running = Running::start(Orders::wait(Split::Train, STOP, &gate).given_to(command));
     running.wait_for("the batch", |_| gate.is_reached());
@@ -232,7 +238,10 @@ fn a_second_interrupt_ends_a_run_at_once_whose_messages_nobody_reads() {
     let mut command = Command::new("sh");
     let program = warmup(&root, FLAGS);
     // The shell puts the pipe in the place of the file that messages usually go to.
-    command.args(["-c", r#"exec "$@" 2>&0"#, "sh"]).arg(program.get_program()).args(program.get_args());
+    command
+        .args(["-c", r#"exec "$use system_tests::run_files::{compare, stopped_exactly};" 2>&0"#, "sh"])
+        .arg(program.get_program())
+        .args(program.get_args());
     let mut running = Running::start_with_input(command, writer.into());
     running.wait_for("the first messages", |_| run_dir(&root).join("train/epoch-1/Loss.log").exists());
     running.send_until_the_end("INT");

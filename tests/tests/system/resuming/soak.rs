@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use burn::train::metric::LossMetric;
 use burn_trainer::Trainer;
-use system_tests::command::build;
-use system_tests::model::{Script, learner, loader, stopper};
-use system_tests::soak::{Report, Signal, Soak, Which, compare, stopped_exactly};
+use system_tests::models::small::{Script, learner, loader, stopper};
+use system_tests::programs::commands::build;
+use system_tests::run_files::{compare, stopped_exactly};
+use system_tests::soak::{Report, Signal, Soak, Which};
 use system_tests::{config, train};
 
 const SEED: u64 = 1;

@@ -13,8 +13,8 @@ use burn_trainer::{Last, StrategyConfig, TrainerConfig};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde_json::Value;
-use system_tests::model::{OnStep, Script};
-use system_tests::tree::{checkpoints, stems};
+use system_tests::models::small::{OnStep, Script};
+use system_tests::run_files::{checkpoints, stems};
 use system_tests::{config, train_scripted};
 
 /// A run with a strategy `last` and a strategy `best` (lower is better), whose disk is as slow as the test wants.

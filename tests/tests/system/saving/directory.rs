@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use system_tests::backend;
-use system_tests::command::{sha256sum, stdout, xtask_train};
-use system_tests::tree::{files, metadata, target};
+use system_tests::programs::commands::{sha256sum, stdout, xtask_train};
+use system_tests::run_files::{files, metadata, target};
 
 /// 1,797 images, 1,438 of them for training, 32 in a step.
 const STEPS_PER_EPOCH: u64 = 45;

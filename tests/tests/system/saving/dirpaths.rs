@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use burn_trainer::{Best, Error, FitResult, Last, OnException, StrategyConfig, TrainerConfig};
-use system_tests::model::Model;
-use system_tests::tree::{checkpoints, files, stems, target};
+use system_tests::models::small::Model;
+use system_tests::run_files::{checkpoints, files, stems, target};
 use system_tests::{config, train, train_scored};
 
 fn with_last(config: TrainerConfig, last: Last) -> TrainerConfig {

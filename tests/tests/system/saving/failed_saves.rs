@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use burn_trainer::{Best, Error, FailedSaves, Last, StrategyConfig, TrainerConfig};
-use system_tests::command::{stderr, stdout, xtask_train};
-use system_tests::model::{OnStep, Script};
-use system_tests::tree::{checkpoints, files, stems};
+use system_tests::models::small::{OnStep, Script};
+use system_tests::programs::commands::{stderr, stdout, xtask_train};
+use system_tests::run_files::{checkpoints, files, stems};
 use system_tests::{config, train, train_scripted};
 
 /// Best goes where nobody can write, not even root.

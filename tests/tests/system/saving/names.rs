@@ -5,8 +5,8 @@ use std::path::Path;
 use burn_ckpt::plumbing::{MAX_NAME_BYTES, link_name};
 use burn_trainer::{Best, Error, Last, StrategyConfig, TrainerConfig};
 use proptest::prelude::*;
-use system_tests::model::{Script, ScriptedMetric};
-use system_tests::tree::{checkpoints, files};
+use system_tests::models::small::{Script, ScriptedMetric};
+use system_tests::run_files::{checkpoints, files};
 use system_tests::{config, train, train_scripted, train_with};
 
 /// Trains one epoch with a metric of this name as the primary one, and returns the links.

@@ -12,8 +12,8 @@ use burn_trainer::burn_ckpt::retention::TopK;
 use burn_trainer::{Error, FitResult, Last, OnException, Result, StrategyConfig, Trainer, TrainerConfig};
 use system_tests::backend;
 use system_tests::config;
-use system_tests::model::{BATCH, Model, Script, learner, shuffling};
-use system_tests::tree::{checkpoints, metadata};
+use system_tests::models::small::{BATCH, Model, Script, learner, shuffling};
+use system_tests::run_files::{checkpoints, metadata};
 
 use MultiDeviceOptim::{OptimMainDevice, OptimSharded};
 
@@ -162,9 +162,9 @@ fn an_effective_batch_that_the_devices_cannot_share_is_an_error_before_training(
     assert!(train(saving(root.path()), script, On { devices: 2, ..ONE }).is_err());
     let keeping = TrainerConfig { keep_effective_batch: true, ..saving(root.path()).with_ckpt_path("auto") };
     let saved = checkpoints(root.path()).join("last");
-    let before = system_tests::tree::files(&saved);
+    let before = system_tests::run_files::files(&saved);
     let error = train(keeping, Script::default(), On { devices: 3, ..ONE }).map(|_| ()).unwrap_err();
     assert!(matches!(&error, Error::Config { setting, .. } if setting == "keep_effective_batch"), "{error}");
     assert!(error.to_string().contains("a number of devices that divides 2"), "{error}");
-    assert_eq!(system_tests::tree::files(&saved), before);
+    assert_eq!(system_tests::run_files::files(&saved), before);
 }

@@ -7,9 +7,9 @@ use burn_ckpt::{Checkpoint, Contents, FromCheckpoint, Metadata, Section};
 use jiff::Timestamp;
 use serde_json::json;
 use system_tests::backend;
-use system_tests::model::Model;
-use system_tests::net::{Net, NetConfig, bytes, save};
-use system_tests::tree::{checkpoints, run_dir};
+use system_tests::models::inference_net::{Net, NetConfig, bytes, save};
+use system_tests::models::small::Model;
+use system_tests::run_files::{checkpoints, run_dir};
 use system_tests::{config, train};
 
 #[test]

@@ -6,7 +6,7 @@ use burn::tensor::{DType, Device, Int, Tensor};
 use burn_ckpt::{Checkpoint, Contents, Error, FromCheckpoint, LoadOptions, Metadata, Section};
 use jiff::Timestamp;
 use system_tests::backend;
-use system_tests::net::{INPUTS, Net, NetConfig, bytes, save};
+use system_tests::models::inference_net::{INPUTS, Net, NetConfig, bytes, save};
 
 /// Another network with the same hidden layer, for fine-tuning.
 #[derive(Module, Debug)]

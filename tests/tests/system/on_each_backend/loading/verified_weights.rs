@@ -5,9 +5,9 @@ use std::path::Path;
 use burn_ckpt::plumbing::metadata_path;
 use burn_ckpt::{Checkpoint, Error, FromCheckpoint};
 use system_tests::backend;
-use system_tests::model::Model;
-use system_tests::net::{Net, NetConfig, save};
-use system_tests::tree::checkpoints;
+use system_tests::models::inference_net::{Net, NetConfig, save};
+use system_tests::models::small::Model;
+use system_tests::run_files::checkpoints;
 use system_tests::{config, train};
 
 fn change(path: &Path, place: impl FnOnce(&[u8]) -> usize) {
@@ -50,7 +50,10 @@ fn damage_outside_the_model_does_not_keep_it_from_loading() {
 
     assert!(matches!(Checkpoint::open(&path).unwrap().verify(), Err(Error::Checksum { .. })));
     let model = Model::from_checkpoint(&path, &backend::device()).unwrap();
-    assert_eq!(system_tests::net::bytes(&model), system_tests::net::bytes(&trained.model));
+    assert_eq!(
+        system_tests::models::inference_net::bytes(&model),
+        system_tests::models::inference_net::bytes(&trained.model)
+    );
 }
 
 #[test]

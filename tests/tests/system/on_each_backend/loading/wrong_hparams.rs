@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use system_tests::backend;
-use system_tests::net::{Net, NetConfig, save};
-use system_tests::tree::{checkpoints, run_dir};
+use system_tests::models::inference_net::{Net, NetConfig, save};
+use system_tests::run_files::{checkpoints, run_dir};
 use system_tests::{config, train};
 
 /// Loads the net of `path` with other hyperparameters than its own, which fails.

@@ -2,7 +2,7 @@
 
 use burn_ckpt::{Catalog, RunLayout};
 use burn_trainer::{Last, StrategyConfig};
-use system_tests::tree::{checkpoints, copy_checkpoint, files, stems, target};
+use system_tests::run_files::{checkpoints, copy_checkpoint, files, stems, target};
 use system_tests::{config, train};
 
 #[test]

@@ -3,8 +3,8 @@
 use burn_ckpt::Checkpoint;
 use burn_trainer::burn_ckpt::retention::TopK;
 use burn_trainer::{Best, FitResult, Last, OnException, StrategyConfig, TrainerConfig};
-use system_tests::model::{Model, Script, ScriptedMetric};
-use system_tests::tree::{checkpoints, metadata, stems, target};
+use system_tests::models::small::{Model, Script, ScriptedMetric};
+use system_tests::run_files::{checkpoints, metadata, stems, target};
 use system_tests::{config, train, train_scored, train_scripted, train_with};
 
 fn scored(root: &std::path::Path, epochs: usize, scores: &[f64]) -> burn_trainer::Result<FitResult<Model>> {

@@ -1,5 +1,5 @@
-//! All of a run's state comes back: order of the data, metric history, early stopping; and what changed in between is
-//! said, or refused.
+//! A resumed run has all of its state: the order of the data, the metric history, early stopping. What changed in between
+//! is a warning or an error.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,46 +14,18 @@ use burn::train::metric::{
 use burn::train::{Learner, SupervisedTraining};
 use burn_ckpt::Checkpoint;
 use burn_trainer::burn_ckpt::retention::TopK;
-use burn_trainer::{Error, FitResult, Last, Result, StrategyConfig, Trainer, TrainerConfig};
+use burn_trainer::{Error, Last, StrategyConfig, TrainerConfig};
 use system_tests::config;
-use system_tests::model::{
-    BATCH, Batch, ItemBatcher, Model, Script, ScriptedMetric, items, learner, shuffling, stopping_after,
+use system_tests::models::small::{
+    BATCH, Batch, ItemBatcher, Model, Script, ScriptedMetric, in_two_parts_is_as_in_one, items, learner,
+    shuffling, stopping_after, train_from,
 };
-use system_tests::soak::compare;
-use system_tests::tree::{checkpoints, run_dir};
+use system_tests::run_files::{checkpoints, run_dir};
 
 type Data = Arc<dyn DataLoader<Batch>>;
 
-fn train(
-    config: TrainerConfig,
-    data: &dyn Fn() -> Data,
-    learner: Learner<Model>,
-    set_up: impl FnOnce(SupervisedTraining<Model>) -> SupervisedTraining<Model>,
-) -> Result<FitResult<Model>> {
-    let trainer = Trainer::new(config, &())?;
-    let training = trainer.training(data(), data());
-    trainer.fit(set_up(training), learner)
-}
-
 fn with_loss(training: SupervisedTraining<Model>) -> SupervisedTraining<Model> {
     training.metrics((LossMetric::new(),))
-}
-
-/// Trains in one go and with a panic in one of its steps, and compares.
-pub(crate) fn in_two_parts_is_as_in_one(
-    data: &dyn Fn() -> Data,
-    panics_in: usize,
-    set_up: impl Fn(SupervisedTraining<Model>) -> SupervisedTraining<Model>,
-) {
-    let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    train(config(whole.path(), 3), data, learner(Script::default()), &set_up).unwrap();
-    let failing = learner(Script { panic_in_step: Some(panics_in), ..Script::default() });
-    assert!(train(config(parts.path(), 3), data, failing, &set_up).is_err());
-    let auto = config(parts.path(), 3).with_ckpt_path("auto");
-    let result = train(auto.clone(), data, learner(Script::default()), &set_up).unwrap();
-    assert!(result.resumed_from.is_some_and(|path| path.to_string_lossy().contains("on_exception")));
-    // Only the configuration of a run says how it was started.
-    compare(&run_dir(whole.path()), &run_dir(parts.path())).unwrap();
 }
 
 #[test]
@@ -74,7 +46,7 @@ fn nor_does_one_between_two_updates_with_gradients_accumulated() {
 }
 
 #[test]
-fn burns_loader_goes_on_in_its_order_with_up_to_one_worker() {
+fn burns_loader_continues_in_its_order_with_up_to_one_worker() {
     for workers in [0, 1] {
         let loader = || -> Data {
             let loader = DataLoaderBuilder::new(ItemBatcher).batch_size(BATCH).shuffle(3);
@@ -89,7 +61,7 @@ fn burns_loader_goes_on_in_its_order_with_up_to_one_worker() {
 
 #[test]
 fn early_stopping_stops_where_it_would_have() {
-    // The best epoch is the first one. With a count that began anew after the resume, the run would go on for longer.
+    // The best epoch is the first one. With a count that began anew after the resume, the run would train for longer.
     const SCORES: [f64; 8] = [1.0, 4.0, 3.5, 3.0, 2.5, 2.0, 1.5, 1.2];
     let run = |root: &Path, epochs: usize, scores: &[f64]| {
         let metric = ScriptedMetric::new("Score", scores);
@@ -99,7 +71,7 @@ fn early_stopping_stops_where_it_would_have() {
             training.metric_valid_numeric(metric).early_stopping(stopping)
         };
         let data = || shuffling(BATCH);
-        train(config.with_ckpt_path("auto"), &data, learner(Script::default()), set_up).unwrap()
+        train_from(config.with_ckpt_path("auto"), &data, learner(Script::default()), set_up).unwrap()
     };
     let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     assert_eq!(run(whole.path(), 8, &SCORES).epochs, 5);
@@ -120,7 +92,7 @@ fn early_stopping_stops_where_it_would_have() {
     let config = config.with_ckpt_path(elsewhere.path().join("copy/last.ckpt").to_str().unwrap());
     let metric = ScriptedMetric::new("Score", &SCORES);
     let stopping = stopping_after(4, &metric);
-    let result = train(config, &|| shuffling(BATCH), learner(Script::default()), |training| {
+    let result = train_from(config, &|| shuffling(BATCH), learner(Script::default()), |training| {
         training.metric_valid_numeric(metric).early_stopping(stopping)
     });
     assert!(result.unwrap().finished_before);
@@ -135,12 +107,12 @@ fn a_checkpoint_alone_brings_the_history_of_its_epoch_along() {
     let (whole, parts, other) =
         (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let data = || shuffling(BATCH);
-    train(config(whole.path(), 2), &data, learner(Script::default()), with_loss).unwrap();
+    train_from(config(whole.path(), 2), &data, learner(Script::default()), with_loss).unwrap();
     let failing = learner(Script { panic_in_step: Some(17), ..Script::default() });
-    let error = train(config(parts.path(), 2), &data, failing, with_loss).map(|_| ()).unwrap_err();
+    let error = train_from(config(parts.path(), 2), &data, failing, with_loss).map(|_| ()).unwrap_err();
     let Error::Panicked { saved: Some(saved), .. } = error else { panic!("{error}") };
     let config = config(other.path(), 2).with_ckpt_path(saved.to_str().unwrap());
-    train(config, &data, learner(Script::default()), with_loss).unwrap();
+    train_from(config, &data, learner(Script::default()), with_loss).unwrap();
     for file in ["train/epoch-2/Loss.log", "valid/epoch-2/Loss.log"] {
         let read = |root: &Path| std::fs::read_to_string(run_dir(root).join(file)).unwrap();
         assert_eq!(read(whole.path()), read(other.path()), "{file}");
@@ -148,15 +120,15 @@ fn a_checkpoint_alone_brings_the_history_of_its_epoch_along() {
 }
 
 #[test]
-fn another_batch_size_goes_on_with_the_items_that_are_left() {
+fn another_batch_size_continues_with_the_items_that_are_left() {
     let root = tempfile::tempdir().unwrap();
     let failing = learner(Script { panic_in_step: Some(4), ..Script::default() });
-    assert!(train(config(root.path(), 1), &|| shuffling(BATCH), failing, with_loss).is_err());
+    assert!(train_from(config(root.path(), 1), &|| shuffling(BATCH), failing, with_loss).is_err());
     let every_step = Last { every_n_steps: Some(1), topk: TopK::All, ..Last::default() };
     let config =
         config(root.path(), 1).with_strategy(StrategyConfig::Last(every_step)).with_ckpt_path("auto");
     // 3 batches of 8 items are done of 80 items: 56 are left, which are 4 batches of 16, the last one of 8.
-    let result = train(config, &|| shuffling(2 * BATCH), learner(Script::default()), with_loss).unwrap();
+    let result = train_from(config, &|| shuffling(2 * BATCH), learner(Script::default()), with_loss).unwrap();
     assert_eq!(result.global_step, 3 + 4);
     let checkpoint = Checkpoint::open(checkpoints(root.path()).join("last.ckpt")).unwrap();
     let state: serde_json::Value = checkpoint.trainer_state().unwrap();
@@ -175,12 +147,12 @@ fn refuses_the_other(one: &dyn Fn() -> ModuleOptimizer, other: &dyn Fn() -> Modu
     let root = tempfile::tempdir().unwrap();
     let with = |optimizer| Learner::new(learner(Script::default()).model(), optimizer, 1e-3);
     let data = || shuffling(BATCH);
-    train(config(root.path(), 1), &data, with(one()), with_loss).unwrap();
+    train_from(config(root.path(), 1), &data, with(one()), with_loss).unwrap();
     let last = || config(root.path(), 2).with_ckpt_path("last");
-    let text = train(last(), &data, with(other()), with_loss).map(|_| ()).unwrap_err().to_string();
+    let text = train_from(last(), &data, with(other()), with_loss).map(|_| ()).unwrap_err().to_string();
     assert!(text.contains(tensor) && text.contains("another kind of optimizer"), "{text}");
-    // Nothing is lost: with the right one it goes on.
-    train(last(), &data, with(one()), with_loss).unwrap();
+    // Nothing is lost: with the right optimizer the run resumes.
+    train_from(last(), &data, with(one()), with_loss).unwrap();
 }
 
 #[test]
@@ -188,11 +160,11 @@ fn another_learning_rate_is_the_configurations() {
     let data = || shuffling(BATCH);
     let with = |rate: f64| Learner::new(learner(Script::default()).model(), AdamConfig::new().init(), rate);
     let root = tempfile::tempdir().unwrap();
-    train(config(root.path(), 1), &data, with(1e-2), with_loss).unwrap();
+    train_from(config(root.path(), 1), &data, with(1e-2), with_loss).unwrap();
     let read =
         || Checkpoint::open(checkpoints(root.path()).join("last.ckpt")).unwrap().metadata().unwrap().tensors;
     let before = read();
-    train(config(root.path(), 2).with_ckpt_path("last"), &data, with(1e-300), with_loss).unwrap();
+    train_from(config(root.path(), 2).with_ckpt_path("last"), &data, with(1e-300), with_loss).unwrap();
     let after = read();
     assert_eq!(before["model.output.bias"], after["model.output.bias"], "steps of no length");
     let moment = "optimizer.output.bias.momentum.moment_1";
@@ -201,7 +173,8 @@ fn another_learning_rate_is_the_configurations() {
     // A schedule in place of a constant begins at its start.
     let schedule = LinearLrSchedulerConfig::new(1e-2, 1e-3, 8).init().unwrap();
     let scheduled = Learner::new(learner(Script::default()).model(), AdamConfig::new().init(), schedule);
-    let result = train(config(root.path(), 3).with_ckpt_path("last"), &data, scheduled, with_loss).unwrap();
+    let result =
+        train_from(config(root.path(), 3).with_ckpt_path("last"), &data, scheduled, with_loss).unwrap();
     assert_eq!(result.epochs, 3);
 }
 
@@ -224,14 +197,14 @@ impl Metric for Largest {
         &mut self,
         input: &Self::Input,
         metadata: &MetricMetadata,
-    ) -> std::result::Result<SerializedEntry, burn::tensor::TensorReadError> {
+    ) -> Result<SerializedEntry, burn::tensor::TensorReadError> {
         let mut loss = LossMetric::new();
         let entry = loss.update(input, metadata)?;
         self.0 = self.0.max(loss.value().map_or(0.0, |value| value.current()));
         Ok(entry)
     }
 
-    fn compute(&mut self) -> std::result::Result<SerializedEntry, burn::tensor::TensorReadError> {
+    fn compute(&mut self) -> Result<SerializedEntry, burn::tensor::TensorReadError> {
         Ok(SerializedEntry::new(self.0.to_string(), NumericEntry::Final(self.0).serialize()))
     }
 
@@ -266,13 +239,13 @@ fn a_metric_that_is_no_mean_covers_the_batches_after_the_resume() {
     let root = tempfile::tempdir().unwrap();
     let data = || shuffling(BATCH);
     let failing = learner(Script { panic_in_step: Some(6), ..Script::default() });
-    assert!(train(config(root.path(), 1), &data, failing, largest).is_err());
+    assert!(train_from(config(root.path(), 1), &data, failing, largest).is_err());
     let auto = config(root.path(), 1).with_ckpt_path("auto");
-    train(auto, &data, learner(Script::default()), largest).unwrap();
+    train_from(auto, &data, learner(Script::default()), largest).unwrap();
     let log = std::fs::read_to_string(run_dir(root.path()).join("train/epoch-1/Largest.log")).unwrap();
     assert_eq!(log.lines().count(), 11, "{log}");
     let losses = log.lines().map(|line| line.split(',').next().unwrap().parse::<f64>().unwrap());
     let losses: Vec<f64> = losses.collect();
     let largest = |losses: &[f64]| losses.iter().copied().fold(0.0, f64::max);
-    assert_eq!(losses[10], largest(&losses[5..10]), "it says so in a warning");
+    assert_eq!(losses[10], largest(&losses[5..10]), "a warning says so");
 }
