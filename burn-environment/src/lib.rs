@@ -19,6 +19,7 @@ mod hardware;
 mod os;
 mod packages;
 mod probe;
+mod program_macro;
 mod scheduler;
 mod subprocess;
 mod toolchain;

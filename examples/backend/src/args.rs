@@ -7,7 +7,7 @@ use burn::train::MultiDeviceOptim;
 use burn_trainer::Result;
 use clap::{Args, ValueEnum};
 
-use crate::Backend;
+use crate::backend::Backend;
 use crate::device::{DeviceName, wrong};
 
 /// Where to compute.
@@ -38,12 +38,12 @@ enum OptimizerOn {
 }
 
 impl DeviceArgs {
-    /// The devices, started, the first of which has the model. When the program was started again after one was lost, those
-    /// that do not answer any more are left out, with a warning.
+    /// The devices, started. The first one has the model. When the program was restarted after a lost device, devices that
+    /// do not answer are skipped with a warning.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`](burn_trainer::Error::Config) for a name that is none, or that the program was not built for;
+    /// [`Error::Config`](burn_trainer::Error::Config) for an unknown name, or one that the program was not built for;
     /// [`Error::Device`](burn_trainer::Error::Device) and [`Error::RemoteDevice`](burn_trainer::Error::RemoteDevice) for a
     /// device that cannot be used.
     pub fn devices(&self) -> Result<Vec<Device>> {
@@ -52,7 +52,7 @@ impl DeviceArgs {
         }
         let names = self.device.iter().map(|name| DeviceName::parse(name)).collect::<Result<Vec<_>>>()?;
         for (position, name) in names.iter().enumerate() {
-            // Two batches on one device would take turns there.
+            // Two batches on one device would be computed one after the other.
             if name.is_remote() && names[..position].contains(name) {
                 return Err(wrong(format!("{} is given twice", self.device[position])));
             }
@@ -96,7 +96,7 @@ fn open(names: &[DeviceName], token_file: Option<&Path>) -> Result<Vec<Device>> 
     }
     match devices.is_empty() {
         false => Ok(devices),
-        // `connect` has said of each why.
+        // `connect` has warned of each device, with the reason.
         true => Err(Error::RemoteDevice {
             device: remote.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
             reason: "none of the devices of the run answers".to_owned(),

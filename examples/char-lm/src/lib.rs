@@ -7,13 +7,12 @@
 //! |---|---|---|
 //! | `hparams.rs` | [`CharLmConfig`], which a checkpoint carries, and the sizes by name, [`Size`] | |
 //! | `model.rs` | [`CharLm`], from texts to what comes next | |
-//! | `writing.rs` | [`Writing`], what the model goes on with | |
+//! | `writing.rs` | [`Writing`], the text with which the model continues a prompt | |
 //! | `dataset.rs` | the text to train on, and batches of its windows | x |
 //! | `steps.rs` | a training step, a validation step, optimizer and schedule | x |
 //! | `main.rs` | the training program | x |
 //! | `bin/sample.rs` | the program that writes | x |
 
-mod error;
 mod hparams;
 mod model;
 mod writing;
@@ -25,7 +24,6 @@ mod steps;
 
 #[cfg(feature = "train")]
 pub use dataset::{Batch, Text, Window, WindowBatcher, Windows, load};
-pub use error::{Error, Result};
-pub use hparams::{BYTES, CharLmConfig, Shape, Size};
+pub use hparams::{BYTES, CharLmConfig, InvalidSetting, Shape, Size};
 pub use model::CharLm;
-pub use writing::{Drawing, Writing};
+pub use writing::{Drawing, NotANumber, Writing};

@@ -9,10 +9,10 @@ use std::process::ExitCode;
 use backend::Backend;
 use burn::tensor::Device;
 use burn_ckpt::FromCheckpoint;
-use char_lm::{CharLm, Drawing};
+use char_lm::{CharLm, Drawing, NotANumber};
 use clap::Parser;
 
-/// What goes wrong is printed, and nothing else is done with it.
+/// Errors are printed, and not told apart.
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 /// Exit status for wrong usage.
@@ -27,7 +27,7 @@ struct Args {
     /// A checkpoint: a file, a link, or a run's directory with /best or /last
     #[arg(value_name = "CKPT")]
     checkpoint: PathBuf,
-    /// What to go on with: any bytes, of which those count that the model looks back at; the beginning of a line by default
+    /// The text to continue: any bytes, of which those count that the model looks back at; the beginning of a line by default
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     prompt: OsString,
     /// Bytes to write
@@ -72,7 +72,7 @@ fn write(args: &Args, drawing: Drawing, device: &Device) -> Result<()> {
     print(model.write(args.prompt.as_encoded_bytes(), drawing)?.take(args.tokens))
 }
 
-fn print(text: impl Iterator<Item = char_lm::Result<u8>>) -> Result<()> {
+fn print(text: impl Iterator<Item = Result<u8, NotANumber>>) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let mut write = |bytes: &[u8]| match out.write_all(bytes).and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
