@@ -1,7 +1,7 @@
 //! Whatever stops training, the state of the last step done is saved with the reason, and the caller gets an error.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use burn::module::Module;
@@ -11,6 +11,7 @@ use burn_ckpt::Checkpoint;
 use burn_trainer::burn_ckpt::plumbing::WhenBusy;
 use burn_trainer::burn_ckpt::retention::TopK;
 use burn_trainer::{Error, Last, OnException, Strategy, StrategyConfig, Trainer, TrainerConfig};
+use parking_lot::Mutex;
 use system_tests::backend;
 use system_tests::models::small::{Model, OnStep, Script, ScriptedMetric, learner, loader, stopper};
 use system_tests::run_files::{checkpoints, files, metadata, stems};
@@ -218,7 +219,7 @@ fn hanging() -> (std::sync::mpsc::Sender<()>, OnStep) {
     let (release, hangs) = std::sync::mpsc::channel::<()>();
     let hangs = Mutex::new(hangs);
     let on_save = OnStep(Arc::new(move || {
-        let _ = hangs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let _ = hangs.lock().recv();
     }));
     (release, on_save)
 }

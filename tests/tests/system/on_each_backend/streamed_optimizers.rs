@@ -14,8 +14,7 @@ use burn::train::metric::LossMetric;
 use burn_trainer::{InitStreamed, Result, Streamed, Trainer, TrainerConfig};
 use system_tests::config;
 use system_tests::models::small::{BATCH, Script, learner, shuffling};
-use system_tests::run_files::compare;
-use system_tests::run_files::{checkpoints, metadata, run_dir};
+use system_tests::run_files::{checkpoints, compare, metadata, run_dir};
 
 const RATE: f64 = 1e-3;
 

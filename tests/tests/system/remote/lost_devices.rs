@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use system_tests::programs::commands::burn_ckpt;
 use system_tests::programs::running::{Ended, Running};
 use system_tests::run_files::{checkpoints, files, stems};
-use system_tests::servers::{Cluster, has_saved};
-use system_tests::servers::{ON_LOOPBACK, Server, WEBSOCKET_ON_LOOPBACK};
+use system_tests::servers::{Cluster, ON_LOOPBACK, Server, WEBSOCKET_ON_LOOPBACK, has_saved};
 
 /// Longer than any test trains.
 const LONG: &str = "--run-id r1 --epochs 10000 --save-every-steps 3";

@@ -14,8 +14,7 @@ use system_tests::models::small::{BATCH, Model, Script, learner, shuffling};
 use system_tests::programs::commands::{build, burn_ckpt, workspace};
 use system_tests::programs::running::{Running, digits};
 use system_tests::run_files::{checkpoints, metadata};
-use system_tests::servers::ON_LOOPBACK;
-use system_tests::servers::{Cluster, has_saved};
+use system_tests::servers::{Cluster, ON_LOOPBACK, has_saved};
 
 const RUN: &str = "--run-id r1 --epochs 2";
 const SAVING: &str = "--run-id r1 --epochs 2 --save-every-steps 4";

@@ -10,8 +10,9 @@ use burn_ckpt::plumbing::RunLock;
 use system_tests::programs::commands::{workspace, xtask_train_command};
 use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Ended, Running, printed_command, resumes_as, warmup};
-use system_tests::run_files::{checkpoints, files, metadata, run_dir, stems, target, whole_checkpoints};
-use system_tests::run_files::{compare, stopped_exactly};
+use system_tests::run_files::{
+    checkpoints, compare, files, metadata, run_dir, stems, stopped_exactly, target, whole_checkpoints,
+};
 
 /// 30 batches and as many steps in an epoch, 8 more batches in its validation.
 const FLAGS: &str = "--run-id r1 --epochs 3 --topk 2";

@@ -6,8 +6,7 @@ use std::process::Command;
 
 use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Ended, Running, holds, warmup};
-use system_tests::run_files::compare;
-use system_tests::run_files::{checkpoints, files, run_dir, whole_checkpoints};
+use system_tests::run_files::{checkpoints, compare, files, run_dir, whole_checkpoints};
 
 /// Files so large that writing one takes a while, at every step.
 const FLAGS: &str = "--run-id r1 --epochs 2 --topk 2 --save-every-steps 5 --set hidden=256";

@@ -7,8 +7,7 @@ use std::process::Command;
 
 use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Ended, Running, path_with, printed_command, warmup};
-use system_tests::run_files::compare;
-use system_tests::run_files::{stems, target, whole_checkpoints};
+use system_tests::run_files::{compare, stems, target, whole_checkpoints};
 
 const REQUEUE: &str = "--epochs 3 --set slurm_requeue=true";
 const STOP: usize = 45;
