@@ -5,3 +5,4 @@ pub mod orders;
 pub mod printed_table;
 pub mod python;
 pub mod running;
+pub mod test_alone;

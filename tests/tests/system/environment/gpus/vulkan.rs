@@ -8,6 +8,7 @@ use burn_trainer::{GpuDevice, GpuKind, gpus};
 use serde_json::json;
 use system_tests::models::small::train_on_devices;
 use system_tests::programs::commands::stdout;
+use system_tests::programs::test_alone::run_alone;
 use system_tests::run_files::hardware;
 
 /// Where a run of a process of its own goes.
@@ -126,13 +127,8 @@ fn a_run_lists_the_adapter_that_it_computed_on_once_as_used() {
         return;
     }
     let root = tempfile::tempdir().unwrap();
-    // The path of this test, as the test program's own filter takes it: without the program's name.
-    let (_, module) = module_path!().split_once("::").unwrap();
-    let name = format!("{module}::a_run_lists_the_adapter_that_it_computed_on_once_as_used");
-    let mut itself = Command::new(std::env::current_exe().unwrap());
-    itself.args(["--exact", &name, "--nocapture"]).env(ROOT, root.path());
-    let printed = stdout(&itself.output().unwrap());
-    assert!(printed.contains("1 passed"), "{printed}");
+    let name = "a_run_lists_the_adapter_that_it_computed_on_once_as_used";
+    run_alone(module_path!(), name, ROOT, root.path());
 
     let hardware = hardware(root.path());
     assert_eq!(hardware["devices_used"], json!(["Wgpu(DefaultDevice)"]));
