@@ -118,13 +118,7 @@ fn a_hang_up_that_is_ignored_does_not_stop_the_run() {
     let gate = Gate::closed();
     let program = warmup(directory.path(), FLAGS);
     let mut command = Command::new("sh");
-    command
-        .args([
-            "-c",
-            r#"trap "" HUP; exec "$use system_tests::run_files::{compare, stopped_exactly};""#,
-            "sh",
-        ])
-        .arg(program.get_program());
+    command.args(["-c", r#"trap "" HUP; exec "$@""#, "sh"]).arg(program.get_program());
     command.args(program.get_args());
     let mut running = Running::start(Orders::wait(Split::Train, STOP, &gate).given_to(command));
     running.wait_for("the batch", |_| gate.is_reached());
@@ -239,10 +233,7 @@ fn a_second_interrupt_ends_a_run_at_once_whose_messages_nobody_reads() {
     let mut command = Command::new("sh");
     let program = warmup(&root, FLAGS);
     // The shell puts the pipe in the place of the file that messages usually go to.
-    command
-        .args(["-c", r#"exec "$use system_tests::run_files::{compare, stopped_exactly};" 2>&0"#, "sh"])
-        .arg(program.get_program())
-        .args(program.get_args());
+    command.args(["-c", r#"exec "$@" 2>&0"#, "sh"]).arg(program.get_program()).args(program.get_args());
     let mut running = Running::start_with_input(command, writer.into());
     running.wait_for("the first messages", |_| run_dir(&root).join("train/epoch-1/Loss.log").exists());
     running.send_until_the_end("INT");
