@@ -20,7 +20,7 @@ pub type Moment = f64;
 pub struct SaveTimes {
     /// The loop decided to save.
     pub asked: Moment,
-    /// The loop could go on.
+    /// The loop continued.
     pub returned: Moment,
     /// Everything was on disk under its name.
     pub durable: Moment,

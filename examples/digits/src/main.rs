@@ -18,7 +18,7 @@ use burn_trainer::{FitResult, InitStreamed, Result, ResumableDataLoader, Trainer
 use clap::Parser;
 use digits::{Data, Digits, DigitsConfig, ImageBatcher};
 
-/// A checkpoint is written while training goes on, in memory of its own: freed memory is kept for that.
+/// A checkpoint is written while training continues, from memory of its own. This allocator keeps freed memory for that.
 #[global_allocator]
 static ALLOCATOR: burn_trainer::KeepingAllocator = burn_trainer::KeepingAllocator;
 

@@ -1,8 +1,8 @@
 //! What a test tells a training program to do: to wait or to panic at one of its batches, to hang when it is stopped, to
 //! show its metrics.
 //!
-//! It stands in an environment variable and not in the arguments, so that a command which goes on from a run does not
-//! repeat it, and no checkpoint holds it.
+//! The orders are in an environment variable and not in the arguments, so that a command that resumes the run does not
+//! repeat them, and no checkpoint contains them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -85,7 +85,7 @@ impl Orders {
     }
 }
 
-/// A place where a program waits until the test lets it go on.
+/// A place where a program waits until the test lets it continue.
 #[derive(Debug)]
 pub struct Gate(tempfile::TempDir);
 
@@ -112,7 +112,7 @@ impl Gate {
         self.path().join("reached").exists()
     }
 
-    /// Lets the program go on.
+    /// Lets the program continue.
     ///
     /// # Panics
     ///

@@ -51,7 +51,7 @@ pub(super) struct Pace {
 }
 
 impl Moment {
-    /// For a run that is at a step, and may go on for so many until it is killed.
+    /// For a run that has reached a step, and is killed within the next `steps` steps.
     pub(super) fn draw(random: &mut SplitMix64, pace: Pace, at: u64, steps: u64) -> Self {
         // What is waited for then takes some steps more.
         let from = at + 1 + random.below(steps * 2 / 3);
@@ -84,7 +84,7 @@ pub(super) enum Phase {
     Writing,
 }
 
-/// Looks at a run from outside while it goes on.
+/// Observes a run from outside.
 #[derive(Debug)]
 pub(super) struct Watch {
     run_dir: PathBuf,

@@ -78,7 +78,7 @@ fn rules_say_what_stays_and_what_links_point_to_stays_by_all_of_them() {
 }
 
 #[test]
-fn a_pruned_run_goes_on() {
+fn a_pruned_run_resumes() {
     let root = run();
     prune(root.path(), "--keep links", 0);
     let config = config(root.path(), 7).with_primary_metric("val_loss").with_ckpt_path("auto");

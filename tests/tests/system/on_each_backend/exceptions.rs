@@ -58,7 +58,7 @@ fn a_panic_in_step_37_leaves_the_state_of_step_36() {
             assert_eq!(saved.as_deref(), Some(path.as_path()));
         }
         Err(other) => panic!("{other}"),
-        Ok(_) => panic!("training went on"),
+        Ok(_) => panic!("training continued"),
     }
     let described = metadata(&path);
     assert_eq!(described["reason"], "exception: the step 37 was told to panic");

@@ -22,7 +22,7 @@ fn digests(checkpoint: &Path) -> BTreeMap<String, String> {
 /// A run that saves at every step, and so hands over states faster than they are written, against runs that stop
 /// at one step and have nothing to do while their last state is written.
 #[test]
-fn states_saved_while_training_goes_on_are_those_of_runs_that_stopped_there() {
+fn states_saved_while_training_continues_are_those_of_runs_that_stopped_there() {
     let busy = tempfile::tempdir().unwrap();
     let every_step =
         Last { topk: TopK::All, every_n_steps: Some(1), filename: "{step}".to_owned(), ..Last::default() };

@@ -1,4 +1,4 @@
-//! Streamed optimizers: each of burn's gives the files that it gives without, and either goes on from the other's.
+//! Streamed optimizers: each of burn's optimizers writes the same files streamed and not, and each resumes from the other's.
 
 use std::path::Path;
 
@@ -32,8 +32,8 @@ fn same_files(plain: &dyn Fn() -> ModuleOptimizer, streamed: &dyn Fn() -> Module
         let parts = tempfile::tempdir().unwrap();
         let fails = Script { panic_in_step: Some(14), ..Script::default() };
         train(config(parts.path(), 2), fails, first()).unwrap_err();
-        let goes_on = config(parts.path(), 2).with_ckpt_path("auto");
-        train(goes_on, Script::default(), second()).unwrap();
+        let resumed = config(parts.path(), 2).with_ckpt_path("auto");
+        train(resumed, Script::default(), second()).unwrap();
         compare(&run_dir(whole.path()), &run_dir(parts.path())).unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! The language model: what is trained is what is measured, saved, gone on with, and written with.
+//! The language model: the same model is trained, measured, saved, resumed, and written with.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -121,7 +121,7 @@ fn the_perplexity_is_that_of_the_saved_model() {
 }
 
 #[test]
-fn killed_and_gone_on_with_it_ends_with_the_same_bytes() {
+fn killed_and_resumed_it_ends_with_the_same_bytes() {
     let directory = tempfile::tempdir().unwrap();
     let arguments = format!("--epochs 3 --save-every-steps 3 {SMALL}");
     let program = Program {

@@ -80,7 +80,7 @@ fn flags_reach_the_configuration() {
 }
 
 #[test]
-fn the_printed_command_goes_on_from_there() {
+fn the_printed_command_resumes_from_there() {
     let root = tempfile::tempdir().unwrap();
     let place = "a place with spaces";
     let printed = stdout(&xtask_train(root.path(), &["--root", place, "--run-id", "r1", "--epochs", "1"]));

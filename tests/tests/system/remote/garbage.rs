@@ -1,4 +1,4 @@
-//! A server that strangers send garbage to goes on serving, in bounded memory.
+//! A server that receives garbage continues to serve, in bounded memory.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -47,8 +47,8 @@ fn messages(random: &mut SplitMix64) -> Vec<Vec<u8>> {
     ]
 }
 
-/// Floods a server, and has a client with the token compute all the while.
-fn goes_on_under(mut server: Server, flood: impl FnOnce(&Server) + Send) {
+/// Floods a server, while a client with the token computes on it.
+fn continues_to_serve_under(mut server: Server, flood: impl FnOnce(&Server) + Send) {
     computes(&server.connect(0));
     let (before, over) = (server.peak_memory(), AtomicBool::new(false));
     thread::scope(|scope| {
@@ -175,12 +175,12 @@ async fn flood_iroh(to: EndpointAddr) {
 
 #[test]
 fn garbage_over_websocket_does_not_keep_a_server_from_serving() {
-    goes_on_under(with_two_devices(WEBSOCKET_ON_LOOPBACK), flood_websocket);
+    continues_to_serve_under(with_two_devices(WEBSOCKET_ON_LOOPBACK), flood_websocket);
 }
 
 #[test]
 fn garbage_over_iroh_does_not_keep_a_server_from_serving() {
-    goes_on_under(with_two_devices(ON_LOOPBACK), |server| {
+    continues_to_serve_under(with_two_devices(ON_LOOPBACK), |server| {
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         let mut random = SplitMix64::new(3);
         for size in (0..20_000).map(|i| i % 1400) {

@@ -1,5 +1,5 @@
 //! A device that goes away, or does not answer any more, ends the run with an error that names it, within the time that the
-//! configuration allows; what is there then is whole, and can be gone on from.
+//! configuration allows. The checkpoints are whole then, and the run can be resumed.
 
 use std::path::Path;
 use std::process::Command;
@@ -84,7 +84,7 @@ fn what_was_half_read_leaves_nothing_behind_once_the_run_is_opened_again() {
 }
 
 #[test]
-fn a_run_goes_on_without_a_device_that_does_not_come_back() {
+fn a_run_continues_without_a_device_that_does_not_come_back() {
     let mut cluster = Cluster::of(2);
     let root = tempfile::tempdir().unwrap();
     let arguments =
@@ -99,7 +99,7 @@ fn a_run_goes_on_without_a_device_that_does_not_come_back() {
 }
 
 #[test]
-fn a_run_whose_devices_are_all_gone_says_so_and_how_to_go_on() {
+fn a_run_whose_devices_are_all_lost_ends_with_an_error() {
     let mut cluster = Cluster::of(1);
     let root = tempfile::tempdir().unwrap();
     let running = training(&cluster, root.path(), "--restarts 1");

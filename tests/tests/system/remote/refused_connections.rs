@@ -44,7 +44,7 @@ fn something(with: impl Fn(TcpStream) + Send + 'static) -> String {
 }
 
 #[test]
-fn a_wrong_token_and_none_are_told_apart_and_the_server_goes_on() {
+fn a_wrong_token_and_none_are_told_apart_and_the_server_continues() {
     let directory = tempfile::tempdir().unwrap();
     let wrong = directory.path().join("wrong");
     write_secret(&wrong, &new_token());

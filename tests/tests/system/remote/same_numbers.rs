@@ -88,8 +88,8 @@ fn an_iroh_cluster_gives_the_same_bits_and_its_devices_are_in_the_metadata() {
     assert_eq!(used.iter().map(|name| name.as_str().unwrap()).collect::<Vec<_>>(), named);
 }
 
-/// A client goes on as if nothing had been after what was done to it in the middle of an epoch.
-fn goes_on_after(done: impl FnOnce(Running)) {
+/// A client that is stopped in the middle of an epoch, as `done` does it, is resumed and ends with the same numbers.
+fn resumes_after(done: impl FnOnce(Running)) {
     let cluster = Cluster::of(2);
     let whole = on_this_machine(2, SAVING);
     let root = root();
@@ -102,12 +102,12 @@ fn goes_on_after(done: impl FnOnce(Running)) {
 
 #[test]
 fn a_client_that_is_killed_resumes_as_if_nothing_had_been() {
-    goes_on_after(|running| drop(running.kill()));
+    resumes_after(|running| drop(running.kill()));
 }
 
 #[test]
 fn a_client_that_is_told_to_end_saves_and_resumes_as_if_nothing_had_been() {
-    goes_on_after(|running| {
+    resumes_after(|running| {
         running.send("TERM");
         assert_eq!(running.end().code(), Some(143));
     });
@@ -162,7 +162,7 @@ fn a_checkpoint_goes_from_three_servers_to_one_device_and_back_and_predicts_ther
 
 /// A failing step is no lost device: the state before it is saved, on two servers, as it is on this machine.
 #[test]
-fn an_exception_in_a_step_is_saved_and_gone_on_from() {
+fn an_exception_in_a_step_is_saved_and_resumed_from() {
     let cluster = Cluster::of(2);
     let devices: Vec<Device> = cluster.servers.iter().map(|server| server.connect(0)).collect();
     let fit = |root: &Path, devices: &[Device], script: Script| {

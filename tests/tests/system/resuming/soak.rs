@@ -53,7 +53,7 @@ fn several_devices_end_with_the_same_bytes_after_kills() {
 }
 
 #[test]
-fn a_run_that_is_told_to_end_saves_its_step_and_goes_on_from_there() {
+fn a_run_that_is_told_to_end_saves_its_step_and_resumes_from_there() {
     soaked(Which::Digits, 2, Signal::Term, 3);
     soaked(Which::Warmup, 0, Signal::Term, 3);
 }

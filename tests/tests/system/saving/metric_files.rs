@@ -21,7 +21,7 @@ use system_tests::run_files::{checkpoints, files, run_dir, stems, whole_checkpoi
 use system_tests::{config, train, train_scripted, train_with};
 
 #[test]
-fn a_file_in_the_way_is_said_once_while_training_goes_on() {
+fn a_file_in_the_way_is_one_warning_and_training_continues() {
     let root = tempfile::tempdir().unwrap();
     let train = |epochs: &str| {
         xtask_train(root.path(), &["--run-id", "r1", "--epochs", epochs, "--ckpt-path", "auto"])

@@ -1,5 +1,5 @@
-//! Loops of burn's: `Trainer::fit_with` saves at the ends of epochs what `Trainer::fit` would save there, and either
-//! goes on where the other stopped.
+//! burn's own loops: `Trainer::fit_with` saves at the ends of epochs what `Trainer::fit` would save there, and each resumes
+//! where the other stopped.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -81,7 +81,7 @@ fn several_devices_of_burns_save_the_best_and_the_last_epoch() {
 }
 
 #[test]
-fn a_run_goes_on_with_the_next_epoch_and_changes_between_the_loops() {
+fn a_run_resumes_with_the_next_epoch_and_changes_between_the_loops() {
     let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     train(keeping_every_epoch(whole.path(), 4)).unwrap();
     // Ours, burn's, burn's, ours.
@@ -99,7 +99,7 @@ fn a_run_goes_on_with_the_next_epoch_and_changes_between_the_loops() {
 }
 
 #[test]
-fn a_run_on_several_devices_goes_on_with_each_item_of_the_next_epoch_once() {
+fn a_run_on_several_devices_resumes_with_each_item_of_the_next_epoch_once() {
     struct Recorder {
         seen: Arc<Mutex<Vec<usize>>>,
         batch: Batch,
@@ -136,7 +136,7 @@ fn a_run_on_several_devices_goes_on_with_each_item_of_the_next_epoch_once() {
 }
 
 #[test]
-fn the_best_list_goes_on() {
+fn the_best_list_continues() {
     let root = tempfile::tempdir().unwrap();
     let run = |epochs, scores: &[f64]| {
         let best = Best { topk: TopK::count(2).unwrap(), filename: "{epoch}".to_owned(), ..Best::default() };
@@ -201,7 +201,7 @@ fn a_stop_is_reported_and_the_epoch_before_it_stands() {
 }
 
 #[test]
-fn what_is_within_an_epoch_cannot_be_gone_on_from_unless_something_else_can() {
+fn a_checkpoint_within_an_epoch_is_skipped_and_is_an_error_where_there_is_no_other() {
     let root = tempfile::tempdir().unwrap();
     let script = |panic_in_step| Script { panic_in_step: Some(panic_in_step), ..Script::default() };
     assert!(train_scripted(keeping_every_epoch(root.path(), 3), script(7)).is_err());

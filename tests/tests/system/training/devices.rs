@@ -106,7 +106,7 @@ fn every_item_is_trained_on_once_in_an_epoch() {
 }
 
 #[test]
-fn a_run_on_several_devices_goes_on_in_the_middle_of_an_epoch_as_if_never_stopped() {
+fn a_run_on_several_devices_resumes_in_the_middle_of_an_epoch_as_if_never_stopped() {
     for optim in [OptimMainDevice, OptimSharded] {
         let on = On { devices: 3, optim, accumulation: 2 };
         let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -125,7 +125,7 @@ fn a_run_on_several_devices_goes_on_in_the_middle_of_an_epoch_as_if_never_stoppe
 }
 
 #[test]
-fn a_run_goes_on_with_another_number_of_devices() {
+fn a_run_resumes_on_another_number_of_devices() {
     let root = tempfile::tempdir().unwrap();
     let script = Script { panic_in_step: Some(6), ..Script::default() };
     // Three updates of one batch each... and then the rest of the epoch's ten batches on two devices.
@@ -140,7 +140,7 @@ fn a_run_goes_on_with_another_number_of_devices() {
 }
 
 #[test]
-fn a_run_that_keeps_its_effective_batch_goes_on_with_another_number_of_devices_as_if_nothing_had_been() {
+fn a_run_that_keeps_its_effective_batch_resumes_on_another_number_of_devices_as_if_never_stopped() {
     // Two batches in a step, on two devices and on one.
     let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let two = On { devices: 2, ..ONE };

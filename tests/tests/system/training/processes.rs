@@ -88,7 +88,7 @@ fn the_process_of_rank_0_ends_whatever_becomes_of_the_others() {
     first.end_well();
     compare(&whole, &run_dir(&root)).unwrap();
     assert!(!stopped.has_ended());
-    // It goes on as if nothing had been.
+    // It continues as if it had not been stopped.
     stopped.send("CONT");
     gates[1].open();
     stopped.end_well();
@@ -112,7 +112,7 @@ fn the_others_end_while_the_process_of_rank_0_stands_still_in_a_save_and_then_it
 }
 
 #[test]
-fn a_process_of_rank_0_that_is_killed_in_a_save_goes_on_and_the_others_do_not_mind() {
+fn a_process_of_rank_0_that_is_killed_in_a_save_resumes_and_the_others_are_not_affected() {
     let directory = tempfile::tempdir().unwrap();
     let (whole, expected) = alone(&directory.path().join("alone"));
     let root = directory.path().join("three");
@@ -130,7 +130,7 @@ fn a_process_of_rank_0_that_is_killed_in_a_save_goes_on_and_the_others_do_not_mi
 }
 
 #[test]
-fn processes_that_are_started_again_go_on_from_the_checkpoint_of_rank_0_and_come_to_the_same() {
+fn processes_that_are_started_again_resume_from_the_checkpoint_of_rank_0_and_end_with_the_same_metrics() {
     let directory = tempfile::tempdir().unwrap();
     let (_, expected) = alone(&directory.path().join("alone"));
     let root = directory.path().join("three");

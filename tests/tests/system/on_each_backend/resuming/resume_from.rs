@@ -1,4 +1,4 @@
-//! Going on: from last, best, auto and a path, with everything that was kept before.
+//! Resuming from last, best, auto and a path, with everything that was kept before.
 
 use burn_ckpt::Checkpoint;
 use burn_trainer::burn_ckpt::retention::TopK;
@@ -17,7 +17,7 @@ fn scored(root: &std::path::Path, epochs: usize, scores: &[f64]) -> burn_trainer
 }
 
 #[test]
-fn auto_starts_fresh_and_then_goes_on_with_the_best_list_as_it_was() {
+fn auto_starts_fresh_and_then_resumes_with_the_best_list_as_it_was() {
     let root = tempfile::tempdir().unwrap();
     scored(root.path(), 3, &[1.0, 3.0, 2.0]).unwrap();
     let directory = checkpoints(root.path());
@@ -52,7 +52,7 @@ fn a_run_in_two_parts_ends_with_the_tensors_of_one_in_one_part() {
 }
 
 #[test]
-fn an_exceptions_state_is_gone_on_from_in_the_middle_of_its_epoch() {
+fn the_state_of_an_exception_is_resumed_in_the_middle_of_its_epoch() {
     let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     train(config(whole.path(), 3)).unwrap();
     let script = Script { panic_in_step: Some(17), ..Script::default() };
@@ -73,7 +73,7 @@ fn training_time_is_added_up() {
 }
 
 #[test]
-fn a_path_from_another_run_can_be_gone_on_from() {
+fn a_path_from_another_run_can_be_resumed_from() {
     let root = tempfile::tempdir().unwrap();
     train(config(root.path(), 1)).unwrap();
     let path = checkpoints(root.path()).join("best_val_loss.ckpt");
@@ -138,7 +138,7 @@ fn weights_alone_cannot_be_resumed() {
 }
 
 #[test]
-fn auto_passes_over_what_is_not_whole() {
+fn auto_skips_what_is_not_whole() {
     let root = tempfile::tempdir().unwrap();
     let all = Last { topk: TopK::All, ..Last::default() };
     let strategies = |config: TrainerConfig| {
@@ -156,7 +156,7 @@ fn auto_passes_over_what_is_not_whole() {
     std::fs::remove_file(format!("{}.metadata.json", last(1).display())).unwrap();
 
     let result = train(strategies(config(root.path(), 4)).with_ckpt_path("auto")).unwrap();
-    assert_eq!(result.global_step, 40, "gone on from epoch 0, with 10 steps an epoch");
+    assert_eq!(result.global_step, 40, "resumed from epoch 0, with 10 steps an epoch");
     assert!(Checkpoint::open(result.last().unwrap().path.clone()).unwrap().verify().is_ok());
 }
 
@@ -223,7 +223,7 @@ fn a_damaged_best_one_is_no_longer_the_best() {
         std::fs::remove_file(path).unwrap();
         std::fs::write(path, bytes).unwrap();
     }
-    // Gone on from epoch 1, and then from what came after it: the damaged one takes no whole one's place.
+    // Resumed from epoch 1, and then from what came after it: a damaged checkpoint does not replace a whole one.
     for (epochs, score) in [(3, 5.0), (4, 1.5), (5, 9.0)] {
         let result = scored(root.path(), epochs, &[score]).unwrap();
         assert_eq!(result.epochs, epochs as u64);
@@ -244,7 +244,7 @@ fn a_resumed_run_started_when_its_first_part_did() {
 }
 
 #[test]
-fn weights_alone_stay_the_best_when_the_run_goes_on_from_last() {
+fn weights_alone_stay_the_best_when_the_run_resumes_from_last() {
     let root = tempfile::tempdir().unwrap();
     let run = |epochs, scores: &[f64]| {
         let best = Best { save_weights_only: true, filename: "{epoch}".to_owned(), ..Best::default() };
