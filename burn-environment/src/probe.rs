@@ -45,8 +45,8 @@ const DROP_LIMIT: Duration = Duration::from_secs(2);
 /// | it panics, or cannot be started | the build's own facts, and what was collected before; the rest `None` or empty |
 /// | a part of it takes more than 10 s | the same, until it ends after all |
 ///
-/// Dropping a probe stops nothing. Where drivers are being asked it waits for two seconds, as a program that ends
-/// meanwhile can crash in them.
+/// Dropping a probe stops nothing. While drivers are being asked, it waits for at most two seconds: a program that ends
+/// meanwhile can crash in a driver.
 #[derive(Debug)]
 pub struct EnvironmentProbe {
     /// Tells the thread to ask for the GPUs, and which devices are in use.
@@ -79,16 +79,16 @@ impl EnvironmentProbe {
         Self::start_with(Environment::without_gpus, ask_nvml, GpusOfRun::look)
     }
 
-    /// Tells which devices are in use, and has the GPUs looked for. To be called once these devices have computed
-    /// something, and so are open.
+    /// Tells which devices are in use, and starts the search for GPUs. Call it once these devices have computed something,
+    /// and so are open.
     pub fn devices(&self, used: Vec<Device>) {
         self.told.get_or_init(Instant::now);
         // A thread that is gone looks for nothing.
         let _ = self.look.send(used);
     }
 
-    /// The environment. The first call waits for it, at most 10 seconds for each part; nobody waits for a part that is
-    /// late already. Where [`devices`](Self::devices) was not called before, no device is in use.
+    /// The environment. The first call waits for it, at most 10 seconds for each part. Later calls do not wait for a part that
+    /// is late already. Where [`devices`](Self::devices) was not called before, no device is in use.
     #[must_use]
     pub fn get(&self) -> Environment {
         let told = *self.told.get_or_init(|| {
@@ -116,7 +116,7 @@ impl EnvironmentProbe {
         let (look, wanted) = mpsc::channel::<Vec<Device>>();
         let (sender, found) = mpsc::channel();
         let work = move || {
-            // Nobody listens once the probe is dropped, and nobody misses the result then.
+            // The receiver is gone once the probe is dropped, and the result is not needed then.
             let _ = sender.send(Found::Environment(Box::new(collect())));
             warm_up();
             for used in wanted {
@@ -152,7 +152,7 @@ impl Drop for EnvironmentProbe {
     fn drop(&mut self) {
         let Some(told) = self.told.get().copied() else { return };
         let mut state = self.state.lock();
-        // Whoever is late for a checkpoint is not waited for here either.
+        // A driver that was too late for a checkpoint is not waited for here either.
         let until = (told + WAIT_LIMIT).min(Instant::now() + DROP_LIMIT);
         state.receive(until, |state| state.gpus.is_some());
     }
@@ -333,7 +333,7 @@ mod tests {
         drop(release);
         dropping.join().unwrap();
         assert!(asking.try_recv().is_ok(), "it was dropped while the driver was asked");
-        // Nobody was told to look: this would never end.
+        // Without a call of `devices` no driver is asked: a probe that waited here would never end.
         let (_never, forever) = mpsc::channel::<Environment>();
         drop(EnvironmentProbe::start_with(move || forever.recv().unwrap_or_default(), || {}, no_gpus));
     }

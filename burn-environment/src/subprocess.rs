@@ -106,7 +106,7 @@ fn read_aside<T: Send + 'static>(
 ) -> io::Result<Receiver<io::Result<T>>> {
     let (sender, receiver) = mpsc::channel();
     thread::Builder::new().name("burn-environment-subprocess".to_owned()).spawn(move || {
-        // Past the deadline nobody listens any more.
+        // After the deadline the receiver is gone.
         let _ = sender.send(read());
     })?;
     Ok(receiver)

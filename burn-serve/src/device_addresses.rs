@@ -1,4 +1,4 @@
-//! Saying where the devices are: on standard output, and in a file for scripts.
+//! The addresses of the devices: on standard output, and in a file for scripts.
 
 use std::fs;
 use std::io::{self, Write};
@@ -9,15 +9,15 @@ use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 
-/// The file with the addresses, which goes when this is dropped: what it names is not there any more then.
+/// The file with the addresses, which is deleted when this is dropped: the devices cannot be connected then.
 #[derive(Debug)]
 pub struct Announced {
     file: Option<PathBuf>,
 }
 
 impl Announced {
-    /// Prints a line a device, which a client gives to `--device`, and writes the same to the file, which is there whole or
-    /// not at all.
+    /// Prints one line for each device, which a client gives to `--device`, and writes the same to the file. The file exists
+    /// whole or not at all.
     pub fn new(first: &RemoteAddress, count: usize, file: Option<&Path>) -> Result<Self> {
         let lines: String =
             (0..count).map(|index| format!("{}\n", first.clone().with_index(index))).collect();
@@ -39,7 +39,7 @@ impl Announced {
 impl Drop for Announced {
     fn drop(&mut self) {
         if let Some(file) = &self.file {
-            // Whoever reads it later learns by trying.
+            // A client that still has the address gets an error when it connects.
             let _ = fs::remove_file(file);
         }
     }

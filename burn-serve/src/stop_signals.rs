@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 
-/// Those signals, which end the process no longer by themselves.
+/// SIGINT and SIGTERM, which no longer end the process by themselves.
 #[derive(Debug)]
 pub struct Stop {
     #[cfg(unix)]
@@ -10,7 +10,7 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// From now on. Before, they end the process as they do any other.
+    /// Catches the signals from now on. Before this call they end the process.
     pub fn install() -> Result<Self> {
         #[cfg(unix)]
         {
@@ -26,7 +26,7 @@ impl Stop {
         Ok(Self {})
     }
 
-    /// Until the first of them.
+    /// Waits until one of them comes.
     pub async fn asked(self) {
         #[cfg(unix)]
         {

@@ -98,7 +98,7 @@ impl Repository {
     }
 }
 
-/// What git answers in a directory, whatever the settings of whoever runs the tests.
+/// What git answers in a directory, without the settings of the user who runs the tests.
 ///
 /// # Panics
 ///

@@ -73,7 +73,7 @@ impl Page<'_> {
              safetensors and burn sync nothing: for the first three a thread of its own calls fsync, which is no part of the\n\
              call; burn's files are complete then, and not durable. When burn-trainer's and burn's files were complete is what\n\
              the file system says, to some milliseconds. *No save* is what the machine's disk costs any loop: a thread writes as\n\
-             many bytes beside it and syncs them, and nobody holds a snapshot. Loading ends when every value of the model was\n\
+             many bytes beside it and syncs them, and no snapshot is taken. Loading ends when every value of the model was\n\
              read; all files are in the page cache.\n"
         )
     }
@@ -162,7 +162,7 @@ impl Page<'_> {
                 let median = self.results.time(case, process.contender, Phase::Load, name);
                 let speed = median.filter(|_| name != HPARAMS);
                 rows += 1;
-                // A file of somebody else's that the contender compared with.
+                // A file of another library, loaded for comparison.
                 let (who, what) = name.split_once(": ").unwrap_or((process.contender.title(), name));
                 table.row([
                     who.to_owned(),

@@ -53,7 +53,7 @@ impl Display for Page {
              {rounds} runs of each, in turns"
         )?;
         let idle = self.idle.map_or_else(missing, |bytes| format!("{:.1}", bytes / 1e3));
-        writeln!(f, "- the loopback interface when nobody trains: {idle} kB/s, which are taken off\n")?;
+        writeln!(f, "- the loopback interface while nothing trains: {idle} kB/s, which are subtracted\n")?;
         writeln!(f, "{NOTES}\n")?;
         for table in [self.training(), self.loopback(), self.saving()] {
             writeln!(f, "{table}\n")?;
@@ -72,7 +72,7 @@ impl Display for Page {
 const NOTES: &str = "\
 Every device and its server are this machine's: all of them share its processors, so that two devices cannot be faster\n\
 than one here, and what a remote device costs is seen. Two local devices are burn's one CPU taking two batches in turn.\n\
-Bytes are the kernel's count of what the loopback interface received, headers included, of whoever sent them: the\n\
+Bytes are the kernel's count of what the loopback interface received, headers included, from any sender: the\n\
 machine has to be quiet otherwise. *Must cross* is arithmetic: 16 bytes for each byte of text in a batch (it and the\n\
 one after it, as 64-bit integers), and for a second device the parameters there and their gradients back, in f32.\n\
 *Lost* is the time that the steps from a save until it is durable, and one more, took longer than as many undisturbed\n\

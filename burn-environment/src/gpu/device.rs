@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 
 use serde::{Deserialize, Serialize};
 
-/// One GPU of the machine, or a program that computes as one. What nobody tells of it is `None`.
+/// One GPU of the machine, or a program that computes as one. What no interface reports is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GpuDevice {

@@ -14,19 +14,19 @@ use super::sighting::pci_address;
 pub(crate) struct UsedDevice {
     /// As the run's `devices_used` has it.
     pub(crate) name: String,
-    /// What burn says of what is behind it. `None` for the processor itself.
+    /// How burn describes the hardware of the device. `None` for the processor itself.
     behind: Option<Behind>,
 }
 
-/// What is behind a device.
+/// The hardware of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
-// burn's other backends do not say.
+// burn's other backends do not describe it.
 #[cfg_attr(not(any(feature = "wgpu", feature = "cuda", test)), allow(dead_code))]
 struct Behind {
     name: String,
     vendor: Option<String>,
     pci_address: Option<String>,
-    /// Whether it is a card, and no program that computes as one.
+    /// Whether it is a card, and not a program that computes as one.
     is_card: bool,
 }
 
@@ -56,7 +56,7 @@ fn behind(_: &Device) -> Option<Behind> {
     None
 }
 
-/// Marks the GPUs of the list that these devices compute on. A card that nobody has listed joins it.
+/// Marks the GPUs of the list that these devices compute on, and adds a card that is not in the list.
 pub(crate) fn mark_used(mut list: Vec<GpuDevice>, devices: &[UsedDevice]) -> Vec<GpuDevice> {
     for device in devices {
         let position = match (position(&list, device), &device.behind) {
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_card_that_nobody_listed_joins_the_list_and_a_processor_does_not() {
+    fn a_card_that_is_not_in_the_list_is_added_and_a_processor_is_not() {
         let list = vec![gpu("T4", Some("0000:01:00.0"), &[])];
         let card = device("Cuda(1)", Some(("T4", Some("0000:09:00.0"), true)));
         let processors = [device("Flex", None), device("Cpu(0)", Some(("a processor", None, false)))];
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gpu_without_a_name_is_nobodys() {
+    fn a_gpu_without_a_name_is_not_used() {
         let list = mark_used(vec![GpuDevice::default()], &[device("Flex", None)]);
         assert_eq!(used(&list), [false]);
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Tokens are bytes.
 pub const BYTES: usize = 256;
 
-// Hyperparameters may come out of a file that somebody made up, and layers are allocated by them.
+// Layers are allocated by the hyperparameters, which may come from an untrusted file.
 const MAX_WIDTH: usize = 8192;
 const MAX_LAYERS: usize = 256;
 const MAX_HEADS: usize = 64;

@@ -3,7 +3,7 @@
 use burn::config::Config;
 use serde::{Deserialize, Serialize};
 
-/// The widest layer. Hyperparameters may come out of a file that somebody made up, and layers are allocated by them.
+/// The widest layer. Layers are allocated by the hyperparameters, which may come from an untrusted file.
 const MAX_WIDTH: usize = 4096;
 
 /// The hyperparameters, which every checkpoint carries.

@@ -14,7 +14,7 @@ use clap::Parser;
 use digits::{CLASSES, Data, Digits};
 use serde::Serialize;
 
-/// What goes wrong is printed, and nothing else is done with it.
+/// Errors are printed, and not told apart.
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 /// Classify images of handwritten digits with a trained model.
@@ -96,14 +96,14 @@ fn print(predictions: &[Prediction], json: bool) -> std::io::Result<()> {
         }
     }
     match std::io::stdout().write_all(text.as_bytes()) {
-        // Nobody reads on (`| head`), which is no reason to fail.
+        // The reader has closed the pipe (`| head`), which is not an error.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
 }
 
 fn failed(error: &dyn Display) -> ExitCode {
-    // Where nobody reads the errors, the status says it.
+    // Where standard error is closed, the exit status still reports the error.
     let _ = writeln!(std::io::stderr(), "error: {error}");
     ExitCode::FAILURE
 }

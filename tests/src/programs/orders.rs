@@ -126,7 +126,7 @@ impl Gate {
 ///
 /// # Panics
 ///
-/// As it is told to, or when nobody opens the gate.
+/// Where the orders say so, or when the gate is not opened.
 pub fn at_batch(split: Split) {
     static COUNTS: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
     let count = COUNTS[split as usize].fetch_add(1, Ordering::SeqCst) + 1;
@@ -136,7 +136,7 @@ pub fn at_batch(split: Split) {
                 touch(&gate.join("reached"));
                 let since = Instant::now();
                 while !gate.join("open").exists() {
-                    assert!(since.elapsed() < PATIENCE, "nobody opens the gate");
+                    assert!(since.elapsed() < PATIENCE, "the gate was not opened");
                     std::thread::sleep(POLL);
                 }
             }

@@ -59,7 +59,7 @@ pub fn printed_command(stdout: &str) -> Command {
     by_hand(command)
 }
 
-/// Runs the command that a program printed, and compares the run `r1` in `root` with one that nobody disturbed.
+/// Runs the command that a program printed, and compares the run `r1` in `root` with an uninterrupted run.
 ///
 /// # Panics
 ///

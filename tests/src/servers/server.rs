@@ -20,7 +20,7 @@ pub const ON_LOOPBACK: &str = "--listen 127.0.0.1:0";
 pub const WEBSOCKET_ON_LOOPBACK: &str = "--websocket --listen 127.0.0.1:0";
 
 /// The program `burn-serve` with these arguments, that ends with the thread that starts it, also where a test's process is
-/// killed. The token of whoever runs the tests is not its.
+/// killed. It does not inherit the token of the user who runs the tests.
 ///
 /// # Panics
 ///

@@ -1,4 +1,4 @@
-//! The soak: a run that is killed again and again, and started again, has to end as one that nobody disturbed.
+//! The soak: a run that is killed again and again, and started again, has to end as an uninterrupted run.
 //!
 //! [`Soak::run`] trains once undisturbed, then the same with kills at moments drawn by chance (`kill_moment.rs`), and
 //! compares what the two left (`../run_files/compare_runs.rs`). It knows the programs (`soaked_programs.rs`) from outside only: their
@@ -281,7 +281,7 @@ fn finished(ended: Option<ExitStatus>, what: &str) -> Result<(), String> {
     }
 }
 
-/// The program from one start to its end. Nobody else waits for it, so it goes with this.
+/// The program from one start to its end. It is killed when this is dropped.
 struct Life {
     child: Child,
     started: Instant,

@@ -90,7 +90,7 @@ pub fn burns_checkpoint(task: &Task) -> Result<Measurement> {
     Ok(measured)
 }
 
-/// Reads every value of a model, which nobody has but the caller: no tensor is copied for it.
+/// Reads every value of a model. The model has no other owner, so that no tensor is copied.
 fn sum(model: Model) -> u64 {
     let mut sum = Sum(0);
     drop(model.map(&mut sum));
@@ -142,6 +142,6 @@ fn read_safetensors(path: &Path, device: &Device, digests: Option<&HashMap<Strin
 /// As safetensors' own documentation does it.
 #[allow(unsafe_code)]
 fn map(file: &File) -> std::io::Result<memmap2::Mmap> {
-    // SAFETY: the file is below a directory that this process made for itself, and nobody writes to it.
+    // SAFETY: the file is in a directory of this process alone, and no other process writes to it.
     unsafe { memmap2::Mmap::map(file) }
 }

@@ -16,7 +16,7 @@ use super::description::read_with;
 use super::repository::REDIRECTIONS;
 use crate::write_file::write;
 
-/// Runs git for a test, cut off from the settings and hooks of whoever runs the tests.
+/// Runs git for a test, without the settings and hooks of the user who runs the tests.
 fn git(repository: &TempDir, arguments: &[&str]) -> String {
     let mut command = Command::new("git");
     command

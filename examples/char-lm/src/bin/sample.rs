@@ -65,7 +65,7 @@ fn main() -> ExitCode {
 
 fn write(args: &Args, drawing: Drawing, device: &Device) -> Result<()> {
     let path = &args.checkpoint;
-    // Whoever wrote the file may have made them up.
+    // A file from elsewhere may contain any values.
     let hparams = CharLm::hparams_from_checkpoint(path)?;
     hparams.check().map_err(|error| format!("{}: {error}", path.display()))?;
     let model = CharLm::from_checkpoint(path, device)?;
@@ -76,7 +76,7 @@ fn print(text: impl Iterator<Item = Result<u8, NotANumber>>) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let mut write = |bytes: &[u8]| match out.write_all(bytes).and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
-        // Nobody reads on (`| head`), which is no reason to fail.
+        // The reader has closed the pipe (`| head`), which is not an error.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(format!("cannot print: {error}")),
     };
@@ -93,7 +93,7 @@ fn print(text: impl Iterator<Item = Result<u8, NotANumber>>) -> Result<()> {
 }
 
 fn failed(error: &dyn Display, status: ExitCode) -> ExitCode {
-    // Where nobody reads the errors, the status says it.
+    // Where standard error is closed, the exit status still reports the error.
     let _ = writeln!(std::io::stderr(), "error: {error}");
     status
 }
