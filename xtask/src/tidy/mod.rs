@@ -7,6 +7,7 @@ mod files;
 mod finding;
 mod folders;
 mod headers;
+mod imports;
 mod lengths;
 mod links;
 mod markdown;
@@ -43,6 +44,7 @@ fn findings(files: &Files) -> Vec<Finding> {
     findings.extend(headers::check(&sources));
     findings.extend(lengths::check(files));
     findings.extend(folders::check(files));
+    findings.extend(imports::check(files, &sources));
     findings.extend(titles::check(files));
     findings.extend(links::check(files));
     findings.sort();
