@@ -11,6 +11,7 @@ mod imports;
 mod lengths;
 mod links;
 mod markdown;
+mod phrases;
 mod sources;
 mod titles;
 
@@ -45,6 +46,7 @@ fn findings(files: &Files) -> Vec<Finding> {
     findings.extend(lengths::check(files));
     findings.extend(folders::check(files));
     findings.extend(imports::check(files, &sources));
+    findings.extend(phrases::check(files));
     findings.extend(titles::check(files));
     findings.extend(links::check(files));
     findings.sort();
