@@ -5,6 +5,7 @@
 
 mod files;
 mod finding;
+mod flags;
 mod folders;
 mod headers;
 mod imports;
@@ -49,6 +50,7 @@ fn findings(files: &Files) -> Vec<Finding> {
     findings.extend(phrases::check(files));
     findings.extend(titles::check(files));
     findings.extend(links::check(files));
+    findings.extend(flags::check(files, &sources));
     findings.sort();
     // A file that two crates include is looked at twice.
     findings.dedup();
