@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use crate::process::signals::StopSignal;
 
 /// What training came to.
+#[non_exhaustive]
 pub struct FitResult<M> {
     /// The trained model, in validation mode.
     pub model: M,
@@ -60,9 +61,12 @@ impl<M> FitResult<M> {
         self.checkpoints.iter().find(|(name, _)| name.starts_with("best:")).map(|(_, held)| held)
     }
 
-    /// The newest checkpoint.
+    /// The newest checkpoint of the first last-strategy, wherever its directory is.
     #[must_use]
     pub fn last(&self) -> Option<&SavedCheckpoint> {
-        self.checkpoints.get("last")
+        self.checkpoints
+            .iter()
+            .find(|(name, _)| *name == "last" || name.starts_with("last:"))
+            .map(|(_, held)| held)
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use burn::data::dataloader::DataLoader;
+use burn::data::dataloader::batcher::Batcher;
 use burn::tensor::Device;
 use burn::train::{
     InferenceStep, Learner, LearnerModel, MultiDeviceOptim, SupervisedTraining, TrainStep, TrainingStrategy,
@@ -16,9 +17,10 @@ use serde_json::Value;
 
 use crate::burn_loops::epoch_end_saves::EpochSaves;
 use crate::config::TrainerConfig;
-use crate::dataloader::{GuidedLoader, Passes};
+use crate::dataloader::{GuidedLoader, Passes, ResumableDataLoader, ResumableDataLoaderBuilder};
 use crate::error::{Error, Result};
 use crate::process::console::PlainRenderer;
+use crate::process::start_device::start_device;
 use crate::result::FitResult;
 use crate::run::open::Run;
 use crate::run::prepare::Parts;
@@ -132,6 +134,35 @@ impl Trainer {
         &self.config
     }
 
+    /// Starts a device for this run: it computes gradients, and its random numbers begin with the configuration's seed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] when the device cannot be used.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn run(trainer: burn_trainer::Trainer) -> burn_trainer::Result<()> {
+    /// let device = trainer.device(burn::tensor::Device::default())?;
+    /// # Ok(()) }
+    /// ```
+    pub fn device(&self, device: Device) -> Result<Device> {
+        start_device(&device)?;
+        let device = device.autodiff();
+        device.seed(self.config.seed);
+        Ok(device)
+    }
+
+    /// Begins a data loader whose order can be restored. Its
+    /// [`shuffled`](ResumableDataLoaderBuilder::shuffled) uses the configuration's seed.
+    pub fn loader<I: 'static, O: Send + 'static>(
+        &self,
+        batcher: impl Batcher<I, O> + 'static,
+    ) -> ResumableDataLoaderBuilder<I, O> {
+        ResumableDataLoader::builder(batcher).of_run(self.config.seed)
+    }
+
     /// The run's directory.
     #[must_use]
     pub fn run_dir(&self) -> &Path {
@@ -225,14 +256,14 @@ impl Trainer {
         prepared.launch(training, learner, |_| fit_loop.take_outcome())
     }
 
-    /// Trains with a loop of burn's ([`ddp`](crate::ddp()), `ExecutionStrategy::multi`, ..) or one of your own, and saves
+    /// Trains with a loop of burn's ([`ddp`](crate::burn_loops::ddp()), `ExecutionStrategy::multi`, ..) or one of your own, and saves
     /// at the ends of epochs.
     ///
     /// Files, strategies, metadata, links and resuming are those of [`Trainer::fit`], and a run can change from the
     /// one to the other at an epoch's end. What the trainer does not see in somebody else's loop is different:
     ///
     /// - Strategies are asked after each epoch's validation, and see
-    ///   [`TrainingEvent::ValidationEnd`](crate::Event::ValidationEnd) and [`TrainingEvent::EpochEnd`](crate::Event::EpochEnd) alone.
+    ///   [`TrainingEvent::ValidationEnd`](crate::strategy::TrainingEvent::ValidationEnd) and [`TrainingEvent::EpochEnd`](crate::strategy::TrainingEvent::EpochEnd) alone.
     ///   When training fails or is stopped, nothing is saved: the last epoch that was saved stands.
     /// - `global_step` counts rounds of batches, in each of which every device takes one. Those are the optimizer's
     ///   steps unless gradients are accumulated; over how many rounds they are, burn does not tell.

@@ -27,7 +27,7 @@ use serde::de::DeserializeOwned;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::process::console::say;
-use crate::strategy::{Interval, StrategyConfig};
+use crate::strategy::{Best, Interval, Last, StrategyConfig};
 
 /// Exit status for wrong usage.
 const USAGE: u8 = 2;
@@ -111,10 +111,6 @@ impl TrainArgs {
     }
 
     fn apply_to_strategies(&self, trainer: &mut TrainerConfig) -> Result<()> {
-        if trainer.strategies.is_empty() {
-            // Spelled out, so that flags and --set have something to change.
-            trainer.strategies = trainer.effective_strategies();
-        }
         let interval = self.save_every_seconds.map(|seconds| match Duration::try_from_secs_f64(seconds) {
             Ok(duration) if !duration.is_zero() => Ok(Interval(duration)),
             _ => Err(Error::config("--save-every-seconds", format!("{seconds} is not above 0"))),
@@ -123,14 +119,24 @@ impl TrainArgs {
         if self.save_every_steps == Some(0) {
             return Err(Error::config("--save-every-steps", "it must be above 0"));
         }
-        for strategy in &mut trainer.strategies {
-            match strategy {
-                StrategyConfig::Best(best) => best.topk = self.topk.unwrap_or(best.topk),
-                StrategyConfig::Last(last) => {
-                    last.every_n_steps = self.save_every_steps.or(last.every_n_steps);
-                    last.save_on_time_interval = interval.or(last.save_on_time_interval);
-                }
+        let set_best = |best: &mut Best| best.topk = self.topk.unwrap_or(best.topk);
+        let set_last = |last: &mut Last| {
+            last.every_n_steps = self.save_every_steps.or(last.every_n_steps);
+            last.save_on_time_interval = interval.or(last.save_on_time_interval);
+        };
+        match &mut trainer.strategies {
+            Some(strategies) => strategies.iter_mut().for_each(|strategy| match strategy {
+                StrategyConfig::Best(best) => set_best(best),
+                StrategyConfig::Last(last) => set_last(last),
                 StrategyConfig::OnException(_) => {}
+            }),
+            None => {
+                if self.topk.is_some() {
+                    set_best(trainer.best.get_or_insert_default());
+                }
+                if self.save_every_steps.is_some() || interval.is_some() {
+                    set_last(trainer.last.get_or_insert_default());
+                }
             }
         }
         Ok(())
@@ -157,10 +163,9 @@ pub fn main(run: impl FnOnce() -> Result<ExitCode>) -> ExitCode {
 }
 
 fn parse_topk(text: &str) -> std::result::Result<TopK, String> {
-    let count = text.parse().ok().and_then(TopK::count);
-    match (count, text) {
-        (Some(count), _) => Ok(count),
-        (None, "all") => Ok(TopK::All),
+    match (text.parse::<usize>(), text) {
+        (Ok(count), _) if count > 0 => Ok(count.into()),
+        (_, "all") => Ok(TopK::All),
         _ => Err("a whole number above 0, or all".to_owned()),
     }
 }

@@ -28,7 +28,7 @@ pub trait StateTensors: Optimizer {
 /// Makes an optimizer's state cheap to save: its tensors are read one by one, as they are written.
 ///
 /// It computes what the optimizer computes, and its state is stored as the optimizer's is: checkpoints are the same to the
-/// byte, and runs go on with it or without. [`InitStreamed`](crate::InitStreamed) puts burn's optimizers into one; by
+/// byte, and runs go on with it or without. [`InitStreamed`](crate::optimizer::InitStreamed) puts burn's optimizers into one; by
 /// hand it is of use for a parameter group:
 ///
 /// ```

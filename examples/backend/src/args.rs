@@ -77,7 +77,8 @@ fn open(names: &[DeviceName], _: Option<&Path>) -> Result<Vec<Device>> {
 
 #[cfg(feature = "remote")]
 fn open(names: &[DeviceName], token_file: Option<&Path>) -> Result<Vec<Device>> {
-    use burn_trainer::{Error, Token, cli, connect};
+    use burn_trainer::remote::{Token, connect};
+    use burn_trainer::{Error, cli};
     let token = Token::from_file_or_env(token_file)?;
     let remote: Vec<_> = names
         .iter()

@@ -14,7 +14,8 @@ use burn::tensor::Device;
 use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn::train::{Learner, MultiDeviceOptim};
 use burn_trainer::cli::{self, TrainArgs};
-use burn_trainer::{FitResult, InitStreamed, Result, ResumableDataLoader, Trainer, TrainerConfig};
+use burn_trainer::optimizer::InitStreamed;
+use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use clap::Parser;
 use digits::{Data, Digits, DigitsConfig, ImageBatcher};
 

@@ -1,17 +1,11 @@
 //! The trainer's configuration: plain data with documented defaults, as it stands in every metadata file.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use burn_ckpt::plumbing::{DEFAULT_LOGS, WhenBusy};
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::process::launcher;
-use crate::strategy::{
-    Best, DEFAULT_TIMEOUT_SECONDS, Last, MAX_TIMEOUT_SECONDS, OnException, StrategyConfig,
-};
+use crate::strategy::{Best, Last, MetricConfig, OnException, StrategyConfig};
 
 /// How a run is trained, where its files go, and what is kept of it.
 ///
@@ -20,7 +14,8 @@ use crate::strategy::{
 /// | `primary_metric` | none | with one set, best, last and on-exception checkpoints are on |
 /// | `max_epochs` | 1 | |
 /// | `checkpoint_saving` | true | false turns all saving off |
-/// | `strategies` | empty | replaces the three that `primary_metric` turns on |
+/// | `best`, `last`, `on_exception` | none | adjust one of the three that `primary_metric` turns on |
+/// | `strategies` | none | replaces the three; an empty list saves nothing |
 /// | `run_id` | made up | `{UTC time}-{4 hex digits}` |
 /// | `root`, `logs` | `.`, `burn_trainer_logs` | the run's directory is `{root}/{logs}/{run_id}` |
 /// | `seed` | 42 | of every random number that the loop draws |
@@ -33,19 +28,48 @@ use crate::strategy::{
 /// | `device_timeout_seconds` | 60 | how long a device of another machine may be silent |
 /// | `restarts` | 0 | how often a program starts itself again after a device was lost |
 /// | `keep_effective_batch` | false | as many batches in an optimizer step as before, on another number of devices |
+///
+/// Every field has a builder method, `with_` and its name.
+///
+/// ```
+/// use burn_trainer::TrainerConfig;
+/// use burn_trainer::strategy::{Best, Last};
+///
+/// let config = TrainerConfig::new()
+///     .with_primary_metric("val_loss")
+///     .with_max_epochs(10)
+///     .with_best(Best::new().with_topk(3))
+///     .with_last(Last::new().with_every_n_steps(1000));
+/// let same: TrainerConfig = serde_json::from_str(
+///     r#"{"primary_metric": "val_loss", "max_epochs": 10, "best": {"topk": 3}, "last": {"every_n_steps": 1000}}"#,
+/// )?;
+/// assert_eq!(config, same);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct TrainerConfig {
-    /// The metric that tells how good the model is (`val_loss`, `val_accuracy`).
-    pub primary_metric: Option<String>,
+    /// The metric that tells how good the model is (`val_loss`, `val_accuracy`); in JSON a name, or
+    /// `{"name": "val_loss", "mode": "min"}`.
+    pub primary_metric: Option<MetricConfig>,
     /// The number of epochs of the whole run, those before a resume included.
     pub max_epochs: usize,
     /// Whether checkpoints are saved at all.
     pub checkpoint_saving: bool,
-    /// What is saved and kept. Empty: best (by `primary_metric`), last and on-exception where `primary_metric`
-    /// is set, nothing where it is not. Also read under the name `callbacks`.
+    /// How the best checkpoints are saved. Without `primary_metric`, setting it turns this strategy on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best: Option<Best>,
+    /// How the newest checkpoints are saved. Without `primary_metric`, setting it turns this strategy on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<Last>,
+    /// How the state before a failure is saved. Without `primary_metric`, setting it turns this strategy on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_exception: Option<OnException>,
+    /// Every strategy of the run, in place of the three above. An empty list saves nothing. Also read under the name
+    /// `callbacks`.
     #[serde(alias = "callbacks")]
-    pub strategies: Vec<StrategyConfig>,
+    pub strategies: Option<Vec<StrategyConfig>>,
     /// The run's id, which names its directory. Made up when not given.
     pub run_id: Option<String>,
     /// A human's name for the run, for the metadata.
@@ -121,7 +145,10 @@ impl Default for TrainerConfig {
             primary_metric: None,
             max_epochs: 1,
             checkpoint_saving: true,
-            strategies: Vec::new(),
+            best: None,
+            last: None,
+            on_exception: None,
+            strategies: None,
             run_id: None,
             name: None,
             project: None,
@@ -142,158 +169,4 @@ impl Default for TrainerConfig {
             gradient_checkpointing: false,
         }
     }
-}
-
-impl TrainerConfig {
-    /// The defaults.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets the primary metric, which turns on best, last and on-exception checkpoints.
-    #[must_use]
-    pub fn with_primary_metric(mut self, metric: impl Into<String>) -> Self {
-        self.primary_metric = Some(metric.into());
-        self
-    }
-
-    /// Sets the number of epochs of the whole run.
-    #[must_use]
-    pub fn with_max_epochs(mut self, epochs: usize) -> Self {
-        self.max_epochs = epochs;
-        self
-    }
-
-    /// Turns all saving on or off.
-    #[must_use]
-    pub fn with_checkpoint_saving(mut self, saving: bool) -> Self {
-        self.checkpoint_saving = saving;
-        self
-    }
-
-    /// Adds a strategy. The first one replaces the defaults.
-    #[must_use]
-    pub fn with_strategy(mut self, strategy: StrategyConfig) -> Self {
-        self.strategies.push(strategy);
-        self
-    }
-
-    /// Sets the run's id.
-    #[must_use]
-    pub fn with_run_id(mut self, run_id: impl Into<String>) -> Self {
-        self.run_id = Some(run_id.into());
-        self
-    }
-
-    /// Sets the directory that holds the logs directory.
-    #[must_use]
-    pub fn with_root(mut self, root: impl Into<PathBuf>) -> Self {
-        self.root = root.into();
-        self
-    }
-
-    /// Sets the seed.
-    #[must_use]
-    pub fn with_seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-
-    /// Sets what to resume.
-    #[must_use]
-    pub fn with_ckpt_path(mut self, path: impl Into<String>) -> Self {
-        self.ckpt_path = Some(path.into());
-        self
-    }
-
-    /// Whether this process writes checkpoints and metric files: it is alone, or of rank 0.
-    #[must_use]
-    pub fn writes(&self) -> bool {
-        self.rank.unwrap_or_else(launcher::rank) == 0
-    }
-
-    /// Fills in what was left to the trainer: the run's id, and under `slurm_requeue` what makes a job that was started
-    /// again go on.
-    pub(crate) fn fill_in(&mut self, start: Timestamp) {
-        let job = self.slurm_requeue.then(launcher::slurm_job).flatten();
-        if job.is_some() {
-            self.ckpt_path.get_or_insert_with(|| "auto".to_owned());
-        }
-        self.run_id
-            .get_or_insert_with(|| job.map_or_else(|| made_up_id(start), |job| format!("slurm-{job}")));
-    }
-
-    /// The strategies that apply: those given, or else those that `primary_metric` turns on.
-    #[must_use]
-    pub fn effective_strategies(&self) -> Vec<StrategyConfig> {
-        match (self.checkpoint_saving, self.strategies.is_empty(), &self.primary_metric) {
-            (false, _, _) | (true, true, None) => Vec::new(),
-            (true, false, _) => self.strategies.clone(),
-            (true, true, Some(_)) => vec![
-                StrategyConfig::Best(Best::default()),
-                StrategyConfig::Last(Last::default()),
-                StrategyConfig::OnException(OnException::default()),
-            ],
-        }
-    }
-
-    /// The longest that an exception's save may take by any of the strategies.
-    pub(crate) fn exception_timeout(&self) -> Duration {
-        let seconds = self.effective_strategies().into_iter().filter_map(|strategy| match strategy {
-            StrategyConfig::OnException(config) => Some(config.timeout_seconds),
-            _ => None,
-        });
-        // Also without such a strategy: what was handed over before the failure is still to be written.
-        let seconds = seconds.reduce(f64::max).unwrap_or(DEFAULT_TIMEOUT_SECONDS);
-        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
-    }
-
-    /// How long a device of another machine may be silent.
-    pub(crate) fn device_timeout(&self) -> Duration {
-        Duration::try_from_secs_f64(self.device_timeout_seconds).unwrap_or(Duration::MAX)
-    }
-
-    /// Checks what can be checked before metrics and files are known.
-    pub(crate) fn check(&self) -> Result<()> {
-        let seconds = self.device_timeout_seconds;
-        if !is_timeout(seconds) {
-            return Err(Error::config("device_timeout_seconds", no_timeout(seconds)));
-        }
-        for (position, strategy) in self.effective_strategies().iter().enumerate() {
-            let setting = |field: &str| format!("strategies.{position}.{field}");
-            match strategy {
-                StrategyConfig::Best(best) if best.metric.is_none() && self.primary_metric.is_none() => {
-                    return Err(Error::config(
-                        setting("metric"),
-                        "it is not set, and neither is primary_metric",
-                    ));
-                }
-                StrategyConfig::Last(last) if last.every_n_steps == Some(0) => {
-                    return Err(Error::config(setting("every_n_steps"), "it must be above 0"));
-                }
-                StrategyConfig::OnException(OnException { timeout_seconds: seconds, .. })
-                    if !is_timeout(*seconds) =>
-                {
-                    return Err(Error::config(setting("timeout_seconds"), no_timeout(*seconds)));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-}
-
-fn is_timeout(seconds: f64) -> bool {
-    seconds > 0.0 && seconds <= MAX_TIMEOUT_SECONDS
-}
-
-fn no_timeout(seconds: f64) -> String {
-    format!("{seconds} is not a number of seconds above 0, up to {MAX_TIMEOUT_SECONDS}")
-}
-
-/// `2024-01-15T10-30-00-3f2a`: sorts by time, and two started in one second differ.
-fn made_up_id(start: Timestamp) -> String {
-    let mixed = start.subsec_nanosecond().cast_unsigned() ^ std::process::id().wrapping_mul(0x9E37_79B9);
-    format!("{}-{:04x}", start.strftime("%Y-%m-%dT%H-%M-%S"), (mixed ^ (mixed >> 16)) & 0xFFFF)
 }

@@ -1,0 +1,7 @@
+//! The configuration of a run.
+
+mod builders;
+mod effective;
+mod trainer_config;
+
+pub use trainer_config::{FailedSaves, TrainerConfig};
