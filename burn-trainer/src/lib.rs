@@ -2,6 +2,12 @@
 //! what it was made on.
 //!
 //! ```no_run
+//! use burn::optim::AdamConfig;
+//! use burn::tensor::Device;
+//! use burn::train::Learner;
+//! use burn::train::metric::LossMetric;
+//! use burn_trainer::{Trainer, TrainerConfig};
+//!
 //! # use burn::data::dataloader::batcher::Batcher;
 //! # use burn::data::dataset::InMemDataset;
 //! # use burn::module::Module;
@@ -53,12 +59,6 @@
 //! # }
 //! # fn main() -> burn_trainer::Result<()> {
 //! # let (train_set, valid_set) = (InMemDataset::new(vec![[0.0; 3]; 64]), InMemDataset::new(vec![[0.0; 3]; 16]));
-//! use burn::optim::AdamConfig;
-//! use burn::tensor::Device;
-//! use burn::train::Learner;
-//! use burn::train::metric::LossMetric;
-//! use burn_trainer::{Trainer, TrainerConfig};
-//!
 //! let hparams = MyConfig::new();
 //! let config = TrainerConfig::new()
 //!     .with_primary_metric("val_loss") // best, last and on-exception checkpoints are on

@@ -4,4 +4,5 @@ mod builders;
 mod effective;
 mod trainer_config;
 
+pub use burn_ckpt::plumbing::WhenBusy;
 pub use trainer_config::{FailedSaves, TrainerConfig};

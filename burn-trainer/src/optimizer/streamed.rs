@@ -34,7 +34,7 @@ pub trait StateTensors: Optimizer {
 /// ```
 /// use burn::module::ParamGroup;
 /// use burn::optim::{AdamConfig, MuonConfig};
-/// use burn_trainer::{InitStreamed, Streamed};
+/// use burn_trainer::optimizer::{InitStreamed, Streamed};
 ///
 /// let adam = AdamConfig::new().init_streamed();
 /// let matrix = ParamGroup::from_path("hidden.weight");

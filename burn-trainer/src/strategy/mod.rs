@@ -57,7 +57,7 @@ pub use on_exception::{OnException, OnExceptionStrategy};
 
 use std::path::{Path, PathBuf};
 
-pub use burn_ckpt::retention::KeepRule;
+pub use burn_ckpt::retention::{Candidate, KeepRule, MetricMode, TopK};
 use serde::{Deserialize, Serialize};
 
 pub use crate::state::event::{RunProgress, TrainingEvent};
