@@ -94,17 +94,16 @@
 //! optimizer, scheduler, best list and metric files. That holds on a device that computes the same way each time, with
 //! a [`ResumableDataLoader`] (or burn's own with at most one worker).
 //!
-//! *Random numbers* are covered as far as they are drawn through the device in a training step or a validation (dropout,
-//! noise): the device is seeded before every batch, with a function of [`TrainerConfig::seed`], the epoch and the batch.
-//! Not covered are generators of a program's own (give [`ResumableDataLoaderBuilder::transform`] a seed for every item
-//! instead), and numbers that a batcher draws from the device: with worker threads their order is not fixed, on flex all
-//! devices of a process share one stream, and the training step's seed may come in between.
+//! *Random numbers* are exact if they are drawn from the device in a training step or a validation (dropout, noise). The
+//! device is seeded before every batch, with a function of [`TrainerConfig::seed`], the epoch and the batch. Two kinds are
+//! not exact. A program's own generators: use [`ResumableDataLoaderBuilder::transform`], which gives a seed for every
+//! item. Numbers that a batcher draws from the device: the order of worker threads is not fixed, all flex devices of a
+//! process share one stream, and the training step's seed may come in between.
 //!
-//! *Saves fall on optimizer steps.* Gradients that were accumulated since the last one are not saved, their batches come
-//! again.
+//! *Saves fall on optimizer steps.* Gradients accumulated since the last step are not saved; their batches are repeated.
 //!
-//! *Metrics that are no means over batches* (burn's AUROC, for one) and are resumed in the middle of an epoch cover the
-//! batches after that, in that epoch's training split; a warning says so. burn's metric objects cannot be saved.
+//! *Metrics that are not means over batches* (burn's AUROC, for one): after a resume in the middle of an epoch they cover
+//! only the rest of that epoch's training batches; a warning says so. burn's metric objects cannot be saved.
 
 pub mod burn_loops;
 #[cfg(feature = "cli")]

@@ -82,7 +82,7 @@ impl Trainer {
     /// checkpoints and the configuration does not say what is to become of them.
     pub fn new(mut config: TrainerConfig, hparams: &impl Serialize) -> Result<Self> {
         let hparams = serde_json::to_value(hparams)
-            .map_err(|error| Error::config("hparams", format!("they are no JSON: {error}")))?;
+            .map_err(|error| Error::config("hparams", format!("they are not JSON: {error}")))?;
         let run = Run::open(&mut config)?;
         let environment = Arc::new(EnvironmentProbe::start());
         Ok(Self {
@@ -113,7 +113,7 @@ impl Trainer {
     ///
     /// An optimizer step then uses as many batches as there are devices (times `grads_accumulation`). With the
     /// [`ResumableDataLoader`](crate::ResumableDataLoader) the batches of an epoch are dealt out in their order, so that
-    /// a run can go on with another number of devices; other loaders are split by burn, a part of the data set each.
+    /// a run can resume with another number of devices; burn splits other loaders, a part of the data set for each device.
     #[must_use]
     pub fn devices(mut self, devices: impl IntoIterator<Item = Device>) -> Self {
         self.devices = devices.into_iter().collect();
@@ -268,8 +268,8 @@ impl Trainer {
     /// - `global_step` counts rounds of batches, in each of which every device takes one. Those are the optimizer's
     ///   steps unless gradients are accumulated; over how many rounds they are, burn does not tell.
     /// - After a resume the data comes in the order of its epoch, if `training` is from [`Trainer::training`]. Early
-    ///   stopping begins anew, so that a run that it has ended goes on. What devices draw at random (dropout) is not
-    ///   drawn again.
+    ///   stopping begins anew, so that a run that it has ended continues. What devices draw at random (dropout) is not
+    ///   repeated.
     /// - A name that no metric has is an error after the first batch, and a metric that is not logged one after the
     ///   first epoch.
     ///

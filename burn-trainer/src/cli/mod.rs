@@ -1,10 +1,15 @@
 //! The flags that training programs share: `--epochs`, `--ckpt-path`, `--set KEY=JSON` and so on.
 //!
-//! A program flattens [`TrainArgs`] into its own clap parser, applies them to its configurations, and reports
-//! with [`report`]. Results go to standard output, everything else to standard error; the exit status is 0 when
-//! done, 1 when training failed, 2 for wrong usage, and 128 and the signal's number when a signal stopped training
-//! and the state was saved (130 for SIGINT, 143 for SIGTERM); 75 when a device of another machine was lost, so that a
-//! later start can go on (`EX_TEMPFAIL` of sysexits.h, for a supervisor's restart rule).
+//! A program flattens [`TrainArgs`] into its own clap parser, applies them to its configurations, and reports with
+//! [`report`]. Results go to standard output, everything else to standard error.
+//!
+//! | exit status | |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | training failed, or the newest state is not on disk |
+//! | 2 | wrong usage |
+//! | 75 | a device of another machine was lost; a later start can resume (`EX_TEMPFAIL` of sysexits.h, for a supervisor's restart rule) |
+//! | 128 + signal | a signal stopped training and the state is saved: 130 for SIGINT, 143 for SIGTERM |
 
 mod arguments;
 mod report;
@@ -31,7 +36,7 @@ use crate::strategy::{Best, Interval, Last, StrategyConfig};
 
 /// Exit status for wrong usage.
 const USAGE: u8 = 2;
-/// Exit status for what can pass when it is tried again.
+/// Exit status for a failure that a later start can pass.
 const TRY_AGAIN: u8 = 75;
 
 /// Flags for any field of a [`TrainerConfig`], with short ones for those that are used most.
@@ -52,16 +57,16 @@ pub struct TrainArgs {
     /// What to resume: none, last, best, auto, or a path
     #[arg(long, value_name = "CKPT")]
     pub ckpt_path: Option<String>,
-    /// Save every so many optimizer steps too
+    /// Also save every N optimizer steps
     #[arg(long, value_name = "N")]
     pub save_every_steps: Option<u64>,
-    /// Save after so many seconds too
+    /// Also save after S seconds
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     pub save_every_seconds: Option<f64>,
     /// Number of best checkpoints to keep, or "all"
     #[arg(long, value_name = "K", value_parser = parse_topk)]
     pub topk: Option<TopK>,
-    /// How often to start again after a device was lost, from the newest checkpoint and on the devices that answer
+    /// How often to restart after a device was lost, from the newest checkpoint, on the devices that answer
     #[arg(long, value_name = "N")]
     pub restarts: Option<u32>,
     /// Remove what an earlier run of the same id left

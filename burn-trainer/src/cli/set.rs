@@ -17,11 +17,11 @@ pub(super) fn set<C: Serialize + DeserializeOwned>(
     let Some((key, text)) = assignment.split_once('=') else {
         return Err(wrong("write it as KEY=JSON".to_owned()));
     };
-    // The other name of the field, which serde knows for whole configurations alone.
+    // The field's other name, which serde knows in a whole configuration only.
     let renamed = key.strip_prefix("callbacks").filter(|rest| rest.is_empty() || rest.starts_with('.'));
     let key = &renamed.map_or(key.to_owned(), |rest| format!("strategies{rest}"));
     let value: Value = serde_json::from_str(text).map_err(|error| {
-        wrong(format!("{text:?} is no JSON ({error}); put text in quotes: --set '{key}=\"{text}\"'"))
+        wrong(format!("{text:?} is not JSON ({error}); put text in quotes: --set '{key}=\"{text}\"'"))
     })?;
     let to_json = |error: serde_json::Error| wrong(error.to_string());
     spell_out(trainer, key);
@@ -66,8 +66,7 @@ fn spell_out(trainer: &mut TrainerConfig, key: &str) {
     }
 }
 
-/// The deepest place that a dotted key leads to, and the keys that there are; `None` where not even its first part
-/// is known.
+/// The deepest known part of a dotted key, and the keys below it; `None` where its first part is unknown.
 fn known_keys(json: &Value, key: &str) -> Option<(String, String)> {
     key.rmatch_indices('.').find_map(|(end, _)| {
         let place = &key[..end];

@@ -120,21 +120,21 @@ plain! {
     with_checkpoint_saving, checkpoint_saving: bool;
     /// Sets the seed of every random number that the loop draws.
     with_seed, seed: u64;
-    /// Sets whether what an earlier run of the same id left is removed.
+    /// Sets whether the checkpoints of an earlier run of the same id are removed.
     with_overwrite, overwrite: bool;
     /// Sets whether signals save and stop.
     with_handle_signals, handle_signals: bool;
     /// Sets whether a Slurm job that runs out of time is requeued after its save.
     with_slurm_requeue, slurm_requeue: bool;
-    /// Sets what happens when the loop saves faster than the disk writes.
+    /// Sets what happens when the queue of saves is full.
     with_when_busy, when_busy: WhenBusy;
-    /// Sets how many states may wait while another is being written.
+    /// Sets how many snapshots may wait while another is being written.
     with_max_waiting_saves, max_waiting_saves: usize;
-    /// Sets what a checkpoint that cannot be saved means for the run.
+    /// Sets what a failed save means for the run.
     with_failed_saves, failed_saves: FailedSaves;
-    /// Sets how long a device of another machine may be silent, in seconds.
+    /// Sets how long a device of another machine may take to answer, in seconds.
     with_device_timeout_seconds, device_timeout_seconds: f64;
-    /// Sets how often a program starts itself again after a device was lost.
+    /// Sets how often a program restarts itself after a device was lost.
     with_restarts, restarts: u32;
     /// Sets whether an optimizer step uses as many batches as before, on another number of devices.
     with_keep_effective_batch, keep_effective_batch: bool;

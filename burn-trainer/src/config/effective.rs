@@ -1,4 +1,4 @@
-//! What a configuration comes to: the strategies that apply, what was left to the trainer, and what cannot be.
+//! What follows from a configuration: the strategies that apply, the values that the trainer fills in, and its check.
 
 use std::time::Duration;
 
@@ -57,8 +57,7 @@ impl TrainerConfig {
         Self { primary_metric, best: None, last: None, on_exception: None, strategies, ..self.clone() }
     }
 
-    /// Fills in what was left to the trainer: the run's id, and under `slurm_requeue` what makes a job that was started
-    /// again resume.
+    /// Fills in the run's id where none is given, and under `slurm_requeue` the settings that make a requeued job resume.
     pub(crate) fn fill_in(&mut self, start: Timestamp) {
         let job = self.slurm_requeue.then(launcher::slurm_job).flatten();
         if job.is_some() {
@@ -79,7 +78,7 @@ impl TrainerConfig {
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     }
 
-    /// How long a device of another machine may be silent.
+    /// How long a device of another machine may take to answer.
     pub(crate) fn device_timeout(&self) -> Duration {
         Duration::try_from_secs_f64(self.device_timeout_seconds).unwrap_or(Duration::MAX)
     }

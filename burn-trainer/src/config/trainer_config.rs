@@ -16,7 +16,7 @@ use crate::strategy::{Best, Last, MetricConfig, OnException, StrategyConfig};
 /// | `checkpoint_saving` | true | false turns all saving off |
 /// | `best`, `last`, `on_exception` | none | adjust one of the three that `primary_metric` turns on |
 /// | `strategies` | none | replaces the three; an empty list saves nothing |
-/// | `run_id` | made up | `{UTC time}-{4 hex digits}` |
+/// | `run_id` | generated | `{UTC time}-{4 hex digits}` |
 /// | `root`, `logs` | `.`, `burn_trainer_logs` | the run's directory is `{root}/{logs}/{run_id}` |
 /// | `seed` | 42 | of every random number that the loop draws |
 /// | `ckpt_path` | none | what to resume: `last`, `best`, `auto`, `none`, or a path |
@@ -24,12 +24,12 @@ use crate::strategy::{Best, Last, MetricConfig, OnException, StrategyConfig};
 /// | `slurm_requeue` | false | start a Slurm job again when its time is up |
 /// | `rank` | the launcher's | only the process of rank 0 writes |
 /// | `when_busy`, `max_waiting_saves` | `wait`, 1 | when the loop saves faster than the disk writes |
-/// | `failed_saves` | `fail_if_last` | when the disk refuses |
-/// | `device_timeout_seconds` | 60 | how long a device of another machine may be silent |
-/// | `restarts` | 0 | how often a program starts itself again after a device was lost |
+/// | `failed_saves` | `fail_if_last` | what a failed save means for the exit status |
+/// | `device_timeout_seconds` | 60 | how long a device of another machine may take to answer |
+/// | `restarts` | 0 | how often a program restarts itself after a device was lost |
 /// | `keep_effective_batch` | false | as many batches in an optimizer step as before, on another number of devices |
 ///
-/// Every field has a builder method, `with_` and its name.
+/// Every field has a builder method: `with_` and the field's name.
 ///
 /// ```
 /// use burn_trainer::TrainerConfig;
@@ -50,7 +50,7 @@ use crate::strategy::{Best, Last, MetricConfig, OnException, StrategyConfig};
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct TrainerConfig {
-    /// The metric that tells how good the model is (`val_loss`, `val_accuracy`); in JSON a name, or
+    /// The metric that ranks the checkpoints (`val_loss`, `val_accuracy`); in JSON a name, or
     /// `{"name": "val_loss", "mode": "min"}`.
     pub primary_metric: Option<MetricConfig>,
     /// The number of epochs of the whole run, those before a resume included.
@@ -70,7 +70,7 @@ pub struct TrainerConfig {
     /// `callbacks`.
     #[serde(alias = "callbacks")]
     pub strategies: Option<Vec<StrategyConfig>>,
-    /// The run's id, which names its directory. Made up when not given.
+    /// The run's id, which names its directory. Generated when not given.
     pub run_id: Option<String>,
     /// A human's name for the run, for the metadata.
     pub name: Option<String>,
@@ -80,60 +80,61 @@ pub struct TrainerConfig {
     pub root: PathBuf,
     /// The directory that holds the runs.
     pub logs: String,
-    /// Seeds the device's random numbers, before every batch anew: see the [crate's page](crate#what-is-exact).
+    /// Seeds the device's random numbers before every batch: see the [crate's page](crate#what-is-exact).
     pub seed: u64,
     /// What to resume: a path to a checkpoint or a link, `last` or `best` of this run, `auto` (the newest whole
     /// checkpoint of this run, or a fresh start where there is none), `none`.
     pub ckpt_path: Option<String>,
-    /// Remove what an earlier run of the same id left. Without it, such a run is an error. It cannot be combined with a
-    /// `ckpt_path` that goes on from what would be removed; a Slurm job under `slurm_requeue` then goes on.
+    /// Remove the checkpoints of an earlier run of the same id. Without it, such a run is an error. An error together with
+    /// a `ckpt_path` that resumes what would be removed. A Slurm job that `slurm_requeue` has requeued resumes all the
+    /// same.
     pub overwrite: bool,
-    /// Save and stop on SIGINT, SIGTERM, SIGUSR1, SIGUSR2, and on SIGHUP unless it is ignored. A SIGINT after that
-    /// ends the process at once.
+    /// Save and stop on SIGINT, SIGTERM, SIGUSR1, SIGUSR2, and on SIGHUP unless it is ignored. A second SIGINT ends the
+    /// process at once.
     pub handle_signals: bool,
-    /// In a Slurm job: when SIGUSR1 or SIGUSR2 comes (`#SBATCH --signal=USR1@120`), have `scontrol` requeue the job after
-    /// the save. For that the run's id is the job's where none is given, and `ckpt_path` is `auto`; a job that trains
-    /// several times gives each a run id of its own. SIGTERM does not
-    /// requeue: `scancel` sends it too, and Slurm itself requeues what it preempts with `PreemptMode=REQUEUE`.
+    /// In a Slurm job: on SIGUSR1 or SIGUSR2 (`#SBATCH --signal=USR1@120`), save and have `scontrol` requeue the job. The
+    /// run's id is then the job's unless one is given, and `ckpt_path` is `auto`. A job that trains several runs gives
+    /// each an id of its own. SIGTERM does not requeue: `scancel` sends it too, and Slurm itself requeues a preempted
+    /// job with `PreemptMode=REQUEUE`.
     pub slurm_requeue: bool,
-    /// The rank of this process among those that train together; by default what `RANK`, `OMPI_COMM_WORLD_RANK`,
-    /// `PMI_RANK`, `PMIX_RANK`, `JSM_NAMESPACE_RANK` or `SLURM_PROCID` says. Only the process of rank 0 takes the lock and writes.
+    /// The rank of this process among those that train together. By default `RANK`, `OMPI_COMM_WORLD_RANK`, `PMI_RANK`,
+    /// `PMIX_RANK`, `JSM_NAMESPACE_RANK` or `SLURM_PROCID`. Only rank 0 takes the lock and writes.
     pub rank: Option<u64>,
-    /// What to do when the loop saves faster than the disk writes: `wait` for it, `skip` the save and say so, or
-    /// `replace` the one that waits, and say so; see [`WhenBusy`].
+    /// What to do when the queue of saves is full: `wait`, `skip` the new save, or `replace` the waiting one; see
+    /// [`WhenBusy`]. Skipped and replaced saves are logged and counted.
     pub when_busy: WhenBusy,
-    /// How many states may wait while another is being written. Each of them, and the one being written, keeps a copy of
-    /// the state on the device as far as training has changed it since; with 0 there is one such copy at most.
+    /// How many snapshots may wait while another is being written. Each pending snapshot uses up to one extra copy of the
+    /// state: tensors are copied on write. With 0 there is one extra copy at most.
     pub max_waiting_saves: usize,
     /// What a checkpoint that cannot be saved means for the run; see [`FailedSaves`].
     pub failed_saves: FailedSaves,
-    /// Within how many seconds a run ends with an error when a device of another machine does not answer any more (plus the
-    /// time to finish a checkpoint that has been read from it). A device answers when it has done what it was given: it
-    /// counts as lost after three quarters of this time, so that a step may not take as long.
+    /// A run ends with an error within this many seconds after a device of another machine stops answering, plus the time
+    /// to finish a checkpoint that was already read from the device. A device that has not finished its queued work
+    /// within 3/4 of this time is considered lost, so a step must take less than that.
     pub device_timeout_seconds: f64,
-    /// How often a program that ends with `cli::report` starts itself again after a device was lost:
-    /// from the newest checkpoint, on the devices that answer.
+    /// How often a program that ends with `cli::report` restarts itself after a device was lost. It resumes from the
+    /// newest checkpoint, on the devices that answer.
     pub restarts: u32,
-    /// When a run goes on with another number of devices: change the accumulation of gradients so that an optimizer step
-    /// uses as many batches as before, or fail where they cannot be shared out. Otherwise the step uses one batch a device,
-    /// times the accumulation that the program set.
+    /// When a run resumes with another number of devices: change the accumulation of gradients so that an optimizer step
+    /// uses as many batches as before. It is an error if they cannot be divided evenly. Otherwise a step uses one batch
+    /// for each device, times the accumulation that the program set.
     pub keep_effective_batch: bool,
     /// Recompute activations in the backward pass instead of keeping them. (burn's own switch,
     /// `SupervisedTraining::gradient_checkpointing`, does not reach a custom training strategy.)
     pub gradient_checkpointing: bool,
 }
 
-/// What a checkpoint that cannot be saved means for the run. It is said at once and stands in the result in any case,
-/// and saving is tried again the next time.
+/// What a failed save means for the run. Each failure is reported at once and stands in the result, and the next save is
+/// tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailedSaves {
     /// Nothing: the exit status is 0.
     Ignore,
-    /// Training goes on; the program fails if the last save did, so that the newest state is not on disk. The
+    /// Training continues. The program fails if the last save failed, as the newest state is then not on disk. The
     /// default.
     FailIfLast,
-    /// Training goes on; the program fails.
+    /// Training continues. The program fails.
     FailIfAny,
     /// Training stops with an error.
     Stop,

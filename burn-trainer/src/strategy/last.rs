@@ -1,4 +1,4 @@
-//! Last: the newest state, at every epoch's end, every so many steps, and after every so much time.
+//! Last: the newest state, at every epoch's end, every N steps, or after a time.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,9 +28,9 @@ pub struct Last {
     pub topk: TopK,
     /// Save at the end of every epoch: on by default.
     pub every_epoch: bool,
-    /// Save every so many optimizer steps, counted from the run's start; off by default.
+    /// Save every N optimizer steps, counted from the run's start; off by default.
     pub every_n_steps: Option<u64>,
-    /// Save at the first step after so much time since the last save of this strategy; off by default.
+    /// Save at the first step after this time since the last save of this strategy; off by default.
     pub save_on_time_interval: Option<Interval>,
     /// Template of the file names: `epoch={epoch}-step={step}` by default.
     pub filename: String,
@@ -65,14 +65,14 @@ impl Last {
         self
     }
 
-    /// Saves every so many optimizer steps.
+    /// Saves every N optimizer steps.
     #[must_use]
     pub fn with_every_n_steps(mut self, steps: u64) -> Self {
         self.every_n_steps = Some(steps);
         self
     }
 
-    /// Saves at the first step after so much time since the last save.
+    /// Saves at the first step after this time since the last save.
     #[must_use]
     pub fn with_save_on_time_interval(mut self, interval: impl Into<Interval>) -> Self {
         self.save_on_time_interval = Some(interval.into());
@@ -122,7 +122,7 @@ impl LastStrategy {
         match event {
             TrainingEvent::StepEnd => by_step || by_time,
             TrainingEvent::EpochEnd => self.config.every_epoch || by_step || by_time,
-            // Whoever stops a run wants to go on later.
+            // A stopped run is resumed later.
             TrainingEvent::Interrupted(_) => true,
             TrainingEvent::ValidationEnd | TrainingEvent::Exception(_) => false,
         }

@@ -1,5 +1,5 @@
-//! On exception: the state before a panic or an error, so that the work of hours is not lost with it. Also that of a
-//! stop, by a signal for instance, where no other strategy saves it.
+//! On exception: the state before a panic or an error. Also the state of a stop, such as a signal's, where no other
+//! strategy saves it.
 
 use std::path::PathBuf;
 
@@ -72,7 +72,8 @@ impl OnException {
 
 file_builders!(OnException);
 
-/// Saves the state of the last step done when training fails, and when it is stopped and no other strategy does.
+/// Saves the state of the last finished step when training fails. Also when training is stopped, if no other strategy
+/// saves that state.
 #[derive(Debug, Clone)]
 pub struct OnExceptionStrategy {
     config: OnException,
@@ -109,7 +110,7 @@ impl Strategy for OnExceptionStrategy {
             TrainingEvent::Exception(message) => {
                 SaveDecision::Save { score: f64::NAN, reason: format!("exception: {message}") }
             }
-            // A stop is no failure: usually the state is the last strategy's.
+            // A stop is not a failure: the last strategy usually saves the state.
             TrainingEvent::Interrupted(reason) => {
                 SaveDecision::SaveUnlessOthers { reason: format!("interrupted: {reason}") }
             }

@@ -43,7 +43,7 @@ impl DeviceArgs {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`](burn_trainer::Error::Config) for a name that is none, or that the program was not built for;
+    /// [`Error::Config`](burn_trainer::Error::Config) for an invalid name, or one that the program was not built for;
     /// [`Error::Device`](burn_trainer::Error::Device) and [`Error::RemoteDevice`](burn_trainer::Error::RemoteDevice) for a
     /// device that cannot be used.
     pub fn devices(&self) -> Result<Vec<Device>> {

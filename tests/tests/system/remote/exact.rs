@@ -125,7 +125,7 @@ fn a_server_that_is_killed_and_started_again_is_found_by_the_run_itself() {
         running.wait_for("a checkpoint", |_| has_saved(root.path()));
         cluster.servers[which].kill_and_restart();
         let ended = running.end_well();
-        assert!(ended.stderr.contains("starting again: restart 1 of 5"), "{ended:?}");
+        assert!(ended.stderr.contains("restarting: restart 1 of 5"), "{ended:?}");
         assert_eq!(last(root.path()), last(whole.path()), "server {which}");
     }
 }
