@@ -1,8 +1,8 @@
-//! `cargo xtask check`: format, lints, documentation, for every backend.
+//! `cargo xtask check`: tidiness, format, lints, documentation, for every backend.
 
 use std::process::ExitCode;
 
-use crate::cargo;
+use crate::{cargo, tidy};
 
 /// Every GPU backend at once, and what else is off by default.
 const ALL_FEATURES: &str = "system-tests/wgpu,system-tests/remote,digits/vulkan,digits/cuda,digits/autotune,digits/mnist,\
@@ -10,6 +10,8 @@ const ALL_FEATURES: &str = "system-tests/wgpu,system-tests/remote,digits/vulkan,
 
 /// Stops at the first that fails.
 pub fn run() -> Result<(), ExitCode> {
+    // The fastest first.
+    tidy::run()?;
     cargo::run(&["fmt", "--all", "--check"])?;
     cargo::run(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     // What is compiled only for a GPU, or for devices of other machines. Where documentation is built for docs.rs, CUDA's build script does not download

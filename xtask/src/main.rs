@@ -1,4 +1,4 @@
-//! The project's commands, one file a verb: `cargo xtask train | serve | soak | gpu-check | bench | test | check`.
+//! The project's commands, one file a verb: `cargo xtask train | serve | soak | gpu-check | bench | test | check | tidy`.
 
 mod backend;
 mod bench;
@@ -9,6 +9,7 @@ mod gpu_check;
 mod serve;
 mod soak;
 mod test;
+mod tidy;
 mod train;
 
 use std::process::ExitCode;
@@ -35,7 +36,7 @@ enum Verb {
     /// the flags
     #[command(disable_help_flag = true)]
     Soak(soak::Args),
-    /// Train, save and go on with a GPU, and print the figures; `cargo xtask gpu-check --help` lists the flags
+    /// Train, save and resume on a GPU, and print the figures; `cargo xtask gpu-check --help` lists the flags
     #[command(disable_help_flag = true)]
     GpuCheck(gpu_check::Args),
     /// Measure beside the peers, and print a page; `cargo xtask bench checkpoint --help` lists the flags
@@ -43,8 +44,10 @@ enum Verb {
     Bench(bench::Args),
     /// Format, lints, documentation and every test; ends with their count
     Test,
-    /// Format, lints and documentation alone
+    /// Tidiness, format, lints and documentation alone
     Check,
+    /// Tidiness alone: imports, lengths, phrases, pages, links and flags, in seconds
+    Tidy,
 }
 
 /// Exit status for wrong usage.
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Verb::Bench(args) => bench::run(&args),
         Verb::Test => test::run(),
         Verb::Check => check::run().map_or_else(|failed| failed, |()| ExitCode::SUCCESS),
+        Verb::Tidy => tidy::run().map_or_else(|failed| failed, |()| ExitCode::SUCCESS),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use burn::optim::AdamConfig;
 use burn_ckpt::plumbing::WhenBusy;
-use burn_trainer::InitStreamed;
+use burn_trainer::optimizer::InitStreamed;
 
 use crate::program::Result;
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use backend::Backend;
 use burn::tensor::Device;
-use burn_trainer::RemoteAddress;
+use burn_trainer::remote::RemoteAddress;
 use tempfile::TempDir;
 
 use crate::program::Result;
@@ -58,7 +58,7 @@ impl Servers {
             .map(|(_, server)| server.address().clone())
             .take(contender.devices())
             .collect();
-        Ok(burn_trainer::connect(&addresses, None, false)?.into_iter().flatten().collect())
+        Ok(burn_trainer::remote::connect(&addresses, None, false)?.into_iter().flatten().collect())
     }
 }
 

@@ -3,7 +3,8 @@
 use std::fmt::{self, Display};
 
 use burn::tensor::Device;
-use burn_trainer::{Error, Result, start_device};
+use burn_trainer::process::start_device;
+use burn_trainer::{Error, Result};
 use clap::ValueEnum;
 
 /// What to compute on.

@@ -56,8 +56,8 @@ pub struct CharLmConfig {
     /// The share of the schedule in which the learning rate rises.
     #[config(default = 0.1)]
     pub warmup_share: f64,
-    /// Optimizer steps of the schedule; after them the learning rate stays as it is. Unless set, the steps of all epochs: a
-    /// run that is resumed with more epochs continues at the rate that the longer schedule has there.
+    /// Optimizer steps of the schedule, after which the learning rate stays where it is. Unless set, those of all epochs:
+    /// a run that resumes with more epochs continues at the rate that the longer schedule has at that step.
     pub schedule_steps: Option<usize>,
     /// Weight decay of AdamW.
     #[config(default = 0.1)]

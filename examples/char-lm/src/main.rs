@@ -13,7 +13,7 @@ use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfi
 use char_lm::{CharLm, CharLmConfig, Window, WindowBatcher, Windows};
 use clap::Parser;
 
-/// A checkpoint is written while training continues, from memory of its own. This allocator keeps freed memory for that.
+/// Training allocates while a checkpoint is written: this allocator keeps freed memory for that.
 #[global_allocator]
 static ALLOCATOR: burn_trainer::KeepingAllocator = burn_trainer::KeepingAllocator;
 

@@ -60,7 +60,7 @@ impl Drawing {
 }
 
 impl CharLm {
-    /// Continues a text. Of a text that is longer than the context, the end counts. An empty text is like the end of a line.
+    /// Continues a text. The model sees its last bytes, as many as the context has. An empty text counts as the end of a line.
     ///
     /// # Errors
     ///

@@ -1,19 +1,21 @@
 //! From an image file to what the model looks at: read, made grey, and brought to the model's size. What a grey value
 //! means to the model is the model's own affair, in its crate.
 
-use std::error::Error;
 use std::path::Path;
 
 use digits::{Data, Image};
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, GrayImage, ImageError, ImageReader};
 
+/// The program's result: an error is a sentence for its user.
+pub type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+
 /// Reads an image. One of the model's size is taken as it is; another one is scaled to fit, and paper added to make it
 /// square.
-pub fn read(path: &Path, data: Data, invert: bool) -> Result<Image, Box<dyn Error>> {
+pub fn read(path: &Path, data: Data, invert: bool) -> Result<Image> {
     let picture = ImageReader::open(path)?.with_guessed_format()?.decode().map_err(|error| match error {
         ImageError::Unsupported(_) => {
-            format!("it is no image that this program can read (PNG, JPEG, PNM): {error}")
+            format!("it is not an image that this program can read (PNG, JPEG, PNM): {error}")
         }
         other => other.to_string(),
     })?;
@@ -40,7 +42,7 @@ fn grey(picture: &DynamicImage, paper: u8) -> GrayImage {
 }
 
 /// The image in a square of so many pixels on a side, in its middle, on paper (0).
-fn fitted(grey: GrayImage, side: u32) -> Result<Vec<u8>, Box<dyn Error>> {
+fn fitted(grey: GrayImage, side: u32) -> Result<Vec<u8>> {
     let (width, height) = grey.dimensions();
     if width == 0 || height == 0 {
         return Err("it has no pixels".into());

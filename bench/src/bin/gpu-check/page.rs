@@ -3,7 +3,8 @@
 use std::fmt::{self, Display};
 
 use bench::{Comparison, Outcome, SaveCost, Table};
-use burn_trainer::{Environment, Result};
+use burn_trainer::Result;
+use burn_trainer::environment::Environment;
 
 /// Largest difference of a probability between the device and the CPU that counts as the same prediction.
 const SAME: f32 = 1e-4;

@@ -10,7 +10,7 @@ use burn::optim::AdamConfig;
 use burn::tensor::{Device, Tensor, TensorData};
 use burn::train::{InferenceStep, Interrupter, Learner, RegressionOutput, TrainOutput, TrainStep};
 use burn_ckpt::FromCheckpoint;
-use burn_trainer::InitStreamed;
+use burn_trainer::optimizer::InitStreamed;
 use serde::{Deserialize, Serialize};
 
 use super::data::{Batch, WIDTH, dataset_error};

@@ -7,7 +7,8 @@ use burn::tensor::Device;
 use burn::train::metric::LossMetric;
 use burn::train::{Learner, SupervisedTraining, TrainingStrategy};
 use burn_trainer::burn_ckpt::retention::{MetricMode, TopK};
-use burn_trainer::{Best, FitResult, Last, OnException, Result, StrategyConfig, Trainer, TrainerConfig};
+use burn_trainer::strategy::{Best, Last, OnException, StrategyConfig};
+use burn_trainer::{FitResult, Result, Trainer, TrainerConfig};
 
 use super::model::{Model, Script, learner};
 use super::scripted_loader::loader;
@@ -58,10 +59,10 @@ pub fn train_scored(config: TrainerConfig, scores: &[f64]) -> Result<FitResult<M
 ///
 /// Those of the trainer.
 pub fn train_and_keep_all(root: &Path, scores: &[f64], best: usize) -> Result<FitResult<Model>> {
-    let topk = TopK::count(best).unwrap_or(TopK::All);
-    let config = TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root, scores.len()) }
-        .with_strategy(StrategyConfig::Best(Best { mode: Some(MetricMode::Min), topk, ..Best::default() }))
-        .with_strategy(StrategyConfig::Last(Last { topk: TopK::All, ..Last::default() }));
+    let config = config(root, scores.len()).with_primary_metric("val_score").with_strategies([
+        StrategyConfig::Best(Best::new().with_mode(MetricMode::Min).with_topk(best)),
+        StrategyConfig::Last(Last::new().with_topk(TopK::All)),
+    ]);
     train_scored(config, scores)
 }
 
@@ -101,11 +102,12 @@ pub fn train_on_devices(root: &Path, devices: &[Device]) -> Result<FitResult<Mod
 /// A configuration with all three strategies that keeps the checkpoint of every epoch, and resumes where there is one.
 #[must_use]
 pub fn keeping_every_epoch(root: &Path, epochs: usize) -> TrainerConfig {
-    let last = Last { topk: TopK::All, ..Last::default() };
     config(root, epochs)
-        .with_strategy(StrategyConfig::Best(Best::default()))
-        .with_strategy(StrategyConfig::Last(last))
-        .with_strategy(StrategyConfig::OnException(OnException::default()))
+        .with_strategies([
+            StrategyConfig::Best(Best::default()),
+            StrategyConfig::Last(Last::new().with_topk(TopK::All)),
+            StrategyConfig::OnException(OnException::default()),
+        ])
         .with_ckpt_path("auto")
 }
 

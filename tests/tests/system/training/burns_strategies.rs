@@ -13,10 +13,9 @@ use burn::tensor::distributed::{DistributedConfig, ReduceOperation};
 use burn::train::metric::LossMetric;
 use burn::train::{ExecutionStrategy, Learner, MultiDeviceOptim, TrainingStrategy};
 use burn_ckpt::Checkpoint;
-use burn_ckpt::retention::TopK;
-use burn_trainer::{
-    Best, Error, FitResult, Last, Result, ResumableDataLoader, StrategyConfig, Trainer, TrainerConfig, ddp,
-};
+use burn_trainer::burn_loops::ddp;
+use burn_trainer::strategy::{Best, Last, StrategyConfig};
+use burn_trainer::{Error, FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use system_tests::backend;
 use system_tests::models::small::{
     Batch, Model, Script, ScriptedMetric, keeping_every_epoch, learner, loader, stopper,
@@ -139,12 +138,11 @@ fn a_run_on_several_devices_resumes_with_each_item_of_the_next_epoch_once() {
 fn the_best_list_continues() {
     let root = tempfile::tempdir().unwrap();
     let run = |epochs, scores: &[f64]| {
-        let best = Best { topk: TopK::count(2).unwrap(), filename: "{epoch}".to_owned(), ..Best::default() };
-        let config =
-            TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root.path(), epochs) }
-                .with_strategy(StrategyConfig::Best(best))
-                .with_strategy(StrategyConfig::Last(Last::default()))
-                .with_ckpt_path("auto");
+        let best = Best::new().with_topk(2).with_filename("{epoch}");
+        let config = config(root.path(), epochs)
+            .with_primary_metric("val_score")
+            .with_strategies([StrategyConfig::Best(best), StrategyConfig::Last(Last::default())])
+            .with_ckpt_path("auto");
         let metric = ScriptedMetric::new("Score", scores);
         train_scripted_with_strategy(config, Script::default(), multi(), |training| {
             training.metric_valid_numeric(metric)
@@ -251,8 +249,7 @@ fn what_does_not_fit_is_an_error_before_the_first_step() {
 #[test]
 fn a_name_that_no_metric_has_ends_training_at_its_first_batches() {
     let root = tempfile::tempdir().unwrap();
-    let named =
-        |name: &str| TrainerConfig { primary_metric: Some(name.to_owned()), ..config(root.path(), 2) };
+    let named = |name: &str| config(root.path(), 2).with_primary_metric(name.to_owned());
     let unknown = error(train_with_strategy(named("val_accuracy"), multi()));
     assert!(matches!(unknown, Error::UnknownMetric { .. }), "{unknown}");
     let metric = LossMetric::new();
