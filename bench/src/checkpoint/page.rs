@@ -70,7 +70,7 @@ impl Page<'_> {
             "Each figure is a median over the saves of a run, in a process of its own. *Lost* is the time that the steps from\n\
              a save until it is durable, and one more, took longer than as many undisturbed ones of the same run, those that are\n\
              nearest; below 0, noise is more than the cost. *Call* is the time until the loop continued. torch, Lightning,\n\
-             safetensors and burn sync nothing: for the first three a thread of its own calls fsync, which is no part of the\n\
+             safetensors and burn sync nothing: for the first three a thread of its own calls fsync, which is not part of the\n\
              call; burn's files are complete then, and not durable. When burn-trainer's and burn's files were complete is what\n\
              the file system says, to some milliseconds. *No save* is what the machine's disk costs any loop: a thread writes as\n\
              many bytes beside it and syncs them, and no snapshot is taken. Loading ends when every value of the model was\n\

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn no_cost_at_all_is_no_division_by_nothing() {
+    fn without_any_cost_the_ratio_is_still_finite() {
         let both = vec![(Contender::Ours, holding(0.0)), (Contender::Burn, holding(1.0))];
         let found = figure(&ratios(&results(both)), "loop time lost: burn's / ours").unwrap();
         assert!((found - 1000.0).abs() < 1e-6, "{found}");

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_becomes_slower_is_no_cost_of_a_save() {
+    fn a_machine_that_becomes_slower_does_not_count_as_cost_of_a_save() {
         // Each step takes a tenth of a second longer than the one before, and the one of the save a second more.
         let steps: Vec<f64> =
             (0..60).map(|i| 4.0 + f64::from(i) * 0.1 + if i == 50 { 1.0 } else { 0.0 }).collect();
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_validation_in_the_step_of_the_save_is_no_cost() {
+    fn a_validation_in_the_step_of_the_save_does_not_count_as_cost() {
         let steps = [4.0, 4.0, 4.0, 4.0, 10.0, 4.0, 4.0, 4.0];
         let save = SaveTimes { asked: 125.5, returned: 126.0, durable: 126.0 };
         let (begins, saves) = (begins(&steps), [save]);

@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_validation_is_no_step() {
+    fn a_validation_does_not_count_as_a_step() {
         let mut laps = laps(&[10, 10, 12, 900, 10, 10, 10]);
         laps[3].ends_epoch = true;
         let cost = cost(&laps, &[Save { index: 1, durable: 20 * MS, bytes: 7 }], 2).unwrap();

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_cross_anyway_are_no_steps() {
+    fn bytes_that_cross_anyway_are_subtracted() {
         // 8000 bytes in 4 steps of 0.25 seconds, 400 of which would have crossed in that second anyway.
         let measured = measured(vec![run(&[250, 250], 3000, 0.0), run(&[250, 250], 5000, 0.0)]);
         assert!((measured.loopback_bytes_per_step(400.0).unwrap() - 1900.0).abs() < 1e-9);

@@ -64,7 +64,7 @@ fn sighting(adapter: &Adapter) -> Option<Sighting> {
     gpu.uuid = details.uuid;
     gpu.apis[0].version = gpu.apis[0].version.take().or(details.api_version);
     if !gpu.driver_version.as_ref().is_some_and(|version| version.contains(|c: char| c.is_ascii_digit())) {
-        // `Intel driver` is no version.
+        // `Intel driver` is not a version.
         gpu.driver_version = details.driver_version.or(gpu.driver_version);
     }
     Some(Sighting { source, gpu })

@@ -159,7 +159,7 @@ mod tests {
         for (names, field) in [(&RANK[..], 0), (&LOCAL_RANK, 1), (&RANKS, 2)] {
             for (position, name) in names.iter().enumerate() {
                 let lookup = |asked: &str| match names.iter().position(|name| *name == asked) {
-                    // The ones before it are no numbers, and those after it are others.
+                    // The variables before it are not numbers, and those after it have other values.
                     Some(at) if at < position => Some("none".to_owned()),
                     Some(at) => Some(at.to_string()),
                     None => (asked == "LSB_JOBID").then(|| "7".to_owned()),

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_is_no_number_is_absent_and_the_rest_is_kept() {
+    fn a_variable_that_is_not_a_number_is_absent_and_the_rest_is_kept() {
         let lookup = |name: &str| match name {
             "SLURM_JOB_ID" => Some("7".to_owned()),
             "SLURM_NTASKS" => Some("many".to_owned()),

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_none_or_too_large_is_absent() {
+    fn an_invalid_or_too_large_number_is_absent() {
         let lookup = |name: &str| Some(name.to_owned());
         let variables = Variables::new(&lookup);
         assert_eq!(variables.number(" 12 "), Some(12_u64));

@@ -113,7 +113,7 @@ pub struct Inputs {
 impl Inputs {
     /// Some numbers that differ.
     #[must_use]
-    #[expect(clippy::new_without_default, reason = "they are no default of anything")]
+    #[expect(clippy::new_without_default, reason = "they are not a default of anything")]
     pub fn new() -> Self {
         let tokens = (0..ITEMS * TOKENS).map(|i| (i * 5 % 7) as i64).collect();
         let images = (0..ITEMS * PIXELS).map(|i| ((i * 37 % 101) as f32 / 50.0) - 1.0).collect();

@@ -67,7 +67,7 @@ impl Orders {
     ///
     /// # Panics
     ///
-    /// When a path in them is no text.
+    /// When a path in them is not text.
     #[must_use]
     pub fn given_to(&self, mut command: Command) -> Command {
         let text = serde_json::to_string(self).unwrap_or_else(|error| panic!("{self:?}: {error}"));

@@ -104,7 +104,7 @@ pub fn copy_checkpoint(from: &Path, to: &Path) {
 ///
 /// # Panics
 ///
-/// When it is no link.
+/// When it is not a link.
 #[must_use]
 pub fn target(link: &Path) -> PathBuf {
     std::fs::read_link(link).unwrap_or_else(|error| panic!("{}: {error}", link.display()))

@@ -102,7 +102,7 @@ fn no_program_that_the_repository_names_is_run() {
 }
 
 #[test]
-fn a_filter_whose_name_is_no_setting_leaves_the_changes_unknown() {
+fn a_filter_whose_name_is_not_a_setting_leaves_the_changes_unknown() {
     let (repository, _) = repository();
     std::fs::write(repository.path().join("file"), "changed\n").unwrap();
     git(&repository, &["config", "filter.a.b.clean", "false"]);
@@ -138,7 +138,7 @@ fn a_repository_of_another_user_is_none() {
 }
 
 #[test]
-fn what_is_no_repository_though_it_looks_like_one_is_none() {
+fn what_only_looks_like_a_repository_gives_none() {
     for git_file in ["gitdir: nowhere\n", "", "\0"] {
         let directory = tempdir().unwrap();
         write(&directory, ".git", git_file);

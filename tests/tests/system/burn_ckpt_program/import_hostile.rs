@@ -1,4 +1,4 @@
-//! `burn-ckpt import` of what is no such file, or no longer one: an error that says so, no panic, and nothing left behind.
+//! `burn-ckpt import` of an invalid or damaged file: an error that says so, no panic, and nothing left behind.
 
 use std::path::Path;
 use std::process::Output;
@@ -36,7 +36,7 @@ fn import_bytes(bytes: &[u8], what: &str) -> Result<(), String> {
 }
 
 #[test]
-fn other_files_are_refused_by_what_they_look_like() {
+fn other_files_are_errors_that_say_what_they_look_like() {
     let refused = |bytes: &[u8], facts: &[&str]| {
         let error = import_bytes(bytes, "").unwrap_err();
         for fact in facts {

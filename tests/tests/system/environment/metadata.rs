@@ -73,7 +73,7 @@ fn default_features() -> BTreeSet<String> {
     let mut on = BTreeSet::new();
     let mut next = vec!["default"];
     while let Some(feature) = next.pop() {
-        // What another package is to switch on is no feature of this one.
+        // A feature of another package is not a feature of this one.
         if let Some(more) = digits["features"][feature].as_array()
             && on.insert(feature.to_owned())
         {

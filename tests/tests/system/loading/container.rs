@@ -115,7 +115,7 @@ fn a_checkpoint_without_metadata_does_not_pass_a_verification() {
 }
 
 #[test]
-fn a_newer_format_is_refused_with_both_versions() {
+fn a_newer_format_is_an_error_with_both_versions() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("newer.ckpt");
     let writer = burn_ckpt::burn_pack::Writer::new(Vec::new()).auto_extension(false);

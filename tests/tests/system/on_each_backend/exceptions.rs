@@ -133,7 +133,7 @@ fn an_interrupters_failure_is_an_exception() {
 }
 
 #[test]
-fn a_stop_is_no_exception_and_the_last_state_is_saved() {
+fn a_stop_is_not_an_exception_and_the_last_state_is_saved() {
     let root = tempfile::tempdir().unwrap();
     let result = stopped(root.path(), false).unwrap();
     assert_eq!(result.interrupted.as_deref(), Some("somebody called stop"));

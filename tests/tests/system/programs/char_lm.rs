@@ -192,7 +192,7 @@ fn the_likeliest_text_is_what_the_whole_model_says() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_the_sample_and_is_no_error() {
+fn a_reader_that_closes_the_pipe_ends_the_sample_and_is_not_an_error() {
     let root = tempfile::tempdir().unwrap();
     train(root.path(), 1);
     let mut command = Command::new(programs().join("sample"));

@@ -302,7 +302,7 @@ fn what_it_cannot_use_is_an_error_that_names_the_file_and_the_reason() {
     }
 }
 
-/// Hyperparameters that a layer of more memory than there is would be made of, and weights that are no numbers.
+/// Hyperparameters of a layer that needs more memory than there is, and weights that are not numbers.
 #[test]
 fn a_model_that_cannot_be_made_or_computes_nothing_is_an_error() {
     let root = tempfile::tempdir().unwrap();

@@ -24,7 +24,7 @@ fn random_bytes(random: &mut SplitMix64, count: usize) -> Vec<u8> {
     (0..count.div_ceil(8)).flat_map(|_| random.next_u64().to_le_bytes()).take(count).collect()
 }
 
-/// What is no message of burn's: nothing, noise, text, arrays in arrays, and values that are said to be huge.
+/// Invalid messages: nothing, noise, text, arrays in arrays, and values that claim to be huge.
 fn messages(random: &mut SplitMix64) -> Vec<Vec<u8>> {
     vec![
         Vec::new(),

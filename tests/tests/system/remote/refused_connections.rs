@@ -85,7 +85,7 @@ fn where_no_server_is_is_an_error() {
 }
 
 #[test]
-fn what_is_no_server_of_burns_is_an_error() {
+fn another_kind_of_server_is_an_error() {
     let garbage = something(|mut stream| drop(stream.write_all(&[0xFF; 4096])));
     let http = something(|mut stream| {
         let mut request = [0; 4096];

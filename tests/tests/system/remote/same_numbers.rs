@@ -161,7 +161,7 @@ fn a_checkpoint_goes_from_three_servers_to_one_device_and_back_and_predicts_ther
     }
 }
 
-/// A failing step is no lost device: the state before it is saved, on two servers, as it is on this machine.
+/// A failing step is not a lost device: the state before it is saved, on two servers as on this machine.
 #[test]
 fn an_exception_in_a_step_is_saved_and_resumed_from() {
     let cluster = Cluster::of(2);

@@ -76,7 +76,7 @@ fn counts_that_no_run_gets_to_are_an_error() {
 }
 
 #[test]
-fn a_state_that_is_none_is_an_error() {
+fn an_invalid_state_is_an_error() {
     for state in
         [json!({ "epoch": -1 }), json!({ "epoch": "x" }), json!({ "metrics": 3 }), json!({ "batches": 1.5 })]
     {

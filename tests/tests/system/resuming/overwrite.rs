@@ -21,7 +21,7 @@ fn refused(config: TrainerConfig) {
 }
 
 #[test]
-fn overwrite_and_going_on_contradict_each_other() {
+fn overwrite_and_resuming_contradict_each_other() {
     let root = tempfile::tempdir().unwrap();
     train(config(root.path(), 1)).unwrap();
     for wanted in ["auto", "last", "best"] {

@@ -42,7 +42,7 @@ fn one_directory_in_two_spellings_is_one_directory() {
 }
 
 #[test]
-fn the_directory_of_the_links_is_refused_and_so_is_a_file() {
+fn the_directory_of_the_links_is_an_error_and_so_is_a_file() {
     let root = tempfile::tempdir().unwrap();
     let file = root.path().join("file");
     std::fs::write(&file, "").unwrap();

@@ -151,7 +151,7 @@ fn processes_that_are_started_again_resume_from_the_checkpoint_of_rank_0_and_end
 }
 
 #[test]
-fn a_second_process_of_rank_0_is_refused_and_told_by_whom_until_that_one_is_gone() {
+fn a_second_process_of_rank_0_gets_an_error_that_names_the_first_until_that_one_has_ended() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
     let gate = Gate::closed();

@@ -129,7 +129,7 @@ fn a_changed_shape_is_an_error_that_names_the_tensors_and_both_shapes() {
 }
 
 #[test]
-fn what_is_no_checkpoint_says_what_it_is_and_what_to_name_instead() {
+fn a_file_that_is_not_a_checkpoint_is_an_error_that_says_what_it_is_and_what_to_name_instead() {
     let root = tempfile::tempdir().unwrap();
     train(config(root.path(), 1)).unwrap();
     let (run, directory) = (run_dir(root.path()), checkpoints(root.path()));
@@ -176,7 +176,7 @@ fn the_best_of_several_metrics_has_to_be_named() {
 }
 
 #[test]
-fn a_checkpoint_of_a_newer_format_is_refused_with_both_versions() {
+fn a_checkpoint_of_a_newer_format_is_an_error_with_both_versions() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("newer.ckpt");
     let section = Section::from_module(&Net::trained(&NetConfig::new(8)));

@@ -33,7 +33,7 @@ fn links_that_lead_nowhere_are_put_right_or_dropped() {
 }
 
 #[test]
-fn a_metadata_file_without_its_checkpoint_is_no_checkpoint_and_goes() {
+fn a_metadata_file_without_its_checkpoint_is_deleted() {
     // What is left of a save that was killed between its two renames, or of a removal.
     let root = tempfile::tempdir().unwrap();
     train(config(root.path(), 1)).unwrap();

@@ -228,7 +228,7 @@ impl Numeric for Largest {
 }
 
 #[test]
-fn a_metric_that_is_no_mean_covers_the_batches_after_the_resume() {
+fn a_metric_that_is_not_a_mean_covers_the_batches_after_the_resume() {
     fn largest<M: burn::train::LearnerModel>(training: SupervisedTraining<M>) -> SupervisedTraining<M>
     where
         <M as burn::train::TrainStep>::Output: Adaptor<burn::train::metric::LossInput>,
