@@ -118,9 +118,7 @@ pub mod remote;
 mod result;
 mod run;
 mod saving;
-// The same file as in burn-environment: neither crate has it for others.
 #[cfg(test)]
-#[path = "../../burn-environment/src/scratch_dir.rs"]
 mod scratch_dir;
 mod state;
 pub mod strategy;

@@ -102,7 +102,7 @@ fn print(predictions: &[Prediction], json: bool) -> std::io::Result<()> {
 }
 
 fn failed(error: &dyn Display) -> ExitCode {
-    // Where nobody reads the errors, the status says it.
+    // Where standard error is closed, the exit status still reports the error.
     let _ = writeln!(std::io::stderr(), "error: {error}");
     ExitCode::FAILURE
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use burn_ckpt::{Checkpoint, Contents, Metadata};
 use burn_trainer::strategy::{Last, StrategyConfig};
 use serde_json::{Value, json};
-use system_tests::command::{burn_ckpt, ended_with};
-use system_tests::tree::{checkpoints, copy_checkpoint, metadata, run_dir};
+use system_tests::programs::commands::{burn_ckpt, ended_with};
+use system_tests::run_files::{checkpoints, copy_checkpoint, metadata, run_dir};
 use system_tests::{config, train, train_and_keep_all};
 
 fn last(root: &Path, epoch: usize) -> PathBuf {

@@ -6,8 +6,8 @@ use std::path::Path;
 use burn_ckpt::Checkpoint;
 use burn_ckpt::plumbing::blake3_of_tensor;
 use serde_json::Value;
-use system_tests::command::{burn_ckpt, ended_with, stdout};
-use system_tests::tree::{checkpoints, metadata, run_dir};
+use system_tests::programs::commands::{burn_ckpt, ended_with, stdout};
+use system_tests::run_files::{checkpoints, metadata, run_dir};
 use system_tests::{config, train};
 
 fn shown(path: &Path) -> Value {

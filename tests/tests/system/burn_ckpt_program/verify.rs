@@ -10,8 +10,8 @@ use burn_ckpt::burn_pack::Tensor;
 use burn_ckpt::{Checkpoint, Contents, Error, Metadata, Section};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use system_tests::command::{burn_ckpt, ended_with, sha256sum};
-use system_tests::tree::{checkpoints, metadata, run_dir};
+use system_tests::programs::commands::{burn_ckpt, ended_with, sha256sum};
+use system_tests::run_files::{checkpoints, metadata, run_dir};
 use system_tests::{config, train, train_and_keep_all};
 
 fn last(root: &Path, epoch: usize) -> PathBuf {

@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
@@ -14,9 +13,9 @@ use burn_ckpt::{
 };
 use jiff::Timestamp;
 use system_tests::backend;
-use system_tests::command::stdout;
-use system_tests::net::{NetConfig, bytes};
-use system_tests::reading::bytes_read_by_process;
+use system_tests::bytes_read::bytes_read_by_process;
+use system_tests::models::inference_net::{NetConfig, bytes};
+use system_tests::programs::test_alone::run_alone;
 
 const LAYER_BYTES: u64 = 4 * 512 * 512;
 /// Set for a process that loads what is there and counts.
@@ -99,12 +98,9 @@ fn memory(what: &str) -> u64 {
     1024 * line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap()
 }
 
-/// Runs one test of this file in a process of its own, told where the checkpoint is: the other tests read too.
+/// Runs one test of this file in a process of its own, with the checkpoint: other tests would read in this process too.
 fn alone(test: &str, path: &Path) {
-    let mut itself = Command::new(std::env::current_exe().unwrap());
-    itself.args(["--exact", &format!("loading::checkpoint::{test}"), "--nocapture"]).env(COUNTED, path);
-    let printed = stdout(&itself.output().unwrap());
-    assert!(printed.contains("1 passed"), "{printed}");
+    run_alone(module_path!(), test, COUNTED, path);
 }
 
 #[test]

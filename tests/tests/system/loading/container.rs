@@ -21,7 +21,7 @@ fn save(directory: &Path) -> PathBuf {
     path
 }
 
-/// Whatever a user may do with a checkpoint, on a file that may be none.
+/// Everything that a user may do with a checkpoint, on a file that may not be one.
 fn use_all(path: &Path) -> Result<(), Error> {
     let checkpoint = Checkpoint::open(path)?;
     checkpoint.hparams::<serde_json::Value>()?;
@@ -29,6 +29,30 @@ fn use_all(path: &Path) -> Result<(), Error> {
     checkpoint.load_into(linear())?;
     checkpoint.verify()?;
     Ok(())
+}
+
+/// Where the header of a container ends, which names the tensors; their bytes follow.
+fn end_of_header(container: &[u8]) -> usize {
+    10 + u32::from_le_bytes(container[6..10].try_into().unwrap()) as usize
+}
+
+/// Whether an error says what a damaged header makes of a checkpoint. Its names and versions may have become others.
+fn is_of_a_damaged_header(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::NotACheckpoint { .. }
+            | Error::NewerFormat { .. }
+            | Error::Checksum { .. }
+            | Error::MissingSection { .. }
+            | Error::Mismatch { .. }
+            | Error::Hparams { .. }
+            | Error::Json { .. }
+    )
+}
+
+/// Whether the message names the file.
+fn names(error: &Error, path: &Path) -> bool {
+    error.to_string().contains(path.to_str().unwrap())
 }
 
 #[test]
@@ -91,7 +115,7 @@ fn a_checkpoint_without_metadata_does_not_pass_a_verification() {
 }
 
 #[test]
-fn a_newer_format_is_refused_with_both_versions() {
+fn a_newer_format_is_an_error_with_both_versions() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("newer.ckpt");
     let writer = burn_ckpt::burn_pack::Writer::new(Vec::new()).auto_extension(false);
@@ -143,7 +167,9 @@ fn every_truncation_is_an_error() {
     let whole = std::fs::read(&path).unwrap();
     for length in 0..whole.len() {
         std::fs::write(&path, &whole[..length]).unwrap();
-        assert!(use_all(&path).is_err(), "{length} of {} bytes", whole.len());
+        let error = use_all(&path).unwrap_err();
+        let shown = format!("{length} of {} bytes: {error}", whole.len());
+        assert!(matches!(error, Error::NotACheckpoint { .. }) && names(&error, &path), "{shown}");
     }
 }
 
@@ -156,9 +182,12 @@ proptest! {
         let path = save(directory.path());
         let mut bytes = std::fs::read(&path).unwrap();
         let place = place.index(bytes.len());
+        let header = end_of_header(&bytes);
         bytes[place] ^= 1 << bit;
         std::fs::write(&path, bytes).unwrap();
-        prop_assert!(use_all(&path).is_err(), "bit {} of byte {}", bit, place);
+        let error = use_all(&path).unwrap_err();
+        let is_right = if place < header { is_of_a_damaged_header(&error) } else { matches!(error, Error::Checksum { .. }) };
+        prop_assert!(is_right && names(&error, &path), "bit {} of byte {}: {:?}", bit, place, error);
     }
 
     #[test]
@@ -167,6 +196,7 @@ proptest! {
         let path = directory.path().join("random.ckpt");
         let bytes = if with_magic { [b"NRUB\x01\0".to_vec(), bytes].concat() } else { bytes };
         std::fs::write(&path, bytes).unwrap();
-        prop_assert!(use_all(&path).is_err());
+        let error = use_all(&path).unwrap_err();
+        prop_assert!(matches!(error, Error::NotACheckpoint { .. }) && names(&error, &path), "{:?}", error);
     }
 }

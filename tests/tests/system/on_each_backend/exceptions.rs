@@ -1,7 +1,7 @@
 //! Whatever stops training, the state of the last step done is saved with the reason, and the caller gets an error.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use burn::module::Module;
@@ -12,9 +12,10 @@ use burn_trainer::burn_ckpt::plumbing::WhenBusy;
 use burn_trainer::burn_ckpt::retention::TopK;
 use burn_trainer::strategy::{Last, OnException, Strategy, StrategyConfig};
 use burn_trainer::{Error, Trainer, TrainerConfig};
+use parking_lot::Mutex;
 use system_tests::backend;
-use system_tests::model::{Model, OnStep, Script, ScriptedMetric, learner, loader, stopper};
-use system_tests::tree::{checkpoints, files, metadata, stems};
+use system_tests::models::small::{Model, OnStep, Script, ScriptedMetric, learner, loader, stopper};
+use system_tests::run_files::{checkpoints, files, metadata, stems};
 use system_tests::{config, train, train_scripted, train_with};
 
 fn tensors(checkpoint: &Path) -> Vec<(String, Vec<u8>)> {
@@ -57,7 +58,7 @@ fn a_panic_in_step_37_leaves_the_state_of_step_36() {
             assert_eq!(saved.as_deref(), Some(path.as_path()));
         }
         Err(other) => panic!("{other}"),
-        Ok(_) => panic!("training went on"),
+        Ok(_) => panic!("training continued"),
     }
     let described = metadata(&path);
     assert_eq!(described["reason"], "exception: the step 37 was told to panic");
@@ -132,7 +133,7 @@ fn an_interrupters_failure_is_an_exception() {
 }
 
 #[test]
-fn a_stop_is_no_exception_and_the_last_state_is_saved() {
+fn a_stop_is_not_an_exception_and_the_last_state_is_saved() {
     let root = tempfile::tempdir().unwrap();
     let result = stopped(root.path(), false).unwrap();
     assert_eq!(result.interrupted.as_deref(), Some("somebody called stop"));
@@ -147,9 +148,9 @@ fn the_program_ends_with_a_status_that_is_not_0() {
     // The one failure that the example can be brought to from outside: the run's directory is taken away.
     let root = tempfile::tempdir().unwrap();
     std::fs::write(root.path().join("burn_trainer_logs"), "in the way").unwrap();
-    let output = system_tests::command::xtask_train(root.path(), &["--run-id", "r1"]);
+    let output = system_tests::programs::commands::xtask_train(root.path(), &["--run-id", "r1"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(system_tests::command::stderr(&output).contains("burn_trainer_logs"));
+    assert!(system_tests::programs::commands::stderr(&output).contains("burn_trainer_logs"));
 }
 
 #[test]
@@ -218,7 +219,7 @@ fn hanging() -> (std::sync::mpsc::Sender<()>, OnStep) {
     let (release, hangs) = std::sync::mpsc::channel::<()>();
     let hangs = Mutex::new(hangs);
     let on_save = OnStep(Arc::new(move || {
-        let _ = hangs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let _ = hangs.lock().recv();
     }));
     (release, on_save)
 }

@@ -31,7 +31,7 @@ use burn_trainer::strategy::{
 };
 use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use system_tests::backend;
-use system_tests::tree::stems;
+use system_tests::run_files::stems;
 
 const INPUTS: usize = 3;
 

@@ -13,16 +13,16 @@ use burn_trainer::strategy::{Last, StrategyConfig};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde_json::Value;
-use system_tests::model::{OnStep, Script};
-use system_tests::tree::{checkpoints, stems};
+use system_tests::models::small::{OnStep, Script};
+use system_tests::run_files::{checkpoints, stems};
 use system_tests::{config, train_scripted};
 
 /// A run with a strategy `last` and a strategy `best` (lower is better), whose disk is as slow as the test wants.
 struct Run {
     writer: CheckpointWriter,
     directory: PathBuf,
-    /// Lets one save go on.
-    go_on: Sender<()>,
+    /// Lets one save continue.
+    let_continue: Sender<()>,
     disk: Option<Receiver<()>>,
     /// Told of a step when it is being written.
     begun: (Sender<u64>, Receiver<u64>),
@@ -45,11 +45,11 @@ impl Run {
             environment: Box::new(|| Value::Null),
         };
         let writer = CheckpointWriter::start(facts, ledger, max_waiting).unwrap();
-        let (go_on, disk) = mpsc::channel();
+        let (let_continue, disk) = mpsc::channel();
         let mut run = Self {
             writer,
             directory: directory.to_path_buf(),
-            go_on,
+            let_continue,
             disk: Some(disk),
             begun: mpsc::channel(),
         };
@@ -100,9 +100,9 @@ impl Run {
         self.writer.submit_while(vec![save], when_busy, waits).unwrap()
     }
 
-    /// Lets the disk go on, and returns what is there in the end.
+    /// Lets the disk continue, and returns what is there in the end.
     fn end(self) -> (Vec<String>, Vec<String>) {
-        drop(self.go_on);
+        drop(self.let_continue);
         let (reports, finished) = self.writer.finish(None);
         assert!(finished && reports.iter().all(|report| report.outcome.is_ok()), "{reports:?}");
         let in_order: Vec<u64> = reports.iter().map(|report| report.global_step).collect();
@@ -161,12 +161,12 @@ fn the_best_state_is_not_given_up_for_a_newer_one() {
 #[test]
 fn a_run_says_how_many_saves_it_replaced_and_ends_with_the_newest_state_on_disk() {
     let root = tempfile::tempdir().unwrap();
-    let (go_on, disk) = mpsc::channel::<()>();
-    let (go_on, disk) = (Mutex::new(Some(go_on)), Mutex::new(disk));
+    let (let_continue, disk) = mpsc::channel::<()>();
+    let (let_continue, disk) = (Mutex::new(Some(let_continue)), Mutex::new(disk));
     // The first save hangs until step 10, the last one.
     let hangs = OnStep(Arc::new(move || disk.lock().unwrap().iter().for_each(drop)));
-    let goes_on = OnStep(Arc::new(move || drop(go_on.lock().unwrap().take())));
-    let script = Script { on_save: Some(hangs), at_step: Some((10, goes_on)), ..Script::default() };
+    let continues = OnStep(Arc::new(move || drop(let_continue.lock().unwrap().take())));
+    let script = Script { on_save: Some(hangs), at_step: Some((10, continues)), ..Script::default() };
     let every_step = Last::new().with_every_n_steps(1).with_topk(TopK::All);
     let config = config(root.path(), 1)
         .with_when_busy(WhenBusy::Replace)

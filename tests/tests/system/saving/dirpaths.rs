@@ -4,8 +4,8 @@ use std::path::Path;
 
 use burn_trainer::strategy::{Best, Last, OnException, StrategyConfig};
 use burn_trainer::{Error, FitResult, TrainerConfig};
-use system_tests::model::Model;
-use system_tests::tree::{checkpoints, files, stems, target};
+use system_tests::models::small::Model;
+use system_tests::run_files::{checkpoints, files, stems, target};
 use system_tests::{config, train, train_scored};
 
 fn with_last(config: TrainerConfig, last: Last) -> TrainerConfig {
@@ -42,7 +42,7 @@ fn one_directory_in_two_spellings_is_one_directory() {
 }
 
 #[test]
-fn the_directory_of_the_links_is_refused_and_so_is_a_file() {
+fn the_directory_of_the_links_is_an_error_and_so_is_a_file() {
     let root = tempfile::tempdir().unwrap();
     let file = root.path().join("file");
     std::fs::write(&file, "").unwrap();

@@ -5,9 +5,9 @@ use std::path::Path;
 use burn_trainer::config::FailedSaves;
 use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use burn_trainer::{Error, TrainerConfig};
-use system_tests::command::{stderr, stdout, xtask_train};
-use system_tests::model::{OnStep, Script};
-use system_tests::tree::{checkpoints, files, stems};
+use system_tests::models::small::{OnStep, Script};
+use system_tests::programs::commands::{stderr, stdout, xtask_train};
+use system_tests::run_files::{checkpoints, files, stems};
 use system_tests::{config, train, train_scripted};
 
 /// Best goes where nobody can write, not even root.
@@ -21,7 +21,7 @@ fn blocked(root: &Path) -> TrainerConfig {
 }
 
 #[test]
-fn training_goes_on_and_the_result_says_what_failed() {
+fn training_continues_and_the_result_says_what_failed() {
     let root = tempfile::tempdir().unwrap();
     let result = train(blocked(root.path())).unwrap();
     assert_eq!(result.epochs, 3);
@@ -88,7 +88,7 @@ fn an_older_checkpoint_is_not_given_up_for_a_save_that_failed() {
 }
 
 #[test]
-fn a_failed_save_is_said_while_training_goes_on_and_the_program_ends_with_status_1() {
+fn a_failed_save_is_a_warning_while_training_continues_and_the_program_ends_with_status_1() {
     let root = tempfile::tempdir().unwrap();
     let nowhere = format!("strategies.0.dirpath={NOWHERE:?}");
     let output = xtask_train(root.path(), &["--run-id", "r1", "--epochs", "3", "--set", &nowhere]);

@@ -9,9 +9,9 @@ use burn_ckpt::burn_pack::{Reader, Scalar, Tensor, Writer};
 use burn_ckpt::{Checkpoint, Contents, Error, Metadata, Section};
 use jiff::Timestamp;
 use system_tests::backend;
-use system_tests::command::sha256sum;
-use system_tests::reading::bytes_read;
-use system_tests::tree::files;
+use system_tests::bytes_read::bytes_read;
+use system_tests::programs::commands::sha256sum;
+use system_tests::run_files::files;
 
 /// What is a window and a bit, less than one, and nothing.
 const LENGTHS: [usize; 5] = [3 * 1024 * 1024 + 7, 1, 255, 0, 4096];
