@@ -1,4 +1,4 @@
-//! What a run came to: what `Trainer::fit` and `Trainer::fit_with` return.
+//! What `Trainer::fit` and `Trainer::fit_with` return.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,8 @@ use indexmap::IndexMap;
 
 use crate::process::signals::StopSignal;
 
-/// What training came to.
+/// The result of training.
+#[non_exhaustive]
 pub struct FitResult<M> {
     /// The trained model, in validation mode.
     pub model: M,
@@ -27,29 +28,29 @@ pub struct FitResult<M> {
     pub training_time_seconds: f64,
     /// The latest value of every metric.
     pub metrics: IndexMap<String, f64>,
-    /// The foremost checkpoint of each strategy, by the strategy's name (`best:val_loss`, `last`).
+    /// The best (or newest) checkpoint of each strategy, by the strategy's name (`best:val_loss`, `last`).
     pub checkpoints: IndexMap<String, SavedCheckpoint>,
-    /// The checkpoint that the run went on from.
+    /// The checkpoint that the run resumed from.
     pub resumed_from: Option<PathBuf>,
-    /// Whether there was nothing to do: the checkpoint had all the epochs already, or early stopping had ended the run.
+    /// Whether there was nothing to do: the checkpoint has all the epochs, or early stopping had ended the run.
     pub finished_before: bool,
     /// Whether early stopping has ended the run, now or before.
     pub stopped_early: bool,
-    /// Why training stopped before its last epoch, if somebody asked for that.
+    /// Why training stopped before its last epoch, if it was asked to.
     pub interrupted: Option<String>,
     /// The signal that asked for it.
     pub stopped_by: Option<StopSignal>,
-    /// The Slurm job that is to start again.
+    /// The Slurm job that was requeued.
     pub requeued: Option<String>,
     /// States that were written.
     pub saves: u64,
-    /// Saves that were let go because the disk was behind (`when_busy = "skip"`).
+    /// Saves that were skipped because the queue was full (`when_busy = "skip"`).
     pub skipped_saves: u64,
-    /// Saves that were let go, while they waited, for newer ones (`when_busy = "replace"`).
+    /// Waiting saves that newer ones replaced (`when_busy = "replace"`).
     pub replaced_saves: u64,
     /// Optimizer step and cause of every save that failed.
     pub failed_saves: Vec<(u64, burn_ckpt::Error)>,
-    /// Whether the newest state that a strategy wanted is not on disk, because its save failed or was let go.
+    /// Whether the newest state that a strategy wanted is not on disk, because its save failed or was skipped.
     pub last_save_failed: bool,
 }
 
@@ -60,9 +61,12 @@ impl<M> FitResult<M> {
         self.checkpoints.iter().find(|(name, _)| name.starts_with("best:")).map(|(_, held)| held)
     }
 
-    /// The newest checkpoint.
+    /// The newest checkpoint of the first last-strategy, wherever its directory is.
     #[must_use]
     pub fn last(&self) -> Option<&SavedCheckpoint> {
-        self.checkpoints.get("last")
+        self.checkpoints
+            .iter()
+            .find(|(name, _)| *name == "last" || name.starts_with("last:"))
+            .map(|(_, held)| held)
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use burn::data::dataloader::DataLoader;
+use burn::data::dataloader::batcher::Batcher;
 use burn::tensor::Device;
 use burn::train::{
     InferenceStep, Learner, LearnerModel, MultiDeviceOptim, SupervisedTraining, TrainStep, TrainingStrategy,
@@ -16,9 +17,10 @@ use serde_json::Value;
 
 use crate::burn_loops::epoch_end_saves::EpochSaves;
 use crate::config::TrainerConfig;
-use crate::dataloader::{GuidedLoader, Passes};
+use crate::dataloader::{GuidedLoader, Passes, ResumableDataLoader, ResumableDataLoaderBuilder};
 use crate::error::{Error, Result};
 use crate::process::console::PlainRenderer;
+use crate::process::start_device::start_device;
 use crate::result::FitResult;
 use crate::run::open::Run;
 use crate::run::prepare::Parts;
@@ -80,7 +82,7 @@ impl Trainer {
     /// checkpoints and the configuration does not say what is to become of them.
     pub fn new(mut config: TrainerConfig, hparams: &impl Serialize) -> Result<Self> {
         let hparams = serde_json::to_value(hparams)
-            .map_err(|error| Error::config("hparams", format!("they are no JSON: {error}")))?;
+            .map_err(|error| Error::config("hparams", format!("they are not JSON: {error}")))?;
         let run = Run::open(&mut config)?;
         let environment = Arc::new(EnvironmentProbe::start());
         Ok(Self {
@@ -111,7 +113,7 @@ impl Trainer {
     ///
     /// An optimizer step then uses as many batches as there are devices (times `grads_accumulation`). With the
     /// [`ResumableDataLoader`](crate::ResumableDataLoader) the batches of an epoch are dealt out in their order, so that
-    /// a run can go on with another number of devices; other loaders are split by burn, a part of the data set each.
+    /// a run can resume with another number of devices; burn splits other loaders, a part of the data set for each device.
     #[must_use]
     pub fn devices(mut self, devices: impl IntoIterator<Item = Device>) -> Self {
         self.devices = devices.into_iter().collect();
@@ -130,6 +132,35 @@ impl Trainer {
     #[must_use]
     pub fn config(&self) -> &TrainerConfig {
         &self.config
+    }
+
+    /// Starts a device for this run: it computes gradients, and its random numbers begin with the configuration's seed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] when the device cannot be used.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn run(trainer: burn_trainer::Trainer) -> burn_trainer::Result<()> {
+    /// let device = trainer.device(burn::tensor::Device::default())?;
+    /// # Ok(()) }
+    /// ```
+    pub fn device(&self, device: Device) -> Result<Device> {
+        start_device(&device)?;
+        let device = device.autodiff();
+        device.seed(self.config.seed);
+        Ok(device)
+    }
+
+    /// Begins a data loader whose order can be restored. Its
+    /// [`shuffled`](ResumableDataLoaderBuilder::shuffled) uses the configuration's seed.
+    pub fn loader<I: 'static, O: Send + 'static>(
+        &self,
+        batcher: impl Batcher<I, O> + 'static,
+    ) -> ResumableDataLoaderBuilder<I, O> {
+        ResumableDataLoader::builder(batcher).of_run(self.config.seed)
     }
 
     /// The run's directory.
@@ -225,20 +256,20 @@ impl Trainer {
         prepared.launch(training, learner, |_| fit_loop.take_outcome())
     }
 
-    /// Trains with a loop of burn's ([`ddp`](crate::ddp()), `ExecutionStrategy::multi`, ..) or one of your own, and saves
+    /// Trains with a loop of burn's ([`ddp`](crate::burn_loops::ddp()), `ExecutionStrategy::multi`, ..) or one of your own, and saves
     /// at the ends of epochs.
     ///
     /// Files, strategies, metadata, links and resuming are those of [`Trainer::fit`], and a run can change from the
     /// one to the other at an epoch's end. What the trainer does not see in somebody else's loop is different:
     ///
     /// - Strategies are asked after each epoch's validation, and see
-    ///   [`TrainingEvent::ValidationEnd`](crate::Event::ValidationEnd) and [`TrainingEvent::EpochEnd`](crate::Event::EpochEnd) alone.
+    ///   [`TrainingEvent::ValidationEnd`](crate::strategy::TrainingEvent::ValidationEnd) and [`TrainingEvent::EpochEnd`](crate::strategy::TrainingEvent::EpochEnd) alone.
     ///   When training fails or is stopped, nothing is saved: the last epoch that was saved stands.
     /// - `global_step` counts rounds of batches, in each of which every device takes one. Those are the optimizer's
     ///   steps unless gradients are accumulated; over how many rounds they are, burn does not tell.
     /// - After a resume the data comes in the order of its epoch, if `training` is from [`Trainer::training`]. Early
-    ///   stopping begins anew, so that a run that it has ended goes on. What devices draw at random (dropout) is not
-    ///   drawn again.
+    ///   stopping begins anew, so that a run that it has ended continues. What devices draw at random (dropout) is not
+    ///   repeated.
     /// - A name that no metric has is an error after the first batch, and a metric that is not logged one after the
     ///   first epoch.
     ///

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use burn_ckpt::retention::{KeepRule, TopK};
-use burn_trainer::{CheckpointOutput, RunProgress, SaveDecision, Strategy, TrainingEvent};
+use burn_trainer::strategy::{CheckpointOutput, RunProgress, SaveDecision, Strategy, TrainingEvent};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 

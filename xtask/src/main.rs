@@ -36,7 +36,7 @@ enum Verb {
     /// the flags
     #[command(disable_help_flag = true)]
     Soak(soak::Args),
-    /// Train, save and go on with a GPU, and print the figures; `cargo xtask gpu-check --help` lists the flags
+    /// Train, save and resume on a GPU, and print the figures; `cargo xtask gpu-check --help` lists the flags
     #[command(disable_help_flag = true)]
     GpuCheck(gpu_check::Args),
     /// Measure beside the peers, and print a page; `cargo xtask bench checkpoint --help` lists the flags

@@ -90,7 +90,7 @@ fn devices(arguments: &[String]) -> Result<Vec<String>, String> {
     Ok(devices)
 }
 
-/// The feature that an example needs for a device. What is no device, the example says.
+/// The feature that an example needs for a device. The example reports an invalid name.
 fn feature_of(device: &str) -> Option<&'static str> {
     match device.split(':').next() {
         Some("remote") => Some("remote"),

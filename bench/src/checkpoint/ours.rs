@@ -12,9 +12,8 @@ use burn::train::metric::LossMetric;
 use burn_ckpt::RunLayout;
 use burn_ckpt::plumbing::{BEST_DIR, LAST_DIR, WhenBusy};
 use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
-use burn_trainer::{
-    CheckpointOutput, FitResult, RunProgress, SaveDecision, Strategy, Trainer, TrainerConfig, TrainingEvent,
-};
+use burn_trainer::strategy::{CheckpointOutput, RunProgress, SaveDecision, Strategy, TrainingEvent};
+use burn_trainer::{FitResult, Trainer, TrainerConfig};
 
 use crate::measure::stopwatch::named_at;
 use crate::program::Result;
@@ -79,7 +78,7 @@ pub fn fit<S: Strategy + 'static>(
     strategies: impl IntoIterator<Item = S>,
 ) -> Result<(FitResult<Clocked<Layers>>, Moments)> {
     let config = TrainerConfig::new().with_root(&task.dir).with_run_id(RUN);
-    let config = TrainerConfig { handle_signals: false, when_busy, ..config };
+    let config = config.with_handle_signals(false).with_when_busy(when_busy);
     let trainer = Trainer::new(config, &LayersHparams::of(&task.case))?;
     let trainer = strategies.into_iter().fold(trainer, Trainer::strategy);
     let training = trainer
@@ -271,7 +270,7 @@ impl Strategy for Kept {
     }
 
     fn keep(&self) -> KeepRule {
-        let one = TopK::count(1).unwrap_or(TopK::All);
+        let one = TopK::Count(1);
         if self.directory == BEST_DIR { KeepRule::Best(MetricMode::Max, one) } else { KeepRule::Newest(one) }
     }
 

@@ -9,7 +9,8 @@ use burn::optim::AdamConfig;
 use burn::train::Interrupter;
 use burn_ckpt::plumbing::{LAST_DIR, WhenBusy};
 use burn_ckpt::retention::{KeepRule, TopK};
-use burn_trainer::{CheckpointOutput, InitStreamed, RunProgress, SaveDecision, Strategy, TrainingEvent};
+use burn_trainer::optimizer::InitStreamed;
+use burn_trainer::strategy::{CheckpointOutput, RunProgress, SaveDecision, Strategy, TrainingEvent};
 
 use crate::program::Result;
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use burn_ckpt::retention::{KeepRule, TopK};
-use burn_trainer::{CheckpointOutput, RunProgress, SaveDecision, Strategy, TrainingEvent};
+use burn_trainer::strategy::{CheckpointOutput, RunProgress, SaveDecision, Strategy, TrainingEvent};
 
 use crate::measure::machine::Counters;
 use crate::measure::window::{self, Cost, Moments, SaveTimes};

@@ -20,8 +20,8 @@ pub enum MetricMode {
 /// How many checkpoints a strategy keeps; in JSON a number above 0, or `"all"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TopK {
-    /// That many.
-    Count(std::num::NonZeroUsize),
+    /// That many; 0 cannot be configured, and keeps one.
+    Count(usize),
     /// Every one.
     All,
 }
@@ -46,17 +46,24 @@ pub struct Candidate {
 }
 
 impl TopK {
-    /// That many, or `None` for 0, which would keep nothing.
+    /// Whether the number is 0, which no strategy can keep.
     #[must_use]
-    pub fn count(count: usize) -> Option<Self> {
-        std::num::NonZeroUsize::new(count).map(Self::Count)
+    pub fn is_none_kept(self) -> bool {
+        self == Self::Count(0)
     }
 
     fn limit(self) -> usize {
         match self {
-            Self::Count(count) => count.get(),
+            Self::Count(count) => count.max(1),
             Self::All => usize::MAX,
         }
+    }
+}
+
+/// That many.
+impl From<usize> for TopK {
+    fn from(count: usize) -> Self {
+        Self::Count(count)
     }
 }
 
@@ -117,7 +124,7 @@ fn better_first(mode: MetricMode, a: &Candidate, b: &Candidate) -> Ordering {
 impl Serialize for TopK {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Count(count) => to.serialize_u64(count.get() as u64),
+            Self::Count(count) => to.serialize_u64(*count as u64),
             Self::All => to.serialize_str("all"),
         }
     }
@@ -133,9 +140,9 @@ impl<'de> Deserialize<'de> for TopK {
         }
         let wrong = || serde::de::Error::custom("topk must be a whole number above 0, or \"all\"");
         match Given::deserialize(from).map_err(|_| wrong())? {
-            Given::Count(count) => Self::count(count).ok_or_else(wrong),
+            Given::Count(count) if count > 0 => Ok(Self::Count(count)),
             Given::Word(word) if word == "all" => Ok(Self::All),
-            Given::Word(_) => Err(wrong()),
+            Given::Count(_) | Given::Word(_) => Err(wrong()),
         }
     }
 }
@@ -151,7 +158,7 @@ mod tests {
     }
 
     fn best(mode: MetricMode, k: usize) -> KeepRule {
-        KeepRule::Best(mode, TopK::count(k).unwrap())
+        KeepRule::Best(mode, k.into())
     }
 
     #[test]
@@ -178,14 +185,14 @@ mod tests {
 
     #[test]
     fn the_newest_stay() {
-        assert_eq!(kept(KeepRule::Newest(TopK::count(2).unwrap()), &[0.0; 4]), [3, 2]);
+        assert_eq!(kept(KeepRule::Newest(TopK::Count(2)), &[0.0; 4]), [3, 2]);
         assert_eq!(kept(KeepRule::Newest(TopK::All), &[0.0; 3]).len(), 3);
     }
 
     #[test]
     fn topk_is_a_positive_number_or_all() {
         for (text, expected) in
-            [("3", TopK::count(3)), ("\"all\"", Some(TopK::All)), ("0", None), ("-1", None)]
+            [("3", Some(TopK::Count(3))), ("\"all\"", Some(TopK::All)), ("0", None), ("-1", None)]
         {
             assert_eq!(serde_json::from_str::<TopK>(text).ok(), expected, "{text}");
         }

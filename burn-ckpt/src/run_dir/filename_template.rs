@@ -15,7 +15,7 @@ const WHAT: &str = "the filename template";
 /// A parsed file name template.
 ///
 /// ```
-/// use burn_ckpt::FilenameTemplate;
+/// use burn_ckpt::plumbing::FilenameTemplate;
 /// use indexmap::IndexMap;
 ///
 /// let template = FilenameTemplate::parse("{epoch:03}-{val_loss:.4}", &["val_loss"])?;

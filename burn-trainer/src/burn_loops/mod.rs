@@ -2,3 +2,5 @@
 
 pub(crate) mod ddp;
 pub(crate) mod epoch_end_saves;
+
+pub use ddp::ddp;

@@ -17,7 +17,7 @@ use super::streamed::{StateParts, StateTensors, Streamed};
 ///
 /// ```
 /// use burn::optim::AdamConfig;
-/// use burn_trainer::InitStreamed;
+/// use burn_trainer::optimizer::InitStreamed;
 ///
 /// let optimizer = AdamConfig::new().init_streamed();
 /// ```

@@ -28,7 +28,7 @@ static HOOK: Mutex<()> = Mutex::new(());
 /// ```no_run
 /// # fn run() -> burn_trainer::Result<()> {
 /// let device = burn::tensor::Device::default();
-/// burn_trainer::start_device(&device)?;
+/// burn_trainer::process::start_device(&device)?;
 /// # Ok(()) }
 /// ```
 pub fn start_device(device: &Device) -> Result<()> {

@@ -27,12 +27,12 @@ pub(crate) fn chosen_strategies(
     let mut strategies: Vec<Box<dyn Strategy>> = Vec::new();
     let mut watched = Vec::new();
     if let Some(primary) = &config.primary_metric {
-        watched.push(find("primary_metric", primary)?.0);
+        watched.push(find("primary_metric", &primary.name)?.0);
     }
-    for (position, strategy) in config.effective_strategies().into_iter().enumerate() {
+    for (setting_of, strategy) in config.named_strategies() {
         match strategy {
             StrategyConfig::Best(best) => {
-                let setting = format!("strategies.{position}.metric");
+                let setting = format!("{setting_of}.metric");
                 let (setting, metric) = match (&best.metric, &config.primary_metric) {
                     (Some(metric), _) => (setting.as_str(), metric.clone()),
                     (None, Some(metric)) => ("primary_metric", metric.clone()),
@@ -40,12 +40,13 @@ pub(crate) fn chosen_strategies(
                         return Err(Error::config(setting, "neither it nor primary_metric is set"));
                     }
                 };
-                let (metric, stated) = find(setting, &metric)?;
-                let Some(mode) = best.mode.or(stated) else {
+                let chosen = best.mode.or(metric.mode);
+                let (metric, stated) = find(setting, &metric.name)?;
+                let Some(mode) = chosen.or(stated) else {
                     let reason = format!(
                         "{metric} does not say whether higher or lower is better; set \"min\" or \"max\""
                     );
-                    return Err(Error::config(format!("strategies.{position}.mode"), reason));
+                    return Err(Error::config(format!("{setting_of}.mode"), reason));
                 };
                 watched.push(metric.clone());
                 strategies.push(Box::new(BestStrategy::new(best, metric, mode)));

@@ -65,7 +65,10 @@ impl ExistingCheckpoints {
         complete: bool,
     ) -> Self {
         let (origin, metadata) = (resume.checkpoint.path(), &resume.metadata);
-        let rules = |config: &TrainerConfig| (config.primary_metric.clone(), config.effective_strategies());
+        let rules = |config: &TrainerConfig| {
+            let config = config.spelled_out();
+            (config.primary_metric, config.strategies)
+        };
         let then = serde_json::from_value::<TrainerConfig>(metadata.trainer_config.clone()).ok();
         let mut digests = Digests::default();
         // It has just been verified.

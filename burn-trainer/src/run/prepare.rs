@@ -86,7 +86,7 @@ impl Trainer {
                     ExistingCheckpoints::look(&config, &run.layout, &run.present, resume, custom.is_empty());
             }
         }
-        let trainer_config = serde_json::to_value(&config)
+        let trainer_config = serde_json::to_value(config.spelled_out())
             .map_err(|error| Error::config("the trainer's configuration", error.to_string()))?;
         let writers = Arc::clone(&environment);
         let facts = RunDescription {

@@ -199,7 +199,7 @@ fn passed_within(path: &Path, epoch: u64) -> String {
 
 fn best(config: &TrainerConfig, layout: &RunLayout) -> Result<PathBuf> {
     // The link of the primary metric where there is one, else the only link there is.
-    let primary = config.primary_metric.as_deref().map(|metric| resolve(layout, "best", Some(metric)));
+    let primary = config.primary_metric.as_ref().map(|metric| resolve(layout, "best", Some(&metric.name)));
     match primary {
         Some(Ok(path)) => Ok(path),
         _ => Ok(resolve(layout, "best", None)?),

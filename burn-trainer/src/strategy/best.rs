@@ -6,33 +6,33 @@ use burn_ckpt::plumbing::{BEST_DIR, FilenameTemplate};
 use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
 use serde::{Deserialize, Serialize};
 
-use super::{CheckpointOutput, SaveDecision, Strategy, named, yes};
+use super::{CheckpointOutput, MetricConfig, SaveDecision, Strategy, named};
 use crate::state::event::{RunProgress, TrainingEvent};
 
-/// Configuration of [`BestStrategy`].
+/// How the checkpoints with the best values of a metric are saved: see [`BestStrategy`].
+///
+/// ```
+/// use burn_trainer::strategy::Best;
+///
+/// let best = Best::new().with_topk(3).with_filename("{epoch:03}-{val_loss:.4}");
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Best {
     /// The metric to watch (`val_loss`); the trainer's `primary_metric` by default.
-    #[serde(default)]
-    pub metric: Option<String>,
+    pub metric: Option<MetricConfig>,
     /// Whether lower (`"min"`) or higher (`"max"`) is better; by default what the metric says of itself.
-    #[serde(default)]
     pub mode: Option<MetricMode>,
     /// How many to keep: 1 by default, or `"all"`.
-    #[serde(default = "one")]
     pub topk: TopK,
     /// Template of the file names: `epoch={epoch}-step={step}` by default.
-    #[serde(default = "default_filename")]
     pub filename: String,
     /// Another directory: relative to the run's `checkpoint` directory, or absolute. `best` by default.
-    #[serde(default)]
     pub dirpath: Option<PathBuf>,
     /// Keep a link `best_<metric>.ckpt` to the very best: on by default.
-    #[serde(default = "yes")]
     pub save_symlink: bool,
     /// Leave out optimizer and scheduler: off by default.
-    #[serde(default)]
     pub save_weights_only: bool,
 }
 
@@ -41,14 +41,39 @@ impl Default for Best {
         Self {
             metric: None,
             mode: None,
-            topk: one(),
-            filename: default_filename(),
+            topk: TopK::Count(1),
+            filename: FilenameTemplate::DEFAULT.to_owned(),
             dirpath: None,
             save_symlink: true,
             save_weights_only: false,
         }
     }
 }
+
+impl Best {
+    /// Sets the metric to watch.
+    #[must_use]
+    pub fn with_metric(mut self, metric: impl Into<MetricConfig>) -> Self {
+        self.metric = Some(metric.into());
+        self
+    }
+
+    /// Sets whether lower or higher is better.
+    #[must_use]
+    pub fn with_mode(mut self, mode: MetricMode) -> Self {
+        self.mode = Some(mode);
+        self
+    }
+
+    /// Sets the template of the file names.
+    #[must_use]
+    pub fn with_filename(mut self, filename: impl Into<String>) -> Self {
+        self.filename = filename.into();
+        self
+    }
+}
+
+file_builders!(Best);
 
 /// Keeps the checkpoints with the best values of one metric.
 #[derive(Debug, Clone)]
@@ -93,14 +118,6 @@ impl Strategy for BestStrategy {
             _ => SaveDecision::Skip,
         }
     }
-}
-
-pub(super) fn one() -> TopK {
-    TopK::Count(std::num::NonZeroUsize::MIN)
-}
-
-pub(super) fn default_filename() -> String {
-    FilenameTemplate::DEFAULT.to_owned()
 }
 
 #[cfg(test)]

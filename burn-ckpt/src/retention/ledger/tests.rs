@@ -5,7 +5,7 @@ use crate::retention::{MetricMode, TopK};
 
 fn ledger(k: usize) -> Ledger {
     let mut ledger = Ledger::default();
-    let keep = KeepRule::Best(MetricMode::Min, TopK::count(k).unwrap());
+    let keep = KeepRule::Best(MetricMode::Min, TopK::Count(k));
     ledger.register("best", keep, Some(PathBuf::from("best.ckpt")), []);
     ledger
 }
@@ -49,7 +49,7 @@ fn the_older_file_goes_once_the_better_one_is_durable() {
 #[test]
 fn a_file_that_two_strategies_hold_goes_with_the_second() {
     let mut ledger = ledger(1);
-    ledger.register("best too", KeepRule::Best(MetricMode::Max, TopK::count(1).unwrap()), None, []);
+    ledger.register("best too", KeepRule::Best(MetricMode::Max, TopK::Count(1)), None, []);
     let shared = ledger.reserve(&[wish("best", "a", 1.0), wish("best too", "a", 1.0)]);
     assert_eq!(shared[0], shared[1]);
     ledger.confirm(&shared[0], true);
@@ -83,7 +83,7 @@ fn what_a_run_goes_on_from_stays_until_something_newer_can_be_gone_on_from() {
         step,
         score: f64::NAN,
     });
-    ledger.register("last", KeepRule::Newest(TopK::count(1).unwrap()), None, present);
+    ledger.register("last", KeepRule::Newest(TopK::Count(1)), None, present);
     ledger.goes_on_from(Some(&origin), false);
     assert_eq!(ledger.settle().remove, Vec::<PathBuf>::new());
 

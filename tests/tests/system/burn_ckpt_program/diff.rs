@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::{Checkpoint, Contents, Metadata};
-use burn_trainer::{Last, StrategyConfig};
+use burn_trainer::strategy::{Last, StrategyConfig};
 use serde_json::{Value, json};
 use system_tests::command::{burn_ckpt, ended_with};
 use system_tests::tree::{checkpoints, copy_checkpoint, metadata, run_dir};
@@ -111,8 +111,8 @@ fn two_steps_of_a_run_differ_in_what_training_changes() {
 #[test]
 fn a_section_that_one_lacks_is_one_line() {
     let root = tempfile::tempdir().unwrap();
-    let strategy = Last { save_weights_only: true, ..Last::default() };
-    train(config(root.path(), 1).with_strategy(StrategyConfig::Last(strategy))).unwrap();
+    let strategy = Last::new().with_save_weights_only(true);
+    train(config(root.path(), 1).with_strategies([StrategyConfig::Last(strategy)])).unwrap();
     let full = tempfile::tempdir().unwrap();
     train(config(full.path(), 1)).unwrap();
     let (a, b) = (last(full.path(), 0), last(root.path(), 0));

@@ -6,7 +6,7 @@ use std::path::Path;
 use burn_ckpt::RunLayout;
 use burn_ckpt::plumbing::RunLock;
 use burn_ckpt::retention::TopK;
-use burn_trainer::{Best, Last, StrategyConfig};
+use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use serde_json::{Value, json};
 use system_tests::command::{burn_ckpt, ended_with};
 use system_tests::orders::{Gate, Orders, Split};
@@ -199,9 +199,8 @@ fn a_training_program_is_not_disturbed() {
 #[test]
 fn the_link_to_the_best_says_which_way_is_better_where_the_configuration_does_not() {
     let root = tempfile::tempdir().unwrap();
-    let all = StrategyConfig::Last(Last { topk: TopK::All, ..Last::default() });
-    let config =
-        config(root.path(), 4).with_strategy(StrategyConfig::Best(Best::default())).with_strategy(all);
+    let all = StrategyConfig::Last(Last::new().with_topk(TopK::All));
+    let config = config(root.path(), 4).with_strategies([StrategyConfig::Best(Best::default()), all]);
     train(config).unwrap();
     let directory = checkpoints(root.path()).join("last");
     let loss = |stem: &String| {

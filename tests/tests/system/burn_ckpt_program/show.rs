@@ -85,7 +85,7 @@ fn the_json_is_the_metadata_file_and_the_tensors_of_the_file() {
 fn the_text_says_where_the_checkpoint_comes_from_and_what_is_in_it() {
     let root = tempfile::tempdir().unwrap();
     let config = config(root.path(), 1);
-    train(burn_trainer::TrainerConfig { project: Some("a project".to_owned()), ..config }).unwrap();
+    train(config.with_project("a project")).unwrap();
     let path = run_dir(root.path()).join("last");
     let text = stdout(&burn_ckpt(&[&"show", &path]));
     let described = metadata(&checkpoints(root.path()).join("last.ckpt"));

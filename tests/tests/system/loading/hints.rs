@@ -112,7 +112,7 @@ fn a_run_that_is_done_says_that_there_is_nothing_to_do_and_goes_on_with_more_epo
     let fewer = "--run-id r1 --epochs 2 --topk 2";
     for (flags, goes_to) in [(FLAGS, "--epochs 6"), (fewer, "--epochs 6"), (FLAGS, "--epochs 6")] {
         let ended = Running::start(again(flags)).end_well();
-        assert!(ended.stdout.contains("nothing to do: the run r1 was done after 3 epochs"), "{ended:?}");
+        assert!(ended.stdout.contains("nothing to do: the run r1 is complete after 3 epochs"), "{ended:?}");
         assert!(ended.stdout.contains("epochs 3, steps 90"), "{ended:?}");
         assert!(ended.stdout.contains(goes_to), "{ended:?}");
         assert_eq!(state(&run_dir(&root)), before);

@@ -24,11 +24,12 @@ use burn::train::{
 };
 use burn_ckpt::retention::{KeepRule, TopK};
 use burn_ckpt::{Checkpoint, FromCheckpoint};
-use burn_trainer::{
-    Best, CheckpointOutput, FitResult, InitStreamed, Interval, Last, OnException, Result,
-    ResumableDataLoader, RunProgress, SaveDecision, Strategy, StrategyConfig, Trainer, TrainerConfig,
+use burn_trainer::optimizer::InitStreamed;
+use burn_trainer::strategy::{
+    Best, CheckpointOutput, Interval, Last, OnException, RunProgress, SaveDecision, Strategy, StrategyConfig,
     TrainingEvent,
 };
+use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use system_tests::backend;
 use system_tests::tree::stems;
 
@@ -154,19 +155,17 @@ fn fit(config: TrainerConfig, hparams: &RegressorConfig, device: &Device) -> Res
 }
 
 fn config() -> TrainerConfig {
-    TrainerConfig::new()
-        .with_primary_metric("val_loss")
-        .with_strategy(StrategyConfig::Best(Best {
-            topk: TopK::count(3).unwrap(),
-            filename: "epoch={epoch:02}-val_loss={val_loss:.2}".to_owned(),
-            ..Best::default()
-        }))
-        .with_strategy(StrategyConfig::Last(Last {
-            every_n_steps: Some(1000),
-            save_on_time_interval: Some(Interval(Duration::from_secs(15 * 60))),
-            ..Last::default()
-        }))
-        .with_strategy(StrategyConfig::OnException(OnException::default()))
+    TrainerConfig::new().with_primary_metric("val_loss").with_strategies([
+        StrategyConfig::Best(
+            Best::new().with_topk(3).with_filename("epoch={epoch:02}-val_loss={val_loss:.2}"),
+        ),
+        StrategyConfig::Last(
+            Last::new()
+                .with_every_n_steps(1000)
+                .with_save_on_time_interval(Interval(Duration::from_secs(15 * 60))),
+        ),
+        StrategyConfig::OnException(OnException::default()),
+    ])
 }
 
 struct EveryTenthEpoch;

@@ -4,4 +4,5 @@ pub(crate) mod bench;
 mod char_lm;
 mod command_line;
 mod documents;
+mod minimal;
 mod native_inference;

@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::{Checkpoint, Contents, Section};
+use burn_trainer::Error;
 use burn_trainer::burn_ckpt::burn_pack::Tensor;
-use burn_trainer::{Error, TrainerConfig};
 use serde_json::{Value, json};
 use system_tests::model::{BATCH, Script, learner, shuffling};
 use system_tests::tree::checkpoints;
@@ -44,7 +44,7 @@ fn bytes(name: &str, text: &str) -> Section {
 }
 
 fn resumed(root: &Path, path: &Path, epochs: usize) -> burn_trainer::Result<u64> {
-    let config = TrainerConfig { run_id: Some("r2".to_owned()), ..config(root, epochs) };
+    let config = config(root, epochs).with_run_id("r2");
     let trainer = burn_trainer::Trainer::new(
         config.with_ckpt_path(path.to_str().unwrap()),
         &Script::default().hparams(),

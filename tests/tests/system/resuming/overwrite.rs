@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use burn_trainer::{Best, Error, Last, StrategyConfig, TrainerConfig};
+use burn_trainer::strategy::{Best, Last, StrategyConfig};
+use burn_trainer::{Error, TrainerConfig};
 use system_tests::tree::{checkpoints, copy_checkpoint, files, stems};
 use system_tests::{config, train};
 
 fn overwriting(root: &Path, epochs: usize) -> TrainerConfig {
-    TrainerConfig { overwrite: true, ..config(root, epochs) }
+    config(root, epochs).with_overwrite(true)
 }
 
 fn refused(config: TrainerConfig) {
@@ -53,12 +54,12 @@ fn what_is_gone_on_from_is_not_overwritten_also_where_it_is_a_copy() {
 #[test]
 fn links_to_what_was_overwritten_are_gone_also_where_it_stays() {
     let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let best = Best { dirpath: Some(elsewhere.path().to_path_buf()), ..Best::default() };
-    train(config(root.path(), 1).with_strategy(StrategyConfig::Best(best))).unwrap();
+    let best = Best::new().with_dirpath(elsewhere.path().to_path_buf());
+    train(config(root.path(), 1).with_strategies([StrategyConfig::Best(best)])).unwrap();
     assert!(checkpoints(root.path()).join("best_val_loss.ckpt").exists());
     // Now no strategy names that directory, so what is there is left alone.
     let last = StrategyConfig::Last(Last::default());
-    train(overwriting(root.path(), 1).with_strategy(last)).unwrap();
+    train(overwriting(root.path(), 1).with_strategies([last])).unwrap();
     assert_eq!(stems(elsewhere.path()), ["epoch=0-step=10"]);
     let links: Vec<String> =
         files(&checkpoints(root.path())).into_iter().filter(|name| name.contains("best")).collect();

@@ -5,7 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use burn_trainer::burn_ckpt::retention::{MetricMode, TopK};
-use burn_trainer::{Best, FitResult, Last, StrategyConfig, TrainerConfig};
+use burn_trainer::strategy::{Best, Last, StrategyConfig};
+use burn_trainer::{FitResult, TrainerConfig};
 use system_tests::model::Model;
 use system_tests::tree::{checkpoints, copy_checkpoint, files, metadata, stems, target};
 use system_tests::{config, train, train_scored};
@@ -13,17 +14,15 @@ use system_tests::{config, train, train_scored};
 const ENDS: [&str; 2] = ["ckpt", "ckpt.metadata.json"];
 
 fn keeping(config: TrainerConfig, best: usize, last: usize) -> TrainerConfig {
-    let best = Best { topk: TopK::count(best).unwrap(), filename: "{epoch}".to_owned(), ..Best::default() };
-    let last = Last { topk: TopK::count(last).unwrap(), filename: "{epoch}".to_owned(), ..Last::default() };
+    let best = Best::new().with_topk(best).with_filename("{epoch}");
+    let last = Last::new().with_topk(last).with_filename("{epoch}");
     let last = StrategyConfig::Last(last);
-    config
-        .with_strategy(StrategyConfig::Best(Best { mode: Some(MetricMode::Max), ..best }))
-        .with_strategy(last)
+    config.with_strategies([StrategyConfig::Best(best.with_mode(MetricMode::Max)), last])
 }
 
 /// A run whose epochs have these scores, of which the higher are better.
 fn scored(root: &Path, (best, last): (usize, usize), ckpt_path: &str, scores: &[f64]) -> FitResult<Model> {
-    let config = TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root, 4) };
+    let config = config(root, 4).with_primary_metric("val_score");
     // After a resume, the scores of the epochs that are left.
     train_scored(keeping(config, best, last).with_ckpt_path(ckpt_path), scores).unwrap()
 }
@@ -107,11 +106,11 @@ fn a_copy_that_somebody_made_brings_nothing_back() {
 #[test]
 fn a_kill_between_weights_alone_and_the_whole_state_costs_the_best_list_nothing() {
     let run = |root: &Path, epochs: usize, scores: &[f64]| {
-        let best = Best { save_weights_only: true, filename: "{epoch}".to_owned(), ..Best::default() };
-        let best = StrategyConfig::Best(Best { mode: Some(MetricMode::Max), ..best });
-        let config = TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root, epochs) };
-        let last = Last { topk: TopK::All, filename: "{epoch}".to_owned(), ..Last::default() };
-        let config = config.with_strategy(best).with_strategy(StrategyConfig::Last(last));
+        let best = Best::new().with_save_weights_only(true).with_filename("{epoch}");
+        let best = StrategyConfig::Best(best.with_mode(MetricMode::Max));
+        let config = config(root, epochs).with_primary_metric("val_score");
+        let last = Last::new().with_topk(TopK::All).with_filename("{epoch}");
+        let config = config.with_strategies([best, StrategyConfig::Last(last)]);
         train_scored(config.with_ckpt_path("auto"), scores).unwrap()
     };
     let root = tempfile::tempdir().unwrap();
@@ -159,13 +158,13 @@ fn what_is_gone_on_from_stays_while_nothing_newer_is_there() {
     // Over the rule, as a kill before its removal leaves it, and named by the user.
     let (root, aside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let last = || StrategyConfig::Last(Last::default());
-    train(config(root.path(), 1).with_strategy(last())).unwrap();
+    train(config(root.path(), 1).with_strategies([last()])).unwrap();
     let old = checkpoints(root.path()).join("last/epoch=0-step=10.ckpt");
     let kept = aside.path().join("old.ckpt");
     copy_checkpoint(&old, &kept);
-    train(config(root.path(), 2).with_strategy(last()).with_ckpt_path("auto")).unwrap();
+    train(config(root.path(), 2).with_strategies([last()]).with_ckpt_path("auto")).unwrap();
     copy_checkpoint(&kept, &old);
-    let run = config(root.path(), 1).with_strategy(last()).with_ckpt_path(old.to_str().unwrap());
+    let run = config(root.path(), 1).with_strategies([last()]).with_ckpt_path(old.to_str().unwrap());
     assert_eq!(train(run).unwrap().saves, 0);
     assert!(old.exists());
 }

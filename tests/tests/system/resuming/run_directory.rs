@@ -19,7 +19,7 @@ fn error(config: TrainerConfig) -> Error {
 fn a_path_with_spaces_and_letters_of_any_script_works() {
     let root = tempfile::tempdir().unwrap();
     let place = root.path().join("mein Ordner – größer/数据");
-    let config = TrainerConfig { run_id: Some("Lauf № 1".to_owned()), ..config(&place, 1) };
+    let config = config(&place, 1).with_run_id("Lauf № 1");
     let result = train(config).unwrap();
     assert_eq!(result.run_dir, place.join("burn_trainer_logs/Lauf № 1"));
     assert!(result.run_dir.join("checkpoint/best_val_loss.ckpt").exists());
@@ -47,7 +47,7 @@ fn run_ids_that_are_no_directory_name_are_errors() {
     let long = "x".repeat(300);
     for run_id in ["", ".", "..", "a/b", "/tmp/x", "a\0b", "a\nb", long.as_str()] {
         let root = tempfile::tempdir().unwrap();
-        let config = TrainerConfig { run_id: Some(run_id.to_owned()), ..config(root.path(), 1) };
+        let config = config(root.path(), 1).with_run_id(run_id.to_owned());
         let text = error(config).to_string();
         assert!(text.contains("the run id"), "{run_id:?}: {text}");
         assert_eq!(files(root.path()), Vec::<String>::new());
@@ -72,7 +72,8 @@ fn without_permission_there_is_an_error_that_names_the_directory() {
 fn a_run_id_is_made_up_where_none_is_given() {
     let root = tempfile::tempdir().unwrap();
     let made_up = || {
-        let config = TrainerConfig { run_id: None, ..config(root.path(), 1) };
+        let config =
+            TrainerConfig::new().with_root(root.path()).with_primary_metric("val_loss").with_max_epochs(1);
         let result = train(config).unwrap();
         assert!(result.run_dir.join("checkpoint/last.ckpt").exists());
         result.run_id
@@ -95,7 +96,7 @@ fn overwrite_removes_what_the_older_run_left_and_nothing_of_the_users() {
     let root = tempfile::tempdir().unwrap();
     let run = train(config(root.path(), 3)).unwrap().run_dir;
     std::fs::write(run.join("notes.txt"), "mine").unwrap();
-    train(TrainerConfig { overwrite: true, ..config(root.path(), 1) }).unwrap();
+    train(config(root.path(), 1).with_overwrite(true)).unwrap();
     assert_eq!(stems(&checkpoints(root.path()).join("last")), ["epoch=0-step=10"]);
     assert!(!run.join("train/epoch-2").exists());
     assert_eq!(std::fs::read_to_string(run.join("notes.txt")).unwrap(), "mine");

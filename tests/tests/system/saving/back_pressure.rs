@@ -9,7 +9,7 @@ use burn_ckpt::plumbing::{
 };
 use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
 use burn_ckpt::{Contents, Section};
-use burn_trainer::{Last, StrategyConfig, TrainerConfig};
+use burn_trainer::strategy::{Last, StrategyConfig};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -32,7 +32,7 @@ impl Run {
     /// Whose first save, that of step 0, is being written already and hangs.
     fn busy(directory: &Path, max_waiting: usize, topk: usize) -> Self {
         let mut ledger = Ledger::default();
-        let topk = TopK::count(topk).unwrap();
+        let topk = TopK::Count(topk);
         ledger.register("last", KeepRule::Newest(topk), None, []);
         ledger.register("best", KeepRule::Best(MetricMode::Min, topk), None, []);
         let facts = RunDescription {
@@ -167,9 +167,10 @@ fn a_run_says_how_many_saves_it_replaced_and_ends_with_the_newest_state_on_disk(
     let hangs = OnStep(Arc::new(move || disk.lock().unwrap().iter().for_each(drop)));
     let goes_on = OnStep(Arc::new(move || drop(go_on.lock().unwrap().take())));
     let script = Script { on_save: Some(hangs), at_step: Some((10, goes_on)), ..Script::default() };
-    let every_step = Last { every_n_steps: Some(1), topk: TopK::All, ..Last::default() };
-    let config = TrainerConfig { when_busy: WhenBusy::Replace, ..config(root.path(), 1) }
-        .with_strategy(StrategyConfig::Last(every_step));
+    let every_step = Last::new().with_every_n_steps(1).with_topk(TopK::All);
+    let config = config(root.path(), 1)
+        .with_when_busy(WhenBusy::Replace)
+        .with_strategies([StrategyConfig::Last(every_step)]);
     let result = train_scripted(config, script).unwrap();
     // Steps 2 to 8 went for the one after each; whether 9 went for 10 is the disk's to say.
     assert!(result.replaced_saves >= 7, "{}", result.replaced_saves);

@@ -2,17 +2,18 @@
 
 use std::path::Path;
 
-use burn_trainer::{Best, Error, FitResult, Last, OnException, StrategyConfig, TrainerConfig};
+use burn_trainer::strategy::{Best, Last, OnException, StrategyConfig};
+use burn_trainer::{Error, FitResult, TrainerConfig};
 use system_tests::model::Model;
 use system_tests::tree::{checkpoints, files, stems, target};
 use system_tests::{config, train, train_scored};
 
 fn with_last(config: TrainerConfig, last: Last) -> TrainerConfig {
-    config.with_strategy(StrategyConfig::Best(Best::default())).with_strategy(StrategyConfig::Last(last))
+    config.with_strategies([StrategyConfig::Best(Best::default()), StrategyConfig::Last(last)])
 }
 
 fn at(dirpath: impl Into<std::path::PathBuf>) -> Last {
-    Last { dirpath: Some(dirpath.into()), ..Last::default() }
+    Last::new().with_dirpath(dirpath.into())
 }
 
 fn links_resolve(result: &FitResult<Model>) {
@@ -26,7 +27,7 @@ fn links_resolve(result: &FitResult<Model>) {
 fn one_directory_in_two_spellings_is_one_directory() {
     for spelling in ["../checkpoint/best", "./best", "best/../best", "no/such/../../best"] {
         let root = tempfile::tempdir().unwrap();
-        let config = TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root.path(), 4) };
+        let config = config(root.path(), 4).with_primary_metric("val_score");
         let result = train_scored(with_last(config, at(spelling)), &[3.0, 2.0, 1.0, 4.0]).unwrap();
         for link in ["best_val_score.ckpt", "last.ckpt"] {
             assert!(checkpoints(root.path()).join(link).exists(), "{spelling}: {link}");
@@ -67,19 +68,17 @@ fn links_resolve_through_a_root_that_is_a_link() {
 #[test]
 fn two_strategies_do_not_fight_over_a_link() {
     let root = tempfile::tempdir().unwrap();
-    let second = Last { every_epoch: false, every_n_steps: Some(6), ..at("archive") };
+    let second = at("archive").with_every_epoch(false).with_every_n_steps(6);
     let both = with_last(config(root.path(), 1), Last::default());
     let error =
-        train(both.clone().with_strategy(StrategyConfig::Last(second.clone()))).map(|_| ()).unwrap_err();
+        train(both.clone().with_strategies([StrategyConfig::Last(second.clone())])).map(|_| ()).unwrap_err();
     assert!(error.to_string().contains("last.ckpt") && error.to_string().contains("save_symlink"), "{error}");
-    let second = Last { save_symlink: false, ..second };
-    let both = both
-        .with_strategy(StrategyConfig::Last(second))
-        .with_strategy(StrategyConfig::OnException(OnException::default()))
-        .with_strategy(StrategyConfig::OnException(OnException {
-            dirpath: Some("failures".into()),
-            ..OnException::default()
-        }));
+    let second = second.with_save_symlink(false);
+    let both = both.with_strategies([
+        StrategyConfig::Last(second),
+        StrategyConfig::OnException(OnException::default()),
+        StrategyConfig::OnException(OnException::new().with_dirpath("failures")),
+    ]);
     train(both).unwrap();
     assert_eq!(stems(&checkpoints(root.path()).join("archive")), ["epoch=0-step=6"]);
     assert_eq!(target(&checkpoints(root.path()).join("last.ckpt")), Path::new("last/epoch=0-step=10.ckpt"));
@@ -89,13 +88,13 @@ fn two_strategies_do_not_fight_over_a_link() {
 fn overwrite_removes_the_runs_checkpoints_wherever_they_are_and_no_other_runs() {
     let (root, shared) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let run = |id: &str, epochs| {
-        let last = Last { filename: format!("{id}-{{epoch}}"), ..at(shared.path()) };
-        let config = TrainerConfig { run_id: Some(id.to_owned()), ..config(root.path(), epochs) };
+        let last = at(shared.path()).with_filename(format!("{id}-{{epoch}}"));
+        let config = config(root.path(), epochs).with_run_id(id.to_owned());
         with_last(config, last)
     };
     train(run("r1", 3)).unwrap();
     train(run("r2", 2)).unwrap();
-    train(TrainerConfig { overwrite: true, ..run("r1", 1) }).unwrap();
+    train(run("r1", 1).with_overwrite(true)).unwrap();
     assert_eq!(stems(shared.path()), ["r1-0", "r2-1"]);
 }
 
@@ -114,7 +113,7 @@ fn a_directory_below_a_directory_is_found_and_tidied_too() {
 fn two_runs_that_share_a_directory_keep_what_is_theirs() {
     let (root, shared) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let run = |id: &str, epochs| {
-        let config = TrainerConfig { run_id: Some(id.to_owned()), ..config(root.path(), epochs) };
+        let config = config(root.path(), epochs).with_run_id(id.to_owned());
         with_last(config, at(shared.path())).with_ckpt_path("auto")
     };
     for id in ["r1", "r2"] {

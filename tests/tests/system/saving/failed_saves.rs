@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use burn_trainer::{Best, Error, FailedSaves, Last, StrategyConfig, TrainerConfig};
+use burn_trainer::config::FailedSaves;
+use burn_trainer::strategy::{Best, Last, StrategyConfig};
+use burn_trainer::{Error, TrainerConfig};
 use system_tests::command::{stderr, stdout, xtask_train};
 use system_tests::model::{OnStep, Script};
 use system_tests::tree::{checkpoints, files, stems};
@@ -12,9 +14,10 @@ use system_tests::{config, train, train_scripted};
 const NOWHERE: &str = "/proc/no-such-place";
 
 fn blocked(root: &Path) -> TrainerConfig {
-    config(root, 3)
-        .with_strategy(StrategyConfig::Best(Best { dirpath: Some(NOWHERE.into()), ..Best::default() }))
-        .with_strategy(StrategyConfig::Last(Last::default()))
+    config(root, 3).with_strategies([
+        StrategyConfig::Best(Best::new().with_dirpath(NOWHERE)),
+        StrategyConfig::Last(Last::default()),
+    ])
 }
 
 #[test]
@@ -42,9 +45,10 @@ fn training_goes_on_and_the_result_says_what_failed() {
 fn a_save_that_failed_is_told_of_also_when_another_of_that_step_succeeds() {
     // Weights alone are a file of their own, and so a save of its own, which comes before the one that fails.
     let root = tempfile::tempdir().unwrap();
-    let config = config(root.path(), 1)
-        .with_strategy(StrategyConfig::Best(Best { dirpath: Some(NOWHERE.into()), ..Best::default() }))
-        .with_strategy(StrategyConfig::Last(Last { save_weights_only: true, ..Last::default() }));
+    let config = config(root.path(), 1).with_strategies([
+        StrategyConfig::Best(Best::new().with_dirpath(NOWHERE)),
+        StrategyConfig::Last(Last::new().with_save_weights_only(true)),
+    ]);
     let result = train(config).unwrap();
     assert_eq!((result.saves, result.failed_saves.len()), (1, 1));
     assert!(result.last_save_failed);
@@ -53,7 +57,7 @@ fn a_save_that_failed_is_told_of_also_when_another_of_that_step_succeeds() {
 #[test]
 fn training_stops_where_that_is_asked_for() {
     let root = tempfile::tempdir().unwrap();
-    let config = TrainerConfig { failed_saves: FailedSaves::Stop, ..blocked(root.path()) };
+    let config = blocked(root.path()).with_failed_saves(FailedSaves::Stop);
     let error = train(config).map(|_| ()).unwrap_err();
     assert!(matches!(error, Error::SaveFailed { .. }), "{error}");
     assert!(error.to_string().contains(NOWHERE), "{error}");

@@ -11,8 +11,9 @@ use burn::train::metric::{
     SerializedEntry,
 };
 use burn::train::{EarlyStoppingStrategy, SupervisedTraining};
+use burn_trainer::TrainerConfig;
 use burn_trainer::burn_ckpt::retention::TopK;
-use burn_trainer::{Last, StrategyConfig, TrainerConfig};
+use burn_trainer::strategy::{Last, StrategyConfig};
 use system_tests::command::{stderr, stdout, xtask_train};
 use system_tests::model::{BATCH, Model, OnStep, Script, ScriptedMetric, shuffling};
 use system_tests::tree::{checkpoints, files, run_dir, stems, whole_checkpoints};
@@ -82,9 +83,8 @@ impl EarlyStoppingStrategy for Asking {
 #[test]
 fn what_an_earlier_time_left_of_later_epochs_is_neither_seen_nor_kept() {
     let every_epoch = |root: &Path, epochs| {
-        let last = Last { topk: TopK::All, ..Last::default() };
-        TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root, epochs) }
-            .with_strategy(StrategyConfig::Last(last))
+        let last = Last::new().with_topk(TopK::All);
+        config(root, epochs).with_primary_metric("val_score").with_strategies([StrategyConfig::Last(last)])
     };
     let run = |config: TrainerConfig, scores: &[f64]| {
         let (metric, asking) = (ScriptedMetric::new("Score", scores), Asking::default());

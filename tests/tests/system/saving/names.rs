@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use burn_ckpt::plumbing::{MAX_NAME_BYTES, link_name};
-use burn_trainer::{Best, Error, Last, StrategyConfig, TrainerConfig};
+use burn_trainer::Error;
+use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use proptest::prelude::*;
 use system_tests::model::{Script, ScriptedMetric};
 use system_tests::tree::{checkpoints, files};
@@ -12,7 +13,7 @@ use system_tests::{config, train, train_scripted, train_with};
 /// Trains one epoch with a metric of this name as the primary one, and returns the links.
 fn links(root: &Path, metric: &str, primary: &str) -> burn_trainer::Result<Vec<String>> {
     let metric = ScriptedMetric::new(metric, &[1.0]);
-    let config = TrainerConfig { primary_metric: Some(primary.to_owned()), ..config(root, 1) };
+    let config = config(root, 1).with_primary_metric(primary.to_owned());
     let result = train_with(config, Script::default(), |training| training.metric_valid_numeric(metric))?;
     assert!(result.failed_saves.is_empty(), "{:?}", result.failed_saves);
     let links = files(&checkpoints(root)).into_iter();
@@ -59,7 +60,7 @@ fn a_metric_can_be_written_as_burn_shows_it() {
 fn an_unknown_metric_is_an_error_before_the_first_step_that_lists_the_names() {
     for primary in ["val_accuracy", "loss", "", "..", "val/../loss/x", "test_loss", &"y".repeat(300)] {
         let root = tempfile::tempdir().unwrap();
-        let config = TrainerConfig { primary_metric: Some(primary.to_owned()), ..config(root.path(), 1) };
+        let config = config(root.path(), 1).with_primary_metric(primary.to_owned());
         // Were a step to be taken, it would panic.
         let script = Script { panic_in_step: Some(1), ..Script::default() };
         let result = train_scripted(config, script);
@@ -77,7 +78,7 @@ fn an_unknown_metric_is_an_error_before_the_first_step_that_lists_the_names() {
 fn a_metric_of_the_other_split_is_an_error_as_soon_as_that_shows() {
     let root = tempfile::tempdir().unwrap();
     let metric = ScriptedMetric::new("Score", &[1.0]);
-    let config = TrainerConfig { primary_metric: Some("train_score".to_owned()), ..config(root.path(), 3) };
+    let config = config(root.path(), 3).with_primary_metric("train_score");
     let result = train_with(config, Script::default(), |training| training.metric_valid_numeric(metric));
     let error = result.map(|_| ()).unwrap_err();
     assert!(matches!(error, Error::MetricNotLogged { .. }), "{error}");
@@ -87,15 +88,14 @@ fn a_metric_of_the_other_split_is_an_error_as_soon_as_that_shows() {
 fn a_metric_that_does_not_say_what_is_better_needs_a_mode() {
     let metric = || ScriptedMetric::new("Score", &[1.0]).higher_is_better(None);
     let root = tempfile::tempdir().unwrap();
-    let config_for =
-        |root: &Path| TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root, 1) };
+    let config_for = |root: &Path| config(root, 1).with_primary_metric("val_score");
     let result = train_with(config_for(root.path()), Script::default(), |t| t.metric_valid_numeric(metric()));
     let error = result.map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("mode") && error.contains("min"), "{error}");
 
     let root = tempfile::tempdir().unwrap();
-    let best = Best { mode: Some(burn_ckpt::retention::MetricMode::Max), ..Best::default() };
-    let config = config_for(root.path()).with_strategy(StrategyConfig::Best(best));
+    let best = Best::new().with_mode(burn_ckpt::retention::MetricMode::Max);
+    let config = config_for(root.path()).with_strategies([StrategyConfig::Best(best)]);
     train_with(config, Script::default(), |t| t.metric_valid_numeric(metric())).unwrap();
     assert!(checkpoints(root.path()).join("best_val_score.ckpt").exists());
 }
@@ -103,9 +103,9 @@ fn a_metric_that_does_not_say_what_is_better_needs_a_mode() {
 #[test]
 fn an_unknown_field_of_a_file_name_is_an_error_before_training() {
     let root = tempfile::tempdir().unwrap();
-    let last = Last { filename: "{epoch}-{val_accuracy}".to_owned(), ..Last::default() };
+    let last = Last::new().with_filename("{epoch}-{val_accuracy}");
     let error =
-        train(config(root.path(), 1).with_strategy(StrategyConfig::Last(last))).map(|_| ()).unwrap_err();
+        train(config(root.path(), 1).with_strategies([StrategyConfig::Last(last)])).map(|_| ()).unwrap_err();
     let text = error.to_string();
     assert!(text.contains("val_accuracy") && text.contains("epoch, step, train_loss, val_loss"), "{text}");
     assert_eq!(files(&checkpoints(root.path())), Vec::<String>::new());
@@ -115,8 +115,7 @@ fn an_unknown_field_of_a_file_name_is_an_error_before_training() {
 fn two_strategies_of_one_name_are_an_error() {
     let root = tempfile::tempdir().unwrap();
     let last = || StrategyConfig::Last(Last::default());
-    let error =
-        train(config(root.path(), 1).with_strategy(last()).with_strategy(last())).map(|_| ()).unwrap_err();
+    let error = train(config(root.path(), 1).with_strategies([last(), last()])).map(|_| ()).unwrap_err();
     assert!(error.to_string().contains("last"), "{error}");
 }
 

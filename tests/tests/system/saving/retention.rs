@@ -44,7 +44,7 @@ proptest! {
         k in 1usize..6,
     ) {
         let mode = if max { MetricMode::Max } else { MetricMode::Min };
-        let keep = KeepRule::Best(mode, TopK::count(k).unwrap());
+        let keep = KeepRule::Best(mode, TopK::Count(k));
         // As the trainer does: asked before each save, applied after it.
         let mut held: Vec<Candidate> = Vec::new();
         for (order, &score) in (0u64..).zip(&scores) {
@@ -61,7 +61,7 @@ proptest! {
     #[test]
     fn of_the_newest_exactly_k_stay(count in 1usize..40, k in 1usize..10) {
         let candidates: Vec<Candidate> = (0..count as u64).map(|order| Candidate { score: f64::NAN, order }).collect();
-        let kept = KeepRule::Newest(TopK::count(k).unwrap()).kept(&candidates);
+        let kept = KeepRule::Newest(TopK::Count(k)).kept(&candidates);
         let expected: Vec<usize> = (0..count).rev().take(k).collect();
         prop_assert_eq!(kept, expected);
     }

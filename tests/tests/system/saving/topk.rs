@@ -3,24 +3,22 @@
 use std::path::Path;
 
 use burn_trainer::burn_ckpt::retention::{MetricMode, TopK};
-use burn_trainer::{Best, Last, StrategyConfig, TrainerConfig};
+use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use system_tests::model::{Script, ScriptedMetric};
 use system_tests::tree::{checkpoints, metadata, stems, target};
 use system_tests::{config, train_scored, train_with};
 
 fn best(metric: &str, mode: Option<MetricMode>, k: usize) -> StrategyConfig {
-    StrategyConfig::Best(Best {
-        metric: Some(metric.to_owned()),
-        mode,
-        topk: TopK::count(k).unwrap(),
-        filename: "{epoch}".to_owned(),
-        ..Best::default()
+    let best = Best::new().with_metric(metric).with_topk(k).with_filename("{epoch}");
+    StrategyConfig::Best(match mode {
+        Some(mode) => best.with_mode(mode),
+        None => best,
     })
 }
 
 fn scored(root: &Path, scores: &[f64], mode: MetricMode, k: usize) -> (Vec<String>, String) {
-    let config = TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root, scores.len()) };
-    train_scored(config.with_strategy(best("val_score", Some(mode), k)), scores).unwrap();
+    let config = config(root, scores.len()).with_primary_metric("val_score");
+    train_scored(config.with_strategies([best("val_score", Some(mode), k)]), scores).unwrap();
     let directory = checkpoints(root);
     let link = target(&directory.join("best_val_score.ckpt"));
     let best = link.file_stem().unwrap().to_str().unwrap().to_owned();
@@ -98,8 +96,8 @@ fn infinities_are_numbers() {
 fn the_metric_says_which_way_is_better() {
     let root = tempfile::tempdir().unwrap();
     let metric = ScriptedMetric::new("Score", &[1.0, 3.0, 2.0]).higher_is_better(Some(true));
-    let config = TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root.path(), 3) };
-    let config = config.with_strategy(best("val_score", None, 1));
+    let config = config(root.path(), 3).with_primary_metric("val_score");
+    let config = config.with_strategies([best("val_score", None, 1)]);
     train_with(config, Script::default(), |training| training.metric_valid_numeric(metric)).unwrap();
     assert_eq!(target(&checkpoints(root.path()).join("best_val_score.ckpt")), Path::new("best/1.ckpt"));
 }
@@ -108,9 +106,9 @@ fn the_metric_says_which_way_is_better() {
 fn two_metrics_share_a_directory_and_keep_their_own() {
     let root = tempfile::tempdir().unwrap();
     let (a, b) = (ScriptedMetric::new("a", &[1.0, 2.0, 3.0]), ScriptedMetric::new("b", &[1.0, 3.0, 2.0]));
-    let config = TrainerConfig { primary_metric: Some("val_a".to_owned()), ..config(root.path(), 3) }
-        .with_strategy(best("val_a", Some(MetricMode::Min), 1))
-        .with_strategy(best("val_b", Some(MetricMode::Max), 1));
+    let config = config(root.path(), 3)
+        .with_primary_metric("val_a")
+        .with_strategies([best("val_a", Some(MetricMode::Min), 1), best("val_b", Some(MetricMode::Max), 1)]);
     let set_up = |training: burn::train::SupervisedTraining<_>| {
         training.metric_valid_numeric(a).metric_valid_numeric(b)
     };
@@ -127,12 +125,12 @@ fn two_metrics_share_a_directory_and_keep_their_own() {
 fn last_keeps_one_unless_told_otherwise() {
     for (topk, expected) in [
         (None, vec!["epoch=3-step=40"]),
-        (TopK::count(2), vec!["epoch=2-step=30", "epoch=3-step=40"]),
+        (Some(TopK::Count(2)), vec!["epoch=2-step=30", "epoch=3-step=40"]),
         (Some(TopK::All), vec!["epoch=0-step=10", "epoch=1-step=20", "epoch=2-step=30", "epoch=3-step=40"]),
     ] {
         let root = tempfile::tempdir().unwrap();
-        let last = Last { topk: topk.unwrap_or(Last::default().topk), ..Last::default() };
-        system_tests::train(config(root.path(), 4).with_strategy(StrategyConfig::Last(last))).unwrap();
+        let last = Last::new().with_topk(topk.unwrap_or(Last::default().topk));
+        system_tests::train(config(root.path(), 4).with_strategies([StrategyConfig::Last(last)])).unwrap();
         assert_eq!(stems(&checkpoints(root.path()).join("last")), expected);
         assert_eq!(
             target(&checkpoints(root.path()).join("last.ckpt")),
@@ -144,10 +142,9 @@ fn last_keeps_one_unless_told_otherwise() {
 #[test]
 fn every_best_one_stays_with_topk_all() {
     let root = tempfile::tempdir().unwrap();
-    let strategy =
-        StrategyConfig::Best(Best { topk: TopK::All, filename: "{epoch}".to_owned(), ..Best::default() });
-    let config = TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root.path(), 4) };
-    train_scored(config.with_strategy(strategy), &[2.0, 4.0, 1.0, 3.0]).unwrap();
+    let strategy = StrategyConfig::Best(Best::new().with_topk(TopK::All).with_filename("{epoch}"));
+    let config = config(root.path(), 4).with_primary_metric("val_score");
+    train_scored(config.with_strategies([strategy]), &[2.0, 4.0, 1.0, 3.0]).unwrap();
     assert_eq!(stems(&checkpoints(root.path()).join("best")), ["0", "1", "2", "3"]);
     assert_eq!(target(&checkpoints(root.path()).join("best_val_score.ckpt")), Path::new("best/2.ckpt"));
 }
@@ -155,9 +152,10 @@ fn every_best_one_stays_with_topk_all() {
 #[test]
 fn without_links_there_are_none() {
     let root = tempfile::tempdir().unwrap();
-    let config = config(root.path(), 1)
-        .with_strategy(StrategyConfig::Best(Best { save_symlink: false, ..Best::default() }))
-        .with_strategy(StrategyConfig::Last(Last { save_symlink: false, ..Last::default() }));
+    let config = config(root.path(), 1).with_strategies([
+        StrategyConfig::Best(Best::new().with_save_symlink(false)),
+        StrategyConfig::Last(Last::new().with_save_symlink(false)),
+    ]);
     system_tests::train(config).unwrap();
     let links = system_tests::tree::files(&checkpoints(root.path()));
     assert!(links.iter().all(|name| !name.contains(" -> ")), "{links:?}");

@@ -14,10 +14,9 @@ use burn::train::metric::LossMetric;
 use burn::train::{ExecutionStrategy, Learner, MultiDeviceOptim, SupervisedTraining, TrainingStrategy};
 use burn_ckpt::Checkpoint;
 use burn_ckpt::retention::TopK;
-use burn_trainer::{
-    Best, Error, FitResult, Last, OnException, Result, ResumableDataLoader, StrategyConfig, Trainer,
-    TrainerConfig, ddp,
-};
+use burn_trainer::burn_loops::ddp;
+use burn_trainer::strategy::{Best, Last, OnException, StrategyConfig};
+use burn_trainer::{Error, FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use system_tests::backend;
 use system_tests::model::{Batch, Model, Script, ScriptedMetric, learner, loader, stopper};
 use system_tests::tree::{checkpoints, files, metadata, stems, target};
@@ -25,11 +24,13 @@ use system_tests::{config, train, train_scripted};
 
 /// All checkpoints stay, so that each epoch's can be looked at.
 pub(crate) fn all(root: &Path, epochs: usize) -> TrainerConfig {
-    let last = Last { topk: TopK::All, ..Last::default() };
+    let last = Last::new().with_topk(TopK::All);
     config(root, epochs)
-        .with_strategy(StrategyConfig::Best(Best::default()))
-        .with_strategy(StrategyConfig::Last(last))
-        .with_strategy(StrategyConfig::OnException(OnException::default()))
+        .with_strategies([
+            StrategyConfig::Best(Best::default()),
+            StrategyConfig::Last(last),
+            StrategyConfig::OnException(OnException::default()),
+        ])
         .with_ckpt_path("auto")
 }
 
@@ -179,12 +180,11 @@ fn a_run_on_several_devices_goes_on_with_each_item_of_the_next_epoch_once() {
 fn the_best_list_goes_on() {
     let root = tempfile::tempdir().unwrap();
     let run = |epochs, scores: &[f64]| {
-        let best = Best { topk: TopK::count(2).unwrap(), filename: "{epoch}".to_owned(), ..Best::default() };
-        let config =
-            TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root.path(), epochs) }
-                .with_strategy(StrategyConfig::Best(best))
-                .with_strategy(StrategyConfig::Last(Last::default()))
-                .with_ckpt_path("auto");
+        let best = Best::new().with_topk(2).with_filename("{epoch}");
+        let config = config(root.path(), epochs)
+            .with_primary_metric("val_score")
+            .with_strategies([StrategyConfig::Best(best), StrategyConfig::Last(Last::default())])
+            .with_ckpt_path("auto");
         let metric = ScriptedMetric::new("Score", scores);
         with_set_up(config, Script::default(), multi(), |training| training.metric_valid_numeric(metric))
             .unwrap()
@@ -288,8 +288,7 @@ fn what_does_not_fit_is_an_error_before_the_first_step() {
 #[test]
 fn a_name_that_no_metric_has_ends_training_at_its_first_batches() {
     let root = tempfile::tempdir().unwrap();
-    let named =
-        |name: &str| TrainerConfig { primary_metric: Some(name.to_owned()), ..config(root.path(), 2) };
+    let named = |name: &str| config(root.path(), 2).with_primary_metric(name.to_owned());
     let unknown = error(with(named("val_accuracy"), multi()));
     assert!(matches!(unknown, Error::UnknownMetric { .. }), "{unknown}");
     let metric = LossMetric::new();

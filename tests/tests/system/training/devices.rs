@@ -9,7 +9,8 @@ use burn::train::metric::LossMetric;
 use burn::train::{Learner, MultiDeviceOptim};
 use burn_trainer::burn_ckpt::Checkpoint;
 use burn_trainer::burn_ckpt::retention::TopK;
-use burn_trainer::{Error, FitResult, Last, OnException, Result, StrategyConfig, Trainer, TrainerConfig};
+use burn_trainer::strategy::{Last, OnException, StrategyConfig};
+use burn_trainer::{Error, FitResult, Result, Trainer, TrainerConfig};
 use system_tests::backend;
 use system_tests::config;
 use system_tests::model::{BATCH, Model, Script, learner, shuffling};
@@ -29,10 +30,9 @@ struct On {
 const ONE: On = On { devices: 1, optim: OptimMainDevice, accumulation: 1 };
 
 fn saving(root: &Path) -> TrainerConfig {
-    let last = Last { every_n_steps: Some(1), topk: TopK::All, filename: "{step}".into(), ..Last::default() };
+    let last = Last::new().with_every_n_steps(1).with_topk(TopK::All).with_filename("{step}");
     config(root, EPOCHS)
-        .with_strategy(StrategyConfig::Last(last))
-        .with_strategy(StrategyConfig::OnException(OnException::default()))
+        .with_strategies([StrategyConfig::Last(last), StrategyConfig::OnException(OnException::default())])
 }
 
 fn train(config: TrainerConfig, script: Script, on: On) -> Result<FitResult<Model>> {
@@ -85,7 +85,7 @@ fn two_devices_do_what_one_does_that_accumulates_two_batches() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     train(saving(one.path()), Script::default(), On { accumulation: 2, ..ONE }).unwrap();
     for optim in [OptimMainDevice, OptimSharded] {
-        let config = TrainerConfig { overwrite: true, ..saving(two.path()) };
+        let config = saving(two.path()).with_overwrite(true);
         train(config, Script::default(), On { devices: 2, optim, ..ONE }).unwrap();
         for step in [1, 5, 15] {
             assert_eq!(at_step(one.path(), step), at_step(two.path(), step), "{optim:?}, step {step}");
@@ -147,7 +147,7 @@ fn a_run_that_keeps_its_effective_batch_goes_on_with_another_number_of_devices_a
     let steps = train(saving(whole.path()), Script::default(), two).unwrap().global_step;
     let script = Script { panic_in_step: Some(10 + 5), ..Script::default() };
     assert!(train(saving(parts.path()), script, two).is_err());
-    let keeping = TrainerConfig { keep_effective_batch: true, ..saving(parts.path()).with_ckpt_path("auto") };
+    let keeping = saving(parts.path()).with_ckpt_path("auto").with_keep_effective_batch(true);
     // The program asks for no accumulation; that it needs two batches follows from the run.
     let result = train(keeping, Script::default(), ONE).unwrap();
     assert_eq!(result.global_step, steps);
@@ -160,7 +160,7 @@ fn an_effective_batch_that_the_devices_cannot_share_is_an_error_before_training(
     let root = tempfile::tempdir().unwrap();
     let script = Script { panic_in_step: Some(10 + 5), ..Script::default() };
     assert!(train(saving(root.path()), script, On { devices: 2, ..ONE }).is_err());
-    let keeping = TrainerConfig { keep_effective_batch: true, ..saving(root.path()).with_ckpt_path("auto") };
+    let keeping = saving(root.path()).with_ckpt_path("auto").with_keep_effective_batch(true);
     let saved = checkpoints(root.path()).join("last");
     let before = system_tests::tree::files(&saved);
     let error = train(keeping, Script::default(), On { devices: 3, ..ONE }).map(|_| ()).unwrap_err();

@@ -85,7 +85,7 @@ impl Rule {
         };
         let kept = match self {
             Self::Links => Vec::new(),
-            Self::Last(count) => KeepRule::Newest(TopK::Count(*count)).kept(&candidates(&|_| f64::NAN)),
+            Self::Last(count) => KeepRule::Newest(TopK::Count(count.get())).kept(&candidates(&|_| f64::NAN)),
             Self::Best { metric, count, mode: own } => {
                 let metadata = || rows.iter().filter_map(|row| row.metadata.as_ref());
                 if !metadata().any(|metadata| metadata.metrics.contains_key(metric)) {
@@ -96,7 +96,7 @@ impl Rule {
                 let asked = own.or(mode);
                 let mode = agreed(metric, asked, configured.or_else(|| shown(rows, metric, asked)))?;
                 let score = |metadata: &Metadata| metadata.metrics.get(metric).copied().unwrap_or(f64::NAN);
-                KeepRule::Best(mode, TopK::Count(*count)).kept(&candidates(&score))
+                KeepRule::Best(mode, TopK::Count(count.get())).kept(&candidates(&score))
             }
         };
         kept.into_iter().for_each(|candidate| stays[firsts[candidate]] = true);

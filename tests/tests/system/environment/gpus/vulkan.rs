@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use burn::tensor::{Device, DeviceKind};
-use burn_trainer::{GpuDevice, GpuKind, gpus};
+use burn_trainer::environment::{GpuDevice, GpuKind, gpus};
 use serde_json::json;
 use system_tests::command::stdout;
 
