@@ -6,6 +6,7 @@ mod cargo;
 mod check;
 mod gpu;
 mod gpu_check;
+mod program;
 mod serve;
 mod soak;
 mod test;
