@@ -42,8 +42,8 @@ enum Verb {
     /// Measure beside the peers, and print a page; `cargo xtask bench checkpoint --help` lists the flags
     #[command(disable_help_flag = true)]
     Bench(bench::Args),
-    /// Format, lints, documentation and every test; ends with their count
-    Test,
+    /// Format, lints, documentation and every test; ends with their count. Installs what they need beside Rust
+    Test(test::Args),
     /// Format, lints and documentation alone
     Check,
 }
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
         Verb::Soak(args) => soak::run(&args),
         Verb::GpuCheck(args) => gpu_check::run(&args),
         Verb::Bench(args) => bench::run(&args),
-        Verb::Test => test::run(),
+        Verb::Test(args) => test::run(&args),
         Verb::Check => check::run().map_or_else(|failed| failed, |()| ExitCode::SUCCESS),
     }
 }
