@@ -30,8 +30,8 @@
 mod description;
 mod graph;
 mod lockfile;
+// A link to the file in burn-environment, which a package has as a file of its own.
 #[cfg(test)]
-#[path = "../../burn-environment/src/scratch_dir.rs"]
 mod scratch_dir;
 mod script;
 

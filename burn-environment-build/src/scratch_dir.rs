@@ -1,0 +1,1 @@
+../../burn-environment/src/scratch_dir.rs
