@@ -12,17 +12,19 @@ pub fn run(arguments: &[&str]) -> Result<(), ExitCode> {
 pub fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> Result<(), ExitCode> {
     let mut command = command();
     command.args(arguments).envs(variables.iter().copied());
+    succeed(&mut command, &format!("cargo {} failed", arguments.join(" ")))
+}
+
+/// Runs a command, and reports with this message that it failed. The error is the exit status to end with.
+pub fn succeed(command: &mut Command, failed: &str) -> Result<(), ExitCode> {
     match command.status() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(_) => {
-            eprintln!("error: cargo {} failed", arguments.join(" "));
-            Err(ExitCode::FAILURE)
-        }
+        Ok(status) if status.success() => return Ok(()),
+        Ok(_) => eprintln!("error: {failed}"),
         Err(error) => {
-            eprintln!("error: cargo cannot be started: {error}");
-            Err(ExitCode::FAILURE)
+            eprintln!("error: {} cannot be started: {error}", command.get_program().to_string_lossy());
         }
     }
+    Err(ExitCode::FAILURE)
 }
 
 /// Cargo in the workspace's directory, whatever the current one is.

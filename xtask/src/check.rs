@@ -1,4 +1,7 @@
-//! `cargo xtask check`: format, lints, documentation, for every backend.
+//! `cargo xtask check`: format, dependencies, packages, lints, documentation, for every backend.
+
+mod dependencies;
+mod packages;
 
 use std::process::ExitCode;
 
@@ -11,6 +14,8 @@ const ALL_FEATURES: &str = "system-tests/wgpu,system-tests/remote,digits/vulkan,
 /// Stops at the first that fails.
 pub fn run() -> Result<(), ExitCode> {
     cargo::run(&["fmt", "--all", "--check"])?;
+    packages::check()?;
+    dependencies::check()?;
     cargo::run(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     // What is compiled only for a GPU, or for devices of other machines. Where documentation is built for docs.rs, CUDA's build script does not download
     // LLVM: the code is type-checked all the same.
