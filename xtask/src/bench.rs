@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
-use crate::cargo;
+use crate::program::Program;
 
 /// Everything but the name is the program's.
 #[derive(clap::Args)]
@@ -26,33 +26,19 @@ enum Name {
 }
 
 impl Name {
-    /// The program, and those that it starts.
-    fn programs(self) -> &'static [&'static str] {
+    /// The program, the programs that it starts, and what they are built with.
+    fn program(self) -> Program<'static> {
         match self {
-            Self::Checkpoint => &["bench-checkpoint", "bench-checkpoint-system"],
-            Self::Remote => &["bench-remote", "burn-serve"],
-        }
-    }
-
-    /// What they are built with.
-    fn features(self) -> &'static [&'static str] {
-        match self {
-            Self::Checkpoint => &[],
-            Self::Remote => &["--features", "bench/remote,burn-serve/remote"],
+            Self::Checkpoint => Program::new("bench-checkpoint").starting(&["bench-checkpoint-system"]),
+            Self::Remote => {
+                let features = ["bench/remote", "burn-serve/remote"].map(str::to_owned).to_vec();
+                Program::new("bench-remote").starting(&["burn-serve"]).features(features)
+            }
         }
     }
 }
 
 /// Builds it and runs it in this process's place.
 pub fn run(args: &Args) -> ExitCode {
-    let programs = args.name.programs();
-    let mut build = vec!["build", "--release", "--workspace"];
-    build.extend(args.name.features());
-    build.extend(programs.iter().flat_map(|program| ["--bin", program]));
-    if let Err(failed) = cargo::run(&build) {
-        return failed;
-    }
-    cargo::become_program(cargo::Profile::Release, programs[0], |program| {
-        program.args(&args.arguments);
-    })
+    args.name.program().release().build_and_become(&args.arguments)
 }

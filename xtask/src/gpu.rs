@@ -141,6 +141,13 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
+/// Whether Vulkan's loader finds any driver, of a GPU or in software.
+pub fn has_any_vulkan_driver(root: &Path) -> bool {
+    MANIFESTS
+        .iter()
+        .any(|directory| names_in(&root.join(directory)).iter().any(|name| name.ends_with(".json")))
+}
+
 /// `nvidia-smi -L` prints a line for each GPU, and fails where it reaches no driver.
 fn nvidia_smi_lists_a_gpu() -> bool {
     let deadline = Instant::now() + NVIDIA_SMI_TIMEOUT;

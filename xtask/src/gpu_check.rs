@@ -5,9 +5,7 @@
 use std::process::ExitCode;
 
 use crate::backend::Backend;
-use crate::cargo;
-
-const PROGRAM: &str = "gpu-check";
+use crate::program::Program;
 
 /// Everything but the backend is the program's.
 #[derive(clap::Args)]
@@ -26,18 +24,10 @@ pub fn run(args: &Args) -> ExitCode {
     };
     let (build_only, arguments): (Vec<_>, Vec<_>) =
         backend.rest.iter().partition(|argument| *argument == "--build-only");
-    let mut build = vec!["build", "--release", "--workspace", "--bin", PROGRAM];
-    let features = backend.features("bench").join(",");
-    if !features.is_empty() {
-        build.extend(["--features", &features]);
-    }
-    if let Err(failed) = cargo::run(&build) {
-        return failed;
-    }
+    let program = Program::new("gpu-check").release().features(backend.features("bench"));
     if !build_only.is_empty() {
-        return ExitCode::SUCCESS;
+        return program.build().map_or_else(|failed| failed, |()| ExitCode::SUCCESS);
     }
-    cargo::become_program(cargo::Profile::Release, PROGRAM, |program| {
-        program.args(["--backend", &backend.name]).args(arguments);
-    })
+    let chosen = ["--backend".to_owned(), backend.name.clone()];
+    program.build_and_become(chosen.iter().chain(arguments))
 }

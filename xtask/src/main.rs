@@ -6,6 +6,7 @@ mod cargo;
 mod check;
 mod gpu;
 mod gpu_check;
+mod program;
 mod serve;
 mod soak;
 mod test;
@@ -42,9 +43,9 @@ enum Verb {
     /// Measure beside the peers, and print a page; `cargo xtask bench checkpoint --help` lists the flags
     #[command(disable_help_flag = true)]
     Bench(bench::Args),
-    /// Format, lints, documentation and every test; ends with their count
-    Test,
-    /// Tidiness, format, lints and documentation alone
+    /// Format, lints, documentation and every test; ends with their count. Installs what they need beside Rust
+    Test(test::Args),
+    /// Tidiness, format, packages, lints and documentation alone
     Check,
     /// Tidiness alone: imports, lengths, phrases, pages, links and flags, in seconds
     Tidy,
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
         Verb::Soak(args) => soak::run(&args),
         Verb::GpuCheck(args) => gpu_check::run(&args),
         Verb::Bench(args) => bench::run(&args),
-        Verb::Test => test::run(),
+        Verb::Test(args) => test::run(&args),
         Verb::Check => check::run().map_or_else(|failed| failed, |()| ExitCode::SUCCESS),
         Verb::Tidy => tidy::run().map_or_else(|failed| failed, |()| ExitCode::SUCCESS),
     }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::backend::Backend;
-use crate::cargo;
+use crate::program::Program;
 
 const PROGRAM: &str = "burn-serve";
 
@@ -21,21 +21,16 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(backend) => backend,
         Err(message) => return crate::wrong_usage(&message),
     };
-    if let Err(failed) =
-        cargo::run(&["build", "--workspace", "--bin", PROGRAM, "--features", &features(&backend)])
-    {
-        return failed;
-    }
-    cargo::become_program(cargo::Profile::Dev, PROGRAM, |program| {
-        program.args(["--backend", &backend.name]).args(&backend.rest);
-    })
+    let features = features(&backend);
+    let chosen = ["--backend".to_owned(), backend.name];
+    Program::new(PROGRAM).features(features).build_and_become(chosen.iter().chain(&backend.rest))
 }
 
 /// Those of the backend, and what makes the server a program.
-fn features(backend: &Backend) -> String {
+fn features(backend: &Backend) -> Vec<String> {
     let mut features = backend.features(PROGRAM);
     features.push(format!("{PROGRAM}/remote"));
-    features.join(",")
+    features
 }
 
 #[cfg(test)]
@@ -54,7 +49,7 @@ mod tests {
         ] {
             let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
             let backend = Backend::taken_from(&words).unwrap();
-            assert_eq!(features(&backend), built);
+            assert_eq!(features(&backend).join(","), built);
             assert_eq!(backend.rest, ["--websocket"]);
         }
     }

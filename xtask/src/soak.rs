@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use crate::cargo;
+use crate::program::Program;
 
-/// The soak, and what it finds beside itself.
-const PROGRAMS: [&str; 3] = ["soak", "digits", "warmup"];
+/// The programs that it kills, which it finds beside itself.
+const KILLED: [&str; 2] = ["digits", "warmup"];
 
 /// Everything is the soak's.
 #[derive(clap::Args)]
@@ -17,12 +17,5 @@ pub struct Args {
 
 /// Builds them and runs the soak in this process's place.
 pub fn run(args: &Args) -> ExitCode {
-    let mut build = vec!["build", "--workspace"];
-    build.extend(PROGRAMS.iter().flat_map(|program| ["--bin", program]));
-    if let Err(failed) = cargo::run(&build) {
-        return failed;
-    }
-    cargo::become_program(cargo::Profile::Dev, PROGRAMS[0], |soak| {
-        soak.args(&args.arguments);
-    })
+    Program::new("soak").starting(&KILLED).build_and_become(&args.arguments)
 }

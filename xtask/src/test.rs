@@ -1,4 +1,8 @@
-//! `cargo xtask test`: everything that must hold, ending with one count over all test programs.
+//! `cargo xtask test`: installs what the tests need, then runs everything that must hold, and ends with one count over all
+//! test programs.
+
+mod needs;
+mod set_up;
 
 use std::io::{BufRead, BufReader};
 use std::process::{ExitCode, Stdio};
@@ -31,6 +35,14 @@ const WITH_REMOTE: [&str; 5] = ["test", "--workspace", "--features", "system-tes
 /// Tells the system tests what to train on.
 const BACKEND_VARIABLE: &str = "SYSTEM_TESTS_BACKEND";
 
+/// The verb's own flags.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Install what the tests need beside Rust, and end
+    #[arg(long)]
+    set_up_only: bool,
+}
+
 #[derive(Debug, Default, PartialEq)]
 struct Counts {
     passed: u64,
@@ -39,7 +51,14 @@ struct Counts {
 }
 
 /// Checks, then tests. All tests run, also after one that failed.
-pub fn run() -> ExitCode {
+pub fn run(args: &Args) -> ExitCode {
+    if let Err(failed) = set_up::set_up() {
+        return failed;
+    }
+    if args.set_up_only {
+        eprintln!("everything that the tests need beside Rust is installed");
+        return ExitCode::SUCCESS;
+    }
     if let Err(failed) = check::run() {
         return failed;
     }

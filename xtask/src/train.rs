@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use crate::backend::Backend;
-use crate::gpu::Choice;
-use crate::{cargo, gpu};
+use crate::gpu::{self, Choice};
+use crate::program::Program;
 
 const DEFAULT_EXAMPLE: &str = "digits";
 const EXAMPLES: [&str; 2] = [DEFAULT_EXAMPLE, "char-lm"];
@@ -33,17 +33,10 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(plan) => plan,
         Err(message) => return crate::wrong_usage(&message),
     };
-    let mut build = vec!["build", "--workspace", "--bin", &plan.example];
-    let features = plan.features.join(",");
-    if !plan.features.is_empty() {
-        build.extend(["--features", &features]);
-    }
-    if let Err(failed) = cargo::run(&build) {
-        return failed;
-    }
-    cargo::become_program(cargo::Profile::Dev, &plan.example, |program| {
-        program.args(["--backend", &plan.backend]).args(&plan.arguments);
-    })
+    let backend = ["--backend".to_owned(), plan.backend];
+    Program::new(&plan.example)
+        .features(plan.features)
+        .build_and_become(backend.iter().chain(&plan.arguments))
 }
 
 fn plan(arguments: &[String], choose: fn() -> Choice) -> Result<Plan, String> {

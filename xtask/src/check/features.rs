@@ -1,0 +1,93 @@
+//! Each feature of the crates that can be published compiles without the others: a program may choose any.
+//!
+//! A list of our own, and not `cargo hack --each-feature`: that compiles each crate with each feature apart, and burn anew
+//! for most of them. Here features that have burn compiled anew (a GPU backend, burn's remote engine) are turned on in all
+//! crates at once. All features together are linted in `check.rs`.
+
+use std::process::ExitCode;
+
+use crate::cargo;
+
+/// Packages, and the features that are on: no others are, default ones neither.
+type Build = (&'static [&'static str], &'static [&'static str]);
+
+const LIBRARIES: [&str; 3] = ["burn-ckpt", "burn-environment", "burn-trainer"];
+
+const BUILDS: [Build; 10] = [
+    (&["burn-environment-build", "burn-environment"], &[]),
+    (&["burn-ckpt"], &[]),
+    (&["burn-ckpt"], &["burn-ckpt/cli"]),
+    (&["burn-trainer"], &[]),
+    (&["burn-trainer"], &["burn-trainer/cli"]),
+    (&["burn-trainer"], &["burn-trainer/mimalloc"]),
+    (&["burn-trainer"], &["burn-trainer/tui"]),
+    (&["burn-trainer"], &["burn-trainer/remote"]),
+    (&LIBRARIES, &["burn-ckpt/wgpu", "burn-environment/wgpu", "burn-trainer/wgpu"]),
+    (&LIBRARIES, &["burn-ckpt/cuda", "burn-environment/cuda", "burn-trainer/cuda"]),
+];
+
+/// Stops at the first that fails.
+pub fn check() -> Result<(), ExitCode> {
+    for build in &BUILDS {
+        let arguments = arguments(build);
+        // As for the lints of all features: CUDA's build script downloads nothing.
+        cargo::run_with(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &[("DOCS_RS", "1")])?;
+    }
+    Ok(())
+}
+
+fn arguments((packages, features): &Build) -> Vec<String> {
+    let mut arguments = vec!["clippy".to_owned(), "--no-default-features".to_owned()];
+    arguments.extend(packages.iter().flat_map(|package| ["-p".to_owned(), (*package).to_owned()]));
+    if !features.is_empty() {
+        arguments.extend(["--features".to_owned(), features.join(",")]);
+    }
+    arguments.extend(["--", "-D", "warnings"].map(str::to_owned));
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::packages::PUBLISHED;
+    use super::*;
+
+    /// The names in a manifest's table of features.
+    fn features(manifest: &str) -> impl Iterator<Item = &str> {
+        let table = manifest.lines().skip_while(|line| *line != "[features]").skip(1);
+        let table = table.take_while(|line| !line.starts_with('['));
+        table
+            .filter(|line| line.starts_with(|first: char| first.is_ascii_alphabetic()))
+            .filter_map(|line| line.split_once(" = ").map(|(name, _)| name).filter(|name| *name != "default"))
+    }
+
+    #[test]
+    fn every_feature_of_a_published_crate_is_compiled_without_the_others() {
+        let mut seen = 0;
+        for name in PUBLISHED {
+            let manifest = fs::read_to_string(cargo::root().join(name).join("Cargo.toml")).unwrap();
+            for feature in features(&manifest) {
+                let wanted = format!("{name}/{feature}");
+                let alone = BUILDS.iter().any(|(_, features)| {
+                    let of_crate = features.iter().filter(|on| on.split('/').next() == Some(name));
+                    of_crate.eq([&wanted.as_str()])
+                });
+                assert!(alone, "add {wanted} to the list of features that are compiled alone");
+                seen += 1;
+            }
+            assert!(
+                BUILDS.iter().any(|(packages, features)| packages.contains(&name) && features.is_empty())
+            );
+        }
+        assert!(seen >= 11, "{seen} features were found in the manifests");
+    }
+
+    #[test]
+    fn default_features_are_off_and_warnings_are_errors() {
+        assert_eq!(
+            arguments(&BUILDS[2]).join(" "),
+            "clippy --no-default-features -p burn-ckpt --features burn-ckpt/cli -- -D warnings"
+        );
+    }
+}
