@@ -12,6 +12,7 @@ mod soak;
 mod test;
 mod tidy;
 mod train;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -51,9 +52,6 @@ enum Verb {
     Tidy,
 }
 
-/// Exit status for wrong usage.
-const USAGE: u8 = 2;
-
 fn main() -> ExitCode {
     match Args::parse().verb {
         Verb::Train(args) => train::run(&args),
@@ -65,9 +63,4 @@ fn main() -> ExitCode {
         Verb::Check => check::run().map_or_else(|failed| failed, |()| ExitCode::SUCCESS),
         Verb::Tidy => tidy::run().map_or_else(|failed| failed, |()| ExitCode::SUCCESS),
     }
-}
-
-fn wrong_usage(message: &str) -> ExitCode {
-    eprintln!("error: {message}");
-    ExitCode::from(USAGE)
 }

@@ -194,7 +194,11 @@ impl Strategy for EveryTenthEpoch {
     }
 }
 
-fn go_on(config: &TrainerConfig, hparams: &RegressorConfig, device: &Device) -> Result<FitResult<Regressor>> {
+fn resume_or_start(
+    config: &TrainerConfig,
+    hparams: &RegressorConfig,
+    device: &Device,
+) -> Result<FitResult<Regressor>> {
     let result = fit(config.clone().with_ckpt_path("auto"), hparams, device)?;
     if let Some(best) = result.best() {
         println!("{} {}", best.path.display(), best.score);
@@ -225,14 +229,14 @@ fn test(result: FitResult<Regressor>, loader: Arc<dyn DataLoader<Batch>>) {
 }
 
 #[test]
-fn the_pages_program_trains_goes_on_is_loaded_and_evaluated() {
+fn the_pages_program_trains_resumes_is_loaded_and_evaluated() {
     let directory = tempfile::tempdir().unwrap();
     let config = config().with_root(directory.path()).with_run_id("r1");
     let (hparams, device) = (RegressorConfig::new(INPUTS).with_hidden(8), backend::device().autodiff());
 
-    let first = go_on(&config.clone().with_max_epochs(4), &hparams, &device).unwrap();
+    let first = resume_or_start(&config.clone().with_max_epochs(4), &hparams, &device).unwrap();
     assert_eq!((first.epochs, first.global_step, first.resumed_from), (4, 4 * 3, None));
-    let result = go_on(&config.with_max_epochs(10), &hparams, &device).unwrap();
+    let result = resume_or_start(&config.with_max_epochs(10), &hparams, &device).unwrap();
     assert_eq!((result.epochs, result.global_step), (10, 10 * 3));
     assert!(result.resumed_from.is_some());
     assert_eq!(result.metrics.keys().collect::<Vec<_>>(), ["train_loss", "train_learning_rate", "val_loss"]);
