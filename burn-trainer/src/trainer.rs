@@ -72,8 +72,8 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Opens a run: makes its directory, takes its lock, tidies up what a crash left, and verifies the
-    /// checkpoint that is to be resumed. `hparams` go into every checkpoint.
+    /// Opens a run: creates its directory, takes its lock, cleans up after a crash, and verifies the checkpoint to resume
+    /// from. `hparams` go into every checkpoint.
     ///
     /// # Errors
     ///
@@ -108,12 +108,12 @@ impl Trainer {
     }
 
     /// Trains on these devices, in place of the one that the model is on: in each step a batch on every one of them.
-    /// The first has the model and validates. They can be of other machines (feature `remote`): then the run ends with
-    /// [`Error::DeviceLost`] when one of them is lost.
+    /// The first has the model and validates. With the feature `remote` they can be devices of other machines: when one of
+    /// them is lost, the run ends with [`Error::DeviceLost`].
     ///
     /// An optimizer step then uses as many batches as there are devices (times `grads_accumulation`). With the
-    /// [`ResumableDataLoader`](crate::ResumableDataLoader) the batches of an epoch are dealt out in their order, so that
-    /// a run can resume with another number of devices; burn splits other loaders, a part of the data set for each device.
+    /// [`ResumableDataLoader`](crate::ResumableDataLoader) the devices share the batches of an epoch in their order, so that a
+    /// run can resume with another number of devices. burn splits other loaders: each device gets a part of the data set.
     #[must_use]
     pub fn devices(mut self, devices: impl IntoIterator<Item = Device>) -> Self {
         self.devices = devices.into_iter().collect();
@@ -259,16 +259,16 @@ impl Trainer {
     /// Files, strategies, metadata, links and resuming are those of [`Trainer::fit`], and a run can change from the
     /// one to the other at an epoch's end. What the trainer does not see in somebody else's loop is different:
     ///
-    /// - Strategies are asked after each epoch's validation, and see
+    /// - Strategies decide after each epoch's validation, and see
     ///   [`TrainingEvent::ValidationEnd`](crate::strategy::TrainingEvent::ValidationEnd) and [`TrainingEvent::EpochEnd`](crate::strategy::TrainingEvent::EpochEnd) alone.
     ///   When training fails or is stopped, nothing is saved: the last epoch that was saved stands.
     /// - `global_step` counts rounds of batches, in each of which every device takes one. Those are the optimizer's
-    ///   steps unless gradients are accumulated; over how many rounds they are, burn does not tell.
+    ///   steps unless gradients are accumulated: burn does not tell over how many rounds.
     /// - After a resume the data comes in the order of its epoch, if `training` is from [`Trainer::training`]. Early
-    ///   stopping begins anew, so that a run that it has ended continues. What devices draw at random (dropout) is not
-    ///   repeated.
-    /// - A name that no metric has is an error after the first batch, and a metric that is not logged one after the
-    ///   first epoch.
+    ///   stopping starts again, so a run that it has ended continues. Random numbers of the devices (dropout) differ from
+    ///   those of a run that was never stopped.
+    /// - A name that no metric has is an error after the first batch. A metric that is not logged is an error after the first
+    ///   epoch.
     ///
     /// burn's checkpointers on `training` are replaced. A `SupervisedLearningStrategy` of your own has to call the
     /// checkpointer among its components after an epoch's validation, with burn's number of the epoch and after a

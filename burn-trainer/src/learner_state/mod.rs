@@ -1,7 +1,7 @@
 //! The state of a learner: copies of it for the writer, and a checkpoint's state put back into it.
 //!
-//! burn keeps a learner's optimizer and scheduler private. `record_capture` is the way to their records, which `snapshot`
-//! and `optimizer_probe` go.
+//! burn keeps a learner's optimizer and scheduler private. `record_capture` gets their records, for `snapshot` and
+//! `optimizer_probe`.
 //!
 //! Uses `state`, `metrics`, `process` and `optimizer`. `training_loop`, `run` and `burn_loops` use it.
 

@@ -3,7 +3,7 @@
 //! burn keeps the state of a learner's optimizer private. `streamed` is the way to its tensors, `burn_optimizers` applies
 //! it to burn's optimizers, and `state_names` replaces random parameter ids by paths.
 
-// Uses no other folder. `saving` and the folders above use it.
+// Uses no other folder. `learner_state` and `burn_loops` use it.
 
 mod burn_optimizers;
 pub(crate) mod state_names;
