@@ -24,7 +24,7 @@ use crate::process::console::PlainRenderer;
 use crate::process::environment_devices::EnvironmentDevices;
 use crate::process::start_device::start_device;
 use crate::result::FitResult;
-use crate::run::open::Run;
+use crate::run::open::OpenRun;
 use crate::run::prepare::{LoopParts, RunSetup, prepare};
 use crate::strategy::Strategy;
 use crate::training_loop::abandonable_loop::{AbandonableLoop, DeviceLossGuard};
@@ -57,7 +57,7 @@ use burn_environment::EnvironmentProbe;
 pub struct Trainer {
     config: TrainerConfig,
     hparams: Value,
-    run: Run,
+    run: OpenRun,
     strategies: Vec<Box<dyn Strategy>>,
     environment: Arc<EnvironmentProbe>,
     /// Whether progress is shown as plain lines, between which warnings can be printed.
@@ -83,7 +83,7 @@ impl Trainer {
     pub fn new(mut config: TrainerConfig, hparams: &impl Serialize) -> Result<Self> {
         let hparams = serde_json::to_value(hparams)
             .map_err(|error| Error::config("hparams", format!("they cannot be written as JSON: {error}")))?;
-        let run = Run::open(&mut config)?;
+        let run = OpenRun::open(&mut config)?;
         let environment = Arc::new(EnvironmentProbe::start());
         Ok(Self {
             config,

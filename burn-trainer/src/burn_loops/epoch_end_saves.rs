@@ -43,14 +43,14 @@ const POLL: Duration = Duration::from_millis(5);
 /// The saves of one call of `fit_with`. Clones share them.
 #[derive(Clone)]
 pub(crate) struct EpochEndSaves {
-    progress: Arc<LoopProgress>,
+    progress: Arc<BurnLoopProgress>,
     state: Arc<Mutex<SaveState>>,
     /// burn's hooks have clones while burn can call them.
     in_use: Arc<()>,
 }
 
 /// How far the loop is, as metrics and loaders show it.
-struct LoopProgress {
+struct BurnLoopProgress {
     metrics: RunMetrics,
     tracker: EpochTracker,
     interrupter: Interrupter,
@@ -87,7 +87,7 @@ impl EpochEndSaves {
     ) -> Self {
         let previous = prepared.resume.as_ref().map(|resume| &resume.state);
         let position = previous.map_or(Position::default(), |state| state.position);
-        let progress = LoopProgress {
+        let progress = BurnLoopProgress {
             metrics: prepared.metrics.clone(),
             tracker,
             interrupter,
@@ -230,7 +230,7 @@ impl EpochEndSaves {
     }
 }
 
-impl LoopProgress {
+impl BurnLoopProgress {
     fn position_after(&self, epoch: usize) -> Position {
         let epoch = epoch.saturating_sub(1) as u64;
         let batches = self.tracker.of_epoch(epoch).batches;
@@ -257,14 +257,14 @@ impl LoopProgress {
 }
 
 impl SaveState {
-    fn open(&mut self, progress: &LoopProgress) {
+    fn open(&mut self, progress: &BurnLoopProgress) {
         if let Err(error) = self.saves.open(&progress.metrics.table) {
             self.fail(progress, error);
         }
     }
 
     /// Collects the strategies' decisions, and reserves paths. Returns whether a strategy saves.
-    fn prepare(&mut self, progress: &LoopProgress, epoch: usize) -> Result<bool> {
+    fn prepare(&mut self, progress: &BurnLoopProgress, epoch: usize) -> Result<bool> {
         let metrics = progress.metrics.values();
         self.saves.check_logged("", &metrics)?;
         let Some(saver) = self.saves.saver() else { return Ok(false) };
@@ -285,7 +285,7 @@ impl SaveState {
     }
 
     /// Stops training. The first error counts.
-    fn fail(&mut self, progress: &LoopProgress, error: Error) {
+    fn fail(&mut self, progress: &BurnLoopProgress, error: Error) {
         log::error!("{error}");
         progress.interrupter.stop(Some(&error.to_string()));
         self.error.get_or_insert(error);

@@ -282,9 +282,9 @@ mod tests {
         let numbers = Numbers::new(100);
         let loader = ResumableDataLoader::builder(Lists).num_workers(1).prefetch(50).build(numbers.clone());
         // The worker cannot get past its first item meanwhile.
-        let held = numbers.read.lock();
+        let blocked = numbers.read.lock();
         drop(loader.iter());
-        drop(held);
+        drop(blocked);
         drop(loader);
         assert!(numbers.read().len() <= 1, "{:?}", numbers.read());
     }

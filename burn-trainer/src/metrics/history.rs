@@ -17,10 +17,10 @@ const POLL: Duration = Duration::from_millis(1);
 
 /// The history of a run in progress. Clones share it.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct SharedHistory(Arc<Mutex<Log>>);
+pub(crate) struct SharedHistory(Arc<Mutex<HistoryState>>);
 
 #[derive(Debug, Default)]
-struct Log {
+struct HistoryState {
     /// The values of the epochs that are done. The last ones can be missing: a checkpoint may have no history.
     epochs: Arc<Vec<EpochValues>>,
     /// The number of epochs that are done.
@@ -59,7 +59,7 @@ impl SharedHistory {
         let mut epochs = history.epochs;
         epochs.truncate(done);
         let current = Arc::new(Mutex::new(current));
-        *self.0.lock() = Log { epochs: Arc::new(epochs), done, until: None, current };
+        *self.0.lock() = HistoryState { epochs: Arc::new(epochs), done, until: None, current };
     }
 
     /// Hides the epochs after this one (burn's number). While early stopping is replayed over finished epochs, it must
@@ -95,11 +95,11 @@ impl SharedHistory {
 
     /// The log of an epoch. It is created with the first call.
     fn current(&self, epoch: usize) -> Arc<Mutex<EpochLog>> {
-        let mut log = self.0.lock();
-        if log.current.lock().epoch != epoch {
-            log.current = Arc::new(Mutex::new(EpochLog { epoch, ..EpochLog::default() }));
+        let mut state = self.0.lock();
+        if state.current.lock().epoch != epoch {
+            state.current = Arc::new(Mutex::new(EpochLog { epoch, ..EpochLog::default() }));
         }
-        Arc::clone(&log.current)
+        Arc::clone(&state.current)
     }
 
     /// Adds the lines of an update of the training split, by burn's names of the metrics.
@@ -143,8 +143,8 @@ impl SharedHistory {
 
     /// Ends an epoch with its values.
     pub(crate) fn close_epoch(&self, values: EpochValues) {
-        let mut log = self.0.lock();
-        let Log { epochs, done, current, .. } = &mut *log;
+        let mut state = self.0.lock();
+        let HistoryState { epochs, done, current, .. } = &mut *state;
         let epochs = Arc::make_mut(epochs);
         // Only here: `done` comes from a checkpoint, and is believed once an epoch after it has been trained.
         epochs.resize_with(*done, EpochValues::default);
@@ -155,14 +155,14 @@ impl SharedHistory {
 
     /// The value of a metric in an epoch (burn's number) that is done.
     pub(super) fn value(&self, full_name: &str, epoch: usize) -> Option<f64> {
-        let log = self.0.lock();
-        log.epochs.get(epoch.checked_sub(1)?)?.0.get(full_name).copied()
+        let state = self.0.lock();
+        state.epochs.get(epoch.checked_sub(1)?)?.0.get(full_name).copied()
     }
 
     /// The history with the first `updates` updates of the epoch in progress. Copies nothing.
     pub(crate) fn at(&self, updates: u64) -> HistoryAt {
-        let log = self.0.lock();
-        HistoryAt { epochs: Arc::clone(&log.epochs), current: Arc::clone(&log.current), updates }
+        let state = self.0.lock();
+        HistoryAt { epochs: Arc::clone(&state.epochs), current: Arc::clone(&state.current), updates }
     }
 }
 

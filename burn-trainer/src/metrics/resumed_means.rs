@@ -23,11 +23,11 @@ pub(super) struct EpochMeans {
     /// burn's number of the epoch.
     epoch: usize,
     is_resumed: bool,
-    means: HashMap<MetricId, Means>,
+    means: HashMap<MetricId, MetricMeans>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
-struct Means {
+struct MetricMeans {
     /// Of the whole epoch.
     whole: Mean,
     /// Of the batches since the resume.
@@ -82,7 +82,7 @@ impl EpochMeans {
             }
             Some((
                 id(metric)?,
-                Means { whole, differs_from_mean: no_means.contains(metric), ..Means::default() },
+                MetricMeans { whole, differs_from_mean: no_means.contains(metric), ..MetricMeans::default() },
             ))
         });
         Self { epoch, is_resumed: !entries.is_empty(), means: means.collect() }
@@ -102,7 +102,7 @@ impl EpochMeans {
         for metric in &mut update.entries_numeric {
             let Some(name) = names.get(&metric.entry.metric_id) else { continue };
             let means = self.means.entry(metric.entry.metric_id.clone()).or_default();
-            if !means.differs_from_mean && means.complete(metric, self.is_resumed) == Found::NoMean {
+            if !means.differs_from_mean && means.complete(metric, self.is_resumed) == MeanCheck::Differs {
                 means.differs_from_mean = true;
                 history.note_no_mean(epoch, name);
             }
@@ -120,13 +120,15 @@ impl EpochMeans {
 
 /// What an update shows about its metric.
 #[derive(PartialEq)]
-enum Found {
-    Nothing,
-    NoMean,
+enum MeanCheck {
+    /// Its value is the mean so far, or there is no value to compare.
+    Agrees,
+    /// Its value is not the mean.
+    Differs,
 }
 
-impl Means {
-    fn complete(&mut self, metric: &mut NumericMetricUpdate, is_resumed: bool) -> Found {
+impl MetricMeans {
+    fn complete(&mut self, metric: &mut NumericMetricUpdate, is_resumed: bool) -> MeanCheck {
         let value = match &metric.numeric_entry {
             Some(NumericEntry::Final(value)) => Some(*value),
             Some(entry) => {
@@ -137,7 +139,7 @@ impl Means {
             None => None,
         };
         match value {
-            Some(value) if !self.rest.equals(value) => Found::NoMean,
+            Some(value) if !self.rest.equals(value) => MeanCheck::Differs,
             Some(_) if is_resumed => {
                 let value = self.whole.value();
                 match &mut metric.numeric_entry {
@@ -147,9 +149,9 @@ impl Means {
                     }
                     _ => metric.running_entry = Some(NumericEntry::Value(value)),
                 }
-                Found::Nothing
+                MeanCheck::Agrees
             }
-            _ => Found::Nothing,
+            _ => MeanCheck::Agrees,
         }
     }
 }

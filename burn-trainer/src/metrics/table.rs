@@ -18,12 +18,12 @@ const VALID: &str = "val";
 /// The registered metrics of a run, and the value of each that was logged last.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct MetricTable {
-    registered: IndexMap<MetricId, Registered>,
+    registered: IndexMap<MetricId, RegisteredMetric>,
     values: IndexMap<String, f64>,
 }
 
 #[derive(Debug, Clone)]
-struct Registered {
+struct RegisteredMetric {
     /// burn's name of the metric.
     name: MetricName,
     key: String,
@@ -132,7 +132,7 @@ impl MetricTable {
         };
         let name = Arc::clone(&definition.name);
         self.registered
-            .insert(definition.metric_id.clone(), Registered { name, key, mode, has_numbers: false });
+            .insert(definition.metric_id.clone(), RegisteredMetric { name, key, mode, has_numbers: false });
     }
 
     pub(super) fn update(&mut self, update: &MetricsUpdate, split: &Split) {

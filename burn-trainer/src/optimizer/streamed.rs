@@ -83,7 +83,7 @@ impl<O: StateTensors, const D: usize> RecordState for StreamedState<O, D> {
         let collecting = COLLECTING.take();
         match (collecting, prefix.parse()) {
             (Some(mut collecting), Ok(param_id)) => {
-                let Collecting { section, at_once } = &mut collecting;
+                let StateCollection { section, at_once } = &mut collecting;
                 let prefix = prefix.to_owned();
                 let mut parts = StateParts { param_id, prefix, section, scalars: out, at_once: *at_once };
                 O::state_tensors(&self.0, &mut parts);
@@ -160,10 +160,10 @@ impl StateParts<'_> {
 
 thread_local! {
     /// burn's calls from a learner to the states of its optimizer take no argument of ours, so the collection is here.
-    static COLLECTING: Cell<Option<Collecting>> = const { Cell::new(None) };
+    static COLLECTING: Cell<Option<StateCollection>> = const { Cell::new(None) };
 }
 
-struct Collecting {
+struct StateCollection {
     section: Section,
     at_once: bool,
 }
@@ -178,7 +178,7 @@ pub(crate) fn collect_streamed<T>(at_once: bool, record: impl FnOnce() -> T) -> 
             COLLECTING.set(None);
         }
     }
-    COLLECTING.set(Some(Collecting { section: Section::default(), at_once }));
+    COLLECTING.set(Some(StateCollection { section: Section::default(), at_once }));
     let end = End;
     let record = record();
     let collected = COLLECTING.take();

@@ -36,7 +36,7 @@ pub(crate) struct DeviceWatch(Arc<WatchOwner>);
 
 /// Ends the watch when the last clone is dropped.
 struct WatchOwner {
-    shared: Arc<Shared>,
+    shared: Arc<SharedWatch>,
     #[cfg(feature = "remote")]
     _transfers: Option<TransferWaker>,
 }
@@ -48,16 +48,16 @@ impl Drop for WatchOwner {
     }
 }
 
-struct Shared {
+struct SharedWatch {
     /// How long a device may be silent.
     silence: Duration,
     /// How long a server may take to answer a new connection.
     server_limit: Duration,
-    state: Mutex<State>,
+    state: Mutex<WatchState>,
     changed: Condvar,
 }
 
-struct State {
+struct WatchState {
     devices: Vec<WatchedDevice>,
     /// The number of tests of all devices by [`DeviceWatch::test_now`].
     tests: u64,
@@ -97,8 +97,8 @@ impl DeviceWatch {
             test_answered: 0,
             failed: None,
         };
-        let state = State { devices: remote.iter().map(watched).collect(), tests: 0, ended: false };
-        let shared = Arc::new(Shared {
+        let state = WatchState { devices: remote.iter().map(watched).collect(), tests: 0, ended: false };
+        let shared = Arc::new(SharedWatch {
             silence: timeout / 4 * 3,
             server_limit: SERVER_ANSWER_LIMIT.min(timeout / 16),
             state: Mutex::new(state),
@@ -173,13 +173,13 @@ impl DeviceWatch {
     }
 }
 
-impl State {
+impl WatchState {
     fn silent(&self, is_silent: impl Fn(&WatchedDevice) -> bool) -> Vec<String> {
         self.devices.iter().filter(|device| is_silent(device)).map(|device| device.name.clone()).collect()
     }
 }
 
-impl Shared {
+impl SharedWatch {
     /// Tests one device again and again, until it fails or the watch ends.
     fn watch_one(&self, position: usize, device: &Device) {
         let interval = (self.silence / 4).min(TEST_AT_LEAST_EVERY);
@@ -211,7 +211,7 @@ impl Shared {
         self.lock().devices.iter().map(|device| device.name.clone()).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, WatchState> {
         self.state.lock()
     }
 }

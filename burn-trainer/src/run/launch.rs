@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use burn::train::{Learner, LearnerModel, LearningResult, SupervisedTraining};
 use burn_ckpt::plumbing::panic_message;
 
-use super::open::Run;
+use super::open::OpenRun;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::metrics::{RunMetricLogger, RunMetrics};
@@ -23,7 +23,7 @@ pub(crate) struct PreparedRun {
     pub(crate) metrics: RunMetrics,
     /// Where the learner's state comes from. `None` for a new run.
     pub(crate) resume: Option<ResumePoint>,
-    run: Run,
+    run: OpenRun,
     resumed_from: Option<PathBuf>,
     /// Whether this process writes, or leaves that to the process of rank 0.
     writes: bool,
@@ -38,7 +38,7 @@ impl PreparedRun {
         config: TrainerConfig,
         metrics: RunMetrics,
         resume: Option<ResumePoint>,
-        run: Run,
+        run: OpenRun,
         writes: bool,
         plain: bool,
     ) -> Self {

@@ -16,7 +16,7 @@ use crate::state::resume_point::ResumePoint;
 
 /// An open run. This process alone writes to it, or leaves that to the process of rank 0.
 #[derive(Debug)]
-pub(crate) struct Run {
+pub(crate) struct OpenRun {
     pub(crate) layout: RunLayout,
     /// The checkpoints that existed when it was opened.
     pub(crate) present: Catalog,
@@ -25,7 +25,7 @@ pub(crate) struct Run {
     lock: Option<RunLock>,
 }
 
-impl Run {
+impl OpenRun {
     /// Creates the run's directory, takes its lock, cleans up after a crash, and finds the checkpoint to resume from. Fills in
     /// the configuration's run id. A process that does not write skips the first three.
     pub(crate) fn open(config: &mut TrainerConfig) -> Result<Self> {

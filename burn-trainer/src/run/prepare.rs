@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::choose_strategies::{ChosenStrategies, choose_strategies};
 use super::launch::PreparedRun;
-use super::open::Run;
+use super::open::OpenRun;
 use super::resume;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
@@ -19,7 +19,7 @@ use crate::learner_state::restore::restore;
 use crate::metrics::{RunMetricLogger, RunMetrics};
 use crate::saving::existing_checkpoints::ExistingCheckpoints;
 use crate::saving::run_saves::{OpenSaver, OpenedSaver, RunSaves};
-use crate::saving::saver::{Reporting, Saver};
+use crate::saving::saver::{Saver, SaverSettings};
 use crate::state::position::burn_epoch;
 use crate::state::resume_point::ResumePoint;
 use crate::strategy::Strategy;
@@ -28,7 +28,7 @@ use crate::strategy::Strategy;
 pub(crate) struct RunSetup {
     pub(crate) config: TrainerConfig,
     pub(crate) hparams: Value,
-    pub(crate) run: Run,
+    pub(crate) run: OpenRun,
     /// The program's own strategies.
     pub(crate) strategies: Vec<Box<dyn Strategy>>,
     pub(crate) environment: Arc<EnvironmentProbe>,
@@ -108,7 +108,7 @@ fn restore_metrics(metrics: &RunMetrics, resume: &ResumePoint) -> usize {
 fn run_description(
     config: &TrainerConfig,
     hparams: Value,
-    run: &Run,
+    run: &OpenRun,
     environment: &Arc<EnvironmentProbe>,
 ) -> Result<RunDescription> {
     let trainer_config = serde_json::to_value(config.spelled_out())
@@ -129,22 +129,22 @@ fn run_description(
 fn saver_opener(
     config: &TrainerConfig,
     own_strategies: Vec<Box<dyn Strategy>>,
-    run: &Run,
+    run: &OpenRun,
     existing: ExistingCheckpoints,
     description: RunDescription,
     plain: bool,
     activity: Arc<OnceLock<WriterActivity>>,
 ) -> OpenSaver {
     let (config, layout) = (config.clone(), run.layout.clone());
-    let reporting =
-        Reporting { when_busy: config.when_busy, max_waiting: config.max_waiting_saves, announce: plain };
+    let settings =
+        SaverSettings { when_busy: config.when_busy, max_waiting: config.max_waiting_saves, announce: plain };
     Box::new(move |metrics| {
         let table = metrics.lock();
         let chosen = choose_strategies(&config, own_strategies, &table)?;
         let names = table.names();
         drop(table);
         let ChosenStrategies { strategies, ranking_metrics } = chosen;
-        let saver = Saver::open(strategies, &names, &layout, existing, description, reporting)?;
+        let saver = Saver::open(strategies, &names, &layout, existing, description, settings)?;
         // It is set once, since this function is called once.
         let _ = activity.set(saver.activity());
         Ok(OpenedSaver { saver, ranking_metrics })

@@ -30,13 +30,13 @@ pub(crate) struct Saver {
     newest: IndexMap<String, (PathBuf, Option<u64>)>,
     /// The timestamp of the newest state of the run.
     newest_timestamp: Option<Timestamp>,
-    reporting: Reporting,
+    settings: SaverSettings,
     summary: SaveSummary,
 }
 
 /// What to do with a save while the writer's queue is full, and whether a failed save is printed.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reporting {
+pub(crate) struct SaverSettings {
     pub(crate) when_busy: WhenBusy,
     pub(crate) max_waiting: usize,
     /// Print failures on standard error. Off while a terminal dashboard is drawn, which a line would garble.
@@ -68,7 +68,7 @@ impl Saver {
         layout: &RunLayout,
         mut existing: ExistingCheckpoints,
         run: RunDescription,
-        reporting: Reporting,
+        settings: SaverSettings,
     ) -> Result<Self> {
         let mut ledger = Ledger::default();
         let mut active: Vec<ActiveStrategy> = Vec::new();
@@ -104,7 +104,7 @@ impl Saver {
             });
         }
         ledger.goes_on_from(existing.origin.as_deref(), existing.rules_differ);
-        let writer = CheckpointWriter::start(run, ledger, reporting.max_waiting)?;
+        let writer = CheckpointWriter::start(run, ledger, settings.max_waiting)?;
         let newest = IndexMap::new();
         Ok(Self {
             writer,
@@ -112,7 +112,7 @@ impl Saver {
             strategies: active,
             newest,
             newest_timestamp: existing.newest,
-            reporting,
+            settings,
             summary: SaveSummary::default(),
         })
     }
@@ -190,7 +190,7 @@ impl Saver {
         deadline: &mut SignalDeadline,
     ) -> Result<()> {
         saves.iter_mut().for_each(|save| save.urgent = is_last);
-        let when_busy = if is_last { WhenBusy::Wait } else { self.reporting.when_busy };
+        let when_busy = if is_last { WhenBusy::Wait } else { self.settings.when_busy };
         let Some(step) = saves.first().map(|save| save.global_step) else { return Ok(()) };
         let (places, count) = (SaveRequest::paths(&saves), saves.len() as u64);
         let waits = || when_busy != WhenBusy::Skip && deadline.may_wait();
@@ -235,7 +235,7 @@ impl Saver {
     /// Notes the saves that have ended. A failed one is an error if the configuration stops training for it.
     pub(crate) fn collect(&mut self, failed_saves: FailedSaves) -> Result<()> {
         let known = self.summary.reports.len();
-        let announce = self.reporting.announce;
+        let announce = self.settings.announce;
         self.summary.reports.extend(self.writer.reports().inspect(|report| log_report(report, announce)));
         let mut failed =
             self.summary.reports[known..].iter().filter_map(|report| report.outcome.as_ref().err());
@@ -256,7 +256,7 @@ impl Saver {
         let names: Vec<String> = self.strategies.iter().map(|active| active.name.clone()).collect();
         let ledger = self.writer.ledger().clone();
         let (reports, finished) = self.writer.finish(wait);
-        reports.iter().for_each(|report| log_report(report, self.reporting.announce));
+        reports.iter().for_each(|report| log_report(report, self.settings.announce));
         self.summary.reports.extend(reports);
         self.summary.unfinished = !finished;
         let durable = |path: &PathBuf| self.summary.reports.iter().any(|report| report.paths.contains(path));
@@ -264,8 +264,8 @@ impl Saver {
         let leading = names
             .into_iter()
             .filter_map(|name| {
-                let held = ledger.lock().foremost(&name).cloned()?;
-                Some((name, held))
+                let checkpoint = ledger.lock().foremost(&name).cloned()?;
+                Some((name, checkpoint))
             })
             .collect();
         (self.summary, leading)
