@@ -111,6 +111,7 @@ pub mod cli;
 pub mod config;
 mod dataloader;
 mod error;
+mod learner_state;
 mod metrics;
 pub mod optimizer;
 pub mod process;

@@ -93,7 +93,7 @@ fn a_run_continues_without_a_device_that_does_not_come_back() {
     running.wait_for("a checkpoint", |_| has_saved(root.path()));
     cluster.servers[1].kill();
     let ended = running.end_well();
-    assert!(ended.stderr.contains("the run goes on without it"), "{ended:?}");
+    assert!(ended.stderr.contains("the run continues without it"), "{ended:?}");
     // Two batches in every step, as on two devices: 45 batches are 23 steps.
     assert!(ended.stdout.contains("epochs 3, steps 69,"), "{ended:?}");
 }

@@ -16,7 +16,7 @@ fn refused(config: TrainerConfig) {
     let before = files(&directory);
     let error = train(config).map(|_| ()).unwrap_err();
     assert!(matches!(&error, Error::Config { setting, .. } if setting == "overwrite"), "{error}");
-    assert!(error.to_string().contains("leave out overwrite to go on, or ckpt_path"), "{error}");
+    assert!(error.to_string().contains("leave out overwrite to resume, or ckpt_path"), "{error}");
     assert_eq!(files(&directory), before);
 }
 

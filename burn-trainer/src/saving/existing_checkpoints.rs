@@ -1,5 +1,5 @@
-//! What a run that goes on finds of its own: what each strategy holds, what a kill kept from it, and whether the rules
-//! are still those by which it was kept.
+//! The checkpoints that a resumed run already has: those of each strategy, the file names that a kill prevented, and whether
+//! the strategies are still the same.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,40 +11,41 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::run_checkpoints::report_skipped;
 use crate::config::TrainerConfig;
-use crate::run::resume::{Resume, passed};
+use crate::state::resume_point::ResumePoint;
 
-/// What there is before the first save. The default is that of a run that begins.
+/// The checkpoints before the first save. The default is for a new run.
 #[derive(Debug, Default)]
 pub(crate) struct ExistingCheckpoints {
     /// By strategy, in the order in which they were saved.
-    pub(crate) holdings: IndexMap<String, Vec<Holding>>,
-    /// When the newest state was taken.
+    by_strategy: IndexMap<String, Vec<StrategyCheckpoint>>,
+    /// When the newest state was saved.
     pub(crate) newest: Option<Timestamp>,
-    /// The checkpoint that is gone on from.
+    /// The checkpoint that the run resumes from.
     pub(crate) origin: Option<PathBuf>,
-    /// Whether the strategies may be others than those that kept all this.
+    /// Whether the strategies can differ from those that kept these checkpoints.
     pub(crate) rules_differ: bool,
 }
 
 /// A checkpoint that was saved for a strategy.
 #[derive(Debug)]
-pub(crate) struct Holding {
-    held: SavedCheckpoint,
-    missing: Option<Missing>,
+struct StrategyCheckpoint {
+    saved: SavedCheckpoint,
+    missing: Option<MissingName>,
 }
 
-/// A name that is not there, although the state is.
+/// A file name that does not exist, while the state exists under another name.
 #[derive(Debug)]
-struct Missing {
-    /// The state under another name.
+struct MissingName {
+    /// The path of the state.
     state: PathBuf,
     reason: String,
 }
 
-/// The part of a trainer's state that says for whom it was saved.
+/// The part of a trainer's state that names the strategies that it was saved for.
 #[derive(Debug, Deserialize)]
-struct SavedFor {
+struct SavedForStrategies {
     saved_for: IndexMap<String, String>,
     #[serde(with = "burn_ckpt::plumbing::numbers")]
     scores: IndexMap<String, f64>,
@@ -54,14 +55,13 @@ struct SavedFor {
 }
 
 impl ExistingCheckpoints {
-    /// Looks at a run's checkpoints. Each says which strategies it was saved for. A damaged one counts for none: it must
-    /// not be the best, nor take a whole one's place. So all of them are read. `complete`: the configuration names every
-    /// strategy.
-    pub(crate) fn look(
+    /// Reads all checkpoints of a run. Each names the strategies that it was saved for. A damaged one counts for none of them,
+    /// since it must not be the best, nor take the place of an intact one. `complete`: the configuration has every strategy.
+    pub(crate) fn read(
         config: &TrainerConfig,
         layout: &RunLayout,
         present: &Catalog,
-        resume: &Resume,
+        resume: &ResumePoint,
         complete: bool,
     ) -> Self {
         let (origin, metadata) = (resume.checkpoint.path(), &resume.metadata);
@@ -70,88 +70,93 @@ impl ExistingCheckpoints {
             (config.primary_metric, config.strategies)
         };
         let then = serde_json::from_value::<TrainerConfig>(metadata.trainer_config.clone()).ok();
-        let mut digests = Digests::default();
-        // It has just been verified.
+        let mut digests = FileDigests::default();
+        // The resume has just verified it.
         digests.note(origin, metadata.checkpoint_checksum.clone());
         Self {
-            holdings: holdings(layout, present, &mut digests),
+            by_strategy: by_strategy(layout, present, &mut digests),
             newest: present.entries.iter().map(|entry| entry.metadata.checkpoint_timestamp).max(),
             origin: Some(origin.to_path_buf()),
             rules_differ: !complete || then.as_ref().map(rules) != Some(rules(config)),
         }
     }
 
-    /// What a strategy holds, oldest first, after giving names again that a kill between two names of one state kept
-    /// from being given. One that the strategy's rule has let go stays gone.
+    /// Takes the checkpoints of a strategy, oldest first. A kill between two names of one state can have prevented the second
+    /// name. It is created now, unless the strategy's rule would delete it.
     pub(crate) fn take(&mut self, strategy: &str, keep: KeepRule, directory: &Path) -> Vec<SavedCheckpoint> {
-        let mut found = self.holdings.shift_remove(strategy).unwrap_or_default();
-        // What a checkpoint says is not to lead anywhere else.
-        found.retain(|holding| holding.missing.is_none() || holding.held.path.parent() == Some(directory));
+        let mut found = self.by_strategy.shift_remove(strategy).unwrap_or_default();
+        // A path in a checkpoint must not lead to another directory.
+        found.retain(|found| found.missing.is_none() || found.saved.path.parent() == Some(directory));
         let candidates: Vec<Candidate> = (0..)
             .zip(&found)
-            .map(|(order, Holding { held, .. })| Candidate { score: held.score, order })
+            .map(|(order, StrategyCheckpoint { saved, .. })| Candidate { score: saved.score, order })
             .collect();
         let kept = keep.kept(&candidates);
-        let there = found.into_iter().enumerate().filter_map(|(position, Holding { held, missing })| {
-            let Some(Missing { state, reason }) = missing else { return Some(held) };
-            if !kept.contains(&position) {
-                return None;
-            }
-            match name_again(&state, &held.path, &reason) {
-                Ok(()) => {
-                    log::info!("{} was missing and is there again", held.path.display());
-                    Some(held)
+        let there =
+            found.into_iter().enumerate().filter_map(|(position, StrategyCheckpoint { saved, missing })| {
+                let Some(MissingName { state, reason }) = missing else { return Some(saved) };
+                if !kept.contains(&position) {
+                    return None;
                 }
-                Err(error) => {
-                    log::warn!("{} is missing: {error}", held.path.display());
-                    None
+                match name_again(&state, &saved.path, &reason) {
+                    Ok(()) => {
+                        log::info!("{} was missing and is there again", saved.path.display());
+                        Some(saved)
+                    }
+                    Err(error) => {
+                        log::warn!("{} is missing: {error}", saved.path.display());
+                        None
+                    }
                 }
-            }
-        });
+            });
         there.collect()
     }
 }
 
-fn holdings(layout: &RunLayout, present: &Catalog, digests: &mut Digests) -> IndexMap<String, Vec<Holding>> {
-    let mut holdings: IndexMap<String, Vec<Holding>> = IndexMap::new();
+fn by_strategy(
+    layout: &RunLayout,
+    present: &Catalog,
+    digests: &mut FileDigests,
+) -> IndexMap<String, Vec<StrategyCheckpoint>> {
+    let mut by_strategy: IndexMap<String, Vec<StrategyCheckpoint>> = IndexMap::new();
     let directory = layout.checkpoint_dir();
     for entry in &present.entries {
         let saved = match checked(entry, digests) {
             Ok(saved) => saved,
             Err(error) => {
-                passed(&entry.path, &error);
+                report_skipped(&entry.path, &error);
                 continue;
             }
         };
-        // A copy that somebody made, or that came from another run, is nobody's.
+        // A copy that a user made, or a checkpoint of another run, belongs to no strategy.
         let is_own = entry.metadata.run_id == layout.run_id()
             && saved.saved_for.values().any(|path| directory.join(path) == entry.path);
         for (strategy, path) in &saved.saved_for {
             let path = directory.join(path);
-            // A state saved for two strategies is two files with one content; each stands for its own strategy.
+            // A state of two strategies has two files with the same content. Each is that of its own strategy.
             let missing = if path == entry.path {
                 None
             } else if is_own && path.symlink_metadata().is_err() {
                 let kind = || strategy.split(':').next().unwrap_or_default().to_owned();
                 let reason = saved.reasons.get(strategy).cloned().unwrap_or_else(kind);
-                Some(Missing { state: entry.path.clone(), reason })
+                Some(MissingName { state: entry.path.clone(), reason })
             } else {
                 continue;
             };
-            let list = holdings.entry(strategy.clone()).or_default();
-            // Missing under one name, and known from two others.
-            list.retain(|other| other.held.path != path);
+            let list = by_strategy.entry(strategy.clone()).or_default();
+            // Two other names of the state can name the same missing one.
+            list.retain(|other| other.saved.path != path);
             let (step, score) = (entry.metadata.global_step, saved.scores.get(strategy).copied());
-            list.push(Holding {
-                held: SavedCheckpoint { path, step, score: score.unwrap_or(f64::NAN) },
+            list.push(StrategyCheckpoint {
+                saved: SavedCheckpoint { path, step, score: score.unwrap_or(f64::NAN) },
                 missing,
             });
         }
     }
-    holdings
+    by_strategy
 }
 
-fn checked(entry: &CatalogEntry, digests: &mut Digests) -> burn_ckpt::Result<SavedFor> {
+fn checked(entry: &CatalogEntry, digests: &mut FileDigests) -> burn_ckpt::Result<SavedForStrategies> {
     let checkpoint = Checkpoint::open(&entry.path)?;
     let (expected, found) = (&entry.metadata.checkpoint_checksum, digests.of(&entry.path)?);
     if found != *expected {
@@ -161,16 +166,16 @@ fn checked(entry: &CatalogEntry, digests: &mut Digests) -> burn_ckpt::Result<Sav
     checkpoint.trainer_state()
 }
 
-/// SHA-256 digests of files, each computed once however many names the file has.
+/// SHA-256 digests of files. A file with several names is read once.
 #[derive(Debug, Default)]
-struct Digests(HashMap<FileId, String>);
+struct FileDigests(HashMap<FileId, String>);
 
 #[cfg(unix)]
 type FileId = (u64, u64);
 #[cfg(not(unix))]
 type FileId = PathBuf;
 
-impl Digests {
+impl FileDigests {
     fn note(&mut self, path: &Path, digest: String) {
         if let Some(id) = file_id(path) {
             self.0.insert(id, digest);
@@ -210,9 +215,9 @@ mod tests {
         let [first, second, other] = ["first", "second", "other"].map(|name| directory.join(name));
         std::fs::write(&first, "a state").unwrap();
         std::fs::hard_link(&first, &second).unwrap();
-        let mut digests = Digests::default();
+        let mut digests = FileDigests::default();
         let digest = digests.of(&first).unwrap();
-        // Would it be read again, this would show.
+        // A second read would find other bytes.
         std::fs::write(&first, "another").unwrap();
         std::fs::write(&other, "another").unwrap();
         let found = (digests.of(&second).unwrap(), digests.of(&other).unwrap());

@@ -1,8 +1,8 @@
-//! A checkpointer that catches: burn gives the records of a learner's private parts to checkpointers and to nobody else.
+//! A checkpointer that captures records: burn gives the records of a learner's private parts to checkpointers only.
 //!
-//! `snapshot.rs` uses it for the state of a moment, `epoch_saves.rs` for what burn's own loop saves.
+//! `snapshot` uses it for the present state, and `epoch_end_saves` for what burn's own loop saves.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use burn::train::checkpoint::{
     Checkpoint, Checkpointer, CheckpointerError, CheckpointingAction, CheckpointingStrategy,
@@ -11,30 +11,31 @@ use burn::train::metric::store::EventStoreClient;
 use burn_ckpt::plumbing::MakeSections;
 use burn_ckpt::{Error, Result, Section};
 use indexmap::IndexMap;
+use parking_lot::Mutex;
 
 use crate::metrics::HistoryAt;
 
-/// Hands every record that burn saves to a function, with burn's number of the epoch, and gives back one record that it
-/// was given itself.
-pub(crate) struct Catch<R, F> {
+/// Passes every record that burn saves to a function, with burn's number of the epoch. On a restore it gives the record that
+/// it was created with.
+pub(crate) struct CapturingCheckpointer<R, F> {
     save: F,
     to_restore: Mutex<Option<R>>,
 }
 
-/// A place for one record.
-pub(crate) struct Slot<R>(Arc<Mutex<Option<R>>>);
+/// The one record that its checkpointer captures.
+pub(crate) struct CapturedRecord<R>(Arc<Mutex<Option<R>>>);
 
-/// The state of a moment as burn gives it, part by part.
+/// The parts of a state, as burn gives them one by one.
 #[derive(Default)]
-pub(crate) struct Caught(Arc<Mutex<IndexMap<&'static str, Section>>>);
+pub(crate) struct CapturedParts(Arc<Mutex<IndexMap<&'static str, Section>>>);
 
 /// The sections of a checkpoint that burn gives records of, in their order.
 const PARTS: [&str; 3] = [Section::MODEL, Section::OPTIMIZER, Section::SCHEDULER];
 
-/// Saves whenever it is asked.
-pub(crate) struct Always;
+/// Saves at every call.
+pub(crate) struct AlwaysSave;
 
-impl<R, F> Catch<R, F>
+impl<R, F> CapturingCheckpointer<R, F>
 where
     R: Checkpoint,
     F: Fn(usize, R) -> Result<()> + Send + Sync,
@@ -43,13 +44,13 @@ where
         Self { save, to_restore: Mutex::new(None) }
     }
 
-    /// With what burn is to find when it loads a checkpoint.
+    /// With the record that burn gets when it loads a checkpoint.
     pub(crate) fn restoring(self, record: Option<R>) -> Self {
         Self { to_restore: Mutex::new(record), ..self }
     }
 }
 
-impl<R, F> Checkpointer<R> for Catch<R, F>
+impl<R, F> Checkpointer<R> for CapturingCheckpointer<R, F>
 where
     R: Checkpoint,
     F: Fn(usize, R) -> Result<()> + Send + Sync,
@@ -63,49 +64,52 @@ where
     }
 
     fn restore(&self, _epoch: usize) -> Result<R, CheckpointerError> {
-        lock(&self.to_restore)
+        self.to_restore
+            .lock()
             .take()
-            .ok_or_else(|| CheckpointerError::Unknown("it only catches records".to_owned()))
+            .ok_or_else(|| CheckpointerError::Unknown("it only captures records".to_owned()))
     }
 }
 
-impl<R> Default for Slot<R> {
+impl<R> Default for CapturedRecord<R> {
     fn default() -> Self {
         Self(Arc::new(Mutex::new(None)))
     }
 }
 
-impl<R: Checkpoint> Slot<R> {
-    /// A checkpointer that puts the record here.
-    pub(crate) fn catch(&self) -> Catch<R, impl Fn(usize, R) -> Result<()> + Send + Sync + use<R>> {
+impl<R: Checkpoint> CapturedRecord<R> {
+    /// A checkpointer that captures the record here.
+    pub(crate) fn checkpointer(
+        &self,
+    ) -> CapturingCheckpointer<R, impl Fn(usize, R) -> Result<()> + Send + Sync + use<R>> {
         let slot = Arc::clone(&self.0);
-        Catch::new(move |_, record| {
-            *lock(&slot) = Some(record);
+        CapturingCheckpointer::new(move |_, record| {
+            *slot.lock() = Some(record);
             Ok(())
         })
     }
 
     pub(crate) fn take(&self, what: &str) -> Result<R> {
-        lock(&self.0).take().ok_or_else(|| no_record_of(what))
+        self.0.lock().take().ok_or_else(|| missing_record(what))
     }
 }
 
-impl Caught {
-    /// Adds a part. Returns whether they are all there.
+impl CapturedParts {
+    /// Adds a part. Returns whether all parts are there.
     pub(crate) fn add(&self, part: &'static str, section: Section) -> bool {
-        let mut caught = lock(&self.0);
-        caught.insert(part, section);
-        PARTS.iter().all(|part| caught.contains_key(part))
+        let mut parts = self.0.lock();
+        parts.insert(part, section);
+        PARTS.iter().all(|part| parts.contains_key(part))
     }
 
-    /// Makes the sections later, when the parts are there. Without a history, the weights alone are wanted.
+    /// Makes the sections later, when the parts are there. Without a history, the model alone.
     pub(crate) fn make_sections(&self, history: Option<HistoryAt>) -> MakeSections {
-        let caught = Arc::clone(&self.0);
+        let captured = Arc::clone(&self.0);
         Box::new(move || {
-            let caught = lock(&caught);
+            let captured = captured.lock();
             let parts = if history.is_some() { &PARTS[..] } else { &PARTS[..1] };
             let part = |part: &&'static str| {
-                let section = caught.get(part).cloned().ok_or_else(|| no_record_of(part))?;
+                let section = captured.get(part).cloned().ok_or_else(|| missing_record(part))?;
                 Ok(((*part).to_owned(), section))
             };
             let mut sections: IndexMap<String, Section> = parts.iter().map(part).collect::<Result<_>>()?;
@@ -117,22 +121,18 @@ impl Caught {
     }
 }
 
-impl CheckpointingStrategy for Always {
+impl CheckpointingStrategy for AlwaysSave {
     fn checkpointing(&mut self, _epoch: usize, _store: &EventStoreClient) -> Vec<CheckpointingAction> {
         vec![CheckpointingAction::Save]
     }
 }
 
 /// A record as the section of a checkpoint.
-pub(crate) fn section<R: Checkpoint>(record: R) -> Result<Section> {
+pub(crate) fn section_of<R: Checkpoint>(record: R) -> Result<Section> {
     let bytes = record.checkpoint_into_bytes().map_err(|error| Error::Snapshot(error.to_string()))?;
     Section::from_burnpack(bytes)
 }
 
-pub(crate) fn no_record_of(what: &str) -> Error {
+pub(crate) fn missing_record(what: &str) -> Error {
     Error::Snapshot(format!("burn gave no record of the {what}"))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Iroh endpoints that are not burn's: of servers, which say where they listen, and for knocking at one.
+//! Iroh endpoints beside burn's own: one for a server that prints its address, and one to test whether a server answers.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use burn::remote::{Endpoint, EndpointAddr};
 use iroh::RelayMode;
 use iroh::endpoint::{Builder, PortmapperConfig, QuicTransportConfig, presets};
 
-use super::Relays;
+use super::address::Relays;
 
-/// No server of burn's speaks it.
-const KNOCKING: &[u8] = b"burn-trainer/knock";
+/// A protocol that burn's servers do not speak.
+const TEST_PROTOCOL: &[u8] = b"burn-trainer/knock";
 
-/// An endpoint with burn's settings for these relays, but that nobody is asked for anything where they are disabled, the
-/// network's router neither.
+/// An endpoint with burn's settings for these relays. With relays disabled it contacts no other machine, not even the router
+/// for port mapping.
 #[must_use]
 pub fn endpoint_builder(relays: &Relays) -> Builder {
     let builder = match relays {
@@ -24,19 +24,19 @@ pub fn endpoint_builder(relays: &Relays) -> Builder {
             .relay_mode(RelayMode::Disabled)
             .portmapper_config(PortmapperConfig::Disabled),
     };
-    // As burn has it: Iroh goes on with segmentation offload where the kernel refuses it (iroh#4555).
+    // As in burn: Iroh keeps using segmentation offload where the kernel rejects it (iroh#4555).
     builder.transport_config(QuicTransportConfig::builder().enable_segmentation_offload(false).build())
 }
 
-/// Whether the server at this address says anything at all: that it does not know this protocol is enough. `None` where
-/// nothing can be found out.
+/// Whether the server at this address answers anything. An error that it does not know the protocol is an answer. `None`
+/// when the test cannot be made.
 pub(super) fn answers(address: EndpointAddr, relays: &Relays, within: Duration) -> Option<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     let answers = runtime.block_on(async {
         let endpoint = endpoint_builder(relays).bind().await.ok()?;
-        Some(tokio::time::timeout(within, endpoint.connect(address, KNOCKING)).await.is_ok())
+        Some(tokio::time::timeout(within, endpoint.connect(address, TEST_PROTOCOL)).await.is_ok())
     });
-    // An endpoint says goodbye for a while, which nobody here waits for.
+    // An endpoint takes a while to close its connections. There is no need to wait for that.
     runtime.shutdown_background();
     answers
 }

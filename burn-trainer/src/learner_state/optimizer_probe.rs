@@ -1,10 +1,10 @@
-//! What a learner's optimizer and scheduler hold, before training starts.
+//! Reads the state of a learner's optimizer and scheduler before training starts.
 //!
-//! Their records come from a checkpointer that wants an event store, which only a launched training has. So one is
+//! Their records come from a checkpointer, which needs an event store, which only a launched training has. So a training is
 //! launched that has no data, writes nothing, and ends at once.
 
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
@@ -16,12 +16,13 @@ use burn::train::{
     ValidLoader,
 };
 use burn_ckpt::{Result, Section};
+use parking_lot::Mutex;
 
+use super::record_capture::missing_record;
+use super::snapshot::{self, ReadTiming};
 use crate::process::console::PlainRenderer;
-use crate::saving::record_capture::no_record_of;
-use crate::saving::snapshot::{self, ReadTiming};
 
-/// A learner's optimizer, by the parameters' paths, and its scheduler.
+/// The optimizer's state, by the paths of the parameters, and the scheduler's.
 pub(crate) fn optimizer_and_scheduler<M: LearnerModel>(learner: &Learner<M>) -> Result<(Section, Section)> {
     let probe = Arc::new(Probe::default());
     let training = SupervisedTraining::<M>::new("", Arc::new(NoData), Arc::new(NoData))
@@ -30,8 +31,8 @@ pub(crate) fn optimizer_and_scheduler<M: LearnerModel>(learner: &Learner<M>) -> 
         .renderer(Box::new(PlainRenderer::hidden()))
         .with_training_strategy(TrainingStrategy::Custom(probe.clone()));
     training.launch(learner.clone());
-    let found = probe.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-    found.unwrap_or_else(|| Err(no_record_of("optimizer")))
+    let found = probe.0.lock().take();
+    found.unwrap_or_else(|| Err(missing_record("optimizer")))
 }
 
 #[derive(Default)]
@@ -60,7 +61,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for Probe {
     ) -> (M, SupervisedTrainingEventProcessor<M>) {
         let model = learner.model();
         let found = snapshot::optimizer_and_scheduler(learner, &components.event_store, ReadTiming::Later);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        *self.0.lock() = Some(found);
         (model, components.event_processor)
     }
 }
@@ -69,7 +70,7 @@ struct NoData;
 
 impl<O: 'static> DataLoader<O> for NoData {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<O> + 'a> {
-        Box::new(Nothing(PhantomData))
+        Box::new(NoBatches(PhantomData))
     }
 
     fn num_items(&self) -> usize {
@@ -85,10 +86,10 @@ impl<O: 'static> DataLoader<O> for NoData {
     }
 }
 
-/// An iterator of any type of batches.
-struct Nothing<O>(PhantomData<O>);
+/// The end of batches of any type.
+struct NoBatches<O>(PhantomData<O>);
 
-impl<O> Iterator for Nothing<O> {
+impl<O> Iterator for NoBatches<O> {
     type Item = Result<O, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -96,7 +97,7 @@ impl<O> Iterator for Nothing<O> {
     }
 }
 
-impl<O> DataLoaderIterator<O> for Nothing<O> {
+impl<O> DataLoaderIterator<O> for NoBatches<O> {
     fn progress(&self) -> Progress {
         Progress::new(0, 0, None)
     }
