@@ -282,12 +282,9 @@ impl Strategy for EveryState {
     }
 
     fn output(&self) -> CheckpointOutput {
-        CheckpointOutput {
-            directory: self.directory.into(),
-            filename: Some("{step}".to_owned()),
-            link: Some(if self.directory == BEST_DIR { "best_loss" } else { "last" }.to_owned()),
-            weights_only: false,
-        }
+        CheckpointOutput::new(self.directory)
+            .with_filename("{step}")
+            .with_link(if self.directory == BEST_DIR { "best_loss" } else { "last" })
     }
 
     fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision {

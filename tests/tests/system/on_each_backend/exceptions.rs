@@ -180,12 +180,7 @@ impl Strategy for AtStep {
     }
 
     fn output(&self) -> burn_trainer::strategy::CheckpointOutput {
-        burn_trainer::strategy::CheckpointOutput {
-            directory: "chosen".into(),
-            filename: Some("{step:05}".to_owned()),
-            link: Some("chosen".to_owned()),
-            weights_only: false,
-        }
+        burn_trainer::strategy::CheckpointOutput::new("chosen").with_filename("{step:05}").with_link("chosen")
     }
 
     fn decide(
