@@ -19,7 +19,7 @@ use burn::train::checkpoint::{CheckpointingAction, CheckpointingStrategy};
 use burn::train::metric::store::EventStoreClient;
 use burn::train::{Interrupter, LearnerModel, SupervisedTraining};
 use burn_ckpt::Section;
-use burn_ckpt::plumbing::SaveRequest;
+use burn_ckpt::plumbing::{SaveRequest, chain};
 
 use crate::config::FailedSaves;
 use crate::dataloader::Passes;
@@ -312,8 +312,9 @@ impl State {
 
     /// Stops training. The first error is the one that counts.
     fn fail(&mut self, run: &RunSoFar, error: Error) {
-        log::error!("{error}");
-        run.interrupter.stop(Some(&error.to_string()));
+        let text = chain(&error);
+        log::error!("{text}");
+        run.interrupter.stop(Some(&text));
         self.error.get_or_insert(error);
     }
 }

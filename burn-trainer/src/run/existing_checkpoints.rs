@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{SavedCheckpoint, name_again, sha256_of_file};
+use burn_ckpt::plumbing::{SavedCheckpoint, add_name, chain, sha256_of_file};
 use burn_ckpt::retention::{Candidate, KeepRule};
 use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, RunLayout};
 use indexmap::IndexMap;
@@ -94,13 +94,13 @@ impl ExistingCheckpoints {
             if !kept.contains(&position) {
                 return None;
             }
-            match name_again(&state, &held.path, &reason) {
+            match add_name(&state, &held.path, &reason) {
                 Ok(()) => {
                     log::info!("{} was missing and is there again", held.path.display());
                     Some(held)
                 }
                 Err(error) => {
-                    log::warn!("{} is missing: {error}", held.path.display());
+                    log::warn!("{} is missing: {}", held.path.display(), chain(&error));
                     None
                 }
             }
@@ -116,7 +116,7 @@ fn holdings(layout: &RunLayout, present: &Catalog, digests: &mut Digests) -> Ind
         let saved = match checked(entry, digests) {
             Ok(saved) => saved,
             Err(error) => {
-                passed(&entry.path, &error);
+                passed(&entry.path, &chain(&error));
                 continue;
             }
         };

@@ -7,7 +7,7 @@ use burn::optim::OptimizerRecord;
 use burn::store::ModuleRecord;
 use burn::train::checkpoint::Checkpoint as Record;
 use burn::train::{Learner, LearnerModel};
-use burn_ckpt::plumbing::resolve;
+use burn_ckpt::plumbing::{chain, resolve};
 use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, Metadata, RunLayout, Section};
 
 use crate::config::TrainerConfig;
@@ -172,10 +172,10 @@ fn first_usable<'a>(
             Ok(resume) => return Some(resume),
             // Weights alone are nothing to warn of.
             Err(Error::Checkpoint(error @ burn_ckpt::Error::MissingSection { .. })) => {
-                reasons.push(error.to_string());
+                reasons.push(chain(&error));
             }
             Err(Error::MidEpoch { path, epoch, .. }) => reasons.push(passed_within(&path, epoch)),
-            Err(error) => reasons.push(passed(&entry.path, &error)),
+            Err(error) => reasons.push(passed(&entry.path, &chain(&error))),
         }
     }
     None

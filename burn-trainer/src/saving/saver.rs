@@ -7,7 +7,7 @@ use std::time::Duration;
 use burn_ckpt::RunLayout;
 use burn_ckpt::plumbing::{
     CheckpointWriter, FilenameTemplate, Ledger, MakeSections, Reservation, RunDescription, SaveReport,
-    SaveRequest, SavedCheckpoint, Submitted, WhenBusy, WriterActivity, exception_stem, link_name,
+    SaveRequest, SavedCheckpoint, Submitted, WhenBusy, WriterActivity, chain, exception_stem, link_name,
 };
 use indexmap::IndexMap;
 use jiff::{SignedDuration, Timestamp};
@@ -108,7 +108,7 @@ impl Saver {
             ledger.register(&name, keep, link, before.take(&name, keep, &directory));
             active.push(Active { directory, weights_only: output.weights_only, strategy, name, template });
         }
-        ledger.goes_on_from(before.origin.as_deref(), before.rules_differ);
+        ledger.resume_from(before.origin.as_deref(), before.rules_differ);
         let writer = CheckpointWriter::start(run, ledger, reporting.max_waiting)?;
         let newest = IndexMap::new();
         Ok(Self {
@@ -196,12 +196,12 @@ impl Saver {
         let (places, count) = (SaveRequest::paths(&saves), saves.len() as u64);
         let waits = || when_busy != WhenBusy::Skip && patience.lasts();
         match self.writer.submit_while(saves, when_busy, waits)? {
-            Submitted::Taken => {}
-            Submitted::InPlaceOf(older) => {
+            Submitted::Accepted => {}
+            Submitted::Replaced(older) => {
                 self.account.replaced += count;
                 log::warn!("the state of step {step} replaced that of step {older}: the disk is behind");
             }
-            Submitted::LetGo => {
+            Submitted::Skipped => {
                 self.account.skipped += count;
                 // Should the run be stopped now, the state is still to be saved.
                 for (_, step) in self.newest.values_mut().filter(|(path, _)| places.contains(path)) {
@@ -227,7 +227,7 @@ impl Saver {
         saves.reverse();
         saves.iter_mut().for_each(|save| save.urgent = true);
         let places = SaveRequest::paths(&saves);
-        if !saves.is_empty() && self.writer.try_submit(saves, wait)? == Submitted::LetGo {
+        if !saves.is_empty() && self.writer.try_submit(saves, wait)? == Submitted::Skipped {
             log::error!("the last state was not saved: the writer was busy for {wait:?}");
         }
         Ok(places)
@@ -242,7 +242,7 @@ impl Saver {
             self.account.reports[known..].iter().filter_map(|report| report.outcome.as_ref().err());
         match failed.next() {
             Some(error) if failed_saves == FailedSaves::Stop => {
-                Err(Error::SaveFailed { reason: error.to_string() })
+                Err(Error::SaveFailed { kind: error.kind(), reason: chain(error) })
             }
             _ => Ok(()),
         }
@@ -265,7 +265,7 @@ impl Saver {
         let foremost = names
             .into_iter()
             .filter_map(|name| {
-                let held = ledger.lock().foremost(&name).cloned()?;
+                let held = ledger.lock().top_ranked(&name).cloned()?;
                 Some((name, held))
             })
             .collect();
@@ -321,13 +321,13 @@ impl Saver {
                 Some(template) => template.render(position.epoch, position.global_step, &state.metrics)?,
                 None => exception_stem(timestamp),
             };
-            let (keeper, directory) = (active.name.clone(), active.directory.clone());
+            let (strategy, directory) = (active.name.clone(), active.directory.clone());
             let (step, score) = (position.global_step, wanted.score);
-            wishes.push(Reservation { keeper, directory, stem, step, score });
+            wishes.push(Reservation { strategy, directory, stem, step, score });
         }
         let paths = self.writer.ledger().lock().reserve(&wishes);
         for (wish, path) in wishes.into_iter().zip(&paths) {
-            self.newest.insert(wish.keeper, (path.clone(), Some(position.global_step)));
+            self.newest.insert(wish.strategy, (path.clone(), Some(position.global_step)));
         }
         Ok(paths.into_iter().zip(group.iter().map(|wanted| wanted.reason.clone())).collect())
     }
@@ -349,7 +349,7 @@ impl Saver {
             ..state.clone()
         };
         let mut json = serde_json::to_value(state).map_err(|error| {
-            burn_ckpt::Error::Snapshot(format!("the trainer's state is no JSON: {error}"))
+            burn_ckpt::Error::snapshot("the trainer's state cannot be written as JSON", error)
         })?;
         // For the metadata of a name that has to be given again.
         let reasons: IndexMap<String, &String> =
@@ -373,7 +373,7 @@ fn log_report(report: &SaveReport, announce: bool) {
     match &report.outcome {
         Ok(bytes) => log::info!("saved step {}: {bytes} bytes in {:?}", report.global_step, report.duration),
         Err(error) => {
-            let message = format!("saving step {} failed: {error}", report.global_step);
+            let message = format!("saving step {} failed: {}", report.global_step, chain(error));
             log::error!("{message}");
             if announce {
                 say(&format!("warning: {message}"));

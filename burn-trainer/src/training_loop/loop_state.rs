@@ -12,7 +12,7 @@ use burn::train::{
     EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent, LearnerModel,
     SupervisedTrainingEventProcessor, TrainStep,
 };
-use burn_ckpt::plumbing::{MakeSections, SavedCheckpoint, panic_message};
+use burn_ckpt::plumbing::{MakeSections, SavedCheckpoint, chain, panic_message};
 use burn_environment::EnvironmentProbe;
 use indexmap::IndexMap;
 
@@ -232,7 +232,7 @@ impl<M: LearnerModel> Session<'_, M> {
             },
             Ok(Err(failed)) => {
                 // Work has been done that would be lost with it.
-                let message = (self.position.global_step > 0).then(|| failed.to_string());
+                let message = (self.position.global_step > 0).then(|| chain(&failed));
                 (Some(failed), message)
             }
             Err(panic) => {
@@ -249,9 +249,10 @@ impl<M: LearnerModel> Session<'_, M> {
             None => (error, message),
         };
         if let Some(error) = &error {
-            log::error!("{error}");
+            let text = chain(error);
+            log::error!("{text}");
             // Tells burn, and a terminal dashboard, that this is the end.
-            self.interrupter.stop(Some(&error.to_string()));
+            self.interrupter.stop(Some(&text));
         }
         let mut outcome = Outcome {
             epochs: self.position.epochs(),

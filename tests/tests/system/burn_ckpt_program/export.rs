@@ -53,7 +53,7 @@ fn walk<M: Module>(module: &M) -> BTreeMap<String, (Vec<usize>, Vec<u8>)> {
 pub fn save(directory: &Path, name: &str, hparams: &Value, section: Section) -> PathBuf {
     let path = directory.join(name);
     let contents = Contents::new(hparams).unwrap().with_section("model", section);
-    contents.save(&path, Metadata::blank(Timestamp::now())).unwrap();
+    contents.save(&path, Metadata::new(Timestamp::now())).unwrap();
     path
 }
 
@@ -163,8 +163,7 @@ fn every_type_of_element_arrives_as_its_own() {
             [1, 0, 1].iter().flat_map(|value| [&[*value][..], &[0; 3][..size - 1]].concat()).collect();
         tensors.push(tensor(&format!("bool-{store:?}"), DType::Bool(store), &[3], &values));
     }
-    let checkpoint =
-        save(directory.path(), "a.ckpt", &json!(null), Section { tensors, ..Section::default() });
+    let checkpoint = save(directory.path(), "a.ckpt", &json!(null), Section::new().with_tensors(tensors));
     let out = directory.path().join("a.safetensors");
     stdout(&export(&checkpoint, &out, &[]));
     let described = &run_script("describe.py", &[&out])["tensors"];
@@ -214,7 +213,7 @@ fn a_damaged_tensor_is_not_exported() {
 fn what_cannot_be_expressed_is_an_error_that_says_why() {
     let directory = tempfile::tempdir().unwrap();
     let save = |name: &str, section: Section| save(directory.path(), name, &json!(null), section);
-    let with = |tensors: Vec<burn_pack::Tensor>| Section { tensors, ..Section::default() };
+    let with = |tensors: Vec<burn_pack::Tensor>| Section::new().with_tensors(tensors);
     let one = || tensor("weight", DType::F32, &[1], &[0; 4]);
 
     let unknown = save("unknown.ckpt", with(vec![one()]));
@@ -226,7 +225,7 @@ fn what_cannot_be_expressed_is_an_error_that_says_why() {
     let reserved = save("reserved.ckpt", with(vec![tensor("__metadata__", DType::F32, &[1], &[0; 4])]));
     assert_refused(&reserved, &[], &["__metadata__"]);
     let scalars = [("a".to_owned(), Scalar::Int(1))].into();
-    let empty = save("empty.ckpt", Section { scalars, ..Section::default() });
+    let empty = save("empty.ckpt", Section::new().with_scalars(scalars));
     assert_refused(&empty, &[], &["empty.ckpt", "no tensors"]);
     assert_refused(&empty, &["--section", "optimizer"], &["optimizer", "it has: model"]);
     assert_refused(&directory.path().join("gone.ckpt"), &[], &["gone.ckpt"]);
@@ -250,8 +249,7 @@ fn a_quantised_tensor_is_an_error_that_names_it() {
     let (bytes, shape, dtype) =
         values.quantize(&scheme, compute_q_params(&scheme, range)).into_data().into_parts();
     let tensors = vec![burn_pack::Tensor::new("small.weight".to_owned(), dtype, shape, None, bytes)];
-    let checkpoint =
-        save(directory.path(), "q.ckpt", &json!(null), Section { tensors, ..Section::default() });
+    let checkpoint = save(directory.path(), "q.ckpt", &json!(null), Section::new().with_tensors(tensors));
     assert_refused(&checkpoint, &[], &["small.weight", "quantised"]);
 }
 
@@ -261,8 +259,7 @@ fn a_killed_export_leaves_no_part_of_a_file_under_its_name() {
     // Large enough that a kill falls into the writing.
     let weights = vec![1; 24 * 1024 * 1024];
     let tensors = ["a", "b"].map(|name| tensor(name, DType::U8, &[weights.len()], &weights)).to_vec();
-    let checkpoint =
-        save(directory.path(), "a.ckpt", &json!(null), Section { tensors, ..Section::default() });
+    let checkpoint = save(directory.path(), "a.ckpt", &json!(null), Section::new().with_tensors(tensors));
     let whole = directory.path().join("whole.safetensors");
     stdout(&export(&checkpoint, &whole, &[]));
     let whole = std::fs::read(whole).unwrap();
