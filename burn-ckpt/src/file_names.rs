@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn staging_files_are_told_from_checkpoints() {
+    fn staging_files_are_not_checkpoints() {
         let staging = staging_path(Path::new("d/epoch=0-step=1.ckpt"));
         assert!(is_staging(&staging));
         assert!(!is_checkpoint(&staging));

@@ -47,7 +47,7 @@ pub enum Error {
         if devices.len() == 1 { format!("the device {} is", devices[0]) } else { format!("the devices {} are", devices.join(", ")) },
         newest.as_ref().map_or_else(
             || "; the run has no checkpoint to resume from".to_owned(),
-            |path| format!("; the newest checkpoint to resume from is {}", path.display()),
+            |path| format!("; the newest whole checkpoint is {}", path.display()),
         )
     )]
     DeviceLost {

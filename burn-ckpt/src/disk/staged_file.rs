@@ -103,3 +103,35 @@ pub fn write_whole<E: From<Error>>(
     staged.publish(existing)?;
     Ok(sync_directory_of(path)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leftovers_of_a_killed_process_with_the_same_id_are_kept_and_do_not_fail_a_write() {
+        let directory = std::env::temp_dir().join(format!("burn-ckpt-staged-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("a.ckpt");
+        // The names that come next.
+        let name = staging_path(&path).to_string_lossy().into_owned();
+        let (start, end) = name.rsplit_once('-').unwrap();
+        let (number, suffix) = end.split_once('.').unwrap();
+        let number: u64 = number.parse().unwrap();
+        let leftovers: Vec<String> =
+            (1..50).map(|next| format!("{start}-{}.{suffix}", number + next)).collect();
+        leftovers.iter().for_each(|leftover| fs::write(leftover, "older").unwrap());
+
+        let written = write_whole(&path, Existing::Keep, |file| {
+            io::Write::write_all(file, b"newer").map_err(Error::io("write", "a.ckpt"))
+        });
+        let content = fs::read_to_string(&path);
+        let kept = leftovers.iter().all(|leftover| fs::read_to_string(leftover).unwrap() == "older");
+        let exists = write_whole::<Error>(&path, Existing::Keep, |_| Ok(())).unwrap_err();
+        fs::remove_dir_all(&directory).unwrap();
+        written.unwrap();
+        assert_eq!(content.unwrap(), "newer");
+        assert!(kept);
+        assert_eq!(exists.kind(), crate::ErrorKind::AlreadyExists, "{exists:?}");
+    }
+}

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::pack_error::PackError;
 
-/// Shorthand for results of this crate.
+/// A result of this crate. See the example of [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A cause of any type.
@@ -29,8 +29,8 @@ pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// let error = Checkpoint::open("no-such-run/last.ckpt").unwrap_err();
 /// assert_eq!(error.kind(), ErrorKind::NotFound);
 /// assert_eq!(error.to_string(), "cannot open no-such-run/last.ckpt");
-/// let source = std::error::Error::source(&error).map(ToString::to_string);
-/// assert!(source.is_some_and(|source| source.starts_with("No such file or directory")));
+/// let source = std::error::Error::source(&error).expect("the operating system's error");
+/// println!("{error}: {source}"); // cannot open no-such-run/last.ckpt: No such file or directory (os error 2)
 /// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -100,7 +100,7 @@ pub enum Error {
         /// The JSON error, where one caused it.
         source: Option<serde_json::Error>,
     },
-    /// The training loop's state in the checkpoint does not fit the type it was asked for.
+    /// The training loop's state in the checkpoint does not fit the type it is read as.
     #[error("the trainer state in {} does not fit the type it is read as", path.display())]
     TrainerState {
         /// The checkpoint.
@@ -209,7 +209,7 @@ pub enum Error {
     Locked {
         /// The run's directory.
         path: PathBuf,
-        /// Who holds it, as far as the lock says ("process 17 on host a").
+        /// The holder of the lock ("process 17 on host a").
         holder: String,
     },
     /// The run has no checkpoint of the name that was asked for.

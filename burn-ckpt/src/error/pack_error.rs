@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-/// What burn-pack says of limits that a file exceeds; the limit stands beside it.
+/// burn-pack adds this to the text of every exceeded limit.
 const ALARM: &str = " (potential DoS attack)";
 
 /// An error of burn-pack, printed without advice to its caller.

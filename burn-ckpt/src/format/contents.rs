@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 use crate::file_names::name_error;
 use crate::format::section::Section;
 
-/// The newest version of the container that is written and read.
+/// The version of the container that is written, and the newest that is read. Opening a file of a newer version fails with
+/// [`Error::NewerFormat`].
 pub const FORMAT_VERSION: u32 = 1;
 
 pub(crate) const FORMAT_KEY: &str = "burn-ckpt.format";

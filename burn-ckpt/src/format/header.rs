@@ -40,8 +40,7 @@ impl ContainerHeader {
         let reader = Reader::from_file_exact(path).map_err(|error| unreadable_header(path, error))?;
         let strings = reader.metadata();
         let Some(format) = strings.get(FORMAT_KEY) else {
-            let reason =
-                format!("it is a burnpack file without {FORMAT_KEY}, as burn's own save_file writes");
+            let reason = format!("it is a burnpack file without {FORMAT_KEY}, which burn's load_file reads");
             return Err(Error::not_a_checkpoint(path, reason));
         };
         let invalid = |reason: String, source: Cause| Error::damaged(path, reason, Some(source));
@@ -159,9 +158,9 @@ fn foreign(start: &[u8; HEADER_SIZE], file_size: u64) -> Option<String> {
     let what = if is_safetensors {
         "a safetensors file"
     } else if start.starts_with(b"PK\x03\x04") {
-        "a ZIP archive, such as torch.save writes"
+        "a ZIP archive, such as PyTorch's torch.save writes"
     } else if start[0] == 0x80 && start[1] <= 5 {
-        "a pickle, such as older versions of torch.save write"
+        "a pickle, such as PyTorch's older versions write"
     } else {
         return None;
     };

@@ -26,7 +26,7 @@ pub fn recover(layout: &RunLayout) -> Result<()> {
         if is_staging(&path) {
             remove_if_there(&path)?;
         } else if path.is_symlink() && is_checkpoint(&path) && !path.exists() {
-            log::warn!("the link {} points to a file that is gone; removed", path.display());
+            log::warn!("removed the link {}, which points to a missing file", path.display());
             links::remove(&path)?;
         }
     }

@@ -57,7 +57,7 @@ pub fn locate(path: &Path) -> Result<PathBuf> {
         Err(_) if path.is_symlink() => Err(Error::NotFound {
             path: parent(path).to_path_buf(),
             wanted: name.into_owned(),
-            hint: "the link points to a file that is gone".to_owned(),
+            hint: "the link points to a missing file".to_owned(),
         }),
         Err(source) => Err(Error::io("open", path)(source)),
     }
@@ -97,7 +97,7 @@ pub fn resolve(layout: &RunLayout, wanted: &str, metric: Option<&str>) -> Result
     match std::fs::metadata(&link) {
         Ok(_) => Ok(link),
         Err(_) if link.is_symlink() => {
-            Err(not_found(format!("the link {} points to a file that is gone", file_name(&link))))
+            Err(not_found(format!("the link {} points to a missing file", file_name(&link))))
         }
         Err(_) => Err(not_found(format!("there is no link {}", file_name(&link)))),
     }

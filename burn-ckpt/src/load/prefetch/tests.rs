@@ -117,9 +117,9 @@ fn a_caller_that_unwinds_leaves_no_reader_behind() {
         Limits { threads: 2, ahead: 2, claim: 1 }.read_ahead(wanted, |_| {
             // Both readers have stored a tensor and wait for room, or soon will.
             assert!(receiver.iter().take(2).all(|index| index < 2));
-            panic!("the device is gone")
+            panic!("the device is lost")
         })
     }));
-    assert_eq!(panic_message(&*unwound.map(|((), _)| ()).unwrap_err()), "the device is gone");
+    assert_eq!(panic_message(&*unwound.map(|((), _)| ()).unwrap_err()), "the device is lost");
     assert!(receiver.iter().next().is_none(), "a reader has a tensor still");
 }

@@ -102,7 +102,7 @@ fn memory(what: &str) -> u64 {
 /// Runs one test of this file in a process of its own, told where the checkpoint is: the other tests read too.
 fn alone(test: &str, path: &Path) {
     let mut itself = Command::new(std::env::current_exe().unwrap());
-    itself.args(["--exact", &format!("loading::{test}"), "--nocapture"]).env(COUNTED, path);
+    itself.args(["--exact", &format!("loading::checkpoint::{test}"), "--nocapture"]).env(COUNTED, path);
     let printed = stdout(&itself.output().unwrap());
     assert!(printed.contains("1 passed"), "{printed}");
 }

@@ -151,7 +151,7 @@ fn what_is_no_checkpoint_says_what_it_is_and_what_to_name_instead() {
         (write("a.pth", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."), &["pickle", "burn-ckpt import"]),
         (run.join("best_val_los"), &["best_val_los", "best_val_loss, last are there"]),
         (run.join("lost"), &["lost"]),
-        (directory.join("lost.ckpt"), &["points to a file that is gone"]),
+        (directory.join("lost.ckpt"), &["points to a missing file"]),
         (root.path().join("nothing.ckpt"), &["cannot open", "nothing.ckpt"]),
     ] {
         let error = Net::from_checkpoint(&path, &backend::device()).unwrap_err().to_string();

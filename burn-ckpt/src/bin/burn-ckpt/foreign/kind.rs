@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn formats_are_told_by_their_first_bytes() {
+    fn the_first_bytes_decide_the_format() {
         let header = [&16u64.to_le_bytes()[..], br#"{"a": 1}"#].concat();
         assert_eq!(Kind::from_first(&header), Ok(Kind::Safetensors));
         // The length of this header is the first byte of a pickle.
