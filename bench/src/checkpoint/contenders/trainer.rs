@@ -64,7 +64,9 @@ pub fn train(
     let interrupter = plan.lock().interrupter.clone();
     let (result, moments) = fit(task, optimizer, when_busy, interrupter, strategies)?;
     if let Some((step, error)) = result.failed_saves.first() {
-        return Err(format!("the save after step {step} failed: {error}").into());
+        return Err(
+            format!("the save after step {step} failed: {}", burn_ckpt::plumbing::chain(error)).into()
+        );
     }
     let mut plan = plan.lock();
     plan.see_what_is_durable(&result.run_dir);
