@@ -21,15 +21,26 @@ pub fn xtask_train(directory: &Path, arguments: &[&str]) -> Output {
 /// The command of [`xtask_train`], for those who start it themselves.
 #[must_use]
 pub fn xtask_train_command(directory: &Path, arguments: &[&str]) -> Command {
-    let mut command = command_of(&words("train", arguments));
+    let mut command = command_of(&words_with_backend("train", arguments));
     command.current_dir(directory);
     command
+}
+
+/// `cargo xtask new` with these arguments, in this directory.
+///
+/// # Panics
+///
+/// When cargo cannot be started.
+#[must_use]
+pub fn xtask_new(directory: &Path, arguments: &[&str]) -> Output {
+    let output = command_of(&words("new", arguments)).current_dir(directory).output();
+    output.unwrap_or_else(|error| panic!("cargo cannot be started: {error}"))
 }
 
 /// `cargo xtask serve` with these arguments and the backend of the tests.
 #[must_use]
 pub fn xtask_serve_command(arguments: &[&str]) -> Command {
-    command_of(&words("serve", arguments))
+    command_of(&words_with_backend("serve", arguments))
 }
 
 fn command_of(words: &[String]) -> Command {
@@ -60,7 +71,8 @@ fn outside_cargo(command: &mut Command) {
 /// When there is no such program.
 #[must_use]
 pub fn xtask_train_on_a_terminal(directory: &Path, arguments: &[&str]) -> Output {
-    let quoted: Vec<String> = words("train", arguments).iter().map(|word| format!("'{word}'")).collect();
+    let quoted: Vec<String> =
+        words_with_backend("train", arguments).iter().map(|word| format!("'{word}'")).collect();
     let mut command = Command::new("script");
     outside_cargo(&mut command);
     command
@@ -75,10 +87,13 @@ pub fn xtask_train_on_a_terminal(directory: &Path, arguments: &[&str]) -> Output
 fn words(verb: &str, arguments: &[&str]) -> Vec<String> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let manifest = workspace().join("Cargo.toml").display().to_string();
-    let command = [&cargo, "run", "--quiet", "--package", "xtask", "--manifest-path", &manifest];
-    let backend = backend::name();
-    let verb = ["--", verb, "--backend", &backend];
-    command.iter().chain(&verb).chain(arguments).map(|word| (*word).to_owned()).collect()
+    let command = [&cargo, "run", "--quiet", "--package", "xtask", "--manifest-path", &manifest, "--", verb];
+    command.iter().chain(arguments).map(|word| (*word).to_owned()).collect()
+}
+
+/// The same with the backend of the tests.
+fn words_with_backend(verb: &str, arguments: &[&str]) -> Vec<String> {
+    words(verb, &[&["--backend", &backend::name()], arguments].concat())
 }
 
 /// `burn-ckpt` with these arguments.
@@ -152,13 +167,30 @@ pub fn sha256sum(path: &Path) -> Result<String, String> {
 /// When they cannot be built.
 #[must_use]
 pub fn build(programs: &[&str]) -> PathBuf {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let mut command = Command::new(cargo);
-    outside_cargo(&mut command);
-    command.args(["build", "--quiet", "--workspace"]).current_dir(workspace());
+    let mut command = cargo(&workspace());
+    command.args(["build", "--quiet", "--workspace"]);
     command.args(backend::features());
     command.args(programs.iter().flat_map(|program| ["--bin", program]));
     stdout(&command.output().unwrap_or_else(|error| panic!("cargo cannot be started: {error}")));
+    built()
+}
+
+/// Cargo in a directory.
+#[must_use]
+pub fn cargo(directory: &Path) -> Command {
+    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
+    outside_cargo(&mut command);
+    command.current_dir(directory);
+    command
+}
+
+/// The directory where built programs are, in the target directory.
+///
+/// # Panics
+///
+/// When this program's own path is not known.
+#[must_use]
+pub fn built() -> PathBuf {
     // A test program is in the directory `deps` beside them, wherever the target directory is.
     let test = std::env::current_exe().unwrap_or_else(|error| panic!("where am I? {error}"));
     test.ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! The programs of the workspace: the examples, their flags, the benchmark, and the documents that show them.
+//! The programs of the workspace: the examples, their flags, a project of one's own, the benchmark, and the documents that show them.
 
 mod bench;
 mod char_lm;
@@ -6,3 +6,4 @@ mod command_line;
 mod documents;
 mod minimal;
 mod native_inference;
+mod new_project;
