@@ -16,7 +16,7 @@ pub fn save_as_model(directory: &Path, name: &str, hparams: &Value, section: Sec
     let path = directory.join(name);
     let contents = Contents::new(hparams).unwrap_or_else(|error| panic!("{error}"));
     let contents = contents.with_section(Section::MODEL, section);
-    contents.save(&path, Metadata::blank(Timestamp::now())).unwrap_or_else(|error| panic!("{error}"));
+    contents.save(&path, Metadata::new(Timestamp::now())).unwrap_or_else(|error| panic!("{error}"));
     path
 }
 

@@ -92,21 +92,14 @@ impl Strategy for Stopwatch {
     }
 
     fn output(&self) -> CheckpointOutput {
-        CheckpointOutput {
-            directory: DIRECTORY.into(),
-            filename: Some("{step}".to_owned()),
-            link: None,
-            weights_only: false,
-        }
+        CheckpointOutput::new(DIRECTORY).with_filename("{step}")
     }
 
     fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision {
         let ends_epoch = match event {
             TrainingEvent::StepEnd => false,
             TrainingEvent::EpochEnd => true,
-            TrainingEvent::ValidationEnd | TrainingEvent::Interrupted(_) | TrainingEvent::Exception(_) => {
-                return SaveDecision::Skip;
-            }
+            _ => return SaveDecision::Skip,
         };
         let saves = self.save_at.contains(&facts.step);
         let save = saves.then(SystemTime::now);

@@ -19,7 +19,7 @@ use burn::train::checkpoint::{CheckpointingAction, CheckpointingStrategy};
 use burn::train::metric::store::EventStoreClient;
 use burn::train::{Interrupter, LearnerModel, SupervisedTraining};
 use burn_ckpt::Section;
-use burn_ckpt::plumbing::SaveRequest;
+use burn_ckpt::plumbing::{SaveRequest, chain};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::dataloader::EpochTracker;
@@ -286,8 +286,9 @@ impl SaveState {
 
     /// Stops training. The first error counts.
     fn fail(&mut self, progress: &BurnLoopProgress, error: Error) {
-        log::error!("{error}");
-        progress.interrupter.stop(Some(&error.to_string()));
+        let text = chain(&error);
+        log::error!("{text}");
+        progress.interrupter.stop(Some(&text));
         self.error.get_or_insert(error);
     }
 }

@@ -8,7 +8,7 @@ use burn::train::checkpoint::{
     Checkpoint, Checkpointer, CheckpointerError, CheckpointingAction, CheckpointingStrategy,
 };
 use burn::train::metric::store::EventStoreClient;
-use burn_ckpt::plumbing::MakeSections;
+use burn_ckpt::plumbing::{MakeSections, chain};
 use burn_ckpt::{Error, Result, Section};
 use indexmap::IndexMap;
 use parking_lot::Mutex;
@@ -56,7 +56,7 @@ where
     F: Fn(usize, R) -> Result<()> + Send + Sync,
 {
     fn save(&self, epoch: usize, record: R) -> Result<(), CheckpointerError> {
-        (self.save)(epoch, record).map_err(|error| CheckpointerError::Unknown(error.to_string()))
+        (self.save)(epoch, record).map_err(|error| CheckpointerError::Unknown(chain(&error)))
     }
 
     fn delete(&self, _epoch: usize) -> Result<(), CheckpointerError> {
@@ -129,10 +129,12 @@ impl CheckpointingStrategy for AlwaysSave {
 
 /// A record as the section of a checkpoint.
 pub(crate) fn section_of<R: Checkpoint>(record: R) -> Result<Section> {
-    let bytes = record.checkpoint_into_bytes().map_err(|error| Error::Snapshot(error.to_string()))?;
+    let bytes = record
+        .checkpoint_into_bytes()
+        .map_err(|error| Error::snapshot("burn cannot write a record", error))?;
     Section::from_burnpack(bytes)
 }
 
 pub(crate) fn missing_record(what: &str) -> Error {
-    Error::Snapshot(format!("burn gave no record of the {what}"))
+    Error::Snapshot { reason: format!("burn gave no record of the {what}"), source: None }
 }

@@ -45,13 +45,12 @@ impl History {
 
     /// The section for a checkpoint.
     pub(super) fn section(&self) -> burn_ckpt::Result<Section> {
-        let json = serde_json::to_vec(self).map_err(|error| {
-            burn_ckpt::Error::Snapshot(format!("the history cannot be written as JSON: {error}"))
-        })?;
+        let json = serde_json::to_vec(self)
+            .map_err(|error| burn_ckpt::Error::snapshot("the history cannot be written as JSON", error))?;
         let shape = Shape::new([json.len()]);
         let bytes = Bytes::from_bytes_vec(json);
         let tensor = burn_ckpt::burn_pack::Tensor::new(TENSOR.to_owned(), DType::U8, shape, None, bytes);
-        Ok(Section { tensors: vec![tensor], ..Section::default() })
+        Ok(Section::new().with_tensors(vec![tensor]))
     }
 
     /// Reads the section. The error says what is wrong with it.
@@ -83,7 +82,7 @@ mod tests {
         let bytes = Bytes::from_bytes_vec(json.as_bytes().to_vec());
         let shape = Shape::new([json.len()]);
         let tensor = burn_ckpt::burn_pack::Tensor::new(TENSOR.to_owned(), DType::U8, shape, None, bytes);
-        History::from_section(Section { tensors: vec![tensor], ..Section::default() })
+        History::from_section(Section::new().with_tensors(vec![tensor]))
     }
 
     #[test]

@@ -68,14 +68,12 @@ mod tests {
 
     #[test]
     fn names_are_restored() {
-        let section = Section {
-            tensors: vec![tensor("7.momentum.moment_1"), tensor("12.momentum.moment_1"), tensor("99.x")],
-            scalars: [("7.time".to_owned(), Scalar::UInt(3)), ("12.__rank".to_owned(), Scalar::UInt(2))]
-                .into(),
-            strings: [("7", "layer.weight"), ("12", "layer.bias")]
-                .map(|(a, b)| (a.to_owned(), b.to_owned()))
-                .into(),
-        };
+        let scalars = [("7.time", Scalar::UInt(3)), ("12.__rank", Scalar::UInt(2))];
+        let strings = [("7", "layer.weight"), ("12", "layer.bias")];
+        let section = Section::new()
+            .with_tensors(vec![tensor("7.momentum.moment_1"), tensor("12.momentum.moment_1"), tensor("99.x")])
+            .with_scalars(scalars.map(|(name, value)| (name.to_owned(), value)).into())
+            .with_strings(strings.map(|(id, path)| (id.to_owned(), path.to_owned())).into());
         let by_path = by_path(section.clone());
         assert_eq!(
             names(&by_path),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::resolve;
+use burn_ckpt::plumbing::{chain, resolve};
 use burn_ckpt::{Catalog, CatalogEntry, RunLayout};
 
 use crate::config::TrainerConfig;
@@ -98,7 +98,7 @@ fn first_usable<'a>(
             Ok(resume) => return Some(resume),
             // A checkpoint with weights alone is not worth a warning.
             Err(Error::Checkpoint(error @ burn_ckpt::Error::MissingSection { .. })) => {
-                reasons.push(error.to_string());
+                reasons.push(chain(&error));
             }
             Err(Error::MidEpoch { path, epoch, .. }) => reasons.push(report_mid_epoch(&path, epoch)),
             Err(error) => reasons.push(report_skipped(&entry.path, &error)),

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{SavedCheckpoint, name_again, sha256_of_file};
+use burn_ckpt::plumbing::{SavedCheckpoint, add_name, chain, sha256_of_file};
 use burn_ckpt::retention::{Candidate, KeepRule};
 use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, RunLayout};
 use indexmap::IndexMap;
@@ -98,13 +98,13 @@ impl ExistingCheckpoints {
                 if !kept.contains(&position) {
                     return None;
                 }
-                match name_again(&state, &saved.path, &reason) {
+                match add_name(&state, &saved.path, &reason) {
                     Ok(()) => {
                         log::info!("{} was missing and is there again", saved.path.display());
                         Some(saved)
                     }
                     Err(error) => {
-                        log::warn!("{} is missing: {error}", saved.path.display());
+                        log::warn!("{} is missing: {}", saved.path.display(), chain(&error));
                         None
                     }
                 }

@@ -1,6 +1,6 @@
 //! What became of a run's saves: kept for the result, and reported while training runs.
 
-use burn_ckpt::plumbing::SaveReport;
+use burn_ckpt::plumbing::{SaveReport, chain};
 
 use crate::process::console::say;
 
@@ -21,7 +21,7 @@ pub(super) fn log_report(report: &SaveReport, announce: bool) {
     match &report.outcome {
         Ok(bytes) => log::info!("saved step {}: {bytes} bytes in {:?}", report.global_step, report.duration),
         Err(error) => {
-            let message = format!("saving step {} failed: {error}", report.global_step);
+            let message = format!("saving step {} failed: {}", report.global_step, chain(error));
             log::error!("{message}");
             if announce {
                 say(&format!("warning: {message}"));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use burn_ckpt::RunLayout;
 use burn_ckpt::plumbing::{
     CheckpointWriter, FilenameTemplate, Ledger, MakeSections, Reservation, RunDescription, SaveRequest,
-    SavedCheckpoint, Submitted, WhenBusy, WriterActivity, exception_stem, link_name,
+    SavedCheckpoint, Submitted, WhenBusy, WriterActivity, chain, exception_stem, link_name,
 };
 use indexmap::IndexMap;
 use jiff::{SignedDuration, Timestamp};
@@ -103,7 +103,7 @@ impl Saver {
                 template,
             });
         }
-        ledger.goes_on_from(existing.origin.as_deref(), existing.rules_differ);
+        ledger.resume_from(existing.origin.as_deref(), existing.rules_differ);
         let writer = CheckpointWriter::start(run, ledger, settings.max_waiting)?;
         let newest = IndexMap::new();
         Ok(Self {
@@ -195,12 +195,12 @@ impl Saver {
         let (places, count) = (SaveRequest::paths(&saves), saves.len() as u64);
         let waits = || when_busy != WhenBusy::Skip && deadline.may_wait();
         match self.writer.submit_while(saves, when_busy, waits)? {
-            Submitted::Taken => {}
-            Submitted::InPlaceOf(older) => {
+            Submitted::Accepted => {}
+            Submitted::Replaced(older) => {
                 self.summary.replaced += count;
                 log::warn!("the state of step {step} replaced that of step {older}: the disk is behind");
             }
-            Submitted::LetGo => {
+            Submitted::Skipped => {
                 self.summary.skipped += count;
                 // When the run is stopped now, the state must still be saved.
                 for (_, step) in self.newest.values_mut().filter(|(path, _)| places.contains(path)) {
@@ -226,7 +226,7 @@ impl Saver {
         saves.reverse();
         saves.iter_mut().for_each(|save| save.urgent = true);
         let places = SaveRequest::paths(&saves);
-        if !saves.is_empty() && self.writer.try_submit(saves, wait)? == Submitted::LetGo {
+        if !saves.is_empty() && self.writer.try_submit(saves, wait)? == Submitted::Skipped {
             log::error!("the last state was not saved: the writer was busy for {wait:?}");
         }
         Ok(places)
@@ -241,7 +241,7 @@ impl Saver {
             self.summary.reports[known..].iter().filter_map(|report| report.outcome.as_ref().err());
         match failed.next() {
             Some(error) if failed_saves == FailedSaves::Stop => {
-                Err(Error::SaveFailed { reason: error.to_string() })
+                Err(Error::SaveFailed { kind: error.kind(), reason: chain(error) })
             }
             _ => Ok(()),
         }
@@ -264,7 +264,7 @@ impl Saver {
         let leading = names
             .into_iter()
             .filter_map(|name| {
-                let checkpoint = ledger.lock().foremost(&name).cloned()?;
+                let checkpoint = ledger.lock().top_ranked(&name).cloned()?;
                 Some((name, checkpoint))
             })
             .collect();
@@ -322,13 +322,13 @@ impl Saver {
                 Some(template) => template.render(position.epoch, position.global_step, &state.metrics)?,
                 None => exception_stem(timestamp),
             };
-            let (keeper, directory) = (active.name.clone(), active.directory.clone());
+            let (strategy, directory) = (active.name.clone(), active.directory.clone());
             let (step, score) = (position.global_step, save.score);
-            reservations.push(Reservation { keeper, directory, stem, step, score });
+            reservations.push(Reservation { strategy, directory, stem, step, score });
         }
         let paths = self.writer.ledger().lock().reserve(&reservations);
         for (reservation, path) in reservations.into_iter().zip(&paths) {
-            self.newest.insert(reservation.keeper, (path.clone(), Some(position.global_step)));
+            self.newest.insert(reservation.strategy, (path.clone(), Some(position.global_step)));
         }
         Ok(paths.into_iter().zip(group.iter().map(|save| save.reason.clone())).collect())
     }
@@ -350,7 +350,7 @@ impl Saver {
             ..state.clone()
         };
         let mut json = serde_json::to_value(state).map_err(|error| {
-            burn_ckpt::Error::Snapshot(format!("the trainer's state cannot be written as JSON: {error}"))
+            burn_ckpt::Error::snapshot("the trainer's state cannot be written as JSON", error)
         })?;
         // For the metadata of a file name that a kill prevented and the resumed run writes.
         let reasons: IndexMap<String, &String> =

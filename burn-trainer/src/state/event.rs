@@ -7,8 +7,9 @@ use indexmap::IndexMap;
 use super::position::Position;
 use super::run_clock::RunClock;
 
-/// Something at which a strategy may want a checkpoint.
+/// An event at which a strategy may want a checkpoint. [`Strategy`](crate::strategy::Strategy) has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TrainingEvent<'a> {
     /// An optimizer step is done, and the epoch continues. A step that ends an epoch is an [`TrainingEvent::EpochEnd`] after
     /// the validation, so that one state is not saved twice.
@@ -24,8 +25,9 @@ pub enum TrainingEvent<'a> {
     Exception(&'a str),
 }
 
-/// The state of a run at an event.
+/// The state of a run at an event. [`Strategy`](crate::strategy::Strategy) has an example.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct RunProgress<'a> {
     /// The epoch in progress, counted from 0.
     pub epoch: u64,

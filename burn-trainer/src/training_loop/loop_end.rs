@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use burn::train::LearnerModel;
-use burn_ckpt::plumbing::{SavedCheckpoint, panic_message};
+use burn_ckpt::plumbing::{SavedCheckpoint, chain, panic_message};
 use indexmap::IndexMap;
 
 use super::loop_state::LoopState;
@@ -47,9 +47,10 @@ impl<M: LearnerModel> LoopState<'_, M> {
     pub(super) fn end(mut self, ended: std::thread::Result<Result<()>>) -> Outcome {
         let failure = self.failure(ended);
         if let Some(Failure { error, .. }) = &failure {
-            log::error!("{error}");
+            let text = chain(error);
+            log::error!("{text}");
             // Tells burn, and a terminal dashboard, that this is the end.
-            self.burn.interrupter.stop(Some(&error.to_string()));
+            self.burn.interrupter.stop(Some(&text));
         }
         let mut outcome = Outcome {
             epochs: self.progress.position.epochs(),
@@ -99,7 +100,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
                 Failure { error: Error::Training { source, saved: None }, exception }
             }
             Ok(Err(error)) => {
-                let exception = (self.progress.position.global_step > 0).then(|| error.to_string());
+                let exception = (self.progress.position.global_step > 0).then(|| chain(&error));
                 Failure { error, exception }
             }
             Err(panic) => {
@@ -136,7 +137,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         // A device that has failed can fail here again. The rest of the end must still happen.
         let reason = match catch_unwind(AssertUnwindSafe(|| self.save_before_failure(message))) {
             Ok(Ok(paths)) => return paths,
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(error)) => chain(&error),
             Err(panic) => panic_message(&*panic),
         };
         log::error!("the state before the failure cannot be saved: {reason}");

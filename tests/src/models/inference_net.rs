@@ -82,7 +82,7 @@ pub fn save(directory: &Path, net: &Net, config: &NetConfig) -> PathBuf {
     let ema = Section::from_module(&linear(64, 64, 5.0));
     let contents =
         contents.with_section(Section::MODEL, Section::from_module(net)).with_section("user.ema", ema);
-    contents.save(&path, Metadata::blank(Timestamp::now())).unwrap_or_else(|error| panic!("{error}"));
+    contents.save(&path, Metadata::new(Timestamp::now())).unwrap_or_else(|error| panic!("{error}"));
     path
 }
 

@@ -171,7 +171,7 @@ impl Strategy for Hanging {
     }
 
     fn output(&self) -> CheckpointOutput {
-        CheckpointOutput { directory: "hanging".into(), filename: None, link: None, weights_only: false }
+        CheckpointOutput::new("hanging")
     }
 
     fn decide(&mut self, event: &TrainingEvent<'_>, _facts: &RunProgress<'_>) -> SaveDecision {

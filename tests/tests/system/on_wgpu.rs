@@ -106,7 +106,7 @@ fn a_checkpoint_of_one_backend_has_the_same_bits_on_the_other() {
         let again = root.path().join("again.ckpt");
         let mut contents = Contents::default();
         contents.sections.insert(Section::MODEL.to_owned(), Section::from_module(&loaded));
-        contents.save(&again, Metadata::blank(Timestamp::now())).unwrap();
+        contents.save(&again, Metadata::new(Timestamp::now())).unwrap();
         assert_eq!(of_the_model(&again), of_the_model(&trained), "from {from} to {to}");
     }
 }

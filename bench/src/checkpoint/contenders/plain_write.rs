@@ -119,7 +119,7 @@ impl Strategy for SharedPlan {
     }
 
     fn output(&self) -> CheckpointOutput {
-        CheckpointOutput { directory: LAST_DIR.into(), filename: None, link: None, weights_only: false }
+        CheckpointOutput::new(LAST_DIR)
     }
 
     fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision {

@@ -64,7 +64,9 @@ pub fn train(
     let interrupter = plan.lock().interrupter.clone();
     let (result, moments) = fit(task, optimizer, when_busy, interrupter, strategies)?;
     if let Some((step, error)) = result.failed_saves.first() {
-        return Err(format!("the save after step {step} failed: {error}").into());
+        return Err(
+            format!("the save after step {step} failed: {}", burn_ckpt::plumbing::chain(error)).into()
+        );
     }
     let mut plan = plan.lock();
     plan.see_what_is_durable(&result.run_dir);
@@ -282,12 +284,9 @@ impl Strategy for EveryState {
     }
 
     fn output(&self) -> CheckpointOutput {
-        CheckpointOutput {
-            directory: self.directory.into(),
-            filename: Some("{step}".to_owned()),
-            link: Some(if self.directory == BEST_DIR { "best_loss" } else { "last" }.to_owned()),
-            weights_only: false,
-        }
+        CheckpointOutput::new(self.directory)
+            .with_filename("{step}")
+            .with_link(if self.directory == BEST_DIR { "best_loss" } else { "last" })
     }
 
     fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision {

@@ -227,7 +227,7 @@ fn long_lists_are_cut_for_a_human_only() {
     for (path, value) in [(&a, 1), (&b, 2)] {
         let hparams: serde_json::Map<String, Value> =
             (0..50).map(|place| (format!("h{place:02}"), json!(value))).collect();
-        Contents::new(&hparams).unwrap().save(path, Metadata::blank(jiff::Timestamp::UNIX_EPOCH)).unwrap();
+        Contents::new(&hparams).unwrap().save(path, Metadata::new(jiff::Timestamp::UNIX_EPOCH)).unwrap();
     }
     let (out, _) = ended_with(&burn_ckpt(&[&"diff", &a, &b]), 1);
     assert!(out.contains("h19") && !out.contains("h20") && out.contains("and 30 more (--all)"), "{out}");

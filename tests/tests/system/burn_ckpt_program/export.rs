@@ -156,7 +156,7 @@ fn every_type_of_element_arrives_as_its_own() {
         tensors.push(tensor(&format!("bool-{store:?}"), DType::Bool(store), &[3], &values));
     }
     let checkpoint =
-        save_as_model(directory.path(), "a.ckpt", &json!(null), Section { tensors, ..Section::default() });
+        save_as_model(directory.path(), "a.ckpt", &json!(null), Section::new().with_tensors(tensors));
     let out = directory.path().join("a.safetensors");
     stdout(&export(&checkpoint, &out, &[]));
     let described = &run_script("describe.py", &[&out])["tensors"];
@@ -207,7 +207,7 @@ fn a_damaged_tensor_is_not_exported() {
 fn what_cannot_be_expressed_is_an_error_that_says_why() {
     let directory = tempfile::tempdir().unwrap();
     let save = |name: &str, section: Section| save_as_model(directory.path(), name, &json!(null), section);
-    let with = |tensors: Vec<burn_pack::Tensor>| Section { tensors, ..Section::default() };
+    let with = |tensors: Vec<burn_pack::Tensor>| Section::new().with_tensors(tensors);
     let one = || tensor("weight", DType::F32, &[1], &[0; 4]);
 
     let unknown = save("unknown.ckpt", with(vec![one()]));
@@ -219,7 +219,7 @@ fn what_cannot_be_expressed_is_an_error_that_says_why() {
     let reserved = save("reserved.ckpt", with(vec![tensor("__metadata__", DType::F32, &[1], &[0; 4])]));
     assert_refused(&reserved, &[], &["__metadata__"]);
     let scalars = [("a".to_owned(), Scalar::Int(1))].into();
-    let empty = save("empty.ckpt", Section { scalars, ..Section::default() });
+    let empty = save("empty.ckpt", Section::new().with_scalars(scalars));
     assert_refused(&empty, &[], &["empty.ckpt", "no tensors"]);
     assert_refused(&empty, &["--section", "optimizer"], &["optimizer", "it has: model"]);
     assert_refused(&directory.path().join("gone.ckpt"), &[], &["gone.ckpt"]);
@@ -244,7 +244,7 @@ fn a_quantised_tensor_is_an_error_that_names_it() {
         values.quantize(&scheme, compute_q_params(&scheme, range)).into_data().into_parts();
     let tensors = vec![burn_pack::Tensor::new("small.weight".to_owned(), dtype, shape, None, bytes)];
     let checkpoint =
-        save_as_model(directory.path(), "q.ckpt", &json!(null), Section { tensors, ..Section::default() });
+        save_as_model(directory.path(), "q.ckpt", &json!(null), Section::new().with_tensors(tensors));
     assert_refused(&checkpoint, &[], &["small.weight", "quantised"]);
 }
 
@@ -255,7 +255,7 @@ fn a_killed_export_leaves_no_part_of_a_file_under_its_name() {
     let weights = vec![1; 24 * 1024 * 1024];
     let tensors = ["a", "b"].map(|name| tensor(name, DType::U8, &[weights.len()], &weights)).to_vec();
     let checkpoint =
-        save_as_model(directory.path(), "a.ckpt", &json!(null), Section { tensors, ..Section::default() });
+        save_as_model(directory.path(), "a.ckpt", &json!(null), Section::new().with_tensors(tensors));
     let whole = directory.path().join("whole.safetensors");
     stdout(&export(&checkpoint, &whole, &[]));
     let whole = std::fs::read(whole).unwrap();

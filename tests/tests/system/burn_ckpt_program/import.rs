@@ -228,13 +228,13 @@ fn tensors_that_do_not_fit_are_listed_and_nothing_is_written() {
     assert_eq!(output.status.code(), Some(1));
     let error = stderr(&output);
     // As PyTorch has it: a linear layer from 4 to 3 is 3 rows of 4.
-    for fact in ["missing: bias [3]", "weight is [4, 3] and should be [3, 4]", "not wanted: \"scale\" [1]"] {
+    for fact in ["missing: bias [3]", "weight is [4, 3] and should be [3, 4]", "unused: \"scale\" [1]"] {
         assert!(error.contains(fact), "{fact}: {error}");
     }
     assert_eq!(files(directory.path()), before);
 
     // A checkpoint that does not know its modules cannot say what is transposed.
-    let blind = Section { tensors: Section::from_module(&linear).tensors, ..Section::default() };
+    let blind = Section::new().with_tensors(Section::from_module(&linear).tensors);
     let blind = save_as_model(directory.path(), "blind.ckpt", &json!(null), blind);
     let output = import(&file, &directory.path().join("o.ckpt"), &["--like", blind.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));

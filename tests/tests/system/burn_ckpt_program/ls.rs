@@ -141,7 +141,7 @@ fn what_is_not_whole_is_listed_with_the_reason() {
         |name: &str| table.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{table}"));
     assert!(line("last/epoch=0-step=10.ckpt").ends_with(&format!("100 of {size} bytes")), "{table}");
     assert!(line("last/epoch=1-step=20.ckpt").ends_with("no metadata"), "{table}");
-    assert!(line("last.ckpt").contains("leads nowhere: last/epoch=2-step=30.ckpt"), "{table}");
+    assert!(line("last.ckpt").contains("points to a missing file: last/epoch=2-step=30.ckpt"), "{table}");
     assert!(line("best/epoch=2-step=30.ckpt").ends_with("whole"), "{table}");
     let run = &listed(&run_dir(root.path()))[0];
     assert_eq!(run["dangling_links"][0]["link"], "last.ckpt");

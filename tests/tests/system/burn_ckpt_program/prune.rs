@@ -157,7 +157,7 @@ fn what_is_not_whole_is_left_alone_unless_it_is_to_go_too() {
     let cut = checkpoints(root.path()).join("last/epoch=0-step=10.ckpt");
     fs::File::options().write(true).open(&cut).unwrap().set_len(10).unwrap();
     let (out, err) = prune(root.path(), "--keep links", 0);
-    assert!(err.contains("last/epoch=0-step=10.ckpt: not whole, left alone"), "{err}");
+    assert!(err.contains("last/epoch=0-step=10.ckpt: not whole, kept"), "{err}");
     assert!(!out.contains("epoch=0") && cut.exists());
     let (out, _) = prune(root.path(), "--keep links --broken", 0);
     assert!(out.contains("removed  last/epoch=0-step=10.ckpt"), "{out}");

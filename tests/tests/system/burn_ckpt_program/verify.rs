@@ -140,9 +140,9 @@ fn large(directory: &Path) -> PathBuf {
         tensor("d", 1),
         tensor("e", 3 * PIECE),
     ];
-    let section = Section { tensors, ..Section::default() };
+    let section = Section::new().with_tensors(tensors);
     let contents = Contents::new(&()).unwrap().with_section("model", section);
-    contents.save(&path, Metadata::blank(Timestamp::UNIX_EPOCH)).unwrap();
+    contents.save(&path, Metadata::new(Timestamp::UNIX_EPOCH)).unwrap();
     path
 }
 

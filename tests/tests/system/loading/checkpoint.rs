@@ -67,7 +67,7 @@ fn save_of(directory: &Path, width: usize) -> (PathBuf, Stacks) {
     let optimizer = Section::from_module(&layers(16, width, &backend::device()));
     let contents = Contents::new(&config).unwrap().with_section(Section::MODEL, Section::from_module(&model));
     let contents = contents.with_section(Section::OPTIMIZER, optimizer);
-    contents.save(&path, Metadata::blank(Timestamp::now())).unwrap();
+    contents.save(&path, Metadata::new(Timestamp::now())).unwrap();
     (path, model)
 }
 
@@ -197,7 +197,7 @@ fn a_file_that_is_cut_while_it_is_read_is_an_error_that_names_the_tensor() {
             values
         });
         model.upper.insert(0, Linear { weight, ..first });
-        let options = LoadOptions { verify, ..LoadOptions::default() };
+        let options = LoadOptions::new().with_verify(verify);
         let error = Checkpoint::open(&path).unwrap().load_into_with(model, &options).unwrap_err();
         assert!(matches!(error, Error::Load { .. }), "{error:?}");
         let text = error.to_string();
@@ -218,7 +218,7 @@ fn a_file_that_was_replaced_since_it_was_opened_is_read_as_it_is_now() {
     let contents = Contents::new(&NetConfig::new(512)).unwrap();
     let replacement = elsewhere.path().join("stacks.ckpt");
     let contents = contents.with_section(Section::MODEL, Section::from_module(&other));
-    contents.save(&replacement, Metadata::blank(Timestamp::now())).unwrap();
+    contents.save(&replacement, Metadata::new(Timestamp::now())).unwrap();
     std::fs::copy(metadata_path(&replacement), metadata_path(&path)).unwrap();
     std::fs::copy(&replacement, &path).unwrap();
     assert_eq!(bytes(&checkpoint.load_into(model).unwrap()), bytes(&other));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn_ckpt::{Checkpoint, Contents, Error, Metadata, Section};
+use burn_ckpt::{Checkpoint, Contents, Error, ErrorKind, Metadata, Section};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use system_tests::backend;
@@ -17,7 +17,7 @@ fn save(directory: &Path) -> PathBuf {
     let path = directory.join("linear.ckpt");
     let contents = Contents::new(&serde_json::json!({ "inputs": 4 })).unwrap();
     let contents = contents.with_section("model", Section::from_module(&linear()));
-    contents.save(&path, Metadata::blank(Timestamp::now())).unwrap();
+    contents.save(&path, Metadata::new(Timestamp::now())).unwrap();
     path
 }
 
@@ -46,7 +46,8 @@ fn is_of_a_damaged_header(error: &Error) -> bool {
             | Error::MissingSection { .. }
             | Error::Mismatch { .. }
             | Error::Hparams { .. }
-            | Error::Json { .. }
+            | Error::TrainerState { .. }
+            | Error::Damaged { .. }
     )
 }
 
@@ -60,15 +61,13 @@ fn what_is_saved_comes_back_bit_for_bit() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.ckpt");
     let model = linear();
-    let extra = Section {
-        strings: [("vocabulary".to_owned(), "a b c".to_owned())].into(),
-        scalars: [("decay".to_owned(), burn_ckpt::burn_pack::Scalar::Float(0.999))].into(),
-        ..Section::default()
-    };
+    let extra = Section::new()
+        .with_strings([("vocabulary".to_owned(), "a b c".to_owned())].into())
+        .with_scalars([("decay".to_owned(), burn_ckpt::burn_pack::Scalar::Float(0.999))].into());
     let contents = Contents::new(&LinearConfig::new(4, 2)).unwrap();
     let contents =
         contents.with_section("model", Section::from_module(&model)).with_section("user.ema", extra);
-    let size = contents.save(&path, Metadata::blank(Timestamp::now())).unwrap();
+    let size = contents.save(&path, Metadata::new(Timestamp::now())).unwrap();
     assert_eq!(size, std::fs::metadata(&path).unwrap().len());
 
     let checkpoint = Checkpoint::open(&path).unwrap();
@@ -99,7 +98,7 @@ fn sections_have_the_names_that_the_format_knows() {
     let directory = tempfile::tempdir().unwrap();
     for name in ["", "models", "user", "user.", "user.a.b", "ema"] {
         let contents = Contents::new(&()).unwrap().with_section(name, Section::default());
-        let saved = contents.save(directory.path().join("a.ckpt"), Metadata::blank(Timestamp::now()));
+        let saved = contents.save(directory.path().join("a.ckpt"), Metadata::new(Timestamp::now()));
         assert!(matches!(saved, Err(Error::Name { .. })), "{name:?}: {saved:?}");
     }
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
@@ -136,12 +135,9 @@ fn other_files_are_not_checkpoints() {
     };
     let burnpack = directory.path().join("model.bpk");
     linear().save_file(&burnpack).unwrap();
-    // A header that claims 4 GB of metadata in a file of 10 bytes.
-    let greedy = [b"NRUB".as_slice(), &1u16.to_le_bytes(), &u32::MAX.to_le_bytes()].concat();
     for path in [
         write("empty", b""),
         write("text", b"hello, this is a text and no checkpoint"),
-        write("greedy", &greedy),
         write("safetensors", b"\x10\0\0\0\0\0\0\0{\"__metadata__\":{}}"),
         burnpack,
         directory.path().to_path_buf(),
@@ -153,7 +149,17 @@ fn other_files_are_not_checkpoints() {
             other => panic!("{}: {other:?}", path.display()),
         }
     }
-    assert!(matches!(Checkpoint::open(directory.path().join("gone")), Err(Error::Io { .. })));
+    // A header that claims 4 GB of metadata in a file of 10 bytes.
+    let greedy = [b"NRUB".as_slice(), &1u16.to_le_bytes(), &u32::MAX.to_le_bytes()].concat();
+    let error = Checkpoint::open(write("greedy", &greedy)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Damaged, "{error:?}");
+    // What a newer burn may write.
+    let newer = [b"NRUB".as_slice(), &2u16.to_le_bytes(), &0u32.to_le_bytes()].concat();
+    let error = Checkpoint::open(write("newer", &newer)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NewerFormat, "{error:?}");
+    assert!(error.to_string().contains("burnpack format 2"), "{error}");
+    let error = Checkpoint::open(directory.path().join("gone")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
     // A pipe that nobody writes to would be waited at for ever.
     let pipe = directory.path().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());

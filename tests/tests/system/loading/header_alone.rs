@@ -33,7 +33,7 @@ fn small(directory: &Path) -> PathBuf {
     let matrix = Matrix::from_hparams(&config, &backend::device());
     let contents =
         Contents::new(&config).unwrap().with_section(Section::MODEL, Section::from_module(&matrix));
-    contents.save(&path, Metadata::blank(Timestamp::now())).unwrap();
+    contents.save(&path, Metadata::new(Timestamp::now())).unwrap();
     path
 }
 

@@ -121,6 +121,7 @@ fn the_direct_dependencies_are_these() {
         "indexmap",
         "jiff",
         "log",
+        "parking_lot",
         "rustix",
         "serde",
         "serde_ignored",

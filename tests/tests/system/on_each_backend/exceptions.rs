@@ -8,6 +8,7 @@ use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::train::metric::LossMetric;
 use burn_ckpt::Checkpoint;
+use burn_ckpt::plumbing::chain;
 use burn_trainer::burn_ckpt::plumbing::WhenBusy;
 use burn_trainer::burn_ckpt::retention::TopK;
 use burn_trainer::strategy::{Last, OnException, Strategy, StrategyConfig};
@@ -96,7 +97,7 @@ fn a_loader_error_leaves_the_state_before_it() {
     let result = train_scripted(config(root.path(), 5), script);
     let error = result.map(|_| ()).unwrap_err();
     assert!(matches!(error, Error::Training { saved: Some(_), .. }), "{error}");
-    assert!(error.to_string().contains("the disk with the data is gone"), "{error}");
+    assert!(chain(&error).contains("the disk with the data is gone"), "{error:?}");
     let described = metadata(&only_exception(root.path()));
     assert_eq!(described["global_step"], 14);
     assert!(described["reason"].as_str().unwrap().contains("the disk with the data is gone"));
@@ -128,7 +129,7 @@ fn stopped(root: &Path, fails: bool) -> burn_trainer::Result<burn_trainer::FitRe
 fn an_interrupters_failure_is_an_exception() {
     let root = tempfile::tempdir().unwrap();
     let error = stopped(root.path(), true).map(|_| ()).unwrap_err();
-    assert!(error.to_string().contains("somebody called fail"), "{error}");
+    assert!(chain(&error).contains("somebody called fail"), "{error:?}");
     assert_eq!(metadata(&only_exception(root.path()))["global_step"], 23);
 }
 
@@ -180,12 +181,7 @@ impl Strategy for AtStep {
     }
 
     fn output(&self) -> burn_trainer::strategy::CheckpointOutput {
-        burn_trainer::strategy::CheckpointOutput {
-            directory: "chosen".into(),
-            filename: Some("{step:05}".to_owned()),
-            link: Some("chosen".to_owned()),
-            weights_only: false,
-        }
+        burn_trainer::strategy::CheckpointOutput::new("chosen").with_filename("{step:05}").with_link("chosen")
     }
 
     fn decide(

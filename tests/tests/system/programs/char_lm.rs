@@ -217,7 +217,7 @@ fn what_cannot_be_written_with_is_an_error_that_says_why() {
     let made_up = |name: &str, hparams: CharLmConfig| {
         let path = root.path().join(name);
         let contents = Contents::new(&hparams).unwrap().with_section("model", Section::default());
-        contents.save(&path, Metadata::blank(Timestamp::now())).unwrap();
+        contents.save(&path, Metadata::new(Timestamp::now())).unwrap();
         path
     };
     let config = CharLmConfig::new;

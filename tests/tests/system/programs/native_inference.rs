@@ -310,7 +310,7 @@ fn a_model_that_cannot_be_made_or_computes_nothing_is_an_error() {
     let path = root.path().join("wide.ckpt");
     let hparams = DigitsConfig::new().with_channels(usize::MAX / 2);
     let contents = Contents::new(&hparams).unwrap().with_section("model", Section::default());
-    contents.save(&path, Metadata::blank(Timestamp::now())).unwrap();
+    contents.save(&path, Metadata::new(Timestamp::now())).unwrap();
     let output = classify(&path, image, &[]);
     assert_eq!(output.status.code(), Some(1));
     for word in ["wide.ckpt", "channels", "at most"] {

@@ -40,7 +40,7 @@ fn bytes(name: &str, text: &str) -> Section {
         None,
         burn::tensor::Bytes::from_bytes_vec(text.as_bytes().to_vec()),
     );
-    Section { tensors: vec![tensor], ..Section::default() }
+    Section::new().with_tensors(vec![tensor])
 }
 
 fn resumed(root: &Path, path: &Path, epochs: usize) -> burn_trainer::Result<u64> {

@@ -61,7 +61,7 @@ fn changes_come_in_the_order_of_the_calls_first_those_of_the_json() {
     let trained = Net::trained(&NetConfig::new(8));
     let contents = Contents::new(&json!({ "hidden_size": 8, "dropout": 0.5 })).unwrap();
     let contents = contents.with_section(Section::MODEL, Section::from_module(&trained));
-    contents.save(&path, Metadata::blank(Timestamp::now())).unwrap();
+    contents.save(&path, Metadata::new(Timestamp::now())).unwrap();
 
     let order = Rc::new(RefCell::new(Vec::new()));
     let note = |what: &'static str| order.borrow_mut().push(what);

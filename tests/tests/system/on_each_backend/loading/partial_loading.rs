@@ -125,14 +125,14 @@ fn a_tensor_of_another_kind_does_not_fit() {
     let path = directory.path().join("counts.ckpt");
     let counts = Counts { weight: Param::initialized(ParamId::new(), Tensor::from_ints([1, 2], &device)) };
     let contents = Contents::new(&()).unwrap().with_section(Section::MODEL, Section::from_module(&counts));
-    contents.save(&path, Metadata::blank(Timestamp::now())).unwrap();
+    contents.save(&path, Metadata::new(Timestamp::now())).unwrap();
 
     let weights = || Weights { weight: Param::from_data([0.5, 0.25], &device) };
     let checkpoint = Checkpoint::open(&path).unwrap();
     let error = checkpoint.load_into(weights()).unwrap_err().to_string();
     assert!(error.contains("weight is i32 in the checkpoint and f32 in the model"), "{error}");
     assert_eq!(checkpoint.check_fits(&weights()).unwrap_err().to_string(), error);
-    let options = LoadOptions { allow_mismatched: true, ..LoadOptions::default() };
+    let options = LoadOptions::new().with_allow_mismatched(true);
     let (kept, report) = checkpoint.load_into_with(weights(), &options).unwrap();
     assert_eq!(kept.weight.val().into_data(), weights().weight.val().into_data());
     assert_eq!(report.mismatched.len(), 1);
@@ -156,11 +156,8 @@ fn a_module_without_hyperparameters_loads_by_hand() {
     let config = NetConfig::new(8);
     let trained = Net::trained(&config);
     let path = save(directory.path(), &trained, &config);
-    let options = LoadOptions {
-        allow_unused: true,
-        remapper: burn::store::KeyRemapper::new().add_pattern("^hidden\\.", "").unwrap(),
-        ..LoadOptions::default()
-    };
+    let remapper = burn::store::KeyRemapper::new().add_pattern("^hidden\\.", "").unwrap();
+    let options = LoadOptions::new().with_allow_unused(true).with_remapper(remapper);
     let layer = LinearConfig::new(INPUTS, 8).init(&backend::device());
     let (layer, report) = Checkpoint::open(&path).unwrap().load_into_with(layer, &options).unwrap();
     assert_eq!(bytes(&layer), bytes(&trained.hidden));

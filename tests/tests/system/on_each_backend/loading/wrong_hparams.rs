@@ -4,8 +4,8 @@ use std::path::Path;
 
 use burn::config::Config;
 use burn::module::Module;
-use burn_ckpt::plumbing::metadata_path;
-use burn_ckpt::{Contents, Error, FromCheckpoint, Metadata, Section};
+use burn_ckpt::plumbing::{chain, metadata_path};
+use burn_ckpt::{Contents, Error, ErrorKind, FromCheckpoint, Metadata, Section};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -20,11 +20,9 @@ where
     H: for<'de> Deserialize<'de> + std::fmt::Debug,
 {
     let error = burn_ckpt::Checkpoint::open(path).unwrap().hparams::<H>().unwrap_err();
-    assert!(matches!(error, Error::Hparams { .. }), "{error:?}");
-    let text = error.to_string();
-    for part in [path.to_str().unwrap(), "update_hparams_json"] {
-        assert!(text.contains(part), "no {part} in {text}");
-    }
+    assert_eq!(error.kind(), ErrorKind::InvalidHparams, "{error:?}");
+    let text = chain(&error);
+    assert!(text.contains(path.to_str().unwrap()), "{text}");
     text
 }
 
@@ -96,7 +94,7 @@ fn a_field_in_a_part_of_the_hyperparameters_is_named_with_its_way() {
     let directory = tempfile::tempdir().unwrap();
     let save = |hparams: Value| {
         let path = directory.path().join("nested.ckpt");
-        Contents::new(&hparams).unwrap().save(&path, Metadata::blank(Timestamp::now())).unwrap();
+        Contents::new(&hparams).unwrap().save(&path, Metadata::new(Timestamp::now())).unwrap();
         path
     };
     let path = save(json!({ "encoder": [{ "width": 1 }, { "width": -1 }] }));
@@ -153,7 +151,7 @@ fn a_file_that_is_not_a_checkpoint_is_an_error_that_says_what_it_is_and_what_to_
         (write("a.pth", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."), &["pickle", "burn-ckpt import"]),
         (run.join("best_val_los"), &["best_val_los", "best_val_loss, last are there"]),
         (run.join("lost"), &["lost"]),
-        (directory.join("lost.ckpt"), &["points to a file that is gone"]),
+        (directory.join("lost.ckpt"), &["points to a missing file"]),
         (root.path().join("nothing.ckpt"), &["cannot open", "nothing.ckpt"]),
     ] {
         let error = Net::from_checkpoint(&path, &backend::device()).unwrap_err().to_string();
@@ -192,7 +190,7 @@ fn a_checkpoint_without_weights_says_which_sections_it_has() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("empty.ckpt");
     let contents = Contents::new(&NetConfig::new(8)).unwrap().with_section("user.ema", Section::default());
-    contents.save(&path, Metadata::blank(Timestamp::now())).unwrap();
+    contents.save(&path, Metadata::new(Timestamp::now())).unwrap();
     let error = Net::from_checkpoint(&path, &backend::device()).unwrap_err().to_string();
     assert_has(&error, &[Section::MODEL, "it has: user.ema"]);
 }

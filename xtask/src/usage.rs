@@ -1,0 +1,12 @@
+//! How every verb reports wrong usage.
+
+use std::process::ExitCode;
+
+/// Exit status for wrong usage.
+const USAGE: u8 = 2;
+
+/// Prints what is wrong. Returns the status to end with.
+pub fn wrong_usage(message: &str) -> ExitCode {
+    eprintln!("error: {message}");
+    ExitCode::from(USAGE)
+}
