@@ -69,9 +69,7 @@ fn the_projects_versions_are_the_workspaces() {
             assert_eq!(at(&project, &["package", key]), of_workspace, "{key}");
         }
     }
-    for (name, key) in
-        [("burn", "version"), ("burn-flex", "version"), ("clap", "version"), ("clap", "features")]
-    {
+    for (name, key) in [("burn", "version"), ("clap", "version"), ("clap", "features")] {
         let of_workspace = at(&workspace, &["workspace", "dependencies", name, key]);
         assert_eq!(at(&project, &["dependencies", name, key]), of_workspace, "{name}");
     }

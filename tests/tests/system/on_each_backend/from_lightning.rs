@@ -36,13 +36,13 @@ use burn_trainer::ResumableDataLoader;
 use system_tests::backend;
 use system_tests::run_files::stems;
 
-const INPUTS: usize = 3;
+pub const INPUTS: usize = 3;
 
 #[derive(Debug, Clone)]
-struct Row([f32; INPUTS], f32);
+pub struct Row([f32; INPUTS], f32);
 
 #[derive(Debug, Clone)]
-struct RowBatcher;
+pub struct RowBatcher;
 
 #[derive(Debug, Clone)]
 pub struct Batch {
@@ -62,7 +62,7 @@ impl Batcher<Row, Batch> for RowBatcher {
     }
 }
 
-fn rows(count: usize) -> InMemDataset<Row> {
+pub fn rows(count: usize) -> InMemDataset<Row> {
     let row = |number: usize| {
         let inputs: [f32; INPUTS] = std::array::from_fn(|i| ((number * 31 + i * 17) % 83) as f32 / 83.0);
         Row(inputs, inputs.iter().sum::<f32>() - 1.0)
@@ -105,7 +105,7 @@ impl Regressor {
         self.output.forward(self.dropout.forward(relu(self.hidden.forward(inputs))))
     }
 
-    fn regress(&self, batch: Batch) -> RegressionOutput {
+    pub fn regress(&self, batch: Batch) -> RegressionOutput {
         let output = self.forward(batch.inputs);
         let loss = MseLoss::new().forward(output.clone(), batch.targets.clone(), Reduction::Mean);
         RegressionOutput::new(loss, output, batch.targets)

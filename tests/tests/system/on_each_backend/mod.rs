@@ -4,7 +4,7 @@
 mod best_and_last_share_a_file;
 mod burns_own_loop;
 mod exceptions;
-mod from_lightning;
+pub(crate) mod from_lightning;
 mod loading;
 mod resuming;
 mod saves_within_an_epoch;

@@ -7,3 +7,4 @@ mod documents;
 mod minimal;
 mod native_inference;
 mod new_project;
+mod recipes;

@@ -1,0 +1,63 @@
+//! `docs/recipes.md`: its code stands in these files, trains, and resumes to the same tensors.
+
+mod average;
+mod global_norm;
+
+use std::path::Path;
+
+use burn::optim::AdamConfig;
+use burn::tensor::Device;
+use burn::train::metric::LossMetric;
+use burn::train::{InferenceStep, Learner, LearnerModel, RegressionOutput, TrainStep};
+use burn_ckpt::{Checkpoint, FromCheckpoint};
+use burn_trainer::optimizer::InitStreamed;
+use burn_trainer::{Trainer, TrainerConfig};
+use system_tests::backend;
+
+use crate::on_each_backend::from_lightning::{Batch, INPUTS, RegressorConfig, RowBatcher, rows};
+
+/// Trains a model up to an epoch, and resumes if the run has checkpoints.
+fn train<M>(root: &Path, epochs: usize)
+where
+    M: LearnerModel + FromCheckpoint<Hparams = RegressorConfig>,
+    M: TrainStep<Input = Batch, Output = RegressionOutput>,
+    M: InferenceStep<Input = Batch, Output = RegressionOutput>,
+{
+    let hparams = RegressorConfig::new(INPUTS).with_hidden(8);
+    let config = TrainerConfig::new()
+        .with_primary_metric("val_loss")
+        .with_root(root)
+        .with_run_id("r1")
+        .with_max_epochs(epochs)
+        .with_ckpt_path("auto");
+    let trainer = Trainer::new(config, &hparams).unwrap();
+    let device: Device = trainer.device(backend::device()).unwrap();
+    let train = trainer.loader(RowBatcher).batch_size(8).shuffled().build(rows(40));
+    let valid = trainer.loader(RowBatcher).batch_size(8).build(rows(10));
+    let training = trainer.training(train, valid).metrics((LossMetric::new(),));
+    let learner = Learner::new(M::from_hparams(&hparams, &device), AdamConfig::new().init_streamed(), 1e-2);
+    trainer.fit(training, learner).unwrap();
+}
+
+/// Every tensor's digest in the newest checkpoint.
+fn digests(root: &Path) -> Vec<(String, String)> {
+    let last = Checkpoint::open(root.join("burn_trainer_logs/r1/last")).unwrap();
+    let tensors = last.verify().unwrap().tensors;
+    tensors.into_iter().map(|(name, info)| (name, info.blake3)).collect()
+}
+
+/// Trains 6 epochs without a stop, and 3 epochs that are resumed to 6. Returns the directory of the first run.
+fn resumes_to_the_same_tensors<M>() -> tempfile::TempDir
+where
+    M: LearnerModel + FromCheckpoint<Hparams = RegressorConfig>,
+    M: TrainStep<Input = Batch, Output = RegressionOutput>,
+    M: InferenceStep<Input = Batch, Output = RegressionOutput>,
+{
+    let [whole, parts] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    train::<M>(whole.path(), 6);
+    train::<M>(parts.path(), 3);
+    assert_ne!(digests(whole.path()), digests(parts.path()), "three epochs are not six");
+    train::<M>(parts.path(), 6);
+    assert_eq!(digests(whole.path()), digests(parts.path()));
+    whole
+}
