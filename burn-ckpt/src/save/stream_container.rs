@@ -1,6 +1,6 @@
 //! Writing a container in one pass: the file's SHA-256 and the tensors' BLAKE3 are computed while the bytes are written.
 //!
-//! `container_header` makes the beginning of the file (header, names, shapes, offsets) with burn-pack's writer. The tensors
+//! `write_header` makes the beginning of the file (header, names, shapes, offsets) with burn-pack's writer. The tensors
 //! are written here, in the order and with the alignment of burn-pack's format, because its writer cannot compute digests
 //! of what it writes. Three threads overlap:
 //!
@@ -32,8 +32,8 @@ use crate::format::deferred_tensor::in_windows;
 use crate::format::digest::checksum;
 use crate::format::metadata::TensorInfo;
 use crate::panics::panic_message;
-use crate::save::container_header::write_header;
 use crate::save::read_progress::ReadProgress;
+use crate::save::write_header::write_header;
 
 /// How much of a tensor is read, hashed and written at a time. Small enough to stay in a processor's cache between the three,
 /// large enough that passing it to another thread takes no measurable time.

@@ -8,7 +8,7 @@ use cudarc::driver::result::device;
 use cudarc::driver::sys::{CUdevice, CUdevice_attribute};
 
 use super::device::{GpuApi, GpuDevice, GpuKind};
-use super::device_name::device_name;
+use super::device_label::device_name;
 use super::sighting::{Sighting, Source, pci_address};
 
 pub(super) fn sightings() -> Vec<Sighting> {

@@ -15,7 +15,7 @@
 #[cfg(feature = "cuda")]
 mod cuda_devices;
 mod device;
-mod device_name;
+mod device_label;
 mod merge;
 mod nvidia_library;
 mod sighting;
@@ -29,7 +29,7 @@ use std::panic::catch_unwind;
 use std::sync::OnceLock;
 
 pub use device::{GpuApi, GpuDevice, GpuKind};
-pub use device_name::device_name;
+pub use device_label::device_name;
 use merge::merge;
 use sighting::Sighting;
 pub(crate) use used_devices::{UsedDevice, mark_used};

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use burn::tensor::Device;
 
 use super::device::GpuDevice;
-use super::device_name::device_name;
+use super::device_label::device_name;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 use super::sighting::pci_address;
 

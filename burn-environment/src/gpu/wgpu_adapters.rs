@@ -8,7 +8,7 @@ use burn::tensor::{Device, DeviceType};
 use wgpu::{Adapter, AdapterInfo, Backend, Backends, Instance, InstanceDescriptor, InstanceFlags};
 
 use super::device::{GpuApi, GpuDevice, GpuKind};
-use super::device_name::device_name;
+use super::device_label::device_name;
 use super::sighting::{Sighting, Source, pci_address};
 use super::vulkan_details;
 

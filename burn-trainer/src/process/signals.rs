@@ -134,6 +134,11 @@ impl SignalWatch {
         }
     }
 
+    /// Leaves the signals watched to the end of the process: they no longer end it.
+    pub(crate) fn keep_until_exit(self) {
+        std::mem::forget(self);
+    }
+
     /// The first signal that came.
     pub(crate) fn received(&self) -> Option<StopSignal> {
         #[cfg(unix)]

@@ -17,7 +17,7 @@ use burn_environment::device_name;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::device_names::REMOTE;
-use super::lost_devices::LostDevices;
+use super::loss_diagnosis::LostDevices;
 #[cfg(feature = "remote")]
 use super::wake_transfers::TransferWaker;
 use crate::error::{Error, Result};

@@ -2,12 +2,12 @@
 //!
 //! A server runs burn's `RemoteServer` over its devices (`cargo xtask serve` is one). Here is the side of the program that
 //! trains: it names a device by a [`RemoteAddress`], connects it with a [`Token`], and passes it to
-//! [`Trainer::devices`](crate::Trainer::devices) like any other. `device_watch`, `lost_devices` and `device_names` exist
+//! [`Trainer::devices`](crate::Trainer::devices) like any other. `device_watch`, `loss_diagnosis` and `device_names` exist
 //! without the feature `remote` too: a program may connect devices by burn itself.
 
 // Uses `process` (a warning, the test of a device). `training_loop` and the folders above use it.
 //
-// From top to bottom: `device_watch`, `lost_devices`, `wake_transfers`, `connect`, `session`, `registry`, then `address`
+// From top to bottom: `device_watch`, `loss_diagnosis`, `wake_transfers`, `connect`, `session`, `registry`, then `address`
 // with `token`, `iroh_endpoint` and `device_names`.
 
 #[cfg(feature = "remote")]
@@ -18,7 +18,7 @@ pub(crate) mod device_names;
 pub(crate) mod device_watch;
 #[cfg(feature = "remote")]
 mod iroh_endpoint;
-pub(crate) mod lost_devices;
+pub(crate) mod loss_diagnosis;
 #[cfg(feature = "remote")]
 mod registry;
 #[cfg(feature = "remote")]

@@ -109,8 +109,11 @@ impl PreparedRun {
         let stopped_by = interrupted.as_ref().and_then(|_| signals.received());
         let requeues = self.writes && self.config.slurm_requeue;
         let requeued = stopped_by.filter(|_| requeues).and_then(requeue_after);
-        // Only now: at a time limit Slurm sends SIGTERM soon after its warning.
-        drop(signals);
+        if requeued.is_some() {
+            // At a time limit Slurm sends SIGTERM soon after its warning. It must not cut short what the program does at
+            // its end, however late the thread that handles signals gets to it.
+            signals.keep_until_exit();
+        }
         let reports = outcome.saves.reports;
         Ok(FitResult {
             model,

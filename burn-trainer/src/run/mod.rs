@@ -5,7 +5,7 @@
 //! it.
 
 pub(crate) mod choose_strategies;
+pub(crate) mod find_checkpoint;
 pub(crate) mod launch;
 pub(crate) mod open;
 pub(crate) mod prepare;
-pub(crate) mod resume;

@@ -7,7 +7,7 @@ use burn_ckpt::plumbing::{RunLock, clear, recover};
 use burn_ckpt::{Catalog, RunLayout};
 use jiff::Timestamp;
 
-use super::resume;
+use super::find_checkpoint;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::process::launcher;
@@ -37,7 +37,7 @@ impl OpenRun {
         let elsewhere = elsewhere(config, &layout)?;
         if !config.writes() {
             let present = scan(&layout, &elsewhere)?;
-            let resume = resume::find(config, &layout, &present)?;
+            let resume = find_checkpoint::find(config, &layout, &present)?;
             check_overwrite(config, &layout, &present, resume.as_ref())?;
             return Ok(Self { layout, present, start, resume, lock: None });
         }
@@ -45,7 +45,7 @@ impl OpenRun {
         let lock = RunLock::acquire(layout.run_dir())?;
         recover(&layout)?;
         let mut present = scan(&layout, &elsewhere)?;
-        let resume = match resume::find(config, &layout, &present) {
+        let resume = match find_checkpoint::find(config, &layout, &present) {
             // What prevents a resume is removed for the fresh start.
             Err(Error::NothingToResume { .. }) if config.overwrite => None,
             found => found?,
@@ -70,7 +70,7 @@ impl OpenRun {
     /// Makes sure that the run resumes at the beginning of an epoch.
     pub(crate) fn resume_at_an_epoch(&mut self, config: &TrainerConfig) -> Result<()> {
         if let Some(resume) = self.resume.take() {
-            self.resume = Some(resume::at_an_epoch(resume, config, &self.layout, &self.present)?);
+            self.resume = Some(find_checkpoint::at_an_epoch(resume, config, &self.layout, &self.present)?);
         }
         Ok(())
     }

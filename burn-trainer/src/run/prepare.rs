@@ -10,9 +10,9 @@ use burn_environment::EnvironmentProbe;
 use serde_json::Value;
 
 use super::choose_strategies::{ChosenStrategies, choose_strategies};
+use super::find_checkpoint;
 use super::launch::PreparedRun;
 use super::open::OpenRun;
-use super::resume;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::learner_state::restore::restore;
@@ -69,7 +69,7 @@ pub(crate) fn prepare<M: LearnerModel>(
     let resume = run.resume.take();
     if let Some(resume) = &resume {
         restore(learner, resume)?;
-        resume::warn_of_changes(&config, resume);
+        find_checkpoint::warn_of_changes(&config, resume);
         let epoch = restore_metrics(&metrics, resume);
         // A checkpoint of another run is only resumed in a directory without checkpoints.
         metric_logger = metric_logger.resumed_in(epoch, !run.present.is_empty());

@@ -1,7 +1,7 @@
-//! When to save: small, pure deciders. What to keep is `burn_ckpt::plumbing::Keep`'s business, and writing the writer's.
+//! When to save: small, pure deciders. What stays is decided by [`KeepRule`].
 //!
 //! A strategy sees every [`TrainingEvent`] with the [`RunProgress`] of the moment and answers with a [`SaveDecision`]. It names the
-//! directory its checkpoints go to, the rule by which they stay, and the link to the foremost one.
+//! directory its checkpoints go to, the rule by which they stay, and the link to the best (or newest) one.
 
 /// The builder methods that the three configurations share.
 macro_rules! file_builders {

@@ -22,7 +22,7 @@ use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::process::terminal;
 use crate::remote::device_watch::DeviceWatch;
-use crate::remote::lost_devices::LostDevices;
+use crate::remote::loss_diagnosis::LostDevices;
 use crate::saving::run_checkpoints;
 
 /// How often the watch is read while the work continues.
