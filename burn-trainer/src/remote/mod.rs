@@ -1,7 +1,7 @@
 //! Devices of other machines, through burn's remote engine: their names, connecting them, and noticing that one is lost.
 //!
 //! A server runs burn's `RemoteServer` over its devices (`cargo xtask serve` is one). Here is the side of the program that
-//! trains: it names a device by a [`RemoteAddress`], connects it with a [`Token`], and passes it to
+//! trains: it names a device by a `RemoteAddress`, connects it with a `Token`, and passes it to
 //! [`Trainer::devices`](crate::Trainer::devices) like any other. `device_watch`, `loss_diagnosis` and `device_names` exist
 //! without the feature `remote` too: a program may connect devices by burn itself.
 
