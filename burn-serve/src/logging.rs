@@ -74,5 +74,5 @@ pub fn allow_many_connections() {
 
 /// Writes a line to standard error. The server continues where standard error is closed.
 pub fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{line}");
 }
