@@ -18,6 +18,7 @@ use crate::toolchain::Rust;
 /// read back as `None` or empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Environment {
     /// Processors, memory and accelerators of the machine.
     pub hardware: Hardware,

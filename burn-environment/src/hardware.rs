@@ -9,6 +9,7 @@ use crate::gpu::{GpuDevice, UsedDevice, gpus, mark_used};
 /// Processors, memory and accelerators of the machine, whatever share of them the process may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Hardware {
     /// Number of logical processors.
     pub cpu_count: Option<u64>,

@@ -6,6 +6,7 @@ use sysinfo::System;
 /// The operating system.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Os {
     /// Name of the system or distribution, such as `Debian GNU/Linux`.
     pub name: Option<String>,

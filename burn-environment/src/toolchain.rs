@@ -7,6 +7,7 @@ use crate::packages;
 /// The compiler that built the program, and what it compiled for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Rust {
     /// What `rustc -V` printed, such as `rustc 1.95.0 (59807616e 2026-04-14)`.
     pub version: Option<String>,

@@ -26,6 +26,7 @@ pub struct Ledger {
 
 /// One checkpoint as a strategy ranks it.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct SavedCheckpoint {
     /// Where it is, or will be.
     pub path: PathBuf,
@@ -33,6 +34,14 @@ pub struct SavedCheckpoint {
     pub step: u64,
     /// The score that the strategy ranks it by; NaN where it has none.
     pub score: f64,
+}
+
+impl SavedCheckpoint {
+    /// A checkpoint of a state; the score is NaN where the strategy has none.
+    #[must_use]
+    pub fn new(path: PathBuf, step: u64, score: f64) -> Self {
+        Self { path, step, score }
+    }
 }
 
 /// The rule of a strategy, and its checkpoints.

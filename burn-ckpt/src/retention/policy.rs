@@ -28,6 +28,7 @@ pub enum TopK {
 /// The rule by which a strategy's checkpoints are ranked, and how many of them stay. See the
 /// [module's example](crate::retention).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum KeepRule {
     /// The newest ones.
     Newest(TopK),

@@ -81,6 +81,7 @@ pub struct SaveReport {
 /// What to do with a state when the queue is full because the disk is slower than the training loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum WhenBusy {
     /// Wait until there is room in the queue.
     Wait,

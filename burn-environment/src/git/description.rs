@@ -14,6 +14,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(2);
 /// The state of the repository around the working directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Git {
     /// The branch, or `None` for a detached head.
     pub branch: Option<String>,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// One GPU of the machine, or a program that computes as one. What no interface reports is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct GpuDevice {
     /// Product name, such as `NVIDIA H100 80GB HBM3`.
     pub name: Option<String>,
@@ -56,6 +57,7 @@ pub enum GpuKind {
 /// An interface that a GPU is reached through.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct GpuApi {
     /// `vulkan`, `cuda`, `metal`, `dx12` or `gl`.
     pub name: String,

@@ -16,6 +16,7 @@ const RANKS: [&str; 3] = ["JSM_NAMESPACE_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZ
 /// An LSF job, and which of its processes this is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Lsf {
     /// Identifier of the job.
     pub job_id: Option<String>,
@@ -42,6 +43,7 @@ pub struct Lsf {
 /// A host of an LSF job.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct LsfHost {
     /// Name of the host.
     pub name: String,

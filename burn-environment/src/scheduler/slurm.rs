@@ -14,6 +14,7 @@ const MAX_BRACKETS: usize = 5;
 /// Numbers are numbers where they count or rank something, and text where they identify something.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Slurm {
     /// Identifier of the job.
     pub job_id: Option<String>,

@@ -43,6 +43,7 @@ const TRY_AGAIN: u8 = 75;
 
 /// Flags for any field of a [`TrainerConfig`], with short ones for those that are used most.
 #[derive(Debug, Clone, Default, Args)]
+#[non_exhaustive]
 pub struct TrainArgs {
     /// Number of epochs of the whole run
     #[arg(long, value_name = "N")]

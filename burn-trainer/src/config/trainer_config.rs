@@ -128,6 +128,7 @@ pub struct TrainerConfig {
 /// tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum FailedSaves {
     /// Nothing: the exit status is 0.
     Ignore,

@@ -74,9 +74,11 @@ mod tests {
 
     #[test]
     fn a_task_of_an_array_is_requeued_alone() {
-        let slurm = Slurm { job_id: Some("49".to_owned()), ..Slurm::default() };
+        let mut slurm = Slurm::default();
+        slurm.job_id = Some("49".to_owned());
         assert_eq!(job_id(&slurm).as_deref(), Some("49"));
-        let task = Slurm { array_job_id: Some("41".to_owned()), array_task_id: Some(7), ..slurm };
+        let mut task = slurm.clone();
+        (task.array_job_id, task.array_task_id) = (Some("41".to_owned()), Some(7));
         assert_eq!(job_id(&task).as_deref(), Some("41_7"));
     }
 }

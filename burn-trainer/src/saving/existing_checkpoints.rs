@@ -148,7 +148,7 @@ fn by_strategy(
             list.retain(|other| other.saved.path != path);
             let (step, score) = (entry.metadata.global_step, saved.scores.get(strategy).copied());
             list.push(StrategyCheckpoint {
-                saved: SavedCheckpoint { path, step, score: score.unwrap_or(f64::NAN) },
+                saved: SavedCheckpoint::new(path, step, score.unwrap_or(f64::NAN)),
                 missing,
             });
         }
