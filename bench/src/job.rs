@@ -6,12 +6,13 @@ use burn::optim::AdamConfig;
 use burn::tensor::Device;
 use burn::train::Learner;
 use burn::train::metric::{AccuracyMetric, LossMetric, PerplexityMetric};
-use burn_trainer::{Error, FitResult, InitStreamed, Result, ResumableDataLoader, Trainer, TrainerConfig};
+use burn_trainer::optimizer::InitStreamed;
+use burn_trainer::{Error, FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use char_lm::{CharLmConfig, Size, Window, WindowBatcher, Windows};
 use digits::{DigitsConfig, ImageBatcher};
 use indexmap::IndexMap;
 
-use crate::stopwatch::Stopwatch;
+use crate::measure::stopwatch::Stopwatch;
 
 /// Something to train.
 pub trait Job {

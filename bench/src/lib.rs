@@ -9,18 +9,14 @@
 
 pub mod checkpoint;
 mod job;
-mod judge;
-mod machine;
+mod measure;
 mod program;
 #[cfg(feature = "remote")]
 pub mod remote;
-mod stopwatch;
 mod table;
-mod times;
-mod window;
 
 pub use job::{CharLmJob, DigitsJob, Job, Outcome, parse_size};
-pub use judge::{Comparison, compare};
-pub use stopwatch::{Laps, SaveCost, Span, Stopwatch};
+pub use measure::judge::{Comparison, compare};
+pub use measure::stopwatch::{Laps, SaveCost, Span, Stopwatch};
+pub use measure::window::Cost;
 pub use table::Table;
-pub use window::Cost;

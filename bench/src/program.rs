@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::machine::{self, Others};
+use crate::measure::machine::{self, Others};
 
 /// What goes wrong is said, and nobody asks what kind of error it was.
 pub(crate) type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;

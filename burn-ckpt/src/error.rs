@@ -178,3 +178,8 @@ impl Error {
         move |source| Self::Container { path, source }
     }
 }
+
+/// The error for a file whose bytes are not those that its metadata describes.
+pub(crate) fn disagreement(path: &Path, expected: String, found: String) -> Error {
+    Error::Checksum { path: path.to_path_buf(), expected, found }
+}

@@ -71,64 +71,54 @@
 //! # Ok::<(), burn_ckpt::Error>(())
 //! ```
 
-mod activity;
-mod background;
-mod catalog;
-mod commit;
-mod container;
-mod deferred;
-mod digest;
+mod disk;
 mod error;
-mod filename;
-mod from_checkpoint;
-mod hparams;
-mod layout;
-mod ledger;
-mod links;
+mod file_names;
+mod format;
 mod load;
-mod locate;
-mod lock;
-mod metadata;
-mod module_types;
-mod queue;
-mod read_ahead;
-mod report;
-mod retention;
+mod panics;
+pub mod retention;
+mod run_dir;
 mod save;
-mod section;
-mod space;
-mod verified;
-mod verify;
-mod weights;
-mod write;
-mod writer;
 
-pub use activity::Activity;
-pub use catalog::{Catalog, CatalogEntry, clear, recover, resolve};
-pub use commit::{Existing, remove_checkpoint, write_whole};
-pub use container::{Contents, FORMAT_VERSION, HISTORY, MODEL, OPTIMIZER, SCHEDULER, USER_PREFIX};
-pub use digest::{blake3_of_tensor, sha256_of_file};
 pub use error::{Error, Result};
-pub use filename::FilenameTemplate;
-pub use from_checkpoint::{CheckpointLoader, FromCheckpoint, Loaded};
-pub use layout::{
-    BEST_DIR, CHECKPOINT_DIR, CHECKPOINT_SUFFIX, DEFAULT_LOGS, LAST_DIR, MAX_NAME_BYTES, METADATA_SUFFIX,
-    ON_EXCEPTION_DIR, RunLayout, exception_stem, is_checkpoint, link_name, metadata_path, safe_name,
-};
-pub use ledger::{Held, Ledger, Wish};
-pub use load::Checkpoint;
-pub use locate::locate;
-pub use lock::RunLock;
-pub use metadata::{MAX_METADATA_BYTES, Metadata, TensorInfo, numbers};
-pub use module_types::ModuleTypes;
-pub use report::{LoadReport, Misfit};
-pub use retention::{Candidate, Keep, Mode, TopK};
-pub use save::name_again;
-pub use section::{Layout, Section};
-pub use weights::LoadOptions;
-pub use writer::{
-    CheckpointWriter, MakeSections, Report, RunFacts, Save, SharedLedger, Submitted, WhenBusy, panic_message,
-};
+pub use format::contents::{Contents, FORMAT_VERSION};
+pub use format::metadata::{Metadata, TensorInfo};
+pub use format::section::{Section, TensorLayout};
+pub use load::checkpoint::Checkpoint;
+pub use load::loader::{CheckpointLoader, FromCheckpoint, Loaded};
+pub use load::options::LoadOptions;
+pub use load::report::{LoadReport, TensorMismatch};
+pub use run_dir::catalog::{Catalog, CatalogEntry};
+pub use run_dir::layout::RunLayout;
+pub use run_dir::locate::locate;
 
 /// The formats' crate, for those who build sections by hand.
 pub use burn_pack;
+
+/// What `burn-trainer` and the program `burn-ckpt` are made with. No promise of stability: use `burn-trainer`.
+#[doc(hidden)]
+pub mod plumbing {
+    pub use crate::disk::commit::remove_checkpoint;
+    pub use crate::disk::run_lock::RunLock;
+    pub use crate::disk::staged_file::{Existing, write_whole};
+    pub use crate::file_names::{
+        CHECKPOINT_SUFFIX, MAX_NAME_BYTES, METADATA_SUFFIX, exception_stem, is_checkpoint, link_name,
+        metadata_path, safe_name,
+    };
+    pub use crate::format::digest::{blake3_of_tensor, sha256_of_file};
+    pub use crate::format::metadata::{MAX_METADATA_BYTES, numbers};
+    pub use crate::format::module_types::ModuleTypes;
+    pub use crate::panics::panic_message;
+    pub use crate::retention::ledger::{Ledger, Reservation, SavedCheckpoint};
+    pub use crate::run_dir::cleanup::{clear, recover};
+    pub use crate::run_dir::filename_template::FilenameTemplate;
+    pub use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, DEFAULT_LOGS, LAST_DIR, ON_EXCEPTION_DIR};
+    pub use crate::run_dir::locate::resolve;
+    pub use crate::save::activity::WriterActivity;
+    pub use crate::save::persist::name_again;
+    pub use crate::save::request::{
+        MakeSections, RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy,
+    };
+    pub use crate::save::writer_thread::{CheckpointWriter, SharedLedger};
+}

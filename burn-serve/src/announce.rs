@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use burn_trainer::RemoteAddress;
+use burn_trainer::remote::RemoteAddress;
 use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use backend::Backend;
-use burn_trainer::Relays;
+use burn_trainer::remote::Relays;
 use clap::Parser;
 
 /// Lend this machine's devices to training programs on other machines, which name them with --device.

@@ -4,7 +4,7 @@ use backend::Backend;
 use burn::tensor::Device;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 use burn::tensor::DeviceType;
-use burn_trainer::start_device;
+use burn_trainer::process::start_device;
 
 use crate::error::{Error, Result};
 

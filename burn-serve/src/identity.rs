@@ -9,7 +9,7 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use burn::server::IrohIdentity;
-use burn_trainer::check_secret;
+use burn_trainer::remote::check_secret;
 
 use crate::error::{Error, Result};
 

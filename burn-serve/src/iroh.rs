@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use burn::server::{BURN_REMOTE_ALPN, Endpoint};
 use burn::tensor::Device;
-use burn_trainer::{Relays, RemoteAddress, endpoint_builder};
+use burn_trainer::remote::{Relays, RemoteAddress, endpoint_builder};
 use iroh::SecretKey;
 use iroh::protocol::Router;
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use burn::server::{RemoteServer, TokenAuthorizer};
 use burn::tensor::Device;
-use burn_trainer::{Relays, Token};
+use burn_trainer::remote::{Relays, Token};
 
 use crate::args::Args;
 use crate::error::{Error, Result};

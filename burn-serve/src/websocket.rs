@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use burn::server::WebSocketTransport;
 use burn::tensor::Device;
-use burn_trainer::RemoteAddress;
+use burn_trainer::remote::RemoteAddress;
 use tokio::net::TcpSocket;
 
 use crate::announce::Announced;

@@ -1,136 +1,141 @@
-//! Metric-driven checkpoints around burn's `Learner`: best top-k, last, on a time interval, on an exception;
-//! with metadata that says what a checkpoint is and what it was made on.
+//! A trainer around burn's `Learner`: checkpoints by metric, exact resume, and metadata that says what a checkpoint is and
+//! what it was made on.
 //!
-//! Start with [`Trainer`]. Its configuration is [`TrainerConfig`]; what is saved is decided by [`Strategy`]s,
-//! usually the three that `primary_metric` turns on. Files are the crate [`burn_ckpt`]'s. For those who know PyTorch
-//! Lightning, [`from_lightning`] has the calls side by side.
+//! ```no_run
+//! use burn::optim::AdamConfig;
+//! use burn::tensor::Device;
+//! use burn::train::Learner;
+//! use burn::train::metric::LossMetric;
+//! use burn_trainer::{Trainer, TrainerConfig};
 //!
-//! # How saving flows
+//! # use burn::data::dataloader::batcher::Batcher;
+//! # use burn::data::dataset::InMemDataset;
+//! # use burn::module::Module;
+//! # use burn::nn::loss::{MseLoss, Reduction};
+//! # use burn::nn::{Linear, LinearConfig};
+//! # use burn::tensor::Tensor;
+//! # use burn::train::{InferenceStep, RegressionOutput, TrainOutput, TrainStep};
+//! # use burn_ckpt::FromCheckpoint;
+//! # #[derive(Module, Debug)]
+//! # struct MyModel { linear: Linear }
+//! # #[derive(burn::config::Config, Debug)]
+//! # struct MyConfig { #[config(default = 2)] features: usize }
+//! # impl MyConfig {
+//! #     fn init(&self, device: &Device) -> MyModel { MyModel { linear: LinearConfig::new(self.features, 1).init(device) } }
+//! # }
+//! # impl FromCheckpoint for MyModel {
+//! #     type Hparams = MyConfig;
+//! #     fn from_hparams(hparams: &MyConfig, device: &Device) -> Self { hparams.init(device) }
+//! # }
+//! # type MyBatch = (Tensor<2>, Tensor<2>);
+//! # impl TrainStep for MyModel {
+//! #     type Input = MyBatch;
+//! #     type Output = RegressionOutput;
+//! #     fn step(&self, batch: MyBatch) -> TrainOutput<RegressionOutput> {
+//! #         let item = InferenceStep::step(self, batch);
+//! #         TrainOutput::new(self, item.loss.backward(), item)
+//! #     }
+//! # }
+//! # impl InferenceStep for MyModel {
+//! #     type Input = MyBatch;
+//! #     type Output = RegressionOutput;
+//! #     fn step(&self, (inputs, targets): MyBatch) -> RegressionOutput {
+//! #         let output = self.linear.forward(inputs);
+//! #         let loss = MseLoss::new().forward(output.clone(), targets.clone(), Reduction::Mean);
+//! #         RegressionOutput::new(loss, output, targets)
+//! #     }
+//! # }
+//! # struct MyBatcher;
+//! # impl Batcher<[f32; 3], MyBatch> for MyBatcher {
+//! #     fn batch(&self, items: Vec<[f32; 3]>, device: &Device) -> MyBatch {
+//! #         let inputs = items.iter().flat_map(|item| [item[0], item[1]]).collect::<Vec<_>>();
+//! #         let targets = items.iter().map(|item| item[2]).collect::<Vec<_>>();
+//! #         let rows = items.len();
+//! #         let tensor = |values: Vec<f32>, columns| {
+//! #             Tensor::from_data(burn::tensor::TensorData::new(values, [rows, columns]), device)
+//! #         };
+//! #         (tensor(inputs, 2), tensor(targets, 1))
+//! #     }
+//! # }
+//! # fn main() -> burn_trainer::Result<()> {
+//! # let (train_set, valid_set) = (InMemDataset::new(vec![[0.0; 3]; 64]), InMemDataset::new(vec![[0.0; 3]; 16]));
+//! let hparams = MyConfig::new();
+//! let config = TrainerConfig::new()
+//!     .with_primary_metric("val_loss") // best, last and on-exception checkpoints are on
+//!     .with_max_epochs(10)
+//!     .with_run_id("r1")
+//!     .with_ckpt_path("auto"); // started again, it resumes from the newest checkpoint
+//! let trainer = Trainer::new(config, &hparams)?;
+//! let device = trainer.device(Device::default())?;
+//! let train = trainer.loader(MyBatcher).batch_size(32).shuffled().build(train_set);
+//! let valid = trainer.loader(MyBatcher).batch_size(32).build(valid_set);
+//! let training = trainer.training(train, valid).metrics((LossMetric::new(),));
+//! let result = trainer.fit(training, Learner::new(hparams.init(&device), AdamConfig::new().init(), 1e-3))?;
+//! println!("the best checkpoint is {:?}", result.best().map(|best| &best.path));
 //!
-//! ```text
-//! fit.rs       the loop: a step, a validation, an epoch ends
-//! session.rs   or something fails: an Event, with the Facts
-//! strategy/    says whether the event is worth a checkpoint
-//! saving.rs    would it be kept? reserves its place, for all strategies together
-//! snapshot.rs  a clone of the learner: microseconds
-//!              -- here the loop goes on; the rest is burn-ckpt's writer thread --
-//! optimizer/   the optimizer's tensors, as handles where it is streamed, by the paths of their parameters
-//! burn-ckpt    sections -> container + digests -> metadata -> commit -> links -> retention
+//! let best = MyModel::from_checkpoint("burn_trainer_logs/r1/best", &Device::default())?; // in any program
+//! # Ok(()) }
 //! ```
 //!
-//! With [`Trainer::fit_with`] the loop is burn's or the user's; `epoch_saves.rs` then stands in the place of the first
-//! two, behind burn's own checkpointing hooks, and catches the state there.
-//!
-//! # How a run goes on
-//!
-//! ```text
-//! run.rs       opens the run; resume.rs: which checkpoint, is it whole, its state into the learner
-//! before.rs    what each strategy holds from before, with the names that a kill kept from being given
-//! fit.rs       begins at the state's position; early stopping sees the epochs before once more
-//! dataloader/  the order of the data is a function of seed and epoch, so a pass begins anywhere; batches.rs
-//! random.rs    the device is seeded for every batch, by its place in the run
-//! metrics/     the history goes on: no line of a metric file is missing or double
-//! ```
-//!
-//! # When a device of another machine is lost
-//!
-//! ```text
-//! remote/      names such a device and connects it, with a token (feature `remote`)
-//! watch.rs     asks each of them for a small sum every now and then, and says which does not answer
-//! watched.rs   so the loop runs on a thread that can be left behind: Error::DeviceLost, with the newest checkpoint
-//! cli/         --restarts: the program starts itself again, and goes on with the devices that answer
-//! ```
+//! | to | see |
+//! |---|---|
+//! | train, on one device or several | [`Trainer`] |
+//! | say what is saved, when, and how many | [`TrainerConfig`], [`strategy`] |
+//! | have a run that resumes exactly | [`ResumableDataLoader`] |
+//! | load a checkpoint | [`burn_ckpt`] |
+//! | save without copies of the optimizer | [`optimizer`] |
+//! | parse the flags that training programs share | `cli` (feature `cli`) |
+//! | know what a run was made on | [`environment`] |
+//! | train on devices of other machines | [`remote`] (feature `remote`) |
 //!
 //! # What is exact
 //!
-//! A run that was stopped or killed anywhere, and gone on with, ends with the same bytes as one that never stopped: model,
+//! A run that was stopped or killed anywhere, and resumed, ends with the same bytes as one that never stopped: model,
 //! optimizer, scheduler, best list and metric files. That holds on a device that computes the same way each time, with
 //! a [`ResumableDataLoader`] (or burn's own with at most one worker).
 //!
-//! *Random numbers* are covered as far as they are drawn through the device in a training step or a validation (dropout,
-//! noise): the device is seeded before every batch, with a function of [`TrainerConfig::seed`], the epoch and the batch.
-//! Not covered are generators of a program's own (give [`ResumableDataLoaderBuilder::transform`] a seed for every item
-//! instead), and numbers that a batcher draws from the device: with worker threads their order is not fixed, on flex all
-//! devices of a process share one stream, and the training step's seed may come in between.
+//! *Random numbers* are exact if they are drawn from the device in a training step or a validation (dropout, noise). The
+//! device is seeded before every batch, with a function of [`TrainerConfig::seed`], the epoch and the batch. Two kinds are
+//! not exact. A program's own generators: use [`ResumableDataLoaderBuilder::transform`], which gives a seed for every
+//! item. Numbers that a batcher draws from the device: the order of worker threads is not fixed, all flex devices of a
+//! process share one stream, and the training step's seed may come in between.
 //!
-//! *Saves fall on optimizer steps.* Gradients that were accumulated since the last one are not saved, their batches come
-//! again.
+//! *Saves fall on optimizer steps.* Gradients accumulated since the last step are not saved; their batches are repeated.
 //!
-//! *Metrics that are no means over batches* (burn's AUROC, for one) and are resumed in the middle of an epoch cover the
-//! batches after that, in that epoch's training split; a warning says so. burn's metric objects cannot be saved.
+//! *Metrics that are not means over batches* (burn's AUROC, for one): after a resume in the middle of an epoch they cover
+//! only the rest of that epoch's training batches; a warning says so. burn's metric objects cannot be saved.
 
-#[cfg(feature = "mimalloc")]
-mod allocator;
-mod batches;
-mod before;
-mod buffers;
-mod catching;
+pub mod burn_loops;
 #[cfg(feature = "cli")]
 pub mod cli;
-mod config;
+pub mod config;
 mod dataloader;
-mod ddp;
-mod devices;
-mod effective_batch;
-mod epoch_saves;
 mod error;
-mod event;
-mod fit;
-// A page, and nothing in it. Its snippets are compiled where they run, in a system test, and not as doctests: those would each
-// need the model and the imports again, as hidden lines that a reader of the Markdown sees.
-#[cfg(all(doc, not(doctest)))]
-#[doc = include_str!("../../docs/from-lightning.md")]
-pub mod from_lightning {}
-mod keeper;
-mod launch;
 mod metrics;
-mod optimizer;
-mod prepared;
-mod progress;
-mod random;
-#[cfg(feature = "remote")]
-mod remote;
+pub mod optimizer;
+pub mod process;
+pub mod remote;
 mod result;
-mod resume;
 mod run;
 mod saving;
 // The same file as in burn-environment: neither crate has it for others.
 #[cfg(test)]
 #[path = "../../burn-environment/src/scratch_dir.rs"]
 mod scratch_dir;
-mod session;
-mod signal;
-mod snapshot;
-mod start;
 mod state;
-mod strategy;
-mod terminal;
+pub mod strategy;
 mod trainer;
-mod watch;
-mod watched;
+mod training_loop;
 
-#[cfg(feature = "mimalloc")]
-pub use allocator::KeepingAllocator;
+/// Checkpoints on disk, and loading a model from one.
 pub use burn_ckpt;
-
-pub use burn_environment::{
-    Environment, EnvironmentProbe, Git, GpuApi, GpuDevice, GpuKind, Hardware, Lsf, LsfHost, Os, Package,
-    Rust, Slurm, gpus, program,
-};
-pub use config::{FailedSaves, TrainerConfig};
+/// What a run was made on: machine, software, repository, scheduler.
+pub use burn_environment as environment;
+pub use burn_environment::program;
+pub use config::TrainerConfig;
 pub use dataloader::{ResumableDataLoader, ResumableDataLoaderBuilder};
-pub use ddp::ddp;
 pub use error::{Error, Result};
-pub use event::{Event, Facts};
-pub use optimizer::{InitStreamed, StateParts, StateTensors, Streamed};
-pub use progress::PlainRenderer;
-#[cfg(feature = "remote")]
-pub use remote::{Relays, RemoteAddress, Token, check_secret, connect, endpoint_builder};
+#[cfg(feature = "mimalloc")]
+pub use process::KeepingAllocator;
 pub use result::FitResult;
-pub use signal::StopSignal;
-pub use start::start_device;
-pub use strategy::{
-    Best, BestStrategy, Decision, Interval, Last, LastStrategy, OnException, OnExceptionStrategy, Output,
-    Strategy, StrategyConfig,
-};
 pub use trainer::Trainer;

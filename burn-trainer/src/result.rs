@@ -1,14 +1,15 @@
-//! What a run came to: what `Trainer::fit` and `Trainer::fit_with` return.
+//! What `Trainer::fit` and `Trainer::fit_with` return.
 
 use std::path::PathBuf;
 
 use burn::train::renderer::MetricsRenderer;
-use burn_ckpt::Held;
+use burn_ckpt::plumbing::SavedCheckpoint;
 use indexmap::IndexMap;
 
-use crate::signal::StopSignal;
+use crate::process::signals::StopSignal;
 
-/// What training came to.
+/// The result of training.
+#[non_exhaustive]
 pub struct FitResult<M> {
     /// The trained model, in validation mode.
     pub model: M,
@@ -27,42 +28,45 @@ pub struct FitResult<M> {
     pub training_time_seconds: f64,
     /// The latest value of every metric.
     pub metrics: IndexMap<String, f64>,
-    /// The foremost checkpoint of each strategy, by the strategy's name (`best:val_loss`, `last`).
-    pub checkpoints: IndexMap<String, Held>,
-    /// The checkpoint that the run went on from.
+    /// The best (or newest) checkpoint of each strategy, by the strategy's name (`best:val_loss`, `last`).
+    pub checkpoints: IndexMap<String, SavedCheckpoint>,
+    /// The checkpoint that the run resumed from.
     pub resumed_from: Option<PathBuf>,
-    /// Whether there was nothing to do: the checkpoint had all the epochs already, or early stopping had ended the run.
+    /// Whether there was nothing to do: the checkpoint has all the epochs, or early stopping had ended the run.
     pub finished_before: bool,
     /// Whether early stopping has ended the run, now or before.
     pub stopped_early: bool,
-    /// Why training stopped before its last epoch, if somebody asked for that.
+    /// Why training stopped before its last epoch, if it was asked to.
     pub interrupted: Option<String>,
     /// The signal that asked for it.
     pub stopped_by: Option<StopSignal>,
-    /// The Slurm job that is to start again.
+    /// The Slurm job that was requeued.
     pub requeued: Option<String>,
     /// States that were written.
     pub saves: u64,
-    /// Saves that were let go because the disk was behind (`when_busy = "skip"`).
+    /// Saves that were skipped because the queue was full (`when_busy = "skip"`).
     pub skipped_saves: u64,
-    /// Saves that were let go, while they waited, for newer ones (`when_busy = "replace"`).
+    /// Waiting saves that newer ones replaced (`when_busy = "replace"`).
     pub replaced_saves: u64,
     /// Optimizer step and cause of every save that failed.
     pub failed_saves: Vec<(u64, burn_ckpt::Error)>,
-    /// Whether the newest state that a strategy wanted is not on disk, because its save failed or was let go.
+    /// Whether the newest state that a strategy wanted is not on disk, because its save failed or was skipped.
     pub last_save_failed: bool,
 }
 
 impl<M> FitResult<M> {
     /// The checkpoint with the best score of the first best-strategy.
     #[must_use]
-    pub fn best(&self) -> Option<&Held> {
+    pub fn best(&self) -> Option<&SavedCheckpoint> {
         self.checkpoints.iter().find(|(name, _)| name.starts_with("best:")).map(|(_, held)| held)
     }
 
-    /// The newest checkpoint.
+    /// The newest checkpoint of the first last-strategy, wherever its directory is.
     #[must_use]
-    pub fn last(&self) -> Option<&Held> {
-        self.checkpoints.get("last")
+    pub fn last(&self) -> Option<&SavedCheckpoint> {
+        self.checkpoints
+            .iter()
+            .find(|(name, _)| *name == "last" || name.starts_with("last:"))
+            .map(|(_, held)| held)
     }
 }

@@ -6,28 +6,30 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use burn::data::dataloader::DataLoader;
+use burn::data::dataloader::batcher::Batcher;
 use burn::tensor::Device;
 use burn::train::{
     InferenceStep, Learner, LearnerModel, MultiDeviceOptim, SupervisedTraining, TrainStep, TrainingStrategy,
 };
-use burn_ckpt::Activity;
+use burn_ckpt::plumbing::WriterActivity;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::burn_loops::epoch_end_saves::EpochSaves;
 use crate::config::TrainerConfig;
-use crate::dataloader::{Guided, Passes};
-use crate::devices;
-use crate::epoch_saves::EpochSaves;
+use crate::dataloader::{GuidedLoader, Passes, ResumableDataLoader, ResumableDataLoaderBuilder};
 use crate::error::{Error, Result};
-use crate::fit::{FitLoop, Plan};
-use crate::optimizer::probe;
-use crate::prepared::Parts;
-use crate::progress::PlainRenderer;
+use crate::process::console::PlainRenderer;
+use crate::process::start_device::start_device;
 use crate::result::FitResult;
-use crate::resume;
-use crate::run::Run;
+use crate::run::open::Run;
+use crate::run::prepare::Parts;
+use crate::run::resume;
+use crate::saving::optimizer_probe;
 use crate::strategy::Strategy;
-use crate::watched::{Guard, GuardedLoop};
+use crate::training_loop::abandonable_loop::{Guard, GuardedLoop};
+use crate::training_loop::epochs::{FitLoop, Plan};
+use crate::training_loop::multi_device;
 use burn_environment::EnvironmentProbe;
 
 /// A run that is open: its directory is this process's alone until training ends.
@@ -61,7 +63,7 @@ pub struct Trainer {
     /// Whether progress is shown as plain lines, among which there is room for a warning.
     pub(crate) plain: Cell<bool>,
     /// What the writer is doing, once there is one.
-    pub(crate) activity: Arc<OnceLock<Activity>>,
+    pub(crate) activity: Arc<OnceLock<WriterActivity>>,
     devices: Vec<Device>,
     optim: MultiDeviceOptim,
     /// The passes over the two splits in a loop that is not the trainer's.
@@ -80,7 +82,7 @@ impl Trainer {
     /// checkpoints and the configuration does not say what is to become of them.
     pub fn new(mut config: TrainerConfig, hparams: &impl Serialize) -> Result<Self> {
         let hparams = serde_json::to_value(hparams)
-            .map_err(|error| Error::config("hparams", format!("they are no JSON: {error}")))?;
+            .map_err(|error| Error::config("hparams", format!("they are not JSON: {error}")))?;
         let run = Run::open(&mut config)?;
         let environment = Arc::new(EnvironmentProbe::start());
         Ok(Self {
@@ -111,7 +113,7 @@ impl Trainer {
     ///
     /// An optimizer step then uses as many batches as there are devices (times `grads_accumulation`). With the
     /// [`ResumableDataLoader`](crate::ResumableDataLoader) the batches of an epoch are dealt out in their order, so that
-    /// a run can go on with another number of devices; other loaders are split by burn, a part of the data set each.
+    /// a run can resume with another number of devices; burn splits other loaders, a part of the data set for each device.
     #[must_use]
     pub fn devices(mut self, devices: impl IntoIterator<Item = Device>) -> Self {
         self.devices = devices.into_iter().collect();
@@ -132,6 +134,35 @@ impl Trainer {
         &self.config
     }
 
+    /// Starts a device for this run: it computes gradients, and its random numbers begin with the configuration's seed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] when the device cannot be used.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # fn run(trainer: burn_trainer::Trainer) -> burn_trainer::Result<()> {
+    /// let device = trainer.device(burn::tensor::Device::default())?;
+    /// # Ok(()) }
+    /// ```
+    pub fn device(&self, device: Device) -> Result<Device> {
+        start_device(&device)?;
+        let device = device.autodiff();
+        device.seed(self.config.seed);
+        Ok(device)
+    }
+
+    /// Begins a data loader whose order can be restored. Its
+    /// [`shuffled`](ResumableDataLoaderBuilder::shuffled) uses the configuration's seed.
+    pub fn loader<I: 'static, O: Send + 'static>(
+        &self,
+        batcher: impl Batcher<I, O> + 'static,
+    ) -> ResumableDataLoaderBuilder<I, O> {
+        ResumableDataLoader::builder(batcher).of_run(self.config.seed)
+    }
+
     /// The run's directory.
     #[must_use]
     pub fn run_dir(&self) -> &Path {
@@ -148,8 +179,8 @@ impl Trainer {
         train: Arc<dyn DataLoader<<M as TrainStep>::Input>>,
         valid: Arc<dyn DataLoader<<M as InferenceStep>::Input>>,
     ) -> SupervisedTraining<M> {
-        let train = Guided::around(train, &self.train_passes);
-        let valid = Guided::around(valid, &self.valid_passes);
+        let train = GuidedLoader::around(train, &self.train_passes);
+        let valid = GuidedLoader::around(valid, &self.valid_passes);
         let training = SupervisedTraining::new(self.run_dir(), train, valid);
         if !self.config.writes() {
             // The process of rank 0 writes burn's log, and shows how far training is.
@@ -183,9 +214,9 @@ impl Trainer {
         learner: Learner<M>,
     ) -> Result<FitResult<M>> {
         if self.devices.is_empty() {
-            self.devices = devices::of_model(&learner);
+            self.devices = multi_device::of_model(&learner);
         }
-        devices::check(&self.devices)?;
+        multi_device::check(&self.devices)?;
         let guard = Guard::new(&self.devices, &self.activity, &self.config)?;
         self.fit_guarded(training, learner, &guard).map_err(|error| guard.explained(error))
     }
@@ -225,20 +256,20 @@ impl Trainer {
         prepared.launch(training, learner, |_| fit_loop.take_outcome())
     }
 
-    /// Trains with a loop of burn's ([`ddp`](crate::ddp()), `ExecutionStrategy::multi`, ..) or one of your own, and saves
+    /// Trains with a loop of burn's ([`ddp`](crate::burn_loops::ddp()), `ExecutionStrategy::multi`, ..) or one of your own, and saves
     /// at the ends of epochs.
     ///
     /// Files, strategies, metadata, links and resuming are those of [`Trainer::fit`], and a run can change from the
     /// one to the other at an epoch's end. What the trainer does not see in somebody else's loop is different:
     ///
     /// - Strategies are asked after each epoch's validation, and see
-    ///   [`Event::ValidationEnd`](crate::Event::ValidationEnd) and [`Event::EpochEnd`](crate::Event::EpochEnd) alone.
+    ///   [`TrainingEvent::ValidationEnd`](crate::strategy::TrainingEvent::ValidationEnd) and [`TrainingEvent::EpochEnd`](crate::strategy::TrainingEvent::EpochEnd) alone.
     ///   When training fails or is stopped, nothing is saved: the last epoch that was saved stands.
     /// - `global_step` counts rounds of batches, in each of which every device takes one. Those are the optimizer's
     ///   steps unless gradients are accumulated; over how many rounds they are, burn does not tell.
     /// - After a resume the data comes in the order of its epoch, if `training` is from [`Trainer::training`]. Early
-    ///   stopping begins anew, so that a run that it has ended goes on. What devices draw at random (dropout) is not
-    ///   drawn again.
+    ///   stopping begins anew, so that a run that it has ended continues. What devices draw at random (dropout) is not
+    ///   repeated.
     /// - A name that no metric has is an error after the first batch, and a metric that is not logged one after the
     ///   first epoch.
     ///
@@ -262,7 +293,7 @@ impl Trainer {
             return Err(Error::config("devices", reason));
         }
         let strategy = strategy.into();
-        let devices = devices::of_strategy(&strategy, &learner);
+        let devices = multi_device::of_strategy(&strategy, &learner);
         let guard = Guard::new(&devices, &self.activity, &self.config)?;
         self.fit_at_epochs(training, learner, strategy, devices).map_err(|error| guard.explained(error))
     }
@@ -279,7 +310,7 @@ impl Trainer {
         let (prepared, Parts { mut tap, open_saver, environment }) = self.prepare(&mut learner)?;
         let records = match &prepared.resume {
             Some(resume) => {
-                let (optimizer, scheduler) = probe::optimizer_and_scheduler(&learner)?;
+                let (optimizer, scheduler) = optimizer_probe::optimizer_and_scheduler(&learner)?;
                 resume::check_taken_over(&optimizer, &scheduler, resume)?;
                 Some(resume::records(resume)?)
             }

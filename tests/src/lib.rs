@@ -24,8 +24,9 @@ use std::path::Path;
 
 use burn::train::metric::LossMetric;
 use burn::train::{Learner, SupervisedTraining};
-use burn_trainer::burn_ckpt::{Mode, TopK};
-use burn_trainer::{Best, FitResult, Last, Result, StrategyConfig, Trainer, TrainerConfig};
+use burn_trainer::burn_ckpt::retention::{MetricMode, TopK};
+use burn_trainer::strategy::{Best, Last, StrategyConfig};
+use burn_trainer::{FitResult, Result, Trainer, TrainerConfig};
 
 use crate::model::{Model, Script, ScriptedMetric, learner, loader};
 
@@ -77,10 +78,10 @@ pub fn train_scored(config: TrainerConfig, scores: &[f64]) -> Result<FitResult<M
 ///
 /// Those of the trainer.
 pub fn train_and_keep_all(root: &Path, scores: &[f64], best: usize) -> Result<FitResult<Model>> {
-    let topk = TopK::count(best).unwrap_or(TopK::All);
-    let config = TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root, scores.len()) }
-        .with_strategy(StrategyConfig::Best(Best { mode: Some(Mode::Min), topk, ..Best::default() }))
-        .with_strategy(StrategyConfig::Last(Last { topk: TopK::All, ..Last::default() }));
+    let config = config(root, scores.len()).with_primary_metric("val_score").with_strategies([
+        StrategyConfig::Best(Best::new().with_mode(MetricMode::Min).with_topk(best)),
+        StrategyConfig::Last(Last::new().with_topk(TopK::All)),
+    ]);
     train_scored(config, scores)
 }
 

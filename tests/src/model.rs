@@ -22,7 +22,8 @@ use burn::train::{
     TrainOutput, TrainStep,
 };
 use burn_ckpt::FromCheckpoint;
-use burn_trainer::{InitStreamed, ResumableDataLoader};
+use burn_trainer::ResumableDataLoader;
+use burn_trainer::optimizer::InitStreamed;
 use serde::{Deserialize, Serialize};
 
 use crate::STEPS_PER_EPOCH;

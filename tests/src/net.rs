@@ -6,7 +6,7 @@ use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, TensorData};
-use burn_ckpt::{Contents, FromCheckpoint, MODEL, Metadata, Section};
+use burn_ckpt::{Contents, FromCheckpoint, Metadata, Section};
 use jiff::Timestamp;
 
 use crate::backend;
@@ -80,7 +80,8 @@ pub fn save(directory: &Path, net: &Net, config: &NetConfig) -> PathBuf {
     let path = directory.join("net.ckpt");
     let contents = Contents::new(config).unwrap_or_else(|error| panic!("{error}"));
     let ema = Section::from_module(&linear(64, 64, 5.0));
-    let contents = contents.with_section(MODEL, Section::from_module(net)).with_section("user.ema", ema);
+    let contents =
+        contents.with_section(Section::MODEL, Section::from_module(net)).with_section("user.ema", ema);
     contents.save(&path, Metadata::blank(Timestamp::now())).unwrap_or_else(|error| panic!("{error}"));
     path
 }

@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use burn_ckpt::{Keep, TopK};
-use burn_trainer::{Decision, Event, Facts, Output, Strategy};
+use burn_ckpt::retention::{KeepRule, TopK};
+use burn_trainer::strategy::{CheckpointOutput, RunProgress, SaveDecision, Strategy, TrainingEvent};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
@@ -166,20 +166,20 @@ impl Strategy for Hanging {
         "hanging".to_owned()
     }
 
-    fn keep(&self) -> Keep {
-        Keep::Newest(TopK::All)
+    fn keep(&self) -> KeepRule {
+        KeepRule::Newest(TopK::All)
     }
 
-    fn output(&self) -> Output {
-        Output { directory: "hanging".into(), filename: None, link: None, weights_only: false }
+    fn output(&self) -> CheckpointOutput {
+        CheckpointOutput { directory: "hanging".into(), filename: None, link: None, weights_only: false }
     }
 
-    fn decide(&mut self, event: &Event<'_>, _facts: &Facts<'_>) -> Decision {
-        if let Event::Interrupted(_) = event {
+    fn decide(&mut self, event: &TrainingEvent<'_>, _facts: &RunProgress<'_>) -> SaveDecision {
+        if let TrainingEvent::Interrupted(_) = event {
             touch(&self.0.join("reached"));
             std::thread::sleep(PATIENCE);
         }
-        Decision::Skip
+        SaveDecision::Skip
     }
 }
 

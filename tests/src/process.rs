@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use burn_ckpt::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR};
+use burn_ckpt::plumbing::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR};
 use tempfile::TempDir;
 
 use crate::command::build;

@@ -35,7 +35,7 @@ fn environment() -> PathBuf {
     let wanted =
         fs::read(&requirements).unwrap_or_else(|error| panic!("{}: {error}", requirements.display()));
     let version = checked(Command::new("python3").arg("--version"), "python3 is needed");
-    let name = burn_ckpt::blake3_of_tensor(&[wanted, version.stdout].concat());
+    let name = burn_ckpt::plumbing::blake3_of_tensor(&[wanted, version.stdout].concat());
     let directory = target().join(format!("python-venv-{}", &name[..16]));
     // Other test programs may be about to make it too.
     let lock = target().join("python-venv.lock");

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use burn::tensor::{Device, Tensor};
-use burn_trainer::{RemoteAddress, Token};
+use burn_trainer::remote::{RemoteAddress, Token};
 use tempfile::TempDir;
 
 use crate::command::build;

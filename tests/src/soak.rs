@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use burn_ckpt::{CHECKPOINT_DIR, DEFAULT_LOGS};
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, DEFAULT_LOGS};
 
 pub use self::judge::{Same, compare, stopped_exactly};
 pub use self::programs::{Program, WORKERS, Which};

@@ -1,4 +1,4 @@
-//! `cargo xtask check`: format, dependencies, packages, lints, documentation, for every backend.
+//! `cargo xtask check`: tidiness, format, packages, dependencies, lints, documentation, for every backend.
 
 mod dependencies;
 mod features;
@@ -6,10 +6,12 @@ mod packages;
 
 use std::process::ExitCode;
 
-use crate::cargo;
+use crate::{cargo, tidy};
 
 /// Stops at the first that fails.
 pub fn run() -> Result<(), ExitCode> {
+    // The fastest first.
+    tidy::run()?;
     cargo::run(&["fmt", "--all", "--check"])?;
     packages::check()?;
     dependencies::check()?;

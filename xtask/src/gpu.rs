@@ -17,7 +17,7 @@ const MANIFESTS: [&str; 4] = [
 ];
 /// Variables that name such manifests in place of those directories.
 const MANIFEST_VARIABLES: [&str; 3] = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "VK_ADD_DRIVER_FILES"];
-/// How Mesa's software rasterizer names its manifest. It is no GPU.
+/// How Mesa's software rasterizer names its manifest. It is not a GPU.
 const SOFTWARE: &str = "lvp_icd";
 /// How NVIDIA's driver names its manifest.
 const NVIDIA: &str = "nvidia_icd";
@@ -233,7 +233,7 @@ mod tests {
             choice.why.starts_with("a GPU (/dev/dri/renderD128) found, but no Vulkan driver"),
             "{choice:?}"
         );
-        // The control device alone is no card, and another vendor's driver does not reach NVIDIA's.
+        // The control device alone is not a card, and another vendor's driver does not reach NVIDIA's.
         assert_eq!(Root::with("control", &["dev/nvidiactl", NVIDIA_DRIVER]).backend(), "flex");
         assert_eq!(Root::with("other", &["dev/nvidia0", AMD_DRIVER]).backend(), "flex");
     }

@@ -1,4 +1,4 @@
-//! The project's commands, one file a verb: `cargo xtask train | serve | soak | gpu-check | bench | test | check`.
+//! The project's commands, one file a verb: `cargo xtask train | serve | soak | gpu-check | bench | test | check | tidy`.
 
 mod backend;
 mod bench;
@@ -10,7 +10,9 @@ mod program;
 mod serve;
 mod soak;
 mod test;
+mod tidy;
 mod train;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -36,7 +38,7 @@ enum Verb {
     /// the flags
     #[command(disable_help_flag = true)]
     Soak(soak::Args),
-    /// Train, save and go on with a GPU, and print the figures; `cargo xtask gpu-check --help` lists the flags
+    /// Train, save and resume on a GPU, and print the figures; `cargo xtask gpu-check --help` lists the flags
     #[command(disable_help_flag = true)]
     GpuCheck(gpu_check::Args),
     /// Measure beside the peers, and print a page; `cargo xtask bench checkpoint --help` lists the flags
@@ -44,12 +46,11 @@ enum Verb {
     Bench(bench::Args),
     /// Format, lints, documentation and every test; ends with their count. Installs what they need beside Rust
     Test(test::Args),
-    /// Format, lints and documentation alone
+    /// Tidiness, format, packages, dependencies, lints and documentation alone
     Check,
+    /// Tidiness alone: imports, lengths, phrases, pages, links and flags, in seconds
+    Tidy,
 }
-
-/// Exit status for wrong usage.
-const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     match Args::parse().verb {
@@ -60,10 +61,6 @@ fn main() -> ExitCode {
         Verb::Bench(args) => bench::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Check => check::run().map_or_else(|failed| failed, |()| ExitCode::SUCCESS),
+        Verb::Tidy => tidy::run().map_or_else(|failed| failed, |()| ExitCode::SUCCESS),
     }
-}
-
-fn wrong_usage(message: &str) -> ExitCode {
-    eprintln!("error: {message}");
-    ExitCode::from(USAGE)
 }

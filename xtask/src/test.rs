@@ -12,7 +12,7 @@ use crate::{cargo, check};
 /// What cargo's test runner prints before a test program's counts.
 const SUMMARY: &str = "test result: ";
 
-/// What trains, saves, goes on and loads, once more on burn's wgpu backend: a GPU, or Mesa's software Vulkan. And what is
+/// What trains, saves, resumes and loads, once more on burn's wgpu backend: a GPU, or Mesa's software Vulkan. And what is
 /// said of the GPUs that it reaches.
 const ON_WGPU: [&str; 12] = [
     "test",

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use crate::backend::Backend;
 use crate::gpu::{self, Choice};
 use crate::program::Program;
+use crate::usage;
 
 const DEFAULT_EXAMPLE: &str = "digits";
 const EXAMPLES: [&str; 2] = [DEFAULT_EXAMPLE, "char-lm"];
@@ -31,7 +32,7 @@ struct Plan {
 pub fn run(args: &Args) -> ExitCode {
     let plan = match plan(&args.arguments, gpu::choose) {
         Ok(plan) => plan,
-        Err(message) => return crate::wrong_usage(&message),
+        Err(message) => return usage::wrong(&message),
     };
     let backend = ["--backend".to_owned(), plan.backend];
     Program::new(&plan.example)
@@ -83,7 +84,7 @@ fn devices(arguments: &[String]) -> Result<Vec<String>, String> {
     Ok(devices)
 }
 
-/// The feature that an example needs for a device. What is no device, the example says.
+/// The feature that an example needs for a device. The example reports an invalid name.
 fn feature_of(device: &str) -> Option<&'static str> {
     match device.split(':').next() {
         Some("remote") => Some("remote"),

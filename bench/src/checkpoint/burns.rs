@@ -6,7 +6,7 @@ use burn::optim::AdamConfig;
 use burn::store::ModuleRecord;
 use burn::train::SupervisedTraining;
 use burn::train::metric::LossMetric;
-use burn_trainer::PlainRenderer;
+use burn_trainer::process::PlainRenderer;
 
 use crate::program::Result;
 

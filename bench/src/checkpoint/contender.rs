@@ -11,8 +11,8 @@ use super::measured::{Measured, peak_of_this_process, written_by_this_process};
 use super::ours::{self, Pace};
 use super::{burns, limits, loading, loops, plain_write};
 use burn::optim::AdamConfig;
-use burn_ckpt::WhenBusy;
-use burn_trainer::InitStreamed;
+use burn_ckpt::plumbing::WhenBusy;
+use burn_trainer::optimizer::InitStreamed;
 
 /// Steps between saves that come faster than the disk takes them.
 pub const EVERY: u64 = 3;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use burn_ckpt::blake3_of_tensor;
+use burn_ckpt::plumbing::blake3_of_tensor;
 use sha2::{Digest, Sha256};
 
 use crate::program::Result;

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use burn_ckpt::{CheckpointLoader, FromCheckpoint, blake3_of_tensor};
+use burn_ckpt::plumbing::blake3_of_tensor;
+use burn_ckpt::{CheckpointLoader, FromCheckpoint};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize_to_file};
 
 use crate::program::Result;

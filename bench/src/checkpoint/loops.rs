@@ -8,7 +8,9 @@ use burn::optim::{AdamConfig, ModuleOptimizer};
 use burn::tensor::Device;
 use burn::train::metric::{Adaptor, LossInput, LossMetric};
 use burn::train::{InferenceStep, Learner, LearnerModel, SupervisedTraining, TrainStep};
-use burn_trainer::{InitStreamed, PlainRenderer, Trainer, TrainerConfig};
+use burn_trainer::optimizer::InitStreamed;
+use burn_trainer::process::PlainRenderer;
+use burn_trainer::{Trainer, TrainerConfig};
 use digits::{DigitsConfig, ImageBatcher};
 
 use crate::program::Result;
@@ -70,7 +72,7 @@ where
 {
     let (learner, clock, train, valid) = job;
     if ours {
-        let config = TrainerConfig { handle_signals: false, ..TrainerConfig::new() };
+        let config = TrainerConfig::new().with_handle_signals(false);
         let config = config.with_root(dir).with_run_id("run").with_max_epochs(epochs);
         let trainer = Trainer::new(config, &())?;
         let training = trainer.training(train, valid).metrics((LossMetric::new(),));

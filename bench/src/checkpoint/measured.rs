@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::machine::field;
+use crate::measure::machine::field;
 
-pub use crate::times::{best, median, seconds};
-pub use crate::window::{Moment, SaveTimes};
+pub use crate::measure::times::{best, median, seconds};
+pub use crate::measure::window::{Moment, SaveTimes};
 
 /// Steps that are not counted: in them memory is got for the first time.
 pub const WARM_UP: usize = 3;

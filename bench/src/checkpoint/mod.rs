@@ -38,7 +38,7 @@ use contender::{Contender, Phase};
 use page::Page;
 use results::{Results, Told};
 
-use crate::machine::{self, Others};
+use crate::measure::machine::{self, Others};
 use crate::program::{Head, Result, directory, exit_code};
 
 /// States up to this size are saved more often.

@@ -9,11 +9,14 @@ use std::time::SystemTime;
 use burn::optim::ModuleOptimizer;
 use burn::train::Interrupter;
 use burn::train::metric::LossMetric;
-use burn_ckpt::{BEST_DIR, Keep, LAST_DIR, Mode, RunLayout, TopK, WhenBusy};
-use burn_trainer::{Decision, Event, Facts, FitResult, Output, Strategy, Trainer, TrainerConfig};
+use burn_ckpt::RunLayout;
+use burn_ckpt::plumbing::{BEST_DIR, LAST_DIR, WhenBusy};
+use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
+use burn_trainer::strategy::{CheckpointOutput, RunProgress, SaveDecision, Strategy, TrainingEvent};
+use burn_trainer::{FitResult, Trainer, TrainerConfig};
 
+use crate::measure::stopwatch::named_at;
 use crate::program::Result;
-use crate::stopwatch::named_at;
 
 use super::child::Task;
 use super::measured::{Measured, Moment, SaveTimes, Steady, WARM_UP, median, moment, now};
@@ -38,7 +41,7 @@ pub enum Pace {
 /// Where the newest checkpoint of a contender's run is.
 #[must_use]
 pub fn newest(dir: &Path) -> PathBuf {
-    RunLayout::new(dir, burn_ckpt::DEFAULT_LOGS, RUN)
+    RunLayout::new(dir, burn_ckpt::plumbing::DEFAULT_LOGS, RUN)
         .map_or_else(|_| dir.to_path_buf(), |layout| layout.checkpoint_dir().join("last.ckpt"))
 }
 
@@ -75,7 +78,7 @@ pub fn fit<S: Strategy + 'static>(
     strategies: impl IntoIterator<Item = S>,
 ) -> Result<(FitResult<Clocked<Layers>>, Moments)> {
     let config = TrainerConfig::new().with_root(&task.dir).with_run_id(RUN);
-    let config = TrainerConfig { handle_signals: false, when_busy, ..config };
+    let config = config.with_handle_signals(false).with_when_busy(when_busy);
     let trainer = Trainer::new(config, &LayersHparams::of(&task.case))?;
     let trainer = strategies.into_iter().fold(trainer, Trainer::strategy);
     let training = trainer
@@ -117,7 +120,7 @@ struct Shared(Arc<Mutex<Plan>>);
 
 impl Plan {
     fn shared(task: &Task, pace: Pace) -> Shared {
-        let run_dir = task.dir.join(burn_ckpt::DEFAULT_LOGS).join(RUN);
+        let run_dir = task.dir.join(burn_ckpt::plumbing::DEFAULT_LOGS).join(RUN);
         Shared(Arc::new(Mutex::new(Self {
             pace,
             wanted: task.saves,
@@ -266,13 +269,13 @@ impl Strategy for Kept {
         self.directory.to_owned()
     }
 
-    fn keep(&self) -> Keep {
-        let one = TopK::count(1).unwrap_or(TopK::All);
-        if self.directory == BEST_DIR { Keep::Best(Mode::Max, one) } else { Keep::Newest(one) }
+    fn keep(&self) -> KeepRule {
+        let one = TopK::Count(1);
+        if self.directory == BEST_DIR { KeepRule::Best(MetricMode::Max, one) } else { KeepRule::Newest(one) }
     }
 
-    fn output(&self) -> Output {
-        Output {
+    fn output(&self) -> CheckpointOutput {
+        CheckpointOutput {
             directory: self.directory.into(),
             filename: Some("{step}".to_owned()),
             link: Some(if self.directory == BEST_DIR { "best_loss" } else { "last" }.to_owned()),
@@ -280,12 +283,12 @@ impl Strategy for Kept {
         }
     }
 
-    fn decide(&mut self, event: &Event<'_>, facts: &Facts<'_>) -> Decision {
+    fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision {
         let mut plan = self.plan.lock();
         let saves = match event {
-            Event::StepEnd => plan.saves_after(facts.step),
+            TrainingEvent::StepEnd => plan.saves_after(facts.step),
             // Everything is measured but a save while the loop waits for it.
-            Event::Interrupted(_) if plan.wanted > 0 && plan.pace == Pace::Apart => {
+            TrainingEvent::Interrupted(_) if plan.wanted > 0 && plan.pace == Pace::Apart => {
                 if !std::mem::replace(&mut plan.ended, true) {
                     plan.ask(facts.step, now(), true);
                 }
@@ -295,8 +298,8 @@ impl Strategy for Kept {
         };
         match saves {
             // Each better than those before.
-            true => Decision::Save { score: facts.step as f64, reason: "measured".to_owned() },
-            false => Decision::Skip,
+            true => SaveDecision::Save { score: facts.step as f64, reason: "measured".to_owned() },
+            false => SaveDecision::Skip,
         }
     }
 }

@@ -7,8 +7,10 @@ use std::thread::{self, JoinHandle};
 
 use burn::optim::AdamConfig;
 use burn::train::Interrupter;
-use burn_ckpt::{Keep, LAST_DIR, TopK, WhenBusy};
-use burn_trainer::{Decision, Event, Facts, InitStreamed, Output, Strategy};
+use burn_ckpt::plumbing::{LAST_DIR, WhenBusy};
+use burn_ckpt::retention::{KeepRule, TopK};
+use burn_trainer::optimizer::InitStreamed;
+use burn_trainer::strategy::{CheckpointOutput, RunProgress, SaveDecision, Strategy, TrainingEvent};
 
 use crate::program::Result;
 
@@ -117,18 +119,18 @@ impl Strategy for Shared {
         "plain write".to_owned()
     }
 
-    fn keep(&self) -> Keep {
-        Keep::Newest(TopK::All)
+    fn keep(&self) -> KeepRule {
+        KeepRule::Newest(TopK::All)
     }
 
-    fn output(&self) -> Output {
-        Output { directory: LAST_DIR.into(), filename: None, link: None, weights_only: false }
+    fn output(&self) -> CheckpointOutput {
+        CheckpointOutput { directory: LAST_DIR.into(), filename: None, link: None, weights_only: false }
     }
 
-    fn decide(&mut self, event: &Event<'_>, facts: &Facts<'_>) -> Decision {
-        if matches!(event, Event::StepEnd) {
+    fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision {
+        if matches!(event, TrainingEvent::StepEnd) {
             self.lock().after(facts.step);
         }
-        Decision::Skip
+        SaveDecision::Skip
     }
 }

@@ -3,7 +3,7 @@
 use super::case::Case;
 use super::contender::{Contender, Phase};
 use super::measured::{Measured, WARM_UP, best, median};
-use crate::window::{Cost, Moments, cost};
+use crate::measure::window::{Cost, Moments, cost};
 
 /// One process, and what it told.
 #[derive(Debug)]

@@ -97,6 +97,6 @@ impl Servers {
             .map(|(_, server)| server.address().clone())
             .take(contender.devices())
             .collect();
-        Ok(burn_trainer::connect(&addresses, None, false)?.into_iter().flatten().collect())
+        Ok(burn_trainer::remote::connect(&addresses, None, false)?.into_iter().flatten().collect())
     }
 }

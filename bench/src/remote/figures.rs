@@ -1,7 +1,7 @@
 //! From the runs of a contender to its figures.
 
-use crate::stopwatch::{SaveCost, Span};
-use crate::times::median;
+use crate::measure::stopwatch::{SaveCost, Span};
+use crate::measure::times::median;
 
 use super::contender::Contender;
 
@@ -121,7 +121,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::window::Cost;
+    use crate::measure::window::Cost;
 
     fn run(milliseconds: &[u64], loopback_bytes: u64, lost: f64) -> Run {
         let steps = milliseconds.iter().copied().map(Duration::from_millis).collect();

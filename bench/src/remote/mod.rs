@@ -28,9 +28,9 @@ use page::Page;
 use wire::Load;
 
 use crate::job::{CharLmJob, Job, parse_size};
-use crate::machine::{Others, settle_disk};
+use crate::measure::machine::{Others, settle_disk};
+use crate::measure::stopwatch::Stopwatch;
 use crate::program::{Head, Result, directory, exit_code};
-use crate::stopwatch::Stopwatch;
 
 /// The server, beside this program.
 const SERVER: &str = "burn-serve";
@@ -159,7 +159,7 @@ fn take_turn(
     let job = CharLmJob::new(hparams.clone().with_windows_per_epoch(windows));
     let config = TrainerConfig::new().with_root(dir.path()).with_run_id("run").with_max_epochs(1);
     // A signal ends the program, and not one run of several.
-    let config = TrainerConfig { handle_signals: false, ..config };
+    let config = config.with_handle_signals(false);
     settle_disk();
     let (stopwatch, laps) = Stopwatch::saving_at(course.saves_at());
     let outcome = job.train(config, stopwatch.counting(), &devices)?;

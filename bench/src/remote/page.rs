@@ -9,8 +9,8 @@ use super::figures::{Steps, Told};
 use super::wire::Load;
 use super::{Course, WARM_UP};
 use crate::Table;
+use crate::measure::times::median;
 use crate::program::Head;
-use crate::times::median;
 
 const MISSING: &str = "-";
 

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use burn_trainer::RemoteAddress;
+use burn_trainer::remote::RemoteAddress;
 use tempfile::TempDir;
 
 use crate::program::Result;

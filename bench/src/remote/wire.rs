@@ -4,9 +4,9 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use crate::machine::Counters;
+use crate::measure::machine::Counters;
+use crate::measure::times::seconds;
 use crate::program::Result;
-use crate::times::seconds;
 
 use super::contender::Contender;
 

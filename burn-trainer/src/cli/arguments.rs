@@ -1,11 +1,11 @@
-//! The arguments that a program was started with, changed so that they go on with the run.
+//! The arguments that a program was started with, changed so that they resume the run.
 
-/// Flags that say which run it is, what to resume and for how long.
+/// Flags that name the run, the checkpoint to resume and the number of epochs.
 const OF_THE_RUN: [&str; 3] = ["--run-id", "--ckpt-path", "--epochs"];
 /// Keys of `--set` for the same.
 const KEYS_OF_THE_RUN: [&str; 4] = ["run_id=", "ckpt_path=", "max_epochs=", "overwrite="];
 
-/// The command line that goes on with a run by hand, for a POSIX shell.
+/// The command line that a user resumes a run with, quoted for a POSIX shell.
 pub(super) fn to_resume_with(arguments: &[String], run_id: &str, epochs: usize) -> String {
     let mut words: Vec<String> = without_the_run(arguments).iter().map(|word| quoted(word)).collect();
     // A value that begins with a dash would be taken for a flag.
@@ -14,7 +14,7 @@ pub(super) fn to_resume_with(arguments: &[String], run_id: &str, epochs: usize) 
     words.join(" ")
 }
 
-/// The arguments with which a program goes on with its run by itself.
+/// The arguments with which a program restarts itself and resumes its run.
 pub(super) fn to_restart_with(arguments: &[String], run_id: &str, max_epochs: usize) -> Vec<String> {
     let mut words = without_the_run(arguments);
     words.extend([
@@ -25,7 +25,7 @@ pub(super) fn to_restart_with(arguments: &[String], run_id: &str, max_epochs: us
     words
 }
 
-/// The arguments without those flags, without `--overwrite`, and without what `--set` says in their place.
+/// The arguments without these flags, without `--overwrite`, and without a `--set` of the same keys.
 fn without_the_run(arguments: &[String]) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = arguments.iter();
@@ -48,7 +48,7 @@ fn without_the_run(arguments: &[String]) -> Vec<String> {
     words
 }
 
-/// A word that a POSIX shell takes as it is.
+/// A word, quoted where a POSIX shell would change it.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=+:,@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

@@ -1,10 +1,15 @@
 //! The flags that training programs share: `--epochs`, `--ckpt-path`, `--set KEY=JSON` and so on.
 //!
-//! A program flattens [`TrainArgs`] into its own clap parser, applies them to its configurations, and reports
-//! with [`report`]. Results go to standard output, everything else to standard error; the exit status is 0 when
-//! done, 1 when training failed, 2 for wrong usage, and 128 and the signal's number when a signal stopped training
-//! and the state was saved (130 for SIGINT, 143 for SIGTERM); 75 when a device of another machine was lost, so that a
-//! later start can go on (`EX_TEMPFAIL` of sysexits.h, for a supervisor's restart rule).
+//! A program flattens [`TrainArgs`] into its own clap parser, applies them to its configurations, and reports with
+//! [`report`]. Results go to standard output, everything else to standard error.
+//!
+//! | exit status | |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | training failed, or the newest state is not on disk |
+//! | 2 | wrong usage |
+//! | 75 | a device of another machine was lost; a later start can resume (`EX_TEMPFAIL` of sysexits.h, for a supervisor's restart rule) |
+//! | 128 + signal | a signal stopped training and the state is saved: 130 for SIGINT, 143 for SIGTERM |
 
 mod arguments;
 mod report;
@@ -18,7 +23,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use burn_ckpt::TopK;
+use burn_ckpt::retention::TopK;
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -26,12 +31,12 @@ use serde::de::DeserializeOwned;
 
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
-use crate::progress::say;
-use crate::strategy::{Interval, StrategyConfig};
+use crate::process::console::say;
+use crate::strategy::{Best, Interval, Last, StrategyConfig};
 
 /// Exit status for wrong usage.
 const USAGE: u8 = 2;
-/// Exit status for what can pass when it is tried again.
+/// Exit status for a failure that a later start can pass.
 const TRY_AGAIN: u8 = 75;
 
 /// Flags for any field of a [`TrainerConfig`], with short ones for those that are used most.
@@ -52,16 +57,16 @@ pub struct TrainArgs {
     /// What to resume: none, last, best, auto, or a path
     #[arg(long, value_name = "CKPT")]
     pub ckpt_path: Option<String>,
-    /// Save every so many optimizer steps too
+    /// Also save every N optimizer steps
     #[arg(long, value_name = "N")]
     pub save_every_steps: Option<u64>,
-    /// Save after so many seconds too
+    /// Also save after S seconds
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     pub save_every_seconds: Option<f64>,
     /// Number of best checkpoints to keep, or "all"
     #[arg(long, value_name = "K", value_parser = parse_topk)]
     pub topk: Option<TopK>,
-    /// How often to start again after a device was lost, from the newest checkpoint and on the devices that answer
+    /// How often to restart after a device was lost, from the newest checkpoint, on the devices that answer
     #[arg(long, value_name = "N")]
     pub restarts: Option<u32>,
     /// Remove what an earlier run of the same id left
@@ -111,10 +116,6 @@ impl TrainArgs {
     }
 
     fn apply_to_strategies(&self, trainer: &mut TrainerConfig) -> Result<()> {
-        if trainer.strategies.is_empty() {
-            // Spelled out, so that flags and --set have something to change.
-            trainer.strategies = trainer.effective_strategies();
-        }
         let interval = self.save_every_seconds.map(|seconds| match Duration::try_from_secs_f64(seconds) {
             Ok(duration) if !duration.is_zero() => Ok(Interval(duration)),
             _ => Err(Error::config("--save-every-seconds", format!("{seconds} is not above 0"))),
@@ -123,14 +124,24 @@ impl TrainArgs {
         if self.save_every_steps == Some(0) {
             return Err(Error::config("--save-every-steps", "it must be above 0"));
         }
-        for strategy in &mut trainer.strategies {
-            match strategy {
-                StrategyConfig::Best(best) => best.topk = self.topk.unwrap_or(best.topk),
-                StrategyConfig::Last(last) => {
-                    last.every_n_steps = self.save_every_steps.or(last.every_n_steps);
-                    last.save_on_time_interval = interval.or(last.save_on_time_interval);
-                }
+        let set_best = |best: &mut Best| best.topk = self.topk.unwrap_or(best.topk);
+        let set_last = |last: &mut Last| {
+            last.every_n_steps = self.save_every_steps.or(last.every_n_steps);
+            last.save_on_time_interval = interval.or(last.save_on_time_interval);
+        };
+        match &mut trainer.strategies {
+            Some(strategies) => strategies.iter_mut().for_each(|strategy| match strategy {
+                StrategyConfig::Best(best) => set_best(best),
+                StrategyConfig::Last(last) => set_last(last),
                 StrategyConfig::OnException(_) => {}
+            }),
+            None => {
+                if self.topk.is_some() {
+                    set_best(trainer.best.get_or_insert_default());
+                }
+                if self.save_every_steps.is_some() || interval.is_some() {
+                    set_last(trainer.last.get_or_insert_default());
+                }
             }
         }
         Ok(())
@@ -157,10 +168,9 @@ pub fn main(run: impl FnOnce() -> Result<ExitCode>) -> ExitCode {
 }
 
 fn parse_topk(text: &str) -> std::result::Result<TopK, String> {
-    let count = text.parse().ok().and_then(TopK::count);
-    match (count, text) {
-        (Some(count), _) => Ok(count),
-        (None, "all") => Ok(TopK::All),
+    match (text.parse::<usize>(), text) {
+        (Ok(count), _) if count > 0 => Ok(count.into()),
+        (_, "all") => Ok(TopK::All),
         _ => Err("a whole number above 0, or all".to_owned()),
     }
 }

@@ -6,19 +6,18 @@ use std::process::ExitCode;
 use super::{arguments, restart};
 use crate::config::{FailedSaves, TrainerConfig};
 use crate::error::{Error, Result};
-use crate::progress::say;
+use crate::process::console::say;
 use crate::result::FitResult;
-use crate::run;
+use crate::saving::run_checkpoints;
 
-/// Prints where the checkpoints are, the best score, and the command that goes on from here, also where training
+/// Prints where the checkpoints are, the best score, and the command that resumes the run, also where training
 /// ended with an error. Returns the exit status, or that error, for [`main`](super::main).
 ///
-/// The status is a success unless a save failed that the configuration's `failed_saves` minds, or a signal stopped
-/// training.
+/// The status is 0 unless a signal stopped training, or a save failed that `failed_saves` counts as a failure.
 ///
 /// # Errors
 ///
-/// That which training ended with.
+/// The error that training ended with.
 ///
 /// `program` is how the program is started (`cargo xtask train digits`); the command repeats the arguments that
 /// it was started with, as far as they do not say what to resume.
@@ -28,7 +27,7 @@ pub fn report<M>(result: Result<FitResult<M>>, config: &TrainerConfig, program: 
     let result = match result {
         Ok(result) => result,
         Err(error) => {
-            if has_begun(&error) && config.writes() && run::newest_resumable(config).is_some() {
+            if has_begun(&error) && config.writes() && run_checkpoints::newest_resumable(config).is_some() {
                 print(&[resume_line(config, program, config.max_epochs)]);
             }
             return Err(restart::after(error, config));
@@ -55,10 +54,10 @@ pub fn report<M>(result: Result<FitResult<M>>, config: &TrainerConfig, program: 
     Ok(status)
 }
 
-/// What training came to: for standard output.
+/// The results, for standard output.
 fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> Vec<String> {
     let mut lines =
-        vec![format!("checkpoints: {}", result.run_dir.join(burn_ckpt::CHECKPOINT_DIR).display())];
+        vec![format!("checkpoints: {}", result.run_dir.join(burn_ckpt::plumbing::CHECKPOINT_DIR).display())];
     for (name, held) in &result.checkpoints {
         lines.push(match name.strip_prefix("best:") {
             Some(metric) => format!("best {metric}: {} in {}", held.score, held.path.display()),
@@ -70,18 +69,19 @@ fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> V
         result.epochs, result.global_step, result.training_time_seconds
     ));
     if result.stopped_early {
-        lines.push(format!("early stopping has ended the run after {} epochs", result.epochs));
+        lines.push(format!("early stopping ended the run after {} epochs", result.epochs));
     }
     if result.finished_before {
         lines.push(format!(
-            "nothing to do: the run {} was done after {} epochs already",
+            "nothing to do: the run {} is complete after {} epochs",
             result.run_id, result.epochs
         ));
     }
-    // Not those of the result: where a save failed, it is an older state that is gone on from.
-    let saved = result.checkpoints.values().filter_map(|held| run::epochs_to_resume_after(&held.path));
+    // Read from the files, not from the result: where a save failed, an older state is the one to resume from.
+    let saved =
+        result.checkpoints.values().filter_map(|held| run_checkpoints::epochs_to_resume_after(&held.path));
     if let Some(done) = saved.max().filter(|_| !result.stopped_early) {
-        // A run that is done goes on only with more epochs.
+        // A run that is done resumes only with more epochs.
         let (done, wanted) = (usize::try_from(done).unwrap_or(usize::MAX), config.max_epochs);
         let epochs = if done >= wanted { done.saturating_mul(2) } else { wanted };
         lines.push(resume_line(config, program, epochs));
@@ -89,7 +89,7 @@ fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> V
     lines
 }
 
-/// What else there is to know: for standard error.
+/// Notes, for standard error.
 fn notes<M>(result: &FitResult<M>) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(reason) = &result.interrupted {
@@ -108,16 +108,16 @@ fn notes<M>(result: &FitResult<M>) -> Vec<String> {
         ));
     }
     if result.skipped_saves > 0 {
-        notes.push(format!("{} saves were skipped because the disk was behind", result.skipped_saves));
+        notes.push(format!("{} saves were skipped because the queue was full", result.skipped_saves));
     }
     if result.replaced_saves > 0 {
         let replaced = result.replaced_saves;
-        notes.push(format!("{replaced} saves were replaced by newer ones because the disk was behind"));
+        notes.push(format!("{replaced} saves were replaced by newer ones because the queue was full"));
     }
     notes
 }
 
-/// Writes to standard output. Nobody may be reading any more (`| head`), which is no reason to fail.
+/// Writes to standard output. A reader that has gone (`| head`) is not an error.
 fn print(lines: &[String]) {
     if lines.is_empty() {
         return;
@@ -139,7 +139,7 @@ fn has_begun(error: &Error) -> bool {
 }
 
 fn resume_line(config: &TrainerConfig, program: &str, epochs: usize) -> String {
-    // One that is no text, a path for instance, cannot be printed as a shell takes it.
+    // An argument that is not UTF-8 cannot be printed as a shell takes it.
     let arguments: Vec<String> =
         std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
     let run_id = config.run_id.as_deref().unwrap_or_default();

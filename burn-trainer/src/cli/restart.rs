@@ -1,8 +1,7 @@
-//! `--restarts N`: a program that has lost a device starts itself again, in the place of its own process.
+//! `--restarts N`: a program that has lost a device replaces its own process by a new one.
 //!
-//! What hangs in a lost device cannot be ended from within, and burn never connects a device again whose session has ended.
-//! A new process image has neither: no thread, no session, no lock of the old one is left, and whoever waits for
-//! the process (a shell, systemd, Slurm) notices nothing.
+//! A thread that hangs in a lost device cannot be ended, and burn never opens a session again. A new process image has no
+//! thread, session or lock of the old one, and the process id stays: a shell, systemd or Slurm sees no restart.
 
 use std::ffi::OsString;
 use std::process::Command;
@@ -11,15 +10,14 @@ use std::time::Duration;
 use super::arguments;
 use crate::config::TrainerConfig;
 use crate::error::Error;
-use crate::progress::say;
+use crate::process::console::say;
 
-/// Tells the program that was started again how often that has been.
+/// Tells the restarted program how often it was restarted.
 const VARIABLE: &str = "BURN_TRAINER_RESTARTED";
-/// The longest wait before a start, when nothing has answered at the last one.
+/// The longest wait before a restart, when no device answered at the last one.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// Whether the program has started itself again after it lost a device, so that one that does not answer is to be done
-/// without.
+/// Whether the program has restarted itself after it lost a device. It then leaves out devices that do not answer.
 #[must_use]
 pub fn is_restart() -> bool {
     restarted() > 0
@@ -29,12 +27,12 @@ fn restarted() -> u32 {
     std::env::var(VARIABLE).ok().and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
-/// Starts the program again, if the error is the loss of a device and restarts are left; then this does not return. Returns
-/// the error otherwise.
+/// Restarts the program if the error is a lost device and restarts are left; then this does not return. Returns the error
+/// otherwise.
 pub(super) fn after(error: Error, config: &TrainerConfig) -> Error {
     let (restarts, restarted) = (config.restarts, restarted());
     let wait = match &error {
-        // A server that is about to come back is waited for while it is connected to.
+        // Connecting waits for a server that is about to come back.
         Error::DeviceLost { .. } => Duration::ZERO,
         Error::RemoteDevice { is_there: false, .. } if restarted > 0 => {
             Duration::from_secs(1 << restarted.min(6)).min(MAX_WAIT)
@@ -49,7 +47,9 @@ pub(super) fn after(error: Error, config: &TrainerConfig) -> Error {
     let given = match given {
         Ok(given) => given,
         Err(argument) => {
-            say(&format!("warning: the program cannot be started again with {argument:?}, which is no text"));
+            say(&format!(
+                "warning: the program cannot restart with the argument {argument:?}, which is not UTF-8"
+            ));
             return error;
         }
     };
@@ -57,17 +57,17 @@ pub(super) fn after(error: Error, config: &TrainerConfig) -> Error {
     let program = match std::env::current_exe() {
         Ok(program) => program,
         Err(problem) => {
-            say(&format!("warning: the program cannot be started again: {problem}"));
+            say(&format!("warning: the program cannot restart: {problem}"));
             return error;
         }
     };
     say(&format!("error: {error}"));
     let after = if wait.is_zero() { String::new() } else { format!(" after {wait:?}") };
-    say(&format!("starting again{after}: restart {} of {restarts}", restarted + 1));
+    say(&format!("restarting{after}: restart {} of {restarts}", restarted + 1));
     std::thread::sleep(wait);
     let problem =
         replace_process(Command::new(&program).args(arguments).env(VARIABLE, (restarted + 1).to_string()));
-    say(&format!("warning: {} cannot be started again: {problem}", program.display()));
+    say(&format!("warning: {} cannot restart: {problem}", program.display()));
     error
 }
 
@@ -78,7 +78,7 @@ fn replace_process(command: &mut Command) -> std::io::Error {
     command.exec()
 }
 
-/// Where a process cannot become another one, it waits for it and ends as that does.
+/// Where a process cannot replace itself, it starts the new one, waits for it, and ends with its status.
 #[cfg(not(unix))]
 fn replace_process(command: &mut Command) -> std::io::Error {
     match command.status() {

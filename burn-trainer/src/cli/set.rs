@@ -17,13 +17,14 @@ pub(super) fn set<C: Serialize + DeserializeOwned>(
     let Some((key, text)) = assignment.split_once('=') else {
         return Err(wrong("write it as KEY=JSON".to_owned()));
     };
-    // The other name of the field, which serde knows for whole configurations alone.
+    // The field's other name, which serde knows in a whole configuration only.
     let renamed = key.strip_prefix("callbacks").filter(|rest| rest.is_empty() || rest.starts_with('.'));
     let key = &renamed.map_or(key.to_owned(), |rest| format!("strategies{rest}"));
     let value: Value = serde_json::from_str(text).map_err(|error| {
-        wrong(format!("{text:?} is no JSON ({error}); put text in quotes: --set '{key}=\"{text}\"'"))
+        wrong(format!("{text:?} is not JSON ({error}); put text in quotes: --set '{key}=\"{text}\"'"))
     })?;
     let to_json = |error: serde_json::Error| wrong(error.to_string());
+    spell_out(trainer, key);
     let mut trainer_json = serde_json::to_value(&*trainer).map_err(to_json)?;
     let mut program_json = serde_json::to_value(&*program).map_err(to_json)?;
     if let Some(slot) = trainer_json.pointer_mut(&pointer(key)) {
@@ -46,8 +47,26 @@ pub(super) fn set<C: Serialize + DeserializeOwned>(
     }))
 }
 
-/// The deepest place that a dotted key leads to, and the keys that there are; `None` where not even its first part
-/// is known.
+/// Writes the strategies down that a key leads to, so that there is something to change.
+fn spell_out(trainer: &mut TrainerConfig, key: &str) {
+    let is_on = trainer.primary_metric.is_some();
+    match key.split('.').next() {
+        // The whole list replaces what the program has adjusted.
+        Some("strategies") => {
+            if trainer.strategies.is_none() {
+                trainer.strategies = Some(trainer.effective_strategies());
+            }
+            (trainer.best, trainer.last, trainer.on_exception) = (None, None, None);
+        }
+        _ if !is_on || trainer.strategies.is_some() => {}
+        Some("best") => _ = trainer.best.get_or_insert_default(),
+        Some("last") => _ = trainer.last.get_or_insert_default(),
+        Some("on_exception") => _ = trainer.on_exception.get_or_insert_default(),
+        _ => {}
+    }
+}
+
+/// The deepest known part of a dotted key, and the keys below it; `None` where its first part is unknown.
 fn known_keys(json: &Value, key: &str) -> Option<(String, String)> {
     key.rmatch_indices('.').find_map(|(end, _)| {
         let place = &key[..end];
@@ -74,7 +93,7 @@ mod tests {
     use super::*;
     use crate::cli::TrainArgs;
     use crate::strategy::StrategyConfig;
-    use burn_ckpt::TopK;
+    use burn_ckpt::retention::MetricMode;
 
     #[test]
     fn only_keys_that_there_are_can_be_set() {
@@ -83,10 +102,15 @@ mod tests {
         let args = |set: &str| TrainArgs { set: vec![set.to_owned()], ..TrainArgs::default() };
         args("width=4").apply(&mut trainer, &mut program).unwrap();
         assert_eq!(program["width"], 4);
-        args("strategies.0.topk=3").apply(&mut trainer, &mut program).unwrap();
-        assert!(
-            matches!(&trainer.strategies[0], StrategyConfig::Best(best) if Some(best.topk) == TopK::count(3))
-        );
+        args("best.topk=3").apply(&mut trainer, &mut program).unwrap();
+        args("last.every_n_steps=7").apply(&mut trainer, &mut program).unwrap();
+        assert_eq!(trainer.effective_strategies().len(), 3);
+        args("strategies.0.mode=\"max\"").apply(&mut trainer, &mut program).unwrap();
+        let strategies = trainer.effective_strategies();
+        let [StrategyConfig::Best(best), StrategyConfig::Last(last), _] = &strategies[..] else {
+            panic!("{strategies:?}")
+        };
+        assert_eq!((best.topk, best.mode, last.every_n_steps), (3.into(), Some(MetricMode::Max), Some(7)));
         let error = args("widht=4").apply(&mut trainer, &mut program).unwrap_err().to_string();
         assert!(error.contains("the program has width") && error.contains("max_epochs"), "{error}");
     }

@@ -8,9 +8,9 @@
 //! workers.rs   the batches themselves, on the calling thread or ahead of it
 //! ```
 
-mod guided;
-mod order;
-mod pass;
+mod epoch_guide;
+mod shuffle_order;
+mod start_position;
 mod workers;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,11 +21,12 @@ use burn::data::dataloader::{DataLoader, DataLoaderIterator};
 use burn::data::dataset::Dataset;
 use burn::tensor::Device;
 
-use pass::{Pass, take_start};
+use crate::config::TrainerConfig;
+use start_position::{Pass, take_start};
 use workers::{Source, Transform, Workers};
 
-pub(crate) use guided::{Guided, Passes};
-pub(crate) use pass::{Start, iter_from, pass_of_epoch};
+pub(crate) use epoch_guide::{GuidedLoader, Passes};
+pub(crate) use start_position::{Start, iter_from, pass_of_epoch};
 
 /// A data loader that can begin in the middle of an epoch without reading what comes before.
 ///
@@ -70,7 +71,7 @@ pub(crate) use pass::{Start, iter_from, pass_of_epoch};
 /// ```
 pub struct ResumableDataLoader<I, O> {
     source: Arc<Source<I, O>>,
-    layout: Layout,
+    batching: Batching,
     /// The epoch of the next pass that nobody gives one.
     epoch: AtomicU64,
     /// Started by the first pass and kept for all others: burn's devices give every thread memory of its own,
@@ -82,12 +83,14 @@ pub struct ResumableDataLoader<I, O> {
 pub struct ResumableDataLoaderBuilder<I, O> {
     batcher: Arc<dyn Batcher<I, O>>,
     seed: Option<u64>,
+    /// The configuration's, for [`ResumableDataLoaderBuilder::shuffled`].
+    run_seed: u64,
     transform: Option<Transform<I>>,
-    layout: Layout,
+    batching: Batching,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Layout {
+struct Batching {
     batch_size: usize,
     drop_last: bool,
     num_workers: usize,
@@ -103,19 +106,20 @@ impl<I: 'static, O: Send + 'static> ResumableDataLoader<I, O> {
         ResumableDataLoaderBuilder {
             batcher: Arc::new(batcher),
             seed: None,
+            run_seed: TrainerConfig::default().seed,
             transform: None,
-            layout: Layout { batch_size: 1, drop_last: false, num_workers: 0, prefetch: 2 },
+            batching: Batching { batch_size: 1, drop_last: false, num_workers: 0, prefetch: 2 },
         }
     }
 
     /// A loader like this one, whose passes are counted on from this one's.
     fn with(&self, source: Source<I, O>) -> Arc<dyn DataLoader<O>> {
         let epoch = AtomicU64::new(self.epoch.load(Ordering::Relaxed));
-        Arc::new(Self { source: Arc::new(source), layout: self.layout, epoch, workers: OnceLock::new() })
+        Arc::new(Self { source: Arc::new(source), batching: self.batching, epoch, workers: OnceLock::new() })
     }
 
     fn pass(&self, start: Start) -> Pass {
-        Pass::new(start, self.source.range.len(), self.layout.batch_size, self.layout.drop_last)
+        Pass::new(start, self.source.range.len(), self.batching.batch_size, self.batching.drop_last)
     }
 }
 
@@ -123,7 +127,7 @@ impl<I: 'static, O: Send + 'static> ResumableDataLoaderBuilder<I, O> {
     /// Items in a batch: 1 by default, and for 0. The last batch of an epoch has what is left.
     #[must_use]
     pub fn batch_size(mut self, items: usize) -> Self {
-        self.layout.batch_size = items.max(1);
+        self.batching.batch_size = items.max(1);
         self
     }
 
@@ -131,14 +135,28 @@ impl<I: 'static, O: Send + 'static> ResumableDataLoaderBuilder<I, O> {
     /// count neither in the number of items nor in the progress; after a shuffle they are others in every epoch.
     #[must_use]
     pub fn drop_last(mut self, drop_last: bool) -> Self {
-        self.layout.drop_last = drop_last;
+        self.batching.drop_last = drop_last;
         self
     }
 
-    /// Shuffle every epoch, each one differently: off by default.
+    /// Shuffle every epoch, each one differently, by a seed: off by default.
     #[must_use]
     pub fn shuffle(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// Shuffle every epoch by the configuration's seed, for a loader that
+    /// [`Trainer::loader`](crate::Trainer::loader) began; by the default configuration's for any other.
+    #[must_use]
+    pub fn shuffled(self) -> Self {
+        let seed = self.run_seed;
+        self.shuffle(seed)
+    }
+
+    /// Begins a loader of a run whose configuration has this seed.
+    pub(crate) fn of_run(mut self, seed: u64) -> Self {
+        self.run_seed = seed;
         self
     }
 
@@ -148,14 +166,14 @@ impl<I: 'static, O: Send + 'static> ResumableDataLoaderBuilder<I, O> {
     /// If the system grants fewer threads, the loader makes do with those, and logs a warning.
     #[must_use]
     pub fn num_workers(mut self, threads: usize) -> Self {
-        self.layout.num_workers = threads;
+        self.batching.num_workers = threads;
         self
     }
 
     /// Batches that each worker has ready or in the making: 2 by default, and 1 for 0.
     #[must_use]
     pub fn prefetch(mut self, batches: usize) -> Self {
-        self.layout.prefetch = batches.max(1);
+        self.batching.prefetch = batches.max(1);
         self
     }
 
@@ -183,7 +201,7 @@ impl<I: 'static, O: Send + 'static> ResumableDataLoaderBuilder<I, O> {
         };
         Arc::new(ResumableDataLoader {
             source: Arc::new(source),
-            layout: self.layout,
+            batching: self.batching,
             epoch: AtomicU64::new(0),
             workers: OnceLock::new(),
         })
@@ -194,8 +212,8 @@ impl<I: 'static, O: Send + 'static> DataLoader<O> for ResumableDataLoader<I, O> 
     /// The next pass, or the one that the training loop has said.
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<O> + 'a> {
         let start = take_start().unwrap_or_else(|| Start::of(self.epoch.fetch_add(1, Ordering::Relaxed)));
-        let workers = self.workers.get_or_init(|| Workers::start(&self.source, self.layout.num_workers));
-        Box::new(workers.batches(&self.source, self.pass(start), self.layout.prefetch))
+        let workers = self.workers.get_or_init(|| Workers::start(&self.source, self.batching.num_workers));
+        Box::new(workers.batches(&self.source, self.pass(start), self.batching.prefetch))
     }
 
     /// The items that an epoch gives.

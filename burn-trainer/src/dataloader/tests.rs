@@ -10,7 +10,7 @@ use burn::data::dataloader::batcher::Batcher;
 use burn::data::dataloader::{DataLoader, DataLoaderIterator};
 use burn::data::dataset::{Dataset, DatasetError};
 use burn::tensor::Device;
-use burn_ckpt::panic_message;
+use burn_ckpt::plumbing::panic_message;
 
 use super::{ResumableDataLoader, ResumableDataLoaderBuilder, Start, iter_from};
 

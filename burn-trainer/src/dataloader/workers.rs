@@ -17,8 +17,8 @@ use burn::data::dataloader::{DataLoaderIterator, Progress};
 use burn::data::dataset::{Dataset, DatasetError};
 use burn::tensor::Device;
 
-use super::order::{Order, item_seed};
-use super::pass::Pass;
+use super::shuffle_order::{Order, item_seed};
+use super::start_position::Pass;
 
 /// Changes an item by a seed.
 pub(super) type Transform<I> = Arc<dyn Fn(I, u64) -> I + Send + Sync>;

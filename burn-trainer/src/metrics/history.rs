@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn_ckpt::Section;
 
-use super::saved::{Entries, EpochValues, History};
+use super::history_format::{Entries, EpochValues, History};
 
 /// The history of a run as it goes.
 #[derive(Debug, Default, Clone)]

@@ -4,23 +4,23 @@
 //! `history.rs`, and writes the metric files by way of `files.rs`. (burn's event store can be asked too, but it remembers the first answer for an epoch, so that
 //! asking in the middle of one spoils burn's early stopping.)
 
-mod files;
+mod epoch_values;
 mod history;
-mod lines;
-mod means;
-mod memory;
-mod saved;
-mod tap;
+mod history_format;
+mod line_chunks;
+mod logger;
+mod metric_files;
+mod resumed_means;
 
 pub(crate) use history::{HistoryAt, SharedHistory};
-pub(crate) use saved::{EpochValues, History, MAX_EPOCHS};
-pub(crate) use tap::MetricTap;
+pub(crate) use history_format::{EpochValues, History, MAX_EPOCHS};
+pub(crate) use logger::RunMetricLogger;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::train::metric::store::{Aggregate, EventStoreClient, MetricsUpdate, Split};
 use burn::train::metric::{MetricAttributes, MetricDefinition, MetricId, MetricName, NumericEntry};
-use burn_ckpt::Mode;
+use burn_ckpt::retention::MetricMode;
 use indexmap::IndexMap;
 
 const TRAIN: &str = "train";
@@ -38,7 +38,7 @@ struct Registered {
     /// burn's name of it.
     name: MetricName,
     key: String,
-    mode: Option<Mode>,
+    mode: Option<MetricMode>,
     /// Whether it has logged a number. One that says no direction is not known to have any before that.
     has_numbers: bool,
 }
@@ -97,7 +97,7 @@ impl MetricTable {
 
     /// The full name of a metric as somebody wrote it (`val_loss`, `val/loss`, `Val Loss`), with the direction
     /// that the metric states for itself. `None` when no such metric is registered.
-    pub(crate) fn find(&self, written: &str) -> Option<(String, Option<Mode>)> {
+    pub(crate) fn find(&self, written: &str) -> Option<(String, Option<MetricMode>)> {
         let wanted = slug(written);
         self.registered.values().find_map(|metric| {
             [TRAIN, VALID]
@@ -145,8 +145,8 @@ impl MetricTable {
             key = format!("{base}_{number}");
         }
         let mode = match &definition.attributes {
-            MetricAttributes::Numeric(numeric) if numeric.higher_is_better => Some(Mode::Max),
-            MetricAttributes::Numeric(_) => Some(Mode::Min),
+            MetricAttributes::Numeric(numeric) if numeric.higher_is_better => Some(MetricMode::Max),
+            MetricAttributes::Numeric(_) => Some(MetricMode::Min),
             MetricAttributes::None => None,
         };
         let name = Arc::clone(&definition.name);
@@ -235,7 +235,11 @@ mod tests {
         let mut table = MetricTable::default();
         table.register(&definition("Loss"));
         for written in ["val_loss", "val/loss", "Val Loss"] {
-            assert_eq!(table.find(written), Some(("val_loss".to_owned(), Some(Mode::Min))), "{written}");
+            assert_eq!(
+                table.find(written),
+                Some(("val_loss".to_owned(), Some(MetricMode::Min))),
+                "{written}"
+            );
         }
         for unknown in ["loss", "val_accuracy", "", "..", "test_loss"] {
             assert_eq!(table.find(unknown), None, "{unknown}");

@@ -1,10 +1,9 @@
 //! What concerns the optimizer of a learner, which burn keeps to itself.
 
-mod burns;
-pub(crate) mod names;
-pub(crate) mod probe;
+mod burn_optimizers;
+pub(crate) mod state_names;
 mod streamed;
 
-pub use burns::InitStreamed;
+pub use burn_optimizers::InitStreamed;
 pub use streamed::{StateParts, StateTensors, Streamed};
 pub(crate) use streamed::{advise, collect};

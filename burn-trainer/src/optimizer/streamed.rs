@@ -28,13 +28,13 @@ pub trait StateTensors: Optimizer {
 /// Makes an optimizer's state cheap to save: its tensors are read one by one, as they are written.
 ///
 /// It computes what the optimizer computes, and its state is stored as the optimizer's is: checkpoints are the same to the
-/// byte, and runs go on with it or without. [`InitStreamed`](crate::InitStreamed) puts burn's optimizers into one; by
+/// byte, and runs go on with it or without. [`InitStreamed`](crate::optimizer::InitStreamed) puts burn's optimizers into one; by
 /// hand it is of use for a parameter group:
 ///
 /// ```
 /// use burn::module::ParamGroup;
 /// use burn::optim::{AdamConfig, MuonConfig};
-/// use burn_trainer::{InitStreamed, Streamed};
+/// use burn_trainer::optimizer::{InitStreamed, Streamed};
 ///
 /// let adam = AdamConfig::new().init_streamed();
 /// let matrix = ParamGroup::from_path("hidden.weight");

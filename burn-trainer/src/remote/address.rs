@@ -16,8 +16,8 @@ use burn::tensor::Device;
 use burn_environment::device_name;
 
 use super::{Token, connected, iroh};
-use crate::devices::REMOTE;
 use crate::error::{Error, Result};
+use crate::remote::device_names::REMOTE;
 
 const FORMS: &str = "remote:ws://HOST:PORT, or remote:iroh:ID@IP:PORT as the server prints it, and #INDEX for another \
                      than its first device";

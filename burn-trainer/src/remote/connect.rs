@@ -8,7 +8,7 @@ use burn::tensor::Device;
 
 use super::{RemoteAddress, Token};
 use crate::error::{Error, Result};
-use crate::progress::warn;
+use crate::process::console::warn;
 
 /// How long all of that may take: longer than burn needs to say itself that nobody answers. For a host that is not there, burn
 /// waits for as long as the operating system does, and for ever for a program that takes the connection and says

@@ -1,20 +1,30 @@
-//! Devices of other machines, through burn's remote engine: their names, and connecting them.
+//! Devices of other machines, through burn's remote engine: their names, connecting them, and noticing that one is lost.
 //!
 //! A server runs burn's `RemoteServer` over its devices (`cargo xtask serve` is one). Here is the side of the program that
 //! trains: it names a device by a [`RemoteAddress`], connects it with a [`Token`], and gives it to
-//! [`Trainer::devices`](crate::Trainer::devices) like any other. What becomes of a run whose server goes away is in
-//! `watch.rs`, which no feature turns off.
+//! [`Trainer::devices`](crate::Trainer::devices) like any other. `device_watch` and `device_names` are there without the
+//! feature `remote` too: a program may connect devices by burn itself.
 
+#[cfg(feature = "remote")]
 mod address;
+#[cfg(feature = "remote")]
 mod connect;
-mod connected;
+pub(crate) mod device_names;
+pub(crate) mod device_watch;
+#[cfg(feature = "remote")]
 mod iroh;
-mod nudge;
+#[cfg(feature = "remote")]
+mod registry;
+#[cfg(feature = "remote")]
 mod token;
+#[cfg(feature = "remote")]
+mod wake_transfers;
 
+#[cfg(feature = "remote")]
 pub use address::{Relays, RemoteAddress};
+#[cfg(feature = "remote")]
 pub use connect::connect;
-pub(crate) use connected::problem_of_iroh_server;
+#[cfg(feature = "remote")]
 pub use iroh::endpoint_builder;
-pub(crate) use nudge::Nudge;
+#[cfg(feature = "remote")]
 pub use token::{Token, check_secret};

@@ -2,36 +2,37 @@
 
 use std::path::PathBuf;
 
-use burn_ckpt::{BEST_DIR, FilenameTemplate, Keep, Mode, TopK};
+use burn_ckpt::plumbing::{BEST_DIR, FilenameTemplate};
+use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
 use serde::{Deserialize, Serialize};
 
-use super::{Decision, Output, Strategy, named, yes};
-use crate::event::{Event, Facts};
+use super::{CheckpointOutput, MetricConfig, SaveDecision, Strategy, named};
+use crate::state::event::{RunProgress, TrainingEvent};
 
-/// Configuration of [`BestStrategy`].
+/// How the checkpoints with the best values of a metric are saved: see [`BestStrategy`].
+///
+/// ```
+/// use burn_trainer::strategy::Best;
+///
+/// let best = Best::new().with_topk(3).with_filename("{epoch:03}-{val_loss:.4}");
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Best {
     /// The metric to watch (`val_loss`); the trainer's `primary_metric` by default.
-    #[serde(default)]
-    pub metric: Option<String>,
+    pub metric: Option<MetricConfig>,
     /// Whether lower (`"min"`) or higher (`"max"`) is better; by default what the metric says of itself.
-    #[serde(default)]
-    pub mode: Option<Mode>,
+    pub mode: Option<MetricMode>,
     /// How many to keep: 1 by default, or `"all"`.
-    #[serde(default = "one")]
     pub topk: TopK,
     /// Template of the file names: `epoch={epoch}-step={step}` by default.
-    #[serde(default = "default_filename")]
     pub filename: String,
     /// Another directory: relative to the run's `checkpoint` directory, or absolute. `best` by default.
-    #[serde(default)]
     pub dirpath: Option<PathBuf>,
     /// Keep a link `best_<metric>.ckpt` to the very best: on by default.
-    #[serde(default = "yes")]
     pub save_symlink: bool,
     /// Leave out optimizer and scheduler: off by default.
-    #[serde(default)]
     pub save_weights_only: bool,
 }
 
@@ -40,8 +41,8 @@ impl Default for Best {
         Self {
             metric: None,
             mode: None,
-            topk: one(),
-            filename: default_filename(),
+            topk: TopK::Count(1),
+            filename: FilenameTemplate::DEFAULT.to_owned(),
             dirpath: None,
             save_symlink: true,
             save_weights_only: false,
@@ -49,18 +50,43 @@ impl Default for Best {
     }
 }
 
+impl Best {
+    /// Sets the metric to watch.
+    #[must_use]
+    pub fn with_metric(mut self, metric: impl Into<MetricConfig>) -> Self {
+        self.metric = Some(metric.into());
+        self
+    }
+
+    /// Sets whether lower or higher is better.
+    #[must_use]
+    pub fn with_mode(mut self, mode: MetricMode) -> Self {
+        self.mode = Some(mode);
+        self
+    }
+
+    /// Sets the template of the file names.
+    #[must_use]
+    pub fn with_filename(mut self, filename: impl Into<String>) -> Self {
+        self.filename = filename.into();
+        self
+    }
+}
+
+file_builders!(Best);
+
 /// Keeps the checkpoints with the best values of one metric.
 #[derive(Debug, Clone)]
 pub struct BestStrategy {
     config: Best,
     metric: String,
-    mode: Mode,
+    mode: MetricMode,
 }
 
 impl BestStrategy {
     /// The strategy for a metric by its full name (`val_loss`).
     #[must_use]
-    pub fn new(config: Best, metric: impl Into<String>, mode: Mode) -> Self {
+    pub fn new(config: Best, metric: impl Into<String>, mode: MetricMode) -> Self {
         Self { config, metric: metric.into(), mode }
     }
 }
@@ -70,12 +96,12 @@ impl Strategy for BestStrategy {
         named(&format!("best:{}", self.metric), self.config.dirpath.as_deref())
     }
 
-    fn keep(&self) -> Keep {
-        Keep::Best(self.mode, self.config.topk)
+    fn keep(&self) -> KeepRule {
+        KeepRule::Best(self.mode, self.config.topk)
     }
 
-    fn output(&self) -> Output {
-        Output {
+    fn output(&self) -> CheckpointOutput {
+        CheckpointOutput {
             directory: self.config.dirpath.clone().unwrap_or_else(|| BEST_DIR.into()),
             filename: Some(self.config.filename.clone()),
             link: self.config.save_symlink.then(|| format!("best_{}", self.metric)),
@@ -83,21 +109,15 @@ impl Strategy for BestStrategy {
         }
     }
 
-    fn decide(&mut self, event: &Event<'_>, facts: &Facts<'_>) -> Decision {
+    fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision {
         // Not at steps: between validations the metric's value is old, or an average over a part of an epoch.
         match (event, facts.metrics.get(&self.metric)) {
-            (Event::ValidationEnd, Some(&score)) => Decision::Save { score, reason: "best".to_owned() },
-            _ => Decision::Skip,
+            (TrainingEvent::ValidationEnd, Some(&score)) => {
+                SaveDecision::Save { score, reason: "best".to_owned() }
+            }
+            _ => SaveDecision::Skip,
         }
     }
-}
-
-pub(super) fn one() -> TopK {
-    TopK::Count(std::num::NonZeroUsize::MIN)
-}
-
-pub(super) fn default_filename() -> String {
-    FilenameTemplate::DEFAULT.to_owned()
 }
 
 #[cfg(test)]
@@ -108,17 +128,25 @@ mod tests {
 
     #[test]
     fn only_a_validation_with_the_metric_is_worth_a_checkpoint() {
-        let mut best = BestStrategy::new(Best::default(), "val_loss", Mode::Min);
-        let mut decide = |event: Event<'_>, metric: &str| {
+        let mut best = BestStrategy::new(Best::default(), "val_loss", MetricMode::Min);
+        let mut decide = |event: TrainingEvent<'_>, metric: &str| {
             let metrics = IndexMap::from([(metric.to_owned(), 0.5)]);
-            best.decide(&event, &Facts { epoch: 0, step: 1, elapsed: Duration::ZERO, metrics: &metrics })
+            best.decide(
+                &event,
+                &RunProgress { epoch: 0, step: 1, elapsed: Duration::ZERO, metrics: &metrics },
+            )
         };
-        assert_eq!(decide(Event::ValidationEnd, "train_loss"), Decision::Skip);
-        for event in [Event::StepEnd, Event::EpochEnd, Event::Interrupted("x"), Event::Exception("x")] {
-            assert_eq!(decide(event, "val_loss"), Decision::Skip, "{event:?}");
+        assert_eq!(decide(TrainingEvent::ValidationEnd, "train_loss"), SaveDecision::Skip);
+        for event in [
+            TrainingEvent::StepEnd,
+            TrainingEvent::EpochEnd,
+            TrainingEvent::Interrupted("x"),
+            TrainingEvent::Exception("x"),
+        ] {
+            assert_eq!(decide(event, "val_loss"), SaveDecision::Skip, "{event:?}");
         }
-        let save = Decision::Save { score: 0.5, reason: "best".to_owned() };
-        assert_eq!(decide(Event::ValidationEnd, "val_loss"), save);
+        let save = SaveDecision::Save { score: 0.5, reason: "best".to_owned() };
+        assert_eq!(decide(TrainingEvent::ValidationEnd, "val_loss"), save);
     }
 
     #[test]

@@ -1,54 +1,55 @@
-//! Last: the newest state, at every epoch's end, every so many steps, and after every so much time.
+//! Last: the newest state, at every epoch's end, every N steps, or after a time.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use burn_ckpt::{Keep, LAST_DIR, TopK};
+use burn_ckpt::plumbing::{FilenameTemplate, LAST_DIR};
+use burn_ckpt::retention::{KeepRule, TopK};
 use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::best::{default_filename, one};
-use super::{Decision, Output, Strategy, named, yes};
-use crate::event::{Event, Facts};
+use super::{CheckpointOutput, SaveDecision, Strategy, named};
+use crate::state::event::{RunProgress, TrainingEvent};
 
-/// Configuration of [`LastStrategy`].
+/// How the newest checkpoints are saved: see [`LastStrategy`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use burn_trainer::strategy::Last;
+///
+/// let last = Last::new().with_every_n_steps(1000).with_save_on_time_interval(Duration::from_secs(900));
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Last {
     /// How many to keep: 1 by default, or `"all"`.
-    #[serde(default = "one")]
     pub topk: TopK,
     /// Save at the end of every epoch: on by default.
-    #[serde(default = "yes")]
     pub every_epoch: bool,
-    /// Save every so many optimizer steps, counted from the run's start; off by default.
-    #[serde(default)]
+    /// Save every N optimizer steps, counted from the run's start; off by default.
     pub every_n_steps: Option<u64>,
-    /// Save at the first step after so much time since the last save of this strategy; off by default.
-    #[serde(default)]
+    /// Save at the first step after this time since the last save of this strategy; off by default.
     pub save_on_time_interval: Option<Interval>,
     /// Template of the file names: `epoch={epoch}-step={step}` by default.
-    #[serde(default = "default_filename")]
     pub filename: String,
     /// Another directory: relative to the run's `checkpoint` directory, or absolute. `last` by default.
-    #[serde(default)]
     pub dirpath: Option<PathBuf>,
     /// Keep a link `last.ckpt` to the newest: on by default.
-    #[serde(default = "yes")]
     pub save_symlink: bool,
-    /// Leave out optimizer and scheduler: off by default. Such a checkpoint cannot be resumed from.
-    #[serde(default)]
+    /// Leave out optimizer and scheduler: off by default. A run cannot resume from such a checkpoint.
     pub save_weights_only: bool,
 }
 
 impl Default for Last {
     fn default() -> Self {
         Self {
-            topk: one(),
+            topk: TopK::Count(1),
             every_epoch: true,
             every_n_steps: None,
             save_on_time_interval: None,
-            filename: default_filename(),
+            filename: FilenameTemplate::DEFAULT.to_owned(),
             dirpath: None,
             save_symlink: true,
             save_weights_only: false,
@@ -56,9 +57,47 @@ impl Default for Last {
     }
 }
 
+impl Last {
+    /// Sets whether every epoch's end is saved.
+    #[must_use]
+    pub fn with_every_epoch(mut self, every_epoch: bool) -> Self {
+        self.every_epoch = every_epoch;
+        self
+    }
+
+    /// Saves every N optimizer steps.
+    #[must_use]
+    pub fn with_every_n_steps(mut self, steps: u64) -> Self {
+        self.every_n_steps = Some(steps);
+        self
+    }
+
+    /// Saves at the first step after this time since the last save.
+    #[must_use]
+    pub fn with_save_on_time_interval(mut self, interval: impl Into<Interval>) -> Self {
+        self.save_on_time_interval = Some(interval.into());
+        self
+    }
+
+    /// Sets the template of the file names.
+    #[must_use]
+    pub fn with_filename(mut self, filename: impl Into<String>) -> Self {
+        self.filename = filename.into();
+        self
+    }
+}
+
+file_builders!(Last);
+
 /// A length of time. In JSON a number of seconds, or text with units: `"90s"`, `"15m"`, `"1h 30m"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interval(pub Duration);
+
+impl From<Duration> for Interval {
+    fn from(duration: Duration) -> Self {
+        Self(duration)
+    }
+}
 
 /// Keeps the newest states.
 #[derive(Debug, Clone)]
@@ -74,18 +113,18 @@ impl LastStrategy {
         Self { config, saved_at: Duration::ZERO }
     }
 
-    fn is_due(&self, event: &Event<'_>, facts: &Facts<'_>) -> bool {
+    fn is_due(&self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> bool {
         let by_step = self.config.every_n_steps.is_some_and(|n| facts.step.is_multiple_of(n));
         let by_time = self
             .config
             .save_on_time_interval
             .is_some_and(|interval| facts.elapsed.saturating_sub(self.saved_at) >= interval.0);
         match event {
-            Event::StepEnd => by_step || by_time,
-            Event::EpochEnd => self.config.every_epoch || by_step || by_time,
-            // Whoever stops a run wants to go on later.
-            Event::Interrupted(_) => true,
-            Event::ValidationEnd | Event::Exception(_) => false,
+            TrainingEvent::StepEnd => by_step || by_time,
+            TrainingEvent::EpochEnd => self.config.every_epoch || by_step || by_time,
+            // A stopped run is resumed later.
+            TrainingEvent::Interrupted(_) => true,
+            TrainingEvent::ValidationEnd | TrainingEvent::Exception(_) => false,
         }
     }
 }
@@ -95,12 +134,12 @@ impl Strategy for LastStrategy {
         named("last", self.config.dirpath.as_deref())
     }
 
-    fn keep(&self) -> Keep {
-        Keep::Newest(self.config.topk)
+    fn keep(&self) -> KeepRule {
+        KeepRule::Newest(self.config.topk)
     }
 
-    fn output(&self) -> Output {
-        Output {
+    fn output(&self) -> CheckpointOutput {
+        CheckpointOutput {
             directory: self.config.dirpath.clone().unwrap_or_else(|| LAST_DIR.into()),
             filename: Some(self.config.filename.clone()),
             link: self.config.save_symlink.then(|| "last".to_owned()),
@@ -108,12 +147,12 @@ impl Strategy for LastStrategy {
         }
     }
 
-    fn decide(&mut self, event: &Event<'_>, facts: &Facts<'_>) -> Decision {
+    fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision {
         if !self.is_due(event, facts) {
-            return Decision::Skip;
+            return SaveDecision::Skip;
         }
         self.saved_at = facts.elapsed;
-        Decision::Save { score: f64::NAN, reason: "last".to_owned() }
+        SaveDecision::Save { score: f64::NAN, reason: "last".to_owned() }
     }
 }
 
@@ -150,32 +189,35 @@ mod tests {
     use super::*;
     use indexmap::IndexMap;
 
-    fn saves(last: &mut LastStrategy, event: Event<'_>, step: u64, seconds: u64) -> bool {
+    fn saves(last: &mut LastStrategy, event: TrainingEvent<'_>, step: u64, seconds: u64) -> bool {
         let metrics = IndexMap::new();
-        let facts = Facts { epoch: 0, step, elapsed: Duration::from_secs(seconds), metrics: &metrics };
-        last.decide(&event, &facts) != Decision::Skip
+        let facts = RunProgress { epoch: 0, step, elapsed: Duration::from_secs(seconds), metrics: &metrics };
+        last.decide(&event, &facts) != SaveDecision::Skip
     }
 
     #[test]
     fn every_n_steps_counts_from_the_runs_start() {
-        let mut last =
-            LastStrategy::new(Last { every_n_steps: Some(10), every_epoch: false, ..Last::default() });
-        let saved: Vec<u64> = (1..=40).filter(|step| saves(&mut last, Event::StepEnd, *step, 0)).collect();
+        let mut last = LastStrategy::new(Last::new().with_every_n_steps(10).with_every_epoch(false));
+        let saved: Vec<u64> =
+            (1..=40).filter(|step| saves(&mut last, TrainingEvent::StepEnd, *step, 0)).collect();
         assert_eq!(saved, [10, 20, 30, 40]);
-        assert!(saves(&mut last, Event::EpochEnd, 50, 0), "a step that ends an epoch counts too");
-        assert!(!saves(&mut last, Event::EpochEnd, 51, 0));
+        assert!(saves(&mut last, TrainingEvent::EpochEnd, 50, 0), "a step that ends an epoch counts too");
+        assert!(!saves(&mut last, TrainingEvent::EpochEnd, 51, 0));
     }
 
     #[test]
     fn the_time_interval_starts_anew_with_every_save() {
-        let interval = Some(Interval(Duration::from_secs(60)));
-        let mut last = LastStrategy::new(Last { save_on_time_interval: interval, ..Last::default() });
-        assert!(!saves(&mut last, Event::StepEnd, 1, 59));
-        assert!(saves(&mut last, Event::StepEnd, 2, 61));
-        assert!(!saves(&mut last, Event::StepEnd, 3, 120));
-        assert!(saves(&mut last, Event::EpochEnd, 4, 120), "an epoch's end saves, and restarts the clock");
-        assert!(!saves(&mut last, Event::StepEnd, 5, 179));
-        assert!(saves(&mut last, Event::StepEnd, 6, 180));
+        let interval = Duration::from_secs(60);
+        let mut last = LastStrategy::new(Last::new().with_save_on_time_interval(interval));
+        assert!(!saves(&mut last, TrainingEvent::StepEnd, 1, 59));
+        assert!(saves(&mut last, TrainingEvent::StepEnd, 2, 61));
+        assert!(!saves(&mut last, TrainingEvent::StepEnd, 3, 120));
+        assert!(
+            saves(&mut last, TrainingEvent::EpochEnd, 4, 120),
+            "an epoch's end saves, and restarts the clock"
+        );
+        assert!(!saves(&mut last, TrainingEvent::StepEnd, 5, 179));
+        assert!(saves(&mut last, TrainingEvent::StepEnd, 6, 180));
     }
 
     #[test]

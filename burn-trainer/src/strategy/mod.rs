@@ -1,30 +1,70 @@
-//! When to save: small, pure deciders. What to keep is `burn_ckpt::Keep`'s business, and writing the writer's.
+//! When to save: small, pure deciders. What to keep is `burn_ckpt::plumbing::Keep`'s business, and writing the writer's.
 //!
-//! A strategy sees every [`Event`] with the [`Facts`] of the moment and answers with a [`Decision`]. It names the
+//! A strategy sees every [`TrainingEvent`] with the [`RunProgress`] of the moment and answers with a [`SaveDecision`]. It names the
 //! directory its checkpoints go to, the rule by which they stay, and the link to the foremost one.
 
+/// The builder methods that the three configurations share.
+macro_rules! file_builders {
+    ($config:ident) => {
+        impl $config {
+            /// The defaults.
+            #[must_use]
+            pub fn new() -> Self {
+                Self::default()
+            }
+
+            /// Sets how many checkpoints stay: a number above 0, or [`TopK::All`](burn_ckpt::retention::TopK::All).
+            #[must_use]
+            pub fn with_topk(mut self, topk: impl Into<burn_ckpt::retention::TopK>) -> Self {
+                self.topk = topk.into();
+                self
+            }
+
+            /// Sets another directory: relative to the run's `checkpoint` directory, or absolute.
+            #[must_use]
+            pub fn with_dirpath(mut self, dirpath: impl Into<std::path::PathBuf>) -> Self {
+                self.dirpath = Some(dirpath.into());
+                self
+            }
+
+            /// Sets whether a link leads to the foremost checkpoint.
+            #[must_use]
+            pub fn with_save_symlink(mut self, save_symlink: bool) -> Self {
+                self.save_symlink = save_symlink;
+                self
+            }
+
+            /// Sets whether optimizer and scheduler are left out.
+            #[must_use]
+            pub fn with_save_weights_only(mut self, save_weights_only: bool) -> Self {
+                self.save_weights_only = save_weights_only;
+                self
+            }
+        }
+    };
+}
+
 mod best;
-mod chosen;
 mod last;
+mod metric_config;
 mod on_exception;
 
 pub use best::{Best, BestStrategy};
-pub(crate) use chosen::{Chosen, chosen_strategies, exception_timeout};
 pub use last::{Interval, Last, LastStrategy};
-use on_exception::DEFAULT_TIMEOUT_SECONDS;
-pub(crate) use on_exception::MAX_TIMEOUT_SECONDS;
+pub use metric_config::MetricConfig;
+pub(crate) use on_exception::{DEFAULT_TIMEOUT_SECONDS, MAX_TIMEOUT_SECONDS};
 pub use on_exception::{OnException, OnExceptionStrategy};
 
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::Keep;
+pub use burn_ckpt::retention::{Candidate, KeepRule, MetricMode, TopK};
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Event, Facts};
+pub use crate::state::event::{RunProgress, TrainingEvent};
 
 /// Whether an event is worth a checkpoint.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Decision {
+pub enum SaveDecision {
     /// No.
     Skip,
     /// Yes, if a checkpoint with this score would stay by the strategy's rule.
@@ -43,7 +83,7 @@ pub enum Decision {
 
 /// Where a strategy's checkpoints go and what is in them.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Output {
+pub struct CheckpointOutput {
     /// Their directory: relative to the run's `checkpoint` directory, or absolute.
     pub directory: PathBuf,
     /// The template of their names, without ending; `None` for the time in UTC.
@@ -61,13 +101,13 @@ pub trait Strategy: Send {
     fn name(&self) -> String;
 
     /// The rule by which its checkpoints stay.
-    fn keep(&self) -> Keep;
+    fn keep(&self) -> KeepRule;
 
     /// Where its checkpoints go.
-    fn output(&self) -> Output;
+    fn output(&self) -> CheckpointOutput;
 
     /// Whether this event is worth a checkpoint.
-    fn decide(&mut self, event: &Event<'_>, facts: &Facts<'_>) -> Decision;
+    fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision;
 }
 
 /// A strategy as it stands in the configuration: `{"kind": "best", "metric": "val_loss", "topk": 3}`.
@@ -85,9 +125,4 @@ pub enum StrategyConfig {
 /// Two strategies of a kind are told apart by their directories.
 fn named(kind: &str, dirpath: Option<&Path>) -> String {
     dirpath.map_or(kind.to_owned(), |directory| format!("{kind}:{}", directory.display()))
-}
-
-/// `save_symlink` and `every_epoch` are on unless turned off.
-fn yes() -> bool {
-    true
 }

@@ -1,58 +1,79 @@
-//! On exception: the state before a panic or an error, so that the work of hours is not lost with it. Also that of a
-//! stop, by a signal for instance, where no other strategy saves it.
+//! On exception: the state before a panic or an error. Also the state of a stop, such as a signal's, where no other
+//! strategy saves it.
 
 use std::path::PathBuf;
 
-use burn_ckpt::{Keep, ON_EXCEPTION_DIR, TopK};
+use burn_ckpt::plumbing::ON_EXCEPTION_DIR;
+use burn_ckpt::retention::{KeepRule, TopK};
 use serde::{Deserialize, Serialize};
 
-use super::{Decision, Output, Strategy, named};
-use crate::event::{Event, Facts};
+use super::{CheckpointOutput, SaveDecision, Strategy, named};
+use crate::state::event::{RunProgress, TrainingEvent};
 
 /// How long an exception's save may take unless configured otherwise, in seconds.
 pub(crate) const DEFAULT_TIMEOUT_SECONDS: f64 = 120.0;
 /// The longest that may be configured: a year.
 pub(crate) const MAX_TIMEOUT_SECONDS: f64 = 31_536_000.0;
 
-/// Configuration of [`OnExceptionStrategy`].
+/// How the state before a failure is saved: see [`OnExceptionStrategy`].
+///
+/// ```
+/// use burn_trainer::strategy::OnException;
+///
+/// let on_exception = OnException::new().with_timeout_seconds(60.0);
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct OnException {
     /// How many to keep: `"all"` by default.
-    #[serde(default = "all")]
     pub topk: TopK,
     /// Template of the file names; by default the time in UTC, like `2024-01-15T10-30-00`.
-    #[serde(default)]
     pub filename: Option<String>,
     /// Another directory: relative to the run's `checkpoint` directory, or absolute. `on_exception` by default.
-    #[serde(default)]
     pub dirpath: Option<PathBuf>,
     /// Keep a link `on_exception.ckpt` to the newest: off by default.
-    #[serde(default)]
     pub save_symlink: bool,
     /// Leave out optimizer and scheduler: off by default.
-    #[serde(default)]
     pub save_weights_only: bool,
     /// How long the save may take before the program ends without it, in seconds: 120 by default. It is also the limit
     /// for the save of a run that a signal stops.
-    #[serde(default = "timeout")]
     pub timeout_seconds: f64,
 }
 
 impl Default for OnException {
     fn default() -> Self {
         Self {
-            topk: all(),
+            topk: TopK::All,
             filename: None,
             dirpath: None,
             save_symlink: false,
             save_weights_only: false,
-            timeout_seconds: timeout(),
+            timeout_seconds: DEFAULT_TIMEOUT_SECONDS,
         }
     }
 }
 
-/// Saves the state of the last step done when training fails, and when it is stopped and no other strategy does.
+impl OnException {
+    /// Sets the template of the file names.
+    #[must_use]
+    pub fn with_filename(mut self, filename: impl Into<String>) -> Self {
+        self.filename = Some(filename.into());
+        self
+    }
+
+    /// Sets how long the save may take, in seconds.
+    #[must_use]
+    pub fn with_timeout_seconds(mut self, seconds: f64) -> Self {
+        self.timeout_seconds = seconds;
+        self
+    }
+}
+
+file_builders!(OnException);
+
+/// Saves the state of the last finished step when training fails. Also when training is stopped, if no other strategy
+/// saves that state.
 #[derive(Debug, Clone)]
 pub struct OnExceptionStrategy {
     config: OnException,
@@ -71,12 +92,12 @@ impl Strategy for OnExceptionStrategy {
         named("on_exception", self.config.dirpath.as_deref())
     }
 
-    fn keep(&self) -> Keep {
-        Keep::Newest(self.config.topk)
+    fn keep(&self) -> KeepRule {
+        KeepRule::Newest(self.config.topk)
     }
 
-    fn output(&self) -> Output {
-        Output {
+    fn output(&self) -> CheckpointOutput {
+        CheckpointOutput {
             directory: self.config.dirpath.clone().unwrap_or_else(|| ON_EXCEPTION_DIR.into()),
             filename: self.config.filename.clone(),
             link: self.config.save_symlink.then(|| "on_exception".to_owned()),
@@ -84,24 +105,16 @@ impl Strategy for OnExceptionStrategy {
         }
     }
 
-    fn decide(&mut self, event: &Event<'_>, _facts: &Facts<'_>) -> Decision {
+    fn decide(&mut self, event: &TrainingEvent<'_>, _facts: &RunProgress<'_>) -> SaveDecision {
         match event {
-            Event::Exception(message) => {
-                Decision::Save { score: f64::NAN, reason: format!("exception: {message}") }
+            TrainingEvent::Exception(message) => {
+                SaveDecision::Save { score: f64::NAN, reason: format!("exception: {message}") }
             }
-            // A stop is no failure: usually the state is the last strategy's.
-            Event::Interrupted(reason) => {
-                Decision::SaveUnlessOthers { reason: format!("interrupted: {reason}") }
+            // A stop is not a failure: the last strategy usually saves the state.
+            TrainingEvent::Interrupted(reason) => {
+                SaveDecision::SaveUnlessOthers { reason: format!("interrupted: {reason}") }
             }
-            _ => Decision::Skip,
+            _ => SaveDecision::Skip,
         }
     }
-}
-
-fn all() -> TopK {
-    TopK::All
-}
-
-fn timeout() -> f64 {
-    DEFAULT_TIMEOUT_SECONDS
 }

@@ -43,7 +43,7 @@ impl DeviceArgs {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`](burn_trainer::Error::Config) for a name that is none, or that the program was not built for;
+    /// [`Error::Config`](burn_trainer::Error::Config) for an invalid name, or one that the program was not built for;
     /// [`Error::Device`](burn_trainer::Error::Device) and [`Error::RemoteDevice`](burn_trainer::Error::RemoteDevice) for a
     /// device that cannot be used.
     pub fn devices(&self) -> Result<Vec<Device>> {
@@ -77,7 +77,8 @@ fn open(names: &[DeviceName], _: Option<&Path>) -> Result<Vec<Device>> {
 
 #[cfg(feature = "remote")]
 fn open(names: &[DeviceName], token_file: Option<&Path>) -> Result<Vec<Device>> {
-    use burn_trainer::{Error, Token, cli, connect};
+    use burn_trainer::remote::{Token, connect};
+    use burn_trainer::{Error, cli};
     let token = Token::from_file_or_env(token_file)?;
     let remote: Vec<_> = names
         .iter()

@@ -1,7 +1,8 @@
 //! The names that `--device` takes, and the devices they stand for.
 
 use burn::tensor::Device;
-use burn_trainer::{Error, Result, start_device};
+use burn_trainer::process::start_device;
+use burn_trainer::{Error, Result};
 
 const FORMS: &str =
     "cpu, cpu:1, wgpu:0, vulkan:0, cuda:0, remote:ws://HOST:PORT#INDEX, remote:iroh:ID@IP:PORT#INDEX";
@@ -13,7 +14,7 @@ pub(crate) enum DeviceName {
     Local(String, usize),
     /// Of another one.
     #[cfg(feature = "remote")]
-    Remote(burn_trainer::RemoteAddress),
+    Remote(burn_trainer::remote::RemoteAddress),
 }
 
 impl DeviceName {

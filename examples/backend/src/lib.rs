@@ -8,7 +8,8 @@ mod device;
 use std::fmt::{self, Display};
 
 use burn::tensor::Device;
-use burn_trainer::{Error, Result, start_device};
+use burn_trainer::process::start_device;
+use burn_trainer::{Error, Result};
 use clap::ValueEnum;
 
 pub use args::DeviceArgs;

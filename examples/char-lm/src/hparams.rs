@@ -59,7 +59,7 @@ pub struct CharLmConfig {
     #[config(default = 0.1)]
     pub warmup_share: f64,
     /// Optimizer steps of the schedule, after which the learning rate stays where it is. Unless set, those of all epochs:
-    /// a run that goes on for more of them than it had goes on at the rate that the longer schedule has there.
+    /// a run that resumes with more epochs continues at the rate that the longer schedule has at that step.
     pub schedule_steps: Option<usize>,
     /// Weight decay of AdamW.
     #[config(default = 0.1)]

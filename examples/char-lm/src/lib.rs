@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | `hparams.rs` | [`CharLmConfig`], which a checkpoint carries, and the sizes by name, [`Size`] | |
 //! | `model.rs` | [`CharLm`], from texts to what comes next | |
-//! | `writing.rs` | [`Writing`], what the model goes on with | |
+//! | `writing.rs` | [`Writing`], how the model continues a text | |
 //! | `dataset.rs` | the text to train on, and batches of its windows | x |
 //! | `steps.rs` | a training step, a validation step, optimizer and schedule | x |
 //! | `main.rs` | the training program | x |

@@ -13,7 +13,7 @@ use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfi
 use char_lm::{CharLm, CharLmConfig, Window, WindowBatcher, Windows};
 use clap::Parser;
 
-/// A checkpoint is written while training goes on, in memory of its own: freed memory is kept for that.
+/// Training allocates while a checkpoint is written: this allocator keeps freed memory for that.
 #[global_allocator]
 static ALLOCATOR: burn_trainer::KeepingAllocator = burn_trainer::KeepingAllocator;
 

@@ -95,7 +95,7 @@ impl CharLm {
         let input = TransformerEncoderInput::new(x).mask_attn(mask);
         let x = self.layers.forward_autoregressive_inference(input, &mut past.0);
         let last = x.slice_dim(1, length - 1..length);
-        // What is no byte cannot be drawn.
+        // A number above 255 is not a byte, and cannot be drawn.
         self.logits(last, self.tokens.weight.val().slice_dim(0, 0..BYTES)).flatten(0, 2)
     }
 

@@ -11,7 +11,7 @@ use burn::lr_scheduler::sequential::SequentialLrSchedulerConfig;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{AdamWConfig, ModuleOptimizer};
 use burn::train::{InferenceStep, SequenceOutput, TrainOutput, TrainStep};
-use burn_trainer::InitStreamed;
+use burn_trainer::optimizer::InitStreamed;
 
 use crate::dataset::Batch;
 use crate::error::{Error, Result};

@@ -56,7 +56,7 @@ impl Drawing {
 }
 
 impl CharLm {
-    /// Goes on with a text. Of one that is longer than the context, the end counts. An empty one is as a line's end.
+    /// Continues a text. The model sees its last bytes, as many as the context has. An empty text counts as the end of a line.
     ///
     /// # Errors
     ///

@@ -14,11 +14,12 @@ use burn::tensor::Device;
 use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn::train::{Learner, MultiDeviceOptim};
 use burn_trainer::cli::{self, TrainArgs};
-use burn_trainer::{FitResult, InitStreamed, Result, ResumableDataLoader, Trainer, TrainerConfig};
+use burn_trainer::optimizer::InitStreamed;
+use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use clap::Parser;
 use digits::{Data, Digits, DigitsConfig, ImageBatcher};
 
-/// A checkpoint is written while training goes on, in memory of its own: freed memory is kept for that.
+/// Training allocates while a checkpoint is written: this allocator keeps freed memory for that.
 #[global_allocator]
 static ALLOCATOR: burn_trainer::KeepingAllocator = burn_trainer::KeepingAllocator;
 

@@ -14,8 +14,7 @@ use clap::Parser;
 use digits::{CLASSES, Data, Digits};
 use serde::Serialize;
 
-/// What goes wrong is printed, and nothing else is done with it.
-type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+use crate::picture::Result;
 
 /// Classify images of handwritten digits with a trained model.
 #[derive(Parser)]
@@ -96,7 +95,7 @@ fn print(predictions: &[Prediction], json: bool) -> std::io::Result<()> {
         }
     }
     match std::io::stdout().write_all(text.as_bytes()) {
-        // Nobody reads on (`| head`), which is no reason to fail.
+        // A reader that has gone (`| head`) is not an error.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }

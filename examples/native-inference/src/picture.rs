@@ -7,14 +7,15 @@ use digits::{Data, Image};
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, GrayImage, ImageError, ImageReader};
 
-use crate::Result;
+/// The program's result: an error is a sentence for its user.
+pub type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 /// Reads an image. One of the model's size is taken as it is; another one is scaled to fit, and paper added to make it
 /// square.
 pub fn read(path: &Path, data: Data, invert: bool) -> Result<Image> {
     let picture = ImageReader::open(path)?.with_guessed_format()?.decode().map_err(|error| match error {
         ImageError::Unsupported(_) => {
-            format!("it is no image that this program can read (PNG, JPEG, PNM): {error}")
+            format!("it is not an image that this program can read (PNG, JPEG, PNM): {error}")
         }
         other => other.to_string(),
     })?;

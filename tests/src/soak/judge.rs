@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use burn_ckpt::{CHECKPOINT_DIR, Checkpoint, METADATA_SUFFIX, Metadata, ON_EXCEPTION_DIR, TensorInfo};
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, METADATA_SUFFIX, ON_EXCEPTION_DIR};
+use burn_ckpt::{Checkpoint, Metadata, TensorInfo};
 use serde_json::Value;
 
 use crate::command::sha256sum;
@@ -167,7 +168,7 @@ fn contents(checkpoint: &Checkpoint) -> burn_ckpt::Result<Vec<(String, String)>>
         for (key, scalar) in &section.scalars {
             contents.push((format!("{name}.{key}"), format!("{scalar:?}")));
         }
-        if name == burn_ckpt::OPTIMIZER {
+        if name == burn_ckpt::Section::OPTIMIZER {
             // The paths of parameters, by ids that are random numbers.
             let paths: BTreeSet<&String> = section.strings.values().collect();
             contents.push((format!("{name}.*"), format!("{paths:?}")));

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use burn_ckpt::{BEST_DIR, CHECKPOINT_DIR, Checkpoint, LAST_DIR};
+use burn_ckpt::Checkpoint;
+use burn_ckpt::plumbing::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR};
 use serde_json::Value;
 
 use super::judge::is_staging;

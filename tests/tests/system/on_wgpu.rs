@@ -11,7 +11,7 @@ use burn::optim::AdamConfig;
 use burn::tensor::Device;
 use burn::train::Learner;
 use burn::train::metric::LossMetric;
-use burn_ckpt::{Checkpoint, Contents, FromCheckpoint, MODEL, Metadata, Section};
+use burn_ckpt::{Checkpoint, Contents, FromCheckpoint, Metadata, Section};
 use burn_trainer::{FitResult, Result, Trainer, TrainerConfig};
 use digits::{Data, Digits, Image};
 use indexmap::IndexMap;
@@ -105,7 +105,7 @@ fn a_checkpoint_of_one_backend_has_the_same_bits_on_the_other() {
         assert_eq!(loaded.devices(), [device(to)]);
         let again = root.path().join("again.ckpt");
         let mut contents = Contents::default();
-        contents.sections.insert(MODEL.to_owned(), Section::from_module(&loaded));
+        contents.sections.insert(Section::MODEL.to_owned(), Section::from_module(&loaded));
         contents.save(&again, Metadata::blank(Timestamp::now())).unwrap();
         assert_eq!(of_the_model(&again), of_the_model(&trained), "from {from} to {to}");
     }

@@ -14,7 +14,8 @@ use bench::{CharLmJob, DigitsJob, Job, Laps, Outcome, Stopwatch, compare, parse_
 use burn::data::dataset::Dataset;
 use burn::tensor::Device;
 use burn_ckpt::{Checkpoint, FromCheckpoint};
-use burn_trainer::{GpuKind, Result, TrainerConfig, cli};
+use burn_trainer::environment::GpuKind;
+use burn_trainer::{Result, TrainerConfig, cli};
 use char_lm::{CharLmConfig, Size};
 use clap::Parser;
 use digits::{Data, Digits, Image};
@@ -78,7 +79,7 @@ fn check(job: &dyn Job, args: &Args, root: &Path, device: &Device) -> Checked {
     let train = |name: &str, from: Option<&Path>| -> Result<(Outcome, Laps)> {
         let config = TrainerConfig::new().with_root(root).with_run_id(name).with_max_epochs(epochs as usize);
         // A signal ends the program, and not one run of several.
-        let config = TrainerConfig { handle_signals: false, ..config };
+        let config = config.with_handle_signals(false);
         let config = match from {
             Some(path) => config.with_ckpt_path(path.to_string_lossy()),
             None => config,
@@ -138,6 +139,6 @@ fn char_lm(size: Size, args: &Args) -> CharLmJob {
 
 /// The largest where there is a GPU.
 fn usual_size(backend: Backend) -> Size {
-    let gpu = burn_trainer::gpus().iter().any(|gpu| gpu.kind != Some(GpuKind::Cpu));
+    let gpu = burn_trainer::environment::gpus().iter().any(|gpu| gpu.kind != Some(GpuKind::Cpu));
     if gpu && backend != Backend::Flex { Size::Gpt2Small } else { Size::Tiny }
 }

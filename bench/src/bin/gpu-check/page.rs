@@ -3,7 +3,8 @@
 use std::fmt::{self, Display};
 
 use bench::{Comparison, Outcome, SaveCost, Table};
-use burn_trainer::{Environment, Result};
+use burn_trainer::Result;
+use burn_trainer::environment::Environment;
 
 use crate::SAME;
 

@@ -14,7 +14,7 @@ use burn_ckpt::{Checkpoint, Metadata, Result, TensorInfo};
 use indexmap::IndexMap;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::Failure;
+use crate::answer::Failure;
 
 /// What takes longer, or reads more, is worth a progress bar.
 const QUICK: Duration = Duration::from_millis(500);

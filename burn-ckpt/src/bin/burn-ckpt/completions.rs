@@ -1,10 +1,10 @@
 //! `burn-ckpt completions`: what a shell needs to complete the command line.
 
-use clap::CommandFactory;
+use clap::Command;
 use clap_complete::Shell;
 
-use crate::output::Output;
-use crate::{Answer, Cli};
+use crate::answer::Answer;
+use crate::terminal::output::Output;
 
 /// Print what a shell needs to complete the command line
 ///
@@ -17,9 +17,9 @@ pub struct Args {
     shell: Shell,
 }
 
-pub fn run(args: &Args) -> Answer {
+pub fn run(args: &Args, program: &mut Command) -> Answer {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "burn-ckpt", &mut script);
+    clap_complete::generate(args.shell, program, "burn-ckpt", &mut script);
     let mut output = Output::new();
     output.bytes(&script)?;
     output.flush()?;

@@ -2,10 +2,11 @@
 //! their tensors in the order in which they are stored. Reads no tensor.
 
 use burn_ckpt::burn_pack::Scalar;
-use burn_ckpt::{Checkpoint, Error, MODEL, Metadata, Section, metadata_path};
+use burn_ckpt::plumbing::metadata_path;
+use burn_ckpt::{Checkpoint, Error, Metadata, Section};
 use serde_json::Value;
 
-use crate::Failure;
+use crate::answer::Failure;
 
 /// A checkpoint without its tensors' values.
 pub struct Contents {
@@ -68,7 +69,7 @@ impl Contents {
 impl Part {
     fn of(checkpoint: &Checkpoint, name: &str, metadata: Option<&Metadata>) -> Result<Self, Failure> {
         let section = checkpoint.section(name)?;
-        let modules = if name == MODEL { Some(section.module_types()?) } else { None };
+        let modules = if name == Section::MODEL { Some(section.module_types()?) } else { None };
         let stored = |tensor: &str| {
             let name = format!("{name}.{tensor}");
             metadata.and_then(|metadata| metadata.tensors.get_full(&name))

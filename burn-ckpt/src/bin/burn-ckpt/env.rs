@@ -3,10 +3,10 @@
 use burn_environment::Environment;
 use serde_json::Value;
 
-use crate::figures::{count, exact_size, leaves, value};
-use crate::output::Output;
-use crate::table::{Align, Table};
-use crate::{Answer, Failure};
+use crate::answer::{Answer, Failure};
+use crate::terminal::figures::{count, exact_size, leaves, value};
+use crate::terminal::output::Output;
+use crate::terminal::table::{Align, Table};
 
 /// Show the machine, the program and the job as they stand in the metadata of a checkpoint
 ///

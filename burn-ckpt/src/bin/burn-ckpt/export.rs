@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use burn_ckpt::burn_pack::Tensor;
-use burn_ckpt::{Checkpoint, Layout, MODEL, Metadata, ModuleTypes, Section};
+use burn_ckpt::plumbing::ModuleTypes;
+use burn_ckpt::{Checkpoint, Metadata, Section, TensorLayout};
 use serde_json::Value;
 
+use crate::answer::{Answer, Failure};
 use crate::foreign::{self, LayoutName, Notes};
-use crate::{Answer, Failure};
 
 /// Write a checkpoint's tensors as safetensors
 ///
@@ -34,7 +35,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = LayoutName::Burn)]
     layout: LayoutName,
     /// The section that is written
-    #[arg(long, value_name = "NAME", default_value = MODEL)]
+    #[arg(long, value_name = "NAME", default_value = Section::MODEL)]
     section: String,
     /// Replace OUT where it exists
     #[arg(long)]
@@ -54,7 +55,7 @@ pub fn run(args: &Args) -> Answer {
         true => checkpoint.section(&args.section)?,
         false => checkpoint.verified_section(&args.section)?,
     };
-    let layout = Layout::from(args.layout);
+    let layout = TensorLayout::from(args.layout);
     let types = types_for(layout, &section, &checkpoint)?;
 
     let hparams: Value = checkpoint.hparams()?;
@@ -97,13 +98,13 @@ fn metadata(checkpoint: &Checkpoint, args: &Args) -> Result<Option<Metadata>, Fa
 
 /// The types of the modules if they are needed for the layout that is wanted.
 fn types_for(
-    wanted: Layout,
+    wanted: TensorLayout,
     section: &Section,
     checkpoint: &Checkpoint,
 ) -> Result<Option<ModuleTypes>, Failure> {
     let path = checkpoint.path().display();
     match (section.layout()?, wanted) {
-        (Layout::Burn, Layout::PyTorch) => {
+        (TensorLayout::Burn, TensorLayout::PyTorch) => {
             let types = section.module_types()?;
             if types.is_empty() {
                 return Err(Failure::Other(format!(
@@ -114,7 +115,7 @@ fn types_for(
             }
             Ok(Some(types))
         }
-        (Layout::PyTorch, Layout::Burn) => Err(Failure::Other(format!(
+        (TensorLayout::PyTorch, TensorLayout::Burn) => Err(Failure::Other(format!(
             "the tensors of {path} are laid out as PyTorch's: use --layout pytorch, or load it into the model and \
              save that"
         ))),

@@ -4,27 +4,27 @@
 //! Results go to standard output, everything else to standard error. Exit status: 0 done; 1 the thing asked about is not
 //! so (damaged, different, not found); 2 wrong usage.
 
+mod answer;
 mod checking;
 mod completions;
 mod contents;
 mod diff;
 mod env;
 mod export;
-mod figures;
 mod foreign;
 mod import;
-mod listing;
 mod ls;
-mod output;
 mod prune;
 mod show;
-mod table;
+mod terminal;
 mod verify;
 
 use std::process::ExitCode;
 
-use burn_ckpt::Error;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::answer::Failure;
+use crate::terminal::output;
 
 /// Look at checkpoints of burn models, check them, compare them, and take them to other formats and back
 #[derive(Parser)]
@@ -47,21 +47,6 @@ enum Verb {
     Completions(completions::Args),
 }
 
-/// Whether what was asked about is so; if it is not, the verb has said why.
-type Answer = Result<bool, Failure>;
-
-/// Why a verb could not answer.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error(transparent)]
-    Checkpoint(#[from] Error),
-    #[error("{0}")]
-    Other(String),
-    /// What was asked for cannot be answered in that form; the message says which form can.
-    #[error("{0}")]
-    Usage(String),
-}
-
 fn main() -> ExitCode {
     let answer = match Cli::parse().verb {
         Verb::Ls(args) => ls::run(&args),
@@ -72,7 +57,7 @@ fn main() -> ExitCode {
         Verb::Import(args) => import::run(&args),
         Verb::Prune(args) => prune::run(&args),
         Verb::Env(args) => env::run(&args),
-        Verb::Completions(args) => completions::run(&args),
+        Verb::Completions(args) => completions::run(&args, &mut Cli::command()),
     };
     match answer {
         Ok(true) => ExitCode::SUCCESS,

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use burn_ckpt::{Error, Metadata, locate};
 
+use crate::answer::{Answer, Failure};
 use crate::checking::{all_processors, verify_all};
-use crate::figures::count;
-use crate::listing::{is_without_metadata, listings, reason};
-use crate::output::{Output, in_one_line, say};
-use crate::{Answer, Failure};
+use crate::ls::listing::{is_without_metadata, listings, reason};
+use crate::terminal::figures::count;
+use crate::terminal::output::{Output, in_one_line, say};
 
 /// Read checkpoints whole and compare them with their digests
 ///

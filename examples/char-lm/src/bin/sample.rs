@@ -20,23 +20,23 @@ const USAGE: u8 = 2;
 
 /// Write text with a trained model.
 ///
-/// The bytes that the model draws go to standard output as they are, each as soon as it is drawn, and the prompt does not.
+/// Each byte is written to standard output as soon as it is drawn. The prompt is not written.
 #[derive(Parser)]
 #[command(version, allow_negative_numbers = true)]
 struct Args {
     /// A checkpoint: a file, a link, or a run's directory with /best or /last
     #[arg(value_name = "CKPT")]
     checkpoint: PathBuf,
-    /// What to go on with: any bytes, of which those count that the model looks back at; the beginning of a line by default
+    /// The text to continue: any bytes. The model sees the last ones, as many as its context. By default the beginning of a line
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     prompt: OsString,
     /// Bytes to write
     #[arg(long, value_name = "N", default_value_t = 500)]
     tokens: usize,
-    /// How freely to draw: 0 takes the likeliest byte every time, 1 draws as the model says
+    /// Sampling temperature: 0 takes the likeliest byte every time, 1 draws by the model's probabilities
     #[arg(long, value_name = "T", default_value_t = Drawing::default().temperature)]
     temperature: f64,
-    /// Draw among so many of the likeliest bytes only
+    /// Draw among the K likeliest bytes only
     #[arg(long, value_name = "K")]
     top_k: Option<usize>,
     /// The same seed gives the same text
@@ -76,7 +76,7 @@ fn print(text: impl Iterator<Item = char_lm::Result<u8>>) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let mut write = |bytes: &[u8]| match out.write_all(bytes).and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
-        // Nobody reads on (`| head`), which is no reason to fail.
+        // A reader that has gone (`| head`) is not an error.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(format!("cannot print: {error}")),
     };

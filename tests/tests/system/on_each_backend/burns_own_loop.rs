@@ -11,7 +11,8 @@ use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
 use burn::train::metric::{LearningRateMetric, LossMetric, MetricDefinition, NumericEntry};
 use burn::train::{Learner, SupervisedTraining};
 use burn_ckpt::Section;
-use burn_trainer::{PlainRenderer, Trainer, TrainerConfig};
+use burn_trainer::Trainer;
+use burn_trainer::process::PlainRenderer;
 use system_tests::backend;
 use system_tests::model::{Model, Script, ScriptedMetric, learner, loader, stopping_after};
 use system_tests::tree::{checkpoints, metadata};
@@ -77,9 +78,9 @@ fn early_stopping_stops_and_saves_by_step_do_not_mislead_it() {
     let root = tempfile::tempdir().unwrap();
     let metric = ScriptedMetric::new("Score", &[3.0, 2.0, 4.0, 5.0, 1.0, 0.5]);
     let stopping = stopping_after(2, &metric);
-    let last = burn_trainer::Last { every_n_steps: Some(3), ..burn_trainer::Last::default() };
-    let config = TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root.path(), 6) };
-    let config = config.with_strategy(burn_trainer::StrategyConfig::Last(last));
+    let last = burn_trainer::strategy::Last::default().with_every_n_steps(3);
+    let config = config(root.path(), 6).with_primary_metric("val_score");
+    let config = config.with_strategies([burn_trainer::strategy::StrategyConfig::Last(last)]);
     let result = train_with(config, Script::default(), |training| {
         training.metric_valid_numeric(metric).early_stopping(stopping)
     });

@@ -13,8 +13,9 @@ use burn::train::metric::{
 };
 use burn::train::{Learner, SupervisedTraining};
 use burn_ckpt::Checkpoint;
-use burn_trainer::burn_ckpt::TopK;
-use burn_trainer::{Error, FitResult, Last, Result, StrategyConfig, Trainer, TrainerConfig};
+use burn_trainer::burn_ckpt::retention::TopK;
+use burn_trainer::strategy::{Last, StrategyConfig};
+use burn_trainer::{Error, FitResult, Result, Trainer, TrainerConfig};
 use system_tests::config;
 use system_tests::model::{
     BATCH, Batch, ItemBatcher, Model, Script, ScriptedMetric, items, learner, shuffling, stopping_after,
@@ -94,7 +95,7 @@ fn early_stopping_stops_where_it_would_have() {
     let run = |root: &Path, epochs: usize, scores: &[f64]| {
         let metric = ScriptedMetric::new("Score", scores);
         let stopping = stopping_after(4, &metric);
-        let config = TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root, epochs) };
+        let config = config(root, epochs).with_primary_metric("val_score");
         let set_up = |training: SupervisedTraining<Model>| {
             training.metric_valid_numeric(metric).early_stopping(stopping)
         };
@@ -115,8 +116,7 @@ fn early_stopping_stops_where_it_would_have() {
     for (from, to) in [(last.clone(), "last.ckpt"), (metadata_of(&last), "last.ckpt.metadata.json")] {
         std::fs::copy(from, elsewhere.path().join("copy").join(to)).unwrap();
     }
-    let config =
-        TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(elsewhere.path(), 8) };
+    let config = config(elsewhere.path(), 8).with_primary_metric("val_score");
     let config = config.with_ckpt_path(elsewhere.path().join("copy/last.ckpt").to_str().unwrap());
     let metric = ScriptedMetric::new("Score", &SCORES);
     let stopping = stopping_after(4, &metric);
@@ -152,9 +152,9 @@ fn another_batch_size_goes_on_with_the_items_that_are_left() {
     let root = tempfile::tempdir().unwrap();
     let failing = learner(Script { panic_in_step: Some(4), ..Script::default() });
     assert!(train(config(root.path(), 1), &|| shuffling(BATCH), failing, with_loss).is_err());
-    let every_step = Last { every_n_steps: Some(1), topk: TopK::All, ..Last::default() };
+    let every_step = Last::new().with_every_n_steps(1).with_topk(TopK::All);
     let config =
-        config(root.path(), 1).with_strategy(StrategyConfig::Last(every_step)).with_ckpt_path("auto");
+        config(root.path(), 1).with_strategies([StrategyConfig::Last(every_step)]).with_ckpt_path("auto");
     // 3 batches of 8 items are done of 80 items: 56 are left, which are 4 batches of 16, the last one of 8.
     let result = train(config, &|| shuffling(2 * BATCH), learner(Script::default()), with_loss).unwrap();
     assert_eq!(result.global_step, 3 + 4);

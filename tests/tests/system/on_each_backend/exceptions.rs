@@ -8,8 +8,10 @@ use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::train::metric::LossMetric;
 use burn_ckpt::Checkpoint;
-use burn_trainer::burn_ckpt::{TopK, WhenBusy};
-use burn_trainer::{Error, Last, OnException, Strategy, StrategyConfig, Trainer, TrainerConfig};
+use burn_trainer::burn_ckpt::plumbing::WhenBusy;
+use burn_trainer::burn_ckpt::retention::TopK;
+use burn_trainer::strategy::{Last, OnException, Strategy, StrategyConfig};
+use burn_trainer::{Error, Trainer, TrainerConfig};
 use system_tests::backend;
 use system_tests::model::{Model, OnStep, Script, ScriptedMetric, learner, loader, stopper};
 use system_tests::tree::{checkpoints, files, metadata, stems};
@@ -29,9 +31,8 @@ fn tensors(checkpoint: &Path) -> Vec<(String, Vec<u8>)> {
 
 /// The state of a step, from a run to which nothing happened.
 fn undisturbed(root: &Path, step: u64) -> Vec<(String, Vec<u8>)> {
-    let last =
-        Last { topk: TopK::All, every_n_steps: Some(step), filename: "{step}".to_owned(), ..Last::default() };
-    train(config(root, 5).with_strategy(StrategyConfig::Last(last))).unwrap();
+    let last = Last::new().with_topk(TopK::All).with_every_n_steps(step).with_filename("{step}");
+    train(config(root, 5).with_strategies([StrategyConfig::Last(last)])).unwrap();
     tensors(&checkpoints(root).join(format!("last/{step}.ckpt")))
 }
 
@@ -104,7 +105,7 @@ fn a_loader_error_leaves_the_state_before_it() {
 fn a_metric_error_is_an_exception() {
     let root = tempfile::tempdir().unwrap();
     let metric = ScriptedMetric::new("Broken", &[]).failing();
-    let config = TrainerConfig { primary_metric: Some("val_loss".to_owned()), ..config(root.path(), 5) };
+    let config = config(root.path(), 5).with_primary_metric("val_loss");
     let result = train_with(config, Script::default(), |training| {
         training.metrics((LossMetric::new(),)).metric_train_numeric(metric)
     });
@@ -173,12 +174,12 @@ impl Strategy for AtStep {
         "at_step".to_owned()
     }
 
-    fn keep(&self) -> burn_ckpt::Keep {
-        burn_ckpt::Keep::Newest(TopK::All)
+    fn keep(&self) -> burn_ckpt::retention::KeepRule {
+        burn_ckpt::retention::KeepRule::Newest(TopK::All)
     }
 
-    fn output(&self) -> burn_trainer::Output {
-        burn_trainer::Output {
+    fn output(&self) -> burn_trainer::strategy::CheckpointOutput {
+        burn_trainer::strategy::CheckpointOutput {
             directory: "chosen".into(),
             filename: Some("{step:05}".to_owned()),
             link: Some("chosen".to_owned()),
@@ -188,13 +189,13 @@ impl Strategy for AtStep {
 
     fn decide(
         &mut self,
-        event: &burn_trainer::Event<'_>,
-        facts: &burn_trainer::Facts<'_>,
-    ) -> burn_trainer::Decision {
-        if *event == burn_trainer::Event::StepEnd && facts.step == self.0 {
-            burn_trainer::Decision::Save { score: f64::NAN, reason: "chosen".to_owned() }
+        event: &burn_trainer::strategy::TrainingEvent<'_>,
+        facts: &burn_trainer::strategy::RunProgress<'_>,
+    ) -> burn_trainer::strategy::SaveDecision {
+        if *event == burn_trainer::strategy::TrainingEvent::StepEnd && facts.step == self.0 {
+            burn_trainer::strategy::SaveDecision::Save { score: f64::NAN, reason: "chosen".to_owned() }
         } else {
-            burn_trainer::Decision::Skip
+            burn_trainer::strategy::SaveDecision::Skip
         }
     }
 }
@@ -224,11 +225,11 @@ fn hanging() -> (std::sync::mpsc::Sender<()>, OnStep) {
 
 /// Saves at every step, and gives a failure's save little time.
 fn impatient(root: &Path) -> TrainerConfig {
-    let last = Last { every_n_steps: Some(1), ..Last::default() };
-    let failed = OnException { timeout_seconds: 0.3, ..OnException::default() };
-    TrainerConfig { when_busy: WhenBusy::Skip, ..config(root, 1) }
-        .with_strategy(StrategyConfig::Last(last))
-        .with_strategy(StrategyConfig::OnException(failed))
+    let last = Last::new().with_every_n_steps(1);
+    let failed = OnException::new().with_timeout_seconds(0.3);
+    config(root, 1)
+        .with_when_busy(WhenBusy::Skip)
+        .with_strategies([StrategyConfig::Last(last), StrategyConfig::OnException(failed)])
 }
 
 #[test]
@@ -249,14 +250,14 @@ fn a_signal_is_not_kept_waiting_by_a_save_that_hangs() {
     let root = tempfile::tempdir().unwrap();
     // The stop comes when there is room for its save, and when the loop waits for room already.
     for (when_busy, stops_in, steps) in [(WhenBusy::Skip, 5, 5), (WhenBusy::Wait, 3, 3)] {
-        let config = TrainerConfig { when_busy, overwrite: true, ..impatient(root.path()) };
+        let config = impatient(root.path()).with_when_busy(when_busy).with_overwrite(true);
         assert_eq!(stopped_while_a_save_hangs(config, stops_in), (steps, true), "{when_busy:?}");
     }
 }
 
 /// Steps done, and whether the last state is not on disk.
 fn stopped_while_a_save_hangs(config: TrainerConfig, stops_in: usize) -> (u64, bool) {
-    let config = TrainerConfig { run_id: Some(format!("r{stops_in}")), ..config };
+    let config = config.with_run_id(format!("r{stops_in}"));
     let (release, on_save) = hanging();
     let waits = config.when_busy == WhenBusy::Wait;
     let (done, ended) = std::sync::mpsc::channel();

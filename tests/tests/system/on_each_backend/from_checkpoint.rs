@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use burn_ckpt::{Checkpoint, Contents, FromCheckpoint, MODEL, Metadata, Section};
+use burn_ckpt::{Checkpoint, Contents, FromCheckpoint, Metadata, Section};
 use jiff::Timestamp;
 use serde_json::json;
 use system_tests::backend;
@@ -60,7 +60,7 @@ fn changes_come_in_the_order_of_the_calls_first_those_of_the_json() {
     let path = directory.path().join("old.ckpt");
     let trained = Net::trained(&NetConfig::new(8));
     let contents = Contents::new(&json!({ "hidden_size": 8, "dropout": 0.5 })).unwrap();
-    let contents = contents.with_section(MODEL, Section::from_module(&trained));
+    let contents = contents.with_section(Section::MODEL, Section::from_module(&trained));
     contents.save(&path, Metadata::blank(Timestamp::now())).unwrap();
 
     let order = Rc::new(RefCell::new(Vec::new()));

@@ -22,11 +22,14 @@ use burn::train::{
     EvaluatorBuilder, InferenceStep, Learner, MetricEarlyStoppingStrategy, RegressionOutput,
     StoppingCondition, TrainOutput, TrainStep,
 };
-use burn_ckpt::{Checkpoint, FromCheckpoint, Keep, TopK};
-use burn_trainer::{
-    Best, Decision, Event, Facts, FitResult, InitStreamed, Interval, Last, OnException, Output, Result,
-    ResumableDataLoader, Strategy, StrategyConfig, Trainer, TrainerConfig,
+use burn_ckpt::retention::{KeepRule, TopK};
+use burn_ckpt::{Checkpoint, FromCheckpoint};
+use burn_trainer::optimizer::InitStreamed;
+use burn_trainer::strategy::{
+    Best, CheckpointOutput, Interval, Last, OnException, RunProgress, SaveDecision, Strategy, StrategyConfig,
+    TrainingEvent,
 };
+use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use system_tests::backend;
 use system_tests::tree::stems;
 
@@ -152,19 +155,17 @@ fn fit(config: TrainerConfig, hparams: &RegressorConfig, device: &Device) -> Res
 }
 
 fn config() -> TrainerConfig {
-    TrainerConfig::new()
-        .with_primary_metric("val_loss")
-        .with_strategy(StrategyConfig::Best(Best {
-            topk: TopK::count(3).unwrap(),
-            filename: "epoch={epoch:02}-val_loss={val_loss:.2}".to_owned(),
-            ..Best::default()
-        }))
-        .with_strategy(StrategyConfig::Last(Last {
-            every_n_steps: Some(1000),
-            save_on_time_interval: Some(Interval(Duration::from_secs(15 * 60))),
-            ..Last::default()
-        }))
-        .with_strategy(StrategyConfig::OnException(OnException::default()))
+    TrainerConfig::new().with_primary_metric("val_loss").with_strategies([
+        StrategyConfig::Best(
+            Best::new().with_topk(3).with_filename("epoch={epoch:02}-val_loss={val_loss:.2}"),
+        ),
+        StrategyConfig::Last(
+            Last::new()
+                .with_every_n_steps(1000)
+                .with_save_on_time_interval(Interval(Duration::from_secs(15 * 60))),
+        ),
+        StrategyConfig::OnException(OnException::default()),
+    ])
 }
 
 struct EveryTenthEpoch;
@@ -174,21 +175,21 @@ impl Strategy for EveryTenthEpoch {
         "every_tenth_epoch".to_owned()
     }
 
-    fn keep(&self) -> Keep {
-        Keep::Newest(TopK::All)
+    fn keep(&self) -> KeepRule {
+        KeepRule::Newest(TopK::All)
     }
 
-    fn output(&self) -> Output {
+    fn output(&self) -> CheckpointOutput {
         let (directory, filename) = ("every_tenth_epoch".into(), Some("epoch={epoch}".to_owned()));
-        Output { directory, filename, link: None, weights_only: true }
+        CheckpointOutput { directory, filename, link: None, weights_only: true }
     }
 
-    fn decide(&mut self, event: &Event<'_>, facts: &Facts<'_>) -> Decision {
+    fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision {
         match event {
-            Event::EpochEnd if (facts.epoch + 1).is_multiple_of(10) => {
-                Decision::Save { score: f64::NAN, reason: "every tenth epoch".to_owned() }
+            TrainingEvent::EpochEnd if (facts.epoch + 1).is_multiple_of(10) => {
+                SaveDecision::Save { score: f64::NAN, reason: "every tenth epoch".to_owned() }
             }
-            _ => Decision::Skip,
+            _ => SaveDecision::Skip,
         }
     }
 }

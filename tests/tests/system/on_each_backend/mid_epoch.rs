@@ -4,21 +4,21 @@
 use std::time::Duration;
 
 use burn::train::metric::LossMetric;
-use burn_trainer::burn_ckpt::TopK;
-use burn_trainer::{Interval, Last, StrategyConfig};
+use burn_trainer::burn_ckpt::retention::TopK;
+use burn_trainer::strategy::{Last, StrategyConfig};
 use system_tests::model::Script;
 use system_tests::tree::{checkpoints, metadata, stems, target};
 use system_tests::{config, train, train_with};
 
 fn last(last: Last) -> StrategyConfig {
-    StrategyConfig::Last(Last { topk: TopK::All, ..last })
+    StrategyConfig::Last(last.with_topk(TopK::All))
 }
 
 #[test]
 fn every_n_steps_saves_in_the_middle_of_an_epoch() {
     let root = tempfile::tempdir().unwrap();
-    let strategy = last(Last { every_n_steps: Some(4), ..Last::default() });
-    train(config(root.path(), 2).with_strategy(strategy)).unwrap();
+    let strategy = last(Last::new().with_every_n_steps(4));
+    train(config(root.path(), 2).with_strategies([strategy])).unwrap();
     let directory = checkpoints(root.path());
     let expected = ["0-step=10", "0-step=4", "0-step=8", "1-step=12", "1-step=16", "1-step=20"];
     let expected: Vec<String> = expected.iter().map(|name| format!("epoch={name}")).collect();
@@ -37,8 +37,8 @@ fn every_n_steps_saves_in_the_middle_of_an_epoch() {
 #[test]
 fn a_step_that_ends_an_epoch_is_saved_once() {
     let root = tempfile::tempdir().unwrap();
-    let strategy = last(Last { every_n_steps: Some(5), ..Last::default() });
-    let result = train(config(root.path(), 1).with_strategy(strategy)).unwrap();
+    let strategy = last(Last::new().with_every_n_steps(5));
+    let result = train(config(root.path(), 1).with_strategies([strategy])).unwrap();
     assert_eq!(stems(&checkpoints(root.path()).join("last")), ["epoch=0-step=10", "epoch=0-step=5"]);
     assert_eq!(result.saves, 2);
 }
@@ -47,24 +47,24 @@ fn a_step_that_ends_an_epoch_is_saved_once() {
 fn the_time_interval_saves_in_the_middle_of_an_epoch() {
     let root = tempfile::tempdir().unwrap();
     // Shorter than any step, so that every step is due.
-    let interval = Some(Interval(Duration::from_nanos(1)));
-    let strategy = last(Last { save_on_time_interval: interval, every_epoch: false, ..Last::default() });
-    let result = train(config(root.path(), 1).with_strategy(strategy)).unwrap();
+    let interval = Duration::from_nanos(1);
+    let strategy = last(Last::new().with_save_on_time_interval(interval).with_every_epoch(false));
+    let result = train(config(root.path(), 1).with_strategies([strategy])).unwrap();
     assert_eq!(stems(&checkpoints(root.path()).join("last")).len(), 10);
     assert_eq!(result.saves, 10);
 
     // Longer than the whole run: never.
     let root = tempfile::tempdir().unwrap();
-    let interval = Some(Interval(Duration::from_secs(3600)));
-    let strategy = last(Last { save_on_time_interval: interval, every_epoch: false, ..Last::default() });
-    assert_eq!(train(config(root.path(), 1).with_strategy(strategy)).unwrap().saves, 0);
+    let interval = Duration::from_secs(3600);
+    let strategy = last(Last::new().with_save_on_time_interval(interval).with_every_epoch(false));
+    assert_eq!(train(config(root.path(), 1).with_strategies([strategy])).unwrap().saves, 0);
 }
 
 #[test]
 fn steps_are_optimizer_steps_and_saves_fall_on_them() {
     let root = tempfile::tempdir().unwrap();
-    let strategy = last(Last { every_n_steps: Some(1), ..Last::default() });
-    let config = config(root.path(), 1).with_strategy(strategy);
+    let strategy = last(Last::new().with_every_n_steps(1));
+    let config = config(root.path(), 1).with_strategies([strategy]);
     let set_up = |training: burn::train::SupervisedTraining<_>| {
         training.metrics((LossMetric::new(),)).grads_accumulation(4)
     };
@@ -86,7 +86,7 @@ fn steps_are_optimizer_steps_and_saves_fall_on_them() {
 fn file_names_follow_the_template() {
     let root = tempfile::tempdir().unwrap();
     let filename = "{epoch:03}-{val_loss:.4}".to_owned();
-    train(config(root.path(), 1).with_strategy(last(Last { filename, ..Last::default() }))).unwrap();
+    train(config(root.path(), 1).with_strategies([last(Last::new().with_filename(filename))])).unwrap();
     let directory = checkpoints(root.path());
     let loss = metadata(&directory.join("last.ckpt"))["metrics"]["val_loss"].as_f64().unwrap();
     assert_eq!(stems(&directory.join("last")), [format!("000-{loss:.4}")]);
@@ -96,8 +96,8 @@ fn file_names_follow_the_template() {
 fn a_template_without_step_loses_no_state() {
     let root = tempfile::tempdir().unwrap();
     let filename = "state".to_owned();
-    let strategy = last(Last { filename, every_n_steps: Some(4), ..Last::default() });
-    train(config(root.path(), 1).with_strategy(strategy)).unwrap();
+    let strategy = last(Last::new().with_filename(filename).with_every_n_steps(4));
+    train(config(root.path(), 1).with_strategies([strategy])).unwrap();
     let directory = checkpoints(root.path());
     assert_eq!(stems(&directory.join("last")), ["state-v1", "state-v2", "state"]);
     assert_eq!(metadata(&directory.join("last/state-v2.ckpt"))["global_step"], 10);
@@ -107,8 +107,8 @@ fn a_template_without_step_loses_no_state() {
 fn dirpath_moves_the_files_and_the_link_follows() {
     let root = tempfile::tempdir().unwrap();
     let elsewhere = root.path().join("elsewhere");
-    let strategy = last(Last { dirpath: Some(elsewhere.clone()), ..Last::default() });
-    train(config(root.path(), 1).with_strategy(strategy)).unwrap();
+    let strategy = last(Last::new().with_dirpath(elsewhere.clone()));
+    train(config(root.path(), 1).with_strategies([strategy])).unwrap();
     assert_eq!(stems(&elsewhere), ["epoch=0-step=10"]);
     let link = checkpoints(root.path()).join("last.ckpt");
     assert!(target(&link).is_relative());

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use burn_trainer::{Best, Last, StrategyConfig};
+use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use system_tests::tree::{checkpoints, metadata};
 use system_tests::{config, train};
 
@@ -27,9 +27,10 @@ fn best_and_last_at_one_step_are_one_file() {
 #[test]
 fn weights_alone_are_another_file() {
     let root = tempfile::tempdir().unwrap();
-    let config = config(root.path(), 1)
-        .with_strategy(StrategyConfig::Best(Best { save_weights_only: true, ..Best::default() }))
-        .with_strategy(StrategyConfig::Last(Last::default()));
+    let config = config(root.path(), 1).with_strategies([
+        StrategyConfig::Best(Best::new().with_save_weights_only(true)),
+        StrategyConfig::Last(Last::default()),
+    ]);
     train(config).unwrap();
     let directory = checkpoints(root.path());
     let sections =
@@ -47,9 +48,10 @@ fn where_there_is_no_hard_link_there_is_a_copy() {
     let device = |path| std::fs::metadata(path).unwrap().dev();
     assert_ne!(device(root.path()), device(elsewhere.path()), "/dev/shm is a file system of its own");
     let directory = elsewhere.path().join("deeper/last");
-    let config = config(root.path(), 1)
-        .with_strategy(StrategyConfig::Best(Best::default()))
-        .with_strategy(StrategyConfig::Last(Last { dirpath: Some(directory.clone()), ..Last::default() }));
+    let config = config(root.path(), 1).with_strategies([
+        StrategyConfig::Best(Best::default()),
+        StrategyConfig::Last(Last::new().with_dirpath(directory.clone())),
+    ]);
     let result = train(config.clone()).unwrap();
     assert!(result.failed_saves.is_empty(), "{:?}", result.failed_saves);
     let best = std::fs::read(checkpoints(root.path()).join("best/epoch=0-step=10.ckpt")).unwrap();
@@ -58,7 +60,7 @@ fn where_there_is_no_hard_link_there_is_a_copy() {
     last.verify().unwrap();
 
     // And the run finds it there again.
-    let config = burn_trainer::TrainerConfig { max_epochs: 2, ..config }.with_ckpt_path("auto");
+    let config = config.with_max_epochs(2).with_ckpt_path("auto");
     assert_eq!(train(config).unwrap().global_step, 20);
     assert_eq!(system_tests::tree::stems(&directory), ["epoch=1-step=20"]);
 }

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param, ParamId};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{DType, Device, Int, Tensor};
-use burn_ckpt::{Checkpoint, Contents, Error, FromCheckpoint, LoadOptions, MODEL, Metadata, Section};
+use burn_ckpt::{Checkpoint, Contents, Error, FromCheckpoint, LoadOptions, Metadata, Section};
 use jiff::Timestamp;
 use system_tests::backend;
 use system_tests::net::{INPUTS, Net, NetConfig, bytes, save};
@@ -124,7 +124,7 @@ fn a_tensor_of_another_kind_does_not_fit() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("counts.ckpt");
     let counts = Counts { weight: Param::initialized(ParamId::new(), Tensor::from_ints([1, 2], &device)) };
-    let contents = Contents::new(&()).unwrap().with_section(MODEL, Section::from_module(&counts));
+    let contents = Contents::new(&()).unwrap().with_section(Section::MODEL, Section::from_module(&counts));
     contents.save(&path, Metadata::blank(Timestamp::now())).unwrap();
 
     let weights = || Weights { weight: Param::from_data([0.5, 0.25], &device) };

@@ -1,7 +1,7 @@
 //! Opening a run after a crash: leftovers go, dangling links go, whole checkpoints stay.
 
 use burn_ckpt::{Catalog, RunLayout};
-use burn_trainer::{Last, StrategyConfig};
+use burn_trainer::strategy::{Last, StrategyConfig};
 use system_tests::tree::{checkpoints, copy_checkpoint, files, stems, target};
 use system_tests::{config, train};
 
@@ -57,7 +57,7 @@ fn a_metadata_file_without_its_checkpoint_is_no_checkpoint_and_goes() {
 #[test]
 fn a_removal_that_a_kill_prevented_is_made_up_for() {
     let (root, aside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let run = |epochs| config(root.path(), epochs).with_strategy(StrategyConfig::Last(Last::default()));
+    let run = |epochs| config(root.path(), epochs).with_strategies([StrategyConfig::Last(Last::default())]);
     train(run(1)).unwrap();
     let last = checkpoints(root.path()).join("last");
     let (old, kept) = (last.join("epoch=0-step=10.ckpt"), aside.path().join("old.ckpt"));

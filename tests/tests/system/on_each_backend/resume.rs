@@ -1,17 +1,18 @@
 //! Going on: from last, best, auto and a path, with everything that was kept before.
 
 use burn_ckpt::Checkpoint;
-use burn_trainer::burn_ckpt::TopK;
-use burn_trainer::{Best, FitResult, Last, OnException, StrategyConfig, TrainerConfig};
+use burn_trainer::burn_ckpt::retention::TopK;
+use burn_trainer::strategy::{Best, Last, OnException, StrategyConfig};
+use burn_trainer::{FitResult, TrainerConfig};
 use system_tests::model::{Model, Script, ScriptedMetric};
 use system_tests::tree::{checkpoints, metadata, stems, target};
 use system_tests::{config, train, train_scored, train_scripted, train_with};
 
 fn scored(root: &std::path::Path, epochs: usize, scores: &[f64]) -> burn_trainer::Result<FitResult<Model>> {
-    let best = Best { topk: TopK::count(2).unwrap(), filename: "{epoch}".to_owned(), ..Best::default() };
-    let config = TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root, epochs) }
-        .with_strategy(StrategyConfig::Best(best))
-        .with_strategy(StrategyConfig::Last(Last::default()))
+    let best = Best::new().with_topk(2).with_filename("{epoch}");
+    let config = config(root, epochs)
+        .with_primary_metric("val_score")
+        .with_strategies([StrategyConfig::Best(best), StrategyConfig::Last(Last::default())])
         .with_ckpt_path("auto");
     train_scored(config, scores)
 }
@@ -77,7 +78,7 @@ fn a_path_from_another_run_can_be_gone_on_from() {
     let root = tempfile::tempdir().unwrap();
     train(config(root.path(), 1)).unwrap();
     let path = checkpoints(root.path()).join("best_val_loss.ckpt");
-    let other = TrainerConfig { run_id: Some("r2".to_owned()), ..config(root.path(), 2) };
+    let other = config(root.path(), 2).with_run_id("r2");
     let result = train(other.with_ckpt_path(path.to_str().unwrap())).unwrap();
     assert_eq!(result.global_step, 20);
     assert_eq!(stems(&root.path().join("burn_trainer_logs/r2/checkpoint/last")), ["epoch=1-step=20"]);
@@ -87,7 +88,7 @@ fn a_path_from_another_run_can_be_gone_on_from() {
 fn a_checkpoint_of_another_run_does_not_open_a_run_that_exists() {
     let root = tempfile::tempdir().unwrap();
     train(config(root.path(), 1)).unwrap();
-    let r2 = |config: TrainerConfig| TrainerConfig { run_id: Some("r2".to_owned()), ..config };
+    let r2 = |config: TrainerConfig| config.with_run_id("r2");
     train(r2(config(root.path(), 1))).unwrap();
     let path = checkpoints(root.path()).join("last.ckpt");
     let error =
@@ -131,8 +132,8 @@ fn what_cannot_be_resumed_is_an_error_that_says_why() {
 #[test]
 fn weights_alone_cannot_be_resumed() {
     let root = tempfile::tempdir().unwrap();
-    let last = Last { save_weights_only: true, ..Last::default() };
-    train(config(root.path(), 1).with_strategy(StrategyConfig::Last(last))).unwrap();
+    let last = Last::new().with_save_weights_only(true);
+    train(config(root.path(), 1).with_strategies([StrategyConfig::Last(last)])).unwrap();
     let error = train(config(root.path(), 2).with_ckpt_path("last")).map(|_| ()).unwrap_err();
     assert!(error.to_string().contains("save_weights_only"), "{error}");
 }
@@ -140,11 +141,12 @@ fn weights_alone_cannot_be_resumed() {
 #[test]
 fn auto_passes_over_what_is_not_whole() {
     let root = tempfile::tempdir().unwrap();
-    let all = Last { topk: TopK::All, ..Last::default() };
+    let all = Last::new().with_topk(TopK::All);
     let strategies = |config: TrainerConfig| {
-        config
-            .with_strategy(StrategyConfig::Last(all.clone()))
-            .with_strategy(StrategyConfig::OnException(OnException::default()))
+        config.with_strategies([
+            StrategyConfig::Last(all.clone()),
+            StrategyConfig::OnException(OnException::default()),
+        ])
     };
     train(strategies(config(root.path(), 3))).unwrap();
     let last = |epoch: u64| {
@@ -164,11 +166,11 @@ fn auto_passes_over_what_is_not_whole() {
 fn metrics_of_before_are_known_until_newer_ones_come() {
     let root = tempfile::tempdir().unwrap();
     let metric = |scores: &[f64]| ScriptedMetric::new("Score", scores);
-    let strategy = StrategyConfig::Last(Last { every_n_steps: Some(5), topk: TopK::All, ..Last::default() });
-    let config = TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root.path(), 1) };
-    let config = config.with_strategy(strategy).with_ckpt_path("auto");
+    let strategy = StrategyConfig::Last(Last::new().with_every_n_steps(5).with_topk(TopK::All));
+    let config = config(root.path(), 1).with_primary_metric("val_score");
+    let config = config.with_strategies([strategy]).with_ckpt_path("auto");
     let run = |epochs, scores: &[f64]| {
-        let config = TrainerConfig { max_epochs: epochs, ..config.clone() };
+        let config = config.clone().with_max_epochs(epochs);
         train_with(config, Script::default(), |training| training.metric_valid_numeric(metric(scores)))
             .unwrap();
     };
@@ -198,15 +200,15 @@ fn a_validation_that_failed_is_done_again_with_the_metrics_of_its_epoch() {
 #[test]
 fn auto_does_not_start_anew_beside_checkpoints_that_it_cannot_use() {
     let root = tempfile::tempdir().unwrap();
-    let weights = Last { save_weights_only: true, ..Last::default() };
-    let config = config(root.path(), 1).with_strategy(StrategyConfig::Last(weights));
+    let weights = Last::new().with_save_weights_only(true);
+    let config = config(root.path(), 1).with_strategies([StrategyConfig::Last(weights)]);
     train(config.clone()).unwrap();
-    let auto = TrainerConfig { max_epochs: 2, ..config }.with_ckpt_path("auto");
+    let auto = config.with_max_epochs(2).with_ckpt_path("auto");
     let error = train(auto.clone()).map(|_| ()).unwrap_err();
     assert!(matches!(error, burn_trainer::Error::NothingToResume { .. }), "{error}");
     assert!(error.to_string().contains("save_weights_only"), "{error}");
     // Unless that is what is wanted.
-    let result = train(TrainerConfig { overwrite: true, ..auto }).unwrap();
+    let result = train(auto.with_overwrite(true)).unwrap();
     assert_eq!(result.global_step, 20);
 }
 
@@ -247,12 +249,11 @@ fn a_resumed_run_started_when_its_first_part_did() {
 fn weights_alone_stay_the_best_when_the_run_goes_on_from_last() {
     let root = tempfile::tempdir().unwrap();
     let run = |epochs, scores: &[f64]| {
-        let best = Best { save_weights_only: true, filename: "{epoch}".to_owned(), ..Best::default() };
-        let config =
-            TrainerConfig { primary_metric: Some("val_score".to_owned()), ..config(root.path(), epochs) }
-                .with_strategy(StrategyConfig::Best(best))
-                .with_strategy(StrategyConfig::Last(Last::default()))
-                .with_ckpt_path("auto");
+        let best = Best::new().with_save_weights_only(true).with_filename("{epoch}");
+        let config = config(root.path(), epochs)
+            .with_primary_metric("val_score")
+            .with_strategies([StrategyConfig::Best(best), StrategyConfig::Last(Last::default())])
+            .with_ckpt_path("auto");
         train_scored(config, scores).unwrap();
         let directory = checkpoints(root.path());
         (stems(&directory.join("best")), target(&directory.join("best_val_score.ckpt")))

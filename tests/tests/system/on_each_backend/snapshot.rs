@@ -7,8 +7,8 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn_ckpt::{Checkpoint, Metadata};
-use burn_trainer::burn_ckpt::TopK;
-use burn_trainer::{Last, StrategyConfig};
+use burn_trainer::burn_ckpt::retention::TopK;
+use burn_trainer::strategy::{Last, StrategyConfig};
 use system_tests::backend;
 use system_tests::config;
 use system_tests::model::{Model, Script};
@@ -24,9 +24,8 @@ fn digests(checkpoint: &Path) -> BTreeMap<String, String> {
 #[test]
 fn states_saved_while_training_goes_on_are_those_of_runs_that_stopped_there() {
     let busy = tempfile::tempdir().unwrap();
-    let every_step =
-        Last { topk: TopK::All, every_n_steps: Some(1), filename: "{step}".to_owned(), ..Last::default() };
-    system_tests::train(config(busy.path(), 2).with_strategy(StrategyConfig::Last(every_step))).unwrap();
+    let every_step = Last::new().with_topk(TopK::All).with_every_n_steps(1).with_filename("{step}");
+    system_tests::train(config(busy.path(), 2).with_strategies([StrategyConfig::Last(every_step)])).unwrap();
 
     for stop_at in [1, 7, 13] {
         let quiet = tempfile::tempdir().unwrap();

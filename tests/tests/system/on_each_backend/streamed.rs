@@ -11,7 +11,8 @@ use burn::optim::{
 };
 use burn::train::Learner;
 use burn::train::metric::LossMetric;
-use burn_trainer::{InitStreamed, Result, Streamed, Trainer, TrainerConfig};
+use burn_trainer::optimizer::{InitStreamed, Streamed};
+use burn_trainer::{Result, Trainer, TrainerConfig};
 use system_tests::config;
 use system_tests::model::{BATCH, Script, learner, shuffling};
 use system_tests::soak::compare;

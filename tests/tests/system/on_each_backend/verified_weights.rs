@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use burn_ckpt::{Checkpoint, Error, FromCheckpoint, metadata_path};
+use burn_ckpt::plumbing::metadata_path;
+use burn_ckpt::{Checkpoint, Error, FromCheckpoint};
 use system_tests::backend;
 use system_tests::model::Model;
 use system_tests::net::{Net, NetConfig, save};

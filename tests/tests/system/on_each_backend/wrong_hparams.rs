@@ -4,7 +4,8 @@ use std::path::Path;
 
 use burn::config::Config;
 use burn::module::Module;
-use burn_ckpt::{Contents, Error, FromCheckpoint, MODEL, Metadata, Section, metadata_path};
+use burn_ckpt::plumbing::metadata_path;
+use burn_ckpt::{Contents, Error, FromCheckpoint, Metadata, Section};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -193,5 +194,5 @@ fn a_checkpoint_without_weights_says_which_sections_it_has() {
     let contents = Contents::new(&NetConfig::new(8)).unwrap().with_section("user.ema", Section::default());
     contents.save(&path, Metadata::blank(Timestamp::now())).unwrap();
     let error = Net::from_checkpoint(&path, &backend::device()).unwrap_err().to_string();
-    assert_has(&error, &[MODEL, "it has: user.ema"]);
+    assert_has(&error, &[Section::MODEL, "it has: user.ema"]);
 }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use system_tests::command::{build, stdout};
 
-use crate::bench::row;
+use crate::programs::bench::row;
 
 #[test]
 fn one_local_device_and_two_remote_ones_are_measured_in_one_run() {

@@ -7,7 +7,8 @@ use burn::optim::AdamConfig;
 use burn::tensor::Device;
 use burn::train::Learner;
 use burn::train::metric::LossMetric;
-use burn_trainer::{Error, Last, OnException, StrategyConfig, Trainer};
+use burn_trainer::strategy::{Last, OnException, StrategyConfig};
+use burn_trainer::{Error, Trainer};
 use serde_json::Value;
 use system_tests::cluster::{Cluster, has_saved};
 use system_tests::command::{build, burn_ckpt, workspace};
@@ -124,7 +125,7 @@ fn a_server_that_is_killed_and_started_again_is_found_by_the_run_itself() {
         running.wait_for("a checkpoint", |_| has_saved(root.path()));
         cluster.servers[which].kill_and_restart();
         let ended = running.end_well();
-        assert!(ended.stderr.contains("starting again: restart 1 of 5"), "{ended:?}");
+        assert!(ended.stderr.contains("restarting: restart 1 of 5"), "{ended:?}");
         assert_eq!(last(root.path()), last(whole.path()), "server {which}");
     }
 }
@@ -169,7 +170,7 @@ fn an_exception_in_a_step_is_saved_and_gone_on_from() {
     let fit = |root: &Path, devices: &[Device], script: Script| {
         let last = StrategyConfig::Last(Last::default());
         let on_exception = StrategyConfig::OnException(OnException::default());
-        let config = config(root, 2).with_strategy(last).with_strategy(on_exception).with_ckpt_path("auto");
+        let config = config(root, 2).with_strategies([last, on_exception]).with_ckpt_path("auto");
         let trainer = Trainer::new(config, &script.hparams()).unwrap().devices(devices.to_vec());
         let training = trainer.training(shuffling(BATCH), shuffling(BATCH)).metrics((LossMetric::new(),));
         let learner: Learner<Model> = learner(script);

@@ -5,7 +5,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use burn_trainer::{RemoteAddress, Token, Trainer, TrainerConfig, connect};
+use burn_trainer::remote::{RemoteAddress, Token, connect};
+use burn_trainer::{Trainer, TrainerConfig};
 use serde_json::Value;
 use system_tests::command::{build, workspace};
 use system_tests::process::{Running, path_with};

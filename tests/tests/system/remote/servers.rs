@@ -6,7 +6,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use burn_trainer::RemoteAddress;
+use burn_trainer::remote::RemoteAddress;
 use system_tests::command::xtask_serve_command;
 use system_tests::process::{Ended, Running};
 use system_tests::server::{ON_LOOPBACK, Server, WEBSOCKET_ON_LOOPBACK, burn_serve, computes, write_secret};

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use burn_ckpt::{OPTIMIZER, TensorInfo};
+use burn_ckpt::{Section, TensorInfo};
 use indexmap::{IndexMap, IndexSet};
 use serde_json::{Map, Value, json};
 
-use crate::Failure;
+use crate::answer::Failure;
 use crate::checking::hash_tensors;
 use crate::contents::{Contents, Part, TensorRow, scalar};
-use crate::figures::leaves;
+use crate::terminal::figures::leaves;
 
 /// Something that is another thing in the other checkpoint, or not there at all.
 pub struct Change {
@@ -85,7 +85,7 @@ impl Differences {
                 }
             }
             scalars.extend(changes(&format!("{}.", a.name), &scalars_of(a), &scalars_of(b)));
-            if a.name != OPTIMIZER {
+            if a.name != Section::OPTIMIZER {
                 strings.extend(changes(&format!("{}.", a.name), &strings_of(a), &strings_of(b)));
             }
         }

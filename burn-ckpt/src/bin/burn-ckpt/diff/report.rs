@@ -3,10 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::differences::{Change, Differences, OnlyIn, TensorChange};
-use crate::Failure;
-use crate::figures::{count, grouped, number, value};
-use crate::output::Output;
-use crate::table::{Align, Table};
+use crate::answer::Failure;
+use crate::terminal::figures::{count, grouped, number, value};
+use crate::terminal::output::Output;
+use crate::terminal::table::{Align, Table};
 
 /// Lines of a list that are shown unless all are asked for.
 const SHOWN: usize = 20;

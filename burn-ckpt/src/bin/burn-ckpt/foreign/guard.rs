@@ -10,6 +10,6 @@ pub fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String>
     let result = catch_unwind(AssertUnwindSafe(read));
     set_hook(printing);
     result.unwrap_or_else(|payload| {
-        Err(format!("the reader failed: {}", burn_ckpt::panic_message(payload.as_ref())))
+        Err(format!("the reader failed: {}", burn_ckpt::plumbing::panic_message(payload.as_ref())))
     })
 }

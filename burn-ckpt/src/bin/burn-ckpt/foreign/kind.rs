@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use crate::Failure;
+use crate::answer::Failure;
 
 /// The largest header that safetensors allows, in bytes.
 pub const MAX_SAFETENSORS_HEADER: u64 = 100_000_000;

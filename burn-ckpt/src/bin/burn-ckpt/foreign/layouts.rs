@@ -4,8 +4,9 @@
 //! RMS normalisation are called `gamma` and `beta` in burn. Names in burn have the variants of enums.
 
 use burn::store::{BurnToPyTorchAdapter, ModuleAdapter, ModuleContext, PyTorchToBurnAdapter};
+use burn_ckpt::TensorLayout;
 use burn_ckpt::burn_pack::Tensor;
-use burn_ckpt::{Layout, ModuleTypes};
+use burn_ckpt::plumbing::ModuleTypes;
 
 /// A layout as it is named on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -16,7 +17,7 @@ pub enum LayoutName {
     Pytorch,
 }
 
-impl From<LayoutName> for Layout {
+impl From<LayoutName> for TensorLayout {
     fn from(name: LayoutName) -> Self {
         match name {
             LayoutName::Burn => Self::Burn,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use burn_ckpt::{Layout, Metadata, Section};
+use burn_ckpt::{Metadata, Section, TensorLayout};
 use serde_json::Value;
 
 /// String of a section in which burn-ckpt keeps the types of the modules (FORMAT.md, section 2).
@@ -26,9 +26,9 @@ pub struct Notes(pub BTreeMap<String, String>);
 
 impl Notes {
     /// What is noted of a section that is exported.
-    pub fn of(layout: Layout, section: &Section, hparams: &Value, metadata: Option<&Metadata>) -> Self {
+    pub fn of(layout: TensorLayout, section: &Section, hparams: &Value, metadata: Option<&Metadata>) -> Self {
         // `pt` is what PyTorch's own programs write and look for.
-        let format = if layout == Layout::PyTorch { "pt" } else { BURN_STORE };
+        let format = if layout == TensorLayout::PyTorch { "pt" } else { BURN_STORE };
         let mut notes = BTreeMap::from([
             (FORMAT.to_owned(), format.to_owned()),
             (PRODUCER.to_owned(), PRODUCER_NAME.to_owned()),
@@ -52,12 +52,12 @@ impl Notes {
     }
 
     /// The layout that the file states.
-    pub fn layout(&self) -> Option<Layout> {
+    pub fn layout(&self) -> Option<TensorLayout> {
         if self.0.get(FORMAT).is_some_and(|format| format == "pt") {
-            return Some(Layout::PyTorch);
+            return Some(TensorLayout::PyTorch);
         }
         let burns = self.are_ours() || self.0.get(PRODUCER).is_some_and(|producer| producer == BURN_STORE);
-        burns.then_some(Layout::Burn)
+        burns.then_some(TensorLayout::Burn)
     }
 
     /// The hyperparameters in a file of ours.

@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use burn_ckpt::sha256_of_file;
+use burn_ckpt::plumbing::sha256_of_file;
 
-use crate::{Answer, Failure};
+use crate::answer::{Answer, Failure};
 
 /// Refuses to go on where the destination exists and may not be replaced.
 ///

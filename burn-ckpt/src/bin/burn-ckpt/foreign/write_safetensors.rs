@@ -7,7 +7,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use burn_ckpt::burn_pack::{DType, Tensor};
-use burn_ckpt::{Existing, write_whole};
+use burn_ckpt::plumbing::{Existing, write_whole};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::{Map, Value};
@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use super::Notes;
 use super::dtypes::{bools, to_safetensors};
 use super::kind::MAX_SAFETENSORS_HEADER;
-use crate::Failure;
+use crate::answer::Failure;
 
 /// The key in the header that is not a tensor's.
 const METADATA_KEY: &str = "__metadata__";

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn_ckpt::burn_pack::Tensor;
-use burn_ckpt::{Checkpoint, Layout, MODEL, ModuleTypes, Section};
+use burn_ckpt::plumbing::ModuleTypes;
+use burn_ckpt::{Checkpoint, Section, TensorLayout};
 
-use crate::Failure;
+use crate::answer::Failure;
 use crate::foreign::{copy_module_types, tensor_as_burn, tensor_as_pytorch};
 
 /// How many tensors that do not fit are listed.
@@ -20,11 +21,11 @@ const SHOWN: usize = 50;
 /// does not say which modules it has.
 pub fn fitted(
     tensors: Vec<Tensor>,
-    layout: Layout,
+    layout: TensorLayout,
     like: &Checkpoint,
     file: &Path,
 ) -> Result<Section, Failure> {
-    let pattern = like.section(MODEL)?;
+    let pattern = like.section(Section::MODEL)?;
     let types = conversion(layout, &pattern, like)?;
     let mut there: BTreeMap<String, Tensor> =
         tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
@@ -68,10 +69,14 @@ pub fn fitted(
 }
 
 /// The types of the modules if tensors have to be converted from PyTorch's layout to burn's.
-fn conversion(layout: Layout, pattern: &Section, like: &Checkpoint) -> Result<Option<ModuleTypes>, Failure> {
+fn conversion(
+    layout: TensorLayout,
+    pattern: &Section,
+    like: &Checkpoint,
+) -> Result<Option<ModuleTypes>, Failure> {
     let path = like.path().display();
     match (layout, pattern.layout()?) {
-        (Layout::PyTorch, Layout::Burn) => {
+        (TensorLayout::PyTorch, TensorLayout::Burn) => {
             let types = pattern.module_types()?;
             if types.is_empty() {
                 return Err(Failure::Other(format!(
@@ -81,7 +86,7 @@ fn conversion(layout: Layout, pattern: &Section, like: &Checkpoint) -> Result<Op
             }
             Ok(Some(types))
         }
-        (Layout::Burn, Layout::PyTorch) => Err(Failure::Other(format!(
+        (TensorLayout::Burn, TensorLayout::PyTorch) => Err(Failure::Other(format!(
             "{path} was imported and is laid out as PyTorch's, which the file is not: name another one by --like"
         ))),
         _ => Ok(None),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn::store::{KeyRemapper, map_indices_contiguous};
 use burn_ckpt::burn_pack::Tensor;
 
-use crate::Failure;
+use crate::answer::Failure;
 
 /// Last part of the name of a counter in PyTorch's batch normalisation.
 const COUNTER: &str = "num_batches_tracked";

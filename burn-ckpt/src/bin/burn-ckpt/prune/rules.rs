@@ -6,12 +6,14 @@
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
-use burn_ckpt::{CHECKPOINT_SUFFIX, Candidate, Keep, Metadata, Mode, TopK, link_name};
+use burn_ckpt::Metadata;
+use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, link_name};
+use burn_ckpt::retention::{Candidate, KeepRule, MetricMode, TopK};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::Failure;
-use crate::listing::Row;
+use crate::answer::Failure;
+use crate::ls::listing::Row;
 
 /// One rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +22,7 @@ pub enum Rule {
     Best {
         metric: String,
         count: NonZeroUsize,
-        mode: Option<Mode>,
+        mode: Option<MetricMode>,
     },
     /// What links point to stays by every rule.
     Links,
@@ -32,10 +34,10 @@ pub fn state(row: &Row) -> Option<(&str, Timestamp, u64)> {
     Some((&metadata.run_id, metadata.checkpoint_timestamp, metadata.global_step))
 }
 
-pub fn parse_mode(text: &str) -> Result<Mode, String> {
+pub fn parse_mode(text: &str) -> Result<MetricMode, String> {
     match text {
-        "min" => Ok(Mode::Min),
-        "max" => Ok(Mode::Max),
+        "min" => Ok(MetricMode::Min),
+        "max" => Ok(MetricMode::Max),
         _ => Err("it is min, where lower is better, or max".to_owned()),
     }
 }
@@ -70,7 +72,7 @@ impl FromStr for Rule {
 
 impl Rule {
     /// Marks what stays of whole checkpoints, oldest first. A state with several names counts once.
-    pub fn mark(&self, rows: &[&Row], mode: Option<Mode>, stays: &mut [bool]) -> Result<(), Failure> {
+    pub fn mark(&self, rows: &[&Row], mode: Option<MetricMode>, stays: &mut [bool]) -> Result<(), Failure> {
         let mut firsts: Vec<usize> = Vec::new();
         for (place, row) in rows.iter().enumerate() {
             if !firsts.iter().any(|first| state(rows[*first]) == state(row)) {
@@ -83,7 +85,7 @@ impl Rule {
         };
         let kept = match self {
             Self::Links => Vec::new(),
-            Self::Last(count) => Keep::Newest(TopK::Count(*count)).kept(&candidates(&|_| f64::NAN)),
+            Self::Last(count) => KeepRule::Newest(TopK::Count(count.get())).kept(&candidates(&|_| f64::NAN)),
             Self::Best { metric, count, mode: own } => {
                 let metadata = || rows.iter().filter_map(|row| row.metadata.as_ref());
                 if !metadata().any(|metadata| metadata.metrics.contains_key(metric)) {
@@ -94,7 +96,7 @@ impl Rule {
                 let asked = own.or(mode);
                 let mode = agreed(metric, asked, configured.or_else(|| shown(rows, metric, asked)))?;
                 let score = |metadata: &Metadata| metadata.metrics.get(metric).copied().unwrap_or(f64::NAN);
-                Keep::Best(mode, TopK::Count(*count)).kept(&candidates(&score))
+                KeepRule::Best(mode, TopK::Count(count.get())).kept(&candidates(&score))
             }
         };
         kept.into_iter().for_each(|candidate| stays[firsts[candidate]] = true);
@@ -103,10 +105,14 @@ impl Rule {
 }
 
 /// What is asked for, or else what the run says.
-fn agreed(metric: &str, asked: Option<Mode>, configured: Option<Mode>) -> Result<Mode, Failure> {
+fn agreed(
+    metric: &str,
+    asked: Option<MetricMode>,
+    configured: Option<MetricMode>,
+) -> Result<MetricMode, Failure> {
     match (asked, configured) {
         (Some(asked), Some(configured)) if asked != configured => {
-            let better = if configured == Mode::Min { "lower" } else { "higher" };
+            let better = if configured == MetricMode::Min { "lower" } else { "higher" };
             Err(Failure::Usage(format!("to the run, {better} {metric} is better; leave out the other mode")))
         }
         (Some(mode), _) | (None, Some(mode)) => Ok(mode),
@@ -117,7 +123,7 @@ fn agreed(metric: &str, asked: Option<Mode>, configured: Option<Mode>) -> Result
 }
 
 /// The mode that a trainer's configuration states for a metric: that of a strategy `best` which watches it.
-fn configured(trainer_config: &Value, metric: &str) -> Option<Mode> {
+fn configured(trainer_config: &Value, metric: &str) -> Option<MetricMode> {
     let strategies = trainer_config["strategies"].as_array()?;
     let watches = |strategy: &&Value| {
         let watched = match &strategy["metric"] {
@@ -130,7 +136,7 @@ fn configured(trainer_config: &Value, metric: &str) -> Option<Mode> {
 }
 
 /// The mode by which the checkpoint that the run's link calls the best is the best of those that are there.
-fn shown(rows: &[&Row], metric: &str, asked: Option<Mode>) -> Option<Mode> {
+fn shown(rows: &[&Row], metric: &str, asked: Option<MetricMode>) -> Option<MetricMode> {
     let link = link_name(&format!("best_{metric}")).ok()?;
     let link = link.strip_suffix(CHECKPOINT_SUFFIX)?;
     let value =
@@ -139,9 +145,9 @@ fn shown(rows: &[&Row], metric: &str, asked: Option<Mode>) -> Option<Mode> {
     let others = || rows.iter().filter_map(|row| value(row));
     match (others().all(|other| other >= best), others().all(|other| other <= best)) {
         // With equal values both keep the same.
-        (true, true) => asked.or(Some(Mode::Min)),
-        (true, false) => Some(Mode::Min),
-        (false, true) => Some(Mode::Max),
+        (true, true) => asked.or(Some(MetricMode::Min)),
+        (true, false) => Some(MetricMode::Min),
+        (false, true) => Some(MetricMode::Max),
         (false, false) => None,
     }
 }
@@ -165,7 +171,7 @@ mod tests {
         assert_eq!("last=2".parse(), Ok(Rule::Last(two)));
         let best = |mode| Ok(Rule::Best { metric: "val_loss".to_owned(), count: two, mode });
         assert_eq!("best=val_loss:2".parse(), best(None));
-        assert_eq!("best=val_loss:2:max".parse(), best(Some(Mode::Max)));
+        assert_eq!("best=val_loss:2:max".parse(), best(Some(MetricMode::Max)));
         assert_eq!("links".parse(), Ok(Rule::Links));
         for wrong in [
             "",
@@ -195,8 +201,8 @@ mod tests {
                 { "kind": "best", "metric": "val_other", "mode": null },
             ],
         });
-        assert_eq!(configured(&config, "val_loss"), Some(Mode::Min));
-        assert_eq!(configured(&config, "val_accuracy"), Some(Mode::Max));
+        assert_eq!(configured(&config, "val_loss"), Some(MetricMode::Min));
+        assert_eq!(configured(&config, "val_accuracy"), Some(MetricMode::Max));
         assert_eq!(configured(&config, "val_other"), None);
         assert_eq!(configured(&Value::Null, "val_loss"), None);
     }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::contents::Contents;
-use crate::figures::{age, count, exact_size, moment, number, size, span};
+use crate::terminal::figures::{age, count, exact_size, moment, number, size, span};
 
 /// Digits of a commit that tell it from others.
 const COMMIT_DIGITS: usize = 12;

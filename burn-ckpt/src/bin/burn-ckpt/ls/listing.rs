@@ -1,0 +1,244 @@
+//! What is in a directory that somebody names: the checkpoints of a run, of several runs, or files of their own, with
+//! the links that point to them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, CHECKPOINT_SUFFIX, DEFAULT_LOGS, is_checkpoint};
+use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
+use jiff::Timestamp;
+
+use crate::answer::Failure;
+
+/// The checkpoints of one run, or of a directory that is none, oldest first.
+#[derive(Debug)]
+pub struct Listing {
+    /// The run's id, or the directory's name.
+    pub name: String,
+    /// Where the links are; files are named relative to it.
+    pub directory: PathBuf,
+    pub rows: Vec<Row>,
+    pub dangling: Vec<Dangling>,
+}
+
+/// A file that is named like a checkpoint.
+#[derive(Debug)]
+pub struct Row {
+    pub path: PathBuf,
+    /// Where it can be read, also of a file that is not whole.
+    pub metadata: Option<Metadata>,
+    /// Why it is not whole, as far as its size tells.
+    pub problem: Option<Error>,
+    /// The links that point to it, without ending.
+    pub links: Vec<String>,
+    /// The file's size.
+    pub bytes: u64,
+    saved: Timestamp,
+}
+
+/// A link that leads nowhere.
+#[derive(Debug)]
+pub struct Dangling {
+    pub path: PathBuf,
+    pub target: PathBuf,
+}
+
+/// The listings of a directory: a run's, those of the runs in it, or that of the files in it. One at least, each of
+/// them with something in it.
+pub fn listings(directory: &Path) -> Result<Vec<Listing>, Failure> {
+    if let Some(run) = run_of(directory) {
+        let listing = Listing::of_run(&run)?;
+        return match listing.is_empty() {
+            true => Err(Failure::Other(format!("the run {} has no checkpoint", directory.display()))),
+            false => Ok(vec![listing]),
+        };
+    }
+    let mut found = vec![Listing::of_directory(directory)?];
+    for path in list(directory)? {
+        if path.join(CHECKPOINT_DIR).is_dir() {
+            found.push(Listing::of_run(&RunLayout::at(path))?);
+        }
+    }
+    found.retain(|listing| !listing.is_empty());
+    let below = directory.join(DEFAULT_LOGS);
+    match found.is_empty() {
+        true if below.is_dir() => listings(&below),
+        true => Err(Failure::Other(format!(
+            "{} has no checkpoint: name a run's directory, a directory of runs, or one with {CHECKPOINT_SUFFIX} files",
+            directory.display()
+        ))),
+        false => Ok(found),
+    }
+}
+
+/// The run whose directory this is, or whose `checkpoint` directory.
+pub fn run_of(directory: &Path) -> Option<RunLayout> {
+    if directory.join(CHECKPOINT_DIR).is_dir() {
+        return Some(RunLayout::at(directory));
+    }
+    // `.` has no name of its own.
+    let whole = fs::canonicalize(directory).ok()?;
+    let is_of_a_run = whole.is_dir() && whole.file_name().is_some_and(|name| name == CHECKPOINT_DIR);
+    let named_so = directory.file_name().is_some_and(|name| name == CHECKPOINT_DIR);
+    match (is_of_a_run, named_so) {
+        (true, true) => directory.parent().map(RunLayout::at),
+        (true, false) => whole.parent().map(RunLayout::at),
+        (false, _) => None,
+    }
+}
+
+impl Listing {
+    pub fn of_run(run: &RunLayout) -> Result<Self, Failure> {
+        let directory = run.checkpoint_dir();
+        let mut listing = Self::of_catalog(Catalog::scan(run)?, name_of(run.run_dir()), &directory);
+        listing.add_links(true)?;
+        Ok(listing)
+    }
+
+    fn of_directory(directory: &Path) -> Result<Self, Failure> {
+        let catalog = Catalog::scan_directory(directory)?;
+        let mut listing = Self::of_catalog(catalog, name_of(directory), directory);
+        listing.add_links(false)?;
+        Ok(listing)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.dangling.is_empty()
+    }
+
+    /// A path as it is shown: relative to the directory, where it is in there.
+    pub fn shown(&self, path: &Path) -> String {
+        path.strip_prefix(&self.directory).unwrap_or(path).display().to_string()
+    }
+
+    fn of_catalog(catalog: Catalog, name: String, directory: &Path) -> Self {
+        let whole = catalog.entries.into_iter().map(|entry| Row::new(entry.path, Ok(entry.metadata)));
+        let rows =
+            whole.chain(catalog.broken.into_iter().map(|(path, error)| Row::new(path, Err(error)))).collect();
+        Self { name, directory: directory.to_path_buf(), rows, dangling: Vec::new() }
+    }
+
+    /// Finds the links in the directory, and what they point to.
+    fn add_links(&mut self, is_run: bool) -> Result<(), Failure> {
+        let real = |path: &Path| fs::canonicalize(path).ok();
+        for path in list(&self.directory)? {
+            if !is_checkpoint(&path) || path.is_dir() {
+                continue;
+            }
+            if path.is_symlink() {
+                let Some(target) = real(&path) else {
+                    let target = fs::read_link(&path).unwrap_or_default();
+                    self.dangling.push(Dangling { path, target });
+                    continue;
+                };
+                let place = self.rows.iter().position(|row| real(&row.path).as_ref() == Some(&target));
+                let place = place.unwrap_or_else(|| self.add(target));
+                self.rows[place].links.push(stem(&path));
+            } else if is_run {
+                // A file where the links are: what stands for one where there are no symbolic links, or somebody's own.
+                match self.rows.iter().position(|row| row.is_meant_by(&path)) {
+                    Some(place) => self.rows[place].links.push(stem(&path)),
+                    None => _ = self.add(path),
+                }
+            }
+        }
+        self.rows.sort_by(|a, b| (a.saved, a.step(), &a.path).cmp(&(b.saved, b.step(), &b.path)));
+        Ok(())
+    }
+
+    fn add(&mut self, path: PathBuf) -> usize {
+        let mut row = Row::new(path.clone(), Metadata::of_checkpoint(&path));
+        if let Some(metadata) = &row.metadata
+            && metadata.checkpoint_size_bytes != row.bytes
+        {
+            let (expected, found) =
+                (format!("{} bytes", metadata.checkpoint_size_bytes), format!("{} bytes", row.bytes));
+            row.problem = Some(Error::Checksum { path, expected, found });
+        }
+        self.rows.push(row);
+        self.rows.len() - 1
+    }
+}
+
+impl Row {
+    fn new(path: PathBuf, catalogued: Result<Metadata, Error>) -> Self {
+        let (metadata, problem) = match catalogued {
+            Ok(metadata) => (Some(metadata), None),
+            Err(error) => (Metadata::of_checkpoint(&path).ok(), Some(error)),
+        };
+        let facts = fs::metadata(&path).ok();
+        let bytes = facts.as_ref().map_or(0, fs::Metadata::len);
+        let written =
+            || facts.and_then(|facts| facts.modified().ok()).and_then(|time| Timestamp::try_from(time).ok());
+        let saved = match &metadata {
+            Some(metadata) => metadata.checkpoint_timestamp,
+            None => written().unwrap_or_default(),
+        };
+        Self { path, metadata, problem, links: Vec::new(), bytes, saved }
+    }
+
+    /// When it was saved; of a file without metadata, when it was last written.
+    pub fn saved(&self) -> Timestamp {
+        self.saved
+    }
+
+    fn step(&self) -> u64 {
+        self.metadata.as_ref().map_or(0, |metadata| metadata.global_step)
+    }
+
+    /// Whether a file that is no symbolic link is a link's stand-in for this one: its metadata is that of this one.
+    fn is_meant_by(&self, stand_in: &Path) -> bool {
+        let (Some(own), Ok(theirs)) = (&self.metadata, Metadata::of_checkpoint(stand_in)) else {
+            return false;
+        };
+        theirs.checkpoint_path != name_of(stand_in)
+            && theirs.checkpoint_path == name_of(&self.path)
+            && theirs.checkpoint_timestamp == own.checkpoint_timestamp
+            && theirs.checkpoint_checksum == own.checkpoint_checksum
+            && theirs.reason == own.reason
+    }
+}
+
+/// What is wrong with a checkpoint, without the path, which stands beside it already.
+pub fn reason(error: &Error) -> String {
+    match error {
+        Error::Checksum { expected, found, .. } => {
+            format!("its metadata says {expected}, its bytes give {found}")
+        }
+        Error::NotACheckpoint { reason, .. } => reason.clone(),
+        Error::Metadata { reason, .. } => format!("its metadata cannot be read: {reason}"),
+        Error::Container { source, .. } => source.to_string(),
+        _ if is_without_metadata(error) => "it has no metadata".to_owned(),
+        error => error.to_string(),
+    }
+}
+
+/// Whether a checkpoint is not whole because there is no metadata file.
+pub fn is_without_metadata(error: &Error) -> bool {
+    matches!(error, Error::Io { path, source, .. }
+        if source.kind() == std::io::ErrorKind::NotFound && name_of(path).ends_with(burn_ckpt::plumbing::METADATA_SUFFIX))
+}
+
+/// A file's name without the ending of checkpoints.
+pub fn stem(path: &Path) -> String {
+    let name = name_of(path);
+    name.strip_suffix(CHECKPOINT_SUFFIX).unwrap_or(&name).to_owned()
+}
+
+fn name_of(path: &Path) -> String {
+    let own = path.file_name().map(ToOwned::to_owned);
+    let name = own.or_else(|| Some(fs::canonicalize(path).ok()?.file_name()?.to_owned()));
+    name.unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The entries of a directory, sorted by name.
+fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let failed = |source| Error::Io { action: "list", path: directory.to_path_buf(), source };
+    let entries = fs::read_dir(directory).map_err(failed)?;
+    let mut paths = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(failed)?;
+    paths.sort();
+    Ok(paths)
+}

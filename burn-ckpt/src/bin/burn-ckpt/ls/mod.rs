@@ -1,0 +1,173 @@
+//! `burn-ckpt ls`: the checkpoints of a run, or of several, as a table.
+
+pub mod listing;
+
+use std::path::PathBuf;
+
+use burn_ckpt::plumbing::numbers;
+use burn_ckpt::{Error, Metadata};
+use indexmap::IndexMap;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::answer::{Answer, Failure};
+use crate::ls::listing::{Listing, Row, is_without_metadata, listings, reason};
+use crate::terminal::figures::{age, number, size};
+use crate::terminal::output::Output;
+use crate::terminal::table::{Align, Table};
+
+/// Metrics that are shown unless others are asked for.
+const SHOWN_METRICS: usize = 3;
+
+/// List the checkpoints of a run, oldest first
+///
+/// A line a file: epoch (counted from 0) and optimizer step, metrics, size, age, the links that point
+/// to it, and whether it is whole as far as its size tells (`burn-ckpt verify` reads the bytes).
+/// Of a directory of several runs, each is listed. Exit status 1 where there is no checkpoint.
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    /// A run's directory, a directory of runs, or one with .ckpt files
+    #[arg(value_name = "DIR", default_value = ".")]
+    directory: PathBuf,
+    /// The metrics to show, or "all"; the primary metric and two of the validation split by default
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',', conflicts_with = "json")]
+    metrics: Vec<String>,
+    /// Print JSON, with all metrics
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Answer {
+    let listings = listings(&args.directory)?;
+    let mut output = Output::new();
+    if args.json {
+        let runs = listings.iter().map(described).collect::<Result<Vec<Value>, Failure>>()?;
+        output.json(&Value::from(runs))?;
+    } else {
+        let now = Timestamp::now();
+        for (place, listing) in listings.iter().enumerate() {
+            if listings.len() > 1 {
+                output.line(format!("{}{}:", if place > 0 { "\n" } else { "" }, listing.name))?;
+            }
+            for line in table(listing, &args.metrics, now).lines(0) {
+                output.line(line)?;
+            }
+        }
+    }
+    output.flush()?;
+    Ok(true)
+}
+
+fn table(listing: &Listing, wanted: &[String], now: Timestamp) -> Table {
+    let metrics = metrics_of(listing, wanted);
+    let mut columns = vec![("file", Align::Left), ("epoch", Align::Right), ("step", Align::Right)];
+    columns.extend(metrics.iter().map(|metric| (metric.as_str(), Align::Right)));
+    columns.extend([("size", Align::Right), ("age", Align::Right)]);
+    columns.extend([("links", Align::Left), ("state", Align::Left)]);
+    let mut table = Table::new(&columns);
+    for row in &listing.rows {
+        let metadata = row.metadata.as_ref();
+        let fact = |of: &dyn Fn(&Metadata) -> String| metadata.map(of).unwrap_or_default();
+        let mut cells = vec![
+            listing.shown(&row.path),
+            fact(&|metadata| metadata.epoch.to_string()),
+            fact(&|metadata| metadata.global_step.to_string()),
+        ];
+        cells.extend(metrics.iter().map(|metric| {
+            fact(&|metadata| metadata.metrics.get(metric).copied().map_or_else(String::new, number))
+        }));
+        cells.extend([size(row.bytes), age(row.saved(), now), row.links.join(" "), state(row)]);
+        table.row(cells);
+    }
+    for link in &listing.dangling {
+        let mut cells = vec![listing.shown(&link.path)];
+        cells.resize(columns.len() - 1, String::new());
+        cells.push(format!("leads nowhere: {}", link.target.display()));
+        table.row(cells);
+    }
+    table
+}
+
+/// The metrics that get a column: those asked for; else all, if they are few; else the primary one and those of the
+/// validation split.
+fn metrics_of(listing: &Listing, wanted: &[String]) -> Vec<String> {
+    let mut logged: IndexMap<&str, ()> = IndexMap::new();
+    let metadata = || listing.rows.iter().filter_map(|row| row.metadata.as_ref());
+    for metadata in metadata() {
+        logged.extend(metadata.metrics.keys().map(|name| (name.as_str(), ())));
+    }
+    if wanted == ["all"] {
+        return logged.keys().map(|name| (*name).to_owned()).collect();
+    }
+    if !wanted.is_empty() {
+        return wanted.to_vec();
+    }
+    let primary =
+        metadata().next_back().and_then(|metadata| metadata.trainer_config["primary_metric"].as_str());
+    // The sort keeps the order in which they were logged among equals.
+    let mut names: Vec<&str> = logged.into_keys().collect();
+    if names.len() >= SHOWN_METRICS {
+        names.sort_by_key(|name| match *name {
+            name if Some(name) == primary => 0,
+            name if name.starts_with("val_") => 1,
+            _ => 2,
+        });
+        let of_training = |name: &&str| !name.starts_with("val_") && Some(*name) != primary;
+        if !names.iter().all(of_training) {
+            names.retain(|name| !of_training(name));
+        }
+    }
+    names.into_iter().take(SHOWN_METRICS).map(str::to_owned).collect()
+}
+
+/// Whether a file is whole, in as few words as a table has room for.
+fn state(row: &Row) -> String {
+    match (&row.problem, &row.metadata) {
+        (None, _) => "whole".to_owned(),
+        (Some(Error::Checksum { .. }), Some(metadata)) => {
+            format!("{} of {} bytes", row.bytes, metadata.checkpoint_size_bytes)
+        }
+        (Some(Error::Metadata { .. }), _) => "unreadable metadata".to_owned(),
+        (Some(error), _) if is_without_metadata(error) => "no metadata".to_owned(),
+        (Some(error), _) => reason(error),
+    }
+}
+
+fn described(listing: &Listing) -> Result<Value, Failure> {
+    let rows = listing.rows.iter().map(|row| described_row(listing, row)).collect::<Result<Vec<_>, _>>()?;
+    let dangling: Vec<Value> = listing
+        .dangling
+        .iter()
+        .map(|link| json!({ "link": listing.shown(&link.path), "target": link.target.display().to_string() }))
+        .collect();
+    Ok(json!({
+        "name": listing.name,
+        "directory": listing.directory.display().to_string(),
+        "checkpoints": rows,
+        "dangling_links": dangling,
+    }))
+}
+
+fn described_row(listing: &Listing, row: &Row) -> Result<Value, Failure> {
+    let metadata = row.metadata.as_ref();
+    let metrics = metadata
+        .map(|metadata| numbers::serialize(&metadata.metrics, serde_json::value::Serializer))
+        .transpose()
+        .map_err(|error| Failure::Other(format!("the metrics are no JSON: {error}")))?;
+    Ok(json!({
+        "file": listing.shown(&row.path),
+        "path": row.path.display().to_string(),
+        "links": row.links,
+        "whole": row.problem.is_none(),
+        "problem": row.problem.as_ref().map(reason),
+        "size_bytes": row.bytes,
+        "run_id": metadata.map(|metadata| &metadata.run_id),
+        "checkpoint_timestamp": metadata.map(|metadata| metadata.checkpoint_timestamp),
+        "epoch": metadata.map(|metadata| metadata.epoch),
+        "global_step": metadata.map(|metadata| metadata.global_step),
+        "metrics": metrics,
+        "reason": metadata.map(|metadata| &metadata.reason),
+        "checkpoint_checksum": metadata.map(|metadata| &metadata.checkpoint_checksum),
+    }))
+}

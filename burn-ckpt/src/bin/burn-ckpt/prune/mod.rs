@@ -1,0 +1,223 @@
+//! `burn-ckpt prune`: removes checkpoints of a run by rules that say which stay.
+//!
+//! Decided first, then what stays is verified, then files are removed, the oldest first. The run's lock is held from
+//! before the first look until the end, and no file that a link points to is removed.
+
+mod rules;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use burn_ckpt::plumbing::{RunLock, remove_checkpoint};
+use burn_ckpt::retention::MetricMode;
+use serde_json::{Value, json};
+
+use crate::answer::{Answer, Failure};
+use crate::checking::{all_processors, identity, verify_all};
+use crate::ls::listing::{Listing, Row, reason, run_of};
+use crate::terminal::figures::{count, size};
+use crate::terminal::output::{Output, in_one_line, say};
+use rules::{Rule, parse_mode};
+
+/// Remove checkpoints of a run by rules that say which stay
+///
+/// Rules; what any of them keeps stays:
+///
+///   last=N         the N newest
+///   best=METRIC:N  the N best by a metric: best=val_loss:3, or best=val_loss:3:min where the run does
+///                  not say whether lower or higher is better
+///   links          nothing but what a link points to, which always stays
+///
+/// A state that has several names (in best/ and last/) keeps all of them. Before anything is removed, what
+/// stays is read and verified; if it is not whole, or nothing would stay, nothing is removed. Files that
+/// are not whole are left alone, and so is a run that is being written to. Prints a line a removed file.
+///
+/// Exit status 1 where nothing could be removed safely.
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment, override_usage = "burn-ckpt prune [OPTIONS] <RUN> --keep <RULE>...")]
+pub struct Args {
+    /// The run's directory
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// What stays: last=N, best=METRIC:N, links; may be given several times
+    #[arg(long, value_name = "RULE", num_args = 1..)]
+    keep: Vec<Rule>,
+    /// Whether lower or higher values are better, of metrics of which neither rule nor run says it
+    #[arg(long, value_name = "min|max", value_parser = parse_mode)]
+    mode: Option<MetricMode>,
+    /// Remove files that are not whole as well
+    #[arg(long)]
+    broken: bool,
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Answer {
+    if args.keep.is_empty() {
+        let rules = "--keep last=N (the newest), best=METRIC:N (the best), or links (what links point to)";
+        return Err(Failure::Usage(format!(
+            "say what stays, with {rules}; burn-ckpt prune --help says more"
+        )));
+    }
+    let Some(run) = run_of(&args.run) else {
+        let path = args.run.display();
+        let problem = if args.run.exists() { "has no checkpoint directory" } else { "does not exist" };
+        return Err(Failure::Other(format!("{path} is no run's directory: it {problem}")));
+    };
+    // Taking the lock makes a directory and a file, and a dry run makes nothing.
+    let _lock = if args.dry_run { None } else { Some(RunLock::acquire(run.run_dir())?) };
+    let listing = Listing::of_run(&run)?;
+    let plan = Plan::of(&listing, args)?;
+    for row in &plan.broken {
+        let fate = if args.broken { "not whole" } else { "not whole, left alone" };
+        let reason = row.problem.as_ref().map(reason).unwrap_or_default();
+        say(format!("{}: {fate}: {}", in_one_line(&listing.shown(&row.path)), in_one_line(&reason)));
+    }
+    let removed: Vec<&Row> = match args.broken {
+        true => plan
+            .removed
+            .iter()
+            .chain(plan.broken.iter().filter(|row| row.links.is_empty()))
+            .copied()
+            .collect(),
+        false => plan.removed.clone(),
+    };
+    if !removed.is_empty() {
+        verify_kept(&plan.kept, &args.run)?;
+    }
+    let mut output = Output::new();
+    let (done, failure) = remove(&removed, &listing, args, &mut output);
+    if args.json {
+        output.json(&as_json(&plan, &done, &listing, args.dry_run))?;
+    }
+    output.flush()?;
+    let freed: u64 = done.iter().map(|(_, bytes)| bytes).sum();
+    let verb = if args.dry_run { "would be removed" } else { "removed" };
+    let (removed, kept) = (count(done.len(), "file"), plan.kept.len());
+    say(format!("{removed} {verb}, {} freed; {kept} kept", size(freed)));
+    failure.map_or(Ok(true), Err)
+}
+
+/// What becomes of each file.
+struct Plan<'a> {
+    kept: Vec<&'a Row>,
+    removed: Vec<&'a Row>,
+    broken: Vec<&'a Row>,
+}
+
+impl<'a> Plan<'a> {
+    fn of(listing: &'a Listing, args: &Args) -> Result<Self, Failure> {
+        // What lies where the links are, or outside of the run, is not the run's to remove.
+        let is_the_runs = |row: &Row| {
+            row.path.strip_prefix(&listing.directory).is_ok_and(|below| below.components().count() > 1)
+        };
+        let (broken, whole): (Vec<&Row>, Vec<&Row>) =
+            listing.rows.iter().partition(|row| row.problem.is_some());
+        let mut stays: Vec<bool> =
+            whole.iter().map(|row| !row.links.is_empty() || !is_the_runs(row)).collect();
+        for rule in &args.keep {
+            rule.mark(&whole, args.mode, &mut stays)?;
+        }
+        // A state's other names stay with it.
+        let states: Vec<_> =
+            whole.iter().zip(&stays).filter(|(_, stays)| **stays).map(|(row, _)| rules::state(row)).collect();
+        let (kept, removed) = whole.into_iter().partition(|row| states.contains(&rules::state(row)));
+        let broken = broken.into_iter().filter(|row| is_the_runs(row)).collect();
+        Ok(Self { kept, removed, broken })
+    }
+}
+
+/// Reads what stays. Nothing is to be removed unless all of it is whole.
+fn verify_kept(kept: &[&Row], run: &std::path::Path) -> Result<(), Failure> {
+    if kept.is_empty() {
+        let run = run.display();
+        let reason = "no whole checkpoint would stay; nothing is removed";
+        return Err(Failure::Other(format!("{run}: {reason}")));
+    }
+    let paths: Vec<PathBuf> = kept.iter().map(|row| row.path.clone()).collect();
+    let mut damaged = Vec::new();
+    verify_all(&paths, all_processors(), |path, outcome| {
+        if let Err(error) = outcome {
+            damaged.push(format!("{}: {}", path.display(), reason(&error)));
+        }
+        Ok(())
+    })?;
+    match damaged.as_slice() {
+        [] => Ok(()),
+        damaged => Err(Failure::Other(format!(
+            "what would stay is not whole, and nothing is removed: {}",
+            damaged.join("; ")
+        ))),
+    }
+}
+
+/// Removes files until one cannot be, and says of each that it is done. Returns each with the bytes that this freed.
+fn remove<'a>(
+    rows: &[&'a Row],
+    listing: &Listing,
+    args: &Args,
+    output: &mut Output,
+) -> (Vec<(&'a Row, u64)>, Option<Failure>) {
+    let mut gone: HashMap<String, u64> = HashMap::new();
+    let mut done = Vec::new();
+    for row in rows {
+        // The bytes are freed with the last of a file's names.
+        let (file, names) = (identity(&row.path), names(&row.path));
+        let removed = gone.entry(file).or_insert(0);
+        *removed += 1;
+        // What is really removed has one name less by now; in a dry run it has as many as before.
+        let is_last = if args.dry_run { *removed >= names } else { names <= 1 };
+        let freed = if is_last { row.bytes } else { 0 };
+        if !args.dry_run
+            && let Err(error) = remove_checkpoint(&row.path)
+        {
+            return (done, Some(error.into()));
+        }
+        done.push((*row, freed));
+        let verb = if args.dry_run { "would remove" } else { "removed" };
+        let size = if is_last { size(freed) } else { "has another name".to_owned() };
+        let line = format!("{verb}  {}  {size}", in_one_line(&listing.shown(&row.path)));
+        if !args.json
+            && let Err(failure) = output.line(line).and_then(|()| output.flush())
+        {
+            return (done, Some(failure));
+        }
+    }
+    (done, None)
+}
+
+/// How many names a file has.
+fn names(path: &std::path::Path) -> u64 {
+    #[cfg(unix)]
+    if let Ok(facts) = std::fs::metadata(path) {
+        return std::os::unix::fs::MetadataExt::nlink(&facts);
+    }
+    let _ = path;
+    1
+}
+
+fn as_json(plan: &Plan<'_>, done: &[(&Row, u64)], listing: &Listing, dry_run: bool) -> Value {
+    let file = |row: &Row| listing.shown(&row.path);
+    json!({
+        "directory": listing.directory.display().to_string(),
+        "dry_run": dry_run,
+        "removed": done
+            .iter()
+            .map(|(row, freed)| json!({ "file": file(row), "freed_bytes": freed }))
+            .collect::<Vec<_>>(),
+        "kept": plan
+            .kept
+            .iter()
+            .map(|row| json!({ "file": file(row), "links": row.links }))
+            .collect::<Vec<_>>(),
+        "broken": plan
+            .broken
+            .iter()
+            .map(|row| json!({ "file": file(row), "problem": row.problem.as_ref().map(reason) }))
+            .collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,190 @@
+//! `burn-ckpt show`: what a checkpoint is, where it comes from and what is in it.
+
+mod origin;
+
+use std::path::PathBuf;
+
+use burn_ckpt::{Checkpoint, Section, TensorLayout};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::answer::{Answer, Failure};
+use crate::contents::{Contents, Part, scalar};
+use crate::ls::listing::reason;
+use crate::terminal::figures::{count, grouped, leaves, size, value};
+use crate::terminal::output::{Output, say};
+use crate::terminal::table::{Align, Table};
+
+/// Tensors that are shown unless all are asked for.
+const SHOWN_TENSORS: usize = 40;
+
+/// Show what is in a checkpoint
+///
+/// Metadata, environment, hyperparameters, sections, and the model's tensors. Reads the header alone,
+/// and verifies nothing. A file without metadata is shown as far as it goes; that it has none is said
+/// on standard error.
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    /// A checkpoint: a file, a link, RUN/best, RUN/last
+    #[arg(value_name = "CKPT")]
+    checkpoint: PathBuf,
+    /// Show all of the model's tensors, however many there are
+    #[arg(long)]
+    tensors: bool,
+    /// Show the tensors of all sections, and the scalars
+    #[arg(long)]
+    all: bool,
+    /// Print JSON: all of it
+    #[arg(long, conflicts_with_all = ["tensors", "all"])]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Answer {
+    let contents = Contents::of(Checkpoint::open(&args.checkpoint)?)?;
+    match &contents.metadata {
+        Ok(metadata) if metadata.checkpoint_size_bytes != contents.bytes => say(format!(
+            "warning: the file has {} bytes, and its metadata says {}: burn-ckpt verify says more",
+            contents.bytes, metadata.checkpoint_size_bytes
+        )),
+        Ok(_) => {}
+        Err(error) => say(format!("warning: {}: {}", contents.checkpoint.path().display(), reason(error))),
+    }
+    let mut output = Output::new();
+    if args.json {
+        output.json(&as_json(&contents)?)?;
+    } else {
+        print(&contents, args, &mut output)?;
+    }
+    output.flush()?;
+    Ok(true)
+}
+
+fn print(contents: &Contents, args: &Args, output: &mut Output) -> Result<(), Failure> {
+    output.line(contents.checkpoint.path().display().to_string())?;
+    output.line("")?;
+    let mut facts = Table::without_heading([Align::Left, Align::Left]);
+    for (name, text) in origin::facts(contents, Timestamp::now()) {
+        facts.row([name.to_owned(), text]);
+    }
+    print_table(output, facts)?;
+
+    output.line("\nhyperparameters")?;
+    print_table(output, pairs(&contents.hparams))?;
+
+    output.line("\nsections")?;
+    let columns = [("name", Align::Left), ("tensors", Align::Right), ("size", Align::Right)];
+    let mut sections = Table::new(&[&columns[..], &[("scalars", Align::Right)]].concat());
+    for part in &contents.sections {
+        let (tensors, scalars) = (grouped(part.tensors.len()), grouped(part.section.scalars.len()));
+        sections.row([part.name.clone(), tensors, size(part.bytes()), scalars]);
+    }
+    print_table(output, sections)?;
+
+    let limit = if args.tensors || args.all { usize::MAX } else { SHOWN_TENSORS };
+    for part in contents.sections.iter().filter(|part| args.all || part.name == Section::MODEL) {
+        print_tensors(part, limit, output)?;
+        if args.all {
+            print_scalars(part, output)?;
+        }
+    }
+    Ok(())
+}
+
+fn print_tensors(part: &Part, limit: usize, output: &mut Output) -> Result<(), Failure> {
+    if part.tensors.is_empty() {
+        return Ok(());
+    }
+    let is_model = part.name == Section::MODEL;
+    let elements = part.tensors.iter().map(|tensor| tensor.elements());
+    let total = elements.fold(0, usize::saturating_add);
+    let what = if is_model { "parameters" } else { "numbers" };
+    let layout = match part.section.layout()? {
+        TensorLayout::Burn => String::new(),
+        layout => format!(", laid out for {}", layout.name()),
+    };
+    output.line(format!(
+        "\n{}: {}, {} {what}{layout}",
+        part.name,
+        count(part.tensors.len(), "tensor"),
+        grouped(total)
+    ))?;
+    let mut columns = vec![("name", Align::Left)];
+    if is_model {
+        columns.push(("module", Align::Left));
+    }
+    columns.extend([("dtype", Align::Left), ("shape", Align::Left), (what, Align::Right)]);
+    let mut table = Table::new(&columns);
+    for tensor in part.tensors.iter().take(limit) {
+        let mut cells = vec![tensor.name.clone()];
+        if is_model {
+            cells.push(tensor.module.clone().unwrap_or_default());
+        }
+        cells.extend([tensor.dtype.clone(), format!("{:?}", tensor.shape), grouped(tensor.elements())]);
+        table.row(cells);
+    }
+    print_table(output, table)?;
+    match part.tensors.len().saturating_sub(limit) {
+        0 => Ok(()),
+        more => output.line(format!("  and {} more (--tensors)", grouped(more))),
+    }
+}
+
+fn print_scalars(part: &Part, output: &mut Output) -> Result<(), Failure> {
+    if part.section.scalars.is_empty() {
+        return Ok(());
+    }
+    output.line(format!("\n{}: {}", part.name, count(part.section.scalars.len(), "scalar")))?;
+    let mut table = Table::without_heading([Align::Left, Align::Right]);
+    for (name, number) in &part.section.scalars {
+        table.row([name.clone(), scalar(number).to_string()]);
+    }
+    print_table(output, table)
+}
+
+/// A JSON value as names and values.
+fn pairs(json: &Value) -> Table {
+    let mut table = Table::without_heading([Align::Left, Align::Left]);
+    for (path, leaf) in leaves(json) {
+        let name = if path.is_empty() { "(all)".to_owned() } else { path };
+        table.row([name, value(leaf)]);
+    }
+    table
+}
+
+fn print_table(output: &mut Output, table: Table) -> Result<(), Failure> {
+    table.lines(2).into_iter().try_for_each(|line| output.line(line))
+}
+
+fn as_json(contents: &Contents) -> Result<Value, Failure> {
+    let sections = contents.sections.iter().map(section_json).collect::<Result<Vec<Value>, Failure>>()?;
+    Ok(json!({
+        "path": contents.checkpoint.path().display().to_string(),
+        "size_bytes": contents.bytes,
+        "metadata": contents.metadata_json,
+        "hparams": contents.hparams,
+        "trainer_state": contents.trainer_state,
+        "sections": sections,
+    }))
+}
+
+fn section_json(part: &Part) -> Result<Value, Failure> {
+    let tensors: Vec<Value> = part
+        .tensors
+        .iter()
+        .map(|tensor| {
+            json!({
+                "name": tensor.name,
+                "module": tensor.module,
+                "dtype": tensor.dtype,
+                "shape": tensor.shape,
+                "bytes": tensor.bytes,
+                "blake3": tensor.blake3,
+            })
+        })
+        .collect();
+    let scalars: serde_json::Map<String, Value> =
+        part.section.scalars.iter().map(|(name, value)| (name.clone(), scalar(value))).collect();
+    let layout = part.section.layout()?.name();
+    Ok(json!({ "name": part.name, "layout": layout, "tensors": tensors, "scalars": scalars }))
+}

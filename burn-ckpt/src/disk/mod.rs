@@ -1,0 +1,8 @@
+//! The only place with operations that change a file system: staging, committing, linking, locking.
+
+pub(crate) mod commit;
+pub(crate) mod directories;
+pub(crate) mod links;
+pub(crate) mod preallocate;
+pub(crate) mod run_lock;
+pub(crate) mod staged_file;

@@ -1,0 +1,164 @@
+//! The names of single files: a checkpoint, its metadata, a link, a staging file. No directory, and no file operation.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jiff::Timestamp;
+
+use crate::error::{Error, Result};
+
+/// Ending of a checkpoint, with the dot.
+pub const CHECKPOINT_SUFFIX: &str = ".ckpt";
+
+/// What a metadata file's name adds to its checkpoint's name.
+pub const METADATA_SUFFIX: &str = ".metadata.json";
+
+/// The most bytes that a name chosen by a user or made from a metric may have. With the suffixes and a
+/// staging file's number it stays below the 255 bytes that file systems allow.
+pub const MAX_NAME_BYTES: usize = 160;
+
+/// The file whose lock says that a process is writing to the run.
+pub(crate) const LOCK_FILE: &str = "run.lock";
+
+const STAGING_SUFFIX: &str = ".staging";
+
+/// The metadata file that belongs to a checkpoint (or the metadata link beside a link).
+#[must_use]
+pub fn metadata_path(checkpoint: &Path) -> PathBuf {
+    let mut name = checkpoint.as_os_str().to_owned();
+    name.push(METADATA_SUFFIX);
+    PathBuf::from(name)
+}
+
+/// Whether a path is named like a checkpoint.
+#[must_use]
+pub fn is_checkpoint(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| {
+        let name = name.to_string_lossy();
+        !name.starts_with('.') && name.len() > CHECKPOINT_SUFFIX.len() && name.ends_with(CHECKPOINT_SUFFIX)
+    })
+}
+
+/// The link that names a strategy's foremost checkpoint: `last.ckpt` for the name `last`,
+/// `best_val_loss.ckpt` for the name `best_val/loss`.
+///
+/// # Errors
+///
+/// [`Error::Name`] as for [`safe_name`].
+pub fn link_name(name: &str) -> Result<String> {
+    Ok(safe_name("the link's name", name)? + CHECKPOINT_SUFFIX)
+}
+
+/// File name without ending for a checkpoint that an exception left, in UTC: `2024-01-15T10-30-00`.
+#[must_use]
+pub fn exception_stem(when: Timestamp) -> String {
+    when.strftime("%Y-%m-%dT%H-%M-%S").to_string()
+}
+
+/// Makes a file name out of a name that somebody chose, without ever leaving the directory it is put in.
+///
+/// Letters, digits and `_ - . = + , @` stay, every run of other characters becomes one `_`, dots at the start go.
+/// A name longer than [`MAX_NAME_BYTES`] is cut and ends in a digest of the whole, so that two long names do
+/// not fall together.
+///
+/// # Errors
+///
+/// [`Error::Name`] when nothing that can be told apart is left, as of `""`, `".."` or `"/"`.
+pub fn safe_name(what: &'static str, name: &str) -> Result<String> {
+    let mut safe = String::with_capacity(name.len());
+    for c in name.chars() {
+        if c.is_alphanumeric() || "_-.=+,@".contains(c) {
+            safe.push(c);
+        } else if !safe.ends_with('_') {
+            safe.push('_');
+        }
+    }
+    let safe = safe.trim_start_matches('.').to_owned();
+    if !safe.contains(char::is_alphanumeric) {
+        return Err(name_error(what, name, "it has no letter or digit".to_owned()));
+    }
+    Ok(if safe.len() <= MAX_NAME_BYTES { safe } else { shortened(&safe, name) })
+}
+
+/// A staging file beside `destination`, which [`is_staging`] recognises. The process id and a counter keep
+/// two writers apart; a leftover of a killed process is told by its name and removed when the run is opened.
+pub(crate) fn staging_path(destination: &Path) -> PathBuf {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let name = destination.file_name().unwrap_or_default().to_string_lossy();
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    destination.with_file_name(format!(".{name}.{}-{number}{STAGING_SUFFIX}", std::process::id()))
+}
+
+/// Whether a file is an unfinished write of ours.
+pub(crate) fn is_staging(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| {
+        let name = name.to_string_lossy();
+        name.starts_with('.') && name.ends_with(STAGING_SUFFIX)
+    })
+}
+
+fn shortened(safe: &str, whole: &str) -> String {
+    let digest = &blake3::hash(whole.as_bytes()).to_hex()[..16];
+    let mut end = MAX_NAME_BYTES - digest.len() - 1;
+    while !safe.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}-{digest}", &safe[..end])
+}
+
+pub(crate) fn name_error(what: &'static str, name: &str, reason: String) -> Error {
+    const SHOWN: usize = 60;
+    let name = if name.chars().count() <= SHOWN {
+        name.to_owned()
+    } else {
+        name.chars().take(SHOWN).chain("..".chars()).collect()
+    };
+    Error::Name { what, name, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_with_a_separator_becomes_a_plain_link_name() {
+        assert_eq!(link_name("best_val/loss").unwrap(), "best_val_loss.ckpt");
+        assert_eq!(link_name("best_a\nb\0c").unwrap(), "best_a_b_c.ckpt");
+    }
+
+    #[test]
+    fn names_without_a_letter_are_refused() {
+        for name in ["", ".", "..", "/", "../..", "\n", "___"] {
+            assert!(matches!(safe_name("the name", name), Err(Error::Name { .. })), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn no_name_leaves_its_directory() {
+        for name in ["../../etc/passwd", "/etc/passwd", "..a", "a/../../b", "c:\\d", "ä/ö"] {
+            let safe = safe_name("the name", name).unwrap();
+            assert_eq!(Path::new(&safe).components().count(), 1, "{safe}");
+            assert!(!safe.starts_with('.'), "{safe}");
+        }
+    }
+
+    #[test]
+    fn long_names_are_cut_and_stay_different() {
+        let (a, b) = ("x".repeat(300) + "a", "x".repeat(300) + "b");
+        let (a, b) = (safe_name("the name", &a).unwrap(), safe_name("the name", &b).unwrap());
+        assert_ne!(a, b);
+        assert!(a.len() <= MAX_NAME_BYTES);
+        let umlauts = safe_name("the name", &"ü".repeat(200)).unwrap();
+        assert!(umlauts.len() <= MAX_NAME_BYTES);
+    }
+
+    #[test]
+    fn staging_files_are_recognised_and_are_no_checkpoints() {
+        let staging = staging_path(Path::new("d/epoch=0-step=1.ckpt"));
+        assert!(is_staging(&staging));
+        assert!(!is_checkpoint(&staging));
+        assert!(!is_staging(Path::new("d/epoch=0-step=1.ckpt")));
+        assert!(is_checkpoint(Path::new("d/epoch=0-step=1.ckpt")));
+        assert!(!is_checkpoint(Path::new("d/epoch=0-step=1.ckpt.metadata.json")));
+    }
+}

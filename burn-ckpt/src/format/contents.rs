@@ -1,0 +1,97 @@
+//! What goes into one `.ckpt` file: the sections of a state as burnpack entries, with the JSON parts in its header.
+//!
+//! `FORMAT.md` describes the bytes.
+
+use std::collections::BTreeMap;
+
+use burn_pack::{Scalar, Tensor};
+use indexmap::IndexMap;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::file_names::name_error;
+use crate::format::section::Section;
+
+/// The newest version of the container that is written and read.
+pub const FORMAT_VERSION: u32 = 1;
+
+pub(crate) const FORMAT_KEY: &str = "burn-ckpt.format";
+pub(crate) const SECTIONS_KEY: &str = "burn-ckpt.sections";
+pub(crate) const HPARAMS_KEY: &str = "burn-ckpt.hparams";
+pub(crate) const TRAINER_STATE_KEY: &str = "burn-ckpt.trainer_state";
+
+/// Everything that goes into one checkpoint.
+#[derive(Debug, Clone, Default)]
+pub struct Contents {
+    /// The model's hyperparameters, from which the model can be built.
+    pub hparams: Value,
+    /// What the training loop needs to go on (epoch, step, best scores, ..).
+    pub trainer_state: Value,
+    /// The sections by name: [`Section::MODEL`] first, then [`Section::OPTIMIZER`], [`Section::SCHEDULER`] and [`Section::HISTORY`] unless only the
+    /// weights are saved, then a program's own under [`Section::USER_PREFIX`].
+    pub sections: IndexMap<String, Section>,
+}
+
+impl Contents {
+    /// Contents without sections, for a model with these hyperparameters.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Snapshot`] when the hyperparameters cannot be written as JSON.
+    pub fn new(hparams: &impl Serialize) -> Result<Self> {
+        let hparams = serde_json::to_value(hparams)
+            .map_err(|error| Error::Snapshot(format!("the hyperparameters are no JSON: {error}")))?;
+        Ok(Self { hparams, ..Self::default() })
+    }
+
+    /// Adds a section: [`Section::MODEL`], or a program's own under [`Section::USER_PREFIX`].
+    #[must_use]
+    pub fn with_section(mut self, name: impl Into<String>, section: Section) -> Self {
+        self.sections.insert(name.into(), section);
+        self
+    }
+}
+
+/// What a container holds, under the names that it has in the file.
+pub(crate) struct Entries {
+    pub(crate) tensors: Vec<Tensor>,
+    pub(crate) scalars: BTreeMap<String, Scalar>,
+    pub(crate) strings: BTreeMap<String, String>,
+}
+
+/// The entries that contents become.
+pub(crate) fn entries(contents: Contents) -> Result<Entries> {
+    let sections: Vec<&str> = contents.sections.keys().map(String::as_str).collect();
+    sections.iter().try_for_each(|section| check_name(section))?;
+    let mut strings = BTreeMap::from([
+        (FORMAT_KEY.to_owned(), FORMAT_VERSION.to_string()),
+        (SECTIONS_KEY.to_owned(), Value::from(sections).to_string()),
+        (HPARAMS_KEY.to_owned(), contents.hparams.to_string()),
+        (TRAINER_STATE_KEY.to_owned(), contents.trainer_state.to_string()),
+    ]);
+    let (mut tensors, mut scalars) = (Vec::new(), BTreeMap::new());
+    for (section, part) in contents.sections {
+        let named = |name: String| format!("{section}.{name}");
+        tensors.extend(part.tensors.into_iter().map(|mut tensor| {
+            tensor.name = named(tensor.name);
+            tensor
+        }));
+        scalars.extend(part.scalars.into_iter().map(|(name, value)| (named(name), value)));
+        strings.extend(part.strings.into_iter().map(|(name, value)| (named(name), value)));
+    }
+    Ok(Entries { tensors, scalars, strings })
+}
+
+/// A dot in a part's name would leave open where the section's name ends.
+fn check_name(section: &str) -> Result<()> {
+    let known = [Section::MODEL, Section::OPTIMIZER, Section::SCHEDULER, Section::HISTORY].contains(&section);
+    let own = section
+        .strip_prefix(Section::USER_PREFIX)
+        .is_some_and(|part| !part.is_empty() && !part.contains('.'));
+    if known || own {
+        return Ok(());
+    }
+    let reason = "a section is model, optimizer, scheduler, or user.<part> with a part that has no dot";
+    Err(name_error("the section", section, reason.to_owned()))
+}

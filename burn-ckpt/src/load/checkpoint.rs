@@ -1,0 +1,258 @@
+//! Loading: from a checkpoint's path to its hyperparameters, its training state and its sections.
+//!
+//! Opening reads the header alone, whatever the file's size.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use burn::module::Module;
+use burn::store::ModuleRecord;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::format::header::ContainerHeader;
+use crate::format::metadata::{Metadata, check_size};
+use crate::format::section::Section;
+use crate::load::apply_weights;
+use crate::load::checked_tensors::{Damage, check_hparams, verified};
+use crate::load::hparams;
+use crate::load::options::LoadOptions;
+use crate::load::report::LoadReport;
+use crate::run_dir::locate::locate;
+
+/// A checkpoint that was opened: its header is known, its tensors are still on disk.
+#[derive(Debug)]
+pub struct Checkpoint {
+    pub(crate) path: PathBuf,
+    hparams: Value,
+    trainer_state: Value,
+    sections: Vec<String>,
+    /// The header that opening has parsed, for whoever needs its tensors first. Of 10,000 tensors parsing it once more
+    /// takes longer than reading them.
+    header: Mutex<Option<(Identity, ContainerHeader)>>,
+}
+
+impl Checkpoint {
+    /// Opens a checkpoint: a file, a link to one, or `best` or `last` in a run's directory, as [`locate`] finds it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`locate`]; [`Error::Io`] when the file cannot be read, [`Error::NotACheckpoint`] when it is something
+    /// else or cut off, [`Error::NewerFormat`] when a newer version wrote it.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let mut path = locate(path.as_ref())?;
+        if path.is_symlink() {
+            // A link may lead elsewhere by the time that a section is read.
+            path = std::fs::canonicalize(&path).map_err(Error::io("follow the link", &path))?;
+        }
+        let identity = Identity::of(&path)?;
+        let header = ContainerHeader::read(&path)?;
+        Ok(Self {
+            hparams: header.hparams.clone(),
+            trainer_state: header.trainer_state.clone(),
+            sections: header.sections.clone(),
+            header: Mutex::new(Some((identity, header))),
+            path,
+        })
+    }
+
+    /// The file that was opened; where a link was given, the one it pointed to.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The model's hyperparameters as their own type.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Hparams`] naming the field when they do not fit the type: it lacks one of theirs, has one of another
+    /// type, or one that they lack.
+    pub fn hparams<H: DeserializeOwned>(&self) -> Result<H> {
+        hparams::typed(&self.path, &self.hparams)
+    }
+
+    /// The training loop's state as its own type.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Json`] when it does not fit the type.
+    pub fn trainer_state<S: DeserializeOwned>(&self) -> Result<S> {
+        let (what, state) = ("trainer states", &self.trainer_state);
+        S::deserialize(state).map_err(|source| Error::Json { path: self.path.clone(), what, source })
+    }
+
+    /// The names of the sections.
+    #[must_use]
+    pub fn sections(&self) -> &[String] {
+        &self.sections
+    }
+
+    /// Whether there is a section of that name.
+    #[must_use]
+    pub fn has_section(&self, name: &str) -> bool {
+        self.sections.iter().any(|section| section == name)
+    }
+
+    /// One section, its tensors still on disk.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingSection`] when the checkpoint has none of that name.
+    pub fn section(&self, name: &str) -> Result<Section> {
+        self.header()?.into_section(&self.path, name)
+    }
+
+    /// One section whose tensors are still on disk, and compare their bytes with their digests in the metadata when they
+    /// are read.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Checkpoint::section`]; [`Error::Unverifiable`] without metadata, [`Error::Checksum`] where it describes
+    /// something else. A tensor of other bytes is an error when it is read.
+    pub fn verified_section(&self, name: &str) -> Result<Section> {
+        let metadata = self.agreeing_metadata()?;
+        let mut section = self.section(name)?;
+        section.tensors = verified(&self.path, name, section.tensors, &metadata, &Damage::default())?;
+        Ok(section)
+    }
+
+    /// The metadata beside the checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when there is none, [`Error::Metadata`] when it cannot be understood.
+    pub fn metadata(&self) -> Result<Metadata> {
+        Metadata::of_checkpoint(&self.path)
+    }
+
+    /// The model's section as burn's own record, for `module.try_load_record(..)`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingSection`] or [`Error::Container`].
+    pub fn model_record(&self) -> Result<ModuleRecord> {
+        let bytes = self.section(Section::MODEL)?.into_burnpack()?;
+        ModuleRecord::from_bytes(bytes).map_err(|error| Error::Snapshot(error.to_string()))
+    }
+
+    /// Loads the model's section into a module that has the same parameters, verifying each tensor as it is read.
+    ///
+    /// ```no_run
+    /// # use burn::nn::{Linear, LinearConfig};
+    /// # use burn::tensor::Device;
+    /// # use burn_ckpt::Checkpoint;
+    /// # fn main() -> burn_ckpt::Result<()> {
+    /// let checkpoint = Checkpoint::open("runs/a/checkpoint/best_val_loss.ckpt")?;
+    /// let model: Linear = checkpoint.load_into(LinearConfig::new(4, 2).init(&Device::default()))?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`Checkpoint::load_into_with`].
+    pub fn load_into<M: Module>(&self, module: M) -> Result<M> {
+        self.load_into_with(module, &LoadOptions::default()).map(|(module, _)| module)
+    }
+
+    /// Loads the model's section into a module, as the options say, and tells what became of each tensor.
+    ///
+    /// Only the tensors that the module takes are read, on a few threads and with up to 256 MB in memory before they are
+    /// in the module. The file is not needed any more when this returns.
+    ///
+    /// ```
+    /// use burn_ckpt::{Checkpoint, LoadOptions};
+    /// # use burn::nn::{Linear, LinearConfig};
+    /// # use burn::tensor::Device;
+    /// # use burn_ckpt::{Contents, Metadata, Section};
+    /// # let device = Device::default();
+    /// # let directory = std::env::temp_dir().join(format!("burn-ckpt-doc-into-{}", std::process::id()));
+    /// # let path = directory.join("a.ckpt");
+    /// # let saved: Linear = LinearConfig::new(4, 2).init(&device);
+    /// # Contents::new(&())?
+    /// #     .with_section("model", Section::from_module(&saved))
+    /// #     .save(&path, Metadata::blank(jiff::Timestamp::now()))?;
+    ///
+    /// // A layer without bias takes the weight alone.
+    /// let layer: Linear = LinearConfig::new(4, 2).with_bias(false).init(&device);
+    /// let options = LoadOptions { allow_unused: true, ..LoadOptions::default() };
+    /// let (layer, report) = Checkpoint::open(&path)?.load_into_with(layer, &options)?;
+    /// assert_eq!(report.to_string(), "loaded 1 (verified), missing 0, unused 1, mismatched 0\n\
+    ///     bias [2] is in the checkpoint and not in the model");
+    /// # assert_eq!(layer.weight.val().into_data(), saved.weight.val().into_data());
+    /// # std::fs::remove_dir_all(&directory).expect("the directory was made above");
+    /// # Ok::<(), burn_ckpt::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] listing the tensors that are missing, unused, or of another shape or kind, as far as the
+    /// options do not allow that, before any tensor is read; [`Error::Checksum`] naming a tensor whose bytes are not
+    /// those that were written; [`Error::Load`] naming one that cannot be read; [`Error::Unverifiable`] without metadata.
+    pub fn load_into_with<M: Module>(&self, module: M, options: &LoadOptions) -> Result<(M, LoadReport)> {
+        let metadata = match options.verify {
+            true => Some(self.agreeing_metadata()?),
+            false => None,
+        };
+        apply_weights::load(&self.path, self.section(Section::MODEL)?, module, options, metadata.as_ref())
+    }
+
+    /// Compares the model's section with a module's parameters, by name and shape, without reading a tensor.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] listing the tensors that are missing, unused or of another shape.
+    pub fn check_fits<M: Module>(&self, module: &M) -> Result<()> {
+        let options = LoadOptions::default();
+        let (_, report) =
+            apply_weights::matched(&self.path, self.section(Section::MODEL)?, module, &options)?;
+        report.check(&self.path, &options)
+    }
+
+    /// The metadata, if size and hyperparameters are those that it states.
+    fn agreeing_metadata(&self) -> Result<Metadata> {
+        let unverifiable = |source| Error::Unverifiable { path: self.path.clone(), source: Box::new(source) };
+        let metadata = self.metadata().map_err(unverifiable)?;
+        check_size(&self.path, &metadata)?;
+        check_hparams(&self.path, &self.hparams, &metadata)?;
+        Ok(metadata)
+    }
+
+    /// The header: what opening has parsed if nobody has taken it and the file is still that one.
+    pub(crate) fn header(&self) -> Result<ContainerHeader> {
+        let parsed = self.header.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match parsed {
+            Some((identity, header)) if Identity::of(&self.path)? == identity => Ok(header),
+            _ => ContainerHeader::read(&self.path),
+        }
+    }
+
+    /// The hyperparameters as they are in the file.
+    pub(crate) fn raw_hparams(&self) -> &Value {
+        &self.hparams
+    }
+}
+
+/// What tells a file from another that has been put in its place.
+#[derive(Debug, PartialEq, Eq)]
+struct Identity {
+    bytes: u64,
+    modified: Option<SystemTime>,
+    #[cfg(unix)]
+    inode: u64,
+}
+
+impl Identity {
+    fn of(path: &Path) -> Result<Self> {
+        let facts = std::fs::metadata(path).map_err(Error::io("open", path))?;
+        Ok(Self {
+            bytes: facts.len(),
+            // Not every file system knows it.
+            modified: facts.modified().ok(),
+            #[cfg(unix)]
+            inode: std::os::unix::fs::MetadataExt::ino(&facts),
+        })
+    }
+}

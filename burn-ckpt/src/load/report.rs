@@ -1,0 +1,108 @@
+//! What loading did with each tensor, and what did not fit.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::load::options::LoadOptions;
+
+/// What became of a module's parameters and of a checkpoint's tensors.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoadReport {
+    /// Parameters that have the checkpoint's values now.
+    pub loaded: Vec<String>,
+    /// Parameters that the checkpoint lacks, with their shapes; they have their initial values.
+    pub missing: Vec<(String, Vec<usize>)>,
+    /// Tensors of the checkpoint that the module lacks, by the names that the remapping gave them, with their shapes.
+    pub unused: Vec<(String, Vec<usize>)>,
+    /// Parameters that are otherwise in the checkpoint; they have their initial values.
+    pub mismatched: Vec<TensorMismatch>,
+    /// Whether what was read was compared with the metadata's digests.
+    pub verified: bool,
+}
+
+/// A parameter that differs from the tensor of its name in shape, or in kind (float, int, bool).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorMismatch {
+    /// The parameter's name.
+    pub name: String,
+    /// Shape or type in the checkpoint, in burn's layout.
+    pub stored: String,
+    /// Shape or type in the module.
+    pub wanted: String,
+}
+
+impl LoadReport {
+    /// Whether every parameter was loaded, and every tensor used.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.missing.is_empty() && self.unused.is_empty() && self.mismatched.is_empty()
+    }
+
+    /// Checks that nothing is amiss but what the options allow.
+    pub(crate) fn check(&self, path: &Path, options: &LoadOptions) -> Result<()> {
+        let kinds = [
+            (options.allow_mismatched, self.mismatched_lines()),
+            (options.allow_partial, self.missing_lines()),
+            (options.allow_unused, self.unused_lines()),
+        ];
+        let refused: Vec<String> =
+            kinds.into_iter().filter(|(allowed, _)| !allowed).flat_map(|(_, lines)| lines).collect();
+        if refused.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Mismatch { path: path.to_path_buf(), reason: shortened(refused) })
+    }
+
+    fn missing_lines(&self) -> Vec<String> {
+        let line =
+            |(name, shape): &(String, Vec<usize>)| format!("{name} {shape:?} is missing in the checkpoint");
+        self.missing.iter().map(line).collect()
+    }
+
+    fn unused_lines(&self) -> Vec<String> {
+        let line = |(name, shape): &(String, Vec<usize>)| {
+            format!("{name} {shape:?} is in the checkpoint and not in the model")
+        };
+        self.unused.iter().map(line).collect()
+    }
+
+    fn mismatched_lines(&self) -> Vec<String> {
+        let line = |misfit: &TensorMismatch| {
+            format!(
+                "{} is {} in the checkpoint and {} in the model",
+                misfit.name, misfit.stored, misfit.wanted
+            )
+        };
+        self.mismatched.iter().map(line).collect()
+    }
+}
+
+/// One line of counts, then one line for each tensor that does not fit.
+impl fmt::Display for LoadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "loaded {}{}, missing {}, unused {}, mismatched {}",
+            self.loaded.len(),
+            if self.verified { " (verified)" } else { "" },
+            self.missing.len(),
+            self.unused.len(),
+            self.mismatched.len()
+        )?;
+        let lines = [self.mismatched_lines(), self.missing_lines(), self.unused_lines()];
+        lines.iter().flatten().try_for_each(|line| write!(f, "\n{line}"))
+    }
+}
+
+/// A wrong model can disagree in every tensor; the first few say it all.
+fn shortened(mut reasons: Vec<String>) -> String {
+    const SHOWN: usize = 8;
+    let more = reasons.len().saturating_sub(SHOWN);
+    reasons.truncate(SHOWN);
+    let mut text = reasons.join("; ");
+    if more > 0 {
+        text.push_str(&format!("; and {more} more"));
+    }
+    text
+}

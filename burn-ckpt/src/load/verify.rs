@@ -1,0 +1,197 @@
+//! Verifying: whether a checkpoint's bytes are those that were written.
+//!
+//! The file is read twice, once for its SHA-256 and once tensor by tensor for their BLAKE3, at the same time where there
+//! are two threads. (burn-pack does not tell where in the file a tensor is, which one pass would need.) Each thread holds
+//! one piece of a tensor at a time, however large the tensor is.
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use burn_pack::Tensor;
+use indexmap::IndexMap;
+
+use crate::error::{Error, Result, disagreement};
+use crate::format::digest::{blake3_in_pieces, sha256_of_file, sha256_with};
+use crate::format::metadata::{Metadata, TensorInfo, check_size};
+use crate::load::checked_tensors::{check_hparams, described};
+use crate::load::checkpoint::Checkpoint;
+
+/// One for the SHA-256, which takes the longest, and one for the tensors.
+const TWO_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
+
+/// Told of bytes that have just been hashed.
+type Progress<'a> = &'a (dyn Fn(u64) + Sync);
+
+impl Checkpoint {
+    /// Reads the whole file and compares size and SHA-256 with the metadata.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Checkpoint::verify`].
+    pub fn verify_checksum(&self) -> Result<Metadata> {
+        verify_file(&self.path)
+    }
+
+    /// Reads the whole file and compares size, SHA-256, every tensor's BLAKE3 and what the header says with the metadata.
+    ///
+    /// A checkpoint without metadata does not pass: without a digest nothing is verified.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Checksum`] naming what disagrees; [`Error::Io`] or [`Error::Metadata`] when there is nothing to
+    /// compare with.
+    pub fn verify(&self) -> Result<Metadata> {
+        self.verify_with(TWO_THREADS, &|_| ())
+    }
+
+    /// The same on a number of threads: one computes the SHA-256, the others hash the tensors. `progress` is told, from any
+    /// of them, how many bytes have just been hashed; all together that is the file's size and the tensors' bytes.
+    ///
+    /// ```no_run
+    /// # use std::sync::atomic::{AtomicU64, Ordering};
+    /// # fn main() -> burn_ckpt::Result<()> {
+    /// let threads = std::thread::available_parallelism().unwrap_or(std::num::NonZeroUsize::MIN);
+    /// let done = AtomicU64::new(0);
+    /// let progress = |bytes| _ = done.fetch_add(bytes, Ordering::Relaxed);
+    /// burn_ckpt::Checkpoint::open("runs/a/last")?.verify_with(threads, &progress)?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`Checkpoint::verify`].
+    pub fn verify_with(&self, threads: NonZeroUsize, progress: &(dyn Fn(u64) + Sync)) -> Result<Metadata> {
+        let metadata = self.metadata()?;
+        check_size(&self.path, &metadata)?;
+        let tensors = self.header()?.into_tensors(&self.path)?;
+        self.check_header(&metadata, &tensors)?;
+        let (sha256, digests) = thread::scope(|scope| {
+            let sha256 = || sha256_with(&self.path, progress);
+            match NonZeroUsize::new(threads.get() - 1) {
+                None => (sha256(), self.hash_all(&tensors, NonZeroUsize::MIN, progress)),
+                Some(others) => {
+                    let beside = scope.spawn(sha256);
+                    let digests = self.hash_all(&tensors, others, progress);
+                    // A thread ends by a panic of `progress` alone, which goes on here.
+                    (beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), digests)
+                }
+            }
+        });
+        let (sha256, digests) = (sha256?, digests?);
+        let damaged: Vec<(&str, &str, &str)> = tensors
+            .iter()
+            .zip(&digests)
+            .filter_map(|(tensor, digest)| {
+                let expected = &metadata.tensors.get(&tensor.name)?.blake3;
+                (expected != digest).then_some((tensor.name.as_str(), expected.as_str(), digest.as_str()))
+            })
+            .collect();
+        if sha256 != metadata.checkpoint_checksum {
+            let place = match damaged.as_slice() {
+                [] => "outside of the tensors".to_owned(),
+                [(name, ..)] => format!("in the tensor {name}"),
+                [(name, ..), rest @ ..] => format!("in the tensor {name} and {} more", rest.len()),
+            };
+            return Err(disagreement(
+                &self.path,
+                metadata.checkpoint_checksum,
+                format!("{sha256} (it differs {place})"),
+            ));
+        }
+        if let Some((name, expected, found)) = damaged.first() {
+            return Err(disagreement(
+                &self.path,
+                format!("blake3:{expected} for {name}"),
+                format!("blake3:{found}"),
+            ));
+        }
+        Ok(metadata)
+    }
+
+    /// Reads every tensor and says what it is, by name. Needs no metadata.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Container`] or [`Error::NotACheckpoint`] when the file cannot be read.
+    pub fn tensor_digests(
+        &self,
+        threads: NonZeroUsize,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<IndexMap<String, TensorInfo>> {
+        let tensors = self.header()?.into_tensors(&self.path)?;
+        let digests = self.hash_all(&tensors, threads, progress)?;
+        let described = tensors.into_iter().zip(digests).map(|(tensor, blake3)| {
+            let info =
+                TensorInfo { dtype: tensor.dtype.name().to_owned(), shape: tensor.shape.to_vec(), blake3 };
+            (tensor.name, info)
+        });
+        Ok(described.collect())
+    }
+
+    /// Compares what the header says of tensors and hyperparameters with the metadata. Reads no tensor.
+    fn check_header(&self, metadata: &Metadata, tensors: &[Tensor]) -> Result<()> {
+        if tensors.len() != metadata.tensors.len() {
+            let (expected, found) = (metadata.tensors.len(), tensors.len());
+            return Err(disagreement(&self.path, format!("{expected} tensors"), format!("{found} tensors")));
+        }
+        for tensor in tensors {
+            described(&self.path, &tensor.name, tensor, metadata)?;
+        }
+        check_hparams(&self.path, self.raw_hparams(), metadata)
+    }
+
+    /// The BLAKE3 of each tensor. The first that cannot be read ends it.
+    fn hash_all(
+        &self,
+        tensors: &[Tensor],
+        threads: NonZeroUsize,
+        progress: Progress<'_>,
+    ) -> Result<Vec<String>> {
+        let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let work = || {
+            let mut done = Vec::new();
+            while !failed.load(Ordering::Relaxed) {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(tensor) = tensors.get(index) else { break };
+                match blake3_in_pieces(tensor, progress) {
+                    Ok(digest) => done.push((index, digest)),
+                    Err(error) => {
+                        failed.store(true, Ordering::Relaxed);
+                        return Err(Error::container(&self.path)(error));
+                    }
+                }
+            }
+            Ok(done)
+        };
+        let parts: Vec<Result<Vec<(usize, String)>>> = thread::scope(|scope| {
+            let others: Vec<_> = (1..threads.get().min(tensors.len())).map(|_| scope.spawn(work)).collect();
+            let mut parts = vec![work()];
+            parts.extend(
+                others
+                    .into_iter()
+                    .map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),
+            );
+            parts
+        });
+        let mut digests = vec![String::new(); tensors.len()];
+        for part in parts {
+            for (index, digest) in part? {
+                digests[index] = digest;
+            }
+        }
+        Ok(digests)
+    }
+}
+
+/// Compares a file's size and SHA-256 with its metadata, and returns the metadata.
+pub(crate) fn verify_file(path: &Path) -> Result<Metadata> {
+    let metadata = Metadata::of_checkpoint(path)?;
+    check_size(path, &metadata)?;
+    let found = sha256_of_file(path)?;
+    if found != metadata.checkpoint_checksum {
+        return Err(disagreement(path, metadata.checkpoint_checksum, found));
+    }
+    Ok(metadata)
+}

@@ -1,0 +1,202 @@
+//! What to keep: a pure function from scored checkpoints to those to remove. It touches no file.
+//!
+//! Whether to *save* is the training loop's decision; what stays is decided here, after the newer checkpoint is
+//! durable.
+
+use std::cmp::Ordering;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Whether lower or higher scores are better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MetricMode {
+    /// Lower is better (a loss).
+    Min,
+    /// Higher is better (an accuracy).
+    Max,
+}
+
+/// How many checkpoints a strategy keeps; in JSON a number above 0, or `"all"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TopK {
+    /// That many; 0 cannot be configured, and keeps one.
+    Count(usize),
+    /// Every one.
+    All,
+}
+
+/// The rule by which a strategy's checkpoints are ranked, and how many of them stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepRule {
+    /// The newest ones.
+    Newest(TopK),
+    /// Those with the best scores. Ties keep the earlier one. A score that is NaN, or missing, never beats a
+    /// number, and one such checkpoint is kept only while there is nothing else.
+    Best(MetricMode, TopK),
+}
+
+/// What retention knows of a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Candidate {
+    /// The score it is ranked by; NaN where it has none.
+    pub score: f64,
+    /// Position in time: a later checkpoint has a larger number.
+    pub order: u64,
+}
+
+impl TopK {
+    /// Whether the number is 0, which no strategy can keep.
+    #[must_use]
+    pub fn is_none_kept(self) -> bool {
+        self == Self::Count(0)
+    }
+
+    fn limit(self) -> usize {
+        match self {
+            Self::Count(count) => count.max(1),
+            Self::All => usize::MAX,
+        }
+    }
+}
+
+/// That many.
+impl From<usize> for TopK {
+    fn from(count: usize) -> Self {
+        Self::Count(count)
+    }
+}
+
+impl KeepRule {
+    /// The positions of the candidates that stay, best (or newest) first. The others are to be removed.
+    ///
+    /// Of a non-empty list at least one stays.
+    #[must_use]
+    pub fn kept(self, candidates: &[Candidate]) -> Vec<usize> {
+        let mut ranked: Vec<usize> = (0..candidates.len()).collect();
+        ranked.sort_by(|&a, &b| self.order(&candidates[a], &candidates[b]));
+        match self {
+            Self::Newest(topk) => ranked.truncate(topk.limit()),
+            Self::Best(_, topk) => {
+                let numbers = ranked.iter().take_while(|&&i| !candidates[i].score.is_nan()).count();
+                ranked.truncate(topk.limit().min(numbers.max(1)));
+            }
+        }
+        ranked
+    }
+
+    /// Whether the rule prefers one checkpoint to another.
+    pub(crate) fn ranks_before(self, one: &Candidate, other: &Candidate) -> bool {
+        self.order(one, other) == Ordering::Less
+    }
+
+    fn order(self, a: &Candidate, b: &Candidate) -> Ordering {
+        match self {
+            Self::Newest(_) => b.order.cmp(&a.order),
+            Self::Best(mode, _) => better_first(mode, a, b),
+        }
+    }
+
+    /// Whether a new checkpoint would stay beside those there are, that is, whether saving it is worth it.
+    #[must_use]
+    pub fn would_keep(self, present: &[Candidate], new: Candidate) -> bool {
+        let mut all = present.to_vec();
+        all.push(new);
+        self.kept(&all).contains(&present.len())
+    }
+}
+
+fn better_first(mode: MetricMode, a: &Candidate, b: &Candidate) -> Ordering {
+    let by_score = match (a.score.is_nan(), b.score.is_nan()) {
+        (true, true) => Ordering::Equal,
+        (true, false) => Ordering::Greater,
+        (false, true) => Ordering::Less,
+        // Not total_cmp: -0.0 and 0.0 are a tie.
+        (false, false) => match mode {
+            MetricMode::Min => a.score.partial_cmp(&b.score),
+            MetricMode::Max => b.score.partial_cmp(&a.score),
+        }
+        .unwrap_or(Ordering::Equal),
+    };
+    by_score.then(a.order.cmp(&b.order))
+}
+
+impl Serialize for TopK {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Count(count) => to.serialize_u64(*count as u64),
+            Self::All => to.serialize_str("all"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for TopK {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Given {
+            Count(usize),
+            Word(String),
+        }
+        let wrong = || serde::de::Error::custom("topk must be a whole number above 0, or \"all\"");
+        match Given::deserialize(from).map_err(|_| wrong())? {
+            Given::Count(count) if count > 0 => Ok(Self::Count(count)),
+            Given::Word(word) if word == "all" => Ok(Self::All),
+            Given::Count(_) | Given::Word(_) => Err(wrong()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(keep: KeepRule, scores: &[f64]) -> Vec<usize> {
+        let candidates: Vec<Candidate> =
+            (0..).zip(scores).map(|(order, &score)| Candidate { score, order }).collect();
+        keep.kept(&candidates)
+    }
+
+    fn best(mode: MetricMode, k: usize) -> KeepRule {
+        KeepRule::Best(mode, k.into())
+    }
+
+    #[test]
+    fn the_best_stay_in_order() {
+        assert_eq!(kept(best(MetricMode::Min, 2), &[3.0, 1.0, 2.0]), [1, 2]);
+        assert_eq!(kept(best(MetricMode::Max, 2), &[3.0, 1.0, 2.0]), [0, 2]);
+    }
+
+    #[test]
+    fn ties_keep_the_earlier() {
+        assert_eq!(kept(best(MetricMode::Min, 1), &[1.0, 1.0]), [0]);
+        assert_eq!(kept(best(MetricMode::Max, 2), &[0.0, -0.0, 0.0]), [0, 1]);
+    }
+
+    #[test]
+    fn nan_stays_only_while_there_is_nothing_else() {
+        let nan = f64::NAN;
+        assert_eq!(kept(best(MetricMode::Min, 3), &[nan]), [0]);
+        assert_eq!(kept(best(MetricMode::Min, 3), &[nan, nan]), [0]);
+        assert_eq!(kept(best(MetricMode::Max, 3), &[nan, 1.0, nan, 2.0]), [3, 1]);
+        assert_eq!(kept(best(MetricMode::Min, 3), &[nan, f64::INFINITY]), [1]);
+        assert_eq!(kept(KeepRule::Best(MetricMode::Min, TopK::All), &[nan, 1.0, 2.0]), [1, 2]);
+    }
+
+    #[test]
+    fn the_newest_stay() {
+        assert_eq!(kept(KeepRule::Newest(TopK::Count(2)), &[0.0; 4]), [3, 2]);
+        assert_eq!(kept(KeepRule::Newest(TopK::All), &[0.0; 3]).len(), 3);
+    }
+
+    #[test]
+    fn topk_is_a_positive_number_or_all() {
+        for (text, expected) in
+            [("3", Some(TopK::Count(3))), ("\"all\"", Some(TopK::All)), ("0", None), ("-1", None)]
+        {
+            assert_eq!(serde_json::from_str::<TopK>(text).ok(), expected, "{text}");
+        }
+        assert!(serde_json::from_str::<TopK>("\"some\"").unwrap_err().to_string().contains("\"all\""));
+        assert_eq!(serde_json::to_string(&TopK::All).unwrap(), "\"all\"");
+    }
+}

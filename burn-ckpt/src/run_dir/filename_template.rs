@@ -1,0 +1,231 @@
+//! The template of a checkpoint's file name: `{epoch:03}-{val_loss:.4}`.
+//!
+//! Parsed and checked before training starts, rendered at every save. Fields are `epoch`, `step` and the
+//! metrics' names; a field's format is Rust's for numbers: `[0][width][.precision]`.
+
+use indexmap::IndexMap;
+
+use crate::error::Result;
+use crate::file_names::{MAX_NAME_BYTES, name_error, safe_name};
+
+/// The widest a field may be padded, and the most digits it may show after the point.
+const MAX_FORMAT: usize = 32;
+const WHAT: &str = "the filename template";
+
+/// A parsed file name template.
+///
+/// ```
+/// use burn_ckpt::plumbing::FilenameTemplate;
+/// use indexmap::IndexMap;
+///
+/// let template = FilenameTemplate::parse("{epoch:03}-{val_loss:.4}", &["val_loss"])?;
+/// let metrics = IndexMap::from([("val_loss".to_owned(), 0.12345)]);
+/// assert_eq!(template.render(7, 350, &metrics)?, "007-0.1235");
+/// # Ok::<(), burn_ckpt::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct FilenameTemplate {
+    source: String,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Part {
+    Text(String),
+    Field { name: String, format: Format },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Format {
+    zero: bool,
+    width: usize,
+    precision: Option<usize>,
+}
+
+impl FilenameTemplate {
+    /// What a checkpoint is called unless configured otherwise: `epoch=3-step=150`.
+    pub const DEFAULT: &'static str = "epoch={epoch}-step={step}";
+
+    /// Parses a template whose fields may be `epoch`, `step` and the `metrics` given. `{{` and `}}` stand for
+    /// braces.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Name`](crate::Error::Name) for an unknown field (the message lists the known ones), a format
+    /// that is none, an unclosed brace, a path separator, or a name that would be longer than
+    /// [`MAX_NAME_BYTES`].
+    pub fn parse<S: AsRef<str>>(source: &str, metrics: &[S]) -> Result<Self> {
+        let fail = |reason: String| Err(name_error(WHAT, source, reason));
+        if source.contains(['/', '\\']) {
+            return fail("it must not hold a path separator; set dirpath for another directory".to_owned());
+        }
+        let mut parts = Vec::new();
+        let mut text = String::new();
+        let mut chars = source.chars().peekable();
+        while let Some(c) = chars.next() {
+            match c {
+                '{' | '}' if chars.peek() == Some(&c) => {
+                    chars.next();
+                    text.push(c);
+                }
+                '{' => {
+                    let mut field = String::new();
+                    loop {
+                        match chars.next() {
+                            Some('}') => break,
+                            Some('{') | None => {
+                                return fail(format!("the field \"{{{field}\" is not closed"));
+                            }
+                            Some(c) => field.push(c),
+                        }
+                    }
+                    let (name, format) = field.split_once(':').unwrap_or((&field, ""));
+                    if !is_known(name, metrics) {
+                        let known: Vec<&str> =
+                            ["epoch", "step"].into_iter().chain(metrics.iter().map(AsRef::as_ref)).collect();
+                        return fail(format!("unknown field {name:?}; the fields are {}", known.join(", ")));
+                    }
+                    let Some(format) = Format::parse(format) else {
+                        return fail(format!("{format:?} is no number format, write it like 03, .4 or 08.4"));
+                    };
+                    if !text.is_empty() {
+                        parts.push(Part::Text(std::mem::take(&mut text)));
+                    }
+                    parts.push(Part::Field { name: name.to_owned(), format });
+                }
+                '}' => return fail("a \"}\" closes no field; write \"}}\" for the brace itself".to_owned()),
+                c => text.push(c),
+            }
+        }
+        if !text.is_empty() {
+            parts.push(Part::Text(text));
+        }
+        let template = Self { source: source.to_owned(), parts };
+        template.check_length()?;
+        // Rendering once shows that a usable name comes out at all, before a run depends on it.
+        let sample = metrics.iter().map(|name| (name.as_ref().to_owned(), 0.0)).collect();
+        template.render(0, 0, &sample)?;
+        Ok(template)
+    }
+
+    /// The name for a state, without ending. A metric that has no value yet is written `none`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Name`](crate::Error::Name) when no usable name results.
+    pub fn render(&self, epoch: u64, step: u64, metrics: &IndexMap<String, f64>) -> Result<String> {
+        let mut name = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => name.push_str(text),
+                Part::Field { name: field, format } => name.push_str(&match field.as_str() {
+                    "epoch" => format.integer(epoch),
+                    "step" => format.integer(step),
+                    metric => metrics.get(metric).map_or("none".to_owned(), |value| format.float(*value)),
+                }),
+            }
+        }
+        safe_name(WHAT, &name)
+    }
+
+    fn check_length(&self) -> Result<()> {
+        // The longest a number gets in practice: 20 digits for a u64, 24 characters for an f64 in short form.
+        const LONGEST_NUMBER: usize = 24;
+        let length: usize = self
+            .parts
+            .iter()
+            .map(|part| match part {
+                Part::Text(text) => text.len(),
+                Part::Field { format, .. } => {
+                    LONGEST_NUMBER.max(format.width).max(format.precision.unwrap_or(0) + 8)
+                }
+            })
+            .sum();
+        if length > MAX_NAME_BYTES {
+            let reason = format!("names of up to {length} bytes result, and {MAX_NAME_BYTES} are allowed");
+            return Err(name_error(WHAT, &self.source, reason));
+        }
+        Ok(())
+    }
+}
+
+impl Format {
+    fn parse(source: &str) -> Option<Self> {
+        let (width, precision) = match source.split_once('.') {
+            Some((width, precision)) => (width, Some(number(precision)?)),
+            None => (source, None),
+        };
+        let zero = width.len() > 1 && width.starts_with('0');
+        let width = if width.is_empty() { 0 } else { number(width)? };
+        Some(Self { zero, width, precision })
+    }
+
+    fn integer(self, value: u64) -> String {
+        let width = self.width;
+        if self.zero { format!("{value:0width$}") } else { format!("{value:width$}").replace(' ', "_") }
+    }
+
+    fn float(self, value: f64) -> String {
+        let width = self.width;
+        let text = match (self.precision, self.zero && value.is_finite()) {
+            (Some(precision), true) => format!("{value:0width$.precision$}"),
+            (Some(precision), false) => format!("{value:width$.precision$}"),
+            (None, true) => format!("{value:0width$}"),
+            (None, false) => format!("{value:width$}"),
+        };
+        text.replace(' ', "_")
+    }
+}
+
+fn number(digits: &str) -> Option<usize> {
+    let all_digits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    all_digits.then(|| digits.parse().ok()).flatten().filter(|number| *number <= MAX_FORMAT)
+}
+
+fn is_known<S: AsRef<str>>(name: &str, metrics: &[S]) -> bool {
+    name == "epoch" || name == "step" || metrics.iter().any(|metric| metric.as_ref() == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Error;
+
+    fn rendered(source: &str, epoch: u64, step: u64, loss: f64) -> String {
+        let metrics = IndexMap::from([("val_loss".to_owned(), loss)]);
+        FilenameTemplate::parse(source, &["val_loss"]).unwrap().render(epoch, step, &metrics).unwrap()
+    }
+
+    #[test]
+    fn fields_are_padded_and_rounded() {
+        assert_eq!(rendered(FilenameTemplate::DEFAULT, 3, 150, 0.1), "epoch=3-step=150");
+        assert_eq!(rendered("{epoch:03}-{val_loss:.4}", 3, 150, 0.123456), "003-0.1235");
+        assert_eq!(rendered("{step:08}", 3, 150, 0.1), "00000150");
+        assert_eq!(rendered("{{{epoch}}}", 3, 1, 0.1), "_3_");
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_still_a_name() {
+        assert_eq!(rendered("{epoch}-{val_loss:.2}", 0, 1, f64::NAN), "0-NaN");
+        assert_eq!(rendered("{epoch}-{val_loss:08.2}", 0, 1, f64::NEG_INFINITY), "0-____-inf");
+        let template = FilenameTemplate::parse("{epoch}-{val_loss}", &["val_loss"]).unwrap();
+        assert_eq!(template.render(0, 1, &IndexMap::new()).unwrap(), "0-none");
+    }
+
+    #[test]
+    fn an_unknown_field_is_an_error_that_lists_the_fields() {
+        let error = FilenameTemplate::parse("{epoch}-{loss}", &["val_loss"]).unwrap_err().to_string();
+        assert!(error.contains("\"loss\"") && error.contains("epoch, step, val_loss"), "{error}");
+    }
+
+    #[test]
+    fn malformed_templates_are_errors() {
+        for source in
+            ["", "{epoch", "epoch}", "{epoch:x}", "{epoch:999}", "a/{epoch}", "{}", "...", "{epoch{step}"]
+        {
+            let parsed = FilenameTemplate::parse::<&str>(source, &[]);
+            assert!(matches!(parsed, Err(Error::Name { .. })), "{source:?}: {parsed:?}");
+        }
+        assert!(FilenameTemplate::parse::<&str>(&"x".repeat(MAX_NAME_BYTES + 1), &[]).is_err());
+    }
+}

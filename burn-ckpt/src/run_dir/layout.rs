@@ -1,0 +1,148 @@
+//! Where a run keeps its files: every directory of a run, built and parsed here only.
+//!
+//! First step of both flows: saving asks here where a file goes, loading asks here what a file is.
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::file_names::{MAX_NAME_BYTES, name_error};
+
+/// Directory below the root that holds the runs, unless configured otherwise.
+pub const DEFAULT_LOGS: &str = "burn_trainer_logs";
+/// Directory of a run that holds its checkpoints.
+pub const CHECKPOINT_DIR: &str = "checkpoint";
+/// Directory of the checkpoints with the best scores.
+pub const BEST_DIR: &str = "best";
+/// Directory of the most recent checkpoints.
+pub const LAST_DIR: &str = "last";
+/// Directory of the checkpoints that were saved because something went wrong.
+pub const ON_EXCEPTION_DIR: &str = "on_exception";
+
+/// Where one run keeps its files: `{root}/{logs}/{run_id}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunLayout {
+    run_dir: PathBuf,
+    run_id: String,
+}
+
+impl RunLayout {
+    /// The layout of a run. Touches no file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Name`] when `logs` or `run_id` is not a single directory name: empty, `.` or `..`, with a
+    /// separator or a control character in it, or longer than [`MAX_NAME_BYTES`].
+    pub fn new(root: &Path, logs: &str, run_id: &str) -> Result<Self> {
+        check_component("the logs directory", logs)?;
+        check_component("the run id", run_id)?;
+        Ok(Self { run_dir: root.join(logs).join(run_id), run_id: run_id.to_owned() })
+    }
+
+    /// The layout of a run whose directory is known, for readers.
+    #[must_use]
+    pub fn at(run_dir: impl Into<PathBuf>) -> Self {
+        let run_dir = run_dir.into();
+        let run_id = run_dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Self { run_dir, run_id }
+    }
+
+    /// The run's id, which is its directory's name.
+    #[must_use]
+    pub fn run_id(&self) -> &str {
+        &self.run_id
+    }
+
+    /// The directory of everything that belongs to the run.
+    #[must_use]
+    pub fn run_dir(&self) -> &Path {
+        &self.run_dir
+    }
+
+    /// The directory of the run's checkpoints and links.
+    #[must_use]
+    pub fn checkpoint_dir(&self) -> PathBuf {
+        self.run_dir.join(CHECKPOINT_DIR)
+    }
+
+    /// The directory that `dirpath` (relative to the `checkpoint` directory, or absolute) stands for, in the one
+    /// spelling that is used for it everywhere, so that equal paths are equal files. Creates nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Name`] when it is the `checkpoint` directory itself, where the links are, or a file.
+    pub fn strategy_dir(&self, dirpath: &Path) -> Result<PathBuf> {
+        let checkpoint_dir = self.checkpoint_dir();
+        let (own, wanted) = (resolved(&checkpoint_dir)?, resolved(&checkpoint_dir.join(dirpath))?);
+        let refuse = |reason: &str| {
+            Err(name_error(
+                "the dirpath",
+                &dirpath.to_string_lossy(),
+                format!("{} {reason}", wanted.display()),
+            ))
+        };
+        if wanted == own {
+            return refuse("is where the links are; name a directory in it");
+        }
+        if wanted.exists() && !wanted.is_dir() {
+            return refuse("is not a directory");
+        }
+        Ok(match wanted.strip_prefix(&own) {
+            Ok(below) => checkpoint_dir.join(below),
+            Err(_) => wanted,
+        })
+    }
+}
+
+/// An absolute path without links and `..`, also where its last parts do not exist yet.
+fn resolved(path: &Path) -> Result<PathBuf> {
+    let path = std::path::absolute(path).map_err(Error::io("resolve", path))?;
+    let mut resolved = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                resolved.pop();
+            }
+            Component::CurDir => {}
+            part => {
+                resolved.push(part);
+                if let Ok(real) = fs::canonicalize(&resolved) {
+                    resolved = real;
+                }
+            }
+        }
+    }
+    Ok(resolved)
+}
+
+fn check_component(what: &'static str, name: &str) -> Result<()> {
+    let reason = if name.is_empty() {
+        "it is empty".to_owned()
+    } else if name == "." || name == ".." {
+        "it would leave its directory".to_owned()
+    } else if name.contains(['/', '\\']) {
+        "it must be one directory name, without separators".to_owned()
+    } else if name.chars().any(char::is_control) {
+        "it has a control character".to_owned()
+    } else if name.len() > MAX_NAME_BYTES {
+        format!("it has {} bytes, and {MAX_NAME_BYTES} are allowed", name.len())
+    } else {
+        return Ok(());
+    };
+    Err(name_error(what, name, reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_id_is_one_directory_name() {
+        for id in ["", ".", "..", "a/b", "a\\b", "a\0b", &"x".repeat(300)] {
+            assert!(RunLayout::new(Path::new("."), "logs", id).is_err(), "{id:?}");
+            assert!(RunLayout::new(Path::new("."), id, "run").is_err(), "{id:?}");
+        }
+        let layout = RunLayout::new(Path::new("r"), "logs", "Lauf 1 – größer").unwrap();
+        assert_eq!(layout.run_dir(), Path::new("r/logs/Lauf 1 – größer"));
+    }
+}

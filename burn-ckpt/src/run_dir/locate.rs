@@ -1,0 +1,160 @@
+//! From what a user names to the file that is meant: a checkpoint, a link, or `best` and `last` in a run's directory.
+
+use std::path::{Path, PathBuf};
+
+use crate::disk::directories::parent;
+use crate::error::{Error, Result};
+use crate::file_names::{CHECKPOINT_SUFFIX, METADATA_SUFFIX, is_checkpoint, link_name};
+use crate::run_dir::catalog::{file_name, list};
+use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, RunLayout};
+
+/// The checkpoint that a path stands for. What it may be:
+///
+/// | path | what it stands for |
+/// |---|---|
+/// | `runs/a/checkpoint/last/epoch=9-step=500.ckpt` | that file |
+/// | `runs/a/checkpoint/best_val_loss.ckpt` | that link |
+/// | `runs/a/last`, `runs/a/best_val_loss` | the link of that name in the run `runs/a` |
+/// | `runs/a/best` | the run's only link `best_<metric>.ckpt` |
+///
+/// Reads no file; a link is not followed.
+///
+/// # Errors
+///
+/// [`Error::NotACheckpoint`] for a directory and for a metadata file, saying what to name instead;
+/// [`Error::NotFound`] when a run has no such link, or it leads nowhere; [`Error::Io`] when there is no such file.
+pub fn locate(path: &Path) -> Result<PathBuf> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let is_there = path.exists() || path.is_symlink();
+    if let Some(run) = run_with(path) {
+        // In a run's directory the names come first: `checkpoint/best` is a directory, and the best is meant.
+        if [BEST_DIR, LAST_DIR].contains(&name.as_ref()) && (path.is_dir() || !is_there) {
+            return resolve(&run, &name, None);
+        }
+        if !is_there {
+            return named_link(&run, &name);
+        }
+    }
+    match std::fs::metadata(path) {
+        Ok(facts) if facts.is_dir() => Err(not_a_checkpoint(path, directory(path))),
+        Ok(_) => match described_by(path) {
+            Some(checkpoint) => {
+                let reason =
+                    format!("it is a metadata file; name {}, which it describes", checkpoint.display());
+                Err(not_a_checkpoint(path, reason))
+            }
+            None => Ok(path.to_path_buf()),
+        },
+        Err(_) if path.is_symlink() => Err(Error::NotFound {
+            path: parent(path).to_path_buf(),
+            wanted: name.into_owned(),
+            hint: "the link points to a file that is gone".to_owned(),
+        }),
+        Err(source) => Err(Error::io("open", path)(source)),
+    }
+}
+
+/// The checkpoint that a link of a run points to: `"last"`, or `"best"` for the given metric, or, without one,
+/// for the only metric that has a link.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] with what there is instead.
+pub fn resolve(layout: &RunLayout, wanted: &str, metric: Option<&str>) -> Result<PathBuf> {
+    let directory = layout.checkpoint_dir();
+    let not_found =
+        |hint: String| Error::NotFound { path: directory.clone(), wanted: wanted.to_owned(), hint };
+    let link = match (wanted, metric) {
+        ("last", _) => directory.join(link_name("last")?),
+        ("best", Some(metric)) => directory.join(link_name(&format!("best_{metric}"))?),
+        ("best", None) => {
+            let mut links: Vec<PathBuf> = list(&directory)?
+                .into_iter()
+                .filter(|path| is_checkpoint(path) && file_name(path).starts_with("best_"))
+                .collect();
+            match (links.pop(), links.is_empty()) {
+                (Some(link), true) => link,
+                (None, _) => return Err(not_found("it has no link named best_<metric>.ckpt".to_owned())),
+                (Some(other), false) => {
+                    links.push(other);
+                    let names: Vec<String> = links.iter().map(|path| file_name(path)).collect();
+                    return Err(not_found(format!("name one of {}", names.join(", "))));
+                }
+            }
+        }
+        _ => {
+            return Err(not_found("the names are \"last\" and \"best\"; anything else is a path".to_owned()));
+        }
+    };
+    match std::fs::metadata(&link) {
+        Ok(_) => Ok(link),
+        Err(_) if link.is_symlink() => {
+            Err(not_found(format!("the link {} points to a file that is gone", file_name(&link))))
+        }
+        Err(_) => Err(not_found(format!("there is no link {}", file_name(&link)))),
+    }
+}
+
+/// The run that has a path right below it, or in its `checkpoint` directory.
+fn run_with(path: &Path) -> Option<RunLayout> {
+    run_at(parent(path))
+}
+
+/// The run of a directory, or of its `checkpoint` directory.
+fn run_at(directory: &Path) -> Option<RunLayout> {
+    if directory.join(CHECKPOINT_DIR).is_dir() {
+        return Some(RunLayout::at(directory));
+    }
+    // `.` has no name of its own.
+    let directory = match directory.file_name() {
+        Some(_) => directory.to_path_buf(),
+        None => std::path::absolute(directory).ok()?,
+    };
+    let is_checkpoint_dir =
+        directory.file_name().is_some_and(|name| name == CHECKPOINT_DIR) && directory.is_dir();
+    is_checkpoint_dir.then(|| RunLayout::at(parent(&directory)))
+}
+
+fn named_link(run: &RunLayout, name: &str) -> Result<PathBuf> {
+    let link = run.checkpoint_dir().join(format!("{name}{CHECKPOINT_SUFFIX}"));
+    if link.exists() {
+        return Ok(link);
+    }
+    let names = links(run);
+    let hint = if names.is_empty() { "it has no links".to_owned() } else { names.join(", ") + " are there" };
+    Err(Error::NotFound { path: run.checkpoint_dir(), wanted: name.to_owned(), hint })
+}
+
+/// The names of a run's links, without ending.
+fn links(run: &RunLayout) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(run.checkpoint_dir()) else { return Vec::new() };
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| is_checkpoint(path) && path.is_file())
+        .filter_map(|path| Some(path.file_name()?.to_str()?.strip_suffix(CHECKPOINT_SUFFIX)?.to_owned()))
+        .collect();
+    names.sort();
+    names
+}
+
+/// What to do instead of naming a directory.
+fn directory(path: &Path) -> String {
+    let Some(run) = run_at(path) else {
+        return "it is a directory; name a checkpoint in it".to_owned();
+    };
+    let names: Vec<String> = links(&run).iter().map(|name| path.join(name).display().to_string()).collect();
+    match names.is_empty() {
+        true => "it is a run's directory, in which no checkpoint has a link".to_owned(),
+        false => format!("it is a run's directory; name one of its checkpoints: {}", names.join(", ")),
+    }
+}
+
+/// The checkpoint that a metadata file is named after.
+fn described_by(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?.strip_suffix(METADATA_SUFFIX)?;
+    Some(path.with_file_name(name))
+}
+
+fn not_a_checkpoint(path: &Path, reason: String) -> Error {
+    Error::NotACheckpoint { path: path.to_path_buf(), reason }
+}

@@ -1,0 +1,143 @@
+//! A builder method for every field of the configuration.
+
+use std::path::PathBuf;
+
+use burn_ckpt::plumbing::WhenBusy;
+
+use crate::config::trainer_config::{FailedSaves, TrainerConfig};
+use crate::strategy::{Best, Last, MetricConfig, OnException, StrategyConfig};
+
+impl TrainerConfig {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the primary metric, which turns on best, last and on-exception checkpoints: a name, or a [`MetricConfig`].
+    #[must_use]
+    pub fn with_primary_metric(mut self, metric: impl Into<MetricConfig>) -> Self {
+        self.primary_metric = Some(metric.into());
+        self
+    }
+
+    /// Adjusts how the best checkpoints are saved. The other two strategies stay as they are.
+    #[must_use]
+    pub fn with_best(mut self, best: Best) -> Self {
+        self.best = Some(best);
+        self
+    }
+
+    /// Adjusts how the newest checkpoints are saved. The other two strategies stay as they are.
+    #[must_use]
+    pub fn with_last(mut self, last: Last) -> Self {
+        self.last = Some(last);
+        self
+    }
+
+    /// Adjusts how the state before a failure is saved. The other two strategies stay as they are.
+    #[must_use]
+    pub fn with_on_exception(mut self, on_exception: OnException) -> Self {
+        self.on_exception = Some(on_exception);
+        self
+    }
+
+    /// Replaces all three strategies. An empty list saves nothing.
+    #[must_use]
+    pub fn with_strategies(mut self, strategies: impl IntoIterator<Item = StrategyConfig>) -> Self {
+        self.strategies = Some(strategies.into_iter().collect());
+        self
+    }
+
+    /// Sets the run's id, which names its directory.
+    #[must_use]
+    pub fn with_run_id(mut self, run_id: impl Into<String>) -> Self {
+        self.run_id = Some(run_id.into());
+        self
+    }
+
+    /// Sets a human's name for the run, for the metadata.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets the project that the run belongs to, for the metadata.
+    #[must_use]
+    pub fn with_project(mut self, project: impl Into<String>) -> Self {
+        self.project = Some(project.into());
+        self
+    }
+
+    /// Sets the directory that holds the logs directory.
+    #[must_use]
+    pub fn with_root(mut self, root: impl Into<PathBuf>) -> Self {
+        self.root = root.into();
+        self
+    }
+
+    /// Sets the name of the directory that holds the runs.
+    #[must_use]
+    pub fn with_logs(mut self, logs: impl Into<String>) -> Self {
+        self.logs = logs.into();
+        self
+    }
+
+    /// Sets what to resume: `last`, `best`, `auto`, `none`, or a path.
+    #[must_use]
+    pub fn with_ckpt_path(mut self, path: impl Into<String>) -> Self {
+        self.ckpt_path = Some(path.into());
+        self
+    }
+
+    /// Sets the rank of this process among those that train together. Only rank 0 writes.
+    #[must_use]
+    pub fn with_rank(mut self, rank: u64) -> Self {
+        self.rank = Some(rank);
+        self
+    }
+}
+
+/// Builder methods that only put a value into the field of their name.
+macro_rules! plain {
+    ($($(#[$doc:meta])* $with:ident, $field:ident: $type:ty;)*) => {
+        impl TrainerConfig {
+            $($(#[$doc])*
+            #[must_use]
+            pub fn $with(mut self, $field: $type) -> Self {
+                self.$field = $field;
+                self
+            })*
+        }
+    };
+}
+
+plain! {
+    /// Sets the number of epochs of the whole run, those before a resume included.
+    with_max_epochs, max_epochs: usize;
+    /// Turns all saving on or off.
+    with_checkpoint_saving, checkpoint_saving: bool;
+    /// Sets the seed of every random number that the loop draws.
+    with_seed, seed: u64;
+    /// Sets whether the checkpoints of an earlier run of the same id are removed.
+    with_overwrite, overwrite: bool;
+    /// Sets whether signals save and stop.
+    with_handle_signals, handle_signals: bool;
+    /// Sets whether a Slurm job that runs out of time is requeued after its save.
+    with_slurm_requeue, slurm_requeue: bool;
+    /// Sets what happens when the queue of saves is full.
+    with_when_busy, when_busy: WhenBusy;
+    /// Sets how many snapshots may wait while another is being written.
+    with_max_waiting_saves, max_waiting_saves: usize;
+    /// Sets what a failed save means for the run.
+    with_failed_saves, failed_saves: FailedSaves;
+    /// Sets how long a device of another machine may take to answer, in seconds.
+    with_device_timeout_seconds, device_timeout_seconds: f64;
+    /// Sets how often a program restarts itself after a device was lost.
+    with_restarts, restarts: u32;
+    /// Sets whether an optimizer step uses as many batches as before, on another number of devices.
+    with_keep_effective_batch, keep_effective_batch: bool;
+    /// Sets whether activations are computed again in the backward pass instead of kept.
+    with_gradient_checkpointing, gradient_checkpointing: bool;
+}

@@ -1,0 +1,197 @@
+//! What follows from a configuration: the strategies that apply, the values that the trainer fills in, and its check.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::config::trainer_config::TrainerConfig;
+use crate::error::{Error, Result};
+use crate::process::launcher;
+use crate::strategy::{
+    Best, DEFAULT_TIMEOUT_SECONDS, Last, MAX_TIMEOUT_SECONDS, MetricConfig, OnException, StrategyConfig,
+};
+
+impl TrainerConfig {
+    /// Whether this process writes checkpoints and metric files: it is alone, or of rank 0.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        self.rank.unwrap_or_else(launcher::rank) == 0
+    }
+
+    /// The strategies that apply: `strategies` if given, else best, last and on-exception as far as they are on.
+    #[must_use]
+    pub fn effective_strategies(&self) -> Vec<StrategyConfig> {
+        self.named_strategies().into_iter().map(|(_, strategy)| strategy).collect()
+    }
+
+    /// The same, each with the name that it has in the configuration: `best`, `strategies.0`.
+    pub(crate) fn named_strategies(&self) -> Vec<(String, StrategyConfig)> {
+        if !self.checkpoint_saving {
+            return Vec::new();
+        }
+        if let Some(strategies) = &self.strategies {
+            let named = strategies.iter().enumerate();
+            return named.map(|(position, it)| (format!("strategies.{position}"), it.clone())).collect();
+        }
+        let is_on = self.primary_metric.is_some();
+        let best = self.best.clone().or_else(|| is_on.then(Best::default)).map(StrategyConfig::Best);
+        let last = self.last.clone().or_else(|| is_on.then(Last::default)).map(StrategyConfig::Last);
+        let on_exception = self.on_exception.clone().or_else(|| is_on.then(OnException::default));
+        let all =
+            [("best", best), ("last", last), ("on_exception", on_exception.map(StrategyConfig::OnException))];
+        all.into_iter().filter_map(|(name, strategy)| Some((name.to_owned(), strategy?))).collect()
+    }
+
+    /// The same configuration with its strategies spelled out, as it stands in the metadata.
+    pub(crate) fn spelled_out(&self) -> Self {
+        let mut strategies = self.effective_strategies();
+        for strategy in &mut strategies {
+            if let StrategyConfig::Best(best) = strategy {
+                let metric = best.metric.take().or_else(|| self.primary_metric.clone());
+                best.mode = best.mode.or_else(|| metric.as_ref()?.mode);
+                best.metric = metric.map(|metric| MetricConfig::new(metric.name));
+            }
+        }
+        let primary_metric = self.primary_metric.clone().map(|metric| MetricConfig::new(metric.name));
+        let strategies = Some(strategies);
+        Self { primary_metric, best: None, last: None, on_exception: None, strategies, ..self.clone() }
+    }
+
+    /// Fills in the run's id where none is given, and under `slurm_requeue` the settings that make a requeued job resume.
+    pub(crate) fn fill_in(&mut self, start: Timestamp) {
+        let job = self.slurm_requeue.then(launcher::slurm_job).flatten();
+        if job.is_some() {
+            self.ckpt_path.get_or_insert_with(|| "auto".to_owned());
+        }
+        self.run_id
+            .get_or_insert_with(|| job.map_or_else(|| made_up_id(start), |job| format!("slurm-{job}")));
+    }
+
+    /// The longest that the save of a failure may take by any of the strategies.
+    pub(crate) fn exception_timeout(&self) -> Duration {
+        let seconds = self.effective_strategies().into_iter().filter_map(|strategy| match strategy {
+            StrategyConfig::OnException(config) => Some(config.timeout_seconds),
+            _ => None,
+        });
+        // Also without such a strategy: what was handed over before the failure is still to be written.
+        let seconds = seconds.reduce(f64::max).unwrap_or(DEFAULT_TIMEOUT_SECONDS);
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+    }
+
+    /// How long a device of another machine may take to answer.
+    pub(crate) fn device_timeout(&self) -> Duration {
+        Duration::try_from_secs_f64(self.device_timeout_seconds).unwrap_or(Duration::MAX)
+    }
+
+    /// Checks what can be checked before metrics and files are known.
+    pub(crate) fn check(&self) -> Result<()> {
+        check_timeout("device_timeout_seconds", self.device_timeout_seconds)?;
+        let adjusted = [
+            ("best", self.best.is_some()),
+            ("last", self.last.is_some()),
+            ("on_exception", self.on_exception.is_some()),
+        ];
+        if let (Some(_), Some((name, _))) = (&self.strategies, adjusted.iter().find(|(_, given)| *given)) {
+            let reason = format!(
+                "it replaces all three strategies, so that {name} has no effect: leave out one of the two"
+            );
+            return Err(Error::config("strategies", reason));
+        }
+        for (name, strategy) in self.named_strategies() {
+            self.check_strategy(&name, &strategy)?;
+        }
+        Ok(())
+    }
+
+    fn check_strategy(&self, name: &str, strategy: &StrategyConfig) -> Result<()> {
+        let wrong = |field: &str, reason: &str| Err(Error::config(format!("{name}.{field}"), reason));
+        let topk = match strategy {
+            StrategyConfig::Best(best) => best.topk,
+            StrategyConfig::Last(last) => last.topk,
+            StrategyConfig::OnException(on_exception) => on_exception.topk,
+        };
+        if topk.is_none_kept() {
+            return wrong("topk", "it must be above 0, or \"all\"");
+        }
+        match strategy {
+            StrategyConfig::Best(best) if best.metric.is_none() && self.primary_metric.is_none() => {
+                wrong("metric", "it is not set, and neither is primary_metric")
+            }
+            StrategyConfig::Last(last) if last.every_n_steps == Some(0) => {
+                wrong("every_n_steps", "it must be above 0")
+            }
+            StrategyConfig::OnException(on_exception) => {
+                check_timeout(&format!("{name}.timeout_seconds"), on_exception.timeout_seconds)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_timeout(setting: &str, seconds: f64) -> Result<()> {
+    if seconds > 0.0 && seconds <= MAX_TIMEOUT_SECONDS {
+        return Ok(());
+    }
+    let reason = format!("{seconds} is not a number of seconds above 0, up to {MAX_TIMEOUT_SECONDS}");
+    Err(Error::config(setting, reason))
+}
+
+/// `2024-01-15T10-30-00-3f2a`: sorts by time, and two started in one second differ.
+fn made_up_id(start: Timestamp) -> String {
+    let mixed = start.subsec_nanosecond().cast_unsigned() ^ std::process::id().wrapping_mul(0x9E37_79B9);
+    format!("{}-{:04x}", start.strftime("%Y-%m-%dT%H-%M-%S"), (mixed ^ (mixed >> 16)) & 0xFFFF)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(config: &TrainerConfig) -> Vec<String> {
+        config.named_strategies().into_iter().map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn adjusting_one_strategy_leaves_the_others_on() {
+        let config = TrainerConfig::new().with_primary_metric("val_loss").with_best(Best::new().with_topk(3));
+        assert_eq!(kinds(&config), ["best", "last", "on_exception"]);
+        let StrategyConfig::Best(best) = &config.effective_strategies()[0] else { panic!("not best") };
+        assert_eq!(best.topk, 3.into());
+    }
+
+    #[test]
+    fn a_list_replaces_the_three_and_an_empty_one_saves_nothing() {
+        let config = |json: &str| serde_json::from_str::<TrainerConfig>(json).unwrap();
+        let primary = r#""primary_metric": "val_loss""#;
+        assert_eq!(kinds(&config(&format!("{{{primary}}}"))).len(), 3);
+        assert!(kinds(&config(&format!("{{{primary}, \"strategies\": []}}"))).is_empty());
+        let one = format!("{{{primary}, \"strategies\": [{{\"kind\": \"last\"}}]}}");
+        assert_eq!(kinds(&config(&one)), ["strategies.0"]);
+        assert!(kinds(&config("{}")).is_empty());
+        assert_eq!(kinds(&config(r#"{"last": {}}"#)), ["last"], "given without a primary metric");
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_an_error_that_names_the_setting() {
+        let setting = |config: TrainerConfig| match config.check() {
+            Err(Error::Config { setting, .. }) => setting,
+            other => panic!("{other:?}"),
+        };
+        let primary = || TrainerConfig::new().with_primary_metric("val_loss");
+        assert_eq!(setting(primary().with_best(Best::new()).with_strategies([])), "strategies");
+        assert_eq!(setting(primary().with_best(Best::new().with_topk(0))), "best.topk");
+        assert_eq!(setting(TrainerConfig::new().with_best(Best::new())), "best.metric");
+        let last = StrategyConfig::Last(Last::new().with_every_n_steps(0));
+        assert_eq!(setting(primary().with_strategies([last])), "strategies.0.every_n_steps");
+    }
+
+    #[test]
+    fn a_metric_is_a_name_or_a_name_with_a_mode_and_the_metadata_spells_it_out() {
+        let json = r#"{"primary_metric": {"name": "val_acc", "mode": "max"}}"#;
+        let config: TrainerConfig = serde_json::from_str(json).unwrap();
+        assert_eq!(serde_json::to_value(&config).unwrap()["primary_metric"]["mode"], "max");
+        let described = serde_json::to_value(config.spelled_out()).unwrap();
+        assert_eq!(described["primary_metric"], "val_acc");
+        assert_eq!(described["strategies"][0]["metric"], "val_acc");
+        assert_eq!(described["strategies"][0]["mode"], "max");
+    }
+}

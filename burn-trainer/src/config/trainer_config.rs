@@ -1,0 +1,173 @@
+//! The trainer's configuration: plain data with documented defaults, as it stands in every metadata file.
+
+use std::path::PathBuf;
+
+use burn_ckpt::plumbing::{DEFAULT_LOGS, WhenBusy};
+use serde::{Deserialize, Serialize};
+
+use crate::strategy::{Best, Last, MetricConfig, OnException, StrategyConfig};
+
+/// How a run is trained, where its files go, and what is kept of it.
+///
+/// | field | default | |
+/// |---|---|---|
+/// | `primary_metric` | none | with one set, best, last and on-exception checkpoints are on |
+/// | `max_epochs` | 1 | |
+/// | `checkpoint_saving` | true | false turns all saving off |
+/// | `best`, `last`, `on_exception` | none | adjust one of the three that `primary_metric` turns on |
+/// | `strategies` | none | replaces the three; an empty list saves nothing |
+/// | `run_id` | generated | `{UTC time}-{4 hex digits}` |
+/// | `root`, `logs` | `.`, `burn_trainer_logs` | the run's directory is `{root}/{logs}/{run_id}` |
+/// | `seed` | 42 | of every random number that the loop draws |
+/// | `ckpt_path` | none | what to resume: `last`, `best`, `auto`, `none`, or a path |
+/// | `handle_signals` | true | SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGHUP: save, then stop |
+/// | `slurm_requeue` | false | start a Slurm job again when its time is up |
+/// | `rank` | the launcher's | only the process of rank 0 writes |
+/// | `when_busy`, `max_waiting_saves` | `wait`, 1 | when the loop saves faster than the disk writes |
+/// | `failed_saves` | `fail_if_last` | what a failed save means for the exit status |
+/// | `device_timeout_seconds` | 60 | how long a device of another machine may take to answer |
+/// | `restarts` | 0 | how often a program restarts itself after a device was lost |
+/// | `keep_effective_batch` | false | as many batches in an optimizer step as before, on another number of devices |
+///
+/// Every field has a builder method: `with_` and the field's name.
+///
+/// ```
+/// use burn_trainer::TrainerConfig;
+/// use burn_trainer::strategy::{Best, Last};
+///
+/// let config = TrainerConfig::new()
+///     .with_primary_metric("val_loss")
+///     .with_max_epochs(10)
+///     .with_best(Best::new().with_topk(3))
+///     .with_last(Last::new().with_every_n_steps(1000));
+/// let same: TrainerConfig = serde_json::from_str(
+///     r#"{"primary_metric": "val_loss", "max_epochs": 10, "best": {"topk": 3}, "last": {"every_n_steps": 1000}}"#,
+/// )?;
+/// assert_eq!(config, same);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct TrainerConfig {
+    /// The metric that ranks the checkpoints (`val_loss`, `val_accuracy`); in JSON a name, or
+    /// `{"name": "val_loss", "mode": "min"}`.
+    pub primary_metric: Option<MetricConfig>,
+    /// The number of epochs of the whole run, those before a resume included.
+    pub max_epochs: usize,
+    /// Whether checkpoints are saved at all.
+    pub checkpoint_saving: bool,
+    /// How the best checkpoints are saved. Without `primary_metric`, setting it turns this strategy on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best: Option<Best>,
+    /// How the newest checkpoints are saved. Without `primary_metric`, setting it turns this strategy on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<Last>,
+    /// How the state before a failure is saved. Without `primary_metric`, setting it turns this strategy on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_exception: Option<OnException>,
+    /// Every strategy of the run, in place of the three above. An empty list saves nothing. Also read under the name
+    /// `callbacks`.
+    #[serde(alias = "callbacks")]
+    pub strategies: Option<Vec<StrategyConfig>>,
+    /// The run's id, which names its directory. Generated when not given.
+    pub run_id: Option<String>,
+    /// A human's name for the run, for the metadata.
+    pub name: Option<String>,
+    /// The project that the run belongs to, for the metadata.
+    pub project: Option<String>,
+    /// The directory that holds the logs directory.
+    pub root: PathBuf,
+    /// The directory that holds the runs.
+    pub logs: String,
+    /// Seeds the device's random numbers before every batch: see the [crate's page](crate#what-is-exact).
+    pub seed: u64,
+    /// What to resume: a path to a checkpoint or a link, `last` or `best` of this run, `auto` (the newest whole
+    /// checkpoint of this run, or a fresh start where there is none), `none`.
+    pub ckpt_path: Option<String>,
+    /// Remove the checkpoints of an earlier run of the same id. Without it, such a run is an error. An error together with
+    /// a `ckpt_path` that resumes what would be removed. A Slurm job that `slurm_requeue` has requeued resumes all the
+    /// same.
+    pub overwrite: bool,
+    /// Save and stop on SIGINT, SIGTERM, SIGUSR1, SIGUSR2, and on SIGHUP unless it is ignored. A second SIGINT ends the
+    /// process at once.
+    pub handle_signals: bool,
+    /// In a Slurm job: on SIGUSR1 or SIGUSR2 (`#SBATCH --signal=USR1@120`), save and have `scontrol` requeue the job. The
+    /// run's id is then the job's unless one is given, and `ckpt_path` is `auto`. A job that trains several runs gives
+    /// each an id of its own. SIGTERM does not requeue: `scancel` sends it too, and Slurm itself requeues a preempted
+    /// job with `PreemptMode=REQUEUE`.
+    pub slurm_requeue: bool,
+    /// The rank of this process among those that train together. By default `RANK`, `OMPI_COMM_WORLD_RANK`, `PMI_RANK`,
+    /// `PMIX_RANK`, `JSM_NAMESPACE_RANK` or `SLURM_PROCID`. Only rank 0 takes the lock and writes.
+    pub rank: Option<u64>,
+    /// What to do when the queue of saves is full: `wait`, `skip` the new save, or `replace` the waiting one; see
+    /// [`WhenBusy`]. Skipped and replaced saves are logged and counted.
+    pub when_busy: WhenBusy,
+    /// How many snapshots may wait while another is being written. Each pending snapshot uses up to one extra copy of the
+    /// state: tensors are copied on write. With 0 there is one extra copy at most.
+    pub max_waiting_saves: usize,
+    /// What a checkpoint that cannot be saved means for the run; see [`FailedSaves`].
+    pub failed_saves: FailedSaves,
+    /// A run ends with an error within this many seconds after a device of another machine stops answering, plus the time
+    /// to finish a checkpoint that was already read from the device. A device that has not finished its queued work
+    /// within 3/4 of this time is considered lost, so a step must take less than that.
+    pub device_timeout_seconds: f64,
+    /// How often a program that ends with `cli::report` restarts itself after a device was lost. It resumes from the
+    /// newest checkpoint, on the devices that answer.
+    pub restarts: u32,
+    /// When a run resumes with another number of devices: change the accumulation of gradients so that an optimizer step
+    /// uses as many batches as before. It is an error if they cannot be divided evenly. Otherwise a step uses one batch
+    /// for each device, times the accumulation that the program set.
+    pub keep_effective_batch: bool,
+    /// Recompute activations in the backward pass instead of keeping them. (burn's own switch,
+    /// `SupervisedTraining::gradient_checkpointing`, does not reach a custom training strategy.)
+    pub gradient_checkpointing: bool,
+}
+
+/// What a failed save means for the run. Each failure is reported at once and stands in the result, and the next save is
+/// tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailedSaves {
+    /// Nothing: the exit status is 0.
+    Ignore,
+    /// Training continues. The program fails if the last save failed, as the newest state is then not on disk. The
+    /// default.
+    FailIfLast,
+    /// Training continues. The program fails.
+    FailIfAny,
+    /// Training stops with an error.
+    Stop,
+}
+
+impl Default for TrainerConfig {
+    fn default() -> Self {
+        Self {
+            primary_metric: None,
+            max_epochs: 1,
+            checkpoint_saving: true,
+            best: None,
+            last: None,
+            on_exception: None,
+            strategies: None,
+            run_id: None,
+            name: None,
+            project: None,
+            root: PathBuf::from("."),
+            logs: DEFAULT_LOGS.to_owned(),
+            seed: 42,
+            ckpt_path: None,
+            overwrite: false,
+            handle_signals: true,
+            slurm_requeue: false,
+            rank: None,
+            when_busy: WhenBusy::Wait,
+            max_waiting_saves: 1,
+            failed_saves: FailedSaves::FailIfLast,
+            device_timeout_seconds: 60.0,
+            restarts: 0,
+            keep_effective_batch: false,
+            gradient_checkpointing: false,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The history as a section of a checkpoint. What is read there may be from anybody.
+
+use burn::tensor::{Bytes, DType, Shape};
+use burn_ckpt::Section;
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use super::line_chunks::Lines;
+
+/// The one tensor of the section: JSON as bytes. (In the container's header it would be read whenever a checkpoint is
+/// looked at.)
+const TENSOR: &str = "metrics";
+/// Epochs, and metrics of one epoch, that a history may have. No run comes near; memory is taken for each of them.
+pub(crate) const MAX_EPOCHS: usize = 10_000_000;
+const MAX_METRICS: usize = 10_000;
+
+/// A run's history as it stands in a checkpoint.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct History {
+    /// The values of the epochs that are done, the first one first.
+    pub(super) epochs: Vec<EpochValues>,
+    /// What the training split of the epoch in progress has logged.
+    pub(super) entries: Entries,
+    /// Which of these metrics are no means over the batches.
+    #[serde(default)]
+    pub(super) no_means: Vec<String>,
+}
+
+/// The values of one epoch by the metrics' full names, as burn's early stopping sees them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct EpochValues(
+    #[serde(with = "burn_ckpt::plumbing::numbers")] pub(super) IndexMap<String, f64>,
+);
+
+/// The lines of burn's metric files by burn's names of the metrics.
+pub(super) type Entries = IndexMap<String, Lines>;
+
+impl History {
+    /// How many epochs that are done it has values of.
+    pub(crate) fn epochs(&self) -> usize {
+        self.epochs.len()
+    }
+
+    /// The section for a checkpoint.
+    pub(super) fn section(&self) -> burn_ckpt::Result<Section> {
+        let json = serde_json::to_vec(self)
+            .map_err(|error| burn_ckpt::Error::Snapshot(format!("the history is no JSON: {error}")))?;
+        let shape = Shape::new([json.len()]);
+        let bytes = Bytes::from_bytes_vec(json);
+        let tensor = burn_ckpt::burn_pack::Tensor::new(TENSOR.to_owned(), DType::U8, shape, None, bytes);
+        Ok(Section { tensors: vec![tensor], ..Section::default() })
+    }
+
+    /// Reads the section again. The error says what is wrong with it.
+    pub(crate) fn from_section(section: Section) -> Result<Self, String> {
+        let tensor = section.tensors.into_iter().find(|tensor| tensor.name == TENSOR);
+        let tensor = tensor.ok_or_else(|| format!("it has no {TENSOR}"))?;
+        let (_, _, _, _, bytes) = tensor.into_parts().map_err(|error| error.to_string())?;
+        let history: Self = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+        let most = history.epochs.iter().map(|values| values.0.len()).max().unwrap_or(0);
+        for (what, count, limit) in [
+            ("epochs", history.epochs.len(), MAX_EPOCHS),
+            ("metrics in an epoch", most, MAX_METRICS),
+            ("metrics", history.entries.len(), MAX_METRICS),
+            ("metrics that are no means", history.no_means.len(), MAX_METRICS),
+        ] {
+            if count > limit {
+                return Err(format!("it has {count} {what}, and {limit} at most are read"));
+            }
+        }
+        Ok(history)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<History, String> {
+        let bytes = Bytes::from_bytes_vec(json.as_bytes().to_vec());
+        let shape = Shape::new([json.len()]);
+        let tensor = burn_ckpt::burn_pack::Tensor::new(TENSOR.to_owned(), DType::U8, shape, None, bytes);
+        History::from_section(Section { tensors: vec![tensor], ..Section::default() })
+    }
+
+    #[test]
+    fn a_history_that_makes_no_sense_is_refused_with_the_reason() {
+        let many: Vec<String> = (0..=MAX_METRICS).map(|number| format!("\"{number}\":[]")).collect();
+        let names = vec!["\"a\""; MAX_METRICS + 1].join(",");
+        for (json, reason) in [
+            (r#"{"epochs":[],"entries":{"Loss":[[2,"0.5"],[1,"0.5"]]}}"#.to_owned(), "batch 1"),
+            (r#"{"epochs":[],"entries":{"Loss":[[0,"0.5"]]}}"#.to_owned(), "batch 0"),
+            (r#"{"epochs":[{"a":"much"}],"entries":{}}"#.to_owned(), "much"),
+            (r#"{"epochs":[]}"#.to_owned(), "entries"),
+            ("[".to_owned(), "EOF"),
+            (format!(r#"{{"epochs":[],"entries":{{{}}}}}"#, many.join(",")), "10000 at most"),
+            (format!(r#"{{"epochs":[],"entries":{{}},"no_means":[{names}]}}"#), "10000 at most"),
+        ] {
+            let error = read(&json).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
+        assert!(History::from_section(Section::default()).unwrap_err().contains("no metrics"));
+    }
+
+    #[test]
+    fn values_that_are_no_json_numbers_come_back() {
+        let history = read(r#"{"epochs":[{"a":"NaN","b":"inf","c":"-inf","d":1}],"entries":{}}"#).unwrap();
+        let values = &history.epochs[0].0;
+        assert!(values["a"].is_nan());
+        assert_eq!((values["b"], values["c"], values["d"]), (f64::INFINITY, f64::NEG_INFINITY, 1.0));
+        let again = History::from_section(history.section().unwrap()).unwrap();
+        assert!(again.epochs[0].0["a"].is_nan());
+    }
+}

@@ -1,0 +1,239 @@
+//! The metric files, as burn's `FileMetricLogger` lays them out: `{train|valid}/epoch-{n}/{Name}.log`, a line for each
+//! entry. burn's own one ends training when a disk is full; here such a failure is said, and tried again with the next
+//! epoch.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use burn::train::metric::store::Split;
+use burn::train::metric::{MetricDefinition, MetricId};
+use burn_ckpt::plumbing::safe_name;
+
+use crate::process::console::warn;
+
+const EPOCH_PREFIX: &str = "epoch-";
+/// A metric's name is a file name; this many bytes of it are always safe.
+const MAX_FILE_NAME: usize = 100;
+
+/// Writes the metric files of a run.
+pub(super) struct MetricFiles {
+    run_dir: PathBuf,
+    names: HashMap<MetricId, String>,
+    files: HashMap<(MetricId, Split), EpochFile>,
+    epoch: usize,
+    /// Whether something could not be written in this epoch.
+    failed: bool,
+    /// Whether that has been said, in this epoch or one before.
+    said: bool,
+}
+
+/// A metric's file in an epoch.
+struct EpochFile {
+    epoch: usize,
+    /// `None` once it could not be written.
+    file: Option<File>,
+    length: u64,
+}
+
+impl EpochFile {
+    fn append(&mut self, text: &str) -> io::Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let written = file.write_all(text.as_bytes());
+        match &written {
+            Ok(()) => self.length += text.len() as u64,
+            Err(_) => {
+                // A part of a line would be taken for one, or be none at all: burn's summary reads these files.
+                let _ = file.set_len(self.length);
+                self.file = None;
+            }
+        }
+        written
+    }
+}
+
+impl MetricFiles {
+    pub(super) fn new(run_dir: &Path) -> Self {
+        Self {
+            run_dir: run_dir.to_path_buf(),
+            names: HashMap::new(),
+            files: HashMap::new(),
+            epoch: 0,
+            failed: false,
+            said: false,
+        }
+    }
+
+    /// Learns a metric's name.
+    pub(super) fn define(&mut self, definition: &MetricDefinition) {
+        let name = match is_file_name(&definition.name) {
+            true => definition.name.to_string(),
+            // A metric called "../x" or "val/loss" must not decide where its log goes.
+            false => safe_name("the metric's name", &definition.name).unwrap_or_else(|_| "metric".to_owned()),
+        };
+        self.names.insert(definition.metric_id.clone(), name.replace(' ', "_"));
+    }
+
+    /// Adds lines, each with its end, to a metric's file of an epoch (burn's number), which is begun anew if it is not
+    /// the one that was written last.
+    pub(super) fn append(&mut self, id: &MetricId, text: &str, epoch: usize, split: &Split) {
+        if self.epoch != epoch {
+            (self.epoch, self.said, self.failed) = (epoch, self.said && self.failed, false);
+        }
+        let key = (id.clone(), split.clone());
+        let appended = match self.files.get_mut(&key).filter(|file| file.epoch == epoch) {
+            Some(file) => file.append(text),
+            None => {
+                let Some(path) = self.path(id, epoch, split) else { return };
+                let mut begun = EpochFile { epoch, file: None, length: 0 };
+                let appended = begin(&path).and_then(|file| {
+                    begun.file = Some(file);
+                    begun.append(text)
+                });
+                self.files.insert(key, begun);
+                appended
+            }
+        };
+        if let Err(error) = appended {
+            self.failed = true;
+            if !self.said {
+                self.said = true;
+                let path = self.path(id, epoch, split).unwrap_or_default();
+                let message = format!(
+                    "the metric file {} cannot be written: {error}. Training goes on, and metric files are tried again \
+                     with the next epoch",
+                    path.display()
+                );
+                warn(&message);
+            }
+        }
+    }
+
+    fn path(&self, id: &MetricId, epoch: usize, split: &Split) -> Option<PathBuf> {
+        let name = self.names.get(id)?;
+        let epoch = format!("{EPOCH_PREFIX}{epoch}");
+        Some(self.run_dir.join(split.to_string()).join(epoch).join(format!("{name}.log")))
+    }
+
+    /// Removes the files of epochs that come after where the run goes on: those after this one (burn's number), and the
+    /// validation's of this one. They are from a part of the run that did not last.
+    pub(super) fn remove_later(&self, epoch: usize) {
+        for (split, first) in [(Split::Train, epoch.saturating_add(1)), (Split::Valid, epoch)] {
+            let Ok(entries) = fs::read_dir(self.run_dir.join(split.to_string())) else { continue };
+            for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+                if epoch_of(&path).is_some_and(|epoch| epoch >= first)
+                    && let Err(error) = fs::remove_dir_all(&path)
+                {
+                    log::warn!("{} is out of date and cannot be removed: {error}", path.display());
+                }
+            }
+        }
+    }
+}
+
+fn begin(path: &Path) -> io::Result<File> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    File::create(path)
+}
+
+/// The epoch of a directory of metric files.
+fn epoch_of(directory: &Path) -> Option<usize> {
+    let number = directory.file_name()?.to_str()?.strip_prefix(EPOCH_PREFIX)?;
+    number.parse().ok().filter(|epoch: &usize| epoch.to_string() == number)
+}
+
+fn is_file_name(name: &str) -> bool {
+    name.len() <= MAX_FILE_NAME
+        && name.contains(char::is_alphanumeric)
+        && !name.contains(['/', '\\'])
+        && !name.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch_dir::ScratchDir;
+    use burn::train::metric::MetricAttributes;
+    use std::sync::Arc;
+
+    fn files(run_dir: &Path, name: &str) -> (MetricFiles, MetricId) {
+        let name = Arc::new(name.to_owned());
+        let metric_id = MetricId::new(name.clone());
+        let mut files = MetricFiles::new(run_dir);
+        let attributes = MetricAttributes::None;
+        files.define(&MetricDefinition { metric_id: metric_id.clone(), name, description: None, attributes });
+        (files, metric_id)
+    }
+
+    #[test]
+    fn hostile_names_are_no_file_names() {
+        for name in ["", "..", "a/b", "../../a", "a\nb", &"x".repeat(300)] {
+            assert!(!is_file_name(name), "{name:?}");
+        }
+        assert!(is_file_name("Top-K Accuracy @ k=5"));
+    }
+
+    #[test]
+    fn a_file_is_begun_anew_by_each_process_and_has_burns_name() {
+        let root = ScratchDir::new("metric-files");
+        for text in ["1\n2\n", "3\n"] {
+            let (mut files, id) = files(root.path(), "My Loss");
+            for line in text.split_inclusive('\n') {
+                files.append(&id, line, 2, &Split::Train);
+            }
+            let path = root.path().join("train/epoch-2/My_Loss.log");
+            assert_eq!(fs::read_to_string(path).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_failure_lasts_for_the_epoch_and_is_said_again_only_after_one_without() {
+        let root = ScratchDir::new("metric-files");
+        let (mut files, id) = files(root.path(), "Loss");
+        fs::create_dir(root.path().join("valid")).unwrap();
+        for epoch in [1, 2, 4] {
+            fs::write(root.path().join(format!("valid/epoch-{epoch}")), "in the way").unwrap();
+        }
+        let mut said = Vec::new();
+        for epoch in 1..=4 {
+            files.append(&id, "1\n", epoch, &Split::Valid);
+            files.append(&id, "2\n", epoch, &Split::Valid);
+            said.push((files.said, files.failed));
+        }
+        // In epoch 3 it is written, and what comes after is another failure.
+        assert_eq!(said, [(true, true), (true, true), (true, false), (true, true)]);
+        assert_eq!(fs::read_to_string(root.path().join("valid/epoch-3/Loss.log")).unwrap(), "1\n2\n");
+    }
+
+    #[test]
+    fn a_full_disk_leaves_whole_lines() {
+        let full = Path::new("/dev/full");
+        if !full.exists() {
+            return;
+        }
+        let mut file = EpochFile { epoch: 1, file: File::create(full).ok(), length: 0 };
+        assert!(file.append("0.5,32\n").is_err());
+        assert!(file.append("0.5,32\n").is_ok(), "it is given up for the epoch");
+    }
+
+    #[test]
+    fn only_the_files_of_a_later_time_are_removed() {
+        let root = ScratchDir::new("metric-files");
+        let names = ["epoch-1", "epoch-2", "epoch-3", "epoch-10", "epoch-03", "epoch-x", "other"];
+        for (split, name) in ["train", "valid"].iter().flat_map(|split| names.map(|name| (split, name))) {
+            let directory = root.path().join(split).join(name);
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join("Loss.log"), "1\n").unwrap();
+        }
+        MetricFiles::new(root.path()).remove_later(2);
+        let left = |split: &str| {
+            let here = |name: &&str| root.path().join(split).join(name).exists();
+            names.into_iter().filter(here).collect::<Vec<_>>()
+        };
+        assert_eq!(left("train"), ["epoch-1", "epoch-2", "epoch-03", "epoch-x", "other"]);
+        assert_eq!(left("valid"), ["epoch-1", "epoch-03", "epoch-x", "other"]);
+    }
+}

@@ -1,0 +1,235 @@
+//! The averages of an epoch that was stopped in its middle.
+//!
+//! burn's metric objects hold the state of an epoch and cannot be saved, so after a resume they know of the
+//! remaining batches only. For metrics that are means over the batches (burn's `NumericMetricState`: loss, accuracy
+//! and most others) the missing part follows from the lines that were logged before: it is added with burn's own
+//! arithmetic, in burn's order, so that the result is the same to the last bit.
+//!
+//! Which metrics are means shows while they are logged, by comparing burn's running value with the mean. What is found
+//! not to be one goes into the history, as the rest of an epoch may be too short to tell.
+
+use std::collections::HashMap;
+
+use burn::train::metric::store::{MetricsUpdate, NumericMetricUpdate};
+use burn::train::metric::{MetricId, MetricName, NumericEntry};
+
+use super::history::SharedHistory;
+use super::history_format::Entries;
+use crate::process::console::warn;
+
+/// The means of the training split's metrics in one epoch.
+#[derive(Default)]
+pub(super) struct EpochMeans {
+    /// burn's number of the epoch.
+    epoch: usize,
+    is_resumed: bool,
+    means: HashMap<MetricId, Means>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Means {
+    /// With what was logged before the resume.
+    whole: Mean,
+    /// Without.
+    rest: Mean,
+    is_none: bool,
+}
+
+/// burn's `NumericMetricState`, with a plain value counted once, as burn's event store does.
+#[derive(Debug, Default, Clone, Copy)]
+struct Mean {
+    sum: f64,
+    count: usize,
+}
+
+impl Mean {
+    fn add(&mut self, entry: &NumericEntry) {
+        let (value, count) = match entry {
+            NumericEntry::Value(value) => (*value, 1),
+            NumericEntry::Aggregated { aggregated_value, count } => (*aggregated_value, *count),
+            NumericEntry::Final(_) => return,
+        };
+        if count > 0 {
+            self.sum += value * count as f64;
+            // What was logged before may come from anybody's checkpoint.
+            self.count = self.count.saturating_add(count);
+        }
+    }
+
+    fn is(&self, value: f64) -> bool {
+        self.value().to_bits() == value.to_bits() || (self.value().is_nan() && value.is_nan())
+    }
+
+    fn value(&self) -> f64 {
+        self.sum / self.count as f64
+    }
+}
+
+impl EpochMeans {
+    /// Of an epoch that is gone on with, from what had been logged, and the metrics that were found to be no means.
+    pub(super) fn resumed(
+        epoch: usize,
+        entries: &Entries,
+        no_means: &[String],
+        id: impl Fn(&str) -> Option<MetricId>,
+    ) -> Self {
+        let means = entries.iter().filter_map(|(metric, lines)| {
+            let mut whole = Mean::default();
+            for (_, line) in lines.iter() {
+                if let Ok(entry) = NumericEntry::deserialize(line) {
+                    whole.add(&entry);
+                }
+            }
+            Some((id(metric)?, Means { whole, is_none: no_means.contains(metric), ..Means::default() }))
+        });
+        Self { epoch, is_resumed: !entries.is_empty(), means: means.collect() }
+    }
+
+    /// Makes the running and final values of an update those of the whole epoch.
+    pub(super) fn complete(
+        &mut self,
+        epoch: usize,
+        update: &mut MetricsUpdate,
+        names: &HashMap<MetricId, MetricName>,
+        history: &SharedHistory,
+    ) {
+        if self.epoch != epoch {
+            *self = Self { epoch, ..Self::default() };
+        }
+        for metric in &mut update.entries_numeric {
+            let Some(name) = names.get(&metric.entry.metric_id) else { continue };
+            let means = self.means.entry(metric.entry.metric_id.clone()).or_default();
+            if !means.is_none && means.complete(metric, self.is_resumed) == Found::NoMean {
+                means.is_none = true;
+                history.is_no_mean(epoch, name);
+            }
+            let ends = matches!(metric.numeric_entry, Some(NumericEntry::Final(_)));
+            if ends && means.is_none && self.is_resumed {
+                let message = format!(
+                    "the training metric {name} of the epoch that was resumed in its middle covers only the batches \
+                     after that: it is no mean over batches"
+                );
+                warn(&message);
+            }
+        }
+    }
+}
+
+/// What an update tells of its metric.
+#[derive(PartialEq)]
+enum Found {
+    Nothing,
+    NoMean,
+}
+
+impl Means {
+    fn complete(&mut self, metric: &mut NumericMetricUpdate, is_resumed: bool) -> Found {
+        let value = match &metric.numeric_entry {
+            Some(NumericEntry::Final(value)) => Some(*value),
+            Some(entry) => {
+                self.whole.add(entry);
+                self.rest.add(entry);
+                metric.running_entry.as_ref().map(NumericEntry::current)
+            }
+            None => None,
+        };
+        match value {
+            Some(value) if !self.rest.is(value) => Found::NoMean,
+            Some(_) if is_resumed => {
+                let value = self.whole.value();
+                match &mut metric.numeric_entry {
+                    Some(end @ NumericEntry::Final(_)) => {
+                        *end = NumericEntry::Final(value);
+                        metric.entry.serialized_entry.serialized = end.serialize();
+                    }
+                    _ => metric.running_entry = Some(NumericEntry::Value(value)),
+                }
+                Found::Nothing
+            }
+            _ => Found::Nothing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::line_chunks::Lines;
+    use super::*;
+    use burn::train::metric::{MetricEntry, SerializedEntry};
+    use std::sync::Arc;
+
+    fn id() -> MetricId {
+        MetricId::new(Arc::new("Loss".to_owned()))
+    }
+
+    fn completed(means: &mut EpochMeans, entry: NumericEntry, running: Option<f64>) -> NumericMetricUpdate {
+        let serialized = SerializedEntry::new(String::new(), entry.serialize());
+        let running = running.map(NumericEntry::Value);
+        let metric = NumericMetricUpdate {
+            entry: MetricEntry::new(id(), serialized),
+            numeric_entry: Some(entry),
+            running_entry: running,
+        };
+        let mut update = MetricsUpdate::new(Vec::new(), vec![metric]);
+        let names = HashMap::from([(id(), Arc::new("Loss".to_owned()))]);
+        means.complete(3, &mut update, &names, &SharedHistory::default());
+        update.entries_numeric.remove(0)
+    }
+
+    fn resumed(no_means: &[String]) -> EpochMeans {
+        resumed_with(&["0.5,8", "0.25,8"], no_means)
+    }
+
+    fn resumed_with(logged: &[&str], no_means: &[String]) -> EpochMeans {
+        let mut lines = Lines::default();
+        (1..).zip(logged).for_each(|(number, line)| lines.push(number, line));
+        EpochMeans::resumed(3, &Entries::from([("Loss".to_owned(), lines)]), no_means, |_| Some(id()))
+    }
+
+    fn batch(value: f64, count: usize) -> NumericEntry {
+        NumericEntry::Aggregated { aggregated_value: value, count }
+    }
+
+    #[test]
+    fn a_mean_is_that_of_the_whole_epoch() {
+        let mut means = resumed(&[]);
+        let third = completed(&mut means, batch(0.1, 4), Some(0.1));
+        let whole = (0.5 * 8.0 + 0.25 * 8.0 + 0.1 * 4.0) / 20.0;
+        assert_eq!(third.running_entry.unwrap().current(), whole);
+
+        let end = completed(&mut means, NumericEntry::Final(0.1 * 4.0 / 4.0), None);
+        assert_eq!(end.numeric_entry.unwrap().current(), whole);
+        assert_eq!(end.entry.serialized_entry.serialized, format!("{whole},final"));
+    }
+
+    #[test]
+    fn what_is_no_mean_is_left_alone() {
+        let mut means = resumed(&[]);
+        completed(&mut means, batch(0.1, 4), Some(0.9));
+        let end = completed(&mut means, NumericEntry::Final(0.1), None);
+        assert_eq!(end.numeric_entry.unwrap().current(), 0.1, "it was found out before");
+
+        // A rest of one batch looks like a mean in any case.
+        let mut means = resumed(&["Loss".to_owned()]);
+        completed(&mut means, batch(0.1, 4), Some(0.1));
+        let end = completed(&mut means, NumericEntry::Final(0.1), None);
+        assert_eq!(end.numeric_entry.unwrap().current(), 0.1);
+    }
+
+    #[test]
+    fn an_epoch_in_one_part_is_burns() {
+        let mut means = EpochMeans::default();
+        completed(&mut means, batch(0.3, 3), Some(0.3));
+        let end = completed(&mut means, NumericEntry::Final(0.3), None);
+        assert_eq!(end.entry.serialized_entry.serialized, "0.3,final");
+    }
+
+    #[test]
+    fn what_a_checkpoint_has_for_lines_is_no_panic() {
+        for logged in [["0.5,18446744073709551615"; 2], ["a,b,c"; 2], ["NaN,1", "inf,2"], ["", ",,"]] {
+            let mut means = resumed_with(&logged, &[]);
+            completed(&mut means, batch(0.1, 4), Some(0.1));
+            completed(&mut means, NumericEntry::Final(0.1), None);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The batches of an epoch from some position on, for one device or several.
+//!
+//! A [`ResumableDataLoader`](crate::ResumableDataLoader) begins anywhere by itself, and gives every device its share by
+//! index. Of any other loader the first batches are read and dropped, and several devices get a part of the data set
+//! each, as burn does it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::data::dataloader::split::split_dataloader;
+use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
+use burn::data::dataset::DatasetError;
+use burn::tensor::Device;
+
+use crate::dataloader::{Start, iter_from, pass_of_epoch};
+use crate::process::console::warn;
+use crate::state::position::Position;
+
+/// A loader of batches, or one for each device.
+pub(crate) struct EpochData<I> {
+    loaders: Vec<Arc<dyn DataLoader<I>>>,
+    resumable: bool,
+    items: usize,
+    is_first_pass: AtomicBool,
+}
+
+/// A pass over the batches.
+pub(crate) struct Batches<'a, I> {
+    by_device: Vec<Box<dyn DataLoaderIterator<I> + 'a>>,
+    resumable: bool,
+}
+
+/// The batches of a step, each with its device.
+type Step<I> = Vec<(usize, I)>;
+
+impl<I: 'static> EpochData<I> {
+    pub(crate) fn new(loader: &Arc<dyn DataLoader<I>>, devices: &[Device]) -> Self {
+        let items = loader.num_items();
+        let mut loaders: Vec<_> = devices.iter().map(|device| loader.to_device(device)).collect();
+        let is_resumable = || iter_from(&*loaders[0], Start::of(0)).1;
+        let resumable = loaders.len() == 1 || is_resumable();
+        if !resumable {
+            loaders = split_dataloader(Arc::clone(loader), devices);
+        }
+        Self { loaders, resumable, items, is_first_pass: AtomicBool::new(true) }
+    }
+
+    pub(crate) fn num_items(&self) -> usize {
+        self.items
+    }
+
+    /// Begins a pass.
+    ///
+    /// # Errors
+    ///
+    /// That of a batch that had to be read to get to the position.
+    pub(crate) fn begin(&self, position: Position) -> Result<Batches<'_, I>, DatasetError> {
+        let shards = self.loaders.len() as u64;
+        let mut resumable = self.resumable;
+        let mut by_device = Vec::with_capacity(self.loaders.len());
+        for (shard, loader) in (0..).zip(&self.loaders) {
+            let start = Start { epoch: position.epoch, items: position.items, shard, shards };
+            let (iterator, took_start) = iter_from(&**loader, start);
+            resumable &= took_start;
+            by_device.push(iterator);
+        }
+        if resumable && position.items > self.items as u64 {
+            let message = format!(
+                "the run was trained on {} items of epoch {}, of which there are {} now: the epoch ends here",
+                position.items, position.epoch, self.items
+            );
+            warn(&message);
+        }
+        let is_first_pass = self.is_first_pass.swap(false, Ordering::Relaxed);
+        let mut batches = Batches { by_device, resumable };
+        if !resumable && is_first_pass {
+            let begun = self.loaders.iter().zip(batches.by_device);
+            batches.by_device =
+                begun.map(|(loader, first)| pass_of_epoch(&**loader, first, position.epoch)).collect();
+            batches.skip(position)?;
+        }
+        Ok(batches)
+    }
+}
+
+impl<I> Batches<'_, I> {
+    /// A batch for each device, in the devices' order, and fewer when the data ends. `None` when it has ended.
+    pub(crate) fn next_step(&mut self) -> Option<Result<Step<I>, DatasetError>> {
+        let mut step = Vec::with_capacity(self.by_device.len());
+        for (device, batches) in self.by_device.iter_mut().enumerate() {
+            match batches.next() {
+                Some(Ok(batch)) => step.push((device, batch)),
+                Some(Err(error)) => return Some(Err(error)),
+                None => {}
+            }
+        }
+        (!step.is_empty()).then_some(Ok(step))
+    }
+
+    /// Items of the epoch that have been given, and all there are.
+    pub(crate) fn progress(&self) -> Progress {
+        let by_device = self.by_device.iter().map(|batches| batches.progress());
+        let joined = by_device.reduce(|one, other| {
+            let (done, total) = if self.resumable {
+                (one.items_processed.max(other.items_processed), one.items_total)
+            } else {
+                (one.items_processed + other.items_processed, one.items_total + other.items_total)
+            };
+            Progress::new(done, total, one.unit)
+        });
+        joined.unwrap_or_else(|| Progress::new(0, 0, None))
+    }
+
+    /// Drops the batches that are done already.
+    fn skip(&mut self, position: Position) -> Result<(), DatasetError> {
+        if position.batches == 0 {
+            return Ok(());
+        }
+        let message = format!(
+            "the training data's loader cannot begin in the middle of epoch {}: its first {} batches are read and \
+             dropped. They are those that were trained on only if the order follows from the number of passes \
+             (burn's loader: with up to 1 worker); burn_trainer's ResumableDataLoader restores any position",
+            position.epoch, position.batches
+        );
+        warn(&message);
+        let mut dropped = 0;
+        while dropped < position.batches {
+            match self.next_step() {
+                Some(step) => dropped += step?.len() as u64,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! `burn-ckpt import` of what is no such file, or no longer one: an error that says so, no panic, and nothing left behind.
+
+use std::path::Path;
+use std::process::Output;
+
+use burn_ckpt::{Checkpoint, Section};
+use serde_json::json;
+use system_tests::command::{burn_ckpt, burn_ckpt_command, stderr, stdout};
+use system_tests::python::run_script;
+use system_tests::random::SplitMix64;
+use system_tests::tree::files;
+use system_tests::twin::{Inputs, Net};
+
+use super::export::save;
+use super::import::write_safetensors;
+
+fn import(file: &Path, out: &Path, more: &[&str]) -> Output {
+    let words = ["import", file.to_str().unwrap(), out.to_str().unwrap()];
+    burn_ckpt_command().args([&words, more].concat()).output().unwrap()
+}
+
+/// Imports bytes. Either there is a whole checkpoint then, or exit status 1, one error and nothing else.
+fn import_bytes(bytes: &[u8], what: &str) -> Result<(), String> {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, out) = (directory.path().join("in"), directory.path().join("out.ckpt"));
+    std::fs::write(&file, bytes).unwrap();
+    let output = import(&file, &out, &[]);
+    let error = stderr(&output);
+    if output.status.success() {
+        Checkpoint::open(&out).unwrap().verify().unwrap();
+        return Ok(());
+    }
+    assert_eq!(output.status.code(), Some(1), "{what}: {error}");
+    assert!(error.contains("error: ") && !error.contains("panicked"), "{what}: {error}");
+    assert!(output.stdout.is_empty(), "{what}");
+    assert_eq!(files(directory.path()), ["in"], "{what}: {error}");
+    Err(error)
+}
+
+#[test]
+fn other_files_are_refused_by_what_they_look_like() {
+    let refused = |bytes: &[u8], facts: &[&str]| {
+        let error = import_bytes(bytes, "").unwrap_err();
+        for fact in facts {
+            assert!(error.contains(fact), "{fact}: {error}");
+        }
+    };
+    refused(b"", &["empty"]);
+    refused(b"GIF89a, not a model", &["47 49 46 38 39 61", "GIF89a"]);
+    refused(b"NRUB\x01\0\0\0\0\0", &["checkpoint"]);
+    refused(b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", &["data.pkl"]);
+    refused(b"\x80\x02}q\0.", &["no tensors"]);
+    // A dictionary in itself, and so on, deeper than a stack allows.
+    let deep = [&b"\x80\x02"[..], &b"]".repeat(200_000), &b"a".repeat(199_999), b"."].concat();
+    refused(&deep, &["nest"]);
+
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("a.safetensors");
+    let header = |text: &str, data: &[u8]| {
+        write_safetensors(&file, text, data);
+        std::fs::read(&file).unwrap()
+    };
+    refused(&header("{}", &[]), &["no tensors"]);
+    refused(&[&u64::MAX.to_le_bytes()[..], b"{}"].concat(), &["ff ff"]);
+    refused(&[&90_000_000u64.to_le_bytes()[..], b"{}"].concat(), &["90000000", "10"]);
+    let one = |dtype: &str, shape: &str, end: usize| {
+        format!(r#"{{"a":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[0,{end}]}}}}"#)
+    };
+    refused(&header(&one("F32", "[2]", 8), &[0; 4]), &["the file has"]);
+    refused(&header(&one("F32", "[2]", 8), &[0; 9]), &["the file has"]);
+    refused(&header(&one("F32", "[3]", 8), &[0; 8]), &["header"]);
+    refused(&header(&one("F32", "[4294967296, 4294967296, 4294967296]", 8), &[0; 8]), &["header"]);
+    refused(&header(&one("F8_E4M3", "[8]", 8), &[0; 8]), &["F8_E4M3"]);
+    refused(&header(&one("F32", &format!("[{}]", ["1"; 1000].join(",")), 4), &[0; 4]), &["1000 dimensions"]);
+    let unnamed = r#"{"":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+    refused(&header(unnamed, &[0; 4]), &["without a name"]);
+    let wrong = r#"{"__metadata__":{"producer":"burn-ckpt","burn_ckpt.hparams":"{"},
+        "a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+    refused(&header(wrong, &[0; 4]), &["burn_ckpt.hparams"]);
+}
+
+#[test]
+fn directories_pipes_and_missing_files_are_errors() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("out.ckpt");
+    let pipe = directory.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for file in [directory.path(), &pipe, &directory.path().join("gone")] {
+        let output = import(file, &out, &[]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains(file.to_str().unwrap()), "{}", stderr(&output));
+    }
+    assert_eq!(files(directory.path()), ["pipe"]);
+}
+
+#[test]
+fn cut_and_flipped_files_never_panic() {
+    let directory = tempfile::tempdir().unwrap();
+    let given = directory.path().join("inputs.json");
+    std::fs::write(&given, Inputs::new().to_json().to_string()).unwrap();
+    drop(run_script("save_model.py", &[directory.path(), &given]));
+    let ours = save(directory.path(), "net.ckpt", &json!({}), Section::from_module(&Net::trained()));
+    let exported = directory.path().join("ours.safetensors");
+    stdout(&burn_ckpt(&[&"export", &ours, &exported]));
+
+    let mut random = SplitMix64::new(11);
+    for name in ["state.pt", "legacy.pt", "plain.safetensors", "ours.safetensors"] {
+        let whole = std::fs::read(directory.path().join(name)).unwrap();
+        import_bytes(&whole, name).unwrap();
+        for _ in 0..40 {
+            let length = random.below(whole.len() as u64) as usize;
+            let cut = import_bytes(&whole[..length], &format!("{length} bytes of {name}"));
+            assert!(cut.is_err(), "{length} bytes of {name} were imported");
+
+            // A flipped bit may be one of a tensor's, which not every format can tell.
+            let mut flipped = whole.clone();
+            let place = random.below(whole.len() as u64) as usize;
+            flipped[place] ^= 1 << random.below(8);
+            let _ = import_bytes(&flipped, &format!("byte {place} of {name}"));
+        }
+        // Most of what can go wrong is in the beginning, where the lengths are.
+        for _ in 0..40 {
+            let mut flipped = whole.clone();
+            let place = random.below(whole.len().min(3000) as u64) as usize;
+            flipped[place] = random.below(256) as u8;
+            let _ = import_bytes(&flipped, &format!("byte {place} of {name}"));
+        }
+    }
+}

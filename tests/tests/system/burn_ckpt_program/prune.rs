@@ -1,0 +1,243 @@
+//! `burn-ckpt prune`: what a rule keeps and what a link points to stays; where that is not whole, all stays.
+
+use std::fs;
+use std::path::Path;
+
+use burn_ckpt::RunLayout;
+use burn_ckpt::plumbing::RunLock;
+use burn_ckpt::retention::TopK;
+use burn_trainer::strategy::{Best, Last, StrategyConfig};
+use serde_json::{Value, json};
+use system_tests::command::{burn_ckpt, ended_with};
+use system_tests::orders::{Gate, Orders, Split};
+use system_tests::process::{Running, warmup};
+use system_tests::tree::{checkpoints, files, metadata, run_dir, stems, whole_checkpoints};
+use system_tests::{config, train, train_and_keep_all};
+
+const SCORES: [f64; 6] = [3.0, 1.0, 4.0, 1.5, 5.0, 9.0];
+
+/// A run with all of `SCORES`, of which the lowest is in `best`.
+fn run() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    train_and_keep_all(root.path(), &SCORES, 1).unwrap();
+    root
+}
+
+fn prune(root: &Path, arguments: &str, status: i32) -> (String, String) {
+    let run = run_dir(root);
+    let words: Vec<&str> = arguments.split_whitespace().collect();
+    let mut all: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"prune", &run];
+    all.extend(words.iter().map(|word| word as &dyn AsRef<std::ffi::OsStr>));
+    ended_with(&burn_ckpt(&all), status)
+}
+
+/// The epochs in `last` that are left.
+fn left(root: &Path) -> Vec<usize> {
+    let stems = stems(&checkpoints(root).join("last"));
+    stems.iter().map(|stem| stem["epoch=".len()..].split('-').next().unwrap().parse().unwrap()).collect()
+}
+
+fn damage(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn rules_say_what_stays_and_what_links_point_to_stays_by_all_of_them() {
+    // The best is that of epoch 1, the last that of epoch 5; links point to both.
+    for (rules, expected) in [
+        ("--keep links", vec![1, 5]),
+        ("--keep last=1", vec![1, 5]),
+        ("--keep last=3", vec![1, 3, 4, 5]),
+        ("--keep best=val_score:3", vec![0, 1, 3, 5]),
+        ("--keep best=val_score:2 last=2", vec![1, 3, 4, 5]),
+        ("--keep best=val_score:2 --keep last=2", vec![1, 3, 4, 5]),
+        ("--keep last=100", vec![0, 1, 2, 3, 4, 5]),
+    ] {
+        let root = run();
+        let (out, err) = prune(root.path(), rules, 0);
+        assert_eq!(left(root.path()), expected, "{rules}");
+        assert_eq!(stems(&checkpoints(root.path()).join("best")), ["epoch=1-step=20"], "{rules}");
+        let removed = SCORES.len() - expected.len();
+        assert_eq!(
+            out.lines().filter(|line| line.starts_with("removed  last/epoch=")).count(),
+            removed,
+            "{out}"
+        );
+        assert_eq!(out.lines().count(), removed, "{out}");
+        assert!(err.contains(&format!("{removed} file")) && err.contains("kept"), "{err}");
+        // No link leads nowhere, no metadata is left over, and the lock is given up.
+        assert_eq!(whole_checkpoints(&checkpoints(root.path())), Ok(expected.len() + 1));
+        let metadata = files(&checkpoints(root.path()))
+            .into_iter()
+            .filter(|name| name.ends_with("ckpt.metadata.json") && !name.contains(" -> "));
+        assert_eq!(metadata.count(), expected.len() + 1);
+        assert!(!run_dir(root.path()).join("run.lock").exists());
+    }
+}
+
+#[test]
+fn a_pruned_run_goes_on() {
+    let root = run();
+    prune(root.path(), "--keep links", 0);
+    let config = config(root.path(), 7).with_primary_metric("val_loss").with_ckpt_path("auto");
+    let result = train(config).unwrap();
+    assert_eq!(result.global_step, 70);
+}
+
+#[test]
+fn a_dry_run_says_the_same_and_removes_nothing() {
+    let root = run();
+    let before = files(root.path());
+    let (would, err) = prune(root.path(), "--keep last=2 --dry-run", 0);
+    assert_eq!(files(root.path()), before);
+    assert!(err.contains("would be removed"), "{err}");
+    let (removed, _) = prune(root.path(), "--keep last=2", 0);
+    assert_eq!(would.replace("would remove", "removed"), removed);
+    assert!(!removed.is_empty());
+}
+
+#[test]
+fn the_json_lists_what_went_and_what_stayed() {
+    let root = run();
+    let size = fs::metadata(checkpoints(root.path()).join("last/epoch=0-step=10.ckpt")).unwrap().len();
+    let (out, _) = prune(root.path(), "--keep last=5 --json", 0);
+    let found: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(found["removed"], json!([{ "file": "last/epoch=0-step=10.ckpt", "freed_bytes": size }]));
+    let kept = found["kept"].as_array().unwrap();
+    assert_eq!((kept.len(), &kept[0]["links"]), (6, &json!(["best_val_score"])));
+    assert_eq!((&found["broken"], &found["dry_run"]), (&json!([]), &json!(false)));
+}
+
+#[test]
+fn bytes_are_freed_with_a_files_last_name() {
+    let root = tempfile::tempdir().unwrap();
+    train_and_keep_all(root.path(), &[1.0, 2.0, 3.0], 3).unwrap();
+    let (out, _) = prune(root.path(), "--keep last=1 --dry-run", 0);
+    // The state of epoch 1 is the only one without a link, and has two names.
+    assert_eq!(out.lines().count(), 2, "{out}");
+    assert!(out.lines().next().unwrap().ends_with("has another name"), "{out}");
+    assert!(out.lines().nth(1).unwrap().ends_with("iB"), "{out}");
+    let (removed, _) = prune(root.path(), "--keep last=1", 0);
+    assert_eq!(out.replace("would remove", "removed"), removed);
+}
+
+#[test]
+fn nothing_is_removed_where_what_stays_is_not_whole() {
+    for name in ["last/epoch=5-step=60.ckpt", "best/epoch=1-step=20.ckpt"] {
+        let root = run();
+        damage(&checkpoints(root.path()).join(name));
+        let before = files(root.path());
+        let (out, err) = prune(root.path(), "--keep last=1", 1);
+        assert!(out.is_empty() && err.contains(name) && err.contains("nothing is removed"), "{err}");
+        assert_eq!(files(root.path()), before);
+    }
+}
+
+#[test]
+fn the_last_whole_checkpoint_stays() {
+    let root = tempfile::tempdir().unwrap();
+    train_and_keep_all(root.path(), &[1.0, 2.0], 1).unwrap();
+    // Without links, the rule that keeps only what they point to keeps nothing.
+    for name in ["last.ckpt", "best_val_score.ckpt"] {
+        for end in ["", ".metadata.json"] {
+            fs::remove_file(checkpoints(root.path()).join(format!("{name}{end}"))).unwrap();
+        }
+    }
+    let before = files(root.path());
+    let (_, err) = prune(root.path(), "--keep links", 1);
+    assert!(err.contains("no whole checkpoint would stay"), "{err}");
+    assert_eq!(files(root.path()), before);
+}
+
+#[test]
+fn what_is_not_whole_is_left_alone_unless_it_is_to_go_too() {
+    let root = run();
+    let cut = checkpoints(root.path()).join("last/epoch=0-step=10.ckpt");
+    fs::File::options().write(true).open(&cut).unwrap().set_len(10).unwrap();
+    let (out, err) = prune(root.path(), "--keep links", 0);
+    assert!(err.contains("last/epoch=0-step=10.ckpt: not whole, left alone"), "{err}");
+    assert!(!out.contains("epoch=0") && cut.exists());
+    let (out, _) = prune(root.path(), "--keep links --broken", 0);
+    assert!(out.contains("removed  last/epoch=0-step=10.ckpt"), "{out}");
+    assert_eq!(left(root.path()), [1, 5]);
+}
+
+#[test]
+fn a_run_that_somebody_writes_to_is_left_alone() {
+    let root = run();
+    let layout = RunLayout::at(run_dir(root.path()));
+    let lock = RunLock::acquire(layout.run_dir()).unwrap();
+    let before = files(root.path());
+    let (out, err) = prune(root.path(), "--keep links", 1);
+    let holder = format!("process {}", std::process::id());
+    assert!(out.is_empty() && err.contains("in use by") && err.contains(&holder), "{err}");
+    assert_eq!(files(root.path()), before);
+    drop(lock);
+    prune(root.path(), "--keep links", 0);
+}
+
+#[test]
+fn a_training_program_is_not_disturbed() {
+    let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
+    // In its third epoch.
+    let orders = Orders::wait(Split::Train, 50, &gate);
+    let mut training = Running::start(orders.given_to(warmup(root.path(), "--run-id r1 --epochs 3")));
+    training.wait_for("the gate", |_| gate.is_reached());
+    let before = files(root.path());
+    let (_, err) = prune(root.path(), "--keep links", 1);
+    assert!(err.contains(&format!("process {}", training.id())), "{err}");
+    // Its writer's thread may be at work: what is unfinished gets its name.
+    let after = files(root.path());
+    let lost = before.iter().filter(|file| !file.ends_with(".staging") && !after.contains(file));
+    assert_eq!(lost.count(), 0, "{before:?} {after:?}");
+    gate.open();
+    training.end_well();
+}
+
+#[test]
+fn the_link_to_the_best_says_which_way_is_better_where_the_configuration_does_not() {
+    let root = tempfile::tempdir().unwrap();
+    let all = StrategyConfig::Last(Last::new().with_topk(TopK::All));
+    let config = config(root.path(), 4).with_strategies([StrategyConfig::Best(Best::default()), all]);
+    train(config).unwrap();
+    let directory = checkpoints(root.path()).join("last");
+    let loss = |stem: &String| {
+        let metadata = metadata(&directory.join(format!("{stem}.ckpt")));
+        metadata["metrics"]["val_loss"].as_f64().unwrap()
+    };
+    let mut by_loss = stems(&directory);
+    by_loss.sort_by(|a, b| loss(a).total_cmp(&loss(b)));
+    assert_eq!(by_loss.len(), 4);
+    // The other way round it would be the last two, of which one has a link.
+    prune(root.path(), "--keep best=val_loss:3", 0);
+    let mut kept = by_loss[..3].to_vec();
+    kept.sort();
+    assert_eq!(stems(&directory), kept);
+    let (_, err) = prune(root.path(), "--keep best=val_loss:1 --mode max", 2);
+    assert!(err.contains("lower val_loss is better"), "{err}");
+}
+
+#[test]
+fn a_metric_needs_a_mode_that_somebody_states() {
+    let root = tempfile::tempdir().unwrap();
+    // Here burn's metric knows itself which way is better, and the configuration does not say it.
+    train(config(root.path(), 1)).unwrap();
+    let (_, err) = prune(root.path(), "--keep best=train_loss:1", 2);
+    assert!(err.contains("--mode min"), "{err}");
+    for mode in ["--mode min", "--mode max"] {
+        prune(root.path(), &format!("--keep best=val_loss:1 {mode}"), 0);
+    }
+    prune(root.path(), "--keep best=val_loss:1:min", 0);
+    let (_, err) = prune(root.path(), "--keep best=val_los:1", 1);
+    assert!(err.contains("val_los") && err.contains("train_loss, val_loss"), "{err}");
+    // The other way round than the run's own would remove the best.
+    let root = run();
+    let before = files(root.path());
+    for wrong in ["--keep best=val_score:1:max", "--keep best=val_score:1 --mode max"] {
+        let (_, err) = prune(root.path(), wrong, 2);
+        assert!(err.contains("lower val_score is better"), "{err}");
+    }
+    assert_eq!(files(root.path()), before);
+}

@@ -1,0 +1,143 @@
+//! The adapters of Vulkan, and a run on one of them. `vulkaninfo` is the judge.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use burn::tensor::{Device, DeviceKind};
+use burn_trainer::environment::{GpuDevice, GpuKind, gpus};
+use serde_json::json;
+use system_tests::command::stdout;
+
+use super::{hardware, train_on};
+
+/// Where a run of a process of its own goes.
+const ROOT: &str = "SYSTEM_TESTS_GPU_ROOT";
+
+fn vulkaninfo(arguments: &[&str]) -> String {
+    let output = Command::new("vulkaninfo").args(arguments).output();
+    stdout(&output.expect("these tests need vulkaninfo (package vulkan-tools)"))
+}
+
+/// What `vulkaninfo --summary` says of each device.
+fn summary() -> Vec<BTreeMap<String, String>> {
+    let text = vulkaninfo(&["--summary"]);
+    let (_, devices) = text.split_once("Devices:\n").expect("a list of devices");
+    let mut found: Vec<BTreeMap<String, String>> = Vec::new();
+    for line in devices.lines() {
+        match line.split_once(" = ") {
+            Some((key, value)) => {
+                let device = found.last_mut().expect("a line GPU0: before");
+                device.insert(key.trim().to_owned(), value.trim().to_owned());
+            }
+            None if line.starts_with("GPU") => found.push(BTreeMap::new()),
+            None => {}
+        }
+    }
+    found
+}
+
+/// The size of each device's largest heap of its own.
+fn memory() -> Vec<u64> {
+    let text = vulkaninfo(&[]);
+    let mut found = Vec::new();
+    for part in text.split("memoryHeaps: count =").skip(1) {
+        let heaps = part.split("memoryTypes: count =").next().unwrap();
+        let own = heaps.split("memoryHeaps[").filter(|heap| heap.contains("DEVICE_LOCAL_BIT"));
+        let size = |heap: &str| {
+            let size = heap.lines().find_map(|line| line.trim().strip_prefix("size")).unwrap().to_owned();
+            size.trim_start_matches([' ', '=']).split_whitespace().next().unwrap().parse::<u64>().unwrap()
+        };
+        found.push(own.map(size).max().unwrap());
+    }
+    found
+}
+
+fn without_use(gpus: &[GpuDevice]) -> Vec<GpuDevice> {
+    let unused = |gpu: &GpuDevice| GpuDevice { used: false, burn_devices: Vec::new(), ..gpu.clone() };
+    gpus.iter().map(unused).collect()
+}
+
+fn version_of_vulkan(gpu: &GpuDevice) -> Option<&str> {
+    gpu.apis.iter().find(|api| api.name == "vulkan")?.version.as_deref()
+}
+
+#[test]
+fn every_value_of_an_adapter_is_what_vulkaninfo_says_and_each_is_listed_once() {
+    let (expected, memory) = (summary(), memory());
+    assert!(!expected.is_empty(), "no Vulkan device: software Vulkan is enough (mesa-vulkan-drivers)");
+    assert_eq!(expected.len(), memory.len());
+    let listed = gpus();
+    let by_vulkan: Vec<&GpuDevice> = listed.iter().filter(|gpu| version_of_vulkan(gpu).is_some()).collect();
+    assert_eq!(by_vulkan.len(), expected.len(), "{listed:#?}");
+    for (device, memory) in expected.iter().zip(memory) {
+        let same = listed.iter().filter(|gpu| gpu.name.as_ref() == Some(&device["deviceName"]));
+        let bare = |uuid: &str| uuid.trim_start_matches("GPU-").to_owned();
+        let same = same.filter(|gpu| gpu.uuid.as_deref().map(bare).as_ref() == Some(&device["deviceUUID"]));
+        let [gpu] = same.collect::<Vec<_>>()[..] else { panic!("not once: {device:#?} in {listed:#?}") };
+        let kind = match device["deviceType"].as_str() {
+            "PHYSICAL_DEVICE_TYPE_DISCRETE_GPU" => GpuKind::Discrete,
+            "PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU" => GpuKind::Integrated,
+            "PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU" => GpuKind::Virtual,
+            "PHYSICAL_DEVICE_TYPE_CPU" => GpuKind::Cpu,
+            _ => GpuKind::Other,
+        };
+        assert_eq!(gpu.kind, Some(kind));
+        assert_eq!(gpu.driver.as_ref(), Some(&device["driverName"]));
+        assert_eq!(gpu.driver_version.as_ref(), Some(&device["driverInfo"]));
+        assert_eq!(version_of_vulkan(gpu), Some(device["apiVersion"].as_str()));
+        let vendor = match device["vendorID"].as_str() {
+            "0x10005" => "Mesa",
+            "0x10de" => "NVIDIA",
+            "0x1002" => "AMD",
+            "0x8086" => "Intel",
+            number => number,
+        };
+        assert_eq!(gpu.vendor.as_deref(), Some(vendor));
+        if gpu.compute_capability.is_none() {
+            // NVIDIA's library counts what Vulkan holds back.
+            assert_eq!(gpu.memory_bytes, Some(memory));
+        }
+        if kind == GpuKind::Cpu {
+            assert_eq!((gpu.pci_address.as_ref(), gpu.compute_capability.as_ref()), (None, None));
+        }
+    }
+}
+
+#[test]
+fn burns_devices_are_each_on_one_gpu() {
+    let listed = gpus();
+    let count =
+        |name: &str| listed.iter().filter(|gpu| gpu.burn_devices.iter().any(|own| own == name)).count();
+    let burns = Device::enumerate(burn::tensor::DeviceType::Wgpu);
+    assert!(!burns.is_empty());
+    let named: usize = listed.iter().map(|gpu| gpu.burn_devices.len()).sum();
+    assert_eq!(named, burns.len(), "{listed:#?}");
+    for gpu in listed.iter().flat_map(|gpu| &gpu.burn_devices) {
+        assert_eq!(count(gpu), 1);
+    }
+}
+
+/// In a process of its own, where nothing has looked for GPUs before the run: that is the order of a real one.
+#[test]
+fn a_run_lists_the_adapter_that_it_computed_on_once_as_used() {
+    if let Some(root) = std::env::var_os(ROOT) {
+        let root = std::path::PathBuf::from(root);
+        return train_on(&root, &[Device::wgpu(DeviceKind::DefaultDevice)]);
+    }
+    let root = tempfile::tempdir().unwrap();
+    let name = "gpus::vulkan::a_run_lists_the_adapter_that_it_computed_on_once_as_used";
+    let mut itself = Command::new(std::env::current_exe().unwrap());
+    itself.args(["--exact", name, "--nocapture"]).env(ROOT, root.path());
+    let printed = stdout(&itself.output().unwrap());
+    assert!(printed.contains("1 passed"), "{printed}");
+
+    let hardware = hardware(root.path());
+    assert_eq!(hardware["devices_used"], json!(["Wgpu(DefaultDevice)"]));
+    assert_eq!(hardware["gpu_count"], gpus().len());
+    let listed: Vec<GpuDevice> = serde_json::from_value(hardware["gpu_devices"].clone()).unwrap();
+    assert_eq!(without_use(&listed), without_use(&gpus()));
+    let used: Vec<&GpuDevice> = listed.iter().filter(|gpu| gpu.used).collect();
+    assert_eq!(used.len(), 1, "{listed:#?}");
+    assert!(used[0].burn_devices.iter().any(|device| device == "Wgpu(DefaultDevice)"));
+    assert!(used[0].burn_devices.len() > 1, "the device is also one that burn lists: {:?}", used[0]);
+}

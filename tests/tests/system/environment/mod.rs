@@ -1,0 +1,6 @@
+//! What the metadata says of the machine, the software and the repository.
+
+mod git_repositories;
+mod gpus;
+mod metadata;
+mod secrets;

@@ -1,0 +1,8 @@
+//! Loading: a checkpoint on disk, its header, its model, and files of earlier versions.
+
+mod checkpoint;
+mod container;
+mod golden;
+mod header_alone;
+mod hints;
+mod small_dependencies;

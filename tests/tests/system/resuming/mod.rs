@@ -1,0 +1,9 @@
+//! Resuming: from where, exactly, after kills and signals, and from directories that are not as they should be.
+
+mod dataloader;
+mod hostile_state;
+mod overwrite;
+mod reconcile;
+mod run_directory;
+mod signals;
+mod soak;

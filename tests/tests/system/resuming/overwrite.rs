@@ -1,0 +1,85 @@
+//! Overwriting removes what a run left and nothing else, and never what the run is to go on from.
+
+use std::path::Path;
+
+use burn_trainer::strategy::{Best, Last, StrategyConfig};
+use burn_trainer::{Error, TrainerConfig};
+use system_tests::tree::{checkpoints, copy_checkpoint, files, stems};
+use system_tests::{config, train};
+
+fn overwriting(root: &Path, epochs: usize) -> TrainerConfig {
+    config(root, epochs).with_overwrite(true)
+}
+
+fn refused(config: TrainerConfig) {
+    let directory = checkpoints(&config.root);
+    let before = files(&directory);
+    let error = train(config).map(|_| ()).unwrap_err();
+    assert!(matches!(&error, Error::Config { setting, .. } if setting == "overwrite"), "{error}");
+    assert!(error.to_string().contains("leave out overwrite to go on, or ckpt_path"), "{error}");
+    assert_eq!(files(&directory), before);
+}
+
+#[test]
+fn overwrite_and_going_on_contradict_each_other() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    for wanted in ["auto", "last", "best"] {
+        refused(overwriting(root.path(), 2).with_ckpt_path(wanted));
+    }
+}
+
+#[test]
+fn overwrite_with_auto_begins_where_there_is_nothing_to_go_on_from() {
+    let root = tempfile::tempdir().unwrap();
+    assert_eq!(train(overwriting(root.path(), 1).with_ckpt_path("auto")).unwrap().global_step, 10);
+}
+
+#[test]
+fn what_is_gone_on_from_is_not_overwritten_also_where_it_is_a_copy() {
+    let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    train(config(root.path(), 1)).unwrap();
+    let directory = checkpoints(root.path());
+    let [inside, outside] = [&directory, elsewhere.path()].map(|place: &Path| place.join("keep.ckpt"));
+    for place in [&inside, &outside] {
+        copy_checkpoint(&directory.join("last/epoch=0-step=10.ckpt"), place);
+    }
+    refused(overwriting(root.path(), 2).with_ckpt_path(inside.to_str().unwrap()));
+    // From where nothing is removed it can be gone on.
+    let result = train(overwriting(root.path(), 2).with_ckpt_path(outside.to_str().unwrap())).unwrap();
+    assert_eq!(result.global_step, 20);
+    assert_eq!(stems(&directory.join("last")), ["epoch=1-step=20"]);
+}
+
+#[test]
+fn links_to_what_was_overwritten_are_gone_also_where_it_stays() {
+    let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let best = Best::new().with_dirpath(elsewhere.path().to_path_buf());
+    train(config(root.path(), 1).with_strategies([StrategyConfig::Best(best)])).unwrap();
+    assert!(checkpoints(root.path()).join("best_val_loss.ckpt").exists());
+    // Now no strategy names that directory, so what is there is left alone.
+    let last = StrategyConfig::Last(Last::default());
+    train(overwriting(root.path(), 1).with_strategies([last])).unwrap();
+    assert_eq!(stems(elsewhere.path()), ["epoch=0-step=10"]);
+    let links: Vec<String> =
+        files(&checkpoints(root.path())).into_iter().filter(|name| name.contains("best")).collect();
+    assert!(links.is_empty(), "{links:?}");
+}
+
+#[test]
+fn files_of_the_users_among_the_checkpoints_stay() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 2)).unwrap();
+    let directory = checkpoints(root.path());
+    let mine = ["notes.txt", "last/notes.txt", "mine/deeper/notes.txt"];
+    std::fs::create_dir_all(directory.join("mine/deeper")).unwrap();
+    std::fs::create_dir_all(directory.join("empty/also")).unwrap();
+    mine.iter().for_each(|name| std::fs::write(directory.join(name), "mine").unwrap());
+    // Broken ones go like whole ones.
+    std::fs::write(directory.join("last/epoch=7-step=80.ckpt"), "broken").unwrap();
+    train(overwriting(root.path(), 1).with_checkpoint_saving(false)).unwrap();
+    let mut mine = mine.map(str::to_owned);
+    mine.sort();
+    assert_eq!(files(&directory), mine, "no checkpoint, no metadata, no link");
+    assert!(!directory.join("best").exists() && !directory.join("empty").exists());
+}

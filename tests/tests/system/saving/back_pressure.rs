@@ -1,0 +1,182 @@
+//! A loop that saves faster than the disk writes: one state is written, few wait, and the rest is by rule.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+
+use burn_ckpt::plumbing::{
+    CheckpointWriter, Ledger, Reservation, RunDescription, SaveRequest, Submitted, WhenBusy,
+};
+use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
+use burn_ckpt::{Contents, Section};
+use burn_trainer::strategy::{Last, StrategyConfig};
+use indexmap::IndexMap;
+use jiff::Timestamp;
+use serde_json::Value;
+use system_tests::model::{OnStep, Script};
+use system_tests::tree::{checkpoints, stems};
+use system_tests::{config, train_scripted};
+
+/// A run with a strategy `last` and a strategy `best` (lower is better), whose disk is as slow as the test wants.
+struct Run {
+    writer: CheckpointWriter,
+    directory: PathBuf,
+    /// Lets one save go on.
+    go_on: Sender<()>,
+    disk: Option<Receiver<()>>,
+    /// Told of a step when it is being written.
+    begun: (Sender<u64>, Receiver<u64>),
+}
+
+impl Run {
+    /// Whose first save, that of step 0, is being written already and hangs.
+    fn busy(directory: &Path, max_waiting: usize, topk: usize) -> Self {
+        let mut ledger = Ledger::default();
+        let topk = TopK::Count(topk);
+        ledger.register("last", KeepRule::Newest(topk), None, []);
+        ledger.register("best", KeepRule::Best(MetricMode::Min, topk), None, []);
+        let facts = RunDescription {
+            run_id: "r1".to_owned(),
+            name: None,
+            project: None,
+            start_timestamp: Timestamp::now(),
+            trainer_config: Value::Null,
+            hparams: Value::Null,
+            environment: Box::new(|| Value::Null),
+        };
+        let writer = CheckpointWriter::start(facts, ledger, max_waiting).unwrap();
+        let (go_on, disk) = mpsc::channel();
+        let mut run = Self {
+            writer,
+            directory: directory.to_path_buf(),
+            go_on,
+            disk: Some(disk),
+            begun: mpsc::channel(),
+        };
+        let disk = run.disk.take().unwrap();
+        let first = run.state(0, &[("last", f64::NAN)], move || disk.iter().take(1).for_each(drop));
+        assert_eq!(run.writer.submit(vec![first], WhenBusy::Wait).unwrap(), Submitted::Taken);
+        assert_eq!(run.begun.1.recv(), Ok(0));
+        run
+    }
+
+    /// The state of a step that strategies want, with their scores.
+    fn state(&self, step: u64, wanted: &[(&str, f64)], hangs: impl FnOnce() + Send + 'static) -> SaveRequest {
+        let wish = |(keeper, score): &(&str, f64)| Reservation {
+            keeper: (*keeper).to_owned(),
+            directory: self.directory.join(keeper),
+            stem: step.to_string(),
+            step,
+            score: *score,
+        };
+        let wishes: Vec<Reservation> = wanted.iter().map(wish).collect();
+        let places = self.writer.ledger().lock().reserve(&wishes);
+        let begun = self.begun.0.clone();
+        SaveRequest {
+            timestamp: Timestamp::now(),
+            epoch: 0,
+            global_step: step,
+            training_time_seconds: 0.0,
+            metrics: IndexMap::new(),
+            trainer_state: Value::Null,
+            places: places.into_iter().map(|path| (path, "test".to_owned())).collect(),
+            urgent: false,
+            sections: Box::new(move || {
+                begun.send(step).unwrap();
+                hangs();
+                Ok(Contents::default().with_section("model", Section::default()).sections)
+            }),
+        }
+    }
+
+    fn submit(&self, step: u64, wanted: &[(&str, f64)], when_busy: WhenBusy) -> Submitted {
+        let save = self.state(step, wanted, || ());
+        // Who would wait for ever is not waited for.
+        let mut asked = 0;
+        let waits = || {
+            asked += 1;
+            when_busy != WhenBusy::Skip && asked < 3
+        };
+        self.writer.submit_while(vec![save], when_busy, waits).unwrap()
+    }
+
+    /// Lets the disk go on, and returns what is there in the end.
+    fn end(self) -> (Vec<String>, Vec<String>) {
+        drop(self.go_on);
+        let (reports, finished) = self.writer.finish(None);
+        assert!(finished && reports.iter().all(|report| report.outcome.is_ok()), "{reports:?}");
+        let in_order: Vec<u64> = reports.iter().map(|report| report.global_step).collect();
+        assert!(in_order.is_sorted(), "{in_order:?}");
+        let stems_of = |keeper: &str| {
+            let directory = self.directory.join(keeper);
+            if directory.is_dir() { stems(&directory) } else { Vec::new() }
+        };
+        (stems_of("last"), stems_of("best"))
+    }
+}
+
+#[test]
+fn no_more_states_are_held_than_one_and_those_that_may_wait() {
+    for max_waiting in [0, 1, 3] {
+        let directory = tempfile::tempdir().unwrap();
+        let run = Run::busy(directory.path(), max_waiting, 9);
+        for step in 1..=max_waiting as u64 {
+            assert_eq!(run.submit(step, &[("last", f64::NAN)], WhenBusy::Skip), Submitted::Taken);
+        }
+        assert_eq!(run.submit(8, &[("last", f64::NAN)], WhenBusy::Skip), Submitted::LetGo);
+        assert_eq!(run.submit(9, &[("last", f64::NAN)], WhenBusy::Wait), Submitted::LetGo, "after waiting");
+        let expected: Vec<String> = (0..=max_waiting).map(|step| step.to_string()).collect();
+        assert_eq!(run.end().0, expected);
+    }
+}
+
+#[test]
+fn a_newer_state_replaces_the_one_that_waits() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = Run::busy(directory.path(), 1, 9);
+    let wanted = [("last", f64::NAN)];
+    assert_eq!(run.submit(1, &wanted, WhenBusy::Replace), Submitted::Taken);
+    assert_eq!(run.submit(2, &wanted, WhenBusy::Replace), Submitted::InPlaceOf(1));
+    assert_eq!(run.submit(3, &wanted, WhenBusy::Replace), Submitted::InPlaceOf(2));
+    assert_eq!(run.end().0, ["0", "3"]);
+}
+
+#[test]
+fn the_best_state_is_not_given_up_for_a_newer_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = Run::busy(directory.path(), 1, 9);
+    let (last, both) = ([("last", f64::NAN)], [("last", f64::NAN), ("best", 0.5)]);
+    assert_eq!(run.submit(1, &both, WhenBusy::Replace), Submitted::Taken);
+    assert_eq!(run.submit(2, &last, WhenBusy::Replace), Submitted::LetGo, "best does not want it");
+    let worse = [("last", f64::NAN), ("best", 0.7)];
+    assert_eq!(run.submit(3, &worse, WhenBusy::Replace), Submitted::LetGo, "it is among the best, but worse");
+    let no_number = [("last", f64::NAN), ("best", f64::NAN)];
+    assert_eq!(run.submit(4, &no_number, WhenBusy::Replace), Submitted::LetGo);
+    let better = [("last", f64::NAN), ("best", 0.3)];
+    assert_eq!(run.submit(5, &better, WhenBusy::Replace), Submitted::InPlaceOf(1));
+    let (last, best) = run.end();
+    assert_eq!((last, best), (vec!["0".to_owned(), "5".to_owned()], vec!["5".to_owned()]));
+}
+
+#[test]
+fn a_run_says_how_many_saves_it_replaced_and_ends_with_the_newest_state_on_disk() {
+    let root = tempfile::tempdir().unwrap();
+    let (go_on, disk) = mpsc::channel::<()>();
+    let (go_on, disk) = (Mutex::new(Some(go_on)), Mutex::new(disk));
+    // The first save hangs until step 10, the last one.
+    let hangs = OnStep(Arc::new(move || disk.lock().unwrap().iter().for_each(drop)));
+    let goes_on = OnStep(Arc::new(move || drop(go_on.lock().unwrap().take())));
+    let script = Script { on_save: Some(hangs), at_step: Some((10, goes_on)), ..Script::default() };
+    let every_step = Last::new().with_every_n_steps(1).with_topk(TopK::All);
+    let config = config(root.path(), 1)
+        .with_when_busy(WhenBusy::Replace)
+        .with_strategies([StrategyConfig::Last(every_step)]);
+    let result = train_scripted(config, script).unwrap();
+    // Steps 2 to 8 went for the one after each; whether 9 went for 10 is the disk's to say.
+    assert!(result.replaced_saves >= 7, "{}", result.replaced_saves);
+    assert_eq!(result.saves + result.replaced_saves, 10);
+    assert_eq!((result.skipped_saves, result.last_save_failed), (0, false));
+    let there = stems(&checkpoints(root.path()).join("last"));
+    assert_eq!(there.len() as u64, result.saves, "{there:?}");
+    assert!(there.contains(&"epoch=0-step=1".to_owned()) && there.contains(&"epoch=0-step=10".to_owned()));
+}

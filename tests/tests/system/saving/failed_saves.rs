@@ -1,0 +1,103 @@
+//! A save that fails does not stop training, is reported with its cause, and costs no older checkpoint.
+
+use std::path::Path;
+
+use burn_trainer::config::FailedSaves;
+use burn_trainer::strategy::{Best, Last, StrategyConfig};
+use burn_trainer::{Error, TrainerConfig};
+use system_tests::command::{stderr, stdout, xtask_train};
+use system_tests::model::{OnStep, Script};
+use system_tests::tree::{checkpoints, files, stems};
+use system_tests::{config, train, train_scripted};
+
+/// Best goes where nobody can write, not even root.
+const NOWHERE: &str = "/proc/no-such-place";
+
+fn blocked(root: &Path) -> TrainerConfig {
+    config(root, 3).with_strategies([
+        StrategyConfig::Best(Best::new().with_dirpath(NOWHERE)),
+        StrategyConfig::Last(Last::default()),
+    ])
+}
+
+#[test]
+fn training_goes_on_and_the_result_says_what_failed() {
+    let root = tempfile::tempdir().unwrap();
+    let result = train(blocked(root.path())).unwrap();
+    assert_eq!(result.epochs, 3);
+    assert!(result.last_save_failed);
+    assert_eq!(result.failed_saves.len(), 3, "tried again at every save");
+    let (step, error) = &result.failed_saves[0];
+    assert_eq!(*step, 10);
+    assert!(error.to_string().contains(NOWHERE), "{error}");
+    let last = "last/epoch=2-step=30.ckpt";
+    let expected = [
+        format!("last.ckpt -> {last}"),
+        format!("last.ckpt.metadata.json -> {last}.metadata.json"),
+        last.to_owned(),
+        format!("{last}.metadata.json"),
+    ];
+    let left = files(&checkpoints(root.path()));
+    assert_eq!(left, expected, "last is saved all the same; no staging file, no link to what is not there");
+}
+
+#[test]
+fn a_save_that_failed_is_told_of_also_when_another_of_that_step_succeeds() {
+    // Weights alone are a file of their own, and so a save of its own, which comes before the one that fails.
+    let root = tempfile::tempdir().unwrap();
+    let config = config(root.path(), 1).with_strategies([
+        StrategyConfig::Best(Best::new().with_dirpath(NOWHERE)),
+        StrategyConfig::Last(Last::new().with_save_weights_only(true)),
+    ]);
+    let result = train(config).unwrap();
+    assert_eq!((result.saves, result.failed_saves.len()), (1, 1));
+    assert!(result.last_save_failed);
+}
+
+#[test]
+fn training_stops_where_that_is_asked_for() {
+    let root = tempfile::tempdir().unwrap();
+    let config = blocked(root.path()).with_failed_saves(FailedSaves::Stop);
+    let error = train(config).map(|_| ()).unwrap_err();
+    assert!(matches!(error, Error::SaveFailed { .. }), "{error}");
+    assert!(error.to_string().contains(NOWHERE), "{error}");
+}
+
+#[test]
+fn an_older_checkpoint_is_not_given_up_for_a_save_that_failed() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = checkpoints(root.path());
+    let (best, last) = (directory.join("best"), directory.join("last"));
+    let link = directory.join("last.ckpt");
+    let (saved, kept) = (best.clone(), root.path().join("kept"));
+    // In epoch 1 (steps 11 to 20) the directory `best` is replaced by a file, with its contents put aside.
+    let action = OnStep(std::sync::Arc::new(move || {
+        // The links are the last that a save makes.
+        while !link.exists() {
+            std::thread::yield_now();
+        }
+        std::fs::rename(&saved, &kept).unwrap();
+        std::fs::write(&saved, "in the way").unwrap();
+    }));
+    let script = Script { at_step: Some((15, action)), ..Script::default() };
+    let result = train_scripted(config(root.path(), 3), script);
+    let result = result.unwrap();
+    assert_eq!(result.failed_saves.len(), 2);
+    assert_eq!(stems(&root.path().join("kept")), ["epoch=0-step=10"], "the best one that was whole");
+    assert_eq!(stems(&last), ["epoch=2-step=30"], "last does not depend on best");
+}
+
+#[test]
+fn a_failed_save_is_said_while_training_goes_on_and_the_program_ends_with_status_1() {
+    let root = tempfile::tempdir().unwrap();
+    let nowhere = format!("strategies.0.dirpath={NOWHERE:?}");
+    let output = xtask_train(root.path(), &["--run-id", "r1", "--epochs", "3", "--set", &nowhere]);
+    assert_eq!(output.status.code(), Some(1), "the newest state is not where it should be");
+    let said = stderr(&output);
+    let (warning, end) = (said.find("warning: saving step 45 failed: "), said.find("epoch 3/3 valid"));
+    assert!(warning.is_some() && warning < end, "{said}");
+
+    let tolerant =
+        ["--run-id", "r1", "--epochs", "4", "--ckpt-path", "auto", "--set", "failed_saves=\"ignore\""];
+    stdout(&xtask_train(root.path(), &tolerant));
+}

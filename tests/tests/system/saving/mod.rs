@@ -1,0 +1,11 @@
+//! Saving: when, where, under which names, what stays, and what a failed save costs.
+
+mod back_pressure;
+mod directory;
+mod dirpaths;
+mod failed_saves;
+mod metric_files;
+mod names;
+mod one_pass;
+mod retention;
+mod topk;
