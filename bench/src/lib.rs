@@ -1,22 +1,22 @@
-//! What the measuring programs share: the jobs that they train, the stopwatch that watches a run save, and the table that
-//! they print.
+//! What the measuring programs share: the jobs that they train (`training_jobs.rs`), the stopwatch that times steps and
+//! saves (`measure/`), and the page that they print (`page/`).
 //!
 //! | program | measures | command |
 //! |---|---|---|
 //! | `gpu-check` | training, saving and resuming on a device | `cargo xtask gpu-check` |
-//! | `bench-checkpoint` | what saving and loading a checkpoint cost, beside the peers | `cargo xtask bench checkpoint` |
-//! | `bench-remote` | training on devices of servers, beside the same on this machine's own | `cargo xtask bench remote` |
+//! | `bench-checkpoint` | what saving and loading a checkpoint cost, compared with the peers | `cargo xtask bench checkpoint` |
+//! | `bench-remote` | training on devices of servers, compared with the same on this machine's own | `cargo xtask bench remote` |
 
 pub mod checkpoint;
-mod job;
 mod measure;
+mod page;
 mod program;
 #[cfg(feature = "remote")]
 pub mod remote;
-mod table;
+mod training_jobs;
 
-pub use job::{CharLmJob, DigitsJob, Job, Outcome, parse_size};
-pub use measure::judge::{Comparison, compare};
+pub use measure::compare_checkpoints::{Comparison, compare};
+pub use measure::save_cost::Cost;
 pub use measure::stopwatch::{Laps, SaveCost, Span, Stopwatch};
-pub use measure::window::Cost;
-pub use table::Table;
+pub use page::table::Table;
+pub use training_jobs::{CharLmJob, DigitsJob, Job, Outcome, parse_size};

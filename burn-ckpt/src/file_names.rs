@@ -1,4 +1,4 @@
-//! The names of single files: a checkpoint, its metadata, a link, a staging file. No directory, and no file operation.
+//! The names of single files: a checkpoint, its metadata, a link, a staging file. Touches no file.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,14 +10,14 @@ use crate::error::{Error, Result};
 /// Ending of a checkpoint, with the dot.
 pub const CHECKPOINT_SUFFIX: &str = ".ckpt";
 
-/// What a metadata file's name adds to its checkpoint's name.
+/// Ending that a metadata file's name adds to its checkpoint's name.
 pub const METADATA_SUFFIX: &str = ".metadata.json";
 
-/// The most bytes that a name chosen by a user or made from a metric may have. With the suffixes and a
-/// staging file's number it stays below the 255 bytes that file systems allow.
+/// Upper limit in bytes of a name chosen by a user or made from a metric. With the suffixes and a staging file's number
+/// it stays below the 255 bytes that file systems allow.
 pub const MAX_NAME_BYTES: usize = 160;
 
-/// The file whose lock says that a process is writing to the run.
+/// The file that a process locks while it writes to the run.
 pub(crate) const LOCK_FILE: &str = "run.lock";
 
 const STAGING_SUFFIX: &str = ".staging";
@@ -30,7 +30,7 @@ pub fn metadata_path(checkpoint: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Whether a path is named like a checkpoint.
+/// Whether a path has the name of a checkpoint.
 #[must_use]
 pub fn is_checkpoint(path: &Path) -> bool {
     path.file_name().is_some_and(|name| {
@@ -39,7 +39,7 @@ pub fn is_checkpoint(path: &Path) -> bool {
     })
 }
 
-/// The link that names a strategy's foremost checkpoint: `last.ckpt` for the name `last`,
+/// The file name of the link to a strategy's best or newest checkpoint: `last.ckpt` for the name `last`,
 /// `best_val_loss.ckpt` for the name `best_val/loss`.
 ///
 /// # Errors
@@ -49,21 +49,21 @@ pub fn link_name(name: &str) -> Result<String> {
     Ok(safe_name("the link's name", name)? + CHECKPOINT_SUFFIX)
 }
 
-/// File name without ending for a checkpoint that an exception left, in UTC: `2024-01-15T10-30-00`.
+/// File name without ending of a checkpoint that is saved after an exception, in UTC: `2024-01-15T10-30-00`.
 #[must_use]
 pub fn exception_stem(when: Timestamp) -> String {
     when.strftime("%Y-%m-%dT%H-%M-%S").to_string()
 }
 
-/// Makes a file name out of a name that somebody chose, without ever leaving the directory it is put in.
+/// Converts a name that a user chose to a file name that stays within its directory.
 ///
-/// Letters, digits and `_ - . = + , @` stay, every run of other characters becomes one `_`, dots at the start go.
-/// A name longer than [`MAX_NAME_BYTES`] is cut and ends in a digest of the whole, so that two long names do
-/// not fall together.
+/// Letters, digits and `_ - . = + , @` stay. Every run of other characters becomes one `_`. Dots at the start are removed.
+/// A name longer than [`MAX_NAME_BYTES`] is cut and ends in a digest of the whole name, so that two long names stay
+/// different.
 ///
 /// # Errors
 ///
-/// [`Error::Name`] when nothing that can be told apart is left, as of `""`, `".."` or `"/"`.
+/// [`Error::Name`] when no letter or digit remains, as in `""`, `".."` or `"/"`.
 pub fn safe_name(what: &'static str, name: &str) -> Result<String> {
     let mut safe = String::with_capacity(name.len());
     for c in name.chars() {
@@ -80,8 +80,8 @@ pub fn safe_name(what: &'static str, name: &str) -> Result<String> {
     Ok(if safe.len() <= MAX_NAME_BYTES { safe } else { shortened(&safe, name) })
 }
 
-/// A staging file beside `destination`, which [`is_staging`] recognises. The process id and a counter keep
-/// two writers apart; a leftover of a killed process is told by its name and removed when the run is opened.
+/// The path of a staging file beside `destination`. The process id and a counter make it different for two writers.
+/// [`is_staging`] recognises it, so that leftovers of killed processes are removed when the run is opened.
 pub(crate) fn staging_path(destination: &Path) -> PathBuf {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let name = destination.file_name().unwrap_or_default().to_string_lossy();
@@ -89,7 +89,7 @@ pub(crate) fn staging_path(destination: &Path) -> PathBuf {
     destination.with_file_name(format!(".{name}.{}-{number}{STAGING_SUFFIX}", std::process::id()))
 }
 
-/// Whether a file is an unfinished write of ours.
+/// Whether a file has the name of a staging file.
 pub(crate) fn is_staging(path: &Path) -> bool {
     path.file_name().is_some_and(|name| {
         let name = name.to_string_lossy();
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn names_without_a_letter_are_refused() {
+    fn names_without_a_letter_or_digit_are_invalid() {
         for name in ["", ".", "..", "/", "../..", "\n", "___"] {
             assert!(matches!(safe_name("the name", name), Err(Error::Name { .. })), "{name:?}");
         }
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn staging_files_are_recognised_and_are_no_checkpoints() {
+    fn staging_files_are_not_checkpoints() {
         let staging = staging_path(Path::new("d/epoch=0-step=1.ckpt"));
         assert!(is_staging(&staging));
         assert!(!is_checkpoint(&staging));

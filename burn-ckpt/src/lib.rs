@@ -1,7 +1,62 @@
-//! Checkpoints of burn models on disk: one file with everything in it, its metadata beside it, found by name,
-//! and verified.
+//! Checkpoints of [burn](https://burn.dev) models: a model, its hyperparameters and everything else that a program needs, in
+//! one verified file.
 //!
-//! # What is on disk
+//! A checkpoint is a `.ckpt` file with a readable `.ckpt.metadata.json` beside it. The metadata has digests of the file and of
+//! each tensor, the metrics, the hyperparameters, and what the model was trained on. burn-trainer saves checkpoints during a
+//! training. This crate loads them, without burn's training code, and saves checkpoints of programs without a training loop.
+//!
+//! # Save and load a model
+//!
+//! ```
+//! use burn::nn::{Linear, LinearConfig};
+//! use burn::tensor::Device;
+//! use burn_ckpt::{Checkpoint, Contents, Metadata, Section};
+//! use jiff::Timestamp;
+//!
+//! # let directory = std::env::temp_dir().join(format!("burn-ckpt-doc-{}", std::process::id()));
+//! # let path = directory.join("linear.ckpt");
+//! let device = Device::default();
+//! let config = LinearConfig::new(4, 2);
+//! let model = config.init(&device);
+//! Contents::new(&config)?
+//!     .with_section(Section::MODEL, Section::from_module(&model))
+//!     .save(&path, Metadata::new(Timestamp::now()).with_metrics([("val_loss", 0.1)]))?;
+//!
+//! let checkpoint = Checkpoint::open(&path)?;
+//! let config: LinearConfig = checkpoint.hparams()?;
+//! let loaded: Linear = checkpoint.load_into(config.init(&device))?; // verifies each tensor
+//! assert_eq!(loaded.weight.val().into_data(), model.weight.val().into_data());
+//! assert_eq!(checkpoint.metadata()?.metrics["val_loss"], 0.1);
+//! # std::fs::remove_dir_all(&directory).expect("the directory was made above");
+//! # Ok::<(), burn_ckpt::Error>(())
+//! ```
+//!
+//! # Load in one line
+//!
+//! A module that implements [`FromCheckpoint`] is built from the hyperparameters in its checkpoint:
+//!
+//! | to get | write |
+//! |---|---|
+//! | the trained model | `MyModel::from_checkpoint("runs/a/best", &device)?` |
+//! | with other hyperparameters | `MyModel::from_checkpoint_with(path, &device, \|h\| h.with_dropout(0.0))?` |
+//! | only the hyperparameters | `MyModel::hparams_from_checkpoint(path)?` |
+//! | parts of a model, under other names, as another type | `MyModel::loader(path).allow_partial(true).load(&device)?`: [`CheckpointLoader`] |
+//! | a model into a module that exists already | `Checkpoint::open(path)?.load_into(module)?`: [`Checkpoint`] |
+//!
+//! `runs/a/best` and `runs/a/last` are the best and the newest checkpoint of the run in `runs/a`: see [`locate`].
+//! [`Catalog`] lists all checkpoints of a run.
+//!
+//! # Guarantees
+//!
+//! - A `.ckpt` file under its final name is complete and has its metadata, after a killed process and (on Unix) after a power
+//!   loss.
+//! - An older checkpoint is removed only after its replacement is durable and the links point to the replacement.
+//! - Opening a checkpoint reads only its header. Any bytes in a file lead to a typed error, not to a panic: lengths in the file
+//!   are compared with the file's size before memory is allocated for them.
+//!
+//! [`Error::kind`] tells a full disk, a damaged file and other causes apart.
+//!
+//! # Files
 //!
 //! ```text
 //! {root}/{logs}/{run_id}/checkpoint/
@@ -12,64 +67,8 @@
 //! └── last.ckpt -> last/epoch=9-step=500.ckpt                     + .metadata.json link
 //! ```
 //!
-//! A `.ckpt` is a [burnpack](burn_pack) container with sections (`model`, `optimizer`, `scheduler`, a program's
-//! own), the hyperparameters and the training loop's state. `FORMAT.md` describes the bytes.
-//!
-//! # The two flows
-//!
-//! ```text
-//! save: Section -> CheckpointWriter -> container + digests -> metadata -> commit -> links -> retention
-//!       section.rs writer.rs           save.rs calls write.rs, metadata.rs, commit.rs; then links.rs, ledger.rs
-//!       (deferred.rs: a tensor is read from its device when it is written)
-//! load: path | RUN/best | RUN/last -> file  -> header, hyperparameters  -> tensors that fit -> read, verified -> model
-//!       from_checkpoint.rs            locate.rs load.rs calls container.rs, weights.rs         read_ahead.rs,
-//!                                               hparams.rs                                     verified.rs, digest.rs
-//! ```
-//!
-//! # What holds
-//!
-//! - A `.ckpt` under its final name is whole and has its metadata, after a kill and (on Unix) after power loss.
-//! - Nothing older is removed before what replaces it is durable and the links point to it.
-//! - Opening reads the header alone. Any bytes given to a loader give a typed error, and no length in a file is
-//!   allocated for before it is compared with the file's size.
-//!
-//! # Loading
-//!
-//! A module that implements [`FromCheckpoint`] is loaded in one line; its page has the lines, and an example:
-//!
-//! | to get | write |
-//! |---|---|
-//! | the model as it was trained | `MyModel::from_checkpoint("runs/a/best", &device)?` |
-//! | with other hyperparameters | `MyModel::from_checkpoint_with(path, &device, \|h\| h.with_dropout(0.0))?` |
-//! | the hyperparameters alone | `MyModel::hparams_from_checkpoint(path)?` |
-//! | what fits, under other names, as another type | `MyModel::loader(path).allow_partial(true).remap_keys(..).load(&device)?`: [`CheckpointLoader`] |
-//! | into a module that is there already | `Checkpoint::open(path)?.load_into(module)?`: [`Checkpoint`] |
-//!
-//! # Example: a round trip without the trait
-//!
-//! ```
-//! use burn::nn::{Linear, LinearConfig};
-//! use burn::tensor::Device;
-//! use burn_ckpt::{Checkpoint, Contents, Metadata, Section};
-//! use jiff::Timestamp;
-//!
-//! # let directory = std::env::temp_dir().join(format!("burn-ckpt-doc-{}", std::process::id()));
-//! let path = directory.join("linear.ckpt");
-//! let device = Device::default();
-//! let config = LinearConfig::new(4, 2);
-//! let model = config.init(&device);
-//! Contents::new(&config)?
-//!     .with_section("model", Section::from_module(&model))
-//!     .save(&path, Metadata::blank(Timestamp::now()))?;
-//!
-//! let checkpoint = Checkpoint::open(&path)?;
-//! checkpoint.verify()?;
-//! let config: LinearConfig = checkpoint.hparams()?;
-//! let loaded: Linear = checkpoint.load_into(config.init(&device))?;
-//! assert_eq!(loaded.weight.val().into_data(), model.weight.val().into_data());
-//! # std::fs::remove_dir_all(&directory).expect("the directory was made above");
-//! # Ok::<(), burn_ckpt::Error>(())
-//! ```
+//! A `.ckpt` file is a [burnpack](burn_pack) container with sections: `model`, `optimizer`, `scheduler`, `history`, and a
+//! program's own. `FORMAT.md` in the repository describes the bytes.
 
 mod disk;
 mod error;
@@ -81,6 +80,7 @@ pub mod retention;
 mod run_dir;
 mod save;
 
+pub use error::kind::ErrorKind;
 pub use error::{Error, Result};
 pub use format::contents::{Contents, FORMAT_VERSION};
 pub use format::metadata::{Metadata, TensorInfo};
@@ -93,22 +93,25 @@ pub use run_dir::catalog::{Catalog, CatalogEntry};
 pub use run_dir::layout::RunLayout;
 pub use run_dir::locate::locate;
 
-/// The formats' crate, for those who build sections by hand.
+/// burn's container format: the crate of the tensors and scalars in a [`Section`], for programs that build sections by hand.
 pub use burn_pack;
 
-/// What `burn-trainer` and the program `burn-ckpt` are made with. No promise of stability: use `burn-trainer`.
+/// The parts that `burn-trainer` and the program `burn-ckpt` are made of. Not stable: use `burn-trainer` instead.
 #[doc(hidden)]
 pub mod plumbing {
     pub use crate::disk::commit::remove_checkpoint;
     pub use crate::disk::run_lock::RunLock;
     pub use crate::disk::staged_file::{Existing, write_whole};
+    pub use crate::error::chain::chain;
+    pub use crate::error::pack_error::PackError;
     pub use crate::file_names::{
         CHECKPOINT_SUFFIX, MAX_NAME_BYTES, METADATA_SUFFIX, exception_stem, is_checkpoint, link_name,
         metadata_path, safe_name,
     };
     pub use crate::format::digest::{blake3_of_tensor, sha256_of_file};
-    pub use crate::format::metadata::{MAX_METADATA_BYTES, numbers};
+    pub use crate::format::metadata::MAX_METADATA_BYTES;
     pub use crate::format::module_types::ModuleTypes;
+    pub use crate::format::numbers;
     pub use crate::panics::panic_message;
     pub use crate::retention::ledger::{Ledger, Reservation, SavedCheckpoint};
     pub use crate::run_dir::cleanup::{clear, recover};
@@ -116,7 +119,7 @@ pub mod plumbing {
     pub use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, DEFAULT_LOGS, LAST_DIR, ON_EXCEPTION_DIR};
     pub use crate::run_dir::locate::resolve;
     pub use crate::save::activity::WriterActivity;
-    pub use crate::save::persist::name_again;
+    pub use crate::save::persist::add_name;
     pub use crate::save::request::{
         MakeSections, RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy,
     };

@@ -1,8 +1,8 @@
-//! What a caught panic says.
+//! The message of a caught panic.
 
 use std::any::Any;
 
-/// The text of a panic, as far as it has one.
+/// The message of a panic. Panics can carry other values than text; those have no message.
 #[must_use]
 pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     panic

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Package;
+use crate::lockfile::Package;
 
 /// Where the description is in `OUT_DIR`. The macro `program!` and burn-environment's `packages.rs` name it too: macros that
 /// include a file take no constant.

@@ -13,7 +13,7 @@
 //! without them burn-environment has the `Cargo.lock` of the workspace as its own build script found it, which lists more:
 //! every package of every member, for every platform and feature.
 //!
-//! | what is asked | by whom it is answered |
+//! | what is recorded | where it comes from |
 //! | --- | --- |
 //! | features, target, compiler, profile | what cargo tells every build script |
 //! | packages | `cargo tree --edges normal` with exactly these features and this target |
@@ -27,44 +27,43 @@
 //! It takes cargo half a second, offline, and again only when a manifest or `Cargo.lock` changed. Nothing here fails a
 //! build: what goes wrong is a warning of cargo's, and leaves the part unknown.
 
+mod build_script;
+mod built_packages;
 mod description;
-mod graph;
 mod lockfile;
-// A link to the file in burn-environment, which a package has as a file of its own.
 #[cfg(test)]
-mod scratch_dir;
-mod script;
+mod write_file;
 
 pub use description::Description;
 pub use lockfile::{Package, nearest_lockfile};
 
-use script::Script;
+use build_script::BuildScript;
 
 /// Records the package whose build script calls this, with its own dependency graph.
 ///
 /// This writes `$OUT_DIR/burn-environment.json`.
 ///
-/// `cargo install` without `--locked` passes `Cargo.lock` over and builds the newest versions there are. No package is recorded
+/// `cargo install` without `--locked` ignores `Cargo.lock` and builds the newest versions there are. No package is recorded
 /// then, and a warning says so, on Linux, and unless cargo takes the results of an earlier build from the same target
 /// directory, which it does without running this again: install with `--locked`.
 pub fn describe_program() {
-    write(&Script::this(), graph::of_program);
+    write(&BuildScript::this(), built_packages::of_program);
 }
 
 /// Records the build of burn-environment itself, with all packages of the workspace that it is built in.
 ///
 /// For its build script alone: it has to do where a program has none.
 pub fn describe_workspace() {
-    write(&Script::this(), graph::of_workspace);
+    write(&BuildScript::this(), built_packages::of_workspace);
 }
 
-fn write(script: &Script, packages: impl Fn(&Script) -> Result<graph::Found, String>) {
+fn write(script: &BuildScript, packages: impl Fn(&BuildScript) -> Result<built_packages::Found, String>) {
     // Naming one file ends cargo's default, which is to run the script again whenever any source changes.
     println!("cargo::rerun-if-changed={}", script.manifest.display());
-    let packages = if script.passes_lockfile_over() {
+    let packages = if script.ignores_lockfile() {
         // A list of other versions than those that are built would be worse than none. The next build, which may go by the
         // lock file, has to ask again: cargo does, always, for a file that is not there.
-        println!("cargo::rerun-if-changed={}", script.out_dir.join("passed-over").display());
+        println!("cargo::rerun-if-changed={}", script.out_dir.join("lockfile-ignored").display());
         warn(
             "no packages are recorded: `cargo install` without `--locked` builds other versions than Cargo.lock has",
         );

@@ -31,7 +31,7 @@ pub struct Package {
 /// lists.
 ///
 /// A lock file that does not list it belongs to another program, such as one that is kept in the
-/// home directory. What cannot be read or is no lock file is passed over: the packages are then
+/// home directory. A file that cannot be read or parsed is skipped: the packages are then
 /// unknown, and nothing fails.
 #[must_use]
 pub fn nearest_lockfile(start: &Path, member: &str) -> Option<(PathBuf, Vec<Package>)> {
@@ -117,8 +117,10 @@ fn shorten(source: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::tempdir;
+
     use super::*;
-    use crate::scratch_dir::ScratchDir;
+    use crate::write_file::write;
 
     const LOCK: &str = r#"
 version = 4
@@ -202,10 +204,10 @@ version = "9.9.9"
 
     #[test]
     fn the_nearest_lock_file_that_lists_the_package_is_taken() {
-        let scratch = ScratchDir::new("lockfile");
-        let outer = scratch.write("Cargo.lock", LOCK);
+        let scratch = tempdir().unwrap();
+        let outer = write(&scratch, "Cargo.lock", LOCK);
         let other = "version = 4\n[[package]]\nname = \"other\"\nversion = \"1.0.0\"\n";
-        let inner = scratch.write("a/b/Cargo.lock", other);
+        let inner = write(&scratch, "a/b/Cargo.lock", other);
         let start = scratch.path().join("a/b/c/d");
         assert_eq!(nearest_lockfile(&start, "other").unwrap().0, inner);
         let (path, packages) = nearest_lockfile(&start, "member").unwrap();
@@ -215,19 +217,19 @@ version = "9.9.9"
     }
 
     #[test]
-    fn what_is_no_lock_file_is_passed_over() {
-        let scratch = ScratchDir::new("lockfile");
-        let outer = scratch.write("Cargo.lock", LOCK);
-        scratch.write("a/Cargo.lock", "not [toml");
-        scratch.write("a/b/Cargo.lock/a-directory", "");
+    fn what_is_not_a_lock_file_is_skipped() {
+        let scratch = tempdir().unwrap();
+        let outer = write(&scratch, "Cargo.lock", LOCK);
+        write(&scratch, "a/Cargo.lock", "not [toml");
+        write(&scratch, "a/b/Cargo.lock/a-directory", "");
         let start = scratch.path().join("a/b");
         assert_eq!(nearest_lockfile(&start, "member").unwrap().0, outer);
     }
 
     #[test]
     fn a_lock_file_over_the_limit_is_not_read() {
-        let scratch = ScratchDir::new("lockfile");
-        let path = scratch.write("Cargo.lock", LOCK);
+        let scratch = tempdir().unwrap();
+        let path = write(&scratch, "Cargo.lock", LOCK);
         let file = File::options().write(true).open(&path).unwrap();
         file.set_len(MAX_LOCKFILE_BYTES).unwrap();
         assert_eq!(read(&path).unwrap().len() as u64, MAX_LOCKFILE_BYTES);

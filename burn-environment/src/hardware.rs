@@ -18,7 +18,7 @@ pub struct Hardware {
     pub cpu_model: Option<String>,
     /// Physical memory, in bytes.
     pub memory_bytes: Option<u64>,
-    /// Number of [`gpu_devices`](Self::gpu_devices), or `None` where nobody could look for any.
+    /// Number of [`gpu_devices`](Self::gpu_devices), or `None` where no driver could be asked.
     pub gpu_count: Option<u64>,
     /// The GPUs that were found, each once.
     pub gpu_devices: Vec<GpuDevice>,

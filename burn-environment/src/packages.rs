@@ -1,9 +1,9 @@
 //! The `packages` list: what the program itself was built from, and the description that it is a part of.
 //!
-//! A program whose build script described it says so with [`program!`](crate::program). For others there is what the build
-//! script of this crate embedded: the lock file of the workspace that is being built, which is the final program's also
-//! where this crate is a dependency. That one lists all of the workspace's packages, for all platforms and features: a
-//! superset of what ended up in this one program.
+//! A program whose build script described it registers the description with [`program!`](crate::program). Other programs
+//! have what the build script of this crate embedded: the lock file of the workspace that is being built. That is the
+//! program's own lock file, also where this crate is a dependency. It lists all packages of the workspace, for all platforms
+//! and features: more than this one program was built from.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -15,22 +15,6 @@ const OWN: &str = include_str!(concat!(env!("OUT_DIR"), "/burn-environment.json"
 
 /// What the build script of the program wrote.
 static PROGRAM: OnceLock<&str> = OnceLock::new();
-
-/// Makes what the program's build script found out part of every [`Environment`](crate::Environment) of this process.
-///
-/// The first line of `main`, in a program whose build script calls `burn_environment_build::describe_program`.
-#[macro_export]
-macro_rules! program {
-    () => {
-        $crate::register_program(include_str!(concat!(
-            env!(
-                "OUT_DIR",
-                "program!() needs a build script that calls burn_environment_build::describe_program"
-            ),
-            "/burn-environment.json"
-        )))
-    };
-}
 
 /// What [`program!`](crate::program) stands for, with the text of the build script's file. Of several calls the first
 /// counts, and one after an [`Environment`](crate::Environment) was collected is too late for it.
@@ -70,8 +54,10 @@ fn of_build_or_directory(embedded: Option<Vec<Package>>, directory: Option<&Path
 
 #[cfg(test)]
 mod tests {
+    use tempfile::tempdir;
+
     use super::*;
-    use crate::scratch_dir::ScratchDir;
+    use crate::write_file::write;
 
     fn named(name: &str) -> Package {
         Package { name: name.to_owned(), version: "1.0.0".to_owned(), ..Package::default() }
@@ -118,16 +104,16 @@ mod tests {
 
     #[test]
     fn what_the_build_embedded_goes_before_any_lock_file_nearby() {
-        let scratch = ScratchDir::new("packages");
-        scratch.write("Cargo.lock", &lock_of_this_crate("9.9.9"));
+        let scratch = tempdir().unwrap();
+        write(&scratch, "Cargo.lock", &lock_of_this_crate("9.9.9"));
         let embedded = vec![named("embedded")];
         assert_eq!(of_build_or_directory(Some(embedded.clone()), Some(scratch.path())), embedded);
     }
 
     #[test]
     fn without_an_embedded_list_the_lock_file_nearby_is_read() {
-        let scratch = ScratchDir::new("packages");
-        scratch.write("Cargo.lock", &lock_of_this_crate("9.9.9"));
+        let scratch = tempdir().unwrap();
+        write(&scratch, "Cargo.lock", &lock_of_this_crate("9.9.9"));
         let packages = of_build_or_directory(None, Some(&scratch.path().join("runs/1")));
         assert_eq!(packages.len(), 1);
         assert_eq!(packages[0].version, "9.9.9");
@@ -135,7 +121,7 @@ mod tests {
 
     #[test]
     fn without_any_lock_file_the_list_is_empty() {
-        let scratch = ScratchDir::new("packages");
+        let scratch = tempdir().unwrap();
         assert_eq!(of_build_or_directory(None, Some(scratch.path())), []);
         assert_eq!(of_build_or_directory(None, None), []);
     }

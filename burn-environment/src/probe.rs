@@ -11,25 +11,27 @@
 //! [`gpus`]: crate::gpus
 
 use std::io;
+use std::sync::OnceLock;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
+use parking_lot::Mutex;
 
-use crate::Environment;
+use crate::environment::Environment;
 use crate::gpu::ask_nvml;
 use crate::hardware::GpusOfRun;
 
 /// Name of the collecting thread, as a debugger or `top -H` shows it.
 const THREAD_NAME: &str = "burn-environment";
 
-/// How long after it was begun a part is waited for. Loading a driver for many idle GPUs takes seconds; a wedged driver
-/// never answers, and training comes to wait for the writer that waits for it. Checkpoints to come have what was late.
+/// How long to wait for a part, from the moment when it was started. Loading a driver for many idle GPUs takes seconds. A
+/// hanging driver never answers, and training would wait for the checkpoint writer that waits for the driver. Later
+/// checkpoints contain what came late.
 const WAIT_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a probe that goes away waits for drivers that are being asked.
+/// How long a probe that is dropped waits for drivers that are being asked.
 const DROP_LIMIT: Duration = Duration::from_secs(2);
 
 /// An [`Environment`] that is being collected in the background.
@@ -43,8 +45,8 @@ const DROP_LIMIT: Duration = Duration::from_secs(2);
 /// | it panics, or cannot be started | the build's own facts, and what was collected before; the rest `None` or empty |
 /// | a part of it takes more than 10 s | the same, until it ends after all |
 ///
-/// Dropping a probe stops nothing. Where drivers are being asked it waits for two seconds, as a program that ends
-/// meanwhile can crash in them.
+/// Dropping a probe stops nothing. While drivers are being asked, it waits for at most two seconds: a program that ends
+/// meanwhile can crash in a driver.
 #[derive(Debug)]
 pub struct EnvironmentProbe {
     /// Tells the thread to ask for the GPUs, and which devices are in use.
@@ -77,23 +79,23 @@ impl EnvironmentProbe {
         Self::start_with(Environment::without_gpus, ask_nvml, GpusOfRun::look)
     }
 
-    /// Tells which devices are in use, and has the GPUs looked for. To be called once these devices have computed
-    /// something, and so are open.
+    /// Tells which devices are in use, and starts the search for GPUs. Call it once these devices have computed something,
+    /// and so are open.
     pub fn devices(&self, used: Vec<Device>) {
         self.told.get_or_init(Instant::now);
         // A thread that is gone looks for nothing.
         let _ = self.look.send(used);
     }
 
-    /// The environment. The first call waits for it, at most 10 seconds for each part; nobody waits for a part that is
-    /// late already. Where [`devices`](Self::devices) was not called before, no device is in use.
+    /// The environment. The first call waits for it, at most 10 seconds for each part. Later calls do not wait for a part that
+    /// is late already. Where [`devices`](Self::devices) was not called before, no device is in use.
     #[must_use]
     pub fn get(&self) -> Environment {
         let told = *self.told.get_or_init(|| {
             let _ = self.look.send(Vec::new());
             Instant::now()
         });
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.receive(self.started + WAIT_LIMIT, |state| state.environment.is_some());
         state.receive(told + WAIT_LIMIT, |state| state.gpus.is_some());
         let mut environment =
@@ -114,7 +116,7 @@ impl EnvironmentProbe {
         let (look, wanted) = mpsc::channel::<Vec<Device>>();
         let (sender, found) = mpsc::channel();
         let work = move || {
-            // Nobody listens once the probe is dropped, and nobody misses the result then.
+            // The receiver is gone once the probe is dropped, and the result is not needed then.
             let _ = sender.send(Found::Environment(Box::new(collect())));
             warm_up();
             for used in wanted {
@@ -125,11 +127,6 @@ impl EnvironmentProbe {
         let _started: io::Result<_> = thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(work);
         let state = State { found, environment: None, gpus: None };
         Self { look, told: OnceLock::new(), started: Instant::now(), state: Mutex::new(state) }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic cannot leave a half-written state behind, so a poisoned lock is as good as any.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -154,8 +151,8 @@ impl State {
 impl Drop for EnvironmentProbe {
     fn drop(&mut self) {
         let Some(told) = self.told.get().copied() else { return };
-        let mut state = self.lock();
-        // Whoever is late for a checkpoint is not waited for here either.
+        let mut state = self.state.lock();
+        // A driver that was too late for a checkpoint is not waited for here either.
         let until = (told + WAIT_LIMIT).min(Instant::now() + DROP_LIMIT);
         state.receive(until, |state| state.gpus.is_some());
     }
@@ -164,7 +161,7 @@ impl Drop for EnvironmentProbe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::GpuDevice;
+    use crate::gpu::GpuDevice;
 
     fn named(hostname: &str) -> Environment {
         let mut environment = Environment::default();
@@ -208,7 +205,7 @@ mod tests {
     fn neither_starting_nor_telling_waits_for_the_result() {
         let (release, blocked) = mpsc::channel();
         let (release_gpus, blocked_gpus) = mpsc::channel();
-        // Were `start_with` or `devices` to wait, this test would never reach the lines that let the thread go on.
+        // Were `start_with` or `devices` to wait, this test would never reach the lines that let the thread continue.
         let probe = EnvironmentProbe::start_with(
             move || blocked.recv().unwrap(),
             || {},
@@ -235,7 +232,7 @@ mod tests {
             },
         );
         // The first part has come, and the thread waits.
-        probe.lock().receive(Instant::now() + WAIT_LIMIT, |state| state.environment.is_some());
+        probe.state.lock().receive(Instant::now() + WAIT_LIMIT, |state| state.environment.is_some());
         assert!(asking.try_recv().is_err());
         probe.devices(vec![Device::default()]);
         assert_eq!(asking.recv(), Ok(1));
@@ -252,7 +249,7 @@ mod tests {
         let early = probe.get();
         assert_eq!((early.hardware.gpu_count, early.hardware.devices_used.len()), (Some(1), 0));
         probe.devices(vec![Device::default()]);
-        probe.lock().receive(Instant::now() + WAIT_LIMIT, |state| {
+        probe.state.lock().receive(Instant::now() + WAIT_LIMIT, |state| {
             state.gpus.as_ref().is_some_and(|gpus| !gpus.used.is_empty())
         });
         assert_eq!(probe.get().hardware.devices_used, ["used"]);
@@ -336,7 +333,7 @@ mod tests {
         drop(release);
         dropping.join().unwrap();
         assert!(asking.try_recv().is_ok(), "it was dropped while the driver was asked");
-        // Nobody was told to look: this would never end.
+        // Without a call of `devices` no driver is asked: a probe that waited here would never end.
         let (_never, forever) = mpsc::channel::<Environment>();
         drop(EnvironmentProbe::start_with(move || forever.recv().unwrap_or_default(), || {}, no_gpus));
     }

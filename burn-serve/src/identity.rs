@@ -37,7 +37,7 @@ impl Identity {
             fs::create_dir_all(directory).map_err(text)?;
         }
         match fs::metadata(path) {
-            Ok(metadata) if !metadata.is_file() => return Err("it is no file".to_owned()),
+            Ok(metadata) if !metadata.is_file() => return Err("it is not a file".to_owned()),
             Ok(metadata) => check_secret(&metadata)?,
             // burn makes it, for its owner alone.
             Err(_) => {}

@@ -1,7 +1,7 @@
 //! Serving over Iroh.
 //!
-//! burn has a transport of its own for this, which listens on every address, maps a port in the network's router, and
-//! does not tell the port. So the endpoint is made here, with burn's settings but for those.
+//! burn's own Iroh transport listens on every address, maps a port in the network's router, and does not report the port.
+//! So the endpoint is made here, with burn's other settings.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -12,17 +12,18 @@ use burn_trainer::remote::{Relays, RemoteAddress, endpoint_builder};
 use iroh::SecretKey;
 use iroh::protocol::Router;
 
-use crate::announce::Announced;
+use crate::device_addresses::Announced;
 use crate::error::{Error, Result};
 use crate::identity::Identity;
+use crate::logging::say;
 use crate::plan::Plan;
-use crate::stop::Stop;
+use crate::stop_signals::Stop;
 
-/// How long clients are told of the end.
+/// How long the shutdown may take to notify clients.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long a relay may take to answer before clients are given an address without it.
 const RELAY: Duration = Duration::from_secs(10);
-/// What no other can be said to be occupied of.
+/// Any address, for the error where none was given.
 const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
 /// Serves the devices until the process is told to stop.
@@ -62,9 +63,7 @@ async fn bind(listen: Option<SocketAddr>, relays: &Relays, identity: &Identity) 
     }
     let endpoint = builder.bind().await.map_err(|error| failed(&error))?;
     if *relays != Relays::Disabled && tokio::time::timeout(RELAY, endpoint.online()).await.is_err() {
-        crate::say(
-            "warning: no relay answers yet: only clients that reach this machine directly can connect",
-        );
+        say("warning: no relay answers yet: only clients that reach this machine directly can connect");
     }
     Ok(endpoint)
 }

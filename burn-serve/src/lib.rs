@@ -1,34 +1,33 @@
 //! Lends this machine's devices to training programs on other machines.
 //!
-//! A server runs burn's `RemoteServer` over the devices of one backend until SIGINT or SIGTERM. By default it is reached
-//! over Iroh, which encrypts, and proves to the client which server it is; over WebSocket when that is asked for. What
-//! burn leaves to the program is here: where it listens and who may come, the identity that it keeps, the
-//! addresses that clients need, its log, and its end. The client's side is in `burn_trainer`: `RemoteAddress`, `Token`,
-//! `connect`.
+//! A server runs burn's `RemoteServer` over the devices of one backend until SIGINT or SIGTERM. By default clients reach it
+//! over Iroh, which encrypts and proves to the client which server it is; with `--websocket` they reach it over WebSocket.
+//! This crate has what burn leaves to the program: where the server listens and who may connect (`plan.rs`), its identity
+//! (`identity.rs`), the addresses that clients need (`device_addresses.rs`), its log and its end. The client's side is in
+//! `burn_trainer`: `RemoteAddress`, `Token`, `connect`.
 
 #![cfg(feature = "remote")]
 
-mod announce;
 mod args;
+mod device_addresses;
 mod devices;
 mod error;
 mod identity;
 mod iroh;
 mod logging;
 mod plan;
-mod stop;
+mod stop_signals;
 mod websocket;
 
 pub use args::Args;
 pub use error::{Error, Result};
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use identity::Identity;
 use plan::{Over, Plan};
 
-/// Serves until it is told to stop, and says what kept it from that. The exit status is 0 after SIGINT or SIGTERM, 1 for
+/// Serves until a signal stops it, and prints the error that kept it from serving. The exit status is 0 after SIGINT or SIGTERM, 1 for
 /// an error, and 2 for wrong usage.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
@@ -36,7 +35,7 @@ pub fn run(args: &Args) -> ExitCode {
     match serve(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("error: {error}"));
+            logging::say(&format!("error: {error}"));
             error.status()
         }
     }
@@ -60,12 +59,7 @@ fn serve(args: &Args) -> Result<()> {
             Over::WebSocket { listen } => websocket::serve(&plan, *listen, devices).await,
         }
     });
-    // A session's work may be in a computation. The process ends without it, and clients see that from their connection.
+    // A session may still compute. The process ends without it, and clients notice that their connection is closed.
     runtime.shutdown_background();
     served
-}
-
-/// Writes a line to standard error. Nobody may be reading it any more, which is no reason to stop.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -1,7 +1,7 @@
 //! The log, on standard error: warnings and errors, or what the variable `RUST_LOG` asks for.
 //!
-//! burn's own writes to standard output, where addresses are all that scripts expect, and at `trace` the bytes that
-//! WebSocket carries, the token among them.
+//! burn's own log goes to standard output, where scripts expect nothing but addresses. At the level `trace` it contains the
+//! bytes of WebSocket frames, and with them the token.
 
 use std::io::{self, IsTerminal, Write};
 use std::panic;
@@ -11,7 +11,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, registry};
 
-/// The longest line. What a client sent is quoted in some, and it need not have shown a token for that.
+/// The longest line. Some lines quote what a client sent, and a client needs no token for that.
 const LINE: usize = 4096;
 
 /// Installs it.
@@ -31,13 +31,13 @@ pub fn install() {
     let _ = registry().with(layer).try_init();
 }
 
-/// What panics in burn's server is the work for one connection, for instance because of what came over it where servers
-/// send each other tensors. That is worth a line, and no backtrace each time somebody wants one.
+/// A panic in burn's server ends the work for one connection, for instance because of invalid bytes between two servers. It
+/// is logged in one line. There is no backtrace, because any client could fill the log with them.
 fn install_panic_hook() {
     panic::set_hook(Box::new(|panic| {
         let message = panic.payload_as_str().unwrap_or_default().escape_debug();
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        // Nobody may be reading it any more, which is no reason to stop.
+        // The server continues where standard error is closed.
         let _ = Bounded.write(format!("warning: {message} (a panic in {place})\n").as_bytes());
     }));
 }
@@ -60,8 +60,8 @@ impl Write for Bounded {
     }
 }
 
-/// Lets the process have as many connections as it may, and not the few that it may by default: who opens many and says
-/// nothing keeps others out.
+/// Raises the limit of open connections to its maximum. With the default limit, a client that opens many idle connections
+/// would keep other clients out.
 pub fn allow_many_connections() {
     #[cfg(unix)]
     {
@@ -70,4 +70,9 @@ pub fn allow_many_connections() {
         // A server with the default number serves as well, if fewer.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     }
+}
+
+/// Writes a line to standard error. The server continues where standard error is closed.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -1,4 +1,4 @@
-//! What the arguments come to: where the server listens, over what, and whom it lets in.
+//! The plan that follows from the arguments: where the server listens, over which transport, and who may connect.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use burn_trainer::remote::{Relays, Token};
 
 use crate::args::Args;
 use crate::error::{Error, Result};
-use crate::say;
+use crate::logging::say;
 
 /// Where a WebSocket server listens unless told otherwise. burn's examples have the port.
 const WEBSOCKET: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3000);
@@ -22,7 +22,7 @@ pub struct Plan {
     /// Where the addresses are written too.
     pub address_file: Option<PathBuf>,
     token: Option<Token>,
-    /// From other machines.
+    /// Whether clients of other machines can reach it.
     reachable: bool,
 }
 
@@ -45,7 +45,7 @@ pub enum Over {
 }
 
 impl Plan {
-    /// Refuses to let strangers in whom nobody has asked for.
+    /// Fails where clients of other machines could connect without a token, unless `--insecure` allows it.
     pub fn of(args: &Args) -> Result<Self> {
         Self::with_token(args, Token::from_file_or_env(args.token_file.as_deref())?)
     }
@@ -66,7 +66,7 @@ impl Plan {
         Ok(Self { over, address_file: args.address_file.clone(), token, reachable })
     }
 
-    /// Warns of what others can do and read.
+    /// Warns of a server without a token, and of one without encryption.
     pub fn warn(&self) {
         if self.reachable && self.token.is_none() {
             say("warning: whoever reaches this server can use its devices: it asks for no token");
@@ -101,9 +101,9 @@ impl Over {
         }
     }
 
-    /// From other machines.
+    /// Whether clients of other machines can reach it.
     fn is_reachable(&self) -> bool {
-        // Its address does not keep clients away that a relay brings.
+        // A relay brings clients whatever address is listened on.
         let relayed = matches!(self, Self::Iroh { relays, .. } if *relays != Relays::Disabled);
         relayed || !self.listen().is_some_and(|address| address.ip().to_canonical().is_loopback())
     }

@@ -8,10 +8,10 @@ use burn::tensor::Device;
 use burn_trainer::remote::RemoteAddress;
 use tokio::net::TcpSocket;
 
-use crate::announce::Announced;
+use crate::device_addresses::Announced;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
-use crate::stop::Stop;
+use crate::stop_signals::Stop;
 
 /// Connections that wait to be taken, as many as the standard library's listeners have.
 const BACKLOG: u32 = 128;

@@ -8,19 +8,19 @@ use burn::train::TrainingError;
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What stopped a run, or kept it from starting.
+/// What stopped a run, or kept it from starting. `Display` does not repeat `source()`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A setting that cannot be used.
+    /// A setting of the configuration, or a part of it, is invalid.
     #[error("{setting} cannot be used: {reason}")]
     Config {
         /// The field of the configuration.
         setting: String,
-        /// What is wrong, and what would do.
+        /// Why, and what would be valid.
         reason: String,
     },
-    /// A device that cannot be used on this machine.
+    /// A device cannot be used on this machine.
     #[error("{device} cannot be started: {reason}; {}", found_on_this_machine(found))]
     Device {
         /// The device, as burn names it.
@@ -30,38 +30,38 @@ pub enum Error {
         /// The GPUs and software adapters that were found.
         found: Vec<String>,
     },
-    /// A device of another machine that cannot be connected.
+    /// A device of another machine cannot be connected.
     #[error("{device} cannot be connected: {reason}")]
     RemoteDevice {
         /// The device's address.
         device: String,
         /// What is wrong, and what to do.
         reason: String,
-        /// Whether a server answered there, which refused; otherwise a later try can pass.
+        /// Whether a server answered and rejected the connection. If not, a later try can succeed.
         is_there: bool,
     },
-    /// A device that a run computed on went away, or did not answer for the time that
-    /// [`device_timeout_seconds`](crate::TrainerConfig::device_timeout_seconds) allows.
+    /// A device of the run is lost: its connection ended, or it did not answer for
+    /// [`device_timeout_seconds`](crate::TrainerConfig::device_timeout_seconds).
     #[error(
         "training stopped because {} lost: {reason}{}",
         if devices.len() == 1 { format!("the device {} is", devices[0]) } else { format!("the devices {} are", devices.join(", ")) },
         newest.as_ref().map_or_else(
-            || "; no checkpoint of the run can be gone on from".to_owned(),
+            || "; the run has no checkpoint to resume from".to_owned(),
             |path| format!("; the newest whole checkpoint is {}", path.display()),
         )
     )]
     DeviceLost {
         /// The devices, as the metadata names them.
         devices: Vec<String>,
-        /// What was seen of it.
+        /// How the loss was noticed.
         reason: String,
-        /// The newest whole checkpoint that can be gone on from.
+        /// The newest whole checkpoint that the run can resume from.
         newest: Option<PathBuf>,
     },
-    /// A checkpoint or the run's directory failed.
+    /// A checkpoint cannot be read or written, or a file of the run cannot.
     #[error(transparent)]
     Checkpoint(#[from] burn_ckpt::Error),
-    /// The run has checkpoints from before, and nobody said what is to become of them.
+    /// The run has checkpoints already, and the configuration does not say whether to resume or to remove them.
     #[error(
         "the run {run_id} has checkpoints already ({}): resume it with ckpt_path \"auto\", choose another run id, \
          or set overwrite to remove them",
@@ -73,17 +73,17 @@ pub enum Error {
         /// Its directory of checkpoints.
         path: PathBuf,
     },
-    /// A strategy or a file name uses a metric that is not registered.
+    /// A strategy or a file name uses a metric that the training does not have.
     #[error("{setting} names the metric {name:?}, which is not registered; the metrics are {}", known.join(", "))]
     UnknownMetric {
         /// The field of the configuration.
         setting: String,
         /// The metric's name as given.
         name: String,
-        /// The names there are.
+        /// The names of the metrics.
         known: Vec<String>,
     },
-    /// A strategy ranks by a metric that its split does not log.
+    /// A strategy ranks by a metric that was not logged for its split.
     #[error(
         "a strategy ranks by {name:?}, which its split did not log: register the metric for that split, and see that \
          it has batches; logged were {}",
@@ -95,7 +95,7 @@ pub enum Error {
         /// The names that were logged.
         logged: Vec<String>,
     },
-    /// `auto` found checkpoints, and none that can be resumed.
+    /// `ckpt_path` is `auto`, and none of the run's checkpoints can be resumed.
     #[error(
         "none of the checkpoints in {} can be resumed: choose another run id, or set overwrite to start anew ({})",
         path.display(),
@@ -107,10 +107,10 @@ pub enum Error {
         /// What is wrong with each.
         reasons: Vec<String>,
     },
-    /// A checkpoint from within an epoch, for a loop that can only begin at one.
+    /// `ckpt_path` names a checkpoint from within an epoch, and the training loop can only start at the beginning of one.
     #[error(
         "{} was saved within epoch {epoch}, after {batches} of its batches, and the loop given to fit_with can only \
-         begin at an epoch: name a checkpoint of an epoch's end in ckpt_path, let \"auto\" look for one, or finish the \
+         start at the beginning of one: name a checkpoint of an epoch's end in ckpt_path, let \"auto\" look for one, or finish the \
          epoch with Trainer::fit",
         path.display()
     )]
@@ -122,34 +122,36 @@ pub enum Error {
         /// Training batches of it that are in the state.
         batches: u64,
     },
-    /// A checkpoint that is whole, and whose state this program cannot take over.
-    #[error("{} cannot be gone on from: {reason}", path.display())]
+    /// A checkpoint is whole, but this program cannot restore its state.
+    #[error("cannot resume from {}: {reason}", path.display())]
     Unusable {
         /// The checkpoint.
         path: PathBuf,
-        /// What does not fit, and what would.
+        /// What does not fit, and what would fit.
         reason: String,
     },
-    /// A panic in a training step, a metric or a loader.
+    /// A training step, a metric or a data loader panicked.
     #[error("training stopped by a panic: {message}{}", saved_at(saved.as_ref()))]
     Panicked {
         /// The panic's message.
         message: String,
-        /// The checkpoint of the state before it.
+        /// The checkpoint of the state before the panic.
         saved: Option<PathBuf>,
     },
-    /// An error that burn's loop reports: a data loader's, a metric's, or one given to its interrupter.
-    #[error("training stopped by an error: {source}{}", saved_at(saved.as_ref()))]
+    /// burn's loop reports an error: of a data loader, of a metric, or one given to its interrupter.
+    #[error("training stopped by an error{}", saved_at(saved.as_ref()))]
     Training {
         /// The error.
         source: Arc<TrainingError>,
-        /// The checkpoint of the state before it.
+        /// The checkpoint of the state before the error.
         saved: Option<PathBuf>,
     },
-    /// A save failed, and the configuration says that training is not to go on then.
+    /// A save failed, and the configuration says that training stops then.
     #[error("training stopped because a checkpoint could not be saved: {reason}")]
     SaveFailed {
-        /// What went wrong with the save.
+        /// The cause in one word.
+        kind: burn_ckpt::ErrorKind,
+        /// The save's error with its causes.
         reason: String,
     },
 }

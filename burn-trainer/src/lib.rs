@@ -111,6 +111,7 @@ pub mod cli;
 pub mod config;
 mod dataloader;
 mod error;
+mod learner_state;
 mod metrics;
 pub mod optimizer;
 pub mod process;
@@ -118,9 +119,7 @@ pub mod remote;
 mod result;
 mod run;
 mod saving;
-// The same file as in burn-environment: neither crate has it for others.
 #[cfg(test)]
-#[path = "../../burn-environment/src/scratch_dir.rs"]
 mod scratch_dir;
 mod state;
 pub mod strategy;

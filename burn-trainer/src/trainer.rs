@@ -15,21 +15,21 @@ use burn_ckpt::plumbing::WriterActivity;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::burn_loops::epoch_end_saves::EpochSaves;
+use crate::burn_loops::epoch_end_saves::EpochEndSaves;
 use crate::config::TrainerConfig;
-use crate::dataloader::{GuidedLoader, Passes, ResumableDataLoader, ResumableDataLoaderBuilder};
+use crate::dataloader::{EpochTracker, EpochTrackingLoader, ResumableDataLoader, ResumableDataLoaderBuilder};
 use crate::error::{Error, Result};
+use crate::learner_state::{optimizer_probe, restore};
 use crate::process::console::PlainRenderer;
+use crate::process::environment_devices::EnvironmentDevices;
 use crate::process::start_device::start_device;
 use crate::result::FitResult;
-use crate::run::open::Run;
-use crate::run::prepare::Parts;
-use crate::run::resume;
-use crate::saving::optimizer_probe;
+use crate::run::open::OpenRun;
+use crate::run::prepare::{LoopParts, RunSetup, prepare};
 use crate::strategy::Strategy;
-use crate::training_loop::abandonable_loop::{Guard, GuardedLoop};
-use crate::training_loop::epochs::{FitLoop, Plan};
-use crate::training_loop::multi_device;
+use crate::training_loop::abandonable_loop::{AbandonableLoop, DeviceLossGuard};
+use crate::training_loop::fit_loop::{FitLoop, FitPlan};
+use crate::training_loop::multi_device::{self, TrainingDevices};
 use burn_environment::EnvironmentProbe;
 
 /// A run that is open: its directory is this process's alone until training ends.
@@ -55,25 +55,25 @@ use burn_environment::EnvironmentProbe;
 /// # Ok(()) }
 /// ```
 pub struct Trainer {
-    pub(crate) config: TrainerConfig,
-    pub(crate) hparams: Value,
-    pub(crate) run: Run,
-    pub(crate) strategies: Vec<Box<dyn Strategy>>,
-    pub(crate) environment: Arc<EnvironmentProbe>,
-    /// Whether progress is shown as plain lines, among which there is room for a warning.
-    pub(crate) plain: Cell<bool>,
-    /// What the writer is doing, once there is one.
-    pub(crate) activity: Arc<OnceLock<WriterActivity>>,
+    config: TrainerConfig,
+    hparams: Value,
+    run: OpenRun,
+    strategies: Vec<Box<dyn Strategy>>,
+    environment: Arc<EnvironmentProbe>,
+    /// Whether progress is shown as plain lines, between which warnings can be printed.
+    plain: Cell<bool>,
+    /// What the writer is doing. Set when saving starts.
+    activity: Arc<OnceLock<WriterActivity>>,
     devices: Vec<Device>,
     optim: MultiDeviceOptim,
-    /// The passes over the two splits in a loop that is not the trainer's.
-    train_passes: Passes,
-    valid_passes: Passes,
+    /// Count the epochs of the two splits in a loop that is not the trainer's.
+    train_tracker: EpochTracker,
+    valid_tracker: EpochTracker,
 }
 
 impl Trainer {
-    /// Opens a run: makes its directory, takes its lock, tidies up what a crash left, and verifies the
-    /// checkpoint that is to be resumed. `hparams` go into every checkpoint.
+    /// Opens a run: creates its directory, takes its lock, cleans up after a crash, and verifies the checkpoint to resume
+    /// from. `hparams` go into every checkpoint.
     ///
     /// # Errors
     ///
@@ -82,8 +82,8 @@ impl Trainer {
     /// checkpoints and the configuration does not say what is to become of them.
     pub fn new(mut config: TrainerConfig, hparams: &impl Serialize) -> Result<Self> {
         let hparams = serde_json::to_value(hparams)
-            .map_err(|error| Error::config("hparams", format!("they are not JSON: {error}")))?;
-        let run = Run::open(&mut config)?;
+            .map_err(|error| Error::config("hparams", format!("they cannot be written as JSON: {error}")))?;
+        let run = OpenRun::open(&mut config)?;
         let environment = Arc::new(EnvironmentProbe::start());
         Ok(Self {
             config,
@@ -95,8 +95,8 @@ impl Trainer {
             environment,
             activity: Arc::default(),
             plain: Cell::new(false),
-            train_passes: Passes::default(),
-            valid_passes: Passes::default(),
+            train_tracker: EpochTracker::default(),
+            valid_tracker: EpochTracker::default(),
         })
     }
 
@@ -108,12 +108,12 @@ impl Trainer {
     }
 
     /// Trains on these devices, in place of the one that the model is on: in each step a batch on every one of them.
-    /// The first has the model and validates. They can be of other machines (feature `remote`): then the run ends with
-    /// [`Error::DeviceLost`] when one of them is lost.
+    /// The first has the model and validates. With the feature `remote` they can be devices of other machines: when one of
+    /// them is lost, the run ends with [`Error::DeviceLost`].
     ///
     /// An optimizer step then uses as many batches as there are devices (times `grads_accumulation`). With the
-    /// [`ResumableDataLoader`](crate::ResumableDataLoader) the batches of an epoch are dealt out in their order, so that
-    /// a run can resume with another number of devices; burn splits other loaders, a part of the data set for each device.
+    /// [`ResumableDataLoader`](crate::ResumableDataLoader) the devices share the batches of an epoch in their order, so that a
+    /// run can resume with another number of devices. burn splits other loaders: each device gets a part of the data set.
     #[must_use]
     pub fn devices(mut self, devices: impl IntoIterator<Item = Device>) -> Self {
         self.devices = devices.into_iter().collect();
@@ -179,8 +179,8 @@ impl Trainer {
         train: Arc<dyn DataLoader<<M as TrainStep>::Input>>,
         valid: Arc<dyn DataLoader<<M as InferenceStep>::Input>>,
     ) -> SupervisedTraining<M> {
-        let train = GuidedLoader::around(train, &self.train_passes);
-        let valid = GuidedLoader::around(valid, &self.valid_passes);
+        let train = EpochTrackingLoader::wrap(train, &self.train_tracker);
+        let valid = EpochTrackingLoader::wrap(valid, &self.valid_tracker);
         let training = SupervisedTraining::new(self.run_dir(), train, valid);
         if !self.config.writes() {
             // The process of rank 0 writes burn's log, and shows how far training is.
@@ -217,41 +217,38 @@ impl Trainer {
             self.devices = multi_device::of_model(&learner);
         }
         multi_device::check(&self.devices)?;
-        let guard = Guard::new(&self.devices, &self.activity, &self.config)?;
-        self.fit_guarded(training, learner, &guard).map_err(|error| guard.explained(error))
+        let guard = DeviceLossGuard::new(&self.devices, &self.activity, &self.config)?;
+        self.fit_guarded(training, learner, &guard).map_err(|error| guard.with_cause(error))
     }
 
     fn fit_guarded<M: LearnerModel>(
         mut self,
         training: SupervisedTraining<M>,
         mut learner: Learner<M>,
-        guard: &Guard,
+        guard: &DeviceLossGuard,
     ) -> Result<FitResult<M>> {
         let (devices, optim) = (std::mem::take(&mut self.devices), self.optim);
-        let prepare = move || self.prepare(&mut learner).map(|prepared| (prepared, learner));
+        let setup = self.into_setup();
+        let prepare = move || prepare(setup, &mut learner).map(|prepared| (prepared, learner));
         let ((mut prepared, parts), learner) = guard.run(&training.interrupter(), prepare)??;
-        let Parts { tap, open_saver, environment } = parts;
+        let LoopParts { metric_logger, saves, environment } = parts;
         // Only tells the renderer where the run is: there is no checkpointer of burn's to load from.
-        let training = prepared.set_up(training, tap);
+        let training = prepared.configure(training, metric_logger);
         let config = &prepared.config;
-        let plan = Plan {
+        let devices = TrainingDevices::new(&devices, optim, config.gradient_checkpointing);
+        let plan = FitPlan {
             max_epochs: config.max_epochs as u64,
             seed: config.seed,
-            devices,
-            optim,
-            gradient_checkpointing: config.gradient_checkpointing,
-            failed_saves: config.failed_saves,
             keep_effective_batch: config.keep_effective_batch,
-            watch: guard.watch().cloned(),
-            exception_timeout: prepared.exception_timeout,
+            environment: EnvironmentDevices::new(environment, devices.all().to_vec()),
+            devices,
             metrics: prepared.metrics.clone(),
-            history: prepared.history.clone(),
+            saves,
             resume: prepared.resume.take(),
-            open_saver,
-            environment,
+            watch: guard.watch().cloned(),
         };
         let fit_loop = Arc::new(FitLoop::new(plan));
-        let guarded = GuardedLoop::new(Arc::clone(&fit_loop), guard.clone());
+        let guarded = AbandonableLoop::new(Arc::clone(&fit_loop), guard.clone());
         let training = training.with_training_strategy(TrainingStrategy::Custom(Arc::new(guarded)));
         prepared.launch(training, learner, |_| fit_loop.take_outcome())
     }
@@ -262,16 +259,16 @@ impl Trainer {
     /// Files, strategies, metadata, links and resuming are those of [`Trainer::fit`], and a run can change from the
     /// one to the other at an epoch's end. What the trainer does not see in somebody else's loop is different:
     ///
-    /// - Strategies are asked after each epoch's validation, and see
+    /// - Strategies decide after each epoch's validation, and see
     ///   [`TrainingEvent::ValidationEnd`](crate::strategy::TrainingEvent::ValidationEnd) and [`TrainingEvent::EpochEnd`](crate::strategy::TrainingEvent::EpochEnd) alone.
     ///   When training fails or is stopped, nothing is saved: the last epoch that was saved stands.
     /// - `global_step` counts rounds of batches, in each of which every device takes one. Those are the optimizer's
-    ///   steps unless gradients are accumulated; over how many rounds they are, burn does not tell.
+    ///   steps unless gradients are accumulated: burn does not tell over how many rounds.
     /// - After a resume the data comes in the order of its epoch, if `training` is from [`Trainer::training`]. Early
-    ///   stopping begins anew, so that a run that it has ended continues. What devices draw at random (dropout) is not
-    ///   repeated.
-    /// - A name that no metric has is an error after the first batch, and a metric that is not logged one after the
-    ///   first epoch.
+    ///   stopping starts again, so a run that it has ended continues. Random numbers of the devices (dropout) differ from
+    ///   those of a run that was never stopped.
+    /// - A name that no metric has is an error after the first batch. A metric that is not logged is an error after the first
+    ///   epoch.
     ///
     /// burn's checkpointers on `training` are replaced. A `SupervisedLearningStrategy` of your own has to call the
     /// checkpointer among its components after an epoch's validation, with burn's number of the epoch and after a
@@ -294,8 +291,8 @@ impl Trainer {
         }
         let strategy = strategy.into();
         let devices = multi_device::of_strategy(&strategy, &learner);
-        let guard = Guard::new(&devices, &self.activity, &self.config)?;
-        self.fit_at_epochs(training, learner, strategy, devices).map_err(|error| guard.explained(error))
+        let guard = DeviceLossGuard::new(&devices, &self.activity, &self.config)?;
+        self.fit_at_epochs(training, learner, strategy, devices).map_err(|error| guard.with_cause(error))
     }
 
     fn fit_at_epochs<M: LearnerModel>(
@@ -306,28 +303,29 @@ impl Trainer {
         devices: Vec<Device>,
     ) -> Result<FitResult<M>> {
         self.run.resume_at_an_epoch(&self.config)?;
-        let passes = [self.train_passes.clone(), self.valid_passes.clone()];
-        let (prepared, Parts { mut tap, open_saver, environment }) = self.prepare(&mut learner)?;
+        let (train_tracker, valid_tracker) = (self.train_tracker.clone(), self.valid_tracker.clone());
+        let (prepared, parts) = prepare(self.into_setup(), &mut learner)?;
+        let LoopParts { mut metric_logger, saves, environment } = parts;
         let records = match &prepared.resume {
             Some(resume) => {
                 let (optimizer, scheduler) = optimizer_probe::optimizer_and_scheduler(&learner)?;
-                resume::check_taken_over(&optimizer, &scheduler, resume)?;
-                Some(resume::records(resume)?)
+                restore::check_restored(&optimizer, &scheduler, resume)?;
+                Some(restore::read_records(resume)?)
             }
             None => None,
         };
-        passes.iter().for_each(|passes| passes.guide_from(prepared.completed()));
-        let [train_passes, _] = passes;
-        let saves = EpochSaves::new(&prepared, train_passes, training.interrupter(), open_saver);
+        for tracker in [&train_tracker, &valid_tracker] {
+            tracker.start_at(prepared.completed());
+        }
+        let saves = EpochEndSaves::new(&prepared, train_tracker, training.interrupter(), saves);
         let open = saves.opener();
-        tap.at_first_update(move || {
-            // The names of the metrics are known then, and nothing much has been done. The first step has been.
+        let mut environment = EnvironmentDevices::new(environment, devices);
+        metric_logger.at_first_update(move || {
+            // After the first batch the metrics' names are known, and the devices are in use.
             open();
-            if let Some(environment) = environment {
-                environment.devices(devices);
-            }
+            environment.report();
         });
-        let mut training = saves.register(prepared.set_up(training, tap), records);
+        let mut training = saves.register(prepared.configure(training, metric_logger), records);
         if prepared.config.gradient_checkpointing {
             training = training.gradient_checkpointing();
         }
@@ -336,5 +334,17 @@ impl Trainer {
             let failed = launched.as_ref().map_or(true, |result| result.error.is_some());
             saves.end(failed)
         })
+    }
+
+    fn into_setup(self) -> RunSetup {
+        RunSetup {
+            config: self.config,
+            hparams: self.hparams,
+            run: self.run,
+            strategies: self.strategies,
+            environment: self.environment,
+            plain: self.plain.get(),
+            activity: self.activity,
+        }
     }
 }

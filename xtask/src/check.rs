@@ -1,4 +1,4 @@
-//! `cargo xtask check`: tidiness, format, packages, dependencies, lints, documentation, for every backend.
+//! `cargo xtask check`: tidiness, format, dependencies, packages, lints, documentation, for every backend.
 
 mod dependencies;
 mod features;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use crate::backend::Backend;
 use crate::program::Program;
-use crate::usage;
+use crate::usage::wrong_usage;
 
 /// Everything but the backend is the program's.
 #[derive(clap::Args)]
@@ -21,7 +21,7 @@ pub struct Args {
 pub fn run(args: &Args) -> ExitCode {
     let backend = match Backend::taken_from(&args.arguments) {
         Ok(backend) => backend,
-        Err(message) => return usage::wrong(&message),
+        Err(message) => return wrong_usage(&message),
     };
     let (build_only, arguments): (Vec<_>, Vec<_>) =
         backend.rest.iter().partition(|argument| *argument == "--build-only");

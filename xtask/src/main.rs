@@ -1,4 +1,4 @@
-//! The project's commands, one file a verb: `cargo xtask train | serve | soak | gpu-check | bench | test | check | tidy`.
+//! The project's commands, one file a verb: `cargo xtask new | train | serve | soak | gpu-check | bench | test | check | tidy`.
 
 mod backend;
 mod bench;
@@ -6,6 +6,7 @@ mod cargo;
 mod check;
 mod gpu;
 mod gpu_check;
+mod new;
 mod program;
 mod serve;
 mod soak;
@@ -28,6 +29,8 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Write a project of your own: a model, a training program and an inference program
+    New(new::Args),
     /// Train an example and keep its checkpoints; `cargo xtask train --help` lists the flags
     #[command(disable_help_flag = true)]
     Train(train::Args),
@@ -46,7 +49,7 @@ enum Verb {
     Bench(bench::Args),
     /// Format, lints, documentation and every test; ends with their count. Installs what they need beside Rust
     Test(test::Args),
-    /// Tidiness, format, packages, dependencies, lints and documentation alone
+    /// Tidiness, format, packages, lints and documentation alone
     Check,
     /// Tidiness alone: imports, lengths, phrases, pages, links and flags, in seconds
     Tidy,
@@ -54,6 +57,7 @@ enum Verb {
 
 fn main() -> ExitCode {
     match Args::parse().verb {
+        Verb::New(args) => new::run(&args),
         Verb::Train(args) => train::run(&args),
         Verb::Serve(args) => serve::run(&args),
         Verb::Soak(args) => soak::run(&args),

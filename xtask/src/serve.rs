@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::backend::Backend;
 use crate::program::Program;
-use crate::usage;
+use crate::usage::wrong_usage;
 
 const PROGRAM: &str = "burn-serve";
 
@@ -20,7 +20,7 @@ pub struct Args {
 pub fn run(args: &Args) -> ExitCode {
     let backend = match Backend::taken_from(&args.arguments) {
         Ok(backend) => backend,
-        Err(message) => return usage::wrong(&message),
+        Err(message) => return wrong_usage(&message),
     };
     let features = features(&backend);
     let chosen = ["--backend".to_owned(), backend.name];

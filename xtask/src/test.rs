@@ -12,8 +12,8 @@ use crate::{cargo, check};
 /// What cargo's test runner prints before a test program's counts.
 const SUMMARY: &str = "test result: ";
 
-/// What trains, saves, resumes and loads, once more on burn's wgpu backend: a GPU, or Mesa's software Vulkan. And what is
-/// said of the GPUs that it reaches.
+/// The tests of training, saving, resuming and loading, once more on burn's wgpu backend: a GPU, or Mesa's software
+/// Vulkan. Also the tests of the GPUs that this backend lists.
 const ON_WGPU: [&str; 12] = [
     "test",
     "--workspace",

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::backend::Backend;
 use crate::gpu::{self, Choice};
 use crate::program::Program;
-use crate::usage;
+use crate::usage::wrong_usage;
 
 const DEFAULT_EXAMPLE: &str = "digits";
 const EXAMPLES: [&str; 2] = [DEFAULT_EXAMPLE, "char-lm"];
@@ -32,7 +32,7 @@ struct Plan {
 pub fn run(args: &Args) -> ExitCode {
     let plan = match plan(&args.arguments, gpu::choose) {
         Ok(plan) => plan,
-        Err(message) => return usage::wrong(&message),
+        Err(message) => return wrong_usage(&message),
     };
     let backend = ["--backend".to_owned(), plan.backend];
     Program::new(&plan.example)

@@ -57,7 +57,7 @@ impl FromStr for Case {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no case: SIZE/TENSORS is, like 1.26GB/100");
+        let wrong = || format!("{text:?} is not a case, which is SIZE/TENSORS, like 1.26GB/100");
         let (size, layers) = text.split_once('/').ok_or_else(wrong)?;
         let layers: usize = layers.parse().map_err(|_| wrong())?;
         Self::new(text, bytes(size).ok_or_else(wrong)?, layers)
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_case_is_an_error_that_says_so() {
+    fn what_is_not_a_case_is_an_error_that_names_it() {
         for wrong in ["", "1GB", "1/10", "1GB/", "1GB/0", "GB/1", "-1GB/1", "NaNGB/1", "infGB/1", "2000TB/1"]
         {
             assert!(wrong.parse::<Case>().unwrap_err().contains(wrong), "{wrong}");

@@ -1,23 +1,14 @@
-//! Who takes part, and what each one does in a process of its own.
+//! Who takes part: names, the phases of each, and the memory and disk that each needs. What each does is in `contenders/`.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::program::Result;
-
 use super::case::Case;
-use super::child::Task;
-use super::measured::{Measured, peak_of_this_process, written_by_this_process};
-use super::ours::{self, Pace};
-use super::{burns, limits, loading, loops, plain_write};
-use burn::optim::AdamConfig;
-use burn_ckpt::plumbing::WhenBusy;
-use burn_trainer::optimizer::InitStreamed;
 
-/// Steps between saves that come faster than the disk takes them.
-pub const EVERY: u64 = 3;
+/// Optimizer steps between two saves that come faster than the disk can write.
+pub const STEPS_BETWEEN_FREQUENT_SAVES: u64 = 3;
 
-/// One that takes part.
+/// A contender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
 pub enum Contender {
     /// This project's trainer: best and last, both of every saved state
@@ -26,9 +17,9 @@ pub enum Contender {
     OursOpaque,
     /// The trainer, saving every 3 steps, waiting for the disk
     OursSteady,
-    /// The same, saving every 3 steps, letting a save go where one waits already
+    /// The same, saving every 3 steps, skipping a save when the queue is full
     OursSkip,
-    /// The same, saving every 3 steps, letting the state that waits go for a newer one
+    /// The same, saving every 3 steps, replacing the queued state by the newer one
     OursReplace,
     /// The trainer with the system's allocator
     SystemAllocator,
@@ -99,7 +90,7 @@ impl Contender {
         }
     }
 
-    /// The script, of those that are Python's.
+    /// The Python script, for the peers in Python.
     #[must_use]
     pub fn script(self) -> Option<&'static str> {
         match self {
@@ -111,7 +102,7 @@ impl Contender {
         }
     }
 
-    /// What it does for a case, one process after the other.
+    /// Its phases, one process after the other.
     #[must_use]
     pub fn phases(self) -> &'static [Phase] {
         match self {
@@ -128,7 +119,7 @@ impl Contender {
         }
     }
 
-    /// Bytes of memory that it is given a try with.
+    /// Bytes of memory that must be free before it is started.
     #[must_use]
     pub fn memory_needed(self, case: &Case) -> u64 {
         let states = match self {
@@ -140,7 +131,7 @@ impl Contender {
         case.state_bytes() * states + (1 << 29)
     }
 
-    /// Bytes on disk that it has at most at a time.
+    /// Upper bound of the bytes on disk that it has at a time.
     #[must_use]
     pub fn disk_needed(self, case: &Case) -> u64 {
         let states = match self {
@@ -149,51 +140,5 @@ impl Contender {
             _ => 4,
         };
         case.state_bytes() * states + (1 << 26)
-    }
-
-    /// What a save does that comes while another one is being written.
-    fn when_busy(self) -> WhenBusy {
-        match self {
-            Self::OursSkip => WhenBusy::Skip,
-            Self::OursReplace => WhenBusy::Replace,
-            _ => WhenBusy::Wait,
-        }
-    }
-
-    /// Does what the task says, in this process.
-    ///
-    /// # Errors
-    ///
-    /// What it could not do.
-    pub fn run(task: &Task) -> Result<Measured> {
-        let before = written_by_this_process();
-        let adam = AdamConfig::new();
-        let mut told = match (task.contender, task.phase) {
-            (Self::Limits, _) => limits::measure(task)?,
-            (Self::PlainWrite, _) => plain_write::train(task)?,
-            (Self::Loop, _) => loops::compare(task)?,
-            (Self::Ours, Phase::Load) => loading::ours(task)?,
-            (Self::Burn, Phase::Load) => loading::burns(task)?,
-            (Self::Ours | Self::SystemAllocator, _) => {
-                ours::train(task, adam.init_streamed(), Pace::Apart, WhenBusy::Wait)?
-            }
-            (Self::OursOpaque, _) => ours::train(task, adam.init(), Pace::Apart, WhenBusy::Wait)?,
-            (Self::OursSteady | Self::OursSkip | Self::OursReplace, _) => {
-                ours::train(task, adam.init_streamed(), Pace::Every(EVERY), task.contender.when_busy())?
-            }
-            (Self::Burn, _) => burns::train(task)?,
-            (Self::BurnSteady, _) => burns::train_steadily(task, EVERY as usize)?,
-            (Self::Torch | Self::Lightning | Self::Orbax | Self::Safetensors, _) => {
-                return Err("this one is Python's".into());
-            }
-        };
-        told.peak = peak_of_this_process();
-        let saves = told.saves.len() + usize::from(told.idle.is_some());
-        if let (None, Some(before), Some(after), true) =
-            (told.written, before, written_by_this_process(), saves > 0)
-        {
-            told.written = Some((after - before) / saves as u64);
-        }
-        Ok(told)
     }
 }

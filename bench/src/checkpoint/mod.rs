@@ -1,49 +1,46 @@
-//! What saving and loading a checkpoint cost, side by side with the peers, in one run on one machine.
+//! `bench-checkpoint`: what saving and loading a checkpoint cost, compared with the peers, in one run on one machine.
 //!
-//! ```text
-//! case.rs        how large the state is
-//! contender.rs   who takes part
-//! child.rs       each in a process of its own, which tells what it
-//! measured.rs    measured: moments, sizes, times
-//!                   model.rs     the training job; ours.rs, burns.rs, ../../peers/*.py: in whose loop
-//!                   loading.rs   loading; loops.rs: the loop without saves
-//!                   limits.rs    what the machine can do; plain_write.rs: what writing alone costs the loop
-//! ../window.rs   from moments to what a save costs, one rule for all
-//! results.rs     all of it; ratios.rs: what must hold
-//! page.rs        the page; ../program.rs: its head, ../machine.rs: what it was measured on
-//! ```
+//! | file | has |
+//! |---|---|
+//! | `case.rs` | how large the state is |
+//! | `contender.rs` | who takes part |
+//! | `task.rs`, `child_process.rs` | each contender runs in processes of its own |
+//! | `run_task.rs`, `contenders/` | what such a process does; `../../peers/*.py` are the peers in Python |
+//! | `measurement.rs` | what such a process prints |
+//! | `results.rs`, `required_ratios.rs`, `page.rs` | from all measurements to the page |
+//!
+//! `../measure/save_cost.rs` has the rule that turns moments into the cost of a save, the same for all contenders.
 
-mod burns;
 mod case;
-mod child;
+mod child_process;
 mod contender;
-mod limits;
-mod loading;
-mod loops;
-mod measured;
-mod model;
-mod ours;
+mod contenders;
+mod measurement;
 mod page;
-mod plain_write;
-mod ratios;
+mod required_ratios;
 mod results;
+mod run_task;
+mod task;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use case::Case;
-use child::Task;
 use clap::{Parser, ValueEnum};
 use contender::{Contender, Phase};
 use page::Page;
-use results::{Results, Told};
+use results::{ProcessResult, Results};
+use run_task::run_task;
+use task::Task;
 
-use crate::measure::machine::{self, Others};
-use crate::program::{Head, Result, directory, exit_code};
+use crate::measure::kernel_counters::OtherPrograms;
+use crate::measure::machine;
+use crate::page::head::Head;
+use crate::program::{Result, directory, exit_code};
 
-/// States up to this size are saved more often.
+/// States up to this many bytes are saved more often.
 const SMALL: u64 = 1 << 30;
-/// The case of the loop without saves: small, so that a step is short.
+/// The case of the loop without saves. It is small, so that a step is short.
 const LOOP: &str = "3MB/10";
 
 /// What saving and loading a checkpoint cost, side by side with the peers
@@ -74,7 +71,7 @@ struct Args {
     /// Seconds after which a contender is given up
     #[arg(long, default_value_t = 600)]
     limit: u64,
-    /// As short as can be: for a look at whether everything works, and not for figures
+    /// As short as can be: to see that everything works, not for figures
     #[arg(long)]
     quick: bool,
 }
@@ -84,15 +81,15 @@ struct Args {
 pub fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     exit_code(match arguments.next().as_deref() {
-        Some(child::VERB) => take_part(&arguments.next().unwrap_or_default()),
+        Some(child_process::VERB) => measure_task(&arguments.next().unwrap_or_default()),
         _ => measure(&Args::parse()),
     })
 }
 
-/// As one of the program's own processes.
-fn take_part(task: &str) -> Result<()> {
+/// As one of the program's child processes.
+fn measure_task(task: &str) -> Result<()> {
     let task: Task = serde_json::from_str(task)?;
-    println!("{}", serde_json::to_string(&Contender::run(&task)?)?);
+    println!("{}", serde_json::to_string(&run_task(&task)?)?);
     Ok(())
 }
 
@@ -111,7 +108,7 @@ fn measure(args: &Args) -> Result<()> {
         return Err("no case is of one of these sizes".into());
     }
     let mut results = Results::default();
-    let others = Others::watch();
+    let others = OtherPrograms::watch();
     for case in cases {
         for contender in contenders.iter().filter(|contender| **contender != Contender::Loop) {
             take_turn(args, case, *contender, &root, &python, &mut results)?;
@@ -143,9 +140,9 @@ fn take_turn(
             contender,
             phase: *phase,
             case: case.clone(),
-            // A run without saves is another run.
+            // A run without saves has a directory of its own.
             dir: if *phase == Phase::Quiet { dir.path().join("quiet") } else { dir.path().to_path_buf() },
-            // Of saves that come every few steps, the first are not counted.
+            // The first of frequent saves are not counted.
             saves: match (phase, contender) {
                 (Phase::Quiet, _) => 0,
                 (_, Contender::OursSteady | Contender::OursSkip | Contender::OursReplace) => saves + 3,
@@ -156,13 +153,13 @@ fn take_turn(
             limit: args.limit,
         };
         machine::settle_disk();
-        let outcome =
-            room(contender, case, root).and_then(|()| task.run(python).map_err(|error| error.to_string()));
+        let outcome = room(contender, case, root)
+            .and_then(|()| child_process::run(&task, python).map_err(|error| error.to_string()));
         if let Err(why) = &outcome {
             eprintln!("  no figures: {why}");
         }
         let failed = outcome.is_err();
-        results.add(Told { case: case.clone(), contender, phase: *phase, outcome });
+        results.add(ProcessResult { case: case.clone(), contender, phase: *phase, outcome });
         if failed {
             break;
         }
@@ -186,7 +183,7 @@ fn room(contender: Contender, case: &Case, root: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// A path is meant from here, a name is looked for.
+/// The Python program: a path is made absolute, a name is left to be found in `PATH`.
 fn python(given: &Path) -> Result<PathBuf> {
     match given.components().count() {
         0 | 1 => Ok(given.to_path_buf()),

@@ -2,16 +2,17 @@
 
 use std::fmt::{self, Display};
 
-use crate::Table;
-use crate::program::Head;
+use crate::page::figure::{self, figure, missing};
+use crate::page::head::Head;
+use crate::page::table::Table;
 
 use super::case::Case;
 use super::contender::{Contender, Phase};
-use super::limits::{BLAKE3, COPY_FRESH, COPY_WARM, SHA256, WRITE};
-use super::loading::HPARAMS;
-use super::loops::{BURNS, DIGITS, OURS, SMALL};
-use super::measured::{Measured, median};
-use super::ratios::{ratios, turn_by_turn};
+use super::contenders::loading::HPARAMS;
+use super::contenders::loop_without_saves::{BURNS, DIGITS, OURS, SMALL};
+use super::contenders::machine_limits::{BLAKE3, COPY_FRESH, COPY_WARM, SHA256, WRITE};
+use super::measurement::{Measurement, median};
+use super::required_ratios::{ratios, turn_by_turn};
 use super::results::Results;
 
 /// What is printed.
@@ -23,8 +24,6 @@ pub struct Page<'a> {
     /// Threads that computed.
     pub threads: usize,
 }
-
-const MISSING: &str = "-";
 
 impl Display for Page<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -70,11 +69,11 @@ impl Page<'_> {
             f,
             "Each figure is a median over the saves of a run, in a process of its own. *Lost* is the time that the steps from\n\
              a save until it is durable, and one more, took longer than as many undisturbed ones of the same run, those that are\n\
-             nearest; below 0, noise is more than the cost. *Call* is the time until the loop could go on. torch, Lightning,\n\
-             safetensors and burn sync nothing: for the first three a thread of its own calls fsync, which is no part of the\n\
+             nearest; below 0, noise is more than the cost. *Call* is the time until the loop continued. torch, Lightning,\n\
+             safetensors and burn sync nothing: for the first three a thread of its own calls fsync, which is not part of the\n\
              call; burn's files are complete then, and not durable. When burn-trainer's and burn's files were complete is what\n\
              the file system says, to some milliseconds. *No save* is what the machine's disk costs any loop: a thread writes as\n\
-             many bytes beside it and syncs them, and nobody holds a snapshot. Loading ends when every value of the model was\n\
+             many bytes beside it and syncs them, and no snapshot is taken. Loading ends when every value of the model was\n\
              read; all files are in the page cache.\n"
         )
     }
@@ -97,10 +96,10 @@ impl Page<'_> {
         ]);
         let mut rows = 0;
         for contender in [Ours, OursOpaque, Burn, Torch, Lightning, Orbax, Safetensors, PlainWrite] {
-            let Some(told) = self.results.of(case, contender, Phase::Train) else { continue };
+            let Some(measured) = self.results.of(case, contender, Phase::Train) else { continue };
             let cost = self.results.cost(case, contender);
             let idle = self.results.idle(case, contender);
-            let quiet = self.results.of(case, contender, Phase::Quiet).and_then(|told| told.peak);
+            let quiet = self.results.of(case, contender, Phase::Quiet).and_then(|measured| measured.peak);
             let state = case.state_bytes();
             let share = |bytes: Option<u64>| figure(bytes.map(|bytes| bytes as f64 / state as f64), 3);
             rows += 1;
@@ -111,12 +110,12 @@ impl Page<'_> {
                 milliseconds(cost.map(|cost| cost.call)),
                 milliseconds(cost.map(|cost| cost.durable)),
                 milliseconds(idle),
-                figure(idle.zip(told.bytes).map(|(idle, bytes)| bytes as f64 / 1e9 / idle), 2),
-                share(told.bytes),
-                share(told.written),
-                told.peak.map_or_else(missing, gigabytes),
+                figure(idle.zip(measured.bytes).map(|(idle, bytes)| bytes as f64 / 1e9 / idle), 2),
+                share(measured.bytes),
+                share(measured.written),
+                measured.peak.map_or_else(missing, gigabytes),
                 quiet.map_or_else(missing, gigabytes),
-                share(told.peak),
+                share(measured.peak),
             ]);
         }
         (rows > 0).then_some(table)
@@ -135,8 +134,8 @@ impl Page<'_> {
         ]);
         let mut rows = 0;
         for contender in [OursSteady, OursSkip, OursReplace, BurnSteady] {
-            let Some(told) = self.results.of(case, contender, Phase::Train) else { continue };
-            let Some(steady) = told.steady else { continue };
+            let Some(measured) = self.results.of(case, contender, Phase::Train) else { continue };
+            let Some(steady) = measured.steady else { continue };
             rows += 1;
             table.row([
                 contender.title().to_owned(),
@@ -145,30 +144,31 @@ impl Page<'_> {
                 steady.skipped.to_string(),
                 milliseconds(Some(steady.step)),
                 milliseconds(Some(steady.lost)),
-                figure(told.peak.map(|peak| peak as f64 / case.state_bytes() as f64), 2),
+                figure(measured.peak.map(|peak| peak as f64 / case.state_bytes() as f64), 2),
             ]);
         }
         (rows > 0).then_some(table)
     }
 
-    /// Every time to load that anybody told.
+    /// Every time to load that was measured.
     fn loading(&self, case: &Case) -> Option<Table> {
         let mut table = Table::new(&["loading", "what", "median ms", "best ms", "GB/s of the model"]);
         let mut rows = 0;
-        let loaded = self.results.all().filter(|told| told.case == *case && told.phase == Phase::Load);
-        for told in loaded {
-            let Ok(measured) = &told.outcome else { continue };
+        let loading =
+            self.results.all().filter(|process| process.case == *case && process.phase == Phase::Load);
+        for process in loading {
+            let Ok(measured) = &process.outcome else { continue };
             for name in measured.times.keys() {
-                let median = self.results.time(case, told.contender, Phase::Load, name);
+                let median = self.results.time(case, process.contender, Phase::Load, name);
                 let speed = median.filter(|_| name != HPARAMS);
                 rows += 1;
-                // A file of somebody else's that the contender compared with.
-                let (who, what) = name.split_once(": ").unwrap_or((told.contender.title(), name));
+                // A file of another library, loaded for comparison.
+                let (who, what) = name.split_once(": ").unwrap_or((process.contender.title(), name));
                 table.row([
                     who.to_owned(),
                     what.to_owned(),
                     milliseconds(median),
-                    milliseconds(self.results.best_time(case, told.contender, Phase::Load, name)),
+                    milliseconds(self.results.best_time(case, process.contender, Phase::Load, name)),
                     figure(speed.map(|seconds| case.model_bytes() as f64 / 1e9 / seconds), 2),
                 ]);
             }
@@ -177,10 +177,10 @@ impl Page<'_> {
     }
 
     fn limits(&self, case: &Case) -> Option<Table> {
-        let told = self.results.of(case, Contender::Limits, Phase::Train)?;
+        let measured = self.results.of(case, Contender::Limits, Phase::Train)?;
         let mut table = Table::new(&["the machine, same bytes", "median ms", "best ms", "GB/s"]);
         for name in [COPY_FRESH, COPY_WARM, WRITE, SHA256, BLAKE3] {
-            let median = median(told.times.get(name)?);
+            let median = median(measured.times.get(name)?);
             table.row([
                 name.to_owned(),
                 milliseconds(median),
@@ -212,12 +212,12 @@ impl Page<'_> {
     }
 
     fn loops(&self) -> Option<Table> {
-        let told: &Measured = self.results.loops()?;
+        let measured: &Measurement = self.results.loops()?;
         let mut table =
             Table::new(&["job", "runs of each", "trainer, step ms", "burn's loop, step ms", "ratio"]);
         for job in [DIGITS, SMALL] {
             let (ours, burns) =
-                (told.times.get(&format!("{job}{OURS}"))?, told.times.get(&format!("{job}{BURNS}"))?);
+                (measured.times.get(&format!("{job}{OURS}"))?, measured.times.get(&format!("{job}{BURNS}"))?);
             table.row([
                 job.to_owned(),
                 ours.len().to_string(),
@@ -255,13 +255,13 @@ impl Page<'_> {
 
     /// Who did not take part, and what has to be said of those who did.
     fn absent(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for told in self.results.all() {
-            let name = told.contender.title();
-            match &told.outcome {
-                Err(why) => writeln!(f, "- {} {name}, {}: no figures: {why}", told.case, told.phase.title())?,
+        for process in self.results.all() {
+            let (case, name) = (&process.case, process.contender.title());
+            match &process.outcome {
+                Err(why) => writeln!(f, "- {case} {name}, {}: no figures: {why}", process.phase.title())?,
                 Ok(measured) => {
                     for note in &measured.notes {
-                        writeln!(f, "- {} {name}: {note}", told.case)?;
+                        writeln!(f, "- {case} {name}: {note}")?;
                     }
                 }
             }
@@ -270,18 +270,10 @@ impl Page<'_> {
     }
 }
 
-fn missing() -> String {
-    MISSING.to_owned()
-}
-
 fn gigabytes(bytes: u64) -> String {
     format!("{:.3}", bytes as f64 / 1e9)
 }
 
 fn milliseconds(seconds: Option<f64>) -> String {
-    figure(seconds.map(|seconds| seconds * 1e3), 2)
-}
-
-fn figure(value: Option<f64>, decimals: usize) -> String {
-    value.filter(|value| value.is_finite()).map_or_else(missing, |value| format!("{value:.decimals$}"))
+    figure::milliseconds(seconds, 2)
 }

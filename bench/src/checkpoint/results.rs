@@ -1,101 +1,103 @@
-//! What all processes told: by case, contender and phase, or why there is nothing.
+//! What all processes measured: by case, contender and phase, or why there is no measurement.
 
 use super::case::Case;
 use super::contender::{Contender, Phase};
-use super::measured::{Measured, WARM_UP, best, median};
-use crate::measure::window::{Cost, Moments, cost};
+use super::measurement::{Measurement, WARM_UP, best, median};
+use crate::measure::save_cost::{Cost, Moments, cost};
 
-/// One process, and what it told.
+/// One process, and what it measured.
 #[derive(Debug)]
-pub struct Told {
+pub struct ProcessResult {
     /// The case that it ran.
     pub case: Case,
-    /// Who.
+    /// The contender.
     pub contender: Contender,
-    /// What.
+    /// Its phase.
     pub phase: Phase,
-    /// What it told, or why it told nothing.
-    pub outcome: Result<Measured, String>,
+    /// Its measurement, or why there is none.
+    pub outcome: Result<Measurement, String>,
 }
 
-/// All of them.
+/// The results of all processes.
 #[derive(Debug, Default)]
-pub struct Results(Vec<Told>);
+pub struct Results(Vec<ProcessResult>);
 
 impl Results {
-    /// One more.
-    pub fn add(&mut self, told: Told) {
-        self.0.push(told);
+    /// Adds a process.
+    pub fn add(&mut self, process: ProcessResult) {
+        self.0.push(process);
     }
 
     /// The cases, in their order.
     pub fn cases(&self) -> impl Iterator<Item = &Case> {
         let mut seen: Vec<&Case> = Vec::new();
-        for told in self.0.iter().filter(|told| told.contender != Contender::Loop) {
-            if !seen.contains(&&told.case) {
-                seen.push(&told.case);
+        for process in self.0.iter().filter(|process| process.contender != Contender::Loop) {
+            if !seen.contains(&&process.case) {
+                seen.push(&process.case);
             }
         }
         seen.into_iter()
     }
 
-    /// All, in their order.
-    pub fn all(&self) -> impl Iterator<Item = &Told> {
+    /// All processes, in their order.
+    pub fn all(&self) -> impl Iterator<Item = &ProcessResult> {
         self.0.iter()
     }
 
-    /// What a process of a contender told.
+    /// The measurement of one process.
     #[must_use]
-    pub fn of(&self, case: &Case, contender: Contender, phase: Phase) -> Option<&Measured> {
-        let same = |told: &&Told| told.case == *case && told.contender == contender && told.phase == phase;
+    pub fn of(&self, case: &Case, contender: Contender, phase: Phase) -> Option<&Measurement> {
+        let same = |process: &&ProcessResult| {
+            process.case == *case && process.contender == contender && process.phase == phase
+        };
         self.0.iter().find(same)?.outcome.as_ref().ok()
     }
 
     /// What a contender's saves cost.
     #[must_use]
     pub fn cost(&self, case: &Case, contender: Contender) -> Option<Cost> {
-        let told = self.of(case, contender, Phase::Train)?;
+        let measured = self.of(case, contender, Phase::Train)?;
         cost(&Moments {
-            begins: &told.begins,
-            saves: &told.saves,
+            begins: &measured.begins,
+            saves: &measured.saves,
             warm_up: WARM_UP,
             no_steps: &[],
-            step_of_save: told.step_of_save,
+            step_of_save: measured.step_of_save,
         })
     }
 
-    /// How long a save took while the loop stood still.
+    /// How long a save took while the loop waited.
     #[must_use]
     pub fn idle(&self, case: &Case, contender: Contender) -> Option<f64> {
         let idle = self.of(case, contender, Phase::Train)?.idle?;
         Some(idle.durable - idle.asked)
     }
 
-    /// The median of one of the times that a process told by name.
+    /// The median of the times that a process measured under a name.
     #[must_use]
     pub fn time(&self, case: &Case, contender: Contender, phase: Phase, name: &str) -> Option<f64> {
         median(self.of(case, contender, phase)?.times.get(name)?)
     }
 
-    /// The smallest of them.
+    /// The smallest of these times.
     #[must_use]
     pub fn best_time(&self, case: &Case, contender: Contender, phase: Phase, name: &str) -> Option<f64> {
         best(self.of(case, contender, phase)?.times.get(name)?)
     }
 
-    /// What the loop told, with its case.
+    /// The measurement of the loop without saves.
     #[must_use]
-    pub fn loops(&self) -> Option<&Measured> {
-        let told = self.0.iter().find(|told| told.contender == Contender::Loop)?;
-        told.outcome.as_ref().ok()
+    pub fn loops(&self) -> Option<&Measurement> {
+        let process = self.0.iter().find(|process| process.contender == Contender::Loop)?;
+        process.outcome.as_ref().ok()
     }
 
     /// Package and version of everything that took part.
     #[must_use]
     pub fn versions(&self) -> Vec<String> {
         let mut versions = std::collections::BTreeMap::new();
-        for told in self.0.iter().filter_map(|told| told.outcome.as_ref().ok()) {
-            versions.extend(&told.versions);
+        for measured in self.0.iter().filter_map(|process| process.outcome.as_ref().ok()) {
+            versions.extend(&measured.versions);
         }
         versions.into_iter().map(|(name, version)| format!("{name} {version}")).collect()
     }

@@ -1,7 +1,8 @@
 //! Measuring: times, what a save costs a loop, what the machine does meanwhile, and whether two runs are the same.
 
-pub mod judge;
+pub mod compare_checkpoints;
+pub(crate) mod kernel_counters;
 pub(crate) mod machine;
+pub mod save_cost;
 pub mod stopwatch;
-pub(crate) mod times;
-pub mod window;
+pub(crate) mod timing;

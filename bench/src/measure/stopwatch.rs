@@ -1,17 +1,18 @@
-//! A strategy that notes when each optimizer step ends, saves at some of them, and says afterwards what that cost.
+//! A strategy that notes when each optimizer step ends, saves after some steps, and computes afterwards what that cost.
 //!
-//! That is what `window.rs` makes of the moments.
+//! `save_cost.rs` has the rule that turns the moments into a cost.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use burn_ckpt::retention::{KeepRule, TopK};
 use burn_trainer::strategy::{CheckpointOutput, RunProgress, SaveDecision, Strategy, TrainingEvent};
+use parking_lot::Mutex;
 
-use crate::measure::machine::Counters;
-use crate::measure::window::{self, Cost, Moments, SaveTimes};
+use crate::measure::kernel_counters::Counters;
+use crate::measure::save_cost::{self, Cost, Moments, SaveTimes};
 
 /// The strategy's directory below the run's `checkpoint`.
 const DIRECTORY: &str = "watched";
@@ -23,7 +24,7 @@ pub struct Stopwatch {
     laps: Laps,
 }
 
-/// What a [`Stopwatch`] noted; it can be read when the run is over.
+/// What a [`Stopwatch`] noted, to be read when the run is over.
 #[derive(Clone, Default)]
 pub struct Laps(Arc<Mutex<Vec<Lap>>>);
 
@@ -33,9 +34,9 @@ struct Lap {
     ended: Instant,
     /// The step ended an epoch, so that a validation lies before this moment.
     ends_epoch: bool,
-    /// When a save was asked for then, by the clock that dates files.
+    /// When a save was requested after this step, by the clock that dates files.
     save: Option<SystemTime>,
-    /// The kernel's, where they are looked at.
+    /// The kernel's counters, where the stopwatch reads them.
     counters: Option<Counters>,
 }
 
@@ -68,7 +69,7 @@ impl Stopwatch {
         (Self { save_at, counts: false, laps: laps.clone() }, laps)
     }
 
-    /// Looks at the kernel's counters after every step too.
+    /// Reads the kernel's counters after every step too.
     #[must_use]
     pub fn counting(self) -> Self {
         Self { counts: true, ..self }
@@ -91,26 +92,19 @@ impl Strategy for Stopwatch {
     }
 
     fn output(&self) -> CheckpointOutput {
-        CheckpointOutput {
-            directory: DIRECTORY.into(),
-            filename: Some("{step}".to_owned()),
-            link: None,
-            weights_only: false,
-        }
+        CheckpointOutput::new(DIRECTORY).with_filename("{step}")
     }
 
     fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision {
         let ends_epoch = match event {
             TrainingEvent::StepEnd => false,
             TrainingEvent::EpochEnd => true,
-            TrainingEvent::ValidationEnd | TrainingEvent::Interrupted(_) | TrainingEvent::Exception(_) => {
-                return SaveDecision::Skip;
-            }
+            _ => return SaveDecision::Skip,
         };
         let saves = self.save_at.contains(&facts.step);
         let save = saves.then(SystemTime::now);
         let counters = self.counts.then(Counters::now);
-        self.laps.lock().push(Lap { step: facts.step, ended: Instant::now(), ends_epoch, save, counters });
+        self.laps.0.lock().push(Lap { step: facts.step, ended: Instant::now(), ends_epoch, save, counters });
         match saves {
             true => SaveDecision::Save { score: f64::NAN, reason: "measured".to_owned() },
             false => SaveDecision::Skip,
@@ -119,14 +113,10 @@ impl Strategy for Stopwatch {
 }
 
 impl Laps {
-    fn lock(&self) -> MutexGuard<'_, Vec<Lap>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The steps from the end of one to the end of another; `None` where there are none, or an epoch ended among them.
     #[must_use]
     pub fn span(&self, from: u64, to: u64) -> Option<Span> {
-        let laps = self.lock();
+        let laps = self.0.lock();
         let position = |step| laps.iter().position(|lap| lap.step == step);
         let laps = laps.get(position(from)?..=position(to)?).filter(|laps| laps.len() > 1)?;
         if laps.iter().skip(1).any(|lap| lap.ends_epoch) {
@@ -147,7 +137,7 @@ impl Laps {
     ///
     /// A sentence that says what is missing: no save, no undisturbed step, a file that is not there.
     pub fn save_cost(&self, run_dir: &Path, warm_up: u64) -> Result<SaveCost, String> {
-        let laps = self.lock();
+        let laps = self.0.lock();
         let mut saves = Vec::new();
         for (index, lap) in laps.iter().enumerate() {
             let Some(asked) = lap.save.filter(|_| index + 1 < laps.len()) else { continue };
@@ -215,7 +205,7 @@ fn cost(laps: &[Lap], saves: &[Save], warm_up: u64) -> Option<SaveCost> {
         no_steps: &no_steps,
         step_of_save: None,
     };
-    Some(SaveCost { times: window::cost(&moments)?, bytes: saves.last()?.bytes })
+    Some(SaveCost { times: save_cost::cost(&moments)?, bytes: saves.last()?.bytes })
 }
 
 #[cfg(test)]
@@ -265,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_validation_is_no_step() {
+    fn a_validation_does_not_count_as_a_step() {
         let mut laps = laps(&[10, 10, 12, 900, 10, 10, 10]);
         laps[3].ends_epoch = true;
         let cost = cost(&laps, &[Save { index: 1, durable: 20 * MS, bytes: 7 }], 2).unwrap();

@@ -1,13 +1,15 @@
-//! Who takes part: one device or two, of this process or of servers, which are started for them.
+//! Who takes part: one device or two, of this process or of servers.
 
-use std::path::Path;
-
-use backend::Backend;
-use burn::tensor::Device;
 use clap::ValueEnum;
 
-use super::server::{Server, Transport};
-use crate::program::Result;
+/// How clients reach a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// Not encrypted.
+    WebSocket,
+    /// QUIC, encrypted.
+    Iroh,
+}
 
 /// Where the devices are, and how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -27,7 +29,7 @@ pub enum Contender {
 }
 
 impl Contender {
-    /// In a table.
+    /// Its name in a table.
     #[must_use]
     pub fn title(self) -> &'static str {
         match self {
@@ -40,7 +42,7 @@ impl Contender {
         }
     }
 
-    /// Devices; each has a batch of its own in every step.
+    /// Number of devices; each trains on a batch of its own in every step.
     #[must_use]
     pub fn devices(self) -> usize {
         match self {
@@ -49,7 +51,7 @@ impl Contender {
         }
     }
 
-    /// What the devices are reached by, where that is not this process.
+    /// How remote devices are reached; `None` for devices of this process.
     #[must_use]
     pub fn transport(self) -> Option<Transport> {
         match self {
@@ -57,46 +59,5 @@ impl Contender {
             Self::Websocket | Self::TwoWebsocket => Some(Transport::WebSocket),
             Self::Iroh | Self::TwoIroh => Some(Transport::Iroh),
         }
-    }
-}
-
-/// The servers that the contenders need, a device each.
-#[derive(Debug)]
-pub struct Servers(Vec<(Transport, Server)>);
-
-impl Servers {
-    /// Starts them.
-    ///
-    /// # Errors
-    ///
-    /// What the first that did not start has said.
-    pub fn start(program: &Path, contenders: &[Contender]) -> Result<Self> {
-        let mut servers = Vec::new();
-        for transport in [Transport::WebSocket, Transport::Iroh] {
-            let of = contenders.iter().filter(|contender| contender.transport() == Some(transport));
-            for _ in 0..of.map(|contender| contender.devices()).max().unwrap_or(0) {
-                servers.push((transport, Server::start(program, transport)?));
-            }
-        }
-        Ok(Self(servers))
-    }
-
-    /// The devices of a contender. Those of servers stay connected.
-    ///
-    /// # Errors
-    ///
-    /// When one cannot be connected.
-    pub fn devices(&self, contender: Contender) -> Result<Vec<Device>> {
-        let Some(transport) = contender.transport() else {
-            return Ok(vec![Backend::Flex.device()?; contender.devices()]);
-        };
-        let addresses: Vec<_> = self
-            .0
-            .iter()
-            .filter(|(of, _)| *of == transport)
-            .map(|(_, server)| server.address().clone())
-            .take(contender.devices())
-            .collect();
-        Ok(burn_trainer::remote::connect(&addresses, None, false)?.into_iter().flatten().collect())
     }
 }

@@ -1,22 +1,22 @@
 //! From the runs of a contender to its figures.
 
 use crate::measure::stopwatch::{SaveCost, Span};
-use crate::measure::times::median;
+use crate::measure::timing::median;
 
 use super::contender::Contender;
 
-/// One contender, and its runs.
+/// The runs of one contender.
 #[derive(Debug)]
-pub struct Told {
-    /// Who.
+pub struct ContenderRuns {
+    /// The contender.
     pub contender: Contender,
-    /// One a round.
+    /// One run for each round.
     pub runs: Vec<Run>,
-    /// Why there are no more.
+    /// Why there are no more runs.
     pub failed: Option<String>,
 }
 
-/// What one run told.
+/// What one run measured.
 #[derive(Debug)]
 pub struct Run {
     /// Steps without a save.
@@ -38,7 +38,7 @@ pub struct Steps {
     pub high: f64,
     /// The longest.
     pub longest: f64,
-    /// All of them in the time that they took together, which a step that stalls makes less.
+    /// Steps per second over all steps: a step that stalls lowers it.
     pub per_second: f64,
 }
 
@@ -49,15 +49,21 @@ pub struct Saves {
     pub count: usize,
     /// An undisturbed step between them.
     pub step: f64,
-    /// What a save made the loop longer.
+    /// How much longer a save made the loop.
     pub lost: f64,
-    /// Until the file had its name.
+    /// Until the file had its final name.
     pub durable: f64,
     /// Size of a file.
     pub bytes: u64,
 }
 
-impl Told {
+impl ContenderRuns {
+    /// A contender that has not run yet.
+    #[must_use]
+    pub fn none_yet(contender: Contender) -> Self {
+        Self { contender, runs: Vec::new(), failed: None }
+    }
+
     /// The steps without a save.
     #[must_use]
     pub fn steps(&self) -> Option<Steps> {
@@ -75,7 +81,7 @@ impl Told {
         })
     }
 
-    /// Bytes over the loopback interface in a step, beyond those that cross it when nobody trains.
+    /// Bytes over the loopback interface in a step, less those that cross it while nothing trains.
     #[must_use]
     pub fn loopback_bytes_per_step(&self, idle_per_second: f64) -> Option<f64> {
         let steps = self.steps()?;
@@ -121,7 +127,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::measure::window::Cost;
+    use crate::measure::save_cost::Cost;
 
     fn run(milliseconds: &[u64], loopback_bytes: u64, lost: f64) -> Run {
         let steps = milliseconds.iter().copied().map(Duration::from_millis).collect();
@@ -140,37 +146,37 @@ mod tests {
         Run { span: Span { steps, loopback_bytes: Some(loopback_bytes), busy: Some(0.5) }, cost: Ok(cost) }
     }
 
-    fn told(runs: Vec<Run>) -> Told {
-        Told { contender: Contender::Websocket, runs, failed: None }
+    fn measured(runs: Vec<Run>) -> ContenderRuns {
+        ContenderRuns { contender: Contender::Websocket, runs, failed: None }
     }
 
     #[test]
     fn steps_are_those_of_all_runs() {
-        let told = told(vec![run(&[100, 100, 200], 0, 0.0), run(&[100, 500], 0, 0.0)]);
-        let steps = told.steps().unwrap();
+        let measured = measured(vec![run(&[100, 100, 200], 0, 0.0), run(&[100, 500], 0, 0.0)]);
+        let steps = measured.steps().unwrap();
         assert_eq!((steps.count, steps.median, steps.low), (5, 0.1, 0.1));
         assert_eq!((steps.high, steps.longest), (0.2, 0.5));
         assert!((steps.per_second - 5.0).abs() < 1e-9, "{steps:?}");
     }
 
     #[test]
-    fn bytes_that_cross_anyway_are_no_steps() {
+    fn bytes_that_cross_anyway_are_subtracted() {
         // 8000 bytes in 4 steps of 0.25 seconds, 400 of which would have crossed in that second anyway.
-        let told = told(vec![run(&[250, 250], 3000, 0.0), run(&[250, 250], 5000, 0.0)]);
-        assert!((told.loopback_bytes_per_step(400.0).unwrap() - 1900.0).abs() < 1e-9);
+        let measured = measured(vec![run(&[250, 250], 3000, 0.0), run(&[250, 250], 5000, 0.0)]);
+        assert!((measured.loopback_bytes_per_step(400.0).unwrap() - 1900.0).abs() < 1e-9);
     }
 
     #[test]
     fn what_a_save_costs_is_the_median_over_the_runs() {
-        let told = told(vec![run(&[100], 0, 0.9), run(&[100], 0, 0.1), run(&[100], 0, 0.2)]);
-        let saves = told.saves().unwrap();
+        let measured = measured(vec![run(&[100], 0, 0.9), run(&[100], 0, 0.1), run(&[100], 0, 0.2)]);
+        let saves = measured.saves().unwrap();
         assert_eq!((saves.count, saves.lost, saves.bytes), (6, 0.2, 12));
     }
 
     #[test]
     fn what_did_not_run_has_no_figures_and_says_why() {
-        let told = Told { failed: Some("no server".to_owned()), ..told(Vec::new()) };
-        assert_eq!((told.steps(), told.saves(), told.busy()), (None, None, None));
-        assert_eq!(told.troubles().collect::<Vec<_>>(), ["no server"]);
+        let measured = ContenderRuns { failed: Some("no server".to_owned()), ..measured(Vec::new()) };
+        assert_eq!((measured.steps(), measured.saves(), measured.busy()), (None, None, None));
+        assert_eq!(measured.troubles().collect::<Vec<_>>(), ["no server"]);
     }
 }

@@ -1,19 +1,21 @@
-//! Training on devices of servers, beside the same on this machine's own, in one run on one machine.
+//! `bench-remote`: training on devices of servers, compared with the same on this machine's own devices, in one run on one
+//! machine.
 //!
-//! ```text
-//! contender.rs   who takes part; server.rs: the servers that they need
-//! figures.rs     from their runs to figures
-//! wire.rs        what must cross the loopback interface, and how fast it is
-//! page.rs        the page; ../program.rs: its head
-//! ```
+//! | file | has |
+//! |---|---|
+//! | `contender.rs`, `server.rs` | who takes part, and the servers that they need |
+//! | `course.rs` | the steps of a run |
+//! | `loopback.rs` | what must cross the loopback interface, and how fast it is |
+//! | `figures.rs`, `page.rs` | from the runs to the page |
 //!
-//! The job and what watches it save are those of `gpu-check`.
+//! The training job and the stopwatch are those of `gpu-check`.
 
 mod contender;
+mod course;
 mod figures;
+mod loopback;
 mod page;
 mod server;
-mod wire;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,22 +24,23 @@ use std::time::Duration;
 use burn_trainer::TrainerConfig;
 use char_lm::{CharLmConfig, Size};
 use clap::{Parser, ValueEnum};
-use contender::{Contender, Servers};
-use figures::{Run, Told};
+use contender::Contender;
+use course::{Course, WARM_UP};
+use figures::{ContenderRuns, Run};
+use loopback::Load;
 use page::Page;
-use wire::Load;
+use server::Servers;
 
-use crate::job::{CharLmJob, Job, parse_size};
-use crate::measure::machine::{Others, settle_disk};
+use crate::measure::kernel_counters::OtherPrograms;
+use crate::measure::machine::settle_disk;
 use crate::measure::stopwatch::Stopwatch;
-use crate::program::{Head, Result, directory, exit_code};
+use crate::page::head::Head;
+use crate::program::{Result, directory, exit_code};
+use crate::training_jobs::{CharLmJob, Job, parse_size};
 
 /// The server, beside this program.
 const SERVER: &str = "burn-serve";
-/// Steps that are not counted: memory is got in them, connections between servers are made, and the loop, which does not wait
-/// for a server, gets as far ahead of it as it ever does.
-const WARM_UP: u64 = 4;
-/// How long nobody trains, to see what crosses the loopback interface anyway.
+/// How long to measure what crosses the loopback interface while nothing trains.
 const IDLE: Duration = Duration::from_secs(5);
 const IDLE_QUICK: Duration = Duration::from_millis(100);
 /// How often the plain copy is made.
@@ -71,17 +74,9 @@ struct Args {
     /// Where to write: a directory on the disk whose speed counts; `target` here unless given
     #[arg(long)]
     root: Option<PathBuf>,
-    /// One round with a model as small as can be: for a look at whether everything works, and not for figures
+    /// One round with a model as small as can be: to see that everything works, not for figures
     #[arg(long)]
     quick: bool,
-}
-
-/// The steps of a run.
-#[derive(Debug, Clone, Copy)]
-struct Course {
-    steps: u64,
-    saves: u64,
-    apart: u64,
 }
 
 /// The program: measures, and prints the page.
@@ -106,27 +101,25 @@ fn measure(args: &Args) -> Result<()> {
         tokens: hparams.batch_size * shape.context,
     };
 
-    let others = Others::watch();
+    let others = OtherPrograms::watch();
     let servers = Servers::start(&server, contenders)?;
-    let mut told: Vec<Told> = contenders
-        .iter()
-        .map(|contender| Told { contender: *contender, runs: Vec::new(), failed: None })
-        .collect();
+    let fresh = |contender: &Contender| ContenderRuns::none_yet(*contender);
+    let mut measured: Vec<ContenderRuns> = contenders.iter().map(fresh).collect();
     let rounds = if args.quick { 1 } else { args.rounds.max(1) };
     for round in 1..=rounds {
-        for told in told.iter_mut().filter(|told| told.failed.is_none()) {
-            eprintln!("round {round} of {rounds}: {}", told.contender.title());
-            match take_turn(told.contender, &servers, &hparams, course, &root) {
-                Ok(run) => told.runs.push(run),
-                Err(error) => told.failed = Some(error.to_string()),
+        for runs in measured.iter_mut().filter(|runs| runs.failed.is_none()) {
+            eprintln!("round {round} of {rounds}: {}", runs.contender.title());
+            match take_turn(runs.contender, &servers, &hparams, course, &root) {
+                Ok(run) => runs.runs.push(run),
+                Err(error) => runs.failed = Some(error.to_string()),
             }
         }
     }
-    // The sessions are open still.
-    let idle = wire::idle(if args.quick { IDLE_QUICK } else { IDLE });
+    // The sessions are still open.
+    let idle = loopback::idle(if args.quick { IDLE_QUICK } else { IDLE });
     let bytes = load.bytes_between_devices();
-    let copies = (0..COPIES).map(|_| wire::copy(bytes)).collect::<Result<Vec<f64>>>()?;
-    // What they used counts as this program's now.
+    let copies = (0..COPIES).map(|_| loopback::copy(bytes)).collect::<Result<Vec<f64>>>()?;
+    // Their processor time counts as this program's from now on.
     drop(servers);
     let head = Head::new("Training on devices of servers", "remote", &root, others);
     print!(
@@ -137,7 +130,7 @@ fn measure(args: &Args) -> Result<()> {
             hparams,
             course,
             load,
-            told,
+            measured,
             idle,
             copies
         }
@@ -181,21 +174,5 @@ fn hparams(args: &Args) -> CharLmConfig {
             hparams.with_layers(Some(1)).with_width(Some(32)).with_context(Some(16))
         }
         false => hparams,
-    }
-}
-
-impl Course {
-    /// The step after which the first save is made.
-    fn first_save(self) -> u64 {
-        WARM_UP + self.steps
-    }
-
-    fn saves_at(self) -> impl Iterator<Item = u64> {
-        (0..self.saves).map(move |save| self.first_save() + save * self.apart)
-    }
-
-    /// The last one has the validation in it, and is not counted.
-    fn all(self) -> u64 {
-        self.first_save() + self.saves * self.apart + 1
     }
 }

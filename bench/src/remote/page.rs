@@ -4,15 +4,15 @@ use std::fmt::{self, Display};
 
 use char_lm::CharLmConfig;
 
-use super::contender::Contender;
-use super::figures::{Steps, Told};
-use super::wire::Load;
-use super::{Course, WARM_UP};
-use crate::Table;
-use crate::measure::times::median;
-use crate::program::Head;
+use crate::measure::timing::median;
+use crate::page::figure::{self, figure, missing};
+use crate::page::head::Head;
+use crate::page::table::Table;
 
-const MISSING: &str = "-";
+use super::contender::Contender;
+use super::course::{Course, WARM_UP};
+use super::figures::{ContenderRuns, Steps};
+use super::loopback::Load;
 
 /// What is printed.
 pub struct Page {
@@ -22,13 +22,13 @@ pub struct Page {
     pub name: String,
     /// What is trained.
     pub hparams: CharLmConfig,
-    /// How.
+    /// The steps of a run.
     pub course: Course,
-    /// What it sends.
+    /// What it sends over the loopback interface.
     pub load: Load,
-    /// Who took part, and what came of it.
-    pub told: Vec<Told>,
-    /// Bytes a second over the loopback interface when nobody trains.
+    /// The runs of each contender.
+    pub measured: Vec<ContenderRuns>,
+    /// Bytes a second over the loopback interface while nothing trains.
     pub idle: Option<f64>,
     /// Seconds that a plain copy took of what two servers send each other in a step.
     pub copies: Vec<f64>,
@@ -38,7 +38,7 @@ impl Display for Page {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.head)?;
         let Course { steps, saves, apart } = self.course;
-        let runs = self.told.iter().map(|told| told.runs.len()).max().unwrap_or_default();
+        let rounds = self.measured.iter().map(|runs| runs.runs.len()).max().unwrap_or_default();
         writeln!(
             f,
             "- training: {}, {:.1} million parameters, batches of {} windows of {} bytes, one for each device in every step",
@@ -50,19 +50,19 @@ impl Display for Page {
         writeln!(
             f,
             "- a run: {WARM_UP} steps that are not counted, {steps} without a save, then {saves} saves, {apart} steps apart; \
-             {runs} runs of each, in turns"
+             {rounds} runs of each, in turns"
         )?;
         let idle = self.idle.map_or_else(missing, |bytes| format!("{:.1}", bytes / 1e3));
-        writeln!(f, "- the loopback interface when nobody trains: {idle} kB/s, which are taken off\n")?;
+        writeln!(f, "- the loopback interface while nothing trains: {idle} kB/s, which are subtracted\n")?;
         writeln!(f, "{NOTES}\n")?;
         for table in [self.training(), self.loopback(), self.saving()] {
             writeln!(f, "{table}\n")?;
         }
         writeln!(f, "### What bounds them\n\n{}\n\n{}\n", self.bounds(), self.copying())?;
-        for told in &self.told {
+        for runs in &self.measured {
             // The last run's: those before it say the same.
-            if let Some(trouble) = told.troubles().last() {
-                writeln!(f, "- {}: {trouble}", told.contender.title())?;
+            if let Some(trouble) = runs.troubles().last() {
+                writeln!(f, "- {}: {trouble}", runs.contender.title())?;
             }
         }
         Ok(())
@@ -72,7 +72,7 @@ impl Display for Page {
 const NOTES: &str = "\
 Every device and its server are this machine's: all of them share its processors, so that two devices cannot be faster\n\
 than one here, and what a remote device costs is seen. Two local devices are burn's one CPU taking two batches in turn.\n\
-Bytes are the kernel's count of what the loopback interface received, headers included, of whoever sent them: the\n\
+Bytes are the kernel's count of what the loopback interface received, headers included, from any sender: the\n\
 machine has to be quiet otherwise. *Must cross* is arithmetic: 16 bytes for each byte of text in a batch (it and the\n\
 one after it, as 64-bit integers), and for a second device the parameters there and their gradients back, in f32.\n\
 *Lost* is the time that the steps from a save until it is durable, and one more, took longer than as many undisturbed\n\
@@ -95,11 +95,11 @@ impl Page {
             steps.per_second * (contender.devices() * self.hparams.batch_size) as f64
         };
         let local = self.local().map(|steps| windows(Contender::Local, &steps));
-        for told in &self.told {
-            let Some(steps) = told.steps() else { continue };
-            let windows = windows(told.contender, &steps);
+        for runs in &self.measured {
+            let Some(steps) = runs.steps() else { continue };
+            let windows = windows(runs.contender, &steps);
             table.row([
-                told.contender.title().to_owned(),
+                runs.contender.title().to_owned(),
                 steps.count.to_string(),
                 milliseconds(Some(steps.median)),
                 milliseconds(Some(steps.low)),
@@ -115,11 +115,11 @@ impl Page {
 
     fn loopback(&self) -> Table {
         let mut table = Table::new(&["over the loopback interface", "MB a step", "must cross, MB", "ratio"]);
-        for told in &self.told {
-            let Some(bytes) = told.loopback_bytes_per_step(self.idle.unwrap_or_default()) else { continue };
-            let must = self.load.bytes_per_step(told.contender) as f64;
+        for runs in &self.measured {
+            let Some(bytes) = runs.loopback_bytes_per_step(self.idle.unwrap_or_default()) else { continue };
+            let must = self.load.bytes_per_step(runs.contender) as f64;
             table.row([
-                told.contender.title().to_owned(),
+                runs.contender.title().to_owned(),
                 figure(Some(bytes.max(0.0) / 1e6), 3),
                 figure(Some(must / 1e6), 3),
                 figure((must > 0.0).then(|| bytes / must), 3),
@@ -137,10 +137,10 @@ impl Page {
             "lost ms a save",
             "until durable ms",
         ]);
-        for told in &self.told {
-            let Some(saves) = told.saves() else { continue };
+        for runs in &self.measured {
+            let Some(saves) = runs.saves() else { continue };
             table.row([
-                told.contender.title().to_owned(),
+                runs.contender.title().to_owned(),
                 saves.count.to_string(),
                 figure(Some(saves.bytes as f64 / 1e6), 1),
                 milliseconds(Some(saves.step)),
@@ -162,18 +162,18 @@ impl Page {
             "a plain copy of its bytes, ms",
             "processors busy, %",
         ]);
-        for told in &self.told {
-            let Some(steps) = told.steps() else { continue };
+        for runs in &self.measured {
+            let Some(steps) = runs.steps() else { continue };
             let step = 1.0 / steps.per_second;
-            let computing = self.local().map(|local| told.contender.devices() as f64 / local.per_second);
-            let bytes = told.loopback_bytes_per_step(self.idle.unwrap_or_default());
+            let computing = self.local().map(|local| runs.contender.devices() as f64 / local.per_second);
+            let bytes = runs.loopback_bytes_per_step(self.idle.unwrap_or_default());
             table.row([
-                told.contender.title().to_owned(),
+                runs.contender.title().to_owned(),
                 milliseconds(Some(step)),
                 milliseconds(computing),
                 milliseconds(computing.map(|computing| step - computing)),
                 milliseconds(bytes.zip(self.bytes_per_second()).map(|(bytes, speed)| bytes.max(0.0) / speed)),
-                figure(told.busy().map(|busy| busy * 100.0), 0),
+                figure(runs.busy().map(|busy| busy * 100.0), 0),
             ]);
         }
         table
@@ -196,18 +196,10 @@ impl Page {
     }
 
     fn local(&self) -> Option<Steps> {
-        self.told.iter().find(|told| told.contender == Contender::Local)?.steps()
+        self.measured.iter().find(|runs| runs.contender == Contender::Local)?.steps()
     }
 }
 
-fn missing() -> String {
-    MISSING.to_owned()
-}
-
 fn milliseconds(seconds: Option<f64>) -> String {
-    figure(seconds.map(|seconds| seconds * 1e3), 1)
-}
-
-fn figure(value: Option<f64>, decimals: usize) -> String {
-    value.filter(|value| value.is_finite()).map_or_else(missing, |value| format!("{value:.decimals$}"))
+    figure::milliseconds(seconds, 1)
 }

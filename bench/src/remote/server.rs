@@ -1,4 +1,4 @@
-//! Servers of this machine's CPU on the loopback interface: `burn-serve`, as children of this process.
+//! Servers of this machine's CPU on the loopback interface: `burn-serve` as child processes.
 
 use std::fs::File;
 use std::path::Path;
@@ -6,27 +6,63 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use backend::Backend;
+use burn::tensor::Device;
 use burn_trainer::remote::RemoteAddress;
 use tempfile::TempDir;
 
 use crate::program::Result;
 
-/// What takes longer does not come.
+use super::contender::{Contender, Transport};
+
+/// A server that takes longer to start has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
-/// Whoever measures may have one for other servers.
+/// The variable with the token of other servers, which these servers must not inherit.
 const TOKEN_VARIABLE: &str = "BURN_REMOTE_TOKEN";
 
-/// What clients reach a server by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
-    /// Not encrypted.
-    WebSocket,
-    /// QUIC, encrypted.
-    Iroh,
+/// The servers that the contenders need, each with one device.
+#[derive(Debug)]
+pub struct Servers(Vec<(Transport, Server)>);
+
+impl Servers {
+    /// Starts them.
+    ///
+    /// # Errors
+    ///
+    /// When a server does not start, with what it printed.
+    pub fn start(program: &Path, contenders: &[Contender]) -> Result<Self> {
+        let mut servers = Vec::new();
+        for transport in [Transport::WebSocket, Transport::Iroh] {
+            let of = contenders.iter().filter(|contender| contender.transport() == Some(transport));
+            for _ in 0..of.map(|contender| contender.devices()).max().unwrap_or(0) {
+                servers.push((transport, Server::start(program, transport)?));
+            }
+        }
+        Ok(Self(servers))
+    }
+
+    /// The devices of a contender. Those of servers stay connected.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be connected.
+    pub fn devices(&self, contender: Contender) -> Result<Vec<Device>> {
+        let Some(transport) = contender.transport() else {
+            return Ok(vec![Backend::Flex.device()?; contender.devices()]);
+        };
+        let addresses: Vec<_> = self
+            .0
+            .iter()
+            .filter(|(of, _)| *of == transport)
+            .map(|(_, server)| server.address().clone())
+            .take(contender.devices())
+            .collect();
+        Ok(burn_trainer::remote::connect(&addresses, None, false)?.into_iter().flatten().collect())
+    }
 }
 
-/// A server of one device, which ends when this is dropped. On this machine alone, it asks for no token.
+/// A server of one device, which ends when this is dropped. It listens on this machine alone, and asks for no token.
 #[derive(Debug)]
 pub struct Server {
     _running: Running,
@@ -42,7 +78,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// What the server said when it ended before that.
+    /// When the server ends before that, with what it printed.
     pub fn start(program: &Path, transport: Transport) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let (address, said) = (directory.path().join("address"), directory.path().join("said"));
@@ -50,7 +86,7 @@ impl Server {
         command.args(["--listen", "127.0.0.1:0", "--address-file"]).arg(&address);
         match transport {
             Transport::WebSocket => command.arg("--websocket"),
-            // One of its own, as two servers cannot have the same.
+            // Two servers cannot share an identity.
             Transport::Iroh => command.arg("--identity").arg(directory.path().join("identity")),
         };
         command.env_remove(TOKEN_VARIABLE);
@@ -70,17 +106,17 @@ impl Server {
         Ok(Self { _running: running, _directory: directory, address })
     }
 
-    /// Where its device is.
+    /// The address of its device.
     #[must_use]
     pub fn address(&self) -> &RemoteAddress {
         &self.address
     }
 }
 
-/// Its processor time counts to this process's once it was waited for.
+/// A child's processor time counts to this process's once it was waited for.
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -1,4 +1,4 @@
-//! One writer per run: a lock that a second process is refused by, and that dies with its holder.
+//! One writer per run: a lock that fails for a second process, and that the system releases when its holder ends.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -10,15 +10,16 @@ use crate::disk::directories::create_directory;
 use crate::error::{Error, Result};
 use crate::file_names::LOCK_FILE;
 
-/// How much of a lock file is read to name its holder, in bytes.
+/// Upper limit in bytes of what is read of a lock file to name its holder.
 const MAX_HOLDER_BYTES: u64 = 512;
-/// A holder that was killed while it started another program leaves that one with the lock until its own code runs.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a held lock is tried again. A process that is killed while it starts another program leaves the lock with that
+/// program until the program's own code runs.
+const RETRY_FOR: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(10);
 
-/// The right to write to a run; given up, and its file removed, when dropped.
+/// The right to write to a run. Dropping it releases the lock and removes its file.
 ///
-/// The operating system holds the lock for the process, so that a killed one leaves none behind.
+/// The operating system holds the lock for the process, so that a killed process leaves no lock.
 #[derive(Debug)]
 pub struct RunLock {
     file: Option<File>,
@@ -30,12 +31,12 @@ impl RunLock {
     ///
     /// # Errors
     ///
-    /// [`Error::Locked`] with the holder's process id and host when another process, or another lock of this
-    /// one, has it for longer than half a second; [`Error::Io`] when the directory or the lock file cannot be made.
+    /// [`Error::Locked`] with the holder's process id and host when another process, or another `RunLock` of this process,
+    /// holds it for longer than half a second; [`Error::Io`] when the directory or the lock file cannot be created.
     pub fn acquire(run_dir: &Path) -> Result<Self> {
         let path = run_dir.join(LOCK_FILE);
         create_directory(run_dir)?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + RETRY_FOR;
         loop {
             let mut file = File::options()
                 .read(true)
@@ -55,8 +56,8 @@ impl RunLock {
                 }
                 Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
             }
-            // The holder before us may have removed the file between our open and our lock; what we locked
-            // then is no longer the file that others will find.
+            // The previous holder may have removed the file between our open and our lock. The locked file is then no longer
+            // the one that other processes open.
             if !same_file(&file, &path) {
                 continue;
             }
@@ -71,8 +72,8 @@ impl RunLock {
 
 impl Drop for RunLock {
     fn drop(&mut self) {
-        // Removed while still held, so that nobody locks a file that is about to vanish. A failure leaves a
-        // file without a lock, which blocks nobody.
+        // Removed while the lock is held, so that no other process locks a file that is about to be removed. A failure leaves
+        // a file without a lock, which does not block a later run.
         let _ = fs::remove_file(&self.path);
         drop(self.file.take());
     }
@@ -98,6 +99,6 @@ fn same_file(file: &File, path: &Path) -> bool {
 
 #[cfg(not(unix))]
 fn same_file(_file: &File, path: &Path) -> bool {
-    // An open file cannot be removed there.
+    // An open file cannot be removed on this system.
     path.exists()
 }

@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 use crate::file_names::name_error;
 use crate::format::section::Section;
 
-/// The newest version of the container that is written and read.
+/// The version of the container that is written, and the newest that is read. Opening a file of a newer version fails with
+/// [`Error::NewerFormat`].
 pub const FORMAT_VERSION: u32 = 1;
 
 pub(crate) const FORMAT_KEY: &str = "burn-ckpt.format";
@@ -21,15 +22,42 @@ pub(crate) const SECTIONS_KEY: &str = "burn-ckpt.sections";
 pub(crate) const HPARAMS_KEY: &str = "burn-ckpt.hparams";
 pub(crate) const TRAINER_STATE_KEY: &str = "burn-ckpt.trainer_state";
 
-/// Everything that goes into one checkpoint.
+/// Everything that one checkpoint contains.
+///
+/// # Example: a model with its hyperparameters, and a tokenizer's bytes
+///
+/// ```
+/// use burn::nn::LinearConfig;
+/// use burn::tensor::Device;
+/// use burn_ckpt::{Checkpoint, Contents, Metadata, Section};
+/// use jiff::Timestamp;
+///
+/// # let directory = std::env::temp_dir().join(format!("burn-ckpt-doc-contents-{}", std::process::id()));
+/// # let path = directory.join("a.ckpt");
+/// let config = LinearConfig::new(4, 2);
+/// let model = config.init(&Device::default());
+/// let mut tokenizer = Section::new();
+/// tokenizer.strings.insert("alphabet".to_owned(), "abc".to_owned());
+/// Contents::new(&config)?
+///     .with_section(Section::MODEL, Section::from_module(&model))
+///     .with_section("user.tokenizer", tokenizer)
+///     .save(&path, Metadata::new(Timestamp::now()).with_run_id("a"))?;
+///
+/// let checkpoint = Checkpoint::open(&path)?;
+/// assert_eq!(checkpoint.sections(), ["model", "user.tokenizer"]);
+/// assert_eq!(checkpoint.section("user.tokenizer")?.strings["alphabet"], "abc");
+/// # std::fs::remove_dir_all(&directory).expect("the directory was made above");
+/// # Ok::<(), burn_ckpt::Error>(())
+/// ```
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Contents {
     /// The model's hyperparameters, from which the model can be built.
     pub hparams: Value,
-    /// What the training loop needs to go on (epoch, step, best scores, ..).
+    /// What the training loop needs to resume (epoch, step, best scores, ..).
     pub trainer_state: Value,
-    /// The sections by name: [`Section::MODEL`] first, then [`Section::OPTIMIZER`], [`Section::SCHEDULER`] and [`Section::HISTORY`] unless only the
-    /// weights are saved, then a program's own under [`Section::USER_PREFIX`].
+    /// The sections by name: [`Section::MODEL`] first; then [`Section::OPTIMIZER`], [`Section::SCHEDULER`] and
+    /// [`Section::HISTORY`] unless only the weights are saved; then a program's own under [`Section::USER_PREFIX`].
     pub sections: IndexMap<String, Section>,
 }
 
@@ -41,8 +69,15 @@ impl Contents {
     /// [`Error::Snapshot`] when the hyperparameters cannot be written as JSON.
     pub fn new(hparams: &impl Serialize) -> Result<Self> {
         let hparams = serde_json::to_value(hparams)
-            .map_err(|error| Error::Snapshot(format!("the hyperparameters are no JSON: {error}")))?;
+            .map_err(|error| Error::snapshot("the hyperparameters cannot be written as JSON", error))?;
         Ok(Self { hparams, ..Self::default() })
+    }
+
+    /// Sets what a training loop needs to resume. [`Checkpoint::trainer_state`](crate::Checkpoint::trainer_state) returns it.
+    #[must_use]
+    pub fn with_trainer_state(mut self, trainer_state: Value) -> Self {
+        self.trainer_state = trainer_state;
+        self
     }
 
     /// Adds a section: [`Section::MODEL`], or a program's own under [`Section::USER_PREFIX`].
@@ -53,14 +88,14 @@ impl Contents {
     }
 }
 
-/// What a container holds, under the names that it has in the file.
+/// The entries of a container, under the names that they have in the file.
 pub(crate) struct Entries {
     pub(crate) tensors: Vec<Tensor>,
     pub(crate) scalars: BTreeMap<String, Scalar>,
     pub(crate) strings: BTreeMap<String, String>,
 }
 
-/// The entries that contents become.
+/// Converts contents to the entries of a container.
 pub(crate) fn entries(contents: Contents) -> Result<Entries> {
     let sections: Vec<&str> = contents.sections.keys().map(String::as_str).collect();
     sections.iter().try_for_each(|section| check_name(section))?;
@@ -83,7 +118,7 @@ pub(crate) fn entries(contents: Contents) -> Result<Entries> {
     Ok(Entries { tensors, scalars, strings })
 }
 
-/// A dot in a part's name would leave open where the section's name ends.
+/// Checks a section's name. The name of a program's own part has no dot, as the part's name in the file ends at a dot.
 fn check_name(section: &str) -> Result<()> {
     let known = [Section::MODEL, Section::OPTIMIZER, Section::SCHEDULER, Section::HISTORY].contains(&section);
     let own = section
@@ -92,6 +127,6 @@ fn check_name(section: &str) -> Result<()> {
     if known || own {
         return Ok(());
     }
-    let reason = "a section is model, optimizer, scheduler, or user.<part> with a part that has no dot";
+    let reason = "a section is model, optimizer, scheduler, history, or user.<part> where <part> has no dot";
     Err(name_error("the section", section, reason.to_owned()))
 }

@@ -1,14 +1,14 @@
-//! A tensor whose bytes are read from its device when somebody asks for them.
+//! A tensor whose bytes are read from its device when it is written.
 
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use burn::tensor::{Bytes, DType, ExecutionError, Tensor, TensorData, kind::Basic, read_sync};
+use parking_lot::Mutex;
 
 use crate::error::Result;
 
-/// A tensor of a section. With `at_once`, its device is asked now, and the answer is waited for when it is written.
+/// A tensor of a section. With `at_once`, the read from its device starts now and is waited for when the tensor is written.
 pub(crate) fn deferred<const D: usize, K: Basic>(
     name: String,
     param_id: u64,
@@ -20,55 +20,55 @@ where
 {
     let (dtype, shape) = (tensor.dtype(), tensor.shape());
     if matches!(dtype, DType::QFloat(_)) {
-        // The length of packed values does not follow from shape and type: they have to be read now.
+        // The length of packed values does not follow from shape and type, so they are read now.
         let (bytes, shape, dtype) = tensor.into_data().into_parts();
         return burn_pack::Tensor::new(name, dtype, shape, Some(param_id), bytes);
     }
     let byte_len = shape.num_elements() * dtype.size();
     let source = match at_once {
-        true => Source::ask(tensor),
+        true => Source::start_reading(tensor),
         false => Source::Device(tensor),
     };
     let source = Mutex::new(source);
-    let read = move || source.lock().unwrap_or_else(PoisonError::into_inner).bytes();
+    let read = move || source.lock().bytes();
     burn_pack::Tensor::deferred(name, dtype, shape, Some(param_id), byte_len, read)
 }
 
-/// Where a tensor's bytes are to be had.
+/// Where a tensor's bytes are.
 enum Source<T> {
-    /// Not read yet. Nobody but this has the tensor, as soon as training has gone on: then its memory becomes the bytes, where
-    /// a clone would have to be copied.
+    /// On the device, not read yet. After the next optimizer step this is the only owner of the tensor, so that reading it
+    /// moves its memory instead of copying it.
     Device(T),
-    /// Asked for.
-    Asked(Answer),
-    /// Read, with windows of it to be had.
+    /// Being read.
+    Reading(PendingRead),
+    /// In host memory, where windows of it can be viewed.
     Host(Bytes),
-    /// It could not be read.
-    Lost,
+    /// An earlier read failed.
+    Failed,
 }
 
-/// What a device answers, when it does.
-type Answer = Pin<Box<dyn Future<Output = Result<TensorData, ExecutionError>> + Send>>;
+/// The pending result of a read from a device.
+type PendingRead = Pin<Box<dyn Future<Output = Result<TensorData, ExecutionError>> + Send>>;
 
 impl<const D: usize, K: Basic> Source<Tensor<D, K>>
 where
     Tensor<D, K>: Send + 'static,
 {
-    fn ask(tensor: Tensor<D, K>) -> Self {
-        let mut answer: Answer = Box::pin(tensor.into_data_async());
-        // It is asked when somebody looks for the answer.
-        match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(data) => Self::Asked(Box::pin(std::future::ready(data))),
-            Poll::Pending => Self::Asked(answer),
+    fn start_reading(tensor: Tensor<D, K>) -> Self {
+        let mut read: PendingRead = Box::pin(tensor.into_data_async());
+        // The request is sent by the first poll.
+        match read.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(data) => Self::Reading(Box::pin(std::future::ready(data))),
+            Poll::Pending => Self::Reading(read),
         }
     }
 
     fn bytes(&mut self) -> Result<Bytes, burn_pack::Error> {
-        let data = match std::mem::replace(self, Self::Lost) {
+        let data = match std::mem::replace(self, Self::Failed) {
             Self::Device(tensor) => Some(tensor.try_into_data()),
-            Self::Asked(answer) => Some(read_sync(answer)),
-            read => {
-                *self = read;
+            Self::Reading(read) => Some(read_sync(read)),
+            other => {
+                *self = other;
                 None
             }
         };
@@ -76,7 +76,7 @@ where
             let data = data.map_err(|error| unreadable(&error.to_string()))?;
             *self = Self::Host(in_windows(data.into_parts().0));
         }
-        let Self::Host(bytes) = self else { return Err(unreadable("it could not be, before")) };
+        let Self::Host(bytes) = self else { return Err(unreadable("an earlier read failed")) };
         bytes.view(0, bytes.len()).map_err(|error| unreadable(&format!("{error:?}")))
     }
 }
@@ -85,7 +85,7 @@ fn unreadable(reason: &str) -> burn_pack::Error {
     burn_pack::Error::IoError(format!("cannot be read from its device: {reason}"))
 }
 
-/// The same bytes, of which a part can be looked at without a copy. Those on a device, or in a file, have that by themselves, and are
+/// The same bytes, of which windows can be viewed without a copy. Bytes on a device or in a file support that already, and are
 /// read window by window.
 pub(crate) fn in_windows(bytes: Bytes) -> Bytes {
     if bytes.view(0, 0).is_ok() { bytes } else { bytes.shared() }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 
-/// What stands before the hexadecimal digits in `checkpoint_checksum`.
+/// Begins every `checkpoint_checksum`, before the hexadecimal digits.
 const SHA256_PREFIX: &str = "sha256:";
 const CHUNK_BYTES: usize = 1024 * 1024;
 /// How much of a tensor is in memory at a time.
@@ -30,7 +30,7 @@ pub fn blake3_of_tensor(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().to_string()
 }
 
-/// [`sha256_of_file`] that tells of the bytes it has just hashed.
+/// [`sha256_of_file`] that reports how many bytes it has just hashed.
 pub(crate) fn sha256_with(path: &Path, progress: &dyn Fn(u64)) -> Result<String> {
     let mut file = File::open(path).map_err(Error::io("open", path))?;
     let mut hasher = Sha256::new();
@@ -47,7 +47,7 @@ pub(crate) fn sha256_with(path: &Path, progress: &dyn Fn(u64)) -> Result<String>
     Ok(checksum(hasher))
 }
 
-/// A finished SHA-256 as the metadata has it.
+/// A finished SHA-256 in the form that the metadata has.
 pub(crate) fn checksum(hasher: Sha256) -> String {
     let mut text = SHA256_PREFIX.to_owned();
     for byte in hasher.finalize() {
@@ -56,17 +56,16 @@ pub(crate) fn checksum(hasher: Sha256) -> String {
     text
 }
 
-/// [`blake3_of_tensor`] of a tensor in a file, of which one piece at a time is in memory.
+/// [`blake3_of_tensor`] of a tensor in a file, with one piece of it in memory at a time.
 pub(crate) fn blake3_in_pieces(tensor: &Tensor, progress: &dyn Fn(u64)) -> Result<String, burn_pack::Error> {
-    let unreadable =
-        |reason: String| burn_pack::Error::IoError(format!("{} cannot be read: {reason}", tensor.name));
-    // Of a tensor in a file, this reads nothing yet, and neither does a view of it.
+    let unreadable = burn_pack::Error::IoError;
+    // Reads nothing yet if the tensor is in a file; nor does a view of it.
     let bytes = tensor.to_bytes()?;
     let mut hasher = blake3::Hasher::new();
     for start in (0..bytes.len()).step_by(PIECE_BYTES) {
         let end = bytes.len().min(start + PIECE_BYTES);
         let piece = bytes.view(start, end).map_err(|error| unreadable(format!("{error:?}")))?;
-        // Not as a slice: that panics when the file was cut in the meantime.
+        // A slice of a file-backed buffer would panic if the file was cut off in the meantime.
         let piece = piece.read(Default::default()).map_err(|error| unreadable(error.to_string()))?;
         hasher.update(piece);
         progress(piece.len() as u64);
@@ -79,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digests_are_those_of_the_standards() {
+    fn digests_match_the_published_test_vectors() {
         // FIPS 180-4, example "abc"; BLAKE3's test vector for empty input.
         let path = std::env::temp_dir().join(format!("burn-ckpt-digest-{}", std::process::id()));
         std::fs::write(&path, "abc").unwrap();

@@ -1,4 +1,4 @@
-//! The header of a `.ckpt` file: all that is known without reading a tensor.
+//! The header of a `.ckpt` file: everything that is known without reading a tensor.
 //!
 //! Every length in the file is compared with the file's size before anything is allocated for it.
 
@@ -7,26 +7,27 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use burn_pack::{HEADER_SIZE, Header, Reader, Tensor};
+use burn_pack::{HEADER_SIZE, Header, MAX_FILE_SIZE, Reader, Tensor};
 use serde_json::Value;
 
-use crate::error::{Error, Result};
+use crate::error::pack_error::PackError;
+use crate::error::{Cause, Error, Result};
 use crate::format::contents::{FORMAT_KEY, FORMAT_VERSION, HPARAMS_KEY, SECTIONS_KEY, TRAINER_STATE_KEY};
 use crate::format::section::Section;
 
-/// A checkpoint's header: all that can be known without reading a tensor.
+/// A checkpoint's header: everything that is known without reading a tensor.
 #[derive(Debug)]
 pub(crate) struct ContainerHeader {
     pub(crate) hparams: Value,
     pub(crate) trainer_state: Value,
     pub(crate) sections: Vec<String>,
-    reader: Opened,
+    reader: EntryReader,
 }
 
-/// The file's entries.
-struct Opened(Reader);
+/// burn-pack's reader, which has no `Debug`.
+struct EntryReader(Reader);
 
-impl std::fmt::Debug for Opened {
+impl std::fmt::Debug for EntryReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.0.tensor_names()).finish()
     }
@@ -36,31 +37,29 @@ impl ContainerHeader {
     /// Reads a container's header. The tensors stay on disk.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         check_lengths(path)?;
-        let reader =
-            Reader::from_file_exact(path).map_err(|error| not_a_checkpoint(path, error.to_string()))?;
+        let reader = Reader::from_file_exact(path).map_err(|error| unreadable_header(path, error))?;
         let strings = reader.metadata();
         let Some(format) = strings.get(FORMAT_KEY) else {
-            let reason = format!("it is a burnpack file without {FORMAT_KEY}; a module's load_file reads it");
-            return Err(not_a_checkpoint(path, reason));
+            let reason = format!("it is a burnpack file without {FORMAT_KEY}, which burn's load_file reads");
+            return Err(Error::not_a_checkpoint(path, reason));
         };
+        let invalid = |reason: String, source: Cause| Error::damaged(path, reason, Some(source));
         let found: u32 =
-            format.parse().map_err(|_| not_a_checkpoint(path, format!("its format is {format:?}")))?;
-        if found > FORMAT_VERSION {
-            return Err(Error::NewerFormat { path: path.to_path_buf(), found, supported: FORMAT_VERSION });
-        }
+            format.parse().map_err(|error| invalid(format!("its format is {format:?}"), Box::new(error)))?;
+        check_version(path, "checkpoint format", found, FORMAT_VERSION)?;
         let json = |key: &str| -> Result<Value> {
-            let text = strings.get(key).ok_or_else(|| not_a_checkpoint(path, format!("{key} is missing")))?;
+            let text =
+                strings.get(key).ok_or_else(|| Error::damaged(path, format!("{key} is missing"), None))?;
             serde_json::from_str(text)
-                .map_err(|error| not_a_checkpoint(path, format!("{key} is no JSON: {error}")))
+                .map_err(|error| invalid(format!("{key} is not valid JSON"), Box::new(error)))
         };
-        let sections = serde_json::from_value(json(SECTIONS_KEY)?).map_err(|error| {
-            not_a_checkpoint(path, format!("{SECTIONS_KEY} is no list of names: {error}"))
-        })?;
+        let sections = serde_json::from_value(json(SECTIONS_KEY)?)
+            .map_err(|error| invalid(format!("{SECTIONS_KEY} is not a list of names"), Box::new(error)))?;
         let (hparams, trainer_state) = (json(HPARAMS_KEY)?, json(TRAINER_STATE_KEY)?);
-        Ok(Self { hparams, trainer_state, sections, reader: Opened(reader) })
+        Ok(Self { hparams, trainer_state, sections, reader: EntryReader(reader) })
     }
 
-    /// One section under its own names. Its tensors are read from the file when their bytes are asked for.
+    /// One section under its own names. Its tensors stay in the file until their bytes are read.
     pub(crate) fn into_section(self, path: &Path, section: &str) -> Result<Section> {
         if !self.sections.iter().any(|present| present == section) {
             return Err(Error::MissingSection {
@@ -73,8 +72,7 @@ impl ContainerHeader {
         let reader = self.reader.0;
         let scalars = unprefixed(&prefix, reader.scalars());
         let strings = unprefixed(&prefix, reader.metadata());
-        let tensors = reader.into_tensors().map_err(Error::container(path))?;
-        let tensors = tensors
+        let tensors = tensors_of(path, reader)?
             .into_iter()
             .filter_map(|mut tensor| {
                 tensor.name = tensor.name.strip_prefix(&prefix)?.to_owned();
@@ -86,36 +84,73 @@ impl ContainerHeader {
 
     /// All tensors under the names that they have in the file.
     pub(crate) fn into_tensors(self, path: &Path) -> Result<Vec<Tensor>> {
-        self.reader.0.into_tensors().map_err(Error::container(path))
+        tensors_of(path, self.reader.0)
     }
 }
 
-/// Compares the lengths that the header states with the file's, which burnpack's reader does only after it has
-/// allocated for them.
+/// burn-pack reports a failed read and an invalid header by one type.
+fn unreadable_header(path: &Path, error: burn_pack::Error) -> Error {
+    if !matches!(error, burn_pack::Error::IoError(_)) {
+        return Error::damaged(path, "its header is invalid", Some(PackError::boxed(error)));
+    }
+    // burn-pack keeps only the text of the system's error. A file that cannot be opened gives the error again.
+    match File::open(path) {
+        Err(source) => Error::io("open", path)(source),
+        Ok(_) => Error::Load {
+            path: path.to_path_buf(),
+            reason: "its header cannot be read".to_owned(),
+            source: Some(PackError::boxed(error)),
+        },
+    }
+}
+
+fn tensors_of(path: &Path, reader: Reader) -> Result<Vec<Tensor>> {
+    let invalid =
+        |error| Error::damaged(path, "the position of a tensor is invalid", Some(PackError::boxed(error)));
+    reader.into_tensors().map_err(invalid)
+}
+
+/// Compares the lengths that the header states with the file's size. burn-pack's reader does so only after it has
+/// allocated memory for them.
 fn check_lengths(path: &Path) -> Result<()> {
-    // Asked before opening it, which would wait for ever at a pipe.
+    // Before the file is opened: opening a pipe waits until a writer opens it too.
     let facts = std::fs::metadata(path).map_err(Error::io("open", path))?;
     if !facts.is_file() {
-        let what = if facts.is_dir() { "it is a directory" } else { "it is no regular file" };
-        return Err(not_a_checkpoint(path, what.to_owned()));
+        let what = if facts.is_dir() { "it is a directory" } else { "it is not a regular file" };
+        return Err(Error::not_a_checkpoint(path, what));
     }
     let mut file = File::open(path).map_err(Error::io("open", path))?;
     let mut bytes = [0; HEADER_SIZE];
     if facts.len() < HEADER_SIZE as u64 {
-        return Err(not_a_checkpoint(path, format!("it has only {} bytes", facts.len())));
+        return Err(Error::not_a_checkpoint(path, format!("it has only {} bytes", facts.len())));
+    }
+    if facts.len() > MAX_FILE_SIZE {
+        let reason = format!("it has {} bytes, and {MAX_FILE_SIZE} are allowed", facts.len());
+        return Err(Error::not_a_checkpoint(path, reason));
     }
     file.read_exact(&mut bytes).map_err(Error::io("read", path))?;
-    let header = Header::from_bytes(&bytes)
-        .map_err(|error| not_a_checkpoint(path, foreign(&bytes, facts.len()).unwrap_or(error.to_string())))?;
+    let Ok(header) = Header::from_bytes(&bytes) else {
+        let reason = foreign(&bytes, facts.len());
+        return Err(Error::not_a_checkpoint(path, reason.unwrap_or("it does not begin like one".to_owned())));
+    };
+    let (version, supported) = (u32::from(header.version), u32::from(burn_pack::FORMAT_VERSION));
+    check_version(path, "burnpack format", version, supported)?;
     let needed = HEADER_SIZE as u64 + u64::from(header.metadata_size);
     if facts.len() < needed {
         let reason = format!("it has {} bytes, and its header alone needs {needed}", facts.len());
-        return Err(not_a_checkpoint(path, reason));
+        return Err(Error::damaged(path, reason, None));
     }
     Ok(())
 }
 
-/// What a file is that begins otherwise than a checkpoint, and what to do with it.
+fn check_version(path: &Path, format: &'static str, found: u32, supported: u32) -> Result<()> {
+    if found > supported {
+        return Err(Error::NewerFormat { path: path.to_path_buf(), format, found, supported });
+    }
+    Ok(())
+}
+
+/// Which format a file seems to have that does not begin like a checkpoint, and what to do with it.
 fn foreign(start: &[u8; HEADER_SIZE], file_size: u64) -> Option<String> {
     // A safetensors file begins with the length of its header, which is JSON.
     let [length @ .., brace, _] = *start;
@@ -123,9 +158,9 @@ fn foreign(start: &[u8; HEADER_SIZE], file_size: u64) -> Option<String> {
     let what = if is_safetensors {
         "a safetensors file"
     } else if start.starts_with(b"PK\x03\x04") {
-        "a ZIP archive, as PyTorch's files are"
+        "a ZIP archive, such as PyTorch's torch.save writes"
     } else if start[0] == 0x80 && start[1] <= 5 {
-        "a pickle, as PyTorch's old files are"
+        "a pickle, such as PyTorch's older versions write"
     } else {
         return None;
     };
@@ -137,8 +172,4 @@ fn unprefixed<V: Clone>(prefix: &str, entries: &BTreeMap<String, V>) -> BTreeMap
         .iter()
         .filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), value.clone())))
         .collect()
-}
-
-fn not_a_checkpoint(path: &Path, reason: String) -> Error {
-    Error::NotACheckpoint { path: path.to_path_buf(), reason }
 }

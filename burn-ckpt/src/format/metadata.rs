@@ -1,4 +1,4 @@
-//! The `.metadata.json` beside every checkpoint: its types, its limits, and how non-finite numbers are written.
+//! The `.metadata.json` beside every checkpoint: its fields, its size limit, reading and writing.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,21 +9,35 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::{Error, Result, disagreement};
+use crate::error::{Error, Result};
 use crate::file_names::metadata_path;
+use crate::format::numbers;
 
 /// The largest metadata file that is read, in bytes. A checkpoint of 100,000 tensors needs about 20 MB.
 pub const MAX_METADATA_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What a checkpoint is, where it comes from, and how to tell that it is whole.
+/// What a checkpoint is, where it comes from, and the digests that verify it.
 ///
-/// Keys are written in this order; unknown keys are ignored when reading, so that an older program reads a
-/// newer file.
+/// Keys are written in this order. Reading ignores unknown keys, so that an older program reads a newer file.
+///
+/// [`Metadata::new`] and the `with_` methods make one by hand, for [`Contents::save`](crate::Contents::save):
+///
+/// ```
+/// use burn_ckpt::Metadata;
+///
+/// let metadata = Metadata::new(jiff::Timestamp::now())
+///     .with_run_id("distilled")
+///     .with_epoch(3)
+///     .with_metrics([("val_loss", 0.25)])
+///     .with_reason("best");
+/// assert_eq!(metadata.metrics["val_loss"], 0.25);
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Metadata {
     /// The run that wrote the checkpoint.
     pub run_id: String,
-    /// A human's name for the run.
+    /// A name of the run for humans.
     pub name: Option<String>,
     /// The project that the run belongs to.
     pub project: Option<String>,
@@ -58,8 +72,18 @@ pub struct Metadata {
     pub tensors: IndexMap<String, TensorInfo>,
 }
 
-/// One tensor of a checkpoint.
+/// Type, shape and digest of one tensor, as the metadata states them: see [`Metadata::tensors`].
+///
+/// ```no_run
+/// # fn main() -> burn_ckpt::Result<()> {
+/// let metadata = burn_ckpt::Checkpoint::open("runs/a/best")?.metadata()?;
+/// for (name, tensor) in &metadata.tensors {
+///     println!("{name}: {} {:?}, {}", tensor.dtype, tensor.shape, tensor.blake3);
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TensorInfo {
     /// Element type (`f32`, `bf16`, ..).
     pub dtype: String,
@@ -70,36 +94,11 @@ pub struct TensorInfo {
 }
 
 impl Metadata {
-    /// The metadata of a state of which nothing is known but when it was taken. What follows from the file
-    /// itself (path, size, digests, tensors) is filled in when it is saved.
-    #[must_use]
-    pub fn blank(timestamp: Timestamp) -> Self {
-        Self {
-            run_id: String::new(),
-            name: None,
-            project: None,
-            checkpoint_path: String::new(),
-            checkpoint_timestamp: timestamp,
-            start_timestamp: timestamp,
-            epoch: 0,
-            global_step: 0,
-            training_time_seconds: 0.0,
-            metrics: IndexMap::new(),
-            trainer_config: Value::Null,
-            hparams: Value::Null,
-            environment: Value::Null,
-            reason: String::new(),
-            checkpoint_size_bytes: 0,
-            checkpoint_checksum: String::new(),
-            tensors: IndexMap::new(),
-        }
-    }
-
     /// Reads the metadata that belongs to a checkpoint or to a link.
     ///
     /// # Errors
     ///
-    /// [`Error::Metadata`] when the file is larger than [`MAX_METADATA_BYTES`] or not what it should be,
+    /// [`Error::Metadata`] when the file is larger than [`MAX_METADATA_BYTES`] or invalid,
     /// [`Error::Io`] when it cannot be read or is missing.
     pub fn of_checkpoint(checkpoint: &Path) -> Result<Self> {
         Self::read(&metadata_path(checkpoint))
@@ -113,14 +112,15 @@ impl Metadata {
     pub fn read(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(Error::io("open the metadata file", path))?;
         let size = file.metadata().map_err(Error::io("read", path))?.len();
-        let fail = |reason: String| Error::Metadata { path: path.to_path_buf(), reason };
+        let invalid = |reason, source| Error::Metadata { path: path.to_path_buf(), reason, source };
         if size > MAX_METADATA_BYTES {
-            return Err(fail(format!("it has {size} bytes, and {MAX_METADATA_BYTES} are allowed")));
+            return Err(invalid(format!("it has {size} bytes, and {MAX_METADATA_BYTES} are allowed"), None));
         }
         let mut text = Vec::new();
-        // The limit holds even for a file that grows while it is read.
+        // The limit holds also if the file grows while it is read.
         file.take(MAX_METADATA_BYTES).read_to_end(&mut text).map_err(Error::io("read", path))?;
-        serde_json::from_slice(&text).map_err(|error| fail(error.to_string()))
+        serde_json::from_slice(&text)
+            .map_err(|error| invalid("its JSON does not describe a checkpoint".to_owned(), Some(error)))
     }
 
     /// The text of the metadata file: pretty-printed JSON, ending in a newline.
@@ -130,7 +130,7 @@ impl Metadata {
     /// [`Error::Snapshot`] when a part cannot be written as JSON.
     pub fn to_json(&self) -> Result<String> {
         let text = serde_json::to_string_pretty(self)
-            .map_err(|error| Error::Snapshot(format!("the metadata is no JSON: {error}")))?;
+            .map_err(|error| Error::snapshot("the metadata cannot be written as JSON", error))?;
         Ok(text + "\n")
     }
 }
@@ -140,85 +140,7 @@ pub(crate) fn check_size(path: &Path, metadata: &Metadata) -> Result<()> {
     let size = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
     if size != metadata.checkpoint_size_bytes {
         let expected = format!("{} bytes", metadata.checkpoint_size_bytes);
-        return Err(disagreement(path, expected, format!("{size} bytes")));
+        return Err(Error::checksum(path, expected, format!("{size} bytes")));
     }
     Ok(())
-}
-
-/// Serde for metrics: finite numbers as JSON numbers, the others as the strings `NaN`, `inf` and `-inf`.
-pub mod numbers {
-    use super::{Deserialize, IndexMap};
-    use serde::{Deserializer, Serialize, Serializer};
-
-    #[derive(Serialize, Deserialize)]
-    #[serde(untagged)]
-    enum Number {
-        Finite(f64),
-        Other(String),
-    }
-
-    /// Writes the metrics.
-    ///
-    /// # Errors
-    ///
-    /// Only those of the serializer.
-    pub fn serialize<S: Serializer>(metrics: &IndexMap<String, f64>, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_map(metrics.iter().map(|(name, value)| {
-            let number =
-                if value.is_finite() { Number::Finite(*value) } else { Number::Other(value.to_string()) };
-            (name, number)
-        }))
-    }
-
-    /// Reads the metrics.
-    ///
-    /// # Errors
-    ///
-    /// A value that is neither a number nor one of the three strings.
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<IndexMap<String, f64>, D::Error> {
-        let numbers = IndexMap::<String, Number>::deserialize(from)?;
-        numbers
-            .into_iter()
-            .map(|(name, number)| {
-                let value = match &number {
-                    Number::Finite(value) => *value,
-                    Number::Other(text) => match text.as_str() {
-                        "NaN" => f64::NAN,
-                        "inf" => f64::INFINITY,
-                        "-inf" => f64::NEG_INFINITY,
-                        _ => {
-                            let message = format!("the metric {name:?} is {text:?}, which is no number");
-                            return Err(serde::de::Error::custom(message));
-                        }
-                    },
-                };
-                Ok((name, value))
-            })
-            .collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Serialize, Deserialize)]
-    struct Metrics(#[serde(with = "numbers")] IndexMap<String, f64>);
-
-    #[test]
-    fn non_finite_metrics_are_strings_and_come_back() {
-        let metrics = IndexMap::from([
-            ("a".to_owned(), f64::NAN),
-            ("b".to_owned(), f64::INFINITY),
-            ("c".to_owned(), f64::NEG_INFINITY),
-            ("d".to_owned(), 0.1),
-        ]);
-        let text = serde_json::to_string(&Metrics(metrics.clone())).unwrap();
-        assert_eq!(text, r#"{"a":"NaN","b":"inf","c":"-inf","d":0.1}"#);
-        let Metrics(back) = serde_json::from_str(&text).unwrap();
-        assert!(back["a"].is_nan());
-        assert_eq!(back.keys().collect::<Vec<_>>(), metrics.keys().collect::<Vec<_>>());
-        assert_eq!((back["b"], back["c"], back["d"]), (f64::INFINITY, f64::NEG_INFINITY, 0.1));
-        assert!(serde_json::from_str::<Metrics>(r#"{"a":"high"}"#).is_err());
-    }
 }

@@ -1,9 +1,12 @@
-//! What is in a `.ckpt` file and in the metadata beside it.
+//! What is in a `.ckpt` file and in the metadata beside it. Writes no file; `header` and `metadata` read them.
 
+mod collect_module;
 pub(crate) mod contents;
 pub(crate) mod deferred_tensor;
 pub(crate) mod digest;
 pub(crate) mod header;
 pub(crate) mod metadata;
+mod metadata_builder;
 pub(crate) mod module_types;
+pub mod numbers;
 pub(crate) mod section;

@@ -1,20 +1,20 @@
-//! Which modules a model's tensors belong to, kept beside them in a section.
+//! Which modules a model's tensors belong to. A section stores this beside the tensors.
 //!
-//! A tensor's name says where it is, not what it is: `hidden.weight` of a linear layer is transposed in PyTorch, that of
-//! an embedding is not. The types are burn's own words for them (`Struct:Linear`, `Vec`, `Enum:Activation`), in the form in
-//! which burn-store's adapters take them.
+//! A tensor's name does not tell its layout: `hidden.weight` of a linear layer is transposed in PyTorch, that of an
+//! embedding is not. The types are burn's names for modules (`Struct:Linear`, `Vec`, `Enum:Activation`), in the form that
+//! burn-store's adapters take.
 
 use std::collections::BTreeMap;
 
 use burn::module::Param;
 use burn::tensor::Tensor;
 
-/// burn's word for a linear layer.
+/// burn's name for a linear layer.
 const LINEAR: &str = "Struct:Linear";
-/// Ours for one that keeps its weight the other way round; no adapter knows it, and so none transposes it.
+/// Our name for a linear layer with a transposed weight. burn-store's adapters do not know it, so they do not transpose it.
 const LINEAR_COL: &str = "Struct:Linear(Col)";
 
-/// The type of every module on the way to a tensor, by the module's path; the model itself is at the empty path.
+/// The type of every module around a tensor, by the module's path. The model itself is at the empty path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ModuleTypes(BTreeMap<String, String>);
 
@@ -27,19 +27,19 @@ impl ModuleTypes {
         serde_json::to_string(&self.0)
     }
 
-    /// Whether nothing is known of any module.
+    /// Whether no module's type is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The types of the modules around a tensor, from the model to the module that has it.
+    /// The types of the modules around a tensor, from the model to the module that owns the tensor.
     #[must_use]
     pub fn around(&self, tensor: &str) -> Vec<String> {
         self.above(tensor).filter_map(|path| self.0.get(path)).cloned().collect()
     }
 
-    /// The type of the module that has a tensor, without burn's prefix: `Linear`.
+    /// The type of the module that owns a tensor, without burn's prefix: `Linear`.
     #[must_use]
     pub fn of(&self, tensor: &str) -> Option<&str> {
         let path = self.above(tensor).last()?;
@@ -65,7 +65,7 @@ impl ModuleTypes {
     }
 }
 
-/// Where a visitor of a module is, and which modules it has come through.
+/// The position of a visitor in a module, and the types of the modules that it has visited.
 #[derive(Debug, Default)]
 pub(crate) struct Walk {
     path: Vec<String>,
@@ -89,9 +89,9 @@ impl Walk {
         self.path.join(".")
     }
 
-    /// Notes a linear layer that keeps its weight the other way round (burn's `LinearLayout::Col`): in a file it is
-    /// `[outputs, inputs]`, as in PyTorch, and must not be transposed once more. A square one does not show that; what
-    /// loading does to a tensor of another shape does.
+    /// Records a linear layer whose weight is stored transposed (burn's `LinearLayout::Col`): in a file it is
+    /// `[outputs, inputs]`, as in PyTorch, and must not be transposed again. The shape of a square weight does not tell the
+    /// layout, so the parameter's load mapping is applied to a small tensor that is not square.
     pub(crate) fn note_layout<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let Some((_, module)) = self.path.split_last() else { return };
         let module = self.types.0.get_mut(&module.join("."));
@@ -105,7 +105,7 @@ impl Walk {
         }
     }
 
-    /// The types of all modules that the visitor has come through.
+    /// The types of all modules that the visitor has visited.
     pub(crate) fn into_types(self) -> ModuleTypes {
         self.types
     }
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tensor_knows_the_modules_around_it() {
+    fn the_modules_around_a_tensor_are_found_by_its_name() {
         assert_eq!(types().around("layers.0.weight"), ["Struct:Net", "Vec", "Struct:Linear"]);
         assert_eq!(types().of("layers.0.weight"), Some("Linear"));
         assert_eq!(types().of("scale"), Some("Net"));
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn variants_of_enums_are_no_part_of_pytorchs_names() {
+    fn variants_of_enums_are_left_out_of_pytorchs_names() {
         assert_eq!(types().without_variants("act.Swish.beta"), "act.beta");
         assert_eq!(types().without_variants("layers.0.weight"), "layers.0.weight");
     }

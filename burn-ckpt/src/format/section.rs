@@ -1,31 +1,41 @@
 //! A section of a checkpoint: the tensors, scalars and strings of one part of the state (the model, the
 //! optimizer, ..), under the names that the part itself gives them.
 //!
-//! Saving makes sections out of modules and burn's records; loading makes records out of sections again.
+//! Saving converts modules and burn's records to sections. Loading converts sections to records.
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Bool, Bytes, Int, Tensor, kind::Basic};
+use burn::module::Module;
+use burn::tensor::{Bytes, Tensor, kind::Basic};
 use burn_pack::{Reader, Scalar, Writer};
 
+use crate::error::pack_error::PackError;
 use crate::error::{Error, Result};
+use crate::format::collect_module::collect;
 use crate::format::deferred_tensor::deferred;
-use crate::format::module_types::{ModuleTypes, Walk};
+use crate::format::module_types::ModuleTypes;
 
 /// String of a module's section: JSON of its [`ModuleTypes`].
 const MODULE_TYPES_KEY: &str = "module_types";
-/// String of a module's section that is laid out in another way than burn's: a [`TensorLayout`]'s name.
+/// String of a section whose tensors are not in burn's layout: a [`TensorLayout`]'s name.
 const LAYOUT_KEY: &str = "layout";
 
 /// How a module's tensors are named and laid out.
+///
+/// ```
+/// use burn_ckpt::{Section, TensorLayout};
+///
+/// let section = Section::new().with_layout(TensorLayout::PyTorch);
+/// assert_eq!(section.layout()?, TensorLayout::PyTorch);
+/// # Ok::<(), burn_ckpt::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum TensorLayout {
-    /// As burn has them.
+    /// burn's names and layout.
     #[default]
     Burn,
-    /// As PyTorch has them: the weights of linear layers are transposed, those of normalisations are called `weight`
-    /// and `bias`, and no name has the variant of an enum. Loading converts them.
+    /// PyTorch's names and layout: weights of linear layers are transposed, the parameters of normalisations are called
+    /// `weight` and `bias`, and names do not contain the variants of enums. Loading converts them.
     PyTorch,
 }
 
@@ -40,14 +50,27 @@ impl TensorLayout {
     }
 }
 
-/// One part of a training state.
+/// One part of a training state: tensors, scalars and strings.
+///
+/// [`Section::from_module`] makes the section of a model. A part of a program's own is made with [`Section::new`]:
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_ckpt::Section;
+///
+/// let mut ema = Section::new();
+/// ema.push("fc.weight".to_owned(), 0, Tensor::<2>::zeros([4, 2], &Device::default()));
+/// ema.scalars.insert("decay".to_owned(), 0.999.into());
+/// assert_eq!(ema.shapes().collect::<Vec<_>>(), [("fc.weight", [4, 2].as_slice())]);
+/// ```
 #[derive(Clone, Default)]
+#[non_exhaustive]
 pub struct Section {
     /// The part's tensors, in the order in which they are stored.
     pub tensors: Vec<burn_pack::Tensor>,
-    /// Its numbers and flags (an optimizer's time step, a scheduler's position).
+    /// The part's numbers and flags (an optimizer's time step, a scheduler's position).
     pub scalars: BTreeMap<String, Scalar>,
-    /// Its strings.
+    /// The part's strings.
     pub strings: BTreeMap<String, String>,
 }
 
@@ -73,30 +96,57 @@ impl Section {
     /// First part of the names of a program's own sections: `user.<part>`.
     pub const USER_PREFIX: &str = "user.";
 
+    /// A section without entries.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
     /// The parameters and running statistics of a module, by their paths.
     ///
     /// Each tensor is read from its device only when it is written, one at a time. Running statistics are taken
-    /// as they are visited, without pending updates: pass `module.valid()` for those of the moment.
+    /// without pending updates: pass `module.valid()` to include those.
     #[must_use]
     pub fn from_module<M: Module>(module: &M) -> Self {
-        Self::collect(module, Collector::default())
+        Self::collected(module, false)
     }
 
-    /// The same, with every tensor asked for at once: on a device of another machine, an answer comes when what
-    /// was asked for before has been done, so that one after the other they would take that time each. What comes before it is
-    /// written waits in host memory.
+    /// The same, but reading every tensor from its device starts now. This is faster on a device of another machine, which
+    /// answers a read after the work queued before it: the tensors wait for that work together instead of one after the
+    /// other. Those that arrive before they are written stay in host memory.
     #[must_use]
     pub fn from_module_at_once<M: Module>(module: &M) -> Self {
-        Self::collect(module, Collector { at_once: true, ..Collector::default() })
+        Self::collected(module, true)
     }
 
-    fn collect<M: Module>(module: &M, mut collector: Collector) -> Self {
-        module.visit(&mut collector);
+    fn collected<M: Module>(module: &M, at_once: bool) -> Self {
+        let (tensors, types) = collect(module, at_once);
         let mut strings = BTreeMap::new();
-        if let Ok(types) = collector.walk.into_types().to_json() {
+        if let Ok(types) = types.to_json() {
             strings.insert(MODULE_TYPES_KEY.to_owned(), types);
         }
-        Self { tensors: collector.tensors, scalars: BTreeMap::new(), strings }
+        Self { tensors, scalars: BTreeMap::new(), strings }
+    }
+
+    /// Sets the tensors, in the order in which they are to be stored.
+    #[must_use]
+    pub fn with_tensors(mut self, tensors: Vec<burn_pack::Tensor>) -> Self {
+        self.tensors = tensors;
+        self
+    }
+
+    /// Sets the numbers and flags.
+    #[must_use]
+    pub fn with_scalars(mut self, scalars: BTreeMap<String, Scalar>) -> Self {
+        self.scalars = scalars;
+        self
+    }
+
+    /// Sets the strings.
+    #[must_use]
+    pub fn with_strings(mut self, strings: BTreeMap<String, String>) -> Self {
+        self.strings = strings;
+        self
     }
 
     /// Adds a tensor of a parameter's state. It is read from its device only when it is written.
@@ -107,7 +157,7 @@ impl Section {
         self.tensors.push(deferred(name, param_id, tensor, false));
     }
 
-    /// The same, asked for at once, as [`from_module_at_once`](Self::from_module_at_once) does.
+    /// The same, but reading the tensor starts now, as in [`from_module_at_once`](Self::from_module_at_once).
     pub fn push_at_once<const D: usize, K: Basic>(
         &mut self,
         name: String,
@@ -119,29 +169,31 @@ impl Section {
         self.tensors.push(deferred(name, param_id, tensor, true));
     }
 
-    /// The types of the modules that have the tensors; empty where the section did not come from a module, or is older
-    /// than this.
+    /// The types of the modules that own the tensors. Empty for a section that was not made from a module, or by a version
+    /// that did not store them.
     ///
     /// # Errors
     ///
-    /// [`Error::Snapshot`] when what is noted of them cannot be understood.
+    /// [`Error::Section`] when the stored types are not valid JSON.
     pub fn module_types(&self) -> Result<ModuleTypes> {
         let Some(text) = self.strings.get(MODULE_TYPES_KEY) else { return Ok(ModuleTypes::default()) };
-        ModuleTypes::from_json(text)
-            .map_err(|error| Error::Snapshot(format!("the types of the modules cannot be read: {error}")))
+        ModuleTypes::from_json(text).map_err(|error| Error::Section {
+            reason: "the types of its modules are not valid JSON".to_owned(),
+            source: Some(Box::new(error)),
+        })
     }
 
     /// How the tensors are named and laid out.
     ///
     /// # Errors
     ///
-    /// [`Error::Snapshot`] for a layout that this version does not know.
+    /// [`Error::Section`] for a layout that this version does not know.
     pub fn layout(&self) -> Result<TensorLayout> {
         let known = [TensorLayout::Burn, TensorLayout::PyTorch];
         match self.strings.get(LAYOUT_KEY) {
             None => Ok(TensorLayout::Burn),
             Some(name) => known.into_iter().find(|layout| layout.name() == name).ok_or_else(|| {
-                Error::Snapshot(format!("its tensors are laid out as {name:?}, which is unknown"))
+                Error::Section { reason: format!("its tensor layout {name:?} is unknown"), source: None }
             }),
         }
     }
@@ -156,14 +208,13 @@ impl Section {
         self
     }
 
-    /// What a burnpack buffer holds, as burn's optimizer and scheduler records write it. Copies no tensor.
+    /// The entries of a burnpack buffer, as burn's optimizer and scheduler records write it. Copies no tensor.
     ///
     /// # Errors
     ///
-    /// [`Error::Snapshot`] when the buffer is no burnpack container.
+    /// [`Error::Snapshot`] when the buffer is not a burnpack container.
     pub fn from_burnpack(bytes: Bytes) -> Result<Self> {
-        let failed =
-            |error: burn_pack::Error| Error::Snapshot(format!("a record is no burnpack data: {error}"));
+        let failed = |error| Error::snapshot("a record is not burnpack data", PackError::boxed(error));
         let reader = Reader::from_bytes(bytes).map_err(failed)?;
         let (scalars, strings) = (reader.scalars().clone(), reader.metadata().clone());
         Ok(Self { tensors: reader.into_tensors().map_err(failed)?, scalars, strings })
@@ -175,7 +226,7 @@ impl Section {
     }
 }
 
-/// burnpack's own writer of these entries.
+/// burn-pack's writer for these entries.
 pub(crate) fn burnpack_writer(
     tensors: Vec<burn_pack::Tensor>,
     scalars: &BTreeMap<String, Scalar>,
@@ -189,46 +240,4 @@ pub(crate) fn burnpack_writer(
         writer = writer.with_metadata(name, value);
     }
     writer
-}
-
-/// Visits a module and describes each parameter in the form that burn's own `ModuleRecord` stores, so that the
-/// record loads what this wrote. Unlike the record it reads no tensor yet.
-#[derive(Default)]
-struct Collector {
-    /// Whether tensors are asked for when they are visited.
-    at_once: bool,
-    walk: Walk,
-    tensors: Vec<burn_pack::Tensor>,
-}
-
-impl Collector {
-    fn add<const D: usize, K: Basic>(&mut self, id: u64, tensor: Tensor<D, K>)
-    where
-        Tensor<D, K>: Send + 'static,
-    {
-        self.tensors.push(deferred(self.walk.place(), id, tensor, self.at_once));
-    }
-}
-
-impl ModuleVisitor for Collector {
-    fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.walk.enter(name, container_type);
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.walk.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.walk.note_layout(param);
-        self.add(param.id.val(), param.transform_for_save().val());
-    }
-
-    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
-        self.add(param.id.val(), param.transform_for_save().val());
-    }
-
-    fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
-        self.add(param.id.val(), param.transform_for_save().val());
-    }
 }

@@ -1,13 +1,13 @@
-//! Loading: from a checkpoint's path to its hyperparameters, its training state and its sections.
+//! An opened checkpoint: its hyperparameters, its training state and its sections.
 //!
-//! Opening reads the header alone, whatever the file's size.
+//! Opening reads only the header, whatever the file's size.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use burn::module::Module;
 use burn::store::ModuleRecord;
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -16,20 +16,32 @@ use crate::format::header::ContainerHeader;
 use crate::format::metadata::{Metadata, check_size};
 use crate::format::section::Section;
 use crate::load::apply_weights;
-use crate::load::checked_tensors::{Damage, check_hparams, verified};
+use crate::load::checked_tensors::{ReadErrors, check_hparams, verified};
 use crate::load::hparams;
+use crate::load::match_tensors::match_tensors;
 use crate::load::options::LoadOptions;
 use crate::load::report::LoadReport;
 use crate::run_dir::locate::locate;
 
-/// A checkpoint that was opened: its header is known, its tensors are still on disk.
+/// An opened checkpoint: its header is in memory, its tensors are still on disk.
+///
+/// ```no_run
+/// # fn main() -> burn_ckpt::Result<()> {
+/// let checkpoint = burn_ckpt::Checkpoint::open("runs/a/best")?;
+/// checkpoint.verify()?;
+/// let metadata = checkpoint.metadata()?;
+/// println!("step {}: {:?}", metadata.global_step, metadata.metrics);
+/// # Ok(()) }
+/// ```
+///
+/// [`Checkpoint::load_into_with`] has an example that loads a model.
 #[derive(Debug)]
 pub struct Checkpoint {
     pub(crate) path: PathBuf,
     hparams: Value,
     trainer_state: Value,
     sections: Vec<String>,
-    /// The header that opening has parsed, for whoever needs its tensors first. Of 10,000 tensors parsing it once more
+    /// The header that opening has parsed, for the first call that needs its tensors. With 10,000 tensors, parsing it again
     /// takes longer than reading them.
     header: Mutex<Option<(Identity, ContainerHeader)>>,
 }
@@ -39,12 +51,12 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// Those of [`locate`]; [`Error::Io`] when the file cannot be read, [`Error::NotACheckpoint`] when it is something
-    /// else or cut off, [`Error::NewerFormat`] when a newer version wrote it.
+    /// Those of [`locate`]; [`Error::Io`] when the file cannot be read, [`Error::NotACheckpoint`] when it is another kind of
+    /// file, [`Error::Damaged`] when its header is cut off or invalid, [`Error::NewerFormat`] when a newer version wrote it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let mut path = locate(path.as_ref())?;
         if path.is_symlink() {
-            // A link may lead elsewhere by the time that a section is read.
+            // The link may point to another file by the time that a section is read.
             path = std::fs::canonicalize(&path).map_err(Error::io("follow the link", &path))?;
         }
         let identity = Identity::of(&path)?;
@@ -58,30 +70,30 @@ impl Checkpoint {
         })
     }
 
-    /// The file that was opened; where a link was given, the one it pointed to.
+    /// The file that was opened. For a link, the file that it pointed to.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The model's hyperparameters as their own type.
+    /// The model's hyperparameters as the type `H`.
     ///
     /// # Errors
     ///
-    /// [`Error::Hparams`] naming the field when they do not fit the type: it lacks one of theirs, has one of another
-    /// type, or one that they lack.
+    /// [`Error::Hparams`] naming the field when they do not fit the type: a field of the file is unknown to the type, a field
+    /// of the type is missing in the file, or a value has another type.
     pub fn hparams<H: DeserializeOwned>(&self) -> Result<H> {
         hparams::typed(&self.path, &self.hparams)
     }
 
-    /// The training loop's state as its own type.
+    /// The training loop's state as the type `S`.
     ///
     /// # Errors
     ///
-    /// [`Error::Json`] when it does not fit the type.
+    /// [`Error::TrainerState`] when it does not fit the type.
     pub fn trainer_state<S: DeserializeOwned>(&self) -> Result<S> {
-        let (what, state) = ("trainer states", &self.trainer_state);
-        S::deserialize(state).map_err(|source| Error::Json { path: self.path.clone(), what, source })
+        S::deserialize(&self.trainer_state)
+            .map_err(|source| Error::TrainerState { path: self.path.clone(), source })
     }
 
     /// The names of the sections.
@@ -96,26 +108,26 @@ impl Checkpoint {
         self.sections.iter().any(|section| section == name)
     }
 
-    /// One section, its tensors still on disk.
+    /// One section. Its tensors stay on disk until they are read.
     ///
     /// # Errors
     ///
-    /// [`Error::MissingSection`] when the checkpoint has none of that name.
+    /// [`Error::MissingSection`] when the checkpoint has no section of that name; [`Error::Damaged`] when the position of a
+    /// tensor in the file is invalid.
     pub fn section(&self, name: &str) -> Result<Section> {
         self.header()?.into_section(&self.path, name)
     }
 
-    /// One section whose tensors are still on disk, and compare their bytes with their digests in the metadata when they
-    /// are read.
+    /// One section. Its tensors stay on disk until they are read, and are then compared with their digests in the metadata.
     ///
     /// # Errors
     ///
-    /// As for [`Checkpoint::section`]; [`Error::Unverifiable`] without metadata, [`Error::Checksum`] where it describes
-    /// something else. A tensor of other bytes is an error when it is read.
+    /// As for [`Checkpoint::section`]; [`Error::Unverifiable`] without valid metadata, [`Error::Checksum`] when the metadata
+    /// describes another file. Reading a tensor that has other bytes fails.
     pub fn verified_section(&self, name: &str) -> Result<Section> {
-        let metadata = self.agreeing_metadata()?;
+        let metadata = self.checked_metadata()?;
         let mut section = self.section(name)?;
-        section.tensors = verified(&self.path, name, section.tensors, &metadata, &Damage::default())?;
+        section.tensors = verified(&self.path, name, section.tensors, &metadata, &ReadErrors::default())?;
         Ok(section)
     }
 
@@ -123,7 +135,7 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when there is none, [`Error::Metadata`] when it cannot be understood.
+    /// [`Error::Io`] when the metadata file is missing, [`Error::Metadata`] when it is invalid.
     pub fn metadata(&self) -> Result<Metadata> {
         Metadata::of_checkpoint(&self.path)
     }
@@ -132,13 +144,16 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// [`Error::MissingSection`] or [`Error::Container`].
+    /// As for [`Checkpoint::section`]; [`Error::Section`] when a tensor cannot be read or burn does not accept the record.
     pub fn model_record(&self) -> Result<ModuleRecord> {
         let bytes = self.section(Section::MODEL)?.into_burnpack()?;
-        ModuleRecord::from_bytes(bytes).map_err(|error| Error::Snapshot(error.to_string()))
+        ModuleRecord::from_bytes(bytes).map_err(|error| Error::Section {
+            reason: "burn does not accept it as a record".to_owned(),
+            source: Some(Box::new(error)),
+        })
     }
 
-    /// Loads the model's section into a module that has the same parameters, verifying each tensor as it is read.
+    /// Loads the model's section into a module that has the same parameters. Verifies each tensor as it is read.
     ///
     /// ```no_run
     /// # use burn::nn::{Linear, LinearConfig};
@@ -157,10 +172,10 @@ impl Checkpoint {
         self.load_into_with(module, &LoadOptions::default()).map(|(module, _)| module)
     }
 
-    /// Loads the model's section into a module, as the options say, and tells what became of each tensor.
+    /// Loads the model's section into a module as the options say. The report says which tensors were loaded.
     ///
-    /// Only the tensors that the module takes are read, on a few threads and with up to 256 MB in memory before they are
-    /// in the module. The file is not needed any more when this returns.
+    /// Reads only the tensors that the module takes, on up to 4 threads, and holds up to 256 MB of them in memory before they
+    /// are in the module. The file can be removed when this returns.
     ///
     /// ```
     /// use burn_ckpt::{Checkpoint, LoadOptions};
@@ -173,11 +188,11 @@ impl Checkpoint {
     /// # let saved: Linear = LinearConfig::new(4, 2).init(&device);
     /// # Contents::new(&())?
     /// #     .with_section("model", Section::from_module(&saved))
-    /// #     .save(&path, Metadata::blank(jiff::Timestamp::now()))?;
+    /// #     .save(&path, Metadata::new(jiff::Timestamp::now()))?;
     ///
     /// // A layer without bias takes the weight alone.
     /// let layer: Linear = LinearConfig::new(4, 2).with_bias(false).init(&device);
-    /// let options = LoadOptions { allow_unused: true, ..LoadOptions::default() };
+    /// let options = LoadOptions::new().with_allow_unused(true);
     /// let (layer, report) = Checkpoint::open(&path)?.load_into_with(layer, &options)?;
     /// assert_eq!(report.to_string(), "loaded 1 (verified), missing 0, unused 1, mismatched 0\n\
     ///     bias [2] is in the checkpoint and not in the model");
@@ -188,12 +203,12 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// [`Error::Mismatch`] listing the tensors that are missing, unused, or of another shape or kind, as far as the
-    /// options do not allow that, before any tensor is read; [`Error::Checksum`] naming a tensor whose bytes are not
-    /// those that were written; [`Error::Load`] naming one that cannot be read; [`Error::Unverifiable`] without metadata.
+    /// [`Error::Mismatch`] listing the tensors that are missing, unused, or of another shape or kind, unless the options allow
+    /// that, before any tensor is read; [`Error::Checksum`] naming a tensor whose bytes are not those that were written;
+    /// [`Error::Load`] naming a tensor that cannot be read; [`Error::Unverifiable`] without valid metadata.
     pub fn load_into_with<M: Module>(&self, module: M, options: &LoadOptions) -> Result<(M, LoadReport)> {
         let metadata = match options.verify {
-            true => Some(self.agreeing_metadata()?),
+            true => Some(self.checked_metadata()?),
             false => None,
         };
         apply_weights::load(&self.path, self.section(Section::MODEL)?, module, options, metadata.as_ref())
@@ -206,13 +221,12 @@ impl Checkpoint {
     /// [`Error::Mismatch`] listing the tensors that are missing, unused or of another shape.
     pub fn check_fits<M: Module>(&self, module: &M) -> Result<()> {
         let options = LoadOptions::default();
-        let (_, report) =
-            apply_weights::matched(&self.path, self.section(Section::MODEL)?, module, &options)?;
+        let (_, report) = match_tensors(&self.path, self.section(Section::MODEL)?, module, &options)?;
         report.check(&self.path, &options)
     }
 
-    /// The metadata, if size and hyperparameters are those that it states.
-    fn agreeing_metadata(&self) -> Result<Metadata> {
+    /// The metadata. An error if the file's size or hyperparameters are not those that it states.
+    fn checked_metadata(&self) -> Result<Metadata> {
         let unverifiable = |source| Error::Unverifiable { path: self.path.clone(), source: Box::new(source) };
         let metadata = self.metadata().map_err(unverifiable)?;
         check_size(&self.path, &metadata)?;
@@ -220,22 +234,22 @@ impl Checkpoint {
         Ok(metadata)
     }
 
-    /// The header: what opening has parsed if nobody has taken it and the file is still that one.
+    /// The header: the one that opening has parsed, if it has not been taken yet and the file is unchanged.
     pub(crate) fn header(&self) -> Result<ContainerHeader> {
-        let parsed = self.header.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let parsed = self.header.lock().take();
         match parsed {
             Some((identity, header)) if Identity::of(&self.path)? == identity => Ok(header),
             _ => ContainerHeader::read(&self.path),
         }
     }
 
-    /// The hyperparameters as they are in the file.
+    /// The hyperparameters as JSON.
     pub(crate) fn raw_hparams(&self) -> &Value {
         &self.hparams
     }
 }
 
-/// What tells a file from another that has been put in its place.
+/// Tells whether a file has been replaced by another one.
 #[derive(Debug, PartialEq, Eq)]
 struct Identity {
     bytes: u64,
@@ -249,7 +263,7 @@ impl Identity {
         let facts = std::fs::metadata(path).map_err(Error::io("open", path))?;
         Ok(Self {
             bytes: facts.len(),
-            // Not every file system knows it.
+            // Not every file system has it.
             modified: facts.modified().ok(),
             #[cfg(unix)]
             inode: std::os::unix::fs::MetadataExt::ino(&facts),

@@ -1,7 +1,7 @@
 //! Hyperparameters: from the JSON in a checkpoint's header to the type that a model is built from.
 //!
-//! A type that has changed since the checkpoint was written is an error that names the field, rather than a value that
-//! is silently dropped or made up.
+//! If the type has changed since the checkpoint was written, the error names the field. No value is dropped or invented
+//! silently.
 
 use std::path::Path;
 
@@ -10,25 +10,27 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 
-/// Types the hyperparameters of a checkpoint. Fields that the type does not know must be null.
+/// Converts the hyperparameters of a checkpoint to their type. Fields that the type does not know must be null.
 pub(crate) fn typed<H: DeserializeOwned>(path: &Path, hparams: &Value) -> Result<H> {
     let type_name = short_name(std::any::type_name::<H>());
-    let fail =
-        |reason: String| Error::Hparams { path: path.to_path_buf(), type_name: type_name.clone(), reason };
+    let fail = |reason: String, source| {
+        let (path, type_name) = (path.to_path_buf(), type_name.clone());
+        Error::Hparams { path, type_name, reason, source }
+    };
     let mut unknown = Vec::new();
     let mut track = serde_path_to_error::Track::new();
-    let mut note = |field: serde_ignored::Path<'_>| unknown.push(field.to_string());
-    let with_unknown = serde_ignored::Deserializer::new(hparams, &mut note);
+    let mut add_unknown = |field: serde_ignored::Path<'_>| unknown.push(field.to_string());
+    let with_unknown = serde_ignored::Deserializer::new(hparams, &mut add_unknown);
     let typed = H::deserialize(serde_path_to_error::Deserializer::new(with_unknown, &mut track));
     let typed = typed.map_err(|error| {
         let field = track.path().to_string();
         match field.as_str() {
-            _ if hparams.is_null() => fail("the checkpoint has none".to_owned()),
-            "." => fail(error.to_string()),
-            field => fail(format!("field `{field}`: {error}")),
+            _ if hparams.is_null() => fail("the checkpoint has none".to_owned(), None),
+            "." => fail("a field is invalid".to_owned(), Some(error)),
+            field => fail(format!("the field `{field}` is invalid"), Some(error)),
         }
     })?;
-    // What is null says nothing: `update_hparams_json` leaves that behind where it takes a value out.
+    // `Value::take` in `update_hparams_json` leaves a null behind.
     unknown.retain(|field| !at(hparams, field).is_some_and(Value::is_null));
     match unknown.first() {
         None => Ok(typed),
@@ -37,7 +39,7 @@ pub(crate) fn typed<H: DeserializeOwned>(path: &Path, hparams: &Value) -> Result
                 0 => String::new(),
                 more => format!(" and {more} more"),
             };
-            Err(fail(format!("the checkpoint has a field `{field}`{more}, which the type lacks")))
+            Err(fail(format!("the checkpoint has a field `{field}`{more}, which the type lacks"), None))
         }
     }
 }
@@ -50,7 +52,7 @@ fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     })
 }
 
-/// A type's name without the modules that it is in: `my::model::Config<a::B>` is `Config<B>`.
+/// A type's name without its modules: `my::model::Config<a::B>` is `Config<B>`.
 fn short_name(name: &str) -> String {
     let mut short = String::new();
     for part in name.split_inclusive(['<', '>', ',', ' ', '(', ')', '[', ']']) {

@@ -1,5 +1,4 @@
-//! A trained model in one line: from a checkpoint's path to a model that is built from the hyperparameters in it and has
-//! its weights.
+//! A trained model in one line: built from the hyperparameters in a checkpoint, with the weights in it.
 
 use std::path::{Path, PathBuf};
 
@@ -15,10 +14,10 @@ use crate::load::hparams;
 use crate::load::options::LoadOptions;
 use crate::load::report::LoadReport;
 
-/// A module that can be built from the hyperparameters that its checkpoints carry.
+/// A module that can be built from the hyperparameters in its checkpoints.
 ///
 /// A path is a checkpoint's file, a link to one, or `best`, `last` or a link's name in a run's directory
-/// (`runs/a/best`); see [`locate`](crate::run_dir::locate).
+/// (`runs/a/best`); see [`locate`](crate::locate).
 ///
 /// # Example
 ///
@@ -61,32 +60,32 @@ use crate::load::report::LoadReport;
 /// # let trained = MyModel::from_hparams(&config, &device);
 /// # Contents::new(&config)?
 /// #     .with_section("model", Section::from_module(&trained))
-/// #     .save(&path, Metadata::blank(jiff::Timestamp::now()))?;
-/// // With the hyperparameters that it was trained with.
+/// #     .save(&path, Metadata::new(jiff::Timestamp::now()))?;
+/// // With the hyperparameters of its training.
 /// let model = MyModel::from_checkpoint(&path, &device)?;
 /// // With some of them changed.
 /// let model = MyModel::from_checkpoint_with(&path, &device, |h| h.with_dropout(0.0))?;
 /// # assert_eq!(model.dropout.prob, 0.0);
 /// # assert_eq!(model.hidden.weight.val().into_data(), trained.hidden.weight.val().into_data());
-/// // The hyperparameters alone: whatever the file's size, only its header is read.
+/// // Only the hyperparameters: reads the file's header, whatever the file's size.
 /// let hparams = MyModel::hparams_from_checkpoint(&path)?;
 /// assert_eq!(hparams.width, 8);
 /// # std::fs::remove_dir_all(&directory).expect("the directory was made above");
 /// # Ok::<(), burn_ckpt::Error>(())
 /// ```
 pub trait FromCheckpoint: Module {
-    /// The hyperparameters: what `Trainer::new` of burn-trainer was given, or [`Contents::new`](crate::Contents::new).
+    /// The hyperparameters, as given to burn-trainer's `Trainer::new` or to [`Contents::new`](crate::Contents::new).
     /// burn's `#[derive(Config)]` makes such a type.
     type Hparams: DeserializeOwned;
 
     /// Builds the untrained model.
     ///
-    /// Hyperparameters that come from a file may be any that the type can have. A program that loads other people's files
-    /// checks them first, as [`FromCheckpoint::hparams_from_checkpoint`] gives them.
+    /// Hyperparameters from a file can be any values of the type. A program that loads untrusted files checks the result of
+    /// [`FromCheckpoint::hparams_from_checkpoint`] first.
     fn from_hparams(hparams: &Self::Hparams, device: &Device) -> Self;
 
-    /// The model with the hyperparameters and the weights in a checkpoint. Every tensor is compared with its digest in
-    /// the metadata as it is read; what else is in the file, an optimizer's state for one, is not read.
+    /// The model with the hyperparameters and the weights in a checkpoint. Every tensor is compared with its digest in the
+    /// metadata as it is read. Other sections, such as the optimizer's, are not read.
     ///
     /// # Errors
     ///
@@ -95,7 +94,7 @@ pub trait FromCheckpoint: Module {
         Self::loader(path).load(device).map(|loaded| loaded.model)
     }
 
-    /// The same with hyperparameters that `update` has changed. It is called once, before the model is built.
+    /// The same with hyperparameters changed by `update`, which is called once, before the model is built.
     ///
     /// # Errors
     ///
@@ -108,7 +107,7 @@ pub trait FromCheckpoint: Module {
         Self::loader(path).update_hparams(update).load(device).map(|loaded| loaded.model)
     }
 
-    /// The hyperparameters in a checkpoint. Only the file's header is read, whatever its size.
+    /// The hyperparameters in a checkpoint. Reads only the file's header, whatever the file's size.
     ///
     /// # Errors
     ///
@@ -117,7 +116,7 @@ pub trait FromCheckpoint: Module {
         Checkpoint::open(path)?.hparams()
     }
 
-    /// A loader for everything beyond that: older hyperparameters, parts of a model, other names and types.
+    /// A loader with options: for older hyperparameters, parts of a model, other names and types.
     fn loader<'a>(path: impl AsRef<Path>) -> CheckpointLoader<'a, Self> {
         CheckpointLoader::new(path)
     }
@@ -126,7 +125,7 @@ pub trait FromCheckpoint: Module {
 type UpdateJson<'a> = Box<dyn FnOnce(&mut Value) + 'a>;
 type Update<'a, H> = Box<dyn FnOnce(H) -> H + 'a>;
 
-/// Loads a model as it is told to. Touches no file before [`CheckpointLoader::load`].
+/// Loads a model with options. Touches no file before [`CheckpointLoader::load`].
 ///
 /// # Example: the encoder of an older model, for another task
 ///
@@ -168,17 +167,17 @@ type Update<'a, H> = Box<dyn FnOnce(H) -> H + 'a>;
 /// # };
 /// # Contents::new(&json!({ "hidden_size": 8, "classes": 2 }))?
 /// #     .with_section("model", Section::from_module(&older))
-/// #     .save(&path, Metadata::blank(jiff::Timestamp::now()))?;
+/// #     .save(&path, Metadata::new(jiff::Timestamp::now()))?;
 ///
 /// let loaded = MyModel::loader(&path)
-///     // When the checkpoint was written, the field had another name,
+///     // When the checkpoint was written, this field had another name,
 ///     .update_hparams_json(|hparams| {
 ///         let width = hparams["hidden_size"].take();
 ///         hparams["width"] = width;
 ///     })
 ///     // and so had the layer.
 ///     .remap_keys("^backbone\\.", "encoder.")
-///     // This task has five classes: the head has other shapes, and begins anew.
+///     // This task has five classes: the head has other shapes, and keeps its initial values.
 ///     .update_hparams(|hparams| MyConfig { classes: 5, ..hparams })
 ///     .allow_mismatched(true)
 ///     .float_dtype(DType::F32)
@@ -199,11 +198,11 @@ pub struct CheckpointLoader<'a, M: FromCheckpoint> {
     update_json: Vec<UpdateJson<'a>>,
     update: Vec<Update<'a, M::Hparams>>,
     options: LoadOptions,
-    /// A builder's method cannot return what is wrong with its argument.
-    wrong: Option<Error>,
+    /// The first invalid argument of a builder method, which `load` returns.
+    invalid: Option<Error>,
 }
 
-/// A model that was loaded, and what is known of how.
+/// A loaded model with its hyperparameters and the report of its loading. See the example of [`CheckpointLoader`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Loaded<M: FromCheckpoint> {
@@ -211,21 +210,21 @@ pub struct Loaded<M: FromCheckpoint> {
     pub model: M,
     /// The hyperparameters that it was built from.
     pub hparams: M::Hparams,
-    /// What became of each tensor.
+    /// Which tensors were loaded.
     pub report: LoadReport,
-    /// The checkpoint, for its metadata and other sections.
+    /// The opened checkpoint, for its metadata and other sections.
     pub checkpoint: Checkpoint,
 }
 
 impl<'a, M: FromCheckpoint> CheckpointLoader<'a, M> {
-    /// A loader of the checkpoint that a path stands for: strict, with verification.
+    /// A loader for the checkpoint at a path. Every parameter and every tensor must match, and every tensor is verified.
     pub fn new(path: impl AsRef<Path>) -> Self {
         Self {
             path: path.as_ref().to_path_buf(),
             update_json: Vec::new(),
             update: Vec::new(),
             options: LoadOptions::default(),
-            wrong: None,
+            invalid: None,
         }
     }
 
@@ -235,62 +234,61 @@ impl<'a, M: FromCheckpoint> CheckpointLoader<'a, M> {
         self
     }
 
-    /// Changes the hyperparameters as they are in the file, before they become the model's own type: for checkpoints
-    /// that are older than a field's name or type. What is left null is as good as removed where the type does not
-    /// know it.
+    /// Changes the hyperparameters as JSON, before they are converted to the model's own type: for checkpoints that are older
+    /// than a field's name or type. A field that is left null counts as removed if the type does not know it.
     pub fn update_hparams_json(mut self, update: impl FnOnce(&mut Value) + 'a) -> Self {
         self.update_json.push(Box::new(update));
         self
     }
 
-    /// Whether parameters that the checkpoint lacks keep their initial values; an error otherwise.
+    /// Sets whether parameters that the checkpoint lacks keep their initial values (default: `false`, an error).
     pub fn allow_partial(mut self, allow: bool) -> Self {
         self.options.allow_partial = allow;
         self
     }
 
-    /// Whether tensors that the model lacks are left out; an error otherwise.
+    /// Sets whether tensors that the model lacks are left out (default: `false`, an error).
     pub fn allow_unused(mut self, allow: bool) -> Self {
         self.options.allow_unused = allow;
         self
     }
 
-    /// Whether parameters that have another shape or kind in the checkpoint keep their initial values; an error
-    /// otherwise.
+    /// Sets whether parameters that have another shape or kind in the checkpoint keep their initial values (default: `false`,
+    /// an error).
     pub fn allow_mismatched(mut self, allow: bool) -> Self {
         self.options.allow_mismatched = allow;
         self
     }
 
-    /// Renames the checkpoint's tensors before they are matched: every place where the regular expression `from`
-    /// matches becomes `to`, in which `$1` stands for its first group. Called several times, one after the other.
+    /// Renames the checkpoint's tensors before they are matched: replaces each match of the regular expression `from` by `to`,
+    /// where `$1` stands for the first group. Several calls apply one after the other.
     ///
-    /// An expression that is none is an error of [`CheckpointLoader::load`].
+    /// [`CheckpointLoader::load`] reports an invalid regular expression as [`Error::Name`].
     pub fn remap_keys(mut self, from: &str, to: &str) -> Self {
         match self.options.remapper.clone().add_pattern(from, to) {
             Ok(remapper) => self.options.remapper = remapper,
             Err(error) => {
-                let wrong = name_error("the regular expression", from, error.to_string());
-                self.wrong.get_or_insert(wrong);
+                let invalid = name_error("the regular expression", from, error.to_string());
+                self.invalid.get_or_insert(invalid);
             }
         }
         self
     }
 
-    /// Casts every tensor of floats to a type. Without it, parameters get the type that is stored.
+    /// Casts every tensor of floats to a type. By default, parameters get the stored type.
     ///
-    /// A type that is none of floats is an error of [`CheckpointLoader::load`].
+    /// [`CheckpointLoader::load`] reports a type that is not a float type as [`Error::Name`].
     pub fn float_dtype(mut self, dtype: DType) -> Self {
         if !dtype.is_float() {
-            let reason = "floats are cast to a type of floats".to_owned();
-            self.wrong.get_or_insert(name_error("the type", dtype.name(), reason));
+            let reason = "it is not a float type".to_owned();
+            self.invalid.get_or_insert(name_error("the type", dtype.name(), reason));
         }
         self.options.float_dtype = Some(dtype);
         self
     }
 
-    /// Whether what is read is compared with the digests in the metadata (default: `true`). A checkpoint without
-    /// metadata can only be loaded without.
+    /// Sets whether each tensor that is read is compared with its digest in the metadata (default: `true`). A checkpoint
+    /// without metadata loads only with `false`.
     pub fn verify(mut self, verify: bool) -> Self {
         self.options.verify = verify;
         self
@@ -300,12 +298,13 @@ impl<'a, M: FromCheckpoint> CheckpointLoader<'a, M> {
     ///
     /// # Errors
     ///
-    /// Those of [`Checkpoint::open`]; [`Error::Hparams`] naming a field where the hyperparameters do not fit;
-    /// [`Error::Mismatch`] naming tensors and both shapes where the weights do not; [`Error::Checksum`] or
-    /// [`Error::Unverifiable`] where they are not known to be those that were written.
+    /// Those of [`Checkpoint::open`]; [`Error::Hparams`] naming a field when the hyperparameters do not fit;
+    /// [`Error::Mismatch`] naming tensors and both shapes when the weights do not fit; [`Error::Checksum`] when the bytes are not
+    /// those that were written; [`Error::Unverifiable`] without valid metadata; [`Error::Name`] for an invalid argument of
+    /// [`CheckpointLoader::remap_keys`] or [`CheckpointLoader::float_dtype`].
     pub fn load(self, device: &Device) -> Result<Loaded<M>> {
-        if let Some(wrong) = self.wrong {
-            return Err(wrong);
+        if let Some(invalid) = self.invalid {
+            return Err(invalid);
         }
         let checkpoint = Checkpoint::open(&self.path)?;
         let mut raw = checkpoint.raw_hparams().clone();

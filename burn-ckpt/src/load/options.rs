@@ -1,4 +1,4 @@
-//! How the tensors of a checkpoint are matched with a module's parameters.
+//! How the tensors of a checkpoint are matched with a module's parameters: the options and their builder.
 
 use burn::store::KeyRemapper;
 use burn::tensor::DType;
@@ -13,7 +13,18 @@ use burn::tensor::DType;
 /// | `remapper` | none | renames the checkpoint's tensors before they are matched |
 /// | `float_dtype` | as stored | casts every tensor of floats |
 /// | `verify` | `true` | compares each tensor that is read with its digest in the metadata |
+///
+/// ```
+/// use burn::tensor::DType;
+/// use burn_ckpt::LoadOptions;
+///
+/// let options = LoadOptions::new().with_allow_partial(true).with_float_dtype(DType::F32);
+/// assert!(options.allow_partial && options.verify);
+/// ```
+///
+/// [`Checkpoint::load_into_with`](crate::Checkpoint::load_into_with) has an example that loads a model.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct LoadOptions {
     /// Whether parameters that the checkpoint lacks keep their initial values.
     pub allow_partial: bool,
@@ -24,10 +35,60 @@ pub struct LoadOptions {
     pub allow_mismatched: bool,
     /// Renames the checkpoint's tensors, in the order of its patterns, before they are matched.
     pub remapper: KeyRemapper,
-    /// The type that every tensor of floats is cast to; without one a parameter gets the type that is stored.
+    /// The type that every tensor of floats is cast to. `None`: parameters get the stored type.
     pub float_dtype: Option<DType>,
     /// Whether the hyperparameters and each tensor that is read are compared with the metadata file.
     pub verify: bool,
+}
+
+impl LoadOptions {
+    /// The defaults of the table above.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets whether parameters that the checkpoint lacks keep their initial values.
+    #[must_use]
+    pub fn with_allow_partial(mut self, allow: bool) -> Self {
+        self.allow_partial = allow;
+        self
+    }
+
+    /// Sets whether tensors that the module lacks are left out.
+    #[must_use]
+    pub fn with_allow_unused(mut self, allow: bool) -> Self {
+        self.allow_unused = allow;
+        self
+    }
+
+    /// Sets whether parameters of another shape or kind keep their initial values.
+    #[must_use]
+    pub fn with_allow_mismatched(mut self, allow: bool) -> Self {
+        self.allow_mismatched = allow;
+        self
+    }
+
+    /// Sets how the checkpoint's tensors are renamed before they are matched.
+    #[must_use]
+    pub fn with_remapper(mut self, remapper: KeyRemapper) -> Self {
+        self.remapper = remapper;
+        self
+    }
+
+    /// Sets the type that every tensor of floats is cast to, or `None` for the stored type.
+    #[must_use]
+    pub fn with_float_dtype(mut self, dtype: impl Into<Option<DType>>) -> Self {
+        self.float_dtype = dtype.into();
+        self
+    }
+
+    /// Sets whether the hyperparameters and each tensor that is read are compared with the metadata file.
+    #[must_use]
+    pub fn with_verify(mut self, verify: bool) -> Self {
+        self.verify = verify;
+        self
+    }
 }
 
 impl Default for LoadOptions {

@@ -1,37 +1,38 @@
-//! Reading ahead: a few threads read the tensors that are asked for next (with all that reading one includes: hashing,
-//! transposing, casting), while the caller makes parameters of those before them.
+//! Reading ahead: up to 4 threads read the next tensors, while the caller makes parameters of the tensors before them. Reading
+//! includes hashing, transposing and casting.
 //!
-//! Files are read and never mapped: one that is cut while it is mapped ends the process by a signal, where a read ends
-//! in an error.
+//! Files are read, not mapped into memory: if a mapped file is cut off, a signal ends the process, where a read fails with an
+//! error.
 //!
 //! ```text
-//! reader threads: claim the next tensors -> read -> put them down     | as far ahead as AHEAD_BYTES
-//! the caller:     asks for one: it is there | being read: wait | not claimed yet: read it here
+//! reader threads: claim the next tensors -> read -> store them        | up to AHEAD_BYTES ahead of the caller
+//! the caller:     takes one: stored: take it | claimed: wait for it | not claimed: read it here
 //! ```
 //!
-//! Nobody waits for a tensor that no one is reading, so that the order in which the caller asks is a matter of speed.
+//! The caller waits only for tensors that a thread is reading. So any order of taking them works, and only the speed differs.
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 
 use burn_pack::{Bytes, Error, Tensor};
+use parking_lot::{Condvar, Mutex};
 
 use crate::panics::panic_message;
 
-/// How many bytes are read before they are asked for, unless a single tensor is larger. A device with memory of its own
-/// takes its copy then, so this bounds what a load needs of the host's; on the CPU they become the parameters.
+/// How many bytes are read ahead, unless a single tensor is larger. A device with memory of its own copies the bytes when they
+/// are taken, so this bounds the host memory of a load. On the CPU the bytes become the parameters.
 const AHEAD_BYTES: usize = 256 * 1024 * 1024;
-/// More threads than this wait for the memory or the disk.
+/// With more threads, memory or disk bandwidth limits the speed.
 const MAX_THREADS: usize = 4;
-/// Small tensors are claimed together: handing one over costs more than reading it.
+/// Small tensors are claimed together, as passing one to another thread takes longer than reading it.
 const CLAIM_BYTES: usize = 256 * 1024;
-/// What is smaller is read before a thread has started.
+/// A smaller total is read faster than threads start.
 const WORTH_THREADS_BYTES: usize = 2 * 1024 * 1024;
 
-/// A tensor to be read, and the memory that this takes.
+/// A tensor to read, and the memory that reading takes.
 pub(crate) struct Wanted {
     pub(crate) tensor: Tensor,
     pub(crate) cost: usize,
@@ -39,15 +40,15 @@ pub(crate) struct Wanted {
 
 /// A tensor that could not be read.
 pub(crate) struct Failure {
-    /// Its place in the order in which they were given.
+    /// Its index in the list of tensors.
     pub(crate) index: usize,
     pub(crate) error: Error,
 }
 
-/// Gives `consume` the tensors to read in whatever order, best in that in which they stand here, and each once. Returns
-/// what it returns, and the first of the tensors that could not be read; once there is one, no other is read.
+/// Calls `consume` with the tensors, of which it reads each once, ideally in this order. Returns its result, and the first tensor
+/// that could not be read. After a failure no further tensor is read.
 ///
-/// No thread is left when this returns or unwinds.
+/// All threads have ended when this returns or unwinds.
 pub(crate) fn read_ahead<T>(
     wanted: Vec<Wanted>,
     consume: impl FnOnce(Vec<Tensor>) -> T,
@@ -75,40 +76,40 @@ impl Limits {
     ) -> (T, Option<Failure>) {
         let threads = self.threads;
         let queue = Arc::new(Queue::new(wanted, self));
-        let handed_out = (0..queue.wanted.len()).map(|index| Queue::deferred(&queue, index)).collect();
+        let deferred = (0..queue.wanted.len()).map(|index| Queue::deferred(&queue, index)).collect();
         let consumed = thread::scope(|scope| {
             let _stop = StopAtEnd(&queue);
             for _ in 0..threads {
-                // Where the system has no thread left, the caller reads by itself.
+                // If no thread can be started, the caller reads the tensors itself.
                 if thread::Builder::new().spawn_scoped(scope, || queue.read_all()).is_err() {
                     break;
                 }
             }
-            consume(handed_out)
+            consume(deferred)
         });
-        let failure = queue.state().failure.take();
+        let failure = queue.state.lock().failure.take();
         (consumed, failure)
     }
 }
 
-/// What the threads share.
+/// The state that the threads share.
 struct Queue {
     wanted: Vec<Wanted>,
     limits: Limits,
     state: Mutex<State>,
-    /// A tensor was put down.
+    /// A tensor was stored.
     ready: Condvar,
-    /// A tensor was taken, so that there is room for others.
+    /// A tensor was taken, which makes room for others.
     room: Condvar,
 }
 
 struct State {
     slots: Vec<Slot>,
-    /// All before it are claimed, or have been.
+    /// All tensors before this one are claimed, stored or taken.
     next: usize,
-    /// The cost of what readers have claimed and nobody has taken yet.
+    /// The cost of the tensors that are claimed or stored and not taken yet.
     ahead: usize,
-    /// Readers that wait for room.
+    /// How many readers wait for room.
     waiting: usize,
     stopped: bool,
     failure: Option<Failure>,
@@ -127,7 +128,7 @@ struct StopAtEnd<'a>(&'a Queue);
 
 impl Drop for StopAtEnd<'_> {
     fn drop(&mut self) {
-        self.0.stop(&mut self.0.state());
+        self.0.stop(&mut self.0.state.lock());
     }
 }
 
@@ -138,7 +139,7 @@ impl Queue {
         Self { wanted, limits, state, ready: Condvar::new(), room: Condvar::new() }
     }
 
-    /// A tensor whose bytes are what the readers have put down, or will.
+    /// A tensor whose bytes are those that a reader stores.
     fn deferred(queue: &Arc<Self>, index: usize) -> Tensor {
         let Tensor { name, dtype, shape, param_id, .. } = &queue.wanted[index].tensor;
         let (length, own) = (queue.wanted[index].tensor.byte_len(), Arc::clone(queue));
@@ -146,10 +147,10 @@ impl Queue {
     }
 
     fn take(&self, index: usize) -> Result<Bytes, Error> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         loop {
             match state.slots[index] {
-                Slot::Claimed => state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Slot::Claimed => self.ready.wait(&mut state),
                 Slot::Failed => return Err(not_read()),
                 Slot::Unread if state.stopped => return Err(not_read()),
                 _ => break,
@@ -163,19 +164,19 @@ impl Queue {
                 }
                 Ok(bytes)
             }
-            // No reader has come to it yet, or it is asked for once more.
+            // No reader has claimed it, or it was taken before.
             _ => {
                 drop(state);
                 let read = read(&self.wanted[index].tensor);
                 read.map_err(|error| {
-                    self.fail(&mut self.state(), index, error);
+                    self.fail(&mut self.state.lock(), index, error);
                     not_read()
                 })
             }
         }
     }
 
-    /// A reader thread.
+    /// What a reader thread does.
     fn read_all(&self) {
         while let Some(claimed) = self.claim() {
             let (start, mut done, mut failed) = (claimed.start, Vec::with_capacity(claimed.len()), None);
@@ -189,7 +190,7 @@ impl Queue {
                 }
             }
             done.resize_with(claimed.len(), || Slot::Failed);
-            let mut state = self.state();
+            let mut state = self.state.lock();
             state.slots.splice(claimed, done);
             if let Some((index, error)) = failed {
                 self.fail(&mut state, index, error);
@@ -199,10 +200,9 @@ impl Queue {
         }
     }
 
-    /// The next tensors that nobody reads, as soon as there is room for them. None when there are none, or no more are
-    /// wanted.
+    /// Claims the next tensors, and waits for room first. `None` when there are no more, or the readers are to stop.
     fn claim(&self) -> Option<Range<usize>> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         loop {
             while matches!(state.slots.get(state.next), Some(Slot::Taken)) {
                 state.next += 1;
@@ -211,7 +211,7 @@ impl Queue {
             let first = self.wanted.get(start).filter(|_| !state.stopped)?.cost;
             if state.ahead > 0 && state.ahead + first > self.limits.ahead {
                 state.waiting += 1;
-                state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+                self.room.wait(&mut state);
                 state.waiting -= 1;
                 continue;
             }
@@ -233,8 +233,8 @@ impl Queue {
         }
     }
 
-    /// Notes that a tensor could not be read. Those before it are claimed, and their readers go on to their ends: the
-    /// first one that is damaged is the same whoever comes first.
+    /// Records that a tensor could not be read. The tensors before it are claimed already and will be read to the end, so that
+    /// the first failure is the same in every run.
     fn fail(&self, state: &mut State, index: usize, error: Error) {
         if state.failure.as_ref().is_none_or(|failure| index < failure.index) {
             state.failure = Some(Failure { index, error });
@@ -246,22 +246,18 @@ impl Queue {
         state.stopped = true;
         self.room.notify_all();
     }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// What the caller is told; the reason is in [`Failure`].
+/// The error that the caller gets. The reason is in [`Failure`].
 fn not_read() -> Error {
     Error::IoError("a tensor could not be read".to_owned())
 }
 
-/// A tensor's bytes in memory. A panic in reading (a device's, or in a conversion) is an error.
+/// Reads a tensor's bytes into memory. A panic while reading (in a device or a conversion) becomes an error.
 fn read(tensor: &Tensor) -> Result<Bytes, Error> {
     let read = || {
         let bytes = tensor.to_bytes()?;
-        // Not as a slice: that panics when the file was cut in the meantime.
+        // A slice of a file-backed buffer would panic if the file was cut off in the meantime.
         bytes.read(Default::default()).map_err(|error| Error::IoError(error.to_string()))?;
         Ok(bytes)
     };

@@ -1,4 +1,4 @@
-//! What loading did with each tensor, and what did not fit.
+//! The report of a load: which tensors were loaded, and which did not fit.
 
 use std::fmt;
 use std::path::Path;
@@ -6,23 +6,29 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::load::options::LoadOptions;
 
-/// What became of a module's parameters and of a checkpoint's tensors.
+/// Which parameters of a module were loaded, and which tensors of a checkpoint were used. `Display` prints it as text.
+///
+/// See the example of [`Checkpoint::load_into_with`](crate::Checkpoint::load_into_with).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LoadReport {
-    /// Parameters that have the checkpoint's values now.
+    /// Parameters that were loaded.
     pub loaded: Vec<String>,
-    /// Parameters that the checkpoint lacks, with their shapes; they have their initial values.
+    /// Parameters that the checkpoint lacks, with their shapes. They keep their initial values.
     pub missing: Vec<(String, Vec<usize>)>,
-    /// Tensors of the checkpoint that the module lacks, by the names that the remapping gave them, with their shapes.
+    /// Tensors of the checkpoint that the module lacks, by their names after the remapping, with their shapes.
     pub unused: Vec<(String, Vec<usize>)>,
-    /// Parameters that are otherwise in the checkpoint; they have their initial values.
+    /// Parameters with another shape or kind in the checkpoint. They keep their initial values.
     pub mismatched: Vec<TensorMismatch>,
-    /// Whether what was read was compared with the metadata's digests.
+    /// Whether every tensor that was read was compared with its digest.
     pub verified: bool,
 }
 
-/// A parameter that differs from the tensor of its name in shape, or in kind (float, int, bool).
+/// A parameter that differs from the tensor of its name in shape or in kind (float, int, bool).
+///
+/// See the example of [`CheckpointLoader`](crate::CheckpointLoader).
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TensorMismatch {
     /// The parameter's name.
     pub name: String,
@@ -39,19 +45,19 @@ impl LoadReport {
         self.missing.is_empty() && self.unused.is_empty() && self.mismatched.is_empty()
     }
 
-    /// Checks that nothing is amiss but what the options allow.
+    /// Checks that only those tensors do not match that the options allow.
     pub(crate) fn check(&self, path: &Path, options: &LoadOptions) -> Result<()> {
         let kinds = [
             (options.allow_mismatched, self.mismatched_lines()),
             (options.allow_partial, self.missing_lines()),
             (options.allow_unused, self.unused_lines()),
         ];
-        let refused: Vec<String> =
+        let problems: Vec<String> =
             kinds.into_iter().filter(|(allowed, _)| !allowed).flat_map(|(_, lines)| lines).collect();
-        if refused.is_empty() {
+        if problems.is_empty() {
             return Ok(());
         }
-        Err(Error::Mismatch { path: path.to_path_buf(), reason: shortened(refused) })
+        Err(Error::Mismatch { path: path.to_path_buf(), reason: shortened(problems) })
     }
 
     fn missing_lines(&self) -> Vec<String> {
@@ -68,10 +74,10 @@ impl LoadReport {
     }
 
     fn mismatched_lines(&self) -> Vec<String> {
-        let line = |misfit: &TensorMismatch| {
+        let line = |mismatch: &TensorMismatch| {
             format!(
                 "{} is {} in the checkpoint and {} in the model",
-                misfit.name, misfit.stored, misfit.wanted
+                mismatch.name, mismatch.stored, mismatch.wanted
             )
         };
         self.mismatched.iter().map(line).collect()
@@ -95,7 +101,7 @@ impl fmt::Display for LoadReport {
     }
 }
 
-/// A wrong model can disagree in every tensor; the first few say it all.
+/// Joins the first few reasons. Every tensor of a wrong model can differ, and the first few show that.
 fn shortened(mut reasons: Vec<String>) -> String {
     const SHOWN: usize = 8;
     let more = reasons.len().saturating_sub(SHOWN);

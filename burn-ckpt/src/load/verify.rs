@@ -1,8 +1,8 @@
-//! Verifying: whether a checkpoint's bytes are those that were written.
+//! Verifying that a checkpoint's bytes are those that were written.
 //!
-//! The file is read twice, once for its SHA-256 and once tensor by tensor for their BLAKE3, at the same time where there
-//! are two threads. (burn-pack does not tell where in the file a tensor is, which one pass would need.) Each thread holds
-//! one piece of a tensor at a time, however large the tensor is.
+//! The file is read twice: once for its SHA-256, and once tensor by tensor for their BLAKE3. With two threads both run at the
+//! same time. (One pass would need the tensors' positions in the file, which burn-pack does not expose.) Each thread holds one
+//! piece of a tensor in memory at a time, however large the tensor is.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -12,16 +12,16 @@ use std::thread;
 use burn_pack::Tensor;
 use indexmap::IndexMap;
 
-use crate::error::{Error, Result, disagreement};
+use crate::error::{Error, Result};
 use crate::format::digest::{blake3_in_pieces, sha256_of_file, sha256_with};
 use crate::format::metadata::{Metadata, TensorInfo, check_size};
-use crate::load::checked_tensors::{check_hparams, described};
+use crate::load::checked_tensors::{check_hparams, expected_info};
 use crate::load::checkpoint::Checkpoint;
 
 /// One for the SHA-256, which takes the longest, and one for the tensors.
 const TWO_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
-/// Told of bytes that have just been hashed.
+/// Called with the number of bytes that have just been hashed.
 type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 
 impl Checkpoint {
@@ -34,20 +34,20 @@ impl Checkpoint {
         verify_file(&self.path)
     }
 
-    /// Reads the whole file and compares size, SHA-256, every tensor's BLAKE3 and what the header says with the metadata.
+    /// Reads the whole file and compares size, SHA-256, every tensor's BLAKE3 and the header with the metadata.
     ///
-    /// A checkpoint without metadata does not pass: without a digest nothing is verified.
+    /// Fails for a checkpoint without metadata, as there is no digest to compare with.
     ///
     /// # Errors
     ///
-    /// [`Error::Checksum`] naming what disagrees; [`Error::Io`] or [`Error::Metadata`] when there is nothing to
-    /// compare with.
+    /// [`Error::Checksum`] naming what differs; [`Error::Io`] when the metadata is missing or a file cannot be read;
+    /// [`Error::Metadata`] when the metadata is invalid; [`Error::Load`] when a tensor cannot be read.
     pub fn verify(&self) -> Result<Metadata> {
         self.verify_with(TWO_THREADS, &|_| ())
     }
 
-    /// The same on a number of threads: one computes the SHA-256, the others hash the tensors. `progress` is told, from any
-    /// of them, how many bytes have just been hashed; all together that is the file's size and the tensors' bytes.
+    /// The same on a number of threads: one computes the SHA-256, the others hash the tensors. `progress` is called from all of
+    /// them with the number of bytes that have just been hashed. The total is the file's size plus the tensors' bytes.
     ///
     /// ```no_run
     /// # use std::sync::atomic::{AtomicU64, Ordering};
@@ -72,10 +72,10 @@ impl Checkpoint {
             match NonZeroUsize::new(threads.get() - 1) {
                 None => (sha256(), self.hash_all(&tensors, NonZeroUsize::MIN, progress)),
                 Some(others) => {
-                    let beside = scope.spawn(sha256);
+                    let sha256 = scope.spawn(sha256);
                     let digests = self.hash_all(&tensors, others, progress);
-                    // A thread ends by a panic of `progress` alone, which goes on here.
-                    (beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), digests)
+                    // Only `progress` can panic in the thread. The panic continues here.
+                    (sha256.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), digests)
                 }
             }
         });
@@ -94,14 +94,14 @@ impl Checkpoint {
                 [(name, ..)] => format!("in the tensor {name}"),
                 [(name, ..), rest @ ..] => format!("in the tensor {name} and {} more", rest.len()),
             };
-            return Err(disagreement(
+            return Err(Error::checksum(
                 &self.path,
                 metadata.checkpoint_checksum,
                 format!("{sha256} (it differs {place})"),
             ));
         }
         if let Some((name, expected, found)) = damaged.first() {
-            return Err(disagreement(
+            return Err(Error::checksum(
                 &self.path,
                 format!("blake3:{expected} for {name}"),
                 format!("blake3:{found}"),
@@ -110,11 +110,12 @@ impl Checkpoint {
         Ok(metadata)
     }
 
-    /// Reads every tensor and says what it is, by name. Needs no metadata.
+    /// Reads every tensor, and returns type, shape and digest of each by name. Needs no metadata.
     ///
     /// # Errors
     ///
-    /// [`Error::Container`] or [`Error::NotACheckpoint`] when the file cannot be read.
+    /// [`Error::Load`] when a tensor cannot be read; [`Error::Damaged`] or [`Error::NotACheckpoint`] when the file has changed
+    /// since it was opened.
     pub fn tensor_digests(
         &self,
         threads: NonZeroUsize,
@@ -122,27 +123,31 @@ impl Checkpoint {
     ) -> Result<IndexMap<String, TensorInfo>> {
         let tensors = self.header()?.into_tensors(&self.path)?;
         let digests = self.hash_all(&tensors, threads, progress)?;
-        let described = tensors.into_iter().zip(digests).map(|(tensor, blake3)| {
+        let infos = tensors.into_iter().zip(digests).map(|(tensor, blake3)| {
             let info =
                 TensorInfo { dtype: tensor.dtype.name().to_owned(), shape: tensor.shape.to_vec(), blake3 };
             (tensor.name, info)
         });
-        Ok(described.collect())
+        Ok(infos.collect())
     }
 
-    /// Compares what the header says of tensors and hyperparameters with the metadata. Reads no tensor.
+    /// Compares the tensors and hyperparameters in the header with the metadata. Reads no tensor.
     fn check_header(&self, metadata: &Metadata, tensors: &[Tensor]) -> Result<()> {
         if tensors.len() != metadata.tensors.len() {
             let (expected, found) = (metadata.tensors.len(), tensors.len());
-            return Err(disagreement(&self.path, format!("{expected} tensors"), format!("{found} tensors")));
+            return Err(Error::checksum(
+                &self.path,
+                format!("{expected} tensors"),
+                format!("{found} tensors"),
+            ));
         }
         for tensor in tensors {
-            described(&self.path, &tensor.name, tensor, metadata)?;
+            expected_info(&self.path, &tensor.name, tensor, metadata)?;
         }
         check_hparams(&self.path, self.raw_hparams(), metadata)
     }
 
-    /// The BLAKE3 of each tensor. The first that cannot be read ends it.
+    /// The BLAKE3 of each tensor. Stops at the first tensor that cannot be read.
     fn hash_all(
         &self,
         tensors: &[Tensor],
@@ -159,7 +164,7 @@ impl Checkpoint {
                     Ok(digest) => done.push((index, digest)),
                     Err(error) => {
                         failed.store(true, Ordering::Relaxed);
-                        return Err(Error::container(&self.path)(error));
+                        return Err(Error::unreadable_tensor(&self.path, &tensor.name, error));
                     }
                 }
             }
@@ -191,7 +196,7 @@ pub(crate) fn verify_file(path: &Path) -> Result<Metadata> {
     check_size(path, &metadata)?;
     let found = sha256_of_file(path)?;
     if found != metadata.checkpoint_checksum {
-        return Err(disagreement(path, metadata.checkpoint_checksum, found));
+        return Err(Error::checksum(path, metadata.checkpoint_checksum, found));
     }
     Ok(metadata)
 }

@@ -1,9 +1,9 @@
-//! Which checkpoints each strategy of a run holds at present, and what follows from a new one: the links to move
-//! and the files to remove.
+//! Which checkpoints each strategy of a run keeps at present, and what follows from a new one: links to move and files to
+//! remove.
 //!
-//! The loop's thread reserves a place before a save, the writer's thread confirms it once the file is durable. A
-//! save that failed is forgotten again, and gives no reason to remove anything. Neither does opening a run whose rules
-//! may have changed, and what a run goes on from stays until there is something newer to go on from.
+//! The loop's thread reserves a path before a save. The writer's thread confirms it once the file is durable, or forgets it
+//! when the save failed. A failed save removes no file. Neither does opening a run whose rules may have changed. The
+//! checkpoint that a run resumed from stays until a newer one that can be resumed is durable.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,15 +16,15 @@ use crate::retention::{Candidate, KeepRule};
 /// The checkpoints of a run by the strategies that keep them.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    keepers: IndexMap<String, Keeper>,
+    strategies: IndexMap<String, Strategy>,
     next_order: u64,
-    /// What the run goes on from.
-    origin: Option<PathBuf>,
-    /// Whether nothing goes before something new is durable.
-    waits: bool,
+    /// The checkpoint that the run resumed from, as long as nothing newer can be resumed.
+    resumed_from: Option<PathBuf>,
+    /// Whether no file is removed until something new is durable.
+    delays_removals: bool,
 }
 
-/// One checkpoint as a strategy sees it.
+/// One checkpoint as a strategy ranks it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SavedCheckpoint {
     /// Where it is, or will be.
@@ -35,8 +35,9 @@ pub struct SavedCheckpoint {
     pub score: f64,
 }
 
+/// The rule of a strategy, and its checkpoints.
 #[derive(Debug)]
-struct Keeper {
+struct Strategy {
     keep: KeepRule,
     link: Option<PathBuf>,
     entries: Vec<Entry>,
@@ -44,16 +45,16 @@ struct Keeper {
 
 #[derive(Debug)]
 struct Entry {
-    held: SavedCheckpoint,
+    saved: SavedCheckpoint,
     order: u64,
     durable: bool,
 }
 
-/// What a strategy wants for a state: where it goes, and how it ranks there.
+/// A path that a strategy needs for a state, and how the strategy ranks the state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reservation {
     /// The strategy's name, as it was registered.
-    pub keeper: String,
+    pub strategy: String,
     /// The directory.
     pub directory: PathBuf,
     /// The file name without ending.
@@ -64,165 +65,169 @@ pub struct Reservation {
     pub score: f64,
 }
 
-/// What is to be done, in this order: move the links, then remove the files.
+/// What follows from the rules, in this order: links to move, then files to remove.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Consequences {
+pub(crate) struct RetentionChanges {
+    /// Each link with the checkpoint that it is to point to.
     pub(crate) links: Vec<(PathBuf, PathBuf)>,
     pub(crate) remove: Vec<PathBuf>,
 }
 
 impl Ledger {
-    /// Adds a strategy under a name of its own, with the link that names its foremost checkpoint and the
-    /// checkpoints it holds from before, oldest first.
+    /// Adds a strategy under a name of its own, with the link to its best or newest checkpoint, and the checkpoints that it
+    /// has already, oldest first.
     pub fn register(
         &mut self,
-        keeper: impl Into<String>,
+        strategy: impl Into<String>,
         keep: KeepRule,
         link: Option<PathBuf>,
         present: impl IntoIterator<Item = SavedCheckpoint>,
     ) {
-        let entries =
-            present.into_iter().map(|held| Entry { held, order: self.take_order(), durable: true }).collect();
-        self.keepers.insert(keeper.into(), Keeper { keep, link, entries });
+        let entry = |saved| Entry { saved, order: self.take_order(), durable: true };
+        let entries = present.into_iter().map(entry).collect();
+        self.strategies.insert(strategy.into(), Strategy { keep, link, entries });
     }
 
-    /// Says what the run goes on from, which stays until a newer state that can be gone on from is durable. With
-    /// `waits`, everything else stays too until something new is durable: the rules may not be those by which it was
-    /// kept, and a run that is only looked at must not cost anything.
-    pub fn goes_on_from(&mut self, origin: Option<&Path>, waits: bool) {
-        // It may have been opened by another name of its directory.
-        let same = |path: &Path| fs::canonicalize(path).ok();
-        let wanted = origin.and_then(same);
+    /// Sets the checkpoint that the run resumed from. It stays until a newer state that can be resumed is durable.
+    ///
+    /// With `delays_removals`, all other files stay too until something new is durable: the rules may differ from those by
+    /// which the files were kept, and opening a run without training must not remove any.
+    pub fn resume_from(&mut self, checkpoint: Option<&Path>, delays_removals: bool) {
+        // The same file may have been opened under another name of its directory.
+        let resolved = |path: &Path| fs::canonicalize(path).ok();
+        let wanted = checkpoint.and_then(resolved);
         let found = wanted.and_then(|wanted| {
             let mut entries = self.entries_mut();
             entries
-                .find(|entry| same(&entry.held.path).as_ref() == Some(&wanted))
-                .map(|entry| entry.held.path.clone())
+                .find(|entry| resolved(&entry.saved.path).as_ref() == Some(&wanted))
+                .map(|entry| entry.saved.path.clone())
         });
-        (self.origin, self.waits) = (found, waits);
+        (self.resumed_from, self.delays_removals) = (found, delays_removals);
     }
 
-    /// Whether a checkpoint with this score would stay, were it saved now.
+    /// Whether a checkpoint with this score would be kept if it were saved now.
     ///
-    /// A state that the strategy holds already (a run that went on from an older one comes by it again) is not worth a
-    /// second file, which would take another one's place.
+    /// False for a state that the strategy has already: a run that resumed from an older checkpoint computes the same states
+    /// again, and a second file of one would push out another state.
     #[must_use]
-    pub fn would_keep(&self, keeper: &str, step: u64, score: f64) -> bool {
-        self.keepers.get(keeper).is_some_and(|keeper| {
-            let is_held = |held: &SavedCheckpoint| {
-                !score.is_nan() && (held.step, held.score.to_bits()) == (step, score.to_bits())
+    pub fn would_keep(&self, strategy: &str, step: u64, score: f64) -> bool {
+        self.strategies.get(strategy).is_some_and(|strategy| {
+            let is_same_state = |saved: &SavedCheckpoint| {
+                !score.is_nan() && (saved.step, saved.score.to_bits()) == (step, score.to_bits())
             };
-            if keeper.entries.iter().any(|entry| is_held(&entry.held)) {
+            if strategy.entries.iter().any(|entry| is_same_state(&entry.saved)) {
                 return false;
             }
-            let present: Vec<Candidate> = keeper.entries.iter().map(Entry::candidate).collect();
-            keeper.keep.would_keep(&present, Candidate { score, order: self.next_order })
+            let present: Vec<Candidate> = strategy.entries.iter().map(Entry::candidate).collect();
+            strategy.keep.would_keep(&present, Candidate { score, order: self.next_order })
         })
     }
 
-    /// Reserves places for one state. Returns the paths in the order of the wishes.
+    /// Reserves paths for one state. Returns them in the order of the reservations.
     ///
-    /// Two strategies with the same directory and name share the file. A name that stands for another state
-    /// already gets `-v1`, `-v2`, .. after it, as nothing is ever overwritten.
-    pub fn reserve(&mut self, wishes: &[Reservation]) -> Vec<PathBuf> {
-        let mut reserved: Vec<PathBuf> = Vec::with_capacity(wishes.len());
+    /// Two strategies with the same directory and name share the file. If the name is in use for another state, `-v1`, `-v2`,
+    /// .. is appended: no checkpoint is overwritten.
+    pub fn reserve(&mut self, reservations: &[Reservation]) -> Vec<PathBuf> {
+        let mut reserved: Vec<PathBuf> = Vec::with_capacity(reservations.len());
         let order = self.take_order();
-        for (position, wish) in wishes.iter().enumerate() {
-            let twin = wishes[..position]
+        for (position, wanted) in reservations.iter().enumerate() {
+            let shared = reservations[..position]
                 .iter()
-                .position(|other| (&other.directory, &other.stem) == (&wish.directory, &wish.stem));
-            let path = match twin {
-                Some(twin) => reserved[twin].clone(),
-                None => self.free_path(&wish.directory, &wish.stem, &reserved),
+                .position(|other| (&other.directory, &other.stem) == (&wanted.directory, &wanted.stem));
+            let path = match shared {
+                Some(other) => reserved[other].clone(),
+                None => self.free_path(&wanted.directory, &wanted.stem, &reserved),
             };
-            if let Some(keeper) = self.keepers.get_mut(&wish.keeper) {
-                let held = SavedCheckpoint { path: path.clone(), step: wish.step, score: wish.score };
-                keeper.entries.push(Entry { held, order, durable: false });
+            if let Some(strategy) = self.strategies.get_mut(&wanted.strategy) {
+                let saved = SavedCheckpoint { path: path.clone(), step: wanted.step, score: wanted.score };
+                strategy.entries.push(Entry { saved, order, durable: false });
             }
             reserved.push(path);
         }
         reserved
     }
 
-    /// Whether a newer state makes one that waits superfluous: every strategy that wants `waiting` wants `new` too, and
-    /// ranks it before that.
+    /// Whether a new state replaces a waiting one: every strategy that wants `waiting` wants `new` too, and ranks it higher.
     pub(crate) fn supersedes(&self, new: &[PathBuf], waiting: &[PathBuf]) -> bool {
-        self.keepers.values().all(|keeper| {
+        self.strategies.values().all(|strategy| {
             let among = |paths: &[PathBuf]| -> Vec<Candidate> {
-                let entries = keeper.entries.iter().filter(|entry| paths.contains(&entry.held.path));
+                let entries = strategy.entries.iter().filter(|entry| paths.contains(&entry.saved.path));
                 entries.map(Entry::candidate).collect()
             };
             let new = among(new);
-            let beaten = |waiting: &Candidate| new.iter().any(|new| keeper.keep.ranks_before(new, waiting));
-            among(waiting).iter().all(beaten)
+            let outranked =
+                |waiting: &Candidate| new.iter().any(|new| strategy.keep.ranks_before(new, waiting));
+            among(waiting).iter().all(outranked)
         })
     }
 
     /// The best (or newest) durable checkpoint of a strategy.
     #[must_use]
-    pub fn foremost(&self, keeper: &str) -> Option<&SavedCheckpoint> {
-        let keeper = self.keepers.get(keeper)?;
-        let durable = keeper.durable();
-        let first =
-            *keeper.keep.kept(&durable.iter().map(|entry| entry.candidate()).collect::<Vec<_>>()).first()?;
-        Some(&durable[first].held)
+    pub fn top_ranked(&self, strategy: &str) -> Option<&SavedCheckpoint> {
+        let strategy = self.strategies.get(strategy)?;
+        let durable = strategy.durable();
+        let first = *strategy
+            .keep
+            .kept(&durable.iter().map(|entry| entry.candidate()).collect::<Vec<_>>())
+            .first()?;
+        Some(&durable[first].saved)
     }
 
-    /// Marks a reserved checkpoint as whole on disk. `resumable`: it can be gone on from.
+    /// Marks a reserved checkpoint as durable. `resumable`: a run can resume from it, as it has more than weights.
     pub(crate) fn confirm(&mut self, path: &Path, resumable: bool) {
-        self.waits = false;
+        self.delays_removals = false;
         if resumable {
-            self.origin = None;
+            self.resumed_from = None;
         }
-        for entry in self.entries_mut().filter(|entry| entry.held.path == path) {
+        for entry in self.entries_mut().filter(|entry| entry.saved.path == path) {
             entry.durable = true;
         }
     }
 
-    /// Drops reservations that came to nothing.
+    /// Drops reservations whose files were not written.
     pub(crate) fn forget(&mut self, paths: &[PathBuf]) {
-        for keeper in self.keepers.values_mut() {
-            keeper.entries.retain(|entry| entry.durable || !paths.contains(&entry.held.path));
+        for strategy in self.strategies.values_mut() {
+            strategy.entries.retain(|entry| entry.durable || !paths.contains(&entry.saved.path));
         }
     }
 
-    /// Applies every strategy's rule to its durable checkpoints. Files that another strategy still holds are
-    /// not removed, nor is what has to stay for now.
-    pub(crate) fn settle(&mut self) -> Consequences {
-        let mut consequences = Consequences::default();
+    /// Applies every strategy's rule to its durable checkpoints. A file stays if another strategy keeps it, if the run resumed
+    /// from it, or while removals are delayed.
+    pub(crate) fn apply_rules(&mut self) -> RetentionChanges {
+        let mut changes = RetentionChanges::default();
         let mut evicted = Vec::new();
-        let (origin, waits) = (self.origin.clone(), self.waits);
-        for keeper in self.keepers.values_mut() {
-            let durable: Vec<Candidate> = keeper.durable().iter().map(|entry| entry.candidate()).collect();
-            let stay: Vec<u64> = keeper.keep.kept(&durable).into_iter().map(|i| durable[i].order).collect();
-            let foremost =
-                keeper.entries.iter().find(|entry| entry.durable && stay.first() == Some(&entry.order));
-            if let (Some(link), Some(entry)) = (&keeper.link, foremost) {
-                consequences.links.push((link.clone(), entry.held.path.clone()));
+        let (resumed_from, delays_removals) = (self.resumed_from.clone(), self.delays_removals);
+        for strategy in self.strategies.values_mut() {
+            let durable: Vec<Candidate> = strategy.durable().iter().map(|entry| entry.candidate()).collect();
+            let kept: Vec<u64> = strategy.keep.kept(&durable).into_iter().map(|i| durable[i].order).collect();
+            let first =
+                strategy.entries.iter().find(|entry| entry.durable && kept.first() == Some(&entry.order));
+            if let (Some(link), Some(entry)) = (&strategy.link, first) {
+                changes.links.push((link.clone(), entry.saved.path.clone()));
             }
-            keeper.entries.retain(|entry| {
-                let has_to_stay = waits || origin.as_ref() == Some(&entry.held.path);
-                let stays = has_to_stay || !entry.durable || stay.contains(&entry.order);
+            strategy.entries.retain(|entry| {
+                let is_protected = delays_removals || resumed_from.as_ref() == Some(&entry.saved.path);
+                let stays = is_protected || !entry.durable || kept.contains(&entry.order);
                 if !stays {
-                    evicted.push(entry.held.path.clone());
+                    evicted.push(entry.saved.path.clone());
                 }
                 stays
             });
         }
         for path in evicted {
-            let still_held = self.entries_mut().any(|entry| entry.held.path == path);
-            if !still_held && !consequences.remove.contains(&path) {
-                consequences.remove.push(path);
+            let is_kept_by_another = self.entries_mut().any(|entry| entry.saved.path == path);
+            if !is_kept_by_another && !changes.remove.contains(&path) {
+                changes.remove.push(path);
             }
         }
-        consequences
+        changes
     }
 
     fn free_path(&mut self, directory: &Path, stem: &str, reserved: &[PathBuf]) -> PathBuf {
         let mut path = directory.join(format!("{stem}{CHECKPOINT_SUFFIX}"));
         let mut version = 0;
         while reserved.contains(&path)
-            || self.entries_mut().any(|entry| entry.held.path == path)
+            || self.entries_mut().any(|entry| entry.saved.path == path)
             || path.symlink_metadata().is_ok()
             || metadata_path(&path).symlink_metadata().is_ok()
         {
@@ -233,7 +238,7 @@ impl Ledger {
     }
 
     fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
-        self.keepers.values_mut().flat_map(|keeper| keeper.entries.iter_mut())
+        self.strategies.values_mut().flat_map(|strategy| strategy.entries.iter_mut())
     }
 
     fn take_order(&mut self) -> u64 {
@@ -242,7 +247,7 @@ impl Ledger {
     }
 }
 
-impl Keeper {
+impl Strategy {
     fn durable(&self) -> Vec<&Entry> {
         self.entries.iter().filter(|entry| entry.durable).collect()
     }
@@ -250,7 +255,7 @@ impl Keeper {
 
 impl Entry {
     fn candidate(&self) -> Candidate {
-        Candidate { score: self.held.score, order: self.order }
+        Candidate { score: self.saved.score, order: self.order }
     }
 }
 

@@ -1,4 +1,14 @@
-//! Which checkpoints stay: pure rules from scored checkpoints to those to remove.
+//! Which checkpoints stay: rules from scored checkpoints to those that are kept. Touches no file.
+//!
+//! ```
+//! use burn_ckpt::retention::{Candidate, KeepRule, MetricMode, TopK};
+//!
+//! let best_two = KeepRule::Best(MetricMode::Min, TopK::count(2).expect("2 is not 0"));
+//! let losses = [0.9, 0.4, 0.5];
+//! let candidates: Vec<Candidate> =
+//!     (0..).zip(losses).map(|(order, score)| Candidate { score, order }).collect();
+//! assert_eq!(best_two.kept(&candidates), [1, 2]);
+//! ```
 
 pub(crate) mod ledger;
 mod policy;

@@ -1,13 +1,12 @@
-//! What to keep: a pure function from scored checkpoints to those to remove. It touches no file.
+//! What to keep: a pure function from scored checkpoints to those that stay.
 //!
-//! Whether to *save* is the training loop's decision; what stays is decided here, after the newer checkpoint is
-//! durable.
+//! The training loop decides whether to save. What stays is decided here, after the newer checkpoint is durable.
 
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Whether lower or higher scores are better.
+/// Whether lower or higher scores are better. See the [module's example](crate::retention).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MetricMode {
@@ -17,7 +16,7 @@ pub enum MetricMode {
     Max,
 }
 
-/// How many checkpoints a strategy keeps; in JSON a number above 0, or `"all"`.
+/// How many checkpoints a strategy keeps. In JSON a number above 0, or `"all"`. See the [module's example](crate::retention).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TopK {
     /// That many; 0 cannot be configured, and keeps one.
@@ -26,20 +25,21 @@ pub enum TopK {
     All,
 }
 
-/// The rule by which a strategy's checkpoints are ranked, and how many of them stay.
+/// The rule by which a strategy's checkpoints are ranked, and how many of them stay. See the
+/// [module's example](crate::retention).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeepRule {
     /// The newest ones.
     Newest(TopK),
-    /// Those with the best scores. Ties keep the earlier one. A score that is NaN, or missing, never beats a
-    /// number, and one such checkpoint is kept only while there is nothing else.
+    /// Those with the best scores. Of equal scores the earlier one ranks higher. A score of NaN ranks below every number, and
+    /// one such checkpoint is kept only while there is no other.
     Best(MetricMode, TopK),
 }
 
-/// What retention knows of a checkpoint.
+/// The facts about a checkpoint that rules use. See the [module's example](crate::retention).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Candidate {
-    /// The score it is ranked by; NaN where it has none.
+    /// The score that it is ranked by; NaN where it has none.
     pub score: f64,
     /// Position in time: a later checkpoint has a larger number.
     pub order: u64,
@@ -68,9 +68,7 @@ impl From<usize> for TopK {
 }
 
 impl KeepRule {
-    /// The positions of the candidates that stay, best (or newest) first. The others are to be removed.
-    ///
-    /// Of a non-empty list at least one stays.
+    /// The positions of the candidates that stay, best (or newest) first. At least one stays unless the list is empty.
     #[must_use]
     pub fn kept(self, candidates: &[Candidate]) -> Vec<usize> {
         let mut ranked: Vec<usize> = (0..candidates.len()).collect();
@@ -85,7 +83,7 @@ impl KeepRule {
         ranked
     }
 
-    /// Whether the rule prefers one checkpoint to another.
+    /// Whether the rule ranks one checkpoint higher than another.
     pub(crate) fn ranks_before(self, one: &Candidate, other: &Candidate) -> bool {
         self.order(one, other) == Ordering::Less
     }
@@ -97,7 +95,7 @@ impl KeepRule {
         }
     }
 
-    /// Whether a new checkpoint would stay beside those there are, that is, whether saving it is worth it.
+    /// Whether a new checkpoint would stay beside the present ones.
     #[must_use]
     pub fn would_keep(self, present: &[Candidate], new: Candidate) -> bool {
         let mut all = present.to_vec();

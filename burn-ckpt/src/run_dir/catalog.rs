@@ -1,4 +1,4 @@
-//! What is in a run's directory: its checkpoints in the order in which they were saved.
+//! Listing a run's checkpoints in the order in which they were saved.
 
 use std::fs;
 use std::io;
@@ -9,8 +9,10 @@ use crate::file_names::is_checkpoint;
 use crate::format::metadata::{Metadata, check_size};
 use crate::run_dir::layout::RunLayout;
 
-/// A checkpoint in a run's directory that has its metadata and the size that the metadata states.
+/// A checkpoint in a run's directory with valid metadata, and of the size that the metadata states. See the example of
+/// [`Catalog`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct CatalogEntry {
     /// The checkpoint file.
     pub path: PathBuf,
@@ -18,22 +20,36 @@ pub struct CatalogEntry {
     pub metadata: Metadata,
 }
 
-/// The checkpoints of a run, oldest first, and the files that look like one and are not.
+/// The checkpoints of a run, oldest first, and the files that have a checkpoint's name but are not valid.
+///
+/// ```
+/// use burn_ckpt::{Catalog, RunLayout};
+///
+/// let catalog = Catalog::scan(&RunLayout::at("runs/a"))?;
+/// for entry in &catalog.entries {
+///     println!("{}: step {}", entry.path.display(), entry.metadata.global_step);
+/// }
+/// for (path, error) in &catalog.broken {
+///     println!("{} is left out: {error}", path.display());
+/// }
+/// # Ok::<(), burn_ckpt::Error>(())
+/// ```
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Catalog {
-    /// The usable checkpoints in the order in which they were saved.
+    /// The valid checkpoints in the order in which they were saved.
     pub entries: Vec<CatalogEntry>,
-    /// Files named like a checkpoint whose metadata is missing or disagrees, with what is wrong.
+    /// Files with a checkpoint's name whose metadata is missing, invalid, or states another size, each with the error.
     pub broken: Vec<(PathBuf, Error)>,
 }
 
 impl Catalog {
-    /// Looks through the directories of a run's strategies. No checkpoint is opened; sizes are compared,
-    /// digests are not.
+    /// Lists the checkpoints in the directories of a run's strategies. Reads their metadata and compares sizes. Opens no
+    /// checkpoint, and compares no digest.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when a directory cannot be listed. A missing one is an empty one.
+    /// [`Error::Io`] when a directory cannot be listed. A missing directory counts as empty.
     pub fn scan(layout: &RunLayout) -> Result<Self> {
         let mut catalog = Self::default();
         for directory in subdirectories(&layout.checkpoint_dir())? {
@@ -43,7 +59,7 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// Looks through one directory.
+    /// Lists the checkpoints in one directory.
     ///
     /// # Errors
     ///
@@ -55,7 +71,7 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// Whether the run has no file that looks like a checkpoint, whole or not.
+    /// Whether there is no file with a checkpoint's name, valid or not.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.broken.is_empty()
@@ -63,7 +79,7 @@ impl Catalog {
 
     fn add_directory(&mut self, directory: &Path) -> Result<()> {
         for path in list(directory)? {
-            // Links are names for files that are listed themselves.
+            // The files that links point to are listed themselves.
             if !is_checkpoint(&path) || path.is_symlink() || path.is_dir() {
                 continue;
             }
@@ -78,7 +94,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// Puts the usable checkpoints in the order in which they were saved.
+    /// Sorts the valid checkpoints by the time at which they were saved.
     pub fn sort(&mut self) {
         self.entries.sort_by(|a, b| {
             let key =
@@ -88,7 +104,7 @@ impl Catalog {
     }
 }
 
-/// The directories below a directory, however deep; links are not followed.
+/// All directories below a directory, at any depth. Links are not followed.
 pub(crate) fn subdirectories(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut open = vec![directory.to_path_buf()];
@@ -102,7 +118,7 @@ pub(crate) fn subdirectories(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The entries of a directory, sorted by name; none where there is no such directory.
+/// The entries of a directory, sorted by name. Empty if the directory is missing.
 pub(crate) fn list(directory: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -117,6 +133,7 @@ pub(crate) fn list(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// The last part of a path, as text.
 pub(crate) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -1,4 +1,4 @@
-//! Tidying a run's directory: what a crash left, and what is to make room for a new run.
+//! Cleaning a run's directory: removing what a killed process left, and removing a run's checkpoints for a new run.
 
 use std::fs;
 use std::path::Path;
@@ -6,15 +6,16 @@ use std::path::Path;
 use crate::disk::commit::remove_checkpoint;
 use crate::disk::directories::remove_if_there;
 use crate::disk::links;
+use crate::error::chain::chain;
 use crate::error::{Error, Result};
 use crate::file_names::{METADATA_SUFFIX, is_checkpoint, is_staging, metadata_path};
 use crate::format::metadata::Metadata;
 use crate::run_dir::catalog::{Catalog, file_name, list, subdirectories};
 use crate::run_dir::layout::RunLayout;
 
-/// Tidies a run's directory before the run goes on: removes what unfinished writes and removals left, and links that
-/// point nowhere. Checkpoints are never touched, nor directories outside the run's own, where another run may be
-/// writing. The run's lock must be held.
+/// Cleans a run's directory before the run resumes: removes what unfinished writes and removals left, and links that point to
+/// missing files. Removes no checkpoint, and nothing outside the run's own directory, where another run may be writing. The
+/// caller must hold the run's lock.
 ///
 /// # Errors
 ///
@@ -25,7 +26,7 @@ pub fn recover(layout: &RunLayout) -> Result<()> {
         if is_staging(&path) {
             remove_if_there(&path)?;
         } else if path.is_symlink() && is_checkpoint(&path) && !path.exists() {
-            log::warn!("the link {} points to a file that is gone; removed", path.display());
+            log::warn!("removed the link {}, which points to a missing file", path.display());
             links::remove(&path)?;
         }
     }
@@ -36,14 +37,14 @@ pub fn recover(layout: &RunLayout) -> Result<()> {
             }
         }
         for (path, error) in Catalog::scan_directory(&directory)?.broken {
-            log::warn!("{} is ignored: {error}", metadata_path(&path).display());
+            log::warn!("{} is ignored: {}", metadata_path(&path).display(), chain(&error));
         }
     }
     Ok(())
 }
 
-/// Removes what a catalog lists, whole or not, each with its metadata, the links to it, and directories of the run's that
-/// are empty then. Everything else stays. The run's lock must be held.
+/// Removes the files that a catalog lists, valid or not, with their metadata and the links to them. Then removes those of the
+/// run's directories that are empty. All other files stay. The caller must hold the run's lock.
 ///
 /// # Errors
 ///
@@ -55,13 +56,13 @@ pub fn clear(layout: &RunLayout, catalog: &Catalog) -> Result<()> {
     }
     let directory = layout.checkpoint_dir();
     for path in list(&directory)? {
-        if path.is_symlink() && leads_into_the_run(&path, layout.run_id()) {
+        if path.is_symlink() && points_into_run(&path, layout.run_id()) {
             remove_if_there(&path)?;
-        } else if stands_for_a_link(&path, layout.run_id()) {
+        } else if replaces_a_link(&path, layout.run_id()) {
             links::remove(&path)?;
         }
     }
-    // What is in a directory comes after it.
+    // A directory is listed before those in it. They are removed in reverse order.
     let directories = subdirectories(&directory)?;
     for directory in directories.iter().rev().chain([&directory]) {
         if directory.is_dir() && list(directory)?.is_empty() {
@@ -71,8 +72,9 @@ pub fn clear(layout: &RunLayout, catalog: &Catalog) -> Result<()> {
     Ok(())
 }
 
-/// Whether a symbolic link that is named as one to a checkpoint, or to its metadata, leads to this run's, or nowhere.
-fn leads_into_the_run(link: &Path, run_id: &str) -> bool {
+/// Whether a symbolic link has the name of a checkpoint or its metadata, and points to a file of this run or to a missing
+/// file.
+fn points_into_run(link: &Path, run_id: &str) -> bool {
     let is_metadata = file_name(link).ends_with(METADATA_SUFFIX);
     let metadata = match is_metadata {
         true => Metadata::read(link),
@@ -82,13 +84,13 @@ fn leads_into_the_run(link: &Path, run_id: &str) -> bool {
         && (!link.exists() || metadata.is_ok_and(|metadata| metadata.run_id == run_id))
 }
 
-/// Whether a file is what a strategy's link is where there are no symbolic links: it has a link's name, and metadata of
-/// this run that names another file.
-fn stands_for_a_link(path: &Path, run_id: &str) -> bool {
+/// Whether a file was made in place of a strategy's link, as on systems without symbolic links: it has a link's name, and
+/// metadata of this run that names another file.
+fn replaces_a_link(path: &Path, run_id: &str) -> bool {
     let name = file_name(path);
-    let is_named_so =
+    let has_a_links_name =
         ["last.ckpt", "on_exception.ckpt"].contains(&name.as_str()) || name.starts_with("best_");
-    is_named_so
+    has_a_links_name
         && is_checkpoint(path)
         && path.is_file()
         && !path.is_symlink()
@@ -96,7 +98,7 @@ fn stands_for_a_link(path: &Path, run_id: &str) -> bool {
             .is_ok_and(|metadata| metadata.run_id == run_id && metadata.checkpoint_path != name)
 }
 
-/// Metadata of this run whose checkpoint is gone, or never came.
+/// Whether a file is metadata of this run without its checkpoint.
 fn is_orphan(path: &Path, run_id: &str) -> bool {
     let Some(checkpoint) = path.to_str().and_then(|path| path.strip_suffix(METADATA_SUFFIX)) else {
         return false;

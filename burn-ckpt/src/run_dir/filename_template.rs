@@ -1,14 +1,14 @@
 //! The template of a checkpoint's file name: `{epoch:03}-{val_loss:.4}`.
 //!
-//! Parsed and checked before training starts, rendered at every save. Fields are `epoch`, `step` and the
-//! metrics' names; a field's format is Rust's for numbers: `[0][width][.precision]`.
+//! Parsed and checked before training starts, rendered at every save. Fields are `epoch`, `step` and the metrics' names. A
+//! field's format is Rust's for numbers: `[0][width][.precision]`.
 
 use indexmap::IndexMap;
 
 use crate::error::Result;
 use crate::file_names::{MAX_NAME_BYTES, name_error, safe_name};
 
-/// The widest a field may be padded, and the most digits it may show after the point.
+/// Upper limit of a field's width, and of its digits after the point.
 const MAX_FORMAT: usize = 32;
 const WHAT: &str = "the filename template";
 
@@ -43,7 +43,7 @@ struct Format {
 }
 
 impl FilenameTemplate {
-    /// What a checkpoint is called unless configured otherwise: `epoch=3-step=150`.
+    /// The default: `epoch=3-step=150`.
     pub const DEFAULT: &'static str = "epoch={epoch}-step={step}";
 
     /// Parses a template whose fields may be `epoch`, `step` and the `metrics` given. `{{` and `}}` stand for
@@ -51,13 +51,14 @@ impl FilenameTemplate {
     ///
     /// # Errors
     ///
-    /// [`Error::Name`](crate::Error::Name) for an unknown field (the message lists the known ones), a format
-    /// that is none, an unclosed brace, a path separator, or a name that would be longer than
-    /// [`MAX_NAME_BYTES`].
+    /// [`Error::Name`](crate::Error::Name) for an unknown field (the message lists the known ones), an invalid format, an
+    /// unclosed brace, a path separator, or a name that would be longer than [`MAX_NAME_BYTES`].
     pub fn parse<S: AsRef<str>>(source: &str, metrics: &[S]) -> Result<Self> {
         let fail = |reason: String| Err(name_error(WHAT, source, reason));
         if source.contains(['/', '\\']) {
-            return fail("it must not hold a path separator; set dirpath for another directory".to_owned());
+            return fail(
+                "it must not contain a path separator; set dirpath for another directory".to_owned(),
+            );
         }
         let mut parts = Vec::new();
         let mut text = String::new();
@@ -86,7 +87,9 @@ impl FilenameTemplate {
                         return fail(format!("unknown field {name:?}; the fields are {}", known.join(", ")));
                     }
                     let Some(format) = Format::parse(format) else {
-                        return fail(format!("{format:?} is no number format, write it like 03, .4 or 08.4"));
+                        return fail(format!(
+                            "the number format {format:?} is invalid; write it like 03, .4 or 08.4"
+                        ));
                     };
                     if !text.is_empty() {
                         parts.push(Part::Text(std::mem::take(&mut text)));
@@ -102,17 +105,17 @@ impl FilenameTemplate {
         }
         let template = Self { source: source.to_owned(), parts };
         template.check_length()?;
-        // Rendering once shows that a usable name comes out at all, before a run depends on it.
+        // Rendering once checks that the name is valid before training starts.
         let sample = metrics.iter().map(|name| (name.as_ref().to_owned(), 0.0)).collect();
         template.render(0, 0, &sample)?;
         Ok(template)
     }
 
-    /// The name for a state, without ending. A metric that has no value yet is written `none`.
+    /// The file name for a state, without ending. A metric without a value is written `none`.
     ///
     /// # Errors
     ///
-    /// [`Error::Name`](crate::Error::Name) when no usable name results.
+    /// [`Error::Name`](crate::Error::Name) when the result is not a valid file name.
     pub fn render(&self, epoch: u64, step: u64, metrics: &IndexMap<String, f64>) -> Result<String> {
         let mut name = String::new();
         for part in &self.parts {
@@ -129,7 +132,7 @@ impl FilenameTemplate {
     }
 
     fn check_length(&self) -> Result<()> {
-        // The longest a number gets in practice: 20 digits for a u64, 24 characters for an f64 in short form.
+        // A u64 has up to 20 digits, an f64 in short form up to 24 characters.
         const LONGEST_NUMBER: usize = 24;
         let length: usize = self
             .parts
@@ -142,7 +145,7 @@ impl FilenameTemplate {
             })
             .sum();
         if length > MAX_NAME_BYTES {
-            let reason = format!("names of up to {length} bytes result, and {MAX_NAME_BYTES} are allowed");
+            let reason = format!("names can have up to {length} bytes, and {MAX_NAME_BYTES} are allowed");
             return Err(name_error(WHAT, &self.source, reason));
         }
         Ok(())
@@ -205,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_none_is_still_a_name() {
+    fn a_metric_that_is_not_finite_gives_a_valid_name() {
         assert_eq!(rendered("{epoch}-{val_loss:.2}", 0, 1, f64::NAN), "0-NaN");
         assert_eq!(rendered("{epoch}-{val_loss:08.2}", 0, 1, f64::NEG_INFINITY), "0-____-inf");
         let template = FilenameTemplate::parse("{epoch}-{val_loss}", &["val_loss"]).unwrap();

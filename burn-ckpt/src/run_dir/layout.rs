@@ -1,6 +1,4 @@
-//! Where a run keeps its files: every directory of a run, built and parsed here only.
-//!
-//! First step of both flows: saving asks here where a file goes, loading asks here what a file is.
+//! Where a run keeps its files. Every directory of a run is built and parsed here only, for saving and for loading.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -8,9 +6,9 @@ use std::path::{Component, Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::file_names::{MAX_NAME_BYTES, name_error};
 
-/// Directory below the root that holds the runs, unless configured otherwise.
+/// Directory below the root that contains the runs, unless configured otherwise.
 pub const DEFAULT_LOGS: &str = "burn_trainer_logs";
-/// Directory of a run that holds its checkpoints.
+/// Directory of a run that contains its checkpoints.
 pub const CHECKPOINT_DIR: &str = "checkpoint";
 /// Directory of the checkpoints with the best scores.
 pub const BEST_DIR: &str = "best";
@@ -20,6 +18,16 @@ pub const LAST_DIR: &str = "last";
 pub const ON_EXCEPTION_DIR: &str = "on_exception";
 
 /// Where one run keeps its files: `{root}/{logs}/{run_id}`.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use burn_ckpt::RunLayout;
+///
+/// let run = RunLayout::new(Path::new("."), "burn_trainer_logs", "first")?;
+/// assert_eq!(run.checkpoint_dir(), Path::new("./burn_trainer_logs/first/checkpoint"));
+/// # Ok::<(), burn_ckpt::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunLayout {
     run_dir: PathBuf,
@@ -31,8 +39,8 @@ impl RunLayout {
     ///
     /// # Errors
     ///
-    /// [`Error::Name`] when `logs` or `run_id` is not a single directory name: empty, `.` or `..`, with a
-    /// separator or a control character in it, or longer than [`MAX_NAME_BYTES`].
+    /// [`Error::Name`] when `logs` or `run_id` is not a single directory name: it is empty, `.` or `..`, contains a separator
+    /// or a control character, or has more than 160 bytes.
     pub fn new(root: &Path, logs: &str, run_id: &str) -> Result<Self> {
         check_component("the logs directory", logs)?;
         check_component("the run id", run_id)?;
@@ -53,7 +61,7 @@ impl RunLayout {
         &self.run_id
     }
 
-    /// The directory of everything that belongs to the run.
+    /// The run's directory.
     #[must_use]
     pub fn run_dir(&self) -> &Path {
         &self.run_dir
@@ -65,8 +73,8 @@ impl RunLayout {
         self.run_dir.join(CHECKPOINT_DIR)
     }
 
-    /// The directory that `dirpath` (relative to the `checkpoint` directory, or absolute) stands for, in the one
-    /// spelling that is used for it everywhere, so that equal paths are equal files. Creates nothing.
+    /// Resolves a strategy's `dirpath` (absolute, or relative to the `checkpoint` directory). Two spellings of a directory give
+    /// the same path. Creates nothing.
     ///
     /// # Errors
     ///
@@ -74,7 +82,7 @@ impl RunLayout {
     pub fn strategy_dir(&self, dirpath: &Path) -> Result<PathBuf> {
         let checkpoint_dir = self.checkpoint_dir();
         let (own, wanted) = (resolved(&checkpoint_dir)?, resolved(&checkpoint_dir.join(dirpath))?);
-        let refuse = |reason: &str| {
+        let invalid = |reason: &str| {
             Err(name_error(
                 "the dirpath",
                 &dirpath.to_string_lossy(),
@@ -82,10 +90,10 @@ impl RunLayout {
             ))
         };
         if wanted == own {
-            return refuse("is where the links are; name a directory in it");
+            return invalid("is where the links are; name a directory in it");
         }
         if wanted.exists() && !wanted.is_dir() {
-            return refuse("is not a directory");
+            return invalid("is not a directory");
         }
         Ok(match wanted.strip_prefix(&own) {
             Ok(below) => checkpoint_dir.join(below),
@@ -94,7 +102,7 @@ impl RunLayout {
     }
 }
 
-/// An absolute path without links and `..`, also where its last parts do not exist yet.
+/// An absolute path without links and `..`. The last parts of the path may not exist yet.
 fn resolved(path: &Path) -> Result<PathBuf> {
     let path = std::path::absolute(path).map_err(Error::io("resolve", path))?;
     let mut resolved = PathBuf::new();

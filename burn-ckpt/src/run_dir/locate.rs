@@ -1,4 +1,4 @@
-//! From what a user names to the file that is meant: a checkpoint, a link, or `best` and `last` in a run's directory.
+//! Finding the checkpoint that a user names: by its path, by a link, or as `best` or `last` of a run.
 
 use std::path::{Path, PathBuf};
 
@@ -8,26 +8,35 @@ use crate::file_names::{CHECKPOINT_SUFFIX, METADATA_SUFFIX, is_checkpoint, link_
 use crate::run_dir::catalog::{file_name, list};
 use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, RunLayout};
 
-/// The checkpoint that a path stands for. What it may be:
+/// The checkpoint that a path names. The path may be:
 ///
-/// | path | what it stands for |
+/// | path | checkpoint |
 /// |---|---|
 /// | `runs/a/checkpoint/last/epoch=9-step=500.ckpt` | that file |
 /// | `runs/a/checkpoint/best_val_loss.ckpt` | that link |
 /// | `runs/a/last`, `runs/a/best_val_loss` | the link of that name in the run `runs/a` |
 /// | `runs/a/best` | the run's only link `best_<metric>.ckpt` |
 ///
-/// Reads no file; a link is not followed.
+/// Reads no file, and does not follow links.
+///
+/// ```no_run
+/// # use std::path::Path;
+/// # fn main() -> burn_ckpt::Result<()> {
+/// let best = burn_ckpt::locate(Path::new("runs/a/best"))?;
+/// assert_eq!(best, Path::new("runs/a/checkpoint/best_val_loss.ckpt"));
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 ///
 /// [`Error::NotACheckpoint`] for a directory and for a metadata file, saying what to name instead;
-/// [`Error::NotFound`] when a run has no such link, or it leads nowhere; [`Error::Io`] when there is no such file.
+/// [`Error::NotFound`] when a run has no such link, or the link points to a missing file; [`Error::Io`] when there is no such
+/// file.
 pub fn locate(path: &Path) -> Result<PathBuf> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let is_there = path.exists() || path.is_symlink();
     if let Some(run) = run_with(path) {
-        // In a run's directory the names come first: `checkpoint/best` is a directory, and the best is meant.
+        // In a run's directory the names take precedence: `checkpoint/best` is a directory, but the best checkpoint is meant.
         if [BEST_DIR, LAST_DIR].contains(&name.as_ref()) && (path.is_dir() || !is_there) {
             return resolve(&run, &name, None);
         }
@@ -36,30 +45,29 @@ pub fn locate(path: &Path) -> Result<PathBuf> {
         }
     }
     match std::fs::metadata(path) {
-        Ok(facts) if facts.is_dir() => Err(not_a_checkpoint(path, directory(path))),
-        Ok(_) => match described_by(path) {
+        Ok(facts) if facts.is_dir() => Err(Error::not_a_checkpoint(path, directory_hint(path))),
+        Ok(_) => match checkpoint_of_metadata(path) {
             Some(checkpoint) => {
                 let reason =
                     format!("it is a metadata file; name {}, which it describes", checkpoint.display());
-                Err(not_a_checkpoint(path, reason))
+                Err(Error::not_a_checkpoint(path, reason))
             }
             None => Ok(path.to_path_buf()),
         },
         Err(_) if path.is_symlink() => Err(Error::NotFound {
             path: parent(path).to_path_buf(),
             wanted: name.into_owned(),
-            hint: "the link points to a file that is gone".to_owned(),
+            hint: "the link points to a missing file".to_owned(),
         }),
         Err(source) => Err(Error::io("open", path)(source)),
     }
 }
 
-/// The checkpoint that a link of a run points to: `"last"`, or `"best"` for the given metric, or, without one,
-/// for the only metric that has a link.
+/// The link of a run to its `"last"` or `"best"` checkpoint. Without a metric, `"best"` is the only link to a best checkpoint.
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`] with what there is instead.
+/// [`Error::NotFound`] when there is no such link, or several; the message names those there are.
 pub fn resolve(layout: &RunLayout, wanted: &str, metric: Option<&str>) -> Result<PathBuf> {
     let directory = layout.checkpoint_dir();
     let not_found =
@@ -89,23 +97,23 @@ pub fn resolve(layout: &RunLayout, wanted: &str, metric: Option<&str>) -> Result
     match std::fs::metadata(&link) {
         Ok(_) => Ok(link),
         Err(_) if link.is_symlink() => {
-            Err(not_found(format!("the link {} points to a file that is gone", file_name(&link))))
+            Err(not_found(format!("the link {} points to a missing file", file_name(&link))))
         }
         Err(_) => Err(not_found(format!("there is no link {}", file_name(&link)))),
     }
 }
 
-/// The run that has a path right below it, or in its `checkpoint` directory.
+/// The run of a path that is directly in the run's directory or in its `checkpoint` directory.
 fn run_with(path: &Path) -> Option<RunLayout> {
     run_at(parent(path))
 }
 
-/// The run of a directory, or of its `checkpoint` directory.
+/// The run whose directory, or `checkpoint` directory, this is.
 fn run_at(directory: &Path) -> Option<RunLayout> {
     if directory.join(CHECKPOINT_DIR).is_dir() {
         return Some(RunLayout::at(directory));
     }
-    // `.` has no name of its own.
+    // `.` has no name: the absolute path has one.
     let directory = match directory.file_name() {
         Some(_) => directory.to_path_buf(),
         None => std::path::absolute(directory).ok()?,
@@ -137,24 +145,20 @@ fn links(run: &RunLayout) -> Vec<String> {
     names
 }
 
-/// What to do instead of naming a directory.
-fn directory(path: &Path) -> String {
+/// What to name instead of a directory.
+fn directory_hint(path: &Path) -> String {
     let Some(run) = run_at(path) else {
         return "it is a directory; name a checkpoint in it".to_owned();
     };
     let names: Vec<String> = links(&run).iter().map(|name| path.join(name).display().to_string()).collect();
     match names.is_empty() {
-        true => "it is a run's directory, in which no checkpoint has a link".to_owned(),
+        true => "it is the directory of a run without links to checkpoints".to_owned(),
         false => format!("it is a run's directory; name one of its checkpoints: {}", names.join(", ")),
     }
 }
 
 /// The checkpoint that a metadata file is named after.
-fn described_by(path: &Path) -> Option<PathBuf> {
+fn checkpoint_of_metadata(path: &Path) -> Option<PathBuf> {
     let name = path.file_name()?.to_str()?.strip_suffix(METADATA_SUFFIX)?;
     Some(path.with_file_name(name))
-}
-
-fn not_a_checkpoint(path: &Path, reason: String) -> Error {
-    Error::NotACheckpoint { path: path.to_path_buf(), reason }
 }

@@ -1,4 +1,4 @@
-//! What is where in a run's directory.
+//! A run's directory: its layout, the files in it, and finding a checkpoint by name.
 
 pub(crate) mod catalog;
 pub(crate) mod cleanup;

@@ -1,6 +1,6 @@
-//! What the writer's thread is doing, for somebody who may wait for it only while it gets on.
+//! What the writer's thread is doing, and waiting for it as long as it makes progress.
 //!
-//! A save that reads from a device that is gone can hang for ever; one that has read everything is worth waiting for.
+//! A save that reads from a lost device can hang for ever. One that has read everything ends soon.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::save::request::SaveRequest;
 
 const POLL: Duration = Duration::from_millis(10);
 
-/// A view of the writer that outlives whoever holds it.
+/// A view of the writer for another thread than the one that submits states. It can outlive the writer.
 #[derive(Clone)]
 pub struct WriterActivity {
     pub(crate) queue: Arc<Queue<Vec<SaveRequest>>>,
@@ -19,28 +19,28 @@ pub struct WriterActivity {
 }
 
 impl WriterActivity {
-    /// Whether nothing is written and nothing waits.
+    /// Whether nothing is being written and no state waits.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.queue.is_idle()
     }
 
-    /// Waits until nothing is written and nothing waits. Gives up after `limit`, or when a device has given nothing for
-    /// `stuck_after`. Returns whether all is written.
+    /// Waits until nothing is being written and no state waits. Stops waiting after `limit`, or when nothing has been read
+    /// from a device for `stuck_after`. Returns whether everything is written.
     #[must_use]
     pub fn wait(&self, limit: Duration, stuck_after: Duration) -> bool {
         let start = Instant::now();
-        let read = || self.reading.read_so_far();
-        let (mut seen, mut since) = (read(), start);
+        let mut last_count = self.reading.count();
+        let mut last_change = start;
         loop {
             if self.is_idle() {
                 return true;
             }
-            let now = read();
-            if now != seen || !self.reading.is_under_way() {
-                (seen, since) = (now, Instant::now());
+            let count = self.reading.count();
+            if count != last_count || !self.reading.is_active() {
+                (last_count, last_change) = (count, Instant::now());
             }
-            if start.elapsed() >= limit || since.elapsed() >= stuck_after {
+            if start.elapsed() >= limit || last_change.elapsed() >= stuck_after {
                 return false;
             }
             self.queue.wait(POLL);

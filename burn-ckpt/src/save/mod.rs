@@ -1,9 +1,11 @@
-//! The way down: from a state that the loop hands over to a durable checkpoint.
+//! Saving: from a state that the training loop submits to a durable checkpoint.
 //!
-//! `request` (what is asked) -> `queue` -> `writer_thread` -> `persist` (the steps of one save) -> `stream_container` (one pass
-//! over the bytes).
+//! `request` (one state to save) -> `queue` -> `writer_thread` -> `persist` (the steps of one save) -> `container_header` and
+//! `stream_container` (one pass over the bytes).
 
 pub(crate) mod activity;
+mod apply_retention;
+mod container_header;
 pub(crate) mod low_priority;
 pub(crate) mod persist;
 pub(crate) mod queue;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::disk::commit::{commit, stage_again};
+use crate::disk::commit::{commit, stage_link_or_copy};
 use crate::disk::directories::{create_directory, parent, remove_if_there};
 use crate::disk::staged_file::{Existing, Staged};
 use crate::error::{Error, Result};
@@ -13,16 +13,18 @@ use crate::save::read_progress::ReadProgress;
 use crate::save::stream_container::write;
 
 impl Contents {
-    /// Writes a checkpoint with its metadata, on this thread, for programs that have no training loop. Returns
-    /// the file's size in bytes.
+    /// Writes a checkpoint with its metadata, on this thread, for programs without a training loop. Returns the file's size in
+    /// bytes.
     ///
-    /// Fields of `metadata` that follow from the file (path, size, digests, tensors, hyperparameters) are
-    /// filled in. A checkpoint of that name is replaced; as these are two files, a failure between their renames
-    /// leaves the older checkpoint with the newer metadata, which a verification tells.
+    /// Fields of `metadata` that follow from the file (path, size, digests, tensors, hyperparameters) are filled in. A
+    /// checkpoint of that name is replaced. Checkpoint and metadata are two files: a failure between their renames leaves the
+    /// older checkpoint with the newer metadata, and [`Checkpoint::verify`](crate::Checkpoint::verify) then reports a damaged
+    /// checkpoint.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`], [`Error::Container`], [`Error::Snapshot`], or [`Error::Name`] for a section's name.
+    /// [`Error::Io`] when a file cannot be written, [`Error::Container`] when a tensor cannot be read, [`Error::Snapshot`] when
+    /// the metadata cannot be written as JSON, [`Error::Name`] for a section's name.
     pub fn save(self, path: impl AsRef<Path>, mut metadata: Metadata) -> Result<u64> {
         metadata.hparams = self.hparams.clone();
         let reason = std::mem::take(&mut metadata.reason);
@@ -37,10 +39,10 @@ impl Contents {
     }
 }
 
-/// Writes a state once and gives it all its names, each with metadata of its own that states the reason.
+/// Writes a state once under all its names, each with metadata of its own that states the reason.
 ///
-/// A name that fails does not take the others with it: the state is then written under the next one. `durable` is
-/// told of each name as soon as a reader may rely on it. Returns the file's size in bytes, or the first error.
+/// If one name fails, the state is written under the next one. `durable` is called for each name as soon as the checkpoint
+/// under it is durable. Returns the file's size in bytes, or the first error.
 pub(crate) fn persist(
     contents: Contents,
     mut metadata: Metadata,
@@ -59,9 +61,9 @@ pub(crate) fn persist(
         let committed = create_directory(parent(place)).and_then(|()| {
             let staged = match named.first() {
                 None => stage(contents.clone(), &mut metadata, place, reading)?,
-                Some(first) => stage_again(first, place)?,
+                Some(first) => stage_link_or_copy(first, place)?,
             };
-            commit(staged, &described(&mut metadata, place, reason)?, existing)
+            commit(staged, &metadata_json(&mut metadata, place, reason)?, existing)
         });
         match committed {
             Ok(()) => {
@@ -76,39 +78,42 @@ pub(crate) fn persist(
     failure.map_or(Ok(metadata.checkpoint_size_bytes), Err)
 }
 
-/// Gives a checkpoint another name that a kill kept it from getting, with metadata of its own that states the reason.
+/// Gives a checkpoint another name, with metadata of its own that states the reason. A run that was killed between two names
+/// of a state gets the missing one when it is opened again.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] and [`Error::Metadata`]; also where the name stands for something already.
-pub fn name_again(checkpoint: &Path, place: &Path, reason: &str) -> Result<()> {
+/// [`Error::Io`] when a file cannot be written or the name exists; [`Error::Metadata`] when the checkpoint's metadata is invalid.
+pub fn add_name(checkpoint: &Path, place: &Path, reason: &str) -> Result<()> {
     let mut metadata = Metadata::of_checkpoint(checkpoint)?;
     create_directory(parent(place))?;
     let orphan = metadata_path(place);
     if !place.exists() && Metadata::read(&orphan).is_ok_and(|orphan| orphan.run_id == metadata.run_id) {
-        // The kill came between the two files; the run's own directories are tidied already, others are not.
+        // The process was killed between writing the two files. `recover` has removed such metadata from the run's own
+        // directories, but not from others.
         remove_if_there(&orphan)?;
     }
-    let staged = stage_again(checkpoint, place)?;
-    commit(staged, &described(&mut metadata, place, reason)?, Existing::Keep)
+    let staged = stage_link_or_copy(checkpoint, place)?;
+    commit(staged, &metadata_json(&mut metadata, place, reason)?, Existing::Keep)
 }
 
-/// Writes the container, and fills in what the metadata says of the file.
+/// Writes the container, and fills in the metadata that follows from the file.
 fn stage(
     contents: Contents,
     metadata: &mut Metadata,
     place: &Path,
     reading: &ReadProgress,
 ) -> Result<Staged> {
-    let staged = Staged::beside(place);
-    let written = write(staged.path(), contents, reading)?;
+    let (staged, file) = Staged::create(place)?;
+    let written = write(staged.path(), file, contents, reading)?;
     metadata.tensors = written.tensors;
     metadata.checkpoint_size_bytes = written.size_bytes;
     metadata.checkpoint_checksum = written.checksum;
     Ok(staged)
 }
 
-fn described(metadata: &mut Metadata, path: &Path, reason: &str) -> Result<String> {
+/// The metadata's JSON for a checkpoint under one of its names.
+fn metadata_json(metadata: &mut Metadata, path: &Path, reason: &str) -> Result<String> {
     metadata.checkpoint_path = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     metadata.reason = reason.to_owned();
     metadata.to_json()

@@ -1,11 +1,11 @@
-//! What waits for the writer's thread: a bounded queue that counts what is being worked on, and from which something that
-//! waits can be replaced.
+//! The queue to the writer's thread: bounded, counting the item in progress, and able to replace its newest item.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Items for one thread, at most so many of which wait while that thread works on another.
+use parking_lot::{Condvar, Mutex};
+
+/// Items for one thread. While the thread works on an item, at most `max_waiting` others wait.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     inner: Mutex<Inner<T>>,
@@ -16,24 +16,24 @@ pub(crate) struct Queue<T> {
 #[derive(Debug)]
 struct Inner<T> {
     waiting: VecDeque<T>,
-    /// The thread works on an item that it has taken.
+    /// The thread is working on an item that it has taken.
     busy: bool,
-    /// No item will come any more.
+    /// No further item will be pushed.
     closed: bool,
-    /// Nobody will take an item any more.
+    /// The thread has ended: no further item will be taken.
     abandoned: bool,
 }
 
-/// What became of an item that was to be put in.
+/// The result of [`Queue::push`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Push<T> {
-    /// It is in.
+    /// The item is in the queue.
     Done,
-    /// It is in, and this one is out.
+    /// The item is in the queue in place of this one.
     Replaced(T),
-    /// There is no room for it.
+    /// The queue is full. The item is returned.
     Full(T),
-    /// Nobody will take it.
+    /// The thread that takes items has ended.
     Abandoned,
 }
 
@@ -43,17 +43,17 @@ impl<T> Queue<T> {
         Self { inner: Mutex::new(inner), changed: Condvar::new(), max_waiting }
     }
 
-    /// Puts an item in. Where there is no room, the one that came last makes room if `replaces` says so of it.
-    pub(crate) fn push(&self, item: T, replaces: impl FnOnce(&T) -> bool) -> Push<T> {
-        let mut inner = self.lock();
+    /// Adds an item. If the queue is full, the item replaces the newest one for which `may_be_replaced` is true.
+    pub(crate) fn push(&self, item: T, may_be_replaced: impl FnOnce(&T) -> bool) -> Push<T> {
+        let mut inner = self.inner.lock();
         if inner.abandoned {
             return Push::Abandoned;
         }
-        // A thread that is idle is about to take the first one.
+        // An idle thread is about to take the first item.
         let room = self.max_waiting + usize::from(!inner.busy);
         let replaced = match inner.waiting.len() < room {
             true => None,
-            false if inner.waiting.back().is_some_and(replaces) => inner.waiting.pop_back(),
+            false if inner.waiting.back().is_some_and(may_be_replaced) => inner.waiting.pop_back(),
             false => return Push::Full(item),
         };
         inner.waiting.push_back(item);
@@ -61,43 +61,37 @@ impl<T> Queue<T> {
         replaced.map_or(Push::Done, Push::Replaced)
     }
 
-    /// Waits until something has changed, for so long at most.
+    /// Waits until the queue changes, at most for `limit`.
     pub(crate) fn wait(&self, limit: Duration) {
-        let waited = self.changed.wait_timeout(self.lock(), limit);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        self.changed.wait_for(&mut self.inner.lock(), limit);
     }
 
-    /// Whether nothing is worked on and nothing waits, now or ever again.
+    /// Whether no item is in progress and none waits, now or later.
     pub(crate) fn is_idle(&self) -> bool {
-        let inner = self.lock();
+        let inner = self.inner.lock();
         inner.abandoned || (!inner.busy && inner.waiting.is_empty())
     }
 
-    /// No item will come any more: the thread ends when it has taken those that there are.
+    /// Declares that no further item will be pushed: the thread ends after the items in the queue.
     pub(crate) fn close(&self) {
-        self.lock().closed = true;
+        self.inner.lock().closed = true;
         self.changed.notify_all();
     }
 
-    /// The end that takes the items. When it is dropped, the queue is abandoned.
-    pub(crate) fn take_from(&self) -> Taking<'_, T> {
-        Taking(self)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner<T>> {
-        // A panic elsewhere leaves the queue usable: each change is a single step.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The items in their order, until the queue is closed. Dropping the iterator abandons the queue.
+    pub(crate) fn items(&self) -> Items<'_, T> {
+        Items(self)
     }
 }
 
-/// The items in their order, until the queue is closed.
-pub(crate) struct Taking<'a, T>(&'a Queue<T>);
+/// Takes items from a [`Queue`].
+pub(crate) struct Items<'a, T>(&'a Queue<T>);
 
-impl<T> Iterator for Taking<'_, T> {
+impl<T> Iterator for Items<'_, T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        let mut inner = self.0.lock();
+        let mut inner = self.0.inner.lock();
         inner.busy = false;
         self.0.changed.notify_all();
         loop {
@@ -109,14 +103,14 @@ impl<T> Iterator for Taking<'_, T> {
             if inner.closed {
                 return None;
             }
-            inner = self.0.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            self.0.changed.wait(&mut inner);
         }
     }
 }
 
-impl<T> Drop for Taking<'_, T> {
+impl<T> Drop for Items<'_, T> {
     fn drop(&mut self) {
-        self.0.lock().abandoned = true;
+        self.0.inner.lock().abandoned = true;
         self.0.changed.notify_all();
     }
 }
@@ -126,12 +120,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_is_worked_on_and_so_many_wait() {
+    fn one_item_is_in_progress_and_max_waiting_wait() {
         for max_waiting in 0..3 {
             let queue = Queue::new(max_waiting);
-            let mut taking = queue.take_from();
+            let mut items = queue.items();
             assert_eq!(queue.push(0, |_| false), Push::Done);
-            assert_eq!(taking.next(), Some(0));
+            assert_eq!(items.next(), Some(0));
             for item in 0..max_waiting {
                 assert_eq!(queue.push(item, |_| false), Push::Done, "of {max_waiting}");
             }
@@ -140,25 +134,25 @@ mod tests {
     }
 
     #[test]
-    fn the_last_one_that_waits_is_replaced_if_it_may_be() {
+    fn only_the_newest_item_is_replaced() {
         let queue = Queue::new(2);
-        let mut taking = queue.take_from();
+        let mut items = queue.items();
         for item in [1, 2, 3] {
             assert_eq!(queue.push(item, |_| false), Push::Done);
             if item == 1 {
-                assert_eq!(taking.next(), Some(1));
+                assert_eq!(items.next(), Some(1));
             }
         }
-        assert_eq!(queue.push(4, |waiting| *waiting == 2), Push::Full(4), "2 is not the last one");
+        assert_eq!(queue.push(4, |waiting| *waiting == 2), Push::Full(4), "2 is not the newest one");
         assert_eq!(queue.push(4, |waiting| *waiting == 3), Push::Replaced(3));
         queue.close();
-        assert_eq!(taking.collect::<Vec<_>>(), [2, 4]);
+        assert_eq!(items.collect::<Vec<_>>(), [2, 4]);
     }
 
     #[test]
-    fn what_nobody_takes_is_refused() {
+    fn an_abandoned_queue_takes_no_items() {
         let queue = Queue::new(1);
-        drop(queue.take_from());
+        drop(queue.items());
         assert_eq!(queue.push(1, |_| true), Push::Abandoned);
     }
 }

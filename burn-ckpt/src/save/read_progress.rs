@@ -5,31 +5,34 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// How far a state has been read from its device.
 #[derive(Debug, Default)]
 pub(crate) struct ReadProgress {
-    under_way: AtomicBool,
-    /// Grows with everything that was read.
-    read: AtomicU64,
+    active: AtomicBool,
+    /// Number of reads, over all states.
+    count: AtomicU64,
 }
 
 impl ReadProgress {
-    pub(crate) fn begins(&self) {
-        self.under_way.store(true, Ordering::Relaxed);
-        self.gets_on();
+    /// Reading a state starts.
+    pub(crate) fn start(&self) {
+        self.active.store(true, Ordering::Relaxed);
+        self.advance();
     }
 
-    pub(crate) fn gets_on(&self) {
-        self.read.fetch_add(1, Ordering::Relaxed);
+    /// A part of the state has been read.
+    pub(crate) fn advance(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn read_so_far(&self) -> u64 {
-        self.read.load(Ordering::Relaxed)
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn is_under_way(&self) -> bool {
-        self.under_way.load(Ordering::Relaxed)
+    /// Whether a state is being read.
+    pub(crate) fn is_active(&self) -> bool {
+        self.active.load(Ordering::Relaxed)
     }
 
-    /// All is read: whatever is left needs no device.
-    pub(crate) fn ends(&self) {
-        self.under_way.store(false, Ordering::Relaxed);
+    /// The whole state has been read. What remains of the save needs no device.
+    pub(crate) fn finish(&self) {
+        self.active.store(false, Ordering::Relaxed);
     }
 }

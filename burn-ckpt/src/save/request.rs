@@ -1,4 +1,4 @@
-//! What the training loop asks of the writer's thread, and what the writer answers.
+//! What the training loop submits to the writer's thread, and what the writer reports.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::format::section::Section;
 pub struct RunDescription {
     /// The run's id.
     pub run_id: String,
-    /// A human's name for the run.
+    /// A name of the run for humans.
     pub name: Option<String>,
     /// The project that the run belongs to.
     pub project: Option<String>,
@@ -24,8 +24,8 @@ pub struct RunDescription {
     pub trainer_config: Value,
     /// The model's hyperparameters.
     pub hparams: Value,
-    /// The machine and the software; asked for on the writer's thread, at every save: what comes late for one of them is
-    /// there for the next.
+    /// Describes the machine and the software. Called on the writer's thread at every save, so that facts which are found out
+    /// after one save are in the next.
     pub environment: Box<dyn Fn() -> Value + Send + Sync>,
 }
 
@@ -44,60 +44,60 @@ pub struct SaveRequest {
     pub training_time_seconds: f64,
     /// The latest value of every metric.
     pub metrics: IndexMap<String, f64>,
-    /// What the training loop needs to go on.
+    /// What the training loop needs to resume.
     pub trainer_state: Value,
-    /// Where the state goes, reserved in the [`Ledger`], each with the reason for it. Written once; the second
-    /// place and those after it are hard links.
+    /// The files to write, as reserved in the [`Ledger`](crate::retention::ledger::Ledger), each with the reason for it. The
+    /// state is written once; the second file and those after it are hard links.
     pub places: Vec<(PathBuf, String)>,
-    /// Whether somebody waits for it, so that it need not give way to a loop that goes on.
+    /// Write at full speed: the caller is blocked on this save.
     pub urgent: bool,
     /// The state itself.
     pub sections: MakeSections,
 }
 
 impl SaveRequest {
-    /// Where the saves of a state go.
+    /// The files of all saves of a state.
     #[must_use]
     pub fn paths(state: &[Self]) -> Vec<PathBuf> {
         state.iter().flat_map(|save| &save.places).map(|(path, _)| path.clone()).collect()
     }
 }
 
-/// What became of a save.
+/// The result of a save.
 #[derive(Debug)]
 pub struct SaveReport {
     /// The epoch of the state.
     pub epoch: u64,
     /// The number of optimizer steps done.
     pub global_step: u64,
-    /// The files that are whole under their final names.
+    /// The files that are durable under their final names.
     pub paths: Vec<PathBuf>,
-    /// The file's size in bytes, or what went wrong.
+    /// The file's size in bytes, or the error.
     pub outcome: Result<u64>,
-    /// Time from taking up the save to the end of it.
+    /// Time from the start of the save to its end. Waiting in the queue is not included.
     pub duration: Duration,
 }
 
-/// What to do with a save when the disk is behind: as many states wait already as may.
+/// What to do with a state when the queue is full because the disk is slower than the training loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenBusy {
-    /// Wait until there is room.
+    /// Wait until there is room in the queue.
     Wait,
-    /// Let this one go, and say so.
+    /// Skip the new state, and report that.
     Skip,
-    /// Let the one that has waited shortest go in favour of this one, and say so, if every strategy that wants that one
-    /// ranks this one before it. Otherwise wait: a better state is not given up for a newer one.
+    /// Replace the newest state in the queue by the new one, and report that, if every strategy that wants the queued state
+    /// ranks the new one before it. Otherwise wait: a better state is not dropped for a newer one.
     Replace,
 }
 
-/// What became of a state that was handed over.
+/// The result of submitting a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Submitted {
-    /// It is being written, or waits for that.
-    Taken,
-    /// So too; the state of this optimizer step, which was waiting, was let go for it.
-    InPlaceOf(u64),
-    /// It was let go.
-    LetGo,
+    /// It is in the queue, or is being written.
+    Accepted,
+    /// It is in the queue in place of the state of this optimizer step, which was dropped.
+    Replaced(u64),
+    /// The queue was full, and the state was dropped.
+    Skipped,
 }

@@ -1,53 +1,51 @@
-//! Writing a container in one pass: while the bytes go to the file, its SHA-256 and the tensors' BLAKE3 are taken of them.
+//! Writing a container in one pass: the file's SHA-256 and the tensors' BLAKE3 are computed while the bytes are written.
 //!
-//! burnpack's own writer makes the beginning of the file (header, names, shapes, offsets). The tensors follow here, in the
-//! order and with the alignment that its format states, because that writer has no place where digests could be taken
+//! `container_header` makes the beginning of the file (header, names, shapes, offsets) with burn-pack's writer. The tensors
+//! are written here, in the order and with the alignment of burn-pack's format, because its writer cannot compute digests
 //! of what it writes. Three threads overlap:
 //!
 //! | thread | does |
 //! |---|---|
-//! | the caller's | reads a window of a tensor from its device, takes BLAKE3 of it, writes it |
-//! | `burn-ckpt-sha256` | SHA-256 of the windows in their order, the slowest part of it all on most machines |
-//! | `burn-ckpt-sync` | makes the disk write what is in the page cache, so that the last sync has little left to do |
+//! | the caller's | reads a window of a tensor from its device, computes its BLAKE3, writes it |
+//! | `burn-ckpt-sha256` | computes the SHA-256 of the windows in order; the slowest part on most machines |
+//! | `burn-ckpt-sync` | syncs the file now and then, so that the last sync has little left to write |
 //!
-//! What is in host memory at a time: the window that is being written, those that wait to be hashed
-//! ([`QUEUED_WINDOWS`]), and whatever the state's tensors hold there themselves.
+//! In host memory at a time: the window that is being written, the windows that wait to be hashed ([`QUEUED_WINDOWS`]), and
+//! whatever the state's tensors themselves hold there.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
 use burn::tensor::Bytes;
-use burn_pack::{Scalar, TENSOR_ALIGNMENT, Tensor};
+use burn_pack::{TENSOR_ALIGNMENT, Tensor};
 use indexmap::IndexMap;
 use sha2::{Digest, Sha256};
 
-use crate::disk::preallocate;
-use crate::error::{Error, Result};
+use crate::error::pack_error::PackError;
+use crate::error::{Cause, Error, Result};
 use crate::format::contents::{Contents, Entries, entries};
 use crate::format::deferred_tensor::in_windows;
 use crate::format::digest::checksum;
 use crate::format::metadata::TensorInfo;
-use crate::format::section::burnpack_writer;
 use crate::panics::panic_message;
+use crate::save::container_header::write_header;
 use crate::save::read_progress::ReadProgress;
 
-/// How much of a tensor is read, hashed and written at a time: small enough to stay in a processor's cache between the
-/// three, large enough that handing it over costs nothing.
+/// How much of a tensor is read, hashed and written at a time. Small enough to stay in a processor's cache between the three,
+/// large enough that passing it to another thread takes no measurable time.
 const WINDOW_BYTES: usize = 1024 * 1024;
 /// How many windows may wait for their SHA-256.
 const QUEUED_WINDOWS: usize = 32;
-/// Into how many parts a file is divided for the disk, which is made to write each while the next is made. Left to itself, the system
-/// would leave most of a checkpoint to the sync at the end.
+/// How often a file is synced while it is written. Without that, the system would leave most of a checkpoint to the sync at
+/// the end.
 const SYNCED_PARTS: u64 = 16;
-/// The disk is not asked for less than this, which would be more asking than writing.
+/// Lower bound on the bytes written between two syncs: a sync has a fixed cost.
 const MIN_SYNC_BYTES: u64 = 1024 * 1024;
-/// Nor left more than this to do.
+/// Upper bound on the bytes written between two syncs.
 const MAX_SYNC_BYTES: u64 = 32 * 1024 * 1024;
 
 /// What was written, for the metadata.
@@ -59,68 +57,37 @@ pub(crate) struct Written {
     pub(crate) checksum: String,
 }
 
-/// Writes a container to a new file, and makes its bytes durable.
+/// Writes a container to `file`, which is new and empty, and makes its bytes durable.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] when the disk is full, before a tensor is read where the file system can tell, or when it fails;
+/// [`Error::Io`] when the disk is full (before a tensor is read, where the file system can reserve space) or fails;
 /// [`Error::Container`] when a tensor cannot be read; [`Error::Name`] for a section's name.
-pub(crate) fn write(path: &Path, contents: Contents, reading: &ReadProgress) -> Result<Written> {
-    reading.begins();
+pub(crate) fn write(
+    path: &Path,
+    mut file: File,
+    contents: Contents,
+    reading: &ReadProgress,
+) -> Result<Written> {
+    reading.start();
     let Entries { tensors, scalars, strings } = entries(contents)?;
-    let (beginning, size_bytes) = begin(path, &tensors, &scalars, &strings)?;
-    let described: Vec<(String, String, Vec<usize>)> = tensors
+    let (header, size_bytes) = write_header(path, &file, &tensors, &scalars, &strings)?;
+    let types: Vec<(String, String, Vec<usize>)> = tensors
         .iter()
         .map(|tensor| (tensor.name.clone(), tensor.dtype.name().to_owned(), tensor.shape.to_vec()))
         .collect();
-    let mut file = File::options().write(true).open(path).map_err(Error::io("open", path))?;
-    preallocate::reserve(&file, size_bytes).map_err(Error::io("reserve the space for", path))?;
-    file.seek(SeekFrom::Start(beginning.len() as u64)).map_err(Error::io("write", path))?;
+    file.seek(SeekFrom::Start(header.len() as u64)).map_err(Error::io("write", path))?;
 
-    let (digests, checksum) = stream(path, file, beginning, tensors, size_bytes, reading)?;
+    let (digests, checksum) = stream(path, file, header, tensors, size_bytes, reading)?;
     let info = |((name, dtype, shape), blake3)| (name, TensorInfo { dtype, shape, blake3 });
-    Ok(Written { tensors: described.into_iter().zip(digests).map(info).collect(), size_bytes, checksum })
+    Ok(Written { tensors: types.into_iter().zip(digests).map(info).collect(), size_bytes, checksum })
 }
 
-/// Has burnpack's writer write what precedes the tensors' bytes. Returns that, and the size of the whole file.
-///
-/// That writer lays a container out from the tensors' lengths alone, and asks for the bytes of the first one when all
-/// before it is written. It is refused them.
-fn begin(
-    path: &Path,
-    tensors: &[Tensor],
-    scalars: &BTreeMap<String, Scalar>,
-    strings: &BTreeMap<String, String>,
-) -> Result<(Vec<u8>, u64)> {
-    let asked = Arc::new(AtomicBool::new(false));
-    let outlines = tensors.iter().map(|tensor| outline(tensor, &asked)).collect();
-    let writer = burnpack_writer(outlines, scalars, strings).auto_extension(false).overwrite(false);
-    let size = writer.size().map_err(Error::container(path))?;
-    match writer.write_to_file_in_place(path) {
-        Err(_) if asked.load(Ordering::Relaxed) => {}
-        Err(error) => return Err(Error::container(path)(error)),
-        Ok(()) => {}
-    }
-    let beginning = fs::read(path).map_err(Error::io("read", path))?;
-    Ok((beginning, size as u64))
-}
-
-/// A tensor of the same name, type and length that gives no bytes.
-fn outline(tensor: &Tensor, asked: &Arc<AtomicBool>) -> Tensor {
-    let asked = Arc::clone(asked);
-    let refuse = move || {
-        asked.store(true, Ordering::Relaxed);
-        Err(burn_pack::Error::IoError("the tensors are written by burn-ckpt".to_owned()))
-    };
-    let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
-    Tensor::deferred(name, tensor.dtype, shape, tensor.param_id, tensor.byte_len(), refuse)
-}
-
-/// Writes the tensors after the beginning, and syncs the file. Returns the tensors' digests and the file's checksum.
+/// Writes the tensors after the header, and syncs the file. Returns the tensors' digests and the file's checksum.
 fn stream(
     path: &Path,
     file: File,
-    beginning: Vec<u8>,
+    header: Vec<u8>,
     tensors: Vec<Tensor>,
     size: u64,
     reading: &ReadProgress,
@@ -130,23 +97,23 @@ fn stream(
         let (hashing, to_hash) = mpsc::sync_channel(QUEUED_WINDOWS);
         let (syncing, to_sync) = mpsc::sync_channel(1);
         let sha256 = spawn(scope, "burn-ckpt-sha256", move || sha256_of(&to_hash))?;
-        let synced = spawn(scope, "burn-ckpt-sync", move || sync_when_asked(&second_handle, &to_sync))?;
+        let synced = spawn(scope, "burn-ckpt-sync", move || sync_each_time(&second_handle, &to_sync))?;
 
-        let position = beginning.len() as u64;
+        let position = header.len() as u64;
         let out = BufWriter::with_capacity(WINDOW_BYTES, file);
         let part = (size / SYNCED_PARTS).clamp(MIN_SYNC_BYTES, MAX_SYNC_BYTES);
         let mut stream = Stream { path, out, position, part, unsynced: 0, hashing, syncing, reading };
-        stream.hash(Piece::Window(Arc::new(Bytes::from_bytes_vec(beginning))))?;
+        stream.hash(Piece::Window(Arc::new(Bytes::from_bytes_vec(header))))?;
         let digests = tensors.into_iter().map(|tensor| stream.tensor(tensor)).collect::<Result<_>>()?;
-        reading.ends();
+        reading.finish();
         let Stream { out, position, hashing, syncing, .. } = stream;
         drop((hashing, syncing));
         if position != size {
-            let reason = format!("burnpack's writer planned {size} bytes, and its layout gives {position}");
-            return Err(Error::container(path)(burn_pack::Error::ValidationError(reason)));
+            let reason = format!("burn-pack planned {size} bytes, and {position} were written");
+            return Err(Error::Container { path: path.to_path_buf(), reason, source: None });
         }
 
-        // The system reports what a disk did not take once, to whoever syncs first.
+        // The system reports a failed write to the disk once, to the first sync after it. So both syncs are checked.
         let written = out.into_inner().map_err(|error| Error::io("write", path)(error.into_error()))?;
         joined(synced)?.map_err(Error::io("sync", path))?;
         written.sync_all().map_err(Error::io("sync", path))?;
@@ -156,7 +123,7 @@ fn stream(
 
 /// Bytes of the file that are to be hashed.
 enum Piece {
-    /// Whoever sends it has read it.
+    /// Bytes in host memory.
     Window(Arc<Bytes>),
     Zeros(usize),
 }
@@ -166,9 +133,9 @@ struct Stream<'a> {
     path: &'a Path,
     out: BufWriter<File>,
     position: u64,
-    /// After how many bytes the disk is made to write.
+    /// After how many bytes the file is synced.
     part: u64,
-    /// Bytes since then.
+    /// Bytes written since the last sync.
     unsynced: u64,
     hashing: SyncSender<Piece>,
     syncing: SyncSender<()>,
@@ -180,19 +147,20 @@ impl Stream<'_> {
     fn tensor(&mut self, tensor: Tensor) -> Result<String> {
         self.align()?;
         let (path, name, length) = (self.path, tensor.name.clone(), tensor.byte_len());
-        let unreadable = |reason: String| {
-            Error::container(path)(burn_pack::Error::IoError(format!("tensor '{name}': {reason}")))
+        let unreadable = |source: Cause| {
+            let reason = format!("the tensor {name} cannot be read");
+            Error::Container { path: path.to_path_buf(), reason, source: Some(source) }
         };
-        let bytes = tensor.into_bytes().map_err(|error| unreadable(error.to_string()))?;
+        let bytes = tensor.into_bytes().map_err(|error| unreadable(PackError::boxed(error)))?;
         let bytes = in_windows(bytes);
         let mut blake3 = blake3::Hasher::new();
         for start in (0..length).step_by(WINDOW_BYTES) {
             let end = length.min(start + WINDOW_BYTES);
-            let window = bytes.view(start, end).map_err(|error| unreadable(format!("{error:?}")))?;
+            let window = bytes.view(start, end).map_err(|error| unreadable(format!("{error:?}").into()))?;
             let window = Arc::new(window);
             // A window of a tensor on a device, or in a file, is read here.
-            let read = window.read(Default::default()).map_err(|error| unreadable(error.to_string()))?;
-            self.reading.gets_on();
+            let read = window.read(Default::default()).map_err(|error| unreadable(Box::new(error)))?;
+            self.reading.advance();
             self.hash(Piece::Window(Arc::clone(&window)))?;
             blake3.update(read);
             self.write(read)?;
@@ -200,7 +168,7 @@ impl Stream<'_> {
         Ok(blake3.finalize().to_hex().to_string())
     }
 
-    /// Fills up to where the next tensor begins.
+    /// Writes zeros up to the position of the next tensor.
     fn align(&mut self) -> Result<()> {
         let count = (self.position.next_multiple_of(TENSOR_ALIGNMENT) - self.position) as usize;
         if count == 0 {
@@ -216,14 +184,17 @@ impl Stream<'_> {
         self.unsynced += bytes.len() as u64;
         if self.unsynced >= self.part {
             self.unsynced = 0;
-            // Where the disk is still busy with what it was given, it will get this with the next.
+            // If the previous sync is still running, the next one includes these bytes.
             let _ = self.syncing.try_send(());
         }
         Ok(())
     }
 
     fn hash(&self, piece: Piece) -> Result<()> {
-        self.hashing.send(piece).map_err(|_| Error::WriterStopped("its SHA-256 cannot be taken".to_owned()))
+        self.hashing.send(piece).map_err(|_| Error::WriterStopped {
+            reason: "the thread that computes the SHA-256 has ended".to_owned(),
+            source: None,
+        })
     }
 }
 
@@ -238,8 +209,8 @@ fn sha256_of(pieces: &Receiver<Piece>) -> String {
     checksum(hasher)
 }
 
-fn sync_when_asked(file: &File, asked: &Receiver<()>) -> std::io::Result<()> {
-    asked.iter().try_for_each(|()| file.sync_data())
+fn sync_each_time(file: &File, requests: &Receiver<()>) -> std::io::Result<()> {
+    requests.iter().try_for_each(|()| file.sync_data())
 }
 
 fn spawn<'scope, T: Send + 'scope>(
@@ -247,13 +218,13 @@ fn spawn<'scope, T: Send + 'scope>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'scope,
 ) -> Result<ScopedJoinHandle<'scope, T>> {
-    let no_thread = |error| Error::WriterStopped(format!("the system gives no thread for {name}: {error}"));
+    let no_thread = |source| Error::WriterStopped {
+        reason: format!("the thread {name} cannot be started"),
+        source: Some(source),
+    };
     thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, work).map_err(no_thread)
 }
 
 fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> Result<T> {
-    let panicked = |panic: Box<dyn std::any::Any + Send>| {
-        Error::WriterStopped(format!("a panic: {}", panic_message(&*panic)))
-    };
-    thread.join().map_err(panicked)
+    thread.join().map_err(|panic| Error::Panicked { message: panic_message(&*panic) })
 }

@@ -1,39 +1,7 @@
-//! From what each interface lists to a list with every GPU once. Pure: what is here asks nobody.
+//! From what each interface lists to a list with every GPU once. Pure: no driver is asked.
 
-use super::{GpuApi, GpuDevice, GpuKind};
-
-/// Who has seen a GPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-// Some are seen with the features of burn's backends alone, and all of them in the tests.
-#[cfg_attr(not(all(feature = "wgpu", feature = "cuda", test)), allow(dead_code))]
-pub(super) enum Source {
-    Nvml,
-    Vulkan,
-    Metal,
-    Dx12,
-    Gl,
-    Cuda,
-}
-
-/// A GPU as one interface lists it.
-#[derive(Clone, Debug)]
-pub(super) struct Sighting {
-    pub(super) source: Source,
-    pub(super) gpu: GpuDevice,
-}
-
-impl Source {
-    /// The name of the interface in [`GpuApi`].
-    pub(super) fn api(self) -> &'static str {
-        match self {
-            Self::Nvml | Self::Cuda => "cuda",
-            Self::Vulkan => "vulkan",
-            Self::Metal => "metal",
-            Self::Dx12 => "dx12",
-            Self::Gl => "gl",
-        }
-    }
-}
+use super::device::{GpuApi, GpuDevice, GpuKind};
+use super::sighting::{Sighting, Source};
 
 /// Puts the sightings of one GPU together, in the order in which they are first seen. What an earlier one says goes
 /// before what a later one does.
@@ -62,18 +30,6 @@ pub(super) fn merge(sightings: Vec<Sighting>) -> Vec<GpuDevice> {
         gpu
     };
     found.into_iter().map(complete).collect()
-}
-
-/// A PCI address as it is written here, `0000:3b:00.0`, from the spellings of the drivers; `None` for what is none, or
-/// is all zeros, which drivers say of what is on no bus.
-pub(super) fn pci_address(text: &str) -> Option<String> {
-    let (domain, rest) = text.trim().split_once(':')?;
-    let (bus, rest) = rest.split_once(':')?;
-    let (device, function) = rest.split_once('.')?;
-    let number = |digits: &str| u32::from_str_radix(digits, 16).ok();
-    let (domain, bus, device, function) = (number(domain)?, number(bus)?, number(device)?, number(function)?);
-    let is_on_a_bus = domain != 0 || bus != 0 || device != 0;
-    is_on_a_bus.then(|| format!("{domain:04x}:{bus:02x}:{device:02x}.{function:x}"))
 }
 
 /// Whether two sightings are known to be of one GPU, or of two: by the address if both have one, else by the UUID.
@@ -152,6 +108,7 @@ fn fill(known: &mut GpuDevice, other: GpuDevice) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::sighting::pci_address;
 
     const GIB: u64 = 1 << 30;
 
@@ -314,16 +271,5 @@ mod tests {
         assert_eq!(merge(vec![nvml(), vulkan])[0].kind, Some(GpuKind::Integrated));
         let share = nvml().kind(GpuKind::Virtual);
         assert_eq!(merge(vec![share])[0].kind, Some(GpuKind::Virtual));
-    }
-
-    #[test]
-    fn an_address_has_one_spelling() {
-        for text in ["00000000:3B:00.0", "0000:3b:00.0", "0:3b:0.0", " 0000:3B:00.0\n"] {
-            assert_eq!(pci_address(text).as_deref(), Some("0000:3b:00.0"));
-        }
-        assert_eq!(pci_address("00010000:00:02.1").as_deref(), Some("10000:00:02.1"));
-        for text in ["", "3b:00.0", "0000:00:00.0", "0000:3b:00", "x:y:z.w", "0000:3b:00.0:1", "-1:3b:00.0"] {
-            assert_eq!(pci_address(text), None, "{text}");
-        }
     }
 }

@@ -1,17 +1,17 @@
 //! Saving at the ends of epochs in a loop that is not the trainer's, behind burn's checkpointing hooks.
 //!
 //! ```text
-//! burn, after an epoch's validation:  checkpointing()  the strategies are asked, places are reserved
+//! burn, after an epoch's validation:  checkpointing()  the strategies decide, paths are reserved
 //!                                     save(model)   \
 //!                                     save(optimizer)  each on a thread of burn's; the last one hands the state
 //!                                     save(scheduler) /  to the writer's thread
 //! ```
 //!
-//! burn calls them on the main worker only. One mutex guards it all. Nobody waits for burn's metrics while holding it,
-//! as their thread takes it once, to start saving.
+//! burn calls the hooks on the main worker only. One mutex guards the state. No thread waits for burn's metrics while it
+//! holds the mutex, since the metrics' thread takes it once, to start saving.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use burn::store::ModuleRecord;
@@ -19,186 +19,176 @@ use burn::train::checkpoint::{CheckpointingAction, CheckpointingStrategy};
 use burn::train::metric::store::EventStoreClient;
 use burn::train::{Interrupter, LearnerModel, SupervisedTraining};
 use burn_ckpt::Section;
-use burn_ckpt::plumbing::SaveRequest;
+use burn_ckpt::plumbing::{SaveRequest, chain};
+use parking_lot::{Mutex, MutexGuard};
 
-use crate::config::FailedSaves;
-use crate::dataloader::Passes;
+use crate::dataloader::EpochTracker;
 use crate::error::{Error, Result};
-use crate::metrics::{EpochValues, SharedHistory, SharedMetrics, await_updates};
+use crate::learner_state::record_capture::{CapturedParts, CapturingCheckpointer, section_of};
+use crate::learner_state::restore::LearnerRecords;
+use crate::metrics::RunMetrics;
 use crate::optimizer::state_names;
 use crate::process::console::warn;
-use crate::process::signals::{Patience, StopSignal};
-use crate::run::prepare::Prepared;
-use crate::run::resume::Records;
-use crate::saving::record_capture::{Catch, Caught, section};
-use crate::saving::saver::Saver;
+use crate::process::signals::StopSignal;
+use crate::run::launch::PreparedRun;
+use crate::saving::run_saves::RunSaves;
 use crate::state::event::{RunProgress, TrainingEvent};
 use crate::state::position::{Position, TrainerState};
-use crate::training_loop::loop_state::{OpenSaver, Outcome};
+use crate::state::run_clock::RunClock;
+use crate::training_loop::loop_end::Outcome;
 
+/// How often the end of training looks for the last records.
 const POLL: Duration = Duration::from_millis(5);
 
-/// The saves of one call of `fit_with`.
+/// The saves of one call of `fit_with`. Clones share them.
 #[derive(Clone)]
-pub(crate) struct EpochSaves {
-    run: Arc<RunSoFar>,
-    state: Arc<Mutex<State>>,
-}
-
-/// What saving needs to know of the run.
-struct RunSoFar {
-    metrics: SharedMetrics,
-    history: SharedHistory,
-    passes: Passes,
-    interrupter: Interrupter,
-    previous: Option<TrainerState>,
-    seed: u64,
-    failed_saves: FailedSaves,
-    exception_timeout: Duration,
-    started: Instant,
-    /// Epochs that were done before this call, and that there are.
-    completed: u64,
-    max_epochs: u64,
-    /// burn's hooks have one too, as long as it may call them.
+pub(crate) struct EpochEndSaves {
+    progress: Arc<BurnLoopProgress>,
+    state: Arc<Mutex<SaveState>>,
+    /// burn's hooks have clones while burn can call them.
     in_use: Arc<()>,
 }
 
-struct State {
-    open_saver: Option<OpenSaver>,
-    saver: Option<Saver>,
-    /// Metrics that a strategy ranks by.
-    watched: Vec<String>,
+/// How far the loop is, as metrics and loaders show it.
+struct BurnLoopProgress {
+    metrics: RunMetrics,
+    tracker: EpochTracker,
+    interrupter: Interrupter,
+    clock: RunClock,
+    seed: u64,
+    /// Optimizer steps before this call.
+    steps_before: u64,
+    /// Whether all epochs were done before this call.
+    finished_before: bool,
+    /// How long the end may take after a failure or a signal.
+    end_limit: Duration,
+}
+
+struct SaveState {
+    saves: RunSaves,
     /// Saves whose records burn has not given yet, by burn's number of the epoch.
-    pending: BTreeMap<usize, Pending>,
+    pending: BTreeMap<usize, PendingSave>,
     position: Position,
     error: Option<Error>,
 }
 
 #[derive(Default)]
-struct Pending {
-    saves: Vec<SaveRequest>,
-    caught: Caught,
+struct PendingSave {
+    requests: Vec<SaveRequest>,
+    parts: CapturedParts,
 }
 
-impl EpochSaves {
+impl EpochEndSaves {
     pub(crate) fn new(
-        prepared: &Prepared,
-        passes: Passes,
+        prepared: &PreparedRun,
+        tracker: EpochTracker,
         interrupter: Interrupter,
-        open_saver: OpenSaver,
+        saves: RunSaves,
     ) -> Self {
-        let previous = prepared.resume.as_ref().map(|resume| resume.state.clone());
-        let state = State {
-            open_saver: Some(open_saver),
-            saver: None,
-            watched: Vec::new(),
-            pending: BTreeMap::new(),
-            position: previous.as_ref().map_or(Position::default(), |state| state.position),
-            error: None,
-        };
-        let run = RunSoFar {
+        let previous = prepared.resume.as_ref().map(|resume| &resume.state);
+        let position = previous.map_or(Position::default(), |state| state.position);
+        let progress = BurnLoopProgress {
             metrics: prepared.metrics.clone(),
-            history: prepared.history.clone(),
-            passes,
+            tracker,
             interrupter,
-            previous,
+            clock: RunClock::start(previous),
             seed: prepared.config.seed,
-            failed_saves: prepared.config.failed_saves,
-            exception_timeout: prepared.exception_timeout,
-            started: Instant::now(),
-            completed: prepared.completed(),
-            max_epochs: prepared.config.max_epochs as u64,
-            in_use: Arc::new(()),
+            steps_before: position.global_step,
+            finished_before: prepared.completed() >= prepared.config.max_epochs as u64,
+            end_limit: saves.exception_timeout(),
         };
-        Self { run: Arc::new(run), state: Arc::new(Mutex::new(state)) }
+        let state = SaveState { saves, pending: BTreeMap::new(), position, error: None };
+        Self { progress: Arc::new(progress), state: Arc::new(Mutex::new(state)), in_use: Arc::new(()) }
     }
 
-    /// Starts saving, once the metrics are registered.
+    /// The function that starts saving. It is called once the metrics are registered.
     pub(crate) fn opener(&self) -> impl FnOnce() + Send + 'static {
-        let (run, state) = (Arc::clone(&self.run), Arc::clone(&self.state));
-        move || lock(&state).open(&run)
+        let (progress, state) = (Arc::clone(&self.progress), Arc::clone(&self.state));
+        move || state.lock().open(&progress)
     }
 
-    /// Puts burn's hooks into a training. `records` is the state that burn is to begin with.
+    /// Puts burn's hooks into a training. burn begins with `records`.
     pub(crate) fn register<M: LearnerModel>(
         &self,
         training: SupervisedTraining<M>,
-        records: Option<Records>,
+        records: Option<LearnerRecords>,
     ) -> SupervisedTraining<M> {
-        let (model, optimizer, scheduler) = records
-            .map(|records| (records.model, records.optimizer, records.scheduler))
-            .map_or((None, None, None), |(model, optimizer, scheduler)| {
-                (Some(model), Some(optimizer), Some(scheduler))
-            });
-        let hook = || Hook { saves: self.clone(), _in_use: Arc::clone(&self.run.in_use) };
-        let hooks = (hook(), hook(), hook());
-        let catch_model = Catch::new(move |epoch, record: ModuleRecord| {
-            hooks.0.saves.caught(epoch, Section::MODEL, section(record)?);
+        let (model, optimizer, scheduler) = match records {
+            Some(records) => (Some(records.model), Some(records.optimizer), Some(records.scheduler)),
+            None => (None, None, None),
+        };
+        let hooks = (self.hook(), self.hook(), self.hook());
+        let model_checkpointer = CapturingCheckpointer::new(move |epoch, record: ModuleRecord| {
+            hooks.0.saves.add_part(epoch, Section::MODEL, section_of(record)?);
             Ok(())
         });
-        let catch_optimizer = Catch::new(move |epoch, record| {
-            hooks.1.saves.caught(epoch, Section::OPTIMIZER, state_names::by_path(section(record)?));
+        let optimizer_checkpointer = CapturingCheckpointer::new(move |epoch, record| {
+            hooks.1.saves.add_part(epoch, Section::OPTIMIZER, state_names::by_path(section_of(record)?));
             Ok(())
         });
-        let catch_scheduler = Catch::new(move |epoch, record| {
-            hooks.2.saves.caught(epoch, Section::SCHEDULER, section(record)?);
+        let scheduler_checkpointer = CapturingCheckpointer::new(move |epoch, record| {
+            hooks.2.saves.add_part(epoch, Section::SCHEDULER, section_of(record)?);
             Ok(())
         });
         training
             .with_custom_checkpointers(
-                catch_model.restoring(model),
-                catch_optimizer.restoring(optimizer),
-                catch_scheduler.restoring(scheduler),
+                model_checkpointer.restoring(model),
+                optimizer_checkpointer.restoring(optimizer),
+                scheduler_checkpointer.restoring(scheduler),
             )
-            .with_checkpointing_strategy(hook())
+            .with_checkpointing_strategy(self.hook())
     }
 
-    /// An epoch (burn's number) has been trained and validated. Returns whether its state is wanted.
-    fn epoch_ended(&self, epoch: usize, store: &EventStoreClient) -> bool {
-        let run = &*self.run;
-        await_updates(store);
-        // A loop of the user's may not have called for every epoch.
-        for done in run.history.epochs() + 1..=epoch {
-            run.history.close_epoch(EpochValues::of(done, &run.metrics, store));
+    fn hook(&self) -> BurnHook {
+        BurnHook { saves: self.clone() }
+    }
+
+    /// An epoch (burn's number) is trained and validated. Returns whether its state is saved.
+    fn end_epoch(&self, epoch: usize, store: &EventStoreClient) -> bool {
+        let progress = &*self.progress;
+        RunMetrics::await_updates(store);
+        // A program's loop may not have called the hook after every epoch.
+        for done in progress.metrics.history.epochs() + 1..=epoch {
+            progress.metrics.close_epoch(done, store);
         }
-        let mut state = lock(&self.state);
-        state.open(run);
-        state.position = run.position_after(epoch);
-        match state.prepare(run, epoch) {
-            Ok(wanted) => wanted,
+        let mut state = self.state.lock();
+        state.open(progress);
+        state.position = progress.position_after(epoch);
+        match state.prepare(progress, epoch) {
+            Ok(is_saved) => is_saved,
             Err(error) => {
-                state.fail(run, error);
+                state.fail(progress, error);
                 false
             }
         }
     }
 
     /// burn has given a part of an epoch's state.
-    fn caught(&self, epoch: usize, part: &'static str, section: Section) {
-        let mut state = lock(&self.state);
+    fn add_part(&self, epoch: usize, part: &'static str, section: Section) {
+        let mut state = self.state.lock();
         let Some(pending) = state.pending.get(&epoch) else { return };
-        if !pending.caught.add(part, section) {
+        if !pending.parts.add(part, section) {
             return;
         }
-        let saves = state.pending.remove(&epoch).map_or(Vec::new(), |pending| pending.saves);
-        let mut patience = Patience::new(self.run.interrupter.clone(), self.run.exception_timeout);
-        let saver = state.saver.as_mut();
-        let handed_over = saver.map_or(Ok(()), |saver| saver.hand_over(saves, false, &mut patience));
+        let requests = state.pending.remove(&epoch).map_or(Vec::new(), |pending| pending.requests);
+        let mut deadline = state.saves.deadline(&self.progress.interrupter);
+        let saver = state.saves.saver();
+        let handed_over = saver.map_or(Ok(()), |saver| saver.hand_over(requests, false, &mut deadline));
         if let Err(error) = handed_over {
-            state.fail(&self.run, error);
+            state.fail(&self.progress, error);
         }
     }
 
     /// Waits for the writer, after a failure or a stop by a signal for a limited time, and says what training came to.
     pub(crate) fn end(&self, failed: bool) -> Outcome {
-        let run = &*self.run;
-        let limit = run.exception_timeout;
+        let progress = &*self.progress;
+        let limit = progress.end_limit;
         let deadline = Instant::now().checked_add(limit);
-        let is_limited = failed || StopSignal::of(&run.interrupter).is_some();
+        let is_limited = failed || StopSignal::of(&progress.interrupter).is_some();
         let mut outcome = Outcome {
-            seconds: run.seconds(),
-            steps: run.steps_until(u64::MAX),
-            finished_before: run.completed >= run.max_epochs,
+            seconds: progress.clock.seconds(),
+            steps: progress.steps_until(u64::MAX),
+            finished_before: progress.finished_before,
             ..Outcome::default()
         };
         let Some(mut state) = self.lock_until(deadline.filter(|_| is_limited)) else {
@@ -207,42 +197,44 @@ impl EpochSaves {
             return outcome;
         };
         if !failed {
-            // Also a run that had nothing left to do says what it has, and which names are wrong.
-            state.open(run);
+            // A run that had nothing left to do also reports its checkpoints, and which names are wrong.
+            state.open(progress);
         }
         outcome.epochs = state.position.epochs();
         outcome.error = state.error.take();
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let is_limited = is_limited || outcome.error.is_some();
-        if let Some(saver) = state.saver.take() {
-            (outcome.saves, outcome.foremost) = saver.finish(left.filter(|_| is_limited));
-        }
+        (outcome.saves, outcome.checkpoints) = state.saves.finish(left.filter(|_| is_limited));
         outcome
     }
 
-    /// The state, once burn has given everything it is going to give.
-    fn lock_until(&self, deadline: Option<Instant>) -> Option<MutexGuard<'_, State>> {
-        let Some(deadline) = deadline else { return Some(lock(&self.state)) };
+    /// The state, once burn has given all records. `None` when the mutex is not free by the deadline.
+    fn lock_until(&self, deadline: Option<Instant>) -> Option<MutexGuard<'_, SaveState>> {
+        let Some(deadline) = deadline else { return Some(self.state.lock()) };
         loop {
             let is_late = Instant::now() >= deadline;
             match self.state.try_lock() {
-                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
-                // Another worker than the main one may have failed, and the main one be saving.
-                Ok(state) if is_late || state.pending.is_empty() || !self.run.is_in_use() => {
+                // When a worker has failed, the main worker may still save.
+                Some(state) if is_late || state.pending.is_empty() || !self.is_in_use() => {
                     return Some(state);
                 }
-                Err(TryLockError::WouldBlock) if is_late => return None,
+                None if is_late => return None,
                 _ => std::thread::sleep(POLL),
             }
         }
     }
+
+    /// Whether burn can still call a hook.
+    fn is_in_use(&self) -> bool {
+        Arc::strong_count(&self.in_use) > 1
+    }
 }
 
-impl RunSoFar {
+impl BurnLoopProgress {
     fn position_after(&self, epoch: usize) -> Position {
         let epoch = epoch.saturating_sub(1) as u64;
-        let given = self.passes.of(epoch);
-        if given.batches == 0 {
+        let batches = self.tracker.of_epoch(epoch).batches;
+        if batches == 0 {
             let message = format!(
                 "epoch {epoch} was trained with another loader than that of Trainer::training: its steps are not \
                  counted, and after a resume its data is not in the order of its epoch"
@@ -253,84 +245,62 @@ impl RunSoFar {
             epoch,
             epoch_complete: true,
             trained: true,
-            batches: given.batches,
+            batches,
             items: 0,
             global_step: self.steps_until(epoch),
         }
     }
 
     fn steps_until(&self, epoch: u64) -> u64 {
-        let before = self.previous.as_ref().map_or(0, |state| state.position.global_step);
-        before + self.passes.rounds_until(epoch)
-    }
-
-    fn seconds(&self) -> f64 {
-        TrainerState::seconds_since(self.previous.as_ref(), self.started)
-    }
-
-    fn is_in_use(&self) -> bool {
-        Arc::strong_count(&self.in_use) > 1
+        self.steps_before + self.tracker.rounds_until(epoch)
     }
 }
 
-impl State {
-    fn open(&mut self, run: &RunSoFar) {
-        let Some(open_saver) = self.open_saver.take() else { return };
-        match open_saver(&run.metrics) {
-            Ok((saver, watched)) => (self.saver, self.watched) = (Some(saver), watched),
-            Err(error) => self.fail(run, error),
+impl SaveState {
+    fn open(&mut self, progress: &BurnLoopProgress) {
+        if let Err(error) = self.saves.open(&progress.metrics.table) {
+            self.fail(progress, error);
         }
     }
 
-    /// Asks the strategies, and reserves places for what they want.
-    fn prepare(&mut self, run: &RunSoFar, epoch: usize) -> Result<bool> {
-        let Some(saver) = &mut self.saver else { return Ok(false) };
-        let metrics = run.metrics.lock().values().clone();
-        if let Some(name) = self.watched.iter().find(|name| !metrics.contains_key(*name)) {
-            let logged = metrics.into_keys().collect();
-            return Err(Error::MetricNotLogged { name: name.clone(), logged });
-        }
-        let facts = RunProgress {
-            epoch: self.position.epoch,
-            step: self.position.global_step,
-            elapsed: run.started.elapsed(),
-            metrics: &metrics,
-        };
-        let wanted = saver.wanted(&[TrainingEvent::ValidationEnd, TrainingEvent::EpochEnd], &facts);
-        let pending = Pending::default();
-        if !wanted.is_empty() {
-            let state = TrainerState::new(self.position, run.seed, run.seconds(), metrics.clone());
-            let saves = saver.prepare(&wanted, &state, |weights_only| {
-                let history = (!weights_only).then(|| run.history.at(0));
-                pending.caught.make_sections(history)
+    /// Collects the strategies' decisions, and reserves paths. Returns whether a strategy saves.
+    fn prepare(&mut self, progress: &BurnLoopProgress, epoch: usize) -> Result<bool> {
+        let metrics = progress.metrics.values();
+        self.saves.check_logged("", &metrics)?;
+        let Some(saver) = self.saves.saver() else { return Ok(false) };
+        let events = [TrainingEvent::ValidationEnd, TrainingEvent::EpochEnd];
+        let requested =
+            saver.requested_saves(&events, &RunProgress::new(self.position, &progress.clock, &metrics));
+        let is_saved = !requested.is_empty();
+        if is_saved {
+            let state = TrainerState::new(self.position, progress.seed, progress.clock.seconds(), metrics);
+            let parts = CapturedParts::default();
+            let requests = saver.prepare(&requested, &state, |weights_only| {
+                parts.make_sections((!weights_only).then(|| progress.metrics.history.at(0)))
             })?;
-            self.pending.insert(epoch, Pending { saves, ..pending });
+            self.pending.insert(epoch, PendingSave { requests, parts });
         }
-        saver.collect(run.failed_saves)?;
-        Ok(!wanted.is_empty())
+        self.saves.collect()?;
+        Ok(is_saved)
     }
 
-    /// Stops training. The first error is the one that counts.
-    fn fail(&mut self, run: &RunSoFar, error: Error) {
-        log::error!("{error}");
-        run.interrupter.stop(Some(&error.to_string()));
+    /// Stops training. The first error counts.
+    fn fail(&mut self, progress: &BurnLoopProgress, error: Error) {
+        let text = chain(&error);
+        log::error!("{text}");
+        progress.interrupter.stop(Some(&text));
         self.error.get_or_insert(error);
     }
 }
 
 /// What burn calls.
-struct Hook {
-    saves: EpochSaves,
-    _in_use: Arc<()>,
+struct BurnHook {
+    saves: EpochEndSaves,
 }
 
-impl CheckpointingStrategy for Hook {
+impl CheckpointingStrategy for BurnHook {
     fn checkpointing(&mut self, epoch: usize, store: &EventStoreClient) -> Vec<CheckpointingAction> {
-        let wanted = self.saves.epoch_ended(epoch, store);
-        wanted.then_some(CheckpointingAction::Save).into_iter().collect()
+        let is_saved = self.saves.end_epoch(epoch, store);
+        is_saved.then_some(CheckpointingAction::Save).into_iter().collect()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

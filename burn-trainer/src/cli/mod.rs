@@ -23,6 +23,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use burn_ckpt::ErrorKind;
+use burn_ckpt::plumbing::chain;
 use burn_ckpt::retention::TopK;
 use clap::Args;
 use jiff::Timestamp;
@@ -153,14 +155,14 @@ pub fn main(run: impl FnOnce() -> Result<ExitCode>) -> ExitCode {
     match run() {
         Ok(status) => status,
         Err(error) => {
-            say(&format!("error: {error}"));
+            say(&format!("error: {}", chain(&error)));
             match error {
                 Error::Config { .. } | Error::UnknownMetric { .. } | Error::RunExists { .. } => {
                     ExitCode::from(USAGE)
                 }
                 Error::DeviceLost { .. } => ExitCode::from(TRY_AGAIN),
                 Error::RemoteDevice { .. } if is_restart() => ExitCode::from(TRY_AGAIN),
-                Error::Checkpoint(burn_ckpt::Error::Name { .. }) => ExitCode::from(USAGE),
+                Error::Checkpoint(error) if error.kind() == ErrorKind::InvalidName => ExitCode::from(USAGE),
                 _ => ExitCode::FAILURE,
             }
         }

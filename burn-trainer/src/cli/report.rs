@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use burn_ckpt::plumbing::chain;
+
 use super::{arguments, restart};
 use crate::config::{FailedSaves, TrainerConfig};
 use crate::error::{Error, Result};
@@ -99,7 +101,7 @@ fn notes<M>(result: &FitResult<M>) -> Vec<String> {
         notes.push(format!("the Slurm job {job} is requeued"));
     }
     for (step, error) in &result.failed_saves {
-        notes.push(format!("saving step {step} failed: {error}"));
+        notes.push(format!("saving step {step} failed: {}", chain(error)));
     }
     if result.last_save_failed && result.failed_saves.is_empty() {
         notes.push(format!(

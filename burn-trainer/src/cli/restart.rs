@@ -7,6 +7,8 @@ use std::ffi::OsString;
 use std::process::Command;
 use std::time::Duration;
 
+use burn_ckpt::plumbing::chain;
+
 use super::arguments;
 use crate::config::TrainerConfig;
 use crate::error::Error;
@@ -61,7 +63,7 @@ pub(super) fn after(error: Error, config: &TrainerConfig) -> Error {
             return error;
         }
     };
-    say(&format!("error: {error}"));
+    say(&format!("error: {}", chain(&error)));
     let after = if wait.is_zero() { String::new() } else { format!(" after {wait:?}") };
     say(&format!("restarting{after}: restart {} of {restarts}", restarted + 1));
     std::thread::sleep(wait);

@@ -1,36 +1,35 @@
-//! The order of an epoch's items: a keyed permutation of `0..len` of which every position is computed on its own.
+//! The order of an epoch's items: a keyed permutation of `0..len`. Every position is computed on its own.
 //!
-//! That is what lets a pass begin at its billionth item as fast as at its first, without a table of them.
+//! So a pass begins at its billionth item as fast as at its first, without a table of items.
 //!
 //! A Feistel network permutes the smallest power of two that holds `len`; a value that falls outside `len` is
 //! permuted again until it is inside, which takes fewer than two rounds on average ("cycle walking": J. Black,
-//! P. Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002). The mixing function is that of SplitMix64
-//! (G. L. Steele, D. Lea, C. H. Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014). It
+//! P. Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002). The mixing function is that of `split_mix`. It
 //! shuffles well and keeps no secrets.
 //!
-//! Runs are resumed by later builds than they were begun with, so these values must never change.
+//! Runs are resumed by later builds than the ones that started them, so these values must never change.
 
 use std::ops::Range;
 
-use crate::training_loop::seeding::{GAMMA, scramble};
+use super::split_mix::{GAMMA, scramble};
 
-/// With a third of them, the orders of five items would be noticeably uneven.
+/// Rounds of the network. With a third of them, the orders of five items would be noticeably uneven.
 const ROUNDS: usize = 24;
 
-/// Tells the seeds of items from the keys of orders.
+/// Makes the seeds of items differ from the keys of orders.
 const ITEM: u64 = 0x6974_656d;
 
 /// One epoch's order of `len` items.
-pub(super) struct Order {
+pub(super) struct ShuffleOrder {
     len: u64,
     left: u32,
     right: u32,
     keys: [u64; ROUNDS],
 }
 
-impl Order {
-    /// The order in an epoch of a dataset's `range`. Ranges that begin elsewhere have orders of their own:
-    /// were they alike, the devices that share a dataset would always meet the same items at the same time.
+impl ShuffleOrder {
+    /// The order of a dataset's `range` in an epoch. Ranges with another start have orders of their own: with equal orders,
+    /// devices that share a dataset would always get items of the same positions at the same time.
     pub(super) fn new(seed: u64, epoch: u64, range: &Range<usize>) -> Self {
         let len = range.len() as u64;
         let bits = u64::BITS - len.saturating_sub(1).leading_zeros();
@@ -39,9 +38,9 @@ impl Order {
         Self { len, left: bits / 2, right: bits - bits / 2, keys }
     }
 
-    /// Which item, of `0..len`, is at a position below `len`.
+    /// The item, of `0..len`, at a position below `len`.
     pub(super) fn item(&self, position: usize) -> usize {
-        // It ends: the position is below `len` itself, and at the latest its own cycle leads back to it.
+        // The loop ends: the position itself is below `len`, and its cycle leads back to it at the latest.
         let mut value = self.permute(position as u64);
         while value >= self.len {
             value = self.permute(value);
@@ -60,7 +59,7 @@ impl Order {
     }
 }
 
-/// A seed for what is random about the item `index` of the dataset in an epoch.
+/// The seed of the transform of one item of the dataset in an epoch.
 pub(super) fn item_seed(seed: u64, epoch: u64, index: usize) -> u64 {
     key(&[seed, epoch, index as u64, ITEM])
 }
@@ -76,7 +75,7 @@ mod tests {
     use super::*;
 
     fn order(seed: u64, epoch: u64, len: usize) -> Vec<usize> {
-        let order = Order::new(seed, epoch, &(0..len));
+        let order = ShuffleOrder::new(seed, epoch, &(0..len));
         (0..len).map(|position| order.item(position)).collect()
     }
 
@@ -92,7 +91,7 @@ mod tests {
     #[test]
     fn epochs_seeds_and_ranges_have_orders_of_their_own() {
         let (start, end) = (1000, 1100);
-        let elsewhere = Order::new(1, 0, &(start..end));
+        let elsewhere = ShuffleOrder::new(1, 0, &(start..end));
         let elsewhere: Vec<usize> = (0..100).map(|position| elsewhere.item(position)).collect();
         let orders = [order(1, 0, 100), order(1, 1, 100), order(2, 0, 100), order(0, 1, 100), elsewhere];
         assert_eq!(orders.iter().collect::<BTreeSet<_>>().len(), orders.len());
@@ -148,12 +147,12 @@ mod tests {
     fn an_order_is_what_it_has_always_been() {
         assert_eq!(order(42, 0, 10), [3, 7, 4, 6, 5, 9, 2, 1, 0, 8]);
         assert_eq!(order(42, 1, 10), [7, 1, 6, 3, 8, 0, 2, 9, 4, 5]);
-        let long = Order::new(42, 7, &(0..1_000_000_000));
+        let long = ShuffleOrder::new(42, 7, &(0..1_000_000_000));
         assert_eq!(
             [0, 1, 999_999_999].map(|position| long.item(position)),
             [261378975, 593736246, 704302466]
         );
-        let slice = Order::new(u64::MAX, u64::MAX, &(5..105));
+        let slice = ShuffleOrder::new(u64::MAX, u64::MAX, &(5..105));
         assert_eq!([0, 1, 99].map(|position| slice.item(position)), [71, 30, 93]);
         assert_eq!([item_seed(0, 0, 0), item_seed(42, 1, 5)], [0x4a90_5c28_a7f7_cc7d, 0x5cd3_fb66_389f_82b8]);
     }

@@ -1,7 +1,7 @@
-//! Where a pass over the data begins, how a loop tells a loader so, and which positions the batches cover.
+//! Where a pass over the data begins, how a loop passes that to a loader, and which positions the batches cover.
 //!
-//! burn's `DataLoader::iter` has no arguments, and who has a `dyn DataLoader` cannot ask for another method. So
-//! the start waits in a cell of the thread, for the loader to take it.
+//! burn's `DataLoader::iter` has no arguments, and a `dyn DataLoader` has no other method to call. So the start position
+//! waits in a thread-local cell until the loader takes it.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use burn::data::dataloader::{DataLoader, DataLoaderIterator};
 
 /// Where in the data a pass begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Start {
+pub(crate) struct StartPosition {
     pub(crate) epoch: u64,
     /// Items of the epoch that are done.
     pub(crate) items: u64,
@@ -19,26 +19,26 @@ pub(crate) struct Start {
     pub(crate) shards: u64,
 }
 
-impl Start {
+impl StartPosition {
     /// All of an epoch.
-    pub(crate) fn of(epoch: u64) -> Self {
+    pub(crate) fn of_epoch(epoch: u64) -> Self {
         Self { epoch, items: 0, shard: 0, shards: 1 }
     }
 }
 
 thread_local! {
-    static START: Cell<Option<Start>> = const { Cell::new(None) };
+    static START: Cell<Option<StartPosition>> = const { Cell::new(None) };
 }
 
-/// Calls `loader.iter()`, and says whether the loader took the start.
+/// Calls `loader.iter()` with a start position. Returns whether the loader used it.
 ///
-/// Any loader of ours does, also inside a wrapper that calls it on this thread. Others do not know of it and
-/// begin at the start of the epoch.
+/// A [`ResumableDataLoader`](super::ResumableDataLoader) does, also inside a wrapper that calls it on this thread. Other
+/// loaders begin at the first item of the epoch.
 pub(crate) fn iter_from<'a, O>(
     loader: &'a dyn DataLoader<O>,
-    start: Start,
+    start: StartPosition,
 ) -> (Box<dyn DataLoaderIterator<O> + 'a>, bool) {
-    /// A start that nobody took, or that a panic left behind, is not to reach another loader.
+    /// A position that the loader did not take, or that a panic left behind, must not reach another loader.
     struct Clear;
     impl Drop for Clear {
         fn drop(&mut self) {
@@ -51,8 +51,8 @@ pub(crate) fn iter_from<'a, O>(
     (iterator, START.take().is_none())
 }
 
-/// An epoch's pass over a loader that knows no epochs, in place of the `first` one that was begun. One that shuffles with a
-/// generator of its own (burn's does) draws anew in every pass, so those before are begun too.
+/// The pass of an epoch over a loader that does not take start positions. `first` is its first pass, already begun. burn's
+/// loader shuffles with a generator that it advances in every pass, so the passes before this one are begun too.
 pub(crate) fn pass_of_epoch<'a, O>(
     loader: &'a dyn DataLoader<O>,
     first: Box<dyn DataLoaderIterator<O> + 'a>,
@@ -61,12 +61,12 @@ pub(crate) fn pass_of_epoch<'a, O>(
     (0..epoch).fold(first, |_, _| loader.iter())
 }
 
-/// The start that this thread's loop has for the loader it asks, if it has one.
-pub(super) fn take_start() -> Option<Start> {
+/// Takes the start position that this thread's loop has set, if it has set one.
+pub(super) fn take_start() -> Option<StartPosition> {
     START.take()
 }
 
-/// What an iterator gives: every `stride`-th batch of the positions `begin..end`, from the batch `first` on.
+/// The batches of one iterator: every `stride`-th batch of the positions `begin..end`, beginning with the batch `first`.
 #[derive(Debug, Clone)]
 pub(super) struct Pass {
     pub(super) epoch: u64,
@@ -79,7 +79,7 @@ pub(super) struct Pass {
 
 impl Pass {
     /// The pass of an epoch of `len` items that begins at `start`.
-    pub(super) fn new(start: Start, len: usize, batch_size: usize, drop_last: bool) -> Self {
+    pub(super) fn new(start: StartPosition, len: usize, batch_size: usize, drop_last: bool) -> Self {
         let narrow = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let begin = narrow(start.items).min(len);
         let short = if drop_last { (len - begin) % batch_size } else { 0 };
@@ -93,7 +93,7 @@ impl Pass {
         }
     }
 
-    /// The positions of the iterator's batch `number`; `None` after its last.
+    /// The positions in the iterator's batch `number`. `None` after the last batch.
     pub(super) fn positions(&self, number: usize) -> Option<Range<usize>> {
         let batch = number.checked_mul(self.stride)?.checked_add(self.first)?;
         let from = batch.checked_mul(self.batch_size)?.checked_add(self.begin)?;
@@ -113,9 +113,9 @@ mod tests {
     use super::super::tests::{Lists, Numbers, batches};
     use super::*;
 
-    const START: Start = Start { epoch: 3, items: 4, shard: 0, shards: 1 };
+    const START: StartPosition = StartPosition { epoch: 3, items: 4, shard: 0, shards: 1 };
 
-    fn all(start: Start, len: usize, batch_size: usize, drop_last: bool) -> Vec<Range<usize>> {
+    fn all(start: StartPosition, len: usize, batch_size: usize, drop_last: bool) -> Vec<Range<usize>> {
         let pass = Pass::new(start, len, batch_size, drop_last);
         (0..).map_while(|number| pass.positions(number)).collect()
     }
@@ -144,38 +144,38 @@ mod tests {
 
     #[test]
     fn batches_cover_what_is_left_of_the_epoch() {
-        assert_eq!(all(Start::of(0), 10, 4, false), [0..4, 4..8, 8..10]);
-        assert_eq!(all(Start::of(0), 10, 4, true), [0..4, 4..8]);
+        assert_eq!(all(StartPosition::of_epoch(0), 10, 4, false), [0..4, 4..8, 8..10]);
+        assert_eq!(all(StartPosition::of_epoch(0), 10, 4, true), [0..4, 4..8]);
         assert_eq!(all(START, 10, 4, false), [4..8, 8..10]);
         assert_eq!(all(START, 11, 3, true), [4..7, 7..10], "the batch size has changed");
         for done in [10, 11, u64::MAX] {
-            assert!(all(Start { items: done, ..START }, 10, 4, false).is_empty());
+            assert!(all(StartPosition { items: done, ..START }, 10, 4, false).is_empty());
         }
-        assert!(all(Start::of(0), 0, 4, false).is_empty());
-        assert!(all(Start::of(0), 3, 4, true).is_empty());
+        assert!(all(StartPosition::of_epoch(0), 0, 4, false).is_empty());
+        assert!(all(StartPosition::of_epoch(0), 3, 4, true).is_empty());
     }
 
     #[test]
     fn shards_take_turns() {
-        let shard = |shard| all(Start { shard, shards: 2, ..START }, 17, 3, false);
+        let shard = |shard| all(StartPosition { shard, shards: 2, ..START }, 17, 3, false);
         assert_eq!(shard(0), [4..7, 10..13, 16..17]);
         assert_eq!(shard(1), [7..10, 13..16]);
-        assert_eq!(all(Start { shards: 0, ..START }, 8, 3, false), [4..7, 7..8]);
+        assert_eq!(all(StartPosition { shards: 0, ..START }, 8, 3, false), [4..7, 7..8]);
     }
 
     #[test]
     fn no_number_is_too_large() {
-        let (most, whole) = (usize::MAX, Start::of(u64::MAX));
+        let (most, whole) = (usize::MAX, StartPosition::of_epoch(u64::MAX));
         let last = most - 1..most;
-        assert!(all(Start { items: u64::MAX - 1, ..whole }, most, 5, false).into_iter().eq([last]));
+        assert!(all(StartPosition { items: u64::MAX - 1, ..whole }, most, 5, false).into_iter().eq([last]));
         let only = 0..most;
         assert!(all(whole, most, most, false).into_iter().eq([only]));
-        let pass = Pass::new(Start { shard: u64::MAX, shards: u64::MAX, ..whole }, most, 2, false);
+        let pass = Pass::new(StartPosition { shard: u64::MAX, shards: u64::MAX, ..whole }, most, 2, false);
         assert_eq!((pass.positions(0), pass.positions(1), pass.positions(most)), (None, None, None));
     }
 
     #[test]
-    fn a_loader_of_ours_takes_the_start() {
+    fn a_resumable_loader_takes_the_start() {
         let loader = ResumableDataLoader::builder(Lists).batch_size(4).build(Numbers::new(10));
         let (iterator, taken) = iter_from(&*loader, START);
         assert_eq!(batches(iterator), [vec![4, 5, 6, 7], vec![8, 9]]);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn another_loader_does_not_and_leaves_none_behind() {
+    fn another_loader_does_not_and_the_position_is_cleared() {
         let burns = DataLoaderBuilder::new(Lists).batch_size(4).build(Numbers::new(10));
         let (iterator, taken) = iter_from(&*burns, START);
         assert_eq!(batches(iterator).len(), 3);

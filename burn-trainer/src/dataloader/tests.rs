@@ -1,18 +1,19 @@
-//! The loader as a whole: the same batches whoever makes them, and an end to everything.
+//! The loader as a whole: the same batches from any number of workers, and errors and panics that end a pass.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use burn::data::dataloader::batcher::Batcher;
 use burn::data::dataloader::{DataLoader, DataLoaderIterator};
 use burn::data::dataset::{Dataset, DatasetError};
 use burn::tensor::Device;
 use burn_ckpt::plumbing::panic_message;
+use parking_lot::Mutex;
 
-use super::{ResumableDataLoader, ResumableDataLoaderBuilder, Start, iter_from};
+use super::{ResumableDataLoader, ResumableDataLoaderBuilder, StartPosition, iter_from};
 
 /// Batches are lists of their items.
 pub(super) struct Lists;
@@ -23,7 +24,7 @@ impl<I> Batcher<I, Vec<I>> for Lists {
     }
 }
 
-/// The numbers up to one, of which some cannot be read. It notes which were.
+/// The numbers below `len`, some of which cannot be read. Notes the ones that were read.
 #[derive(Clone)]
 pub(super) struct Numbers {
     len: usize,
@@ -38,7 +39,7 @@ impl Numbers {
     }
 
     pub(super) fn read(&self) -> Vec<usize> {
-        self.read.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.read.lock().clone()
     }
 }
 
@@ -48,7 +49,7 @@ impl Dataset<usize> for Numbers {
         if self.fails.contains(&index) {
             return Err(DatasetError::new(io::Error::other(format!("item {index} is damaged"))));
         }
-        self.read.lock().unwrap_or_else(PoisonError::into_inner).push(index);
+        self.read.lock().push(index);
         Ok(index)
     }
 
@@ -59,7 +60,7 @@ impl Dataset<usize> for Numbers {
 
 type Builder = ResumableDataLoaderBuilder<usize, Vec<usize>>;
 
-/// What a test says of a loader holds with any number of workers.
+/// Runs a test with several numbers of workers.
 pub(super) fn with_any_workers(batch_size: usize, test: impl Fn(Builder)) {
     for workers in 0..=3 {
         for prefetch in [1, 2, 100] {
@@ -73,12 +74,12 @@ pub(super) fn batches<'a>(iterator: Box<dyn DataLoaderIterator<Vec<usize>> + 'a>
     iterator.collect::<Result<_, _>>().unwrap()
 }
 
-fn from(loader: &Arc<dyn DataLoader<Vec<usize>>>, start: Start) -> Vec<Vec<usize>> {
+fn from(loader: &Arc<dyn DataLoader<Vec<usize>>>, start: StartPosition) -> Vec<Vec<usize>> {
     batches(iter_from(&**loader, start).0)
 }
 
 #[test]
-fn workers_give_the_order_of_no_workers() {
+fn workers_keep_the_order() {
     let alone = ResumableDataLoader::builder(Lists).batch_size(3).shuffle(5).build(Numbers::new(50));
     let expected: Vec<_> = (0..4).map(|_| batches(alone.iter())).collect();
     with_any_workers(3, |builder| {
@@ -89,13 +90,13 @@ fn workers_give_the_order_of_no_workers() {
 }
 
 #[test]
-fn a_pass_goes_on_from_anywhere() {
+fn a_pass_begins_at_any_item() {
     with_any_workers(3, |builder| {
         let loader = builder.shuffle(5).build(Numbers::new(20));
-        let whole = from(&loader, Start::of(6)).concat();
-        assert_ne!(whole, from(&loader, Start::of(7)).concat());
+        let whole = from(&loader, StartPosition::of_epoch(6)).concat();
+        assert_ne!(whole, from(&loader, StartPosition::of_epoch(7)).concat());
         for items in 0..=21 {
-            let rest = from(&loader, Start { items: items as u64, ..Start::of(6) });
+            let rest = from(&loader, StartPosition { items: items as u64, ..StartPosition::of_epoch(6) });
             assert_eq!(rest.concat(), whole[items.min(20)..]);
         }
     });
@@ -105,8 +106,8 @@ fn a_pass_goes_on_from_anywhere() {
 fn shards_together_give_the_pass() {
     with_any_workers(3, |builder| {
         let loader = builder.shuffle(5).build(Numbers::new(20));
-        let whole = from(&loader, Start { items: 3, ..Start::of(6) });
-        let shard = |shard| from(&loader, Start { epoch: 6, items: 3, shard, shards: 2 });
+        let whole = from(&loader, StartPosition { items: 3, ..StartPosition::of_epoch(6) });
+        let shard = |shard| from(&loader, StartPosition { epoch: 6, items: 3, shard, shards: 2 });
         let (first, second) = (shard(0), shard(1));
         let together = first.iter().zip(&second).flat_map(|(one, other)| [one, other]);
         assert!(together.eq(&whole), "{first:?} {second:?}");
@@ -114,9 +115,9 @@ fn shards_together_give_the_pass() {
 }
 
 #[test]
-fn passes_are_counted_also_by_copies() {
+fn copies_count_passes_of_their_own() {
     let loader = ResumableDataLoader::builder(Lists).shuffle(5).build(Numbers::new(20));
-    let epochs: Vec<_> = (0..4).map(|epoch| from(&loader, Start::of(epoch))).collect();
+    let epochs: Vec<_> = (0..4).map(|epoch| from(&loader, StartPosition::of_epoch(epoch))).collect();
     assert_eq!(batches(loader.iter()), epochs[0]);
     assert_eq!(batches(loader.iter()), epochs[1]);
     let copy = loader.to_device(&Device::default());
@@ -130,7 +131,7 @@ fn a_billion_items_are_as_fast_as_ten() {
     let numbers = Numbers::new(1_000_000_000);
     let loader = ResumableDataLoader::builder(Lists).batch_size(8).shuffle(5).build(numbers.clone());
     let items = 999_999_980;
-    let (mut iterator, _) = iter_from(&*loader, Start { items, ..Start::of(2) });
+    let (mut iterator, _) = iter_from(&*loader, StartPosition { items, ..StartPosition::of_epoch(2) });
     let first = iterator.next().unwrap().unwrap();
     assert_eq!(numbers.read(), first);
     let rest: Vec<_> = iterator.map(Result::unwrap).collect();
@@ -152,7 +153,8 @@ fn progress_is_complete_with_the_last_batch_and_no_earlier() {
     ] {
         with_any_workers(4, |builder| {
             let loader = builder.shuffle(5).drop_last(drop_last).build(Numbers::new(len));
-            let (mut iterator, _) = iter_from(&*loader, Start { items: begin, ..Start::of(0) });
+            let (mut iterator, _) =
+                iter_from(&*loader, StartPosition { items: begin, ..StartPosition::of_epoch(0) });
             let mut left = ends.len();
             let mut given = Vec::new();
             loop {
@@ -187,7 +189,7 @@ fn an_error_comes_in_its_place_and_ends_the_pass() {
 }
 
 #[test]
-fn a_panic_reaches_whoever_asks_and_the_next_pass_is_whole() {
+fn a_panic_reaches_the_caller_and_the_next_pass_is_whole() {
     with_any_workers(2, |builder| {
         let loader = builder.build(Numbers { panics: 9..10, ..Numbers::new(20) });
         let mut iterator = loader.iter();
@@ -196,7 +198,10 @@ fn a_panic_reaches_whoever_asks_and_the_next_pass_is_whole() {
         assert_eq!(panic_message(&*panic), "no item 9");
         assert!(iterator.next().is_none());
         drop(iterator);
-        assert_eq!(from(&loader, Start { items: 10, ..Start::of(1) }).concat(), Vec::from_iter(10..20));
+        assert_eq!(
+            from(&loader, StartPosition { items: 10, ..StartPosition::of_epoch(1) }).concat(),
+            Vec::from_iter(10..20)
+        );
     });
 }
 
@@ -220,19 +225,22 @@ fn a_panic_of_transform_or_batcher_does_too() {
 
 #[test]
 fn a_transform_depends_on_the_item_and_the_epoch_alone() {
-    fn seeds(builder: Builder, begin: usize, start: Start) -> BTreeSet<(usize, usize)> {
+    fn seeds(builder: Builder, begin: usize, start: StartPosition) -> BTreeSet<(usize, usize)> {
         let loader = builder.transform(|item, seed| item << 32 | (seed >> 32) as usize);
         let given = from(&loader.build(Numbers::new(20)).slice(begin, 20), start).concat();
         given.into_iter().map(|both| (both >> 32, both & 0xffff_ffff)).collect()
     }
     let builder = || ResumableDataLoader::builder(Lists);
-    let whole = seeds(builder().shuffle(5), 0, Start::of(1));
+    let whole = seeds(builder().shuffle(5), 0, StartPosition::of_epoch(1));
     assert_eq!(whole.iter().map(|(_, seed)| seed).collect::<BTreeSet<_>>().len(), 20);
-    assert!(whole.is_disjoint(&seeds(builder().shuffle(5), 0, Start::of(2))));
-    assert!(whole.is_disjoint(&seeds(builder().shuffle(6), 0, Start::of(1))));
-    assert_eq!(seeds(builder(), 0, Start::of(1)), seeds(builder().shuffle(0), 0, Start::of(1)));
+    assert!(whole.is_disjoint(&seeds(builder().shuffle(5), 0, StartPosition::of_epoch(2))));
+    assert!(whole.is_disjoint(&seeds(builder().shuffle(6), 0, StartPosition::of_epoch(1))));
+    assert_eq!(
+        seeds(builder(), 0, StartPosition::of_epoch(1)),
+        seeds(builder().shuffle(0), 0, StartPosition::of_epoch(1))
+    );
     with_any_workers(3, |builder| {
-        let part = seeds(builder.shuffle(5), 7, Start { items: 2, ..Start::of(1) });
+        let part = seeds(builder.shuffle(5), 7, StartPosition { items: 2, ..StartPosition::of_epoch(1) });
         assert_eq!(part.len(), 11);
         assert!(part.is_subset(&whole));
     });
@@ -279,7 +287,7 @@ fn slices_are_of_the_dataset_and_stay_inside() {
 }
 
 #[test]
-fn no_argument_is_wrong() {
+fn extreme_arguments_are_valid() {
     for (size, prefetch, len) in [(0, 0, 7), (usize::MAX, usize::MAX, 7), (0, usize::MAX, 0)] {
         for workers in [0, 2] {
             let builder = ResumableDataLoader::builder(Lists).batch_size(size).prefetch(prefetch);

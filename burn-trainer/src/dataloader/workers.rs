@@ -1,8 +1,8 @@
-//! How batches are made: on threads of their own, ahead of the training loop, and handed over in order.
+//! Makes batches on worker threads, ahead of the training loop, and hands them over in order.
 //!
-//! An iterator asks for each of its batches by itself, the next one whenever it has given one. So no worker ever
-//! waits for a consumer: an iterator that is dropped, or not asked for a while, keeps no other one waiting. What
-//! it had asked for is not made any more.
+//! An iterator requests its batches one by one, the next one whenever it has given one. So no worker ever waits for a
+//! consumer: an iterator that is dropped or idle blocks no other iterator. Batches that a dropped iterator has requested are
+//! not made.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -17,16 +17,16 @@ use burn::data::dataloader::{DataLoaderIterator, Progress};
 use burn::data::dataset::{Dataset, DatasetError};
 use burn::tensor::Device;
 
-use super::shuffle_order::{Order, item_seed};
+use super::shuffle_order::{ShuffleOrder, item_seed};
 use super::start_position::Pass;
 
 /// Changes an item by a seed.
 pub(super) type Transform<I> = Arc<dyn Fn(I, u64) -> I + Send + Sync>;
 
-/// What batches are made from.
-pub(super) struct Source<I, O> {
+/// The data and the functions that batches are made from.
+pub(super) struct BatchSource<I, O> {
     pub(super) dataset: Arc<dyn Dataset<I>>,
-    /// Of the dataset.
+    /// The part of the dataset.
     pub(super) range: Range<usize>,
     pub(super) seed: Option<u64>,
     pub(super) transform: Option<Transform<I>>,
@@ -34,45 +34,44 @@ pub(super) struct Source<I, O> {
     pub(super) device: Device,
 }
 
-/// Threads that make batches. They are joined when this is dropped, at the latest after the batch that each is
-/// at.
+/// Threads that make batches. Dropping it joins them, which takes as long as the batch that each is making.
 pub(super) struct Workers<O> {
-    jobs: Vec<Sender<Job<O>>>,
+    requests: Vec<Sender<BatchRequest<O>>>,
     threads: Vec<JoinHandle<()>>,
 }
 
-/// The batches of a pass, made by workers, or without any by whoever asks for the next one.
+/// The batches of a pass, made by workers, or without any on the calling thread.
 pub(super) struct Batches<'a, I, O> {
-    source: &'a Source<I, O>,
-    workers: &'a [Sender<Job<O>>],
-    /// How many are asked for before they are due.
+    source: &'a BatchSource<I, O>,
+    workers: &'a [Sender<BatchRequest<O>>],
+    /// How many batches are requested before they are needed.
     ahead: usize,
     pass: Pass,
-    /// How many have been asked for.
-    asked: usize,
-    due: VecDeque<Due<O>>,
+    /// How many batches have been requested.
+    requested: usize,
+    pending: VecDeque<PendingBatch<O>>,
     /// The position after the last batch that was given.
     position: usize,
 }
 
 /// A batch, the dataset's error, or a panic.
-type Made<O> = Result<Result<O, DatasetError>, Box<dyn Any + Send>>;
+type BatchResult<O> = Result<Result<O, DatasetError>, Box<dyn Any + Send>>;
 
-struct Job<O> {
+struct BatchRequest<O> {
     epoch: u64,
     positions: Range<usize>,
-    wanted: Weak<()>,
-    reply: SyncSender<Made<O>>,
+    is_needed: Weak<()>,
+    reply: SyncSender<BatchResult<O>>,
 }
 
-struct Due<O> {
+struct PendingBatch<O> {
     positions: Range<usize>,
-    made: Receiver<Made<O>>,
-    /// As long as it lives the batch is wanted.
-    _wanted: Arc<()>,
+    result: Receiver<BatchResult<O>>,
+    /// The batch is made only while this is alive.
+    _is_needed: Arc<()>,
 }
 
-impl<I, O> Clone for Source<I, O> {
+impl<I, O> Clone for BatchSource<I, O> {
     fn clone(&self) -> Self {
         Self {
             dataset: Arc::clone(&self.dataset),
@@ -85,11 +84,11 @@ impl<I, O> Clone for Source<I, O> {
     }
 }
 
-impl<I, O> Source<I, O> {
-    fn make(&self, epoch: u64, positions: Range<usize>) -> Made<O> {
-        // What is behind these traits and shared is theirs to keep whole, as if they were called directly.
+impl<I, O> BatchSource<I, O> {
+    fn make(&self, epoch: u64, positions: Range<usize>) -> BatchResult<O> {
+        // Shared state behind these traits is theirs to keep consistent, as if they were called directly.
         catch_unwind(AssertUnwindSafe(|| {
-            let order = self.seed.map(|seed| Order::new(seed, epoch, &self.range));
+            let order = self.seed.map(|seed| ShuffleOrder::new(seed, epoch, &self.range));
             let index = |at| self.range.start + order.as_ref().map_or(at, |order| order.item(at));
             let indexes: Vec<usize> = positions.map(index).collect();
             let items = match &self.transform {
@@ -106,13 +105,13 @@ impl<I, O> Source<I, O> {
 }
 
 impl<O: Send + 'static> Workers<O> {
-    /// Starts `count` threads, or as many as the system grants. With none, batches are made as without workers.
-    pub(super) fn start<I: 'static>(source: &Arc<Source<I, O>>, count: usize) -> Self {
-        let mut workers = Self { jobs: Vec::new(), threads: Vec::new() };
+    /// Starts `count` threads, or as many as the system grants. With none, the calling thread makes the batches.
+    pub(super) fn start<I: 'static>(source: &Arc<BatchSource<I, O>>, count: usize) -> Self {
+        let mut workers = Self { requests: Vec::new(), threads: Vec::new() };
         for number in 0..count {
-            let (jobs, todo) = channel::<Job<O>>();
+            let (requests, received) = channel::<BatchRequest<O>>();
             let source = Arc::clone(source);
-            let work = move || todo.into_iter().for_each(|job| job.run(&source));
+            let work = move || received.into_iter().for_each(|request| request.answer(&source));
             match Builder::new().name(format!("data-loader-{number}")).spawn(work) {
                 Ok(thread) => workers.threads.push(thread),
                 Err(error) => {
@@ -120,7 +119,7 @@ impl<O: Send + 'static> Workers<O> {
                     break;
                 }
             }
-            workers.jobs.push(jobs);
+            workers.requests.push(requests);
         }
         workers
     }
@@ -128,53 +127,59 @@ impl<O: Send + 'static> Workers<O> {
     /// The batches of a pass; each worker keeps `prefetch` of them ready or in the making.
     pub(super) fn batches<'a, I>(
         &'a self,
-        source: &'a Source<I, O>,
+        source: &'a BatchSource<I, O>,
         pass: Pass,
         prefetch: usize,
     ) -> Batches<'a, I, O> {
-        let ahead = self.jobs.len().saturating_mul(prefetch).max(1);
+        let ahead = self.requests.len().saturating_mul(prefetch).max(1);
         let position = pass.begin;
-        let workers = self.jobs.as_slice();
-        let mut batches = Batches { source, workers, ahead, pass, asked: 0, due: VecDeque::new(), position };
-        batches.ask();
+        let workers = self.requests.as_slice();
+        let mut batches =
+            Batches { source, workers, ahead, pass, requested: 0, pending: VecDeque::new(), position };
+        batches.request();
         batches
     }
 }
 
 impl<O> Drop for Workers<O> {
     fn drop(&mut self) {
-        // Without a sender a worker's queue ends.
-        self.jobs.clear();
+        // A worker ends when its channel has no sender.
+        self.requests.clear();
         for thread in self.threads.drain(..) {
-            // A worker that panicked has said so, and its batches were made elsewhere.
+            // A panic of a worker was printed, and the calling thread made its batches.
             let _ = thread.join();
         }
     }
 }
 
-impl<O> Job<O> {
-    fn run<I>(self, source: &Source<I, O>) {
-        if self.wanted.strong_count() > 0 {
-            // If it cannot be sent, nobody wants it any more.
+impl<O> BatchRequest<O> {
+    fn answer<I>(self, source: &BatchSource<I, O>) {
+        if self.is_needed.strong_count() > 0 {
+            // Sending fails when the iterator has been dropped.
             let _ = self.reply.send(source.make(self.epoch, self.positions));
         }
     }
 }
 
 impl<I, O> Batches<'_, I, O> {
-    /// Asks for batches until enough are due, worker by worker.
-    fn ask(&mut self) {
-        while self.due.len() < self.ahead {
-            let Some(positions) = self.pass.positions(self.asked) else { return };
-            let (reply, made) = sync_channel(1);
-            let wanted = Arc::new(());
-            if let Some(worker) = self.asked.checked_rem(self.workers.len()).map(|at| &self.workers[at]) {
+    /// Requests batches until enough are pending, from one worker after the other.
+    fn request(&mut self) {
+        while self.pending.len() < self.ahead {
+            let Some(positions) = self.pass.positions(self.requested) else { return };
+            let (reply, result) = sync_channel(1);
+            let is_needed = Arc::new(());
+            if let Some(worker) = self.requested.checked_rem(self.workers.len()).map(|at| &self.workers[at]) {
                 let (epoch, positions) = (self.pass.epoch, positions.clone());
-                // A worker that is gone drops the job, as if there were no workers: see `next`.
-                let _ = worker.send(Job { epoch, positions, wanted: Arc::downgrade(&wanted), reply });
+                // When the worker has ended, `next` makes the batch on the calling thread.
+                let _ = worker.send(BatchRequest {
+                    epoch,
+                    positions,
+                    is_needed: Arc::downgrade(&is_needed),
+                    reply,
+                });
             }
-            self.due.push_back(Due { positions, made, _wanted: wanted });
-            self.asked += 1;
+            self.pending.push_back(PendingBatch { positions, result, _is_needed: is_needed });
+            self.requested += 1;
         }
     }
 }
@@ -183,22 +188,22 @@ impl<I, O> Iterator for Batches<'_, I, O> {
     type Item = Result<O, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let Due { positions, made, _wanted } = self.due.pop_front()?;
+        let PendingBatch { positions, result, _is_needed } = self.pending.pop_front()?;
         let end = positions.end;
-        let made = made.recv().unwrap_or_else(|_| self.source.make(self.pass.epoch, positions));
-        match made {
+        let result = result.recv().unwrap_or_else(|_| self.source.make(self.pass.epoch, positions));
+        match result {
             Ok(Ok(batch)) => {
                 self.position = end;
-                self.ask();
+                self.request();
                 Some(Ok(batch))
             }
-            // Nothing is asked for any more, so that this is the end.
+            // Nothing is requested any more, so the iterator ends.
             Ok(Err(error)) => {
-                self.due.clear();
+                self.pending.clear();
                 Some(Err(error))
             }
             Err(panic) => {
-                self.due.clear();
+                self.pending.clear();
                 resume_unwind(panic)
             }
         }
@@ -216,18 +221,18 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::super::tests::{Lists, Numbers, batches, with_any_workers};
-    use super::super::{ResumableDataLoader, Start};
+    use super::super::{ResumableDataLoader, StartPosition};
     use super::*;
 
     /// Fails instead of waiting for ever.
-    fn soon<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
+    fn within_20_seconds<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
         let (done, wait) = channel();
         std::thread::spawn(move || done.send(test()));
         wait.recv_timeout(Duration::from_secs(20)).expect("it hangs, or has failed")
     }
 
     #[test]
-    fn workers_are_ahead_by_what_was_said_and_no_more() {
+    fn workers_are_ahead_by_their_number_times_prefetch() {
         let numbers = Numbers::new(100);
         let loader = ResumableDataLoader::builder(Lists).num_workers(2).prefetch(3).build(numbers.clone());
         let settled = |count| {
@@ -246,7 +251,7 @@ mod tests {
 
     #[test]
     fn iterators_do_not_wait_for_each_other() {
-        let pairs = soon(|| {
+        let pairs = within_20_seconds(|| {
             let loader =
                 ResumableDataLoader::builder(Lists).num_workers(2).prefetch(1).build(Numbers::new(50));
             let idle = loader.iter();
@@ -261,7 +266,7 @@ mod tests {
 
     #[test]
     fn an_iterator_that_is_dropped_ends_only_itself() {
-        soon(|| {
+        within_20_seconds(|| {
             with_any_workers(3, |builder| {
                 let loader = builder.build(Numbers::new(50));
                 for taken in [0, 1, 5] {
@@ -273,20 +278,20 @@ mod tests {
     }
 
     #[test]
-    fn what_a_dropped_iterator_had_asked_for_is_not_made() {
+    fn batches_that_a_dropped_iterator_has_requested_are_not_made() {
         let numbers = Numbers::new(100);
         let loader = ResumableDataLoader::builder(Lists).num_workers(1).prefetch(50).build(numbers.clone());
         // The worker cannot get past its first item meanwhile.
-        let held = numbers.read.lock().unwrap();
+        let blocked = numbers.read.lock();
         drop(loader.iter());
-        drop(held);
+        drop(blocked);
         drop(loader);
         assert!(numbers.read().len() <= 1, "{:?}", numbers.read());
     }
 
     #[test]
-    fn batches_of_a_worker_that_is_gone_are_made_by_whoever_asks() {
-        let source = Source {
+    fn batches_of_a_worker_that_has_ended_are_made_on_the_calling_thread() {
+        let source = BatchSource {
             dataset: Arc::new(Numbers::new(10)),
             range: 0..10,
             seed: None,
@@ -294,16 +299,16 @@ mod tests {
             batcher: Arc::new(Lists),
             device: Device::default(),
         };
-        let source: Arc<Source<usize, Vec<usize>>> = Arc::new(source);
+        let source: Arc<BatchSource<usize, Vec<usize>>> = Arc::new(source);
         let mut workers = Workers::start(&source, 2);
-        workers.jobs[1] = channel().0;
-        let given = workers.batches(&source, Pass::new(Start::of(0), 10, 3, false), 2);
+        workers.requests[1] = channel().0;
+        let given = workers.batches(&source, Pass::new(StartPosition::of_epoch(0), 10, 3, false), 2);
         assert_eq!(batches(Box::new(given)).concat(), Vec::from_iter(0..10));
     }
 
     #[test]
     fn a_loader_that_is_dropped_ends_its_workers() {
-        let left = soon(|| {
+        let left = within_20_seconds(|| {
             let numbers = Numbers::new(1_000_000);
             let loader =
                 ResumableDataLoader::builder(Lists).num_workers(3).prefetch(50).build(numbers.clone());

@@ -1,27 +1,31 @@
-//! What a run has logged: the values of every epoch that is done, and the lines of the one in progress. It goes
-//! into every checkpoint that can be resumed, so that a run that goes on, in whatever directory, has a history
-//! without gaps or doubles.
+//! The history of a run: the values of every epoch that is done, and the lines of the epoch in progress. Every
+//! checkpoint that can be resumed has it. So a resumed run, in any directory, has a history without gaps or doubles.
 //!
-//! The tap's thread writes the lines, the loop closes the epochs, and the writer's thread makes a section of
-//! what there was at the time of a save.
+//! The logger's thread writes the lines. The loop closes the epochs. The writer's thread makes a section of what had
+//! been logged at the step of a save.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use burn_ckpt::Section;
+use parking_lot::Mutex;
 
 use super::history_format::{Entries, EpochValues, History};
 
-/// The history of a run as it goes.
+/// How often a wait for an update looks.
+const POLL: Duration = Duration::from_millis(1);
+
+/// The history of a run in progress. Clones share it.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct SharedHistory(Arc<Mutex<Log>>);
+pub(crate) struct SharedHistory(Arc<Mutex<HistoryState>>);
 
 #[derive(Debug, Default)]
-struct Log {
-    /// The values of the epochs that are done. The last ones may be missing: a checkpoint can be without a history.
+struct HistoryState {
+    /// The values of the epochs that are done. The last ones can be missing: a checkpoint may have no history.
     epochs: Arc<Vec<EpochValues>>,
-    /// Epochs that are done.
+    /// The number of epochs that are done.
     done: usize,
-    /// The last epoch, by burn's number, that may be asked about.
+    /// The last epoch (burn's number) whose value is shown.
     until: Option<usize>,
     current: Arc<Mutex<EpochLog>>,
 }
@@ -31,14 +35,14 @@ struct Log {
 struct EpochLog {
     /// burn's number of the epoch.
     epoch: usize,
-    /// Updates that were logged, with those before a resume.
+    /// Updates that were logged, those before a resume included.
     updates: u64,
     entries: Entries,
-    /// With the number of the update that showed it.
+    /// Metrics that are not means over the batches, each with the number of the update that showed it.
     no_means: Vec<(u64, String)>,
 }
 
-/// The history up to some point.
+/// The history up to an update of the epoch in progress.
 pub(crate) struct HistoryAt {
     epochs: Arc<Vec<EpochValues>>,
     current: Arc<Mutex<EpochLog>>,
@@ -46,7 +50,7 @@ pub(crate) struct HistoryAt {
 }
 
 impl SharedHistory {
-    /// Goes on with the history of a checkpoint, in whose epoch (burn's number) so many updates have been logged.
+    /// Restores the history of a checkpoint that was saved in `epoch` (burn's number), after so many updates.
     pub(crate) fn restore(&self, history: History, epoch: usize, updates: u64) {
         let no_means = history.no_means.into_iter().map(|metric| (0, metric)).collect();
         let entries = history.entries.into_iter().map(|(metric, lines)| (metric, lines.until(updates)));
@@ -55,23 +59,23 @@ impl SharedHistory {
         let mut epochs = history.epochs;
         epochs.truncate(done);
         let current = Arc::new(Mutex::new(current));
-        *lock(&self.0) = Log { epochs: Arc::new(epochs), done, until: None, current };
+        *self.0.lock() = HistoryState { epochs: Arc::new(epochs), done, until: None, current };
     }
 
-    /// From here on, epochs after this one (burn's number) are not known to who asks: early stopping, when it is shown
-    /// the epochs that are done once more, is to see what it saw then.
+    /// Hides the epochs after this one (burn's number). While early stopping is replayed over finished epochs, it must
+    /// see what it saw at the time.
     pub(crate) fn see_until(&self, epoch: usize) {
-        lock(&self.0).until = Some(epoch);
+        self.0.lock().until = Some(epoch);
     }
 
     pub(super) fn may_see(&self, epoch: usize) -> bool {
-        lock(&self.0).until.is_none_or(|until| epoch <= until)
+        self.0.lock().until.is_none_or(|until| epoch <= until)
     }
 
-    /// The lines of an epoch so far, and which of the metrics are no means.
+    /// The lines of an epoch so far, and which of the metrics are not means.
     pub(super) fn entries(&self, epoch: usize) -> (Entries, Vec<String>) {
-        let current = Arc::clone(&lock(&self.0).current);
-        let current = lock(&current);
+        let current = Arc::clone(&self.0.lock().current);
+        let current = current.lock();
         match current.epoch == epoch {
             true => {
                 let no_means = current.no_means.iter().map(|(_, metric)| metric.clone()).collect();
@@ -81,27 +85,27 @@ impl SharedHistory {
         }
     }
 
-    /// Notes that the update which is about to be logged shows a metric to be no mean over the batches.
-    pub(super) fn is_no_mean(&self, epoch: usize, metric: &str) {
+    /// Notes that a metric is not a mean over the batches, as the update shows that is logged next.
+    pub(super) fn note_no_mean(&self, epoch: usize, metric: &str) {
         let current = self.current(epoch);
-        let mut current = lock(&current);
+        let mut current = current.lock();
         let number = current.updates.saturating_add(1);
         current.no_means.push((number, metric.to_owned()));
     }
 
-    /// The log of an epoch, begun if need be.
+    /// The log of an epoch. It is created with the first call.
     fn current(&self, epoch: usize) -> Arc<Mutex<EpochLog>> {
-        let mut log = lock(&self.0);
-        if lock(&log.current).epoch != epoch {
-            log.current = Arc::new(Mutex::new(EpochLog { epoch, ..EpochLog::default() }));
+        let mut state = self.0.lock();
+        if state.current.lock().epoch != epoch {
+            state.current = Arc::new(Mutex::new(EpochLog { epoch, ..EpochLog::default() }));
         }
-        Arc::clone(&log.current)
+        Arc::clone(&state.current)
     }
 
     /// Adds the lines of an update of the training split, by burn's names of the metrics.
     pub(super) fn log<'a>(&self, epoch: usize, lines: impl Iterator<Item = (&'a str, &'a str)>) {
         let current = self.current(epoch);
-        let mut current = lock(&current);
+        let mut current = current.lock();
         current.updates = current.updates.saturating_add(1);
         let number = current.updates;
         for (metric, line) in lines {
@@ -112,60 +116,69 @@ impl SharedHistory {
         }
     }
 
-    /// How many updates the training split of an epoch has logged.
+    /// The number of updates that the training split of an epoch has logged.
     pub(crate) fn updates(&self, epoch: usize) -> u64 {
-        let current = Arc::clone(&lock(&self.0).current);
-        let current = lock(&current);
+        let current = Arc::clone(&self.0.lock().current);
+        let current = current.lock();
         if current.epoch == epoch { current.updates } else { 0 }
     }
 
-    /// Epochs that have ended.
+    /// Waits until the training split of an epoch (burn's number) has logged so many updates. burn's thread, which logs
+    /// them, may have panicked or hang, so the wait ends when nothing new comes for `patience`.
+    pub(crate) fn await_count(&self, epoch: usize, count: u64, patience: Duration) {
+        let (mut seen, mut since) = (self.updates(epoch), Instant::now());
+        while seen < count && since.elapsed() < patience {
+            std::thread::sleep(POLL);
+            let now = self.updates(epoch);
+            if now > seen {
+                (seen, since) = (now, Instant::now());
+            }
+        }
+    }
+
+    /// The number of epochs that are done.
     pub(crate) fn epochs(&self) -> usize {
-        lock(&self.0).done
+        self.0.lock().done
     }
 
     /// Ends an epoch with its values.
     pub(crate) fn close_epoch(&self, values: EpochValues) {
-        let mut log = lock(&self.0);
-        let Log { epochs, done, current, .. } = &mut *log;
+        let mut state = self.0.lock();
+        let HistoryState { epochs, done, current, .. } = &mut *state;
         let epochs = Arc::make_mut(epochs);
-        // Only here: how many are done is what a checkpoint says, and by now an epoch after them has been trained.
+        // Only here: `done` comes from a checkpoint, and is believed once an epoch after it has been trained.
         epochs.resize_with(*done, EpochValues::default);
         epochs.push(values);
         *done += 1;
         *current = Arc::default();
     }
 
-    /// The value of a metric in an epoch that is done, by burn's number of it.
+    /// The value of a metric in an epoch (burn's number) that is done.
     pub(super) fn value(&self, full_name: &str, epoch: usize) -> Option<f64> {
-        let log = lock(&self.0);
-        log.epochs.get(epoch.checked_sub(1)?)?.0.get(full_name).copied()
+        let state = self.0.lock();
+        state.epochs.get(epoch.checked_sub(1)?)?.0.get(full_name).copied()
     }
 
-    /// The history with so many updates of the epoch in progress. Copies nothing.
+    /// The history with the first `updates` updates of the epoch in progress. Copies nothing.
     pub(crate) fn at(&self, updates: u64) -> HistoryAt {
-        let log = lock(&self.0);
-        HistoryAt { epochs: Arc::clone(&log.epochs), current: Arc::clone(&log.current), updates }
+        let state = self.0.lock();
+        HistoryAt { epochs: Arc::clone(&state.epochs), current: Arc::clone(&state.current), updates }
     }
 }
 
 impl HistoryAt {
     /// The section for a checkpoint.
     pub(crate) fn section(&self) -> burn_ckpt::Result<Section> {
-        let current = lock(&self.current);
+        let current = self.current.lock();
         let entries =
             current.entries.iter().map(|(metric, lines)| (metric.clone(), lines.until(self.updates)));
         let entries = entries.filter(|(_, lines)| !lines.is_empty()).collect();
         let no_means = current.no_means.iter().filter(|(number, _)| *number <= self.updates);
         let no_means = no_means.map(|(_, metric)| metric.clone()).collect();
-        // Metrics are logged while the JSON of a long epoch is made.
+        // The JSON of a long epoch takes time. Metrics can be logged meanwhile.
         drop(current);
         History { epochs: self.epochs.to_vec(), entries, no_means }.section()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -208,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resumed_history_goes_on_with_the_next_number() {
+    fn a_resumed_history_continues_with_the_next_number() {
         let history = SharedHistory::default();
         history.log(3, line("a"));
         history.log(3, line("not in the state"));
@@ -222,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_has_its_place_also_after_some_that_the_checkpoint_knows_nothing_of() {
+    fn an_epoch_keeps_its_place_after_epochs_that_the_checkpoint_has_no_values_of() {
         let resumed = SharedHistory::default();
         resumed.restore(History { epochs: vec![values(0.5)], ..History::default() }, 4, 0);
         assert_eq!((resumed.epochs(), resumed.value("train_loss", 3)), (3, None));
@@ -235,10 +248,10 @@ mod tests {
     }
 
     #[test]
-    fn what_a_checkpoint_says_takes_no_memory_and_overflows_nothing() {
+    fn hostile_numbers_in_a_checkpoint_take_no_memory_and_overflow_nothing() {
         let resumed = SharedHistory::default();
         resumed.restore(History::default(), usize::MAX, u64::MAX);
-        resumed.is_no_mean(usize::MAX, "Loss");
+        resumed.note_no_mean(usize::MAX, "Loss");
         resumed.log(usize::MAX, line("a"));
         assert_eq!(resumed.epochs(), usize::MAX - 1);
         // More epochs than are done are from another time.

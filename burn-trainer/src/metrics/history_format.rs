@@ -1,4 +1,4 @@
-//! The history as a section of a checkpoint. What is read there may be from anybody.
+//! The history as a section of a checkpoint. A checkpoint can come from anybody, so everything in it is checked.
 
 use burn::tensor::{Bytes, DType, Shape};
 use burn_ckpt::Section;
@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::line_chunks::Lines;
 
-/// The one tensor of the section: JSON as bytes. (In the container's header it would be read whenever a checkpoint is
-/// looked at.)
+/// The one tensor of the section: JSON as bytes. The container's header would be read every time that a checkpoint is
+/// opened, and this only by a resume.
 const TENSOR: &str = "metrics";
-/// Epochs, and metrics of one epoch, that a history may have. No run comes near; memory is taken for each of them.
+/// The most epochs in a history, since each takes memory. No run comes near.
 pub(crate) const MAX_EPOCHS: usize = 10_000_000;
+/// The most metrics of one epoch.
 const MAX_METRICS: usize = 10_000;
 
 /// A run's history as it stands in a checkpoint.
@@ -19,9 +20,9 @@ const MAX_METRICS: usize = 10_000;
 pub(crate) struct History {
     /// The values of the epochs that are done, the first one first.
     pub(super) epochs: Vec<EpochValues>,
-    /// What the training split of the epoch in progress has logged.
+    /// The lines that the training split of the epoch in progress has logged.
     pub(super) entries: Entries,
-    /// Which of these metrics are no means over the batches.
+    /// Which of these metrics are not means over the batches.
     #[serde(default)]
     pub(super) no_means: Vec<String>,
 }
@@ -37,7 +38,7 @@ pub(crate) struct EpochValues(
 pub(super) type Entries = IndexMap<String, Lines>;
 
 impl History {
-    /// How many epochs that are done it has values of.
+    /// The number of epochs with values.
     pub(crate) fn epochs(&self) -> usize {
         self.epochs.len()
     }
@@ -45,14 +46,14 @@ impl History {
     /// The section for a checkpoint.
     pub(super) fn section(&self) -> burn_ckpt::Result<Section> {
         let json = serde_json::to_vec(self)
-            .map_err(|error| burn_ckpt::Error::Snapshot(format!("the history is no JSON: {error}")))?;
+            .map_err(|error| burn_ckpt::Error::snapshot("the history cannot be written as JSON", error))?;
         let shape = Shape::new([json.len()]);
         let bytes = Bytes::from_bytes_vec(json);
         let tensor = burn_ckpt::burn_pack::Tensor::new(TENSOR.to_owned(), DType::U8, shape, None, bytes);
-        Ok(Section { tensors: vec![tensor], ..Section::default() })
+        Ok(Section::new().with_tensors(vec![tensor]))
     }
 
-    /// Reads the section again. The error says what is wrong with it.
+    /// Reads the section. The error says what is wrong with it.
     pub(crate) fn from_section(section: Section) -> Result<Self, String> {
         let tensor = section.tensors.into_iter().find(|tensor| tensor.name == TENSOR);
         let tensor = tensor.ok_or_else(|| format!("it has no {TENSOR}"))?;
@@ -63,7 +64,7 @@ impl History {
             ("epochs", history.epochs.len(), MAX_EPOCHS),
             ("metrics in an epoch", most, MAX_METRICS),
             ("metrics", history.entries.len(), MAX_METRICS),
-            ("metrics that are no means", history.no_means.len(), MAX_METRICS),
+            ("metrics that are not means", history.no_means.len(), MAX_METRICS),
         ] {
             if count > limit {
                 return Err(format!("it has {count} {what}, and {limit} at most are read"));
@@ -81,11 +82,11 @@ mod tests {
         let bytes = Bytes::from_bytes_vec(json.as_bytes().to_vec());
         let shape = Shape::new([json.len()]);
         let tensor = burn_ckpt::burn_pack::Tensor::new(TENSOR.to_owned(), DType::U8, shape, None, bytes);
-        History::from_section(Section { tensors: vec![tensor], ..Section::default() })
+        History::from_section(Section::new().with_tensors(vec![tensor]))
     }
 
     #[test]
-    fn a_history_that_makes_no_sense_is_refused_with_the_reason() {
+    fn an_invalid_history_fails_with_the_reason() {
         let many: Vec<String> = (0..=MAX_METRICS).map(|number| format!("\"{number}\":[]")).collect();
         let names = vec!["\"a\""; MAX_METRICS + 1].join(",");
         for (json, reason) in [
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_are_no_json_numbers_come_back() {
+    fn values_that_json_has_no_number_for_come_back() {
         let history = read(r#"{"epochs":[{"a":"NaN","b":"inf","c":"-inf","d":1}],"entries":{}}"#).unwrap();
         let values = &history.epochs[0].0;
         assert!(values["a"].is_nan());

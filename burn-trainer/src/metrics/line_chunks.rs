@@ -1,7 +1,7 @@
 //! The lines that one metric has logged in an epoch, as they stand in its file.
 //!
-//! An epoch can have millions of batches. So lines are kept in chunks, those of a chunk in one piece of text: a full
-//! chunk never changes again, and a copy of the whole, as every save takes one, shares it.
+//! An epoch can have millions of batches, and every save copies the lines. So lines are kept in chunks, each in one piece
+//! of text. A full chunk never changes again, and copies share it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Lines in a chunk.
 const CHUNK: usize = 1024;
 
-/// A metric's lines, each with the number of the batch, counted from 1. The epoch's final value has the number after the
-/// last batch's.
+/// A metric's lines, each with the number of its batch, counted from 1. The epoch's final value has the number after the
+/// last batch.
 #[derive(Clone, Default)]
 pub(crate) struct Lines {
     full: Vec<Arc<Chunk>>,
@@ -22,9 +22,9 @@ pub(crate) struct Lines {
 
 #[derive(Clone, Default)]
 struct Chunk {
-    /// The first line's number.
+    /// The number of the first line.
     first: u64,
-    /// Every line's number, unless each is the next one, as those of almost all metrics are.
+    /// The number of every line. Empty while each line has the number after the line before, as in almost all metrics.
     numbers: Vec<u64>,
     /// Where each line ends in the text.
     ends: Vec<usize>,
@@ -75,7 +75,7 @@ impl Lines {
         self.full.iter().flat_map(|chunk| chunk.iter()).chain(self.open.iter())
     }
 
-    /// Those of the first so many batches. Copies a chunk of them at most.
+    /// The lines of the first `number` batches. Copies at most one chunk.
     pub(super) fn until(&self, number: u64) -> Self {
         let within = |chunk: &Chunk| chunk.last().is_none_or(|last| last <= number);
         let full: Vec<_> = self.full.iter().take_while(|chunk| within(chunk)).cloned().collect();
@@ -112,13 +112,13 @@ impl Serialize for Lines {
 
 impl<'de> Deserialize<'de> for Lines {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_seq(Reader)
+        from.deserialize_seq(LinesVisitor)
     }
 }
 
-struct Reader;
+struct LinesVisitor;
 
-impl<'de> Visitor<'de> for Reader {
+impl<'de> Visitor<'de> for LinesVisitor {
     type Value = Lines;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -129,7 +129,7 @@ impl<'de> Visitor<'de> for Reader {
         let mut lines = Lines::default();
         let mut last = 1;
         while let Some((number, line)) = sequence.next_element::<(u64, String)>()? {
-            // Two metrics of one name log a line each.
+            // Equal numbers are valid: two metrics of one name log a line each.
             if number < last {
                 return Err(A::Error::custom(format!("a line of batch {number} where {last} is the least")));
             }
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_may_leave_some_out_and_come_twice() {
+    fn numbers_may_have_gaps_and_come_twice() {
         for numbers in
             [vec![1, 2, 5, 6, 6, 9], vec![3, 3], vec![7, 9, 10], vec![u64::MAX - 1, u64::MAX, u64::MAX]]
         {
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_descend_or_begin_at_0_are_refused() {
+    fn numbers_that_descend_or_begin_at_0_are_errors() {
         for json in [r#"[[2,"a"],[1,"b"]]"#, r#"[[0,"a"]]"#, r#"[[-1,"a"]]"#, r#"[[1]]"#, r#"[[1.5,"a"]]"#] {
             assert!(serde_json::from_str::<Lines>(json).is_err(), "{json}");
         }

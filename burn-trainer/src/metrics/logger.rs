@@ -1,4 +1,4 @@
-//! The metric logger that feeds the table and the history, writes the metric files, and answers burn's questions.
+//! The metric logger of a run: it fills the table and the history, writes the metric files, and answers burn's questions.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -8,46 +8,44 @@ use burn::train::logger::MetricLogger;
 use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
 use burn::train::metric::{MetricDefinition, MetricEntry, MetricId, MetricName, NumericEntry};
 
-use super::SharedMetrics;
-use super::epoch_values::Memory;
-use super::history::SharedHistory;
+use super::epoch_values::LoggedValues;
 use super::history_format::Entries;
 use super::metric_files::MetricFiles;
 use super::resumed_means::EpochMeans;
+use super::run_metrics::RunMetrics;
 
-/// Text that is written at once when a file is brought to where it was.
+/// Bytes of text that one write appends when the files of a resumed epoch are restored.
 const BLOCK: usize = 1 << 16;
 
-/// A metric logger that fills a [`MetricTable`](super::MetricTable) and a history, and writes burn's metric files.
+/// A metric logger that fills the table and the history of a run, and writes burn's metric files.
 pub(crate) struct RunMetricLogger {
-    table: SharedMetrics,
-    history: SharedHistory,
-    memory: Memory,
+    metrics: RunMetrics,
+    /// The numbers of the epochs that are not in the history yet.
+    logged: LoggedValues,
     /// `None` in a process that writes nothing.
     files: Option<MetricFiles>,
     names: HashMap<MetricId, MetricName>,
-    resumed: Option<Resumed>,
+    resumed: Option<ResumedEpoch>,
     means: EpochMeans,
     epoch: usize,
     /// Called before the first update is logged.
     at_first_update: Option<Box<dyn FnOnce() + Send>>,
 }
 
-/// How a run is gone on with.
+/// The epoch in which a run is resumed.
 #[derive(Clone, Copy)]
-struct Resumed {
-    /// The epoch, by burn's number, that it begins with.
+struct ResumedEpoch {
+    /// burn's number of the epoch.
     epoch: usize,
-    /// Whether the files that are there are those of this run.
-    files_are_its_own: bool,
+    /// Whether the metric files in the directory are those of this run.
+    has_own_files: bool,
 }
 
 impl RunMetricLogger {
-    pub(crate) fn new(table: SharedMetrics, history: SharedHistory) -> Self {
+    pub(crate) fn new(metrics: RunMetrics) -> Self {
         Self {
-            table,
-            history,
-            memory: Memory::default(),
+            metrics,
+            logged: LoggedValues::default(),
             files: None,
             names: HashMap::new(),
             resumed: None,
@@ -57,7 +55,7 @@ impl RunMetricLogger {
         }
     }
 
-    /// Calls this before the first update is logged, when every metric is registered. burn waits for it.
+    /// Calls a function before the first update is logged, when every metric is registered. burn waits for the call.
     pub(crate) fn at_first_update(&mut self, call: impl FnOnce() + Send + 'static) {
         self.at_first_update = Some(Box::new(call));
     }
@@ -68,43 +66,43 @@ impl RunMetricLogger {
         self
     }
 
-    /// Goes on in an epoch (burn's number) of which the history has the beginning. Where the checkpoint is one of the
-    /// directory's own run, the files there of later epochs are from a time that is gone.
-    pub(crate) fn resumed_in(mut self, epoch: usize, files_are_its_own: bool) -> Self {
-        self.resumed = Some(Resumed { epoch, files_are_its_own });
+    /// Resumes in an epoch (burn's number) of which the history has the beginning. With `has_own_files` the checkpoint is
+    /// one of the directory's own run: files of later epochs come from steps after the checkpoint, and are removed.
+    pub(crate) fn resumed_in(mut self, epoch: usize, has_own_files: bool) -> Self {
+        self.resumed = Some(ResumedEpoch { epoch, has_own_files });
         self
     }
 
-    /// The id of a metric by burn's name of it.
+    /// The id of a metric, by burn's name of it.
     fn id(&self, metric: &str) -> Option<MetricId> {
         self.names.iter().find_map(|(id, name)| (name.as_str() == metric).then(|| id.clone()))
     }
 
-    /// Takes up the epoch that is gone on with where it was stopped. Only now, when there is something to log: whatever
-    /// failed before has left the files as they were.
-    fn resume(&mut self, resumed: Resumed) {
+    /// Restores the metrics of a partially finished epoch. Called with the first update, so that a failure before it
+    /// leaves the files as they were.
+    fn resume(&mut self, resumed: ResumedEpoch) {
         let epoch = resumed.epoch;
-        if let Some(files) = self.files.as_ref().filter(|_| resumed.files_are_its_own) {
+        if let Some(files) = self.files.as_ref().filter(|_| resumed.has_own_files) {
             files.remove_later(epoch);
         }
-        let (entries, no_means) = self.history.entries(epoch);
-        self.rewrite(epoch, &entries);
+        let (entries, no_means) = self.metrics.history.entries(epoch);
+        self.restore_lines(epoch, &entries);
         self.means = EpochMeans::resumed(epoch, &entries, &no_means, |metric| self.id(metric));
     }
 
-    /// Brings the files of the epoch that is gone on with, and the memory, to where it was stopped.
-    fn rewrite(&mut self, epoch: usize, entries: &Entries) {
+    /// Writes the lines of a partially finished epoch to its files again, and counts them in `logged`.
+    fn restore_lines(&mut self, epoch: usize, entries: &Entries) {
         for (metric, lines) in entries {
             let Some(id) = self.id(metric) else { continue };
-            let is_numeric = self.table.lock().is_numeric(&id);
+            let is_numeric = self.metrics.table.lock().is_numeric(&id);
             let (mut text, mut left_out) = (String::new(), 0);
             for (_, line) in lines.iter() {
-                // burn's summary of a run panics on what is no number. No run has written such a line.
+                // burn's summary of a run panics on text in a numeric metric. No run writes such a line.
                 if is_numeric && NumericEntry::deserialize(line).is_err() {
                     left_out += 1;
                     continue;
                 }
-                self.memory.add(&id, line, epoch, &Split::Train);
+                self.logged.add(&id, line, epoch, &Split::Train);
                 text.push_str(line);
                 text.push('\n');
                 if text.len() > BLOCK {
@@ -116,7 +114,7 @@ impl RunMetricLogger {
                 self.append(&id, &text, epoch, &Split::Train);
             }
             if left_out > 0 {
-                log::warn!("{left_out} lines of the metric {metric} in the checkpoint are no numbers");
+                log::warn!("{left_out} lines of the metric {metric} in the checkpoint are not numbers");
             }
         }
     }
@@ -138,20 +136,20 @@ impl MetricLogger for RunMetricLogger {
         }
         if self.epoch != epoch {
             self.epoch = epoch;
-            self.memory.forget_until(self.history.epochs());
+            self.logged.forget_until(self.metrics.history.epochs());
         }
         if *split == Split::Train {
-            self.means.complete(epoch, &mut update, &self.names, &self.history);
+            self.means.complete(epoch, &mut update, &self.names, &self.metrics.history);
             let lines = entries(&update).filter_map(|entry| {
                 let name = self.names.get(&entry.metric_id)?;
                 Some((name.as_str(), entry.serialized_entry.serialized.as_str()))
             });
-            self.history.log(epoch, lines);
+            self.metrics.history.log(epoch, lines);
         }
-        self.table.lock().update(&update, split);
+        self.metrics.table.lock().update(&update, split);
         for entry in entries(&update) {
             let line = &entry.serialized_entry.serialized;
-            self.memory.add(&entry.metric_id, line, epoch, split);
+            self.logged.add(&entry.metric_id, line, epoch, split);
             if self.files.is_some() {
                 self.append(&entry.metric_id, &format!("{line}\n"), epoch, split);
             }
@@ -159,19 +157,19 @@ impl MetricLogger for RunMetricLogger {
     }
 
     fn read_numeric(&mut self, name: &str, epoch: usize, split: &Split) -> Result<Vec<NumericEntry>, String> {
-        // Never from the files: an epoch may have been trained in another directory, or files be left of epochs that this
-        // run has not come to.
-        if !self.history.may_see(epoch) {
+        // Never from the files: an epoch may have been trained in another directory, and files of epochs can be left that
+        // this run has not reached.
+        if !self.metrics.history.may_see(epoch) {
             return Ok(Vec::new());
         }
-        let full_name = self.table.lock().full_name(name, split);
-        let done = full_name.and_then(|full_name| self.history.value(&full_name, epoch));
-        let value = done.or_else(|| self.memory.value(&self.id(name)?, epoch, split));
+        let full_name = self.metrics.table.lock().full_name(name, split);
+        let done = full_name.and_then(|full_name| self.metrics.history.value(&full_name, epoch));
+        let value = done.or_else(|| self.logged.value(&self.id(name)?, epoch, split));
         Ok(value.map(NumericEntry::Final).into_iter().collect())
     }
 
     fn log_metric_definition(&mut self, definition: MetricDefinition) {
-        self.table.lock().register(&definition);
+        self.metrics.table.lock().register(&definition);
         self.names.insert(definition.metric_id.clone(), Arc::clone(&definition.name));
         if let Some(files) = &mut self.files {
             files.define(&definition);
@@ -181,7 +179,7 @@ impl MetricLogger for RunMetricLogger {
     fn log_epoch_summary(&mut self, _summary: EpochSummary) {}
 }
 
-/// What burn's file logger writes of an update: all but the placeholders.
+/// The entries of an update that burn's file logger writes: all but the placeholders.
 fn entries(update: &MetricsUpdate) -> impl Iterator<Item = &MetricEntry> {
     let numeric = update.entries_numeric.iter().map(|metric| &metric.entry);
     update.entries.iter().chain(numeric).filter(|entry| !entry.serialized_entry.is_not_available())
@@ -241,17 +239,17 @@ mod tests {
         }
     }
 
-    fn tap() -> RunMetricLogger {
-        RunMetricLogger::new(SharedMetrics::default(), SharedHistory::default())
+    fn run_logger() -> RunMetricLogger {
+        RunMetricLogger::new(RunMetrics::default())
     }
 
     #[test]
     fn files_and_answers_are_those_of_burns_logger() {
         let (burns, ours) = (ScratchDir::new("burns"), ScratchDir::new("ours"));
         let mut burns_logger = FileMetricLogger::new(burns.path());
-        let mut tap = tap().with_files(ours.path());
+        let mut logger = run_logger().with_files(ours.path());
         two_epochs(&mut burns_logger);
-        two_epochs(&mut tap);
+        two_epochs(&mut logger);
         for (split, epoch) in [(Split::Train, 1), (Split::Train, 2), (Split::Valid, 1), (Split::Valid, 2)] {
             let read = |root: &ScratchDir| {
                 let directory = root.path().join(format!("{split}/epoch-{epoch}"));
@@ -265,42 +263,42 @@ mod tests {
             assert_eq!(read(&burns), read(&ours));
             assert_eq!(read(&ours).len(), 3);
             let burns_last = burns_logger.read_numeric(NAMES[0], epoch, &split).unwrap().pop().unwrap();
-            let [ref ours_last] = tap.read_numeric(NAMES[0], epoch, &split).unwrap()[..] else { panic!() };
+            let [ref ours_last] = logger.read_numeric(NAMES[0], epoch, &split).unwrap()[..] else { panic!() };
             assert_eq!(burns_last.serialize(), ours_last.serialize());
         }
     }
 
     #[test]
-    fn nobody_sees_further_than_the_loop_says() {
-        let mut tap = tap();
-        two_epochs(&mut tap);
-        let seen = |tap: &mut RunMetricLogger| {
+    fn no_epoch_is_shown_after_the_one_that_the_loop_allows() {
+        let mut logger = run_logger();
+        two_epochs(&mut logger);
+        let seen = |logger: &mut RunMetricLogger| {
             (1..=3)
-                .map(|epoch| tap.read_numeric(NAMES[0], epoch, &Split::Valid).unwrap().len())
+                .map(|epoch| logger.read_numeric(NAMES[0], epoch, &Split::Valid).unwrap().len())
                 .sum::<usize>()
         };
-        assert_eq!(seen(&mut tap), 2);
+        assert_eq!(seen(&mut logger), 2);
         for (until, count) in [(0, 0), (1, 1), (2, 2), (3, 2)] {
-            tap.history.see_until(until);
-            assert_eq!(seen(&mut tap), count, "{until}");
+            logger.metrics.history.see_until(until);
+            assert_eq!(seen(&mut logger), count, "{until}");
         }
     }
 
     #[test]
-    fn lines_of_a_checkpoint_that_are_no_numbers_are_left_out() {
+    fn lines_of_a_checkpoint_that_are_not_numbers_are_left_out() {
         let root = ScratchDir::new("hostile");
-        let mut tap = tap().with_files(root.path()).resumed_in(1, false);
+        let mut logger = run_logger().with_files(root.path()).resumed_in(1, false);
         let json = r#"{"epochs":[],"entries":{"My Loss":[[1,"0.5,18446744073709551615"],[2,"a,b,c"],
             [3,"0.5,18446744073709551615"],[4,"1\n2"]],"Told":[[1,"a,b,c"]],"../../other":[[1,"1"]]}}"#;
         let history: History = serde_json::from_str(json).unwrap();
-        tap.history.restore(history, 1, 4);
-        define(&mut tap);
-        tap.log(update(&[(NAMES[0], "0.25,4")], "so"), 1, &Split::Train);
+        logger.metrics.history.restore(history, 1, 4);
+        define(&mut logger);
+        logger.log(update(&[(NAMES[0], "0.25,4")], "so"), 1, &Split::Train);
         let read = |name: &str| fs::read_to_string(root.path().join("train/epoch-1").join(name)).unwrap();
         let huge = "0.5,18446744073709551615\n";
         assert_eq!(read("My_Loss.log"), format!("{huge}{huge}0.25,4\n"));
         assert_eq!(read("Told.log"), "a,b,c\nso\n");
         assert_eq!(fs::read_dir(root.path().join("train/epoch-1")).unwrap().count(), 2);
-        assert_eq!(tap.read_numeric(NAMES[0], 1, &Split::Train).unwrap().len(), 1);
+        assert_eq!(logger.read_numeric(NAMES[0], 1, &Split::Train).unwrap().len(), 1);
     }
 }

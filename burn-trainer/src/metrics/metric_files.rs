@@ -1,6 +1,7 @@
-//! The metric files, as burn's `FileMetricLogger` lays them out: `{train|valid}/epoch-{n}/{Name}.log`, a line for each
-//! entry. burn's own one ends training when a disk is full; here such a failure is said, and tried again with the next
-//! epoch.
+//! The metric files, in the layout of burn's `FileMetricLogger`: `{train|valid}/epoch-{n}/{Name}.log`, a line an entry.
+//!
+//! burn's own logger ends training when the disk is full. Here such a failure is a warning, and writing is tried again
+//! with the next epoch.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -14,7 +15,7 @@ use burn_ckpt::plumbing::safe_name;
 use crate::process::console::warn;
 
 const EPOCH_PREFIX: &str = "epoch-";
-/// A metric's name is a file name; this many bytes of it are always safe.
+/// Bytes of a metric's name that are used as a file name unchanged. Every file system allows that many.
 const MAX_FILE_NAME: usize = 100;
 
 /// Writes the metric files of a run.
@@ -23,16 +24,16 @@ pub(super) struct MetricFiles {
     names: HashMap<MetricId, String>,
     files: HashMap<(MetricId, Split), EpochFile>,
     epoch: usize,
-    /// Whether something could not be written in this epoch.
+    /// Whether a write failed in this epoch.
     failed: bool,
-    /// Whether that has been said, in this epoch or one before.
-    said: bool,
+    /// Whether the failure was reported, in this epoch or in an earlier one without a success since.
+    reported: bool,
 }
 
 /// A metric's file in an epoch.
 struct EpochFile {
     epoch: usize,
-    /// `None` once it could not be written.
+    /// `None` after a failed write.
     file: Option<File>,
     length: u64,
 }
@@ -44,7 +45,7 @@ impl EpochFile {
         match &written {
             Ok(()) => self.length += text.len() as u64,
             Err(_) => {
-                // A part of a line would be taken for one, or be none at all: burn's summary reads these files.
+                // burn's summary reads these files, and would misread or panic on a part of a line.
                 let _ = file.set_len(self.length);
                 self.file = None;
             }
@@ -61,48 +62,48 @@ impl MetricFiles {
             files: HashMap::new(),
             epoch: 0,
             failed: false,
-            said: false,
+            reported: false,
         }
     }
 
-    /// Learns a metric's name.
+    /// Registers a metric's name.
     pub(super) fn define(&mut self, definition: &MetricDefinition) {
         let name = match is_file_name(&definition.name) {
             true => definition.name.to_string(),
-            // A metric called "../x" or "val/loss" must not decide where its log goes.
+            // A metric called "../x" or "val/loss" must not choose the directory of its file.
             false => safe_name("the metric's name", &definition.name).unwrap_or_else(|_| "metric".to_owned()),
         };
         self.names.insert(definition.metric_id.clone(), name.replace(' ', "_"));
     }
 
-    /// Adds lines, each with its end, to a metric's file of an epoch (burn's number), which is begun anew if it is not
-    /// the one that was written last.
+    /// Appends lines, each with its line break, to a metric's file of an epoch (burn's number). The first call for an
+    /// epoch creates the file, or empties it.
     pub(super) fn append(&mut self, id: &MetricId, text: &str, epoch: usize, split: &Split) {
         if self.epoch != epoch {
-            (self.epoch, self.said, self.failed) = (epoch, self.said && self.failed, false);
+            (self.epoch, self.reported, self.failed) = (epoch, self.reported && self.failed, false);
         }
         let key = (id.clone(), split.clone());
         let appended = match self.files.get_mut(&key).filter(|file| file.epoch == epoch) {
             Some(file) => file.append(text),
             None => {
                 let Some(path) = self.path(id, epoch, split) else { return };
-                let mut begun = EpochFile { epoch, file: None, length: 0 };
-                let appended = begin(&path).and_then(|file| {
-                    begun.file = Some(file);
-                    begun.append(text)
+                let mut created = EpochFile { epoch, file: None, length: 0 };
+                let appended = create(&path).and_then(|file| {
+                    created.file = Some(file);
+                    created.append(text)
                 });
-                self.files.insert(key, begun);
+                self.files.insert(key, created);
                 appended
             }
         };
         if let Err(error) = appended {
             self.failed = true;
-            if !self.said {
-                self.said = true;
+            if !self.reported {
+                self.reported = true;
                 let path = self.path(id, epoch, split).unwrap_or_default();
                 let message = format!(
-                    "the metric file {} cannot be written: {error}. Training goes on, and metric files are tried again \
-                     with the next epoch",
+                    "the metric file {} cannot be written: {error}. Training continues, and metric files are tried \
+                     again with the next epoch",
                     path.display()
                 );
                 warn(&message);
@@ -116,8 +117,8 @@ impl MetricFiles {
         Some(self.run_dir.join(split.to_string()).join(epoch).join(format!("{name}.log")))
     }
 
-    /// Removes the files of epochs that come after where the run goes on: those after this one (burn's number), and the
-    /// validation's of this one. They are from a part of the run that did not last.
+    /// Removes the files of epochs after this one (burn's number), and the validation's files of this one: they come from
+    /// steps after the checkpoint that the run resumes from.
     pub(super) fn remove_later(&self, epoch: usize) {
         for (split, first) in [(Split::Train, epoch.saturating_add(1)), (Split::Valid, epoch)] {
             let Ok(entries) = fs::read_dir(self.run_dir.join(split.to_string())) else { continue };
@@ -132,7 +133,7 @@ impl MetricFiles {
     }
 }
 
-fn begin(path: &Path) -> io::Result<File> {
+fn create(path: &Path) -> io::Result<File> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_names_are_no_file_names() {
+    fn hostile_names_are_not_used_as_file_names() {
         for name in ["", "..", "a/b", "../../a", "a\nb", &"x".repeat(300)] {
             assert!(!is_file_name(name), "{name:?}");
         }
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_begun_anew_by_each_process_and_has_burns_name() {
+    fn a_new_process_empties_a_file_and_the_name_is_burns() {
         let root = ScratchDir::new("metric-files");
         for text in ["1\n2\n", "3\n"] {
             let (mut files, id) = files(root.path(), "My Loss");
@@ -190,37 +191,36 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_lasts_for_the_epoch_and_is_said_again_only_after_one_without() {
+    fn a_failure_lasts_for_the_epoch_and_is_reported_again_after_an_epoch_without_one() {
         let root = ScratchDir::new("metric-files");
         let (mut files, id) = files(root.path(), "Loss");
         fs::create_dir(root.path().join("valid")).unwrap();
         for epoch in [1, 2, 4] {
             fs::write(root.path().join(format!("valid/epoch-{epoch}")), "in the way").unwrap();
         }
-        let mut said = Vec::new();
+        let mut reported = Vec::new();
         for epoch in 1..=4 {
             files.append(&id, "1\n", epoch, &Split::Valid);
             files.append(&id, "2\n", epoch, &Split::Valid);
-            said.push((files.said, files.failed));
+            reported.push((files.reported, files.failed));
         }
-        // In epoch 3 it is written, and what comes after is another failure.
-        assert_eq!(said, [(true, true), (true, true), (true, false), (true, true)]);
+        // Epoch 3 is written, so that epoch 4 is a new failure.
+        assert_eq!(reported, [(true, true), (true, true), (true, false), (true, true)]);
         assert_eq!(fs::read_to_string(root.path().join("valid/epoch-3/Loss.log")).unwrap(), "1\n2\n");
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
-    fn a_full_disk_leaves_whole_lines() {
-        let full = Path::new("/dev/full");
-        if !full.exists() {
-            return;
-        }
-        let mut file = EpochFile { epoch: 1, file: File::create(full).ok(), length: 0 };
-        assert!(file.append("0.5,32\n").is_err());
-        assert!(file.append("0.5,32\n").is_ok(), "it is given up for the epoch");
+    fn after_a_failed_write_the_file_is_left_alone_until_the_next_epoch() {
+        let full = File::create("/dev/full").unwrap();
+        let mut file = EpochFile { epoch: 1, file: Some(full), length: 0 };
+        assert_eq!(file.append("0.5,32\n").unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert!(file.file.is_none());
+        assert!(file.append("0.5,32\n").is_ok());
     }
 
     #[test]
-    fn only_the_files_of_a_later_time_are_removed() {
+    fn only_the_files_of_later_epochs_are_removed() {
         let root = ScratchDir::new("metric-files");
         let names = ["epoch-1", "epoch-2", "epoch-3", "epoch-10", "epoch-03", "epoch-x", "other"];
         for (split, name) in ["train", "valid"].iter().flat_map(|split| names.map(|name| (split, name))) {

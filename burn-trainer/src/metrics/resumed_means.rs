@@ -1,12 +1,12 @@
-//! The averages of an epoch that was stopped in its middle.
+//! The means of an epoch that was resumed in its middle.
 //!
-//! burn's metric objects hold the state of an epoch and cannot be saved, so after a resume they know of the
-//! remaining batches only. For metrics that are means over the batches (burn's `NumericMetricState`: loss, accuracy
-//! and most others) the missing part follows from the lines that were logged before: it is added with burn's own
-//! arithmetic, in burn's order, so that the result is the same to the last bit.
+//! burn's metric objects hold the state of an epoch and cannot be saved. After a resume they see the remaining batches
+//! only. Most metrics are means over the batches (burn's `NumericMetricState`: loss, accuracy and so on). For those the
+//! missing part follows from the lines that were logged before the resume. It is added with burn's arithmetic and in
+//! burn's order, so that the result is the same to the bit.
 //!
-//! Which metrics are means shows while they are logged, by comparing burn's running value with the mean. What is found
-//! not to be one goes into the history, as the rest of an epoch may be too short to tell.
+//! A metric is found not to be a mean when burn's running value differs from the mean of its lines. The history notes
+//! that, since the rest of an epoch can be too short to show it again.
 
 use std::collections::HashMap;
 
@@ -23,16 +23,16 @@ pub(super) struct EpochMeans {
     /// burn's number of the epoch.
     epoch: usize,
     is_resumed: bool,
-    means: HashMap<MetricId, Means>,
+    means: HashMap<MetricId, MetricMeans>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
-struct Means {
-    /// With what was logged before the resume.
+struct MetricMeans {
+    /// Of the whole epoch.
     whole: Mean,
-    /// Without.
+    /// Of the batches since the resume.
     rest: Mean,
-    is_none: bool,
+    differs_from_mean: bool,
 }
 
 /// burn's `NumericMetricState`, with a plain value counted once, as burn's event store does.
@@ -51,12 +51,12 @@ impl Mean {
         };
         if count > 0 {
             self.sum += value * count as f64;
-            // What was logged before may come from anybody's checkpoint.
+            // The lines can come from a hostile checkpoint.
             self.count = self.count.saturating_add(count);
         }
     }
 
-    fn is(&self, value: f64) -> bool {
+    fn equals(&self, value: f64) -> bool {
         self.value().to_bits() == value.to_bits() || (self.value().is_nan() && value.is_nan())
     }
 
@@ -66,7 +66,7 @@ impl Mean {
 }
 
 impl EpochMeans {
-    /// Of an epoch that is gone on with, from what had been logged, and the metrics that were found to be no means.
+    /// The means of a partially finished epoch, from its lines and the metrics that were found not to be means.
     pub(super) fn resumed(
         epoch: usize,
         entries: &Entries,
@@ -80,12 +80,15 @@ impl EpochMeans {
                     whole.add(&entry);
                 }
             }
-            Some((id(metric)?, Means { whole, is_none: no_means.contains(metric), ..Means::default() }))
+            Some((
+                id(metric)?,
+                MetricMeans { whole, differs_from_mean: no_means.contains(metric), ..MetricMeans::default() },
+            ))
         });
         Self { epoch, is_resumed: !entries.is_empty(), means: means.collect() }
     }
 
-    /// Makes the running and final values of an update those of the whole epoch.
+    /// Replaces the running and final values of an update by those of the whole epoch.
     pub(super) fn complete(
         &mut self,
         epoch: usize,
@@ -99,15 +102,15 @@ impl EpochMeans {
         for metric in &mut update.entries_numeric {
             let Some(name) = names.get(&metric.entry.metric_id) else { continue };
             let means = self.means.entry(metric.entry.metric_id.clone()).or_default();
-            if !means.is_none && means.complete(metric, self.is_resumed) == Found::NoMean {
-                means.is_none = true;
-                history.is_no_mean(epoch, name);
+            if !means.differs_from_mean && means.complete(metric, self.is_resumed) == MeanCheck::Differs {
+                means.differs_from_mean = true;
+                history.note_no_mean(epoch, name);
             }
             let ends = matches!(metric.numeric_entry, Some(NumericEntry::Final(_)));
-            if ends && means.is_none && self.is_resumed {
+            if ends && means.differs_from_mean && self.is_resumed {
                 let message = format!(
-                    "the training metric {name} of the epoch that was resumed in its middle covers only the batches \
-                     after that: it is no mean over batches"
+                    "the training metric {name} of the resumed epoch covers only the batches since the resume: it is not \
+                     a mean over batches"
                 );
                 warn(&message);
             }
@@ -115,15 +118,17 @@ impl EpochMeans {
     }
 }
 
-/// What an update tells of its metric.
+/// What an update shows about its metric.
 #[derive(PartialEq)]
-enum Found {
-    Nothing,
-    NoMean,
+enum MeanCheck {
+    /// Its value is the mean so far, or there is no value to compare.
+    Agrees,
+    /// Its value is not the mean.
+    Differs,
 }
 
-impl Means {
-    fn complete(&mut self, metric: &mut NumericMetricUpdate, is_resumed: bool) -> Found {
+impl MetricMeans {
+    fn complete(&mut self, metric: &mut NumericMetricUpdate, is_resumed: bool) -> MeanCheck {
         let value = match &metric.numeric_entry {
             Some(NumericEntry::Final(value)) => Some(*value),
             Some(entry) => {
@@ -134,7 +139,7 @@ impl Means {
             None => None,
         };
         match value {
-            Some(value) if !self.rest.is(value) => Found::NoMean,
+            Some(value) if !self.rest.equals(value) => MeanCheck::Differs,
             Some(_) if is_resumed => {
                 let value = self.whole.value();
                 match &mut metric.numeric_entry {
@@ -144,9 +149,9 @@ impl Means {
                     }
                     _ => metric.running_entry = Some(NumericEntry::Value(value)),
                 }
-                Found::Nothing
+                MeanCheck::Agrees
             }
-            _ => Found::Nothing,
+            _ => MeanCheck::Agrees,
         }
     }
 }
@@ -203,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_mean_is_left_alone() {
+    fn a_metric_that_is_not_a_mean_is_left_alone() {
         let mut means = resumed(&[]);
         completed(&mut means, batch(0.1, 4), Some(0.9));
         let end = completed(&mut means, NumericEntry::Final(0.1), None);
@@ -217,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_in_one_part_is_burns() {
+    fn an_epoch_in_one_part_has_burns_values() {
         let mut means = EpochMeans::default();
         completed(&mut means, batch(0.3, 3), Some(0.3));
         let end = completed(&mut means, NumericEntry::Final(0.3), None);
@@ -225,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_checkpoint_has_for_lines_is_no_panic() {
+    fn hostile_lines_of_a_checkpoint_do_not_panic() {
         for logged in [["0.5,18446744073709551615"; 2], ["a,b,c"; 2], ["NaN,1", "inf,2"], ["", ",,"]] {
             let mut means = resumed_with(&logged, &[]);
             completed(&mut means, batch(0.1, 4), Some(0.1));

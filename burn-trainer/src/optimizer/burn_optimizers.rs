@@ -1,8 +1,8 @@
-//! burn's optimizers, streamed: which tensors their states consist of.
+//! The tensors in the states of burn's optimizers, for [`Streamed`].
 //!
-//! `burn-optim`'s states keep some fields private (the velocity of SGD's momentum, AdaGrad's sum, RMSprop's buffer): those are
-//! read as burn reads them. The others are taken apart field by field, so that a field that burn adds is an error here, and not
-//! missing in a checkpoint.
+//! `burn-optim`'s states keep some fields private (the velocity of SGD's momentum, AdaGrad's sum, RMSprop's buffer). Those
+//! are read as burn reads them. The others are destructured field by field: a field that burn adds is then an error of the
+//! compiler here, and not missing in a checkpoint.
 
 use burn::optim::{
     AdaGrad, AdaGradConfig, Adafactor, AdafactorConfig, AdafactorState, Adam, AdamConfig, AdamState, AdamW,
@@ -31,7 +31,7 @@ macro_rules! init_streamed {
         $(impl InitStreamed for $config {
             fn init_streamed(&self) -> ModuleOptimizer {
                 let optimizer = ModuleOptimizer::from(Streamed(self.build()));
-                // The configuration keeps it to itself.
+                // The configuration's own field is private.
                 match self.init().grad_clipping() {
                     Some(clipping) => optimizer.with_grad_clipping(clipping.clone()),
                     None => optimizer,

@@ -1,14 +1,14 @@
 //! The optimizer's state under the paths of its parameters.
 //!
-//! burn names it by parameter ids, which are random numbers: `8523905239.moment_1`. In a checkpoint it is
-//! `conv1.weight.moment_1`, so that a reader sees what it belongs to, and two runs can be compared. burn's record
-//! lists the path of each id, which is what leads back.
+//! burn names it by parameter ids, which are random numbers: `8523905239.moment_1`. A checkpoint has
+//! `conv1.weight.moment_1`: a reader sees the parameter, and two runs can be compared. burn's record lists the path of each
+//! id, by which the names are restored.
 
 use std::collections::{BTreeMap, HashMap};
 
 use burn_ckpt::Section;
 
-/// From burn's names to those of a checkpoint. Sorted by name, as ids are in no order.
+/// From burn's names to those of a checkpoint. Sorts the tensors by name, since the ids are random.
 pub(crate) fn by_path(mut section: Section) -> Section {
     let paths = section.strings.clone();
     let renamed = |name: &str| {
@@ -35,7 +35,7 @@ pub(crate) fn by_id(mut section: Section) -> Section {
     section
 }
 
-/// Names that `renamed` does not know stay as they are.
+/// Names for which `renamed` gives `None` stay as they are.
 fn rename(section: &mut Section, renamed: impl Fn(&str) -> Option<String>) {
     for tensor in &mut section.tensors {
         if let Some(name) = renamed(&tensor.name) {
@@ -67,15 +67,13 @@ mod tests {
     }
 
     #[test]
-    fn names_lead_there_and_back() {
-        let section = Section {
-            tensors: vec![tensor("7.momentum.moment_1"), tensor("12.momentum.moment_1"), tensor("99.x")],
-            scalars: [("7.time".to_owned(), Scalar::UInt(3)), ("12.__rank".to_owned(), Scalar::UInt(2))]
-                .into(),
-            strings: [("7", "layer.weight"), ("12", "layer.bias")]
-                .map(|(a, b)| (a.to_owned(), b.to_owned()))
-                .into(),
-        };
+    fn names_are_restored() {
+        let scalars = [("7.time", Scalar::UInt(3)), ("12.__rank", Scalar::UInt(2))];
+        let strings = [("7", "layer.weight"), ("12", "layer.bias")];
+        let section = Section::new()
+            .with_tensors(vec![tensor("7.momentum.moment_1"), tensor("12.momentum.moment_1"), tensor("99.x")])
+            .with_scalars(scalars.map(|(name, value)| (name.to_owned(), value)).into())
+            .with_strings(strings.map(|(id, path)| (id.to_owned(), path.to_owned())).into());
         let by_path = by_path(section.clone());
         assert_eq!(
             names(&by_path),

@@ -1,9 +1,9 @@
 //! An optimizer whose state is saved tensor by tensor.
 //!
-//! burn's record of an optimizer's state reads every tensor, keeps them all, and gives nobody but a buffer of everything: on a CPU that is
-//! the state in memory three times, and copied four times. The state itself is the optimizer's own, though, and burn
-//! asks it for its parts. So an optimizer in a [`Streamed`] hands its tensors over when a save asks, unread: a
-//! handle each, from which the writer reads as it does from the model's.
+//! burn's record of an optimizer's state reads every tensor and gives one buffer of everything. On a CPU the state is then
+//! in memory three times, and has been copied four times. But burn asks the optimizer's own state type for its parts. So an
+//! optimizer in a [`Streamed`] gives a save its tensors unread: a handle each, from which the writer reads as it does from
+//! the model's.
 
 use std::cell::Cell;
 use std::sync::Once;
@@ -14,10 +14,10 @@ use burn::tensor::{Device, Tensor};
 use burn_ckpt::Section;
 use burn_ckpt::burn_pack::{self, Scalar};
 
-/// An optimizer that says which tensors its state consists of.
+/// An optimizer that lists the tensors of its state.
 ///
-/// burn's own do. For one of your own, an empty `impl` does as well: its state is read at once then, as burn reads it,
-/// and only the buffer of everything is spared.
+/// burn's optimizers do. For your own optimizer an empty `impl` is enough: its state is then read at once, as burn reads it,
+/// and only the buffer of everything is saved.
 pub trait StateTensors: Optimizer {
     /// Hands over each part of the state of one parameter, under the name that its [`RecordState`] gives it.
     fn state_tensors<const D: usize>(state: &Self::State<D>, parts: &mut StateParts<'_>) {
@@ -27,9 +27,9 @@ pub trait StateTensors: Optimizer {
 
 /// Makes an optimizer's state cheap to save: its tensors are read one by one, as they are written.
 ///
-/// It computes what the optimizer computes, and its state is stored as the optimizer's is: checkpoints are the same to the
-/// byte, and runs go on with it or without. [`InitStreamed`](crate::optimizer::InitStreamed) puts burn's optimizers into one; by
-/// hand it is of use for a parameter group:
+/// It computes what the optimizer computes, and stores its state as the optimizer does: checkpoints are the same to the byte,
+/// and runs resume with it or without. [`InitStreamed`](crate::optimizer::InitStreamed) wraps burn's optimizers. Wrap one by hand for a
+/// parameter group:
 ///
 /// ```
 /// use burn::module::ParamGroup;
@@ -79,17 +79,17 @@ impl<O: Optimizer, const D: usize> Clone for StreamedState<O, D> {
 
 impl<O: StateTensors, const D: usize> RecordState for StreamedState<O, D> {
     fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
-        // Taken out meanwhile: a state that has another such one inside is asked for its parts by this one alone.
+        // Taken out meanwhile: a streamed state inside this one is flattened by this one alone.
         let collecting = COLLECTING.take();
         match (collecting, prefix.parse()) {
             (Some(mut collecting), Ok(param_id)) => {
-                let Collecting { section, at_once } = &mut collecting;
+                let StateCollection { section, at_once } = &mut collecting;
                 let prefix = prefix.to_owned();
                 let mut parts = StateParts { param_id, prefix, section, scalars: out, at_once: *at_once };
                 O::state_tensors(&self.0, &mut parts);
                 COLLECTING.set(Some(collecting));
             }
-            // Somebody else than a save of ours wants a record.
+            // The record is for another purpose than a save.
             (collecting, _) => {
                 self.0.state_flatten(prefix, out);
                 COLLECTING.set(collecting);
@@ -146,7 +146,7 @@ impl StateParts<'_> {
         }
     }
 
-    /// Whatever a state says that it has, its tensors read at once. For states whose fields are private.
+    /// All parts of a state. Its tensors are read at once. For states whose fields are private.
     pub fn everything(&mut self, state: &impl RecordState) {
         let mut read = StateSink::default();
         state.state_flatten(&self.prefix, &mut read);
@@ -159,26 +159,26 @@ impl StateParts<'_> {
 }
 
 thread_local! {
-    /// burn's way from a learner to the states of its optimizer is long, and has no place for an argument.
-    static COLLECTING: Cell<Option<Collecting>> = const { Cell::new(None) };
+    /// burn's calls from a learner to the states of its optimizer take no argument of ours, so the collection is here.
+    static COLLECTING: Cell<Option<StateCollection>> = const { Cell::new(None) };
 }
 
-struct Collecting {
+struct StateCollection {
     section: Section,
     at_once: bool,
 }
 
-/// Runs what makes burn's record of an optimizer, on this thread. Returns with it the tensors of [`Streamed`] states, which that
-/// record then lacks. With `at_once` they are asked for at once.
-pub(crate) fn collect<T>(at_once: bool, record: impl FnOnce() -> T) -> (T, Section) {
-    /// Also a panic on the way ends it.
+/// Runs `record`, which makes burn's record of an optimizer, on this thread. Returns the record and the tensors of the
+/// [`Streamed`] states, which the record then lacks. With `at_once` the tensors are read at once.
+pub(crate) fn collect_streamed<T>(at_once: bool, record: impl FnOnce() -> T) -> (T, Section) {
+    /// Ends the collection, also after a panic.
     struct End;
     impl Drop for End {
         fn drop(&mut self) {
             COLLECTING.set(None);
         }
     }
-    COLLECTING.set(Some(Collecting { section: Section::default(), at_once }));
+    COLLECTING.set(Some(StateCollection { section: Section::default(), at_once }));
     let end = End;
     let record = record();
     let collected = COLLECTING.take();
@@ -186,11 +186,11 @@ pub(crate) fn collect<T>(at_once: bool, record: impl FnOnce() -> T) -> (T, Secti
     (record, collected.map(|collecting| collecting.section).unwrap_or_default())
 }
 
-/// Less than this is copied in no time.
+/// Below this size, copying takes no noticeable time.
 const WORTH_STREAMING_BYTES: usize = 64 * 1024 * 1024;
 
-/// Says once, in the log, what a save would be spared if the optimizer were streamed, where burn's record of it is large.
-pub(crate) fn advise(record: &Section) {
+/// Logs once what streaming the optimizer would save, where burn's record of it is large.
+pub(crate) fn advise_streaming(record: &Section) {
     static SAID: Once = Once::new();
     if let Some(advice) = advice(record.tensors.iter().map(burn_pack::Tensor::byte_len).sum()) {
         SAID.call_once(|| log::info!("{advice}"));
@@ -230,7 +230,7 @@ mod tests {
     fn a_save_gets_handles_and_burns_record_lacks_them() {
         for at_once in [false, true] {
             let optimizer = stepped(AdamConfig::new().init_streamed());
-            let (record, section) = collect(at_once, || optimizer.to_record());
+            let (record, section) = collect_streamed(at_once, || optimizer.to_record());
             assert!(record.is_empty(), "burn read no tensor");
             // Of the weight and the bias, two moments each.
             let mut bytes: Vec<usize> = section.tensors.iter().map(burn_pack::Tensor::byte_len).collect();
@@ -240,21 +240,21 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_notices() {
+    fn other_records_are_complete() {
         let optimizer = stepped(AdamConfig::new().init_streamed());
         assert_eq!(optimizer.to_record().len(), 4);
-        // Nor on another thread, while a save is being made on this one.
-        let (there, _) = collect(false, || {
+        // On another thread, while this one collects.
+        let (there, _) = collect_streamed(false, || {
             std::thread::scope(|scope| scope.spawn(|| optimizer.to_record().len()).join().unwrap())
         });
         assert_eq!(there, 4);
-        // Nor after one that panicked.
-        let panicked = std::panic::catch_unwind(|| collect(false, || panic!("it was told to")));
+        // After a collection that panicked.
+        let panicked = std::panic::catch_unwind(|| collect_streamed(false, || panic!("it was told to")));
         assert!(panicked.is_err());
         assert_eq!(optimizer.to_record().len(), 4);
     }
 
-    /// One of a user's own, around a streamed one, whose parts it does not name.
+    /// A user's optimizer around a streamed one. It does not list its parts.
     #[derive(Clone)]
     struct Halved(Streamed<Adam>);
 
@@ -279,10 +279,10 @@ mod tests {
     impl StateTensors for Halved {}
 
     #[test]
-    fn an_optimizer_of_ones_own_needs_to_name_nothing() {
+    fn a_users_optimizer_does_not_have_to_list_its_parts() {
         let halved = Streamed(Halved(Streamed(AdamConfig::new().build())));
         let optimizer = stepped(ModuleOptimizer::from(halved));
-        let (record, section) = collect(false, || optimizer.to_record());
+        let (record, section) = collect_streamed(false, || optimizer.to_record());
         assert!(record.is_empty());
         let names = |section: &Section| {
             let mut names: Vec<String> = section.shapes().map(|(name, _)| name.to_owned()).collect();
@@ -302,10 +302,10 @@ mod tests {
     }
 
     #[test]
-    fn private_states_are_read_but_into_no_record() {
+    fn private_states_are_read_and_not_put_into_the_record() {
         let momentum = SgdConfig::new().with_momentum(Some(MomentumConfig::new()));
         let optimizer = stepped(momentum.init_streamed());
-        let (record, section) = collect(false, || optimizer.to_record());
+        let (record, section) = collect_streamed(false, || optimizer.to_record());
         assert!(record.is_empty());
         let mut shapes: Vec<Vec<usize>> = section.shapes().map(|(_, shape)| shape.to_vec()).collect();
         shapes.sort();

@@ -1,9 +1,9 @@
-//! An allocator that keeps what was freed, for programs that train on a CPU.
+//! An allocator that keeps freed memory, for programs that train on a CPU.
 //!
-//! Until a checkpoint is written, the state that it is written from stays where it is, and the steps write to other memory; so
-//! does what makes its bytes. Memory that comes fresh from the kernel costs more than what is computed in it: a page
-//! fault for every 4 KiB. mimalloc gives back what was free for a second, which is less than from one save to the next. Here
-//! it gives back nothing, and asks for pages of 2 MiB.
+//! While a checkpoint is written, its state stays where it is, and training steps write to other memory. The writer needs
+//! memory too. Memory that comes fresh from the kernel costs a page fault for every 4 KiB, which takes longer than the
+//! computation in it. mimalloc returns memory to the kernel after one second, and saves are further apart than that. Here
+//! it returns none, and asks for pages of 2 MiB.
 
 // `GlobalAlloc` is an unsafe trait, and mimalloc's options are set through C.
 #![allow(unsafe_code)]
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use libmimalloc_sys::mi_option_set_default;
 use mimalloc::MiMalloc;
 
-/// mimalloc, set so that freed memory stays with the process, and large pages are used where the system has them.
+/// mimalloc with settings that keep freed memory in the process, and use large pages where the system has them.
 ///
 /// A program picks it in two lines:
 ///
@@ -25,25 +25,25 @@ use mimalloc::MiMalloc;
 /// # fn main() {}
 /// ```
 ///
-/// The process then holds as much as it ever had in use at a time. What the environment says (`MIMALLOC_PURGE_DELAY`,
-/// `MIMALLOC_ALLOW_LARGE_OS_PAGES`) goes before these settings.
+/// The process then keeps as much memory as it ever used at a time. The environment variables `MIMALLOC_PURGE_DELAY` and
+/// `MIMALLOC_ALLOW_LARGE_OS_PAGES` override these settings.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct KeepingAllocator;
 
-/// `mi_option_purge_delay`, in milliseconds, and what keeps freed memory for ever.
+/// `mi_option_purge_delay` in milliseconds. -1 keeps freed memory for ever.
 const PURGE_DELAY: (c_int, c_long) = (15, -1);
 /// `mi_option_allow_large_os_pages`.
 const LARGE_PAGES: (c_int, c_long) = (6, 1);
 
 static IS_SET: AtomicBool = AtomicBool::new(false);
 
-/// Before the first piece of memory is asked for: what mimalloc has by then, it has with its own settings.
+/// Applies the settings. Called before the first allocation, since mimalloc uses its own settings until then.
 fn set() {
     if IS_SET.load(Ordering::Relaxed) {
         return;
     }
     for (option, value) in [PURGE_DELAY, LARGE_PAGES] {
-        // SAFETY: it takes any number, allocates nothing, and stores one integer. Threads that do it at once store the same.
+        // SAFETY: the call takes any number, allocates nothing, and stores one integer. Concurrent calls store the same one.
         unsafe { mi_option_set_default(option, value) };
     }
     IS_SET.store(true, Ordering::Relaxed);

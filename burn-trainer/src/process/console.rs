@@ -1,5 +1,5 @@
-//! Progress as plain lines on standard error, for logs and pipes: one when a split is done, and one now and then
-//! in between.
+//! Progress as plain lines on standard error, for logs and pipes: one when a split is done, and one every 10 seconds in
+//! between. Also the warnings of this crate.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// Writes one line per split with its metrics, and one every 10 seconds in between.
 #[derive(Debug)]
 pub struct PlainRenderer {
-    metrics: IndexMap<MetricId, Shown>,
+    metrics: IndexMap<MetricId, ShownMetric>,
     epoch: usize,
     epochs: usize,
     split: String,
@@ -28,12 +28,12 @@ pub struct PlainRenderer {
     started: Instant,
     printed: Instant,
     hidden: bool,
-    /// The batches that the first training split had before the run was gone on with.
-    before: u64,
+    /// Batches of the first training split before the resume.
+    resumed_after: u64,
 }
 
 #[derive(Debug)]
-struct Shown {
+struct ShownMetric {
     name: String,
     unit: String,
     value: Option<f64>,
@@ -53,7 +53,7 @@ impl PlainRenderer {
             started: Instant::now(),
             printed: Instant::now(),
             hidden: false,
-            before: 0,
+            resumed_after: 0,
         }
     }
 
@@ -63,11 +63,10 @@ impl PlainRenderer {
         Self { hidden: true, ..Self::new() }
     }
 
-    /// A renderer for a run that goes on in an epoch of which so many batches are done. burn shows a renderer the
-    /// metrics of the batches after that (the files and checkpoints have those of the whole epoch), which the first
-    /// line says.
+    /// A renderer for a run that resumes in an epoch after so many batches. burn shows a renderer the metrics of the batches
+    /// since the resume, and the first line says so. Files and checkpoints have those of the whole epoch.
     pub(crate) fn resumed(batches: u64) -> Self {
-        Self { before: batches, ..Self::new() }
+        Self { resumed_after: batches, ..Self::new() }
     }
 
     fn start(&mut self, split: &str, items: usize) {
@@ -98,8 +97,8 @@ impl PlainRenderer {
                 line.push_str(&format!("  {} {}{}", shown.name, significant(value), shown.unit));
             }
         }
-        if self.before > 0 && self.split == TRAIN {
-            line.push_str(&format!("  since batch {}", self.before));
+        if self.resumed_after > 0 && self.split == TRAIN {
+            line.push_str(&format!("  since batch {}", self.resumed_after));
         }
         line.push_str(&format!("  ({:.1} s)", self.started.elapsed().as_secs_f64()));
         say(&line);
@@ -152,7 +151,7 @@ impl TrainingProgressLogger for PlainRenderer {
 
     fn end_split(&mut self) {
         self.print();
-        self.before = 0;
+        self.resumed_after = 0;
     }
 
     fn end(&mut self) {}
@@ -197,23 +196,23 @@ impl MetricsRenderer for PlainRenderer {
             MetricAttributes::None => None,
         };
         let shown =
-            Shown { name: definition.name.to_lowercase(), unit: unit.unwrap_or_default(), value: None };
+            ShownMetric { name: definition.name.to_lowercase(), unit: unit.unwrap_or_default(), value: None };
         self.metrics.insert(definition.metric_id, shown);
     }
 }
 
-/// Writes a line to standard error. Nobody may be reading it any more, which is no reason for training to end.
+/// Writes a line to standard error. A closed pipe there does not end training.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Says something that the user should know of, also in the log.
+/// Warns the user, on standard error and in the log.
 pub(crate) fn warn(message: &str) {
     log::warn!("{message}");
     say(&format!("warning: {message}"));
 }
 
-/// Four significant digits, as far as they say something: 0.01234, 98.89, 1.235e-5.
+/// Four significant digits: 0.01234, 98.89, 1.235e-5.
 fn significant(value: f64) -> String {
     let magnitude = value.abs();
     if !value.is_finite() || magnitude == 0.0 {

@@ -7,13 +7,13 @@ use crate::process::console::warn;
 use crate::process::signals::StopSignal;
 use burn_environment::{Slurm, output_of, slurm};
 
-/// The variables in which launchers tell a process its rank: torchrun and its like, Open MPI, MPICH, PMIx, LSF's jsrun, Slurm.
+/// The variables in which launchers pass a process its rank: torchrun and its like, Open MPI, MPICH, PMIx, LSF's jsrun, Slurm.
 const RANK_VARIABLES: [&str; 6] =
     ["RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "JSM_NAMESPACE_RANK", "SLURM_PROCID"];
 /// How long Slurm's controller may take for an answer.
 const SCONTROL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The rank of this process, 0 where it is alone.
+/// The rank of this process, 0 without a launcher.
 pub(crate) fn rank() -> u64 {
     rank_by(&|name| std::env::var(name).ok())
 }
@@ -22,7 +22,7 @@ fn rank_by(lookup: &dyn Fn(&str) -> Option<String>) -> u64 {
     RANK_VARIABLES.iter().find_map(|name| lookup(name)?.trim().parse().ok()).unwrap_or(0)
 }
 
-/// The Slurm job as its commands know it: `42`, or `41_7` for a task of an array.
+/// The id of the Slurm job, as Slurm's commands write it: `42`, or `41_7` for a task of an array.
 pub(crate) fn slurm_job() -> Option<String> {
     slurm().and_then(|slurm| job_id(&slurm))
 }
@@ -34,7 +34,7 @@ fn job_id(slurm: &Slurm) -> Option<String> {
     }
 }
 
-/// Has Slurm start the job again, if the signal was its warning.
+/// Requeues the Slurm job, if the signal was Slurm's warning before a time limit. Returns the job's id.
 pub(crate) fn requeue_after(signal: StopSignal) -> Option<String> {
     let job = slurm_job().filter(|_| signal.is_warning())?;
     match requeue(&job) {

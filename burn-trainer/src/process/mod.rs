@@ -1,8 +1,11 @@
 //! The process that trains: its signals, its launcher, its terminal, its device.
 
+// Uses no other folder. `metrics`, `remote`, `config` and the folders above use it.
+
 #[cfg(feature = "mimalloc")]
 pub(crate) mod allocator;
 pub(crate) mod console;
+pub(crate) mod environment_devices;
 pub(crate) mod launcher;
 pub(crate) mod signals;
 pub(crate) mod start_device;

@@ -1,9 +1,9 @@
-//! Signals: the first one asks the loop to stop after the step in progress and to save, and a SIGINT after it ends the
-//! process at once.
+//! Signals: the first one asks the loop to stop after the step in progress and to save. A SIGINT after it ends the process
+//! at once.
 //!
-//! Handlers belong to the process, training to a part of its life. So they are installed with the first run, and end
-//! the process as the system would have done whenever no run is in progress. (A program with handlers of its own turns
-//! these off by the configuration's `handle_signals`.)
+//! Handlers are the process's, and training takes a part of its time. So the handlers are installed with the first run.
+//! While no run is in progress they do what the system does by default. A program with handlers of its own turns these off
+//! with the configuration's `handle_signals`.
 
 #[cfg(unix)]
 use unix as platform;
@@ -16,7 +16,7 @@ use burn::train::Interrupter;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StopSignal {
-    /// SIGHUP: the terminal is gone. Not handled where it is ignored, as under `nohup`.
+    /// SIGHUP: the terminal was closed. Not handled where it is ignored, as under `nohup`.
     HangUp,
     /// SIGINT: ctrl-c.
     Interrupt,
@@ -43,26 +43,26 @@ impl StopSignal {
         }
     }
 
-    /// The signal that has stopped a run, if one has.
+    /// The signal that stopped a run, if one did.
     pub(crate) fn of(interrupter: &Interrupter) -> Option<Self> {
         let reason = interrupter.get_message().filter(|_| interrupter.should_stop())?;
         Self::ALL.into_iter().find(|signal| signal.name() == reason)
     }
 
-    /// The exit status of a program that the signal has stopped, by the shells' convention: 128 and its number, so
-    /// 130 for SIGINT and 143 for SIGTERM.
+    /// The exit status of a program that the signal stopped, by the shells' convention: 128 and the signal's number, so 130
+    /// for SIGINT and 143 for SIGTERM.
     #[must_use]
     pub fn exit_status(self) -> u8 {
         128 + self.number()
     }
 
-    /// Whether it is a warning that a batch system sends when the job asks for one.
+    /// Whether a batch system sends it as a warning before a time limit, when the job asks for one.
     pub(crate) fn is_warning(self) -> bool {
         matches!(self, Self::User1 | Self::User2)
     }
 
     fn number(self) -> u8 {
-        // POSIX fixes the first three; the others are Linux's and the BSDs'.
+        // POSIX fixes the first three. The others differ between Linux and the BSDs.
         let linux = cfg!(any(target_os = "linux", target_os = "android"));
         match self {
             Self::HangUp => 1,
@@ -86,35 +86,36 @@ impl StopSignal {
     }
 }
 
-/// How long a save is waited for: until it is done, but only for some time more once a signal has come, as whoever sent it
-/// does not wait for ever.
-pub(crate) struct Patience {
+/// How long the loop may wait for a save: without a limit, until a signal comes, and then for a limited time, since the
+/// sender of the signal kills the process after a while.
+pub(crate) struct SignalDeadline {
     interrupter: Interrupter,
     limit: Duration,
-    since: Option<Instant>,
+    signal_seen: Option<Instant>,
 }
 
-impl Patience {
+impl SignalDeadline {
     pub(crate) fn new(interrupter: Interrupter, limit: Duration) -> Self {
-        Self { interrupter, limit, since: None }
+        Self { interrupter, limit, signal_seen: None }
     }
 
-    pub(crate) fn lasts(&mut self) -> bool {
+    /// Whether the loop may still wait. Called again and again while it waits.
+    pub(crate) fn may_wait(&mut self) -> bool {
         if StopSignal::of(&self.interrupter).is_some() {
-            return self.since.get_or_insert_with(Instant::now).elapsed() < self.limit;
+            return self.signal_seen.get_or_insert_with(Instant::now).elapsed() < self.limit;
         }
         true
     }
 }
 
-/// Stops a run on a signal, as long as this is not dropped.
+/// Stops a run on a signal, until this is dropped.
 pub(crate) struct SignalWatch {
     #[cfg(unix)]
     run: Option<u64>,
 }
 
 impl SignalWatch {
-    /// With `announce`, a signal is said on standard error.
+    /// With `announce`, a signal is reported on standard error.
     pub(crate) fn start(interrupter: Interrupter, announce: bool) -> Self {
         #[cfg(unix)]
         return Self { run: platform::watch(interrupter, announce) };
@@ -155,8 +156,9 @@ impl Drop for SignalWatch {
 mod unix {
     use std::collections::HashMap;
     use std::ffi::c_int;
-    use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+    use std::sync::OnceLock;
 
+    use parking_lot::{Mutex, MutexGuard};
     use signal_hook::iterator::Signals;
     use signal_hook::low_level::{emulate_default_handler, exit};
 
@@ -167,10 +169,10 @@ mod unix {
     #[derive(Default)]
     struct Runs {
         next: u64,
-        active: HashMap<u64, Active>,
+        active: HashMap<u64, ActiveRun>,
     }
 
-    struct Active {
+    struct ActiveRun {
         interrupter: Interrupter,
         announce: bool,
         received: Option<StopSignal>,
@@ -180,7 +182,7 @@ mod unix {
     static HANDLERS: OnceLock<bool> = OnceLock::new();
 
     fn runs() -> MutexGuard<'static, Option<Runs>> {
-        RUNS.lock().unwrap_or_else(PoisonError::into_inner)
+        RUNS.lock()
     }
 
     pub(super) fn watch(interrupter: Interrupter, announce: bool) -> Option<u64> {
@@ -190,7 +192,7 @@ mod unix {
         let mut runs = runs();
         let runs = runs.get_or_insert_default();
         runs.next += 1;
-        runs.active.insert(runs.next, Active { interrupter, announce, received: None });
+        runs.active.insert(runs.next, ActiveRun { interrupter, announce, received: None });
         Some(runs.next)
     }
 
@@ -204,14 +206,14 @@ mod unix {
         runs().as_ref()?.active.get(&run)?.received
     }
 
-    /// Starts the thread that signals come to. Without it they do what they did before.
+    /// Starts the thread that receives signals. When that fails, signals have their default effect.
     fn install() -> bool {
-        let wanted = StopSignal::ALL.into_iter().filter(|signal| {
-            // Whoever started the program with nohup wants it to outlive the terminal.
+        let handled = StopSignal::ALL.into_iter().filter(|signal| {
+            // A program started with nohup is meant to outlive the terminal.
             *signal != StopSignal::HangUp || !is_ignored(*signal)
         });
         let started =
-            Signals::new(wanted.map(|signal| c_int::from(signal.number()))).and_then(|mut signals| {
+            Signals::new(handled.map(|signal| c_int::from(signal.number()))).and_then(|mut signals| {
                 let receive = move || signals.forever().for_each(receive);
                 std::thread::Builder::new().name("burn-trainer-signals".to_owned()).spawn(receive)
             });
@@ -246,8 +248,8 @@ mod unix {
         }
     }
 
-    /// Says what a signal will do. Nobody may be reading any more, so that a line waits for ever: on a thread of its own,
-    /// neither the next signal nor the end of training waits with it.
+    /// Reports what a signal will do. Writing can block for ever when nobody reads the pipe. So it has a thread of its own,
+    /// and neither the next signal nor the end of training waits for it.
     fn announce(signal: StopSignal) {
         let line = format!(
             "{}: saving after the step in progress (SIGINT, that is ctrl-c, ends at once)",
@@ -256,7 +258,7 @@ mod unix {
         let _ = std::thread::Builder::new().name("burn-trainer-say".to_owned()).spawn(move || say(&line));
     }
 
-    /// Whether the process was started with the signal ignored, as far as the system tells.
+    /// Whether the process was started with the signal ignored. `false` where the system does not say.
     fn is_ignored(signal: StopSignal) -> bool {
         let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return false };
         let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,22 +1,23 @@
-//! Starting a device before anything is built on it, so that one that cannot be used is an error and no panic.
+//! Starts a device before anything is built on it, so that an unusable device is an error and not a panic.
 //!
-//! burn opens a device when it is first used, on a thread of the backend's, and panics there. What is said then, in two
-//! threads and without the machine's adapters, helps nobody who only chose the wrong backend.
+//! burn opens a device when it is first used, on a thread of the backend, and panics there. The panic's messages come from
+//! two threads and do not list the machine's adapters, so they do not help a user who chose the wrong backend.
 
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use burn_ckpt::plumbing::panic_message;
+use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 
-/// The panic hook is the process's: two threads must not exchange it at a time.
+/// Held while the process's panic hook is replaced.
 static HOOK: Mutex<()> = Mutex::new(());
 
-/// Opens a device and computes a little on it.
+/// Opens a device and computes a few numbers on it.
 ///
-/// A program calls it before it makes its model. While it works, panics of other threads are not printed either.
+/// Call it before the model is made. While it runs, panics of other threads are not printed.
 ///
 /// # Errors
 ///
@@ -36,33 +37,33 @@ pub fn start_device(device: &Device) -> Result<()> {
         let found = burn_environment::gpus().iter().map(ToString::to_string).collect();
         Err(Error::Device { device: format!("{device:?}"), reason, found })
     };
-    first_panic(|| answer(device)).flatten().or_else(failed)
+    first_panic(|| compute_test(device)).flatten().or_else(failed)
 }
 
-/// Has the device compute twice one and two, and looks at the result. May panic or hang where the device does.
-pub(crate) fn answer(device: &Device) -> std::result::Result<(), String> {
+/// Has the device compute `2 * [1, 2]`, and checks the result. Panics or hangs where the device does.
+pub(crate) fn compute_test(device: &Device) -> std::result::Result<(), String> {
     let data = (Tensor::<1>::from_floats([1.0, 2.0], device) * 2.0).try_into_data();
     let numbers: Vec<f32> = data.map_err(|error| error.to_string())?.iter().collect();
     if numbers == [2.0, 4.0] { Ok(()) } else { Err(format!("it computes 2 * [1, 2] = {numbers:?}")) }
 }
 
-/// What `work` returns; or, if it panics, the message of the first panic in any thread, which is the cause of the others.
-/// None of them is printed.
+/// Runs `work`. When it panics, the error is the message of the first panic in any thread, which is the cause of the others.
+/// Panics are not printed.
 pub(crate) fn first_panic<T>(work: impl FnOnce() -> T) -> std::result::Result<T, String> {
-    let _one_at_a_time = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
+    let _one_at_a_time = HOOK.lock();
     let first = Arc::new(Mutex::new(None));
     let hook = panic::take_hook();
     panic::set_hook(Box::new({
         let first = Arc::clone(&first);
         move |panic| {
-            let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut first = first.lock();
             first.get_or_insert_with(|| panic_message(panic.payload()));
         }
     }));
     let result = panic::catch_unwind(AssertUnwindSafe(work));
     panic::set_hook(hook);
     result.map_err(|panic| {
-        let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let first = first.lock().take();
         first.unwrap_or_else(|| panic_message(&*panic))
     })
 }
@@ -72,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_panic_is_returned() {
+    fn the_result_of_work_that_does_not_panic_is_returned() {
         assert_eq!(first_panic(|| 7), Ok(7));
     }
 }

@@ -1,6 +1,6 @@
-//! Giving the terminal back that burn's dashboard has taken, when the thread that would do so was left behind.
+//! Restores the terminal after burn's dashboard, when the thread that would do so was abandoned.
 
-/// As burn's dashboard does at its end. On a terminal that it has not taken, this changes nothing.
+/// Does what burn's dashboard does at its end. Changes nothing on a terminal without a dashboard.
 #[cfg(feature = "tui")]
 pub(crate) fn restore() {
     use std::io::{IsTerminal, stdout};
@@ -16,7 +16,7 @@ pub(crate) fn restore() {
     let restored =
         disable_raw_mode().and_then(|()| execute!(stdout(), DisableMouseCapture, LeaveAlternateScreen, Show));
     if let Err(error) = restored {
-        log::warn!("the terminal cannot be given back: {error}");
+        log::warn!("the terminal cannot be restored: {error}");
     }
 }
 

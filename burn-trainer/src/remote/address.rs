@@ -1,4 +1,4 @@
-//! The name of a device on another machine, and connecting it.
+//! The address of a device on another machine: its text form, and the same as burn takes it.
 //!
 //! ```text
 //! remote:ws://HOST:PORT#INDEX
@@ -8,26 +8,20 @@
 use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::str::FromStr;
-use std::sync::OnceLock;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use burn::remote::{ConnectError, EndpointAddr, EndpointId, IrohHost, IrohRelays, RemoteHost};
-use burn::tensor::Device;
-use burn_environment::device_name;
+use burn::remote::{EndpointAddr, EndpointId, IrohHost, IrohRelays, RemoteHost};
 
-use super::{Token, connected, iroh};
-use crate::error::{Error, Result};
-use crate::remote::device_names::REMOTE;
+use super::device_names::REMOTE;
 
 const FORMS: &str = "remote:ws://HOST:PORT, or remote:iroh:ID@IP:PORT as the server prints it, and #INDEX for another \
                      than its first device";
 /// burn numbers a server's devices with 32 bits.
 const MAX_INDEX: usize = u32::MAX as usize;
 
-/// How two machines that cannot reach each other directly do so, as burn has it: `public`, `disabled`, or a relay's URL.
+/// The relays between two machines that cannot reach each other directly: `public`, `disabled`, or a relay's URL.
 pub type Relays = IrohRelays;
 
-/// A device of a server: where that is, and which of its devices. Without credentials, so that it can be printed.
+/// A device of a server: the server's address, and the number of the device. Without credentials, so that it can be printed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RemoteAddress {
     server: Server,
@@ -38,7 +32,7 @@ pub struct RemoteAddress {
 enum Server {
     /// `host:port`. Not encrypted.
     WebSocket(String),
-    /// Encrypted, and sure to be the server with this key.
+    /// Encrypted and authenticated by the server's key.
     Iroh { id: EndpointId, addresses: Vec<SocketAddr>, relays: Relays },
 }
 
@@ -62,24 +56,23 @@ impl RemoteAddress {
         self
     }
 
-    /// Connects the device. burn tries for 16 seconds where nothing answers yet. A device that is connected already is
-    /// returned as it is.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::RemoteDevice`] when there is no server, or it refuses; it says what to do.
-    pub fn connect(&self, token: Option<&Token>) -> Result<Device> {
-        let device = self.open(of_this_process(), token)?;
-        connected::remember(device_name(&device), self, token);
-        Ok(device)
+    /// The server as burn takes it. Sessions with different names are different sessions, where the server is a WebSocket
+    /// server.
+    pub(super) fn host(&self, session: &str) -> RemoteHost {
+        match &self.server {
+            Server::WebSocket(host) => RemoteHost::websocket(&format!("ws://{session}@{host}")),
+            Server::Iroh { id, addresses, relays } => {
+                RemoteHost::iroh(IrohHost::new(endpoint_address(*id, addresses)).with_relays(relays.clone()))
+            }
+        }
     }
 
-    /// The device through another session than that of [`connect`](Self::connect), where the server is a WebSocket server.
-    pub(super) fn connect_aside(&self, token: Option<&Token>) -> Result<Device> {
-        self.open(&format!("{}-aside", of_this_process()), token)
+    /// The number of the device at its server.
+    pub(super) fn index(&self) -> usize {
+        self.index
     }
 
-    pub(super) fn is_of_the_server_of(&self, other: &Self) -> bool {
+    pub(super) fn has_server_of(&self, other: &Self) -> bool {
         self.server == other.server
     }
 
@@ -87,31 +80,12 @@ impl RemoteAddress {
         matches!(self.server, Server::WebSocket(_))
     }
 
-    /// What is wrong with an Iroh server, as far as somebody sees who only knocks.
-    pub(super) fn problem(&self, within: Duration) -> Option<String> {
-        let Server::Iroh { id, addresses, relays } = &self.server else { return None };
-        let answers = iroh::answers(endpoint_address(*id, addresses), relays, within)?;
-        (!answers).then(|| format!("its server does not answer within {within:?}"))
-    }
-
-    fn open(&self, name: &str, token: Option<&Token>) -> Result<Device> {
-        let mut host = match &self.server {
-            Server::WebSocket(host) => RemoteHost::websocket(&format!("ws://{name}@{host}")),
-            Server::Iroh { id, addresses, relays } => {
-                RemoteHost::iroh(IrohHost::new(endpoint_address(*id, addresses)).with_relays(relays.clone()))
-            }
-        };
-        if let Some(token) = token {
-            host = host.with_credential(token.as_bytes());
+    /// Where an Iroh server is. `None` for another one.
+    pub(super) fn iroh_endpoint(&self) -> Option<(EndpointAddr, &Relays)> {
+        match &self.server {
+            Server::Iroh { id, addresses, relays } => Some((endpoint_address(*id, addresses), relays)),
+            Server::WebSocket(_) => None,
         }
-        Device::remote_options(&host).device_index(self.index).init().map_err(|error| Error::RemoteDevice {
-            device: self.to_string(),
-            reason: reason(&error, token.is_some()),
-            is_there: !matches!(
-                error,
-                ConnectError::Unreachable { .. } | ConnectError::Handshake { .. } | ConnectError::NoAddress
-            ),
-        })
     }
 }
 
@@ -119,45 +93,10 @@ fn endpoint_address(id: EndpointId, addresses: &[SocketAddr]) -> EndpointAddr {
     addresses.iter().fold(EndpointAddr::from(id), |to, ip| to.with_ip_addr(*ip))
 }
 
-/// What stands in the place of a user's name in the addresses that burn is given, and differs from process to process.
-///
-/// The servers of a run fetch tensors from each other at these addresses, and keep one connection for each address for
-/// ever, also when the other server has gone and come back: nothing could be fetched from that one any more. (No
-/// name is sent: WebSocket has none, and burn's client leaves it out.)
-fn of_this_process() -> &'static str {
-    static NAME: OnceLock<String> = OnceLock::new();
-    NAME.get_or_init(|| {
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        format!("p{}-{:x}", std::process::id(), time.as_nanos())
-    })
-}
-
-/// What burn says, and what to do about it.
-fn reason(error: &ConnectError, has_token: bool) -> String {
-    let advice = match error {
-        ConnectError::Unauthorized if has_token => {
-            "the token is not the server's: see that both read the same file"
-        }
-        ConnectError::Unauthorized => {
-            "the server wants a token: give it with --token-file or BURN_REMOTE_TOKEN"
-        }
-        ConnectError::NoSuchDevice { .. } => "its devices are counted from #0",
-        ConnectError::IncompatibleProtocol { .. } => "build both with the same version of burn",
-        ConnectError::Unreachable { .. } | ConnectError::NoAddress => {
-            "see that the server runs, that this is the address it printed, and that no firewall is between"
-        }
-        ConnectError::Handshake { .. } => {
-            "see that it is a server of burn's there, and of the version that this program is built with"
-        }
-        _ => return error.to_string(),
-    };
-    format!("{error}; {advice}")
-}
-
 impl FromStr for RemoteAddress {
     type Err = String;
 
-    /// What is wrong, without the address itself: somebody may have put a password into it.
+    /// The error says what is wrong, and does not repeat the address: it may contain a password.
     fn from_str(text: &str) -> Result<Self, String> {
         let address = text.strip_prefix(REMOTE).ok_or_else(|| format!("a remote device is {FORMS}"))?;
         let (address, index) = match address.split_once('#') {
@@ -221,7 +160,7 @@ fn parse_iroh(text: &str) -> Result<Server, String> {
     let id = id
         .parse()
         .map_err(|_| "what follows iroh: is not a server's id, 64 hexadecimal digits".to_owned())?;
-    // A server that is named without an address can only be found through a relay.
+    // A server without an address can only be found through a relay.
     let relays = relays.unwrap_or(if addresses.is_empty() { Relays::Public } else { Relays::Disabled });
     Ok(Server::Iroh { id, addresses, relays })
 }
@@ -234,7 +173,7 @@ fn relays_are() -> String {
     "relays are public, disabled, or the URL of one".to_owned()
 }
 
-/// The form that is parsed, with the index always.
+/// The form that `FromStr` parses. It always has the index.
 impl Display for RemoteAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.server {
@@ -279,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_without_being_repeated() {
+    fn an_error_does_not_repeat_the_invalid_address() {
         for text in [
             "",
             "remote:",

@@ -6,20 +6,21 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 
-use super::{RemoteAddress, Token};
+use super::address::RemoteAddress;
+use super::token::Token;
 use crate::error::{Error, Result};
 use crate::process::console::warn;
 
-/// How long all of that may take: longer than burn needs to say itself that nobody answers. For a host that is not there, burn
-/// waits for as long as the operating system does, and for ever for a program that takes the connection and says
-/// nothing, as the system does for one that has stopped.
-const PATIENCE: Duration = Duration::from_secs(45);
+/// The limit for connecting all devices: longer than burn's own limits. burn has none for a host that does not exist, where the
+/// operating system decides, nor for a program that accepts the connection and sends nothing. A stopped process is such a
+/// one, since the system accepts connections for it.
+const LIMIT: Duration = Duration::from_secs(45);
 
-/// Connects these devices, each on a thread of its own: one that does not answer yet is tried for 16 seconds, over Iroh for
-/// 30, and after 45 none is waited for any more.
+/// Connects these devices, each on a thread of its own. While a server does not answer, burn tries for 16 seconds, over Iroh
+/// for 30. After 45 seconds this function waits for none of them.
 ///
-/// With `leave_out`, for a run that is started again after it lost a device, one that cannot be connected is said in a
-/// warning and is `None`; a refusal is an error still.
+/// `leave_out` is for a run that is started again after it lost a device: a device that cannot be connected is then a
+/// warning and `None`. A server that rejects the session is still an error.
 ///
 /// # Errors
 ///
@@ -29,23 +30,23 @@ pub fn connect(
     token: Option<&Token>,
     leave_out: bool,
 ) -> Result<Vec<Option<Device>>> {
-    connect_within(PATIENCE, addresses, token, leave_out)
+    connect_within(LIMIT, addresses, token, leave_out)
 }
 
 fn connect_within(
-    patience: Duration,
+    limit: Duration,
     addresses: &[RemoteAddress],
     token: Option<&Token>,
     leave_out: bool,
 ) -> Result<Vec<Option<Device>>> {
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + limit;
     let connecting: Vec<_> = addresses
         .iter()
         .map(|address| {
             let (to, token) = (address.clone(), token.cloned());
             let (done, connected) = mpsc::channel();
             let thread = thread::Builder::new().spawn(move || {
-                // Nobody waits any more for one that takes too long.
+                // Sending fails after the deadline.
                 let _ = done.send(to.connect(token.as_ref()));
             });
             (address, thread.map(|_| connected))
@@ -59,7 +60,7 @@ fn connect_within(
             Ok(connected) => connected,
             Err(RecvTimeoutError::Timeout) => {
                 let advice = "see that it is a server of burn's there";
-                Err(failed(format!("it has not answered for {patience:?}; {advice}"), false))
+                Err(failed(format!("it has not answered for {limit:?}; {advice}"), false))
             }
             Err(RecvTimeoutError::Disconnected) => Err(failed("burn has panicked".to_owned(), true)),
         }
@@ -68,7 +69,7 @@ fn connect_within(
         .map(|connected| match connected {
             Ok(device) => Ok(Some(device)),
             Err(error @ Error::RemoteDevice { is_there: false, .. }) if leave_out => {
-                warn(&format!("{error}; the run goes on without it"));
+                warn(&format!("{error}; the run continues without it"));
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -83,14 +84,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_takes_the_connection_and_says_nothing_is_not_waited_for() {
-        // The operating system takes it.
+    fn a_program_that_accepts_the_connection_and_sends_nothing_times_out() {
+        // The operating system accepts the connection.
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = RemoteAddress::websocket(silent.local_addr().unwrap().to_string());
-        let patience = Duration::from_millis(100);
-        let error = connect_within(patience, std::slice::from_ref(&address), None, false).unwrap_err();
+        let limit = Duration::from_millis(100);
+        let error = connect_within(limit, std::slice::from_ref(&address), None, false).unwrap_err();
         assert!(error.to_string().contains("has not answered for 100ms"), "{error}");
-        let left_out = connect_within(patience, &[address], None, true).unwrap();
+        let left_out = connect_within(limit, &[address], None, true).unwrap();
         assert_eq!(left_out, [None]);
     }
 }

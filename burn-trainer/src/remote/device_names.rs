@@ -1,6 +1,6 @@
-//! What the names of other machines' devices begin with. The names are [`burn_environment::device_name`]'s.
+//! The prefixes of the names that [`burn_environment::device_name`] gives devices of other machines.
 
 /// Every device of another machine.
 pub(crate) const REMOTE: &str = "remote:";
-/// Those that are reached over Iroh.
+/// A device that is reached over Iroh.
 pub(crate) const IROH: &str = "remote:iroh:";

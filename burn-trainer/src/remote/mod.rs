@@ -1,9 +1,14 @@
 //! Devices of other machines, through burn's remote engine: their names, connecting them, and noticing that one is lost.
 //!
 //! A server runs burn's `RemoteServer` over its devices (`cargo xtask serve` is one). Here is the side of the program that
-//! trains: it names a device by a [`RemoteAddress`], connects it with a [`Token`], and gives it to
-//! [`Trainer::devices`](crate::Trainer::devices) like any other. `device_watch` and `device_names` are there without the
-//! feature `remote` too: a program may connect devices by burn itself.
+//! trains: it names a device by a [`RemoteAddress`], connects it with a [`Token`], and passes it to
+//! [`Trainer::devices`](crate::Trainer::devices) like any other. `device_watch`, `lost_devices` and `device_names` exist
+//! without the feature `remote` too: a program may connect devices by burn itself.
+
+// Uses `process` (a warning, the test of a device). `training_loop` and the folders above use it.
+//
+// From top to bottom: `device_watch`, `lost_devices`, `wake_transfers`, `connect`, `session`, `registry`, then `address`
+// with `token`, `iroh_endpoint` and `device_names`.
 
 #[cfg(feature = "remote")]
 mod address;
@@ -12,9 +17,12 @@ mod connect;
 pub(crate) mod device_names;
 pub(crate) mod device_watch;
 #[cfg(feature = "remote")]
-mod iroh;
+mod iroh_endpoint;
+pub(crate) mod lost_devices;
 #[cfg(feature = "remote")]
 mod registry;
+#[cfg(feature = "remote")]
+mod session;
 #[cfg(feature = "remote")]
 mod token;
 #[cfg(feature = "remote")]
@@ -25,6 +33,6 @@ pub use address::{Relays, RemoteAddress};
 #[cfg(feature = "remote")]
 pub use connect::connect;
 #[cfg(feature = "remote")]
-pub use iroh::endpoint_builder;
+pub use iroh_endpoint::endpoint_builder;
 #[cfg(feature = "remote")]
 pub use token::{Token, check_secret};

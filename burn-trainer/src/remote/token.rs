@@ -8,16 +8,16 @@ use crate::error::{Error, Result};
 
 /// The variable that holds it where no file is given.
 const VARIABLE: &str = "BURN_REMOTE_TOKEN";
-/// The longest that is taken for a token, so that a file named by mistake is an error.
+/// The longest token, so that a file named by mistake is an error.
 const MAX_BYTES: u64 = 4096;
 
-/// What a program presents to a server. It is never printed, and is in no metadata.
+/// The secret that a program sends to a server. It is never printed or saved.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
 impl Token {
-    /// That of the file, or else of the variable `BURN_REMOTE_TOKEN`; `None` with neither. White space around it does not
-    /// count.
+    /// Reads the token from the file, or without one from the variable `BURN_REMOTE_TOKEN`. `None` with neither. White space
+    /// around the token is removed.
     ///
     /// # Errors
     ///
@@ -37,7 +37,7 @@ impl Token {
         let wrong = |reason: String| Error::config("--token-file", format!("{name}: {reason}"));
         let metadata = fs::metadata(path).map_err(|error| wrong(error.to_string()))?;
         if !metadata.is_file() {
-            return Err(wrong("it is no file".to_owned()));
+            return Err(wrong("it is not a file".to_owned()));
         }
         if metadata.len() > MAX_BYTES {
             return Err(wrong(format!("it has {} bytes, and a token up to {MAX_BYTES}", metadata.len())));
@@ -70,7 +70,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Checks that only its owner may read a file: like ssh with its keys, a secret that others may read is none.
+/// Checks that only its owner may read a file, as ssh does with its keys.
 ///
 /// # Errors
 ///
@@ -85,7 +85,7 @@ pub fn check_secret(metadata: &fs::Metadata) -> Result<(), String> {
     }
 }
 
-/// Whether only its owner may read a file cannot be told here.
+/// Accepts every file: this system has no file modes.
 ///
 /// # Errors
 ///
@@ -100,12 +100,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn white_space_around_a_token_does_not_count() {
+    fn white_space_around_a_token_is_removed() {
         assert_eq!(Token::parse(" hunter2\n", "f").unwrap().as_bytes(), b"hunter2");
     }
 
     #[test]
-    fn a_token_is_not_printed_and_what_is_none_is_not_repeated() {
+    fn a_token_is_not_printed_nor_an_invalid_one_repeated() {
         assert_eq!(format!("{:?}", Token("hunter2".to_owned())), "Token(..)");
         for text in ["", " \n", "hunter2\nhunter3"] {
             let error = Token::parse(text, "f").unwrap_err().to_string();

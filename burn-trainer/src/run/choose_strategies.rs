@@ -1,22 +1,26 @@
-//! Which strategies a run has: those of its configuration, with their metrics looked up, and the user's own.
+//! The strategies of a run: those of its configuration, with their metrics looked up, and the program's own.
 
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::metrics::MetricTable;
 use crate::strategy::{BestStrategy, LastStrategy, OnExceptionStrategy, Strategy, StrategyConfig};
 
-/// The strategies of a run, and the metrics that have to show up.
-pub(crate) struct Chosen {
+/// The strategies of a run, and the metrics that they rank by, which must be logged.
+pub(crate) struct ChosenStrategies {
     pub(crate) strategies: Vec<Box<dyn Strategy>>,
-    pub(crate) watched: Vec<String>,
+    pub(crate) ranking_metrics: Vec<String>,
 }
 
-/// The strategies of the configuration, with their metrics looked up, and the user's own.
-pub(crate) fn chosen_strategies(
+/// Looks up the metrics of the configuration's strategies, and adds the program's own strategies.
+///
+/// # Errors
+///
+/// [`Error::UnknownMetric`] for a metric that is not registered, [`Error::Config`] for a strategy without metric or direction.
+pub(crate) fn choose_strategies(
     config: &TrainerConfig,
     custom: Vec<Box<dyn Strategy>>,
     metrics: &MetricTable,
-) -> Result<Chosen> {
+) -> Result<ChosenStrategies> {
     let find = |setting: &str, name: &str| {
         metrics.find(name).ok_or_else(|| Error::UnknownMetric {
             setting: setting.to_owned(),
@@ -25,9 +29,9 @@ pub(crate) fn chosen_strategies(
         })
     };
     let mut strategies: Vec<Box<dyn Strategy>> = Vec::new();
-    let mut watched = Vec::new();
+    let mut ranking_metrics = Vec::new();
     if let Some(primary) = &config.primary_metric {
-        watched.push(find("primary_metric", &primary.name)?.0);
+        ranking_metrics.push(find("primary_metric", &primary.name)?.0);
     }
     for (setting_of, strategy) in config.named_strategies() {
         match strategy {
@@ -48,7 +52,7 @@ pub(crate) fn chosen_strategies(
                     );
                     return Err(Error::config(format!("{setting_of}.mode"), reason));
                 };
-                watched.push(metric.clone());
+                ranking_metrics.push(metric.clone());
                 strategies.push(Box::new(BestStrategy::new(best, metric, mode)));
             }
             StrategyConfig::Last(last) => strategies.push(Box::new(LastStrategy::new(last))),
@@ -60,5 +64,5 @@ pub(crate) fn chosen_strategies(
     if config.checkpoint_saving {
         strategies.extend(custom);
     }
-    Ok(Chosen { strategies, watched })
+    Ok(ChosenStrategies { strategies, ranking_metrics })
 }

@@ -1,7 +1,11 @@
-//! Before the first step: the run is opened, what is there is found and checked, and what will be saved is chosen.
+//! Before the first step: the run is opened, the checkpoint to resume from is found and checked, and the parts of training
+//! are made.
+//!
+//! Uses `training_loop` (its outcome), `saving`, `learner_state` and the folders below them. `burn_loops` and `trainer` use
+//! it.
 
 pub(crate) mod choose_strategies;
-pub(crate) mod existing_checkpoints;
+pub(crate) mod launch;
 pub(crate) mod open;
 pub(crate) mod prepare;
 pub(crate) mod resume;

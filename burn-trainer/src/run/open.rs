@@ -1,4 +1,4 @@
-//! Opening a run: its id, its directory, its lock, and what to do with what is there already.
+//! Opens a run: its id, its directory, its lock, and what is done with checkpoints that exist already.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,26 +7,27 @@ use burn_ckpt::plumbing::{RunLock, clear, recover};
 use burn_ckpt::{Catalog, RunLayout};
 use jiff::Timestamp;
 
+use super::resume;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::process::launcher;
-use crate::run::resume::{self, Resume};
 use crate::saving::run_checkpoints::{elsewhere, scan};
+use crate::state::resume_point::ResumePoint;
 
-/// A run that this process alone writes to, or another one does.
+/// An open run. This process alone writes to it, or leaves that to the process of rank 0.
 #[derive(Debug)]
-pub(crate) struct Run {
+pub(crate) struct OpenRun {
     pub(crate) layout: RunLayout,
-    /// The checkpoints that were there when it was opened.
+    /// The checkpoints that existed when it was opened.
     pub(crate) present: Catalog,
     pub(crate) start: Timestamp,
-    pub(crate) resume: Option<Resume>,
+    pub(crate) resume: Option<ResumePoint>,
     lock: Option<RunLock>,
 }
 
-impl Run {
-    /// Makes the run's directory, takes its lock, tidies up after a crash, and finds what is to be resumed.
-    /// Fills in the configuration's run id. A process that is not to write does none of the first three.
+impl OpenRun {
+    /// Creates the run's directory, takes its lock, cleans up after a crash, and finds the checkpoint to resume from. Fills in
+    /// the configuration's run id. A process that does not write skips the first three.
     pub(crate) fn open(config: &mut TrainerConfig) -> Result<Self> {
         config.check()?;
         let start = Timestamp::now();
@@ -45,12 +46,12 @@ impl Run {
         recover(&layout)?;
         let mut present = scan(&layout, &elsewhere)?;
         let resume = match resume::find(config, &layout, &present) {
-            // Everything that is in the way of a fresh start is to go.
+            // What prevents a resume is removed for the fresh start.
             Err(Error::NothingToResume { .. }) if config.overwrite => None,
             found => found?,
         };
         check_overwrite(config, &layout, &present, resume.as_ref())?;
-        // Going on from another run's checkpoint would mix that run with the one that is here.
+        // Another run's checkpoint must not be resumed among the checkpoints of this one.
         let own = resume.as_ref().filter(|resume| has(&present, resume.checkpoint.path()));
         let start = own.map_or(start, |resume| resume.metadata.start_timestamp);
         if own.is_none() && !present.is_empty() && !config.overwrite {
@@ -58,7 +59,7 @@ impl Run {
             return Err(Error::RunExists { run_id: layout.run_id().to_owned(), path });
         }
         if own.is_none() && config.overwrite {
-            // Also where no checkpoint is left: there may be links and metric files.
+            // Also without any checkpoint: there can be links and metric files.
             remove_run(&layout, &present)?;
             present = Catalog::default();
         }
@@ -66,7 +67,7 @@ impl Run {
         Ok(Self { layout, present, start, resume, lock: Some(lock) })
     }
 
-    /// Sees that what is resumed is the beginning of an epoch.
+    /// Makes sure that the run resumes at the beginning of an epoch.
     pub(crate) fn resume_at_an_epoch(&mut self, config: &TrainerConfig) -> Result<()> {
         if let Some(resume) = self.resume.take() {
             self.resume = Some(resume::at_an_epoch(resume, config, &self.layout, &self.present)?);
@@ -74,7 +75,7 @@ impl Run {
         Ok(())
     }
 
-    /// Leaves the lock to the end of the process.
+    /// Keeps the lock until the process ends.
     pub(crate) fn keep_lock(&mut self) {
         if let Some(lock) = self.lock.take() {
             std::mem::forget(lock);
@@ -88,7 +89,7 @@ fn has(catalog: &Catalog, checkpoint: &Path) -> bool {
     checkpoint.is_some() && catalog.entries.iter().any(|entry| resolved(&entry.path) == checkpoint)
 }
 
-/// A file where a directory is needed would be found out late, by metric files that cannot be written.
+/// Checks early that no file is in the place of a directory: later the metric files could not be written.
 fn check_directories<const N: usize>(paths: [&PathBuf; N]) -> Result<()> {
     match paths.into_iter().find(|path| path.exists() && !path.is_dir()) {
         Some(path) => Err(Error::config("root", format!("{} is not a directory", path.display()))),
@@ -96,14 +97,14 @@ fn check_directories<const N: usize>(paths: [&PathBuf; N]) -> Result<()> {
     }
 }
 
-/// `overwrite` removes what is there, so there is nothing of it to go on from: one of the two was not meant.
+/// Rejects `overwrite` together with a `ckpt_path` to a checkpoint that it would remove.
 ///
-/// But a Slurm job that is started again has the arguments of its first start, and is to go on.
+/// A requeued Slurm job may have both: it has the arguments of its first start, and resumes.
 fn check_overwrite(
     config: &TrainerConfig,
     layout: &RunLayout,
     present: &Catalog,
-    resume: Option<&Resume>,
+    resume: Option<&ResumePoint>,
 ) -> Result<()> {
     let Some(resume) = resume.filter(|_| config.overwrite) else { return Ok(()) };
     if config.slurm_requeue && launcher::slurm_job().is_some() {
@@ -117,18 +118,18 @@ fn check_overwrite(
     if !is_below && !has(present, path) {
         return Ok(());
     }
-    let wanted = config.ckpt_path.as_deref().unwrap_or_default();
+    let ckpt_path = config.ckpt_path.as_deref().unwrap_or_default();
     let reason = format!(
-        "it removes the checkpoints of the run {}, and ckpt_path {wanted:?} goes on from one of them ({}): leave out \
-         overwrite to go on, or ckpt_path to start anew",
+        "it removes the checkpoints of the run {}, and ckpt_path {ckpt_path:?} resumes one of them ({}): leave out \
+         overwrite to resume, or ckpt_path to start anew",
         layout.run_id(),
         path.display()
     );
     Err(Error::config("overwrite", reason))
 }
 
-/// Removes what an earlier run of this id left: its checkpoints, wherever they are, and burn's metric files. The
-/// user's own files in its directories stay.
+/// Removes the files of an earlier run of this id: its checkpoints in all directories, and burn's metric files. Other files in
+/// these directories stay.
 fn remove_run(layout: &RunLayout, present: &Catalog) -> Result<()> {
     clear(layout, present)?;
     let run_dir = layout.run_dir();

@@ -1,8 +1,14 @@
-//! From an event to a save that is handed to `burn-ckpt`'s writer: who wants it, and a copy of the learner.
+//! From an event to a save that is handed to `burn-ckpt`'s writer: which strategies save, and under which names.
+//!
+//! The saved state itself comes from `learner_state`, through a function that the caller gives.
+//!
+//! Uses `config`, `strategy`, `state`, `metrics` and `process`. `training_loop`, `run`, `burn_loops` and `cli` use it.
+//!
+//! From top to bottom: `run_saves` (saving in one call of `fit`), `saver` (one event), `save_summary`,
+//! `existing_checkpoints`, `run_checkpoints`.
 
-pub(crate) mod keep_alive;
-pub(crate) mod optimizer_probe;
-pub(crate) mod record_capture;
+pub(crate) mod existing_checkpoints;
 pub(crate) mod run_checkpoints;
+pub(crate) mod run_saves;
+pub(crate) mod save_summary;
 pub(crate) mod saver;
-pub(crate) mod snapshot;

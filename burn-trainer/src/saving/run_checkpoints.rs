@@ -1,4 +1,4 @@
-//! The checkpoints that a run has, wherever its strategies put them.
+//! The checkpoints of a run, in all directories of its strategies.
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +7,7 @@ use burn_ckpt::{Catalog, Checkpoint, Metadata, RunLayout, Section};
 
 use crate::config::TrainerConfig;
 use crate::error::Result;
+use crate::process::console::say;
 use crate::state::position::TrainerState;
 use crate::strategy::StrategyConfig;
 
@@ -16,20 +17,20 @@ pub(crate) fn checkpoints(config: &TrainerConfig) -> Result<Catalog> {
     scan(&layout, &elsewhere(config, &layout)?)
 }
 
-/// The newest checkpoint of the run that can be gone on from, as its header tells.
+/// The newest checkpoint of the run whose header says that it can be resumed.
 pub(crate) fn newest_resumable(config: &TrainerConfig) -> Option<PathBuf> {
     let paths = checkpoints(config).ok()?.entries.into_iter().rev().map(|entry| entry.path);
     paths.into_iter().find(|path| epochs_to_resume_after(path).is_some())
 }
 
-/// The epochs done in a checkpoint, if it can be gone on from.
+/// The number of epochs done in a checkpoint, if it can be resumed.
 pub(crate) fn epochs_to_resume_after(path: &Path) -> Option<u64> {
     let checkpoint =
         Checkpoint::open(path).ok().filter(|checkpoint| checkpoint.has_section(Section::OPTIMIZER))?;
     Some(checkpoint.trainer_state::<TrainerState>().ok()?.position.epochs())
 }
 
-/// The run's checkpoints, oldest first, wherever its strategies put them.
+/// The run's checkpoints, oldest first, in its own directory and in the others.
 pub(crate) fn scan(layout: &RunLayout, elsewhere: &[PathBuf]) -> Result<Catalog> {
     let mut catalog = Catalog::scan(layout)?;
     for directory in elsewhere {
@@ -37,14 +38,14 @@ pub(crate) fn scan(layout: &RunLayout, elsewhere: &[PathBuf]) -> Result<Catalog>
         // Other runs may use the directory too.
         let ours = |metadata: &Metadata| metadata.run_id == layout.run_id();
         catalog.entries.extend(found.entries.into_iter().filter(|entry| ours(&entry.metadata)));
-        let told = |path: &Path| Metadata::of_checkpoint(path).is_ok_and(|metadata| ours(&metadata));
-        catalog.broken.extend(found.broken.into_iter().filter(|(path, _)| told(path)));
+        let is_ours = |path: &Path| Metadata::of_checkpoint(path).is_ok_and(|metadata| ours(&metadata));
+        catalog.broken.extend(found.broken.into_iter().filter(|(path, _)| is_ours(path)));
     }
     catalog.sort();
     Ok(catalog)
 }
 
-/// The directories that the configuration names outside the run's own, which [`Catalog::scan`] finds by itself.
+/// The directories outside the run's own that the configuration names. [`Catalog::scan`] looks at the run's own.
 pub(crate) fn elsewhere(config: &TrainerConfig, layout: &RunLayout) -> Result<Vec<PathBuf>> {
     let mut directories = Vec::new();
     for strategy in config.effective_strategies() {
@@ -59,4 +60,16 @@ pub(crate) fn elsewhere(config: &TrainerConfig, layout: &RunLayout) -> Result<Ve
     directories.sort();
     directories.dedup();
     Ok(directories)
+}
+
+/// Warns that a checkpoint is skipped, also on standard error, since burn's log does not exist yet. Returns the reason with
+/// the path.
+pub(crate) fn report_skipped(path: &Path, reason: &dyn std::fmt::Display) -> String {
+    let (path, mut reason) = (path.display().to_string(), reason.to_string());
+    if !reason.contains(&path) {
+        reason = format!("{path}: {reason}");
+    }
+    log::warn!("skipped {reason}");
+    say(&format!("warning: skipped {reason}"));
+    reason
 }

@@ -1,62 +1,50 @@
-//! From events to files: asks the strategies, reserves places, takes one snapshot for all of them, and hands it
-//! to the writer's thread.
+//! From events to files: collects the strategies' decisions, reserves file names, takes one snapshot for all of them, and
+//! hands it to the writer's thread.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use burn_ckpt::RunLayout;
 use burn_ckpt::plumbing::{
-    CheckpointWriter, FilenameTemplate, Ledger, MakeSections, Reservation, RunDescription, SaveReport,
-    SaveRequest, SavedCheckpoint, Submitted, WhenBusy, WriterActivity, exception_stem, link_name,
+    CheckpointWriter, FilenameTemplate, Ledger, MakeSections, Reservation, RunDescription, SaveRequest,
+    SavedCheckpoint, Submitted, WhenBusy, WriterActivity, chain, exception_stem, link_name,
 };
 use indexmap::IndexMap;
 use jiff::{SignedDuration, Timestamp};
 
+use super::existing_checkpoints::ExistingCheckpoints;
+use super::save_summary::{SaveSummary, log_report};
 use crate::config::FailedSaves;
 use crate::error::{Error, Result};
-use crate::process::console::say;
-use crate::process::signals::Patience;
-use crate::run::existing_checkpoints::ExistingCheckpoints;
+use crate::process::signals::SignalDeadline;
 use crate::state::event::{RunProgress, TrainingEvent};
 use crate::state::position::TrainerState;
 use crate::strategy::{SaveDecision, Strategy};
 
-/// Decides about saves and keeps account of them.
+/// Decides about saves, and counts what becomes of them.
 pub(crate) struct Saver {
     writer: CheckpointWriter,
     checkpoint_dir: PathBuf,
-    strategies: Vec<Active>,
-    /// The newest state that each strategy wanted: where it goes, and its step, unless it was let go.
+    strategies: Vec<ActiveStrategy>,
+    /// The newest state that each strategy requested: its path, and its step, unless the save was skipped.
     newest: IndexMap<String, (PathBuf, Option<u64>)>,
-    /// When the newest state of the run was taken.
-    taken: Option<Timestamp>,
-    reporting: Reporting,
-    pub(crate) account: SaveAccount,
+    /// The timestamp of the newest state of the run.
+    newest_timestamp: Option<Timestamp>,
+    settings: SaverSettings,
+    summary: SaveSummary,
 }
 
-/// What to do with a save that the writer has no room for, and whether a failed one is said on standard error.
+/// What to do with a save while the writer's queue is full, and whether a failed save is printed.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reporting {
+pub(crate) struct SaverSettings {
     pub(crate) when_busy: WhenBusy,
     pub(crate) max_waiting: usize,
-    /// Off while a terminal dashboard is drawn, which such a line would tear.
+    /// Print failures on standard error. Off while a terminal dashboard is drawn, which a line would garble.
     pub(crate) announce: bool,
 }
 
-/// What became of a run's saves.
-#[derive(Debug, Default)]
-pub(crate) struct SaveAccount {
-    pub(crate) reports: Vec<SaveReport>,
-    pub(crate) skipped: u64,
-    pub(crate) replaced: u64,
-    /// Whether the newest state that each strategy wanted got where it should.
-    pub(crate) newest_is_durable: bool,
-    /// Whether everything that was handed over was also written when the run ended.
-    pub(crate) unfinished: bool,
-}
-
-/// A strategy with what its output settings come to in this run.
-struct Active {
+/// A strategy, and its output settings resolved for this run.
+struct ActiveStrategy {
     strategy: Box<dyn Strategy>,
     name: String,
     directory: PathBuf,
@@ -64,25 +52,26 @@ struct Active {
     weights_only: bool,
 }
 
-/// A strategy's wish to have the state of the moment.
-pub(crate) struct Wanted {
+/// A strategy's request to save the present state.
+pub(crate) struct RequestedSave {
+    /// Its position among the strategies.
     strategy: usize,
     score: f64,
     reason: String,
 }
 
 impl Saver {
-    /// Checks every strategy's file names, registers it with what it holds from before, and starts the writer.
+    /// Checks every strategy's file names, registers it with its existing checkpoints, and starts the writer.
     pub(crate) fn open(
         strategies: Vec<Box<dyn Strategy>>,
         metric_names: &[String],
         layout: &RunLayout,
-        mut before: ExistingCheckpoints,
+        mut existing: ExistingCheckpoints,
         run: RunDescription,
-        reporting: Reporting,
+        settings: SaverSettings,
     ) -> Result<Self> {
         let mut ledger = Ledger::default();
-        let mut active: Vec<Active> = Vec::new();
+        let mut active: Vec<ActiveStrategy> = Vec::new();
         let mut links = Vec::new();
         let checkpoint_dir = layout.checkpoint_dir();
         for strategy in strategies {
@@ -105,20 +94,26 @@ impl Saver {
             }
             let link = link.map(|link| checkpoint_dir.join(link));
             let (directory, keep) = (layout.strategy_dir(&output.directory)?, strategy.keep());
-            ledger.register(&name, keep, link, before.take(&name, keep, &directory));
-            active.push(Active { directory, weights_only: output.weights_only, strategy, name, template });
+            ledger.register(&name, keep, link, existing.take(&name, keep, &directory));
+            active.push(ActiveStrategy {
+                directory,
+                weights_only: output.weights_only,
+                strategy,
+                name,
+                template,
+            });
         }
-        ledger.goes_on_from(before.origin.as_deref(), before.rules_differ);
-        let writer = CheckpointWriter::start(run, ledger, reporting.max_waiting)?;
+        ledger.resume_from(existing.origin.as_deref(), existing.rules_differ);
+        let writer = CheckpointWriter::start(run, ledger, settings.max_waiting)?;
         let newest = IndexMap::new();
         Ok(Self {
             writer,
             checkpoint_dir,
             strategies: active,
             newest,
-            taken: before.newest,
-            reporting,
-            account: SaveAccount::default(),
+            newest_timestamp: existing.newest,
+            settings,
+            summary: SaveSummary::default(),
         })
     }
 
@@ -127,60 +122,64 @@ impl Saver {
         self.writer.activity()
     }
 
-    /// The optimizer step before which no state is being written any more.
-    pub(crate) fn being_written(&self) -> u64 {
+    /// The oldest optimizer step whose state may still be read by the writer. `u64::MAX` when the writer is idle.
+    pub(crate) fn oldest_step_in_use(&self) -> u64 {
         match self.writer.activity().is_idle() {
             true => u64::MAX,
-            // A step can have two saves, of which this is the first.
-            false => self.account.reports.last().map_or(0, |report| report.global_step),
+            // The same step can have a second save, which is not done yet.
+            false => self.summary.reports.last().map_or(0, |report| report.global_step),
         }
     }
 
-    /// Shows the events to the strategies. What they want would also be kept.
-    pub(crate) fn wanted(&mut self, events: &[TrainingEvent<'_>], facts: &RunProgress<'_>) -> Vec<Wanted> {
-        let mut wanted = Vec::new();
-        let mut if_no_other = Vec::new();
+    /// Shows the events to the strategies. Returns the saves that they request and that their rules would keep.
+    pub(crate) fn requested_saves(
+        &mut self,
+        events: &[TrainingEvent<'_>],
+        progress: &RunProgress<'_>,
+    ) -> Vec<RequestedSave> {
+        let mut requested = Vec::new();
+        let mut unless_others = Vec::new();
         for (strategy, active) in self.strategies.iter_mut().enumerate() {
-            // Every event is shown to the strategy, also after it wanted one.
+            // Every event is shown to the strategy, also after it has decided to save.
             let decisions: Vec<SaveDecision> =
-                events.iter().map(|event| active.strategy.decide(event, facts)).collect();
+                events.iter().map(|event| active.strategy.decide(event, progress)).collect();
             let Some(decision) = decisions.into_iter().find(|decision| *decision != SaveDecision::Skip)
             else {
                 continue;
             };
             let (score, reason, group) = match decision {
-                SaveDecision::Save { score, reason } => (score, reason, &mut wanted),
-                SaveDecision::SaveUnlessOthers { reason } => (f64::NAN, reason, &mut if_no_other),
+                SaveDecision::Save { score, reason } => (score, reason, &mut requested),
+                SaveDecision::SaveUnlessOthers { reason } => (f64::NAN, reason, &mut unless_others),
                 SaveDecision::Skip => continue,
             };
-            if self.writer.ledger().lock().would_keep(&active.name, facts.step, score) {
-                group.push(Wanted { strategy, score, reason });
+            if self.writer.ledger().lock().would_keep(&active.name, progress.step, score) {
+                group.push(RequestedSave { strategy, score, reason });
             }
         }
-        if !wanted.iter().any(|save| !self.strategies[save.strategy].weights_only) {
-            wanted.append(&mut if_no_other);
+        if requested.iter().all(|save| self.strategies[save.strategy].weights_only) {
+            requested.append(&mut unless_others);
         }
         if matches!(events, [TrainingEvent::Interrupted(_)]) {
-            // A run that is stopped right after a save has that state already.
-            wanted.retain(|save| {
+            // A run that is stopped right after a save has saved that state already.
+            requested.retain(|save| {
                 let newest = self.newest.get(&self.strategies[save.strategy].name);
-                newest.is_none_or(|(_, step)| *step != Some(facts.step))
+                newest.is_none_or(|(_, step)| *step != Some(progress.step))
             });
         }
-        wanted
+        requested
     }
 
-    /// Hands the state to the writer. The last one of a run is waited for, whatever `when_busy` says.
+    /// Hands the state to the writer. The last save of a run waits for the queue, whatever `when_busy` says.
     pub(crate) fn submit(
         &mut self,
-        wanted: &[Wanted],
+        requested: &[RequestedSave],
         state: &TrainerState,
         is_last: bool,
-        patience: &mut Patience,
+        deadline: &mut SignalDeadline,
         snapshot: impl Fn(bool) -> MakeSections,
     ) -> Result<()> {
-        let saves = self.prepare(wanted, state, snapshot)?;
-        self.hand_over(saves, is_last, patience)
+        let saves = self.prepare(requested, state, snapshot)?;
+        self.hand_over(saves, is_last, deadline)
     }
 
     /// Hands prepared saves to the writer.
@@ -188,22 +187,22 @@ impl Saver {
         &mut self,
         mut saves: Vec<SaveRequest>,
         is_last: bool,
-        patience: &mut Patience,
+        deadline: &mut SignalDeadline,
     ) -> Result<()> {
         saves.iter_mut().for_each(|save| save.urgent = is_last);
-        let when_busy = if is_last { WhenBusy::Wait } else { self.reporting.when_busy };
+        let when_busy = if is_last { WhenBusy::Wait } else { self.settings.when_busy };
         let Some(step) = saves.first().map(|save| save.global_step) else { return Ok(()) };
         let (places, count) = (SaveRequest::paths(&saves), saves.len() as u64);
-        let waits = || when_busy != WhenBusy::Skip && patience.lasts();
+        let waits = || when_busy != WhenBusy::Skip && deadline.may_wait();
         match self.writer.submit_while(saves, when_busy, waits)? {
-            Submitted::Taken => {}
-            Submitted::InPlaceOf(older) => {
-                self.account.replaced += count;
+            Submitted::Accepted => {}
+            Submitted::Replaced(older) => {
+                self.summary.replaced += count;
                 log::warn!("the state of step {step} replaced that of step {older}: the disk is behind");
             }
-            Submitted::LetGo => {
-                self.account.skipped += count;
-                // Should the run be stopped now, the state is still to be saved.
+            Submitted::Skipped => {
+                self.summary.skipped += count;
+                // When the run is stopped now, the state must still be saved.
                 for (_, step) in self.newest.values_mut().filter(|(path, _)| places.contains(path)) {
                     *step = None;
                 }
@@ -213,79 +212,81 @@ impl Saver {
         Ok(())
     }
 
-    /// Hands the state before a failure to the writer, within a limited time. Returns where it will be;
-    /// whether it got there is in the reports.
+    /// Hands the state before a failure to the writer, within a limited time. Returns its paths. The reports tell whether the
+    /// save succeeded.
     pub(crate) fn submit_within(
         &mut self,
         wait: Duration,
-        wanted: &[Wanted],
+        requested: &[RequestedSave],
         state: &TrainerState,
         snapshot: impl Fn(bool) -> MakeSections,
     ) -> Result<Vec<PathBuf>> {
-        let mut saves = self.prepare(wanted, state, snapshot)?;
-        // Time is short, and what can be gone on from matters most.
+        let mut saves = self.prepare(requested, state, snapshot)?;
+        // Time is limited, and the state that can be resumed matters most.
         saves.reverse();
         saves.iter_mut().for_each(|save| save.urgent = true);
         let places = SaveRequest::paths(&saves);
-        if !saves.is_empty() && self.writer.try_submit(saves, wait)? == Submitted::LetGo {
+        if !saves.is_empty() && self.writer.try_submit(saves, wait)? == Submitted::Skipped {
             log::error!("the last state was not saved: the writer was busy for {wait:?}");
         }
         Ok(places)
     }
 
-    /// Takes note of the saves that ended. One that failed is an error where training is to stop for it.
+    /// Notes the saves that have ended. A failed one is an error if the configuration stops training for it.
     pub(crate) fn collect(&mut self, failed_saves: FailedSaves) -> Result<()> {
-        let known = self.account.reports.len();
-        let announce = self.reporting.announce;
-        self.account.reports.extend(self.writer.reports().inspect(|report| log_report(report, announce)));
+        let known = self.summary.reports.len();
+        let announce = self.settings.announce;
+        self.summary.reports.extend(self.writer.reports().inspect(|report| log_report(report, announce)));
         let mut failed =
-            self.account.reports[known..].iter().filter_map(|report| report.outcome.as_ref().err());
+            self.summary.reports[known..].iter().filter_map(|report| report.outcome.as_ref().err());
         match failed.next() {
             Some(error) if failed_saves == FailedSaves::Stop => {
-                Err(Error::SaveFailed { reason: error.to_string() })
+                Err(Error::SaveFailed { kind: error.kind(), reason: chain(error) })
             }
             _ => Ok(()),
         }
     }
 
-    /// Waits for what is being written, for a limited time if one is given, and returns the account with the
-    /// foremost checkpoint of every strategy.
+    /// Waits for what is being written, for a limited time if one is given. Returns the summary, and the leading checkpoint of
+    /// every strategy.
     pub(crate) fn finish(
         mut self,
         wait: Option<Duration>,
-    ) -> (SaveAccount, IndexMap<String, SavedCheckpoint>) {
+    ) -> (SaveSummary, IndexMap<String, SavedCheckpoint>) {
         let names: Vec<String> = self.strategies.iter().map(|active| active.name.clone()).collect();
         let ledger = self.writer.ledger().clone();
         let (reports, finished) = self.writer.finish(wait);
-        reports.iter().for_each(|report| log_report(report, self.reporting.announce));
-        self.account.reports.extend(reports);
-        self.account.unfinished = !finished;
-        let durable = |path: &PathBuf| self.account.reports.iter().any(|report| report.paths.contains(path));
-        self.account.newest_is_durable = self.newest.values().all(|(path, _)| durable(path));
-        let foremost = names
+        reports.iter().for_each(|report| log_report(report, self.settings.announce));
+        self.summary.reports.extend(reports);
+        self.summary.unfinished = !finished;
+        let durable = |path: &PathBuf| self.summary.reports.iter().any(|report| report.paths.contains(path));
+        self.summary.newest_is_durable = self.newest.values().all(|(path, _)| durable(path));
+        let leading = names
             .into_iter()
             .filter_map(|name| {
-                let held = ledger.lock().foremost(&name).cloned()?;
-                Some((name, held))
+                let checkpoint = ledger.lock().top_ranked(&name).cloned()?;
+                Some((name, checkpoint))
             })
             .collect();
-        (self.account, foremost)
+        (self.summary, leading)
     }
 
-    /// Reserves the places, and describes the saves that are to go there.
+    /// Reserves the paths, and describes the saves that go there.
     pub(crate) fn prepare(
         &mut self,
-        wanted: &[Wanted],
+        requested: &[RequestedSave],
         state: &TrainerState,
         snapshot: impl Fn(bool) -> MakeSections,
     ) -> Result<Vec<SaveRequest>> {
-        let timestamp = after(self.taken, Timestamp::now());
+        let timestamp = after(self.newest_timestamp, Timestamp::now());
         let mut saves = Vec::new();
-        // What is in the file differs, so these are two files. The one that can be gone on from comes last: with it there,
-        // a run that was killed would go on after this state, and never write the other.
+        // The contents differ, so these are two files. The one that can be resumed comes last: if a kill came between them
+        // the other way round, the resumed run would continue after this state and never write the weights.
         for weights_only in [true, false] {
-            let group: Vec<&Wanted> =
-                wanted.iter().filter(|w| self.strategies[w.strategy].weights_only == weights_only).collect();
+            let group: Vec<&RequestedSave> = requested
+                .iter()
+                .filter(|save| self.strategies[save.strategy].weights_only == weights_only)
+                .collect();
             if group.is_empty() {
                 continue;
             }
@@ -301,59 +302,59 @@ impl Saver {
                 urgent: false,
                 sections: snapshot(weights_only),
             });
-            self.taken = Some(timestamp);
+            self.newest_timestamp = Some(timestamp);
         }
         Ok(saves)
     }
 
-    /// A place for each strategy that wants the state, with its reason.
+    /// A path for each strategy of the group, with its reason.
     fn reserve(
         &mut self,
-        group: &[&Wanted],
+        group: &[&RequestedSave],
         state: &TrainerState,
         timestamp: Timestamp,
     ) -> Result<Vec<(PathBuf, String)>> {
         let position = state.position;
-        let mut wishes = Vec::with_capacity(group.len());
-        for wanted in group {
-            let active = &self.strategies[wanted.strategy];
+        let mut reservations = Vec::with_capacity(group.len());
+        for save in group {
+            let active = &self.strategies[save.strategy];
             let stem = match &active.template {
                 Some(template) => template.render(position.epoch, position.global_step, &state.metrics)?,
                 None => exception_stem(timestamp),
             };
-            let (keeper, directory) = (active.name.clone(), active.directory.clone());
-            let (step, score) = (position.global_step, wanted.score);
-            wishes.push(Reservation { keeper, directory, stem, step, score });
+            let (strategy, directory) = (active.name.clone(), active.directory.clone());
+            let (step, score) = (position.global_step, save.score);
+            reservations.push(Reservation { strategy, directory, stem, step, score });
         }
-        let paths = self.writer.ledger().lock().reserve(&wishes);
-        for (wish, path) in wishes.into_iter().zip(&paths) {
-            self.newest.insert(wish.keeper, (path.clone(), Some(position.global_step)));
+        let paths = self.writer.ledger().lock().reserve(&reservations);
+        for (reservation, path) in reservations.into_iter().zip(&paths) {
+            self.newest.insert(reservation.strategy, (path.clone(), Some(position.global_step)));
         }
-        Ok(paths.into_iter().zip(group.iter().map(|wanted| wanted.reason.clone())).collect())
+        Ok(paths.into_iter().zip(group.iter().map(|save| save.reason.clone())).collect())
     }
 
     fn state_json(
         &self,
         state: &TrainerState,
-        group: &[&Wanted],
+        group: &[&RequestedSave],
         places: &[(PathBuf, String)],
     ) -> Result<serde_json::Value> {
-        let name = |wanted: &Wanted| self.strategies[wanted.strategy].name.clone();
+        let name = |save: &RequestedSave| self.strategies[save.strategy].name.clone();
         let state = TrainerState {
             saved_for: group
                 .iter()
                 .zip(places)
-                .map(|(w, (path, _))| (name(w), self.relative(path)))
+                .map(|(save, (path, _))| (name(save), self.relative(path)))
                 .collect(),
-            scores: group.iter().map(|wanted| (name(wanted), wanted.score)).collect(),
+            scores: group.iter().map(|save| (name(save), save.score)).collect(),
             ..state.clone()
         };
         let mut json = serde_json::to_value(state).map_err(|error| {
-            burn_ckpt::Error::Snapshot(format!("the trainer's state is no JSON: {error}"))
+            burn_ckpt::Error::snapshot("the trainer's state cannot be written as JSON", error)
         })?;
-        // For the metadata of a name that has to be given again.
+        // For the metadata of a file name that a kill prevented and the resumed run writes.
         let reasons: IndexMap<String, &String> =
-            group.iter().zip(places).map(|(w, (_, reason))| (name(w), reason)).collect();
+            group.iter().zip(places).map(|(save, (_, reason))| (name(save), reason)).collect();
         json["reasons"] = serde_json::json!(reasons);
         Ok(json)
     }
@@ -363,21 +364,8 @@ impl Saver {
     }
 }
 
-/// The time of a save, so that the newest state is that which was taken last, whatever the clock does.
-fn after(taken: Option<Timestamp>, now: Timestamp) -> Timestamp {
-    let next = taken.and_then(|taken| taken.checked_add(SignedDuration::from_nanos(1)).ok());
+/// The timestamp of the next save: always after the one before, also when the clock is set back.
+fn after(newest: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    let next = newest.and_then(|newest| newest.checked_add(SignedDuration::from_nanos(1)).ok());
     next.map_or(now, |next| next.max(now))
-}
-
-fn log_report(report: &SaveReport, announce: bool) {
-    match &report.outcome {
-        Ok(bytes) => log::info!("saved step {}: {bytes} bytes in {:?}", report.global_step, report.duration),
-        Err(error) => {
-            let message = format!("saving step {} failed: {error}", report.global_step);
-            log::error!("{message}");
-            if announce {
-                say(&format!("warning: {message}"));
-            }
-        }
-    }
 }

@@ -1,28 +1,33 @@
-//! What happens in a run, and what is known when it happens: the input of every saving strategy.
+//! What happens in a run, and the state of the run at that time: the input of every saving strategy.
 
 use std::time::Duration;
 
 use indexmap::IndexMap;
 
-/// Something at which a strategy may want a checkpoint.
+use super::position::Position;
+use super::run_clock::RunClock;
+
+/// An event at which a strategy may want a checkpoint. [`Strategy`](crate::strategy::Strategy) has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TrainingEvent<'a> {
-    /// An optimizer step is done, and the epoch goes on. (A step that ends an epoch shows as [`TrainingEvent::EpochEnd`],
-    /// after validation, so that one state is not saved twice.)
+    /// An optimizer step is done, and the epoch continues. A step that ends an epoch is an [`TrainingEvent::EpochEnd`] after
+    /// the validation, so that one state is not saved twice.
     StepEnd,
     /// A validation is done; the `val_` metrics are new.
     ValidationEnd,
     /// An epoch is done, validation included.
     EpochEnd,
-    /// Training was asked to stop before its last epoch, for this reason (a signal's name, what somebody gave to burn's
-    /// interrupter); the state is that of the last step done.
+    /// Training was told to stop before its last epoch, for this reason: a signal's name, or the message given to burn's
+    /// interrupter. The state is that of the last step done.
     Interrupted(&'a str),
-    /// Training failed with this message; the state is that of the last step done.
+    /// Training failed with this message. The state is that of the last step done.
     Exception(&'a str),
 }
 
-/// The state of a run at an event.
+/// The state of a run at an event. [`Strategy`](crate::strategy::Strategy) has an example.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct RunProgress<'a> {
     /// The epoch in progress, counted from 0.
     pub epoch: u64,
@@ -33,4 +38,10 @@ pub struct RunProgress<'a> {
     /// The latest value of every numeric metric: the epoch's final value where the epoch is done, else the
     /// average over the epoch so far. At [`TrainingEvent::StepEnd`] it may be a step behind.
     pub metrics: &'a IndexMap<String, f64>,
+}
+
+impl<'a> RunProgress<'a> {
+    pub(crate) fn new(position: Position, clock: &RunClock, metrics: &'a IndexMap<String, f64>) -> Self {
+        Self { epoch: position.epoch, step: position.global_step, elapsed: clock.elapsed(), metrics }
+    }
 }

@@ -1,6 +1,4 @@
-//! The training loop's state as it stands in a checkpoint: where in the run it was taken.
-
-use std::time::Instant;
+//! The training loop's state as it stands in a checkpoint: where in the run the checkpoint was saved.
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -9,36 +7,36 @@ use crate::metrics::MAX_EPOCHS;
 
 /// Version of [`TrainerState`] that is written, and the newest that is read.
 const STATE_VERSION: u32 = 2;
-/// The largest count that is believed: the largest that every JSON reader reads as it is. No run gets there.
+/// Counts at or above this are invalid. Every JSON reader keeps smaller ones exactly, and no run reaches it.
 const MAX_COUNT: u64 = 1 << 53;
 
-/// Where in a run a state was taken, and what the run held at that time.
+/// The state of a run at the time of a save.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TrainerState {
     pub(crate) version: u32,
     #[serde(flatten)]
     pub(crate) position: Position,
     pub(crate) seed: u64,
-    /// That of the last optimizer step, for the metrics of batches before the next one. (burn's scheduler knows only
-    /// where it is.)
+    /// The learning rate of the last optimizer step, for the metrics of batches before the next one. burn's scheduler record
+    /// has its position only.
     #[serde(default)]
     pub(crate) learning_rate: Option<f64>,
-    /// Batches in an optimizer step: the devices', times the accumulation.
+    /// Batches in an optimizer step: the number of devices, times the accumulation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) batches_per_step: Option<u64>,
-    /// Over all resumed parts of the run.
+    /// Over the whole run, the time before each resume included.
     pub(crate) training_time_seconds: f64,
     #[serde(with = "burn_ckpt::plumbing::numbers")]
     pub(crate) metrics: IndexMap<String, f64>,
     /// The strategies that this checkpoint was saved for, with its path relative to the `checkpoint` directory.
     pub(crate) saved_for: IndexMap<String, String>,
-    /// The score that each of them ranks it by.
+    /// The score by which each of these strategies ranks it.
     #[serde(with = "burn_ckpt::plumbing::numbers")]
     pub(crate) scores: IndexMap<String, f64>,
 }
 
 impl TrainerState {
-    /// The state at a position, saved for nobody yet.
+    /// The state at a position, without strategies.
     pub(crate) fn new(
         position: Position,
         seed: u64,
@@ -58,12 +56,7 @@ impl TrainerState {
         }
     }
 
-    /// The training time of a run that goes on from `previous`, of which this process trains since `started`.
-    pub(crate) fn seconds_since(previous: Option<&Self>, started: Instant) -> f64 {
-        previous.map_or(0.0, |state| state.training_time_seconds) + started.elapsed().as_secs_f64()
-    }
-
-    /// Checks what a file may say of a run. The error says what is wrong.
+    /// Checks the values that come from a file. The error says what is wrong.
     pub(crate) fn check(&self) -> Result<(), String> {
         if self.version > STATE_VERSION {
             let version = self.version;
@@ -79,7 +72,7 @@ impl TrainerState {
             ("global_step", global_step, MAX_COUNT),
         ];
         if let Some((name, count, _)) = counts.into_iter().find(|(_, count, limit)| count >= limit) {
-            return Err(format!("its trainer state has the {name} {count}, which no run gets to"));
+            return Err(format!("its trainer state has the {name} {count}, which no run reaches"));
         }
         if !(self.training_time_seconds >= 0.0 && self.training_time_seconds.is_finite()) {
             return Err(format!("its training time is {} seconds", self.training_time_seconds));
@@ -108,23 +101,28 @@ pub(crate) struct Position {
 }
 
 impl Position {
-    /// Where to go on.
+    /// Where training continues.
     pub(crate) fn next(self) -> Self {
         if self.epoch_complete { Self::at_start(self.epoch + 1, self.global_step) } else { self }
     }
 
-    /// An epoch's beginning.
+    /// The first batch of an epoch.
     pub(crate) fn at_start(epoch: u64, global_step: u64) -> Self {
         Self { epoch, global_step, ..Self::default() }
     }
 
-    /// Epochs done.
+    /// The number of epochs done.
     pub(crate) fn epochs(self) -> u64 {
         self.epoch + u64::from(self.epoch_complete)
     }
 
-    /// Updates that the training split of the epoch has logged: one a batch, and one at its end.
+    /// Updates that the training split of the epoch has logged: one for each batch, and one at the end.
     pub(crate) fn logged(self) -> u64 {
         self.batches + u64::from(self.trained)
     }
+}
+
+/// burn's number of an epoch: burn counts from 1.
+pub(crate) fn burn_epoch(epoch: u64) -> usize {
+    usize::try_from(epoch + 1).unwrap_or(usize::MAX)
 }

@@ -62,8 +62,9 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::state::event::{RunProgress, TrainingEvent};
 
-/// Whether an event is worth a checkpoint.
+/// Whether a strategy wants a checkpoint at an event. [`Strategy`] has an example.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum SaveDecision {
     /// No.
     Skip,
@@ -81,8 +82,9 @@ pub enum SaveDecision {
     },
 }
 
-/// Where a strategy's checkpoints go and what is in them.
+/// Where a strategy's checkpoints go and what is in them. [`Strategy`] has an example.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct CheckpointOutput {
     /// Their directory: relative to the run's `checkpoint` directory, or absolute.
     pub directory: PathBuf,
@@ -94,8 +96,69 @@ pub struct CheckpointOutput {
     pub weights_only: bool,
 }
 
-/// Decides at which events a checkpoint is saved. Implement it for a rule of your own and hand it to
+impl CheckpointOutput {
+    /// Checkpoints with the whole state in a directory, named by the time, without a link.
+    #[must_use]
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into(), filename: None, link: None, weights_only: false }
+    }
+
+    /// Sets the template of the file names, without ending.
+    #[must_use]
+    pub fn with_filename(mut self, filename: impl Into<String>) -> Self {
+        self.filename = Some(filename.into());
+        self
+    }
+
+    /// Sets the name of a link to the best (or newest) checkpoint, without ending.
+    #[must_use]
+    pub fn with_link(mut self, link: impl Into<String>) -> Self {
+        self.link = Some(link.into());
+        self
+    }
+
+    /// Sets whether optimizer and scheduler are left out.
+    #[must_use]
+    pub fn with_weights_only(mut self, weights_only: bool) -> Self {
+        self.weights_only = weights_only;
+        self
+    }
+}
+
+/// Decides at which events a checkpoint is saved. Implement it for a rule of your own and give it to
 /// [`Trainer::strategy`](crate::Trainer::strategy).
+///
+/// ```
+/// use burn_trainer::strategy::{
+///     CheckpointOutput, KeepRule, RunProgress, SaveDecision, Strategy, TopK, TrainingEvent,
+/// };
+///
+/// /// Keeps the weights of every tenth epoch.
+/// struct EveryTenthEpoch;
+///
+/// impl Strategy for EveryTenthEpoch {
+///     fn name(&self) -> String {
+///         "every_tenth_epoch".to_owned()
+///     }
+///
+///     fn keep(&self) -> KeepRule {
+///         KeepRule::Newest(TopK::All)
+///     }
+///
+///     fn output(&self) -> CheckpointOutput {
+///         CheckpointOutput::new("every_tenth_epoch").with_filename("epoch={epoch}").with_weights_only(true)
+///     }
+///
+///     fn decide(&mut self, event: &TrainingEvent<'_>, progress: &RunProgress<'_>) -> SaveDecision {
+///         match event {
+///             TrainingEvent::EpochEnd if (progress.epoch + 1).is_multiple_of(10) => {
+///                 SaveDecision::Save { score: f64::NAN, reason: "every tenth epoch".to_owned() }
+///             }
+///             _ => SaveDecision::Skip,
+///         }
+///     }
+/// }
+/// ```
 pub trait Strategy: Send {
     /// A name that no other strategy of the run has.
     fn name(&self) -> String;
@@ -107,12 +170,13 @@ pub trait Strategy: Send {
     fn output(&self) -> CheckpointOutput;
 
     /// Whether this event is worth a checkpoint.
-    fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision;
+    fn decide(&mut self, event: &TrainingEvent<'_>, progress: &RunProgress<'_>) -> SaveDecision;
 }
 
 /// A strategy as it stands in the configuration: `{"kind": "best", "metric": "val_loss", "topk": 3}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum StrategyConfig {
     /// Keep the checkpoints with the best values of a metric.
     Best(Best),

@@ -1,8 +1,8 @@
-//! Training with devices of other machines: on a thread that can be left behind when it hangs in one that is gone.
+//! Training with devices of other machines: on a thread that is abandoned when it hangs in a lost device.
 //!
-//! Nothing can make a call of burn's return that waits for a lost machine, and a destructor would run into the same wait.
-//! So the thread that called `fit` only looks on. It goes on when the work has ended, or when a device is lost and the work
-//! does not end by itself; what has been read from the devices by then is written first.
+//! A call of burn that waits for a lost machine never returns, and a destructor would wait in the same way. So the thread
+//! that called `fit` only watches. It continues when the work has ended, or when a device is lost and the work does not end
+//! by itself. State that was read from the devices by then is written first.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -17,30 +17,29 @@ use burn::train::{
 };
 use burn_ckpt::plumbing::WriterActivity;
 
+use super::fit_loop::FitLoop;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::process::terminal;
-use crate::remote::device_watch::{DeviceWatch, Lost};
+use crate::remote::device_watch::DeviceWatch;
+use crate::remote::lost_devices::LostDevices;
 use crate::saving::run_checkpoints;
-use crate::training_loop::epochs::FitLoop;
 
-/// How often the watch is asked while the work goes on.
+/// How often the watch is read while the work continues.
 const POLL: Duration = Duration::from_millis(50);
-/// How long the work and the writer may do nothing once a device is lost, at most, before they are left behind.
-const END_WITHIN: Duration = Duration::from_secs(3);
-/// How long the devices may take to answer when something has failed, which may be one of them.
-pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// The longest that the work and the writer may make no progress after the loss of a device, before they are abandoned.
+const IDLE_LIMIT: Duration = Duration::from_secs(3);
 
-/// Runs work under the watch of a run's devices, where there are some to watch.
+/// Runs work that can hang in a lost device. When the run has no device of another machine, it only runs the work.
 #[derive(Clone)]
-pub(crate) struct Guard {
+pub(crate) struct DeviceLossGuard {
     watch: Option<DeviceWatch>,
     /// What the writer is doing, once there is one.
     activity: Arc<OnceLock<WriterActivity>>,
     config: TrainerConfig,
 }
 
-impl Guard {
+impl DeviceLossGuard {
     /// # Errors
     ///
     /// [`Error::Config`] when the system gives no thread.
@@ -57,20 +56,20 @@ impl Guard {
         self.watch.as_ref()
     }
 
-    /// Does the work: on this thread, unless it could hang in a device of another machine. A panic of it goes on here.
+    /// Does the work: on this thread, unless it could hang in a device of another machine. A panic of the work continues here.
     ///
     /// # Errors
     ///
-    /// [`Lost`] when a device is, and the work was left behind.
+    /// [`LostDevices`] when a device is lost and the work was abandoned.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         interrupter: &Interrupter,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Lost> {
+    ) -> Result<T, LostDevices> {
         let Some(watch) = &self.watch else { return Ok(work()) };
         let (done, ended) = mpsc::channel();
         let spawned = thread::Builder::new().name("burn-trainer".to_owned()).spawn(move || {
-            // Nobody listens any more to work that was left behind.
+            // Sending fails when the work was abandoned.
             let _ = done.send(catch_unwind(AssertUnwindSafe(work)));
         });
         if let Err(error) = spawned {
@@ -84,7 +83,7 @@ impl Guard {
                 Err(RecvTimeoutError::Disconnected) => resume_unwind(Box::new("the training thread is gone")),
             }
             if looked.elapsed() > watch.silence() / 2 {
-                watch.begin_anew();
+                watch.reset_silence();
             }
             looked = Instant::now();
             if let Some(lost) = watch.lost() {
@@ -102,16 +101,16 @@ impl Guard {
         }
     }
 
-    /// Waits for the end of work that may hang, as long as it or the writer gets on.
+    /// Waits for the end of work that may hang, as long as the work or the writer makes progress.
     fn end_of<T>(&self, ended: &Receiver<thread::Result<T>>) -> Option<thread::Result<T>> {
-        let end_within = END_WITHIN.min(self.config.device_timeout() / 8);
-        let is_written = |limit| self.activity.get().is_none_or(|activity| activity.wait(limit, end_within));
+        let idle_limit = IDLE_LIMIT.min(self.config.device_timeout() / 8);
+        let is_written = |limit| self.activity.get().is_none_or(|activity| activity.wait(limit, idle_limit));
         if !is_written(self.config.exception_timeout()) {
-            log::error!("a checkpoint stays unfinished: its state cannot be read from the device any more");
+            log::error!("a checkpoint stays unfinished: its state can no longer be read from the device");
             return None;
         }
         let mut since = Instant::now();
-        while since.elapsed() < end_within {
+        while since.elapsed() < idle_limit {
             match ended.recv_timeout(POLL) {
                 Ok(ended) => return Some(ended),
                 Err(RecvTimeoutError::Timeout) if !is_written(Duration::ZERO) => since = Instant::now(),
@@ -122,12 +121,12 @@ impl Guard {
         None
     }
 
-    /// The error to report: the loss of a device where that is what is behind it, with the checkpoint to go on from.
-    pub(crate) fn explained(&self, error: Error) -> Error {
+    /// The error to report. When a lost device is the cause, that is the loss, with the checkpoint to resume from.
+    pub(crate) fn with_cause(&self, error: Error) -> Error {
         let error = match (error, &self.watch) {
-            // What the program itself asked for wrongly, or what is known already.
+            // An error of the program, or a loss that is known.
             (error @ (Error::Config { .. } | Error::DeviceLost { .. }), _) | (error, None) => error,
-            (error, Some(watch)) => watch.ask(ANSWER_WITHIN).map_or(error, Error::from),
+            (error, Some(watch)) => watch.test_now().map_or(error, Error::from),
         };
         match error {
             Error::DeviceLost { devices, reason, .. } => {
@@ -138,19 +137,19 @@ impl Guard {
     }
 }
 
-/// The loop under a guard: as burn's `launch` runs it, with all that burn does before and after.
-pub(crate) struct GuardedLoop {
+/// The loop under a guard, as burn's `launch` runs it, with all that burn does before and after.
+pub(crate) struct AbandonableLoop {
     inner: Arc<FitLoop>,
-    guard: Guard,
+    guard: DeviceLossGuard,
 }
 
-impl GuardedLoop {
-    pub(crate) fn new(inner: Arc<FitLoop>, guard: Guard) -> Self {
+impl AbandonableLoop {
+    pub(crate) fn new(inner: Arc<FitLoop>, guard: DeviceLossGuard) -> Self {
         Self { inner, guard }
     }
 }
 
-impl<M: LearnerModel> SupervisedLearningStrategy<M> for GuardedLoop {
+impl<M: LearnerModel> SupervisedLearningStrategy<M> for AbandonableLoop {
     fn train(
         &self,
         learner: Learner<M>,
@@ -163,9 +162,9 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for GuardedLoop {
         match self.guard.run(&interrupter, move || inner.train(learner, train, valid, components)) {
             Ok(result) => result,
             Err(lost) => {
-                self.inner.leave(lost.into());
-                // Through burn's `launch`, which holds nothing of the run any more. The outcome says why.
-                resume_unwind(Box::new("training was left behind"));
+                self.inner.abandon(lost.into());
+                // Unwinds through burn's `launch`, which owns nothing of the run any more. The outcome has the reason.
+                resume_unwind(Box::new("training was abandoned"));
             }
         }
     }

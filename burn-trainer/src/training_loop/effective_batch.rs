@@ -1,40 +1,51 @@
-//! How many batches an optimizer step uses, when a run goes on with another number of devices.
+//! How many batches an optimizer step uses, also when a run resumes with another number of devices.
 
 use crate::error::{Error, Result};
 use crate::process::console::warn;
 
-/// The accumulation of a run that had `before` batches in an optimizer step (`None`: a file that does not say), on this many
-/// devices, where the program asks for `configured`.
-///
-/// # Errors
-///
-/// [`Error::Config`] when as many batches as before are to be kept, and these devices cannot share them evenly.
-pub(crate) fn accumulation(
-    before: Option<u64>,
-    devices: usize,
-    configured: usize,
-    keep: bool,
-) -> Result<usize> {
-    let (wanted, count) = (configured as u64 * devices as u64, devices as u64);
-    match before {
-        Some(before) if keep && before.is_multiple_of(count) => {
-            Ok(usize::try_from(before / count).unwrap_or(usize::MAX))
+/// The batches of an optimizer step: `accumulation` on each device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct EffectiveBatch {
+    pub(super) devices: usize,
+    pub(super) accumulation: usize,
+}
+
+impl EffectiveBatch {
+    pub(super) fn batches_per_step(self) -> u64 {
+        self.devices as u64 * self.accumulation as u64
+    }
+
+    /// This, for a run that had `before` batches in an optimizer step (`None`: a file of an earlier version, which does not
+    /// say). With `keep` the accumulation changes so that a step uses as many batches as before; otherwise a difference is
+    /// a warning.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] with `keep`, when these devices cannot share the batches evenly.
+    pub(super) fn resumed(self, before: Option<u64>, keep: bool) -> Result<Self> {
+        let Self { devices, accumulation } = self;
+        let (now, count) = (self.batches_per_step(), devices as u64);
+        match before {
+            Some(before) if keep && before.is_multiple_of(count) => {
+                let accumulation = usize::try_from(before / count).unwrap_or(usize::MAX);
+                Ok(Self { devices, accumulation })
+            }
+            Some(before) if keep => {
+                let reason = format!(
+                    "the run has {before} batches in an optimizer step, which {devices} devices cannot share evenly: take a \
+                     number of devices that divides {before}, or leave keep_effective_batch out"
+                );
+                Err(Error::config("keep_effective_batch", reason))
+            }
+            Some(before) if before != now => {
+                warn(&format!(
+                    "an optimizer step has {now} batches now ({devices} devices, each with {accumulation}), and had \
+                     {before} before: set keep_effective_batch to keep that"
+                ));
+                Ok(self)
+            }
+            _ => Ok(self),
         }
-        Some(before) if keep => {
-            let reason = format!(
-                "the run has {before} batches in an optimizer step, which {devices} devices cannot share evenly: take a \
-                 number of devices that divides {before}, or leave keep_effective_batch out"
-            );
-            Err(Error::config("keep_effective_batch", reason))
-        }
-        Some(before) if before != wanted => {
-            warn(&format!(
-                "an optimizer step has {wanted} batches now ({devices} devices, each with {configured}), and had {before} \
-                 before: set keep_effective_batch to keep that"
-            ));
-            Ok(configured)
-        }
-        _ => Ok(configured),
     }
 }
 
@@ -42,18 +53,25 @@ pub(crate) fn accumulation(
 mod tests {
     use super::*;
 
-    #[test]
-    fn as_many_batches_are_kept_as_before() {
-        for (before, devices, kept) in [(6, 1, 6), (6, 2, 3), (6, 3, 2), (6, 6, 1)] {
-            assert_eq!(accumulation(Some(before), devices, 1, true).unwrap(), kept);
-        }
-        let error = accumulation(Some(6), 4, 1, true).unwrap_err().to_string();
-        assert!(error.starts_with("keep_effective_batch") && error.contains("divides 6"), "{error}");
+    fn configured(devices: usize, accumulation: usize) -> EffectiveBatch {
+        EffectiveBatch { devices, accumulation }
     }
 
     #[test]
-    fn otherwise_it_is_what_the_program_asks_for() {
-        assert_eq!(accumulation(Some(6), 4, 2, false).unwrap(), 2);
-        assert_eq!(accumulation(None, 4, 2, true).unwrap(), 2);
+    fn as_many_batches_are_kept_as_before() {
+        for (before, devices, kept) in [(6, 1, 6), (6, 2, 3), (6, 3, 2), (6, 6, 1)] {
+            let resumed = configured(devices, 1).resumed(Some(before), true).unwrap();
+            assert_eq!(resumed, configured(devices, kept));
+            assert_eq!(resumed.batches_per_step(), before);
+        }
+        let error = configured(4, 1).resumed(Some(6), true).unwrap_err();
+        let Error::Config { setting, reason } = error else { panic!("{error}") };
+        assert!(setting == "keep_effective_batch" && reason.contains("divides 6"), "{reason}");
+    }
+
+    #[test]
+    fn otherwise_the_programs_setting_counts() {
+        assert_eq!(configured(4, 2).resumed(Some(6), false).unwrap(), configured(4, 2));
+        assert_eq!(configured(4, 2).resumed(None, true).unwrap(), configured(4, 2));
     }
 }

@@ -1,8 +1,8 @@
-//! The batches of an epoch from some position on, for one device or several.
+//! The batches of an epoch from a position on, for one device or several.
 //!
-//! A [`ResumableDataLoader`](crate::ResumableDataLoader) begins anywhere by itself, and gives every device its share by
-//! index. Of any other loader the first batches are read and dropped, and several devices get a part of the data set
-//! each, as burn does it.
+//! A [`ResumableDataLoader`](crate::ResumableDataLoader) begins at any position, and gives every device its share by index.
+//! Of any other loader the first batches are read and dropped, and each of several devices gets a part of the data set, as
+//! burn does it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,32 +12,32 @@ use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
 
-use crate::dataloader::{Start, iter_from, pass_of_epoch};
+use crate::dataloader::{StartPosition, iter_from, pass_of_epoch};
 use crate::process::console::warn;
 use crate::state::position::Position;
 
 /// A loader of batches, or one for each device.
-pub(crate) struct EpochData<I> {
+pub(super) struct EpochData<I> {
     loaders: Vec<Arc<dyn DataLoader<I>>>,
     resumable: bool,
     items: usize,
     is_first_pass: AtomicBool,
 }
 
-/// A pass over the batches.
-pub(crate) struct Batches<'a, I> {
+/// A pass over the batches of an epoch.
+pub(super) struct EpochBatches<'a, I> {
     by_device: Vec<Box<dyn DataLoaderIterator<I> + 'a>>,
     resumable: bool,
 }
 
-/// The batches of a step, each with its device.
-type Step<I> = Vec<(usize, I)>;
+/// The batches of a training step, each with the number of its device.
+pub(super) type StepBatches<I> = Vec<(usize, I)>;
 
 impl<I: 'static> EpochData<I> {
-    pub(crate) fn new(loader: &Arc<dyn DataLoader<I>>, devices: &[Device]) -> Self {
+    pub(super) fn new(loader: &Arc<dyn DataLoader<I>>, devices: &[Device]) -> Self {
         let items = loader.num_items();
         let mut loaders: Vec<_> = devices.iter().map(|device| loader.to_device(device)).collect();
-        let is_resumable = || iter_from(&*loaders[0], Start::of(0)).1;
+        let is_resumable = || iter_from(&*loaders[0], StartPosition::of_epoch(0)).1;
         let resumable = loaders.len() == 1 || is_resumable();
         if !resumable {
             loaders = split_dataloader(Arc::clone(loader), devices);
@@ -45,21 +45,21 @@ impl<I: 'static> EpochData<I> {
         Self { loaders, resumable, items, is_first_pass: AtomicBool::new(true) }
     }
 
-    pub(crate) fn num_items(&self) -> usize {
+    pub(super) fn num_items(&self) -> usize {
         self.items
     }
 
-    /// Begins a pass.
+    /// Begins a pass at a position.
     ///
     /// # Errors
     ///
-    /// That of a batch that had to be read to get to the position.
-    pub(crate) fn begin(&self, position: Position) -> Result<Batches<'_, I>, DatasetError> {
+    /// The error of a batch that was read to get to the position.
+    pub(super) fn begin(&self, position: Position) -> Result<EpochBatches<'_, I>, DatasetError> {
         let shards = self.loaders.len() as u64;
         let mut resumable = self.resumable;
         let mut by_device = Vec::with_capacity(self.loaders.len());
         for (shard, loader) in (0..).zip(&self.loaders) {
-            let start = Start { epoch: position.epoch, items: position.items, shard, shards };
+            let start = StartPosition { epoch: position.epoch, items: position.items, shard, shards };
             let (iterator, took_start) = iter_from(&**loader, start);
             resumable &= took_start;
             by_device.push(iterator);
@@ -72,7 +72,7 @@ impl<I: 'static> EpochData<I> {
             warn(&message);
         }
         let is_first_pass = self.is_first_pass.swap(false, Ordering::Relaxed);
-        let mut batches = Batches { by_device, resumable };
+        let mut batches = EpochBatches { by_device, resumable };
         if !resumable && is_first_pass {
             let begun = self.loaders.iter().zip(batches.by_device);
             batches.by_device =
@@ -83,9 +83,9 @@ impl<I: 'static> EpochData<I> {
     }
 }
 
-impl<I> Batches<'_, I> {
-    /// A batch for each device, in the devices' order, and fewer when the data ends. `None` when it has ended.
-    pub(crate) fn next_step(&mut self) -> Option<Result<Step<I>, DatasetError>> {
+impl<I> EpochBatches<'_, I> {
+    /// A batch for each device, in the order of the devices, or fewer at the end of the data. `None` after the end.
+    pub(super) fn next_step(&mut self) -> Option<Result<StepBatches<I>, DatasetError>> {
         let mut step = Vec::with_capacity(self.by_device.len());
         for (device, batches) in self.by_device.iter_mut().enumerate() {
             match batches.next() {
@@ -97,8 +97,8 @@ impl<I> Batches<'_, I> {
         (!step.is_empty()).then_some(Ok(step))
     }
 
-    /// Items of the epoch that have been given, and all there are.
-    pub(crate) fn progress(&self) -> Progress {
+    /// Items of the epoch that were given, and all items.
+    pub(super) fn progress(&self) -> Progress {
         let by_device = self.by_device.iter().map(|batches| batches.progress());
         let joined = by_device.reduce(|one, other| {
             let (done, total) = if self.resumable {
@@ -111,7 +111,7 @@ impl<I> Batches<'_, I> {
         joined.unwrap_or_else(|| Progress::new(0, 0, None))
     }
 
-    /// Drops the batches that are done already.
+    /// Drops the batches before the position.
     fn skip(&mut self, position: Position) -> Result<(), DatasetError> {
         if position.batches == 0 {
             return Ok(());

@@ -1,8 +1,8 @@
-//! One training step on one device or several: a batch for each, gradients summed in the devices' order.
+//! One training step on one device or several: a batch for each, with gradients summed in the order of the devices.
 //!
-//! burn's own step for several devices (`MultiDevicesTrainStep`) adds gradients in the order in which they arrive and
-//! lets threads share running statistics, so that two runs differ. Here the devices take their turns on the loop's
-//! thread. What a device computes runs beside it: handing work to a GPU or to another machine does not wait for it.
+//! burn's own step for several devices (`MultiDevicesTrainStep`) adds gradients in the order in which they arrive, and
+//! shares running statistics between threads, so that two runs differ. Here the loop's thread gives work to one device after
+//! the other. The devices still compute at the same time: a GPU or another machine takes work without waiting for it.
 
 use burn::module::{ModuleVisitor, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams, MultiGradientsParams};
@@ -16,16 +16,21 @@ use crate::error::{Error, Result};
 use crate::process::console::warn;
 use crate::remote::device_names::{IROH, REMOTE};
 
-/// The devices that a run trains on; the first has the model.
-pub(crate) struct Devices {
+/// The devices that a run trains on. The first has the model.
+pub(crate) struct TrainingDevices {
     all: Vec<Device>,
     optim: MultiDeviceOptim,
 }
 
-impl Devices {
-    /// One at least, with where the optimizer works when there are several. All of them compute gradients.
-    pub(crate) fn new(all: Vec<Device>, optim: MultiDeviceOptim) -> Self {
-        Self { all, optim }
+impl TrainingDevices {
+    /// At least one device. `optim` says where the optimizer works when there are several. `recompute` recomputes activations
+    /// in the backward pass instead of keeping them.
+    pub(crate) fn new(devices: &[Device], optim: MultiDeviceOptim, recompute: bool) -> Self {
+        let with_gradients = |device: &Device| {
+            let device = device.clone().autodiff();
+            if recompute { device.gradient_checkpointing() } else { device }
+        };
+        Self { all: devices.iter().map(with_gradients).collect(), optim }
     }
 
     pub(crate) fn main(&self) -> &Device {
@@ -47,21 +52,21 @@ impl Devices {
             return learner.train_step(batch);
         }
         let model = learner.model();
-        // Running statistics are shared by all copies of a model, and follow it to the device: what the device before
-        // has added to them is applied first.
+        // All copies of a model share the running statistics, which move with it. So the updates of the device before are
+        // applied first.
         drop(model.valid());
         TrainStep::step(&model.fork(&self.all[device]), batch)
     }
 
-    /// Waits for what was handed to the devices so far, the model's initial values among it: the devices of one server draw
-    /// their random numbers from one stream, which a seed for one of them changes under the others.
+    /// Waits until several devices have done their work so far, such as the model's initial values. The devices of one server
+    /// draw from one random stream, and a seed for one of them would change the numbers of the others.
     pub(crate) fn settle(&self) {
         if self.all.len() < 2 {
             return;
         }
         for device in &self.all {
             if let Err(error) = device.sync() {
-                // What it means for training shows in the first step.
+                // If training is affected, the first step fails.
                 log::warn!("{} cannot be waited for: {error}", device_name(device));
             }
         }
@@ -81,7 +86,7 @@ pub(crate) fn of_model<M: LearnerModel>(learner: &Learner<M>) -> Vec<Device> {
     vec![learner.model().devices().into_iter().next().unwrap_or_default()]
 }
 
-/// Sees that tensors can be moved between the devices (burn panics when the first one is), and says what is not exact.
+/// Checks that tensors can be moved between the devices, where burn would panic, and warns of what is not reproducible.
 pub(crate) fn check(devices: &[Device]) -> Result<()> {
     let names: Vec<String> =
         devices.iter().map(device_name).filter(|name| name.starts_with(REMOTE)).collect();
@@ -108,8 +113,7 @@ pub(crate) fn check(devices: &[Device]) -> Result<()> {
     Ok(())
 }
 
-/// The devices that a loop which is not the trainer's computes on; of one that burn does not know either, those of the
-/// model.
+/// The devices of a loop that is not the trainer's. For a custom strategy, those of the model.
 pub(crate) fn of_strategy<M: LearnerModel>(
     strategy: &TrainingStrategy<M>,
     learner: &Learner<M>,
@@ -124,34 +128,34 @@ pub(crate) fn of_strategy<M: LearnerModel>(
     }
 }
 
-/// The gradients of an optimizer step in the making, by device.
-pub(crate) struct Gradients<'a, M> {
-    devices: &'a Devices,
+/// The gradients for the next optimizer step, by device.
+pub(crate) struct StepGradients<'a, M> {
+    devices: &'a TrainingDevices,
     by_device: Vec<GradientsAccumulator<M>>,
-    /// Those of the only batch of a step, with which there is nothing to sum.
-    alone: Option<GradientsParams>,
-    is_alone: bool,
+    /// The gradients of a step that has one batch, so that there is nothing to sum.
+    single: Option<GradientsParams>,
+    has_single_batch: bool,
 }
 
-impl<'a, M: LearnerModel> Gradients<'a, M> {
-    /// With whether a device has several batches in a step.
-    pub(crate) fn new(devices: &'a Devices, accumulates: bool) -> Self {
+impl<'a, M: LearnerModel> StepGradients<'a, M> {
+    /// `accumulates`: each device has several batches in an optimizer step.
+    pub(crate) fn new(devices: &'a TrainingDevices, accumulates: bool) -> Self {
         let by_device = devices.all.iter().map(|_| GradientsAccumulator::new()).collect();
-        Self { devices, by_device, alone: None, is_alone: devices.all.len() == 1 && !accumulates }
+        Self { devices, by_device, single: None, has_single_batch: devices.all.len() == 1 && !accumulates }
     }
 
-    /// Adds what a batch on one of the devices gave.
+    /// Adds the gradients of a batch on one of the devices.
     pub(crate) fn add(&mut self, learner: &Learner<M>, device: usize, gradients: GradientsParams) {
-        if self.is_alone {
-            self.alone = Some(gradients);
+        if self.has_single_batch {
+            self.single = Some(gradients);
         } else {
             self.by_device[device].accumulate(&learner.model(), gradients);
         }
     }
 
-    /// Does the optimizer step, and begins anew.
+    /// Does the optimizer step, and starts with no gradients again.
     pub(crate) fn apply(&mut self, learner: &mut Learner<M>) {
-        if let Some(gradients) = self.alone.take() {
+        if let Some(gradients) = self.single.take() {
             return learner.optimizer_step(gradients);
         }
         let mut by_device: Vec<GradientsParams> =
@@ -160,7 +164,7 @@ impl<'a, M: LearnerModel> Gradients<'a, M> {
             return learner.optimizer_step(by_device.remove(0));
         }
         let sharded = matches!(self.devices.optim, MultiDeviceOptim::OptimSharded);
-        let mut sum = Sum { devices: &self.devices.all, sharded, by_device, parameters: 0 };
+        let mut sum = GradientSum { devices: &self.devices.all, sharded, by_device, parameters: 0 };
         learner.model().visit(&mut sum);
         let mut by_device = sum.by_device;
         if sharded {
@@ -172,19 +176,19 @@ impl<'a, M: LearnerModel> Gradients<'a, M> {
     }
 }
 
-/// Sums each parameter's gradients in the devices' order, at the device that updates the parameter, and leaves the
-/// others without.
+/// Sums each parameter's gradients in the order of the devices. Afterwards only the device that updates the parameter has a
+/// gradient for it.
 ///
-/// burn would sum them itself, beginning with a device that it chooses by the parameter's id. Those are random, so
-/// that with three devices two runs would not add in the same order.
-struct Sum<'a> {
+/// burn would sum them too, beginning with a device that it chooses by the parameter's id. Ids are random, so with three
+/// devices two runs would add in different orders.
+struct GradientSum<'a> {
     devices: &'a [Device],
     sharded: bool,
     by_device: Vec<GradientsParams>,
     parameters: usize,
 }
 
-impl ModuleVisitor for Sum<'_> {
+impl ModuleVisitor for GradientSum<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let owner = if self.sharded { self.parameters % self.devices.len() } else { 0 };
         let gradients = self.by_device.iter_mut().filter_map(|gradients| gradients.remove::<D>(param.id));

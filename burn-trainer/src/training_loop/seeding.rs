@@ -1,46 +1,37 @@
-//! Random numbers that follow from where in a run they are drawn.
+//! Random numbers that depend on the position in the run only.
 //!
 //! A backend's random stream can be seeded, but its state cannot be saved. So the device gets a new seed before every
-//! training batch and every validation, made from the run's seed and the place: what a batch draws (dropout, noise)
-//! is the same whether the run came there in one go or in several.
+//! training batch and every validation, made from the run's seed and the position. A batch then draws the same numbers
+//! (dropout, noise) in a resumed run as in a run that was never stopped.
 
 use burn::tensor::Device;
 
-/// What random numbers are drawn for.
+use crate::dataloader::split_mix::{GAMMA, scramble};
+
+/// The part of a run that draws random numbers.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Draw {
+pub(super) enum SeededPart {
     /// A training batch of an epoch, both counted from 0.
-    Train { epoch: u64, batch: u64 },
+    TrainingBatch { epoch: u64, batch: u64 },
     /// The validation of an epoch.
     Validation { epoch: u64 },
 }
 
-/// Seeds the device for it.
-pub(crate) fn seed(device: &Device, seed: u64, draw: Draw) {
-    device.seed(seed_of(seed, draw));
+/// Seeds the device for a part of the run.
+pub(super) fn seed_device(device: &Device, seed: u64, part: SeededPart) {
+    device.seed(seed_of(seed, part));
 }
 
-fn seed_of(seed: u64, draw: Draw) -> u64 {
-    match draw {
-        Draw::Train { epoch, batch } => mix(&[seed, 0, epoch, batch]),
-        Draw::Validation { epoch } => mix(&[seed, 1, epoch]),
+fn seed_of(seed: u64, part: SeededPart) -> u64 {
+    match part {
+        SeededPart::TrainingBatch { epoch, batch } => mix(&[seed, 0, epoch, batch]),
+        SeededPart::Validation { epoch } => mix(&[seed, 1, epoch]),
     }
 }
 
-/// One number from several, each of which changes it altogether.
+/// One number from several. Each of them affects every bit.
 fn mix(parts: &[u64]) -> u64 {
     parts.iter().fold(0, |state, part| scramble((state ^ part).wrapping_add(GAMMA)))
-}
-
-/// The step of SplitMix64 (G. L. Steele, D. Lea, C. H. Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA
-/// 2014): the odd integer closest to 2^64 / golden ratio.
-pub(crate) const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
-
-/// SplitMix64's output function.
-pub(crate) fn scramble(z: u64) -> u64 {
-    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]
@@ -49,13 +40,13 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn every_place_of_every_run_has_a_seed_of_its_own() {
+    fn every_part_of_every_run_has_its_own_seed() {
         let mut seen = HashSet::new();
         for seed in 0..20 {
             for epoch in 0..20 {
-                assert!(seen.insert(seed_of(seed, Draw::Validation { epoch })));
+                assert!(seen.insert(seed_of(seed, SeededPart::Validation { epoch })));
                 for batch in 0..50 {
-                    assert!(seen.insert(seed_of(seed, Draw::Train { epoch, batch })));
+                    assert!(seen.insert(seed_of(seed, SeededPart::TrainingBatch { epoch, batch })));
                 }
             }
         }
@@ -63,8 +54,8 @@ mod tests {
 
     #[test]
     fn the_seeds_never_change() {
-        // A run may be gone on with by a newer version.
-        assert_eq!(seed_of(42, Draw::Train { epoch: 0, batch: 0 }), mix(&[42, 0, 0, 0]));
+        // A newer version may resume the run.
+        assert_eq!(seed_of(42, SeededPart::TrainingBatch { epoch: 0, batch: 0 }), mix(&[42, 0, 0, 0]));
         assert_eq!(mix(&[0]), 0xE220_A839_7B1D_CDAF);
     }
 }

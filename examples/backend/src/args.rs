@@ -7,7 +7,7 @@ use burn::train::MultiDeviceOptim;
 use burn_trainer::Result;
 use clap::{Args, ValueEnum};
 
-use crate::Backend;
+use crate::backend::Backend;
 use crate::device::{DeviceName, wrong};
 
 /// Where to compute.
@@ -38,8 +38,8 @@ enum OptimizerOn {
 }
 
 impl DeviceArgs {
-    /// The devices, started, the first of which has the model. When the program was started again after one was lost, those
-    /// that do not answer any more are left out, with a warning.
+    /// The devices, started. The first one has the model. When the program was restarted after a lost device, devices that
+    /// do not answer are skipped with a warning.
     ///
     /// # Errors
     ///
@@ -52,7 +52,7 @@ impl DeviceArgs {
         }
         let names = self.device.iter().map(|name| DeviceName::parse(name)).collect::<Result<Vec<_>>>()?;
         for (position, name) in names.iter().enumerate() {
-            // Two batches on one device would take turns there.
+            // Two batches on one device would be computed one after the other.
             if name.is_remote() && names[..position].contains(name) {
                 return Err(wrong(format!("{} is given twice", self.device[position])));
             }
@@ -97,7 +97,7 @@ fn open(names: &[DeviceName], token_file: Option<&Path>) -> Result<Vec<Device>> 
     }
     match devices.is_empty() {
         false => Ok(devices),
-        // `connect` has said of each why.
+        // `connect` has warned of each device, with the reason.
         true => Err(Error::RemoteDevice {
             device: remote.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
             reason: "none of the devices of the run answers".to_owned(),

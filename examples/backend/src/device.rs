@@ -10,9 +10,9 @@ const FORMS: &str =
 /// A device as the command line names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DeviceName {
-    /// Of this machine: the backend's name, and the device's number there.
+    /// A device of this machine: the backend's name, and the device's number there.
     Local(String, usize),
-    /// Of another one.
+    /// A device of another machine.
     #[cfg(feature = "remote")]
     Remote(burn_trainer::remote::RemoteAddress),
 }
@@ -20,8 +20,8 @@ pub(crate) enum DeviceName {
 impl DeviceName {
     /// # Errors
     ///
-    /// [`Error::Config`] with the names there are. What was given is not repeated where it names another machine, as
-    /// somebody may have put a password into it.
+    /// [`Error::Config`] with the valid names. The address of another machine is not repeated in the error, because it may
+    /// contain a password.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         if text.starts_with("remote:") {
             return parse_remote(text);
@@ -41,7 +41,7 @@ impl DeviceName {
     /// The device of this machine, started.
     pub(crate) fn start(backend: &str, index: usize) -> Result<Device> {
         let device = match backend {
-            // burn has one: several of them share the processor, and each has a batch of its own in every step.
+            // burn has one CPU device: several of them share the processor, and each has a batch of its own in every step.
             #[cfg(feature = "flex")]
             "cpu" => Device::flex(),
             #[cfg(feature = "wgpu")]

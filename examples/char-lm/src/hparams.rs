@@ -3,12 +3,10 @@
 use burn::config::Config;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-
 /// Tokens are bytes.
 pub const BYTES: usize = 256;
 
-// Hyperparameters may come out of a file that somebody made up, and layers are allocated by them.
+// Layers are allocated by the hyperparameters, which may come from an untrusted file.
 const MAX_WIDTH: usize = 8192;
 const MAX_LAYERS: usize = 256;
 const MAX_HEADS: usize = 64;
@@ -102,6 +100,23 @@ pub struct Shape {
     pub heads: usize,
 }
 
+/// A hyperparameter, or a setting of the text to write, that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting} cannot be used: {reason}")]
+pub struct InvalidSetting {
+    /// Its name.
+    pub setting: &'static str,
+    /// Which values can be used.
+    pub reason: String,
+}
+
+impl InvalidSetting {
+    /// An error that names the setting and the values that can be used.
+    pub(crate) fn new(setting: &'static str, reason: impl Into<String>) -> Self {
+        Self { setting, reason: reason.into() }
+    }
+}
+
 impl Size {
     /// All of them, from the smallest.
     pub const ALL: [Self; 4] = [Self::Tiny, Self::Small, Self::Medium, Self::Gpt2Small];
@@ -171,8 +186,9 @@ impl CharLmConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::Setting`] naming the first that is wrong.
-    pub fn check(&self) -> Result<()> {
+    /// The first hyperparameter that cannot be used.
+    pub fn check(&self) -> Result<(), InvalidSetting> {
+        let wrong = |setting, reason: &str| Err(InvalidSetting::new(setting, reason));
         let shape = self.shape();
         let limits = [
             ("context", shape.context, MAX_CONTEXT),
@@ -190,21 +206,21 @@ impl CharLmConfig {
                 return wrong(setting, "it must be above 0");
             }
             if value > most {
-                return wrong(setting, format!("it must be at most {most}"));
+                return wrong(setting, &format!("it must be at most {most}"));
             }
         }
         if !shape.width.is_multiple_of(shape.heads) {
             let reason = format!("a width of {} cannot be divided among {} heads", shape.width, shape.heads);
-            return wrong("heads", reason);
+            return wrong("heads", &reason);
         }
         if shape.parameters().is_none_or(|parameters| parameters > MAX_PARAMETERS) {
             let reason = format!("with {} layers it makes over {MAX_PARAMETERS} parameters", shape.layers);
-            return wrong("width", reason);
+            return wrong("width", &reason);
         }
         if self.batch_size.saturating_mul(shape.context) > MAX_STEP {
             let reason =
                 format!("with a context of {} it makes over {MAX_STEP} bytes a batch", shape.context);
-            return wrong("batch_size", reason);
+            return wrong("batch_size", &reason);
         }
         let shares = [("final_share", self.final_share), ("warmup_share", self.warmup_share)];
         if let Some((setting, _)) = shares.iter().find(|(_, share)| !(0.0..=1.0).contains(share)) {
@@ -226,8 +242,12 @@ impl CharLmConfig {
     }
 }
 
-fn wrong(setting: &'static str, reason: impl Into<String>) -> Result<()> {
-    Err(Error::Setting { setting, reason: reason.into() })
+/// The training program treats it as any other invalid setting.
+#[cfg(feature = "train")]
+impl From<InvalidSetting> for burn_trainer::Error {
+    fn from(InvalidSetting { setting, reason }: InvalidSetting) -> Self {
+        Self::Config { setting: setting.to_owned(), reason }
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@
 //! | `main.rs` | the training program | x |
 //! | `bin/sample.rs` | the program that writes | x |
 
-mod error;
 mod hparams;
 mod model;
 mod writing;
@@ -25,7 +24,6 @@ mod steps;
 
 #[cfg(feature = "train")]
 pub use dataset::{Batch, Text, Window, WindowBatcher, Windows, load};
-pub use error::{Error, Result};
-pub use hparams::{BYTES, CharLmConfig, Shape, Size};
+pub use hparams::{BYTES, CharLmConfig, InvalidSetting, Shape, Size};
 pub use model::CharLm;
-pub use writing::{Drawing, Writing};
+pub use writing::{Drawing, NotANumber, Writing};

@@ -14,8 +14,7 @@ use burn::train::{InferenceStep, SequenceOutput, TrainOutput, TrainStep};
 use burn_trainer::optimizer::InitStreamed;
 
 use crate::dataset::Batch;
-use crate::error::{Error, Result};
-use crate::hparams::CharLmConfig;
+use crate::hparams::{CharLmConfig, InvalidSetting};
 use crate::model::CharLm;
 
 impl CharLm {
@@ -63,8 +62,8 @@ impl CharLmConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::Setting`] for a learning rate that burn does not take.
-    pub fn schedule(&self, epochs: usize) -> Result<ModuleLrScheduler> {
+    /// For a learning rate that burn does not support.
+    pub fn schedule(&self, epochs: usize) -> Result<ModuleLrScheduler, InvalidSetting> {
         let steps = self.schedule_steps.unwrap_or_else(|| self.steps_per_epoch().saturating_mul(epochs));
         // At least a step of each.
         let warmup = ((self.warmup_share * steps as f64).round() as usize).clamp(1, steps.max(2) - 1);
@@ -81,7 +80,7 @@ impl CharLmConfig {
             vec![warmup, warmup.saturating_add(decay)],
         )
         .init()
-        .map_err(|reason| Error::Setting { setting: "learning_rate", reason })
+        .map_err(|reason| InvalidSetting::new("learning_rate", reason))
     }
 }
 

@@ -6,9 +6,13 @@ use rand::distr::Distribution;
 use rand::distr::weighted::WeightedIndex;
 use rand::rngs::StdRng;
 
-use crate::error::{Error, Result};
-use crate::hparams::BYTES;
+use crate::hparams::{BYTES, InvalidSetting};
 use crate::model::{CharLm, Past};
+
+/// The model's weights make no probabilities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the model's answer is not a number, as if its training had diverged")]
+pub struct NotANumber;
 
 /// How bytes are drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,9 +46,9 @@ impl Drawing {
     ///
     /// # Errors
     ///
-    /// [`Error::Setting`] for a temperature that is negative or no number, and for drawing among no bytes.
-    pub fn check(&self) -> Result<()> {
-        let wrong = |setting, reason: &str| Err(Error::Setting { setting, reason: reason.to_owned() });
+    /// For a temperature that is negative or not a number, and for drawing among no bytes.
+    pub fn check(&self) -> Result<(), InvalidSetting> {
+        let wrong = |setting, reason: &str| Err(InvalidSetting::new(setting, reason));
         if !(self.temperature.is_finite() && self.temperature >= 0.0) {
             return wrong("temperature", "it must be 0 or above");
         }
@@ -74,7 +78,7 @@ impl CharLm {
     /// println!("{}", String::from_utf8_lossy(&text));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn write(&self, prompt: &[u8], drawing: Drawing) -> Result<Writing<'_>> {
+    pub fn write(&self, prompt: &[u8], drawing: Drawing) -> Result<Writing<'_>, InvalidSetting> {
         drawing.check()?;
         let prompt = if prompt.is_empty() { b"\n" } else { prompt };
         let random = StdRng::seed_from_u64(drawing.seed);
@@ -84,10 +88,10 @@ impl CharLm {
 }
 
 impl Writing<'_> {
-    fn draw(&mut self) -> Result<u8> {
+    fn draw(&mut self) -> Result<u8, NotANumber> {
         let context = self.model.context();
         if self.text.len() > context {
-            // Every byte would be in another place than before, where nothing is known of it. So half is forgotten at once,
+            // Every byte moves to another place, and has to be computed there again. So half of the text is dropped at once,
             // and not one byte each time.
             self.text = end_of(&self.text, context.div_ceil(2));
             self.past = self.model.no_past();
@@ -103,7 +107,7 @@ impl Writing<'_> {
 }
 
 impl Iterator for Writing<'_> {
-    type Item = Result<u8>;
+    type Item = Result<u8, NotANumber>;
 
     fn next(&mut self) -> Option<Self::Item> {
         Some(self.draw())
@@ -116,22 +120,22 @@ fn end_of(text: &[u8], most: usize) -> Vec<u8> {
 }
 
 /// One of the bytes, by their logits.
-fn drawn(logits: &[f32], drawing: Drawing, random: &mut StdRng) -> Result<u8> {
+fn drawn(logits: &[f32], drawing: Drawing, random: &mut StdRng) -> Result<u8, NotANumber> {
     if !logits.iter().all(|logit| logit.is_finite()) {
-        return Err(Error::NotANumber);
+        return Err(NotANumber);
     }
     let mut candidates: Vec<(u8, f64)> =
         (0..=u8::MAX).zip(logits.iter().map(|logit| f64::from(*logit))).collect();
     // From the likeliest. The sort is stable: of equal ones the first byte comes first.
     candidates.sort_by(|(_, one), (_, other)| other.total_cmp(one));
     candidates.truncate(drawing.top_k.unwrap_or(BYTES));
-    let (likeliest, highest) = *candidates.first().ok_or(Error::NotANumber)?;
+    let (likeliest, highest) = *candidates.first().ok_or(NotANumber)?;
     if drawing.temperature == 0.0 {
         return Ok(likeliest);
     }
     let weights = candidates.iter().map(|(_, logit)| ((logit - highest) / drawing.temperature).exp());
     // The first weight is 1, so that there is something to draw.
-    let index = WeightedIndex::new(weights).map_err(|_| Error::NotANumber)?.sample(random);
+    let index = WeightedIndex::new(weights).map_err(|_| NotANumber)?.sample(random);
     Ok(candidates[index].0)
 }
 
@@ -148,7 +152,7 @@ mod tests {
     }
 
     fn written(model: &CharLm, prompt: &[u8], drawing: Drawing) -> Vec<u8> {
-        model.write(prompt, drawing).unwrap().take(40).collect::<Result<_>>().unwrap()
+        model.write(prompt, drawing).unwrap().take(40).collect::<Result<_, _>>().unwrap()
     }
 
     #[test]
@@ -210,7 +214,7 @@ mod tests {
         let mut random = StdRng::seed_from_u64(0);
         for logit in [f32::NAN, f32::INFINITY] {
             let logits = vec![logit; BYTES];
-            assert_eq!(drawn(&logits, Drawing::default(), &mut random), Err(Error::NotANumber));
+            assert_eq!(drawn(&logits, Drawing::default(), &mut random), Err(NotANumber));
         }
     }
 }

@@ -109,7 +109,11 @@ fn mnist() -> Result<(Images, Images)> {
                 reason: error.to_string(),
             })?;
             let pixels = image.as_flattened().iter().map(|pixel| pixel / 255.0).collect();
-            images.push(LabelledImage { image: Image::new(Data::Mnist, pixels)?, label: i64::from(label) });
+            let image = Image::new(Data::Mnist, pixels).map_err(|error| Error::Config {
+                setting: "the data".to_owned(),
+                reason: error.to_string(),
+            })?;
+            images.push(LabelledImage { image, label: i64::from(label) });
         }
         Ok(InMemDataset::new(images))
     };

@@ -3,9 +3,7 @@
 use burn::config::Config;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-
-/// The widest layer. Hyperparameters may come out of a file that somebody made up, and layers are allocated by them.
+/// The widest layer. Layers are allocated by the hyperparameters, which may come from an untrusted file.
 const MAX_WIDTH: usize = 4096;
 
 /// The hyperparameters, which every checkpoint carries.
@@ -48,20 +46,30 @@ pub enum Data {
     Mnist,
 }
 
+/// A hyperparameter that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting} cannot be used: {reason}")]
+pub struct InvalidSetting {
+    /// The field of the hyperparameters.
+    pub setting: &'static str,
+    /// Which values can be used.
+    pub reason: String,
+}
+
 impl DigitsConfig {
     /// Checks that a network can be made of it, and trained.
     ///
     /// # Errors
     ///
-    /// [`Error::Setting`] naming the first that is wrong.
-    pub fn check(&self) -> Result<()> {
+    /// The first hyperparameter that cannot be used.
+    pub fn check(&self) -> Result<(), InvalidSetting> {
         let above_0 = [
             ("channels", self.channels),
             ("hidden", self.hidden),
             ("batch_size", self.batch_size),
             ("grads_accumulation", self.grads_accumulation),
         ];
-        let wrong = |setting, reason: &str| Err(Error::Setting { setting, reason: reason.to_owned() });
+        let wrong = |setting, reason: &str| Err(InvalidSetting { setting, reason: reason.to_owned() });
         if let Some((setting, _)) = above_0.iter().find(|(_, value)| *value == 0) {
             return wrong(setting, "it must be above 0");
         }
@@ -76,5 +84,13 @@ impl DigitsConfig {
             return wrong("learning_rate", "it must be above 0");
         }
         Ok(())
+    }
+}
+
+/// The training program treats it as any other invalid setting.
+#[cfg(feature = "train")]
+impl From<InvalidSetting> for burn_trainer::Error {
+    fn from(InvalidSetting { setting, reason }: InvalidSetting) -> Self {
+        Self::Config { setting: setting.to_owned(), reason }
     }
 }

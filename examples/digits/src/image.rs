@@ -3,7 +3,6 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::error::{Error, Result};
 use crate::hparams::Data;
 
 /// The value of a pixel full of ink in the images of 8x8, which have so many levels and paper.
@@ -13,6 +12,16 @@ const INK: u8 = 16;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Image {
     pixels: Vec<f32>,
+}
+
+/// Pixels that do not make an image of the size that the model looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the model looks at images of {side}x{side} pixels, and {found} pixels are given")]
+pub struct PixelCount {
+    /// Pixels on one side of the model's images.
+    pub side: usize,
+    /// How many there are.
+    pub found: usize,
 }
 
 impl Data {
@@ -41,14 +50,14 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// [`Error::Pixels`] when there are more or fewer.
-    pub fn from_grey(data: Data, grey: &[u8]) -> Result<Self> {
+    /// [`PixelCount`] when there are more or fewer.
+    pub fn from_grey(data: Data, grey: &[u8]) -> Result<Self, PixelCount> {
         Self::new(data, grey.iter().map(|grey| data.ink(*grey)).collect())
     }
 
     /// An image from the numbers in `data/digits.csv.gz`, which go from 0 to 16.
     #[cfg(feature = "train")]
-    pub(crate) fn from_levels(pixels: &[u8]) -> Result<Self> {
+    pub(crate) fn from_levels(pixels: &[u8]) -> Result<Self, PixelCount> {
         Self::new(Data::Digits, pixels.iter().map(|level| ink_of_level(u16::from(*level))).collect())
     }
 
@@ -56,13 +65,13 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// [`Error::Pixels`] when there are more or fewer than the model looks at.
-    pub fn new(data: Data, pixels: Vec<f32>) -> Result<Self> {
+    /// [`PixelCount`] when there are more or fewer than the model looks at.
+    pub fn new(data: Data, pixels: Vec<f32>) -> Result<Self, PixelCount> {
         let side = data.side();
         if pixels.len() == side * side {
             Ok(Self { pixels })
         } else {
-            Err(Error::Pixels { side, found: pixels.len() })
+            Err(PixelCount { side, found: pixels.len() })
         }
     }
 

@@ -48,7 +48,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod error;
 mod hparams;
 mod image;
 mod model;
@@ -60,7 +59,6 @@ mod steps;
 
 #[cfg(feature = "train")]
 pub use dataset::{Batch, ImageBatcher, LabelledImage, load};
-pub use error::{Error, Result};
-pub use hparams::{Data, DigitsConfig};
-pub use image::{Image, image_tensor};
+pub use hparams::{Data, DigitsConfig, InvalidSetting};
+pub use image::{Image, PixelCount, image_tensor};
 pub use model::{CLASSES, Digits, probabilities};

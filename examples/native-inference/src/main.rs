@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use burn::tensor::Device;
 use burn_ckpt::FromCheckpoint;
+use burn_ckpt::plumbing::chain;
 use clap::Parser;
 use digits::{CLASSES, Data, Digits};
 use serde::Serialize;
@@ -46,7 +47,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let (model, data) = match load(&args.checkpoint) {
         Ok(loaded) => loaded,
-        Err(error) => return failed(&error),
+        Err(error) => return failed(&chain(&*error)),
     };
     let mut status = ExitCode::SUCCESS;
     let mut predictions = Vec::new();
@@ -54,7 +55,7 @@ fn main() -> ExitCode {
         // One image that cannot be read does not keep the others from being looked at.
         match classify(&model, data, path, args.invert) {
             Ok(prediction) => predictions.push(prediction),
-            Err(error) => status = failed(&format!("{}: {error}", path.display())),
+            Err(error) => status = failed(&format!("{}: {}", path.display(), chain(&*error))),
         }
     }
     match print(&predictions, args.json) {
@@ -102,7 +103,7 @@ fn print(predictions: &[Prediction], json: bool) -> std::io::Result<()> {
 }
 
 fn failed(error: &dyn Display) -> ExitCode {
-    // Where nobody reads the errors, the status says it.
+    // Where standard error is closed, the exit status still reports the error.
     let _ = writeln!(std::io::stderr(), "error: {error}");
     ExitCode::FAILURE
 }

@@ -1,4 +1,4 @@
-//! `soak --kills N`: kills training runs at moments drawn by chance, and checks that they end as if nobody had.
+//! `soak --kills N`: kills training runs at moments drawn by chance, and checks that they end as uninterrupted runs.
 //!
 //! The programs are found beside this one. Exit status: 0 everything is the same to the byte, 1 it is not, 2 wrong
 //! usage.
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use system_tests::soak::{Signal, Soak, WORKERS, Which};
 
-/// Kill training runs at moments drawn by chance, and check that they end as if nobody had.
+/// Kill training runs at moments drawn by chance, and check that they end as uninterrupted runs.
 #[derive(Parser)]
 #[command(name = "soak", bin_name = "cargo xtask soak")]
 struct Args {

@@ -27,7 +27,7 @@ use burn_trainer::cli::{self, TrainArgs};
 use burn_trainer::{Error, FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use clap::Parser;
 use system_tests::backend;
-use system_tests::orders::{self, Split};
+use system_tests::programs::orders::{self, Split};
 use system_tests::random::SplitMix64;
 
 /// Numbers in an item.

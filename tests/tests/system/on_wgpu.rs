@@ -1,5 +1,5 @@
-//! burn's wgpu backend beside flex: a run that is killed and goes on, checkpoints that cross over, and a backend that
-//! cannot start. `cargo xtask test` runs this file where it runs the others on wgpu.
+//! burn's wgpu backend beside flex: a run that is killed and resumed, checkpoints that are loaded on the other backend, and
+//! a backend that cannot start. `cargo xtask test` runs this file where it runs the others on wgpu.
 
 use std::path::Path;
 use std::process::Command;
@@ -17,12 +17,12 @@ use digits::{Data, Digits, Image};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde_json::Value;
-use system_tests::command::build;
 use system_tests::config;
-use system_tests::model::{BATCH, Model, Script, shuffling};
-use system_tests::process::{Running, digits};
+use system_tests::models::small::{BATCH, Model, Script, shuffling};
+use system_tests::programs::commands::build;
+use system_tests::programs::running::{Running, digits};
+use system_tests::run_files::{checkpoints, metadata, run_dir};
 use system_tests::soak::{Signal, Soak, Which};
-use system_tests::tree::{checkpoints, metadata, run_dir};
 
 /// Largest difference of a probability between two backends.
 const SAME: f32 = 1e-4;
@@ -51,7 +51,7 @@ fn train(config: TrainerConfig, backend: Backend) -> Result<FitResult<Model>> {
 }
 
 #[test]
-fn digits_is_killed_on_wgpu_and_goes_on_and_predicts_the_same_on_flex() {
+fn digits_is_killed_on_wgpu_and_resumed_and_predicts_the_same_on_flex() {
     let root = tempfile::tempdir().unwrap();
     let flags = "--backend wgpu --run-id r1 --epochs 2 --save-every-steps 10 --predictions p.csv";
     let start = |more: &str| {
@@ -106,13 +106,13 @@ fn a_checkpoint_of_one_backend_has_the_same_bits_on_the_other() {
         let again = root.path().join("again.ckpt");
         let mut contents = Contents::default();
         contents.sections.insert(Section::MODEL.to_owned(), Section::from_module(&loaded));
-        contents.save(&again, Metadata::blank(Timestamp::now())).unwrap();
+        contents.save(&again, Metadata::new(Timestamp::now())).unwrap();
         assert_eq!(of_the_model(&again), of_the_model(&trained), "from {from} to {to}");
     }
 }
 
 #[test]
-fn a_run_goes_on_on_the_other_backend_with_its_optimizer() {
+fn a_run_resumes_on_the_other_backend_with_its_optimizer() {
     for (from, to) in [(Backend::Wgpu, Backend::Flex), (Backend::Flex, Backend::Wgpu)] {
         let (root, whole) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         train(config(root.path(), 2), from).unwrap();

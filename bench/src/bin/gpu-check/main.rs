@@ -1,6 +1,6 @@
 //! `cargo xtask gpu-check`: everything that only a device can show, in one command that prints a page for `BENCHMARKS.md`.
 //!
-//! It trains `digits` and `char-lm`, saves while they train, goes on from the middle, loads the result on the CPU, and
+//! It trains `digits` and `char-lm`, saves while they train, resumes from the middle, loads the result on the CPU, and
 //! shows what a checkpoint's metadata says of the machine. It needs no toolchain: the program can be built in release on
 //! one machine and carried to another.
 
@@ -21,12 +21,10 @@ use clap::Parser;
 use digits::{Data, Digits, Image};
 use page::{Checked, Figures, Page};
 
-/// Largest difference of a probability between the device and the CPU that counts as the same prediction.
-const SAME: f32 = 1e-4;
 /// Windows of text in a batch of the model of GPT-2's size: what fits beside its state into 24 GB.
 const LARGE_BATCH: usize = 8;
 
-/// Train, save and go on with a device, and print the figures.
+/// Train, save and resume on a device, and print the figures.
 #[derive(Parser)]
 #[command(name = "cargo xtask gpu-check", version)]
 struct Args {
@@ -95,7 +93,7 @@ fn check(job: &dyn Job, args: &Args, root: &Path, device: &Device) -> Checked {
         eprintln!("{}: training again", job.name());
         let (second, _) = train("second", None)?;
         let repeated = compare(&end(&first), &end(&second))?;
-        eprintln!("{}: going on from the middle", job.name());
+        eprintln!("{}: resuming from the middle", job.name());
         let middle = Stopwatch::file(&first.run_dir, args.steps);
         let (resumed, _) = train("resumed", Some(&middle))?;
         let resumed = compare(&end(&first), &end(&resumed))?;

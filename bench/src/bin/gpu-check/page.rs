@@ -1,4 +1,4 @@
-//! What gpu-check prints: a page of Markdown with the figures, and what the device did not do.
+//! The page that gpu-check prints: Markdown with the figures, and what failed.
 
 use std::fmt::{self, Display};
 
@@ -6,7 +6,8 @@ use bench::{Comparison, Outcome, SaveCost, Table};
 use burn_trainer::Result;
 use burn_trainer::environment::Environment;
 
-use crate::SAME;
+/// Largest difference of a probability between the device and the CPU that counts as the same prediction.
+const SAME: f32 = 1e-4;
 
 /// What one job came to.
 pub struct Checked {
@@ -16,7 +17,7 @@ pub struct Checked {
     pub parameters: usize,
     /// Optimizer steps of a whole run.
     pub steps: u64,
-    /// The step whose checkpoint was gone on from.
+    /// The step whose checkpoint was resumed from.
     pub stopped_at: u64,
     /// The figures, or what went wrong.
     pub result: Result<Figures>,
@@ -30,7 +31,7 @@ pub struct Figures {
     pub cost: Result<SaveCost, String>,
     /// Its last state and that of a second run like it.
     pub repeated: Comparison,
-    /// Its last state and that of a run that went on from its middle.
+    /// Its last state and that of a run that resumed from its middle.
     pub resumed: Comparison,
     /// How far probabilities on the CPU are from those on the device.
     pub on_cpu: Option<f32>,
@@ -45,13 +46,13 @@ pub struct Page {
 }
 
 impl Page {
-    /// One job more.
+    /// Adds a job.
     pub fn add(&mut self, checked: Checked) {
         self.checked.push(checked);
     }
 
-    /// Whether every job did what it has to. A device need not compute the same bits twice; where it does, a run that goes
-    /// on has to end with the bits of one that never stopped.
+    /// Whether every job passed. A device need not compute the same bits twice. Where it does, a resumed run has to end with
+    /// the bits of a run that never stopped.
     pub fn succeeded(&self) -> bool {
         self.checked.iter().all(|checked| checked.result.as_ref().is_ok_and(Figures::succeeded))
     }
@@ -106,11 +107,11 @@ impl Page {
         table
     }
 
-    fn going_on(&self) -> Table {
+    fn resuming(&self) -> Table {
         let mut table = Table::new(&[
-            "going on",
+            "resuming",
             "two undisturbed runs",
-            "stopped and gone on with",
+            "stopped and resumed",
             "failed saves",
             "probabilities on the CPU",
         ]);
@@ -135,10 +136,10 @@ impl Display for Page {
         if let Some((_, Figures { environment, .. })) = self.figures().next() {
             heading(environment, f)?;
         }
-        writeln!(f, "{}\n\n{}\n\n{}", self.training(), self.saving(), self.going_on())?;
+        writeln!(f, "{}\n\n{}\n\n{}", self.training(), self.saving(), self.resuming())?;
         for Checked { name, result, .. } in &self.checked {
             match result {
-                Err(error) => writeln!(f, "\n{name} failed: {error}")?,
+                Err(error) => writeln!(f, "\n{name} failed: {}", burn_ckpt::plumbing::chain(error))?,
                 Ok(Figures { cost: Err(reason), .. }) => {
                     writeln!(f, "\n{name}: what a save costs cannot be said: {reason}")?;
                 }

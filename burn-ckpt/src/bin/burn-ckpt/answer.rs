@@ -1,20 +1,20 @@
-//! What a verb answers: yes, no, or why it cannot tell.
+//! The result of a verb: yes, no, or an error.
 
 use burn_ckpt::Error;
 
-/// Whether what was asked about is so; if it is not, the verb has said why.
+/// True for yes (the checkpoints are whole, nothing differs, ..). False for no, of which the verb has printed the reason.
 pub type Answer = Result<bool, Failure>;
 
-/// Why a verb could not answer.
+/// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The library says why.
+    /// An error of the library.
     #[error(transparent)]
     Checkpoint(#[from] Error),
-    /// Anything else; the message says why.
+    /// Any other error, with its causes in the text.
     #[error("{0}")]
     Other(String),
-    /// What was asked for cannot be answered in that form; the message says which form can.
+    /// Wrong usage that the command line's parser does not find. The message says what to write.
     #[error("{0}")]
     Usage(String),
 }

@@ -1,5 +1,5 @@
-//! Verifying many checkpoints at once: across files and within each, every file read once however many names it has,
-//! with a progress bar where that takes a while and somebody looks.
+//! Verifying many checkpoints at once, several files in parallel. A file with several names is read once. Shows a progress bar
+//! on a terminal if the work takes longer than half a second.
 
 use std::collections::HashMap;
 use std::io::{self, IsTerminal};
@@ -16,16 +16,16 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::answer::Failure;
 
-/// What takes longer, or reads more, is worth a progress bar.
+/// Work that takes longer, or reads more bytes, gets a progress bar.
 const QUICK: Duration = Duration::from_millis(500);
 const SMALL: u64 = 256 * 1024 * 1024;
 
-/// As many threads as the machine runs at once.
+/// The number of threads that run at the same time on this machine.
 pub fn all_processors() -> NonZeroUsize {
     thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
-/// Verifies checkpoints, and gives the outcomes in the order of the paths, each as soon as it and those before it are
+/// Verifies checkpoints. Calls `each` with the outcomes in the order of the paths, as soon as an outcome and those before it are
 /// known.
 pub fn verify_all(
     paths: &[PathBuf],
@@ -43,7 +43,7 @@ pub fn verify_all(
             scope.spawn(move || {
                 while let Some(names) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
                     for (place, outcome) in verify_names(paths, names, threads, progress) {
-                        // Nobody waits for it any more where standard output failed.
+                        // The receiver has stopped because standard output failed.
                         if sender.send((place, outcome)).is_err() {
                             return;
                         }
@@ -53,12 +53,12 @@ pub fn verify_all(
         }
         drop(sender);
         let mut waiting = HashMap::new();
-        let mut told = 0;
+        let mut reported = 0;
         for (place, outcome) in outcomes {
             waiting.insert(place, outcome);
-            while let Some(outcome) = waiting.remove(&told) {
-                progress.bar.suspend(|| each(&paths[told], outcome))?;
-                told += 1;
+            while let Some(outcome) = waiting.remove(&reported) {
+                progress.bar.suspend(|| each(&paths[reported], outcome))?;
+                reported += 1;
             }
         }
         progress.bar.finish_and_clear();
@@ -66,7 +66,7 @@ pub fn verify_all(
     })
 }
 
-/// The tensors' digests of a checkpoint that has none in its metadata.
+/// Computes the digests of a checkpoint's tensors.
 pub fn hash_tensors(checkpoint: &Checkpoint) -> Result<IndexMap<String, TensorInfo>> {
     let path = checkpoint.path().to_path_buf();
     let progress = Progress::over(size_of(&path));
@@ -75,7 +75,7 @@ pub fn hash_tensors(checkpoint: &Checkpoint) -> Result<IndexMap<String, TensorIn
     digests
 }
 
-/// Verifies one file under each of its names, of which each has metadata of its own.
+/// Verifies one file under each of its names. Each name has metadata of its own.
 fn verify_names(
     paths: &[PathBuf],
     names: &[usize],
@@ -87,7 +87,7 @@ fn verify_names(
         let checkpoint = Checkpoint::open(&paths[*name])?;
         if let Some(known) = &whole {
             let metadata = checkpoint.metadata()?;
-            if says_the_same(known, &metadata) {
+            if describe_same_bytes(known, &metadata) {
                 return Ok(metadata);
             }
         }
@@ -99,15 +99,15 @@ fn verify_names(
     names.iter().copied().zip(outcomes).collect()
 }
 
-/// Whether two names of a file say the same of its bytes.
-fn says_the_same(a: &Metadata, b: &Metadata) -> bool {
+/// Whether the metadata of two names of a file has the same digests.
+fn describe_same_bytes(a: &Metadata, b: &Metadata) -> bool {
     a.checkpoint_checksum == b.checkpoint_checksum
         && a.checkpoint_size_bytes == b.checkpoint_size_bytes
         && a.tensors == b.tensors
         && a.hparams == b.hparams
 }
 
-/// The places of the paths that stand for one file, together.
+/// The indices of the paths, grouped by file.
 fn by_file(paths: &[PathBuf]) -> Vec<Vec<usize>> {
     let mut files: IndexMap<String, Vec<usize>> = IndexMap::new();
     for (place, path) in paths.iter().enumerate() {
@@ -116,7 +116,7 @@ fn by_file(paths: &[PathBuf]) -> Vec<Vec<usize>> {
     files.into_values().collect()
 }
 
-/// What is the same for two names of one file, and different for two files.
+/// A text that is the same for two names of one file, and different for two files.
 pub fn identity(path: &Path) -> String {
     #[cfg(unix)]
     if let Ok(facts) = std::fs::metadata(path) {
@@ -131,12 +131,12 @@ fn size_of(path: &Path) -> u64 {
     std::fs::metadata(path).map_or(0, |facts| facts.len())
 }
 
-/// A bar on standard error, shown once the work turns out to be long.
+/// A bar on standard error, shown when the work takes long.
 struct Progress {
     bar: ProgressBar,
     begun: Instant,
-    /// Whether it is decided that the bar is shown, or never will be.
-    is_settled: AtomicBool,
+    /// Whether the bar is shown already, or standard error is not a terminal.
+    is_decided: AtomicBool,
     done: AtomicU64,
 }
 
@@ -144,7 +144,7 @@ impl Progress {
     fn new(files: &[Vec<usize>], paths: &[PathBuf]) -> Self {
         let bytes: u64 =
             files.iter().filter_map(|names| names.first()).map(|name| size_of(&paths[*name])).sum();
-        // Once for the file's digest, once for its tensors'.
+        // Each file is read once for its own digest and once for its tensors'.
         Self::over(2 * bytes)
     }
 
@@ -154,11 +154,11 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        let is_watched = io::stderr().is_terminal();
+        let is_terminal = io::stderr().is_terminal();
         let progress = Self {
             bar,
             begun: Instant::now(),
-            is_settled: AtomicBool::new(!is_watched),
+            is_decided: AtomicBool::new(!is_terminal),
             done: AtomicU64::new(0),
         };
         if bytes > 2 * SMALL {
@@ -176,7 +176,7 @@ impl Progress {
     }
 
     fn show(&self) {
-        if !self.is_settled.swap(true, Ordering::Relaxed) {
+        if !self.is_decided.swap(true, Ordering::Relaxed) {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
     }

@@ -1,4 +1,4 @@
-//! `burn-ckpt completions`: what a shell needs to complete the command line.
+//! `burn-ckpt completions`: a script with which a shell completes the command line.
 
 use clap::Command;
 use clap_complete::Shell;
@@ -6,7 +6,7 @@ use clap_complete::Shell;
 use crate::answer::Answer;
 use crate::terminal::output::Output;
 
-/// Print what a shell needs to complete the command line
+/// Print a script with which a shell completes the command line
 ///
 /// In ~/.bashrc: eval "$(burn-ckpt completions bash)"
 /// For fish:     burn-ckpt completions fish > ~/.config/fish/completions/burn-ckpt.fish

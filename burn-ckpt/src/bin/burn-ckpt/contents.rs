@@ -1,5 +1,5 @@
-//! What is in a checkpoint, as `show` and `diff` look at it: the metadata as it stands in its file, and the sections with
-//! their tensors in the order in which they are stored. Reads no tensor.
+//! The contents of a checkpoint for `show` and `diff`: its metadata as JSON, and its sections with their tensors in the order in
+//! which they are stored. Reads no tensor.
 
 use burn_ckpt::burn_pack::Scalar;
 use burn_ckpt::plumbing::metadata_path;
@@ -11,9 +11,9 @@ use crate::answer::Failure;
 /// A checkpoint without its tensors' values.
 pub struct Contents {
     pub checkpoint: Checkpoint,
-    /// The metadata, or why there is none.
+    /// The metadata, or why it cannot be read.
     pub metadata: Result<Metadata, Error>,
-    /// The metadata file as it is, with keys of other versions; null without one.
+    /// The JSON of the metadata file, including unknown keys; null if there is no valid metadata.
     pub metadata_json: Value,
     pub hparams: Value,
     pub trainer_state: Value,
@@ -28,16 +28,16 @@ pub struct Part {
     pub section: Section,
 }
 
-/// What is known of a tensor.
+/// A tensor without its values.
 pub struct TensorRow {
-    /// Its name in the section.
+    /// The name in the section.
     pub name: String,
     pub dtype: String,
     pub shape: Vec<usize>,
     pub bytes: usize,
-    /// The type of the module that has it, of a tensor of the model.
+    /// The type of the module that owns it, if it is a tensor of the model.
     pub module: Option<String>,
-    /// Its digest in the metadata, where that describes the same tensor.
+    /// The digest in the metadata, if the metadata has a tensor of this name, type and shape.
     pub blake3: Option<String>,
 }
 
@@ -51,11 +51,11 @@ impl Contents {
             Ok(_) => whole_json(&checkpoint)?,
             Err(_) => Value::Null,
         };
-        let described = metadata.as_ref().ok();
+        let known = metadata.as_ref().ok();
         let sections = checkpoint
             .sections()
             .iter()
-            .map(|name| Part::of(&checkpoint, name, described))
+            .map(|name| Part::of(&checkpoint, name, known))
             .collect::<Result<_, _>>()?;
         let (hparams, trainer_state) = (checkpoint.hparams()?, checkpoint.trainer_state()?);
         Ok(Self { checkpoint, metadata, metadata_json, hparams, trainer_state, sections, bytes })
@@ -103,7 +103,7 @@ impl Part {
 }
 
 impl TensorRow {
-    /// How many numbers it has. Of a quantised tensor the reader does not compare shape and bytes.
+    /// How many numbers it has. Saturates, as the reader does not compare the shape of a quantised tensor with its bytes.
     pub fn elements(&self) -> usize {
         self.shape.iter().fold(1, |product, size| product.saturating_mul(*size))
     }
@@ -121,7 +121,7 @@ pub fn scalar(value: &Scalar) -> Value {
     }
 }
 
-/// The metadata file again, which has just been read and is no larger than it may be.
+/// The metadata file as JSON. The file has just been read, so that its size is within the limit.
 fn whole_json(checkpoint: &Checkpoint) -> Result<Value, Error> {
     let path = metadata_path(checkpoint.path());
     let text = std::fs::read_to_string(&path).map_err(|source| Error::Io {
@@ -129,5 +129,9 @@ fn whole_json(checkpoint: &Checkpoint) -> Result<Value, Error> {
         path: path.clone(),
         source,
     })?;
-    serde_json::from_str(&text).map_err(|error| Error::Metadata { path, reason: error.to_string() })
+    serde_json::from_str(&text).map_err(|error| Error::Metadata {
+        path,
+        reason: "it is not valid JSON".to_owned(),
+        source: Some(error),
+    })
 }

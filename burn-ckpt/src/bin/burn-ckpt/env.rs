@@ -1,4 +1,4 @@
-//! `burn-ckpt env`: what a run that started here and now would put into the metadata of its checkpoints.
+//! `burn-ckpt env`: the environment that a run on this machine would write to the metadata of its checkpoints.
 
 use burn_environment::Environment;
 use serde_json::Value;
@@ -8,18 +8,18 @@ use crate::terminal::figures::{count, exact_size, leaves, value};
 use crate::terminal::output::Output;
 use crate::terminal::table::{Align, Table};
 
-/// Show the machine, the program and the job as they stand in the metadata of a checkpoint
+/// Show the machine, the program and the job as a checkpoint saved now would have them in its metadata
 ///
-/// Processors, memory, GPUs, packages, compiler, operating system, repository and scheduler, of here and
-/// now. GPUs are those that NVIDIA's driver lists and, if burn-ckpt is built with the feature wgpu or
-/// cuda, those that burn's backends of these names reach. What is not known is a dash.
+/// Processors, memory, GPUs, packages, compiler, operating system, repository and scheduler. GPUs are
+/// those that NVIDIA's driver lists and, if burn-ckpt is built with the feature wgpu or cuda, those that
+/// burn's backends of these names find. A dash means that a value is unknown.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
     /// List all packages
     #[arg(long)]
     packages: bool,
-    /// Print JSON: all of it, as it is under "environment" in the metadata
+    /// Print everything as JSON, as it is under "environment" in the metadata
     #[arg(long, conflicts_with = "packages")]
     json: bool,
 }
@@ -59,14 +59,14 @@ fn print(environment: &Value, all_packages: bool, output: &mut Output) -> Result
             }
             ("packages", Value::Array(packages)) => group(name, package_facts(packages, all_packages))?,
             (_, Value::Object(_)) => group(name, facts(part))?,
-            // No repository, no job.
+            // There is no repository or no job.
             _ => group(&format!("{name}  none"), Vec::new())?,
         }
     }
     Ok(())
 }
 
-/// A name and a text for each value, nested ones by their path.
+/// Name and text of each value. The name of a nested value is its path.
 fn facts(part: &Value) -> Vec<(String, String)> {
     leaves(part).into_iter().map(|(name, leaf)| (name.clone(), text(&name, leaf))).collect()
 }
@@ -83,7 +83,7 @@ fn text(name: &str, leaf: &Value) -> String {
     }
 }
 
-/// The GPU with `vulkan 1.3.230` for the name and the version of an interface.
+/// The GPU with each interface as a text of name and version: `vulkan 1.3.230`.
 fn with_short_apis(gpu: &Value) -> Value {
     let mut gpu = gpu.clone();
     for api in gpu.get_mut("apis").and_then(Value::as_array_mut).into_iter().flatten() {
@@ -93,7 +93,7 @@ fn with_short_apis(gpu: &Value) -> Value {
     gpu
 }
 
-/// How many there are, with burn's version; or all of them.
+/// The number of packages and burn's version, or all packages.
 fn package_facts(packages: &[Value], all: bool) -> Vec<(String, String)> {
     let mut facts = vec![("count".to_owned(), count(packages.len(), "package"))];
     let named = |package: &Value| (value(&package["name"]), text("", &package["version"]));

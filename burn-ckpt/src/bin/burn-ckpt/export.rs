@@ -4,25 +4,25 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use burn_ckpt::burn_pack::Tensor;
-use burn_ckpt::plumbing::ModuleTypes;
+use burn_ckpt::plumbing::{ModuleTypes, chain};
 use burn_ckpt::{Checkpoint, Metadata, Section, TensorLayout};
 use serde_json::Value;
 
 use crate::answer::{Answer, Failure};
 use crate::foreign::{self, LayoutName, Notes};
+use crate::terminal::output::say;
 
 /// Write a checkpoint's tensors as safetensors
 ///
-/// Tensors have the names that they have in the module, and their bytes as they are. With `--layout pytorch` they
-/// are named and laid out as PyTorch's modules have them, by the types of the modules that the checkpoint
-/// notes: the weights of linear layers are transposed, gamma and beta of batch, layer, group and RMS normalisation are
-/// called weight and bias, and names have no variants of enums. running_mean and running_var are called so in
-/// both. PyTorch's batch normalisation also counts batches (num_batches_tracked), which burn does not;
-/// load_state_dict does without. Everything else is written as it is: layers that the two build in different
-/// ways (LSTM, multi-head attention) or call by other names (PRelu, InstanceNorm) have to be renamed in PyTorch.
+/// By default, tensors keep their names and bytes. With `--layout pytorch` they get PyTorch's names and layout,
+/// according to the module types in the checkpoint: weights of linear layers are transposed, gamma and beta of
+/// batch, layer, group and RMS normalisation are called weight and bias, and names do not contain the variants of
+/// enums. running_mean and running_var have the same names in both. burn does not store num_batches_tracked of
+/// PyTorch's batch normalisation; load_state_dict does not need it. Layers that differ in other ways (LSTM,
+/// multi-head attention) or in their names (PRelu, InstanceNorm) are written unchanged: rename them in PyTorch.
 ///
-/// Hyperparameters, epoch, step, run and the checkpoint's digest go into the file's metadata; `burn-ckpt import`
-/// takes the hyperparameters back.
+/// Hyperparameters, epoch, step, run and the checkpoint's digest are written to the file's metadata.
+/// `burn-ckpt import` reads the hyperparameters from there.
 #[derive(clap::Args)]
 pub struct Args {
     /// The checkpoint: a file, a link, or `best` or `last` in a run's directory
@@ -37,7 +37,7 @@ pub struct Args {
     /// The section that is written
     #[arg(long, value_name = "NAME", default_value = Section::MODEL)]
     section: String,
-    /// Replace OUT where it exists
+    /// Replace OUT if it exists
     #[arg(long)]
     force: bool,
     /// Do not compare the tensors with their digests in the checkpoint's metadata
@@ -47,9 +47,9 @@ pub struct Args {
 
 /// Writes the file.
 pub fn run(args: &Args) -> Answer {
-    foreign::refuse_existing(&args.out, args.force)?;
+    foreign::check_destination(&args.out, args.force)?;
     let checkpoint = Checkpoint::open(&args.checkpoint)?;
-    refuse_itself(&checkpoint, args)?;
+    check_is_another_file(&checkpoint, args)?;
     let metadata = metadata(&checkpoint, args)?;
     let mut section = match args.no_verify {
         true => checkpoint.section(&args.section)?,
@@ -63,40 +63,41 @@ pub fn run(args: &Args) -> Answer {
     let mut tensors = std::mem::take(&mut section.tensors);
     if tensors.is_empty() {
         let path = checkpoint.path().display();
-        return Err(Failure::Other(format!("the section {} of {path} holds no tensors", args.section)));
+        return Err(Failure::Other(format!("the section {} of {path} has no tensors", args.section)));
     }
     if let Some(types) = types {
         tensors = as_pytorch(tensors, &types)?;
     }
     let count = tensors.len();
     foreign::write_safetensors(&args.out, tensors, &notes, args.force)?;
-    foreign::written(&args.out, count)
+    foreign::print_written(&args.out, count)
 }
 
 /// With `--force` the checkpoint itself could be named as the file to replace.
-fn refuse_itself(checkpoint: &Checkpoint, args: &Args) -> Result<(), Failure> {
+fn check_is_another_file(checkpoint: &Checkpoint, args: &Args) -> Result<(), Failure> {
     if foreign::same_file(checkpoint.path(), &args.out) {
         return Err(Failure::Other(format!("{} is the checkpoint itself", args.out.display())));
     }
     Ok(())
 }
 
-/// The checkpoint's metadata, without which nothing can be verified.
+/// The checkpoint's metadata. An error if it is needed to verify the tensors and cannot be read.
 fn metadata(checkpoint: &Checkpoint, args: &Args) -> Result<Option<Metadata>, Failure> {
     match checkpoint.metadata() {
         Ok(metadata) => Ok(Some(metadata)),
         Err(error) if args.no_verify => {
-            eprintln!("warning: {error}; epoch, step and run are left out");
+            say(format!("warning: {}; epoch, step and run are left out", chain(&error)));
             Ok(None)
         }
         Err(error) => Err(Failure::Other(format!(
-            "{} cannot be verified: {error}; --no-verify exports it as it is",
-            checkpoint.path().display()
+            "cannot verify {}: {}; --no-verify exports it without verification",
+            checkpoint.path().display(),
+            chain(&error)
         ))),
     }
 }
 
-/// The types of the modules if they are needed for the layout that is wanted.
+/// The types of the modules, if they are needed to convert the tensors to the wanted layout.
 fn types_for(
     wanted: TensorLayout,
     section: &Section,
@@ -108,22 +109,22 @@ fn types_for(
             let types = section.module_types()?;
             if types.is_empty() {
                 return Err(Failure::Other(format!(
-                    "{path} does not say of which modules its tensors are (it is older than that, or was imported), so \
-                     that nobody knows which of them PyTorch has in another way: load it into the model and save that, or \
-                     use --layout burn"
+                    "{path} does not have the types of its modules (an older version saved it, or it was imported), which \
+                     are needed for --layout pytorch: load it into the model and save the model, or use --layout burn"
                 )));
             }
             Ok(Some(types))
         }
         (TensorLayout::PyTorch, TensorLayout::Burn) => Err(Failure::Other(format!(
-            "the tensors of {path} are laid out as PyTorch's: use --layout pytorch, or load it into the model and \
-             save that"
+            "the tensors of {path} are in PyTorch's layout: use --layout pytorch, or load it into the model and save \
+             the model"
         ))),
         _ => Ok(None),
     }
 }
 
-/// All tensors as PyTorch has them. Without the variants of enums two may have one name.
+/// Converts all tensors to PyTorch's names and layout. Fails if two tensors get the same name, which can happen as the variants
+/// of enums are left out.
 fn as_pytorch(tensors: Vec<Tensor>, types: &ModuleTypes) -> Result<Vec<Tensor>, Failure> {
     let mut names = BTreeMap::new();
     let mut converted = Vec::with_capacity(tensors.len());

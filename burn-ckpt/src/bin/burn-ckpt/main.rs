@@ -1,8 +1,7 @@
-//! The program `burn-ckpt`: looks at checkpoints, checks them, compares them, and takes them to other formats and back.
-//! One verb looks at the machine instead. One file a verb.
+//! The program `burn-ckpt`: lists, shows, verifies, compares, exports, imports and removes checkpoints. One file or folder a verb.
 //!
-//! Results go to standard output, everything else to standard error. Exit status: 0 done; 1 the thing asked about is not
-//! so (damaged, different, not found); 2 wrong usage.
+//! Results are printed on standard output, everything else on standard error. Exit status: 0 success; 1 a negative answer
+//! (damaged, different, not found) or an error; 2 wrong usage.
 
 mod answer;
 mod checking;
@@ -21,12 +20,13 @@ mod verify;
 
 use std::process::ExitCode;
 
+use burn_ckpt::plumbing::chain;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::answer::Failure;
 use crate::terminal::output;
 
-/// Look at checkpoints of burn models, check them, compare them, and take them to other formats and back
+/// List, show, verify, compare, export, import and remove checkpoints of burn models
 #[derive(Parser)]
 #[command(name = "burn-ckpt", version)]
 struct Cli {
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(failure) => {
-            output::say(format!("error: {failure}"));
+            output::say(format!("error: {}", chain(&failure)));
             match failure {
                 Failure::Usage(_) => ExitCode::from(2),
                 _ => ExitCode::FAILURE,

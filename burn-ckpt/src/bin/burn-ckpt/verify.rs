@@ -1,8 +1,9 @@
-//! `burn-ckpt verify`: whether checkpoints are what was written, by reading every byte.
+//! `burn-ckpt verify`: reads every byte of checkpoints and compares them with the digests in their metadata.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use burn_ckpt::plumbing::chain;
 use burn_ckpt::{Error, Metadata, locate};
 
 use crate::answer::{Answer, Failure};
@@ -11,25 +12,24 @@ use crate::ls::listing::{is_without_metadata, listings, reason};
 use crate::terminal::figures::count;
 use crate::terminal::output::{Output, in_one_line, say};
 
-/// Read checkpoints whole and compare them with their digests
+/// Read checkpoints completely and compare them with their digests
 ///
-/// Compares size, SHA-256 of the file, BLAKE3 of every tensor, and what the file's header says of
-/// tensors and hyperparameters with the metadata. Prints a line a checkpoint, which begins with what
-/// it is:
+/// Compares the file's size and SHA-256, every tensor's BLAKE3, and the tensors and hyperparameters in the
+/// file's header with the metadata. Prints one line per checkpoint, which begins with its state:
 ///
 ///   whole    its bytes are those that were written
-///   damaged  they are not
-///   unknown  there is nothing to compare them with, or they cannot be read
-///   missing  a link leads nowhere
+///   damaged  its bytes are not those that were written
+///   unknown  it has no metadata to compare with, or cannot be read
+///   missing  a link points to a missing file
 ///
 /// Exit status 1 unless all are whole.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
-    /// Checkpoints (a file, a link, RUN/best, RUN/last), or directories as for ls
+    /// Checkpoints (a file, a link, RUN/best, RUN/last), or directories as in ls
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
-    /// Threads that read and hash; as many as there are processors by default
+    /// Number of threads that read and hash; by default, the number of processors
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZeroUsize>,
     /// Print only those that are not whole
@@ -49,12 +49,12 @@ pub fn run(args: &Args) -> Answer {
                     output.line(line(path, &metadata))?;
                 }
             }
-            Err(error) => output.line(complaint(path, &error))?,
+            Err(error) => output.line(failed_line(path, &error))?,
         }
         output.flush()
     })?;
     for (link, target) in &missing {
-        output.line(format!("missing  {}: the link leads nowhere: {}", one(link), one(target)))?;
+        output.line(format!("missing  {}: the link points to a missing file: {}", one(link), one(target)))?;
     }
     output.flush()?;
     failed += checkpoints.len() - whole + missing.len();
@@ -65,12 +65,12 @@ pub fn run(args: &Args) -> Answer {
     Ok(failed == 0)
 }
 
-/// What the paths stand for.
+/// The checkpoints that the paths name.
 struct Found {
     checkpoints: Vec<PathBuf>,
-    /// Links that lead nowhere, with where that is.
+    /// Links to missing files, with their targets.
     missing: Vec<(PathBuf, PathBuf)>,
-    /// Paths that stand for nothing, which has been said.
+    /// The number of paths that name nothing. An error has been printed for each.
     failed: usize,
 }
 
@@ -93,7 +93,7 @@ fn find(paths: &[PathBuf]) -> Found {
             locate(path).map(|checkpoint| found.checkpoints.push(checkpoint)).map_err(Failure::from)
         };
         if let Err(failure) = named {
-            say(format!("error: {failure}"));
+            say(format!("error: {}", chain(&failure)));
             found.failed += 1;
         }
     }
@@ -104,13 +104,15 @@ fn line(path: &Path, metadata: &Metadata) -> String {
     format!("whole    {}  {}", one(path), metadata.checkpoint_checksum)
 }
 
-fn complaint(path: &Path, error: &Error) -> String {
+fn failed_line(path: &Path, error: &Error) -> String {
     let (state, reason) = match error {
         error if is_without_metadata(error) => {
-            ("unknown", "it has no metadata, and so nothing to compare its bytes with".to_owned())
+            ("unknown", "it has no metadata to compare its bytes with".to_owned())
         }
-        Error::Checksum { .. } | Error::NotACheckpoint { .. } => ("damaged", reason(error)),
-        // What it is cannot be said: it is too new, its metadata is no such, the disk does not read.
+        Error::Checksum { .. } | Error::Damaged { .. } | Error::NotACheckpoint { .. } => {
+            ("damaged", reason(error))
+        }
+        // A newer version wrote it, its metadata is invalid, or it cannot be read.
         error => ("unknown", reason(error)),
     };
     format!("{state}  {}: {}", one(path), in_one_line(&reason))

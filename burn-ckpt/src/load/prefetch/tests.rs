@@ -1,4 +1,4 @@
-//! Who reads what, when, and what of it is told: on tensors of one byte.
+//! Which thread reads which tensor, and which failure is reported: with tensors of one byte.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -7,7 +7,7 @@ use burn_pack::DType;
 
 use super::*;
 
-/// Tensors whose one byte is their number, and which say so to `read` when they are read.
+/// Tensors with their number as their only byte. Reading one calls `read` with the number.
 fn tensors(
     count: u8,
     cost: usize,
@@ -27,7 +27,7 @@ fn byte(tensor: &Tensor) -> u8 {
 }
 
 #[test]
-fn tensors_are_there_in_whatever_order_they_are_asked_for() {
+fn tensors_can_be_taken_in_any_order() {
     let orders: [Vec<u8>; 4] = [
         (0..50).collect(),
         (0..50).rev().collect(),
@@ -46,23 +46,23 @@ fn tensors_are_there_in_whatever_order_they_are_asked_for() {
     }
 }
 
-/// Reads 20 tensors as far ahead as 5 go. Returns those that are read before the first is asked for, of which there
-/// are `first`, and how many were ever read and not asked for.
+/// Reads 20 tensors with room for a cost of 5. Returns the `first` tensors that are read before one is taken, and the largest
+/// number that was read and not taken.
 fn ahead(cost: usize, first: usize) -> (Vec<u8>, usize) {
-    let (begun, asked, most) =
+    let (begun, taken, most) =
         (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let counted = (Arc::clone(&asked), Arc::clone(&most));
-    let (tell, told) = mpsc::channel();
+    let counted = (Arc::clone(&taken), Arc::clone(&most));
+    let (sender, receiver) = mpsc::channel();
     let wanted = tensors(20, cost, move |index| {
         let begun = begun.fetch_add(1, Ordering::SeqCst) + 1;
         counted.1.fetch_max(begun.saturating_sub(counted.0.load(Ordering::SeqCst)), Ordering::SeqCst);
-        let _ = tell.send(index);
+        let _ = sender.send(index);
         Ok(())
     });
     let (mut before, _) = Limits { threads: 2, ahead: 5, claim: 2 }.read_ahead(wanted, |tensors| {
-        let before: Vec<u8> = told.iter().take(first).collect();
+        let before: Vec<u8> = receiver.iter().take(first).collect();
         for tensor in &tensors {
-            asked.fetch_add(1, Ordering::SeqCst);
+            taken.fetch_add(1, Ordering::SeqCst);
             byte(tensor);
         }
         before
@@ -72,27 +72,27 @@ fn ahead(cost: usize, first: usize) -> (Vec<u8>, usize) {
 }
 
 #[test]
-fn readers_are_ahead_of_the_caller_and_no_further_than_they_may() {
+fn readers_stay_within_the_limit_ahead_of_the_caller() {
     assert_eq!(ahead(1, 5), (vec![0, 1, 2, 3, 4], 5));
 }
 
 #[test]
-fn a_tensor_that_is_larger_than_all_that_may_be_read_ahead_is_read_ahead_alone() {
+fn a_tensor_larger_than_the_limit_is_read_ahead_alone() {
     assert_eq!(ahead(6, 1), (vec![0], 1));
 }
 
 #[test]
-fn of_several_that_cannot_be_read_the_first_is_told_of_and_the_rest_is_left() {
-    let (tell, told) = mpsc::channel();
-    let (told, count) = (Mutex::new(told), Arc::new(AtomicUsize::new(0)));
+fn the_first_of_several_failures_is_reported_and_reading_stops() {
+    let (sender, receiver) = mpsc::channel();
+    let (receiver, count) = (Mutex::new(receiver), Arc::new(AtomicUsize::new(0)));
     let reads = Arc::clone(&count);
     let wanted = tensors(200, 1, move |index| {
         reads.fetch_add(1, Ordering::SeqCst);
         match index {
-            // Fails after the next one, and by a panic.
-            3 => panic!("{} was first", told.lock().unwrap().recv().unwrap()),
+            // Fails after the next one, with a panic.
+            3 => panic!("{} was first", receiver.lock().recv().unwrap()),
             4 => {
-                tell.send(index).unwrap();
+                sender.send(index).unwrap();
                 Err(Error::IoError(index.to_string()))
             }
             _ => Ok(()),
@@ -110,16 +110,16 @@ fn of_several_that_cannot_be_read_the_first_is_told_of_and_the_rest_is_left() {
 
 #[test]
 fn a_caller_that_unwinds_leaves_no_reader_behind() {
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let wanted =
-        tensors(100, 1, move |index| tell.send(index).map_err(|error| Error::IoError(error.to_string())));
+        tensors(100, 1, move |index| sender.send(index).map_err(|error| Error::IoError(error.to_string())));
     let unwound = catch_unwind(AssertUnwindSafe(|| {
         Limits { threads: 2, ahead: 2, claim: 1 }.read_ahead(wanted, |_| {
-            // Both readers have put one down and wait for room, or soon will.
-            assert!(told.iter().take(2).all(|index| index < 2));
-            panic!("the device is gone")
+            // Both readers have stored a tensor and wait for room, or soon will.
+            assert!(receiver.iter().take(2).all(|index| index < 2));
+            panic!("the device is lost")
         })
     }));
-    assert_eq!(panic_message(&*unwound.map(|((), _)| ()).unwrap_err()), "the device is gone");
-    assert!(told.iter().next().is_none(), "a reader has a tensor still");
+    assert_eq!(panic_message(&*unwound.map(|((), _)| ()).unwrap_err()), "the device is lost");
+    assert!(receiver.iter().next().is_none(), "a reader has a tensor still");
 }

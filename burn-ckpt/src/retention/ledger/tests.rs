@@ -1,4 +1,4 @@
-//! What a new checkpoint lets go, and what stays.
+//! Which files a new checkpoint removes, and which stay.
 
 use super::*;
 use crate::retention::{MetricMode, TopK};
@@ -10,13 +10,13 @@ fn ledger(k: usize) -> Ledger {
     ledger
 }
 
-fn wish(keeper: &str, stem: &str, score: f64) -> Reservation {
+fn reservation(strategy: &str, stem: &str, score: f64) -> Reservation {
     let directory = PathBuf::from("no-such-directory");
-    Reservation { keeper: keeper.to_owned(), directory, stem: stem.to_owned(), step: 1, score }
+    Reservation { strategy: strategy.to_owned(), directory, stem: stem.to_owned(), step: 1, score }
 }
 
 fn reserve(ledger: &mut Ledger, stem: &str, score: f64) -> PathBuf {
-    ledger.reserve(&[wish("best", stem, score)]).remove(0)
+    ledger.reserve(&[reservation("best", stem, score)]).remove(0)
 }
 
 #[test]
@@ -24,43 +24,43 @@ fn a_failed_save_removes_nothing() {
     let mut ledger = ledger(1);
     let old = reserve(&mut ledger, "old", 2.0);
     ledger.confirm(&old, true);
-    assert_eq!(ledger.settle().remove, Vec::<PathBuf>::new());
+    assert_eq!(ledger.apply_rules().remove, Vec::<PathBuf>::new());
 
     let failed = reserve(&mut ledger, "new", 1.0);
     ledger.forget(&[failed]);
-    let consequences = ledger.settle();
-    assert_eq!(consequences.remove, Vec::<PathBuf>::new());
-    assert_eq!(consequences.links, [(PathBuf::from("best.ckpt"), old)]);
+    let changes = ledger.apply_rules();
+    assert_eq!(changes.remove, Vec::<PathBuf>::new());
+    assert_eq!(changes.links, [(PathBuf::from("best.ckpt"), old)]);
 }
 
 #[test]
-fn the_older_file_goes_once_the_better_one_is_durable() {
+fn the_worse_file_is_removed_once_the_better_one_is_durable() {
     let mut ledger = ledger(1);
     let old = reserve(&mut ledger, "old", 2.0);
     ledger.confirm(&old, true);
     let new = reserve(&mut ledger, "new", 1.0);
-    assert_eq!(ledger.settle().remove, Vec::<PathBuf>::new(), "while it is being written");
+    assert_eq!(ledger.apply_rules().remove, Vec::<PathBuf>::new(), "while it is being written");
     ledger.confirm(&new, true);
-    let consequences = ledger.settle();
-    assert_eq!(consequences.links, [(PathBuf::from("best.ckpt"), new)]);
-    assert_eq!(consequences.remove, [old]);
+    let changes = ledger.apply_rules();
+    assert_eq!(changes.links, [(PathBuf::from("best.ckpt"), new)]);
+    assert_eq!(changes.remove, [old]);
 }
 
 #[test]
-fn a_file_that_two_strategies_hold_goes_with_the_second() {
+fn a_file_of_two_strategies_is_removed_when_neither_keeps_it() {
     let mut ledger = ledger(1);
     ledger.register("best too", KeepRule::Best(MetricMode::Max, TopK::Count(1)), None, []);
-    let shared = ledger.reserve(&[wish("best", "a", 1.0), wish("best too", "a", 1.0)]);
+    let shared = ledger.reserve(&[reservation("best", "a", 1.0), reservation("best too", "a", 1.0)]);
     assert_eq!(shared[0], shared[1]);
     ledger.confirm(&shared[0], true);
-    ledger.settle();
+    ledger.apply_rules();
 
-    let lower = ledger.reserve(&[wish("best", "b", 0.5)]);
+    let lower = ledger.reserve(&[reservation("best", "b", 0.5)]);
     ledger.confirm(&lower[0], true);
-    assert_eq!(ledger.settle().remove, Vec::<PathBuf>::new());
-    let higher = ledger.reserve(&[wish("best too", "c", 2.0)]);
+    assert_eq!(ledger.apply_rules().remove, Vec::<PathBuf>::new());
+    let higher = ledger.reserve(&[reservation("best too", "c", 2.0)]);
     ledger.confirm(&higher[0], true);
-    assert_eq!(ledger.settle().remove, [shared[0].clone()]);
+    assert_eq!(ledger.apply_rules().remove, [shared[0].clone()]);
 }
 
 #[test]
@@ -72,11 +72,11 @@ fn a_name_in_use_gets_a_version() {
 }
 
 #[test]
-fn what_a_run_goes_on_from_stays_until_something_newer_can_be_gone_on_from() {
+fn the_resumed_checkpoint_stays_until_a_newer_one_can_be_resumed() {
     let directory = std::env::temp_dir().join(format!("burn-ckpt-ledger-{}", std::process::id()));
     fs::create_dir_all(&directory).unwrap();
-    let origin = directory.join("old.ckpt");
-    fs::write(&origin, "").unwrap();
+    let resumed = directory.join("old.ckpt");
+    fs::write(&resumed, "").unwrap();
     let mut ledger = Ledger::default();
     let present = [("old.ckpt", 1), ("new.ckpt", 2)].map(|(name, step)| SavedCheckpoint {
         path: directory.join(name),
@@ -84,41 +84,41 @@ fn what_a_run_goes_on_from_stays_until_something_newer_can_be_gone_on_from() {
         score: f64::NAN,
     });
     ledger.register("last", KeepRule::Newest(TopK::Count(1)), None, present);
-    ledger.goes_on_from(Some(&origin), false);
-    assert_eq!(ledger.settle().remove, Vec::<PathBuf>::new());
+    ledger.resume_from(Some(&resumed), false);
+    assert_eq!(ledger.apply_rules().remove, Vec::<PathBuf>::new());
 
-    let weights = ledger.reserve(&[wish("last", "weights", f64::NAN)]).remove(0);
+    let weights = ledger.reserve(&[reservation("last", "weights", f64::NAN)]).remove(0);
     ledger.confirm(&weights, false);
-    assert_eq!(ledger.settle().remove, [directory.join("new.ckpt")]);
-    let full = ledger.reserve(&[wish("last", "full", f64::NAN)]).remove(0);
+    assert_eq!(ledger.apply_rules().remove, [directory.join("new.ckpt")]);
+    let full = ledger.reserve(&[reservation("last", "full", f64::NAN)]).remove(0);
     ledger.confirm(&full, true);
-    let removed = ledger.settle().remove;
+    let removed = ledger.apply_rules().remove;
     fs::remove_dir_all(&directory).unwrap();
-    assert_eq!(removed, [origin, weights]);
+    assert_eq!(removed, [resumed, weights]);
 }
 
 #[test]
-fn under_rules_that_may_have_changed_nothing_goes_before_something_new_is_there() {
+fn with_delayed_removals_no_file_is_removed_before_a_new_one_is_durable() {
     let mut ledger = ledger(1);
     let [first, second] = [("a", 1.0), ("b", 2.0)].map(|(stem, score)| {
         let path = reserve(&mut ledger, stem, score);
         ledger.confirm(&path, true);
         path
     });
-    ledger.goes_on_from(None, true);
-    let consequences = ledger.settle();
-    assert_eq!(consequences.remove, Vec::<PathBuf>::new());
-    assert_eq!(consequences.links, [(PathBuf::from("best.ckpt"), first.clone())]);
+    ledger.resume_from(None, true);
+    let changes = ledger.apply_rules();
+    assert_eq!(changes.remove, Vec::<PathBuf>::new());
+    assert_eq!(changes.links, [(PathBuf::from("best.ckpt"), first.clone())]);
     let better = reserve(&mut ledger, "c", 0.5);
     ledger.confirm(&better, true);
-    assert_eq!(ledger.settle().remove, [first, second]);
+    assert_eq!(ledger.apply_rules().remove, [first, second]);
 }
 
 #[test]
-fn a_state_that_is_held_is_not_worth_a_second_file() {
+fn a_state_that_is_kept_already_is_not_saved_again() {
     let mut ledger = ledger(3);
-    let held = reserve(&mut ledger, "a", 1.0);
-    ledger.confirm(&held, true);
+    let kept = reserve(&mut ledger, "a", 1.0);
+    ledger.confirm(&kept, true);
     assert!(!ledger.would_keep("best", 1, 1.0));
     assert!(ledger.would_keep("best", 2, 1.0) && ledger.would_keep("best", 1, 1.5));
 }

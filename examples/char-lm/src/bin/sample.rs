@@ -9,10 +9,10 @@ use std::process::ExitCode;
 use backend::Backend;
 use burn::tensor::Device;
 use burn_ckpt::FromCheckpoint;
-use char_lm::{CharLm, Drawing};
+use char_lm::{CharLm, Drawing, NotANumber};
 use clap::Parser;
 
-/// What goes wrong is printed, and nothing else is done with it.
+/// Errors are printed, and not told apart.
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 /// Exit status for wrong usage.
@@ -65,14 +65,14 @@ fn main() -> ExitCode {
 
 fn write(args: &Args, drawing: Drawing, device: &Device) -> Result<()> {
     let path = &args.checkpoint;
-    // Whoever wrote the file may have made them up.
+    // A file from elsewhere may contain any values.
     let hparams = CharLm::hparams_from_checkpoint(path)?;
     hparams.check().map_err(|error| format!("{}: {error}", path.display()))?;
     let model = CharLm::from_checkpoint(path, device)?;
     print(model.write(args.prompt.as_encoded_bytes(), drawing)?.take(args.tokens))
 }
 
-fn print(text: impl Iterator<Item = char_lm::Result<u8>>) -> Result<()> {
+fn print(text: impl Iterator<Item = Result<u8, NotANumber>>) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let mut write = |bytes: &[u8]| match out.write_all(bytes).and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
@@ -93,7 +93,7 @@ fn print(text: impl Iterator<Item = char_lm::Result<u8>>) -> Result<()> {
 }
 
 fn failed(error: &dyn Display, status: ExitCode) -> ExitCode {
-    // Where nobody reads the errors, the status says it.
+    // Where standard error is closed, the exit status still reports the error.
     let _ = writeln!(std::io::stderr(), "error: {error}");
     status
 }

@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::process::Stdio;
 
-use system_tests::command::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
-use system_tests::tree::run_dir;
+use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
+use system_tests::run_files::run_dir;
 use system_tests::{config, train, train_and_keep_all};
 
 #[test]
@@ -63,7 +63,7 @@ fn what_is_not_there_or_no_checkpoint_ends_with_status_1_and_is_named() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn a_reader_that_closes_the_pipe_is_not_an_error() {
     let root = tempfile::tempdir().unwrap();
     train(config(root.path(), 1)).unwrap();
     let run = run_dir(root.path());

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use burn_ckpt::{Checkpoint, Contents, Metadata};
 use burn_trainer::strategy::{Last, StrategyConfig};
 use serde_json::{Value, json};
-use system_tests::command::{burn_ckpt, ended_with};
-use system_tests::tree::{checkpoints, copy_checkpoint, metadata, run_dir};
+use system_tests::programs::commands::{burn_ckpt, ended_with};
+use system_tests::run_files::{checkpoints, copy_checkpoint, metadata, run_dir};
 use system_tests::{config, train, train_and_keep_all};
 
 fn last(root: &Path, epoch: usize) -> PathBuf {
@@ -227,7 +227,7 @@ fn long_lists_are_cut_for_a_human_only() {
     for (path, value) in [(&a, 1), (&b, 2)] {
         let hparams: serde_json::Map<String, Value> =
             (0..50).map(|place| (format!("h{place:02}"), json!(value))).collect();
-        Contents::new(&hparams).unwrap().save(path, Metadata::blank(jiff::Timestamp::UNIX_EPOCH)).unwrap();
+        Contents::new(&hparams).unwrap().save(path, Metadata::new(jiff::Timestamp::UNIX_EPOCH)).unwrap();
     }
     let (out, _) = ended_with(&burn_ckpt(&[&"diff", &a, &b]), 1);
     assert!(out.contains("h19") && !out.contains("h20") && out.contains("and 30 more (--all)"), "{out}");

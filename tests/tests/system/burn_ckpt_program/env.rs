@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use system_tests::command::{burn_ckpt, ended_with, stdout};
-use system_tests::tree::{checkpoints, metadata};
+use system_tests::programs::commands::{burn_ckpt, ended_with, stdout};
+use system_tests::run_files::{checkpoints, metadata};
 use system_tests::{config, train};
 
 fn environment() -> Value {

@@ -1,22 +1,22 @@
 //! `burn-ckpt export`: what it writes is what the module has, as Python's own readers see it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{BoolStore, Bytes, DType, Tensor};
 use burn_ckpt::burn_pack::{self, Scalar};
 use burn_ckpt::plumbing::metadata_path;
-use burn_ckpt::{Checkpoint, Contents, Metadata, Section, TensorLayout};
-use jiff::Timestamp;
+use burn_ckpt::{Checkpoint, Section, TensorLayout};
 use serde_json::{Value, json};
 use system_tests::backend;
-use system_tests::command::{burn_ckpt, burn_ckpt_command, sha256sum, stderr, stdout};
-use system_tests::model::{Model, Script};
-use system_tests::python::run_script;
-use system_tests::tree::{checkpoints, files, metadata};
-use system_tests::twin::{Inputs, Net, assert_same_outputs};
+use system_tests::hand_made_files::save_as_model;
+use system_tests::models::pytorch_twin::{Inputs, Net, assert_same_outputs};
+use system_tests::models::small::{Model, Script};
+use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, sha256sum, stderr, stdout};
+use system_tests::programs::python::run_script;
+use system_tests::run_files::{checkpoints, files, metadata};
 use system_tests::{config, train};
 
 /// Name -> shape and bytes, by a walk that knows nothing of how checkpoints are made.
@@ -47,14 +47,6 @@ fn walk<M: Module>(module: &M) -> BTreeMap<String, (Vec<usize>, Vec<u8>)> {
     module.visit(&mut walk);
     assert!(!walk.tensors.is_empty());
     walk.tensors
-}
-
-/// Saves a section as a model's.
-pub fn save(directory: &Path, name: &str, hparams: &Value, section: Section) -> PathBuf {
-    let path = directory.join(name);
-    let contents = Contents::new(hparams).unwrap().with_section("model", section);
-    contents.save(&path, Metadata::blank(Timestamp::now())).unwrap();
-    path
 }
 
 fn export(checkpoint: &Path, out: &Path, more: &[&str]) -> std::process::Output {
@@ -124,7 +116,7 @@ fn python_reads_every_tensor_of_a_trained_model_bit_for_bit() {
 fn pytorchs_module_computes_the_same_with_exported_weights() {
     let directory = tempfile::tempdir().unwrap();
     let net = Net::trained();
-    let checkpoint = save(directory.path(), "net.ckpt", &json!(null), Section::from_module(&net));
+    let checkpoint = save_as_model(directory.path(), "net.ckpt", &json!(null), Section::from_module(&net));
     let [out, given] = ["net.safetensors", "inputs.json"].map(|name| directory.path().join(name));
     stdout(&export(&checkpoint, &out, &["--layout", "pytorch"]));
     let inputs = Inputs::new();
@@ -164,7 +156,7 @@ fn every_type_of_element_arrives_as_its_own() {
         tensors.push(tensor(&format!("bool-{store:?}"), DType::Bool(store), &[3], &values));
     }
     let checkpoint =
-        save(directory.path(), "a.ckpt", &json!(null), Section { tensors, ..Section::default() });
+        save_as_model(directory.path(), "a.ckpt", &json!(null), Section::new().with_tensors(tensors));
     let out = directory.path().join("a.safetensors");
     stdout(&export(&checkpoint, &out, &[]));
     let described = &run_script("describe.py", &[&out])["tensors"];
@@ -184,7 +176,7 @@ fn every_type_of_element_arrives_as_its_own() {
 fn two_exports_of_a_checkpoint_are_the_same_file() {
     let directory = tempfile::tempdir().unwrap();
     let section = Section::from_module(&Net::trained());
-    let checkpoint = save(directory.path(), "net.ckpt", &json!({ "a": 1 }), section);
+    let checkpoint = save_as_model(directory.path(), "net.ckpt", &json!({ "a": 1 }), section);
     let outs = ["a.safetensors", "b.safetensors"].map(|name| directory.path().join("new").join(name));
     outs.iter().for_each(|out| drop(stdout(&export(&checkpoint, out, &[]))));
     assert_eq!(std::fs::read(&outs[0]).unwrap(), std::fs::read(&outs[1]).unwrap());
@@ -193,7 +185,8 @@ fn two_exports_of_a_checkpoint_are_the_same_file() {
 #[test]
 fn a_damaged_tensor_is_not_exported() {
     let directory = tempfile::tempdir().unwrap();
-    let checkpoint = save(directory.path(), "net.ckpt", &json!(null), Section::from_module(&Net::trained()));
+    let checkpoint =
+        save_as_model(directory.path(), "net.ckpt", &json!(null), Section::from_module(&Net::trained()));
     let mut bytes = std::fs::read(&checkpoint).unwrap();
     // The last tensor is the bias of `out`.
     *bytes.last_mut().unwrap() ^= 1;
@@ -213,8 +206,8 @@ fn a_damaged_tensor_is_not_exported() {
 #[test]
 fn what_cannot_be_expressed_is_an_error_that_says_why() {
     let directory = tempfile::tempdir().unwrap();
-    let save = |name: &str, section: Section| save(directory.path(), name, &json!(null), section);
-    let with = |tensors: Vec<burn_pack::Tensor>| Section { tensors, ..Section::default() };
+    let save = |name: &str, section: Section| save_as_model(directory.path(), name, &json!(null), section);
+    let with = |tensors: Vec<burn_pack::Tensor>| Section::new().with_tensors(tensors);
     let one = || tensor("weight", DType::F32, &[1], &[0; 4]);
 
     let unknown = save("unknown.ckpt", with(vec![one()]));
@@ -226,7 +219,7 @@ fn what_cannot_be_expressed_is_an_error_that_says_why() {
     let reserved = save("reserved.ckpt", with(vec![tensor("__metadata__", DType::F32, &[1], &[0; 4])]));
     assert_refused(&reserved, &[], &["__metadata__"]);
     let scalars = [("a".to_owned(), Scalar::Int(1))].into();
-    let empty = save("empty.ckpt", Section { scalars, ..Section::default() });
+    let empty = save("empty.ckpt", Section::new().with_scalars(scalars));
     assert_refused(&empty, &[], &["empty.ckpt", "no tensors"]);
     assert_refused(&empty, &["--section", "optimizer"], &["optimizer", "it has: model"]);
     assert_refused(&directory.path().join("gone.ckpt"), &[], &["gone.ckpt"]);
@@ -251,7 +244,7 @@ fn a_quantised_tensor_is_an_error_that_names_it() {
         values.quantize(&scheme, compute_q_params(&scheme, range)).into_data().into_parts();
     let tensors = vec![burn_pack::Tensor::new("small.weight".to_owned(), dtype, shape, None, bytes)];
     let checkpoint =
-        save(directory.path(), "q.ckpt", &json!(null), Section { tensors, ..Section::default() });
+        save_as_model(directory.path(), "q.ckpt", &json!(null), Section::new().with_tensors(tensors));
     assert_refused(&checkpoint, &[], &["small.weight", "quantised"]);
 }
 
@@ -262,7 +255,7 @@ fn a_killed_export_leaves_no_part_of_a_file_under_its_name() {
     let weights = vec![1; 24 * 1024 * 1024];
     let tensors = ["a", "b"].map(|name| tensor(name, DType::U8, &[weights.len()], &weights)).to_vec();
     let checkpoint =
-        save(directory.path(), "a.ckpt", &json!(null), Section { tensors, ..Section::default() });
+        save_as_model(directory.path(), "a.ckpt", &json!(null), Section::new().with_tensors(tensors));
     let whole = directory.path().join("whole.safetensors");
     stdout(&export(&checkpoint, &whole, &[]));
     let whole = std::fs::read(whole).unwrap();
@@ -297,7 +290,8 @@ fn a_killed_export_leaves_no_part_of_a_file_under_its_name() {
 #[test]
 fn a_file_that_is_there_is_replaced_on_request_alone() {
     let directory = tempfile::tempdir().unwrap();
-    let checkpoint = save(directory.path(), "net.ckpt", &json!(null), Section::from_module(&Net::trained()));
+    let checkpoint =
+        save_as_model(directory.path(), "net.ckpt", &json!(null), Section::from_module(&Net::trained()));
     let out = directory.path().join("out.safetensors");
     std::fs::write(&out, "mine").unwrap();
     let output = export(&checkpoint, &out, &[]);

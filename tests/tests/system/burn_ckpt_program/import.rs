@@ -1,18 +1,17 @@
 //! `burn-ckpt import`: what PyTorch saved computes the same in burn, and what was exported comes back as it was.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Output;
 
 use burn::nn::LinearConfig;
 use burn_ckpt::{Checkpoint, Section, TensorLayout};
 use serde_json::{Value, json};
 use system_tests::backend;
-use system_tests::command::{burn_ckpt, burn_ckpt_command, sha256sum, stderr, stdout};
-use system_tests::python::run_script;
-use system_tests::tree::{files, metadata};
-use system_tests::twin::{Inputs, Net, assert_same_outputs};
-
-use super::export::save;
+use system_tests::hand_made_files::{save_as_model, write_safetensors};
+use system_tests::models::pytorch_twin::{Inputs, Net, assert_same_outputs};
+use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, sha256sum, stderr, stdout};
+use system_tests::programs::python::run_script;
+use system_tests::run_files::{files, metadata};
 
 fn import(file: &Path, out: &Path, more: &[&str]) -> Output {
     let words = ["import", file.to_str().unwrap(), out.to_str().unwrap()];
@@ -62,7 +61,8 @@ fn what_pytorch_saved_computes_the_same_in_burn() {
 fn with_a_checkpoint_of_the_model_tensors_are_converted_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let (inputs, outputs) = saved_by_pytorch(directory.path());
-    let like = save(directory.path(), "like.ckpt", &json!({ "a": 1 }), Section::from_module(&fresh()));
+    let like =
+        save_as_model(directory.path(), "like.ckpt", &json!({ "a": 1 }), Section::from_module(&fresh()));
     let out = directory.path().join("out.ckpt");
     for (name, more) in FILES {
         let like = ["--force", "--like", like.to_str().unwrap()];
@@ -91,7 +91,7 @@ fn with_a_checkpoint_of_the_model_tensors_are_converted_at_once() {
 fn what_was_exported_comes_back_with_names_bytes_and_hyperparameters() {
     let directory = tempfile::tempdir().unwrap();
     let hparams = json!({ "layers": [4, 6], "rate": 0.1, "name": "ä\"\n" });
-    let before = save(directory.path(), "net.ckpt", &hparams, Section::from_module(&Net::trained()));
+    let before = save_as_model(directory.path(), "net.ckpt", &hparams, Section::from_module(&Net::trained()));
     let [file, after] = ["net.safetensors", "back.ckpt"].map(|name| directory.path().join(name));
     stdout(&burn_ckpt(&[&"export", &before, &file]));
     let output = import(&file, &after, &[]);
@@ -218,7 +218,7 @@ fn tensors_that_do_not_fit_are_listed_and_nothing_is_written() {
     let directory = tempfile::tempdir().unwrap();
     saved_by_pytorch(directory.path());
     let linear = LinearConfig::new(4, 3).init(&backend::device());
-    let like = save(directory.path(), "linear.ckpt", &json!(null), Section::from_module(&linear));
+    let like = save_as_model(directory.path(), "linear.ckpt", &json!(null), Section::from_module(&linear));
     let file = directory.path().join("other.safetensors");
     let header = r#"{"weight":{"dtype":"F32","shape":[4,3],"data_offsets":[0,48]},
         "scale":{"dtype":"F32","shape":[1],"data_offsets":[48,52]}}"#;
@@ -228,14 +228,14 @@ fn tensors_that_do_not_fit_are_listed_and_nothing_is_written() {
     assert_eq!(output.status.code(), Some(1));
     let error = stderr(&output);
     // As PyTorch has it: a linear layer from 4 to 3 is 3 rows of 4.
-    for fact in ["missing: bias [3]", "weight is [4, 3] and should be [3, 4]", "not wanted: \"scale\" [1]"] {
+    for fact in ["missing: bias [3]", "weight is [4, 3] and should be [3, 4]", "unused: \"scale\" [1]"] {
         assert!(error.contains(fact), "{fact}: {error}");
     }
     assert_eq!(files(directory.path()), before);
 
     // A checkpoint that does not know its modules cannot say what is transposed.
-    let blind = Section { tensors: Section::from_module(&linear).tensors, ..Section::default() };
-    let blind = save(directory.path(), "blind.ckpt", &json!(null), blind);
+    let blind = Section::new().with_tensors(Section::from_module(&linear).tensors);
+    let blind = save_as_model(directory.path(), "blind.ckpt", &json!(null), blind);
     let output = import(&file, &directory.path().join("o.ckpt"), &["--like", blind.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("blind.ckpt"), "{}", stderr(&output));
@@ -246,7 +246,7 @@ fn a_checkpoint_that_is_there_is_replaced_on_request_alone() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("a.safetensors");
     write_safetensors(&file, r#"{"a":{"dtype":"U16","shape":[2],"data_offsets":[0,4]}}"#, &[1, 2, 3, 4]);
-    let out = save(directory.path(), "a.ckpt", &json!(null), Section::from_module(&fresh()));
+    let out = save_as_model(directory.path(), "a.ckpt", &json!(null), Section::from_module(&fresh()));
     let before = std::fs::read(&out).unwrap();
     let output = import(&file, &out, &[]);
     assert_eq!(output.status.code(), Some(1));
@@ -263,10 +263,4 @@ fn a_checkpoint_that_is_there_is_replaced_on_request_alone() {
         assert_eq!(output.status.code(), Some(1));
         assert!(stderr(&output).contains("while it is read"), "{}", stderr(&output));
     }
-}
-
-/// Writes a safetensors file by hand.
-pub fn write_safetensors(path: &PathBuf, header: &str, data: &[u8]) {
-    let length = (header.len() as u64).to_le_bytes();
-    std::fs::write(path, [&length[..], header.as_bytes(), data].concat()).unwrap();
 }

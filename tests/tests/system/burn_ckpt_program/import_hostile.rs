@@ -1,18 +1,16 @@
-//! `burn-ckpt import` of what is no such file, or no longer one: an error that says so, no panic, and nothing left behind.
+//! `burn-ckpt import` of an invalid or damaged file: an error that says so, no panic, and nothing left behind.
 
 use std::path::Path;
 use std::process::Output;
 
 use burn_ckpt::{Checkpoint, Section};
 use serde_json::json;
-use system_tests::command::{burn_ckpt, burn_ckpt_command, stderr, stdout};
-use system_tests::python::run_script;
+use system_tests::hand_made_files::{save_as_model, write_safetensors};
+use system_tests::models::pytorch_twin::{Inputs, Net};
+use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, stderr, stdout};
+use system_tests::programs::python::run_script;
 use system_tests::random::SplitMix64;
-use system_tests::tree::files;
-use system_tests::twin::{Inputs, Net};
-
-use super::export::save;
-use super::import::write_safetensors;
+use system_tests::run_files::files;
 
 fn import(file: &Path, out: &Path, more: &[&str]) -> Output {
     let words = ["import", file.to_str().unwrap(), out.to_str().unwrap()];
@@ -38,7 +36,7 @@ fn import_bytes(bytes: &[u8], what: &str) -> Result<(), String> {
 }
 
 #[test]
-fn other_files_are_refused_by_what_they_look_like() {
+fn other_files_are_errors_that_say_what_they_look_like() {
     let refused = |bytes: &[u8], facts: &[&str]| {
         let error = import_bytes(bytes, "").unwrap_err();
         for fact in facts {
@@ -99,7 +97,7 @@ fn cut_and_flipped_files_never_panic() {
     let given = directory.path().join("inputs.json");
     std::fs::write(&given, Inputs::new().to_json().to_string()).unwrap();
     drop(run_script("save_model.py", &[directory.path(), &given]));
-    let ours = save(directory.path(), "net.ckpt", &json!({}), Section::from_module(&Net::trained()));
+    let ours = save_as_model(directory.path(), "net.ckpt", &json!({}), Section::from_module(&Net::trained()));
     let exported = directory.path().join("ours.safetensors");
     stdout(&burn_ckpt(&[&"export", &ours, &exported]));
 

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use system_tests::command::{burn_ckpt, ended_with, stdout};
-use system_tests::tree::{checkpoints, metadata, run_dir};
+use system_tests::programs::commands::{burn_ckpt, ended_with, stdout};
+use system_tests::run_files::{checkpoints, metadata, run_dir};
 use system_tests::{config, train, train_and_keep_all, train_scored};
 
 /// The rows of a table as words, without the heading.
@@ -96,7 +96,7 @@ fn a_run_is_named_by_its_directory_its_checkpoint_directory_and_from_within() {
         assert_eq!(names(&of_run(directory)), expected);
     }
     for directory in [&run, &inner] {
-        let mut command = system_tests::command::burn_ckpt_command();
+        let mut command = system_tests::programs::commands::burn_ckpt_command();
         let output = command.args(["ls", "--json"]).current_dir(directory).output().unwrap();
         let runs: Value = serde_json::from_str(&stdout(&output)).unwrap();
         assert_eq!(
@@ -141,7 +141,7 @@ fn what_is_not_whole_is_listed_with_the_reason() {
         |name: &str| table.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{table}"));
     assert!(line("last/epoch=0-step=10.ckpt").ends_with(&format!("100 of {size} bytes")), "{table}");
     assert!(line("last/epoch=1-step=20.ckpt").ends_with("no metadata"), "{table}");
-    assert!(line("last.ckpt").contains("leads nowhere: last/epoch=2-step=30.ckpt"), "{table}");
+    assert!(line("last.ckpt").contains("points to a missing file: last/epoch=2-step=30.ckpt"), "{table}");
     assert!(line("best/epoch=2-step=30.ckpt").ends_with("whole"), "{table}");
     let run = &listed(&run_dir(root.path()))[0];
     assert_eq!(run["dangling_links"][0]["link"], "last.ckpt");
@@ -182,7 +182,7 @@ fn a_name_with_a_terminals_commands_in_it_reaches_no_terminal() {
     train_scored(config(root.path(), 1).with_primary_metric("val_score"), &[1.0]).unwrap();
     let directory = checkpoints(root.path());
     let evil = directory.join("last/a\x1b[2Jb\nc.ckpt");
-    system_tests::tree::copy_checkpoint(&directory.join("last.ckpt"), &evil);
+    system_tests::run_files::copy_checkpoint(&directory.join("last.ckpt"), &evil);
     let run = run_dir(root.path());
     for arguments in [["ls", run.to_str().unwrap()], ["verify", run.to_str().unwrap()]] {
         let output = burn_ckpt(&[&arguments[0], &arguments[1]]);

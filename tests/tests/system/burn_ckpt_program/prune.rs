@@ -8,10 +8,10 @@ use burn_ckpt::plumbing::RunLock;
 use burn_ckpt::retention::TopK;
 use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use serde_json::{Value, json};
-use system_tests::command::{burn_ckpt, ended_with};
-use system_tests::orders::{Gate, Orders, Split};
-use system_tests::process::{Running, warmup};
-use system_tests::tree::{checkpoints, files, metadata, run_dir, stems, whole_checkpoints};
+use system_tests::programs::commands::{burn_ckpt, ended_with};
+use system_tests::programs::orders::{Gate, Orders, Split};
+use system_tests::programs::running::{Running, warmup};
+use system_tests::run_files::{checkpoints, files, metadata, run_dir, stems, whole_checkpoints};
 use system_tests::{config, train, train_and_keep_all};
 
 const SCORES: [f64; 6] = [3.0, 1.0, 4.0, 1.5, 5.0, 9.0];
@@ -78,7 +78,7 @@ fn rules_say_what_stays_and_what_links_point_to_stays_by_all_of_them() {
 }
 
 #[test]
-fn a_pruned_run_goes_on() {
+fn a_pruned_run_resumes() {
     let root = run();
     prune(root.path(), "--keep links", 0);
     let config = config(root.path(), 7).with_primary_metric("val_loss").with_ckpt_path("auto");
@@ -157,7 +157,7 @@ fn what_is_not_whole_is_left_alone_unless_it_is_to_go_too() {
     let cut = checkpoints(root.path()).join("last/epoch=0-step=10.ckpt");
     fs::File::options().write(true).open(&cut).unwrap().set_len(10).unwrap();
     let (out, err) = prune(root.path(), "--keep links", 0);
-    assert!(err.contains("last/epoch=0-step=10.ckpt: not whole, left alone"), "{err}");
+    assert!(err.contains("last/epoch=0-step=10.ckpt: not whole, kept"), "{err}");
     assert!(!out.contains("epoch=0") && cut.exists());
     let (out, _) = prune(root.path(), "--keep links --broken", 0);
     assert!(out.contains("removed  last/epoch=0-step=10.ckpt"), "{out}");

@@ -6,8 +6,8 @@ use std::path::Path;
 use burn_ckpt::Checkpoint;
 use burn_ckpt::plumbing::blake3_of_tensor;
 use serde_json::Value;
-use system_tests::command::{burn_ckpt, ended_with, stdout};
-use system_tests::tree::{checkpoints, metadata, run_dir};
+use system_tests::programs::commands::{burn_ckpt, ended_with, stdout};
+use system_tests::run_files::{checkpoints, metadata, run_dir};
 use system_tests::{config, train};
 
 fn shown(path: &Path) -> Value {
@@ -116,9 +116,9 @@ fn a_long_model_is_cut_unless_all_is_asked_for() {
         let bytes = burn::tensor::Bytes::from_bytes_vec(vec![0; 8]);
         burn_ckpt::burn_pack::Tensor::new(format!("t{name:03}"), burn::tensor::DType::F32, [2], None, bytes)
     };
-    let section = burn_ckpt::Section { tensors: (0..100).map(tensor).collect(), ..Default::default() };
+    let section = burn_ckpt::Section::new().with_tensors((0..100).map(tensor).collect());
     let contents = burn_ckpt::Contents::new(&()).unwrap().with_section("model", section);
-    contents.save(&path, burn_ckpt::Metadata::blank(jiff::Timestamp::UNIX_EPOCH)).unwrap();
+    contents.save(&path, burn_ckpt::Metadata::new(jiff::Timestamp::UNIX_EPOCH)).unwrap();
     let text = stdout(&burn_ckpt(&[&"show", &path]));
     assert!(
         text.contains("t039") && !text.contains("t040") && text.contains("and 60 more (--tensors)"),

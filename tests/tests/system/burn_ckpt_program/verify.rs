@@ -10,8 +10,8 @@ use burn_ckpt::burn_pack::Tensor;
 use burn_ckpt::{Checkpoint, Contents, Error, Metadata, Section};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use system_tests::command::{burn_ckpt, ended_with, sha256sum};
-use system_tests::tree::{checkpoints, metadata, run_dir};
+use system_tests::programs::commands::{burn_ckpt, ended_with, sha256sum};
+use system_tests::run_files::{checkpoints, metadata, run_dir};
 use system_tests::{config, train, train_and_keep_all};
 
 fn last(root: &Path, epoch: usize) -> PathBuf {
@@ -140,9 +140,9 @@ fn large(directory: &Path) -> PathBuf {
         tensor("d", 1),
         tensor("e", 3 * PIECE),
     ];
-    let section = Section { tensors, ..Section::default() };
+    let section = Section::new().with_tensors(tensors);
     let contents = Contents::new(&()).unwrap().with_section("model", section);
-    contents.save(&path, Metadata::blank(Timestamp::UNIX_EPOCH)).unwrap();
+    contents.save(&path, Metadata::new(Timestamp::UNIX_EPOCH)).unwrap();
     path
 }
 

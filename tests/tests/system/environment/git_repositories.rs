@@ -5,10 +5,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use system_tests::orders::{Gate, Orders, Split};
-use system_tests::process::{Running, path_with, warmup};
-use system_tests::repository::{Repository, expected, stub, without_settings};
-use system_tests::tree::{checkpoints, metadata};
+use system_tests::git_repository::{Repository, expected, stub, without_settings};
+use system_tests::programs::orders::{Gate, Orders, Split};
+use system_tests::programs::running::{Running, path_with, warmup};
+use system_tests::run_files::{checkpoints, metadata};
 
 /// A busy machine may answer late, for which there is `null`: so often it is asked again.
 const ATTEMPTS: usize = 5;

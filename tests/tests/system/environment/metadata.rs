@@ -1,15 +1,15 @@
-//! Every value of the environment in a checkpoint's metadata is what somebody else says it is: the system, the compiler,
-//! cargo, git, and the job's own variables written down by hand. (Processors, memory and GPUs: `hardware.rs`.)
+//! Every value of the environment in a checkpoint's metadata is what another source says: the system, the compiler, cargo,
+//! git, and the variables of a job, written down by hand. (Processors, memory and GPUs: `gpus/`.)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use system_tests::command::{stdout, workspace};
-use system_tests::process::{Running, digits, programs};
-use system_tests::repository::{Repository, expected, without_settings};
-use system_tests::tree::{checkpoints, metadata};
+use system_tests::git_repository::{Repository, expected, without_settings};
+use system_tests::programs::commands::{stdout, workspace};
+use system_tests::programs::running::{Running, digits, programs};
+use system_tests::run_files::{checkpoints, metadata};
 
 /// Runs the program `digits` in a directory with these variables, and returns what it says of its environment.
 fn environment(directory: &Path, variables: &[(&str, &str)]) -> Value {
@@ -73,7 +73,7 @@ fn default_features() -> BTreeSet<String> {
     let mut on = BTreeSet::new();
     let mut next = vec!["default"];
     while let Some(feature) = next.pop() {
-        // What another package is to switch on is no feature of this one.
+        // A feature of another package is not a feature of this one.
         if let Some(more) = digits["features"][feature].as_array()
             && on.insert(feature.to_owned())
         {
@@ -135,44 +135,42 @@ fn the_packages_are_those_that_cargo_builds_the_program_from() {
     }
 }
 
-#[test]
-fn the_jobs_of_slurm_and_of_lsf_are_as_their_variables_say() {
-    let repository = Repository::with_a_commit();
-    let environment = environment(
-        repository.path(),
-        &[
-            ("SLURM_JOB_ID", "4021"),
-            ("SLURM_JOB_NAME", "train digits"),
-            ("SLURM_ARRAY_JOB_ID", "4000"),
-            ("SLURM_ARRAY_TASK_ID", "21"),
-            ("SLURM_ARRAY_TASK_COUNT", "3"),
-            ("SLURM_ARRAY_TASK_MIN", "20"),
-            ("SLURM_ARRAY_TASK_MAX", "22"),
-            ("SLURM_CLUSTER_NAME", "east"),
-            ("SLURM_JOB_PARTITION", "gpu"),
-            ("SLURM_JOB_NUM_NODES", "6"),
-            ("SLURM_JOB_NODELIST", "n[08-10,12]-ib,login,r[1]n2"),
-            ("SLURM_NTASKS", "24"),
-            ("SLURM_PROCID", "0"),
-            ("SLURM_LOCALID", "0"),
-            ("SLURM_NODEID", "0"),
-            ("SLURM_CPUS_PER_TASK", "16"),
-            ("SLURM_GPUS_ON_NODE", "4"),
-            ("SLURM_RESTART_COUNT", "2"),
-            ("LSB_JOBID", "77"),
-            ("LSB_JOBNAME", "train[3]"),
-            ("LSB_JOBINDEX", "3"),
-            ("LSB_JOBINDEX_END", "9"),
-            ("LSB_QUEUE", "long"),
-            ("LSB_MCPU_HOSTS", "h1 4 h2 2"),
-            ("LSB_HOSTS", "h1 h1 h1 h1 h2 h2"),
-            ("LSB_DJOB_NUMPROC", "6"),
-            ("JSM_NAMESPACE_RANK", "0"),
-            ("JSM_NAMESPACE_LOCAL_RANK", "0"),
-            ("JSM_NAMESPACE_SIZE", "6"),
-        ],
-    );
-    let slurm = json!({
+/// The variables of a Slurm job and of an LSF job.
+const JOBS: [(&str, &str); 29] = [
+    ("SLURM_JOB_ID", "4021"),
+    ("SLURM_JOB_NAME", "train digits"),
+    ("SLURM_ARRAY_JOB_ID", "4000"),
+    ("SLURM_ARRAY_TASK_ID", "21"),
+    ("SLURM_ARRAY_TASK_COUNT", "3"),
+    ("SLURM_ARRAY_TASK_MIN", "20"),
+    ("SLURM_ARRAY_TASK_MAX", "22"),
+    ("SLURM_CLUSTER_NAME", "east"),
+    ("SLURM_JOB_PARTITION", "gpu"),
+    ("SLURM_JOB_NUM_NODES", "6"),
+    ("SLURM_JOB_NODELIST", "n[08-10,12]-ib,login,r[1]n2"),
+    ("SLURM_NTASKS", "24"),
+    ("SLURM_PROCID", "0"),
+    ("SLURM_LOCALID", "0"),
+    ("SLURM_NODEID", "0"),
+    ("SLURM_CPUS_PER_TASK", "16"),
+    ("SLURM_GPUS_ON_NODE", "4"),
+    ("SLURM_RESTART_COUNT", "2"),
+    ("LSB_JOBID", "77"),
+    ("LSB_JOBNAME", "train[3]"),
+    ("LSB_JOBINDEX", "3"),
+    ("LSB_JOBINDEX_END", "9"),
+    ("LSB_QUEUE", "long"),
+    ("LSB_MCPU_HOSTS", "h1 4 h2 2"),
+    ("LSB_HOSTS", "h1 h1 h1 h1 h2 h2"),
+    ("LSB_DJOB_NUMPROC", "6"),
+    ("JSM_NAMESPACE_RANK", "0"),
+    ("JSM_NAMESPACE_LOCAL_RANK", "0"),
+    ("JSM_NAMESPACE_SIZE", "6"),
+];
+
+/// What the metadata has to say of the Slurm job.
+fn slurm_job() -> Value {
+    json!({
         "job_id": "4021",
         "job_name": "train digits",
         "array_job_id": "4000",
@@ -191,9 +189,12 @@ fn the_jobs_of_slurm_and_of_lsf_are_as_their_variables_say() {
         "cpus_per_task": 16,
         "gpus_on_node": 4,
         "restart_count": 2,
-    });
-    assert_eq!(environment["slurm"], slurm);
-    let lsf = json!({
+    })
+}
+
+/// What the metadata has to say of the LSF job.
+fn lsf_job() -> Value {
+    json!({
         "job_id": "77",
         "job_name": "train[3]",
         "job_index": 3,
@@ -204,8 +205,15 @@ fn the_jobs_of_slurm_and_of_lsf_are_as_their_variables_say() {
         "rank": 0,
         "local_rank": 0,
         "ranks": 6,
-    });
-    assert_eq!(environment["lsf"], lsf);
+    })
+}
+
+#[test]
+fn the_jobs_of_slurm_and_of_lsf_are_as_their_variables_say() {
+    let repository = Repository::with_a_commit();
+    let environment = environment(repository.path(), &JOBS);
+    assert_eq!(environment["slurm"], slurm_job());
+    assert_eq!(environment["lsf"], lsf_job());
     // Nothing has changed since the commit.
     assert_eq!(environment["git"], expected(repository.path()));
     assert_eq!(environment["git"]["dirty"], false);

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use system_tests::command::stdout;
-use system_tests::orders::{Orders, Split};
-use system_tests::process::{Running, digits, warmup};
-use system_tests::repository::{Repository, without_settings};
-use system_tests::tree::{checkpoints, files, metadata, stems};
+use system_tests::git_repository::{Repository, without_settings};
+use system_tests::programs::commands::stdout;
+use system_tests::programs::orders::{Orders, Split};
+use system_tests::programs::running::{Running, digits, warmup};
+use system_tests::run_files::{checkpoints, files, metadata, stems};
 
 /// Part of every credential.
 const SECRET: &str = "hunter2";

@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
@@ -14,9 +13,9 @@ use burn_ckpt::{
 };
 use jiff::Timestamp;
 use system_tests::backend;
-use system_tests::command::stdout;
-use system_tests::net::{NetConfig, bytes};
-use system_tests::reading::bytes_read_by_process;
+use system_tests::bytes_read::bytes_read_by_process;
+use system_tests::models::inference_net::{NetConfig, bytes};
+use system_tests::programs::test_alone::run_alone;
 
 const LAYER_BYTES: u64 = 4 * 512 * 512;
 /// Set for a process that loads what is there and counts.
@@ -68,7 +67,7 @@ fn save_of(directory: &Path, width: usize) -> (PathBuf, Stacks) {
     let optimizer = Section::from_module(&layers(16, width, &backend::device()));
     let contents = Contents::new(&config).unwrap().with_section(Section::MODEL, Section::from_module(&model));
     let contents = contents.with_section(Section::OPTIMIZER, optimizer);
-    contents.save(&path, Metadata::blank(Timestamp::now())).unwrap();
+    contents.save(&path, Metadata::new(Timestamp::now())).unwrap();
     (path, model)
 }
 
@@ -99,12 +98,9 @@ fn memory(what: &str) -> u64 {
     1024 * line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap()
 }
 
-/// Runs one test of this file in a process of its own, told where the checkpoint is: the other tests read too.
+/// Runs one test of this file in a process of its own, with the checkpoint: other tests would read in this process too.
 fn alone(test: &str, path: &Path) {
-    let mut itself = Command::new(std::env::current_exe().unwrap());
-    itself.args(["--exact", &format!("loading::checkpoint::{test}"), "--nocapture"]).env(COUNTED, path);
-    let printed = stdout(&itself.output().unwrap());
-    assert!(printed.contains("1 passed"), "{printed}");
+    run_alone(module_path!(), test, COUNTED, path);
 }
 
 #[test]
@@ -201,7 +197,7 @@ fn a_file_that_is_cut_while_it_is_read_is_an_error_that_names_the_tensor() {
             values
         });
         model.upper.insert(0, Linear { weight, ..first });
-        let options = LoadOptions { verify, ..LoadOptions::default() };
+        let options = LoadOptions::new().with_verify(verify);
         let error = Checkpoint::open(&path).unwrap().load_into_with(model, &options).unwrap_err();
         assert!(matches!(error, Error::Load { .. }), "{error:?}");
         let text = error.to_string();
@@ -222,7 +218,7 @@ fn a_file_that_was_replaced_since_it_was_opened_is_read_as_it_is_now() {
     let contents = Contents::new(&NetConfig::new(512)).unwrap();
     let replacement = elsewhere.path().join("stacks.ckpt");
     let contents = contents.with_section(Section::MODEL, Section::from_module(&other));
-    contents.save(&replacement, Metadata::blank(Timestamp::now())).unwrap();
+    contents.save(&replacement, Metadata::new(Timestamp::now())).unwrap();
     std::fs::copy(metadata_path(&replacement), metadata_path(&path)).unwrap();
     std::fs::copy(&replacement, &path).unwrap();
     assert_eq!(bytes(&checkpoint.load_into(model).unwrap()), bytes(&other));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn_ckpt::{Checkpoint, Contents, Error, Metadata, Section};
+use burn_ckpt::{Checkpoint, Contents, Error, ErrorKind, Metadata, Section};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use system_tests::backend;
@@ -17,11 +17,11 @@ fn save(directory: &Path) -> PathBuf {
     let path = directory.join("linear.ckpt");
     let contents = Contents::new(&serde_json::json!({ "inputs": 4 })).unwrap();
     let contents = contents.with_section("model", Section::from_module(&linear()));
-    contents.save(&path, Metadata::blank(Timestamp::now())).unwrap();
+    contents.save(&path, Metadata::new(Timestamp::now())).unwrap();
     path
 }
 
-/// Whatever a user may do with a checkpoint, on a file that may be none.
+/// Everything that a user may do with a checkpoint, on a file that may not be one.
 fn use_all(path: &Path) -> Result<(), Error> {
     let checkpoint = Checkpoint::open(path)?;
     checkpoint.hparams::<serde_json::Value>()?;
@@ -31,20 +31,43 @@ fn use_all(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Where the header of a container ends, which names the tensors; their bytes follow.
+fn end_of_header(container: &[u8]) -> usize {
+    10 + u32::from_le_bytes(container[6..10].try_into().unwrap()) as usize
+}
+
+/// Whether an error says what a damaged header makes of a checkpoint. Its names and versions may have become others.
+fn is_of_a_damaged_header(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::NotACheckpoint { .. }
+            | Error::NewerFormat { .. }
+            | Error::Checksum { .. }
+            | Error::MissingSection { .. }
+            | Error::Mismatch { .. }
+            | Error::Hparams { .. }
+            | Error::TrainerState { .. }
+            | Error::Damaged { .. }
+    )
+}
+
+/// Whether the message names the file.
+fn names(error: &Error, path: &Path) -> bool {
+    error.to_string().contains(path.to_str().unwrap())
+}
+
 #[test]
 fn what_is_saved_comes_back_bit_for_bit() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.ckpt");
     let model = linear();
-    let extra = Section {
-        strings: [("vocabulary".to_owned(), "a b c".to_owned())].into(),
-        scalars: [("decay".to_owned(), burn_ckpt::burn_pack::Scalar::Float(0.999))].into(),
-        ..Section::default()
-    };
+    let extra = Section::new()
+        .with_strings([("vocabulary".to_owned(), "a b c".to_owned())].into())
+        .with_scalars([("decay".to_owned(), burn_ckpt::burn_pack::Scalar::Float(0.999))].into());
     let contents = Contents::new(&LinearConfig::new(4, 2)).unwrap();
     let contents =
         contents.with_section("model", Section::from_module(&model)).with_section("user.ema", extra);
-    let size = contents.save(&path, Metadata::blank(Timestamp::now())).unwrap();
+    let size = contents.save(&path, Metadata::new(Timestamp::now())).unwrap();
     assert_eq!(size, std::fs::metadata(&path).unwrap().len());
 
     let checkpoint = Checkpoint::open(&path).unwrap();
@@ -75,7 +98,7 @@ fn sections_have_the_names_that_the_format_knows() {
     let directory = tempfile::tempdir().unwrap();
     for name in ["", "models", "user", "user.", "user.a.b", "ema"] {
         let contents = Contents::new(&()).unwrap().with_section(name, Section::default());
-        let saved = contents.save(directory.path().join("a.ckpt"), Metadata::blank(Timestamp::now()));
+        let saved = contents.save(directory.path().join("a.ckpt"), Metadata::new(Timestamp::now()));
         assert!(matches!(saved, Err(Error::Name { .. })), "{name:?}: {saved:?}");
     }
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
@@ -91,7 +114,7 @@ fn a_checkpoint_without_metadata_does_not_pass_a_verification() {
 }
 
 #[test]
-fn a_newer_format_is_refused_with_both_versions() {
+fn a_newer_format_is_an_error_with_both_versions() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("newer.ckpt");
     let writer = burn_ckpt::burn_pack::Writer::new(Vec::new()).auto_extension(false);
@@ -112,12 +135,9 @@ fn other_files_are_not_checkpoints() {
     };
     let burnpack = directory.path().join("model.bpk");
     linear().save_file(&burnpack).unwrap();
-    // A header that claims 4 GB of metadata in a file of 10 bytes.
-    let greedy = [b"NRUB".as_slice(), &1u16.to_le_bytes(), &u32::MAX.to_le_bytes()].concat();
     for path in [
         write("empty", b""),
         write("text", b"hello, this is a text and no checkpoint"),
-        write("greedy", &greedy),
         write("safetensors", b"\x10\0\0\0\0\0\0\0{\"__metadata__\":{}}"),
         burnpack,
         directory.path().to_path_buf(),
@@ -129,7 +149,17 @@ fn other_files_are_not_checkpoints() {
             other => panic!("{}: {other:?}", path.display()),
         }
     }
-    assert!(matches!(Checkpoint::open(directory.path().join("gone")), Err(Error::Io { .. })));
+    // A header that claims 4 GB of metadata in a file of 10 bytes.
+    let greedy = [b"NRUB".as_slice(), &1u16.to_le_bytes(), &u32::MAX.to_le_bytes()].concat();
+    let error = Checkpoint::open(write("greedy", &greedy)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Damaged, "{error:?}");
+    // What a newer burn may write.
+    let newer = [b"NRUB".as_slice(), &2u16.to_le_bytes(), &0u32.to_le_bytes()].concat();
+    let error = Checkpoint::open(write("newer", &newer)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NewerFormat, "{error:?}");
+    assert!(error.to_string().contains("burnpack format 2"), "{error}");
+    let error = Checkpoint::open(directory.path().join("gone")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
     // A pipe that nobody writes to would be waited at for ever.
     let pipe = directory.path().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -143,7 +173,9 @@ fn every_truncation_is_an_error() {
     let whole = std::fs::read(&path).unwrap();
     for length in 0..whole.len() {
         std::fs::write(&path, &whole[..length]).unwrap();
-        assert!(use_all(&path).is_err(), "{length} of {} bytes", whole.len());
+        let error = use_all(&path).unwrap_err();
+        let shown = format!("{length} of {} bytes: {error}", whole.len());
+        assert!(matches!(error, Error::NotACheckpoint { .. }) && names(&error, &path), "{shown}");
     }
 }
 
@@ -156,9 +188,12 @@ proptest! {
         let path = save(directory.path());
         let mut bytes = std::fs::read(&path).unwrap();
         let place = place.index(bytes.len());
+        let header = end_of_header(&bytes);
         bytes[place] ^= 1 << bit;
         std::fs::write(&path, bytes).unwrap();
-        prop_assert!(use_all(&path).is_err(), "bit {} of byte {}", bit, place);
+        let error = use_all(&path).unwrap_err();
+        let is_right = if place < header { is_of_a_damaged_header(&error) } else { matches!(error, Error::Checksum { .. }) };
+        prop_assert!(is_right && names(&error, &path), "bit {} of byte {}: {:?}", bit, place, error);
     }
 
     #[test]
@@ -167,6 +202,7 @@ proptest! {
         let path = directory.path().join("random.ckpt");
         let bytes = if with_magic { [b"NRUB\x01\0".to_vec(), bytes].concat() } else { bytes };
         std::fs::write(&path, bytes).unwrap();
-        prop_assert!(use_all(&path).is_err());
+        let error = use_all(&path).unwrap_err();
+        prop_assert!(matches!(error, Error::NotACheckpoint { .. }) && names(&error, &path), "{:?}", error);
     }
 }

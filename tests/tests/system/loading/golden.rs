@@ -6,8 +6,8 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use serde_json::Value;
-use system_tests::command::{build, burn_ckpt, ended_with, stdout, workspace};
-use system_tests::tree::metadata;
+use system_tests::programs::commands::{build, burn_ckpt, ended_with, stdout, workspace};
+use system_tests::run_files::metadata;
 use tempfile::TempDir;
 
 /// Largest relative difference to what another processor computed, with other vector instructions.

@@ -9,8 +9,8 @@ use burn_ckpt::{Contents, FromCheckpoint, Metadata, Section};
 use ciborium::Value;
 use jiff::Timestamp;
 use system_tests::backend;
-use system_tests::net::NetConfig;
-use system_tests::reading::bytes_read;
+use system_tests::bytes_read::bytes_read;
+use system_tests::models::inference_net::NetConfig;
 
 /// A model of one matrix.
 #[derive(Module, Debug)]
@@ -33,7 +33,7 @@ fn small(directory: &Path) -> PathBuf {
     let matrix = Matrix::from_hparams(&config, &backend::device());
     let contents =
         Contents::new(&config).unwrap().with_section(Section::MODEL, Section::from_module(&matrix));
-    contents.save(&path, Metadata::blank(Timestamp::now())).unwrap();
+    contents.save(&path, Metadata::new(Timestamp::now())).unwrap();
     path
 }
 

@@ -1,15 +1,14 @@
-//! Whatever ends a run, the command that it prints goes on from there as it is. For a run that is done already it is said
-//! that there is nothing to do, and nothing is done.
+//! Whatever ends a run, the command that it prints resumes the run. For a run that is done already, the program prints that
+//! there is nothing to do, and does nothing.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-use system_tests::orders::{Gate, Orders, Split};
-use system_tests::process::{Ended, Running, goes_on_as, printed_command, warmup};
-use system_tests::soak::compare;
-use system_tests::tree::{checkpoints, files, run_dir};
+use system_tests::programs::orders::{Gate, Orders, Split};
+use system_tests::programs::running::{Ended, Running, printed_command, resumes_as, warmup};
+use system_tests::run_files::{checkpoints, compare, files, run_dir, stems};
 
 const FLAGS: &str = "--run-id r1 --epochs 3 --topk 2";
 
@@ -18,33 +17,44 @@ fn undisturbed(root: &Path, flags: &str) -> PathBuf {
     run_dir(root)
 }
 
-fn goes_on(ended: &Ended, root: &Path, whole: &Path) {
+fn resumes(ended: &Ended, root: &Path, whole: &Path) {
     assert_eq!(ended.code(), Some(1), "{ended:?}");
-    goes_on_as(ended, root, whole);
+    resumes_as(ended, root, whole);
 }
 
 #[test]
-fn after_a_panic_the_printed_command_goes_on_to_the_same_bytes() {
+fn after_a_panic_the_printed_command_resumes_to_the_same_bytes() {
     let directory = tempfile::tempdir().unwrap();
     let whole = undisturbed(&directory.path().join("whole"), FLAGS);
     for (name, split, batch) in [("train", Split::Train, 45), ("valid", Split::Valid, 12)] {
         let root = directory.path().join(name);
         let ended = Running::start(Orders::panic(split, batch).given_to(warmup(&root, FLAGS))).end();
         assert!(ended.stderr.contains(&format!("the batch {batch} was told to panic")), "{ended:?}");
-        goes_on(&ended, &root, &whole);
+        resumes(&ended, &root, &whole);
     }
 }
 
 #[test]
-fn after_a_panic_in_the_first_step_there_is_nothing_to_go_on_from() {
-    let root = tempfile::tempdir().unwrap();
-    let ended = Running::start(Orders::panic(Split::Train, 1).given_to(warmup(root.path(), FLAGS))).end();
-    assert_eq!(ended.code(), Some(1), "{ended:?}");
-    let saved = files(&checkpoints(root.path()));
-    assert_eq!(ended.stdout.contains("resume: "), !saved.is_empty(), "{ended:?} {saved:?}");
+fn after_a_panic_in_the_first_step_the_printed_command_resumes_from_the_fresh_model() {
+    let directory = tempfile::tempdir().unwrap();
+    let whole = undisturbed(&directory.path().join("whole"), FLAGS);
+    let root = directory.path().join("parts");
+    let ended = Running::start(Orders::panic(Split::Train, 1).given_to(warmup(&root, FLAGS))).end();
+    assert_eq!(stems(&checkpoints(&root).join("on_exception")).len(), 1, "{ended:?}");
+    resumes(&ended, &root, &whole);
 }
 
-/// A run is stopped, and goes on where no file may be as large as a checkpoint.
+#[test]
+fn where_no_checkpoint_was_saved_no_command_is_printed() {
+    let root = tempfile::tempdir().unwrap();
+    let flags = format!("{FLAGS} --set checkpoint_saving=false");
+    let ended = Running::start(Orders::panic(Split::Train, 45).given_to(warmup(root.path(), &flags))).end();
+    assert_eq!(ended.code(), Some(1), "{ended:?}");
+    assert_eq!(files(&checkpoints(root.path())), [""; 0], "{ended:?}");
+    assert!(!ended.stdout.contains("resume: "), "{ended:?}");
+}
+
+/// A run is stopped, and resumed where no file may be as large as a checkpoint.
 fn without_room(root: &Path, flags: &str) -> Ended {
     let gate = Gate::closed();
     let mut running = Running::start(Orders::wait(Split::Train, 45, &gate).given_to(warmup(root, flags)));
@@ -61,7 +71,7 @@ fn without_room(root: &Path, flags: &str) -> Ended {
 }
 
 #[test]
-fn after_a_save_that_stopped_training_the_printed_command_goes_on_once_there_is_room() {
+fn after_a_save_that_stopped_training_the_printed_command_resumes_once_there_is_room() {
     let directory = tempfile::tempdir().unwrap();
     // Training is never more than a few saves ahead of the disk, and so cannot end before it learns of the failure.
     let flags = format!("{FLAGS} --save-every-steps 4 --set failed_saves=\"stop\"");
@@ -69,17 +79,17 @@ fn after_a_save_that_stopped_training_the_printed_command_goes_on_once_there_is_
     let root = directory.path().join("stopped");
     let ended = without_room(&root, &flags);
     assert!(ended.stderr.contains("training stopped because"), "{ended:?}");
-    goes_on(&ended, &root, &whole);
+    resumes(&ended, &root, &whole);
 }
 
 #[test]
-fn a_run_whose_last_save_failed_goes_on_for_as_many_epochs_as_it_was_to_have() {
+fn a_run_whose_last_save_failed_resumes_for_as_many_epochs_as_it_was_to_have() {
     let directory = tempfile::tempdir().unwrap();
     let whole = undisturbed(&directory.path().join("whole"), FLAGS);
     let root = directory.path().join("failed");
     let ended = without_room(&root, FLAGS);
     assert!(ended.stderr.contains("saving step 90 failed") && ended.stdout.contains("steps 90"), "{ended:?}");
-    goes_on(&ended, &root, &whole);
+    resumes(&ended, &root, &whole);
 }
 
 #[test]
@@ -102,7 +112,7 @@ fn state(run_dir: &Path) -> BTreeMap<String, (SystemTime, Vec<u8>)> {
 }
 
 #[test]
-fn a_run_that_is_done_says_that_there_is_nothing_to_do_and_goes_on_with_more_epochs() {
+fn a_run_that_is_done_says_that_there_is_nothing_to_do_and_resumes_with_more_epochs() {
     let directory = tempfile::tempdir().unwrap();
     let whole = undisturbed(&directory.path().join("whole"), "--run-id r1 --epochs 6 --topk 2");
     let root = directory.path().join("parts");

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use system_tests::command::{stdout, workspace};
+use system_tests::programs::commands::{stdout, workspace};
 
 /// Parts of names: training, terminal interfaces, data sets, networks, data bases, GPUs, and what describes a machine.
 const FOREIGN: [&str; 24] = [
@@ -121,6 +121,7 @@ fn the_direct_dependencies_are_these() {
         "indexmap",
         "jiff",
         "log",
+        "parking_lot",
         "rustix",
         "serde",
         "serde_ignored",

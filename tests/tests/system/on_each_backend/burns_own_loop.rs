@@ -14,8 +14,8 @@ use burn_ckpt::Section;
 use burn_trainer::Trainer;
 use burn_trainer::process::PlainRenderer;
 use system_tests::backend;
-use system_tests::model::{Model, Script, ScriptedMetric, learner, loader, stopping_after};
-use system_tests::tree::{checkpoints, metadata};
+use system_tests::models::small::{Model, Script, ScriptedMetric, learner, loader, stopping_after};
+use system_tests::run_files::{checkpoints, metadata};
 use system_tests::{config, train_with};
 
 const EPOCHS: usize = 3;

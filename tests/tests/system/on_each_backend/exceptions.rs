@@ -1,20 +1,22 @@
 //! Whatever stops training, the state of the last step done is saved with the reason, and the caller gets an error.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::train::metric::LossMetric;
 use burn_ckpt::Checkpoint;
+use burn_ckpt::plumbing::chain;
 use burn_trainer::burn_ckpt::plumbing::WhenBusy;
 use burn_trainer::burn_ckpt::retention::TopK;
 use burn_trainer::strategy::{Last, OnException, Strategy, StrategyConfig};
 use burn_trainer::{Error, Trainer, TrainerConfig};
+use parking_lot::Mutex;
 use system_tests::backend;
-use system_tests::model::{Model, OnStep, Script, ScriptedMetric, learner, loader, stopper};
-use system_tests::tree::{checkpoints, files, metadata, stems};
+use system_tests::models::small::{Model, OnStep, Script, ScriptedMetric, learner, loader, stopper};
+use system_tests::run_files::{checkpoints, files, metadata, stems};
 use system_tests::{config, train, train_scripted, train_with};
 
 fn tensors(checkpoint: &Path) -> Vec<(String, Vec<u8>)> {
@@ -57,7 +59,7 @@ fn a_panic_in_step_37_leaves_the_state_of_step_36() {
             assert_eq!(saved.as_deref(), Some(path.as_path()));
         }
         Err(other) => panic!("{other}"),
-        Ok(_) => panic!("training went on"),
+        Ok(_) => panic!("training continued"),
     }
     let described = metadata(&path);
     assert_eq!(described["reason"], "exception: the step 37 was told to panic");
@@ -95,7 +97,7 @@ fn a_loader_error_leaves_the_state_before_it() {
     let result = train_scripted(config(root.path(), 5), script);
     let error = result.map(|_| ()).unwrap_err();
     assert!(matches!(error, Error::Training { saved: Some(_), .. }), "{error}");
-    assert!(error.to_string().contains("the disk with the data is gone"), "{error}");
+    assert!(chain(&error).contains("the disk with the data is gone"), "{error:?}");
     let described = metadata(&only_exception(root.path()));
     assert_eq!(described["global_step"], 14);
     assert!(described["reason"].as_str().unwrap().contains("the disk with the data is gone"));
@@ -127,12 +129,12 @@ fn stopped(root: &Path, fails: bool) -> burn_trainer::Result<burn_trainer::FitRe
 fn an_interrupters_failure_is_an_exception() {
     let root = tempfile::tempdir().unwrap();
     let error = stopped(root.path(), true).map(|_| ()).unwrap_err();
-    assert!(error.to_string().contains("somebody called fail"), "{error}");
+    assert!(chain(&error).contains("somebody called fail"), "{error:?}");
     assert_eq!(metadata(&only_exception(root.path()))["global_step"], 23);
 }
 
 #[test]
-fn a_stop_is_no_exception_and_the_last_state_is_saved() {
+fn a_stop_is_not_an_exception_and_the_last_state_is_saved() {
     let root = tempfile::tempdir().unwrap();
     let result = stopped(root.path(), false).unwrap();
     assert_eq!(result.interrupted.as_deref(), Some("somebody called stop"));
@@ -147,9 +149,9 @@ fn the_program_ends_with_a_status_that_is_not_0() {
     // The one failure that the example can be brought to from outside: the run's directory is taken away.
     let root = tempfile::tempdir().unwrap();
     std::fs::write(root.path().join("burn_trainer_logs"), "in the way").unwrap();
-    let output = system_tests::command::xtask_train(root.path(), &["--run-id", "r1"]);
+    let output = system_tests::programs::commands::xtask_train(root.path(), &["--run-id", "r1"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(system_tests::command::stderr(&output).contains("burn_trainer_logs"));
+    assert!(system_tests::programs::commands::stderr(&output).contains("burn_trainer_logs"));
 }
 
 #[test]
@@ -179,12 +181,7 @@ impl Strategy for AtStep {
     }
 
     fn output(&self) -> burn_trainer::strategy::CheckpointOutput {
-        burn_trainer::strategy::CheckpointOutput {
-            directory: "chosen".into(),
-            filename: Some("{step:05}".to_owned()),
-            link: Some("chosen".to_owned()),
-            weights_only: false,
-        }
+        burn_trainer::strategy::CheckpointOutput::new("chosen").with_filename("{step:05}").with_link("chosen")
     }
 
     fn decide(
@@ -218,7 +215,7 @@ fn hanging() -> (std::sync::mpsc::Sender<()>, OnStep) {
     let (release, hangs) = std::sync::mpsc::channel::<()>();
     let hangs = Mutex::new(hangs);
     let on_save = OnStep(Arc::new(move || {
-        let _ = hangs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let _ = hangs.lock().recv();
     }));
     (release, on_save)
 }

@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use burn::config::Config;
 use burn::data::dataloader::DataLoader;
-use burn::data::dataloader::batcher::Batcher;
-use burn::data::dataset::InMemDataset;
 use burn::grad_clipping::GradientClippingConfig;
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::module::Module;
@@ -15,23 +13,28 @@ use burn::nn::loss::{MseLoss, Reduction};
 use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
 use burn::optim::AdamWConfig;
 use burn::tensor::activation::relu;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use burn::train::metric::store::{Aggregate, Direction, Split};
 use burn::train::metric::{LearningRateMetric, LossMetric};
 use burn::train::{
     EvaluatorBuilder, InferenceStep, Learner, MetricEarlyStoppingStrategy, RegressionOutput,
     StoppingCondition, TrainOutput, TrainStep,
 };
-use burn_ckpt::retention::{KeepRule, TopK};
-use burn_ckpt::{Checkpoint, FromCheckpoint};
+use burn_ckpt::FromCheckpoint;
 use burn_trainer::optimizer::InitStreamed;
 use burn_trainer::strategy::{
-    Best, CheckpointOutput, Interval, Last, OnException, RunProgress, SaveDecision, Strategy, StrategyConfig,
+    Best, CheckpointOutput, Interval, KeepRule, Last, RunProgress, SaveDecision, Strategy, TopK,
     TrainingEvent,
 };
-use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
+use burn_trainer::{FitResult, Result, Trainer, TrainerConfig};
+
+use burn::data::dataloader::batcher::Batcher;
+use burn::data::dataset::InMemDataset;
+use burn::tensor::TensorData;
+use burn_ckpt::Checkpoint;
+use burn_trainer::ResumableDataLoader;
 use system_tests::backend;
-use system_tests::tree::stems;
+use system_tests::run_files::stems;
 
 const INPUTS: usize = 3;
 
@@ -128,11 +131,12 @@ impl InferenceStep for Regressor {
     }
 }
 
-fn fit(config: TrainerConfig, hparams: &RegressorConfig, device: &Device) -> Result<FitResult<Regressor>> {
-    let seed = config.seed;
+fn fit(config: TrainerConfig, hparams: &RegressorConfig, device: Device) -> Result<FitResult<Regressor>> {
     let trainer = Trainer::new(config, hparams)?.strategy(EveryTenthEpoch);
+    let device = trainer.device(device)?;
 
-    let loader = || ResumableDataLoader::builder(RowBatcher).batch_size(8).num_workers(2);
+    let train = trainer.loader(RowBatcher).batch_size(8).num_workers(2).shuffled().build(rows(40));
+    let valid = trainer.loader(RowBatcher).batch_size(8).num_workers(2).build(rows(10));
     let patience = MetricEarlyStoppingStrategy::new(
         &LossMetric::new(),
         Aggregate::Mean,
@@ -141,31 +145,27 @@ fn fit(config: TrainerConfig, hparams: &RegressorConfig, device: &Device) -> Res
         StoppingCondition::NoImprovementSince { n_epochs: 10 },
     );
     let training = trainer
-        .training(loader().shuffle(seed).build(rows(40)), loader().build(rows(10)))
+        .training(train, valid)
         .metrics((LossMetric::new(),))
         .metric_train_numeric(LearningRateMetric::new())
         .early_stopping(patience)
         .grads_accumulation(2);
 
-    device.seed(seed);
-    let model = Regressor::from_hparams(hparams, device);
+    let model = Regressor::from_hparams(hparams, &device);
     let optimizer = AdamWConfig::new().with_grad_clipping(Some(GradientClippingConfig::Value(0.5)));
     let schedule = CosineAnnealingLrSchedulerConfig::new(hparams.learning_rate, 1000).init().unwrap();
     trainer.fit(training, Learner::new(model, optimizer.init_streamed(), schedule))
 }
 
 fn config() -> TrainerConfig {
-    TrainerConfig::new().with_primary_metric("val_loss").with_strategies([
-        StrategyConfig::Best(
-            Best::new().with_topk(3).with_filename("epoch={epoch:02}-val_loss={val_loss:.2}"),
-        ),
-        StrategyConfig::Last(
+    TrainerConfig::new()
+        .with_primary_metric("val_loss")
+        .with_best(Best::new().with_topk(3).with_filename("epoch={epoch:02}-val_loss={val_loss:.2}"))
+        .with_last(
             Last::new()
                 .with_every_n_steps(1000)
                 .with_save_on_time_interval(Interval(Duration::from_secs(15 * 60))),
-        ),
-        StrategyConfig::OnException(OnException::default()),
-    ])
+        )
 }
 
 struct EveryTenthEpoch;
@@ -180,13 +180,12 @@ impl Strategy for EveryTenthEpoch {
     }
 
     fn output(&self) -> CheckpointOutput {
-        let (directory, filename) = ("every_tenth_epoch".into(), Some("epoch={epoch}".to_owned()));
-        CheckpointOutput { directory, filename, link: None, weights_only: true }
+        CheckpointOutput::new("every_tenth_epoch").with_filename("epoch={epoch}").with_weights_only(true)
     }
 
-    fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision {
+    fn decide(&mut self, event: &TrainingEvent<'_>, progress: &RunProgress<'_>) -> SaveDecision {
         match event {
-            TrainingEvent::EpochEnd if (facts.epoch + 1).is_multiple_of(10) => {
+            TrainingEvent::EpochEnd if (progress.epoch + 1).is_multiple_of(10) => {
                 SaveDecision::Save { score: f64::NAN, reason: "every tenth epoch".to_owned() }
             }
             _ => SaveDecision::Skip,
@@ -194,8 +193,12 @@ impl Strategy for EveryTenthEpoch {
     }
 }
 
-fn go_on(config: &TrainerConfig, hparams: &RegressorConfig, device: &Device) -> Result<FitResult<Regressor>> {
-    let result = fit(config.clone().with_ckpt_path("auto"), hparams, device)?;
+fn resume_or_start(
+    config: &TrainerConfig,
+    hparams: &RegressorConfig,
+    device: &Device,
+) -> Result<FitResult<Regressor>> {
+    let result = fit(config.clone().with_ckpt_path("auto"), hparams, device.clone())?;
     if let Some(best) = result.best() {
         println!("{} {}", best.path.display(), best.score);
     }
@@ -225,14 +228,14 @@ fn test(result: FitResult<Regressor>, loader: Arc<dyn DataLoader<Batch>>) {
 }
 
 #[test]
-fn the_pages_program_trains_goes_on_is_loaded_and_evaluated() {
+fn the_pages_program_trains_resumes_is_loaded_and_evaluated() {
     let directory = tempfile::tempdir().unwrap();
     let config = config().with_root(directory.path()).with_run_id("r1");
-    let (hparams, device) = (RegressorConfig::new(INPUTS).with_hidden(8), backend::device().autodiff());
+    let (hparams, device) = (RegressorConfig::new(INPUTS).with_hidden(8), backend::device());
 
-    let first = go_on(&config.clone().with_max_epochs(4), &hparams, &device).unwrap();
+    let first = resume_or_start(&config.clone().with_max_epochs(4), &hparams, &device).unwrap();
     assert_eq!((first.epochs, first.global_step, first.resumed_from), (4, 4 * 3, None));
-    let result = go_on(&config.with_max_epochs(10), &hparams, &device).unwrap();
+    let result = resume_or_start(&config.with_max_epochs(10), &hparams, &device).unwrap();
     assert_eq!((result.epochs, result.global_step), (10, 10 * 3));
     assert!(result.resumed_from.is_some());
     assert_eq!(result.metrics.keys().collect::<Vec<_>>(), ["train_loss", "train_learning_rate", "val_loss"]);

@@ -1,17 +1,12 @@
-//! What trains, saves, goes on and loads: these tests run on flex, and with the feature `wgpu` and
+//! What trains, saves, resumes and loads: these tests run on flex, and with the feature `wgpu` and
 //! `SYSTEM_TESTS_BACKEND=wgpu` on burn's wgpu backend too (`cargo xtask test` does both).
 
+mod best_and_last_share_a_file;
 mod burns_own_loop;
-pub mod exact;
 mod exceptions;
-mod from_checkpoint;
 mod from_lightning;
-mod mid_epoch;
-mod once;
-mod partial_loading;
-mod recovery;
-mod resume;
-mod snapshot;
-mod streamed;
-mod verified_weights;
-mod wrong_hparams;
+mod loading;
+mod resuming;
+mod saves_within_an_epoch;
+mod snapshots;
+mod streamed_optimizers;

@@ -1,9 +1,10 @@
-//! The benchmark runs from end to end, on a small state, and names who cannot take part.
+//! The benchmark runs from end to end, on a small state, and names the contenders that cannot take part.
 
 use std::path::Path;
 use std::process::{Command, Output};
 
-use system_tests::command::{build, stderr, stdout};
+use system_tests::programs::commands::{build, stderr, stdout};
+use system_tests::programs::printed_table::row;
 
 fn bench(root: &Path, arguments: &[&str]) -> Output {
     let program = build(&["bench-checkpoint"]).join("bench-checkpoint");
@@ -13,13 +14,6 @@ fn bench(root: &Path, arguments: &[&str]) -> Output {
         .args(arguments)
         .output()
         .unwrap()
-}
-
-/// The cells of the row that begins with a name, in the table whose header begins with another.
-pub(crate) fn row<'a>(page: &'a str, table: &str, name: &str) -> Vec<&'a str> {
-    let cells = |line: &'a str| line.split('|').map(str::trim).skip(1).collect::<Vec<_>>();
-    let mut lines = page.lines().map(cells).skip_while(|cells| cells.first() != Some(&table));
-    lines.find(|cells| cells.first() == Some(&name)).unwrap_or_else(|| panic!("no {name} in {page}"))
 }
 
 #[test]

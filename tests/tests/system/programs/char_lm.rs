@@ -1,4 +1,4 @@
-//! The language model: what is trained is what is measured, saved, gone on with, and written with.
+//! The language model: the same model is trained, measured, saved, resumed, and written with.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -10,9 +10,9 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_ckpt::{Contents, FromCheckpoint, Metadata, Section};
 use char_lm::{BYTES, CharLm, CharLmConfig};
 use jiff::Timestamp;
-use system_tests::command::{build, ended_with, stdout, xtask_train};
+use system_tests::programs::commands::{build, ended_with, stdout, xtask_train};
+use system_tests::run_files::{checkpoints, metadata, run_dir, target};
 use system_tests::soak::{Program, Signal, Soak};
-use system_tests::tree::{checkpoints, metadata, run_dir, target};
 
 /// A model that trains in seconds. Each of 20 optimizer steps an epoch takes two batches; the last batch of validation has
 /// 5 windows.
@@ -121,7 +121,7 @@ fn the_perplexity_is_that_of_the_saved_model() {
 }
 
 #[test]
-fn killed_and_gone_on_with_it_ends_with_the_same_bytes() {
+fn killed_and_resumed_it_ends_with_the_same_bytes() {
     let directory = tempfile::tempdir().unwrap();
     let arguments = format!("--epochs 3 --save-every-steps 3 {SMALL}");
     let program = Program {
@@ -192,7 +192,7 @@ fn the_likeliest_text_is_what_the_whole_model_says() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_the_sample_and_is_no_error() {
+fn a_reader_that_closes_the_pipe_ends_the_sample_and_is_not_an_error() {
     let root = tempfile::tempdir().unwrap();
     train(root.path(), 1);
     let mut command = Command::new(programs().join("sample"));
@@ -217,7 +217,7 @@ fn what_cannot_be_written_with_is_an_error_that_says_why() {
     let made_up = |name: &str, hparams: CharLmConfig| {
         let path = root.path().join(name);
         let contents = Contents::new(&hparams).unwrap().with_section("model", Section::default());
-        contents.save(&path, Metadata::blank(Timestamp::now())).unwrap();
+        contents.save(&path, Metadata::new(Timestamp::now())).unwrap();
         path
     };
     let config = CharLmConfig::new;

@@ -1,7 +1,7 @@
 //! `cargo xtask train`: its flags, its exit statuses, and what goes to which output.
 
-use system_tests::command::{stderr, stdout, xtask_train, xtask_train_on_a_terminal};
-use system_tests::tree::{checkpoints, metadata, stems};
+use system_tests::programs::commands::{stderr, stdout, xtask_train, xtask_train_on_a_terminal};
+use system_tests::run_files::{checkpoints, metadata, stems};
 
 #[test]
 fn wrong_usage_ends_with_status_2_and_names_what_is_right() {
@@ -80,7 +80,7 @@ fn flags_reach_the_configuration() {
 }
 
 #[test]
-fn the_printed_command_goes_on_from_there() {
+fn the_printed_command_resumes_from_there() {
     let root = tempfile::tempdir().unwrap();
     let place = "a place with spaces";
     let printed = stdout(&xtask_train(root.path(), &["--root", place, "--run-id", "r1", "--epochs", "1"]));

@@ -37,7 +37,7 @@ fn the_readmes_programs_are_the_examples() {
     assert!(implementation.contains("impl FromCheckpoint for"));
     assert!(read("examples/digits/src/model.rs").contains(implementation), "{implementation}");
     assert_eq!(lines.lines().count(), 3);
-    let compiled = read("tests/tests/system/documents.rs");
+    let compiled = include_str!("documents.rs");
     assert!(lines.lines().all(|line| compiled.contains(&format!("\n    {line}\n"))), "{lines}");
     assert!(training.contains("trainer.fit(training, learner)"));
     assert!(read("examples/digits/src/main.rs").contains(training), "{training}");

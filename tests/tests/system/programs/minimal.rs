@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use system_tests::command::{build, stderr, stdout, workspace};
+use system_tests::programs::commands::{build, stderr, stdout, workspace};
 
 /// Lines of the training program itself, which the README shows.
 const MAIN_LINES: usize = 24;

@@ -1,8 +1,9 @@
-//! The programs of the workspace: the examples, their flags, the benchmark, and the documents that show them.
+//! The programs of the workspace: the examples, their flags, a project of one's own, the benchmark, and the documents that show them.
 
-pub(crate) mod bench;
+mod bench;
 mod char_lm;
 mod command_line;
 mod documents;
 mod minimal;
 mod native_inference;
+mod new_project;

@@ -11,8 +11,8 @@ use image::imageops::{self, FilterType};
 use image::{GrayImage, Rgb, RgbImage};
 use jiff::Timestamp;
 use serde_json::Value;
-use system_tests::command::{build, stderr, stdout, workspace, xtask_train};
-use system_tests::tree::{checkpoints, copy_checkpoint, metadata, run_dir};
+use system_tests::programs::commands::{build, stderr, stdout, workspace, xtask_train};
+use system_tests::run_files::{checkpoints, copy_checkpoint, metadata, run_dir};
 
 /// Enough for several batches, and one that is not full.
 const LOOKED_AT: usize = 45;
@@ -302,7 +302,7 @@ fn what_it_cannot_use_is_an_error_that_names_the_file_and_the_reason() {
     }
 }
 
-/// Hyperparameters that a layer of more memory than there is would be made of, and weights that are no numbers.
+/// Hyperparameters of a layer that needs more memory than there is, and weights that are not numbers.
 #[test]
 fn a_model_that_cannot_be_made_or_computes_nothing_is_an_error() {
     let root = tempfile::tempdir().unwrap();
@@ -310,7 +310,7 @@ fn a_model_that_cannot_be_made_or_computes_nothing_is_an_error() {
     let path = root.path().join("wide.ckpt");
     let hparams = DigitsConfig::new().with_channels(usize::MAX / 2);
     let contents = Contents::new(&hparams).unwrap().with_section("model", Section::default());
-    contents.save(&path, Metadata::blank(Timestamp::now())).unwrap();
+    contents.save(&path, Metadata::new(Timestamp::now())).unwrap();
     let output = classify(&path, image, &[]);
     assert_eq!(output.status.code(), Some(1));
     for word in ["wide.ckpt", "channels", "at most"] {

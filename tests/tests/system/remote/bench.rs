@@ -2,9 +2,8 @@
 
 use std::process::Command;
 
-use system_tests::command::{build, stdout};
-
-use crate::programs::bench::row;
+use system_tests::programs::commands::{build, stdout};
+use system_tests::programs::printed_table::row;
 
 #[test]
 fn one_local_device_and_two_remote_ones_are_measured_in_one_run() {

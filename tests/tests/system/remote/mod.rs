@@ -1,10 +1,10 @@
 //! Devices of other machines: servers of this one, on the loopback interface.
 
 mod bench;
-mod exact;
-mod flood;
-mod lost;
-mod page;
-mod refusals;
+mod documents;
+mod garbage;
+mod lost_devices;
+mod refused_connections;
+mod same_numbers;
 mod servers;
-mod token;
+mod token_stays_secret;

@@ -7,9 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use burn_trainer::remote::RemoteAddress;
-use system_tests::command::xtask_serve_command;
-use system_tests::process::{Ended, Running};
-use system_tests::server::{ON_LOOPBACK, Server, WEBSOCKET_ON_LOOPBACK, burn_serve, computes, write_secret};
+use system_tests::programs::commands::xtask_serve_command;
+use system_tests::programs::running::{Ended, Running};
+use system_tests::servers::{ON_LOOPBACK, Server, WEBSOCKET_ON_LOOPBACK, burn_serve, computes, write_secret};
 
 /// The addresses that a server printed, and nothing else of its standard output.
 fn printed(stdout: &str) -> Vec<RemoteAddress> {
@@ -141,7 +141,7 @@ fn an_identity_that_cannot_be_used_is_an_error_that_names_the_file() {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
     refuses_to_serve(with(&file), 1, &["key", "mode is 640", "chmod 600"]);
     refuses_to_serve(with(&file.join("below")), 1, &["key/below"]);
-    refuses_to_serve(with(directory.path()), 1, &["it is no file"]);
+    refuses_to_serve(with(directory.path()), 1, &["it is not a file"]);
 
     let server = Server::start(ON_LOOPBACK);
     refuses_to_serve(with(&server.directory().join("identity")), 1, &["another server has it", "--identity"]);

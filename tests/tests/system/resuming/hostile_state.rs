@@ -7,8 +7,8 @@ use burn_ckpt::{Checkpoint, Contents, Section};
 use burn_trainer::Error;
 use burn_trainer::burn_ckpt::burn_pack::Tensor;
 use serde_json::{Value, json};
-use system_tests::model::{BATCH, Script, learner, shuffling};
-use system_tests::tree::checkpoints;
+use system_tests::models::small::{BATCH, Script, learner, shuffling};
+use system_tests::run_files::checkpoints;
 use system_tests::{config, train};
 
 /// A run of one epoch, and a copy of its checkpoint with another state and history, which is whole by its digests.
@@ -40,7 +40,7 @@ fn bytes(name: &str, text: &str) -> Section {
         None,
         burn::tensor::Bytes::from_bytes_vec(text.as_bytes().to_vec()),
     );
-    Section { tensors: vec![tensor], ..Section::default() }
+    Section::new().with_tensors(vec![tensor])
 }
 
 fn resumed(root: &Path, path: &Path, epochs: usize) -> burn_trainer::Result<u64> {
@@ -76,7 +76,7 @@ fn counts_that_no_run_gets_to_are_an_error() {
 }
 
 #[test]
-fn a_state_that_is_none_is_an_error() {
+fn an_invalid_state_is_an_error() {
     for state in
         [json!({ "epoch": -1 }), json!({ "epoch": "x" }), json!({ "metrics": 3 }), json!({ "batches": 1.5 })]
     {

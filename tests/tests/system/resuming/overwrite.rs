@@ -1,10 +1,10 @@
-//! Overwriting removes what a run left and nothing else, and never what the run is to go on from.
+//! Overwriting deletes what a run left and nothing else, and never the checkpoint that the run resumes from.
 
 use std::path::Path;
 
 use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use burn_trainer::{Error, TrainerConfig};
-use system_tests::tree::{checkpoints, copy_checkpoint, files, stems};
+use system_tests::run_files::{checkpoints, copy_checkpoint, files, stems};
 use system_tests::{config, train};
 
 fn overwriting(root: &Path, epochs: usize) -> TrainerConfig {
@@ -16,12 +16,12 @@ fn refused(config: TrainerConfig) {
     let before = files(&directory);
     let error = train(config).map(|_| ()).unwrap_err();
     assert!(matches!(&error, Error::Config { setting, .. } if setting == "overwrite"), "{error}");
-    assert!(error.to_string().contains("leave out overwrite to go on, or ckpt_path"), "{error}");
+    assert!(error.to_string().contains("leave out overwrite to resume, or ckpt_path"), "{error}");
     assert_eq!(files(&directory), before);
 }
 
 #[test]
-fn overwrite_and_going_on_contradict_each_other() {
+fn overwrite_and_resuming_contradict_each_other() {
     let root = tempfile::tempdir().unwrap();
     train(config(root.path(), 1)).unwrap();
     for wanted in ["auto", "last", "best"] {
@@ -30,13 +30,13 @@ fn overwrite_and_going_on_contradict_each_other() {
 }
 
 #[test]
-fn overwrite_with_auto_begins_where_there_is_nothing_to_go_on_from() {
+fn overwrite_with_auto_starts_anew_where_there_is_nothing_to_resume_from() {
     let root = tempfile::tempdir().unwrap();
     assert_eq!(train(overwriting(root.path(), 1).with_ckpt_path("auto")).unwrap().global_step, 10);
 }
 
 #[test]
-fn what_is_gone_on_from_is_not_overwritten_also_where_it_is_a_copy() {
+fn the_checkpoint_that_is_resumed_from_is_not_overwritten_also_where_it_is_a_copy() {
     let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     train(config(root.path(), 1)).unwrap();
     let directory = checkpoints(root.path());
@@ -45,7 +45,7 @@ fn what_is_gone_on_from_is_not_overwritten_also_where_it_is_a_copy() {
         copy_checkpoint(&directory.join("last/epoch=0-step=10.ckpt"), place);
     }
     refused(overwriting(root.path(), 2).with_ckpt_path(inside.to_str().unwrap()));
-    // From where nothing is removed it can be gone on.
+    // A checkpoint outside of what is deleted can be resumed from.
     let result = train(overwriting(root.path(), 2).with_ckpt_path(outside.to_str().unwrap())).unwrap();
     assert_eq!(result.global_step, 20);
     assert_eq!(stems(&directory.join("last")), ["epoch=1-step=20"]);

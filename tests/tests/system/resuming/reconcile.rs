@@ -7,8 +7,8 @@ use std::path::Path;
 use burn_trainer::burn_ckpt::retention::{MetricMode, TopK};
 use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use burn_trainer::{FitResult, TrainerConfig};
-use system_tests::model::Model;
-use system_tests::tree::{checkpoints, copy_checkpoint, files, metadata, stems, target};
+use system_tests::models::small::Model;
+use system_tests::run_files::{checkpoints, copy_checkpoint, files, metadata, stems, target};
 use system_tests::{config, train, train_scored};
 
 const ENDS: [&str; 2] = ["ckpt", "ckpt.metadata.json"];
@@ -140,7 +140,7 @@ fn a_run_that_is_only_opened_with_another_rule_loses_nothing() {
 }
 
 #[test]
-fn under_another_rule_files_go_once_something_newer_is_durable() {
+fn under_another_rule_files_are_deleted_once_something_newer_is_durable() {
     let root = tempfile::tempdir().unwrap();
     scored(root.path(), (4, 4), "auto", &[1.0, 2.0, 3.0, 4.0]);
     let directory = checkpoints(root.path());
@@ -154,7 +154,7 @@ fn under_another_rule_files_go_once_something_newer_is_durable() {
 }
 
 #[test]
-fn what_is_gone_on_from_stays_while_nothing_newer_is_there() {
+fn the_checkpoint_that_was_resumed_from_stays_until_a_newer_one_is_durable() {
     // Over the rule, as a kill before its removal leaves it, and named by the user.
     let (root, aside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let last = || StrategyConfig::Last(Last::default());

@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use burn_trainer::{Error, TrainerConfig};
-use system_tests::command::{stderr, stdout, xtask_train};
-use system_tests::tree::{checkpoints, files, stems};
+use system_tests::programs::commands::{stderr, stdout, xtask_train};
+use system_tests::run_files::{checkpoints, files, stems};
 use system_tests::{config, train};
 
 fn error(config: TrainerConfig) -> Error {
@@ -43,7 +43,7 @@ fn a_file_in_the_runs_place_is_an_error_that_names_it() {
 }
 
 #[test]
-fn run_ids_that_are_no_directory_name_are_errors() {
+fn run_ids_that_are_not_directory_names_are_errors() {
     let long = "x".repeat(300);
     for run_id in ["", ".", "..", "a/b", "/tmp/x", "a\0b", "a\nb", long.as_str()] {
         let root = tempfile::tempdir().unwrap();
@@ -116,7 +116,7 @@ fn a_lock_that_goes_in_a_moment_is_waited_for() {
 }
 
 #[test]
-fn a_second_process_is_refused_with_the_firsts_id_and_a_dead_ones_lock_blocks_nobody() {
+fn a_second_process_gets_an_error_with_the_firsts_id_and_the_lock_of_a_dead_one_does_not_block() {
     let root = tempfile::tempdir().unwrap();
     let layout = burn_ckpt::RunLayout::new(root.path(), "burn_trainer_logs", "r1").unwrap();
     let lock = burn_ckpt::plumbing::RunLock::acquire(layout.run_dir()).unwrap();

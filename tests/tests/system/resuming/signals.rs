@@ -1,5 +1,5 @@
-//! A signal ends a run after the step in progress, with its state saved, and the printed command goes on from there as if
-//! nothing had been. A second ctrl-c ends it at once.
+//! A signal ends a run after the step in progress, with its state saved, and the printed command resumes it as if it had
+//! never stopped. A second ctrl-c ends it at once.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,12 @@ use std::process::Command;
 
 use burn_ckpt::RunLayout;
 use burn_ckpt::plumbing::RunLock;
-use system_tests::command::{workspace, xtask_train_command};
-use system_tests::orders::{Gate, Orders, Split};
-use system_tests::process::{Ended, Running, goes_on_as, printed_command, warmup};
-use system_tests::soak::{compare, stopped_exactly};
-use system_tests::tree::{checkpoints, files, metadata, run_dir, stems, target, whole_checkpoints};
+use system_tests::programs::commands::{workspace, xtask_train_command};
+use system_tests::programs::orders::{Gate, Orders, Split};
+use system_tests::programs::running::{Ended, Running, printed_command, resumes_as, warmup};
+use system_tests::run_files::{
+    checkpoints, compare, files, metadata, run_dir, stems, stopped_exactly, target, whole_checkpoints,
+};
 
 /// 30 batches and as many steps in an epoch, 8 more batches in its validation.
 const FLAGS: &str = "--run-id r1 --epochs 3 --topk 2";
@@ -27,7 +28,7 @@ fn undisturbed(root: &Path, flags: &str) -> PathBuf {
     run_dir(root)
 }
 
-/// A program at one of its batches gets a signal, and then goes on.
+/// A program gets a signal while it waits at one of its batches, and then continues.
 fn signalled(command: Command, at: (Split, usize), signal: &str) -> Ended {
     let gate = Gate::closed();
     let mut running = Running::start(Orders::wait(at.0, at.1, &gate).given_to(command));
@@ -46,7 +47,7 @@ fn left_whole(root: &Path) {
 }
 
 #[test]
-fn each_signal_saves_the_step_in_progress_and_the_printed_command_goes_on_from_it() {
+fn each_signal_saves_the_step_in_progress_and_the_printed_command_resumes_from_it() {
     let directory = tempfile::tempdir().unwrap();
     let whole = undisturbed(&directory.path().join("whole"), FLAGS);
     for (signal, status) in [("HUP", 129), ("INT", 130), ("USR1", 138), ("USR2", 140), ("TERM", 143)] {
@@ -63,7 +64,7 @@ fn each_signal_saves_the_step_in_progress_and_the_printed_command_goes_on_from_i
         let saved = metadata(&checkpoints(&root).join("last.ckpt"));
         assert_eq!((&saved["global_step"], &saved["reason"]), (&STOP.into(), &"last".into()));
         stopped_exactly(&run_dir(&root), 1).unwrap();
-        goes_on_as(&ended, &root, &whole);
+        resumes_as(&ended, &root, &whole);
     }
 }
 
@@ -78,7 +79,7 @@ fn in_a_validation_a_signal_saves_the_state_before_it() {
     assert_eq!(ended.code(), Some(143), "{ended:?}");
     left_whole(&root);
     assert_eq!(stems(&checkpoints(&root).join("last")), ["epoch=0-step=30"]);
-    goes_on_as(&ended, &root, &whole);
+    resumes_as(&ended, &root, &whole);
 }
 
 #[test]
@@ -165,8 +166,8 @@ fn without_saving_a_signal_ends_the_run_all_the_same() {
     }
 }
 
-/// After an end at once: nobody holds the run, and it goes on from its newest whole checkpoint.
-fn can_be_gone_on_with(root: &Path, whole: &Path) {
+/// After an immediate end: no process holds the run, and it resumes from its newest whole checkpoint.
+fn resumes_from_its_newest_checkpoint(root: &Path, whole: &Path) {
     let layout = RunLayout::new(root, "burn_trainer_logs", "r1").unwrap();
     drop(RunLock::acquire(layout.run_dir()).unwrap());
     Running::start(warmup(root, &format!("{FLAGS} --ckpt-path auto"))).end_well();
@@ -194,7 +195,7 @@ fn a_second_interrupt_ends_a_run_at_once_whose_save_hangs() {
         running.send("INT");
         let ended = running.end();
         assert_eq!(ended.code(), Some(130), "{ended:?}");
-        can_be_gone_on_with(&root, &whole);
+        resumes_from_its_newest_checkpoint(&root, &whole);
     }
 }
 
@@ -217,7 +218,7 @@ fn a_second_interrupt_ends_a_run_at_once_in_the_middle_of_a_save() {
     let ended = running.end();
     assert_eq!(ended.code(), Some(130), "{ended:?}");
     whole_checkpoints(&checkpoints(&root)).unwrap();
-    can_be_gone_on_with(&root, &whole);
+    resumes_from_its_newest_checkpoint(&root, &whole);
 }
 
 #[test]
@@ -240,11 +241,11 @@ fn a_second_interrupt_ends_a_run_at_once_whose_messages_nobody_reads() {
     drop(reader);
     filler.join().unwrap();
     assert_eq!(ended.code(), Some(130), "{ended:?}");
-    can_be_gone_on_with(&root, &whole);
+    resumes_from_its_newest_checkpoint(&root, &whole);
 }
 
 #[test]
-fn ctrl_c_reaches_the_program_that_xtask_has_become_and_its_command_goes_on() {
+fn ctrl_c_reaches_the_program_that_xtask_has_become_and_its_command_resumes() {
     let directory = tempfile::tempdir().unwrap();
     let flags = |root: &Path| {
         let flags = ["--root", root.to_str().unwrap(), "--run-id", "r1", "--epochs", "2"];

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use burn::train::metric::LossMetric;
 use burn_trainer::Trainer;
-use system_tests::command::build;
-use system_tests::model::{Script, learner, loader, stopper};
-use system_tests::soak::{Report, Signal, Soak, Which, compare, stopped_exactly};
+use system_tests::models::small::{Script, learner, loader, stopper};
+use system_tests::programs::commands::build;
+use system_tests::run_files::{compare, stopped_exactly};
+use system_tests::soak::{Report, Signal, Soak, Which};
 use system_tests::{config, train};
 
 const SEED: u64 = 1;
@@ -52,7 +53,7 @@ fn several_devices_end_with_the_same_bytes_after_kills() {
 }
 
 #[test]
-fn a_run_that_is_told_to_end_saves_its_step_and_goes_on_from_there() {
+fn a_run_that_is_told_to_end_saves_its_step_and_resumes_from_there() {
     soaked(Which::Digits, 2, Signal::Term, 3);
     soaked(Which::Warmup, 0, Signal::Term, 3);
 }

@@ -13,16 +13,16 @@ use burn_trainer::strategy::{Last, StrategyConfig};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde_json::Value;
-use system_tests::model::{OnStep, Script};
-use system_tests::tree::{checkpoints, stems};
+use system_tests::models::small::{OnStep, Script};
+use system_tests::run_files::{checkpoints, stems};
 use system_tests::{config, train_scripted};
 
 /// A run with a strategy `last` and a strategy `best` (lower is better), whose disk is as slow as the test wants.
 struct Run {
     writer: CheckpointWriter,
     directory: PathBuf,
-    /// Lets one save go on.
-    go_on: Sender<()>,
+    /// Lets one save continue.
+    let_continue: Sender<()>,
     disk: Option<Receiver<()>>,
     /// Told of a step when it is being written.
     begun: (Sender<u64>, Receiver<u64>),
@@ -45,26 +45,26 @@ impl Run {
             environment: Box::new(|| Value::Null),
         };
         let writer = CheckpointWriter::start(facts, ledger, max_waiting).unwrap();
-        let (go_on, disk) = mpsc::channel();
+        let (let_continue, disk) = mpsc::channel();
         let mut run = Self {
             writer,
             directory: directory.to_path_buf(),
-            go_on,
+            let_continue,
             disk: Some(disk),
             begun: mpsc::channel(),
         };
         let disk = run.disk.take().unwrap();
         let first = run.state(0, &[("last", f64::NAN)], move || disk.iter().take(1).for_each(drop));
-        assert_eq!(run.writer.submit(vec![first], WhenBusy::Wait).unwrap(), Submitted::Taken);
+        assert_eq!(run.writer.submit(vec![first], WhenBusy::Wait).unwrap(), Submitted::Accepted);
         assert_eq!(run.begun.1.recv(), Ok(0));
         run
     }
 
     /// The state of a step that strategies want, with their scores.
     fn state(&self, step: u64, wanted: &[(&str, f64)], hangs: impl FnOnce() + Send + 'static) -> SaveRequest {
-        let wish = |(keeper, score): &(&str, f64)| Reservation {
-            keeper: (*keeper).to_owned(),
-            directory: self.directory.join(keeper),
+        let wish = |(strategy, score): &(&str, f64)| Reservation {
+            strategy: (*strategy).to_owned(),
+            directory: self.directory.join(strategy),
             stem: step.to_string(),
             step,
             score: *score,
@@ -100,9 +100,9 @@ impl Run {
         self.writer.submit_while(vec![save], when_busy, waits).unwrap()
     }
 
-    /// Lets the disk go on, and returns what is there in the end.
+    /// Lets the disk continue, and returns what is there in the end.
     fn end(self) -> (Vec<String>, Vec<String>) {
-        drop(self.go_on);
+        drop(self.let_continue);
         let (reports, finished) = self.writer.finish(None);
         assert!(finished && reports.iter().all(|report| report.outcome.is_ok()), "{reports:?}");
         let in_order: Vec<u64> = reports.iter().map(|report| report.global_step).collect();
@@ -121,10 +121,10 @@ fn no_more_states_are_held_than_one_and_those_that_may_wait() {
         let directory = tempfile::tempdir().unwrap();
         let run = Run::busy(directory.path(), max_waiting, 9);
         for step in 1..=max_waiting as u64 {
-            assert_eq!(run.submit(step, &[("last", f64::NAN)], WhenBusy::Skip), Submitted::Taken);
+            assert_eq!(run.submit(step, &[("last", f64::NAN)], WhenBusy::Skip), Submitted::Accepted);
         }
-        assert_eq!(run.submit(8, &[("last", f64::NAN)], WhenBusy::Skip), Submitted::LetGo);
-        assert_eq!(run.submit(9, &[("last", f64::NAN)], WhenBusy::Wait), Submitted::LetGo, "after waiting");
+        assert_eq!(run.submit(8, &[("last", f64::NAN)], WhenBusy::Skip), Submitted::Skipped);
+        assert_eq!(run.submit(9, &[("last", f64::NAN)], WhenBusy::Wait), Submitted::Skipped, "after waiting");
         let expected: Vec<String> = (0..=max_waiting).map(|step| step.to_string()).collect();
         assert_eq!(run.end().0, expected);
     }
@@ -135,9 +135,9 @@ fn a_newer_state_replaces_the_one_that_waits() {
     let directory = tempfile::tempdir().unwrap();
     let run = Run::busy(directory.path(), 1, 9);
     let wanted = [("last", f64::NAN)];
-    assert_eq!(run.submit(1, &wanted, WhenBusy::Replace), Submitted::Taken);
-    assert_eq!(run.submit(2, &wanted, WhenBusy::Replace), Submitted::InPlaceOf(1));
-    assert_eq!(run.submit(3, &wanted, WhenBusy::Replace), Submitted::InPlaceOf(2));
+    assert_eq!(run.submit(1, &wanted, WhenBusy::Replace), Submitted::Accepted);
+    assert_eq!(run.submit(2, &wanted, WhenBusy::Replace), Submitted::Replaced(1));
+    assert_eq!(run.submit(3, &wanted, WhenBusy::Replace), Submitted::Replaced(2));
     assert_eq!(run.end().0, ["0", "3"]);
 }
 
@@ -146,14 +146,18 @@ fn the_best_state_is_not_given_up_for_a_newer_one() {
     let directory = tempfile::tempdir().unwrap();
     let run = Run::busy(directory.path(), 1, 9);
     let (last, both) = ([("last", f64::NAN)], [("last", f64::NAN), ("best", 0.5)]);
-    assert_eq!(run.submit(1, &both, WhenBusy::Replace), Submitted::Taken);
-    assert_eq!(run.submit(2, &last, WhenBusy::Replace), Submitted::LetGo, "best does not want it");
+    assert_eq!(run.submit(1, &both, WhenBusy::Replace), Submitted::Accepted);
+    assert_eq!(run.submit(2, &last, WhenBusy::Replace), Submitted::Skipped, "best does not want it");
     let worse = [("last", f64::NAN), ("best", 0.7)];
-    assert_eq!(run.submit(3, &worse, WhenBusy::Replace), Submitted::LetGo, "it is among the best, but worse");
+    assert_eq!(
+        run.submit(3, &worse, WhenBusy::Replace),
+        Submitted::Skipped,
+        "it is among the best, but worse"
+    );
     let no_number = [("last", f64::NAN), ("best", f64::NAN)];
-    assert_eq!(run.submit(4, &no_number, WhenBusy::Replace), Submitted::LetGo);
+    assert_eq!(run.submit(4, &no_number, WhenBusy::Replace), Submitted::Skipped);
     let better = [("last", f64::NAN), ("best", 0.3)];
-    assert_eq!(run.submit(5, &better, WhenBusy::Replace), Submitted::InPlaceOf(1));
+    assert_eq!(run.submit(5, &better, WhenBusy::Replace), Submitted::Replaced(1));
     let (last, best) = run.end();
     assert_eq!((last, best), (vec!["0".to_owned(), "5".to_owned()], vec!["5".to_owned()]));
 }
@@ -161,12 +165,12 @@ fn the_best_state_is_not_given_up_for_a_newer_one() {
 #[test]
 fn a_run_says_how_many_saves_it_replaced_and_ends_with_the_newest_state_on_disk() {
     let root = tempfile::tempdir().unwrap();
-    let (go_on, disk) = mpsc::channel::<()>();
-    let (go_on, disk) = (Mutex::new(Some(go_on)), Mutex::new(disk));
+    let (let_continue, disk) = mpsc::channel::<()>();
+    let (let_continue, disk) = (Mutex::new(Some(let_continue)), Mutex::new(disk));
     // The first save hangs until step 10, the last one.
     let hangs = OnStep(Arc::new(move || disk.lock().unwrap().iter().for_each(drop)));
-    let goes_on = OnStep(Arc::new(move || drop(go_on.lock().unwrap().take())));
-    let script = Script { on_save: Some(hangs), at_step: Some((10, goes_on)), ..Script::default() };
+    let continues = OnStep(Arc::new(move || drop(let_continue.lock().unwrap().take())));
+    let script = Script { on_save: Some(hangs), at_step: Some((10, continues)), ..Script::default() };
     let every_step = Last::new().with_every_n_steps(1).with_topk(TopK::All);
     let config = config(root.path(), 1)
         .with_when_busy(WhenBusy::Replace)

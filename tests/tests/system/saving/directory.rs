@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use system_tests::backend;
-use system_tests::command::{sha256sum, stdout, xtask_train};
-use system_tests::tree::{files, metadata, target};
+use system_tests::programs::commands::{sha256sum, stdout, xtask_train};
+use system_tests::run_files::{files, metadata, target};
 
 /// 1,797 images, 1,438 of them for training, 32 in a step.
 const STEPS_PER_EPOCH: u64 = 45;
@@ -52,69 +52,72 @@ fn a_run_leaves_exactly_the_documented_tree_with_true_metadata() {
     assert!(!run.join("run.lock").exists(), "no lock of a finished run");
 
     for (link, reason) in [("best_val_loss.ckpt", "best"), ("last.ckpt", "last")] {
-        let link = checkpoint.join(link);
-        let described = metadata(&link);
-        let file = std::fs::canonicalize(&link).unwrap();
-        let (epoch, step) = epoch_and_step(&file);
-
-        assert_eq!(described["checkpoint_checksum"], format!("sha256:{}", sha256sum(&link).unwrap()));
-        assert_eq!(described["checkpoint_size_bytes"], std::fs::metadata(&link).unwrap().len());
-        assert_eq!(described["checkpoint_path"], file.file_name().unwrap().to_str().unwrap());
-        assert_eq!(described["run_id"], "r1");
-        assert_eq!(described["reason"], reason);
-        assert_eq!(described["epoch"], epoch);
-        assert_eq!(described["global_step"], step);
-        assert_eq!(step, (epoch + 1) * STEPS_PER_EPOCH);
-        assert!(described["name"].is_null() && described["project"].is_null());
-
-        let time = |key: &str| described[key].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
-        assert!(before <= time("start_timestamp"));
-        assert!(time("start_timestamp") <= time("checkpoint_timestamp"));
-        assert!(time("checkpoint_timestamp") <= jiff::Timestamp::now());
-        let trained = described["training_time_seconds"].as_f64().unwrap();
-        let passed = time("checkpoint_timestamp").duration_since(time("start_timestamp")).as_secs_f64();
-        assert!(trained > 0.0 && trained <= passed, "{trained} of {passed} seconds");
-
-        let metrics: Vec<_> = described["metrics"].as_object().unwrap().keys().collect();
-        assert_eq!(metrics, ["train_loss", "train_accuracy", "val_loss", "val_accuracy"]);
-        for (key, split, metric) in [
-            ("train_loss", "train", "Loss"),
-            ("train_accuracy", "train", "Accuracy"),
-            ("val_loss", "valid", "Loss"),
-            ("val_accuracy", "valid", "Accuracy"),
-        ] {
-            let ours = described["metrics"][key].as_f64().unwrap();
-            assert_eq!(ours, burns_value(&run, split, epoch + 1, metric), "{key} of epoch {epoch}");
-        }
-        assert_eq!(described["trainer_config"]["max_epochs"], 4);
-        assert_eq!(described["trainer_config"]["primary_metric"], "val_loss");
-        assert_eq!(described["hparams"]["channels"], 16);
-        environment_is_true(&described["environment"]);
-        for (name, tensor) in described["tensors"].as_object().unwrap() {
-            let numbers = name.starts_with("model.") || name.starts_with("optimizer.");
-            assert!(numbers || name == "history.metrics", "{name}");
-            assert_eq!(tensor["dtype"], if numbers { "f32" } else { "u8" });
-            assert_eq!(tensor["blake3"].as_str().unwrap().len(), 64);
-        }
-        assert_eq!(described["tensors"]["model.conv1.weight"]["shape"], serde_json::json!([16, 1, 3, 3]));
+        metadata_is_true(&run, &checkpoint.join(link), reason, before);
     }
 
-    // What it prints: where the checkpoints are, the best score, and a command that goes on.
-    assert!(
-        printed.contains(&format!(
-            "checkpoints: {}",
-            Path::new("OUT/burn_trainer_logs/r1/checkpoint").display()
-        ))
-    );
+    // It prints where the checkpoints are, the best score, and a command that resumes the run.
+    let directory = Path::new("OUT/burn_trainer_logs/r1/checkpoint").display();
+    assert!(printed.contains(&format!("checkpoints: {directory}")), "{printed}");
     let score = metadata(&checkpoint.join("best_val_loss.ckpt"))["metrics"]["val_loss"].to_string();
     assert!(printed.contains(&format!("best val_loss: {score}")), "{printed}");
-    assert!(
-        printed.contains(&format!(
-            "resume: cargo xtask train digits --backend {} --root OUT --run-id r1 --ckpt-path auto --epochs 8",
-            backend::name()
-        )),
-        "{printed}"
+    let command = format!(
+        "resume: cargo xtask train digits --backend {} --root OUT --run-id r1 --ckpt-path auto --epochs 8",
+        backend::name()
     );
+    assert!(printed.contains(&command), "{printed}");
+}
+
+/// Compares what the metadata of a link says with the file, the run's metric files and the clock.
+fn metadata_is_true(run: &Path, link: &Path, reason: &str, before: jiff::Timestamp) {
+    let described = metadata(link);
+    let file = std::fs::canonicalize(link).unwrap();
+    let (epoch, step) = epoch_and_step(&file);
+
+    assert_eq!(described["checkpoint_checksum"], format!("sha256:{}", sha256sum(link).unwrap()));
+    assert_eq!(described["checkpoint_size_bytes"], std::fs::metadata(link).unwrap().len());
+    assert_eq!(described["checkpoint_path"], file.file_name().unwrap().to_str().unwrap());
+    assert_eq!(described["run_id"], "r1");
+    assert_eq!(described["reason"], reason);
+    assert_eq!(described["epoch"], epoch);
+    assert_eq!(described["global_step"], step);
+    assert_eq!(step, (epoch + 1) * STEPS_PER_EPOCH);
+    assert!(described["name"].is_null() && described["project"].is_null());
+
+    let time = |key: &str| described[key].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert!(before <= time("start_timestamp"));
+    assert!(time("start_timestamp") <= time("checkpoint_timestamp"));
+    assert!(time("checkpoint_timestamp") <= jiff::Timestamp::now());
+    let trained = described["training_time_seconds"].as_f64().unwrap();
+    let passed = time("checkpoint_timestamp").duration_since(time("start_timestamp")).as_secs_f64();
+    assert!(trained > 0.0 && trained <= passed, "{trained} of {passed} seconds");
+
+    let metrics: Vec<_> = described["metrics"].as_object().unwrap().keys().collect();
+    assert_eq!(metrics, ["train_loss", "train_accuracy", "val_loss", "val_accuracy"]);
+    for (key, split, metric) in [
+        ("train_loss", "train", "Loss"),
+        ("train_accuracy", "train", "Accuracy"),
+        ("val_loss", "valid", "Loss"),
+        ("val_accuracy", "valid", "Accuracy"),
+    ] {
+        let ours = described["metrics"][key].as_f64().unwrap();
+        assert_eq!(ours, burns_value(run, split, epoch + 1, metric), "{key} of epoch {epoch}");
+    }
+    assert_eq!(described["trainer_config"]["max_epochs"], 4);
+    assert_eq!(described["trainer_config"]["primary_metric"], "val_loss");
+    assert_eq!(described["hparams"]["channels"], 16);
+    environment_is_true(&described["environment"]);
+    tensors_are_described(&described["tensors"]);
+}
+
+/// Every tensor has a type and a digest, and one of them its shape.
+fn tensors_are_described(tensors: &serde_json::Value) {
+    for (name, tensor) in tensors.as_object().unwrap() {
+        let numbers = name.starts_with("model.") || name.starts_with("optimizer.");
+        assert!(numbers || name == "history.metrics", "{name}");
+        assert_eq!(tensor["dtype"], if numbers { "f32" } else { "u8" });
+        assert_eq!(tensor["blake3"].as_str().unwrap().len(), 64);
+    }
+    assert_eq!(tensors["model.conv1.weight"]["shape"], serde_json::json!([16, 1, 3, 3]));
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use burn_trainer::strategy::{Best, Last, OnException, StrategyConfig};
 use burn_trainer::{Error, FitResult, TrainerConfig};
-use system_tests::model::Model;
-use system_tests::tree::{checkpoints, files, stems, target};
+use system_tests::models::small::Model;
+use system_tests::run_files::{checkpoints, files, stems, target};
 use system_tests::{config, train, train_scored};
 
 fn with_last(config: TrainerConfig, last: Last) -> TrainerConfig {
@@ -42,7 +42,7 @@ fn one_directory_in_two_spellings_is_one_directory() {
 }
 
 #[test]
-fn the_directory_of_the_links_is_refused_and_so_is_a_file() {
+fn the_directory_of_the_links_is_an_error_and_so_is_a_file() {
     let root = tempfile::tempdir().unwrap();
     let file = root.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -69,17 +69,19 @@ fn links_resolve_through_a_root_that_is_a_link() {
 fn two_strategies_do_not_fight_over_a_link() {
     let root = tempfile::tempdir().unwrap();
     let second = at("archive").with_every_epoch(false).with_every_n_steps(6);
-    let both = with_last(config(root.path(), 1), Last::default());
-    let error =
-        train(both.clone().with_strategies([StrategyConfig::Last(second.clone())])).map(|_| ()).unwrap_err();
+    let (best, last) = (StrategyConfig::Best(Best::new()), StrategyConfig::Last(Last::new()));
+    let with = |others: &[StrategyConfig]| {
+        let all = [&[best.clone(), last.clone()], others].concat();
+        train(config(root.path(), 1).with_strategies(all))
+    };
+    let error = with(&[StrategyConfig::Last(second.clone())]).map(|_| ()).unwrap_err();
     assert!(error.to_string().contains("last.ckpt") && error.to_string().contains("save_symlink"), "{error}");
-    let second = second.with_save_symlink(false);
-    let both = both.with_strategies([
-        StrategyConfig::Last(second),
-        StrategyConfig::OnException(OnException::default()),
+    with(&[
+        StrategyConfig::Last(second.with_save_symlink(false)),
+        StrategyConfig::OnException(OnException::new()),
         StrategyConfig::OnException(OnException::new().with_dirpath("failures")),
-    ]);
-    train(both).unwrap();
+    ])
+    .unwrap();
     assert_eq!(stems(&checkpoints(root.path()).join("archive")), ["epoch=0-step=6"]);
     assert_eq!(target(&checkpoints(root.path()).join("last.ckpt")), Path::new("last/epoch=0-step=10.ckpt"));
 }

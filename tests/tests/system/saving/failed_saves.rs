@@ -5,9 +5,9 @@ use std::path::Path;
 use burn_trainer::config::FailedSaves;
 use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use burn_trainer::{Error, TrainerConfig};
-use system_tests::command::{stderr, stdout, xtask_train};
-use system_tests::model::{OnStep, Script};
-use system_tests::tree::{checkpoints, files, stems};
+use system_tests::models::small::{OnStep, Script};
+use system_tests::programs::commands::{stderr, stdout, xtask_train};
+use system_tests::run_files::{checkpoints, files, stems};
 use system_tests::{config, train, train_scripted};
 
 /// Best goes where nobody can write, not even root.
@@ -21,7 +21,7 @@ fn blocked(root: &Path) -> TrainerConfig {
 }
 
 #[test]
-fn training_goes_on_and_the_result_says_what_failed() {
+fn training_continues_and_the_result_says_what_failed() {
     let root = tempfile::tempdir().unwrap();
     let result = train(blocked(root.path())).unwrap();
     assert_eq!(result.epochs, 3);
@@ -88,16 +88,18 @@ fn an_older_checkpoint_is_not_given_up_for_a_save_that_failed() {
 }
 
 #[test]
-fn a_failed_save_is_said_while_training_goes_on_and_the_program_ends_with_status_1() {
+fn a_failed_save_is_a_warning_while_training_continues_and_the_program_ends_with_status_1() {
     let root = tempfile::tempdir().unwrap();
     let nowhere = format!("strategies.0.dirpath={NOWHERE:?}");
-    let output = xtask_train(root.path(), &["--run-id", "r1", "--epochs", "3", "--set", &nowhere]);
+    // So many epochs that the first save has failed before the last epoch ends, also on a busy machine: it waits for the
+    // description of the machine.
+    let output = xtask_train(root.path(), &["--run-id", "r1", "--epochs", "20", "--set", &nowhere]);
     assert_eq!(output.status.code(), Some(1), "the newest state is not where it should be");
     let said = stderr(&output);
-    let (warning, end) = (said.find("warning: saving step 45 failed: "), said.find("epoch 3/3 valid"));
+    let (warning, end) = (said.find("warning: saving step 45 failed: "), said.find("epoch 20/20 valid"));
     assert!(warning.is_some() && warning < end, "{said}");
 
     let tolerant =
-        ["--run-id", "r1", "--epochs", "4", "--ckpt-path", "auto", "--set", "failed_saves=\"ignore\""];
+        ["--run-id", "r1", "--epochs", "21", "--ckpt-path", "auto", "--set", "failed_saves=\"ignore\""];
     stdout(&xtask_train(root.path(), &tolerant));
 }

@@ -14,15 +14,15 @@ use burn::train::{EarlyStoppingStrategy, SupervisedTraining};
 use burn_trainer::TrainerConfig;
 use burn_trainer::burn_ckpt::retention::TopK;
 use burn_trainer::strategy::{Last, StrategyConfig};
-use system_tests::command::{stderr, stdout, xtask_train};
-use system_tests::model::{BATCH, Model, OnStep, Script, ScriptedMetric, shuffling};
-use system_tests::tree::{checkpoints, files, run_dir, stems, whole_checkpoints};
+use system_tests::models::small::{
+    BATCH, Model, OnStep, Script, ScriptedMetric, in_two_parts_is_as_in_one, shuffling,
+};
+use system_tests::programs::commands::{stderr, stdout, xtask_train};
+use system_tests::run_files::{checkpoints, files, run_dir, stems, whole_checkpoints};
 use system_tests::{config, train, train_scripted, train_with};
 
-use crate::on_each_backend::exact::in_two_parts_is_as_in_one;
-
 #[test]
-fn a_file_in_the_way_is_said_once_while_training_goes_on() {
+fn a_file_in_the_way_is_one_warning_and_training_continues() {
     let root = tempfile::tempdir().unwrap();
     let train = |epochs: &str| {
         xtask_train(root.path(), &["--run-id", "r1", "--epochs", epochs, "--ckpt-path", "auto"])

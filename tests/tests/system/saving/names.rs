@@ -6,8 +6,8 @@ use burn_ckpt::plumbing::{MAX_NAME_BYTES, link_name};
 use burn_trainer::Error;
 use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use proptest::prelude::*;
-use system_tests::model::{Script, ScriptedMetric};
-use system_tests::tree::{checkpoints, files};
+use system_tests::models::small::{Script, ScriptedMetric};
+use system_tests::run_files::{checkpoints, files};
 use system_tests::{config, train, train_scripted, train_with};
 
 /// Trains one epoch with a metric of this name as the primary one, and returns the links.
@@ -122,10 +122,18 @@ fn two_strategies_of_one_name_are_an_error() {
 proptest! {
     #[test]
     fn any_name_is_one_file_name_or_an_error(name in any::<String>()) {
-        if let Ok(link) = link_name(&name) {
-            prop_assert_eq!(Path::new(&link).components().count(), 1);
-            prop_assert!(link.len() <= MAX_NAME_BYTES + ".ckpt".len());
-            prop_assert!(!link.starts_with('.') && !link.contains(['/', '\\', '\0', '\n']));
+        let has_a_letter_or_digit = name.contains(char::is_alphanumeric);
+        match link_name(&name) {
+            Ok(link) => {
+                prop_assert!(has_a_letter_or_digit);
+                prop_assert_eq!(Path::new(&link).components().count(), 1);
+                prop_assert!(link.len() <= MAX_NAME_BYTES + ".ckpt".len());
+                prop_assert!(!link.starts_with('.') && !link.contains(['/', '\\', '\0', '\n']));
+            }
+            Err(error) => {
+                let is_name = matches!(error, burn_ckpt::Error::Name { .. });
+                prop_assert!(is_name && !has_a_letter_or_digit, "{:?}", error);
+            }
         }
     }
 }

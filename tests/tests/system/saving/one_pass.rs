@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Bytes, DType};
 use burn_ckpt::burn_pack::{Reader, Scalar, Tensor, Writer};
-use burn_ckpt::{Checkpoint, Contents, Error, Metadata, Section};
+use burn_ckpt::plumbing::chain;
+use burn_ckpt::{Checkpoint, Contents, ErrorKind, Metadata, Section};
 use jiff::Timestamp;
 use system_tests::backend;
-use system_tests::command::sha256sum;
-use system_tests::reading::bytes_read;
-use system_tests::tree::files;
+use system_tests::bytes_read::bytes_read;
+use system_tests::programs::commands::sha256sum;
+use system_tests::run_files::files;
 
 /// What is a window and a bit, less than one, and nothing.
 const LENGTHS: [usize; 5] = [3 * 1024 * 1024 + 7, 1, 255, 0, 4096];
@@ -25,11 +26,10 @@ fn section() -> Section {
     let tensor = |(index, length): (usize, &usize)| {
         Tensor::new(format!("t{index}"), DType::U8, vec![*length], Some(index as u64), bytes(*length))
     };
-    Section {
-        tensors: LENGTHS.iter().enumerate().map(tensor).collect(),
-        scalars: [("decay".to_owned(), Scalar::Float(0.5))].into(),
-        strings: [("vocabulary".to_owned(), "a b".to_owned())].into(),
-    }
+    Section::new()
+        .with_tensors(LENGTHS.iter().enumerate().map(tensor).collect())
+        .with_scalars([("decay".to_owned(), Scalar::Float(0.5))].into())
+        .with_strings([("vocabulary".to_owned(), "a b".to_owned())].into())
 }
 
 fn contents(section: Section) -> Contents {
@@ -40,7 +40,7 @@ fn contents(section: Section) -> Contents {
 fn the_file_is_the_one_that_burnpacks_own_writer_makes() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.ckpt");
-    contents(section()).save(&path, Metadata::blank(Timestamp::now())).unwrap();
+    contents(section()).save(&path, Metadata::new(Timestamp::now())).unwrap();
 
     let reader = Reader::from_file_exact(&path).unwrap();
     let (scalars, strings) = (reader.scalars().clone(), reader.metadata().clone());
@@ -62,7 +62,7 @@ fn the_file_is_the_one_that_burnpacks_own_writer_makes() {
 fn its_digests_are_those_of_the_finished_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.ckpt");
-    contents(section()).save(&path, Metadata::blank(Timestamp::now())).unwrap();
+    contents(section()).save(&path, Metadata::new(Timestamp::now())).unwrap();
     let metadata = Checkpoint::open(&path).unwrap().verify().unwrap();
     assert_eq!(metadata.checkpoint_checksum, format!("sha256:{}", sha256sum(&path).unwrap()));
     for (index, length) in LENGTHS.into_iter().enumerate() {
@@ -77,7 +77,7 @@ fn nothing_but_its_header_is_read_again() {
     let path = directory.path().join("a.ckpt");
     let model: Linear = LinearConfig::new(2048, 2048).init(&backend::device());
     let contents = contents(Section::from_module(&model));
-    let (size, read) = bytes_read(|| contents.save(&path, Metadata::blank(Timestamp::now())).unwrap());
+    let (size, read) = bytes_read(|| contents.save(&path, Metadata::new(Timestamp::now())).unwrap());
     assert!(size > 16_000_000);
     assert!(read < 10_000, "{read} bytes were read while {size} were written");
 }
@@ -97,14 +97,11 @@ fn a_disk_that_is_too_small_is_an_error_before_a_tensor_is_read() {
         };
         Tensor::deferred(format!("t{index}"), DType::U8, vec![length], None, length, read)
     });
-    let section = Section { tensors: tensors.collect(), ..Section::default() };
-    let error = contents(section).save(&path, Metadata::blank(Timestamp::now())).unwrap_err();
-    let Error::Io { source, .. } = &error else { panic!("{error}") };
-    assert_eq!(source.kind(), std::io::ErrorKind::StorageFull, "{error}");
-    assert!(
-        error.to_string().contains("reserve the space") && error.to_string().contains("bytes"),
-        "{error}"
-    );
+    let section = Section::new().with_tensors(tensors.collect());
+    let error = contents(section).save(&path, Metadata::new(Timestamp::now())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DiskFull, "{error:?}");
+    let text = chain(&error);
+    assert!(text.contains("cannot reserve the space for") && text.contains(": it needs "), "{text}");
     assert_eq!(asked.load(Ordering::Relaxed), 0);
     assert_eq!(files(directory.path()), [""; 0], "and nothing is left");
 }
@@ -116,8 +113,10 @@ fn a_tensor_that_cannot_be_read_is_named_and_nothing_is_left() {
     let mut section = section();
     let fails = || Err(burn_ckpt::burn_pack::Error::IoError("the device is gone".to_owned()));
     section.tensors.push(Tensor::deferred("t9".to_owned(), DType::U8, vec![7], None, 7, fails));
-    let error = contents(section).save(&path, Metadata::blank(Timestamp::now())).unwrap_err().to_string();
-    assert!(error.contains("user.part.t9") && error.contains("the device is gone"), "{error}");
+    let error = contents(section).save(&path, Metadata::new(Timestamp::now())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io, "{error:?}");
+    let text = chain(&error);
+    assert!(text.ends_with("the tensor user.part.t9 cannot be read: the device is gone"), "{text}");
     assert_eq!(files(directory.path()), [""; 0]);
 }
 
@@ -128,7 +127,7 @@ fn a_tensor_that_gives_other_bytes_than_it_said_is_an_error() {
     let mut section = section();
     let short = || Ok(bytes(6));
     section.tensors.push(Tensor::deferred("t9".to_owned(), DType::U8, vec![7], None, 7, short));
-    let error = contents(section).save(&path, Metadata::blank(Timestamp::now())).unwrap_err().to_string();
+    let error = contents(section).save(&path, Metadata::new(Timestamp::now())).unwrap_err().to_string();
     assert!(error.contains("user.part.t9"), "{error}");
     assert_eq!(files(directory.path()), [""; 0]);
 }

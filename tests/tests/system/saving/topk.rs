@@ -4,8 +4,8 @@ use std::path::Path;
 
 use burn_trainer::burn_ckpt::retention::{MetricMode, TopK};
 use burn_trainer::strategy::{Best, Last, StrategyConfig};
-use system_tests::model::{Script, ScriptedMetric};
-use system_tests::tree::{checkpoints, metadata, stems, target};
+use system_tests::models::small::{Script, ScriptedMetric};
+use system_tests::run_files::{checkpoints, metadata, stems, target};
 use system_tests::{config, train_scored, train_with};
 
 fn best(metric: &str, mode: Option<MetricMode>, k: usize) -> StrategyConfig {
@@ -78,9 +78,9 @@ fn nan_first_stays_until_a_number_comes() {
 fn a_validation_without_a_batch_is_worth_nan() {
     let root = tempfile::tempdir().unwrap();
     let trainer = burn_trainer::Trainer::new(config(root.path(), 2), &()).unwrap();
-    let data = |batches| system_tests::model::loader(&Script { batches, ..Script::default() });
+    let data = |batches| system_tests::models::small::loader(&Script { batches, ..Script::default() });
     let training = trainer.training(data(None), data(Some(0)));
-    let learner = system_tests::model::learner(Script::default());
+    let learner = system_tests::models::small::learner(Script::default());
     trainer.fit(training.metrics((burn::train::metric::LossMetric::new(),)), learner).unwrap();
     let best = checkpoints(root.path()).join("best_val_loss.ckpt");
     assert_eq!(metadata(&best)["metrics"]["val_loss"], "NaN");
@@ -157,7 +157,7 @@ fn without_links_there_are_none() {
         StrategyConfig::Last(Last::new().with_save_symlink(false)),
     ]);
     system_tests::train(config).unwrap();
-    let links = system_tests::tree::files(&checkpoints(root.path()));
+    let links = system_tests::run_files::files(&checkpoints(root.path()));
     assert!(links.iter().all(|name| !name.contains(" -> ")), "{links:?}");
     assert_eq!(links.len(), 4);
 }

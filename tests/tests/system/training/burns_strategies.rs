@@ -1,5 +1,5 @@
-//! Loops of burn's: `Trainer::fit_with` saves at the ends of epochs what `Trainer::fit` would save there, and either
-//! goes on where the other stopped.
+//! burn's own loops: `Trainer::fit_with` saves at the ends of epochs what `Trainer::fit` would save there, and each resumes
+//! where the other stopped.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -11,28 +11,18 @@ use burn::optim::SgdConfig;
 use burn::tensor::Device;
 use burn::tensor::distributed::{DistributedConfig, ReduceOperation};
 use burn::train::metric::LossMetric;
-use burn::train::{ExecutionStrategy, Learner, MultiDeviceOptim, SupervisedTraining, TrainingStrategy};
+use burn::train::{ExecutionStrategy, Learner, MultiDeviceOptim, TrainingStrategy};
 use burn_ckpt::Checkpoint;
-use burn_ckpt::retention::TopK;
 use burn_trainer::burn_loops::ddp;
-use burn_trainer::strategy::{Best, Last, OnException, StrategyConfig};
+use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use burn_trainer::{Error, FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use system_tests::backend;
-use system_tests::model::{Batch, Model, Script, ScriptedMetric, learner, loader, stopper};
-use system_tests::tree::{checkpoints, files, metadata, stems, target};
+use system_tests::models::small::{
+    Batch, Model, Script, ScriptedMetric, keeping_every_epoch, learner, loader, stopper,
+    train_scripted_with_strategy, train_with_strategy,
+};
+use system_tests::run_files::{checkpoints, described_state, files, last_epochs, metadata, stems, target};
 use system_tests::{config, train, train_scripted};
-
-/// All checkpoints stay, so that each epoch's can be looked at.
-pub(crate) fn all(root: &Path, epochs: usize) -> TrainerConfig {
-    let last = Last::new().with_topk(TopK::All);
-    config(root, epochs)
-        .with_strategies([
-            StrategyConfig::Best(Best::default()),
-            StrategyConfig::Last(last),
-            StrategyConfig::OnException(OnException::default()),
-        ])
-        .with_ckpt_path("auto")
-}
 
 fn single() -> ExecutionStrategy {
     ExecutionStrategy::single(backend::device())
@@ -42,60 +32,28 @@ fn multi() -> ExecutionStrategy {
     ExecutionStrategy::multi(vec![backend::device(), backend::device()], MultiDeviceOptim::OptimMainDevice)
 }
 
-fn with_set_up(
-    config: TrainerConfig,
-    script: Script,
-    strategy: impl Into<TrainingStrategy<Model>>,
-    set_up: impl FnOnce(SupervisedTraining<Model>) -> SupervisedTraining<Model>,
-) -> Result<FitResult<Model>> {
-    let trainer = Trainer::new(config, &script.hparams())?;
-    let training = trainer.training(loader(&script), loader(&Script::default()));
-    trainer.fit_with(set_up(training), learner(script), strategy)
-}
-
-pub(crate) fn with(
-    config: TrainerConfig,
-    strategy: impl Into<TrainingStrategy<Model>>,
-) -> Result<FitResult<Model>> {
-    scripted(config, Script::default(), strategy)
-}
-
 fn scripted(
     config: TrainerConfig,
     script: Script,
     strategy: impl Into<TrainingStrategy<Model>>,
 ) -> Result<FitResult<Model>> {
-    with_set_up(config, script, strategy, |training| training.metrics((LossMetric::new(),)))
+    train_scripted_with_strategy(config, script, strategy, |training| training.metrics((LossMetric::new(),)))
 }
 
 fn error(result: Result<FitResult<Model>>) -> Error {
     result.map(|_| ()).unwrap_err()
 }
 
-/// What is said of a state, without what differs between any two runs.
-pub(crate) fn described(checkpoint: &Path) -> serde_json::Value {
-    let mut all = metadata(checkpoint);
-    let fields = all.as_object_mut().unwrap();
-    fields.retain(|name, _| {
-        ["tensors", "metrics", "epoch", "global_step", "reason", "hparams"].contains(&name.as_str())
-    });
-    all
-}
-
-pub(crate) fn last_epochs(root: &Path) -> Vec<String> {
-    stems(&checkpoints(root).join("last"))
-}
-
 #[test]
 fn the_files_are_those_that_our_own_loop_writes() {
     let (ours, burns) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let expected = train(all(ours.path(), 3)).unwrap();
-    let result = with(all(burns.path(), 3), single()).unwrap();
+    let expected = train(keeping_every_epoch(ours.path(), 3)).unwrap();
+    let result = train_with_strategy(keeping_every_epoch(burns.path(), 3), single()).unwrap();
     let (ours, burns) = (checkpoints(ours.path()), checkpoints(burns.path()));
     assert_eq!(files(&ours), files(&burns));
     for link in ["last.ckpt", "best_val_loss.ckpt"] {
         assert_eq!(target(&ours.join(link)), target(&burns.join(link)));
-        assert_eq!(described(&ours.join(link)), described(&burns.join(link)));
+        assert_eq!(described_state(&ours.join(link)), described_state(&burns.join(link)));
         let sections = |path: &Path| Checkpoint::open(path.join(link)).unwrap().sections().to_vec();
         assert_eq!(sections(&ours), sections(&burns));
     }
@@ -107,7 +65,7 @@ fn the_files_are_those_that_our_own_loop_writes() {
 #[test]
 fn several_devices_of_burns_save_the_best_and_the_last_epoch() {
     let root = tempfile::tempdir().unwrap();
-    let result = with(config(root.path(), 3), multi()).unwrap();
+    let result = train_with_strategy(config(root.path(), 3), multi()).unwrap();
     assert_eq!((result.epochs, result.global_step), (3, 30), "each device takes a batch in a step");
     assert!(!result.last_save_failed && result.failed_saves.is_empty() && result.interrupted.is_none());
     let (best, last) = (result.best().unwrap(), result.last().unwrap());
@@ -122,25 +80,25 @@ fn several_devices_of_burns_save_the_best_and_the_last_epoch() {
 }
 
 #[test]
-fn a_run_goes_on_with_the_next_epoch_and_changes_between_the_loops() {
+fn a_run_resumes_with_the_next_epoch_and_changes_between_the_loops() {
     let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    train(all(whole.path(), 4)).unwrap();
+    train(keeping_every_epoch(whole.path(), 4)).unwrap();
     // Ours, burn's, burn's, ours.
-    train(all(parts.path(), 1)).unwrap();
+    train(keeping_every_epoch(parts.path(), 1)).unwrap();
     for epochs in [2, 3] {
-        let result = with(all(parts.path(), epochs), single()).unwrap();
+        let result = train_with_strategy(keeping_every_epoch(parts.path(), epochs), single()).unwrap();
         assert_eq!((result.epochs, result.global_step, result.saves), (epochs as u64, 10 * epochs as u64, 1));
     }
-    train(all(parts.path(), 4)).unwrap();
+    train(keeping_every_epoch(parts.path(), 4)).unwrap();
     assert_eq!(last_epochs(whole.path()), last_epochs(parts.path()), "no epoch twice, and none left out");
     for stem in last_epochs(whole.path()) {
-        let state = |root| described(&checkpoints(root).join(format!("last/{stem}.ckpt")));
+        let state = |root| described_state(&checkpoints(root).join(format!("last/{stem}.ckpt")));
         assert_eq!(state(whole.path()), state(parts.path()), "{stem}, its history included");
     }
 }
 
 #[test]
-fn a_run_on_several_devices_goes_on_with_each_item_of_the_next_epoch_once() {
+fn a_run_on_several_devices_resumes_with_each_item_of_the_next_epoch_once() {
     struct Recorder {
         seen: Arc<Mutex<Vec<usize>>>,
         batch: Batch,
@@ -159,7 +117,7 @@ fn a_run_on_several_devices_goes_on_with_each_item_of_the_next_epoch_once() {
             .batch_size(3)
             .shuffle(1)
             .build(InMemDataset::new((0..26).collect()));
-        let trainer = Trainer::new(all(root, epochs), &()).unwrap();
+        let trainer = Trainer::new(keeping_every_epoch(root, epochs), &()).unwrap();
         let training = trainer.training(data, loader(&Script::default())).metrics((LossMetric::new(),));
         let result = trainer.fit_with(training, learner(Script::default()), multi()).unwrap();
         assert_eq!(result.global_step, 5 * epochs as u64, "13 items for each device");
@@ -177,7 +135,7 @@ fn a_run_on_several_devices_goes_on_with_each_item_of_the_next_epoch_once() {
 }
 
 #[test]
-fn the_best_list_goes_on() {
+fn the_best_list_continues() {
     let root = tempfile::tempdir().unwrap();
     let run = |epochs, scores: &[f64]| {
         let best = Best::new().with_topk(2).with_filename("{epoch}");
@@ -186,8 +144,10 @@ fn the_best_list_goes_on() {
             .with_strategies([StrategyConfig::Best(best), StrategyConfig::Last(Last::default())])
             .with_ckpt_path("auto");
         let metric = ScriptedMetric::new("Score", scores);
-        with_set_up(config, Script::default(), multi(), |training| training.metric_valid_numeric(metric))
-            .unwrap()
+        train_scripted_with_strategy(config, Script::default(), multi(), |training| {
+            training.metric_valid_numeric(metric)
+        })
+        .unwrap()
     };
     run(3, &[1.0, 3.0, 2.0]);
     assert_eq!(stems(&checkpoints(root.path()).join("best")), ["0", "2"]);
@@ -206,7 +166,7 @@ fn a_panic_within_burns_loop_is_an_error_and_the_epoch_before_it_stands() {
         let root = tempfile::tempdir().unwrap();
         let script = Script { panic_in_step: Some(step), ..Script::default() };
         let is_single = matches!(strategy, ExecutionStrategy::SingleDevice(_));
-        match error(scripted(all(root.path(), 3), script, strategy)) {
+        match error(scripted(keeping_every_epoch(root.path(), 3), script, strategy)) {
             Error::Panicked { message, saved: None } if is_single => {
                 assert!(message.contains("told to panic"))
             }
@@ -217,7 +177,7 @@ fn a_panic_within_burns_loop_is_an_error_and_the_epoch_before_it_stands() {
         }
         assert_eq!(last_epochs(root.path()), ["epoch=0-step=10"]);
         Checkpoint::open(checkpoints(root.path()).join("last.ckpt")).unwrap().verify().unwrap();
-        let result = with(all(root.path(), 2), multi()).unwrap();
+        let result = train_with_strategy(keeping_every_epoch(root.path(), 2), multi()).unwrap();
         assert_eq!((result.epochs, result.global_step), (2, 20));
     }
 }
@@ -225,7 +185,7 @@ fn a_panic_within_burns_loop_is_an_error_and_the_epoch_before_it_stands() {
 #[test]
 fn a_stop_is_reported_and_the_epoch_before_it_stands() {
     let root = tempfile::tempdir().unwrap();
-    let trainer = Trainer::new(all(root.path(), 3), &()).unwrap();
+    let trainer = Trainer::new(keeping_every_epoch(root.path(), 3), &()).unwrap();
     let data = || loader(&Script::default());
     let training = trainer.training(data(), data()).metrics((LossMetric::new(),));
     let at_step = Some((25, stopper(training.interrupter(), false)));
@@ -239,25 +199,26 @@ fn a_stop_is_reported_and_the_epoch_before_it_stands() {
 }
 
 #[test]
-fn what_is_within_an_epoch_cannot_be_gone_on_from_unless_something_else_can() {
+fn a_checkpoint_within_an_epoch_is_skipped_and_is_an_error_where_there_is_no_other() {
     let root = tempfile::tempdir().unwrap();
     let script = |panic_in_step| Script { panic_in_step: Some(panic_in_step), ..Script::default() };
-    assert!(train_scripted(all(root.path(), 3), script(7)).is_err());
+    assert!(train_scripted(keeping_every_epoch(root.path(), 3), script(7)).is_err());
     // Nothing but the middle of the first epoch is there.
-    let nothing = error(with(all(root.path(), 3), multi()));
+    let nothing = error(train_with_strategy(keeping_every_epoch(root.path(), 3), multi()));
     assert!(matches!(&nothing, Error::NothingToResume { .. }), "{nothing}");
     assert!(nothing.to_string().contains("it was saved within epoch 0"), "{nothing}");
 
     // With our loop to the end of epoch 1, and into the next one.
-    let Error::Panicked { saved: Some(newest), .. } = error(train_scripted(all(root.path(), 3), script(7)))
+    let Error::Panicked { saved: Some(newest), .. } =
+        error(train_scripted(keeping_every_epoch(root.path(), 3), script(7)))
     else {
         panic!("it was not saved");
     };
-    let explicit = all(root.path(), 3).with_ckpt_path(newest.to_str().unwrap());
-    let middle = error(with(explicit, multi()));
+    let explicit = keeping_every_epoch(root.path(), 3).with_ckpt_path(newest.to_str().unwrap());
+    let middle = error(train_with_strategy(explicit, multi()));
     assert!(matches!(middle, Error::MidEpoch { epoch: 1, .. }), "{middle}");
 
-    let result = with(all(root.path(), 3), multi()).unwrap();
+    let result = train_with_strategy(keeping_every_epoch(root.path(), 3), multi()).unwrap();
     assert_eq!(result.resumed_from.unwrap().file_stem().unwrap(), "epoch=0-step=10");
     assert_eq!(last_epochs(root.path()), ["epoch=0-step=10", "epoch=1-step=20", "epoch=2-step=30"]);
 }
@@ -265,7 +226,7 @@ fn what_is_within_an_epoch_cannot_be_gone_on_from_unless_something_else_can() {
 #[test]
 fn what_does_not_fit_is_an_error_before_the_first_step() {
     let root = tempfile::tempdir().unwrap();
-    with(config(root.path(), 1), multi()).unwrap();
+    train_with_strategy(config(root.path(), 1), multi()).unwrap();
     let again = || config(root.path(), 2).with_ckpt_path("last");
     let wide = Script { hidden: 9, ..Script::default() };
     let text = error(scripted(again(), wide, multi())).to_string();
@@ -289,12 +250,13 @@ fn what_does_not_fit_is_an_error_before_the_first_step() {
 fn a_name_that_no_metric_has_ends_training_at_its_first_batches() {
     let root = tempfile::tempdir().unwrap();
     let named = |name: &str| config(root.path(), 2).with_primary_metric(name.to_owned());
-    let unknown = error(with(named("val_accuracy"), multi()));
+    let unknown = error(train_with_strategy(named("val_accuracy"), multi()));
     assert!(matches!(unknown, Error::UnknownMetric { .. }), "{unknown}");
     let metric = LossMetric::new();
-    let unlogged = error(with_set_up(named("val_loss"), Script::default(), multi(), |training| {
-        training.metric_train_numeric(metric)
-    }));
+    let unlogged =
+        error(train_scripted_with_strategy(named("val_loss"), Script::default(), multi(), |training| {
+            training.metric_train_numeric(metric)
+        }));
     assert!(matches!(unlogged, Error::MetricNotLogged { .. }), "{unlogged}");
     assert!(!checkpoints(root.path()).join("last").exists());
 }

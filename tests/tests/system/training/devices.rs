@@ -1,5 +1,5 @@
-//! Several devices: the same numbers from run to run for both placements of the optimizer, saves at any step, and going
-//! on with the same number of devices or another.
+//! Several devices: the same numbers from run to run for both placements of the optimizer, saves at any step, and
+//! resuming with the same number of devices or another.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,8 +13,8 @@ use burn_trainer::strategy::{Last, OnException, StrategyConfig};
 use burn_trainer::{Error, FitResult, Result, Trainer, TrainerConfig};
 use system_tests::backend;
 use system_tests::config;
-use system_tests::model::{BATCH, Model, Script, learner, shuffling};
-use system_tests::tree::{checkpoints, metadata};
+use system_tests::models::small::{BATCH, Model, Script, learner, shuffling};
+use system_tests::run_files::{checkpoints, metadata};
 
 use MultiDeviceOptim::{OptimMainDevice, OptimSharded};
 
@@ -106,7 +106,7 @@ fn every_item_is_trained_on_once_in_an_epoch() {
 }
 
 #[test]
-fn a_run_on_several_devices_goes_on_in_the_middle_of_an_epoch_as_if_never_stopped() {
+fn a_run_on_several_devices_resumes_in_the_middle_of_an_epoch_as_if_never_stopped() {
     for optim in [OptimMainDevice, OptimSharded] {
         let on = On { devices: 3, optim, accumulation: 2 };
         let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -125,7 +125,7 @@ fn a_run_on_several_devices_goes_on_in_the_middle_of_an_epoch_as_if_never_stoppe
 }
 
 #[test]
-fn a_run_goes_on_with_another_number_of_devices() {
+fn a_run_resumes_on_another_number_of_devices() {
     let root = tempfile::tempdir().unwrap();
     let script = Script { panic_in_step: Some(6), ..Script::default() };
     // Three updates of one batch each... and then the rest of the epoch's ten batches on two devices.
@@ -140,7 +140,7 @@ fn a_run_goes_on_with_another_number_of_devices() {
 }
 
 #[test]
-fn a_run_that_keeps_its_effective_batch_goes_on_with_another_number_of_devices_as_if_nothing_had_been() {
+fn a_run_that_keeps_its_effective_batch_resumes_on_another_number_of_devices_as_if_never_stopped() {
     // Two batches in a step, on two devices and on one.
     let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let two = On { devices: 2, ..ONE };
@@ -162,9 +162,9 @@ fn an_effective_batch_that_the_devices_cannot_share_is_an_error_before_training(
     assert!(train(saving(root.path()), script, On { devices: 2, ..ONE }).is_err());
     let keeping = saving(root.path()).with_ckpt_path("auto").with_keep_effective_batch(true);
     let saved = checkpoints(root.path()).join("last");
-    let before = system_tests::tree::files(&saved);
+    let before = system_tests::run_files::files(&saved);
     let error = train(keeping, Script::default(), On { devices: 3, ..ONE }).map(|_| ()).unwrap_err();
     assert!(matches!(&error, Error::Config { setting, .. } if setting == "keep_effective_batch"), "{error}");
     assert!(error.to_string().contains("a number of devices that divides 2"), "{error}");
-    assert_eq!(system_tests::tree::files(&saved), before);
+    assert_eq!(system_tests::run_files::files(&saved), before);
 }

@@ -4,10 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use system_tests::orders::{Gate, Orders, Split};
-use system_tests::process::{Ended, Running, holds, warmup};
-use system_tests::soak::compare;
-use system_tests::tree::{checkpoints, files, run_dir, whole_checkpoints};
+use system_tests::programs::orders::{Gate, Orders, Split};
+use system_tests::programs::running::{Ended, Running, holds, warmup};
+use system_tests::run_files::{checkpoints, compare, files, run_dir, whole_checkpoints};
 
 /// Files so large that writing one takes a while, at every step.
 const FLAGS: &str = "--run-id r1 --epochs 2 --topk 2 --save-every-steps 5 --set hidden=256";
@@ -89,7 +88,7 @@ fn the_process_of_rank_0_ends_whatever_becomes_of_the_others() {
     first.end_well();
     compare(&whole, &run_dir(&root)).unwrap();
     assert!(!stopped.has_ended());
-    // It goes on as if nothing had been.
+    // It continues as if it had not been stopped.
     stopped.send("CONT");
     gates[1].open();
     stopped.end_well();
@@ -113,7 +112,7 @@ fn the_others_end_while_the_process_of_rank_0_stands_still_in_a_save_and_then_it
 }
 
 #[test]
-fn a_process_of_rank_0_that_is_killed_in_a_save_goes_on_and_the_others_do_not_mind() {
+fn a_process_of_rank_0_that_is_killed_in_a_save_resumes_and_the_others_are_not_affected() {
     let directory = tempfile::tempdir().unwrap();
     let (whole, expected) = alone(&directory.path().join("alone"));
     let root = directory.path().join("three");
@@ -131,7 +130,7 @@ fn a_process_of_rank_0_that_is_killed_in_a_save_goes_on_and_the_others_do_not_mi
 }
 
 #[test]
-fn processes_that_are_started_again_go_on_from_the_checkpoint_of_rank_0_and_come_to_the_same() {
+fn processes_that_are_started_again_resume_from_the_checkpoint_of_rank_0_and_end_with_the_same_metrics() {
     let directory = tempfile::tempdir().unwrap();
     let (_, expected) = alone(&directory.path().join("alone"));
     let root = directory.path().join("three");
@@ -152,7 +151,7 @@ fn processes_that_are_started_again_go_on_from_the_checkpoint_of_rank_0_and_come
 }
 
 #[test]
-fn a_second_process_of_rank_0_is_refused_and_told_by_whom_until_that_one_is_gone() {
+fn a_second_process_of_rank_0_gets_an_error_that_names_the_first_until_that_one_has_ended() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
     let gate = Gate::closed();

@@ -1,14 +1,13 @@
 //! In a Slurm job that asks for it, the warning before the time is up saves the state and has the job started again; the
-//! same command then goes on by itself. Slurm is a script here that writes down what it is asked.
+//! same command then resumes the run. Slurm is a script here that records its calls.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use system_tests::orders::{Gate, Orders, Split};
-use system_tests::process::{Ended, Running, path_with, printed_command, warmup};
-use system_tests::soak::compare;
-use system_tests::tree::{stems, target, whole_checkpoints};
+use system_tests::programs::orders::{Gate, Orders, Split};
+use system_tests::programs::running::{Ended, Running, path_with, printed_command, warmup};
+use system_tests::run_files::{compare, stems, target, whole_checkpoints};
 
 const REQUEUE: &str = "--epochs 3 --set slurm_requeue=true";
 const STOP: usize = 45;
@@ -69,7 +68,7 @@ fn warned(command: Command, signal: &str) -> Ended {
 const JOB: [(&str, &str); 1] = [("SLURM_JOB_ID", "42")];
 
 #[test]
-fn a_warning_saves_and_requeues_once_and_the_same_command_goes_on_to_the_same_bytes() {
+fn a_warning_saves_and_requeues_once_and_the_same_command_resumes_to_the_same_bytes() {
     let whole = Cluster::with(Some(SCONTROL));
     Running::start(whole.program(REQUEUE, &JOB)).end_well();
     assert_eq!(whole.calls(), Vec::<String>::new());
@@ -126,7 +125,7 @@ fn a_job_that_is_warned_twice_is_requeued_twice() {
 }
 
 #[test]
-fn a_job_that_was_to_overwrite_goes_on_when_it_is_started_again() {
+fn a_job_that_was_to_overwrite_resumes_when_it_is_started_again() {
     let cluster = Cluster::with(Some(SCONTROL));
     let arguments = format!("{REQUEUE} --overwrite");
     assert_eq!(warned(cluster.program(&arguments, &JOB), "USR1").code(), Some(138));

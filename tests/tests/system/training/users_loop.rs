@@ -8,11 +8,9 @@ use burn::train::{
     SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingItem, TrainingStrategy,
     ValidLoader,
 };
-use system_tests::model::Model;
+use system_tests::models::small::{Model, keeping_every_epoch, train_with_strategy};
+use system_tests::run_files::{checkpoints, described_state, last_epochs};
 use system_tests::train;
-use system_tests::tree::checkpoints;
-
-use super::burns_strategies::{all, described, last_epochs, with};
 
 /// The simplest loop that a user may write.
 struct OwnLoop;
@@ -64,11 +62,11 @@ impl SupervisedLearningStrategy<Model> for OwnLoop {
 #[test]
 fn a_loop_of_the_users_own_saves_what_ours_would() {
     let (ours, own) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    train(all(ours.path(), 4)).unwrap();
+    train(keeping_every_epoch(ours.path(), 4)).unwrap();
     let custom = || TrainingStrategy::Custom(Arc::new(OwnLoop));
-    with(all(own.path(), 1), custom()).unwrap();
-    with(all(own.path(), 4), custom()).unwrap();
+    train_with_strategy(keeping_every_epoch(own.path(), 1), custom()).unwrap();
+    train_with_strategy(keeping_every_epoch(own.path(), 4), custom()).unwrap();
     assert_eq!(last_epochs(own.path()), ["epoch=0-step=10", "epoch=2-step=30", "epoch=3-step=40"]);
-    let last = |root| described(&checkpoints(root).join("last.ckpt"));
+    let last = |root| described_state(&checkpoints(root).join("last.ckpt"));
     assert_eq!(last(ours.path()), last(own.path()));
 }

@@ -1,4 +1,4 @@
-//! In what two checkpoints differ, as data.
+//! The differences between two checkpoints, as data.
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,15 @@ use crate::checking::hash_tensors;
 use crate::contents::{Contents, Part, TensorRow, scalar};
 use crate::terminal::figures::leaves;
 
-/// Something that is another thing in the other checkpoint, or not there at all.
+/// A value that differs between the two checkpoints, or is in one of them only.
 pub struct Change {
     pub name: String,
     pub a: Option<Value>,
     pub b: Option<Value>,
 }
 
-/// What is known from the metadata alone.
-pub struct Described {
+/// The differences between the metadata.
+pub struct MetadataChanges {
     /// Epoch, step, and the machine: compiler, system, hardware.
     pub facts: Vec<Change>,
     pub metrics: Vec<Change>,
@@ -27,15 +27,15 @@ pub struct Described {
     pub git: Vec<Change>,
 }
 
-/// A tensor of a section that both have.
+/// A tensor that differs, of a section that both have.
 pub struct TensorChange {
     pub name: String,
-    /// Type and shape, where it is there.
+    /// Type and shape in each checkpoint that has it.
     pub a: Option<Value>,
     pub b: Option<Value>,
 }
 
-/// A section that one of the two has.
+/// A section that only one of the two has.
 pub struct OnlyIn {
     pub name: String,
     pub is_in_a: bool,
@@ -45,17 +45,17 @@ pub struct OnlyIn {
 
 /// All differences.
 pub struct Differences {
-    /// `None` where one of the two has no metadata.
-    pub described: Option<Described>,
+    /// `None` if one of the two has no metadata.
+    pub metadata: Option<MetadataChanges>,
     pub hparams: Vec<Change>,
     pub sections: Vec<OnlyIn>,
     pub tensors: Vec<TensorChange>,
-    /// How many tensors the sections have together that both have.
+    /// How many tensors were compared: all of the sections that both have.
     pub compared: usize,
     pub scalars: Vec<Change>,
-    /// The strings of sections; not those of the optimizer, which are burn's random parameter ids.
+    /// The strings of sections, except those of the optimizer, which are burn's random parameter ids.
     pub strings: Vec<Change>,
-    /// Whether the tensors' digests are those in the metadata, of A and of B.
+    /// Whether the tensors' digests come from the metadata, for A and for B.
     pub digests_known: [bool; 2],
 }
 
@@ -76,11 +76,11 @@ impl Differences {
             for name in names {
                 let full = format!("{}.{name}", a.name);
                 let [a, b] = [
-                    in_a.get(name).map(|tensor| (described(tensor), digests[0].of(tensor, &full))),
-                    in_b.get(name).map(|tensor| (described(tensor), digests[1].of(tensor, &full))),
+                    in_a.get(name).map(|tensor| (type_and_shape(tensor), digests[0].of(tensor, &full))),
+                    in_b.get(name).map(|tensor| (type_and_shape(tensor), digests[1].of(tensor, &full))),
                 ];
                 if a != b {
-                    let [a, b] = [a, b].map(|side| side.map(|(described, _)| described));
+                    let [a, b] = [a, b].map(|side| side.map(|(type_and_shape, _)| type_and_shape));
                     tensors.push(TensorChange { name: full, a, b });
                 }
             }
@@ -100,7 +100,7 @@ impl Differences {
             missing.map(describe).collect()
         };
         Ok(Self {
-            described: described_by_metadata(a, b),
+            metadata: metadata_changes(a, b),
             hparams: changes("", &flat(&a.hparams), &flat(&b.hparams)),
             sections: only(a, b, true).into_iter().chain(only(b, a, false)).collect(),
             tensors,
@@ -111,25 +111,25 @@ impl Differences {
         })
     }
 
-    /// Whether there is any.
-    pub fn are_there(&self) -> bool {
-        let described = self.described.as_ref().is_some_and(|described| {
-            [&described.facts, &described.metrics, &described.packages, &described.git]
+    /// Whether there is any difference.
+    pub fn any(&self) -> bool {
+        let in_metadata = self.metadata.as_ref().is_some_and(|metadata| {
+            [&metadata.facts, &metadata.metrics, &metadata.packages, &metadata.git]
                 .iter()
                 .any(|changes| !changes.is_empty())
         });
-        described
+        in_metadata
             || [&self.hparams, &self.scalars, &self.strings].iter().any(|changes| !changes.is_empty())
             || !self.sections.is_empty()
             || !self.tensors.is_empty()
     }
 }
 
-/// Where a checkpoint's digests are.
+/// The digests of a checkpoint's tensors.
 enum Digests {
-    /// In the metadata, which describes the tensors that the file has.
+    /// Those in the metadata, which has one for each tensor of the file.
     InMetadata,
-    /// Computed, by the tensors' names in the file.
+    /// Computed digests by the tensors' names in the file.
     Computed(IndexMap<String, TensorInfo>),
 }
 
@@ -154,11 +154,11 @@ fn by_name(part: &Part) -> BTreeMap<&str, &TensorRow> {
     part.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect()
 }
 
-fn described(tensor: &TensorRow) -> Value {
+fn type_and_shape(tensor: &TensorRow) -> Value {
     json!({ "dtype": tensor.dtype, "shape": tensor.shape })
 }
 
-fn described_by_metadata(a: &Contents, b: &Contents) -> Option<Described> {
+fn metadata_changes(a: &Contents, b: &Contents) -> Option<MetadataChanges> {
     if a.metadata.is_err() || b.metadata.is_err() {
         return None;
     }
@@ -172,7 +172,7 @@ fn described_by_metadata(a: &Contents, b: &Contents) -> Option<Described> {
     for key in ["rust", "os", "hardware"] {
         facts.extend(within(&format!("{key}."), &a_ran[key], &b_ran[key]));
     }
-    Some(Described {
+    Some(MetadataChanges {
         facts,
         metrics: within("", &a["metrics"], &b["metrics"]),
         packages: changes("", &packages(&a_ran["packages"]), &packages(&b_ran["packages"])),
@@ -180,7 +180,7 @@ fn described_by_metadata(a: &Contents, b: &Contents) -> Option<Described> {
     })
 }
 
-/// Package -> its version, or its versions where there are several.
+/// The version of each package, or its versions if there are several.
 fn packages(list: &Value) -> Map<String, Value> {
     let mut versions: IndexMap<String, Vec<String>> = IndexMap::new();
     for package in list.as_array().into_iter().flatten() {
@@ -195,7 +195,7 @@ fn packages(list: &Value) -> Map<String, Value> {
 }
 
 fn flat(json: &Value) -> Map<String, Value> {
-    // What is null has nothing in it.
+    // A document that is null has no values.
     leaves(json)
         .into_iter()
         .filter(|(path, value)| !(path.is_empty() && value.is_null()))

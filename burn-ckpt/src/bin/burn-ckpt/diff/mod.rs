@@ -1,4 +1,4 @@
-//! `burn-ckpt diff`: in what two checkpoints differ.
+//! `burn-ckpt diff`: the differences between two checkpoints.
 
 mod differences;
 mod report;
@@ -15,15 +15,15 @@ use differences::Differences;
 
 /// Compare two checkpoints
 ///
-/// Compares the sections, the tensors, the scalars (an optimizer's time steps), hyperparameters, metrics,
-/// epoch and step, git state, packages, compiler, system and hardware; not the names of runs and files,
-/// times, and why they were saved.
+/// Compares sections, tensors, scalars (such as an optimizer's time steps), hyperparameters, metrics, epoch and
+/// step, git state, packages, compiler, system and hardware. Does not compare the names of runs and files,
+/// times, and the reasons of saves.
 ///
-/// Tensors are compared by the digests in the metadata, so that none is read; of a file that has no metadata
-/// they are computed. (`burn-ckpt verify` tells whether a file is what its metadata says.)
+/// Tensors are compared by the digests in the metadata, without reading them. For a file without metadata the
+/// digests are computed. (`burn-ckpt verify` compares a file with its metadata.)
 ///
-/// Exit status, as of diff: 0 where nothing differs, 1 where something does, and 1 with an error on standard
-/// error where that cannot be told.
+/// Exit status: 0 if there is no difference, 1 if there is one. Also 1, with an error on standard error, if the
+/// checkpoints cannot be compared.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -34,7 +34,7 @@ pub struct Args {
     /// Print long lists and long values whole
     #[arg(long)]
     all: bool,
-    /// Print JSON: all of it
+    /// Print everything as JSON
     #[arg(long, conflicts_with = "all")]
     json: bool,
 }
@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> Answer {
         }
     }
     let differences = Differences::between(&a, &b)?;
-    let differ = differences.are_there();
+    let differ = differences.any();
     let mut output = Output::new();
     let [shown_a, shown_b] = [&a, &b].map(|contents| contents.checkpoint.path().display().to_string());
     if args.json {

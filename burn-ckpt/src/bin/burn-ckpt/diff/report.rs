@@ -1,4 +1,4 @@
-//! Differences as a human reads them, and as JSON.
+//! Printing differences for humans, and as JSON.
 
 use serde_json::{Map, Value, json};
 
@@ -8,12 +8,12 @@ use crate::terminal::figures::{count, grouped, number, value};
 use crate::terminal::output::Output;
 use crate::terminal::table::{Align, Table};
 
-/// Lines of a list that are shown unless all are asked for.
+/// How many lines of a list are shown by default.
 const SHOWN: usize = 20;
-/// Characters of a value that are shown unless all are asked for.
+/// How many characters of a value are shown by default.
 const SHOWN_OF_A_VALUE: usize = 60;
 
-/// Prints the differences, of each kind in a list of its own.
+/// Prints a list for each kind of difference.
 pub fn print(differences: &Differences, all: bool, output: &mut Output) -> Result<(), Failure> {
     let mut list = |title: &str, changes: &[Change], show: &dyn Fn(&Change) -> [String; 2]| {
         let rows = changes.iter().map(|change| {
@@ -25,14 +25,14 @@ pub fn print(differences: &Differences, all: bool, output: &mut Output) -> Resul
     let plain = |change: &Change| {
         [&change.a, &change.b].map(|side| side.as_ref().map_or("-".to_owned(), |side| cut(value(side), all)))
     };
-    if let Some(described) = &differences.described {
-        list("state and machine", &described.facts, &plain)?;
-        list("metrics", &described.metrics, &metric)?;
+    if let Some(metadata) = &differences.metadata {
+        list("state and machine", &metadata.facts, &plain)?;
+        list("metrics", &metadata.metrics, &metric)?;
     }
     list("hyperparameters", &differences.hparams, &plain)?;
-    if let Some(described) = &differences.described {
-        list("git", &described.git, &plain)?;
-        list("packages", &described.packages, &plain)?;
+    if let Some(metadata) = &differences.metadata {
+        list("git", &metadata.git, &plain)?;
+        list("packages", &metadata.packages, &plain)?;
     }
     list("scalars", &differences.scalars, &plain)?;
     list("strings", &differences.strings, &plain)?;
@@ -51,11 +51,11 @@ pub fn print(differences: &Differences, all: bool, output: &mut Output) -> Resul
     Ok(())
 }
 
-/// What was compared, of two checkpoints that do not differ.
+/// Says what was compared, for two checkpoints that do not differ.
 pub fn same(differences: &Differences) -> String {
     let always = "sections, tensors, scalars and hyperparameters";
     let by = source_of_digests(differences);
-    match differences.described {
+    match differences.metadata {
         Some(_) => {
             format!("no difference in {always}, state and machine, metrics, git and packages\n(tensors {by})")
         }
@@ -86,7 +86,7 @@ fn print_list(title: &str, rows: Vec<Vec<String>>, all: bool, output: &mut Outpu
     Ok(())
 }
 
-/// Both values rounded, unless they would look the same then.
+/// Both values, rounded unless they would look the same.
 fn metric(change: &Change) -> [String; 2] {
     let sides = [&change.a, &change.b];
     let rounded =
@@ -113,19 +113,19 @@ fn cut(text: String, all: bool) -> String {
     text.chars().take(SHOWN_OF_A_VALUE).chain("..".chars()).collect()
 }
 
-/// All differences. What is in one of the two only has no key for the other.
+/// All differences. A value that is in only one of the two has no key for the other.
 pub fn as_json(differences: &Differences, a: &str, b: &str) -> Value {
-    let described = differences.described.as_ref();
+    let metadata = differences.metadata.as_ref();
     let of = |part: Option<&Vec<Change>>| part.map(|changes| changes.iter().map(change).collect::<Vec<_>>());
     let source = |known: bool| if known { "metadata" } else { "file" };
     json!({
         "a": a,
         "b": b,
-        "state_and_machine": of(described.map(|described| &described.facts)),
-        "metrics": of(described.map(|described| &described.metrics)),
+        "state_and_machine": of(metadata.map(|metadata| &metadata.facts)),
+        "metrics": of(metadata.map(|metadata| &metadata.metrics)),
         "hparams": of(Some(&differences.hparams)),
-        "git": of(described.map(|described| &described.git)),
-        "packages": of(described.map(|described| &described.packages)),
+        "git": of(metadata.map(|metadata| &metadata.git)),
+        "packages": of(metadata.map(|metadata| &metadata.packages)),
         "scalars": of(Some(&differences.scalars)),
         "strings": of(Some(&differences.strings)),
         "sections": differences.sections.iter().map(section).collect::<Vec<_>>(),

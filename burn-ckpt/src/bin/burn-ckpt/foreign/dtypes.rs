@@ -1,13 +1,13 @@
-//! Element types: burn's and those of safetensors.
+//! Converting element types between burn and safetensors.
 
 use burn::tensor::{BoolStore, DType};
 use safetensors::Dtype;
 
-/// The type that safetensors has for one of burn's, if there is one.
+/// The safetensors type for a burn type, if there is one.
 pub fn to_safetensors(dtype: DType) -> Option<Dtype> {
     Some(match dtype {
         DType::F64 => Dtype::F64,
-        // Stored in 32 bits; it says only that a device may compute with fewer.
+        // Flex32 is stored in 32 bits. A device may compute with fewer.
         DType::F32 | DType::Flex32 => Dtype::F32,
         DType::F16 => Dtype::F16,
         DType::BF16 => Dtype::BF16,
@@ -24,7 +24,7 @@ pub fn to_safetensors(dtype: DType) -> Option<Dtype> {
     })
 }
 
-/// The type that burn has for one of safetensors', if there is one.
+/// The burn type for a safetensors type, if there is one.
 pub fn from_safetensors(dtype: Dtype) -> Option<DType> {
     Some(match dtype {
         Dtype::F64 => DType::F64,
@@ -44,7 +44,7 @@ pub fn from_safetensors(dtype: Dtype) -> Option<DType> {
     })
 }
 
-/// Booleans as one byte each, 0 or 1, which is all that readers of safetensors accept. burn stores them in one or in four.
+/// Booleans as one byte each, 0 or 1, as readers of safetensors require. burn stores a boolean in one or four bytes.
 pub fn bools(store: BoolStore, bytes: &[u8]) -> Vec<u8> {
     let width = if store == BoolStore::U32 { 4 } else { 1 };
     bytes.chunks_exact(width).map(|value| u8::from(value.iter().any(|byte| *byte != 0))).collect()

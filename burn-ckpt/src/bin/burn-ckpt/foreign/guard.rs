@@ -1,10 +1,10 @@
-//! Calls into readers of other people's formats, in which a panic is possible: here it is an error like any other.
+//! Calling readers of foreign formats, which can panic on invalid files. A panic becomes an error.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 
 /// Runs a reader. A panic is returned as its message, and not printed.
 pub fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    // What a reader leaves behind after a panic is dropped, so that nobody sees a state that it broke.
+    // Unwind safe: after a panic the reader is dropped, so that its broken state is not used.
     let printing = take_hook();
     set_hook(Box::new(|_| ()));
     let result = catch_unwind(AssertUnwindSafe(read));

@@ -1,4 +1,4 @@
-//! Which format a file has, told by its first bytes; its name says nothing.
+//! Telling the format of a file by its first bytes. The file's name is not used.
 
 use std::fs::File;
 use std::io::Read;
@@ -8,8 +8,8 @@ use crate::answer::Failure;
 
 /// The largest header that safetensors allows, in bytes.
 pub const MAX_SAFETENSORS_HEADER: u64 = 100_000_000;
-/// How much of a file is looked at: up to the magic number of a TAR archive.
-const LOOKED_AT: u64 = 512;
+/// How many bytes of a file are read to tell its format: up to the magic number of a TAR archive.
+const FIRST_BYTES: u64 = 512;
 /// Where a TAR archive has its magic number.
 const TAR_MAGIC_AT: usize = 257;
 
@@ -22,30 +22,30 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Looks at a file's first bytes.
+    /// Tells the format from a file's first bytes.
     ///
     /// # Errors
     ///
-    /// When it cannot be read, or is something else; the message says what it looks like.
+    /// When the file cannot be read or has another format. The message says what it seems to be.
     pub fn of(path: &Path) -> Result<Self, Failure> {
         let fail = |error: std::io::Error| Failure::Other(format!("cannot read {}: {error}", path.display()));
-        // Asked before opening it, which would wait for ever at a pipe.
+        // Before the file is opened: opening a pipe waits until a writer opens it too.
         let facts = std::fs::metadata(path).map_err(fail)?;
-        let no_file = |what: &str| Err(Failure::Other(format!("{} is {what}", path.display())));
+        let not_a_file = |what: &str| Err(Failure::Other(format!("{} is {what}", path.display())));
         if facts.is_dir() {
-            return no_file("a directory; name a .safetensors, .pt or .pth file in it");
+            return not_a_file("a directory; name a .safetensors, .pt or .pth file in it");
         }
         if !facts.is_file() {
-            return no_file("no regular file");
+            return not_a_file("not a regular file");
         }
         let mut first = Vec::new();
-        File::open(path).and_then(|file| file.take(LOOKED_AT).read_to_end(&mut first)).map_err(fail)?;
+        File::open(path).and_then(|file| file.take(FIRST_BYTES).read_to_end(&mut first)).map_err(fail)?;
         let known = Self::from_first(&first);
         known.map_err(|what| Failure::Other(format!("{} cannot be imported: {what}", path.display())))
     }
 
     fn from_first(first: &[u8]) -> Result<Self, String> {
-        let wanted = "a safetensors file or one that torch.save wrote is wanted";
+        let wanted = "expected a safetensors file or one that torch.save wrote";
         if first.is_empty() {
             return Err(format!("it is empty; {wanted}"));
         }
@@ -57,23 +57,23 @@ impl Kind {
         }
         let zip = first.starts_with(b"PK\x03\x04") || first.starts_with(b"PK\x05\x06");
         let tar = first.get(TAR_MAGIC_AT..).is_some_and(|rest| rest.starts_with(b"ustar"));
-        // Protocol 2 and later of Python's pickle, in which torch.save writes.
+        // torch.save writes protocol 2 or later of Python's pickle.
         let pickle = first[0] == 0x80 && first.get(1).is_some_and(|protocol| (2..=5).contains(protocol));
         if zip || tar || pickle {
             return Ok(Self::PyTorch);
         }
-        Err(format!("it begins with {}; {wanted}", described(first)))
+        Err(format!("it begins with {}; {wanted}", first_bytes(first)))
     }
 }
 
-/// The length of the header, and the brace that opens it.
+/// Whether a file begins with the length of a header and the header's opening brace.
 fn is_safetensors(first: &[u8]) -> bool {
     let length = first.first_chunk().map(|length| u64::from_le_bytes(*length));
     length.is_some_and(|length| length <= MAX_SAFETENSORS_HEADER) && first.get(8) == Some(&b'{')
 }
 
-/// The first bytes of a file in hexadecimal, and what of them is text.
-fn described(first: &[u8]) -> String {
+/// The first bytes of a file in hexadecimal and as text.
+fn first_bytes(first: &[u8]) -> String {
     let few = &first[..first.len().min(8)];
     let digits: Vec<String> = few.iter().map(|byte| format!("{byte:02x}")).collect();
     let text: String =
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn formats_are_told_by_their_first_bytes() {
+    fn the_first_bytes_decide_the_format() {
         let header = [&16u64.to_le_bytes()[..], br#"{"a": 1}"#].concat();
         assert_eq!(Kind::from_first(&header), Ok(Kind::Safetensors));
         // The length of this header is the first byte of a pickle.

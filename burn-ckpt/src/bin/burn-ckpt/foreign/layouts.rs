@@ -1,19 +1,19 @@
-//! From burn's names and layouts to PyTorch's and back, by the types of the modules that have the tensors.
+//! Converting tensors between burn's and PyTorch's names and layouts, by the types of the modules that own them.
 //!
-//! burn-store's adapters know the differences: the weights of linear layers are transposed, those of batch, layer, group and
-//! RMS normalisation are called `gamma` and `beta` in burn. Names in burn have the variants of enums.
+//! burn-store's adapters know the differences: weights of linear layers are transposed, and the parameters of batch, layer, group
+//! and RMS normalisation are called `gamma` and `beta` in burn. Names in burn contain the variants of enums.
 
 use burn::store::{BurnToPyTorchAdapter, ModuleAdapter, ModuleContext, PyTorchToBurnAdapter};
 use burn_ckpt::TensorLayout;
 use burn_ckpt::burn_pack::Tensor;
 use burn_ckpt::plumbing::ModuleTypes;
 
-/// A layout as it is named on the command line.
+/// A layout's name on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LayoutName {
-    /// Names and layouts as burn has them
+    /// burn's names and layout
     Burn,
-    /// As PyTorch has them: linear weights transposed, normalisations with `weight` and `bias`, no variants of enums
+    /// PyTorch's: linear weights transposed, normalisations with `weight` and `bias`, no variants of enums in names
     Pytorch,
 }
 
@@ -26,7 +26,7 @@ impl From<LayoutName> for TensorLayout {
     }
 }
 
-/// A tensor of a burn module under PyTorch's name and in PyTorch's layout; converted when it is read.
+/// Converts a burn module's tensor to PyTorch's name and layout. The values are converted when they are read.
 pub fn tensor_as_pytorch(tensor: Tensor, types: &ModuleTypes) -> Tensor {
     let around = types.around(&tensor.name);
     let mut adapted = BurnToPyTorchAdapter.adapt(tensor, ModuleContext::new(&around));
@@ -34,7 +34,7 @@ pub fn tensor_as_pytorch(tensor: Tensor, types: &ModuleTypes) -> Tensor {
     adapted
 }
 
-/// A tensor in PyTorch's layout as the parameter `name` of a burn module; converted when it is read.
+/// Converts a tensor in PyTorch's layout to the parameter `name` of a burn module. The values are converted when they are read.
 pub fn tensor_as_burn(tensor: Tensor, name: &str, types: &ModuleTypes) -> Tensor {
     let around = types.around(name);
     let mut adapted = PyTorchToBurnAdapter.adapt(tensor, ModuleContext::new(&around));

@@ -1,27 +1,28 @@
-//! How much a foreign file may ask for, so that a small one cannot fill the disk or make a checkpoint that cannot be read.
+//! Limits on what a foreign file may claim to contain. A small file cannot fill the disk or become a checkpoint that cannot be
+//! read.
 
 use burn_ckpt::burn_pack::{MAX_TENSOR_COUNT, Tensor};
 
-/// The most bytes that names and shapes may take: they stand in the header and in the metadata, which have limits too.
+/// Upper limit in bytes of all names and shapes. They are written to the header and the metadata, which have limits too.
 const MAX_NAME_BYTES: usize = 16 * 1024 * 1024;
-/// The most dimensions of a tensor; PyTorch's own limit.
+/// Upper limit of a tensor's dimensions, the same as PyTorch's.
 const MAX_DIMENSIONS: usize = 64;
-/// How often a file's bytes may come back in tensors that share them (tied weights, expanded buffers).
+/// How many times a file's size its tensors may have in total. Tensors can share bytes (tied weights, expanded buffers).
 const MAX_EXPANSION: u64 = 32;
-/// What a file of any size may expand to, in bytes.
+/// Bytes that the tensors of a file of any size may have.
 const ALWAYS_ALLOWED: u64 = 64 * 1024 * 1024;
 
-/// Checks what a file of `size` bytes claims to hold.
+/// Checks the tensors that a file of `size` bytes claims to contain.
 ///
 /// # Errors
 ///
-/// Naming the limit that it exceeds.
+/// The limit that is exceeded.
 pub fn check_limits(tensors: &[Tensor], size: u64) -> Result<(), String> {
     if tensors.is_empty() {
-        return Err("it holds no tensors".to_owned());
+        return Err("it has no tensors".to_owned());
     }
     if tensors.len() > MAX_TENSOR_COUNT {
-        return Err(format!("it holds {} tensors, and {MAX_TENSOR_COUNT} are allowed", tensors.len()));
+        return Err(format!("it has {} tensors, and {MAX_TENSOR_COUNT} are allowed", tensors.len()));
     }
     let (mut names, mut bytes) = (0, 0u64);
     for tensor in tensors {
@@ -31,7 +32,7 @@ pub fn check_limits(tensors: &[Tensor], size: u64) -> Result<(), String> {
             return Err(format!("{name:?} has {dimensions} dimensions, and {MAX_DIMENSIONS} are allowed"));
         }
         if tensor.name.is_empty() {
-            return Err("it holds a tensor without a name".to_owned());
+            return Err("it has a tensor without a name".to_owned());
         }
         names += tensor.name.len() + 8 * dimensions;
         bytes = bytes.saturating_add(tensor.byte_len() as u64);
@@ -42,7 +43,7 @@ pub fn check_limits(tensors: &[Tensor], size: u64) -> Result<(), String> {
     let allowed = size.saturating_mul(MAX_EXPANSION).saturating_add(ALWAYS_ALLOWED);
     if bytes > allowed {
         return Err(format!(
-            "it has {size} bytes, and its tensors claim {bytes}, which is more than is believed (up to {allowed})"
+            "it has {size} bytes, and its tensors claim {bytes} bytes, where {allowed} are allowed"
         ));
     }
     Ok(())
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_may_not_claim_more_than_it_can_hold() {
+    fn a_file_that_claims_too_much_is_an_error() {
         let check = |tensors: Vec<Tensor>| check_limits(&tensors, 1000).unwrap_err();
         assert!(check_limits(&[tensor("a".to_owned(), vec![2, 2])], 1000).is_ok());
         assert!(check(vec![]).contains("no tensors"));

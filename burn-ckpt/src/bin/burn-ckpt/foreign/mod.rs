@@ -1,5 +1,5 @@
-//! Other people's formats: what `export` and `import` share. Reading and writing safetensors, reading PyTorch's files, and
-//! the way from burn's names and layouts to PyTorch's and back.
+//! Foreign formats, for `export` and `import`: reading and writing safetensors, reading PyTorch's files, and converting between
+//! burn's and PyTorch's names and layouts.
 
 mod dtypes;
 mod guard;
@@ -20,10 +20,10 @@ pub use limits::check_limits;
 pub use notes::{Notes, copy_module_types};
 pub use pytorch::read as read_pytorch;
 pub use read_safetensors::read as read_safetensors;
-pub use report::{refuse_existing, same_file, written};
+pub use report::{check_destination, print_written, same_file};
 pub use write_safetensors::write as write_safetensors;
 
-/// What a file of another format holds: its tensors, still on disk, and what it notes of itself.
+/// The contents of a file of another format: its tensors, which stay on disk until they are read, and its notes.
 pub struct Foreign {
     pub tensors: Vec<Tensor>,
     pub notes: Notes,

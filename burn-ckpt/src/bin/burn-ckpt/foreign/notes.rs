@@ -1,17 +1,18 @@
-//! What a safetensors file of ours notes in its `__metadata__`: the one place that knows the keys.
+//! The notes in the `__metadata__` of a safetensors file that `export` wrote. Only this file knows the keys.
 
 use std::collections::BTreeMap;
 
+use burn_ckpt::plumbing::chain;
 use burn_ckpt::{Metadata, Section, TensorLayout};
 use serde_json::Value;
 
-/// String of a section in which burn-ckpt keeps the types of the modules (FORMAT.md, section 2).
+/// String of a section in which burn-ckpt stores the types of the modules (FORMAT.md, section 2).
 const MODULE_TYPES: &str = "module_types";
 
 const FORMAT: &str = "format";
 const PRODUCER: &str = "producer";
 const PRODUCER_NAME: &str = "burn-ckpt";
-/// The name under which burn-store's own files go.
+/// The producer in files that burn-store writes.
 const BURN_STORE: &str = "burn";
 const HPARAMS: &str = "burn_ckpt.hparams";
 const TYPES: &str = "burn_ckpt.module_types";
@@ -20,14 +21,14 @@ const GLOBAL_STEP: &str = "burn_ckpt.global_step";
 const RUN_ID: &str = "burn_ckpt.run_id";
 const SHA256: &str = "burn_ckpt.sha256";
 
-/// The `__metadata__` of a safetensors file; empty for other formats.
+/// The `__metadata__` of a safetensors file. Empty for other formats.
 #[derive(Debug, Clone, Default)]
 pub struct Notes(pub BTreeMap<String, String>);
 
 impl Notes {
-    /// What is noted of a section that is exported.
+    /// The notes for a section that is exported.
     pub fn of(layout: TensorLayout, section: &Section, hparams: &Value, metadata: Option<&Metadata>) -> Self {
-        // `pt` is what PyTorch's own programs write and look for.
+        // Programs of PyTorch write `pt`, and some require it.
         let format = if layout == TensorLayout::PyTorch { "pt" } else { BURN_STORE };
         let mut notes = BTreeMap::from([
             (FORMAT.to_owned(), format.to_owned()),
@@ -51,7 +52,7 @@ impl Notes {
         self.0.get(PRODUCER).is_some_and(|producer| producer == PRODUCER_NAME)
     }
 
-    /// The layout that the file states.
+    /// The layout that the file states, if it does.
     pub fn layout(&self) -> Option<TensorLayout> {
         if self.0.get(FORMAT).is_some_and(|format| format == "pt") {
             return Some(TensorLayout::PyTorch);
@@ -60,30 +61,30 @@ impl Notes {
         burns.then_some(TensorLayout::Burn)
     }
 
-    /// The hyperparameters in a file of ours.
+    /// The hyperparameters in a file that `export` wrote.
     ///
     /// # Errors
     ///
-    /// When they are no JSON.
+    /// When they are not valid JSON.
     pub fn hparams(&self) -> Result<Option<Value>, String> {
         let Some(text) = self.0.get(HPARAMS).filter(|_| self.are_ours()) else { return Ok(None) };
         let hparams = serde_json::from_str(text);
-        hparams.map(Some).map_err(|error| format!("its {HPARAMS} is no JSON: {error}"))
+        hparams.map(Some).map_err(|error| format!("its {HPARAMS} is not valid JSON: {error}"))
     }
 
-    /// Gives a section the types of the modules that a file of ours notes.
+    /// Adds the module types in a file that `export` wrote to a section.
     ///
     /// # Errors
     ///
-    /// When they cannot be understood.
+    /// When they are not valid JSON.
     pub fn give_module_types(&self, section: &mut Section) -> Result<(), String> {
         let Some(types) = self.0.get(TYPES).filter(|_| self.are_ours()) else { return Ok(()) };
         section.strings.insert(MODULE_TYPES.to_owned(), types.clone());
-        section.module_types().map(drop).map_err(|error| format!("its {TYPES}: {error}"))
+        section.module_types().map(drop).map_err(|error| format!("its {TYPES}: {}", chain(&error)))
     }
 }
 
-/// Gives a section the types of the modules that another section has.
+/// Copies the module types of a section to another one.
 pub fn copy_module_types(from: &Section, to: &mut Section) {
     if let Some(types) = from.strings.get(MODULE_TYPES) {
         to.strings.insert(MODULE_TYPES.to_owned(), types.clone());

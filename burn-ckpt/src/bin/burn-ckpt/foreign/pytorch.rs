@@ -1,4 +1,4 @@
-//! Reading what `torch.save` wrote, by burn-store's reader, which runs no code that the file holds.
+//! Reading a file that `torch.save` wrote, with burn-store's reader. It runs no code in the file.
 
 use std::path::Path;
 
@@ -7,15 +7,15 @@ use burn::store::{ModuleStore, PytorchStore};
 use super::guard::guarded;
 use super::{Foreign, Notes};
 
-/// The tensors of a file, in alphabetical order, still on disk. Of nested dictionaries the names are joined by dots;
-/// with `top_level_key`, only what stands under that key.
+/// The tensors of a file in alphabetical order. They stay on disk until they are read. The keys of nested dictionaries are
+/// joined by dots. With `top_level_key`, only the tensors under that key.
 ///
 /// # Errors
 ///
-/// When the file is not what it seems to be, or has no such key.
+/// When the file is invalid or has no such key.
 pub fn read(path: &Path, top_level_key: Option<&str>) -> Result<Foreign, String> {
     let tensors = guarded(|| {
-        // Names are changed by the caller, who can tell which two become one.
+        // The caller makes indices contiguous, and reports two tensors that get the same name.
         let mut store = PytorchStore::from_file(path).map_indices_contiguous(false);
         if let Some(key) = top_level_key {
             store = store.with_top_level_key(key);

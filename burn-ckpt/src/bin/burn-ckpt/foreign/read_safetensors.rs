@@ -1,29 +1,30 @@
-//! Reading a safetensors file: the header at once, a tensor when its bytes are asked for.
+//! Reading a safetensors file: the header at once, a tensor when its bytes are read.
 //!
-//! Not by burn-store's reader: that one knows no `u16`, which `export` writes, maps the file into memory, so that a file
-//! that is cut while it is read ends the program, and parses the header again for each tensor.
+//! burn-store's reader is not used for three reasons. It does not support `u16`, which `export` writes. It maps the file into
+//! memory, so that a file that is cut off while it is read ends the program. It parses the header again for each tensor.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use burn::tensor::Shape;
 use burn_ckpt::burn_pack::{Bytes, Error, Tensor};
+use parking_lot::Mutex;
 use safetensors::tensor::Metadata;
 
 use super::dtypes::from_safetensors;
 use super::kind::MAX_SAFETENSORS_HEADER;
 use super::{Foreign, Notes};
 
-/// The bytes in which the header's length stands.
+/// Number of bytes of the header's length.
 const LENGTH_BYTES: u64 = 8;
 
 /// The tensors of a file, in the order in which they are stored, and its `__metadata__`.
 ///
 /// # Errors
 ///
-/// When the header does not fit the file, or a tensor has a type that burn lacks.
+/// When the header does not fit the file, or a tensor has a type that burn does not support.
 pub fn read(path: &Path) -> Result<Foreign, String> {
     let mut file = File::open(path).map_err(|error| error.to_string())?;
     let size = file.metadata().map_err(|error| error.to_string())?.len();
@@ -36,9 +37,9 @@ pub fn read(path: &Path) -> Result<Foreign, String> {
     }
     let mut header = Vec::new();
     file.by_ref().take(length).read_to_end(&mut header).map_err(|error| error.to_string())?;
-    // Checks that the tensors lie one after the other, each as long as its type and shape ask for.
+    // Also checks that the tensors follow one after the other, each of the length that its type and shape require.
     let header: Metadata =
-        serde_json::from_slice(&header).map_err(|error| format!("its header cannot be read: {error}"))?;
+        serde_json::from_slice(&header).map_err(|error| format!("its header is invalid: {error}"))?;
     let needed = data_start.saturating_add(header.data_len() as u64);
     if needed != size {
         return Err(format!("its header describes {needed} bytes, and the file has {size}"));
@@ -49,13 +50,16 @@ pub fn read(path: &Path) -> Result<Foreign, String> {
     for name in header.offset_keys() {
         let Some(info) = header.info(&name) else { continue };
         let Some(dtype) = from_safetensors(info.dtype) else {
-            return Err(format!("the tensor {name:?} is of type {}, which burn does not have", info.dtype));
+            return Err(format!(
+                "the tensor {name:?} has the type {}, which burn does not support",
+                info.dtype
+            ));
         };
         let (begin, end) = info.data_offsets;
         let (file, at, length) = (Arc::clone(&file), data_start + begin as u64, end - begin);
         let read = move || {
-            let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-            // The length was compared with the file's when it was opened.
+            let mut file = file.lock();
+            // The length was compared with the file's size when the header was read.
             let mut bytes = vec![0; length];
             let read = file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut bytes));
             read.map_err(|error| Error::IoError(error.to_string()))?;

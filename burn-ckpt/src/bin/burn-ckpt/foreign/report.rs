@@ -1,4 +1,4 @@
-//! What `export` and `import` say before and after they write a file.
+//! Checks before `export` and `import` write a file, and the line that they print after it.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -7,13 +7,13 @@ use burn_ckpt::plumbing::sha256_of_file;
 
 use crate::answer::{Answer, Failure};
 
-/// Refuses to go on where the destination exists and may not be replaced.
+/// Checks that the destination can be written.
 ///
 /// # Errors
 ///
-/// When it exists and `force` is not set.
-pub fn refuse_existing(path: &Path, force: bool) -> Result<(), Failure> {
-    // A link that leads nowhere is there too.
+/// When it is a directory, or when it exists and `force` is not set.
+pub fn check_destination(path: &Path, force: bool) -> Result<(), Failure> {
+    // A link to a missing file exists too, but `exists` follows it.
     if !force && (path.exists() || path.is_symlink()) {
         return Err(Failure::Other(format!("{} exists: choose another name, or --force", path.display())));
     }
@@ -23,24 +23,24 @@ pub fn refuse_existing(path: &Path, force: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether two paths stand for one file that is there.
+/// Whether two paths name the same existing file.
 pub fn same_file(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
-/// Prints the one line that says what was written.
+/// Prints one line about the written file.
 ///
 /// # Errors
 ///
-/// When the file cannot be read again, or the line not be printed.
-pub fn written(path: &Path, tensors: usize) -> Answer {
+/// When the file cannot be read again, or the line cannot be printed.
+pub fn print_written(path: &Path, tensors: usize) -> Answer {
     let facts = std::fs::metadata(path).map_err(|error| {
-        Failure::Other(format!("{} was written, and cannot be read again: {error}", path.display()))
+        Failure::Other(format!("{} was written, but cannot be read again: {error}", path.display()))
     })?;
     let digest = sha256_of_file(path)?;
     let line = format!("{}: {tensors} tensors, {} bytes, {digest}", path.display(), facts.len());
     match writeln!(io::stdout().lock(), "{line}") {
-        // Whoever read it has seen enough; the file is written.
+        // The reader closed standard output. The file is written nevertheless.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::Other(format!("cannot print what was written: {error}")))
         }

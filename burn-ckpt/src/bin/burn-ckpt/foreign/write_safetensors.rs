@@ -1,13 +1,13 @@
 //! Writing a safetensors file, one tensor in memory at a time.
 //!
-//! The layout is that of the `safetensors` crate's own writer: tensors by the width of their type, then by name, so that
-//! each is aligned. That writer has no way to report a tensor that cannot be read, and syncs nothing.
+//! The order is that of the `safetensors` crate's own writer: tensors are sorted by the width of their type, then by name, so that
+//! each is aligned. That writer is not used, as it cannot report a tensor that cannot be read, and does not sync the file.
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use burn_ckpt::burn_pack::{DType, Tensor};
-use burn_ckpt::plumbing::{Existing, write_whole};
+use burn_ckpt::plumbing::{Existing, PackError, write_whole};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::{Map, Value};
@@ -17,20 +17,21 @@ use super::dtypes::{bools, to_safetensors};
 use super::kind::MAX_SAFETENSORS_HEADER;
 use crate::answer::Failure;
 
-/// The key in the header that is not a tensor's.
+/// The key in the header that does not belong to a tensor.
 const METADATA_KEY: &str = "__metadata__";
 /// The header's length is a multiple of this.
 const ALIGNMENT: usize = 8;
 
-/// Writes the tensors to `path`, which stands for the whole file or for what it was before.
+/// Writes the tensors to `path`. On an error, an existing file stays as it was.
 ///
 /// # Errors
 ///
-/// When a tensor cannot be expressed, two have one name, one cannot be read, or the file cannot be written.
+/// When safetensors does not support a tensor's type, two tensors have the same name, a tensor cannot be read, or the file cannot
+/// be written.
 pub fn write(path: &Path, tensors: Vec<Tensor>, notes: &Notes, replace: bool) -> Result<(), Failure> {
     let mut entries = Vec::with_capacity(tensors.len());
     for tensor in tensors {
-        entries.push((expressible(&tensor)?, tensor));
+        entries.push((stored_type(&tensor)?, tensor));
     }
     entries.sort_by(|(left, a), (right, b)| right.cmp(left).then_with(|| a.name.cmp(&b.name)));
     let header = header(&entries, notes)?;
@@ -44,7 +45,8 @@ pub fn write(path: &Path, tensors: Vec<Tensor>, notes: &Notes, replace: bool) ->
         file.write_all(&header).map_err(failed)?;
         for (_, tensor) in entries {
             let (name, dtype) = (tensor.name.clone(), tensor.dtype);
-            let unreadable = |error| Failure::Other(format!("the tensor {name} cannot be read: {error}"));
+            let unreadable =
+                |error| Failure::Other(format!("the tensor {name} cannot be read: {}", PackError(error)));
             let bytes = tensor.into_bytes().map_err(unreadable)?;
             match dtype {
                 DType::Bool(store) => file.write_all(&bools(store, &bytes)),
@@ -56,15 +58,15 @@ pub fn write(path: &Path, tensors: Vec<Tensor>, notes: &Notes, replace: bool) ->
     })
 }
 
-/// The type under which a tensor is written.
-fn expressible(tensor: &Tensor) -> Result<Dtype, Failure> {
+/// The safetensors type under which a tensor is written.
+fn stored_type(tensor: &Tensor) -> Result<Dtype, Failure> {
     let name = &tensor.name;
     if name == METADATA_KEY {
         return Err(Failure::Other(format!("a tensor cannot be called {name} in a safetensors file")));
     }
     to_safetensors(tensor.dtype).ok_or_else(|| {
         Failure::Other(format!(
-            "the tensor {name} is quantised, which a safetensors file cannot express: export a checkpoint from before \
+            "the tensor {name} is quantised, which safetensors does not support: export a checkpoint from before \
              quantisation"
         ))
     })
@@ -86,7 +88,7 @@ fn header(entries: &[(Dtype, Tensor)], notes: &Notes) -> Result<Vec<u8>, Failure
         }
     }
     let mut header = serde_json::to_vec(&header).map_err(failed)?;
-    // What every reader will check, checked here, by the format's own crate.
+    // The format's own crate checks the header, as readers do.
     serde_json::from_slice::<Metadata>(&header).map_err(failed)?;
     header.resize(header.len().next_multiple_of(ALIGNMENT), b' ');
     if header.len() as u64 > MAX_SAFETENSORS_HEADER {

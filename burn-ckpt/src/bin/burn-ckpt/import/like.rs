@@ -1,4 +1,4 @@
-//! `--like`: imported tensors as those of a checkpoint of the same model.
+//! `--like`: converting imported tensors to the names and layout of a checkpoint of the same model.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,15 +10,15 @@ use burn_ckpt::{Checkpoint, Section, TensorLayout};
 use crate::answer::Failure;
 use crate::foreign::{copy_module_types, tensor_as_burn, tensor_as_pytorch};
 
-/// How many tensors that do not fit are listed.
+/// How many of the tensors that do not fit are listed.
 const SHOWN: usize = 50;
 
-/// The tensors under the names and in the layout that they have in the other checkpoint.
+/// The section with the tensors under the names and in the layout of the other checkpoint.
 ///
 /// # Errors
 ///
-/// Listing the tensors that are missing, unused or of another shape; and when the layouts differ and the other checkpoint
-/// does not say which modules it has.
+/// When tensors are missing, unused or of another shape; the message lists them. Also when the layouts differ and the other
+/// checkpoint does not have the types of its modules.
 pub fn fitted(
     tensors: Vec<Tensor>,
     layout: TensorLayout,
@@ -27,23 +27,23 @@ pub fn fitted(
 ) -> Result<Section, Failure> {
     let pattern = like.section(Section::MODEL)?;
     let types = conversion(layout, &pattern, like)?;
-    let mut there: BTreeMap<String, Tensor> =
+    let mut given: BTreeMap<String, Tensor> =
         tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
     let mut problems = Vec::new();
     let mut section = Section::default().with_layout(pattern.layout()?);
     for wanted in &pattern.tensors {
-        // What the file should have for it.
+        // Name and shape that the tensor should have in the file.
         let expected = match &types {
             Some(types) => tensor_as_pytorch(wanted.clone(), types),
             None => wanted.clone(),
         };
-        let Some(found) = there.remove(&expected.name) else {
+        let Some(found) = given.remove(&expected.name) else {
             problems.push(format!("missing: {} {:?}", expected.name, expected.shape.to_vec()));
             continue;
         };
         if found.shape != expected.shape {
             let (is, should) = (found.shape.to_vec(), expected.shape.to_vec());
-            problems.push(format!("of another shape: {} is {is:?} and should be {should:?}", found.name));
+            problems.push(format!("other shape: {} is {is:?} and should be {should:?}", found.name));
             continue;
         }
         section.tensors.push(match &types {
@@ -52,7 +52,7 @@ pub fn fitted(
         });
     }
     problems.extend(
-        there.values().map(|unused| format!("not wanted: {:?} {:?}", unused.name, unused.shape.to_vec())),
+        given.values().map(|unused| format!("unused: {:?} {:?}", unused.name, unused.shape.to_vec())),
     );
     if !problems.is_empty() {
         let more = problems.len().saturating_sub(SHOWN);
@@ -62,13 +62,13 @@ pub fn fitted(
         }
         let (file, like) = (file.display(), like.path().display());
         let list = problems.join("\n  ");
-        return Err(Failure::Other(format!("{file} does not have the tensors of {like}:\n  {list}")));
+        return Err(Failure::Other(format!("the tensors of {file} do not fit those of {like}:\n  {list}")));
     }
     copy_module_types(&pattern, &mut section);
     Ok(section)
 }
 
-/// The types of the modules if tensors have to be converted from PyTorch's layout to burn's.
+/// The types of the modules, if the tensors must be converted from PyTorch's layout to burn's.
 fn conversion(
     layout: TensorLayout,
     pattern: &Section,
@@ -80,14 +80,14 @@ fn conversion(
             let types = pattern.module_types()?;
             if types.is_empty() {
                 return Err(Failure::Other(format!(
-                    "{path} does not say of which modules its tensors are, so that nobody knows which of them PyTorch has \
-                     in another way: name a newer one by --like, or import without it"
+                    "{path} does not have the types of its modules, which are needed to convert PyTorch's layout: name a \
+                     newer checkpoint by --like, or import without --like"
                 )));
             }
             Ok(Some(types))
         }
         (TensorLayout::Burn, TensorLayout::PyTorch) => Err(Failure::Other(format!(
-            "{path} was imported and is laid out as PyTorch's, which the file is not: name another one by --like"
+            "{path} was imported and has PyTorch's layout, but the file has burn's: name another checkpoint by --like"
         ))),
         _ => Ok(None),
     }

@@ -8,55 +8,57 @@ use std::path::PathBuf;
 
 use burn::store::KeyRemapper;
 use burn_ckpt::burn_pack::Tensor;
+use burn_ckpt::plumbing::chain;
 use burn_ckpt::{Checkpoint, Contents, Error, Metadata, Section, TensorLayout};
 use serde_json::Value;
 
 use crate::answer::{Answer, Failure};
 use crate::foreign::{self, Foreign, Kind, LayoutName, Notes};
+use crate::terminal::output::say;
 
 /// Make a checkpoint of a safetensors file or a PyTorch file
 ///
-/// IN is a safetensors file or what torch.save wrote, told by its content. No code in it is run. The checkpoint
-/// has a model's weights; loading it into a burn module converts what PyTorch lays out in another way: the
-/// weights of linear layers are transposed, weight and bias of batch, layer, group and RMS normalisation are
-/// called gamma and beta, and names have no variants of enums. Counters of batches (num_batches_tracked), which
-/// burn does not have, are left out.
+/// IN is a safetensors file or a file that torch.save wrote; its content decides, not its name. No code in it is
+/// run. The checkpoint has the model's weights in the layout of IN. Loading it into a burn module converts
+/// PyTorch's layout: weights of linear layers are transposed, weight and bias of batch, layer, group and RMS
+/// normalisation become gamma and beta, and the variants of enums are added to names. num_batches_tracked of
+/// batch normalisation is left out, as burn does not have it.
 ///
-/// In PyTorch's layout the numbers of layers are made contiguous: of nn.Sequential(Linear, ReLU, Linear) burn has
-/// layers 0 and 1, and the file 0 and 2.
+/// In PyTorch's layout, layer numbers are made contiguous: nn.Sequential(Linear, ReLU, Linear) has the layers 0
+/// and 2 in PyTorch, and 0 and 1 in burn.
 #[derive(clap::Args)]
 pub struct Args {
     /// The file to read
     #[arg(value_name = "IN")]
     file: PathBuf,
-    /// The checkpoint to write; its metadata stands beside it
+    /// The checkpoint to write; its metadata is written beside it
     #[arg(value_name = "OUT.ckpt")]
     out: PathBuf,
-    /// How the tensors are named and laid out; unless given, what a safetensors file says of itself, else pytorch
+    /// How the tensors are named and laid out; by default, as a safetensors file states, or else pytorch
     #[arg(long, value_enum)]
     layout: Option<LayoutName>,
-    /// The model's hyperparameters, without which `from_checkpoint` cannot build it: JSON, or @ and a file with it
+    /// The model's hyperparameters, which `from_checkpoint` needs to build the model: JSON, or @ and a JSON file
     #[arg(long, value_name = "JSON|@FILE", value_parser = Hparams::parse)]
     hparams: Option<Hparams>,
-    /// A checkpoint of the same model: its hyperparameters are taken, names and shapes have to be the same, and the
-    /// tensors are converted to burn's layout at once
+    /// A checkpoint of the same model: its hyperparameters are used, names and shapes must be the same, and the
+    /// tensors are converted to its layout
     #[arg(long, value_name = "CKPT")]
     like: Option<PathBuf>,
-    /// Replace what a regular expression matches in the names, before anything else is done to them; may be repeated
+    /// Replace each match of a regular expression in the names, before any other change of names; may be repeated
     #[arg(long, value_name = "FROM=TO", value_parser = parse_rename)]
     rename: Vec<KeyRemapper>,
-    /// Of a PyTorch file with several things in it, take the one under this key
+    /// Import only the tensors under this key of a PyTorch file
     #[arg(long, value_name = "KEY")]
     top_level_key: Option<String>,
-    /// Leave the numbers of layers as they are
+    /// Keep the layer numbers
     #[arg(long)]
     keep_indices: bool,
-    /// Replace OUT where it exists
+    /// Replace OUT if it exists
     #[arg(long)]
     force: bool,
 }
 
-/// Hyperparameters as they are given on the command line.
+/// Hyperparameters from the command line.
 #[derive(Debug, Clone)]
 enum Hparams {
     Json(Value),
@@ -68,7 +70,7 @@ impl Hparams {
         if let Some(path) = text.strip_prefix('@') {
             return Ok(Self::File(path.into()));
         }
-        serde_json::from_str(text).map(Self::Json).map_err(|error| format!("it is no JSON: {error}"))
+        serde_json::from_str(text).map(Self::Json).map_err(|error| format!("it is not valid JSON: {error}"))
     }
 
     fn value(&self) -> Result<Value, Failure> {
@@ -80,22 +82,22 @@ impl Hparams {
         let text =
             text.map_err(|error| Failure::Other(format!("cannot read {}: {error}", path.display())))?;
         serde_json::from_str(&text)
-            .map_err(|error| Failure::Other(format!("{} is no JSON: {error}", path.display())))
+            .map_err(|error| Failure::Other(format!("{} is not valid JSON: {error}", path.display())))
     }
 }
 
 fn parse_rename(text: &str) -> Result<KeyRemapper, String> {
-    let (from, to) = text.split_once('=').ok_or("FROM=TO is wanted, FROM a regular expression")?;
+    let (from, to) = text.split_once('=').ok_or("write FROM=TO, where FROM is a regular expression")?;
     KeyRemapper::new().add_pattern(from, to).map_err(|error| error.to_string())
 }
 
 /// Writes the checkpoint.
 pub fn run(args: &Args) -> Answer {
-    foreign::refuse_existing(&args.out, args.force)?;
+    foreign::check_destination(&args.out, args.force)?;
     let like = args.like.as_ref().map(Checkpoint::open).transpose()?;
-    let kept = like.iter().map(Checkpoint::path).chain([args.file.as_path()]);
-    if let Some(itself) = kept.into_iter().find(|path| foreign::same_file(path, &args.out)) {
-        return Err(Failure::Other(format!("{} would be overwritten while it is read", itself.display())));
+    let inputs = like.iter().map(Checkpoint::path).chain([args.file.as_path()]);
+    if let Some(input) = inputs.into_iter().find(|path| foreign::same_file(path, &args.out)) {
+        return Err(Failure::Other(format!("{} would be overwritten while it is read", input.display())));
     }
     let kind = Kind::of(&args.file)?;
     let Foreign { tensors, notes } = read(kind, args)?;
@@ -116,7 +118,7 @@ pub fn run(args: &Args) -> Answer {
     let section = match &like {
         Some(like) => like::fitted(tensors, layout, like, &args.file)?,
         None => {
-            let mut section = Section { tensors, ..Section::default() }.with_layout(layout);
+            let mut section = Section::new().with_tensors(tensors).with_layout(layout);
             if layout == TensorLayout::Burn {
                 notes.give_module_types(&mut section).map_err(|reason| cannot_import(args, &reason))?;
             }
@@ -126,19 +128,19 @@ pub fn run(args: &Args) -> Answer {
     let count = section.tensors.len();
     save(section, &hparams, args)?;
     if hparams.is_null() {
-        eprintln!(
-            "note: the checkpoint has no hyperparameters, from which from_checkpoint builds the model: give them by \
-             --hparams '{{..}}', --hparams @FILE or --like CKPT, or use load_into"
+        say(
+            "note: the checkpoint has no hyperparameters, which from_checkpoint needs to build the model: give them by \
+             --hparams '{..}', --hparams @FILE or --like CKPT, or load the checkpoint with load_into",
         );
     }
-    foreign::written(&args.out, count)
+    foreign::print_written(&args.out, count)
 }
 
 fn read(kind: Kind, args: &Args) -> Result<Foreign, Failure> {
     let read = match kind {
         Kind::PyTorch => foreign::read_pytorch(&args.file, args.top_level_key.as_deref()),
         Kind::Safetensors if args.top_level_key.is_some() => {
-            Err("--top-level-key is for PyTorch's files, and it is a safetensors file".to_owned())
+            Err("--top-level-key is for PyTorch's files, and this is a safetensors file".to_owned())
         }
         Kind::Safetensors => foreign::read_safetensors(&args.file),
     };
@@ -154,7 +156,8 @@ fn cannot_import(args: &Args, reason: &str) -> Failure {
     Failure::Other(format!("{} cannot be imported: {reason}", args.file.display()))
 }
 
-/// The hyperparameters: as given, those of the other checkpoint, or what a file of ours notes.
+/// The hyperparameters: those from the command line, from the other checkpoint, or from the notes of a file that `export`
+/// wrote.
 fn hparams(args: &Args, like: Option<&Checkpoint>, notes: &Notes) -> Result<Value, Failure> {
     match (&args.hparams, like) {
         (Some(given), _) => given.value(),
@@ -165,20 +168,22 @@ fn hparams(args: &Args, like: Option<&Checkpoint>, notes: &Notes) -> Result<Valu
     }
 }
 
-/// Says how to name the weights alone where a PyTorch file seems to hold more.
+/// Prints a note about --top-level-key if a PyTorch file seems to contain more than weights.
 fn hint_at_keys(tensors: &[Tensor], args: &Args) {
-    // What training programs call the parts of a file.
+    // Names that training programs give to the parts of a file.
     const PARTS: [&str; 5] =
         ["state_dict", "model_state_dict", "optimizer", "optimizer_state_dict", "optimizer_states"];
     let keys: BTreeSet<&str> = tensors.iter().filter_map(|tensor| tensor.name.split('.').next()).collect();
     if args.top_level_key.is_none() && keys.iter().any(|key| PARTS.contains(key)) {
         let keys: Vec<&str> = keys.into_iter().take(10).collect();
         let (file, keys) = (args.file.display(), keys.join(", "));
-        eprintln!("note: {file} has tensors under {keys}: to take those of one alone, use --top-level-key");
+        say(format!(
+            "note: {file} has tensors under {keys}: use --top-level-key to import only those under one of them"
+        ));
     }
 }
 
-/// How the tensors are laid out. What was not given is said.
+/// How the tensors are laid out. Prints a note if the command line does not say it.
 fn layout(args: &Args, kind: Kind, notes: &Notes) -> TensorLayout {
     if let Some(given) = args.layout {
         return given.into();
@@ -187,29 +192,31 @@ fn layout(args: &Args, kind: Kind, notes: &Notes) -> TensorLayout {
         return TensorLayout::PyTorch;
     }
     let (layout, why) = match notes.layout() {
-        Some(layout) => (layout, "as it says"),
-        None => (TensorLayout::PyTorch, "as those of most files are, for it does not say"),
+        Some(layout) => (layout, "as the file states"),
+        None => (TensorLayout::PyTorch, "as in most files; the file does not state it"),
     };
     let (name, other) = match layout {
         TensorLayout::Burn => ("burn's", TensorLayout::PyTorch),
         TensorLayout::PyTorch => ("PyTorch's", TensorLayout::Burn),
     };
     let (file, other) = (args.file.display(), other.name());
-    eprintln!(
-        "note: the tensors of {file} are taken to be laid out as {name}, {why}; else use --layout {other}"
-    );
+    say(format!(
+        "note: {file} is imported with {name} layout, {why}; for the other one use --layout {other}"
+    ));
     layout
 }
 
 fn save(section: Section, hparams: &Value, args: &Args) -> Result<(), Failure> {
-    let mut metadata = Metadata::blank(jiff::Timestamp::now());
-    // The name alone: where it was on this machine says nothing to others.
+    let metadata = Metadata::new(jiff::Timestamp::now());
+    // Without the directory, which is of no use on other machines.
     let name = args.file.file_name().unwrap_or_default().to_string_lossy();
-    metadata.reason = format!("imported: {name}");
+    let metadata = metadata.with_reason(format!("imported: {name}"));
     match Contents::new(hparams)?.with_section(Section::MODEL, section).save(&args.out, metadata) {
         Ok(_) => Ok(()),
-        // A tensor could not be read, although what is said of it fits.
-        Err(Error::Container { source, .. }) => Err(cannot_import(args, &source.to_string())),
+        // A tensor of the file cannot be read, although its header is valid.
+        Err(Error::Container { reason, source: Some(source), .. }) => {
+            Err(cannot_import(args, &format!("{reason}: {}", chain(&*source))))
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -1,4 +1,5 @@
-//! Names of imported tensors: what the user replaces in them, the numbers of layers, and counters that burn lacks.
+//! Changing the names of imported tensors: the user's replacements, contiguous layer numbers, and leaving out counters that burn
+//! does not have.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,16 +8,16 @@ use burn_ckpt::burn_pack::Tensor;
 
 use crate::answer::Failure;
 
-/// Last part of the name of a counter in PyTorch's batch normalisation.
+/// Last part of the name of the batch counter of PyTorch's batch normalisation.
 const COUNTER: &str = "num_batches_tracked";
-/// What stands beside it.
+/// Last part of the name of a tensor that is always beside the counter.
 const COUNTED: &str = "running_mean";
 
-/// The tensors under new names, one replacement after the other.
+/// Renames tensors by one replacement after the other.
 ///
 /// # Errors
 ///
-/// When two get one name.
+/// When two tensors get the same name.
 pub fn renamed(tensors: Vec<Tensor>, renames: &[KeyRemapper]) -> Result<Vec<Tensor>, Failure> {
     renames.iter().try_fold(tensors, |tensors, rename| {
         let (tensors, names) = rename.remap(tensors);
@@ -24,17 +25,17 @@ pub fn renamed(tensors: Vec<Tensor>, renames: &[KeyRemapper]) -> Result<Vec<Tens
     })
 }
 
-/// The tensors with the numbers of layers made contiguous, in each list of layers for itself.
+/// Makes the layer numbers of each list of layers contiguous.
 ///
 /// # Errors
 ///
-/// When two get one name (`0.weight` and `00.weight`).
+/// When two tensors get the same name (`0.weight` and `00.weight`).
 pub fn contiguous(tensors: Vec<Tensor>) -> Result<Vec<Tensor>, Failure> {
     let (tensors, names) = map_indices_contiguous(tensors);
     distinct(tensors, names)
 }
 
-/// The tensors without the numbers of batches that PyTorch's batch normalisation has seen.
+/// Leaves out the batch counters of PyTorch's batch normalisation.
 pub fn without_counters(tensors: Vec<Tensor>) -> Vec<Tensor> {
     let names: BTreeSet<String> = tensors.iter().map(|tensor| tensor.name.clone()).collect();
     let is_counter = |name: &str| {
@@ -43,12 +44,12 @@ pub fn without_counters(tensors: Vec<Tensor>) -> Vec<Tensor> {
     tensors.into_iter().filter(|tensor| !is_counter(&tensor.name)).collect()
 }
 
-/// `names` are the new ones and those before, in the order of the tensors.
+/// Checks that the names are different. `names` has the new and the old name of each tensor.
 fn distinct(tensors: Vec<Tensor>, names: Vec<(String, String)>) -> Result<Vec<Tensor>, Failure> {
     let mut known = BTreeMap::new();
     for (new, old) in names {
         if new.is_empty() {
-            return Err(Failure::Other(format!("{old:?} would have no name any more")));
+            return Err(Failure::Other(format!("the new name of {old:?} would be empty")));
         }
         if let Some(other) = known.insert(new.clone(), old.clone()) {
             return Err(Failure::Other(format!("{other:?} and {old:?} would both be called {new:?}")));

@@ -1,50 +1,51 @@
-//! What is in a directory that somebody names: the checkpoints of a run, of several runs, or files of their own, with
-//! the links that point to them.
+//! The checkpoints in a directory, with the links to them: those of a run, of several runs, or files outside of a run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{CHECKPOINT_DIR, CHECKPOINT_SUFFIX, DEFAULT_LOGS, is_checkpoint};
+use burn_ckpt::plumbing::{
+    CHECKPOINT_DIR, CHECKPOINT_SUFFIX, DEFAULT_LOGS, METADATA_SUFFIX, chain, is_checkpoint,
+};
 use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
 use jiff::Timestamp;
 
 use crate::answer::Failure;
 
-/// The checkpoints of one run, or of a directory that is none, oldest first.
+/// The checkpoints of one run, or of a directory that is not a run's, oldest first.
 #[derive(Debug)]
 pub struct Listing {
     /// The run's id, or the directory's name.
     pub name: String,
-    /// Where the links are; files are named relative to it.
+    /// The directory of the links. Files are shown relative to it.
     pub directory: PathBuf,
     pub rows: Vec<Row>,
     pub dangling: Vec<Dangling>,
 }
 
-/// A file that is named like a checkpoint.
+/// A file with a checkpoint's name.
 #[derive(Debug)]
 pub struct Row {
     pub path: PathBuf,
-    /// Where it can be read, also of a file that is not whole.
+    /// The metadata if it can be read, even if the file is not whole.
     pub metadata: Option<Metadata>,
-    /// Why it is not whole, as far as its size tells.
+    /// Why the file is not whole, as far as its size and metadata show.
     pub problem: Option<Error>,
-    /// The links that point to it, without ending.
+    /// The names of the links that point to the file, without ending.
     pub links: Vec<String>,
     /// The file's size.
     pub bytes: u64,
     saved: Timestamp,
 }
 
-/// A link that leads nowhere.
+/// A link to a missing file.
 #[derive(Debug)]
 pub struct Dangling {
     pub path: PathBuf,
     pub target: PathBuf,
 }
 
-/// The listings of a directory: a run's, those of the runs in it, or that of the files in it. One at least, each of
-/// them with something in it.
+/// The listings of a directory: of the run whose directory it is, or of the runs and files in it. At least one, and none is
+/// empty.
 pub fn listings(directory: &Path) -> Result<Vec<Listing>, Failure> {
     if let Some(run) = run_of(directory) {
         let listing = Listing::of_run(&run)?;
@@ -64,23 +65,23 @@ pub fn listings(directory: &Path) -> Result<Vec<Listing>, Failure> {
     match found.is_empty() {
         true if below.is_dir() => listings(&below),
         true => Err(Failure::Other(format!(
-            "{} has no checkpoint: name a run's directory, a directory of runs, or one with {CHECKPOINT_SUFFIX} files",
+            "{} has no checkpoint: name a run's directory, a directory of runs, or a directory of {CHECKPOINT_SUFFIX} files",
             directory.display()
         ))),
         false => Ok(found),
     }
 }
 
-/// The run whose directory this is, or whose `checkpoint` directory.
+/// The run whose directory, or `checkpoint` directory, this is.
 pub fn run_of(directory: &Path) -> Option<RunLayout> {
     if directory.join(CHECKPOINT_DIR).is_dir() {
         return Some(RunLayout::at(directory));
     }
-    // `.` has no name of its own.
+    // `.` has no name: the absolute path has one.
     let whole = fs::canonicalize(directory).ok()?;
-    let is_of_a_run = whole.is_dir() && whole.file_name().is_some_and(|name| name == CHECKPOINT_DIR);
-    let named_so = directory.file_name().is_some_and(|name| name == CHECKPOINT_DIR);
-    match (is_of_a_run, named_so) {
+    let is_checkpoint_dir = whole.is_dir() && whole.file_name().is_some_and(|name| name == CHECKPOINT_DIR);
+    let has_name = directory.file_name().is_some_and(|name| name == CHECKPOINT_DIR);
+    match (is_checkpoint_dir, has_name) {
         (true, true) => directory.parent().map(RunLayout::at),
         (true, false) => whole.parent().map(RunLayout::at),
         (false, _) => None,
@@ -106,7 +107,7 @@ impl Listing {
         self.rows.is_empty() && self.dangling.is_empty()
     }
 
-    /// A path as it is shown: relative to the directory, where it is in there.
+    /// A path as it is shown: relative to the directory if it is inside.
     pub fn shown(&self, path: &Path) -> String {
         path.strip_prefix(&self.directory).unwrap_or(path).display().to_string()
     }
@@ -118,7 +119,7 @@ impl Listing {
         Self { name, directory: directory.to_path_buf(), rows, dangling: Vec::new() }
     }
 
-    /// Finds the links in the directory, and what they point to.
+    /// Finds the links in the directory, and the files that they point to.
     fn add_links(&mut self, is_run: bool) -> Result<(), Failure> {
         let real = |path: &Path| fs::canonicalize(path).ok();
         for path in list(&self.directory)? {
@@ -135,8 +136,8 @@ impl Listing {
                 let place = place.unwrap_or_else(|| self.add(target));
                 self.rows[place].links.push(stem(&path));
             } else if is_run {
-                // A file where the links are: what stands for one where there are no symbolic links, or somebody's own.
-                match self.rows.iter().position(|row| row.is_meant_by(&path)) {
+                // A file among the links: it replaces a link on a system without symbolic links, or a user put it there.
+                match self.rows.iter().position(|row| row.is_target_of(&path)) {
                     Some(place) => self.rows[place].links.push(stem(&path)),
                     None => _ = self.add(path),
                 }
@@ -177,7 +178,7 @@ impl Row {
         Self { path, metadata, problem, links: Vec::new(), bytes, saved }
     }
 
-    /// When it was saved; of a file without metadata, when it was last written.
+    /// When it was saved. For a file without metadata, when it was last written.
     pub fn saved(&self) -> Timestamp {
         self.saved
     }
@@ -186,12 +187,12 @@ impl Row {
         self.metadata.as_ref().map_or(0, |metadata| metadata.global_step)
     }
 
-    /// Whether a file that is no symbolic link is a link's stand-in for this one: its metadata is that of this one.
-    fn is_meant_by(&self, stand_in: &Path) -> bool {
-        let (Some(own), Ok(theirs)) = (&self.metadata, Metadata::of_checkpoint(stand_in)) else {
+    /// Whether a file that is not a symbolic link replaces a link to this one: its metadata names this file.
+    fn is_target_of(&self, replacement: &Path) -> bool {
+        let (Some(own), Ok(theirs)) = (&self.metadata, Metadata::of_checkpoint(replacement)) else {
             return false;
         };
-        theirs.checkpoint_path != name_of(stand_in)
+        theirs.checkpoint_path != name_of(replacement)
             && theirs.checkpoint_path == name_of(&self.path)
             && theirs.checkpoint_timestamp == own.checkpoint_timestamp
             && theirs.checkpoint_checksum == own.checkpoint_checksum
@@ -199,24 +200,29 @@ impl Row {
     }
 }
 
-/// What is wrong with a checkpoint, without the path, which stands beside it already.
+/// What is wrong with a checkpoint, without its path, which is printed beside the reason.
 pub fn reason(error: &Error) -> String {
-    match error {
+    let reason = match error {
+        _ if is_without_metadata(error) => return "it has no metadata".to_owned(),
         Error::Checksum { expected, found, .. } => {
             format!("its metadata says {expected}, its bytes give {found}")
         }
-        Error::NotACheckpoint { reason, .. } => reason.clone(),
-        Error::Metadata { reason, .. } => format!("its metadata cannot be read: {reason}"),
-        Error::Container { source, .. } => source.to_string(),
-        _ if is_without_metadata(error) => "it has no metadata".to_owned(),
-        error => error.to_string(),
+        Error::NotACheckpoint { reason, .. } | Error::Damaged { reason, .. } | Error::Load { reason, .. } => {
+            reason.clone()
+        }
+        Error::Metadata { reason, .. } => format!("its metadata is invalid: {reason}"),
+        error => return chain(error),
+    };
+    match std::error::Error::source(error) {
+        Some(source) => format!("{reason}: {}", chain(source)),
+        None => reason,
     }
 }
 
-/// Whether a checkpoint is not whole because there is no metadata file.
+/// Whether the error says that a checkpoint's metadata file is missing.
 pub fn is_without_metadata(error: &Error) -> bool {
     matches!(error, Error::Io { path, source, .. }
-        if source.kind() == std::io::ErrorKind::NotFound && name_of(path).ends_with(burn_ckpt::plumbing::METADATA_SUFFIX))
+        if source.kind() == std::io::ErrorKind::NotFound && name_of(path).ends_with(METADATA_SUFFIX))
 }
 
 /// A file's name without the ending of checkpoints.

@@ -16,21 +16,21 @@ use crate::terminal::figures::{age, number, size};
 use crate::terminal::output::Output;
 use crate::terminal::table::{Align, Table};
 
-/// Metrics that are shown unless others are asked for.
+/// How many metrics are shown by default.
 const SHOWN_METRICS: usize = 3;
 
 /// List the checkpoints of a run, oldest first
 ///
-/// A line a file: epoch (counted from 0) and optimizer step, metrics, size, age, the links that point
-/// to it, and whether it is whole as far as its size tells (`burn-ckpt verify` reads the bytes).
-/// Of a directory of several runs, each is listed. Exit status 1 where there is no checkpoint.
+/// Prints one line per file: epoch (counted from 0), optimizer step, metrics, size, age, the links that point
+/// to it, and whether its size is right (`burn-ckpt verify` reads the bytes). In a directory of several runs,
+/// each is listed. Exit status 1 if there is no checkpoint.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
     /// A run's directory, a directory of runs, or one with .ckpt files
     #[arg(value_name = "DIR", default_value = ".")]
     directory: PathBuf,
-    /// The metrics to show, or "all"; the primary metric and two of the validation split by default
+    /// The metrics to show, or "all"; by default, the primary metric and two of the validation split
     #[arg(long, value_name = "NAME,..", value_delimiter = ',', conflicts_with = "json")]
     metrics: Vec<String>,
     /// Print JSON, with all metrics
@@ -42,7 +42,7 @@ pub fn run(args: &Args) -> Answer {
     let listings = listings(&args.directory)?;
     let mut output = Output::new();
     if args.json {
-        let runs = listings.iter().map(described).collect::<Result<Vec<Value>, Failure>>()?;
+        let runs = listings.iter().map(listing_json).collect::<Result<Vec<Value>, Failure>>()?;
         output.json(&Value::from(runs))?;
     } else {
         let now = Timestamp::now();
@@ -83,14 +83,14 @@ fn table(listing: &Listing, wanted: &[String], now: Timestamp) -> Table {
     for link in &listing.dangling {
         let mut cells = vec![listing.shown(&link.path)];
         cells.resize(columns.len() - 1, String::new());
-        cells.push(format!("leads nowhere: {}", link.target.display()));
+        cells.push(format!("points to a missing file: {}", link.target.display()));
         table.row(cells);
     }
     table
 }
 
-/// The metrics that get a column: those asked for; else all, if they are few; else the primary one and those of the
-/// validation split.
+/// The metrics that get a column: those from the command line, or else all if they are few, or else the primary metric and those
+/// of the validation split.
 fn metrics_of(listing: &Listing, wanted: &[String]) -> Vec<String> {
     let mut logged: IndexMap<&str, ()> = IndexMap::new();
     let metadata = || listing.rows.iter().filter_map(|row| row.metadata.as_ref());
@@ -105,7 +105,7 @@ fn metrics_of(listing: &Listing, wanted: &[String]) -> Vec<String> {
     }
     let primary =
         metadata().next_back().and_then(|metadata| metadata.trainer_config["primary_metric"].as_str());
-    // The sort keeps the order in which they were logged among equals.
+    // The sort is stable: equal metrics stay in the order in which they were logged.
     let mut names: Vec<&str> = logged.into_keys().collect();
     if names.len() >= SHOWN_METRICS {
         names.sort_by_key(|name| match *name {
@@ -121,21 +121,21 @@ fn metrics_of(listing: &Listing, wanted: &[String]) -> Vec<String> {
     names.into_iter().take(SHOWN_METRICS).map(str::to_owned).collect()
 }
 
-/// Whether a file is whole, in as few words as a table has room for.
+/// Whether a file is whole, in a few words for a table.
 fn state(row: &Row) -> String {
     match (&row.problem, &row.metadata) {
         (None, _) => "whole".to_owned(),
         (Some(Error::Checksum { .. }), Some(metadata)) => {
             format!("{} of {} bytes", row.bytes, metadata.checkpoint_size_bytes)
         }
-        (Some(Error::Metadata { .. }), _) => "unreadable metadata".to_owned(),
+        (Some(Error::Metadata { .. }), _) => "invalid metadata".to_owned(),
         (Some(error), _) if is_without_metadata(error) => "no metadata".to_owned(),
         (Some(error), _) => reason(error),
     }
 }
 
-fn described(listing: &Listing) -> Result<Value, Failure> {
-    let rows = listing.rows.iter().map(|row| described_row(listing, row)).collect::<Result<Vec<_>, _>>()?;
+fn listing_json(listing: &Listing) -> Result<Value, Failure> {
+    let rows = listing.rows.iter().map(|row| row_json(listing, row)).collect::<Result<Vec<_>, _>>()?;
     let dangling: Vec<Value> = listing
         .dangling
         .iter()
@@ -149,12 +149,12 @@ fn described(listing: &Listing) -> Result<Value, Failure> {
     }))
 }
 
-fn described_row(listing: &Listing, row: &Row) -> Result<Value, Failure> {
+fn row_json(listing: &Listing, row: &Row) -> Result<Value, Failure> {
     let metadata = row.metadata.as_ref();
     let metrics = metadata
         .map(|metadata| numbers::serialize(&metadata.metrics, serde_json::value::Serializer))
         .transpose()
-        .map_err(|error| Failure::Other(format!("the metrics are no JSON: {error}")))?;
+        .map_err(|error| Failure::Other(format!("the metrics cannot be written as JSON: {error}")))?;
     Ok(json!({
         "file": listing.shown(&row.path),
         "path": row.path.display().to_string(),

@@ -1,7 +1,7 @@
 //! `burn-ckpt prune`: removes checkpoints of a run by rules that say which stay.
 //!
-//! Decided first, then what stays is verified, then files are removed, the oldest first. The run's lock is held from
-//! before the first look until the end, and no file that a link points to is removed.
+//! First the rules decide, then the files that stay are verified, then the others are removed, the oldest first. The run's lock
+//! is held all the time. A file that a link points to is never removed.
 
 mod rules;
 
@@ -21,18 +21,19 @@ use rules::{Rule, parse_mode};
 
 /// Remove checkpoints of a run by rules that say which stay
 ///
-/// Rules; what any of them keeps stays:
+/// A checkpoint stays if any rule keeps it. Rules:
 ///
 ///   last=N         the N newest
-///   best=METRIC:N  the N best by a metric: best=val_loss:3, or best=val_loss:3:min where the run does
-///                  not say whether lower or higher is better
-///   links          nothing but what a link points to, which always stays
+///   best=METRIC:N  the N best by a metric: best=val_loss:3, or best=val_loss:3:min if the run does not
+///                  say whether lower or higher is better
+///   links          only the files that links point to, which every rule keeps
 ///
-/// A state that has several names (in best/ and last/) keeps all of them. Before anything is removed, what
-/// stays is read and verified; if it is not whole, or nothing would stay, nothing is removed. Files that
-/// are not whole are left alone, and so is a run that is being written to. Prints a line a removed file.
+/// If a state has several names (in best/ and last/), all of them stay. Before a file is removed, the files
+/// that stay are read and verified. If one of them is not whole, or none would stay, no file is removed.
+/// Files that are not whole are kept (see --broken). A run that is being written to is an error. Prints one
+/// line per removed file.
 ///
-/// Exit status 1 where nothing could be removed safely.
+/// Exit status 1 if no file can be removed safely.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment, override_usage = "burn-ckpt prune [OPTIONS] <RUN> --keep <RULE>...")]
 pub struct Args {
@@ -42,13 +43,13 @@ pub struct Args {
     /// What stays: last=N, best=METRIC:N, links; may be given several times
     #[arg(long, value_name = "RULE", num_args = 1..)]
     keep: Vec<Rule>,
-    /// Whether lower or higher values are better, of metrics of which neither rule nor run says it
+    /// Whether lower or higher values are better, for metrics where neither the rule nor the run says so
     #[arg(long, value_name = "min|max", value_parser = parse_mode)]
     mode: Option<MetricMode>,
     /// Remove files that are not whole as well
     #[arg(long)]
     broken: bool,
-    /// Say what would be removed, and remove nothing
+    /// Print what would be removed, and remove nothing
     #[arg(long)]
     dry_run: bool,
     /// Print JSON
@@ -58,24 +59,25 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Answer {
     if args.keep.is_empty() {
-        let rules = "--keep last=N (the newest), best=METRIC:N (the best), or links (what links point to)";
+        let rules =
+            "--keep last=N (the newest), best=METRIC:N (the best), or links (the files that links point to)";
         return Err(Failure::Usage(format!(
-            "say what stays, with {rules}; burn-ckpt prune --help says more"
+            "missing --keep: name the files that stay by {rules}; see burn-ckpt prune --help"
         )));
     }
     let Some(run) = run_of(&args.run) else {
         let path = args.run.display();
         let problem = if args.run.exists() { "has no checkpoint directory" } else { "does not exist" };
-        return Err(Failure::Other(format!("{path} is no run's directory: it {problem}")));
+        return Err(Failure::Other(format!("{path} is not a run's directory: it {problem}")));
     };
-    // Taking the lock makes a directory and a file, and a dry run makes nothing.
+    // A dry run takes no lock, as that would create a directory and a file.
     let _lock = if args.dry_run { None } else { Some(RunLock::acquire(run.run_dir())?) };
     let listing = Listing::of_run(&run)?;
     let plan = Plan::of(&listing, args)?;
     for row in &plan.broken {
-        let fate = if args.broken { "not whole" } else { "not whole, left alone" };
+        let outcome = if args.broken { "not whole" } else { "not whole, kept" };
         let reason = row.problem.as_ref().map(reason).unwrap_or_default();
-        say(format!("{}: {fate}: {}", in_one_line(&listing.shown(&row.path)), in_one_line(&reason)));
+        say(format!("{}: {outcome}: {}", in_one_line(&listing.shown(&row.path)), in_one_line(&reason)));
     }
     let removed: Vec<&Row> = match args.broken {
         true => plan
@@ -102,7 +104,7 @@ pub fn run(args: &Args) -> Answer {
     failure.map_or(Ok(true), Err)
 }
 
-/// What becomes of each file.
+/// Which files stay, and which are removed.
 struct Plan<'a> {
     kept: Vec<&'a Row>,
     removed: Vec<&'a Row>,
@@ -111,27 +113,27 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     fn of(listing: &'a Listing, args: &Args) -> Result<Self, Failure> {
-        // What lies where the links are, or outside of the run, is not the run's to remove.
-        let is_the_runs = |row: &Row| {
+        // Files beside the links or outside the run's directory are not removed.
+        let is_removable = |row: &Row| {
             row.path.strip_prefix(&listing.directory).is_ok_and(|below| below.components().count() > 1)
         };
         let (broken, whole): (Vec<&Row>, Vec<&Row>) =
             listing.rows.iter().partition(|row| row.problem.is_some());
         let mut stays: Vec<bool> =
-            whole.iter().map(|row| !row.links.is_empty() || !is_the_runs(row)).collect();
+            whole.iter().map(|row| !row.links.is_empty() || !is_removable(row)).collect();
         for rule in &args.keep {
             rule.mark(&whole, args.mode, &mut stays)?;
         }
-        // A state's other names stay with it.
+        // All names of a state stay together.
         let states: Vec<_> =
             whole.iter().zip(&stays).filter(|(_, stays)| **stays).map(|(row, _)| rules::state(row)).collect();
         let (kept, removed) = whole.into_iter().partition(|row| states.contains(&rules::state(row)));
-        let broken = broken.into_iter().filter(|row| is_the_runs(row)).collect();
+        let broken = broken.into_iter().filter(|row| is_removable(row)).collect();
         Ok(Self { kept, removed, broken })
     }
 }
 
-/// Reads what stays. Nothing is to be removed unless all of it is whole.
+/// Verifies the files that stay. An error if one of them is not whole, or none would stay.
 fn verify_kept(kept: &[&Row], run: &std::path::Path) -> Result<(), Failure> {
     if kept.is_empty() {
         let run = run.display();
@@ -155,21 +157,21 @@ fn verify_kept(kept: &[&Row], run: &std::path::Path) -> Result<(), Failure> {
     }
 }
 
-/// Removes files until one cannot be, and says of each that it is done. Returns each with the bytes that this freed.
+/// Removes files, prints a line for each, and stops at the first error. Returns the removed files with the bytes that each freed.
 fn remove<'a>(
     rows: &[&'a Row],
     listing: &Listing,
     args: &Args,
     output: &mut Output,
 ) -> (Vec<(&'a Row, u64)>, Option<Failure>) {
-    let mut gone: HashMap<String, u64> = HashMap::new();
+    let mut removed_names: HashMap<String, u64> = HashMap::new();
     let mut done = Vec::new();
     for row in rows {
-        // The bytes are freed with the last of a file's names.
+        // A file's bytes are freed when its last name is removed.
         let (file, names) = (identity(&row.path), names(&row.path));
-        let removed = gone.entry(file).or_insert(0);
+        let removed = removed_names.entry(file).or_insert(0);
         *removed += 1;
-        // What is really removed has one name less by now; in a dry run it has as many as before.
+        // In a dry run, the file keeps its number of names. Otherwise it has one name less after each removal.
         let is_last = if args.dry_run { *removed >= names } else { names <= 1 };
         let freed = if is_last { row.bytes } else { 0 };
         if !args.dry_run
@@ -190,7 +192,7 @@ fn remove<'a>(
     (done, None)
 }
 
-/// How many names a file has.
+/// The number of a file's names (hard links).
 fn names(path: &std::path::Path) -> u64 {
     #[cfg(unix)]
     if let Ok(facts) = std::fs::metadata(path) {

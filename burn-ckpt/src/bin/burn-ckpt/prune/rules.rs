@@ -1,7 +1,7 @@
 //! The rules that say which checkpoints stay: `last=N`, `best=METRIC:N`, `links`.
 //!
-//! A mode that is wrong would remove the very best, so one is never guessed, and two that disagree are an error. Where the
-//! configuration leaves it to the metric, the run's own link to its best says it.
+//! A wrong mode would remove the best checkpoint. So the mode is never guessed, and two modes that differ are an error. If the
+//! configuration does not state the mode, the run's link to its best checkpoint shows it.
 
 use std::num::NonZeroUsize;
 use std::str::FromStr;
@@ -24,11 +24,11 @@ pub enum Rule {
         count: NonZeroUsize,
         mode: Option<MetricMode>,
     },
-    /// What links point to stays by every rule.
+    /// Keeps only the files that links point to, which every rule keeps.
     Links,
 }
 
-/// What is the same for all names of a state: run, time, step.
+/// Run, time and step of a state, which are the same under all its names.
 pub fn state(row: &Row) -> Option<(&str, Timestamp, u64)> {
     let metadata = row.metadata.as_ref()?;
     Some((&metadata.run_id, metadata.checkpoint_timestamp, metadata.global_step))
@@ -38,7 +38,7 @@ pub fn parse_mode(text: &str) -> Result<MetricMode, String> {
     match text {
         "min" => Ok(MetricMode::Min),
         "max" => Ok(MetricMode::Max),
-        _ => Err("it is min, where lower is better, or max".to_owned()),
+        _ => Err("write min if lower is better, or max".to_owned()),
     }
 }
 
@@ -46,7 +46,7 @@ impl FromStr for Rule {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let number = |text: &str| text.parse().map_err(|_| format!("{text:?} is no whole number above 0"));
+        let number = |text: &str| text.parse().map_err(|_| format!("{text:?} is not a whole number above 0"));
         match text.split_once('=') {
             None if text == "links" => Ok(Self::Links),
             Some(("last", count)) => Ok(Self::Last(number(count)?)),
@@ -60,7 +60,7 @@ impl FromStr for Rule {
                         Ok(Self::Best { metric: metric.to_owned(), count: number(count)?, mode })
                     }
                     _ => {
-                        Err("it is written best=METRIC:N, as best=val_loss:3 or best=val_loss:3:min"
+                        Err("write best=METRIC:N, for example best=val_loss:3 or best=val_loss:3:min"
                             .to_owned())
                     }
                 }
@@ -71,7 +71,7 @@ impl FromStr for Rule {
 }
 
 impl Rule {
-    /// Marks what stays of whole checkpoints, oldest first. A state with several names counts once.
+    /// Marks the checkpoints that stay. `rows` are whole checkpoints, oldest first. A state with several names counts once.
     pub fn mark(&self, rows: &[&Row], mode: Option<MetricMode>, stays: &mut [bool]) -> Result<(), Failure> {
         let mut firsts: Vec<usize> = Vec::new();
         for (place, row) in rows.iter().enumerate() {
@@ -92,9 +92,13 @@ impl Rule {
                     return Err(unknown_metric(metric, metadata()));
                 }
                 let configured =
-                    metadata().rev().find_map(|metadata| configured(&metadata.trainer_config, metric));
+                    metadata().rev().find_map(|metadata| configured_mode(&metadata.trainer_config, metric));
                 let asked = own.or(mode);
-                let mode = agreed(metric, asked, configured.or_else(|| shown(rows, metric, asked)))?;
+                let mode = choose_mode(
+                    metric,
+                    asked,
+                    configured.or_else(|| mode_of_best_link(rows, metric, asked)),
+                )?;
                 let score = |metadata: &Metadata| metadata.metrics.get(metric).copied().unwrap_or(f64::NAN);
                 KeepRule::Best(mode, TopK::Count(count.get())).kept(&candidates(&score))
             }
@@ -104,8 +108,8 @@ impl Rule {
     }
 }
 
-/// What is asked for, or else what the run says.
-fn agreed(
+/// The mode that the user gave, or else that of the run.
+fn choose_mode(
     metric: &str,
     asked: Option<MetricMode>,
     configured: Option<MetricMode>,
@@ -113,7 +117,7 @@ fn agreed(
     match (asked, configured) {
         (Some(asked), Some(configured)) if asked != configured => {
             let better = if configured == MetricMode::Min { "lower" } else { "higher" };
-            Err(Failure::Usage(format!("to the run, {better} {metric} is better; leave out the other mode")))
+            Err(Failure::Usage(format!("in this run, {better} {metric} is better; leave out the other mode")))
         }
         (Some(mode), _) | (None, Some(mode)) => Ok(mode),
         (None, None) => Err(Failure::Usage(format!(
@@ -122,21 +126,21 @@ fn agreed(
     }
 }
 
-/// The mode that a trainer's configuration states for a metric: that of a strategy `best` which watches it.
-fn configured(trainer_config: &Value, metric: &str) -> Option<MetricMode> {
+/// The mode that a trainer's configuration states for a metric: that of the strategy `best` that ranks by it.
+fn configured_mode(trainer_config: &Value, metric: &str) -> Option<MetricMode> {
     let strategies = trainer_config["strategies"].as_array()?;
-    let watches = |strategy: &&Value| {
-        let watched = match &strategy["metric"] {
+    let ranks_by_metric = |strategy: &&Value| {
+        let ranked_by = match &strategy["metric"] {
             Value::Null => &trainer_config["primary_metric"],
             named => named,
         };
-        strategy["kind"] == "best" && watched == metric
+        strategy["kind"] == "best" && ranked_by == metric
     };
-    strategies.iter().filter(watches).find_map(|strategy| parse_mode(strategy["mode"].as_str()?).ok())
+    strategies.iter().filter(ranks_by_metric).find_map(|strategy| parse_mode(strategy["mode"].as_str()?).ok())
 }
 
-/// The mode by which the checkpoint that the run's link calls the best is the best of those that are there.
-fn shown(rows: &[&Row], metric: &str, asked: Option<MetricMode>) -> Option<MetricMode> {
+/// The mode by which the checkpoint that the run's `best` link points to is the best of all checkpoints.
+fn mode_of_best_link(rows: &[&Row], metric: &str, asked: Option<MetricMode>) -> Option<MetricMode> {
     let link = link_name(&format!("best_{metric}")).ok()?;
     let link = link.strip_suffix(CHECKPOINT_SUFFIX)?;
     let value =
@@ -144,7 +148,7 @@ fn shown(rows: &[&Row], metric: &str, asked: Option<MetricMode>) -> Option<Metri
     let best = value(rows.iter().find(|row| row.links.iter().any(|name| name == link))?)?;
     let others = || rows.iter().filter_map(|row| value(row));
     match (others().all(|other| other >= best), others().all(|other| other <= best)) {
-        // With equal values both keep the same.
+        // With equal values both modes keep the same checkpoints.
         (true, true) => asked.or(Some(MetricMode::Min)),
         (true, false) => Some(MetricMode::Min),
         (false, true) => Some(MetricMode::Max),
@@ -166,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules_are_read_as_they_are_written() {
+    fn rules_are_parsed() {
         let two = NonZeroUsize::new(2).unwrap();
         assert_eq!("last=2".parse(), Ok(Rule::Last(two)));
         let best = |mode| Ok(Rule::Best { metric: "val_loss".to_owned(), count: two, mode });
@@ -191,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mode_is_that_of_the_strategy_that_watches_the_metric() {
+    fn the_mode_is_that_of_the_strategy_that_ranks_by_the_metric() {
         let config = serde_json::json!({
             "primary_metric": "val_loss",
             "strategies": [
@@ -201,9 +205,9 @@ mod tests {
                 { "kind": "best", "metric": "val_other", "mode": null },
             ],
         });
-        assert_eq!(configured(&config, "val_loss"), Some(MetricMode::Min));
-        assert_eq!(configured(&config, "val_accuracy"), Some(MetricMode::Max));
-        assert_eq!(configured(&config, "val_other"), None);
-        assert_eq!(configured(&Value::Null, "val_loss"), None);
+        assert_eq!(configured_mode(&config, "val_loss"), Some(MetricMode::Min));
+        assert_eq!(configured_mode(&config, "val_accuracy"), Some(MetricMode::Max));
+        assert_eq!(configured_mode(&config, "val_other"), None);
+        assert_eq!(configured_mode(&Value::Null, "val_loss"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! `burn-ckpt show`: what a checkpoint is, where it comes from and what is in it.
+//! `burn-ckpt show`: a checkpoint's origin and contents.
 
 mod origin;
 
@@ -15,27 +15,27 @@ use crate::terminal::figures::{count, grouped, leaves, size, value};
 use crate::terminal::output::{Output, say};
 use crate::terminal::table::{Align, Table};
 
-/// Tensors that are shown unless all are asked for.
+/// How many tensors are shown by default.
 const SHOWN_TENSORS: usize = 40;
 
 /// Show what is in a checkpoint
 ///
-/// Metadata, environment, hyperparameters, sections, and the model's tensors. Reads the header alone,
-/// and verifies nothing. A file without metadata is shown as far as it goes; that it has none is said
-/// on standard error.
+/// Metadata, environment, hyperparameters, sections, and the model's tensors. Reads only the header, and
+/// verifies nothing. For a file without metadata, a warning is printed on standard error, and the rest is
+/// shown.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
     /// A checkpoint: a file, a link, RUN/best, RUN/last
     #[arg(value_name = "CKPT")]
     checkpoint: PathBuf,
-    /// Show all of the model's tensors, however many there are
+    /// Show all of the model's tensors
     #[arg(long)]
     tensors: bool,
     /// Show the tensors of all sections, and the scalars
     #[arg(long)]
     all: bool,
-    /// Print JSON: all of it
+    /// Print everything as JSON
     #[arg(long, conflicts_with_all = ["tensors", "all"])]
     json: bool,
 }
@@ -44,7 +44,7 @@ pub fn run(args: &Args) -> Answer {
     let contents = Contents::of(Checkpoint::open(&args.checkpoint)?)?;
     match &contents.metadata {
         Ok(metadata) if metadata.checkpoint_size_bytes != contents.bytes => say(format!(
-            "warning: the file has {} bytes, and its metadata says {}: burn-ckpt verify says more",
+            "warning: the file has {} bytes, and its metadata says {}: see burn-ckpt verify",
             contents.bytes, metadata.checkpoint_size_bytes
         )),
         Ok(_) => {}
@@ -142,7 +142,7 @@ fn print_scalars(part: &Part, output: &mut Output) -> Result<(), Failure> {
     print_table(output, table)
 }
 
-/// A JSON value as names and values.
+/// A JSON value as a table of names and values.
 fn pairs(json: &Value) -> Table {
     let mut table = Table::without_heading([Align::Left, Align::Left]);
     for (path, leaf) in leaves(json) {

@@ -1,4 +1,4 @@
-//! Where a checkpoint comes from, in short: the part of `show` that the metadata tells.
+//! A checkpoint's origin in short: the part of `show` that comes from the metadata.
 
 use burn_ckpt::Metadata;
 use jiff::Timestamp;
@@ -7,14 +7,14 @@ use serde_json::Value;
 use crate::contents::Contents;
 use crate::terminal::figures::{age, count, exact_size, moment, number, size, span};
 
-/// Digits of a commit that tell it from others.
+/// How many digits of a commit are shown.
 const COMMIT_DIGITS: usize = 12;
 
-/// What is known of the checkpoint, with a name for each fact.
+/// The facts about the checkpoint, each with a name.
 pub fn facts(contents: &Contents, now: Timestamp) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     let Ok(metadata) = &contents.metadata else {
-        facts.extend(progress_in_the_file(&contents.trainer_state));
+        facts.extend(progress_of(&contents.trainer_state));
         facts.push(("size", exact_size(contents.bytes)));
         return facts;
     };
@@ -43,15 +43,15 @@ fn run(metadata: &Metadata) -> String {
     format!("{id}{}{}", named("called", &metadata.name), named("of the project", &metadata.project))
 }
 
-/// What a training loop's state says of its progress, of a file without metadata.
-fn progress_in_the_file(trainer_state: &Value) -> Vec<(&'static str, String)> {
+/// Epoch and step from the training loop's state, for a file without metadata.
+fn progress_of(trainer_state: &Value) -> Vec<(&'static str, String)> {
     [("epoch", "epoch"), ("step", "global_step")]
         .into_iter()
         .filter_map(|(name, key)| Some((name, trainer_state[key].as_u64()?.to_string())))
         .collect()
 }
 
-/// The environment is JSON of the program that wrote it: what is not there, or is another thing, is left out.
+/// The facts about the environment, which is JSON in any form: missing values, and values of other types, are left out.
 fn environment(environment: &Value) -> Vec<(&'static str, String)> {
     let (hardware, os, git) = (&environment["hardware"], &environment["os"], &environment["git"]);
     let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -99,5 +99,5 @@ fn environment(environment: &Value) -> Vec<(&'static str, String)> {
 }
 
 fn name_of_gpu(device: &Value, text: &dyn Fn(&Value) -> Option<String>) -> String {
-    text(&device["name"]).or_else(|| text(device)).unwrap_or_else(|| "one without a name".to_owned())
+    text(&device["name"]).or_else(|| text(device)).unwrap_or_else(|| "a GPU without a name".to_owned())
 }

@@ -1,4 +1,4 @@
-//! How sizes, times, counts and metrics are written for a human.
+//! How sizes, times, counts and metrics are written for humans.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -8,7 +8,7 @@ pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = bytes as f64;
     let mut unit = 0;
-    // What would be written as 1024.0 is one of the next unit.
+    // A value that would be rounded to 1024.0 is written in the next unit.
     while value >= 1023.95 && unit + 1 < UNITS.len() {
         value /= 1024.0;
         unit += 1;
@@ -21,7 +21,7 @@ pub fn exact_size(bytes: u64) -> String {
     if bytes < 1024 { size(bytes) } else { format!("{} ({bytes} bytes)", size(bytes)) }
 }
 
-/// How long ago something was: `3 min`. What is yet to come is now.
+/// How long ago a moment was: `3 min`. A moment in the future counts as now.
 pub fn age(when: Timestamp, now: Timestamp) -> String {
     let seconds = now.as_second().saturating_sub(when.as_second()).max(0);
     match seconds {
@@ -47,7 +47,7 @@ pub fn moment(when: Timestamp) -> String {
     when.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// A number with four significant digits, all digits before the point.
+/// A number with four significant digits, or more where more digits are before the point.
 pub fn number(value: f64) -> String {
     const DIGITS: i32 = 4;
     let magnitude = value.abs();
@@ -82,7 +82,7 @@ pub fn grouped(number: usize) -> String {
     shown
 }
 
-/// A JSON value in a line; a string without its quotes.
+/// A JSON value in one line. A string has no quotes.
 pub fn value(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -1,4 +1,4 @@
-//! What the verbs print with: the two outputs, tables, and how numbers are written.
+//! Printing: standard output and standard error, tables, and how numbers are written.
 
 pub mod figures;
 pub mod output;

@@ -1,5 +1,5 @@
-//! The two outputs. A reader that goes away ends no verb, so that the exit status is that of the whole answer; and
-//! what stands in a file reaches no terminal as a command to it.
+//! Standard output and standard error. If the reader of standard output closes it, the verb continues, so that the exit status is
+//! that of the whole answer. Control characters in texts from files are escaped, so that they cannot control the terminal.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -12,7 +12,7 @@ use crate::answer::Failure;
 /// Standard output, for results.
 pub struct Output {
     to: BufWriter<StdoutLock<'static>>,
-    /// Nobody reads it any more.
+    /// The reader has closed it.
     is_closed: bool,
 }
 
@@ -21,35 +21,35 @@ impl Output {
         Self { to: BufWriter::new(io::stdout().lock()), is_closed: false }
     }
 
-    /// One line, or several.
+    /// Prints a line, or several.
     pub fn line(&mut self, text: impl AsRef<str>) -> Result<(), Failure> {
         self.bytes(format!("{}\n", printable(text.as_ref())).as_bytes())
     }
 
-    /// A JSON value, pretty-printed.
+    /// Prints a JSON value, pretty-printed.
     pub fn json(&mut self, value: &Value) -> Result<(), Failure> {
         self.bytes(format!("{value:#}\n").as_bytes())
     }
 
-    /// Bytes as they are.
+    /// Prints bytes unchanged.
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         if self.is_closed {
             return Ok(());
         }
         let written = self.to.write_all(bytes);
-        self.judge(written)
+        self.check(written)
     }
 
-    /// Lets the reader have what is written so far.
+    /// Passes what is buffered to the reader.
     pub fn flush(&mut self) -> Result<(), Failure> {
         if self.is_closed {
             return Ok(());
         }
         let flushed = self.to.flush();
-        self.judge(flushed)
+        self.check(flushed)
     }
 
-    fn judge(&mut self, written: io::Result<()>) -> Result<(), Failure> {
+    fn check(&mut self, written: io::Result<()>) -> Result<(), Failure> {
         match written {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {
                 self.is_closed = true;
@@ -61,25 +61,25 @@ impl Output {
     }
 }
 
-/// A line on standard error. One that cannot be written is left out: there is nobody to tell.
+/// Prints a line on standard error. A failure is ignored, as there is no other place to report it.
 pub fn say(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{}", printable(&text.to_string()));
 }
 
-/// A text whose control characters, but for the ends of lines, are written out.
+/// A text with its control characters escaped, except for line ends.
 pub fn printable(text: &str) -> Cow<'_, str> {
-    let is_command = |c: char| c.is_control() && c != '\n';
-    if !text.contains(is_command) {
+    let is_escaped = |c: char| c.is_control() && c != '\n';
+    if !text.contains(is_escaped) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if is_command(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+        if is_escaped(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
     }
     Cow::Owned(shown)
 }
 
-/// The same for a text that must stay in one line.
+/// The same with line ends escaped too.
 pub fn in_one_line(text: &str) -> String {
     printable(text).replace('\n', "\\n")
 }

@@ -1,18 +1,18 @@
-//! Tables without lines around them: columns two blanks apart, numbers to the right.
+//! Tables without borders: columns are two blanks apart, numbers are aligned to the right.
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Table as Cells};
 
 use crate::terminal::output::in_one_line;
 
-/// Where a column's cells stand.
+/// The alignment of a column's cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {
     Left,
     Right,
 }
 
-/// A table that is being filled.
+/// A table to which rows are added.
 pub struct Table {
     cells: Cells,
     columns: Vec<Align>,
@@ -36,7 +36,7 @@ impl Table {
         self.cells.add_row(cells.into_iter().map(|cell| in_one_line(&cell)));
     }
 
-    /// The lines, each behind `indent` blanks.
+    /// The lines, each indented by `indent` blanks.
     pub fn lines(mut self, indent: usize) -> Vec<String> {
         for (column, align) in self.cells.column_iter_mut().zip(&self.columns) {
             column.set_padding((0, 2));

@@ -3,6 +3,9 @@
 //! What is compared depends on the machine: NVIDIA's cards with `nvidia-smi`, and with the feature `wgpu` the adapters
 //! with `vulkaninfo`, for which software Vulkan is enough.
 
+#[cfg(feature = "wgpu")]
+mod vulkan;
+
 use std::path::Path;
 use std::process::Command;
 
@@ -14,25 +17,12 @@ use burn_trainer::Trainer;
 use burn_trainer::environment::{GpuDevice, gpus};
 use serde_json::{Value, json};
 use system_tests::backend;
-use system_tests::command::{burn_ckpt_command, stdout};
-use system_tests::model::{Model, Script, loader};
-use system_tests::process::warmup;
-use system_tests::tree::{checkpoints, metadata};
+use system_tests::models::small::{Model, Script, loader, train_on_devices};
+use system_tests::programs::commands::{burn_ckpt_command, stdout};
+use system_tests::programs::running::warmup;
+use system_tests::run_files::{checkpoints, hardware, metadata};
 use system_tests::{config, train, train_scripted};
 use tempfile::TempDir;
-
-/// The `hardware` of the run's last checkpoint.
-fn hardware(root: &Path) -> Value {
-    metadata(&checkpoints(root).join("last.ckpt"))["environment"]["hardware"].clone()
-}
-
-/// Trains the small model on these devices.
-fn train_on(root: &Path, devices: &[Device]) {
-    let script = Script::default();
-    let trainer = Trainer::new(config(root, 1), &script.hparams()).unwrap().devices(devices.to_vec());
-    let training = trainer.training(loader(&script), loader(&script)).metrics((LossMetric::new(),));
-    trainer.fit(training, learner_on(&devices[0])).unwrap();
-}
 
 /// The device of the tests, as the metadata calls it.
 fn device_name() -> &'static str {
@@ -47,7 +37,7 @@ fn learner_on(device: &Device) -> Learner<Model> {
 #[test]
 fn a_run_on_the_processor_uses_no_gpu_and_says_so() {
     let root = tempfile::tempdir().unwrap();
-    train_on(root.path(), &[Device::flex()]);
+    train_on_devices(root.path(), &[Device::flex()]).unwrap();
     let hardware = hardware(root.path());
     assert_eq!(hardware["devices_used"], json!(["Flex"]));
     // The list is that of this machine, as everybody else in this program sees it.
@@ -59,7 +49,7 @@ fn a_run_on_the_processor_uses_no_gpu_and_says_so() {
 #[test]
 fn every_device_of_a_run_is_named() {
     let root = tempfile::tempdir().unwrap();
-    train_on(root.path(), &[Device::flex(), Device::flex()]);
+    train_on_devices(root.path(), &[Device::flex(), Device::flex()]).unwrap();
     assert_eq!(hardware(root.path())["devices_used"], json!(["Flex", "Flex"]));
 }
 
@@ -217,6 +207,3 @@ fn what_nvidias_library_says_is_what_is_listed_also_of_a_card_that_is_lost() {
     assert_eq!(listed[..3], [card, common, share]);
     assert_eq!(environment["hardware"]["gpu_count"], listed.len());
 }
-
-#[cfg(feature = "wgpu")]
-mod vulkan;

@@ -1,4 +1,4 @@
-//! The adapters of Vulkan, and a run on one of them. `vulkaninfo` is the judge.
+//! The adapters of Vulkan, and a run on one of them. They are compared with `vulkaninfo`.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -6,9 +6,10 @@ use std::process::Command;
 use burn::tensor::{Device, DeviceKind};
 use burn_trainer::environment::{GpuDevice, GpuKind, gpus};
 use serde_json::json;
-use system_tests::command::stdout;
-
-use super::{hardware, train_on};
+use system_tests::models::small::train_on_devices;
+use system_tests::programs::commands::stdout;
+use system_tests::programs::test_alone::run_alone;
+use system_tests::run_files::hardware;
 
 /// Where a run of a process of its own goes.
 const ROOT: &str = "SYSTEM_TESTS_GPU_ROOT";
@@ -122,14 +123,12 @@ fn burns_devices_are_each_on_one_gpu() {
 fn a_run_lists_the_adapter_that_it_computed_on_once_as_used() {
     if let Some(root) = std::env::var_os(ROOT) {
         let root = std::path::PathBuf::from(root);
-        return train_on(&root, &[Device::wgpu(DeviceKind::DefaultDevice)]);
+        train_on_devices(&root, &[Device::wgpu(DeviceKind::DefaultDevice)]).unwrap();
+        return;
     }
     let root = tempfile::tempdir().unwrap();
-    let name = "gpus::vulkan::a_run_lists_the_adapter_that_it_computed_on_once_as_used";
-    let mut itself = Command::new(std::env::current_exe().unwrap());
-    itself.args(["--exact", name, "--nocapture"]).env(ROOT, root.path());
-    let printed = stdout(&itself.output().unwrap());
-    assert!(printed.contains("1 passed"), "{printed}");
+    let name = "a_run_lists_the_adapter_that_it_computed_on_once_as_used";
+    run_alone(module_path!(), name, ROOT, root.path());
 
     let hardware = hardware(root.path());
     assert_eq!(hardware["devices_used"], json!(["Wgpu(DefaultDevice)"]));

@@ -1,0 +1,277 @@
+//! The crate's one error type. A message names the file and the facts that disagree; what caused it is in `source()`.
+//!
+//! `kind` tells causes apart for a caller, `chain` prints an error with its causes in one line, and `pack_error` keeps
+//! burn-pack's advice to programmers away from users.
+
+pub(crate) mod chain;
+pub(crate) mod kind;
+pub(crate) mod pack_error;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::pack_error::PackError;
+
+/// A result of this crate. See the example of [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A cause of any type.
+pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Whatever can fail between a checkpoint and the disk.
+///
+/// [`Error::kind`] says which cause it is without a look at the variant. `Display` does not repeat
+/// [`source()`](std::error::Error::source): a program that prints an error prints its sources as well.
+///
+/// ```
+/// use burn_ckpt::{Checkpoint, ErrorKind};
+///
+/// let error = Checkpoint::open("no-such-run/last.ckpt").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::NotFound);
+/// assert_eq!(error.to_string(), "cannot open no-such-run/last.ckpt");
+/// let source = std::error::Error::source(&error).expect("the operating system's error");
+/// println!("{error}: {source}"); // cannot open no-such-run/last.ckpt: No such file or directory (os error 2)
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system reports an error for a file or directory: it is missing, the disk is full, ..
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried, as an infinitive ("create", "sync", ..).
+        action: &'static str,
+        /// The file or directory it was tried on.
+        path: PathBuf,
+        /// What the operating system answered.
+        source: io::Error,
+    },
+    /// The path names something else than a checkpoint: a directory, a metadata file, a file of another format.
+    #[error("{} is not a checkpoint: {reason}", path.display())]
+    NotACheckpoint {
+        /// The file that was opened.
+        path: PathBuf,
+        /// What it is instead, as far as that can be seen, and what to name.
+        reason: String,
+        /// The reader's error, where one caused it.
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The file begins like a checkpoint, but its header is cut off or invalid.
+    #[error("{} is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file that was opened.
+        path: PathBuf,
+        /// Which part of it is invalid.
+        reason: String,
+        /// The reader's error, where one caused it.
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The file's bytes are not those that were written.
+    #[error("{} is damaged: its metadata says {expected}, its bytes give {found}", path.display())]
+    Checksum {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The digest or size in the metadata file.
+        expected: String,
+        /// The digest or size of the file as it is.
+        found: String,
+    },
+    /// The file was written by a newer version of burn-ckpt or of burn.
+    #[error(
+        "{} has {format} {found}, but this program reads versions up to {supported}: update burn-ckpt to read it",
+        path.display()
+    )]
+    NewerFormat {
+        /// The file that was opened.
+        path: PathBuf,
+        /// Which format is newer: `checkpoint format` or `burnpack format`.
+        format: &'static str,
+        /// The format version that the file states.
+        found: u32,
+        /// The newest format version that this program reads.
+        supported: u32,
+    },
+    /// The metadata file beside a checkpoint is too large or invalid.
+    #[error("the metadata file {} is invalid: {reason}", path.display())]
+    Metadata {
+        /// The metadata file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+        /// The JSON error, where one caused it.
+        source: Option<serde_json::Error>,
+    },
+    /// The training loop's state in the checkpoint does not fit the type it is read as.
+    #[error("the trainer state in {} does not fit the type it is read as", path.display())]
+    TrainerState {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The mismatch, with the field's name where serde knows it.
+        source: serde_json::Error,
+    },
+    /// The hyperparameters in the checkpoint do not fit the type that the model is built from.
+    ///
+    /// If the type has changed since the checkpoint was saved,
+    /// [`CheckpointLoader::update_hparams_json`](crate::CheckpointLoader::update_hparams_json) updates them.
+    #[error(
+        "the hyperparameters in {} do not fit {type_name}, which may have changed since they were saved: {reason}",
+        path.display()
+    )]
+    Hparams {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The type, without its modules.
+        type_name: String,
+        /// The field that does not fit.
+        reason: String,
+        /// What is wrong with the field, where serde says it.
+        source: Option<serde_json::Error>,
+    },
+    /// There is no valid metadata to verify the checkpoint against.
+    ///
+    /// [`CheckpointLoader::verify`](crate::CheckpointLoader::verify)`(false)` loads the checkpoint without verification.
+    #[error("cannot verify {}", path.display())]
+    Unverifiable {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is wrong with its metadata.
+        source: Box<Error>,
+    },
+    /// A tensor in the checkpoint cannot be read, or the device does not take it.
+    #[error("cannot load {}: {reason}", path.display())]
+    Load {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The tensor, and what failed.
+        reason: String,
+        /// The file's or the device's error, where one caused it.
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// A checkpoint cannot be written for a reason that lies in its tensors: one cannot be read from its device, two have
+    /// one name, ..
+    #[error("cannot write {}: {reason}", path.display())]
+    Container {
+        /// The file that was being written.
+        path: PathBuf,
+        /// The tensor, and what failed.
+        reason: String,
+        /// The writer's or the device's error, where one caused it.
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// A part of the state that is to be saved cannot be expressed in a file, for example hyperparameters as JSON.
+    #[error("cannot save the state: {reason}")]
+    Snapshot {
+        /// Which part.
+        reason: String,
+        /// The serializer's error, where one caused it.
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// A section has an entry that this version cannot interpret.
+    #[error("the section is invalid: {reason}")]
+    Section {
+        /// Which entry.
+        reason: String,
+        /// The reader's error, where one caused it.
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The checkpoint does not have a section that was asked for.
+    #[error(
+        "{} has no {section} section (it has: {present}); it may have been saved with save_weights_only",
+        path.display()
+    )]
+    MissingSection {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The section that was asked for.
+        section: String,
+        /// The sections there are, separated by commas.
+        present: String,
+    },
+    /// The tensors of a checkpoint do not fit the module they are loaded into.
+    #[error("{} does not fit the model: {reason}", path.display())]
+    Mismatch {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The tensors that are missing, unused, or of another shape.
+        reason: String,
+    },
+    /// A name, path or pattern that a user chose is invalid.
+    #[error("{what} {name:?} is invalid: {reason}")]
+    Name {
+        /// What the name was for ("the run id", ..).
+        what: &'static str,
+        /// The name as given, shortened where it is very long.
+        name: String,
+        /// Why not, and what would be valid.
+        reason: String,
+    },
+    /// Another process is writing to this run.
+    #[error("the run {} is in use by {holder}: stop that process, or choose another run id", path.display())]
+    Locked {
+        /// The run's directory.
+        path: PathBuf,
+        /// The holder of the lock ("process 17 on host a").
+        holder: String,
+    },
+    /// The run has no checkpoint of the name that was asked for.
+    #[error("{} has no checkpoint for {wanted:?}: {hint}", path.display())]
+    NotFound {
+        /// The directory that was searched.
+        path: PathBuf,
+        /// What was asked for ("last", "best", ..).
+        wanted: String,
+        /// What there is instead.
+        hint: String,
+    },
+    /// The thread that writes checkpoints has ended, or could not be started.
+    #[error("the checkpoint writer stopped: {reason}")]
+    WriterStopped {
+        /// Why.
+        reason: String,
+        /// The operating system's error, where one caused it.
+        source: Option<io::Error>,
+    },
+    /// A save panicked. The panic was caught, and the run continues.
+    #[error("saving the checkpoint panicked: {message}")]
+    Panicked {
+        /// The panic's message.
+        message: String,
+    },
+}
+
+impl Error {
+    /// Wraps an operating system error with what was tried on which file.
+    pub(crate) fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.as_ref().to_path_buf();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// The error for a file whose bytes are not those that its metadata describes.
+    pub(crate) fn checksum(path: &Path, expected: String, found: String) -> Self {
+        Self::Checksum { path: path.to_path_buf(), expected, found }
+    }
+
+    /// The error for something that is not a checkpoint, without a cause.
+    pub(crate) fn not_a_checkpoint(path: &Path, reason: impl Into<String>) -> Self {
+        Self::NotACheckpoint { path: path.to_path_buf(), reason: reason.into(), source: None }
+    }
+
+    /// The error for a checkpoint whose header is invalid.
+    pub(crate) fn damaged(path: &Path, reason: impl Into<String>, source: Option<Cause>) -> Self {
+        Self::Damaged { path: path.to_path_buf(), reason: reason.into(), source }
+    }
+
+    /// The error for a tensor of a checkpoint that cannot be read.
+    pub(crate) fn unreadable_tensor(path: &Path, tensor: &str, source: burn_pack::Error) -> Self {
+        let reason = format!("the tensor {tensor} cannot be read");
+        Self::Load { path: path.to_path_buf(), reason, source: Some(PackError::boxed(source)) }
+    }
+
+    /// The error for a part of a state that cannot be expressed in a file. For burn-trainer.
+    #[doc(hidden)]
+    pub fn snapshot(
+        reason: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Snapshot { reason: reason.into(), source: Some(source.into()) }
+    }
+}

@@ -1,0 +1,56 @@
+//! From a module to the tensors of a section, in the form that burn's own `ModuleRecord` stores.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Bool, Int, Tensor, kind::Basic};
+
+use crate::format::deferred_tensor::deferred;
+use crate::format::module_types::{ModuleTypes, Walk};
+
+/// The tensors of a module in the order in which it is visited, and the types of its modules. With `at_once`, reading the
+/// tensors from their device starts now.
+pub(crate) fn collect<M: Module>(module: &M, at_once: bool) -> (Vec<burn_pack::Tensor>, ModuleTypes) {
+    let mut collector = Collector { at_once, walk: Walk::default(), tensors: Vec::new() };
+    module.visit(&mut collector);
+    (collector.tensors, collector.walk.into_types())
+}
+
+/// Describes each parameter as burn's `ModuleRecord` stores it, so that the record loads what is written. Unlike the record,
+/// it does not read the tensors.
+struct Collector {
+    /// Whether tensors are read from their device as soon as they are visited.
+    at_once: bool,
+    walk: Walk,
+    tensors: Vec<burn_pack::Tensor>,
+}
+
+impl Collector {
+    fn add<const D: usize, K: Basic>(&mut self, id: u64, tensor: Tensor<D, K>)
+    where
+        Tensor<D, K>: Send + 'static,
+    {
+        self.tensors.push(deferred(self.walk.place(), id, tensor, self.at_once));
+    }
+}
+
+impl ModuleVisitor for Collector {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.walk.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.walk.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.walk.note_layout(param);
+        self.add(param.id.val(), param.transform_for_save().val());
+    }
+
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+        self.add(param.id.val(), param.transform_for_save().val());
+    }
+
+    fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
+        self.add(param.id.val(), param.transform_for_save().val());
+    }
+}

@@ -1,0 +1,155 @@
+//! Making [`Metadata`] by hand: `Metadata::new` and a `with_` method for each field.
+
+use indexmap::IndexMap;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::format::metadata::{Metadata, TensorInfo};
+
+impl Metadata {
+    /// The metadata of a state that was taken at a time, with everything else empty.
+    ///
+    /// [`Contents::save`](crate::Contents::save) fills in what follows from the file: `checkpoint_path`, `hparams`,
+    /// `checkpoint_size_bytes`, `checkpoint_checksum` and `tensors`.
+    #[must_use]
+    pub fn new(timestamp: Timestamp) -> Self {
+        Self {
+            run_id: String::new(),
+            name: None,
+            project: None,
+            checkpoint_path: String::new(),
+            checkpoint_timestamp: timestamp,
+            start_timestamp: timestamp,
+            epoch: 0,
+            global_step: 0,
+            training_time_seconds: 0.0,
+            metrics: IndexMap::new(),
+            trainer_config: Value::Null,
+            hparams: Value::Null,
+            environment: Value::Null,
+            reason: String::new(),
+            checkpoint_size_bytes: 0,
+            checkpoint_checksum: String::new(),
+            tensors: IndexMap::new(),
+        }
+    }
+
+    /// Sets the run that wrote the checkpoint.
+    #[must_use]
+    pub fn with_run_id(mut self, run_id: impl Into<String>) -> Self {
+        self.run_id = run_id.into();
+        self
+    }
+
+    /// Sets the name of the run for humans.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets the project that the run belongs to.
+    #[must_use]
+    pub fn with_project(mut self, project: impl Into<String>) -> Self {
+        self.project = Some(project.into());
+        self
+    }
+
+    /// Sets the checkpoint's path, relative to the metadata file.
+    #[must_use]
+    pub fn with_checkpoint_path(mut self, path: impl Into<String>) -> Self {
+        self.checkpoint_path = path.into();
+        self
+    }
+
+    /// Sets when the state was taken.
+    #[must_use]
+    pub fn with_checkpoint_timestamp(mut self, timestamp: Timestamp) -> Self {
+        self.checkpoint_timestamp = timestamp;
+        self
+    }
+
+    /// Sets when the run started.
+    #[must_use]
+    pub fn with_start_timestamp(mut self, timestamp: Timestamp) -> Self {
+        self.start_timestamp = timestamp;
+        self
+    }
+
+    /// Sets the epoch in progress, counted from 0.
+    #[must_use]
+    pub fn with_epoch(mut self, epoch: u64) -> Self {
+        self.epoch = epoch;
+        self
+    }
+
+    /// Sets the number of optimizer steps done.
+    #[must_use]
+    pub fn with_global_step(mut self, step: u64) -> Self {
+        self.global_step = step;
+        self
+    }
+
+    /// Sets the seconds spent training up to this state.
+    #[must_use]
+    pub fn with_training_time_seconds(mut self, seconds: f64) -> Self {
+        self.training_time_seconds = seconds;
+        self
+    }
+
+    /// Sets the metrics, in the order in which they are to be shown.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: impl IntoIterator<Item = (impl Into<String>, f64)>) -> Self {
+        self.metrics = metrics.into_iter().map(|(name, value)| (name.into(), value)).collect();
+        self
+    }
+
+    /// Sets the configuration of the trainer.
+    #[must_use]
+    pub fn with_trainer_config(mut self, config: Value) -> Self {
+        self.trainer_config = config;
+        self
+    }
+
+    /// Sets the model's hyperparameters.
+    #[must_use]
+    pub fn with_hparams(mut self, hparams: Value) -> Self {
+        self.hparams = hparams;
+        self
+    }
+
+    /// Sets the description of the machine and the software.
+    #[must_use]
+    pub fn with_environment(mut self, environment: Value) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// Sets why the checkpoint was saved.
+    #[must_use]
+    pub fn with_reason(mut self, reason: impl Into<String>) -> Self {
+        self.reason = reason.into();
+        self
+    }
+
+    /// Sets the checkpoint's size in bytes.
+    #[must_use]
+    pub fn with_checkpoint_size_bytes(mut self, bytes: u64) -> Self {
+        self.checkpoint_size_bytes = bytes;
+        self
+    }
+
+    /// Sets the digest of the whole file: `sha256:` and hexadecimal digits.
+    #[must_use]
+    pub fn with_checkpoint_checksum(mut self, checksum: impl Into<String>) -> Self {
+        self.checkpoint_checksum = checksum.into();
+        self
+    }
+
+    /// Sets type, shape and digest of every tensor, by name.
+    #[must_use]
+    pub fn with_tensors(mut self, tensors: IndexMap<String, TensorInfo>) -> Self {
+        self.tensors = tensors;
+        self
+    }
+}

@@ -1,1 +1,0 @@
-../../burn-environment/src/scratch_dir.rs

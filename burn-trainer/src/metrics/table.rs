@@ -1,0 +1,240 @@
+//! The metrics of a run under the names that settings and metadata use (`val_loss`), with their latest values.
+//!
+//! `logger` fills the table on the thread of burn's event processor; the loop and the strategies read it.
+
+use std::sync::Arc;
+
+use burn::train::metric::store::{Aggregate, EventStoreClient, MetricsUpdate, Split};
+use burn::train::metric::{MetricAttributes, MetricDefinition, MetricId, MetricName, NumericEntry};
+use burn_ckpt::retention::MetricMode;
+use indexmap::IndexMap;
+use parking_lot::{Mutex, MutexGuard};
+
+use super::history_format::EpochValues;
+
+const TRAIN: &str = "train";
+const VALID: &str = "val";
+
+/// The registered metrics of a run, and the value of each that was logged last.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct MetricTable {
+    registered: IndexMap<MetricId, RegisteredMetric>,
+    values: IndexMap<String, f64>,
+}
+
+#[derive(Debug, Clone)]
+struct RegisteredMetric {
+    /// burn's name of the metric.
+    name: MetricName,
+    key: String,
+    mode: Option<MetricMode>,
+    /// Whether the metric has logged a number. A metric that declares no direction may be text until then.
+    has_numbers: bool,
+}
+
+/// A numeric metric of one split, by our name and by burn's.
+struct NumericMetric {
+    full_name: String,
+    name: MetricName,
+    split: Split,
+}
+
+/// A [`MetricTable`] that the logger's thread fills and the loop reads.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct SharedMetrics(Arc<Mutex<MetricTable>>);
+
+impl SharedMetrics {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, MetricTable> {
+        self.0.lock()
+    }
+
+    /// The values of an epoch (burn's number) that is done.
+    pub(super) fn values_of_epoch(&self, epoch: usize, store: &EventStoreClient) -> EpochValues {
+        let numeric = self.lock().numeric();
+        let values = numeric.into_iter().filter_map(|metric| {
+            let value = store.find_metric(&metric.name, epoch, Aggregate::Mean, &metric.split)?;
+            Some((metric.full_name, value))
+        });
+        EpochValues(values.collect())
+    }
+}
+
+impl MetricTable {
+    /// The latest values, in the order in which the metrics were first logged.
+    pub(crate) fn values(&self) -> &IndexMap<String, f64> {
+        &self.values
+    }
+
+    /// Restores the values of a resumed run. They stand until newer ones are logged.
+    pub(crate) fn restore(&mut self, values: IndexMap<String, f64>) {
+        self.values = values;
+    }
+
+    /// All names that settings can use: each registered metric for both splits.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let keys = || self.registered.values().map(|metric| &metric.key);
+        keys().map(|key| named(TRAIN, key)).chain(keys().map(|key| named(VALID, key))).collect()
+    }
+
+    /// The full name of a metric that a setting names (`val_loss`, `val/loss`, `Val Loss`), with the direction
+    /// that the metric declares. `None` when no such metric is registered.
+    pub(crate) fn find(&self, written: &str) -> Option<(String, Option<MetricMode>)> {
+        let searched = slug(written);
+        self.registered.values().find_map(|metric| {
+            [TRAIN, VALID]
+                .into_iter()
+                .map(|split| named(split, &metric.key))
+                .find(|name| *name == searched)
+                .map(|name| (name, metric.mode))
+        })
+    }
+
+    /// The metrics that have numbers, for both splits.
+    fn numeric(&self) -> Vec<NumericMetric> {
+        let metrics =
+            || self.registered.values().filter(|metric| metric.mode.is_some() || metric.has_numbers);
+        let of = |split: Split, prefix: &'static str| {
+            metrics().map(move |metric| NumericMetric {
+                full_name: named(prefix, &metric.key),
+                name: Arc::clone(&metric.name),
+                split: split.clone(),
+            })
+        };
+        of(Split::Train, TRAIN).chain(of(Split::Valid, VALID)).collect()
+    }
+
+    pub(super) fn is_numeric(&self, id: &MetricId) -> bool {
+        self.registered.get(id).is_some_and(|metric| metric.mode.is_some())
+    }
+
+    /// The full name of a metric, by burn's name of it.
+    pub(super) fn full_name(&self, name: &str, split: &Split) -> Option<String> {
+        let metric = self.registered.values().find(|metric| *metric.name == name)?;
+        Some(named(prefix(split)?, &metric.key))
+    }
+
+    pub(super) fn register(&mut self, definition: &MetricDefinition) {
+        let slug = slug(&definition.name);
+        let base = if slug.is_empty() { "metric".to_owned() } else { slug };
+        let taken = |key: &str, table: &Self| {
+            table.registered.iter().any(|(id, metric)| *id != definition.metric_id && metric.key == key)
+        };
+        let mut key = base.clone();
+        let mut number = 1;
+        while taken(&key, self) {
+            number += 1;
+            key = format!("{base}_{number}");
+        }
+        let mode = match &definition.attributes {
+            MetricAttributes::Numeric(numeric) if numeric.higher_is_better => Some(MetricMode::Max),
+            MetricAttributes::Numeric(_) => Some(MetricMode::Min),
+            MetricAttributes::None => None,
+        };
+        let name = Arc::clone(&definition.name);
+        self.registered
+            .insert(definition.metric_id.clone(), RegisteredMetric { name, key, mode, has_numbers: false });
+    }
+
+    pub(super) fn update(&mut self, update: &MetricsUpdate, split: &Split) {
+        let Some(split) = prefix(split) else { return };
+        for metric in &update.entries_numeric {
+            let Some(registered) = self.registered.get_mut(&metric.entry.metric_id) else { continue };
+            registered.has_numbers = true;
+            // The final value at the end of an epoch, else the average over the epoch so far.
+            let value = match (&metric.numeric_entry, &metric.running_entry) {
+                (Some(NumericEntry::Final(value)), _) => *value,
+                (_, Some(running)) => running.current(),
+                (Some(entry), None) => entry.current(),
+                (None, None) => continue,
+            };
+            self.values.insert(named(split, &registered.key), value);
+        }
+    }
+}
+
+fn prefix(split: &Split) -> Option<&'static str> {
+    match split {
+        Split::Train => Some(TRAIN),
+        Split::Valid => Some(VALID),
+        Split::Test(_) => None,
+    }
+}
+
+fn named(split: &str, key: &str) -> String {
+    format!("{split}_{key}")
+}
+
+/// `Top-K Accuracy @ k=5` -> `top_k_accuracy_k_5`: lower case, with one `_` for everything between letters and digits. A
+/// point between two digits stays.
+fn slug(name: &str) -> String {
+    let chars: Vec<char> = name.chars().collect();
+    let mut slug = String::with_capacity(name.len());
+    for (i, &c) in chars.iter().enumerate() {
+        let digit_at = |i: Option<usize>| i.and_then(|i| chars.get(i)).is_some_and(char::is_ascii_digit);
+        if c.is_alphanumeric() {
+            slug.extend(c.to_lowercase());
+        } else if c == '.' && digit_at(i.checked_sub(1)) && digit_at(Some(i + 1)) {
+            slug.push('.');
+        } else if !slug.is_empty() && !slug.ends_with('_') {
+            slug.push('_');
+        }
+    }
+    slug.trim_end_matches('_').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::train::metric::NumericAttributes;
+
+    fn definition(name: &str) -> MetricDefinition {
+        let name = Arc::new(name.to_owned());
+        MetricDefinition {
+            metric_id: MetricId::new(name.clone()),
+            name,
+            description: None,
+            attributes: MetricAttributes::Numeric(NumericAttributes { unit: None, higher_is_better: false }),
+        }
+    }
+
+    #[test]
+    fn burns_names_become_plain_ones() {
+        for (name, expected) in [
+            ("Loss", "loss"),
+            ("Top-K Accuracy @ k=5", "top_k_accuracy_k_5"),
+            ("FBetaScore (0.5) @ [Macro]", "fbetascore_0.5_macro"),
+            ("val/loss", "val_loss"),
+            ("..", ""),
+            ("a\nb", "a_b"),
+        ] {
+            assert_eq!(slug(name), expected, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_metric_is_found_however_it_is_written() {
+        let mut table = MetricTable::default();
+        table.register(&definition("Loss"));
+        for written in ["val_loss", "val/loss", "Val Loss"] {
+            assert_eq!(
+                table.find(written),
+                Some(("val_loss".to_owned(), Some(MetricMode::Min))),
+                "{written}"
+            );
+        }
+        for unknown in ["loss", "val_accuracy", "", "..", "test_loss"] {
+            assert_eq!(table.find(unknown), None, "{unknown}");
+        }
+        assert_eq!(table.names(), ["train_loss", "val_loss"]);
+    }
+
+    #[test]
+    fn names_that_fall_together_are_numbered() {
+        let mut table = MetricTable::default();
+        for name in ["a b", "a-b", "!", "?", "a b"] {
+            table.register(&definition(name));
+        }
+        let keys: Vec<&str> = table.registered.values().map(|metric| metric.key.as_str()).collect();
+        assert_eq!(keys, ["a_b", "a_b_2", "metric", "metric_2"]);
+    }
+}

@@ -1,0 +1,141 @@
+//! A prepared run, from the last settings of burn's `SupervisedTraining` to the result: signals, burn's `launch`, and what
+//! training came to.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+
+use burn::train::{Learner, LearnerModel, LearningResult, SupervisedTraining};
+use burn_ckpt::plumbing::panic_message;
+
+use super::open::OpenRun;
+use crate::config::TrainerConfig;
+use crate::error::{Error, Result};
+use crate::metrics::{RunMetricLogger, RunMetrics};
+use crate::process::launcher::requeue_after;
+use crate::process::signals::SignalWatch;
+use crate::result::FitResult;
+use crate::state::resume_point::ResumePoint;
+use crate::training_loop::loop_end::Outcome;
+
+/// A run that can be launched.
+pub(crate) struct PreparedRun {
+    pub(crate) config: TrainerConfig,
+    pub(crate) metrics: RunMetrics,
+    /// Where the learner's state comes from. `None` for a new run.
+    pub(crate) resume: Option<ResumePoint>,
+    run: OpenRun,
+    resumed_from: Option<PathBuf>,
+    /// Whether this process writes, or leaves that to the process of rank 0.
+    writes: bool,
+    plain: bool,
+}
+
+/// What [`SupervisedTraining::launch`] returned, or its panic.
+pub(crate) type Launched<M> = std::thread::Result<LearningResult<M>>;
+
+impl PreparedRun {
+    pub(super) fn new(
+        config: TrainerConfig,
+        metrics: RunMetrics,
+        resume: Option<ResumePoint>,
+        run: OpenRun,
+        writes: bool,
+        plain: bool,
+    ) -> Self {
+        let resumed_from = resume.as_ref().map(|resume| resume.checkpoint.path().to_path_buf());
+        Self { config, metrics, resume, run, resumed_from, writes, plain }
+    }
+
+    /// The number of epochs that are done.
+    pub(crate) fn completed(&self) -> u64 {
+        self.resume.as_ref().map_or(0, |resume| resume.state.position.next().epoch)
+    }
+
+    /// Sets on `training` what is always the trainer's: burn's metric files, the number of epochs, and the first epoch.
+    pub(crate) fn configure<M: LearnerModel>(
+        &self,
+        training: SupervisedTraining<M>,
+        metric_logger: RunMetricLogger,
+    ) -> SupervisedTraining<M> {
+        let training = training.with_metric_logger(metric_logger).num_epochs(self.config.max_epochs);
+        match usize::try_from(self.completed()).unwrap_or(usize::MAX) {
+            0 => training,
+            completed => training.checkpoint(completed),
+        }
+    }
+
+    /// Trains. `end` gets what burn's loop returned, and ends the saves.
+    ///
+    /// # Errors
+    ///
+    /// The error of the outcome, or [`Error::Panicked`] or [`Error::Training`] where burn's loop failed.
+    pub(crate) fn launch<M: LearnerModel>(
+        mut self,
+        training: SupervisedTraining<M>,
+        learner: Learner<M>,
+        end: impl FnOnce(&Launched<M>) -> Outcome,
+    ) -> Result<FitResult<M>> {
+        let signals = match self.config.handle_signals {
+            true => SignalWatch::start(training.interrupter(), self.plain),
+            false => SignalWatch::off(),
+        };
+        // burn's own threads pass their panics to the loop's thread, also after the loop has ended.
+        let launched = catch_unwind(AssertUnwindSafe(|| training.launch(learner)));
+        let mut outcome = end(&launched);
+        if outcome.saves.unfinished {
+            // The writer still writes, so the run stays locked.
+            self.run.keep_lock();
+        }
+        if let Some(error) = outcome.error.take() {
+            return Err(error);
+        }
+        let result =
+            launched.map_err(|panic| Error::Panicked { message: panic_message(&*panic), saved: None })?;
+        self.result(result, outcome, signals)
+    }
+
+    fn result<M>(
+        self,
+        result: LearningResult<M>,
+        outcome: Outcome,
+        signals: SignalWatch,
+    ) -> Result<FitResult<M>> {
+        let LearningResult { model, renderer, interrupted, error } = result;
+        if let Some(source) = error {
+            return Err(Error::Training { source, saved: None });
+        }
+        // A stop that came after the last epoch has stopped nothing.
+        let interrupted = interrupted.filter(|_| outcome.epochs < self.config.max_epochs as u64);
+        let stopped_by = interrupted.as_ref().and_then(|_| signals.received());
+        let requeues = self.writes && self.config.slurm_requeue;
+        let requeued = stopped_by.filter(|_| requeues).and_then(requeue_after);
+        // Only now: at a time limit Slurm sends SIGTERM soon after its warning.
+        drop(signals);
+        let reports = outcome.saves.reports;
+        Ok(FitResult {
+            model,
+            renderer,
+            run_dir: self.run.layout.run_dir().to_path_buf(),
+            run_id: self.run.layout.run_id().to_owned(),
+            epochs: outcome.epochs,
+            global_step: outcome.steps,
+            training_time_seconds: outcome.seconds,
+            metrics: self.metrics.values(),
+            checkpoints: outcome.checkpoints,
+            resumed_from: self.resumed_from,
+            finished_before: outcome.finished_before,
+            stopped_early: outcome.stopped_early,
+            stopped_by,
+            requeued,
+            interrupted: interrupted.map(|stop| stop.reason.unwrap_or_else(|| "no reason given".to_owned())),
+            saves: reports.iter().filter(|report| report.outcome.is_ok()).count() as u64,
+            skipped_saves: outcome.saves.skipped,
+            replaced_saves: outcome.saves.replaced,
+            failed_saves: reports
+                .into_iter()
+                .filter_map(|report| report.outcome.err().map(|error| (report.global_step, error)))
+                .collect(),
+            last_save_failed: !outcome.saves.newest_is_durable,
+        })
+    }
+}

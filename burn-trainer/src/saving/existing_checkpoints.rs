@@ -1,0 +1,228 @@
+//! The checkpoints that a resumed run already has: those of each strategy, the file names that a kill prevented, and whether
+//! the strategies are still the same.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use burn_ckpt::plumbing::{SavedCheckpoint, add_name, chain, sha256_of_file};
+use burn_ckpt::retention::{Candidate, KeepRule};
+use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, RunLayout};
+use indexmap::IndexMap;
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::run_checkpoints::report_skipped;
+use crate::config::TrainerConfig;
+use crate::state::resume_point::ResumePoint;
+
+/// The checkpoints before the first save. The default is for a new run.
+#[derive(Debug, Default)]
+pub(crate) struct ExistingCheckpoints {
+    /// By strategy, in the order in which they were saved.
+    by_strategy: IndexMap<String, Vec<StrategyCheckpoint>>,
+    /// When the newest state was saved.
+    pub(crate) newest: Option<Timestamp>,
+    /// The checkpoint that the run resumes from.
+    pub(crate) origin: Option<PathBuf>,
+    /// Whether the strategies can differ from those that kept these checkpoints.
+    pub(crate) rules_differ: bool,
+}
+
+/// A checkpoint that was saved for a strategy.
+#[derive(Debug)]
+struct StrategyCheckpoint {
+    saved: SavedCheckpoint,
+    missing: Option<MissingName>,
+}
+
+/// A file name that does not exist, while the state exists under another name.
+#[derive(Debug)]
+struct MissingName {
+    /// The path of the state.
+    state: PathBuf,
+    reason: String,
+}
+
+/// The part of a trainer's state that names the strategies that it was saved for.
+#[derive(Debug, Deserialize)]
+struct SavedForStrategies {
+    saved_for: IndexMap<String, String>,
+    #[serde(with = "burn_ckpt::plumbing::numbers")]
+    scores: IndexMap<String, f64>,
+    /// Not in checkpoints of earlier versions.
+    #[serde(default)]
+    reasons: IndexMap<String, String>,
+}
+
+impl ExistingCheckpoints {
+    /// Reads all checkpoints of a run. Each names the strategies that it was saved for. A damaged one counts for none of them,
+    /// since it must not be the best, nor take the place of an intact one. `complete`: the configuration has every strategy.
+    pub(crate) fn read(
+        config: &TrainerConfig,
+        layout: &RunLayout,
+        present: &Catalog,
+        resume: &ResumePoint,
+        complete: bool,
+    ) -> Self {
+        let (origin, metadata) = (resume.checkpoint.path(), &resume.metadata);
+        let rules = |config: &TrainerConfig| {
+            let config = config.spelled_out();
+            (config.primary_metric, config.strategies)
+        };
+        let then = serde_json::from_value::<TrainerConfig>(metadata.trainer_config.clone()).ok();
+        let mut digests = FileDigests::default();
+        // The resume has just verified it.
+        digests.note(origin, metadata.checkpoint_checksum.clone());
+        Self {
+            by_strategy: by_strategy(layout, present, &mut digests),
+            newest: present.entries.iter().map(|entry| entry.metadata.checkpoint_timestamp).max(),
+            origin: Some(origin.to_path_buf()),
+            rules_differ: !complete || then.as_ref().map(rules) != Some(rules(config)),
+        }
+    }
+
+    /// Takes the checkpoints of a strategy, oldest first. A kill between two names of one state can have prevented the second
+    /// name. It is created now, unless the strategy's rule would delete it.
+    pub(crate) fn take(&mut self, strategy: &str, keep: KeepRule, directory: &Path) -> Vec<SavedCheckpoint> {
+        let mut found = self.by_strategy.shift_remove(strategy).unwrap_or_default();
+        // A path in a checkpoint must not lead to another directory.
+        found.retain(|found| found.missing.is_none() || found.saved.path.parent() == Some(directory));
+        let candidates: Vec<Candidate> = (0..)
+            .zip(&found)
+            .map(|(order, StrategyCheckpoint { saved, .. })| Candidate { score: saved.score, order })
+            .collect();
+        let kept = keep.kept(&candidates);
+        let there =
+            found.into_iter().enumerate().filter_map(|(position, StrategyCheckpoint { saved, missing })| {
+                let Some(MissingName { state, reason }) = missing else { return Some(saved) };
+                if !kept.contains(&position) {
+                    return None;
+                }
+                match add_name(&state, &saved.path, &reason) {
+                    Ok(()) => {
+                        log::info!("{} was missing and is there again", saved.path.display());
+                        Some(saved)
+                    }
+                    Err(error) => {
+                        log::warn!("{} is missing: {}", saved.path.display(), chain(&error));
+                        None
+                    }
+                }
+            });
+        there.collect()
+    }
+}
+
+fn by_strategy(
+    layout: &RunLayout,
+    present: &Catalog,
+    digests: &mut FileDigests,
+) -> IndexMap<String, Vec<StrategyCheckpoint>> {
+    let mut by_strategy: IndexMap<String, Vec<StrategyCheckpoint>> = IndexMap::new();
+    let directory = layout.checkpoint_dir();
+    for entry in &present.entries {
+        let saved = match checked(entry, digests) {
+            Ok(saved) => saved,
+            Err(error) => {
+                report_skipped(&entry.path, &error);
+                continue;
+            }
+        };
+        // A copy that a user made, or a checkpoint of another run, belongs to no strategy.
+        let is_own = entry.metadata.run_id == layout.run_id()
+            && saved.saved_for.values().any(|path| directory.join(path) == entry.path);
+        for (strategy, path) in &saved.saved_for {
+            let path = directory.join(path);
+            // A state of two strategies has two files with the same content. Each is that of its own strategy.
+            let missing = if path == entry.path {
+                None
+            } else if is_own && path.symlink_metadata().is_err() {
+                let kind = || strategy.split(':').next().unwrap_or_default().to_owned();
+                let reason = saved.reasons.get(strategy).cloned().unwrap_or_else(kind);
+                Some(MissingName { state: entry.path.clone(), reason })
+            } else {
+                continue;
+            };
+            let list = by_strategy.entry(strategy.clone()).or_default();
+            // Two other names of the state can name the same missing one.
+            list.retain(|other| other.saved.path != path);
+            let (step, score) = (entry.metadata.global_step, saved.scores.get(strategy).copied());
+            list.push(StrategyCheckpoint {
+                saved: SavedCheckpoint { path, step, score: score.unwrap_or(f64::NAN) },
+                missing,
+            });
+        }
+    }
+    by_strategy
+}
+
+fn checked(entry: &CatalogEntry, digests: &mut FileDigests) -> burn_ckpt::Result<SavedForStrategies> {
+    let checkpoint = Checkpoint::open(&entry.path)?;
+    let (expected, found) = (&entry.metadata.checkpoint_checksum, digests.of(&entry.path)?);
+    if found != *expected {
+        let (path, expected) = (entry.path.clone(), expected.clone());
+        return Err(burn_ckpt::Error::Checksum { path, expected, found });
+    }
+    checkpoint.trainer_state()
+}
+
+/// SHA-256 digests of files. A file with several names is read once.
+#[derive(Debug, Default)]
+struct FileDigests(HashMap<FileId, String>);
+
+#[cfg(unix)]
+type FileId = (u64, u64);
+#[cfg(not(unix))]
+type FileId = PathBuf;
+
+impl FileDigests {
+    fn note(&mut self, path: &Path, digest: String) {
+        if let Some(id) = file_id(path) {
+            self.0.insert(id, digest);
+        }
+    }
+
+    fn of(&mut self, path: &Path) -> burn_ckpt::Result<String> {
+        if let Some(known) = file_id(path).and_then(|id| self.0.get(&id)) {
+            return Ok(known.clone());
+        }
+        let digest = sha256_of_file(path)?;
+        self.note(path, digest.clone());
+        Ok(digest)
+    }
+}
+
+#[cfg(unix)]
+fn file_id(path: &Path) -> Option<FileId> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+#[cfg(not(unix))]
+fn file_id(path: &Path) -> Option<FileId> {
+    std::fs::canonicalize(path).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_with_two_names_is_read_once() {
+        let directory = std::env::temp_dir().join(format!("burn-trainer-digests-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let [first, second, other] = ["first", "second", "other"].map(|name| directory.join(name));
+        std::fs::write(&first, "a state").unwrap();
+        std::fs::hard_link(&first, &second).unwrap();
+        let mut digests = FileDigests::default();
+        let digest = digests.of(&first).unwrap();
+        // A second read would find other bytes.
+        std::fs::write(&first, "another").unwrap();
+        std::fs::write(&other, "another").unwrap();
+        let found = (digests.of(&second).unwrap(), digests.of(&other).unwrap());
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert_eq!(found.0, digest);
+        assert_ne!(found.1, digest);
+    }
+}

@@ -1,0 +1,121 @@
+//! Saving in one call of `fit` or `fit_with`: the saver, which opens once the metrics' names are known, and the settings by
+//! which the loop waits for it.
+
+use std::time::Duration;
+
+use burn::train::Interrupter;
+use burn_ckpt::plumbing::SavedCheckpoint;
+use indexmap::IndexMap;
+
+use super::save_summary::SaveSummary;
+use super::saver::Saver;
+use crate::config::{FailedSaves, TrainerConfig};
+use crate::error::{Error, Result};
+use crate::metrics::SharedMetrics;
+use crate::process::signals::SignalDeadline;
+
+/// Makes the [`OpenedSaver`] once the metrics' names are known.
+pub(crate) type OpenSaver = Box<dyn FnOnce(&SharedMetrics) -> Result<OpenedSaver> + Send>;
+
+/// A saver, and the metrics that its strategies rank by.
+pub(crate) struct OpenedSaver {
+    pub(crate) saver: Saver,
+    pub(crate) ranking_metrics: Vec<String>,
+}
+
+/// The saves of one call of `fit` or `fit_with`.
+pub(crate) struct RunSaves {
+    /// `None` once it was called.
+    open_saver: Option<OpenSaver>,
+    /// `None` before it is open, and after the end.
+    saver: Option<Saver>,
+    /// Metrics that a strategy ranks by. Each must be logged when its split first runs.
+    ranking_metrics: Vec<String>,
+    failed_saves: FailedSaves,
+    /// How long the save of a failure, or of a stop by a signal, may take.
+    exception_timeout: Duration,
+}
+
+impl RunSaves {
+    pub(crate) fn new(open_saver: OpenSaver, config: &TrainerConfig) -> Self {
+        Self {
+            open_saver: Some(open_saver),
+            saver: None,
+            ranking_metrics: Vec::new(),
+            failed_saves: config.failed_saves,
+            exception_timeout: config.exception_timeout(),
+        }
+    }
+
+    /// Starts saving. Later calls do nothing.
+    ///
+    /// # Errors
+    ///
+    /// For a name that no metric has, and for strategies or files that cannot be used.
+    pub(crate) fn open(&mut self, metrics: &SharedMetrics) -> Result<()> {
+        let Some(open_saver) = self.open_saver.take() else { return Ok(()) };
+        let OpenedSaver { saver, ranking_metrics } = open_saver(metrics)?;
+        (self.saver, self.ranking_metrics) = (Some(saver), ranking_metrics);
+        Ok(())
+    }
+
+    /// The saver, while saving is on.
+    pub(crate) fn saver(&mut self) -> Option<&mut Saver> {
+        self.saver.as_mut()
+    }
+
+    /// How long the save of a failure, or of a stop by a signal, may take.
+    pub(crate) fn exception_timeout(&self) -> Duration {
+        self.exception_timeout
+    }
+
+    /// How long the loop may wait for a save now.
+    pub(crate) fn deadline(&self, interrupter: &Interrupter) -> SignalDeadline {
+        SignalDeadline::new(interrupter.clone(), self.exception_timeout)
+    }
+
+    /// Notes the saves that have ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SaveFailed`] for a failed save, where the configuration stops training for it.
+    pub(crate) fn collect(&mut self) -> Result<()> {
+        self.saver.as_mut().map_or(Ok(()), |saver| saver.collect(self.failed_saves))
+    }
+
+    /// Whether a strategy ranks by a metric of the split (`val_`; empty for all) that was not checked yet.
+    pub(crate) fn ranks_by_metric_of(&self, split: &str) -> bool {
+        self.ranking_metrics.iter().any(|name| name.starts_with(split))
+    }
+
+    /// Checks that the split has logged the metrics that strategies rank by. Such a strategy would otherwise never save, and
+    /// nobody would notice.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MetricNotLogged`] for the first one that is missing.
+    pub(crate) fn check_logged(&self, split: &str, values: &IndexMap<String, f64>) -> Result<()> {
+        let mut names = self.ranking_metrics.iter().filter(|name| name.starts_with(split));
+        match names.find(|name| !values.contains_key(*name)) {
+            Some(name) => {
+                let logged = values.keys().cloned().collect();
+                Err(Error::MetricNotLogged { name: name.clone(), logged })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The metrics of the split are logged, and need not be checked again.
+    pub(crate) fn forget_metrics_of(&mut self, split: &str) {
+        self.ranking_metrics.retain(|name| !name.starts_with(split));
+    }
+
+    /// Waits for what is being written, with a limit if one is given. Returns what became of the saves, and the leading
+    /// checkpoint of every strategy.
+    pub(crate) fn finish(
+        &mut self,
+        limit: Option<Duration>,
+    ) -> (SaveSummary, IndexMap<String, SavedCheckpoint>) {
+        self.saver.take().map_or_else(Default::default, |saver| saver.finish(limit))
+    }
+}

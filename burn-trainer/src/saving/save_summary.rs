@@ -1,0 +1,31 @@
+//! What became of a run's saves: kept for the result, and reported while training runs.
+
+use burn_ckpt::plumbing::{SaveReport, chain};
+
+use crate::process::console::say;
+
+/// What became of a run's saves.
+#[derive(Debug, Default)]
+pub(crate) struct SaveSummary {
+    pub(crate) reports: Vec<SaveReport>,
+    pub(crate) skipped: u64,
+    pub(crate) replaced: u64,
+    /// Whether the newest state that each strategy requested is on disk.
+    pub(crate) newest_is_durable: bool,
+    /// Whether the writer was still writing when the run ended.
+    pub(crate) unfinished: bool,
+}
+
+/// Logs how a save ended. With `announce`, a failure is also printed on standard error.
+pub(super) fn log_report(report: &SaveReport, announce: bool) {
+    match &report.outcome {
+        Ok(bytes) => log::info!("saved step {}: {bytes} bytes in {:?}", report.global_step, report.duration),
+        Err(error) => {
+            let message = format!("saving step {} failed: {}", report.global_step, chain(error));
+            log::error!("{message}");
+            if announce {
+                say(&format!("warning: {message}"));
+            }
+        }
+    }
+}

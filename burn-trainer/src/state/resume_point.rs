@@ -1,0 +1,65 @@
+//! A checkpoint that a run can resume from: opened, verified, and its parts checked.
+
+use std::path::Path;
+
+use burn_ckpt::{Checkpoint, Metadata, Section};
+
+use super::position::TrainerState;
+use crate::error::{Error, Result};
+use crate::metrics::History;
+
+/// A verified checkpoint to resume from.
+#[derive(Debug)]
+pub(crate) struct ResumePoint {
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) state: TrainerState,
+    pub(crate) history: History,
+    /// The metadata file beside the checkpoint. It agrees with the checkpoint.
+    pub(crate) metadata: Metadata,
+}
+
+impl ResumePoint {
+    /// Opens a checkpoint and verifies its digests.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Checkpoint`] when it is damaged or has no optimizer and scheduler, [`Error::Unusable`] when its state or its
+    /// history is invalid.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let checkpoint = Checkpoint::open(path)?;
+        let metadata = checkpoint.verify()?;
+        for section in [Section::OPTIMIZER, Section::SCHEDULER] {
+            if !checkpoint.has_section(section) {
+                checkpoint.section(section)?;
+            }
+        }
+        let state: TrainerState = checkpoint.trainer_state()?;
+        state.check().map_err(|reason| unusable(path, reason))?;
+        let history = history(path, &checkpoint, &state)?;
+        Ok(Self { checkpoint, state, history, metadata })
+    }
+
+    /// The error for a part of the checkpoint that this program cannot use.
+    pub(crate) fn unusable(&self, reason: String) -> Error {
+        unusable(self.checkpoint.path(), reason)
+    }
+}
+
+fn history(path: &Path, checkpoint: &Checkpoint, state: &TrainerState) -> Result<History> {
+    if !checkpoint.has_section(Section::HISTORY) {
+        return Ok(History::default());
+    }
+    let history = History::from_section(checkpoint.section(Section::HISTORY)?).map_err(|reason| {
+        unusable(path, format!("its {} section cannot be read: {reason}", Section::HISTORY))
+    })?;
+    let (epochs, done) = (history.epochs() as u64, state.position.epochs());
+    if epochs > done {
+        let reason = format!("its state is after {done} epochs, and its history has {epochs}");
+        return Err(unusable(path, reason));
+    }
+    Ok(history)
+}
+
+fn unusable(path: &Path, reason: String) -> Error {
+    Error::Unusable { path: path.to_path_buf(), reason }
+}

@@ -1,0 +1,31 @@
+//! How long a run has trained.
+
+use std::time::{Duration, Instant};
+
+use super::position::TrainerState;
+
+/// The clock of one call of `fit` or `fit_with`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RunClock {
+    started: Instant,
+    /// Seconds that the run had trained before.
+    seconds_before: f64,
+}
+
+impl RunClock {
+    /// Starts the clock. `previous` is the state that the run resumes from.
+    pub(crate) fn start(previous: Option<&TrainerState>) -> Self {
+        let seconds_before = previous.map_or(0.0, |state| state.training_time_seconds);
+        Self { started: Instant::now(), seconds_before }
+    }
+
+    /// Time since this call began.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Seconds of training over the whole run.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.seconds_before + self.elapsed().as_secs_f64()
+    }
+}

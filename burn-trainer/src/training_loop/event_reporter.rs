@@ -1,0 +1,54 @@
+//! burn's side of the loop: its event processor, with metrics and renderer behind it, its event store, and its interrupter.
+
+use std::sync::Arc;
+
+use burn::data::dataset::DatasetError;
+use burn::train::metric::store::EventStoreClient;
+use burn::train::{
+    EventProcessorTraining, InferenceStep, Interrupter, LearnerEvent, LearnerModel,
+    SupervisedTrainingEventProcessor, TrainStep,
+};
+
+use crate::metrics::RunMetrics;
+
+/// Reports what happens in the loop to burn. A failure there stops training through the interrupter.
+pub(super) struct EventReporter<'a, M: LearnerModel> {
+    processor: &'a mut SupervisedTrainingEventProcessor<M>,
+    pub(super) store: &'a Arc<EventStoreClient>,
+    pub(super) interrupter: &'a Interrupter,
+}
+
+impl<'a, M: LearnerModel> EventReporter<'a, M> {
+    pub(super) fn new(
+        processor: &'a mut SupervisedTrainingEventProcessor<M>,
+        store: &'a Arc<EventStoreClient>,
+        interrupter: &'a Interrupter,
+    ) -> Self {
+        Self { processor, store, interrupter }
+    }
+
+    /// Waits until burn has processed every event, and the table of metrics has their values.
+    pub(super) fn flush(&mut self) {
+        self.interrupter.fail_on_error(self.processor.flush());
+        RunMetrics::await_updates(self.store);
+    }
+
+    pub(super) fn train(&mut self, event: LearnerEvent<<M as TrainStep>::Output>) {
+        let result = self.processor.process_train(event);
+        self.interrupter.fail_on_error(result);
+    }
+
+    pub(super) fn valid(&mut self, event: LearnerEvent<<M as InferenceStep>::Output>) {
+        let result = self.processor.process_valid(event);
+        self.interrupter.fail_on_error(result);
+    }
+
+    /// What a data loader gave. `None` after its error was reported to burn.
+    pub(super) fn loaded<B>(&self, batch: Result<B, DatasetError>) -> Option<B> {
+        batch.map_err(|error| self.interrupter.fail(error)).ok()
+    }
+
+    pub(super) fn should_stop(&self) -> bool {
+        self.interrupter.should_stop()
+    }
+}

@@ -1,0 +1,128 @@
+//! One call of `Trainer::fit`: a custom strategy of burn's `SupervisedTraining`, for one device or several.
+//!
+//! So metrics, renderers, loggers, early stopping, the interrupter, gradient accumulation and schedulers are burn's own.
+//! `epochs` has what happens in the loop, `loop_end` how it ends.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use burn::train::{
+    Learner, LearnerModel, SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader,
+    TrainingComponents, ValidLoader,
+};
+use parking_lot::Mutex;
+
+use super::early_stopping::EarlyStopping;
+use super::effective_batch::EffectiveBatch;
+use super::epoch_batches::EpochData;
+use super::epochs::RunData;
+use super::event_reporter::EventReporter;
+use super::loop_end::Outcome;
+use super::loop_state::{LoopProgress, LoopState};
+use super::multi_device::TrainingDevices;
+use super::trained_learner::TrainedLearner;
+use crate::error::{Error, Result};
+use crate::learner_state::restore::check_restored;
+use crate::learner_state::snapshot::{ReadTiming, optimizer_and_scheduler};
+use crate::metrics::RunMetrics;
+use crate::process::environment_devices::EnvironmentDevices;
+use crate::remote::device_watch::DeviceWatch;
+use crate::saving::run_saves::RunSaves;
+use crate::saving::save_summary::SaveSummary;
+use crate::state::resume_point::ResumePoint;
+use crate::state::run_clock::RunClock;
+
+/// What the loop needs besides what burn gives it.
+pub(crate) struct FitPlan {
+    pub(crate) max_epochs: u64,
+    pub(crate) seed: u64,
+    /// See [`TrainerConfig::keep_effective_batch`](crate::TrainerConfig::keep_effective_batch).
+    pub(crate) keep_effective_batch: bool,
+    pub(crate) devices: TrainingDevices,
+    pub(crate) metrics: RunMetrics,
+    pub(crate) saves: RunSaves,
+    pub(crate) resume: Option<ResumePoint>,
+    /// Whether devices of other machines are lost. `None` when there are none.
+    pub(crate) watch: Option<DeviceWatch>,
+    pub(crate) environment: EnvironmentDevices,
+}
+
+/// The loop as burn's `SupervisedTraining` runs it. It runs once.
+pub(crate) struct FitLoop {
+    plan: Mutex<Option<FitPlan>>,
+    outcome: Mutex<Outcome>,
+}
+
+impl FitLoop {
+    pub(crate) fn new(plan: FitPlan) -> Self {
+        Self { plan: Mutex::new(Some(plan)), outcome: Mutex::default() }
+    }
+
+    /// Ends the call with an error while the loop, which may still write, is abandoned.
+    pub(super) fn abandon(&self, error: Error) {
+        let saves = SaveSummary { unfinished: true, ..SaveSummary::default() };
+        *self.outcome.lock() = Outcome { error: Some(error), saves, ..Outcome::default() };
+    }
+
+    pub(crate) fn take_outcome(&self) -> Outcome {
+        std::mem::take(&mut *self.outcome.lock())
+    }
+}
+
+impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
+    fn fit(
+        &self,
+        components: TrainingComponents<M>,
+        mut learner: Learner<M>,
+        train: TrainLoader<M>,
+        valid: ValidLoader<M>,
+        _starting_epoch: usize,
+    ) -> (M, SupervisedTrainingEventProcessor<M>) {
+        let mut processor = components.event_processor;
+        let Some(plan) = self.plan.lock().take() else { return (learner.model(), processor) };
+        let FitPlan { max_epochs, seed, keep_effective_batch, devices, metrics, saves, resume, .. } = plan;
+        learner.fork(devices.main());
+        let reading = if plan.watch.is_some() { ReadTiming::Now } else { ReadTiming::Later };
+        let accumulation = components.grad_accumulation.unwrap_or(1);
+        let batch = EffectiveBatch { devices: devices.all().len(), accumulation };
+        let clock = RunClock::start(resume.as_ref().map(|resume| &resume.state));
+        let mut state = LoopState {
+            learner: TrainedLearner::new(&mut learner, devices.all(), reading),
+            burn: EventReporter::new(&mut processor, &components.event_store, &components.interrupter),
+            early_stopping: EarlyStopping::new(components.early_stopping),
+            progress: LoopProgress::new(clock, seed, batch),
+            metrics,
+            saves,
+            watch: plan.watch,
+            environment: plan.environment,
+        };
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            if let Some(resume) = &resume {
+                state.check_resumed(resume, keep_effective_batch)?;
+            }
+            state.open_saver()?;
+            state.begin(resume.as_ref().map(|resume| &resume.state));
+            devices.settle();
+            let data = RunData::<M> {
+                train: EpochData::new(&train, devices.all()),
+                valid: EpochData::new(&valid, &[devices.main().clone().inner()]),
+                devices: &devices,
+            };
+            state.train(&data, max_epochs, resume.is_some())
+        }));
+        let outcome = state.end(ended);
+        devices.gather(&mut learner);
+        *self.outcome.lock() = outcome;
+        (learner.model(), processor)
+    }
+}
+
+impl<M: LearnerModel> LoopState<'_, M> {
+    /// Checks that the learner has the state of the checkpoint, and how many batches its optimizer steps use.
+    fn check_resumed(&mut self, resume: &ResumePoint, keep_effective_batch: bool) -> Result<()> {
+        let before = resume.state.batches_per_step;
+        self.progress.batch = self.progress.batch.resumed(before, keep_effective_batch)?;
+        let learner = self.learner.get().clone();
+        let (optimizer, scheduler) = optimizer_and_scheduler(learner, self.burn.store, ReadTiming::Later)?;
+        check_restored(&optimizer, &scheduler, resume)
+    }
+}

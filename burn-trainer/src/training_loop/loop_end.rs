@@ -1,0 +1,146 @@
+//! How a call of `fit` ends: the last save, waiting for the writer, and what training came to.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use burn::train::LearnerModel;
+use burn_ckpt::plumbing::{SavedCheckpoint, chain, panic_message};
+use indexmap::IndexMap;
+
+use super::loop_state::LoopState;
+use crate::error::{Error, Result};
+use crate::process::signals::StopSignal;
+use crate::remote::device_watch::DeviceWatch;
+use crate::saving::save_summary::SaveSummary;
+use crate::state::event::TrainingEvent;
+use crate::state::position::burn_epoch;
+
+/// How long burn may process the metrics of one batch before the save of a failure continues without them.
+const METRICS_LIMIT: Duration = Duration::from_secs(2);
+
+/// How training ended.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    pub(crate) error: Option<Error>,
+    pub(crate) epochs: u64,
+    pub(crate) steps: u64,
+    pub(crate) seconds: f64,
+    pub(crate) saves: SaveSummary,
+    /// The leading checkpoint of each strategy, by the strategy's name.
+    pub(crate) checkpoints: IndexMap<String, SavedCheckpoint>,
+    /// Whether a resumed run had nothing left to train.
+    pub(crate) finished_before: bool,
+    /// Whether early stopping has ended the run.
+    pub(crate) stopped_early: bool,
+}
+
+/// Why training failed.
+struct Failure {
+    error: Error,
+    /// The message for the save of the state before the failure. `None` when no work would be lost.
+    exception: Option<String>,
+}
+
+impl<M: LearnerModel> LoopState<'_, M> {
+    /// Saves what must be saved at the end, and waits for the writer. `ended` is what the loop returned, or its panic.
+    pub(super) fn end(mut self, ended: std::thread::Result<Result<()>>) -> Outcome {
+        let failure = self.failure(ended);
+        if let Some(Failure { error, .. }) = &failure {
+            let text = chain(error);
+            log::error!("{text}");
+            // Tells burn, and a terminal dashboard, that this is the end.
+            self.burn.interrupter.stop(Some(&text));
+        }
+        let mut outcome = Outcome {
+            epochs: self.progress.position.epochs(),
+            steps: self.progress.position.global_step,
+            finished_before: self.progress.finished_before,
+            stopped_early: self.early_stopping.has_stopped(),
+            seconds: self.progress.clock.seconds(),
+            ..Outcome::default()
+        };
+        let mut paths = Vec::new();
+        if let Some(Failure { exception: Some(message), .. }) = &failure {
+            // A device that fails in the first step has not been reported yet.
+            self.environment.report();
+            paths = self.save_exception(message);
+        }
+        let is_limited = failure.is_some() || StopSignal::of(self.burn.interrupter).is_some();
+        let limit = is_limited.then_some(self.saves.exception_timeout());
+        (outcome.saves, outcome.checkpoints) = self.saves.finish(limit);
+        let is_written =
+            |path: &PathBuf| outcome.saves.reports.iter().any(|report| report.paths.contains(path));
+        let path = paths.into_iter().find(is_written);
+        outcome.error = failure.map(|failure| match failure.error {
+            Error::Panicked { message, .. } => Error::Panicked { message, saved: path },
+            Error::Training { source, .. } => Error::Training { source, saved: path },
+            error => error,
+        });
+        outcome
+    }
+
+    /// Saves the state of a stopped run, and finds out whether training failed.
+    fn failure(&mut self, ended: std::thread::Result<Result<()>>) -> Option<Failure> {
+        let ended = ended.and_then(|ended| {
+            // The save of a stop can fail or panic too. The state before that is then saved as well.
+            catch_unwind(AssertUnwindSafe(|| {
+                ended?;
+                // The loss of a device stops a run, but not as a user does.
+                if let Some(lost) = self.watch.as_ref().and_then(DeviceWatch::lost) {
+                    return Err(lost.into());
+                }
+                self.save_stop()
+            }))
+        });
+        let failure = match ended {
+            Ok(Ok(())) => {
+                let source = self.burn.interrupter.error()?;
+                let exception = Some(source.to_string());
+                Failure { error: Error::Training { source, saved: None }, exception }
+            }
+            Ok(Err(error)) => {
+                let exception = (self.progress.position.global_step > 0).then(|| chain(&error));
+                Failure { error, exception }
+            }
+            Err(panic) => {
+                let message = panic_message(&*panic);
+                Failure { exception: Some(message.clone()), error: Error::Panicked { message, saved: None } }
+            }
+        };
+        // The failure may only be the effect of a lost device.
+        match self.watch.as_ref().and_then(DeviceWatch::test_now) {
+            Some(lost) => Some(Failure { exception: Some(lost.to_string()), error: Error::from(lost) }),
+            None => Some(failure),
+        }
+    }
+
+    /// Saves the state of a run that was told to stop.
+    fn save_stop(&mut self) -> Result<()> {
+        let interrupter = self.burn.interrupter;
+        if !interrupter.should_stop() || interrupter.error().is_some() {
+            return Ok(());
+        }
+        let reason = interrupter.get_message().unwrap_or_else(|| "no reason given".to_owned());
+        self.save(&[TrainingEvent::Interrupted(&reason)])
+    }
+
+    /// Saves the state before a failure, if saving is on. Returns the paths where it will be.
+    fn save_exception(&mut self, message: &str) -> Vec<PathBuf> {
+        let limit = self.saves.exception_timeout();
+        if self.saves.saver().is_none() {
+            return Vec::new();
+        }
+        let position = self.progress.position;
+        let history = &self.metrics.history;
+        history.await_count(burn_epoch(position.epoch), position.logged(), METRICS_LIMIT.min(limit));
+        // A device that has failed can fail here again. The rest of the end must still happen.
+        let reason = match catch_unwind(AssertUnwindSafe(|| self.save_before_failure(message))) {
+            Ok(Ok(paths)) => return paths,
+            Ok(Err(error)) => chain(&error),
+            Err(panic) => panic_message(&*panic),
+        };
+        log::error!("the state before the failure cannot be saved: {reason}");
+        Vec::new()
+    }
+}

@@ -1,0 +1,53 @@
+//! A run that a panic divides in two parts, compared with an undivided run.
+
+use std::sync::Arc;
+
+use burn::data::dataloader::DataLoader;
+use burn::train::{Learner, SupervisedTraining};
+use burn_trainer::{FitResult, Result, Trainer, TrainerConfig};
+
+use super::data::Batch;
+use super::model::{Model, Script, learner};
+use super::training::config;
+use crate::run_files::{compare, run_dir};
+
+/// Trains a learner of the small model on data of the caller, with `SupervisedTraining` set up by the caller.
+///
+/// # Errors
+///
+/// Those of the trainer.
+pub fn train_from(
+    config: TrainerConfig,
+    data: &dyn Fn() -> Arc<dyn DataLoader<Batch>>,
+    learner: Learner<Model>,
+    set_up: impl FnOnce(SupervisedTraining<Model>) -> SupervisedTraining<Model>,
+) -> Result<FitResult<Model>> {
+    let trainer = Trainer::new(config, &())?;
+    let training = trainer.training(data(), data());
+    trainer.fit(set_up(training), learner)
+}
+
+/// Trains in one go, and with a panic in one of the steps and a resume, and compares what the two runs left.
+///
+/// # Panics
+///
+/// When the two differ, when the run does not resume from the state before the panic, or when training fails.
+pub fn in_two_parts_is_as_in_one(
+    data: &dyn Fn() -> Arc<dyn DataLoader<Batch>>,
+    panics_in: usize,
+    set_up: impl Fn(SupervisedTraining<Model>) -> SupervisedTraining<Model>,
+) {
+    let directory = || tempfile::tempdir().unwrap_or_else(|error| panic!("a directory: {error}"));
+    let (whole, parts) = (directory(), directory());
+    let fit = |config: TrainerConfig| {
+        train_from(config, data, learner(Script::default()), &set_up)
+            .unwrap_or_else(|error| panic!("{error}"))
+    };
+    fit(config(whole.path(), 3));
+    let failing = learner(Script { panic_in_step: Some(panics_in), ..Script::default() });
+    assert!(train_from(config(parts.path(), 3), data, failing, &set_up).is_err());
+    let result = fit(config(parts.path(), 3).with_ckpt_path("auto"));
+    assert!(result.resumed_from.is_some_and(|path| path.to_string_lossy().contains("on_exception")));
+    // Only the configuration of a run says how it was started.
+    compare(&run_dir(whole.path()), &run_dir(parts.path())).unwrap_or_else(|reason| panic!("{reason}"));
+}

@@ -1,0 +1,8 @@
+//! The project's programs as processes, and Python's.
+
+pub mod commands;
+pub mod orders;
+pub mod printed_table;
+pub mod python;
+pub mod running;
+pub mod test_alone;

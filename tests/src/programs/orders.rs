@@ -1,0 +1,188 @@
+//! What a test tells a training program to do: to wait or to panic at one of its batches, to hang when it is stopped, to
+//! show its metrics.
+//!
+//! The orders are in an environment variable and not in the arguments, so that a command that resumes the run does not
+//! repeat them, and no checkpoint contains them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use burn_ckpt::retention::{KeepRule, TopK};
+use burn_trainer::strategy::{CheckpointOutput, RunProgress, SaveDecision, Strategy, TrainingEvent};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+const VARIABLE: &str = "SYSTEM_TESTS_ORDERS";
+const POLL: Duration = Duration::from_millis(1);
+/// A program that waits for a test which is gone ends by itself.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// What a program is told.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Orders {
+    /// What to do at a batch, once.
+    pub at_batch: Option<(Split, usize, Action)>,
+    /// Never come back from the question what is to be saved when training is stopped; the directory gets a file
+    /// `reached` then.
+    pub hang_when_stopped: Option<PathBuf>,
+    /// Print the metrics at the end, in every digit.
+    pub show_metrics: bool,
+}
+
+/// Which batches are counted: from 1, over the life of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Split {
+    /// Those of training.
+    Train,
+    /// Those of validation.
+    Valid,
+}
+
+/// What is to be done at a batch.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Action {
+    /// Wait until the gate in this directory is opened.
+    Wait(PathBuf),
+    /// Panic.
+    Panic,
+}
+
+impl Orders {
+    /// To wait at a gate.
+    #[must_use]
+    pub fn wait(split: Split, batch: usize, gate: &Gate) -> Self {
+        Self { at_batch: Some((split, batch, Action::Wait(gate.path().to_path_buf()))), ..Self::default() }
+    }
+
+    /// To panic at a batch.
+    #[must_use]
+    pub fn panic(split: Split, batch: usize) -> Self {
+        Self { at_batch: Some((split, batch, Action::Panic)), ..Self::default() }
+    }
+
+    /// The command with these orders.
+    ///
+    /// # Panics
+    ///
+    /// When a path in them is not text.
+    #[must_use]
+    pub fn given_to(&self, mut command: Command) -> Command {
+        let text = serde_json::to_string(self).unwrap_or_else(|error| panic!("{self:?}: {error}"));
+        command.env(VARIABLE, text);
+        command
+    }
+
+    fn of_process() -> &'static Self {
+        static ORDERS: OnceLock<Orders> = OnceLock::new();
+        ORDERS.get_or_init(|| {
+            let text = std::env::var(VARIABLE).ok();
+            text.map(|text| serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}")))
+                .unwrap_or_default()
+        })
+    }
+}
+
+/// A place where a program waits until the test lets it continue.
+#[derive(Debug)]
+pub struct Gate(tempfile::TempDir);
+
+impl Gate {
+    /// A closed one.
+    ///
+    /// # Panics
+    ///
+    /// When there is no room for a directory.
+    #[must_use]
+    pub fn closed() -> Self {
+        Self(tempfile::tempdir().unwrap_or_else(|error| panic!("a directory: {error}")))
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Whether the program has come to it.
+    #[must_use]
+    pub fn is_reached(&self) -> bool {
+        self.path().join("reached").exists()
+    }
+
+    /// Lets the program continue.
+    ///
+    /// # Panics
+    ///
+    /// When its directory is gone.
+    pub fn open(&self) {
+        touch(&self.path().join("open"));
+    }
+}
+
+/// To be called by the program at every batch.
+///
+/// # Panics
+///
+/// Where the orders say so, or when the gate is not opened.
+pub fn at_batch(split: Split) {
+    static COUNTS: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
+    let count = COUNTS[split as usize].fetch_add(1, Ordering::SeqCst) + 1;
+    match &Orders::of_process().at_batch {
+        Some((at, batch, action)) if (*at, *batch) == (split, count) => match action {
+            Action::Wait(gate) => {
+                touch(&gate.join("reached"));
+                let since = Instant::now();
+                while !gate.join("open").exists() {
+                    assert!(since.elapsed() < PATIENCE, "the gate was not opened");
+                    std::thread::sleep(POLL);
+                }
+            }
+            Action::Panic => panic!("the batch {batch} was told to panic"),
+        },
+        _ => {}
+    }
+}
+
+/// The strategy that hangs, where the program is told to have it.
+#[must_use]
+pub fn hanging_strategy() -> Option<impl Strategy> {
+    Orders::of_process().hang_when_stopped.as_deref().map(Hanging)
+}
+
+/// Prints metrics, where the program is told to: Rust writes a number so that it is read back as the same.
+pub fn show(metrics: &IndexMap<String, f64>) {
+    if Orders::of_process().show_metrics {
+        println!("metrics: {metrics:?}");
+    }
+}
+
+struct Hanging(&'static Path);
+
+impl Strategy for Hanging {
+    fn name(&self) -> String {
+        "hanging".to_owned()
+    }
+
+    fn keep(&self) -> KeepRule {
+        KeepRule::Newest(TopK::All)
+    }
+
+    fn output(&self) -> CheckpointOutput {
+        CheckpointOutput::new("hanging")
+    }
+
+    fn decide(&mut self, event: &TrainingEvent<'_>, _facts: &RunProgress<'_>) -> SaveDecision {
+        if let TrainingEvent::Interrupted(_) = event {
+            touch(&self.0.join("reached"));
+            std::thread::sleep(PATIENCE);
+        }
+        SaveDecision::Skip
+    }
+}
+
+fn touch(path: &Path) {
+    std::fs::write(path, "").unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}

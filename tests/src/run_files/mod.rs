@@ -1,0 +1,11 @@
+//! What a run left in its directory, and whether two runs left the same.
+
+mod compare_runs;
+mod tree;
+
+pub use compare_runs::{Same, compare, stopped_exactly};
+pub(crate) use compare_runs::{is_staging, leftovers};
+pub use tree::{
+    checkpoints, copy_checkpoint, described_state, files, hardware, last_epochs, metadata, run_dir, stems,
+    target, whole_checkpoints,
+};

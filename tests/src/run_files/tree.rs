@@ -1,0 +1,156 @@
+//! Looking at what a run left in its directory.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::programs::commands::sha256sum;
+
+/// The directory of the run `r1`.
+#[must_use]
+pub fn run_dir(root: &Path) -> PathBuf {
+    root.join("burn_trainer_logs/r1")
+}
+
+/// The `checkpoint` directory of the run `r1`.
+#[must_use]
+pub fn checkpoints(root: &Path) -> PathBuf {
+    run_dir(root).join("checkpoint")
+}
+
+/// Every file and link below a directory, relative to it and sorted; a link with its target.
+///
+/// # Panics
+///
+/// When the directory cannot be read.
+#[must_use]
+pub fn files(directory: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    collect(directory, directory, &mut found);
+    found.sort();
+    found
+}
+
+/// The names of the checkpoints in a directory, without ending, sorted.
+///
+/// # Panics
+///
+/// When the directory cannot be read.
+#[must_use]
+pub fn stems(directory: &Path) -> Vec<String> {
+    files(directory).iter().filter_map(|name| name.strip_suffix(".ckpt").map(str::to_owned)).collect()
+}
+
+/// The metadata of a checkpoint or a link, as plain JSON.
+///
+/// # Panics
+///
+/// When it is not there or no JSON.
+#[must_use]
+pub fn metadata(checkpoint: &Path) -> Value {
+    let path = format!("{}.metadata.json", checkpoint.display());
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The `hardware` in the metadata of the last checkpoint of the run `r1`.
+///
+/// # Panics
+///
+/// When there is none.
+#[must_use]
+pub fn hardware(root: &Path) -> Value {
+    metadata(&checkpoints(root).join("last.ckpt"))["environment"]["hardware"].clone()
+}
+
+/// The metadata of a checkpoint, without the parts that differ between any two runs.
+///
+/// # Panics
+///
+/// When there is none.
+#[must_use]
+pub fn described_state(checkpoint: &Path) -> Value {
+    const SAME_IN_EVERY_RUN: [&str; 6] = ["tensors", "metrics", "epoch", "global_step", "reason", "hparams"];
+    let mut all = metadata(checkpoint);
+    if let Some(fields) = all.as_object_mut() {
+        fields.retain(|name, _| SAME_IN_EVERY_RUN.contains(&name.as_str()));
+    }
+    all
+}
+
+/// The names of the checkpoints in `last` of the run `r1`, without ending, sorted.
+///
+/// # Panics
+///
+/// When the directory cannot be read.
+#[must_use]
+pub fn last_epochs(root: &Path) -> Vec<String> {
+    stems(&checkpoints(root).join("last"))
+}
+
+/// Copies a checkpoint with its metadata.
+///
+/// # Panics
+///
+/// When that fails.
+pub fn copy_checkpoint(from: &Path, to: &Path) {
+    for end in ["", ".metadata.json"] {
+        let [from, to] = [from, to].map(|path| format!("{}{end}", path.display()));
+        std::fs::copy(&from, &to).unwrap_or_else(|error| panic!("{from}: {error}"));
+    }
+}
+
+/// Where a link leads to.
+///
+/// # Panics
+///
+/// When it is not a link.
+#[must_use]
+pub fn target(link: &Path) -> PathBuf {
+    std::fs::read_link(link).unwrap_or_else(|error| panic!("{}: {error}", link.display()))
+}
+
+/// Checks that every file under a final name is what its metadata says, and that every link leads to one. Returns how
+/// many checkpoints there are.
+///
+/// # Errors
+///
+/// Naming the first that is not.
+///
+/// # Panics
+///
+/// When the directory cannot be read, or metadata is missing or no JSON.
+pub fn whole_checkpoints(directory: &Path) -> Result<usize, String> {
+    let mut whole = 0;
+    for name in files(directory) {
+        if let Some((link, _)) = name.split_once(" -> ") {
+            if !directory.join(link).exists() {
+                return Err(format!("{name} leads nowhere"));
+            }
+        } else if name.ends_with(".ckpt") {
+            let path = directory.join(&name);
+            let (said, is) = (&metadata(&path)["checkpoint_checksum"], sha256sum(&path)?);
+            if *said != format!("sha256:{is}") {
+                return Err(format!("{name} has sha256:{is}, and its metadata says {said}"));
+            }
+            whole += 1;
+        }
+    }
+    Ok(whole)
+}
+
+fn collect(top: &Path, directory: &Path, found: &mut Vec<String>) {
+    let entries =
+        std::fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    for entry in entries {
+        let path = entry.unwrap_or_else(|error| panic!("{}: {error}", directory.display())).path();
+        let name = path.strip_prefix(top).unwrap_or(&path).display().to_string();
+        if path.is_symlink() {
+            found.push(format!("{name} -> {}", target(&path).display()));
+        } else if path.is_dir() {
+            collect(top, &path, found);
+        } else {
+            found.push(name);
+        }
+    }
+}

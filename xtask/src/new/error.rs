@@ -1,0 +1,38 @@
+//! Why a project cannot be written.
+
+use std::io;
+use std::path::PathBuf;
+
+/// What is wrong with the request, or with the disk.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The directory has files that could be overwritten.
+    #[error("{} is not empty: name a directory that does not exist, or an empty one", .directory.display())]
+    NotEmpty {
+        /// The directory that was given.
+        directory: PathBuf,
+    },
+    /// A name that cargo, or the project itself, cannot use for the package.
+    #[error("{name:?} cannot be the package's name: {reason}; give another one with --name")]
+    Name {
+        /// The name that was given, or the directory's.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file that cannot be read or written.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Whether another command line would do.
+    pub fn is_wrong_usage(&self) -> bool {
+        matches!(self, Self::NotEmpty { .. } | Self::Name { .. })
+    }
+}

@@ -1,0 +1,57 @@
+//! Trains the model and keeps its checkpoints.
+
+use std::process::ExitCode;
+
+use burn::optim::AdamConfig;
+use burn::tensor::Device;
+use burn::train::Learner;
+use burn::train::metric::{AccuracyMetric, LossMetric};
+use burn_trainer::cli::{self, TrainArgs};
+use burn_trainer::optimizer::InitStreamed;
+use burn_trainer::{FitResult, Result, Trainer, TrainerConfig};
+use clap::Parser;
+
+use my_model::data::{self, PointBatcher};
+use my_model::model::{Classifier, ClassifierConfig};
+
+/// Keeps freed memory: a checkpoint is written while training continues, in memory of its own.
+#[global_allocator]
+static ALLOCATOR: burn_trainer::KeepingAllocator = burn_trainer::KeepingAllocator;
+
+/// How this program is started, for the line that says how to resume.
+const PROGRAM: &str = "cargo run --bin train --";
+
+/// Train the model.
+#[derive(Parser)]
+struct Args {
+    #[command(flatten)]
+    train: TrainArgs,
+}
+
+fn main() -> ExitCode {
+    // The metadata of the checkpoints then lists the packages of this program.
+    burn_trainer::program!();
+    let args = Args::parse();
+    cli::main(|| {
+        let mut config = TrainerConfig::new()
+            .with_primary_metric("val_loss") // keeps the best checkpoint, the last one, and the one before a failure
+            .with_max_epochs(10);
+        let mut hparams = ClassifierConfig::new();
+        args.train.apply(&mut config, &mut hparams)?;
+        let result = train(config.clone(), &hparams);
+        cli::report(result, &config, PROGRAM)
+    })
+}
+
+fn train(config: TrainerConfig, hparams: &ClassifierConfig) -> Result<FitResult<Classifier>> {
+    let trainer = Trainer::new(config, hparams)?;
+    let device = trainer.device(Device::default())?;
+    let loader = || trainer.loader(PointBatcher).batch_size(hparams.batch_size);
+    let train = loader().shuffled().build(data::training());
+    let valid = loader().build(data::validation());
+    let metrics = (LossMetric::new(), AccuracyMetric::new());
+    let training = trainer.training(train, valid).metrics(metrics);
+    let optimizer = AdamConfig::new().init_streamed();
+    let learner = Learner::new(hparams.init(&device), optimizer, hparams.learning_rate);
+    trainer.fit(training, learner)
+}
