@@ -15,7 +15,6 @@ const MAX_LOCKFILE_BYTES: u64 = 16 << 20;
 /// A package that a program was built from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-#[non_exhaustive]
 pub struct Package {
     /// Name of the package.
     pub name: String,
