@@ -54,7 +54,11 @@ fn memory() -> Vec<u64> {
 }
 
 fn without_use(gpus: &[GpuDevice]) -> Vec<GpuDevice> {
-    let unused = |gpu: &GpuDevice| GpuDevice { used: false, burn_devices: Vec::new(), ..gpu.clone() };
+    let unused = |gpu: &GpuDevice| {
+        let mut gpu = gpu.clone();
+        (gpu.used, gpu.burn_devices) = (false, Vec::new());
+        gpu
+    };
     gpus.iter().map(unused).collect()
 }
 
