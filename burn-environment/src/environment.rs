@@ -22,7 +22,7 @@ use crate::toolchain::Rust;
 pub struct Environment {
     /// Processors, memory and accelerators of the machine.
     pub hardware: Hardware,
-    /// The packages that the program was built from, as far as [`program!`] told; else all packages of the workspace that it
+    /// The packages that the program was built from, as far as [`program!`](crate::program) said; else all packages of the workspace that it
     /// was built in. Empty where no `Cargo.lock` was found.
     pub packages: Vec<Package>,
     /// The compiler, and what it compiled for.
@@ -46,8 +46,8 @@ pub fn slurm() -> Option<Slurm> {
 impl Environment {
     /// Collects everything now, on this thread.
     ///
-    /// This runs `git` (for two seconds at most) and asks the drivers of GPUs ([`gpus`]), which can
-    /// take seconds on some machines. A training loop uses [`EnvironmentProbe`] instead.
+    /// This runs `git` (for two seconds at most) and asks the drivers of GPUs ([`gpus`](crate::gpus)), which can
+    /// take seconds on some machines. A training loop uses [`EnvironmentProbe`](crate::EnvironmentProbe) instead.
     #[must_use]
     pub fn collect() -> Self {
         let mut environment = Self::without_gpus();

@@ -3,7 +3,7 @@
 //! ```
 //! use burn_ckpt::retention::{Candidate, KeepRule, MetricMode, TopK};
 //!
-//! let best_two = KeepRule::Best(MetricMode::Min, TopK::count(2).expect("2 is not 0"));
+//! let best_two = KeepRule::Best(MetricMode::Min, TopK::Count(2));
 //! let losses = [0.9, 0.4, 0.5];
 //! let candidates: Vec<Candidate> =
 //!     (0..).zip(losses).map(|(order, score)| Candidate { score, order }).collect();
