@@ -9,6 +9,12 @@ use burn::train::TrainingError;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What stopped a run, or kept it from starting. `Display` does not repeat `source()`.
+///
+/// ```
+/// fn is_wrong_setting(error: &burn_trainer::Error) -> bool {
+///     matches!(error, burn_trainer::Error::Config { .. })
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -9,6 +9,8 @@ use indexmap::IndexMap;
 use crate::process::signals::StopSignal;
 
 /// The result of training.
+///
+/// The [crate's page](crate) has an example.
 #[non_exhaustive]
 pub struct FitResult<M> {
     /// The trained model, in validation mode.

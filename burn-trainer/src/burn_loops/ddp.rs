@@ -19,6 +19,15 @@ use crate::remote::device_names::REMOTE;
 ///
 /// [`Error::Config`] when there is no device, and for devices that burn has no collective operations for or that are not
 /// of one kind. Of cubecl's backends other than CUDA burn finds out in the first step only.
+///
+/// # Example
+///
+/// ```no_run
+/// # use burn::tensor::distributed::DistributedConfig;
+/// # fn run(devices: Vec<burn::tensor::Device>, config: DistributedConfig) -> burn_trainer::Result<()> {
+/// let strategy = burn_trainer::burn_loops::ddp(devices, config)?; // for `Trainer::fit_with`
+/// # Ok(()) }
+/// ```
 pub fn ddp(devices: Vec<Device>, config: DistributedConfig) -> Result<ExecutionStrategy> {
     if devices.is_empty() {
         return Err(Error::config("devices", "distributed training needs one at least"));

@@ -10,6 +10,35 @@
 //! | 2 | wrong usage |
 //! | 75 | a device of another machine was lost; a later start can resume (`EX_TEMPFAIL` of sysexits.h, for a supervisor's restart rule) |
 //! | 128 + signal | a signal stopped training and the state is saved: 130 for SIGINT, 143 for SIGTERM |
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! use burn_trainer::TrainerConfig;
+//! use burn_trainer::cli::{self, TrainArgs};
+//! use clap::Parser;
+//!
+//! #[derive(Parser)]
+//! struct Args {
+//!     #[command(flatten)]
+//!     train: TrainArgs,
+//! }
+//!
+//! fn main() -> ExitCode {
+//!     let args = Args::parse();
+//!     cli::main(|| {
+//!         let mut config = TrainerConfig::new().with_primary_metric("val_loss");
+//!         let mut hparams = serde_json::json!({ "width": 64 }); // usually a type of your own
+//!         args.train.apply(&mut config, &mut hparams)?;
+//!         let result = train(config.clone(), &hparams);
+//!         cli::report(result, &config, "my-program")
+//!     })
+//! }
+//! # type Model = burn::nn::Linear;
+//! # fn train(_: TrainerConfig, _: &serde_json::Value) -> burn_trainer::Result<burn_trainer::FitResult<Model>> {
+//! #     unimplemented!()
+//! # }
+//! ```
 
 mod arguments;
 mod report;
@@ -42,6 +71,8 @@ const USAGE: u8 = 2;
 const TRY_AGAIN: u8 = 75;
 
 /// Flags for any field of a [`TrainerConfig`], with short ones for those that are used most.
+///
+/// The [module's page](crate::cli) has an example.
 #[derive(Debug, Clone, Default, Args)]
 #[non_exhaustive]
 pub struct TrainArgs {
@@ -152,6 +183,8 @@ impl TrainArgs {
 }
 
 /// Runs a training program: prints its error, if it has one, and gives the exit status.
+///
+/// The [module's page](crate::cli) has an example.
 pub fn main(run: impl FnOnce() -> Result<ExitCode>) -> ExitCode {
     match run() {
         Ok(status) => status,

@@ -25,6 +25,8 @@ use crate::saving::run_checkpoints;
 /// it was started with, as far as they do not say what to resume.
 ///
 /// Takes the result, since burn's terminal dashboard has to be closed before anything that is printed stays.
+///
+/// The [module's page](crate::cli) has an example.
 pub fn report<M>(result: Result<FitResult<M>>, config: &TrainerConfig, program: &str) -> Result<ExitCode> {
     let result = match result {
         Ok(result) => result,

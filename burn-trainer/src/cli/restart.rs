@@ -20,6 +20,8 @@ const VARIABLE: &str = "BURN_TRAINER_RESTARTED";
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// Whether the program has restarted itself after it lost a device. It then leaves out devices that do not answer.
+///
+/// The [module's page](crate::cli) has an example.
 #[must_use]
 pub fn is_restart() -> bool {
     restarted() > 0

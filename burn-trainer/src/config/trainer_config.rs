@@ -126,6 +126,13 @@ pub struct TrainerConfig {
 
 /// What a failed save means for the run. Each failure is reported at once and stands in the result, and the next save is
 /// tried.
+///
+/// ```
+/// use burn_trainer::TrainerConfig;
+/// use burn_trainer::config::FailedSaves;
+///
+/// let config = TrainerConfig::new().with_failed_saves(FailedSaves::Stop);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

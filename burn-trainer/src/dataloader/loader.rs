@@ -63,6 +63,8 @@ pub struct ResumableDataLoader<I, O> {
 }
 
 /// Builds a [`ResumableDataLoader`]; see [`ResumableDataLoader::builder`].
+///
+/// [`ResumableDataLoader`] has an example.
 pub struct ResumableDataLoaderBuilder<I, O> {
     batcher: Arc<dyn Batcher<I, O>>,
     seed: Option<u64>,

@@ -17,6 +17,10 @@ const TRAIN: &str = "train";
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Writes one line per split with its metrics, and one every 10 seconds in between.
+///
+/// ```
+/// let hidden = burn_trainer::process::PlainRenderer::hidden(); // for `SupervisedTraining::renderer`
+/// ```
 #[derive(Debug)]
 pub struct PlainRenderer {
     metrics: IndexMap<MetricId, ShownMetric>,

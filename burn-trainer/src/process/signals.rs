@@ -13,6 +13,12 @@ use std::time::{Duration, Instant};
 use burn::train::Interrupter;
 
 /// A signal that stopped training.
+///
+/// ```
+/// fn ended_by<M>(result: &burn_trainer::FitResult<M>) -> Option<u8> {
+///     result.stopped_by.map(|signal| signal.exit_status())
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StopSignal {

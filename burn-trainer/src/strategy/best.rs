@@ -76,6 +76,8 @@ impl Best {
 file_builders!(Best);
 
 /// Keeps the checkpoints with the best values of one metric.
+///
+/// [`Best`] has an example of its configuration.
 #[derive(Debug, Clone)]
 pub struct BestStrategy {
     config: Best,

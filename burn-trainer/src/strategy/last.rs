@@ -90,6 +90,8 @@ impl Last {
 file_builders!(Last);
 
 /// A length of time. In JSON a number of seconds, or text with units: `"90s"`, `"15m"`, `"1h 30m"`.
+///
+/// [`Last`] has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interval(pub Duration);
 
@@ -100,6 +102,8 @@ impl From<Duration> for Interval {
 }
 
 /// Keeps the newest states.
+///
+/// [`Last`] has an example of its configuration.
 #[derive(Debug, Clone)]
 pub struct LastStrategy {
     config: Last,

@@ -174,6 +174,13 @@ pub trait Strategy: Send {
 }
 
 /// A strategy as it stands in the configuration: `{"kind": "best", "metric": "val_loss", "topk": 3}`.
+///
+/// ```
+/// use burn_trainer::TrainerConfig;
+/// use burn_trainer::strategy::{Last, StrategyConfig};
+///
+/// let only_last = TrainerConfig::new().with_strategies([StrategyConfig::Last(Last::new().with_topk(2))]);
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]

@@ -74,6 +74,8 @@ file_builders!(OnException);
 
 /// Saves the state of the last finished step when training fails. Also when training is stopped, if no other strategy
 /// saves that state.
+///
+/// [`OnException`] has an example of its configuration.
 #[derive(Debug, Clone)]
 pub struct OnExceptionStrategy {
     config: OnException,
