@@ -12,6 +12,8 @@ use crate::lockfile::Package;
 const FILE_NAME: &str = "burn-environment.json";
 
 /// What was known when a program was built.
+///
+/// The [crate's page](crate) has an example.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Description {

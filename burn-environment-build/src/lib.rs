@@ -46,6 +46,8 @@ use build_script::BuildScript;
 /// `cargo install` without `--locked` ignores `Cargo.lock` and builds the newest versions there are. No package is recorded
 /// then, and a warning says so, on Linux, and unless cargo takes the results of an earlier build from the same target
 /// directory, which it does without running this again: install with `--locked`.
+///
+/// The [crate's page](crate) has an example.
 pub fn describe_program() {
     write(&BuildScript::this(), built_packages::of_program);
 }
@@ -53,6 +55,8 @@ pub fn describe_program() {
 /// Records the build of burn-environment itself, with all packages of the workspace that it is built in.
 ///
 /// For its build script alone: it has to do where a program has none.
+///
+/// The [crate's page](crate) has an example.
 pub fn describe_workspace() {
     write(&BuildScript::this(), built_packages::of_workspace);
 }

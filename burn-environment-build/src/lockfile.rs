@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 const MAX_LOCKFILE_BYTES: u64 = 16 << 20;
 
 /// A package that a program was built from.
+///
+/// The [crate's page](crate) has an example.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Package {

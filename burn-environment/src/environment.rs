@@ -16,6 +16,8 @@ use crate::toolchain::Rust;
 ///
 /// The fields are written in this order. A file from another version may lack some of them; those
 /// read back as `None` or empty.
+///
+/// The [crate's page](crate) has an example.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -38,6 +40,8 @@ pub struct Environment {
 }
 
 /// The Slurm job that this process is part of.
+///
+/// The [crate's page](crate) has an example.
 #[must_use]
 pub fn slurm() -> Option<Slurm> {
     scheduler::slurm(&variable_of_process)

@@ -7,6 +7,8 @@ use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 use crate::gpu::{GpuDevice, UsedDevice, gpus, mark_used};
 
 /// Processors, memory and accelerators of the machine, whatever share of them the process may use.
+///
+/// The [crate's page](crate) has an example.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

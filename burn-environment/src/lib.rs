@@ -11,6 +11,17 @@
 //! - Only what is named here is recorded. Variables of the process are read one by one, by name, and never listed. No URL
 //!   that could hold a credential is kept.
 //! - A part that could hang (a program, a driver) hangs its own thread and never the training.
+//!
+//! ```no_run
+//! let environment = burn_environment::Environment::collect();
+//! println!("{:?} with {:?}", environment.os, environment.hardware);
+//! if let Some(slurm) = &environment.slurm {
+//!     println!("Slurm job {:?}", slurm.job_id);
+//! }
+//! for gpu in burn_environment::gpus() {
+//!     println!("{gpu}");
+//! }
+//! ```
 
 mod environment;
 mod git;

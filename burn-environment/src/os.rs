@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use sysinfo::System;
 
 /// The operating system.
+///
+/// The [crate's page](crate) has an example.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

@@ -18,6 +18,8 @@ static PROGRAM: OnceLock<&str> = OnceLock::new();
 
 /// What [`program!`](crate::program) stands for, with the text of the build script's file. Of several calls the first
 /// counts, and one after an [`Environment`](crate::Environment) was collected is too late for it.
+///
+/// The macro [`program!`](crate::program) calls it.
 pub fn register_program(description: &'static str) {
     // An error would be no more than a second call.
     let _ = PROGRAM.set(description);

@@ -47,6 +47,10 @@ const DROP_LIMIT: Duration = Duration::from_secs(2);
 ///
 /// Dropping a probe stops nothing. While drivers are being asked, it waits for at most two seconds: a program that ends
 /// meanwhile can crash in a driver.
+///
+/// ```no_run
+/// let probe = burn_environment::EnvironmentProbe::start(); // collects on a thread of its own
+/// ```
 #[derive(Debug)]
 pub struct EnvironmentProbe {
     /// Tells the thread to ask for the GPUs, and which devices are in use.

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::packages;
 
 /// The compiler that built the program, and what it compiled for.
+///
+/// The [crate's page](crate) has an example.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

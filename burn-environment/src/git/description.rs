@@ -12,6 +12,8 @@ use super::repository::Repository;
 const TIME_LIMIT: Duration = Duration::from_secs(2);
 
 /// The state of the repository around the working directory.
+///
+/// The [crate's page](crate) has an example.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

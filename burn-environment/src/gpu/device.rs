@@ -5,6 +5,8 @@ use std::fmt::{self, Display};
 use serde::{Deserialize, Serialize};
 
 /// One GPU of the machine, or a program that computes as one. What no interface reports is `None`.
+///
+/// The [crate's page](crate) has an example.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -37,6 +39,8 @@ pub struct GpuDevice {
 }
 
 /// What kind of device a GPU is.
+///
+/// The [crate's page](crate) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -55,6 +59,8 @@ pub enum GpuKind {
 }
 
 /// An interface that a GPU is reached through.
+///
+/// The [crate's page](crate) has an example.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

@@ -7,6 +7,10 @@ use burn::tensor::Device;
 ///
 /// burn prints a device as it nests its own types, and has no other name for it. What is printed in a way that is not
 /// known here stays as it is.
+///
+/// ```no_run
+/// println!("{}", burn_environment::device_name(&burn::tensor::Device::default()));
+/// ```
 #[must_use]
 pub fn device_name(device: &Device) -> String {
     short(&format!("{:?}", device.clone().without_autodiff()))

@@ -40,6 +40,8 @@ pub(crate) use used_devices::{UsedDevice, mark_used};
 /// The first call asks the drivers, which can take seconds; it hangs if a driver hangs. Later calls return the same list.
 /// No device is opened. With the feature `wgpu`, no other thread may open a device of burn for the first time meanwhile: the
 /// Vulkan loader crashes then.
+///
+/// The [crate's page](crate) has an example.
 #[must_use]
 pub fn gpus() -> Vec<GpuDevice> {
     static FOUND: OnceLock<Vec<GpuDevice>> = OnceLock::new();

@@ -14,6 +14,8 @@ const LOCAL_RANK: [&str; 3] = ["JSM_NAMESPACE_LOCAL_RANK", "OMPI_COMM_WORLD_LOCA
 const RANKS: [&str; 3] = ["JSM_NAMESPACE_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"];
 
 /// An LSF job, and which of its processes this is.
+///
+/// The [crate's page](crate) has an example.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -41,6 +43,8 @@ pub struct Lsf {
 }
 
 /// A host of an LSF job.
+///
+/// The [crate's page](crate) has an example.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

@@ -12,6 +12,8 @@ const MAX_BRACKETS: usize = 5;
 /// A Slurm job, and which of its processes this is.
 ///
 /// Numbers are numbers where they count or rank something, and text where they identify something.
+///
+/// The [crate's page](crate) has an example.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

@@ -18,6 +18,8 @@ use burn_ckpt::burn_pack::{self, Scalar};
 ///
 /// burn's optimizers do. For your own optimizer an empty `impl` is enough: its state is then read at once, as burn reads it,
 /// and only the buffer of everything is saved.
+///
+/// [`Streamed`] has an example.
 pub trait StateTensors: Optimizer {
     /// Hands over each part of the state of one parameter, under the name that its [`RecordState`] gives it.
     fn state_tensors<const D: usize>(state: &Self::State<D>, parts: &mut StateParts<'_>) {
@@ -44,6 +46,8 @@ pub trait StateTensors: Optimizer {
 pub struct Streamed<O>(pub O);
 
 /// The state of one parameter in a [`Streamed`].
+///
+/// [`Streamed`] has an example.
 pub struct StreamedState<O: Optimizer, const D: usize>(O::State<D>);
 
 impl<O: StateTensors> Optimizer for Streamed<O> {
@@ -103,6 +107,8 @@ impl<O: StateTensors, const D: usize> RecordState for StreamedState<O, D> {
 }
 
 /// Where an optimizer hands over the parts of one parameter's state.
+///
+/// [`Streamed`] has an example.
 pub struct StateParts<'a> {
     param_id: u64,
     prefix: String,

@@ -22,6 +22,8 @@ const MAX_INDEX: usize = u32::MAX as usize;
 pub type Relays = IrohRelays;
 
 /// A device of a server: the server's address, and the number of the device. Without credentials, so that it can be printed.
+///
+/// [`connect`](crate::remote::connect) has an example.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RemoteAddress {
     server: Server,

@@ -25,6 +25,18 @@ const LIMIT: Duration = Duration::from_secs(45);
 /// # Errors
 ///
 /// [`Error::RemoteDevice`] for the first device that cannot be connected.
+///
+/// # Example
+///
+/// ```no_run
+/// use burn_trainer::remote::{RemoteAddress, Token, connect};
+///
+/// # fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let address: RemoteAddress = "remote:ws://gpu1:3000#0".parse()?;
+/// let token = Token::from_file_or_env(Some("token".as_ref()))?;
+/// let devices = connect(&[address], token.as_ref(), false)?; // for `Trainer::devices`
+/// # Ok(()) }
+/// ```
 pub fn connect(
     addresses: &[RemoteAddress],
     token: Option<&Token>,

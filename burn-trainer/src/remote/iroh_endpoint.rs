@@ -13,6 +13,8 @@ const TEST_PROTOCOL: &[u8] = b"burn-trainer/knock";
 
 /// An endpoint with burn's settings for these relays. With relays disabled it contacts no other machine, not even the router
 /// for port mapping.
+///
+/// The program `burn-serve` is an example.
 #[must_use]
 pub fn endpoint_builder(relays: &Relays) -> Builder {
     let builder = match relays {

@@ -12,6 +12,8 @@ const VARIABLE: &str = "BURN_REMOTE_TOKEN";
 const MAX_BYTES: u64 = 4096;
 
 /// The secret that a program sends to a server. It is never printed or saved.
+///
+/// [`connect`](crate::remote::connect) has an example.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
@@ -75,6 +77,8 @@ impl fmt::Debug for Token {
 /// # Errors
 ///
 /// What the file's mode is, and what to do.
+///
+/// The program `burn-serve` is an example.
 #[cfg(unix)]
 pub fn check_secret(metadata: &fs::Metadata) -> Result<(), String> {
     use std::os::unix::fs::PermissionsExt;
@@ -90,6 +94,8 @@ pub fn check_secret(metadata: &fs::Metadata) -> Result<(), String> {
 /// # Errors
 ///
 /// None.
+///
+/// The program `burn-serve` is an example.
 #[cfg(not(unix))]
 pub fn check_secret(_: &fs::Metadata) -> Result<(), String> {
     Ok(())
