@@ -119,8 +119,6 @@ pub mod remote;
 mod result;
 mod run;
 mod saving;
-#[cfg(test)]
-mod scratch_dir;
 mod state;
 pub mod strategy;
 mod trainer;

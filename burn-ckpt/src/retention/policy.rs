@@ -47,9 +47,9 @@ pub struct Candidate {
 }
 
 impl TopK {
-    /// Whether the number is 0, which no strategy can keep.
+    /// Whether the number is 0, which a configuration must not have.
     #[must_use]
-    pub fn is_none_kept(self) -> bool {
+    pub fn is_zero(self) -> bool {
         self == Self::Count(0)
     }
 

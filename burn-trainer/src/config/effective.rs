@@ -110,7 +110,7 @@ impl TrainerConfig {
             StrategyConfig::Last(last) => last.topk,
             StrategyConfig::OnException(on_exception) => on_exception.topk,
         };
-        if topk.is_none_kept() {
+        if topk.is_zero() {
             return wrong("topk", "it must be above 0, or \"all\"");
         }
         match strategy {

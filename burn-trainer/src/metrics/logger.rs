@@ -189,11 +189,11 @@ fn entries(update: &MetricsUpdate) -> impl Iterator<Item = &MetricEntry> {
 mod tests {
     use super::super::history_format::History;
     use super::*;
-    use crate::scratch_dir::ScratchDir;
     use burn::train::logger::FileMetricLogger;
     use burn::train::metric::store::NumericMetricUpdate;
     use burn::train::metric::{MetricAttributes, NumericAttributes, SerializedEntry};
     use std::fs;
+    use tempfile::{TempDir, tempdir};
 
     const NAMES: [&str; 3] = ["My Loss", "AUROC @ 1", "Told"];
 
@@ -245,13 +245,13 @@ mod tests {
 
     #[test]
     fn files_and_answers_are_those_of_burns_logger() {
-        let (burns, ours) = (ScratchDir::new("burns"), ScratchDir::new("ours"));
+        let (burns, ours) = (tempdir().unwrap(), tempdir().unwrap());
         let mut burns_logger = FileMetricLogger::new(burns.path());
         let mut logger = run_logger().with_files(ours.path());
         two_epochs(&mut burns_logger);
         two_epochs(&mut logger);
         for (split, epoch) in [(Split::Train, 1), (Split::Train, 2), (Split::Valid, 1), (Split::Valid, 2)] {
-            let read = |root: &ScratchDir| {
+            let read = |root: &TempDir| {
                 let directory = root.path().join(format!("{split}/epoch-{epoch}"));
                 let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
                 let mut files: Vec<_> = files
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn lines_of_a_checkpoint_that_are_not_numbers_are_left_out() {
-        let root = ScratchDir::new("hostile");
+        let root = tempdir().unwrap();
         let mut logger = run_logger().with_files(root.path()).resumed_in(1, false);
         let json = r#"{"epochs":[],"entries":{"My Loss":[[1,"0.5,18446744073709551615"],[2,"a,b,c"],
             [3,"0.5,18446744073709551615"],[4,"1\n2"]],"Told":[[1,"a,b,c"]],"../../other":[[1,"1"]]}}"#;

@@ -156,9 +156,9 @@ fn is_file_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scratch_dir::ScratchDir;
     use burn::train::metric::MetricAttributes;
     use std::sync::Arc;
+    use tempfile::tempdir;
 
     fn files(run_dir: &Path, name: &str) -> (MetricFiles, MetricId) {
         let name = Arc::new(name.to_owned());
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_new_process_empties_a_file_and_the_name_is_burns() {
-        let root = ScratchDir::new("metric-files");
+        let root = tempdir().unwrap();
         for text in ["1\n2\n", "3\n"] {
             let (mut files, id) = files(root.path(), "My Loss");
             for line in text.split_inclusive('\n') {
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_failure_lasts_for_the_epoch_and_is_reported_again_after_an_epoch_without_one() {
-        let root = ScratchDir::new("metric-files");
+        let root = tempdir().unwrap();
         let (mut files, id) = files(root.path(), "Loss");
         fs::create_dir(root.path().join("valid")).unwrap();
         for epoch in [1, 2, 4] {
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn only_the_files_of_later_epochs_are_removed() {
-        let root = ScratchDir::new("metric-files");
+        let root = tempdir().unwrap();
         let names = ["epoch-1", "epoch-2", "epoch-3", "epoch-10", "epoch-03", "epoch-x", "other"];
         for (split, name) in ["train", "valid"].iter().flat_map(|split| names.map(|name| (split, name))) {
             let directory = root.path().join(split).join(name);
