@@ -32,6 +32,11 @@ const ON_WGPU: [&str; 12] = [
 ];
 /// Devices of other machines: servers of this one, on the loopback interface. burn's remote engine is built for these alone.
 const WITH_REMOTE: [&str; 5] = ["test", "--workspace", "--features", "system-tests/remote", "--no-fail-fast"];
+/// The benchmark of servers runs alone: it counts all bytes that cross the loopback interface, those of other tests too.
+const REMOTE_TESTS: [&[&str]; 2] = [
+    &["--test", "system", "--", "remote::", "--skip", "remote::bench::"],
+    &["--test", "system", "--", "remote::bench::"],
+];
 /// Tells the system tests what to train on.
 const BACKEND_VARIABLE: &str = "SYSTEM_TESTS_BACKEND";
 
@@ -70,8 +75,9 @@ pub fn run(args: &Args) -> ExitCode {
     all_succeeded &= counted(&["test", "--workspace", "--doc", "--no-fail-fast"], &[], &mut counts);
     all_succeeded &= counted(&ON_WGPU, &[(BACKEND_VARIABLE, "wgpu")], &mut counts);
     all_succeeded &= counted(&[&WITH_REMOTE[..], &["--lib"]].concat(), &[], &mut counts);
-    all_succeeded &=
-        counted(&[&WITH_REMOTE[..], &["--test", "system", "--", "remote::"]].concat(), &[], &mut counts);
+    for tests in REMOTE_TESTS {
+        all_succeeded &= counted(&[&WITH_REMOTE[..], tests].concat(), &[], &mut counts);
+    }
     println!("{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.skipped);
     if all_succeeded && counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
