@@ -70,6 +70,7 @@
 //! A `.ckpt` file is a [burnpack](burn_pack) container with sections: `model`, `optimizer`, `scheduler`, `history`, and a
 //! program's own. `FORMAT.md` in the repository describes the bytes.
 
+mod byte_size;
 mod disk;
 mod error;
 mod file_names;
@@ -84,6 +85,7 @@ pub use error::kind::ErrorKind;
 pub use error::{Error, Result};
 pub use format::contents::{Contents, FORMAT_VERSION};
 pub use format::metadata::{Metadata, TensorInfo};
+pub use format::run_start::RunStart;
 pub use format::section::{Section, TensorLayout};
 pub use load::checkpoint::Checkpoint;
 pub use load::loader::{CheckpointLoader, FromCheckpoint, Loaded};
@@ -99,6 +101,7 @@ pub use burn_pack;
 /// The parts that `burn-trainer` and the program `burn-ckpt` are made of. Not stable: use `burn-trainer` instead.
 #[doc(hidden)]
 pub mod plumbing {
+    pub use crate::byte_size::size;
     pub use crate::disk::commit::remove_checkpoint;
     pub use crate::disk::run_lock::RunLock;
     pub use crate::disk::staged_file::{Existing, write_whole};

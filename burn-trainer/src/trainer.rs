@@ -26,6 +26,7 @@ use crate::process::start_device::start_device;
 use crate::result::FitResult;
 use crate::run::open::OpenRun;
 use crate::run::prepare::{LoopParts, RunSetup, prepare};
+use crate::state::position::DataLengths;
 use crate::strategy::Strategy;
 use crate::training_loop::abandonable_loop::{AbandonableLoop, DeviceLossGuard};
 use crate::training_loop::fit_loop::{FitLoop, FitPlan};
@@ -69,6 +70,8 @@ pub struct Trainer {
     /// Count the epochs of the two splits in a loop that is not the trainer's.
     train_tracker: EpochTracker,
     valid_tracker: EpochTracker,
+    /// What the loaders of `training` have.
+    data: Cell<DataLengths>,
 }
 
 impl Trainer {
@@ -97,6 +100,7 @@ impl Trainer {
             plain: Cell::new(false),
             train_tracker: EpochTracker::default(),
             valid_tracker: EpochTracker::default(),
+            data: Cell::default(),
         })
     }
 
@@ -179,6 +183,7 @@ impl Trainer {
         train: Arc<dyn DataLoader<<M as TrainStep>::Input>>,
         valid: Arc<dyn DataLoader<<M as InferenceStep>::Input>>,
     ) -> SupervisedTraining<M> {
+        self.data.set(DataLengths { train: train.num_items() as u64, valid: valid.num_items() as u64 });
         let train = EpochTrackingLoader::wrap(train, &self.train_tracker);
         let valid = EpochTrackingLoader::wrap(valid, &self.valid_tracker);
         let training = SupervisedTraining::new(self.run_dir(), train, valid);
@@ -228,6 +233,7 @@ impl Trainer {
         guard: &DeviceLossGuard,
     ) -> Result<FitResult<M>> {
         let (devices, optim) = (std::mem::take(&mut self.devices), self.optim);
+        let data = self.data.get();
         let setup = self.into_setup();
         let prepare = move || prepare(setup, &mut learner).map(|prepared| (prepared, learner));
         let ((mut prepared, parts), learner) = guard.run(&training.interrupter(), prepare)??;
@@ -239,6 +245,7 @@ impl Trainer {
         let plan = FitPlan {
             max_epochs: config.max_epochs as u64,
             seed: config.seed,
+            data,
             keep_effective_batch: config.keep_effective_batch,
             environment: EnvironmentDevices::new(environment, devices.all().to_vec()),
             devices,
@@ -304,6 +311,7 @@ impl Trainer {
     ) -> Result<FitResult<M>> {
         self.run.resume_at_an_epoch(&self.config)?;
         let (train_tracker, valid_tracker) = (self.train_tracker.clone(), self.valid_tracker.clone());
+        let data = self.data.get();
         let (prepared, parts) = prepare(self.into_setup(), &mut learner)?;
         let LoopParts { mut metric_logger, saves, environment } = parts;
         let records = match &prepared.resume {
@@ -317,7 +325,7 @@ impl Trainer {
         for tracker in [&train_tracker, &valid_tracker] {
             tracker.start_at(prepared.completed());
         }
-        let saves = EpochEndSaves::new(&prepared, train_tracker, training.interrupter(), saves);
+        let saves = EpochEndSaves::new(&prepared, train_tracker, training.interrupter(), saves, data);
         let open = saves.opener();
         let mut environment = EnvironmentDevices::new(environment, devices);
         metric_logger.at_first_update(move || {
@@ -345,6 +353,7 @@ impl Trainer {
             environment: self.environment,
             plain: self.plain.get(),
             activity: self.activity,
+            data: self.data.get(),
         }
     }
 }

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::file_names::metadata_path;
 use crate::format::numbers;
+use crate::format::run_start::RunStart;
 
 /// The largest metadata file that is read, in bytes. A checkpoint of 100,000 tensors needs about 20 MB.
 pub const MAX_METADATA_BYTES: u64 = 64 * 1024 * 1024;
@@ -60,6 +61,9 @@ pub struct Metadata {
     pub trainer_config: Value,
     /// The model's hyperparameters.
     pub hparams: Value,
+    /// Every start of the run, oldest first; empty for a checkpoint that was not saved by a trainer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub starts: Vec<RunStart>,
     /// The machine and the software that the run ran on.
     pub environment: Value,
     /// Why the checkpoint was saved: `best`, `last`, or `exception: ..`.

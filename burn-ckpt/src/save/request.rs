@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::error::Result;
+use crate::format::run_start::RunStart;
 use crate::format::section::Section;
 
 /// What every checkpoint of a run has in common.
@@ -24,6 +25,8 @@ pub struct RunDescription {
     pub trainer_config: Value,
     /// The model's hyperparameters.
     pub hparams: Value,
+    /// Every start of the run, this one included.
+    pub starts: Vec<RunStart>,
     /// Describes the machine and the software. Called on the writer's thread at every save, so that facts which are found out
     /// after one save are in the next.
     pub environment: Box<dyn Fn() -> Value + Send + Sync>,

@@ -237,6 +237,7 @@ impl Worker {
             metrics: save.metrics,
             trainer_config: self.run.trainer_config.clone(),
             hparams: self.run.hparams.clone(),
+            starts: self.run.starts.clone(),
             environment: (self.run.environment)(),
             ..Metadata::new(save.timestamp)
         };

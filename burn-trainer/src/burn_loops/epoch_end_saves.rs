@@ -33,7 +33,7 @@ use crate::process::signals::StopSignal;
 use crate::run::launch::PreparedRun;
 use crate::saving::run_saves::RunSaves;
 use crate::state::event::{RunProgress, TrainingEvent};
-use crate::state::position::{Position, TrainerState};
+use crate::state::position::{DataLengths, Position, TrainerState};
 use crate::state::run_clock::RunClock;
 use crate::training_loop::loop_end::Outcome;
 
@@ -56,6 +56,8 @@ struct BurnLoopProgress {
     interrupter: Interrupter,
     clock: RunClock,
     seed: u64,
+    /// What the loaders of `Trainer::training` have.
+    data: DataLengths,
     /// Optimizer steps before this call.
     steps_before: u64,
     /// Whether all epochs were done before this call.
@@ -84,6 +86,7 @@ impl EpochEndSaves {
         tracker: EpochTracker,
         interrupter: Interrupter,
         saves: RunSaves,
+        data: DataLengths,
     ) -> Self {
         let previous = prepared.resume.as_ref().map(|resume| &resume.state);
         let position = previous.map_or(Position::default(), |state| state.position);
@@ -93,6 +96,7 @@ impl EpochEndSaves {
             interrupter,
             clock: RunClock::start(previous),
             seed: prepared.config.seed,
+            data,
             steps_before: position.global_step,
             finished_before: prepared.completed() >= prepared.config.max_epochs as u64,
             end_limit: saves.exception_timeout(),
@@ -273,7 +277,10 @@ impl SaveState {
             saver.requested_saves(&events, &RunProgress::new(self.position, &progress.clock, &metrics));
         let is_saved = !requested.is_empty();
         if is_saved {
-            let state = TrainerState::new(self.position, progress.seed, progress.clock.seconds(), metrics);
+            let state = TrainerState {
+                data: Some(progress.data),
+                ..TrainerState::new(self.position, progress.seed, progress.clock.seconds(), metrics)
+            };
             let parts = CapturedParts::default();
             let requests = saver.prepare(&requested, &state, |weights_only| {
                 parts.make_sections((!weights_only).then(|| progress.metrics.history.at(0)))

@@ -43,6 +43,7 @@
 mod arguments;
 mod report;
 mod restart;
+mod resume;
 mod set;
 
 pub use report::report;
@@ -91,6 +92,10 @@ pub struct TrainArgs {
     /// What to resume: none, last, best, auto, or a path
     #[arg(long, value_name = "CKPT")]
     pub ckpt_path: Option<String>,
+    /// Resume a run (its directory, its id, or one of its checkpoints) with the hyperparameters and the settings in its
+    /// checkpoint; other flags change what they name
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["run_id", "ckpt_path", "overwrite"])]
+    pub resume: Option<PathBuf>,
     /// Also save every N optimizer steps
     #[arg(long, value_name = "N")]
     pub save_every_steps: Option<u64>,
@@ -124,14 +129,17 @@ impl TrainArgs {
         trainer: &mut TrainerConfig,
         program: &mut C,
     ) -> Result<()> {
+        if let Some(run) = &self.resume {
+            trainer.root = self.root.clone().unwrap_or_else(|| trainer.root.clone());
+            resume::resume(run, trainer, program)?;
+        } else if let Some(root) = &self.root {
+            trainer.root.clone_from(root);
+        }
         if let Some(epochs) = self.epochs {
             trainer.max_epochs = epochs;
         }
         if let Some(seed) = self.seed {
             trainer.seed = seed;
-        }
-        if let Some(root) = &self.root {
-            trainer.root.clone_from(root);
         }
         if self.run_id.is_some() {
             trainer.run_id.clone_from(&self.run_id);

@@ -146,6 +146,5 @@ fn resume_line(config: &TrainerConfig, program: &str, epochs: usize) -> String {
     // An argument that is not UTF-8 cannot be printed as a shell takes it.
     let arguments: Vec<String> =
         std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
-    let run_id = config.run_id.as_deref().unwrap_or_default();
-    format!("resume: {program} {}", arguments::to_resume_with(&arguments, run_id, epochs))
+    format!("resume: {program} {}", arguments::to_resume_with(&arguments, config, epochs))
 }

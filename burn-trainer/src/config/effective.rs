@@ -63,8 +63,10 @@ impl TrainerConfig {
         if job.is_some() {
             self.ckpt_path.get_or_insert_with(|| "auto".to_owned());
         }
-        self.run_id
-            .get_or_insert_with(|| job.map_or_else(|| made_up_id(start), |job| format!("slurm-{job}")));
+        if self.run_id.is_none() {
+            self.run_id_is_generated = job.is_none();
+            self.run_id = Some(job.map_or_else(|| made_up_id(start), |job| format!("slurm-{job}")));
+        }
     }
 
     /// The longest that the save of a failure may take by any of the strategies.

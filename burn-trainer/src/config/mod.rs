@@ -5,4 +5,4 @@ mod effective;
 mod trainer_config;
 
 pub use burn_ckpt::plumbing::WhenBusy;
-pub use trainer_config::{FailedSaves, TrainerConfig};
+pub use trainer_config::{ChangedHparams, FailedSaves, TrainerConfig};

@@ -20,6 +20,7 @@ use crate::strategy::{Best, Last, MetricConfig, OnException, StrategyConfig};
 /// | `root`, `logs` | `.`, `burn_trainer_logs` | the run's directory is `{root}/{logs}/{run_id}` |
 /// | `seed` | 42 | of every random number that the loop draws |
 /// | `ckpt_path` | none | what to resume: `last`, `best`, `auto`, `none`, or a path |
+/// | `changed_hparams` | `warn` | what hyperparameters that differ from the checkpoint's mean |
 /// | `handle_signals` | true | SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGHUP: save, then stop |
 /// | `slurm_requeue` | false | start a Slurm job again when its time is up |
 /// | `rank` | the launcher's | only the process of rank 0 writes |
@@ -92,6 +93,8 @@ pub struct TrainerConfig {
     /// Save and stop on SIGINT, SIGTERM, SIGUSR1, SIGUSR2, and on SIGHUP unless it is ignored. A second SIGINT ends the
     /// process at once.
     pub handle_signals: bool,
+    /// What it means when a run resumes with other hyperparameters than those in the checkpoint; see [`ChangedHparams`].
+    pub changed_hparams: ChangedHparams,
     /// In a Slurm job: on SIGUSR1 or SIGUSR2 (`#SBATCH --signal=USR1@120`), save and have `scontrol` requeue the job. The
     /// run's id is then the job's unless one is given, and `ckpt_path` is `auto`. A job that trains several runs gives
     /// each an id of its own. SIGTERM does not requeue: `scancel` sends it too, and Slurm itself requeues a preempted
@@ -122,6 +125,9 @@ pub struct TrainerConfig {
     /// Recompute activations in the backward pass instead of keeping them. (burn's own switch,
     /// `SupervisedTraining::gradient_checkpointing`, does not reach a custom training strategy.)
     pub gradient_checkpointing: bool,
+    /// Whether the run's id was made up, as none was given.
+    #[serde(skip)]
+    pub(crate) run_id_is_generated: bool,
 }
 
 /// What a failed save means for the run. Each failure is reported at once and stands in the result, and the next save is
@@ -148,6 +154,27 @@ pub enum FailedSaves {
     Stop,
 }
 
+/// What it means when a run resumes with other hyperparameters than those in the checkpoint. Each that differs has a line
+/// with both values.
+///
+/// ```
+/// use burn_trainer::TrainerConfig;
+/// use burn_trainer::config::ChangedHparams;
+///
+/// let config = TrainerConfig::new().with_changed_hparams(ChangedHparams::Error);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ChangedHparams {
+    /// An error before the first step.
+    Error,
+    /// A warning. The run continues with the program's hyperparameters. The default.
+    Warn,
+    /// Nothing: they are not compared.
+    Allow,
+}
+
 impl Default for TrainerConfig {
     fn default() -> Self {
         Self {
@@ -167,6 +194,7 @@ impl Default for TrainerConfig {
             ckpt_path: None,
             overwrite: false,
             handle_signals: true,
+            changed_hparams: ChangedHparams::Warn,
             slurm_requeue: false,
             rank: None,
             when_busy: WhenBusy::Wait,
@@ -176,6 +204,7 @@ impl Default for TrainerConfig {
             restarts: 0,
             keep_effective_batch: false,
             gradient_checkpointing: false,
+            run_id_is_generated: false,
         }
     }
 }

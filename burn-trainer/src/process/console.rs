@@ -210,6 +210,12 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
+/// Tells the user something, on standard error and in the log.
+pub(crate) fn note(message: &str) {
+    log::info!("{message}");
+    say(message);
+}
+
 /// Warns the user, on standard error and in the log.
 pub(crate) fn warn(message: &str) {
     log::warn!("{message}");

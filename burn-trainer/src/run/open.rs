@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::{RunLock, clear, recover};
-use burn_ckpt::{Catalog, RunLayout};
+use burn_ckpt::{Catalog, CatalogEntry, RunLayout};
 use jiff::Timestamp;
 
 use super::find_checkpoint;
@@ -20,8 +20,13 @@ pub(crate) struct OpenRun {
     pub(crate) layout: RunLayout,
     /// The checkpoints that existed when it was opened.
     pub(crate) present: Catalog,
+    /// When the run started, possibly in an earlier process.
     pub(crate) start: Timestamp,
+    /// When this process opened it.
+    pub(super) opened: Timestamp,
     pub(crate) resume: Option<ResumePoint>,
+    /// Whether `resume` is a checkpoint of this run, and not of another.
+    pub(super) resumes_itself: bool,
     lock: Option<RunLock>,
 }
 
@@ -30,8 +35,8 @@ impl OpenRun {
     /// the configuration's run id. A process that does not write skips the first three.
     pub(crate) fn open(config: &mut TrainerConfig) -> Result<Self> {
         config.check()?;
-        let start = Timestamp::now();
-        config.fill_in(start);
+        let opened = Timestamp::now();
+        config.fill_in(opened);
         let run_id = config.run_id.as_deref().unwrap_or_default();
         let layout = RunLayout::new(&config.root, &config.logs, run_id)?;
         let elsewhere = elsewhere(config, &layout)?;
@@ -39,7 +44,8 @@ impl OpenRun {
             let present = scan(&layout, &elsewhere)?;
             let resume = find_checkpoint::find(config, &layout, &present)?;
             check_overwrite(config, &layout, &present, resume.as_ref())?;
-            return Ok(Self { layout, present, start, resume, lock: None });
+            let resumes_itself = resume.as_ref().is_some_and(|resume| is_own(resume, &layout, &present));
+            return Ok(Self { layout, present, start: opened, opened, resume, resumes_itself, lock: None });
         }
         check_directories([&config.root, &layout.run_dir().join("train"), &layout.run_dir().join("valid")])?;
         let lock = RunLock::acquire(layout.run_dir())?;
@@ -52,8 +58,9 @@ impl OpenRun {
         };
         check_overwrite(config, &layout, &present, resume.as_ref())?;
         // Another run's checkpoint must not be resumed among the checkpoints of this one.
-        let own = resume.as_ref().filter(|resume| has(&present, resume.checkpoint.path()));
-        let start = own.map_or(start, |resume| resume.metadata.start_timestamp);
+        let own = resume.as_ref().filter(|resume| is_own(resume, &layout, &present));
+        let resumes_itself = own.is_some();
+        let start = own.map_or(opened, |resume| resume.metadata.start_timestamp);
         if own.is_none() && !present.is_empty() && !config.overwrite {
             let path = layout.checkpoint_dir();
             return Err(Error::RunExists { run_id: layout.run_id().to_owned(), path });
@@ -64,7 +71,7 @@ impl OpenRun {
             present = Catalog::default();
         }
         create(&layout.checkpoint_dir())?;
-        Ok(Self { layout, present, start, resume, lock: Some(lock) })
+        Ok(Self { layout, present, start, opened, resume, resumes_itself, lock: Some(lock) })
     }
 
     /// Makes sure that the run resumes at the beginning of an epoch.
@@ -80,6 +87,31 @@ impl OpenRun {
         if let Some(lock) = self.lock.take() {
             std::mem::forget(lock);
         }
+    }
+}
+
+/// Whether a checkpoint is one of this run: listed, in the run's directory (a link that a copy turned into a file is), or with
+/// the content of one that is listed.
+fn is_own(resume: &ResumePoint, layout: &RunLayout, present: &Catalog) -> bool {
+    let path = resume.checkpoint.path();
+    has(present, path)
+        || is_below(path, &layout.checkpoint_dir())
+        || (resume.metadata.run_id == layout.run_id() && twin(resume, present).is_some())
+}
+
+/// The listed checkpoint with the same content.
+pub(super) fn twin<'a>(resume: &ResumePoint, present: &'a Catalog) -> Option<&'a Path> {
+    let is_same = |entry: &&CatalogEntry| {
+        entry.metadata.checkpoint_checksum == resume.metadata.checkpoint_checksum
+            && entry.metadata.run_id == resume.metadata.run_id
+    };
+    present.entries.iter().find(is_same).map(|entry| entry.path.as_path())
+}
+
+fn is_below(path: &Path, directory: &Path) -> bool {
+    match (fs::canonicalize(path), fs::canonicalize(directory)) {
+        (Ok(path), Ok(directory)) => path.starts_with(directory),
+        _ => false,
     }
 }
 
@@ -111,11 +143,7 @@ fn check_overwrite(
         return Ok(());
     }
     let path = resume.checkpoint.path();
-    let is_below = match (fs::canonicalize(path), fs::canonicalize(layout.checkpoint_dir())) {
-        (Ok(path), Ok(directory)) => path.starts_with(directory),
-        _ => false,
-    };
-    if !is_below && !has(present, path) {
+    if !is_below(path, &layout.checkpoint_dir()) && !has(present, path) {
         return Ok(());
     }
     let ckpt_path = config.ckpt_path.as_deref().unwrap_or_default();

@@ -6,13 +6,15 @@ use std::sync::{Arc, OnceLock};
 
 use burn::train::{Learner, LearnerModel};
 use burn_ckpt::plumbing::{RunDescription, WriterActivity};
-use burn_environment::EnvironmentProbe;
+use burn_environment::{EnvironmentProbe, Git};
 use serde_json::Value;
 
 use super::choose_strategies::{ChosenStrategies, choose_strategies};
 use super::find_checkpoint;
 use super::launch::PreparedRun;
 use super::open::OpenRun;
+use super::starts::{self, ThisStart};
+use super::{changed_settings, start_lines};
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::learner_state::restore::restore;
@@ -20,7 +22,7 @@ use crate::metrics::{RunMetricLogger, RunMetrics};
 use crate::saving::existing_checkpoints::ExistingCheckpoints;
 use crate::saving::run_saves::{OpenSaver, OpenedSaver, RunSaves};
 use crate::saving::saver::{Saver, SaverSettings};
-use crate::state::position::burn_epoch;
+use crate::state::position::{DataLengths, burn_epoch};
 use crate::state::resume_point::ResumePoint;
 use crate::strategy::Strategy;
 
@@ -36,6 +38,8 @@ pub(crate) struct RunSetup {
     pub(crate) plain: bool,
     /// What the writer is doing. Set when the saver opens.
     pub(crate) activity: Arc<OnceLock<WriterActivity>>,
+    /// What the loaders of `Trainer::training` have.
+    pub(crate) data: DataLengths,
 }
 
 /// The parts of a run that burn's loop and the loggers own.
@@ -55,7 +59,7 @@ pub(crate) fn prepare<M: LearnerModel>(
     setup: RunSetup,
     learner: &mut Learner<M>,
 ) -> Result<(PreparedRun, LoopParts)> {
-    let RunSetup { mut config, hparams, mut run, strategies, environment, plain, activity } = setup;
+    let RunSetup { mut config, hparams, mut run, strategies, environment, plain, activity, data } = setup;
     // The process of rank 0 saves for all.
     let writes = config.writes();
     config.checkpoint_saving &= writes;
@@ -67,9 +71,16 @@ pub(crate) fn prepare<M: LearnerModel>(
     }
     let mut existing = ExistingCheckpoints::default();
     let resume = run.resume.take();
+    let git = environment.git();
+    if writes {
+        start_lines::starting(&config, &run.layout, resume.as_ref(), run.resumes_itself);
+    }
+    if let Some(resume) = resume.as_ref().filter(|_| writes) {
+        changed_settings::report(resume, &config, &hparams, data, git.as_ref())?;
+        find_checkpoint::warn_of_changes(&config, resume);
+    }
     if let Some(resume) = &resume {
         restore(learner, resume)?;
-        find_checkpoint::warn_of_changes(&config, resume);
         let epoch = restore_metrics(&metrics, resume);
         // A checkpoint of another run is only resumed in a directory without checkpoints.
         metric_logger = metric_logger.resumed_in(epoch, !run.present.is_empty());
@@ -78,7 +89,7 @@ pub(crate) fn prepare<M: LearnerModel>(
             existing = ExistingCheckpoints::read(&config, &run.layout, &run.present, resume, complete);
         }
     }
-    let description = run_description(&config, hparams, &run, &environment)?;
+    let description = run_description(&config, hparams, &run, resume.as_ref(), git.as_ref(), &environment)?;
     let open_saver = saver_opener(&config, strategies, &run, existing, description, plain, activity);
     let saves = RunSaves::new(open_saver, &config);
     let environment = config.checkpoint_saving.then_some(environment);
@@ -109,11 +120,22 @@ fn run_description(
     config: &TrainerConfig,
     hparams: Value,
     run: &OpenRun,
+    resume: Option<&ResumePoint>,
+    git: Option<&Git>,
     environment: &Arc<EnvironmentProbe>,
 ) -> Result<RunDescription> {
     let trainer_config = serde_json::to_value(config.spelled_out())
         .map_err(|error| Error::config("the trainer's configuration", error.to_string()))?;
     let environment = Arc::clone(environment);
+    let this = ThisStart {
+        timestamp: run.opened,
+        run_id: run.layout.run_id(),
+        resumed_from: resume.map(|resume| start_lines::shown(resume.checkpoint.path(), &run.layout)),
+        git,
+        trainer_config: &trainer_config,
+        hparams: &hparams,
+    };
+    let starts = starts::all(this, resume);
     Ok(RunDescription {
         run_id: run.layout.run_id().to_owned(),
         name: config.name.clone(),
@@ -121,6 +143,7 @@ fn run_description(
         start_timestamp: run.start,
         trainer_config,
         hparams,
+        starts,
         environment: Box::new(move || serde_json::to_value(environment.get()).unwrap_or_default()),
     })
 }

@@ -1,16 +1,16 @@
 //! The checkpoints that a resumed run already has: those of each strategy, the file names that a kill prevented, and whether
 //! the strategies are still the same.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{SavedCheckpoint, add_name, chain, sha256_of_file};
+use burn_ckpt::plumbing::{SavedCheckpoint, add_name, chain};
 use burn_ckpt::retention::{Candidate, KeepRule};
 use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, RunLayout};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::file_digests::FileDigests;
 use super::run_checkpoints::report_skipped;
 use crate::config::TrainerConfig;
 use crate::state::resume_point::ResumePoint;
@@ -164,65 +164,4 @@ fn checked(entry: &CatalogEntry, digests: &mut FileDigests) -> burn_ckpt::Result
         return Err(burn_ckpt::Error::Checksum { path, expected, found });
     }
     checkpoint.trainer_state()
-}
-
-/// SHA-256 digests of files. A file with several names is read once.
-#[derive(Debug, Default)]
-struct FileDigests(HashMap<FileId, String>);
-
-#[cfg(unix)]
-type FileId = (u64, u64);
-#[cfg(not(unix))]
-type FileId = PathBuf;
-
-impl FileDigests {
-    fn note(&mut self, path: &Path, digest: String) {
-        if let Some(id) = file_id(path) {
-            self.0.insert(id, digest);
-        }
-    }
-
-    fn of(&mut self, path: &Path) -> burn_ckpt::Result<String> {
-        if let Some(known) = file_id(path).and_then(|id| self.0.get(&id)) {
-            return Ok(known.clone());
-        }
-        let digest = sha256_of_file(path)?;
-        self.note(path, digest.clone());
-        Ok(digest)
-    }
-}
-
-#[cfg(unix)]
-fn file_id(path: &Path) -> Option<FileId> {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
-}
-
-#[cfg(not(unix))]
-fn file_id(path: &Path) -> Option<FileId> {
-    std::fs::canonicalize(path).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[cfg(unix)]
-    #[test]
-    fn a_file_with_two_names_is_read_once() {
-        let directory = std::env::temp_dir().join(format!("burn-trainer-digests-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
-        let [first, second, other] = ["first", "second", "other"].map(|name| directory.join(name));
-        std::fs::write(&first, "a state").unwrap();
-        std::fs::hard_link(&first, &second).unwrap();
-        let mut digests = FileDigests::default();
-        let digest = digests.of(&first).unwrap();
-        // A second read would find other bytes.
-        std::fs::write(&first, "another").unwrap();
-        std::fs::write(&other, "another").unwrap();
-        let found = (digests.of(&second).unwrap(), digests.of(&other).unwrap());
-        std::fs::remove_dir_all(&directory).unwrap();
-        assert_eq!(found.0, digest);
-        assert_ne!(found.1, digest);
-    }
 }

@@ -25,6 +25,17 @@ pub enum TrainingEvent<'a> {
     Exception(&'a str),
 }
 
+impl TrainingEvent<'_> {
+    /// How the run ends with this event, as a checkpoint says it. `None` where the run continues.
+    pub(crate) fn ended(&self) -> Option<String> {
+        match self {
+            Self::Interrupted(reason) => Some(format!("stopped: {reason}")),
+            Self::Exception(message) => Some(format!("exception: {message}")),
+            Self::StepEnd | Self::ValidationEnd | Self::EpochEnd => None,
+        }
+    }
+}
+
 /// The state of a run at an event. [`Strategy`](crate::strategy::Strategy) has an example.
 #[derive(Debug, Clone)]
 #[non_exhaustive]

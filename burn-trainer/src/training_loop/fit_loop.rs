@@ -28,6 +28,7 @@ use crate::process::environment_devices::EnvironmentDevices;
 use crate::remote::device_watch::DeviceWatch;
 use crate::saving::run_saves::RunSaves;
 use crate::saving::save_summary::SaveSummary;
+use crate::state::position::DataLengths;
 use crate::state::resume_point::ResumePoint;
 use crate::state::run_clock::RunClock;
 
@@ -35,6 +36,8 @@ use crate::state::run_clock::RunClock;
 pub(crate) struct FitPlan {
     pub(crate) max_epochs: u64,
     pub(crate) seed: u64,
+    /// What the loaders have.
+    pub(crate) data: DataLengths,
     /// See [`TrainerConfig::keep_effective_batch`](crate::TrainerConfig::keep_effective_batch).
     pub(crate) keep_effective_batch: bool,
     pub(crate) devices: TrainingDevices,
@@ -79,7 +82,8 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
     ) -> (M, SupervisedTrainingEventProcessor<M>) {
         let mut processor = components.event_processor;
         let Some(plan) = self.plan.lock().take() else { return (learner.model(), processor) };
-        let FitPlan { max_epochs, seed, keep_effective_batch, devices, metrics, saves, resume, .. } = plan;
+        let FitPlan { max_epochs, seed, data, keep_effective_batch, devices, metrics, saves, resume, .. } =
+            plan;
         learner.fork(devices.main());
         let reading = if plan.watch.is_some() { ReadTiming::Now } else { ReadTiming::Later };
         let accumulation = components.grad_accumulation.unwrap_or(1);
@@ -89,7 +93,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
             learner: TrainedLearner::new(&mut learner, devices.all(), reading),
             burn: EventReporter::new(&mut processor, &components.event_store, &components.interrupter),
             early_stopping: EarlyStopping::new(components.early_stopping),
-            progress: LoopProgress::new(clock, seed, batch),
+            progress: LoopProgress::new(clock, seed, batch, data),
             metrics,
             saves,
             watch: plan.watch,

@@ -16,7 +16,7 @@ use crate::remote::device_watch::DeviceWatch;
 use crate::saving::run_saves::RunSaves;
 use crate::saving::saver::{RequestedSave, Saver};
 use crate::state::event::{RunProgress, TrainingEvent};
-use crate::state::position::{Position, TrainerState, burn_epoch};
+use crate::state::position::{DataLengths, Position, TrainerState, burn_epoch};
 use crate::state::run_clock::RunClock;
 
 /// One call of `fit`.
@@ -39,21 +39,24 @@ pub(super) struct LoopProgress {
     pub(super) clock: RunClock,
     pub(super) seed: u64,
     pub(super) batch: EffectiveBatch,
+    pub(super) data: DataLengths,
     /// Whether the run was resumed and had nothing left to train.
     pub(super) finished_before: bool,
 }
 
 impl LoopProgress {
     /// The start of a call. The position of a resumed run is restored with [`LoopState::begin`].
-    pub(super) fn new(clock: RunClock, seed: u64, batch: EffectiveBatch) -> Self {
-        Self { position: Position::default(), clock, seed, batch, finished_before: false }
+    pub(super) fn new(clock: RunClock, seed: u64, batch: EffectiveBatch, data: DataLengths) -> Self {
+        Self { position: Position::default(), clock, seed, batch, data, finished_before: false }
     }
 
     /// The trainer's part of a checkpoint.
-    fn trainer_state(&self, learning_rate: f64, metrics: &RunMetrics) -> TrainerState {
+    fn trainer_state(&self, learning_rate: f64, metrics: &RunMetrics, ended: Option<String>) -> TrainerState {
         TrainerState {
             learning_rate: (self.position.global_step > 0).then_some(learning_rate),
             batches_per_step: Some(self.batch.batches_per_step()),
+            data: Some(self.data),
+            ended,
             ..TrainerState::new(self.position, self.seed, self.clock.seconds(), metrics.values())
         }
     }
@@ -90,7 +93,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
             // The checkpoint must have the metrics of its step.
             burn.flush();
             let is_last = matches!(events, [TrainingEvent::Interrupted(_)]);
-            let state = progress.trainer_state(learner.learning_rate().base(), metrics);
+            let ended = events.iter().find_map(TrainingEvent::ended);
+            let state = progress.trainer_state(learner.learning_rate().base(), metrics, ended);
             saver.submit(&requested, &state, is_last, &mut deadline, |weights_only| {
                 let history = || metrics.history.at(progress.position.logged());
                 learner.snapshot(weights_only, progress.position.global_step, burn.store, history)
@@ -113,8 +117,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let Self { learner, burn, progress, metrics, saves, .. } = self;
         let limit = saves.exception_timeout();
         let Some(saver) = saves.saver() else { return Ok(Vec::new()) };
-        let requested = requested_saves(saver, &[TrainingEvent::Exception(message)], progress, metrics);
-        let state = progress.trainer_state(learner.learning_rate().base(), metrics);
+        let event = TrainingEvent::Exception(message);
+        let requested = requested_saves(saver, &[event], progress, metrics);
+        let state = progress.trainer_state(learner.learning_rate().base(), metrics, event.ended());
         saver.submit_within(limit, &requested, &state, |weights_only| {
             let history = || metrics.history.at(progress.position.logged());
             learner.snapshot(weights_only, progress.position.global_step, burn.store, history)

@@ -7,3 +7,4 @@ mod reconcile;
 mod run_directory;
 mod signals;
 mod soak;
+mod start_lines;

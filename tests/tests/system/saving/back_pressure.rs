@@ -42,6 +42,7 @@ impl Run {
             start_timestamp: Timestamp::now(),
             trainer_config: Value::Null,
             hparams: Value::Null,
+            starts: Vec::new(),
             environment: Box::new(|| Value::Null),
         };
         let writer = CheckpointWriter::start(facts, ledger, max_waiting).unwrap();
