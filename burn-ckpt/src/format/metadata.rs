@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::file_names::metadata_path;
 use crate::format::numbers;
 use crate::format::run_start::RunStart;
+use crate::format::stand_in::stand_in;
 
 /// The largest metadata file that is read, in bytes. A checkpoint of 100,000 tensors needs about 20 MB.
 pub const MAX_METADATA_BYTES: u64 = 64 * 1024 * 1024;
@@ -123,8 +124,10 @@ impl Metadata {
         let mut text = Vec::new();
         // The limit holds also if the file grows while it is read.
         file.take(MAX_METADATA_BYTES).read_to_end(&mut text).map_err(Error::io("read", path))?;
-        serde_json::from_slice(&text)
-            .map_err(|error| invalid("its JSON does not describe a checkpoint".to_owned(), Some(error)))
+        serde_json::from_slice(&text).map_err(|error| {
+            let reason = stand_in(path, &text);
+            invalid(reason.unwrap_or("its JSON does not describe a checkpoint".to_owned()), Some(error))
+        })
     }
 
     /// The text of the metadata file: pretty-printed JSON, ending in a newline.

@@ -11,3 +11,4 @@ pub(crate) mod module_types;
 pub mod numbers;
 pub(crate) mod run_start;
 pub(crate) mod section;
+mod stand_in;

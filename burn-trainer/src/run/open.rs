@@ -4,14 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::{RunLock, clear, recover};
-use burn_ckpt::{Catalog, CatalogEntry, RunLayout};
+use burn_ckpt::{Catalog, RunLayout};
 use jiff::Timestamp;
 
 use super::find_checkpoint;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::process::launcher;
-use crate::saving::run_checkpoints::{elsewhere, scan};
+use crate::saving::run_checkpoints::{elsewhere, scan, twin};
 use crate::state::resume_point::ResumePoint;
 
 /// An open run. This process alone writes to it, or leaves that to the process of rank 0.
@@ -96,16 +96,7 @@ fn is_own(resume: &ResumePoint, layout: &RunLayout, present: &Catalog) -> bool {
     let path = resume.checkpoint.path();
     has(present, path)
         || is_below(path, &layout.checkpoint_dir())
-        || (resume.metadata.run_id == layout.run_id() && twin(resume, present).is_some())
-}
-
-/// The listed checkpoint with the same content.
-pub(super) fn twin<'a>(resume: &ResumePoint, present: &'a Catalog) -> Option<&'a Path> {
-    let is_same = |entry: &&CatalogEntry| {
-        entry.metadata.checkpoint_checksum == resume.metadata.checkpoint_checksum
-            && entry.metadata.run_id == resume.metadata.run_id
-    };
-    present.entries.iter().find(is_same).map(|entry| entry.path.as_path())
+        || (resume.metadata.run_id == layout.run_id() && twin(&resume.metadata, present).is_some())
 }
 
 fn is_below(path: &Path, directory: &Path) -> bool {

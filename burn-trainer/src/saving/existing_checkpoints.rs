@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::file_digests::FileDigests;
-use super::run_checkpoints::report_skipped;
+use super::run_checkpoints::{report_skipped, twin};
 use crate::config::TrainerConfig;
 use crate::state::resume_point::ResumePoint;
 
@@ -76,7 +76,7 @@ impl ExistingCheckpoints {
         Self {
             by_strategy: by_strategy(layout, present, &mut digests),
             newest: present.entries.iter().map(|entry| entry.metadata.checkpoint_timestamp).max(),
-            origin: Some(origin.to_path_buf()),
+            origin: Some(twin(metadata, present).unwrap_or(origin).to_path_buf()),
             rules_differ: !complete || then.as_ref().map(rules) != Some(rules(config)),
         }
     }

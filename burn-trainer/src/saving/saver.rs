@@ -9,6 +9,7 @@ use burn_ckpt::plumbing::{
     CheckpointWriter, FilenameTemplate, Ledger, MakeSections, Reservation, RunDescription, SaveRequest,
     SavedCheckpoint, Submitted, WhenBusy, WriterActivity, chain, exception_stem, link_name,
 };
+use burn_ckpt::retention::{KeepRule, MetricMode};
 use indexmap::IndexMap;
 use jiff::{SignedDuration, Timestamp};
 
@@ -356,6 +357,14 @@ impl Saver {
         let reasons: IndexMap<String, &String> =
             group.iter().zip(places).map(|(save, (_, reason))| (name(save), reason)).collect();
         json["reasons"] = serde_json::json!(reasons);
+        // With the scores they tell which one is the best in a copy of the run that has lost its links.
+        let modes: IndexMap<String, MetricMode> = { group.iter() }
+            .filter_map(|save| match self.strategies[save.strategy].strategy.keep() {
+                KeepRule::Best(mode, _) => Some((name(save), mode)),
+                _ => None,
+            })
+            .collect();
+        json["modes"] = serde_json::json!(modes);
         Ok(json)
     }
 
