@@ -116,7 +116,7 @@ pub mod plumbing {
     pub use crate::format::module_types::ModuleTypes;
     pub use crate::format::numbers;
     pub use crate::panics::panic_message;
-    pub use crate::retention::ledger::{Ledger, Reservation, SavedCheckpoint};
+    pub use crate::retention::ledger::{Ledger, Reservation, SavedCheckpoint, WouldKeep};
     pub use crate::run_dir::cleanup::{clear, recover};
     pub use crate::run_dir::filename_template::FilenameTemplate;
     pub use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, DEFAULT_LOGS, LAST_DIR, ON_EXCEPTION_DIR};
@@ -124,7 +124,7 @@ pub mod plumbing {
     pub use crate::save::activity::WriterActivity;
     pub use crate::save::persist::add_name;
     pub use crate::save::request::{
-        MakeSections, RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy,
+        MakeSections, MakeTrainerState, RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy,
     };
     pub use crate::save::writer_thread::{CheckpointWriter, SharedLedger};
 }

@@ -10,7 +10,7 @@ pub(super) const MAX_STAND_IN_BYTES: u64 = 4096;
 /// How a pointer begins: <https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>.
 const LFS_POINTER: &str = "version https://git-lfs.github.com/spec/";
 
-/// What the text in a file stands for, and what to do. `None` where it is no such text.
+/// What the text in a file stands for, and what to do. `None` for anything else.
 pub(super) fn stand_in(path: &Path, text: &[u8]) -> Option<String> {
     if text.len() as u64 > MAX_STAND_IN_BYTES {
         return None;

@@ -60,6 +60,7 @@ struct BurnLoopProgress {
     data: DataLengths,
     /// Optimizer steps before this call.
     steps_before: u64,
+    max_epochs: usize,
     /// Whether all epochs were done before this call.
     finished_before: bool,
     /// How long the end may take after a failure or a signal.
@@ -98,6 +99,7 @@ impl EpochEndSaves {
             seed: prepared.config.seed,
             data,
             steps_before: position.global_step,
+            max_epochs: prepared.config.max_epochs,
             finished_before: prepared.completed() >= prepared.config.max_epochs as u64,
             end_limit: saves.exception_timeout(),
         };
@@ -270,11 +272,15 @@ impl SaveState {
     /// Collects the strategies' decisions, and reserves paths. Returns whether a strategy saves.
     fn prepare(&mut self, progress: &BurnLoopProgress, epoch: usize) -> Result<bool> {
         let metrics = progress.metrics.values();
-        self.saves.check_logged("", &metrics)?;
+        self.saves.check_logged("", &progress.metrics.table.lock())?;
         let Some(saver) = self.saves.saver() else { return Ok(false) };
-        let events = [TrainingEvent::ValidationEnd, TrainingEvent::EpochEnd];
-        let requested =
-            saver.requested_saves(&events, &RunProgress::new(self.position, &progress.clock, &metrics));
+        let events = [TrainingEvent::ValidationEnd, TrainingEvent::EpochEnd, TrainingEvent::TrainingEnd];
+        let events = if epoch >= progress.max_epochs { &events[..] } else { &events[..2] };
+        let requested = saver.requested_saves(
+            events,
+            self.position,
+            &RunProgress::new(self.position, &progress.clock, &metrics),
+        );
         let is_saved = !requested.is_empty();
         if is_saved {
             let state = TrainerState {

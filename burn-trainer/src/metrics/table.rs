@@ -2,6 +2,7 @@
 //!
 //! `logger` fills the table on the thread of burn's event processor; the loop and the strategies read it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use burn::train::metric::store::{Aggregate, EventStoreClient, MetricsUpdate, Split};
@@ -20,6 +21,8 @@ const VALID: &str = "val";
 pub(crate) struct MetricTable {
     registered: IndexMap<MetricId, RegisteredMetric>,
     values: IndexMap<String, f64>,
+    /// The names whose values are of this process, or of the split in which it resumed. Those of earlier ones are in `values`.
+    logged: HashSet<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -65,9 +68,28 @@ impl MetricTable {
         &self.values
     }
 
-    /// Restores the values of a resumed run. They stand until newer ones are logged.
-    pub(crate) fn restore(&mut self, values: IndexMap<String, f64>) {
+    /// Restores the values of a resumed run. They stand until newer ones are logged. `is_trained`: those of the training split are
+    /// of the epoch in progress.
+    pub(crate) fn restore(&mut self, values: IndexMap<String, f64>, is_trained: bool) {
+        let of_training = values.keys().filter(|name| is_trained && name.starts_with(TRAIN));
+        self.logged = of_training.cloned().collect();
         self.values = values;
+    }
+
+    /// Whether a value was logged since the start of this process.
+    pub(crate) fn is_logged(&self, name: &str) -> bool {
+        self.logged.contains(name)
+    }
+
+    /// The names that were logged since the start of this process.
+    pub(crate) fn logged(&self) -> Vec<String> {
+        self.values.keys().filter(|name| self.is_logged(name)).cloned().collect()
+    }
+
+    /// Drops restored values of metrics that are not registered now: nothing would ever replace them. Returns their names.
+    pub(crate) fn drop_unregistered(&mut self) -> Vec<String> {
+        let names = self.names();
+        self.values.extract_if(.., |name, _| !names.contains(name)).map(|(name, _)| name).collect()
     }
 
     /// All names that settings can use: each registered metric for both splits.
@@ -147,7 +169,11 @@ impl MetricTable {
                 (Some(entry), None) => entry.current(),
                 (None, None) => continue,
             };
-            self.values.insert(named(split, &registered.key), value);
+            let name = named(split, &registered.key);
+            if !self.logged.contains(&name) {
+                self.logged.insert(name.clone());
+            }
+            self.values.insert(name, value);
         }
     }
 }

@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(
             lines(&before, &now),
             [
-                "hparams.lr is 0.003, was 1e-5 in the checkpoint",
+                "hparams.lr is 0.003, was 0.00001 in the checkpoint",
                 "hparams.model.layers.1 is 4, was 2 in the checkpoint",
                 "hparams.gone is not set, was \"x\" in the checkpoint",
                 "hparams.new is true, was not set in the checkpoint",

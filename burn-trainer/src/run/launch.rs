@@ -131,7 +131,8 @@ impl PreparedRun {
             stopped_by,
             requeued,
             interrupted: interrupted.map(|stop| stop.reason.unwrap_or_else(|| "no reason given".to_owned())),
-            saves: reports.iter().filter(|report| report.outcome.is_ok()).count() as u64,
+            saves: reports.iter().filter(|report| report.outcome.is_ok() && !report.paths.is_empty()).count()
+                as u64,
             skipped_saves: outcome.saves.skipped,
             replaced_saves: outcome.saves.replaced,
             failed_saves: reports

@@ -19,6 +19,7 @@ use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::learner_state::restore::restore;
 use crate::metrics::{RunMetricLogger, RunMetrics};
+use crate::process::console::warn;
 use crate::saving::existing_checkpoints::ExistingCheckpoints;
 use crate::saving::run_saves::{OpenSaver, OpenedSaver, RunSaves};
 use crate::saving::saver::{Saver, SaverSettings};
@@ -76,6 +77,9 @@ pub(crate) fn prepare<M: LearnerModel>(
         start_lines::starting(&config, &run.layout, resume.as_ref(), run.resumes_itself);
     }
     if let Some(resume) = resume.as_ref().filter(|_| writes) {
+        if run.resumes_itself {
+            start_lines::newer_checkpoints(&run.present, resume);
+        }
         changed_settings::report(resume, &config, &hparams, data, git.as_ref())?;
         find_checkpoint::warn_of_changes(&config, resume);
     }
@@ -108,8 +112,8 @@ fn check_gradients<M: LearnerModel>(learner: &Learner<M>) -> Result<()> {
 
 /// Restores the values and the history. Returns burn's number of the epoch in which the run resumes.
 fn restore_metrics(metrics: &RunMetrics, resume: &ResumePoint) -> usize {
-    metrics.table.lock().restore(resume.state.metrics.clone());
     let position = resume.state.position.next();
+    metrics.table.lock().restore(resume.state.metrics.clone(), position.trained);
     let epoch = burn_epoch(position.epoch);
     metrics.history.restore(resume.history.clone(), epoch, position.logged());
     epoch
@@ -162,7 +166,12 @@ fn saver_opener(
     let settings =
         SaverSettings { when_busy: config.when_busy, max_waiting: config.max_waiting_saves, announce: plain };
     Box::new(move |metrics| {
-        let table = metrics.lock();
+        let mut table = metrics.lock();
+        for name in table.drop_unregistered() {
+            warn(&format!(
+                "the checkpoint has a value of {name}, which is not registered now: later checkpoints do not have it"
+            ));
+        }
         let chosen = choose_strategies(&config, own_strategies, &table)?;
         let names = table.names();
         drop(table);

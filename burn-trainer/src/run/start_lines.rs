@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use burn_ckpt::RunLayout;
 use burn_ckpt::plumbing::size;
+use burn_ckpt::{Catalog, RunLayout};
 
 use crate::config::TrainerConfig;
-use crate::process::console::note;
+use crate::process::console::{note, warn};
 use crate::saving::file_digests::file_id;
 use crate::state::resume_point::ResumePoint;
 
@@ -58,6 +58,21 @@ fn line(config: &TrainerConfig, layout: &RunLayout, resume: Option<&ResumePoint>
     format!(
         "starting {run_id} from {from} of the run {other} ({progress}); its list of best checkpoints begins empty"
     )
+}
+
+/// Says that there are checkpoints of steps after the one that the run resumes from, and what becomes of them.
+pub(super) fn newer_checkpoints(present: &Catalog, resume: &ResumePoint) {
+    let from = &resume.metadata;
+    let newer: Vec<u64> = { present.entries.iter().map(|entry| &entry.metadata) }
+        .filter(|metadata| metadata.run_id == from.run_id)
+        .filter(|metadata| metadata.checkpoint_timestamp > from.checkpoint_timestamp)
+        .map(|metadata| metadata.global_step)
+        .collect();
+    let Some(newest) = newer.iter().max() else { return };
+    warn(&format!(
+        "the run has newer checkpoints (up to step {newest}) than the one it resumes from: they stay, and rank among the best, \
+         until others replace them; its metric files are written anew from here"
+    ));
 }
 
 /// A checkpoint's path relative to the run's directory of checkpoints, if it is below that.

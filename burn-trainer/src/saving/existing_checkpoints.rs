@@ -2,6 +2,7 @@
 //! the strategies are still the same.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use burn_ckpt::plumbing::{SavedCheckpoint, add_name, chain};
 use burn_ckpt::retention::{Candidate, KeepRule};
@@ -13,6 +14,8 @@ use serde::Deserialize;
 use super::file_digests::FileDigests;
 use super::run_checkpoints::{report_skipped, twin};
 use crate::config::TrainerConfig;
+use crate::process::console::warn;
+use crate::state::position::Position;
 use crate::state::resume_point::ResumePoint;
 
 /// The checkpoints before the first save. The default is for a new run.
@@ -20,10 +23,12 @@ use crate::state::resume_point::ResumePoint;
 pub(crate) struct ExistingCheckpoints {
     /// By strategy, in the order in which they were saved.
     by_strategy: IndexMap<String, Vec<StrategyCheckpoint>>,
+    /// The training time of the state that the run resumes from.
+    resumed_at: Option<Duration>,
     /// When the newest state was saved.
     pub(crate) newest: Option<Timestamp>,
-    /// The checkpoint that the run resumes from.
-    pub(crate) origin: Option<PathBuf>,
+    /// The checkpoint that the run resumes from, and the position of its state.
+    pub(crate) origin: Option<(Position, PathBuf)>,
     /// Whether the strategies can differ from those that kept these checkpoints.
     pub(crate) rules_differ: bool,
 }
@@ -32,6 +37,7 @@ pub(crate) struct ExistingCheckpoints {
 #[derive(Debug)]
 struct StrategyCheckpoint {
     saved: SavedCheckpoint,
+    training_time: Duration,
     missing: Option<MissingName>,
 }
 
@@ -75,9 +81,31 @@ impl ExistingCheckpoints {
         digests.note(origin, metadata.checkpoint_checksum.clone());
         Self {
             by_strategy: by_strategy(layout, present, &mut digests),
+            resumed_at: Duration::try_from_secs_f64(metadata.training_time_seconds).ok(),
             newest: present.entries.iter().map(|entry| entry.metadata.checkpoint_timestamp).max(),
-            origin: Some(twin(metadata, present).unwrap_or(origin).to_path_buf()),
+            origin: Some((resume.state.position, twin(metadata, present).unwrap_or(origin).to_path_buf())),
             rules_differ: !complete || then.as_ref().map(rules) != Some(rules(config)),
+        }
+    }
+
+    /// The training time at which a strategy's newest checkpoint was saved, of those that came before the state that the run
+    /// resumes from. `None` for a run that does not resume, and where there are none.
+    pub(crate) fn newest_training_time(&self, strategy: &str) -> Option<Duration> {
+        let times = self.by_strategy.get(strategy)?.iter().map(|found| found.training_time);
+        times.filter(|time| Some(*time) <= self.resumed_at).max()
+    }
+
+    /// Says of which strategies there are checkpoints, and links, that no strategy of this start has taken.
+    pub(super) fn report_rest(&self) {
+        for (strategy, found) in &self.by_strategy {
+            let count = found.iter().filter(|found| found.missing.is_none()).count();
+            let what = if count == 1 { "1 checkpoint".to_owned() } else { format!("{count} checkpoints") };
+            if count > 0 {
+                warn(&format!(
+                    "the run has {what} of the strategy {strategy}, which this start does not have: they stay as they are, and \
+                     so does the link to them"
+                ));
+            }
         }
     }
 
@@ -92,8 +120,8 @@ impl ExistingCheckpoints {
             .map(|(order, StrategyCheckpoint { saved, .. })| Candidate { score: saved.score, order })
             .collect();
         let kept = keep.kept(&candidates);
-        let there =
-            found.into_iter().enumerate().filter_map(|(position, StrategyCheckpoint { saved, missing })| {
+        let there = found.into_iter().enumerate().filter_map(
+            |(position, StrategyCheckpoint { saved, missing, .. })| {
                 let Some(MissingName { state, reason }) = missing else { return Some(saved) };
                 if !kept.contains(&position) {
                     return None;
@@ -108,7 +136,8 @@ impl ExistingCheckpoints {
                         None
                     }
                 }
-            });
+            },
+        );
         there.collect()
     }
 }
@@ -149,6 +178,8 @@ fn by_strategy(
             let (step, score) = (entry.metadata.global_step, saved.scores.get(strategy).copied());
             list.push(StrategyCheckpoint {
                 saved: SavedCheckpoint::new(path, step, score.unwrap_or(f64::NAN)),
+                training_time: Duration::try_from_secs_f64(entry.metadata.training_time_seconds)
+                    .unwrap_or_default(),
                 missing,
             });
         }

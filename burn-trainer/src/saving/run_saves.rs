@@ -11,7 +11,7 @@ use super::save_summary::SaveSummary;
 use super::saver::Saver;
 use crate::config::{FailedSaves, TrainerConfig};
 use crate::error::{Error, Result};
-use crate::metrics::SharedMetrics;
+use crate::metrics::{MetricTable, SharedMetrics};
 use crate::process::signals::SignalDeadline;
 
 /// Makes the [`OpenedSaver`] once the metrics' names are known.
@@ -94,13 +94,10 @@ impl RunSaves {
     /// # Errors
     ///
     /// [`Error::MetricNotLogged`] for the first one that is missing.
-    pub(crate) fn check_logged(&self, split: &str, values: &IndexMap<String, f64>) -> Result<()> {
+    pub(crate) fn check_logged(&self, split: &str, metrics: &MetricTable) -> Result<()> {
         let mut names = self.ranking_metrics.iter().filter(|name| name.starts_with(split));
-        match names.find(|name| !values.contains_key(*name)) {
-            Some(name) => {
-                let logged = values.keys().cloned().collect();
-                Err(Error::MetricNotLogged { name: name.clone(), logged })
-            }
+        match names.find(|name| !metrics.is_logged(name)) {
+            Some(name) => Err(Error::MetricNotLogged { name: name.clone(), logged: metrics.logged() }),
             None => Ok(()),
         }
     }

@@ -18,6 +18,9 @@ pub enum TrainingEvent<'a> {
     ValidationEnd,
     /// An epoch is done, validation included.
     EpochEnd,
+    /// Training is complete: all epochs are done, or early stopping ended it. It comes with the [`TrainingEvent::EpochEnd`] of
+    /// the last epoch.
+    TrainingEnd,
     /// Training was told to stop before its last epoch, for this reason: a signal's name, or the message given to burn's
     /// interrupter. The state is that of the last step done.
     Interrupted(&'a str),
@@ -31,7 +34,7 @@ impl TrainingEvent<'_> {
         match self {
             Self::Interrupted(reason) => Some(format!("stopped: {reason}")),
             Self::Exception(message) => Some(format!("exception: {message}")),
-            Self::StepEnd | Self::ValidationEnd | Self::EpochEnd => None,
+            Self::StepEnd | Self::ValidationEnd | Self::EpochEnd | Self::TrainingEnd => None,
         }
     }
 }
@@ -46,6 +49,8 @@ pub struct RunProgress<'a> {
     pub step: u64,
     /// Time since this process started training.
     pub elapsed: Duration,
+    /// Time spent training over the whole run, that before a resume included.
+    pub training_time: Duration,
     /// The latest value of every numeric metric: the epoch's final value where the epoch is done, else the
     /// average over the epoch so far. At [`TrainingEvent::StepEnd`] it may be a step behind.
     pub metrics: &'a IndexMap<String, f64>,
@@ -53,6 +58,12 @@ pub struct RunProgress<'a> {
 
 impl<'a> RunProgress<'a> {
     pub(crate) fn new(position: Position, clock: &RunClock, metrics: &'a IndexMap<String, f64>) -> Self {
-        Self { epoch: position.epoch, step: position.global_step, elapsed: clock.elapsed(), metrics }
+        Self {
+            epoch: position.epoch,
+            step: position.global_step,
+            elapsed: clock.elapsed(),
+            training_time: clock.training_time(),
+            metrics,
+        }
     }
 }

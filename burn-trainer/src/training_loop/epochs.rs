@@ -57,8 +57,11 @@ impl<M: LearnerModel> LoopState<'_, M> {
             // A split without a batch has logged nothing.
             self.check_logged("")?;
             self.complete_epoch();
-            self.save(&[TrainingEvent::ValidationEnd, TrainingEvent::EpochEnd])?;
-            if self.burn.should_stop() || self.early_stopping.stops_after(next.epoch, self.burn.store) {
+            let stops_early = self.early_stopping.stops_after(next.epoch, self.burn.store);
+            let events = [TrainingEvent::ValidationEnd, TrainingEvent::EpochEnd, TrainingEvent::TrainingEnd];
+            let is_complete = stops_early || next.epoch + 1 >= max_epochs;
+            self.save(if is_complete { &events } else { &events[..2] })?;
+            if self.burn.should_stop() || stops_early {
                 return Ok(());
             }
             next = self.progress.position.next();

@@ -69,9 +69,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let is_limited = failure.is_some() || StopSignal::of(self.burn.interrupter).is_some();
         let limit = is_limited.then_some(self.saves.exception_timeout());
         (outcome.saves, outcome.checkpoints) = self.saves.finish(limit);
-        let is_written =
-            |path: &PathBuf| outcome.saves.reports.iter().any(|report| report.paths.contains(path));
-        let path = paths.into_iter().find(is_written);
+        // A path that this process reserved is there only if its save succeeded.
+        let path = paths.into_iter().find(|path| path.exists());
         outcome.error = failure.map(|failure| match failure.error {
             Error::Panicked { message, .. } => Error::Panicked { message, saved: path },
             Error::Training { source, .. } => Error::Training { source, saved: path },

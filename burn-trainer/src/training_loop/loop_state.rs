@@ -117,6 +117,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let Self { learner, burn, progress, metrics, saves, .. } = self;
         let limit = saves.exception_timeout();
         let Some(saver) = saves.saver() else { return Ok(Vec::new()) };
+        if let Some(path) = saver.saved_state(progress.position) {
+            return Ok(vec![path]);
+        }
         let event = TrainingEvent::Exception(message);
         let requested = requested_saves(saver, &[event], progress, metrics);
         let state = progress.trainer_state(learner.learning_rate().base(), metrics, event.ended());
@@ -132,7 +135,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             return Ok(());
         }
         self.burn.flush();
-        let checked = self.saves.check_logged(split, self.metrics.table.lock().values());
+        let checked = self.saves.check_logged(split, &self.metrics.table.lock());
         // A split that was stopped may not have logged them yet.
         if !self.burn.should_stop() {
             checked?;
@@ -155,5 +158,6 @@ fn requested_saves(
     metrics: &RunMetrics,
 ) -> Vec<RequestedSave> {
     let table = metrics.table.lock();
-    saver.requested_saves(events, &RunProgress::new(progress.position, &progress.clock, table.values()))
+    let position = progress.position;
+    saver.requested_saves(events, position, &RunProgress::new(position, &progress.clock, table.values()))
 }
