@@ -5,6 +5,7 @@
 //! it.
 
 pub(crate) mod choose_strategies;
+mod created_directories;
 pub(crate) mod find_checkpoint;
 pub(crate) mod launch;
 pub(crate) mod open;

@@ -7,6 +7,7 @@ use burn_ckpt::plumbing::{RunLock, clear, recover};
 use burn_ckpt::{Catalog, RunLayout};
 use jiff::Timestamp;
 
+use super::created_directories::CreatedDirectories;
 use super::find_checkpoint;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
@@ -23,6 +24,8 @@ pub(crate) struct OpenRun {
     pub(crate) start: Timestamp,
     pub(crate) resume: Option<ResumePoint>,
     lock: Option<RunLock>,
+    /// Removed where the start fails, after the lock.
+    created: CreatedDirectories,
 }
 
 impl OpenRun {
@@ -39,9 +42,11 @@ impl OpenRun {
             let present = scan(&layout, &elsewhere)?;
             let resume = find_checkpoint::find(config, &layout, &present)?;
             check_overwrite(config, &layout, &present, resume.as_ref())?;
-            return Ok(Self { layout, present, start, resume, lock: None });
+            let created = CreatedDirectories::default();
+            return Ok(Self { layout, present, start, resume, lock: None, created });
         }
         check_directories([&config.root, &layout.run_dir().join("train"), &layout.run_dir().join("valid")])?;
+        let created = CreatedDirectories::below_which_all_are_new(&layout.checkpoint_dir());
         let lock = RunLock::acquire(layout.run_dir())?;
         recover(&layout)?;
         let mut present = scan(&layout, &elsewhere)?;
@@ -64,7 +69,7 @@ impl OpenRun {
             present = Catalog::default();
         }
         create(&layout.checkpoint_dir())?;
-        Ok(Self { layout, present, start, resume, lock: Some(lock) })
+        Ok(Self { layout, present, start, resume, lock: Some(lock), created })
     }
 
     /// Makes sure that the run resumes at the beginning of an epoch.
@@ -73,6 +78,11 @@ impl OpenRun {
             self.resume = Some(find_checkpoint::at_an_epoch(resume, config, &self.layout, &self.present)?);
         }
         Ok(())
+    }
+
+    /// Keeps the directories that this run has created: training has begun.
+    pub(super) fn keep_directories(&mut self) {
+        self.created.keep();
     }
 
     /// Keeps the lock until the process ends.

@@ -14,6 +14,7 @@ use super::find_checkpoint;
 use super::launch::PreparedRun;
 use super::open::OpenRun;
 use crate::config::TrainerConfig;
+use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
 use crate::learner_state::restore::restore;
 use crate::metrics::{RunMetricLogger, RunMetrics};
@@ -36,6 +37,8 @@ pub(crate) struct RunSetup {
     pub(crate) plain: bool,
     /// What the writer is doing. Set when the saver opens.
     pub(crate) activity: Arc<OnceLock<WriterActivity>>,
+    /// The validation data, if its loader says before training how large it is.
+    pub(crate) valid_size: Option<LoaderSize>,
 }
 
 /// The parts of a run that burn's loop and the loggers own.
@@ -55,7 +58,8 @@ pub(crate) fn prepare<M: LearnerModel>(
     setup: RunSetup,
     learner: &mut Learner<M>,
 ) -> Result<(PreparedRun, LoopParts)> {
-    let RunSetup { mut config, hparams, mut run, strategies, environment, plain, activity } = setup;
+    let RunSetup { mut config, hparams, mut run, strategies, environment, plain, activity, valid_size } =
+        setup;
     // The process of rank 0 saves for all.
     let writes = config.writes();
     config.checkpoint_saving &= writes;
@@ -80,7 +84,7 @@ pub(crate) fn prepare<M: LearnerModel>(
     }
     let description = run_description(&config, hparams, &run, &environment)?;
     let open_saver = saver_opener(&config, strategies, &run, existing, description, plain, activity);
-    let saves = RunSaves::new(open_saver, &config);
+    let saves = RunSaves::new(open_saver, &config, valid_size);
     let environment = config.checkpoint_saving.then_some(environment);
     let prepared = PreparedRun::new(config, metrics, resume, run, writes, plain);
     Ok((prepared, LoopParts { metric_logger, saves, environment }))
@@ -143,10 +147,10 @@ fn saver_opener(
         let chosen = choose_strategies(&config, own_strategies, &table)?;
         let names = table.names();
         drop(table);
-        let ChosenStrategies { strategies, ranking_metrics } = chosen;
+        let ChosenStrategies { strategies, needed_metrics } = chosen;
         let saver = Saver::open(strategies, &names, &layout, existing, description, settings)?;
         // It is set once, since this function is called once.
         let _ = activity.set(saver.activity());
-        Ok(OpenedSaver { saver, ranking_metrics })
+        Ok(OpenedSaver { saver, needed_metrics })
     })
 }

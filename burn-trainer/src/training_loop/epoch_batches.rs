@@ -64,6 +64,14 @@ impl<I: 'static> EpochData<I> {
         Self { loaders, resumable, items, most_items: AtomicUsize::new(0), is_first_pass }
     }
 
+    /// What is wrong when an epoch's pass has given no batch.
+    pub(super) fn ended_at_once(&self, epoch: u64) -> String {
+        format!(
+            "its loader's iterator has ended at once in epoch {epoch}, and its num_items() is {}",
+            self.items
+        )
+    }
+
     /// Begins a pass at a position.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use super::epoch_batches::{EpochBatches, EpochData, StepBatches};
 use super::loop_state::LoopState;
 use super::multi_device::{StepGradients, TrainingDevices};
 use super::seeding::{SeededPart, seed_device};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::state::event::TrainingEvent;
 use crate::state::position::{Position, burn_epoch};
 
@@ -66,7 +66,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             if self.burn.should_stop() {
                 return Ok(());
             }
-            // A split without a batch has logged nothing.
+            // A validation without a batch has logged nothing.
             self.check_logged("")?;
             self.complete_epoch();
             self.save(&[TrainingEvent::ValidationEnd, TrainingEvent::EpochEnd])?;
@@ -94,6 +94,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let gradients = StepGradients::new(data.devices, self.progress.batch.accumulation > 1);
         let mut training = EpochInTraining { batches, gradients, accumulated: 0 };
         let ended = self.train_batches(data.devices, &mut training, &mut passing)?;
+        if ended && training.batches == 0 {
+            return Err(Error::no_batch("training", data.train.ended_at_once(epoch)));
+        }
         self.burn.train(LearnerEvent::EndSplit(burn_epoch(epoch)));
         if ended {
             let position = self.progress.position;
@@ -221,6 +224,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
             if self.burn.should_stop() {
                 break;
             }
+        }
+        if iteration == 0 && !self.burn.should_stop() {
+            self.saves.check_validated(&data.valid.ended_at_once(epoch))?;
         }
         self.burn.valid(LearnerEvent::EndSplit(burn_epoch(epoch)));
         self.burn.train(LearnerEvent::EndEpoch(burn_epoch(epoch)));
