@@ -17,13 +17,16 @@ use serde_json::Value;
 
 use crate::burn_loops::epoch_end_saves::EpochEndSaves;
 use crate::config::TrainerConfig;
-use crate::dataloader::{EpochTracker, EpochTrackingLoader, ResumableDataLoader, ResumableDataLoaderBuilder};
+use crate::dataloader::{
+    EpochTracker, EpochTrackingLoader, LoaderSize, ResumableDataLoader, ResumableDataLoaderBuilder,
+};
 use crate::error::{Error, Result};
 use crate::learner_state::{optimizer_probe, restore};
-use crate::process::console::PlainRenderer;
+use crate::process::console::{PlainRenderer, warn};
 use crate::process::environment_devices::EnvironmentDevices;
 use crate::process::start_device::start_device;
 use crate::result::FitResult;
+use crate::run::choose_strategies::warn_if_nothing_is_saved;
 use crate::run::open::OpenRun;
 use crate::run::prepare::{LoopParts, RunSetup, prepare};
 use crate::state::position::DataLengths;
@@ -72,6 +75,9 @@ pub struct Trainer {
     valid_tracker: EpochTracker,
     /// What the loaders of `training` have.
     data: Cell<DataLengths>,
+    /// How large the two splits' data is, if the loaders say that before training.
+    train_size: Cell<Option<LoaderSize>>,
+    valid_size: Cell<Option<LoaderSize>>,
 }
 
 impl Trainer {
@@ -101,6 +107,8 @@ impl Trainer {
             train_tracker: EpochTracker::default(),
             valid_tracker: EpochTracker::default(),
             data: Cell::default(),
+            train_size: Cell::new(None),
+            valid_size: Cell::new(None),
         })
     }
 
@@ -184,6 +192,8 @@ impl Trainer {
         valid: Arc<dyn DataLoader<<M as InferenceStep>::Input>>,
     ) -> SupervisedTraining<M> {
         self.data.set(DataLengths { train: train.num_items() as u64, valid: valid.num_items() as u64 });
+        self.train_size.set(self.size_of("training", &*train));
+        self.valid_size.set(self.size_of("validation", &*valid));
         let train = EpochTrackingLoader::wrap(train, &self.train_tracker);
         let valid = EpochTrackingLoader::wrap(valid, &self.valid_tracker);
         let training = SupervisedTraining::new(self.run_dir(), train, valid);
@@ -202,6 +212,25 @@ impl Trainer {
         }
     }
 
+    /// The size of a split's data, if its loader says it. Warns of a batch that is larger.
+    fn size_of<O>(&self, split: &str, loader: &dyn DataLoader<O>) -> Option<LoaderSize> {
+        let size = LoaderSize::of(loader);
+        if let Some(warning) = size.and_then(LoaderSize::single_small_batch).filter(|_| self.config.writes())
+        {
+            warn(&format!("the {split} data {warning}"));
+        }
+        size
+    }
+
+    /// Checks that there is data to train on, and warns if nothing will be saved.
+    fn check_start(&self) -> Result<()> {
+        if let Some(reason) = self.train_size.get().and_then(LoaderSize::without_batches) {
+            return Err(Error::no_batch("training", reason));
+        }
+        warn_if_nothing_is_saved(&self.config, !self.strategies.is_empty());
+        Ok(())
+    }
+
     /// Trains.
     ///
     /// The number of epochs, the training strategy and burn's metric files in the run's directory are the
@@ -212,7 +241,10 @@ impl Trainer {
     /// [`Error::Config`] for a model whose device computes no gradients (`device.autodiff()` gives one that
     /// does); [`Error::Panicked`] and [`Error::Training`] with what stopped training and where the state before it
     /// was saved; [`Error::UnknownMetric`] or [`Error::Checkpoint`] before the first step for names that cannot
-    /// be used; [`Error::SaveFailed`] where the configuration asks for it.
+    /// be used; [`Error::NoBatch`] for data without a batch, before the first step where the loader is a
+    /// [`ResumableDataLoader`]; [`Error::MetricNotLogged`] at the first batch of the split that does not log a metric;
+    /// [`Error::SaveFailed`] where the configuration asks for it. A call that fails before the first step removes the
+    /// directories that [`Trainer::new`] has created, if they are empty.
     pub fn fit<M: LearnerModel>(
         mut self,
         training: SupervisedTraining<M>,
@@ -222,6 +254,7 @@ impl Trainer {
             self.devices = multi_device::of_model(&learner);
         }
         multi_device::check(&self.devices)?;
+        self.check_start()?;
         let guard = DeviceLossGuard::new(&self.devices, &self.activity, &self.config)?;
         self.fit_guarded(training, learner, &guard).map_err(|error| guard.with_cause(error))
     }
@@ -296,6 +329,7 @@ impl Trainer {
             let reason = "fit_with trains where its strategy says; leave Trainer::devices out";
             return Err(Error::config("devices", reason));
         }
+        self.check_start()?;
         let strategy = strategy.into();
         let devices = multi_device::of_strategy(&strategy, &learner);
         let guard = DeviceLossGuard::new(&devices, &self.activity, &self.config)?;
@@ -325,7 +359,13 @@ impl Trainer {
         for tracker in [&train_tracker, &valid_tracker] {
             tracker.start_at(prepared.completed());
         }
-        let saves = EpochEndSaves::new(&prepared, train_tracker, training.interrupter(), saves, data);
+        let saves = EpochEndSaves::new(
+            &prepared,
+            (train_tracker, valid_tracker),
+            training.interrupter(),
+            saves,
+            data,
+        );
         let open = saves.opener();
         let mut environment = EnvironmentDevices::new(environment, devices);
         metric_logger.at_first_update(move || {
@@ -354,6 +394,7 @@ impl Trainer {
             plain: self.plain.get(),
             activity: self.activity,
             data: self.data.get(),
+            valid_size: self.valid_size.get(),
         }
     }
 }

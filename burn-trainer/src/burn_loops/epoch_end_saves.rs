@@ -53,6 +53,7 @@ pub(crate) struct EpochEndSaves {
 struct BurnLoopProgress {
     metrics: RunMetrics,
     tracker: EpochTracker,
+    valid_tracker: EpochTracker,
     interrupter: Interrupter,
     clock: RunClock,
     seed: u64,
@@ -84,7 +85,7 @@ struct PendingSave {
 impl EpochEndSaves {
     pub(crate) fn new(
         prepared: &PreparedRun,
-        tracker: EpochTracker,
+        (tracker, valid_tracker): (EpochTracker, EpochTracker),
         interrupter: Interrupter,
         saves: RunSaves,
         data: DataLengths,
@@ -94,6 +95,7 @@ impl EpochEndSaves {
         let progress = BurnLoopProgress {
             metrics: prepared.metrics.clone(),
             tracker,
+            valid_tracker,
             interrupter,
             clock: RunClock::start(previous),
             seed: prepared.config.seed,
@@ -240,7 +242,7 @@ impl BurnLoopProgress {
     fn position_after(&self, epoch: usize) -> Position {
         let epoch = epoch.saturating_sub(1) as u64;
         let batches = self.tracker.of_epoch(epoch).batches;
-        if batches == 0 {
+        if batches == 0 && !self.tracker.is_empty(epoch) {
             let message = format!(
                 "epoch {epoch} was trained with another loader than that of Trainer::training: its steps are not \
                  counted, and after a resume its data is not in the order of its epoch"
@@ -255,6 +257,15 @@ impl BurnLoopProgress {
             items: 0,
             global_step: self.steps_until(epoch),
         }
+    }
+
+    /// Checks that an epoch's data had batches.
+    fn check_data(&self, epoch: u64, saves: &RunSaves) -> Result<()> {
+        let reason = format!("its loader's iterator has ended at once in epoch {epoch}");
+        if self.tracker.is_empty(epoch) {
+            return Err(Error::no_batch("training", reason));
+        }
+        if self.valid_tracker.is_empty(epoch) { saves.check_validated(&reason) } else { Ok(()) }
     }
 
     fn steps_until(&self, epoch: u64) -> u64 {
@@ -272,7 +283,8 @@ impl SaveState {
     /// Collects the strategies' decisions, and reserves paths. Returns whether a strategy saves.
     fn prepare(&mut self, progress: &BurnLoopProgress, epoch: usize) -> Result<bool> {
         let metrics = progress.metrics.values();
-        self.saves.check_logged("", &progress.metrics.table.lock())?;
+        progress.check_data(epoch.saturating_sub(1) as u64, &self.saves)?;
+        self.saves.check_logged("", progress.metrics.table.lock().logged())?;
         let Some(saver) = self.saves.saver() else { return Ok(false) };
         let events = [TrainingEvent::ValidationEnd, TrainingEvent::EpochEnd, TrainingEvent::TrainingEnd];
         let events = if epoch >= progress.max_epochs { &events[..] } else { &events[..2] };

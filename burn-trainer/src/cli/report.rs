@@ -139,6 +139,7 @@ fn has_begun(error: &Error) -> bool {
             | Error::RemoteDevice { .. }
             | Error::SaveFailed { .. }
             | Error::MetricNotLogged { .. }
+            | Error::NoBatch { .. }
     )
 }
 

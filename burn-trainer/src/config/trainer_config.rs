@@ -12,7 +12,7 @@ use crate::strategy::{Best, Last, MetricConfig, OnException, StrategyConfig};
 /// | field | default | |
 /// |---|---|---|
 /// | `primary_metric` | none | with one set, best, last and on-exception checkpoints are on |
-/// | `max_epochs` | 1 | |
+/// | `max_epochs` | 1 | from 1 to 10,000,000 |
 /// | `checkpoint_saving` | true | false turns all saving off |
 /// | `best`, `last`, `on_exception` | none | adjust one of the three that `primary_metric` turns on |
 /// | `strategies` | none | replaces the three; an empty list saves nothing |
@@ -52,7 +52,7 @@ use crate::strategy::{Best, Last, MetricConfig, OnException, StrategyConfig};
 #[non_exhaustive]
 pub struct TrainerConfig {
     /// The metric that ranks the checkpoints (`val_loss`, `val_accuracy`); in JSON a name, or
-    /// `{"name": "val_loss", "mode": "min"}`.
+    /// `{"name": "val_loss", "mode": "min"}`. Without it and without a strategy nothing is saved, and a warning says so.
     pub primary_metric: Option<MetricConfig>,
     /// The number of epochs of the whole run, those before a resume included.
     pub max_epochs: usize,
@@ -77,7 +77,8 @@ pub struct TrainerConfig {
     pub name: Option<String>,
     /// The project that the run belongs to, for the metadata.
     pub project: Option<String>,
-    /// The directory that holds the logs directory.
+    /// The directory that holds the logs directory. It is UTF-8, as are all paths here, and does not begin with `~`, which
+    /// only a shell expands.
     pub root: PathBuf,
     /// The directory that holds the runs.
     pub logs: String,

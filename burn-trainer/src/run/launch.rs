@@ -86,6 +86,9 @@ impl PreparedRun {
             // The writer still writes, so the run stays locked.
             self.run.keep_lock();
         }
+        if outcome.has_begun() {
+            self.run.keep_directories();
+        }
         if let Some(error) = outcome.error.take() {
             return Err(error);
         }

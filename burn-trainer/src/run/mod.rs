@@ -6,6 +6,7 @@
 
 mod changed_settings;
 pub(crate) mod choose_strategies;
+mod created_directories;
 pub(crate) mod find_checkpoint;
 pub(crate) mod launch;
 pub(crate) mod open;

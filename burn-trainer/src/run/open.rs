@@ -7,6 +7,7 @@ use burn_ckpt::plumbing::{RunLock, clear, recover};
 use burn_ckpt::{Catalog, RunLayout};
 use jiff::Timestamp;
 
+use super::created_directories::CreatedDirectories;
 use super::find_checkpoint;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
@@ -28,6 +29,8 @@ pub(crate) struct OpenRun {
     /// Whether `resume` is a checkpoint of this run, and not of another.
     pub(super) resumes_itself: bool,
     lock: Option<RunLock>,
+    /// Removed where the start fails, after the lock.
+    created: CreatedDirectories,
 }
 
 impl OpenRun {
@@ -45,9 +48,20 @@ impl OpenRun {
             let resume = find_checkpoint::find(config, &layout, &present)?;
             check_overwrite(config, &layout, &present, resume.as_ref())?;
             let resumes_itself = resume.as_ref().is_some_and(|resume| is_own(resume, &layout, &present));
-            return Ok(Self { layout, present, start: opened, opened, resume, resumes_itself, lock: None });
+            let created = CreatedDirectories::default();
+            return Ok(Self {
+                layout,
+                present,
+                start: opened,
+                opened,
+                resume,
+                resumes_itself,
+                lock: None,
+                created,
+            });
         }
         check_directories([&config.root, &layout.run_dir().join("train"), &layout.run_dir().join("valid")])?;
+        let created = CreatedDirectories::below_which_all_are_new(&layout.checkpoint_dir());
         let lock = RunLock::acquire(layout.run_dir())?;
         recover(&layout)?;
         let mut present = scan(&layout, &elsewhere)?;
@@ -71,7 +85,7 @@ impl OpenRun {
             present = Catalog::default();
         }
         create(&layout.checkpoint_dir())?;
-        Ok(Self { layout, present, start, opened, resume, resumes_itself, lock: Some(lock) })
+        Ok(Self { layout, present, start, opened, resume, resumes_itself, lock: Some(lock), created })
     }
 
     /// Makes sure that the run resumes at the beginning of an epoch.
@@ -80,6 +94,11 @@ impl OpenRun {
             self.resume = Some(find_checkpoint::at_an_epoch(resume, config, &self.layout, &self.present)?);
         }
         Ok(())
+    }
+
+    /// Keeps the directories that this run has created: training has begun.
+    pub(super) fn keep_directories(&mut self) {
+        self.created.keep();
     }
 
     /// Keeps the lock until the process ends.

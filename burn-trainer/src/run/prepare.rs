@@ -16,6 +16,7 @@ use super::open::OpenRun;
 use super::starts::{self, ThisStart};
 use super::{changed_settings, start_lines};
 use crate::config::TrainerConfig;
+use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
 use crate::learner_state::restore::restore;
 use crate::metrics::{RunMetricLogger, RunMetrics};
@@ -41,6 +42,8 @@ pub(crate) struct RunSetup {
     pub(crate) activity: Arc<OnceLock<WriterActivity>>,
     /// What the loaders of `Trainer::training` have.
     pub(crate) data: DataLengths,
+    /// The validation data, if its loader says before training how large it is.
+    pub(crate) valid_size: Option<LoaderSize>,
 }
 
 /// The parts of a run that burn's loop and the loggers own.
@@ -60,7 +63,8 @@ pub(crate) fn prepare<M: LearnerModel>(
     setup: RunSetup,
     learner: &mut Learner<M>,
 ) -> Result<(PreparedRun, LoopParts)> {
-    let RunSetup { mut config, hparams, mut run, strategies, environment, plain, activity, data } = setup;
+    let RunSetup { mut config, hparams, mut run, strategies, environment, plain, activity, data, valid_size } =
+        setup;
     // The process of rank 0 saves for all.
     let writes = config.writes();
     config.checkpoint_saving &= writes;
@@ -95,7 +99,7 @@ pub(crate) fn prepare<M: LearnerModel>(
     }
     let description = run_description(&config, hparams, &run, resume.as_ref(), git.as_ref(), &environment)?;
     let open_saver = saver_opener(&config, strategies, &run, existing, description, plain, activity);
-    let saves = RunSaves::new(open_saver, &config);
+    let saves = RunSaves::new(open_saver, &config, valid_size);
     let environment = config.checkpoint_saving.then_some(environment);
     let prepared = PreparedRun::new(config, metrics, resume, run, writes, plain);
     Ok((prepared, LoopParts { metric_logger, saves, environment }))
@@ -175,10 +179,10 @@ fn saver_opener(
         let chosen = choose_strategies(&config, own_strategies, &table)?;
         let names = table.names();
         drop(table);
-        let ChosenStrategies { strategies, ranking_metrics } = chosen;
+        let ChosenStrategies { strategies, needed_metrics } = chosen;
         let saver = Saver::open(strategies, &names, &layout, existing, description, settings)?;
         // It is set once, since this function is called once.
         let _ = activity.set(saver.activity());
-        Ok(OpenedSaver { saver, ranking_metrics })
+        Ok(OpenedSaver { saver, needed_metrics })
     })
 }

@@ -11,8 +11,8 @@ use super::run_clock::RunClock;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrainingEvent<'a> {
-    /// An optimizer step is done, and the epoch continues. A step that ends an epoch is an [`TrainingEvent::EpochEnd`] after
-    /// the validation, so that one state is not saved twice.
+    /// An optimizer step is done, and the epoch continues: the loader has another batch. A step that ends an epoch is an
+    /// [`TrainingEvent::EpochEnd`] after the validation, so that one state is not saved twice.
     StepEnd,
     /// A validation is done; the `val_` metrics are new.
     ValidationEnd,

@@ -26,7 +26,7 @@ use crate::state::event::{RunProgress, TrainingEvent};
 pub struct Last {
     /// How many to keep: 1 by default, or `"all"`.
     pub topk: TopK,
-    /// Save at the end of every epoch: on by default.
+    /// Save at the end of every epoch: on by default. With false, one of the next two is needed.
     pub every_epoch: bool,
     /// Save every N optimizer steps, counted from the run's start; off by default.
     pub every_n_steps: Option<u64>,

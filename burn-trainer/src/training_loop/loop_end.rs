@@ -35,6 +35,16 @@ pub(crate) struct Outcome {
     pub(crate) stopped_early: bool,
 }
 
+impl Outcome {
+    /// Whether training has begun: an error of the settings or the data did not come before the first step.
+    pub(crate) fn has_begun(&self) -> bool {
+        let is_of_start = |error: &Error| {
+            !matches!(error, Error::Panicked { .. } | Error::Training { .. } | Error::DeviceLost { .. })
+        };
+        self.steps > 0 || self.saves.unfinished || !self.error.as_ref().is_some_and(is_of_start)
+    }
+}
+
 /// Why training failed.
 struct Failure {
     error: Error,

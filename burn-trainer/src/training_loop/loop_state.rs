@@ -129,13 +129,13 @@ impl<M: LearnerModel> LoopState<'_, M> {
         })
     }
 
-    /// Checks that a split (`train_`, `val_`; empty for both) has logged the metrics that strategies rank by.
+    /// Checks that a split (`train_`, `val_`; empty for both) has logged the metrics that strategies need.
     pub(super) fn check_logged(&mut self, split: &str) -> Result<()> {
-        if !self.saves.ranks_by_metric_of(split) {
+        if !self.saves.needs_metric_of(split) {
             return Ok(());
         }
         self.burn.flush();
-        let checked = self.saves.check_logged(split, &self.metrics.table.lock());
+        let checked = self.saves.check_logged(split, self.metrics.table.lock().logged());
         // A split that was stopped may not have logged them yet.
         if !self.burn.should_stop() {
             checked?;

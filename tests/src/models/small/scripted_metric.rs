@@ -20,6 +20,7 @@ pub struct ScriptedMetric {
     value: f64,
     fails: bool,
     attributes: Option<bool>,
+    at_the_end_only: bool,
 }
 
 impl ScriptedMetric {
@@ -27,13 +28,20 @@ impl ScriptedMetric {
     #[must_use]
     pub fn new(name: &str, scores: &[f64]) -> Self {
         let scores = Arc::new(Mutex::new(scores.iter().copied().collect()));
-        Self { name: Arc::new(name.to_owned()), scores, value: 0.0, fails: false, attributes: Some(false) }
+        let name = Arc::new(name.to_owned());
+        Self { name, scores, value: 0.0, fails: false, attributes: Some(false), at_the_end_only: false }
     }
 
     /// Higher is better, or `None`: it does not say.
     #[must_use]
     pub fn higher_is_better(self, attributes: Option<bool>) -> Self {
         Self { attributes, ..self }
+    }
+
+    /// Has no value before the end of an epoch.
+    #[must_use]
+    pub fn at_the_end_only(self) -> Self {
+        Self { at_the_end_only: true, ..self }
     }
 
     /// Fails whenever it is updated.
@@ -75,7 +83,7 @@ impl Metric for ScriptedMetric {
 
 impl Numeric for ScriptedMetric {
     fn value(&self) -> Option<NumericEntry> {
-        Some(NumericEntry::Value(self.value))
+        (!self.at_the_end_only).then_some(NumericEntry::Value(self.value))
     }
 
     fn running_value(&self) -> Option<NumericEntry> {
