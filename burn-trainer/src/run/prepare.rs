@@ -17,6 +17,7 @@ use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::learner_state::restore::restore;
 use crate::metrics::{RunMetricLogger, RunMetrics};
+use crate::process::environment_devices::described_by;
 use crate::saving::existing_checkpoints::ExistingCheckpoints;
 use crate::saving::run_saves::{OpenSaver, OpenedSaver, RunSaves};
 use crate::saving::saver::{Saver, SaverSettings};
@@ -78,7 +79,7 @@ pub(crate) fn prepare<M: LearnerModel>(
             existing = ExistingCheckpoints::read(&config, &run.layout, &run.present, resume, complete);
         }
     }
-    let description = run_description(&config, hparams, &run, &environment)?;
+    let description = run_description(&config, hparams, &run, &environment, plain)?;
     let open_saver = saver_opener(&config, strategies, &run, existing, description, plain, activity);
     let saves = RunSaves::new(open_saver, &config);
     let environment = config.checkpoint_saving.then_some(environment);
@@ -110,10 +111,11 @@ fn run_description(
     hparams: Value,
     run: &OpenRun,
     environment: &Arc<EnvironmentProbe>,
+    announce: bool,
 ) -> Result<RunDescription> {
     let trainer_config = serde_json::to_value(config.spelled_out())
         .map_err(|error| Error::config("the trainer's configuration", error.to_string()))?;
-    let environment = Arc::clone(environment);
+    let environment = described_by(Arc::clone(environment), announce);
     Ok(RunDescription {
         run_id: run.layout.run_id().to_owned(),
         name: config.name.clone(),
@@ -121,7 +123,7 @@ fn run_description(
         start_timestamp: run.start,
         trainer_config,
         hparams,
-        environment: Box::new(move || serde_json::to_value(environment.get()).unwrap_or_default()),
+        environment,
     })
 }
 

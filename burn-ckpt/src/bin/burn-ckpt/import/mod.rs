@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::answer::{Answer, Failure};
 use crate::foreign::{self, Foreign, Kind, LayoutName, Notes};
 use crate::terminal::output::say;
+use names::Rename;
 
 /// Make a checkpoint of a safetensors file or a PyTorch file
 ///
@@ -47,7 +48,7 @@ pub struct Args {
     like: Option<PathBuf>,
     /// Replace each match of a regular expression in the names, before any other change of names; may be repeated
     #[arg(long, value_name = "FROM=TO", value_parser = parse_rename)]
-    rename: Vec<KeyRemapper>,
+    rename: Vec<Rename>,
     /// Add the tensor FROM a second time as TO, for weights that are tied: the model has them twice, and the file once.
     /// Names are those after --rename and with contiguous layer numbers; may be repeated
     #[arg(long, value_name = "FROM=TO", value_parser = parse_copy)]
@@ -91,9 +92,10 @@ impl Hparams {
     }
 }
 
-fn parse_rename(text: &str) -> Result<KeyRemapper, String> {
+fn parse_rename(text: &str) -> Result<Rename, String> {
     let (from, to) = text.split_once('=').ok_or("write FROM=TO, where FROM is a regular expression")?;
-    KeyRemapper::new().add_pattern(from, to).map_err(|error| error.to_string())
+    let remapper = KeyRemapper::new().add_pattern(from, to).map_err(|error| error.to_string())?;
+    Ok(Rename { text: text.to_owned(), remapper })
 }
 
 fn parse_copy(text: &str) -> Result<(String, String), String> {

@@ -8,20 +8,32 @@ use burn_ckpt::burn_pack::Tensor;
 
 use crate::answer::Failure;
 use crate::foreign::listed;
+use crate::terminal::output::say;
 
 /// Last part of the name of the batch counter of PyTorch's batch normalisation.
 const COUNTER: &str = "num_batches_tracked";
 /// Last part of the name of a tensor that is always beside the counter.
 const COUNTED: &str = "running_mean";
 
-/// Renames tensors by one replacement after the other.
+/// A replacement of parts of names.
+#[derive(Debug, Clone)]
+pub struct Rename {
+    /// As the command line has it.
+    pub text: String,
+    pub remapper: KeyRemapper,
+}
+
+/// Renames tensors by one replacement after the other. Prints a note for one that replaces nothing.
 ///
 /// # Errors
 ///
 /// When two tensors get the same name.
-pub fn renamed(tensors: Vec<Tensor>, renames: &[KeyRemapper]) -> Result<Vec<Tensor>, Failure> {
+pub fn renamed(tensors: Vec<Tensor>, renames: &[Rename]) -> Result<Vec<Tensor>, Failure> {
     renames.iter().try_fold(tensors, |tensors, rename| {
-        let (tensors, names) = rename.remap(tensors);
+        let (tensors, names) = rename.remapper.remap(tensors);
+        if names.iter().all(|(new, old)| new == old) {
+            say(format!("note: --rename {} changes no name", rename.text));
+        }
         distinct(tensors, names)
     })
 }
