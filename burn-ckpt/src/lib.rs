@@ -75,6 +75,7 @@ mod disk;
 mod error;
 mod file_names;
 mod format;
+mod hparams;
 mod load;
 mod panics;
 pub mod retention;
@@ -115,6 +116,9 @@ pub mod plumbing {
     pub use crate::format::metadata::MAX_METADATA_BYTES;
     pub use crate::format::module_types::ModuleTypes;
     pub use crate::format::numbers;
+    pub use crate::hparams::json::{UnwritableHparams, hparams_to_json};
+    pub use crate::hparams::serialized_value::SerializedValue;
+    pub use crate::hparams::value_error::ValueError;
     pub use crate::panics::panic_message;
     pub use crate::retention::ledger::{Ledger, Reservation, SavedCheckpoint, WouldKeep};
     pub use crate::run_dir::cleanup::{clear, recover};

@@ -21,16 +21,11 @@ use parking_lot::Mutex;
 
 use crate::environment::Environment;
 use crate::git::Git;
-use crate::gpu::ask_nvml;
+use crate::gpu::{WAIT_LIMIT, ask_nvml};
 use crate::hardware::GpusOfRun;
 
 /// Name of the collecting thread, as a debugger or `top -H` shows it.
 const THREAD_NAME: &str = "burn-environment";
-
-/// How long to wait for a part, from the moment when it was started. Loading a driver for many idle GPUs takes seconds. A
-/// hanging driver never answers, and training would wait for the checkpoint writer that waits for the driver. Later
-/// checkpoints contain what came late.
-const WAIT_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a probe that is dropped waits for drivers that are being asked.
 const DROP_LIMIT: Duration = Duration::from_secs(2);

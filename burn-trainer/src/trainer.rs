@@ -11,7 +11,7 @@ use burn::tensor::Device;
 use burn::train::{
     InferenceStep, Learner, LearnerModel, MultiDeviceOptim, SupervisedTraining, TrainStep, TrainingStrategy,
 };
-use burn_ckpt::plumbing::WriterActivity;
+use burn_ckpt::plumbing::{WriterActivity, hparams_to_json};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -90,8 +90,11 @@ impl Trainer {
     /// run that another process holds, or a checkpoint that is not whole; [`Error::RunExists`] when the run has
     /// checkpoints and the configuration does not say what is to become of them.
     pub fn new(mut config: TrainerConfig, hparams: &impl Serialize) -> Result<Self> {
-        let hparams = serde_json::to_value(hparams)
-            .map_err(|error| Error::config("hparams", format!("they cannot be written as JSON: {error}")))?;
+        let hparams = hparams_to_json(hparams).map_err(|error| {
+            let setting =
+                error.field.map_or_else(|| "hparams".to_owned(), |field| format!("hparams.{field}"));
+            Error::config(setting, error.reason)
+        })?;
         let run = OpenRun::open(&mut config)?;
         let environment = Arc::new(EnvironmentProbe::start());
         Ok(Self {

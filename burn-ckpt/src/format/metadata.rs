@@ -115,9 +115,14 @@ impl Metadata {
     ///
     /// As for [`Metadata::of_checkpoint`].
     pub fn read(path: &Path) -> Result<Self> {
+        let invalid = |reason, source| Error::Metadata { path: path.to_path_buf(), reason, source };
+        // Before the file is opened: opening a pipe waits until a writer opens it too.
+        let facts = std::fs::metadata(path).map_err(Error::io("open the metadata file", path))?;
+        if !facts.is_file() {
+            return Err(invalid("it is not a regular file".to_owned(), None));
+        }
         let file = File::open(path).map_err(Error::io("open the metadata file", path))?;
         let size = file.metadata().map_err(Error::io("read", path))?.len();
-        let invalid = |reason, source| Error::Metadata { path: path.to_path_buf(), reason, source };
         if size > MAX_METADATA_BYTES {
             return Err(invalid(format!("it has {size} bytes, and {MAX_METADATA_BYTES} are allowed"), None));
         }

@@ -1,4 +1,4 @@
-//! The flags that training programs share: `--epochs`, `--ckpt-path`, `--set KEY=JSON` and so on.
+//! The flags that training programs share: `--epochs`, `--ckpt-path`, `--set KEY=VALUE` and so on.
 //!
 //! A program flattens [`TrainArgs`] into its own clap parser, applies them to its configurations, and reports with
 //! [`report`]. Results go to standard output, everything else to standard error.
@@ -25,10 +25,10 @@
 //! }
 //!
 //! fn main() -> ExitCode {
-//!     let args = Args::parse();
 //!     cli::main(|| {
 //!         let mut config = TrainerConfig::new().with_primary_metric("val_loss");
 //!         let mut hparams = serde_json::json!({ "width": 64 }); // usually a type of your own
+//!         let args: Args = cli::parse(&config, &hparams); // --help lists the keys of --set
 //!         args.train.apply(&mut config, &mut hparams)?;
 //!         let result = train(config.clone(), &hparams);
 //!         cli::report(result, &config, "my-program")
@@ -41,11 +41,13 @@
 //! ```
 
 mod arguments;
+mod list_keys;
 mod report;
 mod restart;
 mod resume;
 mod set;
 
+pub use list_keys::parse;
 pub use report::report;
 pub use restart::is_restart;
 
@@ -111,9 +113,9 @@ pub struct TrainArgs {
     /// Remove what an earlier run of the same id left
     #[arg(long)]
     pub overwrite: bool,
-    /// Set any field of the trainer's or the program's configuration, like --set max_epochs=3 or
-    /// --set strategies.0.topk=3
-    #[arg(long, value_name = "KEY=JSON")]
+    /// Set any field of the trainer's or the program's configuration, like --set max_epochs=3, --set best.topk=3 or
+    /// --set name=first; the value is JSON, or a text as it stands
+    #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
 

@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::learner_state::restore::restore;
 use crate::metrics::{RunMetricLogger, RunMetrics};
 use crate::process::console::warn;
+use crate::process::environment_devices::described_by;
 use crate::saving::existing_checkpoints::ExistingCheckpoints;
 use crate::saving::run_saves::{OpenSaver, OpenedSaver, RunSaves};
 use crate::saving::saver::{Saver, SaverSettings};
@@ -97,7 +98,8 @@ pub(crate) fn prepare<M: LearnerModel>(
             existing = ExistingCheckpoints::read(&config, &run.layout, &run.present, resume, complete);
         }
     }
-    let description = run_description(&config, hparams, &run, resume.as_ref(), git.as_ref(), &environment)?;
+    let description =
+        run_description(&config, hparams, &run, resume.as_ref(), git.as_ref(), &environment, plain)?;
     let open_saver = saver_opener(&config, strategies, &run, existing, description, plain, activity);
     let saves = RunSaves::new(open_saver, &config, valid_size);
     let environment = config.checkpoint_saving.then_some(environment);
@@ -131,10 +133,10 @@ fn run_description(
     resume: Option<&ResumePoint>,
     git: Option<&Git>,
     environment: &Arc<EnvironmentProbe>,
+    announce: bool,
 ) -> Result<RunDescription> {
     let trainer_config = serde_json::to_value(config.spelled_out())
         .map_err(|error| Error::config("the trainer's configuration", error.to_string()))?;
-    let environment = Arc::clone(environment);
     let this = ThisStart {
         timestamp: run.opened,
         run_id: run.layout.run_id(),
@@ -144,6 +146,7 @@ fn run_description(
         hparams: &hparams,
     };
     let starts = starts::all(this, resume);
+    let environment = described_by(Arc::clone(environment), announce);
     Ok(RunDescription {
         run_id: run.layout.run_id().to_owned(),
         name: config.name.clone(),
@@ -152,7 +155,7 @@ fn run_description(
         trainer_config,
         hparams,
         starts,
-        environment: Box::new(move || serde_json::to_value(environment.get()).unwrap_or_default()),
+        environment,
     })
 }
 
