@@ -1,7 +1,5 @@
 //! The entry point: opens a run, takes burn's `SupervisedTraining` and `Learner`, and trains.
 
-use std::cell::Cell;
-use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -22,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::learner_state::{optimizer_probe, restore};
 use crate::process::console::PlainRenderer;
 use crate::process::environment_devices::EnvironmentDevices;
+use crate::process::progress_display::{ProgressDisplay, RunInterrupter};
 use crate::process::start_device::start_device;
 use crate::result::FitResult;
 use crate::run::open::OpenRun;
@@ -60,8 +59,8 @@ pub struct Trainer {
     run: OpenRun,
     strategies: Vec<Box<dyn Strategy>>,
     environment: Arc<EnvironmentProbe>,
-    /// Whether progress is shown as plain lines, between which warnings can be printed.
-    plain: Cell<bool>,
+    /// For the progress display.
+    interrupter: RunInterrupter,
     /// What the writer is doing. Set when saving starts.
     activity: Arc<OnceLock<WriterActivity>>,
     devices: Vec<Device>,
@@ -94,7 +93,7 @@ impl Trainer {
             optim: MultiDeviceOptim::OptimMainDevice,
             environment,
             activity: Arc::default(),
-            plain: Cell::new(false),
+            interrupter: RunInterrupter::default(),
             train_tracker: EpochTracker::default(),
             valid_tracker: EpochTracker::default(),
         })
@@ -186,15 +185,9 @@ impl Trainer {
             // The process of rank 0 writes burn's log, and shows how far training is.
             return training.with_application_logger(None).renderer(Box::new(PlainRenderer::hidden()));
         }
-        if cfg!(feature = "tui") && std::io::stdout().is_terminal() {
-            training
-        } else {
-            self.plain.set(true);
-            let position = self.run.resume.as_ref().map(|resume| resume.state.position.next());
-            let batches =
-                position.filter(|position| !position.trained).map_or(0, |position| position.batches);
-            training.renderer(Box::new(PlainRenderer::resumed(batches)))
-        }
+        let position = self.run.resume.as_ref().map(|resume| resume.state.position.next());
+        let batches = position.filter(|position| !position.trained).map_or(0, |position| position.batches);
+        training.renderer(Box::new(ProgressDisplay::new(batches, Arc::clone(&self.interrupter))))
     }
 
     /// Trains.
@@ -217,6 +210,7 @@ impl Trainer {
             self.devices = multi_device::of_model(&learner);
         }
         multi_device::check(&self.devices)?;
+        self.watch_stops(&training);
         let guard = DeviceLossGuard::new(&self.devices, &self.activity, &self.config)?;
         self.fit_guarded(training, learner, &guard).map_err(|error| guard.with_cause(error))
     }
@@ -289,6 +283,7 @@ impl Trainer {
             let reason = "fit_with trains where its strategy says; leave Trainer::devices out";
             return Err(Error::config("devices", reason));
         }
+        self.watch_stops(&training);
         let strategy = strategy.into();
         let devices = multi_device::of_strategy(&strategy, &learner);
         let guard = DeviceLossGuard::new(&devices, &self.activity, &self.config)?;
@@ -336,6 +331,12 @@ impl Trainer {
         })
     }
 
+    /// Lets the progress display stop this training, whose interrupter can be the program's.
+    fn watch_stops<M: LearnerModel>(&self, training: &SupervisedTraining<M>) {
+        // It is set once, since `fit` takes the trainer.
+        let _ = self.interrupter.set(training.interrupter());
+    }
+
     fn into_setup(self) -> RunSetup {
         RunSetup {
             config: self.config,
@@ -343,7 +344,6 @@ impl Trainer {
             run: self.run,
             strategies: self.strategies,
             environment: self.environment,
-            plain: self.plain.get(),
             activity: self.activity,
         }
     }

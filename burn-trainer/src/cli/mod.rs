@@ -5,7 +5,7 @@
 //!
 //! | exit status | |
 //! |---|---|
-//! | 0 | done |
+//! | 0 | done, or stopped by the program itself or by `q` on the dashboard, which standard error says |
 //! | 1 | training failed, or the newest state is not on disk |
 //! | 2 | wrong usage |
 //! | 75 | a device of another machine was lost; a later start can resume (`EX_TEMPFAIL` of sysexits.h, for a supervisor's restart rule) |

@@ -175,6 +175,7 @@ mod unix {
 
     use super::{Interrupter, StopSignal};
     use crate::process::console::say;
+    use crate::process::dashboard;
 
     /// The runs in progress: usually one.
     #[derive(Default)]
@@ -253,8 +254,10 @@ mod unix {
         }
         drop(runs);
         if !in_progress {
+            dashboard::leave();
             let _ = emulate_default_handler(number);
         } else if signal == StopSignal::Interrupt && !is_first {
+            dashboard::leave();
             exit(i32::from(signal.exit_status()));
         }
     }

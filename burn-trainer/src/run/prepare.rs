@@ -32,8 +32,6 @@ pub(crate) struct RunSetup {
     /// The program's own strategies.
     pub(crate) strategies: Vec<Box<dyn Strategy>>,
     pub(crate) environment: Arc<EnvironmentProbe>,
-    /// Whether progress is shown as plain lines, between which warnings can be printed.
-    pub(crate) plain: bool,
     /// What the writer is doing. Set when the saver opens.
     pub(crate) activity: Arc<OnceLock<WriterActivity>>,
 }
@@ -55,7 +53,7 @@ pub(crate) fn prepare<M: LearnerModel>(
     setup: RunSetup,
     learner: &mut Learner<M>,
 ) -> Result<(PreparedRun, LoopParts)> {
-    let RunSetup { mut config, hparams, mut run, strategies, environment, plain, activity } = setup;
+    let RunSetup { mut config, hparams, mut run, strategies, environment, activity } = setup;
     // The process of rank 0 saves for all.
     let writes = config.writes();
     config.checkpoint_saving &= writes;
@@ -79,10 +77,10 @@ pub(crate) fn prepare<M: LearnerModel>(
         }
     }
     let description = run_description(&config, hparams, &run, &environment)?;
-    let open_saver = saver_opener(&config, strategies, &run, existing, description, plain, activity);
+    let open_saver = saver_opener(&config, strategies, &run, existing, description, activity);
     let saves = RunSaves::new(open_saver, &config);
     let environment = config.checkpoint_saving.then_some(environment);
-    let prepared = PreparedRun::new(config, metrics, resume, run, writes, plain);
+    let prepared = PreparedRun::new(config, metrics, resume, run, writes);
     Ok((prepared, LoopParts { metric_logger, saves, environment }))
 }
 
@@ -132,12 +130,10 @@ fn saver_opener(
     run: &OpenRun,
     existing: ExistingCheckpoints,
     description: RunDescription,
-    plain: bool,
     activity: Arc<OnceLock<WriterActivity>>,
 ) -> OpenSaver {
     let (config, layout) = (config.clone(), run.layout.clone());
-    let settings =
-        SaverSettings { when_busy: config.when_busy, max_waiting: config.max_waiting_saves, announce: plain };
+    let settings = SaverSettings { when_busy: config.when_busy, max_waiting: config.max_waiting_saves };
     Box::new(move |metrics| {
         let table = metrics.lock();
         let chosen = choose_strategies(&config, own_strategies, &table)?;

@@ -16,16 +16,14 @@ pub(crate) struct SaveSummary {
     pub(crate) unfinished: bool,
 }
 
-/// Logs how a save ended. With `announce`, a failure is also printed on standard error.
-pub(super) fn log_report(report: &SaveReport, announce: bool) {
+/// Logs how a save ended. A failure is also printed on standard error.
+pub(super) fn log_report(report: &SaveReport) {
     match &report.outcome {
         Ok(bytes) => log::info!("saved step {}: {bytes} bytes in {:?}", report.global_step, report.duration),
         Err(error) => {
             let message = format!("saving step {} failed: {}", report.global_step, chain(error));
             log::error!("{message}");
-            if announce {
-                say(&format!("warning: {message}"));
-            }
+            say(&format!("warning: {message}"));
         }
     }
 }

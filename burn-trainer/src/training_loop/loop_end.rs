@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use burn::train::LearnerModel;
+use burn::train::{Interruption, LearnerModel};
 use burn_ckpt::plumbing::{SavedCheckpoint, chain, panic_message};
 use indexmap::IndexMap;
 
@@ -33,6 +33,20 @@ pub(crate) struct Outcome {
     pub(crate) finished_before: bool,
     /// Whether early stopping has ended the run.
     pub(crate) stopped_early: bool,
+    /// The stop that the loop saw when it ended. `None` from a loop that is not the trainer's.
+    pub(crate) stop: Option<Stop>,
+}
+
+/// Why a run was asked to stop.
+#[derive(Debug)]
+pub(crate) struct Stop {
+    pub(crate) reason: String,
+}
+
+impl From<Interruption> for Stop {
+    fn from(interruption: Interruption) -> Self {
+        Self { reason: interruption.reason.unwrap_or_else(|| "no reason given".to_owned()) }
+    }
 }
 
 /// Why training failed.
@@ -45,7 +59,9 @@ struct Failure {
 impl<M: LearnerModel> LoopState<'_, M> {
     /// Saves what must be saved at the end, and waits for the writer. `ended` is what the loop returned, or its panic.
     pub(super) fn end(mut self, ended: std::thread::Result<Result<()>>) -> Outcome {
-        let failure = self.failure(ended);
+        // burn's dashboard resets the interrupter after the loop, if the program has set it up with that.
+        let stop = self.burn.interrupter.interruption().map(Stop::from);
+        let failure = self.failure(ended, stop.as_ref());
         if let Some(Failure { error, .. }) = &failure {
             let text = chain(error);
             log::error!("{text}");
@@ -58,6 +74,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             finished_before: self.progress.finished_before,
             stopped_early: self.early_stopping.has_stopped(),
             seconds: self.progress.clock.seconds(),
+            stop,
             ..Outcome::default()
         };
         let mut paths = Vec::new();
@@ -81,7 +98,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
     }
 
     /// Saves the state of a stopped run, and finds out whether training failed.
-    fn failure(&mut self, ended: std::thread::Result<Result<()>>) -> Option<Failure> {
+    fn failure(&mut self, ended: std::thread::Result<Result<()>>, stop: Option<&Stop>) -> Option<Failure> {
         let ended = ended.and_then(|ended| {
             // The save of a stop can fail or panic too. The state before that is then saved as well.
             catch_unwind(AssertUnwindSafe(|| {
@@ -90,7 +107,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
                 if let Some(lost) = self.watch.as_ref().and_then(DeviceWatch::lost) {
                     return Err(lost.into());
                 }
-                self.save_stop()
+                stop.map_or(Ok(()), |stop| self.save(&[TrainingEvent::Interrupted(&stop.reason)]))
             }))
         });
         let failure = match ended {
@@ -113,16 +130,6 @@ impl<M: LearnerModel> LoopState<'_, M> {
             Some(lost) => Some(Failure { exception: Some(lost.to_string()), error: Error::from(lost) }),
             None => Some(failure),
         }
-    }
-
-    /// Saves the state of a run that was told to stop.
-    fn save_stop(&mut self) -> Result<()> {
-        let interrupter = self.burn.interrupter;
-        if !interrupter.should_stop() || interrupter.error().is_some() {
-            return Ok(());
-        }
-        let reason = interrupter.get_message().unwrap_or_else(|| "no reason given".to_owned());
-        self.save(&[TrainingEvent::Interrupted(&reason)])
     }
 
     /// Saves the state before a failure, if saving is on. Returns the paths where it will be.

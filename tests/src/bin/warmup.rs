@@ -22,7 +22,9 @@ use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, Linea
 use burn::optim::AdamConfig;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn::train::metric::{AccuracyMetric, LearningRateMetric, LossMetric};
-use burn::train::{ClassificationOutput, InferenceStep, Learner, MultiDeviceOptim, TrainOutput, TrainStep};
+use burn::train::{
+    ClassificationOutput, ExecutionStrategy, InferenceStep, Learner, MultiDeviceOptim, TrainOutput, TrainStep,
+};
 use burn_trainer::cli::{self, TrainArgs};
 use burn_trainer::{Error, FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use clap::Parser;
@@ -100,9 +102,10 @@ fn train(config: TrainerConfig, hparams: &WarmupConfig, device: &Device) -> Resu
         true => MultiDeviceOptim::OptimSharded,
         false => MultiDeviceOptim::OptimMainDevice,
     };
-    let mut trainer = Trainer::new(config, hparams)?
-        .devices((0..hparams.devices).map(|_| device.clone()))
-        .optimizer_placement(optim);
+    let mut trainer = Trainer::new(config, hparams)?.optimizer_placement(optim);
+    if !orders::is_burns_loop() {
+        trainer = trainer.devices((0..hparams.devices).map(|_| device.clone()));
+    }
     if let Some(strategy) = orders::hanging_strategy() {
         trainer = trainer.strategy(strategy);
     }
@@ -114,6 +117,10 @@ fn train(config: TrainerConfig, hparams: &WarmupConfig, device: &Device) -> Resu
 
     device.seed(seed);
     let learner = Learner::new(hparams.init(device), AdamConfig::new().init(), hparams.schedule()?);
+    orders::will_train_with(training.interrupter());
+    if orders::is_burns_loop() {
+        return trainer.fit_with(training, learner, ExecutionStrategy::single(device.clone()));
+    }
     trainer.fit(training, learner)
 }
 

@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use burn::train::Interrupter;
 use burn_ckpt::retention::{KeepRule, TopK};
 use burn_trainer::strategy::{CheckpointOutput, RunProgress, SaveDecision, Strategy, TrainingEvent};
 use indexmap::IndexMap;
@@ -19,6 +20,8 @@ const VARIABLE: &str = "SYSTEM_TESTS_ORDERS";
 const POLL: Duration = Duration::from_millis(1);
 /// A program that waits for a test which is gone ends by itself.
 const PATIENCE: Duration = Duration::from_secs(180);
+
+static INTERRUPTER: OnceLock<Interrupter> = OnceLock::new();
 
 /// What a program is told.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -30,6 +33,8 @@ pub struct Orders {
     pub hang_when_stopped: Option<PathBuf>,
     /// Print the metrics at the end, in every digit.
     pub show_metrics: bool,
+    /// Train in burn's own loop.
+    pub burns_loop: bool,
 }
 
 /// Which batches are counted: from 1, over the life of the process.
@@ -48,6 +53,8 @@ pub enum Action {
     Wait(PathBuf),
     /// Panic.
     Panic,
+    /// Stop training, as a program may do it by itself.
+    Stop,
 }
 
 impl Orders {
@@ -61,6 +68,12 @@ impl Orders {
     #[must_use]
     pub fn panic(split: Split, batch: usize) -> Self {
         Self { at_batch: Some((split, batch, Action::Panic)), ..Self::default() }
+    }
+
+    /// To stop training at a batch.
+    #[must_use]
+    pub fn stop(split: Split, batch: usize) -> Self {
+        Self { at_batch: Some((split, batch, Action::Stop)), ..Self::default() }
     }
 
     /// The command with these orders.
@@ -141,9 +154,23 @@ pub fn at_batch(split: Split) {
                 }
             }
             Action::Panic => panic!("the batch {batch} was told to panic"),
+            Action::Stop => {
+                INTERRUPTER.get().unwrap_or_else(|| panic!("no training")).stop(Some("enough is enough"));
+            }
         },
         _ => {}
     }
+}
+
+/// To be called by the program before training.
+pub fn will_train_with(interrupter: Interrupter) {
+    let _ = INTERRUPTER.set(interrupter);
+}
+
+/// Whether the program is told to train in burn's own loop.
+#[must_use]
+pub fn is_burns_loop() -> bool {
+    Orders::of_process().burns_loop
 }
 
 /// The strategy that hangs, where the program is told to have it.

@@ -291,8 +291,14 @@ impl Running {
         Ended { status, stdout: self.read("stdout"), stderr: self.read("stderr") }
     }
 
+    /// The file that has its `stdout` or its `stderr`.
+    #[must_use]
+    pub fn output_file(&self, name: &str) -> PathBuf {
+        self.output.path().join(name)
+    }
+
     fn read(&self, name: &str) -> String {
-        let bytes = std::fs::read(self.output.path().join(name)).unwrap_or_default();
+        let bytes = std::fs::read(self.output_file(name)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 }

@@ -14,4 +14,5 @@ mod programs;
 mod remote;
 mod resuming;
 mod saving;
+mod terminals;
 mod training;
