@@ -55,6 +55,8 @@ pub enum Action {
     Panic,
     /// Stop training, as a program may do it by itself.
     Stop,
+    /// Fail as burn's dashboard does when a number of its drawing overflows.
+    FailInDrawing,
 }
 
 impl Orders {
@@ -68,6 +70,12 @@ impl Orders {
     #[must_use]
     pub fn panic(split: Split, batch: usize) -> Self {
         Self { at_batch: Some((split, batch, Action::Panic)), ..Self::default() }
+    }
+
+    /// To fail in the dashboard's drawing at a batch.
+    #[must_use]
+    pub fn fail_in_drawing(split: Split, batch: usize) -> Self {
+        Self { at_batch: Some((split, batch, Action::FailInDrawing)), ..Self::default() }
     }
 
     /// To stop training at a batch.
@@ -154,6 +162,11 @@ pub fn at_batch(split: Split) {
                 }
             }
             Action::Panic => panic!("the batch {batch} was told to panic"),
+            Action::FailInDrawing => {
+                let drawing = std::thread::Builder::new().name("train-renderer".to_owned());
+                let failed = drawing.spawn(|| panic!("attempt to subtract with overflow"));
+                let _ = failed.map(std::thread::JoinHandle::join);
+            }
             Action::Stop => {
                 INTERRUPTER.get().unwrap_or_else(|| panic!("no training")).stop(Some("enough is enough"));
             }

@@ -5,30 +5,12 @@ use std::process::Command;
 
 use system_tests::programs::on_terminal::{OnTerminal, after_the_dashboard};
 use system_tests::programs::orders::{Orders, Split};
-use system_tests::programs::running::{Ended, Running, path_with, printed_command, warmup};
+use system_tests::programs::running::{Ended, Running, path_with, printed_command};
 use system_tests::run_files::{checkpoints, whole_checkpoints};
 
-/// More epochs than a test waits for.
-const FLAGS: &str = "--run-id r1 --epochs 100000 --save-every-steps 10";
+use super::{ENDLESS, has_saved, program};
+
 const SIGNALS: [(&str, i32); 5] = [("HUP", 129), ("INT", 130), ("USR1", 138), ("USR2", 140), ("TERM", 143)];
-
-/// The program with every signal's default effect, as a login shell starts it.
-fn program(root: &Path, flags: &str) -> Command {
-    let program = warmup(root, flags);
-    let mut command = Command::new("env");
-    command.arg("--default-signal").arg(program.get_program()).args(program.get_args());
-    for (name, value) in program.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    command
-}
-
-fn has_saved(root: &Path) -> bool {
-    checkpoints(root).join("last.ckpt").exists()
-}
 
 /// What a stopped program shows, on a terminal and in a pipe.
 fn says_that_it_was_stopped(ended: &Ended, shown: &str, status: i32, reason: &str, root: &Path) {
@@ -46,7 +28,7 @@ fn each_signal_ends_a_run_on_a_terminal_as_it_does_in_a_pipe() {
     let directory = tempfile::tempdir().unwrap();
     for (signal, status) in SIGNALS {
         let root = directory.path().join(format!("terminal-{signal}"));
-        let mut running = OnTerminal::start(&program(&root, FLAGS));
+        let mut running = OnTerminal::start(&program(&root, ENDLESS));
         running.wait_for("a checkpoint", |_| has_saved(&root));
         running.send(signal);
         let ended = running.end();
@@ -54,7 +36,7 @@ fn each_signal_ends_a_run_on_a_terminal_as_it_does_in_a_pipe() {
         says_that_it_was_stopped(&ended, &shown, status, &format!("SIG{signal}"), &root);
 
         let root = directory.path().join(format!("pipe-{signal}"));
-        let mut running = Running::start(program(&root, FLAGS));
+        let mut running = Running::start(program(&root, ENDLESS));
         running.wait_for("a checkpoint", |_| has_saved(&root));
         running.send(signal);
         let ended = running.end();
@@ -66,7 +48,7 @@ fn each_signal_ends_a_run_on_a_terminal_as_it_does_in_a_pipe() {
 #[test]
 fn the_key_that_stops_training_is_not_an_end() {
     let root = tempfile::tempdir().unwrap();
-    let mut running = OnTerminal::start(&program(root.path(), FLAGS));
+    let mut running = OnTerminal::start(&program(root.path(), ENDLESS));
     running.wait_for("a checkpoint", |_| has_saved(root.path()));
     running.press("q");
     running.wait_for("the question", |shown| shown.contains("Quit"));
@@ -82,7 +64,7 @@ fn a_programs_own_stop_is_seen_on_a_terminal_in_the_trainers_loop_and_in_burns()
     for burns_loop in [false, true] {
         let root = directory.path().join(burns_loop.to_string());
         let orders = Orders { burns_loop, ..Orders::stop(Split::Train, 45) };
-        let ended = OnTerminal::start(&orders.given_to(program(&root, FLAGS))).end();
+        let ended = OnTerminal::start(&orders.given_to(program(&root, ENDLESS))).end();
         let shown = after_the_dashboard(&ended);
         says_that_it_was_stopped(&ended, &shown, 0, "enough is enough", &root);
     }
@@ -92,7 +74,7 @@ fn a_programs_own_stop_is_seen_on_a_terminal_in_the_trainers_loop_and_in_burns()
 fn a_signal_ends_burns_own_loop_on_a_terminal_with_its_status() {
     let root = tempfile::tempdir().unwrap();
     let orders = Orders { burns_loop: true, ..Orders::default() };
-    let mut running = OnTerminal::start(&orders.given_to(program(root.path(), FLAGS)));
+    let mut running = OnTerminal::start(&orders.given_to(program(root.path(), ENDLESS)));
     running.wait_for("a checkpoint", |_| has_saved(root.path()));
     running.send("TERM");
     let ended = running.end();
@@ -110,7 +92,7 @@ fn slurms_warning_requeues_a_job_on_a_terminal() {
     assert!(status.unwrap().success());
     for signal in ["USR1", "USR2"] {
         let root = directory.path().join(signal);
-        let mut command = program(&root, &format!("{FLAGS} --set slurm_requeue=true"));
+        let mut command = program(&root, &format!("{ENDLESS} --set slurm_requeue=true"));
         command.env("SLURM_JOB_ID", "42").env("PATH", path_with(&bin));
         let mut running = OnTerminal::start(&command);
         running.wait_for("a checkpoint", |_| has_saved(&root));
@@ -127,7 +109,7 @@ fn a_window_that_is_closed_stops_the_run_and_its_state_is_saved() {
     let root = tempfile::tempdir().unwrap();
     // The shell passes the signal on, as one that is used by hand does, and notes how the program ended.
     let line = r#"trap 'kill -HUP $!' HUP; "$@" <&0 & wait; wait $!; echo $? > "$WHERE/status""#;
-    let mut running = OnTerminal::start_by(&program(root.path(), FLAGS), line);
+    let mut running = OnTerminal::start_by(&program(root.path(), ENDLESS), line);
     running.wait_for("a checkpoint", |_| has_saved(root.path()));
     let directory = running.close_window();
     let status = directory.path().join("status");
