@@ -21,10 +21,12 @@ use crate::learner_state::{optimizer_probe, restore};
 use crate::process::console::PlainRenderer;
 use crate::process::environment_devices::EnvironmentDevices;
 use crate::process::progress_display::{ProgressDisplay, RunInterrupter};
+use crate::process::signals::SignalWatch;
 use crate::process::start_device::start_device;
 use crate::result::FitResult;
 use crate::run::open::OpenRun;
 use crate::run::prepare::{LoopParts, RunSetup, prepare};
+use crate::stopping::end_of_run::EndOfRun;
 use crate::strategy::Strategy;
 use crate::training_loop::abandonable_loop::{AbandonableLoop, DeviceLossGuard};
 use crate::training_loop::fit_loop::{FitLoop, FitPlan};
@@ -61,6 +63,9 @@ pub struct Trainer {
     environment: Arc<EnvironmentProbe>,
     /// For the progress display.
     interrupter: RunInterrupter,
+    signals: SignalWatch,
+    /// Ends the run when its loop does not see a stop.
+    end_of_run: Arc<EndOfRun>,
     /// What the writer is doing. Set when saving starts.
     activity: Arc<OnceLock<WriterActivity>>,
     devices: Vec<Device>,
@@ -82,7 +87,13 @@ impl Trainer {
     pub fn new(mut config: TrainerConfig, hparams: &impl Serialize) -> Result<Self> {
         let hparams = serde_json::to_value(hparams)
             .map_err(|error| Error::config("hparams", format!("they cannot be written as JSON: {error}")))?;
+        let end_of_run = EndOfRun::new(config.clone());
+        let signals = match config.handle_signals {
+            true => SignalWatch::start(config.writes(), config.exception_timeout(), end_of_run.clone()),
+            false => SignalWatch::default(),
+        };
         let run = OpenRun::open(&mut config)?;
+        end_of_run.set_config(config.clone());
         let environment = Arc::new(EnvironmentProbe::start());
         Ok(Self {
             config,
@@ -94,6 +105,8 @@ impl Trainer {
             environment,
             activity: Arc::default(),
             interrupter: RunInterrupter::default(),
+            signals,
+            end_of_run,
             train_tracker: EpochTracker::default(),
             valid_tracker: EpochTracker::default(),
         })
@@ -210,9 +223,9 @@ impl Trainer {
             self.devices = multi_device::of_model(&learner);
         }
         multi_device::check(&self.devices)?;
-        self.watch_stops(&training);
+        let signals = self.watch_stops(&training);
         let guard = DeviceLossGuard::new(&self.devices, &self.activity, &self.config)?;
-        self.fit_guarded(training, learner, &guard).map_err(|error| guard.with_cause(error))
+        self.fit_guarded(training, learner, &guard, signals).map_err(|error| guard.with_cause(error))
     }
 
     fn fit_guarded<M: LearnerModel>(
@@ -220,8 +233,10 @@ impl Trainer {
         training: SupervisedTraining<M>,
         mut learner: Learner<M>,
         guard: &DeviceLossGuard,
+        signals: SignalWatch,
     ) -> Result<FitResult<M>> {
         let (devices, optim) = (std::mem::take(&mut self.devices), self.optim);
+        let end_of_run = Arc::clone(&self.end_of_run);
         let setup = self.into_setup();
         let prepare = move || prepare(setup, &mut learner).map(|prepared| (prepared, learner));
         let ((mut prepared, parts), learner) = guard.run(&training.interrupter(), prepare)??;
@@ -240,11 +255,13 @@ impl Trainer {
             saves,
             resume: prepared.resume.take(),
             watch: guard.watch().cloned(),
+            stop: signals.view(),
+            end_of_run,
         };
         let fit_loop = Arc::new(FitLoop::new(plan));
         let guarded = AbandonableLoop::new(Arc::clone(&fit_loop), guard.clone());
         let training = training.with_training_strategy(TrainingStrategy::Custom(Arc::new(guarded)));
-        prepared.launch(training, learner, |_| fit_loop.take_outcome())
+        prepared.launch(training, learner, signals, |_| fit_loop.take_outcome())
     }
 
     /// Trains with a loop of burn's ([`ddp`](crate::burn_loops::ddp()), `ExecutionStrategy::multi`, ..) or one of your own, and saves
@@ -274,7 +291,7 @@ impl Trainer {
     /// `auto`, which takes the newest one of an epoch's end. [`Error::Config`] also where [`Trainer::devices`] names
     /// devices, as the strategy does that.
     pub fn fit_with<M: LearnerModel>(
-        self,
+        mut self,
         training: SupervisedTraining<M>,
         learner: Learner<M>,
         strategy: impl Into<TrainingStrategy<M>>,
@@ -283,11 +300,12 @@ impl Trainer {
             let reason = "fit_with trains where its strategy says; leave Trainer::devices out";
             return Err(Error::config("devices", reason));
         }
-        self.watch_stops(&training);
+        let signals = self.watch_stops(&training);
         let strategy = strategy.into();
         let devices = multi_device::of_strategy(&strategy, &learner);
         let guard = DeviceLossGuard::new(&devices, &self.activity, &self.config)?;
-        self.fit_at_epochs(training, learner, strategy, devices).map_err(|error| guard.with_cause(error))
+        self.fit_at_epochs(training, learner, strategy, devices, signals)
+            .map_err(|error| guard.with_cause(error))
     }
 
     fn fit_at_epochs<M: LearnerModel>(
@@ -296,8 +314,10 @@ impl Trainer {
         mut learner: Learner<M>,
         strategy: TrainingStrategy<M>,
         devices: Vec<Device>,
+        signals: SignalWatch,
     ) -> Result<FitResult<M>> {
         self.run.resume_at_an_epoch(&self.config)?;
+        let end_of_run = Arc::clone(&self.end_of_run);
         let (train_tracker, valid_tracker) = (self.train_tracker.clone(), self.valid_tracker.clone());
         let (prepared, parts) = prepare(self.into_setup(), &mut learner)?;
         let LoopParts { mut metric_logger, saves, environment } = parts;
@@ -313,6 +333,7 @@ impl Trainer {
             tracker.start_at(prepared.completed());
         }
         let saves = EpochEndSaves::new(&prepared, train_tracker, training.interrupter(), saves);
+        end_of_run.set_training(Arc::new(saves.clone()));
         let open = saves.opener();
         let mut environment = EnvironmentDevices::new(environment, devices);
         metric_logger.at_first_update(move || {
@@ -325,16 +346,19 @@ impl Trainer {
             training = training.gradient_checkpointing();
         }
         let training = training.with_training_strategy(strategy);
-        prepared.launch(training, learner, |launched| {
+        prepared.launch(training, learner, signals, |launched| {
             let failed = launched.as_ref().map_or(true, |result| result.error.is_some());
             saves.end(failed)
         })
     }
 
-    /// Lets the progress display stop this training, whose interrupter can be the program's.
-    fn watch_stops<M: LearnerModel>(&self, training: &SupervisedTraining<M>) {
+    /// Lets signals and the progress display stop this training, whose interrupter can be the program's.
+    fn watch_stops<M: LearnerModel>(&mut self, training: &SupervisedTraining<M>) -> SignalWatch {
         // It is set once, since `fit` takes the trainer.
         let _ = self.interrupter.set(training.interrupter());
+        let signals = std::mem::take(&mut self.signals);
+        signals.attach(training.interrupter());
+        signals
     }
 
     fn into_setup(self) -> RunSetup {

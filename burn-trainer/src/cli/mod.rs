@@ -63,6 +63,7 @@ use serde::de::DeserializeOwned;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::process::console::say;
+use crate::process::resume_command;
 use crate::strategy::{Best, Interval, Last, StrategyConfig};
 
 /// Exit status for wrong usage.
@@ -146,6 +147,7 @@ impl TrainArgs {
             set::set(assignment, trainer, program)?;
         }
         trainer.fill_in(Timestamp::now());
+        resume_command::set(report::resume_line_of_process);
         Ok(())
     }
 

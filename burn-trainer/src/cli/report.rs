@@ -99,6 +99,9 @@ fn notes<M>(result: &FitResult<M>) -> Vec<String> {
     if let Some(reason) = &result.interrupted {
         notes.push(format!("stopped before the last epoch: {reason}"));
     }
+    if result.interrupted.is_some() && result.checkpoints.is_empty() {
+        notes.push("there is no checkpoint: the run resumes from its beginning".to_owned());
+    }
     if let Some(job) = &result.requeued {
         notes.push(format!("the Slurm job {job} is requeued"));
     }
@@ -143,9 +146,18 @@ fn has_begun(error: &Error) -> bool {
 }
 
 fn resume_line(config: &TrainerConfig, program: &str, epochs: usize) -> String {
+    line(config.run_id.as_deref().unwrap_or_default(), program, epochs)
+}
+
+/// The same before [`report`] is called, with the program as it was started.
+pub(super) fn resume_line_of_process(run_id: &str, epochs: usize) -> String {
+    let program = std::env::args_os().next().unwrap_or_default();
+    line(run_id, &arguments::quoted(&program.to_string_lossy()), epochs)
+}
+
+fn line(run_id: &str, program: &str, epochs: usize) -> String {
     // An argument that is not UTF-8 cannot be printed as a shell takes it.
     let arguments: Vec<String> =
         std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
-    let run_id = config.run_id.as_deref().unwrap_or_default();
     format!("resume: {program} {}", arguments::to_resume_with(&arguments, run_id, epochs))
 }

@@ -89,8 +89,8 @@ pub struct TrainerConfig {
     /// a `ckpt_path` that resumes what would be removed. A Slurm job that `slurm_requeue` has requeued resumes all the
     /// same.
     pub overwrite: bool,
-    /// Save and stop on SIGINT, SIGTERM, SIGUSR1, SIGUSR2, and on SIGHUP unless it is ignored. A second SIGINT ends the
-    /// process at once.
+    /// Save and stop on SIGINT, SIGTERM, SIGUSR1, SIGUSR2 and SIGHUP, from `Trainer::new` on. One that was ignored when the
+    /// process began stays ignored. A second SIGINT ends the process at once.
     pub handle_signals: bool,
     /// In a Slurm job: on SIGUSR1 or SIGUSR2 (`#SBATCH --signal=USR1@120`), save and have `scontrol` requeue the job. The
     /// run's id is then the job's unless one is given, and `ckpt_path` is `auto`. A job that trains several runs gives

@@ -8,7 +8,9 @@ pub(crate) mod console;
 pub(crate) mod dashboard;
 pub(crate) mod environment_devices;
 pub(crate) mod launcher;
+pub(crate) mod left_behind;
 pub(crate) mod progress_display;
+pub(crate) mod resume_command;
 pub(crate) mod signals;
 pub(crate) mod start_device;
 #[cfg(feature = "tui")]

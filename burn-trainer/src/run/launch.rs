@@ -62,7 +62,7 @@ impl PreparedRun {
         }
     }
 
-    /// Trains. `end` gets what burn's loop returned, and ends the saves.
+    /// Trains, while `signals` are watched. `end` gets what burn's loop returned, and ends the saves.
     ///
     /// # Errors
     ///
@@ -71,15 +71,14 @@ impl PreparedRun {
         mut self,
         training: SupervisedTraining<M>,
         learner: Learner<M>,
+        signals: SignalWatch,
         end: impl FnOnce(&Launched<M>) -> Outcome,
     ) -> Result<FitResult<M>> {
-        let signals = match self.config.handle_signals {
-            true => SignalWatch::start(training.interrupter(), self.writes),
-            false => SignalWatch::off(),
-        };
         // burn's own threads pass their panics to the loop's thread, also after the loop has ended.
         let launched = catch_unwind(AssertUnwindSafe(|| training.launch(learner)));
+        signals.view().loop_has_ended();
         let mut outcome = end(&launched);
+        signals.training_has_ended();
         if outcome.saves.unfinished {
             // The writer still writes, so the run stays locked.
             self.run.keep_lock();

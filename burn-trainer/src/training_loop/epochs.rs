@@ -42,7 +42,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
             self.progress.finished_before = is_resumed;
             return Ok(());
         }
-        while next.epoch < max_epochs {
+        // The stop came before the first step.
+        while next.epoch < max_epochs && !self.burn.should_stop() {
             self.progress.position = next;
             self.metrics.history.see_until(burn_epoch(next.epoch));
             self.train_epoch(data)?;
@@ -105,7 +106,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             // With a loader that does not know its end, the last gradients of an accumulation are dropped.
             let position = self.progress.position;
             self.progress.position = Position { trained: true, batches: training.batches, ..position };
-            self.learner.settle();
+            self.learner.settle(self.progress.position);
         }
         Ok(())
     }
@@ -138,7 +139,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             position.global_step += 1;
             position.batches = training.batches;
             position.items = progress.items_processed as u64;
-            self.learner.settle();
+            self.learner.settle(self.progress.position);
             self.environment.report();
         }
         for (batch, item) in outputs {

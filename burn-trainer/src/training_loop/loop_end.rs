@@ -59,6 +59,7 @@ struct Failure {
 impl<M: LearnerModel> LoopState<'_, M> {
     /// Saves what must be saved at the end, and waits for the writer. `ended` is what the loop returned, or its panic.
     pub(super) fn end(mut self, ended: std::thread::Result<Result<()>>) -> Outcome {
+        self.stop.loop_has_ended();
         // burn's dashboard resets the interrupter after the loop, if the program has set it up with that.
         let stop = self.burn.interrupter.interruption().map(Stop::from);
         let failure = self.failure(ended, stop.as_ref());
@@ -84,8 +85,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
             paths = self.save_exception(message);
         }
         let is_limited = failure.is_some() || StopSignal::of(self.burn.interrupter).is_some();
-        let limit = is_limited.then_some(self.saves.exception_timeout());
-        (outcome.saves, outcome.checkpoints) = self.saves.finish(limit);
+        let mut saves = self.saves.lock();
+        let limit = self.stop.time_left().unwrap_or(saves.exception_timeout());
+        (outcome.saves, outcome.checkpoints) = saves.finish(is_limited.then_some(limit));
         let is_written =
             |path: &PathBuf| outcome.saves.reports.iter().any(|report| report.paths.contains(path));
         let path = paths.into_iter().find(is_written);
@@ -107,7 +109,10 @@ impl<M: LearnerModel> LoopState<'_, M> {
                 if let Some(lost) = self.watch.as_ref().and_then(DeviceWatch::lost) {
                     return Err(lost.into());
                 }
-                stop.map_or(Ok(()), |stop| self.save(&[TrainingEvent::Interrupted(&stop.reason)]))
+                match stop.filter(|_| self.progress.has_moved()) {
+                    Some(stop) => self.save(&[TrainingEvent::Interrupted(&stop.reason)]),
+                    None => Ok(()),
+                }
             }))
         });
         let failure = match ended {
@@ -134,8 +139,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
     /// Saves the state before a failure, if saving is on. Returns the paths where it will be.
     fn save_exception(&mut self, message: &str) -> Vec<PathBuf> {
-        let limit = self.saves.exception_timeout();
-        if self.saves.saver().is_none() {
+        let limit = self.saves.lock().exception_timeout();
+        if self.saves.lock().saver().is_none() {
             return Vec::new();
         }
         let position = self.progress.position;

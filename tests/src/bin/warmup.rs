@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use burn::config::Config;
-use burn::data::dataloader::DataLoader;
 use burn::data::dataloader::batcher::Batcher;
+use burn::data::dataloader::{DataLoader, DataLoaderBuilder};
 use burn::data::dataset::InMemDataset;
 use burn::lr_scheduler::LrSchedulerConfig;
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
@@ -117,7 +117,7 @@ fn train(config: TrainerConfig, hparams: &WarmupConfig, device: &Device) -> Resu
 
     device.seed(seed);
     let learner = Learner::new(hparams.init(device), AdamConfig::new().init(), hparams.schedule()?);
-    orders::will_train_with(training.interrupter());
+    orders::before_training(training.interrupter());
     if orders::is_burns_loop() {
         return trainer.fit_with(training, learner, ExecutionStrategy::single(device.clone()));
     }
@@ -125,6 +125,10 @@ fn train(config: TrainerConfig, hparams: &WarmupConfig, device: &Device) -> Resu
 }
 
 fn loader(hparams: &WarmupConfig, seed: u64, items: InMemDataset<Item>) -> Arc<dyn DataLoader<Batch>> {
+    if orders::is_burns_loader() {
+        let builder = DataLoaderBuilder::new(ItemBatcher).batch_size(hparams.batch_size);
+        return builder.shuffle(seed).num_workers(hparams.num_workers).build(items);
+    }
     ResumableDataLoader::builder(ItemBatcher)
         .batch_size(hparams.batch_size)
         .num_workers(hparams.num_workers)
@@ -189,6 +193,7 @@ struct ItemBatcher;
 
 impl Batcher<Item, Batch> for ItemBatcher {
     fn batch(&self, items: Vec<Item>, device: &Device) -> Batch {
+        orders::at_batch(Split::Load);
         let count = items.len();
         let classes: Vec<i64> = items.iter().map(|item| item.class).collect();
         let values: Vec<f32> = items.iter().flat_map(|item| item.values).collect();

@@ -35,6 +35,12 @@ pub struct Orders {
     pub show_metrics: bool,
     /// Train in burn's own loop.
     pub burns_loop: bool,
+    /// Use burn's own data loader.
+    pub burns_loader: bool,
+    /// Stop training in the first batch that is computed after somebody has come to the gate in this directory.
+    pub stop_when_reached: Option<PathBuf>,
+    /// Wait at the gate in this directory when the run is open, before training.
+    pub wait_before_training: Option<PathBuf>,
 }
 
 /// Which batches are counted: from 1, over the life of the process.
@@ -44,6 +50,8 @@ pub enum Split {
     Train,
     /// Those of validation.
     Valid,
+    /// Those that a data loader makes, for both.
+    Load,
 }
 
 /// What is to be done at a batch.
@@ -149,35 +157,64 @@ impl Gate {
 ///
 /// Where the orders say so, or when the gate is not opened.
 pub fn at_batch(split: Split) {
-    static COUNTS: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
+    static COUNTS: [AtomicUsize; 3] = [const { AtomicUsize::new(0) }; 3];
     let count = COUNTS[split as usize].fetch_add(1, Ordering::SeqCst) + 1;
-    match &Orders::of_process().at_batch {
+    let orders = Orders::of_process();
+    if let (Split::Train, Some(gate)) = (split, &orders.stop_when_reached) {
+        // The worker is not waited for: it gets there while the batches before are trained on.
+        let since = Instant::now();
+        while count == 5 && !gate.join("reached").exists() {
+            assert!(since.elapsed() < PATIENCE, "nobody came to the gate");
+            std::thread::sleep(POLL);
+        }
+        if gate.join("reached").exists() {
+            stop();
+        }
+    }
+    match &orders.at_batch {
         Some((at, batch, action)) if (*at, *batch) == (split, count) => match action {
-            Action::Wait(gate) => {
-                touch(&gate.join("reached"));
-                let since = Instant::now();
-                while !gate.join("open").exists() {
-                    assert!(since.elapsed() < PATIENCE, "the gate was not opened");
-                    std::thread::sleep(POLL);
-                }
-            }
+            Action::Wait(gate) => wait_at(gate),
             Action::Panic => panic!("the batch {batch} was told to panic"),
             Action::FailInDrawing => {
                 let drawing = std::thread::Builder::new().name("train-renderer".to_owned());
                 let failed = drawing.spawn(|| panic!("attempt to subtract with overflow"));
                 let _ = failed.map(std::thread::JoinHandle::join);
             }
-            Action::Stop => {
-                INTERRUPTER.get().unwrap_or_else(|| panic!("no training")).stop(Some("enough is enough"));
-            }
+            Action::Stop => stop(),
         },
         _ => {}
     }
 }
 
-/// To be called by the program before training.
-pub fn will_train_with(interrupter: Interrupter) {
+/// To be called by the program when the run is open, before training.
+///
+/// # Panics
+///
+/// When a gate there is not opened.
+pub fn before_training(interrupter: Interrupter) {
     let _ = INTERRUPTER.set(interrupter);
+    if let Some(gate) = &Orders::of_process().wait_before_training {
+        wait_at(gate);
+    }
+}
+
+fn stop() {
+    INTERRUPTER.get().unwrap_or_else(|| panic!("no training")).stop(Some("enough is enough"));
+}
+
+fn wait_at(gate: &Path) {
+    touch(&gate.join("reached"));
+    let since = Instant::now();
+    while !gate.join("open").exists() {
+        assert!(since.elapsed() < PATIENCE, "the gate was not opened");
+        std::thread::sleep(POLL);
+    }
+}
+
+/// Whether the program is told to use burn's own data loader.
+#[must_use]
+pub fn is_burns_loader() -> bool {
+    Orders::of_process().burns_loader
 }
 
 /// Whether the program is told to train in burn's own loop.
