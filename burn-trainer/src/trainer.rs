@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::learner_state::{optimizer_probe, restore};
 use crate::process::console::PlainRenderer;
 use crate::process::environment_devices::EnvironmentDevices;
+use crate::process::panic_strategy::warn_if_aborting;
 use crate::process::progress_display::{ProgressDisplay, RunInterrupter};
 use crate::process::signals::SignalWatch;
 use crate::process::start_device::start_device;
@@ -94,6 +95,9 @@ impl Trainer {
         };
         let run = OpenRun::open(&mut config)?;
         end_of_run.set_config(config.clone());
+        if config.writes() && config.saves_exceptions() {
+            warn_if_aborting();
+        }
         let environment = Arc::new(EnvironmentProbe::start());
         Ok(Self {
             config,

@@ -67,6 +67,11 @@ impl TrainerConfig {
             .get_or_insert_with(|| job.map_or_else(|| made_up_id(start), |job| format!("slurm-{job}")));
     }
 
+    /// Whether a strategy of the configuration saves the state before a failure.
+    pub(crate) fn saves_exceptions(&self) -> bool {
+        self.effective_strategies().iter().any(|strategy| matches!(strategy, StrategyConfig::OnException(_)))
+    }
+
     /// The longest that the save of a failure may take by any of the strategies.
     pub(crate) fn exception_timeout(&self) -> Duration {
         let seconds = self.effective_strategies().into_iter().filter_map(|strategy| match strategy {

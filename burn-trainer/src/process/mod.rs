@@ -9,6 +9,7 @@ pub(crate) mod dashboard;
 pub(crate) mod environment_devices;
 pub(crate) mod launcher;
 pub(crate) mod left_behind;
+pub(crate) mod panic_strategy;
 pub(crate) mod progress_display;
 pub(crate) mod resume_command;
 pub(crate) mod signals;
