@@ -29,6 +29,7 @@ use burn_trainer::cli::{self, TrainArgs};
 use burn_trainer::{Error, FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use clap::Parser;
 use system_tests::backend;
+use system_tests::models::small::ScriptedMetric;
 use system_tests::programs::orders::{self, Split};
 use system_tests::random::SplitMix64;
 
@@ -109,12 +110,15 @@ fn train(config: TrainerConfig, hparams: &WarmupConfig, device: &Device) -> Resu
     if let Some(strategy) = orders::hanging_strategy() {
         trainer = trainer.strategy(strategy);
     }
-    let training = trainer
+    let mut training = trainer
         .training(loader(hparams, seed, train), loader(hparams, seed, valid))
         .metrics((LossMetric::new(), AccuracyMetric::new()))
         .metric_train_numeric(LearningRateMetric::new())
         .grads_accumulation(hparams.grads_accumulation);
 
+    if orders::has_panicking_metric() {
+        training = training.metric_train_numeric(ScriptedMetric::new("Bad", &[]).panicking());
+    }
     device.seed(seed);
     let learner = Learner::new(hparams.init(device), AdamConfig::new().init(), hparams.schedule()?);
     orders::before_training(training.interrupter());

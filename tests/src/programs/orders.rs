@@ -37,6 +37,8 @@ pub struct Orders {
     pub burns_loop: bool,
     /// Use burn's own data loader.
     pub burns_loader: bool,
+    /// Have a metric that panics.
+    pub panicking_metric: bool,
     /// Stop training in the first batch that is computed after somebody has come to the gate in this directory.
     pub stop_when_reached: Option<PathBuf>,
     /// Wait at the gate in this directory when the run is open, before training.
@@ -209,6 +211,12 @@ fn wait_at(gate: &Path) {
         assert!(since.elapsed() < PATIENCE, "the gate was not opened");
         std::thread::sleep(POLL);
     }
+}
+
+/// Whether the program is told to have a metric that panics.
+#[must_use]
+pub fn has_panicking_metric() -> bool {
+    Orders::of_process().panicking_metric
 }
 
 /// Whether the program is told to use burn's own data loader.

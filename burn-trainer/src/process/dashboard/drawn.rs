@@ -117,7 +117,14 @@ impl Drop for Dashboard {
 /// Closes the dashboard, if there is one, and prints what was held back. burn's thread is waited for, for a limited time.
 pub(crate) fn close() {
     let drawn = DRAWN.try_lock_for(LIMIT).and_then(|mut drawn| drawn.take());
-    let Some(Drawn { burns, hook }) = drawn else { return };
+    let Some(Drawn { burns, hook }) = drawn else {
+        // The program may have set one up itself.
+        if terminal::is_drawn_on() {
+            terminal::take();
+            terminal::give_back();
+        }
+        return say_what_was_held_back();
+    };
     let (done, closed) = channel();
     // On a thread of its own, since burn's does not end for a thread that panics, which cannot change the hook either.
     let close = move || {
@@ -140,9 +147,17 @@ pub(crate) fn close() {
 
 /// Restores the terminal when the process ends now. The dashboard's thread is not waited for, so standard output stays lost.
 pub(crate) fn leave() {
-    if IS_DRAWN.load(Ordering::SeqCst) {
+    if IS_DRAWN.load(Ordering::SeqCst) || terminal::is_drawn_on() {
         terminal::take();
-        say_what_was_held_back();
+        // Standard error may be a pipe that nobody reads.
+        let (done, said) = channel();
+        let say = move || {
+            say_what_was_held_back();
+            let _ = done.send(());
+        };
+        if thread::Builder::new().name("burn-trainer-say".to_owned()).spawn(say).is_ok() {
+            let _ = said.recv_timeout(LIMIT);
+        }
     }
 }
 

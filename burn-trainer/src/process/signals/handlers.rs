@@ -4,9 +4,8 @@
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::OnceLock;
 
-use parking_lot::Mutex;
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::{emulate_default_handler, exit};
 
@@ -16,19 +15,12 @@ use super::watched_run::WatchedRun;
 use crate::process::console::say;
 use crate::process::dashboard;
 
-/// The runs that are open: usually one.
-static RUNS: Mutex<Vec<Weak<WatchedRun>>> = Mutex::new(Vec::new());
 /// The signals that are handled. Empty when that failed.
 static HANDLED: OnceLock<Vec<StopSignal>> = OnceLock::new();
 
 /// Installs the handlers. Returns whether signals are handled.
 pub(super) fn install() -> bool {
     !HANDLED.get_or_init(start).is_empty()
-}
-
-/// Adds a run.
-pub(super) fn add(run: &Arc<WatchedRun>) {
-    RUNS.lock().push(Arc::downgrade(run));
 }
 
 /// Starts the thread that receives signals. When that fails, signals have their default effect.
@@ -54,12 +46,7 @@ fn receive(number: c_int) {
     else {
         return;
     };
-    let mut open = Vec::new();
-    RUNS.lock().retain(|run| {
-        let run = run.upgrade().filter(|run| run.lock().is_watched);
-        open.extend(run.clone());
-        run.is_some()
-    });
+    let open = WatchedRun::all_watched();
     let in_progress = !open.is_empty();
     let mut is_first = false;
     for run in open {

@@ -4,7 +4,7 @@
 //! save from outside the other half. A loop that has seen the stop gets all of it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use signal_hook::low_level::exit;
 
@@ -31,22 +31,35 @@ pub(super) fn watch_for(run: Arc<WatchedRun>, signal: StopSignal) {
     }
 }
 
+/// Lets the other runs of the process save.
+fn await_others(run: &WatchedRun, limit: Duration) {
+    let begun = Instant::now();
+    while run.others_train() && begun.elapsed() < limit {
+        std::thread::sleep(POLL);
+    }
+}
+
 fn watch(run: &WatchedRun, signal: StopSignal) {
     let mut idle = Duration::ZERO;
+    let (mut is_training, mut others_train) = (true, false);
     let mut state = run.lock();
     let (limit, outside) = (state.limit, Arc::clone(&state.outside));
-    let elapsed = |received: Option<(StopSignal, std::time::Instant)>| {
+    let elapsed = |received: Option<(StopSignal, Instant)>| {
         received.map_or(Duration::ZERO, |(_, received)| received.elapsed())
     };
     loop {
         let passed = elapsed(state.received);
         match state.phase {
             Phase::Done | Phase::EndedFromOutside => return,
+            // It would take the process from under a run that stops as it should.
+            Phase::Open if !is_training && others_train => {}
             Phase::Open if idle >= IDLE_LIMIT.min(limit / 2) || passed >= limit / 2 => {
                 state.phase = Phase::EndedFromOutside;
                 drop(state);
                 dashboard::close();
                 let status = outside.end(signal, limit.saturating_sub(passed));
+                run.lock().has_ended_from_outside = true;
+                await_others(run, limit.saturating_sub(passed));
                 exit(i32::from(status));
             }
             Phase::Ending if passed >= limit.saturating_add(MARGIN) => {
@@ -62,6 +75,9 @@ fn watch(run: &WatchedRun, signal: StopSignal) {
             Phase::Open | Phase::Ending => {}
         }
         run.wait(&mut state, POLL);
+        drop(state);
+        (is_training, others_train) = (run.is_training(), run.others_train());
+        state = run.lock();
         idle = if outside.is_computing() { Duration::ZERO } else { idle + POLL };
     }
 }

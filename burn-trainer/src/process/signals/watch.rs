@@ -40,9 +40,7 @@ impl SignalWatch {
     pub(crate) fn start(announce: bool, limit: Duration, outside: Arc<dyn EndFromOutside>) -> Self {
         #[cfg(unix)]
         if super::handlers::install() {
-            let run = Arc::new(WatchedRun::new(announce, limit, outside));
-            super::handlers::add(&run);
-            return Self(StopView(Some(run)));
+            return Self(StopView(Some(WatchedRun::new(announce, limit, outside))));
         }
         #[cfg(not(unix))]
         let _ = (announce, limit, outside);

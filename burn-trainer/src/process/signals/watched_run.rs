@@ -1,13 +1,17 @@
 //! A run that is watched for signals, as the loop, the thread that receives signals, and the one that ends an unseen stop
 //! know it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use burn::train::Interrupter;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::stop_signal::StopSignal;
+
+/// The runs that are open: usually one.
+#[cfg(unix)]
+static RUNS: Mutex<Vec<Weak<WatchedRun>>> = Mutex::new(Vec::new());
 
 /// What ends a run whose loop does not see a stop.
 pub(crate) trait EndFromOutside: Send + Sync {
@@ -47,12 +51,15 @@ pub(super) struct RunState {
     /// How long the end may take after a signal.
     pub(super) limit: Duration,
     pub(super) outside: Arc<dyn EndFromOutside>,
+    /// Whether what ends it from outside is done.
+    pub(super) has_ended_from_outside: bool,
     /// Known once training starts.
     interrupter: Option<Interrupter>,
 }
 
 impl WatchedRun {
-    pub(super) fn new(announce: bool, limit: Duration, outside: Arc<dyn EndFromOutside>) -> Self {
+    /// A run that is open from now on.
+    pub(super) fn new(announce: bool, limit: Duration, outside: Arc<dyn EndFromOutside>) -> Arc<Self> {
         let state = RunState {
             is_watched: true,
             phase: Phase::Open,
@@ -60,9 +67,38 @@ impl WatchedRun {
             announce,
             limit,
             outside,
+            has_ended_from_outside: false,
             interrupter: None,
         };
-        Self { state: Mutex::new(state), changed: Condvar::new() }
+        let run = Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() });
+        #[cfg(unix)]
+        RUNS.lock().push(Arc::downgrade(&run));
+        run
+    }
+
+    /// The runs that signals are for.
+    #[cfg(unix)]
+    pub(super) fn all_watched() -> Vec<Arc<Self>> {
+        let mut watched = Vec::new();
+        RUNS.lock().retain(|run| {
+            let run = run.upgrade().filter(|run| run.lock().is_watched);
+            watched.extend(run.clone());
+            run.is_some()
+        });
+        watched
+    }
+
+    /// Whether another run of this process is in training, or saves at its end.
+    #[cfg(unix)]
+    pub(super) fn others_train(&self) -> bool {
+        Self::all_watched().iter().any(|run| {
+            let is_other = !std::ptr::eq(Arc::as_ptr(run), self);
+            let state = run.lock();
+            is_other
+                && state.interrupter.is_some()
+                && state.phase != Phase::Done
+                && !state.has_ended_from_outside
+        })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, RunState> {

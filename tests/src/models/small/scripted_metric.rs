@@ -19,6 +19,7 @@ pub struct ScriptedMetric {
     scores: Arc<Mutex<VecDeque<f64>>>,
     value: f64,
     fails: bool,
+    panics: bool,
     attributes: Option<bool>,
 }
 
@@ -27,13 +28,26 @@ impl ScriptedMetric {
     #[must_use]
     pub fn new(name: &str, scores: &[f64]) -> Self {
         let scores = Arc::new(Mutex::new(scores.iter().copied().collect()));
-        Self { name: Arc::new(name.to_owned()), scores, value: 0.0, fails: false, attributes: Some(false) }
+        Self {
+            name: Arc::new(name.to_owned()),
+            scores,
+            value: 0.0,
+            fails: false,
+            panics: false,
+            attributes: Some(false),
+        }
     }
 
     /// Higher is better, or `None`: it does not say.
     #[must_use]
     pub fn higher_is_better(self, attributes: Option<bool>) -> Self {
         Self { attributes, ..self }
+    }
+
+    /// Panics whenever it is updated.
+    #[must_use]
+    pub fn panicking(self) -> Self {
+        Self { panics: true, ..self }
     }
 
     /// Fails whenever it is updated.
@@ -58,6 +72,7 @@ impl Metric for ScriptedMetric {
     }
 
     fn update(&mut self, (): &(), _: &MetricMetadata) -> Result<SerializedEntry, TensorReadError> {
+        assert!(!self.panics, "the metric was told to panic");
         if self.fails {
             return Err(TensorReadError::InvalidShape { expected: 1, actual: 2 });
         }

@@ -39,6 +39,28 @@ fn a_panic_in_the_model_is_printed_after_the_dashboard_and_the_state_before_it_i
     }
 }
 
+#[test]
+fn a_panic_in_a_metric_is_printed_after_the_dashboard() {
+    let root = tempfile::tempdir().unwrap();
+    let orders = Orders { panicking_metric: true, ..Orders::default() };
+    let ended = OnTerminal::start(&orders.given_to(program(root.path(), SHORT))).end();
+    let shown = after_the_dashboard(&ended);
+    assert_eq!(ended.code(), Some(1), "{ended:?}");
+    assert!(shown.contains("error: training stopped by"), "{shown}");
+    assert!(shown.contains("the metric was told to panic"), "{shown}");
+    assert!(!shown.contains('\u{2500}'), "drawn: {shown}");
+}
+
+#[test]
+fn a_wrong_setting_that_is_found_when_training_starts_is_printed_after_the_dashboard() {
+    let root = tempfile::tempdir().unwrap();
+    let flags = format!("{SHORT} --set primary_metric=\"val_nothing\"");
+    let ended = OnTerminal::start(&program(root.path(), &flags)).end();
+    let shown = after_the_dashboard(&ended);
+    assert_eq!(ended.code(), Some(2), "{ended:?}");
+    assert!(shown.contains("error: ") && shown.contains("val_nothing"), "{shown}");
+}
+
 /// It was shown as lines, all of it.
 fn is_shown_as_lines(ended: &Ended, why: &str, root: &std::path::Path) {
     assert_eq!(ended.code(), Some(0), "{ended:?}");
