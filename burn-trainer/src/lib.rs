@@ -120,6 +120,7 @@ mod result;
 mod run;
 mod saving;
 mod state;
+mod stopping;
 pub mod strategy;
 mod trainer;
 mod training_loop;

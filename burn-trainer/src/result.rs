@@ -38,7 +38,8 @@ pub struct FitResult<M> {
     pub finished_before: bool,
     /// Whether early stopping has ended the run, now or before.
     pub stopped_early: bool,
-    /// Why training stopped before its last epoch, if it was asked to.
+    /// Why training stopped before its last epoch, if it was asked to: by a signal, by `q` on the dashboard, or through burn's
+    /// interrupter.
     pub interrupted: Option<String>,
     /// The signal that asked for it.
     pub stopped_by: Option<StopSignal>,

@@ -35,6 +35,7 @@ use crate::saving::run_saves::RunSaves;
 use crate::state::event::{RunProgress, TrainingEvent};
 use crate::state::position::{DataLengths, Position, TrainerState};
 use crate::state::run_clock::RunClock;
+use crate::stopping::save_from_outside::{SaveFromOutside, SavedFromOutside};
 use crate::training_loop::loop_end::Outcome;
 
 /// How often the end of training looks for the last records.
@@ -189,8 +190,11 @@ impl EpochEndSaves {
 
     /// Waits for the writer, after a failure or a stop by a signal for a limited time, and says what training came to.
     pub(crate) fn end(&self, failed: bool) -> Outcome {
+        self.end_within(failed, self.progress.end_limit)
+    }
+
+    fn end_within(&self, failed: bool, limit: Duration) -> Outcome {
         let progress = &*self.progress;
-        let limit = progress.end_limit;
         let deadline = Instant::now().checked_add(limit);
         let is_limited = failed || StopSignal::of(&progress.interrupter).is_some();
         let mut outcome = Outcome {
@@ -235,6 +239,21 @@ impl EpochEndSaves {
     /// Whether burn can still call a hook.
     fn is_in_use(&self) -> bool {
         Arc::strong_count(&self.in_use) > 1
+    }
+}
+
+impl SaveFromOutside for EpochEndSaves {
+    /// Nothing shows whether burn's loop computes or waits.
+    fn is_busy(&self) -> bool {
+        true
+    }
+
+    fn save(&self, _reason: &str, limit: Duration) -> SavedFromOutside {
+        let saves = self.end_within(true, limit).saves;
+        match saves.unfinished {
+            true => SavedFromOutside::Failed(format!("not within {limit:?}")),
+            false => SavedFromOutside::LastEpoch,
+        }
     }
 }
 

@@ -60,7 +60,7 @@ fn without_the_run(arguments: &[String]) -> Vec<String> {
 }
 
 /// A word, quoted where a POSIX shell would change it.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=+:,@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

@@ -5,7 +5,7 @@
 //!
 //! | exit status | |
 //! |---|---|
-//! | 0 | done |
+//! | 0 | done, or stopped by the program itself or by `q` on the dashboard, which standard error says |
 //! | 1 | training failed, or the newest state is not on disk |
 //! | 2 | wrong usage |
 //! | 75 | a device of another machine was lost; a later start can resume (`EX_TEMPFAIL` of sysexits.h, for a supervisor's restart rule) |
@@ -66,6 +66,7 @@ use serde::de::DeserializeOwned;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::process::console::say;
+use crate::process::resume_command;
 use crate::strategy::{Best, Interval, Last, StrategyConfig};
 
 /// Exit status for wrong usage.
@@ -156,6 +157,7 @@ impl TrainArgs {
             set::set(assignment, trainer, program)?;
         }
         trainer.fill_in(Timestamp::now());
+        resume_command::set(report::resume_line_of_process);
         Ok(())
     }
 

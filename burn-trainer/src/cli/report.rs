@@ -99,6 +99,9 @@ fn notes<M>(result: &FitResult<M>) -> Vec<String> {
     if let Some(reason) = &result.interrupted {
         notes.push(format!("stopped before the last epoch: {reason}"));
     }
+    if result.interrupted.is_some() && result.checkpoints.is_empty() {
+        notes.push("there is no checkpoint: the run resumes from its beginning".to_owned());
+    }
     if let Some(job) = &result.requeued {
         notes.push(format!("the Slurm job {job} is requeued"));
     }
@@ -144,6 +147,16 @@ fn has_begun(error: &Error) -> bool {
 }
 
 fn resume_line(config: &TrainerConfig, program: &str, epochs: usize) -> String {
+    line(config, program, epochs)
+}
+
+/// The same before [`report`] is called, with the program as it was started.
+pub(super) fn resume_line_of_process(config: &TrainerConfig, epochs: usize) -> String {
+    let program = std::env::args_os().next().unwrap_or_default();
+    line(config, &arguments::quoted(&program.to_string_lossy()), epochs)
+}
+
+fn line(config: &TrainerConfig, program: &str, epochs: usize) -> String {
     // An argument that is not UTF-8 cannot be printed as a shell takes it.
     let arguments: Vec<String> =
         std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();

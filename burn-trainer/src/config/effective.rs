@@ -66,6 +66,11 @@ impl TrainerConfig {
         }
     }
 
+    /// Whether a strategy of the configuration saves the state before a failure.
+    pub(crate) fn saves_exceptions(&self) -> bool {
+        self.effective_strategies().iter().any(|strategy| matches!(strategy, StrategyConfig::OnException(_)))
+    }
+
     /// The longest that the save of a failure may take by any of the strategies.
     pub(crate) fn exception_timeout(&self) -> Duration {
         let seconds = self.effective_strategies().into_iter().filter_map(|strategy| match strategy {

@@ -91,8 +91,8 @@ pub struct TrainerConfig {
     /// a `ckpt_path` that resumes what would be removed. A Slurm job that `slurm_requeue` has requeued resumes all the
     /// same.
     pub overwrite: bool,
-    /// Save and stop on SIGINT, SIGTERM, SIGUSR1, SIGUSR2, and on SIGHUP unless it is ignored. A second SIGINT ends the
-    /// process at once.
+    /// Save and stop on SIGINT, SIGTERM, SIGUSR1, SIGUSR2 and SIGHUP, from `Trainer::new` on. One that was ignored when the
+    /// process began stays ignored. A second SIGINT ends the process at once.
     pub handle_signals: bool,
     /// What it means when a run resumes with other hyperparameters than those in the checkpoint; see [`ChangedHparams`].
     pub changed_hparams: ChangedHparams,

@@ -14,6 +14,7 @@ use burn::tensor::Device;
 use parking_lot::Mutex;
 
 use super::start_position::{StartPosition, iter_from, pass_of_epoch};
+use crate::process::left_behind::DroppedInTime;
 
 /// Counts the batches of each epoch, over a loader and the shares of it that several devices have.
 #[derive(Debug, Default, Clone)]
@@ -77,8 +78,8 @@ impl EpochTracker {
 }
 
 /// A loader, or a part of one, whose passes begin at the tracker's epochs and are counted.
-pub(crate) struct EpochTrackingLoader<O> {
-    loader: Arc<dyn DataLoader<O>>,
+pub(crate) struct EpochTrackingLoader<O: 'static> {
+    loader: DroppedInTime<dyn DataLoader<O>>,
     tracker: EpochTracker,
     /// Passes that were begun.
     begun: AtomicU64,
@@ -93,6 +94,7 @@ struct CountingIterator<'a, O> {
 
 impl<O: 'static> EpochTrackingLoader<O> {
     pub(crate) fn wrap(loader: Arc<dyn DataLoader<O>>, tracker: &EpochTracker) -> Arc<dyn DataLoader<O>> {
+        let loader = DroppedInTime::new(loader);
         Arc::new(Self { loader, tracker: tracker.clone(), begun: AtomicU64::new(0) })
     }
 }

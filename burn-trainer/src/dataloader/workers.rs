@@ -19,6 +19,7 @@ use burn::tensor::Device;
 
 use super::shuffle_order::{ShuffleOrder, item_seed};
 use super::start_position::Pass;
+use crate::process::left_behind::join_workers;
 
 /// Changes an item by a seed.
 pub(super) type Transform<I> = Arc<dyn Fn(I, u64) -> I + Send + Sync>;
@@ -34,7 +35,7 @@ pub(super) struct BatchSource<I, O> {
     pub(super) device: Device,
 }
 
-/// Threads that make batches. Dropping it joins them, which takes as long as the batch that each is making.
+/// Threads that make batches. Dropping it joins them, which takes as long as the batch that each is making, but not for ever.
 pub(super) struct Workers<O> {
     requests: Vec<Sender<BatchRequest<O>>>,
     threads: Vec<JoinHandle<()>>,
@@ -145,10 +146,7 @@ impl<O> Drop for Workers<O> {
     fn drop(&mut self) {
         // A worker ends when its channel has no sender.
         self.requests.clear();
-        for thread in self.threads.drain(..) {
-            // A panic of a worker was printed, and the calling thread made its batches.
-            let _ = thread.join();
-        }
+        join_workers(self.threads.drain(..));
     }
 }
 

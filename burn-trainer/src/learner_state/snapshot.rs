@@ -36,6 +36,18 @@ pub(crate) fn take_snapshot<M: LearnerModel>(
         Some(statistics) => statistics.put_into(model),
         None => model,
     };
+    take_snapshot_of(model, learner, store, history, keep, reading)
+}
+
+/// The same of a model in validation mode with the right running statistics, and the learner that it belongs to.
+pub(crate) fn take_snapshot_of<M: LearnerModel>(
+    model: M,
+    learner: &Learner<M>,
+    store: &Arc<EventStoreClient>,
+    history: Option<HistoryAt>,
+    keep: impl FnOnce(&M, Option<&Learner<M>>),
+    reading: ReadTiming,
+) -> MakeSections {
     if reading == ReadTiming::Later {
         keep(&model, history.as_ref().map(|_| learner));
     }
@@ -93,11 +105,11 @@ pub(crate) fn optimizer_and_scheduler<M: LearnerModel>(
 }
 
 /// Applies the pending updates of a model's running statistics, as the next forward pass would do first. Returns the
-/// statistics.
-pub(crate) fn settle_statistics<M: LearnerModel>(learner: &Learner<M>) -> RunningStatistics {
+/// statistics, and the model in validation mode, which has them in cells of its own.
+pub(crate) fn settle_statistics<M: LearnerModel>(learner: &Learner<M>) -> (RunningStatistics, M) {
     let model = learner.model();
-    drop(model.valid());
-    RunningStatistics::of(&model)
+    let valid = model.valid();
+    (RunningStatistics::of(&model), valid)
 }
 
 /// burn gives the records of a learner's private optimizer and scheduler to checkpointers only. So three checkpointers

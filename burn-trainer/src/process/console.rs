@@ -10,6 +10,10 @@ use burn::train::renderer::{
     EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation, MetricsRendererTraining,
 };
 use indexmap::IndexMap;
+use parking_lot::Mutex;
+
+#[cfg(feature = "tui")]
+use super::terminal::is_drawn_on;
 
 /// burn's name of the training split.
 const TRAIN: &str = "train";
@@ -18,6 +22,9 @@ const TRAIN: &str = "train";
 pub(crate) const MAX_ITEMS: usize = usize::MAX >> 16;
 /// Time between two lines within a split.
 const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Lines for a terminal that somebody draws on.
+static HELD_BACK: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// Writes one line per split with its metrics, and one every 10 seconds in between.
 ///
@@ -76,6 +83,11 @@ impl PlainRenderer {
         Self { resumed_after: batches, ..Self::new() }
     }
 
+    /// Whether the lines are printed.
+    pub(super) fn set_hidden(&mut self, hidden: bool) {
+        self.hidden = hidden;
+    }
+
     fn start(&mut self, split: &str, items: usize) {
         self.split = split.to_owned();
         (self.items, self.done) = (items, 0);
@@ -111,7 +123,8 @@ impl PlainRenderer {
         say(&line);
     }
 
-    fn update(&mut self, state: &MetricState) {
+    /// Notes a metric's value for the next line.
+    pub(super) fn update(&mut self, state: &MetricState) {
         if let MetricState::Numeric(entry, Some(number)) = state
             && let Some(shown) = self.metrics.get_mut(&entry.metric_id)
         {
@@ -208,9 +221,35 @@ impl MetricsRenderer for PlainRenderer {
     }
 }
 
-/// Writes a line to standard error. A closed pipe there does not end training.
+/// Writes a line to standard error. A closed pipe there does not end training. While somebody draws on the terminal, which the
+/// line would garble, it is held back.
 pub(crate) fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let mut held_back = HELD_BACK.lock();
+    if is_drawn_on() {
+        return held_back.push(line.to_owned());
+    }
+    let lines = std::mem::take(&mut *held_back);
+    drop(held_back);
+    write_lines(lines.iter().map(String::as_str).chain([line]));
+}
+
+/// Writes the lines that were held back, unless somebody still draws.
+pub(crate) fn say_what_was_held_back() {
+    if !is_drawn_on() {
+        let lines = std::mem::take(&mut *HELD_BACK.lock());
+        write_lines(lines.iter().map(String::as_str));
+    }
+}
+
+#[cfg(not(feature = "tui"))]
+fn is_drawn_on() -> bool {
+    false
+}
+
+fn write_lines<'a>(lines: impl Iterator<Item = &'a str>) {
+    for line in lines {
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
 }
 
 /// Tells the user something, on standard error and in the log.

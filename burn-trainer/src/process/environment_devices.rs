@@ -28,18 +28,14 @@ impl EnvironmentDevices {
 }
 
 /// The function that describes the environment in a checkpoint's metadata. If GPUs are unknown, since a driver hangs or crashes,
-/// the log says so once, and with `announce` standard error too.
-pub(crate) fn described_by(
-    probe: Arc<EnvironmentProbe>,
-    announce: bool,
-) -> Box<dyn Fn() -> Value + Send + Sync> {
+/// a warning says so once.
+pub(crate) fn described_by(probe: Arc<EnvironmentProbe>) -> Box<dyn Fn() -> Value + Send + Sync> {
     let unknown = Once::new();
     Box::new(move || {
         let environment = probe.get();
         if environment.hardware.gpu_count.is_none() {
             unknown.call_once(|| {
-                let message = "the drivers of GPUs do not answer: the metadata of checkpoints says nothing of GPUs until they do";
-                if announce { warn(message) } else { log::warn!("{message}") }
+                warn("the drivers of GPUs do not answer: the metadata of checkpoints says nothing of GPUs until they do");
             });
         }
         serde_json::to_value(environment).unwrap_or_default()

@@ -5,11 +5,17 @@
 #[cfg(feature = "mimalloc")]
 pub(crate) mod allocator;
 pub(crate) mod console;
+pub(crate) mod dashboard;
 pub(crate) mod environment_devices;
 pub(crate) mod launcher;
+pub(crate) mod left_behind;
+pub(crate) mod panic_strategy;
+pub(crate) mod progress_display;
+pub(crate) mod resume_command;
 pub(crate) mod signals;
 pub(crate) mod start_device;
-pub(crate) mod terminal;
+#[cfg(feature = "tui")]
+mod terminal;
 
 #[cfg(feature = "mimalloc")]
 pub use allocator::KeepingAllocator;

@@ -15,7 +15,7 @@ use crate::process::launcher::requeue_after;
 use crate::process::signals::SignalWatch;
 use crate::result::FitResult;
 use crate::state::resume_point::ResumePoint;
-use crate::training_loop::loop_end::Outcome;
+use crate::training_loop::loop_end::{Outcome, Stop};
 
 /// A run that can be launched.
 pub(crate) struct PreparedRun {
@@ -27,7 +27,6 @@ pub(crate) struct PreparedRun {
     resumed_from: Option<PathBuf>,
     /// Whether this process writes, or leaves that to the process of rank 0.
     writes: bool,
-    plain: bool,
 }
 
 /// What [`SupervisedTraining::launch`] returned, or its panic.
@@ -40,10 +39,9 @@ impl PreparedRun {
         resume: Option<ResumePoint>,
         run: OpenRun,
         writes: bool,
-        plain: bool,
     ) -> Self {
         let resumed_from = resume.as_ref().map(|resume| resume.checkpoint.path().to_path_buf());
-        Self { config, metrics, resume, run, resumed_from, writes, plain }
+        Self { config, metrics, resume, run, resumed_from, writes }
     }
 
     /// The number of epochs that are done.
@@ -64,7 +62,7 @@ impl PreparedRun {
         }
     }
 
-    /// Trains. `end` gets what burn's loop returned, and ends the saves.
+    /// Trains, while `signals` are watched. `end` gets what burn's loop returned, and ends the saves.
     ///
     /// # Errors
     ///
@@ -73,15 +71,14 @@ impl PreparedRun {
         mut self,
         training: SupervisedTraining<M>,
         learner: Learner<M>,
+        signals: SignalWatch,
         end: impl FnOnce(&Launched<M>) -> Outcome,
     ) -> Result<FitResult<M>> {
-        let signals = match self.config.handle_signals {
-            true => SignalWatch::start(training.interrupter(), self.plain),
-            false => SignalWatch::off(),
-        };
         // burn's own threads pass their panics to the loop's thread, also after the loop has ended.
         let launched = catch_unwind(AssertUnwindSafe(|| training.launch(learner)));
+        signals.view().loop_has_ended();
         let mut outcome = end(&launched);
+        signals.training_has_ended();
         if outcome.saves.unfinished {
             // The writer still writes, so the run stays locked.
             self.run.keep_lock();
@@ -107,9 +104,12 @@ impl PreparedRun {
         if let Some(source) = error {
             return Err(Error::Training { source, saved: None });
         }
+        // burn's loop does not tell what it saw, but what the interrupter says after the end.
+        let stop = outcome.stop.or(interrupted.map(Stop::from));
         // A stop that came after the last epoch has stopped nothing.
-        let interrupted = interrupted.filter(|_| outcome.epochs < self.config.max_epochs as u64);
-        let stopped_by = interrupted.as_ref().and_then(|_| signals.received());
+        let is_done = outcome.stopped_early || outcome.epochs >= self.config.max_epochs as u64;
+        let stop = stop.filter(|_| !is_done);
+        let stopped_by = stop.as_ref().and_then(|_| signals.received());
         let requeues = self.writes && self.config.slurm_requeue;
         let requeued = stopped_by.filter(|_| requeues).and_then(requeue_after);
         if requeued.is_some() {
@@ -133,7 +133,7 @@ impl PreparedRun {
             stopped_early: outcome.stopped_early,
             stopped_by,
             requeued,
-            interrupted: interrupted.map(|stop| stop.reason.unwrap_or_else(|| "no reason given".to_owned())),
+            interrupted: stop.map(|stop| stop.reason),
             saves: reports.iter().filter(|report| report.outcome.is_ok() && !report.paths.is_empty()).count()
                 as u64,
             skipped_saves: outcome.saves.skipped,

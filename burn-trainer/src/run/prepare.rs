@@ -37,8 +37,6 @@ pub(crate) struct RunSetup {
     /// The program's own strategies.
     pub(crate) strategies: Vec<Box<dyn Strategy>>,
     pub(crate) environment: Arc<EnvironmentProbe>,
-    /// Whether progress is shown as plain lines, between which warnings can be printed.
-    pub(crate) plain: bool,
     /// What the writer is doing. Set when the saver opens.
     pub(crate) activity: Arc<OnceLock<WriterActivity>>,
     /// What the loaders of `Trainer::training` have.
@@ -64,7 +62,7 @@ pub(crate) fn prepare<M: LearnerModel>(
     setup: RunSetup,
     learner: &mut Learner<M>,
 ) -> Result<(PreparedRun, LoopParts)> {
-    let RunSetup { mut config, hparams, mut run, strategies, environment, plain, activity, data, valid_size } =
+    let RunSetup { mut config, hparams, mut run, strategies, environment, activity, data, valid_size } =
         setup;
     // The process of rank 0 saves for all.
     let writes = config.writes();
@@ -98,12 +96,11 @@ pub(crate) fn prepare<M: LearnerModel>(
             existing = ExistingCheckpoints::read(&config, &run.layout, &run.present, resume, complete);
         }
     }
-    let description =
-        run_description(&config, hparams, &run, resume.as_ref(), git.as_ref(), &environment, plain)?;
-    let open_saver = saver_opener(&config, strategies, &run, existing, description, plain, activity);
+    let description = run_description(&config, hparams, &run, resume.as_ref(), git.as_ref(), &environment)?;
+    let open_saver = saver_opener(&config, strategies, &run, existing, description, activity);
     let saves = RunSaves::new(open_saver, &config, valid_size);
     let environment = config.checkpoint_saving.then_some(environment);
-    let prepared = PreparedRun::new(config, metrics, resume, run, writes, plain);
+    let prepared = PreparedRun::new(config, metrics, resume, run, writes);
     Ok((prepared, LoopParts { metric_logger, saves, environment }))
 }
 
@@ -133,7 +130,6 @@ fn run_description(
     resume: Option<&ResumePoint>,
     git: Option<&Git>,
     environment: &Arc<EnvironmentProbe>,
-    announce: bool,
 ) -> Result<RunDescription> {
     let trainer_config = serde_json::to_value(config.spelled_out())
         .map_err(|error| Error::config("the trainer's configuration", error.to_string()))?;
@@ -146,7 +142,7 @@ fn run_description(
         hparams: &hparams,
     };
     let starts = starts::all(this, resume);
-    let environment = described_by(Arc::clone(environment), announce);
+    let environment = described_by(Arc::clone(environment));
     Ok(RunDescription {
         run_id: run.layout.run_id().to_owned(),
         name: config.name.clone(),
@@ -166,12 +162,10 @@ fn saver_opener(
     run: &OpenRun,
     existing: ExistingCheckpoints,
     description: RunDescription,
-    plain: bool,
     activity: Arc<OnceLock<WriterActivity>>,
 ) -> OpenSaver {
     let (config, layout) = (config.clone(), run.layout.clone());
-    let settings =
-        SaverSettings { when_busy: config.when_busy, max_waiting: config.max_waiting_saves, announce: plain };
+    let settings = SaverSettings { when_busy: config.when_busy, max_waiting: config.max_waiting_saves };
     Box::new(move |metrics| {
         let mut table = metrics.lock();
         for name in table.drop_unregistered() {

@@ -16,8 +16,8 @@ pub(crate) struct SaveSummary {
     pub(crate) unfinished: bool,
 }
 
-/// Logs how a save ended. With `announce`, a failure is also printed on standard error.
-pub(super) fn log_report(report: &SaveReport, announce: bool) {
+/// Logs how a save ended. A failure is also printed on standard error.
+pub(super) fn log_report(report: &SaveReport) {
     match &report.outcome {
         Ok(_) if report.paths.is_empty() => {
             log::info!("step {} is not saved: a better state was saved meanwhile", report.global_step);
@@ -26,9 +26,7 @@ pub(super) fn log_report(report: &SaveReport, announce: bool) {
         Err(error) => {
             let message = format!("saving step {} failed: {}", report.global_step, chain(error));
             log::error!("{message}");
-            if announce {
-                say(&format!("warning: {message}"));
-            }
+            say(&format!("warning: {message}"));
         }
     }
 }

@@ -39,13 +39,11 @@ pub(crate) struct Saver {
     summary: SaveSummary,
 }
 
-/// What to do with a save while the writer's queue is full, and whether a failed save is printed.
+/// What to do with a save while the writer's queue is full.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SaverSettings {
     pub(crate) when_busy: WhenBusy,
     pub(crate) max_waiting: usize,
-    /// Print failures on standard error. Off while a terminal dashboard is drawn, which a line would garble.
-    pub(crate) announce: bool,
 }
 
 /// A strategy's request to save the present state.
@@ -220,8 +218,7 @@ impl Saver {
     /// Notes the saves that have ended. A failed one is an error if the configuration stops training for it.
     pub(crate) fn collect(&mut self, failed_saves: FailedSaves) -> Result<()> {
         let known = self.summary.reports.len();
-        let announce = self.settings.announce;
-        self.summary.reports.extend(self.writer.reports().inspect(|report| log_report(report, announce)));
+        self.summary.reports.extend(self.writer.reports().inspect(log_report));
         let mut failed =
             self.summary.reports[known..].iter().filter_map(|report| report.outcome.as_ref().err());
         match failed.next() {
@@ -241,7 +238,7 @@ impl Saver {
         let names: Vec<String> = self.strategies.iter().map(|active| active.name.clone()).collect();
         let ledger = self.writer.ledger().clone();
         let (reports, finished) = self.writer.finish(wait);
-        reports.iter().for_each(|report| log_report(report, self.settings.announce));
+        reports.iter().for_each(log_report);
         self.summary.reports.extend(reports);
         self.summary.unfinished = !finished;
         let durable = |path: &PathBuf| self.summary.reports.iter().any(|report| report.has_settled(path));

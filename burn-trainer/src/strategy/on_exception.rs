@@ -36,8 +36,8 @@ pub struct OnException {
     pub save_symlink: bool,
     /// Leave out optimizer and scheduler: off by default.
     pub save_weights_only: bool,
-    /// How long the save may take before the program ends without it, in seconds: 120 by default. It is also the limit
-    /// for the save of a run that a signal stops.
+    /// How long the save may take before the program ends without it, in seconds: 120 by default. It is also the limit for the
+    /// end of a run that a signal stops, the step in progress included.
     pub timeout_seconds: f64,
 }
 

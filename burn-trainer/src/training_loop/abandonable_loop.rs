@@ -20,7 +20,7 @@ use burn_ckpt::plumbing::WriterActivity;
 use super::fit_loop::FitLoop;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
-use crate::process::terminal;
+use crate::process::dashboard;
 use crate::remote::device_watch::DeviceWatch;
 use crate::remote::loss_diagnosis::LostDevices;
 use crate::saving::run_checkpoints;
@@ -95,7 +95,7 @@ impl DeviceLossGuard {
         match self.end_of(&ended) {
             Some(ended) => Ok(ended.unwrap_or_else(|panic| resume_unwind(panic))),
             None => {
-                terminal::restore();
+                dashboard::close();
                 Err(lost)
             }
         }

@@ -54,7 +54,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
             self.progress.finished_before = is_resumed;
             return Ok(());
         }
-        while next.epoch < max_epochs {
+        // The stop came before the first step.
+        while next.epoch < max_epochs && !self.burn.should_stop() {
             self.progress.position = next;
             self.metrics.history.see_until(burn_epoch(next.epoch));
             self.train_epoch(data)?;
@@ -104,7 +105,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         if ended {
             let position = self.progress.position;
             self.progress.position = Position { trained: true, batches: training.batches, ..position };
-            self.learner.settle();
+            self.learner.settle(self.progress.position);
         }
         Ok(())
     }
@@ -189,7 +190,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         position.global_step += 1;
         position.batches = training.batches;
         position.items = items;
-        self.learner.settle();
+        self.learner.settle(self.progress.position);
         self.environment.report();
     }
 
@@ -229,7 +230,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             }
         }
         if iteration == 0 && !self.burn.should_stop() {
-            self.saves.check_validated(&data.valid.ended_at_once(epoch))?;
+            self.saves.lock().check_validated(&data.valid.ended_at_once(epoch))?;
         }
         self.burn.valid(LearnerEvent::EndSplit(burn_epoch(epoch)));
         self.burn.train(LearnerEvent::EndEpoch(burn_epoch(epoch)));

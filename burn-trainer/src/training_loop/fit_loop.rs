@@ -4,6 +4,7 @@
 //! `epochs` has what happens in the loop, `loop_end` how it ends.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use burn::train::{
     Learner, LearnerModel, SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader,
@@ -25,12 +26,16 @@ use crate::learner_state::restore::check_restored;
 use crate::learner_state::snapshot::{ReadTiming, optimizer_and_scheduler};
 use crate::metrics::RunMetrics;
 use crate::process::environment_devices::EnvironmentDevices;
+use crate::process::signals::StopView;
 use crate::remote::device_watch::DeviceWatch;
 use crate::saving::run_saves::RunSaves;
 use crate::saving::save_summary::SaveSummary;
 use crate::state::position::DataLengths;
 use crate::state::resume_point::ResumePoint;
 use crate::state::run_clock::RunClock;
+use crate::stopping::end_of_run::EndOfRun;
+use crate::stopping::parked_state::ParkingSlot;
+use crate::stopping::save_from_outside::LoopFromOutside;
 
 /// What the loop needs besides what burn gives it.
 pub(crate) struct FitPlan {
@@ -47,6 +52,9 @@ pub(crate) struct FitPlan {
     /// Whether devices of other machines are lost. `None` when there are none.
     pub(crate) watch: Option<DeviceWatch>,
     pub(crate) environment: EnvironmentDevices,
+    pub(crate) stop: StopView,
+    /// Ends the run when the loop does not see a stop.
+    pub(crate) end_of_run: Arc<EndOfRun>,
 }
 
 /// The loop as burn's `SupervisedTraining` runs it. It runs once.
@@ -89,13 +97,17 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
         let accumulation = components.grad_accumulation.unwrap_or(1);
         let batch = EffectiveBatch { devices: devices.all().len(), accumulation };
         let clock = RunClock::start(resume.as_ref().map(|resume| &resume.state));
+        let saves = Arc::new(Mutex::new(saves));
+        // Only a signal has the state saved from outside.
+        let slot = plan.stop.is_on().then(ParkingSlot::empty);
         let mut state = LoopState {
-            learner: TrainedLearner::new(&mut learner, devices.all(), reading),
+            learner: TrainedLearner::new(&mut learner, devices.all(), reading, slot.clone()),
             burn: EventReporter::new(&mut processor, &components.event_store, &components.interrupter),
             early_stopping: EarlyStopping::new(components.early_stopping),
             progress: LoopProgress::new(clock, seed, batch, data),
             metrics,
             saves,
+            stop: plan.stop,
             watch: plan.watch,
             environment: plan.environment,
         };
@@ -105,6 +117,9 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
             }
             state.open_saver()?;
             state.begin(resume.as_ref().map(|resume| &resume.state));
+            if let Some(slot) = slot {
+                plan.end_of_run.set_training(state.seen_from_outside(slot, reading));
+            }
             devices.settle();
             let data = RunData::<M> {
                 train: EpochData::new(&train, devices.all()),
@@ -121,6 +136,21 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
 }
 
 impl<M: LearnerModel> LoopState<'_, M> {
+    /// What the thread sees that ends the run when this loop does not see a stop.
+    fn seen_from_outside(&self, slot: ParkingSlot<M>, reading: ReadTiming) -> Arc<LoopFromOutside<M>> {
+        Arc::new(LoopFromOutside {
+            slot,
+            saves: Arc::clone(&self.saves),
+            metrics: self.metrics.clone(),
+            store: Arc::clone(self.burn.store),
+            clock: self.progress.clock,
+            seed: self.progress.seed,
+            batches_per_step: self.progress.batch.batches_per_step(),
+            data: self.progress.data,
+            reading,
+        })
+    }
+
     /// Checks that the learner has the state of the checkpoint, and how many batches its optimizer steps use.
     fn check_resumed(&mut self, resume: &ResumePoint, keep_effective_batch: bool) -> Result<()> {
         let before = resume.state.batches_per_step;

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use burn::train::LearnerModel;
+use burn::train::{Interruption, LearnerModel};
 use burn_ckpt::plumbing::{SavedCheckpoint, chain, panic_message};
 use indexmap::IndexMap;
 
@@ -33,6 +33,20 @@ pub(crate) struct Outcome {
     pub(crate) finished_before: bool,
     /// Whether early stopping has ended the run.
     pub(crate) stopped_early: bool,
+    /// The stop that the loop saw when it ended. `None` from a loop that is not the trainer's.
+    pub(crate) stop: Option<Stop>,
+}
+
+/// Why a run was asked to stop.
+#[derive(Debug)]
+pub(crate) struct Stop {
+    pub(crate) reason: String,
+}
+
+impl From<Interruption> for Stop {
+    fn from(interruption: Interruption) -> Self {
+        Self { reason: interruption.reason.unwrap_or_else(|| "no reason given".to_owned()) }
+    }
 }
 
 impl Outcome {
@@ -55,7 +69,10 @@ struct Failure {
 impl<M: LearnerModel> LoopState<'_, M> {
     /// Saves what must be saved at the end, and waits for the writer. `ended` is what the loop returned, or its panic.
     pub(super) fn end(mut self, ended: std::thread::Result<Result<()>>) -> Outcome {
-        let failure = self.failure(ended);
+        self.stop.loop_has_ended();
+        // burn's dashboard resets the interrupter after the loop, if the program has set it up with that.
+        let stop = self.burn.interrupter.interruption().map(Stop::from);
+        let failure = self.failure(ended, stop.as_ref());
         if let Some(Failure { error, .. }) = &failure {
             let text = chain(error);
             log::error!("{text}");
@@ -68,6 +85,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             finished_before: self.progress.finished_before,
             stopped_early: self.early_stopping.has_stopped(),
             seconds: self.progress.clock.seconds(),
+            stop,
             ..Outcome::default()
         };
         let mut paths = Vec::new();
@@ -77,8 +95,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
             paths = self.save_exception(message);
         }
         let is_limited = failure.is_some() || StopSignal::of(self.burn.interrupter).is_some();
-        let limit = is_limited.then_some(self.saves.exception_timeout());
-        (outcome.saves, outcome.checkpoints) = self.saves.finish(limit);
+        let mut saves = self.saves.lock();
+        let limit = self.stop.time_left().unwrap_or(saves.exception_timeout());
+        (outcome.saves, outcome.checkpoints) = saves.finish(is_limited.then_some(limit));
         // A path that this process reserved is there only if its save succeeded.
         let path = paths.into_iter().find(|path| path.exists());
         outcome.error = failure.map(|failure| match failure.error {
@@ -90,7 +109,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
     }
 
     /// Saves the state of a stopped run, and finds out whether training failed.
-    fn failure(&mut self, ended: std::thread::Result<Result<()>>) -> Option<Failure> {
+    fn failure(&mut self, ended: std::thread::Result<Result<()>>, stop: Option<&Stop>) -> Option<Failure> {
         let ended = ended.and_then(|ended| {
             // The save of a stop can fail or panic too. The state before that is then saved as well.
             catch_unwind(AssertUnwindSafe(|| {
@@ -99,7 +118,10 @@ impl<M: LearnerModel> LoopState<'_, M> {
                 if let Some(lost) = self.watch.as_ref().and_then(DeviceWatch::lost) {
                     return Err(lost.into());
                 }
-                self.save_stop()
+                match stop.filter(|_| self.progress.has_moved()) {
+                    Some(stop) => self.save(&[TrainingEvent::Interrupted(&stop.reason)]),
+                    None => Ok(()),
+                }
             }))
         });
         let failure = match ended {
@@ -124,20 +146,10 @@ impl<M: LearnerModel> LoopState<'_, M> {
         }
     }
 
-    /// Saves the state of a run that was told to stop.
-    fn save_stop(&mut self) -> Result<()> {
-        let interrupter = self.burn.interrupter;
-        if !interrupter.should_stop() || interrupter.error().is_some() {
-            return Ok(());
-        }
-        let reason = interrupter.get_message().unwrap_or_else(|| "no reason given".to_owned());
-        self.save(&[TrainingEvent::Interrupted(&reason)])
-    }
-
     /// Saves the state before a failure, if saving is on. Returns the paths where it will be.
     fn save_exception(&mut self, message: &str) -> Vec<PathBuf> {
-        let limit = self.saves.exception_timeout();
-        if self.saves.saver().is_none() {
+        let limit = self.saves.lock().exception_timeout();
+        if self.saves.lock().saver().is_none() {
             return Vec::new();
         }
         let position = self.progress.position;

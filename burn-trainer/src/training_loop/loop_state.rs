@@ -2,8 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use burn::train::LearnerModel;
+use parking_lot::Mutex;
 
 use super::early_stopping::EarlyStopping;
 use super::effective_batch::EffectiveBatch;
@@ -12,6 +14,7 @@ use super::trained_learner::TrainedLearner;
 use crate::error::Result;
 use crate::metrics::RunMetrics;
 use crate::process::environment_devices::EnvironmentDevices;
+use crate::process::signals::StopView;
 use crate::remote::device_watch::DeviceWatch;
 use crate::saving::run_saves::RunSaves;
 use crate::saving::saver::{RequestedSave, Saver};
@@ -26,7 +29,9 @@ pub(super) struct LoopState<'a, M: LearnerModel> {
     pub(super) early_stopping: EarlyStopping,
     pub(super) progress: LoopProgress,
     pub(super) metrics: RunMetrics,
-    pub(super) saves: RunSaves,
+    /// Shared with the thread that ends a run whose loop does not see a stop.
+    pub(super) saves: Arc<Mutex<RunSaves>>,
+    pub(super) stop: StopView,
     /// Whether devices of other machines are lost. `None` when there are none.
     pub(super) watch: Option<DeviceWatch>,
     pub(super) environment: EnvironmentDevices,
@@ -40,6 +45,8 @@ pub(super) struct LoopProgress {
     pub(super) seed: u64,
     pub(super) batch: EffectiveBatch,
     pub(super) data: DataLengths,
+    /// The position at which this call began.
+    pub(super) begun: Position,
     /// Whether the run was resumed and had nothing left to train.
     pub(super) finished_before: bool,
 }
@@ -47,7 +54,13 @@ pub(super) struct LoopProgress {
 impl LoopProgress {
     /// The start of a call. The position of a resumed run is restored with [`LoopState::begin`].
     pub(super) fn new(clock: RunClock, seed: u64, batch: EffectiveBatch, data: DataLengths) -> Self {
-        Self { position: Position::default(), clock, seed, batch, data, finished_before: false }
+        let position = Position::default();
+        Self { position, clock, seed, batch, data, begun: position, finished_before: false }
+    }
+
+    /// Whether there is anything in the state that the beginning did not have.
+    pub(super) fn has_moved(&self) -> bool {
+        self.position.next() != self.begun.next()
     }
 
     /// The trainer's part of a checkpoint.
@@ -66,14 +79,14 @@ impl<M: LearnerModel> LoopState<'_, M> {
     /// Waits for the metrics' names, and starts saving.
     pub(super) fn open_saver(&mut self) -> Result<()> {
         self.burn.flush();
-        self.saves.open(&self.metrics.table)
+        self.saves.lock().open(&self.metrics.table)
     }
 
     /// Begins, with the state that the run resumes from, if there is one.
     pub(super) fn begin(&mut self, previous: Option<&TrainerState>) {
         self.learner.begin(previous.and_then(|previous| previous.learning_rate));
         if let Some(previous) = previous {
-            self.progress.position = previous.position;
+            (self.progress.position, self.progress.begun) = (previous.position, previous.position);
         }
     }
 
@@ -83,15 +96,19 @@ impl<M: LearnerModel> LoopState<'_, M> {
     /// at every step would slow training down.
     pub(super) fn save(&mut self, events: &[TrainingEvent<'_>]) -> Result<()> {
         let Self { learner, burn, progress, metrics, saves, .. } = self;
-        let mut deadline = saves.deadline(burn.interrupter);
-        let Some(saver) = saves.saver() else { return Ok(()) };
         let submitted = catch_unwind(AssertUnwindSafe(|| {
-            let requested = requested_saves(saver, events, progress, metrics);
+            let requested = match saves.lock().saver() {
+                Some(saver) => requested_saves(saver, events, progress, metrics),
+                None => return Ok(()),
+            };
             if requested.is_empty() {
                 return Ok(());
             }
-            // The checkpoint must have the metrics of its step.
+            // The checkpoint must have the metrics of its step. Nobody waits for the lock if burn hangs in one of them.
             burn.flush();
+            let mut saves = saves.lock();
+            let mut deadline = saves.deadline(burn.interrupter);
+            let Some(saver) = saves.saver() else { return Ok(()) };
             let is_last = matches!(events, [TrainingEvent::Interrupted(_)]);
             let ended = events.iter().find_map(TrainingEvent::ended);
             let state = progress.trainer_state(learner.learning_rate().base(), metrics, ended);
@@ -100,6 +117,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
                 learner.snapshot(weights_only, progress.position.global_step, burn.store, history)
             })
         }));
+        let mut saves = saves.lock();
         let collected = saves.collect();
         if let Some(saver) = saves.saver() {
             learner.release_before(saver.oldest_step_in_use());
@@ -115,6 +133,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
     /// When a strategy or the writer fails. A device that has failed can panic here again.
     pub(super) fn save_before_failure(&mut self, message: &str) -> Result<Vec<PathBuf>> {
         let Self { learner, burn, progress, metrics, saves, .. } = self;
+        let mut saves = saves.lock();
         let limit = saves.exception_timeout();
         let Some(saver) = saves.saver() else { return Ok(Vec::new()) };
         if let Some(path) = saver.saved_state(progress.position) {
@@ -131,16 +150,16 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
     /// Checks that a split (`train_`, `val_`; empty for both) has logged the metrics that strategies need.
     pub(super) fn check_logged(&mut self, split: &str) -> Result<()> {
-        if !self.saves.needs_metric_of(split) {
+        if !self.saves.lock().needs_metric_of(split) {
             return Ok(());
         }
         self.burn.flush();
-        let checked = self.saves.check_logged(split, self.metrics.table.lock().logged());
+        let checked = self.saves.lock().check_logged(split, self.metrics.table.lock().logged());
         // A split that was stopped may not have logged them yet.
         if !self.burn.should_stop() {
             checked?;
         }
-        self.saves.forget_metrics_of(split);
+        self.saves.lock().forget_metrics_of(split);
         Ok(())
     }
 
@@ -148,6 +167,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
     pub(super) fn complete_epoch(&mut self) {
         self.metrics.close_epoch(burn_epoch(self.progress.position.epoch), self.burn.store);
         self.progress.position.epoch_complete = true;
+        self.learner.complete_epoch(self.progress.position);
     }
 }
 

@@ -13,6 +13,8 @@ use crate::learner_state::keep_alive::KeepAlive;
 use crate::learner_state::running_statistics::RunningStatistics;
 use crate::learner_state::snapshot::{ReadTiming, settle_statistics, take_snapshot};
 use crate::metrics::HistoryAt;
+use crate::state::position::Position;
+use crate::stopping::parked_state::{ParkedState, ParkingSlot};
 
 /// The part of a training step in which a panic can come. It decides which parts of the state are valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +37,18 @@ pub(super) struct TrainedLearner<'a, M: LearnerModel> {
     learning_rate: ModuleLearningRate,
     keep_alive: KeepAlive<M>,
     reading: ReadTiming,
+    /// Where the state of the last optimizer step is parked. `None` when nobody would take it.
+    slot: Option<ParkingSlot<M>>,
 }
 
 impl<'a, M: LearnerModel> TrainedLearner<'a, M> {
     /// A learner on these devices. `reading` says when its saves read the devices.
-    pub(super) fn new(learner: &'a mut Learner<M>, devices: &[Device], reading: ReadTiming) -> Self {
+    pub(super) fn new(
+        learner: &'a mut Learner<M>,
+        devices: &[Device],
+        reading: ReadTiming,
+        slot: Option<ParkingSlot<M>>,
+    ) -> Self {
         let learning_rate = learner.lr_current();
         Self {
             learner,
@@ -48,6 +57,7 @@ impl<'a, M: LearnerModel> TrainedLearner<'a, M> {
             learning_rate,
             keep_alive: KeepAlive::new(devices),
             reading,
+            slot,
         }
     }
 
@@ -66,7 +76,7 @@ impl<'a, M: LearnerModel> TrainedLearner<'a, M> {
 
     /// Starts training. `learning_rate` is that of the last optimizer step of a resumed run.
     pub(super) fn begin(&mut self, learning_rate: Option<f64>) {
-        let statistics = settle_statistics(self.learner);
+        let (statistics, _) = settle_statistics(self.learner);
         // Most models have none. Then there is nothing to keep at every step.
         self.statistics = (!statistics.is_empty()).then_some(statistics);
         if let Some(learning_rate) = learning_rate {
@@ -77,22 +87,40 @@ impl<'a, M: LearnerModel> TrainedLearner<'a, M> {
     /// The next batches are computed.
     pub(super) fn begin_batches(&mut self) {
         self.phase = Phase::Batches;
+        if let Some(slot) = &self.slot {
+            slot.begin_batches();
+        }
     }
 
     /// Does an optimizer step. [`settle`](Self::settle) ends it.
     pub(super) fn optimizer_step(&mut self, gradients: &mut StepGradients<'_, M>) {
         self.phase = Phase::OptimizerStep;
+        // The step can then change the state in place.
+        drop(self.slot.as_ref().and_then(ParkingSlot::take));
         self.learner.lr_step();
         self.learning_rate = self.learner.lr_current();
         gradients.apply(self.learner);
     }
 
-    /// The state is now that of an optimizer step, or of the end of an epoch's training.
-    pub(super) fn settle(&mut self) {
+    /// The state is now that of an optimizer step, or of the end of an epoch's training, at this position.
+    pub(super) fn settle(&mut self, position: Position) {
+        let mut valid = None;
         if let Some(statistics) = &mut self.statistics {
-            *statistics = settle_statistics(self.learner);
+            let (settled, model) = settle_statistics(self.learner);
+            (*statistics, valid) = (settled, Some(model));
         }
         self.phase = Phase::BetweenSteps;
+        if let Some(slot) = &self.slot {
+            let learning_rate = self.learning_rate.base();
+            slot.park(ParkedState { learner: self.learner.clone(), valid, position, learning_rate });
+        }
+    }
+
+    /// The epoch is done, at this position.
+    pub(super) fn complete_epoch(&self, position: Position) {
+        if let Some(slot) = &self.slot {
+            slot.move_to(position);
+        }
     }
 
     /// A copy of the state of the last optimizer step, which has this number.

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use burn::config::Config;
-use burn::data::dataloader::DataLoader;
 use burn::data::dataloader::batcher::Batcher;
+use burn::data::dataloader::{DataLoader, DataLoaderBuilder};
 use burn::data::dataset::InMemDataset;
 use burn::lr_scheduler::LrSchedulerConfig;
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
@@ -22,11 +22,14 @@ use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, Linea
 use burn::optim::AdamConfig;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn::train::metric::{AccuracyMetric, LearningRateMetric, LossMetric};
-use burn::train::{ClassificationOutput, InferenceStep, Learner, MultiDeviceOptim, TrainOutput, TrainStep};
+use burn::train::{
+    ClassificationOutput, ExecutionStrategy, InferenceStep, Learner, MultiDeviceOptim, TrainOutput, TrainStep,
+};
 use burn_trainer::cli::{self, TrainArgs};
 use burn_trainer::{Error, FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use clap::Parser;
 use system_tests::backend;
+use system_tests::models::small::ScriptedMetric;
 use system_tests::programs::orders::{self, Split};
 use system_tests::random::SplitMix64;
 
@@ -100,24 +103,36 @@ fn train(config: TrainerConfig, hparams: &WarmupConfig, device: &Device) -> Resu
         true => MultiDeviceOptim::OptimSharded,
         false => MultiDeviceOptim::OptimMainDevice,
     };
-    let mut trainer = Trainer::new(config, hparams)?
-        .devices((0..hparams.devices).map(|_| device.clone()))
-        .optimizer_placement(optim);
+    let mut trainer = Trainer::new(config, hparams)?.optimizer_placement(optim);
+    if !orders::is_burns_loop() {
+        trainer = trainer.devices((0..hparams.devices).map(|_| device.clone()));
+    }
     if let Some(strategy) = orders::hanging_strategy() {
         trainer = trainer.strategy(strategy);
     }
-    let training = trainer
+    let mut training = trainer
         .training(loader(hparams, seed, train), loader(hparams, seed, valid))
         .metrics((LossMetric::new(), AccuracyMetric::new()))
         .metric_train_numeric(LearningRateMetric::new())
         .grads_accumulation(hparams.grads_accumulation);
 
+    if orders::has_panicking_metric() {
+        training = training.metric_train_numeric(ScriptedMetric::new("Bad", &[]).panicking());
+    }
     device.seed(seed);
     let learner = Learner::new(hparams.init(device), AdamConfig::new().init(), hparams.schedule()?);
+    orders::before_training(training.interrupter());
+    if orders::is_burns_loop() {
+        return trainer.fit_with(training, learner, ExecutionStrategy::single(device.clone()));
+    }
     trainer.fit(training, learner)
 }
 
 fn loader(hparams: &WarmupConfig, seed: u64, items: InMemDataset<Item>) -> Arc<dyn DataLoader<Batch>> {
+    if orders::is_burns_loader() {
+        let builder = DataLoaderBuilder::new(ItemBatcher).batch_size(hparams.batch_size);
+        return builder.shuffle(seed).num_workers(hparams.num_workers).build(items);
+    }
     ResumableDataLoader::builder(ItemBatcher)
         .batch_size(hparams.batch_size)
         .num_workers(hparams.num_workers)
@@ -182,6 +197,7 @@ struct ItemBatcher;
 
 impl Batcher<Item, Batch> for ItemBatcher {
     fn batch(&self, items: Vec<Item>, device: &Device) -> Batch {
+        orders::at_batch(Split::Load);
         let count = items.len();
         let classes: Vec<i64> = items.iter().map(|item| item.class).collect();
         let values: Vec<f32> = items.iter().flat_map(|item| item.values).collect();

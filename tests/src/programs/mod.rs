@@ -1,6 +1,7 @@
 //! The project's programs as processes, and Python's.
 
 pub mod commands;
+pub mod on_terminal;
 pub mod orders;
 pub mod printed_table;
 pub mod python;

@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use burn::train::Interrupter;
 use burn_ckpt::retention::{KeepRule, TopK};
 use burn_trainer::strategy::{CheckpointOutput, RunProgress, SaveDecision, Strategy, TrainingEvent};
 use indexmap::IndexMap;
@@ -19,6 +20,8 @@ const VARIABLE: &str = "SYSTEM_TESTS_ORDERS";
 const POLL: Duration = Duration::from_millis(1);
 /// A program that waits for a test which is gone ends by itself.
 const PATIENCE: Duration = Duration::from_secs(180);
+
+static INTERRUPTER: OnceLock<Interrupter> = OnceLock::new();
 
 /// What a program is told.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -30,6 +33,16 @@ pub struct Orders {
     pub hang_when_stopped: Option<PathBuf>,
     /// Print the metrics at the end, in every digit.
     pub show_metrics: bool,
+    /// Train in burn's own loop.
+    pub burns_loop: bool,
+    /// Use burn's own data loader.
+    pub burns_loader: bool,
+    /// Have a metric that panics.
+    pub panicking_metric: bool,
+    /// Stop training in the first batch that is computed after somebody has come to the gate in this directory.
+    pub stop_when_reached: Option<PathBuf>,
+    /// Wait at the gate in this directory when the run is open, before training.
+    pub wait_before_training: Option<PathBuf>,
 }
 
 /// Which batches are counted: from 1, over the life of the process.
@@ -39,6 +52,8 @@ pub enum Split {
     Train,
     /// Those of validation.
     Valid,
+    /// Those that a data loader makes, for both.
+    Load,
 }
 
 /// What is to be done at a batch.
@@ -48,6 +63,10 @@ pub enum Action {
     Wait(PathBuf),
     /// Panic.
     Panic,
+    /// Stop training, as a program may do it by itself.
+    Stop,
+    /// Fail as burn's dashboard does when a number of its drawing overflows.
+    FailInDrawing,
 }
 
 impl Orders {
@@ -61,6 +80,18 @@ impl Orders {
     #[must_use]
     pub fn panic(split: Split, batch: usize) -> Self {
         Self { at_batch: Some((split, batch, Action::Panic)), ..Self::default() }
+    }
+
+    /// To fail in the dashboard's drawing at a batch.
+    #[must_use]
+    pub fn fail_in_drawing(split: Split, batch: usize) -> Self {
+        Self { at_batch: Some((split, batch, Action::FailInDrawing)), ..Self::default() }
+    }
+
+    /// To stop training at a batch.
+    #[must_use]
+    pub fn stop(split: Split, batch: usize) -> Self {
+        Self { at_batch: Some((split, batch, Action::Stop)), ..Self::default() }
     }
 
     /// The command with these orders.
@@ -128,22 +159,76 @@ impl Gate {
 ///
 /// Where the orders say so, or when the gate is not opened.
 pub fn at_batch(split: Split) {
-    static COUNTS: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
+    static COUNTS: [AtomicUsize; 3] = [const { AtomicUsize::new(0) }; 3];
     let count = COUNTS[split as usize].fetch_add(1, Ordering::SeqCst) + 1;
-    match &Orders::of_process().at_batch {
+    let orders = Orders::of_process();
+    if let (Split::Train, Some(gate)) = (split, &orders.stop_when_reached) {
+        // The worker is not waited for: it gets there while the batches before are trained on.
+        let since = Instant::now();
+        while count == 5 && !gate.join("reached").exists() {
+            assert!(since.elapsed() < PATIENCE, "nobody came to the gate");
+            std::thread::sleep(POLL);
+        }
+        if gate.join("reached").exists() {
+            stop();
+        }
+    }
+    match &orders.at_batch {
         Some((at, batch, action)) if (*at, *batch) == (split, count) => match action {
-            Action::Wait(gate) => {
-                touch(&gate.join("reached"));
-                let since = Instant::now();
-                while !gate.join("open").exists() {
-                    assert!(since.elapsed() < PATIENCE, "the gate was not opened");
-                    std::thread::sleep(POLL);
-                }
-            }
+            Action::Wait(gate) => wait_at(gate),
             Action::Panic => panic!("the batch {batch} was told to panic"),
+            Action::FailInDrawing => {
+                let drawing = std::thread::Builder::new().name("train-renderer".to_owned());
+                let failed = drawing.spawn(|| panic!("attempt to subtract with overflow"));
+                let _ = failed.map(std::thread::JoinHandle::join);
+            }
+            Action::Stop => stop(),
         },
         _ => {}
     }
+}
+
+/// To be called by the program when the run is open, before training.
+///
+/// # Panics
+///
+/// When a gate there is not opened.
+pub fn before_training(interrupter: Interrupter) {
+    let _ = INTERRUPTER.set(interrupter);
+    if let Some(gate) = &Orders::of_process().wait_before_training {
+        wait_at(gate);
+    }
+}
+
+fn stop() {
+    INTERRUPTER.get().unwrap_or_else(|| panic!("no training")).stop(Some("enough is enough"));
+}
+
+fn wait_at(gate: &Path) {
+    touch(&gate.join("reached"));
+    let since = Instant::now();
+    while !gate.join("open").exists() {
+        assert!(since.elapsed() < PATIENCE, "the gate was not opened");
+        std::thread::sleep(POLL);
+    }
+}
+
+/// Whether the program is told to have a metric that panics.
+#[must_use]
+pub fn has_panicking_metric() -> bool {
+    Orders::of_process().panicking_metric
+}
+
+/// Whether the program is told to use burn's own data loader.
+#[must_use]
+pub fn is_burns_loader() -> bool {
+    Orders::of_process().burns_loader
+}
+
+/// Whether the program is told to train in burn's own loop.
+#[must_use]
+pub fn is_burns_loop() -> bool {
+    Orders::of_process().burns_loop
 }
 
 /// The strategy that hangs, where the program is told to have it.

@@ -55,7 +55,7 @@ pub fn printed_command(stdout: &str) -> Command {
     assert_eq!(lines.next(), None, "{stdout}");
     let mut command = Command::new("sh");
     // What is killed should a test fail is then the program itself.
-    command.args(["-c", &format!("exec {line}")]).env("PATH", path_with(programs()));
+    command.args(["-c", &format!("exec env --default-signal=INT {line}")]).env("PATH", path_with(programs()));
     by_hand(command)
 }
 
@@ -82,7 +82,9 @@ pub fn path_with(directory: &Path) -> std::ffi::OsString {
 }
 
 fn program(name: &str, root: &Path, arguments: &str) -> Command {
-    let mut command = Command::new(programs().join(name));
+    // A script that runs the tests in the background has ctrl-c ignored.
+    let mut command = Command::new("/usr/bin/env");
+    command.arg("--default-signal=INT").arg(programs().join(name));
     command.arg("--root").arg(root).args(arguments.split_whitespace());
     by_hand(command)
 }
@@ -291,8 +293,14 @@ impl Running {
         Ended { status, stdout: self.read("stdout"), stderr: self.read("stderr") }
     }
 
+    /// The file that has its `stdout` or its `stderr`.
+    #[must_use]
+    pub fn output_file(&self, name: &str) -> PathBuf {
+        self.output.path().join(name)
+    }
+
     fn read(&self, name: &str) -> String {
-        let bytes = std::fs::read(self.output.path().join(name)).unwrap_or_default();
+        let bytes = std::fs::read(self.output_file(name)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 }

@@ -14,4 +14,6 @@ mod programs;
 mod remote;
 mod resuming;
 mod saving;
+mod stopping;
+mod terminals;
 mod training;

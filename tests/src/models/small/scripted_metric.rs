@@ -19,6 +19,7 @@ pub struct ScriptedMetric {
     scores: Arc<Mutex<VecDeque<f64>>>,
     value: f64,
     fails: bool,
+    panics: bool,
     attributes: Option<bool>,
     at_the_end_only: bool,
 }
@@ -28,8 +29,15 @@ impl ScriptedMetric {
     #[must_use]
     pub fn new(name: &str, scores: &[f64]) -> Self {
         let scores = Arc::new(Mutex::new(scores.iter().copied().collect()));
-        let name = Arc::new(name.to_owned());
-        Self { name, scores, value: 0.0, fails: false, attributes: Some(false), at_the_end_only: false }
+        Self {
+            name: Arc::new(name.to_owned()),
+            scores,
+            value: 0.0,
+            fails: false,
+            panics: false,
+            attributes: Some(false),
+            at_the_end_only: false,
+        }
     }
 
     /// Higher is better, or `None`: it does not say.
@@ -42,6 +50,12 @@ impl ScriptedMetric {
     #[must_use]
     pub fn at_the_end_only(self) -> Self {
         Self { at_the_end_only: true, ..self }
+    }
+
+    /// Panics whenever it is updated.
+    #[must_use]
+    pub fn panicking(self) -> Self {
+        Self { panics: true, ..self }
     }
 
     /// Fails whenever it is updated.
@@ -66,6 +80,7 @@ impl Metric for ScriptedMetric {
     }
 
     fn update(&mut self, (): &(), _: &MetricMetadata) -> Result<SerializedEntry, TensorReadError> {
+        assert!(!self.panics, "the metric was told to panic");
         if self.fails {
             return Err(TensorReadError::InvalidShape { expected: 1, actual: 2 });
         }

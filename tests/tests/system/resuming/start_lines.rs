@@ -62,7 +62,7 @@ fn a_resume_within_an_epoch_says_after_which_batch() {
         let steps = last_metadata(root).global_step;
         let expected = match split {
             Split::Train => format!("(epoch 1 of 1, after {steps} batches)"),
-            Split::Valid => "(epoch 1 of 1, before its validation)".to_owned(),
+            _ => "(epoch 1 of 1, before its validation)".to_owned(),
         };
         let resumed = Running::start(printed_command(&ended.stdout)).end_well();
         assert!(resumed.stderr.contains(&expected), "{expected} is not in {resumed:?}");

@@ -1,0 +1,196 @@
+//! How the trainer shows progress: on burn's dashboard where standard output is a terminal, as plain lines elsewhere, and
+//! where the dashboard fails.
+
+use std::error::Error;
+use std::io::{IsTerminal, stdout};
+use std::sync::{Arc, OnceLock};
+
+use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
+use burn::train::metric::MetricDefinition;
+use burn::train::renderer::{
+    EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation, MetricsRendererTraining,
+};
+use burn::train::{Interrupter, LearnerSummary};
+
+use super::console::{PlainRenderer, warn};
+use super::dashboard::Dashboard;
+
+/// The interrupter of the run, which is known when training starts.
+pub(crate) type RunInterrupter = Arc<OnceLock<Interrupter>>;
+
+/// The renderer that [`Trainer::training`](crate::Trainer::training) sets.
+pub(crate) struct ProgressDisplay {
+    /// Sees every event, so that its lines are right when the dashboard fails in the middle of a split.
+    lines: PlainRenderer,
+    dashboard: Option<Dashboard>,
+    /// Whether to try the dashboard when training starts.
+    wants_dashboard: bool,
+    /// Metrics that were registered before the dashboard was drawn.
+    definitions: Vec<MetricDefinition>,
+    interrupter: RunInterrupter,
+}
+
+impl ProgressDisplay {
+    /// Shows nothing before training starts. `batches` is how many of the first epoch were trained before the resume.
+    pub(crate) fn new(batches: u64, interrupter: RunInterrupter) -> Self {
+        Self {
+            lines: PlainRenderer::resumed(batches),
+            dashboard: None,
+            wants_dashboard: cfg!(feature = "tui") && stdout().is_terminal(),
+            definitions: Vec::new(),
+            interrupter,
+        }
+    }
+
+    /// Draws the dashboard of a run with so many epochs done.
+    fn open_dashboard(&mut self, completed: usize) {
+        if !std::mem::take(&mut self.wants_dashboard) {
+            return;
+        }
+        match Dashboard::open(completed) {
+            Ok(mut dashboard) => {
+                for definition in self.definitions.drain(..) {
+                    dashboard.draw(|burns| burns.register_metric(definition));
+                }
+                self.lines.set_hidden(true);
+                self.dashboard = Some(dashboard);
+            }
+            Err(reason) => warn(&format!("no dashboard, progress is shown as lines: {reason}")),
+        }
+    }
+
+    /// Passes an event to the dashboard, as long as there is one.
+    fn draw(&mut self, event: impl FnOnce(&mut dyn MetricsRenderer)) {
+        let Some(dashboard) = &mut self.dashboard else { return };
+        if let Some(reason) = dashboard.has_ended() {
+            self.dashboard = None;
+            self.lines.set_hidden(false);
+            if let Some(reason) = reason {
+                warn(&format!("the dashboard has failed, progress is shown as lines now: {reason}"));
+            }
+            return;
+        }
+        dashboard.draw(event);
+        if let (Some(reason), Some(interrupter)) = (dashboard.take_stop(), self.interrupter.get()) {
+            interrupter.stop(reason.as_deref());
+        }
+    }
+}
+
+impl MetricsRendererTraining for ProgressDisplay {
+    fn update_train(&mut self, state: MetricState) {
+        self.lines.update(&state);
+        self.draw(|burns| burns.update_train(state));
+    }
+
+    fn update_valid(&mut self, state: MetricState) {
+        self.lines.update(&state);
+        self.draw(|burns| burns.update_valid(state));
+    }
+
+    fn on_train_end(&mut self, summary: Option<LearnerSummary>) -> Result<(), Box<dyn Error>> {
+        let mut summary = Some(summary);
+        self.draw(|burns| {
+            // burn's only sends an event.
+            let _ = burns.on_train_end(summary.take().flatten());
+        });
+        summary.map_or(Ok(()), |summary| self.lines.on_train_end(summary))
+    }
+}
+
+impl TrainingProgressLogger for ProgressDisplay {
+    fn start(&mut self, epochs: usize, epoch: usize, items: Option<usize>, label: Option<&str>) {
+        self.open_dashboard(epoch.saturating_sub(1));
+        TrainingProgressLogger::start(&mut self.lines, epochs, epoch, items, label);
+        self.draw(|burns| burns.start(epochs, epoch, items, label));
+    }
+
+    fn start_split(&mut self, split: &str, items: usize) {
+        self.lines.start_split(split, items);
+        self.draw(|burns| burns.start_split(split, items));
+    }
+
+    fn update_split(&mut self, done: usize) {
+        self.lines.update_split(done);
+        self.draw(|burns| burns.update_split(done));
+    }
+
+    fn update_epoch(&mut self, epoch: usize) {
+        self.lines.update_epoch(epoch);
+        self.draw(|burns| burns.update_epoch(epoch));
+    }
+
+    fn end_split(&mut self) {
+        self.draw(|burns| burns.end_split());
+        self.lines.end_split();
+    }
+
+    fn end(&mut self) {
+        self.draw(|burns| burns.end());
+    }
+
+    fn log_event_training(&mut self, event: String) {
+        self.draw(|burns| burns.log_event_training(event));
+    }
+}
+
+impl MetricsRendererEvaluation for ProgressDisplay {
+    fn update_test(&mut self, name: EvaluationName, state: MetricState) {
+        self.lines.update(&state);
+        self.draw(|burns| burns.update_test(name, state));
+    }
+
+    fn on_test_end(&mut self, summary: Option<LearnerSummary>) -> Result<(), Box<dyn Error>> {
+        let mut summary = Some(summary);
+        self.draw(|burns| {
+            let _ = burns.on_test_end(summary.take().flatten());
+        });
+        summary.map_or(Ok(()), |summary| self.lines.on_test_end(summary))
+    }
+}
+
+impl EvaluationProgressLogger for ProgressDisplay {
+    fn start_global_progress(&mut self, tests: usize) {
+        self.lines.start_global_progress(tests);
+        self.draw(|burns| burns.start_global_progress(tests));
+    }
+
+    fn start_test(&mut self, name: &str, items: usize) {
+        self.lines.start_test(name, items);
+        self.draw(|burns| burns.start_test(name, items));
+    }
+
+    fn update_test_progress(&mut self, done: usize) {
+        self.lines.update_test_progress(done);
+        self.draw(|burns| burns.update_test_progress(done));
+    }
+
+    fn end_test(&mut self) {
+        self.draw(|burns| burns.end_test());
+        self.lines.end_test();
+    }
+
+    fn end_global_progress(&mut self) {
+        self.draw(|burns| burns.end_global_progress());
+    }
+
+    fn log_event_evaluation(&mut self, event: String) {
+        self.draw(|burns| burns.log_event_evaluation(event));
+    }
+}
+
+impl MetricsRenderer for ProgressDisplay {
+    fn manual_close(&mut self) {
+        self.draw(|burns| burns.manual_close());
+        // It returns when the user has closed it.
+        self.dashboard = None;
+    }
+
+    fn register_metric(&mut self, definition: MetricDefinition) {
+        self.lines.register_metric(definition.clone());
+        match &self.dashboard {
+            Some(_) => self.draw(|burns| burns.register_metric(definition)),
+            None => self.definitions.push(definition),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The end of a run from outside of its loop: the save, what is printed, the requeued job, the exit status.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::save_from_outside::{SaveFromOutside, SavedFromOutside};
+use crate::config::{FailedSaves, TrainerConfig};
+use crate::process::console::say;
+use crate::process::launcher::requeue_after;
+use crate::process::resume_command;
+use crate::process::signals::{EndFromOutside, StopSignal};
+use crate::saving::run_checkpoints;
+
+/// The exit status when the newest state is not on disk.
+const FAILED: u8 = 1;
+
+/// Ends a run from outside.
+pub(crate) struct EndOfRun {
+    config: Mutex<TrainerConfig>,
+    /// `None` before training.
+    training: Mutex<Option<Arc<dyn SaveFromOutside>>>,
+}
+
+impl EndOfRun {
+    pub(crate) fn new(config: TrainerConfig) -> Arc<Self> {
+        Arc::new(Self { config: Mutex::new(config), training: Mutex::new(None) })
+    }
+
+    /// The configuration with the run's id.
+    pub(crate) fn set_config(&self, config: TrainerConfig) {
+        *self.config.lock() = config;
+    }
+
+    /// Training starts.
+    pub(crate) fn set_training(&self, training: Arc<dyn SaveFromOutside>) {
+        *self.training.lock() = Some(training);
+    }
+
+    fn training(&self) -> Option<Arc<dyn SaveFromOutside>> {
+        self.training.lock().clone()
+    }
+}
+
+impl EndFromOutside for EndOfRun {
+    fn is_computing(&self) -> bool {
+        self.training().is_some_and(|training| training.is_busy())
+    }
+
+    fn end(&self, signal: StopSignal, limit: Duration) -> u8 {
+        let config = self.config.lock().clone();
+        let saved = match self.training() {
+            Some(training) => training.save(signal.name(), limit),
+            None => SavedFromOutside::NoUpdate,
+        };
+        if config.writes() {
+            report(&config, signal, &saved);
+            if config.slurm_requeue
+                && let Some(job) = requeue_after(signal)
+            {
+                say(&format!("the Slurm job {job} is requeued"));
+            }
+        }
+        match saved {
+            SavedFromOutside::Failed(_) if config.failed_saves != FailedSaves::Ignore => FAILED,
+            _ => signal.exit_status(),
+        }
+    }
+}
+
+/// Says why the process ends, on standard error, and prints the command that resumes the run, as `cli::report` would.
+fn report(config: &TrainerConfig, signal: StopSignal, saved: &SavedFromOutside) {
+    let name = signal.name();
+    let state = match saved {
+        _ if !config.checkpoint_saving => "saving is off".to_owned(),
+        SavedFromOutside::NoUpdate => "no optimizer step was done, so there is nothing to save".to_owned(),
+        SavedFromOutside::LastEpoch => "the last epoch that was saved stands".to_owned(),
+        SavedFromOutside::Step(step) => format!("the state of step {step} is saved"),
+        SavedFromOutside::Failed(reason) => format!("the newest state is not on disk: {reason}"),
+    };
+    say(&format!(
+        "training did not end by itself after {name}: {state}; threads that still work (a step, a data loader's worker) are \
+         left behind"
+    ));
+    say(&format!("stopped before the last epoch: {name}"));
+    if run_checkpoints::newest_resumable(config).is_some() {
+        let line = resume_command::line(config, config.max_epochs);
+        let _ = writeln!(std::io::stdout(), "{line}");
+    }
+}

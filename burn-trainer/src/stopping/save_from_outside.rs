@@ -1,0 +1,145 @@
+//! Saves the parked state on the thread that ends the process.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use burn::train::LearnerModel;
+use burn::train::metric::store::EventStoreClient;
+use burn_ckpt::plumbing::{chain, panic_message};
+use parking_lot::Mutex;
+
+use super::parked_state::{ParkedState, ParkingSlot};
+use crate::error::Result;
+use crate::learner_state::snapshot::{ReadTiming, take_snapshot_of};
+use crate::metrics::RunMetrics;
+use crate::saving::run_saves::RunSaves;
+use crate::state::event::{RunProgress, TrainingEvent};
+use crate::state::position::{DataLengths, TrainerState, burn_epoch};
+use crate::state::run_clock::RunClock;
+
+/// How often the loop is looked at while it is in an update.
+const POLL: Duration = Duration::from_millis(5);
+/// How long burn may process the metrics of one batch before the save continues without them.
+const METRICS_LIMIT: Duration = Duration::from_secs(2);
+
+/// A training that can be saved while its loop is stuck.
+pub(crate) trait SaveFromOutside: Send + Sync {
+    /// Whether the loop computes or saves, and will see a stop when it is done.
+    fn is_busy(&self) -> bool;
+
+    /// Saves the state of the last update within a time, and ends the saves of the run.
+    fn save(&self, reason: &str, limit: Duration) -> SavedFromOutside;
+}
+
+/// What became of the state.
+pub(crate) enum SavedFromOutside {
+    /// There was no update in this process.
+    NoUpdate,
+    /// The last epoch that was saved stands: the loop is not the trainer's.
+    LastEpoch,
+    /// The state of this step is on disk.
+    Step(u64),
+    /// It is not, for this reason.
+    Failed(String),
+}
+
+/// The trainer's own loop.
+pub(crate) struct LoopFromOutside<M: LearnerModel> {
+    pub(crate) slot: ParkingSlot<M>,
+    pub(crate) saves: Arc<Mutex<RunSaves>>,
+    pub(crate) metrics: RunMetrics,
+    pub(crate) store: Arc<EventStoreClient>,
+    pub(crate) clock: RunClock,
+    pub(crate) seed: u64,
+    pub(crate) batches_per_step: u64,
+    pub(crate) data: DataLengths,
+    pub(crate) reading: ReadTiming,
+}
+
+impl<M: LearnerModel> SaveFromOutside for LoopFromOutside<M> {
+    fn is_busy(&self) -> bool {
+        self.slot.is_computing() || self.saves.is_locked()
+    }
+
+    fn save(&self, reason: &str, limit: Duration) -> SavedFromOutside {
+        let deadline = Instant::now() + limit;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let parked = self.parked(limit / 2);
+        let Some(mut saves) = self.saves.try_lock_for(left()) else {
+            return SavedFromOutside::Failed("a strategy or an older save does not end".to_owned());
+        };
+        let step = parked.as_ref().map(|parked| parked.position.global_step);
+        // A device that hangs or has failed can do so here again.
+        let submitted = catch_unwind(AssertUnwindSafe(|| match parked {
+            Some(parked) => self.submit(parked, &mut saves, reason, left()),
+            None => Ok(()),
+        }));
+        let failure = match submitted {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(chain(&error)),
+            Err(panic) => Some(panic_message(&*panic)),
+        };
+        let (summary, _) = saves.finish(Some(left()));
+        match (failure, step) {
+            (Some(reason), _) => SavedFromOutside::Failed(reason),
+            (None, _) if summary.unfinished => SavedFromOutside::Failed(format!("not within {limit:?}")),
+            (None, Some(_)) if !summary.newest_is_durable => {
+                SavedFromOutside::Failed("its save has failed".to_owned())
+            }
+            (None, Some(step)) => SavedFromOutside::Step(step),
+            (None, None) if !self.slot.has_updated() => SavedFromOutside::NoUpdate,
+            (None, None) => SavedFromOutside::Failed("the optimizer's step does not end".to_owned()),
+        }
+    }
+}
+
+impl<M: LearnerModel> LoopFromOutside<M> {
+    /// The parked state. While an update is in progress there is none.
+    fn parked(&self, limit: Duration) -> Option<ParkedState<M>> {
+        let begun = Instant::now();
+        loop {
+            let parked = self.slot.take();
+            if parked.is_some() || !self.slot.has_updated() || begun.elapsed() >= limit {
+                return parked;
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Hands the state to the writer, as a stop that the loop sees would be saved.
+    fn submit(
+        &self,
+        parked: ParkedState<M>,
+        saves: &mut RunSaves,
+        reason: &str,
+        limit: Duration,
+    ) -> Result<()> {
+        let ParkedState { learner, valid, position, learning_rate } = parked;
+        let Some(saver) = saves.saver() else { return Ok(()) };
+        let logged = position.logged();
+        self.metrics.history.await_count(burn_epoch(position.epoch), logged, METRICS_LIMIT.min(limit / 4));
+        let values = self.metrics.values();
+        let progress = RunProgress::new(position, &self.clock, &values);
+        let event = TrainingEvent::Interrupted(reason);
+        let requested = saver.requested_saves(&[event], position, &progress);
+        let state = TrainerState {
+            learning_rate: Some(learning_rate),
+            batches_per_step: Some(self.batches_per_step),
+            data: Some(self.data),
+            ended: event.ended(),
+            ..TrainerState::new(position, self.seed, self.clock.seconds(), values.clone())
+        };
+        saver.submit_within(limit, &requested, &state, |weights_only| {
+            let model = valid.clone().unwrap_or_else(|| learner.model().valid());
+            let history = (!weights_only).then(|| self.metrics.history.at(logged));
+            // The process ends soon: with copies that are never dropped, no thread releases what another one reads.
+            let keep = |model: &M, learner: Option<&_>| {
+                std::mem::forget((model.clone(), learner.cloned()));
+            };
+            take_snapshot_of(model, &learner, &self.store, history, keep, self.reading)
+        })?;
+        std::mem::forget(learner);
+        Ok(())
+    }
+}

@@ -1,0 +1,32 @@
+//! A data loader's worker that does not end when training does is left behind, with a line.
+
+use std::time::{Duration, Instant};
+
+use system_tests::programs::orders::{Action, Gate, Orders, Split};
+use system_tests::programs::running::{Running, warmup};
+use system_tests::run_files::{checkpoints, metadata};
+
+#[test]
+fn a_worker_that_hangs_does_not_keep_a_program_that_has_stopped() {
+    for (burns_loader, line) in [
+        (false, "1 of the workers of a data loader did not end"),
+        (true, "the workers of a data loader did not end"),
+    ] {
+        let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
+        // The worker is ahead of training.
+        let orders = Orders {
+            at_batch: Some((Split::Load, 7, Action::Wait(gate.path().to_path_buf()))),
+            stop_when_reached: Some(gate.path().to_path_buf()),
+            burns_loader,
+            ..Orders::default()
+        };
+        let flags = "--run-id r1 --epochs 100 --set num_workers=1";
+        let begun = Instant::now();
+        let ended = Running::start(orders.given_to(warmup(root.path(), flags))).end_well();
+        assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
+        assert_eq!(ended.stderr.matches(line).count(), 1, "{ended:?}");
+        assert!(ended.stderr.contains("stopped before the last epoch: enough is enough"), "{ended:?}");
+        let step = metadata(&checkpoints(root.path()).join("last.ckpt"))["global_step"].as_u64().unwrap();
+        assert!(step < 7, "{step}");
+    }
+}
