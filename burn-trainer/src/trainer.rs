@@ -202,9 +202,15 @@ impl Trainer {
         train: Arc<dyn DataLoader<<M as TrainStep>::Input>>,
         valid: Arc<dyn DataLoader<<M as InferenceStep>::Input>>,
     ) -> SupervisedTraining<M> {
-        self.data.set(DataLengths { train: train.num_items() as u64, valid: valid.num_items() as u64 });
-        self.train_size.set(self.size_of("training", &*train));
-        self.valid_size.set(self.size_of("validation", &*valid));
+        let [train_size, valid_size] =
+            [self.size_of("training", &*train), self.size_of("validation", &*valid)];
+        let items = |size: Option<LoaderSize>, claimed: usize| size.map_or(claimed, LoaderSize::items) as u64;
+        self.data.set(DataLengths {
+            train: items(train_size, train.num_items()),
+            valid: items(valid_size, valid.num_items()),
+        });
+        self.train_size.set(train_size);
+        self.valid_size.set(valid_size);
         let train = EpochTrackingLoader::wrap(train, &self.train_tracker);
         let valid = EpochTrackingLoader::wrap(valid, &self.valid_tracker);
         let training = SupervisedTraining::new(self.run_dir(), train, valid);

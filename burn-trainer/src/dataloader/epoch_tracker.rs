@@ -179,7 +179,7 @@ mod tests {
         let tracked = EpochTrackingLoader::wrap(shuffled(), &tracker);
         assert_eq!(batches(bare.iter()), batches(tracked.iter()));
         assert_eq!(tracker.of_epoch(0), BatchCounts::default());
-        let start = StartPosition { epoch: 3, items: 8, shard: 0, shards: 1 };
+        let start = StartPosition { epoch: 3, items: 8, began_with: None, shard: 0, shards: 1 };
         let (expected, (iterator, taken)) = (iter_from(&*bare, start).0, iter_from(&*tracked, start));
         assert_eq!(batches(expected), batches(iterator));
         assert!(taken);

@@ -46,6 +46,11 @@ impl LoaderSize {
         }
     }
 
+    /// Items of the data set.
+    pub(crate) fn items(self) -> usize {
+        self.items
+    }
+
     /// Items of an epoch that come in a batch.
     pub(super) fn items_in_batches(self) -> usize {
         if self.drop_last { self.items - self.items % self.batch_size } else { self.items }

@@ -14,6 +14,8 @@ pub(crate) struct StartPosition {
     pub(crate) epoch: u64,
     /// Items of the epoch that are done.
     pub(crate) items: u64,
+    /// Items of the data set when the epoch began, where it has more of them now: the epoch is finished with those.
+    pub(crate) began_with: Option<u64>,
     /// The iterator gives every `shards`-th batch, beginning with the `shard`-th: for several devices.
     pub(crate) shard: u64,
     pub(crate) shards: u64,
@@ -22,7 +24,7 @@ pub(crate) struct StartPosition {
 impl StartPosition {
     /// All of an epoch.
     pub(crate) fn of_epoch(epoch: u64) -> Self {
-        Self { epoch, items: 0, shard: 0, shards: 1 }
+        Self { epoch, items: 0, began_with: None, shard: 0, shards: 1 }
     }
 }
 
@@ -67,9 +69,11 @@ pub(super) fn take_start() -> Option<StartPosition> {
 }
 
 /// The batches of one iterator: every `stride`-th batch of the positions `begin..end`, beginning with the batch `first`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Pass {
     pub(super) epoch: u64,
+    /// Items of the data set, among which the epoch's order is made.
+    pub(super) len: usize,
     pub(super) begin: usize,
     pub(super) end: usize,
     batch_size: usize,
@@ -78,13 +82,15 @@ pub(super) struct Pass {
 }
 
 impl Pass {
-    /// The pass of an epoch of `len` items that begins at `start`.
+    /// The pass of an epoch that begins at `start`, over a data set of `len` items.
     pub(super) fn new(start: StartPosition, len: usize, batch_size: usize, drop_last: bool) -> Self {
         let narrow = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let len = start.began_with.map_or(len, |began_with| narrow(began_with).min(len));
         let begin = narrow(start.items).min(len);
         let short = if drop_last { (len - begin) % batch_size } else { 0 };
         Self {
             epoch: start.epoch,
+            len,
             begin,
             end: len - short,
             batch_size,
@@ -113,7 +119,7 @@ mod tests {
     use super::super::tests::{Lists, Numbers, batches};
     use super::*;
 
-    const START: StartPosition = StartPosition { epoch: 3, items: 4, shard: 0, shards: 1 };
+    const START: StartPosition = StartPosition { epoch: 3, items: 4, began_with: None, shard: 0, shards: 1 };
 
     fn all(start: StartPosition, len: usize, batch_size: usize, drop_last: bool) -> Vec<Range<usize>> {
         let pass = Pass::new(start, len, batch_size, drop_last);
@@ -161,6 +167,20 @@ mod tests {
         assert_eq!(shard(0), [4..7, 10..13, 16..17]);
         assert_eq!(shard(1), [7..10, 13..16]);
         assert_eq!(all(StartPosition { shards: 0, ..START }, 8, 3, false), [4..7, 7..8]);
+    }
+
+    #[test]
+    fn an_epoch_is_finished_with_the_items_that_it_began_with() {
+        let grown = StartPosition { began_with: Some(10), ..START };
+        assert_eq!(all(grown, 15, 4, false), [4..8, 8..10]);
+        assert_eq!(all(grown, 9, 4, false), [4..8, 8..9], "there are fewer now");
+        let loader =
+            |len| ResumableDataLoader::builder(Lists).batch_size(2).shuffle(7).build(Numbers::new(len));
+        let (small, large) = (loader(10), loader(15));
+        let [expected, found] =
+            [iter_from(&*small, START), iter_from(&*large, grown)].map(|(it, _)| batches(it));
+        assert_eq!(expected, found);
+        assert_eq!(found.concat().len(), 6);
     }
 
     #[test]

@@ -107,7 +107,8 @@ fn shards_together_give_the_pass() {
     with_any_workers(3, |builder| {
         let loader = builder.shuffle(5).build(Numbers::new(20));
         let whole = from(&loader, StartPosition { items: 3, ..StartPosition::of_epoch(6) });
-        let shard = |shard| from(&loader, StartPosition { epoch: 6, items: 3, shard, shards: 2 });
+        let shard =
+            |shard| from(&loader, StartPosition { epoch: 6, items: 3, began_with: None, shard, shards: 2 });
         let (first, second) = (shard(0), shard(1));
         let together = first.iter().zip(&second).flat_map(|(one, other)| [one, other]);
         assert!(together.eq(&whole), "{first:?} {second:?}");

@@ -60,6 +60,7 @@ type BatchResult<O> = Result<Result<O, DatasetError>, Box<dyn Any + Send>>;
 
 struct BatchRequest<O> {
     epoch: u64,
+    len: usize,
     positions: Range<usize>,
     is_needed: Weak<()>,
     reply: SyncSender<BatchResult<O>>,
@@ -86,10 +87,12 @@ impl<I, O> Clone for BatchSource<I, O> {
 }
 
 impl<I, O> BatchSource<I, O> {
-    fn make(&self, epoch: u64, positions: Range<usize>) -> BatchResult<O> {
+    /// The batch of some positions of an epoch, in the order of `len` items.
+    fn make(&self, epoch: u64, len: usize, positions: Range<usize>) -> BatchResult<O> {
         // Shared state behind these traits is theirs to keep consistent, as if they were called directly.
         catch_unwind(AssertUnwindSafe(|| {
-            let order = self.seed.map(|seed| ShuffleOrder::new(seed, epoch, &self.range));
+            let range = self.range.start..self.range.start + len;
+            let order = self.seed.map(|seed| ShuffleOrder::new(seed, epoch, &range));
             let index = |at| self.range.start + order.as_ref().map_or(at, |order| order.item(at));
             let indexes: Vec<usize> = positions.map(index).collect();
             let items = match &self.transform {
@@ -154,7 +157,7 @@ impl<O> BatchRequest<O> {
     fn answer<I>(self, source: &BatchSource<I, O>) {
         if self.is_needed.strong_count() > 0 {
             // Sending fails when the iterator has been dropped.
-            let _ = self.reply.send(source.make(self.epoch, self.positions));
+            let _ = self.reply.send(source.make(self.epoch, self.len, self.positions));
         }
     }
 }
@@ -167,10 +170,11 @@ impl<I, O> Batches<'_, I, O> {
             let (reply, result) = sync_channel(1);
             let is_needed = Arc::new(());
             if let Some(worker) = self.requested.checked_rem(self.workers.len()).map(|at| &self.workers[at]) {
-                let (epoch, positions) = (self.pass.epoch, positions.clone());
+                let (Pass { epoch, len, .. }, positions) = (self.pass, positions.clone());
                 // When the worker has ended, `next` makes the batch on the calling thread.
                 let _ = worker.send(BatchRequest {
                     epoch,
+                    len,
                     positions,
                     is_needed: Arc::downgrade(&is_needed),
                     reply,
@@ -188,7 +192,8 @@ impl<I, O> Iterator for Batches<'_, I, O> {
     fn next(&mut self) -> Option<Self::Item> {
         let PendingBatch { positions, result, _is_needed } = self.pending.pop_front()?;
         let end = positions.end;
-        let result = result.recv().unwrap_or_else(|_| self.source.make(self.pass.epoch, positions));
+        let result =
+            result.recv().unwrap_or_else(|_| self.source.make(self.pass.epoch, self.pass.len, positions));
         match result {
             Ok(Ok(batch)) => {
                 self.position = end;

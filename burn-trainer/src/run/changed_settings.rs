@@ -32,7 +32,8 @@ impl fmt::Display for Change {
     }
 }
 
-/// Lists what has changed since the checkpoint, a line each.
+/// Lists what has changed since the checkpoint, a line each. `data` is what the loaders have now, and whether the one for training
+/// can finish an epoch in the order in which it began.
 ///
 /// # Errors
 ///
@@ -41,7 +42,7 @@ pub(super) fn report(
     resume: &ResumePoint,
     config: &TrainerConfig,
     hparams: &Value,
-    data: DataLengths,
+    (data, keeps_order): (DataLengths, bool),
     git: Option<&Git>,
 ) -> Result<()> {
     let metadata = &resume.metadata;
@@ -61,7 +62,7 @@ pub(super) fn report(
         ChangedHparams::Allow => {}
     }
     config_changes(&metadata.trainer_config, config).iter().for_each(|change| note(&change.to_string()));
-    data_changes(resume, data).iter().for_each(|change| warn(&change.to_string()));
+    data_changes(resume, data, keeps_order).iter().for_each(|change| warn(&change.to_string()));
     let commit_then = metadata.environment.pointer("/git/commit").and_then(Value::as_str);
     let commit_now = git.and_then(|git| git.commit.as_deref());
     if let (Some(then), Some(now)) = (commit_then, commit_now)
@@ -122,18 +123,18 @@ fn config_changes(then: &Value, now: &TrainerConfig) -> Vec<Change> {
     found
 }
 
-fn data_changes(resume: &ResumePoint, now: DataLengths) -> Vec<String> {
+fn data_changes(resume: &ResumePoint, now: DataLengths, keeps_order: bool) -> Vec<String> {
     let Some(then) = resume.state.data else { return Vec::new() };
     let position = resume.state.position.next();
     let mut lines = Vec::new();
     if then.train != now.train {
         let what = match (position.batches > 0 && !position.trained, now.train > then.train) {
             (false, _) => String::new(),
-            (true, true) => format!(
-                ": epoch {} is finished with the first {} (with a ResumableDataLoader), later ones have all",
+            (true, true) if keeps_order => format!(
+                ": epoch {} is finished with the first {}, later epochs have all",
                 position.epoch, then.train
             ),
-            (true, false) => format!(
+            (true, _) => format!(
                 ": in the rest of epoch {} some items may come twice and others never",
                 position.epoch
             ),

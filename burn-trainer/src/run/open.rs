@@ -79,6 +79,7 @@ impl OpenRun {
             let path = layout.checkpoint_dir();
             return Err(Error::RunExists { run_id: layout.run_id().to_owned(), path });
         }
+        check_epochs(config, resume.as_ref().filter(|_| !resumes_itself))?;
         if own.is_none() && config.overwrite {
             // Also without any checkpoint: there can be links and metric files.
             remove_run(&layout, &present)?;
@@ -107,6 +108,22 @@ impl OpenRun {
             std::mem::forget(lock);
         }
     }
+}
+
+/// Rejects a new run that begins with another run's checkpoint and would have no epoch to train: it would save nothing, and say
+/// that it is complete.
+fn check_epochs(config: &TrainerConfig, other: Option<&ResumePoint>) -> Result<()> {
+    let Some(other) = other else { return Ok(()) };
+    let (done, max_epochs) = (other.state.position.next().epoch, config.max_epochs);
+    if done < max_epochs as u64 {
+        return Ok(());
+    }
+    let reason = format!(
+        "it is {max_epochs}, and {} of the run {} has {done} epochs already, which count: nothing would be trained",
+        other.checkpoint.path().display(),
+        other.metadata.run_id
+    );
+    Err(Error::config("max_epochs", reason))
 }
 
 /// Whether a checkpoint is one of this run: listed, in the run's directory (a link that a copy turned into a file is), or with

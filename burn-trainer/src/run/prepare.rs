@@ -41,6 +41,8 @@ pub(crate) struct RunSetup {
     pub(crate) activity: Arc<OnceLock<WriterActivity>>,
     /// What the loaders of `Trainer::training` have.
     pub(crate) data: DataLengths,
+    /// Whether the training data's loader can restore the order of an epoch.
+    pub(crate) keeps_order: bool,
     /// The validation data, if its loader says before training how large it is.
     pub(crate) valid_size: Option<LoaderSize>,
 }
@@ -62,8 +64,17 @@ pub(crate) fn prepare<M: LearnerModel>(
     setup: RunSetup,
     learner: &mut Learner<M>,
 ) -> Result<(PreparedRun, LoopParts)> {
-    let RunSetup { mut config, hparams, mut run, strategies, environment, activity, data, valid_size } =
-        setup;
+    let RunSetup {
+        mut config,
+        hparams,
+        mut run,
+        strategies,
+        environment,
+        activity,
+        data,
+        keeps_order,
+        valid_size,
+    } = setup;
     // The process of rank 0 saves for all.
     let writes = config.writes();
     config.checkpoint_saving &= writes;
@@ -83,7 +94,7 @@ pub(crate) fn prepare<M: LearnerModel>(
         if run.resumes_itself {
             start_lines::newer_checkpoints(&run.present, resume);
         }
-        changed_settings::report(resume, &config, &hparams, data, git.as_ref())?;
+        changed_settings::report(resume, &config, &hparams, (data, keeps_order), git.as_ref())?;
         find_checkpoint::warn_of_changes(&config, resume);
     }
     if let Some(resume) = &resume {

@@ -98,6 +98,36 @@ pub(crate) struct DataLengths {
     pub(crate) valid: u64,
 }
 
+/// How many items there are now, and how many the epoch had that a run resumes in.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct EpochLengths {
+    now: DataLengths,
+    /// Number and training items of an epoch that began with fewer than there are now. It is finished with those.
+    smaller: Option<(u64, u64)>,
+}
+
+impl EpochLengths {
+    /// `previous` is the state that the run resumes from.
+    pub(crate) fn new(now: DataLengths, previous: Option<&TrainerState>) -> Self {
+        let smaller = previous.and_then(|previous| {
+            let position = previous.position.next();
+            let then = previous.data.filter(|_| position.batches > 0)?.train;
+            (then < now.train).then_some((position.epoch, then))
+        });
+        Self { now, smaller }
+    }
+
+    /// The training items of an epoch that began with fewer than there are now.
+    pub(crate) fn began_with(&self, epoch: u64) -> Option<u64> {
+        self.smaller.filter(|(smaller, _)| *smaller == epoch).map(|(_, items)| items)
+    }
+
+    /// The items of an epoch, and those of a validation.
+    pub(crate) fn of_epoch(&self, epoch: u64) -> DataLengths {
+        DataLengths { train: self.began_with(epoch).unwrap_or(self.now.train), ..self.now }
+    }
+}
+
 /// Where in a run the learner's state is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Position {

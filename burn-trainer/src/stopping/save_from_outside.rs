@@ -15,7 +15,7 @@ use crate::learner_state::snapshot::{ReadTiming, take_snapshot_of};
 use crate::metrics::RunMetrics;
 use crate::saving::run_saves::RunSaves;
 use crate::state::event::{RunProgress, TrainingEvent};
-use crate::state::position::{DataLengths, TrainerState, burn_epoch};
+use crate::state::position::{EpochLengths, TrainerState, burn_epoch};
 use crate::state::run_clock::RunClock;
 
 /// How often the loop is looked at while it is in an update.
@@ -53,7 +53,7 @@ pub(crate) struct LoopFromOutside<M: LearnerModel> {
     pub(crate) clock: RunClock,
     pub(crate) seed: u64,
     pub(crate) batches_per_step: u64,
-    pub(crate) data: DataLengths,
+    pub(crate) data: EpochLengths,
     pub(crate) reading: ReadTiming,
 }
 
@@ -126,7 +126,7 @@ impl<M: LearnerModel> LoopFromOutside<M> {
         let state = TrainerState {
             learning_rate: Some(learning_rate),
             batches_per_step: Some(self.batches_per_step),
-            data: Some(self.data),
+            data: Some(self.data.of_epoch(position.epoch)),
             ended: event.ended(),
             ..TrainerState::new(position, self.seed, self.clock.seconds(), values.clone())
         };

@@ -209,6 +209,7 @@ impl Trainer {
             environment: self.environment,
             activity: self.activity,
             data: self.data.get(),
+            keeps_order: self.train_size.get().is_some(),
             valid_size: self.valid_size.get(),
         }
     }

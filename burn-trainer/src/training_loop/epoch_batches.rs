@@ -72,12 +72,16 @@ impl<I: 'static> EpochData<I> {
         )
     }
 
-    /// Begins a pass at a position.
+    /// Begins a pass at a position. `began_with` is the number of items of an epoch that began with fewer than there are now.
     ///
     /// # Errors
     ///
     /// The error of a batch that was read to get to the position.
-    pub(super) fn begin(&self, position: Position) -> Result<EpochBatches<'_, I>, DatasetError> {
+    pub(super) fn begin(
+        &self,
+        position: Position,
+        began_with: Option<u64>,
+    ) -> Result<EpochBatches<'_, I>, DatasetError> {
         let shards = self.loaders.len() as u64;
         // A wrapper around a loader of ours that does not count items.
         let is_uncounted = position.batches > 0 && position.items == 0;
@@ -85,7 +89,8 @@ impl<I: 'static> EpochData<I> {
         let mut took_starts = true;
         let mut by_device = Vec::with_capacity(self.loaders.len());
         for (shard, loader) in (0..).zip(&self.loaders) {
-            let start = StartPosition { epoch: position.epoch, items: position.items, shard, shards };
+            let Position { epoch, items, .. } = position;
+            let start = StartPosition { epoch, items, began_with, shard, shards };
             let (iterator, took_start) = iter_from(&**loader, start);
             took_starts &= took_start;
             by_device.push(iterator);
@@ -101,7 +106,9 @@ impl<I: 'static> EpochData<I> {
         let is_first_pass = self.is_first_pass.swap(false, Ordering::Relaxed);
         let most_items = &self.most_items;
         let mut batches = EpochBatches { by_device, resumable, most_items, total_items: 0, shown: 0 };
-        let claimed = credible(self.items).or_else(|| credible(batches.claimed().items_total));
+        let began_with = began_with.filter(|_| resumable).and_then(|items| usize::try_from(items).ok());
+        let items = began_with.unwrap_or(self.items);
+        let claimed = credible(items).or_else(|| credible(batches.claimed().items_total));
         batches.total_items = claimed.unwrap_or(0).max(most_items.load(Ordering::Relaxed));
         if !took_starts && is_first_pass {
             let begun = self.loaders.iter().zip(batches.by_device);

@@ -88,7 +88,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
             return Ok(());
         }
         let Position { epoch, batches, .. } = self.progress.position;
-        let Some(mut passing) = self.burn.loaded(data.train.begin(self.progress.position)) else {
+        let Some(mut passing) =
+            self.burn.loaded(data.train.begin(self.progress.position, self.progress.data.began_with(epoch)))
+        else {
             return Ok(());
         };
         self.burn.train(LearnerEvent::StartSplit {
@@ -208,7 +210,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
     fn validate(&mut self, data: &RunData<'_, M>) -> Result<()> {
         let Position { epoch, global_step, .. } = self.progress.position;
         let start = Position::at_start(epoch, global_step);
-        let Some(mut passing) = self.burn.loaded(data.valid.begin(start)) else { return Ok(()) };
+        let Some(mut passing) = self.burn.loaded(data.valid.begin(start, None)) else { return Ok(()) };
         self.burn.valid(LearnerEvent::StartSplit {
             epoch_number: burn_epoch(epoch),
             total_items: passing.total_items(),

@@ -30,7 +30,7 @@ use crate::process::signals::StopView;
 use crate::remote::device_watch::DeviceWatch;
 use crate::saving::run_saves::RunSaves;
 use crate::saving::save_summary::SaveSummary;
-use crate::state::position::DataLengths;
+use crate::state::position::{DataLengths, EpochLengths};
 use crate::state::resume_point::ResumePoint;
 use crate::state::run_clock::RunClock;
 use crate::stopping::end_of_run::EndOfRun;
@@ -96,7 +96,8 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
         let reading = if plan.watch.is_some() { ReadTiming::Now } else { ReadTiming::Later };
         let accumulation = components.grad_accumulation.unwrap_or(1);
         let batch = EffectiveBatch { devices: devices.all().len(), accumulation };
-        let clock = RunClock::start(resume.as_ref().map(|resume| &resume.state));
+        let previous = resume.as_ref().map(|resume| &resume.state);
+        let clock = RunClock::start(previous);
         let saves = Arc::new(Mutex::new(saves));
         // Only a signal has the state saved from outside.
         let slot = plan.stop.is_on().then(ParkingSlot::empty);
@@ -104,7 +105,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
             learner: TrainedLearner::new(&mut learner, devices.all(), reading, slot.clone()),
             burn: EventReporter::new(&mut processor, &components.event_store, &components.interrupter),
             early_stopping: EarlyStopping::new(components.early_stopping),
-            progress: LoopProgress::new(clock, seed, batch, data),
+            progress: LoopProgress::new(clock, seed, batch, EpochLengths::new(data, previous)),
             metrics,
             saves,
             stop: plan.stop,

@@ -19,7 +19,7 @@ use crate::remote::device_watch::DeviceWatch;
 use crate::saving::run_saves::RunSaves;
 use crate::saving::saver::{RequestedSave, Saver};
 use crate::state::event::{RunProgress, TrainingEvent};
-use crate::state::position::{DataLengths, Position, TrainerState, burn_epoch};
+use crate::state::position::{EpochLengths, Position, TrainerState, burn_epoch};
 use crate::state::run_clock::RunClock;
 
 /// One call of `fit`.
@@ -44,7 +44,7 @@ pub(super) struct LoopProgress {
     pub(super) clock: RunClock,
     pub(super) seed: u64,
     pub(super) batch: EffectiveBatch,
-    pub(super) data: DataLengths,
+    pub(super) data: EpochLengths,
     /// The position at which this call began.
     pub(super) begun: Position,
     /// Whether the run was resumed and had nothing left to train.
@@ -53,7 +53,7 @@ pub(super) struct LoopProgress {
 
 impl LoopProgress {
     /// The start of a call. The position of a resumed run is restored with [`LoopState::begin`].
-    pub(super) fn new(clock: RunClock, seed: u64, batch: EffectiveBatch, data: DataLengths) -> Self {
+    pub(super) fn new(clock: RunClock, seed: u64, batch: EffectiveBatch, data: EpochLengths) -> Self {
         let position = Position::default();
         Self { position, clock, seed, batch, data, begun: position, finished_before: false }
     }
@@ -68,7 +68,7 @@ impl LoopProgress {
         TrainerState {
             learning_rate: (self.position.global_step > 0).then_some(learning_rate),
             batches_per_step: Some(self.batch.batches_per_step()),
-            data: Some(self.data),
+            data: Some(self.data.of_epoch(self.position.epoch)),
             ended,
             ..TrainerState::new(self.position, self.seed, self.clock.seconds(), metrics.values())
         }
