@@ -83,6 +83,12 @@ struct WarmupConfig {
     /// Threads that prepare batches; 0 prepares them in the loop.
     #[config(default = 0)]
     num_workers: usize,
+    /// Items to train on. Fewer or more have the same ones first.
+    #[config(default = "TRAIN_ITEMS")]
+    train_items: usize,
+    /// Whether accuracy is a metric.
+    #[config(default = true)]
+    accuracy: bool,
 }
 
 fn main() -> ExitCode {
@@ -98,7 +104,7 @@ fn main() -> ExitCode {
 
 fn train(config: TrainerConfig, hparams: &WarmupConfig, device: &Device) -> Result<FitResult<Network>> {
     let seed = config.seed;
-    let (train, valid) = data();
+    let (train, valid) = data(hparams.train_items);
     let optim = match hparams.sharded {
         true => MultiDeviceOptim::OptimSharded,
         false => MultiDeviceOptim::OptimMainDevice,
@@ -112,9 +118,12 @@ fn train(config: TrainerConfig, hparams: &WarmupConfig, device: &Device) -> Resu
     }
     let mut training = trainer
         .training(loader(hparams, seed, train), loader(hparams, seed, valid))
-        .metrics((LossMetric::new(), AccuracyMetric::new()))
-        .metric_train_numeric(LearningRateMetric::new())
+        .metrics((LossMetric::new(),))
         .grads_accumulation(hparams.grads_accumulation);
+    if hparams.accuracy {
+        training = training.metrics((AccuracyMetric::new(),));
+    }
+    training = training.metric_train_numeric(LearningRateMetric::new());
 
     if orders::has_panicking_metric() {
         training = training.metric_train_numeric(ScriptedMetric::new("Bad", &[]).panicking());
@@ -171,17 +180,19 @@ struct Item {
 }
 
 /// The items for training, and those for validation: the same in every process.
-fn data() -> (InMemDataset<Item>, InMemDataset<Item>) {
+fn data(train_items: usize) -> (InMemDataset<Item>, InMemDataset<Item>) {
     let mut random = SplitMix64::new(DATA_SEED);
     let mut around_0 = |spread: f32| (2.0 * random.fraction() - 1.0) * spread;
     let centres: [[f32; WIDTH]; CLASSES] = std::array::from_fn(|_| std::array::from_fn(|_| around_0(1.0)));
-    let mut items: Vec<Item> = (0..TRAIN_ITEMS + VALID_ITEMS)
+    let count = VALID_ITEMS + train_items.max(TRAIN_ITEMS);
+    let mut items: Vec<Item> = (0..count)
         .map(|number| {
             let class = number % CLASSES;
             Item { values: centres[class].map(|centre| centre + around_0(SPREAD)), class: class as i64 }
         })
         .collect();
-    let valid = items.split_off(TRAIN_ITEMS);
+    let valid = items.splice(TRAIN_ITEMS..TRAIN_ITEMS + VALID_ITEMS, []).collect();
+    items.truncate(train_items);
     (InMemDataset::new(items), InMemDataset::new(valid))
 }
 

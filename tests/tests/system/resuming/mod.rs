@@ -1,5 +1,6 @@
 //! Resuming: from where, exactly, after kills and signals, and from directories that are not as they should be.
 
+mod changed_runs;
 mod copied_runs;
 mod dataloader;
 mod hostile_state;

@@ -1,0 +1,163 @@
+//! Runs that resume with other data, metrics or strategies, from an older checkpoint, or from another run's: what happens is
+//! defined, and said.
+
+use std::path::Path;
+
+use burn_ckpt::{Catalog, Metadata, RunLayout};
+use system_tests::programs::orders::{Gate, Orders, Split};
+use system_tests::programs::running::{Ended, Running, warmup};
+use system_tests::run_files::{checkpoints, files, run_dir, stems};
+
+const FLAGS: &str = "--run-id r1 --save-every-steps 10";
+
+fn run(root: &Path, arguments: &str) -> Ended {
+    Running::start(warmup(root, &format!("{FLAGS} {arguments}"))).end_well()
+}
+
+/// A run that is stopped in the middle of its first epoch.
+fn stopped(root: &Path, arguments: &str) -> Ended {
+    let gate = Gate::closed();
+    let command = warmup(root, &format!("{FLAGS} {arguments}"));
+    let mut running = Running::start(Orders::wait(Split::Train, 12, &gate).given_to(command));
+    running.wait_for("its batch", |_| gate.is_reached());
+    running.send("TERM");
+    gate.open();
+    let ended = running.end();
+    assert_eq!(ended.code(), Some(143), "{ended:?}");
+    ended
+}
+
+fn last(root: &Path) -> Metadata {
+    Metadata::of_checkpoint(&checkpoints(root).join("last.ckpt")).unwrap()
+}
+
+fn assert_says(ended: &Ended, line: &str) {
+    assert!(ended.stderr.lines().any(|said| said.contains(line)), "{line:?} is not in {ended:?}");
+}
+
+#[test]
+fn an_epoch_that_began_with_fewer_items_is_finished_with_those_to_the_bit() {
+    let directory = tempfile::tempdir().unwrap();
+    let [whole, grown] = ["whole", "grown"].map(|name| directory.path().join(name));
+    run(&whole, "--epochs 1");
+    stopped(&grown, "--epochs 1");
+    let more = "--ckpt-path auto --set train_items=520 --set changed_hparams=allow";
+    let resumed = run(&grown, &format!("--epochs 1 {more}"));
+    assert_says(
+        &resumed,
+        "the training data has 520 items, had 480: epoch 0 is finished with the first 480, later epochs have all",
+    );
+    assert_says(&resumed, "480/480 items");
+    let (expected, found) = (last(&whole), last(&grown));
+    assert_eq!(found.global_step, 30);
+    assert_eq!(found.tensors, expected.tensors, "the digests of every tensor");
+    let next = run(&grown, &format!("--epochs 2 {more}"));
+    assert_says(&next, "520/520 items");
+    assert_eq!(last(&grown).global_step, 30 + 33);
+}
+
+#[test]
+fn a_second_stop_in_that_epoch_does_not_forget_what_it_began_with() {
+    let directory = tempfile::tempdir().unwrap();
+    let [whole, grown] = ["whole", "grown"].map(|name| directory.path().join(name));
+    run(&whole, "--epochs 1");
+    stopped(&grown, "--epochs 1");
+    let more = "--ckpt-path auto --set train_items=520 --set changed_hparams=allow";
+    stopped(&grown, &format!("--epochs 1 {more}"));
+    run(&grown, &format!("--epochs 1 {more}"));
+    assert_eq!(last(&grown).tensors, last(&whole).tensors);
+}
+
+#[test]
+fn data_that_has_shrunk_within_an_epoch_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    stopped(root, "--epochs 1");
+    let resumed = run(root, "--epochs 1 --ckpt-path auto --set train_items=440");
+    assert_says(
+        &resumed,
+        "the training data has 440 items, had 480: in the rest of epoch 0 some items may come twice and others never",
+    );
+}
+
+#[test]
+fn a_metric_that_is_not_registered_any_more_is_named_and_has_no_old_value_in_later_metadata() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    run(root, "--epochs 1");
+    let resumed = run(root, "--epochs 2 --ckpt-path auto --set accuracy=false");
+    for name in ["train_accuracy", "val_accuracy"] {
+        assert_says(&resumed, &format!("the checkpoint has a value of {name}, which is not registered now"));
+    }
+    let metrics = last(root).metrics;
+    assert!(metrics.contains_key("val_loss") && !metrics.contains_key("val_accuracy"), "{metrics:?}");
+}
+
+#[test]
+fn a_strategy_that_is_dropped_is_named_and_its_checkpoints_and_link_stay() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    run(root, "--epochs 1");
+    let resumed = run(root, "--epochs 2 --ckpt-path auto --set strategies=[{\"kind\":\"last\"}]");
+    assert_says(
+        &resumed,
+        "the run has 1 checkpoint of the strategy best:val_loss, which this start does not have",
+    );
+    assert_eq!(stems(&checkpoints(root).join("best")), ["epoch=0-step=30"]);
+    let link = Metadata::of_checkpoint(&checkpoints(root).join("best_val_loss.ckpt")).unwrap();
+    assert_eq!(link.global_step, 30);
+    // With the strategy again, its list continues.
+    run(root, "--epochs 3 --ckpt-path auto");
+    assert!(run_dir(root).join("checkpoint/best_val_loss.ckpt").exists());
+}
+
+#[test]
+fn a_resume_from_an_older_checkpoint_says_what_becomes_of_the_newer_ones_and_auto_continues_the_new_branch() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    run(root, "--epochs 3 --topk 3 --set last.topk=9");
+    let older = checkpoints(root).join("last/epoch=0-step=20.ckpt");
+    let branch = run(
+        root,
+        &format!(
+            "--epochs 1 --topk 3 --set last.topk=9 --set learning_rate=0.5 --ckpt-path {}",
+            older.display()
+        ),
+    );
+    assert_says(&branch, "the run has newer checkpoints (up to step 90) than the one it resumes from");
+    assert!(
+        !files(&run_dir(root)).iter().any(|name| name.starts_with("train/epoch-3")),
+        "metric files of later epochs"
+    );
+    let newest = { Catalog::scan(&RunLayout::at(run_dir(root))).unwrap().entries }.pop().unwrap();
+    assert_eq!(
+        (newest.metadata.global_step, newest.metadata.hparams["learning_rate"].as_f64()),
+        (30, Some(0.5))
+    );
+    assert_eq!(last(root).global_step, 30, "the link leads to the new branch");
+    let next = run(root, "--epochs 2 --topk 3 --set last.topk=9 --set learning_rate=0.5 --ckpt-path auto");
+    assert_says(&next, "epoch 2 of 2");
+    assert!(!next.stderr.contains("newer checkpoints"), "{next:?}");
+}
+
+#[test]
+fn a_new_run_from_a_checkpoint_that_has_all_its_epochs_is_an_error_that_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    run(root, "--epochs 2");
+    let from = checkpoints(root).join("last.ckpt");
+    let tune = |epochs: usize| {
+        Running::start(warmup(root, &format!("--run-id ft --epochs {epochs} --ckpt-path {}", from.display())))
+            .end()
+    };
+    let refused = tune(2);
+    assert_eq!(refused.code(), Some(2), "{refused:?}");
+    let says = ["max_epochs", "the run r1 has 2 epochs already", "nothing would be trained"];
+    assert!(says.iter().all(|part| refused.stderr.contains(part)), "{refused:?}");
+    assert!(!root.join("burn_trainer_logs/ft").exists());
+    let tuned = tune(3);
+    assert_eq!(tuned.code(), Some(0), "{tuned:?}");
+    assert_says(&tuned, "starting ft from ");
+    let best = stems(&root.join("burn_trainer_logs/ft/checkpoint/best"));
+    assert_eq!(best, ["epoch=2-step=90"], "its own list of best checkpoints");
+}
