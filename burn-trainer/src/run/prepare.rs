@@ -16,7 +16,7 @@ use super::open::OpenRun;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::learner_state::restore::restore;
-use crate::metrics::{RunMetricLogger, RunMetrics};
+use crate::metrics::{RunMetricLogger, RunMetrics, check_file_names};
 use crate::process::environment_devices::described_by;
 use crate::saving::existing_checkpoints::ExistingCheckpoints;
 use crate::saving::run_saves::{OpenSaver, OpenedSaver, RunSaves};
@@ -142,6 +142,7 @@ fn saver_opener(
         SaverSettings { when_busy: config.when_busy, max_waiting: config.max_waiting_saves, announce: plain };
     Box::new(move |metrics| {
         let table = metrics.lock();
+        check_file_names(&table.burns_names(), layout.run_dir())?;
         let chosen = choose_strategies(&config, own_strategies, &table)?;
         let names = table.names();
         drop(table);

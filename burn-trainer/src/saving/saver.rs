@@ -7,7 +7,7 @@ use std::time::Duration;
 use burn_ckpt::RunLayout;
 use burn_ckpt::plumbing::{
     CheckpointWriter, FilenameTemplate, Ledger, MakeSections, Reservation, RunDescription, SaveRequest,
-    SavedCheckpoint, Submitted, WhenBusy, WriterActivity, chain, exception_stem, link_name,
+    SavedCheckpoint, Submitted, WhenBusy, WriterActivity, chain, exception_stem, link_name, same_file_name,
 };
 use indexmap::IndexMap;
 use jiff::{SignedDuration, Timestamp};
@@ -86,7 +86,7 @@ impl Saver {
                 template.map(|source| FilenameTemplate::parse(source, metric_names)).transpose()?;
             let link = output.link.as_deref().map(link_name).transpose()?;
             if let Some(link) = &link {
-                if links.contains(link) {
+                if links.iter().any(|other: &String| same_file_name(other, link)) {
                     let reason = format!("two of them keep the link {link}; turn save_symlink off for one");
                     return Err(Error::config("strategies", reason));
                 }

@@ -6,6 +6,7 @@ mod dirpaths;
 mod failed_saves;
 mod metric_files;
 mod names;
+mod names_that_fall_together;
 mod one_pass;
 mod retention;
 mod topk;
