@@ -1,5 +1,6 @@
 //! Finding the checkpoint that a user names: by its path, by a link, or as `best` or `last` of a run.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::disk::directories::parent;
@@ -96,6 +97,8 @@ pub fn resolve(layout: &RunLayout, wanted: &str, metric: Option<&str>) -> Result
     };
     match std::fs::metadata(&link) {
         Ok(_) => Ok(link),
+        // It may well be there.
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Error::io("open", &link)(source)),
         Err(_) if link.is_symlink() => {
             Err(not_found(format!("the link {} points to a missing file", file_name(&link))))
         }
@@ -125,8 +128,12 @@ fn run_at(directory: &Path) -> Option<RunLayout> {
 
 fn named_link(run: &RunLayout, name: &str) -> Result<PathBuf> {
     let link = run.checkpoint_dir().join(format!("{name}{CHECKPOINT_SUFFIX}"));
-    if link.exists() {
-        return Ok(link);
+    match std::fs::metadata(&link) {
+        Ok(_) => return Ok(link),
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            return Err(Error::io("open", &link)(source));
+        }
+        Err(_) => {}
     }
     let names = links(run);
     let hint = if names.is_empty() { "it has no links".to_owned() } else { names.join(", ") + " are there" };
