@@ -80,6 +80,16 @@ pub fn safe_name(what: &'static str, name: &str) -> Result<String> {
     Ok(if safe.len() <= MAX_NAME_BYTES { safe } else { shortened(&safe, name) })
 }
 
+/// Whether two names are those of one file on some file system: one that does not tell capital letters from small ones.
+#[must_use]
+pub fn same_file_name(a: &str, b: &str) -> bool {
+    // Small letters alone would keep apart what has one capital letter (σ and ς).
+    let folded = |name: &str| -> String {
+        name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+    };
+    a == b || folded(a) == folded(b)
+}
+
 /// The path of a staging file beside `destination`. The process id and a counter make it different for two writers.
 /// [`is_staging`] recognises it, so that leftovers of killed processes are removed when the run is opened.
 pub(crate) fn staging_path(destination: &Path) -> PathBuf {
@@ -150,6 +160,14 @@ mod tests {
         assert!(a.len() <= MAX_NAME_BYTES);
         let umlauts = safe_name("the name", &"ü".repeat(200)).unwrap();
         assert!(umlauts.len() <= MAX_NAME_BYTES);
+    }
+
+    #[test]
+    fn names_that_differ_in_capital_letters_are_those_of_one_file() {
+        for (a, b) in [("Loss", "loss"), ("ÄÖ", "äö"), ("σ", "ς"), ("a", "a")] {
+            assert!(same_file_name(a, b), "{a} {b}");
+        }
+        assert!(!same_file_name("loss", "loss_2"));
     }
 
     #[test]

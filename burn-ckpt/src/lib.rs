@@ -110,7 +110,7 @@ pub mod plumbing {
     pub use crate::error::pack_error::PackError;
     pub use crate::file_names::{
         CHECKPOINT_SUFFIX, MAX_NAME_BYTES, METADATA_SUFFIX, exception_stem, is_checkpoint, link_name,
-        metadata_path, safe_name,
+        metadata_path, safe_name, same_file_name,
     };
     pub use crate::format::digest::{blake3_of_tensor, sha256_of_file};
     pub use crate::format::metadata::MAX_METADATA_BYTES;

@@ -1,5 +1,6 @@
 //! Finding the checkpoint that a user names: by its path, by a link, or as `best` or `last` of a run.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::disk::directories::parent;
@@ -83,7 +84,9 @@ pub fn resolve(layout: &RunLayout, wanted: &str, metric: Option<&str>) -> Result
             return Err(not_found("the names are \"last\" and \"best\"; anything else is a path".to_owned()));
         }
     };
-    if let Some(link) = link.as_ref().filter(|link| link.exists()) {
+    if let Some(link) = &link
+        && is_there(link)?
+    {
         return Ok(link.clone());
     }
     let found =
@@ -102,6 +105,15 @@ pub fn resolve(layout: &RunLayout, wanted: &str, metric: Option<&str>) -> Result
                 "it has no link named best_<metric>.ckpt, and no checkpoint that was saved for one".to_owned()
             }
         })),
+    }
+}
+
+/// Whether a link leads to a file. One that cannot be read may well do so, and is an error.
+fn is_there(link: &Path) -> Result<bool> {
+    match std::fs::metadata(link) {
+        Ok(_) => Ok(true),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(Error::io("open", link)(source)),
     }
 }
 
@@ -140,7 +152,7 @@ fn run_at(directory: &Path) -> Option<RunLayout> {
 
 fn named_link(run: &RunLayout, name: &str) -> Result<PathBuf> {
     let link = run.checkpoint_dir().join(format!("{name}{CHECKPOINT_SUFFIX}"));
-    if link.exists() {
+    if is_there(&link)? {
         return Ok(link);
     }
     if let Some(metric) = name.strip_prefix("best_")

@@ -131,6 +131,9 @@ impl MetricLogger for RunMetricLogger {
         if let Some(call) = self.at_first_update.take() {
             call();
         }
+        if let Some(files) = &mut self.files {
+            files.warn_of_mixed(&update);
+        }
         if let Some(resumed) = self.resumed.take_if(|resumed| resumed.epoch == epoch) {
             self.resume(resumed);
         }

@@ -3,15 +3,18 @@
 //! burn's own logger ends training when the disk is full. Here such a failure is a warning, and writing is tried again
 //! with the next epoch.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use burn::train::metric::store::Split;
-use burn::train::metric::{MetricDefinition, MetricId};
-use burn_ckpt::plumbing::safe_name;
+use burn::train::metric::store::{MetricsUpdate, Split};
+use burn::train::metric::{MetricDefinition, MetricId, MetricName};
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, safe_name, same_file_name};
 
+use super::name_digest::digest;
+use crate::error::{Error, Result};
 use crate::process::console::warn;
 
 const EPOCH_PREFIX: &str = "epoch-";
@@ -21,7 +24,12 @@ const MAX_FILE_NAME: usize = 100;
 /// Writes the metric files of a run.
 pub(super) struct MetricFiles {
     run_dir: PathBuf,
+    /// burn's names of the metrics.
+    metrics: HashMap<MetricId, MetricName>,
+    /// The names of their files, once they are known.
     names: HashMap<MetricId, String>,
+    /// The metrics of which two log under one name.
+    mixed: HashSet<MetricId>,
     files: HashMap<(MetricId, Split), EpochFile>,
     epoch: usize,
     /// Whether a write failed in this epoch.
@@ -58,7 +66,9 @@ impl MetricFiles {
     pub(super) fn new(run_dir: &Path) -> Self {
         Self {
             run_dir: run_dir.to_path_buf(),
+            metrics: HashMap::new(),
             names: HashMap::new(),
+            mixed: HashSet::new(),
             files: HashMap::new(),
             epoch: 0,
             failed: false,
@@ -66,14 +76,25 @@ impl MetricFiles {
         }
     }
 
-    /// Registers a metric's name.
+    /// Registers a metric's name. All are registered before the first line is appended.
     pub(super) fn define(&mut self, definition: &MetricDefinition) {
-        let name = match is_file_name(&definition.name) {
-            true => definition.name.to_string(),
-            // A metric called "../x" or "val/loss" must not choose the directory of its file.
-            false => safe_name("the metric's name", &definition.name).unwrap_or_else(|_| "metric".to_owned()),
-        };
-        self.names.insert(definition.metric_id.clone(), name.replace(' ', "_"));
+        self.metrics.insert(definition.metric_id.clone(), Arc::clone(&definition.name));
+        self.names.clear();
+    }
+
+    /// Warns once for each name under which two metrics log: burn takes them for one.
+    pub(super) fn warn_of_mixed(&mut self, update: &MetricsUpdate) {
+        let numeric = update.entries_numeric.iter().map(|metric| &metric.entry);
+        let mut seen = HashSet::new();
+        for entry in update.entries.iter().chain(numeric) {
+            let id = &entry.metric_id;
+            if !seen.insert(id) && self.mixed.insert(id.clone()) {
+                let name = self.metrics.get(id).map_or("", |name| name.as_str());
+                warn(&format!(
+                    "two metrics are called {name:?}, and their values are mixed: give one of them another name"
+                ));
+            }
+        }
     }
 
     /// Appends lines, each with its line break, to a metric's file of an epoch (burn's number). The first call for an
@@ -111,7 +132,11 @@ impl MetricFiles {
         }
     }
 
-    fn path(&self, id: &MetricId, epoch: usize, split: &Split) -> Option<PathBuf> {
+    fn path(&mut self, id: &MetricId, epoch: usize, split: &Split) -> Option<PathBuf> {
+        if self.names.is_empty() {
+            let (ids, names): (Vec<_>, Vec<_>) = self.metrics.clone().into_iter().unzip();
+            self.names = ids.into_iter().zip(file_names(&names)).collect();
+        }
         let name = self.names.get(id)?;
         let epoch = format!("{EPOCH_PREFIX}{epoch}");
         Some(self.run_dir.join(split.to_string()).join(epoch).join(format!("{name}.log")))
@@ -131,6 +156,59 @@ impl MetricFiles {
             }
         }
     }
+}
+
+/// Checks that burn gives each metric a file of its own. Its readers would take one metric for the other.
+///
+/// # Errors
+///
+/// [`Error::Config`] naming two metrics of one file.
+pub(crate) fn check_file_names(names: &[MetricName], run_dir: &Path) -> Result<()> {
+    // There is none where capital letters are told from small ones.
+    let other_case = run_dir.join(CHECKPOINT_DIR.to_uppercase());
+    let is_one_file = |a: &str, b: &str| a == b || (same_file_name(a, b) && other_case.exists());
+    for (place, a) in names.iter().enumerate() {
+        for b in &names[..place] {
+            if let (Some(file), Some(other)) = (burns_file_name(a), burns_file_name(b))
+                && is_one_file(&file, &other)
+            {
+                let reason = format!(
+                    "{b:?} and {a:?} would both be written to {file}.log: give one of them another name"
+                );
+                return Err(Error::config("metrics", reason));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The name that burn's readers look for, without ending, unless it would lead out of the directory.
+fn burns_file_name(name: &str) -> Option<String> {
+    is_file_name(name).then(|| name.replace(' ', "_"))
+}
+
+/// The names of the metrics' files, without ending: burn's where it can be one. A metric called "../x" or "val/loss" must not
+/// choose the directory of its file, nor take the file of another: then a digest of its name makes the difference, which is
+/// the same after a resume, and whichever metrics there are first.
+fn file_names(names: &[MetricName]) -> Vec<String> {
+    let plain: Vec<String> = names
+        .iter()
+        .map(|name| {
+            burns_file_name(name).unwrap_or_else(|| {
+                safe_name("the metric's name", name).unwrap_or_else(|_| "metric".to_owned())
+            })
+        })
+        .collect();
+    let own = |(place, name): (usize, &MetricName)| {
+        let is_shared = |other: &String| same_file_name(other, &plain[place]);
+        match burns_file_name(name) {
+            None if plain.iter().filter(|other| is_shared(other)).count() > 1 => {
+                format!("{}-{}", plain[place], digest(name))
+            }
+            _ => plain[place].clone(),
+        }
+    };
+    names.iter().enumerate().map(own).collect()
 }
 
 fn create(path: &Path) -> io::Result<File> {
@@ -156,8 +234,7 @@ fn is_file_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::train::metric::MetricAttributes;
-    use std::sync::Arc;
+    use burn::train::metric::{MetricAttributes, MetricEntry, SerializedEntry};
     use tempfile::tempdir;
 
     fn files(run_dir: &Path, name: &str) -> (MetricFiles, MetricId) {
@@ -175,6 +252,53 @@ mod tests {
             assert!(!is_file_name(name), "{name:?}");
         }
         assert!(is_file_name("Top-K Accuracy @ k=5"));
+    }
+
+    fn named(names: &[&str]) -> Vec<MetricName> {
+        names.iter().map(|name| Arc::new((*name).to_owned())).collect()
+    }
+
+    #[test]
+    fn each_metric_has_a_file_of_its_own_and_burns_names_stay() {
+        let of = |names: &[&str]| file_names(&named(names));
+        assert_eq!(of(&["val/loss", "Loss"]), ["val_loss", "Loss"]);
+        let shared = of(&["val/loss", "val_loss", "Val\\Loss", "val//loss"]);
+        assert_eq!(shared[1], "val_loss");
+        let different: HashSet<&String> = shared.iter().collect();
+        assert_eq!(different.len(), 4, "{shared:?}");
+        assert!(shared[0].starts_with("val_loss-") && shared[0].len() == "val_loss-".len() + 8, "{shared:?}");
+        // Whichever is first, and whatever else there is.
+        assert_eq!(of(&["val_loss", "other", "val/loss"])[2], shared[0]);
+        let long = ["x".repeat(120) + "/a", "x".repeat(120) + "//a", "x".repeat(300), "x".repeat(301)];
+        let long = of(&long.each_ref().map(String::as_str));
+        assert_eq!(long.iter().collect::<HashSet<_>>().len(), 4, "{long:?}");
+    }
+
+    #[test]
+    fn two_metrics_of_one_name_are_noticed_once() {
+        let root = tempdir().unwrap();
+        let (mut files, id) = files(root.path(), "Loss");
+        let entry = || MetricEntry::new(id.clone(), SerializedEntry::new(String::new(), "1".to_owned()));
+        files.warn_of_mixed(&MetricsUpdate::new(vec![entry()], Vec::new()));
+        assert!(files.mixed.is_empty());
+        for _ in 0..2 {
+            files.warn_of_mixed(&MetricsUpdate::new(vec![entry(), entry()], Vec::new()));
+            assert!(files.mixed.len() == 1 && files.mixed.contains(&id));
+        }
+    }
+
+    #[test]
+    fn two_metrics_of_one_file_of_burns_are_an_error_that_names_both() {
+        let root = tempdir().unwrap();
+        let check =
+            |names: &[&str]| check_file_names(&named(names), root.path()).map_err(|error| error.to_string());
+        assert_eq!(check(&["Loss", "loss", "val loss", "val/loss"]), Ok(()));
+        let error = check(&["Loss", "val loss", "val_loss"]).unwrap_err();
+        assert!(error.contains("\"val loss\" and \"val_loss\"") && error.contains("val_loss.log"), "{error}");
+        // As on a file system that does not tell capital letters from small ones.
+        fs::create_dir(root.path().join("CHECKPOINT")).unwrap();
+        let error = check(&["Loss", "loss"]).unwrap_err();
+        assert!(error.contains("\"Loss\" and \"loss\""), "{error}");
     }
 
     #[test]

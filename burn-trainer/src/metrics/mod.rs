@@ -7,7 +7,7 @@
 //! Uses `process` (a warning on standard error). `state` and all folders above use it.
 //!
 //! From top to bottom: `run_metrics`, `logger`, then `table`, `history`, `resumed_means`, `epoch_values`, `metric_files`,
-//! then `history_format`, `line_chunks`.
+//! then `history_format`, `line_chunks`, `name_digest`.
 
 mod epoch_values;
 mod history;
@@ -15,6 +15,7 @@ mod history_format;
 mod line_chunks;
 mod logger;
 mod metric_files;
+mod name_digest;
 mod resumed_means;
 mod run_metrics;
 mod table;
@@ -22,5 +23,6 @@ mod table;
 pub(crate) use history::HistoryAt;
 pub(crate) use history_format::{History, MAX_EPOCHS};
 pub(crate) use logger::RunMetricLogger;
+pub(crate) use metric_files::check_file_names;
 pub(crate) use run_metrics::RunMetrics;
 pub(crate) use table::{MetricTable, SharedMetrics};

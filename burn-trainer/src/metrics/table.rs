@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use burn::train::metric::store::{Aggregate, EventStoreClient, MetricsUpdate, Split};
 use burn::train::metric::{MetricAttributes, MetricDefinition, MetricId, MetricName, NumericEntry};
+use burn_ckpt::plumbing::same_file_name;
 use burn_ckpt::retention::MetricMode;
 use indexmap::{IndexMap, IndexSet};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::history_format::EpochValues;
+use super::name_digest::digest;
 
 const TRAIN: &str = "train";
 const VALID: &str = "val";
@@ -109,9 +111,24 @@ impl MetricTable {
         &self.logged
     }
 
+    /// burn's names of the metrics.
+    pub(crate) fn burns_names(&self) -> Vec<MetricName> {
+        self.registered.values().map(|metric| Arc::clone(&metric.name)).collect()
+    }
+
     /// The full name of a metric that a setting names (`val_loss`, `val/loss`, `Val Loss`), with the direction
     /// that the metric declares. `None` when no such metric is registered.
     pub(crate) fn find(&self, written: &str) -> Option<(String, Option<MetricMode>)> {
+        let exact = self.registered.values().find_map(|metric| {
+            let split = [TRAIN, VALID].into_iter().find(|split| {
+                let name = written.strip_prefix(split).and_then(|rest| rest.strip_prefix(['_', '/', ' ']));
+                name == Some(metric.name.as_str())
+            })?;
+            Some((named(split, &metric.key), metric.mode))
+        });
+        if exact.is_some() {
+            return exact;
+        }
         let searched = slug(written);
         self.registered.values().find_map(|metric| {
             [TRAIN, VALID]
@@ -146,25 +163,28 @@ impl MetricTable {
     }
 
     pub(super) fn register(&mut self, definition: &MetricDefinition) {
-        let slug = slug(&definition.name);
-        let base = if slug.is_empty() { "metric".to_owned() } else { slug };
-        let taken = |key: &str, table: &Self| {
-            table.registered.iter().any(|(id, metric)| *id != definition.metric_id && metric.key == key)
-        };
-        let mut key = base.clone();
-        let mut number = 1;
-        while taken(&key, self) {
-            number += 1;
-            key = format!("{base}_{number}");
-        }
         let mode = match &definition.attributes {
             MetricAttributes::Numeric(numeric) if numeric.higher_is_better => Some(MetricMode::Max),
             MetricAttributes::Numeric(_) => Some(MetricMode::Min),
             MetricAttributes::None => None,
         };
-        let name = Arc::clone(&definition.name);
+        let (name, key) = (Arc::clone(&definition.name), base(&definition.name));
         self.registered
             .insert(definition.metric_id.clone(), RegisteredMetric { name, key, mode, has_numbers: false });
+        self.tell_apart();
+    }
+
+    /// Adds digests to keys that would fall together, but for that of a metric which has the key as its name. Keys stay the same
+    /// in whichever order metrics are registered.
+    fn tell_apart(&mut self) {
+        let bases: Vec<String> = self.registered.values().map(|metric| base(&metric.name)).collect();
+        for (metric, own) in self.registered.values_mut().zip(&bases) {
+            let is_shared = bases.iter().filter(|base| same_file_name(base, own)).count() > 1;
+            metric.key = match is_shared && metric.name.as_str() != own {
+                true => format!("{own}_{}", digest(&metric.name)),
+                false => own.clone(),
+            };
+        }
     }
 
     pub(super) fn update(&mut self, update: &MetricsUpdate, split: &Split) {
@@ -196,6 +216,11 @@ fn prefix(split: &Split) -> Option<&'static str> {
 
 fn named(split: &str, key: &str) -> String {
     format!("{split}_{key}")
+}
+
+/// The key of a metric whose name no other is like.
+fn base(name: &str) -> String {
+    Some(slug(name)).filter(|slug| !slug.is_empty()).unwrap_or_else(|| "metric".to_owned())
 }
 
 /// `Top-K Accuracy @ k=5` -> `top_k_accuracy_k_5`: lower case, with one `_` for everything between letters and digits. A
@@ -263,12 +288,24 @@ mod tests {
     }
 
     #[test]
-    fn names_that_fall_together_are_numbered() {
-        let mut table = MetricTable::default();
-        for name in ["a b", "a-b", "!", "?", "a b"] {
-            table.register(&definition(name));
-        }
-        let keys: Vec<&str> = table.registered.values().map(|metric| metric.key.as_str()).collect();
-        assert_eq!(keys, ["a_b", "a_b_2", "metric", "metric_2"]);
+    fn names_that_fall_together_have_a_digest_whatever_their_order() {
+        let keys = |names: &[&str]| {
+            let mut table = MetricTable::default();
+            names.iter().for_each(|name| table.register(&definition(name)));
+            let key = |metric: &RegisteredMetric| (metric.name.to_string(), metric.key.clone());
+            (table.registered.values().map(key).collect::<IndexMap<_, _>>(), table)
+        };
+        let (all, table) = keys(&["a b", "a-b", "a_b", "!", "?", "a b", "Loss"]);
+        assert_eq!((&*all["a_b"], &*all["Loss"]), ("a_b", "loss"));
+        let different: std::collections::HashSet<&String> = all.values().collect();
+        assert_eq!((different.len(), all.len()), (6, 6), "{all:?}");
+        assert!(all["a b"].starts_with("a_b_") && all["!"].starts_with("metric_"), "{all:?}");
+        let (again, _) = keys(&["?", "Loss", "a_b", "!", "a-b", "a b"]);
+        assert!(again.iter().all(|(name, key)| all[name] == *key), "{again:?}");
+        // A name as it stands is that of its metric, and what two could be is none.
+        assert_eq!(table.find("val_a-b").unwrap().0, format!("val_{}", all["a-b"]));
+        assert_eq!(table.find("val/a_b").unwrap().0, "val_a_b");
+        assert_eq!(table.find(&format!("val_{}", all["a b"])).unwrap().0, format!("val_{}", all["a b"]));
+        assert_eq!(keys(&["a b", "a-b"]).1.find("val_a_b"), None);
     }
 }

@@ -19,7 +19,7 @@ use crate::config::TrainerConfig;
 use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
 use crate::learner_state::restore::restore;
-use crate::metrics::{RunMetricLogger, RunMetrics};
+use crate::metrics::{RunMetricLogger, RunMetrics, check_file_names};
 use crate::process::console::warn;
 use crate::process::environment_devices::described_by;
 use crate::saving::existing_checkpoints::ExistingCheckpoints;
@@ -179,6 +179,7 @@ fn saver_opener(
     let settings = SaverSettings { when_busy: config.when_busy, max_waiting: config.max_waiting_saves };
     Box::new(move |metrics| {
         let mut table = metrics.lock();
+        check_file_names(&table.burns_names(), layout.run_dir())?;
         for name in table.drop_unregistered() {
             warn(&format!(
                 "the checkpoint has a value of {name}, which is not registered now: later checkpoints do not have it"

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use burn_ckpt::RunLayout;
-use burn_ckpt::plumbing::{FilenameTemplate, Ledger, link_name};
+use burn_ckpt::plumbing::{FilenameTemplate, Ledger, link_name, same_file_name};
 
 use super::existing_checkpoints::ExistingCheckpoints;
 use crate::error::{Error, Result};
@@ -43,7 +43,7 @@ pub(super) fn open(
         let template = template.map(|source| FilenameTemplate::parse(source, metric_names)).transpose()?;
         let link = output.link.as_deref().map(link_name).transpose()?;
         if let Some(link) = &link {
-            if links.contains(link) {
+            if links.iter().any(|other: &String| same_file_name(other, link)) {
                 let reason = format!("two of them keep the link {link}; turn save_symlink off for one");
                 return Err(Error::config("strategies", reason));
             }

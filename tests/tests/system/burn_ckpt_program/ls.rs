@@ -252,7 +252,9 @@ fn a_run_that_cannot_be_read_is_named_and_the_others_are_listed() {
     permit(0);
     let named = |err: &str| {
         assert!(err.contains("a/checkpoint") && err.contains("b/checkpoint"), "{err}");
-        assert!(err.contains("c/checkpoint/best") && err.matches("error: ").count() == 3, "{err}");
+        assert!(err.contains("list") && err.contains("c/checkpoint/best:"), "{err}");
+        assert!(err.contains("follow the link") && err.contains("c/checkpoint/best_val_loss.ckpt"), "{err}");
+        assert!(err.contains("c/checkpoint/best") && err.matches("error: ").count() == 4, "{err}");
     };
     let (table, err) = ended_with(&as_user(&[&"ls", &logs]), 1);
     named(&err);
@@ -264,15 +266,18 @@ fn a_run_that_cannot_be_read_is_named_and_the_others_are_listed() {
     named(&err);
     let runs: Value = serde_json::from_str(&text).unwrap();
     let unreadable = runs.as_array().unwrap().iter().map(|run| run["unreadable"].as_array().unwrap().len());
-    assert_eq!(unreadable.collect::<Vec<_>>(), [1, 1, 1, 0], "{text}");
+    assert_eq!(unreadable.collect::<Vec<_>>(), [1, 1, 2, 0], "{text}");
 
     let (text, err) = ended_with(&as_user(&[&"verify", &logs]), 1);
     named(&err);
-    // Of c the link to the closed directory cannot be followed.
     assert_eq!(text.matches("whole    ").count(), 3, "{text}");
     // What is not seen could be what has to stay.
     let (_, err) = ended_with(&as_user(&[&"prune", &logs.join("c"), &"--keep", &"last=1", &"--dry-run"]), 1);
     assert!(err.contains("c/checkpoint/best"), "{err}");
+    for path in ["b/last", "b/best", "c/best", "b/best_val_loss"] {
+        let (_, err) = ended_with(&as_user(&[&"show", &logs.join(path)]), 1);
+        assert!(err.contains("cannot ") && err.contains("Permission denied"), "{path}: {err}");
+    }
     let (out, err) = ended_with(&as_user(&[&"ls", &logs.join("b")]), 1);
     assert!(out.is_empty() && err.contains("b/checkpoint"), "{err}");
     permit(0o755);

@@ -7,6 +7,7 @@ mod each_state_once;
 mod failed_saves;
 mod metric_files;
 mod names;
+mod names_that_fall_together;
 mod one_pass;
 mod retention;
 mod topk;

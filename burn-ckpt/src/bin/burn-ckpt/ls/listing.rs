@@ -155,10 +155,17 @@ impl Listing {
                 continue;
             }
             if path.is_symlink() {
-                let Some(target) = real(&path) else {
-                    let target = fs::read_link(&path).unwrap_or_default();
-                    self.dangling.push(Dangling { path, target });
-                    continue;
+                let target = match fs::canonicalize(&path) {
+                    Ok(target) => target,
+                    Err(error) if error.kind() == ErrorKind::NotFound => {
+                        let target = fs::read_link(&path).unwrap_or_default();
+                        self.dangling.push(Dangling { path, target });
+                        continue;
+                    }
+                    Err(source) => {
+                        self.unreadable.push(Error::Io { action: "follow the link", path, source });
+                        continue;
+                    }
                 };
                 let place = self.rows.iter().position(|row| real(&row.path).as_ref() == Some(&target));
                 let place = place.unwrap_or_else(|| self.add(target));
