@@ -6,6 +6,7 @@
 pub(crate) mod allocator;
 pub(crate) mod console;
 pub(crate) mod environment_devices;
+pub(crate) mod last_panic;
 pub(crate) mod launcher;
 pub(crate) mod signals;
 pub(crate) mod start_device;

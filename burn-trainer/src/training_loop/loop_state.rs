@@ -1,9 +1,11 @@
 //! The state of one call of `fit`, in parts that each own one thing, and what concerns several of them: saving.
 
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 
 use burn::train::LearnerModel;
+use indexmap::IndexMap;
 
 use super::early_stopping::EarlyStopping;
 use super::effective_batch::EffectiveBatch;
@@ -76,14 +78,28 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
     /// Shows the events to the strategies, saves if one of them decides so, and notes the saves that have ended.
     ///
-    /// At a step the metrics shown can be a step behind: burn processes them on another thread, and waiting for it
-    /// at every step would slow training down.
+    /// burn processes metrics on another thread, and waiting for it at every step would slow training down. So a strategy
+    /// that asks for metrics waits for those of its step, and the others do not.
+    ///
+    /// # Errors
+    ///
+    /// Also when a strategy panics, after what the others save was handed over.
     pub(super) fn save(&mut self, events: &[TrainingEvent<'_>]) -> Result<()> {
         let Self { learner, burn, progress, metrics, saves, .. } = self;
         let mut deadline = saves.deadline(burn.interrupter);
         let Some(saver) = saves.saver() else { return Ok(()) };
         let submitted = catch_unwind(AssertUnwindSafe(|| {
-            let requested = requested_saves(saver, events, progress, metrics);
+            let (reporter, panicked) = (RefCell::new(&mut *burn), Cell::new(None));
+            let metrics_of_the_step = || {
+                // Where burn's thread has panicked, the strategy that asks has not.
+                let flushed = catch_unwind(AssertUnwindSafe(|| reporter.borrow_mut().flush()));
+                panicked.set(flushed.err());
+                metrics.values()
+            };
+            let requested = requested_saves(saver, events, progress, &metrics_of_the_step);
+            if let Some(panic) = panicked.take() {
+                resume_unwind(panic);
+            }
             if requested.is_empty() {
                 return Ok(());
             }
@@ -97,11 +113,13 @@ impl<M: LearnerModel> LoopState<'_, M> {
             })
         }));
         let collected = saves.collect();
+        let panicked = saves.saver().and_then(Saver::take_panic);
         if let Some(saver) = saves.saver() {
             learner.release_before(saver.oldest_step_in_use());
         }
         submitted.unwrap_or_else(|panic| resume_unwind(panic))?;
-        collected
+        collected?;
+        panicked.map_or(Ok(()), Err)
     }
 
     /// Saves the state before a failure. Returns the paths where it will be.
@@ -113,7 +131,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let Self { learner, burn, progress, metrics, saves, .. } = self;
         let limit = saves.exception_timeout();
         let Some(saver) = saves.saver() else { return Ok(Vec::new()) };
-        let requested = requested_saves(saver, &[TrainingEvent::Exception(message)], progress, metrics);
+        let latest = || metrics.values();
+        let requested = requested_saves(saver, &[TrainingEvent::Exception(message)], progress, &latest);
         let state = progress.trainer_state(learner.learning_rate().base(), metrics);
         saver.submit_within(limit, &requested, &state, |weights_only| {
             let history = || metrics.history.at(progress.position.logged());
@@ -147,8 +166,7 @@ fn requested_saves(
     saver: &mut Saver,
     events: &[TrainingEvent<'_>],
     progress: &LoopProgress,
-    metrics: &RunMetrics,
+    read_metrics: &dyn Fn() -> IndexMap<String, f64>,
 ) -> Vec<RequestedSave> {
-    let table = metrics.table.lock();
-    saver.requested_saves(events, &RunProgress::new(progress.position, &progress.clock, table.values()))
+    saver.requested_saves(events, &RunProgress::new(progress.position, &progress.clock, read_metrics))
 }
