@@ -148,7 +148,7 @@ pub enum Error {
         /// What does not fit, and what would fit.
         reason: String,
     },
-    /// A training step, a metric or a data loader panicked.
+    /// A training step, a data loader, or a metric, logger, renderer or strategy of the program panicked.
     #[error("training stopped by a panic: {message}{}", saved_at(saved.as_ref()))]
     Panicked {
         /// The panic's message.

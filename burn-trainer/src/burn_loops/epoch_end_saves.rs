@@ -302,6 +302,7 @@ impl SaveState {
     /// Collects the strategies' decisions, and reserves paths. Returns whether a strategy saves.
     fn prepare(&mut self, progress: &BurnLoopProgress, epoch: usize) -> Result<bool> {
         let metrics = progress.metrics.values();
+        let latest = || metrics.clone();
         progress.check_data(epoch.saturating_sub(1) as u64, &self.saves)?;
         self.saves.check_logged("", progress.metrics.table.lock().logged())?;
         let Some(saver) = self.saves.saver() else { return Ok(false) };
@@ -310,13 +311,14 @@ impl SaveState {
         let requested = saver.requested_saves(
             events,
             self.position,
-            &RunProgress::new(self.position, &progress.clock, &metrics),
+            &RunProgress::new(self.position, &progress.clock, &latest),
         );
+        let panicked = saver.take_panic();
         let is_saved = !requested.is_empty();
         if is_saved {
             let state = TrainerState {
                 data: Some(progress.data),
-                ..TrainerState::new(self.position, progress.seed, progress.clock.seconds(), metrics)
+                ..TrainerState::new(self.position, progress.seed, progress.clock.seconds(), metrics.clone())
             };
             let parts = CapturedParts::default();
             let requests = saver.prepare(&requested, &state, |weights_only| {
@@ -325,6 +327,10 @@ impl SaveState {
             self.pending.insert(epoch, PendingSave { requests, parts });
         }
         self.saves.collect()?;
+        if let Some(error) = panicked {
+            // What the others save is saved all the same.
+            self.fail(progress, error);
+        }
         Ok(is_saved)
     }
 

@@ -13,6 +13,7 @@ use super::history_format::Entries;
 use super::metric_files::MetricFiles;
 use super::resumed_means::EpochMeans;
 use super::run_metrics::RunMetrics;
+use crate::process::last_panic;
 
 /// Bytes of text that one write appends when the files of a resumed epoch are restored.
 const BLOCK: usize = 1 << 16;
@@ -122,6 +123,15 @@ impl RunMetricLogger {
     fn append(&mut self, id: &MetricId, text: &str, epoch: usize, split: &Split) {
         if let Some(files) = &mut self.files {
             files.append(id, text, epoch, split);
+        }
+    }
+}
+
+/// burn's store drops its loggers while its thread unwinds. burn keeps no message of such a panic.
+impl Drop for RunMetricLogger {
+    fn drop(&mut self) {
+        if let Some(message) = last_panic::of_this_thread() {
+            let _ = self.metrics.store_panic.set(message);
         }
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod allocator;
 pub(crate) mod console;
 pub(crate) mod dashboard;
 pub(crate) mod environment_devices;
+pub(crate) mod last_panic;
 pub(crate) mod launcher;
 pub(crate) mod left_behind;
 pub(crate) mod panic_strategy;

@@ -11,6 +11,7 @@ use super::open::OpenRun;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::metrics::{RunMetricLogger, RunMetrics};
+use crate::process::last_panic;
 use crate::process::launcher::requeue_after;
 use crate::process::signals::SignalWatch;
 use crate::result::FitResult;
@@ -74,6 +75,7 @@ impl PreparedRun {
         signals: SignalWatch,
         end: impl FnOnce(&Launched<M>) -> Outcome,
     ) -> Result<FitResult<M>> {
+        last_panic::note_messages();
         // burn's own threads pass their panics to the loop's thread, also after the loop has ended.
         let launched = catch_unwind(AssertUnwindSafe(|| training.launch(learner)));
         signals.view().loop_has_ended();
@@ -89,8 +91,10 @@ impl PreparedRun {
         if let Some(error) = outcome.error.take() {
             return Err(error);
         }
-        let result =
-            launched.map_err(|panic| Error::Panicked { message: panic_message(&*panic), saved: None })?;
+        let result = launched.map_err(|panic| {
+            let message = self.metrics.own_message(panic_message(&*panic));
+            Error::Panicked { message, saved: None }
+        })?;
         self.result(result, outcome, signals)
     }
 

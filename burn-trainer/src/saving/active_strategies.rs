@@ -16,6 +16,8 @@ pub(super) struct ActiveStrategy {
     pub(super) directory: PathBuf,
     pub(super) template: Option<FilenameTemplate>,
     pub(super) weights_only: bool,
+    /// It is asked no more.
+    pub(super) has_panicked: bool,
 }
 
 /// Checks every strategy's file names, and registers it with its existing checkpoints.
@@ -61,6 +63,7 @@ pub(super) fn open(
             strategy,
             name,
             template,
+            has_panicked: false,
         });
     }
     existing.report_rest();

@@ -1,13 +1,14 @@
 //! From events to files: collects the strategies' decisions, reserves file names, takes one snapshot for all of them, and
 //! hands it to the writer's thread.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use burn_ckpt::RunLayout;
 use burn_ckpt::plumbing::{
     CheckpointWriter, MakeSections, MakeTrainerState, Reservation, RunDescription, SaveRequest,
-    SavedCheckpoint, Submitted, WhenBusy, WouldKeep, WriterActivity, chain, exception_stem,
+    SavedCheckpoint, Submitted, WhenBusy, WouldKeep, WriterActivity, chain, exception_stem, panic_message,
 };
 use burn_ckpt::retention::KeepRule;
 use indexmap::IndexMap;
@@ -37,6 +38,8 @@ pub(crate) struct Saver {
     newest_timestamp: Option<Timestamp>,
     settings: SaverSettings,
     summary: SaveSummary,
+    /// The first panic of a strategy, until it is reported.
+    panic: Option<Error>,
 }
 
 /// What to do with a save while the writer's queue is full.
@@ -80,6 +83,7 @@ impl Saver {
             newest_timestamp: existing.newest,
             settings,
             summary: SaveSummary::default(),
+            panic: None,
         })
     }
 
@@ -104,7 +108,8 @@ impl Saver {
         (saved.next() == position.next() && path.exists()).then(|| path.clone())
     }
 
-    /// Shows the events to the strategies. Returns the saves that they request and that their rules would keep.
+    /// Shows the events to the strategies. Returns the saves that they request and that their rules would keep. A strategy
+    /// that panics is asked no more; [`take_panic`](Self::take_panic) has its error.
     pub(crate) fn requested_saves(
         &mut self,
         events: &[TrainingEvent<'_>],
@@ -114,9 +119,24 @@ impl Saver {
         let mut requested = Vec::new();
         let mut unless_others = Vec::new();
         for (strategy, active) in self.strategies.iter_mut().enumerate() {
+            if active.has_panicked {
+                continue;
+            }
             // Every event is shown to the strategy, also after it has decided to save.
-            let decisions: Vec<SaveDecision> =
-                events.iter().map(|event| active.strategy.decide(event, progress)).collect();
+            let decisions = catch_unwind(AssertUnwindSafe(|| {
+                events.iter().map(|event| active.strategy.decide(event, progress)).collect::<Vec<_>>()
+            }));
+            let decisions = match decisions {
+                Ok(decisions) => decisions,
+                Err(panic) => {
+                    active.has_panicked = true;
+                    let message =
+                        format!("the strategy {} panicked: {}", active.name, panic_message(&*panic));
+                    log::error!("{message}");
+                    self.panic.get_or_insert(Error::Panicked { message, saved: None });
+                    continue;
+                }
+            };
             let Some(decision) = decisions.into_iter().find(|decision| *decision != SaveDecision::Skip)
             else {
                 continue;
@@ -148,6 +168,11 @@ impl Saver {
             });
         }
         requested
+    }
+
+    /// The panic of a strategy that was not reported yet.
+    pub(crate) fn take_panic(&mut self) -> Option<Error> {
+        self.panic.take()
     }
 
     /// Hands the state to the writer. The last save of a run waits for the queue, whatever `when_busy` says.

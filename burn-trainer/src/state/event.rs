@@ -1,5 +1,7 @@
 //! What happens in a run, and the state of the run at that time: the input of every saving strategy.
 
+use std::cell::OnceCell;
+use std::fmt;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -40,7 +42,7 @@ impl TrainingEvent<'_> {
 }
 
 /// The state of a run at an event. [`Strategy`](crate::strategy::Strategy) has an example.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct RunProgress<'a> {
     /// The epoch in progress, counted from 0.
@@ -51,19 +53,63 @@ pub struct RunProgress<'a> {
     pub elapsed: Duration,
     /// Time spent training over the whole run, that before a resume included.
     pub training_time: Duration,
-    /// The latest value of every numeric metric: the epoch's final value where the epoch is done, else the
-    /// average over the epoch so far. At [`TrainingEvent::StepEnd`] it may be a step behind.
-    pub metrics: &'a IndexMap<String, f64>,
+    read_metrics: &'a dyn Fn() -> IndexMap<String, f64>,
+    metrics: OnceCell<IndexMap<String, f64>>,
 }
 
 impl<'a> RunProgress<'a> {
-    pub(crate) fn new(position: Position, clock: &RunClock, metrics: &'a IndexMap<String, f64>) -> Self {
-        Self {
-            epoch: position.epoch,
-            step: position.global_step,
-            elapsed: clock.elapsed(),
-            training_time: clock.training_time(),
-            metrics,
-        }
+    /// The state at a position. The metrics are read when a strategy asks for them.
+    pub(crate) fn new(
+        position: Position,
+        clock: &RunClock,
+        read_metrics: &'a dyn Fn() -> IndexMap<String, f64>,
+    ) -> Self {
+        let training_time = clock.training_time();
+        let (epoch, step) = (position.epoch, position.global_step);
+        Self { training_time, ..Self::at(epoch, step, clock.elapsed(), read_metrics) }
+    }
+
+    /// The state of a run that was never resumed.
+    pub(crate) fn at(
+        epoch: u64,
+        step: u64,
+        elapsed: Duration,
+        read_metrics: &'a dyn Fn() -> IndexMap<String, f64>,
+    ) -> Self {
+        Self { epoch, step, elapsed, training_time: elapsed, read_metrics, metrics: OnceCell::new() }
+    }
+
+    /// The value of every numeric metric at this event: the epoch's final value where the epoch is done, else the average
+    /// over the epoch so far, this step included.
+    ///
+    /// burn computes metrics on another thread, beside the next step. The first call waits for it, so ask only at the steps
+    /// that need it: at every [`TrainingEvent::StepEnd`] that slows training down. At a [`TrainingEvent::Exception`] it does
+    /// not wait, since that thread can be the one that failed; the last values that it has logged are returned.
+    ///
+    /// ```
+    /// # use burn_trainer::strategy::{RunProgress, SaveDecision, TrainingEvent};
+    /// fn decide(event: &TrainingEvent<'_>, progress: &RunProgress<'_>) -> SaveDecision {
+    ///     let is_due = *event == TrainingEvent::StepEnd && progress.step.is_multiple_of(100);
+    ///     match is_due.then(|| progress.metrics().get("train_loss").copied()).flatten() {
+    ///         Some(loss) if loss < 0.1 => SaveDecision::Save { score: loss, reason: "low loss".to_owned() },
+    ///         _ => SaveDecision::Skip,
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn metrics(&self) -> &IndexMap<String, f64> {
+        self.metrics.get_or_init(self.read_metrics)
+    }
+}
+
+impl fmt::Debug for RunProgress<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { epoch, step, elapsed, metrics, .. } = self;
+        f.debug_struct("RunProgress")
+            .field("epoch", epoch)
+            .field("step", step)
+            .field("elapsed", elapsed)
+            .field("metrics", &metrics.get())
+            .finish()
     }
 }

@@ -120,7 +120,8 @@ impl<M: LearnerModel> LoopFromOutside<M> {
         let logged = position.logged();
         self.metrics.history.await_count(burn_epoch(position.epoch), logged, METRICS_LIMIT.min(limit / 4));
         let values = self.metrics.values();
-        let progress = RunProgress::new(position, &self.clock, &values);
+        let latest = || values.clone();
+        let progress = RunProgress::new(position, &self.clock, &latest);
         let event = TrainingEvent::Interrupted(reason);
         let requested = saver.requested_saves(&[event], position, &progress);
         let state = TrainerState {

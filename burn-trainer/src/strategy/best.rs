@@ -113,11 +113,12 @@ impl Strategy for BestStrategy {
 
     fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision {
         // Not at steps: between validations the metric's value is old, or an average over a part of an epoch.
-        match (event, facts.metrics.get(&self.metric)) {
-            (TrainingEvent::ValidationEnd, Some(&score)) => {
-                SaveDecision::Save { score, reason: "best".to_owned() }
-            }
-            _ => SaveDecision::Skip,
+        if *event != TrainingEvent::ValidationEnd {
+            return SaveDecision::Skip;
+        }
+        match facts.metrics().get(&self.metric) {
+            Some(&score) => SaveDecision::Save { score, reason: "best".to_owned() },
+            None => SaveDecision::Skip,
         }
     }
 }
@@ -132,17 +133,8 @@ mod tests {
     fn only_a_validation_with_the_metric_is_worth_a_checkpoint() {
         let mut best = BestStrategy::new(Best::default(), "val_loss", MetricMode::Min);
         let mut decide = |event: TrainingEvent<'_>, metric: &str| {
-            let metrics = IndexMap::from([(metric.to_owned(), 0.5)]);
-            best.decide(
-                &event,
-                &RunProgress {
-                    epoch: 0,
-                    step: 1,
-                    elapsed: Duration::ZERO,
-                    training_time: Duration::ZERO,
-                    metrics: &metrics,
-                },
-            )
+            let metrics = || IndexMap::from([(metric.to_owned(), 0.5)]);
+            best.decide(&event, &RunProgress::at(0, 1, Duration::ZERO, &metrics))
         };
         assert_eq!(decide(TrainingEvent::ValidationEnd, "train_loss"), SaveDecision::Skip);
         for event in [

@@ -200,9 +200,7 @@ mod tests {
     use indexmap::IndexMap;
 
     fn saves(last: &mut LastStrategy, event: TrainingEvent<'_>, step: u64, seconds: u64) -> bool {
-        let metrics = IndexMap::new();
-        let training_time = Duration::from_secs(seconds);
-        let facts = RunProgress { epoch: 0, step, elapsed: Duration::ZERO, training_time, metrics: &metrics };
+        let facts = RunProgress::at(0, step, Duration::from_secs(seconds), &IndexMap::new);
         last.decide(&event, &facts) != SaveDecision::Skip
     }
 

@@ -109,6 +109,8 @@ impl Trainer {
     /// - After a resume the data comes in the order of its epoch, if `training` is from [`Trainer::training`]. Early
     ///   stopping starts again, so a run that it has ended continues. Random numbers of the devices (dropout) differ from
     ///   those of a run that was never stopped.
+    /// - A metric logger of your own that panics aborts the process after its message was printed: burn's event store panics
+    ///   in a destructor. [`Trainer::fit`] reports it.
     /// - A name that no metric has is an error after the first batch. A metric that is not logged is an error after the first
     ///   epoch.
     ///

@@ -28,7 +28,14 @@ impl<'a, M: LearnerModel> EventReporter<'a, M> {
     }
 
     /// Waits until burn has processed every event, and the table of metrics has their values.
+    ///
+    /// burn's own flush waits for ever if the processor's thread panics while the flush is in its queue. So two events come
+    /// first that do nothing. The queue has room for one: it takes the second when all events before the first are
+    /// processed, and fails, with the panic, when the thread is gone.
     pub(super) fn flush(&mut self) {
+        for _ in 0..2 {
+            self.valid(LearnerEvent::EndEpoch(0));
+        }
         self.interrupter.fail_on_error(self.processor.flush());
         RunMetrics::await_updates(self.store);
     }

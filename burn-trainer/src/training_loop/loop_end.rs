@@ -131,11 +131,15 @@ impl<M: LearnerModel> LoopState<'_, M> {
                 Failure { error: Error::Training { source, saved: None }, exception }
             }
             Ok(Err(error)) => {
-                let exception = (self.progress.position.global_step > 0).then(|| chain(&error));
+                let reason = || match &error {
+                    Error::Panicked { message, .. } => message.clone(),
+                    error => chain(error),
+                };
+                let exception = (self.progress.position.global_step > 0).then(reason);
                 Failure { error, exception }
             }
             Err(panic) => {
-                let message = panic_message(&*panic);
+                let message = self.metrics.own_message(panic_message(&*panic));
                 Failure { exception: Some(message.clone()), error: Error::Panicked { message, saved: None } }
             }
         };

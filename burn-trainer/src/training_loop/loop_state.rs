@@ -1,10 +1,12 @@
 //! The state of one call of `fit`, in parts that each own one thing, and what concerns several of them: saving.
 
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::train::LearnerModel;
+use indexmap::IndexMap;
 use parking_lot::Mutex;
 
 use super::early_stopping::EarlyStopping;
@@ -92,15 +94,29 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
     /// Shows the events to the strategies, saves if one of them decides so, and notes the saves that have ended.
     ///
-    /// At a step the metrics shown can be a step behind: burn processes them on another thread, and waiting for it
-    /// at every step would slow training down.
+    /// burn processes metrics on another thread, and waiting for it at every step would slow training down. So a strategy
+    /// that asks for metrics waits for those of its step, and the others do not.
+    ///
+    /// # Errors
+    ///
+    /// Also when a strategy panics, after what the others save was handed over.
     pub(super) fn save(&mut self, events: &[TrainingEvent<'_>]) -> Result<()> {
         let Self { learner, burn, progress, metrics, saves, .. } = self;
         let submitted = catch_unwind(AssertUnwindSafe(|| {
+            let (reporter, panicked) = (RefCell::new(&mut *burn), Cell::new(None));
+            let metrics_of_the_step = || {
+                // Where burn's thread has panicked, the strategy that asks has not.
+                let flushed = catch_unwind(AssertUnwindSafe(|| reporter.borrow_mut().flush()));
+                panicked.set(flushed.err());
+                metrics.values()
+            };
             let requested = match saves.lock().saver() {
-                Some(saver) => requested_saves(saver, events, progress, metrics),
+                Some(saver) => requested_saves(saver, events, progress, &metrics_of_the_step),
                 None => return Ok(()),
             };
+            if let Some(panic) = panicked.take() {
+                resume_unwind(panic);
+            }
             if requested.is_empty() {
                 return Ok(());
             }
@@ -119,11 +135,13 @@ impl<M: LearnerModel> LoopState<'_, M> {
         }));
         let mut saves = saves.lock();
         let collected = saves.collect();
+        let panicked = saves.saver().and_then(Saver::take_panic);
         if let Some(saver) = saves.saver() {
             learner.release_before(saver.oldest_step_in_use());
         }
         submitted.unwrap_or_else(|panic| resume_unwind(panic))?;
-        collected
+        collected?;
+        panicked.map_or(Ok(()), Err)
     }
 
     /// Saves the state before a failure. Returns the paths where it will be.
@@ -139,8 +157,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         if let Some(path) = saver.saved_state(progress.position) {
             return Ok(vec![path]);
         }
-        let event = TrainingEvent::Exception(message);
-        let requested = requested_saves(saver, &[event], progress, metrics);
+        let (event, latest) = (TrainingEvent::Exception(message), || metrics.values());
+        let requested = requested_saves(saver, &[event], progress, &latest);
         let state = progress.trainer_state(learner.learning_rate().base(), metrics, event.ended());
         saver.submit_within(limit, &requested, &state, |weights_only| {
             let history = || metrics.history.at(progress.position.logged());
@@ -175,9 +193,8 @@ fn requested_saves(
     saver: &mut Saver,
     events: &[TrainingEvent<'_>],
     progress: &LoopProgress,
-    metrics: &RunMetrics,
+    read_metrics: &dyn Fn() -> IndexMap<String, f64>,
 ) -> Vec<RequestedSave> {
-    let table = metrics.table.lock();
     let position = progress.position;
-    saver.requested_saves(events, position, &RunProgress::new(position, &progress.clock, table.values()))
+    saver.requested_saves(events, position, &RunProgress::new(position, &progress.clock, read_metrics))
 }

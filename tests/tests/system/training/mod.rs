@@ -8,3 +8,4 @@ mod loader_lengths;
 mod processes;
 mod slurm;
 mod users_loop;
+mod users_parts;
