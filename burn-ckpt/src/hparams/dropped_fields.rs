@@ -12,15 +12,15 @@ const MAX_TRIES: usize = 64;
 
 /// The dotted keys of fields that the type does not read. A field that is null counts as removed.
 ///
-/// A field is dropped if the type, written again, lacks it, and if the type reads whatever stands in its place. The second
-/// spares fields that are read under another name than they are written (`alias`), or are not written
-/// (`skip_serializing_if`).
+/// A field is dropped if the type, written again, lacks it or has another value, and if the type reads whatever stands in its
+/// place. The second spares fields that are read under another name than they are written (`alias`), are not written
+/// (`skip_serializing_if`), or are written in another form.
 pub(super) fn dropped_fields<H: Serialize + DeserializeOwned>(stored: &Value, typed: &H) -> Vec<String> {
     let (Ok(stored), Ok(typed)) = (SerializedValue::of(stored), SerializedValue::of(typed)) else {
         return Vec::new();
     };
     let mut missing = Vec::new();
-    collect_missing("", &stored, &typed, &mut missing);
+    collect_changed("", &stored, &typed, &mut missing);
     // Not a type that reads JSON alone.
     if missing.is_empty() || H::deserialize(&stored).is_err() {
         return Vec::new();
@@ -33,8 +33,8 @@ pub(super) fn dropped_fields<H: Serialize + DeserializeOwned>(stored: &Value, ty
     missing
 }
 
-/// Adds the fields of `stored` that are not in `typed`.
-fn collect_missing(
+/// Adds the fields of `stored` that are not in `typed`, or have another value there.
+fn collect_changed(
     place: &str,
     stored: &SerializedValue,
     typed: &SerializedValue,
@@ -47,15 +47,39 @@ fn collect_missing(
         _ => false,
     };
     if !comparable {
+        if !place.is_empty() && differ(stored, typed) {
+            missing.push(place.to_owned());
+        }
         return;
     }
     let typed: std::collections::HashMap<_, _> = typed.parts().into_iter().collect();
     for (name, value) in stored.parts() {
         let field = if place.is_empty() { name.clone() } else { format!("{place}.{name}") };
         match typed.get(&name) {
-            Some(typed) => collect_missing(&field, value, typed, missing),
+            Some(typed) => collect_changed(&field, value, typed, missing),
             None if matches!(value, SerializedValue::Null) => {}
             None => missing.push(field),
         }
+    }
+}
+
+/// Whether two single values differ, as far as they are of a kind. A type that keeps a number in fewer bits does not change it.
+fn differ(stored: &SerializedValue, typed: &SerializedValue) -> bool {
+    match (stored, typed) {
+        (SerializedValue::Bool(stored), SerializedValue::Bool(typed)) => stored != typed,
+        (SerializedValue::Str(stored), SerializedValue::Str(typed)) => stored != typed,
+        (stored, typed) => match (number(stored), number(typed)) {
+            (Some(stored), Some(typed)) => stored as f32 != typed as f32,
+            _ => false,
+        },
+    }
+}
+
+fn number(value: &SerializedValue) -> Option<f64> {
+    match value {
+        SerializedValue::Int(number) => Some(*number as f64),
+        SerializedValue::Large(number) => Some(*number as f64),
+        SerializedValue::Float(number) => Some(*number),
+        _ => None,
     }
 }

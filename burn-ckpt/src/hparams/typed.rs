@@ -29,6 +29,11 @@ pub(crate) fn typed<H: Serialize + DeserializeOwned>(path: &Path, hparams: &Valu
         match field.as_str() {
             _ if hparams.is_null() => fail("the checkpoint has none".to_owned(), None),
             "." => fail("a field is invalid".to_owned(), Some(error)),
+            // As numbers that are not finite were once saved.
+            field if error.to_string().contains("invalid type: null") => {
+                let hint = "null stands for a number that is not finite, or for None";
+                fail(format!("the field `{field}` is invalid ({hint})"), Some(error))
+            }
             field => fail(format!("the field `{field}` is invalid"), Some(error)),
         }
     })?;

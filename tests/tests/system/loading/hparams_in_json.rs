@@ -133,6 +133,22 @@ fn a_field_that_the_type_drops_is_an_error_wherever_it_is() {
     assert_dropped::<Rate>(&json!({ "rate": 0.1, "untill": 3 }), "untill");
     assert_dropped::<Adjacent>(&json!({ "t": "A", "c": { "width": 1, "drop_rate": 0.5 } }), "c.drop_rate");
     assert_dropped::<HashMap<String, Block>>(&json!({ "x": { "kind": "pool", "size": 2 } }), "x.size");
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Computed {
+        #[serde(flatten)]
+        inner: Inner,
+    }
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Inner {
+        rate: f32,
+        #[serde(skip_deserializing)]
+        steps: u64,
+    }
+    // Written as 0, whatever was saved.
+    assert_dropped::<Computed>(&json!({ "rate": 0.1, "steps": 7 }), "steps");
+    read::<Computed>(&json!({ "rate": 0.1, "steps": 0 })).unwrap();
+    let error = read::<Regularization>(&json!({ "dropout": null })).unwrap_err();
+    assert!(error.contains("`dropout`") && error.contains("not finite"), "{error}");
     // A field that was removed by hand, as `update_hparams_json` leaves it.
     read::<Flat>(&json!({ "width": 8, "drop_rate": null })).unwrap();
 }
@@ -164,6 +180,32 @@ fn a_field_that_the_type_reads_is_not_an_error_however_it_is_written() {
         #[serde(flatten)]
         rest: HashMap<String, Value>,
     }
+    /// Another spelling of a value is not another value.
+    #[derive(Debug, Serialize, Deserialize)]
+    #[serde(tag = "kind", rename_all = "snake_case")]
+    enum Spelled {
+        A { rate: f32, mode: Mode, size: Number },
+    }
+    #[derive(Debug, Serialize, Deserialize)]
+    enum Mode {
+        #[serde(alias = "maximum")]
+        Max,
+    }
+    #[derive(Debug, Serialize, Deserialize)]
+    #[serde(from = "f64", into = "String")]
+    #[derive(Clone)]
+    struct Number(u32);
+    impl From<f64> for Number {
+        fn from(number: f64) -> Self {
+            Self(number as u32 + 1)
+        }
+    }
+    impl From<Number> for String {
+        fn from(Number(number): Number) -> Self {
+            number.to_string()
+        }
+    }
+    read::<Spelled>(&json!({ "kind": "a", "rate": 0.1, "mode": "maximum", "size": 3 })).unwrap();
     let hparams = json!({ "drop_rate": 0.5, "secret": "s", "layers": [] });
     let flat: Flat = read(&hparams).unwrap();
     assert_eq!((flat.renamed.dropout, flat.renamed.secret.as_str(), flat.more), (0.5, "s", 0));

@@ -88,7 +88,7 @@ pub fn check_is_whole(file: &Path) -> Result<(), String> {
 fn part_of(name: &str) -> Option<(u64, u64, String)> {
     let (stem, extension) = name.rsplit_once('.')?;
     let (rest, parts) = stem.rsplit_once("-of-")?;
-    let (model, part) = rest.rsplit_once('-')?;
+    let (model, part) = rest.rsplit_once(['-', '_', '.'])?;
     let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?;
     let (part, parts): (u64, u64) = (number(part)?, number(parts)?);
     (parts > 1).then(|| (part, parts, format!("{model}.{extension}.index.json")))
@@ -139,6 +139,7 @@ mod tests {
             index("pytorch_model-00003-of-00033.bin").as_deref(),
             Some("3/33 pytorch_model.bin.index.json")
         );
+        assert_eq!(index("weights_0001-of-0004.pt").as_deref(), Some("1/4 weights.pt.index.json"));
         for whole in
             ["model-00001-of-00001.safetensors", "model.safetensors", "a-of-b.pt", "best-of-2.pt", "-of-.pt"]
         {
