@@ -54,6 +54,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
             self.progress.finished_before = is_resumed;
             return Ok(());
         }
+        if let Some(reason) = data.valid.without_batches() {
+            self.saves.check_validated(&reason)?;
+        }
         while next.epoch < max_epochs {
             self.progress.position = next;
             self.metrics.history.see_until(burn_epoch(next.epoch));
