@@ -3,6 +3,10 @@
 //! `Trainer::training` wraps each loader in one. It changes nothing until `Trainer::fit_with` sets the first epoch: the
 //! trainer's own loop sets the start of each pass itself. burn derives loaders by `slice` and `to_device` only, so a
 //! tracking loader derives tracking loaders, which all report to one [`EpochTracker`].
+//!
+//! burn's loops do the optimizer step of an epoch's last, incomplete accumulation when a loader says that it is at its end. A
+//! loader that is not ours may be wrong about that. So of such a loader each batch is read before the one before it is
+//! given, and the end is where the iterator ends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +17,9 @@ use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
 use parking_lot::Mutex;
 
+use super::loader_size::LoaderSize;
 use super::start_position::{StartPosition, iter_from, pass_of_epoch};
+use crate::process::console::MAX_ITEMS;
 use crate::process::left_behind::DroppedInTime;
 
 /// Counts the batches of each epoch, over a loader and the shares of it that several devices have.
@@ -90,6 +96,12 @@ struct CountingIterator<'a, O> {
     tracker: &'a EpochTracker,
     epoch: u64,
     given: u64,
+    /// Whether the loader knows where it ends.
+    is_exact: bool,
+    /// The batch after the one that was given, if it was read, with the loader's progress after it.
+    ahead: Option<(Option<Result<O, DatasetError>>, Progress)>,
+    /// The progress after the batch that was given.
+    progress: Option<Progress>,
 }
 
 impl<O: 'static> EpochTrackingLoader<O> {
@@ -109,7 +121,17 @@ impl<O: 'static> DataLoader<O> for EpochTrackingLoader<O> {
             batches = pass_of_epoch(&*self.loader, batches, epoch);
         }
         self.tracker.begin(epoch);
-        Box::new(CountingIterator { batches, tracker: &self.tracker, epoch, given: 0 })
+        let is_exact = LoaderSize::of(&*self.loader).is_some();
+        let tracker = &self.tracker;
+        Box::new(CountingIterator {
+            batches,
+            tracker,
+            epoch,
+            given: 0,
+            is_exact,
+            ahead: None,
+            progress: None,
+        })
     }
 
     fn num_items(&self) -> usize {
@@ -129,18 +151,39 @@ impl<O> Iterator for CountingIterator<'_, O> {
     type Item = Result<O, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let batch = self.batches.next()?;
+        let (batch, progress) = self.ahead.take().unwrap_or_else(|| self.read());
+        let batch = batch?;
         if batch.is_ok() {
             self.given += 1;
             self.tracker.add(self.epoch, self.given);
         }
+        if self.is_exact || batch.is_err() {
+            self.progress = Some(progress);
+            return Some(batch);
+        }
+        let ahead = self.read();
+        let done = progress.items_processed.min(MAX_ITEMS);
+        let total = match &ahead {
+            (None, _) => done,
+            (Some(_), _) if (done + 1..=MAX_ITEMS).contains(&progress.items_total) => progress.items_total,
+            (Some(_), _) => done + 1,
+        };
+        self.progress = Some(Progress::new(done, total, progress.unit));
+        self.ahead = Some(ahead);
         Some(batch)
+    }
+}
+
+impl<O> CountingIterator<'_, O> {
+    fn read(&mut self) -> (Option<Result<O, DatasetError>>, Progress) {
+        let batch = self.batches.next();
+        (batch, self.batches.progress())
     }
 }
 
 impl<O> DataLoaderIterator<O> for CountingIterator<'_, O> {
     fn progress(&self) -> Progress {
-        self.batches.progress()
+        self.progress.clone().unwrap_or_else(|| self.batches.progress())
     }
 }
 

@@ -14,7 +14,7 @@ use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
 
-use crate::dataloader::{StartPosition, iter_from, pass_of_epoch};
+use crate::dataloader::{LoaderSize, StartPosition, iter_from, pass_of_epoch};
 use crate::process::console::{MAX_ITEMS, warn};
 use crate::state::position::Position;
 
@@ -24,6 +24,8 @@ pub(super) struct EpochData<I> {
     resumable: bool,
     /// The number of items, as the loader says.
     items: usize,
+    /// How large the data is, if it is a loader of ours.
+    size: Option<LoaderSize>,
     /// The most items that an epoch has had so far.
     most_items: AtomicUsize,
     is_first_pass: AtomicBool,
@@ -60,16 +62,23 @@ impl<I: 'static> EpochData<I> {
                 warn(&message);
             }
         }
-        let is_first_pass = AtomicBool::new(true);
-        Self { loaders, resumable, items, most_items: AtomicUsize::new(0), is_first_pass }
+        let (is_first_pass, size) = (AtomicBool::new(true), LoaderSize::of(&**loader));
+        Self { loaders, resumable, items, size, most_items: AtomicUsize::new(0), is_first_pass }
+    }
+
+    /// Why there is no batch, if that is known before the data is read.
+    pub(super) fn without_batches(&self) -> Option<String> {
+        self.size.and_then(LoaderSize::without_batches)
     }
 
     /// What is wrong when an epoch's pass has given no batch.
     pub(super) fn ended_at_once(&self, epoch: u64) -> String {
-        format!(
-            "its loader's iterator has ended at once in epoch {epoch}, and its num_items() is {}",
-            self.items
-        )
+        self.without_batches().unwrap_or_else(|| {
+            let items = self.items;
+            format!(
+                "its loader's iterator has ended at once in epoch {epoch}, and its num_items() is {items}"
+            )
+        })
     }
 
     /// Begins a pass at a position. `began_with` is the number of items of an epoch that began with fewer than there are now.

@@ -54,6 +54,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
             self.progress.finished_before = is_resumed;
             return Ok(());
         }
+        if let Some(reason) = data.valid.without_batches() {
+            self.saves.lock().check_validated(&reason)?;
+        }
         // The stop came before the first step.
         while next.epoch < max_epochs && !self.burn.should_stop() {
             self.progress.position = next;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use burn::data::dataloader::{DataLoader, DataLoaderBuilder};
 use burn::data::dataset::InMemDataset;
 use burn::train::metric::LossMetric;
-use burn::train::{ExecutionStrategy, MultiDeviceOptim};
+use burn::train::{ExecutionStrategy, MultiDeviceOptim, SupervisedTraining};
+use burn_trainer::process::PlainRenderer;
 use burn_trainer::strategy::{Last, StrategyConfig};
 use burn_trainer::{Error, FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use system_tests::backend;
@@ -94,6 +95,25 @@ fn a_validation_without_a_batch_is_an_error_where_a_strategy_needs_it() {
             let root = tempfile::tempdir().unwrap();
             let config = config(root.path(), 1).with_primary_metric("train_loss");
             assert_eq!(fit(config, some(), nothing, in_burns_loop).unwrap().epochs, 1, "nothing needs it");
+        }
+    }
+}
+
+#[test]
+fn a_training_that_is_made_by_hand_is_checked_before_the_first_step_too() {
+    let some = || loader(&Script::default());
+    for (nothing, words) in without_batches().into_iter().take(2) {
+        for (train, valid, split) in
+            [(Arc::clone(&nothing), some(), "training"), (some(), Arc::clone(&nothing), "validation")]
+        {
+            let root = tempfile::tempdir().unwrap();
+            let trainer = Trainer::new(config(root.path(), 1), &()).unwrap();
+            let training =
+                SupervisedTraining::new(trainer.run_dir(), train, valid).metrics((LossMetric::new(),));
+            // Were a step to be taken, it would panic.
+            let script = Script { panic_in_step: Some(1), ..Script::default() };
+            let training = training.renderer(Box::new(PlainRenderer::hidden()));
+            no_batch(trainer.fit(training, learner(script)), split, words);
         }
     }
 }

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
-use burn::train::SupervisedTraining;
 use burn::train::logger::TrainingProgressLogger;
 use burn::train::metric::{LearningRateMetric, LossMetric};
+use burn::train::{ExecutionStrategy, SupervisedTraining};
 use burn_ckpt::Checkpoint;
 use burn_trainer::burn_ckpt::retention::TopK;
 use burn_trainer::strategy::{Last, StrategyConfig};
@@ -156,6 +156,24 @@ fn an_epoch_ends_where_the_iterator_ends() {
             let found = digests(root.path());
             assert!(found == expected, "{name}: {:?}", found.keys());
         }
+    }
+}
+
+#[test]
+fn in_burns_loop_too_the_rest_of_an_accumulation_is_a_step() {
+    let trained = |account: Account, num_items| {
+        let root = tempfile::tempdir().unwrap();
+        let data: Arc<dyn DataLoader<Batch>> =
+            Arc::new(Claiming::with(loader(&Script::default()), num_items, account));
+        let trainer = Trainer::new(every_step(root.path(), 2), &()).unwrap();
+        let training = trainer.training(Arc::clone(&data), data).metrics((LossMetric::new(),));
+        let strategy = ExecutionStrategy::single(backend::device().autodiff());
+        trainer.fit_with(training.grads_accumulation(4), learner(Script::default()), strategy).unwrap();
+        digests(root.path())
+    };
+    let expected = trained(HONEST, 80);
+    for (name, num_items, account) in WRONG {
+        assert!(trained(account, num_items) == expected, "{name}");
     }
 }
 
