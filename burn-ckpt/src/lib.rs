@@ -70,10 +70,12 @@
 //! A `.ckpt` file is a [burnpack](burn_pack) container with sections: `model`, `optimizer`, `scheduler`, `history`, and a
 //! program's own. `FORMAT.md` in the repository describes the bytes.
 
+mod byte_size;
 mod disk;
 mod error;
 mod file_names;
 mod format;
+mod hparams;
 mod load;
 mod panics;
 pub mod retention;
@@ -84,6 +86,7 @@ pub use error::kind::ErrorKind;
 pub use error::{Error, Result};
 pub use format::contents::{Contents, FORMAT_VERSION};
 pub use format::metadata::{Metadata, TensorInfo};
+pub use format::run_start::RunStart;
 pub use format::section::{Section, TensorLayout};
 pub use load::checkpoint::Checkpoint;
 pub use load::loader::{CheckpointLoader, FromCheckpoint, Loaded};
@@ -99,6 +102,7 @@ pub use burn_pack;
 /// The parts that `burn-trainer` and the program `burn-ckpt` are made of. Not stable: use `burn-trainer` instead.
 #[doc(hidden)]
 pub mod plumbing {
+    pub use crate::byte_size::size;
     pub use crate::disk::commit::remove_checkpoint;
     pub use crate::disk::run_lock::RunLock;
     pub use crate::disk::staged_file::{Existing, write_whole};
@@ -112,8 +116,11 @@ pub mod plumbing {
     pub use crate::format::metadata::MAX_METADATA_BYTES;
     pub use crate::format::module_types::ModuleTypes;
     pub use crate::format::numbers;
+    pub use crate::hparams::json::{UnwritableHparams, hparams_to_json};
+    pub use crate::hparams::serialized_value::SerializedValue;
+    pub use crate::hparams::value_error::ValueError;
     pub use crate::panics::panic_message;
-    pub use crate::retention::ledger::{Ledger, Reservation, SavedCheckpoint};
+    pub use crate::retention::ledger::{Ledger, Reservation, SavedCheckpoint, WouldKeep};
     pub use crate::run_dir::cleanup::{clear, recover};
     pub use crate::run_dir::filename_template::FilenameTemplate;
     pub use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, DEFAULT_LOGS, LAST_DIR, ON_EXCEPTION_DIR};
@@ -121,7 +128,7 @@ pub mod plumbing {
     pub use crate::save::activity::WriterActivity;
     pub use crate::save::persist::add_name;
     pub use crate::save::request::{
-        MakeSections, RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy,
+        MakeSections, MakeTrainerState, RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy,
     };
     pub use crate::save::writer_thread::{CheckpointWriter, SharedLedger};
 }

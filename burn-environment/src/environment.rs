@@ -6,6 +6,7 @@ use burn_environment_build::Package;
 use serde::{Deserialize, Serialize};
 
 use crate::git::{self, Git};
+use crate::gpu::try_gpus;
 use crate::hardware::{GpusOfRun, Hardware};
 use crate::os::Os;
 use crate::packages;
@@ -50,17 +51,21 @@ pub fn slurm() -> Option<Slurm> {
 impl Environment {
     /// Collects everything now, on this thread.
     ///
-    /// This runs `git` (for two seconds at most) and asks the drivers of GPUs ([`gpus`](crate::gpus)), which can
-    /// take seconds on some machines. A training loop uses [`EnvironmentProbe`](crate::EnvironmentProbe) instead.
+    /// This runs `git` (for two seconds at most) and asks the drivers of GPUs ([`gpus`](crate::gpus)), which can take seconds on
+    /// some machines. GPUs stay unknown (`gpu_count` is `None`) if the drivers have not answered after 10 seconds. A training
+    /// loop uses [`EnvironmentProbe`](crate::EnvironmentProbe) instead.
     #[must_use]
     pub fn collect() -> Self {
         let mut environment = Self::without_gpus();
-        environment.hardware.add(GpusOfRun::look(&[]));
+        if let Some(devices) = try_gpus() {
+            environment.hardware.add(GpusOfRun { devices, used: Vec::new() });
+        }
         environment
     }
 
-    /// Collects everything but the GPUs, which stay unknown.
-    pub(crate) fn without_gpus() -> Self {
+    /// Collects everything but the GPUs, which stay unknown. Asks no driver.
+    #[must_use]
+    pub fn without_gpus() -> Self {
         match std::env::current_dir() {
             Ok(directory) => Self::collect_with(Some(&directory), &variable_of_process),
             // It was deleted, mostly. Only the parts that depend on it stay unknown.

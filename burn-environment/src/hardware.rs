@@ -4,7 +4,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
-use crate::gpu::{GpuDevice, UsedDevice, gpus, mark_used};
+use crate::gpu::{GpuDevice, UsedDevice, mark_used, wait_for_gpus};
 
 /// Processors, memory and accelerators of the machine, whatever share of them the process may use.
 ///
@@ -70,10 +70,13 @@ pub(crate) struct GpusOfRun {
 }
 
 impl GpusOfRun {
-    /// Asks the drivers, and burn of the devices, which are open.
+    /// Asks the drivers, and burn of the devices, which are open. Hangs if a driver hangs.
     pub(crate) fn look(used: &[Device]) -> Self {
         let used: Vec<UsedDevice> = used.iter().map(UsedDevice::of).collect();
-        Self { devices: mark_used(gpus(), &used), used: used.into_iter().map(|device| device.name).collect() }
+        Self {
+            devices: mark_used(wait_for_gpus(), &used),
+            used: used.into_iter().map(|device| device.name).collect(),
+        }
     }
 }
 

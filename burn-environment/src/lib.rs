@@ -40,7 +40,7 @@ mod write_file;
 pub use burn_environment_build::Package;
 pub use environment::{Environment, slurm};
 pub use git::Git;
-pub use gpu::{GpuApi, GpuDevice, GpuKind, device_name, gpus};
+pub use gpu::{GpuApi, GpuDevice, GpuKind, device_name, gpus, gpus_from, try_gpus};
 pub use hardware::Hardware;
 pub use os::Os;
 pub use packages::register_program;

@@ -20,16 +20,12 @@ use burn::tensor::Device;
 use parking_lot::Mutex;
 
 use crate::environment::Environment;
-use crate::gpu::ask_nvml;
+use crate::git::Git;
+use crate::gpu::{WAIT_LIMIT, ask_nvml};
 use crate::hardware::GpusOfRun;
 
 /// Name of the collecting thread, as a debugger or `top -H` shows it.
 const THREAD_NAME: &str = "burn-environment";
-
-/// How long to wait for a part, from the moment when it was started. Loading a driver for many idle GPUs takes seconds. A
-/// hanging driver never answers, and training would wait for the checkpoint writer that waits for the driver. Later
-/// checkpoints contain what came late.
-const WAIT_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a probe that is dropped waits for drivers that are being asked.
 const DROP_LIMIT: Duration = Duration::from_secs(2);
@@ -108,6 +104,14 @@ impl EnvironmentProbe {
             environment.hardware.add(gpus.clone());
         }
         environment
+    }
+
+    /// The repository around the working directory. Waits for it as [`get`](Self::get) does, and for no GPU.
+    #[must_use]
+    pub fn git(&self) -> Option<Git> {
+        let mut state = self.state.lock();
+        state.receive(self.started + WAIT_LIMIT, |state| state.environment.is_some());
+        state.environment.as_ref()?.git.clone()
     }
 
     /// Starts a thread that collects a part, does what can be done before it is told, waits until it is, and looks for

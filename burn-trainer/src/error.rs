@@ -80,7 +80,10 @@ pub enum Error {
         path: PathBuf,
     },
     /// A strategy or a file name uses a metric that the training does not have.
-    #[error("{setting} names the metric {name:?}, which is not registered; the metrics are {}", known.join(", "))]
+    #[error(
+        "{setting} names the metric {name:?}, which is not registered; the metrics are {}",
+        listed(known)
+    )]
     UnknownMetric {
         /// The field of the configuration.
         setting: String,
@@ -89,17 +92,26 @@ pub enum Error {
         /// The names of the metrics.
         known: Vec<String>,
     },
-    /// A strategy ranks by a metric that was not logged for its split.
+    /// A strategy ranks by a metric, or names files by one, that was not logged for its split.
     #[error(
-        "a strategy ranks by {name:?}, which its split did not log: register the metric for that split, and see that \
-         it has batches; logged were {}",
-        logged.join(", ")
+        "a strategy ranks or names checkpoints by {name:?}, which its split did not log: register the metric for that \
+         split, as a numeric one; logged were {}",
+        listed(logged)
     )]
     MetricNotLogged {
         /// The metric's full name.
         name: String,
         /// The names that were logged.
         logged: Vec<String>,
+    },
+    /// A data loader gives no batch: there is nothing to train on, or nothing to validate on although a strategy ranks or
+    /// names checkpoints by a `val_` metric.
+    #[error("the {split} data gives no batch: {reason}")]
+    NoBatch {
+        /// `training` or `validation`.
+        split: String,
+        /// Why, and what to do.
+        reason: String,
     },
     /// `ckpt_path` is `auto`, and none of the run's checkpoints can be resumed.
     #[error(
@@ -166,6 +178,14 @@ impl Error {
     pub(crate) fn config(setting: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Config { setting: setting.into(), reason: reason.into() }
     }
+
+    pub(crate) fn no_batch(split: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::NoBatch { split: split.into(), reason: reason.into() }
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 fn saved_at(path: Option<&PathBuf>) -> String {

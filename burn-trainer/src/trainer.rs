@@ -1,37 +1,33 @@
 //! The entry point: opens a run, takes burn's `SupervisedTraining` and `Learner`, and trains.
 
+mod fit;
+
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use burn::data::dataloader::DataLoader;
 use burn::data::dataloader::batcher::Batcher;
 use burn::tensor::Device;
-use burn::train::{
-    InferenceStep, Learner, LearnerModel, MultiDeviceOptim, SupervisedTraining, TrainStep, TrainingStrategy,
-};
-use burn_ckpt::plumbing::WriterActivity;
+use burn::train::{InferenceStep, LearnerModel, MultiDeviceOptim, SupervisedTraining, TrainStep};
+use burn_ckpt::plumbing::{WriterActivity, hparams_to_json};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::burn_loops::epoch_end_saves::EpochEndSaves;
 use crate::config::TrainerConfig;
-use crate::dataloader::{EpochTracker, EpochTrackingLoader, ResumableDataLoader, ResumableDataLoaderBuilder};
+use crate::dataloader::{
+    EpochTracker, EpochTrackingLoader, LoaderSize, ResumableDataLoader, ResumableDataLoaderBuilder,
+};
 use crate::error::{Error, Result};
-use crate::learner_state::{optimizer_probe, restore};
-use crate::process::console::PlainRenderer;
-use crate::process::environment_devices::EnvironmentDevices;
+use crate::process::console::{PlainRenderer, warn};
 use crate::process::panic_strategy::warn_if_aborting;
 use crate::process::progress_display::{ProgressDisplay, RunInterrupter};
 use crate::process::signals::SignalWatch;
 use crate::process::start_device::start_device;
-use crate::result::FitResult;
 use crate::run::open::OpenRun;
-use crate::run::prepare::{LoopParts, RunSetup, prepare};
+use crate::state::position::DataLengths;
 use crate::stopping::end_of_run::EndOfRun;
 use crate::strategy::Strategy;
-use crate::training_loop::abandonable_loop::{AbandonableLoop, DeviceLossGuard};
-use crate::training_loop::fit_loop::{FitLoop, FitPlan};
-use crate::training_loop::multi_device::{self, TrainingDevices};
 use burn_environment::EnvironmentProbe;
 
 /// A run that is open: its directory is this process's alone until training ends.
@@ -74,6 +70,11 @@ pub struct Trainer {
     /// Count the epochs of the two splits in a loop that is not the trainer's.
     train_tracker: EpochTracker,
     valid_tracker: EpochTracker,
+    /// What the loaders of `training` have.
+    data: Cell<DataLengths>,
+    /// How large the two splits' data is, if the loaders say that before training.
+    train_size: Cell<Option<LoaderSize>>,
+    valid_size: Cell<Option<LoaderSize>>,
 }
 
 impl Trainer {
@@ -86,8 +87,11 @@ impl Trainer {
     /// run that another process holds, or a checkpoint that is not whole; [`Error::RunExists`] when the run has
     /// checkpoints and the configuration does not say what is to become of them.
     pub fn new(mut config: TrainerConfig, hparams: &impl Serialize) -> Result<Self> {
-        let hparams = serde_json::to_value(hparams)
-            .map_err(|error| Error::config("hparams", format!("they cannot be written as JSON: {error}")))?;
+        let hparams = hparams_to_json(hparams).map_err(|error| {
+            let setting =
+                error.field.map_or_else(|| "hparams".to_owned(), |field| format!("hparams.{field}"));
+            Error::config(setting, error.reason)
+        })?;
         let end_of_run = EndOfRun::new(config.clone());
         let signals = match config.handle_signals {
             true => SignalWatch::start(config.writes(), config.exception_timeout(), end_of_run.clone()),
@@ -113,6 +117,9 @@ impl Trainer {
             end_of_run,
             train_tracker: EpochTracker::default(),
             valid_tracker: EpochTracker::default(),
+            data: Cell::default(),
+            train_size: Cell::new(None),
+            valid_size: Cell::new(None),
         })
     }
 
@@ -195,6 +202,9 @@ impl Trainer {
         train: Arc<dyn DataLoader<<M as TrainStep>::Input>>,
         valid: Arc<dyn DataLoader<<M as InferenceStep>::Input>>,
     ) -> SupervisedTraining<M> {
+        self.data.set(DataLengths { train: train.num_items() as u64, valid: valid.num_items() as u64 });
+        self.train_size.set(self.size_of("training", &*train));
+        self.valid_size.set(self.size_of("validation", &*valid));
         let train = EpochTrackingLoader::wrap(train, &self.train_tracker);
         let valid = EpochTrackingLoader::wrap(valid, &self.valid_tracker);
         let training = SupervisedTraining::new(self.run_dir(), train, valid);
@@ -207,172 +217,13 @@ impl Trainer {
         training.renderer(Box::new(ProgressDisplay::new(batches, Arc::clone(&self.interrupter))))
     }
 
-    /// Trains.
-    ///
-    /// The number of epochs, the training strategy and burn's metric files in the run's directory are the
-    /// trainer's; everything else that was set on `training` stays. burn's own checkpointers have no part in it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Config`] for a model whose device computes no gradients (`device.autodiff()` gives one that
-    /// does); [`Error::Panicked`] and [`Error::Training`] with what stopped training and where the state before it
-    /// was saved; [`Error::UnknownMetric`] or [`Error::Checkpoint`] before the first step for names that cannot
-    /// be used; [`Error::SaveFailed`] where the configuration asks for it.
-    pub fn fit<M: LearnerModel>(
-        mut self,
-        training: SupervisedTraining<M>,
-        learner: Learner<M>,
-    ) -> Result<FitResult<M>> {
-        if self.devices.is_empty() {
-            self.devices = multi_device::of_model(&learner);
+    /// The size of a split's data, if its loader says it. Warns of a batch that is larger.
+    fn size_of<O>(&self, split: &str, loader: &dyn DataLoader<O>) -> Option<LoaderSize> {
+        let size = LoaderSize::of(loader);
+        if let Some(warning) = size.and_then(LoaderSize::single_small_batch).filter(|_| self.config.writes())
+        {
+            warn(&format!("the {split} data {warning}"));
         }
-        multi_device::check(&self.devices)?;
-        let signals = self.watch_stops(&training);
-        let guard = DeviceLossGuard::new(&self.devices, &self.activity, &self.config)?;
-        self.fit_guarded(training, learner, &guard, signals).map_err(|error| guard.with_cause(error))
-    }
-
-    fn fit_guarded<M: LearnerModel>(
-        mut self,
-        training: SupervisedTraining<M>,
-        mut learner: Learner<M>,
-        guard: &DeviceLossGuard,
-        signals: SignalWatch,
-    ) -> Result<FitResult<M>> {
-        let (devices, optim) = (std::mem::take(&mut self.devices), self.optim);
-        let end_of_run = Arc::clone(&self.end_of_run);
-        let setup = self.into_setup();
-        let prepare = move || prepare(setup, &mut learner).map(|prepared| (prepared, learner));
-        let ((mut prepared, parts), learner) = guard.run(&training.interrupter(), prepare)??;
-        let LoopParts { metric_logger, saves, environment } = parts;
-        // Only tells the renderer where the run is: there is no checkpointer of burn's to load from.
-        let training = prepared.configure(training, metric_logger);
-        let config = &prepared.config;
-        let devices = TrainingDevices::new(&devices, optim, config.gradient_checkpointing);
-        let plan = FitPlan {
-            max_epochs: config.max_epochs as u64,
-            seed: config.seed,
-            keep_effective_batch: config.keep_effective_batch,
-            environment: EnvironmentDevices::new(environment, devices.all().to_vec()),
-            devices,
-            metrics: prepared.metrics.clone(),
-            saves,
-            resume: prepared.resume.take(),
-            watch: guard.watch().cloned(),
-            stop: signals.view(),
-            end_of_run,
-        };
-        let fit_loop = Arc::new(FitLoop::new(plan));
-        let guarded = AbandonableLoop::new(Arc::clone(&fit_loop), guard.clone());
-        let training = training.with_training_strategy(TrainingStrategy::Custom(Arc::new(guarded)));
-        prepared.launch(training, learner, signals, |_| fit_loop.take_outcome())
-    }
-
-    /// Trains with a loop of burn's ([`ddp`](crate::burn_loops::ddp()), `ExecutionStrategy::multi`, ..) or one of your own, and saves
-    /// at the ends of epochs.
-    ///
-    /// Files, strategies, metadata, links and resuming are those of [`Trainer::fit`], and a run can change from the
-    /// one to the other at an epoch's end. What the trainer does not see in somebody else's loop is different:
-    ///
-    /// - Strategies decide after each epoch's validation, and see
-    ///   [`TrainingEvent::ValidationEnd`](crate::strategy::TrainingEvent::ValidationEnd) and [`TrainingEvent::EpochEnd`](crate::strategy::TrainingEvent::EpochEnd) alone.
-    ///   When training fails or is stopped, nothing is saved: the last epoch that was saved stands.
-    /// - `global_step` counts rounds of batches, in each of which every device takes one. Those are the optimizer's
-    ///   steps unless gradients are accumulated: burn does not tell over how many rounds.
-    /// - After a resume the data comes in the order of its epoch, if `training` is from [`Trainer::training`]. Early
-    ///   stopping starts again, so a run that it has ended continues. Random numbers of the devices (dropout) differ from
-    ///   those of a run that was never stopped.
-    /// - A name that no metric has is an error after the first batch. A metric that is not logged is an error after the first
-    ///   epoch.
-    ///
-    /// burn's checkpointers on `training` are replaced. A `SupervisedLearningStrategy` of your own has to call the
-    /// checkpointer among its components after an epoch's validation, with burn's number of the epoch and after a
-    /// flush of the event processor, as burn's strategies do.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Trainer::fit`], and [`Error::MidEpoch`] for a checkpoint from within an epoch, unless `ckpt_path` is
-    /// `auto`, which takes the newest one of an epoch's end. [`Error::Config`] also where [`Trainer::devices`] names
-    /// devices, as the strategy does that.
-    pub fn fit_with<M: LearnerModel>(
-        mut self,
-        training: SupervisedTraining<M>,
-        learner: Learner<M>,
-        strategy: impl Into<TrainingStrategy<M>>,
-    ) -> Result<FitResult<M>> {
-        if !self.devices.is_empty() {
-            let reason = "fit_with trains where its strategy says; leave Trainer::devices out";
-            return Err(Error::config("devices", reason));
-        }
-        let signals = self.watch_stops(&training);
-        let strategy = strategy.into();
-        let devices = multi_device::of_strategy(&strategy, &learner);
-        let guard = DeviceLossGuard::new(&devices, &self.activity, &self.config)?;
-        self.fit_at_epochs(training, learner, strategy, devices, signals)
-            .map_err(|error| guard.with_cause(error))
-    }
-
-    fn fit_at_epochs<M: LearnerModel>(
-        mut self,
-        training: SupervisedTraining<M>,
-        mut learner: Learner<M>,
-        strategy: TrainingStrategy<M>,
-        devices: Vec<Device>,
-        signals: SignalWatch,
-    ) -> Result<FitResult<M>> {
-        self.run.resume_at_an_epoch(&self.config)?;
-        let end_of_run = Arc::clone(&self.end_of_run);
-        let (train_tracker, valid_tracker) = (self.train_tracker.clone(), self.valid_tracker.clone());
-        let (prepared, parts) = prepare(self.into_setup(), &mut learner)?;
-        let LoopParts { mut metric_logger, saves, environment } = parts;
-        let records = match &prepared.resume {
-            Some(resume) => {
-                let (optimizer, scheduler) = optimizer_probe::optimizer_and_scheduler(&learner)?;
-                restore::check_restored(&optimizer, &scheduler, resume)?;
-                Some(restore::read_records(resume)?)
-            }
-            None => None,
-        };
-        for tracker in [&train_tracker, &valid_tracker] {
-            tracker.start_at(prepared.completed());
-        }
-        let saves = EpochEndSaves::new(&prepared, train_tracker, training.interrupter(), saves);
-        end_of_run.set_training(Arc::new(saves.clone()));
-        let open = saves.opener();
-        let mut environment = EnvironmentDevices::new(environment, devices);
-        metric_logger.at_first_update(move || {
-            // After the first batch the metrics' names are known, and the devices are in use.
-            open();
-            environment.report();
-        });
-        let mut training = saves.register(prepared.configure(training, metric_logger), records);
-        if prepared.config.gradient_checkpointing {
-            training = training.gradient_checkpointing();
-        }
-        let training = training.with_training_strategy(strategy);
-        prepared.launch(training, learner, signals, |launched| {
-            let failed = launched.as_ref().map_or(true, |result| result.error.is_some());
-            saves.end(failed)
-        })
-    }
-
-    /// Lets signals and the progress display stop this training, whose interrupter can be the program's.
-    fn watch_stops<M: LearnerModel>(&mut self, training: &SupervisedTraining<M>) -> SignalWatch {
-        // It is set once, since `fit` takes the trainer.
-        let _ = self.interrupter.set(training.interrupter());
-        let signals = std::mem::take(&mut self.signals);
-        signals.attach(training.interrupter());
-        signals
-    }
-
-    fn into_setup(self) -> RunSetup {
-        RunSetup {
-            config: self.config,
-            hparams: self.hparams,
-            run: self.run,
-            strategies: self.strategies,
-            environment: self.environment,
-            activity: self.activity,
-        }
+        size
     }
 }

@@ -59,7 +59,10 @@ fn plan(arguments: &[String], choose: fn() -> Choice) -> Result<Plan, String> {
     }
     let rest = &backend.rest;
     let wants_mnist = rest.iter().any(|argument| argument == "--data=mnist")
-        || rest.windows(2).any(|pair| pair[0] == "--data" && pair[1] == "mnist");
+        || rest.windows(2).any(|pair| pair[0] == "--data" && pair[1] == "mnist")
+        || rest.iter().any(|argument| {
+            ["data=mnist", "data=\"mnist\""].contains(&argument.trim_start_matches("--set="))
+        });
     if wants_mnist && example == DEFAULT_EXAMPLE {
         features.push(format!("{example}/mnist"));
     }

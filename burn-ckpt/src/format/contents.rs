@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::file_names::name_error;
 use crate::format::section::Section;
+use crate::hparams::json::hparams_to_json;
 
 /// The version of the container that is written, and the newest that is read. Opening a file of a newer version fails with
 /// [`Error::NewerFormat`].
@@ -66,10 +67,11 @@ impl Contents {
     ///
     /// # Errors
     ///
-    /// [`Error::Snapshot`] when the hyperparameters cannot be written as JSON.
+    /// [`Error::Snapshot`] naming the field when the hyperparameters cannot be written as JSON, or would not come back from
+    /// it: JSON has no numbers that are not finite.
     pub fn new(hparams: &impl Serialize) -> Result<Self> {
-        let hparams = serde_json::to_value(hparams)
-            .map_err(|error| Error::snapshot("the hyperparameters cannot be written as JSON", error))?;
+        let hparams = hparams_to_json(hparams)
+            .map_err(|error| Error::snapshot("the hyperparameters cannot be written", error))?;
         Ok(Self { hparams, ..Self::default() })
     }
 

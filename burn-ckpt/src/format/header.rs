@@ -14,6 +14,7 @@ use crate::error::pack_error::PackError;
 use crate::error::{Cause, Error, Result};
 use crate::format::contents::{FORMAT_KEY, FORMAT_VERSION, HPARAMS_KEY, SECTIONS_KEY, TRAINER_STATE_KEY};
 use crate::format::section::Section;
+use crate::format::stand_in::{MAX_STAND_IN_BYTES, stand_in};
 
 /// A checkpoint's header: everything that is known without reading a tensor.
 #[derive(Debug)]
@@ -121,6 +122,12 @@ fn check_lengths(path: &Path) -> Result<()> {
     }
     let mut file = File::open(path).map_err(Error::io("open", path))?;
     let mut bytes = [0; HEADER_SIZE];
+    if facts.len() <= MAX_STAND_IN_BYTES {
+        let text = std::fs::read(path).map_err(Error::io("read", path))?;
+        if let Some(reason) = stand_in(path, &text) {
+            return Err(Error::not_a_checkpoint(path, reason));
+        }
+    }
     if facts.len() < HEADER_SIZE as u64 {
         return Err(Error::not_a_checkpoint(path, format!("it has only {} bytes", facts.len())));
     }

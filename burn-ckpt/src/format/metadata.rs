@@ -12,6 +12,8 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::file_names::metadata_path;
 use crate::format::numbers;
+use crate::format::run_start::RunStart;
+use crate::format::stand_in::stand_in;
 
 /// The largest metadata file that is read, in bytes. A checkpoint of 100,000 tensors needs about 20 MB.
 pub const MAX_METADATA_BYTES: u64 = 64 * 1024 * 1024;
@@ -60,6 +62,9 @@ pub struct Metadata {
     pub trainer_config: Value,
     /// The model's hyperparameters.
     pub hparams: Value,
+    /// Every start of the run, oldest first; empty for a checkpoint that was not saved by a trainer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub starts: Vec<RunStart>,
     /// The machine and the software that the run ran on.
     pub environment: Value,
     /// Why the checkpoint was saved: `best`, `last`, or `exception: ..`.
@@ -110,17 +115,24 @@ impl Metadata {
     ///
     /// As for [`Metadata::of_checkpoint`].
     pub fn read(path: &Path) -> Result<Self> {
+        let invalid = |reason, source| Error::Metadata { path: path.to_path_buf(), reason, source };
+        // Before the file is opened: opening a pipe waits until a writer opens it too.
+        let facts = std::fs::metadata(path).map_err(Error::io("open the metadata file", path))?;
+        if !facts.is_file() {
+            return Err(invalid("it is not a regular file".to_owned(), None));
+        }
         let file = File::open(path).map_err(Error::io("open the metadata file", path))?;
         let size = file.metadata().map_err(Error::io("read", path))?.len();
-        let invalid = |reason, source| Error::Metadata { path: path.to_path_buf(), reason, source };
         if size > MAX_METADATA_BYTES {
             return Err(invalid(format!("it has {size} bytes, and {MAX_METADATA_BYTES} are allowed"), None));
         }
         let mut text = Vec::new();
         // The limit holds also if the file grows while it is read.
         file.take(MAX_METADATA_BYTES).read_to_end(&mut text).map_err(Error::io("read", path))?;
-        serde_json::from_slice(&text)
-            .map_err(|error| invalid("its JSON does not describe a checkpoint".to_owned(), Some(error)))
+        serde_json::from_slice(&text).map_err(|error| {
+            let reason = stand_in(path, &text);
+            invalid(reason.unwrap_or("its JSON does not describe a checkpoint".to_owned()), Some(error))
+        })
     }
 
     /// The text of the metadata file: pretty-printed JSON, ending in a newline.

@@ -26,6 +26,7 @@ impl Metadata {
             metrics: IndexMap::new(),
             trainer_config: Value::Null,
             hparams: Value::Null,
+            starts: Vec::new(),
             environment: Value::Null,
             reason: String::new(),
             checkpoint_size_bytes: 0,

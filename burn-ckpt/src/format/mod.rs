@@ -9,4 +9,6 @@ pub(crate) mod metadata;
 mod metadata_builder;
 pub(crate) mod module_types;
 pub mod numbers;
+pub(crate) mod run_start;
 pub(crate) mod section;
+mod stand_in;

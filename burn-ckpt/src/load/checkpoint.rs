@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use burn::module::Module;
 use burn::store::ModuleRecord;
 use parking_lot::Mutex;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -15,9 +16,9 @@ use crate::error::{Error, Result};
 use crate::format::header::ContainerHeader;
 use crate::format::metadata::{Metadata, check_size};
 use crate::format::section::Section;
+use crate::hparams::typed::typed;
 use crate::load::apply_weights;
 use crate::load::checked_tensors::{ReadErrors, check_hparams, verified};
-use crate::load::hparams;
 use crate::load::match_tensors::match_tensors;
 use crate::load::options::LoadOptions;
 use crate::load::report::LoadReport;
@@ -82,8 +83,8 @@ impl Checkpoint {
     ///
     /// [`Error::Hparams`] naming the field when they do not fit the type: a field of the file is unknown to the type, a field
     /// of the type is missing in the file, or a value has another type.
-    pub fn hparams<H: DeserializeOwned>(&self) -> Result<H> {
-        hparams::typed(&self.path, &self.hparams)
+    pub fn hparams<H: Serialize + DeserializeOwned>(&self) -> Result<H> {
+        typed(&self.path, &self.hparams)
     }
 
     /// The training loop's state as the type `S`.

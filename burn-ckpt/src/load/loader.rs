@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::{DType, Device};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::file_names::name_error;
+use crate::hparams::typed::typed;
 use crate::load::checkpoint::Checkpoint;
-use crate::load::hparams;
 use crate::load::options::LoadOptions;
 use crate::load::report::LoadReport;
 
@@ -75,8 +76,8 @@ use crate::load::report::LoadReport;
 /// ```
 pub trait FromCheckpoint: Module {
     /// The hyperparameters, as given to burn-trainer's `Trainer::new` or to [`Contents::new`](crate::Contents::new).
-    /// burn's `#[derive(Config)]` makes such a type.
-    type Hparams: DeserializeOwned;
+    /// burn's `#[derive(Config)]` makes such a type. It is written again after it is read, to find fields that it drops.
+    type Hparams: Serialize + DeserializeOwned;
 
     /// Builds the untrained model.
     ///
@@ -309,7 +310,7 @@ impl<'a, M: FromCheckpoint> CheckpointLoader<'a, M> {
         let checkpoint = Checkpoint::open(&self.path)?;
         let mut raw = checkpoint.raw_hparams().clone();
         self.update_json.into_iter().for_each(|update| update(&mut raw));
-        let hparams: M::Hparams = hparams::typed(checkpoint.path(), &raw)?;
+        let hparams: M::Hparams = typed(checkpoint.path(), &raw)?;
         let was_updated = !self.update.is_empty();
         let hparams = self.update.into_iter().fold(hparams, |hparams, update| update(hparams));
         let model = M::from_hparams(&hparams, device);

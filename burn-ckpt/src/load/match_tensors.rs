@@ -19,6 +19,9 @@ use crate::load::report::{LoadReport, TensorMismatch};
 /// PyTorch's batch normalisations count their batches in a tensor of this name. burn's do not.
 const PYTORCH_COUNTER: &str = "num_batches_tracked";
 
+/// For how many missing parameters hints are looked for.
+const MAX_HINTS: usize = 8;
+
 /// A tensor that fits a parameter, under the parameter's name.
 pub(crate) struct Match {
     /// The tensor's name in the section.
@@ -44,7 +47,11 @@ pub(crate) fn match_tensors<M: Module>(
         let stored_bytes = tensor.byte_len();
         let converted =
             layout != TensorLayout::Burn || options.float_dtype.is_some_and(|dtype| dtype != tensor.dtype);
-        let tensor = parameter.adapted(tensor, layout, options.float_dtype);
+        let mut tensor = parameter.adapted(tensor, layout, options.float_dtype);
+        // One number, which some programs store as `[]` and others as `[1]`.
+        if matches!((tensor.shape.as_slice(), &parameter.shape[..]), ([], [1]) | ([1], [])) {
+            tensor.shape = Shape::from(parameter.shape.clone());
+        }
         let (stored, wanted) = if tensor.shape.as_slice() != parameter.shape {
             (format!("{:?}", tensor.shape.as_slice()), format!("{:?}", parameter.shape))
         } else if !parameter.kind.accepts(tensor.dtype) {
@@ -58,10 +65,35 @@ pub(crate) fn match_tensors<M: Module>(
         report.mismatched.push(TensorMismatch { name: parameter.name, stored, wanted });
     }
     if layout == TensorLayout::PyTorch {
+        report.hints = tied_hints(&report.missing, &matches);
         stored.retain(|name, _| name.rsplit('.').next() != Some(PYTORCH_COUNTER));
     }
     report.unused = stored.into_iter().map(|(name, (_, tensor))| (name, tensor.shape.to_vec())).collect();
     Ok((matches, report))
+}
+
+/// Hints for parameters that an imported file lacks, if few others have their shape: PyTorch's programs store tied weights
+/// once. A linear layer has the shape of an embedding the other way around.
+fn tied_hints(missing: &[(String, Vec<usize>)], matches: &[Match]) -> BTreeMap<String, String> {
+    let hint = |(name, shape): &(String, Vec<usize>)| {
+        let twins: Vec<&str> = matches
+            .iter()
+            .filter(|found| {
+                let theirs = found.wanted.tensor.shape.as_slice();
+                shape.len() > 1 && (theirs == shape || theirs.iter().rev().eq(shape))
+            })
+            .map(|found| found.stored_name.as_str())
+            .collect();
+        let text = match &twins[..] {
+            [twin] => {
+                format!(" ({twin} has its shape: if the weights are tied, import with --copy {twin}={name})")
+            }
+            _ => return None,
+        };
+        Some((name.clone(), text))
+    };
+    // No more are shown.
+    missing.iter().take(MAX_HINTS).filter_map(hint).collect()
 }
 
 /// Tensors by the names that the remapper gives them, each with the name that it has in the section.

@@ -8,7 +8,6 @@ pub(crate) mod apply_weights;
 pub(crate) mod burnpack_record;
 pub(crate) mod checked_tensors;
 pub(crate) mod checkpoint;
-pub(crate) mod hparams;
 pub(crate) mod loader;
 mod match_tensors;
 pub(crate) mod options;

@@ -1,5 +1,6 @@
 //! The report of a load: which tensors were loaded, and which did not fit.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
@@ -20,6 +21,8 @@ pub struct LoadReport {
     pub unused: Vec<(String, Vec<usize>)>,
     /// Parameters with another shape or kind in the checkpoint. They keep their initial values.
     pub mismatched: Vec<TensorMismatch>,
+    /// For missing parameters, what they may be tied to.
+    pub(crate) hints: BTreeMap<String, String>,
     /// Whether every tensor that was read was compared with its digest.
     pub verified: bool,
 }
@@ -61,8 +64,10 @@ impl LoadReport {
     }
 
     fn missing_lines(&self) -> Vec<String> {
-        let line =
-            |(name, shape): &(String, Vec<usize>)| format!("{name} {shape:?} is missing in the checkpoint");
+        let line = |(name, shape): &(String, Vec<usize>)| {
+            let hint = self.hints.get(name).map_or("", String::as_str);
+            format!("{name} {shape:?} is missing in the checkpoint{hint}")
+        };
         self.missing.iter().map(line).collect()
     }
 

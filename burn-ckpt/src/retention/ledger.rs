@@ -10,14 +10,15 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
-use crate::file_names::{CHECKPOINT_SUFFIX, metadata_path};
-use crate::retention::{Candidate, KeepRule};
+use crate::retention::versions::Versions;
+use crate::retention::{Candidate, KeepRule, TopK};
 
 /// The checkpoints of a run by the strategies that keep them.
 #[derive(Debug, Default)]
 pub struct Ledger {
     strategies: IndexMap<String, Strategy>,
     next_order: u64,
+    versions: Versions,
     /// The checkpoint that the run resumed from, as long as nothing newer can be resumed.
     resumed_from: Option<PathBuf>,
     /// Whether no file is removed until something new is durable.
@@ -42,6 +43,17 @@ impl SavedCheckpoint {
     pub fn new(path: PathBuf, step: u64, score: f64) -> Self {
         Self { path, step, score }
     }
+}
+
+/// Whether a strategy would keep a new state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WouldKeep {
+    /// It would.
+    Yes,
+    /// Only if the better states that are being written at the moment fail.
+    UnlessOthersAreSaved,
+    /// It would not.
+    No,
 }
 
 /// The rule of a strategy, and its checkpoints.
@@ -116,26 +128,46 @@ impl Ledger {
 
     /// Whether a checkpoint with this score would be kept if it were saved now.
     ///
-    /// False for a state that the strategy has already: a run that resumed from an older checkpoint computes the same states
-    /// again, and a second file of one would push out another state.
+    /// Not for a state that the strategy has already: a run that resumed from an older checkpoint computes the same states again,
+    /// and a second file of one would push out another state.
     #[must_use]
-    pub fn would_keep(&self, strategy: &str, step: u64, score: f64) -> bool {
-        self.strategies.get(strategy).is_some_and(|strategy| {
-            let is_same_state = |saved: &SavedCheckpoint| {
-                !score.is_nan() && (saved.step, saved.score.to_bits()) == (step, score.to_bits())
-            };
-            if strategy.entries.iter().any(|entry| is_same_state(&entry.saved)) {
-                return false;
-            }
-            let present: Vec<Candidate> = strategy.entries.iter().map(Entry::candidate).collect();
-            strategy.keep.would_keep(&present, Candidate { score, order: self.next_order })
+    pub fn would_keep(&self, strategy: &str, step: u64, score: f64) -> WouldKeep {
+        let Some(strategy) = self.strategies.get(strategy) else { return WouldKeep::No };
+        let is_same_state = |saved: &SavedCheckpoint| {
+            !score.is_nan() && (saved.step, saved.score.to_bits()) == (step, score.to_bits())
+        };
+        let new = Candidate { score, order: self.next_order };
+        if strategy.entries.iter().any(|entry| is_same_state(&entry.saved)) {
+            WouldKeep::No
+        } else if strategy.would_keep(strategy.entries.iter(), new) {
+            WouldKeep::Yes
+        } else if strategy.would_keep(strategy.durable(), new) {
+            WouldKeep::UnlessOthersAreSaved
+        } else {
+            WouldKeep::No
+        }
+    }
+
+    /// Whether a strategy would still keep the state that is reserved under this path, now that others may have become
+    /// durable.
+    pub(crate) fn is_still_wanted(&self, path: &Path) -> bool {
+        self.strategies.values().any(|strategy| {
+            let mut reserved = strategy.entries.iter().filter(|entry| entry.saved.path == path);
+            reserved.any(|entry| strategy.would_keep(strategy.durable(), entry.candidate()))
         })
+    }
+
+    /// Whether the checkpoint under this path is durable and a strategy keeps it.
+    #[must_use]
+    pub fn is_durable(&self, path: &Path) -> bool {
+        let mut entries = self.strategies.values().flat_map(|strategy| &strategy.entries);
+        entries.any(|entry| entry.durable && entry.saved.path == path)
     }
 
     /// Reserves paths for one state. Returns them in the order of the reservations.
     ///
-    /// Two strategies with the same directory and name share the file. If the name is in use for another state, `-v1`, `-v2`,
-    /// .. is appended: no checkpoint is overwritten.
+    /// Two strategies with the same directory and name share the file. A name that another state has or had gets the next
+    /// number, `-v1`, `-v2`, ..: no checkpoint is overwritten, and a later state has a higher number.
     pub fn reserve(&mut self, reservations: &[Reservation]) -> Vec<PathBuf> {
         let mut reserved: Vec<PathBuf> = Vec::with_capacity(reservations.len());
         let order = self.take_order();
@@ -145,7 +177,7 @@ impl Ledger {
                 .position(|other| (&other.directory, &other.stem) == (&wanted.directory, &wanted.stem));
             let path = match shared {
                 Some(other) => reserved[other].clone(),
-                None => self.free_path(&wanted.directory, &wanted.stem, &reserved),
+                None => self.versions.next_path(&wanted.directory, &wanted.stem, &reserved),
             };
             if let Some(strategy) = self.strategies.get_mut(&wanted.strategy) {
                 let saved = SavedCheckpoint { path: path.clone(), step: wanted.step, score: wanted.score };
@@ -174,7 +206,7 @@ impl Ledger {
     #[must_use]
     pub fn top_ranked(&self, strategy: &str) -> Option<&SavedCheckpoint> {
         let strategy = self.strategies.get(strategy)?;
-        let durable = strategy.durable();
+        let durable: Vec<&Entry> = strategy.durable().collect();
         let first = *strategy
             .keep
             .kept(&durable.iter().map(|entry| entry.candidate()).collect::<Vec<_>>())
@@ -207,7 +239,7 @@ impl Ledger {
         let mut evicted = Vec::new();
         let (resumed_from, delays_removals) = (self.resumed_from.clone(), self.delays_removals);
         for strategy in self.strategies.values_mut() {
-            let durable: Vec<Candidate> = strategy.durable().iter().map(|entry| entry.candidate()).collect();
+            let durable = strategy.candidates();
             let kept: Vec<u64> = strategy.keep.kept(&durable).into_iter().map(|i| durable[i].order).collect();
             let first =
                 strategy.entries.iter().find(|entry| entry.durable && kept.first() == Some(&entry.order));
@@ -232,20 +264,6 @@ impl Ledger {
         changes
     }
 
-    fn free_path(&mut self, directory: &Path, stem: &str, reserved: &[PathBuf]) -> PathBuf {
-        let mut path = directory.join(format!("{stem}{CHECKPOINT_SUFFIX}"));
-        let mut version = 0;
-        while reserved.contains(&path)
-            || self.entries_mut().any(|entry| entry.saved.path == path)
-            || path.symlink_metadata().is_ok()
-            || metadata_path(&path).symlink_metadata().is_ok()
-        {
-            version += 1;
-            path = directory.join(format!("{stem}-v{version}{CHECKPOINT_SUFFIX}"));
-        }
-        path
-    }
-
     fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
         self.strategies.values_mut().flat_map(|strategy| strategy.entries.iter_mut())
     }
@@ -257,8 +275,25 @@ impl Ledger {
 }
 
 impl Strategy {
-    fn durable(&self) -> Vec<&Entry> {
-        self.entries.iter().filter(|entry| entry.durable).collect()
+    fn durable(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| entry.durable)
+    }
+
+    /// The durable checkpoints that the rule chooses from. Where it keeps a number of the newest, there is one of each
+    /// optimizer step: a run that fails again and again at one step would otherwise push out all others.
+    fn candidates(&self) -> Vec<Candidate> {
+        let durable: Vec<&Entry> = self.durable().collect();
+        let is_newest_of_its_step = |entry: &&&Entry| {
+            !durable.iter().any(|other| other.saved.step == entry.saved.step && other.order > entry.order)
+        };
+        let one_a_step = matches!(self.keep, KeepRule::Newest(TopK::Count(_)));
+        let chosen = durable.iter().filter(|entry| !one_a_step || is_newest_of_its_step(entry));
+        chosen.map(|entry| entry.candidate()).collect()
+    }
+
+    fn would_keep<'a>(&self, present: impl Iterator<Item = &'a Entry>, new: Candidate) -> bool {
+        let present: Vec<Candidate> = present.map(Entry::candidate).collect();
+        self.keep.would_keep(&present, new)
     }
 }
 

@@ -12,5 +12,6 @@
 
 pub(crate) mod ledger;
 mod policy;
+mod versions;
 
 pub use policy::{Candidate, KeepRule, MetricMode, TopK};

@@ -111,6 +111,14 @@ impl FilenameTemplate {
         Ok(template)
     }
 
+    /// The metrics among its fields.
+    pub fn metrics(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Field { name, .. } if name != "epoch" && name != "step" => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
     /// The file name for a state, without ending. A metric without a value is written `none`.
     ///
     /// # Errors
@@ -205,6 +213,9 @@ mod tests {
         assert_eq!(rendered("{epoch:03}-{val_loss:.4}", 3, 150, 0.123456), "003-0.1235");
         assert_eq!(rendered("{step:08}", 3, 150, 0.1), "00000150");
         assert_eq!(rendered("{{{epoch}}}", 3, 1, 0.1), "_3_");
+        let template =
+            FilenameTemplate::parse("{epoch}-{val_loss:.4}-{step}", &["val_loss", "val_f1"]).unwrap();
+        assert_eq!(Vec::from_iter(template.metrics()), ["val_loss"]);
     }
 
     #[test]

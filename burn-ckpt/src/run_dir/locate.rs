@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::file_names::{CHECKPOINT_SUFFIX, METADATA_SUFFIX, is_checkpoint, link_name};
 use crate::run_dir::catalog::{file_name, list};
 use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, RunLayout};
+use crate::run_dir::without_links::{self, Search};
 
 /// The checkpoint that a path names. The path may be:
 ///
@@ -17,7 +18,8 @@ use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, RunLayout};
 /// | `runs/a/last`, `runs/a/best_val_loss` | the link of that name in the run `runs/a` |
 /// | `runs/a/best` | the run's only link `best_<metric>.ckpt` |
 ///
-/// Reads no file, and does not follow links.
+/// In a run without such a link, as a copy can be, it is the checkpoint that says of itself that it was saved as `last`, or as
+/// the best by that metric. Otherwise it reads no file. It does not follow links.
 ///
 /// ```no_run
 /// # use std::path::Path;
@@ -63,44 +65,57 @@ pub fn locate(path: &Path) -> Result<PathBuf> {
     }
 }
 
-/// The link of a run to its `"last"` or `"best"` checkpoint. Without a metric, `"best"` is the only link to a best checkpoint.
+/// The run's `"last"` or `"best"` checkpoint: the link to it, or, where there is no such link, the checkpoint that was saved as
+/// such. Without a metric, `"best"` is that of the only metric there is.
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`] when there is no such link, or several; the message names those there are.
+/// [`Error::NotFound`] when there is none, or several; the message names those there are.
 pub fn resolve(layout: &RunLayout, wanted: &str, metric: Option<&str>) -> Result<PathBuf> {
     let directory = layout.checkpoint_dir();
     let not_found =
         |hint: String| Error::NotFound { path: directory.clone(), wanted: wanted.to_owned(), hint };
     let link = match (wanted, metric) {
-        ("last", _) => directory.join(link_name("last")?),
-        ("best", Some(metric)) => directory.join(link_name(&format!("best_{metric}"))?),
-        ("best", None) => {
-            let mut links: Vec<PathBuf> = list(&directory)?
-                .into_iter()
-                .filter(|path| is_checkpoint(path) && file_name(path).starts_with("best_"))
-                .collect();
-            match (links.pop(), links.is_empty()) {
-                (Some(link), true) => link,
-                (None, _) => return Err(not_found("it has no link named best_<metric>.ckpt".to_owned())),
-                (Some(other), false) => {
-                    links.push(other);
-                    let names: Vec<String> = links.iter().map(|path| file_name(path)).collect();
-                    return Err(not_found(format!("name one of {}", names.join(", "))));
-                }
-            }
-        }
+        ("last", _) => Some(directory.join(link_name("last")?)),
+        ("best", Some(metric)) => Some(directory.join(link_name(&format!("best_{metric}"))?)),
+        ("best", None) => only_best_link(&directory)?.map_err(not_found)?,
         _ => {
             return Err(not_found("the names are \"last\" and \"best\"; anything else is a path".to_owned()));
         }
     };
-    match std::fs::metadata(&link) {
-        Ok(_) => Ok(link),
-        Err(_) if link.is_symlink() => {
-            Err(not_found(format!("the link {} points to a missing file", file_name(&link))))
-        }
-        Err(_) => Err(not_found(format!("there is no link {}", file_name(&link)))),
+    if let Some(link) = link.as_ref().filter(|link| link.exists()) {
+        return Ok(link.clone());
     }
+    let found =
+        if wanted == "last" { without_links::last(layout)? } else { without_links::best(layout, metric)? };
+    match found {
+        Search::One(path) => Ok(path),
+        Search::Several(hint) => Err(not_found(hint)),
+        Search::Nothing => Err(not_found(match link {
+            Some(link) if link.is_symlink() => {
+                format!("the link {} points to a missing file", file_name(&link))
+            }
+            Some(link) => {
+                format!("there is no link {}, and no checkpoint that was saved for it", file_name(&link))
+            }
+            None => {
+                "it has no link named best_<metric>.ckpt, and no checkpoint that was saved for one".to_owned()
+            }
+        })),
+    }
+}
+
+/// The run's only link to a best checkpoint. The inner error is a hint that names them where there are several.
+fn only_best_link(directory: &Path) -> Result<std::result::Result<Option<PathBuf>, String>> {
+    let mut links: Vec<PathBuf> = list(directory)?
+        .into_iter()
+        .filter(|path| is_checkpoint(path) && file_name(path).starts_with("best_"))
+        .collect();
+    if links.len() > 1 {
+        let names: Vec<String> = links.iter().map(|path| file_name(path)).collect();
+        return Ok(Err(format!("name one of {}", names.join(", "))));
+    }
+    Ok(Ok(links.pop()))
 }
 
 /// The run of a path that is directly in the run's directory or in its `checkpoint` directory.
@@ -127,6 +142,11 @@ fn named_link(run: &RunLayout, name: &str) -> Result<PathBuf> {
     let link = run.checkpoint_dir().join(format!("{name}{CHECKPOINT_SUFFIX}"));
     if link.exists() {
         return Ok(link);
+    }
+    if let Some(metric) = name.strip_prefix("best_")
+        && let Search::One(path) = without_links::best(run, Some(metric))?
+    {
+        return Ok(path);
     }
     let names = links(run);
     let hint = if names.is_empty() { "it has no links".to_owned() } else { names.join(", ") + " are there" };

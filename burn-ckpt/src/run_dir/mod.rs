@@ -5,3 +5,4 @@ pub(crate) mod cleanup;
 pub(crate) mod filename_template;
 pub(crate) mod layout;
 pub(crate) mod locate;
+mod without_links;

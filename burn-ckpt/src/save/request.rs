@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::error::Result;
+use crate::format::run_start::RunStart;
 use crate::format::section::Section;
 
 /// What every checkpoint of a run has in common.
@@ -24,6 +25,8 @@ pub struct RunDescription {
     pub trainer_config: Value,
     /// The model's hyperparameters.
     pub hparams: Value,
+    /// Every start of the run, this one included.
+    pub starts: Vec<RunStart>,
     /// Describes the machine and the software. Called on the writer's thread at every save, so that facts which are found out
     /// after one save are in the next.
     pub environment: Box<dyn Fn() -> Value + Send + Sync>,
@@ -31,6 +34,9 @@ pub struct RunDescription {
 
 /// Makes the sections of a state, on the writer's thread.
 pub type MakeSections = Box<dyn FnOnce() -> Result<IndexMap<String, Section>> + Send>;
+
+/// Makes the trainer's state for the files that are written, on the writer's thread.
+pub type MakeTrainerState = Box<dyn FnOnce(&[PathBuf]) -> Value + Send>;
 
 /// One state to be written.
 pub struct SaveRequest {
@@ -44,11 +50,14 @@ pub struct SaveRequest {
     pub training_time_seconds: f64,
     /// The latest value of every metric.
     pub metrics: IndexMap<String, f64>,
-    /// What the training loop needs to resume.
-    pub trainer_state: Value,
+    /// What the training loop needs to resume, for a state under these of its `places`.
+    pub trainer_state: MakeTrainerState,
     /// The files to write, as reserved in the [`Ledger`](crate::retention::ledger::Ledger), each with the reason for it. The
     /// state is written once; the second file and those after it are hard links.
     pub places: Vec<(PathBuf, String)>,
+    /// Whether no strategy wants the state unless better ones, which are being written, fail. It never makes the loop wait, and
+    /// gives its place in the queue to any other state.
+    pub conditional: bool,
     /// Write at full speed: the caller is blocked on this save.
     pub urgent: bool,
     /// The state itself.
@@ -74,8 +83,18 @@ pub struct SaveReport {
     pub paths: Vec<PathBuf>,
     /// The file's size in bytes, or the error.
     pub outcome: Result<u64>,
+    /// The files that were not written, as their strategies had got better states by then.
+    pub superseded: Vec<PathBuf>,
     /// Time from the start of the save to its end. Waiting in the queue is not included.
     pub duration: Duration,
+}
+
+impl SaveReport {
+    /// Whether this file is durable, or a better one is.
+    #[must_use]
+    pub fn has_settled(&self, path: &PathBuf) -> bool {
+        self.paths.contains(path) || self.superseded.contains(path)
+    }
 }
 
 /// What to do with a state when the queue is full because the disk is slower than the training loop.

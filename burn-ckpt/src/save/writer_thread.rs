@@ -112,15 +112,20 @@ impl CheckpointWriter {
         mut keep_waiting: impl FnMut() -> bool,
     ) -> Result<Submitted> {
         let new = SaveRequest::paths(&state);
+        let is_conditional = |state: &[SaveRequest]| state.iter().all(|save| save.conditional);
         let replaces = |waiting: &Vec<SaveRequest>| {
-            when_busy == WhenBusy::Replace
-                && self.ledger.lock().supersedes(&new, &SaveRequest::paths(waiting))
+            is_conditional(waiting)
+                || when_busy == WhenBusy::Replace
+                    && self.ledger.lock().supersedes(&new, &SaveRequest::paths(waiting))
         };
         loop {
             match self.queue.push(state, replaces) {
                 Push::Done => return Ok(Submitted::Accepted),
                 Push::Replaced(waiting) => {
                     self.ledger.lock().forget(&SaveRequest::paths(&waiting));
+                    if is_conditional(&waiting) {
+                        return Ok(Submitted::Accepted);
+                    }
                     let step = waiting.first().map_or(0, |save| save.global_step);
                     return Ok(Submitted::Replaced(step));
                 }
@@ -197,32 +202,46 @@ struct Worker {
 
 impl Worker {
     fn run(self, states: &Queue<Vec<SaveRequest>>, reports: &mpsc::Sender<SaveReport>) {
-        for save in states.items().flatten() {
+        for mut save in states.items().flatten() {
             let start = Instant::now();
             let (epoch, global_step) = (save.epoch, save.global_step);
             let reserved = SaveRequest::paths(std::slice::from_ref(&save));
+            let superseded = self.drop_superseded(&mut save);
             let mut paths = Vec::new();
-            let urgent = save.urgent;
+            let (urgent, is_left) = (save.urgent, !save.places.is_empty());
             let attempt = || {
                 catch_unwind(AssertUnwindSafe(|| self.save(save, &mut paths)))
                     .unwrap_or_else(|panic| Err(Error::Panicked { message: panic_message(&*panic) }))
             };
             self.reading.start();
-            let outcome = if urgent { attempt() } else { low_priority::at_low_priority(attempt) };
+            let outcome = match (is_left, urgent) {
+                (false, _) => Ok(0),
+                (true, true) => attempt(),
+                (true, false) => low_priority::at_low_priority(attempt),
+            };
             self.reading.finish();
             // The reservations of names that did not become durable.
             self.ledger.lock().forget(&reserved);
-            let report = SaveReport { epoch, global_step, paths, outcome, duration: start.elapsed() };
+            let duration = start.elapsed();
+            let report = SaveReport { epoch, global_step, paths, outcome, superseded, duration };
             if reports.send(report).is_err() {
                 return;
             }
         }
     }
 
+    /// Drops the files of strategies that have got better states since they were reserved, and returns them.
+    fn drop_superseded(&self, save: &mut SaveRequest) -> Vec<PathBuf> {
+        let ledger = self.ledger.lock();
+        let dropped = save.places.extract_if(.., |(path, _)| !ledger.is_still_wanted(path));
+        dropped.map(|(path, _)| path).collect()
+    }
+
     fn save(&self, save: SaveRequest, durable: &mut Vec<PathBuf>) -> Result<u64> {
+        let paths: Vec<PathBuf> = save.places.iter().map(|(path, _)| path.clone()).collect();
         let contents = Contents {
             hparams: self.run.hparams.clone(),
-            trainer_state: save.trainer_state,
+            trainer_state: (save.trainer_state)(&paths),
             sections: (save.sections)()?,
         };
         let metadata = Metadata {
@@ -237,6 +256,7 @@ impl Worker {
             metrics: save.metrics,
             trainer_config: self.run.trainer_config.clone(),
             hparams: self.run.hparams.clone(),
+            starts: self.run.starts.clone(),
             environment: (self.run.environment)(),
             ..Metadata::new(save.timestamp)
         };

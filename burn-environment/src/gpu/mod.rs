@@ -19,6 +19,7 @@ mod device_label;
 mod merge;
 mod nvidia_library;
 mod sighting;
+mod time_limit;
 mod used_devices;
 #[cfg(feature = "wgpu")]
 mod vulkan_details;
@@ -26,26 +27,44 @@ mod vulkan_details;
 mod wgpu_adapters;
 
 use std::panic::catch_unwind;
-use std::sync::OnceLock;
 
 pub use device::{GpuApi, GpuDevice, GpuKind};
 pub use device_label::device_name;
 use merge::merge;
 use sighting::Sighting;
+use time_limit::AskedOnce;
+pub(crate) use time_limit::WAIT_LIMIT;
+pub use time_limit::gpus_from;
 pub(crate) use used_devices::{UsedDevice, mark_used};
 
 /// The GPUs of this machine, each once: those that NVIDIA's driver lists, and with the features `wgpu` and `cuda` those
 /// that burn's backends of these names reach.
 ///
-/// The first call asks the drivers, which can take seconds; it hangs if a driver hangs. Later calls return the same list.
-/// No device is opened. With the feature `wgpu`, no other thread may open a device of burn for the first time meanwhile: the
+/// The first call asks the drivers, which can take seconds. If they have not answered after 10 seconds, the list is empty; calls
+/// return at once from then on, with the list when the answer has come. No device is opened. With the feature `wgpu`, no other thread may open a device of burn for the first time meanwhile: the
 /// Vulkan loader crashes then.
 ///
 /// The [crate's page](crate) has an example.
 #[must_use]
 pub fn gpus() -> Vec<GpuDevice> {
-    static FOUND: OnceLock<Vec<GpuDevice>> = OnceLock::new();
-    FOUND.get_or_init(|| merge(ENUMERATORS.iter().flat_map(|list| asked(*list)).collect())).clone()
+    try_gpus().unwrap_or_default()
+}
+
+static FOUND: AskedOnce<Vec<GpuDevice>> = AskedOnce::new();
+
+/// As [`gpus`], or `None` if the drivers do not answer within 10 seconds.
+#[must_use]
+pub fn try_gpus() -> Option<Vec<GpuDevice>> {
+    FOUND.wait_for(ask_all, WAIT_LIMIT)
+}
+
+/// As [`gpus`], however long it takes: hangs if a driver hangs.
+pub(crate) fn wait_for_gpus() -> Vec<GpuDevice> {
+    FOUND.wait(ask_all)
+}
+
+fn ask_all() -> Vec<GpuDevice> {
+    merge(ENUMERATORS.iter().flat_map(|list| asked(*list)).collect())
 }
 
 /// Asks NVIDIA's library ahead of [`gpus`]. It may be asked while other threads open devices.

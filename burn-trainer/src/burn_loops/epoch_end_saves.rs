@@ -33,7 +33,7 @@ use crate::process::signals::StopSignal;
 use crate::run::launch::PreparedRun;
 use crate::saving::run_saves::RunSaves;
 use crate::state::event::{RunProgress, TrainingEvent};
-use crate::state::position::{Position, TrainerState};
+use crate::state::position::{DataLengths, Position, TrainerState};
 use crate::state::run_clock::RunClock;
 use crate::stopping::save_from_outside::{SaveFromOutside, SavedFromOutside};
 use crate::training_loop::loop_end::Outcome;
@@ -54,11 +54,15 @@ pub(crate) struct EpochEndSaves {
 struct BurnLoopProgress {
     metrics: RunMetrics,
     tracker: EpochTracker,
+    valid_tracker: EpochTracker,
     interrupter: Interrupter,
     clock: RunClock,
     seed: u64,
+    /// What the loaders of `Trainer::training` have.
+    data: DataLengths,
     /// Optimizer steps before this call.
     steps_before: u64,
+    max_epochs: usize,
     /// Whether all epochs were done before this call.
     finished_before: bool,
     /// How long the end may take after a failure or a signal.
@@ -82,19 +86,23 @@ struct PendingSave {
 impl EpochEndSaves {
     pub(crate) fn new(
         prepared: &PreparedRun,
-        tracker: EpochTracker,
+        (tracker, valid_tracker): (EpochTracker, EpochTracker),
         interrupter: Interrupter,
         saves: RunSaves,
+        data: DataLengths,
     ) -> Self {
         let previous = prepared.resume.as_ref().map(|resume| &resume.state);
         let position = previous.map_or(Position::default(), |state| state.position);
         let progress = BurnLoopProgress {
             metrics: prepared.metrics.clone(),
             tracker,
+            valid_tracker,
             interrupter,
             clock: RunClock::start(previous),
             seed: prepared.config.seed,
+            data,
             steps_before: position.global_step,
+            max_epochs: prepared.config.max_epochs,
             finished_before: prepared.completed() >= prepared.config.max_epochs as u64,
             end_limit: saves.exception_timeout(),
         };
@@ -253,7 +261,7 @@ impl BurnLoopProgress {
     fn position_after(&self, epoch: usize) -> Position {
         let epoch = epoch.saturating_sub(1) as u64;
         let batches = self.tracker.of_epoch(epoch).batches;
-        if batches == 0 {
+        if batches == 0 && !self.tracker.is_empty(epoch) {
             let message = format!(
                 "epoch {epoch} was trained with another loader than that of Trainer::training: its steps are not \
                  counted, and after a resume its data is not in the order of its epoch"
@@ -268,6 +276,15 @@ impl BurnLoopProgress {
             items: 0,
             global_step: self.steps_until(epoch),
         }
+    }
+
+    /// Checks that an epoch's data had batches.
+    fn check_data(&self, epoch: u64, saves: &RunSaves) -> Result<()> {
+        let reason = format!("its loader's iterator has ended at once in epoch {epoch}");
+        if self.tracker.is_empty(epoch) {
+            return Err(Error::no_batch("training", reason));
+        }
+        if self.valid_tracker.is_empty(epoch) { saves.check_validated(&reason) } else { Ok(()) }
     }
 
     fn steps_until(&self, epoch: u64) -> u64 {
@@ -285,14 +302,22 @@ impl SaveState {
     /// Collects the strategies' decisions, and reserves paths. Returns whether a strategy saves.
     fn prepare(&mut self, progress: &BurnLoopProgress, epoch: usize) -> Result<bool> {
         let metrics = progress.metrics.values();
-        self.saves.check_logged("", &metrics)?;
+        progress.check_data(epoch.saturating_sub(1) as u64, &self.saves)?;
+        self.saves.check_logged("", progress.metrics.table.lock().logged())?;
         let Some(saver) = self.saves.saver() else { return Ok(false) };
-        let events = [TrainingEvent::ValidationEnd, TrainingEvent::EpochEnd];
-        let requested =
-            saver.requested_saves(&events, &RunProgress::new(self.position, &progress.clock, &metrics));
+        let events = [TrainingEvent::ValidationEnd, TrainingEvent::EpochEnd, TrainingEvent::TrainingEnd];
+        let events = if epoch >= progress.max_epochs { &events[..] } else { &events[..2] };
+        let requested = saver.requested_saves(
+            events,
+            self.position,
+            &RunProgress::new(self.position, &progress.clock, &metrics),
+        );
         let is_saved = !requested.is_empty();
         if is_saved {
-            let state = TrainerState::new(self.position, progress.seed, progress.clock.seconds(), metrics);
+            let state = TrainerState {
+                data: Some(progress.data),
+                ..TrainerState::new(self.position, progress.seed, progress.clock.seconds(), metrics)
+            };
             let parts = CapturedParts::default();
             let requests = saver.prepare(&requested, &state, |weights_only| {
                 parts.make_sections((!weights_only).then(|| progress.metrics.history.at(0)))

@@ -1,13 +1,22 @@
 //! The arguments that a program was started with, changed so that they resume the run.
 
+use super::resume;
+use crate::config::TrainerConfig;
+
 /// Flags that name the run, the checkpoint to resume and the number of epochs.
-const OF_THE_RUN: [&str; 3] = ["--run-id", "--ckpt-path", "--epochs"];
+const OF_THE_RUN: [&str; 4] = ["--run-id", "--ckpt-path", "--resume", "--epochs"];
 /// Keys of `--set` for the same.
 const KEYS_OF_THE_RUN: [&str; 4] = ["run_id=", "ckpt_path=", "max_epochs=", "overwrite="];
 
 /// The command line that a user resumes a run with, quoted for a POSIX shell.
-pub(super) fn to_resume_with(arguments: &[String], run_id: &str, epochs: usize) -> String {
+pub(super) fn to_resume_with(arguments: &[String], config: &TrainerConfig, epochs: usize) -> String {
+    let run_id = config.run_id.as_deref().unwrap_or_default();
     let mut words: Vec<String> = without_the_run(arguments).iter().map(|word| quoted(word)).collect();
+    if resume::is_given(arguments) {
+        let run = resume::run_dir(config);
+        words.push(format!("--resume {} --epochs {epochs}", quoted(&run.to_string_lossy())));
+        return words.join(" ");
+    }
     // A value that begins with a dash would be taken for a flag.
     let separator = if run_id.starts_with('-') { '=' } else { ' ' };
     words.push(format!("--run-id{separator}{} --ckpt-path auto --epochs {epochs}", quoted(run_id)));
@@ -15,13 +24,15 @@ pub(super) fn to_resume_with(arguments: &[String], run_id: &str, epochs: usize) 
 }
 
 /// The arguments with which a program restarts itself and resumes its run.
-pub(super) fn to_restart_with(arguments: &[String], run_id: &str, max_epochs: usize) -> Vec<String> {
+pub(super) fn to_restart_with(arguments: &[String], config: &TrainerConfig) -> Vec<String> {
     let mut words = without_the_run(arguments);
-    words.extend([
-        format!("--run-id={run_id}"),
-        "--ckpt-path=auto".to_owned(),
-        format!("--epochs={max_epochs}"),
-    ]);
+    if resume::is_given(arguments) {
+        words.push(format!("--resume={}", resume::run_dir(config).to_string_lossy()));
+    } else {
+        words.push(format!("--run-id={}", config.run_id.as_deref().unwrap_or_default()));
+        words.push("--ckpt-path=auto".to_owned());
+    }
+    words.push(format!("--epochs={}", config.max_epochs));
     words
 }
 
@@ -64,7 +75,7 @@ mod tests {
 
     fn resumed(arguments: &[&str]) -> String {
         let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
-        to_resume_with(&arguments, "r 1", 8)
+        to_resume_with(&arguments, &TrainerConfig::new().with_run_id("r 1"), 8)
     }
 
     #[test]
@@ -72,7 +83,7 @@ mod tests {
         let arguments = ["--restarts", "3", "--run-id", "x", "--set", "ckpt_path=\"none\"", "--seed=1"];
         let arguments: Vec<String> = arguments.map(str::to_owned).to_vec();
         assert_eq!(
-            to_restart_with(&arguments, "r 1", 8),
+            to_restart_with(&arguments, &TrainerConfig::new().with_run_id("r 1").with_max_epochs(8)),
             ["--restarts", "3", "--seed=1", "--run-id=r 1", "--ckpt-path=auto", "--epochs=8"]
         );
     }
@@ -81,6 +92,10 @@ mod tests {
     fn the_resuming_command_keeps_what_makes_the_model_and_replaces_what_names_the_run() {
         let tail = "--run-id 'r 1' --ckpt-path auto --epochs 8";
         assert_eq!(resumed(&[]), tail);
+        assert_eq!(
+            resumed(&["--resume", "x", "--set", "channels=4"]),
+            "--set channels=4 --resume './burn_trainer_logs/r 1' --epochs 8"
+        );
         assert_eq!(
             resumed(&["--epochs", "4", "--run-id=r1", "--root", "a b", "--overwrite", "--ckpt-path", "last"]),
             format!("--root 'a b' {tail}")

@@ -1,4 +1,4 @@
-//! The flags that training programs share: `--epochs`, `--ckpt-path`, `--set KEY=JSON` and so on.
+//! The flags that training programs share: `--epochs`, `--ckpt-path`, `--set KEY=VALUE` and so on.
 //!
 //! A program flattens [`TrainArgs`] into its own clap parser, applies them to its configurations, and reports with
 //! [`report`]. Results go to standard output, everything else to standard error.
@@ -25,10 +25,10 @@
 //! }
 //!
 //! fn main() -> ExitCode {
-//!     let args = Args::parse();
 //!     cli::main(|| {
 //!         let mut config = TrainerConfig::new().with_primary_metric("val_loss");
 //!         let mut hparams = serde_json::json!({ "width": 64 }); // usually a type of your own
+//!         let args: Args = cli::parse(&config, &hparams); // --help lists the keys of --set
 //!         args.train.apply(&mut config, &mut hparams)?;
 //!         let result = train(config.clone(), &hparams);
 //!         cli::report(result, &config, "my-program")
@@ -41,10 +41,13 @@
 //! ```
 
 mod arguments;
+mod list_keys;
 mod report;
 mod restart;
+mod resume;
 mod set;
 
+pub use list_keys::parse;
 pub use report::report;
 pub use restart::is_restart;
 
@@ -92,6 +95,10 @@ pub struct TrainArgs {
     /// What to resume: none, last, best, auto, or a path
     #[arg(long, value_name = "CKPT")]
     pub ckpt_path: Option<String>,
+    /// Resume a run (its directory, its id, or one of its checkpoints) with the hyperparameters and the settings in its
+    /// checkpoint; other flags change what they name
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["run_id", "ckpt_path", "overwrite"])]
+    pub resume: Option<PathBuf>,
     /// Also save every N optimizer steps
     #[arg(long, value_name = "N")]
     pub save_every_steps: Option<u64>,
@@ -107,9 +114,9 @@ pub struct TrainArgs {
     /// Remove what an earlier run of the same id left
     #[arg(long)]
     pub overwrite: bool,
-    /// Set any field of the trainer's or the program's configuration, like --set max_epochs=3 or
-    /// --set strategies.0.topk=3
-    #[arg(long, value_name = "KEY=JSON")]
+    /// Set any field of the trainer's or the program's configuration, like --set max_epochs=3, --set best.topk=3 or
+    /// --set name=first; the value is JSON, or a text as it stands
+    #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
 
@@ -125,14 +132,17 @@ impl TrainArgs {
         trainer: &mut TrainerConfig,
         program: &mut C,
     ) -> Result<()> {
+        if let Some(run) = &self.resume {
+            trainer.root = self.root.clone().unwrap_or_else(|| trainer.root.clone());
+            resume::resume(run, trainer, program)?;
+        } else if let Some(root) = &self.root {
+            trainer.root.clone_from(root);
+        }
         if let Some(epochs) = self.epochs {
             trainer.max_epochs = epochs;
         }
         if let Some(seed) = self.seed {
             trainer.seed = seed;
-        }
-        if let Some(root) = &self.root {
-            trainer.root.clone_from(root);
         }
         if self.run_id.is_some() {
             trainer.run_id.clone_from(&self.run_id);

@@ -142,22 +142,23 @@ fn has_begun(error: &Error) -> bool {
             | Error::RemoteDevice { .. }
             | Error::SaveFailed { .. }
             | Error::MetricNotLogged { .. }
+            | Error::NoBatch { .. }
     )
 }
 
 fn resume_line(config: &TrainerConfig, program: &str, epochs: usize) -> String {
-    line(config.run_id.as_deref().unwrap_or_default(), program, epochs)
+    line(config, program, epochs)
 }
 
 /// The same before [`report`] is called, with the program as it was started.
-pub(super) fn resume_line_of_process(run_id: &str, epochs: usize) -> String {
+pub(super) fn resume_line_of_process(config: &TrainerConfig, epochs: usize) -> String {
     let program = std::env::args_os().next().unwrap_or_default();
-    line(run_id, &arguments::quoted(&program.to_string_lossy()), epochs)
+    line(config, &arguments::quoted(&program.to_string_lossy()), epochs)
 }
 
-fn line(run_id: &str, program: &str, epochs: usize) -> String {
+fn line(config: &TrainerConfig, program: &str, epochs: usize) -> String {
     // An argument that is not UTF-8 cannot be printed as a shell takes it.
     let arguments: Vec<String> =
         std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
-    format!("resume: {program} {}", arguments::to_resume_with(&arguments, run_id, epochs))
+    format!("resume: {program} {}", arguments::to_resume_with(&arguments, config, epochs))
 }

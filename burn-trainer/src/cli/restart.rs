@@ -46,7 +46,6 @@ pub(super) fn after(error: Error, config: &TrainerConfig) -> Error {
     if restarted >= restarts {
         return error;
     }
-    let run_id = config.run_id.as_deref().unwrap_or_default();
     let given = std::env::args_os().skip(1).map(OsString::into_string).collect::<Result<Vec<_>, _>>();
     let given = match given {
         Ok(given) => given,
@@ -57,7 +56,7 @@ pub(super) fn after(error: Error, config: &TrainerConfig) -> Error {
             return error;
         }
     };
-    let arguments = arguments::to_restart_with(&given, run_id, config.max_epochs);
+    let arguments = arguments::to_restart_with(&given, config);
     let program = match std::env::current_exe() {
         Ok(program) => program,
         Err(problem) => {

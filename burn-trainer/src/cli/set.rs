@@ -1,5 +1,6 @@
-//! `--set KEY=JSON`: any field of the trainer's or the program's configuration, by its dotted key.
+//! `--set KEY=VALUE`: any field of the trainer's or the program's configuration, by its dotted key.
 
+use burn_ckpt::plumbing::{SerializedValue, ValueError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -7,7 +8,10 @@ use serde_json::Value;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 
-/// Applies one assignment.
+/// A key that no configuration has.
+const NO_KEY: &str = "\0";
+
+/// Applies one assignment. Changes no other field, whatever it is: not even one that JSON cannot hold.
 pub(super) fn set<C: Serialize + DeserializeOwned>(
     assignment: &str,
     trainer: &mut TrainerConfig,
@@ -15,40 +19,87 @@ pub(super) fn set<C: Serialize + DeserializeOwned>(
 ) -> Result<()> {
     let wrong = |reason: String| Error::config(format!("--set {assignment}"), reason);
     let Some((key, text)) = assignment.split_once('=') else {
-        return Err(wrong("write it as KEY=JSON".to_owned()));
+        return Err(wrong("write it as KEY=VALUE".to_owned()));
     };
     // The field's other name, which serde knows in a whole configuration only.
     let renamed = key.strip_prefix("callbacks").filter(|rest| rest.is_empty() || rest.starts_with('.'));
     let key = &renamed.map_or(key.to_owned(), |rest| format!("strategies{rest}"));
-    let value: Value = serde_json::from_str(text).map_err(|error| {
-        wrong(format!("{text:?} is not JSON ({error}); put text in quotes: --set '{key}=\"{text}\"'"))
+    let values = meanings(text).map_err(|error| {
+        wrong(format!("{text:?} is not JSON ({error}); put a text that begins so in quotes of JSON"))
     })?;
-    let to_json = |error: serde_json::Error| wrong(error.to_string());
+    let to_config = |error: ValueError| wrong(error.to_string());
     spell_out(trainer, key);
-    let mut trainer_json = serde_json::to_value(&*trainer).map_err(to_json)?;
-    let mut program_json = serde_json::to_value(&*program).map_err(to_json)?;
-    if let Some(slot) = trainer_json.pointer_mut(&pointer(key)) {
-        *slot = value;
-        *trainer = serde_json::from_value(trainer_json).map_err(to_json)?;
-        return Ok(());
+    let trainer_fields = SerializedValue::of(trainer).map_err(to_config)?;
+    if trainer_fields.find(key).is_some() {
+        return assign(trainer, &trainer_fields, key, values).map_err(wrong);
     }
-    if let Some(slot) = program_json.pointer_mut(&pointer(key)) {
-        *slot = value;
-        *program = serde_json::from_value(program_json).map_err(to_json)?;
-        return Ok(());
+    let program_fields = SerializedValue::of(program).map_err(to_config)?;
+    if program_fields.find(key).is_some() || is_left_out::<C>(&program_fields, key, &values) {
+        return assign(program, &program_fields, key, values).map_err(wrong);
     }
-    Err(wrong(match (known_keys(&trainer_json, key), known_keys(&program_json, key)) {
+    Err(wrong(match (known_keys(&trainer_fields, key), known_keys(&program_fields, key)) {
         // As far as it goes, the key leads into one of the two.
         (Some((place, keys)), _) | (None, Some((place, keys))) => format!("{place} has {keys}"),
         (None, None) => {
-            let (trainer, program) = (listed(&trainer_json), listed(&program_json));
+            let (trainer, program) = (listed(&trainer_fields), listed(&program_fields));
             format!("there is no {key:?}; the trainer has {trainer}; the program has {program}")
         }
     }))
 }
 
+/// What a text can mean, the likeliest first: a value of JSON, or the text itself. `name=5` is a text where the field
+/// takes no number.
+fn meanings(text: &str) -> Result<Vec<SerializedValue>, serde_json::Error> {
+    let as_text = SerializedValue::Str(text.to_owned());
+    match serde_json::from_str::<Value>(text) {
+        Ok(value) => Ok(SerializedValue::of(&value).into_iter().chain([as_text]).collect()),
+        // A typing error, not a word.
+        Err(error) if text.starts_with(['{', '[', '"']) => Err(error),
+        Err(_) => Ok(vec![as_text]),
+    }
+}
+
+/// Gives a field the first of the values that its type takes.
+fn assign<T: Serialize + DeserializeOwned>(
+    config: &mut T,
+    fields: &SerializedValue,
+    key: &str,
+    values: Vec<SerializedValue>,
+) -> Result<(), String> {
+    let place = |value| fields.with(key, value).ok_or_else(|| format!("there is no {key:?}"));
+    if T::deserialize(&place(SerializedValue::Unreadable)?).is_ok() {
+        return Err("the program does not read this field from its configuration".to_owned());
+    }
+    let mut first_error = None;
+    for value in values {
+        match T::deserialize(&place(value)?) {
+            Ok(changed) => {
+                *config = changed;
+                return Ok(());
+            }
+            Err(error) => _ = first_error.get_or_insert(error),
+        }
+    }
+    Err(first_error.map(|error| error.to_string()).unwrap_or_default())
+}
+
+/// Whether a key is that of a field which is not written at its present value (serde's `skip_serializing_if`). Not so if any
+/// key would do, as in a map.
+fn is_left_out<T: Serialize + DeserializeOwned>(
+    fields: &SerializedValue,
+    key: &str,
+    values: &[SerializedValue],
+) -> bool {
+    let comes_back = |key: &str, value: &SerializedValue| {
+        let changed = fields.with(key, value.clone()).and_then(|changed| T::deserialize(&changed).ok());
+        changed.and_then(|changed| SerializedValue::of(&changed).ok()?.find(key)).is_some()
+    };
+    let other = key.rsplit_once('.').map_or(NO_KEY.to_owned(), |(place, _)| format!("{place}.{NO_KEY}"));
+    values.iter().any(|value| comes_back(key, value) && !comes_back(&other, value))
+}
+
 /// Writes the strategies down that a key leads to, so that there is something to change.
-fn spell_out(trainer: &mut TrainerConfig, key: &str) {
+pub(super) fn spell_out(trainer: &mut TrainerConfig, key: &str) {
     let is_on = trainer.primary_metric.is_some();
     match key.split('.').next() {
         // The whole list replaces what the program has adjusted.
@@ -67,25 +118,21 @@ fn spell_out(trainer: &mut TrainerConfig, key: &str) {
 }
 
 /// The deepest known part of a dotted key, and the keys below it; `None` where its first part is unknown.
-fn known_keys(json: &Value, key: &str) -> Option<(String, String)> {
+fn known_keys(fields: &SerializedValue, key: &str) -> Option<(String, String)> {
     key.rmatch_indices('.').find_map(|(end, _)| {
         let place = &key[..end];
-        let keys = listed(json.pointer(&pointer(place))?);
-        Some((place.to_owned(), keys))
+        Some((place.to_owned(), listed(&fields.find(place)?)))
     })
 }
 
-fn listed(json: &Value) -> String {
-    match json {
-        Value::Object(object) => object.keys().cloned().collect::<Vec<_>>().join(", "),
-        Value::Array(array) => format!("the numbers below {}", array.len()),
+fn listed(fields: &SerializedValue) -> String {
+    match fields.inner() {
+        SerializedValue::Map(_) => {
+            fields.parts().into_iter().map(|(key, _)| key).collect::<Vec<_>>().join(", ")
+        }
+        SerializedValue::Seq(items) => format!("the numbers below {}", items.len()),
         _ => "nothing below it".to_owned(),
     }
-}
-
-/// A dotted key (`strategies.0.topk`) as a JSON pointer (RFC 6901).
-fn pointer(key: &str) -> String {
-    format!("/{}", key.replace('~', "~0").replace('/', "~1").replace('.', "/"))
 }
 
 #[cfg(test)]
@@ -94,6 +141,8 @@ mod tests {
     use crate::cli::TrainArgs;
     use crate::strategy::StrategyConfig;
     use burn_ckpt::retention::MetricMode;
+    use serde::Deserialize;
+    use std::collections::HashMap;
 
     #[test]
     fn only_keys_that_there_are_can_be_set() {
@@ -113,5 +162,110 @@ mod tests {
         assert_eq!((best.topk, best.mode, last.every_n_steps), (3.into(), Some(MetricMode::Max), Some(7)));
         let error = args("widht=4").apply(&mut trainer, &mut program).unwrap_err().to_string();
         assert!(error.contains("the program has width") && error.contains("max_epochs"), "{error}");
+    }
+
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Settings {
+        hidden: usize,
+        clip: f64,
+        floor: Option<f32>,
+        twice: Option<Option<u8>>,
+        limits: HashMap<String, f64>,
+        #[serde(flatten)]
+        flat: Flat,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        teacher: Option<String>,
+        #[serde(default, skip_deserializing)]
+        computed: usize,
+        data: Data,
+        stage: Stage,
+        by_rank: HashMap<u32, f32>,
+    }
+
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Flat {
+        low: Option<f64>,
+    }
+
+    #[derive(Debug, Serialize, Deserialize, PartialEq)]
+    #[serde(rename_all = "snake_case")]
+    enum Data {
+        Digits,
+        Mnist,
+    }
+
+    #[derive(Debug, Serialize, Deserialize, PartialEq)]
+    #[serde(tag = "kind", rename_all = "snake_case")]
+    enum Stage {
+        Warm { until: f64 },
+    }
+
+    fn settings() -> Settings {
+        Settings {
+            hidden: 3,
+            clip: f64::INFINITY,
+            floor: Some(f32::NEG_INFINITY),
+            twice: Some(None),
+            limits: HashMap::from([("high".to_owned(), f64::INFINITY)]),
+            flat: Flat { low: Some(f64::NEG_INFINITY) },
+            teacher: None,
+            computed: 7,
+            data: Data::Digits,
+            stage: Stage::Warm { until: f64::NAN },
+            by_rank: HashMap::from([(2, f32::INFINITY)]),
+        }
+    }
+
+    #[test]
+    fn one_field_changes_and_those_that_json_cannot_hold_stay() {
+        let (mut trainer, mut program) = (TrainerConfig::default(), settings());
+        for assignment in ["hidden=9", "teacher=anna", "by_rank.2=0.5", "data=mnist"] {
+            set(assignment, &mut trainer, &mut program).unwrap();
+        }
+        assert_eq!((program.hidden, program.teacher.as_deref()), (9, Some("anna")));
+        assert_eq!((program.by_rank[&2], program.data), (0.5, Data::Mnist));
+        assert_eq!((program.clip, program.floor), (f64::INFINITY, Some(f32::NEG_INFINITY)));
+        assert_eq!((program.twice, program.limits["high"]), (Some(None), f64::INFINITY));
+        assert_eq!(program.flat.low, Some(f64::NEG_INFINITY));
+        let Stage::Warm { until } = program.stage;
+        assert!(until.is_nan());
+    }
+
+    #[test]
+    fn a_bare_word_is_a_text_and_a_number_is_one_where_no_number_is_taken() {
+        let (mut trainer, mut program) = (TrainerConfig::default(), settings());
+        for (assignment, name) in
+            [("name=abc", "abc"), ("name=5", "5"), ("name=true", "true"), ("name=\"5\"", "5")]
+        {
+            set(assignment, &mut trainer, &mut program).unwrap();
+            assert_eq!(trainer.name.as_deref(), Some(name), "{assignment}");
+        }
+        set("name=null", &mut trainer, &mut program).unwrap();
+        assert_eq!(trainer.name, None);
+        set("teacher=7", &mut trainer, &mut program).unwrap();
+        assert_eq!(program.teacher.as_deref(), Some("7"));
+        let mut untyped = serde_json::json!({ "width": 3, "note": "a" });
+        set("width=4", &mut trainer, &mut untyped).unwrap();
+        set("note=a b", &mut trainer, &mut untyped).unwrap();
+        assert_eq!(untyped, serde_json::json!({ "width": 4, "note": "a b" }));
+    }
+
+    #[test]
+    fn what_a_field_does_not_take_is_an_error() {
+        let (mut trainer, mut program) = (TrainerConfig::default(), settings());
+        for (assignment, expected) in [
+            ("hidden=abc", "expected usize"),
+            ("hidden=-1", "expected usize"),
+            ("data=letters", "digits|mnist"),
+            ("computed=5", "does not read this field"),
+            ("lo=1", "there is no \"lo\""),
+            ("limits.hihg=1", "limits has high"),
+            ("teachr=anna", "there is no \"teachr\""),
+            ("name=[1", "is not JSON"),
+            ("stage.kind=cold", "warm"),
+        ] {
+            let error = set(assignment, &mut trainer, &mut program).unwrap_err().to_string();
+            assert!(error.contains(expected) && error.contains(assignment), "{assignment}: {error}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use burn_ckpt::plumbing::WhenBusy;
 
-use crate::config::trainer_config::{FailedSaves, TrainerConfig};
+use crate::config::trainer_config::{ChangedHparams, FailedSaves, TrainerConfig};
 use crate::strategy::{Best, Last, MetricConfig, OnException, StrategyConfig};
 
 impl TrainerConfig {
@@ -124,6 +124,8 @@ plain! {
     with_overwrite, overwrite: bool;
     /// Sets whether signals save and stop.
     with_handle_signals, handle_signals: bool;
+    /// Sets what it means when a run resumes with other hyperparameters.
+    with_changed_hparams, changed_hparams: ChangedHparams;
     /// Sets whether a Slurm job that runs out of time is requeued after its save.
     with_slurm_requeue, slurm_requeue: bool;
     /// Sets what happens when the queue of saves is full.

@@ -1,15 +1,12 @@
-//! What follows from a configuration: the strategies that apply, the values that the trainer fills in, and its check.
+//! What follows from a configuration: the strategies that apply, and the values that the trainer fills in.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::config::trainer_config::TrainerConfig;
-use crate::error::{Error, Result};
 use crate::process::launcher;
-use crate::strategy::{
-    Best, DEFAULT_TIMEOUT_SECONDS, Last, MAX_TIMEOUT_SECONDS, MetricConfig, OnException, StrategyConfig,
-};
+use crate::strategy::{Best, DEFAULT_TIMEOUT_SECONDS, Last, MetricConfig, OnException, StrategyConfig};
 
 impl TrainerConfig {
     /// Whether this process writes checkpoints and metric files: it is alone, or of rank 0.
@@ -63,8 +60,10 @@ impl TrainerConfig {
         if job.is_some() {
             self.ckpt_path.get_or_insert_with(|| "auto".to_owned());
         }
-        self.run_id
-            .get_or_insert_with(|| job.map_or_else(|| made_up_id(start), |job| format!("slurm-{job}")));
+        if self.run_id.is_none() {
+            self.run_id_is_generated = job.is_none();
+            self.run_id = Some(job.map_or_else(|| made_up_id(start), |job| format!("slurm-{job}")));
+        }
     }
 
     /// Whether a strategy of the configuration saves the state before a failure.
@@ -87,58 +86,6 @@ impl TrainerConfig {
     pub(crate) fn device_timeout(&self) -> Duration {
         Duration::try_from_secs_f64(self.device_timeout_seconds).unwrap_or(Duration::MAX)
     }
-
-    /// Checks what can be checked before metrics and files are known.
-    pub(crate) fn check(&self) -> Result<()> {
-        check_timeout("device_timeout_seconds", self.device_timeout_seconds)?;
-        let adjusted = [
-            ("best", self.best.is_some()),
-            ("last", self.last.is_some()),
-            ("on_exception", self.on_exception.is_some()),
-        ];
-        if let (Some(_), Some((name, _))) = (&self.strategies, adjusted.iter().find(|(_, given)| *given)) {
-            let reason = format!(
-                "it replaces all three strategies, so that {name} has no effect: leave out one of the two"
-            );
-            return Err(Error::config("strategies", reason));
-        }
-        for (name, strategy) in self.named_strategies() {
-            self.check_strategy(&name, &strategy)?;
-        }
-        Ok(())
-    }
-
-    fn check_strategy(&self, name: &str, strategy: &StrategyConfig) -> Result<()> {
-        let wrong = |field: &str, reason: &str| Err(Error::config(format!("{name}.{field}"), reason));
-        let topk = match strategy {
-            StrategyConfig::Best(best) => best.topk,
-            StrategyConfig::Last(last) => last.topk,
-            StrategyConfig::OnException(on_exception) => on_exception.topk,
-        };
-        if topk.is_zero() {
-            return wrong("topk", "it must be above 0, or \"all\"");
-        }
-        match strategy {
-            StrategyConfig::Best(best) if best.metric.is_none() && self.primary_metric.is_none() => {
-                wrong("metric", "it is not set, and neither is primary_metric")
-            }
-            StrategyConfig::Last(last) if last.every_n_steps == Some(0) => {
-                wrong("every_n_steps", "it must be above 0")
-            }
-            StrategyConfig::OnException(on_exception) => {
-                check_timeout(&format!("{name}.timeout_seconds"), on_exception.timeout_seconds)
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-fn check_timeout(setting: &str, seconds: f64) -> Result<()> {
-    if seconds > 0.0 && seconds <= MAX_TIMEOUT_SECONDS {
-        return Ok(());
-    }
-    let reason = format!("{seconds} is not a number of seconds above 0, up to {MAX_TIMEOUT_SECONDS}");
-    Err(Error::config(setting, reason))
 }
 
 /// `2024-01-15T10-30-00-3f2a`: sorts by time, and two started in one second differ.
@@ -173,20 +120,6 @@ mod tests {
         assert_eq!(kinds(&config(&one)), ["strategies.0"]);
         assert!(kinds(&config("{}")).is_empty());
         assert_eq!(kinds(&config(r#"{"last": {}}"#)), ["last"], "given without a primary metric");
-    }
-
-    #[test]
-    fn what_contradicts_itself_is_an_error_that_names_the_setting() {
-        let setting = |config: TrainerConfig| match config.check() {
-            Err(Error::Config { setting, .. }) => setting,
-            other => panic!("{other:?}"),
-        };
-        let primary = || TrainerConfig::new().with_primary_metric("val_loss");
-        assert_eq!(setting(primary().with_best(Best::new()).with_strategies([])), "strategies");
-        assert_eq!(setting(primary().with_best(Best::new().with_topk(0))), "best.topk");
-        assert_eq!(setting(TrainerConfig::new().with_best(Best::new())), "best.metric");
-        let last = StrategyConfig::Last(Last::new().with_every_n_steps(0));
-        assert_eq!(setting(primary().with_strategies([last])), "strategies.0.every_n_steps");
     }
 
     #[test]

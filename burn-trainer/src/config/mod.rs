@@ -1,8 +1,10 @@
 //! The configuration of a run.
 
 mod builders;
+mod check;
 mod effective;
 mod trainer_config;
 
 pub use burn_ckpt::plumbing::WhenBusy;
-pub use trainer_config::{FailedSaves, TrainerConfig};
+pub(crate) use check::check_path;
+pub use trainer_config::{ChangedHparams, FailedSaves, TrainerConfig};

@@ -12,7 +12,7 @@ use crate::strategy::{Best, Last, MetricConfig, OnException, StrategyConfig};
 /// | field | default | |
 /// |---|---|---|
 /// | `primary_metric` | none | with one set, best, last and on-exception checkpoints are on |
-/// | `max_epochs` | 1 | |
+/// | `max_epochs` | 1 | from 1 to 10,000,000 |
 /// | `checkpoint_saving` | true | false turns all saving off |
 /// | `best`, `last`, `on_exception` | none | adjust one of the three that `primary_metric` turns on |
 /// | `strategies` | none | replaces the three; an empty list saves nothing |
@@ -20,6 +20,7 @@ use crate::strategy::{Best, Last, MetricConfig, OnException, StrategyConfig};
 /// | `root`, `logs` | `.`, `burn_trainer_logs` | the run's directory is `{root}/{logs}/{run_id}` |
 /// | `seed` | 42 | of every random number that the loop draws |
 /// | `ckpt_path` | none | what to resume: `last`, `best`, `auto`, `none`, or a path |
+/// | `changed_hparams` | `warn` | what hyperparameters that differ from the checkpoint's mean |
 /// | `handle_signals` | true | SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGHUP: save, then stop |
 /// | `slurm_requeue` | false | start a Slurm job again when its time is up |
 /// | `rank` | the launcher's | only the process of rank 0 writes |
@@ -51,7 +52,7 @@ use crate::strategy::{Best, Last, MetricConfig, OnException, StrategyConfig};
 #[non_exhaustive]
 pub struct TrainerConfig {
     /// The metric that ranks the checkpoints (`val_loss`, `val_accuracy`); in JSON a name, or
-    /// `{"name": "val_loss", "mode": "min"}`.
+    /// `{"name": "val_loss", "mode": "min"}`. Without it and without a strategy nothing is saved, and a warning says so.
     pub primary_metric: Option<MetricConfig>,
     /// The number of epochs of the whole run, those before a resume included.
     pub max_epochs: usize,
@@ -76,7 +77,8 @@ pub struct TrainerConfig {
     pub name: Option<String>,
     /// The project that the run belongs to, for the metadata.
     pub project: Option<String>,
-    /// The directory that holds the logs directory.
+    /// The directory that holds the logs directory. It is UTF-8, as are all paths here, and does not begin with `~`, which
+    /// only a shell expands.
     pub root: PathBuf,
     /// The directory that holds the runs.
     pub logs: String,
@@ -92,6 +94,8 @@ pub struct TrainerConfig {
     /// Save and stop on SIGINT, SIGTERM, SIGUSR1, SIGUSR2 and SIGHUP, from `Trainer::new` on. One that was ignored when the
     /// process began stays ignored. A second SIGINT ends the process at once.
     pub handle_signals: bool,
+    /// What it means when a run resumes with other hyperparameters than those in the checkpoint; see [`ChangedHparams`].
+    pub changed_hparams: ChangedHparams,
     /// In a Slurm job: on SIGUSR1 or SIGUSR2 (`#SBATCH --signal=USR1@120`), save and have `scontrol` requeue the job. The
     /// run's id is then the job's unless one is given, and `ckpt_path` is `auto`. A job that trains several runs gives
     /// each an id of its own. SIGTERM does not requeue: `scancel` sends it too, and Slurm itself requeues a preempted
@@ -122,6 +126,9 @@ pub struct TrainerConfig {
     /// Recompute activations in the backward pass instead of keeping them. (burn's own switch,
     /// `SupervisedTraining::gradient_checkpointing`, does not reach a custom training strategy.)
     pub gradient_checkpointing: bool,
+    /// Whether the run's id was made up, as none was given.
+    #[serde(skip)]
+    pub(crate) run_id_is_generated: bool,
 }
 
 /// What a failed save means for the run. Each failure is reported at once and stands in the result, and the next save is
@@ -148,6 +155,27 @@ pub enum FailedSaves {
     Stop,
 }
 
+/// What it means when a run resumes with other hyperparameters than those in the checkpoint. Each that differs has a line
+/// with both values.
+///
+/// ```
+/// use burn_trainer::TrainerConfig;
+/// use burn_trainer::config::ChangedHparams;
+///
+/// let config = TrainerConfig::new().with_changed_hparams(ChangedHparams::Error);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ChangedHparams {
+    /// An error before the first step.
+    Error,
+    /// A warning. The run continues with the program's hyperparameters. The default.
+    Warn,
+    /// Nothing: they are not compared.
+    Allow,
+}
+
 impl Default for TrainerConfig {
     fn default() -> Self {
         Self {
@@ -167,6 +195,7 @@ impl Default for TrainerConfig {
             ckpt_path: None,
             overwrite: false,
             handle_signals: true,
+            changed_hparams: ChangedHparams::Warn,
             slurm_requeue: false,
             rank: None,
             when_busy: WhenBusy::Wait,
@@ -176,6 +205,7 @@ impl Default for TrainerConfig {
             restarts: 0,
             keep_effective_batch: false,
             gradient_checkpointing: false,
+            run_id_is_generated: false,
         }
     }
 }

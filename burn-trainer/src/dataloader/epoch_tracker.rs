@@ -52,6 +52,15 @@ impl EpochTracker {
         self.lock().epochs.range(..=epoch).map(|(_, counts)| counts.rounds).sum()
     }
 
+    /// Whether a pass of the epoch was begun, and has given nothing.
+    pub(crate) fn is_empty(&self, epoch: u64) -> bool {
+        self.lock().epochs.get(&epoch).is_some_and(|counts| counts.batches == 0)
+    }
+
+    fn begin(&self, epoch: u64) {
+        self.lock().epochs.entry(epoch).or_default();
+    }
+
     fn add(&self, epoch: u64, to_one_device: u64) {
         let mut counts = self.lock();
         let counts = counts.epochs.entry(epoch).or_default();
@@ -99,6 +108,7 @@ impl<O: 'static> DataLoader<O> for EpochTrackingLoader<O> {
         if !took_start && begun == 0 {
             batches = pass_of_epoch(&*self.loader, batches, epoch);
         }
+        self.tracker.begin(epoch);
         Box::new(CountingIterator { batches, tracker: &self.tracker, epoch, given: 0 })
     }
 

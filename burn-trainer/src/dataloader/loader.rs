@@ -8,6 +8,7 @@ use burn::data::dataloader::{DataLoader, DataLoaderIterator};
 use burn::data::dataset::Dataset;
 use burn::tensor::Device;
 
+use super::loader_size::LoaderSize;
 use super::start_position::{Pass, StartPosition, take_start};
 use super::workers::{BatchSource, Transform, Workers};
 use crate::config::TrainerConfig;
@@ -109,7 +110,8 @@ impl<I: 'static, O: Send + 'static> ResumableDataLoader<I, O> {
 }
 
 impl<I: 'static, O: Send + 'static> ResumableDataLoaderBuilder<I, O> {
-    /// Items in a batch: 1 by default, and for 0. The last batch of an epoch has the remaining items.
+    /// Items in a batch: 1 by default, and for 0. The last batch of an epoch has the remaining items. A
+    /// [`Trainer`](crate::Trainer) warns of a batch that is larger than the data set.
     #[must_use]
     pub fn batch_size(mut self, items: usize) -> Self {
         self.batching.batch_size = items.max(1);
@@ -117,7 +119,8 @@ impl<I: 'static, O: Send + 'static> ResumableDataLoaderBuilder<I, O> {
     }
 
     /// Leave out a last batch that is smaller than the others: off by default, as in burn. The items left out count
-    /// neither in the number of items nor in the progress. With shuffling they differ from epoch to epoch.
+    /// neither in the number of items nor in the progress. With shuffling they differ from epoch to epoch. Where that leaves
+    /// no batch, training fails with [`Error::NoBatch`](crate::Error::NoBatch) before its first step.
     #[must_use]
     pub fn drop_last(mut self, drop_last: bool) -> Self {
         self.batching.drop_last = drop_last;
@@ -204,7 +207,10 @@ impl<I: 'static, O: Send + 'static> DataLoader<O> for ResumableDataLoader<I, O> 
 
     /// The number of items of an epoch.
     fn num_items(&self) -> usize {
-        self.pass(StartPosition::of_epoch(0)).end
+        let Batching { batch_size, drop_last, .. } = self.batching;
+        let size = LoaderSize { items: self.source.range.len(), batch_size, drop_last };
+        size.answer();
+        size.items_in_batches()
     }
 
     /// The same passes on another device, with workers of its own.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use burn::train::metric::store::{Aggregate, EventStoreClient, MetricsUpdate, Split};
 use burn::train::metric::{MetricAttributes, MetricDefinition, MetricId, MetricName, NumericEntry};
 use burn_ckpt::retention::MetricMode;
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::history_format::EpochValues;
@@ -20,6 +20,9 @@ const VALID: &str = "val";
 pub(crate) struct MetricTable {
     registered: IndexMap<MetricId, RegisteredMetric>,
     values: IndexMap<String, f64>,
+    /// The metrics that this process has logged as numbers, or before a resume in the training split of the epoch in progress. Some
+    /// have a value at the end of an epoch only.
+    logged: IndexSet<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -30,6 +33,12 @@ struct RegisteredMetric {
     mode: Option<MetricMode>,
     /// Whether the metric has logged a number. A metric that declares no direction may be text until then.
     has_numbers: bool,
+}
+
+impl RegisteredMetric {
+    fn is_numeric(&self) -> bool {
+        self.mode.is_some() || self.has_numbers
+    }
 }
 
 /// A numeric metric of one split, by our name and by burn's.
@@ -65,15 +74,39 @@ impl MetricTable {
         &self.values
     }
 
-    /// Restores the values of a resumed run. They stand until newer ones are logged.
-    pub(crate) fn restore(&mut self, values: IndexMap<String, f64>) {
+    /// Restores the values of a resumed run. They stand until newer ones are logged. `is_trained`: those of the training split are
+    /// of the epoch in progress.
+    pub(crate) fn restore(&mut self, values: IndexMap<String, f64>, is_trained: bool) {
+        let of_training = values.keys().filter(|name| is_trained && name.starts_with(TRAIN));
+        self.logged = of_training.cloned().collect();
         self.values = values;
     }
 
-    /// All names that settings can use: each registered metric for both splits.
+    /// Drops restored values of metrics that are not registered now: nothing would ever replace them. Returns their names.
+    pub(crate) fn drop_unregistered(&mut self) -> Vec<String> {
+        let names = self.names();
+        self.values.extract_if(.., |name, _| !names.contains(name)).map(|(name, _)| name).collect()
+    }
+
+    /// All names that settings can use: each registered metric for both splits, as burn does not say for which.
     pub(crate) fn names(&self) -> Vec<String> {
-        let keys = || self.registered.values().map(|metric| &metric.key);
-        keys().map(|key| named(TRAIN, key)).chain(keys().map(|key| named(VALID, key))).collect()
+        self.names_of(|_| true)
+    }
+
+    /// Those of them that an error offers: of metrics that say of themselves that they are numbers.
+    pub(crate) fn numeric_names(&self) -> Vec<String> {
+        self.names_of(RegisteredMetric::is_numeric)
+    }
+
+    fn names_of(&self, filter: impl Fn(&RegisteredMetric) -> bool) -> Vec<String> {
+        let keys: Vec<&String> =
+            self.registered.values().filter(|metric| filter(metric)).map(|metric| &metric.key).collect();
+        [TRAIN, VALID].iter().flat_map(|split| keys.iter().map(|key| named(split, key))).collect()
+    }
+
+    /// The metrics that this process has logged as numbers. Values of before a resume are not among them.
+    pub(crate) fn logged(&self) -> &IndexSet<String> {
+        &self.logged
     }
 
     /// The full name of a metric that a setting names (`val_loss`, `val/loss`, `Val Loss`), with the direction
@@ -91,8 +124,7 @@ impl MetricTable {
 
     /// The metrics that have numbers, for both splits.
     fn numeric(&self) -> Vec<NumericMetric> {
-        let metrics =
-            || self.registered.values().filter(|metric| metric.mode.is_some() || metric.has_numbers);
+        let metrics = || self.registered.values().filter(|metric| metric.is_numeric());
         let of = |split: Split, prefix: &'static str| {
             metrics().map(move |metric| NumericMetric {
                 full_name: named(prefix, &metric.key),
@@ -140,6 +172,8 @@ impl MetricTable {
         for metric in &update.entries_numeric {
             let Some(registered) = self.registered.get_mut(&metric.entry.metric_id) else { continue };
             registered.has_numbers = true;
+            let full_name = named(split, &registered.key);
+            self.logged.insert(full_name.clone());
             // The final value at the end of an epoch, else the average over the epoch so far.
             let value = match (&metric.numeric_entry, &metric.running_entry) {
                 (Some(NumericEntry::Final(value)), _) => *value,
@@ -147,7 +181,7 @@ impl MetricTable {
                 (Some(entry), None) => entry.current(),
                 (None, None) => continue,
             };
-            self.values.insert(named(split, &registered.key), value);
+            self.values.insert(full_name, value);
         }
     }
 }

@@ -17,6 +17,9 @@ use super::terminal::is_drawn_on;
 
 /// burn's name of the training split.
 const TRAIN: &str = "train";
+/// More items than any data set has. A loader that does not know its length may give such a number. In the sums of burn's
+/// dashboard, some 65,000 epochs of so many items do not overflow.
+pub(crate) const MAX_ITEMS: usize = usize::MAX >> 16;
 /// Time between two lines within a split.
 const INTERVAL: Duration = Duration::from_secs(10);
 
@@ -107,7 +110,7 @@ impl PlainRenderer {
             return;
         }
         let mut line = format!("epoch {}/{} {:<5} ", self.epoch, self.epochs, self.split);
-        line.push_str(&format!("{}/{} items", self.done, self.items));
+        line.push_str(&items(self.done, self.items));
         for shown in self.metrics.values() {
             if let Some(value) = shown.value {
                 line.push_str(&format!("  {} {}{}", shown.name, significant(value), shown.unit));
@@ -249,10 +252,24 @@ fn write_lines<'a>(lines: impl Iterator<Item = &'a str>) {
     }
 }
 
+/// Tells the user something, on standard error and in the log.
+pub(crate) fn note(message: &str) {
+    log::info!("{message}");
+    say(message);
+}
+
 /// Warns the user, on standard error and in the log.
 pub(crate) fn warn(message: &str) {
     log::warn!("{message}");
     say(&format!("warning: {message}"));
+}
+
+/// `640/1600 items`, or `640 items` where the total is unknown or cannot be right.
+fn items(done: usize, total: usize) -> String {
+    match (done.max(1)..=MAX_ITEMS).contains(&total) {
+        true => format!("{done}/{total} items"),
+        false => format!("{done} items"),
+    }
 }
 
 /// Four significant digits: 0.01234, 98.89, 1.235e-5.
@@ -271,6 +288,21 @@ fn significant(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_total_is_shown_only_where_it_can_be_right() {
+        for (done, total, shown) in [
+            (640, 1600, "640/1600 items"),
+            (1600, 1600, "1600/1600 items"),
+            (0, 1600, "0/1600 items"),
+            (1600, usize::MAX, "1600 items"),
+            (1600, 0, "1600 items"),
+            (0, 0, "0 items"),
+            (1600, 800, "1600 items"),
+        ] {
+            assert_eq!(items(done, total), shown);
+        }
+    }
 
     #[test]
     fn numbers_are_shown_with_four_digits() {

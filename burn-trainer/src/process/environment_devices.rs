@@ -1,9 +1,13 @@
-//! Passes the devices of a run to the probe that describes the environment, once they compute.
+//! The environment of a run: passes its devices to the probe that describes it, once they compute, and says once if a driver
+//! does not answer.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use burn::tensor::Device;
 use burn_environment::EnvironmentProbe;
+use serde_json::Value;
+
+use crate::process::console::warn;
 
 /// The probe and the devices, until they are reported. A process that saves nothing has none.
 #[derive(Default)]
@@ -21,4 +25,19 @@ impl EnvironmentDevices {
             probe.devices(devices);
         }
     }
+}
+
+/// The function that describes the environment in a checkpoint's metadata. If GPUs are unknown, since a driver hangs or crashes,
+/// a warning says so once.
+pub(crate) fn described_by(probe: Arc<EnvironmentProbe>) -> Box<dyn Fn() -> Value + Send + Sync> {
+    let unknown = Once::new();
+    Box::new(move || {
+        let environment = probe.get();
+        if environment.hardware.gpu_count.is_none() {
+            unknown.call_once(|| {
+                warn("the drivers of GPUs do not answer: the metadata of checkpoints says nothing of GPUs until they do");
+            });
+        }
+        serde_json::to_value(environment).unwrap_or_default()
+    })
 }

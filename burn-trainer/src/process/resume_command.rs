@@ -2,8 +2,10 @@
 
 use std::sync::OnceLock;
 
-/// Makes the line from the run's id and the number of epochs.
-type MakeLine = fn(&str, usize) -> String;
+use crate::config::TrainerConfig;
+
+/// Makes the line from the run's configuration and the number of epochs.
+type MakeLine = fn(&TrainerConfig, usize) -> String;
 
 static LINE: OnceLock<MakeLine> = OnceLock::new();
 
@@ -14,9 +16,12 @@ pub(crate) fn set(line: MakeLine) {
 }
 
 /// The line for a run.
-pub(crate) fn line(run_id: &str, epochs: usize) -> String {
+pub(crate) fn line(config: &TrainerConfig, epochs: usize) -> String {
     match LINE.get() {
-        Some(line) => line(run_id, epochs),
-        None => format!("resume: set ckpt_path to \"auto\" and run_id to {run_id:?}"),
+        Some(line) => line(config, epochs),
+        None => {
+            let run_id = config.run_id.as_deref().unwrap_or_default();
+            format!("resume: set ckpt_path to \"auto\" and run_id to {run_id:?}")
+        }
     }
 }

@@ -1,21 +1,37 @@
 //! The strategies of a run: those of its configuration, with their metrics looked up, and the program's own.
 
-use crate::config::TrainerConfig;
+use burn_ckpt::plumbing::FilenameTemplate;
+use indexmap::IndexSet;
+
+use crate::config::{TrainerConfig, check_path};
 use crate::error::{Error, Result};
 use crate::metrics::MetricTable;
+use crate::process::console::warn;
 use crate::strategy::{BestStrategy, LastStrategy, OnExceptionStrategy, Strategy, StrategyConfig};
 
-/// The strategies of a run, and the metrics that they rank by, which must be logged.
+/// The strategies of a run, and the metrics that they rank or name checkpoints by, which must be logged.
 pub(crate) struct ChosenStrategies {
     pub(crate) strategies: Vec<Box<dyn Strategy>>,
-    pub(crate) ranking_metrics: Vec<String>,
+    pub(crate) needed_metrics: IndexSet<String>,
+}
+
+/// Warns of a configuration that saves nothing and does not say that it is meant so.
+pub(crate) fn warn_if_nothing_is_saved(config: &TrainerConfig, has_own_strategies: bool) {
+    let is_off = !config.checkpoint_saving || config.strategies.is_some() || !config.writes();
+    if !is_off && !has_own_strategies && config.named_strategies().is_empty() {
+        warn(
+            "no checkpoint will be saved: set primary_metric (\"val_loss\"), last or on_exception. checkpoint_saving = \
+             false says that it is meant so",
+        );
+    }
 }
 
 /// Looks up the metrics of the configuration's strategies, and adds the program's own strategies.
 ///
 /// # Errors
 ///
-/// [`Error::UnknownMetric`] for a metric that is not registered, [`Error::Config`] for a strategy without metric or direction.
+/// [`Error::UnknownMetric`] for a metric that is not registered, [`Error::Config`] for a strategy without metric or direction,
+/// [`Error::Checkpoint`] for a file name that cannot be.
 pub(crate) fn choose_strategies(
     config: &TrainerConfig,
     custom: Vec<Box<dyn Strategy>>,
@@ -25,13 +41,13 @@ pub(crate) fn choose_strategies(
         metrics.find(name).ok_or_else(|| Error::UnknownMetric {
             setting: setting.to_owned(),
             name: name.to_owned(),
-            known: metrics.names(),
+            known: metrics.numeric_names(),
         })
     };
     let mut strategies: Vec<Box<dyn Strategy>> = Vec::new();
-    let mut ranking_metrics = Vec::new();
+    let mut needed_metrics = IndexSet::new();
     if let Some(primary) = &config.primary_metric {
-        ranking_metrics.push(find("primary_metric", &primary.name)?.0);
+        needed_metrics.insert(find("primary_metric", &primary.name)?.0);
     }
     for (setting_of, strategy) in config.named_strategies() {
         match strategy {
@@ -52,7 +68,7 @@ pub(crate) fn choose_strategies(
                     );
                     return Err(Error::config(format!("{setting_of}.mode"), reason));
                 };
-                ranking_metrics.push(metric.clone());
+                needed_metrics.insert(metric.clone());
                 strategies.push(Box::new(BestStrategy::new(best, metric, mode)));
             }
             StrategyConfig::Last(last) => strategies.push(Box::new(LastStrategy::new(last))),
@@ -62,7 +78,17 @@ pub(crate) fn choose_strategies(
         }
     }
     if config.checkpoint_saving {
-        strategies.extend(custom);
+        for strategy in custom {
+            check_path(
+                &format!("the directory of the strategy {}", strategy.name()),
+                &strategy.output().directory,
+            )?;
+            strategies.push(strategy);
+        }
     }
-    Ok(ChosenStrategies { strategies, ranking_metrics })
+    let names = metrics.names();
+    for template in strategies.iter().filter_map(|strategy| strategy.output().filename) {
+        needed_metrics.extend(FilenameTemplate::parse(&template, &names)?.metrics().map(str::to_owned));
+    }
+    Ok(ChosenStrategies { strategies, needed_metrics })
 }

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::{chain, resolve};
-use burn_ckpt::{Catalog, CatalogEntry, RunLayout};
+use burn_ckpt::{Catalog, CatalogEntry, RunLayout, locate};
 
+use super::start_lines;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::process::console::warn;
@@ -18,12 +19,19 @@ pub(crate) fn find(
     layout: &RunLayout,
     present: &Catalog,
 ) -> Result<Option<ResumePoint>> {
-    match config.ckpt_path.as_deref() {
-        None | Some("none") => Ok(None),
-        Some("auto") => newest(layout, present),
-        Some("last") => ResumePoint::open(&resolve(layout, "last", None)?).map(Some),
-        Some("best") => ResumePoint::open(&best(config, layout)?).map(Some),
-        Some(path) => ResumePoint::open(Path::new(path)).map(Some),
+    let named = match config.ckpt_path.as_deref() {
+        None | Some("none") => return Ok(None),
+        Some("auto") => None,
+        Some("last") => Some(resolve(layout, "last", None)?),
+        Some("best") => Some(best(config, layout)?),
+        Some(path) => Some(PathBuf::from(path)),
+    };
+    let present_paths = present.entries.iter().map(|entry| entry.path.as_path());
+    let named = named.map(|path| locate(&path)).transpose()?;
+    start_lines::verifying(named.as_deref().into_iter().chain(present_paths));
+    match named {
+        Some(path) => ResumePoint::open(&path).map(Some),
+        None => newest(layout, present),
     }
 }
 

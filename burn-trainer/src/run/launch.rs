@@ -83,6 +83,9 @@ impl PreparedRun {
             // The writer still writes, so the run stays locked.
             self.run.keep_lock();
         }
+        if outcome.has_begun() {
+            self.run.keep_directories();
+        }
         if let Some(error) = outcome.error.take() {
             return Err(error);
         }
@@ -131,7 +134,8 @@ impl PreparedRun {
             stopped_by,
             requeued,
             interrupted: stop.map(|stop| stop.reason),
-            saves: reports.iter().filter(|report| report.outcome.is_ok()).count() as u64,
+            saves: reports.iter().filter(|report| report.outcome.is_ok() && !report.paths.is_empty()).count()
+                as u64,
             skipped_saves: outcome.saves.skipped,
             replaced_saves: outcome.saves.replaced,
             failed_saves: reports

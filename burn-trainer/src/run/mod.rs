@@ -4,8 +4,12 @@
 //! Uses `training_loop` (its outcome), `saving`, `learner_state` and the folders below them. `burn_loops` and `trainer` use
 //! it.
 
+mod changed_settings;
 pub(crate) mod choose_strategies;
+mod created_directories;
 pub(crate) mod find_checkpoint;
 pub(crate) mod launch;
 pub(crate) mod open;
 pub(crate) mod prepare;
+mod start_lines;
+mod starts;

@@ -7,11 +7,12 @@ use burn_ckpt::plumbing::{RunLock, clear, recover};
 use burn_ckpt::{Catalog, RunLayout};
 use jiff::Timestamp;
 
+use super::created_directories::CreatedDirectories;
 use super::find_checkpoint;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::process::launcher;
-use crate::saving::run_checkpoints::{elsewhere, scan};
+use crate::saving::run_checkpoints::{elsewhere, scan, twin};
 use crate::state::resume_point::ResumePoint;
 
 /// An open run. This process alone writes to it, or leaves that to the process of rank 0.
@@ -20,9 +21,16 @@ pub(crate) struct OpenRun {
     pub(crate) layout: RunLayout,
     /// The checkpoints that existed when it was opened.
     pub(crate) present: Catalog,
+    /// When the run started, possibly in an earlier process.
     pub(crate) start: Timestamp,
+    /// When this process opened it.
+    pub(super) opened: Timestamp,
     pub(crate) resume: Option<ResumePoint>,
+    /// Whether `resume` is a checkpoint of this run, and not of another.
+    pub(super) resumes_itself: bool,
     lock: Option<RunLock>,
+    /// Removed where the start fails, after the lock.
+    created: CreatedDirectories,
 }
 
 impl OpenRun {
@@ -30,8 +38,8 @@ impl OpenRun {
     /// the configuration's run id. A process that does not write skips the first three.
     pub(crate) fn open(config: &mut TrainerConfig) -> Result<Self> {
         config.check()?;
-        let start = Timestamp::now();
-        config.fill_in(start);
+        let opened = Timestamp::now();
+        config.fill_in(opened);
         let run_id = config.run_id.as_deref().unwrap_or_default();
         let layout = RunLayout::new(&config.root, &config.logs, run_id)?;
         let elsewhere = elsewhere(config, &layout)?;
@@ -39,9 +47,21 @@ impl OpenRun {
             let present = scan(&layout, &elsewhere)?;
             let resume = find_checkpoint::find(config, &layout, &present)?;
             check_overwrite(config, &layout, &present, resume.as_ref())?;
-            return Ok(Self { layout, present, start, resume, lock: None });
+            let resumes_itself = resume.as_ref().is_some_and(|resume| is_own(resume, &layout, &present));
+            let created = CreatedDirectories::default();
+            return Ok(Self {
+                layout,
+                present,
+                start: opened,
+                opened,
+                resume,
+                resumes_itself,
+                lock: None,
+                created,
+            });
         }
         check_directories([&config.root, &layout.run_dir().join("train"), &layout.run_dir().join("valid")])?;
+        let created = CreatedDirectories::below_which_all_are_new(&layout.checkpoint_dir());
         let lock = RunLock::acquire(layout.run_dir())?;
         recover(&layout)?;
         let mut present = scan(&layout, &elsewhere)?;
@@ -52,8 +72,9 @@ impl OpenRun {
         };
         check_overwrite(config, &layout, &present, resume.as_ref())?;
         // Another run's checkpoint must not be resumed among the checkpoints of this one.
-        let own = resume.as_ref().filter(|resume| has(&present, resume.checkpoint.path()));
-        let start = own.map_or(start, |resume| resume.metadata.start_timestamp);
+        let own = resume.as_ref().filter(|resume| is_own(resume, &layout, &present));
+        let resumes_itself = own.is_some();
+        let start = own.map_or(opened, |resume| resume.metadata.start_timestamp);
         if own.is_none() && !present.is_empty() && !config.overwrite {
             let path = layout.checkpoint_dir();
             return Err(Error::RunExists { run_id: layout.run_id().to_owned(), path });
@@ -64,7 +85,7 @@ impl OpenRun {
             present = Catalog::default();
         }
         create(&layout.checkpoint_dir())?;
-        Ok(Self { layout, present, start, resume, lock: Some(lock) })
+        Ok(Self { layout, present, start, opened, resume, resumes_itself, lock: Some(lock), created })
     }
 
     /// Makes sure that the run resumes at the beginning of an epoch.
@@ -75,11 +96,32 @@ impl OpenRun {
         Ok(())
     }
 
+    /// Keeps the directories that this run has created: training has begun.
+    pub(super) fn keep_directories(&mut self) {
+        self.created.keep();
+    }
+
     /// Keeps the lock until the process ends.
     pub(crate) fn keep_lock(&mut self) {
         if let Some(lock) = self.lock.take() {
             std::mem::forget(lock);
         }
+    }
+}
+
+/// Whether a checkpoint is one of this run: listed, in the run's directory (a link that a copy turned into a file is), or with
+/// the content of one that is listed.
+fn is_own(resume: &ResumePoint, layout: &RunLayout, present: &Catalog) -> bool {
+    let path = resume.checkpoint.path();
+    has(present, path)
+        || is_below(path, &layout.checkpoint_dir())
+        || (resume.metadata.run_id == layout.run_id() && twin(&resume.metadata, present).is_some())
+}
+
+fn is_below(path: &Path, directory: &Path) -> bool {
+    match (fs::canonicalize(path), fs::canonicalize(directory)) {
+        (Ok(path), Ok(directory)) => path.starts_with(directory),
+        _ => false,
     }
 }
 
@@ -111,11 +153,7 @@ fn check_overwrite(
         return Ok(());
     }
     let path = resume.checkpoint.path();
-    let is_below = match (fs::canonicalize(path), fs::canonicalize(layout.checkpoint_dir())) {
-        (Ok(path), Ok(directory)) => path.starts_with(directory),
-        _ => false,
-    };
-    if !is_below && !has(present, path) {
+    if !is_below(path, &layout.checkpoint_dir()) && !has(present, path) {
         return Ok(());
     }
     let ckpt_path = config.ckpt_path.as_deref().unwrap_or_default();

@@ -6,21 +6,26 @@ use std::sync::{Arc, OnceLock};
 
 use burn::train::{Learner, LearnerModel};
 use burn_ckpt::plumbing::{RunDescription, WriterActivity};
-use burn_environment::EnvironmentProbe;
+use burn_environment::{EnvironmentProbe, Git};
 use serde_json::Value;
 
 use super::choose_strategies::{ChosenStrategies, choose_strategies};
 use super::find_checkpoint;
 use super::launch::PreparedRun;
 use super::open::OpenRun;
+use super::starts::{self, ThisStart};
+use super::{changed_settings, start_lines};
 use crate::config::TrainerConfig;
+use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
 use crate::learner_state::restore::restore;
 use crate::metrics::{RunMetricLogger, RunMetrics};
+use crate::process::console::warn;
+use crate::process::environment_devices::described_by;
 use crate::saving::existing_checkpoints::ExistingCheckpoints;
 use crate::saving::run_saves::{OpenSaver, OpenedSaver, RunSaves};
 use crate::saving::saver::{Saver, SaverSettings};
-use crate::state::position::burn_epoch;
+use crate::state::position::{DataLengths, burn_epoch};
 use crate::state::resume_point::ResumePoint;
 use crate::strategy::Strategy;
 
@@ -34,6 +39,10 @@ pub(crate) struct RunSetup {
     pub(crate) environment: Arc<EnvironmentProbe>,
     /// What the writer is doing. Set when the saver opens.
     pub(crate) activity: Arc<OnceLock<WriterActivity>>,
+    /// What the loaders of `Trainer::training` have.
+    pub(crate) data: DataLengths,
+    /// The validation data, if its loader says before training how large it is.
+    pub(crate) valid_size: Option<LoaderSize>,
 }
 
 /// The parts of a run that burn's loop and the loggers own.
@@ -53,7 +62,8 @@ pub(crate) fn prepare<M: LearnerModel>(
     setup: RunSetup,
     learner: &mut Learner<M>,
 ) -> Result<(PreparedRun, LoopParts)> {
-    let RunSetup { mut config, hparams, mut run, strategies, environment, activity } = setup;
+    let RunSetup { mut config, hparams, mut run, strategies, environment, activity, data, valid_size } =
+        setup;
     // The process of rank 0 saves for all.
     let writes = config.writes();
     config.checkpoint_saving &= writes;
@@ -65,9 +75,19 @@ pub(crate) fn prepare<M: LearnerModel>(
     }
     let mut existing = ExistingCheckpoints::default();
     let resume = run.resume.take();
+    let git = environment.git();
+    if writes {
+        start_lines::starting(&config, &run.layout, resume.as_ref(), run.resumes_itself);
+    }
+    if let Some(resume) = resume.as_ref().filter(|_| writes) {
+        if run.resumes_itself {
+            start_lines::newer_checkpoints(&run.present, resume);
+        }
+        changed_settings::report(resume, &config, &hparams, data, git.as_ref())?;
+        find_checkpoint::warn_of_changes(&config, resume);
+    }
     if let Some(resume) = &resume {
         restore(learner, resume)?;
-        find_checkpoint::warn_of_changes(&config, resume);
         let epoch = restore_metrics(&metrics, resume);
         // A checkpoint of another run is only resumed in a directory without checkpoints.
         metric_logger = metric_logger.resumed_in(epoch, !run.present.is_empty());
@@ -76,9 +96,9 @@ pub(crate) fn prepare<M: LearnerModel>(
             existing = ExistingCheckpoints::read(&config, &run.layout, &run.present, resume, complete);
         }
     }
-    let description = run_description(&config, hparams, &run, &environment)?;
+    let description = run_description(&config, hparams, &run, resume.as_ref(), git.as_ref(), &environment)?;
     let open_saver = saver_opener(&config, strategies, &run, existing, description, activity);
-    let saves = RunSaves::new(open_saver, &config);
+    let saves = RunSaves::new(open_saver, &config, valid_size);
     let environment = config.checkpoint_saving.then_some(environment);
     let prepared = PreparedRun::new(config, metrics, resume, run, writes);
     Ok((prepared, LoopParts { metric_logger, saves, environment }))
@@ -95,8 +115,8 @@ fn check_gradients<M: LearnerModel>(learner: &Learner<M>) -> Result<()> {
 
 /// Restores the values and the history. Returns burn's number of the epoch in which the run resumes.
 fn restore_metrics(metrics: &RunMetrics, resume: &ResumePoint) -> usize {
-    metrics.table.lock().restore(resume.state.metrics.clone());
     let position = resume.state.position.next();
+    metrics.table.lock().restore(resume.state.metrics.clone(), position.trained);
     let epoch = burn_epoch(position.epoch);
     metrics.history.restore(resume.history.clone(), epoch, position.logged());
     epoch
@@ -107,11 +127,22 @@ fn run_description(
     config: &TrainerConfig,
     hparams: Value,
     run: &OpenRun,
+    resume: Option<&ResumePoint>,
+    git: Option<&Git>,
     environment: &Arc<EnvironmentProbe>,
 ) -> Result<RunDescription> {
     let trainer_config = serde_json::to_value(config.spelled_out())
         .map_err(|error| Error::config("the trainer's configuration", error.to_string()))?;
-    let environment = Arc::clone(environment);
+    let this = ThisStart {
+        timestamp: run.opened,
+        run_id: run.layout.run_id(),
+        resumed_from: resume.map(|resume| start_lines::shown(resume.checkpoint.path(), &run.layout)),
+        git,
+        trainer_config: &trainer_config,
+        hparams: &hparams,
+    };
+    let starts = starts::all(this, resume);
+    let environment = described_by(Arc::clone(environment));
     Ok(RunDescription {
         run_id: run.layout.run_id().to_owned(),
         name: config.name.clone(),
@@ -119,7 +150,8 @@ fn run_description(
         start_timestamp: run.start,
         trainer_config,
         hparams,
-        environment: Box::new(move || serde_json::to_value(environment.get()).unwrap_or_default()),
+        starts,
+        environment,
     })
 }
 
@@ -135,14 +167,19 @@ fn saver_opener(
     let (config, layout) = (config.clone(), run.layout.clone());
     let settings = SaverSettings { when_busy: config.when_busy, max_waiting: config.max_waiting_saves };
     Box::new(move |metrics| {
-        let table = metrics.lock();
+        let mut table = metrics.lock();
+        for name in table.drop_unregistered() {
+            warn(&format!(
+                "the checkpoint has a value of {name}, which is not registered now: later checkpoints do not have it"
+            ));
+        }
         let chosen = choose_strategies(&config, own_strategies, &table)?;
         let names = table.names();
         drop(table);
-        let ChosenStrategies { strategies, ranking_metrics } = chosen;
+        let ChosenStrategies { strategies, needed_metrics } = chosen;
         let saver = Saver::open(strategies, &names, &layout, existing, description, settings)?;
         // It is set once, since this function is called once.
         let _ = activity.set(saver.activity());
-        Ok(OpenedSaver { saver, ranking_metrics })
+        Ok(OpenedSaver { saver, needed_metrics })
     })
 }

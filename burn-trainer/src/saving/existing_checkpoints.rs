@@ -1,18 +1,21 @@
 //! The checkpoints that a resumed run already has: those of each strategy, the file names that a kill prevented, and whether
 //! the strategies are still the same.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use burn_ckpt::plumbing::{SavedCheckpoint, add_name, chain, sha256_of_file};
+use burn_ckpt::plumbing::{SavedCheckpoint, add_name, chain};
 use burn_ckpt::retention::{Candidate, KeepRule};
 use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, RunLayout};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::run_checkpoints::report_skipped;
+use super::file_digests::FileDigests;
+use super::run_checkpoints::{report_skipped, twin};
 use crate::config::TrainerConfig;
+use crate::process::console::warn;
+use crate::state::position::Position;
 use crate::state::resume_point::ResumePoint;
 
 /// The checkpoints before the first save. The default is for a new run.
@@ -20,10 +23,12 @@ use crate::state::resume_point::ResumePoint;
 pub(crate) struct ExistingCheckpoints {
     /// By strategy, in the order in which they were saved.
     by_strategy: IndexMap<String, Vec<StrategyCheckpoint>>,
+    /// The training time of the state that the run resumes from.
+    resumed_at: Option<Duration>,
     /// When the newest state was saved.
     pub(crate) newest: Option<Timestamp>,
-    /// The checkpoint that the run resumes from.
-    pub(crate) origin: Option<PathBuf>,
+    /// The checkpoint that the run resumes from, and the position of its state.
+    pub(crate) origin: Option<(Position, PathBuf)>,
     /// Whether the strategies can differ from those that kept these checkpoints.
     pub(crate) rules_differ: bool,
 }
@@ -32,6 +37,7 @@ pub(crate) struct ExistingCheckpoints {
 #[derive(Debug)]
 struct StrategyCheckpoint {
     saved: SavedCheckpoint,
+    training_time: Duration,
     missing: Option<MissingName>,
 }
 
@@ -75,9 +81,31 @@ impl ExistingCheckpoints {
         digests.note(origin, metadata.checkpoint_checksum.clone());
         Self {
             by_strategy: by_strategy(layout, present, &mut digests),
+            resumed_at: Duration::try_from_secs_f64(metadata.training_time_seconds).ok(),
             newest: present.entries.iter().map(|entry| entry.metadata.checkpoint_timestamp).max(),
-            origin: Some(origin.to_path_buf()),
+            origin: Some((resume.state.position, twin(metadata, present).unwrap_or(origin).to_path_buf())),
             rules_differ: !complete || then.as_ref().map(rules) != Some(rules(config)),
+        }
+    }
+
+    /// The training time at which a strategy's newest checkpoint was saved, of those that came before the state that the run
+    /// resumes from. `None` for a run that does not resume, and where there are none.
+    pub(crate) fn newest_training_time(&self, strategy: &str) -> Option<Duration> {
+        let times = self.by_strategy.get(strategy)?.iter().map(|found| found.training_time);
+        times.filter(|time| Some(*time) <= self.resumed_at).max()
+    }
+
+    /// Says of which strategies there are checkpoints, and links, that no strategy of this start has taken.
+    pub(super) fn report_rest(&self) {
+        for (strategy, found) in &self.by_strategy {
+            let count = found.iter().filter(|found| found.missing.is_none()).count();
+            let what = if count == 1 { "1 checkpoint".to_owned() } else { format!("{count} checkpoints") };
+            if count > 0 {
+                warn(&format!(
+                    "the run has {what} of the strategy {strategy}, which this start does not have: they stay as they are, and \
+                     so does the link to them"
+                ));
+            }
         }
     }
 
@@ -92,8 +120,8 @@ impl ExistingCheckpoints {
             .map(|(order, StrategyCheckpoint { saved, .. })| Candidate { score: saved.score, order })
             .collect();
         let kept = keep.kept(&candidates);
-        let there =
-            found.into_iter().enumerate().filter_map(|(position, StrategyCheckpoint { saved, missing })| {
+        let there = found.into_iter().enumerate().filter_map(
+            |(position, StrategyCheckpoint { saved, missing, .. })| {
                 let Some(MissingName { state, reason }) = missing else { return Some(saved) };
                 if !kept.contains(&position) {
                     return None;
@@ -108,7 +136,8 @@ impl ExistingCheckpoints {
                         None
                     }
                 }
-            });
+            },
+        );
         there.collect()
     }
 }
@@ -149,6 +178,8 @@ fn by_strategy(
             let (step, score) = (entry.metadata.global_step, saved.scores.get(strategy).copied());
             list.push(StrategyCheckpoint {
                 saved: SavedCheckpoint::new(path, step, score.unwrap_or(f64::NAN)),
+                training_time: Duration::try_from_secs_f64(entry.metadata.training_time_seconds)
+                    .unwrap_or_default(),
                 missing,
             });
         }
@@ -164,65 +195,4 @@ fn checked(entry: &CatalogEntry, digests: &mut FileDigests) -> burn_ckpt::Result
         return Err(burn_ckpt::Error::Checksum { path, expected, found });
     }
     checkpoint.trainer_state()
-}
-
-/// SHA-256 digests of files. A file with several names is read once.
-#[derive(Debug, Default)]
-struct FileDigests(HashMap<FileId, String>);
-
-#[cfg(unix)]
-type FileId = (u64, u64);
-#[cfg(not(unix))]
-type FileId = PathBuf;
-
-impl FileDigests {
-    fn note(&mut self, path: &Path, digest: String) {
-        if let Some(id) = file_id(path) {
-            self.0.insert(id, digest);
-        }
-    }
-
-    fn of(&mut self, path: &Path) -> burn_ckpt::Result<String> {
-        if let Some(known) = file_id(path).and_then(|id| self.0.get(&id)) {
-            return Ok(known.clone());
-        }
-        let digest = sha256_of_file(path)?;
-        self.note(path, digest.clone());
-        Ok(digest)
-    }
-}
-
-#[cfg(unix)]
-fn file_id(path: &Path) -> Option<FileId> {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
-}
-
-#[cfg(not(unix))]
-fn file_id(path: &Path) -> Option<FileId> {
-    std::fs::canonicalize(path).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[cfg(unix)]
-    #[test]
-    fn a_file_with_two_names_is_read_once() {
-        let directory = std::env::temp_dir().join(format!("burn-trainer-digests-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
-        let [first, second, other] = ["first", "second", "other"].map(|name| directory.join(name));
-        std::fs::write(&first, "a state").unwrap();
-        std::fs::hard_link(&first, &second).unwrap();
-        let mut digests = FileDigests::default();
-        let digest = digests.of(&first).unwrap();
-        // A second read would find other bytes.
-        std::fs::write(&first, "another").unwrap();
-        std::fs::write(&other, "another").unwrap();
-        let found = (digests.of(&second).unwrap(), digests.of(&other).unwrap());
-        std::fs::remove_dir_all(&directory).unwrap();
-        assert_eq!(found.0, digest);
-        assert_ne!(found.1, digest);
-    }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::{BEST_DIR, LAST_DIR, ON_EXCEPTION_DIR};
-use burn_ckpt::{Catalog, Checkpoint, Metadata, RunLayout, Section};
+use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, Metadata, RunLayout, Section};
 
 use crate::config::TrainerConfig;
 use crate::error::Result;
@@ -43,6 +43,15 @@ pub(crate) fn scan(layout: &RunLayout, elsewhere: &[PathBuf]) -> Result<Catalog>
     }
     catalog.sort();
     Ok(catalog)
+}
+
+/// The listed checkpoint that has the same content: the file that a link led to before a copy turned it into a file.
+pub(crate) fn twin<'a>(metadata: &Metadata, present: &'a Catalog) -> Option<&'a Path> {
+    let is_same = |entry: &&CatalogEntry| {
+        let entry = &entry.metadata;
+        (&entry.checkpoint_checksum, &entry.run_id) == (&metadata.checkpoint_checksum, &metadata.run_id)
+    };
+    present.entries.iter().find(is_same).map(|entry| entry.path.as_path())
 }
 
 /// The directories outside the run's own that the configuration names. [`Catalog::scan`] looks at the run's own.

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use burn::train::Interrupter;
 use burn_ckpt::plumbing::SavedCheckpoint;
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 
 use super::save_summary::SaveSummary;
 use super::saver::Saver;
 use crate::config::{FailedSaves, TrainerConfig};
+use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
 use crate::metrics::SharedMetrics;
 use crate::process::signals::SignalDeadline;
@@ -17,10 +18,10 @@ use crate::process::signals::SignalDeadline;
 /// Makes the [`OpenedSaver`] once the metrics' names are known.
 pub(crate) type OpenSaver = Box<dyn FnOnce(&SharedMetrics) -> Result<OpenedSaver> + Send>;
 
-/// A saver, and the metrics that its strategies rank by.
+/// A saver, and the metrics that its strategies rank or name checkpoints by.
 pub(crate) struct OpenedSaver {
     pub(crate) saver: Saver,
-    pub(crate) ranking_metrics: Vec<String>,
+    pub(crate) needed_metrics: IndexSet<String>,
 }
 
 /// The saves of one call of `fit` or `fit_with`.
@@ -29,19 +30,25 @@ pub(crate) struct RunSaves {
     open_saver: Option<OpenSaver>,
     /// `None` before it is open, and after the end.
     saver: Option<Saver>,
-    /// Metrics that a strategy ranks by. Each must be logged when its split first runs.
-    ranking_metrics: Vec<String>,
+    /// Metrics that a strategy ranks or names checkpoints by.
+    needed_metrics: IndexSet<String>,
+    /// Those of them that no split has been seen to log yet. Each must be logged when its split first runs.
+    unchecked_metrics: IndexSet<String>,
+    /// The validation data, if its loader says before training how large it is.
+    valid_size: Option<LoaderSize>,
     failed_saves: FailedSaves,
     /// How long the save of a failure, or of a stop by a signal, may take.
     exception_timeout: Duration,
 }
 
 impl RunSaves {
-    pub(crate) fn new(open_saver: OpenSaver, config: &TrainerConfig) -> Self {
+    pub(crate) fn new(open_saver: OpenSaver, config: &TrainerConfig, valid_size: Option<LoaderSize>) -> Self {
         Self {
             open_saver: Some(open_saver),
             saver: None,
-            ranking_metrics: Vec::new(),
+            needed_metrics: IndexSet::new(),
+            unchecked_metrics: IndexSet::new(),
+            valid_size,
             failed_saves: config.failed_saves,
             exception_timeout: config.exception_timeout(),
         }
@@ -51,12 +58,32 @@ impl RunSaves {
     ///
     /// # Errors
     ///
-    /// For a name that no metric has, and for strategies or files that cannot be used.
+    /// For a name that no metric has, for strategies or files that cannot be used, and for a metric of a validation that
+    /// will have no batch.
     pub(crate) fn open(&mut self, metrics: &SharedMetrics) -> Result<()> {
         let Some(open_saver) = self.open_saver.take() else { return Ok(()) };
-        let OpenedSaver { saver, ranking_metrics } = open_saver(metrics)?;
-        (self.saver, self.ranking_metrics) = (Some(saver), ranking_metrics);
+        let OpenedSaver { saver, needed_metrics } = open_saver(metrics)?;
+        (self.unchecked_metrics, self.needed_metrics) = (needed_metrics.clone(), needed_metrics);
+        if let Some(reason) = self.valid_size.and_then(LoaderSize::without_batches) {
+            self.check_validated(&reason)?;
+        }
+        self.saver = Some(saver);
         Ok(())
+    }
+
+    /// Checks that no strategy needs the validation, which has given no batch for this reason.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoBatch`] when one does.
+    pub(crate) fn check_validated(&self, reason: &str) -> Result<()> {
+        match self.needed_metrics.iter().find(|name| name.starts_with("val_")) {
+            Some(name) => {
+                let reason = format!("{reason}. A strategy ranks or names checkpoints by {name}");
+                Err(Error::no_batch("validation", reason))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The saver, while saving is on.
@@ -83,22 +110,22 @@ impl RunSaves {
         self.saver.as_mut().map_or(Ok(()), |saver| saver.collect(self.failed_saves))
     }
 
-    /// Whether a strategy ranks by a metric of the split (`val_`; empty for all) that was not checked yet.
-    pub(crate) fn ranks_by_metric_of(&self, split: &str) -> bool {
-        self.ranking_metrics.iter().any(|name| name.starts_with(split))
+    /// Whether a strategy needs a metric of the split (`val_`; empty for all) that was not checked yet.
+    pub(crate) fn needs_metric_of(&self, split: &str) -> bool {
+        self.unchecked_metrics.iter().any(|name| name.starts_with(split))
     }
 
-    /// Checks that the split has logged the metrics that strategies rank by. Such a strategy would otherwise never save, and
-    /// nobody would notice.
+    /// Checks that the split has logged the metrics that strategies rank or name checkpoints by. A strategy would otherwise
+    /// never save, or rank by a value of before a resume, and nobody would notice.
     ///
     /// # Errors
     ///
     /// [`Error::MetricNotLogged`] for the first one that is missing.
-    pub(crate) fn check_logged(&self, split: &str, values: &IndexMap<String, f64>) -> Result<()> {
-        let mut names = self.ranking_metrics.iter().filter(|name| name.starts_with(split));
-        match names.find(|name| !values.contains_key(*name)) {
+    pub(crate) fn check_logged(&self, split: &str, logged: &IndexSet<String>) -> Result<()> {
+        let mut names = self.unchecked_metrics.iter().filter(|name| name.starts_with(split));
+        match names.find(|name| !logged.contains(*name)) {
             Some(name) => {
-                let logged = values.keys().cloned().collect();
+                let logged = logged.iter().cloned().collect();
                 Err(Error::MetricNotLogged { name: name.clone(), logged })
             }
             None => Ok(()),
@@ -107,7 +134,7 @@ impl RunSaves {
 
     /// The metrics of the split are logged, and need not be checked again.
     pub(crate) fn forget_metrics_of(&mut self, split: &str) {
-        self.ranking_metrics.retain(|name| !name.starts_with(split));
+        self.unchecked_metrics.retain(|name| !name.starts_with(split));
     }
 
     /// Waits for what is being written, with a limit if one is given. Returns what became of the saves, and the leading

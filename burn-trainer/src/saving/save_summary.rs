@@ -19,6 +19,9 @@ pub(crate) struct SaveSummary {
 /// Logs how a save ended. A failure is also printed on standard error.
 pub(super) fn log_report(report: &SaveReport) {
     match &report.outcome {
+        Ok(_) if report.paths.is_empty() => {
+            log::info!("step {} is not saved: a better state was saved meanwhile", report.global_step);
+        }
         Ok(bytes) => log::info!("saved step {}: {bytes} bytes in {:?}", report.global_step, report.duration),
         Err(error) => {
             let message = format!("saving step {} failed: {}", report.global_step, chain(error));

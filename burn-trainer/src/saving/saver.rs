@@ -6,19 +6,22 @@ use std::time::Duration;
 
 use burn_ckpt::RunLayout;
 use burn_ckpt::plumbing::{
-    CheckpointWriter, FilenameTemplate, Ledger, MakeSections, Reservation, RunDescription, SaveRequest,
-    SavedCheckpoint, Submitted, WhenBusy, WriterActivity, chain, exception_stem, link_name,
+    CheckpointWriter, MakeSections, MakeTrainerState, Reservation, RunDescription, SaveRequest,
+    SavedCheckpoint, Submitted, WhenBusy, WouldKeep, WriterActivity, chain, exception_stem,
 };
+use burn_ckpt::retention::KeepRule;
 use indexmap::IndexMap;
 use jiff::{SignedDuration, Timestamp};
 
+use super::active_strategies::{self, ActiveStrategy};
 use super::existing_checkpoints::ExistingCheckpoints;
 use super::save_summary::{SaveSummary, log_report};
+use super::saved_names::{self, SavedName};
 use crate::config::FailedSaves;
 use crate::error::{Error, Result};
 use crate::process::signals::SignalDeadline;
 use crate::state::event::{RunProgress, TrainingEvent};
-use crate::state::position::TrainerState;
+use crate::state::position::{Position, TrainerState};
 use crate::strategy::{SaveDecision, Strategy};
 
 /// Decides about saves, and counts what becomes of them.
@@ -28,6 +31,8 @@ pub(crate) struct Saver {
     strategies: Vec<ActiveStrategy>,
     /// The newest state that each strategy requested: its path, and its step, unless the save was skipped.
     newest: IndexMap<String, (PathBuf, Option<u64>)>,
+    /// The newest whole state that this process has saved or resumed from, and one of its paths.
+    newest_state: Option<(Position, PathBuf)>,
     /// The timestamp of the newest state of the run.
     newest_timestamp: Option<Timestamp>,
     settings: SaverSettings,
@@ -41,21 +46,14 @@ pub(crate) struct SaverSettings {
     pub(crate) max_waiting: usize,
 }
 
-/// A strategy, and its output settings resolved for this run.
-struct ActiveStrategy {
-    strategy: Box<dyn Strategy>,
-    name: String,
-    directory: PathBuf,
-    template: Option<FilenameTemplate>,
-    weights_only: bool,
-}
-
 /// A strategy's request to save the present state.
 pub(crate) struct RequestedSave {
     /// Its position among the strategies.
     strategy: usize,
     score: f64,
     reason: String,
+    /// Whether it is wanted only if better states, which are being written, fail.
+    conditional: bool,
 }
 
 impl Saver {
@@ -68,40 +66,9 @@ impl Saver {
         run: RunDescription,
         settings: SaverSettings,
     ) -> Result<Self> {
-        let mut ledger = Ledger::default();
-        let mut active: Vec<ActiveStrategy> = Vec::new();
-        let mut links = Vec::new();
         let checkpoint_dir = layout.checkpoint_dir();
-        for strategy in strategies {
-            let (name, output) = (strategy.name(), strategy.output());
-            if active.iter().any(|other| other.name == name) {
-                let reason =
-                    format!("two of them are called {name:?}; give them different metrics or dirpaths");
-                return Err(Error::config("strategies", reason));
-            }
-            let template = output.filename.as_deref();
-            let template =
-                template.map(|source| FilenameTemplate::parse(source, metric_names)).transpose()?;
-            let link = output.link.as_deref().map(link_name).transpose()?;
-            if let Some(link) = &link {
-                if links.contains(link) {
-                    let reason = format!("two of them keep the link {link}; turn save_symlink off for one");
-                    return Err(Error::config("strategies", reason));
-                }
-                links.push(link.clone());
-            }
-            let link = link.map(|link| checkpoint_dir.join(link));
-            let (directory, keep) = (layout.strategy_dir(&output.directory)?, strategy.keep());
-            ledger.register(&name, keep, link, existing.take(&name, keep, &directory));
-            active.push(ActiveStrategy {
-                directory,
-                weights_only: output.weights_only,
-                strategy,
-                name,
-                template,
-            });
-        }
-        ledger.resume_from(existing.origin.as_deref(), existing.rules_differ);
+        let (active, mut ledger) = active_strategies::open(strategies, metric_names, layout, &mut existing)?;
+        ledger.resume_from(existing.origin.as_ref().map(|(_, path)| path.as_path()), existing.rules_differ);
         let writer = CheckpointWriter::start(run, ledger, settings.max_waiting)?;
         let newest = IndexMap::new();
         Ok(Self {
@@ -109,6 +76,7 @@ impl Saver {
             checkpoint_dir,
             strategies: active,
             newest,
+            newest_state: existing.origin.take(),
             newest_timestamp: existing.newest,
             settings,
             summary: SaveSummary::default(),
@@ -129,10 +97,18 @@ impl Saver {
         }
     }
 
+    /// The durable checkpoint that has the whole state at a position, if this process has saved it or resumed from it.
+    pub(crate) fn saved_state(&self, position: Position) -> Option<PathBuf> {
+        let (saved, path) = self.newest_state.as_ref()?;
+        // The end of an epoch and the start of the next are one state.
+        (saved.next() == position.next() && path.exists()).then(|| path.clone())
+    }
+
     /// Shows the events to the strategies. Returns the saves that they request and that their rules would keep.
     pub(crate) fn requested_saves(
         &mut self,
         events: &[TrainingEvent<'_>],
+        position: Position,
         progress: &RunProgress<'_>,
     ) -> Vec<RequestedSave> {
         let mut requested = Vec::new();
@@ -150,15 +126,22 @@ impl Saver {
                 SaveDecision::SaveUnlessOthers { reason } => (f64::NAN, reason, &mut unless_others),
                 SaveDecision::Skip => continue,
             };
-            if self.writer.ledger().lock().would_keep(&active.name, progress.step, score) {
-                group.push(RequestedSave { strategy, score, reason });
-            }
+            let conditional = match self.writer.ledger().lock().would_keep(&active.name, progress.step, score)
+            {
+                WouldKeep::Yes => false,
+                WouldKeep::UnlessOthersAreSaved => true,
+                WouldKeep::No => continue,
+            };
+            group.push(RequestedSave { strategy, score, reason, conditional });
         }
         if requested.iter().all(|save| self.strategies[save.strategy].weights_only) {
             requested.append(&mut unless_others);
         }
         if matches!(events, [TrainingEvent::Interrupted(_)]) {
-            // A run that is stopped right after a save has saved that state already.
+            // A run that is stopped right after a save, or right after its start, has that state already.
+            if self.saved_state(position).is_some() {
+                requested.retain(|save| self.strategies[save.strategy].weights_only);
+            }
             requested.retain(|save| {
                 let newest = self.newest.get(&self.strategies[save.strategy].name);
                 newest.is_none_or(|(_, step)| *step != Some(progress.step))
@@ -191,9 +174,11 @@ impl Saver {
         let when_busy = if is_last { WhenBusy::Wait } else { self.settings.when_busy };
         let Some(step) = saves.first().map(|save| save.global_step) else { return Ok(()) };
         let (places, count) = (SaveRequest::paths(&saves), saves.len() as u64);
-        let waits = || when_busy != WhenBusy::Skip && deadline.may_wait();
+        let conditional = saves.iter().all(|save| save.conditional);
+        let waits = || when_busy != WhenBusy::Skip && !conditional && deadline.may_wait();
         match self.writer.submit_while(saves, when_busy, waits)? {
             Submitted::Accepted => {}
+            Submitted::Skipped if conditional => {}
             Submitted::Replaced(older) => {
                 self.summary.replaced += count;
                 log::warn!("the state of step {step} replaced that of step {older}: the disk is behind");
@@ -256,7 +241,7 @@ impl Saver {
         reports.iter().for_each(log_report);
         self.summary.reports.extend(reports);
         self.summary.unfinished = !finished;
-        let durable = |path: &PathBuf| self.summary.reports.iter().any(|report| report.paths.contains(path));
+        let durable = |path: &PathBuf| self.summary.reports.iter().any(|report| report.has_settled(path));
         self.summary.newest_is_durable = self.newest.values().all(|(path, _)| durable(path));
         let leading = names
             .into_iter()
@@ -288,13 +273,17 @@ impl Saver {
                 continue;
             }
             let places = self.reserve(&group, state, timestamp)?;
+            if let (false, Some((path, _))) = (weights_only, places.first()) {
+                self.newest_state = Some((state.position, path.clone()));
+            }
             saves.push(SaveRequest {
                 timestamp,
                 epoch: state.position.epoch,
                 global_step: state.position.global_step,
                 training_time_seconds: state.training_time_seconds,
                 metrics: state.metrics.clone(),
-                trainer_state: self.state_json(state, &group, &places)?,
+                trainer_state: self.make_state(state, &group, &places)?,
+                conditional: group.iter().all(|save| save.conditional),
                 places,
                 urgent: false,
                 sections: snapshot(weights_only),
@@ -324,36 +313,40 @@ impl Saver {
             reservations.push(Reservation { strategy, directory, stem, step, score });
         }
         let paths = self.writer.ledger().lock().reserve(&reservations);
-        for (reservation, path) in reservations.into_iter().zip(&paths) {
+        let unconditional = { reservations.into_iter().zip(&paths).zip(group) }
+            .filter_map(|(reserved, save)| (!save.conditional).then_some(reserved));
+        for (reservation, path) in unconditional {
             self.newest.insert(reservation.strategy, (path.clone(), Some(position.global_step)));
         }
         Ok(paths.into_iter().zip(group.iter().map(|save| save.reason.clone())).collect())
     }
 
-    fn state_json(
+    /// The trainer's part of a state, for the files that are written in the end.
+    fn make_state(
         &self,
         state: &TrainerState,
         group: &[&RequestedSave],
         places: &[(PathBuf, String)],
-    ) -> Result<serde_json::Value> {
-        let name = |save: &RequestedSave| self.strategies[save.strategy].name.clone();
-        let state = TrainerState {
-            saved_for: group
-                .iter()
-                .zip(places)
-                .map(|(save, (path, _))| (name(save), self.relative(path)))
-                .collect(),
-            scores: group.iter().map(|save| (name(save), save.score)).collect(),
-            ..state.clone()
-        };
-        let mut json = serde_json::to_value(state).map_err(|error| {
+    ) -> Result<MakeTrainerState> {
+        let json = serde_json::to_value(state).map_err(|error| {
             burn_ckpt::Error::snapshot("the trainer's state cannot be written as JSON", error)
         })?;
-        // For the metadata of a file name that a kill prevented and the resumed run writes.
-        let reasons: IndexMap<String, &String> =
-            group.iter().zip(places).map(|(save, (_, reason))| (name(save), reason)).collect();
-        json["reasons"] = serde_json::json!(reasons);
-        Ok(json)
+        let named = group.iter().zip(places).map(|(save, (path, reason))| {
+            let active = &self.strategies[save.strategy];
+            let mode = match active.strategy.keep() {
+                KeepRule::Best(mode, _) => Some(mode),
+                _ => None,
+            };
+            SavedName {
+                strategy: active.name.clone(),
+                path: path.clone(),
+                relative: self.relative(path),
+                score: save.score,
+                reason: reason.clone(),
+                mode,
+            }
+        });
+        Ok(saved_names::state_maker(json, named.collect()))
     }
 
     fn relative(&self, path: &Path) -> String {

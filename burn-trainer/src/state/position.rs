@@ -24,6 +24,12 @@ pub(crate) struct TrainerState {
     /// Batches in an optimizer step: the number of devices, times the accumulation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) batches_per_step: Option<u64>,
+    /// The items of the epoch in progress, and those of a validation. Not in checkpoints of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) data: Option<DataLengths>,
+    /// How this start of the run ended, in the state that is saved because it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ended: Option<String>,
     /// Over the whole run, the time before each resume included.
     pub(crate) training_time_seconds: f64,
     #[serde(with = "burn_ckpt::plumbing::numbers")]
@@ -49,6 +55,8 @@ impl TrainerState {
             seed,
             learning_rate: None,
             batches_per_step: None,
+            data: None,
+            ended: None,
             training_time_seconds,
             metrics,
             saved_for: IndexMap::new(),
@@ -79,6 +87,15 @@ impl TrainerState {
         }
         Ok(())
     }
+}
+
+/// How many items there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DataLengths {
+    /// In an epoch's training.
+    pub(crate) train: u64,
+    /// In a validation.
+    pub(crate) valid: u64,
 }
 
 /// Where in a run the learner's state is.

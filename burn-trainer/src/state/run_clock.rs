@@ -28,4 +28,9 @@ impl RunClock {
     pub(crate) fn seconds(&self) -> f64 {
         self.seconds_before + self.elapsed().as_secs_f64()
     }
+
+    /// Time of training over the whole run.
+    pub(crate) fn training_time(&self) -> Duration {
+        Duration::try_from_secs_f64(self.seconds()).unwrap_or(Duration::MAX)
+    }
 }

@@ -86,8 +86,7 @@ fn report(config: &TrainerConfig, signal: StopSignal, saved: &SavedFromOutside) 
     ));
     say(&format!("stopped before the last epoch: {name}"));
     if run_checkpoints::newest_resumable(config).is_some() {
-        let run_id = config.run_id.as_deref().unwrap_or_default();
-        let line = resume_command::line(run_id, config.max_epochs);
+        let line = resume_command::line(config, config.max_epochs);
         let _ = writeln!(std::io::stdout(), "{line}");
     }
 }

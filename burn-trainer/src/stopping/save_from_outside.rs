@@ -15,7 +15,7 @@ use crate::learner_state::snapshot::{ReadTiming, take_snapshot_of};
 use crate::metrics::RunMetrics;
 use crate::saving::run_saves::RunSaves;
 use crate::state::event::{RunProgress, TrainingEvent};
-use crate::state::position::{TrainerState, burn_epoch};
+use crate::state::position::{DataLengths, TrainerState, burn_epoch};
 use crate::state::run_clock::RunClock;
 
 /// How often the loop is looked at while it is in an update.
@@ -53,6 +53,7 @@ pub(crate) struct LoopFromOutside<M: LearnerModel> {
     pub(crate) clock: RunClock,
     pub(crate) seed: u64,
     pub(crate) batches_per_step: u64,
+    pub(crate) data: DataLengths,
     pub(crate) reading: ReadTiming,
 }
 
@@ -120,10 +121,13 @@ impl<M: LearnerModel> LoopFromOutside<M> {
         self.metrics.history.await_count(burn_epoch(position.epoch), logged, METRICS_LIMIT.min(limit / 4));
         let values = self.metrics.values();
         let progress = RunProgress::new(position, &self.clock, &values);
-        let requested = saver.requested_saves(&[TrainingEvent::Interrupted(reason)], &progress);
+        let event = TrainingEvent::Interrupted(reason);
+        let requested = saver.requested_saves(&[event], position, &progress);
         let state = TrainerState {
             learning_rate: Some(learning_rate),
             batches_per_step: Some(self.batches_per_step),
+            data: Some(self.data),
+            ended: event.ended(),
             ..TrainerState::new(position, self.seed, self.clock.seconds(), values.clone())
         };
         saver.submit_within(limit, &requested, &state, |weights_only| {

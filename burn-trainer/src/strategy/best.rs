@@ -135,7 +135,13 @@ mod tests {
             let metrics = IndexMap::from([(metric.to_owned(), 0.5)]);
             best.decide(
                 &event,
-                &RunProgress { epoch: 0, step: 1, elapsed: Duration::ZERO, metrics: &metrics },
+                &RunProgress {
+                    epoch: 0,
+                    step: 1,
+                    elapsed: Duration::ZERO,
+                    training_time: Duration::ZERO,
+                    metrics: &metrics,
+                },
             )
         };
         assert_eq!(decide(TrainingEvent::ValidationEnd, "train_loss"), SaveDecision::Skip);

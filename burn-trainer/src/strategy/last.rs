@@ -26,11 +26,12 @@ use crate::state::event::{RunProgress, TrainingEvent};
 pub struct Last {
     /// How many to keep: 1 by default, or `"all"`.
     pub topk: TopK,
-    /// Save at the end of every epoch: on by default.
+    /// Save at the end of every epoch: on by default. With false, one of the next two is needed.
     pub every_epoch: bool,
     /// Save every N optimizer steps, counted from the run's start; off by default.
     pub every_n_steps: Option<u64>,
-    /// Save at the first step after this time since the last save of this strategy; off by default.
+    /// Save at the first step after this time since the last save of this strategy; off by default. It is training time, which a
+    /// resume continues.
     pub save_on_time_interval: Option<Interval>,
     /// Template of the file names: `epoch={epoch}-step={step}` by default.
     pub filename: String,
@@ -107,11 +108,12 @@ impl From<Duration> for Interval {
 #[derive(Debug, Clone)]
 pub struct LastStrategy {
     config: Last,
+    /// The training time of the newest save.
     saved_at: Duration,
 }
 
 impl LastStrategy {
-    /// The strategy; its clock starts with training.
+    /// The strategy; its clock counts the run's training time.
     #[must_use]
     pub fn new(config: Last) -> Self {
         Self { config, saved_at: Duration::ZERO }
@@ -122,12 +124,12 @@ impl LastStrategy {
         let by_time = self
             .config
             .save_on_time_interval
-            .is_some_and(|interval| facts.elapsed.saturating_sub(self.saved_at) >= interval.0);
+            .is_some_and(|interval| facts.training_time.saturating_sub(self.saved_at) >= interval.0);
         match event {
             TrainingEvent::StepEnd => by_step || by_time,
             TrainingEvent::EpochEnd => self.config.every_epoch || by_step || by_time,
-            // A stopped run is resumed later.
-            TrainingEvent::Interrupted(_) => true,
+            // A stopped run is resumed later, and a complete one is used: also where the triggers have missed its end.
+            TrainingEvent::Interrupted(_) | TrainingEvent::TrainingEnd => true,
             TrainingEvent::ValidationEnd | TrainingEvent::Exception(_) => false,
         }
     }
@@ -151,11 +153,15 @@ impl Strategy for LastStrategy {
         }
     }
 
+    fn resume(&mut self, newest: Option<Duration>) {
+        self.saved_at = newest.unwrap_or_default();
+    }
+
     fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision {
         if !self.is_due(event, facts) {
             return SaveDecision::Skip;
         }
-        self.saved_at = facts.elapsed;
+        self.saved_at = facts.training_time;
         SaveDecision::Save { score: f64::NAN, reason: "last".to_owned() }
     }
 }
@@ -195,7 +201,8 @@ mod tests {
 
     fn saves(last: &mut LastStrategy, event: TrainingEvent<'_>, step: u64, seconds: u64) -> bool {
         let metrics = IndexMap::new();
-        let facts = RunProgress { epoch: 0, step, elapsed: Duration::from_secs(seconds), metrics: &metrics };
+        let training_time = Duration::from_secs(seconds);
+        let facts = RunProgress { epoch: 0, step, elapsed: Duration::ZERO, training_time, metrics: &metrics };
         last.decide(&event, &facts) != SaveDecision::Skip
     }
 
@@ -222,6 +229,21 @@ mod tests {
         );
         assert!(!saves(&mut last, TrainingEvent::StepEnd, 5, 179));
         assert!(saves(&mut last, TrainingEvent::StepEnd, 6, 180));
+    }
+
+    #[test]
+    fn a_resume_continues_the_interval() {
+        let mut last = LastStrategy::new(Last::new().with_save_on_time_interval(Duration::from_secs(60)));
+        last.resume(Some(Duration::from_secs(100)));
+        assert!(!saves(&mut last, TrainingEvent::StepEnd, 1, 159));
+        assert!(saves(&mut last, TrainingEvent::StepEnd, 2, 160));
+    }
+
+    #[test]
+    fn the_end_is_saved_whatever_the_triggers_are() {
+        let mut last = LastStrategy::new(Last::new().with_every_n_steps(10).with_every_epoch(false));
+        assert!(!saves(&mut last, TrainingEvent::EpochEnd, 25, 0));
+        assert!(saves(&mut last, TrainingEvent::TrainingEnd, 25, 0));
     }
 
     #[test]

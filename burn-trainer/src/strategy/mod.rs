@@ -56,6 +56,7 @@ pub(crate) use on_exception::{DEFAULT_TIMEOUT_SECONDS, MAX_TIMEOUT_SECONDS};
 pub use on_exception::{OnException, OnExceptionStrategy};
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use burn_ckpt::retention::{Candidate, KeepRule, MetricMode, TopK};
 use serde::{Deserialize, Serialize};
@@ -168,6 +169,12 @@ pub trait Strategy: Send {
 
     /// Where its checkpoints go.
     fn output(&self) -> CheckpointOutput;
+
+    /// The run resumes: `newest` is the training time at which the newest checkpoint of this strategy was saved, if it has one.
+    /// Does nothing by default.
+    fn resume(&mut self, newest: Option<Duration>) {
+        let _ = newest;
+    }
 
     /// Whether this event is worth a checkpoint.
     fn decide(&mut self, event: &TrainingEvent<'_>, progress: &RunProgress<'_>) -> SaveDecision;

@@ -26,7 +26,7 @@ pub(crate) const MAX_TIMEOUT_SECONDS: f64 = 31_536_000.0;
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct OnException {
-    /// How many to keep: `"all"` by default.
+    /// How many to keep: the newest 3 by default, one of each optimizer step; `"all"` keeps every one.
     pub topk: TopK,
     /// Template of the file names; by default the time in UTC, like `2024-01-15T10-30-00`.
     pub filename: Option<String>,
@@ -44,7 +44,7 @@ pub struct OnException {
 impl Default for OnException {
     fn default() -> Self {
         Self {
-            topk: TopK::All,
+            topk: TopK::Count(3),
             filename: None,
             dirpath: None,
             save_symlink: false,

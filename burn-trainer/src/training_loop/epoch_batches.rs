@@ -3,9 +3,11 @@
 //! A [`ResumableDataLoader`](crate::ResumableDataLoader) begins at any position, and gives every device its share by index.
 //! Of any other loader the first batches are read and dropped, and each of several devices gets a part of the data set, as
 //! burn does it.
+//!
+//! An epoch ends where the iterators end. What a loader says of its length is only shown: it may not know it, or be wrong.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use burn::data::dataloader::split::split_dataloader;
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
@@ -13,14 +15,17 @@ use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
 
 use crate::dataloader::{StartPosition, iter_from, pass_of_epoch};
-use crate::process::console::warn;
+use crate::process::console::{MAX_ITEMS, warn};
 use crate::state::position::Position;
 
 /// A loader of batches, or one for each device.
 pub(super) struct EpochData<I> {
     loaders: Vec<Arc<dyn DataLoader<I>>>,
     resumable: bool,
+    /// The number of items, as the loader says.
     items: usize,
+    /// The most items that an epoch has had so far.
+    most_items: AtomicUsize,
     is_first_pass: AtomicBool,
 }
 
@@ -28,6 +33,11 @@ pub(super) struct EpochData<I> {
 pub(super) struct EpochBatches<'a, I> {
     by_device: Vec<Box<dyn DataLoaderIterator<I> + 'a>>,
     resumable: bool,
+    most_items: &'a AtomicUsize,
+    /// The number of items that is shown for the epoch; 0 when nothing is known of it.
+    total_items: usize,
+    /// The items done that were shown last.
+    shown: usize,
 }
 
 /// The batches of a training step, each with the number of its device.
@@ -41,12 +51,25 @@ impl<I: 'static> EpochData<I> {
         let resumable = loaders.len() == 1 || is_resumable();
         if !resumable {
             loaders = split_dataloader(Arc::clone(loader), devices);
+            if credible(items).is_none() {
+                let message = format!(
+                    "a data loader says that it has {items} items, and burn splits it between {} devices by that number: \
+                     each device gets what the loader's own slice(..) gives it",
+                    devices.len()
+                );
+                warn(&message);
+            }
         }
-        Self { loaders, resumable, items, is_first_pass: AtomicBool::new(true) }
+        let is_first_pass = AtomicBool::new(true);
+        Self { loaders, resumable, items, most_items: AtomicUsize::new(0), is_first_pass }
     }
 
-    pub(super) fn num_items(&self) -> usize {
-        self.items
+    /// What is wrong when an epoch's pass has given no batch.
+    pub(super) fn ended_at_once(&self, epoch: u64) -> String {
+        format!(
+            "its loader's iterator has ended at once in epoch {epoch}, and its num_items() is {}",
+            self.items
+        )
     }
 
     /// Begins a pass at a position.
@@ -56,15 +79,19 @@ impl<I: 'static> EpochData<I> {
     /// The error of a batch that was read to get to the position.
     pub(super) fn begin(&self, position: Position) -> Result<EpochBatches<'_, I>, DatasetError> {
         let shards = self.loaders.len() as u64;
-        let mut resumable = self.resumable;
+        // A wrapper around a loader of ours that does not count items.
+        let is_uncounted = position.batches > 0 && position.items == 0;
+        let mut resumable = self.resumable && !is_uncounted;
+        let mut took_starts = true;
         let mut by_device = Vec::with_capacity(self.loaders.len());
         for (shard, loader) in (0..).zip(&self.loaders) {
             let start = StartPosition { epoch: position.epoch, items: position.items, shard, shards };
             let (iterator, took_start) = iter_from(&**loader, start);
-            resumable &= took_start;
+            took_starts &= took_start;
             by_device.push(iterator);
         }
-        if resumable && position.items > self.items as u64 {
+        resumable &= took_starts;
+        if resumable && credible(self.items).is_some_and(|items| position.items > items as u64) {
             let message = format!(
                 "the run was trained on {} items of epoch {}, of which there are {} now: the epoch ends here",
                 position.items, position.epoch, self.items
@@ -72,11 +99,16 @@ impl<I: 'static> EpochData<I> {
             warn(&message);
         }
         let is_first_pass = self.is_first_pass.swap(false, Ordering::Relaxed);
-        let mut batches = EpochBatches { by_device, resumable };
-        if !resumable && is_first_pass {
+        let most_items = &self.most_items;
+        let mut batches = EpochBatches { by_device, resumable, most_items, total_items: 0, shown: 0 };
+        let claimed = credible(self.items).or_else(|| credible(batches.claimed().items_total));
+        batches.total_items = claimed.unwrap_or(0).max(most_items.load(Ordering::Relaxed));
+        if !took_starts && is_first_pass {
             let begun = self.loaders.iter().zip(batches.by_device);
             batches.by_device =
                 begun.map(|(loader, first)| pass_of_epoch(&**loader, first, position.epoch)).collect();
+        }
+        if !resumable && is_first_pass {
             batches.skip(position)?;
         }
         Ok(batches)
@@ -97,14 +129,35 @@ impl<I> EpochBatches<'_, I> {
         (!step.is_empty()).then_some(Ok(step))
     }
 
-    /// Items of the epoch that were given, and all items.
-    pub(super) fn progress(&self) -> Progress {
+    /// The number of items of the epoch to show: what the loader says if that can be, and never less than an earlier epoch
+    /// had. 0 when nothing is known. burn's dashboard subtracts items of different epochs, which must not come out below 0.
+    pub(super) fn total_items(&self) -> usize {
+        self.total_items
+    }
+
+    /// Items of the epoch that were given, as the loader counts them; 0 if it does not. A
+    /// [`ResumableDataLoader`](crate::ResumableDataLoader) begins there after a resume.
+    pub(super) fn items_done(&self) -> u64 {
+        credible(self.claimed().items_processed).unwrap_or(0) as u64
+    }
+
+    /// Items of the epoch that were given, and all items, as they are shown: the first number never falls.
+    pub(super) fn progress(&mut self) -> Progress {
+        let claimed = self.claimed();
+        self.shown = self.shown.max(credible(claimed.items_processed).unwrap_or(0));
+        self.most_items.fetch_max(self.shown, Ordering::Relaxed);
+        Progress::new(self.shown, self.total_items, claimed.unit)
+    }
+
+    /// What the loader says.
+    fn claimed(&self) -> Progress {
         let by_device = self.by_device.iter().map(|batches| batches.progress());
         let joined = by_device.reduce(|one, other| {
             let (done, total) = if self.resumable {
                 (one.items_processed.max(other.items_processed), one.items_total)
             } else {
-                (one.items_processed + other.items_processed, one.items_total + other.items_total)
+                let done = one.items_processed.saturating_add(other.items_processed);
+                (done, one.items_total.saturating_add(other.items_total))
             };
             Progress::new(done, total, one.unit)
         });
@@ -132,4 +185,9 @@ impl<I> EpochBatches<'_, I> {
         }
         Ok(())
     }
+}
+
+/// A number of items that a loader may really have.
+fn credible(items: usize) -> Option<usize> {
+    (1..=MAX_ITEMS).contains(&items).then_some(items)
 }

@@ -2,14 +2,16 @@
 //!
 //! The order of what happens in a step is that of burn's `SingleDeviceTrainingStrategy`.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 use burn::data::dataloader::Progress;
 use burn::train::{InferenceStep, LearnerEvent, LearnerModel, TrainStep, TrainingItem};
 
-use super::epoch_batches::{EpochData, StepBatches};
+use super::epoch_batches::{EpochBatches, EpochData, StepBatches};
 use super::loop_state::LoopState;
 use super::multi_device::{StepGradients, TrainingDevices};
 use super::seeding::{SeededPart, seed_device};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::state::event::TrainingEvent;
 use crate::state::position::{Position, burn_epoch};
 
@@ -28,6 +30,16 @@ struct EpochInTraining<'a, M: LearnerModel> {
     gradients: StepGradients<'a, M>,
     /// Batches of each device in these gradients.
     accumulated: usize,
+}
+
+/// The batches of a training step that are computed.
+struct ComputedBatches<O> {
+    /// Each with its number in the epoch.
+    outputs: Vec<(u64, O)>,
+    /// For burn.
+    progress: Progress,
+    /// Items of the epoch up to here, as the loader counts them.
+    items: u64,
 }
 
 impl<M: LearnerModel> LoopState<'_, M> {
@@ -55,11 +67,14 @@ impl<M: LearnerModel> LoopState<'_, M> {
             if self.burn.should_stop() {
                 return Ok(());
             }
-            // A split without a batch has logged nothing.
+            // A validation without a batch has logged nothing.
             self.check_logged("")?;
             self.complete_epoch();
-            self.save(&[TrainingEvent::ValidationEnd, TrainingEvent::EpochEnd])?;
-            if self.burn.should_stop() || self.early_stopping.stops_after(next.epoch, self.burn.store) {
+            let stops_early = self.early_stopping.stops_after(next.epoch, self.burn.store);
+            let events = [TrainingEvent::ValidationEnd, TrainingEvent::EpochEnd, TrainingEvent::TrainingEnd];
+            let is_complete = stops_early || next.epoch + 1 >= max_epochs;
+            self.save(if is_complete { &events } else { &events[..2] })?;
+            if self.burn.should_stop() || stops_early {
                 return Ok(());
             }
             next = self.progress.position.next();
@@ -78,32 +93,16 @@ impl<M: LearnerModel> LoopState<'_, M> {
         };
         self.burn.train(LearnerEvent::StartSplit {
             epoch_number: burn_epoch(epoch),
-            total_items: data.train.num_items(),
+            total_items: passing.total_items(),
         });
         let gradients = StepGradients::new(data.devices, self.progress.batch.accumulation > 1);
         let mut training = EpochInTraining { batches, gradients, accumulated: 0 };
-        let mut epoch_ends = false;
-        while let Some(batches) = passing.next_step() {
-            let Some(batches) = self.burn.loaded(batches) else { break };
-            let progress = passing.progress();
-            epoch_ends = progress.is_completed();
-            let is_step = self.train_batches(data.devices, &mut training, batches, &progress);
-            self.check_logged("train_")?;
-            if self.burn.should_stop() {
-                break;
-            }
-            // The end of an epoch is saved after validation, with its metrics.
-            if is_step && !epoch_ends {
-                self.save(&[TrainingEvent::StepEnd])?;
-            }
-            // A signal can have come while the save waited.
-            if self.burn.should_stop() {
-                break;
-            }
+        let ended = self.train_batches(data.devices, &mut training, &mut passing)?;
+        if ended && training.batches == 0 {
+            return Err(Error::no_batch("training", data.train.ended_at_once(epoch)));
         }
         self.burn.train(LearnerEvent::EndSplit(burn_epoch(epoch)));
-        if epoch_ends || !self.burn.should_stop() {
-            // With a loader that does not know its end, the last gradients of an accumulation are dropped.
+        if ended {
             let position = self.progress.position;
             self.progress.position = Position { trained: true, batches: training.batches, ..position };
             self.learner.settle(self.progress.position);
@@ -111,14 +110,63 @@ impl<M: LearnerModel> LoopState<'_, M> {
         Ok(())
     }
 
-    /// Trains on a batch for each device, and does the optimizer step when enough are accumulated. Returns whether it did.
+    /// Trains on what is left of the epoch. Returns whether that is the whole rest: a stop or a failure comes before it.
+    ///
+    /// The loader is asked for the next batch after a step, and before the step is saved, so that the step which ends an
+    /// epoch is known. A loader's own account of its length may be wrong.
     fn train_batches(
         &mut self,
         devices: &TrainingDevices,
         training: &mut EpochInTraining<'_, M>,
+        passing: &mut EpochBatches<'_, <M as TrainStep>::Input>,
+    ) -> Result<bool> {
+        let mut next = passing.next_step();
+        while let Some(batches) = next {
+            let Some(batches) = self.burn.loaded(batches) else { return Ok(false) };
+            let (items, progress) = (passing.items_done(), passing.progress());
+            let outputs = self.compute(devices, training, batches);
+            let mut computed = ComputedBatches { outputs, progress, items };
+            let mut is_step = training.accumulated >= self.progress.batch.accumulation;
+            if is_step {
+                self.step(training, computed.items);
+                self.report(&mut computed);
+                self.check_logged("train_")?;
+            }
+            if self.burn.should_stop() {
+                self.report(&mut computed);
+                return Ok(false);
+            }
+            // A panic of the loader must not prevent a save that is due.
+            let read = catch_unwind(AssertUnwindSafe(|| passing.next_step()));
+            let ended = matches!(read, Ok(None));
+            if !is_step {
+                is_step = ended;
+                if is_step {
+                    self.step(training, computed.items);
+                }
+                self.report(&mut computed);
+                self.check_logged("train_")?;
+            }
+            // The end of an epoch is saved after validation, with its metrics.
+            if is_step && !ended && !self.burn.should_stop() {
+                self.save(&[TrainingEvent::StepEnd])?;
+            }
+            next = read.unwrap_or_else(|panic| resume_unwind(panic));
+            // A signal can have come while the loader read, or the save waited.
+            if next.is_some() && self.burn.should_stop() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Computes a batch on each device, and adds up their gradients.
+    fn compute(
+        &mut self,
+        devices: &TrainingDevices,
+        training: &mut EpochInTraining<'_, M>,
         batches: StepBatches<<M as TrainStep>::Input>,
-        progress: &Progress,
-    ) -> bool {
+    ) -> Vec<(u64, <M as TrainStep>::Output)> {
         let epoch = self.progress.position.epoch;
         self.learner.begin_batches();
         let mut outputs = Vec::with_capacity(batches.len());
@@ -131,24 +179,30 @@ impl<M: LearnerModel> LoopState<'_, M> {
             outputs.push((training.batches, output.item));
         }
         training.accumulated += 1;
-        let is_step = training.accumulated >= self.progress.batch.accumulation || progress.is_completed();
-        if is_step {
-            self.learner.optimizer_step(&mut training.gradients);
-            training.accumulated = 0;
-            let position = &mut self.progress.position;
-            position.global_step += 1;
-            position.batches = training.batches;
-            position.items = progress.items_processed as u64;
-            self.learner.settle(self.progress.position);
-            self.environment.report();
-        }
-        for (batch, item) in outputs {
+        outputs
+    }
+
+    /// Does the optimizer step. `items` of the epoch are in the state then.
+    fn step(&mut self, training: &mut EpochInTraining<'_, M>, items: u64) {
+        self.learner.optimizer_step(&mut training.gradients);
+        training.accumulated = 0;
+        let position = &mut self.progress.position;
+        position.global_step += 1;
+        position.batches = training.batches;
+        position.items = items;
+        self.learner.settle(self.progress.position);
+        self.environment.report();
+    }
+
+    /// Gives burn the batches, with the learning rate of the last optimizer step: as in burn's loop, that is their own step
+    /// where they are the last ones in it.
+    fn report(&mut self, computed: &mut ComputedBatches<<M as TrainStep>::Output>) {
+        for (batch, item) in computed.outputs.drain(..) {
             let iteration = usize::try_from(batch).unwrap_or(usize::MAX);
             let learning_rate = Some(self.learner.learning_rate().clone());
-            let item = TrainingItem::new(item, progress.clone(), Some(iteration), learning_rate);
+            let item = TrainingItem::new(item, computed.progress.clone(), Some(iteration), learning_rate);
             self.burn.train(LearnerEvent::ProcessedItem(item));
         }
-        is_step
     }
 
     fn validate(&mut self, data: &RunData<'_, M>) -> Result<()> {
@@ -157,7 +211,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let Some(mut passing) = self.burn.loaded(data.valid.begin(start)) else { return Ok(()) };
         self.burn.valid(LearnerEvent::StartSplit {
             epoch_number: burn_epoch(epoch),
-            total_items: data.valid.num_items(),
+            total_items: passing.total_items(),
         });
         seed_device(data.devices.main(), self.progress.seed, SeededPart::Validation { epoch });
         let model = self.learner.get().model().valid();
@@ -174,6 +228,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
             if self.burn.should_stop() {
                 break;
             }
+        }
+        if iteration == 0 && !self.burn.should_stop() {
+            self.saves.lock().check_validated(&data.valid.ended_at_once(epoch))?;
         }
         self.burn.valid(LearnerEvent::EndSplit(burn_epoch(epoch)));
         self.burn.train(LearnerEvent::EndEpoch(burn_epoch(epoch)));

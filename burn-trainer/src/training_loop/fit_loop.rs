@@ -30,6 +30,7 @@ use crate::process::signals::StopView;
 use crate::remote::device_watch::DeviceWatch;
 use crate::saving::run_saves::RunSaves;
 use crate::saving::save_summary::SaveSummary;
+use crate::state::position::DataLengths;
 use crate::state::resume_point::ResumePoint;
 use crate::state::run_clock::RunClock;
 use crate::stopping::end_of_run::EndOfRun;
@@ -40,6 +41,8 @@ use crate::stopping::save_from_outside::LoopFromOutside;
 pub(crate) struct FitPlan {
     pub(crate) max_epochs: u64,
     pub(crate) seed: u64,
+    /// What the loaders have.
+    pub(crate) data: DataLengths,
     /// See [`TrainerConfig::keep_effective_batch`](crate::TrainerConfig::keep_effective_batch).
     pub(crate) keep_effective_batch: bool,
     pub(crate) devices: TrainingDevices,
@@ -87,7 +90,8 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
     ) -> (M, SupervisedTrainingEventProcessor<M>) {
         let mut processor = components.event_processor;
         let Some(plan) = self.plan.lock().take() else { return (learner.model(), processor) };
-        let FitPlan { max_epochs, seed, keep_effective_batch, devices, metrics, saves, resume, .. } = plan;
+        let FitPlan { max_epochs, seed, data, keep_effective_batch, devices, metrics, saves, resume, .. } =
+            plan;
         learner.fork(devices.main());
         let reading = if plan.watch.is_some() { ReadTiming::Now } else { ReadTiming::Later };
         let accumulation = components.grad_accumulation.unwrap_or(1);
@@ -100,7 +104,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
             learner: TrainedLearner::new(&mut learner, devices.all(), reading, slot.clone()),
             burn: EventReporter::new(&mut processor, &components.event_store, &components.interrupter),
             early_stopping: EarlyStopping::new(components.early_stopping),
-            progress: LoopProgress::new(clock, seed, batch),
+            progress: LoopProgress::new(clock, seed, batch, data),
             metrics,
             saves,
             stop: plan.stop,
@@ -142,6 +146,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             clock: self.progress.clock,
             seed: self.progress.seed,
             batches_per_step: self.progress.batch.batches_per_step(),
+            data: self.progress.data,
             reading,
         })
     }

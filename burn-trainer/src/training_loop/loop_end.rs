@@ -49,6 +49,16 @@ impl From<Interruption> for Stop {
     }
 }
 
+impl Outcome {
+    /// Whether training has begun: an error of the settings or the data did not come before the first step.
+    pub(crate) fn has_begun(&self) -> bool {
+        let is_of_start = |error: &Error| {
+            !matches!(error, Error::Panicked { .. } | Error::Training { .. } | Error::DeviceLost { .. })
+        };
+        self.steps > 0 || self.saves.unfinished || !self.error.as_ref().is_some_and(is_of_start)
+    }
+}
+
 /// Why training failed.
 struct Failure {
     error: Error,
@@ -88,9 +98,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let mut saves = self.saves.lock();
         let limit = self.stop.time_left().unwrap_or(saves.exception_timeout());
         (outcome.saves, outcome.checkpoints) = saves.finish(is_limited.then_some(limit));
-        let is_written =
-            |path: &PathBuf| outcome.saves.reports.iter().any(|report| report.paths.contains(path));
-        let path = paths.into_iter().find(is_written);
+        // A path that this process reserved is there only if its save succeeded.
+        let path = paths.into_iter().find(|path| path.exists());
         outcome.error = failure.map(|failure| match failure.error {
             Error::Panicked { message, .. } => Error::Panicked { message, saved: path },
             Error::Training { source, .. } => Error::Training { source, saved: path },

@@ -19,7 +19,7 @@ use crate::remote::device_watch::DeviceWatch;
 use crate::saving::run_saves::RunSaves;
 use crate::saving::saver::{RequestedSave, Saver};
 use crate::state::event::{RunProgress, TrainingEvent};
-use crate::state::position::{Position, TrainerState, burn_epoch};
+use crate::state::position::{DataLengths, Position, TrainerState, burn_epoch};
 use crate::state::run_clock::RunClock;
 
 /// One call of `fit`.
@@ -44,6 +44,7 @@ pub(super) struct LoopProgress {
     pub(super) clock: RunClock,
     pub(super) seed: u64,
     pub(super) batch: EffectiveBatch,
+    pub(super) data: DataLengths,
     /// The position at which this call began.
     pub(super) begun: Position,
     /// Whether the run was resumed and had nothing left to train.
@@ -52,9 +53,9 @@ pub(super) struct LoopProgress {
 
 impl LoopProgress {
     /// The start of a call. The position of a resumed run is restored with [`LoopState::begin`].
-    pub(super) fn new(clock: RunClock, seed: u64, batch: EffectiveBatch) -> Self {
+    pub(super) fn new(clock: RunClock, seed: u64, batch: EffectiveBatch, data: DataLengths) -> Self {
         let position = Position::default();
-        Self { position, clock, seed, batch, begun: position, finished_before: false }
+        Self { position, clock, seed, batch, data, begun: position, finished_before: false }
     }
 
     /// Whether there is anything in the state that the beginning did not have.
@@ -63,10 +64,12 @@ impl LoopProgress {
     }
 
     /// The trainer's part of a checkpoint.
-    fn trainer_state(&self, learning_rate: f64, metrics: &RunMetrics) -> TrainerState {
+    fn trainer_state(&self, learning_rate: f64, metrics: &RunMetrics, ended: Option<String>) -> TrainerState {
         TrainerState {
             learning_rate: (self.position.global_step > 0).then_some(learning_rate),
             batches_per_step: Some(self.batch.batches_per_step()),
+            data: Some(self.data),
+            ended,
             ..TrainerState::new(self.position, self.seed, self.clock.seconds(), metrics.values())
         }
     }
@@ -107,7 +110,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
             let mut deadline = saves.deadline(burn.interrupter);
             let Some(saver) = saves.saver() else { return Ok(()) };
             let is_last = matches!(events, [TrainingEvent::Interrupted(_)]);
-            let state = progress.trainer_state(learner.learning_rate().base(), metrics);
+            let ended = events.iter().find_map(TrainingEvent::ended);
+            let state = progress.trainer_state(learner.learning_rate().base(), metrics, ended);
             saver.submit(&requested, &state, is_last, &mut deadline, |weights_only| {
                 let history = || metrics.history.at(progress.position.logged());
                 learner.snapshot(weights_only, progress.position.global_step, burn.store, history)
@@ -132,21 +136,25 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let mut saves = saves.lock();
         let limit = saves.exception_timeout();
         let Some(saver) = saves.saver() else { return Ok(Vec::new()) };
-        let requested = requested_saves(saver, &[TrainingEvent::Exception(message)], progress, metrics);
-        let state = progress.trainer_state(learner.learning_rate().base(), metrics);
+        if let Some(path) = saver.saved_state(progress.position) {
+            return Ok(vec![path]);
+        }
+        let event = TrainingEvent::Exception(message);
+        let requested = requested_saves(saver, &[event], progress, metrics);
+        let state = progress.trainer_state(learner.learning_rate().base(), metrics, event.ended());
         saver.submit_within(limit, &requested, &state, |weights_only| {
             let history = || metrics.history.at(progress.position.logged());
             learner.snapshot(weights_only, progress.position.global_step, burn.store, history)
         })
     }
 
-    /// Checks that a split (`train_`, `val_`; empty for both) has logged the metrics that strategies rank by.
+    /// Checks that a split (`train_`, `val_`; empty for both) has logged the metrics that strategies need.
     pub(super) fn check_logged(&mut self, split: &str) -> Result<()> {
-        if !self.saves.lock().ranks_by_metric_of(split) {
+        if !self.saves.lock().needs_metric_of(split) {
             return Ok(());
         }
         self.burn.flush();
-        let checked = self.saves.lock().check_logged(split, self.metrics.table.lock().values());
+        let checked = self.saves.lock().check_logged(split, self.metrics.table.lock().logged());
         // A split that was stopped may not have logged them yet.
         if !self.burn.should_stop() {
             checked?;
@@ -170,5 +178,6 @@ fn requested_saves(
     metrics: &RunMetrics,
 ) -> Vec<RequestedSave> {
     let table = metrics.table.lock();
-    saver.requested_saves(events, &RunProgress::new(progress.position, &progress.clock, table.values()))
+    let position = progress.position;
+    saver.requested_saves(events, position, &RunProgress::new(position, &progress.clock, table.values()))
 }

@@ -29,10 +29,10 @@ struct Args {
 
 fn main() -> ExitCode {
     burn_trainer::program!();
-    let args = Args::parse();
     cli::main(|| {
         let mut config = TrainerConfig::new().with_primary_metric("val_perplexity").with_max_epochs(10);
         let mut hparams = CharLmConfig::new();
+        let args: Args = cli::parse(&config, &hparams);
         args.train.apply(&mut config, &mut hparams)?;
         hparams.check()?;
         let placement = args.devices.optimizer_placement();

@@ -41,10 +41,10 @@ struct Args {
 
 fn main() -> ExitCode {
     burn_trainer::program!();
-    let args = Args::parse();
     cli::main(|| {
         let mut config = TrainerConfig::new().with_primary_metric("val_loss").with_max_epochs(10);
         let mut hparams = DigitsConfig::new();
+        let args: Args = cli::parse(&config, &hparams);
         args.train.apply(&mut config, &mut hparams)?;
         hparams.data = args.data.unwrap_or(hparams.data);
         hparams.check()?;

@@ -86,10 +86,10 @@ struct WarmupConfig {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
     cli::main(|| {
         let mut config = TrainerConfig::new().with_primary_metric("val_loss").with_max_epochs(4);
         let mut hparams = WarmupConfig::new();
+        let args: Args = cli::parse(&config, &hparams);
         args.train.apply(&mut config, &mut hparams)?;
         let result = train(config.clone(), &hparams, &backend::device().autodiff());
         cli::report(result.inspect(|result| orders::show(&result.metrics)), &config, "warmup")

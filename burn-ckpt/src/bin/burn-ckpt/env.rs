@@ -1,18 +1,22 @@
 //! `burn-ckpt env`: the environment that a run on this machine would write to the metadata of its checkpoints.
 
-use burn_environment::Environment;
+use std::io::ErrorKind;
+use std::process::Command;
+
+use burn_environment::{Environment, gpus_from, try_gpus};
 use serde_json::Value;
 
 use crate::answer::{Answer, Failure};
 use crate::terminal::figures::{count, exact_size, leaves, value};
-use crate::terminal::output::Output;
+use crate::terminal::output::{Output, say};
 use crate::terminal::table::{Align, Table};
 
 /// Show the machine, the program and the job as a checkpoint saved now would have them in its metadata
 ///
 /// Processors, memory, GPUs, packages, compiler, operating system, repository and scheduler. GPUs are
 /// those that NVIDIA's driver lists and, if burn-ckpt is built with the feature wgpu or cuda, those that
-/// burn's backends of these names find. A dash means that a value is unknown.
+/// burn's backends of these names find. A driver that does not answer within 10 seconds is given up. A dash
+/// means that a value is unknown.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -22,12 +26,21 @@ pub struct Args {
     /// Print everything as JSON, as it is under "environment" in the metadata
     #[arg(long, conflicts_with = "packages")]
     json: bool,
+    /// Print the GPUs alone, as one line of JSON: what this program asks another process of itself for
+    #[arg(long, hide = true, conflicts_with_all = ["packages", "json"])]
+    gpus: bool,
 }
 
 pub fn run(args: &Args) -> Answer {
-    let environment = serde_json::to_value(Environment::collect())
-        .map_err(|error| Failure::Other(format!("the environment cannot be written as JSON: {error}")))?;
+    let not_json = |error| Failure::Other(format!("the environment cannot be written as JSON: {error}"));
     let mut output = Output::new();
+    if args.gpus {
+        let Some(gpus) = try_gpus() else { return Ok(false) };
+        output.line(serde_json::to_string(&gpus).map_err(not_json)?)?;
+        output.flush()?;
+        return Ok(true);
+    }
+    let environment = serde_json::to_value(collect()).map_err(not_json)?;
     if args.json {
         output.json(&environment)?;
     } else {
@@ -35,6 +48,30 @@ pub fn run(args: &Args) -> Answer {
     }
     output.flush()?;
     Ok(true)
+}
+
+/// The environment. GPUs are asked for in another process: a driver can hang or crash, and one that hangs while it is loaded
+/// would not let this process end.
+fn collect() -> Environment {
+    let mut environment = Environment::without_gpus();
+    let listed = std::env::current_exe().and_then(|program| {
+        let mut itself = Command::new(program);
+        itself.args(["env", "--gpus"]);
+        gpus_from(itself)
+    });
+    match listed {
+        Ok(gpus) => {
+            environment.hardware.gpu_count = Some(gpus.len() as u64);
+            environment.hardware.gpu_devices = gpus;
+        }
+        Err(error) if error.kind() == ErrorKind::TimedOut => {
+            say(
+                "warning: the drivers of GPUs have not answered within 10 seconds and are given up: GPUs are unknown",
+            );
+        }
+        Err(error) => say(format!("warning: the drivers of GPUs cannot be asked: {error}; GPUs are unknown")),
+    }
+    environment
 }
 
 fn print(environment: &Value, all_packages: bool, output: &mut Output) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ use burn_ckpt::{Checkpoint, Metadata, Section, TensorLayout};
 use serde_json::Value;
 
 use crate::answer::{Answer, Failure};
-use crate::foreign::{self, LayoutName, Notes};
+use crate::foreign::{self, FloatType, LayoutName, Notes};
 use crate::terminal::output::say;
 
 /// Write a checkpoint's tensors as safetensors
@@ -34,6 +34,9 @@ pub struct Args {
     /// How tensors are named and laid out
     #[arg(long, value_enum, default_value_t = LayoutName::Burn)]
     layout: LayoutName,
+    /// Cast tensors of floats to this type; the others stay as they are
+    #[arg(long, value_enum, value_name = "TYPE")]
+    dtype: Option<FloatType>,
     /// The section that is written
     #[arg(long, value_name = "NAME", default_value = Section::MODEL)]
     section: String,
@@ -67,6 +70,9 @@ pub fn run(args: &Args) -> Answer {
     }
     if let Some(types) = types {
         tensors = as_pytorch(tensors, &types)?;
+    }
+    if let Some(dtype) = args.dtype {
+        tensors = tensors.into_iter().map(|tensor| foreign::cast(tensor, dtype)).collect();
     }
     let count = tensors.len();
     foreign::write_safetensors(&args.out, tensors, &notes, args.force)?;

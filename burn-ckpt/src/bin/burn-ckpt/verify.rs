@@ -80,6 +80,8 @@ fn find(paths: &[PathBuf]) -> Found {
         let named = if path.is_dir() {
             listings(path).map(|listings| {
                 for listing in listings {
+                    listing.unreadable.iter().for_each(|error| say(format!("error: {}", chain(error))));
+                    found.failed += listing.unreadable.len();
                     found.checkpoints.extend(listing.rows.into_iter().map(|row| row.path));
                     found.missing.extend(listing.dangling.into_iter().map(|link| (link.path, link.target)));
                 }

@@ -119,6 +119,39 @@ fn a_state_that_is_kept_already_is_not_saved_again() {
     let mut ledger = ledger(3);
     let kept = reserve(&mut ledger, "a", 1.0);
     ledger.confirm(&kept, true);
-    assert!(!ledger.would_keep("best", 1, 1.0));
-    assert!(ledger.would_keep("best", 2, 1.0) && ledger.would_keep("best", 1, 1.5));
+    assert_eq!(ledger.would_keep("best", 1, 1.0), WouldKeep::No);
+    assert_eq!(ledger.would_keep("best", 2, 1.0), WouldKeep::Yes);
+    assert_eq!(ledger.would_keep("best", 1, 1.5), WouldKeep::Yes);
+}
+
+#[test]
+fn a_state_that_is_being_written_keeps_a_worse_one_away_only_if_it_is_saved() {
+    for is_saved in [true, false] {
+        let mut ledger = ledger(1);
+        let better = reserve(&mut ledger, "better", 1.0);
+        assert_eq!(ledger.would_keep("best", 2, 2.0), WouldKeep::UnlessOthersAreSaved);
+        let worse = reserve(&mut ledger, "worse", 2.0);
+        if is_saved {
+            ledger.confirm(&better, true);
+        } else {
+            ledger.forget(&[better]);
+        }
+        assert_eq!(ledger.is_still_wanted(&worse), !is_saved);
+    }
+}
+
+#[test]
+fn of_several_states_of_one_step_the_newest_stays_unless_all_are_kept() {
+    for (topk, removed) in [(TopK::Count(3), vec!["a", "b"]), (TopK::All, vec![])] {
+        let mut ledger = Ledger::default();
+        ledger.register("on_exception", KeepRule::Newest(topk), None, []);
+        for (stem, step) in [("a", 7), ("b", 7), ("c", 7), ("d", 8)] {
+            let wanted = Reservation { step, ..reservation("on_exception", stem, f64::NAN) };
+            let path = ledger.reserve(&[wanted]).remove(0);
+            ledger.confirm(&path, true);
+        }
+        let stems = ledger.apply_rules().remove;
+        let stems: Vec<_> = stems.iter().map(|path| path.file_stem().unwrap().to_str().unwrap()).collect();
+        assert_eq!(stems, removed);
+    }
 }

@@ -21,6 +21,7 @@ pub struct ScriptedMetric {
     fails: bool,
     panics: bool,
     attributes: Option<bool>,
+    at_the_end_only: bool,
 }
 
 impl ScriptedMetric {
@@ -35,6 +36,7 @@ impl ScriptedMetric {
             fails: false,
             panics: false,
             attributes: Some(false),
+            at_the_end_only: false,
         }
     }
 
@@ -42,6 +44,12 @@ impl ScriptedMetric {
     #[must_use]
     pub fn higher_is_better(self, attributes: Option<bool>) -> Self {
         Self { attributes, ..self }
+    }
+
+    /// Has no value before the end of an epoch.
+    #[must_use]
+    pub fn at_the_end_only(self) -> Self {
+        Self { at_the_end_only: true, ..self }
     }
 
     /// Panics whenever it is updated.
@@ -90,7 +98,7 @@ impl Metric for ScriptedMetric {
 
 impl Numeric for ScriptedMetric {
     fn value(&self) -> Option<NumericEntry> {
-        Some(NumericEntry::Value(self.value))
+        (!self.at_the_end_only).then_some(NumericEntry::Value(self.value))
     }
 
     fn running_value(&self) -> Option<NumericEntry> {

@@ -1,11 +1,17 @@
 //! `burn-ckpt ls`: every checkpoint of a run once, in order, with its links; whole ones, broken ones, and links that lead
 //! nowhere.
 
-use std::fs;
-use std::path::Path;
+use std::ffi::OsStr;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use burn_ckpt::plumbing::metadata_path;
 
 use serde_json::Value;
-use system_tests::programs::commands::{burn_ckpt, ended_with, stdout};
+use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stderr, stdout};
 use system_tests::run_files::{checkpoints, metadata, run_dir};
 use system_tests::{config, train, train_and_keep_all, train_scored};
 
@@ -96,7 +102,7 @@ fn a_run_is_named_by_its_directory_its_checkpoint_directory_and_from_within() {
         assert_eq!(names(&of_run(directory)), expected);
     }
     for directory in [&run, &inner] {
-        let mut command = system_tests::programs::commands::burn_ckpt_command();
+        let mut command = burn_ckpt_command();
         let output = command.args(["ls", "--json"]).current_dir(directory).output().unwrap();
         let runs: Value = serde_json::from_str(&stdout(&output)).unwrap();
         assert_eq!(
@@ -204,4 +210,90 @@ fn metrics_are_chosen_by_name() {
     assert_eq!(heading("train_loss")[3..5], ["train_loss", "size"]);
     assert_eq!(heading("all")[3..6], ["train_loss", "val_loss", "size"]);
     assert_eq!(heading("val_loss,train_loss")[3..6], ["val_loss", "train_loss", "size"]);
+    assert_eq!(heading("val_loss,all")[3..6], ["train_loss", "val_loss", "size"]);
+    for metrics in ["val_los", "val_loss,acuracy", "val_loss,"] {
+        let (out, err) = ended_with(&burn_ckpt(&[&"ls", &run, &"--metrics", &metrics]), 1);
+        let wrong = metrics.rsplit(',').next().unwrap();
+        let expected = format!("no checkpoint has the metric {wrong}; the metrics are train_loss, val_loss");
+        assert!(out.is_empty() && err.contains(&expected), "{err}");
+    }
+}
+
+/// The program as a user who is not root, since root may read everything.
+fn as_user(arguments: &[&dyn AsRef<OsStr>]) -> Output {
+    let mut command = burn_ckpt_command();
+    // The numbers of `nobody`. Another user of this machine cannot change to it, and need not.
+    if fs::metadata("/proc/self").unwrap().uid() == 0 {
+        command.uid(65534).gid(65534);
+    }
+    command.args(arguments.iter().map(|argument| argument.as_ref())).output().unwrap()
+}
+
+/// Runs a, b, c, d with a checkpoint each.
+fn four_runs() -> (tempfile::TempDir, PathBuf) {
+    let root = tempfile::tempdir().unwrap();
+    fs::set_permissions(root.path(), Permissions::from_mode(0o755)).unwrap();
+    for run in ["a", "b", "c", "d"] {
+        train(config(root.path(), 1).with_run_id(run)).unwrap();
+    }
+    let logs = root.path().join("burn_trainer_logs");
+    (root, logs)
+}
+
+#[test]
+fn a_run_that_cannot_be_read_is_named_and_the_others_are_listed() {
+    let (_root, logs) = four_runs();
+    let closed = ["a", "b/checkpoint", "c/checkpoint/best"].map(|name| logs.join(name));
+    let permit = |mode| {
+        for path in &closed {
+            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        }
+    };
+    permit(0);
+    let named = |err: &str| {
+        assert!(err.contains("a/checkpoint") && err.contains("b/checkpoint"), "{err}");
+        assert!(err.contains("c/checkpoint/best") && err.matches("error: ").count() == 3, "{err}");
+    };
+    let (table, err) = ended_with(&as_user(&[&"ls", &logs]), 1);
+    named(&err);
+    assert!(!table.contains("a:") && !table.contains("b:"), "{table}");
+    assert!(table.contains("c:") && table.contains("d:"), "{table}");
+    assert_eq!(table.matches("last/epoch=0-step=10.ckpt").count(), 2, "{table}");
+
+    let (text, err) = ended_with(&as_user(&[&"ls", &logs, &"--json"]), 1);
+    named(&err);
+    let runs: Value = serde_json::from_str(&text).unwrap();
+    let unreadable = runs.as_array().unwrap().iter().map(|run| run["unreadable"].as_array().unwrap().len());
+    assert_eq!(unreadable.collect::<Vec<_>>(), [1, 1, 1, 0], "{text}");
+
+    let (text, err) = ended_with(&as_user(&[&"verify", &logs]), 1);
+    named(&err);
+    // Of c the link to the closed directory cannot be followed.
+    assert_eq!(text.matches("whole    ").count(), 3, "{text}");
+    // What is not seen could be what has to stay.
+    let (_, err) = ended_with(&as_user(&[&"prune", &logs.join("c"), &"--keep", &"last=1", &"--dry-run"]), 1);
+    assert!(err.contains("c/checkpoint/best"), "{err}");
+    let (out, err) = ended_with(&as_user(&[&"ls", &logs.join("b")]), 1);
+    assert!(out.is_empty() && err.contains("b/checkpoint"), "{err}");
+    permit(0o755);
+    stdout(&burn_ckpt(&[&"ls", &logs]));
+}
+
+#[test]
+fn a_pipe_in_a_files_place_is_not_waited_for() {
+    let (_root, logs) = four_runs();
+    let of = |run: &str| logs.join(run).join("checkpoint/last/epoch=0-step=10.ckpt");
+    for pipe in [metadata_path(&of("a")), of("b")] {
+        fs::remove_file(&pipe).unwrap();
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    }
+    let table = stdout(&burn_ckpt(&[&"ls", &logs]));
+    assert!(table.contains("invalid metadata") && table.contains("0 of "), "{table}");
+    let (_, err) = ended_with(&burn_ckpt(&[&"show", &of("b")]), 1);
+    assert!(err.contains("not a regular file"), "{err}");
+    let shown = burn_ckpt(&[&"show", &of("a")]);
+    stdout(&shown);
+    assert!(stderr(&shown).contains("metadata is invalid: it is not a regular file"), "{}", stderr(&shown));
+    let (text, _) = ended_with(&burn_ckpt(&[&"verify", &logs]), 1);
+    assert_eq!(text.lines().filter(|line| !line.starts_with("whole")).count(), 2, "{text}");
 }

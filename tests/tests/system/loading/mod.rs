@@ -5,4 +5,5 @@ mod container;
 mod golden;
 mod header_alone;
 mod hints;
+mod hparams_in_json;
 mod small_dependencies;

@@ -53,11 +53,12 @@ fn the_time_interval_saves_in_the_middle_of_an_epoch() {
     assert_eq!(stems(&checkpoints(root.path()).join("last")).len(), 10);
     assert_eq!(result.saves, 10);
 
-    // Longer than the whole run: never.
+    // Longer than the whole run: only its end.
     let root = tempfile::tempdir().unwrap();
     let interval = Duration::from_secs(3600);
     let strategy = last(Last::new().with_save_on_time_interval(interval).with_every_epoch(false));
-    assert_eq!(train(config(root.path(), 1).with_strategies([strategy])).unwrap().saves, 0);
+    assert_eq!(train(config(root.path(), 1).with_strategies([strategy])).unwrap().saves, 1);
+    assert_eq!(stems(&checkpoints(root.path()).join("last")), ["epoch=0-step=10"]);
 }
 
 #[test]

@@ -10,8 +10,8 @@ fn wrong_usage_ends_with_status_2_and_names_what_is_right() {
         (&["--set", "max_epoch=3"][..], &["max_epoch", "max_epochs", "batch_size"][..]),
         (&["--set", "max_epochs=\"three\""], &["max_epochs", "usize"]),
         (&["--set", "batch_size=-1"], &["batch_size", "usize"]),
-        (&["--set", "run_id=r1"], &["quotes"]),
-        (&["--set", "seed"], &["KEY=JSON"]),
+        (&["--set", "run_id=[r1"], &["not JSON", "quotes"]),
+        (&["--set", "seed"], &["KEY=VALUE"]),
         (&["--set", "strategies.0.topk=0"], &["topk", "above 0"]),
         (&["--set", "strategies.0.topkk=0"], &["strategies.0 has kind, metric, mode, topk"]),
         (&["--set", "strategies.7.topk=0"], &["strategies has the numbers below 3"]),
@@ -27,7 +27,7 @@ fn wrong_usage_ends_with_status_2_and_names_what_is_right() {
         (&["--set", "batch_size=0"], &["batch_size", "above 0"]),
         (&["--set", "dropout=1.5"], &["dropout"]),
         (&["--set", "learning_rate=0"], &["learning_rate"]),
-        (&["--set", "data=\"letters\""], &["digits", "mnist"]),
+        (&["--set", "data=\"letters\""], &["digits|mnist"]),
     ] {
         let output = xtask_train(root.path(), arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));

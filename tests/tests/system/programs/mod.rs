@@ -8,3 +8,4 @@ mod minimal;
 mod native_inference;
 mod new_project;
 mod recipes;
+mod set_keys;

@@ -22,6 +22,8 @@ fn a_new_project_builds_without_a_warning_trains_resumes_and_predicts() {
 
     ask_for_the_workspaces_features(&project);
     let train = build(&project, &["--bin", "train"]).join("train");
+    let help = stdout(&run(&project, &train, "--help"));
+    assert!(help.contains("  hidden ") && help.contains("  max_epochs "), "{help}");
     let first = stdout(&run(&project, &train, "--run-id first --epochs 2"));
     assert!(first.contains("resume: cargo run --bin train -- --run-id first --ckpt-path auto"), "{first}");
     let resumed = run(&project, &train, "--run-id first --epochs 3 --ckpt-path auto");

@@ -1,5 +1,6 @@
 //! Resuming: from where, exactly, after kills and signals, and from directories that are not as they should be.
 
+mod copied_runs;
 mod dataloader;
 mod hostile_state;
 mod overwrite;
@@ -7,3 +8,4 @@ mod reconcile;
 mod run_directory;
 mod signals;
 mod soak;
+mod start_lines;

@@ -1,7 +1,7 @@
 //! A signal ends a run after the step in progress, with its state saved, and the printed command resumes it as if it had
 //! never stopped. A second ctrl-c ends it at once.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -228,16 +228,20 @@ fn a_second_interrupt_ends_a_run_at_once_whose_messages_nobody_reads() {
     let directory = tempfile::tempdir().unwrap();
     let whole = undisturbed(&directory.path().join("whole"), FLAGS);
     let root = directory.path().join("stopped");
-    // A pipe that is kept full, so that whoever writes a line to it waits.
+    // A pipe that is kept full after its first line, so that whoever writes another one to it waits.
     let (reader, writer) = std::io::pipe().unwrap();
     let mut filling = writer.try_clone().unwrap();
-    let filler = std::thread::spawn(move || while filling.write_all(&[0]).is_ok() {});
     let mut command = Command::new("sh");
     let program = warmup(&root, FLAGS);
     // The shell puts the pipe in the place of the file that messages usually go to.
     command.args(["-c", r#"exec "$@" 2>&0"#, "sh"]).arg(program.get_program()).args(program.get_args());
     let mut running = Running::start_with_input(command, writer.into());
-    running.wait_for("the first messages", |_| run_dir(&root).join("train/epoch-1/Loss.log").exists());
+    let mut reader = BufReader::with_capacity(1, reader);
+    let mut first = String::new();
+    reader.read_line(&mut first).unwrap();
+    assert_eq!(first, "starting r1\n");
+    let filler = std::thread::spawn(move || while filling.write_all(&[0]).is_ok() {});
+    running.wait_for("the first metrics", |_| run_dir(&root).join("train/epoch-1/Loss.log").exists());
     running.send_until_the_end("INT");
     let ended = running.end();
     drop(reader);

@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
 use burn_ckpt::plumbing::{
-    CheckpointWriter, Ledger, Reservation, RunDescription, SaveRequest, Submitted, WhenBusy,
+    CheckpointWriter, Ledger, Reservation, RunDescription, SaveRequest, Submitted, WhenBusy, WouldKeep,
 };
 use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
 use burn_ckpt::{Contents, Section};
@@ -42,6 +42,7 @@ impl Run {
             start_timestamp: Timestamp::now(),
             trainer_config: Value::Null,
             hparams: Value::Null,
+            starts: Vec::new(),
             environment: Box::new(|| Value::Null),
         };
         let writer = CheckpointWriter::start(facts, ledger, max_waiting).unwrap();
@@ -78,7 +79,8 @@ impl Run {
             global_step: step,
             training_time_seconds: 0.0,
             metrics: IndexMap::new(),
-            trainer_state: Value::Null,
+            trainer_state: Box::new(|_| Value::Null),
+            conditional: false,
             places: places.into_iter().map(|path| (path, "test".to_owned())).collect(),
             urgent: false,
             sections: Box::new(move || {
@@ -100,11 +102,33 @@ impl Run {
         self.writer.submit_while(vec![save], when_busy, waits).unwrap()
     }
 
+    /// Submits a state of the strategy `best` whose save fails, if it is told to.
+    fn submit_best(&self, step: u64, score: f64, fails: bool) -> Submitted {
+        let mut save = self.state(step, &[("best", score)], || ());
+        if fails {
+            save.sections = Box::new(|| panic!("the device is gone"));
+        }
+        self.writer.submit(vec![save], WhenBusy::Wait).unwrap()
+    }
+
+    /// A state that the strategy `best` wants only if better ones fail.
+    fn submit_conditional(&self, step: u64, score: f64) -> Submitted {
+        let mut save = self.state(step, &[("best", score)], || ());
+        save.conditional = true;
+        self.writer.submit_while(vec![save], WhenBusy::Wait, || false).unwrap()
+    }
+
     /// Lets the disk continue, and returns what is there in the end.
     fn end(self) -> (Vec<String>, Vec<String>) {
+        self.end_with(0)
+    }
+
+    /// The same, with so many saves that fail.
+    fn end_with(self, failures: usize) -> (Vec<String>, Vec<String>) {
         drop(self.let_continue);
         let (reports, finished) = self.writer.finish(None);
-        assert!(finished && reports.iter().all(|report| report.outcome.is_ok()), "{reports:?}");
+        let failed = reports.iter().filter(|report| report.outcome.is_err()).count();
+        assert!(finished && failed == failures, "{reports:?}");
         let in_order: Vec<u64> = reports.iter().map(|report| report.global_step).collect();
         assert!(in_order.is_sorted(), "{in_order:?}");
         let stems_of = |keeper: &str| {
@@ -160,6 +184,30 @@ fn the_best_state_is_not_given_up_for_a_newer_one() {
     assert_eq!(run.submit(5, &better, WhenBusy::Replace), Submitted::Replaced(1));
     let (last, best) = run.end();
     assert_eq!((last, best), (vec!["0".to_owned(), "5".to_owned()], vec!["5".to_owned()]));
+}
+
+#[test]
+fn a_save_that_fails_late_does_not_keep_away_the_best_of_those_that_came_meanwhile() {
+    for (fails, best) in [(false, "1"), (true, "2")] {
+        let directory = tempfile::tempdir().unwrap();
+        let run = Run::busy(directory.path(), 2, 1);
+        assert_eq!(run.submit_best(1, 0.1, fails), Submitted::Accepted);
+        assert_eq!(run.writer.ledger().lock().would_keep("best", 2, 0.2), WouldKeep::UnlessOthersAreSaved);
+        assert_eq!(run.submit_conditional(2, 0.2), Submitted::Accepted);
+        assert_eq!(run.end_with(usize::from(fails)).1, [best]);
+    }
+}
+
+#[test]
+fn a_state_that_is_wanted_only_if_others_fail_takes_no_other_ones_place_and_never_waits() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = Run::busy(directory.path(), 2, 1);
+    assert_eq!(run.submit_best(1, 0.1, false), Submitted::Accepted);
+    assert_eq!(run.submit_conditional(2, 0.2), Submitted::Accepted);
+    assert_eq!(run.submit(3, &[("last", f64::NAN)], WhenBusy::Skip), Submitted::Accepted);
+    assert_eq!(run.submit_conditional(4, 0.2), Submitted::Skipped);
+    let (last, best) = run.end();
+    assert_eq!((last, best), (vec!["3".to_owned()], vec!["1".to_owned()]));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod back_pressure;
 mod directory;
 mod dirpaths;
+mod each_state_once;
 mod failed_saves;
 mod metric_files;
 mod names;

@@ -75,19 +75,6 @@ fn nan_first_stays_until_a_number_comes() {
 }
 
 #[test]
-fn a_validation_without_a_batch_is_worth_nan() {
-    let root = tempfile::tempdir().unwrap();
-    let trainer = burn_trainer::Trainer::new(config(root.path(), 2), &()).unwrap();
-    let data = |batches| system_tests::models::small::loader(&Script { batches, ..Script::default() });
-    let training = trainer.training(data(None), data(Some(0)));
-    let learner = system_tests::models::small::learner(Script::default());
-    trainer.fit(training.metrics((burn::train::metric::LossMetric::new(),)), learner).unwrap();
-    let best = checkpoints(root.path()).join("best_val_loss.ckpt");
-    assert_eq!(metadata(&best)["metrics"]["val_loss"], "NaN");
-    assert_eq!(target(&best), Path::new("best/epoch=0-step=10.ckpt"));
-}
-
-#[test]
 fn infinities_are_numbers() {
     check(&[f64::INFINITY, 1.0, f64::NEG_INFINITY], MetricMode::Min, 2, &["1", "2"], "2");
 }

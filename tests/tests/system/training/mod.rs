@@ -1,7 +1,10 @@
-//! Training: on several devices, in several processes, under Slurm, and with loops that are burn's or a user's.
+//! Training: on several devices, in several processes, under Slurm, and with loops that are burn's or a user's, with
+//! loaders of any length, and with settings or data that cannot be trained with.
 
 mod burns_strategies;
 mod devices;
+mod failed_starts;
+mod loader_lengths;
 mod processes;
 mod slurm;
 mod users_loop;

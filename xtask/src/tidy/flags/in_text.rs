@@ -22,7 +22,7 @@ mod tests {
     #[test]
     fn flags_are_told_from_dashes() {
         assert_eq!(
-            flags_in("--set KEY=JSON, `--topk=3` ('--ckpt-path') [--all]"),
+            flags_in("--set KEY=VALUE, `--topk=3` ('--ckpt-path') [--all]"),
             ["set", "topk", "ckpt-path", "all"]
         );
         assert_eq!(flags_in("a -- b, a--b, ---a, --, |--|, --8, --Upper"), [""; 0]);

@@ -19,6 +19,8 @@ pub enum Kind {
     Safetensors,
     /// What `torch.save` writes: a ZIP archive, or one of the older forms.
     PyTorch,
+    /// JSON that says in which files a model's tensors are.
+    Index,
 }
 
 impl Kind {
@@ -33,7 +35,7 @@ impl Kind {
         let facts = std::fs::metadata(path).map_err(fail)?;
         let not_a_file = |what: &str| Err(Failure::Other(format!("{} is {what}", path.display())));
         if facts.is_dir() {
-            return not_a_file("a directory; name a .safetensors, .pt or .pth file in it");
+            return not_a_file("a directory; name a .safetensors, .pt, .pth or .index.json file in it");
         }
         if !facts.is_file() {
             return not_a_file("not a regular file");
@@ -45,7 +47,7 @@ impl Kind {
     }
 
     fn from_first(first: &[u8]) -> Result<Self, String> {
-        let wanted = "expected a safetensors file or one that torch.save wrote";
+        let wanted = "expected a safetensors file, one that torch.save wrote, or the index of a model in several files";
         if first.is_empty() {
             return Err(format!("it is empty; {wanted}"));
         }
@@ -61,6 +63,9 @@ impl Kind {
         let pickle = first[0] == 0x80 && first.get(1).is_some_and(|protocol| (2..=5).contains(protocol));
         if zip || tar || pickle {
             return Ok(Self::PyTorch);
+        }
+        if first.trim_ascii_start().first() == Some(&b'{') {
+            return Ok(Self::Index);
         }
         Err(format!("it begins with {}; {wanted}", first_bytes(first)))
     }
@@ -94,6 +99,7 @@ mod tests {
         assert_eq!(Kind::from_first(&header), Ok(Kind::Safetensors));
         assert_eq!(Kind::from_first(b"PK\x03\x04...."), Ok(Kind::PyTorch));
         assert_eq!(Kind::from_first(b"\x80\x02\x8a\x0a"), Ok(Kind::PyTorch));
+        assert_eq!(Kind::from_first(b"\n{\"weight_map\": {}}"), Ok(Kind::Index));
         let error = Kind::from_first(b"GIF89a").unwrap_err();
         assert!(error.contains("47 49 46 38 39 61") && error.contains("GIF89a"), "{error}");
         assert!(Kind::from_first(b"NRUB\x01\0").unwrap_err().contains("checkpoint"));

@@ -1,6 +1,7 @@
-//! Foreign formats, for `export` and `import`: reading and writing safetensors, reading PyTorch's files, and converting between
-//! burn's and PyTorch's names and layouts.
+//! Foreign formats, for `export` and `import`: reading and writing safetensors, reading PyTorch's files and models in several
+//! files, casting, and converting between burn's and PyTorch's names and layouts.
 
+mod cast;
 mod dtypes;
 mod guard;
 mod kind;
@@ -10,10 +11,12 @@ mod notes;
 mod pytorch;
 mod read_safetensors;
 mod report;
+mod shards;
 mod write_safetensors;
 
 use burn_ckpt::burn_pack::Tensor;
 
+pub use cast::{FloatType, cast};
 pub use kind::Kind;
 pub use layouts::{LayoutName, tensor_as_burn, tensor_as_pytorch};
 pub use limits::check_limits;
@@ -21,6 +24,7 @@ pub use notes::{Notes, copy_module_types};
 pub use pytorch::read as read_pytorch;
 pub use read_safetensors::read as read_safetensors;
 pub use report::{check_destination, print_written, same_file};
+pub use shards::{check_is_whole, listed, read as read_shards};
 pub use write_safetensors::write as write_safetensors;
 
 /// The contents of a file of another format: its tensors, which stay on disk until they are read, and its notes.

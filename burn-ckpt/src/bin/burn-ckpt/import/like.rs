@@ -1,6 +1,6 @@
 //! `--like`: converting imported tensors to the names and layout of a checkpoint of the same model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use burn_ckpt::burn_pack::Tensor;
@@ -9,6 +9,7 @@ use burn_ckpt::{Checkpoint, Section, TensorLayout};
 
 use crate::answer::Failure;
 use crate::foreign::{copy_module_types, tensor_as_burn, tensor_as_pytorch};
+use crate::import::hints;
 
 /// How many of the tensors that do not fit are listed.
 const SHOWN: usize = 50;
@@ -29,18 +30,28 @@ pub fn fitted(
     let types = conversion(layout, &pattern, like)?;
     let mut given: BTreeMap<String, Tensor> =
         tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+    let all = given.clone();
     let mut problems = Vec::new();
     let mut section = Section::default().with_layout(pattern.layout()?);
+    let mut names = BTreeSet::new();
     for wanted in &pattern.tensors {
         // Name and shape that the tensor should have in the file.
         let expected = match &types {
             Some(types) => tensor_as_pytorch(wanted.clone(), types),
             None => wanted.clone(),
         };
-        let Some(found) = given.remove(&expected.name) else {
-            problems.push(format!("missing: {} {:?}", expected.name, expected.shape.to_vec()));
+        names.insert(expected.name.clone());
+        let Some(mut found) = given.remove(&expected.name) else {
+            let there = all.iter().map(|(name, tensor)| (name.as_str(), tensor));
+            // The list is long enough without more hints, which look at every tensor.
+            let hint = if problems.len() < SHOWN { hints::tied(&expected, there) } else { None };
+            let hint = hint.unwrap_or_default();
+            problems.push(format!("missing: {} {:?}{hint}", expected.name, expected.shape.to_vec()));
             continue;
         };
+        if are_scalars(&found, &expected) {
+            found.shape.clone_from(&expected.shape);
+        }
         if found.shape != expected.shape {
             let (is, should) = (found.shape.to_vec(), expected.shape.to_vec());
             problems.push(format!("other shape: {} is {is:?} and should be {should:?}", found.name));
@@ -60,12 +71,19 @@ pub fn fitted(
         if more > 0 {
             problems.push(format!("and {more} more"));
         }
+        problems.extend(hints::wrong_prefix(&all.into_keys().collect(), &names));
         let (file, like) = (file.display(), like.path().display());
         let list = problems.join("\n  ");
         return Err(Failure::Other(format!("the tensors of {file} do not fit those of {like}:\n  {list}")));
     }
     copy_module_types(&pattern, &mut section);
     Ok(section)
+}
+
+/// Whether both are one number, which some programs store as `[]` and others as `[1]`.
+fn are_scalars(a: &Tensor, b: &Tensor) -> bool {
+    let is_scalar = |tensor: &Tensor| matches!(tensor.shape.as_slice(), [] | [1]);
+    is_scalar(a) && is_scalar(b)
 }
 
 /// The types of the modules, if the tensors must be converted from PyTorch's layout to burn's.

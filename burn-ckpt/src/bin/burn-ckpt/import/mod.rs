@@ -1,10 +1,11 @@
 //! `burn-ckpt import`: a safetensors file, or one that `torch.save` wrote, as a checkpoint of weights.
 
+mod hints;
 mod like;
 mod names;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::store::KeyRemapper;
 use burn_ckpt::burn_pack::Tensor;
@@ -15,11 +16,12 @@ use serde_json::Value;
 use crate::answer::{Answer, Failure};
 use crate::foreign::{self, Foreign, Kind, LayoutName, Notes};
 use crate::terminal::output::say;
+use names::Rename;
 
 /// Make a checkpoint of a safetensors file or a PyTorch file
 ///
-/// IN is a safetensors file or a file that torch.save wrote; its content decides, not its name. No code in it is
-/// run. The checkpoint has the model's weights in the layout of IN. Loading it into a burn module converts
+/// IN is a safetensors file, a file that torch.save wrote, or the index of a model in several such files
+/// (model.safetensors.index.json); its content decides, not its name. No code in it is run. The checkpoint has the model's weights in the layout of IN. Loading it into a burn module converts
 /// PyTorch's layout: weights of linear layers are transposed, weight and bias of batch, layer, group and RMS
 /// normalisation become gamma and beta, and the variants of enums are added to names. num_batches_tracked of
 /// batch normalisation is left out, as burn does not have it.
@@ -46,7 +48,11 @@ pub struct Args {
     like: Option<PathBuf>,
     /// Replace each match of a regular expression in the names, before any other change of names; may be repeated
     #[arg(long, value_name = "FROM=TO", value_parser = parse_rename)]
-    rename: Vec<KeyRemapper>,
+    rename: Vec<Rename>,
+    /// Add the tensor FROM a second time as TO, for weights that are tied: the model has them twice, and the file once.
+    /// Names are those after --rename and with contiguous layer numbers; may be repeated
+    #[arg(long, value_name = "FROM=TO", value_parser = parse_copy)]
+    copy: Vec<(String, String)>,
     /// Import only the tensors under this key of a PyTorch file
     #[arg(long, value_name = "KEY")]
     top_level_key: Option<String>,
@@ -86,9 +92,17 @@ impl Hparams {
     }
 }
 
-fn parse_rename(text: &str) -> Result<KeyRemapper, String> {
+fn parse_rename(text: &str) -> Result<Rename, String> {
     let (from, to) = text.split_once('=').ok_or("write FROM=TO, where FROM is a regular expression")?;
-    KeyRemapper::new().add_pattern(from, to).map_err(|error| error.to_string())
+    let remapper = KeyRemapper::new().add_pattern(from, to).map_err(|error| error.to_string())?;
+    Ok(Rename { text: text.to_owned(), remapper })
+}
+
+fn parse_copy(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((from, to)) if !from.is_empty() && !to.is_empty() => Ok((from.to_owned(), to.to_owned())),
+        _ => Err("write FROM=TO, two names of tensors".to_owned()),
+    }
 }
 
 /// Writes the checkpoint.
@@ -103,9 +117,7 @@ pub fn run(args: &Args) -> Answer {
     let Foreign { tensors, notes } = read(kind, args)?;
     let hparams = hparams(args, like.as_ref(), &notes)?;
     let layout = layout(args, kind, &notes);
-    if kind == Kind::PyTorch {
-        hint_at_keys(&tensors, args);
-    }
+    let has_parts = kind == Kind::PyTorch && hint_at_keys(&tensors, args);
 
     let contiguous = layout == TensorLayout::PyTorch && !args.keep_indices && !notes.are_ours();
     let mut tensors = names::renamed(tensors, &args.rename)?;
@@ -115,9 +127,14 @@ pub fn run(args: &Args) -> Answer {
     if contiguous {
         tensors = names::contiguous(tensors)?;
     }
+    let tensors = names::copied(tensors, &args.copy)?;
     let section = match &like {
         Some(like) => like::fitted(tensors, layout, like, &args.file)?,
         None => {
+            let names = tensors.iter().map(|tensor| tensor.name.clone()).collect();
+            if let Some(note) = hints::wrapper(&names).filter(|_| !has_parts) {
+                say(note);
+            }
             let mut section = Section::new().with_tensors(tensors).with_layout(layout);
             if layout == TensorLayout::Burn {
                 notes.give_module_types(&mut section).map_err(|reason| cannot_import(args, &reason))?;
@@ -137,19 +154,40 @@ pub fn run(args: &Args) -> Answer {
 }
 
 fn read(kind: Kind, args: &Args) -> Result<Foreign, Failure> {
-    let read = match kind {
-        Kind::PyTorch => foreign::read_pytorch(&args.file, args.top_level_key.as_deref()),
-        Kind::Safetensors if args.top_level_key.is_some() => {
-            Err("--top-level-key is for PyTorch's files, and this is a safetensors file".to_owned())
-        }
-        Kind::Safetensors => foreign::read_safetensors(&args.file),
-    };
-    let checked = read.and_then(|foreign| {
-        let size = std::fs::metadata(&args.file).map_err(|error| error.to_string())?.len();
+    let checked = read_all_files(kind, args).and_then(|(foreign, size)| {
         foreign::check_limits(&foreign.tensors, size)?;
         Ok(foreign)
     });
     checked.map_err(|reason| cannot_import(args, &reason))
+}
+
+/// The tensors of the file, or of the files that it names, with the size of all.
+fn read_all_files(kind: Kind, args: &Args) -> Result<(Foreign, u64), String> {
+    if kind != Kind::Index {
+        foreign::check_is_whole(&args.file)?;
+        let size = std::fs::metadata(&args.file).map_err(|error| error.to_string())?.len();
+        return Ok((read_file(kind, &args.file, args)?, size));
+    }
+    let read_file = |kind, path: &Path| read_file(kind, path, args);
+    let (foreign, size, left_out) = foreign::read_shards(&args.file, read_file)?;
+    if !left_out.is_empty() {
+        let (file, list) = (args.file.display(), foreign::listed(left_out));
+        say(format!("note: tensors that {file} does not name are left out: {list}"));
+    }
+    Ok((foreign, size))
+}
+
+fn read_file(kind: Kind, path: &Path, args: &Args) -> Result<Foreign, String> {
+    if foreign::same_file(path, &args.out) {
+        return Err(format!("{} would be overwritten while it is read", path.display()));
+    }
+    match kind {
+        Kind::PyTorch => foreign::read_pytorch(path, args.top_level_key.as_deref()),
+        _ if args.top_level_key.is_some() => {
+            Err("--top-level-key is for PyTorch's files, and this is a safetensors file".to_owned())
+        }
+        _ => foreign::read_safetensors(path),
+    }
 }
 
 fn cannot_import(args: &Args, reason: &str) -> Failure {
@@ -168,19 +206,21 @@ fn hparams(args: &Args, like: Option<&Checkpoint>, notes: &Notes) -> Result<Valu
     }
 }
 
-/// Prints a note about --top-level-key if a PyTorch file seems to contain more than weights.
-fn hint_at_keys(tensors: &[Tensor], args: &Args) {
+/// Prints a note about --top-level-key if a PyTorch file seems to contain more than weights. Whether it has.
+fn hint_at_keys(tensors: &[Tensor], args: &Args) -> bool {
     // Names that training programs give to the parts of a file.
     const PARTS: [&str; 5] =
         ["state_dict", "model_state_dict", "optimizer", "optimizer_state_dict", "optimizer_states"];
     let keys: BTreeSet<&str> = tensors.iter().filter_map(|tensor| tensor.name.split('.').next()).collect();
-    if args.top_level_key.is_none() && keys.iter().any(|key| PARTS.contains(key)) {
+    let has_parts = args.top_level_key.is_none() && keys.iter().any(|key| PARTS.contains(key));
+    if has_parts {
         let keys: Vec<&str> = keys.into_iter().take(10).collect();
         let (file, keys) = (args.file.display(), keys.join(", "));
         say(format!(
             "note: {file} has tensors under {keys}: use --top-level-key to import only those under one of them"
         ));
     }
+    has_parts
 }
 
 /// How the tensors are laid out. Prints a note if the command line does not say it.

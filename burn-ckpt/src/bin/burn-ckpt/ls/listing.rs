@@ -1,6 +1,7 @@
 //! The checkpoints in a directory, with the links to them: those of a run, of several runs, or files outside of a run.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::{
@@ -20,6 +21,8 @@ pub struct Listing {
     pub directory: PathBuf,
     pub rows: Vec<Row>,
     pub dangling: Vec<Dangling>,
+    /// What of it cannot be read.
+    pub unreadable: Vec<Error>,
 }
 
 /// A file with a checkpoint's name.
@@ -44,23 +47,34 @@ pub struct Dangling {
     pub target: PathBuf,
 }
 
-/// The listings of a directory: of the run whose directory it is, or of the runs and files in it. At least one, and none is
-/// empty.
+/// The listings of a directory: of the run whose directory it is, or of the runs and files in it. At least one, and each has
+/// something: a run that cannot be read has that error.
 pub fn listings(directory: &Path) -> Result<Vec<Listing>, Failure> {
     if let Some(run) = run_of(directory) {
         let listing = Listing::of_run(&run)?;
-        return match listing.is_empty() {
+        return match listing.has_nothing() {
             true => Err(Failure::Other(format!("the run {} has no checkpoint", directory.display()))),
             false => Ok(vec![listing]),
         };
     }
     let mut found = vec![Listing::of_directory(directory)?];
     for path in list(directory)? {
-        if path.join(CHECKPOINT_DIR).is_dir() {
-            found.push(Listing::of_run(&RunLayout::at(path))?);
+        let checkpoints = path.join(CHECKPOINT_DIR);
+        match fs::metadata(&checkpoints) {
+            Ok(facts) if facts.is_dir() => {
+                let run = RunLayout::at(&path);
+                found.push(Listing::of_run(&run).unwrap_or_else(|error| Listing::without(&path, error)));
+            }
+            Ok(_) => {}
+            // Not a run's directory.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(source) => {
+                let error = Error::Io { action: "read", path: checkpoints, source };
+                found.push(Listing::without(&path, error));
+            }
         }
     }
-    found.retain(|listing| !listing.is_empty());
+    found.retain(|listing| !listing.has_nothing());
     let below = directory.join(DEFAULT_LOGS);
     match found.is_empty() {
         true if below.is_dir() => listings(&below),
@@ -89,14 +103,24 @@ pub fn run_of(directory: &Path) -> Option<RunLayout> {
 }
 
 impl Listing {
-    pub fn of_run(run: &RunLayout) -> Result<Self, Failure> {
+    /// The checkpoints of a run. A directory of it that cannot be read is among the errors.
+    pub fn of_run(run: &RunLayout) -> Result<Self, Error> {
         let directory = run.checkpoint_dir();
-        let mut listing = Self::of_catalog(Catalog::scan(run)?, name_of(run.run_dir()), &directory);
+        let (catalog, unreadable) = readable(&directory)?;
+        let mut listing = Self::of_catalog(catalog, name_of(run.run_dir()), &directory);
+        listing.unreadable = unreadable;
         listing.add_links(true)?;
         Ok(listing)
     }
 
-    fn of_directory(directory: &Path) -> Result<Self, Failure> {
+    /// A run that cannot be read.
+    fn without(run: &Path, error: Error) -> Self {
+        let mut listing = Self::of_catalog(Catalog::default(), name_of(run), &run.join(CHECKPOINT_DIR));
+        listing.unreadable.push(error);
+        listing
+    }
+
+    fn of_directory(directory: &Path) -> Result<Self, Error> {
         let catalog = Catalog::scan_directory(directory)?;
         let mut listing = Self::of_catalog(catalog, name_of(directory), directory);
         listing.add_links(false)?;
@@ -105,6 +129,10 @@ impl Listing {
 
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty() && self.dangling.is_empty()
+    }
+
+    fn has_nothing(&self) -> bool {
+        self.is_empty() && self.unreadable.is_empty()
     }
 
     /// A path as it is shown: relative to the directory if it is inside.
@@ -116,11 +144,11 @@ impl Listing {
         let whole = catalog.entries.into_iter().map(|entry| Row::new(entry.path, Ok(entry.metadata)));
         let rows =
             whole.chain(catalog.broken.into_iter().map(|(path, error)| Row::new(path, Err(error)))).collect();
-        Self { name, directory: directory.to_path_buf(), rows, dangling: Vec::new() }
+        Self { name, directory: directory.to_path_buf(), rows, dangling: Vec::new(), unreadable: Vec::new() }
     }
 
     /// Finds the links in the directory, and the files that they point to.
-    fn add_links(&mut self, is_run: bool) -> Result<(), Failure> {
+    fn add_links(&mut self, is_run: bool) -> Result<(), Error> {
         let real = |path: &Path| fs::canonicalize(path).ok();
         for path in list(&self.directory)? {
             if !is_checkpoint(&path) || path.is_dir() {
@@ -222,7 +250,7 @@ pub fn reason(error: &Error) -> String {
 /// Whether the error says that a checkpoint's metadata file is missing.
 pub fn is_without_metadata(error: &Error) -> bool {
     matches!(error, Error::Io { path, source, .. }
-        if source.kind() == std::io::ErrorKind::NotFound && name_of(path).ends_with(METADATA_SUFFIX))
+        if source.kind() == ErrorKind::NotFound && name_of(path).ends_with(METADATA_SUFFIX))
 }
 
 /// A file's name without the ending of checkpoints.
@@ -235,6 +263,25 @@ fn name_of(path: &Path) -> String {
     let own = path.file_name().map(ToOwned::to_owned);
     let name = own.or_else(|| Some(fs::canonicalize(path).ok()?.file_name()?.to_owned()));
     name.unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The checkpoints in all directories below a directory, and the directories that cannot be read. Links are not followed.
+fn readable(directory: &Path) -> Result<(Catalog, Vec<Error>), Error> {
+    let is_directory = |path: &PathBuf| path.is_dir() && !path.is_symlink();
+    let mut open: Vec<PathBuf> = list(directory)?.into_iter().filter(is_directory).collect();
+    let (mut catalog, mut unreadable) = (Catalog::default(), Vec::new());
+    while let Some(directory) = open.pop() {
+        match list(&directory).and_then(|paths| Ok((paths, Catalog::scan_directory(&directory)?))) {
+            Ok((paths, found)) => {
+                open.extend(paths.into_iter().filter(is_directory));
+                catalog.entries.extend(found.entries);
+                catalog.broken.extend(found.broken);
+            }
+            Err(error) => unreadable.push(error),
+        }
+    }
+    catalog.sort();
+    Ok((catalog, unreadable))
 }
 
 /// The entries of a directory, sorted by name.

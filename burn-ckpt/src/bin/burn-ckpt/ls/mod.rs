@@ -1,29 +1,28 @@
 //! `burn-ckpt ls`: the checkpoints of a run, or of several, as a table.
 
 pub mod listing;
+pub mod metrics;
 
 use std::path::PathBuf;
 
-use burn_ckpt::plumbing::numbers;
+use burn_ckpt::plumbing::{chain, numbers};
 use burn_ckpt::{Error, Metadata};
-use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, Failure};
 use crate::ls::listing::{Listing, Row, is_without_metadata, listings, reason};
+use crate::ls::metrics::{check_metrics, metrics_of};
 use crate::terminal::figures::{age, number, size};
-use crate::terminal::output::Output;
+use crate::terminal::output::{Output, say};
 use crate::terminal::table::{Align, Table};
-
-/// How many metrics are shown by default.
-const SHOWN_METRICS: usize = 3;
 
 /// List the checkpoints of a run, oldest first
 ///
 /// Prints one line per file: epoch (counted from 0), optimizer step, metrics, size, age, the links that point
 /// to it, and whether its size is right (`burn-ckpt verify` reads the bytes). In a directory of several runs,
-/// each is listed. Exit status 1 if there is no checkpoint.
+/// each is listed. A run that cannot be read is named on standard error, and the others are listed. Exit status
+/// 1 then, and if there is no checkpoint.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -40,13 +39,14 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Answer {
     let listings = listings(&args.directory)?;
+    check_metrics(&listings, &args.metrics)?;
     let mut output = Output::new();
     if args.json {
         let runs = listings.iter().map(listing_json).collect::<Result<Vec<Value>, Failure>>()?;
         output.json(&Value::from(runs))?;
     } else {
         let now = Timestamp::now();
-        for (place, listing) in listings.iter().enumerate() {
+        for (place, listing) in listings.iter().filter(|listing| !listing.is_empty()).enumerate() {
             if listings.len() > 1 {
                 output.line(format!("{}{}:", if place > 0 { "\n" } else { "" }, listing.name))?;
             }
@@ -56,7 +56,9 @@ pub fn run(args: &Args) -> Answer {
         }
     }
     output.flush()?;
-    Ok(true)
+    let unreadable: Vec<&Error> = listings.iter().flat_map(|listing| &listing.unreadable).collect();
+    unreadable.iter().for_each(|error| say(format!("error: {}", chain(error))));
+    Ok(unreadable.is_empty())
 }
 
 fn table(listing: &Listing, wanted: &[String], now: Timestamp) -> Table {
@@ -89,38 +91,6 @@ fn table(listing: &Listing, wanted: &[String], now: Timestamp) -> Table {
     table
 }
 
-/// The metrics that get a column: those from the command line, or else all if they are few, or else the primary metric and those
-/// of the validation split.
-fn metrics_of(listing: &Listing, wanted: &[String]) -> Vec<String> {
-    let mut logged: IndexMap<&str, ()> = IndexMap::new();
-    let metadata = || listing.rows.iter().filter_map(|row| row.metadata.as_ref());
-    for metadata in metadata() {
-        logged.extend(metadata.metrics.keys().map(|name| (name.as_str(), ())));
-    }
-    if wanted == ["all"] {
-        return logged.keys().map(|name| (*name).to_owned()).collect();
-    }
-    if !wanted.is_empty() {
-        return wanted.to_vec();
-    }
-    let primary =
-        metadata().next_back().and_then(|metadata| metadata.trainer_config["primary_metric"].as_str());
-    // The sort is stable: equal metrics stay in the order in which they were logged.
-    let mut names: Vec<&str> = logged.into_keys().collect();
-    if names.len() >= SHOWN_METRICS {
-        names.sort_by_key(|name| match *name {
-            name if Some(name) == primary => 0,
-            name if name.starts_with("val_") => 1,
-            _ => 2,
-        });
-        let of_training = |name: &&str| !name.starts_with("val_") && Some(*name) != primary;
-        if !names.iter().all(of_training) {
-            names.retain(|name| !of_training(name));
-        }
-    }
-    names.into_iter().take(SHOWN_METRICS).map(str::to_owned).collect()
-}
-
 /// Whether a file is whole, in a few words for a table.
 fn state(row: &Row) -> String {
     match (&row.problem, &row.metadata) {
@@ -146,6 +116,7 @@ fn listing_json(listing: &Listing) -> Result<Value, Failure> {
         "directory": listing.directory.display().to_string(),
         "checkpoints": rows,
         "dangling_links": dangling,
+        "unreadable": listing.unreadable.iter().map(|error| chain(error)).collect::<Vec<_>>(),
     }))
 }
 

@@ -72,7 +72,11 @@ pub fn run(args: &Args) -> Answer {
     };
     // A dry run takes no lock, as that would create a directory and a file.
     let _lock = if args.dry_run { None } else { Some(RunLock::acquire(run.run_dir())?) };
-    let listing = Listing::of_run(&run)?;
+    let mut listing = Listing::of_run(&run)?;
+    // What is in there could be what has to stay.
+    if let Some(error) = listing.unreadable.pop() {
+        return Err(error.into());
+    }
     let plan = Plan::of(&listing, args)?;
     for row in &plan.broken {
         let outcome = if args.broken { "not whole" } else { "not whole, kept" };

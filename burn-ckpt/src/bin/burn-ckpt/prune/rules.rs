@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::answer::Failure;
 use crate::ls::listing::Row;
+use crate::ls::metrics::unknown_metric;
 
 /// One rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,15 +155,6 @@ fn mode_of_best_link(rows: &[&Row], metric: &str, asked: Option<MetricMode>) -> 
         (false, true) => Some(MetricMode::Max),
         (false, false) => None,
     }
-}
-
-fn unknown_metric<'a>(metric: &str, metadata: impl Iterator<Item = &'a Metadata>) -> Failure {
-    let mut known: Vec<&str> =
-        metadata.flat_map(|metadata| metadata.metrics.keys()).map(String::as_str).collect();
-    known.sort_unstable();
-    known.dedup();
-    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-    Failure::Other(format!("no checkpoint has the metric {metric}; the metrics are {known}"))
 }
 
 #[cfg(test)]

@@ -1,20 +1,8 @@
 //! How sizes, times, counts and metrics are written for humans.
 
+pub use burn_ckpt::plumbing::size;
 use jiff::Timestamp;
 use serde_json::Value;
-
-/// `461.6 KiB`.
-pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    // A value that would be rounded to 1024.0 is written in the next unit.
-    while value >= 1023.95 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
-}
 
 /// `461.6 KiB (472634 bytes)`.
 pub fn exact_size(bytes: u64) -> String {

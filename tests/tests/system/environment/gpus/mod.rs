@@ -18,7 +18,7 @@ use burn_trainer::environment::{GpuDevice, gpus};
 use serde_json::{Value, json};
 use system_tests::backend;
 use system_tests::models::small::{Model, Script, loader, train_on_devices};
-use system_tests::programs::commands::{burn_ckpt_command, stdout};
+use system_tests::programs::commands::{burn_ckpt_command, stderr, stdout};
 use system_tests::programs::running::warmup;
 use system_tests::run_files::{checkpoints, hardware, metadata};
 use system_tests::{config, train, train_scripted};
@@ -154,11 +154,56 @@ fn library(options: &[&str]) -> TempDir {
 fn a_driver_that_hangs_costs_neither_training_nor_checkpoints() {
     let (library, root) = (library(&["-DHANGS"]), tempfile::tempdir().unwrap());
     let mut command = warmup(root.path(), "--run-id r1 --epochs 2");
-    stdout(&command.env("LD_LIBRARY_PATH", library.path()).output().unwrap());
+    let output = command.env("LD_LIBRARY_PATH", library.path()).output().unwrap();
+    stdout(&output);
     let environment = &metadata(&checkpoints(root.path()).join("last.ckpt"))["environment"];
     let hardware = &environment["hardware"];
     assert_eq!((&hardware["gpu_count"], &hardware["gpu_devices"]), (&Value::Null, &json!([])));
     assert!(hardware["cpu_count"].is_u64() && environment["os"]["name"].is_string(), "{environment}");
+    assert_eq!(
+        stderr(&output).matches("the drivers of GPUs do not answer").count(),
+        1,
+        "{}",
+        stderr(&output)
+    );
+}
+
+/// Also of a library that hangs while it is loaded, which keeps a process from ending, and of one that crashes.
+#[test]
+fn a_driver_that_hangs_or_crashes_is_given_up_by_env() {
+    std::thread::scope(|scope| {
+        for (fault, said) in [
+            ("-DHANGS", "given up"),
+            ("-DHANGS_LOADING", "given up"),
+            ("-DCRASHES", "the drivers of GPUs cannot be asked"),
+        ] {
+            scope.spawn(move || {
+                let library = library(&[fault]);
+                let env = |more: &[&str]| {
+                    let mut command = burn_ckpt_command();
+                    command.arg("env").args(more).env("LD_LIBRARY_PATH", library.path()).output().unwrap()
+                };
+                let output = env(&["--json"]);
+                let environment: Value = serde_json::from_str(&stdout(&output)).unwrap();
+                let hardware = &environment["hardware"];
+                assert_eq!(
+                    (&hardware["gpu_count"], &hardware["gpu_devices"]),
+                    (&Value::Null, &json!([])),
+                    "{fault}"
+                );
+                assert!(
+                    hardware["cpu_count"].is_u64() && environment["os"]["name"].is_string(),
+                    "{environment}"
+                );
+                assert!(stderr(&output).contains(said), "{fault}: {}", stderr(&output));
+                if fault == "-DCRASHES" {
+                    let table = stdout(&env(&[]));
+                    let unknown = |line: &str| line.split_whitespace().eq(["gpu_count", "-"]);
+                    assert!(table.lines().any(unknown), "{table}");
+                }
+            });
+        }
+    });
 }
 
 /// The facts are those of the library in C.

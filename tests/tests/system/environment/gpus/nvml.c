@@ -1,7 +1,9 @@
 /* NVIDIA's driver library of a machine with three devices: a card, one that has fallen off the bus, and a share of a
- * card. Only what is asked for of it. Built by gpus.rs; the facts are repeated there. With HANGS it never answers. */
+ * card. Only what is asked for of it. Built by gpus.rs; the facts are repeated there. With HANGS it never answers, with
+ * HANGS_LOADING it is never loaded, and with CRASHES it ends the process. */
 
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -37,7 +39,16 @@ static int copy(char *to, unsigned size, const char *text) {
     return SUCCESS;
 }
 
+#ifdef HANGS_LOADING
+__attribute__((constructor)) static void hang(void) {
+    for (;;) pause();
+}
+#endif
+
 int nvmlInit_v2(void) {
+#ifdef CRASHES
+    abort();
+#endif
 #ifdef HANGS
     for (;;) pause();
 #endif

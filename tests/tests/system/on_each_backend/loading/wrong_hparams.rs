@@ -17,7 +17,7 @@ use system_tests::{config, train};
 /// Loads the net of `path` with other hyperparameters than its own, which fails.
 fn error_of<H>(path: &Path) -> String
 where
-    H: for<'de> Deserialize<'de> + std::fmt::Debug,
+    H: Serialize + for<'de> Deserialize<'de> + std::fmt::Debug,
 {
     let error = burn_ckpt::Checkpoint::open(path).unwrap().hparams::<H>().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidHparams, "{error:?}");
@@ -81,12 +81,12 @@ fn a_type_that_differs_from_what_was_saved_is_an_error_that_names_the_field() {
 
 #[test]
 fn a_field_in_a_part_of_the_hyperparameters_is_named_with_its_way() {
-    #[derive(Debug, Deserialize)]
+    #[derive(Debug, Serialize, Deserialize)]
     #[allow(dead_code)]
     struct Nested {
         encoder: Vec<Encoder>,
     }
-    #[derive(Debug, Deserialize)]
+    #[derive(Debug, Serialize, Deserialize)]
     #[allow(dead_code)]
     struct Encoder {
         width: usize,

@@ -31,12 +31,12 @@ struct Args {
 fn main() -> ExitCode {
     // The metadata of the checkpoints then lists the packages of this program.
     burn_trainer::program!();
-    let args = Args::parse();
     cli::main(|| {
         let mut config = TrainerConfig::new()
             .with_primary_metric("val_loss") // keeps the best checkpoint, the last one, and the one before a failure
             .with_max_epochs(10);
         let mut hparams = ClassifierConfig::new();
+        let args: Args = cli::parse(&config, &hparams); // --help lists the keys of --set
         args.train.apply(&mut config, &mut hparams)?;
         let result = train(config.clone(), &hparams);
         cli::report(result, &config, PROGRAM)

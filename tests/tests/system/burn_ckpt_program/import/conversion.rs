@@ -184,6 +184,11 @@ fn names_are_replaced_and_layers_counted_as_asked() {
     let renamed = names(&["--rename", "^layers=body", "--rename", r"^body\.(\d)=head.$1.x"]);
     assert!(has(&renamed, "head.1.x.weight"), "{renamed:?}");
 
+    let output =
+        import(&directory.path().join("state.pt"), &out, &["--rename", "^layer\\.=body.", "--force"]);
+    stdout(&output);
+    assert!(stderr(&output).contains("--rename ^layer\\.=body. changes no name"), "{}", stderr(&output));
+
     let output = import(&directory.path().join("state.pt"), &out, &["--rename", "bias|weight=p", "--force"]);
     assert_eq!(output.status.code(), Some(1));
     let error = stderr(&output);

@@ -5,13 +5,15 @@
 
 use std::path::Path;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::hparams::dropped_fields::dropped_fields;
 
 /// Converts the hyperparameters of a checkpoint to their type. Fields that the type does not know must be null.
-pub(crate) fn typed<H: DeserializeOwned>(path: &Path, hparams: &Value) -> Result<H> {
+pub(crate) fn typed<H: Serialize + DeserializeOwned>(path: &Path, hparams: &Value) -> Result<H> {
     let type_name = short_name(std::any::type_name::<H>());
     let fail = |reason: String, source| {
         let (path, type_name) = (path.to_path_buf(), type_name.clone());
@@ -32,6 +34,9 @@ pub(crate) fn typed<H: DeserializeOwned>(path: &Path, hparams: &Value) -> Result
     })?;
     // `Value::take` in `update_hparams_json` leaves a null behind.
     unknown.retain(|field| !at(hparams, field).is_some_and(Value::is_null));
+    if unknown.is_empty() {
+        unknown = dropped_fields(hparams, &typed);
+    }
     match unknown.first() {
         None => Ok(typed),
         Some(field) => {

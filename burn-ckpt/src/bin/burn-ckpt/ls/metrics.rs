@@ -1,0 +1,68 @@
+//! The metrics of checkpoints by name: those that get a column in a table, and names that no checkpoint has.
+
+use std::collections::BTreeSet;
+
+use burn_ckpt::Metadata;
+use indexmap::IndexMap;
+
+use crate::answer::Failure;
+use crate::ls::listing::Listing;
+
+/// How many metrics are shown by default.
+const SHOWN_METRICS: usize = 3;
+/// Stands for all metrics.
+const ALL: &str = "all";
+
+/// The metrics that get a column: those from the command line, or else all if they are few, or else the primary metric and those
+/// of the validation split.
+pub fn metrics_of(listing: &Listing, wanted: &[String]) -> Vec<String> {
+    let mut logged: IndexMap<&str, ()> = IndexMap::new();
+    let metadata = || listing.rows.iter().filter_map(|row| row.metadata.as_ref());
+    for metadata in metadata() {
+        logged.extend(metadata.metrics.keys().map(|name| (name.as_str(), ())));
+    }
+    if wanted.iter().any(|name| name == ALL) {
+        return logged.keys().map(|name| (*name).to_owned()).collect();
+    }
+    if !wanted.is_empty() {
+        return wanted.to_vec();
+    }
+    let primary =
+        metadata().next_back().and_then(|metadata| metadata.trainer_config["primary_metric"].as_str());
+    // The sort is stable: equal metrics stay in the order in which they were logged.
+    let mut names: Vec<&str> = logged.into_keys().collect();
+    if names.len() >= SHOWN_METRICS {
+        names.sort_by_key(|name| match *name {
+            name if Some(name) == primary => 0,
+            name if name.starts_with("val_") => 1,
+            _ => 2,
+        });
+        let of_training = |name: &&str| !name.starts_with("val_") && Some(*name) != primary;
+        if !names.iter().all(of_training) {
+            names.retain(|name| !of_training(name));
+        }
+    }
+    names.into_iter().take(SHOWN_METRICS).map(str::to_owned).collect()
+}
+
+/// Checks that each of the names is that of a metric of some checkpoint.
+pub fn check_metrics(listings: &[Listing], wanted: &[String]) -> Result<(), Failure> {
+    let rows = || listings.iter().flat_map(|listing| &listing.rows);
+    let metadata = || rows().filter_map(|row| row.metadata.as_ref());
+    let is_known = |name: &str| name == ALL || metadata().any(|metadata| metadata.metrics.contains_key(name));
+    match wanted.iter().find(|name| !is_known(name)) {
+        Some(name) => Err(unknown_metric(name, metadata())),
+        None => Ok(()),
+    }
+}
+
+/// No checkpoint has a metric. Names those that there are.
+pub fn unknown_metric<'a>(metric: &str, metadata: impl Iterator<Item = &'a Metadata>) -> Failure {
+    let known: BTreeSet<&str> =
+        metadata.flat_map(|metadata| metadata.metrics.keys()).map(String::as_str).collect();
+    let known = match known.is_empty() {
+        true => "there are no metrics".to_owned(),
+        false => format!("the metrics are {}", known.into_iter().collect::<Vec<_>>().join(", ")),
+    };
+    Failure::Other(format!("no checkpoint has the metric {metric}; {known}"))
+}

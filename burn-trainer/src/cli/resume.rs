@@ -1,0 +1,108 @@
+//! `--resume RUN`: the hyperparameters and the configuration of a run, from its newest checkpoint.
+
+use std::path::{Component, Path, PathBuf};
+
+use burn_ckpt::plumbing::CHECKPOINT_DIR;
+use burn_ckpt::{Catalog, Metadata, RunLayout, locate};
+use serde::de::DeserializeOwned;
+
+use crate::config::TrainerConfig;
+use crate::error::{Error, Result};
+use crate::saving::run_checkpoints::epochs_to_resume_after;
+
+/// Replaces both configurations by those of the run, and has the trainer resume it.
+///
+/// `run` is the run's directory, its id below `trainer`'s directory of runs, or one of its checkpoints.
+pub(super) fn resume<C: DeserializeOwned>(
+    run: &Path,
+    trainer: &mut TrainerConfig,
+    program: &mut C,
+) -> Result<()> {
+    let (run_dir, ckpt_path, metadata) = find(run, trainer)?;
+    let unreadable = |what: &str, error: serde_json::Error| {
+        let place = run_dir.display();
+        wrong(run, format!("the {what} in the checkpoint of {place} do not fit this program: {error}"))
+    };
+    *trainer = serde_json::from_value(metadata.trainer_config)
+        .map_err(|error| unreadable("trainer's settings", error))?;
+    *program =
+        serde_json::from_value(metadata.hparams).map_err(|error| unreadable("hyperparameters", error))?;
+    let (root, logs, run_id) = parts(&run_dir).ok_or_else(|| {
+        wrong(run, format!("{} is not a directory in a directory of runs", run_dir.display()))
+    })?;
+    (trainer.root, trainer.logs, trainer.run_id) = (root, logs, Some(run_id));
+    trainer.ckpt_path = Some(ckpt_path);
+    trainer.overwrite = false;
+    Ok(())
+}
+
+/// The run's directory, what `ckpt_path` is to be, and the metadata with the settings.
+fn find(run: &Path, trainer: &TrainerConfig) -> Result<(PathBuf, String, Metadata)> {
+    let by_id = trainer.root.join(&trainer.logs).join(run);
+    if let Some(run_dir) = [run, &by_id].into_iter().find(|path| path.join(CHECKPOINT_DIR).is_dir()) {
+        let entries = Catalog::scan(&RunLayout::at(run_dir))?.entries.into_iter().rev();
+        let newest = { entries }.find(|entry| epochs_to_resume_after(&entry.path).is_some());
+        let Some(newest) = newest else {
+            return Err(wrong(run, format!("{} has no checkpoint to resume from", run_dir.display())));
+        };
+        return Ok((run_dir.to_path_buf(), "auto".to_owned(), newest.metadata));
+    }
+    if by_id.is_dir() || (run.components().count() == 1 && !run.exists()) {
+        let reason = format!("there is no run {}, and no checkpoint {}", by_id.display(), run.display());
+        return Err(wrong(run, reason));
+    }
+    let checkpoint = locate(run)?;
+    let metadata = Metadata::of_checkpoint(&checkpoint)?;
+    let Some(ckpt_path) = run.to_str() else { return Err(wrong(run, "it is not UTF-8".to_owned())) };
+    let is_of_run = |path: &&Path| path.file_name().is_some_and(|name| name == CHECKPOINT_DIR);
+    match checkpoint.ancestors().find(is_of_run).and_then(Path::parent) {
+        Some(run_dir) => Ok((run_dir.to_path_buf(), ckpt_path.to_owned(), metadata)),
+        None => Err(wrong(
+            run,
+            "this checkpoint is not in a run's directory: begin a new run with it by --ckpt-path".to_owned(),
+        )),
+    }
+}
+
+/// Root, directory of runs and run id of a run's directory.
+fn parts(run_dir: &Path) -> Option<(PathBuf, String, String)> {
+    let name = |path: &Path| Some(path.file_name()?.to_str()?.to_owned());
+    let is_plain = run_dir.components().all(|part| !matches!(part, Component::CurDir | Component::ParentDir));
+    let absolute = std::path::absolute(run_dir).ok()?;
+    // A relative path stays relative, so that lines and commands are as the user wrote them.
+    let run_dir = if is_plain && run_dir.components().count() > 1 { run_dir } else { &absolute };
+    let logs = run_dir.parent()?;
+    let root = logs.parent()?;
+    let root = if root.as_os_str().is_empty() { Path::new(".") } else { root };
+    Some((root.to_path_buf(), name(logs)?, name(run_dir)?))
+}
+
+fn wrong(run: &Path, reason: String) -> Error {
+    Error::config(format!("--resume {}", run.display()), reason)
+}
+
+/// The directory of the run that a configuration names, as `--resume` takes it.
+pub(super) fn run_dir(config: &TrainerConfig) -> PathBuf {
+    config.root.join(&config.logs).join(config.run_id.as_deref().unwrap_or_default())
+}
+
+/// Whether `--resume` is among a program's arguments.
+pub(super) fn is_given(arguments: &[String]) -> bool {
+    arguments.iter().any(|argument| argument == "--resume" || argument.starts_with("--resume="))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runs_directory_has_a_root_a_directory_of_runs_and_an_id() {
+        let found = |path: &str| parts(Path::new(path)).unwrap();
+        let expected =
+            |root: &str, logs: &str, id: &str| (PathBuf::from(root), logs.to_owned(), id.to_owned());
+        assert_eq!(found("logs/r1"), expected(".", "logs", "r1"));
+        assert_eq!(found("a/b/logs/r1/"), expected("a/b", "logs", "r1"));
+        assert_eq!(found("/x/logs/r1"), expected("/x", "logs", "r1"));
+        assert_eq!(found("r1").2, "r1");
+    }
+}

@@ -1,0 +1,215 @@
+//! What is wrong with a configuration, as far as it shows before metrics, data and files are known.
+
+use std::path::Path;
+
+use crate::config::trainer_config::TrainerConfig;
+use crate::error::{Error, Result};
+use crate::metrics::MAX_EPOCHS;
+use crate::strategy::{Last, MAX_TIMEOUT_SECONDS, StrategyConfig};
+
+impl TrainerConfig {
+    /// Checks what can be checked before anything is made.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] with the first setting that cannot be used.
+    pub(crate) fn check(&self) -> Result<()> {
+        check_timeout("device_timeout_seconds", self.device_timeout_seconds)?;
+        if !(1..=MAX_EPOCHS).contains(&self.max_epochs) {
+            let reason = format!("{} is not a number of epochs from 1 to {MAX_EPOCHS}", self.max_epochs);
+            return Err(Error::config("max_epochs", reason));
+        }
+        check_path("root", &self.root)?;
+        check_home("logs", Path::new(&self.logs))?;
+        check_home("ckpt_path", Path::new(self.ckpt_path.as_deref().unwrap_or_default()))?;
+        let adjusted = [
+            ("best", self.best.is_some()),
+            ("last", self.last.is_some()),
+            ("on_exception", self.on_exception.is_some()),
+        ];
+        if let (Some(_), Some((name, _))) = (&self.strategies, adjusted.iter().find(|(_, given)| *given)) {
+            let reason = format!(
+                "it replaces all three strategies, so that {name} has no effect: leave out one of the two"
+            );
+            return Err(Error::config("strategies", reason));
+        }
+        for (name, strategy) in self.named_strategies() {
+            self.check_strategy(&name, &strategy)?;
+        }
+        Ok(())
+    }
+
+    fn check_strategy(&self, name: &str, strategy: &StrategyConfig) -> Result<()> {
+        let wrong = |field: &str, reason: &str| Err(Error::config(format!("{name}.{field}"), reason));
+        let (topk, dirpath) = match strategy {
+            StrategyConfig::Best(best) => (best.topk, &best.dirpath),
+            StrategyConfig::Last(last) => (last.topk, &last.dirpath),
+            StrategyConfig::OnException(on_exception) => (on_exception.topk, &on_exception.dirpath),
+        };
+        if topk.is_zero() {
+            return wrong("topk", "it must be above 0, or \"all\"");
+        }
+        if let Some(dirpath) = dirpath {
+            check_path(&format!("{name}.dirpath"), dirpath)?;
+        }
+        match strategy {
+            StrategyConfig::Best(best) if best.metric.is_none() && self.primary_metric.is_none() => {
+                wrong("metric", "it is not set, and neither is primary_metric")
+            }
+            StrategyConfig::Last(last) => match wrong_trigger(last) {
+                Some((field, reason)) => wrong(field, reason),
+                None => Ok(()),
+            },
+            StrategyConfig::OnException(on_exception) => {
+                check_timeout(&format!("{name}.timeout_seconds"), on_exception.timeout_seconds)
+            }
+            StrategyConfig::Best(_) => Ok(()),
+        }
+    }
+}
+
+/// A setting by which the newest checkpoints would be saved at every step, or never.
+fn wrong_trigger(last: &Last) -> Option<(&'static str, &'static str)> {
+    let Last { every_epoch, every_n_steps, save_on_time_interval, .. } = last;
+    if *every_n_steps == Some(0) {
+        return Some(("every_n_steps", "it must be above 0"));
+    }
+    if save_on_time_interval.is_some_and(|interval| interval.0.is_zero()) {
+        return Some(("save_on_time_interval", "it must be above 0"));
+    }
+    let has_trigger = *every_epoch || every_n_steps.is_some() || save_on_time_interval.is_some();
+    (!has_trigger).then_some((
+        "every_epoch",
+        "it is false, and neither every_n_steps nor save_on_time_interval is set: no training that reaches its end would \
+         be saved",
+    ))
+}
+
+/// Checks a path that a person may have written for a shell, and that files of the run will have as text.
+///
+/// # Errors
+///
+/// [`Error::Config`] for the setting, where the path begins with `~` or is not UTF-8.
+pub(crate) fn check_path(setting: &str, path: &Path) -> Result<()> {
+    check_home(setting, path)?;
+    match path.to_str() {
+        Some(_) => Ok(()),
+        None => {
+            let reason = format!(
+                "{} is not UTF-8, and checkpoints have paths as text: choose a directory whose path is",
+                path.display()
+            );
+            Err(Error::config(setting, reason))
+        }
+    }
+}
+
+fn check_home(setting: &str, path: &Path) -> Result<()> {
+    let first = path.components().next();
+    if first.is_some_and(|first| first.as_os_str().as_encoded_bytes().starts_with(b"~")) {
+        let reason = format!(
+            "only a shell knows the home directory that ~ stands for, and it leaves \"{0}\" as it is within quotes and \
+             after \"=\": give an absolute path, or ./{0} if the name is meant",
+            path.display()
+        );
+        return Err(Error::config(setting, reason));
+    }
+    Ok(())
+}
+
+fn check_timeout(setting: &str, seconds: f64) -> Result<()> {
+    if seconds > 0.0 && seconds <= MAX_TIMEOUT_SECONDS {
+        return Ok(());
+    }
+    let reason = format!("{seconds} is not a number of seconds above 0, up to {MAX_TIMEOUT_SECONDS}");
+    Err(Error::config(setting, reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::strategy::{Best, OnException};
+
+    fn setting(config: TrainerConfig) -> String {
+        match config.check() {
+            Err(Error::Config { setting, reason }) => format!("{setting}: {reason}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn primary() -> TrainerConfig {
+        TrainerConfig::new().with_primary_metric("val_loss")
+    }
+
+    fn names(config: TrainerConfig, expected: &str) {
+        let found = setting(config);
+        assert_eq!(found.split(':').next(), Some(expected), "{found}");
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_an_error_that_names_the_setting() {
+        names(primary().with_best(Best::new()).with_strategies([]), "strategies");
+        names(primary().with_best(Best::new().with_topk(0)), "best.topk");
+        names(TrainerConfig::new().with_best(Best::new()), "best.metric");
+        let last = StrategyConfig::Last(Last::new().with_every_n_steps(0));
+        names(primary().with_strategies([last]), "strategies.0.every_n_steps");
+    }
+
+    #[test]
+    fn a_strategy_that_would_never_save_is_an_error() {
+        let never = Last::new().with_every_epoch(false);
+        names(primary().with_last(never.clone()), "last.every_epoch");
+        names(
+            TrainerConfig::new().with_strategies([StrategyConfig::Last(never.clone())]),
+            "strategies.0.every_epoch",
+        );
+        names(
+            primary().with_last(Last::new().with_save_on_time_interval(Duration::ZERO)),
+            "last.save_on_time_interval",
+        );
+        names(
+            primary().with_on_exception(OnException::new().with_timeout_seconds(0.0)),
+            "on_exception.timeout_seconds",
+        );
+        for trigger in
+            [never.clone().with_every_n_steps(1), never.with_save_on_time_interval(Duration::from_secs(1))]
+        {
+            assert!(primary().with_last(trigger).check().is_ok());
+        }
+    }
+
+    #[test]
+    fn a_number_of_epochs_that_no_run_has_is_an_error() {
+        for epochs in [0, MAX_EPOCHS + 1, usize::MAX] {
+            names(primary().with_max_epochs(epochs), "max_epochs");
+        }
+        assert!(primary().with_max_epochs(MAX_EPOCHS).check().is_ok());
+    }
+
+    #[test]
+    fn a_home_directory_that_no_shell_has_replaced_is_an_error() {
+        for path in ["~", "~/x", "~user/x", "~x"] {
+            names(primary().with_root(path), "root");
+            names(primary().with_logs(path), "logs");
+            names(primary().with_ckpt_path(path), "ckpt_path");
+            names(primary().with_best(Best::new().with_dirpath(path)), "best.dirpath");
+            names(primary().with_last(Last::new().with_dirpath(path)), "last.dirpath");
+            names(primary().with_on_exception(OnException::new().with_dirpath(path)), "on_exception.dirpath");
+        }
+        for path in ["./~", "a/~/b", "/~", "a~"] {
+            assert!(primary().with_root(path).check().is_ok(), "{path}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_is_not_text_is_an_error() {
+        use std::os::unix::ffi::OsStrExt;
+        let path = PathBuf::from(std::ffi::OsStr::from_bytes(b"/tmp/\xff"));
+        names(primary().with_root(path.clone()), "root");
+        names(primary().with_best(Best::new().with_dirpath(path)), "best.dirpath");
+    }
+}

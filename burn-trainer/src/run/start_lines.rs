@@ -1,0 +1,96 @@
+//! What a start of a run says: what it verifies, and from where it begins.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use burn_ckpt::plumbing::size;
+use burn_ckpt::{Catalog, RunLayout};
+
+use crate::config::TrainerConfig;
+use crate::process::console::{note, warn};
+use crate::saving::file_digests::file_id;
+use crate::state::resume_point::ResumePoint;
+
+/// Says how many files a resume verifies, and how large they are: it can take a while.
+pub(super) fn verifying<'a>(files: impl Iterator<Item = &'a Path>) {
+    // A state with several names is read once.
+    let mut seen = HashSet::new();
+    let sizes: Vec<u64> = files
+        .filter(|path| file_id(path).is_none_or(|id| seen.insert(id)))
+        .filter_map(|path| Some(std::fs::metadata(path).ok()?.len()))
+        .collect();
+    if sizes.is_empty() {
+        return;
+    }
+    let what = if sizes.len() == 1 { "1 file".to_owned() } else { format!("{} files", sizes.len()) };
+    note(&format!("verifying checkpoints: {what}, {}", size(sizes.iter().sum())));
+}
+
+/// Says from where the run begins.
+/// `is_own`: the checkpoint is one of this run, and not of another.
+pub(super) fn starting(
+    config: &TrainerConfig,
+    layout: &RunLayout,
+    resume: Option<&ResumePoint>,
+    is_own: bool,
+) {
+    note(&line(config, layout, resume, is_own));
+}
+
+fn line(config: &TrainerConfig, layout: &RunLayout, resume: Option<&ResumePoint>, is_own: bool) -> String {
+    let run_id = layout.run_id();
+    let Some(resume) = resume else {
+        return match config.ckpt_path.as_deref() {
+            Some("auto") if config.run_id_is_generated => format!(
+                "starting {run_id}, a new run: without a run_id, ckpt_path \"auto\" finds no earlier one; name the run with \
+                 run_id (--run-id)"
+            ),
+            Some("auto") => format!("starting {run_id}: no checkpoint yet"),
+            _ => format!("starting {run_id}"),
+        };
+    };
+    let from = shown(resume.checkpoint.path(), layout);
+    let progress = progress(resume, config.max_epochs as u64);
+    if is_own {
+        return format!("resuming {run_id} from {from} ({progress})");
+    }
+    let other = &resume.metadata.run_id;
+    format!(
+        "starting {run_id} from {from} of the run {other} ({progress}); its list of best checkpoints begins empty"
+    )
+}
+
+/// Says that there are checkpoints of steps after the one that the run resumes from, and what becomes of them.
+pub(super) fn newer_checkpoints(present: &Catalog, resume: &ResumePoint) {
+    let from = &resume.metadata;
+    let newer: Vec<u64> = { present.entries.iter().map(|entry| &entry.metadata) }
+        .filter(|metadata| metadata.run_id == from.run_id)
+        .filter(|metadata| metadata.checkpoint_timestamp > from.checkpoint_timestamp)
+        .map(|metadata| metadata.global_step)
+        .collect();
+    let Some(newest) = newer.iter().max() else { return };
+    warn(&format!(
+        "the run has newer checkpoints (up to step {newest}) than the one it resumes from: they stay, and rank among the best, \
+         until others replace them; its metric files are written anew from here"
+    ));
+}
+
+/// A checkpoint's path relative to the run's directory of checkpoints, if it is below that.
+pub(super) fn shown(path: &Path, layout: &RunLayout) -> String {
+    path.strip_prefix(layout.checkpoint_dir()).unwrap_or(path).display().to_string()
+}
+
+fn progress(resume: &ResumePoint, max_epochs: u64) -> String {
+    let position = resume.state.position.next();
+    let epoch = position.epoch + 1;
+    if position.epoch >= max_epochs {
+        format!("{} epochs are done, of {max_epochs}", position.epoch)
+    } else if position.trained {
+        format!("epoch {epoch} of {max_epochs}, before its validation")
+    } else if position.batches > 0 {
+        let batches = if position.batches == 1 { "batch" } else { "batches" };
+        format!("epoch {epoch} of {max_epochs}, after {} {batches}", position.batches)
+    } else {
+        format!("epoch {epoch} of {max_epochs}")
+    }
+}

@@ -1,0 +1,68 @@
+//! The strategies of a run, each with its directory, its file names, its link, and the checkpoints that it has already.
+
+use std::path::PathBuf;
+
+use burn_ckpt::RunLayout;
+use burn_ckpt::plumbing::{FilenameTemplate, Ledger, link_name};
+
+use super::existing_checkpoints::ExistingCheckpoints;
+use crate::error::{Error, Result};
+use crate::strategy::Strategy;
+
+/// A strategy, and its output settings resolved for this run.
+pub(super) struct ActiveStrategy {
+    pub(super) strategy: Box<dyn Strategy>,
+    pub(super) name: String,
+    pub(super) directory: PathBuf,
+    pub(super) template: Option<FilenameTemplate>,
+    pub(super) weights_only: bool,
+}
+
+/// Checks every strategy's file names, and registers it with its existing checkpoints.
+///
+/// # Errors
+///
+/// [`Error::Config`] for two strategies of one name or with one link, [`Error::Checkpoint`] for a name that cannot be used.
+pub(super) fn open(
+    strategies: Vec<Box<dyn Strategy>>,
+    metric_names: &[String],
+    layout: &RunLayout,
+    existing: &mut ExistingCheckpoints,
+) -> Result<(Vec<ActiveStrategy>, Ledger)> {
+    let checkpoint_dir = layout.checkpoint_dir();
+    let mut ledger = Ledger::default();
+    let mut active: Vec<ActiveStrategy> = Vec::new();
+    let mut links = Vec::new();
+    for mut strategy in strategies {
+        let (name, output) = (strategy.name(), strategy.output());
+        if active.iter().any(|other| other.name == name) {
+            let reason = format!("two of them are called {name:?}; give them different metrics or dirpaths");
+            return Err(Error::config("strategies", reason));
+        }
+        let template = output.filename.as_deref();
+        let template = template.map(|source| FilenameTemplate::parse(source, metric_names)).transpose()?;
+        let link = output.link.as_deref().map(link_name).transpose()?;
+        if let Some(link) = &link {
+            if links.contains(link) {
+                let reason = format!("two of them keep the link {link}; turn save_symlink off for one");
+                return Err(Error::config("strategies", reason));
+            }
+            links.push(link.clone());
+        }
+        let link = link.map(|link| checkpoint_dir.join(link));
+        let (directory, keep) = (layout.strategy_dir(&output.directory)?, strategy.keep());
+        if existing.origin.is_some() {
+            strategy.resume(existing.newest_training_time(&name));
+        }
+        ledger.register(&name, keep, link, existing.take(&name, keep, &directory));
+        active.push(ActiveStrategy {
+            directory,
+            weights_only: output.weights_only,
+            strategy,
+            name,
+            template,
+        });
+    }
+    existing.report_rest();
+    Ok((active, ledger))
+}

@@ -1,0 +1,53 @@
+//! What a state says of the strategies that it is saved for: under which name, with which score, and why.
+
+use std::path::PathBuf;
+
+use burn_ckpt::plumbing::{MakeTrainerState, numbers};
+use burn_ckpt::retention::MetricMode;
+use indexmap::IndexMap;
+use serde::Serialize;
+use serde_json::Value;
+
+/// A name of a state.
+pub(super) struct SavedName {
+    pub(super) strategy: String,
+    pub(super) path: PathBuf,
+    /// The path relative to the `checkpoint` directory.
+    pub(super) relative: String,
+    pub(super) score: f64,
+    pub(super) reason: String,
+    /// Whether lower or higher scores are better, for a strategy that ranks by them.
+    pub(super) mode: Option<MetricMode>,
+}
+
+/// By strategy, as `TrainerState` and `ExistingCheckpoints` read it.
+#[derive(Default, Serialize)]
+struct SavedFor<'a> {
+    saved_for: IndexMap<&'a str, &'a str>,
+    #[serde(serialize_with = "numbers::serialize")]
+    scores: IndexMap<String, f64>,
+    /// For the metadata of a file name that a kill prevented and the resumed run writes.
+    reasons: IndexMap<&'a str, &'a str>,
+    /// With the scores they tell which one is the best in a copy of the run that has lost its links.
+    modes: IndexMap<&'a str, MetricMode>,
+}
+
+/// Adds to a state's JSON the names that are written.
+pub(super) fn state_maker(mut state: Value, names: Vec<SavedName>) -> MakeTrainerState {
+    Box::new(move |written| {
+        let mut saved = SavedFor::default();
+        for name in names.iter().filter(|name| written.contains(&name.path)) {
+            saved.saved_for.insert(&name.strategy, &name.relative);
+            saved.scores.insert(name.strategy.clone(), name.score);
+            saved.reasons.insert(&name.strategy, &name.reason);
+            if let Some(mode) = name.mode {
+                saved.modes.insert(&name.strategy, mode);
+            }
+        }
+        // Maps of text and numbers are JSON in every case.
+        if let (Value::Object(state), Ok(Value::Object(saved))) = (&mut state, serde_json::to_value(saved)) {
+            state.extend(saved);
+        }
+        state
+    })
+}

@@ -1,0 +1,215 @@
+//! `Trainer::fit` and `Trainer::fit_with`: from an open run, burn's training and a learner to the result.
+
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use burn::train::{Learner, LearnerModel, SupervisedTraining, TrainingStrategy};
+
+use super::Trainer;
+use crate::burn_loops::epoch_end_saves::EpochEndSaves;
+use crate::dataloader::LoaderSize;
+use crate::error::{Error, Result};
+use crate::learner_state::{optimizer_probe, restore};
+use crate::process::environment_devices::EnvironmentDevices;
+use crate::process::signals::SignalWatch;
+use crate::result::FitResult;
+use crate::run::choose_strategies::warn_if_nothing_is_saved;
+use crate::run::prepare::{LoopParts, RunSetup, prepare};
+use crate::training_loop::abandonable_loop::{AbandonableLoop, DeviceLossGuard};
+use crate::training_loop::fit_loop::{FitLoop, FitPlan};
+use crate::training_loop::multi_device::{self, TrainingDevices};
+
+impl Trainer {
+    /// Checks that there is data to train on, and warns if nothing will be saved.
+    fn check_start(&self) -> Result<()> {
+        if let Some(reason) = self.train_size.get().and_then(LoaderSize::without_batches) {
+            return Err(Error::no_batch("training", reason));
+        }
+        warn_if_nothing_is_saved(&self.config, !self.strategies.is_empty());
+        Ok(())
+    }
+
+    /// Trains.
+    ///
+    /// The number of epochs, the training strategy and burn's metric files in the run's directory are the
+    /// trainer's; everything else that was set on `training` stays. burn's own checkpointers have no part in it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for a model whose device computes no gradients (`device.autodiff()` gives one that
+    /// does); [`Error::Panicked`] and [`Error::Training`] with what stopped training and where the state before it
+    /// was saved; [`Error::UnknownMetric`] or [`Error::Checkpoint`] before the first step for names that cannot
+    /// be used; [`Error::NoBatch`] for data without a batch, before the first step where the loader is a
+    /// [`ResumableDataLoader`]; [`Error::MetricNotLogged`] at the first batch of the split that does not log a metric;
+    /// [`Error::SaveFailed`] where the configuration asks for it. A call that fails before the first step removes the
+    /// directories that [`Trainer::new`] has created, if they are empty.
+    pub fn fit<M: LearnerModel>(
+        mut self,
+        training: SupervisedTraining<M>,
+        learner: Learner<M>,
+    ) -> Result<FitResult<M>> {
+        if self.devices.is_empty() {
+            self.devices = multi_device::of_model(&learner);
+        }
+        multi_device::check(&self.devices)?;
+        self.check_start()?;
+        let signals = self.watch_stops(&training);
+        let guard = DeviceLossGuard::new(&self.devices, &self.activity, &self.config)?;
+        self.fit_guarded(training, learner, &guard, signals).map_err(|error| guard.with_cause(error))
+    }
+
+    fn fit_guarded<M: LearnerModel>(
+        mut self,
+        training: SupervisedTraining<M>,
+        mut learner: Learner<M>,
+        guard: &DeviceLossGuard,
+        signals: SignalWatch,
+    ) -> Result<FitResult<M>> {
+        let (devices, optim) = (std::mem::take(&mut self.devices), self.optim);
+        let (end_of_run, data) = (Arc::clone(&self.end_of_run), self.data.get());
+        let setup = self.into_setup();
+        let prepare = move || prepare(setup, &mut learner).map(|prepared| (prepared, learner));
+        let ((mut prepared, parts), learner) = guard.run(&training.interrupter(), prepare)??;
+        let LoopParts { metric_logger, saves, environment } = parts;
+        // Only tells the renderer where the run is: there is no checkpointer of burn's to load from.
+        let training = prepared.configure(training, metric_logger);
+        let config = &prepared.config;
+        let devices = TrainingDevices::new(&devices, optim, config.gradient_checkpointing);
+        let plan = FitPlan {
+            max_epochs: config.max_epochs as u64,
+            seed: config.seed,
+            data,
+            keep_effective_batch: config.keep_effective_batch,
+            environment: EnvironmentDevices::new(environment, devices.all().to_vec()),
+            devices,
+            metrics: prepared.metrics.clone(),
+            saves,
+            resume: prepared.resume.take(),
+            watch: guard.watch().cloned(),
+            stop: signals.view(),
+            end_of_run,
+        };
+        let fit_loop = Arc::new(FitLoop::new(plan));
+        let guarded = AbandonableLoop::new(Arc::clone(&fit_loop), guard.clone());
+        let training = training.with_training_strategy(TrainingStrategy::Custom(Arc::new(guarded)));
+        prepared.launch(training, learner, signals, |_| fit_loop.take_outcome())
+    }
+
+    /// Trains with a loop of burn's ([`ddp`](crate::burn_loops::ddp()), `ExecutionStrategy::multi`, ..) or one of your own, and saves
+    /// at the ends of epochs.
+    ///
+    /// Files, strategies, metadata, links and resuming are those of [`Trainer::fit`], and a run can change from the
+    /// one to the other at an epoch's end. What the trainer does not see in somebody else's loop is different:
+    ///
+    /// - Strategies decide after each epoch's validation, and see
+    ///   [`TrainingEvent::ValidationEnd`](crate::strategy::TrainingEvent::ValidationEnd) and [`TrainingEvent::EpochEnd`](crate::strategy::TrainingEvent::EpochEnd) alone.
+    ///   When training fails or is stopped, nothing is saved: the last epoch that was saved stands.
+    /// - `global_step` counts rounds of batches, in each of which every device takes one. Those are the optimizer's
+    ///   steps unless gradients are accumulated: burn does not tell over how many rounds.
+    /// - After a resume the data comes in the order of its epoch, if `training` is from [`Trainer::training`]. Early
+    ///   stopping starts again, so a run that it has ended continues. Random numbers of the devices (dropout) differ from
+    ///   those of a run that was never stopped.
+    /// - A name that no metric has is an error after the first batch. A metric that is not logged is an error after the first
+    ///   epoch.
+    ///
+    /// burn's checkpointers on `training` are replaced. A `SupervisedLearningStrategy` of your own has to call the
+    /// checkpointer among its components after an epoch's validation, with burn's number of the epoch and after a
+    /// flush of the event processor, as burn's strategies do.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Trainer::fit`], and [`Error::MidEpoch`] for a checkpoint from within an epoch, unless `ckpt_path` is
+    /// `auto`, which takes the newest one of an epoch's end. [`Error::Config`] also where [`Trainer::devices`] names
+    /// devices, as the strategy does that.
+    pub fn fit_with<M: LearnerModel>(
+        mut self,
+        training: SupervisedTraining<M>,
+        learner: Learner<M>,
+        strategy: impl Into<TrainingStrategy<M>>,
+    ) -> Result<FitResult<M>> {
+        if !self.devices.is_empty() {
+            let reason = "fit_with trains where its strategy says; leave Trainer::devices out";
+            return Err(Error::config("devices", reason));
+        }
+        self.check_start()?;
+        let signals = self.watch_stops(&training);
+        let strategy = strategy.into();
+        let devices = multi_device::of_strategy(&strategy, &learner);
+        let guard = DeviceLossGuard::new(&devices, &self.activity, &self.config)?;
+        self.fit_at_epochs(training, learner, strategy, devices, signals)
+            .map_err(|error| guard.with_cause(error))
+    }
+
+    fn fit_at_epochs<M: LearnerModel>(
+        mut self,
+        training: SupervisedTraining<M>,
+        mut learner: Learner<M>,
+        strategy: TrainingStrategy<M>,
+        devices: Vec<Device>,
+        signals: SignalWatch,
+    ) -> Result<FitResult<M>> {
+        self.run.resume_at_an_epoch(&self.config)?;
+        let end_of_run = Arc::clone(&self.end_of_run);
+        let (train_tracker, valid_tracker) = (self.train_tracker.clone(), self.valid_tracker.clone());
+        let data = self.data.get();
+        let (prepared, parts) = prepare(self.into_setup(), &mut learner)?;
+        let LoopParts { mut metric_logger, saves, environment } = parts;
+        let records = match &prepared.resume {
+            Some(resume) => {
+                let (optimizer, scheduler) = optimizer_probe::optimizer_and_scheduler(&learner)?;
+                restore::check_restored(&optimizer, &scheduler, resume)?;
+                Some(restore::read_records(resume)?)
+            }
+            None => None,
+        };
+        for tracker in [&train_tracker, &valid_tracker] {
+            tracker.start_at(prepared.completed());
+        }
+        let saves = EpochEndSaves::new(
+            &prepared,
+            (train_tracker, valid_tracker),
+            training.interrupter(),
+            saves,
+            data,
+        );
+        end_of_run.set_training(Arc::new(saves.clone()));
+        let open = saves.opener();
+        let mut environment = EnvironmentDevices::new(environment, devices);
+        metric_logger.at_first_update(move || {
+            // After the first batch the metrics' names are known, and the devices are in use.
+            open();
+            environment.report();
+        });
+        let mut training = saves.register(prepared.configure(training, metric_logger), records);
+        if prepared.config.gradient_checkpointing {
+            training = training.gradient_checkpointing();
+        }
+        let training = training.with_training_strategy(strategy);
+        prepared.launch(training, learner, signals, |launched| {
+            let failed = launched.as_ref().map_or(true, |result| result.error.is_some());
+            saves.end(failed)
+        })
+    }
+
+    /// Lets signals and the progress display stop this training, whose interrupter can be the program's.
+    fn watch_stops<M: LearnerModel>(&mut self, training: &SupervisedTraining<M>) -> SignalWatch {
+        // It is set once, since `fit` takes the trainer.
+        let _ = self.interrupter.set(training.interrupter());
+        let signals = std::mem::take(&mut self.signals);
+        signals.attach(training.interrupter());
+        signals
+    }
+
+    fn into_setup(self) -> RunSetup {
+        RunSetup {
+            config: self.config,
+            hparams: self.hparams,
+            run: self.run,
+            strategies: self.strategies,
+            environment: self.environment,
+            activity: self.activity,
+            data: self.data.get(),
+            valid_size: self.valid_size.get(),
+        }
+    }
+}

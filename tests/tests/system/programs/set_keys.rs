@@ -1,0 +1,42 @@
+//! `--set` in the programs: `--help` lists its keys, and a bare word is a text.
+
+use system_tests::programs::commands::{stdout, xtask_train};
+use system_tests::run_files::{checkpoints, metadata};
+
+/// The line of a key in a program's help, as words.
+fn words_of(help: &str, key: &str) -> String {
+    let line = help.lines().find(|line| line.split_whitespace().next() == Some(key));
+    let line = line.unwrap_or_else(|| panic!("no {key} in {help}"));
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn help_lists_the_keys_with_types_and_defaults() {
+    let root = tempfile::tempdir().unwrap();
+    let digits = stdout(&xtask_train(root.path(), &["digits", "--help"]));
+    for line in [
+        "channels 16 (usize)",
+        "dropout 0.2 (f64)",
+        "data digits (digits|mnist)",
+        "max_epochs 10 (usize)",
+        "name null (a string, or null)",
+        "overwrite false (a boolean)",
+    ] {
+        assert_eq!(words_of(&digits, line.split(' ').next().unwrap()), line);
+    }
+    assert!(words_of(&digits, "best.topk").starts_with("best.topk 1 "), "{digits}");
+    assert!(digits.contains("The program:") && digits.contains("The trainer:") && digits.contains("--set <"));
+    let char_lm = stdout(&xtask_train(root.path(), &["char-lm", "--help"]));
+    assert_eq!(words_of(&char_lm, "width"), "width null (usize, or null)");
+    assert!(words_of(&char_lm, "size").starts_with("size tiny (tiny|small|"), "{char_lm}");
+}
+
+#[test]
+fn a_bare_word_is_a_text() {
+    let root = tempfile::tempdir().unwrap();
+    let set = ["--set", "run_id=r1", "--set", "data=digits", "--set", "name=5", "--set", "project=a try"];
+    stdout(&xtask_train(root.path(), &[&["--epochs", "1"][..], &set].concat()));
+    let described = metadata(&checkpoints(root.path()).join("last.ckpt"));
+    assert_eq!((&described["name"], &described["project"]), (&"5".into(), &"a try".into()));
+    assert_eq!(described["hparams"]["data"], "digits");
+}

@@ -1,0 +1,243 @@
+//! What a start says: what it verifies, from where it begins, and what differs from the checkpoint.
+
+use std::path::Path;
+use std::process::Command;
+
+use burn_ckpt::{Metadata, RunStart};
+use serde_json::{Value, json};
+use system_tests::programs::orders::{Gate, Orders, Split};
+use system_tests::programs::running::{Ended, Running, printed_command, warmup};
+use system_tests::run_files::{checkpoints, run_dir};
+
+fn run(root: &Path, arguments: &str) -> Ended {
+    Running::start(warmup(root, arguments)).end_well()
+}
+
+/// The lines before the first of training.
+fn first_lines(ended: &Ended) -> Vec<&str> {
+    ended.stderr.lines().take_while(|line| !line.starts_with("epoch ")).collect()
+}
+
+fn last_metadata(root: &Path) -> Metadata {
+    Metadata::of_checkpoint(&checkpoints(root).join("last.ckpt")).unwrap()
+}
+
+#[test]
+fn a_start_says_whether_it_is_new_and_a_resume_what_it_verifies_and_from_where_it_begins() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    assert_eq!(
+        first_lines(&run(root, "--run-id r1 --epochs 1 --ckpt-path auto")),
+        ["starting r1: no checkpoint yet"]
+    );
+    // best and last are one file with two names.
+    let last = checkpoints(root).join("last/epoch=0-step=30.ckpt");
+    let size = format!("{:.1} KiB", std::fs::metadata(last).unwrap().len() as f64 / 1024.0);
+    let resumed = run(root, "--run-id r1 --epochs 2 --ckpt-path auto");
+    let lines = first_lines(&resumed);
+    assert_eq!(lines[0], format!("verifying checkpoints: 1 file, {size}"));
+    assert_eq!(lines[1], "resuming r1 from last/epoch=0-step=30.ckpt (epoch 2 of 2)");
+    assert_eq!(lines[2..], ["max_epochs is 2, was 1 in the checkpoint"]);
+    let done = run(root, "--run-id r1 --epochs 2 --ckpt-path last");
+    assert!(
+        done.stderr.contains("resuming r1 from last/epoch=1-step=60.ckpt (2 epochs are done, of 2)"),
+        "{done:?}"
+    );
+    assert_eq!(first_lines(&run(root, "--run-id r2 --epochs 1")), ["starting r2"]);
+}
+
+#[test]
+fn a_resume_within_an_epoch_says_after_which_batch() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    for (split, batch) in [(Split::Train, 8), (Split::Valid, 1)] {
+        let gate = Gate::closed();
+        let orders = Orders::wait(split, batch, &gate);
+        let mut running = Running::start(orders.given_to(warmup(root, "--run-id r1 --epochs 1 --overwrite")));
+        running.wait_for("its batch", |_| gate.is_reached());
+        running.send("TERM");
+        gate.open();
+        let ended = running.end();
+        assert_eq!(ended.code(), Some(143), "{ended:?}");
+        let steps = last_metadata(root).global_step;
+        let expected = match split {
+            Split::Train => format!("(epoch 1 of 1, after {steps} batches)"),
+            _ => "(epoch 1 of 1, before its validation)".to_owned(),
+        };
+        let resumed = Running::start(printed_command(&ended.stdout)).end_well();
+        assert!(resumed.stderr.contains(&expected), "{expected} is not in {resumed:?}");
+    }
+}
+
+#[test]
+fn auto_without_a_run_id_says_that_the_run_is_new_and_how_to_name_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let ended = run(directory.path(), "--epochs 1 --ckpt-path auto");
+    let [line] = first_lines(&ended)[..] else { panic!("{ended:?}") };
+    let says = ["a new run", "ckpt_path \"auto\" finds no earlier one", "--run-id"];
+    assert!(says.iter().all(|part| line.contains(part)), "{line}");
+}
+
+#[test]
+fn a_run_that_begins_with_another_runs_checkpoint_names_that_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    run(root, "--run-id r1 --epochs 1");
+    let from = checkpoints(root).join("last/epoch=0-step=30.ckpt");
+    let tuned = run(root, &format!("--run-id tuned --epochs 2 --ckpt-path {}", from.display()));
+    let expected = format!(
+        "starting tuned from {} of the run r1 (epoch 2 of 2); its list of best checkpoints begins empty",
+        from.display()
+    );
+    assert!(first_lines(&tuned).contains(&expected.as_str()), "{expected} is not in {tuned:?}");
+}
+
+#[test]
+fn each_setting_that_differs_from_the_checkpoints_has_a_line_with_both_values() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    run(root, "--run-id r1 --epochs 1 --set learning_rate=0.001 --set dropout=0.5 --topk 2");
+    let resumed = run(root, "--run-id r1 --epochs 1 --ckpt-path auto");
+    let lines = first_lines(&resumed);
+    for expected in [
+        "warning: hparams.learning_rate is 0.01, was 0.001 in the checkpoint",
+        "warning: hparams.dropout is 0.2, was 0.5 in the checkpoint",
+        "strategies.0.topk is 1, was 2 in the checkpoint",
+    ] {
+        assert!(lines.contains(&expected), "{expected} is not in {lines:?}");
+    }
+    assert_eq!(lines.len(), 5, "nothing else differs: {lines:?}");
+}
+
+#[test]
+fn differing_hyperparameters_are_an_error_or_fine_where_the_configuration_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    run(root, "--run-id r1 --epochs 1 --set dropout=0.5");
+    let resume = |level: &str| {
+        Running::start(warmup(
+            root,
+            &format!("--run-id r1 --epochs 2 --ckpt-path auto --set changed_hparams=\"{level}\""),
+        ))
+        .end()
+    };
+    let before = last_metadata(root);
+    let refused = resume("error");
+    assert_eq!(refused.code(), Some(2), "{refused:?}");
+    let says = ["hparams.dropout is 0.2, was 0.5 in the checkpoint", "changed_hparams"];
+    assert!(says.iter().all(|part| refused.stderr.contains(part)), "{refused:?}");
+    assert_eq!(last_metadata(root), before, "nothing was trained");
+    let allowed = resume("allow");
+    assert_eq!(allowed.code(), Some(0), "{allowed:?}");
+    assert!(!allowed.stderr.contains("dropout"), "{allowed:?}");
+}
+
+#[test]
+fn resume_takes_settings_and_hyperparameters_from_the_checkpoint_and_changes_only_what_is_given() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let made =
+        "--run-id r1 --epochs 1 --seed 7 --set hidden=8 --set dropout=0.5 --save-every-steps 9 --topk 2";
+    run(root, made);
+    let resume = |run: &Path, more: &str| {
+        let mut command = warmup(root, more);
+        command.arg("--resume").arg(run);
+        Running::start(command).end_well()
+    };
+    let ended = resume(&run_dir(root), "--epochs 2 --set dropout=0.25");
+    let lines = first_lines(&ended);
+    assert_eq!(
+        lines[2..],
+        [
+            "warning: hparams.dropout is 0.25, was 0.5 in the checkpoint",
+            "max_epochs is 2, was 1 in the checkpoint"
+        ]
+    );
+    let metadata = last_metadata(root);
+    let hparams = |key: &str| metadata.hparams[key].clone();
+    assert_eq!([hparams("hidden"), hparams("dropout")], [json!(8), json!(0.25)]);
+    let config = &metadata.trainer_config;
+    assert_eq!((&config["seed"], &config["max_epochs"]), (&json!(7), &json!(2)));
+    assert_eq!(config.pointer("/strategies/1/every_n_steps"), Some(&json!(9)));
+    // The printed command resumes in the same way, and so does the run's id, and a checkpoint.
+    let printed = ended.stdout.lines().find(|line| line.starts_with("resume: ")).unwrap();
+    assert!(printed.contains(&format!("--resume {} --epochs 4", run_dir(root).display())), "{printed}");
+    let again = Running::start(printed_command(&ended.stdout)).end_well();
+    assert!(again.stdout.contains("steps 120"), "{again:?}");
+    assert_eq!(last_metadata(root).hparams, metadata.hparams);
+    for name in [Path::new("r1").to_path_buf(), checkpoints(root).join("last.ckpt")] {
+        let ended = resume(&name, "");
+        assert!(ended.stdout.contains("nothing to do: the run r1"), "{ended:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_resumed_by_name_is_an_error_that_says_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    run(root, "--run-id r1 --epochs 1");
+    let stray = root.join("stray.ckpt");
+    for end in ["", ".metadata.json"] {
+        let name = |path: &Path| format!("{}{end}", path.display());
+        std::fs::copy(name(&checkpoints(root).join("last/epoch=0-step=30.ckpt")), name(&stray)).unwrap();
+    }
+    std::fs::create_dir_all(root.join("burn_trainer_logs/empty/checkpoint")).unwrap();
+    let given = |command: &mut Command, run: &str| {
+        command.args(["--resume", run]);
+        Running::start(std::mem::replace(command, Command::new("true"))).end()
+    };
+    for (name, says) in [
+        ("r7", "there is no run"),
+        ("empty", "no checkpoint to resume from"),
+        (stray.to_str().unwrap(), "--ckpt-path"),
+    ] {
+        let ended = given(&mut warmup(root, ""), name);
+        assert_eq!(ended.code(), Some(2), "{ended:?}");
+        assert!(ended.stderr.contains(says) && ended.stderr.contains(name), "{says:?} is not in {ended:?}");
+    }
+    let both = given(&mut warmup(root, "--ckpt-path auto"), "r1");
+    assert_eq!(both.code(), Some(2), "{both:?}");
+}
+
+#[test]
+fn the_metadata_lists_every_start_with_its_settings_and_how_it_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let flags = "--run-id r1 --epochs 2 --save-every-steps 5 --set dropout=0.5";
+    let gate = Gate::closed();
+    let mut stopped = Running::start(Orders::wait(Split::Train, 8, &gate).given_to(warmup(root, flags)));
+    stopped.wait_for("its batch", |_| gate.is_reached());
+    stopped.send("TERM");
+    gate.open();
+    assert_eq!(stopped.end().code(), Some(143));
+    let again = format!("{flags} --ckpt-path auto");
+    let panics = Running::start(Orders::panic(Split::Train, 4).given_to(warmup(root, &again))).end();
+    assert_eq!(panics.code(), Some(1), "{panics:?}");
+    run(root, "--run-id r1 --epochs 2 --ckpt-path auto");
+    run(root, "--run-id r1 --epochs 3 --ckpt-path auto");
+    let metadata = last_metadata(root);
+    let starts = &metadata.starts;
+    let shown = |start: &RunStart| (start.epoch, start.global_step, start.ended.clone().unwrap_or_default());
+    assert_eq!(
+        starts.iter().map(shown).collect::<Vec<_>>(),
+        [
+            (0, 0, "stopped: SIGTERM".to_owned()),
+            (0, 8, "exception: the batch 4 was told to panic".to_owned()),
+            (0, 11, "done".to_owned()),
+            (2, 60, String::new()),
+        ]
+    );
+    let from: Vec<_> = starts.iter().map(|start| start.resumed_from.as_deref()).collect();
+    assert_eq!(from[..2], [None, Some("last/epoch=0-step=8.ckpt")]);
+    assert!(from[2].is_some_and(|path| path.starts_with("on_exception/")), "{from:?}");
+    let dropout = |start: &RunStart| start.hparams.as_ref().map(|hparams| hparams["dropout"].clone());
+    assert_eq!(
+        starts.iter().map(dropout).collect::<Vec<_>>(),
+        [Some(json!(0.5)), None, Some(json!(0.2)), None]
+    );
+    let epochs = |start: &RunStart| start.trainer_config.as_ref().map(|config| config["max_epochs"].clone());
+    assert_eq!(epochs(&starts[0]), Some(json!(2)));
+    assert_eq!(epochs(&starts[3]), Some(Value::from(3)));
+    assert!(starts.is_sorted_by(|one, other| one.timestamp < other.timestamp));
+    assert_eq!(metadata.start_timestamp, starts[0].timestamp);
+}
