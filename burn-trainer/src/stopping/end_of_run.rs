@@ -2,6 +2,8 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread::Builder;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -16,6 +18,8 @@ use crate::saving::run_checkpoints;
 
 /// The exit status when the newest state is not on disk.
 const FAILED: u8 = 1;
+/// How much longer than its limit a save may take, so that it can say itself what went wrong.
+const MARGIN: Duration = Duration::from_millis(500);
 
 /// Ends a run from outside.
 pub(crate) struct EndOfRun {
@@ -52,7 +56,7 @@ impl EndFromOutside for EndOfRun {
     fn end(&self, signal: StopSignal, limit: Duration) -> u8 {
         let config = self.config.lock().clone();
         let saved = match self.training() {
-            Some(training) => training.save(signal.name(), limit),
+            Some(training) => save_within(training, signal, limit),
             None => SavedFromOutside::NoUpdate,
         };
         if config.writes() {
@@ -68,6 +72,19 @@ impl EndFromOutside for EndOfRun {
             _ => signal.exit_status(),
         }
     }
+}
+
+/// Saves on another thread: a device that is read there, or a strategy of the program, can hang.
+fn save_within(training: Arc<dyn SaveFromOutside>, signal: StopSignal, limit: Duration) -> SavedFromOutside {
+    let (done, saved) = channel();
+    let save = move || {
+        let _ = done.send(training.save(signal.name(), limit));
+    };
+    if let Err(error) = Builder::new().name("burn-trainer-save".to_owned()).spawn(save) {
+        return SavedFromOutside::Failed(format!("the system gives no thread: {error}"));
+    }
+    let failed = |_| SavedFromOutside::Failed(format!("a device or a strategy does not answer in {limit:?}"));
+    saved.recv_timeout(limit.saturating_add(MARGIN)).unwrap_or_else(failed)
 }
 
 /// Says why the process ends, on standard error, and prints the command that resumes the run, as `cli::report` would.
