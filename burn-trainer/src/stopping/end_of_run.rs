@@ -59,18 +59,16 @@ impl EndFromOutside for EndOfRun {
             Some(training) => save_within(training, signal, limit),
             None => SavedFromOutside::NoUpdate,
         };
-        if config.writes() {
-            report(&config, signal, &saved);
-            if config.slurm_requeue
-                && let Some(job) = requeue_after(signal)
-            {
-                say(&format!("the Slurm job {job} is requeued"));
-            }
-        }
+        report(&config, signal, &saved);
         match saved {
             SavedFromOutside::Failed(_) if config.failed_saves != FailedSaves::Ignore => FAILED,
             _ => signal.exit_status(),
         }
+    }
+
+    fn end_saved(&self, signal: StopSignal) -> u8 {
+        report(&self.config.lock().clone(), signal, &SavedFromOutside::ByTheLoop);
+        signal.exit_status()
     }
 }
 
@@ -87,12 +85,18 @@ fn save_within(training: Arc<dyn SaveFromOutside>, signal: StopSignal, limit: Du
     saved.recv_timeout(limit.saturating_add(MARGIN)).unwrap_or_else(failed)
 }
 
-/// Says why the process ends, on standard error, and prints the command that resumes the run, as `cli::report` would.
+/// Says why the process ends, on standard error, prints the command that resumes the run, and requeues the job, as the end of
+/// training and `cli::report` would.
 fn report(config: &TrainerConfig, signal: StopSignal, saved: &SavedFromOutside) {
+    if !config.writes() {
+        // The process of rank 0 says it.
+        return;
+    }
     let name = signal.name();
     let state = match saved {
         _ if !config.checkpoint_saving => "saving is off".to_owned(),
         SavedFromOutside::NoUpdate => "no optimizer step was done, so there is nothing to save".to_owned(),
+        SavedFromOutside::ByTheLoop => "the state is saved".to_owned(),
         SavedFromOutside::LastEpoch => "the last epoch that was saved stands".to_owned(),
         SavedFromOutside::Step(step) => format!("the state of step {step} is saved"),
         SavedFromOutside::Failed(reason) => format!("the newest state is not on disk: {reason}"),
@@ -105,5 +109,10 @@ fn report(config: &TrainerConfig, signal: StopSignal, saved: &SavedFromOutside) 
     if run_checkpoints::newest_resumable(config).is_some() {
         let line = resume_command::line(config, config.max_epochs);
         let _ = writeln!(std::io::stdout(), "{line}");
+    }
+    if config.slurm_requeue
+        && let Some(job) = requeue_after(signal)
+    {
+        say(&format!("the Slurm job {job} is requeued"));
     }
 }
