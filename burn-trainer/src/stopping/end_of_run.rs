@@ -2,6 +2,8 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread::Builder;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -16,6 +18,8 @@ use crate::saving::run_checkpoints;
 
 /// The exit status when the newest state is not on disk.
 const FAILED: u8 = 1;
+/// How much longer than its limit a save may take, so that it can say itself what went wrong.
+const MARGIN: Duration = Duration::from_millis(500);
 
 /// Ends a run from outside.
 pub(crate) struct EndOfRun {
@@ -52,30 +56,47 @@ impl EndFromOutside for EndOfRun {
     fn end(&self, signal: StopSignal, limit: Duration) -> u8 {
         let config = self.config.lock().clone();
         let saved = match self.training() {
-            Some(training) => training.save(signal.name(), limit),
+            Some(training) => save_within(training, signal, limit),
             None => SavedFromOutside::NoUpdate,
         };
-        if config.writes() {
-            report(&config, signal, &saved);
-            if config.slurm_requeue
-                && let Some(job) = requeue_after(signal)
-            {
-                say(&format!("the Slurm job {job} is requeued"));
-            }
-        }
+        report(&config, signal, &saved);
         match saved {
             SavedFromOutside::Failed(_) if config.failed_saves != FailedSaves::Ignore => FAILED,
             _ => signal.exit_status(),
         }
     }
+
+    fn end_saved(&self, signal: StopSignal) -> u8 {
+        report(&self.config.lock().clone(), signal, &SavedFromOutside::ByTheLoop);
+        signal.exit_status()
+    }
 }
 
-/// Says why the process ends, on standard error, and prints the command that resumes the run, as `cli::report` would.
+/// Saves on another thread: a device that is read there, or a strategy of the program, can hang.
+fn save_within(training: Arc<dyn SaveFromOutside>, signal: StopSignal, limit: Duration) -> SavedFromOutside {
+    let (done, saved) = channel();
+    let save = move || {
+        let _ = done.send(training.save(signal.name(), limit));
+    };
+    if let Err(error) = Builder::new().name("burn-trainer-save".to_owned()).spawn(save) {
+        return SavedFromOutside::Failed(format!("the system gives no thread: {error}"));
+    }
+    let failed = |_| SavedFromOutside::Failed(format!("a device or a strategy does not answer in {limit:?}"));
+    saved.recv_timeout(limit.saturating_add(MARGIN)).unwrap_or_else(failed)
+}
+
+/// Says why the process ends, on standard error, prints the command that resumes the run, and requeues the job, as the end of
+/// training and `cli::report` would.
 fn report(config: &TrainerConfig, signal: StopSignal, saved: &SavedFromOutside) {
+    if !config.writes() {
+        // The process of rank 0 says it.
+        return;
+    }
     let name = signal.name();
     let state = match saved {
         _ if !config.checkpoint_saving => "saving is off".to_owned(),
         SavedFromOutside::NoUpdate => "no optimizer step was done, so there is nothing to save".to_owned(),
+        SavedFromOutside::ByTheLoop => "the state is saved".to_owned(),
         SavedFromOutside::LastEpoch => "the last epoch that was saved stands".to_owned(),
         SavedFromOutside::Step(step) => format!("the state of step {step} is saved"),
         SavedFromOutside::Failed(reason) => format!("the newest state is not on disk: {reason}"),
@@ -88,5 +109,10 @@ fn report(config: &TrainerConfig, signal: StopSignal, saved: &SavedFromOutside) 
     if run_checkpoints::newest_resumable(config).is_some() {
         let line = resume_command::line(config, config.max_epochs);
         let _ = writeln!(std::io::stdout(), "{line}");
+    }
+    if config.slurm_requeue
+        && let Some(job) = requeue_after(signal)
+    {
+        say(&format!("the Slurm job {job} is requeued"));
     }
 }

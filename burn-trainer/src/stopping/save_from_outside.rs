@@ -36,6 +36,8 @@ pub(crate) trait SaveFromOutside: Send + Sync {
 pub(crate) enum SavedFromOutside {
     /// There was no update in this process.
     NoUpdate,
+    /// The loop has saved it, and what follows does not end.
+    ByTheLoop,
     /// The last epoch that was saved stands: the loop is not the trainer's.
     LastEpoch,
     /// The state of this step is on disk.

@@ -40,7 +40,7 @@ impl Trainer {
     /// does); [`Error::Panicked`] and [`Error::Training`] with what stopped training and where the state before it
     /// was saved; [`Error::UnknownMetric`] or [`Error::Checkpoint`] before the first step for names that cannot
     /// be used; [`Error::NoBatch`] for data without a batch, before the first step where the loader is a
-    /// [`ResumableDataLoader`]; [`Error::MetricNotLogged`] at the first batch of the split that does not log a metric;
+    /// [`ResumableDataLoader`](crate::ResumableDataLoader); [`Error::MetricNotLogged`] at the first batch of the split that does not log a metric;
     /// [`Error::SaveFailed`] where the configuration asks for it. A call that fails before the first step removes the
     /// directories that [`Trainer::new`] has created, if they are empty.
     pub fn fit<M: LearnerModel>(

@@ -90,8 +90,17 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
     ) -> (M, SupervisedTrainingEventProcessor<M>) {
         let mut processor = components.event_processor;
         let Some(plan) = self.plan.lock().take() else { return (learner.model(), processor) };
-        let FitPlan { max_epochs, seed, data, keep_effective_batch, devices, metrics, saves, resume, .. } =
-            plan;
+        let FitPlan {
+            max_epochs,
+            seed,
+            data: lengths,
+            keep_effective_batch,
+            devices,
+            metrics,
+            saves,
+            resume,
+            ..
+        } = plan;
         learner.fork(devices.main());
         let reading = if plan.watch.is_some() { ReadTiming::Now } else { ReadTiming::Later };
         let accumulation = components.grad_accumulation.unwrap_or(1);
@@ -105,13 +114,15 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
             learner: TrainedLearner::new(&mut learner, devices.all(), reading, slot.clone()),
             burn: EventReporter::new(&mut processor, &components.event_store, &components.interrupter),
             early_stopping: EarlyStopping::new(components.early_stopping),
-            progress: LoopProgress::new(clock, seed, batch, EpochLengths::new(data, previous)),
+            progress: LoopProgress::new(clock, seed, batch, EpochLengths::new(lengths, previous)),
             metrics,
             saves,
             stop: plan.stop,
             watch: plan.watch,
             environment: plan.environment,
         };
+        // Outlives the last save: a worker of a loader may not end.
+        let mut data = None;
         let ended = catch_unwind(AssertUnwindSafe(|| {
             if let Some(resume) = &resume {
                 state.check_resumed(resume, keep_effective_batch)?;
@@ -122,12 +133,12 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
                 plan.end_of_run.set_training(state.seen_from_outside(slot, reading));
             }
             devices.settle();
-            let data = RunData::<M> {
+            let data = data.insert(RunData::<M> {
                 train: EpochData::new(&train, devices.all()),
                 valid: EpochData::new(&valid, &[devices.main().clone().inner()]),
                 devices: &devices,
-            };
-            state.train(&data, max_epochs, resume.is_some())
+            });
+            state.train(data, max_epochs, resume.is_some())
         }));
         let outcome = state.end(ended);
         devices.gather(&mut learner);

@@ -98,6 +98,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let mut saves = self.saves.lock();
         let limit = self.stop.time_left().unwrap_or(saves.exception_timeout());
         (outcome.saves, outcome.checkpoints) = saves.finish(is_limited.then_some(limit));
+        if outcome.saves.newest_is_durable && !outcome.saves.unfinished && failure.is_none() {
+            self.stop.state_is_saved();
+        }
         // A path that this process reserved is there only if its save succeeded.
         let path = paths.into_iter().find(|path| path.exists());
         outcome.error = failure.map(|failure| match failure.error {

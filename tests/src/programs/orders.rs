@@ -41,6 +41,8 @@ pub struct Orders {
     pub panicking_metric: bool,
     /// Stop training in the first batch that is computed after somebody has come to the gate in this directory.
     pub stop_when_reached: Option<PathBuf>,
+    /// By a signal to itself.
+    pub stop_by_signal: bool,
     /// Wait at the gate in this directory when the run is open, before training.
     pub wait_before_training: Option<PathBuf>,
 }
@@ -201,7 +203,17 @@ pub fn before_training(interrupter: Interrupter) {
 }
 
 fn stop() {
-    INTERRUPTER.get().unwrap_or_else(|| panic!("no training")).stop(Some("enough is enough"));
+    let interrupter = INTERRUPTER.get().unwrap_or_else(|| panic!("no training"));
+    if !Orders::of_process().stop_by_signal {
+        return interrupter.stop(Some("enough is enough"));
+    }
+    let status = Command::new("kill").args(["-TERM", &std::process::id().to_string()]).status();
+    assert!(status.is_ok_and(|status| status.success()), "kill");
+    let since = Instant::now();
+    while !interrupter.should_stop() {
+        assert!(since.elapsed() < PATIENCE, "the signal did not come");
+        std::thread::sleep(POLL);
+    }
 }
 
 fn wait_at(gate: &Path) {

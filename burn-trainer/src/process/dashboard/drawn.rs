@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use burn::train::Interrupter;
+use burn::train::logger::TrainingProgressLogger;
 use burn::train::metric::{MetricAttributes, MetricDefinition, MetricId};
 use burn::train::renderer::MetricsRenderer;
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
@@ -158,6 +159,15 @@ pub(crate) fn leave() {
         if thread::Builder::new().name("burn-trainer-say".to_owned()).spawn(say).is_ok() {
             let _ = said.recv_timeout(LIMIT);
         }
+    }
+}
+
+/// Shows a signal among the numbers of the dashboard, where lines are held back.
+pub(crate) fn show_signal(name: &str) {
+    if let Some(mut drawn) = DRAWN.try_lock_for(LIMIT)
+        && let Some(drawn) = &mut *drawn
+    {
+        drawn.burns.log_event_training(format!("{name}: saving"));
     }
 }
 

@@ -11,6 +11,6 @@ mod drawn;
 mod without;
 
 #[cfg(feature = "tui")]
-pub(crate) use drawn::{Dashboard, close, leave};
+pub(crate) use drawn::{Dashboard, close, leave, show_signal};
 #[cfg(not(feature = "tui"))]
-pub(crate) use without::{Dashboard, close, leave};
+pub(crate) use without::{Dashboard, close, leave, show_signal};

@@ -26,5 +26,8 @@ impl Dashboard {
 /// There is nothing to close.
 pub(crate) fn close() {}
 
+/// There is nothing to show it on.
+pub(crate) fn show_signal(_name: &str) {}
+
 /// There is nothing to leave.
 pub(crate) fn leave() {}

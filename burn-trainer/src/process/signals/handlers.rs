@@ -78,7 +78,11 @@ fn announce(signal: StopSignal, is_training: bool) {
     if HANDLED.get().is_some_and(|handled| handled.contains(&StopSignal::Interrupt)) {
         line.push_str(" (SIGINT, that is ctrl-c, ends at once)");
     }
-    let _ = std::thread::Builder::new().name("burn-trainer-say".to_owned()).spawn(move || say(&line));
+    let announce = move || {
+        dashboard::show_signal(signal.name());
+        say(&line);
+    };
+    let _ = std::thread::Builder::new().name("burn-trainer-say".to_owned()).spawn(announce);
 }
 
 /// Whether the process was started with the signal ignored: SIGHUP under `nohup`, SIGINT in `program &` of a script.

@@ -63,8 +63,12 @@ fn watch(run: &WatchedRun, signal: StopSignal) {
                 exit(i32::from(status));
             }
             Phase::Ending if passed >= limit.saturating_add(MARGIN) => {
+                let is_saved = state.is_saved;
                 drop(state);
                 dashboard::close();
+                if is_saved {
+                    exit(i32::from(outside.end_saved(signal)));
+                }
                 say(&format!(
                     "error: the end of training after {} does not come within {limit:?}: the process ends now, and its \
                      last state may not be on disk",

@@ -20,6 +20,9 @@ pub(crate) trait EndFromOutside: Send + Sync {
 
     /// Saves the state of the last update in this time, and reports it. Returns the exit status.
     fn end(&self, signal: StopSignal, limit: Duration) -> u8;
+
+    /// Reports a run whose state the loop has saved. Returns the exit status.
+    fn end_saved(&self, signal: StopSignal) -> u8;
 }
 
 /// How far a run is.
@@ -51,6 +54,8 @@ pub(super) struct RunState {
     /// How long the end may take after a signal.
     pub(super) limit: Duration,
     pub(super) outside: Arc<dyn EndFromOutside>,
+    /// Whether the loop has saved its state.
+    pub(super) is_saved: bool,
     /// Whether what ends it from outside is done.
     pub(super) has_ended_from_outside: bool,
     /// Known once training starts.
@@ -67,6 +72,7 @@ impl WatchedRun {
             announce,
             limit,
             outside,
+            is_saved: false,
             has_ended_from_outside: false,
             interrupter: None,
         };
@@ -168,6 +174,13 @@ impl StopView {
         let state = self.0.as_ref()?.lock();
         let (_, received) = state.received?;
         Some(state.limit.saturating_sub(received.elapsed()))
+    }
+
+    /// The loop has saved the state at its end.
+    pub(crate) fn state_is_saved(&self) {
+        if let Some(run) = &self.0 {
+            run.lock().is_saved = true;
+        }
     }
 
     /// The loop has seen the stop, or has ended without one. When the run is being ended from outside, this never returns.

@@ -39,6 +39,8 @@ fn hanging(root: &Path, hang: &Gate) -> OnTerminal {
     running.wait_for("a checkpoint", |_| has_saved(root));
     running.press(CTRL_C);
     running.wait_for("the save", |_| hang.is_reached());
+    // Among the numbers of the dashboard.
+    running.wait_for("the signal", |shown| shown.contains("SIGINT: saving"));
     running
 }
 
