@@ -20,7 +20,6 @@ use burn::tensor::Device;
 use parking_lot::Mutex;
 
 use crate::environment::Environment;
-use crate::git::Git;
 use crate::gpu::{WAIT_LIMIT, ask_nvml};
 use crate::hardware::GpusOfRun;
 
@@ -104,14 +103,6 @@ impl EnvironmentProbe {
             environment.hardware.add(gpus.clone());
         }
         environment
-    }
-
-    /// The repository around the working directory. Waits for it as [`get`](Self::get) does, and for no GPU.
-    #[must_use]
-    pub fn git(&self) -> Option<Git> {
-        let mut state = self.state.lock();
-        state.receive(self.started + WAIT_LIMIT, |state| state.environment.is_some());
-        state.environment.as_ref()?.git.clone()
     }
 
     /// Starts a thread that collects a part, does what can be done before it is told, waits until it is, and looks for

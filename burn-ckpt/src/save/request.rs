@@ -25,7 +25,7 @@ pub struct RunDescription {
     pub trainer_config: Value,
     /// The model's hyperparameters.
     pub hparams: Value,
-    /// Every start of the run, this one included.
+    /// Every start of the run, this one included, whose commit is taken from the environment.
     pub starts: Vec<RunStart>,
     /// Describes the machine and the software. Called on the writer's thread at every save, so that facts which are found out
     /// after one save are in the next.

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
+use serde_json::Value;
 
 use crate::disk::staged_file::Existing;
 use crate::error::{Error, Result};
@@ -244,6 +245,12 @@ impl Worker {
             trainer_state: (save.trainer_state)(&paths),
             sections: (save.sections)()?,
         };
+        let environment = (self.run.environment)();
+        let mut starts = self.run.starts.clone();
+        if let Some(this) = starts.last_mut() {
+            // It is not known yet when the run starts: git may take seconds.
+            this.git_commit = environment.pointer("/git/commit").and_then(Value::as_str).map(str::to_owned);
+        }
         let metadata = Metadata {
             run_id: self.run.run_id.clone(),
             name: self.run.name.clone(),
@@ -256,8 +263,8 @@ impl Worker {
             metrics: save.metrics,
             trainer_config: self.run.trainer_config.clone(),
             hparams: self.run.hparams.clone(),
-            starts: self.run.starts.clone(),
-            environment: (self.run.environment)(),
+            starts,
+            environment,
             ..Metadata::new(save.timestamp)
         };
         let resumable = contents.sections.contains_key(Section::OPTIMIZER);

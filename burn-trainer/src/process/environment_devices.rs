@@ -7,7 +7,10 @@ use burn::tensor::Device;
 use burn_environment::EnvironmentProbe;
 use serde_json::Value;
 
-use crate::process::console::warn;
+use crate::process::console::{note, warn};
+
+/// Characters of a commit that are shown.
+const SHORT_COMMIT: usize = 10;
 
 /// The probe and the devices, until they are reported. A process that saves nothing has none.
 #[derive(Default)]
@@ -27,12 +30,21 @@ impl EnvironmentDevices {
     }
 }
 
-/// The function that describes the environment in a checkpoint's metadata. If GPUs are unknown, since a driver hangs or crashes,
-/// a warning says so once.
-pub(crate) fn described_by(probe: Arc<EnvironmentProbe>) -> Box<dyn Fn() -> Value + Send + Sync> {
-    let unknown = Once::new();
+/// The function that describes the environment in a checkpoint's metadata. It says once if the program's commit is another than
+/// in the checkpoint that the run resumes from, and if GPUs are unknown, since a driver hangs or crashes.
+pub(crate) fn described_by(
+    probe: Arc<EnvironmentProbe>,
+    commit_before: Option<String>,
+) -> Box<dyn Fn() -> Value + Send + Sync> {
+    let (compared, unknown) = (Once::new(), Once::new());
     Box::new(move || {
         let environment = probe.get();
+        let commit = environment.git.as_ref().and_then(|git| git.commit.as_ref());
+        if let (Some(now), Some(before)) = (commit, &commit_before)
+            && now != before
+        {
+            compared.call_once(|| note(&changed_commit(now, before)));
+        }
         if environment.hardware.gpu_count.is_none() {
             unknown.call_once(|| {
                 warn("the drivers of GPUs do not answer: the metadata of checkpoints says nothing of GPUs until they do");
@@ -40,4 +52,9 @@ pub(crate) fn described_by(probe: Arc<EnvironmentProbe>) -> Box<dyn Fn() -> Valu
         }
         serde_json::to_value(environment).unwrap_or_default()
     })
+}
+
+fn changed_commit(now: &str, before: &str) -> String {
+    let short = |commit: &str| commit.get(..SHORT_COMMIT).unwrap_or(commit).to_owned();
+    format!("the program's commit is {}, was {} in the checkpoint", short(now), short(before))
 }

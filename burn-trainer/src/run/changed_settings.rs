@@ -1,9 +1,8 @@
 //! What differs between a checkpoint and the program that resumes from it: hyperparameters, the trainer's configuration, the
-//! data, the program's commit.
+//! data. (`process/environment_devices` compares the program's commit, which is known later.)
 
 use std::fmt;
 
-use burn_environment::Git;
 use serde_json::Value;
 
 use crate::config::{ChangedHparams, TrainerConfig};
@@ -14,8 +13,6 @@ use crate::state::resume_point::ResumePoint;
 
 /// Fields of the configuration that say where a run is and what it resumes. They differ between two starts of one run.
 const OF_THE_START: [&str; 6] = ["run_id", "root", "logs", "ckpt_path", "overwrite", "rank"];
-/// Characters of a commit that are shown.
-const SHORT_COMMIT: usize = 10;
 
 /// A setting with its value in the checkpoint and its value now.
 #[derive(Debug, PartialEq)]
@@ -43,7 +40,6 @@ pub(super) fn report(
     config: &TrainerConfig,
     hparams: &Value,
     (data, keeps_order): (DataLengths, bool),
-    git: Option<&Git>,
 ) -> Result<()> {
     let metadata = &resume.metadata;
     let mut hparams_changes = Vec::new();
@@ -63,13 +59,6 @@ pub(super) fn report(
     }
     config_changes(&metadata.trainer_config, config).iter().for_each(|change| note(&change.to_string()));
     data_changes(resume, data, keeps_order).iter().for_each(|change| warn(&change.to_string()));
-    let commit_then = metadata.environment.pointer("/git/commit").and_then(Value::as_str);
-    let commit_now = git.and_then(|git| git.commit.as_deref());
-    if let (Some(then), Some(now)) = (commit_then, commit_now)
-        && then != now
-    {
-        note(&format!("the program's commit is {}, was {} in the checkpoint", short(now), short(then)));
-    }
     Ok(())
 }
 
@@ -148,10 +137,6 @@ fn data_changes(resume: &ResumePoint, now: DataLengths, keeps_order: bool) -> Ve
         ));
     }
     lines
-}
-
-fn short(commit: &str) -> &str {
-    commit.get(..SHORT_COMMIT).unwrap_or(commit)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use burn::train::{Learner, LearnerModel};
 use burn_ckpt::plumbing::{RunDescription, WriterActivity};
-use burn_environment::{EnvironmentProbe, Git};
+use burn_environment::EnvironmentProbe;
 use serde_json::Value;
 
 use super::choose_strategies::{ChosenStrategies, choose_strategies};
@@ -86,7 +86,6 @@ pub(crate) fn prepare<M: LearnerModel>(
     }
     let mut existing = ExistingCheckpoints::default();
     let resume = run.resume.take();
-    let git = environment.git();
     if writes {
         start_lines::starting(&config, &run.layout, resume.as_ref(), run.resumes_itself);
     }
@@ -94,7 +93,7 @@ pub(crate) fn prepare<M: LearnerModel>(
         if run.resumes_itself {
             start_lines::newer_checkpoints(&run.present, resume);
         }
-        changed_settings::report(resume, &config, &hparams, (data, keeps_order), git.as_ref())?;
+        changed_settings::report(resume, &config, &hparams, (data, keeps_order))?;
         find_checkpoint::warn_of_changes(&config, resume);
     }
     if let Some(resume) = &resume {
@@ -107,7 +106,7 @@ pub(crate) fn prepare<M: LearnerModel>(
             existing = ExistingCheckpoints::read(&config, &run.layout, &run.present, resume, complete);
         }
     }
-    let description = run_description(&config, hparams, &run, resume.as_ref(), git.as_ref(), &environment)?;
+    let description = run_description(&config, hparams, &run, resume.as_ref(), &environment)?;
     let open_saver = saver_opener(&config, strategies, &run, existing, description, activity);
     let saves = RunSaves::new(open_saver, &config, valid_size);
     let environment = config.checkpoint_saving.then_some(environment);
@@ -139,7 +138,6 @@ fn run_description(
     hparams: Value,
     run: &OpenRun,
     resume: Option<&ResumePoint>,
-    git: Option<&Git>,
     environment: &Arc<EnvironmentProbe>,
 ) -> Result<RunDescription> {
     let trainer_config = serde_json::to_value(config.spelled_out())
@@ -148,12 +146,11 @@ fn run_description(
         timestamp: run.opened,
         run_id: run.layout.run_id(),
         resumed_from: resume.map(|resume| start_lines::shown(resume.checkpoint.path(), &run.layout)),
-        git,
         trainer_config: &trainer_config,
         hparams: &hparams,
     };
     let starts = starts::all(this, resume);
-    let environment = described_by(Arc::clone(environment));
+    let environment = described_by(Arc::clone(environment), resume.and_then(commit));
     Ok(RunDescription {
         run_id: run.layout.run_id().to_owned(),
         name: config.name.clone(),
@@ -164,6 +161,12 @@ fn run_description(
         starts,
         environment,
     })
+}
+
+/// The commit of the program that saved a checkpoint.
+fn commit(resume: &ResumePoint) -> Option<String> {
+    let commit = resume.metadata.environment.pointer("/git/commit");
+    commit.and_then(Value::as_str).map(str::to_owned)
 }
 
 /// The function that makes the saver once the metrics' names are known.

@@ -1,7 +1,6 @@
 //! The list of a run's starts, which stands in the metadata of every checkpoint.
 
 use burn_ckpt::{Metadata, RunStart};
-use burn_environment::Git;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -16,7 +15,6 @@ pub(super) struct ThisStart<'a> {
     pub(super) timestamp: Timestamp,
     pub(super) run_id: &'a str,
     pub(super) resumed_from: Option<String>,
-    pub(super) git: Option<&'a Git>,
     pub(super) trainer_config: &'a Value,
     pub(super) hparams: &'a Value,
 }
@@ -25,7 +23,6 @@ pub(super) struct ThisStart<'a> {
 pub(super) fn all(this: ThisStart<'_>, resume: Option<&ResumePoint>) -> Vec<RunStart> {
     let mut starts = resume.map_or_else(Vec::new, |resume| before(&resume.metadata));
     let mut start = RunStart::new(this.timestamp, this.run_id);
-    start.git_commit = this.git.and_then(|git| git.commit.clone());
     if let (Some(resume), Some(last)) = (resume, starts.last_mut()) {
         last.ended = ended(resume);
         let position = resume.state.position.next();

@@ -108,6 +108,16 @@ impl Saver {
         (saved.next() == position.next() && path.exists()).then(|| path.clone())
     }
 
+    /// The same, after it has waited for a save of that state which is in progress, for a limited time.
+    pub(crate) fn saved_state_within(&self, wait: Duration, position: Position) -> Option<PathBuf> {
+        let is_newest = |(saved, _): &(Position, PathBuf)| saved.next() == position.next();
+        if self.newest_state.as_ref().is_some_and(is_newest) && self.saved_state(position).is_none() {
+            // Where the save fails, the state is saved again.
+            let _ = self.writer.activity().wait(wait, wait);
+        }
+        self.saved_state(position)
+    }
+
     /// Shows the events to the strategies. Returns the saves that they request and that their rules would keep. A strategy
     /// that panics is asked no more; [`take_panic`](Self::take_panic) has its error.
     pub(crate) fn requested_saves(

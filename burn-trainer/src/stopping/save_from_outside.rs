@@ -46,12 +46,29 @@ pub(crate) enum SavedFromOutside {
     Failed(String),
 }
 
+/// burn's event store, which can outlive the loop here. Its destructor panics when its thread has panicked, which was reported.
+pub(crate) struct KeptStore(Option<Arc<EventStoreClient>>);
+
+impl KeptStore {
+    pub(crate) fn new(store: &Arc<EventStoreClient>) -> Self {
+        Self(Some(Arc::clone(store)))
+    }
+}
+
+impl Drop for KeptStore {
+    fn drop(&mut self) {
+        let store = self.0.take();
+        // What the panic says stands in the run's error already.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(store)));
+    }
+}
+
 /// The trainer's own loop.
 pub(crate) struct LoopFromOutside<M: LearnerModel> {
     pub(crate) slot: ParkingSlot<M>,
     pub(crate) saves: Arc<Mutex<RunSaves>>,
     pub(crate) metrics: RunMetrics,
-    pub(crate) store: Arc<EventStoreClient>,
+    pub(crate) store: KeptStore,
     pub(crate) clock: RunClock,
     pub(crate) seed: u64,
     pub(crate) batches_per_step: u64,
@@ -118,7 +135,7 @@ impl<M: LearnerModel> LoopFromOutside<M> {
         limit: Duration,
     ) -> Result<()> {
         let ParkedState { learner, valid, position, learning_rate } = parked;
-        let Some(saver) = saves.saver() else { return Ok(()) };
+        let (Some(saver), Some(store)) = (saves.saver(), &self.store.0) else { return Ok(()) };
         let logged = position.logged();
         self.metrics.history.await_count(burn_epoch(position.epoch), logged, METRICS_LIMIT.min(limit / 4));
         let values = self.metrics.values();
@@ -140,7 +157,7 @@ impl<M: LearnerModel> LoopFromOutside<M> {
             let keep = |model: &M, learner: Option<&_>| {
                 std::mem::forget((model.clone(), learner.cloned()));
             };
-            take_snapshot_of(model, &learner, &self.store, history, keep, self.reading)
+            take_snapshot_of(model, &learner, store, history, keep, self.reading)
         })?;
         std::mem::forget(learner);
         Ok(())

@@ -35,7 +35,7 @@ use crate::state::resume_point::ResumePoint;
 use crate::state::run_clock::RunClock;
 use crate::stopping::end_of_run::EndOfRun;
 use crate::stopping::parked_state::ParkingSlot;
-use crate::stopping::save_from_outside::LoopFromOutside;
+use crate::stopping::save_from_outside::{KeptStore, LoopFromOutside};
 
 /// What the loop needs besides what burn gives it.
 pub(crate) struct FitPlan {
@@ -154,7 +154,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             slot,
             saves: Arc::clone(&self.saves),
             metrics: self.metrics.clone(),
-            store: Arc::clone(self.burn.store),
+            store: KeptStore::new(self.burn.store),
             clock: self.progress.clock,
             seed: self.progress.seed,
             batches_per_step: self.progress.batch.batches_per_step(),

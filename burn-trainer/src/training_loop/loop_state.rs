@@ -154,7 +154,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let mut saves = saves.lock();
         let limit = saves.exception_timeout();
         let Some(saver) = saves.saver() else { return Ok(Vec::new()) };
-        if let Some(path) = saver.saved_state(progress.position) {
+        if let Some(path) = saver.saved_state_within(limit / 2, progress.position) {
             return Ok(vec![path]);
         }
         let (event, latest) = (TrainingEvent::Exception(message), || metrics.values());

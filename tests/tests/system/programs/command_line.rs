@@ -135,7 +135,7 @@ fn a_reader_that_goes_away_does_not_end_the_run() {
         format!("{{ {command}; touch done; }} 2>&1 | head -n 1; until [ -e done ]; do sleep 0.1; done");
     let output =
         std::process::Command::new("sh").args(["-c", &script]).current_dir(root.path()).output().unwrap();
-    assert!(stdout(&output).contains("epoch 1/2 train"), "{}", stdout(&output));
+    assert_eq!(stdout(&output), "starting r1\n");
     assert_eq!(metadata(&checkpoints(root.path()).join("last.ckpt"))["global_step"], 90);
     assert!(!root.path().join("burn_trainer_logs/r1/run.lock").exists());
 }

@@ -125,7 +125,7 @@ fn two_metrics_of_one_file_of_burns_are_an_error_before_the_first_step() {
         text.contains("\"My Score\"") && text.contains("\"My_Score\"") && text.contains("My_Score.log"),
         "{text}"
     );
-    assert_eq!(files(&checkpoints(root.path())), Vec::<String>::new());
+    assert!(!run_dir(root.path()).exists());
 }
 
 /// A strategy that saves nothing, under a link of its own.
@@ -161,6 +161,6 @@ fn two_links_of_one_name_on_some_file_system_are_an_error_before_the_first_step(
         let text = error.to_string();
         let is_setting = matches!(&error, Error::Config { setting, .. } if setting == "strategies");
         assert!(is_setting && text.contains("keep the link"), "{text}");
-        assert_eq!(files(&checkpoints(root.path())), Vec::<String>::new(), "{one} {other}");
+        assert!(!run_dir(root.path()).exists(), "{one} {other}");
     }
 }

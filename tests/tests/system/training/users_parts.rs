@@ -162,11 +162,22 @@ fn a_strategy_that_panics_is_named_and_keeps_no_other_from_saving() {
         assert_eq!(message, "the strategy asked panicked: it has no idea");
         assert_eq!(panics_so_far.load(Ordering::SeqCst), 1, "it is asked no more");
         let saved = metadata(&saved.unwrap());
-        assert_eq!(saved["reason"], format!("exception: {message}"));
-        assert_eq!(saved["global_step"], step);
-        // The save of the event itself.
+        // The save of the event itself, which has the state: no second file is written.
+        assert_eq!((&saved["reason"], &saved["global_step"]), (&"last".into(), &step.into()));
         assert_eq!(stems(&checkpoints(root.path()).join("last")), [format!("epoch=0-step={step}")]);
+        assert!(!checkpoints(root.path()).join("on_exception").exists());
     }
+}
+
+#[test]
+fn the_state_of_a_strategy_that_panics_is_saved_where_no_other_saves_it() {
+    let root = tempfile::tempdir().unwrap();
+    let strategy = Asked(|_: &TrainingEvent<'_>, _: &RunProgress<'_>| panic!("it has no idea"));
+    let config = config(root.path(), 2).with_strategies([StrategyConfig::OnException(OnException::new())]);
+    let (message, saved) = panicked(fit(config, Script::default(), strategy, |training| training));
+    let saved = metadata(&saved.unwrap());
+    assert_eq!(saved["reason"], format!("exception: {message}"));
+    assert_eq!(saved["global_step"], 1);
 }
 
 #[test]
