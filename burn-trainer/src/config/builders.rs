@@ -91,7 +91,7 @@ impl TrainerConfig {
         self
     }
 
-    /// Sets the rank of this process among those that train together. Only rank 0 writes.
+    /// Sets the rank of this process among those that train one model together. Only rank 0 writes.
     #[must_use]
     pub fn with_rank(mut self, rank: u64) -> Self {
         self.rank = Some(rank);

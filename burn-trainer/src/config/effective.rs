@@ -5,14 +5,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::config::trainer_config::TrainerConfig;
-use crate::process::launcher;
+use crate::process::launcher::{self, LauncherRank};
 use crate::strategy::{Best, DEFAULT_TIMEOUT_SECONDS, Last, MetricConfig, OnException, StrategyConfig};
 
 impl TrainerConfig {
-    /// Whether this process writes checkpoints and metric files: it is alone, or of rank 0.
+    /// Whether this process writes checkpoints and metric files: not if `rank` is set, to another one than 0.
     #[must_use]
     pub fn writes(&self) -> bool {
-        self.rank.unwrap_or_else(launcher::rank) == 0
+        self.rank.is_none_or(|rank| rank == 0)
     }
 
     /// The strategies that apply: `strategies` if given, else best, last and on-exception as far as they are on.
@@ -62,7 +62,8 @@ impl TrainerConfig {
         }
         if self.run_id.is_none() {
             self.run_id_is_generated = job.is_none();
-            self.run_id = Some(job.map_or_else(|| made_up_id(start), |job| format!("slurm-{job}")));
+            self.run_id =
+                Some(job.map_or_else(|| made_up_id(start), |job| run_id_of_job(&job, launcher::rank())));
         }
     }
 
@@ -85,6 +86,14 @@ impl TrainerConfig {
     /// How long a device of another machine may take to answer.
     pub(crate) fn device_timeout(&self) -> Duration {
         Duration::try_from_secs_f64(self.device_timeout_seconds).unwrap_or(Duration::MAX)
+    }
+}
+
+/// `slurm-42`, or `slurm-42-3` for the process of rank 3 in a job of several: each has a run of its own.
+fn run_id_of_job(job: &str, rank: Option<LauncherRank>) -> String {
+    match rank.filter(|rank| rank.number > 0) {
+        Some(rank) => format!("slurm-{job}-{}", rank.number),
+        None => format!("slurm-{job}"),
     }
 }
 

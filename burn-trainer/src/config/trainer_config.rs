@@ -23,7 +23,7 @@ use crate::strategy::{Best, Last, MetricConfig, OnException, StrategyConfig};
 /// | `changed_hparams` | `warn` | what hyperparameters that differ from the checkpoint's mean |
 /// | `handle_signals` | true | SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGHUP: save, then stop |
 /// | `slurm_requeue` | false | start a Slurm job again when its time is up |
-/// | `rank` | the launcher's | only the process of rank 0 writes |
+/// | `rank` | none | set where processes train one model together: only that of rank 0 writes |
 /// | `when_busy`, `max_waiting_saves` | `wait`, 1 | when the loop saves faster than the disk writes |
 /// | `failed_saves` | `fail_if_last` | what a failed save means for the exit status |
 /// | `device_timeout_seconds` | 60 | how long a device of another machine may take to answer |
@@ -101,8 +101,9 @@ pub struct TrainerConfig {
     /// each an id of its own. SIGTERM does not requeue: `scancel` sends it too, and Slurm itself requeues a preempted
     /// job with `PreemptMode=REQUEUE`.
     pub slurm_requeue: bool,
-    /// The rank of this process among those that train together. By default `RANK`, `OMPI_COMM_WORLD_RANK`, `PMI_RANK`,
-    /// `PMIX_RANK`, `JSM_NAMESPACE_RANK` or `SLURM_PROCID`. Only rank 0 takes the lock and writes.
+    /// The rank of this process among those that train one model together, in a loop of your own. Only rank 0 takes the lock,
+    /// writes and shows progress then. Not set by default: burn trains in one process, so each process of a launcher
+    /// (`SLURM_PROCID`, `RANK`, ..) trains and saves a run of its own, and says so if its rank is not 0.
     pub rank: Option<u64>,
     /// What to do when the queue of saves is full: `wait`, `skip` the new save, or `replace` the waiting one; see
     /// [`WhenBusy`]. Skipped and replaced saves are logged and counted.

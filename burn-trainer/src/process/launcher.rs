@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::process::console::warn;
+use crate::process::console::{note, warn};
 use crate::process::signals::StopSignal;
 use burn_environment::{Slurm, output_of, slurm};
 
@@ -13,13 +13,23 @@ const RANK_VARIABLES: [&str; 6] =
 /// How long Slurm's controller may take for an answer.
 const SCONTROL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The rank of this process, 0 without a launcher.
-pub(crate) fn rank() -> u64 {
+/// The rank of this process, and the variable that says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LauncherRank {
+    pub(crate) number: u64,
+    pub(crate) variable: &'static str,
+}
+
+/// The rank of this process. `None` without a launcher.
+pub(crate) fn rank() -> Option<LauncherRank> {
     rank_by(&|name| std::env::var(name).ok())
 }
 
-fn rank_by(lookup: &dyn Fn(&str) -> Option<String>) -> u64 {
-    RANK_VARIABLES.iter().find_map(|name| lookup(name)?.trim().parse().ok()).unwrap_or(0)
+fn rank_by(lookup: &dyn Fn(&str) -> Option<String>) -> Option<LauncherRank> {
+    RANK_VARIABLES.iter().find_map(|variable| {
+        let number = lookup(variable)?.trim().parse().ok()?;
+        Some(LauncherRank { number, variable })
+    })
 }
 
 /// The id of the Slurm job, as Slurm's commands write it: `42`, or `41_7` for a task of an array.
@@ -34,9 +44,14 @@ fn job_id(slurm: &Slurm) -> Option<String> {
     }
 }
 
-/// Requeues the Slurm job, if the signal was Slurm's warning before a time limit. Returns the job's id.
+/// Requeues the Slurm job, if the signal was Slurm's warning before a time limit. Returns the job's id. Of several processes in
+/// a job, the one of rank 0 does it for all.
 pub(crate) fn requeue_after(signal: StopSignal) -> Option<String> {
     let job = slurm_job().filter(|_| signal.is_warning())?;
+    if let Some(rank) = rank().filter(|rank| rank.number > 0) {
+        note(&format!("rank {} leaves it to rank 0 to requeue the Slurm job {job}", rank.number));
+        return None;
+    }
     match requeue(&job) {
         Ok(()) => Some(job),
         Err(error) => {
@@ -66,10 +81,15 @@ mod tests {
                 found.map(|(_, value)| (*value).to_owned())
             })
         };
-        assert_eq!(rank(&[]), 0);
-        assert_eq!(rank(&[("SLURM_PROCID", "3")]), 3);
-        assert_eq!(rank(&[("SLURM_PROCID", "0"), ("RANK", "5")]), 5, "torchrun inside a Slurm job");
-        assert_eq!(rank(&[("RANK", ""), ("PMI_RANK", "2")]), 2);
+        let of = |number, variable| Some(LauncherRank { number, variable });
+        assert_eq!(rank(&[]), None);
+        assert_eq!(rank(&[("SLURM_PROCID", "3")]), of(3, "SLURM_PROCID"));
+        assert_eq!(
+            rank(&[("SLURM_PROCID", "0"), ("RANK", "5")]),
+            of(5, "RANK"),
+            "torchrun inside a Slurm job"
+        );
+        assert_eq!(rank(&[("RANK", ""), ("PMI_RANK", "2")]), of(2, "PMI_RANK"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use burn_ckpt::{Catalog, RunLayout};
 use jiff::Timestamp;
 
 use super::created_directories::CreatedDirectories;
-use super::find_checkpoint;
+use super::{find_checkpoint, start_lines};
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::process::launcher;
@@ -43,6 +43,7 @@ impl OpenRun {
         let run_id = config.run_id.as_deref().unwrap_or_default();
         let layout = RunLayout::new(&config.root, &config.logs, run_id)?;
         let elsewhere = elsewhere(config, &layout)?;
+        start_lines::rank(config, run_id);
         if !config.writes() {
             let present = scan(&layout, &elsewhere)?;
             let resume = find_checkpoint::find(config, &layout, &present)?;

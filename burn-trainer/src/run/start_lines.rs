@@ -8,8 +8,23 @@ use burn_ckpt::{Catalog, RunLayout};
 
 use crate::config::TrainerConfig;
 use crate::process::console::{note, warn};
+use crate::process::launcher::{self, LauncherRank};
 use crate::saving::file_digests::file_id;
 use crate::state::resume_point::ResumePoint;
+
+/// Says what the rank of this process means for it, unless that is 0.
+pub(super) fn rank(config: &TrainerConfig, run_id: &str) {
+    match (config.rank, launcher::rank()) {
+        (Some(rank), _) if rank > 0 => note(&format!(
+            "rank {rank}: this process trains, and the one of rank 0 saves and shows the run {run_id} (rank is set)"
+        )),
+        (None, Some(LauncherRank { number, variable })) if number > 0 => note(&format!(
+            "rank {number} ({variable}): burn trains in one process, so this one trains and saves a run of its own, {run_id}; \
+             give each process its own run_id, or set rank if they train one model together"
+        )),
+        _ => {}
+    }
+}
 
 /// Says how many files a resume verifies, and how large they are: it can take a while.
 pub(super) fn verifying<'a>(files: impl Iterator<Item = &'a Path>) {

@@ -1,12 +1,13 @@
-//! Several processes that train together: the one of rank 0 writes, the others write nothing, and none of them depends on
-//! what becomes of another.
+//! Several processes. Of those that train one model together, which the setting `rank` says, the one of rank 0 writes, the
+//! others write nothing, and none of them depends on what becomes of another. Those that a launcher only counts train a run
+//! each.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Ended, Running, holds, warmup};
-use system_tests::run_files::{checkpoints, compare, files, run_dir, whole_checkpoints};
+use system_tests::run_files::{checkpoints, compare, files, metadata, run_dir, whole_checkpoints};
 
 /// Files so large that writing one takes a while, at every step.
 const FLAGS: &str = "--run-id r1 --epochs 2 --topk 2 --save-every-steps 5 --set hidden=256";
@@ -15,7 +16,7 @@ const STEPS: &str = "steps 60";
 /// The process of a rank, which shows its metrics at the end.
 fn of_rank(rank: &str, root: &Path, orders: Orders) -> Command {
     let mut command = Orders { show_metrics: true, ..orders }.given_to(warmup(root, FLAGS));
-    command.env("RANK", rank);
+    command.args(["--set", &format!("rank={rank}")]);
     command
 }
 
@@ -27,18 +28,21 @@ fn start(rank: &str, root: &Path) -> Running {
 fn alone(root: &Path) -> (PathBuf, String) {
     let show = Orders { show_metrics: true, ..Orders::default() };
     let ended = Running::start(show.given_to(warmup(root, FLAGS))).end_well();
-    (run_dir(root), metrics(&ended))
+    (run_dir(root), shown_metrics(&ended))
 }
 
-fn metrics(ended: &Ended) -> String {
+fn shown_metrics(ended: &Ended) -> String {
     let line = ended.stdout.lines().find(|line| line.starts_with("metrics: "));
     line.unwrap_or_else(|| panic!("{ended:?}")).to_owned()
 }
 
-/// A process that was not to write ended as it should.
+/// A process that was not to write ended as it should, and said only that it does not.
 fn ended_in_silence(running: Running, metrics: &str) {
     let ended = running.end_well();
-    assert_eq!((ended.stdout.trim_end(), ended.stderr.as_str()), (metrics, ""));
+    assert_eq!(ended.stdout.trim_end(), metrics);
+    let [line] = ended.stderr.lines().collect::<Vec<_>>()[..] else { panic!("{ended:?}") };
+    let says = ["rank ", "the one of rank 0 saves and shows the run r1", "rank is set"];
+    assert!(says.iter().all(|part| line.contains(part)), "{line}");
 }
 
 #[test]
@@ -50,26 +54,69 @@ fn only_the_process_of_rank_0_writes_and_all_come_to_the_same() {
     ended_in_silence(second, &expected);
     ended_in_silence(third, &expected);
     let ended = first.end_well();
-    assert_eq!(metrics(&ended), expected);
+    assert_eq!(shown_metrics(&ended), expected);
     assert!(ended.stdout.contains(STEPS), "{ended:?}");
     compare(&whole, &run_dir(&root)).unwrap();
 }
 
+/// A launcher's variables for a process.
+fn launched(root: &Path, variables: &[(&str, &str)], arguments: &str) -> Command {
+    let mut command = warmup(root, arguments);
+    command.envs(variables.iter().copied());
+    command
+}
+
 #[test]
-fn every_launcher_is_understood_and_nothing_is_written_by_another_rank_than_0() {
-    let variables =
-        ["RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "JSM_NAMESPACE_RANK", "SLURM_PROCID"];
-    for variable in variables.map(Some).into_iter().chain([None]) {
-        let directory = tempfile::tempdir().unwrap();
-        let mut command = warmup(directory.path(), "--run-id r1 --epochs 1");
-        match variable {
-            Some(variable) => command.env(variable, "1"),
-            None => command.args(["--set", "rank=1"]),
-        };
-        let ended = Running::start(command).end_well();
-        assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("", ""), "{variable:?}");
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "{variable:?}");
+fn a_rank_of_whatever_launcher_does_not_cost_a_run_and_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let (whole, _) = alone(&directory.path().join("alone"));
+    for variable in
+        ["RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "JSM_NAMESPACE_RANK", "SLURM_PROCID"]
+    {
+        let root = directory.path().join(variable);
+        let ended = Running::start(launched(&root, &[(variable, "1")], FLAGS)).end_well();
+        compare(&whole, &run_dir(&root)).unwrap_or_else(|reason| panic!("{variable}: {reason}"));
+        let line = ended.stderr.lines().next().unwrap();
+        let says = [&format!("rank 1 ({variable})"), "a run of its own, r1", "its own run_id"];
+        assert!(says.iter().all(|part| line.contains(part)), "{line}");
     }
+    let root = directory.path().join("rank-0");
+    let first = Running::start(launched(&root, &[("SLURM_PROCID", "0")], FLAGS)).end_well();
+    assert!(!first.stderr.contains("rank"), "{first:?}");
+}
+
+#[test]
+fn four_seeds_in_one_job_are_four_runs() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let runs: Vec<Running> = ["0", "1", "2", "3"]
+        .map(|rank| {
+            let job = [("SLURM_PROCID", rank), ("SLURM_NTASKS", "4"), ("SLURM_JOB_ID", "7")];
+            let flags = format!("--epochs 1 --seed {rank} --set slurm_requeue=true");
+            Running::start(launched(root, &job, &flags))
+        })
+        .into();
+    runs.into_iter().for_each(|running| drop(running.end_well()));
+    for (run, seed) in [("slurm-7", 0), ("slurm-7-1", 1), ("slurm-7-2", 2), ("slurm-7-3", 3)] {
+        let last = root.join("burn_trainer_logs").join(run).join("checkpoint/last.ckpt");
+        assert_eq!(metadata(&last)["trainer_config"]["seed"], seed, "{run}");
+    }
+}
+
+#[test]
+fn of_four_processes_of_one_run_id_the_others_get_an_error_that_names_the_first_and_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let gate = Gate::closed();
+    let orders = Orders::wait(Split::Train, 5, &gate);
+    let mut first = Running::start(orders.given_to(launched(root, &[("SLURM_PROCID", "0")], FLAGS)));
+    first.wait_for("its batch", |_| gate.is_reached());
+    let second = Running::start(launched(root, &[("SLURM_PROCID", "1")], FLAGS)).end();
+    assert_eq!(second.code(), Some(1), "{second:?}");
+    let says = [format!("process {}", first.id()), "give each process its own run_id".to_owned()];
+    assert!(says.iter().all(|part| second.stderr.contains(part)), "{second:?}");
+    gate.open();
+    first.end_well();
 }
 
 #[test]
@@ -107,7 +154,7 @@ fn the_others_end_while_the_process_of_rank_0_stands_still_in_a_save_and_then_it
     ended_in_silence(third, &expected);
     first.send("CONT");
     let ended = first.end_well();
-    assert_eq!(metrics(&ended), expected);
+    assert_eq!(shown_metrics(&ended), expected);
     compare(&whole, &run_dir(&root)).unwrap();
 }
 
@@ -146,7 +193,7 @@ fn processes_that_are_started_again_resume_from_the_checkpoint_of_rank_0_and_end
         assert_eq!(files(&run_dir(&root)), before);
         let mut command = of_rank(rank, &root, Orders::default());
         command.args(["--ckpt-path", "auto"]);
-        assert_eq!(metrics(&Running::start(command).end_well()), expected, "rank {rank}");
+        assert_eq!(shown_metrics(&Running::start(command).end_well()), expected, "rank {rank}");
     }
 }
 
