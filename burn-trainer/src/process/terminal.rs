@@ -172,20 +172,6 @@ mod platform {
 
     pub(super) fn mute_for_good() {}
 
-    /// The terminal is gone. Whoever prints to it would panic, burn's thread in a destructor.
-    pub(super) fn mute_for_good() {
-        let number = |fd: BorrowedFd<'_>| {
-            fd.try_clone_to_owned().and_then(|fd| File::from(fd).metadata()).map(|file| file.rdev()).ok()
-        };
-        let is_same = number(stdout()).is_some() && number(stdout()) == number(stderr());
-        if let Ok(null) = OpenOptions::new().write(true).open("/dev/null") {
-            let _ = dup2_stdout(&null);
-            if is_same {
-                let _ = dup2_stderr(&null);
-            }
-        }
-    }
-
     pub(super) fn unmute() -> io::Result<()> {
         Ok(())
     }
