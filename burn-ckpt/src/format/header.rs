@@ -14,7 +14,7 @@ use crate::error::pack_error::PackError;
 use crate::error::{Cause, Error, Result};
 use crate::format::contents::{FORMAT_KEY, FORMAT_VERSION, HPARAMS_KEY, SECTIONS_KEY, TRAINER_STATE_KEY};
 use crate::format::section::Section;
-use crate::format::stand_in::{MAX_STAND_IN_BYTES, stand_in};
+use crate::format::stand_in::stand_in_at;
 
 /// A checkpoint's header: everything that is known without reading a tensor.
 #[derive(Debug)]
@@ -122,11 +122,8 @@ fn check_lengths(path: &Path) -> Result<()> {
     }
     let mut file = File::open(path).map_err(Error::io("open", path))?;
     let mut bytes = [0; HEADER_SIZE];
-    if facts.len() <= MAX_STAND_IN_BYTES {
-        let text = std::fs::read(path).map_err(Error::io("read", path))?;
-        if let Some(reason) = stand_in(path, &text) {
-            return Err(Error::not_a_checkpoint(path, reason));
-        }
+    if let Some(reason) = stand_in_at(path, facts.len())? {
+        return Err(Error::not_a_checkpoint(path, reason));
     }
     if facts.len() < HEADER_SIZE as u64 {
         return Err(Error::not_a_checkpoint(path, format!("it has only {} bytes", facts.len())));

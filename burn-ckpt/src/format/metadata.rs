@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::file_names::metadata_path;
 use crate::format::numbers;
 use crate::format::run_start::RunStart;
-use crate::format::stand_in::stand_in;
+use crate::format::stand_in::{stand_in, stand_in_at};
 
 /// The largest metadata file that is read, in bytes. A checkpoint of 100,000 tensors needs about 20 MB.
 pub const MAX_METADATA_BYTES: u64 = 64 * 1024 * 1024;
@@ -151,6 +151,9 @@ impl Metadata {
 pub(crate) fn check_size(path: &Path, metadata: &Metadata) -> Result<()> {
     let size = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
     if size != metadata.checkpoint_size_bytes {
+        if let Some(reason) = stand_in_at(path, size)? {
+            return Err(Error::not_a_checkpoint(path, reason));
+        }
         let expected = format!("{} bytes", metadata.checkpoint_size_bytes);
         return Err(Error::checksum(path, expected, format!("{size} bytes")));
     }

@@ -3,12 +3,21 @@
 
 use std::path::Path;
 
+use crate::error::{Error, Result};
 use crate::file_names::{METADATA_SUFFIX, is_checkpoint};
 
 /// The longest text that can stand in for a file, in bytes: a path, or a pointer of Git LFS (which has 130).
-pub(super) const MAX_STAND_IN_BYTES: u64 = 4096;
+const MAX_STAND_IN_BYTES: u64 = 4096;
 /// How a pointer begins: <https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>.
 const LFS_POINTER: &str = "version https://git-lfs.github.com/spec/";
+
+/// The same for a file of this size, which is read only if it is small.
+pub(super) fn stand_in_at(path: &Path, size: u64) -> Result<Option<String>> {
+    if size > MAX_STAND_IN_BYTES {
+        return Ok(None);
+    }
+    Ok(stand_in(path, &std::fs::read(path).map_err(Error::io("read", path))?))
+}
 
 /// What the text in a file stands for, and what to do. `None` for anything else.
 pub(super) fn stand_in(path: &Path, text: &[u8]) -> Option<String> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::config::trainer_config::TrainerConfig;
-use crate::process::launcher::{self, LauncherRank};
+use crate::process::launcher;
 use crate::strategy::{Best, DEFAULT_TIMEOUT_SECONDS, Last, MetricConfig, OnException, StrategyConfig};
 
 impl TrainerConfig {
@@ -62,8 +62,9 @@ impl TrainerConfig {
         }
         if self.run_id.is_none() {
             self.run_id_is_generated = job.is_none();
-            self.run_id =
-                Some(job.map_or_else(|| made_up_id(start), |job| run_id_of_job(&job, launcher::rank())));
+            self.run_id = Some(
+                job.map_or_else(|| made_up_id(start), |job| run_id_of_job(&job, launcher::rank_in_job())),
+            );
         }
     }
 
@@ -90,9 +91,9 @@ impl TrainerConfig {
 }
 
 /// `slurm-42`, or `slurm-42-3` for the process of rank 3 in a job of several: each has a run of its own.
-fn run_id_of_job(job: &str, rank: Option<LauncherRank>) -> String {
-    match rank.filter(|rank| rank.number > 0) {
-        Some(rank) => format!("slurm-{job}-{}", rank.number),
+fn run_id_of_job(job: &str, rank: Option<u64>) -> String {
+    match rank.filter(|rank| *rank > 0) {
+        Some(rank) => format!("slurm-{job}-{rank}"),
         None => format!("slurm-{job}"),
     }
 }

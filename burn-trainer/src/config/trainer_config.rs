@@ -96,7 +96,7 @@ pub struct TrainerConfig {
     pub handle_signals: bool,
     /// What it means when a run resumes with other hyperparameters than those in the checkpoint; see [`ChangedHparams`].
     pub changed_hparams: ChangedHparams,
-    /// In a Slurm job: on SIGUSR1 or SIGUSR2 (`#SBATCH --signal=USR1@120`), save and have `scontrol` requeue the job. The
+    /// In a Slurm job: on SIGUSR1 or SIGUSR2 (`#SBATCH --signal=USR1@180`), save and have `scontrol` requeue the job. The
     /// run's id is then the job's unless one is given, and `ckpt_path` is `auto`. A job that trains several runs gives
     /// each an id of its own. SIGTERM does not requeue: `scancel` sends it too, and Slurm itself requeues a preempted
     /// job with `PreemptMode=REQUEUE`.

@@ -32,6 +32,11 @@ fn rank_by(lookup: &dyn Fn(&str) -> Option<String>) -> Option<LauncherRank> {
     })
 }
 
+/// The rank that Slurm itself has given this process. Another launcher's variable says nothing of the job, and may be left over.
+pub(crate) fn rank_in_job() -> Option<u64> {
+    slurm()?.procid
+}
+
 /// The id of the Slurm job, as Slurm's commands write it: `42`, or `41_7` for a task of an array.
 pub(crate) fn slurm_job() -> Option<String> {
     slurm().and_then(|slurm| job_id(&slurm))
@@ -48,8 +53,8 @@ fn job_id(slurm: &Slurm) -> Option<String> {
 /// a job, the one of rank 0 does it for all.
 pub(crate) fn requeue_after(signal: StopSignal) -> Option<String> {
     let job = slurm_job().filter(|_| signal.is_warning())?;
-    if let Some(rank) = rank().filter(|rank| rank.number > 0) {
-        note(&format!("rank {} leaves it to rank 0 to requeue the Slurm job {job}", rank.number));
+    if let Some(rank) = rank_in_job().filter(|rank| *rank > 0) {
+        note(&format!("rank {rank} leaves it to rank 0 to requeue the Slurm job {job}"));
         return None;
     }
     match requeue(&job) {

@@ -19,9 +19,9 @@ pub enum StopSignal {
     Interrupt,
     /// SIGTERM: what `kill`, service managers and batch systems send, Slurm before it preempts or cancels a job.
     Terminate,
-    /// SIGUSR1: Slurm's warning before a time limit, as `--signal=USR1@120` asks for it.
+    /// SIGUSR1: Slurm's warning before a time limit, as `--signal=USR1@180` asks for it.
     User1,
-    /// SIGUSR2: the same with `--signal=USR2@120`.
+    /// SIGUSR2: the same with `--signal=USR2@180`.
     User2,
 }
 

@@ -100,6 +100,20 @@ fn a_text_in_place_of_a_checkpoint_is_told_apart_and_the_error_says_what_to_do()
         assert_eq!(error.kind(), ErrorKind::NotACheckpoint, "{text:?}");
         assert!(error.to_string().contains(says), "{says:?} is not in {error}");
     }
+    // In a run, also where `auto` looks for a checkpoint.
+    let pointers = trained(&directory.path().join("pointers"));
+    for file in ["last/epoch=2-step=90.ckpt", "best/epoch=2-step=90.ckpt"] {
+        let path = checkpoints(&pointers).join(file);
+        if path.exists() {
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, lfs).unwrap();
+        }
+    }
+    let skipped = run(&pointers, "--epochs 3 --ckpt-path auto --topk 3");
+    assert!(
+        skipped.stderr.contains("git lfs pull") && skipped.stderr.contains("resuming r1 from best/"),
+        "{skipped:?}"
+    );
     // The metadata alone, as where Git keeps checkpoints elsewhere.
     let root = trained(directory.path());
     let metadata = checkpoints(&root).join("last/epoch=2-step=90.ckpt.metadata.json");

@@ -213,3 +213,11 @@ fn of_the_processes_of_a_job_only_the_first_requeues() {
     assert_eq!(ended.code(), Some(138), "{ended:?}");
     assert_eq!(cluster.calls(), [format!("requeue 42 {SAVED}")]);
 }
+
+#[test]
+fn a_left_over_rank_of_another_launcher_does_not_cost_the_requeue() {
+    let cluster = Cluster::with(Some(SCONTROL));
+    let ended = warned(cluster.program(REQUEUE, &[&JOB[..], &[("RANK", "1")]].concat()), "USR1");
+    assert_eq!(ended.code(), Some(138), "{ended:?}");
+    assert_eq!(cluster.calls(), [format!("requeue 42 {SAVED}")]);
+}

@@ -25,6 +25,13 @@ pub fn facts(contents: &Contents, now: Timestamp) -> Vec<(&'static str, String)>
     facts.push(("step", metadata.global_step.to_string()));
     let trained = span(metadata.training_time_seconds);
     facts.push(("trained", format!("{trained}, since {}", moment(metadata.start_timestamp))));
+    if let Some(last) = metadata.starts.last() {
+        let from = last.resumed_from.as_deref().map_or_else(String::new, |from| format!(", from {from}"));
+        facts.push((
+            "starts",
+            format!("{}, the last {}{from}", metadata.starts.len(), moment(last.timestamp)),
+        ));
+    }
     let metrics: Vec<String> =
         metadata.metrics.iter().map(|(name, value)| format!("{name} {}", number(*value))).collect();
     facts.push(("metrics", if metrics.is_empty() { "none".to_owned() } else { metrics.join("  ") }));
