@@ -109,7 +109,7 @@ fn a_text_in_place_of_a_checkpoint_is_told_apart_and_the_error_says_what_to_do()
             fs::write(&path, lfs).unwrap();
         }
     }
-    let skipped = run(&pointers, "--epochs 3 --ckpt-path auto --topk 3");
+    let skipped = run(&pointers, "--epochs 3 --ckpt-path auto");
     assert!(
         skipped.stderr.contains("git lfs pull") && skipped.stderr.contains("resuming r1 from best/"),
         "{skipped:?}"
