@@ -234,6 +234,7 @@ pub(crate) fn say(line: &str) {
 }
 
 /// Writes the lines that were held back, unless somebody still draws.
+#[cfg(feature = "tui")]
 pub(crate) fn say_what_was_held_back() {
     if !is_drawn_on() {
         let lines = std::mem::take(&mut *HELD_BACK.lock());

@@ -10,3 +10,4 @@ mod run_directory;
 mod signals;
 mod soak;
 mod start_lines;
+mod training_time;
