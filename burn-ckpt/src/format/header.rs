@@ -122,7 +122,7 @@ fn check_lengths(path: &Path) -> Result<()> {
     }
     let mut file = File::open(path).map_err(Error::io("open", path))?;
     let mut bytes = [0; HEADER_SIZE];
-    if let Some(reason) = stand_in_at(path, facts.len())? {
+    if let Some(reason) = stand_in_at(path, &facts)? {
         return Err(Error::not_a_checkpoint(path, reason));
     }
     if facts.len() < HEADER_SIZE as u64 {

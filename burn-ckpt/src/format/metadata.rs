@@ -149,9 +149,10 @@ impl Metadata {
 
 /// Compares a file's size with its metadata: the quick half of a verification.
 pub(crate) fn check_size(path: &Path, metadata: &Metadata) -> Result<()> {
-    let size = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
+    let facts = std::fs::metadata(path).map_err(Error::io("read", path))?;
+    let size = facts.len();
     if size != metadata.checkpoint_size_bytes {
-        if let Some(reason) = stand_in_at(path, size)? {
+        if let Some(reason) = stand_in_at(path, &facts)? {
             return Err(Error::not_a_checkpoint(path, reason));
         }
         let expected = format!("{} bytes", metadata.checkpoint_size_bytes);

@@ -1,6 +1,7 @@
 //! Small text files that stand in the place of a checkpoint or its metadata: a pointer of Git LFS, or a link that was written
 //! as text, as Git does where links are switched off, and some programs that copy.
 
+use std::fs::Metadata;
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -11,9 +12,9 @@ const MAX_STAND_IN_BYTES: u64 = 4096;
 /// How a pointer begins: <https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>.
 const LFS_POINTER: &str = "version https://git-lfs.github.com/spec/";
 
-/// The same for a file of this size, which is read only if it is small.
-pub(super) fn stand_in_at(path: &Path, size: u64) -> Result<Option<String>> {
-    if size > MAX_STAND_IN_BYTES {
+/// The same for a file with these facts. It is read only if it is small, and not if it is a pipe, which would wait for a writer.
+pub(super) fn stand_in_at(path: &Path, facts: &Metadata) -> Result<Option<String>> {
+    if !facts.is_file() || facts.len() > MAX_STAND_IN_BYTES {
         return Ok(None);
     }
     Ok(stand_in(path, &std::fs::read(path).map_err(Error::io("read", path))?))

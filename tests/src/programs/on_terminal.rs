@@ -51,7 +51,8 @@ impl OnTerminal {
             .chain(command.get_args())
             .map(|word| format!("'{}'", word.to_string_lossy()))
             .collect();
-        let inner = format!("exec sh '{}' {}", shell.display(), words.join(" "));
+        // A shell cannot trap a signal that is ignored when it begins, as under nohup.
+        let inner = format!("exec env --default-signal sh '{}' {}", shell.display(), words.join(" "));
         let mut script = Command::new("script");
         script.args(["--quiet", "--return", "--command", &inner, "/dev/null"]);
         for (name, value) in command.get_envs() {
