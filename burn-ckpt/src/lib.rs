@@ -116,6 +116,7 @@ pub mod plumbing {
     pub use crate::format::metadata::MAX_METADATA_BYTES;
     pub use crate::format::module_types::ModuleTypes;
     pub use crate::format::numbers;
+    pub use crate::format::run_start::git_commit;
     pub use crate::hparams::json::{UnwritableHparams, hparams_to_json};
     pub use crate::hparams::serialized_value::SerializedValue;
     pub use crate::hparams::value_error::ValueError;

@@ -59,3 +59,9 @@ impl RunStart {
         }
     }
 }
+
+/// The commit of the program's repository in a description of the environment.
+#[must_use]
+pub fn git_commit(environment: &Value) -> Option<String> {
+    environment.pointer("/git/commit")?.as_str().map(str::to_owned)
+}

@@ -12,12 +12,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
-use serde_json::Value;
 
 use crate::disk::staged_file::Existing;
 use crate::error::{Error, Result};
 use crate::format::contents::Contents;
 use crate::format::metadata::Metadata;
+use crate::format::run_start::git_commit;
 use crate::format::section::Section;
 use crate::panics::panic_message;
 use crate::retention::ledger::Ledger;
@@ -249,7 +249,7 @@ impl Worker {
         let mut starts = self.run.starts.clone();
         if let Some(this) = starts.last_mut() {
             // It is not known yet when the run starts: git may take seconds.
-            this.git_commit = environment.pointer("/git/commit").and_then(Value::as_str).map(str::to_owned);
+            this.git_commit = git_commit(&environment);
         }
         let metadata = Metadata {
             run_id: self.run.run_id.clone(),

@@ -146,17 +146,13 @@ fn has_begun(error: &Error) -> bool {
     )
 }
 
-fn resume_line(config: &TrainerConfig, program: &str, epochs: usize) -> String {
-    line(config, program, epochs)
-}
-
 /// The same before [`report`] is called, with the program as it was started.
 pub(super) fn resume_line_of_process(config: &TrainerConfig, epochs: usize) -> String {
     let program = std::env::args_os().next().unwrap_or_default();
-    line(config, &arguments::quoted(&program.to_string_lossy()), epochs)
+    resume_line(config, &arguments::quoted(&program.to_string_lossy()), epochs)
 }
 
-fn line(config: &TrainerConfig, program: &str, epochs: usize) -> String {
+fn resume_line(config: &TrainerConfig, program: &str, epochs: usize) -> String {
     // An argument that is not UTF-8 cannot be printed as a shell takes it.
     let arguments: Vec<String> =
         std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();

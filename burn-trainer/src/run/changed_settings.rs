@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::config::{ChangedHparams, TrainerConfig};
 use crate::error::{Error, Result};
 use crate::process::console::{note, warn};
-use crate::state::position::DataLengths;
+use crate::state::position::{DataLengths, TrainerState};
 use crate::state::resume_point::ResumePoint;
 
 /// Fields of the configuration that say where a run is and what it resumes. They differ between two starts of one run.
@@ -58,7 +58,8 @@ pub(super) fn report(
         ChangedHparams::Allow => {}
     }
     config_changes(&metadata.trainer_config, config).iter().for_each(|change| note(&change.to_string()));
-    data_changes(resume, data, keeps_order).iter().for_each(|change| warn(&change.to_string()));
+    let others = data_changes(resume, data, keeps_order).into_iter().chain(seed_change(config, resume));
+    others.for_each(|change| warn(&change));
     Ok(())
 }
 
@@ -103,7 +104,7 @@ fn config_changes(then: &Value, now: &TrainerConfig) -> Vec<Change> {
     let mut now = spelled_out(now);
     for json in [&mut then, &mut now] {
         if let Value::Object(fields) = json {
-            // `warn_of_changes` says what another seed means.
+            // `seed_change` says what another seed means.
             fields.retain(|key, _| !OF_THE_START.contains(&key.as_str()) && key != "seed");
         }
     }
@@ -137,6 +138,23 @@ fn data_changes(resume: &ResumePoint, now: DataLengths, keeps_order: bool) -> Ve
         ));
     }
     lines
+}
+
+/// What another seed means for the rest of the run.
+fn seed_change(config: &TrainerConfig, resume: &ResumePoint) -> Option<String> {
+    let TrainerState { seed, position, .. } = resume.state;
+    if seed == config.seed {
+        return None;
+    }
+    let in_this_epoch = if position.next().batches > 0 {
+        ", and in this epoch some items may come twice and others never"
+    } else {
+        ""
+    };
+    Some(format!(
+        "the run had the seed {seed} and continues with {}: random numbers differ from here{in_this_epoch}",
+        config.seed
+    ))
 }
 
 #[cfg(test)]

@@ -8,9 +8,8 @@ use burn_ckpt::{Catalog, CatalogEntry, RunLayout, locate};
 use super::start_lines;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
-use crate::process::console::warn;
 use crate::saving::run_checkpoints::report_skipped;
-use crate::state::position::{Position, TrainerState};
+use crate::state::position::Position;
 use crate::state::resume_point::ResumePoint;
 
 /// Finds and verifies the checkpoint that `ckpt_path` names. `None` is a fresh start.
@@ -24,31 +23,13 @@ pub(crate) fn find(
         Some("auto") => None,
         Some("last") => Some(resolve(layout, "last", None)?),
         Some("best") => Some(best(config, layout)?),
-        Some(path) => Some(PathBuf::from(path)),
+        Some(path) => Some(locate(Path::new(path))?),
     };
     let present_paths = present.entries.iter().map(|entry| entry.path.as_path());
-    let named = named.map(|path| locate(&path)).transpose()?;
     start_lines::verifying(named.as_deref().into_iter().chain(present_paths));
     match named {
         Some(path) => ResumePoint::open(&path).map(Some),
         None => newest(layout, present),
-    }
-}
-
-/// Warns of changes that the user may not intend.
-pub(crate) fn warn_of_changes(config: &TrainerConfig, resume: &ResumePoint) {
-    let TrainerState { seed, position, .. } = resume.state;
-    if seed != config.seed {
-        let message = format!(
-            "the run had the seed {seed} and continues with {}: random numbers differ from here{}",
-            config.seed,
-            if position.next().batches > 0 {
-                ", and in this epoch some items may come twice and others never"
-            } else {
-                ""
-            }
-        );
-        warn(&message);
     }
 }
 

@@ -5,12 +5,11 @@
 use std::sync::{Arc, OnceLock};
 
 use burn::train::{Learner, LearnerModel};
-use burn_ckpt::plumbing::{RunDescription, WriterActivity};
+use burn_ckpt::plumbing::{RunDescription, WriterActivity, git_commit};
 use burn_environment::EnvironmentProbe;
 use serde_json::Value;
 
 use super::choose_strategies::{ChosenStrategies, choose_strategies};
-use super::find_checkpoint;
 use super::launch::PreparedRun;
 use super::open::OpenRun;
 use super::starts::{self, ThisStart};
@@ -94,7 +93,6 @@ pub(crate) fn prepare<M: LearnerModel>(
             start_lines::newer_checkpoints(&run.present, resume);
         }
         changed_settings::report(resume, &config, &hparams, (data, keeps_order))?;
-        find_checkpoint::warn_of_changes(&config, resume);
     }
     if let Some(resume) = &resume {
         restore(learner, resume)?;
@@ -150,7 +148,8 @@ fn run_description(
         hparams: &hparams,
     };
     let starts = starts::all(this, resume);
-    let environment = described_by(Arc::clone(environment), resume.and_then(commit));
+    let commit_before = resume.and_then(|resume| git_commit(&resume.metadata.environment));
+    let environment = described_by(Arc::clone(environment), commit_before);
     Ok(RunDescription {
         run_id: run.layout.run_id().to_owned(),
         name: config.name.clone(),
@@ -161,12 +160,6 @@ fn run_description(
         starts,
         environment,
     })
-}
-
-/// The commit of the program that saved a checkpoint.
-fn commit(resume: &ResumePoint) -> Option<String> {
-    let commit = resume.metadata.environment.pointer("/git/commit");
-    commit.and_then(Value::as_str).map(str::to_owned)
 }
 
 /// The function that makes the saver once the metrics' names are known.

@@ -41,8 +41,7 @@ pub(super) fn verifying<'a>(files: impl Iterator<Item = &'a Path>) {
     note(&format!("verifying checkpoints: {what}, {}", size(sizes.iter().sum())));
 }
 
-/// Says from where the run begins.
-/// `is_own`: the checkpoint is one of this run, and not of another.
+/// Says from where the run begins. `is_own`: the checkpoint is one of this run, and not of another.
 pub(super) fn starting(
     config: &TrainerConfig,
     layout: &RunLayout,

@@ -1,5 +1,6 @@
 //! The list of a run's starts, which stands in the metadata of every checkpoint.
 
+use burn_ckpt::plumbing::git_commit;
 use burn_ckpt::{Metadata, RunStart};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -46,8 +47,7 @@ fn before(metadata: &Metadata) -> Vec<RunStart> {
         return metadata.starts.clone();
     }
     let mut first = RunStart::new(metadata.start_timestamp, &metadata.run_id);
-    let commit = metadata.environment.pointer("/git/commit").and_then(Value::as_str);
-    first.git_commit = commit.map(str::to_owned);
+    first.git_commit = git_commit(&metadata.environment);
     first.trainer_config = Some(metadata.trainer_config.clone());
     first.hparams = Some(metadata.hparams.clone());
     vec![first]

@@ -9,10 +9,10 @@ use burn_ckpt::retention::{Candidate, KeepRule};
 use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, RunLayout};
 use indexmap::IndexMap;
 use jiff::Timestamp;
-use serde::Deserialize;
 
 use super::file_digests::FileDigests;
 use super::run_checkpoints::{report_skipped, twin};
+use super::saved_names::SavedFor;
 use crate::config::TrainerConfig;
 use crate::process::console::warn;
 use crate::state::position::Position;
@@ -47,17 +47,6 @@ struct MissingName {
     /// The path of the state.
     state: PathBuf,
     reason: String,
-}
-
-/// The part of a trainer's state that names the strategies that it was saved for.
-#[derive(Debug, Deserialize)]
-struct SavedForStrategies {
-    saved_for: IndexMap<String, String>,
-    #[serde(with = "burn_ckpt::plumbing::numbers")]
-    scores: IndexMap<String, f64>,
-    /// Not in checkpoints of earlier versions.
-    #[serde(default)]
-    reasons: IndexMap<String, String>,
 }
 
 impl ExistingCheckpoints {
@@ -187,7 +176,7 @@ fn by_strategy(
     by_strategy
 }
 
-fn checked(entry: &CatalogEntry, digests: &mut FileDigests) -> burn_ckpt::Result<SavedForStrategies> {
+fn checked(entry: &CatalogEntry, digests: &mut FileDigests) -> burn_ckpt::Result<SavedFor> {
     let checkpoint = Checkpoint::open(&entry.path)?;
     let (expected, found) = (&entry.metadata.checkpoint_checksum, digests.of(&entry.path)?);
     if found != *expected {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use burn_ckpt::plumbing::{MakeTrainerState, numbers};
 use burn_ckpt::retention::MetricMode;
 use indexmap::IndexMap;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// A name of a state.
@@ -20,29 +20,32 @@ pub(super) struct SavedName {
     pub(super) mode: Option<MetricMode>,
 }
 
-/// By strategy, as `TrainerState` and `ExistingCheckpoints` read it.
-#[derive(Default, Serialize)]
-struct SavedFor<'a> {
-    saved_for: IndexMap<&'a str, &'a str>,
-    #[serde(serialize_with = "numbers::serialize")]
-    scores: IndexMap<String, f64>,
-    /// For the metadata of a file name that a kill prevented and the resumed run writes.
-    reasons: IndexMap<&'a str, &'a str>,
-    /// With the scores they tell which one is the best in a copy of the run that has lost its links.
-    modes: IndexMap<&'a str, MetricMode>,
+/// The part of a trainer's state that names the strategies that it was saved for.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct SavedFor {
+    /// By strategy, the path relative to the `checkpoint` directory.
+    pub(super) saved_for: IndexMap<String, String>,
+    #[serde(with = "numbers")]
+    pub(super) scores: IndexMap<String, f64>,
+    /// For the metadata of a file name that a kill prevented and the resumed run writes. Not in checkpoints of earlier versions.
+    #[serde(default)]
+    pub(super) reasons: IndexMap<String, String>,
+    /// With the scores they tell which one is the best in a copy of the run that has lost its links. `burn-ckpt` reads them.
+    #[serde(skip_deserializing)]
+    modes: IndexMap<String, MetricMode>,
 }
 
 /// Adds to a state's JSON the names that are written.
 pub(super) fn state_maker(mut state: Value, names: Vec<SavedName>) -> MakeTrainerState {
     Box::new(move |written| {
         let mut saved = SavedFor::default();
-        for name in names.iter().filter(|name| written.contains(&name.path)) {
-            saved.saved_for.insert(&name.strategy, &name.relative);
+        for name in names.into_iter().filter(|name| written.contains(&name.path)) {
             saved.scores.insert(name.strategy.clone(), name.score);
-            saved.reasons.insert(&name.strategy, &name.reason);
+            saved.reasons.insert(name.strategy.clone(), name.reason);
             if let Some(mode) = name.mode {
-                saved.modes.insert(&name.strategy, mode);
+                saved.modes.insert(name.strategy.clone(), mode);
             }
+            saved.saved_for.insert(name.strategy, name.relative);
         }
         // Maps of text and numbers are JSON in every case.
         if let (Value::Object(state), Ok(Value::Object(saved))) = (&mut state, serde_json::to_value(saved)) {
