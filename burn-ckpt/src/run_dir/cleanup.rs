@@ -1,16 +1,15 @@
 //! Cleaning a run's directory: removing what a killed process left, and removing a run's checkpoints for a new run.
 
-use std::fs;
 use std::path::Path;
 
 use crate::disk::commit::remove_checkpoint;
-use crate::disk::directories::remove_if_there;
-use crate::disk::links;
+use crate::disk::directories::{entry, is_directory, is_symlink, is_there, list, parent, remove_if_there};
+use crate::disk::{links, storage};
 use crate::error::chain::chain;
 use crate::error::{Error, Result};
 use crate::file_names::{METADATA_SUFFIX, is_checkpoint, is_staging, metadata_path};
 use crate::format::metadata::Metadata;
-use crate::run_dir::catalog::{Catalog, file_name, list, subdirectories};
+use crate::run_dir::catalog::{Catalog, file_name, subdirectories};
 use crate::run_dir::layout::RunLayout;
 
 /// Cleans a run's directory before the run resumes: removes what unfinished writes and removals left, and links that point to
@@ -25,14 +24,14 @@ pub fn recover(layout: &RunLayout) -> Result<()> {
     for path in list(&directory)? {
         if is_staging(&path) {
             remove_if_there(&path)?;
-        } else if path.is_symlink() && is_checkpoint(&path) && !path.exists() {
+        } else if is_checkpoint(&path) && leads_nowhere(&path)? {
             log::warn!("removed the link {}, which points to a missing file", path.display());
             links::remove(&path)?;
         }
     }
     for directory in subdirectories(&directory)? {
         for path in list(&directory)? {
-            if is_staging(&path) || is_orphan(&path, layout.run_id()) {
+            if is_staging(&path) || is_orphan(&path, layout.run_id())? {
                 remove_if_there(&path)?;
             }
         }
@@ -56,56 +55,69 @@ pub fn clear(layout: &RunLayout, catalog: &Catalog) -> Result<()> {
     }
     let directory = layout.checkpoint_dir();
     for path in list(&directory)? {
-        if path.is_symlink() && points_into_run(&path, layout.run_id()) {
-            remove_if_there(&path)?;
-        } else if replaces_a_link(&path, layout.run_id()) {
+        if is_symlink(&path)? {
+            if points_into_run(&path, layout.run_id())? {
+                remove_if_there(&path)?;
+            }
+        } else if replaces_a_link(&path, layout.run_id())? {
             links::remove(&path)?;
         }
     }
     // A directory is listed before those in it. They are removed in reverse order.
     let directories = subdirectories(&directory)?;
     for directory in directories.iter().rev().chain([&directory]) {
-        if directory.is_dir() && list(directory)?.is_empty() {
-            fs::remove_dir(directory).map_err(Error::io("remove", directory))?;
+        if list(directory)?.is_empty() {
+            storage::remove_directory(directory).map_err(Error::io("remove", directory))?;
         }
     }
     Ok(())
 }
 
+/// Whether a path is a link to a file that was removed. A link to a place that is not there at the moment, such as a disk that is
+/// not mounted, may lead somewhere again.
+fn leads_nowhere(link: &Path) -> Result<bool> {
+    let Some(target) = storage::read_link(link).map_err(Error::io("read the link", link))? else {
+        return Ok(false);
+    };
+    let target = parent(link).join(target);
+    Ok(!is_there(&target)? && is_directory(parent(&target))?)
+}
+
 /// Whether a symbolic link has the name of a checkpoint or its metadata, and points to a file of this run or to a missing
 /// file.
-fn points_into_run(link: &Path, run_id: &str) -> bool {
+fn points_into_run(link: &Path, run_id: &str) -> Result<bool> {
     let is_metadata = file_name(link).ends_with(METADATA_SUFFIX);
+    if !is_metadata && !is_checkpoint(link) {
+        return Ok(false);
+    }
     let metadata = match is_metadata {
         true => Metadata::read(link),
         false => Metadata::of_checkpoint(link),
     };
-    (is_metadata || is_checkpoint(link))
-        && (!link.exists() || metadata.is_ok_and(|metadata| metadata.run_id == run_id))
+    Ok(metadata.is_ok_and(|metadata| metadata.run_id == run_id) || leads_nowhere(link)?)
 }
 
 /// Whether a file was made in place of a strategy's link, as on systems without symbolic links: it has a link's name, and
 /// metadata of this run that names another file.
-fn replaces_a_link(path: &Path, run_id: &str) -> bool {
+fn replaces_a_link(path: &Path, run_id: &str) -> Result<bool> {
     let name = file_name(path);
     let has_a_links_name =
         ["last.ckpt", "on_exception.ckpt"].contains(&name.as_str()) || name.starts_with("best_");
-    has_a_links_name
+    Ok(has_a_links_name
         && is_checkpoint(path)
-        && path.is_file()
-        && !path.is_symlink()
+        && entry(path)?.is_some_and(|entry| entry.is_file())
         && Metadata::of_checkpoint(path)
-            .is_ok_and(|metadata| metadata.run_id == run_id && metadata.checkpoint_path != name)
+            .is_ok_and(|metadata| metadata.run_id == run_id && metadata.checkpoint_path != name))
 }
 
-/// Whether a file is metadata of this run without its checkpoint.
-fn is_orphan(path: &Path, run_id: &str) -> bool {
+/// Whether a file is metadata of this run without its checkpoint. A checkpoint that is a link is there, whatever it leads to.
+fn is_orphan(path: &Path, run_id: &str) -> Result<bool> {
     let Some(checkpoint) = path.to_str().and_then(|path| path.strip_suffix(METADATA_SUFFIX)) else {
-        return false;
+        return Ok(false);
     };
     let checkpoint = Path::new(checkpoint);
-    is_checkpoint(checkpoint)
-        && !path.is_symlink()
-        && !checkpoint.exists()
-        && Metadata::read(path).is_ok_and(|metadata| metadata.run_id == run_id)
+    Ok(is_checkpoint(checkpoint)
+        && !is_there(checkpoint)?
+        && !is_symlink(path)?
+        && Metadata::read(path).is_ok_and(|metadata| metadata.run_id == run_id))
 }

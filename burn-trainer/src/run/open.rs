@@ -8,7 +8,7 @@ use burn_ckpt::{Catalog, RunLayout};
 use jiff::Timestamp;
 
 use super::created_directories::CreatedDirectories;
-use super::{find_checkpoint, start_lines};
+use super::{file_system, find_checkpoint, start_lines};
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::process::launcher;
@@ -63,7 +63,8 @@ impl OpenRun {
         }
         check_directories([&config.root, &layout.run_dir().join("train"), &layout.run_dir().join("valid")])?;
         let created = CreatedDirectories::below_which_all_are_new(&layout.checkpoint_dir());
-        let lock = RunLock::acquire(layout.run_dir())?;
+        let lock = RunLock::acquire(layout.run_dir(), config.lock)?;
+        file_system::report(&lock, &layout)?;
         recover(&layout)?;
         let mut present = scan(&layout, &elsewhere)?;
         let resume = match find_checkpoint::find(config, &layout, &present) {

@@ -8,7 +8,7 @@ mod rules;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use burn_ckpt::plumbing::{RunLock, remove_checkpoint};
+use burn_ckpt::plumbing::{LockMode, RunLock, remove_checkpoint};
 use burn_ckpt::retention::MetricMode;
 use serde_json::{Value, json};
 
@@ -71,7 +71,8 @@ pub fn run(args: &Args) -> Answer {
         return Err(Failure::Other(format!("{path} is not a run's directory: it {problem}")));
     };
     // A dry run takes no lock, as that would create a directory and a file.
-    let _lock = if args.dry_run { None } else { Some(RunLock::acquire(run.run_dir())?) };
+    let _lock =
+        if args.dry_run { None } else { Some(RunLock::acquire(run.run_dir(), LockMode::IfPossible)?) };
     let mut listing = Listing::of_run(&run)?;
     // What is in there could be what has to stay.
     if let Some(error) = listing.unreadable.pop() {
