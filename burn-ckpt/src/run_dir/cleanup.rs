@@ -1,10 +1,11 @@
 //! Cleaning a run's directory: removing what a killed process left, and removing a run's checkpoints for a new run.
 
-use std::fs;
+use std::fs::{self, FileType};
+use std::io;
 use std::path::Path;
 
 use crate::disk::commit::remove_checkpoint;
-use crate::disk::directories::remove_if_there;
+use crate::disk::directories::{parent, remove_if_there};
 use crate::disk::links;
 use crate::error::chain::chain;
 use crate::error::{Error, Result};
@@ -25,14 +26,14 @@ pub fn recover(layout: &RunLayout) -> Result<()> {
     for path in list(&directory)? {
         if is_staging(&path) {
             remove_if_there(&path)?;
-        } else if path.is_symlink() && is_checkpoint(&path) && !path.exists() {
+        } else if is_checkpoint(&path) && points_to_a_removed_file(&path)? {
             log::warn!("removed the link {}, which points to a missing file", path.display());
             links::remove(&path)?;
         }
     }
     for directory in subdirectories(&directory)? {
         for path in list(&directory)? {
-            if is_staging(&path) || is_orphan(&path, layout.run_id()) {
+            if is_staging(&path) || is_orphan(&path, layout.run_id())? {
                 remove_if_there(&path)?;
             }
         }
@@ -56,32 +57,68 @@ pub fn clear(layout: &RunLayout, catalog: &Catalog) -> Result<()> {
     }
     let directory = layout.checkpoint_dir();
     for path in list(&directory)? {
-        if path.is_symlink() && points_into_run(&path, layout.run_id()) {
+        let Some(kind) = kind_of(&path)? else { continue };
+        if kind.is_symlink() && points_into_run(&path, layout.run_id())? {
             remove_if_there(&path)?;
-        } else if replaces_a_link(&path, layout.run_id()) {
+        } else if kind.is_file() && replaces_a_link(&path, layout.run_id()) {
             links::remove(&path)?;
         }
     }
     // A directory is listed before those in it. They are removed in reverse order.
     let directories = subdirectories(&directory)?;
     for directory in directories.iter().rev().chain([&directory]) {
-        if directory.is_dir() && list(directory)?.is_empty() {
+        // A link to a directory stays: it says where the run's checkpoints are to be.
+        let is_own = kind_of(directory)?.is_some_and(|kind| kind.is_dir());
+        if is_own && list(directory)?.is_empty() {
             fs::remove_dir(directory).map_err(Error::io("remove", directory))?;
         }
     }
     Ok(())
 }
 
+/// What a path is, without following it if it is a link. `None` where there is nothing.
+fn kind_of(path: &Path) -> Result<Option<FileType>> {
+    match fs::symlink_metadata(path) {
+        Ok(present) => Ok(Some(present.file_type())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("read", path)(error)),
+    }
+}
+
+/// Whether a link leads to nothing.
+fn is_dangling(link: &Path) -> Result<bool> {
+    match fs::metadata(link) {
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(Error::io("follow the link", link)(error)),
+    }
+}
+
+/// Whether a path is a relative link, as those of a run are, to a file that is missing in a directory that exists. The directory
+/// can be missing because its disk is not mounted at the moment.
+fn points_to_a_removed_file(path: &Path) -> Result<bool> {
+    if !kind_of(path)?.is_some_and(|kind| kind.is_symlink()) || !is_dangling(path)? {
+        return Ok(false);
+    }
+    let target = fs::read_link(path).map_err(Error::io("read the link", path))?;
+    Ok(target.is_relative() && !is_dangling(parent(&parent(path).join(target)))?)
+}
+
 /// Whether a symbolic link has the name of a checkpoint or its metadata, and points to a file of this run or to a missing
 /// file.
-fn points_into_run(link: &Path, run_id: &str) -> bool {
+fn points_into_run(link: &Path, run_id: &str) -> Result<bool> {
     let is_metadata = file_name(link).ends_with(METADATA_SUFFIX);
+    if !is_metadata && !is_checkpoint(link) {
+        return Ok(false);
+    }
+    if is_dangling(link)? {
+        return Ok(true);
+    }
     let metadata = match is_metadata {
         true => Metadata::read(link),
         false => Metadata::of_checkpoint(link),
     };
-    (is_metadata || is_checkpoint(link))
-        && (!link.exists() || metadata.is_ok_and(|metadata| metadata.run_id == run_id))
+    Ok(metadata.is_ok_and(|metadata| metadata.run_id == run_id))
 }
 
 /// Whether a file was made in place of a strategy's link, as on systems without symbolic links: it has a link's name, and
@@ -92,20 +129,19 @@ fn replaces_a_link(path: &Path, run_id: &str) -> bool {
         ["last.ckpt", "on_exception.ckpt"].contains(&name.as_str()) || name.starts_with("best_");
     has_a_links_name
         && is_checkpoint(path)
-        && path.is_file()
-        && !path.is_symlink()
         && Metadata::of_checkpoint(path)
             .is_ok_and(|metadata| metadata.run_id == run_id && metadata.checkpoint_path != name)
 }
 
-/// Whether a file is metadata of this run without its checkpoint.
-fn is_orphan(path: &Path, run_id: &str) -> bool {
+/// Whether a file is metadata of this run without its checkpoint. A checkpoint that is a link to a missing file is there: it can be
+/// in an archive that is not mounted at the moment.
+fn is_orphan(path: &Path, run_id: &str) -> Result<bool> {
     let Some(checkpoint) = path.to_str().and_then(|path| path.strip_suffix(METADATA_SUFFIX)) else {
-        return false;
+        return Ok(false);
     };
     let checkpoint = Path::new(checkpoint);
-    is_checkpoint(checkpoint)
-        && !path.is_symlink()
-        && !checkpoint.exists()
-        && Metadata::read(path).is_ok_and(|metadata| metadata.run_id == run_id)
+    Ok(is_checkpoint(checkpoint)
+        && kind_of(path)?.is_some_and(|kind| kind.is_file())
+        && kind_of(checkpoint)?.is_none()
+        && Metadata::read(path).is_ok_and(|metadata| metadata.run_id == run_id))
 }
