@@ -131,6 +131,7 @@ pub mod plumbing {
     pub use crate::run_dir::filename_template::FilenameTemplate;
     pub use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, DEFAULT_LOGS, LAST_DIR, ON_EXCEPTION_DIR};
     pub use crate::run_dir::locate::resolve;
+    pub use crate::run_dir::other_runs::{check_no_other_run, check_own};
     pub use crate::save::activity::WriterActivity;
     pub use crate::save::persist::add_name;
     pub use crate::save::request::{

@@ -118,6 +118,7 @@ pub mod process;
 pub mod remote;
 mod result;
 mod run;
+mod run_files;
 mod saving;
 mod state;
 mod stopping;

@@ -25,6 +25,8 @@ use crate::process::progress_display::{ProgressDisplay, RunInterrupter};
 use crate::process::signals::SignalWatch;
 use crate::process::start_device::start_device;
 use crate::run::open::OpenRun;
+use crate::run_files::experiment_log::ExperimentLog;
+use crate::run_files::file_size_limit;
 use crate::state::position::DataLengths;
 use crate::stopping::end_of_run::EndOfRun;
 use crate::strategy::Strategy;
@@ -97,6 +99,7 @@ impl Trainer {
             true => SignalWatch::start(config.writes(), config.exception_timeout(), end_of_run.clone()),
             false => SignalWatch::default(),
         };
+        file_size_limit::make_it_an_error();
         let run = OpenRun::open(&mut config)?;
         end_of_run.set_config(config.clone());
         if config.writes() && config.saves_exceptions() {
@@ -220,6 +223,8 @@ impl Trainer {
         }
         let position = self.run.resume.as_ref().map(|resume| resume.state.position.next());
         let batches = position.filter(|position| !position.trained).map_or(0, |position| position.batches);
+        let log = ExperimentLog::of_run(self.run_dir());
+        let training = training.with_application_logger(Some(Box::new(log)));
         training.renderer(Box::new(ProgressDisplay::new(batches, Arc::clone(&self.interrupter))))
     }
 

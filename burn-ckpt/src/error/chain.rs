@@ -1,29 +1,41 @@
 //! An error and its sources in one line, for programs that print one.
 
 use std::error::Error;
+use std::io;
 
 /// The error's text, then those of its sources, each after a colon: `cannot create a.ckpt: Permission denied`.
 ///
 /// A source whose text is already in the text before it is left out, as many libraries repeat their sources.
 #[must_use]
-pub fn chain(error: &dyn Error) -> String {
+pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
+    let mut is_too_large = is_too_large_a_file(error);
     while let Some(source) = next {
         let part = source.to_string();
         if !text.contains(&part) {
             text.push_str(": ");
             text.push_str(&part);
         }
+        is_too_large |= is_too_large_a_file(source);
         next = source.source();
+    }
+    if is_too_large {
+        text.push_str(TOO_LARGE);
     }
     text
 }
 
+/// What to do about an error that the system calls "File too large".
+const TOO_LARGE: &str =
+    "; the file size limit is reached: raise it with ulimit -f, or use a file system for larger files";
+
+fn is_too_large_a_file(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::FileTooLarge)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     #[derive(Debug, thiserror::Error)]
@@ -40,5 +52,13 @@ mod tests {
             chain(&repeating),
             "cannot save the state: the history: reading failed: the cable is loose"
         );
+    }
+
+    #[test]
+    fn a_file_beyond_the_limit_of_its_size_says_what_to_do() {
+        let error = crate::Error::io("write", "a.ckpt")(io::ErrorKind::FileTooLarge.into());
+        let text = chain(&error);
+        assert!(text.contains("file size limit") && text.contains("ulimit -f"), "{text}");
+        assert_eq!(text.matches("ulimit").count(), 1);
     }
 }

@@ -47,6 +47,8 @@ pub enum ErrorKind {
     InvalidName,
     /// Another process is writing to the run.
     Locked,
+    /// The directory belongs to another run.
+    OtherRun,
     /// The thread that writes checkpoints has ended.
     WriterStopped,
     /// Any other error of the operating system or of reading a file or device.
@@ -76,6 +78,7 @@ impl Error {
             Self::Hparams { .. } => ErrorKind::InvalidHparams,
             Self::Name { .. } => ErrorKind::InvalidName,
             Self::Locked { .. } => ErrorKind::Locked,
+            Self::OtherRun { .. } => ErrorKind::OtherRun,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::WriterStopped { .. } => ErrorKind::WriterStopped,
             Self::Load { source, .. } | Self::Container { source, .. } | Self::Snapshot { source, .. } => {

@@ -230,6 +230,23 @@ pub enum Error {
         /// The operating system's error, where one caused it.
         source: Option<io::Error>,
     },
+    /// A directory in which the run would save and delete belongs to another run.
+    #[error(
+        "the run {run_id} cannot use {}: it leads to {}, of the run {other}. Remove the link, name another directory, or use \
+         the run {other} itself",
+        directory.display(),
+        place.display()
+    )]
+    OtherRun {
+        /// The run's id.
+        run_id: String,
+        /// The directory, as the run names it.
+        directory: PathBuf,
+        /// Where it is, or a checkpoint in it.
+        place: PathBuf,
+        /// The other run.
+        other: String,
+    },
     /// A save panicked. The panic was caught, and the run continues.
     #[error("saving the checkpoint panicked: {message}")]
     Panicked {

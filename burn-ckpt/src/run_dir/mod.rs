@@ -5,4 +5,5 @@ pub(crate) mod cleanup;
 pub(crate) mod filename_template;
 pub(crate) mod layout;
 pub(crate) mod locate;
+pub(crate) mod other_runs;
 mod without_links;

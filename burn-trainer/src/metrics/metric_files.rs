@@ -1,23 +1,28 @@
 //! The metric files, in the layout of burn's `FileMetricLogger`: `{train|valid}/epoch-{n}/{Name}.log`, a line an entry.
 //!
-//! burn's own logger ends training when the disk is full. Here such a failure is a warning, and writing is tried again
-//! with the next epoch.
+//! burn's own logger ends training when the disk is full. Here such a failure is a warning. The lines are kept and written when
+//! the next split begins, or at the end; a line at the end names the files that stay incomplete.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::train::metric::store::{MetricsUpdate, Split};
 use burn::train::metric::{MetricDefinition, MetricId, MetricName};
-use burn_ckpt::plumbing::{CHECKPOINT_DIR, safe_name, same_file_name};
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, chain, safe_name, same_file_name};
 
+use super::metric_file::{EPOCH_PREFIX, METRIC_SUFFIX, MetricFile};
 use super::name_digest::digest;
+use super::old_metric_files::remove_metric_files;
 use crate::error::{Error, Result};
 use crate::process::console::warn;
 
-const EPOCH_PREFIX: &str = "epoch-";
+/// Files of earlier epochs whose lines are kept until they can be written. Of more, the lines are lost.
+const MAX_INCOMPLETE: usize = 64;
+/// Incomplete files that the line at the end names.
+const SHOWN_INCOMPLETE: usize = 3;
 /// Bytes of a metric's name that are used as a file name unchanged. Every file system allows that many.
 const MAX_FILE_NAME: usize = 100;
 
@@ -30,36 +35,15 @@ pub(super) struct MetricFiles {
     names: HashMap<MetricId, String>,
     /// The metrics of which two log under one name.
     mixed: HashSet<MetricId>,
-    files: HashMap<(MetricId, Split), EpochFile>,
+    files: HashMap<(MetricId, Split), MetricFile>,
+    /// Files of earlier epochs in which lines are missing.
+    incomplete: Vec<MetricFile>,
     epoch: usize,
+    split: Option<Split>,
     /// Whether a write failed in this epoch.
     failed: bool,
     /// Whether the failure was reported, in this epoch or in an earlier one without a success since.
     reported: bool,
-}
-
-/// A metric's file in an epoch.
-struct EpochFile {
-    epoch: usize,
-    /// `None` after a failed write.
-    file: Option<File>,
-    length: u64,
-}
-
-impl EpochFile {
-    fn append(&mut self, text: &str) -> io::Result<()> {
-        let Some(file) = &mut self.file else { return Ok(()) };
-        let written = file.write_all(text.as_bytes());
-        match &written {
-            Ok(()) => self.length += text.len() as u64,
-            Err(_) => {
-                // burn's summary reads these files, and would misread or panic on a part of a line.
-                let _ = file.set_len(self.length);
-                self.file = None;
-            }
-        }
-        written
-    }
 }
 
 impl MetricFiles {
@@ -70,7 +54,9 @@ impl MetricFiles {
             names: HashMap::new(),
             mixed: HashSet::new(),
             files: HashMap::new(),
+            incomplete: Vec::new(),
             epoch: 0,
+            split: None,
             failed: false,
             reported: false,
         }
@@ -103,33 +89,44 @@ impl MetricFiles {
         if self.epoch != epoch {
             (self.epoch, self.reported, self.failed) = (epoch, self.reported && self.failed, false);
         }
+        if self.split.as_ref() != Some(split) {
+            self.split = Some(split.clone());
+            self.complete();
+        }
         let key = (id.clone(), split.clone());
-        let appended = match self.files.get_mut(&key).filter(|file| file.epoch == epoch) {
-            Some(file) => file.append(text),
-            None => {
-                let Some(path) = self.path(id, epoch, split) else { return };
-                let mut created = EpochFile { epoch, file: None, length: 0 };
-                let appended = create(&path).and_then(|file| {
-                    created.file = Some(file);
-                    created.append(text)
-                });
-                self.files.insert(key, created);
-                appended
+        if self.files.get(&key).is_none_or(|file| file.epoch != epoch) {
+            let Some(path) = self.path(id, epoch, split) else { return };
+            let before = self.files.insert(key.clone(), MetricFile::new(path, epoch));
+            self.incomplete.extend(before.filter(MetricFile::is_incomplete));
+            if self.incomplete.len() > MAX_INCOMPLETE {
+                self.incomplete.remove(0).forget_lines();
             }
-        };
-        if let Err(error) = appended {
+        }
+        let Some(file) = self.files.get_mut(&key) else { return };
+        if let Err(error) = file.append(text) {
             self.failed = true;
             if !self.reported {
                 self.reported = true;
-                let path = self.path(id, epoch, split).unwrap_or_default();
                 let message = format!(
-                    "the metric file {} cannot be written: {error}. Training continues, and metric files are tried \
-                     again with the next epoch",
-                    path.display()
+                    "the metric file {} cannot be written: {}. Training continues, and its lines are kept and written when that \
+                     is possible",
+                    file.path.display(),
+                    chain(&error)
                 );
                 warn(&message);
             }
         }
+    }
+
+    /// Writes the lines that could not be written before, as far as that is possible now.
+    fn complete(&mut self) {
+        for file in self.incomplete.iter_mut().chain(self.files.values_mut()) {
+            // It was reported when it failed first, and the line at the end names it.
+            if let Err(error) = file.complete() {
+                log::debug!("{} is still incomplete: {error}", file.path.display());
+            }
+        }
+        self.incomplete.retain(MetricFile::is_incomplete);
     }
 
     fn path(&mut self, id: &MetricId, epoch: usize, split: &Split) -> Option<PathBuf> {
@@ -139,22 +136,37 @@ impl MetricFiles {
         }
         let name = self.names.get(id)?;
         let epoch = format!("{EPOCH_PREFIX}{epoch}");
-        Some(self.run_dir.join(split.to_string()).join(epoch).join(format!("{name}.log")))
+        Some(self.run_dir.join(split.to_string()).join(epoch).join(format!("{name}{METRIC_SUFFIX}")))
     }
 
     /// Removes the files of epochs after this one (burn's number), and the validation's files of this one: they come from
     /// steps after the checkpoint that the run resumes from.
     pub(super) fn remove_later(&self, epoch: usize) {
         for (split, first) in [(Split::Train, epoch.saturating_add(1)), (Split::Valid, epoch)] {
-            let Ok(entries) = fs::read_dir(self.run_dir.join(split.to_string())) else { continue };
-            for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-                if epoch_of(&path).is_some_and(|epoch| epoch >= first)
-                    && let Err(error) = fs::remove_dir_all(&path)
-                {
-                    log::warn!("{} is out of date and cannot be removed: {error}", path.display());
-                }
+            if let Err(error) = remove_metric_files(&self.run_dir, &split, first) {
+                warn(&format!("metric files that are out of date stay: {}", chain(&error)));
             }
         }
+    }
+}
+
+/// The run has ended, and so has its last chance to complete a file.
+impl Drop for MetricFiles {
+    fn drop(&mut self) {
+        self.complete();
+        let files = self.incomplete.iter().chain(self.files.values()).filter(|file| file.is_incomplete());
+        let mut names: Vec<String> = files.map(|file| file.path.display().to_string()).collect();
+        if names.is_empty() {
+            return;
+        }
+        names.sort();
+        let more = names.len().saturating_sub(SHOWN_INCOMPLETE);
+        names.truncate(SHOWN_INCOMPLETE);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        warn(&format!(
+            "metric files are incomplete, as they could not be written: {}{more}",
+            names.join(", ")
+        ));
     }
 }
 
@@ -166,7 +178,7 @@ impl MetricFiles {
 pub(crate) fn check_file_names(names: &[MetricName], run_dir: &Path) -> Result<()> {
     // There is none where capital letters are told from small ones.
     let other_case = run_dir.join(CHECKPOINT_DIR.to_uppercase());
-    let is_one_file = |a: &str, b: &str| a == b || (same_file_name(a, b) && other_case.exists());
+    let is_one_file = |a: &str, b: &str| a == b || (same_file_name(a, b) && is_there(&other_case));
     for (place, a) in names.iter().enumerate() {
         for b in &names[..place] {
             if let (Some(file), Some(other)) = (burns_file_name(a), burns_file_name(b))
@@ -180,6 +192,11 @@ pub(crate) fn check_file_names(names: &[MetricName], run_dir: &Path) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Whether there is a file of that name. One that cannot be read may be there.
+fn is_there(path: &Path) -> bool {
+    !fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// The name that burn's readers look for, without ending, unless it would lead out of the directory.
@@ -209,19 +226,6 @@ fn file_names(names: &[MetricName]) -> Vec<String> {
         }
     };
     names.iter().enumerate().map(own).collect()
-}
-
-fn create(path: &Path) -> io::Result<File> {
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
-    }
-    File::create(path)
-}
-
-/// The epoch of a directory of metric files.
-fn epoch_of(directory: &Path) -> Option<usize> {
-    let number = directory.file_name()?.to_str()?.strip_prefix(EPOCH_PREFIX)?;
-    number.parse().ok().filter(|epoch: &usize| epoch.to_string() == number)
 }
 
 fn is_file_name(name: &str) -> bool {
@@ -333,31 +337,25 @@ mod tests {
         assert_eq!(fs::read_to_string(root.path().join("valid/epoch-3/Loss.log")).unwrap(), "1\n2\n");
     }
 
-    #[cfg(target_os = "linux")]
     #[test]
-    fn after_a_failed_write_the_file_is_left_alone_until_the_next_epoch() {
-        let full = File::create("/dev/full").unwrap();
-        let mut file = EpochFile { epoch: 1, file: Some(full), length: 0 };
-        assert_eq!(file.append("0.5,32\n").unwrap_err().kind(), io::ErrorKind::StorageFull);
-        assert!(file.file.is_none());
-        assert!(file.append("0.5,32\n").is_ok());
-    }
-
-    #[test]
-    fn only_the_files_of_later_epochs_are_removed() {
+    fn a_file_that_failed_is_complete_when_the_next_split_or_the_end_comes() {
         let root = tempdir().unwrap();
-        let names = ["epoch-1", "epoch-2", "epoch-3", "epoch-10", "epoch-03", "epoch-x", "other"];
-        for (split, name) in ["train", "valid"].iter().flat_map(|split| names.map(|name| (split, name))) {
-            let directory = root.path().join(split).join(name);
-            fs::create_dir_all(&directory).unwrap();
-            fs::write(directory.join("Loss.log"), "1\n").unwrap();
+        let in_the_way = root.path().join("train");
+        let read = |file: &str| fs::read_to_string(root.path().join(file)).unwrap();
+        for epoch in [1, 2] {
+            fs::write(&in_the_way, "in the way").unwrap();
+            let (mut files, id) = files(root.path(), "Loss");
+            files.append(&id, "1\n", epoch, &Split::Train);
+            files.append(&id, "2\n", epoch, &Split::Train);
+            fs::remove_file(&in_the_way).unwrap();
+            if epoch == 1 {
+                files.append(&id, "3\n", epoch, &Split::Valid);
+                assert_eq!(read("train/epoch-1/Loss.log"), "1\n2\n");
+                files.append(&id, "4\n", epoch, &Split::Train);
+                assert_eq!(read("train/epoch-1/Loss.log"), "1\n2\n4\n");
+                fs::remove_dir_all(&in_the_way).unwrap();
+            }
         }
-        MetricFiles::new(root.path()).remove_later(2);
-        let left = |split: &str| {
-            let here = |name: &&str| root.path().join(split).join(name).exists();
-            names.into_iter().filter(here).collect::<Vec<_>>()
-        };
-        assert_eq!(left("train"), ["epoch-1", "epoch-2", "epoch-03", "epoch-x", "other"]);
-        assert_eq!(left("valid"), ["epoch-1", "epoch-03", "epoch-x", "other"]);
+        assert_eq!(read("train/epoch-2/Loss.log"), "1\n2\n");
     }
 }

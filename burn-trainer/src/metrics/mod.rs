@@ -4,18 +4,20 @@
 //! `metric_files`. burn's event store has the values too, but it remembers the first answer for an epoch: a question in
 //! the middle of an epoch would spoil burn's early stopping.
 //!
-//! Uses `process` (a warning on standard error). `state` and all folders above use it.
+//! Uses `run_files` and `process` (a warning on standard error). `state` and all folders above use it.
 //!
 //! From top to bottom: `run_metrics`, `logger`, then `table`, `history`, `resumed_means`, `epoch_values`, `metric_files`,
-//! then `history_format`, `line_chunks`, `name_digest`.
+//! then `old_metric_files`, `metric_file`, `history_format`, `line_chunks`, `name_digest`.
 
 mod epoch_values;
 mod history;
 mod history_format;
 mod line_chunks;
 mod logger;
+mod metric_file;
 mod metric_files;
 mod name_digest;
+mod old_metric_files;
 mod resumed_means;
 mod run_metrics;
 mod table;
@@ -24,5 +26,6 @@ pub(crate) use history::HistoryAt;
 pub(crate) use history_format::{History, MAX_EPOCHS};
 pub(crate) use logger::RunMetricLogger;
 pub(crate) use metric_files::check_file_names;
+pub(crate) use old_metric_files::remove_metric_files;
 pub(crate) use run_metrics::RunMetrics;
 pub(crate) use table::{MetricTable, SharedMetrics};

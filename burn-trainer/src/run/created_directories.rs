@@ -1,10 +1,10 @@
 //! The directories that opening a run creates, which are removed again where the start fails.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-/// burn's log, the one file that a start which fails can leave.
-const LOG: &str = "experiment.log";
+use crate::run_files::experiment_log::EXPERIMENT_LOG;
 
 /// Directories that did not exist before. Dropping it removes those that are empty, unless they are kept.
 #[derive(Debug, Default)]
@@ -16,7 +16,12 @@ pub(crate) struct CreatedDirectories {
 impl CreatedDirectories {
     /// Notes that a directory is about to be created, and those above it that do not exist.
     pub(super) fn below_which_all_are_new(directory: &Path) -> Self {
-        let missing = directory.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+        // A directory that cannot be read may be there.
+        let is_missing = |path: &&Path| {
+            !path.as_os_str().is_empty()
+                && fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        };
+        let missing = directory.ancestors().take_while(is_missing);
         Self { created: missing.map(Path::to_path_buf).collect() }
     }
 
@@ -30,8 +35,9 @@ impl Drop for CreatedDirectories {
     fn drop(&mut self) {
         for directory in &self.created {
             let mut entries = fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
+            // burn's log is the one file that a start which fails can leave.
             if let (Some(only), None) = (entries.next(), entries.next())
-                && only.file_name() == LOG
+                && only.file_name() == EXPERIMENT_LOG
             {
                 let _ = fs::remove_file(only.path());
             }

@@ -1,9 +1,11 @@
 //! Opens a run: its id, its directory, its lock, and what is done with checkpoints that exist already.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{RunLock, clear, recover};
+use burn::train::metric::store::Split;
+use burn_ckpt::plumbing::{RunLock, check_own, clear, recover};
 use burn_ckpt::{Catalog, RunLayout};
 use jiff::Timestamp;
 
@@ -11,6 +13,7 @@ use super::created_directories::CreatedDirectories;
 use super::{file_system, find_checkpoint, start_lines};
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
+use crate::metrics::remove_metric_files;
 use crate::process::launcher;
 use crate::saving::run_checkpoints::{elsewhere, scan, twin};
 use crate::state::resume_point::ResumePoint;
@@ -65,6 +68,7 @@ impl OpenRun {
         let created = CreatedDirectories::below_which_all_are_new(&layout.checkpoint_dir());
         let lock = RunLock::acquire(layout.run_dir(), config.lock)?;
         file_system::report(&lock, &layout)?;
+        check_own(&layout)?;
         recover(&layout)?;
         let mut present = scan(&layout, &elsewhere)?;
         let resume = match find_checkpoint::find(config, &layout, &present) {
@@ -152,10 +156,16 @@ fn has(catalog: &Catalog, checkpoint: &Path) -> bool {
 
 /// Checks early that no file is in the place of a directory: later the metric files could not be written.
 fn check_directories<const N: usize>(paths: [&PathBuf; N]) -> Result<()> {
-    match paths.into_iter().find(|path| path.exists() && !path.is_dir()) {
-        Some(path) => Err(Error::config("root", format!("{} is not a directory", path.display()))),
-        None => Ok(()),
+    for path in paths {
+        let reason = match fs::metadata(path) {
+            Ok(present) if present.is_dir() => continue,
+            Ok(_) => format!("{} is not a directory", path.display()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => format!("{} cannot be read: {error}", path.display()),
+        };
+        return Err(Error::config("root", reason));
     }
+    Ok(())
 }
 
 /// Rejects `overwrite` together with a `ckpt_path` to a checkpoint that it would remove.
@@ -189,10 +199,8 @@ fn check_overwrite(
 /// these directories stay.
 fn remove_run(layout: &RunLayout, present: &Catalog) -> Result<()> {
     clear(layout, present)?;
-    let run_dir = layout.run_dir();
-    let directories = [run_dir.join("train"), run_dir.join("valid")];
-    for path in directories.iter().filter(|path| path.is_dir()) {
-        fs::remove_dir_all(path).map_err(|source| io_error("remove", path, source))?;
+    for split in [Split::Train, Split::Valid] {
+        remove_metric_files(layout.run_dir(), &split, 0)?;
     }
     Ok(())
 }
@@ -201,6 +209,6 @@ fn create(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(|source| io_error("create the directory", path, source))
 }
 
-fn io_error(action: &'static str, path: &Path, source: std::io::Error) -> Error {
+fn io_error(action: &'static str, path: &Path, source: io::Error) -> Error {
     burn_ckpt::Error::Io { action, path: PathBuf::from(path), source }.into()
 }

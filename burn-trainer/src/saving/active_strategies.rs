@@ -6,6 +6,7 @@ use burn_ckpt::RunLayout;
 use burn_ckpt::plumbing::{FilenameTemplate, Ledger, link_name, same_file_name};
 
 use super::existing_checkpoints::ExistingCheckpoints;
+use super::run_checkpoints::strategy_directory;
 use crate::error::{Error, Result};
 use crate::strategy::Strategy;
 
@@ -52,7 +53,7 @@ pub(super) fn open(
             links.push(link.clone());
         }
         let link = link.map(|link| checkpoint_dir.join(link));
-        let (directory, keep) = (layout.strategy_dir(&output.directory)?, strategy.keep());
+        let (directory, keep) = (strategy_directory(layout, &output.directory)?, strategy.keep());
         if existing.origin.is_some() {
             strategy.resume(existing.newest_training_time(&name));
         }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{BEST_DIR, LAST_DIR, ON_EXCEPTION_DIR};
+use burn_ckpt::plumbing::{BEST_DIR, LAST_DIR, ON_EXCEPTION_DIR, check_no_other_run};
 use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, Metadata, RunLayout, Section};
 
 use crate::config::TrainerConfig;
@@ -63,12 +63,26 @@ pub(crate) fn elsewhere(config: &TrainerConfig, layout: &RunLayout) -> Result<Ve
             StrategyConfig::Last(last) => last.dirpath.unwrap_or_else(|| LAST_DIR.into()),
             StrategyConfig::OnException(failed) => failed.dirpath.unwrap_or_else(|| ON_EXCEPTION_DIR.into()),
         };
-        directories.push(layout.strategy_dir(&dirpath)?);
+        directories.push(strategy_directory(layout, &dirpath)?);
     }
     directories.retain(|directory| !directory.starts_with(layout.checkpoint_dir()));
     directories.sort();
     directories.dedup();
     Ok(directories)
+}
+
+/// The directory of a strategy.
+///
+/// # Errors
+///
+/// [`Error::Checkpoint`](crate::Error::Checkpoint) for a `dirpath` that cannot be used, and for one among the checkpoints of another
+/// run, which would take what is saved there for its own.
+pub(super) fn strategy_directory(layout: &RunLayout, dirpath: &Path) -> Result<PathBuf> {
+    let directory = layout.strategy_dir(dirpath)?;
+    if !directory.starts_with(layout.checkpoint_dir()) {
+        check_no_other_run(layout, &directory)?;
+    }
+    Ok(directory)
 }
 
 /// Warns that a checkpoint is skipped, also on standard error, since burn's log does not exist yet. Returns the reason with

@@ -47,7 +47,17 @@ enum Verb {
     Completions(completions::Args),
 }
 
+/// Gives SIGXFSZ a handler that does nothing: a write beyond the limit of a file's size (`ulimit -f`) is then an error, and does not
+/// end the program without a word.
+fn make_file_size_limit_an_error() {
+    #[cfg(unix)]
+    if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default()) {
+        output::say(format!("warning: a file that reaches the limit of its size ends this program: {error}"));
+    }
+}
+
 fn main() -> ExitCode {
+    make_file_size_limit_an_error();
     let answer = match Cli::parse().verb {
         Verb::Ls(args) => ls::run(&args),
         Verb::Show(args) => show::run(&args),

@@ -7,20 +7,34 @@ use burn_ckpt::plumbing::sha256_of_file;
 
 use crate::answer::{Answer, Failure};
 
-/// Checks that the destination can be written.
+/// Checks that the destination can be written. Only a regular file is replaced: a link, a pipe, a device or a directory is not the
+/// program's.
 ///
 /// # Errors
 ///
-/// When it is a directory, or when it exists and `force` is not set.
+/// When something else is there, when a file is there and `force` is not set, or when that cannot be seen.
 pub fn check_destination(path: &Path, force: bool) -> Result<(), Failure> {
-    // A link to a missing file exists too, but `exists` follows it.
-    if !force && (path.exists() || path.is_symlink()) {
-        return Err(Failure::Other(format!("{} exists: choose another name, or --force", path.display())));
+    let shown = path.display();
+    match std::fs::symlink_metadata(path) {
+        Ok(present) if !present.is_file() => Err(Failure::Other(format!(
+            "{shown} is {} and is not replaced: choose another name, or remove it",
+            named(present.file_type())
+        ))),
+        Ok(_) if !force => Err(Failure::Other(format!("{shown} exists: choose another name, or --force"))),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Failure::Other(format!("cannot see what {shown} is: {error}"))),
     }
-    if path.is_dir() {
-        return Err(Failure::Other(format!("{} is a directory", path.display())));
+}
+
+fn named(present: std::fs::FileType) -> &'static str {
+    if present.is_symlink() {
+        "a link"
+    } else if present.is_dir() {
+        "a directory"
+    } else {
+        "a device or a pipe"
     }
-    Ok(())
 }
 
 /// Whether two paths name the same existing file.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use burn::store::KeyRemapper;
 use burn_ckpt::burn_pack::Tensor;
-use burn_ckpt::plumbing::chain;
+use burn_ckpt::plumbing::{chain, metadata_path};
 use burn_ckpt::{Checkpoint, Contents, Error, Metadata, Section, TensorLayout};
 use serde_json::Value;
 
@@ -108,6 +108,8 @@ fn parse_copy(text: &str) -> Result<(String, String), String> {
 /// Writes the checkpoint.
 pub fn run(args: &Args) -> Answer {
     foreign::check_destination(&args.out, args.force)?;
+    // Metadata without a checkpoint describes nothing, and is replaced without --force.
+    foreign::check_destination(&metadata_path(&args.out), true)?;
     let like = args.like.as_ref().map(Checkpoint::open).transpose()?;
     let inputs = like.iter().map(Checkpoint::path).chain([args.file.as_path()]);
     if let Some(input) = inputs.into_iter().find(|path| foreign::same_file(path, &args.out)) {

@@ -57,7 +57,7 @@ pub fn run(args: &Args) -> Answer {
     }
     output.flush()?;
     let unreadable: Vec<&Error> = listings.iter().flat_map(|listing| &listing.unreadable).collect();
-    unreadable.iter().for_each(|error| say(format!("error: {}", chain(error))));
+    unreadable.iter().for_each(|error| say(format!("error: {}", chain(*error))));
     Ok(unreadable.is_empty())
 }
 

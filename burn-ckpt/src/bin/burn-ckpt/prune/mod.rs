@@ -6,9 +6,11 @@
 mod rules;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{LockMode, RunLock, remove_checkpoint};
+use burn_ckpt::RunLayout;
+use burn_ckpt::plumbing::{LockMode, RunLock, check_own, remove_checkpoint};
 use burn_ckpt::retention::MetricMode;
 use serde_json::{Value, json};
 
@@ -67,9 +69,14 @@ pub fn run(args: &Args) -> Answer {
     }
     let Some(run) = run_of(&args.run) else {
         let path = args.run.display();
-        let problem = if args.run.exists() { "has no checkpoint directory" } else { "does not exist" };
+        let problem = match std::fs::metadata(&args.run) {
+            Ok(_) => "has no checkpoint directory".to_owned(),
+            Err(error) if error.kind() == ErrorKind::NotFound => "does not exist".to_owned(),
+            Err(error) => format!("cannot be read: {error}"),
+        };
         return Err(Failure::Other(format!("{path} is not a run's directory: it {problem}")));
     };
+    check_is_own(run.run_dir())?;
     // A dry run takes no lock, as that would create a directory and a file.
     let _lock =
         if args.dry_run { None } else { Some(RunLock::acquire(run.run_dir(), LockMode::IfPossible)?) };
@@ -109,6 +116,14 @@ pub fn run(args: &Args) -> Answer {
     failure.map_or(Ok(true), Err)
 }
 
+/// Fails if `checkpoint` is a link to another run's directory, whose lock is not held. A link to the run's own directory is another
+/// name of the run.
+fn check_is_own(run_dir: &Path) -> Result<(), Failure> {
+    let real = std::fs::canonicalize(run_dir)
+        .map_err(|error| Failure::Other(format!("cannot resolve {}: {error}", run_dir.display())))?;
+    Ok(check_own(&RunLayout::at(real))?)
+}
+
 /// Which files stay, and which are removed.
 struct Plan<'a> {
     kept: Vec<&'a Row>,
@@ -139,7 +154,7 @@ impl<'a> Plan<'a> {
 }
 
 /// Verifies the files that stay. An error if one of them is not whole, or none would stay.
-fn verify_kept(kept: &[&Row], run: &std::path::Path) -> Result<(), Failure> {
+fn verify_kept(kept: &[&Row], run: &Path) -> Result<(), Failure> {
     if kept.is_empty() {
         let run = run.display();
         let reason = "no whole checkpoint would stay; nothing is removed";
@@ -198,7 +213,7 @@ fn remove<'a>(
 }
 
 /// The number of a file's names (hard links).
-fn names(path: &std::path::Path) -> u64 {
+fn names(path: &Path) -> u64 {
     #[cfg(unix)]
     if let Ok(facts) = std::fs::metadata(path) {
         return std::os::unix::fs::MetadataExt::nlink(&facts);

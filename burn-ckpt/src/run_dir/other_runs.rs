@@ -1,0 +1,116 @@
+//! Whether a directory in which a run saves and deletes belongs to another run: `checkpoint`, the run's directory or a strategy's
+//! can be a link to it.
+//!
+//! What is in a run's own directory is the run's by its place. So a copy of a run resumes, whose checkpoints have the id of the run
+//! that was copied. Behind a link, a checkpoint is the run's if its metadata has the run's id.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::disk::directories::parent;
+use crate::error::{Error, Result};
+use crate::format::metadata::Metadata;
+use crate::run_dir::catalog::Catalog;
+use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, ON_EXCEPTION_DIR, RunLayout};
+
+/// Files in a run's directory that tell it from any other directory.
+const MARKS: [&str; 2] = ["run.lock", "experiment.log"];
+/// Names in a run's `checkpoint` directory that tell it from any other directory of that name.
+const CHECKPOINT_MARKS: [&str; 4] = ["last.ckpt", BEST_DIR, LAST_DIR, ON_EXCEPTION_DIR];
+
+/// Checks that a run's `checkpoint` directory is not another run's. To be called before anything in it is changed.
+///
+/// # Errors
+///
+/// [`Error::OtherRun`] when it is, through a link, in another run's directory, or has checkpoints of another run;
+/// [`Error::Io`] when that cannot be seen.
+pub fn check_own(layout: &RunLayout) -> Result<()> {
+    let directory = layout.checkpoint_dir();
+    if !is_link(layout.run_dir())? && !is_link(&directory)? {
+        return Ok(());
+    }
+    check_no_other_run(layout, &directory)?;
+    let catalog = Catalog::scan(layout)?;
+    let whole = catalog.entries.into_iter().map(|entry| (entry.path, entry.metadata.run_id));
+    // The metadata of one that is not whole can be readable.
+    let broken = catalog.broken.into_iter().filter_map(|(path, _)| {
+        let run_id = Metadata::of_checkpoint(&path).map(|metadata| metadata.run_id);
+        run_id.ok().map(|run_id| (path, run_id))
+    });
+    match whole.chain(broken).find(|(_, run_id)| run_id != layout.run_id()) {
+        Some((path, other)) => {
+            let place = real(&path)?.unwrap_or(path);
+            Err(Error::OtherRun { run_id: layout.run_id().to_owned(), directory, place, other })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Checks that a directory is not among the checkpoints of another run.
+///
+/// # Errors
+///
+/// As for [`check_own`].
+pub fn check_no_other_run(layout: &RunLayout, directory: &Path) -> Result<()> {
+    let Some(place) = existing_part(directory)? else { return Ok(()) };
+    let (run, own) = (real(layout.run_dir())?, real(&layout.checkpoint_dir())?);
+    let is_checkpoints = |path: &&Path| path.file_name().is_some_and(|name| name == CHECKPOINT_DIR);
+    for checkpoints in place.ancestors().filter(is_checkpoints) {
+        let other = parent(checkpoints);
+        if run.as_deref() == Some(other) {
+            continue;
+        }
+        // Where the run's own `checkpoint` leads, there are such names too.
+        let has_marks = has_any(other, &MARKS)?
+            || own.as_deref() != Some(checkpoints) && has_any(checkpoints, &CHECKPOINT_MARKS)?;
+        if has_marks {
+            return Err(Error::OtherRun {
+                run_id: layout.run_id().to_owned(),
+                directory: directory.to_path_buf(),
+                place: place.clone(),
+                other: other.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A path without links. `None` where there is nothing.
+fn real(path: &Path) -> Result<Option<PathBuf>> {
+    match fs::canonicalize(path) {
+        Ok(path) => Ok(Some(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("resolve", path)(error)),
+    }
+}
+
+/// The longest part of a path that exists, without links.
+fn existing_part(path: &Path) -> Result<Option<PathBuf>> {
+    for part in path.ancestors().filter(|part| !part.as_os_str().is_empty()) {
+        if let Some(part) = real(part)? {
+            return Ok(Some(part));
+        }
+    }
+    Ok(None)
+}
+
+fn has_any(directory: &Path, names: &[&str]) -> Result<bool> {
+    for name in names {
+        let path = directory.join(name);
+        match fs::symlink_metadata(&path) {
+            Ok(_) => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io("read", path)(error)),
+        }
+    }
+    Ok(false)
+}
+
+fn is_link(path: &Path) -> Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(present) => Ok(present.is_symlink()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("read", path)(error)),
+    }
+}

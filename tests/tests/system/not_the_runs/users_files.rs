@@ -1,0 +1,103 @@
+//! Users' files where a run writes and deletes.
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+use std::process::Command;
+
+use burn_trainer::burn_ckpt::retention::TopK;
+use burn_trainer::strategy::{Last, StrategyConfig};
+use system_tests::programs::commands::{burn_ckpt, ended_with};
+use system_tests::run_files::{checkpoints, copy_checkpoint, files, run_dir};
+use system_tests::{config, train};
+
+#[test]
+fn overwrite_removes_metric_files_and_no_file_of_the_users_beside_them() {
+    let root = tempfile::tempdir().unwrap();
+    let run = run_dir(root.path());
+    let mine =
+        ["train/images/a.png", "train/epoch-1/notes.txt", "train/epoch-1/deeper/Loss.log", "valid/b.csv"];
+    for name in mine {
+        fs::create_dir_all(run.join(name).parent().unwrap()).unwrap();
+        fs::write(run.join(name), "mine").unwrap();
+    }
+    // There has never been a run, and then one of two epochs.
+    train(config(root.path(), 2).with_overwrite(true)).unwrap();
+    train(config(root.path(), 1).with_overwrite(true)).unwrap();
+    for name in mine {
+        assert_eq!(fs::read_to_string(run.join(name)).unwrap(), "mine", "{name}");
+    }
+    let left = files(&run);
+    assert!(!left.iter().any(|name| name.contains("epoch-2")), "{left:?}");
+}
+
+#[test]
+fn resuming_removes_later_metric_files_and_no_file_of_the_users_beside_them() {
+    let root = tempfile::tempdir().unwrap();
+    let run = run_dir(root.path());
+    let config = |epochs| {
+        let all = StrategyConfig::Last(Last::new().with_topk(TopK::All));
+        config(root.path(), epochs).with_strategies([all])
+    };
+    train(config(3)).unwrap();
+    let mine = run.join("train/epoch-3/notes.txt");
+    fs::write(&mine, "mine").unwrap();
+    let first = checkpoints(root.path()).join("last/epoch=0-step=10.ckpt");
+    train(config(2).with_ckpt_path(first.to_str().unwrap())).unwrap();
+    let left: Vec<String> = files(&run).into_iter().filter(|name| name.contains("epoch-3")).collect();
+    assert_eq!(left, ["train/epoch-3/notes.txt"]);
+}
+
+#[test]
+fn force_replaces_a_regular_file_alone_which_keeps_its_mode() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let checkpoint = checkpoints(root.path()).join("last.ckpt");
+    let at = |name: &str| root.path().join(name);
+    let export = |to: &str| burn_ckpt(&[&"export", &checkpoint, &at(to), &"--force"]);
+    fs::write(at("file"), "older").unwrap();
+    fs::set_permissions(at("file"), fs::Permissions::from_mode(0o604)).unwrap();
+    ended_with(&export("file"), 0);
+    assert_eq!(fs::metadata(at("file")).unwrap().permissions().mode() & 0o777, 0o604);
+
+    fs::write(at("precious"), "mine").unwrap();
+    symlink("precious", at("link")).unwrap();
+    fs::create_dir(at("directory")).unwrap();
+    assert!(Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+    for (name, what) in
+        [("link", "is a link"), ("directory", "is a directory"), ("pipe", "is a device or a pipe")]
+    {
+        let (_, error) = ended_with(&export(name), 1);
+        assert!(error.contains(what), "{error}");
+        let import = burn_ckpt(&[&"import", &at("file"), &at(name), &"--force"]);
+        let (_, error) = ended_with(&import, 1);
+        assert!(error.contains(what), "{error}");
+    }
+    assert!(fs::symlink_metadata(at("pipe")).unwrap().file_type().is_fifo());
+    assert_eq!(fs::read_link(at("link")).unwrap().to_str(), Some("precious"));
+    assert_eq!(fs::read_to_string(at("precious")).unwrap(), "mine");
+    // The metadata's place too.
+    assert!(Command::new("mkfifo").arg(at("new.ckpt.metadata.json")).status().unwrap().success());
+    let import = burn_ckpt(&[&"import", &at("file"), &at("new.ckpt"), &"--force"]);
+    let (_, error) = ended_with(&import, 1);
+    assert!(error.contains("new.ckpt.metadata.json is a device or a pipe"), "{error}");
+    assert!(!at("new.ckpt").exists());
+}
+
+#[test]
+fn a_checkpoint_in_an_archive_that_is_not_mounted_keeps_its_metadata_and_its_link() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let directory = checkpoints(root.path());
+    // The user has moved a copy to an archive.
+    fs::create_dir(directory.join("kept")).unwrap();
+    let kept = directory.join("kept/epoch=0-step=10.ckpt");
+    copy_checkpoint(&directory.join("last/epoch=0-step=10.ckpt"), &kept);
+    fs::remove_file(&kept).unwrap();
+    symlink("/no-such-archive/epoch=0-step=10.ckpt", &kept).unwrap();
+    symlink("/no-such-archive/mine.ckpt", directory.join("mine.ckpt")).unwrap();
+    train(config(root.path(), 2).with_ckpt_path("auto")).unwrap();
+    let left = files(&directory);
+    for name in ["kept/epoch=0-step=10.ckpt.metadata.json", "mine.ckpt -> /no-such-archive/mine.ckpt"] {
+        assert!(left.iter().any(|left| left == name), "{name}: {left:?}");
+    }
+}
