@@ -5,6 +5,7 @@
 
 mod burn_ckpt_program;
 mod environment;
+mod faults;
 mod loading;
 mod not_the_runs;
 mod on_each_backend;
