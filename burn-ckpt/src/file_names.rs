@@ -1,7 +1,7 @@
 //! The names of single files: a checkpoint, its metadata, a link, a staging file. Touches no file.
 
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 
@@ -21,6 +21,8 @@ pub const MAX_NAME_BYTES: usize = 160;
 pub(crate) const LOCK_FILE: &str = "run.lock";
 
 const STAGING_SUFFIX: &str = ".staging";
+/// How many hexadecimal digits in a staging file's name say whose it is.
+const STAGING_DIGITS: usize = 16;
 
 /// The metadata file that belongs to a checkpoint (or the metadata link beside a link).
 #[must_use]
@@ -90,13 +92,37 @@ pub fn same_file_name(a: &str, b: &str) -> bool {
     a == b || folded(a) == folded(b)
 }
 
-/// The path of a staging file beside `destination`. The process id and a counter make it different for two writers.
+/// Whose a staging file is: a run's, which is known by its directory, or nobody's. In a directory that several runs share, each
+/// run removes its own leftovers alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StagingOwner(Option<String>);
+
+impl StagingOwner {
+    /// The run in a directory, given as a path without links.
+    #[must_use]
+    pub fn run_at(real_run_dir: &Path) -> Self {
+        let digest = blake3::hash(real_run_dir.as_os_str().as_encoded_bytes()).to_hex();
+        Self(Some(digest[..STAGING_DIGITS].to_owned()))
+    }
+
+    /// Whether a staging file is this run's.
+    #[must_use]
+    pub fn owns(&self, path: &Path) -> bool {
+        self.0.as_ref().is_some_and(|owner| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            is_staging(path) && name.rsplit('.').nth(1).is_some_and(|end| end.starts_with(owner.as_str()))
+        })
+    }
+}
+
+/// A new path for a staging file beside `destination`. It is random, as the process ids of two containers can be the same.
 /// [`is_staging`] recognises it, so that leftovers of killed processes are removed when the run is opened.
-pub(crate) fn staging_path(destination: &Path) -> PathBuf {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
+pub(crate) fn staging_path(destination: &Path, owner: &StagingOwner) -> PathBuf {
+    // The keys of each `RandomState` are other random numbers: they come from the system.
+    let random = RandomState::new().hash_one(std::process::id());
     let name = destination.file_name().unwrap_or_default().to_string_lossy();
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    destination.with_file_name(format!(".{name}.{}-{number}{STAGING_SUFFIX}", std::process::id()))
+    let owner = owner.0.as_deref().unwrap_or("0");
+    destination.with_file_name(format!(".{name}.{owner}-{random:016x}{STAGING_SUFFIX}"))
 }
 
 /// Whether a file has the name of a staging file.
@@ -171,8 +197,20 @@ mod tests {
     }
 
     #[test]
+    fn a_run_knows_its_own_staging_files() {
+        let (a, b) = (StagingOwner::run_at(Path::new("/r/a")), StagingOwner::run_at(Path::new("/r/b")));
+        let place = Path::new("d/epoch=0-step=1.ckpt.metadata.json");
+        let (of_a, again, of_nobody) =
+            (staging_path(place, &a), staging_path(place, &a), staging_path(place, &StagingOwner::default()));
+        assert!(a.owns(&of_a) && !b.owns(&of_a) && !a.owns(&of_nobody) && !a.owns(place));
+        assert!(!StagingOwner::default().owns(&of_nobody));
+        assert_ne!(of_a, again);
+        assert!(is_staging(&of_a) && is_staging(&of_nobody));
+    }
+
+    #[test]
     fn staging_files_are_not_checkpoints() {
-        let staging = staging_path(Path::new("d/epoch=0-step=1.ckpt"));
+        let staging = staging_path(Path::new("d/epoch=0-step=1.ckpt"), &StagingOwner::default());
         assert!(is_staging(&staging));
         assert!(!is_checkpoint(&staging));
         assert!(!is_staging(Path::new("d/epoch=0-step=1.ckpt")));

@@ -104,13 +104,18 @@ pub use burn_pack;
 pub mod plumbing {
     pub use crate::byte_size::size;
     pub use crate::disk::commit::remove_checkpoint;
-    pub use crate::disk::run_lock::RunLock;
+    pub use crate::disk::directories::{
+        can_be_synced, cannot_be_synced, create_directory, is_directory, is_symlink, is_there, list,
+        real_path,
+    };
+    pub use crate::disk::run_lock::{LockMode, RunLock};
     pub use crate::disk::staged_file::{Existing, write_whole};
+    pub use crate::disk::storage;
     pub use crate::error::chain::chain;
     pub use crate::error::pack_error::PackError;
     pub use crate::file_names::{
-        CHECKPOINT_SUFFIX, MAX_NAME_BYTES, METADATA_SUFFIX, exception_stem, is_checkpoint, link_name,
-        metadata_path, safe_name, same_file_name,
+        CHECKPOINT_SUFFIX, MAX_NAME_BYTES, METADATA_SUFFIX, StagingOwner, exception_stem, is_checkpoint,
+        link_name, metadata_path, safe_name, same_file_name,
     };
     pub use crate::format::digest::{blake3_of_tensor, sha256_of_file};
     pub use crate::format::metadata::MAX_METADATA_BYTES;
@@ -132,5 +137,5 @@ pub mod plumbing {
     pub use crate::save::request::{
         MakeSections, MakeTrainerState, RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy,
     };
-    pub use crate::save::writer_thread::{CheckpointWriter, SharedLedger};
+    pub use crate::save::writer_thread::{CheckpointWriter, SharedLedger, WriterEnd};
 }

@@ -53,8 +53,11 @@ pub struct FitResult<M> {
     pub replaced_saves: u64,
     /// Optimizer step and cause of every save that failed.
     pub failed_saves: Vec<(u64, burn_ckpt::Error)>,
-    /// Whether the newest state that a strategy wanted is not on disk, because its save failed or was skipped.
+    /// Whether the newest state that a strategy wanted is not on disk, because its save failed or was skipped, or a link does not
+    /// lead to it.
     pub last_save_failed: bool,
+    /// Why a link leads to an older checkpoint than it should.
+    pub unmoved_link: Option<burn_ckpt::Error>,
 }
 
 impl<M> FitResult<M> {

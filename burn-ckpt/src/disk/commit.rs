@@ -13,36 +13,39 @@
 //!
 //! On Unix the same is true after power loss: data is synced before each rename, the directory after both renames.
 
-use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use crate::disk::directories::{remove_if_there, sync_directory_of};
+use crate::disk::directories::{parent, remove_if_there, sync_directory};
 use crate::disk::staged_file::{Existing, Staged};
 use crate::error::{Error, Result};
-use crate::file_names::metadata_path;
+use crate::file_names::{StagingOwner, metadata_path};
 
 /// Publishes a staged checkpoint (already synced) with its metadata.
-pub(crate) fn commit(container: Staged, metadata: &str, existing: Existing) -> Result<()> {
+///
+/// A failed commit of a new name leaves neither: a file that is there, but was not said to be durable, would be counted by
+/// nobody and stay for ever.
+pub(crate) fn commit(
+    container: Staged,
+    metadata: &str,
+    existing: Existing,
+    owner: &StagingOwner,
+) -> Result<()> {
     let destination = container.destination.clone();
-    let (staged_metadata, mut file) = Staged::create(&metadata_path(&destination))?;
+    let (staged_metadata, mut file) = Staged::create(&metadata_path(&destination), owner)?;
     file.write_all(metadata.as_bytes()).map_err(Error::io("write", staged_metadata.path()))?;
-    file.sync_all().map_err(Error::io("sync", staged_metadata.path()))?;
+    file.sync().map_err(Error::io("sync", staged_metadata.path()))?;
     // The metadata first, the checkpoint last: a reader that finds the checkpoint finds its metadata.
     staged_metadata.publish(existing)?;
-    container.publish(existing)?;
-    sync_directory_of(&destination)
-}
-
-/// Stages a committed checkpoint under a second name: a hard link, or a copy where the file system has no hard links.
-/// `std::fs::copy` shares the blocks where the file system can (`copy_file_range`).
-pub(crate) fn stage_link_or_copy(committed: &Path, destination: &Path) -> Result<Staged> {
-    let staged = Staged::beside(destination);
-    if fs::hard_link(committed, staged.path()).is_err() {
-        fs::copy(committed, staged.path()).map_err(Error::io("copy the checkpoint to", staged.path()))?;
-        staged.sync()?;
-    }
-    Ok(staged)
+    // Nothing was replaced, so what has these names now is what was given them here.
+    let take_back = |remove: fn(&Path) -> Result<()>| {
+        if existing == Existing::Keep {
+            // The commit's own error is the one to report.
+            let _ = remove(&destination);
+        }
+    };
+    container.publish(existing).inspect_err(|_| take_back(|path| remove_if_there(&metadata_path(path))))?;
+    sync_directory(parent(&destination)).inspect_err(|_| take_back(remove_checkpoint))
 }
 
 /// Removes a checkpoint and its metadata: the checkpoint first, so that it is never seen without its metadata.

@@ -1,19 +1,50 @@
-//! Creating directories, making changes in them durable, and removing files that may be missing.
+//! Creating directories, making changes in them durable, and what is at a path.
 
-use std::fs;
-#[cfg(unix)]
-use std::fs::File;
-use std::io;
-use std::path::Path;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::disk::storage;
 use crate::error::{Error, Result};
 
-/// Creates a directory and its missing parents, and makes them durable.
-pub(crate) fn create_directory(path: &Path) -> Result<()> {
-    let new: Vec<&Path> =
-        path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.is_dir()).collect();
-    fs::create_dir_all(path).map_err(Error::io("create the directory", path))?;
-    new.into_iter().try_for_each(sync_directory_of)
+/// Creates a directory and its missing parents, and makes their names durable.
+///
+/// # Errors
+///
+/// [`Error::Io`] when it cannot be created or made durable, or when there is something else of that name.
+pub fn create_directory(path: &Path) -> Result<()> {
+    if is_directory(path)? {
+        return Ok(());
+    }
+    let above = parent(path);
+    create_directory(above)?;
+    match storage::create_directory(path) {
+        // Another process was faster.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && is_directory(path)? => return Ok(()),
+        // A file, or a link to nothing.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            return Err(Error::io("create the directory", path)(ErrorKind::NotADirectory.into()));
+        }
+        created => created.map_err(Error::io("create the directory", path))?,
+    }
+    sync_directory(above).inspect_err(|_| {
+        // So that the next attempt does not take it for durable.
+        let _ = storage::remove_directory(path);
+    })
+}
+
+/// Makes the names of a directory and of all directories above it durable. A process that was killed right after it created them
+/// may not have done so.
+pub(crate) fn sync_directories_above(path: &Path) -> Result<()> {
+    let path = std::path::absolute(path).map_err(Error::io("resolve", path))?;
+    for directory in path.ancestors().skip(1) {
+        match sync_directory(directory) {
+            // A directory that this user cannot list is not one that this program has created.
+            Err(error) if error.kind() == crate::ErrorKind::PermissionDenied => break,
+            synced => synced?,
+        }
+    }
+    Ok(())
 }
 
 /// The directory of a file.
@@ -21,24 +52,91 @@ pub(crate) fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
-/// Makes renames and removals in a file's directory durable.
-pub(crate) fn sync_directory_of(file: &Path) -> Result<()> {
-    // Only Unix can sync a directory. Elsewhere a rename is as durable as the system makes it.
-    #[cfg(unix)]
-    {
-        let directory = parent(file);
-        let handle = File::open(directory).map_err(Error::io("open the directory", directory))?;
-        handle.sync_all().map_err(Error::io("sync the directory", directory))?;
+/// Makes renames and removals in a directory durable. If the file system cannot do that, says so once and does nothing.
+pub(crate) fn sync_directory(directory: &Path) -> Result<()> {
+    static IS_REPORTED: AtomicBool = AtomicBool::new(false);
+    if !can_be_synced(directory)? && cfg!(unix) && !IS_REPORTED.swap(true, Ordering::Relaxed) {
+        log::warn!("{}", cannot_be_synced(directory));
     }
-    #[cfg(not(unix))]
-    let _ = file;
     Ok(())
+}
+
+/// Makes renames and removals in a directory durable. Returns whether its file system can do that.
+///
+/// # Errors
+///
+/// [`Error::Io`] when it can, and fails.
+pub fn can_be_synced(directory: &Path) -> Result<bool> {
+    storage::sync_directory(directory).map_err(Error::io("sync the directory", directory))
+}
+
+/// What to say of a directory that cannot be synced.
+#[must_use]
+pub fn cannot_be_synced(directory: &Path) -> String {
+    format!(
+        "the file system of {} cannot sync a directory: after a power loss the newest checkpoints can be missing (a kill loses \
+         nothing)",
+        directory.display()
+    )
+}
+
+/// Whether a directory, or a link to one, is at a path.
+///
+/// # Errors
+///
+/// [`Error::Io`] when that cannot be found out.
+pub fn is_directory(path: &Path) -> Result<bool> {
+    Ok(facts(path)?.is_some_and(|facts| facts.is_dir()))
+}
+
+/// Whether a symbolic link is at a path.
+///
+/// # Errors
+///
+/// As for [`is_directory`].
+pub fn is_symlink(path: &Path) -> Result<bool> {
+    Ok(entry(path)?.is_some_and(|entry| entry.is_symlink()))
+}
+
+/// Whether there is something at a path, be it a link to nothing.
+///
+/// # Errors
+///
+/// As for [`is_directory`].
+pub fn is_there(path: &Path) -> Result<bool> {
+    Ok(entry(path)?.is_some())
+}
+
+/// What is at a path, of a link what it leads to.
+pub(crate) fn facts(path: &Path) -> Result<Option<std::fs::Metadata>> {
+    storage::facts(path).map_err(Error::io("find out what is at", path))
+}
+
+/// What is at a path, of a link the link itself.
+pub(crate) fn entry(path: &Path) -> Result<Option<std::fs::Metadata>> {
+    storage::entry(path).map_err(Error::io("find out what is at", path))
+}
+
+/// The path without links.
+///
+/// # Errors
+///
+/// [`Error::Io`], also where there is nothing.
+pub fn real_path(path: &Path) -> Result<PathBuf> {
+    let missing = || io::Error::from(ErrorKind::NotFound);
+    storage::canonicalize(path).and_then(|real| real.ok_or_else(missing)).map_err(Error::io("resolve", path))
+}
+
+/// The entries of a directory, sorted by name. Empty if the directory is missing.
+///
+/// # Errors
+///
+/// [`Error::Io`] when it cannot be listed.
+pub fn list(directory: &Path) -> Result<Vec<PathBuf>> {
+    Ok(storage::list(directory).map_err(Error::io("list", directory))?.unwrap_or_default())
 }
 
 /// Removes a file. A missing file is not an error.
 pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
-        _ => Ok(()),
-    }
+    storage::remove_file(path).map(drop).map_err(Error::io("remove", path))
 }

@@ -1,4 +1,4 @@
-//! The only place with operations that change a file system: staging, committing, linking, locking.
+//! The only place with operations on files: the storage seam, and on it staging, committing, linking, locking.
 
 pub(crate) mod commit;
 pub(crate) mod directories;
@@ -6,3 +6,4 @@ pub(crate) mod links;
 pub(crate) mod preallocate;
 pub(crate) mod run_lock;
 pub(crate) mod staged_file;
+pub mod storage;

@@ -1,12 +1,15 @@
 //! One writer per run: a lock that fails for a second process, and that the system releases when its holder ends.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::disk::directories::create_directory;
+use crate::disk::storage::{self, ExistingContent, StoredFile};
 use crate::error::{Error, Result};
 use crate::file_names::LOCK_FILE;
 
@@ -16,14 +19,35 @@ const MAX_HOLDER_BYTES: u64 = 512;
 /// program until the program's own code runs.
 const RETRY_FOR: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(10);
+/// A holder of which nothing is known.
+const OTHER_PROCESS: &str = "another process";
+
+/// Whether a run is locked while a process writes to it. A run that another process has locked is an error with every mode but
+/// `Off`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LockMode {
+    /// A file system without locks is an error.
+    Required,
+    /// On a file system without locks the run is not locked, which is said.
+    #[default]
+    IfPossible,
+    /// The run is not locked.
+    Off,
+}
 
 /// The right to write to a run. Dropping it releases the lock and removes its file.
 ///
 /// The operating system holds the lock for the process, so that a killed process leaves no lock.
 #[derive(Debug)]
 pub struct RunLock {
-    file: Option<File>,
+    /// `None` for a run that is not locked.
+    file: Option<StoredFile>,
     path: PathBuf,
+    /// What the lock file says.
+    holder: String,
+    /// Why the run is not locked although it should be.
+    unsupported: Option<io::Error>,
 }
 
 impl RunLock {
@@ -32,73 +56,133 @@ impl RunLock {
     /// # Errors
     ///
     /// [`Error::Locked`] with the holder's process id and host when another process, or another `RunLock` of this process,
-    /// holds it for longer than half a second; [`Error::Io`] when the directory or the lock file cannot be created.
-    pub fn acquire(run_dir: &Path) -> Result<Self> {
+    /// holds it for longer than half a second; [`Error::Io`] when the directory or the lock file cannot be created, or with
+    /// [`LockMode::Required`] when the file system has no locks.
+    pub fn acquire(run_dir: &Path, mode: LockMode) -> Result<Self> {
         let path = run_dir.join(LOCK_FILE);
         create_directory(run_dir)?;
+        if mode == LockMode::Off {
+            return Ok(Self { file: None, path, holder: String::new(), unsupported: None });
+        }
+        // Different for each attempt of each process.
+        let holder = holder_text();
         let deadline = Instant::now() + RETRY_FOR;
         loop {
-            let mut file = File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)
-                .map_err(Error::io("open the lock file", &path))?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
-                    sleep(POLL);
-                    continue;
+            let mut file = open(&path).map_err(Error::io("open the lock file", &path))?;
+            let is_locked = match file.try_lock() {
+                Err(error) if mode == LockMode::IfPossible && has_no_locks(&error) => {
+                    return Ok(Self { file: None, path, holder, unsupported: Some(error) });
                 }
-                Err(TryLockError::WouldBlock) => {
-                    return Err(Error::Locked { path: run_dir.to_path_buf(), holder: holder(&mut file) });
+                answer => answer.map_err(Error::io("lock", &path))?,
+            };
+            if is_locked {
+                write_holder(&mut file, &holder).map_err(Error::io("write the lock file", &path))?;
+                // The previous holder may have removed the file between our open and our lock. The locked file is then no
+                // longer the one that other processes open.
+                if is_at_its_path(&file, &holder).map_err(Error::io("read the lock file", &path))? {
+                    return Ok(Self { file: Some(file), path, holder, unsupported: None });
                 }
-                Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
             }
-            // The previous holder may have removed the file between our open and our lock. The locked file is then no longer
-            // the one that other processes open.
-            if !same_file(&file, &path) {
-                continue;
+            if Instant::now() >= deadline {
+                let holder = if is_locked { OTHER_PROCESS.to_owned() } else { read_holder(&mut file) };
+                return Err(Error::Locked { path: run_dir.to_path_buf(), holder });
             }
-            let host = gethostname::gethostname();
-            let holder = format!("process {} on host {}\n", std::process::id(), host.to_string_lossy());
-            let written = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
-            written.map_err(Error::io("write the lock file", &path))?;
-            return Ok(Self { file: Some(file), path });
+            sleep(POLL);
         }
+    }
+
+    /// Why the run is not locked, if its file system has no locks.
+    #[must_use]
+    pub fn unsupported(&self) -> Option<&io::Error> {
+        self.unsupported.as_ref()
     }
 }
 
 impl Drop for RunLock {
     fn drop(&mut self) {
+        let Some(file) = self.file.take() else { return };
         // Removed while the lock is held, so that no other process locks a file that is about to be removed. A failure leaves
-        // a file without a lock, which does not block a later run.
-        let _ = fs::remove_file(&self.path);
-        drop(self.file.take());
+        // a file without a lock, which does not block a later run. A file that is not the locked one is another run's.
+        if is_at_its_path(&file, &self.holder).unwrap_or(false) {
+            let _ = storage::remove_file(&self.path);
+        }
     }
 }
 
-fn holder(file: &mut File) -> String {
+/// What the system answers where there are no locks: ENOLCK, ENOSYS, ENOTSUP, EINVAL.
+fn has_no_locks(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    let no_locks = error.raw_os_error() == Some(rustix::io::Errno::NOLCK.raw_os_error());
+    #[cfg(not(unix))]
+    let no_locks = false;
+    no_locks || matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput)
+}
+
+fn holder_text() -> String {
+    let host = gethostname::gethostname();
+    let random = RandomState::new().hash_one(std::process::id());
+    format!("process {} on host {} (lock {random:016x})\n", std::process::id(), host.to_string_lossy())
+}
+
+/// Who holds a lock, as far as the file says it: for a message.
+fn read_holder(file: &mut StoredFile) -> String {
     let mut text = String::new();
     let read = file.rewind().and_then(|()| file.take(MAX_HOLDER_BYTES).read_to_string(&mut text));
+    let text = text.split(" (lock ").next().unwrap_or_default();
+    let text: String = text.trim().chars().filter(|c| !c.is_control()).collect();
     match read {
-        Ok(_) if !text.trim().is_empty() => text.trim().to_owned(),
-        _ => "another process".to_owned(),
+        Ok(_) if !text.is_empty() => text,
+        _ => OTHER_PROCESS.to_owned(),
     }
+}
+
+/// Opens the lock file, which is created where it is missing. One that this user may read but not write can be locked all the same.
+fn open(path: &Path) -> io::Result<StoredFile> {
+    match StoredFile::open_own(path, ExistingContent::Keep) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            StoredFile::open(path).map_err(|_| error)
+        }
+        opened => opened,
+    }
+}
+
+/// Writes the text that says who has locked the file.
+fn write_holder(file: &mut StoredFile, holder: &str) -> io::Result<()> {
+    let written =
+        file.set_length(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(holder.as_bytes()));
+    match written {
+        // EBADF or EINVAL: the file was opened for reading alone. It is locked all the same.
+        Err(error) if !matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+            log::debug!("{} cannot be written: {error}", file.path().display());
+            Ok(())
+        }
+        written => written,
+    }
+}
+
+/// Whether an open lock file is the one at its path.
+fn is_at_its_path(file: &StoredFile, holder: &str) -> io::Result<bool> {
+    let path = file.path();
+    let Some(there) = storage::facts(path)? else { return Ok(false) };
+    if is_same_file(&file.facts()?, &there) {
+        return Ok(true);
+    }
+    // Some file systems give a path and an open file different numbers. What was written to the open file tells.
+    let mut text = String::new();
+    StoredFile::open(path)?.take(MAX_HOLDER_BYTES).read_to_string(&mut text)?;
+    Ok(text == holder)
 }
 
 #[cfg(unix)]
-fn same_file(file: &File, path: &Path) -> bool {
+fn is_same_file(a: &std::fs::Metadata, b: &std::fs::Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(ours), Ok(theirs)) => (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino()),
-        _ => false,
-    }
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
 }
 
 #[cfg(not(unix))]
-fn same_file(_file: &File, path: &Path) -> bool {
-    // An open file cannot be removed on this system.
-    path.exists()
+fn is_same_file(_a: &std::fs::Metadata, _b: &std::fs::Metadata) -> bool {
+    false
 }
+
+#[cfg(test)]
+mod tests;

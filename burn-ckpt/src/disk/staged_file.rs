@@ -1,79 +1,177 @@
 //! A file that is written beside its destination, and gets its final name when it is whole.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::Metadata;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use crate::disk::directories::{create_directory, parent, sync_directory_of};
+use crate::disk::directories::{create_directory, parent, sync_directory};
+use crate::disk::storage::{self, StoredFile};
 use crate::error::{Error, Result};
-use crate::file_names::staging_path;
+use crate::file_names::{StagingOwner, staging_path};
 
-/// A file that is being written beside its destination. Removed when dropped before [`Staged::publish`].
+/// How many staging names are tried. They are random, so that a second one is hardly ever needed.
+const ATTEMPTS: usize = 8;
+
+/// A file of its own beside its destination. Removed when dropped before [`Staged::publish`].
 #[derive(Debug)]
 pub(crate) struct Staged {
     path: PathBuf,
     pub(crate) destination: PathBuf,
-    published: bool,
+    is_renamed: bool,
 }
 
 impl Staged {
-    /// A staging name for `destination`, whose directory must exist. Creates no file.
-    pub(crate) fn beside(destination: &Path) -> Self {
-        Self { path: staging_path(destination), destination: destination.to_path_buf(), published: false }
+    /// Creates an empty staging file for `destination`, whose directory must exist.
+    pub(crate) fn create(destination: &Path, owner: &StagingOwner) -> Result<(Self, StoredFile)> {
+        Self::made_by(destination, owner, StoredFile::create_new)
+            .map_err(|(path, error)| Error::io("create", path)(error))
     }
 
-    /// Creates an empty staging file for `destination`, whose directory must exist.
-    pub(crate) fn create(destination: &Path) -> Result<(Self, File)> {
+    /// Stages a second name of a file: a hard link, or a copy where there can be no hard link.
+    pub(crate) fn link_or_copy(committed: &Path, destination: &Path, owner: &StagingOwner) -> Result<Self> {
+        match Self::made_by(destination, owner, |path| storage::hard_link(committed, path)) {
+            Ok((staged, ())) => Ok(staged),
+            Err((_, error)) if storage::has_no_hard_links(&error) => {
+                Self::copy(committed, destination, owner)
+            }
+            Err((path, error)) => Err(Error::io("make a hard link at", path)(error)),
+        }
+    }
+
+    /// Stages a symbolic link, or where there can be none a hard link to `file`, or a copy of it.
+    pub(crate) fn symlink(
+        target: &Path,
+        file: &Path,
+        destination: &Path,
+        owner: &StagingOwner,
+    ) -> Result<Self> {
+        match Self::made_by(destination, owner, |path| storage::symlink(target, path)) {
+            Ok((staged, ())) => Ok(staged),
+            Err((_, error)) if storage::has_no_symlinks(&error) => {
+                Self::link_or_copy(file, destination, owner)
+            }
+            Err((path, error)) => Err(Error::io("make a link at", path)(error)),
+        }
+    }
+
+    fn copy(committed: &Path, destination: &Path, owner: &StagingOwner) -> Result<Self> {
+        let mut source = StoredFile::open(committed).map_err(Error::io("open", committed))?;
+        let (staged, mut file) = Self::create(destination, owner)?;
+        let failed = |error| Error::io("copy the checkpoint to", staged.path())(error);
+        file.copy_from(&mut source).map_err(failed)?;
+        file.sync().map_err(Error::io("sync", staged.path()))?;
+        Ok(staged)
+    }
+
+    /// Makes a file at a staging name where there is nothing. So the guard only ever removes what it has made itself.
+    fn made_by<T>(
+        destination: &Path,
+        owner: &StagingOwner,
+        mut make: impl FnMut(&Path) -> io::Result<T>,
+    ) -> std::result::Result<(Self, T), (PathBuf, io::Error)> {
+        let mut attempts = 1..=ATTEMPTS;
         loop {
-            let staged = Self::beside(destination);
-            match File::create_new(staged.path()) {
-                Ok(file) => return Ok((staged, file)),
-                // Left by a killed process with the same process id, which is common in containers. The file may belong to
-                // another container that is still running, so it is not removed: the next name is tried.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => std::mem::forget(staged),
-                Err(error) => return Err(Error::io("create", staged.path())(error)),
+            let path = staging_path(destination, owner);
+            match make(&path) {
+                Ok(made) => {
+                    return Ok((
+                        Self { path, destination: destination.to_path_buf(), is_renamed: false },
+                        made,
+                    ));
+                }
+                // Whoever made that file may still need it: the next name is tried.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && attempts.next().is_some() => {}
+                Err(error) => return Err((path, error)),
             }
         }
     }
 
-    /// Where to write.
+    /// Where it is until it is published.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Makes the staged bytes durable. Must come before [`Staged::publish`].
-    pub(crate) fn sync(&self) -> Result<()> {
-        // Opened for writing although nothing is written: Windows cannot flush a read-only handle.
-        let file = File::options().write(true).open(&self.path).map_err(Error::io("open", &self.path))?;
-        file.sync_all().map_err(Error::io("sync", &self.path))
-    }
-
     /// Gives the staged file its final name. Atomic: a reader finds the old file or this one.
     pub(crate) fn publish(mut self, existing: Existing) -> Result<()> {
-        if existing == Existing::Keep {
-            // A hard link, unlike a rename, never replaces a file. Dropping `self` then removes the staging name.
-            match fs::hard_link(&self.path, &self.destination) {
-                Ok(()) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    return Err(Error::io("create", &self.destination)(error));
+        let own = identity(&self.path);
+        let published = match existing {
+            Existing::Replace => match storage::entry(&self.destination) {
+                Ok(Some(entry)) if !entry.is_file() && !entry.is_symlink() => {
+                    Err(io::Error::new(ErrorKind::AlreadyExists, "what is there is not a regular file"))
                 }
-                // The file system has no hard links.
-                Err(_) => {}
-            }
+                Ok(replaced) => replaced
+                    .map_or(Ok(()), |replaced| self.keep_permissions(&replaced))
+                    .and_then(|()| self.rename(storage::rename)),
+                Err(error) => Err(error),
+            },
+            // A hard link, unlike a rename, never replaces a file. Dropping `self` then removes the staging name.
+            Existing::Keep => match storage::hard_link(&self.path, &self.destination) {
+                Err(error) if storage::has_no_hard_links(&error) => self.rename(storage::rename_new),
+                linked => linked,
+            },
+        };
+        match published {
+            // The answer of a network file system can be lost when the work is done.
+            Err(_) if own.is_some() && own == identity(&self.destination) => Ok(()),
+            published => published.map_err(Error::io("create", &self.destination)),
         }
-        fs::rename(&self.path, &self.destination).map_err(Error::io("create", &self.destination))?;
-        self.published = true;
+    }
+
+    /// A file that replaces another has that one's permissions. New files have those of the process's umask.
+    fn keep_permissions(&self, replaced: &Metadata) -> io::Result<()> {
+        let own = storage::entry(&self.path)?;
+        // A link has none, and those of a file with another name are that one's too.
+        let is_alone = |own: &Metadata| own.is_file() && !has_another_name(own);
+        match own {
+            Some(own)
+                if replaced.is_file() && is_alone(&own) && own.permissions() != replaced.permissions() =>
+            {
+                storage::set_permissions(&self.path, replaced.permissions())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn rename(&mut self, rename: impl FnOnce(&Path, &Path) -> io::Result<()>) -> io::Result<()> {
+        rename(&self.path, &self.destination)?;
+        // A rename onto another name of the same file does nothing and leaves both.
+        self.is_renamed = identity(&self.path).is_none();
         Ok(())
     }
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        if !self.published {
-            // Not reported: the write that failed has its own error, and a leftover does no harm.
-            let _ = fs::remove_file(&self.path);
+        if !self.is_renamed {
+            // Not reported: the write that failed has its own error, and the next start removes what is left.
+            let _ = storage::remove_file(&self.path);
         }
     }
+}
+
+fn has_another_name(entry: &Metadata) -> bool {
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::MetadataExt::nlink(entry) > 1
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = entry;
+        false
+    }
+}
+
+/// What tells the file or link at a path from all others.
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    storage::entry(path).ok().flatten().map(|entry| (entry.dev(), entry.ino()))
+}
+
+/// Unknown on other systems. There a staging name can be left behind by a rename that does nothing.
+#[cfg(not(unix))]
+fn identity(_path: &Path) -> Option<(u64, u64)> {
+    None
 }
 
 /// Whether an existing file of the same name is replaced.
@@ -94,44 +192,15 @@ pub enum Existing {
 pub fn write_whole<E: From<Error>>(
     path: &Path,
     existing: Existing,
-    write: impl FnOnce(&mut File) -> Result<(), E>,
+    write: impl FnOnce(&mut StoredFile) -> Result<(), E>,
 ) -> Result<(), E> {
     create_directory(parent(path))?;
-    let (staged, mut file) = Staged::create(path)?;
+    let (staged, mut file) = Staged::create(path, &StagingOwner::default())?;
     write(&mut file)?;
-    file.sync_all().map_err(Error::io("sync", staged.path()))?;
+    file.sync().map_err(Error::io("sync", staged.path()))?;
     staged.publish(existing)?;
-    Ok(sync_directory_of(path)?)
+    Ok(sync_directory(parent(path))?)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn leftovers_of_a_killed_process_with_the_same_id_are_kept_and_do_not_fail_a_write() {
-        let directory = std::env::temp_dir().join(format!("burn-ckpt-staged-{}", std::process::id()));
-        fs::create_dir_all(&directory).unwrap();
-        let path = directory.join("a.ckpt");
-        // The names that come next.
-        let name = staging_path(&path).to_string_lossy().into_owned();
-        let (start, end) = name.rsplit_once('-').unwrap();
-        let (number, suffix) = end.split_once('.').unwrap();
-        let number: u64 = number.parse().unwrap();
-        let leftovers: Vec<String> =
-            (1..50).map(|next| format!("{start}-{}.{suffix}", number + next)).collect();
-        leftovers.iter().for_each(|leftover| fs::write(leftover, "older").unwrap());
-
-        let written = write_whole(&path, Existing::Keep, |file| {
-            io::Write::write_all(file, b"newer").map_err(Error::io("write", "a.ckpt"))
-        });
-        let content = fs::read_to_string(&path);
-        let kept = leftovers.iter().all(|leftover| fs::read_to_string(leftover).unwrap() == "older");
-        let exists = write_whole::<Error>(&path, Existing::Keep, |_| Ok(())).unwrap_err();
-        fs::remove_dir_all(&directory).unwrap();
-        written.unwrap();
-        assert_eq!(content.unwrap(), "newer");
-        assert!(kept);
-        assert_eq!(exists.kind(), crate::ErrorKind::AlreadyExists, "{exists:?}");
-    }
-}
+mod tests;

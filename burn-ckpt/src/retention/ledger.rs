@@ -5,11 +5,11 @@
 //! when the save failed. A failed save removes no file. Neither does opening a run whose rules may have changed. The
 //! checkpoint that a run resumed from stays until a newer one that can be resumed is durable.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
+use crate::disk::storage;
 use crate::retention::versions::Versions;
 use crate::retention::{Candidate, KeepRule, TopK};
 
@@ -23,6 +23,8 @@ pub struct Ledger {
     resumed_from: Option<PathBuf>,
     /// Whether no file is removed until something new is durable.
     delays_removals: bool,
+    /// Files that no strategy keeps, and that are not removed yet.
+    unwanted: Vec<PathBuf>,
 }
 
 /// One checkpoint as a strategy ranks it.
@@ -115,7 +117,7 @@ impl Ledger {
     /// which the files were kept, and opening a run without training must not remove any.
     pub fn resume_from(&mut self, checkpoint: Option<&Path>, delays_removals: bool) {
         // The same file may have been opened under another name of its directory.
-        let resolved = |path: &Path| fs::canonicalize(path).ok();
+        let resolved = |path: &Path| storage::canonicalize(path).ok().flatten();
         let wanted = checkpoint.and_then(resolved);
         let found = wanted.and_then(|wanted| {
             let mut entries = self.entries_mut();
@@ -233,7 +235,8 @@ impl Ledger {
     }
 
     /// Applies every strategy's rule to its durable checkpoints. A file stays if another strategy keeps it, if the run resumed
-    /// from it, or while removals are delayed.
+    /// from it, or while removals are delayed. A file that is to be removed is named again by each call until
+    /// [`note_removed`](Self::note_removed) is called.
     pub(crate) fn apply_rules(&mut self) -> RetentionChanges {
         let mut changes = RetentionChanges::default();
         let mut evicted = Vec::new();
@@ -257,11 +260,17 @@ impl Ledger {
         }
         for path in evicted {
             let is_kept_by_another = self.entries_mut().any(|entry| entry.saved.path == path);
-            if !is_kept_by_another && !changes.remove.contains(&path) {
-                changes.remove.push(path);
+            if !is_kept_by_another && !self.unwanted.contains(&path) {
+                self.unwanted.push(path);
             }
         }
+        changes.remove.clone_from(&self.unwanted);
         changes
+    }
+
+    /// Notes that files are removed.
+    pub(crate) fn note_removed(&mut self, paths: &[PathBuf]) {
+        self.unwanted.retain(|path| !paths.contains(path));
     }
 
     fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry> {

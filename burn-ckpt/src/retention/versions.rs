@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use crate::disk::storage;
 use crate::file_names::{CHECKPOINT_SUFFIX, METADATA_SUFFIX, metadata_path};
 
 /// The highest number of each name. A number is used once, also when the file that had it is removed: which file is newer, and
@@ -37,10 +38,9 @@ impl Versions {
     /// Notes the names of a directory's files. A directory that cannot be listed has none: a file that is in the way is seen when
     /// its name is wanted.
     fn list(&mut self, directory: &Path) {
-        let Ok(entries) = std::fs::read_dir(directory) else { return };
-        for entry in entries.filter_map(Result::ok) {
-            let name = entry.file_name();
-            let Some(name) = name.to_str() else { continue };
+        let Ok(Some(paths)) = storage::list(directory) else { return };
+        for path in paths {
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
             let name = name.strip_suffix(METADATA_SUFFIX).unwrap_or(name);
             let Some(stem) = name.strip_suffix(CHECKPOINT_SUFFIX) else { continue };
             self.note(directory.join(stem), 0);
@@ -66,8 +66,9 @@ fn versioned(directory: &Path, stem: &str, version: u64) -> PathBuf {
     }
 }
 
+/// Whether a name is taken. One of which that cannot be found out is taken for free: publishing replaces no file.
 fn is_there(path: &Path) -> bool {
-    path.symlink_metadata().is_ok()
+    matches!(storage::entry(path), Ok(Some(_)))
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
 //! Listing a run's checkpoints in the order in which they were saved.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::disk::directories::{entry, list};
 use crate::error::{Error, Result};
 use crate::file_names::is_checkpoint;
 use crate::format::metadata::{Metadata, check_size};
@@ -80,7 +79,8 @@ impl Catalog {
     fn add_directory(&mut self, directory: &Path) -> Result<()> {
         for path in list(directory)? {
             // The files that links point to are listed themselves.
-            if !is_checkpoint(&path) || path.is_symlink() || path.is_dir() {
+            if !is_checkpoint(&path) || entry(&path)?.is_none_or(|entry| entry.is_symlink() || entry.is_dir())
+            {
                 continue;
             }
             match Metadata::of_checkpoint(&path).and_then(|metadata| {
@@ -109,28 +109,16 @@ pub(crate) fn subdirectories(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut open = vec![directory.to_path_buf()];
     while let Some(directory) = open.pop() {
-        for path in list(&directory)?.into_iter().filter(|path| path.is_dir() && !path.is_symlink()) {
-            found.push(path.clone());
-            open.push(path);
+        for path in list(&directory)? {
+            // A link to a directory is not one itself.
+            if entry(&path)?.is_some_and(|entry| entry.is_dir()) {
+                found.push(path.clone());
+                open.push(path);
+            }
         }
     }
     found.sort();
     Ok(found)
-}
-
-/// The entries of a directory, sorted by name. Empty if the directory is missing.
-pub(crate) fn list(directory: &Path) -> Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::io("list", directory)(error)),
-    };
-    let mut paths = Vec::new();
-    for entry in entries {
-        paths.push(entry.map_err(Error::io("list", directory))?.path());
-    }
-    paths.sort();
-    Ok(paths)
 }
 
 /// The last part of a path, as text.

@@ -1,17 +1,15 @@
 //! Cleaning a run's directory: removing what a killed process left, and removing a run's checkpoints for a new run.
 
-use std::fs::{self, FileType};
-use std::io;
 use std::path::Path;
 
 use crate::disk::commit::remove_checkpoint;
-use crate::disk::directories::{parent, remove_if_there};
-use crate::disk::links;
+use crate::disk::directories::{entry, is_directory, is_symlink, is_there, list, parent, remove_if_there};
+use crate::disk::{links, storage};
 use crate::error::chain::chain;
 use crate::error::{Error, Result};
 use crate::file_names::{METADATA_SUFFIX, is_checkpoint, is_staging, metadata_path};
 use crate::format::metadata::Metadata;
-use crate::run_dir::catalog::{Catalog, file_name, list, subdirectories};
+use crate::run_dir::catalog::{Catalog, file_name, subdirectories};
 use crate::run_dir::layout::RunLayout;
 
 /// Cleans a run's directory before the run resumes: removes what unfinished writes and removals left, and links that point to
@@ -26,7 +24,7 @@ pub fn recover(layout: &RunLayout) -> Result<()> {
     for path in list(&directory)? {
         if is_staging(&path) {
             remove_if_there(&path)?;
-        } else if is_checkpoint(&path) && points_to_a_removed_file(&path)? {
+        } else if is_checkpoint(&path) && leads_nowhere(&path)? {
             log::warn!("removed the link {}, which points to a missing file", path.display());
             links::remove(&path)?;
         }
@@ -57,10 +55,11 @@ pub fn clear(layout: &RunLayout, catalog: &Catalog) -> Result<()> {
     }
     let directory = layout.checkpoint_dir();
     for path in list(&directory)? {
-        let Some(kind) = kind_of(&path)? else { continue };
-        if kind.is_symlink() && points_into_run(&path, layout.run_id())? {
-            remove_if_there(&path)?;
-        } else if kind.is_file() && replaces_a_link(&path, layout.run_id()) {
+        if is_symlink(&path)? {
+            if points_into_run(&path, layout.run_id())? {
+                remove_if_there(&path)?;
+            }
+        } else if replaces_a_link(&path, layout.run_id())? {
             links::remove(&path)?;
         }
     }
@@ -68,40 +67,21 @@ pub fn clear(layout: &RunLayout, catalog: &Catalog) -> Result<()> {
     let directories = subdirectories(&directory)?;
     for directory in directories.iter().rev().chain([&directory]) {
         // A link to a directory stays: it says where the run's checkpoints are to be.
-        let is_own = kind_of(directory)?.is_some_and(|kind| kind.is_dir());
-        if is_own && list(directory)?.is_empty() {
-            fs::remove_dir(directory).map_err(Error::io("remove", directory))?;
+        if !is_symlink(directory)? && list(directory)?.is_empty() {
+            storage::remove_directory(directory).map_err(Error::io("remove", directory))?;
         }
     }
     Ok(())
 }
 
-/// What a path is, without following it if it is a link. `None` where there is nothing.
-fn kind_of(path: &Path) -> Result<Option<FileType>> {
-    match fs::symlink_metadata(path) {
-        Ok(present) => Ok(Some(present.file_type())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io("read", path)(error)),
-    }
-}
-
-/// Whether a link leads to nothing.
-fn is_dangling(link: &Path) -> Result<bool> {
-    match fs::metadata(link) {
-        Ok(_) => Ok(false),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        Err(error) => Err(Error::io("follow the link", link)(error)),
-    }
-}
-
-/// Whether a path is a relative link, as those of a run are, to a file that is missing in a directory that exists. The directory
-/// can be missing because its disk is not mounted at the moment.
-fn points_to_a_removed_file(path: &Path) -> Result<bool> {
-    if !kind_of(path)?.is_some_and(|kind| kind.is_symlink()) || !is_dangling(path)? {
+/// Whether a path is a link to a file that was removed. A link to a place that is not there at the moment, such as a disk that is
+/// not mounted, may lead somewhere again.
+fn leads_nowhere(link: &Path) -> Result<bool> {
+    let Some(target) = storage::read_link(link).map_err(Error::io("read the link", link))? else {
         return Ok(false);
-    }
-    let target = fs::read_link(path).map_err(Error::io("read the link", path))?;
-    Ok(target.is_relative() && !is_dangling(parent(&parent(path).join(target)))?)
+    };
+    let target = parent(link).join(target);
+    Ok(!is_there(&target)? && is_directory(parent(&target))?)
 }
 
 /// Whether a symbolic link has the name of a checkpoint or its metadata, and points to a file of this run or to a missing
@@ -111,37 +91,34 @@ fn points_into_run(link: &Path, run_id: &str) -> Result<bool> {
     if !is_metadata && !is_checkpoint(link) {
         return Ok(false);
     }
-    if is_dangling(link)? {
-        return Ok(true);
-    }
     let metadata = match is_metadata {
         true => Metadata::read(link),
         false => Metadata::of_checkpoint(link),
     };
-    Ok(metadata.is_ok_and(|metadata| metadata.run_id == run_id))
+    Ok(metadata.is_ok_and(|metadata| metadata.run_id == run_id) || leads_nowhere(link)?)
 }
 
 /// Whether a file was made in place of a strategy's link, as on systems without symbolic links: it has a link's name, and
 /// metadata of this run that names another file.
-fn replaces_a_link(path: &Path, run_id: &str) -> bool {
+fn replaces_a_link(path: &Path, run_id: &str) -> Result<bool> {
     let name = file_name(path);
     let has_a_links_name =
         ["last.ckpt", "on_exception.ckpt"].contains(&name.as_str()) || name.starts_with("best_");
-    has_a_links_name
+    Ok(has_a_links_name
         && is_checkpoint(path)
+        && entry(path)?.is_some_and(|entry| entry.is_file())
         && Metadata::of_checkpoint(path)
-            .is_ok_and(|metadata| metadata.run_id == run_id && metadata.checkpoint_path != name)
+            .is_ok_and(|metadata| metadata.run_id == run_id && metadata.checkpoint_path != name))
 }
 
-/// Whether a file is metadata of this run without its checkpoint. A checkpoint that is a link to a missing file is there: it can be
-/// in an archive that is not mounted at the moment.
+/// Whether a file is metadata of this run without its checkpoint. A checkpoint that is a link is there, whatever it leads to.
 fn is_orphan(path: &Path, run_id: &str) -> Result<bool> {
     let Some(checkpoint) = path.to_str().and_then(|path| path.strip_suffix(METADATA_SUFFIX)) else {
         return Ok(false);
     };
     let checkpoint = Path::new(checkpoint);
     Ok(is_checkpoint(checkpoint)
-        && kind_of(path)?.is_some_and(|kind| kind.is_file())
-        && kind_of(checkpoint)?.is_none()
+        && !is_there(checkpoint)?
+        && !is_symlink(path)?
         && Metadata::read(path).is_ok_and(|metadata| metadata.run_id == run_id))
 }

@@ -1,10 +1,11 @@
 //! Where a run keeps its files. Every directory of a run is built and parsed here only, for saving and for loading.
 
-use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use crate::disk::directories::{facts, real_path};
+use crate::disk::storage;
 use crate::error::{Error, Result};
-use crate::file_names::{MAX_NAME_BYTES, name_error};
+use crate::file_names::{MAX_NAME_BYTES, StagingOwner, name_error};
 
 /// Directory below the root that contains the runs, unless configured otherwise.
 pub const DEFAULT_LOGS: &str = "burn_trainer_logs";
@@ -67,6 +68,12 @@ impl RunLayout {
         &self.run_dir
     }
 
+    /// Whose the staging files of the run are that is in this directory, which must exist.
+    #[doc(hidden)]
+    pub fn staging_owner(&self) -> Result<StagingOwner> {
+        Ok(StagingOwner::run_at(&real_path(&self.run_dir)?))
+    }
+
     /// The directory of the run's checkpoints and links.
     #[must_use]
     pub fn checkpoint_dir(&self) -> PathBuf {
@@ -92,7 +99,7 @@ impl RunLayout {
         if wanted == own {
             return invalid("is where the links are; name a directory in it");
         }
-        if wanted.exists() && !wanted.is_dir() {
+        if facts(&wanted)?.is_some_and(|facts| !facts.is_dir()) {
             return invalid("is not a directory");
         }
         Ok(match wanted.strip_prefix(&own) {
@@ -114,7 +121,9 @@ fn resolved(path: &Path) -> Result<PathBuf> {
             Component::CurDir => {}
             part => {
                 resolved.push(part);
-                if let Ok(real) = fs::canonicalize(&resolved) {
+                if let Some(real) =
+                    storage::canonicalize(&resolved).map_err(Error::io("resolve", &resolved))?
+                {
                     resolved = real;
                 }
             }

@@ -1,12 +1,11 @@
 //! Finding the checkpoint that a user names: by its path, by a link, or as `best` or `last` of a run.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::disk::directories::parent;
+use crate::disk::directories::{facts, is_directory, is_symlink, is_there, list, parent};
 use crate::error::{Error, Result};
 use crate::file_names::{CHECKPOINT_SUFFIX, METADATA_SUFFIX, is_checkpoint, link_name};
-use crate::run_dir::catalog::{file_name, list};
+use crate::run_dir::catalog::file_name;
 use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, RunLayout};
 use crate::run_dir::without_links::{self, Search};
 
@@ -37,19 +36,19 @@ use crate::run_dir::without_links::{self, Search};
 /// file.
 pub fn locate(path: &Path) -> Result<PathBuf> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let is_there = path.exists() || path.is_symlink();
-    if let Some(run) = run_with(path) {
+    let is_there = is_there(path)?;
+    if let Some(run) = run_with(path)? {
         // In a run's directory the names take precedence: `checkpoint/best` is a directory, but the best checkpoint is meant.
-        if [BEST_DIR, LAST_DIR].contains(&name.as_ref()) && (path.is_dir() || !is_there) {
+        if [BEST_DIR, LAST_DIR].contains(&name.as_ref()) && (!is_there || is_directory(path)?) {
             return resolve(&run, &name, None);
         }
         if !is_there {
             return named_link(&run, &name);
         }
     }
-    match std::fs::metadata(path) {
-        Ok(facts) if facts.is_dir() => Err(Error::not_a_checkpoint(path, directory_hint(path))),
-        Ok(_) => match checkpoint_of_metadata(path) {
+    match facts(path)? {
+        Some(facts) if facts.is_dir() => Err(Error::not_a_checkpoint(path, directory_hint(path)?)),
+        Some(_) => match checkpoint_of_metadata(path) {
             Some(checkpoint) => {
                 let reason =
                     format!("it is a metadata file; name {}, which it describes", checkpoint.display());
@@ -57,12 +56,12 @@ pub fn locate(path: &Path) -> Result<PathBuf> {
             }
             None => Ok(path.to_path_buf()),
         },
-        Err(_) if path.is_symlink() => Err(Error::NotFound {
+        None if is_symlink(path)? => Err(Error::NotFound {
             path: parent(path).to_path_buf(),
             wanted: name.into_owned(),
             hint: "the link points to a missing file".to_owned(),
         }),
-        Err(source) => Err(Error::io("open", path)(source)),
+        None => Err(Error::io("open", path)(std::io::ErrorKind::NotFound.into())),
     }
 }
 
@@ -85,7 +84,7 @@ pub fn resolve(layout: &RunLayout, wanted: &str, metric: Option<&str>) -> Result
         }
     };
     if let Some(link) = &link
-        && is_there(link)?
+        && facts(link)?.is_some()
     {
         return Ok(link.clone());
     }
@@ -95,7 +94,7 @@ pub fn resolve(layout: &RunLayout, wanted: &str, metric: Option<&str>) -> Result
         Search::One(path) => Ok(path),
         Search::Several(hint) => Err(not_found(hint)),
         Search::Nothing => Err(not_found(match link {
-            Some(link) if link.is_symlink() => {
+            Some(link) if is_symlink(&link)? => {
                 format!("the link {} points to a missing file", file_name(&link))
             }
             Some(link) => {
@@ -105,15 +104,6 @@ pub fn resolve(layout: &RunLayout, wanted: &str, metric: Option<&str>) -> Result
                 "it has no link named best_<metric>.ckpt, and no checkpoint that was saved for one".to_owned()
             }
         })),
-    }
-}
-
-/// Whether a link leads to a file. One that cannot be read may well do so, and is an error.
-fn is_there(link: &Path) -> Result<bool> {
-    match std::fs::metadata(link) {
-        Ok(_) => Ok(true),
-        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(Error::io("open", link)(source)),
     }
 }
 
@@ -131,28 +121,28 @@ fn only_best_link(directory: &Path) -> Result<std::result::Result<Option<PathBuf
 }
 
 /// The run of a path that is directly in the run's directory or in its `checkpoint` directory.
-fn run_with(path: &Path) -> Option<RunLayout> {
+fn run_with(path: &Path) -> Result<Option<RunLayout>> {
     run_at(parent(path))
 }
 
 /// The run whose directory, or `checkpoint` directory, this is.
-fn run_at(directory: &Path) -> Option<RunLayout> {
-    if directory.join(CHECKPOINT_DIR).is_dir() {
-        return Some(RunLayout::at(directory));
+fn run_at(directory: &Path) -> Result<Option<RunLayout>> {
+    if is_directory(&directory.join(CHECKPOINT_DIR))? {
+        return Ok(Some(RunLayout::at(directory)));
     }
     // `.` has no name: the absolute path has one.
     let directory = match directory.file_name() {
         Some(_) => directory.to_path_buf(),
-        None => std::path::absolute(directory).ok()?,
+        None => std::path::absolute(directory).map_err(Error::io("resolve", directory))?,
     };
     let is_checkpoint_dir =
-        directory.file_name().is_some_and(|name| name == CHECKPOINT_DIR) && directory.is_dir();
-    is_checkpoint_dir.then(|| RunLayout::at(parent(&directory)))
+        directory.file_name().is_some_and(|name| name == CHECKPOINT_DIR) && is_directory(&directory)?;
+    Ok(is_checkpoint_dir.then(|| RunLayout::at(parent(&directory))))
 }
 
 fn named_link(run: &RunLayout, name: &str) -> Result<PathBuf> {
     let link = run.checkpoint_dir().join(format!("{name}{CHECKPOINT_SUFFIX}"));
-    if is_there(&link)? {
+    if facts(&link)?.is_some() {
         return Ok(link);
     }
     if let Some(metric) = name.strip_prefix("best_")
@@ -160,33 +150,35 @@ fn named_link(run: &RunLayout, name: &str) -> Result<PathBuf> {
     {
         return Ok(path);
     }
-    let names = links(run);
+    let names = links(run)?;
     let hint = if names.is_empty() { "it has no links".to_owned() } else { names.join(", ") + " are there" };
     Err(Error::NotFound { path: run.checkpoint_dir(), wanted: name.to_owned(), hint })
 }
 
 /// The names of a run's links, without ending.
-fn links(run: &RunLayout) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(run.checkpoint_dir()) else { return Vec::new() };
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| is_checkpoint(path) && path.is_file())
-        .filter_map(|path| Some(path.file_name()?.to_str()?.strip_suffix(CHECKPOINT_SUFFIX)?.to_owned()))
-        .collect();
-    names.sort();
-    names
+fn links(run: &RunLayout) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for path in list(&run.checkpoint_dir())? {
+        if is_checkpoint(&path)
+            && let Some(name) = file_name(&path).strip_suffix(CHECKPOINT_SUFFIX)
+            && facts(&path)?.is_some_and(|facts| facts.is_file())
+        {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
 }
 
 /// What to name instead of a directory.
-fn directory_hint(path: &Path) -> String {
-    let Some(run) = run_at(path) else {
-        return "it is a directory; name a checkpoint in it".to_owned();
+fn directory_hint(path: &Path) -> Result<String> {
+    let Some(run) = run_at(path)? else {
+        return Ok("it is a directory; name a checkpoint in it".to_owned());
     };
-    let names: Vec<String> = links(&run).iter().map(|name| path.join(name).display().to_string()).collect();
-    match names.is_empty() {
+    let names: Vec<String> = links(&run)?.iter().map(|name| path.join(name).display().to_string()).collect();
+    Ok(match names.is_empty() {
         true => "it is the directory of a run without links to checkpoints".to_owned(),
         false => format!("it is a run's directory; name one of its checkpoints: {}", names.join(", ")),
-    }
+    })
 }
 
 /// The checkpoint that a metadata file is named after.

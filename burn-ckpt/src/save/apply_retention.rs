@@ -1,30 +1,61 @@
 //! Carrying out what the retention rules say: links move first, then files that no strategy keeps are removed.
 
+use std::path::{Path, PathBuf};
+
 use crate::disk::commit::remove_checkpoint;
-use crate::disk::directories::sync_directory_of;
-use crate::disk::links;
-use crate::error::Result;
+use crate::disk::directories::{parent, sync_directory};
+use crate::disk::{links, storage};
+use crate::error::{Error, Result};
 use crate::retention::ledger::RetentionChanges;
 
-/// Moves the links, then removes the files. Continues after an error, and returns the first one.
+/// What was done.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    /// The files that are removed.
+    pub(crate) removed: Vec<PathBuf>,
+    /// The first link that could not be moved. It is tried again with the next changes.
+    pub(crate) unmoved_link: Option<Error>,
+    /// The first file that could not be removed. It is tried again with the next changes.
+    pub(crate) unremoved_file: Option<Error>,
+}
+
+/// Moves the links, then removes the files. Continues after an error.
 ///
-/// A file stays while a link that could not be moved leads to it.
-pub(crate) fn apply(changes: &RetentionChanges) -> Result<()> {
-    let mut failure = None;
-    let mut still_linked = Vec::new();
+/// A file stays while a link leads to it that could not be moved, or that was moved, but not durably: after a power loss the link
+/// can lead to that file again.
+pub(crate) fn apply(changes: &RetentionChanges) -> Applied {
+    let mut applied = Applied::default();
+    let mut linked = Vec::new();
     for (link, target) in &changes.links {
+        let before = storage::canonicalize(link);
         if let Err(error) = links::point(link, target) {
-            failure.get_or_insert(error);
-            still_linked.extend(std::fs::canonicalize(link));
+            applied.unmoved_link.get_or_insert(error);
+            match (before, storage::canonicalize(link)) {
+                (Ok(before), Ok(after)) => linked.extend(before.into_iter().chain(after)),
+                // Where a link leads is not known, so it can lead to any of them.
+                _ => return applied,
+            }
         }
     }
     for path in &changes.remove {
-        if std::fs::canonicalize(path).is_ok_and(|path| still_linked.contains(&path)) {
-            continue;
-        }
-        if let Err(error) = remove_checkpoint(path).and_then(|()| sync_directory_of(path)) {
-            failure.get_or_insert(error);
+        match remove_unless_linked(path, &linked) {
+            Ok(true) => applied.removed.push(path.clone()),
+            Ok(false) => {}
+            Err(error) => {
+                applied.unremoved_file.get_or_insert(error);
+            }
         }
     }
-    failure.map_or(Ok(()), Err)
+    applied
+}
+
+/// Whether the file is removed.
+fn remove_unless_linked(path: &Path, linked: &[PathBuf]) -> Result<bool> {
+    let real = storage::canonicalize(path).map_err(Error::io("resolve", path))?;
+    if real.is_some_and(|real| linked.contains(&real)) {
+        return Ok(false);
+    }
+    remove_checkpoint(path)?;
+    sync_directory(parent(path))?;
+    Ok(true)
 }

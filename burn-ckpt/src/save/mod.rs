@@ -5,7 +5,8 @@
 
 pub(crate) mod activity;
 mod apply_retention;
-pub(crate) mod low_priority;
+pub(crate) mod encode_header;
+mod low_priority;
 pub(crate) mod persist;
 pub(crate) mod queue;
 pub(crate) mod read_progress;

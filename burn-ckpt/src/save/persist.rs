@@ -1,12 +1,15 @@
 //! The steps of one save: container, digests, metadata, commit, and the other names of the same state.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use crate::disk::commit::{commit, stage_link_or_copy};
-use crate::disk::directories::{create_directory, parent, remove_if_there};
+use parking_lot::Mutex;
+
+use crate::disk::commit::commit;
+use crate::disk::directories::{create_directory, is_there, parent, remove_if_there, sync_directories_above};
 use crate::disk::staged_file::{Existing, Staged};
 use crate::error::{Error, Result};
-use crate::file_names::metadata_path;
+use crate::file_names::{StagingOwner, metadata_path};
 use crate::format::contents::Contents;
 use crate::format::metadata::Metadata;
 use crate::save::read_progress::ReadProgress;
@@ -32,10 +35,38 @@ impl Contents {
             self,
             metadata,
             &[(path.as_ref().to_path_buf(), reason)],
-            Existing::Replace,
+            &Naming::new(Existing::Replace, StagingOwner::default()),
             &ReadProgress::default(),
             |_| (),
         )
+    }
+}
+
+/// How files get their names.
+#[derive(Debug)]
+pub(crate) struct Naming {
+    existing: Existing,
+    /// Whose the staging files are.
+    owner: StagingOwner,
+    /// The directories that are durable themselves, with all above them.
+    durable: Mutex<HashSet<PathBuf>>,
+}
+
+impl Naming {
+    pub(crate) fn new(existing: Existing, owner: StagingOwner) -> Self {
+        Self { existing, owner, durable: Mutex::default() }
+    }
+
+    /// Creates a directory, and makes it durable: once, also if it exists, as the process that created it may have been killed
+    /// right after that.
+    fn prepare(&self, directory: &Path) -> Result<()> {
+        create_directory(directory)?;
+        let mut durable = self.durable.lock();
+        if !durable.contains(directory) {
+            sync_directories_above(directory)?;
+            durable.insert(directory.to_path_buf());
+        }
+        Ok(())
     }
 }
 
@@ -47,7 +78,7 @@ pub(crate) fn persist(
     contents: Contents,
     mut metadata: Metadata,
     places: &[(PathBuf, String)],
-    existing: Existing,
+    naming: &Naming,
     reading: &ReadProgress,
     mut durable: impl FnMut(&Path),
 ) -> Result<u64> {
@@ -58,12 +89,12 @@ pub(crate) fn persist(
         if named.contains(&place.as_path()) {
             continue;
         }
-        let committed = create_directory(parent(place)).and_then(|()| {
+        let committed = naming.prepare(parent(place)).and_then(|()| {
             let staged = match named.first() {
-                None => stage(contents.clone(), &mut metadata, place, reading)?,
-                Some(first) => stage_link_or_copy(first, place)?,
+                None => stage(contents.clone(), &mut metadata, place, &naming.owner, reading)?,
+                Some(first) => Staged::link_or_copy(first, place, &naming.owner)?,
             };
-            commit(staged, &metadata_json(&mut metadata, place, reason)?, existing)
+            commit(staged, &metadata_json(&mut metadata, place, reason)?, naming.existing, &naming.owner)
         });
         match committed {
             Ok(()) => {
@@ -84,17 +115,17 @@ pub(crate) fn persist(
 /// # Errors
 ///
 /// [`Error::Io`] when a file cannot be written or the name exists; [`Error::Metadata`] when the checkpoint's metadata is invalid.
-pub fn add_name(checkpoint: &Path, place: &Path, reason: &str) -> Result<()> {
+pub fn add_name(checkpoint: &Path, place: &Path, reason: &str, owner: &StagingOwner) -> Result<()> {
     let mut metadata = Metadata::of_checkpoint(checkpoint)?;
     create_directory(parent(place))?;
     let orphan = metadata_path(place);
-    if !place.exists() && Metadata::read(&orphan).is_ok_and(|orphan| orphan.run_id == metadata.run_id) {
+    if !is_there(place)? && Metadata::read(&orphan).is_ok_and(|orphan| orphan.run_id == metadata.run_id) {
         // The process was killed between writing the two files. `recover` has removed such metadata from the run's own
         // directories, but not from others.
         remove_if_there(&orphan)?;
     }
-    let staged = stage_link_or_copy(checkpoint, place)?;
-    commit(staged, &metadata_json(&mut metadata, place, reason)?, Existing::Keep)
+    let staged = Staged::link_or_copy(checkpoint, place, owner)?;
+    commit(staged, &metadata_json(&mut metadata, place, reason)?, Existing::Keep, owner)
 }
 
 /// Writes the container, and fills in the metadata that follows from the file.
@@ -102,9 +133,10 @@ fn stage(
     contents: Contents,
     metadata: &mut Metadata,
     place: &Path,
+    owner: &StagingOwner,
     reading: &ReadProgress,
 ) -> Result<Staged> {
-    let (staged, file) = Staged::create(place)?;
+    let (staged, file) = Staged::create(place, owner)?;
     let written = write(staged.path(), file, contents, reading)?;
     metadata.tensors = written.tensors;
     metadata.checkpoint_size_bytes = written.size_bytes;

@@ -7,7 +7,8 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::file_names::StagingOwner;
 use crate::format::run_start::RunStart;
 use crate::format::section::Section;
 
@@ -25,6 +26,8 @@ pub struct RunDescription {
     pub trainer_config: Value,
     /// The model's hyperparameters.
     pub hparams: Value,
+    /// Whose the staging files of this run are.
+    pub staging_owner: StagingOwner,
     /// Every start of the run, this one included, whose commit is taken from the environment.
     pub starts: Vec<RunStart>,
     /// Describes the machine and the software. Called on the writer's thread at every save, so that facts which are found out
@@ -83,6 +86,9 @@ pub struct SaveReport {
     pub paths: Vec<PathBuf>,
     /// The file's size in bytes, or the error.
     pub outcome: Result<u64>,
+    /// What failed after the files were written: a link that could not be moved, or an older file that could not be removed.
+    /// It is tried again with the next save, and at the end.
+    pub follow_up: Option<Error>,
     /// The files that were not written, as their strategies had got better states by then.
     pub superseded: Vec<PathBuf>,
     /// Time from the start of the save to its end. Waiting in the queue is not included.

@@ -1,7 +1,6 @@
 //! Writing a container in one pass: the file's SHA-256 and the tensors' BLAKE3 are computed while the bytes are written.
 //!
-//! `write_header` makes the beginning of the file (header, names, shapes, offsets) with burn-pack's writer. The tensors
-//! are written here, in the order and with the alignment of burn-pack's format, because its writer cannot compute digests
+//! `write_header` makes the beginning of the file (header, names, shapes, offsets). It and the tensors are written here, in the order and with the alignment of burn-pack's format, because its writer cannot compute digests
 //! of what it writes. Three threads overlap:
 //!
 //! | thread | does |
@@ -13,8 +12,7 @@
 //! In host memory at a time: the window that is being written, the windows that wait to be hashed ([`QUEUED_WINDOWS`]), and
 //! whatever the state's tensors themselves hold there.
 
-use std::fs::File;
-use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender};
@@ -25,6 +23,7 @@ use burn_pack::{TENSOR_ALIGNMENT, Tensor};
 use indexmap::IndexMap;
 use sha2::{Digest, Sha256};
 
+use crate::disk::storage::StoredFile;
 use crate::error::pack_error::PackError;
 use crate::error::{Cause, Error, Result};
 use crate::format::contents::{Contents, Entries, entries};
@@ -65,7 +64,7 @@ pub(crate) struct Written {
 /// [`Error::Container`] when a tensor cannot be read; [`Error::Name`] for a section's name.
 pub(crate) fn write(
     path: &Path,
-    mut file: File,
+    file: StoredFile,
     contents: Contents,
     reading: &ReadProgress,
 ) -> Result<Written> {
@@ -76,7 +75,6 @@ pub(crate) fn write(
         .iter()
         .map(|tensor| (tensor.name.clone(), tensor.dtype.name().to_owned(), tensor.shape.to_vec()))
         .collect();
-    file.seek(SeekFrom::Start(header.len() as u64)).map_err(Error::io("write", path))?;
 
     let (digests, checksum) = stream(path, file, header, tensors, size_bytes, reading)?;
     let info = |((name, dtype, shape), blake3)| (name, TensorInfo { dtype, shape, blake3 });
@@ -86,7 +84,7 @@ pub(crate) fn write(
 /// Writes the tensors after the header, and syncs the file. Returns the tensors' digests and the file's checksum.
 fn stream(
     path: &Path,
-    file: File,
+    file: StoredFile,
     header: Vec<u8>,
     tensors: Vec<Tensor>,
     size: u64,
@@ -99,24 +97,24 @@ fn stream(
         let sha256 = spawn(scope, "burn-ckpt-sha256", move || sha256_of(&to_hash))?;
         let synced = spawn(scope, "burn-ckpt-sync", move || sync_each_time(&second_handle, &to_sync))?;
 
-        let position = header.len() as u64;
         let out = BufWriter::with_capacity(WINDOW_BYTES, file);
         let part = (size / SYNCED_PARTS).clamp(MIN_SYNC_BYTES, MAX_SYNC_BYTES);
-        let mut stream = Stream { path, out, position, part, unsynced: 0, hashing, syncing, reading };
+        let mut stream = Stream { path, out, position: 0, part, unsynced: 0, hashing, syncing, reading };
+        stream.write(&header)?;
         stream.hash(Piece::Window(Arc::new(Bytes::from_bytes_vec(header))))?;
         let digests = tensors.into_iter().map(|tensor| stream.tensor(tensor)).collect::<Result<_>>()?;
         reading.finish();
         let Stream { out, position, hashing, syncing, .. } = stream;
         drop((hashing, syncing));
         if position != size {
-            let reason = format!("burn-pack planned {size} bytes, and {position} were written");
+            let reason = format!("the header says {size} bytes, and {position} were written");
             return Err(Error::Container { path: path.to_path_buf(), reason, source: None });
         }
 
         // The system reports a failed write to the disk once, to the first sync after it. So both syncs are checked.
         let written = out.into_inner().map_err(|error| Error::io("write", path)(error.into_error()))?;
         joined(synced)?.map_err(Error::io("sync", path))?;
-        written.sync_all().map_err(Error::io("sync", path))?;
+        written.sync().map_err(Error::io("sync", path))?;
         Ok((digests, joined(sha256)?))
     })
 }
@@ -131,7 +129,7 @@ enum Piece {
 /// The file that is being written, at some position.
 struct Stream<'a> {
     path: &'a Path,
-    out: BufWriter<File>,
+    out: BufWriter<StoredFile>,
     position: u64,
     /// After how many bytes the file is synced.
     part: u64,
@@ -209,7 +207,7 @@ fn sha256_of(pieces: &Receiver<Piece>) -> String {
     checksum(hasher)
 }
 
-fn sync_each_time(file: &File, requests: &Receiver<()>) -> std::io::Result<()> {
+fn sync_each_time(file: &StoredFile, requests: &Receiver<()>) -> std::io::Result<()> {
     requests.iter().try_for_each(|()| file.sync_data())
 }
 

@@ -22,9 +22,9 @@ use crate::format::section::Section;
 use crate::panics::panic_message;
 use crate::retention::ledger::Ledger;
 use crate::save::activity::WriterActivity;
-use crate::save::apply_retention::apply;
+use crate::save::apply_retention::{Applied, apply};
 use crate::save::low_priority;
-use crate::save::persist::persist;
+use crate::save::persist::{Naming, persist};
 use crate::save::queue::{Push, Queue};
 use crate::save::read_progress::ReadProgress;
 use crate::save::request::{RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy};
@@ -50,6 +50,21 @@ pub struct CheckpointWriter {
     thread: Option<JoinHandle<()>>,
     ledger: SharedLedger,
     reading: Arc<ReadProgress>,
+    unmoved_link: UnmovedLink,
+}
+
+/// Why a link does not lead to the checkpoint that it should, at present.
+type UnmovedLink = Arc<Mutex<Option<Error>>>;
+
+/// How saving ended.
+#[derive(Debug)]
+pub struct WriterEnd {
+    /// The reports that were not taken yet.
+    pub reports: Vec<SaveReport>,
+    /// Whether everything is written.
+    pub is_complete: bool,
+    /// Why a link leads to an older checkpoint than it should.
+    pub unmoved_link: Option<Error>,
 }
 
 impl CheckpointWriter {
@@ -63,12 +78,23 @@ impl CheckpointWriter {
     ///
     /// [`Error::WriterStopped`] when the thread cannot be started, [`Error::Io`] for a link or a file that cannot be changed.
     pub fn start(run: RunDescription, mut ledger: Ledger, max_waiting: usize) -> Result<Self> {
-        apply(&ledger.apply_rules())?;
+        let applied = apply(&ledger.apply_rules());
+        ledger.note_removed(&applied.removed);
+        if let Some(error) = applied.unmoved_link.or(applied.unremoved_file) {
+            return Err(error);
+        }
         let ledger = SharedLedger(Arc::new(Mutex::new(ledger)));
         let queue = Arc::new(Queue::new(max_waiting));
         let (report_sender, reports) = mpsc::channel();
         let reading = Arc::new(ReadProgress::default());
-        let worker = Worker { run, ledger: ledger.clone(), reading: Arc::clone(&reading) };
+        let unmoved_link = UnmovedLink::default();
+        let worker = Worker {
+            naming: Naming::new(Existing::Keep, run.staging_owner.clone()),
+            run,
+            ledger: ledger.clone(),
+            reading: Arc::clone(&reading),
+            unmoved_link: Arc::clone(&unmoved_link),
+        };
         let states = Arc::clone(&queue);
         let thread = std::thread::Builder::new()
             .name("burn-ckpt-writer".to_owned())
@@ -77,7 +103,7 @@ impl CheckpointWriter {
                 reason: "its thread cannot be started".to_owned(),
                 source: Some(source),
             })?;
-        Ok(Self { queue, reports, thread: Some(thread), ledger, reading })
+        Ok(Self { queue, reports, thread: Some(thread), ledger, reading, unmoved_link })
     }
 
     /// The run's ledger. It can outlive the writer.
@@ -149,8 +175,8 @@ impl CheckpointWriter {
     ///
     /// As for [`CheckpointWriter::submit`].
     pub fn try_submit(&self, state: Vec<SaveRequest>, wait: Duration) -> Result<Submitted> {
-        let deadline = Instant::now() + wait;
-        self.submit_while(state, WhenBusy::Wait, || Instant::now() < deadline)
+        let start = Instant::now();
+        self.submit_while(state, WhenBusy::Wait, || start.elapsed() < wait)
     }
 
     /// The reports of saves that ended since the last call. Does not wait.
@@ -158,12 +184,12 @@ impl CheckpointWriter {
         self.reports.try_iter()
     }
 
-    /// Waits until everything submitted is written, or the time is up. Returns the remaining reports, and whether all is
-    /// written.
+    /// Waits until everything submitted is written, or the time is up.
     #[must_use]
-    pub fn finish(mut self, wait: Option<Duration>) -> (Vec<SaveReport>, bool) {
+    pub fn finish(mut self, wait: Option<Duration>) -> WriterEnd {
         self.queue.close();
-        let deadline = wait.map(|wait| Instant::now() + wait);
+        // A time that the clock cannot express is as good as none.
+        let deadline = wait.and_then(|wait| Instant::now().checked_add(wait));
         let mut reports = Vec::new();
         loop {
             let next = match deadline {
@@ -177,9 +203,12 @@ impl CheckpointWriter {
                 Err(RecvTimeoutError::Timeout) => {
                     // The thread is not joined: it may hang in a device or a file system.
                     self.thread = None;
-                    return (reports, false);
+                    return WriterEnd { reports, is_complete: false, unmoved_link: None };
                 }
-                Err(RecvTimeoutError::Disconnected) => return (reports, true),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let unmoved_link = self.unmoved_link.lock().take();
+                    return WriterEnd { reports, is_complete: true, unmoved_link };
+                }
             }
         }
     }
@@ -197,12 +226,15 @@ impl Drop for CheckpointWriter {
 
 struct Worker {
     run: RunDescription,
+    naming: Naming,
     ledger: SharedLedger,
     reading: Arc<ReadProgress>,
+    unmoved_link: UnmovedLink,
 }
 
 impl Worker {
     fn run(self, states: &Queue<Vec<SaveRequest>>, reports: &mpsc::Sender<SaveReport>) {
+        let mut a_link_is_behind = false;
         for mut save in states.items().flatten() {
             let start = Instant::now();
             let (epoch, global_step) = (save.epoch, save.global_step);
@@ -210,9 +242,17 @@ impl Worker {
             let superseded = self.drop_superseded(&mut save);
             let mut paths = Vec::new();
             let (urgent, is_left) = (save.urgent, !save.places.is_empty());
+            let mut follow_up = None;
             let attempt = || {
-                catch_unwind(AssertUnwindSafe(|| self.save(save, &mut paths)))
-                    .unwrap_or_else(|panic| Err(Error::Panicked { message: panic_message(&*panic) }))
+                catch_unwind(AssertUnwindSafe(|| {
+                    let saved = self.save(save, &mut paths);
+                    // Also when a name failed, as links must lead to the names that did not.
+                    let Applied { unmoved_link, unremoved_file, .. } = self.apply_rules();
+                    a_link_is_behind = unmoved_link.is_some();
+                    follow_up = unmoved_link.or(unremoved_file);
+                    saved
+                }))
+                .unwrap_or_else(|panic| Err(Error::Panicked { message: panic_message(&*panic) }))
             };
             self.reading.start();
             let outcome = match (is_left, urgent) {
@@ -224,11 +264,22 @@ impl Worker {
             // The reservations of names that did not become durable.
             self.ledger.lock().forget(&reserved);
             let duration = start.elapsed();
-            let report = SaveReport { epoch, global_step, paths, outcome, superseded, duration };
+            let report = SaveReport { epoch, global_step, paths, outcome, follow_up, superseded, duration };
             if reports.send(report).is_err() {
                 return;
             }
         }
+        if a_link_is_behind {
+            *self.unmoved_link.lock() = self.apply_rules().unmoved_link;
+        }
+    }
+
+    /// First the links, then the removals.
+    fn apply_rules(&self) -> Applied {
+        let changes = self.ledger.lock().apply_rules();
+        let applied = apply(&changes);
+        self.ledger.lock().note_removed(&applied.removed);
+        applied
     }
 
     /// Drops the files of strategies that have got better states since they were reserved, and returns them.
@@ -268,14 +319,10 @@ impl Worker {
             ..Metadata::new(save.timestamp)
         };
         let resumable = contents.sections.contains_key(Section::OPTIMIZER);
-        let persisted = persist(contents, metadata, &save.places, Existing::Keep, &self.reading, |path| {
+        persist(contents, metadata, &save.places, &self.naming, &self.reading, |path| {
             self.ledger.lock().confirm(path, resumable);
             durable.push(path.to_path_buf());
-        });
-        // Also when a name failed, as links must lead to the names that did not. First the links, then the removals.
-        let changes = self.ledger.lock().apply_rules();
-        apply(&changes)?;
-        persisted
+        })
     }
 }
 

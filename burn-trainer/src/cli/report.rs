@@ -108,7 +108,13 @@ fn notes<M>(result: &FitResult<M>) -> Vec<String> {
     for (step, error) in &result.failed_saves {
         notes.push(format!("saving step {step} failed: {}", chain(error)));
     }
-    if result.last_save_failed && result.failed_saves.is_empty() {
+    if let Some(error) = &result.unmoved_link {
+        notes.push(format!(
+            "a link leads to an older checkpoint than it should: {}. The next start of the run moves it; until then name the \
+             file itself",
+            chain(error)
+        ));
+    } else if result.last_save_failed && result.failed_saves.is_empty() {
         notes.push(format!(
             "the state of step {} is not on disk: there was no time to save it",
             result.global_step

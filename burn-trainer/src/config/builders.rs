@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use burn_ckpt::plumbing::WhenBusy;
+use burn_ckpt::plumbing::{LockMode, WhenBusy};
 
 use crate::config::trainer_config::{ChangedHparams, FailedSaves, TrainerConfig};
 use crate::strategy::{Best, Last, MetricConfig, OnException, StrategyConfig};
@@ -122,6 +122,8 @@ plain! {
     with_seed, seed: u64;
     /// Sets whether the checkpoints of an earlier run of the same id are removed.
     with_overwrite, overwrite: bool;
+    /// Sets whether the run is locked while it is written.
+    with_lock, lock: LockMode;
     /// Sets whether signals save and stop.
     with_handle_signals, handle_signals: bool;
     /// Sets what it means when a run resumes with other hyperparameters.

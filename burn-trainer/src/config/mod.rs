@@ -5,6 +5,6 @@ mod check;
 mod effective;
 mod trainer_config;
 
-pub use burn_ckpt::plumbing::WhenBusy;
+pub use burn_ckpt::plumbing::{LockMode, WhenBusy};
 pub(crate) use check::check_path;
 pub use trainer_config::{ChangedHparams, FailedSaves, TrainerConfig};

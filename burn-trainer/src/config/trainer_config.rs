@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use burn_ckpt::plumbing::{DEFAULT_LOGS, WhenBusy};
+use burn_ckpt::plumbing::{DEFAULT_LOGS, LockMode, WhenBusy};
 use serde::{Deserialize, Serialize};
 
 use crate::strategy::{Best, Last, MetricConfig, OnException, StrategyConfig};
@@ -21,6 +21,7 @@ use crate::strategy::{Best, Last, MetricConfig, OnException, StrategyConfig};
 /// | `seed` | 42 | of every random number that the loop draws |
 /// | `ckpt_path` | none | what to resume: `last`, `best`, `auto`, `none`, or a path |
 /// | `changed_hparams` | `warn` | what hyperparameters that differ from the checkpoint's mean |
+/// | `lock` | `if_possible` | whether the run is locked while it is written: `required`, `if_possible`, `off` |
 /// | `handle_signals` | true | SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGHUP: save, then stop |
 /// | `slurm_requeue` | false | start a Slurm job again when its time is up |
 /// | `rank` | none | set where processes train one model together: only that of rank 0 writes |
@@ -91,6 +92,8 @@ pub struct TrainerConfig {
     /// a `ckpt_path` that resumes what would be removed. A Slurm job that `slurm_requeue` has requeued resumes all the
     /// same.
     pub overwrite: bool,
+    /// Whether the run is locked while it is written, so that no second process writes to it; see [`LockMode`].
+    pub lock: LockMode,
     /// Save and stop on SIGINT, SIGTERM, SIGUSR1, SIGUSR2 and SIGHUP, from `Trainer::new` on. One that was ignored when the
     /// process began stays ignored. A second SIGINT ends the process at once.
     pub handle_signals: bool,
@@ -195,6 +198,7 @@ impl Default for TrainerConfig {
             seed: 42,
             ckpt_path: None,
             overwrite: false,
+            lock: LockMode::IfPossible,
             handle_signals: true,
             changed_hparams: ChangedHparams::Warn,
             slurm_requeue: false,

@@ -146,7 +146,8 @@ impl PreparedRun {
                 .into_iter()
                 .filter_map(|report| report.outcome.err().map(|error| (report.global_step, error)))
                 .collect(),
-            last_save_failed: !outcome.saves.newest_is_durable,
+            last_save_failed: !outcome.saves.newest_is_durable || outcome.saves.unmoved_link.is_some(),
+            unmoved_link: outcome.saves.unmoved_link,
         })
     }
 }

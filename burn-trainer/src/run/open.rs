@@ -1,16 +1,15 @@
 //! Opens a run: its id, its directory, its lock, and what is done with checkpoints that exist already.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use burn::train::metric::store::Split;
-use burn_ckpt::plumbing::{RunLock, check_own, clear, recover};
+use burn_ckpt::plumbing::{RunLock, check_own, clear, create_directory, recover, storage};
 use burn_ckpt::{Catalog, RunLayout};
 use jiff::Timestamp;
 
 use super::created_directories::CreatedDirectories;
-use super::{find_checkpoint, start_lines};
+use super::{file_system, find_checkpoint, start_lines};
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::metrics::remove_metric_files;
@@ -66,7 +65,8 @@ impl OpenRun {
         }
         check_directories([&config.root, &layout.run_dir().join("train"), &layout.run_dir().join("valid")])?;
         let created = CreatedDirectories::below_which_all_are_new(&layout.checkpoint_dir());
-        let lock = RunLock::acquire(layout.run_dir())?;
+        let lock = RunLock::acquire(layout.run_dir(), config.lock)?;
+        file_system::report(&lock, &layout)?;
         check_own(&layout)?;
         recover(&layout)?;
         let mut present = scan(&layout, &elsewhere)?;
@@ -90,7 +90,7 @@ impl OpenRun {
             remove_run(&layout, &present)?;
             present = Catalog::default();
         }
-        create(&layout.checkpoint_dir())?;
+        create_directory(&layout.checkpoint_dir())?;
         Ok(Self { layout, present, start, opened, resume, resumes_itself, lock: Some(lock), created })
     }
 
@@ -141,14 +141,14 @@ fn is_own(resume: &ResumePoint, layout: &RunLayout, present: &Catalog) -> bool {
 }
 
 fn is_below(path: &Path, directory: &Path) -> bool {
-    match (fs::canonicalize(path), fs::canonicalize(directory)) {
-        (Ok(path), Ok(directory)) => path.starts_with(directory),
+    match (storage::canonicalize(path), storage::canonicalize(directory)) {
+        (Ok(Some(path)), Ok(Some(directory))) => path.starts_with(directory),
         _ => false,
     }
 }
 
 fn has(catalog: &Catalog, checkpoint: &Path) -> bool {
-    let resolved = |path: &Path| fs::canonicalize(path).ok();
+    let resolved = |path: &Path| storage::canonicalize(path).ok().flatten();
     let checkpoint = resolved(checkpoint);
     checkpoint.is_some() && catalog.entries.iter().any(|entry| resolved(&entry.path) == checkpoint)
 }
@@ -156,13 +156,10 @@ fn has(catalog: &Catalog, checkpoint: &Path) -> bool {
 /// Checks early that no file is in the place of a directory: later the metric files could not be written.
 fn check_directories<const N: usize>(paths: [&PathBuf; N]) -> Result<()> {
     for path in paths {
-        let reason = match fs::metadata(path) {
-            Ok(present) if present.is_dir() => continue,
-            Ok(_) => format!("{} is not a directory", path.display()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => format!("{} cannot be read: {error}", path.display()),
-        };
-        return Err(Error::config("root", reason));
+        let present = storage::facts(path).map_err(|source| io_error("read", path, source))?;
+        if present.is_some_and(|present| !present.is_dir()) {
+            return Err(Error::config("root", format!("{} is not a directory", path.display())));
+        }
     }
     Ok(())
 }
@@ -202,10 +199,6 @@ fn remove_run(layout: &RunLayout, present: &Catalog) -> Result<()> {
         remove_metric_files(layout.run_dir(), &split, 0)?;
     }
     Ok(())
-}
-
-fn create(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(|source| io_error("create the directory", path, source))
 }
 
 fn io_error(action: &'static str, path: &Path, source: io::Error) -> Error {

@@ -101,7 +101,7 @@ pub(crate) fn prepare<M: LearnerModel>(
         metric_logger = metric_logger.resumed_in(epoch, !run.present.is_empty());
         if writes {
             let complete = strategies.is_empty();
-            existing = ExistingCheckpoints::read(&config, &run.layout, &run.present, resume, complete);
+            existing = ExistingCheckpoints::read(&config, &run.layout, &run.present, resume, complete)?;
         }
     }
     let description = run_description(&config, hparams, &run, resume.as_ref(), &environment)?;
@@ -157,6 +157,7 @@ fn run_description(
         start_timestamp: run.start,
         trainer_config,
         hparams,
+        staging_owner: run.layout.staging_owner()?,
         starts,
         environment,
     })

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use burn_ckpt::plumbing::{SavedCheckpoint, add_name, chain};
+use burn_ckpt::plumbing::{SavedCheckpoint, StagingOwner, add_name, chain};
 use burn_ckpt::retention::{Candidate, KeepRule};
 use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, RunLayout};
 use indexmap::IndexMap;
@@ -14,6 +14,7 @@ use super::file_digests::FileDigests;
 use super::run_checkpoints::{report_skipped, twin};
 use super::saved_names::SavedFor;
 use crate::config::TrainerConfig;
+use crate::error::Result;
 use crate::process::console::warn;
 use crate::state::position::Position;
 use crate::state::resume_point::ResumePoint;
@@ -31,6 +32,7 @@ pub(crate) struct ExistingCheckpoints {
     pub(crate) origin: Option<(Position, PathBuf)>,
     /// Whether the strategies can differ from those that kept these checkpoints.
     pub(crate) rules_differ: bool,
+    staging_owner: StagingOwner,
 }
 
 /// A checkpoint that was saved for a strategy.
@@ -58,7 +60,7 @@ impl ExistingCheckpoints {
         present: &Catalog,
         resume: &ResumePoint,
         complete: bool,
-    ) -> Self {
+    ) -> Result<Self> {
         let (origin, metadata) = (resume.checkpoint.path(), &resume.metadata);
         let rules = |config: &TrainerConfig| {
             let config = config.spelled_out();
@@ -68,13 +70,15 @@ impl ExistingCheckpoints {
         let mut digests = FileDigests::default();
         // The resume has just verified it.
         digests.note(origin, metadata.checkpoint_checksum.clone());
-        Self {
+        let staging_owner = layout.staging_owner()?;
+        Ok(Self {
             by_strategy: by_strategy(layout, present, &mut digests),
             resumed_at: Duration::try_from_secs_f64(metadata.training_time_seconds).ok(),
             newest: present.entries.iter().map(|entry| entry.metadata.checkpoint_timestamp).max(),
             origin: Some((resume.state.position, twin(metadata, present).unwrap_or(origin).to_path_buf())),
+            staging_owner,
             rules_differ: !complete || then.as_ref().map(rules) != Some(rules(config)),
-        }
+        })
     }
 
     /// The training time at which a strategy's newest checkpoint was saved, of those that came before the state that the run
@@ -115,7 +119,7 @@ impl ExistingCheckpoints {
                 if !kept.contains(&position) {
                     return None;
                 }
-                match add_name(&state, &saved.path, &reason) {
+                match add_name(&state, &saved.path, &reason, &self.staging_owner) {
                     Ok(()) => {
                         log::info!("{} was missing and is there again", saved.path.display());
                         Some(saved)

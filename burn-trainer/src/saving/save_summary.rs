@@ -12,6 +12,8 @@ pub(crate) struct SaveSummary {
     pub(crate) replaced: u64,
     /// Whether the newest state that each strategy requested is on disk.
     pub(crate) newest_is_durable: bool,
+    /// Why a link leads to an older checkpoint than it should.
+    pub(crate) unmoved_link: Option<burn_ckpt::Error>,
     /// Whether the writer was still writing when the run ended.
     pub(crate) unfinished: bool,
 }
@@ -28,5 +30,14 @@ pub(super) fn log_report(report: &SaveReport) {
             log::error!("{message}");
             say(&format!("warning: {message}"));
         }
+    }
+    if let Some(error) = &report.follow_up {
+        let message = format!(
+            "after step {} was saved: {}. It is tried again with the next save, and at the end",
+            report.global_step,
+            chain(error)
+        );
+        log::warn!("{message}");
+        say(&format!("warning: {message}"));
     }
 }

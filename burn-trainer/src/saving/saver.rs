@@ -8,7 +8,8 @@ use std::time::Duration;
 use burn_ckpt::RunLayout;
 use burn_ckpt::plumbing::{
     CheckpointWriter, MakeSections, MakeTrainerState, Reservation, RunDescription, SaveRequest,
-    SavedCheckpoint, Submitted, WhenBusy, WouldKeep, WriterActivity, chain, exception_stem, panic_message,
+    SavedCheckpoint, Submitted, WhenBusy, WouldKeep, WriterActivity, WriterEnd, chain, exception_stem,
+    panic_message,
 };
 use burn_ckpt::retention::KeepRule;
 use indexmap::IndexMap;
@@ -272,10 +273,11 @@ impl Saver {
     ) -> (SaveSummary, IndexMap<String, SavedCheckpoint>) {
         let names: Vec<String> = self.strategies.iter().map(|active| active.name.clone()).collect();
         let ledger = self.writer.ledger().clone();
-        let (reports, finished) = self.writer.finish(wait);
+        let WriterEnd { reports, is_complete, unmoved_link } = self.writer.finish(wait);
         reports.iter().for_each(log_report);
         self.summary.reports.extend(reports);
-        self.summary.unfinished = !finished;
+        self.summary.unfinished = !is_complete;
+        self.summary.unmoved_link = unmoved_link;
         let durable = |path: &PathBuf| self.summary.reports.iter().any(|report| report.has_settled(path));
         self.summary.newest_is_durable = self.newest.values().all(|(path, _)| durable(path));
         let leading = names

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use burn_ckpt::RunLayout;
-use burn_ckpt::plumbing::RunLock;
+use burn_ckpt::plumbing::{LockMode, RunLock};
 use burn_ckpt::retention::TopK;
 use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use serde_json::{Value, json};
@@ -168,7 +168,7 @@ fn what_is_not_whole_is_left_alone_unless_it_is_to_go_too() {
 fn a_run_that_somebody_writes_to_is_left_alone() {
     let root = run();
     let layout = RunLayout::at(run_dir(root.path()));
-    let lock = RunLock::acquire(layout.run_dir()).unwrap();
+    let lock = RunLock::acquire(layout.run_dir(), LockMode::Required).unwrap();
     let before = files(root.path());
     let (out, err) = prune(root.path(), "--keep links", 1);
     let holder = format!("process {}", std::process::id());

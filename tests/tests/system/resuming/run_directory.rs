@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use burn_ckpt::plumbing::{LockMode, RunLock};
 use burn_trainer::{Error, TrainerConfig};
 use system_tests::programs::commands::{stderr, stdout, xtask_train};
 use system_tests::run_files::{checkpoints, files, stems};
@@ -31,7 +32,9 @@ fn a_root_that_is_a_file_is_an_error_that_names_it() {
     let file = root.path().join("file");
     std::fs::write(&file, "").unwrap();
     assert!(error(config(&file, 1)).to_string().contains("file is not a directory"));
-    assert!(error(config(&file.join("below"), 1)).to_string().contains("below"));
+    let below = error(config(&file.join("below"), 1));
+    let in_the_way = format!("cannot create the directory {}: not a directory", file.display());
+    assert!(burn_ckpt::plumbing::chain(&below).contains(&in_the_way), "{below:?}");
 }
 
 #[test]
@@ -106,12 +109,12 @@ fn overwrite_removes_what_the_older_run_left_and_nothing_of_the_users() {
 fn a_lock_that_goes_in_a_moment_is_waited_for() {
     let root = tempfile::tempdir().unwrap();
     let layout = burn_ckpt::RunLayout::new(root.path(), "logs", "run").unwrap();
-    let held = burn_ckpt::plumbing::RunLock::acquire(layout.run_dir()).unwrap();
+    let held = RunLock::acquire(layout.run_dir(), LockMode::Required).unwrap();
     let goes = std::thread::spawn(move || {
         std::thread::sleep(std::time::Duration::from_millis(50));
         drop(held);
     });
-    drop(burn_ckpt::plumbing::RunLock::acquire(layout.run_dir()).unwrap());
+    drop(RunLock::acquire(layout.run_dir(), LockMode::Required).unwrap());
     goes.join().unwrap();
 }
 
@@ -119,7 +122,7 @@ fn a_lock_that_goes_in_a_moment_is_waited_for() {
 fn a_second_process_gets_an_error_with_the_firsts_id_and_the_lock_of_a_dead_one_does_not_block() {
     let root = tempfile::tempdir().unwrap();
     let layout = burn_ckpt::RunLayout::new(root.path(), "burn_trainer_logs", "r1").unwrap();
-    let lock = burn_ckpt::plumbing::RunLock::acquire(layout.run_dir()).unwrap();
+    let lock = RunLock::acquire(layout.run_dir(), LockMode::Required).unwrap();
     let output = xtask_train(root.path(), &["--run-id", "r1", "--epochs", "1"]);
     assert_eq!(output.status.code(), Some(1));
     let text = stderr(&output);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use burn_ckpt::RunLayout;
-use burn_ckpt::plumbing::RunLock;
+use burn_ckpt::plumbing::{LockMode, RunLock};
 use system_tests::programs::commands::{workspace, xtask_train_command};
 use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Ended, Running, printed_command, resumes_as, warmup};
@@ -171,7 +171,7 @@ fn without_saving_a_signal_ends_the_run_all_the_same() {
 /// After an immediate end: no process holds the run, and it resumes from its newest whole checkpoint.
 fn resumes_from_its_newest_checkpoint(root: &Path, whole: &Path) {
     let layout = RunLayout::new(root, "burn_trainer_logs", "r1").unwrap();
-    drop(RunLock::acquire(layout.run_dir()).unwrap());
+    drop(RunLock::acquire(layout.run_dir(), LockMode::Required).unwrap());
     Running::start(warmup(root, &format!("{FLAGS} --ckpt-path auto"))).end_well();
     compare(whole, &run_dir(root)).unwrap();
 }

@@ -5,7 +5,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
 use burn_ckpt::plumbing::{
-    CheckpointWriter, Ledger, Reservation, RunDescription, SaveRequest, Submitted, WhenBusy, WouldKeep,
+    CheckpointWriter, Ledger, Reservation, RunDescription, SaveRequest, StagingOwner, Submitted, WhenBusy,
+    WouldKeep, WriterEnd,
 };
 use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
 use burn_ckpt::{Contents, Section};
@@ -42,6 +43,7 @@ impl Run {
             start_timestamp: Timestamp::now(),
             trainer_config: Value::Null,
             hparams: Value::Null,
+            staging_owner: StagingOwner::default(),
             starts: Vec::new(),
             environment: Box::new(|| Value::Null),
         };
@@ -126,7 +128,7 @@ impl Run {
     /// The same, with so many saves that fail.
     fn end_with(self, failures: usize) -> (Vec<String>, Vec<String>) {
         drop(self.let_continue);
-        let (reports, finished) = self.writer.finish(None);
+        let WriterEnd { reports, is_complete: finished, .. } = self.writer.finish(None);
         let failed = reports.iter().filter(|report| report.outcome.is_err()).count();
         assert!(finished && failed == failures, "{reports:?}");
         let in_order: Vec<u64> = reports.iter().map(|report| report.global_step).collect();

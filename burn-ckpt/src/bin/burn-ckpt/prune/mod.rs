@@ -6,11 +6,10 @@
 mod rules;
 
 use std::collections::HashMap;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::RunLayout;
-use burn_ckpt::plumbing::{RunLock, check_own, remove_checkpoint};
+use burn_ckpt::plumbing::{LockMode, RunLock, check_own, real_path, remove_checkpoint, storage};
 use burn_ckpt::retention::MetricMode;
 use serde_json::{Value, json};
 
@@ -69,16 +68,17 @@ pub fn run(args: &Args) -> Answer {
     }
     let Some(run) = run_of(&args.run) else {
         let path = args.run.display();
-        let problem = match std::fs::metadata(&args.run) {
-            Ok(_) => "has no checkpoint directory".to_owned(),
-            Err(error) if error.kind() == ErrorKind::NotFound => "does not exist".to_owned(),
+        let problem = match storage::facts(&args.run) {
+            Ok(Some(_)) => "has no checkpoint directory".to_owned(),
+            Ok(None) => "does not exist".to_owned(),
             Err(error) => format!("cannot be read: {error}"),
         };
         return Err(Failure::Other(format!("{path} is not a run's directory: it {problem}")));
     };
     check_is_own(run.run_dir())?;
     // A dry run takes no lock, as that would create a directory and a file.
-    let _lock = if args.dry_run { None } else { Some(RunLock::acquire(run.run_dir())?) };
+    let _lock =
+        if args.dry_run { None } else { Some(RunLock::acquire(run.run_dir(), LockMode::IfPossible)?) };
     let mut listing = Listing::of_run(&run)?;
     // What is in there could be what has to stay.
     if let Some(error) = listing.unreadable.pop() {
@@ -118,9 +118,7 @@ pub fn run(args: &Args) -> Answer {
 /// Fails if `checkpoint` is a link to another run's directory, whose lock is not held. A link to the run's own directory is another
 /// name of the run.
 fn check_is_own(run_dir: &Path) -> Result<(), Failure> {
-    let real = std::fs::canonicalize(run_dir)
-        .map_err(|error| Failure::Other(format!("cannot resolve {}: {error}", run_dir.display())))?;
-    Ok(check_own(&RunLayout::at(real))?)
+    Ok(check_own(&RunLayout::at(real_path(run_dir)?))?)
 }
 
 /// Which files stay, and which are removed.

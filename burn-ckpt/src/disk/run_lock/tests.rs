@@ -1,0 +1,79 @@
+//! One writer at a time, on file systems with locks and without.
+
+use std::fs;
+use std::sync::Arc;
+
+use tempfile::tempdir;
+
+use super::*;
+use crate::ErrorKind as Kind;
+use crate::disk::storage::observer::{Observer, Operation, Verdict, observe};
+
+/// A file system without locks.
+struct NoLocks(i32);
+
+impl Observer for NoLocks {
+    fn before(&self, operation: &Operation<'_>) -> Verdict {
+        match operation {
+            Operation::Lock(..) => Verdict::Fail(io::Error::from_raw_os_error(self.0)),
+            _ => Verdict::Proceed,
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn without_locks_a_run_is_written_unless_a_lock_is_required() {
+    use rustix::io::Errno;
+    for errno in [Errno::NOLCK, Errno::NOSYS, Errno::NOTSUP, Errno::INVAL] {
+        let run = tempdir().unwrap();
+        let _observation = observe(run.path(), Arc::new(NoLocks(errno.raw_os_error())));
+        let lock = RunLock::acquire(run.path(), LockMode::IfPossible).unwrap();
+        assert_eq!(lock.unsupported().unwrap().raw_os_error(), Some(errno.raw_os_error()));
+        let error = RunLock::acquire(run.path(), LockMode::Required).unwrap_err();
+        assert!(matches!(error, Error::Io { action: "lock", .. }), "{error:?}");
+        assert!(RunLock::acquire(run.path(), LockMode::Off).unwrap().unsupported().is_none());
+    }
+    // Another error is one with every mode.
+    let run = tempdir().unwrap();
+    let _observation = observe(run.path(), Arc::new(NoLocks(Errno::IO.raw_os_error())));
+    assert!(RunLock::acquire(run.path(), LockMode::IfPossible).is_err());
+}
+
+#[test]
+fn a_second_writer_is_told_who_the_first_is() {
+    let run = tempdir().unwrap();
+    let lock = RunLock::acquire(run.path(), LockMode::Required).unwrap();
+    let error = RunLock::acquire(run.path(), LockMode::IfPossible).unwrap_err();
+    let Error::Locked { holder, .. } = &error else { panic!("{error:?}") };
+    assert!(holder.starts_with(&format!("process {} on host ", std::process::id())), "{holder}");
+    assert!(!holder.contains("lock"), "{holder}");
+    drop(lock);
+    assert!(!run.path().join(LOCK_FILE).exists());
+    drop(RunLock::acquire(run.path(), LockMode::Required).unwrap());
+}
+
+#[test]
+fn dropping_a_lock_leaves_the_lock_file_of_another_run() {
+    let run = tempdir().unwrap();
+    let (path, moved) = (run.path().join(LOCK_FILE), run.path().join("moved"));
+    let lock = RunLock::acquire(run.path(), LockMode::Required).unwrap();
+    // As if the run's directory was replaced by another one.
+    fs::rename(&path, &moved).unwrap();
+    fs::write(&path, "process 1 on host b\n").unwrap();
+    drop(lock);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "process 1 on host b\n");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_in_the_place_of_the_lock_file_is_an_error_and_its_target_stays() {
+    let run = tempdir().unwrap();
+    let precious = run.path().join("precious");
+    fs::write(&precious, "mine").unwrap();
+    std::os::unix::fs::symlink(&precious, run.path().join(LOCK_FILE)).unwrap();
+    let error = RunLock::acquire(run.path(), LockMode::Required).unwrap_err();
+    assert!(std::error::Error::source(&error).unwrap().to_string().contains("it is a link"), "{error:?}");
+    assert_eq!(error.kind(), Kind::Io);
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "mine");
+}

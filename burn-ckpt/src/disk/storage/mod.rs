@@ -1,0 +1,22 @@
+//! The storage seam: every operation on a file or directory that this crate and burn-trainer do.
+//!
+//! | file | has |
+//! |---|---|
+//! | `names` | what is done to names: facts, lists, directories, links, renames, removals |
+//! | `stored_file` | what is done to an open file: reads, writes, syncs, locks |
+//! | `observer` | the place where a test sees each operation, and lets it fail |
+//!
+//! An operation that asks whether something is there tells three answers apart: there, not there, and an error. An error is
+//! never taken for "not there": one failed answer of a network file system must not delete a file.
+//!
+//! All errors are the system's own. The callers add what was tried on which file.
+
+mod names;
+pub mod observer;
+mod stored_file;
+
+pub use names::{
+    canonicalize, create_directory, entry, facts, hard_link, has_no_hard_links, has_no_symlinks, list,
+    read_link, remove_directory, remove_file, rename, rename_new, set_permissions, symlink, sync_directory,
+};
+pub use stored_file::{ExistingContent, StoredFile};
