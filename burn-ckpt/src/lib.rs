@@ -127,7 +127,7 @@ pub mod plumbing {
     pub use crate::hparams::value_error::ValueError;
     pub use crate::panics::panic_message;
     pub use crate::retention::ledger::{Ledger, Reservation, SavedCheckpoint, WouldKeep};
-    pub use crate::run_dir::cleanup::{clear, recover};
+    pub use crate::run_dir::cleanup::{clear, recover, unfinished_files};
     pub use crate::run_dir::filename_template::FilenameTemplate;
     pub use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, DEFAULT_LOGS, LAST_DIR, ON_EXCEPTION_DIR};
     pub use crate::run_dir::locate::resolve;

@@ -68,7 +68,7 @@ impl OpenRun {
         let lock = RunLock::acquire(layout.run_dir(), config.lock)?;
         file_system::report(&lock, &layout)?;
         check_own(&layout)?;
-        recover(&layout)?;
+        recover(&layout, &elsewhere)?;
         let mut present = scan(&layout, &elsewhere)?;
         let resume = match find_checkpoint::find(config, &layout, &present) {
             // What prevents a resume is removed for the fresh start.
