@@ -92,21 +92,22 @@ pub fn clear(layout: &RunLayout, catalog: &Catalog) -> Result<()> {
     let directories = subdirectories(&directory)?;
     for directory in directories.iter().rev().chain([&directory]) {
         // A link to a directory stays: it says where the run's checkpoints are to be.
-        if !is_symlink(directory)? && list(directory)?.is_empty() {
+        let is_own = entry(directory)?.is_some_and(|entry| entry.is_dir());
+        if is_own && list(directory)?.is_empty() {
             storage::remove_directory(directory).map_err(Error::io("remove", directory))?;
         }
     }
     Ok(())
 }
 
-/// Whether a path is a link to a file that was removed. A link to a place that is not there at the moment, such as a disk that is
-/// not mounted, may lead somewhere again.
+/// Whether a path is a relative link, as those of a run are, to a file that was removed. A link to a place that is not there at the
+/// moment, such as a disk that is not mounted, may lead somewhere again.
 fn leads_nowhere(link: &Path) -> Result<bool> {
     let Some(target) = storage::read_link(link).map_err(Error::io("read the link", link))? else {
         return Ok(false);
     };
-    let target = parent(link).join(target);
-    Ok(!is_there(&target)? && is_directory(parent(&target))?)
+    let (is_relative, target) = (target.is_relative(), parent(link).join(target));
+    Ok(is_relative && !is_there(&target)? && is_directory(parent(&target))?)
 }
 
 /// Whether a symbolic link has the name of a checkpoint or its metadata, and points to a file of this run or to a missing
@@ -136,7 +137,8 @@ fn replaces_a_link(path: &Path, run_id: &str) -> Result<bool> {
             .is_ok_and(|metadata| metadata.run_id == run_id && metadata.checkpoint_path != name))
 }
 
-/// Whether a file is metadata of this run without its checkpoint. A checkpoint that is a link is there, whatever it leads to.
+/// Whether a file is metadata of this run without its checkpoint. A checkpoint that is a link to a missing file is there: it can be
+/// in an archive that is not mounted at the moment.
 fn is_orphan(path: &Path, run_id: &str) -> Result<bool> {
     let Some(checkpoint) = path.to_str().and_then(|path| path.strip_suffix(METADATA_SUFFIX)) else {
         return Ok(false);
@@ -144,6 +146,6 @@ fn is_orphan(path: &Path, run_id: &str) -> Result<bool> {
     let checkpoint = Path::new(checkpoint);
     Ok(is_checkpoint(checkpoint)
         && !is_there(checkpoint)?
-        && !is_symlink(path)?
+        && entry(path)?.is_some_and(|entry| entry.is_file())
         && Metadata::read(path).is_ok_and(|metadata| metadata.run_id == run_id))
 }

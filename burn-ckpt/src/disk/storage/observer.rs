@@ -42,6 +42,8 @@ pub enum Operation<'a> {
     },
     /// Sets the length of an open file.
     SetLength(&'a Path, FileId, u64),
+    /// Sets the permissions of an open file.
+    SetPermissions(&'a Path, FileId),
     /// Copies a file's whole content to an open file, which is new.
     CopyContent {
         /// The file that is copied.
@@ -114,6 +116,7 @@ impl<'a> Operation<'a> {
             | Self::Reserve(path, ..)
             | Self::Write { path, .. }
             | Self::SetLength(path, ..)
+            | Self::SetPermissions(path, _)
             | Self::CopyContent { path, .. }
             | Self::Sync(path, _)
             | Self::SyncDirectory(path)
@@ -141,6 +144,7 @@ impl<'a> Operation<'a> {
             Self::Reserve(..) => "reserve",
             Self::Write { .. } => "write",
             Self::SetLength(..) => "set length",
+            Self::SetPermissions(..) => "set permissions",
             Self::CopyContent { .. } => "copy",
             Self::Sync(..) => "sync",
             Self::SyncDirectory(_) => "sync directory",

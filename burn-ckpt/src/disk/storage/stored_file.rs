@@ -1,6 +1,6 @@
 //! An open file, with every operation on it.
 
-use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -153,6 +153,15 @@ impl StoredFile {
     /// The system's.
     pub fn set_length(&mut self, length: u64) -> io::Result<()> {
         carry_out(Operation::SetLength(&self.path, self.id, length), || self.file.set_len(length))
+    }
+
+    /// Sets who may read and write the file.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn set_permissions(&self, permissions: Permissions) -> io::Result<()> {
+        carry_out(Operation::SetPermissions(&self.path, self.id), || self.file.set_permissions(permissions))
     }
 
     /// Copies the whole content of a file to this one, which is new. Shares the blocks where the file system can
