@@ -126,7 +126,7 @@ impl Staged {
             Some(own)
                 if replaced.is_file() && is_alone(&own) && own.permissions() != replaced.permissions() =>
             {
-                storage::set_permissions(&self.path, replaced.permissions())
+                StoredFile::open(&self.path)?.set_permissions(replaced.permissions())
             }
             _ => Ok(()),
         }

@@ -19,7 +19,7 @@ pub(crate) fn create(path: &Path) -> io::Result<StoredFile> {
     };
     storage::remove_file(path)?;
     let file = StoredFile::create_new(path)?;
-    storage::set_permissions(path, linked.permissions())?;
+    file.set_permissions(linked.permissions())?;
     Ok(file)
 }
 

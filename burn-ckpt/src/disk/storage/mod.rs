@@ -17,6 +17,6 @@ mod stored_file;
 
 pub use names::{
     canonicalize, create_directory, entry, facts, hard_link, has_no_hard_links, has_no_symlinks, list,
-    read_link, remove_directory, remove_file, rename, rename_new, set_permissions, symlink, sync_directory,
+    read_link, remove_directory, remove_file, rename, rename_new, symlink, sync_directory,
 };
 pub use stored_file::{ExistingContent, StoredFile};

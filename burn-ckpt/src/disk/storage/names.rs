@@ -1,6 +1,6 @@
 //! Operations on names: what is there, directories, links, renames, removals.
 
-use std::fs::{self, Metadata, Permissions};
+use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -69,15 +69,6 @@ pub fn canonicalize(path: &Path) -> io::Result<Option<PathBuf>> {
 /// The system's, also where there is something of that name.
 pub fn create_directory(path: &Path) -> io::Result<()> {
     carry_out(Operation::CreateDirectory(path), || fs::create_dir(path))
-}
-
-/// Sets who may read and write a file.
-///
-/// # Errors
-///
-/// The system's.
-pub fn set_permissions(path: &Path, permissions: Permissions) -> io::Result<()> {
-    carry_out(Operation::SetPermissions(path), || fs::set_permissions(path, permissions))
 }
 
 /// Removes a file's name, or a link. Whether there was one.

@@ -82,8 +82,6 @@ pub enum Operation<'a> {
         /// Whether a file of the new name is replaced.
         replaces: bool,
     },
-    /// Sets who may read and write a file.
-    SetPermissions(&'a Path),
     /// Removes a file's name.
     RemoveFile(&'a Path),
     /// Removes an empty directory.
@@ -124,7 +122,6 @@ impl<'a> Operation<'a> {
             | Self::HardLink { path, .. }
             | Self::Symlink { path, .. }
             | Self::Rename { path, .. }
-            | Self::SetPermissions(path)
             | Self::RemoveFile(path)
             | Self::RemoveDirectory(path) => path,
         }
@@ -152,7 +149,6 @@ impl<'a> Operation<'a> {
             Self::HardLink { .. } => "hard link",
             Self::Symlink { .. } => "symlink",
             Self::Rename { .. } => "rename",
-            Self::SetPermissions(_) => "set permissions",
             Self::RemoveFile(_) => "remove file",
             Self::RemoveDirectory(_) => "remove directory",
         }
