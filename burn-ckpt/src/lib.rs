@@ -108,6 +108,7 @@ pub mod plumbing {
         can_be_synced, cannot_be_synced, create_directory, is_directory, is_symlink, is_there, list,
         real_path,
     };
+    pub use crate::disk::file_identity::{FileIdentity, file_identity};
     pub use crate::disk::run_lock::{LockMode, RunLock};
     pub use crate::disk::staged_file::{Existing, write_whole};
     pub use crate::disk::storage;

@@ -156,9 +156,16 @@ fn has(catalog: &Catalog, checkpoint: &Path) -> bool {
 /// Checks early that no file is in the place of a directory: later the metric files could not be written.
 fn check_directories<const N: usize>(paths: [&PathBuf; N]) -> Result<()> {
     for path in paths {
-        let present = storage::facts(path).map_err(|source| io_error("read", path, source))?;
-        if present.is_some_and(|present| !present.is_dir()) {
-            return Err(Error::config("root", format!("{} is not a directory", path.display())));
+        // The first part that exists, seen from the end.
+        for part in path.ancestors().filter(|part| !part.as_os_str().is_empty()) {
+            let facts = storage::facts(part).map_err(|source| io_error("read", part, source))?;
+            let reason = match facts {
+                None => continue,
+                Some(facts) if facts.is_dir() => break,
+                Some(_) if part == path => format!("{} is not a directory", path.display()),
+                Some(_) => format!("{} cannot be read: Not a directory: {}", path.display(), part.display()),
+            };
+            return Err(Error::config("root", reason));
         }
     }
     Ok(())
