@@ -108,6 +108,7 @@ pub mod plumbing {
         can_be_synced, cannot_be_synced, create_directory, is_directory, is_symlink, is_there, list,
         real_path,
     };
+    pub use crate::disk::file_identity::{FileIdentity, file_identity};
     pub use crate::disk::run_lock::{LockMode, RunLock};
     pub use crate::disk::staged_file::{Existing, write_whole};
     pub use crate::disk::storage;
@@ -127,7 +128,7 @@ pub mod plumbing {
     pub use crate::hparams::value_error::ValueError;
     pub use crate::panics::panic_message;
     pub use crate::retention::ledger::{Ledger, Reservation, SavedCheckpoint, WouldKeep};
-    pub use crate::run_dir::cleanup::{clear, recover};
+    pub use crate::run_dir::cleanup::{clear, recover, unfinished_files};
     pub use crate::run_dir::filename_template::FilenameTemplate;
     pub use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, DEFAULT_LOGS, LAST_DIR, ON_EXCEPTION_DIR};
     pub use crate::run_dir::locate::resolve;

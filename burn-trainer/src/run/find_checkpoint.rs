@@ -25,8 +25,9 @@ pub(crate) fn find(
         Some("best") => Some(best(config, layout)?),
         Some(path) => Some(locate(Path::new(path))?),
     };
-    let present_paths = present.entries.iter().map(|entry| entry.path.as_path());
-    start_lines::verifying(named.as_deref().into_iter().chain(present_paths));
+    // The others are verified beside training.
+    let newest_path = present.entries.last().map(|entry| entry.path.as_path());
+    start_lines::verifying(named.as_deref().or(newest_path))?;
     match named {
         Some(path) => ResumePoint::open(&path).map(Some),
         None => newest(layout, present),

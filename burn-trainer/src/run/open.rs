@@ -1,11 +1,10 @@
 //! Opens a run: its id, its directory, its lock, and what is done with checkpoints that exist already.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use burn::train::metric::store::Split;
-use burn_ckpt::plumbing::{RunLock, check_own, clear, recover};
+use burn_ckpt::plumbing::{RunLock, check_own, clear, create_directory, recover, storage};
 use burn_ckpt::{Catalog, RunLayout};
 use jiff::Timestamp;
 
@@ -69,7 +68,7 @@ impl OpenRun {
         let lock = RunLock::acquire(layout.run_dir(), config.lock)?;
         file_system::report(&lock, &layout)?;
         check_own(&layout)?;
-        recover(&layout)?;
+        recover(&layout, &elsewhere)?;
         let mut present = scan(&layout, &elsewhere)?;
         let resume = match find_checkpoint::find(config, &layout, &present) {
             // What prevents a resume is removed for the fresh start.
@@ -91,7 +90,7 @@ impl OpenRun {
             remove_run(&layout, &present)?;
             present = Catalog::default();
         }
-        create(&layout.checkpoint_dir())?;
+        create_directory(&layout.checkpoint_dir())?;
         Ok(Self { layout, present, start, opened, resume, resumes_itself, lock: Some(lock), created })
     }
 
@@ -142,14 +141,14 @@ fn is_own(resume: &ResumePoint, layout: &RunLayout, present: &Catalog) -> bool {
 }
 
 fn is_below(path: &Path, directory: &Path) -> bool {
-    match (fs::canonicalize(path), fs::canonicalize(directory)) {
-        (Ok(path), Ok(directory)) => path.starts_with(directory),
+    match (storage::canonicalize(path), storage::canonicalize(directory)) {
+        (Ok(Some(path)), Ok(Some(directory))) => path.starts_with(directory),
         _ => false,
     }
 }
 
 fn has(catalog: &Catalog, checkpoint: &Path) -> bool {
-    let resolved = |path: &Path| fs::canonicalize(path).ok();
+    let resolved = |path: &Path| storage::canonicalize(path).ok().flatten();
     let checkpoint = resolved(checkpoint);
     checkpoint.is_some() && catalog.entries.iter().any(|entry| resolved(&entry.path) == checkpoint)
 }
@@ -157,13 +156,17 @@ fn has(catalog: &Catalog, checkpoint: &Path) -> bool {
 /// Checks early that no file is in the place of a directory: later the metric files could not be written.
 fn check_directories<const N: usize>(paths: [&PathBuf; N]) -> Result<()> {
     for path in paths {
-        let reason = match fs::metadata(path) {
-            Ok(present) if present.is_dir() => continue,
-            Ok(_) => format!("{} is not a directory", path.display()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => format!("{} cannot be read: {error}", path.display()),
-        };
-        return Err(Error::config("root", reason));
+        // The first part that exists, seen from the end.
+        for part in path.ancestors().filter(|part| !part.as_os_str().is_empty()) {
+            let facts = storage::facts(part).map_err(|source| io_error("read", part, source))?;
+            let reason = match facts {
+                None => continue,
+                Some(facts) if facts.is_dir() => break,
+                Some(_) if part == path => format!("{} is not a directory", path.display()),
+                Some(_) => format!("{} cannot be read: Not a directory: {}", path.display(), part.display()),
+            };
+            return Err(Error::config("root", reason));
+        }
     }
     Ok(())
 }
@@ -203,10 +206,6 @@ fn remove_run(layout: &RunLayout, present: &Catalog) -> Result<()> {
         remove_metric_files(layout.run_dir(), &split, 0)?;
     }
     Ok(())
-}
-
-fn create(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(|source| io_error("create the directory", path, source))
 }
 
 fn io_error(action: &'static str, path: &Path, source: io::Error) -> Error {

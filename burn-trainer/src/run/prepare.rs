@@ -5,7 +5,7 @@
 use std::sync::{Arc, OnceLock};
 
 use burn::train::{Learner, LearnerModel};
-use burn_ckpt::plumbing::{RunDescription, WriterActivity, git_commit};
+use burn_ckpt::plumbing::{RunDescription, StagingOwner, WriterActivity, git_commit};
 use burn_environment::EnvironmentProbe;
 use serde_json::Value;
 
@@ -157,7 +157,8 @@ fn run_description(
         start_timestamp: run.start,
         trainer_config,
         hparams,
-        staging_owner: run.layout.staging_owner()?,
+        // A process that does not write may be the first to come, before there is a directory.
+        staging_owner: if config.writes() { run.layout.staging_owner()? } else { StagingOwner::default() },
         starts,
         environment,
     })
