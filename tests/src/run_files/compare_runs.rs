@@ -265,7 +265,8 @@ pub(crate) fn is_staging(name: &str) -> bool {
 }
 
 /// Whether the directory of the run holds any unfinished file, or metadata whose checkpoint is missing.
-pub(crate) fn leftovers(run_dir: &Path) -> Vec<String> {
+#[must_use]
+pub fn leftovers(run_dir: &Path) -> Vec<String> {
     let names = names(run_dir);
     let alone = |name: &str| {
         !name.contains(LINK)
