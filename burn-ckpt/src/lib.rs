@@ -81,6 +81,7 @@ mod panics;
 pub mod retention;
 mod run_dir;
 mod save;
+mod scoped_work;
 
 pub use error::kind::ErrorKind;
 pub use error::{Error, Result};
@@ -139,4 +140,5 @@ pub mod plumbing {
         MakeSections, MakeTrainerState, RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy,
     };
     pub use crate::save::writer_thread::{CheckpointWriter, SharedLedger, WriterEnd};
+    pub use crate::scoped_work::{ScopedWork, start as start_scoped_work};
 }

@@ -63,7 +63,7 @@ impl OpenRun {
                 created,
             });
         }
-        check_directories([&config.root, &layout.run_dir().join("train"), &layout.run_dir().join("valid")])?;
+        check_directories(&config.root, &layout)?;
         let created = CreatedDirectories::below_which_all_are_new(&layout.checkpoint_dir());
         let lock = RunLock::acquire(layout.run_dir(), config.lock)?;
         file_system::report(&lock, &layout)?;
@@ -156,16 +156,15 @@ fn has(catalog: &Catalog, checkpoint: &Path) -> bool {
 }
 
 /// Checks early that no file is in the place of a directory: later the metric files could not be written.
-fn check_directories<const N: usize>(paths: [&PathBuf; N]) -> Result<()> {
-    for path in paths {
-        // The first part that exists, seen from the end.
-        for part in path.ancestors().filter(|part| !part.as_os_str().is_empty()) {
-            let facts = storage::facts(part).map_err(|source| io_error("read", part, source))?;
-            let reason = match facts {
-                None => continue,
-                Some(facts) if facts.is_dir() => break,
-                Some(_) if part == path => format!("{} is not a directory", path.display()),
-                Some(_) => format!("{} cannot be read: Not a directory: {}", path.display(), part.display()),
+fn check_directories(root: &Path, layout: &RunLayout) -> Result<()> {
+    let above = root.ancestors().filter(|part| !part.as_os_str().is_empty());
+    let splits = ["train", "valid"].map(|split| layout.run_dir().join(split));
+    for part in splits.iter().map(PathBuf::as_path).chain(above) {
+        let facts = storage::facts(part).map_err(|source| io_error("read", part, source))?;
+        if facts.is_some_and(|facts| !facts.is_dir()) {
+            let reason = match part == root || !root.starts_with(part) {
+                true => format!("{} is not a directory", part.display()),
+                false => format!("{} cannot be read: Not a directory: {}", root.display(), part.display()),
             };
             return Err(Error::config("root", reason));
         }
