@@ -81,6 +81,7 @@ mod panics;
 pub mod retention;
 mod run_dir;
 mod save;
+mod scoped_work;
 
 pub use error::kind::ErrorKind;
 pub use error::{Error, Result};
@@ -108,6 +109,7 @@ pub mod plumbing {
         can_be_synced, cannot_be_synced, create_directory, is_directory, is_symlink, is_there, list,
         real_path,
     };
+    pub use crate::disk::file_identity::{FileIdentity, file_identity};
     pub use crate::disk::run_lock::{LockMode, RunLock};
     pub use crate::disk::staged_file::{Existing, write_whole};
     pub use crate::disk::storage;
@@ -129,7 +131,7 @@ pub mod plumbing {
     pub use crate::hparams::value_error::ValueError;
     pub use crate::panics::panic_message;
     pub use crate::retention::ledger::{Ledger, Reservation, SavedCheckpoint, WouldKeep};
-    pub use crate::run_dir::cleanup::{clear, recover};
+    pub use crate::run_dir::cleanup::{clear, recover, unfinished_files};
     pub use crate::run_dir::filename_template::FilenameTemplate;
     pub use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, DEFAULT_LOGS, LAST_DIR, ON_EXCEPTION_DIR};
     pub use crate::run_dir::locate::resolve;
@@ -140,4 +142,5 @@ pub mod plumbing {
         MakeSections, MakeTrainerState, RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy,
     };
     pub use crate::save::writer_thread::{CheckpointWriter, SharedLedger, WriterEnd};
+    pub use crate::scoped_work::{ScopedWork, start as start_scoped_work};
 }

@@ -6,6 +6,7 @@
 //! | `programs/` | the project's programs as processes: started, observed, sent signals, told to wait or to fail |
 //! | `run_files/` | what a run left in its directory, and whether two runs left the same |
 //! | `servers/` | servers of this machine's devices |
+//! | `storage_faults/` | storage that fails at one operation, and what a loss of power can leave |
 //! | `soak/` | a run that is killed again and again |
 //! | `git_repository.rs` | a repository of a test's own |
 //! | `backend.rs`, `bytes_read.rs`, `hand_made_files.rs`, `random.rs` | the device of the tests, bytes that are read, files of any content, random numbers |
@@ -22,6 +23,7 @@ pub mod run_files;
 #[cfg(feature = "remote")]
 pub mod servers;
 pub mod soak;
+pub mod storage_faults;
 
 pub use models::small::{
     STEPS_PER_EPOCH, config, train, train_and_keep_all, train_scored, train_scripted, train_with,

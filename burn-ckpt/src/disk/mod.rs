@@ -2,6 +2,7 @@
 
 pub(crate) mod commit;
 pub(crate) mod directories;
+pub(crate) mod file_identity;
 pub(crate) mod links;
 pub(crate) mod preallocate;
 pub(crate) mod run_lock;

@@ -1,5 +1,6 @@
 //! A file that is written beside its destination, and gets its final name when it is whole.
 
+use std::fs::Metadata;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -98,7 +99,9 @@ impl Staged {
                 Ok(Some(entry)) if !entry.is_file() && !entry.is_symlink() => {
                     Err(io::Error::new(ErrorKind::AlreadyExists, "what is there is not a regular file"))
                 }
-                Ok(_) => self.rename(storage::rename),
+                Ok(replaced) => replaced
+                    .map_or(Ok(()), |replaced| self.keep_permissions(&replaced))
+                    .and_then(|()| self.rename(storage::rename)),
                 Err(error) => Err(error),
             },
             // A hard link, unlike a rename, never replaces a file. Dropping `self` then removes the staging name.
@@ -111,6 +114,21 @@ impl Staged {
             // The answer of a network file system can be lost when the work is done.
             Err(_) if own.is_some() && own == identity(&self.destination) => Ok(()),
             published => published.map_err(Error::io("create", &self.destination)),
+        }
+    }
+
+    /// A file that replaces another has that one's permissions. New files have those of the process's umask.
+    fn keep_permissions(&self, replaced: &Metadata) -> io::Result<()> {
+        let own = storage::entry(&self.path)?;
+        // A link has none, and those of a file with another name are that one's too.
+        let is_alone = |own: &Metadata| own.is_file() && !has_another_name(own);
+        match own {
+            Some(own)
+                if replaced.is_file() && is_alone(&own) && own.permissions() != replaced.permissions() =>
+            {
+                StoredFile::open(&self.path)?.set_permissions(replaced.permissions())
+            }
+            _ => Ok(()),
         }
     }
 
@@ -128,6 +146,18 @@ impl Drop for Staged {
             // Not reported: the write that failed has its own error, and the next start removes what is left.
             let _ = storage::remove_file(&self.path);
         }
+    }
+}
+
+fn has_another_name(entry: &Metadata) -> bool {
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::MetadataExt::nlink(entry) > 1
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = entry;
+        false
     }
 }
 

@@ -16,6 +16,7 @@ use crate::format::container::stored_tensor::StoredTensor;
 use crate::format::metadata::{Metadata, TensorInfo, check_size};
 use crate::load::checked_tensors::{check_hparams, expected_info};
 use crate::load::checkpoint::Checkpoint;
+use crate::scoped_work::{self, ScopedWork};
 
 /// One for the SHA-256, which takes the longest, and one for the tensors.
 const TWO_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
@@ -77,10 +78,10 @@ impl Checkpoint {
             match NonZeroUsize::new(threads.get() - 1) {
                 None => (sha256(), self.hash_all(tensors, NonZeroUsize::MIN, progress)),
                 Some(others) => {
-                    let sha256 = scope.spawn(sha256);
+                    let sha256 = scoped_work::start(scope, sha256);
                     let digests = self.hash_all(tensors, others, progress);
                     // Only `progress` can panic in the thread. The panic continues here.
-                    (sha256.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), digests)
+                    (sha256.join(), digests)
                 }
             }
         });
@@ -177,13 +178,10 @@ impl Checkpoint {
             Ok(done)
         };
         let parts: Vec<Result<Vec<(usize, String)>>> = thread::scope(|scope| {
-            let others: Vec<_> = (1..threads.get().min(tensors.len())).map(|_| scope.spawn(work)).collect();
+            let others: Vec<_> =
+                (1..threads.get().min(tensors.len())).map(|_| scoped_work::start(scope, work)).collect();
             let mut parts = vec![work()];
-            parts.extend(
-                others
-                    .into_iter()
-                    .map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),
-            );
+            parts.extend(others.into_iter().map(ScopedWork::join));
             parts
         });
         let mut digests = vec![String::new(); tensors.len()];

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 
 use crate::disk::storage;
+use crate::error::{Error, Result};
 use crate::retention::versions::Versions;
 use crate::retention::{Candidate, KeepRule, TopK};
 
@@ -25,6 +26,10 @@ pub struct Ledger {
     delays_removals: bool,
     /// Files that no strategy keeps, and that are not removed yet.
     unwanted: Vec<PathBuf>,
+    /// Checkpoints of earlier starts that count once their bytes are verified, with their digests.
+    unverified: IndexMap<PathBuf, String>,
+    /// Those that were found to be damaged, until they are taken.
+    damaged: Vec<(PathBuf, Error)>,
 }
 
 /// One checkpoint as a strategy ranks it.
@@ -109,6 +114,59 @@ impl Ledger {
         let entry = |saved| Entry { saved, order: self.take_order(), durable: true };
         let entries = present.into_iter().map(entry).collect();
         self.strategies.insert(strategy.into(), Strategy { keep, link, entries });
+    }
+
+    /// Makes a registered checkpoint count only once its bytes are compared with its digest. Until then it is treated as one that
+    /// is being written: it pushes out no other, is not removed, and keeps a link that leads to it.
+    pub fn verify_later(&mut self, path: &Path, checksum: String) {
+        let mut is_known = false;
+        for entry in self.entries_mut().filter(|entry| entry.saved.path == path) {
+            (entry.durable, is_known) = (false, true);
+        }
+        if is_known {
+            self.unverified.insert(path.to_path_buf(), checksum);
+        }
+    }
+
+    /// The checkpoints that are not verified yet.
+    pub fn unverified(&self) -> impl Iterator<Item = &Path> {
+        self.unverified.keys().map(PathBuf::as_path)
+    }
+
+    /// The next checkpoint to verify, with its digest.
+    pub(crate) fn next_unverified(&self) -> Option<(PathBuf, String)> {
+        self.unverified.first().map(|(path, checksum)| (path.clone(), checksum.clone()))
+    }
+
+    /// Notes what the verification of a checkpoint came to. A damaged one counts no more, and its file stays.
+    pub(crate) fn note_verified(&mut self, path: &Path, outcome: Result<()>) {
+        self.unverified.shift_remove(path);
+        if let Err(error) = outcome {
+            self.forget(&[path.to_path_buf()]);
+            self.damaged.push((path.to_path_buf(), error));
+        } else {
+            for entry in self.entries_mut().filter(|entry| entry.saved.path == path) {
+                entry.durable = true;
+            }
+        }
+    }
+
+    /// The checkpoints that were found to be damaged since the last call, each with the error.
+    pub fn take_damaged(&mut self) -> Vec<(PathBuf, Error)> {
+        std::mem::take(&mut self.damaged)
+    }
+
+    /// Whether it depends on checkpoints that are not verified yet whether a strategy keeps the state under this path.
+    pub(crate) fn depends_on_unverified(&self, path: &Path) -> bool {
+        self.strategies.values().any(|strategy| {
+            let mut reserved = strategy.entries.iter().filter(|entry| entry.saved.path == path);
+            reserved.any(|entry| {
+                let keeps =
+                    |others: &[&Entry]| strategy.would_keep(others.iter().copied(), entry.candidate());
+                let durable: Vec<&Entry> = strategy.durable().collect();
+                keeps(&durable) && !keeps(&strategy.durable_or(&self.unverified))
+            })
+        })
     }
 
     /// Sets the checkpoint that the run resumed from. It stays until a newer state that can be resumed is durable.
@@ -204,16 +262,12 @@ impl Ledger {
         })
     }
 
-    /// The best (or newest) durable checkpoint of a strategy.
+    /// The best (or newest) durable checkpoint of a strategy. It can be one that is [not verified](Self::unverified) yet.
     #[must_use]
     pub fn top_ranked(&self, strategy: &str) -> Option<&SavedCheckpoint> {
         let strategy = self.strategies.get(strategy)?;
-        let durable: Vec<&Entry> = strategy.durable().collect();
-        let first = *strategy
-            .keep
-            .kept(&durable.iter().map(|entry| entry.candidate()).collect::<Vec<_>>())
-            .first()?;
-        Some(&durable[first].saved)
+        let durable = strategy.durable_or(&self.unverified);
+        Some(&strategy.first_of(&durable)?.saved)
     }
 
     /// Marks a reserved checkpoint as durable. `resumable`: a run can resume from it, as it has more than weights.
@@ -246,7 +300,10 @@ impl Ledger {
             let kept: Vec<u64> = strategy.keep.kept(&durable).into_iter().map(|i| durable[i].order).collect();
             let first =
                 strategy.entries.iter().find(|entry| entry.durable && kept.first() == Some(&entry.order));
-            if let (Some(link), Some(entry)) = (&strategy.link, first) {
+            // A link that leads to a better one, which is not verified yet, stays there.
+            let leading = strategy.first_of(&strategy.durable_or(&self.unverified));
+            let is_verified = leading.is_none_or(|entry| entry.durable);
+            if let (Some(link), Some(entry)) = (&strategy.link, first.filter(|_| is_verified)) {
                 changes.links.push((link.clone(), entry.saved.path.clone()));
             }
             strategy.entries.retain(|entry| {
@@ -286,6 +343,18 @@ impl Ledger {
 impl Strategy {
     fn durable(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| entry.durable)
+    }
+
+    /// The durable checkpoints, and those among these.
+    fn durable_or(&self, unverified: &IndexMap<PathBuf, String>) -> Vec<&Entry> {
+        let is_among = |entry: &&Entry| entry.durable || unverified.contains_key(&entry.saved.path);
+        self.entries.iter().filter(is_among).collect()
+    }
+
+    /// The one that the rule ranks first.
+    fn first_of<'a>(&self, entries: &[&'a Entry]) -> Option<&'a Entry> {
+        let candidates: Vec<Candidate> = entries.iter().map(|entry| entry.candidate()).collect();
+        self.keep.kept(&candidates).first().map(|first| entries[*first])
     }
 
     /// The durable checkpoints that the rule chooses from. Where it keeps a number of the newest, there is one of each

@@ -1,6 +1,6 @@
 //! Cleaning a run's directory: removing what a killed process left, and removing a run's checkpoints for a new run.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::disk::commit::remove_checkpoint;
 use crate::disk::directories::{entry, is_directory, is_symlink, is_there, list, parent, remove_if_there};
@@ -13,47 +13,69 @@ use crate::run_dir::catalog::{Catalog, file_name, subdirectories};
 use crate::run_dir::layout::RunLayout;
 
 /// Cleans a run's directory before the run resumes: removes what unfinished writes and removals left, and links that point to
-/// missing files. Removes no checkpoint, and nothing outside the run's own directory, where another run may be writing. The
-/// caller must hold the run's lock.
+/// missing files. In the directories outside the run's own, where other runs may be writing, removes this run's leftovers alone.
+/// Removes no checkpoint. The caller must hold the run's lock.
 ///
 /// # Errors
 ///
 /// [`Error::Io`] when a directory cannot be listed or a leftover cannot be removed.
-pub fn recover(layout: &RunLayout) -> Result<()> {
+pub fn recover(layout: &RunLayout, outside: &[PathBuf]) -> Result<()> {
+    for path in unfinished_files(layout, outside)? {
+        remove_if_there(&path)?;
+    }
     let directory = layout.checkpoint_dir();
     for path in list(&directory)? {
-        if is_staging(&path) {
-            remove_if_there(&path)?;
-        } else if is_checkpoint(&path) && leads_nowhere(&path)? {
+        if is_checkpoint(&path) && leads_nowhere(&path)? {
             log::warn!("removed the link {}, which points to a missing file", path.display());
             links::remove(&path)?;
         }
     }
-    for directory in subdirectories(&directory)? {
-        for path in list(&directory)? {
-            if is_staging(&path) || is_orphan(&path, layout.run_id())? {
+    let own = subdirectories(&directory)?;
+    for directory in own.iter().chain(outside) {
+        for path in list(directory)? {
+            if is_orphan(&path, layout.run_id())? {
                 remove_if_there(&path)?;
             }
         }
-        for (path, error) in Catalog::scan_directory(&directory)?.broken {
+    }
+    for directory in &own {
+        for (path, error) in Catalog::scan_directory(directory)?.broken {
             log::warn!("{} is ignored: {}", metadata_path(&path).display(), chain(&error));
         }
     }
     Ok(())
 }
 
-/// Removes the files that a catalog lists, valid or not, with their metadata and the links to them. Then removes those of the
+/// The files that unfinished writes of a run left, or that a process writes at the moment: all staging files in the run's own
+/// directories, and those that have the run's mark in the directories outside of them.
+///
+/// # Errors
+///
+/// [`Error::Io`] when a directory cannot be listed.
+pub fn unfinished_files(layout: &RunLayout, outside: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let directory = layout.checkpoint_dir();
+    let mut found = Vec::new();
+    for directory in subdirectories(&directory)?.iter().chain([&directory]) {
+        found.extend(list(directory)?.into_iter().filter(|path| is_staging(path)));
+    }
+    if !outside.is_empty() && is_there(layout.run_dir())? {
+        let owner = layout.staging_owner()?;
+        for directory in outside {
+            found.extend(list(directory)?.into_iter().filter(|path| owner.owns(path)));
+        }
+    }
+    Ok(found)
+}
+
+/// Removes the links to a run's checkpoints, and the files that a catalog lists, valid or not, with their metadata. Then removes those of the
 /// run's directories that are empty. All other files stay. The caller must hold the run's lock.
 ///
 /// # Errors
 ///
 /// [`Error::Io`] when something cannot be listed or removed.
 pub fn clear(layout: &RunLayout, catalog: &Catalog) -> Result<()> {
-    let whole = catalog.entries.iter().map(|entry| &entry.path);
-    for path in whole.chain(catalog.broken.iter().map(|(path, _)| path)) {
-        remove_checkpoint(path)?;
-    }
     let directory = layout.checkpoint_dir();
+    // First the links, so that none leads to a removed file if this ends in the middle.
     for path in list(&directory)? {
         if is_symlink(&path)? {
             if points_into_run(&path, layout.run_id())? {
@@ -62,6 +84,10 @@ pub fn clear(layout: &RunLayout, catalog: &Catalog) -> Result<()> {
         } else if replaces_a_link(&path, layout.run_id())? {
             links::remove(&path)?;
         }
+    }
+    let whole = catalog.entries.iter().map(|entry| &entry.path);
+    for path in whole.chain(catalog.broken.iter().map(|(path, _)| path)) {
+        remove_checkpoint(path)?;
     }
     // A directory is listed before those in it. They are removed in reverse order.
     let directories = subdirectories(&directory)?;

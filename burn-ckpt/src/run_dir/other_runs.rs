@@ -4,11 +4,10 @@
 //! What is in a run's own directory is the run's by its place. So a copy of a run resumes, whose checkpoints have the id of the run
 //! that was copied. Behind a link, a checkpoint is the run's if its metadata has the run's id.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::disk::directories::parent;
+use crate::disk::directories::{is_symlink, is_there, parent};
+use crate::disk::storage;
 use crate::error::{Error, Result};
 use crate::format::metadata::Metadata;
 use crate::run_dir::catalog::Catalog;
@@ -27,7 +26,7 @@ const CHECKPOINT_MARKS: [&str; 4] = ["last.ckpt", BEST_DIR, LAST_DIR, ON_EXCEPTI
 /// [`Error::Io`] when that cannot be seen.
 pub fn check_own(layout: &RunLayout) -> Result<()> {
     let directory = layout.checkpoint_dir();
-    if !is_link(layout.run_dir())? && !is_link(&directory)? {
+    if !is_symlink(layout.run_dir())? && !is_symlink(&directory)? {
         return Ok(());
     }
     check_no_other_run(layout, &directory)?;
@@ -78,11 +77,7 @@ pub fn check_no_other_run(layout: &RunLayout, directory: &Path) -> Result<()> {
 
 /// A path without links. `None` where there is nothing.
 fn real(path: &Path) -> Result<Option<PathBuf>> {
-    match fs::canonicalize(path) {
-        Ok(path) => Ok(Some(path)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io("resolve", path)(error)),
-    }
+    storage::canonicalize(path).map_err(Error::io("resolve", path))
 }
 
 /// The longest part of a path that exists, without links.
@@ -97,20 +92,9 @@ fn existing_part(path: &Path) -> Result<Option<PathBuf>> {
 
 fn has_any(directory: &Path, names: &[&str]) -> Result<bool> {
     for name in names {
-        let path = directory.join(name);
-        match fs::symlink_metadata(&path) {
-            Ok(_) => return Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::io("read", path)(error)),
+        if is_there(&directory.join(name))? {
+            return Ok(true);
         }
     }
     Ok(false)
-}
-
-fn is_link(path: &Path) -> Result<bool> {
-    match fs::symlink_metadata(path) {
-        Ok(present) => Ok(present.is_symlink()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Error::io("read", path)(error)),
-    }
 }

@@ -87,6 +87,16 @@ impl<T> Queue<T> {
 /// Takes items from a [`Queue`].
 pub(crate) struct Items<'a, T>(&'a Queue<T>);
 
+impl<T> Items<'_, T> {
+    /// Declares that the last item is done. Returns whether none waits and the queue is open, so that there is time for other work.
+    pub(crate) fn has_time(&mut self) -> bool {
+        let mut inner = self.0.inner.lock();
+        inner.busy = false;
+        self.0.changed.notify_all();
+        inner.waiting.is_empty() && !inner.closed
+    }
+}
+
 impl<T> Iterator for Items<'_, T> {
     type Item = T;
 

@@ -7,6 +7,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::disk::staged_file::Existing;
+use crate::error::chain::chain;
 use crate::error::{Error, Result};
 use crate::format::contents::Contents;
 use crate::format::metadata::Metadata;
@@ -28,6 +30,7 @@ use crate::save::persist::{Naming, persist};
 use crate::save::queue::{Push, Queue};
 use crate::save::read_progress::ReadProgress;
 use crate::save::request::{RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy};
+use crate::save::verify_earlier::Verifier;
 
 /// How often [`CheckpointWriter::submit_while`] checks whether to keep waiting.
 const POLL: Duration = Duration::from_millis(5);
@@ -51,6 +54,8 @@ pub struct CheckpointWriter {
     ledger: SharedLedger,
     reading: Arc<ReadProgress>,
     unmoved_link: UnmovedLink,
+    /// Set when there is no time left to verify checkpoints of earlier starts.
+    is_in_a_hurry: Arc<AtomicBool>,
 }
 
 /// Why a link does not lead to the checkpoint that it should, at present.
@@ -88,12 +93,16 @@ impl CheckpointWriter {
         let (report_sender, reports) = mpsc::channel();
         let reading = Arc::new(ReadProgress::default());
         let unmoved_link = UnmovedLink::default();
+        let is_in_a_hurry = Arc::new(AtomicBool::new(false));
+        let verifier = Verifier::new(Arc::clone(&is_in_a_hurry));
         let worker = Worker {
             naming: Naming::new(Existing::Keep, run.staging_owner.clone()),
             run,
             ledger: ledger.clone(),
             reading: Arc::clone(&reading),
             unmoved_link: Arc::clone(&unmoved_link),
+            verifier,
+            a_link_is_behind: false,
         };
         let states = Arc::clone(&queue);
         let thread = std::thread::Builder::new()
@@ -103,7 +112,7 @@ impl CheckpointWriter {
                 reason: "its thread cannot be started".to_owned(),
                 source: Some(source),
             })?;
-        Ok(Self { queue, reports, thread: Some(thread), ledger, reading, unmoved_link })
+        Ok(Self { queue, reports, thread: Some(thread), ledger, reading, unmoved_link, is_in_a_hurry })
     }
 
     /// The run's ledger. It can outlive the writer.
@@ -175,6 +184,7 @@ impl CheckpointWriter {
     ///
     /// As for [`CheckpointWriter::submit`].
     pub fn try_submit(&self, state: Vec<SaveRequest>, wait: Duration) -> Result<Submitted> {
+        self.is_in_a_hurry.store(true, Ordering::Relaxed);
         let start = Instant::now();
         self.submit_while(state, WhenBusy::Wait, || start.elapsed() < wait)
     }
@@ -184,9 +194,13 @@ impl CheckpointWriter {
         self.reports.try_iter()
     }
 
-    /// Waits until everything submitted is written, or the time is up.
+    /// Waits until everything submitted is written, or the time is up. Without a limit, all checkpoints of earlier starts are
+    /// verified then.
     #[must_use]
     pub fn finish(mut self, wait: Option<Duration>) -> WriterEnd {
+        if wait.is_some() {
+            self.is_in_a_hurry.store(true, Ordering::Relaxed);
+        }
         self.queue.close();
         // A time that the clock cannot express is as good as none.
         let deadline = wait.and_then(|wait| Instant::now().checked_add(wait));
@@ -230,48 +244,88 @@ struct Worker {
     ledger: SharedLedger,
     reading: Arc<ReadProgress>,
     unmoved_link: UnmovedLink,
+    verifier: Verifier,
+    /// Whether a link does not lead to the checkpoint that it should.
+    a_link_is_behind: bool,
 }
 
 impl Worker {
-    fn run(self, states: &Queue<Vec<SaveRequest>>, reports: &mpsc::Sender<SaveReport>) {
-        let mut a_link_is_behind = false;
-        for mut save in states.items().flatten() {
-            let start = Instant::now();
-            let (epoch, global_step) = (save.epoch, save.global_step);
-            let reserved = SaveRequest::paths(std::slice::from_ref(&save));
-            let superseded = self.drop_superseded(&mut save);
-            let mut paths = Vec::new();
-            let (urgent, is_left) = (save.urgent, !save.places.is_empty());
-            let mut follow_up = None;
-            let attempt = || {
-                catch_unwind(AssertUnwindSafe(|| {
-                    let saved = self.save(save, &mut paths);
-                    // Also when a name failed, as links must lead to the names that did not.
-                    let Applied { unmoved_link, unremoved_file, .. } = self.apply_rules();
-                    a_link_is_behind = unmoved_link.is_some();
-                    follow_up = unmoved_link.or(unremoved_file);
-                    saved
-                }))
-                .unwrap_or_else(|panic| Err(Error::Panicked { message: panic_message(&*panic) }))
-            };
-            self.reading.start();
-            let outcome = match (is_left, urgent) {
-                (false, _) => Ok(0),
-                (true, true) => attempt(),
-                (true, false) => low_priority::at_low_priority(attempt),
-            };
-            self.reading.finish();
-            // The reservations of names that did not become durable.
-            self.ledger.lock().forget(&reserved);
-            let duration = start.elapsed();
-            let report = SaveReport { epoch, global_step, paths, outcome, follow_up, superseded, duration };
-            if reports.send(report).is_err() {
-                return;
+    fn run(mut self, states: &Queue<Vec<SaveRequest>>, reports: &mpsc::Sender<SaveReport>) {
+        let mut items = states.items();
+        loop {
+            while items.has_time() && self.verify_next() {}
+            let Some(saves) = items.next() else { break };
+            for save in saves {
+                let report = self.save_and_report(save);
+                if reports.send(report).is_err() {
+                    return;
+                }
             }
         }
-        if a_link_is_behind {
+        while self.verify_next() {}
+        if self.a_link_is_behind {
             *self.unmoved_link.lock() = self.apply_rules().unmoved_link;
         }
+    }
+
+    /// Verifies a checkpoint of an earlier start. After the last one the rules apply to all. Returns whether one was verified.
+    fn verify_next(&mut self) -> bool {
+        let next = self.ledger.lock().next_unverified();
+        let Some((path, checksum)) = next.filter(|_| !self.verifier.is_stopped()) else { return false };
+        let Some(outcome) = self.verifier.verify(&path, &checksum) else { return false };
+        let is_last = {
+            let mut ledger = self.ledger.lock();
+            ledger.note_verified(&path, outcome);
+            ledger.next_unverified().is_none()
+        };
+        if is_last {
+            let Applied { unmoved_link, unremoved_file, .. } = self.apply_rules();
+            self.a_link_is_behind = unmoved_link.is_some();
+            if let Some(error) = unmoved_link.or(unremoved_file) {
+                log::warn!("{}; it is tried again with the next save", chain(&error));
+            }
+        }
+        true
+    }
+
+    fn save_and_report(&mut self, mut save: SaveRequest) -> SaveReport {
+        let start = Instant::now();
+        let (epoch, global_step) = (save.epoch, save.global_step);
+        let reserved = SaveRequest::paths(std::slice::from_ref(&save));
+        if !save.urgent {
+            let depends = |ledger: &SharedLedger| {
+                let ledger = ledger.lock();
+                reserved.iter().any(|path| ledger.depends_on_unverified(path))
+            };
+            while depends(&self.ledger) && self.verify_next() {}
+        }
+        let superseded = self.drop_superseded(&mut save);
+        let mut paths = Vec::new();
+        let (urgent, is_left) = (save.urgent, !save.places.is_empty());
+        let (mut follow_up, mut a_link_is_behind) = (None, self.a_link_is_behind);
+        let attempt = || {
+            catch_unwind(AssertUnwindSafe(|| {
+                let saved = self.save(save, &mut paths);
+                // Also when a name failed, as links must lead to the names that did not.
+                let Applied { unmoved_link, unremoved_file, .. } = self.apply_rules();
+                a_link_is_behind = unmoved_link.is_some();
+                follow_up = unmoved_link.or(unremoved_file);
+                saved
+            }))
+            .unwrap_or_else(|panic| Err(Error::Panicked { message: panic_message(&*panic) }))
+        };
+        self.reading.start();
+        let outcome = match (is_left, urgent) {
+            (false, _) => Ok(0),
+            (true, true) => attempt(),
+            (true, false) => low_priority::at_low_priority(attempt),
+        };
+        self.reading.finish();
+        self.a_link_is_behind = a_link_is_behind;
+        // The reservations of names that did not become durable.
+        self.ledger.lock().forget(&reserved);
+        let duration = start.elapsed();
+        SaveReport { epoch, global_step, paths, outcome, follow_up, superseded, duration }
     }
 
     /// First the links, then the removals.

@@ -1,8 +1,10 @@
 //! One metric's file in an epoch. Lines that cannot be written are kept for a later try.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+
+use burn_ckpt::plumbing::create_directory;
+use burn_ckpt::plumbing::storage::StoredFile;
 
 use crate::run_files::regular_file;
 
@@ -18,7 +20,7 @@ pub(super) struct MetricFile {
     pub(super) path: PathBuf,
     pub(super) epoch: usize,
     /// `None` until it is created.
-    file: Option<File>,
+    file: Option<StoredFile>,
     /// The bytes of whole lines in it.
     length: u64,
     /// Whether a failed write can have left a part of a line.
@@ -86,24 +88,29 @@ impl MetricFile {
             none => none.insert(create(&self.path)?),
         };
         if self.is_torn {
-            file.set_len(self.length)?;
+            cut(file, self.length)?;
             self.is_torn = false;
         }
         let written = file.write_all(text.as_bytes());
         match &written {
             Ok(()) => self.length += text.len() as u64,
             // burn's summary reads these files, and would misread or panic on a part of a line.
-            Err(_) => self.is_torn = file.set_len(self.length).is_err(),
+            Err(_) => self.is_torn = cut(file, self.length).is_err(),
         }
         written
     }
 }
 
+fn cut(file: &mut StoredFile, length: u64) -> io::Result<()> {
+    file.set_length(length)?;
+    file.seek(SeekFrom::Start(length)).map(drop)
+}
+
 /// Creates `{run}/{split}/epoch-{n}/{name}.log`. A link in the place of a directory is an error: the user's own files can be behind
 /// it.
-fn create(path: &Path) -> io::Result<File> {
+fn create(path: &Path) -> io::Result<StoredFile> {
     let [epoch, split, run] = [1, 2, 3].map(|above| path.ancestors().nth(above).unwrap_or(Path::new("")));
-    fs::create_dir_all(run)?;
+    create_directory(run).map_err(io::Error::other)?;
     regular_file::create_directory(split)?;
     regular_file::create_directory(epoch)?;
     regular_file::create(path)
@@ -112,26 +119,47 @@ fn create(path: &Path) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict, observe};
+    use std::fs;
+    use std::io::ErrorKind;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use tempfile::tempdir;
 
-    #[cfg(target_os = "linux")]
+    /// A disk that takes two bytes of each write while it is full.
+    #[derive(Default)]
+    struct FullDisk(AtomicBool);
+
+    impl Observer for FullDisk {
+        fn before(&self, operation: &Operation<'_>) -> Verdict {
+            match operation {
+                Operation::Write { .. } if self.0.load(Ordering::Relaxed) => {
+                    Verdict::Part(2, ErrorKind::StorageFull.into())
+                }
+                _ => Verdict::Proceed,
+            }
+        }
+    }
+
     #[test]
     fn lines_that_a_full_disk_kept_out_are_written_later_and_in_order() {
         let root = tempdir().unwrap();
         let path = root.path().join("run/train/epoch-1/Loss.log");
+        let disk = Arc::new(FullDisk::default());
+        let _observation = observe(root.path(), disk.clone());
         let mut file = MetricFile::new(path.clone(), 1);
-        file.append("1\n").unwrap();
-        let whole = file.file.replace(File::options().append(true).open("/dev/full").unwrap());
-        assert_eq!(file.append("2\n").unwrap_err().kind(), io::ErrorKind::StorageFull);
-        file.append("3\n").unwrap();
-        // What was written of the line cannot be cut off there.
-        assert_eq!(file.complete().unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        file.append("first\n").unwrap();
+        disk.0.store(true, Ordering::Relaxed);
+        assert_eq!(file.append("second\n").unwrap_err().kind(), ErrorKind::StorageFull);
+        file.append("third\n").unwrap();
+        assert_eq!(file.complete().unwrap_err().kind(), ErrorKind::StorageFull);
         assert!(file.is_incomplete());
-        file.file = whole;
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first\n", "no part of a line");
+        disk.0.store(false, Ordering::Relaxed);
         file.complete().unwrap();
-        file.append("4\n").unwrap();
+        file.append("fourth\n").unwrap();
         assert!(!file.is_incomplete());
-        assert_eq!(fs::read_to_string(&path).unwrap(), "1\n2\n3\n4\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first\nsecond\nthird\nfourth\n");
     }
 
     #[test]
@@ -140,7 +168,7 @@ mod tests {
         fs::write(root.path().join("train"), "in the way").unwrap();
         let path = root.path().join("train/epoch-1/Loss.log");
         let mut file = MetricFile::new(path.clone(), 1);
-        assert_eq!(file.append("first\n").unwrap_err().kind(), io::ErrorKind::NotADirectory);
+        assert_eq!(file.append("first\n").unwrap_err().kind(), ErrorKind::NotADirectory);
         file.append(&"x".repeat(MAX_UNWRITTEN)).unwrap();
         file.append("last\n").unwrap();
         fs::remove_file(root.path().join("train")).unwrap();

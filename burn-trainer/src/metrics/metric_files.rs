@@ -4,14 +4,12 @@
 //! the next split begins, or at the end; a line at the end names the files that stay incomplete.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::train::metric::store::{MetricsUpdate, Split};
 use burn::train::metric::{MetricDefinition, MetricId, MetricName};
-use burn_ckpt::plumbing::{CHECKPOINT_DIR, chain, safe_name, same_file_name};
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, chain, is_there, safe_name, same_file_name};
 
 use super::metric_file::{EPOCH_PREFIX, METRIC_SUFFIX, MetricFile};
 use super::name_digest::digest;
@@ -178,7 +176,8 @@ impl Drop for MetricFiles {
 pub(crate) fn check_file_names(names: &[MetricName], run_dir: &Path) -> Result<()> {
     // There is none where capital letters are told from small ones.
     let other_case = run_dir.join(CHECKPOINT_DIR.to_uppercase());
-    let is_one_file = |a: &str, b: &str| a == b || (same_file_name(a, b) && is_there(&other_case));
+    let folds_case = is_there(&other_case)?;
+    let is_one_file = |a: &str, b: &str| a == b || (folds_case && same_file_name(a, b));
     for (place, a) in names.iter().enumerate() {
         for b in &names[..place] {
             if let (Some(file), Some(other)) = (burns_file_name(a), burns_file_name(b))
@@ -192,11 +191,6 @@ pub(crate) fn check_file_names(names: &[MetricName], run_dir: &Path) -> Result<(
         }
     }
     Ok(())
-}
-
-/// Whether there is a file of that name. One that cannot be read may be there.
-fn is_there(path: &Path) -> bool {
-    !fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// The name that burn's readers look for, without ending, unless it would lead out of the directory.
@@ -239,6 +233,7 @@ fn is_file_name(name: &str) -> bool {
 mod tests {
     use super::*;
     use burn::train::metric::{MetricAttributes, MetricEntry, SerializedEntry};
+    use std::fs;
     use tempfile::tempdir;
 
     fn files(run_dir: &Path, name: &str) -> (MetricFiles, MetricId) {

@@ -1,11 +1,12 @@
 //! Removes the metric files of epochs that are trained anew: those that burn's layout has, and nothing else in these directories.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::fs::Metadata;
+use std::io::{self, ErrorKind};
+use std::path::Path;
 
 use burn::train::metric::store::Split;
-use burn_ckpt::Error;
+use burn_ckpt::plumbing::{list, storage};
+use burn_ckpt::{Error, Result};
 
 use super::metric_file::{EPOCH_PREFIX, METRIC_SUFFIX};
 use crate::process::console::note;
@@ -16,7 +17,7 @@ use crate::process::console::note;
 /// # Errors
 ///
 /// [`Error::Io`] for a directory that cannot be listed, or a file that cannot be removed.
-pub(crate) fn remove_metric_files(run_dir: &Path, split: &Split, first: usize) -> burn_ckpt::Result<()> {
+pub(crate) fn remove_metric_files(run_dir: &Path, split: &Split, first: usize) -> Result<()> {
     let directory = run_dir.join(split.to_string());
     if !is_own_directory(&directory)? {
         return Ok(());
@@ -27,7 +28,7 @@ pub(crate) fn remove_metric_files(run_dir: &Path, split: &Split, first: usize) -
         }
         for file in list(&epoch)? {
             if is_metric_file(&file)? {
-                fs::remove_file(&file).map_err(failed("remove", &file))?;
+                storage::remove_file(&file).map_err(failed("remove", &file))?;
             }
         }
         remove_if_empty(&epoch)?;
@@ -41,33 +42,26 @@ fn epoch_of(directory: &Path) -> Option<usize> {
     number.parse().ok().filter(|epoch: &usize| epoch.to_string() == number)
 }
 
-fn is_metric_file(path: &Path) -> burn_ckpt::Result<bool> {
+fn is_metric_file(path: &Path) -> Result<bool> {
     let is_named = path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(METRIC_SUFFIX));
-    Ok(is_named && fs::symlink_metadata(path).map_err(failed("read", path))?.is_file())
+    Ok(is_named && entry(path)?.is_some_and(|present| present.is_file()))
 }
 
-fn is_own_directory(path: &Path) -> burn_ckpt::Result<bool> {
-    match fs::symlink_metadata(path) {
-        Ok(present) if present.is_symlink() => {
-            note(&format!("{} is a link: the metric files behind it stay", path.display()));
-            Ok(false)
-        }
-        Ok(present) => Ok(present.is_dir()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(failed("read", path)(error)),
+fn is_own_directory(path: &Path) -> Result<bool> {
+    let present = entry(path)?;
+    if present.as_ref().is_some_and(Metadata::is_symlink) {
+        note(&format!("{} is a link: the metric files behind it stay", path.display()));
     }
+    Ok(present.is_some_and(|present| present.is_dir()))
 }
 
-fn list(directory: &Path) -> burn_ckpt::Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(directory).map_err(failed("list", directory))?;
-    entries.map(|entry| Ok(entry.map_err(failed("list", directory))?.path())).collect()
+fn entry(path: &Path) -> Result<Option<Metadata>> {
+    storage::entry(path).map_err(failed("read", path))
 }
 
-fn remove_if_empty(directory: &Path) -> burn_ckpt::Result<()> {
-    match fs::remove_dir(directory) {
-        Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => {
-            Err(failed("remove", directory)(error))
-        }
+fn remove_if_empty(directory: &Path) -> Result<()> {
+    match storage::remove_directory(directory) {
+        Err(error) if error.kind() != ErrorKind::DirectoryNotEmpty => Err(failed("remove", directory)(error)),
         _ => Ok(()),
     }
 }
@@ -80,6 +74,7 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use tempfile::tempdir;
 
     #[test]

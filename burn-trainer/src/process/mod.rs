@@ -17,6 +17,7 @@ pub(crate) mod signals;
 pub(crate) mod start_device;
 #[cfg(feature = "tui")]
 mod terminal;
+pub(crate) mod verify_progress;
 
 #[cfg(feature = "mimalloc")]
 pub use allocator::KeepingAllocator;

@@ -9,6 +9,8 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::thread;
 use std::time::Duration;
 
+use burn_ckpt::plumbing::{ScopedWork, start_scoped_work};
+
 use super::device_names::IROH;
 #[cfg(feature = "remote")]
 use super::{iroh_endpoint, registry};
@@ -54,9 +56,12 @@ impl LostDevices {
     /// devices stay as they are.
     pub(super) fn named_by_their_servers(self, all: &[String], limit: Duration) -> Self {
         let problems: Vec<Option<String>> = thread::scope(|scope| {
-            let tests: Vec<_> =
-                all.iter().map(|name| scope.spawn(move || problem_of_server(name, limit))).collect();
-            tests.into_iter().map(|problem| problem.join().ok().flatten()).collect()
+            let test = |name: &'_ String| {
+                let name = name.clone();
+                start_scoped_work(scope, move || problem_of_server(&name, limit))
+            };
+            let tests: Vec<_> = all.iter().map(test).collect();
+            tests.into_iter().map(ScopedWork::join).collect()
         });
         let gone: Vec<(&String, String)> =
             all.iter().zip(problems).filter_map(|(name, problem)| Some((name, problem?))).collect();

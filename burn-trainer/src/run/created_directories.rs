@@ -1,8 +1,8 @@
 //! The directories that opening a run creates, which are removed again where the start fails.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+
+use burn_ckpt::plumbing::storage;
 
 use crate::run_files::experiment_log::EXPERIMENT_LOG;
 
@@ -18,8 +18,7 @@ impl CreatedDirectories {
     pub(super) fn below_which_all_are_new(directory: &Path) -> Self {
         // A directory that cannot be read may be there.
         let is_missing = |path: &&Path| {
-            !path.as_os_str().is_empty()
-                && fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+            !path.as_os_str().is_empty() && storage::facts(path).is_ok_and(|facts| facts.is_none())
         };
         let missing = directory.ancestors().take_while(is_missing);
         Self { created: missing.map(Path::to_path_buf).collect() }
@@ -34,15 +33,15 @@ impl CreatedDirectories {
 impl Drop for CreatedDirectories {
     fn drop(&mut self) {
         for directory in &self.created {
-            let mut entries = fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
             // burn's log is the one file that a start which fails can leave.
-            if let (Some(only), None) = (entries.next(), entries.next())
-                && only.file_name() == EXPERIMENT_LOG
+            if let Ok(Some(entries)) = storage::list(directory)
+                && let [only] = &entries[..]
+                && only.file_name().is_some_and(|name| name == EXPERIMENT_LOG)
             {
-                let _ = fs::remove_file(only.path());
+                let _ = storage::remove_file(only);
             }
             // Fails where something is in it, which stays.
-            let _ = fs::remove_dir(directory);
+            let _ = storage::remove_directory(directory);
         }
     }
 }

@@ -1,11 +1,10 @@
 //! Opens a run: its id, its directory, its lock, and what is done with checkpoints that exist already.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use burn::train::metric::store::Split;
-use burn_ckpt::plumbing::{RunLock, check_own, clear, recover};
+use burn_ckpt::plumbing::{RunLock, check_own, clear, create_directory, recover, storage};
 use burn_ckpt::{Catalog, RunLayout};
 use jiff::Timestamp;
 
@@ -64,12 +63,12 @@ impl OpenRun {
                 created,
             });
         }
-        check_directories([&config.root, &layout.run_dir().join("train"), &layout.run_dir().join("valid")])?;
+        check_directories(&config.root, &layout)?;
         let created = CreatedDirectories::below_which_all_are_new(&layout.checkpoint_dir());
         let lock = RunLock::acquire(layout.run_dir(), config.lock)?;
         file_system::report(&lock, &layout)?;
         check_own(&layout)?;
-        recover(&layout)?;
+        recover(&layout, &elsewhere)?;
         let mut present = scan(&layout, &elsewhere)?;
         let resume = match find_checkpoint::find(config, &layout, &present) {
             // What prevents a resume is removed for the fresh start.
@@ -81,7 +80,9 @@ impl OpenRun {
         let own = resume.as_ref().filter(|resume| is_own(resume, &layout, &present));
         let resumes_itself = own.is_some();
         let start = own.map_or(opened, |resume| resume.metadata.start_timestamp);
-        if own.is_none() && !present.is_empty() && !config.overwrite {
+        // With `auto` the only checkpoints without one to resume are weights.
+        let begins_beside_weights = resume.is_none() && config.ckpt_path.as_deref() == Some("auto");
+        if own.is_none() && !present.is_empty() && !config.overwrite && !begins_beside_weights {
             let path = layout.checkpoint_dir();
             return Err(Error::RunExists { run_id: layout.run_id().to_owned(), path });
         }
@@ -91,7 +92,7 @@ impl OpenRun {
             remove_run(&layout, &present)?;
             present = Catalog::default();
         }
-        create(&layout.checkpoint_dir())?;
+        create_directory(&layout.checkpoint_dir())?;
         Ok(Self { layout, present, start, opened, resume, resumes_itself, lock: Some(lock), created })
     }
 
@@ -142,28 +143,31 @@ fn is_own(resume: &ResumePoint, layout: &RunLayout, present: &Catalog) -> bool {
 }
 
 fn is_below(path: &Path, directory: &Path) -> bool {
-    match (fs::canonicalize(path), fs::canonicalize(directory)) {
-        (Ok(path), Ok(directory)) => path.starts_with(directory),
+    match (storage::canonicalize(path), storage::canonicalize(directory)) {
+        (Ok(Some(path)), Ok(Some(directory))) => path.starts_with(directory),
         _ => false,
     }
 }
 
 fn has(catalog: &Catalog, checkpoint: &Path) -> bool {
-    let resolved = |path: &Path| fs::canonicalize(path).ok();
+    let resolved = |path: &Path| storage::canonicalize(path).ok().flatten();
     let checkpoint = resolved(checkpoint);
     checkpoint.is_some() && catalog.entries.iter().any(|entry| resolved(&entry.path) == checkpoint)
 }
 
 /// Checks early that no file is in the place of a directory: later the metric files could not be written.
-fn check_directories<const N: usize>(paths: [&PathBuf; N]) -> Result<()> {
-    for path in paths {
-        let reason = match fs::metadata(path) {
-            Ok(present) if present.is_dir() => continue,
-            Ok(_) => format!("{} is not a directory", path.display()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => format!("{} cannot be read: {error}", path.display()),
-        };
-        return Err(Error::config("root", reason));
+fn check_directories(root: &Path, layout: &RunLayout) -> Result<()> {
+    let above = root.ancestors().filter(|part| !part.as_os_str().is_empty());
+    let splits = ["train", "valid"].map(|split| layout.run_dir().join(split));
+    for part in splits.iter().map(PathBuf::as_path).chain(above) {
+        let facts = storage::facts(part).map_err(|source| io_error("read", part, source))?;
+        if facts.is_some_and(|facts| !facts.is_dir()) {
+            let reason = match part == root || !root.starts_with(part) {
+                true => format!("{} is not a directory", part.display()),
+                false => format!("{} cannot be read: Not a directory: {}", root.display(), part.display()),
+            };
+            return Err(Error::config("root", reason));
+        }
     }
     Ok(())
 }
@@ -203,10 +207,6 @@ fn remove_run(layout: &RunLayout, present: &Catalog) -> Result<()> {
         remove_metric_files(layout.run_dir(), &split, 0)?;
     }
     Ok(())
-}
-
-fn create(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(|source| io_error("create the directory", path, source))
 }
 
 fn io_error(action: &'static str, path: &Path, source: io::Error) -> Error {

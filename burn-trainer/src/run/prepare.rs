@@ -5,7 +5,7 @@
 use std::sync::{Arc, OnceLock};
 
 use burn::train::{Learner, LearnerModel};
-use burn_ckpt::plumbing::{RunDescription, WriterActivity, git_commit};
+use burn_ckpt::plumbing::{RunDescription, StagingOwner, WriterActivity, git_commit};
 use burn_environment::EnvironmentProbe;
 use serde_json::Value;
 
@@ -99,10 +99,10 @@ pub(crate) fn prepare<M: LearnerModel>(
         let epoch = restore_metrics(&metrics, resume);
         // A checkpoint of another run is only resumed in a directory without checkpoints.
         metric_logger = metric_logger.resumed_in(epoch, !run.present.is_empty());
-        if writes {
-            let complete = strategies.is_empty();
-            existing = ExistingCheckpoints::read(&config, &run.layout, &run.present, resume, complete)?;
-        }
+    }
+    if writes && !run.present.is_empty() {
+        let complete = strategies.is_empty();
+        existing = ExistingCheckpoints::read(&config, &run.layout, &run.present, resume.as_ref(), complete)?;
     }
     let description = run_description(&config, hparams, &run, resume.as_ref(), &environment)?;
     let open_saver = saver_opener(&config, strategies, &run, existing, description, activity);
@@ -157,7 +157,8 @@ fn run_description(
         start_timestamp: run.start,
         trainer_config,
         hparams,
-        staging_owner: run.layout.staging_owner()?,
+        // A process that does not write may be the first to come, before there is a directory.
+        staging_owner: if config.writes() { run.layout.staging_owner()? } else { StagingOwner::default() },
         starts,
         environment,
     })

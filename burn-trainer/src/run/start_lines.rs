@@ -1,15 +1,14 @@
 //! What a start of a run says: what it verifies, and from where it begins.
 
-use std::collections::HashSet;
 use std::path::Path;
 
-use burn_ckpt::plumbing::size;
+use burn_ckpt::plumbing::{size, storage};
 use burn_ckpt::{Catalog, RunLayout};
 
 use crate::config::TrainerConfig;
+use crate::error::Result;
 use crate::process::console::{note, warn};
 use crate::process::launcher::{self, LauncherRank};
-use crate::saving::file_digests::file_id;
 use crate::state::resume_point::ResumePoint;
 
 /// Says what the rank of this process means for it, unless that is 0.
@@ -26,19 +25,14 @@ pub(super) fn rank(config: &TrainerConfig, run_id: &str) {
     }
 }
 
-/// Says how many files a resume verifies, and how large they are: it can take a while.
-pub(super) fn verifying<'a>(files: impl Iterator<Item = &'a Path>) {
-    // A state with several names is read once.
-    let mut seen = HashSet::new();
-    let sizes: Vec<u64> = files
-        .filter(|path| file_id(path).is_none_or(|id| seen.insert(id)))
-        .filter_map(|path| Some(std::fs::metadata(path).ok()?.len()))
-        .collect();
-    if sizes.is_empty() {
-        return;
+/// Says which file a resume verifies first, and how large it is: it can take a while.
+pub(super) fn verifying(file: Option<&Path>) -> Result<()> {
+    let Some(path) = file else { return Ok(()) };
+    let failed = |source| burn_ckpt::Error::Io { action: "read", path: path.to_path_buf(), source };
+    if let Some(facts) = storage::facts(path).map_err(failed)? {
+        note(&format!("verifying checkpoints: 1 file, {}", size(facts.len())));
     }
-    let what = if sizes.len() == 1 { "1 file".to_owned() } else { format!("{} files", sizes.len()) };
-    note(&format!("verifying checkpoints: {what}, {}", size(sizes.iter().sum())));
+    Ok(())
 }
 
 /// Says from where the run begins. `is_own`: the checkpoint is one of this run, and not of another.

@@ -21,8 +21,8 @@ impl ExperimentLog {
 
 impl ApplicationLoggerInstaller for ExperimentLog {
     fn install(&self) -> Result<(), String> {
-        match regular_file::open_to_append(&self.0) {
-            Ok(_) => FileApplicationLoggerInstaller::new(&self.0).install(),
+        match regular_file::check_writable(&self.0) {
+            Ok(()) => FileApplicationLoggerInstaller::new(&self.0).install(),
             Err(error) => {
                 warn(&format!(
                     "the log {} cannot be written: {error}. Training continues without it",

@@ -1,62 +1,61 @@
 //! Opens files of a run for writing, where only a regular file may be: a link is not followed, a pipe is not waited for, and
 //! nothing else of that name is touched.
 
-use std::fs::{self, File, FileType, OpenOptions};
-use std::io;
+use std::fs::{FileType, Metadata};
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
-/// Creates an empty file to append to. A regular file of that name is removed first, so that another name of it (a hard link, as
-/// `cp -al` makes them) keeps its bytes.
-pub(crate) fn create(path: &Path) -> io::Result<File> {
-    let present = match fs::symlink_metadata(path) {
-        Ok(present) => Some(present),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
-    };
-    if let Some(present) = &present {
+use burn_ckpt::plumbing::storage::{self, ExistingContent, StoredFile};
+
+/// Opens an empty file. If a file of that name has another name too (a hard link, as `cp -al` makes them), it keeps its bytes under
+/// that one.
+pub(crate) fn create(path: &Path) -> io::Result<StoredFile> {
+    let present = storage::entry(path)?;
+    if let Some(present) = present.as_ref() {
         check(present.file_type())?;
-        fs::remove_file(path)?;
     }
-    // Follows no link that has come meanwhile.
-    let file = OpenOptions::new().append(true).create_new(true).open(path)?;
-    if let Some(present) = present {
-        file.set_permissions(present.permissions())?;
-    }
+    let Some(linked) = present.filter(has_another_name) else {
+        return StoredFile::open_own(path, ExistingContent::Remove);
+    };
+    storage::remove_file(path)?;
+    let file = StoredFile::create_new(path)?;
+    file.set_permissions(linked.permissions())?;
     Ok(file)
 }
 
-/// Opens a file to append to, and creates it where it is missing.
-pub(crate) fn open_to_append(path: &Path) -> io::Result<File> {
-    match fs::symlink_metadata(path) {
-        Ok(present) => check(present.file_type())?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+/// Makes sure that a file can be written, and creates it where it is missing.
+pub(crate) fn check_writable(path: &Path) -> io::Result<()> {
+    if let Some(present) = storage::entry(path)? {
+        check(present.file_type())?;
     }
-    let mut options = OpenOptions::new();
-    options.append(true).create(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        // Another file can have come meanwhile.
-        options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-    }
-    let file = options.open(path)?;
-    check(file.metadata()?.file_type())?;
-    Ok(file)
+    StoredFile::open_own(path, ExistingContent::Keep).map(drop)
 }
 
 /// Creates a directory, whose parent exists. A link to a directory in its place is an error.
 pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
-    let error = match fs::create_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => error,
+    let error = match storage::create_directory(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => error,
         created => return created,
     };
-    let present = fs::symlink_metadata(path)?.file_type();
-    if present.is_dir() {
+    let present = storage::entry(path)?.map(|present| present.file_type());
+    if present.is_some_and(|present| present.is_dir()) {
         return Ok(());
     }
-    let reason = format!("{} is {} and not a directory: {error}", path.display(), named(present));
-    Err(io::Error::new(io::ErrorKind::NotADirectory, reason))
+    let what = present.map_or("not there", named);
+    let reason = format!("{} is {what} and not a directory: {error}", path.display());
+    Err(io::Error::new(ErrorKind::NotADirectory, reason))
+}
+
+fn has_another_name(present: &Metadata) -> bool {
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::MetadataExt::nlink(present) > 1
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = present;
+        false
+    }
 }
 
 fn check(present: FileType) -> io::Result<()> {
@@ -64,7 +63,7 @@ fn check(present: FileType) -> io::Result<()> {
         return Ok(());
     }
     let reason = format!("there is {} of that name, which stays as it is: move it away", named(present));
-    Err(io::Error::new(io::ErrorKind::AlreadyExists, reason))
+    Err(io::Error::new(ErrorKind::AlreadyExists, reason))
 }
 
 fn named(present: FileType) -> &'static str {
@@ -91,11 +90,12 @@ fn named(present: FileType) -> &'static str {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+    use std::fs;
     use std::io::Write;
     use std::os::unix::fs::{PermissionsExt, symlink};
     use tempfile::tempdir;
 
-    type Open = fn(&Path) -> io::Result<File>;
+    type Open = fn(&Path) -> io::Result<()>;
 
     #[test]
     fn a_link_a_pipe_a_socket_and_a_directory_stay_as_they_are() {
@@ -116,16 +116,16 @@ mod tests {
             ("pipe", "a pipe"),
         ];
         for (name, what) in all {
-            for open in [create as Open, open_to_append] {
+            for open in [(|path| create(path).map(drop)) as Open, check_writable] {
                 let before = fs::symlink_metadata(at(name)).unwrap().file_type();
                 let error = open(&at(name)).unwrap_err();
-                assert_eq!(error.kind(), io::ErrorKind::AlreadyExists, "{name}");
+                assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{name}");
                 assert!(error.to_string().contains(what), "{error}");
                 assert_eq!(fs::symlink_metadata(at(name)).unwrap().file_type(), before);
             }
             if name != "directory" {
                 let error = create_directory(&at(name)).unwrap_err();
-                assert_eq!(error.kind(), io::ErrorKind::NotADirectory, "{error}");
+                assert_eq!(error.kind(), ErrorKind::NotADirectory, "{error}");
             }
         }
         assert_eq!(fs::read_to_string(at("precious")).unwrap(), "mine");

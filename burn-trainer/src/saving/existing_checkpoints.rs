@@ -4,13 +4,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use burn_ckpt::plumbing::{SavedCheckpoint, StagingOwner, add_name, chain};
+use burn_ckpt::plumbing::{
+    FileIdentity, SavedCheckpoint, StagingOwner, add_name, chain, file_identity, is_there,
+};
 use burn_ckpt::retention::{Candidate, KeepRule};
-use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, RunLayout};
+use burn_ckpt::{Catalog, Checkpoint, RunLayout};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 
-use super::file_digests::FileDigests;
 use super::run_checkpoints::{report_skipped, twin};
 use super::saved_names::SavedFor;
 use crate::config::TrainerConfig;
@@ -33,6 +34,8 @@ pub(crate) struct ExistingCheckpoints {
     /// Whether the strategies can differ from those that kept these checkpoints.
     pub(crate) rules_differ: bool,
     staging_owner: StagingOwner,
+    /// The checkpoints that strategies have taken, and that are not verified yet, with their digests.
+    unverified: Vec<(PathBuf, String)>,
 }
 
 /// A checkpoint that was saved for a strategy.
@@ -41,6 +44,8 @@ struct StrategyCheckpoint {
     saved: SavedCheckpoint,
     training_time: Duration,
     missing: Option<MissingName>,
+    /// The digest of the file, unless it was verified at this start.
+    unverified: Option<String>,
 }
 
 /// A file name that does not exist, while the state exists under another name.
@@ -52,31 +57,42 @@ struct MissingName {
 }
 
 impl ExistingCheckpoints {
-    /// Reads all checkpoints of a run. Each names the strategies that it was saved for. A damaged one counts for none of them,
-    /// since it must not be the best, nor take the place of an intact one. `complete`: the configuration has every strategy.
+    /// Reads the headers of all checkpoints of a run. Each names the strategies that it was saved for. Their bytes are verified beside
+    /// training: a damaged one must not be the best, nor take the place of an intact one. `complete`: the configuration has every strategy.
     pub(crate) fn read(
         config: &TrainerConfig,
         layout: &RunLayout,
         present: &Catalog,
-        resume: &ResumePoint,
+        resume: Option<&ResumePoint>,
         complete: bool,
     ) -> Result<Self> {
-        let (origin, metadata) = (resume.checkpoint.path(), &resume.metadata);
         let rules = |config: &TrainerConfig| {
             let config = config.spelled_out();
             (config.primary_metric, config.strategies)
         };
-        let then = serde_json::from_value::<TrainerConfig>(metadata.trainer_config.clone()).ok();
-        let mut digests = FileDigests::default();
-        // The resume has just verified it.
-        digests.note(origin, metadata.checkpoint_checksum.clone());
+        let then = resume.and_then(|resume| {
+            serde_json::from_value::<TrainerConfig>(resume.metadata.trainer_config.clone()).ok()
+        });
+        // The resume has just verified this file, whatever its name.
+        let verified = match resume {
+            Some(ResumePoint { checkpoint, metadata, .. }) => {
+                Some((file_identity(checkpoint.path())?, metadata.checkpoint_checksum.as_str()))
+            }
+            None => None,
+        };
+        let origin = resume.map(|resume| {
+            let path = twin(&resume.metadata, present).unwrap_or(resume.checkpoint.path());
+            (resume.state.position, path.to_path_buf())
+        });
+        let seconds = resume.map(|resume| resume.metadata.training_time_seconds);
         let staging_owner = layout.staging_owner()?;
         Ok(Self {
-            by_strategy: by_strategy(layout, present, &mut digests),
-            resumed_at: Duration::try_from_secs_f64(metadata.training_time_seconds).ok(),
+            by_strategy: by_strategy(layout, present, verified)?,
+            resumed_at: seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
             newest: present.entries.iter().map(|entry| entry.metadata.checkpoint_timestamp).max(),
-            origin: Some((resume.state.position, twin(metadata, present).unwrap_or(origin).to_path_buf())),
+            origin,
             staging_owner,
+            unverified: Vec::new(),
             rules_differ: !complete || then.as_ref().map(rules) != Some(rules(config)),
         })
     }
@@ -113,43 +129,49 @@ impl ExistingCheckpoints {
             .map(|(order, StrategyCheckpoint { saved, .. })| Candidate { score: saved.score, order })
             .collect();
         let kept = keep.kept(&candidates);
-        let there = found.into_iter().enumerate().filter_map(
-            |(position, StrategyCheckpoint { saved, missing, .. })| {
-                let Some(MissingName { state, reason }) = missing else { return Some(saved) };
+        let mut there = Vec::new();
+        for (position, StrategyCheckpoint { saved, missing, unverified, .. }) in found.into_iter().enumerate()
+        {
+            if let Some(MissingName { state, reason }) = missing {
                 if !kept.contains(&position) {
-                    return None;
+                    continue;
                 }
-                match add_name(&state, &saved.path, &reason, &self.staging_owner) {
-                    Ok(()) => {
-                        log::info!("{} was missing and is there again", saved.path.display());
-                        Some(saved)
-                    }
-                    Err(error) => {
-                        log::warn!("{} is missing: {}", saved.path.display(), chain(&error));
-                        None
-                    }
+                if let Err(error) = add_name(&state, &saved.path, &reason, &self.staging_owner) {
+                    log::warn!("{} is missing: {}", saved.path.display(), chain(&error));
+                    continue;
                 }
-            },
-        );
-        there.collect()
+                log::info!("{} was missing and is there again", saved.path.display());
+            }
+            self.unverified.extend(unverified.map(|checksum| (saved.path.clone(), checksum)));
+            there.push(saved);
+        }
+        there
+    }
+
+    /// The checkpoints that strategies have taken, and that are not verified yet, with their digests.
+    pub(super) fn take_unverified(&mut self) -> Vec<(PathBuf, String)> {
+        std::mem::take(&mut self.unverified)
     }
 }
 
 fn by_strategy(
     layout: &RunLayout,
     present: &Catalog,
-    digests: &mut FileDigests,
-) -> IndexMap<String, Vec<StrategyCheckpoint>> {
+    verified: Option<(Option<FileIdentity>, &str)>,
+) -> Result<IndexMap<String, Vec<StrategyCheckpoint>>> {
     let mut by_strategy: IndexMap<String, Vec<StrategyCheckpoint>> = IndexMap::new();
     let directory = layout.checkpoint_dir();
     for entry in &present.entries {
-        let saved = match checked(entry, digests) {
+        let saved: SavedFor = match Checkpoint::open(&entry.path).and_then(|it| it.trainer_state()) {
             Ok(saved) => saved,
             Err(error) => {
                 report_skipped(&entry.path, &error);
                 continue;
             }
         };
+        let checksum = &entry.metadata.checkpoint_checksum;
+        let this = (file_identity(&entry.path)?, checksum.as_str());
+        let is_verified = verified.as_ref() == Some(&this);
         // A copy that a user made, or a checkpoint of another run, belongs to no strategy.
         let is_own = entry.metadata.run_id == layout.run_id()
             && saved.saved_for.values().any(|path| directory.join(path) == entry.path);
@@ -158,7 +180,7 @@ fn by_strategy(
             // A state of two strategies has two files with the same content. Each is that of its own strategy.
             let missing = if path == entry.path {
                 None
-            } else if is_own && path.symlink_metadata().is_err() {
+            } else if is_own && !is_there(&path)? {
                 let kind = || strategy.split(':').next().unwrap_or_default().to_owned();
                 let reason = saved.reasons.get(strategy).cloned().unwrap_or_else(kind);
                 Some(MissingName { state: entry.path.clone(), reason })
@@ -174,18 +196,9 @@ fn by_strategy(
                 training_time: Duration::try_from_secs_f64(entry.metadata.training_time_seconds)
                     .unwrap_or_default(),
                 missing,
+                unverified: (!is_verified).then(|| checksum.clone()),
             });
         }
     }
-    by_strategy
-}
-
-fn checked(entry: &CatalogEntry, digests: &mut FileDigests) -> burn_ckpt::Result<SavedFor> {
-    let checkpoint = Checkpoint::open(&entry.path)?;
-    let (expected, found) = (&entry.metadata.checkpoint_checksum, digests.of(&entry.path)?);
-    if found != *expected {
-        let (path, expected) = (entry.path.clone(), expected.clone());
-        return Err(burn_ckpt::Error::Checksum { path, expected, found });
-    }
-    checkpoint.trainer_state()
+    Ok(by_strategy)
 }

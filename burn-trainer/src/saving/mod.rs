@@ -5,11 +5,11 @@
 //! Uses `config`, `strategy`, `state`, `metrics` and `process`. `training_loop`, `run`, `burn_loops` and `cli` use it.
 //!
 //! From top to bottom: `run_saves` (saving in one call of `fit`), `saver` (one event), `active_strategies`, `saved_names`,
-//! `save_summary`, `existing_checkpoints`, `file_digests`, `run_checkpoints`.
+//! `save_summary`, `earlier_verification`, `existing_checkpoints`, `run_checkpoints`.
 
 mod active_strategies;
+mod earlier_verification;
 pub(crate) mod existing_checkpoints;
-pub(crate) mod file_digests;
 pub(crate) mod run_checkpoints;
 pub(crate) mod run_saves;
 pub(crate) mod save_summary;

@@ -1,8 +1,9 @@
 //! The checkpoints of a run, in all directories of its strategies.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{BEST_DIR, LAST_DIR, ON_EXCEPTION_DIR, check_no_other_run};
+use burn_ckpt::plumbing::{BEST_DIR, LAST_DIR, ON_EXCEPTION_DIR, check_no_other_run, storage};
 use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, Metadata, RunLayout, Section};
 
 use crate::config::TrainerConfig;
@@ -10,6 +11,11 @@ use crate::error::Result;
 use crate::process::console::say;
 use crate::state::position::TrainerState;
 use crate::strategy::StrategyConfig;
+
+/// Bytes of a metadata file's name: `epoch=99999-step=999999999-v99.ckpt.metadata.json` has 50.
+const USUAL_NAME_BYTES: usize = 64;
+/// Bytes of the mark in a staging file's name: 16 digits, `-`, 16 digits.
+const STAGING_MARK_BYTES: usize = 33;
 
 /// The checkpoints of the run that a configuration names, oldest first.
 pub(crate) fn checkpoints(config: &TrainerConfig) -> Result<Catalog> {
@@ -82,7 +88,24 @@ pub(super) fn strategy_directory(layout: &RunLayout, dirpath: &Path) -> Result<P
     if !directory.starts_with(layout.checkpoint_dir()) {
         check_no_other_run(layout, &directory)?;
     }
+    check_lengths(&directory)?;
     Ok(directory)
+}
+
+/// Checks before training that the file system takes the paths of the files in a directory: otherwise no save would succeed.
+fn check_lengths(directory: &Path) -> Result<()> {
+    // The metadata's name while it is written is the longest.
+    let path = directory.join(format!(
+        ".{}.{}.staging",
+        "x".repeat(USUAL_NAME_BYTES),
+        "x".repeat(STAGING_MARK_BYTES)
+    ));
+    match storage::entry(&path) {
+        Err(source) if source.kind() == ErrorKind::InvalidFilename => {
+            Err(burn_ckpt::Error::Io { action: "save into", path: directory.to_path_buf(), source }.into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Warns that a checkpoint is skipped, also on standard error, since burn's log does not exist yet. Returns the reason with

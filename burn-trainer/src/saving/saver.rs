@@ -16,6 +16,7 @@ use indexmap::IndexMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::active_strategies::{self, ActiveStrategy};
+use super::earlier_verification::{announce, leading, report_damaged};
 use super::existing_checkpoints::ExistingCheckpoints;
 use super::save_summary::{SaveSummary, log_report};
 use super::saved_names::{self, SavedName};
@@ -72,6 +73,9 @@ impl Saver {
     ) -> Result<Self> {
         let checkpoint_dir = layout.checkpoint_dir();
         let (active, mut ledger) = active_strategies::open(strategies, metric_names, layout, &mut existing)?;
+        for (path, checksum) in existing.take_unverified() {
+            ledger.verify_later(&path, checksum);
+        }
         ledger.resume_from(existing.origin.as_ref().map(|(_, path)| path.as_path()), existing.rules_differ);
         let writer = CheckpointWriter::start(run, ledger, settings.max_waiting)?;
         let newest = IndexMap::new();
@@ -253,6 +257,7 @@ impl Saver {
 
     /// Notes the saves that have ended. A failed one is an error if the configuration stops training for it.
     pub(crate) fn collect(&mut self, failed_saves: FailedSaves) -> Result<()> {
+        report_damaged(&mut self.writer.ledger().lock());
         let known = self.summary.reports.len();
         self.summary.reports.extend(self.writer.reports().inspect(log_report));
         let mut failed =
@@ -273,21 +278,18 @@ impl Saver {
     ) -> (SaveSummary, IndexMap<String, SavedCheckpoint>) {
         let names: Vec<String> = self.strategies.iter().map(|active| active.name.clone()).collect();
         let ledger = self.writer.ledger().clone();
+        if wait.is_none() {
+            announce(&ledger.lock());
+        }
         let WriterEnd { reports, is_complete, unmoved_link } = self.writer.finish(wait);
         reports.iter().for_each(log_report);
+        report_damaged(&mut ledger.lock());
         self.summary.reports.extend(reports);
         self.summary.unfinished = !is_complete;
         self.summary.unmoved_link = unmoved_link;
         let durable = |path: &PathBuf| self.summary.reports.iter().any(|report| report.has_settled(path));
         self.summary.newest_is_durable = self.newest.values().all(|(path, _)| durable(path));
-        let leading = names
-            .into_iter()
-            .filter_map(|name| {
-                let checkpoint = ledger.lock().top_ranked(&name).cloned()?;
-                Some((name, checkpoint))
-            })
-            .collect();
-        (self.summary, leading)
+        (self.summary, leading(&ledger.lock(), names))
     }
 
     /// Reserves the paths, and describes the saves that go there.

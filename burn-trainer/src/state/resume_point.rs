@@ -7,6 +7,7 @@ use burn_ckpt::{Checkpoint, Metadata, Section};
 use super::position::TrainerState;
 use crate::error::{Error, Result};
 use crate::metrics::History;
+use crate::process::verify_progress;
 
 /// A verified checkpoint to resume from.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ impl ResumePoint {
     /// history is invalid.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let checkpoint = Checkpoint::open(path)?;
-        let metadata = checkpoint.verify()?;
+        let metadata = verify_progress::verify(&checkpoint)?;
         for section in [Section::OPTIMIZER, Section::SCHEDULER] {
             if !checkpoint.has_section(section) {
                 checkpoint.section(section)?;

@@ -82,8 +82,8 @@ impl<M: LearnerModel> SaveFromOutside for LoopFromOutside<M> {
     }
 
     fn save(&self, reason: &str, limit: Duration) -> SavedFromOutside {
-        let deadline = Instant::now() + limit;
-        let left = || deadline.saturating_duration_since(Instant::now());
+        let begun = Instant::now();
+        let left = || limit.saturating_sub(begun.elapsed());
         let parked = self.parked(limit / 2);
         let Some(mut saves) = self.saves.try_lock_for(left()) else {
             return SavedFromOutside::Failed("a strategy or an older save does not end".to_owned());

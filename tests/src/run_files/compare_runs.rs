@@ -147,7 +147,7 @@ fn verified(path: &Path) -> Result<(Metadata, Checkpoint), String> {
 fn said(metadata: &Metadata) -> Vec<(String, String)> {
     let Metadata { checkpoint_path, epoch, global_step, hparams, reason, .. } = metadata;
     [
-        ("checkpoint_path", checkpoint_path.clone()),
+        ("checkpoint_path", checkpoint_path.replace(SECOND, "")),
         ("epoch", epoch.to_string()),
         ("global_step", global_step.to_string()),
         ("hparams", hparams.to_string()),
@@ -265,7 +265,8 @@ pub(crate) fn is_staging(name: &str) -> bool {
 }
 
 /// Whether the directory of the run holds any unfinished file, or metadata whose checkpoint is missing.
-pub(crate) fn leftovers(run_dir: &Path) -> Vec<String> {
+#[must_use]
+pub fn leftovers(run_dir: &Path) -> Vec<String> {
     let names = names(run_dir);
     let alone = |name: &str| {
         !name.contains(LINK)

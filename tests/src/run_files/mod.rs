@@ -3,8 +3,8 @@
 mod compare_runs;
 mod tree;
 
-pub use compare_runs::{Same, compare, stopped_exactly};
-pub(crate) use compare_runs::{is_staging, leftovers};
+pub(crate) use compare_runs::is_staging;
+pub use compare_runs::{Same, compare, leftovers, stopped_exactly};
 pub use tree::{
     checkpoints, copy_checkpoint, described_state, files, hardware, last_epochs, metadata, run_dir, stems,
     target, whole_checkpoints,

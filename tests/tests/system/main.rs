@@ -5,7 +5,9 @@
 
 mod burn_ckpt_program;
 mod environment;
+mod faults;
 mod loading;
+mod machine_limits;
 mod not_the_runs;
 mod on_each_backend;
 #[cfg(feature = "wgpu")]

@@ -10,6 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use burn_ckpt::plumbing::start_scoped_work;
 use burn_ckpt::{Checkpoint, Metadata, Result, TensorInfo};
 use indexmap::IndexMap;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -40,7 +41,8 @@ pub fn verify_all(
         let (sender, outcomes) = mpsc::channel();
         for _ in 0..workers {
             let (sender, files, progress, next) = (sender.clone(), &files, &progress, &next);
-            scope.spawn(move || {
+            // Where no thread can be started, the work is done before the outcomes are received: the channel takes them all.
+            start_scoped_work(scope, move || {
                 while let Some(names) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
                     for (place, outcome) in verify_names(paths, names, threads, progress) {
                         // The receiver has stopped because standard output failed.

@@ -161,3 +161,46 @@ fn of_several_states_of_one_step_the_newest_stays_unless_all_are_kept() {
         assert_eq!(stems, removed);
     }
 }
+
+fn resumed(present: &[(&str, f64)], k: usize) -> Ledger {
+    let mut ledger = Ledger::default();
+    let saved = present.iter().map(|(path, score)| SavedCheckpoint::new(PathBuf::from(path), 1, *score));
+    let keep = KeepRule::Best(MetricMode::Min, TopK::Count(k));
+    ledger.register("best", keep, Some(PathBuf::from("best.ckpt")), saved);
+    for (path, _) in present {
+        ledger.verify_later(Path::new(path), "sha256:0".to_owned());
+    }
+    ledger
+}
+
+#[test]
+fn a_damaged_checkpoint_of_an_earlier_start_pushes_out_no_intact_one() {
+    let mut ledger = resumed(&[("damaged", 1.0), ("intact", 2.0)], 2);
+    let new = reserve(&mut ledger, "new", 1.5);
+    ledger.confirm(&new, true);
+    let changes = ledger.apply_rules();
+    assert_eq!(changes.remove, Vec::<PathBuf>::new(), "nothing is known of the others yet");
+    assert_eq!(changes.links, [], "the link stays where it is");
+    assert_eq!(ledger.top_ranked("best").unwrap().path, Path::new("damaged"));
+
+    let damaged = || Error::checksum(Path::new("damaged"), "a".to_owned(), "b".to_owned());
+    ledger.note_verified(Path::new("damaged"), Err(damaged()));
+    ledger.note_verified(Path::new("intact"), Ok(()));
+    let changes = ledger.apply_rules();
+    assert_eq!(changes.remove, Vec::<PathBuf>::new());
+    assert_eq!(changes.links, [(PathBuf::from("best.ckpt"), new.clone())]);
+    assert_eq!(ledger.top_ranked("best").unwrap().path, new);
+    assert_eq!(ledger.take_damaged().len(), 1);
+    assert_eq!(ledger.unverified().count(), 0);
+}
+
+#[test]
+fn a_state_that_only_unverified_ones_outrank_is_wanted_if_they_are_damaged() {
+    let mut ledger = resumed(&[("earlier", 1.0)], 1);
+    assert_eq!(ledger.would_keep("best", 2, 1.5), WouldKeep::UnlessOthersAreSaved);
+    let new = reserve(&mut ledger, "new", 1.5);
+    assert!(ledger.depends_on_unverified(&new));
+    ledger.note_verified(Path::new("earlier"), Ok(()));
+    assert!(!ledger.depends_on_unverified(&new) && !ledger.is_still_wanted(&new));
+    assert_eq!(ledger.would_keep("best", 3, 1.5), WouldKeep::No);
+}

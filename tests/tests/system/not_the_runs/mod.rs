@@ -2,4 +2,5 @@
 
 mod links_to_other_runs;
 mod planted_files;
+mod unfinished_files;
 mod users_files;

@@ -58,6 +58,10 @@ fn force_replaces_a_regular_file_alone_which_keeps_its_mode() {
     fs::set_permissions(at("file"), fs::Permissions::from_mode(0o604)).unwrap();
     ended_with(&export("file"), 0);
     assert_eq!(fs::metadata(at("file")).unwrap().permissions().mode() & 0o777, 0o604);
+    fs::write(at("imported.ckpt"), "older").unwrap();
+    fs::set_permissions(at("imported.ckpt"), fs::Permissions::from_mode(0o604)).unwrap();
+    ended_with(&burn_ckpt(&[&"import", &at("file"), &at("imported.ckpt"), &"--force"]), 0);
+    assert_eq!(fs::metadata(at("imported.ckpt")).unwrap().permissions().mode() & 0o777, 0o604);
 
     fs::write(at("precious"), "mine").unwrap();
     symlink("precious", at("link")).unwrap();

@@ -3,6 +3,7 @@
 mod changed_runs;
 mod copied_runs;
 mod dataloader;
+mod earlier_checkpoints;
 mod hostile_state;
 mod overwrite;
 mod reconcile;

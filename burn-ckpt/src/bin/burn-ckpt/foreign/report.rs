@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use burn_ckpt::plumbing::sha256_of_file;
+use burn_ckpt::plumbing::{sha256_of_file, storage};
 
 use crate::answer::{Answer, Failure};
 
@@ -15,14 +15,15 @@ use crate::answer::{Answer, Failure};
 /// When something else is there, when a file is there and `force` is not set, or when that cannot be seen.
 pub fn check_destination(path: &Path, force: bool) -> Result<(), Failure> {
     let shown = path.display();
-    match std::fs::symlink_metadata(path) {
-        Ok(present) if !present.is_file() => Err(Failure::Other(format!(
+    match storage::entry(path) {
+        Ok(Some(present)) if !present.is_file() => Err(Failure::Other(format!(
             "{shown} is {} and is not replaced: choose another name, or remove it",
             named(present.file_type())
         ))),
-        Ok(_) if !force => Err(Failure::Other(format!("{shown} exists: choose another name, or --force"))),
+        Ok(Some(_)) if !force => {
+            Err(Failure::Other(format!("{shown} exists: choose another name, or --force")))
+        }
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Failure::Other(format!("cannot see what {shown} is: {error}"))),
     }
 }

@@ -37,18 +37,9 @@ pub fn write(path: &Path, tensors: Vec<Tensor>, notes: &Notes, replace: bool) ->
     let header = header(&entries, notes)?;
 
     let existing = if replace { Existing::Replace } else { Existing::Keep };
-    // A file that is replaced keeps its mode.
-    let permissions = match std::fs::metadata(path) {
-        Ok(present) => Some(present.permissions()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(Failure::Other(format!("cannot read {}: {error}", path.display()))),
-    };
     write_whole(path, existing, |file| {
         let failed =
             |error: std::io::Error| Failure::Other(format!("cannot write {}: {error}", path.display()));
-        if let Some(permissions) = permissions {
-            file.set_permissions(permissions).map_err(failed)?;
-        }
         let mut file = BufWriter::with_capacity(1024 * 1024, file);
         file.write_all(&(header.len() as u64).to_le_bytes()).map_err(failed)?;
         file.write_all(&header).map_err(failed)?;

@@ -5,7 +5,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::{
-    CHECKPOINT_DIR, CHECKPOINT_SUFFIX, DEFAULT_LOGS, METADATA_SUFFIX, chain, is_checkpoint,
+    CHECKPOINT_DIR, CHECKPOINT_SUFFIX, DEFAULT_LOGS, METADATA_SUFFIX, chain, is_checkpoint, storage,
+    unfinished_files,
 };
 use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
 use jiff::Timestamp;
@@ -21,6 +22,8 @@ pub struct Listing {
     pub directory: PathBuf,
     pub rows: Vec<Row>,
     pub dangling: Vec<Dangling>,
+    /// Unfinished files, with their sizes: what killed processes left, or a process writes at the moment.
+    pub unfinished: Vec<(PathBuf, u64)>,
     /// What of it cannot be read.
     pub unreadable: Vec<Error>,
 }
@@ -110,6 +113,10 @@ impl Listing {
         let mut listing = Self::of_catalog(catalog, name_of(run.run_dir()), &directory);
         listing.unreadable = unreadable;
         listing.add_links(true)?;
+        // Of a directory that cannot be read there is a line already.
+        if listing.unreadable.is_empty() {
+            listing.add_unfinished(run);
+        }
         Ok(listing)
     }
 
@@ -132,7 +139,7 @@ impl Listing {
     }
 
     fn has_nothing(&self) -> bool {
-        self.is_empty() && self.unreadable.is_empty()
+        self.is_empty() && self.unreadable.is_empty() && self.unfinished.is_empty()
     }
 
     /// A path as it is shown: relative to the directory if it is inside.
@@ -144,7 +151,42 @@ impl Listing {
         let whole = catalog.entries.into_iter().map(|entry| Row::new(entry.path, Ok(entry.metadata)));
         let rows =
             whole.chain(catalog.broken.into_iter().map(|(path, error)| Row::new(path, Err(error)))).collect();
-        Self { name, directory: directory.to_path_buf(), rows, dangling: Vec::new(), unreadable: Vec::new() }
+        Self {
+            name,
+            directory: directory.to_path_buf(),
+            rows,
+            dangling: Vec::new(),
+            unfinished: Vec::new(),
+            unreadable: Vec::new(),
+        }
+    }
+
+    /// Finds the run's unfinished files, also in the directories outside of it to which its links lead.
+    fn add_unfinished(&mut self, run: &RunLayout) {
+        let is_outside = |path: &&Path| !path.starts_with(&self.directory);
+        let mut outside: Vec<PathBuf> = self
+            .rows
+            .iter()
+            .filter_map(|row| row.path.parent())
+            .filter(is_outside)
+            .map(Path::to_path_buf)
+            .collect();
+        outside.sort();
+        outside.dedup();
+        match unfinished_files(run, &outside) {
+            Ok(paths) => {
+                let size =
+                    |path: &PathBuf| storage::facts(path).ok().flatten().map_or(0, |facts| facts.len());
+                self.unfinished = paths
+                    .into_iter()
+                    .map(|path| {
+                        let bytes = size(&path);
+                        (path, bytes)
+                    })
+                    .collect();
+            }
+            Err(error) => self.unreadable.push(error),
+        }
     }
 
     /// Finds the links in the directory, and the files that they point to.

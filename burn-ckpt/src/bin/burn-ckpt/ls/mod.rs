@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::answer::{Answer, Failure};
 use crate::ls::listing::{Listing, Row, is_without_metadata, listings, reason};
 use crate::ls::metrics::{check_metrics, metrics_of};
-use crate::terminal::figures::{age, number, size};
+use crate::terminal::figures::{age, count, number, size};
 use crate::terminal::output::{Output, say};
 use crate::terminal::table::{Align, Table};
 
@@ -22,7 +22,7 @@ use crate::terminal::table::{Align, Table};
 /// Prints one line per file: epoch (counted from 0), optimizer step, metrics, size, age, the links that point
 /// to it, and whether its size is right (`burn-ckpt verify` reads the bytes). In a directory of several runs,
 /// each is listed. A run that cannot be read is named on standard error, and the others are listed. Exit status
-/// 1 then, and if there is no checkpoint.
+/// 1 then, and if there is no checkpoint. Unfinished files are counted on standard error.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -56,9 +56,22 @@ pub fn run(args: &Args) -> Answer {
         }
     }
     output.flush()?;
+    listings.iter().filter(|listing| !listing.unfinished.is_empty()).for_each(say_unfinished);
     let unreadable: Vec<&Error> = listings.iter().flat_map(|listing| &listing.unreadable).collect();
     unreadable.iter().for_each(|error| say(format!("error: {}", chain(*error))));
     Ok(unreadable.is_empty())
+}
+
+/// Says how many unfinished files there are, and what removes them.
+fn say_unfinished(listing: &Listing) {
+    let bytes = listing.unfinished.iter().map(|(_, bytes)| bytes).sum();
+    say(format!(
+        "note: {} has {} of saves in progress or of killed processes, {}: the next start of the run removes the latter, and so does \
+         burn-ckpt prune",
+        listing.name,
+        count(listing.unfinished.len(), "unfinished file"),
+        size(bytes)
+    ));
 }
 
 fn table(listing: &Listing, wanted: &[String], now: Timestamp) -> Table {
@@ -116,6 +129,11 @@ fn listing_json(listing: &Listing) -> Result<Value, Failure> {
         "directory": listing.directory.display().to_string(),
         "checkpoints": rows,
         "dangling_links": dangling,
+        "unfinished": listing
+            .unfinished
+            .iter()
+            .map(|(path, bytes)| json!({ "file": listing.shown(path), "size_bytes": bytes }))
+            .collect::<Vec<_>>(),
         "unreadable": listing.unreadable.iter().map(|error| chain(error)).collect::<Vec<_>>(),
     }))
 }

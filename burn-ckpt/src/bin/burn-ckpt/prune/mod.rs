@@ -6,11 +6,10 @@
 mod rules;
 
 use std::collections::HashMap;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::RunLayout;
-use burn_ckpt::plumbing::{LockMode, RunLock, check_own, remove_checkpoint};
+use burn_ckpt::plumbing::{LockMode, RunLock, check_own, real_path, remove_checkpoint, storage};
 use burn_ckpt::retention::MetricMode;
 use serde_json::{Value, json};
 
@@ -32,8 +31,8 @@ use rules::{Rule, parse_mode};
 ///
 /// If a state has several names (in best/ and last/), all of them stay. Before a file is removed, the files
 /// that stay are read and verified. If one of them is not whole, or none would stay, no file is removed.
-/// Files that are not whole are kept (see --broken). A run that is being written to is an error. Prints one
-/// line per removed file.
+/// Files that are not whole are kept (see --broken). Unfinished files of killed processes are removed. A run
+/// that is being written to is an error. Prints one line per removed file.
 ///
 /// Exit status 1 if no file can be removed safely.
 #[derive(clap::Args)]
@@ -69,17 +68,18 @@ pub fn run(args: &Args) -> Answer {
     }
     let Some(run) = run_of(&args.run) else {
         let path = args.run.display();
-        let problem = match std::fs::metadata(&args.run) {
-            Ok(_) => "has no checkpoint directory".to_owned(),
-            Err(error) if error.kind() == ErrorKind::NotFound => "does not exist".to_owned(),
+        let problem = match storage::facts(&args.run) {
+            Ok(Some(_)) => "has no checkpoint directory".to_owned(),
+            Ok(None) => "does not exist".to_owned(),
             Err(error) => format!("cannot be read: {error}"),
         };
         return Err(Failure::Other(format!("{path} is not a run's directory: it {problem}")));
     };
     check_is_own(run.run_dir())?;
     // A dry run takes no lock, as that would create a directory and a file.
-    let _lock =
-        if args.dry_run { None } else { Some(RunLock::acquire(run.run_dir(), LockMode::IfPossible)?) };
+    let lock = if args.dry_run { None } else { Some(RunLock::acquire(run.run_dir(), LockMode::IfPossible)?) };
+    // Without a lock a process may be writing them.
+    let removes_unfinished = lock.as_ref().is_none_or(|lock| lock.unsupported().is_none());
     let mut listing = Listing::of_run(&run)?;
     // What is in there could be what has to stay.
     if let Some(error) = listing.unreadable.pop() {
@@ -105,11 +105,15 @@ pub fn run(args: &Args) -> Answer {
     }
     let mut output = Output::new();
     let (done, failure) = remove(&removed, &listing, args, &mut output);
+    let unfinished = match failure.is_none() && removes_unfinished {
+        true => remove_unfinished(&listing, args, &mut output)?,
+        false => 0,
+    };
     if args.json {
         output.json(&as_json(&plan, &done, &listing, args.dry_run))?;
     }
     output.flush()?;
-    let freed: u64 = done.iter().map(|(_, bytes)| bytes).sum();
+    let freed: u64 = unfinished + done.iter().map(|(_, bytes)| bytes).sum::<u64>();
     let verb = if args.dry_run { "would be removed" } else { "removed" };
     let (removed, kept) = (count(done.len(), "file"), plan.kept.len());
     say(format!("{removed} {verb}, {} freed; {kept} kept", size(freed)));
@@ -119,9 +123,7 @@ pub fn run(args: &Args) -> Answer {
 /// Fails if `checkpoint` is a link to another run's directory, whose lock is not held. A link to the run's own directory is another
 /// name of the run.
 fn check_is_own(run_dir: &Path) -> Result<(), Failure> {
-    let real = std::fs::canonicalize(run_dir)
-        .map_err(|error| Failure::Other(format!("cannot resolve {}: {error}", run_dir.display())))?;
-    Ok(check_own(&RunLayout::at(real))?)
+    Ok(check_own(&RunLayout::at(real_path(run_dir)?))?)
 }
 
 /// Which files stay, and which are removed.
@@ -212,6 +214,27 @@ fn remove<'a>(
     (done, None)
 }
 
+/// Removes what killed processes left, with a line for each. Returns the bytes that are freed.
+fn remove_unfinished(listing: &Listing, args: &Args, output: &mut Output) -> Result<u64, Failure> {
+    let mut freed = 0;
+    for (path, bytes) in &listing.unfinished {
+        if !args.dry_run {
+            let failed = |error| Failure::Other(format!("cannot remove {}: {error}", path.display()));
+            storage::remove_file(path).map_err(failed)?;
+        }
+        freed += bytes;
+        let verb = if args.dry_run { "would remove" } else { "removed" };
+        if !args.json {
+            output.line(format!(
+                "{verb}  {}  {} (unfinished)",
+                in_one_line(&listing.shown(path)),
+                size(*bytes)
+            ))?;
+        }
+    }
+    Ok(freed)
+}
+
 /// The number of a file's names (hard links).
 fn names(path: &Path) -> u64 {
     #[cfg(unix)]
@@ -236,6 +259,7 @@ fn as_json(plan: &Plan<'_>, done: &[(&Row, u64)], listing: &Listing, dry_run: bo
             .iter()
             .map(|row| json!({ "file": file(row), "links": row.links }))
             .collect::<Vec<_>>(),
+        "unfinished": listing.unfinished.iter().map(|(path, _)| listing.shown(path)).collect::<Vec<_>>(),
         "broken": plan
             .broken
             .iter()

@@ -1,0 +1,31 @@
+//! What tells a file from all others, whatever its name.
+
+use std::path::Path;
+
+use crate::disk::storage;
+use crate::error::{Error, Result};
+
+/// Two names of one file have the same.
+#[cfg(unix)]
+pub type FileIdentity = (u64, u64);
+/// Two names of one file have the same, unless they are hard links.
+#[cfg(not(unix))]
+pub type FileIdentity = std::path::PathBuf;
+
+/// The identity of the file that a path leads to. `None` if there is nothing.
+///
+/// # Errors
+///
+/// [`Error::Io`] when that cannot be found out.
+pub fn file_identity(path: &Path) -> Result<Option<FileIdentity>> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let facts = storage::facts(path).map_err(Error::io("find out what is at", path))?;
+        Ok(facts.map(|facts| (facts.dev(), facts.ino())))
+    }
+    #[cfg(not(unix))]
+    {
+        storage::canonicalize(path).map_err(Error::io("resolve", path))
+    }
+}

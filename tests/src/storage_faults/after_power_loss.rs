@@ -1,0 +1,1 @@
+//! Which states of the disk a loss of power can leave, from a record.

@@ -1,0 +1,208 @@
+//! An observer that notes the operations of a run, and lets one of them fail.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict};
+use parking_lot::Mutex;
+
+/// Linux's numbers of errors.
+const EIO: i32 = 5;
+const EACCES: i32 = 13;
+const ENOSPC: i32 = 28;
+const ESTALE: i32 = 116;
+const EDQUOT: i32 = 122;
+
+/// One operation of a run, told from all others whatever the order of threads: the n-th of its kind on its path.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    /// The operation's name.
+    pub operation: &'static str,
+    /// The path below the root, with `*` for the random part of a staging name.
+    pub path: String,
+    /// How many of this kind on this path came before.
+    pub number: u32,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} #{}", self.operation, self.path, self.number)
+    }
+}
+
+/// What happens at an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Fault {
+    /// It is not done, and fails with this error.
+    Error(i32),
+    /// It is done, and fails with this error.
+    LostAnswer(i32),
+    /// Half of a write is done, and it fails with this error.
+    Half(i32),
+    /// The process ends before it.
+    EndsBefore,
+    /// The process ends in the middle of a write.
+    EndsInHalf,
+    /// The process ends right after it.
+    EndsAfter,
+}
+
+/// Notes every operation below a directory, and lets one fail. From the end of the process on, all operations fail: what is on
+/// disk then is what a killed process leaves.
+#[derive(Debug)]
+pub struct Disturbed {
+    root: PathBuf,
+    disturbance: Option<(Place, Fault)>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    seen: HashMap<(&'static str, String), u32>,
+    places: Vec<Place>,
+    has_struck: bool,
+    has_ended: bool,
+}
+
+impl Disturbed {
+    /// Lets nothing fail.
+    #[must_use]
+    pub fn noting(root: &Path) -> Self {
+        Self { root: root.to_path_buf(), disturbance: None, inner: Mutex::default() }
+    }
+
+    /// Lets one operation fail.
+    #[must_use]
+    pub fn at(root: &Path, place: Place, fault: Fault) -> Self {
+        Self { disturbance: Some((place, fault)), ..Self::noting(root) }
+    }
+
+    /// The operations so far.
+    #[must_use]
+    pub fn places(&self) -> Vec<Place> {
+        self.inner.lock().places.clone()
+    }
+
+    /// Whether the operation that was to fail was there.
+    #[must_use]
+    pub fn has_struck(&self) -> bool {
+        self.inner.lock().has_struck
+    }
+
+    /// Whether the process has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.inner.lock().has_ended
+    }
+
+    fn place(&self, operation: &Operation<'_>, inner: &mut Inner) -> Place {
+        let path = operation.path().strip_prefix(&self.root).unwrap_or(operation.path());
+        let (operation, path) = (operation.name(), without_random_part(&path.to_string_lossy()));
+        let seen = inner.seen.entry((operation, path.clone())).or_default();
+        let place = Place { operation, path, number: *seen };
+        *seen += 1;
+        place
+    }
+}
+
+impl Observer for Disturbed {
+    fn before(&self, operation: &Operation<'_>) -> Verdict {
+        let mut inner = self.inner.lock();
+        if inner.has_ended {
+            return Verdict::Fail(ended());
+        }
+        let place = self.place(operation, &mut inner);
+        inner.places.push(place.clone());
+        let fault = match &self.disturbance {
+            Some((wanted, fault)) if *wanted == place => *fault,
+            _ => return Verdict::Proceed,
+        };
+        inner.has_struck = true;
+        inner.has_ended = matches!(fault, Fault::EndsBefore | Fault::EndsInHalf | Fault::EndsAfter);
+        let half = match operation {
+            Operation::Write { bytes, .. } => bytes.len() / 2,
+            _ => 0,
+        };
+        match fault {
+            Fault::Error(errno) => Verdict::Fail(io::Error::from_raw_os_error(errno)),
+            Fault::LostAnswer(errno) => Verdict::ProceedAndFail(io::Error::from_raw_os_error(errno)),
+            Fault::Half(errno) => Verdict::Part(half, io::Error::from_raw_os_error(errno)),
+            Fault::EndsBefore => Verdict::Fail(ended()),
+            Fault::EndsInHalf => Verdict::Part(half, ended()),
+            Fault::EndsAfter => Verdict::ProceedAndFail(ended()),
+        }
+    }
+}
+
+fn ended() -> io::Error {
+    io::Error::other("the process has ended")
+}
+
+/// A path without what differs from run to run: `.a.ckpt.0-<16 hex digits>.staging` -> `.a.ckpt.*.staging`, and
+/// `on_exception/2024-01-15T10-30-00.ckpt` -> `on_exception/<time>.ckpt`.
+fn without_random_part(path: &str) -> String {
+    let path = match path.strip_suffix(".staging").and_then(|staged| staged.rsplit_once('.')) {
+        Some((start, _)) => format!("{start}.*.staging"),
+        None => path.to_owned(),
+    };
+    let Some((directory, name)) = path.split_once("on_exception/") else { return path };
+    match name.find(".ckpt") {
+        Some(end) => {
+            let dot = if name.starts_with('.') { "." } else { "" };
+            format!("{directory}on_exception/{dot}<time>{}", &name[end..])
+        }
+        None => path,
+    }
+}
+
+/// The errors that an operation can plausibly give.
+fn errors_of(operation: &str) -> &'static [i32] {
+    match operation {
+        "facts" | "list" | "resolve" | "open" => &[EIO, ESTALE, EACCES],
+        "read" | "sync" | "sync directory" | "lock" => &[EIO],
+        "reserve" | "write" | "copy" | "set length" => &[ENOSPC, EIO, EDQUOT],
+        "create file" | "create directory" | "hard link" | "symlink" => &[ENOSPC, EACCES, EIO],
+        _ => &[EIO, EACCES],
+    }
+}
+
+/// What can happen at an operation: each kind of fault, and of the errors that it can plausibly give one by the seed.
+#[must_use]
+pub fn faults_at(place: &Place, seed: u64) -> Vec<Fault> {
+    let errors = errors_of(place.operation);
+    let chosen = mixed(place, seed) as usize % errors.len();
+    let mut faults = vec![Fault::Error(errors[chosen])];
+    match place.operation {
+        // What these do is not seen on disk, so an end after them is an end before the next.
+        "facts" | "list" | "resolve" | "open" | "read" | "lock" => {}
+        "write" => faults.extend([Fault::Half(ENOSPC), Fault::EndsBefore, Fault::EndsInHalf]),
+        "sync" | "sync directory" => faults.push(Fault::EndsBefore),
+        _ => faults.extend([Fault::LostAnswer(EIO), Fault::EndsBefore, Fault::EndsAfter]),
+    }
+    faults
+}
+
+fn mixed(place: &Place, seed: u64) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    (place, seed).hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_staging_name_is_known_without_its_random_part() {
+        let name = "last/.a=1.ckpt.metadata.json.0123456789abcdef-0123456789abcdef.staging";
+        assert_eq!(without_random_part(name), "last/.a=1.ckpt.metadata.json.*.staging");
+        assert_eq!(without_random_part("last/a=1.ckpt"), "last/a=1.ckpt");
+        let name = "on_exception/2024-01-15T10-30-00-v1.ckpt.metadata.json";
+        assert_eq!(without_random_part(name), "on_exception/<time>.ckpt.metadata.json");
+        let name = "on_exception/.2024-01-15T10-30-00.ckpt.0123456789abcdef-0123456789abcdef.staging";
+        assert_eq!(without_random_part(name), "on_exception/.<time>.ckpt.*.staging");
+    }
+}

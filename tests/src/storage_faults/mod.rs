@@ -1,0 +1,12 @@
+//! Storage that fails: at any single file operation, by an error, a part of a write, a lost answer, the end of the process, or a
+//! loss of power.
+//!
+//! | file | has |
+//! |---|---|
+//! | `disturbed.rs` | an observer that notes the operations and lets one of them fail |
+//! | `record.rs` | an observer that keeps what every operation did |
+//! | `after_power_loss.rs` | which states of the disk a loss of power can leave, from a record |
+
+mod disturbed;
+
+pub use disturbed::{Disturbed, Fault, Place, faults_at};

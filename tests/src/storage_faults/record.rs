@@ -1,0 +1,1 @@
+//! An observer that keeps what every operation did.

@@ -1,0 +1,5 @@
+//! The storage fails: at each single file operation, and by a loss of power.
+
+mod at_each_operation;
+mod power_loss;
+mod scenarios;

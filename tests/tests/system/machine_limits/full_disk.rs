@@ -1,0 +1,99 @@
+//! A full disk: simulated at the storage seam everywhere, and with a small file system in memory where one can be mounted.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn_ckpt::ErrorKind;
+use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict, observe};
+use system_tests::models::small::{OnStep, Script};
+use system_tests::programs::running::{Running, programs, warmup};
+use system_tests::run_files::{checkpoints, compare, files, run_dir, stems, whole_checkpoints};
+use system_tests::{config, train, train_scripted};
+
+/// A disk that takes a part of each write while it is full, and no new name.
+#[derive(Default)]
+struct FullDisk(AtomicBool);
+
+impl Observer for FullDisk {
+    fn before(&self, operation: &Operation<'_>) -> Verdict {
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        match operation {
+            _ if !self.0.load(Ordering::Relaxed) => Verdict::Proceed,
+            Operation::Write { bytes, .. } => Verdict::Part(bytes.len() / 2, full()),
+            Operation::Reserve(..) => Verdict::Proceed,
+            Operation::CreateFile(..) | Operation::CreateDirectory(_) => Verdict::Fail(full()),
+            _ => Verdict::Proceed,
+        }
+    }
+}
+
+#[test]
+fn while_the_disk_is_full_nothing_older_is_lost_and_later_all_is_there() {
+    let (root, whole) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    train(config(whole.path(), 4)).unwrap();
+    let disk = Arc::new(FullDisk::default());
+    let _observation = observe(root.path(), disk.clone());
+    let (filled, link) = (Arc::clone(&disk), checkpoints(root.path()).join("last.ckpt"));
+    let action = OnStep(Arc::new(move || {
+        while fs::metadata(&link).is_err() {
+            std::thread::yield_now();
+        }
+        filled.0.store(true, Ordering::Relaxed);
+    }));
+    let script = Script { at_step: Some((15, action)), ..Script::default() };
+    let result = train_scripted(config(root.path(), 3), script).unwrap();
+    assert_eq!(result.failed_saves.len(), 2);
+    for (_, error) in &result.failed_saves {
+        assert_eq!(error.kind(), ErrorKind::DiskFull, "{error}");
+    }
+    assert_eq!(stems(&checkpoints(root.path()).join("last")), ["epoch=0-step=10"]);
+    let unfinished: Vec<String> =
+        files(&run_dir(root.path())).into_iter().filter(|name| name.contains("staging")).collect();
+    assert!(unfinished.is_empty(), "{unfinished:?}");
+
+    disk.0.store(false, Ordering::Relaxed);
+    train(config(root.path(), 4).with_ckpt_path("auto")).unwrap();
+    compare(&run_dir(whole.path()), &run_dir(root.path())).unwrap_or_else(|reason| panic!("{reason}"));
+}
+
+/// Runs a script with a file system of its own in memory at `$1`.
+fn with_a_small_disk(place: &Path, size: &str, script: &str) -> Option<std::process::Output> {
+    let mount = format!("mount -t tmpfs -o size={size} small \"$1\" || exit 77; {script}");
+    let mut command = Command::new("unshare");
+    command
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", &mount, "sh"])
+        .arg(place)
+        .arg(programs());
+    let output = command.output().ok()?;
+    // 1: no namespace may be made here; 77: nothing may be mounted in it.
+    let cannot =
+        output.status.code() == Some(77) || String::from_utf8_lossy(&output.stderr).contains("unshare");
+    (!cannot).then_some(output)
+}
+
+#[test]
+fn on_a_small_disk_saves_fail_with_a_reason_and_with_more_room_the_run_is_made_up_for() {
+    let (whole, place, out) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    Running::start(warmup(whole.path(), "--run-id r1 --epochs 3")).end_well();
+    let run = "\"$2/warmup\" --root \"$1\" --run-id r1";
+    let copied = out.path().display();
+    let script = format!(
+        "{run} --epochs 2 >&2; echo status $?; mount -o remount,size=20m small \"$1\" || exit 78; \
+         {run} --epochs 3 --ckpt-path auto >&2; echo status $?; cp -r \"$1/.\" \"{copied}\""
+    );
+    let Some(output) = with_a_small_disk(place.path(), "120k", &script) else {
+        // The same is simulated above, everywhere.
+        println!("no file system can be mounted here: only the simulated disk is tested");
+        return;
+    };
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(stderr.contains("No space left on device"), "{stderr}");
+    assert!(stdout.ends_with("status 0\n"), "{stdout}{stderr}");
+    assert!(whole_checkpoints(&checkpoints(out.path())).unwrap() > 0);
+    compare(&run_dir(whole.path()), &run_dir(out.path()))
+        .unwrap_or_else(|reason| panic!("{reason}: {stderr}"));
+}

@@ -1,0 +1,7 @@
+//! The limits of the machine and of its file systems: what cannot be written is said, nothing older is lost, and the next start
+//! continues.
+
+mod directories;
+mod full_disk;
+mod limits_of_a_process;
+mod long_paths;
