@@ -2,6 +2,7 @@
 
 use burn::tensor::{Bytes, DType, Shape};
 use burn_ckpt::Section;
+use burn_ckpt::plumbing::{parse_json, shown};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,10 @@ use super::line_chunks::Lines;
 const TENSOR: &str = "metrics";
 /// The most epochs in a history, since each takes memory. No run comes near.
 pub(crate) const MAX_EPOCHS: usize = 10_000_000;
+/// The longest history, in bytes.
+const MAX_BYTES: usize = 256 * 1024 * 1024;
+/// The most JSON values in a history: 1,000,000 epochs of four metrics, or as many batches.
+const MAX_VALUES: usize = 5_000_000;
 /// The most metrics of one epoch.
 const MAX_METRICS: usize = 10_000;
 
@@ -57,8 +62,12 @@ impl History {
     pub(crate) fn from_section(section: Section) -> Result<Self, String> {
         let tensor = section.tensors.into_iter().find(|tensor| tensor.name == TENSOR);
         let tensor = tensor.ok_or_else(|| format!("it has no {TENSOR}"))?;
+        let length = tensor.byte_len();
+        if length > MAX_BYTES {
+            return Err(format!("it has {length} bytes, and {MAX_BYTES} at most are read"));
+        }
         let (_, _, _, _, bytes) = tensor.into_parts().map_err(|error| error.to_string())?;
-        let history: Self = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+        let history: Self = parse_json(&bytes, MAX_VALUES).map_err(|error| shown(&error.to_string()))?;
         let most = history.epochs.iter().map(|values| values.0.len()).max().unwrap_or(0);
         for (what, count, limit) in [
             ("epochs", history.epochs.len(), MAX_EPOCHS),

@@ -2,6 +2,7 @@
 //!
 //! Uses `metrics` (the history in a checkpoint). `strategy`, `saving` and the folders above use it.
 
+mod check_sections;
 pub(crate) mod event;
 pub(crate) mod position;
 pub(crate) mod resume_point;

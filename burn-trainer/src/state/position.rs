@@ -85,6 +85,15 @@ impl TrainerState {
         if !(self.training_time_seconds >= 0.0 && self.training_time_seconds.is_finite()) {
             return Err(format!("its training time is {} seconds", self.training_time_seconds));
         }
+        if self.learning_rate.is_some_and(|rate| !rate.is_finite()) {
+            return Err("its learning rate is not a number".to_owned());
+        }
+        let DataLengths { train, valid } = self.data.unwrap_or_default();
+        let others =
+            [("batches_per_step", self.batches_per_step.unwrap_or(1)), ("train", train), ("valid", valid)];
+        if let Some((name, count)) = others.into_iter().find(|(_, count)| *count >= MAX_COUNT) {
+            return Err(format!("its trainer state has the {name} {count}, which no run reaches"));
+        }
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use burn_ckpt::{Checkpoint, Metadata, Section};
 
+use super::check_sections::check_sections;
 use super::position::TrainerState;
 use crate::error::{Error, Result};
 use crate::metrics::History;
@@ -29,11 +30,12 @@ impl ResumePoint {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let checkpoint = Checkpoint::open(path)?;
         let metadata = verify_progress::verify(&checkpoint)?;
-        for section in [Section::OPTIMIZER, Section::SCHEDULER] {
-            if !checkpoint.has_section(section) {
-                checkpoint.section(section)?;
-            }
-        }
+        let [model, optimizer, scheduler] = [
+            checkpoint.section(Section::MODEL)?,
+            checkpoint.section(Section::OPTIMIZER)?,
+            checkpoint.section(Section::SCHEDULER)?,
+        ];
+        check_sections(&model, &optimizer, &scheduler).map_err(|reason| unusable(path, reason))?;
         let state: TrainerState = checkpoint.trainer_state()?;
         state.check().map_err(|reason| unusable(path, reason))?;
         let history = history(path, &checkpoint, &state)?;

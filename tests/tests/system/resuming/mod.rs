@@ -4,7 +4,7 @@ mod changed_runs;
 mod copied_runs;
 mod dataloader;
 mod earlier_checkpoints;
-mod hostile_state;
+mod hostile;
 mod overwrite;
 mod reconcile;
 mod run_directory;

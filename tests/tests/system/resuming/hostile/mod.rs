@@ -1,0 +1,4 @@
+//! Resuming from checkpoints whose content nobody wrote, with valid digests.
+
+mod hostile_state;
+mod mutated_checkpoints;
