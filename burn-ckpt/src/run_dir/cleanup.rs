@@ -61,18 +61,15 @@ pub fn unfinished_files(layout: &RunLayout, outside: &[PathBuf]) -> Result<Vec<P
     Ok(found)
 }
 
-/// Removes the files that a catalog lists, valid or not, with their metadata and the links to them. Then removes those of the
+/// Removes the links to a run's checkpoints, and the files that a catalog lists, valid or not, with their metadata. Then removes those of the
 /// run's directories that are empty. All other files stay. The caller must hold the run's lock.
 ///
 /// # Errors
 ///
 /// [`Error::Io`] when something cannot be listed or removed.
 pub fn clear(layout: &RunLayout, catalog: &Catalog) -> Result<()> {
-    let whole = catalog.entries.iter().map(|entry| &entry.path);
-    for path in whole.chain(catalog.broken.iter().map(|(path, _)| path)) {
-        remove_checkpoint(path)?;
-    }
     let directory = layout.checkpoint_dir();
+    // First the links, so that none leads to a removed file if this ends in the middle.
     for path in list(&directory)? {
         if is_symlink(&path)? {
             if points_into_run(&path, layout.run_id())? {
@@ -81,6 +78,10 @@ pub fn clear(layout: &RunLayout, catalog: &Catalog) -> Result<()> {
         } else if replaces_a_link(&path, layout.run_id())? {
             links::remove(&path)?;
         }
+    }
+    let whole = catalog.entries.iter().map(|entry| &entry.path);
+    for path in whole.chain(catalog.broken.iter().map(|(path, _)| path)) {
+        remove_checkpoint(path)?;
     }
     // A directory is listed before those in it. They are removed in reverse order.
     let directories = subdirectories(&directory)?;

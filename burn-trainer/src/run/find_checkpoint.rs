@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::{chain, resolve};
-use burn_ckpt::{Catalog, CatalogEntry, RunLayout, locate};
+use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, RunLayout, Section, locate};
 
 use super::start_lines;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
+use crate::process::console::warn;
 use crate::saving::run_checkpoints::report_skipped;
 use crate::state::position::Position;
 use crate::state::resume_point::ResumePoint;
@@ -73,8 +74,22 @@ fn newest(layout: &RunLayout, present: &Catalog) -> Result<Option<ResumePoint>> 
     if reasons.is_empty() {
         return Ok(None);
     }
+    if present.broken.is_empty() && present.entries.iter().all(|entry| has_weights_alone(&entry.path)) {
+        // Of a state that is saved whole and as weights, the weights come first: a kill may have come in between.
+        let count = present.entries.len();
+        warn(&format!(
+            "{} has checkpoints of weights alone ({count}), which cannot be resumed: the run starts anew, and they stay until \
+             their strategies have better ones",
+            layout.checkpoint_dir().display()
+        ));
+        return Ok(None);
+    }
     // A fresh start would hide that these checkpoints exist.
     Err(Error::NothingToResume { path: layout.checkpoint_dir(), reasons })
+}
+
+fn has_weights_alone(path: &Path) -> bool {
+    Checkpoint::open(path).is_ok_and(|checkpoint| !checkpoint.has_section(Section::OPTIMIZER))
 }
 
 /// The first checkpoint that is valid and accepted. Reports why the others are skipped.

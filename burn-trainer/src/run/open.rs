@@ -83,7 +83,9 @@ impl OpenRun {
         let own = resume.as_ref().filter(|resume| is_own(resume, &layout, &present));
         let resumes_itself = own.is_some();
         let start = own.map_or(opened, |resume| resume.metadata.start_timestamp);
-        if own.is_none() && !present.is_empty() && !config.overwrite {
+        // With `auto` the only checkpoints without one to resume are weights.
+        let begins_beside_weights = resume.is_none() && config.ckpt_path.as_deref() == Some("auto");
+        if own.is_none() && !present.is_empty() && !config.overwrite && !begins_beside_weights {
             let path = layout.checkpoint_dir();
             return Err(Error::RunExists { run_id: layout.run_id().to_owned(), path });
         }

@@ -99,10 +99,10 @@ pub(crate) fn prepare<M: LearnerModel>(
         let epoch = restore_metrics(&metrics, resume);
         // A checkpoint of another run is only resumed in a directory without checkpoints.
         metric_logger = metric_logger.resumed_in(epoch, !run.present.is_empty());
-        if writes {
-            let complete = strategies.is_empty();
-            existing = ExistingCheckpoints::read(&config, &run.layout, &run.present, resume, complete)?;
-        }
+    }
+    if writes && !run.present.is_empty() {
+        let complete = strategies.is_empty();
+        existing = ExistingCheckpoints::read(&config, &run.layout, &run.present, resume.as_ref(), complete)?;
     }
     let description = run_description(&config, hparams, &run, resume.as_ref(), &environment)?;
     let open_saver = saver_opener(&config, strategies, &run, existing, description, activity);

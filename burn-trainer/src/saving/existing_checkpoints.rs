@@ -63,23 +63,34 @@ impl ExistingCheckpoints {
         config: &TrainerConfig,
         layout: &RunLayout,
         present: &Catalog,
-        resume: &ResumePoint,
+        resume: Option<&ResumePoint>,
         complete: bool,
     ) -> Result<Self> {
-        let (origin, metadata) = (resume.checkpoint.path(), &resume.metadata);
         let rules = |config: &TrainerConfig| {
             let config = config.spelled_out();
             (config.primary_metric, config.strategies)
         };
-        let then = serde_json::from_value::<TrainerConfig>(metadata.trainer_config.clone()).ok();
+        let then = resume.and_then(|resume| {
+            serde_json::from_value::<TrainerConfig>(resume.metadata.trainer_config.clone()).ok()
+        });
         // The resume has just verified this file, whatever its name.
-        let verified = (file_identity(origin)?, metadata.checkpoint_checksum.as_str());
+        let verified = match resume {
+            Some(ResumePoint { checkpoint, metadata, .. }) => {
+                Some((file_identity(checkpoint.path())?, metadata.checkpoint_checksum.as_str()))
+            }
+            None => None,
+        };
+        let origin = resume.map(|resume| {
+            let path = twin(&resume.metadata, present).unwrap_or(resume.checkpoint.path());
+            (resume.state.position, path.to_path_buf())
+        });
+        let seconds = resume.map(|resume| resume.metadata.training_time_seconds);
         let staging_owner = layout.staging_owner()?;
         Ok(Self {
             by_strategy: by_strategy(layout, present, verified)?,
-            resumed_at: Duration::try_from_secs_f64(metadata.training_time_seconds).ok(),
+            resumed_at: seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
             newest: present.entries.iter().map(|entry| entry.metadata.checkpoint_timestamp).max(),
-            origin: Some((resume.state.position, twin(metadata, present).unwrap_or(origin).to_path_buf())),
+            origin,
             staging_owner,
             unverified: Vec::new(),
             rules_differ: !complete || then.as_ref().map(rules) != Some(rules(config)),
@@ -146,7 +157,7 @@ impl ExistingCheckpoints {
 fn by_strategy(
     layout: &RunLayout,
     present: &Catalog,
-    verified: (Option<FileIdentity>, &str),
+    verified: Option<(Option<FileIdentity>, &str)>,
 ) -> Result<IndexMap<String, Vec<StrategyCheckpoint>>> {
     let mut by_strategy: IndexMap<String, Vec<StrategyCheckpoint>> = IndexMap::new();
     let directory = layout.checkpoint_dir();
@@ -159,7 +170,8 @@ fn by_strategy(
             }
         };
         let checksum = &entry.metadata.checkpoint_checksum;
-        let is_verified = (file_identity(&entry.path)?, checksum.as_str()) == verified;
+        let this = (file_identity(&entry.path)?, checksum.as_str());
+        let is_verified = verified.as_ref() == Some(&this);
         // A copy that a user made, or a checkpoint of another run, belongs to no strategy.
         let is_own = entry.metadata.run_id == layout.run_id()
             && saved.saved_for.values().any(|path| directory.join(path) == entry.path);

@@ -147,7 +147,7 @@ fn verified(path: &Path) -> Result<(Metadata, Checkpoint), String> {
 fn said(metadata: &Metadata) -> Vec<(String, String)> {
     let Metadata { checkpoint_path, epoch, global_step, hparams, reason, .. } = metadata;
     [
-        ("checkpoint_path", checkpoint_path.clone()),
+        ("checkpoint_path", checkpoint_path.replace(SECOND, "")),
         ("epoch", epoch.to_string()),
         ("global_step", global_step.to_string()),
         ("hparams", hparams.to_string()),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -140,15 +141,25 @@ fn ended() -> io::Error {
     io::Error::other("the process has ended")
 }
 
-/// `.a.ckpt.0-<16 hex digits>.staging` -> `.a.ckpt.*.staging`
+/// A path without what differs from run to run: `.a.ckpt.0-<16 hex digits>.staging` -> `.a.ckpt.*.staging`, and
+/// `on_exception/2024-01-15T10-30-00.ckpt` -> `on_exception/<time>.ckpt`.
 fn without_random_part(path: &str) -> String {
-    let Some(staged) = path.strip_suffix(".staging") else { return path.to_owned() };
-    staged.rsplit_once('.').map_or_else(|| path.to_owned(), |(start, _)| format!("{start}.*.staging"))
+    let path = match path.strip_suffix(".staging").and_then(|staged| staged.rsplit_once('.')) {
+        Some((start, _)) => format!("{start}.*.staging"),
+        None => path.to_owned(),
+    };
+    let Some((directory, name)) = path.split_once("on_exception/") else { return path };
+    match name.find(".ckpt") {
+        Some(end) => {
+            let dot = if name.starts_with('.') { "." } else { "" };
+            format!("{directory}on_exception/{dot}<time>{}", &name[end..])
+        }
+        None => path,
+    }
 }
 
 /// The errors that an operation can plausibly give.
-#[must_use]
-pub fn errors_of(operation: &str) -> &'static [i32] {
+fn errors_of(operation: &str) -> &'static [i32] {
     match operation {
         "facts" | "list" | "resolve" | "open" => &[EIO, ESTALE, EACCES],
         "read" | "sync" | "sync directory" | "lock" => &[EIO],
@@ -158,12 +169,13 @@ pub fn errors_of(operation: &str) -> &'static [i32] {
     }
 }
 
-/// Everything that can plausibly happen at an operation.
+/// What can happen at an operation: each kind of fault, and of the errors that it can plausibly give one by the seed.
 #[must_use]
-pub fn faults_of(operation: &str) -> Vec<Fault> {
-    let errors = errors_of(operation).iter();
-    let mut faults: Vec<Fault> = errors.map(|errno| Fault::Error(*errno)).collect();
-    match operation {
+pub fn faults_at(place: &Place, seed: u64) -> Vec<Fault> {
+    let errors = errors_of(place.operation);
+    let chosen = mixed(place, seed) as usize % errors.len();
+    let mut faults = vec![Fault::Error(errors[chosen])];
+    match place.operation {
         // What these do is not seen on disk, so an end after them is an end before the next.
         "facts" | "list" | "resolve" | "open" | "read" | "lock" => {}
         "write" => faults.extend([Fault::Half(ENOSPC), Fault::EndsBefore, Fault::EndsInHalf]),
@@ -171,6 +183,12 @@ pub fn faults_of(operation: &str) -> Vec<Fault> {
         _ => faults.extend([Fault::LostAnswer(EIO), Fault::EndsBefore, Fault::EndsAfter]),
     }
     faults
+}
+
+fn mixed(place: &Place, seed: u64) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    (place, seed).hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -182,5 +200,9 @@ mod tests {
         let name = "last/.a=1.ckpt.metadata.json.0123456789abcdef-0123456789abcdef.staging";
         assert_eq!(without_random_part(name), "last/.a=1.ckpt.metadata.json.*.staging");
         assert_eq!(without_random_part("last/a=1.ckpt"), "last/a=1.ckpt");
+        let name = "on_exception/2024-01-15T10-30-00-v1.ckpt.metadata.json";
+        assert_eq!(without_random_part(name), "on_exception/<time>.ckpt.metadata.json");
+        let name = "on_exception/.2024-01-15T10-30-00.ckpt.0123456789abcdef-0123456789abcdef.staging";
+        assert_eq!(without_random_part(name), "on_exception/.<time>.ckpt.*.staging");
     }
 }

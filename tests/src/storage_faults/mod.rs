@@ -9,4 +9,4 @@
 
 mod disturbed;
 
-pub use disturbed::{Disturbed, Fault, Place, errors_of, faults_of};
+pub use disturbed::{Disturbed, Fault, Place, faults_at};

@@ -1,18 +1,20 @@
 //! Each operation of each scenario fails in each plausible way, or the process ends there.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use burn_ckpt::Checkpoint;
 use burn_ckpt::plumbing::storage::observer::observe;
 use system_tests::run_files::{compare, files, leftovers, run_dir};
-use system_tests::storage_faults::{Disturbed, Fault, Place, faults_of};
+use system_tests::storage_faults::{Disturbed, Fault, Place, faults_at};
 use tempfile::{TempDir, tempdir};
 
 use super::scenarios::{ALL, Scenario};
 
+/// Chooses among the errors that an operation can give.
+const SEED: u64 = 20;
 /// A file of a user in the run's directories, which must stay.
 const FOREIGN: [&str; 3] = [
     "burn_trainer_logs/r1/checkpoint/best/notes.txt",
@@ -25,11 +27,16 @@ fn in_memory() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempdir()).unwrap()
 }
 
-fn root_with(scenario: &Scenario) -> TempDir {
-    let root = in_memory();
-    scenario.prepare(root.path());
+/// The directory of a scenario's run, which has the same path in each run: it stands in files.
+fn root_with(scenario: &Scenario, home: &Path) -> PathBuf {
+    let root = home.join("run");
+    if root.exists() {
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+    std::fs::create_dir(&root).unwrap();
+    scenario.prepare(&root);
     for name in FOREIGN {
-        let path = root.path().join(name);
+        let path = root.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, "mine").unwrap();
     }
@@ -37,20 +44,21 @@ fn root_with(scenario: &Scenario) -> TempDir {
 }
 
 /// Every operation of the undisturbed run, and its directory.
-fn undisturbed(scenario: &Scenario) -> (TempDir, Vec<Place>) {
-    let root = root_with(scenario);
-    let noting = Arc::new(Disturbed::noting(root.path()));
-    let observation = observe(root.path(), noting.clone());
-    let _ = scenario.disturbed(root.path());
+fn undisturbed(scenario: &Scenario, home: &Path) -> (PathBuf, Vec<Place>) {
+    let root = root_with(scenario, home);
+    let noting = Arc::new(Disturbed::noting(&root));
+    let observation = observe(&root, noting.clone());
+    let _ = scenario.disturbed(&root);
     drop(observation);
-    scenario.complete(root.path()).unwrap();
-    (root, noting.places())
+    scenario.complete(&root).unwrap();
+    let kept = home.join("undisturbed");
+    std::fs::rename(root, &kept).unwrap();
+    (kept, noting.places())
 }
 
 /// What is wrong after a fault and the next start.
-fn violations(scenario: &Scenario, expected: &Path, place: &Place, fault: Fault) -> Vec<String> {
-    let root = root_with(scenario);
-    let root = root.path();
+fn violations(scenario: &Scenario, home: &Path, expected: &Path, place: &Place, fault: Fault) -> Vec<String> {
+    let root = &root_with(scenario, home);
     let disturbed = Arc::new(Disturbed::at(root, place.clone(), fault));
     let observation = observe(root, disturbed.clone());
     let result = scenario.disturbed(root);
@@ -107,15 +115,16 @@ fn not_whole(root: &Path) -> Vec<String> {
 /// Runs a scenario with every fault of every operation of these kinds. Returns the violations.
 fn enumerate(scenario: &Scenario) -> Vec<String> {
     let start = Instant::now();
-    let (expected, places) = undisturbed(scenario);
+    let home = in_memory();
+    let (expected, places) = undisturbed(scenario, home.path());
     let mut counts: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
     let mut all = Vec::new();
     for place in &places {
         let count = counts.entry(place.operation).or_default();
         count.0 += 1;
-        for fault in faults_of(place.operation) {
+        for fault in faults_at(place, SEED) {
             count.1 += 1;
-            let wrong = violations(scenario, expected.path(), place, fault);
+            let wrong = violations(scenario, home.path(), &expected, place, fault);
             if !wrong.is_empty() {
                 all.push(format!("{fault:?} at {place}:\n    {}", wrong.join("\n    ")));
             }
@@ -123,7 +132,7 @@ fn enumerate(scenario: &Scenario) -> Vec<String> {
     }
     let total: u32 = counts.values().map(|(_, faults)| faults).sum();
     println!(
-        "{}: {} operations, {total} faults, {} violations, {:.0?}",
+        "{} (seed {SEED}): {} operations, {total} faults, {} violations, {:.0?}",
         scenario.name,
         places.len(),
         all.len(),
