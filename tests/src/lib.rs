@@ -13,6 +13,7 @@
 
 pub mod backend;
 pub mod bytes_read;
+pub mod forged_checkpoint;
 pub mod git_repository;
 pub mod hand_made_files;
 pub mod models;

@@ -3,16 +3,22 @@
 use std::error::Error;
 use std::io;
 
-/// The error's text, then those of its sources, each after a colon: `cannot create a.ckpt: Permission denied`.
+use crate::format::container::shown::without_controls;
+
+/// The longest text of one error, in characters. What a parser quotes of a hostile file can have a hundred megabytes.
+const MAX_TEXT_CHARS: usize = 4000;
+
+/// The error's text, then those of its sources, each after a colon: `cannot create a.ckpt: Permission denied`. Control
+/// characters are escaped, as a text can quote a file.
 ///
 /// A source whose text is already in the text before it is left out, as many libraries repeat their sources.
 #[must_use]
 pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
+    let mut text = harmless(&error.to_string());
     let mut next = error.source();
     let mut is_too_large = is_too_large_a_file(error);
     while let Some(source) = next {
-        let part = source.to_string();
+        let part = harmless(&source.to_string());
         if !text.contains(&part) {
             text.push_str(": ");
             text.push_str(&part);
@@ -24,6 +30,13 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
         text.push_str(TOO_LARGE);
     }
     text
+}
+
+/// The beginning of a text, without control characters but line breaks.
+fn harmless(text: &str) -> String {
+    let begin = text.char_indices().nth(MAX_TEXT_CHARS).map_or(text, |(end, _)| &text[..end]);
+    let lines: Vec<String> = begin.split('\n').map(without_controls).collect();
+    lines.join("\n") + if begin.len() < text.len() { " .." } else { "" }
 }
 
 /// What to do about an error that the system calls "File too large".

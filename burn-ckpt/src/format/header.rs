@@ -3,148 +3,151 @@
 //! Every length in the file is compared with the file's size before anything is allocated for it.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
-use burn_pack::{HEADER_SIZE, Header, MAX_FILE_SIZE, Reader, Tensor};
+use burn_pack::{HEADER_SIZE, Header, Scalar, Tensor};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::error::pack_error::PackError;
 use crate::error::{Cause, Error, Result};
+use crate::format::container::bounded_json::{JsonError, parse};
+use crate::format::container::descriptors::Descriptors;
+use crate::format::container::limits::{MAX_HEADER_BYTES, MAX_JSON_BYTES, MAX_JSON_VALUES};
+use crate::format::container::open_file::OpenFile;
+use crate::format::container::read_errors::ReadErrors;
+use crate::format::container::shown::shown;
+use crate::format::container::stored_tensor::StoredTensor;
 use crate::format::contents::{FORMAT_KEY, FORMAT_VERSION, HPARAMS_KEY, SECTIONS_KEY, TRAINER_STATE_KEY};
 use crate::format::section::Section;
-use crate::format::stand_in::stand_in_at;
 
-/// A checkpoint's header: everything that is known without reading a tensor.
+/// A checkpoint's header: everything that is known without reading a tensor. It holds the file from which it was read.
 #[derive(Debug)]
 pub(crate) struct ContainerHeader {
     pub(crate) hparams: Value,
     pub(crate) trainer_state: Value,
     pub(crate) sections: Vec<String>,
-    reader: EntryReader,
-}
-
-/// burn-pack's reader, which has no `Debug`.
-struct EntryReader(Reader);
-
-impl std::fmt::Debug for EntryReader {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.0.tensor_names()).finish()
-    }
+    file: Arc<OpenFile>,
+    tensors: Vec<StoredTensor>,
+    scalars: BTreeMap<String, Scalar>,
+    strings: BTreeMap<String, String>,
 }
 
 impl ContainerHeader {
     /// Reads a container's header. The tensors stay on disk.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        check_lengths(path)?;
-        let reader = Reader::from_file_exact(path).map_err(|error| unreadable_header(path, error))?;
-        let strings = reader.metadata();
+        Self::of(OpenFile::open(path)?)
+    }
+
+    /// Reads the header of an open container.
+    pub(crate) fn of(file: OpenFile) -> Result<Self> {
+        let path = file.path();
+        let (header_bytes, cbor) = read_cbor(&file)?;
+        let Descriptors { tensors, metadata: strings, scalars } = Descriptors::decode(&cbor)
+            .map_err(|error| Error::damaged(path, "its header cannot be parsed", Some(Box::new(error))))?;
+        drop(cbor);
         let Some(format) = strings.get(FORMAT_KEY) else {
             let reason = format!("it is a burnpack file without {FORMAT_KEY}, which burn's load_file reads");
             return Err(Error::not_a_checkpoint(path, reason));
         };
         let invalid = |reason: String, source: Cause| Error::damaged(path, reason, Some(source));
-        let found: u32 =
-            format.parse().map_err(|error| invalid(format!("its format is {format:?}"), Box::new(error)))?;
+        let found: u32 = format
+            .parse()
+            .map_err(|error| invalid(format!("its format is {:?}", shown(format)), Box::new(error)))?;
         check_version(path, "checkpoint format", found, FORMAT_VERSION)?;
-        let json = |key: &str| -> Result<Value> {
-            let text =
-                strings.get(key).ok_or_else(|| Error::damaged(path, format!("{key} is missing"), None))?;
-            serde_json::from_str(text)
-                .map_err(|error| invalid(format!("{key} is not valid JSON"), Box::new(error)))
-        };
-        let sections = serde_json::from_value(json(SECTIONS_KEY)?)
-            .map_err(|error| invalid(format!("{SECTIONS_KEY} is not a list of names"), Box::new(error)))?;
-        let (hparams, trainer_state) = (json(HPARAMS_KEY)?, json(TRAINER_STATE_KEY)?);
-        Ok(Self { hparams, trainer_state, sections, reader: EntryReader(reader) })
+        let tensors = tensors
+            .into_iter()
+            .map(|(name, stored)| StoredTensor::checked(name, stored, header_bytes, file.size()));
+        let tensors = tensors.collect::<Result<Vec<_>, _>>();
+        let tensors = tensors.map_err(|reason| Error::damaged(path, reason, None))?;
+        StoredTensor::check_apart(&tensors).map_err(|reason| Error::damaged(path, reason, None))?;
+        let sections = json(path, &strings, SECTIONS_KEY)?;
+        let (hparams, trainer_state) =
+            (json(path, &strings, HPARAMS_KEY)?, json(path, &strings, TRAINER_STATE_KEY)?);
+        Ok(Self { hparams, trainer_state, sections, file: Arc::new(file), tensors, scalars, strings })
+    }
+
+    /// The file that the header is from.
+    pub(crate) fn file(&self) -> &OpenFile {
+        &self.file
     }
 
     /// One section under its own names. Its tensors stay in the file until their bytes are read.
-    pub(crate) fn into_section(self, path: &Path, section: &str) -> Result<Section> {
+    pub(crate) fn section(&self, section: &str) -> Result<Section> {
         if !self.sections.iter().any(|present| present == section) {
             return Err(Error::MissingSection {
-                path: path.to_path_buf(),
+                path: self.file.path().to_path_buf(),
                 section: section.to_owned(),
-                present: self.sections.join(", "),
+                present: shown(&self.sections.join(", ")),
             });
         }
         let prefix = format!("{section}.");
-        let reader = self.reader.0;
-        let scalars = unprefixed(&prefix, reader.scalars());
-        let strings = unprefixed(&prefix, reader.metadata());
-        let tensors = tensors_of(path, reader)?
-            .into_iter()
-            .filter_map(|mut tensor| {
-                tensor.name = tensor.name.strip_prefix(&prefix)?.to_owned();
-                Some(tensor)
-            })
+        let errors = ReadErrors::default();
+        let tensors: Vec<Tensor> = self
+            .tensors
+            .iter()
+            .filter_map(|tensor| Some(tensor.tensor(tensor.name.strip_prefix(&prefix)?, &self.file, &errors)))
             .collect();
-        Ok(Section { tensors, scalars, strings })
+        let section = Section::new()
+            .with_tensors(tensors)
+            .with_scalars(unprefixed(&prefix, &self.scalars))
+            .with_strings(unprefixed(&prefix, &self.strings));
+        Ok(section.with_read_errors(errors))
     }
 
     /// All tensors under the names that they have in the file.
-    pub(crate) fn into_tensors(self, path: &Path) -> Result<Vec<Tensor>> {
-        tensors_of(path, self.reader.0)
+    pub(crate) fn tensors(&self) -> &[StoredTensor] {
+        &self.tensors
     }
 }
 
-/// burn-pack reports a failed read and an invalid header by one type.
-fn unreadable_header(path: &Path, error: burn_pack::Error) -> Error {
-    if !matches!(error, burn_pack::Error::IoError(_)) {
-        return Error::damaged(path, "its header is invalid", Some(PackError::boxed(error)));
+/// One of the header's strings that is JSON.
+fn json<T: DeserializeOwned>(path: &Path, strings: &BTreeMap<String, String>, key: &str) -> Result<T> {
+    let text = strings.get(key).ok_or_else(|| Error::damaged(path, format!("{key} is missing"), None))?;
+    if text.len() as u64 > MAX_JSON_BYTES {
+        let reason = format!("{key} has {} bytes, and {MAX_JSON_BYTES} are allowed", text.len());
+        return Err(Error::damaged(path, reason, None));
     }
-    // burn-pack keeps only the text of the system's error. A file that cannot be opened gives the error again.
-    match File::open(path) {
-        Err(source) => Error::io("open", path)(source),
-        Ok(_) => Error::Load {
-            path: path.to_path_buf(),
-            reason: "its header cannot be read".to_owned(),
-            source: Some(PackError::boxed(error)),
-        },
-    }
+    parse(text.as_bytes(), MAX_JSON_VALUES).map_err(|error| {
+        let reason = match &error {
+            JsonError::Invalid(_) if error.is_of_another_form() => "is not what it should be",
+            JsonError::Invalid(_) => "is not valid JSON",
+            _ => "is larger than it may be",
+        };
+        Error::damaged(path, format!("{key} {reason}"), Some(Box::new(error)))
+    })
 }
 
-fn tensors_of(path: &Path, reader: Reader) -> Result<Vec<Tensor>> {
-    let invalid =
-        |error| Error::damaged(path, "the position of a tensor is invalid", Some(PackError::boxed(error)));
-    reader.into_tensors().map_err(invalid)
-}
-
-/// Compares the lengths that the header states with the file's size. burn-pack's reader does so only after it has
-/// allocated memory for them.
-fn check_lengths(path: &Path) -> Result<()> {
-    // Before the file is opened: opening a pipe waits until a writer opens it too.
-    let facts = std::fs::metadata(path).map_err(Error::io("open", path))?;
-    if !facts.is_file() {
-        let what = if facts.is_dir() { "it is a directory" } else { "it is not a regular file" };
-        return Err(Error::not_a_checkpoint(path, what));
+/// Reads the header's CBOR, and its length. Compares the length with the file's before memory is allocated for it.
+fn read_cbor(file: &OpenFile) -> Result<(u32, Vec<u8>)> {
+    let (path, size) = (file.path(), file.size());
+    if let Some(reason) = file.stand_in()? {
+        return Err(Error::not_a_checkpoint(path, reason));
     }
-    let mut file = File::open(path).map_err(Error::io("open", path))?;
+    if size < HEADER_SIZE as u64 {
+        return Err(Error::not_a_checkpoint(path, format!("it has only {size} bytes")));
+    }
     let mut bytes = [0; HEADER_SIZE];
-    if let Some(reason) = stand_in_at(path, &facts)? {
-        return Err(Error::not_a_checkpoint(path, reason));
-    }
-    if facts.len() < HEADER_SIZE as u64 {
-        return Err(Error::not_a_checkpoint(path, format!("it has only {} bytes", facts.len())));
-    }
-    if facts.len() > MAX_FILE_SIZE {
-        let reason = format!("it has {} bytes, and {MAX_FILE_SIZE} are allowed", facts.len());
-        return Err(Error::not_a_checkpoint(path, reason));
-    }
-    file.read_exact(&mut bytes).map_err(Error::io("read", path))?;
+    file.read_exact_at(&mut bytes, 0).map_err(Error::io("read", path))?;
     let Ok(header) = Header::from_bytes(&bytes) else {
-        let reason = foreign(&bytes, facts.len());
+        let reason = foreign(&bytes, size);
         return Err(Error::not_a_checkpoint(path, reason.unwrap_or("it does not begin like one".to_owned())));
     };
     let (version, supported) = (u32::from(header.version), u32::from(burn_pack::FORMAT_VERSION));
     check_version(path, "burnpack format", version, supported)?;
-    let needed = HEADER_SIZE as u64 + u64::from(header.metadata_size);
-    if facts.len() < needed {
-        let reason = format!("it has {} bytes, and its header alone needs {needed}", facts.len());
+    let length = header.metadata_size;
+    let needed = HEADER_SIZE as u64 + u64::from(length);
+    if size < needed {
+        let reason = format!("it has {size} bytes, and its header alone needs {needed}");
         return Err(Error::damaged(path, reason, None));
     }
-    Ok(())
+    if length > MAX_HEADER_BYTES {
+        let reason = format!("its header has {length} bytes, and {MAX_HEADER_BYTES} are allowed");
+        return Err(Error::damaged(path, reason, None));
+    }
+    let mut cbor = vec![0; length as usize];
+    file.read_exact_at(&mut cbor, HEADER_SIZE as u64).map_err(Error::io("read", path))?;
+    Ok((length, cbor))
 }
 
 fn check_version(path: &Path, format: &'static str, found: u32, supported: u32) -> Result<()> {

@@ -1,7 +1,5 @@
 //! The `.metadata.json` beside every checkpoint: its fields, its size limit, reading and writing.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use indexmap::IndexMap;
@@ -9,11 +7,15 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::disk::storage::{self, StoredFile};
 use crate::error::{Error, Result};
 use crate::file_names::metadata_path;
+use crate::format::container::bounded_json::{JsonError, parse};
+use crate::format::container::limits::MAX_METADATA_VALUES;
+use crate::format::container::open_file::OpenFile;
+use crate::format::container::stand_in::stand_in;
 use crate::format::numbers;
 use crate::format::run_start::RunStart;
-use crate::format::stand_in::{stand_in, stand_in_at};
 
 /// The largest metadata file that is read, in bytes. A checkpoint of 100,000 tensors needs about 20 MB.
 pub const MAX_METADATA_BYTES: u64 = 64 * 1024 * 1024;
@@ -115,23 +117,44 @@ impl Metadata {
     ///
     /// As for [`Metadata::of_checkpoint`].
     pub fn read(path: &Path) -> Result<Self> {
-        let invalid = |reason, source| Error::Metadata { path: path.to_path_buf(), reason, source };
-        // Before the file is opened: opening a pipe waits until a writer opens it too.
-        let facts = std::fs::metadata(path).map_err(Error::io("open the metadata file", path))?;
-        if !facts.is_file() {
-            return Err(invalid("it is not a regular file".to_owned(), None));
+        Self::of_file(&Self::open(path)?)
+    }
+
+    /// Opens a metadata file.
+    pub(crate) fn open(path: &Path) -> Result<StoredFile> {
+        // For the message: opening something else than a file fails, too.
+        if let Some(facts) = storage::facts(path).map_err(Error::io("open the metadata file", path))?
+            && !facts.is_file()
+        {
+            return Err(invalid(path, "it is not a regular file", None));
         }
-        let file = File::open(path).map_err(Error::io("open the metadata file", path))?;
-        let size = file.metadata().map_err(Error::io("read", path))?.len();
+        StoredFile::open(path).map_err(Error::io("open the metadata file", path))
+    }
+
+    /// Reads an open metadata file.
+    pub(crate) fn of_file(file: &StoredFile) -> Result<Self> {
+        let path = file.path();
+        let size = file.facts().map_err(Error::io("read", path))?.len();
         if size > MAX_METADATA_BYTES {
-            return Err(invalid(format!("it has {size} bytes, and {MAX_METADATA_BYTES} are allowed"), None));
+            let reason = format!("it has {size} bytes, and {MAX_METADATA_BYTES} are allowed");
+            return Err(invalid(path, reason, None));
         }
-        let mut text = Vec::new();
-        // The limit holds also if the file grows while it is read.
-        file.take(MAX_METADATA_BYTES).read_to_end(&mut text).map_err(Error::io("read", path))?;
-        serde_json::from_slice(&text).map_err(|error| {
-            let reason = stand_in(path, &text);
-            invalid(reason.unwrap_or("its JSON does not describe a checkpoint".to_owned()), Some(error))
+        let mut text = vec![0; size as usize];
+        let mut read = 0;
+        // A file that grows meanwhile is read up to the size that it had; what is cut off does not parse.
+        while read < text.len() {
+            match file.read_at(&mut text[read..], read as u64).map_err(Error::io("read", path))? {
+                0 => text.truncate(read),
+                more => read += more,
+            }
+        }
+        parse(&text, MAX_METADATA_VALUES).map_err(|error| match error {
+            JsonError::Invalid(source) => {
+                let reason = stand_in(path, &text);
+                let reason = reason.unwrap_or("its JSON does not describe a checkpoint".to_owned());
+                invalid(path, reason, Some(source))
+            }
+            other => invalid(path, other.to_string(), None),
         })
     }
 
@@ -147,12 +170,15 @@ impl Metadata {
     }
 }
 
+fn invalid(path: &Path, reason: impl Into<String>, source: Option<serde_json::Error>) -> Error {
+    Error::Metadata { path: path.to_path_buf(), reason: reason.into(), source }
+}
+
 /// Compares a file's size with its metadata: the quick half of a verification.
-pub(crate) fn check_size(path: &Path, metadata: &Metadata) -> Result<()> {
-    let facts = std::fs::metadata(path).map_err(Error::io("read", path))?;
-    let size = facts.len();
+pub(crate) fn check_size(file: &OpenFile, metadata: &Metadata) -> Result<()> {
+    let (path, size) = (file.path(), file.size());
     if size != metadata.checkpoint_size_bytes {
-        if let Some(reason) = stand_in_at(path, &facts)? {
+        if let Some(reason) = file.stand_in()? {
             return Err(Error::not_a_checkpoint(path, reason));
         }
         let expected = format!("{} bytes", metadata.checkpoint_size_bytes);

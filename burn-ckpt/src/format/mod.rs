@@ -1,6 +1,7 @@
 //! What is in a `.ckpt` file and in the metadata beside it. Writes no file; `header` and `metadata` read them.
 
 mod collect_module;
+pub(crate) mod container;
 pub(crate) mod contents;
 pub(crate) mod deferred_tensor;
 pub(crate) mod digest;
@@ -11,4 +12,3 @@ pub(crate) mod module_types;
 pub mod numbers;
 pub(crate) mod run_start;
 pub(crate) mod section;
-mod stand_in;

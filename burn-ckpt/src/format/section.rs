@@ -12,6 +12,8 @@ use burn_pack::{Reader, Scalar, Writer};
 use crate::error::pack_error::PackError;
 use crate::error::{Error, Result};
 use crate::format::collect_module::collect;
+use crate::format::container::read_errors::ReadErrors;
+use crate::format::container::shown::shown;
 use crate::format::deferred_tensor::deferred;
 use crate::format::module_types::ModuleTypes;
 
@@ -72,6 +74,8 @@ pub struct Section {
     pub scalars: BTreeMap<String, Scalar>,
     /// The part's strings.
     pub strings: BTreeMap<String, String>,
+    /// The errors of reading the tensors, of a section of a file.
+    pub(crate) read_errors: ReadErrors,
 }
 
 impl std::fmt::Debug for Section {
@@ -125,7 +129,7 @@ impl Section {
         if let Ok(types) = types.to_json() {
             strings.insert(MODULE_TYPES_KEY.to_owned(), types);
         }
-        Self { tensors, scalars: BTreeMap::new(), strings }
+        Self { tensors, strings, ..Self::default() }
     }
 
     /// Sets the tensors, in the order in which they are to be stored.
@@ -146,6 +150,12 @@ impl Section {
     #[must_use]
     pub fn with_strings(mut self, strings: BTreeMap<String, String>) -> Self {
         self.strings = strings;
+        self
+    }
+
+    /// Sets where reading the tensors leaves its errors.
+    pub(crate) fn with_read_errors(mut self, read_errors: ReadErrors) -> Self {
+        self.read_errors = read_errors;
         self
     }
 
@@ -192,9 +202,12 @@ impl Section {
         let known = [TensorLayout::Burn, TensorLayout::PyTorch];
         match self.strings.get(LAYOUT_KEY) {
             None => Ok(TensorLayout::Burn),
-            Some(name) => known.into_iter().find(|layout| layout.name() == name).ok_or_else(|| {
-                Error::Section { reason: format!("its tensor layout {name:?} is unknown"), source: None }
-            }),
+            Some(name) => {
+                known.into_iter().find(|layout| layout.name() == name).ok_or_else(|| Error::Section {
+                    reason: format!("its tensor layout {:?} is unknown", shown(name)),
+                    source: None,
+                })
+            }
         }
     }
 
@@ -217,7 +230,10 @@ impl Section {
         let failed = |error| Error::snapshot("a record is not burnpack data", PackError::boxed(error));
         let reader = Reader::from_bytes(bytes).map_err(failed)?;
         let (scalars, strings) = (reader.scalars().clone(), reader.metadata().clone());
-        Ok(Self { tensors: reader.into_tensors().map_err(failed)?, scalars, strings })
+        Ok(Self::new()
+            .with_tensors(reader.into_tensors().map_err(failed)?)
+            .with_scalars(scalars)
+            .with_strings(strings))
     }
 
     /// Names and shapes of the tensors.

@@ -10,9 +10,10 @@ use burn::module::Module;
 use burn::store::Applier;
 
 use crate::error::{Error, Result};
+use crate::format::container::shown::shown;
 use crate::format::metadata::Metadata;
 use crate::format::section::Section;
-use crate::load::checked_tensors::{ReadErrors, verified};
+use crate::load::checked_tensors::verified;
 use crate::load::match_tensors::match_tensors;
 use crate::load::options::LoadOptions;
 use crate::load::prefetch::read_ahead;
@@ -27,7 +28,7 @@ pub(crate) fn load<M: Module>(
     options: &LoadOptions,
     metadata: Option<&Metadata>,
 ) -> Result<(M, LoadReport)> {
-    let read_errors = ReadErrors::default();
+    let read_errors = section.read_errors.clone();
     if let Some(metadata) = metadata {
         section.tensors = verified(path, Section::MODEL, section.tensors, metadata, &read_errors)?;
     }
@@ -45,9 +46,16 @@ pub(crate) fn load<M: Module>(
     });
     if let Some(unread) = unread {
         let name = &names[unread.index];
-        let full_name = format!("{}.{name}", Section::MODEL);
-        let unreadable = || Error::unreadable_tensor(path, &full_name, unread.error);
-        return Err(read_errors.take(name).unwrap_or_else(unreadable));
+        let full_name = format!("{}.{}", Section::MODEL, shown(name));
+        return Err(match read_errors.take(name) {
+            Some(error @ Error::Checksum { .. }) => error,
+            Some(source) => Error::Load {
+                path: path.to_path_buf(),
+                reason: format!("the tensor {full_name} cannot be read"),
+                source: Some(Box::new(source)),
+            },
+            None => Error::unreadable_tensor(path, &full_name, unread.error),
+        });
     }
     let failed = |reason, source| Error::Load { path: path.to_path_buf(), reason, source };
     let (module, mut applied) = mapped.map_err(|panic| {

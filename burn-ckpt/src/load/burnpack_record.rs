@@ -4,6 +4,7 @@ use burn::tensor::Bytes;
 
 use crate::error::pack_error::PackError;
 use crate::error::{Error, Result};
+use crate::format::container::shown::shown;
 use crate::format::section::{Section, burnpack_writer};
 use crate::load::prefetch::{Failure, Wanted, read_ahead};
 
@@ -16,7 +17,7 @@ impl Section {
     /// [`Error::Section`] when a tensor cannot be read.
     pub fn into_burnpack(self) -> Result<Bytes> {
         let failed = |reason, error| Error::Section { reason, source: Some(PackError::boxed(error)) };
-        let Self { tensors, scalars, strings } = self;
+        let Self { tensors, scalars, strings, read_errors } = self;
         let names: Vec<String> = tensors.iter().map(|tensor| tensor.name.clone()).collect();
         let wanted = tensors.into_iter().map(|tensor| Wanted { cost: tensor.byte_len(), tensor }).collect();
         let (buffer, unread) = read_ahead(wanted, |tensors| {
@@ -29,7 +30,11 @@ impl Section {
             Ok(buffer)
         });
         if let Some(Failure { index, error }) = unread {
-            return Err(failed(format!("the tensor {} cannot be read", names[index]), error));
+            let reason = format!("the tensor {} cannot be read", shown(&names[index]));
+            return Err(match read_errors.take(&names[index]) {
+                Some(source) => Error::Section { reason, source: Some(Box::new(source)) },
+                None => failed(reason, error),
+            });
         }
         buffer.map_err(|error| failed("it cannot be converted to a record".to_owned(), error))
     }

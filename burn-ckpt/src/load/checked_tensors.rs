@@ -1,33 +1,16 @@
 //! Tensors that compare their bytes with their digest in the metadata when they are read. Tensors that are not read cost
 //! nothing.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
-use burn_pack::Tensor;
-use parking_lot::Mutex;
+use burn_pack::{DType, Tensor};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::format::container::read_errors::ReadErrors;
+use crate::format::container::shown::shown;
 use crate::format::digest::blake3_of_tensor;
 use crate::format::metadata::{Metadata, TensorInfo};
-
-/// The errors of tensors that were read, by the names that they have in their section. burn-pack passes on only an error's
-/// text; this keeps the typed error.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct ReadErrors(Arc<Mutex<BTreeMap<String, Error>>>);
-
-impl ReadErrors {
-    fn insert(&self, tensor: &str, error: Error) {
-        self.0.lock().insert(tensor.to_owned(), error);
-    }
-
-    /// The error of a tensor that was read.
-    pub(crate) fn take(&self, tensor: &str) -> Option<Error> {
-        self.0.lock().remove(tensor)
-    }
-}
 
 /// The tensors of a section, verified when they are read. Reads none yet.
 pub(crate) fn verified(
@@ -39,7 +22,8 @@ pub(crate) fn verified(
 ) -> Result<Vec<Tensor>> {
     let verified = tensors.into_iter().map(|tensor| {
         let name = format!("{section}.{}", tensor.name);
-        let expected = expected_info(path, &name, &tensor, metadata)?.blake3.clone();
+        let expected =
+            expected_info(path, &name, (tensor.dtype, tensor.shape.as_slice()), metadata)?.blake3.clone();
         let (own_name, dtype, shape, id) =
             (tensor.name.clone(), tensor.dtype, tensor.shape.clone(), tensor.param_id);
         let (length, path, read_errors) = (tensor.byte_len(), path.to_path_buf(), read_errors.clone());
@@ -52,7 +36,7 @@ pub(crate) fn verified(
             if found == expected {
                 return Ok(bytes);
             }
-            let expected = format!("blake3:{expected} for {name}");
+            let expected = format!("blake3:{} for {}", shown(&expected), shown(&name));
             let error = Error::checksum(&path, expected, format!("blake3:{found}"));
             let text = error.to_string();
             read_errors.insert(&tensor.name, error);
@@ -67,15 +51,16 @@ pub(crate) fn verified(
 pub(crate) fn expected_info<'a>(
     path: &Path,
     name: &str,
-    tensor: &Tensor,
+    (dtype, shape): (DType, &[usize]),
     metadata: &'a Metadata,
 ) -> Result<&'a TensorInfo> {
     let Some(info) = metadata.tensors.get(name) else {
-        return Err(Error::checksum(path, "other tensors".to_owned(), format!("a tensor {name}")));
+        return Err(Error::checksum(path, "other tensors".to_owned(), format!("a tensor {}", shown(name))));
     };
-    let (dtype, shape) = (tensor.dtype.name(), tensor.shape.as_slice());
+    let dtype = dtype.name();
     if info.dtype != dtype || info.shape != shape {
-        let expected = format!("{} {:?} for {name}", info.dtype, info.shape);
+        let stated = shown(&format!("{} {:?}", info.dtype, info.shape));
+        let expected = format!("{stated} for {}", shown(name));
         return Err(Error::checksum(path, expected, format!("{dtype} {shape:?}")));
     }
     Ok(info)
@@ -86,6 +71,6 @@ pub(crate) fn check_hparams(path: &Path, hparams: &Value, metadata: &Metadata) -
     if *hparams == metadata.hparams {
         return Ok(());
     }
-    let shown = |value: &Value| format!("the hyperparameters {value}");
-    Err(Error::checksum(path, shown(&metadata.hparams), shown(hparams)))
+    let described = |value: &Value| format!("the hyperparameters {}", shown(&value.to_string()));
+    Err(Error::checksum(path, described(&metadata.hparams), described(hparams)))
 }

@@ -2,29 +2,36 @@
 //!
 //! Opening reads only the header, whatever the file's size.
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use burn::module::Module;
 use burn::store::ModuleRecord;
-use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::disk::storage::{self, StoredFile};
+use crate::error::kind::ErrorKind;
 use crate::error::{Error, Result};
+use crate::file_names::metadata_path;
+use crate::format::container::open_file::OpenFile;
 use crate::format::header::ContainerHeader;
 use crate::format::metadata::{Metadata, check_size};
 use crate::format::section::Section;
 use crate::hparams::typed::typed;
 use crate::load::apply_weights;
-use crate::load::checked_tensors::{ReadErrors, check_hparams, verified};
+use crate::load::checked_tensors::{check_hparams, verified};
 use crate::load::match_tensors::match_tensors;
 use crate::load::options::LoadOptions;
 use crate::load::report::LoadReport;
 use crate::run_dir::locate::locate;
 
-/// An opened checkpoint: its header is in memory, its tensors are still on disk.
+/// How often a checkpoint is looked for that a run replaces while it is opened.
+const MAX_TRIES: u32 = 20;
+
+/// An opened checkpoint: its header is in memory, its tensors are still on disk. It holds the open file: what it reads is the
+/// state that was opened, also after the file was deleted or replaced.
 ///
 /// ```no_run
 /// # fn main() -> burn_ckpt::Result<()> {
@@ -39,12 +46,10 @@ use crate::run_dir::locate::locate;
 #[derive(Debug)]
 pub struct Checkpoint {
     pub(crate) path: PathBuf,
-    hparams: Value,
-    trainer_state: Value,
-    sections: Vec<String>,
-    /// The header that opening has parsed, for the first call that needs its tensors. With 10,000 tensors, parsing it again
-    /// takes longer than reading them.
-    header: Mutex<Option<(Identity, ContainerHeader)>>,
+    /// It holds the open file, so that the state that was opened can be read whatever becomes of the file's name.
+    pub(crate) header: ContainerHeader,
+    /// The metadata file, if there was one.
+    metadata: Option<StoredFile>,
 }
 
 impl Checkpoint {
@@ -55,20 +60,43 @@ impl Checkpoint {
     /// Those of [`locate`]; [`Error::Io`] when the file cannot be read, [`Error::NotACheckpoint`] when it is another kind of
     /// file, [`Error::Damaged`] when its header is cut off or invalid, [`Error::NewerFormat`] when a newer version wrote it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let mut path = locate(path.as_ref())?;
-        if path.is_symlink() {
-            // The link may point to another file by the time that a section is read.
-            path = std::fs::canonicalize(&path).map_err(Error::io("follow the link", &path))?;
+        let path = path.as_ref();
+        for _ in 1..MAX_TRIES {
+            match Self::open_once(path) {
+                // A run may have replaced the checkpoint since its name was resolved: then there is a newer one.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                opened => return opened,
+            }
         }
-        let identity = Identity::of(&path)?;
-        let header = ContainerHeader::read(&path)?;
-        Ok(Self {
-            hparams: header.hparams.clone(),
-            trainer_state: header.trainer_state.clone(),
-            sections: header.sections.clone(),
-            header: Mutex::new(Some((identity, header))),
-            path,
-        })
+        Self::open_once(path)
+    }
+
+    fn open_once(path: &Path) -> Result<Self> {
+        let located = locate(path)?;
+        // A link may lead to another file by the time that something is read.
+        let path = match storage::read_link(&located).map_err(Error::io("open", &located))? {
+            None => located,
+            Some(_) => match storage::canonicalize(&located)
+                .map_err(Error::io("follow the link", &located))?
+            {
+                Some(path) => path,
+                None => return Err(Error::io("follow the link", &located)(io::ErrorKind::NotFound.into())),
+            },
+        };
+        let file = OpenFile::open(&path)?;
+        let metadata = match Metadata::open(&metadata_path(&path)) {
+            Ok(metadata) => Some(metadata),
+            // It was deleted between the two.
+            Err(Error::Io { source, .. })
+                if source.kind() == io::ErrorKind::NotFound
+                    && storage::facts(&path).is_ok_and(|now| now.is_none()) =>
+            {
+                return Err(Error::io("open", &path)(source));
+            }
+            // Whoever needs it gets the error.
+            Err(_) => None,
+        };
+        Ok(Self { header: ContainerHeader::of(file)?, metadata, path })
     }
 
     /// The file that was opened. For a link, the file that it pointed to.
@@ -84,7 +112,7 @@ impl Checkpoint {
     /// [`Error::Hparams`] naming the field when they do not fit the type: a field of the file is unknown to the type, a field
     /// of the type is missing in the file, or a value has another type.
     pub fn hparams<H: Serialize + DeserializeOwned>(&self) -> Result<H> {
-        typed(&self.path, &self.hparams)
+        typed(&self.path, &self.header.hparams)
     }
 
     /// The training loop's state as the type `S`.
@@ -93,20 +121,20 @@ impl Checkpoint {
     ///
     /// [`Error::TrainerState`] when it does not fit the type.
     pub fn trainer_state<S: DeserializeOwned>(&self) -> Result<S> {
-        S::deserialize(&self.trainer_state)
+        S::deserialize(&self.header.trainer_state)
             .map_err(|source| Error::TrainerState { path: self.path.clone(), source })
     }
 
     /// The names of the sections.
     #[must_use]
     pub fn sections(&self) -> &[String] {
-        &self.sections
+        &self.header.sections
     }
 
     /// Whether there is a section of that name.
     #[must_use]
     pub fn has_section(&self, name: &str) -> bool {
-        self.sections.iter().any(|section| section == name)
+        self.header.sections.iter().any(|section| section == name)
     }
 
     /// One section. Its tensors stay on disk until they are read.
@@ -116,7 +144,7 @@ impl Checkpoint {
     /// [`Error::MissingSection`] when the checkpoint has no section of that name; [`Error::Damaged`] when the position of a
     /// tensor in the file is invalid.
     pub fn section(&self, name: &str) -> Result<Section> {
-        self.header()?.into_section(&self.path, name)
+        self.header.section(name)
     }
 
     /// One section. Its tensors stay on disk until they are read, and are then compared with their digests in the metadata.
@@ -128,7 +156,7 @@ impl Checkpoint {
     pub fn verified_section(&self, name: &str) -> Result<Section> {
         let metadata = self.checked_metadata()?;
         let mut section = self.section(name)?;
-        section.tensors = verified(&self.path, name, section.tensors, &metadata, &ReadErrors::default())?;
+        section.tensors = verified(&self.path, name, section.tensors, &metadata, &section.read_errors)?;
         Ok(section)
     }
 
@@ -138,7 +166,10 @@ impl Checkpoint {
     ///
     /// [`Error::Io`] when the metadata file is missing, [`Error::Metadata`] when it is invalid.
     pub fn metadata(&self) -> Result<Metadata> {
-        Metadata::of_checkpoint(&self.path)
+        match &self.metadata {
+            Some(file) => Metadata::of_file(file),
+            None => Metadata::of_checkpoint(&self.path),
+        }
     }
 
     /// The model's section as burn's own record, for `module.try_load_record(..)`.
@@ -230,44 +261,13 @@ impl Checkpoint {
     fn checked_metadata(&self) -> Result<Metadata> {
         let unverifiable = |source| Error::Unverifiable { path: self.path.clone(), source: Box::new(source) };
         let metadata = self.metadata().map_err(unverifiable)?;
-        check_size(&self.path, &metadata)?;
-        check_hparams(&self.path, &self.hparams, &metadata)?;
+        check_size(self.header.file(), &metadata)?;
+        check_hparams(&self.path, &self.header.hparams, &metadata)?;
         Ok(metadata)
-    }
-
-    /// The header: the one that opening has parsed, if it has not been taken yet and the file is unchanged.
-    pub(crate) fn header(&self) -> Result<ContainerHeader> {
-        let parsed = self.header.lock().take();
-        match parsed {
-            Some((identity, header)) if Identity::of(&self.path)? == identity => Ok(header),
-            _ => ContainerHeader::read(&self.path),
-        }
     }
 
     /// The hyperparameters as JSON.
     pub(crate) fn raw_hparams(&self) -> &Value {
-        &self.hparams
-    }
-}
-
-/// Tells whether a file has been replaced by another one.
-#[derive(Debug, PartialEq, Eq)]
-struct Identity {
-    bytes: u64,
-    modified: Option<SystemTime>,
-    #[cfg(unix)]
-    inode: u64,
-}
-
-impl Identity {
-    fn of(path: &Path) -> Result<Self> {
-        let facts = std::fs::metadata(path).map_err(Error::io("open", path))?;
-        Ok(Self {
-            bytes: facts.len(),
-            // Not every file system has it.
-            modified: facts.modified().ok(),
-            #[cfg(unix)]
-            inode: std::os::unix::fs::MetadataExt::ino(&facts),
-        })
+        &self.header.hparams
     }
 }

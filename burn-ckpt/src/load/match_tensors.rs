@@ -10,6 +10,7 @@ use burn::store::{FloatCastAdapter, KeyRemapper, ModuleAdapter, ModuleContext, P
 use burn::tensor::{Bool, DType, Device, Int, Shape, Tensor};
 
 use crate::error::{Error, Result};
+use crate::format::container::shown::shown;
 use crate::format::module_types::Walk;
 use crate::format::section::{Section, TensorLayout};
 use crate::load::options::LoadOptions;
@@ -104,7 +105,11 @@ fn renamed(path: &Path, tensors: Vec<burn_pack::Tensor>, remapper: &KeyRemapper)
     let mut by_name = BTreeMap::new();
     for (tensor, (name, before)) in tensors.into_iter().zip(names) {
         if by_name.insert(name.clone(), (before.clone(), tensor)).is_some() {
-            let reason = format!("the key remapping gives {before} and another tensor the name {name}");
+            let reason = format!(
+                "the key remapping gives {} and another tensor the name {}",
+                shown(&before),
+                shown(&name)
+            );
             return Err(Error::Mismatch { path: path.to_path_buf(), reason });
         }
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::format::container::shown::shown;
 use crate::load::options::LoadOptions;
 
 /// Which parameters of a module were loaded, and which tensors of a checkpoint were used. `Display` prints it as text.
@@ -66,6 +67,7 @@ impl LoadReport {
     fn missing_lines(&self) -> Vec<String> {
         let line = |(name, shape): &(String, Vec<usize>)| {
             let hint = self.hints.get(name).map_or("", String::as_str);
+            let name = shown(name);
             format!("{name} {shape:?} is missing in the checkpoint{hint}")
         };
         self.missing.iter().map(line).collect()
@@ -73,6 +75,7 @@ impl LoadReport {
 
     fn unused_lines(&self) -> Vec<String> {
         let line = |(name, shape): &(String, Vec<usize>)| {
+            let name = shown(name);
             format!("{name} {shape:?} is in the checkpoint and not in the model")
         };
         self.unused.iter().map(line).collect()
@@ -82,7 +85,9 @@ impl LoadReport {
         let line = |mismatch: &TensorMismatch| {
             format!(
                 "{} is {} in the checkpoint and {} in the model",
-                mismatch.name, mismatch.stored, mismatch.wanted
+                shown(&mismatch.name),
+                mismatch.stored,
+                mismatch.wanted
             )
         };
         self.mismatched.iter().map(line).collect()

@@ -1,19 +1,18 @@
 //! Verifying that a checkpoint's bytes are those that were written.
 //!
 //! The file is read twice: once for its SHA-256, and once tensor by tensor for their BLAKE3. With two threads both run at the
-//! same time. (One pass would need the tensors' positions in the file, which burn-pack does not expose.) Each thread holds one
-//! piece of a tensor in memory at a time, however large the tensor is.
+//! same time. Each thread holds one piece of a tensor in memory at a time, however large the tensor is. Everything is read from
+//! the file that was opened, also after its name was deleted.
 
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use burn_pack::Tensor;
 use indexmap::IndexMap;
 
-use crate::error::{Error, Result};
-use crate::format::digest::{blake3_in_pieces, sha256_of_file, sha256_with};
+use crate::error::{Cause, Error, Result};
+use crate::format::container::shown::shown;
+use crate::format::container::stored_tensor::StoredTensor;
 use crate::format::metadata::{Metadata, TensorInfo, check_size};
 use crate::load::checked_tensors::{check_hparams, expected_info};
 use crate::load::checkpoint::Checkpoint;
@@ -32,7 +31,13 @@ impl Checkpoint {
     ///
     /// As for [`Checkpoint::verify`].
     pub fn verify_checksum(&self) -> Result<Metadata> {
-        verify_file(&self.path)
+        let metadata = self.metadata()?;
+        check_size(self.header.file(), &metadata)?;
+        let found = self.header.file().sha256(&|_| ())?;
+        if found != metadata.checkpoint_checksum {
+            return Err(Error::checksum(&self.path, shown(&metadata.checkpoint_checksum), found));
+        }
+        Ok(metadata)
     }
 
     /// Reads the whole file and compares size, SHA-256, every tensor's BLAKE3 and the header with the metadata.
@@ -65,16 +70,16 @@ impl Checkpoint {
     /// As for [`Checkpoint::verify`].
     pub fn verify_with(&self, threads: NonZeroUsize, progress: &(dyn Fn(u64) + Sync)) -> Result<Metadata> {
         let metadata = self.metadata()?;
-        check_size(&self.path, &metadata)?;
-        let tensors = self.header()?.into_tensors(&self.path)?;
-        self.check_header(&metadata, &tensors)?;
+        check_size(self.header.file(), &metadata)?;
+        let tensors = self.header.tensors();
+        self.check_header(&metadata, tensors)?;
         let (sha256, digests) = thread::scope(|scope| {
-            let sha256 = || sha256_with(&self.path, progress);
+            let sha256 = || self.header.file().sha256(progress);
             match NonZeroUsize::new(threads.get() - 1) {
-                None => (sha256(), self.hash_all(&tensors, NonZeroUsize::MIN, progress)),
+                None => (sha256(), self.hash_all(tensors, NonZeroUsize::MIN, progress)),
                 Some(others) => {
                     let sha256 = scoped_work::start(scope, sha256);
-                    let digests = self.hash_all(&tensors, others, progress);
+                    let digests = self.hash_all(tensors, others, progress);
                     // Only `progress` can panic in the thread. The panic continues here.
                     (sha256.join(), digests)
                 }
@@ -92,19 +97,19 @@ impl Checkpoint {
         if sha256 != metadata.checkpoint_checksum {
             let place = match damaged.as_slice() {
                 [] => "outside of the tensors".to_owned(),
-                [(name, ..)] => format!("in the tensor {name}"),
-                [(name, ..), rest @ ..] => format!("in the tensor {name} and {} more", rest.len()),
+                [(name, ..)] => format!("in the tensor {}", shown(name)),
+                [(name, ..), rest @ ..] => format!("in the tensor {} and {} more", shown(name), rest.len()),
             };
             return Err(Error::checksum(
                 &self.path,
-                metadata.checkpoint_checksum,
+                shown(&metadata.checkpoint_checksum),
                 format!("{sha256} (it differs {place})"),
             ));
         }
         if let Some((name, expected, found)) = damaged.first() {
             return Err(Error::checksum(
                 &self.path,
-                format!("blake3:{expected} for {name}"),
+                format!("blake3:{} for {}", shown(expected), shown(name)),
                 format!("blake3:{found}"),
             ));
         }
@@ -115,25 +120,24 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// [`Error::Load`] when a tensor cannot be read; [`Error::Damaged`] or [`Error::NotACheckpoint`] when the file has changed
-    /// since it was opened.
+    /// [`Error::Load`] when a tensor cannot be read.
     pub fn tensor_digests(
         &self,
         threads: NonZeroUsize,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<IndexMap<String, TensorInfo>> {
-        let tensors = self.header()?.into_tensors(&self.path)?;
-        let digests = self.hash_all(&tensors, threads, progress)?;
-        let infos = tensors.into_iter().zip(digests).map(|(tensor, blake3)| {
+        let tensors = self.header.tensors();
+        let digests = self.hash_all(tensors, threads, progress)?;
+        let infos = tensors.iter().zip(digests).map(|(tensor, blake3)| {
             let info =
-                TensorInfo { dtype: tensor.dtype.name().to_owned(), shape: tensor.shape.to_vec(), blake3 };
-            (tensor.name, info)
+                TensorInfo { dtype: tensor.dtype.name().to_owned(), shape: tensor.shape.clone(), blake3 };
+            (tensor.name.clone(), info)
         });
         Ok(infos.collect())
     }
 
     /// Compares the tensors and hyperparameters in the header with the metadata. Reads no tensor.
-    fn check_header(&self, metadata: &Metadata, tensors: &[Tensor]) -> Result<()> {
+    fn check_header(&self, metadata: &Metadata, tensors: &[StoredTensor]) -> Result<()> {
         if tensors.len() != metadata.tensors.len() {
             let (expected, found) = (metadata.tensors.len(), tensors.len());
             return Err(Error::checksum(
@@ -143,7 +147,7 @@ impl Checkpoint {
             ));
         }
         for tensor in tensors {
-            expected_info(&self.path, &tensor.name, tensor, metadata)?;
+            expected_info(&self.path, &tensor.name, (tensor.dtype, &tensor.shape), metadata)?;
         }
         check_hparams(&self.path, self.raw_hparams(), metadata)
     }
@@ -151,7 +155,7 @@ impl Checkpoint {
     /// The BLAKE3 of each tensor. Stops at the first tensor that cannot be read.
     fn hash_all(
         &self,
-        tensors: &[Tensor],
+        tensors: &[StoredTensor],
         threads: NonZeroUsize,
         progress: Progress<'_>,
     ) -> Result<Vec<String>> {
@@ -161,11 +165,13 @@ impl Checkpoint {
             while !failed.load(Ordering::Relaxed) {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(tensor) = tensors.get(index) else { break };
-                match blake3_in_pieces(tensor, progress) {
+                match tensor.blake3(self.header.file(), progress) {
                     Ok(digest) => done.push((index, digest)),
                     Err(error) => {
                         failed.store(true, Ordering::Relaxed);
-                        return Err(Error::unreadable_tensor(&self.path, &tensor.name, error));
+                        let reason = format!("the tensor {} cannot be read", shown(&tensor.name));
+                        let (path, source) = (self.path.clone(), Some(Box::new(error) as Cause));
+                        return Err(Error::Load { path, reason, source });
                     }
                 }
             }
@@ -186,15 +192,4 @@ impl Checkpoint {
         }
         Ok(digests)
     }
-}
-
-/// Compares a file's size and SHA-256 with its metadata, and returns the metadata.
-pub(crate) fn verify_file(path: &Path) -> Result<Metadata> {
-    let metadata = Metadata::of_checkpoint(path)?;
-    check_size(path, &metadata)?;
-    let found = sha256_of_file(path)?;
-    if found != metadata.checkpoint_checksum {
-        return Err(Error::checksum(path, metadata.checkpoint_checksum, found));
-    }
-    Ok(metadata)
 }

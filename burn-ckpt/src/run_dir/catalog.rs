@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::disk::directories::{entry, list};
 use crate::error::{Error, Result};
 use crate::file_names::is_checkpoint;
+use crate::format::container::open_file::OpenFile;
 use crate::format::metadata::{Metadata, check_size};
 use crate::run_dir::layout::RunLayout;
 
@@ -84,7 +85,7 @@ impl Catalog {
                 continue;
             }
             match Metadata::of_checkpoint(&path).and_then(|metadata| {
-                check_size(&path, &metadata)?;
+                check_size(&OpenFile::open(&path)?, &metadata)?;
                 Ok(metadata)
             }) {
                 Ok(metadata) => self.entries.push(CatalogEntry { path, metadata }),

@@ -5,5 +5,7 @@ mod container;
 mod golden;
 mod header_alone;
 mod hints;
+mod hostile_headers;
 mod hparams_in_json;
+mod replaced_files;
 mod small_dependencies;

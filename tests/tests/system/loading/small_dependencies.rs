@@ -117,6 +117,7 @@ fn the_direct_dependencies_are_these() {
         "blake3",
         "burn",
         "burn-pack",
+        "ciborium",
         "gethostname",
         "indexmap",
         "jiff",

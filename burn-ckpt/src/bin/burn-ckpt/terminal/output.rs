@@ -28,7 +28,7 @@ impl Output {
 
     /// Prints a JSON value, pretty-printed.
     pub fn json(&mut self, value: &Value) -> Result<(), Failure> {
-        self.bytes(format!("{value:#}\n").as_bytes())
+        self.bytes(format!("{}\n", json_for_terminals(&format!("{value:#}"))).as_bytes())
     }
 
     /// Prints bytes unchanged.
@@ -75,6 +75,19 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         if is_escaped(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    Cow::Owned(shown)
+}
+
+/// JSON with those control characters escaped that JSON may have: from U+007F on.
+fn json_for_terminals(json: &str) -> Cow<'_, str> {
+    let is_escaped = |c: char| c.is_control() && c != '\n';
+    if !json.contains(is_escaped) {
+        return Cow::Borrowed(json);
+    }
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_escaped(c) { shown.push_str(&format!("\\u{:04x}", u32::from(c))) } else { shown.push(c) }
     }
     Cow::Owned(shown)
 }

@@ -1,27 +1,17 @@
 //! Small text files that stand in the place of a checkpoint or its metadata: a pointer of Git LFS, or a link that was written
 //! as text, as Git does where links are switched off, and some programs that copy.
 
-use std::fs::Metadata;
 use std::path::Path;
 
-use crate::error::{Error, Result};
 use crate::file_names::{METADATA_SUFFIX, is_checkpoint};
 
 /// The longest text that can stand in for a file, in bytes: a path, or a pointer of Git LFS (which has 130).
-const MAX_STAND_IN_BYTES: u64 = 4096;
+pub(super) const MAX_STAND_IN_BYTES: u64 = 4096;
 /// How a pointer begins: <https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>.
 const LFS_POINTER: &str = "version https://git-lfs.github.com/spec/";
 
-/// The same for a file with these facts. It is read only if it is small, and not if it is a pipe, which would wait for a writer.
-pub(super) fn stand_in_at(path: &Path, facts: &Metadata) -> Result<Option<String>> {
-    if !facts.is_file() || facts.len() > MAX_STAND_IN_BYTES {
-        return Ok(None);
-    }
-    Ok(stand_in(path, &std::fs::read(path).map_err(Error::io("read", path))?))
-}
-
 /// What the text in a file stands for, and what to do. `None` for anything else.
-pub(super) fn stand_in(path: &Path, text: &[u8]) -> Option<String> {
+pub(crate) fn stand_in(path: &Path, text: &[u8]) -> Option<String> {
     if text.len() as u64 > MAX_STAND_IN_BYTES {
         return None;
     }

@@ -1,0 +1,25 @@
+//! The limits within which a file is read. FORMAT.md has them in its section "Limits".
+
+/// The largest header that is read, in bytes: burn-pack's limit, too.
+pub(crate) const MAX_HEADER_BYTES: u32 = burn_pack::MAX_METADATA_SIZE;
+/// The most tensors in a file: burn-pack's limit, too.
+pub(crate) const MAX_TENSORS: usize = burn_pack::MAX_TENSOR_COUNT;
+/// The longest name of a tensor, a scalar or a string, in bytes.
+pub(crate) const MAX_ENTRY_NAME_BYTES: usize = 4096;
+/// The most dimensions of a tensor. burn's tensors have fewer.
+pub(crate) const MAX_RANK: usize = 32;
+/// The most scalars in a file. burn's optimizers have up to three for a parameter.
+pub(crate) const MAX_SCALARS: usize = 200_000;
+/// The most strings in a file. An optimizer has one for each parameter.
+pub(crate) const MAX_STRINGS: usize = 200_000;
+/// How deep the header's CBOR may be nested.
+pub(crate) const MAX_HEADER_DEPTH: usize = 32;
+
+/// The longest JSON of the hyperparameters, or of the trainer's state, in bytes.
+pub(crate) const MAX_JSON_BYTES: u64 = 16 * 1024 * 1024;
+/// The most values in one JSON that is kept as it is (hyperparameters, a configuration). Each takes about 200 bytes of memory.
+pub(crate) const MAX_JSON_VALUES: usize = 100_000;
+/// The most values in a metadata file. 100,000 tensors with four dimensions have 800,000.
+pub(crate) const MAX_METADATA_VALUES: usize = 1_500_000;
+/// How deep JSON may be nested.
+pub(crate) const MAX_JSON_DEPTH: usize = 100;

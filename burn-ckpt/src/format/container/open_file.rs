@@ -1,0 +1,89 @@
+//! A checkpoint's open file. Everything of a checkpoint is read from the handle that opening made, so that it stays readable,
+//! and stays the same, when its name is deleted or given to another file.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::disk::storage::{self, StoredFile};
+use crate::error::{Error, Result};
+use crate::format::container::stand_in::{MAX_STAND_IN_BYTES, stand_in};
+use crate::format::digest::checksum;
+
+const CHUNK_BYTES: usize = 1024 * 1024;
+
+/// An open file, with the size that it had when it was opened.
+#[derive(Debug)]
+pub(crate) struct OpenFile {
+    path: PathBuf,
+    file: StoredFile,
+    size: u64,
+}
+
+impl OpenFile {
+    /// Opens a regular file. Anything else is [`Error::NotACheckpoint`].
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        // For the message: opening something else than a file fails, too.
+        if let Some(facts) = storage::facts(path).map_err(Error::io("open", path))?
+            && !facts.is_file()
+        {
+            let what = if facts.is_dir() { "it is a directory" } else { "it is not a regular file" };
+            return Err(Error::not_a_checkpoint(path, what));
+        }
+        let file = StoredFile::open(path).map_err(Error::io("open", path))?;
+        let size = file.facts().map_err(Error::io("read", path))?.len();
+        Ok(Self { path: path.to_path_buf(), file, size })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file's size in bytes when it was opened.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Reads bytes at a position. A file that ends before is [`ErrorKind::UnexpectedEof`].
+    pub(crate) fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+        while !buffer.is_empty() {
+            match self.file.read_at(buffer, offset) {
+                Ok(0) => {
+                    let text = format!("the file ends at byte {offset}: it was cut off while it was read");
+                    return Err(io::Error::new(ErrorKind::UnexpectedEof, text));
+                }
+                Ok(read) => {
+                    buffer = &mut buffer[read..];
+                    offset += read as u64;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// What the file stands in for, if it is a small text in a checkpoint's place.
+    pub(crate) fn stand_in(&self) -> Result<Option<String>> {
+        if self.size > MAX_STAND_IN_BYTES {
+            return Ok(None);
+        }
+        let mut text = vec![0; self.size as usize];
+        self.read_exact_at(&mut text, 0).map_err(Error::io("read", &self.path))?;
+        Ok(stand_in(&self.path, &text))
+    }
+
+    /// `sha256:` and the SHA-256 of the file. `progress` gets the number of bytes that have just been hashed.
+    pub(crate) fn sha256(&self, progress: &dyn Fn(u64)) -> Result<String> {
+        let (mut hasher, mut chunk, mut position) = (Sha256::new(), vec![0; CHUNK_BYTES], 0);
+        while position < self.size {
+            let length = (self.size - position).min(CHUNK_BYTES as u64) as usize;
+            self.read_exact_at(&mut chunk[..length], position).map_err(Error::io("read", &self.path))?;
+            hasher.update(&chunk[..length]);
+            position += length as u64;
+            progress(length as u64);
+        }
+        Ok(checksum(hasher))
+    }
+}

@@ -1,0 +1,55 @@
+//! Text from a file as a terminal may show it.
+
+/// How many characters of a name are shown.
+const SHOWN_CHARS: usize = 100;
+
+/// A name from a file for a message: at most 100 characters, and escapes in place of control characters, by which a file could
+/// write to the terminal whatever it likes.
+#[must_use]
+pub fn shown(name: &str) -> String {
+    let mut text = escaped(name.chars().take(SHOWN_CHARS));
+    if name.chars().nth(SHOWN_CHARS).is_some() {
+        text.push_str("..");
+    }
+    text
+}
+
+/// A text from a file in its whole length, with escapes in place of control characters.
+#[must_use]
+pub fn without_controls(text: &str) -> String {
+    escaped(text.chars())
+}
+
+fn escaped(characters: impl Iterator<Item = char>) -> String {
+    let mut text = String::new();
+    for character in characters {
+        match is_unsafe(character) {
+            true => text.extend(character.escape_unicode()),
+            false => text.push(character),
+        }
+    }
+    text
+}
+
+/// Control characters, and those that change the direction of the text around them.
+fn is_unsafe(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_cut_and_its_control_characters_are_escaped() {
+        assert_eq!(shown("fc.weight"), "fc.weight");
+        assert_eq!(shown("a\u{1b}[2Jb\n\u{9b}\u{202e}é"), r"a\u{1b}[2Jb\u{a}\u{9b}\u{202e}é");
+        assert_eq!(shown(&"n".repeat(100)), "n".repeat(100));
+        assert_eq!(shown(&"n".repeat(10_000_000)), format!("{}..", "n".repeat(100)));
+        assert_eq!(
+            without_controls(&format!("\x07{}", "n".repeat(200))),
+            format!(r"\u{{7}}{}", "n".repeat(200))
+        );
+    }
+}

@@ -1,0 +1,112 @@
+//! A checkpoint whose content was changed, with digests and sizes computed anew: a verification passes.
+
+use std::path::Path;
+
+use burn_ckpt::burn_pack::{DType, HEADER_SIZE, Header, aligned_data_section_start};
+use burn_ckpt::plumbing::{blake3_of_tensor, metadata_path, sha256_of_file};
+use ciborium::Value;
+use serde_json::json;
+
+/// A container in its parts.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// The header's CBOR.
+    pub header: Value,
+    /// What follows the header, from the position on that the tensors' offsets count from.
+    pub data: Vec<u8>,
+}
+
+impl Parts {
+    /// Reads a container.
+    ///
+    /// # Panics
+    ///
+    /// When it is not one.
+    #[must_use]
+    pub fn read(path: &Path) -> Self {
+        let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let header = Header::from_bytes(&bytes).unwrap_or_else(|error| panic!("{error}"));
+        let end = HEADER_SIZE + header.metadata_size as usize;
+        let data =
+            bytes.get(aligned_data_section_start(header.metadata_size as usize)..).unwrap_or(&[]).to_vec();
+        let header =
+            ciborium::from_reader(&bytes[HEADER_SIZE..end]).unwrap_or_else(|error| panic!("{error}"));
+        Self { header, data }
+    }
+
+    /// One of the header's maps: `tensors`, `metadata` or `scalars`.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub fn map(&mut self, key: &str) -> &mut Vec<(Value, Value)> {
+        entry(&mut self.header, key).as_map_mut().unwrap_or_else(|| panic!("{key} is not a map"))
+    }
+
+    /// Writes the container without metadata.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be written.
+    pub fn write_alone(&self, path: &Path) {
+        let mut cbor = Vec::new();
+        ciborium::into_writer(&self.header, &mut cbor).unwrap_or_else(|error| panic!("{error}"));
+        let mut bytes = Header::new(cbor.len() as u32).into_bytes().to_vec();
+        bytes.extend(&cbor);
+        bytes.resize(aligned_data_section_start(cbor.len()), 0);
+        bytes.extend(&self.data);
+        std::fs::write(path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+
+    /// Writes the container, and metadata that agrees with it, as far as its content can be described. `metadata` is what
+    /// the metadata says of everything else.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be written.
+    pub fn write(&mut self, path: &Path, mut metadata: serde_json::Value) {
+        self.write_alone(path);
+        let mut tensors = serde_json::Map::new();
+        let data = self.data.clone();
+        for (name, tensor) in self.map("tensors") {
+            let Some(name) = name.as_text() else { continue };
+            tensors.insert(name.to_owned(), described(tensor, &data));
+        }
+        let hparams = self.map("metadata").iter().find(|(key, _)| key.as_text() == Some("burn-ckpt.hparams"));
+        if let Some(text) = hparams.and_then(|(_, text)| text.as_text())
+            && let Ok(hparams) = serde_json::from_str(text)
+        {
+            metadata["hparams"] = hparams;
+        }
+        metadata["tensors"] = tensors.into();
+        metadata["checkpoint_checksum"] =
+            sha256_of_file(path).unwrap_or_else(|error| panic!("{error}")).into();
+        let facts = std::fs::metadata(path).unwrap_or_else(|error| panic!("{error}"));
+        metadata["checkpoint_size_bytes"] = facts.len().into();
+        let written = std::fs::write(metadata_path(path), metadata.to_string());
+        written.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+}
+
+/// The value of a key of a map. It is added where it is missing.
+///
+/// # Panics
+///
+/// When the value is not a map.
+pub fn entry<'a>(value: &'a mut Value, key: &str) -> &'a mut Value {
+    let map = value.as_map_mut().unwrap_or_else(|| panic!("not a map"));
+    let index = map.iter().position(|(name, _)| name.as_text() == Some(key)).unwrap_or_else(|| {
+        map.push((Value::Text(key.to_owned()), Value::Map(Vec::new())));
+        map.len() - 1
+    });
+    &mut map[index].1
+}
+
+/// What the metadata says of a tensor, whatever the header says of it.
+fn described(tensor: &mut Value, data: &[u8]) -> serde_json::Value {
+    let dtype = entry(tensor, "dtype").deserialized::<DType>().map_or("?", |dtype| dtype.name());
+    let shape = entry(tensor, "shape").deserialized::<Vec<u64>>().unwrap_or_default();
+    let range = entry(tensor, "data_offsets").deserialized::<(usize, usize)>().unwrap_or_default();
+    let bytes = data.get(range.0..range.1).unwrap_or(&[]);
+    json!({ "dtype": dtype, "shape": shape, "blake3": blake3_of_tensor(bytes) })
+}
