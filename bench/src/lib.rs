@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | `gpu-check` | training, saving and resuming on a device | `cargo xtask gpu-check` |
 //! | `bench-checkpoint` | what saving and loading a checkpoint cost, compared with the peers | `cargo xtask bench checkpoint` |
+//! | `bench-start` | the start of a run with many kept checkpoints | `cargo xtask bench start` |
 //! | `bench-remote` | training on devices of servers, compared with the same on this machine's own | `cargo xtask bench remote` |
 
 pub mod checkpoint;
@@ -13,6 +14,7 @@ mod page;
 mod program;
 #[cfg(feature = "remote")]
 pub mod remote;
+pub mod start;
 mod training_jobs;
 
 pub use measure::compare_checkpoints::{Comparison, compare};

@@ -105,6 +105,9 @@
 //! *Metrics that are not means over batches* (burn's AUROC, for one): after a resume in the middle of an epoch they cover
 //! only the rest of that epoch's training batches; a warning says so. burn's metric objects cannot be saved.
 
+// Tests make and break files as they please.
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
+
 pub mod burn_loops;
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -21,6 +21,8 @@ pub struct Args {
 enum Name {
     /// What saving and loading a checkpoint cost
     Checkpoint,
+    /// How long the start of a run with many kept checkpoints takes
+    Start,
     /// Training on devices of servers, beside the same on this machine's own
     Remote,
 }
@@ -30,6 +32,7 @@ impl Name {
     fn program(self) -> Program<'static> {
         match self {
             Self::Checkpoint => Program::new("bench-checkpoint").starting(&["bench-checkpoint-system"]),
+            Self::Start => Program::new("bench-start"),
             Self::Remote => {
                 let features = ["bench/remote", "burn-serve/remote"].map(str::to_owned).to_vec();
                 Program::new("bench-remote").starting(&["burn-serve"]).features(features)

@@ -11,11 +11,11 @@
 //!
 //! `../measure/save_cost.rs` has the rule that turns moments into the cost of a save, the same for all contenders.
 
-mod case;
+pub(crate) mod case;
 mod child_process;
 mod contender;
-mod contenders;
-mod measurement;
+pub(crate) mod contenders;
+pub(crate) mod measurement;
 mod page;
 mod required_ratios;
 mod results;

@@ -11,13 +11,15 @@
 //!
 //! Opening the run again removes staging files and metadata without a checkpoint.
 //!
-//! On Unix the same is true after power loss: data is synced before each rename, the directory after both renames.
+//! On Unix the same is true after power loss: data is synced before it gets its name, and the directory between the two names and
+//! after them. Without the sync in between, a file system may keep the second name and lose the first.
 
 use std::io::Write;
 use std::path::Path;
 
 use crate::disk::directories::{parent, remove_if_there, sync_directory};
 use crate::disk::staged_file::{Existing, Staged};
+use crate::disk::storage;
 use crate::error::{Error, Result};
 use crate::file_names::{StagingOwner, metadata_path};
 
@@ -44,16 +46,21 @@ pub(crate) fn commit(
             let _ = remove(&destination);
         }
     };
-    container.publish(existing).inspect_err(|_| take_back(|path| remove_if_there(&metadata_path(path))))?;
+    sync_directory(parent(&destination))
+        .and_then(|()| container.publish(existing))
+        .inspect_err(|_| take_back(|path| remove_if_there(&metadata_path(path))))?;
     sync_directory(parent(&destination)).inspect_err(|_| take_back(remove_checkpoint))
 }
 
-/// Removes a checkpoint and its metadata: the checkpoint first, so that it is never seen without its metadata.
+/// Removes a checkpoint and its metadata: the checkpoint first, durably, so that it is never seen without its metadata. After a
+/// loss of power the metadata can be there again, which the next start removes.
 ///
 /// # Errors
 ///
 /// [`Error::Io`] when a file cannot be removed. A missing file is not an error.
 pub fn remove_checkpoint(checkpoint: &Path) -> Result<()> {
-    remove_if_there(checkpoint)?;
+    if storage::remove_file(checkpoint).map_err(Error::io("remove", checkpoint))? {
+        sync_directory(parent(checkpoint))?;
+    }
     remove_if_there(&metadata_path(checkpoint))
 }

@@ -1,5 +1,6 @@
 //! Creating directories, making changes in them durable, and what is at a path.
 
+use std::collections::HashSet;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,17 +34,21 @@ pub fn create_directory(path: &Path) -> Result<()> {
     })
 }
 
-/// Makes the names of a directory and of all directories above it durable. A process that was killed right after it created them
-/// may not have done so.
-pub(crate) fn sync_directories_above(path: &Path) -> Result<()> {
+/// Makes the names of a directory and of all directories above it durable, but for those that are in `durable` already. A process
+/// that was killed right after it created them may not have done so.
+pub(crate) fn sync_directories_above(path: &Path, durable: &mut HashSet<PathBuf>) -> Result<()> {
     let path = std::path::absolute(path).map_err(Error::io("resolve", path))?;
     for directory in path.ancestors().skip(1) {
+        if durable.contains(directory) {
+            break;
+        }
         match sync_directory(directory) {
             // A directory that this user cannot list is not one that this program has created.
             Err(error) if error.kind() == crate::ErrorKind::PermissionDenied => break,
             synced => synced?,
         }
     }
+    durable.extend(path.ancestors().skip(1).map(Path::to_path_buf));
     Ok(())
 }
 

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::disk::commit::remove_checkpoint;
 use crate::disk::directories::{entry, is_directory, is_symlink, is_there, list, parent, remove_if_there};
 use crate::disk::{links, storage};
-use crate::error::chain::chain;
 use crate::error::{Error, Result};
-use crate::file_names::{METADATA_SUFFIX, is_checkpoint, is_staging, metadata_path};
+use crate::file_names::{METADATA_SUFFIX, is_checkpoint, is_staging};
 use crate::format::metadata::Metadata;
 use crate::run_dir::catalog::{Catalog, file_name, subdirectories};
 use crate::run_dir::layout::RunLayout;
@@ -36,11 +35,6 @@ pub fn recover(layout: &RunLayout, outside: &[PathBuf]) -> Result<()> {
             if is_orphan(&path, layout.run_id())? {
                 remove_if_there(&path)?;
             }
-        }
-    }
-    for directory in &own {
-        for (path, error) in Catalog::scan_directory(directory)?.broken {
-            log::warn!("{} is ignored: {}", metadata_path(&path).display(), chain(&error));
         }
     }
     Ok(())

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use crate::disk::commit::remove_checkpoint;
-use crate::disk::directories::{parent, sync_directory};
 use crate::disk::{links, storage};
 use crate::error::{Error, Result};
 use crate::retention::ledger::RetentionChanges;
@@ -56,6 +55,5 @@ fn remove_unless_linked(path: &Path, linked: &[PathBuf]) -> Result<bool> {
         return Ok(false);
     }
     remove_checkpoint(path)?;
-    sync_directory(parent(path))?;
     Ok(true)
 }

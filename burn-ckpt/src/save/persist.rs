@@ -48,7 +48,7 @@ pub(crate) struct Naming {
     existing: Existing,
     /// Whose the staging files are.
     owner: StagingOwner,
-    /// The directories that are durable themselves, with all above them.
+    /// The directories in which all names are durable, with all above them.
     durable: Mutex<HashSet<PathBuf>>,
 }
 
@@ -61,12 +61,7 @@ impl Naming {
     /// right after that.
     fn prepare(&self, directory: &Path) -> Result<()> {
         create_directory(directory)?;
-        let mut durable = self.durable.lock();
-        if !durable.contains(directory) {
-            sync_directories_above(directory)?;
-            durable.insert(directory.to_path_buf());
-        }
-        Ok(())
+        sync_directories_above(directory, &mut self.durable.lock())
     }
 }
 

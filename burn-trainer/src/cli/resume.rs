@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use burn_ckpt::plumbing::CHECKPOINT_DIR;
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, is_directory, is_there};
 use burn_ckpt::{Catalog, Metadata, RunLayout, locate};
 use serde::de::DeserializeOwned;
 
@@ -39,7 +39,13 @@ pub(super) fn resume<C: DeserializeOwned>(
 /// The run's directory, what `ckpt_path` is to be, and the metadata with the settings.
 fn find(run: &Path, trainer: &TrainerConfig) -> Result<(PathBuf, String, Metadata)> {
     let by_id = trainer.root.join(&trainer.logs).join(run);
-    if let Some(run_dir) = [run, &by_id].into_iter().find(|path| path.join(CHECKPOINT_DIR).is_dir()) {
+    let mut run_dir = None;
+    for path in [run, &by_id] {
+        if run_dir.is_none() && is_directory(&path.join(CHECKPOINT_DIR))? {
+            run_dir = Some(path);
+        }
+    }
+    if let Some(run_dir) = run_dir {
         let entries = Catalog::scan(&RunLayout::at(run_dir))?.entries.into_iter().rev();
         let newest = { entries }.find(|entry| epochs_to_resume_after(&entry.path).is_some());
         let Some(newest) = newest else {
@@ -47,7 +53,7 @@ fn find(run: &Path, trainer: &TrainerConfig) -> Result<(PathBuf, String, Metadat
         };
         return Ok((run_dir.to_path_buf(), "auto".to_owned(), newest.metadata));
     }
-    if by_id.is_dir() || (run.components().count() == 1 && !run.exists()) {
+    if is_directory(&by_id)? || (run.components().count() == 1 && !is_there(run)?) {
         let reason = format!("there is no run {}, and no checkpoint {}", by_id.display(), run.display());
         return Err(wrong(run, reason));
     }

@@ -1,6 +1,9 @@
 //! The terminal below burn's dashboard: whether it can be drawn there, the key that interrupts, and the way back to the
 //! screen that was there before.
 
+// Of /dev/null and the terminal, which are not files of a run.
+#![allow(clippy::disallowed_methods)]
+
 use std::io::{self, Write, stdout};
 use std::sync::mpsc::channel;
 use std::thread;

@@ -2,7 +2,10 @@
 
 use std::fmt;
 use std::fs;
+use std::io::{self, Read};
 use std::path::Path;
+
+use burn_ckpt::plumbing::storage::StoredFile;
 
 use crate::error::{Error, Result};
 
@@ -37,15 +40,20 @@ impl Token {
     fn from_file(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
         let wrong = |reason: String| Error::config("--token-file", format!("{name}: {reason}"));
-        let metadata = fs::metadata(path).map_err(|error| wrong(error.to_string()))?;
-        if !metadata.is_file() {
-            return Err(wrong("it is not a file".to_owned()));
-        }
+        let unreadable = |error: io::Error| wrong(error.to_string());
+        // Does not wait for a pipe's other end.
+        let file = StoredFile::open(path).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidInput => wrong("it is not a file".to_owned()),
+            _ => unreadable(error),
+        })?;
+        let metadata = file.facts().map_err(unreadable)?;
         if metadata.len() > MAX_BYTES {
             return Err(wrong(format!("it has {} bytes, and a token up to {MAX_BYTES}", metadata.len())));
         }
         check_secret(&metadata).map_err(wrong)?;
-        let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+        let mut text = String::new();
+        // The limit holds also if the file grows while it is read.
+        file.take(MAX_BYTES).read_to_string(&mut text).map_err(unreadable)?;
         Self::parse(&text, &name)
     }
 
@@ -108,6 +116,18 @@ mod tests {
     #[test]
     fn white_space_around_a_token_is_removed() {
         assert_eq!(Token::parse(" hunter2\n", "f").unwrap().as_bytes(), b"hunter2");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_and_a_large_file_are_errors_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let [pipe, large] = ["pipe", "large"].map(|name| directory.path().join(name));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        fs::write(&large, "x".repeat(5000)).unwrap();
+        let error = |path: &Path| Token::from_file(path).unwrap_err().to_string();
+        assert!(error(&pipe).contains("it is not a file"));
+        assert!(error(&large).contains("it has 5000 bytes"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use burn::train::metric::store::Split;
-use burn_ckpt::plumbing::{RunLock, check_own, clear, create_directory, recover, storage};
+use burn_ckpt::plumbing::{RunLock, chain, check_own, clear, create_directory, recover, storage};
 use burn_ckpt::{Catalog, RunLayout};
 use jiff::Timestamp;
 
@@ -70,6 +70,9 @@ impl OpenRun {
         check_own(&layout)?;
         recover(&layout, &elsewhere)?;
         let mut present = scan(&layout, &elsewhere)?;
+        for (path, error) in &present.broken {
+            log::warn!("{} is ignored: {}", path.display(), chain(error));
+        }
         let resume = match find_checkpoint::find(config, &layout, &present) {
             // What prevents a resume is removed for the fresh start.
             Err(Error::NothingToResume { .. }) if config.overwrite => None,

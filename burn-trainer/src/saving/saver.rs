@@ -9,7 +9,7 @@ use burn_ckpt::RunLayout;
 use burn_ckpt::plumbing::{
     CheckpointWriter, MakeSections, MakeTrainerState, Reservation, RunDescription, SaveRequest,
     SavedCheckpoint, Submitted, WhenBusy, WouldKeep, WriterActivity, WriterEnd, chain, exception_stem,
-    panic_message,
+    is_there, panic_message,
 };
 use burn_ckpt::retention::KeepRule;
 use indexmap::IndexMap;
@@ -109,8 +109,8 @@ impl Saver {
     /// The durable checkpoint that has the whole state at a position, if this process has saved it or resumed from it.
     pub(crate) fn saved_state(&self, position: Position) -> Option<PathBuf> {
         let (saved, path) = self.newest_state.as_ref()?;
-        // The end of an epoch and the start of the next are one state.
-        (saved.next() == position.next() && path.exists()).then(|| path.clone())
+        // The end of an epoch and the start of the next are one state. An unreadable one is saved again.
+        (saved.next() == position.next() && is_there(path).unwrap_or(false)).then(|| path.clone())
     }
 
     /// The same, after it has waited for a save of that state which is in progress, for a limited time.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use burn::train::{Interruption, LearnerModel};
-use burn_ckpt::plumbing::{SavedCheckpoint, chain, panic_message};
+use burn_ckpt::plumbing::{SavedCheckpoint, chain, is_there, panic_message};
 use indexmap::IndexMap;
 
 use super::loop_state::LoopState;
@@ -102,7 +102,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             self.stop.state_is_saved();
         }
         // A path that this process reserved is there only if its save succeeded.
-        let path = paths.into_iter().find(|path| path.exists());
+        let path = paths.into_iter().find(|path| is_there(path).unwrap_or(false));
         outcome.error = failure.map(|failure| match failure.error {
             Error::Panicked { message, .. } => Error::Panicked { message, saved: path },
             Error::Training { source, .. } => Error::Training { source, saved: path },

@@ -7,6 +7,10 @@
 //! | `record.rs` | an observer that keeps what every operation did |
 //! | `after_power_loss.rs` | which states of the disk a loss of power can leave, from a record |
 
+mod after_power_loss;
 mod disturbed;
+mod record;
 
+pub use after_power_loss::{CrashState, crash_states};
 pub use disturbed::{Disturbed, Fault, Place, faults_at};
+pub use record::{Recorder, Step};

@@ -6,4 +6,4 @@ pub mod loop_without_saves;
 pub mod machine_limits;
 pub mod plain_write;
 pub mod trainer;
-mod training_model;
+pub(crate) mod training_model;

@@ -1,5 +1,8 @@
 //! An open file, with every operation on it.
 
+// The one place with the system's own operations.
+#![allow(clippy::disallowed_methods)]
+
 use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};

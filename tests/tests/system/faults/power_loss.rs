@@ -1,1 +1,198 @@
-//! Placeholder
+//! A loss of power at any moment: what is left of a run is whole, has all that was promised, and resumes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn_ckpt::plumbing::storage::observer::observe;
+use burn_ckpt::{Catalog, Checkpoint, RunLayout};
+use system_tests::models::small::Script;
+use system_tests::run_files::{compare, files, run_dir};
+use system_tests::storage_faults::{CrashState, Recorder, Step, crash_states};
+use system_tests::{config, train_scripted};
+
+use super::at_each_operation::{in_memory, not_whole};
+
+const EPOCHS: usize = 3;
+
+/// A run of three epochs in three starts. After each start its checkpoints are promised.
+fn recorded(root: &Path) -> Vec<Step> {
+    // Metric files and the lock are not promised to be there after a loss of power.
+    let is_kept = |path: &Path| {
+        let below_run = path.strip_prefix("burn_trainer_logs/r1");
+        below_run.map_or(true, |below| below.as_os_str().is_empty() || below.starts_with("checkpoint"))
+    };
+    let recorder = Arc::new(Recorder::new(root, is_kept));
+    let observation = observe(root, recorder.clone());
+    for epochs in 1..=EPOCHS {
+        let result = train_scripted(config(root, epochs).with_ckpt_path("auto"), Script::default()).unwrap();
+        for saved in result.checkpoints.values() {
+            recorder.promise(&saved.path);
+        }
+    }
+    drop(observation);
+    recorder.steps()
+}
+
+/// What must be there after these steps: the promised checkpoints of which no removal was begun.
+fn promised(steps: &[Step]) -> BTreeSet<&Path> {
+    let mut promised = BTreeSet::new();
+    for step in steps {
+        match step {
+            Step::Promise(path) => drop(promised.insert(path.as_path())),
+            Step::RemoveFile(path) => drop(promised.remove(path.as_path())),
+            _ => {}
+        }
+    }
+    promised
+}
+
+/// The optimizer step of the newest checkpoint that was promised at any time.
+fn newest_promised(steps: &[Step]) -> Option<u64> {
+    let step_of = |path: &PathBuf| path.to_str()?.split("step=").nth(1)?.split('.').next()?.parse().ok();
+    steps.iter().filter_map(|step| if let Step::Promise(path) = step { step_of(path) } else { None }).max()
+}
+
+/// What is wrong with a state of the disk.
+fn violations(state: &CrashState, done: &[Step], root: &Path) -> Vec<String> {
+    if root.exists() {
+        std::fs::remove_dir_all(root).unwrap();
+    }
+    std::fs::create_dir(root).unwrap();
+    state.write_to(root);
+    let mut wrong = not_whole(root);
+    for path in promised(done) {
+        if let Err(error) = Checkpoint::open(root.join(path)).and_then(|it| it.verify()) {
+            wrong.push(format!("{} was promised: {error}", path.display()));
+        }
+    }
+    let newest = Catalog::scan(&RunLayout::at(run_dir(root))).unwrap().entries.pop();
+    let newest = newest.map(|entry| entry.metadata.global_step);
+    if newest < newest_promised(done) {
+        wrong.push(format!("step {:?} was promised, and the newest is {newest:?}", newest_promised(done)));
+    }
+    let link = root.join("burn_trainer_logs/r1/checkpoint/last.ckpt");
+    let linked =
+        Checkpoint::open(link).and_then(|it| it.metadata()).ok().map(|metadata| metadata.global_step);
+    if linked < newest_promised(done) {
+        wrong.push(format!("step {:?} was promised, and last.ckpt is {linked:?}", newest_promised(done)));
+    }
+    wrong
+}
+
+fn copy_metric_files(from: &Path, to: &Path) {
+    for split in ["train", "valid"] {
+        let from = run_dir(from).join(split);
+        for name in files(&from) {
+            let place = run_dir(to).join(split).join(&name);
+            std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+            std::fs::copy(from.join(name), place).unwrap();
+        }
+    }
+}
+
+#[test]
+fn whatever_a_loss_of_power_leaves_is_whole_and_resumes_to_the_same_bytes() {
+    let home = in_memory();
+    let undisturbed = home.path().join("undisturbed");
+    std::fs::create_dir(&undisturbed).unwrap();
+    let steps = recorded(&undisturbed);
+    let states = crash_states(&steps);
+    let root = home.path().join("run");
+    let mut wrong = Vec::new();
+    let mut resumed = BTreeSet::new();
+    for (done, state) in &states {
+        let mut here = violations(state, &steps[..*done], &root);
+        // The same state at another moment resumes in the same way.
+        if resumed.insert(format!("{state:?}")) {
+            copy_metric_files(&undisturbed, &root);
+            match train_scripted(config(&root, EPOCHS).with_ckpt_path("auto"), Script::default()) {
+                Ok(_) => here.extend(compare(&run_dir(&undisturbed), &run_dir(&root)).err()),
+                Err(error) => here.push(format!("the next start fails: {error}")),
+            }
+        }
+        if !here.is_empty() {
+            let last = done.checked_sub(1).map(|last| &steps[last]);
+            wrong.push(format!("after step {done}, {last:?}:\n    {}", here.join("\n    ")));
+        }
+    }
+    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+    for step in &steps {
+        let text = format!("{step:?}");
+        *kinds.entry(text.split('(').next().unwrap_or_default().to_owned()).or_default() += 1;
+    }
+    println!(
+        "power loss: {} steps {kinds:?}, {} states, {} of them resumed, {} violations",
+        steps.len(),
+        states.len(),
+        resumed.len(),
+        wrong.len()
+    );
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What a mutation of the record makes wrong.
+fn first_violation(steps: &[Step], root: &Path) -> Option<String> {
+    crash_states(steps).iter().find_map(|(done, state)| violations(state, &steps[..*done], root).pop())
+}
+
+/// The directory of a step that changes names in it, by its name for this test.
+fn changed_directories(step: &Step) -> Vec<&Path> {
+    match step {
+        Step::CreateDirectory(path)
+        | Step::CreateFile(path, _)
+        | Step::HardLink(_, path)
+        | Step::Symlink(_, path)
+        | Step::RemoveFile(path)
+        | Step::RemoveDirectory(path) => path.parent().into_iter().collect(),
+        Step::Rename(from, path) => [from.parent(), path.parent()].into_iter().flatten().collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The syncs of a record that make anything durable. The others are for what a killed process did before.
+fn working_syncs(steps: &[Step]) -> Vec<usize> {
+    let mut changed: BTreeSet<&Path> = BTreeSet::new();
+    let mut working = Vec::new();
+    for (number, step) in steps.iter().enumerate() {
+        match step {
+            Step::Sync(_) => working.push(number),
+            Step::SyncDirectory(directory) if changed.remove(directory.as_path()) => working.push(number),
+            _ => changed.extend(changed_directories(step)),
+        }
+    }
+    working
+}
+
+/// Mutations of a record that do no harm, as far as this test sees.
+fn harmless(steps: &[Step], mutate: impl Fn(&mut Vec<Step>, usize) -> bool) -> (usize, Vec<String>) {
+    let home = in_memory();
+    let root = home.path().join("run");
+    let (mut count, mut harmless) = (0, Vec::new());
+    for number in working_syncs(steps) {
+        let mut mutated = steps.to_vec();
+        if mutate(&mut mutated, number) {
+            count += 1;
+            if first_violation(&mutated, &root).is_none() {
+                let around = &steps[number.saturating_sub(1)..(number + 2).min(steps.len())];
+                harmless.push(format!("{number}: {around:?}"));
+            }
+        }
+    }
+    (count, harmless)
+}
+
+#[test]
+fn without_any_one_of_the_syncs_or_after_the_next_step_a_loss_of_power_does_harm() {
+    let home = in_memory();
+    let undisturbed = home.path().join("undisturbed");
+    std::fs::create_dir(&undisturbed).unwrap();
+    let steps = recorded(&undisturbed);
+    assert_eq!(first_violation(&steps, &home.path().join("run")), None);
+    let (left_out, harmless_without) = harmless(&steps, |steps, sync| {
+        steps.remove(sync);
+        true
+    });
+    println!("{left_out} syncs left out, one at a time: {} do no harm", harmless_without.len());
+    assert!(harmless_without.is_empty(), "these syncs are not needed:\n{}", harmless_without.join("\n"));
+}

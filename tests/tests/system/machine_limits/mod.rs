@@ -5,3 +5,4 @@ mod directories;
 mod full_disk;
 mod limits_of_a_process;
 mod long_paths;
+mod no_links;

@@ -45,3 +45,17 @@ fn a_peer_that_is_not_there_is_named() {
     let page = stdout(&output);
     assert!(page.contains("torch.save") && page.contains("/no/such/python"), "{page}{}", stderr(&output));
 }
+
+#[test]
+fn the_start_of_a_run_is_measured_and_reads_what_it_resumes_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let program = build(&["bench-start"]).join("bench-start");
+    let mut command = Command::new(program);
+    command.args(["--kept", "8", "--starts", "1", "--case", "3MB/10"]).arg("--root").arg(root.path());
+    let page = stdout(&command.output().unwrap());
+    let row = page.lines().find(|line| line.starts_with("| 8 ")).unwrap_or_else(|| panic!("{page}"));
+    let cells: Vec<f64> = row.split('|').filter_map(|cell| cell.trim().parse().ok()).collect();
+    let [_, _, read_first, _, read_in_all, file] = cells[..] else { panic!("{row}") };
+    // The newest twice, for its two digests, and the metadata of all.
+    assert!(read_first < 2.0 * file + 8.0 && read_in_all > 8.0 * file, "{page}");
+}

@@ -5,10 +5,12 @@ mod like;
 mod names;
 
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use burn::store::KeyRemapper;
 use burn_ckpt::burn_pack::Tensor;
+use burn_ckpt::plumbing::storage::StoredFile;
 use burn_ckpt::plumbing::{chain, metadata_path};
 use burn_ckpt::{Checkpoint, Contents, Error, Metadata, Section, TensorLayout};
 use serde_json::Value;
@@ -64,6 +66,9 @@ pub struct Args {
     force: bool,
 }
 
+/// Upper limit in bytes of a file of hyperparameters.
+const MAX_HPARAMS_BYTES: u64 = 1 << 20;
+
 /// Hyperparameters from the command line.
 #[derive(Debug, Clone)]
 enum Hparams {
@@ -84,9 +89,18 @@ impl Hparams {
             Self::Json(value) => return Ok(value.clone()),
             Self::File(path) => path,
         };
-        let text = std::fs::read_to_string(path);
-        let text =
-            text.map_err(|error| Failure::Other(format!("cannot read {}: {error}", path.display())))?;
+        let unreadable = |error| Failure::Other(format!("cannot read {}: {error}", path.display()));
+        let file = StoredFile::open(path).map_err(unreadable)?;
+        let bytes = file.facts().map_err(unreadable)?.len();
+        if bytes > MAX_HPARAMS_BYTES {
+            let path = path.display();
+            return Err(Failure::Other(format!(
+                "{path} has {bytes} bytes, and {MAX_HPARAMS_BYTES} are allowed for hyperparameters"
+            )));
+        }
+        let mut text = String::new();
+        // The limit holds also if the file grows while it is read.
+        file.take(MAX_HPARAMS_BYTES).read_to_string(&mut text).map_err(unreadable)?;
         serde_json::from_str(&text)
             .map_err(|error| Failure::Other(format!("{} is not valid JSON: {error}", path.display())))
     }

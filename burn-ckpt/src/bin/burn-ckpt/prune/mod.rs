@@ -238,7 +238,7 @@ fn remove_unfinished(listing: &Listing, args: &Args, output: &mut Output) -> Res
 /// The number of a file's names (hard links).
 fn names(path: &Path) -> u64 {
     #[cfg(unix)]
-    if let Ok(facts) = std::fs::metadata(path) {
+    if let Ok(Some(facts)) = storage::facts(path) {
         return std::os::unix::fs::MetadataExt::nlink(&facts);
     }
     let _ = path;

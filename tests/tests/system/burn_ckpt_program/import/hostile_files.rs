@@ -92,6 +92,21 @@ fn directories_pipes_and_missing_files_are_errors() {
 }
 
 #[test]
+fn hyperparameters_from_a_pipe_or_a_huge_file_are_errors_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    write_safetensors(&at("in"), r#"{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, &[0; 4]);
+    assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+    std::fs::File::create(at("huge")).unwrap().set_len(1 << 40).unwrap();
+    for (name, says) in [("pipe", "cannot read"), ("huge", "1048576 are allowed")] {
+        let output = import(&at("in"), &at("out.ckpt"), &["--hparams", &format!("@{}", at(name).display())]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains(says), "{}", stderr(&output));
+        assert!(!at("out.ckpt").exists());
+    }
+}
+
+#[test]
 fn cut_and_flipped_files_never_panic() {
     let directory = tempfile::tempdir().unwrap();
     let given = directory.path().join("inputs.json");
