@@ -7,5 +7,6 @@ mod header_alone;
 mod hints;
 mod hostile_headers;
 mod hparams_in_json;
+mod readers_of_a_running_run;
 mod replaced_files;
 mod small_dependencies;
