@@ -57,7 +57,7 @@ pub(super) fn check_sections(
     }
     for (section, part) in [(Section::OPTIMIZER, optimizer), (Section::SCHEDULER, scheduler)] {
         for (name, value) in &part.scalars {
-            if !is_possible(*value) {
+            if !is_possible(*value) && !has_not_begun(name, *value) {
                 let name = shown(name);
                 return Err(format!("the value {section}.{name} is {value:?}, which no run reaches"));
             }
@@ -156,6 +156,15 @@ fn check_ranks(optimizer: &Section, parameters: &Parameters<'_>) -> Result<(), S
     Ok(())
 }
 
+/// How burn's cosine and step schedules count before their first step, in a sequence for as long as another one is used.
+fn has_not_begun(name: &str, value: Scalar) -> bool {
+    match name.rsplit('.').next() {
+        Some("current_iter") => value == Scalar::UInt(u64::MAX),
+        Some("iter_idx") => value == Scalar::Int(-1),
+        _ => false,
+    }
+}
+
 fn is_possible(value: Scalar) -> bool {
     match value {
         Scalar::Int(value) => u64::try_from(value).is_ok_and(|value| value < MAX_COUNT),
@@ -204,6 +213,23 @@ mod tests {
         ] {
             let found = state(name, dtype, shape, id).unwrap_or_default();
             assert!(found.contains(expected), "{name} {dtype:?} {shape:?} {id:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_schedule_that_has_not_begun_is_possible() {
+        let of = |name: &str, value| {
+            let scheduler = Section::new().with_scalars([(name.to_owned(), value)].into());
+            check_sections(&Section::new(), &Section::new(), &scheduler).err()
+        };
+        assert_eq!(of("0.1.current_iter", Scalar::UInt(u64::MAX)), None);
+        assert_eq!(of("0.1.iter_idx", Scalar::Int(-1)), None);
+        for (name, value) in [
+            ("0.1.current_iter", Scalar::UInt(u64::MAX - 1)),
+            ("0.1.remaining_iters", Scalar::UInt(u64::MAX)),
+            ("0.1.iter_idx", Scalar::Int(-2)),
+        ] {
+            assert!(of(name, value).is_some_and(|reason| reason.contains(name)), "{name} {value:?}");
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use burn_ckpt::plumbing::start_scoped_work;
+use burn_ckpt::plumbing::{file_identity, start_scoped_work, storage};
 use burn_ckpt::{Checkpoint, Metadata, Result, TensorInfo};
 use indexmap::IndexMap;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -120,17 +120,16 @@ fn by_file(paths: &[PathBuf]) -> Vec<Vec<usize>> {
 
 /// A text that is the same for two names of one file, and different for two files.
 pub fn identity(path: &Path) -> String {
-    #[cfg(unix)]
-    if let Ok(facts) = std::fs::metadata(path) {
-        use std::os::unix::fs::MetadataExt;
-        return format!("{}:{}", facts.dev(), facts.ino());
+    match file_identity(path) {
+        Ok(Some(identity)) => format!("{identity:?}"),
+        // A file of its own. Whoever opens it meets the error.
+        Ok(None) | Err(_) => format!("path:{}", path.display()),
     }
-    let whole = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    format!("path:{}", whole.display())
 }
 
+/// For the length of a bar. Whoever opens the file meets the error.
 fn size_of(path: &Path) -> u64 {
-    std::fs::metadata(path).map_or(0, |facts| facts.len())
+    storage::facts(path).map_or(0, |facts| facts.map_or(0, |facts| facts.len()))
 }
 
 /// A bar on standard error, shown when the work takes long.

@@ -81,7 +81,7 @@ pub fn run(args: &Args) -> Answer {
 
 /// With `--force` the checkpoint itself could be named as the file to replace.
 fn check_is_another_file(checkpoint: &Checkpoint, args: &Args) -> Result<(), Failure> {
-    if foreign::same_file(checkpoint.path(), &args.out) {
+    if foreign::same_file(checkpoint.path(), &args.out)? {
         return Err(Failure::Other(format!("{} is the checkpoint itself", args.out.display())));
     }
     Ok(())

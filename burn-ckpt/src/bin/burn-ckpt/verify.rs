@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::chain;
+use burn_ckpt::plumbing::{chain, is_directory, storage};
 use burn_ckpt::{Error, Metadata, locate};
 
 use crate::answer::{Answer, Failure};
@@ -77,29 +77,34 @@ struct Found {
 fn find(paths: &[PathBuf]) -> Found {
     let mut found = Found { checkpoints: Vec::new(), missing: Vec::new(), failed: 0 };
     for path in paths {
-        let named = if path.is_dir() {
-            listings(path).map(|listings| {
-                for listing in listings {
-                    listing.unreadable.iter().for_each(|error| say(format!("error: {}", chain(error))));
-                    found.failed += listing.unreadable.len();
-                    found.checkpoints.extend(listing.rows.into_iter().map(|row| row.path));
-                    found.missing.extend(listing.dangling.into_iter().map(|link| (link.path, link.target)));
-                }
-            })
-        } else if let Ok(target) = std::fs::read_link(path)
-            && !path.exists()
-        {
-            found.missing.push((path.clone(), target));
-            Ok(())
-        } else {
-            locate(path).map(|checkpoint| found.checkpoints.push(checkpoint)).map_err(Failure::from)
-        };
-        if let Err(failure) = named {
+        if let Err(failure) = found.add(path) {
             say(format!("error: {}", chain(&failure)));
             found.failed += 1;
         }
     }
     found
+}
+
+impl Found {
+    fn add(&mut self, path: &Path) -> Result<(), Failure> {
+        if is_directory(path)? {
+            for listing in listings(path)? {
+                listing.unreadable.iter().for_each(|error| say(format!("error: {}", chain(error))));
+                self.failed += listing.unreadable.len();
+                self.checkpoints.extend(listing.rows.into_iter().map(|row| row.path));
+                self.missing.extend(listing.dangling.into_iter().map(|link| (link.path, link.target)));
+            }
+            return Ok(());
+        }
+        let failed = |source| Error::Io { action: "follow the link", path: path.to_path_buf(), source };
+        match storage::read_link(path).map_err(failed)? {
+            Some(target) if storage::facts(path).map_err(failed)?.is_none() => {
+                self.missing.push((path.to_path_buf(), target));
+            }
+            _ => self.checkpoints.push(locate(path)?),
+        }
+        Ok(())
+    }
 }
 
 fn line(path: &Path, metadata: &Metadata) -> String {

@@ -1,8 +1,9 @@
 //! Telling the format of a file by its first bytes. The file's name is not used.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+
+use burn_ckpt::plumbing::storage::{self, StoredFile};
 
 use crate::answer::Failure;
 
@@ -31,17 +32,19 @@ impl Kind {
     /// When the file cannot be read or has another format. The message says what it seems to be.
     pub fn of(path: &Path) -> Result<Self, Failure> {
         let fail = |error: std::io::Error| Failure::Other(format!("cannot read {}: {error}", path.display()));
-        // Before the file is opened: opening a pipe waits until a writer opens it too.
-        let facts = std::fs::metadata(path).map_err(fail)?;
         let not_a_file = |what: &str| Err(Failure::Other(format!("{} is {what}", path.display())));
-        if facts.is_dir() {
-            return not_a_file("a directory; name a .safetensors, .pt, .pth or .index.json file in it");
-        }
-        if !facts.is_file() {
-            return not_a_file("not a regular file");
+        match storage::facts(path).map_err(fail)? {
+            Some(facts) if facts.is_dir() => {
+                return not_a_file("a directory; name a .safetensors, .pt, .pth or .index.json file in it");
+            }
+            Some(facts) if !facts.is_file() => return not_a_file("not a regular file"),
+            // If there is nothing, opening it says so.
+            _ => {}
         }
         let mut first = Vec::new();
-        File::open(path).and_then(|file| file.take(FIRST_BYTES).read_to_end(&mut first)).map_err(fail)?;
+        StoredFile::open(path)
+            .and_then(|file| file.take(FIRST_BYTES).read_to_end(&mut first))
+            .map_err(fail)?;
         let known = Self::from_first(&first);
         known.map_err(|what| Failure::Other(format!("{} cannot be imported: {what}", path.display())))
     }

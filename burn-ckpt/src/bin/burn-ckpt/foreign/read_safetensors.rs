@@ -3,13 +3,13 @@
 //! burn-store's reader is not used for three reasons. It does not support `u16`, which `export` writes. It maps the file into
 //! memory, so that a file that is cut off while it is read ends the program. It parses the header again for each tensor.
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Shape;
 use burn_ckpt::burn_pack::{Bytes, Error, Tensor};
+use burn_ckpt::plumbing::storage::StoredFile;
 use parking_lot::Mutex;
 use safetensors::tensor::Metadata;
 
@@ -26,8 +26,8 @@ const LENGTH_BYTES: u64 = 8;
 ///
 /// When the header does not fit the file, or a tensor has a type that burn does not support.
 pub fn read(path: &Path) -> Result<Foreign, String> {
-    let mut file = File::open(path).map_err(|error| error.to_string())?;
-    let size = file.metadata().map_err(|error| error.to_string())?.len();
+    let mut file = StoredFile::open(path).map_err(|error| error.to_string())?;
+    let size = file.facts().map_err(|error| error.to_string())?.len();
     let mut length = [0; LENGTH_BYTES as usize];
     file.read_exact(&mut length).map_err(|error| error.to_string())?;
     let length = u64::from_le_bytes(length);

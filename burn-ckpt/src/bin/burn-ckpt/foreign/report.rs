@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use burn_ckpt::Error;
 use burn_ckpt::plumbing::{sha256_of_file, storage};
 
 use crate::answer::{Answer, Failure};
@@ -39,8 +40,16 @@ fn named(present: std::fs::FileType) -> &'static str {
 }
 
 /// Whether two paths name the same existing file.
-pub fn same_file(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+///
+/// # Errors
+///
+/// When that cannot be found out.
+pub fn same_file(a: &Path, b: &Path) -> Result<bool, Error> {
+    let real = |path: &Path| {
+        let failed = |source| Error::Io { action: "resolve", path: path.to_path_buf(), source };
+        storage::canonicalize(path).map_err(failed)
+    };
+    Ok(matches!((real(a)?, real(b)?), (Some(a), Some(b)) if a == b))
 }
 
 /// Prints one line about the written file.
@@ -49,7 +58,7 @@ pub fn same_file(a: &Path, b: &Path) -> bool {
 ///
 /// When the file cannot be read again, or the line cannot be printed.
 pub fn print_written(path: &Path, tensors: usize) -> Answer {
-    let facts = std::fs::metadata(path).map_err(|error| {
+    let facts = storage::StoredFile::open(path).and_then(|file| file.facts()).map_err(|error| {
         Failure::Other(format!("{} was written, but cannot be read again: {error}", path.display()))
     })?;
     let digest = sha256_of_file(path)?;

@@ -126,8 +126,10 @@ pub fn run(args: &Args) -> Answer {
     foreign::check_destination(&metadata_path(&args.out), true)?;
     let like = args.like.as_ref().map(Checkpoint::open).transpose()?;
     let inputs = like.iter().map(Checkpoint::path).chain([args.file.as_path()]);
-    if let Some(input) = inputs.into_iter().find(|path| foreign::same_file(path, &args.out)) {
-        return Err(Failure::Other(format!("{} would be overwritten while it is read", input.display())));
+    for input in inputs {
+        if foreign::same_file(input, &args.out)? {
+            return Err(Failure::Other(format!("{} would be overwritten while it is read", input.display())));
+        }
     }
     let kind = Kind::of(&args.file)?;
     let Foreign { tensors, notes } = read(kind, args)?;
@@ -181,7 +183,8 @@ fn read(kind: Kind, args: &Args) -> Result<Foreign, Failure> {
 fn read_all_files(kind: Kind, args: &Args) -> Result<(Foreign, u64), String> {
     if kind != Kind::Index {
         foreign::check_is_whole(&args.file)?;
-        let size = std::fs::metadata(&args.file).map_err(|error| error.to_string())?.len();
+        let file = StoredFile::open(&args.file).and_then(|file| file.facts());
+        let size = file.map_err(|error| error.to_string())?.len();
         return Ok((read_file(kind, &args.file, args)?, size));
     }
     let read_file = |kind, path: &Path| read_file(kind, path, args);
@@ -194,7 +197,7 @@ fn read_all_files(kind: Kind, args: &Args) -> Result<(Foreign, u64), String> {
 }
 
 fn read_file(kind: Kind, path: &Path, args: &Args) -> Result<Foreign, String> {
-    if foreign::same_file(path, &args.out) {
+    if foreign::same_file(path, &args.out).map_err(|error| chain(&error))? {
         return Err(format!("{} would be overwritten while it is read", path.display()));
     }
     match kind {

@@ -1,12 +1,12 @@
 //! The checkpoints in a directory, with the links to them: those of a run, of several runs, or files outside of a run.
 
-use std::fs;
+use std::fs::Metadata as Facts;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::{
-    CHECKPOINT_DIR, CHECKPOINT_SUFFIX, DEFAULT_LOGS, METADATA_SUFFIX, chain, is_checkpoint, storage,
-    unfinished_files,
+    CHECKPOINT_DIR, CHECKPOINT_SUFFIX, DEFAULT_LOGS, METADATA_SUFFIX, chain, is_checkpoint, is_directory,
+    is_symlink, storage, unfinished_files,
 };
 use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
 use jiff::Timestamp;
@@ -53,7 +53,7 @@ pub struct Dangling {
 /// The listings of a directory: of the run whose directory it is, or of the runs and files in it. At least one, and each has
 /// something: a run that cannot be read has that error.
 pub fn listings(directory: &Path) -> Result<Vec<Listing>, Failure> {
-    if let Some(run) = run_of(directory) {
+    if let Some(run) = run_of(directory)? {
         let listing = Listing::of_run(&run)?;
         return match listing.has_nothing() {
             true => Err(Failure::Other(format!("the run {} has no checkpoint", directory.display()))),
@@ -63,24 +63,20 @@ pub fn listings(directory: &Path) -> Result<Vec<Listing>, Failure> {
     let mut found = vec![Listing::of_directory(directory)?];
     for path in list(directory)? {
         let checkpoints = path.join(CHECKPOINT_DIR);
-        match fs::metadata(&checkpoints) {
-            Ok(facts) if facts.is_dir() => {
+        match is_directory(&checkpoints) {
+            Ok(true) => {
                 let run = RunLayout::at(&path);
                 found.push(Listing::of_run(&run).unwrap_or_else(|error| Listing::without(&path, error)));
             }
-            Ok(_) => {}
             // Not a run's directory.
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
-            Err(source) => {
-                let error = Error::Io { action: "read", path: checkpoints, source };
-                found.push(Listing::without(&path, error));
-            }
+            Ok(false) => {}
+            Err(error) => found.push(Listing::without(&path, error)),
         }
     }
     found.retain(|listing| !listing.has_nothing());
     let below = directory.join(DEFAULT_LOGS);
     match found.is_empty() {
-        true if below.is_dir() => listings(&below),
+        true if is_directory(&below)? => listings(&below),
         true => Err(Failure::Other(format!(
             "{} has no checkpoint: name a run's directory, a directory of runs, or a directory of {CHECKPOINT_SUFFIX} files",
             directory.display()
@@ -90,19 +86,20 @@ pub fn listings(directory: &Path) -> Result<Vec<Listing>, Failure> {
 }
 
 /// The run whose directory, or `checkpoint` directory, this is.
-pub fn run_of(directory: &Path) -> Option<RunLayout> {
-    if directory.join(CHECKPOINT_DIR).is_dir() {
-        return Some(RunLayout::at(directory));
+pub fn run_of(directory: &Path) -> Result<Option<RunLayout>, Error> {
+    if is_directory(&directory.join(CHECKPOINT_DIR))? {
+        return Ok(Some(RunLayout::at(directory)));
     }
     // `.` has no name: the absolute path has one.
-    let whole = fs::canonicalize(directory).ok()?;
-    let is_checkpoint_dir = whole.is_dir() && whole.file_name().is_some_and(|name| name == CHECKPOINT_DIR);
+    let Some(whole) = resolved(directory)? else { return Ok(None) };
+    let is_checkpoint_dir =
+        is_directory(&whole)? && whole.file_name().is_some_and(|name| name == CHECKPOINT_DIR);
     let has_name = directory.file_name().is_some_and(|name| name == CHECKPOINT_DIR);
-    match (is_checkpoint_dir, has_name) {
+    Ok(match (is_checkpoint_dir, has_name) {
         (true, true) => directory.parent().map(RunLayout::at),
         (true, false) => whole.parent().map(RunLayout::at),
         (false, _) => None,
-    }
+    })
 }
 
 impl Listing {
@@ -191,36 +188,42 @@ impl Listing {
 
     /// Finds the links in the directory, and the files that they point to.
     fn add_links(&mut self, is_run: bool) -> Result<(), Error> {
-        let real = |path: &Path| fs::canonicalize(path).ok();
-        for path in list(&self.directory)? {
-            if !is_checkpoint(&path) || path.is_dir() {
-                continue;
-            }
-            if path.is_symlink() {
-                let target = match fs::canonicalize(&path) {
-                    Ok(target) => target,
-                    Err(error) if error.kind() == ErrorKind::NotFound => {
-                        let target = fs::read_link(&path).unwrap_or_default();
-                        self.dangling.push(Dangling { path, target });
-                        continue;
-                    }
-                    Err(source) => {
-                        self.unreadable.push(Error::Io { action: "follow the link", path, source });
-                        continue;
-                    }
-                };
-                let place = self.rows.iter().position(|row| real(&row.path).as_ref() == Some(&target));
-                let place = place.unwrap_or_else(|| self.add(target));
-                self.rows[place].links.push(stem(&path));
-            } else if is_run {
-                // A file among the links: it replaces a link on a system without symbolic links, or a user put it there.
-                match self.rows.iter().position(|row| row.is_target_of(&path)) {
-                    Some(place) => self.rows[place].links.push(stem(&path)),
-                    None => _ = self.add(path),
-                }
+        for path in list(&self.directory)?.into_iter().filter(|path| is_checkpoint(path)) {
+            if let Err(error) = self.add_link(path, is_run) {
+                self.unreadable.push(error);
             }
         }
         self.rows.sort_by(|a, b| (a.saved, a.step(), &a.path).cmp(&(b.saved, b.step(), &b.path)));
+        Ok(())
+    }
+
+    fn add_link(&mut self, path: PathBuf, is_run: bool) -> Result<(), Error> {
+        if is_symlink(&path)? {
+            let failed = |source| Error::Io { action: "follow the link", path: path.clone(), source };
+            let Some(target) = storage::canonicalize(&path).map_err(failed)? else {
+                let target = storage::read_link(&path).map_err(failed)?.unwrap_or_default();
+                self.dangling.push(Dangling { path, target });
+                return Ok(());
+            };
+            if is_directory(&target)? {
+                return Ok(());
+            }
+            let mut place = None;
+            for (number, row) in self.rows.iter().enumerate() {
+                if resolved(&row.path)?.as_ref() == Some(&target) {
+                    place = Some(number);
+                    break;
+                }
+            }
+            let place = place.unwrap_or_else(|| self.add(target));
+            self.rows[place].links.push(stem(&path));
+        } else if is_run && !is_directory(&path)? {
+            // A file among the links: it replaces a link on a system without symbolic links, or a user put it there.
+            match self.rows.iter().position(|row| row.is_target_of(&path)) {
+                Some(place) => self.rows[place].links.push(stem(&path)),
+                None => _ = self.add(path),
+            }
+        }
         Ok(())
     }
 
@@ -244,8 +247,14 @@ impl Row {
             Ok(metadata) => (Some(metadata), None),
             Err(error) => (Metadata::of_checkpoint(&path).ok(), Some(error)),
         };
-        let facts = fs::metadata(&path).ok();
-        let bytes = facts.as_ref().map_or(0, fs::Metadata::len);
+        let (facts, unseen) = match storage::facts(&path) {
+            Ok(facts) => (facts, None),
+            Err(source) => {
+                (None, Some(Error::Io { action: "find out what is at", path: path.clone(), source }))
+            }
+        };
+        let problem = problem.or(unseen);
+        let bytes = facts.as_ref().map_or(0, Facts::len);
         let written =
             || facts.and_then(|facts| facts.modified().ok()).and_then(|time| Timestamp::try_from(time).ok());
         let saved = match &metadata {
@@ -310,19 +319,19 @@ pub fn stem(path: &Path) -> String {
 
 fn name_of(path: &Path) -> String {
     let own = path.file_name().map(ToOwned::to_owned);
-    let name = own.or_else(|| Some(fs::canonicalize(path).ok()?.file_name()?.to_owned()));
+    // Without a name it is `.` or the root, and the name is only shown.
+    let name = own.or_else(|| Some(storage::canonicalize(path).ok()??.file_name()?.to_owned()));
     name.unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The checkpoints in all directories below a directory, and the directories that cannot be read. Links are not followed.
 fn readable(directory: &Path) -> Result<(Catalog, Vec<Error>), Error> {
-    let is_directory = |path: &PathBuf| path.is_dir() && !path.is_symlink();
-    let mut open: Vec<PathBuf> = list(directory)?.into_iter().filter(is_directory).collect();
     let (mut catalog, mut unreadable) = (Catalog::default(), Vec::new());
+    let mut open = directories_of(list(directory)?, &mut unreadable);
     while let Some(directory) = open.pop() {
         match list(&directory).and_then(|paths| Ok((paths, Catalog::scan_directory(&directory)?))) {
             Ok((paths, found)) => {
-                open.extend(paths.into_iter().filter(is_directory));
+                open.extend(directories_of(paths, &mut unreadable));
                 catalog.entries.extend(found.entries);
                 catalog.broken.extend(found.broken);
             }
@@ -333,14 +342,27 @@ fn readable(directory: &Path) -> Result<(Catalog, Vec<Error>), Error> {
     Ok((catalog, unreadable))
 }
 
-/// The entries of a directory, sorted by name.
+/// Those that are directories, and the errors of those of which that cannot be found out.
+fn directories_of(paths: Vec<PathBuf>, unreadable: &mut Vec<Error>) -> Vec<PathBuf> {
+    let mut directories = Vec::new();
+    for path in paths {
+        match storage::entry(&path) {
+            Ok(Some(entry)) if entry.is_dir() => directories.push(path),
+            Ok(_) => {}
+            Err(source) => unreadable.push(Error::Io { action: "find out what is at", path, source }),
+        }
+    }
+    directories
+}
+
+/// The path without links. `None` if there is nothing.
+fn resolved(path: &Path) -> Result<Option<PathBuf>, Error> {
+    let failed = |source| Error::Io { action: "resolve", path: path.to_path_buf(), source };
+    storage::canonicalize(path).map_err(failed)
+}
+
+/// The entries of a directory, sorted by name. A missing directory is an error.
 fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     let failed = |source| Error::Io { action: "list", path: directory.to_path_buf(), source };
-    let entries = fs::read_dir(directory).map_err(failed)?;
-    let mut paths = entries
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(failed)?;
-    paths.sort();
-    Ok(paths)
+    storage::list(directory).map_err(failed)?.ok_or_else(|| failed(ErrorKind::NotFound.into()))
 }

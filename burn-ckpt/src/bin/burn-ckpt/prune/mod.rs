@@ -66,7 +66,7 @@ pub fn run(args: &Args) -> Answer {
             "missing --keep: name the files that stay by {rules}; see burn-ckpt prune --help"
         )));
     }
-    let Some(run) = run_of(&args.run) else {
+    let Some(run) = run_of(&args.run)? else {
         let path = args.run.display();
         let problem = match storage::facts(&args.run) {
             Ok(Some(_)) => "has no checkpoint directory".to_owned(),

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use burn_ckpt::plumbing::storage::StoredFile;
 use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// The largest index that is read, in bytes. That of a model of 600 billion parameters has 9 MB.
-pub const MAX_INDEX_BYTES: u64 = 64 * 1024 * 1024;
+const MAX_INDEX_BYTES: u64 = 64 * 1024 * 1024;
 /// The most files of a model. Each is kept open while tensors are read.
 const MAX_SHARDS: usize = 512;
 
@@ -35,7 +35,7 @@ impl ShardIndex {
     /// When the file cannot be read, is not an index, or names a tensor twice, a file that is not beside it, or too many.
     pub fn read(path: &Path) -> Result<Self, String> {
         let mut text = Vec::new();
-        let file = File::open(path).map_err(|error| error.to_string())?;
+        let file = StoredFile::open(path).map_err(|error| error.to_string())?;
         file.take(MAX_INDEX_BYTES + 1).read_to_end(&mut text).map_err(|error| error.to_string())?;
         if text.len() as u64 > MAX_INDEX_BYTES {
             return Err(format!("an index has at most {MAX_INDEX_BYTES} bytes"));

@@ -3,11 +3,13 @@
 mod index;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use burn_ckpt::burn_pack::Tensor;
+use burn_ckpt::plumbing::storage;
 
-use self::index::{MAX_INDEX_BYTES, ShardIndex, short};
+use self::index::{ShardIndex, short};
 use super::{Foreign, Kind, Notes};
 
 /// How many names a message lists.
@@ -30,15 +32,16 @@ pub fn read(
     let (mut notes, mut size) = (None::<Notes>, 0u64);
     for file in shards.files() {
         let (path, name) = (index.with_file_name(file), short(file));
-        if !path.exists() {
+        let facts = storage::facts(&path).map_err(|error| format!("{name}: {error}"))?;
+        let Some(facts) = facts else {
             return Err(format!("it names the file {name}, which is not beside it"));
-        }
+        };
         let kind = Kind::of(&path).map_err(|error| error.to_string())?;
         if kind == Kind::Index {
             return Err(format!("it names the file {name}, which is an index"));
         }
         let foreign = read_file(kind, &path).map_err(|reason| format!("{name}: {reason}"))?;
-        size = size.saturating_add(std::fs::metadata(&path).map_err(|error| error.to_string())?.len());
+        size = size.saturating_add(facts.len());
         let layout = foreign.notes.layout();
         if notes.as_ref().is_some_and(|notes| notes.layout() != layout) {
             return Err(format!("{name} states another layout than the files before it"));
@@ -71,7 +74,7 @@ pub fn read(
 pub fn check_is_whole(file: &Path) -> Result<(), String> {
     let Some(name) = file.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
     let by_name = part_of(name);
-    if let Some(index) = index_beside(file, name) {
+    if let Some(index) = index_beside(file, name)? {
         return Err(format!("it is one of several files of a model: import their index, {index}"));
     }
     match by_name {
@@ -95,23 +98,25 @@ fn part_of(name: &str) -> Option<(u64, u64, String)> {
 }
 
 /// The name of an index beside a file that names the file and others.
-fn index_beside(file: &Path, name: &str) -> Option<String> {
+fn index_beside(file: &Path, name: &str) -> Result<Option<String>, String> {
     let directory = match file.parent() {
         Some(directory) if !directory.as_os_str().is_empty() => directory,
         _ => Path::new("."),
     };
-    let indexes = std::fs::read_dir(directory).ok()?.flatten().filter(|entry| {
-        let is_index = entry.file_name().to_str().is_some_and(|name| name.ends_with(".index.json"));
-        // Opening a pipe would wait for a writer.
-        let is_small =
-            || std::fs::metadata(entry.path()).is_ok_and(|it| it.is_file() && it.len() <= MAX_INDEX_BYTES);
-        is_index && is_small()
-    });
-    indexes.take(MAX_INDEXES).find_map(|entry| {
-        let index = ShardIndex::read(&entry.path()).ok()?;
+    let listed = match storage::list(directory) {
+        // Who may not list a directory may read a file in it. The file's name is all there is then.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(None),
+        listed => listed.map_err(|error| format!("cannot look for an index beside it: {error}"))?,
+    };
+    let file_name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let is_index = |path: &PathBuf| file_name(path).is_some_and(|name| name.ends_with(".index.json"));
+    let mut indexes = listed.unwrap_or_default().into_iter().filter(is_index).take(MAX_INDEXES);
+    Ok(indexes.find_map(|path| {
+        // One that is not valid says nothing of this file.
+        let index = ShardIndex::read(&path).ok()?;
         let files = index.files();
-        (files.len() > 1 && files.contains(name)).then(|| entry.file_name().to_string_lossy().into_owned())
-    })
+        (files.len() > 1 && files.contains(name)).then(|| file_name(&path))?
+    }))
 }
 
 /// The first names of a list.
