@@ -1,8 +1,11 @@
 //! The contents of a checkpoint for `show` and `diff`: its metadata as JSON, and its sections with their tensors in the order in
 //! which they are stored. Reads no tensor.
 
+use std::io::Read;
+
 use burn_ckpt::burn_pack::Scalar;
-use burn_ckpt::plumbing::metadata_path;
+use burn_ckpt::plumbing::storage::StoredFile;
+use burn_ckpt::plumbing::{MAX_METADATA_BYTES, metadata_path};
 use burn_ckpt::{Checkpoint, Error, Metadata, Section};
 use serde_json::Value;
 
@@ -121,15 +124,15 @@ pub fn scalar(value: &Scalar) -> Value {
     }
 }
 
-/// The metadata file as JSON. The file has just been read, so that its size is within the limit.
+/// The metadata file as JSON.
 fn whole_json(checkpoint: &Checkpoint) -> Result<Value, Error> {
     let path = metadata_path(checkpoint.path());
-    let text = std::fs::read_to_string(&path).map_err(|source| Error::Io {
-        action: "read",
-        path: path.clone(),
-        source,
-    })?;
-    serde_json::from_str(&text).map_err(|error| Error::Metadata {
+    let unreadable = |source| Error::Io { action: "read", path: path.clone(), source };
+    let mut text = Vec::new();
+    let file = StoredFile::open(&path).map_err(unreadable)?;
+    file.take(MAX_METADATA_BYTES).read_to_end(&mut text).map_err(unreadable)?;
+    // It has just been parsed within the limits of metadata.
+    serde_json::from_slice(&text).map_err(|error| Error::Metadata {
         path,
         reason: "it is not valid JSON".to_owned(),
         source: Some(error),

@@ -9,3 +9,4 @@ mod hostile_headers;
 mod hparams_in_json;
 mod replaced_files;
 mod small_dependencies;
+mod special_files;
