@@ -25,11 +25,18 @@ pub(crate) struct Verifier {
     digests: HashMap<FileIdentity, String>,
     /// Set when there is no time left for this.
     stop: Arc<AtomicBool>,
+    /// The run waits for it.
+    at_full_speed: bool,
 }
 
 impl Verifier {
     pub(crate) fn new(stop: Arc<AtomicBool>) -> Self {
-        Self { digests: HashMap::new(), stop }
+        Self { digests: HashMap::new(), stop, at_full_speed: false }
+    }
+
+    /// From now on the run waits for each verification.
+    pub(crate) fn hurry(&mut self) {
+        self.at_full_speed = true;
     }
 
     /// Whether there is no time left.
@@ -52,7 +59,10 @@ impl Verifier {
         if let Some(known) = identity.as_ref().and_then(|identity| self.digests.get(identity)) {
             return Ok(Some(known.clone()));
         }
-        let digest = at_low_priority(|| digest_unless(&self.stop, path))?;
+        let digest = match self.at_full_speed {
+            true => digest_unless(&self.stop, path),
+            false => at_low_priority(|| digest_unless(&self.stop, path)),
+        }?;
         if let (Some(identity), Some(digest)) = (identity, &digest) {
             self.digests.insert(identity, digest.clone());
         }

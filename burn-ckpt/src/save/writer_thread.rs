@@ -262,6 +262,7 @@ impl Worker {
                 }
             }
         }
+        self.verifier.hurry();
         while self.verify_next() {}
         if self.a_link_is_behind {
             *self.unmoved_link.lock() = self.apply_rules().unmoved_link;

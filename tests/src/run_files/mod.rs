@@ -4,8 +4,8 @@ mod compare_runs;
 mod tree;
 
 pub(crate) use compare_runs::is_staging;
-pub use compare_runs::{Same, compare, leftovers, stopped_exactly};
+pub use compare_runs::{Same, compare, compare_states, leftovers, stopped_exactly};
 pub use tree::{
-    checkpoints, copy_checkpoint, described_state, files, hardware, last_epochs, metadata, run_dir, stems,
-    target, whole_checkpoints,
+    checkpoints, copy_checkpoint, described_state, files, hardware, in_memory, last_epochs, metadata,
+    run_dir, stems, target, whole_checkpoints,
 };

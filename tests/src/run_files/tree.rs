@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::programs::commands::sha256sum;
 
@@ -10,6 +11,17 @@ use crate::programs::commands::sha256sum;
 #[must_use]
 pub fn run_dir(root: &Path) -> PathBuf {
     root.join("burn_trainer_logs/r1")
+}
+
+/// A directory in memory where there is one: for tests of which the syncs of a disk would take most of the time.
+///
+/// # Panics
+///
+/// When there can be no temporary directory.
+#[must_use]
+pub fn in_memory() -> TempDir {
+    let made = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    made.unwrap_or_else(|error| panic!("no temporary directory: {error}"))
 }
 
 /// The `checkpoint` directory of the run `r1`.

@@ -143,7 +143,8 @@ fn ended() -> io::Error {
 
 /// A path without what differs from run to run: `.a.ckpt.0-<16 hex digits>.staging` -> `.a.ckpt.*.staging`, and
 /// `on_exception/2024-01-15T10-30-00.ckpt` -> `on_exception/<time>.ckpt`.
-fn without_random_part(path: &str) -> String {
+#[must_use]
+pub fn without_random_part(path: &str) -> String {
     let path = match path.strip_suffix(".staging").and_then(|staged| staged.rsplit_once('.')) {
         Some((start, _)) => format!("{start}.*.staging"),
         None => path.to_owned(),

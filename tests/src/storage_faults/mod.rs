@@ -12,5 +12,5 @@ mod disturbed;
 mod record;
 
 pub use after_power_loss::{CrashState, crash_states};
-pub use disturbed::{Disturbed, Fault, Place, faults_at};
+pub use disturbed::{Disturbed, Fault, Place, faults_at, without_random_part};
 pub use record::{Recorder, Step};

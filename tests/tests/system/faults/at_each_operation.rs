@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
 use burn_ckpt::Checkpoint;
 use burn_ckpt::plumbing::storage::observer::observe;
-use system_tests::run_files::{compare, files, leftovers, run_dir};
-use system_tests::storage_faults::{Disturbed, Fault, Place, faults_at};
-use tempfile::{TempDir, tempdir};
+use system_tests::run_files::{compare, compare_states, files, in_memory, leftovers, run_dir};
+use system_tests::storage_faults::{Disturbed, Fault, Place, faults_at, without_random_part};
 
 use super::scenarios::{ALL, Scenario};
 
@@ -22,24 +22,27 @@ const FOREIGN: [&str; 3] = [
     "shared/.b.ckpt.fedcba9876543210-0123456789abcdef.staging",
 ];
 
-/// A directory in memory where there is one: what a disk takes for a sync is nothing to these tests.
-pub fn in_memory() -> TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempdir()).unwrap()
-}
-
 /// The directory of a scenario's run, which has the same path in each run: it stands in files.
 fn root_with(scenario: &Scenario, home: &Path) -> PathBuf {
     let root = home.join("run");
     if root.exists() {
         std::fs::remove_dir_all(&root).unwrap();
     }
-    std::fs::create_dir(&root).unwrap();
-    scenario.prepare(&root);
-    for name in FOREIGN {
-        let path = root.join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, "mine").unwrap();
+    let prepared = home.join("prepared");
+    if !prepared.exists() {
+        // Once, at the same path.
+        std::fs::create_dir(&root).unwrap();
+        scenario.prepare(&root);
+        for name in FOREIGN {
+            let path = root.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "mine").unwrap();
+        }
+        std::fs::rename(&root, &prepared).unwrap();
     }
+    // With its links, of both kinds.
+    let copied = Command::new("cp").arg("-a").args([&prepared, &root]).status().unwrap();
+    assert!(copied.success());
     root
 }
 
@@ -77,6 +80,7 @@ fn violations(scenario: &Scenario, home: &Path, expected: &Path, place: &Place, 
     }
     match scenario.complete(root) {
         Ok(_) => {
+            let compare = if is_unread(place, fault) { compare_states } else { compare };
             wrong.extend(compare(&run_dir(expected), &run_dir(root)).err());
             wrong.extend(leftovers(&run_dir(root)).into_iter().map(|name| format!("{name} is left")));
             wrong.extend(outside_differs(expected, root));
@@ -90,6 +94,12 @@ fn violations(scenario: &Scenario, home: &Path, expected: &Path, place: &Place, 
         }
     }
     wrong
+}
+
+/// Whether the fault is that something cannot be read for a moment.
+fn is_unread(place: &Place, fault: Fault) -> bool {
+    matches!(fault, Fault::Error(_))
+        && ["facts", "list", "resolve", "open", "read"].contains(&place.operation)
 }
 
 /// Files in a shared directory that should not be there, or are missing.
@@ -188,4 +198,85 @@ fn while_an_older_run_is_removed() {
 #[test]
 fn in_a_directory_outside_of_the_run() {
     check("a directory outside of the run");
+}
+
+/// What a run with a fault comes to: its operations and what is on disk.
+fn outcome(scenario: &Scenario, home: &Path, place: &Place, fault: Fault) -> (Vec<Place>, Vec<String>) {
+    let root = root_with(scenario, home);
+    let disturbed = Arc::new(Disturbed::at(&root, place.clone(), fault));
+    let observation = observe(&root, disturbed.clone());
+    let _ = scenario.disturbed(&root);
+    drop(observation);
+    let mut places = disturbed.places();
+    // The order of threads differs.
+    places.sort();
+    (places, files(&root).into_iter().map(|name| without_random_part(&name)).collect())
+}
+
+#[test]
+fn the_simulation_repeats_itself() {
+    let scenario = &ALL[1];
+    let home = in_memory();
+    let (_, places) = undisturbed(scenario, home.path());
+    let (_, again) = undisturbed(scenario, in_memory().path());
+    let sorted = |mut places: Vec<Place>| {
+        places.sort();
+        places
+    };
+    assert_eq!(sorted(places.clone()), sorted(again));
+    let place = places.iter().find(|place| place.operation == "rename").unwrap();
+    for fault in faults_at(place, SEED) {
+        let [first, second] = [(); 2].map(|()| outcome(scenario, home.path(), place, fault));
+        assert_eq!(first, second, "{fault:?}");
+    }
+}
+
+/// A run in which something fails at each start, fifty times.
+#[test]
+fn nothing_accumulates_over_fifty_starts_with_a_fault_each() {
+    let scenario = &ALL[1];
+    let home = in_memory();
+    let (expected, places) = undisturbed(scenario, home.path());
+    let root = root_with(scenario, home.path());
+    let changing: Vec<&Place> = places.iter().filter(|place| faults_at(place, SEED).len() > 1).collect();
+    for round in 0..50 {
+        let place = changing[round * changing.len() / 50];
+        let faults = faults_at(place, round as u64);
+        let disturbed = Arc::new(Disturbed::at(&root, place.clone(), faults[round % faults.len()]));
+        let observation = observe(&root, disturbed);
+        // It may well fail.
+        let _ = scenario.disturbed(&root);
+        drop(observation);
+    }
+    scenario.complete(&root).unwrap();
+    compare(&run_dir(&expected), &run_dir(&root)).unwrap();
+    assert_eq!(leftovers(&run_dir(&root)), Vec::<String>::new());
+    assert_eq!(outside_differs(&expected, &root), None);
+}
+
+#[test]
+fn a_lost_damaged_or_foreign_file_is_seen_by_the_checks() {
+    let scenario = &ALL[1];
+    let home = in_memory();
+    let (expected, _) = undisturbed(scenario, home.path());
+    let root = home.path().join("damaged");
+    let is_seen = |damage: &dyn Fn(&Path)| {
+        let copied = Command::new("cp").arg("-a").args([&expected, &root]).status().unwrap();
+        assert!(copied.success());
+        damage(&root);
+        let is_seen = !not_whole(&root).is_empty()
+            || compare(&run_dir(&expected), &run_dir(&root)).is_err()
+            || outside_differs(&expected, &root).is_some();
+        std::fs::remove_dir_all(&root).unwrap();
+        is_seen
+    };
+    let last = "burn_trainer_logs/r1/checkpoint/last/epoch=1-step=20.ckpt";
+    assert!(!is_seen(&|_| ()));
+    assert!(is_seen(&|root| std::fs::remove_file(root.join(last)).unwrap()));
+    assert!(is_seen(&|root| std::fs::remove_file(root.join(format!("{last}.metadata.json"))).unwrap()));
+    assert!(is_seen(&|root| std::fs::write(root.join(last), "short").unwrap()));
+    assert!(is_seen(
+        &|root| std::fs::remove_file(root.join(run_dir(root)).join("checkpoint/last.ckpt")).unwrap()
+    ));
+    assert!(is_seen(&|root| std::fs::write(root.join("shared/another"), "").unwrap()));
 }

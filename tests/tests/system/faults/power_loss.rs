@@ -7,11 +7,11 @@ use std::sync::Arc;
 use burn_ckpt::plumbing::storage::observer::observe;
 use burn_ckpt::{Catalog, Checkpoint, RunLayout};
 use system_tests::models::small::Script;
-use system_tests::run_files::{compare, files, run_dir};
+use system_tests::run_files::{compare, files, in_memory, run_dir};
 use system_tests::storage_faults::{CrashState, Recorder, Step, crash_states};
 use system_tests::{config, train_scripted};
 
-use super::at_each_operation::{in_memory, not_whole};
+use super::at_each_operation::not_whole;
 
 const EPOCHS: usize = 3;
 

@@ -7,6 +7,7 @@ mod header_alone;
 mod hints;
 mod hostile_headers;
 mod hparams_in_json;
+mod readers_of_a_running_run;
 mod replaced_files;
 mod small_dependencies;
 mod special_files;

@@ -1,0 +1,150 @@
+//! Twenty processes read the best checkpoint while a run replaces it a thousand times.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use burn::nn::{Linear, LinearConfig};
+use burn_ckpt::plumbing::{
+    CheckpointWriter, Ledger, Reservation, RunDescription, SaveRequest, StagingOwner, WhenBusy,
+};
+use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
+use burn_ckpt::{Checkpoint, Contents, Section};
+use indexmap::IndexMap;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use system_tests::backend;
+use system_tests::run_files::in_memory;
+
+const REPLACEMENTS: u64 = 1000;
+const READERS: usize = 20;
+/// The run's directory, for a process that reads.
+const RUN: &str = "RUN_TO_READ";
+/// The file that ends the readers.
+const END: &str = "end";
+
+#[test]
+fn twenty_processes_never_see_a_missing_partial_or_mismatching_best() {
+    if let Some(run) = std::env::var_os(RUN) {
+        return read_until_the_end(Path::new(&run));
+    }
+    let run = in_memory();
+    let mut writer = Writer::new(run.path());
+    writer.save(1);
+    let readers: Vec<Child> = (0..READERS).map(|_| reader(run.path())).collect();
+    for step in 2..=REPLACEMENTS {
+        writer.save(step);
+    }
+    let end = writer.writer.finish(None);
+    assert!(end.is_complete && end.unmoved_link.is_none());
+    let failed: Vec<_> = end.reports.iter().filter(|report| report.outcome.is_err()).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    std::fs::write(run.path().join(END), "").unwrap();
+    let mut reads = Vec::new();
+    for reader in readers {
+        let output = reader.wait_with_output().unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+        let read = printed.split("read it ").nth(1).unwrap().split(' ').next().unwrap();
+        reads.push(read.parse::<u64>().unwrap());
+    }
+    println!(
+        "{READERS} processes read it {} times while it was replaced {REPLACEMENTS} times",
+        reads.iter().sum::<u64>()
+    );
+    assert!(reads.iter().all(|read| *read > 0), "{reads:?}");
+    let left = burn_ckpt::Catalog::scan(&burn_ckpt::RunLayout::at(run.path())).unwrap();
+    assert_eq!((left.entries.len(), left.broken.len()), (1, 0));
+}
+
+/// This test in a process of its own, as a reader.
+fn reader(run: &Path) -> Child {
+    let (_, module) = module_path!().split_once("::").unwrap();
+    let name = format!("{module}::twenty_processes_never_see_a_missing_partial_or_mismatching_best");
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", &name, "--nocapture"]).env(RUN, run);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Reads the best checkpoint by its link again and again. What is read must fit together.
+fn read_until_the_end(run: &Path) {
+    let (mut reads, mut newest) = (0_u64, 0);
+    while reads == 0 || !run.join(END).exists() {
+        let checkpoint = Checkpoint::open(run.join("best_val_loss")).unwrap();
+        let metadata = checkpoint.verify().unwrap();
+        let step = metadata.global_step;
+        assert_eq!(checkpoint.trainer_state::<Value>().unwrap()["step"], step);
+        let model = checkpoint.load_into(LinearConfig::new(4, 2).init(&backend::device())).unwrap();
+        assert_eq!(model.weight.val().into_data().iter::<f32>().next(), Some(step as f32));
+        assert!(step >= newest, "{step} after {newest}");
+        newest = step;
+        reads += 1;
+    }
+    println!("read it {reads} times");
+}
+
+/// A run whose best checkpoint is replaced by each save.
+struct Writer {
+    writer: CheckpointWriter,
+    directory: PathBuf,
+    model: Linear,
+}
+
+impl Writer {
+    fn new(run: &Path) -> Self {
+        let checkpoint_dir = run.join("checkpoint");
+        let mut ledger = Ledger::default();
+        let link = Some(checkpoint_dir.join("best_val_loss.ckpt"));
+        ledger.register("best", KeepRule::Best(MetricMode::Max, TopK::Count(1)), link, []);
+        let description = RunDescription {
+            run_id: "r1".to_owned(),
+            name: None,
+            project: None,
+            start_timestamp: Timestamp::now(),
+            trainer_config: Value::Null,
+            hparams: Value::Null,
+            staging_owner: StagingOwner::default(),
+            starts: Vec::new(),
+            environment: Box::new(|| Value::Null),
+        };
+        let writer = CheckpointWriter::start(description, ledger, 1).unwrap();
+        let model = LinearConfig::new(4, 2).init(&backend::device());
+        Self { writer, directory: checkpoint_dir.join("best"), model }
+    }
+
+    fn save(&mut self, step: u64) {
+        let reservation = Reservation {
+            strategy: "best".to_owned(),
+            directory: self.directory.clone(),
+            stem: format!("step={step}"),
+            step,
+            score: step as f64,
+        };
+        let path = self.writer.ledger().lock().reserve(&[reservation]).remove(0);
+        let mut model = self.model.clone();
+        model.weight = model.weight.map(|weight| weight.zeros_like() + step as f64);
+        let save = SaveRequest {
+            timestamp: Timestamp::now(),
+            epoch: 0,
+            global_step: step,
+            training_time_seconds: 0.0,
+            metrics: IndexMap::new(),
+            trainer_state: Box::new(move |_| json!({ "step": step })),
+            places: vec![(path, "best".to_owned())],
+            conditional: false,
+            urgent: true,
+            sections: Box::new(move || {
+                let contents = Contents::default().with_section(Section::MODEL, Section::from_module(&model));
+                Ok(contents.sections)
+            }),
+        };
+        self.writer.submit(vec![save], WhenBusy::Wait).unwrap();
+        if step == 1 {
+            // The readers need one to begin with.
+            while !self.directory.join("step=1.ckpt").exists()
+                || !self.directory.join("../best_val_loss.ckpt").exists()
+            {
+                std::thread::yield_now();
+            }
+        }
+    }
+}
