@@ -12,6 +12,7 @@ use crate::process::console::warn;
 use crate::saving::run_checkpoints::report_skipped;
 use crate::state::position::Position;
 use crate::state::resume_point::ResumePoint;
+use crate::strategy::StrategyConfig;
 
 /// Finds and verifies the checkpoint that `ckpt_path` names. `None` is a fresh start.
 pub(crate) fn find(
@@ -31,7 +32,7 @@ pub(crate) fn find(
     start_lines::verifying(named.as_deref().or(newest_path))?;
     match named {
         Some(path) => ResumePoint::open(&path).map(Some),
-        None => newest(layout, present),
+        None => newest(config, layout, present),
     }
 }
 
@@ -63,7 +64,7 @@ fn begins_an_epoch(resume: &ResumePoint) -> Result<()> {
     Err(Error::MidEpoch { path: resume.checkpoint.path().to_path_buf(), epoch, batches })
 }
 
-fn newest(layout: &RunLayout, present: &Catalog) -> Result<Option<ResumePoint>> {
+fn newest(config: &TrainerConfig, layout: &RunLayout, present: &Catalog) -> Result<Option<ResumePoint>> {
     let mut reasons = Vec::new();
     for (path, error) in &present.broken {
         reasons.push(report_skipped(path, error));
@@ -74,7 +75,9 @@ fn newest(layout: &RunLayout, present: &Catalog) -> Result<Option<ResumePoint>> 
     if reasons.is_empty() {
         return Ok(None);
     }
-    if present.broken.is_empty() && present.entries.iter().all(|entry| has_weights_alone(&entry.path)) {
+    let has_only_weights =
+        present.broken.is_empty() && present.entries.iter().all(|entry| has_weights_alone(&entry.path));
+    if has_only_weights && saves_whole_states(config) {
         // Of a state that is saved whole and as weights, the weights come first: a kill may have come in between.
         let count = present.entries.len();
         warn(&format!(
@@ -86,6 +89,16 @@ fn newest(layout: &RunLayout, present: &Catalog) -> Result<Option<ResumePoint>> 
     }
     // A fresh start would hide that these checkpoints exist.
     Err(Error::NothingToResume { path: layout.checkpoint_dir(), reasons })
+}
+
+/// Whether a strategy of the configuration saves states that can be resumed.
+fn saves_whole_states(config: &TrainerConfig) -> bool {
+    config.effective_strategies().iter().any(|strategy| match strategy {
+        StrategyConfig::Best(best) => !best.save_weights_only,
+        StrategyConfig::Last(last) => !last.save_weights_only,
+        // Its states come from failures alone.
+        StrategyConfig::OnException(_) => false,
+    })
 }
 
 fn has_weights_alone(path: &Path) -> bool {

@@ -125,14 +125,15 @@ pub fn scalar(value: &Scalar) -> Value {
     }
 }
 
-/// The metadata file as JSON. The file has just been read, so that its size is within the limit.
+/// The metadata file as JSON.
 fn whole_json(checkpoint: &Checkpoint) -> Result<Value, Error> {
     let path = metadata_path(checkpoint.path());
-    let mut text = String::new();
-    StoredFile::open(&path)
-        .and_then(|file| file.take(MAX_METADATA_BYTES).read_to_string(&mut text))
-        .map_err(|source| Error::Io { action: "read", path: path.clone(), source })?;
-    serde_json::from_str(&text).map_err(|error| Error::Metadata {
+    let unreadable = |source| Error::Io { action: "read", path: path.clone(), source };
+    let mut text = Vec::new();
+    let file = StoredFile::open(&path).map_err(unreadable)?;
+    file.take(MAX_METADATA_BYTES).read_to_end(&mut text).map_err(unreadable)?;
+    // It has just been parsed within the limits of metadata.
+    serde_json::from_slice(&text).map_err(|error| Error::Metadata {
         path,
         reason: "it is not valid JSON".to_owned(),
         source: Some(error),

@@ -10,3 +10,4 @@ mod hparams_in_json;
 mod readers_of_a_running_run;
 mod replaced_files;
 mod small_dependencies;
+mod special_files;
