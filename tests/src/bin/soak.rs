@@ -40,7 +40,8 @@ struct Args {
     /// What is trained: digits (batch normalisation, dropout), warmup (a schedule, accumulated gradients), or both
     #[arg(long, value_enum, default_value = "all")]
     program: ProgramArg,
-    /// Make the runs here and leave them; otherwise they stay only when something differs
+    /// Make the runs here and leave them (the chaos: only the undisturbed ones); otherwise they stay only when something
+    /// differs
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
     /// More arguments for the programs (`-- --set dropout=0`)
