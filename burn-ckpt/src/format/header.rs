@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::error::pack_error::PackError;
 use crate::error::{Cause, Error, Result};
 use crate::format::contents::{FORMAT_KEY, FORMAT_VERSION, HPARAMS_KEY, SECTIONS_KEY, TRAINER_STATE_KEY};
+use crate::format::metadata::embedded::OWN_PREFIX;
 use crate::format::section::Section;
 use crate::format::stand_in::stand_in_at;
 
@@ -22,6 +23,8 @@ pub(crate) struct ContainerHeader {
     pub(crate) hparams: Value,
     pub(crate) trainer_state: Value,
     pub(crate) sections: Vec<String>,
+    /// The version of the checkpoint format.
+    pub(crate) format: u32,
     reader: EntryReader,
 }
 
@@ -57,7 +60,7 @@ impl ContainerHeader {
         let sections = serde_json::from_value(json(SECTIONS_KEY)?)
             .map_err(|error| invalid(format!("{SECTIONS_KEY} is not a list of names"), Box::new(error)))?;
         let (hparams, trainer_state) = (json(HPARAMS_KEY)?, json(TRAINER_STATE_KEY)?);
-        Ok(Self { hparams, trainer_state, sections, reader: EntryReader(reader) })
+        Ok(Self { hparams, trainer_state, sections, format: found, reader: EntryReader(reader) })
     }
 
     /// One section under its own names. Its tensors stay in the file until their bytes are read.
@@ -83,7 +86,7 @@ impl ContainerHeader {
         Ok(Section { tensors, scalars, strings })
     }
 
-    /// All tensors under the names that they have in the file.
+    /// All tensors of the state under the names that they have in the file.
     pub(crate) fn into_tensors(self, path: &Path) -> Result<Vec<Tensor>> {
         tensors_of(path, self.reader.0)
     }
@@ -108,7 +111,10 @@ fn unreadable_header(path: &Path, error: burn_pack::Error) -> Error {
 fn tensors_of(path: &Path, reader: Reader) -> Result<Vec<Tensor>> {
     let invalid =
         |error| Error::damaged(path, "the position of a tensor is invalid", Some(PackError::boxed(error)));
-    reader.into_tensors().map_err(invalid)
+    let mut tensors = reader.into_tensors().map_err(invalid)?;
+    // The checkpoint's own entries are not the state's.
+    tensors.retain(|tensor| !tensor.name.starts_with(OWN_PREFIX));
+    Ok(tensors)
 }
 
 /// Compares the lengths that the header states with the file's size. burn-pack's reader does so only after it has

@@ -13,7 +13,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::file_names::metadata_path;
 use crate::format::header::ContainerHeader;
+use crate::format::metadata::embedded::EmbeddedMetadata;
+use crate::format::metadata::of_checkpoint::of_version_2;
 use crate::format::metadata::{Metadata, check_size};
 use crate::format::section::Section;
 use crate::hparams::typed::typed;
@@ -42,6 +45,8 @@ pub struct Checkpoint {
     hparams: Value,
     trainer_state: Value,
     sections: Vec<String>,
+    /// The version of the checkpoint format.
+    format: u32,
     /// The header that opening has parsed, for the first call that needs its tensors. With 10,000 tensors, parsing it again
     /// takes longer than reading them.
     header: Mutex<Option<(Identity, ContainerHeader)>>,
@@ -61,11 +66,16 @@ impl Checkpoint {
             path = std::fs::canonicalize(&path).map_err(Error::io("follow the link", &path))?;
         }
         let identity = Identity::of(&path)?;
-        let header = ContainerHeader::read(&path)?;
+        let mut header = ContainerHeader::read(&path)?;
+        if header.format < 2 && EmbeddedMetadata::read(&path)?.is_some() {
+            // One flipped bit makes a 0 of the 2. The digest of the header says so.
+            header.format = 2;
+        }
         Ok(Self {
             hparams: header.hparams.clone(),
             trainer_state: header.trainer_state.clone(),
             sections: header.sections.clone(),
+            format: header.format,
             header: Mutex::new(Some((identity, header))),
             path,
         })
@@ -132,13 +142,22 @@ impl Checkpoint {
         Ok(section)
     }
 
-    /// The metadata beside the checkpoint.
+    /// The checkpoint's metadata: see [`Metadata::of_checkpoint`].
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the metadata file is missing, [`Error::Metadata`] when it is invalid.
+    /// Of a file of version 2, [`Error::Checksum`] or [`Error::Damaged`] when its end or its header has other bytes than were
+    /// written. Of version 1, [`Error::Io`] when the metadata file is missing, [`Error::Metadata`] when it is invalid.
     pub fn metadata(&self) -> Result<Metadata> {
-        Metadata::of_checkpoint(&self.path)
+        match self.has_own_metadata() {
+            true => of_version_2(&self.path).map(|(metadata, _)| metadata),
+            false => Metadata::read(&metadata_path(&self.path)),
+        }
+    }
+
+    /// Whether the file has its metadata itself, as of version 2.
+    pub(crate) fn has_own_metadata(&self) -> bool {
+        self.format >= 2
     }
 
     /// The model's section as burn's own record, for `module.try_load_record(..)`.
@@ -228,6 +247,12 @@ impl Checkpoint {
 
     /// The metadata. An error if the file's size or hyperparameters are not those that it states.
     fn checked_metadata(&self) -> Result<Metadata> {
+        if self.has_own_metadata() {
+            let (metadata, own) = of_version_2(&self.path)?;
+            check_hparams(&self.path, &self.hparams, &metadata)?;
+            own.checked_header(&self.path)?;
+            return Ok(metadata);
+        }
         let unverifiable = |source| Error::Unverifiable { path: self.path.clone(), source: Box::new(source) };
         let metadata = self.metadata().map_err(unverifiable)?;
         check_size(&self.path, &metadata)?;

@@ -11,7 +11,9 @@ use crate::disk::staged_file::{Existing, Staged};
 use crate::error::{Error, Result};
 use crate::file_names::{StagingOwner, metadata_path};
 use crate::format::contents::Contents;
+use crate::format::header::ContainerHeader;
 use crate::format::metadata::Metadata;
+use crate::format::metadata::of_checkpoint::own_of_version_2;
 use crate::save::read_progress::ReadProgress;
 use crate::save::stream_container::write;
 
@@ -27,7 +29,8 @@ impl Contents {
     /// # Errors
     ///
     /// [`Error::Io`] when a file cannot be written, [`Error::Container`] when a tensor cannot be read, [`Error::Snapshot`] when
-    /// the metadata cannot be written as JSON, [`Error::Name`] for a section's name.
+    /// the metadata cannot be written as JSON, [`Error::Name`] for a section's name, [`Error::TooLarge`] for more than a reader
+    /// accepts.
     pub fn save(self, path: impl AsRef<Path>, mut metadata: Metadata) -> Result<u64> {
         metadata.hparams = self.hparams.clone();
         let reason = std::mem::take(&mut metadata.reason);
@@ -91,7 +94,7 @@ pub(crate) fn persist(
         }
         let committed = naming.prepare(parent(place)).and_then(|()| {
             let staged = match named.first() {
-                None => stage(contents.clone(), &mut metadata, place, &naming.owner, reading)?,
+                None => stage(contents.clone(), &mut metadata, place, reason, naming, reading)?,
                 Some(first) => Staged::link_or_copy(first, place, &naming.owner)?,
             };
             commit(staged, &metadata_json(&mut metadata, place, reason)?, naming.existing, &naming.owner)
@@ -133,15 +136,24 @@ fn stage(
     contents: Contents,
     metadata: &mut Metadata,
     place: &Path,
-    owner: &StagingOwner,
+    reason: &str,
+    naming: &Naming,
     reading: &ReadProgress,
 ) -> Result<Staged> {
-    let (staged, file) = Staged::create(place, owner)?;
-    let written = write(staged.path(), file, contents, reading)?;
+    let (staged, file) = Staged::create(place, &naming.owner)?;
+    reason.clone_into(&mut metadata.reason);
+    let written = write(staged.path(), file, contents, metadata, reading)?;
+    check_readable(staged.path())?;
     metadata.tensors = written.tensors;
     metadata.checkpoint_size_bytes = written.size_bytes;
     metadata.checkpoint_checksum = written.checksum;
     Ok(staged)
+}
+
+/// Reads header and metadata of a container back, so that none is called durable that nothing can open. Reads no tensor.
+fn check_readable(path: &Path) -> Result<()> {
+    ContainerHeader::read(path)?;
+    own_of_version_2(path)?.checked_header(path).map(drop)
 }
 
 /// The metadata's JSON for a checkpoint under one of its names.

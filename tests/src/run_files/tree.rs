@@ -100,6 +100,19 @@ pub fn copy_checkpoint(from: &Path, to: &Path) {
     }
 }
 
+/// The position of the last byte that is not zero of the tensors in a checkpoint of version 2.
+///
+/// # Panics
+///
+/// If the bytes are not such a checkpoint's.
+#[must_use]
+pub fn last_tensor_byte(checkpoint: &[u8]) -> usize {
+    let metadata = br#"{"header_blake3""#;
+    let end = checkpoint.windows(metadata.len()).rposition(|window| window == metadata);
+    let end = end.unwrap_or_else(|| panic!("it has no metadata itself"));
+    checkpoint[..end].iter().rposition(|byte| *byte != 0).unwrap_or_default()
+}
+
 /// Where a link leads to.
 ///
 /// # Panics

@@ -48,7 +48,7 @@ impl Contents {
             .len();
         let metadata = checkpoint.metadata();
         let metadata_json = match metadata {
-            Ok(_) => whole_json(&checkpoint)?,
+            Ok(ref metadata) => whole_json(&checkpoint, metadata)?,
             Err(_) => Value::Null,
         };
         let known = metadata.as_ref().ok();
@@ -121,9 +121,23 @@ pub fn scalar(value: &Scalar) -> Value {
     }
 }
 
-/// The metadata file as JSON. The file has just been read, so that its size is within the limit.
-fn whole_json(checkpoint: &Checkpoint) -> Result<Value, Error> {
+/// The metadata file as JSON, or the metadata where that file is missing or says something else. Its size is within the limit, as
+/// it has just been read.
+fn whole_json(checkpoint: &Checkpoint, metadata: &Metadata) -> Result<Value, Error> {
     let path = metadata_path(checkpoint.path());
+    let written = metadata.to_json()?;
+    let is_this = match Metadata::read(&path) {
+        // As JSON, since not every number is equal to itself.
+        Ok(beside) => beside.to_json()? == written,
+        Err(_) => false,
+    };
+    if !is_this {
+        return serde_json::from_str(&written).map_err(|error| Error::Metadata {
+            path,
+            reason: "it is not valid JSON".to_owned(),
+            source: Some(error),
+        });
+    }
     let text = std::fs::read_to_string(&path).map_err(|source| Error::Io {
         action: "read",
         path: path.clone(),

@@ -7,3 +7,4 @@ mod header_alone;
 mod hints;
 mod hparams_in_json;
 mod small_dependencies;
+mod stands_alone;

@@ -4,6 +4,7 @@ mod changed_runs;
 mod copied_runs;
 mod dataloader;
 mod hostile_state;
+mod one_file;
 mod overwrite;
 mod reconcile;
 mod run_directory;
