@@ -3,9 +3,13 @@
 use burn_pack::{MAX_FILE_SIZE, MAX_METADATA_SIZE, MAX_TENSOR_COUNT, MAX_TENSOR_SIZE, Tensor};
 
 use crate::error::{Error, Result};
+use crate::format::section::Section;
 
 /// The largest metadata that is read or written, in bytes. A checkpoint of 100,000 tensors needs about 20 MB.
 pub const MAX_METADATA_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How many of a file's tensors are the checkpoint's own.
+const OWN_ENTRIES: u64 = 2;
 
 /// The limits of a checkpoint. A file within them can be read.
 ///
@@ -48,6 +52,17 @@ impl Limits {
         within(|| "the checkpoint".to_owned(), "tensors", tensors.len() as u64, self.tensors)?;
         let bytes = tensors.iter().map(|tensor| tensor.byte_len() as u64).fold(0, u64::saturating_add);
         within(|| "the checkpoint".to_owned(), "bytes", bytes, self.file_bytes)
+    }
+
+    /// Compares the weights of a model with the limits, for a check before training. Reads no tensor. A checkpoint with the
+    /// optimizer's state is larger.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Limits::check_tensors`].
+    pub fn check_weights(&self, model: &Section) -> Result<()> {
+        let left = Self { tensors: self.tensors.saturating_sub(OWN_ENTRIES), ..*self };
+        left.check_tensors(&model.tensors)
     }
 
     /// Compares a planned file with the limits.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use burn_ckpt::{Checkpoint, Contents};
 use serde_json::Value;
 
 use crate::programs::commands::sha256sum;
@@ -98,6 +99,27 @@ pub fn copy_checkpoint(from: &Path, to: &Path) {
         let [from, to] = [from, to].map(|path| format!("{}{end}", path.display()));
         std::fs::copy(&from, &to).unwrap_or_else(|error| panic!("{from}: {error}"));
     }
+}
+
+/// Writes a checkpoint anew with other metadata, in the file and beside it.
+///
+/// # Panics
+///
+/// When it is not a checkpoint, or its metadata is none after the edit.
+pub fn edit_metadata(path: &Path, edit: impl FnOnce(&mut Value)) {
+    let mut described = metadata(path);
+    edit(&mut described);
+    let described = serde_json::from_value(described);
+    let described = described.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let written = Checkpoint::open(path).and_then(|checkpoint| {
+        let mut contents = Contents::new(&checkpoint.hparams::<Value>()?)?;
+        contents.trainer_state = checkpoint.trainer_state()?;
+        for name in checkpoint.sections() {
+            contents = contents.with_section(name, checkpoint.section(name)?);
+        }
+        contents.save(path, described)
+    });
+    written.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
 /// The position of the last byte that is not zero of the tensors in a checkpoint of version 2.

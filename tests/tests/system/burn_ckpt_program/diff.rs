@@ -7,7 +7,7 @@ use burn_ckpt::{Checkpoint, Contents, Metadata};
 use burn_trainer::strategy::{Last, StrategyConfig};
 use serde_json::{Value, json};
 use system_tests::programs::commands::{burn_ckpt, ended_with, workspace};
-use system_tests::run_files::{checkpoints, copy_checkpoint, metadata, run_dir};
+use system_tests::run_files::{checkpoints, copy_checkpoint, edit_metadata, metadata, run_dir};
 use system_tests::{config, train, train_and_keep_all};
 
 fn last(root: &Path, epoch: usize) -> PathBuf {
@@ -33,19 +33,6 @@ fn changed(from: &Path, to: &Path, change: impl FnOnce(&mut Contents)) {
     }
     change(&mut contents);
     contents.save(to, checkpoint.metadata().unwrap()).unwrap();
-}
-
-/// The same checkpoint with other metadata.
-fn edit_metadata(path: &Path, edit: impl FnOnce(&mut Value)) {
-    let checkpoint = Checkpoint::open(path).unwrap();
-    let mut described = metadata(path);
-    edit(&mut described);
-    let mut contents = Contents::new(&checkpoint.hparams::<Value>().unwrap()).unwrap();
-    contents.trainer_state = checkpoint.trainer_state().unwrap();
-    for name in checkpoint.sections() {
-        contents = contents.with_section(name, checkpoint.section(name).unwrap());
-    }
-    contents.save(path, serde_json::from_value(described).unwrap()).unwrap();
 }
 
 fn edit_metadata_beside(checkpoint: &Path, edit: impl FnOnce(&mut Value)) {
