@@ -11,6 +11,7 @@ use crate::disk::staged_file::{Existing, Staged};
 use crate::error::{Error, Result};
 use crate::file_names::{StagingOwner, metadata_path};
 use crate::format::contents::Contents;
+use crate::format::digest::sha256_of_file;
 use crate::format::header::ContainerHeader;
 use crate::format::metadata::Metadata;
 use crate::format::metadata::of_checkpoint::own_of_version_2;
@@ -120,6 +121,10 @@ pub(crate) fn persist(
 /// [`Error::Io`] when a file cannot be written or the name exists; [`Error::Metadata`] when the checkpoint's metadata is invalid.
 pub fn add_name(checkpoint: &Path, place: &Path, reason: &str, owner: &StagingOwner) -> Result<()> {
     let mut metadata = Metadata::of_checkpoint(checkpoint)?;
+    if metadata.checkpoint_checksum.is_empty() {
+        // The file beside the other name, which has it, is lost.
+        metadata.checkpoint_checksum = sha256_of_file(checkpoint)?;
+    }
     create_directory(parent(place))?;
     let orphan = metadata_path(place);
     if !is_there(place)? && Metadata::read(&orphan).is_ok_and(|orphan| orphan.run_id == metadata.run_id) {
