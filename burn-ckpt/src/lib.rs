@@ -1,8 +1,8 @@
 //! Checkpoints of [burn](https://burn.dev) models: a model, its hyperparameters and everything else that a program needs, in
 //! one verified file.
 //!
-//! A checkpoint is a `.ckpt` file with a readable `.ckpt.metadata.json` beside it. The metadata has digests of the file and of
-//! each tensor, the metrics, the hyperparameters, and what the model was trained on. burn-trainer saves checkpoints during a
+//! A checkpoint is a `.ckpt` file, which needs no other one, with a readable `.ckpt.metadata.json` beside it. The metadata, which
+//! the file has too, has digests of each tensor, the metrics, the hyperparameters, and what the model was trained on. burn-trainer saves checkpoints during a
 //! training. This crate loads them, without burn's training code, and saves checkpoints of programs without a training loop.
 //!
 //! # Save and load a model
@@ -125,7 +125,7 @@ pub mod plumbing {
     pub use crate::format::container::bounded_json::{JsonError, parse as parse_json};
     pub use crate::format::container::shown::{shown, without_controls};
     pub use crate::format::digest::{blake3_of_tensor, sha256_of_file};
-    pub use crate::format::metadata::MAX_METADATA_BYTES;
+    pub use crate::format::limits::{Limits, MAX_METADATA_BYTES};
     pub use crate::format::module_types::ModuleTypes;
     pub use crate::format::numbers;
     pub use crate::format::run_start::git_commit;

@@ -10,7 +10,7 @@ use burn::data::dataloader::DataLoader;
 use burn::data::dataloader::batcher::Batcher;
 use burn::tensor::Device;
 use burn::train::{InferenceStep, LearnerModel, MultiDeviceOptim, SupervisedTraining, TrainStep};
-use burn_ckpt::plumbing::{WriterActivity, hparams_to_json};
+use burn_ckpt::plumbing::{Limits, WriterActivity, hparams_to_json};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -77,6 +77,8 @@ pub struct Trainer {
     /// How large the two splits' data is, if the loaders say that before training.
     train_size: Cell<Option<LoaderSize>>,
     valid_size: Cell<Option<LoaderSize>>,
+    /// What the reader of checkpoints accepts.
+    limits: Limits,
 }
 
 impl Trainer {
@@ -123,7 +125,16 @@ impl Trainer {
             data: Cell::default(),
             train_size: Cell::new(None),
             valid_size: Cell::new(None),
+            limits: Limits::READER,
         })
+    }
+
+    /// Sets other limits of a checkpoint than the reader's, for the check before training. For tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn checkpoint_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
     }
 
     /// Adds a saving strategy of your own beside those of the configuration.

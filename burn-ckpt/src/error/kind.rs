@@ -49,6 +49,8 @@ pub enum ErrorKind {
     Locked,
     /// The directory belongs to another run.
     OtherRun,
+    /// A checkpoint would be larger than a reader accepts.
+    TooLarge,
     /// The thread that writes checkpoints has ended.
     WriterStopped,
     /// Any other error of the operating system or of reading a file or device.
@@ -80,6 +82,7 @@ impl Error {
             Self::Locked { .. } => ErrorKind::Locked,
             Self::OtherRun { .. } => ErrorKind::OtherRun,
             Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::WriterStopped { .. } => ErrorKind::WriterStopped,
             Self::Load { source, .. } | Self::Container { source, .. } | Self::Snapshot { source, .. } => {
                 source.as_deref().map_or(ErrorKind::Other, kind_of_cause)

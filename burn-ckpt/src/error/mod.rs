@@ -157,6 +157,21 @@ pub enum Error {
         /// The writer's or the device's error, where one caused it.
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+    /// A checkpoint would be larger than a reader accepts. Nothing is written.
+    #[error(
+        "{what} would have {found} {unit}, and a reader accepts {limit}: train a smaller model, save a smaller type, or, if \
+         only the optimizer's state makes it too large, set save_weights_only"
+    )]
+    TooLarge {
+        /// Which part: the checkpoint, its header, a tensor.
+        what: String,
+        /// `bytes` or `tensors`.
+        unit: &'static str,
+        /// How many there would be.
+        found: u64,
+        /// How many a reader accepts.
+        limit: u64,
+    },
     /// A part of the state that is to be saved cannot be expressed in a file, for example hyperparameters as JSON.
     #[error("cannot save the state: {reason}")]
     Snapshot {

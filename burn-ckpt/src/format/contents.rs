@@ -11,12 +11,13 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::file_names::name_error;
+use crate::format::limits::Limits;
 use crate::format::section::Section;
 use crate::hparams::json::hparams_to_json;
 
 /// The version of the container that is written, and the newest that is read. Opening a file of a newer version fails with
 /// [`Error::NewerFormat`].
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 pub(crate) const FORMAT_KEY: &str = "burn-ckpt.format";
 pub(crate) const SECTIONS_KEY: &str = "burn-ckpt.sections";
@@ -60,6 +61,8 @@ pub struct Contents {
     /// The sections by name: [`Section::MODEL`] first; then [`Section::OPTIMIZER`], [`Section::SCHEDULER`] and
     /// [`Section::HISTORY`] unless only the weights are saved; then a program's own under [`Section::USER_PREFIX`].
     pub sections: IndexMap<String, Section>,
+    /// What the file may not exceed.
+    pub(crate) limits: Limits,
 }
 
 impl Contents {
@@ -79,6 +82,14 @@ impl Contents {
     #[must_use]
     pub fn with_trainer_state(mut self, trainer_state: Value) -> Self {
         self.trainer_state = trainer_state;
+        self
+    }
+
+    /// Sets other limits than the reader's. For tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
         self
     }
 

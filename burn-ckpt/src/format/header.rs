@@ -19,6 +19,7 @@ use crate::format::container::read_errors::ReadErrors;
 use crate::format::container::shown::shown;
 use crate::format::container::stored_tensor::StoredTensor;
 use crate::format::contents::{FORMAT_KEY, FORMAT_VERSION, HPARAMS_KEY, SECTIONS_KEY, TRAINER_STATE_KEY};
+use crate::format::metadata::embedded::OWN_PREFIX;
 use crate::format::section::Section;
 
 /// A checkpoint's header: everything that is known without reading a tensor. It holds the file from which it was read.
@@ -27,7 +28,10 @@ pub(crate) struct ContainerHeader {
     pub(crate) hparams: Value,
     pub(crate) trainer_state: Value,
     pub(crate) sections: Vec<String>,
+    /// The version of the checkpoint format.
+    pub(crate) format: u32,
     file: Arc<OpenFile>,
+    /// Of the state, without the checkpoint's own entries.
     tensors: Vec<StoredTensor>,
     scalars: BTreeMap<String, Scalar>,
     strings: BTreeMap<String, String>,
@@ -59,12 +63,14 @@ impl ContainerHeader {
             .into_iter()
             .map(|(name, stored)| StoredTensor::checked(name, stored, header_bytes, file.size()));
         let tensors = tensors.collect::<Result<Vec<_>, _>>();
-        let tensors = tensors.map_err(|reason| Error::damaged(path, reason, None))?;
+        let mut tensors = tensors.map_err(|reason| Error::damaged(path, reason, None))?;
         StoredTensor::check_apart(&tensors).map_err(|reason| Error::damaged(path, reason, None))?;
+        tensors.retain(|tensor| !tensor.name.starts_with(OWN_PREFIX));
         let sections = json(path, &strings, SECTIONS_KEY)?;
         let (hparams, trainer_state) =
             (json(path, &strings, HPARAMS_KEY)?, json(path, &strings, TRAINER_STATE_KEY)?);
-        Ok(Self { hparams, trainer_state, sections, file: Arc::new(file), tensors, scalars, strings })
+        let (format, file) = (found, Arc::new(file));
+        Ok(Self { hparams, trainer_state, sections, format, file, tensors, scalars, strings })
     }
 
     /// The file that the header is from.
@@ -95,7 +101,7 @@ impl ContainerHeader {
         Ok(section.with_read_errors(errors))
     }
 
-    /// All tensors under the names that they have in the file.
+    /// All tensors of the state under the names that they have in the file.
     pub(crate) fn tensors(&self) -> &[StoredTensor] {
         &self.tensors
     }

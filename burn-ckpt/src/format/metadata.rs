@@ -1,4 +1,11 @@
-//! The `.metadata.json` beside every checkpoint: its fields, its size limit, reading and writing.
+//! What a checkpoint's metadata has, and the `.metadata.json` beside the checkpoint: its fields, reading and writing.
+//!
+//! `embedded` is the same in the container, and `of_checkpoint` brings the two together.
+
+mod builder;
+pub(crate) mod embedded;
+pub(crate) mod of_checkpoint;
+pub(crate) mod padding;
 
 use std::path::Path;
 
@@ -9,16 +16,13 @@ use serde_json::Value;
 
 use crate::disk::storage::{self, StoredFile};
 use crate::error::{Error, Result};
-use crate::file_names::metadata_path;
 use crate::format::container::bounded_json::{JsonError, parse};
 use crate::format::container::limits::MAX_METADATA_VALUES;
 use crate::format::container::open_file::OpenFile;
 use crate::format::container::stand_in::stand_in;
+use crate::format::limits::MAX_METADATA_BYTES;
 use crate::format::numbers;
 use crate::format::run_start::RunStart;
-
-/// The largest metadata file that is read, in bytes. A checkpoint of 100,000 tensors needs about 20 MB.
-pub const MAX_METADATA_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What a checkpoint is, where it comes from, and the digests that verify it.
 ///
@@ -101,21 +105,12 @@ pub struct TensorInfo {
 }
 
 impl Metadata {
-    /// Reads the metadata that belongs to a checkpoint or to a link.
+    /// Reads a metadata file.
     ///
     /// # Errors
     ///
     /// [`Error::Metadata`] when the file is larger than [`MAX_METADATA_BYTES`] or invalid,
     /// [`Error::Io`] when it cannot be read or is missing.
-    pub fn of_checkpoint(checkpoint: &Path) -> Result<Self> {
-        Self::read(&metadata_path(checkpoint))
-    }
-
-    /// Reads a metadata file.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Metadata::of_checkpoint`].
     pub fn read(path: &Path) -> Result<Self> {
         Self::of_file(&Self::open(path)?)
     }

@@ -13,6 +13,9 @@ use indexmap::IndexMap;
 use crate::error::{Cause, Error, Result};
 use crate::format::container::shown::shown;
 use crate::format::container::stored_tensor::StoredTensor;
+use crate::format::metadata::embedded::EmbeddedMetadata;
+use crate::format::metadata::of_checkpoint::{alone, own_of_version_2};
+use crate::format::metadata::padding::check_padding;
 use crate::format::metadata::{Metadata, TensorInfo, check_size};
 use crate::load::checked_tensors::{check_hparams, expected_info};
 use crate::load::checkpoint::Checkpoint;
@@ -25,13 +28,17 @@ const TWO_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 
 impl Checkpoint {
-    /// Reads the whole file and compares size and SHA-256 with the metadata.
+    /// Reads the whole file and compares size and SHA-256 with the metadata. Without a SHA-256 to compare with, compares the
+    /// digests in the file, as [`Checkpoint::verify`] does.
     ///
     /// # Errors
     ///
     /// As for [`Checkpoint::verify`].
     pub fn verify_checksum(&self) -> Result<Metadata> {
         let metadata = self.metadata()?;
+        if metadata.checkpoint_checksum.is_empty() {
+            return self.verify();
+        }
         check_size(self.header.file(), &metadata)?;
         let found = self.header.file().sha256(&|_| ())?;
         if found != metadata.checkpoint_checksum {
@@ -42,7 +49,9 @@ impl Checkpoint {
 
     /// Reads the whole file and compares size, SHA-256, every tensor's BLAKE3 and the header with the metadata.
     ///
-    /// Fails for a checkpoint without metadata, as there is no digest to compare with.
+    /// A file of version 2 needs no other one. Its SHA-256 is compared if the metadata file beside it describes the same state, and
+    /// is computed for the returned metadata otherwise. Fails for a checkpoint of version 1 without a metadata file, as there is no
+    /// digest to compare with.
     ///
     /// # Errors
     ///
@@ -69,10 +78,45 @@ impl Checkpoint {
     ///
     /// As for [`Checkpoint::verify`].
     pub fn verify_with(&self, threads: NonZeroUsize, progress: &(dyn Fn(u64) + Sync)) -> Result<Metadata> {
-        let metadata = self.metadata()?;
-        check_size(self.header.file(), &metadata)?;
+        if self.has_own_metadata() {
+            let (metadata, own) = self.own_metadata()?;
+            return self.verify_against(metadata, Some(&own), threads, progress);
+        }
+        self.verify_against(self.metadata()?, None, threads, progress)
+    }
+
+    /// Verifies a file of version 2 by the digests in it, and returns its metadata with path, size and SHA-256, without a look at
+    /// the metadata file beside it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Checkpoint::verify`]; [`Error::Unverifiable`] for a file of version 1.
+    #[doc(hidden)]
+    pub fn describe(&self, threads: NonZeroUsize, progress: &(dyn Fn(u64) + Sync)) -> Result<Metadata> {
+        if !self.has_own_metadata() {
+            let reason = "a file of format 1 does not have its metadata itself".to_owned();
+            let source = Error::Load { path: self.path.clone(), reason, source: None };
+            return Err(Error::Unverifiable { path: self.path.clone(), source: Box::new(source) });
+        }
+        let own = own_of_version_2(self.header.file())?;
+        let metadata = alone(&self.path, &self.header.trainer_state, own.metadata.clone())?;
+        self.verify_against(metadata, Some(&own), threads, progress)
+    }
+
+    fn verify_against(
+        &self,
+        mut metadata: Metadata,
+        own: Option<&EmbeddedMetadata>,
+        threads: NonZeroUsize,
+        progress: Progress<'_>,
+    ) -> Result<Metadata> {
+        let file = self.header.file();
+        check_size(file, &metadata)?;
         let tensors = self.header.tensors();
         self.check_header(&metadata, tensors)?;
+        if let Some(own) = own {
+            check_padding(file, &own.checked_header(file)?, own)?;
+        }
         let (sha256, digests) = thread::scope(|scope| {
             let sha256 = || self.header.file().sha256(progress);
             match NonZeroUsize::new(threads.get() - 1) {
@@ -94,8 +138,15 @@ impl Checkpoint {
                 (expected != digest).then_some((tensor.name.as_str(), expected.as_str(), digest.as_str()))
             })
             .collect();
+        // Empty if the file beside is missing or describes another state. The digests in the file cover all of it.
+        if metadata.checkpoint_checksum.is_empty() {
+            metadata.checkpoint_checksum.clone_from(&sha256);
+        }
         if sha256 != metadata.checkpoint_checksum {
             let place = match damaged.as_slice() {
+                [] if own.is_some() => {
+                    "from the file beside it alone, which `burn-ckpt describe` writes anew".to_owned()
+                }
                 [] => "outside of the tensors".to_owned(),
                 [(name, ..)] => format!("in the tensor {}", shown(name)),
                 [(name, ..), rest @ ..] => format!("in the tensor {} and {} more", shown(name), rest.len()),

@@ -9,7 +9,8 @@ use crate::format::container::open_file::OpenFile;
 use crate::format::metadata::{Metadata, check_size};
 use crate::run_dir::layout::RunLayout;
 
-/// A checkpoint in a run's directory with valid metadata, and of the size that the metadata states. See the example of
+/// A checkpoint in a run's directory with valid metadata (its own, or of version 1 that beside it), and of the size that the
+/// metadata states. See the example of
 /// [`Catalog`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -44,8 +45,8 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Lists the checkpoints in the directories of a run's strategies. Reads their metadata and compares sizes. Opens no
-    /// checkpoint, and compares no digest.
+    /// Lists the checkpoints in the directories of a run's strategies. Reads their metadata, which for version 2 is at the end of
+    /// the file, and compares sizes. Reads no tensor, and compares no tensor's digest.
     ///
     /// # Errors
     ///

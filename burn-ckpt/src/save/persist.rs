@@ -11,7 +11,10 @@ use crate::disk::staged_file::{Existing, Staged};
 use crate::error::{Error, Result};
 use crate::file_names::{StagingOwner, metadata_path};
 use crate::format::contents::Contents;
+use crate::format::digest::sha256_of_file;
+use crate::format::header::ContainerHeader;
 use crate::format::metadata::Metadata;
+use crate::format::metadata::of_checkpoint::own_of_version_2;
 use crate::save::read_progress::ReadProgress;
 use crate::save::stream_container::write;
 
@@ -27,7 +30,8 @@ impl Contents {
     /// # Errors
     ///
     /// [`Error::Io`] when a file cannot be written, [`Error::Container`] when a tensor cannot be read, [`Error::Snapshot`] when
-    /// the metadata cannot be written as JSON, [`Error::Name`] for a section's name.
+    /// the metadata cannot be written as JSON, [`Error::Name`] for a section's name, [`Error::TooLarge`] for more than a reader
+    /// accepts.
     pub fn save(self, path: impl AsRef<Path>, mut metadata: Metadata) -> Result<u64> {
         metadata.hparams = self.hparams.clone();
         let reason = std::mem::take(&mut metadata.reason);
@@ -86,7 +90,7 @@ pub(crate) fn persist(
         }
         let committed = naming.prepare(parent(place)).and_then(|()| {
             let staged = match named.first() {
-                None => stage(contents.clone(), &mut metadata, place, &naming.owner, reading)?,
+                None => stage(contents.clone(), &mut metadata, place, reason, naming, reading)?,
                 Some(first) => Staged::link_or_copy(first, place, &naming.owner)?,
             };
             commit(staged, &metadata_json(&mut metadata, place, reason)?, naming.existing, &naming.owner)
@@ -112,6 +116,10 @@ pub(crate) fn persist(
 /// [`Error::Io`] when a file cannot be written or the name exists; [`Error::Metadata`] when the checkpoint's metadata is invalid.
 pub fn add_name(checkpoint: &Path, place: &Path, reason: &str, owner: &StagingOwner) -> Result<()> {
     let mut metadata = Metadata::of_checkpoint(checkpoint)?;
+    if metadata.checkpoint_checksum.is_empty() {
+        // The file beside the other name, which has it, is lost.
+        metadata.checkpoint_checksum = sha256_of_file(checkpoint)?;
+    }
     create_directory(parent(place))?;
     let orphan = metadata_path(place);
     if !is_there(place)? && Metadata::read(&orphan).is_ok_and(|orphan| orphan.run_id == metadata.run_id) {
@@ -128,15 +136,24 @@ fn stage(
     contents: Contents,
     metadata: &mut Metadata,
     place: &Path,
-    owner: &StagingOwner,
+    reason: &str,
+    naming: &Naming,
     reading: &ReadProgress,
 ) -> Result<Staged> {
-    let (staged, file) = Staged::create(place, owner)?;
-    let written = write(staged.path(), file, contents, reading)?;
+    let (staged, file) = Staged::create(place, &naming.owner)?;
+    reason.clone_into(&mut metadata.reason);
+    let written = write(staged.path(), file, contents, metadata, reading)?;
+    check_readable(staged.path())?;
     metadata.tensors = written.tensors;
     metadata.checkpoint_size_bytes = written.size_bytes;
     metadata.checkpoint_checksum = written.checksum;
     Ok(staged)
+}
+
+/// Reads header and metadata of a container back, so that none is called durable that nothing can open. Reads no tensor.
+fn check_readable(path: &Path) -> Result<()> {
+    let header = ContainerHeader::read(path)?;
+    own_of_version_2(header.file())?.checked_header(header.file()).map(drop)
 }
 
 /// The metadata's JSON for a checkpoint under one of its names.

@@ -1,7 +1,8 @@
 //! Writing a container in one pass: the file's SHA-256 and the tensors' BLAKE3 are computed while the bytes are written.
 //!
-//! `write_header` makes the beginning of the file (header, names, shapes, offsets). It and the tensors are written here, in the order and with the alignment of burn-pack's format, because its writer cannot compute digests
-//! of what it writes. Three threads overlap:
+//! `write_header` makes the beginning of the file (header, names, shapes, offsets). It, the tensors, and the metadata with their
+//! digests behind them are written here, in the order and with the alignment of burn-pack's format, because its writer cannot
+//! compute digests of what it writes. Three threads overlap:
 //!
 //! | thread | does |
 //! |---|---|
@@ -29,7 +30,8 @@ use crate::error::{Cause, Error, Result};
 use crate::format::contents::{Contents, Entries, entries};
 use crate::format::deferred_tensor::in_windows;
 use crate::format::digest::checksum;
-use crate::format::metadata::TensorInfo;
+use crate::format::metadata::embedded::{Ending, Finished};
+use crate::format::metadata::{Metadata, TensorInfo};
 use crate::panics::panic_message;
 use crate::save::read_progress::ReadProgress;
 use crate::save::write_header::write_header;
@@ -61,35 +63,37 @@ pub(crate) struct Written {
 /// # Errors
 ///
 /// [`Error::Io`] when the disk is full (before a tensor is read, where the file system can reserve space) or fails;
-/// [`Error::Container`] when a tensor cannot be read; [`Error::Name`] for a section's name.
+/// [`Error::Container`] when a tensor cannot be read; [`Error::Name`] for a section's name; [`Error::TooLarge`] before anything
+/// is written.
 pub(crate) fn write(
     path: &Path,
     file: StoredFile,
     contents: Contents,
+    metadata: &Metadata,
     reading: &ReadProgress,
 ) -> Result<Written> {
     reading.start();
+    let limits = contents.limits;
     let Entries { tensors, scalars, strings } = entries(contents)?;
-    let (header, size_bytes) = write_header(path, &file, &tensors, &scalars, &strings)?;
-    let types: Vec<(String, String, Vec<usize>)> = tensors
-        .iter()
-        .map(|tensor| (tensor.name.clone(), tensor.dtype.name().to_owned(), tensor.shape.to_vec()))
-        .collect();
-
-    let (digests, checksum) = stream(path, file, header, tensors, size_bytes, reading)?;
-    let info = |((name, dtype, shape), blake3)| (name, TensorInfo { dtype, shape, blake3 });
-    Ok(Written { tensors: types.into_iter().zip(digests).map(info).collect(), size_bytes, checksum })
+    limits.check_tensors(&tensors)?;
+    let ending = Ending::plan(metadata, &tensors, &limits)?;
+    let all = [&tensors[..], &ending.entries()].concat();
+    let (header, size_bytes) = write_header(path, &file, &all, &scalars, &strings, &limits)?;
+    let (tensors, checksum) = stream(path, file, header, tensors, ending, size_bytes, reading)?;
+    Ok(Written { tensors, size_bytes, checksum })
 }
 
-/// Writes the tensors after the header, and syncs the file. Returns the tensors' digests and the file's checksum.
+/// Writes the tensors after the header, and the metadata after them, and syncs the file. Returns the tensors with their digests,
+/// and the file's checksum.
 fn stream(
     path: &Path,
     file: StoredFile,
     header: Vec<u8>,
     tensors: Vec<Tensor>,
+    ending: Ending,
     size: u64,
     reading: &ReadProgress,
-) -> Result<(Vec<String>, String)> {
+) -> Result<(IndexMap<String, TensorInfo>, String)> {
     let second_handle = file.try_clone().map_err(Error::io("open", path))?;
     thread::scope(|scope| {
         let (hashing, to_hash) = mpsc::sync_channel(QUEUED_WINDOWS);
@@ -101,9 +105,12 @@ fn stream(
         let part = (size / SYNCED_PARTS).clamp(MIN_SYNC_BYTES, MAX_SYNC_BYTES);
         let mut stream = Stream { path, out, position: 0, part, unsynced: 0, hashing, syncing, reading };
         stream.write(&header)?;
-        stream.hash(Piece::Window(Arc::new(Bytes::from_bytes_vec(header))))?;
+        let header = Arc::new(Bytes::from_bytes_vec(header));
+        stream.hash(Piece::Window(Arc::clone(&header)))?;
         let digests = tensors.into_iter().map(|tensor| stream.tensor(tensor)).collect::<Result<_>>()?;
         reading.finish();
+        let Finished { entries, tensors } = ending.finish(&header, digests)?;
+        entries.into_iter().try_for_each(|entry| stream.tensor(entry).map(drop))?;
         let Stream { out, position, hashing, syncing, .. } = stream;
         drop((hashing, syncing));
         if position != size {
@@ -115,7 +122,7 @@ fn stream(
         let written = out.into_inner().map_err(|error| Error::io("write", path)(error.into_error()))?;
         joined(synced)?.map_err(Error::io("sync", path))?;
         written.sync().map_err(Error::io("sync", path))?;
-        Ok((digests, joined(sha256)?))
+        Ok((tensors, joined(sha256)?))
     })
 }
 

@@ -350,6 +350,7 @@ impl Worker {
             hparams: self.run.hparams.clone(),
             trainer_state: (save.trainer_state)(&paths),
             sections: (save.sections)()?,
+            ..Contents::default()
         };
         let environment = (self.run.environment)();
         let mut starts = self.run.starts.clone();

@@ -55,7 +55,10 @@ pub(crate) fn scan(layout: &RunLayout, elsewhere: &[PathBuf]) -> Result<Catalog>
 pub(crate) fn twin<'a>(metadata: &Metadata, present: &'a Catalog) -> Option<&'a Path> {
     let is_same = |entry: &&CatalogEntry| {
         let entry = &entry.metadata;
-        (&entry.checkpoint_checksum, &entry.run_id) == (&metadata.checkpoint_checksum, &metadata.run_id)
+        // Not the SHA-256, which is unknown where the metadata file beside a checkpoint is missing.
+        (&entry.run_id, entry.checkpoint_timestamp, entry.checkpoint_size_bytes)
+            == (&metadata.run_id, metadata.checkpoint_timestamp, metadata.checkpoint_size_bytes)
+            && entry.tensors == metadata.tensors
     };
     present.entries.iter().find(is_same).map(|entry| entry.path.as_path())
 }

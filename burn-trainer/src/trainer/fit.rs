@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use burn::train::{Learner, LearnerModel, SupervisedTraining, TrainingStrategy};
+use burn_ckpt::Section;
 
 use super::Trainer;
 use crate::burn_loops::epoch_end_saves::EpochEndSaves;
@@ -20,12 +21,17 @@ use crate::training_loop::fit_loop::{FitLoop, FitPlan};
 use crate::training_loop::multi_device::{self, TrainingDevices};
 
 impl Trainer {
-    /// Checks that there is data to train on, and warns if nothing will be saved.
-    fn check_start(&self) -> Result<()> {
+    /// Checks that there is data to train on and that a checkpoint can be read, and warns if nothing will be saved.
+    fn check_start<M: LearnerModel>(&self, learner: &Learner<M>) -> Result<()> {
         if let Some(reason) = self.train_size.get().and_then(LoaderSize::without_batches) {
             return Err(Error::no_batch("training", reason));
         }
         warn_if_nothing_is_saved(&self.config, !self.strategies.is_empty());
+        let saves = !self.strategies.is_empty() || !self.config.effective_strategies().is_empty();
+        if saves && self.config.writes() {
+            // Hours of training would end without a checkpoint. No tensor is read.
+            self.limits.check_weights(&Section::from_module(&learner.model()))?;
+        }
         Ok(())
     }
 
@@ -52,7 +58,7 @@ impl Trainer {
             self.devices = multi_device::of_model(&learner);
         }
         multi_device::check(&self.devices)?;
-        self.check_start()?;
+        self.check_start(&learner)?;
         let signals = self.watch_stops(&training);
         let guard = DeviceLossGuard::new(&self.devices, &self.activity, &self.config)?;
         self.fit_guarded(training, learner, &guard, signals).map_err(|error| guard.with_cause(error))
@@ -133,7 +139,7 @@ impl Trainer {
             let reason = "fit_with trains where its strategy says; leave Trainer::devices out";
             return Err(Error::config("devices", reason));
         }
-        self.check_start()?;
+        self.check_start(&learner)?;
         let signals = self.watch_stops(&training);
         let strategy = strategy.into();
         let devices = multi_device::of_strategy(&strategy, &learner);

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use burn_ckpt::{Checkpoint, Contents};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -110,6 +111,40 @@ pub fn copy_checkpoint(from: &Path, to: &Path) {
         let [from, to] = [from, to].map(|path| format!("{}{end}", path.display()));
         std::fs::copy(&from, &to).unwrap_or_else(|error| panic!("{from}: {error}"));
     }
+}
+
+/// Writes a checkpoint anew with other metadata, in the file and beside it.
+///
+/// # Panics
+///
+/// When it is not a checkpoint, or its metadata is none after the edit.
+pub fn edit_metadata(path: &Path, edit: impl FnOnce(&mut Value)) {
+    let mut described = metadata(path);
+    edit(&mut described);
+    let described = serde_json::from_value(described);
+    let described = described.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let written = Checkpoint::open(path).and_then(|checkpoint| {
+        let mut contents = Contents::new(&checkpoint.hparams::<Value>()?)?;
+        contents.trainer_state = checkpoint.trainer_state()?;
+        for name in checkpoint.sections() {
+            contents = contents.with_section(name, checkpoint.section(name)?);
+        }
+        contents.save(path, described)
+    });
+    written.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+/// The position of the last byte that is not zero of the tensors in a checkpoint of version 2.
+///
+/// # Panics
+///
+/// If the bytes are not such a checkpoint's.
+#[must_use]
+pub fn last_tensor_byte(checkpoint: &[u8]) -> usize {
+    let metadata = br#"{"header_blake3""#;
+    let end = checkpoint.windows(metadata.len()).rposition(|window| window == metadata);
+    let end = end.unwrap_or_else(|| panic!("it has no metadata itself"));
+    checkpoint[..end].iter().rposition(|byte| *byte != 0).unwrap_or_default()
 }
 
 /// Where a link leads to.

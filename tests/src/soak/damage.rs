@@ -185,8 +185,7 @@ impl Damage {
     /// Before a start that resumes from a step: a best checkpoint of that step or an earlier one is not made again.
     pub(super) fn resumes_from(&mut self, step: u64) -> Result<(), String> {
         for (path, damaged) in &self.damaged {
-            let is_best = path.parent().is_some_and(|parent| parent.ends_with(BEST_DIR));
-            if is_best && damaged.step <= step && self.is_damaged(path)? {
+            if is_best(path) && damaged.step <= step && self.is_damaged(path)? {
                 self.has_cost_a_best = true;
             }
         }
@@ -203,12 +202,14 @@ impl Damage {
     }
 
     /// At the end of the run: removes the damaged files that are there still, as the user does who was told of them.
-    pub(super) fn clear(&self) -> Result<(), String> {
+    pub(super) fn clear(&mut self) -> Result<(), String> {
         let mut unnamed = BTreeSet::new();
         for (path, damaged) in &self.damaged {
             if !self.is_damaged(path)? {
                 continue;
             }
+            // The run can have resumed from it all the same, and does not make it again.
+            self.has_cost_a_best |= damaged.without_metadata && is_best(path);
             if !damaged.is_named {
                 unnamed.insert(path.display().to_string());
             }
@@ -220,6 +221,10 @@ impl Damage {
         }
         if unnamed.is_empty() { Ok(()) } else { Err(format!("damaged, and never named: {unnamed:?}")) }
     }
+}
+
+fn is_best(path: &Path) -> bool {
+    path.parent().is_some_and(|parent| parent.ends_with(BEST_DIR))
 }
 
 /// One of the files, as long as there is another that the run can resume from. Mostly the newest, on which most depends.

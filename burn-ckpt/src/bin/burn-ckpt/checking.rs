@@ -68,6 +68,14 @@ pub fn verify_all(
     })
 }
 
+/// Verifies a checkpoint by the digests in it, and returns its metadata without a look at the file beside it.
+pub fn describe(checkpoint: &Checkpoint) -> Result<Metadata> {
+    let progress = Progress::over(2 * size_of(checkpoint.path()));
+    let metadata = checkpoint.describe(all_processors(), &|bytes| progress.add(bytes));
+    progress.bar.finish_and_clear();
+    metadata
+}
+
 /// Computes the digests of a checkpoint's tensors.
 pub fn hash_tensors(checkpoint: &Checkpoint) -> Result<IndexMap<String, TensorInfo>> {
     let path = checkpoint.path().to_path_buf();

@@ -52,7 +52,7 @@ impl Contents {
             .len();
         let metadata = checkpoint.metadata();
         let metadata_json = match metadata {
-            Ok(_) => whole_json(&checkpoint)?,
+            Ok(ref metadata) => whole_json(&checkpoint, metadata)?,
             Err(_) => Value::Null,
         };
         let known = metadata.as_ref().ok();
@@ -125,14 +125,27 @@ pub fn scalar(value: &Scalar) -> Value {
     }
 }
 
-/// The metadata file as JSON.
-fn whole_json(checkpoint: &Checkpoint) -> Result<Value, Error> {
+/// The metadata file as JSON, or the metadata where that file is missing or says something else. Its size is within the limit, as
+/// it has just been read.
+fn whole_json(checkpoint: &Checkpoint, metadata: &Metadata) -> Result<Value, Error> {
     let path = metadata_path(checkpoint.path());
+    let written = metadata.to_json()?;
+    let is_this = match Metadata::read(&path) {
+        // As JSON, since not every number is equal to itself.
+        Ok(beside) => beside.to_json()? == written,
+        Err(_) => false,
+    };
+    if !is_this {
+        return serde_json::from_str(&written).map_err(|error| Error::Metadata {
+            path,
+            reason: "it is not valid JSON".to_owned(),
+            source: Some(error),
+        });
+    }
     let unreadable = |source| Error::Io { action: "read", path: path.clone(), source };
     let mut text = Vec::new();
     let file = StoredFile::open(&path).map_err(unreadable)?;
     file.take(MAX_METADATA_BYTES).read_to_end(&mut text).map_err(unreadable)?;
-    // It has just been parsed within the limits of metadata.
     serde_json::from_slice(&text).map_err(|error| Error::Metadata {
         path,
         reason: "it is not valid JSON".to_owned(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use burn_ckpt::burn_pack::Tensor;
-use burn_ckpt::plumbing::{ModuleTypes, chain};
+use burn_ckpt::plumbing::{ModuleTypes, chain, sha256_of_file};
 use burn_ckpt::{Checkpoint, Metadata, Section, TensorLayout};
 use serde_json::Value;
 
@@ -90,7 +90,13 @@ fn check_is_another_file(checkpoint: &Checkpoint, args: &Args) -> Result<(), Fai
 /// The checkpoint's metadata. An error if it is needed to verify the tensors and cannot be read.
 fn metadata(checkpoint: &Checkpoint, args: &Args) -> Result<Option<Metadata>, Failure> {
     match checkpoint.metadata() {
-        Ok(metadata) => Ok(Some(metadata)),
+        Ok(mut metadata) => {
+            if metadata.checkpoint_checksum.is_empty() {
+                // There is no file beside the checkpoint that has it.
+                metadata.checkpoint_checksum = sha256_of_file(checkpoint.path())?;
+            }
+            Ok(Some(metadata))
+        }
         Err(error) if args.no_verify => {
             say(format!("warning: {}; epoch, step and run are left out", chain(&error)));
             Ok(None)

@@ -1,4 +1,4 @@
-//! The program `burn-ckpt`: lists, shows, verifies, compares, exports, imports and removes checkpoints. One file or folder a verb.
+//! The program `burn-ckpt`: lists, shows, verifies, compares, describes, exports, imports and removes checkpoints. One file or folder a verb.
 //!
 //! Results are printed on standard output, everything else on standard error. Exit status: 0 success; 1 a negative answer
 //! (damaged, different, not found) or an error; 2 wrong usage.
@@ -7,6 +7,7 @@ mod answer;
 mod checking;
 mod completions;
 mod contents;
+mod describe;
 mod diff;
 mod env;
 mod export;
@@ -24,7 +25,7 @@ use burn_ckpt::plumbing::chain;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::answer::Failure;
-use crate::terminal::output;
+use crate::terminal::{output, warnings};
 
 /// List, show, verify, compare, export, import and remove checkpoints of burn models
 #[derive(Parser)]
@@ -40,6 +41,7 @@ enum Verb {
     Show(show::Args),
     Verify(verify::Args),
     Diff(diff::Args),
+    Describe(describe::Args),
     Export(export::Args),
     Import(import::Args),
     Prune(prune::Args),
@@ -58,11 +60,13 @@ fn make_file_size_limit_an_error() {
 
 fn main() -> ExitCode {
     make_file_size_limit_an_error();
+    warnings::print_warnings();
     let answer = match Cli::parse().verb {
         Verb::Ls(args) => ls::run(&args),
         Verb::Show(args) => show::run(&args),
         Verb::Verify(args) => verify::run(&args),
         Verb::Diff(args) => diff::run(&args),
+        Verb::Describe(args) => describe::run(&args),
         Verb::Export(args) => export::run(&args),
         Verb::Import(args) => import::run(&args),
         Verb::Prune(args) => prune::run(&args),

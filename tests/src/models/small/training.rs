@@ -6,6 +6,7 @@ use burn::optim::AdamConfig;
 use burn::tensor::Device;
 use burn::train::metric::LossMetric;
 use burn::train::{Learner, SupervisedTraining, TrainingStrategy};
+use burn_trainer::burn_ckpt::plumbing::Limits;
 use burn_trainer::burn_ckpt::retention::{MetricMode, TopK};
 use burn_trainer::strategy::{Best, Last, OnException, StrategyConfig};
 use burn_trainer::{FitResult, Result, Trainer, TrainerConfig};
@@ -80,6 +81,18 @@ pub fn train_with(
     let training = trainer.training(loader(&script), loader(&Script::default()));
     let learner: Learner<Model> = learner(script);
     trainer.fit(set_up(training), learner)
+}
+
+/// The same with other limits of a checkpoint.
+///
+/// # Errors
+///
+/// Those of the trainer.
+pub fn train_within(config: TrainerConfig, limits: Limits) -> Result<FitResult<Model>> {
+    let script = Script::default();
+    let trainer = Trainer::new(config, &script.hparams())?.checkpoint_limits(limits);
+    let training = trainer.training(loader(&script), loader(&script));
+    trainer.fit(training.metrics((LossMetric::new(),)), learner(script))
 }
 
 /// Trains the small model for an epoch on these devices, the first of which has the model.

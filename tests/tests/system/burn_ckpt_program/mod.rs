@@ -1,6 +1,7 @@
 //! The program `burn-ckpt`, verb by verb.
 
 mod command_line;
+mod describe;
 mod diff;
 mod env;
 mod export;

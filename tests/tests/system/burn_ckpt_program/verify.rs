@@ -11,7 +11,7 @@ use burn_ckpt::{Checkpoint, Contents, Error, Metadata, Section};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use system_tests::programs::commands::{burn_ckpt, ended_with, sha256sum};
-use system_tests::run_files::{checkpoints, metadata, run_dir};
+use system_tests::run_files::{checkpoints, last_tensor_byte, metadata, run_dir};
 use system_tests::{config, train, train_and_keep_all};
 
 fn last(root: &Path, epoch: usize) -> PathBuf {
@@ -80,49 +80,55 @@ fn what_is_not_whole_is_named_and_the_others_are_verified_all_the_same() {
     assert!(line("last/epoch=0-step=10.ckpt").starts_with("damaged  "), "{out}");
     assert!(line("last/epoch=0-step=10.ckpt").contains("in the tensor model.input.weight"), "{out}");
     assert!(line("last/epoch=1-step=20.ckpt").starts_with("damaged  "), "{out}");
-    assert!(line("last/epoch=2-step=30.ckpt").starts_with("unknown  "), "{out}");
+    assert!(line("last/epoch=2-step=30.ckpt").starts_with("whole  "), "{out}");
     assert!(line("last/epoch=3-step=40.ckpt").starts_with("whole  "), "{out}");
     assert!(line("last.ckpt").starts_with("missing  "), "{out}");
     assert!(line("best/epoch=4-step=50.ckpt").starts_with("whole  "), "{out}");
-    assert!(err.contains("6 checkpoints, 4 not whole"), "{err}");
+    assert!(err.contains("6 checkpoints, 3 not whole"), "{err}");
     let (out, _) = ended_with(&burn_ckpt(&[&"verify", &run_dir(root.path()), &"-q"]), 1);
-    assert_eq!(out.lines().count(), 4, "{out}");
+    assert_eq!(out.lines().count(), 3, "{out}");
     let (out, _) = ended_with(&burn_ckpt(&[&"verify", &checkpoints(root.path()).join("last.ckpt")]), 1);
     assert!(out.starts_with("missing  "), "{out}");
 }
 
 #[test]
-fn a_second_name_of_a_file_passes_by_its_own_metadata() {
+fn metadata_beside_that_says_something_else_than_the_file_is_not_believed() {
+    type Change = fn(&mut Value);
+    let changes: [Change; 7] = [
+        |described| described["hparams"]["hidden"] = json!(7),
+        |described| described["tensors"]["model.input.bias"]["shape"] = json!([3, 2]),
+        |described| described["tensors"]["model.input.bias"]["dtype"] = json!("f16"),
+        |described| described["tensors"]["model.input.bias"]["blake3"] = json!("0".repeat(64)),
+        |described| _ = described["tensors"].as_object_mut().unwrap().remove("model.input.bias"),
+        |described| described["checkpoint_size_bytes"] = json!(7),
+        |described| described["global_step"] = json!(7),
+    ];
     let root = tempfile::tempdir().unwrap();
     train(config(root.path(), 1)).unwrap();
-    let first = checkpoints(root.path()).join("best/epoch=0-step=10.ckpt");
-    let second = last(root.path(), 0);
-    change_metadata(&second, |described| {
-        described["tensors"]["model.input.bias"]["blake3"] = json!("0".repeat(64))
-    });
-    let (out, _) = ended_with(&burn_ckpt(&[&"verify", &first, &second]), 1);
-    let states: Vec<&str> = out.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
-    assert_eq!(states, ["whole", "damaged"], "{out}");
-    assert!(out.contains("model.input.bias"), "{out}");
-}
-
-#[test]
-fn a_header_that_says_something_else_than_the_metadata_does_not_pass() {
-    type Change = fn(&mut Value);
-    let changes: [(Change, &str); 5] = [
-        (|described| described["hparams"]["hidden"] = json!(7), "hyperparameters"),
-        (|described| described["tensors"]["model.input.bias"]["shape"] = json!([3, 2]), "[3, 2]"),
-        (|described| described["tensors"]["model.input.bias"]["dtype"] = json!("f16"), "f16"),
-        (|described| _ = described["tensors"].as_object_mut().unwrap().remove("model.input.bias"), "tensors"),
-        (|described| described["checkpoint_size_bytes"] = json!(7), "7 bytes"),
-    ];
-    for (change, word) in changes {
-        let root = tempfile::tempdir().unwrap();
-        train(config(root.path(), 1)).unwrap();
-        change_metadata(&last(root.path(), 0), change);
-        let (out, _) = ended_with(&burn_ckpt(&[&"verify", &last(root.path(), 0)]), 1);
-        assert!(out.starts_with("damaged  ") && out.contains(word), "{word}: {out}");
+    let (first, second) = (checkpoints(root.path()).join("best/epoch=0-step=10.ckpt"), last(root.path(), 0));
+    let beside = metadata(&second);
+    for change in changes {
+        change_metadata(&second, |described| {
+            *described = beside.clone();
+            change(described);
+        });
+        let (out, err) = ended_with(&burn_ckpt(&[&"verify", &first, &second]), 0);
+        let sum = format!("sha256:{}", sha256sum(&second).unwrap());
+        assert_eq!(
+            out.lines().filter(|line| line.starts_with("whole ") && line.ends_with(&sum)).count(),
+            2,
+            "{out}"
+        );
+        let command = format!("`burn-ckpt describe {} --force`", second.display());
+        assert_eq!(err.matches(&command).count(), 1, "{err}");
     }
+    // All but the SHA-256 agrees: who is right is not known.
+    change_metadata(&second, |described| {
+        *described = beside.clone();
+        described["checkpoint_checksum"] = json!(format!("sha256:{}", "0".repeat(64)));
+    });
+    let (out, _) = ended_with(&burn_ckpt(&[&"verify", &second]), 1);
+    assert!(out.starts_with("damaged  ") && out.contains("burn-ckpt describe"), "{out}");
 }
 
 /// A checkpoint of tensors larger than what is hashed at a time, and of one that is empty.
@@ -162,9 +168,10 @@ fn threads_and_pieces_change_nothing_and_all_bytes_are_counted() {
         assert_eq!(done.load(Ordering::Relaxed), fs::metadata(&path).unwrap().len() + tensors);
         assert_eq!(checkpoint.tensor_digests(threads, &|_| ()).unwrap(), described.tensors);
     }
-    // The last byte of the file is in the last piece of the last tensor.
+    // In the last piece of the last tensor.
     let mut bytes = fs::read(&path).unwrap();
-    *bytes.last_mut().unwrap() ^= 1;
+    let place = last_tensor_byte(&bytes);
+    bytes[place] ^= 1;
     fs::write(&path, bytes).unwrap();
     for threads in [1, 3] {
         let error = checkpoint.verify_with(NonZeroUsize::new(threads).unwrap(), &|_| ()).unwrap_err();

@@ -13,8 +13,11 @@ use tempfile::TempDir;
 /// Largest relative difference to what another processor computed, with other vector instructions.
 const CLOSE: f64 = 1e-3;
 
-fn golden() -> PathBuf {
-    workspace().join("tests/golden/v1")
+/// The versions of the format, each with files of its own.
+const VERSIONS: [&str; 2] = ["v1", "v2"];
+
+fn golden(version: &str) -> PathBuf {
+    workspace().join("tests/golden").join(version)
 }
 
 fn programs() -> &'static Path {
@@ -22,8 +25,8 @@ fn programs() -> &'static Path {
     PROGRAMS.get_or_init(|| build(&["digits", "char-lm", "sample", "native-inference"]))
 }
 
-fn expected(key: &str) -> Value {
-    let text = fs::read_to_string(golden().join("expected.json")).unwrap();
+fn expected(version: &str, key: &str) -> Value {
+    let text = fs::read_to_string(golden(version).join("expected.json")).unwrap();
     let all: Value = serde_json::from_str(&text).unwrap();
     let found = all.as_object().unwrap().iter().find(|(name, _)| name.starts_with(key));
     found.unwrap_or_else(|| panic!("expected.json has no {key}")).1.clone()
@@ -34,11 +37,11 @@ fn run(program: &str, directory: &Path, arguments: &[&str]) -> Output {
 }
 
 /// A copy of a golden run, with its links, below `burn_trainer_logs` of a new directory.
-fn copy_of(run: &str) -> TempDir {
+fn copy_of(version: &str, run: &str) -> TempDir {
     let root = tempfile::tempdir().unwrap();
     let logs = root.path().join("burn_trainer_logs");
     fs::create_dir(&logs).unwrap();
-    let output = Command::new("cp").arg("-a").arg(golden().join(run)).arg(&logs).output().unwrap();
+    let output = Command::new("cp").arg("-a").arg(golden(version).join(run)).arg(&logs).output().unwrap();
     stdout(&output);
     root
 }
@@ -47,22 +50,22 @@ fn assert_close(found: f64, expected: f64) {
     assert!((found - expected).abs() <= CLOSE * expected.abs().max(1e-3), "{found} is not {expected}");
 }
 
-fn probabilities(checkpoint: &str) -> Vec<f64> {
+fn probabilities(version: &str, checkpoint: &str) -> Vec<f64> {
     let image = workspace().join("examples/native-inference/images/3.png");
     let image = image.to_str().unwrap();
-    let printed = stdout(&run("native-inference", &golden(), &[checkpoint, image, "--json"]));
+    let printed = stdout(&run("native-inference", &golden(version), &[checkpoint, image, "--json"]));
     let printed: Value = serde_json::from_str(&printed).unwrap();
     printed[0]["probabilities"].as_array().unwrap().iter().map(|p| p.as_f64().unwrap()).collect()
 }
 
 /// Resumes a copy of a golden run from its `last` to the end of the epoch, and compares the metric with the value that
 /// the golden run reached there.
-fn resumes(run_id: &str, epochs: &str, best: &str, metric: &str, step: u64) {
-    let root = copy_of(run_id);
+fn resumes(version: &str, run_id: &str, epochs: &str, best: &str, metric: &str, step: u64) {
+    let root = copy_of(version, run_id);
     let arguments = ["--run-id", run_id, "--ckpt-path", "last", "--epochs", epochs];
     let setting = r#"strategies=[{"kind":"last"}]"#;
     // Hyperparameters are the program's to give: those of the golden run, which its checkpoint has.
-    let hparams = metadata(&golden().join(run_id).join("checkpoint/last.ckpt"))["hparams"].clone();
+    let hparams = metadata(&golden(version).join(run_id).join("checkpoint/last.ckpt"))["hparams"].clone();
     let hparams = hparams.as_object().unwrap().iter().map(|(name, value)| format!("{name}={value}"));
     let settings: Vec<String> = hparams.chain([setting.to_owned()]).collect();
     let settings = settings.iter().flat_map(|setting| ["--set", setting]);
@@ -72,7 +75,7 @@ fn resumes(run_id: &str, epochs: &str, best: &str, metric: &str, step: u64) {
     let checkpoint = root.path().join("burn_trainer_logs").join(run_id).join("checkpoint");
     let resumed = metadata(&checkpoint.join("last.ckpt"));
     assert_eq!(resumed["global_step"], step);
-    let golden = metadata(&golden().join(run_id).join("checkpoint").join(best));
+    let golden = metadata(&golden(version).join(run_id).join("checkpoint").join(best));
     assert_eq!(golden["global_step"], step);
     for name in [metric, "train_loss"] {
         let [found, expected] = [&resumed, &golden].map(|of| of["metrics"][name].as_f64().unwrap());
@@ -84,48 +87,65 @@ fn resumes(run_id: &str, epochs: &str, best: &str, metric: &str, step: u64) {
 
 #[test]
 fn the_files_are_those_that_were_written() {
-    let output = Command::new("sha256sum").args(["-c", "SHA256SUMS"]).current_dir(golden()).output().unwrap();
-    assert_eq!(stdout(&output).lines().filter(|line| line.ends_with(": OK")).count(), 6);
+    for version in VERSIONS {
+        let output = Command::new("sha256sum")
+            .args(["-c", "SHA256SUMS"])
+            .current_dir(golden(version))
+            .output()
+            .unwrap();
+        assert_eq!(stdout(&output).lines().filter(|line| line.ends_with(": OK")).count(), 6, "{version}");
+    }
 }
 
 #[test]
 fn each_of_them_passes_a_verification() {
-    let paths = ["digits", "char-lm", "imported/digits.ckpt"].map(|name| golden().join(name));
-    let (printed, said) = ended_with(&burn_ckpt(&[&"verify", &paths[0], &paths[1], &paths[2]]), 0);
-    assert_eq!(printed.lines().filter(|line| line.starts_with("whole ")).count(), 6, "{printed}{said}");
+    for version in VERSIONS {
+        let paths = ["digits", "char-lm", "imported/digits.ckpt"].map(|name| golden(version).join(name));
+        let (printed, said) = ended_with(&burn_ckpt(&[&"verify", &paths[0], &paths[1], &paths[2]]), 0);
+        assert_eq!(printed.lines().filter(|line| line.starts_with("whole ")).count(), 6, "{printed}{said}");
+    }
 }
 
 #[test]
 fn trained_imported_and_weights_only_files_load_as_the_model_that_was_saved() {
-    let expected: Vec<f64> =
-        expected("digits").as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
-    for checkpoint in
-        ["digits/best", "digits/checkpoint/weights/epoch=0-step=45.ckpt", "imported/digits.ckpt"]
-    {
-        let found = probabilities(checkpoint);
-        assert_eq!(found.len(), expected.len());
-        found.iter().zip(&expected).for_each(|(found, expected)| assert_close(*found, *expected));
+    for version in VERSIONS {
+        let expected = expected(version, "digits");
+        let expected: Vec<f64> =
+            expected.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
+        for checkpoint in
+            ["digits/best", "digits/checkpoint/weights/epoch=0-step=45.ckpt", "imported/digits.ckpt"]
+        {
+            let found = probabilities(version, checkpoint);
+            assert_eq!(found.len(), expected.len());
+            found.iter().zip(&expected).for_each(|(found, expected)| assert_close(*found, *expected));
+        }
+        // Another state is another model: the comparison can fail.
+        let other = probabilities(version, "digits/last");
+        assert!(other.iter().zip(&expected).any(|(a, b)| (a - b).abs() > 10.0 * CLOSE), "{other:?}");
     }
-    // Another state is another model: the comparison can fail.
-    let other = probabilities("digits/last");
-    assert!(other.iter().zip(&expected).any(|(a, b)| (a - b).abs() > 10.0 * CLOSE), "{other:?}");
 }
 
 #[test]
 fn the_language_model_writes_what_it_wrote() {
     let arguments = ["char-lm/best", "--prompt", "And Jesus said", "--tokens", "40", "--seed", "7"];
-    let output = run("sample", &golden(), &[&arguments[..], &["--temperature", "1"]].concat());
-    stdout(&output);
-    let hex: String = output.stdout.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(expected("char-lm"), hex);
+    for version in VERSIONS {
+        let output = run("sample", &golden(version), &[&arguments[..], &["--temperature", "1"]].concat());
+        stdout(&output);
+        let hex: String = output.stdout.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(expected(version, "char-lm"), hex, "{version}");
+    }
 }
 
 #[test]
 fn a_run_resumes_from_the_middle_of_an_epoch() {
-    resumes("digits", "1", "best/epoch=0-step=45.ckpt", "val_loss", 45);
+    for version in VERSIONS {
+        resumes(version, "digits", "1", "best/epoch=0-step=45.ckpt", "val_loss", 45);
+    }
 }
 
 #[test]
 fn a_run_with_a_schedule_resumes_from_the_middle_of_its_second_epoch() {
-    resumes("char-lm", "2", "best/epoch=1-step=16.ckpt", "val_perplexity", 16);
+    for version in VERSIONS {
+        resumes(version, "char-lm", "2", "best/epoch=1-step=16.ckpt", "val_perplexity", 16);
+    }
 }

@@ -11,3 +11,4 @@ mod readers_of_a_running_run;
 mod replaced_files;
 mod small_dependencies;
 mod special_files;
+mod stands_alone;

@@ -5,6 +5,7 @@ mod copied_runs;
 mod dataloader;
 mod earlier_checkpoints;
 mod hostile;
+mod one_file;
 mod overwrite;
 mod reconcile;
 mod run_directory;

@@ -8,7 +8,7 @@ use burn_trainer::burn_ckpt::retention::{MetricMode, TopK};
 use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use burn_trainer::{FitResult, TrainerConfig};
 use system_tests::models::small::Model;
-use system_tests::run_files::{checkpoints, copy_checkpoint, files, metadata, stems, target};
+use system_tests::run_files::{checkpoints, copy_checkpoint, edit_metadata, files, metadata, stems, target};
 use system_tests::{config, train, train_scored};
 
 const ENDS: [&str; 2] = ["ckpt", "ckpt.metadata.json"];
@@ -176,10 +176,9 @@ fn the_newest_is_what_was_taken_last_whatever_the_clock_does() {
     train(run(1)).unwrap();
     let directory = checkpoints(root.path());
     for name in ["best/0.ckpt", "last/0.ckpt"] {
-        let path = directory.join(name).with_extension(ENDS[1]);
-        let mut about = metadata(&directory.join(name));
-        about["checkpoint_timestamp"] = "2099-01-01T00:00:00.5Z".into();
-        std::fs::write(path, about.to_string()).unwrap();
+        edit_metadata(&directory.join(name), |about| {
+            about["checkpoint_timestamp"] = "2099-01-01T00:00:00.5Z".into();
+        });
     }
     train(run(3)).unwrap();
     let time =

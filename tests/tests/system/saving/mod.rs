@@ -10,4 +10,5 @@ mod names;
 mod names_that_fall_together;
 mod one_pass;
 mod retention;
+mod too_large;
 mod topk;

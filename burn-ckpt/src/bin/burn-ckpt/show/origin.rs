@@ -36,7 +36,11 @@ pub fn facts(contents: &Contents, now: Timestamp) -> Vec<(&'static str, String)>
         metadata.metrics.iter().map(|(name, value)| format!("{name} {}", number(*value))).collect();
     facts.push(("metrics", if metrics.is_empty() { "none".to_owned() } else { metrics.join("  ") }));
     facts.push(("size", exact_size(contents.bytes)));
-    facts.push(("checksum", metadata.checkpoint_checksum.clone()));
+    let checksum = match metadata.checkpoint_checksum.as_str() {
+        "" => "the digests in the file (burn-ckpt verify prints its SHA-256)".to_owned(),
+        known => known.to_owned(),
+    };
+    facts.push(("checksum", checksum));
     facts.extend(environment(&metadata.environment));
     facts
 }

@@ -179,10 +179,10 @@ fn a_checkpoint_of_a_newer_format_is_an_error_with_both_versions() {
     let path = directory.path().join("newer.ckpt");
     let section = Section::from_module(&Net::trained(&NetConfig::new(8)));
     let writer = burn_ckpt::burn_pack::Writer::new(section.tensors).auto_extension(false);
-    writer.with_metadata("burn-ckpt.format", "2").write_to_file(&path).unwrap();
+    writer.with_metadata("burn-ckpt.format", "3").write_to_file(&path).unwrap();
     let error = Net::from_checkpoint(&path, &backend::device()).unwrap_err();
-    assert!(matches!(error, Error::NewerFormat { found: 2, supported: 1, .. }), "{error:?}");
-    assert_has(&error.to_string(), &["format 2", "up to 1", "update burn-ckpt"]);
+    assert!(matches!(error, Error::NewerFormat { found: 3, supported: 2, .. }), "{error:?}");
+    assert_has(&error.to_string(), &["format 3", "up to 2", "update burn-ckpt"]);
 }
 
 #[test]

@@ -1,0 +1,42 @@
+//! `burn-ckpt describe`: writes the metadata file beside a checkpoint anew, from the checkpoint alone.
+
+use std::path::PathBuf;
+
+use burn_ckpt::plumbing::{Existing, metadata_path, write_whole};
+use burn_ckpt::{Checkpoint, Error, Metadata};
+
+use crate::answer::{Answer, Failure};
+use crate::checking::describe;
+use crate::foreign::check_destination;
+use crate::terminal::output::say;
+
+/// Write the metadata file beside a checkpoint anew
+///
+/// Reads the whole checkpoint, compares it with the digests in it, and writes <CKPT>.metadata.json as it was
+/// written with the checkpoint. Needs a checkpoint of format 2, which has its metadata itself. Such a
+/// checkpoint loads and resumes without that file, which is for people and other programs.
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    /// A checkpoint: a file, a link, RUN/best, RUN/last
+    #[arg(value_name = "CKPT")]
+    checkpoint: PathBuf,
+    /// Replace a metadata file that is there
+    #[arg(long)]
+    force: bool,
+}
+
+pub fn run(args: &Args) -> Answer {
+    let checkpoint = Checkpoint::open(&args.checkpoint)?;
+    let path = metadata_path(checkpoint.path());
+    check_destination(&path, args.force)?;
+    let metadata: Metadata = describe(&checkpoint)?;
+    let text = metadata.to_json()?;
+    let existing = if args.force { Existing::Replace } else { Existing::Keep };
+    write_whole(&path, existing, |file| {
+        let written = std::io::Write::write_all(file, text.as_bytes());
+        written.map_err(|source| Failure::from(Error::Io { action: "write", path: path.clone(), source }))
+    })?;
+    say(format!("wrote {}", path.display()));
+    Ok(true)
+}

@@ -1,0 +1,204 @@
+//! The end of a container: its metadata, so that the file needs no other one, and the seal behind it.
+//!
+//! Both are entries of the container, the last two. They are read from the file's end, without the header:
+//!
+//! ```text
+//! header | tensors .. | burn-ckpt.metadata | zeros to a multiple of 256 | burn-ckpt.seal
+//! seal:  "BURNCKPT", length of the metadata (u64, little-endian), BLAKE3 of the metadata (32 bytes)
+//! ```
+//!
+//! The metadata has the digest of the header and those of the tensors. So each byte of the file but the zeros between entries
+//! is covered by a digest.
+
+use std::io;
+
+use burn::tensor::Bytes;
+use burn_pack::{DType, HEADER_SIZE, Header, TENSOR_ALIGNMENT, Tensor, aligned_data_section_start};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::format::container::bounded_json::parse;
+use crate::format::container::limits::MAX_METADATA_VALUES;
+use crate::format::container::open_file::OpenFile;
+use crate::format::limits::Limits;
+use crate::format::metadata::{Metadata, TensorInfo};
+
+/// How the names of entries begin that are not the state's.
+pub(crate) const OWN_PREFIX: &str = "burn-ckpt.";
+pub(crate) const METADATA_ENTRY: &str = "burn-ckpt.metadata";
+pub(crate) const SEAL_ENTRY: &str = "burn-ckpt.seal";
+
+const SEAL_START: &[u8; 8] = b"BURNCKPT";
+const DIGEST_BYTES: usize = 32;
+/// The seal's length.
+pub(crate) const SEAL_BYTES: usize = SEAL_START.len() + size_of::<u64>() + DIGEST_BYTES;
+/// As long as every digest, so that the metadata's length is known before the digests are.
+const UNKNOWN_DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// The JSON in the container.
+#[derive(Debug, Serialize, Deserialize)]
+struct Stored {
+    /// BLAKE3 of all bytes before the first tensor's.
+    header_blake3: String,
+    /// The metadata without what follows from the file: its path, size and SHA-256 are empty.
+    metadata: Metadata,
+}
+
+/// The metadata that a container has, and the digest of its header.
+#[derive(Debug)]
+pub(crate) struct EmbeddedMetadata {
+    /// Path and SHA-256 are empty. The size is the file's.
+    pub(crate) metadata: Metadata,
+    pub(crate) header_blake3: String,
+    /// Where the entry begins in the file, and its length.
+    pub(crate) start: u64,
+    pub(crate) length: u64,
+}
+
+/// The two entries of a container that is being planned: lengths first, bytes when all digests are known.
+pub(crate) struct Ending {
+    stored: Stored,
+    length: usize,
+}
+
+impl Ending {
+    /// Plans the ending for a state's tensors.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] for metadata that no reader would accept, [`Error::Snapshot`] when it cannot be written as JSON.
+    pub(crate) fn plan(metadata: &Metadata, tensors: &[Tensor], limits: &Limits) -> Result<Self> {
+        let unknown = |tensor: &Tensor| {
+            let (dtype, shape) = (tensor.dtype.name().to_owned(), tensor.shape.to_vec());
+            (tensor.name.clone(), TensorInfo { dtype, shape, blake3: UNKNOWN_DIGEST.to_owned() })
+        };
+        let metadata = Metadata {
+            checkpoint_path: String::new(),
+            checkpoint_size_bytes: 0,
+            checkpoint_checksum: String::new(),
+            tensors: tensors.iter().map(unknown).collect(),
+            ..metadata.clone()
+        };
+        let stored = Stored { header_blake3: UNKNOWN_DIGEST.to_owned(), metadata };
+        let length = json(&stored)?.len();
+        limits.check_metadata(length as u64)?;
+        Ok(Self { stored, length })
+    }
+
+    /// The entries without their bytes, for the header.
+    pub(crate) fn entries(&self) -> [Tensor; 2] {
+        let planned = |name: &str, length: usize| {
+            let unknown = || Err(burn_pack::Error::ValidationError("it is not known yet".to_owned()));
+            Tensor::deferred(name.to_owned(), DType::U8, [length], None, length, unknown)
+        };
+        [planned(METADATA_ENTRY, self.length), planned(SEAL_ENTRY, SEAL_BYTES)]
+    }
+
+    /// The entries, for a header and the digests of the tensors.
+    pub(crate) fn finish(mut self, header: &[u8], digests: Vec<String>) -> Result<Finished> {
+        self.stored.header_blake3 = blake3::hash(header).to_hex().to_string();
+        let tensors = &mut self.stored.metadata.tensors;
+        tensors.values_mut().zip(digests).for_each(|(info, digest)| info.blake3 = digest);
+        let metadata = json(&self.stored)?;
+        let mut seal = SEAL_START.to_vec();
+        seal.extend((metadata.len() as u64).to_le_bytes());
+        seal.extend(blake3::hash(&metadata).as_bytes());
+        let entry = |name: &str, bytes: Vec<u8>| {
+            Tensor::new(name.to_owned(), DType::U8, [bytes.len()], None, Bytes::from_bytes_vec(bytes))
+        };
+        Ok(Finished {
+            entries: [entry(METADATA_ENTRY, metadata), entry(SEAL_ENTRY, seal)],
+            tensors: self.stored.metadata.tensors,
+        })
+    }
+}
+
+/// What is written behind the state's tensors.
+pub(crate) struct Finished {
+    pub(crate) entries: [Tensor; 2],
+    /// The state's tensors with their digests.
+    pub(crate) tensors: IndexMap<String, TensorInfo>,
+}
+
+fn json(stored: &Stored) -> Result<Vec<u8>> {
+    serde_json::to_vec(stored)
+        .map_err(|error| Error::snapshot("the metadata cannot be written as JSON", error))
+}
+
+impl EmbeddedMetadata {
+    /// Reads the metadata at a file's end, and compares it with its digest. `None` for a file that does not end in a seal, as one
+    /// of version 1.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the file cannot be read, [`Error::Checksum`] for other bytes than were written, [`Error::Damaged`] for
+    /// a length that is not the file's, and for bytes that are not a checkpoint's metadata.
+    pub(crate) fn read(file: &OpenFile) -> Result<Option<Self>> {
+        let (path, size) = (file.path(), file.size());
+        let Some(seal_start) = size.checked_sub(SEAL_BYTES as u64) else { return Ok(None) };
+        let seal = bytes_at(file, seal_start, SEAL_BYTES)?;
+        let Some((length, digest)) = seal.strip_prefix(SEAL_START).and_then(<[u8]>::split_first_chunk) else {
+            return Ok(None);
+        };
+        let length = u64::from_le_bytes(*length);
+        let limit = Limits::READER.metadata_bytes;
+        if length > limit {
+            let reason = format!("its metadata has {length} bytes, and {limit} are allowed");
+            return Err(Error::damaged(path, reason, None));
+        }
+        let Some(start) = seal_start.checked_sub(length.next_multiple_of(TENSOR_ALIGNMENT)) else {
+            let reason = format!("it has {size} bytes, and its metadata alone {length}");
+            return Err(Error::damaged(path, reason, None));
+        };
+        let bytes = bytes_at(file, start, length as usize)?;
+        let found = blake3::hash(&bytes);
+        if found.as_bytes() != digest {
+            let expected = format!("blake3:{} for it", hex(digest));
+            return Err(Error::checksum(path, expected, format!("blake3:{found}")));
+        }
+        let stored: Stored = parse(&bytes, MAX_METADATA_VALUES).map_err(|error| {
+            Error::damaged(path, "its metadata does not describe a checkpoint", Some(Box::new(error)))
+        })?;
+        let metadata = Metadata { checkpoint_size_bytes: size, ..stored.metadata };
+        Ok(Some(Self { metadata, header_blake3: stored.header_blake3, start, length }))
+    }
+
+    /// The bytes before the first tensor's, compared with their digest.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Checksum`] for other bytes, [`Error::Io`] and [`Error::Damaged`] where there are none.
+    pub(crate) fn checked_header(&self, file: &OpenFile) -> Result<Vec<u8>> {
+        let path = file.path();
+        let start = bytes_at(file, 0, HEADER_SIZE)?;
+        let length = Header::from_bytes(&start).ok().map(|header| header.metadata_size);
+        let length =
+            length.filter(|length| u64::from(*length) <= Limits::READER.header_bytes.min(self.start));
+        let Some(length) = length else {
+            return Err(Error::damaged(path, "the length of its header is invalid", None));
+        };
+        let header = bytes_at(file, 0, aligned_data_section_start(length as usize))?;
+        let found = blake3::hash(&header).to_hex().to_string();
+        if found != self.header_blake3 {
+            let expected = format!("blake3:{} for its header", self.header_blake3);
+            return Err(Error::checksum(path, expected, format!("blake3:{found}")));
+        }
+        Ok(header)
+    }
+}
+
+/// Bytes of a file, all of them.
+pub(crate) fn bytes_at(file: &OpenFile, start: u64, length: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    match file.read_exact_at(&mut bytes, start) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Err(Error::damaged(file.path(), "it ends before its entries do", Some(Box::new(error))))
+        }
+        read => read.map(|()| bytes).map_err(Error::io("read", file.path())),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
