@@ -134,7 +134,8 @@ impl<'a> Run<'a> {
             let share = ((self.steps - before) * 3 / 2 / (ROUNDS - round + 1)).max(3);
             self.counts.rounds += 1;
             self.disturbed(before, share)?;
-            if self.run_dir.join(CHECKPOINT_DIR).is_dir() {
+            // What is damaged after the last step is not made again.
+            if self.run_dir.join(CHECKPOINT_DIR).is_dir() && last_step(&self.run_dir) < self.steps {
                 self.damage.draw(&mut self.random, &mut self.counts)?;
             }
         }

@@ -64,7 +64,14 @@ impl Damage {
                 continue;
             }
             let path = self.checkpoints.join(&name);
-            if is_staging(&name) || !name.ends_with(CHECKPOINT_SUFFIX) || self.is_damaged(&path)? {
+            if is_staging(&name) || !name.ends_with(CHECKPOINT_SUFFIX) {
+                continue;
+            }
+            let inode = fs::metadata(&path).map_err(|error| format!("{name}: {error}"))?.ino();
+            if self.is_damaged(&path)? {
+                // It stands on its own.
+                let alone = self.damaged.get(&path).filter(|damaged| damaged.without_metadata);
+                intact.extend(alone.map(|damaged| (path.clone(), Intact { step: damaged.step, inode })));
                 continue;
             }
             if !metadata_path(&path).exists() {
@@ -75,7 +82,6 @@ impl Damage {
                 return Err(format!("{name} is not what its metadata says, and nobody damaged it"));
             }
             let step = said["global_step"].as_u64().unwrap_or_default();
-            let inode = fs::metadata(&path).map_err(|error| format!("{name}: {error}"))?.ino();
             intact.insert(path, Intact { step, inode });
         }
         Ok(intact)
@@ -142,6 +148,9 @@ impl Damage {
         counts: &mut Counts,
     ) -> Result<(), String> {
         let Some(chosen) = chosen(intact, random) else { return Ok(()) };
+        if !metadata_path(&chosen).exists() {
+            return Ok(());
+        }
         fs::remove_file(metadata_path(&chosen)).map_err(|error| format!("{}: {error}", chosen.display()))?;
         counts.removed_metadata += 1;
         self.note(&chosen, &intact[&chosen], true)
@@ -185,7 +194,7 @@ impl Damage {
     /// Before a start that resumes from a step: a best checkpoint of that step or an earlier one is not made again.
     pub(super) fn resumes_from(&mut self, step: u64) -> Result<(), String> {
         for (path, damaged) in &self.damaged {
-            if is_best(path) && damaged.step <= step && self.is_damaged(path)? {
+            if is_best(path) && !damaged.without_metadata && damaged.step <= step && self.is_damaged(path)? {
                 self.has_cost_a_best = true;
             }
         }
@@ -210,7 +219,7 @@ impl Damage {
             }
             // The run can have resumed from it all the same, and does not make it again.
             self.has_cost_a_best |= damaged.without_metadata && is_best(path);
-            if !damaged.is_named {
+            if !damaged.is_named && !damaged.without_metadata {
                 unnamed.insert(path.display().to_string());
             }
             for path in [path.clone(), metadata_path(path)] {
