@@ -10,8 +10,6 @@
 //! The metadata has the digest of the header and those of the tensors. So each byte of the file but the zeros between entries
 //! is covered by a digest.
 
-use std::io;
-
 use burn::tensor::Bytes;
 use burn_pack::{DType, HEADER_SIZE, Header, TENSOR_ALIGNMENT, Tensor, aligned_data_section_start};
 use indexmap::IndexMap;
@@ -191,12 +189,8 @@ impl EmbeddedMetadata {
 /// Bytes of a file, all of them.
 pub(crate) fn bytes_at(file: &OpenFile, start: u64, length: usize) -> Result<Vec<u8>> {
     let mut bytes = vec![0; length];
-    match file.read_exact_at(&mut bytes, start) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            Err(Error::damaged(file.path(), "it ends before its entries do", Some(Box::new(error))))
-        }
-        read => read.map(|()| bytes).map_err(Error::io("read", file.path())),
-    }
+    file.read_exact_at(&mut bytes, start).map_err(Error::io("read", file.path()))?;
+    Ok(bytes)
 }
 
 fn hex(bytes: &[u8]) -> String {

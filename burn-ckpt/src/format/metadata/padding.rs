@@ -23,7 +23,9 @@ pub(crate) fn check_padding(file: &OpenFile, header: &[u8], own: &EmbeddedMetada
     let mut ranges: Vec<(u64, u64, &str)> = Vec::with_capacity(places.tensors.len());
     for (name, Descriptor { data_offsets: (from, to), .. }) in &places.tensors {
         match (start.checked_add(*from), start.checked_add(*to)) {
-            (Some(from), Some(to)) if from <= to => ranges.push((from, to, name)),
+            // An empty tensor may be anywhere.
+            (Some(from), Some(to)) if from == to => {}
+            (Some(from), Some(to)) if from < to => ranges.push((from, to, name)),
             _ => return invalid(format!("the position of the tensor {} is invalid", shown(name))),
         }
     }

@@ -42,12 +42,29 @@ fn large(small: &Path, directory: &Path) -> PathBuf {
     let bytes = std::fs::read(small).unwrap();
     let length = u32::from_le_bytes(bytes[6..10].try_into().unwrap()) as usize;
     let mut header: Value = ciborium::from_reader(&bytes[10..10 + length]).unwrap();
+    // The two entries of the checkpoint's own have no bytes here: the hyperparameters do not need them.
+    for own in ["burn-ckpt.metadata", "burn-ckpt.seal"] {
+        let own = entry(entry(&mut header, "tensors"), own);
+        *entry(own, "shape") = Value::Array(vec![0.into()]);
+        *entry(own, "data_offsets") = Value::Array(vec![0.into(), 0.into()]);
+    }
     let weight = entry(entry(&mut header, "tensors"), "model.weight");
     // The largest that needs as many digits in the header as those of the small one.
     let (rows, columns) = (32_767_u64, 32_768_u64);
     *entry(weight, "shape") = Value::Array(vec![rows.into(), columns.into()]);
     *entry(weight, "data_offsets") = Value::Array(vec![0.into(), (4 * rows * columns).into()]);
     let mut bytes = bytes[..10].to_vec();
+    ciborium::into_writer(&header, &mut bytes).unwrap();
+    // As long as before.
+    assert!(bytes.len() <= 10 + length);
+    let strings = entry(&mut header, "metadata").as_map_mut().unwrap();
+    strings.push((Value::Text("padding".to_owned()), Value::Text(String::new())));
+    bytes.truncate(10);
+    ciborium::into_writer(&header, &mut bytes).unwrap();
+    let missing = 10 + length - bytes.len();
+    assert!(missing < 24, "one byte says how long the text is: {missing}");
+    *entry(entry(&mut header, "metadata"), "padding") = Value::Text("x".repeat(missing));
+    bytes.truncate(10);
     ciborium::into_writer(&header, &mut bytes).unwrap();
     assert_eq!(bytes.len(), 10 + length);
     let path = directory.join("large.ckpt");

@@ -81,8 +81,8 @@ fn a_file_that_is_cut_off_while_it_is_open_is_an_error_and_not_a_panic() {
     save(&path);
     let checkpoint = Checkpoint::open(&path).unwrap();
     let section = checkpoint.section(Section::MODEL).unwrap();
-    let whole = std::fs::metadata(&path).unwrap().len();
-    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(whole - 1).unwrap();
+    // In the middle of the tensors.
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(4096).unwrap();
 
     let errors = [
         checkpoint.load_into(linear()).map(drop).unwrap_err(),
