@@ -1,7 +1,7 @@
 //! Creating directories, making changes in them durable, and what is at a path.
 
 use std::collections::HashSet;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -128,7 +128,7 @@ pub(crate) fn entry(path: &Path) -> Result<Option<std::fs::Metadata>> {
 ///
 /// [`Error::Io`], also where there is nothing.
 pub fn real_path(path: &Path) -> Result<PathBuf> {
-    let missing = || io::Error::from(ErrorKind::NotFound);
+    let missing = || storage::not_found();
     storage::canonicalize(path).and_then(|real| real.ok_or_else(missing)).map_err(Error::io("resolve", path))
 }
 

@@ -78,12 +78,12 @@ impl Checkpoint {
         // A link may lead to another file by the time that something is read.
         let path = match storage::read_link(&located).map_err(Error::io("open", &located))? {
             None => located,
-            Some(_) => match storage::canonicalize(&located)
-                .map_err(Error::io("follow the link", &located))?
-            {
-                Some(path) => path,
-                None => return Err(Error::io("follow the link", &located)(io::ErrorKind::NotFound.into())),
-            },
+            Some(_) => {
+                match storage::canonicalize(&located).map_err(Error::io("follow the link", &located))? {
+                    Some(path) => path,
+                    None => return Err(Error::io("follow the link", &located)(storage::not_found())),
+                }
+            }
         };
         let mut header = ContainerHeader::of(OpenFile::open(&path)?)?;
         let beside = match Metadata::open(&metadata_path(&path)) {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::disk::directories::{facts, is_directory, is_symlink, is_there, list, parent};
+use crate::disk::storage;
 use crate::error::{Error, Result};
 use crate::file_names::{CHECKPOINT_SUFFIX, METADATA_SUFFIX, is_checkpoint, link_name};
 use crate::run_dir::catalog::file_name;
@@ -61,7 +62,7 @@ pub fn locate(path: &Path) -> Result<PathBuf> {
             wanted: name.into_owned(),
             hint: "the link points to a missing file".to_owned(),
         }),
-        None => Err(Error::io("open", path)(std::io::ErrorKind::NotFound.into())),
+        None => Err(Error::io("open", path)(storage::not_found())),
     }
 }
 

@@ -46,8 +46,6 @@ pub enum Fault {
     EndsBefore,
     /// The process ends in the middle of a write.
     EndsInHalf,
-    /// The process ends right after it.
-    EndsAfter,
 }
 
 /// Notes every operation below a directory, and lets one fail. From the end of the process on, all operations fail: what is on
@@ -121,7 +119,7 @@ impl Observer for Disturbed {
             _ => return Verdict::Proceed,
         };
         inner.has_struck = true;
-        inner.has_ended = matches!(fault, Fault::EndsBefore | Fault::EndsInHalf | Fault::EndsAfter);
+        inner.has_ended = matches!(fault, Fault::EndsBefore | Fault::EndsInHalf);
         let half = match operation {
             Operation::Write { bytes, .. } => bytes.len() / 2,
             _ => 0,
@@ -132,7 +130,6 @@ impl Observer for Disturbed {
             Fault::Half(errno) => Verdict::Part(half, io::Error::from_raw_os_error(errno)),
             Fault::EndsBefore => Verdict::Fail(ended()),
             Fault::EndsInHalf => Verdict::Part(half, ended()),
-            Fault::EndsAfter => Verdict::ProceedAndFail(ended()),
         }
     }
 }
@@ -181,7 +178,8 @@ pub fn faults_at(place: &Place, seed: u64) -> Vec<Fault> {
         "facts" | "list" | "resolve" | "open" | "read" | "lock" => {}
         "write" => faults.extend([Fault::Half(ENOSPC), Fault::EndsBefore, Fault::EndsInHalf]),
         "sync" | "sync directory" => faults.push(Fault::EndsBefore),
-        _ => faults.extend([Fault::LostAnswer(EIO), Fault::EndsBefore, Fault::EndsAfter]),
+        // An end after an operation is one before the next, but for the last one.
+        _ => faults.extend([Fault::LostAnswer(EIO), Fault::EndsBefore]),
     }
     faults
 }

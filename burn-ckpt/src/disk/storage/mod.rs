@@ -20,3 +20,10 @@ pub use names::{
     read_link, remove_directory, remove_file, rename, rename_new, symlink, sync_directory,
 };
 pub use stored_file::{ExistingContent, StoredFile};
+
+/// The error for a path at which there is nothing, in the system's words.
+#[must_use]
+pub fn not_found() -> std::io::Error {
+    // The same number on all systems: ENOENT, ERROR_FILE_NOT_FOUND.
+    std::io::Error::from_raw_os_error(2)
+}

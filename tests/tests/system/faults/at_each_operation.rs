@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use burn_ckpt::Checkpoint;
 use burn_ckpt::plumbing::storage::observer::observe;
+use system_tests::random::SplitMix64;
 use system_tests::run_files::{compare, compare_states, files, in_memory, leftovers, run_dir};
 use system_tests::storage_faults::{Disturbed, Fault, Place, faults_at, without_random_part};
 
@@ -15,6 +16,8 @@ use super::scenarios::{ALL, Scenario};
 
 /// Chooses among the errors that an operation can give.
 const SEED: u64 = 20;
+/// How many of a scenario's faults an ordinary run of the tests has.
+const SAMPLE: usize = 100;
 /// A file of a user in the run's directories, which must stay.
 const FOREIGN: [&str; 3] = [
     "burn_trainer_logs/r1/checkpoint/best/notes.txt",
@@ -67,7 +70,8 @@ fn violations(scenario: &Scenario, home: &Path, expected: &Path, place: &Place, 
     let result = scenario.disturbed(root);
     drop(observation);
     let mut wrong = Vec::new();
-    if !disturbed.has_struck() {
+    // Beside training, earlier checkpoints are verified as far as there is time.
+    if !disturbed.has_struck() && !is_reading(place) {
         wrong.push("the operation did not come again".to_owned());
     }
     wrong.extend(not_whole(root));
@@ -81,7 +85,12 @@ fn violations(scenario: &Scenario, home: &Path, expected: &Path, place: &Place, 
     match scenario.complete(root) {
         Ok(_) => {
             let compare = if is_unread(place, fault) { compare_states } else { compare };
-            wrong.extend(compare(&run_dir(expected), &run_dir(root)).err());
+            // A save of weights alone that failed, and was said to have failed, is not made again by a run that resumes after it.
+            let was_said = matches!(&result, Ok(result) if !result.failed_saves.is_empty());
+            let is_known =
+                |line: &&str| was_said && scenario.saves_weights && line.starts_with("checkpoint/best");
+            let differences = compare(&run_dir(expected), &run_dir(root)).err().unwrap_or_default();
+            wrong.extend(differences.lines().filter(|line| !is_known(line)).map(str::to_owned));
             wrong.extend(leftovers(&run_dir(root)).into_iter().map(|name| format!("{name} is left")));
             wrong.extend(outside_differs(expected, root));
         }
@@ -98,8 +107,11 @@ fn violations(scenario: &Scenario, home: &Path, expected: &Path, place: &Place, 
 
 /// Whether the fault is that something cannot be read for a moment.
 fn is_unread(place: &Place, fault: Fault) -> bool {
-    matches!(fault, Fault::Error(_))
-        && ["facts", "list", "resolve", "open", "read"].contains(&place.operation)
+    matches!(fault, Fault::Error(_)) && is_reading(place)
+}
+
+fn is_reading(place: &Place) -> bool {
+    ["facts", "list", "resolve", "open", "read"].contains(&place.operation)
 }
 
 /// Files in a shared directory that should not be there, or are missing.
@@ -133,21 +145,23 @@ fn enumerate(scenario: &Scenario) -> Vec<String> {
     let home = in_memory();
     let (expected, places) = undisturbed(scenario, home.path());
     let mut counts: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
-    let mut all = Vec::new();
+    let mut faults = Vec::new();
     for place in &places {
-        let count = counts.entry(place.operation).or_default();
-        count.0 += 1;
-        for fault in faults_at(place, SEED) {
-            count.1 += 1;
-            let wrong = violations(scenario, home.path(), &expected, place, fault);
-            if !wrong.is_empty() {
-                all.push(format!("{fault:?} at {place}:\n    {}", wrong.join("\n    ")));
-            }
+        counts.entry(place.operation).or_default().0 += 1;
+        faults.extend(faults_at(place, SEED).into_iter().map(|fault| (place, fault)));
+    }
+    let total = faults.len();
+    let mut all = Vec::new();
+    for (place, fault) in sample(faults) {
+        counts.entry(place.operation).or_default().1 += 1;
+        let wrong = violations(scenario, home.path(), &expected, place, fault);
+        if !wrong.is_empty() {
+            all.push(format!("{fault:?} at {place}:\n    {}", wrong.join("\n    ")));
         }
     }
-    let total: u32 = counts.values().map(|(_, faults)| faults).sum();
+    let done: u32 = counts.values().map(|(_, faults)| faults).sum();
     println!(
-        "{} (seed {SEED}): {} operations, {total} faults, {} violations, {:.0?}",
+        "{} (seed {SEED}): {} operations, {done} of {total} faults, {} violations, {:.0?}",
         scenario.name,
         places.len(),
         all.len(),
@@ -157,6 +171,28 @@ fn enumerate(scenario: &Scenario) -> Vec<String> {
         println!("    {operation:<18} {operations:>4} operations {faults:>5} faults");
     }
     all
+}
+
+/// With `STORAGE_FAULTS=all` all of them, which takes some minutes a scenario. Otherwise [`SAMPLE`] that are spread over the whole
+/// run, by the seed.
+fn sample<T>(mut faults: Vec<T>) -> Vec<T> {
+    if std::env::var("STORAGE_FAULTS").is_ok_and(|which| which == "all") || faults.len() <= SAMPLE {
+        return faults;
+    }
+    let count = faults.len();
+    let mut random = SplitMix64::new(SEED);
+    let chosen: Vec<usize> = (0..SAMPLE)
+        .map(|part| {
+            let (from, to) = (part * count / SAMPLE, (part + 1) * count / SAMPLE);
+            from + (random.below((to - from) as u64)) as usize
+        })
+        .collect();
+    let mut number = 0;
+    faults.retain(|_| {
+        number += 1;
+        chosen.contains(&(number - 1))
+    });
+    faults
 }
 
 fn check(name: &str) {
@@ -200,17 +236,21 @@ fn in_a_directory_outside_of_the_run() {
     check("a directory outside of the run");
 }
 
-/// What a run with a fault comes to: its operations and what is on disk.
+/// What a run with a fault comes to: its operations, and what is on disk. After its end other threads come to different operations.
 fn outcome(scenario: &Scenario, home: &Path, place: &Place, fault: Fault) -> (Vec<Place>, Vec<String>) {
     let root = root_with(scenario, home);
     let disturbed = Arc::new(Disturbed::at(&root, place.clone(), fault));
     let observation = observe(&root, disturbed.clone());
     let _ = scenario.disturbed(&root);
     drop(observation);
-    let mut places = disturbed.places();
+    let mut places = if disturbed.has_ended() { vec![place.clone()] } else { disturbed.places() };
     // The order of threads differs.
     places.sort();
-    (places, files(&root).into_iter().map(|name| without_random_part(&name)).collect())
+    let name = |name: String| match name.split_once(" -> ") {
+        Some((link, target)) => format!("{} -> {target}", without_random_part(link)),
+        None => without_random_part(&name),
+    };
+    (places, files(&root).into_iter().map(name).collect())
 }
 
 #[test]
@@ -223,11 +263,12 @@ fn the_simulation_repeats_itself() {
         places.sort();
         places
     };
-    assert_eq!(sorted(places.clone()), sorted(again));
+    assert!(sorted(places.clone()) == sorted(again));
     let place = places.iter().find(|place| place.operation == "rename").unwrap();
     for fault in faults_at(place, SEED) {
         let [first, second] = [(); 2].map(|()| outcome(scenario, home.path(), place, fault));
-        assert_eq!(first, second, "{fault:?}");
+        assert_eq!(first.1, second.1, "{fault:?}");
+        assert!(first.0 == second.0, "{fault:?}");
     }
 }
 

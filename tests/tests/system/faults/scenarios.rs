@@ -11,6 +11,8 @@ use system_tests::{config, train_scripted};
 #[derive(Clone, Copy)]
 pub struct Scenario {
     pub name: &'static str,
+    /// Whether `best` has weights alone.
+    pub saves_weights: bool,
     /// What is on disk before.
     before: fn(&Path),
     /// The start that is disturbed.
@@ -37,24 +39,28 @@ impl Scenario {
 pub const ALL: [Scenario; 7] = [
     Scenario {
         name: "first save",
+        saves_weights: false,
         before: nothing,
         disturbed: |root| epochs(root, 1),
         after: |root| epochs(root, 1),
     },
     Scenario {
         name: "replacing best, evicting top-k",
+        saves_weights: false,
         before: |root| done(epochs(root, 1)),
         disturbed: |root| epochs(root, 2),
         after: |root| epochs(root, 2),
     },
     Scenario {
         name: "weights only",
+        saves_weights: true,
         before: nothing,
         disturbed: |root| train_scripted(weights_only(root), Script::default()),
         after: |root| train_scripted(weights_only(root), Script::default()),
     },
     Scenario {
         name: "on exception",
+        saves_weights: false,
         before: nothing,
         disturbed: |root| {
             let script = Script { panic_in_step: Some(14), ..Script::default() };
@@ -64,12 +70,14 @@ pub const ALL: [Scenario; 7] = [
     },
     Scenario {
         name: "recovery",
+        saves_weights: false,
         before: killed,
         disturbed: |root| epochs(root, 2),
         after: |root| epochs(root, 2),
     },
     Scenario {
         name: "overwrite",
+        saves_weights: false,
         before: |root| {
             done(train_scripted(with_other_names(root), Script::default()));
         },
@@ -82,6 +90,7 @@ pub const ALL: [Scenario; 7] = [
     },
     Scenario {
         name: "a directory outside of the run",
+        saves_weights: false,
         before: |root| done(train_scripted(outside(root, 1), Script::default())),
         disturbed: |root| train_scripted(outside(root, 2), Script::default()),
         after: |root| train_scripted(outside(root, 2), Script::default()),

@@ -364,5 +364,5 @@ fn resolved(path: &Path) -> Result<Option<PathBuf>, Error> {
 /// The entries of a directory, sorted by name. A missing directory is an error.
 fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     let failed = |source| Error::Io { action: "list", path: directory.to_path_buf(), source };
-    storage::list(directory).map_err(failed)?.ok_or_else(|| failed(ErrorKind::NotFound.into()))
+    storage::list(directory).map_err(failed)?.ok_or_else(|| failed(storage::not_found()))
 }
