@@ -7,6 +7,7 @@
 //! | `run_files/` | what a run left in its directory, and whether two runs left the same |
 //! | `servers/` | servers of this machine's devices |
 //! | `storage_faults/` | storage that fails at one operation, and what a loss of power can leave |
+//! | `fuzz/` | files changed by chance, and what each reader makes of them |
 //! | `soak/` | a run that is killed again and again |
 //! | `git_repository.rs` | a repository of a test's own |
 //! | `backend.rs`, `bytes_read.rs`, `hand_made_files.rs`, `random.rs` | the device of the tests, bytes that are read, files of any content, random numbers |
@@ -14,6 +15,7 @@
 pub mod backend;
 pub mod bytes_read;
 pub mod forged_checkpoint;
+pub mod fuzz;
 pub mod git_repository;
 pub mod hand_made_files;
 pub mod models;

@@ -1,0 +1,5 @@
+//! Files that nobody wrote, or that are something else than a file: each ends in an error, in bounded time and memory.
+
+mod fuzzed_files;
+mod hostile_headers;
+mod special_files;
