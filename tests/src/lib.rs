@@ -8,7 +8,7 @@
 //! | `servers/` | servers of this machine's devices |
 //! | `storage_faults/` | storage that fails at one operation, and what a loss of power can leave |
 //! | `fuzz/` | files changed by chance, and what each reader makes of them |
-//! | `soak/` | a run that is killed again and again |
+//! | `soak/` | a run that is killed again and again, and whose files are damaged meanwhile |
 //! | `git_repository.rs` | a repository of a test's own |
 //! | `backend.rs`, `bytes_read.rs`, `hand_made_files.rs`, `random.rs` | the device of the tests, bytes that are read, files of any content, random numbers |
 

@@ -39,8 +39,8 @@ enum Verb {
     /// Lend this machine's devices to training on other machines; `cargo xtask serve --help` lists the flags
     #[command(disable_help_flag = true)]
     Serve(serve::Args),
-    /// Kill training runs at random moments and compare them with undisturbed ones; `cargo xtask soak --help` lists
-    /// the flags
+    /// Kill training runs at random moments, with `--chaos` also damage their files, and compare them with undisturbed ones;
+    /// `cargo xtask soak --help` lists the flags
     #[command(disable_help_flag = true)]
     Soak(soak::Args),
     /// Change real files by chance, and give them to each reader; `cargo xtask fuzz --help` lists the flags

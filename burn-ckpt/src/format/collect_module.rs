@@ -54,3 +54,48 @@ impl ModuleVisitor for Collector {
         self.add(param.id.val(), param.transform_for_save().val());
     }
 }
+
+/// The tensors of a module with their names, types and lengths, for a question about these alone. A parameter's own mapping for saving
+/// is not applied: it can take long, and keeps the length but for rare cases.
+pub(crate) fn outlines<M: Module>(module: &M) -> Vec<burn_pack::Tensor> {
+    let mut outlines = Outlines::default();
+    module.visit(&mut outlines);
+    outlines.tensors
+}
+
+#[derive(Default)]
+struct Outlines {
+    walk: Walk,
+    tensors: Vec<burn_pack::Tensor>,
+}
+
+impl Outlines {
+    fn add<const D: usize, K: Basic>(&mut self, id: u64, tensor: Tensor<D, K>)
+    where
+        Tensor<D, K>: Send + 'static,
+    {
+        self.tensors.push(deferred(self.walk.place(), id, tensor, false));
+    }
+}
+
+impl ModuleVisitor for Outlines {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.walk.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.walk.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.add(param.id.val(), param.val());
+    }
+
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+        self.add(param.id.val(), param.val());
+    }
+
+    fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
+        self.add(param.id.val(), param.val());
+    }
+}

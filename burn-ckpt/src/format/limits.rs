@@ -1,10 +1,11 @@
 //! How large a checkpoint may be: what the reader accepts, and so what is checked before a byte is written.
 
+use burn::module::Module;
 use burn_pack::{MAX_TENSOR_SIZE, Tensor};
 
 use crate::error::{Error, Result};
+use crate::format::collect_module::outlines;
 use crate::format::container::limits::{MAX_ENTRY_NAME_BYTES, MAX_HEADER_BYTES, MAX_RANK, MAX_TENSORS};
-use crate::format::section::Section;
 
 /// The largest metadata that is read or written, in bytes. A checkpoint of 100,000 tensors needs about 20 MB.
 pub const MAX_METADATA_BYTES: u64 = 64 * 1024 * 1024;
@@ -67,9 +68,9 @@ impl Limits {
     /// # Errors
     ///
     /// As for [`Limits::check_tensors`].
-    pub fn check_weights(&self, model: &Section) -> Result<()> {
+    pub fn check_weights<M: Module>(&self, model: &M) -> Result<()> {
         let left = Self { tensors: self.tensors.saturating_sub(OWN_ENTRIES), ..*self };
-        left.check_tensors(&model.tensors)
+        left.check_tensors(&outlines(model))
     }
 
     /// Compares a planned file with the limits.

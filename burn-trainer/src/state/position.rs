@@ -91,7 +91,9 @@ impl TrainerState {
         let DataLengths { train, valid } = self.data.unwrap_or_default();
         let others =
             [("batches_per_step", self.batches_per_step.unwrap_or(1)), ("train", train), ("valid", valid)];
-        if let Some((name, count)) = others.into_iter().find(|(_, count)| *count >= MAX_COUNT) {
+        // A loader that does not know its length says the largest there is.
+        let is_possible = |count: u64| count < MAX_COUNT || count == usize::MAX as u64;
+        if let Some((name, count)) = others.into_iter().find(|(_, count)| !is_possible(*count)) {
             return Err(format!("its trainer state has the {name} {count}, which no run reaches"));
         }
         Ok(())

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use burn::train::{Learner, LearnerModel, SupervisedTraining, TrainingStrategy};
-use burn_ckpt::Section;
 
 use super::Trainer;
 use crate::burn_loops::epoch_end_saves::EpochEndSaves;
@@ -30,7 +29,7 @@ impl Trainer {
         let saves = !self.strategies.is_empty() || !self.config.effective_strategies().is_empty();
         if saves && self.config.writes() {
             // Hours of training would end without a checkpoint. No tensor is read.
-            self.limits.check_weights(&Section::from_module(&learner.model()))?;
+            self.limits.check_weights(&learner.model())?;
         }
         Ok(())
     }

@@ -1,13 +1,18 @@
 //! `soak --kills N`: kills training runs at moments drawn by chance, and checks that they end as uninterrupted runs.
+//! `soak --minutes N --chaos`: also damages and removes their files between the kills, and fills the disk.
 //!
 //! The programs are found beside this one. Exit status: 0 everything is the same to the byte, 1 it is not, 2 wrong
 //! usage.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use system_tests::soak::{Signal, Soak, WORKERS, Which};
+use system_tests::soak::{Chaos, Signal, Soak, WORKERS, Which, long_lived_process, train_again_and_again};
+
+/// How often the long-lived process trains.
+const RUNS_OF_A_PROCESS: usize = 200;
 
 /// Kill training runs at moments drawn by chance, and check that they end as uninterrupted runs.
 #[derive(Parser)]
@@ -19,13 +24,24 @@ struct Args {
     /// Decides the moments, as far as the machine's speed lets it
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// Between the kills, damage checkpoints, remove links and metadata, leave staging files, and fill the disk; and compare
+    /// memory, descriptors, threads and files of a long-lived process after 20 and 200 runs
+    #[arg(long, conflicts_with_all = ["kills", "signal", "arguments"])]
+    chaos: bool,
+    /// What the chaos starts for its last figures
+    #[arg(long, value_name = "RUNS", hide = true)]
+    long_lived: Option<usize>,
+    /// How long the chaos begins new runs
+    #[arg(long, value_name = "N", default_value_t = 5, requires = "chaos")]
+    minutes: u64,
     /// SIGKILL, or SIGTERM, on which a run saves its step and exits with 143
     #[arg(long, value_enum, default_value = "kill")]
     signal: SignalArg,
     /// What is trained: digits (batch normalisation, dropout), warmup (a schedule, accumulated gradients), or both
     #[arg(long, value_enum, default_value = "all")]
     program: ProgramArg,
-    /// Make the runs here and leave them; otherwise they stay only when something differs
+    /// Make the runs here and leave them (the chaos: only the undisturbed ones); otherwise they stay only when something
+    /// differs
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
     /// More arguments for the programs (`-- --set dropout=0`)
@@ -48,9 +64,10 @@ enum ProgramArg {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let soaked = match &args.keep {
-        Some(directory) => soak(&args, directory),
-        None => tempfile::tempdir().map_err(|error| error.to_string()).and_then(|directory| {
+    let soaked = match (&args.keep, args.long_lived) {
+        (_, Some(runs)) => long_lived(runs),
+        (Some(directory), _) => soak(&args, directory),
+        (None, _) => tempfile::tempdir().map_err(|error| error.to_string()).and_then(|directory| {
             soak(&args, directory.path()).map_err(|reason| {
                 let kept = directory.keep();
                 format!("{reason}\nthe runs are in {}", kept.display())
@@ -66,6 +83,32 @@ fn main() -> ExitCode {
     }
 }
 
+/// The chaos for the time that was asked for, then the long-lived process.
+fn chaos(args: &Args, programs: &Path, which: Vec<Which>, directory: &Path) -> Result<(), String> {
+    let chaos = Chaos {
+        programs: programs.to_path_buf(),
+        which,
+        seed: args.seed,
+        time: Duration::from_secs(args.minutes.saturating_mul(60)),
+        most_runs: u64::MAX,
+        directory: directory.to_path_buf(),
+    };
+    println!("seed {}", args.seed);
+    let counts = chaos.run()?.0;
+    println!(
+        "seed {}: {} runs: {counts}; {} runs compared but for a best checkpoint that was damaged",
+        args.seed, counts.runs, counts.without_a_best
+    );
+    println!("{}", long_lived_process(programs, RUNS_OF_A_PROCESS)?);
+    Ok(())
+}
+
+/// Trains again and again in this process.
+fn long_lived(runs: usize) -> Result<(), String> {
+    println!("{}", train_again_and_again(runs)?);
+    Ok(())
+}
+
 /// Soaks each program with each number of workers, all of them also after one that differs.
 fn soak(args: &Args, directory: &Path) -> Result<(), String> {
     let mut failed = Vec::new();
@@ -76,6 +119,9 @@ fn soak(args: &Args, directory: &Path) -> Result<(), String> {
         ProgramArg::Warmup => vec![Which::Warmup],
         ProgramArg::All => Which::ALL.to_vec(),
     };
+    if args.chaos {
+        return chaos(args, programs, whichs, directory);
+    }
     for which in whichs {
         for (workers, kills) in shares(args.kills) {
             let mut program = which.program(programs, kills, workers);

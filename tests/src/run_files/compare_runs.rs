@@ -20,8 +20,8 @@ const HISTORY: [&str; 2] = ["train/", "valid/"];
 const LINK: &str = " -> ";
 /// How burn marks the one line of a metric file that stands for the epoch and for no batch.
 const OVER_THE_EPOCH: &str = ",final";
-/// The end of a name that stood for another state already.
-const SECOND: &str = "-v1";
+/// The ends of names that stood for other states, or for damaged files, already.
+const NUMBERS: [&str; 3] = ["-v1", "-v2", "-v3"];
 /// What a training state says of the clock.
 const CLOCK: &str = "training_time_seconds";
 
@@ -102,7 +102,11 @@ fn compare_with(expected: &Path, found: &Path, counts: fn(&str) -> bool) -> Resu
 fn names(run_dir: &Path) -> BTreeMap<String, String> {
     let failures = format!("{CHECKPOINT_DIR}/{ON_EXCEPTION_DIR}/");
     let names = files(run_dir).into_iter().filter(|name| !name.starts_with(&failures));
-    names.map(|name| (name.replace(SECOND, ""), name)).collect()
+    names.map(|name| (without_number(&name), name)).collect()
+}
+
+fn without_number(name: &str) -> String {
+    NUMBERS.iter().fold(name.to_owned(), |name, number| name.replace(number, ""))
 }
 
 fn in_lines(name: &str, expected: &Path, found: &Path) -> Result<(), String> {
@@ -166,7 +170,7 @@ fn verified(path: &Path) -> Result<(Metadata, Checkpoint), String> {
 fn said(metadata: &Metadata) -> Vec<(String, String)> {
     let Metadata { checkpoint_path, epoch, global_step, hparams, reason, .. } = metadata;
     [
-        ("checkpoint_path", checkpoint_path.replace(SECOND, "")),
+        ("checkpoint_path", without_number(checkpoint_path)),
         ("epoch", epoch.to_string()),
         ("global_step", global_step.to_string()),
         ("hparams", hparams.to_string()),
@@ -214,7 +218,7 @@ fn flatten(key: &str, value: &Value, into: &mut Vec<(String, String)>) {
         Value::Array(items) => {
             items.iter().enumerate().for_each(|(number, value)| flatten(&below(&number), value, into));
         }
-        _ => into.push((key.to_owned(), value.to_string().replace(SECOND, ""))),
+        _ => into.push((key.to_owned(), without_number(&value.to_string()))),
     }
 }
 

@@ -1,10 +1,15 @@
 //! The soak: a run that is killed again and again, and started again, has to end as an uninterrupted run.
 //!
 //! [`Soak::run`] trains once undisturbed, then the same with kills at moments drawn by chance (`kill_moment.rs`), and
-//! compares what the two left (`../run_files/compare_runs.rs`). It knows the programs (`soaked_programs.rs`) from outside only: their
+//! compares what the two left (`../run_files/compare_runs.rs`). [`Chaos::run`] does more between the kills: it damages and removes
+//! files (`damage.rs`) and fills the disk, for as long as it is told to. It knows the programs (`soaked_programs.rs`) from outside only: their
 //! arguments, exit status and files.
 
+mod chaos;
+mod counts;
+mod damage;
 mod kill_moment;
+mod process_figures;
 mod soaked_programs;
 
 use std::fmt;
@@ -16,6 +21,9 @@ use std::time::{Duration, Instant};
 
 use burn_ckpt::plumbing::{CHECKPOINT_DIR, DEFAULT_LOGS};
 
+pub use self::chaos::{Chaos, ChaosReport};
+pub use self::counts::Counts;
+pub use self::process_figures::{long_lived_process, train_again_and_again};
 pub use self::soaked_programs::{Program, WORKERS, Which};
 
 use self::kill_moment::{Moment, Pace, Phase, Watch, last_step};
@@ -224,11 +232,7 @@ impl Soak {
 
     /// Asks the run to end, which it does with its state saved.
     fn terminate(&self, life: &mut Life, run_dir: &Path, phase: Phase, steps: u64) -> Result<(), String> {
-        let pid = life.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status();
-        if !sent.as_ref().is_ok_and(ExitStatus::success) {
-            return Err(format!("kill -TERM: {sent:?}"));
-        }
+        life.ask_to_end()?;
         let Some(status) = life.wait_until(|_| false)? else {
             return Err("it cannot be waited for".to_owned());
         };
@@ -259,17 +263,9 @@ impl Soak {
         };
         let (stdout, stderr) =
             opened().map_err(|error: std::io::Error| format!("{}: {error}", log.display()))?;
-        let mut command = Command::new(&self.program.path);
-        command
-            .args(["--run-id", soaked_programs::RUN_ID, "--ckpt-path", "auto", "--root"])
-            .arg(self.directory.join(root))
-            .args(&self.program.arguments)
-            .stdin(Stdio::null())
-            .stdout(stdout)
-            .stderr(stderr);
-        let child = command.spawn();
-        let child = child.map_err(|error| format!("{}: {error}", self.program.path.display()))?;
-        Ok(Life { child, started: Instant::now(), log })
+        let mut command = self.program.command(&self.directory.join(root));
+        command.stdout(stdout).stderr(stderr);
+        Life::start(command, log)
     }
 }
 
@@ -286,9 +282,26 @@ struct Life {
     child: Child,
     started: Instant,
     log: PathBuf,
+    /// Whether the machine lets it fail.
+    may_fail: bool,
 }
 
 impl Life {
+    fn start(mut command: Command, log: PathBuf) -> Result<Self, String> {
+        let child = command.stdin(Stdio::null()).spawn();
+        let child = child.map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+        Ok(Self { child, started: Instant::now(), log, may_fail: false })
+    }
+
+    /// Sends SIGTERM.
+    fn ask_to_end(&self) -> Result<(), String> {
+        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        if sent.as_ref().is_ok_and(ExitStatus::success) {
+            return Ok(());
+        }
+        Err(format!("kill -TERM: {sent:?}"))
+    }
+
     /// Waits for the program's end, which is returned, or until `is_time` says so of the time since its start.
     fn wait_until(
         &mut self,
@@ -297,7 +310,8 @@ impl Life {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().map_err(|error| error.to_string())? {
-                let well = status.success() || status.code() == Some(TERMINATED) || status.signal().is_some();
+                let by_signal = status.code() == Some(TERMINATED) || status.signal().is_some();
+                let well = status.success() || by_signal || self.may_fail;
                 return if well { Ok(Some(status)) } else { Err(format!("{status}; {}", self.said())) };
             }
             if is_time(self.started.elapsed()) {

@@ -1,6 +1,7 @@
 //! The programs that are soaked, and how each is started.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The run's id, the same in every directory, so that their contents can be compared.
 pub(super) const RUN_ID: &str = "r1";
@@ -21,6 +22,15 @@ pub struct Program {
     pub arguments: Vec<String>,
     /// Batches between two optimizer steps.
     pub accumulation: u64,
+}
+
+impl Program {
+    /// Trains the run below a directory, from its newest checkpoint on.
+    pub(super) fn command(&self, root: &Path) -> Command {
+        let mut command = Command::new(&self.path);
+        command.args(["--run-id", RUN_ID, "--ckpt-path", "auto", "--root"]).arg(root).args(&self.arguments);
+        command
+    }
 }
 
 /// A program that can be soaked.

@@ -285,6 +285,22 @@ fn a_run_that_cannot_be_read_is_named_and_the_others_are_listed() {
 }
 
 #[test]
+fn a_directory_of_which_nothing_can_be_found_out_is_an_error_and_not_a_missing_one() {
+    let root = tempfile::tempdir().unwrap();
+    let (run, link) = (root.path().join("r1"), root.path().join("r1/checkpoint"));
+    fs::create_dir(&run).unwrap();
+    // A link to itself.
+    std::os::unix::fs::symlink("checkpoint", &link).unwrap();
+    let verbs: [&[&dyn AsRef<OsStr>]; 3] =
+        [&[&"ls", &run], &[&"verify", &run], &[&"prune", &run, &"--keep", &"last=1"]];
+    for arguments in verbs {
+        let (_, err) = ended_with(&burn_ckpt(arguments), 1);
+        let said = format!("cannot find out what is at {}", link.display());
+        assert!(err.contains(&said) && err.contains("Too many levels"), "{err}");
+    }
+}
+
+#[test]
 fn a_pipe_in_a_files_place_is_not_waited_for() {
     let (_root, logs) = four_runs();
     let of = |run: &str| logs.join(run).join("checkpoint/last/epoch=0-step=10.ckpt");
@@ -293,7 +309,7 @@ fn a_pipe_in_a_files_place_is_not_waited_for() {
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     }
     let table = stdout(&burn_ckpt(&[&"ls", &logs]));
-    assert!(table.contains("0 of "), "{table}");
+    assert!(table.contains("it is not a regular file"), "{table}");
     let (_, err) = ended_with(&burn_ckpt(&[&"show", &of("b")]), 1);
     assert!(err.contains("not a regular file"), "{err}");
     let shown = burn_ckpt(&[&"show", &of("a")]);

@@ -2,13 +2,14 @@
 //! the judge of that finds whatever differs.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use burn::train::metric::LossMetric;
 use burn_trainer::Trainer;
 use system_tests::models::small::{Script, learner, loader, stopper};
 use system_tests::programs::commands::build;
 use system_tests::run_files::{compare, edit_metadata, last_tensor_byte, stopped_exactly};
-use system_tests::soak::{Report, Signal, Soak, Which};
+use system_tests::soak::{Chaos, ChaosReport, Report, Signal, Soak, Which, long_lived_process};
 use system_tests::{config, train};
 
 const SEED: u64 = 1;
@@ -56,6 +57,29 @@ fn several_devices_end_with_the_same_bytes_after_kills() {
 fn a_run_that_is_told_to_end_saves_its_step_and_resumes_from_there() {
     soaked(Which::Digits, 2, Signal::Term, 3);
     soaked(Which::Warmup, 0, Signal::Term, 3);
+}
+
+#[test]
+fn damaged_and_removed_files_and_full_disks_between_kills_lose_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let chaos = Chaos {
+        programs: build(&["digits", "warmup"]),
+        which: Which::ALL.to_vec(),
+        seed: SEED,
+        time: Duration::MAX,
+        most_runs: 3,
+        directory: directory.path().to_path_buf(),
+    };
+    let ChaosReport(counts) = chaos.run().unwrap_or_else(|reason| panic!("{reason}"));
+    assert!(counts.runs == 3 && counts.resumes > 10 && counts.kills + counts.terms > 10, "{counts:?}");
+    assert!(counts.corruptions + counts.removed_metadata > 0 && counts.removed_links > 0, "{counts:?}");
+    assert!(counts.full_disks > 0 && counts.largest_rss_kib > 0, "{counts:?}");
+}
+
+#[test]
+fn a_process_that_trains_again_and_again_does_not_grow() {
+    let figures = long_lived_process(&build(&["soak"]), 40).unwrap_or_else(|reason| panic!("{reason}"));
+    assert!(figures.starts_with("a process after 20 runs: "), "{figures}");
 }
 
 /// Two runs of the small model that nobody disturbed.
