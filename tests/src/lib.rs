@@ -10,7 +10,7 @@
 //! | `fuzz/` | files changed by chance, and what each reader makes of them |
 //! | `soak/` | a run that is killed again and again, and whose files are damaged meanwhile |
 //! | `git_repository.rs` | a repository of a test's own |
-//! | `backend.rs`, `bytes_read.rs`, `hand_made_files.rs`, `random.rs` | the device of the tests, bytes that are read, files of any content, random numbers |
+//! | `backend.rs`, `bytes_read.rs`, `peak_memory.rs`, `hand_made_files.rs`, `random.rs` | the device of the tests, bytes that are read, memory that is taken, files of any content, random numbers |
 
 pub mod backend;
 pub mod bytes_read;
@@ -19,6 +19,7 @@ pub mod fuzz;
 pub mod git_repository;
 pub mod hand_made_files;
 pub mod models;
+pub mod peak_memory;
 pub mod programs;
 pub mod random;
 pub mod run_files;
