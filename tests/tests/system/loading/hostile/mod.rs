@@ -4,3 +4,4 @@ mod bounded_memory;
 mod fuzzed_files;
 mod hostile_headers;
 mod special_files;
+mod special_places;
