@@ -7,16 +7,19 @@
 //! | `run_files/` | what a run left in its directory, and whether two runs left the same |
 //! | `servers/` | servers of this machine's devices |
 //! | `storage_faults/` | storage that fails at one operation, and what a loss of power can leave |
+//! | `fuzz/` | files changed by chance, and what each reader makes of them |
 //! | `soak/` | a run that is killed again and again, and whose files are damaged meanwhile |
 //! | `git_repository.rs` | a repository of a test's own |
-//! | `backend.rs`, `bytes_read.rs`, `hand_made_files.rs`, `random.rs` | the device of the tests, bytes that are read, files of any content, random numbers |
+//! | `backend.rs`, `bytes_read.rs`, `peak_memory.rs`, `hand_made_files.rs`, `random.rs` | the device of the tests, bytes that are read, memory that is taken, files of any content, random numbers |
 
 pub mod backend;
 pub mod bytes_read;
 pub mod forged_checkpoint;
+pub mod fuzz;
 pub mod git_repository;
 pub mod hand_made_files;
 pub mod models;
+pub mod peak_memory;
 pub mod programs;
 pub mod random;
 pub mod run_files;

@@ -1,4 +1,4 @@
-//! The project's commands, one file a verb: `cargo xtask new | train | serve | soak | gpu-check | bench | test | check | tidy`.
+//! The project's commands, one file a verb: `cargo xtask new | train | serve | soak | fuzz | gpu-check | bench | test | check | tidy`.
 
 mod backend;
 mod bench;
@@ -8,8 +8,8 @@ mod gpu;
 mod gpu_check;
 mod new;
 mod program;
+mod robustness;
 mod serve;
-mod soak;
 mod test;
 mod tidy;
 mod train;
@@ -18,6 +18,8 @@ mod usage;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::robustness::{fuzz, soak};
 
 /// The project's commands
 #[derive(Parser)]
@@ -41,6 +43,9 @@ enum Verb {
     /// `cargo xtask soak --help` lists the flags
     #[command(disable_help_flag = true)]
     Soak(soak::Args),
+    /// Change real files by chance, and give them to each reader; `cargo xtask fuzz --help` lists the flags
+    #[command(disable_help_flag = true)]
+    Fuzz(fuzz::Args),
     /// Train, save and resume on a GPU, and print the figures; `cargo xtask gpu-check --help` lists the flags
     #[command(disable_help_flag = true)]
     GpuCheck(gpu_check::Args),
@@ -61,6 +66,7 @@ fn main() -> ExitCode {
         Verb::Train(args) => train::run(&args),
         Verb::Serve(args) => serve::run(&args),
         Verb::Soak(args) => soak::run(&args),
+        Verb::Fuzz(args) => fuzz::run(&args),
         Verb::GpuCheck(args) => gpu_check::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Test(args) => test::run(&args),

@@ -8,7 +8,7 @@ use crate::format::collect_module::outlines;
 use crate::format::container::limits::{MAX_ENTRY_NAME_BYTES, MAX_HEADER_BYTES, MAX_RANK, MAX_TENSORS};
 
 /// The largest metadata that is read or written, in bytes. A checkpoint of 100,000 tensors needs about 20 MB.
-pub const MAX_METADATA_BYTES: u64 = 64 * 1024 * 1024;
+pub const MAX_METADATA_BYTES: u64 = 48 * 1024 * 1024;
 
 /// How many of a file's tensors are the checkpoint's own.
 const OWN_ENTRIES: u64 = 2;

@@ -16,13 +16,16 @@ use serde_json::Value;
 
 use crate::disk::storage::{self, StoredFile};
 use crate::error::{Error, Result};
-use crate::format::container::bounded_json::{JsonError, parse};
-use crate::format::container::limits::MAX_METADATA_VALUES;
+use crate::format::container::bounded_json::JsonError;
+use crate::format::container::bounded_metadata::parse_metadata;
 use crate::format::container::open_file::OpenFile;
 use crate::format::container::stand_in::stand_in;
 use crate::format::limits::MAX_METADATA_BYTES;
 use crate::format::numbers;
 use crate::format::run_start::RunStart;
+
+/// How deep the tensors' object is in a metadata file.
+const DEPTH: usize = 1;
 
 /// What a checkpoint is, where it comes from, and the digests that verify it.
 ///
@@ -143,7 +146,7 @@ impl Metadata {
                 more => read += more,
             }
         }
-        parse(&text, MAX_METADATA_VALUES).map_err(|error| match error {
+        parse_metadata(&text, DEPTH).map_err(|error| match error {
             JsonError::Invalid(source) => {
                 let reason = stand_in(path, &text);
                 let reason = reason.unwrap_or("its JSON does not describe a checkpoint".to_owned());

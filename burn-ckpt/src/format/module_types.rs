@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 use burn::module::Param;
 use burn::tensor::Tensor;
 
+use crate::format::container::bounded_json::{JsonError, parse};
+use crate::format::container::limits::MAX_MODULES;
+
 /// burn's name for a linear layer.
 const LINEAR: &str = "Struct:Linear";
 /// Our name for a linear layer with a transposed weight. burn-store's adapters do not know it, so they do not transpose it.
@@ -19,8 +22,8 @@ const LINEAR_COL: &str = "Struct:Linear(Col)";
 pub struct ModuleTypes(BTreeMap<String, String>);
 
 impl ModuleTypes {
-    pub(crate) fn from_json(text: &str) -> serde_json::Result<Self> {
-        serde_json::from_str(text).map(Self)
+    pub(crate) fn from_json(text: &str) -> Result<Self, JsonError> {
+        parse(text.as_bytes(), MAX_MODULES).map(Self)
     }
 
     pub(crate) fn to_json(&self) -> serde_json::Result<String> {

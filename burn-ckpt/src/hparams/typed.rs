@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::hparams::dropped_fields::dropped_fields;
+use crate::hparams::serialized_value::SerializedValue;
 
 /// Converts the hyperparameters of a checkpoint to their type. Fields that the type does not know must be null.
 pub(crate) fn typed<H: Serialize + DeserializeOwned>(path: &Path, hparams: &Value) -> Result<H> {
@@ -42,6 +43,9 @@ pub(crate) fn typed<H: Serialize + DeserializeOwned>(path: &Path, hparams: &Valu
     if unknown.is_empty() {
         unknown = dropped_fields(hparams, &typed);
     }
+    if let Some(field) = overflown(hparams, &typed) {
+        return Err(fail(format!("the field `{field}` has a number that is too large for its type"), None));
+    }
     match unknown.first() {
         None => Ok(typed),
         Some(field) => {
@@ -60,6 +64,12 @@ fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
         Value::Array(items) => items.get(part.parse::<usize>().ok()?),
         value => value.get(part),
     })
+}
+
+/// A field whose number became infinite in its type, as 1e308 does in an f32.
+fn overflown(hparams: &Value, typed: &impl Serialize) -> Option<String> {
+    let (field, _) = SerializedValue::of(typed).ok()?.lost_in_json()?;
+    at(hparams, &field).is_some_and(Value::is_number).then_some(field)
 }
 
 /// A type's name without its modules: `my::model::Config<a::B>` is `Config<B>`.

@@ -15,7 +15,7 @@ const TENSOR: &str = "metrics";
 pub(crate) const MAX_EPOCHS: usize = 10_000_000;
 /// The longest history, in bytes.
 const MAX_BYTES: usize = 256 * 1024 * 1024;
-/// The most JSON values in a history: 1,000,000 epochs of four metrics, or as many batches.
+/// The most JSON values in a history: 1,000,000 epochs of two metrics, or as many batches.
 const MAX_VALUES: usize = 5_000_000;
 /// The most metrics of one epoch.
 const MAX_METRICS: usize = 10_000;

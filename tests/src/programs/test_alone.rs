@@ -5,7 +5,8 @@ use std::process::Command;
 
 use super::commands::stdout;
 
-/// Runs a test of the calling test program in a process of its own, with a path in a variable of its environment.
+/// Runs a test of the calling test program in a process of its own, with a path in a variable of its environment. Prints what it
+/// printed.
 ///
 /// `module` is `module_path!()` of the file with the test.
 ///
@@ -20,5 +21,6 @@ pub fn run_alone(module: &str, test: &str, variable: &str, path: &Path) {
     let mut command = Command::new(own);
     command.args(["--exact", &name, "--nocapture"]).env(variable, path);
     let printed = stdout(&command.output().unwrap_or_else(|error| panic!("{name}: {error}")));
+    print!("{printed}");
     assert!(printed.contains("1 passed"), "{name}: {printed}");
 }

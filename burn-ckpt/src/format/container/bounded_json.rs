@@ -25,6 +25,14 @@ pub enum JsonError {
     /// It is nested deeper than allowed.
     #[error("it is nested more than {MAX_JSON_DEPTH} deep")]
     TooDeep,
+    /// It has more of something than allowed.
+    #[error("it has more than {most} {what}")]
+    OverLimit {
+        /// Of what.
+        what: &'static str,
+        /// How much is allowed.
+        most: usize,
+    },
     /// It is not JSON, or of another form.
     #[error(transparent)]
     Invalid(serde_json::Error),
@@ -58,7 +66,8 @@ pub fn check(json: &[u8], most_values: usize) -> Result<(), JsonError> {
                 values += 1;
             }
             b']' | b'}' => depth = depth.saturating_sub(1),
-            b',' => values += 1,
+            // An object's member takes more memory than a list's element: it counts as two.
+            b',' | b':' => values += 1,
             _ => {}
         }
         if values > most_values {
@@ -82,6 +91,9 @@ mod tests {
         let list = |count: usize| format!("[{}]", vec!["0"; count].join(","));
         assert!(parse::<Value>(list(9).as_bytes(), 10).is_ok());
         assert!(matches!(parse::<Value>(list(10).as_bytes(), 10), Err(JsonError::TooMany(10))));
+        let members = br#"{"a":1,"b":2}"#;
+        assert!(parse::<Value>(members, 5).is_ok());
+        assert!(matches!(parse::<Value>(members, 4), Err(JsonError::TooMany(4))));
         let objects = r#"[{},{},{},{}]"#;
         assert!(matches!(parse::<Value>(objects.as_bytes(), 6), Err(JsonError::TooMany(6))));
         // What stands in a text does not count.

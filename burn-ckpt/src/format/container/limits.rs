@@ -18,8 +18,15 @@ pub(crate) const MAX_HEADER_DEPTH: usize = 32;
 /// The longest JSON of the hyperparameters, or of the trainer's state, in bytes.
 pub(crate) const MAX_JSON_BYTES: u64 = 16 * 1024 * 1024;
 /// The most values in one JSON that is kept as it is (hyperparameters, a configuration). Each takes about 200 bytes of memory.
-pub(crate) const MAX_JSON_VALUES: usize = 100_000;
-/// The most values in a metadata file. 100,000 tensors with four dimensions have 800,000.
+pub(crate) const MAX_JSON_VALUES: usize = 120_000;
+/// The most values in a metadata file beside those of its tensors: hyperparameters, configuration, environment, metrics and starts
+/// together.
+pub(crate) const MAX_FREE_JSON_VALUES: usize = 140_000;
+/// The bytes of all these.
+pub(crate) const MAX_FREE_JSON_BYTES: usize = 20 * 1024 * 1024;
+/// The most values in a metadata file. 100,000 tensors with four dimensions have 1,200,000.
 pub(crate) const MAX_METADATA_VALUES: usize = 1_500_000;
+/// The most values in the types of a section's modules, two each: those of two modules around each tensor.
+pub(crate) const MAX_MODULES: usize = 400_000;
 /// How deep JSON may be nested.
 pub(crate) const MAX_JSON_DEPTH: usize = 100;

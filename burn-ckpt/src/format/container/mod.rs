@@ -6,6 +6,7 @@
 //! ```
 
 pub(crate) mod bounded_json;
+pub(crate) mod bounded_metadata;
 pub(crate) mod descriptors;
 pub(crate) mod limits;
 pub(crate) mod open_file;

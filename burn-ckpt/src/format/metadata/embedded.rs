@@ -16,8 +16,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::format::container::bounded_json::parse;
-use crate::format::container::limits::MAX_METADATA_VALUES;
+use crate::format::container::bounded_metadata::parse_metadata;
 use crate::format::container::open_file::OpenFile;
 use crate::format::limits::Limits;
 use crate::format::metadata::{Metadata, TensorInfo};
@@ -33,6 +32,9 @@ const DIGEST_BYTES: usize = 32;
 pub(crate) const SEAL_BYTES: usize = SEAL_START.len() + size_of::<u64>() + DIGEST_BYTES;
 /// As long as every digest, so that the metadata's length is known before the digests are.
 const UNKNOWN_DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// How deep the tensors' object is in it.
+const DEPTH: usize = 2;
 
 /// The JSON in the container.
 #[derive(Debug, Serialize, Deserialize)]
@@ -155,7 +157,7 @@ impl EmbeddedMetadata {
             let expected = format!("blake3:{} for it", hex(digest));
             return Err(Error::checksum(path, expected, format!("blake3:{found}")));
         }
-        let stored: Stored = parse(&bytes, MAX_METADATA_VALUES).map_err(|error| {
+        let stored: Stored = parse_metadata(&bytes, DEPTH).map_err(|error| {
             Error::damaged(path, "its metadata does not describe a checkpoint", Some(Box::new(error)))
         })?;
         let metadata = Metadata { checkpoint_size_bytes: size, ..stored.metadata };

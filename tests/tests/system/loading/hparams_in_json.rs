@@ -218,3 +218,21 @@ fn a_field_that_the_type_reads_is_not_an_error_however_it_is_written() {
     read::<HashMap<u32, f32>>(&json!({ "3": 0.5 })).unwrap();
     read::<Value>(&json!({ "a": [null, { "b": 1 }] })).unwrap();
 }
+
+#[test]
+fn a_number_that_is_infinite_in_its_type_is_an_error() {
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Hparams {
+        rates: Vec<f32>,
+        #[serde(default = "none_given", skip_serializing)]
+        limit: f64,
+    }
+    fn none_given() -> f64 {
+        f64::INFINITY
+    }
+    let error = read::<Hparams>(&json!({ "rates": [0.5, 1e308] })).unwrap_err();
+    assert!(error.contains("`rates.1` has a number that is too large for its type"), "{error}");
+    // What the type itself sets is not the file's.
+    let read = read::<Hparams>(&json!({ "rates": [0.5, 1e38] })).unwrap();
+    assert!(read.limit.is_infinite() && read.rates[1] > 9e37);
+}

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use burn_ckpt::plumbing::chain;
+use burn_ckpt::plumbing::{chain, parse_json};
 use burn_ckpt::{Metadata, Section, TensorLayout};
 use serde_json::Value;
 
 /// String of a section in which burn-ckpt stores the types of the modules (FORMAT.md, section 2).
 const MODULE_TYPES: &str = "module_types";
+
+/// The most values in the hyperparameters, as in a checkpoint.
+const MAX_HPARAMS_VALUES: usize = 120_000;
 
 const FORMAT: &str = "format";
 const PRODUCER: &str = "producer";
@@ -68,7 +71,7 @@ impl Notes {
     /// When they are not valid JSON.
     pub fn hparams(&self) -> Result<Option<Value>, String> {
         let Some(text) = self.0.get(HPARAMS).filter(|_| self.are_ours()) else { return Ok(None) };
-        let hparams = serde_json::from_str(text);
+        let hparams = parse_json(text.as_bytes(), MAX_HPARAMS_VALUES);
         hparams.map(Some).map_err(|error| format!("its {HPARAMS} is not valid JSON: {error}"))
     }
 

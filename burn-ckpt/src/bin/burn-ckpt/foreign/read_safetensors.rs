@@ -10,6 +10,7 @@ use std::sync::Arc;
 use burn::tensor::Shape;
 use burn_ckpt::burn_pack::{Bytes, Error, Tensor};
 use burn_ckpt::plumbing::storage::StoredFile;
+use burn_ckpt::plumbing::{parse_json, shown};
 use parking_lot::Mutex;
 use safetensors::tensor::Metadata;
 
@@ -17,6 +18,11 @@ use super::dtypes::from_safetensors;
 use super::kind::MAX_SAFETENSORS_HEADER;
 use super::{Foreign, Notes};
 
+/// The largest header that is read, in bytes. The names of as many tensors as a checkpoint may have, and hyperparameters of the
+/// largest size, fit.
+const MAX_HEADER_BYTES: u64 = 40 * 1024 * 1024;
+/// The most values in a header: those of as many tensors as a checkpoint may have, each of four dimensions.
+const MAX_HEADER_VALUES: usize = 1_600_000;
 /// Number of bytes of the header's length.
 const LENGTH_BYTES: u64 = 8;
 
@@ -35,11 +41,14 @@ pub fn read(path: &Path) -> Result<Foreign, String> {
     if length > MAX_SAFETENSORS_HEADER || data_start > size {
         return Err(format!("its header claims {length} bytes, and the file has {size}"));
     }
+    if length > MAX_HEADER_BYTES {
+        return Err(format!("its header has {length} bytes, and {MAX_HEADER_BYTES} are allowed"));
+    }
     let mut header = Vec::new();
     file.by_ref().take(length).read_to_end(&mut header).map_err(|error| error.to_string())?;
     // Also checks that the tensors follow one after the other, each of the length that its type and shape require.
     let header: Metadata =
-        serde_json::from_slice(&header).map_err(|error| format!("its header is invalid: {error}"))?;
+        parse_json(&header, MAX_HEADER_VALUES).map_err(|error| format!("its header is invalid: {error}"))?;
     let needed = data_start.saturating_add(header.data_len() as u64);
     if needed != size {
         return Err(format!("its header describes {needed} bytes, and the file has {size}"));
@@ -51,7 +60,8 @@ pub fn read(path: &Path) -> Result<Foreign, String> {
         let Some(info) = header.info(&name) else { continue };
         let Some(dtype) = from_safetensors(info.dtype) else {
             return Err(format!(
-                "the tensor {name:?} has the type {}, which burn does not support",
+                "the tensor {} has the type {}, which burn does not support",
+                shown(&name),
                 info.dtype
             ));
         };

@@ -91,6 +91,46 @@ fn directories_pipes_and_missing_files_are_errors() {
     assert_eq!(files(directory.path()), ["pipe"]);
 }
 
+/// Imports a file in a process that may have 200 MB of memory.
+fn import_within_memory(name: &str, bytes: &[u8]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, out) = (directory.path().join(name), directory.path().join("out.ckpt"));
+    std::fs::write(&file, bytes).unwrap();
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", r#"ulimit -c 0; ulimit -d 200000 && exec "$@""#, "sh"]);
+    let output =
+        limited.arg(burn_ckpt_command().get_program()).arg("import").arg(file).arg(out).output().unwrap();
+    let error = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.len() < 5000, "{error:.300}");
+    error
+}
+
+#[test]
+fn headers_and_indexes_beyond_their_limits_are_errors_before_they_take_memory() {
+    let safetensors = |header: String| [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+    let one = |name: &str, shape: &str| {
+        format!(r#"{{"{name}":{{"dtype":"F32","shape":[{shape}],"data_offsets":[0,4]}}}}"#)
+    };
+    let long = "n".repeat(39_000_000);
+    let objects = |count: usize| format!(r#"{{"weight_map":[{}0]}}"#, "{},".repeat(count));
+    for (name, bytes, reason) in [
+        ("a.safetensors", safetensors(one("w", &["1"; 1_700_000].join(","))), "more than 1600000 values"),
+        ("a.safetensors", safetensors(one(&long.repeat(2), "1")), "41943040 are allowed"),
+        ("a.safetensors", safetensors(one(&long, "1")), "describes 39000065 bytes"),
+        ("a.index.json", objects(4_000_000).into_bytes(), "more than 201000 values"),
+        (
+            "a.index.json",
+            format!(r#"{{"weight_map":{{"{long}":"a"}}}}"#).into_bytes(),
+            "at most 25165824 bytes",
+        ),
+        ("a.index.json", format!(r#"{{"{}": 1"#, &long[..20_000_000]).into_bytes(), "not the index"),
+    ] {
+        let error = import_within_memory(name, &bytes);
+        assert!(error.contains(reason), "{error:.300}");
+    }
+}
+
 #[test]
 fn hyperparameters_from_a_pipe_or_a_huge_file_are_errors_at_once() {
     let directory = tempfile::tempdir().unwrap();

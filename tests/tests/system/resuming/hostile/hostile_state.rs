@@ -12,7 +12,7 @@ use system_tests::run_files::checkpoints;
 use system_tests::{config, train};
 
 /// A run of one epoch, and a copy of its checkpoint with another state and history, which is whole by its digests.
-fn forged(root: &Path, state: &Value, history: Option<&str>) -> PathBuf {
+pub(super) fn forged(root: &Path, state: &Value, history: Option<&str>) -> PathBuf {
     train(config(root, 1)).unwrap();
     let checkpoint = Checkpoint::open(checkpoints(root).join("last.ckpt")).unwrap();
     let mut contents = Contents::new(&checkpoint.hparams::<Value>().unwrap()).unwrap();
@@ -43,7 +43,7 @@ fn bytes(name: &str, text: &str) -> Section {
     Section::new().with_tensors(vec![tensor])
 }
 
-fn resumed(root: &Path, path: &Path, epochs: usize) -> burn_trainer::Result<u64> {
+pub(super) fn resumed(root: &Path, path: &Path, epochs: usize) -> burn_trainer::Result<u64> {
     let config = config(root, epochs).with_run_id("r2");
     let trainer = burn_trainer::Trainer::new(
         config.with_ckpt_path(path.to_str().unwrap()),

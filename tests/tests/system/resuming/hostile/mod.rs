@@ -1,4 +1,5 @@
 //! Resuming from checkpoints whose content nobody wrote, with valid digests.
 
+mod bounded_memory;
 mod hostile_state;
 mod mutated_checkpoints;

@@ -5,12 +5,16 @@ use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
+use burn_ckpt::burn_pack::MAX_TENSOR_COUNT;
+use burn_ckpt::plumbing::parse_json;
 use burn_ckpt::plumbing::storage::StoredFile;
 use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// The largest index that is read, in bytes. That of a model of 600 billion parameters has 9 MB.
-const MAX_INDEX_BYTES: u64 = 64 * 1024 * 1024;
+const MAX_INDEX_BYTES: u64 = 24 * 1024 * 1024;
+/// The most values in an index: two for each of the most tensors that a checkpoint has, and a few of its own.
+const MAX_INDEX_VALUES: usize = 2 * MAX_TENSOR_COUNT + 1000;
 /// The most files of a model. Each is kept open while tensors are read.
 const MAX_SHARDS: usize = 512;
 
@@ -44,7 +48,7 @@ impl ShardIndex {
     }
 
     fn parse(text: &[u8]) -> Result<Self, String> {
-        let Json { weight_map } = serde_json::from_slice(text)
+        let Json { weight_map } = parse_json(text, MAX_INDEX_VALUES)
             .map_err(|error| format!("it is JSON, but not the index of a model in several files: {error}"))?;
         let mut known = BTreeSet::new();
         for (tensor, file) in &weight_map {
@@ -130,6 +134,9 @@ mod tests {
         for text in ["{}", r#"{"weight_map":[]}"#, r#"{"weight_map":{"a":1}}"#, "{", r#"{"weight_map":3}"#] {
             assert!(parse(text).unwrap_err().contains("not the index"), "{text}");
         }
+        let tensors: Vec<String> = (0..=MAX_INDEX_VALUES / 2).map(|i| format!(r#""t{i}":"f""#)).collect();
+        let error = parse(&format!(r#"{{"weight_map":{{{}}}}}"#, tensors.join(","))).unwrap_err();
+        assert!(error.contains("more than 201000 values"), "{error}");
         let many: Vec<String> = (0..=MAX_SHARDS).map(|i| format!(r#""t{i}":"f{i}""#)).collect();
         let error = parse(&format!(r#"{{"weight_map":{{{}}}}}"#, many.join(","))).unwrap_err();
         assert!(error.contains("513 files"), "{error}");

@@ -15,10 +15,10 @@ use system_tests::run_files::checkpoints;
 use system_tests::{config, train};
 
 const LONGEST: Duration = Duration::from_secs(10);
-const KINDS: [&str; 8] =
+pub(super) const KINDS: [&str; 8] =
     ["pipe", "directory", "loop of links", "device", "socket", "empty file", "sparse terabyte", "nothing"];
 
-fn put(kind: &str, path: &Path) {
+pub(super) fn put(kind: &str, path: &Path) {
     match kind {
         "pipe" => assert!(Command::new("mkfifo").arg(path).status().unwrap().success()),
         "directory" => std::fs::create_dir(path).unwrap(),

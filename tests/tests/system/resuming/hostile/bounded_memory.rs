@@ -1,0 +1,69 @@
+//! What a resume takes from a file that nobody wrote: 64 MB of memory beyond the file's own length, and a second.
+
+#![cfg(target_os = "linux")]
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use burn_ckpt::plumbing::{chain, metadata_path};
+use burn_trainer::Error;
+use serde_json::json;
+use system_tests::peak_memory::peak_memory;
+use system_tests::programs::test_alone::run_alone;
+use system_tests::run_files::checkpoints;
+use system_tests::{config, train};
+
+use super::hostile_state::{forged, resumed};
+
+const DIRECTORY: &str = "SYSTEM_TESTS_BOUNDED_RESUME";
+const MOST_MEMORY: u64 = 64_000_000;
+/// One second, and what the development profile and other tests beside this one may take of the processors.
+const LONGEST: Duration = Duration::from_secs(6);
+
+/// In a process of its own: reads, and asserts what it took beyond a length.
+fn measured<T>(what: &str, own: u64, read: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    let (before, begin) = (peak_memory(true), Instant::now());
+    let outcome = read();
+    let (took, more) = (begin.elapsed(), peak_memory(false).saturating_sub(before));
+    let said = outcome.as_ref().map_or_else(|error| chain(error), |_| "it resumes".to_owned());
+    let beyond = more.saturating_sub(own);
+    let figures =
+        format!("{what}: {} MB beyond {} MB, {took:.2?}: {said:.200}", beyond / 1_000_000, own / 1_000_000);
+    println!("{figures}");
+    assert!(before > 0 && beyond <= MOST_MEMORY && took <= LONGEST, "{figures}");
+    outcome
+}
+
+#[test]
+fn a_history_of_ten_million_epochs_is_an_error_before_it_takes_memory() {
+    let Some(root) = std::env::var_os(DIRECTORY) else {
+        let root = tempfile::tempdir().unwrap();
+        let epochs = "{},".repeat(10_000_000);
+        let history = format!(r#"{{"epochs":[{}],"entries":{{}}}}"#, epochs.trim_end_matches(','));
+        forged(root.path(), &json!({ "epoch": 9_999_999 }), Some(&history));
+        let test = "a_history_of_ten_million_epochs_is_an_error_before_it_takes_memory";
+        return run_alone(module_path!(), test, DIRECTORY, root.path());
+    };
+    let root = Path::new(&root);
+    let path = root.join("forged.ckpt");
+    let own = std::fs::metadata(&path).unwrap().len();
+    let error = measured("10,000,000 epochs", own, || resumed(root, &path, 3)).unwrap_err();
+    assert!(matches!(error, Error::Unusable { .. }), "{error:?}");
+    assert!(chain(&error).contains("more than 5000000 values"), "{}", chain(&error));
+}
+
+#[test]
+fn auto_passes_over_a_metadata_file_of_60_megabytes() {
+    let Some(root) = std::env::var_os(DIRECTORY) else {
+        let root = tempfile::tempdir().unwrap();
+        train(config(root.path(), 1)).unwrap();
+        let metadata = metadata_path(&checkpoints(root.path()).join("last/epoch=0-step=10.ckpt"));
+        std::fs::write(metadata, format!("{{\"environment\":[{}0]}}", "{},".repeat(20_000_000))).unwrap();
+        let test = "auto_passes_over_a_metadata_file_of_60_megabytes";
+        return run_alone(module_path!(), test, DIRECTORY, root.path());
+    };
+    let config = config(Path::new(&root), 2).with_ckpt_path("auto");
+    // The checkpoint has its metadata itself.
+    let resumed = measured("auto", 0, || train(config)).unwrap();
+    assert_eq!(resumed.global_step, 20);
+}
