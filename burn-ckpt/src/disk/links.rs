@@ -4,26 +4,25 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::disk::directories::{parent, real_path, remove_if_there, sync_directory};
+use crate::disk::directories::{parent, real_path, remove_if_there};
 use crate::disk::staged_file::{Existing, Staged};
 use crate::disk::storage;
 use crate::error::{Error, Result};
 use crate::file_names::{StagingOwner, metadata_path};
 
-/// Makes `link` and its metadata link point to `checkpoint` and its metadata file, durably.
+/// Makes `link` and its metadata link point to `checkpoint` and its metadata file. That is durable once the link's directory is
+/// synced, which the caller does for all links together.
 ///
 /// The two links are moved one after the other. No reader depends on both: a checkpoint is opened by the path that its link
 /// leads to, and the metadata is read beside that file.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] when neither a symbolic link nor a hard link nor a copy can be made, or when that does not become durable.
+/// [`Error::Io`] when neither a symbolic link nor a hard link nor a copy can be made.
 pub(crate) fn point(link: &Path, checkpoint: &Path) -> Result<()> {
     // The metadata's link first, in the same order as the files themselves.
     replace(&metadata_path(link), &metadata_path(checkpoint))?;
-    replace(link, checkpoint)?;
-    // Also if both were right already: the process that moved them may have been killed before this.
-    sync_directory(parent(link))
+    replace(link, checkpoint)
 }
 
 /// Removes a link and its metadata link.

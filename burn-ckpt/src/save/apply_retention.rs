@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::disk::commit::remove_checkpoint;
+use crate::disk::directories::{parent, sync_directory};
 use crate::disk::{links, storage};
 use crate::error::{Error, Result};
 use crate::retention::ledger::RetentionChanges;
@@ -24,18 +25,7 @@ pub(crate) struct Applied {
 /// can lead to that file again.
 pub(crate) fn apply(changes: &RetentionChanges) -> Applied {
     let mut applied = Applied::default();
-    let mut linked = Vec::new();
-    for (link, target) in &changes.links {
-        let before = storage::canonicalize(link);
-        if let Err(error) = links::point(link, target) {
-            applied.unmoved_link.get_or_insert(error);
-            match (before, storage::canonicalize(link)) {
-                (Ok(before), Ok(after)) => linked.extend(before.into_iter().chain(after)),
-                // Where a link leads is not known, so it can lead to any of them.
-                _ => return applied,
-            }
-        }
-    }
+    let Some(linked) = move_links(changes, &mut applied) else { return applied };
     for path in &changes.remove {
         match remove_unless_linked(path, &linked) {
             Ok(true) => applied.removed.push(path.clone()),
@@ -46,6 +36,40 @@ pub(crate) fn apply(changes: &RetentionChanges) -> Applied {
         }
     }
     applied
+}
+
+/// Moves the links, and makes that durable. Returns the files that links may still lead to which could not be moved; `None` if that
+/// can be any.
+fn move_links(changes: &RetentionChanges, applied: &mut Applied) -> Option<Vec<PathBuf>> {
+    let mut before = Vec::with_capacity(changes.links.len());
+    let mut failed = false;
+    for (link, target) in &changes.links {
+        before.push(storage::canonicalize(link));
+        if let Err(error) = links::point(link, target) {
+            applied.unmoved_link.get_or_insert(error);
+            failed = true;
+        }
+    }
+    let mut directories: Vec<&Path> = changes.links.iter().map(|(link, _)| parent(link)).collect();
+    directories.dedup();
+    for directory in directories {
+        // Also if all were right already: the process that moved them may have been killed before this.
+        if let Err(error) = sync_directory(directory) {
+            applied.unmoved_link.get_or_insert(error);
+            failed = true;
+        }
+    }
+    let mut linked = Vec::new();
+    if failed {
+        for (before, (link, _)) in before.into_iter().zip(&changes.links) {
+            match (before, storage::canonicalize(link)) {
+                (Ok(before), Ok(after)) => linked.extend(before.into_iter().chain(after)),
+                // Where a link leads is not known, so it can lead to any of them.
+                _ => return None,
+            }
+        }
+    }
+    Some(linked)
 }
 
 /// Whether the file is removed.

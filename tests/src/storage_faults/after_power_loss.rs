@@ -84,10 +84,19 @@ struct Disk {
 /// with the number of steps done.
 #[must_use]
 pub fn crash_states(steps: &[Step]) -> Vec<(usize, CrashState)> {
+    crash_states_from(steps, 0)
+}
+
+/// The same, after this number of steps at least.
+#[must_use]
+pub fn crash_states_from(steps: &[Step], from: usize) -> Vec<(usize, CrashState)> {
     let mut disk = Disk::default();
     let mut states: Vec<(usize, CrashState)> = Vec::new();
     let mut seen = std::collections::HashSet::new();
     let mut note = |done: usize, disk: &Disk| {
+        if done < from {
+            return;
+        }
         for state in disk.states() {
             // What was promised by then differs, so a state counts once for each number of promises.
             let promises = steps[..done].iter().filter(|step| is_said(step)).count();

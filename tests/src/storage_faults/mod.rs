@@ -11,6 +11,6 @@ mod after_power_loss;
 mod disturbed;
 mod record;
 
-pub use after_power_loss::{CrashState, crash_states};
+pub use after_power_loss::{CrashState, crash_states, crash_states_from};
 pub use disturbed::{Disturbed, Fault, Place, faults_at, without_random_part};
 pub use record::{Recorder, Step};

@@ -6,8 +6,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
-use burn_ckpt::Checkpoint;
 use burn_ckpt::plumbing::storage::observer::observe;
+use burn_ckpt::{Checkpoint, Metadata};
 use system_tests::random::SplitMix64;
 use system_tests::run_files::{compare, compare_states, files, in_memory, leftovers, run_dir};
 use system_tests::storage_faults::{Disturbed, Fault, Place, faults_at, without_random_part};
@@ -129,8 +129,11 @@ pub fn not_whole(root: &Path) -> Vec<String> {
         let is_link = name.contains(" -> ");
         let name = name.split(" -> ").next().unwrap();
         let is_visible = name.ends_with(".ckpt") && !name.rsplit('/').next().unwrap().starts_with('.');
-        if is_visible && !is_link && !root.join(format!("{name}.metadata.json")).exists() {
-            wrong.push(format!("{name} has no metadata"));
+        if is_visible
+            && !is_link
+            && let Err(error) = Metadata::read(&root.join(format!("{name}.metadata.json")))
+        {
+            wrong.push(format!("the metadata of {name}: {error}"));
         }
         if is_visible && let Err(error) = Checkpoint::open(root.join(name)).and_then(|it| it.verify()) {
             wrong.push(format!("{name}: {error}"));

@@ -1,6 +1,7 @@
 //! A loss of power at any moment: what is left of a run is whole, has all that was promised, and resumes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,15 +9,15 @@ use burn_ckpt::plumbing::storage::observer::observe;
 use burn_ckpt::{Catalog, Checkpoint, RunLayout};
 use system_tests::models::small::Script;
 use system_tests::run_files::{compare, files, in_memory, run_dir};
-use system_tests::storage_faults::{CrashState, Recorder, Step, crash_states};
+use system_tests::storage_faults::{CrashState, Recorder, Step, crash_states, crash_states_from};
 use system_tests::{config, train_scripted};
 
 use super::at_each_operation::not_whole;
 
 const EPOCHS: usize = 3;
 
-/// A run of three epochs in three starts. After each start its checkpoints are promised.
-fn recorded(root: &Path) -> Vec<Step> {
+/// A run of as many epochs as starts. After each start its checkpoints are promised.
+fn recorded(root: &Path, starts: usize) -> Vec<Step> {
     // Metric files and the lock are not promised to be there after a loss of power.
     let is_kept = |path: &Path| {
         let below_run = path.strip_prefix("burn_trainer_logs/r1");
@@ -24,7 +25,7 @@ fn recorded(root: &Path) -> Vec<Step> {
     };
     let recorder = Arc::new(Recorder::new(root, is_kept));
     let observation = observe(root, recorder.clone());
-    for epochs in 1..=EPOCHS {
+    for epochs in 1..=starts {
         let result = train_scripted(config(root, epochs).with_ckpt_path("auto"), Script::default()).unwrap();
         for saved in result.checkpoints.values() {
             recorder.promise(&saved.path);
@@ -53,31 +54,68 @@ fn newest_promised(steps: &[Step]) -> Option<u64> {
     steps.iter().filter_map(|step| if let Step::Promise(path) = step { step_of(path) } else { None }).max()
 }
 
-/// What is wrong with a state of the disk.
-fn violations(state: &CrashState, done: &[Step], root: &Path) -> Vec<String> {
+/// What is on a disk, as a reader sees it.
+#[derive(Clone)]
+struct Seen {
+    wrong: Vec<String>,
+    /// Checkpoints that can be verified.
+    whole: BTreeSet<PathBuf>,
+    /// The optimizer step of the newest checkpoint, and of the one that `last.ckpt` leads to.
+    newest: Option<u64>,
+    linked: Option<u64>,
+}
+
+/// Looks at states of the disk, at each once.
+struct Reader<'a> {
+    root: &'a Path,
+    seen: HashMap<u64, Seen>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(root: &'a Path) -> Self {
+        Self { root, seen: HashMap::new() }
+    }
+
+    /// What is wrong with a state of the disk.
+    fn violations(&mut self, state: &CrashState, done: &[Step]) -> Vec<String> {
+        let mut hasher = DefaultHasher::new();
+        state.hash(&mut hasher);
+        let root = self.root;
+        let seen = self.seen.entry(hasher.finish()).or_insert_with(|| look(state, root));
+        let mut wrong = seen.wrong.clone();
+        let lost = promised(done).into_iter().filter(|path| !seen.whole.contains(*path));
+        wrong.extend(lost.map(|path| format!("{} was promised, and is not whole", path.display())));
+        let promised = newest_promised(done);
+        if seen.newest < promised || seen.linked < promised {
+            let (newest, linked) = (seen.newest, seen.linked);
+            wrong.push(format!(
+                "step {promised:?} was promised, the newest is {newest:?}, and last.ckpt is {linked:?}"
+            ));
+        }
+        wrong
+    }
+}
+
+fn write(state: &CrashState, root: &Path) {
     if root.exists() {
         std::fs::remove_dir_all(root).unwrap();
     }
     std::fs::create_dir(root).unwrap();
     state.write_to(root);
-    let mut wrong = not_whole(root);
-    for path in promised(done) {
-        if let Err(error) = Checkpoint::open(root.join(path)).and_then(|it| it.verify()) {
-            wrong.push(format!("{} was promised: {error}", path.display()));
-        }
-    }
+}
+
+fn look(state: &CrashState, root: &Path) -> Seen {
+    write(state, root);
+    let is_whole = |path: &&Path| Checkpoint::open(root.join(path)).and_then(|it| it.verify()).is_ok();
+    let checkpoints = state.paths().filter(|path| path.extension().is_some_and(|end| end == "ckpt"));
     let newest = Catalog::scan(&RunLayout::at(run_dir(root))).unwrap().entries.pop();
-    let newest = newest.map(|entry| entry.metadata.global_step);
-    if newest < newest_promised(done) {
-        wrong.push(format!("step {:?} was promised, and the newest is {newest:?}", newest_promised(done)));
+    let linked = Checkpoint::open(run_dir(root).join("checkpoint/last.ckpt")).and_then(|it| it.metadata());
+    Seen {
+        wrong: not_whole(root),
+        whole: checkpoints.filter(is_whole).map(Path::to_path_buf).collect(),
+        newest: newest.map(|entry| entry.metadata.global_step),
+        linked: linked.ok().map(|metadata| metadata.global_step),
     }
-    let link = root.join("burn_trainer_logs/r1/checkpoint/last.ckpt");
-    let linked =
-        Checkpoint::open(link).and_then(|it| it.metadata()).ok().map(|metadata| metadata.global_step);
-    if linked < newest_promised(done) {
-        wrong.push(format!("step {:?} was promised, and last.ckpt is {linked:?}", newest_promised(done)));
-    }
-    wrong
 }
 
 fn copy_metric_files(from: &Path, to: &Path) {
@@ -96,15 +134,17 @@ fn whatever_a_loss_of_power_leaves_is_whole_and_resumes_to_the_same_bytes() {
     let home = in_memory();
     let undisturbed = home.path().join("undisturbed");
     std::fs::create_dir(&undisturbed).unwrap();
-    let steps = recorded(&undisturbed);
+    let steps = recorded(&undisturbed, EPOCHS);
     let states = crash_states(&steps);
     let root = home.path().join("run");
+    let mut reader = Reader::new(&root);
     let mut wrong = Vec::new();
     let mut resumed = BTreeSet::new();
     for (done, state) in &states {
-        let mut here = violations(state, &steps[..*done], &root);
+        let mut here = reader.violations(state, &steps[..*done]);
         // The same state at another moment resumes in the same way.
         if resumed.insert(format!("{state:?}")) {
+            write(state, &root);
             copy_metric_files(&undisturbed, &root);
             match train_scripted(config(&root, EPOCHS).with_ckpt_path("auto"), Script::default()) {
                 Ok(_) => here.extend(compare(&run_dir(&undisturbed), &run_dir(&root)).err()),
@@ -132,10 +172,9 @@ fn whatever_a_loss_of_power_leaves_is_whole_and_resumes_to_the_same_bytes() {
 }
 
 /// What a mutation of the record makes wrong, at this step or later.
-fn first_violation(steps: &[Step], from: usize, root: &Path) -> Option<String> {
-    let states = crash_states(steps);
-    let mut later = states.iter().filter(|(done, _)| *done >= from);
-    later.find_map(|(done, state)| violations(state, &steps[..*done], root).pop())
+fn first_violation(steps: &[Step], from: usize, reader: &mut Reader<'_>) -> Option<String> {
+    let states = crash_states_from(steps, from);
+    states.iter().find_map(|(done, state)| reader.violations(state, &steps[..*done]).pop())
 }
 
 /// The directory of a step that changes names in it, by its name for this test.
@@ -167,15 +206,17 @@ fn working_syncs(steps: &[Step]) -> Vec<usize> {
 }
 
 /// Mutations of a record that do no harm, as far as this test sees.
-fn harmless(steps: &[Step], mutate: impl Fn(&mut Vec<Step>, usize) -> bool) -> (usize, Vec<String>) {
-    let home = in_memory();
-    let root = home.path().join("run");
+fn harmless(
+    steps: &[Step],
+    reader: &mut Reader<'_>,
+    mutate: impl Fn(&mut Vec<Step>, usize) -> bool,
+) -> (usize, Vec<String>) {
     let (mut count, mut harmless) = (0, Vec::new());
     for number in working_syncs(steps) {
         let mut mutated = steps.to_vec();
         if mutate(&mut mutated, number) {
             count += 1;
-            if first_violation(&mutated, number, &root).is_none() {
+            if first_violation(&mutated, number, reader).is_none() {
                 let around = &steps[number.saturating_sub(1)..(number + 2).min(steps.len())];
                 harmless.push(format!("{number}: {around:?}"));
             }
@@ -189,22 +230,54 @@ fn without_any_one_of_the_syncs_or_after_the_next_step_a_loss_of_power_does_harm
     let home = in_memory();
     let undisturbed = home.path().join("undisturbed");
     std::fs::create_dir(&undisturbed).unwrap();
-    let steps = recorded(&undisturbed);
-    assert_eq!(first_violation(&steps, 0, &home.path().join("run")), None);
-    let (left_out, harmless_without) = harmless(&steps, |steps, sync| {
-        steps.remove(sync);
+    let steps = recorded(&undisturbed, 2);
+    let root = home.path().join("run");
+    let reader = &mut Reader::new(&root);
+    assert_eq!(first_violation(&steps, 0, reader), None);
+    let (left_out, harmless_without) = harmless(&steps, reader, |steps, sync| {
+        let directory = match steps.remove(sync) {
+            Step::SyncDirectory(directory) => directory,
+            _ => return true,
+        };
+        // The next syncs of the same names would do the same.
+        let mut next = sync;
+        while next < steps.len() && !changed_directories(&steps[next]).contains(&directory.as_path()) {
+            match &steps[next] {
+                Step::SyncDirectory(other) if *other == directory => drop(steps.remove(next)),
+                _ => next += 1,
+            }
+        }
         true
     });
     println!("{left_out} syncs left out, one at a time: {} do no harm", harmless_without.len());
-    let (late, harmless_late) = harmless(&steps, |steps, sync| {
-        // After the next step that the sync comes before: a name, or a removal.
-        let is_next = |step: &Step| !changed_directories(step).is_empty() || matches!(step, Step::Promise(_));
-        let Some(next) = steps[sync + 1..].iter().position(is_next) else { return false };
+    let (late, harmless_late) = harmless(&steps, reader, |steps, sync| {
+        let Some(next) = steps[sync + 1..].iter().position(|step| comes_after(&steps[..=sync], step)) else {
+            return false;
+        };
         let step = steps.remove(sync);
         steps.insert(sync + next + 1, step);
         true
     });
-    println!("{late} syncs swapped with the next step: {} do no harm", harmless_late.len());
+    println!("{late} syncs swapped with the step that needs them: {} do no harm", harmless_late.len());
     assert!(harmless_without.is_empty(), "these syncs are not needed:\n{}", harmless_without.join("\n"));
     assert!(harmless_late.is_empty(), "these syncs may come later:\n{}", harmless_late.join("\n"));
+}
+
+/// Whether a step must come after the sync at the end of these: a file gets its final name after its data is durable, a checkpoint
+/// after its metadata's name is, and after the names in a directory are durable comes what is promised, or removed.
+fn comes_after(until: &[Step], step: &Step) -> bool {
+    let is_final = |path: &Path| !path.to_string_lossy().ends_with(".staging");
+    match (until.last(), step) {
+        (Some(Step::Sync(file)), Step::HardLink(from, path)) => {
+            let is_it =
+                |step: &Step| matches!(step, Step::CreateFile(path, id) if path == from && id == file);
+            is_final(path) && until.iter().any(is_it)
+        }
+        (Some(Step::SyncDirectory(directory)), Step::HardLink(_, path)) => {
+            path.parent() == Some(directory) && path.extension().is_some_and(|end| end == "ckpt")
+        }
+        (Some(Step::SyncDirectory(_)), Step::RemoveFile(path)) => is_final(path),
+        (Some(Step::SyncDirectory(_)), Step::Promise(_)) => true,
+        _ => false,
+    }
 }
