@@ -24,8 +24,7 @@ impl Contents {
     ///
     /// Fields of `metadata` that follow from the file (path, size, digests, tensors, hyperparameters) are filled in. A
     /// checkpoint of that name is replaced. Checkpoint and metadata are two files: a failure between their renames leaves the
-    /// older checkpoint with the newer metadata, and [`Checkpoint::verify`](crate::Checkpoint::verify) then reports a damaged
-    /// checkpoint.
+    /// older checkpoint beside the newer metadata file, which readers then do not believe, with a warning.
     ///
     /// # Errors
     ///
