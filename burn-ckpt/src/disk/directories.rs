@@ -128,8 +128,9 @@ pub(crate) fn entry(path: &Path) -> Result<Option<std::fs::Metadata>> {
 ///
 /// [`Error::Io`], also where there is nothing.
 pub fn real_path(path: &Path) -> Result<PathBuf> {
-    let missing = || storage::not_found();
-    storage::canonicalize(path).and_then(|real| real.ok_or_else(missing)).map_err(Error::io("resolve", path))
+    storage::canonicalize(path)
+        .and_then(|real| real.ok_or_else(storage::not_found))
+        .map_err(Error::io("resolve", path))
 }
 
 /// The entries of a directory, sorted by name. Empty if the directory is missing.

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use crate::disk::storage;
-use crate::error::{Error, Result};
+#[cfg(unix)]
+use crate::disk::directories::facts;
+use crate::error::Result;
 
 /// Two names of one file have the same.
 #[cfg(unix)]
@@ -16,16 +17,15 @@ pub type FileIdentity = std::path::PathBuf;
 ///
 /// # Errors
 ///
-/// [`Error::Io`] when that cannot be found out.
+/// [`Error::Io`](crate::Error::Io) when that cannot be found out.
 pub fn file_identity(path: &Path) -> Result<Option<FileIdentity>> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        let facts = storage::facts(path).map_err(Error::io("find out what is at", path))?;
-        Ok(facts.map(|facts| (facts.dev(), facts.ino())))
+        Ok(facts(path)?.map(|facts| (facts.dev(), facts.ino())))
     }
     #[cfg(not(unix))]
     {
-        storage::canonicalize(path).map_err(Error::io("resolve", path))
+        crate::disk::storage::canonicalize(path).map_err(crate::error::Error::io("resolve", path))
     }
 }

@@ -6,6 +6,7 @@ use burn_pack::{MAX_TENSOR_SIZE, Tensor};
 use crate::error::{Error, Result};
 use crate::format::collect_module::outlines;
 use crate::format::container::limits::{MAX_ENTRY_NAME_BYTES, MAX_HEADER_BYTES, MAX_RANK, MAX_TENSORS};
+use crate::format::container::shown::shown;
 
 /// The largest metadata that is read or written, in bytes. A checkpoint of 100,000 tensors needs about 20 MB.
 pub const MAX_METADATA_BYTES: u64 = 48 * 1024 * 1024;
@@ -50,8 +51,7 @@ impl Limits {
     /// [`Error::TooLarge`] naming the limit that is exceeded.
     pub fn check_tensors(&self, tensors: &[Tensor]) -> Result<()> {
         for tensor in tensors {
-            // The name is a user's: a long one is cut.
-            let what = || format!("the tensor {}", shortened(&tensor.name));
+            let what = || format!("the tensor {}", shown(&tensor.name));
             within(what, "bytes", tensor.byte_len() as u64, self.tensor_bytes)?;
             within(what, "dimensions", tensor.shape.len() as u64, MAX_RANK as u64)?;
             let name = || format!("the name of {}", what());
@@ -101,12 +101,4 @@ fn within(what: impl FnOnce() -> String, unit: &'static str, found: u64, limit: 
         return Ok(());
     }
     Err(Error::TooLarge { what: what(), unit, found, limit })
-}
-
-fn shortened(name: &str) -> String {
-    const SHOWN: usize = 200;
-    match name.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}..", &name[..end]),
-        None => name.to_owned(),
-    }
 }
