@@ -1,5 +1,6 @@
 //! What `Trainer::fit` and `Trainer::fit_with` return.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use burn::train::renderer::MetricsRenderer;
@@ -38,6 +39,8 @@ pub struct FitResult<M> {
     pub finished_before: bool,
     /// Whether early stopping has ended the run, now or before.
     pub stopped_early: bool,
+    /// Why a limit (`max_steps`) or a callback has ended the run before its last epoch, as done.
+    pub ended_because: Option<String>,
     /// Why training stopped before its last epoch, if it was asked to: by a signal, by `q` on the dashboard, or through burn's
     /// interrupter.
     pub interrupted: Option<String>,
@@ -58,6 +61,19 @@ pub struct FitResult<M> {
     pub last_save_failed: bool,
     /// Why a link leads to an older checkpoint than it should.
     pub unmoved_link: Option<burn_ckpt::Error>,
+}
+
+/// Without the model.
+impl<M> fmt::Debug for FitResult<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FitResult")
+            .field("run_dir", &self.run_dir)
+            .field("epochs", &self.epochs)
+            .field("global_step", &self.global_step)
+            .field("metrics", &self.metrics)
+            .field("checkpoints", &self.checkpoints)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<M> FitResult<M> {
