@@ -6,9 +6,10 @@ use std::process::ExitCode;
 
 use backend::DeviceArgs;
 use burn::tensor::Device;
-use burn::train::metric::{LearningRateMetric, LossMetric, PerplexityMetric};
+use burn::train::metric::{LearningRateMetric, PerplexityMetric};
 use burn::train::{Learner, MultiDeviceOptim};
 use burn_trainer::cli::{self, TrainArgs};
+use burn_trainer::metric::MeanLoss;
 use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use char_lm::{CharLm, CharLmConfig, Window, WindowBatcher, Windows};
 use clap::Parser;
@@ -70,7 +71,7 @@ fn train(
     // is perplexity's logarithm.
     let training = trainer
         .training(training, validation)
-        .metrics((LossMetric::new(),))
+        .metrics((MeanLoss::new(),))
         .metric_valid_numeric(PerplexityMetric::new())
         .metric_train_numeric(LearningRateMetric::new())
         .grads_accumulation(hparams.grads_accumulation);

@@ -11,9 +11,10 @@ use std::process::ExitCode;
 use backend::DeviceArgs;
 use burn::optim::AdamConfig;
 use burn::tensor::Device;
-use burn::train::metric::{AccuracyMetric, LossMetric};
+use burn::train::metric::AccuracyMetric;
 use burn::train::{Learner, MultiDeviceOptim};
 use burn_trainer::cli::{self, TrainArgs};
+use burn_trainer::metric::MeanLoss;
 use burn_trainer::optimizer::InitStreamed;
 use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use clap::Parser;
@@ -78,7 +79,7 @@ fn train(
     };
     let training = trainer
         .training(loader().shuffle(seed).build(train), loader().build(valid))
-        .metrics((LossMetric::new(), AccuracyMetric::new()))
+        .metrics((MeanLoss::new(), AccuracyMetric::new()))
         .grads_accumulation(hparams.grads_accumulation);
 
     device.seed(seed);

@@ -14,13 +14,14 @@ use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
 use burn::optim::AdamWConfig;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
+use burn::train::metric::LearningRateMetric;
 use burn::train::metric::store::{Aggregate, Direction, Split};
-use burn::train::metric::{LearningRateMetric, LossMetric};
 use burn::train::{
     EvaluatorBuilder, InferenceStep, Learner, MetricEarlyStoppingStrategy, RegressionOutput,
     StoppingCondition, TrainOutput, TrainStep,
 };
 use burn_ckpt::FromCheckpoint;
+use burn_trainer::metric::MeanLoss;
 use burn_trainer::optimizer::InitStreamed;
 use burn_trainer::strategy::{
     Best, CheckpointOutput, Interval, KeepRule, Last, RunProgress, SaveDecision, Strategy, TopK,
@@ -138,7 +139,7 @@ fn fit(config: TrainerConfig, hparams: &RegressorConfig, device: Device) -> Resu
     let train = trainer.loader(RowBatcher).batch_size(8).num_workers(2).shuffled().build(rows(40));
     let valid = trainer.loader(RowBatcher).batch_size(8).num_workers(2).build(rows(10));
     let patience = MetricEarlyStoppingStrategy::new(
-        &LossMetric::new(),
+        &MeanLoss::new(),
         Aggregate::Mean,
         Direction::Lowest,
         Split::Valid,
@@ -146,7 +147,7 @@ fn fit(config: TrainerConfig, hparams: &RegressorConfig, device: Device) -> Resu
     );
     let training = trainer
         .training(train, valid)
-        .metrics((LossMetric::new(),))
+        .metrics((MeanLoss::new(),))
         .metric_train_numeric(LearningRateMetric::new())
         .early_stopping(patience)
         .grads_accumulation(2);
@@ -221,7 +222,7 @@ fn load(run: &Path, device: &Device) -> burn_ckpt::Result<()> {
 }
 
 fn test(result: FitResult<Regressor>, loader: Arc<dyn DataLoader<Batch>>) {
-    let evaluator = EvaluatorBuilder::new(&result.run_dir).metrics((LossMetric::new(),));
+    let evaluator = EvaluatorBuilder::new(&result.run_dir).metrics((MeanLoss::new(),));
     let evaluation = evaluator.renderer(result.renderer).build(result.model).eval("test", loader);
 
     assert!(evaluation.error.is_none() && evaluation.interrupted.is_none());

@@ -5,6 +5,7 @@ mod burns_strategies;
 mod devices;
 mod failed_starts;
 mod loader_lengths;
+mod mean_loss;
 mod processes;
 mod slurm;
 mod users_loop;
