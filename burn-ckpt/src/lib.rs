@@ -119,8 +119,8 @@ pub mod plumbing {
     pub use crate::error::chain::chain;
     pub use crate::error::pack_error::PackError;
     pub use crate::file_names::{
-        CHECKPOINT_SUFFIX, MAX_NAME_BYTES, METADATA_SUFFIX, StagingOwner, exception_stem, is_checkpoint,
-        link_name, metadata_path, safe_name, same_file_name,
+        CHECKPOINT_SUFFIX, MAX_NAME_BYTES, METADATA_SUFFIX, StagingOwner, evaluation_path, exception_stem,
+        is_checkpoint, link_name, metadata_path, safe_name, same_file_name,
     };
     pub use crate::format::container::bounded_json::{JsonError, parse as parse_json};
     pub use crate::format::container::shown::{shown, without_controls};

@@ -83,6 +83,7 @@
 //! | say what is saved, when, and how many | [`TrainerConfig`], [`strategy`] |
 //! | have a run that resumes exactly | [`ResumableDataLoader`] |
 //! | have a loss that is a mean over items | [`metric`] |
+//! | have the numbers and outputs of a trained model | [`evaluation`] |
 //! | load a checkpoint | [`burn_ckpt`] |
 //! | save without copies of the optimizer | [`optimizer`] |
 //! | parse the flags that training programs share | `cli` (feature `cli`) |
@@ -115,6 +116,7 @@ pub mod cli;
 pub mod config;
 mod dataloader;
 mod error;
+pub mod evaluation;
 mod learner_state;
 pub mod metric;
 mod metrics;
