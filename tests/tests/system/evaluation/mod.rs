@@ -1,5 +1,6 @@
-//! Numbers after training: evaluations that return them and are kept, and predictions.
+//! Numbers after training: evaluations that return them and are kept, predictions, and which model a run ends with.
 
+mod best_model;
 mod evaluate;
 mod kept;
 mod predict;
