@@ -1,12 +1,15 @@
 //! What `Trainer::fit` and `Trainer::fit_with` return.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
 use burn::train::renderer::MetricsRenderer;
-use burn_ckpt::plumbing::SavedCheckpoint;
+use burn_ckpt::FromCheckpoint;
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, SavedCheckpoint};
 use indexmap::IndexMap;
 
+use crate::error::Result;
 use crate::process::signals::StopSignal;
 
 /// The result of training.
@@ -14,8 +17,11 @@ use crate::process::signals::StopSignal;
 /// The [crate's page](crate) has an example.
 #[non_exhaustive]
 pub struct FitResult<M> {
-    /// The trained model, in validation mode.
+    /// The trained model, in validation mode: that of the last optimizer step, or with
+    /// [`end_with`](crate::TrainerConfig::end_with) `best` that of the best checkpoint.
     pub model: M,
+    /// The checkpoint whose parameters `model` has. `None` if they are those of the last optimizer step.
+    pub model_checkpoint: Option<PathBuf>,
     /// burn's renderer, for an evaluation that follows. While a terminal dashboard is not dropped, what is printed
     /// goes to its screen and is lost with it.
     pub renderer: Box<dyn MetricsRenderer>,
@@ -76,11 +82,43 @@ impl<M> fmt::Debug for FitResult<M> {
     }
 }
 
+impl<M: FromCheckpoint> FitResult<M> {
+    /// The model of the best checkpoint, whatever `model` is. Each tensor is verified while it is loaded.
+    ///
+    /// ```no_run
+    /// # fn run<M: burn_ckpt::FromCheckpoint>(result: burn_trainer::FitResult<M>) -> burn_trainer::Result<()> {
+    /// let best = result.best_model(&burn::tensor::Device::default())?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Checkpoint`](crate::Error::Checkpoint) with [`burn_ckpt::Error::NotFound`] if the run has no best checkpoint, or
+    /// with the errors of [`burn_ckpt::CheckpointLoader::load`].
+    pub fn best_model(&self, device: &Device) -> Result<M> {
+        Ok(M::from_checkpoint(self.best_path()?, device)?)
+    }
+}
+
 impl<M> FitResult<M> {
     /// The checkpoint with the best score of the first best-strategy.
     #[must_use]
     pub fn best(&self) -> Option<&SavedCheckpoint> {
         self.checkpoints.iter().find(|(name, _)| name.starts_with("best:")).map(|(_, held)| held)
+    }
+
+    /// The path of the best checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`burn_ckpt::Error::NotFound`] if there is none.
+    pub(crate) fn best_path(&self) -> burn_ckpt::Result<&Path> {
+        let hint = "the run has no whole one: see that a strategy saves best checkpoints, and that no save of one has failed";
+        self.best().map(|best| best.path.as_path()).ok_or_else(|| burn_ckpt::Error::NotFound {
+            path: self.run_dir.join(CHECKPOINT_DIR),
+            wanted: "best".to_owned(),
+            hint: hint.to_owned(),
+        })
     }
 
     /// The newest checkpoint of the first last-strategy, wherever its directory is.

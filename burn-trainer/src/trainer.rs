@@ -39,7 +39,8 @@ use burn_environment::EnvironmentProbe;
 /// ```no_run
 /// # use burn::data::dataloader::DataLoader;
 /// # use burn::train::{Learner, LearnerModel, TrainStep, InferenceStep};
-/// # use burn::train::metric::{Adaptor, LossInput, LossMetric};
+/// # use burn::train::metric::Adaptor;
+/// # use burn_trainer::metric::{MeanLoss, MeanLossInput};
 /// # use burn_trainer::{Trainer, TrainerConfig};
 /// # use std::sync::Arc;
 /// # fn train<M: LearnerModel>(
@@ -48,10 +49,10 @@ use burn_environment::EnvironmentProbe;
 /// #     valid_loader: Arc<dyn DataLoader<<M as InferenceStep>::Input>>,
 /// #     learner: Learner<M>,
 /// # ) -> burn_trainer::Result<()>
-/// # where <M as TrainStep>::Output: Adaptor<LossInput>, <M as InferenceStep>::Output: Adaptor<LossInput> {
+/// # where <M as TrainStep>::Output: Adaptor<MeanLossInput>, <M as InferenceStep>::Output: Adaptor<MeanLossInput> {
 /// let config = TrainerConfig::new().with_primary_metric("val_loss").with_max_epochs(10);
 /// let trainer = Trainer::new(config, hparams)?;
-/// let training = trainer.training(train_loader, valid_loader).metrics((LossMetric::new(),));
+/// let training = trainer.training(train_loader, valid_loader).metrics((MeanLoss::new(),));
 /// let result = trainer.fit(training, learner)?;
 /// println!("the best checkpoint is {:?}", result.best().map(|best| &best.path));
 /// # Ok(()) }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use burn_ckpt::plumbing::{LockMode, WhenBusy};
 
 use crate::config::batch_limit::BatchLimit;
-use crate::config::trainer_config::{ChangedHparams, FailedSaves, TrainerConfig};
+use crate::config::trainer_config::{ChangedHparams, EndWith, FailedSaves, TrainerConfig};
 use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyConfig};
 
 impl TrainerConfig {
@@ -174,6 +174,8 @@ plain! {
     with_max_waiting_saves, max_waiting_saves: usize;
     /// Sets what a failed save means for the run.
     with_failed_saves, failed_saves: FailedSaves;
+    /// Sets whose parameters the model has that training returns.
+    with_end_with, end_with: EndWith;
     /// Sets how long a device of another machine may take to answer, in seconds.
     with_device_timeout_seconds, device_timeout_seconds: f64;
     /// Sets how often a program restarts itself after a device was lost.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::config::batch_limit::BatchLimit;
-use crate::config::trainer_config::TrainerConfig;
+use crate::config::trainer_config::{EndWith, TrainerConfig};
 use crate::error::{Error, Result};
 use crate::metrics::MAX_EPOCHS;
 use crate::strategy::{Last, MAX_TIMEOUT_SECONDS, StrategyConfig};
@@ -37,6 +37,15 @@ impl TrainerConfig {
         }
         for (name, strategy) in self.named_strategies() {
             self.check_strategy(&name, &strategy)?;
+        }
+        self.check_end()
+    }
+
+    fn check_end(&self) -> Result<()> {
+        let saves_best = |strategy: &StrategyConfig| matches!(strategy, StrategyConfig::Best(_));
+        if self.end_with == EndWith::Best && !self.effective_strategies().iter().any(saves_best) {
+            let reason = "it is \"best\", and no strategy saves best checkpoints: set primary_metric, or end_with to \"last\"";
+            return Err(Error::config("end_with", reason));
         }
         Ok(())
     }

@@ -9,4 +9,4 @@ mod trainer_config;
 pub use batch_limit::BatchLimit;
 pub use burn_ckpt::plumbing::{LockMode, WhenBusy};
 pub(crate) use check::check_path;
-pub use trainer_config::{ChangedHparams, FailedSaves, TrainerConfig};
+pub use trainer_config::{ChangedHparams, EndWith, FailedSaves, TrainerConfig};

@@ -32,6 +32,7 @@ use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyC
 /// | `rank` | none | set where processes train one model together: only that of rank 0 writes |
 /// | `when_busy`, `max_waiting_saves` | `wait`, 1 | when the loop saves faster than the disk writes |
 /// | `failed_saves` | `fail_if_last` | what a failed save means for the exit status |
+/// | `end_with` | `last` | whose parameters the returned model has: those of the `last` step, or of the `best` checkpoint |
 /// | `device_timeout_seconds` | 60 | how long a device of another machine may take to answer |
 /// | `restarts` | 0 | how often a program restarts itself after a device was lost |
 /// | `keep_effective_batch` | false | as many batches in an optimizer step as before, on another number of devices |
@@ -135,6 +136,8 @@ pub struct TrainerConfig {
     pub max_waiting_saves: usize,
     /// What a checkpoint that cannot be saved means for the run; see [`FailedSaves`].
     pub failed_saves: FailedSaves,
+    /// Whose parameters the model has that training returns; see [`EndWith`].
+    pub end_with: EndWith,
     /// A run ends with an error within this many seconds after a device of another machine stops answering, plus the time
     /// to finish a checkpoint that was already read from the device. A device that has not finished its queued work
     /// within 3/4 of this time is considered lost, so a step must take less than that.
@@ -199,6 +202,27 @@ pub enum ChangedHparams {
     Allow,
 }
 
+/// Whose parameters [`FitResult::model`](crate::FitResult::model) has. Checkpoints do not depend on it.
+///
+/// ```
+/// use burn_trainer::TrainerConfig;
+/// use burn_trainer::config::EndWith;
+///
+/// let config = TrainerConfig::new().with_primary_metric("val_loss").with_end_with(EndWith::Best);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EndWith {
+    /// Those after the last optimizer step. The default.
+    Last,
+    /// Those of the best checkpoint, that of [`FitResult::best`](crate::FitResult::best), also where training was stopped or had
+    /// nothing to do. Without a strategy that saves best checkpoints this is an error before training, and a run that ends
+    /// without a whole one ends with an error. A run that is stopped before there is one returns the model of the last step, and a
+    /// line says so. So does a process of a rank that does not write.
+    Best,
+}
+
 impl Default for TrainerConfig {
     fn default() -> Self {
         Self {
@@ -231,6 +255,7 @@ impl Default for TrainerConfig {
             when_busy: WhenBusy::Wait,
             max_waiting_saves: 1,
             failed_saves: FailedSaves::FailIfLast,
+            end_with: EndWith::Last,
             device_timeout_seconds: 60.0,
             restarts: 0,
             keep_effective_batch: false,

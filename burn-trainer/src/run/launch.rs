@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use burn::train::{Learner, LearnerModel, LearningResult, SupervisedTraining};
 use burn_ckpt::plumbing::panic_message;
 
+use super::end_with;
 use super::open::OpenRun;
-use crate::config::TrainerConfig;
+use crate::config::{EndWith, TrainerConfig};
 use crate::error::{Error, Result};
 use crate::metrics::{RunMetricLogger, RunMetrics};
 use crate::process::last_panic;
@@ -95,7 +96,9 @@ impl PreparedRun {
             let message = self.metrics.own_message(panic_message(&*panic));
             Error::Panicked { message, saved: None }
         })?;
-        self.result(result, outcome, signals)
+        // A process that does not write has no checkpoints.
+        let end_with = if self.writes { self.config.end_with } else { EndWith::Last };
+        end_with::load(self.result(result, outcome, signals)?, end_with)
     }
 
     fn result<M>(
@@ -125,6 +128,7 @@ impl PreparedRun {
         let reports = outcome.saves.reports;
         Ok(FitResult {
             model,
+            model_checkpoint: None,
             renderer,
             run_dir: self.run.layout.run_dir().to_path_buf(),
             run_id: self.run.layout.run_id().to_owned(),

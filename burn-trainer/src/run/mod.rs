@@ -7,6 +7,7 @@
 mod changed_settings;
 pub(crate) mod choose_strategies;
 mod created_directories;
+mod end_with;
 mod file_system;
 pub(crate) mod find_checkpoint;
 pub(crate) mod launch;

@@ -7,6 +7,7 @@ mod devices;
 mod failed_starts;
 mod limits;
 mod loader_lengths;
+mod mean_loss;
 mod processes;
 mod slurm;
 mod users_loop;
