@@ -13,6 +13,9 @@ pub const CHECKPOINT_SUFFIX: &str = ".ckpt";
 /// Ending that a metadata file's name adds to its checkpoint's name.
 pub const METADATA_SUFFIX: &str = ".metadata.json";
 
+/// Ending that the file of a checkpoint's evaluations adds to its checkpoint's name.
+const EVALUATION_SUFFIX: &str = ".evaluation.json";
+
 /// Upper limit in bytes of a name chosen by a user or made from a metric. With the suffixes and a staging file's number
 /// it stays below the 255 bytes that file systems allow.
 pub const MAX_NAME_BYTES: usize = 160;
@@ -27,8 +30,18 @@ const STAGING_DIGITS: usize = 16;
 /// The metadata file that belongs to a checkpoint (or the metadata link beside a link).
 #[must_use]
 pub fn metadata_path(checkpoint: &Path) -> PathBuf {
+    beside(checkpoint, METADATA_SUFFIX)
+}
+
+/// The file of a checkpoint's evaluations, if there are any.
+#[must_use]
+pub fn evaluation_path(checkpoint: &Path) -> PathBuf {
+    beside(checkpoint, EVALUATION_SUFFIX)
+}
+
+fn beside(checkpoint: &Path, suffix: &str) -> PathBuf {
     let mut name = checkpoint.as_os_str().to_owned();
-    name.push(METADATA_SUFFIX);
+    name.push(suffix);
     PathBuf::from(name)
 }
 

@@ -41,6 +41,7 @@
 //! | with other hyperparameters | `MyModel::from_checkpoint_with(path, &device, \|h\| h.with_dropout(0.0))?` |
 //! | only the hyperparameters | `MyModel::hparams_from_checkpoint(path)?` |
 //! | parts of a model, under other names, as another type | `MyModel::loader(path).allow_partial(true).load(&device)?`: [`CheckpointLoader`] |
+//! | the average of several checkpoints | [`average`] |
 //! | a model into a module that exists already | `Checkpoint::open(path)?.load_into(module)?`: [`Checkpoint`] |
 //!
 //! `runs/a/best` and `runs/a/last` are the best and the newest checkpoint of the run in `runs/a`: see [`locate`].
@@ -73,6 +74,7 @@
 // Tests make and break files as they please.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+mod average;
 mod byte_size;
 mod disk;
 mod error;
@@ -86,6 +88,7 @@ mod run_dir;
 mod save;
 mod scoped_work;
 
+pub use average::average;
 pub use error::kind::ErrorKind;
 pub use error::{Error, Result};
 pub use format::contents::{Contents, FORMAT_VERSION};
@@ -119,8 +122,8 @@ pub mod plumbing {
     pub use crate::error::chain::chain;
     pub use crate::error::pack_error::PackError;
     pub use crate::file_names::{
-        CHECKPOINT_SUFFIX, MAX_NAME_BYTES, METADATA_SUFFIX, StagingOwner, exception_stem, is_checkpoint,
-        link_name, metadata_path, safe_name, same_file_name,
+        CHECKPOINT_SUFFIX, MAX_NAME_BYTES, METADATA_SUFFIX, StagingOwner, evaluation_path, exception_stem,
+        is_checkpoint, link_name, metadata_path, safe_name, same_file_name,
     };
     pub use crate::format::collect_module::outlines;
     pub use crate::format::container::bounded_json::{JsonError, parse as parse_json};

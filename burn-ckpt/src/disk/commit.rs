@@ -21,7 +21,7 @@ use crate::disk::directories::{parent, remove_if_there, sync_directory};
 use crate::disk::staged_file::{Existing, Staged};
 use crate::disk::storage;
 use crate::error::{Error, Result};
-use crate::file_names::{StagingOwner, metadata_path};
+use crate::file_names::{StagingOwner, evaluation_path, metadata_path};
 
 /// Publishes a staged checkpoint (already synced) with its metadata.
 ///
@@ -52,13 +52,15 @@ pub(crate) fn commit(
     sync_directory(parent(&destination)).inspect_err(|_| take_back(remove_checkpoint))
 }
 
-/// Removes a checkpoint and its metadata: the checkpoint first, durably, so that it is never seen without its metadata. After a
+/// Removes a checkpoint, its evaluations and its metadata. The evaluations first: nobody would know of them without the
+/// checkpoint. The metadata last, once the checkpoint is durably removed, so that it is never seen without its metadata. After a
 /// loss of power the metadata can be there again, which the next start removes.
 ///
 /// # Errors
 ///
 /// [`Error::Io`] when a file cannot be removed. A missing file is not an error.
 pub fn remove_checkpoint(checkpoint: &Path) -> Result<()> {
+    remove_if_there(&evaluation_path(checkpoint))?;
     if storage::remove_file(checkpoint).map_err(Error::io("remove", checkpoint))? {
         sync_directory(parent(checkpoint))?;
     }

@@ -74,9 +74,10 @@ impl Error {
             },
             Self::NewerFormat { .. } => ErrorKind::NewerFormat,
             Self::Unverifiable { .. } => ErrorKind::Unverifiable,
-            Self::TrainerState { .. } | Self::Mismatch { .. } | Self::MissingSection { .. } => {
-                ErrorKind::Mismatch
-            }
+            Self::TrainerState { .. }
+            | Self::Mismatch { .. }
+            | Self::MissingSection { .. }
+            | Self::Differs { .. } => ErrorKind::Mismatch,
             Self::Hparams { .. } => ErrorKind::InvalidHparams,
             Self::Name { .. } => ErrorKind::InvalidName,
             Self::Locked { .. } => ErrorKind::Locked,

@@ -228,6 +228,16 @@ pub enum Error {
         /// The tensors that are missing, unused, or of another shape.
         reason: String,
     },
+    /// Two checkpoints that are to be averaged do not fit each other.
+    #[error("{} and {} cannot be averaged: {reason}", path.display(), other.display())]
+    Differs {
+        /// The first checkpoint.
+        path: PathBuf,
+        /// The second one.
+        other: PathBuf,
+        /// The first difference, or that there is none.
+        reason: String,
+    },
     /// A name, path or pattern that a user chose is invalid.
     #[error("{what} {name:?} is invalid: {reason}")]
     Name {
