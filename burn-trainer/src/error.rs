@@ -164,6 +164,18 @@ pub enum Error {
         /// The checkpoint of the state before the panic.
         saved: Option<PathBuf>,
     },
+    /// A method of a callback returned an error.
+    #[error("training stopped: the callback {name} failed in {method}{}", saved_at(saved.as_ref()))]
+    Callback {
+        /// The callback's name.
+        name: String,
+        /// The method's name.
+        method: &'static str,
+        /// The error that it returned.
+        source: Box<dyn std::error::Error + Send + Sync>,
+        /// The checkpoint of the state before the error.
+        saved: Option<PathBuf>,
+    },
     /// burn's loop reports an error: of a data loader, of a metric, or one given to its interrupter.
     #[error("training stopped by an error{}", saved_at(saved.as_ref()))]
     Training {

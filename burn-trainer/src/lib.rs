@@ -111,6 +111,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod burn_loops;
+pub mod callbacks;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;

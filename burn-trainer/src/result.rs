@@ -1,5 +1,6 @@
 //! What `Trainer::fit` and `Trainer::fit_with` return.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
@@ -44,6 +45,8 @@ pub struct FitResult<M> {
     pub finished_before: bool,
     /// Whether early stopping has ended the run, now or before.
     pub stopped_early: bool,
+    /// Why a limit (`max_steps`) or a callback has ended the run before its last epoch, as done.
+    pub ended_because: Option<String>,
     /// Why training stopped before its last epoch, if it was asked to: by a signal, by `q` on the dashboard, or through burn's
     /// interrupter.
     pub interrupted: Option<String>,
@@ -81,6 +84,19 @@ impl<M: FromCheckpoint> FitResult<M> {
     /// with the errors of [`burn_ckpt::CheckpointLoader::load`].
     pub fn best_model(&self, device: &Device) -> Result<M> {
         Ok(M::from_checkpoint(self.best_path()?, device)?)
+    }
+}
+
+/// Without the model.
+impl<M> fmt::Debug for FitResult<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FitResult")
+            .field("run_dir", &self.run_dir)
+            .field("epochs", &self.epochs)
+            .field("global_step", &self.global_step)
+            .field("metrics", &self.metrics)
+            .field("checkpoints", &self.checkpoints)
+            .finish_non_exhaustive()
     }
 }
 

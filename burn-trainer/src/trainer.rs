@@ -14,6 +14,8 @@ use burn_ckpt::plumbing::{Limits, WriterActivity, hparams_to_json};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::callbacks::Callback;
+use crate::callbacks::registered::Callbacks;
 use crate::config::TrainerConfig;
 use crate::dataloader::{
     EpochTracker, EpochTrackingLoader, LoaderSize, ResumableDataLoader, ResumableDataLoaderBuilder,
@@ -55,11 +57,12 @@ use burn_environment::EnvironmentProbe;
 /// println!("the best checkpoint is {:?}", result.best().map(|best| &best.path));
 /// # Ok(()) }
 /// ```
-pub struct Trainer {
+pub struct Trainer<M: LearnerModel> {
     config: TrainerConfig,
     hparams: Value,
     run: OpenRun,
     strategies: Vec<Box<dyn Strategy>>,
+    callbacks: Callbacks<M>,
     environment: Arc<EnvironmentProbe>,
     /// For the progress display.
     interrupter: RunInterrupter,
@@ -82,7 +85,7 @@ pub struct Trainer {
     limits: Limits,
 }
 
-impl Trainer {
+impl<M: LearnerModel> Trainer<M> {
     /// Opens a run: creates its directory, takes its lock, cleans up after a crash, and verifies the checkpoint to resume
     /// from. `hparams` go into every checkpoint.
     ///
@@ -114,6 +117,7 @@ impl Trainer {
             hparams,
             run,
             strategies: Vec::new(),
+            callbacks: Callbacks::new(),
             devices: Vec::new(),
             optim: MultiDeviceOptim::OptimMainDevice,
             environment,
@@ -142,6 +146,14 @@ impl Trainer {
     #[must_use]
     pub fn strategy(mut self, strategy: impl Strategy + 'static) -> Self {
         self.strategies.push(Box::new(strategy));
+        self
+    }
+
+    /// Adds a callback: code of your own at the events of the run, with a state that resumes. Callbacks are called in the order in
+    /// which they are added.
+    #[must_use]
+    pub fn callback(mut self, callback: impl Callback<M> + 'static) -> Self {
+        self.callbacks.add(Box::new(callback));
         self
     }
 
@@ -181,7 +193,7 @@ impl Trainer {
     /// # Example
     ///
     /// ```no_run
-    /// # fn run(trainer: burn_trainer::Trainer) -> burn_trainer::Result<()> {
+    /// # fn run<M: burn::train::LearnerModel>(trainer: burn_trainer::Trainer<M>) -> burn_trainer::Result<()> {
     /// let device = trainer.device(burn::tensor::Device::default())?;
     /// # Ok(()) }
     /// ```
@@ -212,7 +224,7 @@ impl Trainer {
     ///
     /// Register metrics, early stopping and so on, then pass it to [`Trainer::fit`] or [`Trainer::fit_with`].
     #[must_use]
-    pub fn training<M: LearnerModel>(
+    pub fn training(
         &self,
         train: Arc<dyn DataLoader<<M as TrainStep>::Input>>,
         valid: Arc<dyn DataLoader<<M as InferenceStep>::Input>>,

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use burn_ckpt::plumbing::{DEFAULT_LOGS, LockMode, WhenBusy};
 use serde::{Deserialize, Serialize};
 
-use crate::strategy::{Best, Last, MetricConfig, OnException, StrategyConfig};
+use crate::config::batch_limit::BatchLimit;
+use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyConfig};
 
 /// How a run is trained, where its files go, and what is kept of it.
 ///
@@ -13,6 +14,10 @@ use crate::strategy::{Best, Last, MetricConfig, OnException, StrategyConfig};
 /// |---|---|---|
 /// | `primary_metric` | none | with one set, best, last and on-exception checkpoints are on |
 /// | `max_epochs` | 1 | from 1 to 10,000,000 |
+/// | `min_epochs` | 0 | before them neither early stopping nor a callback ends the run |
+/// | `max_steps`, `max_time` | none | end the run at so many optimizer steps, or after so much training |
+/// | `limit_train_batches`, `limit_valid_batches` | none | use a part of each epoch's batches: a number, or a part of all |
+/// | `overfit_batches` | none | train on the same few batches again and again |
 /// | `checkpoint_saving` | true | false turns all saving off |
 /// | `best`, `last`, `on_exception` | none | adjust one of the three that `primary_metric` turns on |
 /// | `strategies` | none | replaces the three; an empty list saves nothing |
@@ -58,6 +63,20 @@ pub struct TrainerConfig {
     pub primary_metric: Option<MetricConfig>,
     /// The number of epochs of the whole run, those before a resume included.
     pub max_epochs: usize,
+    /// The number of epochs before which neither early stopping nor a callback ends the run.
+    pub min_epochs: usize,
+    /// The number of optimizer steps of the whole run, at which it ends as done, whatever `max_epochs` says.
+    pub max_steps: Option<u64>,
+    /// The training time of the whole run (`"12h"`, `"90m"`, or seconds), after which it ends as done at the next optimizer step. The
+    /// time of earlier starts counts.
+    pub max_time: Option<Interval>,
+    /// How many training batches of each epoch are used. A part (`0.25`) needs a loader of [`Trainer::loader`](crate::Trainer::loader).
+    pub limit_train_batches: Option<BatchLimit>,
+    /// The same for each validation. 0 leaves validation out.
+    pub limit_valid_batches: Option<BatchLimit>,
+    /// Trains on the first so many batches of the first epoch in each epoch, and validates on as many: a model that is right learns
+    /// them by heart. In place of the two limits.
+    pub overfit_batches: Option<BatchLimit>,
     /// Whether checkpoints are saved at all.
     pub checkpoint_saving: bool,
     /// How the best checkpoints are saved. Without `primary_metric`, setting it turns this strategy on.
@@ -213,6 +232,12 @@ impl Default for TrainerConfig {
         Self {
             primary_metric: None,
             max_epochs: 1,
+            min_epochs: 0,
+            max_steps: None,
+            max_time: None,
+            limit_train_batches: None,
+            limit_valid_batches: None,
+            overfit_batches: None,
             checkpoint_saving: true,
             best: None,
             last: None,

@@ -114,7 +114,8 @@ impl PreparedRun {
         // burn's loop does not tell what it saw, but what the interrupter says after the end.
         let stop = outcome.stop.or(interrupted.map(Stop::from));
         // A stop that came after the last epoch has stopped nothing.
-        let is_done = outcome.stopped_early || outcome.epochs >= self.config.max_epochs as u64;
+        let ends_early = outcome.stopped_early || outcome.ended_because.is_some();
+        let is_done = ends_early || outcome.epochs >= self.config.max_epochs as u64;
         let stop = stop.filter(|_| !is_done);
         let stopped_by = stop.as_ref().and_then(|_| signals.received());
         let requeues = self.writes && self.config.slurm_requeue;
@@ -139,6 +140,7 @@ impl PreparedRun {
             resumed_from: self.resumed_from,
             finished_before: outcome.finished_before,
             stopped_early: outcome.stopped_early,
+            ended_because: outcome.ended_because,
             stopped_by,
             requeued,
             interrupted: stop.map(|stop| stop.reason),
