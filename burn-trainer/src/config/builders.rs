@@ -114,6 +114,20 @@ impl TrainerConfig {
         self
     }
 
+    /// Sets the words by which the run is found again.
+    #[must_use]
+    pub fn with_tags(mut self, tags: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.tags = tags.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets what the run is for, in a human's words.
+    #[must_use]
+    pub fn with_notes(mut self, notes: impl Into<String>) -> Self {
+        self.notes = Some(notes.into());
+        self
+    }
+
     /// Sets the directory that holds the logs directory.
     #[must_use]
     pub fn with_root(mut self, root: impl Into<PathBuf>) -> Self {

@@ -102,6 +102,10 @@ pub struct TrainerConfig {
     pub name: Option<String>,
     /// The project that the run belongs to, for the metadata.
     pub project: Option<String>,
+    /// Words by which runs are found again (`burn-ckpt ls --tag baseline`): at most 64 of up to 100 bytes, for the metadata.
+    pub tags: Vec<String>,
+    /// What the run is for, in a human's words: at most 10,000 bytes, for the metadata.
+    pub notes: Option<String>,
     /// The directory that holds the logs directory. It is UTF-8, as are all paths here, and does not begin with `~`, which
     /// only a shell expands.
     pub root: PathBuf,
@@ -247,6 +251,8 @@ impl Default for TrainerConfig {
             run_id: None,
             name: None,
             project: None,
+            tags: Vec::new(),
+            notes: None,
             root: PathBuf::from("."),
             logs: DEFAULT_LOGS.to_owned(),
             seed: 42,

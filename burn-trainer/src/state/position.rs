@@ -1,5 +1,6 @@
 //! The training loop's state as it stands in a checkpoint: where in the run the checkpoint was saved.
 
+use burn_ckpt::plumbing::FilenameTemplate;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +57,12 @@ fn is_one(value: &f64) -> bool {
 }
 
 impl TrainerState {
+    /// The file name of this state by a strategy's template, without ending.
+    pub(crate) fn file_stem(&self, template: &FilenameTemplate) -> burn_ckpt::Result<String> {
+        let Position { epoch, global_step, .. } = self.position;
+        template.render(epoch, global_step, self.training_time_seconds, &self.metrics)
+    }
+
     /// The state at a position, without strategies.
     pub(crate) fn new(
         position: Position,
