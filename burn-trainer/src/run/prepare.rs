@@ -13,7 +13,7 @@ use super::choose_strategies::{ChosenStrategies, choose_strategies};
 use super::launch::PreparedRun;
 use super::open::OpenRun;
 use super::starts::{self, ThisStart};
-use super::{changed_settings, start_lines};
+use super::{changed_settings, start_lines, warm_start};
 use crate::config::TrainerConfig;
 use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
@@ -94,6 +94,9 @@ pub(crate) fn prepare<M: LearnerModel>(
             start_lines::newer_checkpoints(&run.present, resume);
         }
         changed_settings::report(resume, &config, &hparams, (data, keeps_order))?;
+    }
+    if let Some(init_from) = config.init_from.as_ref().filter(|_| resume.is_none()) {
+        warm_start::load(learner, init_from, writes)?;
     }
     if let Some(resume) = &mut resume {
         restore(learner, resume)?;
