@@ -165,11 +165,23 @@ pub enum Error {
     TooLarge {
         /// Which part: the checkpoint, its header, a tensor.
         what: String,
-        /// `bytes` or `tensors`.
+        /// `bytes`, `tensors` or `dimensions`.
         unit: &'static str,
         /// How many there would be.
         found: u64,
         /// How many a reader accepts.
+        limit: u64,
+    },
+    /// A part of a checkpoint that has to be in one file is larger than a file may be. Nothing is written.
+    #[error(
+        "{what} needs {needed} bytes, and a file may have {limit}: set max_file_bytes to {needed} or more"
+    )]
+    FileLimit {
+        /// Which part: the largest tensor, the index.
+        what: String,
+        /// How many bytes its file would have at least.
+        needed: u64,
+        /// How many are allowed.
         limit: u64,
     },
     /// A part of the state that is to be saved cannot be expressed in a file, for example hyperparameters as JSON.

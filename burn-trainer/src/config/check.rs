@@ -19,6 +19,9 @@ impl TrainerConfig {
             let reason = format!("{} is not a number of epochs from 1 to {MAX_EPOCHS}", self.max_epochs);
             return Err(Error::config("max_epochs", reason));
         }
+        if self.max_file_bytes == Some(0) {
+            return Err(Error::config("max_file_bytes", "no file has 0 bytes: leave it out for 100 GiB"));
+        }
         check_path("root", &self.root)?;
         check_home("logs", Path::new(&self.logs))?;
         check_home("ckpt_path", Path::new(self.ckpt_path.as_deref().unwrap_or_default()))?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use burn::train::{Learner, LearnerModel, SupervisedTraining, TrainingStrategy};
+use burn_ckpt::plumbing::check_weights;
 
 use super::Trainer;
 use crate::burn_loops::epoch_end_saves::EpochEndSaves;
@@ -29,7 +30,7 @@ impl Trainer {
         let saves = !self.strategies.is_empty() || !self.config.effective_strategies().is_empty();
         if saves && self.config.writes() {
             // Hours of training would end without a checkpoint. No tensor is read.
-            self.limits.check_weights(&learner.model())?;
+            check_weights(&self.limits, &learner.model())?;
         }
         Ok(())
     }
@@ -216,6 +217,7 @@ impl Trainer {
             environment: self.environment,
             activity: self.activity,
             data: self.data.get(),
+            limits: self.limits,
             keeps_order: self.train_size.get().is_some(),
             valid_size: self.valid_size.get(),
         }

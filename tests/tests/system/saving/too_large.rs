@@ -9,8 +9,11 @@ use system_tests::run_files::run_dir;
 
 #[test]
 fn weights_that_exceed_a_limit_are_an_error_before_the_first_step_and_leave_nothing() {
-    // The small model has four tensors, and a checkpoint two of its own.
-    for limits in [Limits { tensors: 5, ..Limits::READER }, Limits { tensor_bytes: 20, ..Limits::READER }] {
+    for limits in [
+        Limits { section_tensors: 3, ..Limits::READER },
+        Limits { state_tensors: 3, ..Limits::READER },
+        Limits { tensor_bytes: 20, ..Limits::READER },
+    ] {
         let root = tempfile::tempdir().unwrap();
         let error = train_within(config(root.path(), 1), limits).err().unwrap();
         assert!(
