@@ -19,6 +19,8 @@ pub const SHARDS_SUFFIX: &str = ".shards";
 
 /// How the name of a shard begins. Numbers follow, as in Hugging Face's names: `state-00001-of-00003.ckpt`.
 const SHARD_START: &str = "state-";
+/// Ending that the file of a checkpoint's evaluations adds to its checkpoint's name.
+const EVALUATION_SUFFIX: &str = ".evaluation.json";
 
 /// Upper limit in bytes of a name chosen by a user or made from a metric. With the suffixes and a staging file's number
 /// it stays below the 255 bytes that file systems allow.
@@ -34,8 +36,18 @@ const STAGING_DIGITS: usize = 16;
 /// The metadata file that belongs to a checkpoint (or the metadata link beside a link).
 #[must_use]
 pub fn metadata_path(checkpoint: &Path) -> PathBuf {
+    beside(checkpoint, METADATA_SUFFIX)
+}
+
+/// The file of a checkpoint's evaluations, if there are any.
+#[must_use]
+pub fn evaluation_path(checkpoint: &Path) -> PathBuf {
+    beside(checkpoint, EVALUATION_SUFFIX)
+}
+
+fn beside(checkpoint: &Path, suffix: &str) -> PathBuf {
     let mut name = checkpoint.as_os_str().to_owned();
-    name.push(METADATA_SUFFIX);
+    name.push(suffix);
     PathBuf::from(name)
 }
 

@@ -41,6 +41,7 @@
 //! | with other hyperparameters | `MyModel::from_checkpoint_with(path, &device, \|h\| h.with_dropout(0.0))?` |
 //! | only the hyperparameters | `MyModel::hparams_from_checkpoint(path)?` |
 //! | parts of a model, under other names, as another type | `MyModel::loader(path).allow_partial(true).load(&device)?`: [`CheckpointLoader`] |
+//! | the average of several checkpoints | [`average`] |
 //! | a model into a module that exists already | `Checkpoint::open(path)?.load_into(module)?`: [`Checkpoint`] |
 //!
 //! `runs/a/best` and `runs/a/last` are the best and the newest checkpoint of the run in `runs/a`: see [`locate`].
@@ -73,6 +74,7 @@
 // Tests make and break files as they please.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+mod average;
 mod byte_size;
 mod disk;
 mod error;
@@ -86,6 +88,7 @@ mod run_dir;
 mod save;
 mod scoped_work;
 
+pub use average::average;
 pub use error::kind::ErrorKind;
 pub use error::{Error, Result};
 pub use format::contents::{Contents, FORMAT_VERSION};
@@ -120,10 +123,11 @@ pub mod plumbing {
     pub use crate::error::chain::chain;
     pub use crate::error::pack_error::PackError;
     pub use crate::file_names::{
-        CHECKPOINT_SUFFIX, MAX_NAME_BYTES, METADATA_SUFFIX, StagingOwner, exception_stem, is_checkpoint,
-        is_shards_directory, is_staging_directory, link_name, metadata_path, safe_name, same_file_name,
-        shards_directory,
+        CHECKPOINT_SUFFIX, MAX_NAME_BYTES, METADATA_SUFFIX, StagingOwner, evaluation_path, exception_stem,
+        is_checkpoint, is_shards_directory, is_staging_directory, link_name, metadata_path, safe_name,
+        same_file_name, shards_directory,
     };
+    pub use crate::format::collect_module::outlines;
     pub use crate::format::container::bounded_json::{JsonError, parse as parse_json};
     pub use crate::format::container::shown::{shown, without_controls};
     pub use crate::format::digest::{blake3_of_tensor, sha256_of_file};
@@ -144,7 +148,7 @@ pub mod plumbing {
     pub use crate::run_dir::locate::resolve;
     pub use crate::run_dir::other_runs::{check_no_other_run, check_own};
     pub use crate::save::activity::WriterActivity;
-    pub use crate::save::container::plan_state::check_weights;
+    pub use crate::save::container::plan_state::check_state;
     pub use crate::save::persist::add_name;
     pub use crate::save::request::{
         MakeSections, MakeTrainerState, RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy,

@@ -104,14 +104,22 @@ pub enum Error {
         /// The names that were logged.
         logged: Vec<String>,
     },
-    /// A data loader gives no batch: there is nothing to train on, or nothing to validate on although a strategy ranks or
-    /// names checkpoints by a `val_` metric.
+    /// A data loader gives no batch: there is nothing to train on, nothing to validate on although a strategy ranks or
+    /// names checkpoints by a `val_` metric, or nothing to evaluate.
     #[error("the {split} data gives no batch: {reason}")]
     NoBatch {
-        /// `training` or `validation`.
+        /// `training`, `validation`, or the name of the data of an evaluation.
         split: String,
         /// Why, and what to do.
         reason: String,
+    },
+    /// An evaluation or a prediction cannot be completed.
+    #[error("the evaluation was stopped by an error of {part}")]
+    Evaluation {
+        /// `the data loader`, or the metric.
+        part: String,
+        /// The error.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// `ckpt_path` is `auto`, and none of the run's checkpoints can be resumed.
     #[error(
@@ -156,6 +164,18 @@ pub enum Error {
         /// The checkpoint of the state before the panic.
         saved: Option<PathBuf>,
     },
+    /// A method of a callback returned an error.
+    #[error("training stopped: the callback {name} failed in {method}{}", saved_at(saved.as_ref()))]
+    Callback {
+        /// The callback's name.
+        name: String,
+        /// The method's name.
+        method: &'static str,
+        /// The error that it returned.
+        source: Box<dyn std::error::Error + Send + Sync>,
+        /// The checkpoint of the state before the error.
+        saved: Option<PathBuf>,
+    },
     /// burn's loop reports an error: of a data loader, of a metric, or one given to its interrupter.
     #[error("training stopped by an error{}", saved_at(saved.as_ref()))]
     Training {
@@ -177,6 +197,13 @@ pub enum Error {
 impl Error {
     pub(crate) fn config(setting: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Config { setting: setting.into(), reason: reason.into() }
+    }
+
+    pub(crate) fn evaluation(
+        part: impl Into<String>,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> Self {
+        Self::Evaluation { part: part.into(), source: Box::new(source) }
     }
 
     pub(crate) fn no_batch(split: impl Into<String>, reason: impl Into<String>) -> Self {

@@ -5,7 +5,7 @@
 //! use burn::optim::AdamConfig;
 //! use burn::tensor::Device;
 //! use burn::train::Learner;
-//! use burn::train::metric::LossMetric;
+//! use burn_trainer::metric::MeanLoss;
 //! use burn_trainer::{Trainer, TrainerConfig};
 //!
 //! # use burn::data::dataloader::batcher::Batcher;
@@ -69,7 +69,7 @@
 //! let device = trainer.device(Device::default())?;
 //! let train = trainer.loader(MyBatcher).batch_size(32).shuffled().build(train_set);
 //! let valid = trainer.loader(MyBatcher).batch_size(32).build(valid_set);
-//! let training = trainer.training(train, valid).metrics((LossMetric::new(),));
+//! let training = trainer.training(train, valid).metrics((MeanLoss::new(),));
 //! let result = trainer.fit(training, Learner::new(hparams.init(&device), AdamConfig::new().init(), 1e-3))?;
 //! println!("the best checkpoint is {:?}", result.best().map(|best| &best.path));
 //!
@@ -82,6 +82,8 @@
 //! | train, on one device or several | [`Trainer`] |
 //! | say what is saved, when, and how many | [`TrainerConfig`], [`strategy`] |
 //! | have a run that resumes exactly | [`ResumableDataLoader`] |
+//! | have a loss that is a mean over items | [`metric`] |
+//! | have the numbers and outputs of a trained model | [`evaluation`] |
 //! | load a checkpoint | [`burn_ckpt`] |
 //! | save without copies of the optimizer | [`optimizer`] |
 //! | parse the flags that training programs share | `cli` (feature `cli`) |
@@ -109,12 +111,15 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod burn_loops;
+pub mod callbacks;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
 mod dataloader;
 mod error;
+pub mod evaluation;
 mod learner_state;
+pub mod metric;
 mod metrics;
 pub mod optimizer;
 pub mod process;

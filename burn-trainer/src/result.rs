@@ -1,11 +1,15 @@
 //! What `Trainer::fit` and `Trainer::fit_with` return.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
 use burn::train::renderer::MetricsRenderer;
-use burn_ckpt::plumbing::SavedCheckpoint;
+use burn_ckpt::FromCheckpoint;
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, SavedCheckpoint};
 use indexmap::IndexMap;
 
+use crate::error::Result;
 use crate::process::signals::StopSignal;
 
 /// The result of training.
@@ -13,8 +17,11 @@ use crate::process::signals::StopSignal;
 /// The [crate's page](crate) has an example.
 #[non_exhaustive]
 pub struct FitResult<M> {
-    /// The trained model, in validation mode.
+    /// The trained model, in validation mode: that of the last optimizer step, or with
+    /// [`end_with`](crate::TrainerConfig::end_with) `best` that of the best checkpoint.
     pub model: M,
+    /// The checkpoint whose parameters `model` has. `None` if they are those of the last optimizer step.
+    pub model_checkpoint: Option<PathBuf>,
     /// burn's renderer, for an evaluation that follows. While a terminal dashboard is not dropped, what is printed
     /// goes to its screen and is lost with it.
     pub renderer: Box<dyn MetricsRenderer>,
@@ -38,6 +45,8 @@ pub struct FitResult<M> {
     pub finished_before: bool,
     /// Whether early stopping has ended the run, now or before.
     pub stopped_early: bool,
+    /// Why a limit (`max_steps`) or a callback has ended the run before its last epoch, as done.
+    pub ended_because: Option<String>,
     /// Why training stopped before its last epoch, if it was asked to: by a signal, by `q` on the dashboard, or through burn's
     /// interrupter.
     pub interrupted: Option<String>,
@@ -60,11 +69,56 @@ pub struct FitResult<M> {
     pub unmoved_link: Option<burn_ckpt::Error>,
 }
 
+/// Without the model.
+impl<M> fmt::Debug for FitResult<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FitResult")
+            .field("run_dir", &self.run_dir)
+            .field("epochs", &self.epochs)
+            .field("global_step", &self.global_step)
+            .field("metrics", &self.metrics)
+            .field("checkpoints", &self.checkpoints)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<M: FromCheckpoint> FitResult<M> {
+    /// The model of the best checkpoint, whatever `model` is. Each tensor is verified while it is loaded.
+    ///
+    /// ```no_run
+    /// # fn run<M: burn_ckpt::FromCheckpoint>(result: burn_trainer::FitResult<M>) -> burn_trainer::Result<()> {
+    /// let best = result.best_model(&burn::tensor::Device::default())?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Checkpoint`](crate::Error::Checkpoint) with [`burn_ckpt::Error::NotFound`] if the run has no best checkpoint, or
+    /// with the errors of [`burn_ckpt::CheckpointLoader::load`].
+    pub fn best_model(&self, device: &Device) -> Result<M> {
+        Ok(M::from_checkpoint(self.best_path()?, device)?)
+    }
+}
+
 impl<M> FitResult<M> {
     /// The checkpoint with the best score of the first best-strategy.
     #[must_use]
     pub fn best(&self) -> Option<&SavedCheckpoint> {
         self.checkpoints.iter().find(|(name, _)| name.starts_with("best:")).map(|(_, held)| held)
+    }
+
+    /// The path of the best checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`burn_ckpt::Error::NotFound`] if there is none.
+    pub(crate) fn best_path(&self) -> burn_ckpt::Result<&Path> {
+        let hint = "the run has no whole one: see that a strategy saves best checkpoints, and that no save of one has failed";
+        self.best().map(|best| best.path.as_path()).ok_or_else(|| burn_ckpt::Error::NotFound {
+            path: self.run_dir.join(CHECKPOINT_DIR),
+            wanted: "best".to_owned(),
+            hint: hint.to_owned(),
+        })
     }
 
     /// The newest checkpoint of the first last-strategy, wherever its directory is.

@@ -14,6 +14,8 @@ use burn_ckpt::plumbing::{Limits, WriterActivity, hparams_to_json};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::callbacks::Callback;
+use crate::callbacks::registered::Callbacks;
 use crate::config::TrainerConfig;
 use crate::dataloader::{
     EpochTracker, EpochTrackingLoader, LoaderSize, ResumableDataLoader, ResumableDataLoaderBuilder,
@@ -37,7 +39,8 @@ use burn_environment::EnvironmentProbe;
 /// ```no_run
 /// # use burn::data::dataloader::DataLoader;
 /// # use burn::train::{Learner, LearnerModel, TrainStep, InferenceStep};
-/// # use burn::train::metric::{Adaptor, LossInput, LossMetric};
+/// # use burn::train::metric::Adaptor;
+/// # use burn_trainer::metric::{MeanLoss, MeanLossInput};
 /// # use burn_trainer::{Trainer, TrainerConfig};
 /// # use std::sync::Arc;
 /// # fn train<M: LearnerModel>(
@@ -46,19 +49,20 @@ use burn_environment::EnvironmentProbe;
 /// #     valid_loader: Arc<dyn DataLoader<<M as InferenceStep>::Input>>,
 /// #     learner: Learner<M>,
 /// # ) -> burn_trainer::Result<()>
-/// # where <M as TrainStep>::Output: Adaptor<LossInput>, <M as InferenceStep>::Output: Adaptor<LossInput> {
+/// # where <M as TrainStep>::Output: Adaptor<MeanLossInput>, <M as InferenceStep>::Output: Adaptor<MeanLossInput> {
 /// let config = TrainerConfig::new().with_primary_metric("val_loss").with_max_epochs(10);
 /// let trainer = Trainer::new(config, hparams)?;
-/// let training = trainer.training(train_loader, valid_loader).metrics((LossMetric::new(),));
+/// let training = trainer.training(train_loader, valid_loader).metrics((MeanLoss::new(),));
 /// let result = trainer.fit(training, learner)?;
 /// println!("the best checkpoint is {:?}", result.best().map(|best| &best.path));
 /// # Ok(()) }
 /// ```
-pub struct Trainer {
+pub struct Trainer<M: LearnerModel> {
     config: TrainerConfig,
     hparams: Value,
     run: OpenRun,
     strategies: Vec<Box<dyn Strategy>>,
+    callbacks: Callbacks<M>,
     environment: Arc<EnvironmentProbe>,
     /// For the progress display.
     interrupter: RunInterrupter,
@@ -81,7 +85,7 @@ pub struct Trainer {
     limits: Limits,
 }
 
-impl Trainer {
+impl<M: LearnerModel> Trainer<M> {
     /// Opens a run: creates its directory, takes its lock, cleans up after a crash, and verifies the checkpoint to resume
     /// from. `hparams` go into every checkpoint.
     ///
@@ -117,6 +121,7 @@ impl Trainer {
             hparams,
             run,
             strategies: Vec::new(),
+            callbacks: Callbacks::new(),
             devices: Vec::new(),
             optim: MultiDeviceOptim::OptimMainDevice,
             environment,
@@ -145,6 +150,14 @@ impl Trainer {
     #[must_use]
     pub fn strategy(mut self, strategy: impl Strategy + 'static) -> Self {
         self.strategies.push(Box::new(strategy));
+        self
+    }
+
+    /// Adds a callback: code of your own at the events of the run, with a state that resumes. Callbacks are called in the order in
+    /// which they are added.
+    #[must_use]
+    pub fn callback(mut self, callback: impl Callback<M> + 'static) -> Self {
+        self.callbacks.add(Box::new(callback));
         self
     }
 
@@ -184,7 +197,7 @@ impl Trainer {
     /// # Example
     ///
     /// ```no_run
-    /// # fn run(trainer: burn_trainer::Trainer) -> burn_trainer::Result<()> {
+    /// # fn run<M: burn::train::LearnerModel>(trainer: burn_trainer::Trainer<M>) -> burn_trainer::Result<()> {
     /// let device = trainer.device(burn::tensor::Device::default())?;
     /// # Ok(()) }
     /// ```
@@ -215,7 +228,7 @@ impl Trainer {
     ///
     /// Register metrics, early stopping and so on, then pass it to [`Trainer::fit`] or [`Trainer::fit_with`].
     #[must_use]
-    pub fn training<M: LearnerModel>(
+    pub fn training(
         &self,
         train: Arc<dyn DataLoader<<M as TrainStep>::Input>>,
         valid: Arc<dyn DataLoader<<M as InferenceStep>::Input>>,

@@ -26,7 +26,7 @@ use crate::disk::staged_shards::{StagedShards, remove_shards};
 use crate::disk::storage;
 use crate::error::chain::chain;
 use crate::error::{Error, Result};
-use crate::file_names::{StagingOwner, metadata_path, shards_directory};
+use crate::file_names::{StagingOwner, evaluation_path, metadata_path, shards_directory};
 
 /// A checkpoint that is written, and has no name yet: the file, or the index of several.
 #[derive(Debug)]
@@ -102,14 +102,15 @@ fn remove_replaced_shards(checkpoint: &Path) {
     }
 }
 
-/// Removes a checkpoint, its shards and its metadata: the checkpoint first, durably, so that it is never seen without the others.
-/// The metadata last: while it is there, the next start knows whose the shards are. After a loss of power the metadata can be
-/// there again, which the next start removes.
+/// Removes a checkpoint, its evaluations, its shards and its metadata. The evaluations first: nobody would know of them without the
+/// checkpoint. Then the checkpoint, durably, so that it is never seen without the others. The metadata last: while it is there, the next
+/// start knows whose the shards are. After a loss of power the metadata can be there again, which the next start removes.
 ///
 /// # Errors
 ///
 /// [`Error::Io`] when a file cannot be removed. A missing file is not an error.
 pub fn remove_checkpoint(checkpoint: &Path) -> Result<()> {
+    remove_if_there(&evaluation_path(checkpoint))?;
     if storage::remove_file(checkpoint).map_err(Error::io("remove", checkpoint))? {
         sync_directory(parent(checkpoint))?;
     }

@@ -74,15 +74,18 @@ impl Error {
             },
             Self::NewerFormat { .. } => ErrorKind::NewerFormat,
             Self::Unverifiable { .. } => ErrorKind::Unverifiable,
-            Self::TrainerState { .. } | Self::Mismatch { .. } | Self::MissingSection { .. } => {
-                ErrorKind::Mismatch
-            }
+            Self::TrainerState { .. }
+            | Self::Mismatch { .. }
+            | Self::MissingSection { .. }
+            | Self::Differs { .. } => ErrorKind::Mismatch,
             Self::Hparams { .. } => ErrorKind::InvalidHparams,
             Self::Name { .. } => ErrorKind::InvalidName,
             Self::Locked { .. } => ErrorKind::Locked,
             Self::OtherRun { .. } => ErrorKind::OtherRun,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::TooLarge { .. } | Self::FileLimit { .. } => ErrorKind::TooLarge,
+            Self::FileSizeLimit { .. } => ErrorKind::DiskFull,
+            Self::ReadBack { source, .. } => source.kind(),
             Self::WriterStopped { .. } => ErrorKind::WriterStopped,
             Self::Load { source, .. } | Self::Container { source, .. } | Self::Snapshot { source, .. } => {
                 source.as_deref().map_or(ErrorKind::Other, kind_of_cause)

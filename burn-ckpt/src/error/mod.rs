@@ -157,6 +157,14 @@ pub enum Error {
         /// The writer's or the device's error, where one caused it.
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+    /// A checkpoint was written, and cannot be opened again: what the disk gives back is not what was written. It is not kept.
+    #[error("{} cannot be opened right after it was written, and is not kept: check the disk", path.display())]
+    ReadBack {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
     /// A checkpoint would be larger than a reader accepts. Nothing is written.
     #[error(
         "{what} would have {found} {unit}, and a reader accepts {limit}: train a smaller model, save a smaller type, or, if \
@@ -182,6 +190,17 @@ pub enum Error {
         /// How many bytes its file would have at least.
         needed: u64,
         /// How many are allowed.
+        limit: u64,
+    },
+    /// A file of a checkpoint would be larger than the largest one that this process may write.
+    #[error(
+        "a file of a checkpoint has {needed} bytes or more, and this process may write files of at most {limit} bytes: raise the \
+         limit (ulimit -f), set max_file_bytes to less, train a smaller model, or, if only the optimizer's state makes it too large, set save_weights_only"
+    )]
+    FileSizeLimit {
+        /// The bytes of the tensors in a file.
+        needed: u64,
+        /// The limit of a file's size.
         limit: u64,
     },
     /// A part of the state that is to be saved cannot be expressed in a file, for example hyperparameters as JSON.
@@ -219,6 +238,16 @@ pub enum Error {
         /// The checkpoint.
         path: PathBuf,
         /// The tensors that are missing, unused, or of another shape.
+        reason: String,
+    },
+    /// Two checkpoints that are to be averaged do not fit each other.
+    #[error("{} and {} cannot be averaged: {reason}", path.display(), other.display())]
+    Differs {
+        /// The first checkpoint.
+        path: PathBuf,
+        /// The second one.
+        other: PathBuf,
+        /// The first difference, or that there is none.
         reason: String,
     },
     /// A name, path or pattern that a user chose is invalid.

@@ -1,4 +1,4 @@
-//! Loading the model's section into a module: the tensors that fit are read, verified, and put into its parameters.
+//! Loading a section into a module: the tensors that fit are read, verified, and put into its parameters.
 //!
 //! `match_tensors` decides which tensor is for which parameter before any tensor is read. burn-store's `Applier` then takes one
 //! tensor after the other, which `prefetch` has read by then.
@@ -20,7 +20,7 @@ use crate::load::prefetch::read_ahead;
 use crate::load::report::LoadReport;
 use crate::panics::panic_message;
 
-/// Loads the model's section of a checkpoint into a module. The tensors are verified against `metadata`, if it is given.
+/// Loads a section of a checkpoint, that of the options, into a module. The tensors are verified against `metadata`, if it is given.
 pub(crate) fn load<M: Module>(
     path: &Path,
     mut section: Section,
@@ -30,7 +30,7 @@ pub(crate) fn load<M: Module>(
 ) -> Result<(M, LoadReport)> {
     let read_errors = section.read_errors.clone();
     if let Some(metadata) = metadata {
-        section.tensors = verified(path, Section::MODEL, section.tensors, metadata, &read_errors)?;
+        section.tensors = verified(path, &options.section(), section.tensors, metadata, &read_errors)?;
     }
     let (matches, mut report) = match_tensors(path, section, &module, options)?;
     report.verified = metadata.is_some();
@@ -46,7 +46,7 @@ pub(crate) fn load<M: Module>(
     });
     if let Some(unread) = unread {
         let name = &names[unread.index];
-        let full_name = format!("{}.{}", Section::MODEL, shown(name));
+        let full_name = format!("{}.{}", options.section(), shown(name));
         return Err(match read_errors.take(name) {
             Some(error @ Error::Checksum { .. }) => error,
             Some(source) => Error::Load {

@@ -277,7 +277,7 @@ impl Checkpoint {
         self.load_into_with(module, &LoadOptions::default()).map(|(module, _)| module)
     }
 
-    /// Loads the model's section into a module as the options say. The report says which tensors were loaded.
+    /// Loads the model's section, or that of a part, into a module as the options say. The report says which tensors were loaded.
     ///
     /// Reads only the tensors that the module takes, on up to 4 threads, and holds up to 256 MB of them in memory before they
     /// are in the module. The file can be removed when this returns.
@@ -316,7 +316,8 @@ impl Checkpoint {
             true => Some(self.checked_metadata()?),
             false => None,
         };
-        apply_weights::load(&self.path, self.section(Section::MODEL)?, module, options, metadata.as_ref())
+        let section = self.section(&options.section())?;
+        apply_weights::load(&self.path, section, module, options, metadata.as_ref())
     }
 
     /// Compares the model's section with a module's parameters, by name and shape, without reading a tensor.

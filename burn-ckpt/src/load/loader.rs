@@ -288,6 +288,12 @@ impl<'a, M: FromCheckpoint> CheckpointLoader<'a, M> {
         self
     }
 
+    /// Loads a program's own part in place of the model: `ema` for the section `user.ema`, which burn-trainer's `Ema` stores.
+    pub fn part(mut self, part: &str) -> Self {
+        self.options.part = Some(part.to_owned());
+        self
+    }
+
     /// Sets whether each tensor that is read is compared with its digest in the metadata (default: `true`). A checkpoint
     /// without metadata loads only with `false`.
     pub fn verify(mut self, verify: bool) -> Self {

@@ -3,6 +3,8 @@
 use burn::store::KeyRemapper;
 use burn::tensor::DType;
 
+use crate::format::section::Section;
+
 /// How the tensors of a checkpoint are matched with a module's parameters.
 ///
 /// | field | default | what it does |
@@ -12,6 +14,7 @@ use burn::tensor::DType;
 /// | `allow_mismatched` | `false` | parameters of another shape or kind keep their initial values |
 /// | `remapper` | none | renames the checkpoint's tensors before they are matched |
 /// | `float_dtype` | as stored | casts every tensor of floats |
+/// | `part` | the model | loads the tensors of a program's own part, `user.<part>`, such as averaged weights |
 /// | `verify` | `true` | compares each tensor that is read with its digest in the metadata |
 ///
 /// ```
@@ -37,6 +40,8 @@ pub struct LoadOptions {
     pub remapper: KeyRemapper,
     /// The type that every tensor of floats is cast to. `None`: parameters get the stored type.
     pub float_dtype: Option<DType>,
+    /// The part that is loaded: `ema` for the section `user.ema`. `None`: the model.
+    pub part: Option<String>,
     /// Whether the hyperparameters and each tensor that is read are compared with the metadata file.
     pub verify: bool,
 }
@@ -83,6 +88,19 @@ impl LoadOptions {
         self
     }
 
+    /// Sets the part that is loaded, or `None` for the model.
+    #[must_use]
+    pub fn with_part<'a>(mut self, part: impl Into<Option<&'a str>>) -> Self {
+        self.part = part.into().map(str::to_owned);
+        self
+    }
+
+    /// The name of the section that is loaded.
+    pub(crate) fn section(&self) -> String {
+        let of_part = |part: &String| format!("{}{part}", Section::USER_PREFIX);
+        self.part.as_ref().map_or_else(|| Section::MODEL.to_owned(), of_part)
+    }
+
     /// Sets whether the hyperparameters and each tensor that is read are compared with the metadata file.
     #[must_use]
     pub fn with_verify(mut self, verify: bool) -> Self {
@@ -99,6 +117,7 @@ impl Default for LoadOptions {
             allow_mismatched: false,
             remapper: KeyRemapper::new(),
             float_dtype: None,
+            part: None,
             verify: true,
         }
     }

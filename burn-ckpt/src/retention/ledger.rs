@@ -29,6 +29,8 @@ pub struct Ledger {
     delays_removals: bool,
     /// Files that no strategy keeps, and that are not removed yet.
     unwanted: Vec<PathBuf>,
+    /// Files that were removed, until they are taken.
+    removed: Vec<PathBuf>,
     /// Checkpoints of earlier starts that count once their bytes are verified, with their digests.
     unverified: IndexMap<PathBuf, FileDigests>,
     /// Those that were found to be damaged, until they are taken.
@@ -331,6 +333,12 @@ impl Ledger {
     /// Notes that files are removed.
     pub(crate) fn note_removed(&mut self, paths: &[PathBuf]) {
         self.unwanted.retain(|path| !paths.contains(path));
+        self.removed.extend_from_slice(paths);
+    }
+
+    /// The files that were removed since the last call, as no strategy keeps them.
+    pub fn take_removed(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.removed)
     }
 
     fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry> {

@@ -3,6 +3,8 @@
 //! A program flattens [`TrainArgs`] into its own clap parser, applies them to its configurations, and reports with
 //! [`report`]. Results go to standard output, everything else to standard error.
 //!
+//! [`EvaluateArgs`] adds `--evaluate`, for programs that compute their model's numbers after training.
+//!
 //! | exit status | |
 //! |---|---|
 //! | 0 | done, or stopped by the program itself or by `q` on the dashboard, which standard error says |
@@ -41,12 +43,14 @@
 //! ```
 
 mod arguments;
+mod evaluate;
 mod list_keys;
 mod report;
 mod restart;
 mod resume;
 mod set;
 
+pub use evaluate::EvaluateArgs;
 pub use list_keys::parse;
 pub use report::report;
 pub use restart::is_restart;

@@ -1,6 +1,7 @@
 //! What a training program prints at its end, and the exit status that follows.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use burn_ckpt::plumbing::chain;
@@ -28,6 +29,24 @@ use crate::saving::run_checkpoints;
 ///
 /// The [module's page](crate::cli) has an example.
 pub fn report<M>(result: Result<FitResult<M>>, config: &TrainerConfig, program: &str) -> Result<ExitCode> {
+    report_and_keep_model(result, config, program).map(|reported| reported.status)
+}
+
+/// What is left of a result that was reported.
+pub(super) struct Reported<M> {
+    pub(super) status: ExitCode,
+    pub(super) model: M,
+    pub(super) run_dir: PathBuf,
+    /// Whether training was stopped before its last epoch.
+    pub(super) is_interrupted: bool,
+}
+
+/// The same, for a program that uses the model afterwards.
+pub(super) fn report_and_keep_model<M>(
+    result: Result<FitResult<M>>,
+    config: &TrainerConfig,
+    program: &str,
+) -> Result<Reported<M>> {
     let result = match result {
         Ok(result) => result,
         Err(error) => {
@@ -52,10 +71,11 @@ pub fn report<M>(result: Result<FitResult<M>>, config: &TrainerConfig, program: 
         (true, Some(signal)) => ExitCode::from(signal.exit_status()),
         (true, None) => ExitCode::SUCCESS,
     };
-    drop(result.renderer);
+    let FitResult { renderer, model, run_dir, interrupted, .. } = result;
+    drop(renderer);
     print(&lines);
     notes.iter().for_each(|note| say(note));
-    Ok(status)
+    Ok(Reported { status, model, run_dir, is_interrupted: interrupted.is_some() })
 }
 
 /// The results, for standard output.
@@ -131,7 +151,7 @@ fn notes<M>(result: &FitResult<M>) -> Vec<String> {
 }
 
 /// Writes to standard output. A reader that has gone (`| head`) is not an error.
-fn print(lines: &[String]) {
+pub(super) fn print(lines: &[String]) {
     if lines.is_empty() {
         return;
     }

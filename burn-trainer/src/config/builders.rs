@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use burn_ckpt::plumbing::{LockMode, WhenBusy};
 
-use crate::config::trainer_config::{ChangedHparams, FailedSaves, TrainerConfig};
-use crate::strategy::{Best, Last, MetricConfig, OnException, StrategyConfig};
+use crate::config::batch_limit::BatchLimit;
+use crate::config::trainer_config::{ChangedHparams, EndWith, FailedSaves, TrainerConfig};
+use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyConfig};
 
 impl TrainerConfig {
     /// The defaults.
@@ -46,6 +47,41 @@ impl TrainerConfig {
     #[must_use]
     pub fn with_strategies(mut self, strategies: impl IntoIterator<Item = StrategyConfig>) -> Self {
         self.strategies = Some(strategies.into_iter().collect());
+        self
+    }
+
+    /// Sets the number of optimizer steps at which the run ends.
+    #[must_use]
+    pub fn with_max_steps(mut self, steps: u64) -> Self {
+        self.max_steps = Some(steps);
+        self
+    }
+
+    /// Sets the training time after which the run ends.
+    #[must_use]
+    pub fn with_max_time(mut self, time: impl Into<Interval>) -> Self {
+        self.max_time = Some(time.into());
+        self
+    }
+
+    /// Sets how many training batches of each epoch are used: a number (`10`), or a part (`0.25`).
+    #[must_use]
+    pub fn with_limit_train_batches(mut self, limit: impl Into<BatchLimit>) -> Self {
+        self.limit_train_batches = Some(limit.into());
+        self
+    }
+
+    /// Sets how many batches of each validation are used: a number (`10`), or a part (`0.25`).
+    #[must_use]
+    pub fn with_limit_valid_batches(mut self, limit: impl Into<BatchLimit>) -> Self {
+        self.limit_valid_batches = Some(limit.into());
+        self
+    }
+
+    /// Has the run train on the same few batches: a number of them (`10`), or a part (`0.01`).
+    #[must_use]
+    pub fn with_overfit_batches(mut self, limit: impl Into<BatchLimit>) -> Self {
+        self.overfit_batches = Some(limit.into());
         self
     }
 
@@ -123,6 +159,8 @@ macro_rules! plain {
 plain! {
     /// Sets the number of epochs of the whole run, those before a resume included.
     with_max_epochs, max_epochs: usize;
+    /// Sets the number of epochs before which neither early stopping nor a callback ends the run.
+    with_min_epochs, min_epochs: usize;
     /// Turns all saving on or off.
     with_checkpoint_saving, checkpoint_saving: bool;
     /// Sets the seed of every random number that the loop draws.
@@ -143,6 +181,8 @@ plain! {
     with_max_waiting_saves, max_waiting_saves: usize;
     /// Sets what a failed save means for the run.
     with_failed_saves, failed_saves: FailedSaves;
+    /// Sets whose parameters the model has that training returns.
+    with_end_with, end_with: EndWith;
     /// Sets how long a device of another machine may take to answer, in seconds.
     with_device_timeout_seconds, device_timeout_seconds: f64;
     /// Sets how often a program restarts itself after a device was lost.

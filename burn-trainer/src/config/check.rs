@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::config::trainer_config::TrainerConfig;
+use crate::config::batch_limit::BatchLimit;
+use crate::config::trainer_config::{EndWith, TrainerConfig};
 use crate::error::{Error, Result};
 use crate::metrics::MAX_EPOCHS;
 use crate::strategy::{Last, MAX_TIMEOUT_SECONDS, StrategyConfig};
@@ -22,6 +23,7 @@ impl TrainerConfig {
         if self.max_file_bytes == Some(0) {
             return Err(Error::config("max_file_bytes", "no file has 0 bytes: leave it out for 100 GiB"));
         }
+        self.check_limits()?;
         check_path("root", &self.root)?;
         check_home("logs", Path::new(&self.logs))?;
         check_home("ckpt_path", Path::new(self.ckpt_path.as_deref().unwrap_or_default()))?;
@@ -39,7 +41,64 @@ impl TrainerConfig {
         for (name, strategy) in self.named_strategies() {
             self.check_strategy(&name, &strategy)?;
         }
+        self.check_end()
+    }
+
+    fn check_end(&self) -> Result<()> {
+        let saves_best = |strategy: &StrategyConfig| matches!(strategy, StrategyConfig::Best(_));
+        if self.end_with == EndWith::Best && !self.effective_strategies().iter().any(saves_best) {
+            let reason = "it is \"best\", and no strategy saves best checkpoints: set primary_metric, or end_with to \"last\"";
+            return Err(Error::config("end_with", reason));
+        }
         Ok(())
+    }
+
+    fn check_limits(&self) -> Result<()> {
+        let wrong = |setting: &str, reason: String| Err(Error::config(setting, reason));
+        if self.min_epochs > self.max_epochs {
+            let (min, max) = (self.min_epochs, self.max_epochs);
+            return wrong("min_epochs", format!("{min} is more than max_epochs, which is {max}"));
+        }
+        if self.max_steps == Some(0) {
+            return wrong("max_steps", "it must be above 0".to_owned());
+        }
+        let limits = [
+            ("limit_train_batches", self.limit_train_batches),
+            ("limit_valid_batches", self.limit_valid_batches),
+            ("overfit_batches", self.overfit_batches),
+        ];
+        for (setting, limit) in limits {
+            let Some(limit) = limit else { continue };
+            if let Some(reason) = limit.wrong() {
+                return wrong(setting, reason);
+            }
+            if limit.is_zero() && setting != "limit_valid_batches" {
+                return wrong(setting, "it must be above 0: there would be nothing to train on".to_owned());
+            }
+            if self.overfit_batches.is_some() && setting != "overfit_batches" {
+                return wrong(setting, "overfit_batches sets it: leave out one of the two".to_owned());
+            }
+        }
+        if self.limit_valid_batches.is_some_and(BatchLimit::is_zero)
+            && let Some(metric) =
+                self.metrics_of_strategies().into_iter().find(|name| name.to_lowercase().starts_with("val"))
+        {
+            let reason = format!(
+                "it leaves validation out, and a strategy ranks checkpoints by {metric}: rank by a metric of the training, or \
+                 validate on some batches"
+            );
+            return wrong("limit_valid_batches", reason);
+        }
+        Ok(())
+    }
+
+    /// The metrics by which strategies rank checkpoints, as they are written.
+    fn metrics_of_strategies(&self) -> Vec<String> {
+        let best = self.effective_strategies().into_iter().filter_map(|strategy| match strategy {
+            StrategyConfig::Best(best) => best.metric.or_else(|| self.primary_metric.clone()),
+            _ => None,
+        });
+        best.map(|metric| metric.name).collect()
     }
 
     fn check_strategy(&self, name: &str, strategy: &StrategyConfig) -> Result<()> {

@@ -68,6 +68,19 @@ impl TrainerConfig {
         }
     }
 
+    /// A limit that is set, by its name.
+    pub(crate) fn limit_in_use(&self) -> Option<&'static str> {
+        let limits = [
+            ("max_steps", self.max_steps.is_some()),
+            ("max_time", self.max_time.is_some()),
+            ("limit_train_batches", self.limit_train_batches.is_some()),
+            ("limit_valid_batches", self.limit_valid_batches.is_some()),
+            ("overfit_batches", self.overfit_batches.is_some()),
+            ("min_epochs", self.min_epochs > 0),
+        ];
+        limits.into_iter().find_map(|(name, is_set)| is_set.then_some(name))
+    }
+
     /// Whether a strategy of the configuration saves the state before a failure.
     pub(crate) fn saves_exceptions(&self) -> bool {
         self.effective_strategies().iter().any(|strategy| matches!(strategy, StrategyConfig::OnException(_)))

@@ -1,10 +1,12 @@
 //! The configuration of a run.
 
+mod batch_limit;
 mod builders;
 mod check;
 mod effective;
 mod trainer_config;
 
+pub use batch_limit::BatchLimit;
 pub use burn_ckpt::plumbing::{LockMode, WhenBusy};
 pub(crate) use check::check_path;
-pub use trainer_config::{ChangedHparams, FailedSaves, TrainerConfig};
+pub use trainer_config::{ChangedHparams, EndWith, FailedSaves, TrainerConfig};

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use burn_ckpt::plumbing::{DEFAULT_LOGS, LockMode, WhenBusy};
 use serde::{Deserialize, Serialize};
 
-use crate::strategy::{Best, Last, MetricConfig, OnException, StrategyConfig};
+use crate::config::batch_limit::BatchLimit;
+use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyConfig};
 
 /// How a run is trained, where its files go, and what is kept of it.
 ///
@@ -13,6 +14,10 @@ use crate::strategy::{Best, Last, MetricConfig, OnException, StrategyConfig};
 /// |---|---|---|
 /// | `primary_metric` | none | with one set, best, last and on-exception checkpoints are on |
 /// | `max_epochs` | 1 | from 1 to 10,000,000 |
+/// | `min_epochs` | 0 | before them neither early stopping nor a callback ends the run |
+/// | `max_steps`, `max_time` | none | end the run at so many optimizer steps, or after so much training |
+/// | `limit_train_batches`, `limit_valid_batches` | none | use a part of each epoch's batches: a number, or a part of all |
+/// | `overfit_batches` | none | train on the same few batches again and again |
 /// | `checkpoint_saving` | true | false turns all saving off |
 /// | `best`, `last`, `on_exception` | none | adjust one of the three that `primary_metric` turns on |
 /// | `strategies` | none | replaces the three; an empty list saves nothing |
@@ -28,6 +33,7 @@ use crate::strategy::{Best, Last, MetricConfig, OnException, StrategyConfig};
 /// | `when_busy`, `max_waiting_saves` | `wait`, 1 | when the loop saves faster than the disk writes |
 /// | `max_file_bytes` | none (100 GiB) | larger checkpoints are saved in several files |
 /// | `failed_saves` | `fail_if_last` | what a failed save means for the exit status |
+/// | `end_with` | `last` | whose parameters the returned model has: those of the `last` step, or of the `best` checkpoint |
 /// | `device_timeout_seconds` | 60 | how long a device of another machine may take to answer |
 /// | `restarts` | 0 | how often a program restarts itself after a device was lost |
 /// | `keep_effective_batch` | false | as many batches in an optimizer step as before, on another number of devices |
@@ -58,6 +64,20 @@ pub struct TrainerConfig {
     pub primary_metric: Option<MetricConfig>,
     /// The number of epochs of the whole run, those before a resume included.
     pub max_epochs: usize,
+    /// The number of epochs before which neither early stopping nor a callback ends the run.
+    pub min_epochs: usize,
+    /// The number of optimizer steps of the whole run, at which it ends as done, whatever `max_epochs` says.
+    pub max_steps: Option<u64>,
+    /// The training time of the whole run (`"12h"`, `"90m"`, or seconds), after which it ends as done at the next optimizer step. The
+    /// time of earlier starts counts.
+    pub max_time: Option<Interval>,
+    /// How many training batches of each epoch are used. A part (`0.25`) needs a loader of [`Trainer::loader`](crate::Trainer::loader).
+    pub limit_train_batches: Option<BatchLimit>,
+    /// The same for each validation. 0 leaves validation out.
+    pub limit_valid_batches: Option<BatchLimit>,
+    /// Trains on the first so many batches of the first epoch in each epoch, and validates on as many: a model that is right learns
+    /// them by heart. In place of the two limits.
+    pub overfit_batches: Option<BatchLimit>,
     /// Whether checkpoints are saved at all.
     pub checkpoint_saving: bool,
     /// How the best checkpoints are saved. Without `primary_metric`, setting it turns this strategy on.
@@ -121,6 +141,8 @@ pub struct TrainerConfig {
     pub max_file_bytes: Option<u64>,
     /// What a checkpoint that cannot be saved means for the run; see [`FailedSaves`].
     pub failed_saves: FailedSaves,
+    /// Whose parameters the model has that training returns; see [`EndWith`].
+    pub end_with: EndWith,
     /// A run ends with an error within this many seconds after a device of another machine stops answering, plus the time
     /// to finish a checkpoint that was already read from the device. A device that has not finished its queued work
     /// within 3/4 of this time is considered lost, so a step must take less than that.
@@ -185,11 +207,38 @@ pub enum ChangedHparams {
     Allow,
 }
 
+/// Whose parameters [`FitResult::model`](crate::FitResult::model) has. Checkpoints do not depend on it.
+///
+/// ```
+/// use burn_trainer::TrainerConfig;
+/// use burn_trainer::config::EndWith;
+///
+/// let config = TrainerConfig::new().with_primary_metric("val_loss").with_end_with(EndWith::Best);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EndWith {
+    /// Those after the last optimizer step. The default.
+    Last,
+    /// Those of the best checkpoint, that of [`FitResult::best`](crate::FitResult::best), also where training was stopped or had
+    /// nothing to do. Without a strategy that saves best checkpoints this is an error before training, and a run that ends
+    /// without a whole one ends with an error. A run that is stopped before there is one returns the model of the last step, and a
+    /// line says so. So does a process of a rank that does not write.
+    Best,
+}
+
 impl Default for TrainerConfig {
     fn default() -> Self {
         Self {
             primary_metric: None,
             max_epochs: 1,
+            min_epochs: 0,
+            max_steps: None,
+            max_time: None,
+            limit_train_batches: None,
+            limit_valid_batches: None,
+            overfit_batches: None,
             checkpoint_saving: true,
             best: None,
             last: None,
@@ -212,6 +261,7 @@ impl Default for TrainerConfig {
             max_waiting_saves: 1,
             max_file_bytes: None,
             failed_saves: FailedSaves::FailIfLast,
+            end_with: EndWith::Last,
             device_timeout_seconds: 60.0,
             restarts: 0,
             keep_effective_batch: false,

@@ -51,6 +51,16 @@ impl LoaderSize {
         self.items
     }
 
+    /// Items of a batch.
+    pub(crate) fn batch_size(self) -> usize {
+        self.batch_size
+    }
+
+    /// Batches of an epoch.
+    pub(crate) fn batches(self) -> u64 {
+        self.items_in_batches().div_ceil(self.batch_size.max(1)) as u64
+    }
+
     /// Items of an epoch that come in a batch.
     pub(super) fn items_in_batches(self) -> usize {
         if self.drop_last { self.items - self.items % self.batch_size } else { self.items }

@@ -12,13 +12,15 @@ use burn::tensor::Device;
 use burn::train::{Learner, LearnerModel};
 use burn_environment::device_name;
 
+use crate::callbacks::registered::CallbackStates;
+
 /// The copies, each with its optimizer step.
 pub(crate) struct KeepAlive<M: LearnerModel> {
     is_needed: bool,
     kept: RefCell<Vec<(u64, Kept<M>)>>,
 }
 
-type Kept<M> = (M, Option<Learner<M>>);
+type Kept<M> = (M, Option<Learner<M>>, CallbackStates);
 
 impl<M: LearnerModel> KeepAlive<M> {
     /// For states on these devices.
@@ -28,9 +30,15 @@ impl<M: LearnerModel> KeepAlive<M> {
     }
 
     /// Copies the state that is handed to the writer next.
-    pub(crate) fn keep(&self, step: u64, model: &M, learner: Option<&Learner<M>>) {
+    pub(crate) fn keep(
+        &self,
+        step: u64,
+        model: &M,
+        learner: Option<&Learner<M>>,
+        callbacks: &CallbackStates,
+    ) {
         if self.is_needed {
-            self.kept.borrow_mut().push((step, (model.clone(), learner.cloned())));
+            self.kept.borrow_mut().push((step, (model.clone(), learner.cloned(), callbacks.clone())));
         }
     }
 

@@ -18,11 +18,12 @@ use indexmap::IndexMap;
 
 use super::record_capture::{AlwaysSave, CapturedRecord, CapturingCheckpointer, section_of};
 use super::running_statistics::RunningStatistics;
+use crate::callbacks::registered::CallbackStates;
 use crate::metrics::HistoryAt;
 use crate::optimizer::{advise_streaming, collect_streamed, state_names};
 
-/// The present state: the model, and with a history also the optimizer, the scheduler and the history. Without one it is the
-/// weights alone. With `statistics`, those replace the model's running statistics. `keep` gets what the writer will read.
+/// The present state: the model, and with a history also the optimizer, the scheduler, the history and the callbacks' states.
+/// Without one it is the weights alone. With `statistics`, those replace the model's running statistics. `keep` gets what the writer will read.
 pub(crate) fn take_snapshot<M: LearnerModel>(
     learner: &Learner<M>,
     store: &Arc<EventStoreClient>,
@@ -30,13 +31,14 @@ pub(crate) fn take_snapshot<M: LearnerModel>(
     history: Option<HistoryAt>,
     keep: impl FnOnce(&M, Option<&Learner<M>>),
     reading: ReadTiming,
+    callbacks: &CallbackStates,
 ) -> MakeSections {
     let model = learner.model().valid();
     let model = match statistics {
         Some(statistics) => statistics.put_into(model),
         None => model,
     };
-    take_snapshot_of(model, learner, store, history, keep, reading)
+    take_snapshot_of(model, learner, store, history, keep, reading, callbacks)
 }
 
 /// The same of a model in validation mode with the right running statistics, and the learner that it belongs to.
@@ -47,11 +49,14 @@ pub(crate) fn take_snapshot_of<M: LearnerModel>(
     history: Option<HistoryAt>,
     keep: impl FnOnce(&M, Option<&Learner<M>>),
     reading: ReadTiming,
+    callbacks: &CallbackStates,
 ) -> MakeSections {
     if reading == ReadTiming::Later {
         keep(&model, history.as_ref().map(|_| learner));
     }
+    let weights_only = history.is_none();
     let rest = history.map(|history| (learner.clone(), Arc::clone(store), history));
+    let callbacks = callbacks.clone();
     let make = move || {
         let model = match reading {
             ReadTiming::Later => Section::from_module(&model),
@@ -64,6 +69,7 @@ pub(crate) fn take_snapshot_of<M: LearnerModel>(
             sections.insert(Section::SCHEDULER.to_owned(), scheduler);
             sections.insert(Section::HISTORY.to_owned(), history.section()?);
         }
+        sections.extend(callbacks.sections(weights_only, reading == ReadTiming::Now));
         Ok(sections)
     };
     match reading {

@@ -28,4 +28,4 @@ pub(crate) use logger::RunMetricLogger;
 pub(crate) use metric_files::check_file_names;
 pub(crate) use old_metric_files::remove_metric_files;
 pub(crate) use run_metrics::RunMetrics;
-pub(crate) use table::{MetricTable, SharedMetrics};
+pub(crate) use table::{MetricTable, SharedMetrics, split_name};

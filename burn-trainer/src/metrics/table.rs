@@ -139,6 +139,11 @@ impl MetricTable {
         })
     }
 
+    /// The full name of each metric on data of another name than those of training. [`split_name`] gives that name.
+    pub(crate) fn names_in(&self, split: &str) -> IndexMap<MetricId, String> {
+        self.registered.iter().map(|(id, metric)| (id.clone(), named(split, &metric.key))).collect()
+    }
+
     /// The metrics that have numbers, for both splits.
     fn numeric(&self) -> Vec<NumericMetric> {
         let metrics = || self.registered.values().filter(|metric| metric.is_numeric());
@@ -162,7 +167,7 @@ impl MetricTable {
         Some(named(prefix(split)?, &metric.key))
     }
 
-    pub(super) fn register(&mut self, definition: &MetricDefinition) {
+    pub(crate) fn register(&mut self, definition: &MetricDefinition) {
         let mode = match &definition.attributes {
             MetricAttributes::Numeric(numeric) if numeric.higher_is_better => Some(MetricMode::Max),
             MetricAttributes::Numeric(_) => Some(MetricMode::Min),
@@ -218,9 +223,14 @@ fn named(split: &str, key: &str) -> String {
     format!("{split}_{key}")
 }
 
+/// What begins the names of metrics on data of this name: `Test set` -> `test_set`. `None` for a name without a letter or digit.
+pub(crate) fn split_name(name: &str) -> Option<String> {
+    Some(slug(name)).filter(|slug| !slug.is_empty())
+}
+
 /// The key of a metric whose name no other is like.
 fn base(name: &str) -> String {
-    Some(slug(name)).filter(|slug| !slug.is_empty()).unwrap_or_else(|| "metric".to_owned())
+    split_name(name).unwrap_or_else(|| "metric".to_owned())
 }
 
 /// `Top-K Accuracy @ k=5` -> `top_k_accuracy_k_5`: lower case, with one `_` for everything between letters and digits. A

@@ -109,7 +109,11 @@ impl PlainRenderer {
         if self.hidden {
             return;
         }
-        let mut line = format!("epoch {}/{} {:<5} ", self.epoch, self.epochs, self.split);
+        let mut line = match self.epochs {
+            // An evaluation.
+            0 => format!("{:<5} ", self.split),
+            epochs => format!("epoch {}/{epochs} {:<5} ", self.epoch, self.split),
+        };
         line.push_str(&items(self.done, self.items));
         for shown in self.metrics.values() {
             if let Some(value) = shown.value {
@@ -186,8 +190,8 @@ impl MetricsRendererEvaluation for PlainRenderer {
 }
 
 impl EvaluationProgressLogger for PlainRenderer {
-    fn start_global_progress(&mut self, tests: usize) {
-        (self.epoch, self.epochs) = (1, tests);
+    fn start_global_progress(&mut self, _tests: usize) {
+        self.epochs = 0;
     }
 
     fn start_test(&mut self, name: &str, items: usize) {

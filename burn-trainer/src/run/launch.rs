@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use burn::train::{Learner, LearnerModel, LearningResult, SupervisedTraining};
 use burn_ckpt::plumbing::panic_message;
 
+use super::end_with;
 use super::open::OpenRun;
-use crate::config::TrainerConfig;
+use crate::config::{EndWith, TrainerConfig};
 use crate::error::{Error, Result};
 use crate::metrics::{RunMetricLogger, RunMetrics};
 use crate::process::last_panic;
@@ -95,7 +96,9 @@ impl PreparedRun {
             let message = self.metrics.own_message(panic_message(&*panic));
             Error::Panicked { message, saved: None }
         })?;
-        self.result(result, outcome, signals)
+        // A process that does not write has no checkpoints.
+        let end_with = if self.writes { self.config.end_with } else { EndWith::Last };
+        end_with::load(self.result(result, outcome, signals)?, end_with)
     }
 
     fn result<M>(
@@ -111,7 +114,8 @@ impl PreparedRun {
         // burn's loop does not tell what it saw, but what the interrupter says after the end.
         let stop = outcome.stop.or(interrupted.map(Stop::from));
         // A stop that came after the last epoch has stopped nothing.
-        let is_done = outcome.stopped_early || outcome.epochs >= self.config.max_epochs as u64;
+        let ends_early = outcome.stopped_early || outcome.ended_because.is_some();
+        let is_done = ends_early || outcome.epochs >= self.config.max_epochs as u64;
         let stop = stop.filter(|_| !is_done);
         let stopped_by = stop.as_ref().and_then(|_| signals.received());
         let requeues = self.writes && self.config.slurm_requeue;
@@ -124,6 +128,7 @@ impl PreparedRun {
         let reports = outcome.saves.reports;
         Ok(FitResult {
             model,
+            model_checkpoint: None,
             renderer,
             run_dir: self.run.layout.run_dir().to_path_buf(),
             run_id: self.run.layout.run_id().to_owned(),
@@ -135,6 +140,7 @@ impl PreparedRun {
             resumed_from: self.resumed_from,
             finished_before: outcome.finished_before,
             stopped_early: outcome.stopped_early,
+            ended_because: outcome.ended_because,
             stopped_by,
             requeued,
             interrupted: stop.map(|stop| stop.reason),

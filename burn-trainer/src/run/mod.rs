@@ -5,8 +5,10 @@
 //! it.
 
 mod changed_settings;
+pub(crate) mod checkpoint_size;
 pub(crate) mod choose_strategies;
 mod created_directories;
+mod end_with;
 mod file_system;
 pub(crate) mod find_checkpoint;
 pub(crate) mod launch;

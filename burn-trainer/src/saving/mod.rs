@@ -4,12 +4,15 @@
 //!
 //! Uses `config`, `strategy`, `state`, `metrics` and `process`. `training_loop`, `run`, `burn_loops` and `cli` use it.
 //!
-//! From top to bottom: `run_saves` (saving in one call of `fit`), `saver` (one event), `active_strategies`, `saved_names`,
+//! From top to bottom: `run_saves` (saving in one call of `fit`), `saver` (one event), `requested_save`, `active_strategies`,
+//! `checkpoint_events`, `saved_names`,
 //! `save_summary`, `earlier_verification`, `existing_checkpoints`, `run_checkpoints`.
 
 mod active_strategies;
+mod checkpoint_events;
 mod earlier_verification;
 pub(crate) mod existing_checkpoints;
+pub(crate) mod requested_save;
 pub(crate) mod run_checkpoints;
 pub(crate) mod run_saves;
 pub(crate) mod save_summary;

@@ -9,6 +9,7 @@ use indexmap::{IndexMap, IndexSet};
 
 use super::save_summary::SaveSummary;
 use super::saver::Saver;
+use crate::callbacks::checkpoints::CheckpointEvents;
 use crate::config::{FailedSaves, TrainerConfig};
 use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
@@ -108,6 +109,11 @@ impl RunSaves {
     /// [`Error::SaveFailed`] for a failed save, where the configuration stops training for it.
     pub(crate) fn collect(&mut self) -> Result<()> {
         self.saver.as_mut().map_or(Ok(()), |saver| saver.collect(self.failed_saves))
+    }
+
+    /// What the writer has done since the last call.
+    pub(crate) fn take_events(&mut self) -> CheckpointEvents {
+        self.saver.as_mut().map(Saver::take_events).unwrap_or_default()
     }
 
     /// Whether a strategy needs a metric of the split (`val_`; empty for all) that was not checked yet.

@@ -2,12 +2,15 @@
 
 use burn_ckpt::plumbing::{SaveReport, chain};
 
+use crate::callbacks::checkpoints::CheckpointEvents;
 use crate::process::console::say;
 
 /// What became of a run's saves.
 #[derive(Debug, Default)]
 pub(crate) struct SaveSummary {
     pub(crate) reports: Vec<SaveReport>,
+    /// What the callbacks were not told yet.
+    pub(crate) events: CheckpointEvents,
     pub(crate) skipped: u64,
     pub(crate) replaced: u64,
     /// Whether the newest state that each strategy requested is on disk.

@@ -13,13 +13,16 @@ use burn_ckpt::plumbing::{
 };
 use burn_ckpt::retention::KeepRule;
 use indexmap::IndexMap;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::active_strategies::{self, ActiveStrategy};
+use super::checkpoint_events::EventTracker;
 use super::earlier_verification::{announce, leading, report_damaged};
 use super::existing_checkpoints::ExistingCheckpoints;
+use super::requested_save::{RequestedSave, SaverSettings, after};
 use super::save_summary::{SaveSummary, log_report};
 use super::saved_names::{self, SavedName};
+use crate::callbacks::checkpoints::CheckpointEvents;
 use crate::config::FailedSaves;
 use crate::error::{Error, Result};
 use crate::process::signals::SignalDeadline;
@@ -40,25 +43,9 @@ pub(crate) struct Saver {
     newest_timestamp: Option<Timestamp>,
     settings: SaverSettings,
     summary: SaveSummary,
+    events: EventTracker,
     /// The first panic of a strategy, until it is reported.
     panic: Option<Error>,
-}
-
-/// What to do with a save while the writer's queue is full.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct SaverSettings {
-    pub(crate) when_busy: WhenBusy,
-    pub(crate) max_waiting: usize,
-}
-
-/// A strategy's request to save the present state.
-pub(crate) struct RequestedSave {
-    /// Its position among the strategies.
-    strategy: usize,
-    score: f64,
-    reason: String,
-    /// Whether it is wanted only if better states, which are being written, fail.
-    conditional: bool,
 }
 
 impl Saver {
@@ -78,6 +65,8 @@ impl Saver {
         }
         ledger.resume_from(existing.origin.as_ref().map(|(_, path)| path.as_path()), existing.rules_differ);
         let writer = CheckpointWriter::start(run, ledger, settings.max_waiting)?;
+        let names = active.iter().map(|active| &*active.name);
+        let events = EventTracker::new(&mut writer.ledger().lock(), names);
         let newest = IndexMap::new();
         Ok(Self {
             writer,
@@ -88,6 +77,7 @@ impl Saver {
             newest_timestamp: existing.newest,
             settings,
             summary: SaveSummary::default(),
+            events,
             panic: None,
         })
     }
@@ -260,6 +250,7 @@ impl Saver {
         report_damaged(&mut self.writer.ledger().lock());
         let known = self.summary.reports.len();
         self.summary.reports.extend(self.writer.reports().inspect(log_report));
+        self.note_events(known);
         let mut failed =
             self.summary.reports[known..].iter().filter_map(|report| report.outcome.as_ref().err());
         match failed.next() {
@@ -268,6 +259,17 @@ impl Saver {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Notes what the saves after the first `known` have done.
+    fn note_events(&mut self, known: usize) {
+        let names = self.strategies.iter().map(|active| &*active.name);
+        self.events.note(&self.summary.reports[known..], &mut self.writer.ledger().lock(), names);
+    }
+
+    /// What the writer has done since the last call.
+    pub(crate) fn take_events(&mut self) -> CheckpointEvents {
+        self.events.take()
     }
 
     /// Waits for what is being written, for a limited time if one is given. Returns the summary, and the leading checkpoint of
@@ -284,6 +286,8 @@ impl Saver {
         let WriterEnd { reports, is_complete, unmoved_link } = self.writer.finish(wait);
         reports.iter().for_each(log_report);
         report_damaged(&mut ledger.lock());
+        self.events.note(&reports, &mut ledger.lock(), names.iter().map(String::as_str));
+        self.summary.events = self.events.take();
         self.summary.reports.extend(reports);
         self.summary.unfinished = !is_complete;
         self.summary.unmoved_link = unmoved_link;
@@ -391,10 +395,4 @@ impl Saver {
     fn relative(&self, path: &Path) -> String {
         path.strip_prefix(&self.checkpoint_dir).unwrap_or(path).to_string_lossy().into_owned()
     }
-}
-
-/// The timestamp of the next save: always after the one before, also when the clock is set back.
-fn after(newest: Option<Timestamp>, now: Timestamp) -> Timestamp {
-    let next = newest.and_then(|newest| newest.checked_add(SignedDuration::from_nanos(1)).ok());
-    next.map_or(now, |next| next.max(now))
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use burn::train::{Learner, LearnerModel};
 use parking_lot::Mutex;
 
+use crate::callbacks::registered::CallbackStates;
 use crate::state::position::Position;
 
 /// The state after an update.
@@ -17,6 +18,7 @@ pub(crate) struct ParkedState<M: LearnerModel> {
     pub(crate) valid: Option<M>,
     pub(crate) position: Position,
     pub(crate) learning_rate: f64,
+    pub(crate) callbacks: CallbackStates,
 }
 
 /// Where the state is parked. Clones share it.
@@ -42,9 +44,9 @@ impl<M: LearnerModel> ParkingSlot<M> {
     }
 
     /// The position has changed without an update: the epoch is done.
-    pub(crate) fn move_to(&self, position: Position) {
+    pub(crate) fn move_to(&self, position: Position, callbacks: CallbackStates) {
         if let Some(parked) = &mut self.0.lock().parked {
-            parked.position = position;
+            (parked.position, parked.callbacks) = (position, callbacks);
         }
     }
 

@@ -134,7 +134,7 @@ impl<M: LearnerModel> LoopFromOutside<M> {
         reason: &str,
         limit: Duration,
     ) -> Result<()> {
-        let ParkedState { learner, valid, position, learning_rate } = parked;
+        let ParkedState { learner, valid, position, learning_rate, callbacks } = parked;
         let (Some(saver), Some(store)) = (saves.saver(), &self.store.0) else { return Ok(()) };
         let logged = position.logged();
         self.metrics.history.await_count(burn_epoch(position.epoch), logged, METRICS_LIMIT.min(limit / 4));
@@ -155,9 +155,9 @@ impl<M: LearnerModel> LoopFromOutside<M> {
             let history = (!weights_only).then(|| self.metrics.history.at(logged));
             // The process ends soon: with copies that are never dropped, no thread releases what another one reads.
             let keep = |model: &M, learner: Option<&_>| {
-                std::mem::forget((model.clone(), learner.cloned()));
+                std::mem::forget((model.clone(), learner.cloned(), callbacks.clone()));
             };
-            take_snapshot_of(model, &learner, store, history, keep, self.reading)
+            take_snapshot_of(model, &learner, store, history, keep, self.reading, &callbacks)
         })?;
         std::mem::forget(learner);
         Ok(())

@@ -4,35 +4,37 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use burn::train::{Learner, LearnerModel, SupervisedTraining, TrainingStrategy};
-use burn_ckpt::plumbing::check_weights;
 
 use super::Trainer;
 use crate::burn_loops::epoch_end_saves::EpochEndSaves;
+use crate::callbacks::registered::Callbacks;
+use crate::config::{BatchLimit, TrainerConfig};
 use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
 use crate::learner_state::{optimizer_probe, restore};
 use crate::process::environment_devices::EnvironmentDevices;
 use crate::process::signals::SignalWatch;
 use crate::result::FitResult;
+use crate::run::checkpoint_size::{self, SavedFiles};
 use crate::run::choose_strategies::warn_if_nothing_is_saved;
 use crate::run::prepare::{LoopParts, RunSetup, prepare};
 use crate::training_loop::abandonable_loop::{AbandonableLoop, DeviceLossGuard};
-use crate::training_loop::fit_loop::{FitLoop, FitPlan};
-use crate::training_loop::multi_device::{self, TrainingDevices};
+use crate::training_loop::fit_loop::{BatchLimits, FitLoop, FitPlan};
+use crate::training_loop::parts::multi_device::{self, TrainingDevices};
+use crate::training_loop::parts::run_limits::RunLimits;
 
-impl Trainer {
-    /// Checks that there is data to train on and that a checkpoint can be read, and warns if nothing will be saved.
-    fn check_start<M: LearnerModel>(&self, learner: &Learner<M>) -> Result<()> {
+impl<M: LearnerModel> Trainer<M> {
+    /// Checks that there is data to train on and that a checkpoint can be written and read, and warns if nothing will be saved.
+    fn check_start(&self, learner: &Learner<M>) -> Result<()> {
         if let Some(reason) = self.train_size.get().and_then(LoaderSize::without_batches) {
             return Err(Error::no_batch("training", reason));
         }
         warn_if_nothing_is_saved(&self.config, !self.strategies.is_empty());
-        let saves = !self.strategies.is_empty() || !self.config.effective_strategies().is_empty();
-        if saves && self.config.writes() {
-            // Hours of training would end without a checkpoint. No tensor is read.
-            check_weights(&self.limits, &learner.model())?;
+        if !self.config.writes() {
+            return Ok(());
         }
-        Ok(())
+        let saved = SavedFiles::of(&self.config, &self.strategies, &self.run.layout);
+        checkpoint_size::check(learner, &self.limits, &saved)
     }
 
     /// Trains.
@@ -49,30 +51,30 @@ impl Trainer {
     /// [`ResumableDataLoader`](crate::ResumableDataLoader); [`Error::MetricNotLogged`] at the first batch of the split that does not log a metric;
     /// [`Error::SaveFailed`] where the configuration asks for it. A call that fails before the first step removes the
     /// directories that [`Trainer::new`] has created, if they are empty.
-    pub fn fit<M: LearnerModel>(
-        mut self,
-        training: SupervisedTraining<M>,
-        learner: Learner<M>,
-    ) -> Result<FitResult<M>> {
+    pub fn fit(mut self, training: SupervisedTraining<M>, learner: Learner<M>) -> Result<FitResult<M>> {
         if self.devices.is_empty() {
             self.devices = multi_device::of_model(&learner);
         }
         multi_device::check(&self.devices)?;
         self.check_start(&learner)?;
+        let batches = self.batch_limits()?;
         let signals = self.watch_stops(&training);
         let guard = DeviceLossGuard::new(&self.devices, &self.activity, &self.config)?;
-        self.fit_guarded(training, learner, &guard, signals).map_err(|error| guard.with_cause(error))
+        self.fit_guarded(training, learner, batches, &guard, signals).map_err(|error| guard.with_cause(error))
     }
 
-    fn fit_guarded<M: LearnerModel>(
+    fn fit_guarded(
         mut self,
         training: SupervisedTraining<M>,
         mut learner: Learner<M>,
+        batches: BatchLimits,
         guard: &DeviceLossGuard,
         signals: SignalWatch,
     ) -> Result<FitResult<M>> {
         let (devices, optim) = (std::mem::take(&mut self.devices), self.optim);
         let (end_of_run, data) = (Arc::clone(&self.end_of_run), self.data.get());
+        let mut callbacks = std::mem::replace(&mut self.callbacks, Callbacks::new());
+        let training = callbacks.register(training)?;
         let setup = self.into_setup();
         let prepare = move || prepare(setup, &mut learner).map(|prepared| (prepared, learner));
         let ((mut prepared, parts), learner) = guard.run(&training.interrupter(), prepare)??;
@@ -83,6 +85,8 @@ impl Trainer {
         let devices = TrainingDevices::new(&devices, optim, config.gradient_checkpointing);
         let plan = FitPlan {
             max_epochs: config.max_epochs as u64,
+            limits: RunLimits::of(config),
+            batches,
             seed: config.seed,
             data,
             keep_effective_batch: config.keep_effective_batch,
@@ -91,6 +95,7 @@ impl Trainer {
             metrics: prepared.metrics.clone(),
             saves,
             resume: prepared.resume.take(),
+            callbacks,
             watch: guard.watch().cloned(),
             stop: signals.view(),
             end_of_run,
@@ -99,6 +104,28 @@ impl Trainer {
         let guarded = AbandonableLoop::new(Arc::clone(&fit_loop), guard.clone());
         let training = training.with_training_strategy(TrainingStrategy::Custom(Arc::new(guarded)));
         prepared.launch(training, learner, signals, |_| fit_loop.take_outcome())
+    }
+
+    /// How many batches of each epoch are used.
+    fn batch_limits(&self) -> Result<BatchLimits> {
+        let TrainerConfig { limit_train_batches, limit_valid_batches, overfit_batches, .. } = &self.config;
+        let of = |setting: &str, limit: Option<BatchLimit>, size: Option<LoaderSize>| match (limit, size) {
+            (None, _) => Ok(None),
+            (Some(BatchLimit::Count(count)), _) => Ok(Some(count)),
+            (Some(limit), Some(size)) => Ok(Some(limit.of(size.batches()))),
+            (Some(_), None) => {
+                let reason = "it is a part of all batches, and this loader does not say how many there are: give a number of \
+                              batches, or take a loader of Trainer::loader";
+                Err(Error::config(setting, reason))
+            }
+        };
+        let (train, valid) = (self.train_size.get(), self.valid_size.get());
+        let overfit = of("overfit_batches", *overfit_batches, train)?;
+        Ok(BatchLimits {
+            train: of("limit_train_batches", *limit_train_batches, train)?.or(overfit),
+            valid: of("limit_valid_batches", *limit_valid_batches, valid)?.or(overfit),
+            repeats: overfit.is_some(),
+        })
     }
 
     /// Trains with a loop of burn's ([`ddp`](crate::burn_loops::ddp()), `ExecutionStrategy::multi`, ..) or one of your own, and saves
@@ -129,12 +156,20 @@ impl Trainer {
     /// Those of [`Trainer::fit`], and [`Error::MidEpoch`] for a checkpoint from within an epoch, unless `ckpt_path` is
     /// `auto`, which takes the newest one of an epoch's end. [`Error::Config`] also where [`Trainer::devices`] names
     /// devices, as the strategy does that.
-    pub fn fit_with<M: LearnerModel>(
+    pub fn fit_with(
         mut self,
         training: SupervisedTraining<M>,
         learner: Learner<M>,
         strategy: impl Into<TrainingStrategy<M>>,
     ) -> Result<FitResult<M>> {
+        if let Some(setting) = self.config.limit_in_use() {
+            let reason = "fit_with trains with another loop than the trainer's, which knows no such limit: use Trainer::fit";
+            return Err(Error::config(setting, reason));
+        }
+        if !self.callbacks.is_empty() {
+            let reason = "fit_with trains with another loop than the trainer's, which calls no callbacks: use Trainer::fit";
+            return Err(Error::config("Trainer::callback", reason));
+        }
         if !self.devices.is_empty() {
             let reason = "fit_with trains where its strategy says; leave Trainer::devices out";
             return Err(Error::config("devices", reason));
@@ -148,7 +183,7 @@ impl Trainer {
             .map_err(|error| guard.with_cause(error))
     }
 
-    fn fit_at_epochs<M: LearnerModel>(
+    fn fit_at_epochs(
         mut self,
         training: SupervisedTraining<M>,
         mut learner: Learner<M>,
@@ -200,7 +235,7 @@ impl Trainer {
     }
 
     /// Lets signals and the progress display stop this training, whose interrupter can be the program's.
-    fn watch_stops<M: LearnerModel>(&mut self, training: &SupervisedTraining<M>) -> SignalWatch {
+    fn watch_stops(&mut self, training: &SupervisedTraining<M>) -> SignalWatch {
         // It is set once, since `fit` takes the trainer.
         let _ = self.interrupter.set(training.interrupter());
         let signals = std::mem::take(&mut self.signals);

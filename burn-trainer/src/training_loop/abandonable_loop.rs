@@ -138,18 +138,18 @@ impl DeviceLossGuard {
 }
 
 /// The loop under a guard, as burn's `launch` runs it, with all that burn does before and after.
-pub(crate) struct AbandonableLoop {
-    inner: Arc<FitLoop>,
+pub(crate) struct AbandonableLoop<M: LearnerModel> {
+    inner: Arc<FitLoop<M>>,
     guard: DeviceLossGuard,
 }
 
-impl AbandonableLoop {
-    pub(crate) fn new(inner: Arc<FitLoop>, guard: DeviceLossGuard) -> Self {
+impl<M: LearnerModel> AbandonableLoop<M> {
+    pub(crate) fn new(inner: Arc<FitLoop<M>>, guard: DeviceLossGuard) -> Self {
         Self { inner, guard }
     }
 }
 
-impl<M: LearnerModel> SupervisedLearningStrategy<M> for AbandonableLoop {
+impl<M: LearnerModel> SupervisedLearningStrategy<M> for AbandonableLoop<M> {
     fn train(
         &self,
         learner: Learner<M>,

@@ -7,10 +7,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use burn::data::dataloader::Progress;
 use burn::train::{InferenceStep, LearnerEvent, LearnerModel, TrainStep, TrainingItem};
 
-use super::epoch_batches::{EpochBatches, EpochData, StepBatches};
 use super::loop_state::LoopState;
-use super::multi_device::{StepGradients, TrainingDevices};
-use super::seeding::{SeededPart, seed_device};
+use super::parts::epoch_batches::{EpochBatches, EpochData, StepBatches};
+use super::parts::multi_device::{StepGradients, TrainingDevices};
+use super::parts::seeding::{SeededPart, seed_device};
+use crate::callbacks::scalars::LoggedSplit;
 use crate::error::{Error, Result};
 use crate::state::event::TrainingEvent;
 use crate::state::position::{Position, burn_epoch};
@@ -48,9 +49,14 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let mut next = self.progress.position.next();
         let is_done = next.epoch >= max_epochs;
         if !is_done {
-            self.early_stopping.replay(next.epoch, &self.metrics, self.burn.store);
+            let limits = self.limits;
+            let may_end = |epoch| limits.may_end_early(Position::at_start(epoch + 1, 0));
+            self.early_stopping.replay(next.epoch, &self.metrics, self.burn.store, may_end);
         }
-        if is_done || self.early_stopping.has_stopped() {
+        self.call_between("on_fit_start", |callback, context| callback.on_fit_start(context))?;
+        self.callbacks.settle()?;
+        let ends_here = self.early_stopping.has_stopped() || self.ends_here();
+        if is_done || ends_here {
             self.progress.finished_before = is_resumed;
             return Ok(());
         }
@@ -62,7 +68,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             self.progress.position = next;
             self.metrics.history.see_until(burn_epoch(next.epoch));
             self.train_epoch(data)?;
-            if self.burn.should_stop() {
+            if self.burn.should_stop() || !self.progress.position.trained {
                 return Ok(());
             }
             data.devices.gather(self.learner.get_mut());
@@ -72,8 +78,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
             }
             // A validation without a batch has logged nothing.
             self.check_logged("")?;
-            self.complete_epoch();
-            let stops_early = self.early_stopping.stops_after(next.epoch, self.burn.store);
+            self.complete_epoch()?;
+            let stopped = self.stops_early(next.epoch);
+            let stops_early = self.ends_here() || stopped;
             let events = [TrainingEvent::ValidationEnd, TrainingEvent::EpochEnd, TrainingEvent::TrainingEnd];
             let is_complete = stops_early || next.epoch + 1 >= max_epochs;
             self.save(if is_complete { &events } else { &events[..2] })?;
@@ -83,6 +90,12 @@ impl<M: LearnerModel> LoopState<'_, M> {
             next = self.progress.position.next();
         }
         Ok(())
+    }
+
+    /// Shows early stopping an epoch that is done. Returns whether it ends the run.
+    fn stops_early(&mut self, epoch: u64) -> bool {
+        let may_end = self.limits.may_end_early(self.progress.position);
+        self.early_stopping.stops_after(epoch, self.burn.store, may_end)
     }
 
     fn train_epoch(&mut self, data: &RunData<'_, M>) -> Result<()> {
@@ -100,6 +113,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
             epoch_number: burn_epoch(epoch),
             total_items: passing.total_items(),
         });
+        if batches == 0 {
+            self.call_between("on_epoch_start", |callback, context| callback.on_epoch_start(context))?;
+        }
         let gradients = StepGradients::new(data.devices, self.progress.batch.accumulation > 1);
         let mut training = EpochInTraining { batches, gradients, accumulated: 0 };
         let ended = self.train_batches(data.devices, &mut training, &mut passing)?;
@@ -110,7 +126,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         if ended {
             let position = self.progress.position;
             self.progress.position = Position { trained: true, batches: training.batches, ..position };
-            self.learner.settle(self.progress.position);
+            self.learner.settle();
+            self.park()?;
         }
         Ok(())
     }
@@ -129,11 +146,12 @@ impl<M: LearnerModel> LoopState<'_, M> {
         while let Some(batches) = next {
             let Some(batches) = self.burn.loaded(batches) else { return Ok(false) };
             let (items, progress) = (passing.items_done(), passing.progress());
-            let outputs = self.compute(devices, training, batches);
+            let outputs = self.compute(devices, training, batches)?;
             let mut computed = ComputedBatches { outputs, progress, items };
-            let mut is_step = training.accumulated >= self.progress.batch.accumulation;
-            if is_step {
-                self.step(training, computed.items);
+            let is_due = training.accumulated >= self.progress.batch.accumulation;
+            let mut is_step = false;
+            if is_due {
+                is_step = self.step(devices, training, computed.items)?;
                 self.report(&mut computed);
                 self.check_logged("train_")?;
             }
@@ -144,17 +162,21 @@ impl<M: LearnerModel> LoopState<'_, M> {
             // A panic of the loader must not prevent a save that is due.
             let read = catch_unwind(AssertUnwindSafe(|| passing.next_step()));
             let ended = matches!(read, Ok(None));
-            if !is_step {
-                is_step = ended;
-                if is_step {
-                    self.step(training, computed.items);
+            if !is_due {
+                if ended {
+                    self.step(devices, training, computed.items)?;
                 }
                 self.report(&mut computed);
                 self.check_logged("train_")?;
             }
             // The end of an epoch is saved after validation, with its metrics.
-            if is_step && !ended && !self.burn.should_stop() {
-                self.save(&[TrainingEvent::StepEnd])?;
+            if is_due && !ended && !self.burn.should_stop() {
+                let is_end = self.ends_here();
+                let (begin, end) = (usize::from(!is_step), 1 + usize::from(is_end));
+                self.save(&[TrainingEvent::StepEnd, TrainingEvent::TrainingEnd][begin..end])?;
+                if is_end {
+                    return Ok(false);
+                }
             }
             next = read.unwrap_or_else(|panic| resume_unwind(panic));
             // A signal can have come while the loader read, or the save waited.
@@ -171,7 +193,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         devices: &TrainingDevices,
         training: &mut EpochInTraining<'_, M>,
         batches: StepBatches<<M as TrainStep>::Input>,
-    ) -> Vec<(u64, <M as TrainStep>::Output)> {
+    ) -> Result<Vec<(u64, <M as TrainStep>::Output)>> {
         let epoch = self.progress.position.epoch;
         self.learner.begin_batches();
         let mut outputs = Vec::with_capacity(batches.len());
@@ -181,22 +203,46 @@ impl<M: LearnerModel> LoopState<'_, M> {
             let output = devices.train_step(self.learner.get(), device, batch);
             training.gradients.add(self.learner.get(), device, output.grads);
             training.batches += 1;
+            let split = Some(LoggedSplit::Training);
+            self.call("on_train_batch_end", split, training.batches, |callback, context| {
+                callback.on_train_batch_end(context, &output.item)
+            })?;
             outputs.push((training.batches, output.item));
         }
         training.accumulated += 1;
-        outputs
+        Ok(outputs)
     }
 
-    /// Does the optimizer step. `items` of the epoch are in the state then.
-    fn step(&mut self, training: &mut EpochInTraining<'_, M>, items: u64) {
-        self.learner.optimizer_step(&mut training.gradients);
+    /// Does the optimizer step, and returns whether a callback has left it out. `items` of the epoch are in the state then.
+    fn step(
+        &mut self,
+        devices: &TrainingDevices,
+        training: &mut EpochInTraining<'_, M>,
+        items: u64,
+    ) -> Result<bool> {
+        self.learner.leave_slot();
+        self.callbacks.unsettle();
+        let mut gradients = training.gradients.sum(self.learner.get());
         training.accumulated = 0;
+        let is_done = !self.call_before_step(&mut gradients, training.batches)?;
         let position = &mut self.progress.position;
-        position.global_step += 1;
-        position.batches = training.batches;
-        position.items = items;
-        self.learner.settle(self.progress.position);
+        (position.batches, position.items) = (training.batches, items);
+        if is_done {
+            self.learner.optimizer_step(devices, gradients);
+            self.progress.position.global_step += 1;
+        }
+        self.learner.settle();
+        if is_done {
+            self.call(
+                "on_train_step_end",
+                Some(LoggedSplit::Training),
+                training.batches,
+                |callback, context| callback.on_train_step_end(context),
+            )?;
+        }
+        self.park()?;
         self.environment.report();
+        Ok(is_done)
     }
 
     /// Gives burn the batches, with the learning rate of the last optimizer step: as in burn's loop, that is their own step
@@ -212,14 +258,21 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
     fn validate(&mut self, data: &RunData<'_, M>) -> Result<()> {
         let Position { epoch, global_step, .. } = self.progress.position;
+        if data.valid.is_left_out() {
+            self.burn.train(LearnerEvent::EndEpoch(burn_epoch(epoch)));
+            self.burn.flush();
+            return self.saves.lock().check_validated("limit_valid_batches leaves it out");
+        }
         let start = Position::at_start(epoch, global_step);
         let Some(mut passing) = self.burn.loaded(data.valid.begin(start, None)) else { return Ok(()) };
         self.burn.valid(LearnerEvent::StartSplit {
             epoch_number: burn_epoch(epoch),
             total_items: passing.total_items(),
         });
+        self.call_between("on_validation_start", |callback, context| callback.on_validation_start(context))?;
         seed_device(data.devices.main(), self.progress.seed, SeededPart::Validation { epoch });
-        let model = self.learner.get().model().valid();
+        let own = self.callbacks.take_validated().map(|model| model.valid());
+        let model = own.unwrap_or_else(|| self.learner.get().model().valid());
         let mut iteration = 0;
         while let Some(batches) = passing.next_step() {
             let Some(batches) = self.burn.loaded(batches) else { break };
@@ -237,9 +290,22 @@ impl<M: LearnerModel> LoopState<'_, M> {
         if iteration == 0 && !self.burn.should_stop() {
             self.saves.lock().check_validated(&data.valid.ended_at_once(epoch))?;
         }
+        let is_whole = !self.burn.should_stop();
+        if is_whole {
+            let batch = self.progress.position.batches;
+            self.call(
+                "on_validation_batches_end",
+                Some(LoggedSplit::Validation),
+                batch,
+                |callback, context| callback.on_validation_batches_end(context),
+            )?;
+        }
         self.burn.valid(LearnerEvent::EndSplit(burn_epoch(epoch)));
         self.burn.train(LearnerEvent::EndEpoch(burn_epoch(epoch)));
         self.burn.flush();
+        if is_whole {
+            self.call_between("on_validation_end", |callback, context| callback.on_validation_end(context))?;
+        }
         Ok(())
     }
 }

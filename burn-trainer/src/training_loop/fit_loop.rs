@@ -12,15 +12,18 @@ use burn::train::{
 };
 use parking_lot::Mutex;
 
-use super::early_stopping::EarlyStopping;
-use super::effective_batch::EffectiveBatch;
-use super::epoch_batches::EpochData;
 use super::epochs::RunData;
-use super::event_reporter::EventReporter;
 use super::loop_end::Outcome;
 use super::loop_state::{LoopProgress, LoopState};
-use super::multi_device::TrainingDevices;
-use super::trained_learner::TrainedLearner;
+use super::parts::early_stopping::EarlyStopping;
+use super::parts::effective_batch::EffectiveBatch;
+use super::parts::epoch_batches::EpochData;
+use super::parts::event_reporter::EventReporter;
+use super::parts::loop_callbacks::LoopCallbacks;
+use super::parts::multi_device::TrainingDevices;
+use super::parts::run_limits::RunLimits;
+use super::parts::trained_learner::TrainedLearner;
+use crate::callbacks::registered::Callbacks;
 use crate::error::{Error, Result};
 use crate::learner_state::restore::check_restored;
 use crate::learner_state::snapshot::{ReadTiming, optimizer_and_scheduler};
@@ -38,8 +41,10 @@ use crate::stopping::parked_state::ParkingSlot;
 use crate::stopping::save_from_outside::{KeptStore, LoopFromOutside};
 
 /// What the loop needs besides what burn gives it.
-pub(crate) struct FitPlan {
+pub(crate) struct FitPlan<M: LearnerModel> {
     pub(crate) max_epochs: u64,
+    pub(crate) limits: RunLimits,
+    pub(crate) batches: BatchLimits,
     pub(crate) seed: u64,
     /// What the loaders have.
     pub(crate) data: DataLengths,
@@ -49,6 +54,7 @@ pub(crate) struct FitPlan {
     pub(crate) metrics: RunMetrics,
     pub(crate) saves: RunSaves,
     pub(crate) resume: Option<ResumePoint>,
+    pub(crate) callbacks: Callbacks<M>,
     /// Whether devices of other machines are lost. `None` when there are none.
     pub(crate) watch: Option<DeviceWatch>,
     pub(crate) environment: EnvironmentDevices,
@@ -57,14 +63,23 @@ pub(crate) struct FitPlan {
     pub(crate) end_of_run: Arc<EndOfRun>,
 }
 
+/// How many batches of an epoch are used; `None`: all.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct BatchLimits {
+    pub(crate) train: Option<u64>,
+    pub(crate) valid: Option<u64>,
+    /// Whether each epoch has the batches of the first.
+    pub(crate) repeats: bool,
+}
+
 /// The loop as burn's `SupervisedTraining` runs it. It runs once.
-pub(crate) struct FitLoop {
-    plan: Mutex<Option<FitPlan>>,
+pub(crate) struct FitLoop<M: LearnerModel> {
+    plan: Mutex<Option<FitPlan<M>>>,
     outcome: Mutex<Outcome>,
 }
 
-impl FitLoop {
-    pub(crate) fn new(plan: FitPlan) -> Self {
+impl<M: LearnerModel> FitLoop<M> {
+    pub(crate) fn new(plan: FitPlan<M>) -> Self {
         Self { plan: Mutex::new(Some(plan)), outcome: Mutex::default() }
     }
 
@@ -79,7 +94,7 @@ impl FitLoop {
     }
 }
 
-impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
+impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop<M> {
     fn fit(
         &self,
         components: TrainingComponents<M>,
@@ -92,6 +107,8 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
         let Some(plan) = self.plan.lock().take() else { return (learner.model(), processor) };
         let FitPlan {
             max_epochs,
+            limits,
+            batches,
             seed,
             data: lengths,
             keep_effective_batch,
@@ -99,6 +116,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
             metrics,
             saves,
             resume,
+            callbacks,
             ..
         } = plan;
         learner.fork(devices.main());
@@ -114,7 +132,9 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
             learner: TrainedLearner::new(&mut learner, devices.all(), reading, slot.clone()),
             burn: EventReporter::new(&mut processor, &components.event_store, &components.interrupter),
             early_stopping: EarlyStopping::new(components.early_stopping),
+            callbacks: LoopCallbacks::new(callbacks, devices.main(), max_epochs),
             progress: LoopProgress::new(clock, seed, batch, EpochLengths::new(lengths, previous)),
+            limits,
             metrics,
             saves,
             stop: plan.stop,
@@ -124,18 +144,14 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
         // Outlives the last save: a worker of a loader may not end.
         let mut data = None;
         let ended = catch_unwind(AssertUnwindSafe(|| {
-            if let Some(resume) = &resume {
-                state.check_resumed(resume, keep_effective_batch)?;
-            }
-            state.open_saver()?;
-            state.begin(resume.as_ref().map(|resume| &resume.state));
+            state.open(resume.as_ref(), keep_effective_batch)?;
             if let Some(slot) = slot {
                 plan.end_of_run.set_training(state.seen_from_outside(slot, reading));
             }
             devices.settle();
             let data = data.insert(RunData::<M> {
-                train: EpochData::new(&train, devices.all()),
-                valid: EpochData::new(&valid, &[devices.main().clone().inner()]),
+                train: EpochData::new(&train, devices.all(), batches.train).repeating(batches.repeats),
+                valid: EpochData::new(&valid, &[devices.main().clone().inner()], batches.valid),
                 devices: &devices,
             });
             state.train(data, max_epochs, resume.is_some())
@@ -148,6 +164,20 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop {
 }
 
 impl<M: LearnerModel> LoopState<'_, M> {
+    /// Starts saving, with the state that the run resumes from, if there is one.
+    fn open(&mut self, resume: Option<&ResumePoint>, keep_effective_batch: bool) -> Result<()> {
+        if let Some(resume) = resume {
+            self.check_resumed(resume, keep_effective_batch)?;
+        }
+        self.open_saver()?;
+        self.begin(resume.map(|resume| &resume.state));
+        if let Some(resume) = resume {
+            self.restore_callbacks(&resume.checkpoint)?;
+        }
+        self.callbacks.settle()?;
+        Ok(())
+    }
+
     /// What the thread sees that ends the run when this loop does not see a stop.
     fn seen_from_outside(&self, slot: ParkingSlot<M>, reading: ReadTiming) -> Arc<LoopFromOutside<M>> {
         Arc::new(LoopFromOutside {

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use burn::train::{Interruption, LearnerModel};
@@ -9,6 +10,7 @@ use burn_ckpt::plumbing::{SavedCheckpoint, chain, is_there, panic_message};
 use indexmap::IndexMap;
 
 use super::loop_state::LoopState;
+use crate::callbacks::{Callback, CallbackContext, CallbackResult};
 use crate::error::{Error, Result};
 use crate::process::signals::StopSignal;
 use crate::remote::device_watch::DeviceWatch;
@@ -33,6 +35,8 @@ pub(crate) struct Outcome {
     pub(crate) finished_before: bool,
     /// Whether early stopping has ended the run.
     pub(crate) stopped_early: bool,
+    /// Why a limit or a callback has ended the run.
+    pub(crate) ended_because: Option<String>,
     /// The stop that the loop saw when it ended. `None` from a loop that is not the trainer's.
     pub(crate) stop: Option<Stop>,
 }
@@ -78,12 +82,14 @@ impl<M: LearnerModel> LoopState<'_, M> {
             log::error!("{text}");
             // Tells burn, and a terminal dashboard, that this is the end.
             self.burn.interrupter.stop(Some(&text));
+            self.call_at_failure("on_exception", |callback, context| callback.on_exception(context, error));
         }
         let mut outcome = Outcome {
             epochs: self.progress.position.epochs(),
             steps: self.progress.position.global_step,
             finished_before: self.progress.finished_before,
             stopped_early: self.early_stopping.has_stopped(),
+            ended_because: self.progress.ended_because.clone(),
             seconds: self.progress.clock.seconds(),
             stop,
             ..Outcome::default()
@@ -95,9 +101,11 @@ impl<M: LearnerModel> LoopState<'_, M> {
             paths = self.save_exception(message);
         }
         let is_limited = failure.is_some() || StopSignal::of(self.burn.interrupter).is_some();
-        let mut saves = self.saves.lock();
+        let saves = Arc::clone(&self.saves);
+        let mut saves = saves.lock();
         let limit = self.stop.time_left().unwrap_or(saves.exception_timeout());
         (outcome.saves, outcome.checkpoints) = saves.finish(is_limited.then_some(limit));
+        drop(saves);
         if outcome.saves.newest_is_durable && !outcome.saves.unfinished && failure.is_none() {
             self.stop.state_is_saved();
         }
@@ -106,9 +114,36 @@ impl<M: LearnerModel> LoopState<'_, M> {
         outcome.error = failure.map(|failure| match failure.error {
             Error::Panicked { message, .. } => Error::Panicked { message, saved: path },
             Error::Training { source, .. } => Error::Training { source, saved: path },
+            Error::Callback { name, method, source, .. } => {
+                Error::Callback { name, method, source, saved: path }
+            }
             error => error,
         });
+        self.end_callbacks(&mut outcome);
         outcome
+    }
+
+    /// Tells the callbacks of the last checkpoints, and of the end. An error there is the run's, unless it has one.
+    fn end_callbacks(&mut self, outcome: &mut Outcome) {
+        let events = std::mem::take(&mut outcome.saves.events);
+        let told = self.call_events(&events);
+        let ended = self.call_between("on_fit_end", |callback, context| callback.on_fit_end(context));
+        match (&outcome.error, told.and(ended)) {
+            (_, Ok(())) => {}
+            (None, Err(error)) => outcome.error = Some(error),
+            (Some(_), Err(error)) => log::error!("{}", chain(&error)),
+        }
+    }
+
+    /// Calls a method of the callbacks after a failure, which is the one to report.
+    fn call_at_failure(
+        &mut self,
+        method: &'static str,
+        call: impl FnMut(&mut dyn Callback<M>, &mut CallbackContext<'_, M>) -> CallbackResult,
+    ) {
+        if let Err(error) = self.call_between(method, call) {
+            log::error!("{}", chain(&error));
+        }
     }
 
     /// Saves the state of a stopped run, and finds out whether training failed.
@@ -136,6 +171,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
             Ok(Err(error)) => {
                 let reason = || match &error {
                     Error::Panicked { message, .. } => message.clone(),
+                    Error::Callback { name, method, source, .. } => {
+                        format!("the callback {name} failed in {method}: {}", chain(&**source))
+                    }
                     error => chain(error),
                 };
                 let exception = (self.progress.position.global_step > 0).then(reason);

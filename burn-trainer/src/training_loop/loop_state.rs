@@ -9,17 +9,20 @@ use burn::train::LearnerModel;
 use indexmap::IndexMap;
 use parking_lot::Mutex;
 
-use super::early_stopping::EarlyStopping;
-use super::effective_batch::EffectiveBatch;
-use super::event_reporter::EventReporter;
-use super::trained_learner::TrainedLearner;
+use super::parts::early_stopping::EarlyStopping;
+use super::parts::effective_batch::EffectiveBatch;
+use super::parts::event_reporter::EventReporter;
+use super::parts::loop_callbacks::LoopCallbacks;
+use super::parts::run_limits::RunLimits;
+use super::parts::trained_learner::TrainedLearner;
 use crate::error::Result;
 use crate::metrics::RunMetrics;
 use crate::process::environment_devices::EnvironmentDevices;
 use crate::process::signals::StopView;
 use crate::remote::device_watch::DeviceWatch;
+use crate::saving::requested_save::RequestedSave;
 use crate::saving::run_saves::RunSaves;
-use crate::saving::saver::{RequestedSave, Saver};
+use crate::saving::saver::Saver;
 use crate::state::event::{RunProgress, TrainingEvent};
 use crate::state::position::{EpochLengths, Position, TrainerState, burn_epoch};
 use crate::state::run_clock::RunClock;
@@ -29,7 +32,9 @@ pub(super) struct LoopState<'a, M: LearnerModel> {
     pub(super) learner: TrainedLearner<'a, M>,
     pub(super) burn: EventReporter<'a, M>,
     pub(super) early_stopping: EarlyStopping,
+    pub(super) callbacks: LoopCallbacks<M>,
     pub(super) progress: LoopProgress,
+    pub(super) limits: RunLimits,
     pub(super) metrics: RunMetrics,
     /// Shared with the thread that ends a run whose loop does not see a stop.
     pub(super) saves: Arc<Mutex<RunSaves>>,
@@ -51,13 +56,24 @@ pub(super) struct LoopProgress {
     pub(super) begun: Position,
     /// Whether the run was resumed and had nothing left to train.
     pub(super) finished_before: bool,
+    /// Why the run has ended before its last epoch, as done.
+    pub(super) ended_because: Option<String>,
 }
 
 impl LoopProgress {
     /// The start of a call. The position of a resumed run is restored with [`LoopState::begin`].
     pub(super) fn new(clock: RunClock, seed: u64, batch: EffectiveBatch, data: EpochLengths) -> Self {
         let position = Position::default();
-        Self { position, clock, seed, batch, data, begun: position, finished_before: false }
+        Self {
+            position,
+            clock,
+            seed,
+            batch,
+            data,
+            begun: position,
+            finished_before: false,
+            ended_because: None,
+        }
     }
 
     /// Whether there is anything in the state that the beginning did not have.
@@ -78,6 +94,16 @@ impl LoopProgress {
 }
 
 impl<M: LearnerModel> LoopState<'_, M> {
+    /// Whether a limit, or a callback, ends the run here as done, and why.
+    pub(super) fn ends_here(&mut self) -> bool {
+        let LoopProgress { position, clock, .. } = &self.progress;
+        let may_end_early = self.limits.may_end_early(*position);
+        let of_callback = self.callbacks.stop().filter(|_| may_end_early).map(str::to_owned);
+        let reason = self.limits.reached(*position, clock).or(of_callback);
+        self.progress.ended_because = reason;
+        self.progress.ended_because.is_some()
+    }
+
     /// Waits for the metrics' names, and starts saving.
     pub(super) fn open_saver(&mut self) -> Result<()> {
         self.burn.flush();
@@ -101,7 +127,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
     ///
     /// Also when a strategy panics, after what the others save was handed over.
     pub(super) fn save(&mut self, events: &[TrainingEvent<'_>]) -> Result<()> {
-        let Self { learner, burn, progress, metrics, saves, .. } = self;
+        let Self { learner, burn, progress, metrics, saves, callbacks, .. } = self;
         let submitted = catch_unwind(AssertUnwindSafe(|| {
             let (reporter, panicked) = (RefCell::new(&mut *burn), Cell::new(None));
             let metrics_of_the_step = || {
@@ -128,9 +154,11 @@ impl<M: LearnerModel> LoopState<'_, M> {
             let is_last = matches!(events, [TrainingEvent::Interrupted(_)]);
             let ended = events.iter().find_map(TrainingEvent::ended);
             let state = progress.trainer_state(learner.learning_rate().base(), metrics, ended);
+            let callbacks = callbacks.states()?;
             saver.submit(&requested, &state, is_last, &mut deadline, |weights_only| {
                 let history = || metrics.history.at(progress.position.logged());
-                learner.snapshot(weights_only, progress.position.global_step, burn.store, history)
+                let step = progress.position.global_step;
+                learner.snapshot(weights_only, step, burn.store, history, &callbacks)
             })
         }));
         let mut saves = saves.lock();
@@ -139,9 +167,11 @@ impl<M: LearnerModel> LoopState<'_, M> {
         if let Some(saver) = saves.saver() {
             learner.release_before(saver.oldest_step_in_use());
         }
+        drop(saves);
         submitted.unwrap_or_else(|panic| resume_unwind(panic))?;
         collected?;
-        panicked.map_or(Ok(()), Err)
+        panicked.map_or(Ok(()), Err)?;
+        self.call_checkpoint_events()
     }
 
     /// Saves the state before a failure. Returns the paths where it will be.
@@ -150,7 +180,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
     ///
     /// When a strategy or the writer fails. A device that has failed can panic here again.
     pub(super) fn save_before_failure(&mut self, message: &str) -> Result<Vec<PathBuf>> {
-        let Self { learner, burn, progress, metrics, saves, .. } = self;
+        let Self { learner, burn, progress, metrics, saves, callbacks, .. } = self;
         let mut saves = saves.lock();
         let limit = saves.exception_timeout();
         let Some(saver) = saves.saver() else { return Ok(Vec::new()) };
@@ -160,9 +190,11 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let (event, latest) = (TrainingEvent::Exception(message), || metrics.values());
         let requested = requested_saves(saver, &[event], progress, &latest);
         let state = progress.trainer_state(learner.learning_rate().base(), metrics, event.ended());
+        let callbacks = callbacks.states()?;
         saver.submit_within(limit, &requested, &state, |weights_only| {
             let history = || metrics.history.at(progress.position.logged());
-            learner.snapshot(weights_only, progress.position.global_step, burn.store, history)
+            let step = progress.position.global_step;
+            learner.snapshot(weights_only, step, burn.store, history, &callbacks)
         })
     }
 
@@ -182,10 +214,20 @@ impl<M: LearnerModel> LoopState<'_, M> {
     }
 
     /// Ends the epoch: it is trained and validated, and its metrics, which were waited for, are final.
-    pub(super) fn complete_epoch(&mut self) {
+    pub(super) fn complete_epoch(&mut self) -> Result<()> {
+        self.call_between("on_epoch_end", |callback, context| callback.on_epoch_end(context))?;
         self.metrics.close_epoch(burn_epoch(self.progress.position.epoch), self.burn.store);
         self.progress.position.epoch_complete = true;
-        self.learner.complete_epoch(self.progress.position);
+        let callbacks = self.callbacks.settle()?;
+        self.learner.complete_epoch(self.progress.position, callbacks);
+        Ok(())
+    }
+
+    /// The learner's state is now that of this position. It is parked, with the states of the callbacks.
+    pub(super) fn park(&mut self) -> Result<()> {
+        let callbacks = self.callbacks.settle()?;
+        self.learner.park(self.progress.position, callbacks);
+        Ok(())
     }
 }
 

@@ -2,13 +2,17 @@
 //!
 //! `cargo xtask train char-lm` runs this program; the program `sample` writes text with what it leaves.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use backend::DeviceArgs;
 use burn::tensor::Device;
-use burn::train::metric::{LearningRateMetric, LossMetric, PerplexityMetric};
+use burn::train::metric::{LearningRateMetric, PerplexityMetric};
 use burn::train::{Learner, MultiDeviceOptim};
-use burn_trainer::cli::{self, TrainArgs};
+use burn_trainer::burn_ckpt::FromCheckpoint;
+use burn_trainer::cli::{self, EvaluateArgs, TrainArgs};
+use burn_trainer::evaluation::{Evaluation, ModelEvaluator};
+use burn_trainer::metric::MeanLoss;
 use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use char_lm::{CharLm, CharLmConfig, Window, WindowBatcher, Windows};
 use clap::Parser;
@@ -24,6 +28,8 @@ struct Args {
     #[command(flatten)]
     train: TrainArgs,
     #[command(flatten)]
+    evaluate: EvaluateArgs,
+    #[command(flatten)]
     devices: DeviceArgs,
 }
 
@@ -38,7 +44,7 @@ fn main() -> ExitCode {
         let placement = args.devices.optimizer_placement();
         let devices = args.devices.devices();
         let result = devices.and_then(|devices| train(config.clone(), &hparams, devices, placement));
-        cli::report(result, &config, "cargo xtask train char-lm")
+        args.evaluate.report(result, &config, "cargo xtask train char-lm", evaluate)
     })
 }
 
@@ -70,7 +76,7 @@ fn train(
     // is perplexity's logarithm.
     let training = trainer
         .training(training, validation)
-        .metrics((LossMetric::new(),))
+        .metrics((MeanLoss::new(),))
         .metric_valid_numeric(PerplexityMetric::new())
         .metric_train_numeric(LearningRateMetric::new())
         .grads_accumulation(hparams.grads_accumulation);
@@ -78,4 +84,17 @@ fn train(
     device.seed(seed);
     let learner = Learner::new(hparams.init(&device), hparams.optimizer(), hparams.schedule(epochs)?);
     trainer.fit(training, learner)
+}
+
+/// The metrics of a checkpoint on the validation text, called as in training.
+fn evaluate(checkpoint: &Path, device: &Device) -> Result<Evaluation> {
+    let hparams = CharLm::hparams_from_checkpoint(checkpoint)?;
+    hparams.check()?;
+    let context = hparams.shape().context;
+    let (_, valid) = char_lm::load()?;
+    let windows = Windows::new(&valid, context, hparams.valid_windows);
+    let loader = ResumableDataLoader::builder(WindowBatcher::new(&valid, context));
+    let loader = loader.batch_size(hparams.batch_size).build(windows);
+    let mut evaluator = ModelEvaluator::<CharLm>::of_checkpoint(checkpoint, device)?.split("val");
+    evaluator.evaluate(loader, (MeanLoss::new(), PerplexityMetric::new()))
 }

@@ -5,15 +5,18 @@
 
 mod predictions;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use backend::DeviceArgs;
 use burn::optim::AdamConfig;
 use burn::tensor::Device;
-use burn::train::metric::{AccuracyMetric, LossMetric};
+use burn::train::metric::AccuracyMetric;
 use burn::train::{Learner, MultiDeviceOptim};
-use burn_trainer::cli::{self, TrainArgs};
+use burn_trainer::burn_ckpt::FromCheckpoint;
+use burn_trainer::cli::{self, EvaluateArgs, TrainArgs};
+use burn_trainer::evaluation::{Evaluation, ModelEvaluator};
+use burn_trainer::metric::MeanLoss;
 use burn_trainer::optimizer::InitStreamed;
 use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use clap::Parser;
@@ -29,6 +32,8 @@ static ALLOCATOR: burn_trainer::KeepingAllocator = burn_trainer::KeepingAllocato
 struct Args {
     #[command(flatten)]
     train: TrainArgs,
+    #[command(flatten)]
+    evaluate: EvaluateArgs,
     /// The images to train on
     #[arg(long, value_enum)]
     data: Option<Data>,
@@ -55,7 +60,7 @@ fn main() -> ExitCode {
             (Ok(result), Some(file)) if config.writes() => predictions::write(file, result, &hparams),
             _ => Ok(()),
         };
-        let status = cli::report(result, &config, "cargo xtask train digits")?;
+        let status = args.evaluate.report(result, &config, "cargo xtask train digits", evaluate)?;
         written.map(|()| status)
     })
 }
@@ -78,11 +83,20 @@ fn train(
     };
     let training = trainer
         .training(loader().shuffle(seed).build(train), loader().build(valid))
-        .metrics((LossMetric::new(), AccuracyMetric::new()))
+        .metrics((MeanLoss::new(), AccuracyMetric::new()))
         .grads_accumulation(hparams.grads_accumulation);
 
     device.seed(seed);
     let learner =
         Learner::new(hparams.init(&device), AdamConfig::new().init_streamed(), hparams.learning_rate);
     trainer.fit(training, learner)
+}
+
+/// The metrics of a checkpoint on the validation images of its data, called as in training: there are no images for a test alone.
+fn evaluate(checkpoint: &Path, device: &Device) -> Result<Evaluation> {
+    let hparams = Digits::hparams_from_checkpoint(checkpoint)?;
+    let (_, valid) = digits::load(hparams.data)?;
+    let loader = ResumableDataLoader::builder(ImageBatcher).batch_size(hparams.batch_size).build(valid);
+    let mut evaluator = ModelEvaluator::<Digits>::of_checkpoint(checkpoint, device)?.split("val");
+    evaluator.evaluate(loader, (MeanLoss::new(), AccuracyMetric::new()))
 }

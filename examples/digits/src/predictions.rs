@@ -3,9 +3,8 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use burn::module::Module;
-use burn::train::InferenceStep;
-use burn_trainer::{Error, FitResult, Result, ResumableDataLoader};
+use burn_trainer::evaluation::predict;
+use burn_trainer::{FitResult, Result, ResumableDataLoader};
 use digits::{CLASSES, Digits, DigitsConfig, ImageBatcher, probabilities};
 
 /// Writes a line for each validation image, in their order: the digit it shows, and the probability of each digit, with
@@ -17,17 +16,11 @@ pub fn write(path: &Path, result: &FitResult<Digits>, hparams: &DigitsConfig) ->
     if result.interrupted.is_some() {
         return Ok(());
     }
-    let model = &result.model;
     let mut text = header();
     let (_, valid) = digits::load(hparams.data)?;
     let loader = ResumableDataLoader::builder(ImageBatcher).batch_size(hparams.batch_size).build(valid);
-    let loader = model.devices().first().map_or_else(|| loader.clone(), |device| loader.to_device(device));
-    for batch in loader.iter() {
-        let batch = batch.map_err(|error| Error::Config {
-            setting: "the validation images".to_owned(),
-            reason: error.to_string(),
-        })?;
-        let output = InferenceStep::step(model, batch);
+    for output in &predict(&result.model, loader) {
+        let output = output?;
         let labels = output.targets.into_data();
         for (label, probabilities) in labels.iter::<i64>().zip(probabilities(output.output)) {
             text.push_str(&line(label, &probabilities));

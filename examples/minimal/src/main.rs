@@ -11,9 +11,9 @@ use burn::nn::loss::{MseLoss, Reduction};
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::AdamConfig;
 use burn::tensor::{Device, Tensor, TensorData};
-use burn::train::metric::LossMetric;
 use burn::train::{InferenceStep, Learner, RegressionOutput, TrainOutput, TrainStep};
 use burn_trainer::burn_ckpt::FromCheckpoint;
+use burn_trainer::metric::MeanLoss;
 use burn_trainer::optimizer::InitStreamed;
 use burn_trainer::{Result, Trainer, TrainerConfig};
 
@@ -28,7 +28,7 @@ fn main() -> Result<()> {
     let device = trainer.device(Device::flex())?;
     let train = trainer.loader(PointBatcher).batch_size(32).shuffled().build(points(0..1000));
     let valid = trainer.loader(PointBatcher).batch_size(32).build(points(1000..1200));
-    let training = trainer.training(train, valid).metrics((LossMetric::new(),));
+    let training = trainer.training(train, valid).metrics((MeanLoss::new(),));
     let learner = Learner::new(hparams.init(&device), AdamConfig::new().init_streamed(), 3e-3);
     let result = trainer.fit(training, learner)?;
 

@@ -5,6 +5,7 @@
 
 mod burn_ckpt_program;
 mod environment;
+mod evaluation;
 mod faults;
 mod loading;
 mod machine_limits;

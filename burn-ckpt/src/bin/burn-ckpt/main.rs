@@ -1,9 +1,10 @@
-//! The program `burn-ckpt`: lists, shows, verifies, compares, describes, exports, imports and removes checkpoints. One file or folder a verb.
+//! The program `burn-ckpt`: lists, shows, verifies, compares, describes, exports, imports, averages and removes checkpoints. One file or folder a verb.
 //!
 //! Results are printed on standard output, everything else on standard error. Exit status: 0 success; 1 a negative answer
 //! (damaged, different, not found) or an error; 2 wrong usage.
 
 mod answer;
+mod average;
 mod checking;
 mod completions;
 mod contents;
@@ -27,7 +28,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::answer::Failure;
 use crate::terminal::{output, warnings};
 
-/// List, show, verify, compare, export, import and remove checkpoints of burn models
+/// List, show, verify, compare, export, import, average and remove checkpoints of burn models
 #[derive(Parser)]
 #[command(name = "burn-ckpt", version)]
 struct Cli {
@@ -44,6 +45,7 @@ enum Verb {
     Describe(describe::Args),
     Export(export::Args),
     Import(import::Args),
+    Average(average::Args),
     Prune(prune::Args),
     Env(env::Args),
     Completions(completions::Args),
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         Verb::Describe(args) => describe::run(&args),
         Verb::Export(args) => export::run(&args),
         Verb::Import(args) => import::run(&args),
+        Verb::Average(args) => average::run(&args),
         Verb::Prune(args) => prune::run(&args),
         Verb::Env(args) => env::run(&args),
         Verb::Completions(args) => completions::run(&args, &mut Cli::command()),

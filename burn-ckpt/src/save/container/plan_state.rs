@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn::module::Module;
 use burn_pack::{Scalar, TENSOR_ALIGNMENT, Tensor};
 use jiff::Timestamp;
 
+use crate::error::pack_error::PackError;
 use crate::error::{Error, Result};
-use crate::format::collect_module::outlines;
 use crate::format::container::shown::shown;
 use crate::format::contents::{Contents, Entries, SHARD_KEY, SHARDS_KEY, entries};
 use crate::format::limits::Limits;
@@ -54,21 +53,36 @@ pub(crate) fn plan_state(path: &Path, contents: Contents, metadata: &Metadata) -
     }
     drop(file);
     let shards = plan_shards(path, tensors.clone(), metadata, &limits)?;
-    let file = plan_index(path, &tensors, &shards, (scalars, strings), metadata, &limits)?;
+    let sizes: Vec<u64> = shards.iter().map(|shard| shard.size).collect();
+    let file = plan_index(path, &tensors, &sizes, (scalars, strings), metadata, &limits)?;
     Ok(PlannedState { shards, file })
 }
 
-/// Compares the weights of a model with the limits, for a check before training. Reads no tensor. A checkpoint with the
-/// optimizer's state is larger.
+/// Compares a state with the limits, for a check before training: the tensors of a model under their names, and those of the other
+/// sections under their names in a file. Reads none. Two may have one name, as far as the names are not known yet. The checkpoint is
+/// larger by what is not known before a save.
 ///
 /// # Errors
 ///
 /// As for [`plan_state`].
-pub fn check_weights<M: Module>(limits: &Limits, model: &M) -> Result<()> {
-    let (section, metadata) =
-        (Section::new().with_tensors(outlines(model)), Metadata::new(Timestamp::UNIX_EPOCH));
-    let contents = Contents::default().with_limits(*limits).with_section(Section::MODEL, section);
-    plan_state(Path::new("a checkpoint"), contents, &metadata).map(drop)
+pub fn check_state(limits: &Limits, tensors: &[Tensor]) -> Result<()> {
+    let of = |section: &str| {
+        let begin = format!("{section}.");
+        tensors.iter().filter(|tensor| tensor.name.starts_with(&begin)).count()
+    };
+    let (optimizer, history) = (of(Section::OPTIMIZER), of(Section::HISTORY));
+    limits.check_section(Section::OPTIMIZER, optimizer)?;
+    limits.check_section(Section::MODEL, tensors.len() - optimizer - history)?;
+    limits.check_tensors(tensors)?;
+    let metadata = Metadata::new(Timestamp::UNIX_EPOCH);
+    let ending = Ending::plan(&metadata, tensors, Vec::new(), limits)?;
+    let lengths = tensors.iter().chain(&ending.entries()).map(|tensor| tensor.byte_len() as u64).sum();
+    if limits.allow_file(tensors.len() + OWN_ENTRIES, 0, lengths) {
+        return Ok(());
+    }
+    let sizes = vec![limits.file_bytes; groups(tensors.to_vec(), &metadata, limits)?.len()];
+    let nothing = (BTreeMap::new(), BTreeMap::new());
+    plan_index(Path::new("a checkpoint"), tensors, &sizes, nothing, &metadata, limits).map(drop)
 }
 
 /// Puts the tensors into files in their order, each into one, as many into a file as the limits allow.
@@ -79,13 +93,7 @@ fn plan_shards(
     limits: &Limits,
 ) -> Result<Vec<PlannedFile>> {
     let groups = groups(tensors, metadata, limits)?;
-    let (count, most) = (groups.len(), limits.shards);
-    if count as u64 > most {
-        let whole: u64 = groups.iter().flatten().map(|tensor| tensor.byte_len() as u64).sum();
-        let (what, needed) = (format!("each file of a checkpoint of {most}"), whole / most + 1);
-        let needed = needed.max(limits.file_bytes.saturating_add(1));
-        return Err(Error::FileLimit { what, needed, limit: limits.file_bytes });
-    }
+    let count = groups.len();
     (1..)
         .zip(groups)
         .map(|(number, tensors)| {
@@ -94,6 +102,7 @@ fn plan_shards(
         .collect()
 }
 
+/// The tensors of each file, in their order.
 fn groups(tensors: Vec<Tensor>, metadata: &Metadata, limits: &Limits) -> Result<Vec<Vec<Tensor>>> {
     let longest_claim = claim(usize::MAX, usize::MAX, metadata)?;
     let (begin, _) = encode_header(&[], &BTreeMap::new(), &longest_claim).map_err(unplanned)?;
@@ -121,20 +130,27 @@ fn groups(tensors: Vec<Tensor>, metadata: &Metadata, limits: &Limits) -> Result<
         data = u64::next_multiple_of(data, TENSOR_ALIGNMENT) + bytes;
         groups.last_mut().into_iter().for_each(|group| group.push(tensor.clone()));
     }
+    let most = limits.shards;
+    if groups.len() as u64 > most {
+        let whole: u64 = groups.iter().flatten().map(|tensor| tensor.byte_len() as u64).sum();
+        let (what, needed) = (format!("each file of a checkpoint of {most}"), whole / most + 1);
+        let needed = needed.max(limits.file_bytes.saturating_add(1));
+        return Err(Error::FileLimit { what, needed, limit: limits.file_bytes });
+    }
     Ok(groups)
 }
 
-/// The index: everything but the tensors, and the digests of all shards.
+/// The index: everything but the tensors, and the digests of all shards, whose sizes are given.
 fn plan_index(
     path: &Path,
     tensors: &[Tensor],
-    shards: &[PlannedFile],
+    shards: &[u64],
     (scalars, mut strings): (BTreeMap<String, Scalar>, BTreeMap<String, String>),
     metadata: &Metadata,
     limits: &Limits,
 ) -> Result<PlannedFile> {
     strings.insert(SHARDS_KEY.to_owned(), shards.len().to_string());
-    let unknown = |shard: &PlannedFile| ShardInfo::unknown(shard.size, UNKNOWN_DIGEST);
+    let unknown = |size: &u64| ShardInfo::unknown(*size, UNKNOWN_DIGEST);
     let ending = Ending::plan(metadata, tensors, shards.iter().map(unknown).collect(), limits)?;
     let index = PlannedFile::new(path, Vec::new(), &scalars, &strings, Some(ending))?;
     limits.check_header(|| "the checkpoint's header".to_owned(), index.header.len() as u64)?;
@@ -157,5 +173,5 @@ fn claim(number: usize, count: usize, metadata: &Metadata) -> Result<BTreeMap<St
 }
 
 fn unplanned(error: burn_pack::Error) -> Error {
-    Error::snapshot("the header of a file cannot be planned", crate::error::pack_error::PackError(error))
+    Error::snapshot("the header of a file cannot be planned", PackError(error))
 }

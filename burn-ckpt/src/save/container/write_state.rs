@@ -51,7 +51,8 @@ pub(crate) fn write_state(
     metadata.checkpoint_size_bytes = written.size_bytes;
     metadata.checkpoint_checksum = written.checksum;
     let staged = StagedCheckpoint { container, shards };
-    check_readable(&staged, &metadata.shards)?;
+    check_readable(&staged, &metadata.shards)
+        .map_err(|source| Error::ReadBack { path: place.to_path_buf(), source: Box::new(source) })?;
     Ok(staged)
 }
 

@@ -83,6 +83,21 @@ pub fn train_with(
     trainer.fit(set_up(training), learner)
 }
 
+/// Trains the small model as a script says, with burn's loss as the metric and a trainer set up by the caller.
+///
+/// # Errors
+///
+/// Those of the trainer.
+pub fn train_by(
+    config: TrainerConfig,
+    script: Script,
+    set_up: impl FnOnce(Trainer<Model>) -> Trainer<Model>,
+) -> Result<FitResult<Model>> {
+    let trainer = set_up(Trainer::new(config, &script.hparams())?);
+    let training = trainer.training(loader(&script), loader(&Script::default()));
+    trainer.fit(training.metrics((LossMetric::new(),)), learner(script))
+}
+
 /// The same with other limits of a checkpoint.
 ///
 /// # Errors

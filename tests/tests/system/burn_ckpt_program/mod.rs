@@ -1,5 +1,6 @@
 //! The program `burn-ckpt`, verb by verb.
 
+mod average;
 mod command_line;
 mod describe;
 mod diff;

@@ -10,12 +10,13 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use system_tests::models::small::Model;
 
 /// Trains nothing, as the hyperparameters are wrong. Asserts that no file was made, and that saving by hand fails too.
 fn assert_wrong(hparams: &impl Serialize, field: &str, what: &str) {
     let root = tempfile::tempdir().unwrap();
     let config = TrainerConfig::new().with_root(root.path()).with_run_id("r1");
-    let error = Trainer::new(config, hparams).err().unwrap();
+    let error = Trainer::<Model>::new(config, hparams).err().unwrap();
     let burn_trainer::Error::Config { setting, reason } = error else { panic!("{error:?}") };
     assert_eq!(setting, format!("hparams.{field}"));
     assert!(reason.contains(what), "{field}: {reason}");

@@ -14,13 +14,15 @@ use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
 use burn::optim::AdamWConfig;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
+use burn::train::metric::LearningRateMetric;
 use burn::train::metric::store::{Aggregate, Direction, Split};
-use burn::train::metric::{LearningRateMetric, LossMetric};
 use burn::train::{
-    EvaluatorBuilder, InferenceStep, Learner, MetricEarlyStoppingStrategy, RegressionOutput,
-    StoppingCondition, TrainOutput, TrainStep,
+    InferenceStep, Learner, MetricEarlyStoppingStrategy, RegressionOutput, StoppingCondition, TrainOutput,
+    TrainStep,
 };
 use burn_ckpt::FromCheckpoint;
+use burn_trainer::evaluation::{Evaluation, ModelEvaluator, evaluate, predict};
+use burn_trainer::metric::MeanLoss;
 use burn_trainer::optimizer::InitStreamed;
 use burn_trainer::strategy::{
     Best, CheckpointOutput, Interval, KeepRule, Last, RunProgress, SaveDecision, Strategy, TopK,
@@ -138,7 +140,7 @@ fn fit(config: TrainerConfig, hparams: &RegressorConfig, device: Device) -> Resu
     let train = trainer.loader(RowBatcher).batch_size(8).num_workers(2).shuffled().build(rows(40));
     let valid = trainer.loader(RowBatcher).batch_size(8).num_workers(2).build(rows(10));
     let patience = MetricEarlyStoppingStrategy::new(
-        &LossMetric::new(),
+        &MeanLoss::new(),
         Aggregate::Mean,
         Direction::Lowest,
         Split::Valid,
@@ -146,7 +148,7 @@ fn fit(config: TrainerConfig, hparams: &RegressorConfig, device: Device) -> Resu
     );
     let training = trainer
         .training(train, valid)
-        .metrics((LossMetric::new(),))
+        .metrics((MeanLoss::new(),))
         .metric_train_numeric(LearningRateMetric::new())
         .early_stopping(patience)
         .grads_accumulation(2);
@@ -220,11 +222,19 @@ fn load(run: &Path, device: &Device) -> burn_ckpt::Result<()> {
     Ok(())
 }
 
-fn test(result: FitResult<Regressor>, loader: Arc<dyn DataLoader<Batch>>) {
-    let evaluator = EvaluatorBuilder::new(&result.run_dir).metrics((LossMetric::new(),));
-    let evaluation = evaluator.renderer(result.renderer).build(result.model).eval("test", loader);
+fn test(result: FitResult<Regressor>, loader: Arc<dyn DataLoader<Batch>>) -> Result<Evaluation> {
+    let evaluation = evaluate(&result.model, loader.clone(), (MeanLoss::new(),))?;
+    println!("loss {}", evaluation.metrics["test_loss"]);
 
-    assert!(evaluation.error.is_none() && evaluation.interrupted.is_none());
+    let device = result.model.devices()[0].clone();
+    let mut best = ModelEvaluator::<Regressor>::of_checkpoint(result.run_dir.join("best"), &device)?;
+    let evaluation = best.evaluate(loader.clone(), (MeanLoss::new(),))?;
+    evaluation.keep()?; // beside the checkpoint
+
+    for output in &predict(&result.best_model(&device)?, loader) {
+        println!("{}", output?.output);
+    }
+    Ok(evaluation)
 }
 
 #[test]
@@ -246,8 +256,9 @@ fn the_pages_program_trains_resumes_is_loaded_and_evaluated() {
     let counts = ["best/epoch=", "last/epoch=09", "last/", "every_tenth_epoch/epoch=9"].map(count);
     assert_eq!(counts, [3, 0, 1, 1], "{found:?}");
     load(&run, &backend::device()).unwrap();
-    test(result, ResumableDataLoader::builder(RowBatcher).batch_size(8).build(rows(10)));
-    assert!(run.join("test").is_dir());
+    let best = result.best().unwrap().score;
+    let evaluation = test(result, ResumableDataLoader::builder(RowBatcher).batch_size(8).build(rows(10)));
+    assert_eq!(evaluation.unwrap().metrics["test_loss"], best, "on the validation data");
 }
 
 /// Lines without their indentation, which is another one within a function.

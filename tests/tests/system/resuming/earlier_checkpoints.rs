@@ -77,7 +77,10 @@ fn a_start_reads_the_bytes_of_what_it_resumes_alone() {
     // Every tensor is a file's own: with the content of a sparse file, a read of all would take long.
     let size = fs::metadata(checkpoints(root.path()).join("last.ckpt")).unwrap().len();
     let opened = |config: TrainerConfig| {
-        bytes_read(|| burn_trainer::Trainer::new(config, &serde_json::json!({})).map(|_| ()).unwrap()).1
+        bytes_read(|| {
+            burn_trainer::Trainer::<Model>::new(config, &serde_json::json!({})).map(|_| ()).unwrap()
+        })
+        .1
     };
     let metadata: u64 = fs::read_dir(checkpoints(root.path()).join("last"))
         .unwrap()

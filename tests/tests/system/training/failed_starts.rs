@@ -222,9 +222,9 @@ fn a_start_that_fails_removes_what_it_has_created_and_nothing_else() {
     let root = outer.path().join("a/b");
     // While training is prepared, when the metrics' names are known, and before there is a training.
     let no_checkpoint = config(&root, 1).with_ckpt_path("/nowhere/x.ckpt");
-    assert!(Trainer::new(no_checkpoint, &()).is_err());
+    assert!(Trainer::<Model>::new(no_checkpoint, &()).is_err());
     assert!(matches!(train_scripted(wrong(&root), script()), Err(Error::UnknownMetric { .. })));
-    drop(Trainer::new(config(&root, 1), &()).unwrap());
+    drop(Trainer::<Model>::new(config(&root, 1), &()).unwrap());
     assert!(!outer.path().join("a").exists(), "{:?}", files(outer.path()));
 
     std::fs::create_dir_all(root.join("burn_trainer_logs")).unwrap();
@@ -252,7 +252,8 @@ fn a_path_that_no_shell_has_expanded_or_that_is_not_text_makes_no_directory() {
         std::env::temp_dir().join(std::ffi::OsStr::from_bytes(b"not-text-\xff"))
     });
     for path in paths {
-        let error = Trainer::new(TrainerConfig::new().with_root(&path), &()).map(|_| ()).unwrap_err();
+        let error =
+            Trainer::<Model>::new(TrainerConfig::new().with_root(&path), &()).map(|_| ()).unwrap_err();
         assert!(matches!(&error, Error::Config { setting, .. } if setting == "root"), "{error}");
         assert!(!path.exists());
     }

@@ -1,10 +1,13 @@
-//! Training: on several devices, in several processes, under Slurm, and with loops that are burn's or a user's, with
+//! Training: with callbacks, on several devices, in several processes, under Slurm, and with loops that are burn's or a user's, with
 //! loaders of any length, and with settings or data that cannot be trained with.
 
 mod burns_strategies;
+mod callbacks;
 mod devices;
 mod failed_starts;
+mod limits;
 mod loader_lengths;
+mod mean_loss;
 mod processes;
 mod slurm;
 mod users_loop;

@@ -1,7 +1,6 @@
-//! `docs/recipes.md`: its code stands in these files, trains, and resumes to the same tensors.
+//! `docs/callbacks.md`: its code stands here, trains, and resumes to the same tensors.
 
-mod average;
-mod global_norm;
+mod callbacks;
 
 use std::path::Path;
 
@@ -18,7 +17,7 @@ use crate::on_each_backend::from_lightning::{Batch, INPUTS, RegressorConfig, Row
 
 /// Trains a model up to an epoch, and resumes if the run has checkpoints. All runs of a test begin with the same values: the tests
 /// of this process share the device's random numbers, so seeding it would not do.
-fn train<M>(model: &M, root: &Path, epochs: usize)
+fn train<M>(model: &M, root: &Path, epochs: usize, set_up: impl FnOnce(Trainer<M>) -> Trainer<M>)
 where
     M: LearnerModel + FromCheckpoint<Hparams = RegressorConfig>,
     M: TrainStep<Input = Batch, Output = RegressionOutput>,
@@ -31,7 +30,7 @@ where
         .with_run_id("r1")
         .with_max_epochs(epochs)
         .with_ckpt_path("auto");
-    let trainer = Trainer::new(config, &hparams).unwrap();
+    let trainer = set_up(Trainer::new(config, &hparams).unwrap());
     let train = trainer.loader(RowBatcher).batch_size(8).shuffled().build(rows(40));
     let valid = trainer.loader(RowBatcher).batch_size(8).build(rows(10));
     let training = trainer.training(train, valid).metrics((LossMetric::new(),));
@@ -52,7 +51,7 @@ fn digests(root: &Path) -> Vec<(String, String)> {
 }
 
 /// Trains 6 epochs without a stop, and 3 epochs that are resumed to 6. Returns the directory of the first run.
-fn resumes_to_the_same_tensors<M>() -> tempfile::TempDir
+fn resumes_to_the_same_tensors<M>(set_up: impl Fn(Trainer<M>) -> Trainer<M>) -> tempfile::TempDir
 where
     M: LearnerModel + FromCheckpoint<Hparams = RegressorConfig>,
     M: TrainStep<Input = Batch, Output = RegressionOutput>,
@@ -64,10 +63,10 @@ where
     // burn draws a parameter's values when it is first used, for each clone anew: they are put in here.
     let values = model.clone().into_record();
     let model = model.load_record(values);
-    train(&model, whole.path(), 6);
-    train(&model, parts.path(), 3);
+    train(&model, whole.path(), 6, &set_up);
+    train(&model, parts.path(), 3, &set_up);
     assert_ne!(digests(whole.path()), digests(parts.path()), "three epochs are not six");
-    train(&model, parts.path(), 6);
+    train(&model, parts.path(), 6, &set_up);
     assert_eq!(digests(whole.path()), digests(parts.path()));
     whole
 }

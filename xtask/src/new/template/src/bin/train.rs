@@ -1,14 +1,18 @@
 //! Trains the model and keeps its checkpoints.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use burn::optim::AdamConfig;
 use burn::tensor::Device;
 use burn::train::Learner;
-use burn::train::metric::{AccuracyMetric, LossMetric};
-use burn_trainer::cli::{self, TrainArgs};
+use burn::train::metric::AccuracyMetric;
+use burn_trainer::burn_ckpt::FromCheckpoint;
+use burn_trainer::cli::{self, EvaluateArgs, TrainArgs};
+use burn_trainer::evaluation::{Evaluation, ModelEvaluator};
+use burn_trainer::metric::MeanLoss;
 use burn_trainer::optimizer::InitStreamed;
-use burn_trainer::{FitResult, Result, Trainer, TrainerConfig};
+use burn_trainer::{FitResult, ResumableDataLoader, Result, Trainer, TrainerConfig};
 use clap::Parser;
 
 use my_model::data::{self, PointBatcher};
@@ -26,6 +30,8 @@ const PROGRAM: &str = "cargo run --bin train --";
 struct Args {
     #[command(flatten)]
     train: TrainArgs,
+    #[command(flatten)]
+    evaluate: EvaluateArgs,
 }
 
 fn main() -> ExitCode {
@@ -39,7 +45,7 @@ fn main() -> ExitCode {
         let args: Args = cli::parse(&config, &hparams); // --help lists the keys of --set
         args.train.apply(&mut config, &mut hparams)?;
         let result = train(config.clone(), &hparams);
-        cli::report(result, &config, PROGRAM)
+        args.evaluate.report(result, &config, PROGRAM, evaluate)
     })
 }
 
@@ -49,9 +55,20 @@ fn train(config: TrainerConfig, hparams: &ClassifierConfig) -> Result<FitResult<
     let loader = || trainer.loader(PointBatcher).batch_size(hparams.batch_size);
     let train = loader().shuffled().build(data::training());
     let valid = loader().build(data::validation());
-    let metrics = (LossMetric::new(), AccuracyMetric::new());
+    let metrics = (MeanLoss::new(), AccuracyMetric::new());
     let training = trainer.training(train, valid).metrics(metrics);
     let optimizer = AdamConfig::new().init_streamed();
     let learner = Learner::new(hparams.init(&device), optimizer, hparams.learning_rate);
     trainer.fit(training, learner)
+}
+
+/// The numbers of a checkpoint. Put data in place of this that neither trains nor chooses the best checkpoint.
+fn evaluate(checkpoint: &Path, device: &Device) -> Result<Evaluation> {
+    let hparams = Classifier::hparams_from_checkpoint(checkpoint)?;
+    let loader = ResumableDataLoader::builder(PointBatcher).batch_size(hparams.batch_size);
+    let mut evaluator = ModelEvaluator::<Classifier>::of_checkpoint(checkpoint, device)?.split("val");
+    evaluator.evaluate(
+        loader.build(data::validation()),
+        (MeanLoss::new(), AccuracyMetric::new()),
+    )
 }

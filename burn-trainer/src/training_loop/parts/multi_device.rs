@@ -153,26 +153,39 @@ impl<'a, M: LearnerModel> StepGradients<'a, M> {
         }
     }
 
-    /// Does the optimizer step, and starts with no gradients again.
-    pub(crate) fn apply(&mut self, learner: &mut Learner<M>) {
+    /// The gradients of the step, and starts with none again. Of one device, or of a divided optimizer on each device; otherwise all
+    /// are on the first.
+    pub(crate) fn sum(&mut self, learner: &Learner<M>) -> SummedGradients {
         if let Some(gradients) = self.single.take() {
-            return learner.optimizer_step(gradients);
+            return SummedGradients(vec![gradients]);
         }
-        let mut by_device: Vec<GradientsParams> =
+        let by_device: Vec<GradientsParams> =
             self.by_device.iter_mut().map(GradientsAccumulator::grads).collect();
         if by_device.len() == 1 {
-            return learner.optimizer_step(by_device.remove(0));
+            return SummedGradients(by_device);
         }
         let sharded = matches!(self.devices.optim, MultiDeviceOptim::OptimSharded);
         let mut sum = GradientSum { devices: &self.devices.all, sharded, by_device, parameters: 0 };
         learner.model().visit(&mut sum);
         let mut by_device = sum.by_device;
-        if sharded {
-            let grads = by_device.into_iter().zip(self.devices.all.iter().cloned()).collect();
-            learner.optimizer_step_multi(MultiGradientsParams { grads });
-        } else {
-            learner.optimizer_step(by_device.remove(0));
+        if !sharded {
+            by_device.truncate(1);
         }
+        SummedGradients(by_device)
+    }
+}
+
+/// The gradients of an optimizer step, by the device that updates the parameters.
+pub(crate) struct SummedGradients(pub(crate) Vec<GradientsParams>);
+
+impl SummedGradients {
+    /// Does the optimizer step.
+    pub(crate) fn apply<M: LearnerModel>(mut self, devices: &TrainingDevices, learner: &mut Learner<M>) {
+        if self.0.len() == 1 {
+            return learner.optimizer_step(self.0.remove(0));
+        }
+        let grads = self.0.into_iter().zip(devices.all.iter().cloned()).collect();
+        learner.optimizer_step_multi(MultiGradientsParams { grads });
     }
 }
 

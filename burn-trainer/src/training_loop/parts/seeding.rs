@@ -10,7 +10,7 @@ use crate::dataloader::split_mix::{GAMMA, scramble};
 
 /// The part of a run that draws random numbers.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum SeededPart {
+pub(in crate::training_loop) enum SeededPart {
     /// A training batch of an epoch, both counted from 0.
     TrainingBatch { epoch: u64, batch: u64 },
     /// The validation of an epoch.
@@ -18,7 +18,7 @@ pub(super) enum SeededPart {
 }
 
 /// Seeds the device for a part of the run.
-pub(super) fn seed_device(device: &Device, seed: u64, part: SeededPart) {
+pub(in crate::training_loop) fn seed_device(device: &Device, seed: u64, part: SeededPart) {
     device.seed(seed_of(seed, part));
 }
 

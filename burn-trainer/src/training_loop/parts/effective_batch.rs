@@ -5,13 +5,13 @@ use crate::process::console::warn;
 
 /// The batches of an optimizer step: `accumulation` on each device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct EffectiveBatch {
-    pub(super) devices: usize,
-    pub(super) accumulation: usize,
+pub(in crate::training_loop) struct EffectiveBatch {
+    pub(in crate::training_loop) devices: usize,
+    pub(in crate::training_loop) accumulation: usize,
 }
 
 impl EffectiveBatch {
-    pub(super) fn batches_per_step(self) -> u64 {
+    pub(in crate::training_loop) fn batches_per_step(self) -> u64 {
         self.devices as u64 * self.accumulation as u64
     }
 
@@ -22,7 +22,7 @@ impl EffectiveBatch {
     /// # Errors
     ///
     /// [`Error::Config`] with `keep`, when these devices cannot share the batches evenly.
-    pub(super) fn resumed(self, before: Option<u64>, keep: bool) -> Result<Self> {
+    pub(in crate::training_loop) fn resumed(self, before: Option<u64>, keep: bool) -> Result<Self> {
         let Self { devices, accumulation } = self;
         let (now, count) = (self.batches_per_step(), devices as u64);
         match before {

@@ -12,14 +12,14 @@ use burn::train::{
 use crate::metrics::RunMetrics;
 
 /// Reports what happens in the loop to burn. A failure there stops training through the interrupter.
-pub(super) struct EventReporter<'a, M: LearnerModel> {
+pub(in crate::training_loop) struct EventReporter<'a, M: LearnerModel> {
     processor: &'a mut SupervisedTrainingEventProcessor<M>,
-    pub(super) store: &'a Arc<EventStoreClient>,
-    pub(super) interrupter: &'a Interrupter,
+    pub(in crate::training_loop) store: &'a Arc<EventStoreClient>,
+    pub(in crate::training_loop) interrupter: &'a Interrupter,
 }
 
 impl<'a, M: LearnerModel> EventReporter<'a, M> {
-    pub(super) fn new(
+    pub(in crate::training_loop) fn new(
         processor: &'a mut SupervisedTrainingEventProcessor<M>,
         store: &'a Arc<EventStoreClient>,
         interrupter: &'a Interrupter,
@@ -32,7 +32,7 @@ impl<'a, M: LearnerModel> EventReporter<'a, M> {
     /// burn's own flush waits for ever if the processor's thread panics while the flush is in its queue. So two events come
     /// first that do nothing. The queue has room for one: it takes the second when all events before the first are
     /// processed, and fails, with the panic, when the thread is gone.
-    pub(super) fn flush(&mut self) {
+    pub(in crate::training_loop) fn flush(&mut self) {
         for _ in 0..2 {
             self.valid(LearnerEvent::EndEpoch(0));
         }
@@ -40,22 +40,22 @@ impl<'a, M: LearnerModel> EventReporter<'a, M> {
         RunMetrics::await_updates(self.store);
     }
 
-    pub(super) fn train(&mut self, event: LearnerEvent<<M as TrainStep>::Output>) {
+    pub(in crate::training_loop) fn train(&mut self, event: LearnerEvent<<M as TrainStep>::Output>) {
         let result = self.processor.process_train(event);
         self.interrupter.fail_on_error(result);
     }
 
-    pub(super) fn valid(&mut self, event: LearnerEvent<<M as InferenceStep>::Output>) {
+    pub(in crate::training_loop) fn valid(&mut self, event: LearnerEvent<<M as InferenceStep>::Output>) {
         let result = self.processor.process_valid(event);
         self.interrupter.fail_on_error(result);
     }
 
     /// What a data loader gave. `None` after its error was reported to burn.
-    pub(super) fn loaded<B>(&self, batch: Result<B, DatasetError>) -> Option<B> {
+    pub(in crate::training_loop) fn loaded<B>(&self, batch: Result<B, DatasetError>) -> Option<B> {
         batch.map_err(|error| self.interrupter.fail(error)).ok()
     }
 
-    pub(super) fn should_stop(&self) -> bool {
+    pub(in crate::training_loop) fn should_stop(&self) -> bool {
         self.interrupter.should_stop()
     }
 }

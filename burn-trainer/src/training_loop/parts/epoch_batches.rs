@@ -19,21 +19,27 @@ use crate::process::console::{MAX_ITEMS, warn};
 use crate::state::position::Position;
 
 /// A loader of batches, or one for each device.
-pub(super) struct EpochData<I> {
+pub(in crate::training_loop) struct EpochData<I> {
     loaders: Vec<Arc<dyn DataLoader<I>>>,
     resumable: bool,
     /// The number of items, as the loader says.
     items: usize,
     /// How large the data is, if it is a loader of ours.
     size: Option<LoaderSize>,
+    /// The batches of an epoch that are used; `None`: all.
+    limit: Option<u64>,
+    /// Whether each epoch has the batches of the first.
+    repeats: bool,
     /// The most items that an epoch has had so far.
     most_items: AtomicUsize,
     is_first_pass: AtomicBool,
 }
 
 /// A pass over the batches of an epoch.
-pub(super) struct EpochBatches<'a, I> {
+pub(in crate::training_loop) struct EpochBatches<'a, I> {
     by_device: Vec<Box<dyn DataLoaderIterator<I> + 'a>>,
+    /// The batches that are left to be used; `None`: all.
+    left: Option<u64>,
     resumable: bool,
     most_items: &'a AtomicUsize,
     /// The number of items that is shown for the epoch; 0 when nothing is known of it.
@@ -43,10 +49,15 @@ pub(super) struct EpochBatches<'a, I> {
 }
 
 /// The batches of a training step, each with the number of its device.
-pub(super) type StepBatches<I> = Vec<(usize, I)>;
+pub(in crate::training_loop) type StepBatches<I> = Vec<(usize, I)>;
 
 impl<I: 'static> EpochData<I> {
-    pub(super) fn new(loader: &Arc<dyn DataLoader<I>>, devices: &[Device]) -> Self {
+    /// Of each epoch, `limit` batches are used if it is given.
+    pub(in crate::training_loop) fn new(
+        loader: &Arc<dyn DataLoader<I>>,
+        devices: &[Device],
+        limit: Option<u64>,
+    ) -> Self {
         let items = loader.num_items();
         let mut loaders: Vec<_> = devices.iter().map(|device| loader.to_device(device)).collect();
         let is_resumable = || iter_from(&*loaders[0], StartPosition::of_epoch(0)).1;
@@ -63,16 +74,32 @@ impl<I: 'static> EpochData<I> {
             }
         }
         let (is_first_pass, size) = (AtomicBool::new(true), LoaderSize::of(&**loader));
-        Self { loaders, resumable, items, size, most_items: AtomicUsize::new(0), is_first_pass }
+        let most_items = AtomicUsize::new(0);
+        Self { loaders, resumable, items, size, limit, repeats: false, most_items, is_first_pass }
+    }
+
+    /// With the batches of the first epoch in each epoch.
+    pub(in crate::training_loop) fn repeating(self, repeats: bool) -> Self {
+        if repeats && !self.resumable {
+            warn(
+                "overfit_batches needs a loader of Trainer::loader: the batches of another one change with the epoch",
+            );
+        }
+        Self { repeats, ..self }
+    }
+
+    /// Whether it is left out, as none of its batches are used.
+    pub(in crate::training_loop) fn is_left_out(&self) -> bool {
+        self.limit == Some(0)
     }
 
     /// Why there is no batch, if that is known before the data is read.
-    pub(super) fn without_batches(&self) -> Option<String> {
+    pub(in crate::training_loop) fn without_batches(&self) -> Option<String> {
         self.size.and_then(LoaderSize::without_batches)
     }
 
     /// What is wrong when an epoch's pass has given no batch.
-    pub(super) fn ended_at_once(&self, epoch: u64) -> String {
+    pub(in crate::training_loop) fn ended_at_once(&self, epoch: u64) -> String {
         self.without_batches().unwrap_or_else(|| {
             let items = self.items;
             format!(
@@ -86,7 +113,7 @@ impl<I: 'static> EpochData<I> {
     /// # Errors
     ///
     /// The error of a batch that was read to get to the position.
-    pub(super) fn begin(
+    pub(in crate::training_loop) fn begin(
         &self,
         position: Position,
         began_with: Option<u64>,
@@ -99,6 +126,7 @@ impl<I: 'static> EpochData<I> {
         let mut by_device = Vec::with_capacity(self.loaders.len());
         for (shard, loader) in (0..).zip(&self.loaders) {
             let Position { epoch, items, .. } = position;
+            let epoch = if self.repeats { 0 } else { epoch };
             let start = StartPosition { epoch, items, began_with, shard, shards };
             let (iterator, took_start) = iter_from(&**loader, start);
             took_starts &= took_start;
@@ -114,7 +142,8 @@ impl<I: 'static> EpochData<I> {
         }
         let is_first_pass = self.is_first_pass.swap(false, Ordering::Relaxed);
         let most_items = &self.most_items;
-        let mut batches = EpochBatches { by_device, resumable, most_items, total_items: 0, shown: 0 };
+        let mut batches =
+            EpochBatches { by_device, left: None, resumable, most_items, total_items: 0, shown: 0 };
         let began_with = began_with.filter(|_| resumable).and_then(|items| usize::try_from(items).ok());
         let items = began_with.unwrap_or(self.items);
         let claimed = credible(items).or_else(|| credible(batches.claimed().items_total));
@@ -127,38 +156,47 @@ impl<I: 'static> EpochData<I> {
         if !resumable && is_first_pass {
             batches.skip(position)?;
         }
+        batches.left = self.limit.map(|limit| limit.saturating_sub(position.batches));
+        if let (Some(limit), Some(size)) = (self.limit, self.size) {
+            let items = limit.saturating_mul(size.batch_size() as u64);
+            batches.total_items = batches.total_items.min(usize::try_from(items).unwrap_or(usize::MAX));
+        }
         Ok(batches)
     }
 }
 
 impl<I> EpochBatches<'_, I> {
     /// A batch for each device, in the order of the devices, or fewer at the end of the data. `None` after the end.
-    pub(super) fn next_step(&mut self) -> Option<Result<StepBatches<I>, DatasetError>> {
+    pub(in crate::training_loop) fn next_step(&mut self) -> Option<Result<StepBatches<I>, DatasetError>> {
         let mut step = Vec::with_capacity(self.by_device.len());
         for (device, batches) in self.by_device.iter_mut().enumerate() {
+            if self.left.is_some_and(|left| left <= step.len() as u64) {
+                break;
+            }
             match batches.next() {
                 Some(Ok(batch)) => step.push((device, batch)),
                 Some(Err(error)) => return Some(Err(error)),
                 None => {}
             }
         }
+        self.left = self.left.map(|left| left - step.len() as u64);
         (!step.is_empty()).then_some(Ok(step))
     }
 
     /// The number of items of the epoch to show: what the loader says if that can be, and never less than an earlier epoch
     /// had. 0 when nothing is known. burn's dashboard subtracts items of different epochs, which must not come out below 0.
-    pub(super) fn total_items(&self) -> usize {
+    pub(in crate::training_loop) fn total_items(&self) -> usize {
         self.total_items
     }
 
     /// Items of the epoch that were given, as the loader counts them; 0 if it does not. A
     /// [`ResumableDataLoader`](crate::ResumableDataLoader) begins there after a resume.
-    pub(super) fn items_done(&self) -> u64 {
+    pub(in crate::training_loop) fn items_done(&self) -> u64 {
         credible(self.claimed().items_processed).unwrap_or(0) as u64
     }
 
     /// Items of the epoch that were given, and all items, as they are shown: the first number never falls.
-    pub(super) fn progress(&mut self) -> Progress {
+    pub(in crate::training_loop) fn progress(&mut self) -> Progress {
         let claimed = self.claimed();
         self.shown = self.shown.max(credible(claimed.items_processed).unwrap_or(0));
         self.most_items.fetch_max(self.shown, Ordering::Relaxed);

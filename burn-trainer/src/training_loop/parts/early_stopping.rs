@@ -7,32 +7,44 @@ use crate::metrics::RunMetrics;
 use crate::state::position::burn_epoch;
 
 /// The program's early stopping, if it has one.
-pub(super) struct EarlyStopping {
+pub(in crate::training_loop) struct EarlyStopping {
     strategy: Option<Box<dyn CloneEarlyStoppingStrategy>>,
     has_stopped: bool,
 }
 
 impl EarlyStopping {
-    pub(super) fn new(strategy: Option<Box<dyn CloneEarlyStoppingStrategy>>) -> Self {
+    pub(in crate::training_loop) fn new(strategy: Option<Box<dyn CloneEarlyStoppingStrategy>>) -> Self {
         Self { strategy, has_stopped: false }
     }
 
     /// Whether it has ended the run, now or before a resume.
-    pub(super) fn has_stopped(&self) -> bool {
+    pub(in crate::training_loop) fn has_stopped(&self) -> bool {
         self.has_stopped
     }
 
     /// Shows it the finished epochs of a resumed run once more, so that it has the state that it had then.
-    pub(super) fn replay(&mut self, epochs: u64, metrics: &RunMetrics, store: &EventStoreClient) {
+    /// `may_end` says after which of them it can end the run.
+    pub(in crate::training_loop) fn replay(
+        &mut self,
+        epochs: u64,
+        metrics: &RunMetrics,
+        store: &EventStoreClient,
+        may_end: impl Fn(u64) -> bool,
+    ) {
         for epoch in 0..epochs {
             metrics.history.see_until(burn_epoch(epoch));
-            self.has_stopped = self.should_stop(epoch, store);
+            self.has_stopped = self.should_stop(epoch, store) && may_end(epoch);
         }
     }
 
-    /// Shows it an epoch that is done. Returns whether training stops now.
-    pub(super) fn stops_after(&mut self, epoch: u64, store: &EventStoreClient) -> bool {
-        self.has_stopped = self.should_stop(epoch, store);
+    /// Shows it an epoch that is done. Returns whether training stops now, which it does only where it `may_end`.
+    pub(in crate::training_loop) fn stops_after(
+        &mut self,
+        epoch: u64,
+        store: &EventStoreClient,
+        may_end: bool,
+    ) -> bool {
+        self.has_stopped = self.should_stop(epoch, store) && may_end;
         if self.has_stopped {
             log::info!("stopped early after epoch {epoch}");
         }

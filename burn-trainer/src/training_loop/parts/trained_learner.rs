@@ -8,7 +8,8 @@ use burn::train::metric::store::EventStoreClient;
 use burn::train::{Learner, LearnerModel};
 use burn_ckpt::plumbing::MakeSections;
 
-use super::multi_device::StepGradients;
+use super::multi_device::{SummedGradients, TrainingDevices};
+use crate::callbacks::registered::CallbackStates;
 use crate::learner_state::keep_alive::KeepAlive;
 use crate::learner_state::running_statistics::RunningStatistics;
 use crate::learner_state::snapshot::{ReadTiming, settle_statistics, take_snapshot};
@@ -28,11 +29,13 @@ enum Phase {
 }
 
 /// The learner of one call of `fit`.
-pub(super) struct TrainedLearner<'a, M: LearnerModel> {
+pub(in crate::training_loop) struct TrainedLearner<'a, M: LearnerModel> {
     learner: &'a mut Learner<M>,
     phase: Phase,
     /// The running statistics of the last optimizer step. `None` for a model without any.
     statistics: Option<RunningStatistics>,
+    /// The model with them, until it is parked.
+    valid: Option<M>,
     /// The learning rate of the last optimizer step.
     learning_rate: ModuleLearningRate,
     keep_alive: KeepAlive<M>,
@@ -43,7 +46,7 @@ pub(super) struct TrainedLearner<'a, M: LearnerModel> {
 
 impl<'a, M: LearnerModel> TrainedLearner<'a, M> {
     /// A learner on these devices. `reading` says when its saves read the devices.
-    pub(super) fn new(
+    pub(in crate::training_loop) fn new(
         learner: &'a mut Learner<M>,
         devices: &[Device],
         reading: ReadTiming,
@@ -54,6 +57,7 @@ impl<'a, M: LearnerModel> TrainedLearner<'a, M> {
             learner,
             phase: Phase::BetweenSteps,
             statistics: None,
+            valid: None,
             learning_rate,
             keep_alive: KeepAlive::new(devices),
             reading,
@@ -61,21 +65,21 @@ impl<'a, M: LearnerModel> TrainedLearner<'a, M> {
         }
     }
 
-    pub(super) fn get(&self) -> &Learner<M> {
+    pub(in crate::training_loop) fn get(&self) -> &Learner<M> {
         self.learner
     }
 
-    pub(super) fn get_mut(&mut self) -> &mut Learner<M> {
+    pub(in crate::training_loop) fn get_mut(&mut self) -> &mut Learner<M> {
         self.learner
     }
 
     /// The learning rate of the last optimizer step.
-    pub(super) fn learning_rate(&self) -> &ModuleLearningRate {
+    pub(in crate::training_loop) fn learning_rate(&self) -> &ModuleLearningRate {
         &self.learning_rate
     }
 
     /// Starts training. `learning_rate` is that of the last optimizer step of a resumed run.
-    pub(super) fn begin(&mut self, learning_rate: Option<f64>) {
+    pub(in crate::training_loop) fn begin(&mut self, learning_rate: Option<f64>) {
         let (statistics, _) = settle_statistics(self.learner);
         // Most models have none. Then there is nothing to keep at every step.
         self.statistics = (!statistics.is_empty()).then_some(statistics);
@@ -85,51 +89,64 @@ impl<'a, M: LearnerModel> TrainedLearner<'a, M> {
     }
 
     /// The next batches are computed.
-    pub(super) fn begin_batches(&mut self) {
+    pub(in crate::training_loop) fn begin_batches(&mut self) {
         self.phase = Phase::Batches;
         if let Some(slot) = &self.slot {
             slot.begin_batches();
         }
     }
 
-    /// Does an optimizer step. [`settle`](Self::settle) ends it.
-    pub(super) fn optimizer_step(&mut self, gradients: &mut StepGradients<'_, M>) {
-        self.phase = Phase::OptimizerStep;
-        // The step can then change the state in place.
+    /// The state is about to change, and is not parked any more. So the change can work in place.
+    pub(in crate::training_loop) fn leave_slot(&self) {
         drop(self.slot.as_ref().and_then(ParkingSlot::take));
-        self.learner.lr_step();
-        self.learning_rate = self.learner.lr_current();
-        gradients.apply(self.learner);
     }
 
-    /// The state is now that of an optimizer step, or of the end of an epoch's training, at this position.
-    pub(super) fn settle(&mut self, position: Position) {
-        let mut valid = None;
+    /// Does an optimizer step. [`settle`](Self::settle) ends it.
+    pub(in crate::training_loop) fn optimizer_step(
+        &mut self,
+        devices: &TrainingDevices,
+        gradients: SummedGradients,
+    ) {
+        self.phase = Phase::OptimizerStep;
+        self.learner.lr_step();
+        self.learning_rate = self.learner.lr_current();
+        gradients.apply(devices, self.learner);
+    }
+
+    /// The state is now that of an optimizer step, or of the end of an epoch's training. [`park`](Self::park) follows.
+    pub(in crate::training_loop) fn settle(&mut self) {
+        self.valid = None;
         if let Some(statistics) = &mut self.statistics {
             let (settled, model) = settle_statistics(self.learner);
-            (*statistics, valid) = (settled, Some(model));
+            (*statistics, self.valid) = (settled, Some(model));
         }
         self.phase = Phase::BetweenSteps;
+    }
+
+    /// Parks the settled state, which has this position, with the states of the callbacks.
+    pub(in crate::training_loop) fn park(&mut self, position: Position, callbacks: CallbackStates) {
+        let valid = self.valid.take();
         if let Some(slot) = &self.slot {
-            let learning_rate = self.learning_rate.base();
-            slot.park(ParkedState { learner: self.learner.clone(), valid, position, learning_rate });
+            let (learner, learning_rate) = (self.learner.clone(), self.learning_rate.base());
+            slot.park(ParkedState { learner, valid, position, learning_rate, callbacks });
         }
     }
 
     /// The epoch is done, at this position.
-    pub(super) fn complete_epoch(&self, position: Position) {
+    pub(in crate::training_loop) fn complete_epoch(&self, position: Position, callbacks: CallbackStates) {
         if let Some(slot) = &self.slot {
-            slot.move_to(position);
+            slot.move_to(position, callbacks);
         }
     }
 
     /// A copy of the state of the last optimizer step, which has this number.
-    pub(super) fn snapshot(
+    pub(in crate::training_loop) fn snapshot(
         &self,
         weights_only: bool,
         step: u64,
         store: &Arc<EventStoreClient>,
         history: impl FnOnce() -> HistoryAt,
+        callbacks: &CallbackStates,
     ) -> MakeSections {
         // After a failed optimizer step a part of the optimizer's state is lost.
         let weights_only = weights_only || self.phase == Phase::OptimizerStep;
@@ -139,13 +156,14 @@ impl<'a, M: LearnerModel> TrainedLearner<'a, M> {
             store,
             statistics,
             (!weights_only).then(history),
-            |model, learner| self.keep_alive.keep(step, model, learner),
+            |model, learner| self.keep_alive.keep(step, model, learner, callbacks),
             self.reading,
+            callbacks,
         )
     }
 
     /// Drops the second copies of states before this optimizer step, which are written.
-    pub(super) fn release_before(&self, step: u64) {
+    pub(in crate::training_loop) fn release_before(&self, step: u64) {
         self.keep_alive.release_before(step);
     }
 }

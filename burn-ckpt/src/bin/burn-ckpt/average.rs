@@ -1,0 +1,91 @@
+//! `burn-ckpt average`: the mean of the models of several checkpoints.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use burn_ckpt::plumbing::{is_directory, metadata_path};
+use burn_ckpt::{Catalog, Checkpoint, RunLayout, average};
+
+use crate::answer::{Answer, Failure};
+use crate::foreign::{self, print_written};
+use crate::terminal::output::say;
+
+/// Average the models of checkpoints
+///
+/// Writes a checkpoint of weights: each tensor of floats is the mean of those in the checkpoints, computed in f64 and rounded
+/// once. Tensors of other types, hyperparameters and epoch are those of the checkpoint that was saved last. The checkpoints
+/// must have the same hyperparameters and the same tensors. The result has no metrics and no optimizer. Its section
+/// user.average names the checkpoints with their digests.
+///
+/// Running statistics of batch normalisation are averaged too. They are not those of the averaged model.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The checkpoints, or with --last a run's directory
+    #[arg(value_name = "CKPT", required = true)]
+    checkpoints: Vec<PathBuf>,
+    /// Average the N newest states of a run
+    #[arg(long, value_name = "N")]
+    last: Option<usize>,
+    /// The checkpoint to write; its metadata is written beside it
+    #[arg(short = 'o', long, value_name = "OUT.ckpt")]
+    out: PathBuf,
+    /// Replace OUT if it exists
+    #[arg(long)]
+    force: bool,
+}
+
+/// Writes the average.
+pub fn run(args: &Args) -> Answer {
+    foreign::check_destination(&args.out, args.force)?;
+    // Metadata without a checkpoint describes nothing, and is replaced without --force.
+    foreign::check_destination(&metadata_path(&args.out), true)?;
+    let inputs = match args.last {
+        Some(count) => newest(args, count)?,
+        None => args.checkpoints.clone(),
+    };
+    if inputs.len() < 2 {
+        let message = "an average has at least 2 checkpoints: name more, or a run with --last N";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    for input in &inputs {
+        if foreign::same_file(Checkpoint::open(input)?.path(), &args.out)? {
+            return Err(Failure::Other(format!("{} would be overwritten while it is read", input.display())));
+        }
+        if args.last.is_some() {
+            say(format!("averaged: {}", input.display()));
+        }
+    }
+    average(&inputs, &args.out)?;
+    print_written(&args.out, Checkpoint::open(&args.out)?.section("model")?.tensors.len())
+}
+
+/// The newest states of a run, oldest first. One that has several names is listed once.
+fn newest(args: &Args, count: usize) -> Result<Vec<PathBuf>, Failure> {
+    let [run] = args.checkpoints.as_slice() else {
+        return Err(Failure::Usage("with --last, name one run's directory".to_owned()));
+    };
+    if !is_directory(&RunLayout::at(run).checkpoint_dir())? {
+        return Err(Failure::Usage(format!(
+            "{} is not a run's directory, which --last needs",
+            run.display()
+        )));
+    }
+    let catalog = Catalog::scan(&RunLayout::at(run))?;
+    let mut seen = HashSet::new();
+    let mut newest = Vec::new();
+    for entry in catalog.entries.iter().rev() {
+        let state = (entry.metadata.global_step, entry.metadata.checkpoint_timestamp);
+        if newest.len() < count && seen.insert(state) {
+            newest.push(entry.path.clone());
+        }
+    }
+    if newest.len() < count {
+        let there = newest.len();
+        return Err(Failure::Other(format!(
+            "{} has {there} states, and {count} are asked for: keep more of them by topk",
+            run.display()
+        )));
+    }
+    newest.reverse();
+    Ok(newest)
+}

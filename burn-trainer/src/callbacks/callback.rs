@@ -1,0 +1,224 @@
+//! The trait of a callback.
+
+use std::path::Path;
+
+use burn::train::{LearnerModel, TrainStep};
+use burn_ckpt::plumbing::SavedCheckpoint;
+
+use super::checkpoints::CheckpointSaved;
+use super::context::CallbackContext;
+use super::gradients::Gradients;
+use super::result::CallbackResult;
+use super::scalars::LoggedScalar;
+use super::state::CallbackState;
+use crate::error::Error;
+
+/// Whether a callback has the state that it had in the checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Restored {
+    /// It has.
+    Whole,
+    /// It begins anew, for this reason. A warning says so.
+    Anew(String),
+}
+
+/// Code of a program's own at the events of a run. Give it to [`Trainer::callback`](crate::Trainer::callback).
+///
+/// Every method but [`name`](Self::name) does nothing by default. They are called on the loop's thread, in the order in which the
+/// callbacks were given. The order in a run:
+///
+/// ```text
+/// restore (of a run that resumes)
+/// on_fit_start
+///   on_epoch_start
+///     on_train_batch_end                 for each batch
+///     on_before_optimizer_step           when the gradients of a step are complete
+///     on_train_step_end                  when the parameters are updated
+///     state                              when the step is saved
+///   on_validation_start
+///   on_validation_batches_end            when all its batches are computed
+///   on_validation_end                    when its metrics are final
+///   on_epoch_end                         then state, when the epoch is saved
+/// on_exception                           if training fails
+/// on_fit_end                             always
+/// ```
+///
+/// [`on_checkpoint_saved`](Self::on_checkpoint_saved), [`on_best_changed`](Self::on_best_changed) and
+/// [`on_checkpoint_deleted`](Self::on_checkpoint_deleted) come between steps, when the writer has done that: one step later, or some.
+///
+/// What changes with the steps belongs into [`state`](Self::state): it is stored in every checkpoint that can be resumed, and comes
+/// back with [`restore`](Self::restore). A run that was killed anywhere then ends as one that was not.
+///
+/// # Example: stop when the loss of a batch is low, counting the times
+///
+/// ```
+/// use burn::train::{LearnerModel, RegressionOutput, TrainStep};
+/// use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, CallbackState, Restored};
+///
+/// #[derive(Default)]
+/// struct StopAtLowLoss {
+///     count: u32,
+/// }
+///
+/// impl<M: LearnerModel + TrainStep<Output = RegressionOutput>> Callback<M> for StopAtLowLoss {
+///     fn name(&self) -> String {
+///         "stop_at_low_loss".to_owned()
+///     }
+///
+///     fn on_train_batch_end(
+///         &mut self,
+///         context: &mut CallbackContext<'_, M>,
+///         output: &RegressionOutput,
+///     ) -> CallbackResult {
+///         let loss: f32 = output.loss.clone().into_scalar();
+///         self.count += u32::from(loss < 0.01);
+///         if self.count >= 10 {
+///             context.stop("ten batches had a loss below 0.01");
+///         }
+///         Ok(())
+///     }
+///
+///     fn state(&self) -> CallbackResult<Option<CallbackState>> {
+///         Ok(Some(CallbackState::new(1).with_value(&self.count)?))
+///     }
+///
+///     fn restore(
+///         &mut self,
+///         _: &mut CallbackContext<'_, M>,
+///         state: Option<CallbackState>,
+///     ) -> CallbackResult<Restored> {
+///         match state {
+///             Some(state) => self.count = state.value()?,
+///             None => return Ok(Restored::Anew("the checkpoint has no count".to_owned())),
+///         }
+///         Ok(Restored::Whole)
+///     }
+/// }
+/// ```
+#[expect(unused_variables, reason = "the methods do nothing by default")]
+pub trait Callback<M: LearnerModel>: Send {
+    /// A name that no other callback of the run has: letters, digits, `_` and `-`. Its state is in the checkpoint's section
+    /// `user.<name>`.
+    fn name(&self) -> String;
+
+    /// The metrics that it logs with [`CallbackContext::log`]. They are registered before training, as every metric is.
+    fn scalars(&self) -> Vec<LoggedScalar> {
+        Vec::new()
+    }
+
+    /// Training begins, or continues after a resume.
+    fn on_fit_start(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        Ok(())
+    }
+
+    /// The training of an epoch begins. A run that resumes within an epoch has begun it before.
+    fn on_epoch_start(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        Ok(())
+    }
+
+    /// A batch is computed: `output` is what the model's training step returned. Its gradients are not applied yet.
+    fn on_train_batch_end(
+        &mut self,
+        context: &mut CallbackContext<'_, M>,
+        output: &<M as TrainStep>::Output,
+    ) -> CallbackResult {
+        Ok(())
+    }
+
+    /// The gradients of an optimizer step are complete: those of all its batches, on all devices. They can be changed.
+    fn on_before_optimizer_step(
+        &mut self,
+        context: &mut CallbackContext<'_, M>,
+        gradients: &mut Gradients<'_, M>,
+    ) -> CallbackResult {
+        Ok(())
+    }
+
+    /// An optimizer step is done. [`CallbackContext::model`] has the new parameters.
+    fn on_train_step_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        Ok(())
+    }
+
+    /// A validation begins.
+    fn on_validation_start(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        Ok(())
+    }
+
+    /// The batches of a validation are computed. This is the last place to log metrics of it.
+    fn on_validation_batches_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        Ok(())
+    }
+
+    /// A validation is done. [`CallbackContext::metrics`] has its values.
+    fn on_validation_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        Ok(())
+    }
+
+    /// An epoch is done, validation included.
+    fn on_epoch_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        Ok(())
+    }
+
+    /// A checkpoint is durable under its final name.
+    fn on_checkpoint_saved(
+        &mut self,
+        context: &mut CallbackContext<'_, M>,
+        checkpoint: &CheckpointSaved,
+    ) -> CallbackResult {
+        Ok(())
+    }
+
+    /// A strategy has a new best (or newest) checkpoint, which is durable, and the strategy's link leads to it. `strategy` is
+    /// its name: `best:val_loss`.
+    fn on_best_changed(
+        &mut self,
+        context: &mut CallbackContext<'_, M>,
+        strategy: &str,
+        checkpoint: &SavedCheckpoint,
+    ) -> CallbackResult {
+        Ok(())
+    }
+
+    /// A checkpoint that no strategy keeps is deleted.
+    fn on_checkpoint_deleted(&mut self, context: &mut CallbackContext<'_, M>, path: &Path) -> CallbackResult {
+        Ok(())
+    }
+
+    /// Training has failed. The state before it is saved after this.
+    fn on_exception(&mut self, context: &mut CallbackContext<'_, M>, error: &Error) -> CallbackResult {
+        Ok(())
+    }
+
+    /// Training ends: done, stopped or failed. Everything that was to be saved is on disk, or failed.
+    fn on_fit_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        Ok(())
+    }
+
+    /// What to store in a checkpoint. Called for every state that is saved, so it should copy no tensor: a clone of a burn tensor
+    /// shares its memory.
+    ///
+    /// # Errors
+    ///
+    /// Any error ends the run.
+    fn state(&self) -> CallbackResult<Option<CallbackState>> {
+        Ok(None)
+    }
+
+    /// Puts back what [`state`](Self::state) has stored, before [`on_fit_start`](Self::on_fit_start) of a run that resumes. `None`
+    /// if the checkpoint has no part of this name. By default, a part that is there is an error, as it would be lost.
+    ///
+    /// # Errors
+    ///
+    /// Any error ends the run before its first step. A callback that can begin anew returns [`Restored::Anew`].
+    fn restore(
+        &mut self,
+        context: &mut CallbackContext<'_, M>,
+        state: Option<CallbackState>,
+    ) -> CallbackResult<Restored> {
+        match state {
+            None => Ok(Restored::Whole),
+            Some(_) => Err("it stores a state, and has no `restore`".into()),
+        }
+    }
+}

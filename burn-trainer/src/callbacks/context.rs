@@ -1,0 +1,151 @@
+//! What a callback can see of a run, and do in it.
+
+use std::fmt;
+
+use burn::tensor::Device;
+use burn::train::{Learner, LearnerModel};
+use indexmap::IndexMap;
+
+use super::result::CallbackResult;
+use super::scalars::{LoggedSplit, ScalarValue, ScalarsOf};
+
+/// The run at the time of a callback's method.
+pub struct CallbackContext<'a, M: LearnerModel> {
+    pub(super) facts: RunFacts<'a, M>,
+    pub(super) scalars: &'a ScalarsOf,
+    pub(super) stop: &'a mut Option<String>,
+    pub(super) validated: &'a mut Option<M>,
+}
+
+/// Where the run is, and what it has.
+pub(crate) struct RunFacts<'a, M: LearnerModel> {
+    pub(crate) epoch: u64,
+    pub(crate) max_epochs: u64,
+    pub(crate) global_step: u64,
+    /// The number of the batch in its epoch, from 1, and 0 before the first.
+    pub(crate) batch: u64,
+    /// What is logged now.
+    pub(crate) split: Option<LoggedSplit>,
+    pub(crate) learner: &'a Learner<M>,
+    pub(crate) learning_rate: f64,
+    pub(crate) device: &'a Device,
+    pub(crate) read_metrics: &'a dyn Fn() -> IndexMap<String, f64>,
+}
+
+// Not derived: that would ask for a model that can be copied.
+impl<M: LearnerModel> Clone for RunFacts<'_, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M: LearnerModel> Copy for RunFacts<'_, M> {}
+
+impl<M: LearnerModel> CallbackContext<'_, M> {
+    /// The epoch in progress, counted from 0.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.facts.epoch
+    }
+
+    /// The number of epochs that the run is to have.
+    #[must_use]
+    pub fn max_epochs(&self) -> u64 {
+        self.facts.max_epochs
+    }
+
+    /// The number of optimizer steps done.
+    #[must_use]
+    pub fn global_step(&self) -> u64 {
+        self.facts.global_step
+    }
+
+    /// The number of training batches of this epoch that are computed.
+    #[must_use]
+    pub fn batch(&self) -> u64 {
+        self.facts.batch
+    }
+
+    /// The learning rate of the last optimizer step: of parameters that are in no group of their own.
+    #[must_use]
+    pub fn learning_rate(&self) -> f64 {
+        self.facts.learning_rate
+    }
+
+    /// The first device of the run.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        self.facts.device
+    }
+
+    /// The model, as it trains. A clone shares the parameters' memory: while one is kept, an optimizer step cannot work in place.
+    #[must_use]
+    pub fn model(&self) -> M {
+        self.facts.learner.model()
+    }
+
+    /// The model in validation mode: it tracks no gradients, and layers like dropout do nothing.
+    #[must_use]
+    pub fn valid_model(&self) -> M {
+        self.facts.learner.model().valid()
+    }
+
+    /// The latest value of every numeric metric, by its full name (`val_loss`).
+    ///
+    /// burn computes metrics on another thread, beside the next step. This waits for it, so at every step it slows training down.
+    #[must_use]
+    pub fn metrics(&self) -> IndexMap<String, f64> {
+        (self.facts.read_metrics)()
+    }
+
+    /// Logs the value of a metric that [`Callback::scalars`](super::Callback::scalars) names. A tensor of one element is read on
+    /// another thread, without a wait here.
+    ///
+    /// # Errors
+    ///
+    /// For a name that is not among them, and for a metric of the training during a validation, or the other way round.
+    pub fn log(&mut self, name: &str, value: impl Into<ScalarValue>) -> CallbackResult {
+        let Some((scalar, logged)) = self.scalars.find(name) else {
+            return Err(
+                format!("{name} is not among its `scalars`, which are {}", self.scalars.names()).into()
+            );
+        };
+        if self.facts.split != Some(scalar.split) {
+            let of = match scalar.split {
+                LoggedSplit::Training => "the training, and this is not a training batch or step",
+                LoggedSplit::Validation => "the validation, and this is not the end of its batches",
+            };
+            return Err(format!("the metric {name} is of {of}").into());
+        }
+        let batch = match scalar.split {
+            LoggedSplit::Training => usize::try_from(self.facts.batch).unwrap_or(usize::MAX),
+            // Of no batch: burn may still process those of the validation.
+            LoggedSplit::Validation => usize::MAX,
+        };
+        logged.put(batch, value.into());
+        Ok(())
+    }
+
+    /// Has the validation that begins run on another model: one with averaged weights, say. Its metrics, and so what is best, are
+    /// those of this model. Of several callbacks the last one counts.
+    pub fn validate_with(&mut self, model: M) {
+        *self.validated = Some(model);
+    }
+
+    /// Ends the run after this step, or this validation, as if it had no more to train. The state is saved, and
+    /// [`FitResult::ended_because`](crate::FitResult::ended_because) has the reason. A callback that has ended a run, and that should
+    /// not continue when it is started again, stops it again in [`on_fit_start`](super::Callback::on_fit_start).
+    pub fn stop(&mut self, reason: impl Into<String>) {
+        self.stop.get_or_insert(reason.into());
+    }
+}
+
+impl<M: LearnerModel> fmt::Debug for CallbackContext<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallbackContext")
+            .field("epoch", &self.facts.epoch)
+            .field("global_step", &self.facts.global_step)
+            .field("batch", &self.facts.batch)
+            .finish_non_exhaustive()
+    }
+}

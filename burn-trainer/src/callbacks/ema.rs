@@ -1,0 +1,168 @@
+//! The exponential moving average of the parameters.
+
+use burn::module::{ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::Tensor;
+use burn::tensor::container::TensorContainer;
+use burn::train::LearnerModel;
+use serde::{Deserialize, Serialize};
+
+use super::callback::{Callback, Restored};
+use super::context::CallbackContext;
+use super::result::CallbackResult;
+use super::state::CallbackState;
+
+/// Version of the stored state.
+const VERSION: u32 = 1;
+
+/// Averages the parameters over the steps: `average = decay * average + (1 - decay) * parameter` after an optimizer step.
+///
+/// The average begins with the parameters after the first step that counts. Running statistics (of a batch normalisation) are
+/// averaged, too. The state is the section `user.ema`, in checkpoints of weights alone as well; a model with it loads by
+/// [`CheckpointLoader::part`](burn_ckpt::CheckpointLoader::part):
+///
+/// ```no_run
+/// # use burn::tensor::Device;
+/// # use burn_ckpt::FromCheckpoint;
+/// # fn load<M: FromCheckpoint>() -> burn_ckpt::Result<()> {
+/// let averaged = M::loader("runs/a/best").part("ema").load(&Device::default())?.model;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Ema<M> {
+    settings: EmaSettings,
+    averaged: Option<M>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct EmaSettings {
+    decay: f64,
+    every_n_steps: u64,
+    start_step: u64,
+    validates: bool,
+}
+
+impl<M: LearnerModel> Ema<M> {
+    /// An average with a decay from 0 (no average) to below 1 (0.999, say), over every step, with which the run validates.
+    #[must_use]
+    pub fn new(decay: f64) -> Self {
+        let settings = EmaSettings { decay, every_n_steps: 1, start_step: 0, validates: true };
+        Self { settings, averaged: None }
+    }
+
+    /// Averages after every so many optimizer steps.
+    #[must_use]
+    pub fn every_n_steps(mut self, steps: u64) -> Self {
+        self.settings.every_n_steps = steps;
+        self
+    }
+
+    /// Begins after this optimizer step: earlier parameters have no part in the average.
+    #[must_use]
+    pub fn start_step(mut self, step: u64) -> Self {
+        self.settings.start_step = step;
+        self
+    }
+
+    /// Sets whether the run validates with the averaged parameters (the default), so that the best checkpoint is that of the best
+    /// average, or with those that it trains.
+    #[must_use]
+    pub fn validates(mut self, validates: bool) -> Self {
+        self.settings.validates = validates;
+        self
+    }
+
+    fn update(&mut self, model: M) {
+        let decay = self.settings.decay;
+        self.averaged = Some(match self.averaged.take() {
+            None => model,
+            Some(averaged) => {
+                let mut now = Parameters(TensorContainer::new());
+                model.visit(&mut now);
+                averaged.map(&mut Averaging { now, decay })
+            }
+        });
+    }
+}
+
+impl<M: LearnerModel> Callback<M> for Ema<M> {
+    fn name(&self) -> String {
+        "ema".to_owned()
+    }
+
+    fn on_fit_start(&mut self, _: &mut CallbackContext<'_, M>) -> CallbackResult {
+        let EmaSettings { decay, every_n_steps, .. } = self.settings;
+        if !(0.0..1.0).contains(&decay) {
+            return Err(format!("its decay is {decay}: it must be at least 0 and below 1").into());
+        }
+        if every_n_steps == 0 {
+            return Err("it is to average every 0 steps: 1 is every step".into());
+        }
+        Ok(())
+    }
+
+    fn on_train_step_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        let EmaSettings { every_n_steps, start_step, .. } = self.settings;
+        let step = context.global_step();
+        if step > start_step && (step - start_step).is_multiple_of(every_n_steps) {
+            self.update(context.valid_model());
+        }
+        Ok(())
+    }
+
+    fn on_validation_start(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        if let Some(averaged) = self.averaged.as_ref().filter(|_| self.settings.validates) {
+            context.validate_with(averaged.clone());
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> CallbackResult<Option<CallbackState>> {
+        let state = CallbackState::new(VERSION).with_value(&self.settings)?;
+        Ok(self.averaged.as_ref().map(|averaged| state.with_module(averaged).also_with_weights_only()))
+    }
+
+    fn restore(
+        &mut self,
+        context: &mut CallbackContext<'_, M>,
+        state: Option<CallbackState>,
+    ) -> CallbackResult<Restored> {
+        let Some(state) = state else {
+            let reason = "the checkpoint has no average".to_owned();
+            let has_begun = context.global_step() > self.settings.start_step;
+            return Ok(if has_begun { Restored::Anew(reason) } else { Restored::Whole });
+        };
+        if state.version() > VERSION {
+            let version = state.version();
+            return Err(
+                format!("its state has version {version}, and this program reads up to {VERSION}").into()
+            );
+        }
+        self.averaged = Some(state.load_into(context.valid_model())?);
+        Ok(Restored::Whole)
+    }
+}
+
+/// The parameters of a model.
+struct Parameters(TensorContainer<ParamId>);
+
+impl ModuleVisitor for Parameters {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.register(param.id, param.val());
+    }
+}
+
+struct Averaging {
+    now: Parameters,
+    decay: f64,
+}
+
+impl ModuleMapper for Averaging {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match self.now.0.get::<Tensor<D>>(&param.id) {
+            Some(now) => {
+                param.map(|average| average.mul_scalar(self.decay) + now.mul_scalar(1.0 - self.decay))
+            }
+            None => param,
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The gradients of an optimizer step, as a callback sees them.
+
+use std::collections::HashSet;
+
+use burn::module::{ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::{DType, Device, FloatDType, Tensor};
+use burn::train::LearnerModel;
+
+/// The gradients of an optimizer step: the sum over its batches that the optimizer gets. With several devices and a divided
+/// optimizer each device has those of its parameters.
+///
+/// Nothing here waits for a device.
+pub struct Gradients<'a, M> {
+    model: &'a M,
+    by_device: &'a mut [GradientsParams],
+    device: &'a Device,
+    is_skipped: bool,
+}
+
+/// Changes gradients one by one. See [`Gradients::map`].
+pub trait GradientMapper {
+    /// The gradient to use in place of that of a parameter, which has this path in the model (`encoder.linear.weight`).
+    fn map<const D: usize>(&mut self, path: &str, gradient: Tensor<D>) -> Tensor<D>;
+}
+
+impl<'a, M: LearnerModel> Gradients<'a, M> {
+    /// The gradients of a step on devices, of which `device` is the first.
+    pub(crate) fn new(model: &'a M, by_device: &'a mut [GradientsParams], device: &'a Device) -> Self {
+        Self { model, by_device, device, is_skipped: false }
+    }
+
+    /// The gradient of a parameter. `None` if the parameter has none in this step.
+    #[must_use]
+    pub fn get<const D: usize>(&self, id: ParamId) -> Option<Tensor<D>> {
+        self.by_device.iter().find_map(|gradients| gradients.get::<D>(id))
+    }
+
+    /// Replaces every gradient by what the mapper makes of it, in the order of the model's parameters.
+    pub fn map(&mut self, mapper: &mut impl GradientMapper) {
+        let (done, path) = (HashSet::new(), Vec::new());
+        self.model.visit(&mut Mapping { by_device: self.by_device, mapper, done, path });
+    }
+
+    /// The L2 norm of all gradients together, in `f32`: a tensor of one element on the first device. `None` without gradients.
+    #[must_use]
+    pub fn norm(&self) -> Option<Tensor<1>> {
+        let mut squares = Squares {
+            by_device: self.by_device,
+            device: self.device,
+            done: HashSet::new(),
+            sums: Vec::new(),
+        };
+        self.model.visit(&mut squares);
+        let sums = squares.sums;
+        (!sums.is_empty()).then(|| Tensor::cat(sums, 0).sum().sqrt())
+    }
+
+    /// Multiplies every gradient by a tensor of one element.
+    pub fn scale(&mut self, factor: &Tensor<1>) {
+        self.map(&mut ScaledBy(factor));
+    }
+
+    /// Scales all gradients down to this L2 norm, if theirs is larger. Returns the norm before, as [`norm`](Self::norm).
+    ///
+    /// The factor is that of PyTorch's
+    /// [`clip_grad_norm_`](https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_norm_.html): `max_norm / (norm +
+    /// 1e-6)`, at most 1. With a norm that is not finite the gradients are not finite either.
+    pub fn clip_norm(&mut self, max_norm: f64) -> Option<Tensor<1>> {
+        let norm = self.norm()?;
+        let factor = (norm.clone() + 1e-6).recip().mul_scalar(max_norm).clamp_max(1.0);
+        self.scale(&factor);
+        Some(norm)
+    }
+
+    /// Limits every element of every gradient to `-max_value..=max_value`.
+    pub fn clip_value(&mut self, max_value: f64) {
+        self.map(&mut Clamped(max_value));
+    }
+
+    /// Leaves this optimizer step out: parameters, the optimizer's state and the learning rate stay, and the step is not counted.
+    /// The batches are done.
+    pub fn skip_step(&mut self) {
+        self.is_skipped = true;
+    }
+
+    pub(crate) fn is_skipped(&self) -> bool {
+        self.is_skipped
+    }
+}
+
+struct ScaledBy<'a>(&'a Tensor<1>);
+
+impl GradientMapper for ScaledBy<'_> {
+    fn map<const D: usize>(&mut self, _path: &str, gradient: Tensor<D>) -> Tensor<D> {
+        let factor = self.0.clone().to_device(&gradient.device()).cast(gradient.dtype());
+        gradient * factor.reshape([1; D])
+    }
+}
+
+struct Clamped(f64);
+
+impl GradientMapper for Clamped {
+    fn map<const D: usize>(&mut self, _path: &str, gradient: Tensor<D>) -> Tensor<D> {
+        gradient.clamp(-self.0, self.0)
+    }
+}
+
+/// Visits each parameter once, also where two places of a model share it.
+struct Mapping<'a, G> {
+    by_device: &'a mut [GradientsParams],
+    mapper: &'a mut G,
+    done: HashSet<ParamId>,
+    path: Vec<String>,
+}
+
+impl<G: GradientMapper> ModuleVisitor for Mapping<'_, G> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if !self.done.insert(param.id) {
+            return;
+        }
+        for gradients in &mut *self.by_device {
+            if let Some(gradient) = gradients.remove::<D>(param.id) {
+                gradients.register(param.id, self.mapper.map(&self.path.join("."), gradient));
+            }
+        }
+    }
+}
+
+/// The sum of the squares of each gradient, on the first device.
+struct Squares<'a> {
+    by_device: &'a [GradientsParams],
+    device: &'a Device,
+    done: HashSet<ParamId>,
+    sums: Vec<Tensor<1>>,
+}
+
+impl ModuleVisitor for Squares<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if !self.done.insert(param.id) {
+            return;
+        }
+        for gradient in self.by_device.iter().filter_map(|gradients| gradients.get::<D>(param.id)) {
+            // A sum of squares is soon more than f16 has.
+            let gradient = match gradient.dtype() {
+                DType::F32 => gradient,
+                _ => gradient.cast(FloatDType::F32),
+            };
+            self.sums.push(gradient.square().sum().to_device(self.device));
+        }
+    }
+}

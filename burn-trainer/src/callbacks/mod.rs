@@ -1,0 +1,35 @@
+//! Code of a program's own at the events of a run, with a state that resumes.
+//!
+//! `training_loop` calls the callbacks, in the order in which they were given to [`Trainer::callback`](crate::Trainer::callback).
+//!
+//! | file | has |
+//! |---|---|
+//! | `callback` | the trait, and the order of its methods in a run |
+//! | `checkpoints` | what became of checkpoints |
+//! | `context` | what a callback can see and do |
+//! | `gradients` | the gradients of an optimizer step, to read and change |
+//! | `state` | what a callback stores in every checkpoint |
+//! | `scalars` | the metrics that a callback logs |
+//! | `ema`, `gradient_guard` | callbacks that are ready to use |
+//! | `registered` | calling all of them, with their errors and panics under their names |
+
+mod callback;
+pub(crate) mod checkpoints;
+pub(crate) mod context;
+mod ema;
+mod gradient_guard;
+mod gradients;
+pub(crate) mod registered;
+mod result;
+pub(crate) mod scalars;
+mod state;
+
+pub use callback::{Callback, Restored};
+pub use checkpoints::CheckpointSaved;
+pub use context::CallbackContext;
+pub use ema::Ema;
+pub use gradient_guard::{GradientGuard, NonFinite};
+pub use gradients::{GradientMapper, Gradients};
+pub use result::CallbackResult;
+pub use scalars::{LoggedScalar, ScalarValue};
+pub use state::CallbackState;

@@ -1,0 +1,220 @@
+//! The callbacks of a run: they are called one after the other, and what goes wrong in one is reported under its name.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use burn::train::{LearnerModel, SupervisedTraining};
+use burn_ckpt::plumbing::panic_message;
+use burn_ckpt::{Checkpoint, Section};
+use indexmap::IndexMap;
+
+use super::callback::{Callback, Restored};
+use super::context::{CallbackContext, RunFacts};
+use super::result::CallbackResult;
+use super::scalars::{Logged, LoggedSplit, ScalarMetric, ScalarsOf};
+use super::state::CallbackState;
+use crate::error::{Error, Result};
+use crate::process::console::warn;
+
+/// The callbacks of a run, in the order in which they were given.
+pub(crate) struct Callbacks<M: LearnerModel> {
+    all: Vec<Registered<M>>,
+    /// Why a callback ends the run.
+    stop: Option<String>,
+    /// The model for the validation that begins, if a callback has one.
+    validated: Option<M>,
+}
+
+struct Registered<M: LearnerModel> {
+    name: String,
+    callback: Box<dyn Callback<M>>,
+    scalars: ScalarsOf,
+    /// One that has panicked is called no more.
+    has_panicked: bool,
+}
+
+/// The states of all callbacks at a position of the run. Clones share their tensors.
+#[derive(Default, Clone)]
+pub(crate) struct CallbackStates(Vec<(String, CallbackState)>);
+
+impl CallbackStates {
+    /// The sections of a whole state, or of the weights alone. With `at_once`, reading their tensors starts now.
+    pub(crate) fn sections(&self, weights_only: bool, at_once: bool) -> IndexMap<String, Section> {
+        let stored = self.0.iter().filter(|(_, state)| !weights_only || state.is_with_weights());
+        stored.map(|(name, state)| (section_name(name), state.to_section(at_once))).collect()
+    }
+}
+
+impl<M: LearnerModel> Callbacks<M> {
+    pub(crate) fn new() -> Self {
+        Self { all: Vec::new(), stop: None, validated: None }
+    }
+
+    pub(crate) fn add(&mut self, callback: Box<dyn Callback<M>>) {
+        let (name, scalars) = (callback.name(), ScalarsOf::default());
+        self.all.push(Registered { name, callback, scalars, has_panicked: false });
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Checks the names, and registers the metrics that callbacks log.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for a name that is invalid or there twice.
+    pub(crate) fn register(&mut self, mut training: SupervisedTraining<M>) -> Result<SupervisedTraining<M>> {
+        for (position, registered) in self.all.iter().enumerate() {
+            let name = &registered.name;
+            if !is_valid_name(name) {
+                let reason = "its name has other characters than letters, digits, _ and -, or none";
+                return Err(Error::config(format!("the callback {name:?}"), reason));
+            }
+            if self.all[..position].iter().any(|other| other.name == *name) {
+                let reason = "two callbacks have this name: their states would be one";
+                return Err(Error::config(format!("the callback {name:?}"), reason));
+            }
+        }
+        let mut taken: Vec<(LoggedSplit, String)> = Vec::new();
+        for Registered { name, callback, scalars, .. } in &mut self.all {
+            for scalar in callback.scalars() {
+                let own = (scalar.split, scalar.name.clone());
+                if taken.contains(&own) {
+                    let reason =
+                        format!("the metric {} is logged by another callback, or twice", scalar.name);
+                    return Err(Error::config(format!("the callback {name:?}"), reason));
+                }
+                taken.push(own);
+                let logged = Logged::default();
+                let metric = ScalarMetric::new(&scalar, logged.clone());
+                training = match scalar.split {
+                    LoggedSplit::Training => training.metric_train_numeric(metric),
+                    LoggedSplit::Validation => training.metric_valid_numeric(metric),
+                };
+                scalars.0.push((scalar, logged));
+            }
+        }
+        Ok(training)
+    }
+
+    /// Puts back the states in the checkpoint that the run resumes from.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Callback`] for a state that a callback does not take.
+    pub(crate) fn restore(&mut self, checkpoint: &Checkpoint, facts: RunFacts<'_, M>) -> Result<()> {
+        let Self { all, stop, validated } = self;
+        for registered in all {
+            let section = section_name(&registered.name);
+            let state = match checkpoint.has_section(&section) {
+                true => CallbackState::of_section(checkpoint.section(&section)?),
+                false => None,
+            };
+            let restored = registered.guarded("restore", |callback, scalars| {
+                let mut context =
+                    CallbackContext { facts, scalars, stop: &mut *stop, validated: &mut *validated };
+                callback.restore(&mut context, state)
+            })?;
+            if let Some(Restored::Anew(reason)) = restored {
+                warn(&format!("the callback {} begins anew: {reason}", registered.name));
+            }
+        }
+        self.warn_of_unknown(checkpoint);
+        Ok(())
+    }
+
+    /// A state that no callback of this program takes is not in the checkpoints that follow.
+    fn warn_of_unknown(&self, checkpoint: &Checkpoint) {
+        for section in checkpoint.sections() {
+            let Some(name) = section.strip_prefix(Section::USER_PREFIX) else { continue };
+            if !self.all.iter().any(|registered| registered.name == name) {
+                warn(&format!(
+                    "{} has the state of a callback {name}, which this program does not have: later checkpoints are without it",
+                    checkpoint.path().display()
+                ));
+            }
+        }
+    }
+
+    /// Calls a method of all callbacks, in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Callback`] of the first that fails, [`Error::Panicked`] of the first that panics. Those after it are not called.
+    pub(crate) fn each(
+        &mut self,
+        method: &'static str,
+        facts: RunFacts<'_, M>,
+        mut call: impl FnMut(&mut dyn Callback<M>, &mut CallbackContext<'_, M>) -> CallbackResult,
+    ) -> Result<()> {
+        let Self { all, stop, validated } = self;
+        all.iter_mut().try_for_each(|registered| {
+            let called = registered.guarded(method, |callback, scalars| {
+                let mut context =
+                    CallbackContext { facts, scalars, stop: &mut *stop, validated: &mut *validated };
+                call(callback, &mut context)
+            });
+            called.map(drop)
+        })
+    }
+
+    /// What the callbacks store in the checkpoint of the present state.
+    ///
+    /// # Errors
+    ///
+    /// As for [`each`](Self::each).
+    pub(crate) fn states(&mut self) -> Result<CallbackStates> {
+        let mut states = CallbackStates::default();
+        for registered in &mut self.all {
+            if let Some(state) = registered.guarded("state", |callback, _| callback.state())?.flatten() {
+                states.0.push((registered.name.clone(), state));
+            }
+        }
+        Ok(states)
+    }
+
+    /// The model for the validation that begins, if a callback has one.
+    pub(crate) fn take_validated(&mut self) -> Option<M> {
+        self.validated.take()
+    }
+
+    /// Why a callback ends the run, if one does.
+    pub(crate) fn stop(&self) -> Option<&str> {
+        self.stop.as_deref()
+    }
+}
+
+impl<M: LearnerModel> Registered<M> {
+    /// `None` of a callback that has panicked before.
+    fn guarded<T>(
+        &mut self,
+        method: &'static str,
+        call: impl FnOnce(&mut dyn Callback<M>, &ScalarsOf) -> CallbackResult<T>,
+    ) -> Result<Option<T>> {
+        if self.has_panicked {
+            return Ok(None);
+        }
+        let Self { name, callback, scalars, has_panicked } = self;
+        match catch_unwind(AssertUnwindSafe(|| call(&mut **callback, scalars))) {
+            Ok(called) => called.map(Some).map_err(|source| Error::Callback {
+                name: name.clone(),
+                method,
+                source,
+                saved: None,
+            }),
+            Err(panic) => {
+                *has_panicked = true;
+                let message = format!("the callback {name} panicked in {method}: {}", panic_message(&*panic));
+                Err(Error::Panicked { message, saved: None })
+            }
+        }
+    }
+}
+
+fn is_valid_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-')
+}
+
+fn section_name(callback: &str) -> String {
+    format!("{}{callback}", Section::USER_PREFIX)
+}

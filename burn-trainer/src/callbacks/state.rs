@@ -1,0 +1,155 @@
+//! What a callback stores in a checkpoint: a section of its own, with a version.
+
+use std::fmt;
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::store::ModuleRecord;
+use burn_ckpt::Section;
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::result::CallbackResult;
+
+/// String of the section: the version, a decimal number.
+const VERSION_KEY: &str = "callback.version";
+/// String of the section: the value, JSON.
+const VALUE_KEY: &str = "callback.value";
+
+/// The state of a callback: a version, a value, and tensors. It is the section `user.<name>` of a checkpoint, which
+/// [`Checkpoint::section`](burn_ckpt::Checkpoint::section) reads without the trainer.
+///
+/// ```
+/// use burn_trainer::callbacks::CallbackState;
+///
+/// let state = CallbackState::new(1).with_value(&("patience", 3))?;
+/// assert_eq!(state.version(), 1);
+/// assert_eq!(state.value::<(String, u32)>()?, ("patience".to_owned(), 3));
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct CallbackState {
+    version: u32,
+    section: Section,
+    module: Option<SharedModule>,
+    with_weights: bool,
+}
+
+/// Makes the section of a module, whose type is not known here. With `true`, reading its tensors starts at once.
+type SharedModule = Arc<Mutex<dyn Fn(bool) -> Section + Send>>;
+
+impl fmt::Debug for CallbackState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallbackState")
+            .field("version", &self.version)
+            .field("section", &self.section)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CallbackState {
+    /// A state without content. The version is the callback's own: it says how the content is read.
+    #[must_use]
+    pub fn new(version: u32) -> Self {
+        Self { version, ..Self::default() }
+    }
+
+    /// Sets the value. Numbers that are not finite need a form of their own in it, as JSON has none for them.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written as JSON.
+    pub fn with_value(mut self, value: &impl Serialize) -> CallbackResult<Self> {
+        self.section.strings.insert(VALUE_KEY.to_owned(), serde_json::to_string(value)?);
+        Ok(self)
+    }
+
+    /// Sets the tensors: those of a module, which is cheap to clone. They are read from their device when the checkpoint is written.
+    #[must_use]
+    pub fn with_module<M: Module + 'static>(mut self, module: &M) -> Self {
+        let module = module.clone();
+        self.module = Some(Arc::new(Mutex::new(move |at_once| match at_once {
+            true => Section::from_module_at_once(&module),
+            false => Section::from_module(&module),
+        })));
+        self
+    }
+
+    /// Also stores the state in checkpoints of weights alone, for one that serves inference: averaged weights, say.
+    #[must_use]
+    pub fn also_with_weights_only(mut self) -> Self {
+        self.with_weights = true;
+        self
+    }
+
+    /// The version that it was stored with.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The value.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or it is not of the type.
+    pub fn value<T: DeserializeOwned>(&self) -> CallbackResult<T> {
+        let text = self.section.strings.get(VALUE_KEY).ok_or("the stored state has no value")?;
+        Ok(serde_json::from_str(text)?)
+    }
+
+    /// Puts the stored tensors into a module that has the same parameters.
+    ///
+    /// # Errors
+    ///
+    /// When a name, a shape or a type differs, or a tensor cannot be read.
+    pub fn load_into<M: Module>(&self, module: M) -> CallbackResult<M> {
+        let described = |section: &Section| -> Vec<_> {
+            let tensors = section.tensors.iter();
+            tensors.map(|tensor| (tensor.name.clone(), tensor.shape.to_vec(), tensor.dtype.name())).collect()
+        };
+        let (stored, own) = (described(&self.section), described(&Section::from_module(&module)));
+        if let Some((name, shape, dtype)) = own.iter().find(|tensor| !stored.contains(tensor)) {
+            return Err(
+                format!("the stored state has no tensor {name} of shape {shape:?} and type {dtype}").into()
+            );
+        }
+        if let Some((name, ..)) = stored.iter().find(|tensor| !own.contains(tensor)) {
+            return Err(
+                format!("the stored state has a tensor {name}, and the module has none like it").into()
+            );
+        }
+        let record = ModuleRecord::from_bytes(self.section.clone().into_burnpack()?)?;
+        Ok(module.load_record(record))
+    }
+
+    /// The section with its tensors, which are read from the file when they are asked for.
+    #[must_use]
+    pub fn section(&self) -> &Section {
+        &self.section
+    }
+
+    /// Whether it belongs into checkpoints of weights alone, too.
+    pub(super) fn is_with_weights(&self) -> bool {
+        self.with_weights
+    }
+
+    /// The section as it is stored. With `at_once`, reading its tensors starts now.
+    pub(super) fn to_section(&self, at_once: bool) -> Section {
+        let mut section = self.section.clone();
+        section.strings.insert(VERSION_KEY.to_owned(), self.version.to_string());
+        if let Some(module) = &self.module {
+            let Section { tensors, strings, .. } = module.lock()(at_once);
+            section.tensors = tensors;
+            section.strings.extend(strings);
+        }
+        section
+    }
+
+    /// The state in a section of a checkpoint. `None` for a section that is not a callback's.
+    pub(super) fn of_section(mut section: Section) -> Option<Self> {
+        let version = section.strings.remove(VERSION_KEY)?.parse().ok()?;
+        Some(Self { version, section, ..Self::default() })
+    }
+}

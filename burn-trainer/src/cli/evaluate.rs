@@ -1,0 +1,119 @@
+//! `--evaluate CKPT`: the numbers of a checkpoint, printed after training.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use burn_ckpt::locate;
+use burn_ckpt::plumbing::chain;
+use clap::Args;
+
+use super::report::{print, report_and_keep_model};
+use crate::config::TrainerConfig;
+use crate::error::Result;
+use crate::evaluation::Evaluation;
+use crate::process::console::{say, warn};
+use crate::result::FitResult;
+
+/// The flag `--evaluate`, for programs that report with [`EvaluateArgs::report`]. A program that does not flatten it has no such
+/// flag, so that none is ignored.
+#[derive(Debug, Clone, Default, Args)]
+#[non_exhaustive]
+pub struct EvaluateArgs {
+    /// After training, evaluate a checkpoint: best, last, best_<metric>, or a path. Prints its metrics, and keeps them beside it.
+    /// A run that is done is not trained again
+    #[arg(long, value_name = "CKPT", value_parser = parse_checkpoint)]
+    pub evaluate: Option<PathBuf>,
+}
+
+impl EvaluateArgs {
+    /// Reports as [`report`](super::report()) does. Then, if `--evaluate` is given and training was not stopped, evaluates that
+    /// checkpoint: `evaluate` gets its path, and the device that the model was trained on.
+    ///
+    /// The metrics are printed on standard output, a line each, and kept beside the checkpoint ([`Evaluation::keep`]).
+    ///
+    /// ```no_run
+    /// # use std::process::ExitCode;
+    /// # use std::sync::Arc;
+    /// # use burn::data::dataloader::DataLoader;
+    /// # use burn::train::InferenceStep;
+    /// # use burn_ckpt::FromCheckpoint;
+    /// # use burn_trainer::cli::EvaluateArgs;
+    /// # use burn_trainer::evaluation::ModelEvaluator;
+    /// # use burn_trainer::metric::{MeanLoss, MeanLossInput};
+    /// # use burn_trainer::{FitResult, Result, TrainerConfig};
+    /// # use burn::train::metric::Adaptor;
+    /// # fn end<M>(
+    /// #     args: EvaluateArgs,
+    /// #     result: Result<FitResult<M>>,
+    /// #     config: TrainerConfig,
+    /// #     test: Arc<dyn DataLoader<<M as InferenceStep>::Input>>,
+    /// # ) -> Result<ExitCode>
+    /// # where M: FromCheckpoint + InferenceStep, M::Output: Adaptor<MeanLossInput> {
+    /// args.report(result, &config, "my-program", |checkpoint, device| {
+    ///     ModelEvaluator::<M>::of_checkpoint(checkpoint, device)?.evaluate(test, (MeanLoss::new(),))
+    /// })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The error that training ended with, or the evaluation.
+    pub fn report<M: Module>(
+        &self,
+        result: Result<FitResult<M>>,
+        config: &TrainerConfig,
+        program: &str,
+        evaluate: impl FnOnce(&Path, &Device) -> Result<Evaluation>,
+    ) -> Result<ExitCode> {
+        let reported = report_and_keep_model(result, config, program)?;
+        // The process of rank 0 evaluates.
+        let Some(wanted) = self.evaluate.as_ref().filter(|_| config.writes()) else {
+            return Ok(reported.status);
+        };
+        if reported.is_interrupted {
+            say("not evaluated: training was stopped. The command that resumes the run evaluates at its end");
+            return Ok(reported.status);
+        }
+        let checkpoint = match is_name(wanted) {
+            true => locate(&reported.run_dir.join(wanted))?,
+            false => wanted.clone(),
+        };
+        let device = reported.model.devices().first().cloned().unwrap_or_default();
+        drop(reported.model);
+        let evaluation = evaluate(&checkpoint, &device)?;
+        let mut lines = lines(&evaluation, &checkpoint);
+        match evaluation.keep() {
+            Ok(file) => lines.push(format!("kept: {}", file.display())),
+            Err(error) => warn(&format!("the evaluation is not kept: {}", chain(&error))),
+        }
+        print(&lines);
+        Ok(reported.status)
+    }
+}
+
+fn lines(evaluation: &Evaluation, checkpoint: &Path) -> Vec<String> {
+    let Evaluation { split, items, seconds, .. } = evaluation;
+    let checkpoint = evaluation.checkpoint.as_ref().map_or(checkpoint, |checkpoint| &checkpoint.path);
+    let head = format!("evaluated on {split}: {} ({items} items, {seconds:.1} s)", checkpoint.display());
+    let metrics = evaluation.metrics.iter().map(|(name, value)| format!("{name}: {value}"));
+    std::iter::once(head).chain(metrics).collect()
+}
+
+/// Whether it names a link of the run: `best`, `last` or `best_<metric>`.
+fn is_name(wanted: &Path) -> bool {
+    let name = wanted.to_str().unwrap_or_default();
+    ["best", "last"].contains(&name) || (name.starts_with("best_") && locate(wanted).is_err())
+}
+
+/// Before training: hours later it would be too late to find a mistyped name.
+fn parse_checkpoint(text: &str) -> std::result::Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match is_name(&path) {
+        true => Ok(path),
+        false => locate(&path).map(|_| path).map_err(|error| {
+            format!("it is neither best, last nor best_<metric>, and not a checkpoint: {}", chain(&error))
+        }),
+    }
+}

@@ -1,0 +1,172 @@
+//! Evaluations that are kept beside their checkpoint, in `<name>.ckpt.evaluation.json`: `FORMAT.md` describes the file.
+
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use burn_ckpt::Checkpoint;
+use burn_ckpt::plumbing::storage::{self, StoredFile};
+use burn_ckpt::plumbing::{Existing, evaluation_path, is_there, write_whole};
+use serde::{Deserialize, Serialize};
+
+use super::evaluator::evaluated;
+use super::result::Evaluation;
+use crate::error::{Error, Result};
+use crate::process::console::warn;
+
+/// Upper limit in bytes of a file of evaluations: thousands of metrics.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// What is in the file.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    /// The checkpoint's path, relative to the file.
+    checkpoint_path: String,
+    checkpoint_checksum: String,
+    /// One for each name of data, the newest of it.
+    evaluations: Vec<Evaluation>,
+}
+
+impl Evaluation {
+    /// Keeps it as JSON beside its checkpoint, in `<name>.ckpt.evaluation.json`, and returns the file's path. An earlier evaluation on
+    /// data of the same name is replaced, and those on data of other names stay. The file is deleted with its checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] when the model is not from a checkpoint, and when the file would have more than 1 MiB;
+    /// [`Error::Checkpoint`] when the checkpoint was deleted meanwhile, or the file cannot be written.
+    pub fn keep(&self) -> Result<PathBuf> {
+        let Some(checkpoint) = &self.checkpoint else {
+            let reason = "the model is not from a checkpoint: evaluate it with ModelEvaluator::of_checkpoint";
+            return Err(Error::config("Evaluation::keep", reason));
+        };
+        let file = evaluation_path(&checkpoint.path);
+        if !is_there(&checkpoint.path)? {
+            return Err(io_error("keep the evaluation of", &checkpoint.path)(storage::not_found()));
+        }
+        let mut evaluations = match read(&file)? {
+            Some(Ok(kept)) if kept.checkpoint_checksum == checkpoint.checksum => kept.evaluations,
+            None => Vec::new(),
+            Some(other) => {
+                let what = match other {
+                    Ok(_) => "it is of another checkpoint".to_owned(),
+                    Err(reason) => reason,
+                };
+                warn(&format!("{} is replaced: {what}", file.display()));
+                Vec::new()
+            }
+        };
+        evaluations.retain(|kept| kept.split != self.split);
+        evaluations.push(self.clone());
+        let name = checkpoint.path.file_name().unwrap_or_default().to_string_lossy();
+        let kept = Kept {
+            checkpoint_path: name.into_owned(),
+            checkpoint_checksum: checkpoint.checksum.clone(),
+            evaluations,
+        };
+        let text = to_json(&kept).map_err(|reason| Error::config(file.display().to_string(), reason))?;
+        write_whole(&file, Existing::Replace, |file| {
+            let path = file.path().to_path_buf();
+            file.write_all(text.as_bytes()).map_err(|source| burn_ckpt::Error::Io {
+                action: "write",
+                path,
+                source,
+            })
+        })?;
+        Ok(file)
+    }
+
+    /// The evaluations that were kept of a checkpoint, the newest last. None is an empty list, as is a file that was kept of
+    /// another checkpoint of the same name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Checkpoint`] when the checkpoint cannot be opened, [`Error::Config`] for a file that is damaged or has more than
+    /// 1 MiB.
+    pub fn kept(checkpoint: impl AsRef<Path>) -> Result<Vec<Self>> {
+        let checkpoint = evaluated(&Checkpoint::open(checkpoint)?)?;
+        let file = evaluation_path(&checkpoint.path);
+        let kept = match read(&file)? {
+            None => return Ok(Vec::new()),
+            Some(kept) => kept.map_err(|reason| Error::config(file.display().to_string(), reason))?,
+        };
+        if kept.checkpoint_checksum != checkpoint.checksum {
+            return Ok(Vec::new());
+        }
+        let of_checkpoint = |evaluation: Self| Self { checkpoint: Some(checkpoint.clone()), ..evaluation };
+        Ok(kept.evaluations.into_iter().map(of_checkpoint).collect())
+    }
+}
+
+/// The text of the file. The error is a reason.
+fn to_json(kept: &Kept) -> std::result::Result<String, String> {
+    let text = serde_json::to_string_pretty(kept).map_err(|error| error.to_string())? + "\n";
+    if text.len() as u64 > MAX_BYTES {
+        let many = kept.evaluations.len();
+        return Err(format!(
+            "with {many} evaluations it would have {} bytes, and {MAX_BYTES} are allowed: delete it to begin anew",
+            text.len()
+        ));
+    }
+    Ok(text)
+}
+
+/// Reads a file of evaluations. `None` if there is none; the inner error says what is wrong with it.
+fn read(path: &Path) -> Result<Option<std::result::Result<Kept, String>>> {
+    if storage::facts(path).map_err(io_error("read", path))?.is_none() {
+        return Ok(None);
+    }
+    let mut file = match StoredFile::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(io_error("open", path))?,
+    };
+    let mut text = Vec::new();
+    { &mut file }.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(io_error("read", path))?;
+    if text.len() as u64 > MAX_BYTES {
+        return Ok(Some(Err(format!("it has more than {MAX_BYTES} bytes"))));
+    }
+    let kept = serde_json::from_slice(&text);
+    Ok(Some(kept.map_err(|error| format!("its JSON does not describe evaluations: {error}"))))
+}
+
+fn io_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Error + 'a {
+    move |source| burn_ckpt::Error::Io { action, path: path.to_path_buf(), source }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use indexmap::IndexMap;
+    use jiff::Timestamp;
+
+    fn kept(metrics: usize) -> Kept {
+        let metrics: IndexMap<String, f64> =
+            (0..metrics).map(|number| (format!("test_metric_{number:060}"), 0.5)).collect();
+        let evaluation = Evaluation {
+            split: "test".to_owned(),
+            timestamp: Timestamp::UNIX_EPOCH,
+            items: 33,
+            seconds: 0.25,
+            metrics,
+            checkpoint: None,
+        };
+        let checksum = "sha256:00".to_owned();
+        Kept {
+            checkpoint_path: "a.ckpt".to_owned(),
+            checkpoint_checksum: checksum,
+            evaluations: vec![evaluation],
+        }
+    }
+
+    #[test]
+    fn a_file_beyond_the_limit_is_neither_written_nor_read() {
+        assert!(to_json(&kept(10)).is_ok());
+        let reason = to_json(&kept(20_000)).unwrap_err();
+        assert!(reason.contains("1048576 are allowed"), "{reason}");
+
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a.ckpt.evaluation.json");
+        std::fs::write(&path, serde_json::to_vec(&kept(20_000)).unwrap()).unwrap();
+        let reason = read(&path).unwrap().unwrap().err().unwrap();
+        assert!(reason.contains("more than 1048576 bytes"), "{reason}");
+    }
+}

@@ -1,0 +1,45 @@
+//! What an evaluation returns.
+
+use std::path::PathBuf;
+
+use burn_ckpt::plumbing::numbers;
+use indexmap::IndexMap;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The numbers of a model on a data set: see [`ModelEvaluator::evaluate`](super::ModelEvaluator::evaluate).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Evaluation {
+    /// The name of the data: `test`, unless [`ModelEvaluator::split`](super::ModelEvaluator::split) sets another.
+    pub split: String,
+    /// When it ended, in UTC.
+    pub timestamp: Timestamp,
+    /// The items that were evaluated, as the loader counts them.
+    pub items: u64,
+    /// Seconds that it took, loading of the data included.
+    pub seconds: f64,
+    /// The value of each metric over the whole data, in the order in which the metrics were given. The names are those of
+    /// training, with the name of the data in front: `test_loss`.
+    #[serde(with = "numbers")]
+    pub metrics: IndexMap<String, f64>,
+    /// The checkpoint that the model is from.
+    #[serde(skip)]
+    pub checkpoint: Option<EvaluatedCheckpoint>,
+}
+
+/// A checkpoint that was evaluated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EvaluatedCheckpoint {
+    /// The file. For a link, the file that it led to.
+    pub path: PathBuf,
+    /// `sha256:` and the digest of the file in lower-case hexadecimal, as `sha256sum` prints it.
+    pub checksum: String,
+}
+
+impl EvaluatedCheckpoint {
+    pub(super) fn new(path: PathBuf, checksum: String) -> Self {
+        Self { path, checksum }
+    }
+}

@@ -1,0 +1,119 @@
+//! Where the loop calls the callbacks.
+
+use std::cell::RefCell;
+
+use burn::optim::GradientsParams;
+use burn::train::LearnerModel;
+use burn_ckpt::Checkpoint;
+
+use super::loop_state::LoopState;
+use super::parts::loop_callbacks::LoopCallbacks;
+use super::parts::multi_device::SummedGradients;
+use crate::callbacks::checkpoints::CheckpointEvents;
+use crate::callbacks::context::RunFacts;
+use crate::callbacks::registered::Callbacks;
+use crate::callbacks::scalars::LoggedSplit;
+use crate::callbacks::{Callback, CallbackContext, CallbackResult, Gradients};
+use crate::error::Result;
+
+impl<M: LearnerModel> LoopState<'_, M> {
+    /// Puts the states of the callbacks back, from the checkpoint that the run resumes from.
+    pub(super) fn restore_callbacks(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let batch = self.progress.position.batches;
+        self.with_facts(None, batch, |callbacks, facts| callbacks.restore(checkpoint, facts))
+    }
+
+    /// Calls a method of all callbacks. `split` says what they can log now, and `batch` how many batches of the epoch are computed.
+    pub(super) fn call(
+        &mut self,
+        method: &'static str,
+        split: Option<LoggedSplit>,
+        batch: u64,
+        call: impl FnMut(&mut dyn Callback<M>, &mut CallbackContext<'_, M>) -> CallbackResult,
+    ) -> Result<()> {
+        if self.callbacks.callbacks.is_empty() {
+            return Ok(());
+        }
+        self.with_facts(split, batch, |callbacks, facts| callbacks.each(method, facts, call))
+    }
+
+    fn with_facts(
+        &mut self,
+        split: Option<LoggedSplit>,
+        batch: u64,
+        work: impl FnOnce(&mut Callbacks<M>, RunFacts<'_, M>) -> Result<()>,
+    ) -> Result<()> {
+        let Self { learner, burn, progress, metrics, callbacks, .. } = self;
+        let LoopCallbacks { callbacks, device, max_epochs, .. } = callbacks;
+        let reporter = RefCell::new(&mut *burn);
+        let read_metrics = || {
+            reporter.borrow_mut().flush();
+            metrics.values()
+        };
+        let facts = RunFacts {
+            epoch: progress.position.epoch,
+            max_epochs: *max_epochs,
+            global_step: progress.position.global_step,
+            batch,
+            split,
+            learner: learner.get(),
+            learning_rate: learner.learning_rate().base(),
+            device,
+            read_metrics: &read_metrics,
+        };
+        work(callbacks, facts)
+    }
+
+    /// The same between steps, where nothing can be logged.
+    pub(super) fn call_between(
+        &mut self,
+        method: &'static str,
+        call: impl FnMut(&mut dyn Callback<M>, &mut CallbackContext<'_, M>) -> CallbackResult,
+    ) -> Result<()> {
+        let batch = self.progress.position.batches;
+        self.call(method, None, batch, call)
+    }
+
+    /// Shows the gradients of a step to the callbacks, which can change them. Returns whether the step is left out.
+    pub(super) fn call_before_step(&mut self, gradients: &mut SummedGradients, batch: u64) -> Result<bool> {
+        if self.callbacks.callbacks.is_empty() {
+            return Ok(false);
+        }
+        let model = self.learner.get().model();
+        let device = self.callbacks.device.clone().inner();
+        let by_device: &mut [GradientsParams] = &mut gradients.0;
+        let mut gradients = Gradients::new(&model, by_device, &device);
+        self.call("on_before_optimizer_step", Some(LoggedSplit::Training), batch, |callback, context| {
+            callback.on_before_optimizer_step(context, &mut gradients)
+        })?;
+        Ok(gradients.is_skipped())
+    }
+
+    /// Tells the callbacks what the writer has done since they were told last.
+    pub(super) fn call_checkpoint_events(&mut self) -> Result<()> {
+        if self.callbacks.callbacks.is_empty() {
+            return Ok(());
+        }
+        let events = self.saves.lock().take_events();
+        self.call_events(&events)
+    }
+
+    pub(super) fn call_events(&mut self, events: &CheckpointEvents) -> Result<()> {
+        for saved in &events.saved {
+            self.call_between("on_checkpoint_saved", |callback, context| {
+                callback.on_checkpoint_saved(context, saved)
+            })?;
+        }
+        for (strategy, best) in &events.best {
+            self.call_between("on_best_changed", |callback, context| {
+                callback.on_best_changed(context, strategy, best)
+            })?;
+        }
+        for path in events.deleted() {
+            self.call_between("on_checkpoint_deleted", |callback, context| {
+                callback.on_checkpoint_deleted(context, path)
+            })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,52 @@
+//! The callbacks in the loop: their states at the position of the learner's state.
+
+use burn::tensor::Device;
+use burn::train::LearnerModel;
+
+use crate::callbacks::registered::{CallbackStates, Callbacks};
+use crate::error::Result;
+
+/// The callbacks of one call of `fit`.
+pub(in crate::training_loop) struct LoopCallbacks<M: LearnerModel> {
+    pub(in crate::training_loop) callbacks: Callbacks<M>,
+    pub(in crate::training_loop) device: Device,
+    pub(in crate::training_loop) max_epochs: u64,
+    /// Their states at the position of the learner's state. `None` while that changes.
+    states: Option<CallbackStates>,
+}
+
+impl<M: LearnerModel> LoopCallbacks<M> {
+    pub(in crate::training_loop) fn new(callbacks: Callbacks<M>, device: &Device, max_epochs: u64) -> Self {
+        Self { callbacks, device: device.clone(), max_epochs, states: None }
+    }
+
+    /// Why one of them ends the run.
+    pub(in crate::training_loop) fn stop(&self) -> Option<&str> {
+        self.callbacks.stop()
+    }
+
+    /// The model for the validation that begins, if one of them has one.
+    pub(in crate::training_loop) fn take_validated(&mut self) -> Option<M> {
+        self.callbacks.take_validated()
+    }
+
+    /// Their states at the position of the learner's state. In the middle of a change, after a failure, those of now.
+    pub(in crate::training_loop) fn states(&mut self) -> Result<CallbackStates> {
+        match &self.states {
+            Some(states) => Ok(states.clone()),
+            None => self.callbacks.states(),
+        }
+    }
+
+    /// Notes their states, as the learner's state is that of a position again.
+    pub(in crate::training_loop) fn settle(&mut self) -> Result<CallbackStates> {
+        let states = self.callbacks.states()?;
+        self.states = Some(states.clone());
+        Ok(states)
+    }
+
+    /// The state is about to change. What they have noted for a save is dropped, so that they can work in place, too.
+    pub(in crate::training_loop) fn unsettle(&mut self) {
+        self.states = None;
+    }
+}

@@ -1,0 +1,40 @@
+//! The limits at which a run ends as done before its last epoch.
+
+use std::time::Duration;
+
+use crate::config::TrainerConfig;
+use crate::state::position::Position;
+use crate::state::run_clock::RunClock;
+
+/// The limits of a run.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct RunLimits {
+    max_steps: Option<u64>,
+    max_time: Option<Duration>,
+    min_epochs: u64,
+}
+
+impl RunLimits {
+    pub(crate) fn of(config: &TrainerConfig) -> Self {
+        Self {
+            max_steps: config.max_steps,
+            max_time: config.max_time.map(|interval| interval.0),
+            min_epochs: config.min_epochs as u64,
+        }
+    }
+
+    /// Which limit a run has come to, at a position and a time.
+    pub(in crate::training_loop) fn reached(&self, position: Position, clock: &RunClock) -> Option<String> {
+        let steps = self.max_steps.filter(|steps| position.global_step >= *steps);
+        // A run does at least one step.
+        let has_begun = position.global_step > 0;
+        let time = self.max_time.filter(|time| has_begun && clock.training_time() >= *time);
+        let steps = steps.map(|steps| format!("max_steps: {steps} optimizer steps are done"));
+        steps.or_else(|| time.map(|time| format!("max_time: {time:?} of training are over")))
+    }
+
+    /// Whether early stopping and callbacks may end a run at a position.
+    pub(in crate::training_loop) fn may_end_early(&self, position: Position) -> bool {
+        position.epochs() >= self.min_epochs
+    }
+}

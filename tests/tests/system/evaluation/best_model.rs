@@ -1,0 +1,107 @@
+//! `FitResult::best_model` and `end_with`: which model a program has when training is done.
+
+use std::path::Path;
+
+use burn::tensor::Tensor;
+use burn_ckpt::{ErrorKind, FromCheckpoint};
+use burn_trainer::config::EndWith;
+use burn_trainer::strategy::{Last, StrategyConfig};
+use burn_trainer::{Error, FitResult, Trainer, TrainerConfig};
+use system_tests::backend;
+use system_tests::config;
+use system_tests::models::small::{Model, Script, ScriptedMetric, learner, loader, stopper, train_scored};
+use system_tests::run_files::{checkpoints, last_tensor_byte, run_dir};
+
+/// The second of three epochs is the best.
+const SCORES: [f64; 3] = [3.0, 1.0, 2.0];
+
+fn ranked(root: &Path) -> TrainerConfig {
+    config(root, SCORES.len()).with_primary_metric("val_score")
+}
+
+/// What a model computes, which tells one state from another.
+fn output(model: &Model) -> Vec<f32> {
+    let inputs = Tensor::<2>::from_floats([[0.1, 0.2, 0.3, 0.4]], &backend::device());
+    model.predict(inputs).into_data().iter::<f32>().collect()
+}
+
+fn of_checkpoint(root: &Path, name: &str) -> Vec<f32> {
+    output(&Model::from_checkpoint(run_dir(root).join(name), &backend::device()).unwrap())
+}
+
+#[test]
+fn the_returned_model_is_that_of_the_last_step_or_of_the_best_checkpoint() {
+    let root = tempfile::tempdir().unwrap();
+    let last = train_scored(ranked(root.path()), &SCORES).unwrap();
+    assert_eq!((output(&last.model), &last.model_checkpoint), (of_checkpoint(root.path(), "last"), &None));
+    let best = output(&last.best_model(&backend::device()).unwrap());
+    assert_eq!(best, of_checkpoint(root.path(), "best"));
+    assert_ne!(best, output(&last.model));
+
+    let root = tempfile::tempdir().unwrap();
+    let result = train_scored(ranked(root.path()).with_end_with(EndWith::Best), &SCORES).unwrap();
+    assert_eq!(output(&result.model), best);
+    assert_eq!(
+        result.model_checkpoint.as_deref(),
+        Some(checkpoints(root.path()).join("best/epoch=1-step=20.ckpt").as_path())
+    );
+    // Checkpoints do not depend on it, and a run that is done ends with the best too.
+    assert_eq!(of_checkpoint(root.path(), "last"), output(&last.model));
+    let again = ranked(root.path()).with_end_with(EndWith::Best).with_ckpt_path("auto");
+    let again = train_scored(again, &[]).unwrap();
+    assert!(again.finished_before);
+    assert_eq!(output(&again.model), best);
+}
+
+#[test]
+fn without_a_strategy_for_the_best_it_is_an_error_before_training() {
+    let root = tempfile::tempdir().unwrap();
+    let best = || ranked(root.path()).with_end_with(EndWith::Best);
+    for config in [
+        best().with_checkpoint_saving(false),
+        best().with_strategies([StrategyConfig::Last(Last::new())]),
+        config(root.path(), 1).with_strategies([]).with_end_with(EndWith::Best),
+    ] {
+        let error = train_scored(config, &SCORES).map(|_| ()).unwrap_err();
+        let Error::Config { setting, .. } = &error else { panic!("{error}") };
+        assert_eq!(setting, "end_with");
+        assert!(!root.path().join("burn_trainer_logs").exists());
+    }
+}
+
+#[test]
+fn a_run_without_a_best_checkpoint_yet_returns_the_model_that_it_has() {
+    let root = tempfile::tempdir().unwrap();
+    let config = ranked(root.path()).with_end_with(EndWith::Best);
+    let result = train_with_a_stop_at(3, config);
+    assert!(result.interrupted.is_some());
+    assert_eq!(result.model_checkpoint, None);
+    let error = result.best_model(&backend::device()).map(|_| ()).unwrap_err();
+    let Error::Checkpoint(error) = error else { panic!("{error}") };
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(output(&result.model), of_checkpoint(root.path(), "last"));
+}
+
+#[test]
+fn a_best_checkpoint_that_cannot_be_loaded_is_an_error_and_not_another_model() {
+    let root = tempfile::tempdir().unwrap();
+    train_scored(ranked(root.path()), &SCORES).unwrap();
+    // One bit of a tensor.
+    let best = checkpoints(root.path()).join("best/epoch=1-step=20.ckpt");
+    let mut bytes = std::fs::read(&best).unwrap();
+    let at = last_tensor_byte(&bytes);
+    bytes[at] ^= 1;
+    std::fs::write(&best, bytes).unwrap();
+    let again = ranked(root.path()).with_end_with(EndWith::Best).with_ckpt_path("last");
+    let error = train_scored(again, &[]).map(|_| ()).unwrap_err();
+    assert!(matches!(error, Error::Checkpoint(_)), "{error}");
+}
+
+fn train_with_a_stop_at(step: usize, config: TrainerConfig) -> FitResult<Model> {
+    let plain = Script::default();
+    let trainer = Trainer::new(config, &plain.hparams()).unwrap();
+    let training = trainer.training(loader(&plain), loader(&plain));
+    let training = training.metric_valid_numeric(ScriptedMetric::new("Score", &SCORES));
+    let script = Script { at_step: Some((step, stopper(training.interrupter(), false))), ..plain };
+    trainer.fit(training, learner(script)).unwrap()
+}

@@ -1,0 +1,148 @@
+//! The moving average of the parameters: its values, its validation, and loading it.
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+use burn_ckpt::{Checkpoint, FromCheckpoint, LoadOptions};
+use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, Ema};
+use burn_trainer::strategy::{Best, Last, StrategyConfig};
+use parking_lot::Mutex;
+use system_tests::models::small::{Model, Script, config, train_by};
+use system_tests::run_files::checkpoints;
+
+const DECAY: f64 = 0.8;
+
+fn flat(section: &burn_ckpt::Section) -> Vec<(String, Vec<f32>)> {
+    let floats =
+        |bytes: Vec<u8>| bytes.chunks(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    let tensors = section.tensors.iter();
+    tensors.map(|tensor| (tensor.name.clone(), floats(tensor.to_bytes().unwrap().to_vec()))).collect()
+}
+
+type Values = Vec<(String, Vec<f64>)>;
+
+/// Averages in 64 bits, in its own way.
+#[derive(Default, Clone)]
+struct Judge(Arc<Mutex<Values>>);
+
+impl Callback<Model> for Judge {
+    fn name(&self) -> String {
+        "judge".to_owned()
+    }
+
+    fn on_train_step_end(&mut self, context: &mut CallbackContext<'_, Model>) -> CallbackResult {
+        let now = flat(&burn_ckpt::Section::from_module(&context.valid_model()));
+        let now = now
+            .into_iter()
+            .map(|(name, values)| (name, values.into_iter().map(f64::from).collect::<Vec<_>>()));
+        let mut averaged = self.0.lock();
+        if averaged.is_empty() {
+            *averaged = now.collect();
+        } else {
+            for ((_, average), (_, now)) in averaged.iter_mut().zip(now) {
+                average.iter_mut().zip(now).for_each(|(a, n)| *a = DECAY * *a + (1.0 - DECAY) * n);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn the_average_is_that_of_its_formula_and_loads_in_one_line() {
+    let root = tempfile::tempdir().unwrap();
+    let judge = Judge::default();
+    let averaged = Arc::clone(&judge.0);
+    let config = config(root.path(), 1).with_strategies([
+        StrategyConfig::Last(Last::new()),
+        StrategyConfig::Best(Best::new().with_save_weights_only(true)),
+    ]);
+    train_by(config, Script::default(), |trainer| trainer.callback(judge).callback(Ema::new(DECAY))).unwrap();
+    let expected = averaged.lock().clone();
+    for name in ["last", "best"] {
+        let path = run_path(root.path(), name);
+        let model = Model::loader(&path).part("ema").load(&Device::default()).unwrap().model;
+        let found = flat(&burn_ckpt::Section::from_module(&model));
+        assert_eq!(found.len(), expected.len());
+        for ((name, found), (_, expected)) in found.iter().zip(&expected) {
+            let worst =
+                found.iter().zip(expected).map(|(f, e)| (f64::from(*f) - e).abs()).fold(0.0, f64::max);
+            assert!(worst < 1e-5, "{name}: {worst}");
+        }
+        let raw = Model::from_checkpoint(&path, &Device::default()).unwrap();
+        assert_ne!(
+            flat(&burn_ckpt::Section::from_module(&raw)),
+            flat(&burn_ckpt::Section::from_module(&model))
+        );
+    }
+}
+
+fn run_path(root: &std::path::Path, name: &str) -> std::path::PathBuf {
+    system_tests::run_files::run_dir(root).join(name)
+}
+
+#[test]
+fn a_part_that_is_not_there_is_an_error_that_names_it() {
+    let root = tempfile::tempdir().unwrap();
+    train_by(config(root.path(), 1), Script::default(), |trainer| trainer).unwrap();
+    let error =
+        Model::loader(run_path(root.path(), "last")).part("ema").load(&Device::default()).unwrap_err();
+    assert!(error.to_string().contains("user.ema"), "{error}");
+    let checkpoint = Checkpoint::open(checkpoints(root.path()).join("last.ckpt")).unwrap();
+    let model = Model::new(Script::default(), &Device::default());
+    let options = LoadOptions::new().with_part("ema");
+    assert!(checkpoint.load_into_with(model, &options).is_err());
+}
+
+/// Sets the model that is validated to one whose loss is known.
+struct Zeros;
+
+impl Callback<Model> for Zeros {
+    fn name(&self) -> String {
+        "zeros".to_owned()
+    }
+
+    fn on_validation_start(&mut self, context: &mut CallbackContext<'_, Model>) -> CallbackResult {
+        struct Zero;
+        impl burn::module::ModuleMapper for Zero {
+            fn map_float<const D: usize>(
+                &mut self,
+                param: burn::module::Param<Tensor<D>>,
+            ) -> burn::module::Param<Tensor<D>> {
+                param.map(|value| value.zeros_like())
+            }
+        }
+        let model = burn::module::Module::map(context.valid_model(), &mut Zero);
+        context.validate_with(model);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_validation_can_run_on_another_model() {
+    let roots = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let loss = |position: usize, epochs: usize, zeros: bool| {
+        let config = config(roots[position].path(), epochs);
+        let result =
+            train_by(
+                config,
+                Script::default(),
+                |trainer| {
+                    if zeros { trainer.callback(Zeros) } else { trainer }
+                },
+            );
+        result.unwrap().metrics["val_loss"]
+    };
+    let (one, two, raw) = (loss(0, 1, true), loss(1, 2, true), loss(2, 2, false));
+    assert_eq!(one.to_bits(), two.to_bits(), "a model of zeros has one loss");
+    assert_ne!(raw.to_bits(), two.to_bits());
+}
+
+#[test]
+fn settings_that_cannot_be_are_errors_before_the_first_step() {
+    for ema in [Ema::new(1.0), Ema::new(-0.1), Ema::new(f64::NAN), Ema::new(0.9).every_n_steps(0)] {
+        let root = tempfile::tempdir().unwrap();
+        let result = train_by(config(root.path(), 1), Script::default(), |trainer| trainer.callback(ema));
+        let Err(burn_trainer::Error::Callback { name, method, .. }) = result else { panic!() };
+        assert_eq!((name.as_str(), method), ("ema", "on_fit_start"));
+    }
+}

@@ -1,0 +1,188 @@
+//! A run with callbacks that is interrupted anywhere ends as one that was not.
+
+use std::path::Path;
+
+use burn::tensor::Tensor;
+use burn::train::metric::LossMetric;
+use burn_ckpt::Checkpoint;
+use burn_trainer::callbacks::{
+    Callback, CallbackContext, CallbackResult, CallbackState, Ema, GradientGuard, GradientMapper, Gradients,
+    LoggedScalar, NonFinite, Restored,
+};
+use burn_trainer::strategy::{Last, StrategyConfig};
+use burn_trainer::{Trainer, TrainerConfig};
+use system_tests::models::small::{Model, Script, config, learner, loader};
+use system_tests::run_files::{checkpoints, compare, run_dir};
+
+/// Makes the gradients of some steps infinite.
+struct Poison;
+
+struct Infinite;
+
+impl GradientMapper for Infinite {
+    fn map<const D: usize>(&mut self, _: &str, gradient: Tensor<D>) -> Tensor<D> {
+        gradient.mul_scalar(f32::INFINITY)
+    }
+}
+
+impl Callback<Model> for Poison {
+    fn name(&self) -> String {
+        "poison".to_owned()
+    }
+
+    fn on_before_optimizer_step(
+        &mut self,
+        context: &mut CallbackContext<'_, Model>,
+        gradients: &mut Gradients<'_, Model>,
+    ) -> CallbackResult {
+        if matches!((context.epoch(), context.batch()), (0, 4 | 5 | 10) | (1, 2)) {
+            gradients.map(&mut Infinite);
+        }
+        Ok(())
+    }
+}
+
+/// Counts batches and validations, logs the counts, and changes the gradients by them.
+#[derive(Default)]
+struct Counting {
+    batches: u64,
+    validations: u64,
+}
+
+impl Callback<Model> for Counting {
+    fn name(&self) -> String {
+        "counting".to_owned()
+    }
+
+    fn scalars(&self) -> Vec<LoggedScalar> {
+        vec![LoggedScalar::of_training("Seen"), LoggedScalar::of_validation("Validations")]
+    }
+
+    fn on_train_batch_end(
+        &mut self,
+        context: &mut CallbackContext<'_, Model>,
+        _: &burn::train::RegressionOutput,
+    ) -> CallbackResult {
+        self.batches += 1;
+        // Not at every batch.
+        if self.batches.is_multiple_of(3) {
+            context.log("Seen", self.batches as f64)?;
+        }
+        Ok(())
+    }
+
+    fn on_before_optimizer_step(
+        &mut self,
+        context: &mut CallbackContext<'_, Model>,
+        gradients: &mut Gradients<'_, Model>,
+    ) -> CallbackResult {
+        let factor = 1.0 + (self.batches + self.validations) as f32 * 0.01;
+        gradients.scale(&Tensor::from_floats([factor], &context.device().clone().inner()));
+        Ok(())
+    }
+
+    fn on_validation_batches_end(&mut self, context: &mut CallbackContext<'_, Model>) -> CallbackResult {
+        self.validations += 1;
+        context.log("Validations", self.validations as f64)
+    }
+
+    fn state(&self) -> CallbackResult<Option<CallbackState>> {
+        Ok(Some(CallbackState::new(1).with_value(&(self.batches, self.validations))?))
+    }
+
+    fn restore(
+        &mut self,
+        _: &mut CallbackContext<'_, Model>,
+        state: Option<CallbackState>,
+    ) -> CallbackResult<Restored> {
+        (self.batches, self.validations) = state.ok_or("it is not there")?.value()?;
+        Ok(Restored::Whole)
+    }
+}
+
+fn with_callbacks(trainer: Trainer<Model>) -> Trainer<Model> {
+    trainer
+        .callback(Poison)
+        .callback(
+            GradientGuard::new()
+                .clip_norm(0.5)
+                .clip_value(0.4)
+                .non_finite(NonFinite::Skip { most_in_a_row: 2 }),
+        )
+        .callback(Counting::default())
+        .callback(Ema::new(0.9).start_step(2).every_n_steps(2))
+}
+
+fn settings(root: &Path) -> TrainerConfig {
+    config(root, 3).with_strategies([
+        StrategyConfig::Best(Default::default()),
+        StrategyConfig::Last(Last::new()),
+        StrategyConfig::OnException(Default::default()),
+    ])
+}
+
+/// Compares what the runs left: the last state with all its parts, and the metric files.
+fn is_as(whole: &Path, parts: &Path, what: &str) {
+    compare(&run_dir(whole), &run_dir(parts)).unwrap_or_else(|reason| panic!("{what}: {reason}"));
+    let last = |root: &Path| {
+        let checkpoint = Checkpoint::open(checkpoints(root).join("last.ckpt")).unwrap();
+        let part = |name: &str| {
+            let section = checkpoint.section(name).unwrap();
+            let tensors = section.tensors.iter().map(|tensor| tensor.to_bytes().unwrap().to_vec());
+            (section.strings.clone(), tensors.collect::<Vec<_>>())
+        };
+        ["user.counting", "user.ema", "user.gradient_guard"].map(part)
+    };
+    assert_eq!(last(whole), last(parts), "{what}");
+}
+
+/// Trains with the callbacks; an optimizer step has so many batches.
+fn train(
+    root: &Path,
+    accumulation: usize,
+    script: Script,
+    resumes: bool,
+) -> burn_trainer::Result<(u64, u64)> {
+    let config = match resumes {
+        true => settings(root).with_ckpt_path("auto"),
+        false => settings(root),
+    };
+    let trainer = with_callbacks(Trainer::new(config, &script.hparams())?);
+    let training =
+        trainer.training(loader(&script), loader(&Script::default())).metrics((LossMetric::new(),));
+    let training = if accumulation > 1 { training.grads_accumulation(accumulation) } else { training };
+    let result = trainer.fit(training, learner(script))?;
+    Ok((result.global_step, result.epochs))
+}
+
+fn is_exact(accumulation: usize, steps: u64, scripts: impl IntoIterator<Item = Script>) {
+    let root = || tempfile::tempdir().unwrap();
+    let whole = root();
+    let done = train(whole.path(), accumulation, Script::default(), false).unwrap();
+    assert_eq!(done, (steps, 3));
+    for script in scripts {
+        let parts = root();
+        let what = format!("{script:?}");
+        train(parts.path(), accumulation, script, false).unwrap_err();
+        train(parts.path(), accumulation, Script::default(), true).unwrap();
+        is_as(whole.path(), parts.path(), &what);
+    }
+}
+
+fn failing_in(step: usize) -> Script {
+    Script { panic_in_step: Some(step), ..Script::default() }
+}
+
+#[test]
+fn with_a_failure_in_any_step_or_validation() {
+    let validations =
+        [1, 7, 10, 11, 25].map(|at| Script { panic_in_validation: Some(at), ..Script::default() });
+    // Four of the thirty steps are left out.
+    is_exact(1, 26, (1..=30).map(failing_in).chain(validations));
+}
+
+#[test]
+fn with_a_failure_within_an_optimizer_step_of_several_batches() {
+    // Of ten batches: two steps of four, and one of two. One is left out: its last batch is the fourth of the first epoch.
+    is_exact(4, 7, (2..=29).step_by(3).map(failing_in));
+}

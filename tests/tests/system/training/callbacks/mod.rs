@@ -1,0 +1,11 @@
+//! Callbacks: when they are called, what they can do, and that a run with them resumes exactly.
+
+mod averages;
+mod checkpoints;
+mod exact_resume;
+mod failures;
+mod gradients;
+mod order;
+mod scalars;
+mod states;
+mod stops;

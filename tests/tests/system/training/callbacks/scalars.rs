@@ -1,0 +1,85 @@
+//! Metrics that a callback logs are metrics like any other.
+
+use burn::tensor::Tensor;
+use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, GradientGuard, LoggedScalar};
+use burn_trainer::strategy::{Best, MetricConfig, StrategyConfig};
+use system_tests::models::small::{Model, Script, config, train_by};
+use system_tests::run_files::{checkpoints, metadata, run_dir, target};
+
+/// A score of each epoch, and a number at every second step.
+struct Scores(Vec<f64>);
+
+impl Callback<Model> for Scores {
+    fn name(&self) -> String {
+        "scores".to_owned()
+    }
+
+    fn scalars(&self) -> Vec<LoggedScalar> {
+        vec![
+            LoggedScalar::of_validation("Own Score").higher_is_better(),
+            LoggedScalar::of_training("every_second"),
+        ]
+    }
+
+    fn on_train_step_end(&mut self, context: &mut CallbackContext<'_, Model>) -> CallbackResult {
+        if context.global_step().is_multiple_of(2) {
+            let device = context.device().clone().inner();
+            context.log("every_second", Tensor::<1>::from_floats([context.global_step() as f32], &device))?;
+        }
+        Ok(())
+    }
+
+    fn on_validation_batches_end(&mut self, context: &mut CallbackContext<'_, Model>) -> CallbackResult {
+        let score = self.0[usize::try_from(context.epoch())?];
+        context.log("Own Score", score)
+    }
+}
+
+#[test]
+fn best_checkpoints_are_ranked_by_it_and_files_and_metadata_have_it() {
+    let root = tempfile::tempdir().unwrap();
+    let best = Best::new()
+        .with_metric(MetricConfig::new("val_own_score"))
+        .with_filename("{epoch}-{val_own_score:.2}");
+    let config = config(root.path(), 4).with_strategies([StrategyConfig::Best(best)]);
+    let scores = Scores(vec![0.25, 0.5, 0.75, 0.1]);
+    let result = train_by(config, Script::default(), |trainer| {
+        trainer.callback(scores).callback(GradientGuard::new())
+    })
+    .unwrap();
+    let link = checkpoints(root.path()).join("best_val_own_score.ckpt");
+    assert_eq!(target(&link).file_name().unwrap(), "2-0.75.ckpt");
+    let metrics = &metadata(&link)["metrics"];
+    assert_eq!(metrics["val_own_score"], 0.75);
+    // The mean of 22, 24, 26, 28 and 30.
+    assert_eq!(metrics["train_every_second"], 26.0);
+    assert!(metrics["train_grad_norm"].as_f64().unwrap() > 0.0);
+    assert_eq!(result.metrics["val_own_score"], 0.1);
+    let file = |split: &str, name: &str| {
+        std::fs::read_to_string(run_dir(root.path()).join(split).join("epoch-3").join(name)).unwrap()
+    };
+    assert_eq!(file("valid", "Own_Score.log").lines().collect::<Vec<_>>(), ["0.75,final"]);
+    let lines = file("train", "every_second.log");
+    assert_eq!(lines.lines().collect::<Vec<_>>(), ["22,1", "24,1", "26,1", "28,1", "30,1", "26,final"]);
+    assert_eq!(file("train", "grad_norm.log").lines().count(), 11);
+}
+
+#[test]
+fn two_callbacks_cannot_log_one_metric() {
+    let root = tempfile::tempdir().unwrap();
+    struct Other;
+    impl Callback<Model> for Other {
+        fn name(&self) -> String {
+            "other".to_owned()
+        }
+
+        fn scalars(&self) -> Vec<LoggedScalar> {
+            vec![LoggedScalar::of_training("every_second")]
+        }
+    }
+    let result = train_by(config(root.path(), 1), Script::default(), |trainer| {
+        trainer.callback(Scores(vec![0.0])).callback(Other)
+    });
+    let Err(burn_trainer::Error::Config { setting, reason }) = result else { panic!() };
+    assert!(setting.contains("other") && reason.contains("every_second"), "{setting} {reason}");
+}

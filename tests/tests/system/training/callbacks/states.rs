@@ -1,0 +1,133 @@
+//! States of callbacks that are missing, newer, of another form, or of callbacks that are not there.
+
+use burn_ckpt::Checkpoint;
+use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, CallbackState, Ema, Restored};
+use burn_trainer::{Error, Trainer, TrainerConfig};
+use system_tests::models::small::{Model, Script, config, train_by};
+use system_tests::run_files::checkpoints;
+
+/// Stores a text, and takes what its version allows.
+struct Keeper {
+    version: u32,
+    text: String,
+    insists: bool,
+}
+
+impl Keeper {
+    fn new(version: u32) -> Self {
+        Self { version, text: format!("of version {version}"), insists: false }
+    }
+}
+
+impl Callback<Model> for Keeper {
+    fn name(&self) -> String {
+        "keeper".to_owned()
+    }
+
+    fn state(&self) -> CallbackResult<Option<CallbackState>> {
+        Ok(Some(CallbackState::new(self.version).with_value(&self.text)?))
+    }
+
+    fn restore(
+        &mut self,
+        _: &mut CallbackContext<'_, Model>,
+        state: Option<CallbackState>,
+    ) -> CallbackResult<Restored> {
+        match state {
+            Some(state) if state.version() > self.version => {
+                Err(format!("version {} is newer than {}", state.version(), self.version).into())
+            }
+            Some(state) => {
+                self.text = state.value()?;
+                Ok(Restored::Whole)
+            }
+            None if self.insists => Err("there must be a text".into()),
+            None => Ok(Restored::Anew("there was no text".to_owned())),
+        }
+    }
+}
+
+/// One that stores a state, and does not take it back.
+struct Forgetful;
+
+impl Callback<Model> for Forgetful {
+    fn name(&self) -> String {
+        "keeper".to_owned()
+    }
+
+    fn state(&self) -> CallbackResult<Option<CallbackState>> {
+        Ok(Some(CallbackState::new(1)))
+    }
+}
+
+fn resumed<C: Callback<Model> + 'static>(
+    first: impl FnOnce(Trainer<Model>) -> Trainer<Model>,
+    second: C,
+) -> (tempfile::TempDir, burn_trainer::Result<u64>) {
+    let root = tempfile::tempdir().unwrap();
+    let settings = |epochs: usize| -> TrainerConfig { config(root.path(), epochs).with_ckpt_path("auto") };
+    train_by(settings(1), Script::default(), first).unwrap();
+    let result = train_by(settings(2), Script::default(), |trainer| trainer.callback(second));
+    (root, result.map(|result| result.global_step))
+}
+
+#[test]
+fn an_older_state_is_taken_and_read_without_the_trainer() {
+    let (root, steps) = resumed(|trainer| trainer.callback(Keeper::new(1)), Keeper::new(2));
+    assert_eq!(steps.unwrap(), 20);
+    let last = Checkpoint::open(checkpoints(root.path()).join("last.ckpt")).unwrap();
+    assert!(last.sections().iter().any(|section| section == "user.keeper"));
+    let section = last.verified_section("user.keeper").unwrap();
+    assert_eq!(section.strings["callback.version"], "2");
+    assert_eq!(section.strings["callback.value"], "\"of version 1\"");
+}
+
+#[test]
+fn a_missing_or_newer_state_is_as_the_callback_says() {
+    let none = |trainer: Trainer<Model>| trainer;
+    assert_eq!(resumed(none, Keeper::new(1)).1.unwrap(), 20);
+    let insisting = Keeper { insists: true, ..Keeper::new(1) };
+    for result in [resumed(none, insisting).1, resumed(|t| t.callback(Keeper::new(2)), Keeper::new(1)).1] {
+        let Err(Error::Callback { name, method, .. }) = result else { panic!("{result:?}") };
+        assert_eq!((name.as_str(), method), ("keeper", "restore"));
+    }
+    let (_, forgotten) = resumed(|t| t.callback(Keeper::new(1)), Forgetful);
+    assert!(matches!(forgotten, Err(Error::Callback { method: "restore", .. })));
+    // An average that began with the resume says so, and the run continues.
+    assert_eq!(resumed(none, Ema::new(0.9)).1.unwrap(), 20);
+}
+
+#[test]
+fn the_state_of_a_callback_that_is_not_there_is_left_out_of_later_checkpoints() {
+    let (root, steps) = resumed(|trainer| trainer.callback(Keeper::new(1)), Ema::new(0.5));
+    assert_eq!(steps.unwrap(), 20);
+    let last = Checkpoint::open(checkpoints(root.path()).join("last.ckpt")).unwrap();
+    assert!(!last.has_section("user.keeper") && last.has_section("user.ema"));
+}
+
+#[test]
+fn tensors_of_another_model_are_an_error_that_names_one() {
+    let root = tempfile::tempdir().unwrap();
+    let settings = |epochs: usize| config(root.path(), epochs).with_ckpt_path("auto");
+    train_by(settings(1), Script::default(), |trainer| trainer.callback(Ema::new(0.5))).unwrap();
+    struct Taking;
+    impl Callback<Model> for Taking {
+        fn name(&self) -> String {
+            "ema".to_owned()
+        }
+
+        fn restore(
+            &mut self,
+            context: &mut CallbackContext<'_, Model>,
+            state: Option<CallbackState>,
+        ) -> CallbackResult<Restored> {
+            let device = context.device().clone().inner();
+            let other = Model::new(Script { hidden: 3, ..Script::default() }, &device);
+            state.ok_or("missing")?.load_into(other)?;
+            Ok(Restored::Whole)
+        }
+    }
+    let result = train_by(settings(2), Script::default(), |trainer| trainer.callback(Taking));
+    let Err(Error::Callback { source, .. }) = result else { panic!() };
+    assert!(source.to_string().contains("input.weight"), "{source}");
+}

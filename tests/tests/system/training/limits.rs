@@ -1,0 +1,221 @@
+//! Limits by steps, time and batches: what is trained, how the run ends, and that it resumes exactly.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use burn::data::dataloader::DataLoaderBuilder;
+use burn::train::metric::LossMetric;
+use burn::train::{ExecutionStrategy, RegressionOutput, SupervisedTraining};
+use burn_ckpt::Checkpoint;
+use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult};
+use burn_trainer::config::BatchLimit;
+use burn_trainer::{Error, FitResult, Result, Trainer, TrainerConfig};
+use parking_lot::Mutex;
+use system_tests::backend;
+use system_tests::models::small::{
+    ItemBatcher, Model, Script, ScriptedMetric, config, items, learner, shuffling, stopping_after, train,
+    train_by, train_from, train_with, train_with_strategy,
+};
+use system_tests::run_files::{checkpoints, compare, run_dir};
+
+fn root() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn wrong_setting<T>(result: Result<FitResult<T>>) -> String {
+    match result {
+        Err(Error::Config { setting, .. }) => setting,
+        other => panic!("{:?}", other.map(|result| result.global_step)),
+    }
+}
+
+/// The lines of a metric file of an epoch, without its final value.
+fn batches(root: &Path, split: &str, epoch: u64) -> usize {
+    let file = run_dir(root).join(split).join(format!("epoch-{epoch}")).join("Loss.log");
+    let text = std::fs::read_to_string(file).unwrap();
+    text.lines().filter(|line| !line.ends_with(",final")).count()
+}
+
+#[test]
+fn a_run_ends_as_done_at_so_many_steps_and_continues_with_more() {
+    for (steps, epochs) in [(4, 0), (10, 1), (15, 1), (30, 3)] {
+        let (parts, whole) = (root(), root());
+        let with = |root: &Path, steps: u64| config(root, 5).with_max_steps(steps).with_ckpt_path("auto");
+        let result = train(with(parts.path(), steps)).unwrap();
+        assert_eq!((result.global_step, result.epochs), (steps, epochs));
+        let reason = result.ended_because.unwrap();
+        assert!(reason.contains(&format!("max_steps: {steps}")), "{reason}");
+        assert!(result.interrupted.is_none() && !result.stopped_early);
+        let last = Checkpoint::open(checkpoints(parts.path()).join("last.ckpt")).unwrap();
+        assert_eq!(last.verify().unwrap().global_step, steps);
+        let again = train(with(parts.path(), steps)).unwrap();
+        assert!(again.finished_before && again.ended_because.is_some() && again.global_step == steps);
+        train(with(parts.path(), 42)).unwrap();
+        train(with(whole.path(), 42)).unwrap();
+        let last = |root: &Path| {
+            let metadata = Checkpoint::open(checkpoints(root).join("last.ckpt")).unwrap().verify().unwrap();
+            (metadata.global_step, metadata.tensors, metadata.metrics)
+        };
+        assert_eq!(last(parts.path()), last(whole.path()), "{steps}");
+    }
+}
+
+#[test]
+fn a_run_ends_after_its_time() {
+    let root = root();
+    let config = config(root.path(), 5).with_max_time(Duration::from_nanos(1)).with_ckpt_path("auto");
+    let result = train(config.clone()).unwrap();
+    assert_eq!(result.global_step, 1);
+    assert!(result.ended_because.unwrap().contains("max_time"));
+    assert!(train(config).unwrap().finished_before);
+}
+
+#[test]
+fn an_epoch_has_so_many_batches_and_resumes_within_them() {
+    let (whole, part) = (root(), root());
+    let limited = |root: &Path| config(root, 3).with_limit_train_batches(4).with_limit_valid_batches(2);
+    let result = train(limited(whole.path())).unwrap();
+    assert_eq!((result.global_step, result.epochs), (12, 3));
+    for epoch in 1..=3 {
+        assert_eq!((batches(whole.path(), "train", epoch), batches(whole.path(), "valid", epoch)), (4, 2));
+    }
+    for step in [3, 4, 5, 10] {
+        let part = if step == 3 { &part } else { &root() };
+        let failing = Script { panic_in_step: Some(step), ..Script::default() };
+        assert!(train_by(limited(part.path()), failing, |trainer| trainer).is_err());
+        train(limited(part.path()).with_ckpt_path("auto")).unwrap();
+        compare(&run_dir(whole.path()), &run_dir(part.path()))
+            .unwrap_or_else(|reason| panic!("{step}: {reason}"));
+    }
+}
+
+/// Notes the first target of each batch.
+struct Targets(Arc<Mutex<Vec<(u64, Vec<f32>)>>>);
+
+impl Callback<Model> for Targets {
+    fn name(&self) -> String {
+        "targets".to_owned()
+    }
+
+    fn on_train_batch_end(
+        &mut self,
+        context: &mut CallbackContext<'_, Model>,
+        output: &RegressionOutput,
+    ) -> CallbackResult {
+        let targets = output.targets.clone().into_data().iter::<f32>().collect();
+        self.0.lock().push((context.epoch(), targets));
+        Ok(())
+    }
+}
+
+#[test]
+fn overfitting_has_the_same_batches_in_each_epoch() {
+    let seen = |overfits: bool| {
+        let (root, targets) = (root(), Arc::default());
+        let config = match overfits {
+            true => config(root.path(), 3).with_overfit_batches(2),
+            false => config(root.path(), 3).with_limit_train_batches(2),
+        };
+        let trainer = Trainer::new(config, &()).unwrap().callback(Targets(Arc::clone(&targets)));
+        let data = || shuffling(8);
+        let training = trainer.training(data(), data()).metrics((LossMetric::new(),));
+        assert_eq!(trainer.fit(training, learner(Script::default())).unwrap().global_step, 6);
+        let by_epoch = |epoch: u64| {
+            let targets = targets.lock();
+            targets
+                .iter()
+                .filter(|(of, _)| *of == epoch)
+                .map(|(_, targets)| targets.clone())
+                .collect::<Vec<_>>()
+        };
+        [by_epoch(0), by_epoch(1), by_epoch(2)]
+    };
+    let [first, second, third] = seen(true);
+    assert!(first.len() == 2 && first == second && second == third);
+    let [first, second, _] = seen(false);
+    assert_ne!(first, second);
+}
+
+#[test]
+fn a_part_of_the_batches_is_rounded_up() {
+    let root = root();
+    // Of ten.
+    let config = config(root.path(), 2).with_limit_train_batches(0.25).with_limit_valid_batches(0.11);
+    let data = || shuffling(8);
+    let with_loss = |training: SupervisedTraining<Model>| training.metrics((LossMetric::new(),));
+    let result = train_from(config, &data, learner(Script::default()), with_loss).unwrap();
+    assert_eq!(result.global_step, 6);
+    assert_eq!((batches(root.path(), "train", 2), batches(root.path(), "valid", 2)), (3, 2));
+}
+
+#[test]
+fn without_validation_nothing_can_be_ranked_by_it() {
+    let root = root();
+    let without = || config(root.path(), 2).with_limit_valid_batches(0);
+    assert_eq!(wrong_setting(train(without())), "limit_valid_batches");
+    let result = train(without().with_primary_metric("train_loss")).unwrap();
+    assert_eq!(result.epochs, 2);
+    assert!(!result.metrics.contains_key("val_loss"), "{:?}", result.metrics);
+    assert!(checkpoints(root.path()).join("best_train_loss.ckpt").exists());
+}
+
+/// Ends the run at every step.
+struct AlwaysStops;
+
+impl Callback<Model> for AlwaysStops {
+    fn name(&self) -> String {
+        "always_stops".to_owned()
+    }
+
+    fn on_train_step_end(&mut self, context: &mut CallbackContext<'_, Model>) -> CallbackResult {
+        context.stop("at once");
+        Ok(())
+    }
+}
+
+#[test]
+fn neither_early_stopping_nor_a_callback_ends_the_run_before_so_many_epochs() {
+    let roots = [root(), root()];
+    let config =
+        |position: usize| config(roots[position].path(), 5).with_min_epochs(3).with_ckpt_path("auto");
+    let result = train_by(config(0), Script::default(), |trainer| trainer.callback(AlwaysStops)).unwrap();
+    assert_eq!((result.epochs, result.ended_because.as_deref()), (3, Some("at once")));
+    let stopping = |training: SupervisedTraining<Model>| {
+        let score = ScriptedMetric::new("Score", &[1.0, 2.0, 3.0, 4.0, 5.0]);
+        let stopping = stopping_after(1, &score);
+        training.metrics((LossMetric::new(),)).metric_valid_numeric(score).early_stopping(stopping)
+    };
+    let result = train_with(config(1), Script::default(), stopping).unwrap();
+    assert_eq!((result.epochs, result.stopped_early), (3, true));
+    assert!(train_with(config(1), Script::default(), stopping).unwrap().finished_before);
+}
+
+#[test]
+fn limits_that_cannot_be_are_errors_that_name_the_setting() {
+    let with = |change: fn(TrainerConfig) -> TrainerConfig| {
+        let root = root();
+        wrong_setting(train(change(config(root.path(), 2))))
+    };
+    assert_eq!(with(|c| c.with_max_steps(0)), "max_steps");
+    assert_eq!(with(|c| c.with_min_epochs(3)), "min_epochs");
+    assert_eq!(with(|c| c.with_limit_train_batches(0)), "limit_train_batches");
+    assert_eq!(with(|c| c.with_limit_train_batches(1.5)), "limit_train_batches");
+    assert_eq!(with(|c| c.with_limit_train_batches(f64::NAN)), "limit_train_batches");
+    assert_eq!(with(|c| c.with_limit_valid_batches(-0.1)), "limit_valid_batches");
+    assert_eq!(with(|c| c.with_overfit_batches(0.0)), "overfit_batches");
+    assert_eq!(with(|c| c.with_overfit_batches(1).with_limit_train_batches(1)), "limit_train_batches");
+    let root = root();
+    let burns = || DataLoaderBuilder::new(ItemBatcher).batch_size(4).build(items());
+    let with_loss = |training: SupervisedTraining<Model>| training.metrics((LossMetric::new(),));
+    let limited =
+        |limit: BatchLimit| config(root.path(), 1).with_limit_train_batches(limit).with_overwrite(true);
+    let fit = |limit| train_from(limited(limit), &|| burns(), learner(Script::default()), with_loss);
+    assert_eq!(wrong_setting(fit(BatchLimit::Part(0.5))), "limit_train_batches");
+    assert_eq!(fit(BatchLimit::Count(3)).unwrap().global_step, 3);
+    let strategy = ExecutionStrategy::single(backend::device().autodiff());
+    assert_eq!(
+        wrong_setting(train_with_strategy(limited(BatchLimit::Count(3)), strategy)),
+        "limit_train_batches"
+    );
+}
