@@ -11,7 +11,8 @@ use crate::disk::staged_file::{copy_content, identity, make_at_staging_path};
 use crate::disk::storage::{self, StoredFile};
 use crate::error::{Error, Result};
 use crate::file_names::{
-    StagingOwner, is_shard, is_staging, is_staging_directory, shard_name, shards_directory,
+    StagingOwner, is_shard, is_shards_directory, is_staging, is_staging_directory, shard_name,
+    shards_directory,
 };
 
 /// A directory of shards under a staging name. Removed when dropped before [`StagedShards::publish`].
@@ -144,13 +145,14 @@ pub(crate) fn remove_shards(directory: &Path) -> Result<()> {
     storage::remove_directory(directory).map(drop).map_err(Error::io("remove", directory))
 }
 
-/// Removes an unfinished file, or an unfinished directory of shards. A missing one is not an error.
+/// Removes an unfinished file, or the directory of an unfinished checkpoint's shards. A missing one is not an error.
 ///
 /// # Errors
 ///
 /// [`Error::Io`] when it cannot be removed.
 pub fn remove_unfinished(path: &Path) -> Result<()> {
-    if is_staging_directory(path) && entry(path)?.is_some_and(|entry| entry.is_dir()) {
+    let is_named = is_staging_directory(path) || is_shards_directory(path);
+    if is_named && entry(path)?.is_some_and(|entry| entry.is_dir()) {
         return remove_shards(path);
     }
     remove_if_there(path)

@@ -4,12 +4,10 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::commit::remove_checkpoint;
 use crate::disk::directories::{entry, is_directory, is_symlink, is_there, list, parent, remove_if_there};
-use crate::disk::staged_shards::{remove_shards, remove_unfinished};
+use crate::disk::staged_shards::remove_unfinished;
 use crate::disk::{links, storage};
 use crate::error::{Error, Result};
-use crate::file_names::{
-    METADATA_SUFFIX, checkpoint_of_shards, is_checkpoint, is_shards_directory, is_staging, metadata_path,
-};
+use crate::file_names::{METADATA_SUFFIX, checkpoint_of_shards, is_checkpoint, is_staging, metadata_path};
 use crate::format::metadata::Metadata;
 use crate::format::shards::run_of_shards;
 use crate::run_dir::catalog::{Catalog, file_name, subdirectories};
@@ -33,27 +31,24 @@ pub fn recover(layout: &RunLayout, outside: &[PathBuf]) -> Result<()> {
             links::remove(&path)?;
         }
     }
-    for directory in subdirectories(&directory)? {
-        remove_orphans(&directory, layout.run_id(), true)?;
-    }
-    outside.iter().try_for_each(|directory| remove_orphans(directory, layout.run_id(), false))
+    outside.iter().try_for_each(|directory| {
+        orphans(directory, layout.run_id(), false)?.iter().try_for_each(|path| remove_unfinished(path))
+    })
 }
 
-/// Removes the shards and the metadata of the run in a directory that are without their checkpoint. The shards first: while the
-/// metadata is there, it says whose they are.
-fn remove_orphans(directory: &Path, run_id: &str, is_own: bool) -> Result<()> {
-    let paths = list(directory)?;
-    for path in paths.iter().filter(|path| is_shards_directory(path)) {
-        if are_orphans(path, run_id, is_own)? {
-            remove_shards(path)?;
+/// The shards and the metadata of the run in a directory that are without their checkpoint. The shards first: while the metadata is
+/// there, it says whose they are.
+fn orphans(directory: &Path, run_id: &str, is_own: bool) -> Result<Vec<PathBuf>> {
+    let (mut found, mut metadata) = (Vec::new(), Vec::new());
+    for path in list(directory)? {
+        if are_orphans(&path, run_id, is_own)? {
+            found.push(path);
+        } else if is_orphan(&path, run_id)? {
+            metadata.push(path);
         }
     }
-    for path in &paths {
-        if is_orphan(path, run_id)? {
-            remove_if_there(path)?;
-        }
-    }
-    Ok(())
+    found.append(&mut metadata);
+    Ok(found)
 }
 
 /// Whether a directory has the shards of a checkpoint of this run that is not there: as one of them says, or the metadata beside
@@ -69,8 +64,9 @@ fn are_orphans(directory: &Path, run_id: &str, is_own: bool) -> Result<bool> {
     }
 }
 
-/// The files that unfinished writes of a run left, or that a process writes at the moment: all staging files in the run's own
-/// directories, and those that have the run's mark in the directories outside of them.
+/// The files that unfinished writes and removals of a run left, or that a process writes at the moment: all staging files in the
+/// run's own directories, its shards and metadata there without a checkpoint, and the staging files that have the run's mark in the
+/// directories outside of them.
 ///
 /// # Errors
 ///
@@ -78,8 +74,11 @@ fn are_orphans(directory: &Path, run_id: &str, is_own: bool) -> Result<bool> {
 pub fn unfinished_files(layout: &RunLayout, outside: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let directory = layout.checkpoint_dir();
     let mut found = Vec::new();
-    for directory in subdirectories(&directory)?.iter().chain([&directory]) {
-        found.extend(list(directory)?.into_iter().filter(|path| is_staging(path)));
+    found.extend(list(&directory)?.into_iter().filter(|path| is_staging(path)));
+    for directory in subdirectories(&directory)? {
+        found.extend(list(&directory)?.into_iter().filter(|path| is_staging(path)));
+        // Of a checkpoint, which is removed first, or was to be published after them.
+        found.extend(orphans(&directory, layout.run_id(), true)?);
     }
     if !outside.is_empty() && is_there(layout.run_dir())? {
         let owner = layout.staging_owner()?;

@@ -348,7 +348,7 @@ impl Saver {
         for save in group {
             let active = &self.strategies[save.strategy];
             let stem = match &active.template {
-                Some(template) => template.render(position.epoch, position.global_step, &state.metrics)?,
+                Some(template) => state.file_stem(template)?,
                 None => exception_stem(timestamp),
             };
             let (strategy, directory) = (active.name.clone(), active.directory.clone());

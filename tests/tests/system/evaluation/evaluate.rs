@@ -67,7 +67,7 @@ fn a_single_file_without_metadata_beside_it_has_its_digest_all_the_same() {
 fn a_run_is_evaluated_while_another_part_of_the_process_holds_it() {
     let root = tempfile::tempdir().unwrap();
     trained(root.path());
-    let held = Trainer::<Model>::new(config(root.path(), 3).with_ckpt_path("auto"), &()).unwrap();
+    let held: Trainer<Model> = Trainer::new(config(root.path(), 3).with_ckpt_path("auto"), &()).unwrap();
     let path = held.run_dir().join("last");
     let mut evaluator = ModelEvaluator::<Model>::of_checkpoint(path, &backend::device()).unwrap();
     assert!(evaluator.evaluate(in_order(), (MeanLoss::new(),)).unwrap().metrics["test_loss"].is_finite());
