@@ -157,6 +157,13 @@ impl TrainerConfig {
         self
     }
 
+    /// Sets the size in bytes above which a checkpoint is saved in several files.
+    #[must_use]
+    pub fn with_max_file_bytes(mut self, bytes: u64) -> Self {
+        self.max_file_bytes = Some(bytes);
+        self
+    }
+
     /// Sets the rank of this process among those that train one model together. Only rank 0 writes.
     #[must_use]
     pub fn with_rank(mut self, rank: u64) -> Self {

@@ -35,6 +35,7 @@ use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyC
 /// | `slurm_requeue` | false | start a Slurm job again when its time is up |
 /// | `rank` | none | set where processes train one model together: only that of rank 0 writes |
 /// | `when_busy`, `max_waiting_saves` | `wait`, 1 | when the loop saves faster than the disk writes |
+/// | `max_file_bytes` | none (100 GiB) | larger checkpoints are saved in several files |
 /// | `failed_saves` | `fail_if_last` | what a failed save means for the exit status |
 /// | `end_with` | `last` | whose parameters the returned model has: those of the `last` step, or of the `best` checkpoint |
 /// | `device_timeout_seconds` | 60 | how long a device of another machine may take to answer |
@@ -146,6 +147,10 @@ pub struct TrainerConfig {
     /// How many snapshots may wait while another is being written. Each pending snapshot uses up to one extra copy of the
     /// state: tensors are copied on write. With 0 there is one extra copy at most.
     pub max_waiting_saves: usize,
+    /// The size in bytes above which a checkpoint is saved in several files, for a disk, a quota or a hub that takes no larger ones.
+    /// By default 100 GiB, what burn's own reader opens. The tensors of `X.ckpt` are then in the directory `X.shards` beside it,
+    /// which is copied and renamed together with it.
+    pub max_file_bytes: Option<u64>,
     /// What a checkpoint that cannot be saved means for the run; see [`FailedSaves`].
     pub failed_saves: FailedSaves,
     /// Whose parameters the model has that training returns; see [`EndWith`].
@@ -270,6 +275,7 @@ impl Default for TrainerConfig {
             rank: None,
             when_busy: WhenBusy::Wait,
             max_waiting_saves: 1,
+            max_file_bytes: None,
             failed_saves: FailedSaves::FailIfLast,
             end_with: EndWith::Last,
             device_timeout_seconds: 60.0,

@@ -5,7 +5,7 @@
 use std::sync::{Arc, OnceLock};
 
 use burn::train::{Learner, LearnerModel};
-use burn_ckpt::plumbing::{RunDescription, StagingOwner, WriterActivity, git_commit};
+use burn_ckpt::plumbing::{Limits, RunDescription, StagingOwner, WriterActivity, git_commit};
 use burn_environment::EnvironmentProbe;
 use serde_json::Value;
 
@@ -41,6 +41,8 @@ pub(crate) struct RunSetup {
     pub(crate) activity: Arc<OnceLock<WriterActivity>>,
     /// What the loaders of `Trainer::training` have.
     pub(crate) data: DataLengths,
+    /// What a checkpoint may not exceed.
+    pub(crate) limits: Limits,
     /// Whether the training data's loader can restore the order of an epoch.
     pub(crate) keeps_order: bool,
     /// The validation data, if its loader says before training how large it is.
@@ -72,6 +74,7 @@ pub(crate) fn prepare<M: LearnerModel>(
         environment,
         activity,
         data,
+        limits,
         keeps_order,
         valid_size,
     } = setup;
@@ -108,7 +111,8 @@ pub(crate) fn prepare<M: LearnerModel>(
         let complete = strategies.is_empty();
         existing = ExistingCheckpoints::read(&config, &run.layout, &run.present, resume.as_ref(), complete)?;
     }
-    let description = run_description(&config, hparams, &run, resume.as_ref(), &environment)?;
+    let mut description = run_description(&config, hparams, &run, resume.as_ref(), &environment)?;
+    description.limits = limits;
     let open_saver = saver_opener(&config, strategies, &run, existing, description, activity);
     let saves = RunSaves::new(open_saver, &config, valid_size);
     let environment = config.checkpoint_saving.then_some(environment);
@@ -162,6 +166,7 @@ fn run_description(
         trainer_config,
         hparams,
         // A process that does not write may be the first to come, before there is a directory.
+        limits: Limits::READER,
         staging_owner: if config.writes() { run.layout.staging_owner()? } else { StagingOwner::default() },
         starts,
         environment,
