@@ -139,7 +139,8 @@ impl<'de> Deserialize<'de> for InitFrom {
         match Given::deserialize(from) {
             Ok(Given::Path(checkpoint)) => Ok(Self::new(checkpoint)),
             Ok(Given::Fields(fields)) => {
-                let Fields { checkpoint, part, remap, allow_partial, allow_unused, allow_mismatched } = fields;
+                let Fields { checkpoint, part, remap, allow_partial, allow_unused, allow_mismatched } =
+                    fields;
                 Ok(Self { checkpoint, part, remap, allow_partial, allow_unused, allow_mismatched })
             }
             Err(_) => Err(serde::de::Error::custom(

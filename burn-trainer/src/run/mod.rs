@@ -16,4 +16,3 @@ pub(crate) mod open;
 pub(crate) mod prepare;
 mod start_lines;
 mod starts;
-mod warm_start;

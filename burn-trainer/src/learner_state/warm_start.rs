@@ -12,7 +12,7 @@ use crate::process::console::note;
 /// # Errors
 ///
 /// [`Error::Config`] for an invalid expression; [`Error::Checkpoint`] when the checkpoint cannot be read or does not fit.
-pub(super) fn load<M: LearnerModel>(
+pub(crate) fn load<M: LearnerModel>(
     learner: &mut Learner<M>,
     init_from: &InitFrom,
     shows: bool,
