@@ -21,6 +21,7 @@ use crate::dataloader::{
     EpochTracker, EpochTrackingLoader, LoaderSize, ResumableDataLoader, ResumableDataLoaderBuilder,
 };
 use crate::error::{Error, Result};
+use crate::metrics::LoggerPlace;
 use crate::process::console::{PlainRenderer, warn};
 use crate::process::panic_strategy::warn_if_aborting;
 use crate::process::progress_display::{ProgressDisplay, RunInterrupter};
@@ -83,6 +84,8 @@ pub struct Trainer<M: LearnerModel> {
     valid_size: Cell<Option<LoaderSize>>,
     /// What a checkpoint, and each of its files, may not exceed.
     limits: Limits,
+    /// Where the run's metric logger is put.
+    logger_place: LoggerPlace,
 }
 
 impl<M: LearnerModel> Trainer<M> {
@@ -135,6 +138,7 @@ impl<M: LearnerModel> Trainer<M> {
             train_size: Cell::new(None),
             valid_size: Cell::new(None),
             limits,
+            logger_place: LoggerPlace::default(),
         })
     }
 
@@ -245,6 +249,8 @@ impl<M: LearnerModel> Trainer<M> {
         let train = EpochTrackingLoader::wrap(train, &self.train_tracker);
         let valid = EpochTrackingLoader::wrap(valid, &self.valid_tracker);
         let training = SupervisedTraining::new(self.run_dir(), train, valid);
+        // Before a logger of the user's.
+        let training = training.with_metric_logger(self.logger_place.logger());
         if !self.config.writes() {
             // The process of rank 0 writes burn's log, and shows how far training is.
             return training.with_application_logger(None).renderer(Box::new(PlainRenderer::hidden()));

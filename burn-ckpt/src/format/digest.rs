@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 
 /// Begins every `checkpoint_checksum`, before the hexadecimal digits.
 pub(crate) const SHA256_PREFIX: &str = "sha256:";
-const CHUNK_BYTES: usize = 1024 * 1024;
+/// How much of a file is in memory at a time.
+const PIECE_BYTES: usize = 1024 * 1024;
 
 /// `sha256:` and the SHA-256 of a file in lower-case hexadecimal.
 ///
@@ -19,12 +20,17 @@ const CHUNK_BYTES: usize = 1024 * 1024;
 /// [`Error::Io`] when the file cannot be read.
 pub fn sha256_of_file(path: &Path) -> Result<String> {
     let mut file = StoredFile::open(path).map_err(Error::io("open", path))?;
+    sha256_of_pieces(|piece| file.read(piece).map_err(Error::io("read", path)))
+}
+
+/// The same of what `read` gives, piece by piece, until it gives nothing more.
+pub(crate) fn sha256_of_pieces(mut read: impl FnMut(&mut [u8]) -> Result<usize>) -> Result<String> {
     let mut hasher = Sha256::new();
-    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut piece = vec![0; PIECE_BYTES];
     loop {
-        match file.read(&mut chunk).map_err(Error::io("read", path))? {
+        match read(&mut piece)? {
             0 => return Ok(checksum(hasher)),
-            read => hasher.update(&chunk[..read]),
+            length => hasher.update(&piece[..length]),
         }
     }
 }

@@ -8,18 +8,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sha2::{Digest, Sha256};
-
 use crate::disk::file_identity::{FileIdentity, file_identity};
 use crate::disk::storage::StoredFile;
 use crate::error::{Error, Result};
-use crate::format::digest::checksum;
+use crate::format::digest::sha256_of_pieces;
 use crate::load::checkpoint::Checkpoint;
 use crate::retention::ledger::FileDigests;
 use crate::save::low_priority::at_low_priority;
-
-/// How much of a file is in memory at a time.
-const CHUNK_BYTES: usize = 1024 * 1024;
 
 /// Reads files and compares them with their digests, each file once, whatever number of names it has.
 #[derive(Debug)]
@@ -83,15 +78,12 @@ impl Verifier {
 /// The digest of a file, unless it is stopped.
 fn digest_unless(stop: &AtomicBool, path: &Path) -> Result<Option<String>> {
     let mut file = StoredFile::open(path).map_err(Error::io("open", path))?;
-    let mut hasher = Sha256::new();
-    let mut chunk = vec![0; CHUNK_BYTES];
-    while !stop.load(Ordering::Relaxed) {
-        match file.read(&mut chunk).map_err(Error::io("read", path))? {
-            0 => return Ok(Some(checksum(hasher))),
-            read => hasher.update(&chunk[..read]),
-        }
-    }
-    Ok(None)
+    let is_stopped = || stop.load(Ordering::Relaxed);
+    let digest = sha256_of_pieces(|piece| match is_stopped() {
+        true => Ok(0),
+        false => file.read(piece).map_err(Error::io("read", path)),
+    })?;
+    Ok((!is_stopped()).then_some(digest))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The metric logger of a run: it fills the table and the history, writes the metric files, and answers burn's questions.
 
+pub(super) mod first;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;

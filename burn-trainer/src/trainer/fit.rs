@@ -74,6 +74,7 @@ impl<M: LearnerModel> Trainer<M> {
     ) -> Result<FitResult<M>> {
         let (devices, optim) = (std::mem::take(&mut self.devices), self.optim);
         let (end_of_run, data) = (Arc::clone(&self.end_of_run), self.data.get());
+        let place = self.logger_place.clone();
         let mut callbacks = std::mem::replace(&mut self.callbacks, Callbacks::new());
         if let Some(settings) = self.config.early_stopping.clone() {
             // After those of the program, which may log its metric.
@@ -85,7 +86,7 @@ impl<M: LearnerModel> Trainer<M> {
         let ((mut prepared, parts), learner) = guard.run(&training.interrupter(), prepare)??;
         let LoopParts { metric_logger, saves, environment } = parts;
         // Only tells the renderer where the run is: there is no checkpointer of burn's to load from.
-        let training = prepared.configure(training, metric_logger);
+        let training = prepared.configure(training, metric_logger, &place);
         let config = &prepared.config;
         let devices = TrainingDevices::new(&devices, optim, config.gradient_checkpointing);
         let plan = FitPlan {
@@ -199,6 +200,7 @@ impl<M: LearnerModel> Trainer<M> {
         self.run.resume_at_an_epoch(&self.config)?;
         let end_of_run = Arc::clone(&self.end_of_run);
         let (train_tracker, valid_tracker) = (self.train_tracker.clone(), self.valid_tracker.clone());
+        let place = self.logger_place.clone();
         let data = self.data.get();
         let (prepared, parts) = prepare(self.into_setup(), &mut learner)?;
         let LoopParts { mut metric_logger, saves, environment } = parts;
@@ -228,7 +230,7 @@ impl<M: LearnerModel> Trainer<M> {
             open();
             environment.report();
         });
-        let mut training = saves.register(prepared.configure(training, metric_logger), records);
+        let mut training = saves.register(prepared.configure(training, metric_logger, &place), records);
         if prepared.config.gradient_checkpointing {
             training = training.gradient_checkpointing();
         }

@@ -4,14 +4,10 @@
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 use crate::disk::storage::{self, StoredFile};
 use crate::error::{Error, Result};
 use crate::format::container::stand_in::{MAX_STAND_IN_BYTES, stand_in};
-use crate::format::digest::checksum;
-
-const CHUNK_BYTES: usize = 1024 * 1024;
+use crate::format::digest::sha256_of_pieces;
 
 /// An open file, with the size that it had when it was opened.
 #[derive(Debug)]
@@ -93,14 +89,14 @@ impl OpenFile {
 
     /// `sha256:` and the SHA-256 of the file. `progress` gets the number of bytes that have just been hashed.
     pub(crate) fn sha256(&self, progress: &dyn Fn(u64)) -> Result<String> {
-        let (mut hasher, mut chunk, mut position) = (Sha256::new(), vec![0; CHUNK_BYTES], 0);
-        while position < self.size {
-            let length = (self.size - position).min(CHUNK_BYTES as u64) as usize;
-            self.read_exact_at(&mut chunk[..length], position).map_err(Error::io("read", &self.path))?;
-            hasher.update(&chunk[..length]);
-            position += length as u64;
-            progress(length as u64);
-        }
-        Ok(checksum(hasher))
+        let mut position = 0;
+        sha256_of_pieces(|piece| {
+            let length = (self.size - position).min(piece.len() as u64);
+            let piece = &mut piece[..length as usize];
+            self.read_exact_at(piece, position).map_err(Error::io("read", &self.path))?;
+            position += length;
+            progress(length);
+            Ok(piece.len())
+        })
     }
 }

@@ -1,0 +1,71 @@
+//! The run's metric logger in the first place among burn's.
+//!
+//! burn asks its loggers in the order in which they were registered, and takes the first answer. A user's logger that answers with
+//! nothing would switch off early stopping and the run's history. So `Trainer::training` registers a place before the user can, and
+//! the run's logger is put there when the run is prepared.
+
+use std::sync::Arc;
+
+use burn::train::logger::MetricLogger;
+use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
+use burn::train::metric::{MetricDefinition, NumericEntry};
+use parking_lot::Mutex;
+
+use super::RunMetricLogger;
+
+/// The place. Clones share it. Of several loggers with one place, burn's first one takes what is put there.
+#[derive(Clone, Default)]
+pub(crate) struct LoggerPlace(Arc<Mutex<Option<RunMetricLogger>>>);
+
+impl LoggerPlace {
+    pub(crate) fn put(&self, logger: RunMetricLogger) {
+        *self.0.lock() = Some(logger);
+    }
+
+    /// The logger to register.
+    pub(crate) fn logger(&self) -> FirstLogger {
+        FirstLogger { place: self.clone(), logger: None }
+    }
+}
+
+/// What burn has: it takes the logger from its place when it is first used.
+pub(crate) struct FirstLogger {
+    place: LoggerPlace,
+    logger: Option<RunMetricLogger>,
+}
+
+impl FirstLogger {
+    fn own(&mut self) -> Option<&mut RunMetricLogger> {
+        if self.logger.is_none() {
+            self.logger = self.place.0.lock().take();
+        }
+        self.logger.as_mut()
+    }
+}
+
+impl MetricLogger for FirstLogger {
+    fn log(&mut self, update: MetricsUpdate, epoch: usize, split: &Split) {
+        if let Some(logger) = self.own() {
+            logger.log(update, epoch, split);
+        }
+    }
+
+    fn read_numeric(&mut self, name: &str, epoch: usize, split: &Split) -> Result<Vec<NumericEntry>, String> {
+        match self.own() {
+            Some(logger) => logger.read_numeric(name, epoch, split),
+            None => Err("the training was not given to its trainer".to_owned()),
+        }
+    }
+
+    fn log_metric_definition(&mut self, definition: MetricDefinition) {
+        if let Some(logger) = self.own() {
+            logger.log_metric_definition(definition);
+        }
+    }
+
+    fn log_epoch_summary(&mut self, summary: EpochSummary) {
+        if let Some(logger) = self.own() {
+            logger.log_epoch_summary(summary);
+        }
+    }
+}
