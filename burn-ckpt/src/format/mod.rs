@@ -1,4 +1,5 @@
-//! What is in a `.ckpt` file and in the metadata beside it. Writes no file; `header` and `metadata` read them.
+//! What is in a `.ckpt` file, in its shards, and in the metadata beside it. Writes no file; `header`, `shards` and `metadata` read
+//! them.
 
 pub(crate) mod collect_module;
 pub(crate) mod container;
@@ -12,3 +13,4 @@ pub(crate) mod module_types;
 pub mod numbers;
 pub(crate) mod run_start;
 pub(crate) mod section;
+pub(crate) mod shards;

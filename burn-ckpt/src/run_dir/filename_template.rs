@@ -1,7 +1,7 @@
 //! The template of a checkpoint's file name: `{epoch:03}-{val_loss:.4}`.
 //!
-//! Parsed and checked before training starts, rendered at every save. Fields are `epoch`, `step` and the metrics' names. A
-//! field's format is Rust's for numbers: `[0][width][.precision]`.
+//! Parsed and checked before training starts, rendered at every save. Fields are `epoch`, `step`, `duration` and the metrics' names.
+//! A number's format is Rust's: `[0][width][.precision]`.
 
 use indexmap::IndexMap;
 
@@ -11,6 +11,10 @@ use crate::file_names::{MAX_NAME_BYTES, name_error, safe_name};
 /// Upper limit of a field's width, and of its digits after the point.
 const MAX_FORMAT: usize = 32;
 const WHAT: &str = "the filename template";
+/// The fields that are not metrics.
+const FIELDS: [&str; 3] = ["epoch", "step", DURATION];
+/// The training time, over all parts of a resumed run.
+const DURATION: &str = "duration";
 
 /// A parsed file name template.
 ///
@@ -20,7 +24,7 @@ const WHAT: &str = "the filename template";
 ///
 /// let template = FilenameTemplate::parse("{epoch:03}-{val_loss:.4}", &["val_loss"])?;
 /// let metrics = IndexMap::from([("val_loss".to_owned(), 0.12345)]);
-/// assert_eq!(template.render(7, 350, &metrics)?, "007-0.1235");
+/// assert_eq!(template.render(7, 350, 65.0, &metrics)?, "007-0.1235");
 /// # Ok::<(), burn_ckpt::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
@@ -46,7 +50,7 @@ impl FilenameTemplate {
     /// The default: `epoch=3-step=150`.
     pub const DEFAULT: &'static str = "epoch={epoch}-step={step}";
 
-    /// Parses a template whose fields may be `epoch`, `step` and the `metrics` given. `{{` and `}}` stand for
+    /// Parses a template whose fields may be `epoch`, `step`, `duration` and the `metrics` given. `{{` and `}}` stand for
     /// braces.
     ///
     /// # Errors
@@ -83,8 +87,13 @@ impl FilenameTemplate {
                     let (name, format) = field.split_once(':').unwrap_or((&field, ""));
                     if !is_known(name, metrics) {
                         let known: Vec<&str> =
-                            ["epoch", "step"].into_iter().chain(metrics.iter().map(AsRef::as_ref)).collect();
+                            FIELDS.into_iter().chain(metrics.iter().map(AsRef::as_ref)).collect();
                         return fail(format!("unknown field {name:?}; the fields are {}", known.join(", ")));
+                    }
+                    if name == DURATION && !format.is_empty() {
+                        return fail(
+                            "{duration} is a text like 01h02m03s and takes no number format".to_owned(),
+                        );
                     }
                     let Some(format) = Format::parse(format) else {
                         return fail(format!(
@@ -107,24 +116,30 @@ impl FilenameTemplate {
         template.check_length()?;
         // Rendering once checks that the name is valid before training starts.
         let sample = metrics.iter().map(|name| (name.as_ref().to_owned(), 0.0)).collect();
-        template.render(0, 0, &sample)?;
+        template.render(0, 0, 0.0, &sample)?;
         Ok(template)
     }
 
     /// The metrics among its fields.
     pub fn metrics(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
-            Part::Field { name, .. } if name != "epoch" && name != "step" => Some(name.as_str()),
+            Part::Field { name, .. } if !FIELDS.contains(&name.as_str()) => Some(name.as_str()),
             _ => None,
         })
     }
 
-    /// The file name for a state, without ending. A metric without a value is written `none`.
+    /// The file name for a state after so many seconds of training, without ending. A metric without a value is written `none`.
     ///
     /// # Errors
     ///
     /// [`Error::Name`](crate::Error::Name) when the result is not a valid file name.
-    pub fn render(&self, epoch: u64, step: u64, metrics: &IndexMap<String, f64>) -> Result<String> {
+    pub fn render(
+        &self,
+        epoch: u64,
+        step: u64,
+        seconds: f64,
+        metrics: &IndexMap<String, f64>,
+    ) -> Result<String> {
         let mut name = String::new();
         for part in &self.parts {
             match part {
@@ -132,6 +147,7 @@ impl FilenameTemplate {
                 Part::Field { name: field, format } => name.push_str(&match field.as_str() {
                     "epoch" => format.integer(epoch),
                     "step" => format.integer(step),
+                    DURATION => duration(seconds),
                     metric => metrics.get(metric).map_or("none".to_owned(), |value| format.float(*value)),
                 }),
             }
@@ -188,13 +204,21 @@ impl Format {
     }
 }
 
+/// `01h02m03s`: sorts by time up to 99 hours.
+fn duration(seconds: f64) -> String {
+    // Anything else than a number of seconds becomes 0, or the largest one.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let seconds = seconds as u64;
+    format!("{:02}h{:02}m{:02}s", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
 fn number(digits: &str) -> Option<usize> {
     let all_digits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     all_digits.then(|| digits.parse().ok()).flatten().filter(|number| *number <= MAX_FORMAT)
 }
 
 fn is_known<S: AsRef<str>>(name: &str, metrics: &[S]) -> bool {
-    name == "epoch" || name == "step" || metrics.iter().any(|metric| metric.as_ref() == name)
+    FIELDS.contains(&name) || metrics.iter().any(|metric| metric.as_ref() == name)
 }
 
 #[cfg(test)]
@@ -204,7 +228,7 @@ mod tests {
 
     fn rendered(source: &str, epoch: u64, step: u64, loss: f64) -> String {
         let metrics = IndexMap::from([("val_loss".to_owned(), loss)]);
-        FilenameTemplate::parse(source, &["val_loss"]).unwrap().render(epoch, step, &metrics).unwrap()
+        FilenameTemplate::parse(source, &["val_loss"]).unwrap().render(epoch, step, 3723.9, &metrics).unwrap()
     }
 
     #[test]
@@ -223,20 +247,41 @@ mod tests {
         assert_eq!(rendered("{epoch}-{val_loss:.2}", 0, 1, f64::NAN), "0-NaN");
         assert_eq!(rendered("{epoch}-{val_loss:08.2}", 0, 1, f64::NEG_INFINITY), "0-____-inf");
         let template = FilenameTemplate::parse("{epoch}-{val_loss}", &["val_loss"]).unwrap();
-        assert_eq!(template.render(0, 1, &IndexMap::new()).unwrap(), "0-none");
+        assert_eq!(template.render(0, 1, 0.0, &IndexMap::new()).unwrap(), "0-none");
+    }
+
+    #[test]
+    fn the_duration_is_that_of_the_training_in_hours_minutes_and_seconds() {
+        assert_eq!(rendered("{step}-{duration}", 3, 150, 0.1), "150-01h02m03s");
+        let longest = FilenameTemplate::parse::<&str>("{duration}", &[]).unwrap();
+        assert_eq!(longest.metrics().count(), 0);
+        for (seconds, name) in [(0.0, "00h00m00s"), (f64::NAN, "00h00m00s"), (360_000.0, "100h00m00s")] {
+            assert_eq!(longest.render(0, 0, seconds, &IndexMap::new()).unwrap(), name);
+        }
+        assert!(longest.render(0, 0, f64::INFINITY, &IndexMap::new()).unwrap().len() <= 24);
     }
 
     #[test]
     fn an_unknown_field_is_an_error_that_lists_the_fields() {
         let error = FilenameTemplate::parse("{epoch}-{loss}", &["val_loss"]).unwrap_err().to_string();
-        assert!(error.contains("\"loss\"") && error.contains("epoch, step, val_loss"), "{error}");
+        assert!(error.contains("\"loss\"") && error.contains("epoch, step, duration, val_loss"), "{error}");
     }
 
     #[test]
     fn malformed_templates_are_errors() {
-        for source in
-            ["", "{epoch", "epoch}", "{epoch:x}", "{epoch:999}", "a/{epoch}", "{}", "...", "{epoch{step}"]
-        {
+        for source in [
+            "",
+            "{epoch",
+            "epoch}",
+            "{duration:04}",
+            "{duration:.2}",
+            "{epoch:x}",
+            "{epoch:999}",
+            "a/{epoch}",
+            "{}",
+            "...",
+            "{epoch{step}",
+        ] {
             let parsed = FilenameTemplate::parse::<&str>(source, &[]);
             assert!(matches!(parsed, Err(Error::Name { .. })), "{source:?}: {parsed:?}");
         }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use burn_ckpt::plumbing::{LockMode, WhenBusy};
 
+use crate::callbacks::EarlyStopping;
 use crate::config::batch_limit::BatchLimit;
+use crate::config::init_from::InitFrom;
 use crate::config::trainer_config::{ChangedHparams, EndWith, FailedSaves, TrainerConfig};
 use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyConfig};
 
@@ -47,6 +49,13 @@ impl TrainerConfig {
     #[must_use]
     pub fn with_strategies(mut self, strategies: impl IntoIterator<Item = StrategyConfig>) -> Self {
         self.strategies = Some(strategies.into_iter().collect());
+        self
+    }
+
+    /// Sets the metric, and the patience, by which the run ends early.
+    #[must_use]
+    pub fn with_early_stopping(mut self, early_stopping: EarlyStopping) -> Self {
+        self.early_stopping = Some(early_stopping);
         self
     }
 
@@ -106,6 +115,20 @@ impl TrainerConfig {
         self
     }
 
+    /// Sets the words by which the run is found again.
+    #[must_use]
+    pub fn with_tags(mut self, tags: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.tags = tags.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets what the run is for, in a human's words.
+    #[must_use]
+    pub fn with_notes(mut self, notes: impl Into<String>) -> Self {
+        self.notes = Some(notes.into());
+        self
+    }
+
     /// Sets the directory that holds the logs directory.
     #[must_use]
     pub fn with_root(mut self, root: impl Into<PathBuf>) -> Self {
@@ -124,6 +147,20 @@ impl TrainerConfig {
     #[must_use]
     pub fn with_ckpt_path(mut self, path: impl Into<String>) -> Self {
         self.ckpt_path = Some(path.into());
+        self
+    }
+
+    /// Sets the checkpoint whose weights a new run begins with: a path, or an [`InitFrom`].
+    #[must_use]
+    pub fn with_init_from(mut self, init_from: impl Into<InitFrom>) -> Self {
+        self.init_from = Some(init_from.into());
+        self
+    }
+
+    /// Sets the size in bytes above which a checkpoint is saved in several files.
+    #[must_use]
+    pub fn with_max_file_bytes(mut self, bytes: u64) -> Self {
+        self.max_file_bytes = Some(bytes);
         self
     }
 

@@ -8,6 +8,13 @@ use crate::error::{Error, Result};
 use crate::metrics::MAX_EPOCHS;
 use crate::strategy::{Last, MAX_TIMEOUT_SECONDS, StrategyConfig};
 
+/// Upper limit of the number of tags.
+const MAX_TAGS: usize = 64;
+/// Upper limit in bytes of a tag.
+const MAX_TAG_BYTES: usize = 100;
+/// Upper limit in bytes of the notes.
+const MAX_NOTES_BYTES: usize = 10_000;
+
 impl TrainerConfig {
     /// Checks what can be checked before anything is made.
     ///
@@ -20,9 +27,15 @@ impl TrainerConfig {
             let reason = format!("{} is not a number of epochs from 1 to {MAX_EPOCHS}", self.max_epochs);
             return Err(Error::config("max_epochs", reason));
         }
+        if self.max_file_bytes == Some(0) {
+            return Err(Error::config("max_file_bytes", "no file has 0 bytes: leave it out for 100 GiB"));
+        }
         self.check_limits()?;
         check_path("root", &self.root)?;
         check_home("logs", Path::new(&self.logs))?;
+        if let Some(init_from) = &self.init_from {
+            check_path("init_from", &init_from.checkpoint)?;
+        }
         check_home("ckpt_path", Path::new(self.ckpt_path.as_deref().unwrap_or_default()))?;
         let adjusted = [
             ("best", self.best.is_some()),
@@ -38,7 +51,31 @@ impl TrainerConfig {
         for (name, strategy) in self.named_strategies() {
             self.check_strategy(&name, &strategy)?;
         }
-        self.check_end()
+        self.check_end()?;
+        self.check_words()
+    }
+
+    /// Each checkpoint carries tags and notes, and a terminal shows them.
+    fn check_words(&self) -> Result<()> {
+        if self.tags.len() > MAX_TAGS {
+            let reason = format!("there are {} of them, and {MAX_TAGS} are allowed", self.tags.len());
+            return Err(Error::config("tags", reason));
+        }
+        for tag in &self.tags {
+            if tag.trim().is_empty() || tag.chars().any(char::is_control) {
+                return Err(Error::config("tags", format!("{tag:?} is not a word: write letters or digits")));
+            }
+            if tag.len() > MAX_TAG_BYTES {
+                let reason = format!("one has {} bytes, and {MAX_TAG_BYTES} are allowed", tag.len());
+                return Err(Error::config("tags", reason));
+            }
+        }
+        let notes = self.notes.as_deref().unwrap_or_default().len();
+        if notes > MAX_NOTES_BYTES {
+            let reason = format!("they have {notes} bytes, and {MAX_NOTES_BYTES} are allowed");
+            return Err(Error::config("notes", reason));
+        }
+        Ok(())
     }
 
     fn check_end(&self) -> Result<()> {
@@ -261,6 +298,18 @@ mod tests {
         for path in ["./~", "a/~/b", "/~", "a~"] {
             assert!(primary().with_root(path).check().is_ok(), "{path}");
         }
+    }
+
+    #[test]
+    fn tags_and_notes_have_limits() {
+        let tags = |tags: Vec<String>| primary().with_tags(tags);
+        assert!(tags(vec!["t".repeat(MAX_TAG_BYTES); MAX_TAGS]).check().is_ok());
+        names(tags(vec!["t".to_owned(); MAX_TAGS + 1]), "tags");
+        for tag in ["", " ", "a\nb", "\u{1b}[2J", &"t".repeat(MAX_TAG_BYTES + 1)] {
+            names(tags(vec![tag.to_owned()]), "tags");
+        }
+        assert!(primary().with_notes("n".repeat(MAX_NOTES_BYTES)).check().is_ok());
+        names(primary().with_notes("n".repeat(MAX_NOTES_BYTES + 1)), "notes");
     }
 
     #[cfg(unix)]

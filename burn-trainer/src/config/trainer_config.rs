@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use burn_ckpt::plumbing::{DEFAULT_LOGS, LockMode, WhenBusy};
 use serde::{Deserialize, Serialize};
 
+use crate::callbacks::EarlyStopping;
 use crate::config::batch_limit::BatchLimit;
+use crate::config::init_from::InitFrom;
 use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyConfig};
 
 /// How a run is trained, where its files go, and what is kept of it.
@@ -15,6 +17,7 @@ use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyC
 /// | `primary_metric` | none | with one set, best, last and on-exception checkpoints are on |
 /// | `max_epochs` | 1 | from 1 to 10,000,000 |
 /// | `min_epochs` | 0 | before them neither early stopping nor a callback ends the run |
+/// | `early_stopping` | none | ends the run when a metric no longer improves |
 /// | `max_steps`, `max_time` | none | end the run at so many optimizer steps, or after so much training |
 /// | `limit_train_batches`, `limit_valid_batches` | none | use a part of each epoch's batches: a number, or a part of all |
 /// | `overfit_batches` | none | train on the same few batches again and again |
@@ -25,12 +28,14 @@ use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyC
 /// | `root`, `logs` | `.`, `burn_trainer_logs` | the run's directory is `{root}/{logs}/{run_id}` |
 /// | `seed` | 42 | of every random number that the loop draws |
 /// | `ckpt_path` | none | what to resume: `last`, `best`, `auto`, `none`, or a path |
+/// | `init_from` | none | the checkpoint whose weights a new run begins with |
 /// | `changed_hparams` | `warn` | what hyperparameters that differ from the checkpoint's mean |
 /// | `lock` | `if_possible` | whether the run is locked while it is written: `required`, `if_possible`, `off` |
 /// | `handle_signals` | true | SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGHUP: save, then stop |
 /// | `slurm_requeue` | false | start a Slurm job again when its time is up |
 /// | `rank` | none | set where processes train one model together: only that of rank 0 writes |
 /// | `when_busy`, `max_waiting_saves` | `wait`, 1 | when the loop saves faster than the disk writes |
+/// | `max_file_bytes` | none (100 GiB) | larger checkpoints are saved in several files |
 /// | `failed_saves` | `fail_if_last` | what a failed save means for the exit status |
 /// | `end_with` | `last` | whose parameters the returned model has: those of the `last` step, or of the `best` checkpoint |
 /// | `device_timeout_seconds` | 60 | how long a device of another machine may take to answer |
@@ -65,6 +70,8 @@ pub struct TrainerConfig {
     pub max_epochs: usize,
     /// The number of epochs before which neither early stopping nor a callback ends the run.
     pub min_epochs: usize,
+    /// Ends the run when a metric has not improved for some epochs; see [`EarlyStopping`].
+    pub early_stopping: Option<EarlyStopping>,
     /// The number of optimizer steps of the whole run, at which it ends as done, whatever `max_epochs` says.
     pub max_steps: Option<u64>,
     /// The training time of the whole run (`"12h"`, `"90m"`, or seconds), after which it ends as done at the next optimizer step. The
@@ -98,6 +105,10 @@ pub struct TrainerConfig {
     pub name: Option<String>,
     /// The project that the run belongs to, for the metadata.
     pub project: Option<String>,
+    /// Words by which runs are found again (`burn-ckpt ls --tag baseline`): at most 64 of up to 100 bytes, for the metadata.
+    pub tags: Vec<String>,
+    /// What the run is for, in a human's words: at most 10,000 bytes, for the metadata.
+    pub notes: Option<String>,
     /// The directory that holds the logs directory. It is UTF-8, as are all paths here, and does not begin with `~`, which
     /// only a shell expands.
     pub root: PathBuf,
@@ -108,6 +119,8 @@ pub struct TrainerConfig {
     /// What to resume: a path to a checkpoint or a link, `last` or `best` of this run, `auto` (the newest whole
     /// checkpoint of this run, or a fresh start where there is none), `none`.
     pub ckpt_path: Option<String>,
+    /// The checkpoint whose weights a new run begins with; see [`InitFrom`]. A run that resumes ignores it.
+    pub init_from: Option<InitFrom>,
     /// Remove the checkpoints of an earlier run of the same id. Without it, such a run is an error. An error together with
     /// a `ckpt_path` that resumes what would be removed. A Slurm job that `slurm_requeue` has requeued resumes all the
     /// same.
@@ -134,6 +147,10 @@ pub struct TrainerConfig {
     /// How many snapshots may wait while another is being written. Each pending snapshot uses up to one extra copy of the
     /// state: tensors are copied on write. With 0 there is one extra copy at most.
     pub max_waiting_saves: usize,
+    /// The size in bytes above which a checkpoint is saved in several files, for a disk, a quota or a hub that takes no larger ones.
+    /// By default 100 GiB, what burn's own reader opens. The tensors of `X.ckpt` are then in the directory `X.shards` beside it,
+    /// which is copied and renamed together with it.
+    pub max_file_bytes: Option<u64>,
     /// What a checkpoint that cannot be saved means for the run; see [`FailedSaves`].
     pub failed_saves: FailedSaves,
     /// Whose parameters the model has that training returns; see [`EndWith`].
@@ -229,6 +246,7 @@ impl Default for TrainerConfig {
             primary_metric: None,
             max_epochs: 1,
             min_epochs: 0,
+            early_stopping: None,
             max_steps: None,
             max_time: None,
             limit_train_batches: None,
@@ -242,10 +260,13 @@ impl Default for TrainerConfig {
             run_id: None,
             name: None,
             project: None,
+            tags: Vec::new(),
+            notes: None,
             root: PathBuf::from("."),
             logs: DEFAULT_LOGS.to_owned(),
             seed: 42,
             ckpt_path: None,
+            init_from: None,
             overwrite: false,
             lock: LockMode::IfPossible,
             handle_signals: true,
@@ -254,6 +275,7 @@ impl Default for TrainerConfig {
             rank: None,
             when_busy: WhenBusy::Wait,
             max_waiting_saves: 1,
+            max_file_bytes: None,
             failed_saves: FailedSaves::FailIfLast,
             end_with: EndWith::Last,
             device_timeout_seconds: 60.0,

@@ -73,7 +73,7 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
         Self::of_loaded(&M::loader(path).load(device)?)
     }
 
-    /// Evaluates a model that was loaded with options.
+    /// Evaluates a model that was loaded with options, such as the averaged parameters: `M::loader(path).part("ema")`.
     ///
     /// # Errors
     ///

@@ -6,9 +6,11 @@
 //! Uses `state`, `metrics`, `process` and `optimizer`. `training_loop`, `run` and `burn_loops` use it.
 
 pub(crate) mod keep_alive;
+pub(crate) mod learning_rates;
 pub(crate) mod optimizer_probe;
 pub(crate) mod optimizer_size;
 pub(crate) mod record_capture;
 pub(crate) mod restore;
 pub(crate) mod running_statistics;
 pub(crate) mod snapshot;
+pub(crate) mod warm_start;

@@ -6,7 +6,8 @@
 //! burn's order, so that the result is the same to the bit.
 //!
 //! A metric is found not to be a mean when burn's running value differs from the mean of its lines. The history notes
-//! that, since the rest of an epoch can be too short to show it again.
+//! that, since the rest of an epoch can be too short to show it again. Nor is there a mean where the lines before the resume count
+//! batches, and those after it items: the program has another metric of the same name now (`MeanLoss` for burn's `LossMetric`).
 
 use std::collections::HashMap;
 
@@ -32,6 +33,8 @@ struct MetricMeans {
     whole: Mean,
     /// Of the batches since the resume.
     rest: Mean,
+    /// Whether each line of before the resume counts as 1, as a batch does.
+    counted_batches: bool,
     differs_from_mean: bool,
 }
 
@@ -74,16 +77,15 @@ impl EpochMeans {
         id: impl Fn(&str) -> Option<MetricId>,
     ) -> Self {
         let means = entries.iter().filter_map(|(metric, lines)| {
-            let mut whole = Mean::default();
+            let mut means = MetricMeans { counted_batches: !lines.is_empty(), ..MetricMeans::default() };
             for (_, line) in lines.iter() {
                 if let Ok(entry) = NumericEntry::deserialize(line) {
-                    whole.add(&entry);
+                    means.counted_batches &= matches!(entry, NumericEntry::Aggregated { count: 1, .. });
+                    means.whole.add(&entry);
                 }
             }
-            Some((
-                id(metric)?,
-                MetricMeans { whole, differs_from_mean: no_means.contains(metric), ..MetricMeans::default() },
-            ))
+            means.differs_from_mean = no_means.contains(metric);
+            Some((id(metric)?, means))
         });
         Self { epoch, is_resumed: !entries.is_empty(), means: means.collect() }
     }
@@ -108,9 +110,12 @@ impl EpochMeans {
             }
             let ends = matches!(metric.numeric_entry, Some(NumericEntry::Final(_)));
             if ends && means.differs_from_mean && self.is_resumed {
+                let why = match means.counted_batches {
+                    true => "it counts items now, and counted batches before",
+                    false => "it is not a mean over batches",
+                };
                 let message = format!(
-                    "the training metric {name} of the resumed epoch covers only the batches since the resume: it is not \
-                     a mean over batches"
+                    "the training metric {name} of the resumed epoch covers only the batches since the resume: {why}"
                 );
                 warn(&message);
             }
@@ -132,6 +137,9 @@ impl MetricMeans {
         let value = match &metric.numeric_entry {
             Some(NumericEntry::Final(value)) => Some(*value),
             Some(entry) => {
+                if self.counted_batches && matches!(entry, NumericEntry::Aggregated { count: 2.., .. }) {
+                    return MeanCheck::Differs;
+                }
                 self.whole.add(entry);
                 self.rest.add(entry);
                 metric.running_entry.as_ref().map(NumericEntry::current)
@@ -219,6 +227,19 @@ mod tests {
         completed(&mut means, batch(0.1, 4), Some(0.1));
         let end = completed(&mut means, NumericEntry::Final(0.1), None);
         assert_eq!(end.numeric_entry.unwrap().current(), 0.1);
+    }
+
+    #[test]
+    fn lines_that_count_batches_and_lines_that_count_items_have_no_mean_together() {
+        let mut means = resumed_with(&["0.5,1", "0.25,1"], &[]);
+        completed(&mut means, batch(0.1, 8), Some(0.1));
+        let end = completed(&mut means, NumericEntry::Final(0.1), None);
+        assert_eq!(end.numeric_entry.unwrap().current(), 0.1, "that of the rest");
+        // A batch of one item after full ones is as any other.
+        let mut means = resumed_with(&["0.5,8"], &[]);
+        completed(&mut means, batch(0.1, 1), Some(0.1));
+        let end = completed(&mut means, NumericEntry::Final(0.1), None);
+        assert_eq!(end.numeric_entry.unwrap().current(), (0.5 * 8.0 + 0.1) / 9.0);
     }
 
     #[test]

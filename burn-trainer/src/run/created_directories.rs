@@ -1,10 +1,17 @@
 //! The directories that opening a run creates, which are removed again where the start fails.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::storage;
+use burn_ckpt::plumbing::storage::{self, StoredFile};
 
+use crate::process::console::warn;
 use crate::run_files::experiment_log::EXPERIMENT_LOG;
+
+const GITIGNORE: &str = ".gitignore";
+/// Ignores the directory with everything in it, this file too.
+const IGNORE_ALL: &[u8] =
+    b"# Made by burn-trainer together with this directory. It is not written again.\n*\n";
 
 /// Directories that did not exist before. Dropping it removes those that are empty, unless they are kept.
 #[derive(Debug, Default)]
@@ -24,6 +31,19 @@ impl CreatedDirectories {
         Self { created: missing.map(Path::to_path_buf).collect() }
     }
 
+    /// Has git ignore the directory of the runs, if this process creates it. What is there already is the user's, and a file that
+    /// was deleted stays deleted.
+    pub(super) fn ignore_in_git(&self, logs: &Path) {
+        if !self.created.iter().any(|created| created == logs) {
+            return;
+        }
+        let path = logs.join(GITIGNORE);
+        let written = StoredFile::create_new(&path).and_then(|mut file| file.write_all(IGNORE_ALL));
+        if let Err(error) = written {
+            warn(&format!("{} is not written, so git may list the files of runs: {error}", path.display()));
+        }
+    }
+
     /// Training has begun.
     pub(super) fn keep(&mut self) {
         self.created.clear();
@@ -33,10 +53,10 @@ impl CreatedDirectories {
 impl Drop for CreatedDirectories {
     fn drop(&mut self) {
         for directory in &self.created {
-            // burn's log is the one file that a start which fails can leave.
+            // The files that a start which fails can leave: burn's log in the run's directory, and that for git.
             if let Ok(Some(entries)) = storage::list(directory)
                 && let [only] = &entries[..]
-                && only.file_name().is_some_and(|name| name == EXPERIMENT_LOG)
+                && only.file_name().is_some_and(|name| name == EXPERIMENT_LOG || name == GITIGNORE)
             {
                 let _ = storage::remove_file(only);
             }

@@ -96,6 +96,7 @@ impl OpenRun {
             present = Catalog::default();
         }
         create_directory(&layout.checkpoint_dir())?;
+        layout.run_dir().parent().iter().for_each(|logs| created.ignore_in_git(logs));
         Ok(Self { layout, present, start, opened, resume, resumes_itself, lock: Some(lock), created })
     }
 

@@ -60,8 +60,8 @@ impl Saver {
     ) -> Result<Self> {
         let checkpoint_dir = layout.checkpoint_dir();
         let (active, mut ledger) = active_strategies::open(strategies, metric_names, layout, &mut existing)?;
-        for (path, checksum) in existing.take_unverified() {
-            ledger.verify_later(&path, checksum);
+        for (path, files) in existing.take_unverified() {
+            ledger.verify_later(&path, files);
         }
         ledger.resume_from(existing.origin.as_ref().map(|(_, path)| path.as_path()), existing.rules_differ);
         let writer = CheckpointWriter::start(run, ledger, settings.max_waiting)?;
@@ -348,7 +348,7 @@ impl Saver {
         for save in group {
             let active = &self.strategies[save.strategy];
             let stem = match &active.template {
-                Some(template) => template.render(position.epoch, position.global_step, &state.metrics)?,
+                Some(template) => state.file_stem(template)?,
                 None => exception_stem(timestamp),
             };
             let (strategy, directory) = (active.name.clone(), active.directory.clone());

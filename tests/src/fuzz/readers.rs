@@ -183,7 +183,7 @@ fn file_names(name: &str) -> Read {
     let template = FilenameTemplate::parse(name, &["val_loss"]).map_err(text)?;
     for (number, metric) in [(0, 0.5), (u64::MAX, f64::MIN), (7, f64::NAN)] {
         let metrics = IndexMap::from([("val_loss".to_owned(), metric)]);
-        if let Ok(file) = template.render(number, number, &metrics) {
+        if let Ok(file) = template.render(number, number, number as f64, &metrics) {
             checked(&file)?;
         }
     }

@@ -4,6 +4,7 @@ mod bench;
 mod char_lm;
 mod command_line;
 mod documents;
+mod finetune;
 mod minimal;
 mod native_inference;
 mod new_project;

@@ -3,6 +3,7 @@
 pub mod listing;
 pub mod metrics;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use burn_ckpt::plumbing::{chain, numbers};
@@ -32,13 +33,17 @@ pub struct Args {
     /// The metrics to show, or "all"; by default, the primary metric and two of the validation split
     #[arg(long, value_name = "NAME,..", value_delimiter = ',', conflicts_with = "json")]
     metrics: Vec<String>,
+    /// List only checkpoints of runs with this tag; may be repeated, and all are needed then
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
     /// Print JSON, with all metrics
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &Args) -> Answer {
-    let listings = listings(&args.directory)?;
+    let mut listings = listings(&args.directory)?;
+    keep_tagged(&mut listings, &args.tag)?;
     check_metrics(&listings, &args.metrics)?;
     let mut output = Output::new();
     if args.json {
@@ -60,6 +65,34 @@ pub fn run(args: &Args) -> Answer {
     let unreadable: Vec<&Error> = listings.iter().flat_map(|listing| &listing.unreadable).collect();
     unreadable.iter().for_each(|error| say(format!("error: {}", chain(*error))));
     Ok(unreadable.is_empty())
+}
+
+/// Keeps the checkpoints whose runs have all of these tags.
+fn keep_tagged(listings: &mut Vec<Listing>, wanted: &[String]) -> Result<(), Failure> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let mut there = BTreeSet::new();
+    for listing in listings.iter_mut() {
+        listing.rows.retain(|row| {
+            let tags = row.metadata.as_ref().map(tags).unwrap_or_default();
+            there.extend(tags.iter().map(|tag| (*tag).to_owned()));
+            wanted.iter().all(|tag| tags.contains(&tag.as_str()))
+        });
+        listing.dangling.clear();
+    }
+    listings.retain(|listing| !listing.is_empty() || !listing.unreadable.is_empty());
+    if listings.iter().any(|listing| !listing.is_empty()) {
+        return Ok(());
+    }
+    let there = if there.is_empty() { "none".to_owned() } else { Vec::from_iter(there).join(", ") };
+    Err(Failure::Other(format!("no checkpoint has the tag {}; the tags are {there}", wanted.join(" and "))))
+}
+
+/// The tags of the run that saved a checkpoint.
+fn tags(metadata: &Metadata) -> Vec<&str> {
+    let tags = metadata.trainer_config.get("tags").and_then(Value::as_array);
+    tags.into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 /// Says how many unfinished files there are, and what removes them.
@@ -109,7 +142,7 @@ fn state(row: &Row) -> String {
     match (&row.problem, &row.metadata) {
         (None, _) => "whole".to_owned(),
         (Some(Error::Checksum { .. }), Some(metadata)) => {
-            format!("{} of {} bytes", row.bytes, metadata.checkpoint_size_bytes)
+            format!("{} of {} bytes", row.bytes, metadata.total_bytes())
         }
         (Some(Error::Metadata { .. }), _) => "invalid metadata".to_owned(),
         (Some(error), _) if is_without_metadata(error) => "no metadata".to_owned(),
@@ -157,6 +190,8 @@ fn row_json(listing: &Listing, row: &Row) -> Result<Value, Failure> {
         "global_step": metadata.map(|metadata| metadata.global_step),
         "metrics": metrics,
         "reason": metadata.map(|metadata| &metadata.reason),
+        "tags": metadata.map(tags),
+        "notes": metadata.map(|metadata| &metadata.trainer_config["notes"]),
         "checkpoint_checksum": metadata.map(|metadata| &metadata.checkpoint_checksum),
     }))
 }

@@ -12,7 +12,7 @@ use burn_trainer::cli::{self, EvaluateArgs, TrainArgs};
 use burn_trainer::evaluation::{Evaluation, ModelEvaluator};
 use burn_trainer::metric::MeanLoss;
 use burn_trainer::optimizer::InitStreamed;
-use burn_trainer::{FitResult, ResumableDataLoader, Result, Trainer, TrainerConfig};
+use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use clap::Parser;
 
 use my_model::data::{self, PointBatcher};
@@ -66,7 +66,8 @@ fn train(config: TrainerConfig, hparams: &ClassifierConfig) -> Result<FitResult<
 fn evaluate(checkpoint: &Path, device: &Device) -> Result<Evaluation> {
     let hparams = Classifier::hparams_from_checkpoint(checkpoint)?;
     let loader = ResumableDataLoader::builder(PointBatcher).batch_size(hparams.batch_size);
-    let mut evaluator = ModelEvaluator::<Classifier>::of_checkpoint(checkpoint, device)?.split("val");
+    let mut evaluator =
+        ModelEvaluator::<Classifier>::of_checkpoint(checkpoint, device)?.split("val");
     evaluator.evaluate(
         loader.build(data::validation()),
         (MeanLoss::new(), AccuracyMetric::new()),
