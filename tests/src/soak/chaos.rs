@@ -25,6 +25,8 @@ const ROUNDS: u64 = 8;
 const BEST_KEPT: usize = 2;
 /// The shell's unit of a file's largest size.
 const BLOCK: u64 = 512;
+/// Fewer bytes than a checkpoint has beside its tensors: the packages of the program alone are more.
+const LESS: u64 = 32 * 1024;
 /// One look at a program's memory in so many looks at its files.
 const LOOKS_PER_MEASUREMENT: u64 = 64;
 
@@ -229,11 +231,12 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// A size of files, in blocks, that none of the run's checkpoints has.
+    /// A size of files, in blocks, that is too small for any of the run's checkpoints, and large enough for the tensors of each: a run
+    /// that could save nothing would not start.
     fn too_small(&self) -> Result<u64, String> {
         let last = self.whole.join(CHECKPOINT_DIR).join("last.ckpt");
         let bytes = fs::metadata(&last).map_err(|error| format!("{}: {error}", last.display()))?.len();
-        Ok(bytes / 2 / BLOCK)
+        Ok(bytes.saturating_sub(LESS) / BLOCK)
     }
 
     fn start(&self, blocks: Option<u64>) -> Result<(Life, PathBuf), String> {
