@@ -231,6 +231,14 @@ fn apply_to_names(pending: &Pending, names: &mut BTreeMap<PathBuf, Entry>) {
         Pending::Name { path, entry, instead_of } => {
             if let Some(other) = instead_of {
                 names.remove(other);
+                // What is in a directory moves with it.
+                let inside: Vec<PathBuf> =
+                    names.keys().filter(|name| name.starts_with(other)).cloned().collect();
+                for name in inside {
+                    if let (Some(entry), Ok(rest)) = (names.remove(&name), name.strip_prefix(other)) {
+                        names.insert(path.join(rest), entry);
+                    }
+                }
             }
             names.insert(path.clone(), entry.clone());
         }
@@ -262,6 +270,8 @@ fn apply_to_files(pending: &Pending, files: &mut [Vec<u8>]) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use tempfile::tempdir;
 
     use super::*;
@@ -315,6 +325,20 @@ mod tests {
         assert!(lost_name.contains(&None) && lost_name.contains(&Some(b"data".to_vec())));
         assert!(lost_name.iter().flatten().all(|content| content == b"data"), "{lost_name:?}");
         assert_eq!(contents(&written(true, true)), [Some(b"data".to_vec())]);
+    }
+
+    #[test]
+    fn what_is_in_a_directory_moves_with_it() {
+        let steps = [
+            Step::CreateDirectory(path("d")),
+            Step::Symlink(path("x"), path("d/l")),
+            Step::SyncDirectory(path("d")),
+            Step::Rename(path("d"), path("e")),
+        ];
+        let states = crash_states_from(&steps, 4);
+        let names: BTreeSet<Vec<&Path>> = states.iter().map(|(_, state)| state.paths().collect()).collect();
+        let moved = [vec![], vec![Path::new("d"), Path::new("d/l")], vec![Path::new("e"), Path::new("e/l")]];
+        assert_eq!(names, BTreeSet::from(moved));
     }
 
     #[test]

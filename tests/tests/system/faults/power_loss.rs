@@ -5,10 +5,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use burn_ckpt::plumbing::Limits;
 use burn_ckpt::plumbing::storage::observer::observe;
 use burn_ckpt::{Catalog, Checkpoint, RunLayout};
-use system_tests::models::small::Script;
-use system_tests::run_files::{compare, files, in_memory, run_dir};
+use burn_trainer::{FitResult, Result};
+use system_tests::models::small::{Model, Script, train_within};
+use system_tests::run_files::{compare, files, in_memory, leftovers, run_dir};
 use system_tests::storage_faults::{CrashState, Recorder, Step, crash_states, crash_states_from};
 use system_tests::{config, train_scripted};
 
@@ -16,8 +18,19 @@ use super::at_each_operation::not_whole;
 
 const EPOCHS: usize = 3;
 
+/// Trains a run to this number of epochs, and resumes where there is one.
+type Train = fn(&Path, usize) -> Result<FitResult<Model>>;
+
+fn in_one_file(root: &Path, epochs: usize) -> Result<FitResult<Model>> {
+    train_scripted(config(root, epochs).with_ckpt_path("auto"), Script::default())
+}
+
+fn in_several_files(root: &Path, epochs: usize) -> Result<FitResult<Model>> {
+    train_within(config(root, epochs).with_ckpt_path("auto"), Limits { tensors: 12, ..Limits::READER })
+}
+
 /// A run of as many epochs as starts. After each start its checkpoints are promised.
-fn recorded(root: &Path, starts: usize) -> Vec<Step> {
+fn recorded(root: &Path, starts: usize, train: Train) -> Vec<Step> {
     // Metric files and the lock are not promised to be there after a loss of power.
     let is_kept = |path: &Path| {
         let below_run = path.strip_prefix("burn_trainer_logs/r1");
@@ -26,7 +39,7 @@ fn recorded(root: &Path, starts: usize) -> Vec<Step> {
     let recorder = Arc::new(Recorder::new(root, is_kept));
     let observation = observe(root, recorder.clone());
     for epochs in 1..=starts {
-        let result = train_scripted(config(root, epochs).with_ckpt_path("auto"), Script::default()).unwrap();
+        let result = train(root, epochs).unwrap();
         for saved in result.checkpoints.values() {
             recorder.promise(&saved.path);
         }
@@ -131,10 +144,19 @@ fn copy_metric_files(from: &Path, to: &Path) {
 
 #[test]
 fn whatever_a_loss_of_power_leaves_is_whole_and_resumes_to_the_same_bytes() {
+    resumes_after_each_loss(in_one_file, EPOCHS);
+}
+
+#[test]
+fn of_a_state_in_several_files_too() {
+    resumes_after_each_loss(in_several_files, 1);
+}
+
+fn resumes_after_each_loss(train: Train, epochs: usize) {
     let home = in_memory();
     let undisturbed = home.path().join("undisturbed");
     std::fs::create_dir(&undisturbed).unwrap();
-    let steps = recorded(&undisturbed, EPOCHS);
+    let steps = recorded(&undisturbed, epochs, train);
     let states = crash_states(&steps);
     let root = home.path().join("run");
     let mut reader = Reader::new(&root);
@@ -146,8 +168,11 @@ fn whatever_a_loss_of_power_leaves_is_whole_and_resumes_to_the_same_bytes() {
         if resumed.insert(format!("{state:?}")) {
             write(state, &root);
             copy_metric_files(&undisturbed, &root);
-            match train_scripted(config(&root, EPOCHS).with_ckpt_path("auto"), Script::default()) {
-                Ok(_) => here.extend(compare(&run_dir(&undisturbed), &run_dir(&root)).err()),
+            match train(&root, epochs) {
+                Ok(_) => {
+                    here.extend(compare(&run_dir(&undisturbed), &run_dir(&root)).err());
+                    here.extend(leftovers(&run_dir(&root)));
+                }
                 Err(error) => here.push(format!("the next start fails: {error}")),
             }
         }
@@ -244,7 +269,7 @@ fn without_any_one_of_the_syncs_or_after_the_next_step_a_loss_of_power_does_harm
     let home = in_memory();
     let undisturbed = home.path().join("undisturbed");
     std::fs::create_dir(&undisturbed).unwrap();
-    let steps = recorded(&undisturbed, 2);
+    let steps = recorded(&undisturbed, 2, in_one_file);
     let root = home.path().join("run");
     let reader = &mut Reader::new(&root);
     assert_eq!(first_violation(&steps, 0, reader), None);
