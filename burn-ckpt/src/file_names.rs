@@ -148,11 +148,13 @@ pub fn safe_name(what: &'static str, name: &str) -> Result<String> {
 /// Whether two names are those of one file on some file system: one that does not tell capital letters from small ones.
 #[must_use]
 pub fn same_file_name(a: &str, b: &str) -> bool {
-    // Small letters alone would keep apart what has one capital letter (σ and ς).
-    let folded = |name: &str| -> String {
-        name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
-    };
     a == b || folded(a) == folded(b)
+}
+
+/// A name as a file system sees it that does not tell capital letters from small ones.
+pub(crate) fn folded(name: &str) -> String {
+    // Small letters alone would keep apart what has one capital letter (σ and ς).
+    name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
 /// Whose a staging file is: a run's, which is known by its directory, or nobody's. In a directory that several runs share, each

@@ -4,13 +4,16 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::disk::storage;
-use crate::file_names::{CHECKPOINT_SUFFIX, METADATA_SUFFIX, SHARDS_SUFFIX, metadata_path};
+use crate::file_names::{
+    CHECKPOINT_SUFFIX, METADATA_SUFFIX, SHARDS_SUFFIX, folded, metadata_path, same_file_name,
+};
 
 /// The highest number of each name. A number is used once, also when the file that had it is removed: which file is newer, and
 /// which name a state gets, must not depend on whether an older one is removed already.
 #[derive(Debug, Default)]
 pub(super) struct Versions {
-    /// By directory and name; 0 for the name itself.
+    /// By directory and name, without a difference between capital and small letters, as on some file systems; 0 for the name
+    /// itself.
     used: HashMap<PathBuf, u64>,
     /// The directories whose files are in `used`. Each is listed once: later only this run adds files.
     listed: HashSet<PathBuf>,
@@ -22,11 +25,12 @@ impl Versions {
         if self.listed.insert(directory.to_path_buf()) {
             self.list(directory);
         }
-        let name = directory.join(stem);
+        let name = directory.join(folded(stem));
         let mut version = self.used.get(&name).map_or(0, |used| used + 1);
         let path = loop {
             let path = versioned(directory, stem, version);
-            if !reserved.contains(&path) && !is_there(&path) && !is_there(&metadata_path(&path)) {
+            let is_reserved = reserved.iter().any(|other| is_one_file(other, &path));
+            if !is_reserved && !is_there(&path) && !is_there(&metadata_path(&path)) {
                 break path;
             }
             version += 1;
@@ -44,12 +48,12 @@ impl Versions {
             let name = name.strip_suffix(METADATA_SUFFIX).unwrap_or(name);
             let stem = name.strip_suffix(CHECKPOINT_SUFFIX).or_else(|| name.strip_suffix(SHARDS_SUFFIX));
             let Some(stem) = stem else { continue };
-            self.note(directory.join(stem), 0);
+            self.note(directory.join(folded(stem)), 0);
             // `model-v2` is the third state of the name `model`, or the first of its own name.
             if let Some((stem, version)) = stem.rsplit_once("-v")
                 && let Ok(version) = version.parse()
             {
-                self.note(directory.join(stem), version);
+                self.note(directory.join(folded(stem)), version);
             }
         }
     }
@@ -65,6 +69,12 @@ fn versioned(directory: &Path, stem: &str, version: u64) -> PathBuf {
         0 => directory.join(format!("{stem}{CHECKPOINT_SUFFIX}")),
         version => directory.join(format!("{stem}-v{version}{CHECKPOINT_SUFFIX}")),
     }
+}
+
+/// Whether two paths are those of one file on some file system.
+fn is_one_file(a: &Path, b: &Path) -> bool {
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    a.parent() == b.parent() && same_file_name(&name(a), &name(b))
 }
 
 /// Whether a name is taken. One of which that cannot be found out is taken for free: publishing replaces no file.
@@ -92,6 +102,25 @@ mod tests {
         assert_eq!(next(&[directory.path().join("model-v3.ckpt")]), "model-v4.ckpt");
         std::fs::write(directory.path().join("model-v5.ckpt.metadata.json"), "").unwrap();
         assert_eq!(next(&[]), "model-v6.ckpt", "a file that came meanwhile");
+    }
+
+    #[test]
+    fn names_that_differ_in_capital_letters_have_files_of_their_own_on_each_file_system() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut versions = Versions::default();
+        let mut next =
+            |stem: &str, reserved: &[PathBuf]| versions.next_path(directory.path(), stem, reserved);
+        let first = next("Epoch=0", &[]);
+        assert_eq!(first, directory.path().join("Epoch=0.ckpt"));
+        // Of the same state, and of another one while the first is being written.
+        assert_eq!(next("epoch=0", std::slice::from_ref(&first)), directory.path().join("epoch=0-v1.ckpt"));
+        assert_eq!(next("EPOCH=0", &[]), directory.path().join("EPOCH=0-v2.ckpt"));
+        std::fs::write(directory.path().join("Other-v7.ckpt"), "").unwrap();
+        let mut versions = Versions::default();
+        assert_eq!(
+            versions.next_path(directory.path(), "other", &[]),
+            directory.path().join("other-v8.ckpt")
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The strategies of a run, each with its directory, its file names, its link, and the checkpoints that it has already.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn_ckpt::RunLayout;
 use burn_ckpt::plumbing::{FilenameTemplate, Ledger, link_name, same_file_name};
@@ -54,6 +54,7 @@ pub(super) fn open(
         }
         let link = link.map(|link| checkpoint_dir.join(link));
         let (directory, keep) = (strategy_directory(layout, &output.directory)?, strategy.keep());
+        check_directory(&directory, active.iter().map(|other| other.directory.as_path()))?;
         if existing.origin.is_some() {
             strategy.resume(existing.newest_training_time(&name));
         }
@@ -69,4 +70,22 @@ pub(super) fn open(
     }
     existing.report_rest();
     Ok((active, ledger))
+}
+
+/// Checks that a directory is not one with another strategy's on a file system that does not tell capital letters from small ones:
+/// there one strategy would delete the other's checkpoints.
+fn check_directory<'a>(directory: &Path, mut others: impl Iterator<Item = &'a Path>) -> Result<()> {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let is_one = |other: &&Path| *other != directory && same_file_name(&text(other), &text(directory));
+    match others.find(is_one) {
+        Some(other) => {
+            let reason = format!(
+                "the dirpaths {} and {} differ in capital letters only, and are one directory on some file systems; rename one",
+                other.display(),
+                directory.display()
+            );
+            Err(Error::config("strategies", reason))
+        }
+        None => Ok(()),
+    }
 }

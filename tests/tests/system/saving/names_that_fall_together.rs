@@ -164,3 +164,35 @@ fn two_links_of_one_name_on_some_file_system_are_an_error_before_the_first_step(
         assert!(!run_dir(root.path()).exists(), "{one} {other}");
     }
 }
+
+#[test]
+fn two_dirpaths_that_are_one_on_some_file_system_are_an_error_before_the_first_step() {
+    let root = tempfile::tempdir().unwrap();
+    let script = Script { panic_in_step: Some(1), ..Script::default() };
+    let strategies = [
+        StrategyConfig::Last(Last::new().with_dirpath("mine")),
+        StrategyConfig::Best(Best::new().with_dirpath("Mine")),
+    ];
+    let config = config(root.path(), 1).with_strategies(strategies);
+    let error = train_with(config, script, |training| training.metrics((LossMetric::new(),))).map(drop);
+    let error = error.unwrap_err();
+    assert!(matches!(&error, Error::Config { setting, .. } if setting == "strategies"), "{error:?}");
+    assert!(error.to_string().contains("differ in capital letters only"), "{error}");
+    assert!(!run_dir(root.path()).exists());
+}
+
+#[test]
+fn two_templates_of_one_name_on_some_file_system_make_two_files() {
+    let root = tempfile::tempdir().unwrap();
+    let strategies = [
+        StrategyConfig::Last(Last::new().with_dirpath("mine").with_filename("Epoch={epoch}")),
+        StrategyConfig::Best(Best::new().with_dirpath("mine").with_filename("epoch={epoch}")),
+    ];
+    let config = config(root.path(), 1).with_strategies(strategies);
+    let set_up = |training: SupervisedTraining<Model>| training.metrics((LossMetric::new(),));
+    let result = train_with(config, Script::default(), set_up).unwrap();
+    assert!(result.failed_saves.is_empty(), "{:?}", result.failed_saves);
+    let names = files(&checkpoints(root.path()).join("mine"));
+    let names: Vec<&String> = names.iter().filter(|name| name.ends_with(".ckpt")).collect();
+    assert_eq!(names, ["Epoch=0.ckpt", "epoch=0-v1.ckpt"]);
+}
