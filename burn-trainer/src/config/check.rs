@@ -33,6 +33,9 @@ impl TrainerConfig {
         self.check_limits()?;
         check_path("root", &self.root)?;
         check_home("logs", Path::new(&self.logs))?;
+        if let Some(init_from) = &self.init_from {
+            check_path("init_from", &init_from.checkpoint)?;
+        }
         check_home("ckpt_path", Path::new(self.ckpt_path.as_deref().unwrap_or_default()))?;
         let adjusted = [
             ("best", self.best.is_some()),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::callbacks::EarlyStopping;
 use crate::config::batch_limit::BatchLimit;
+use crate::config::init_from::InitFrom;
 use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyConfig};
 
 /// How a run is trained, where its files go, and what is kept of it.
@@ -27,6 +28,7 @@ use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyC
 /// | `root`, `logs` | `.`, `burn_trainer_logs` | the run's directory is `{root}/{logs}/{run_id}` |
 /// | `seed` | 42 | of every random number that the loop draws |
 /// | `ckpt_path` | none | what to resume: `last`, `best`, `auto`, `none`, or a path |
+/// | `init_from` | none | the checkpoint whose weights a new run begins with |
 /// | `changed_hparams` | `warn` | what hyperparameters that differ from the checkpoint's mean |
 /// | `lock` | `if_possible` | whether the run is locked while it is written: `required`, `if_possible`, `off` |
 /// | `handle_signals` | true | SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGHUP: save, then stop |
@@ -117,6 +119,8 @@ pub struct TrainerConfig {
     /// What to resume: a path to a checkpoint or a link, `last` or `best` of this run, `auto` (the newest whole
     /// checkpoint of this run, or a fresh start where there is none), `none`.
     pub ckpt_path: Option<String>,
+    /// The checkpoint whose weights a new run begins with; see [`InitFrom`]. A run that resumes ignores it.
+    pub init_from: Option<InitFrom>,
     /// Remove the checkpoints of an earlier run of the same id. Without it, such a run is an error. An error together with
     /// a `ckpt_path` that resumes what would be removed. A Slurm job that `slurm_requeue` has requeued resumes all the
     /// same.
@@ -262,6 +266,7 @@ impl Default for TrainerConfig {
             logs: DEFAULT_LOGS.to_owned(),
             seed: 42,
             ckpt_path: None,
+            init_from: None,
             overwrite: false,
             lock: LockMode::IfPossible,
             handle_signals: true,

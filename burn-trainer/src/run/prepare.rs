@@ -18,6 +18,7 @@ use crate::config::TrainerConfig;
 use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
 use crate::learner_state::restore::restore;
+use crate::learner_state::warm_start;
 use crate::metrics::{RunMetricLogger, RunMetrics, check_file_names};
 use crate::process::console::warn;
 use crate::process::environment_devices::described_by;
@@ -97,6 +98,9 @@ pub(crate) fn prepare<M: LearnerModel>(
             start_lines::newer_checkpoints(&run.present, resume);
         }
         changed_settings::report(resume, &config, &hparams, (data, keeps_order))?;
+    }
+    if let Some(init_from) = config.init_from.as_ref().filter(|_| resume.is_none()) {
+        warm_start::load(learner, init_from, writes)?;
     }
     if let Some(resume) = &mut resume {
         restore(learner, resume)?;
