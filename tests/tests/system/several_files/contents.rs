@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::nn::{Linear, LinearConfig};
-use burn_ckpt::burn_pack::{Reader, Scalar};
+use burn_ckpt::burn_pack::{Bytes, DType, Reader, Scalar, Tensor};
 use burn_ckpt::plumbing::{Limits, chain, metadata_path};
 use burn_ckpt::{Catalog, Checkpoint, Contents, Error, ErrorKind, FromCheckpoint, Metadata, Section};
 use jiff::Timestamp;
@@ -251,4 +251,36 @@ fn one_file_replaces_several_and_several_replace_one_but_not_several() {
     one_file();
     assert!(!directory.path().join("a.shards").exists());
     Checkpoint::open(&path).unwrap().verify().unwrap();
+}
+
+/// The state of a mixture of experts with 60 layers and Adam: 46,080 tensors, and two for each.
+#[test]
+fn a_state_of_138240_tensors_is_saved_in_two_files_and_read() {
+    let section = |names: &[&str], count: usize| {
+        let mut tensors = Vec::new();
+        for number in 0..count {
+            for name in names {
+                let bytes = Bytes::from_bytes_vec(vec![number as u8; 4]);
+                let name = format!("layers.{}.experts.{}.{name}", number / 768, number % 768);
+                tensors.push(Tensor::new(name, DType::F32, [1], Some(number as u64), bytes));
+            }
+        }
+        Section::new().with_tensors(tensors)
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.ckpt");
+    let contents = Contents::new(&json!({}))
+        .unwrap()
+        .with_section("model", section(&["weight"], 46_080))
+        .with_section("optimizer", section(&["weight.moment_1", "weight.moment_2"], 46_080));
+    contents.save(&path, described()).unwrap();
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    let metadata = checkpoint.metadata().unwrap();
+    assert_eq!((metadata.shards.len(), metadata.tensors.len()), (2, 138_240));
+    assert_eq!(Metadata::read(&metadata_path(&path)).unwrap(), metadata);
+    let optimizer = checkpoint.verified_section("optimizer").unwrap().tensors;
+    assert_eq!(optimizer.len(), 92_160);
+    for tensor in [&optimizer[0], &optimizer[92_159]] {
+        assert_eq!(tensor.to_bytes().unwrap().len(), 4);
+    }
 }

@@ -5,5 +5,6 @@ mod golden;
 mod hostile;
 mod leftovers;
 mod program;
+mod replaced;
 mod runs;
 mod without_links;
