@@ -125,6 +125,7 @@ pub mod plumbing {
         CHECKPOINT_SUFFIX, MAX_NAME_BYTES, METADATA_SUFFIX, StagingOwner, evaluation_path, exception_stem,
         is_checkpoint, link_name, metadata_path, safe_name, same_file_name,
     };
+    pub use crate::format::collect_module::outlines;
     pub use crate::format::container::bounded_json::{JsonError, parse as parse_json};
     pub use crate::format::container::shown::{shown, without_controls};
     pub use crate::format::digest::{blake3_of_tensor, sha256_of_file};

@@ -69,6 +69,19 @@ pub struct FitResult<M> {
     pub unmoved_link: Option<burn_ckpt::Error>,
 }
 
+/// Without the model.
+impl<M> fmt::Debug for FitResult<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FitResult")
+            .field("run_dir", &self.run_dir)
+            .field("epochs", &self.epochs)
+            .field("global_step", &self.global_step)
+            .field("metrics", &self.metrics)
+            .field("checkpoints", &self.checkpoints)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<M: FromCheckpoint> FitResult<M> {
     /// The model of the best checkpoint, whatever `model` is. Each tensor is verified while it is loaded.
     ///
@@ -84,19 +97,6 @@ impl<M: FromCheckpoint> FitResult<M> {
     /// with the errors of [`burn_ckpt::CheckpointLoader::load`].
     pub fn best_model(&self, device: &Device) -> Result<M> {
         Ok(M::from_checkpoint(self.best_path()?, device)?)
-    }
-}
-
-/// Without the model.
-impl<M> fmt::Debug for FitResult<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FitResult")
-            .field("run_dir", &self.run_dir)
-            .field("epochs", &self.epochs)
-            .field("global_step", &self.global_step)
-            .field("metrics", &self.metrics)
-            .field("checkpoints", &self.checkpoints)
-            .finish_non_exhaustive()
     }
 }
 

@@ -96,9 +96,10 @@ impl Staged {
         let own = identity(&self.path);
         let published = match existing {
             Existing::Replace => match storage::entry(&self.destination) {
-                Ok(Some(entry)) if !entry.is_file() && !entry.is_symlink() => {
-                    Err(io::Error::new(ErrorKind::AlreadyExists, "what is there is not a regular file"))
-                }
+                Ok(Some(entry)) if !entry.is_file() && !entry.is_symlink() => Err(io::Error::new(
+                    ErrorKind::AlreadyExists,
+                    "what is there is not a regular file: remove it, or move it away",
+                )),
                 Ok(replaced) => replaced
                     .map_or(Ok(()), |replaced| self.keep_permissions(&replaced))
                     .and_then(|()| self.rename(storage::rename)),

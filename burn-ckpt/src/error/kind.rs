@@ -84,6 +84,8 @@ impl Error {
             Self::OtherRun { .. } => ErrorKind::OtherRun,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
+            Self::FileSizeLimit { .. } => ErrorKind::DiskFull,
+            Self::ReadBack { source, .. } => source.kind(),
             Self::WriterStopped { .. } => ErrorKind::WriterStopped,
             Self::Load { source, .. } | Self::Container { source, .. } | Self::Snapshot { source, .. } => {
                 source.as_deref().map_or(ErrorKind::Other, kind_of_cause)

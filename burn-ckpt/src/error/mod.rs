@@ -157,6 +157,14 @@ pub enum Error {
         /// The writer's or the device's error, where one caused it.
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+    /// A checkpoint was written, and cannot be opened again: what the disk gives back is not what was written. It is not kept.
+    #[error("{} cannot be opened right after it was written, and is not kept: check the disk", path.display())]
+    ReadBack {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
     /// A checkpoint would be larger than a reader accepts. Nothing is written.
     #[error(
         "{what} would have {found} {unit}, and a reader accepts {limit}: train a smaller model, save a smaller type, or, if \
@@ -170,6 +178,17 @@ pub enum Error {
         /// How many there would be.
         found: u64,
         /// How many a reader accepts.
+        limit: u64,
+    },
+    /// A checkpoint would be larger than the largest file that this process may write.
+    #[error(
+        "a checkpoint has {needed} bytes or more, and this process may write files of at most {limit} bytes: raise the limit \
+         (ulimit -f), train a smaller model, or, if only the optimizer's state makes it too large, set save_weights_only"
+    )]
+    FileSizeLimit {
+        /// The bytes of the tensors in a checkpoint.
+        needed: u64,
+        /// The limit of a file's size.
         limit: u64,
     },
     /// A part of the state that is to be saved cannot be expressed in a file, for example hyperparameters as JSON.

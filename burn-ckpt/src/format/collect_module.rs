@@ -16,7 +16,8 @@ pub(crate) fn collect<M: Module>(module: &M, at_once: bool) -> (Vec<burn_pack::T
 
 /// The tensors of a module with their names, types and lengths, for a question about these alone. A parameter's own mapping for saving
 /// is not applied: it can take long, and keeps the length but for rare cases.
-pub(crate) fn outlines<M: Module>(module: &M) -> Vec<burn_pack::Tensor> {
+#[must_use]
+pub fn outlines<M: Module>(module: &M) -> Vec<burn_pack::Tensor> {
     let mut collector =
         Collector { at_once: false, is_saved: false, walk: Walk::default(), tensors: Vec::new() };
     module.visit(&mut collector);

@@ -1,10 +1,8 @@
 //! How large a checkpoint may be: what the reader accepts, and so what is checked before a byte is written.
 
-use burn::module::Module;
 use burn_pack::{MAX_TENSOR_SIZE, Tensor};
 
 use crate::error::{Error, Result};
-use crate::format::collect_module::outlines;
 use crate::format::container::limits::{MAX_ENTRY_NAME_BYTES, MAX_HEADER_BYTES, MAX_RANK, MAX_TENSORS};
 use crate::format::container::shown::shown;
 
@@ -62,15 +60,14 @@ impl Limits {
         within(|| "the checkpoint".to_owned(), "bytes", bytes, self.file_bytes)
     }
 
-    /// Compares the weights of a model with the limits, for a check before training. Reads no tensor. A checkpoint with the
-    /// optimizer's state is larger.
+    /// Compares the tensors of a state with the limits, for a check before training. Reads none.
     ///
     /// # Errors
     ///
     /// As for [`Limits::check_tensors`].
-    pub fn check_weights<M: Module>(&self, model: &M) -> Result<()> {
+    pub fn check_state(&self, tensors: &[Tensor]) -> Result<()> {
         let left = Self { tensors: self.tensors.saturating_sub(OWN_ENTRIES), ..*self };
-        left.check_tensors(&outlines(model))
+        left.check_tensors(tensors)
     }
 
     /// Compares a planned file with the limits.

@@ -1,6 +1,6 @@
 //! What is in a `.ckpt` file and in the metadata beside it. Writes no file; `header` and `metadata` read them.
 
-mod collect_module;
+pub(crate) mod collect_module;
 pub(crate) mod container;
 pub(crate) mod contents;
 pub(crate) mod deferred_tensor;

@@ -142,7 +142,8 @@ fn stage(
     let (staged, file) = Staged::create(place, &naming.owner)?;
     reason.clone_into(&mut metadata.reason);
     let written = write(staged.path(), file, contents, metadata, reading)?;
-    check_readable(staged.path())?;
+    check_readable(staged.path())
+        .map_err(|source| Error::ReadBack { path: place.to_path_buf(), source: Box::new(source) })?;
     metadata.tensors = written.tensors;
     metadata.checkpoint_size_bytes = written.size_bytes;
     metadata.checkpoint_checksum = written.checksum;

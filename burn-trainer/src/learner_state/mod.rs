@@ -1,12 +1,13 @@
 //! The state of a learner: copies of it for the writer, and a checkpoint's state put back into it.
 //!
 //! burn keeps a learner's optimizer and scheduler private. `record_capture` gets their records, for `snapshot` and
-//! `optimizer_probe`.
+//! `optimizer_probe`. `optimizer_size` finds out before training how large an optimizer's state will be.
 //!
 //! Uses `state`, `metrics`, `process` and `optimizer`. `training_loop`, `run` and `burn_loops` use it.
 
 pub(crate) mod keep_alive;
 pub(crate) mod optimizer_probe;
+pub(crate) mod optimizer_size;
 pub(crate) mod record_capture;
 pub(crate) mod restore;
 pub(crate) mod running_statistics;

@@ -11,4 +11,4 @@ mod streamed;
 
 pub use burn_optimizers::InitStreamed;
 pub use streamed::{StateParts, StateTensors, Streamed};
-pub(crate) use streamed::{advise_streaming, collect_streamed};
+pub(crate) use streamed::{advise_streaming, collect_streamed, states_of_step};

@@ -60,7 +60,16 @@ impl<O: StateTensors> Optimizer for Streamed<O> {
         grad: Tensor<D>,
         state: Option<Self::State<D>>,
     ) -> (Tensor<D>, Option<Self::State<D>>) {
+        // Taken out meanwhile, as a streamed optimizer inside this one is a part of it.
+        let watched = STATES_OF_STEP.take();
         let (tensor, state) = self.0.step(lr, tensor, grad, state.map(|StreamedState(state)| state));
+        if let Some(states) = watched {
+            let mut states = states.unwrap_or_default();
+            if let Some(state) = &state {
+                add_parts::<O, D>(state, &mut states);
+            }
+            STATES_OF_STEP.set(Some(Some(states)));
+        }
         (tensor, state.map(StreamedState))
     }
 
@@ -190,6 +199,35 @@ pub(crate) fn collect_streamed<T>(at_once: bool, record: impl FnOnce() -> T) -> 
     let collected = COLLECTING.take();
     drop(end);
     (record, collected.map(|collecting| collecting.section).unwrap_or_default())
+}
+
+thread_local! {
+    /// The states after the steps of [`Streamed`] optimizers, while somebody asks for them. The inner one is `None` before the
+    /// first step.
+    static STATES_OF_STEP: Cell<Option<Option<Section>>> = const { Cell::new(None) };
+}
+
+/// Runs a step on this thread, and returns the tensors of the states that its [`Streamed`] optimizers have then. `None` if it
+/// has no such optimizer.
+pub(crate) fn states_of_step(step: impl FnOnce()) -> Option<Section> {
+    /// Ends the collection, also after a panic.
+    struct End;
+    impl Drop for End {
+        fn drop(&mut self) {
+            STATES_OF_STEP.set(None);
+        }
+    }
+    STATES_OF_STEP.set(Some(None));
+    let _end = End;
+    step();
+    STATES_OF_STEP.take().flatten()
+}
+
+/// Adds the tensors of one parameter's state.
+fn add_parts<O: StateTensors, const D: usize>(state: &O::State<D>, section: &mut Section) {
+    let mut scalars = StateSink::default();
+    let (prefix, scalars) = (String::new(), &mut scalars);
+    O::state_tensors(state, &mut StateParts { param_id: 0, prefix, section, scalars, at_once: false });
 }
 
 /// Below this size, copying takes no noticeable time.

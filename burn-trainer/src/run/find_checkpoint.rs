@@ -67,7 +67,7 @@ fn begins_an_epoch(resume: &ResumePoint) -> Result<()> {
 fn newest(config: &TrainerConfig, layout: &RunLayout, present: &Catalog) -> Result<Option<ResumePoint>> {
     let mut reasons = Vec::new();
     for (path, error) in &present.broken {
-        reasons.push(report_skipped(path, error));
+        reasons.push(report_skipped(path, &chain(error)));
     }
     if let Some(resume) = first_usable(present.entries.iter().rev(), &mut reasons, |_| Ok(())) {
         return Ok(Some(resume));
@@ -119,7 +119,7 @@ fn first_usable<'a>(
                 reasons.push(chain(&error));
             }
             Err(Error::MidEpoch { path, epoch, .. }) => reasons.push(report_mid_epoch(&path, epoch)),
-            Err(error) => reasons.push(report_skipped(&entry.path, &error)),
+            Err(error) => reasons.push(report_skipped(&entry.path, &chain(&error))),
         }
     }
     None

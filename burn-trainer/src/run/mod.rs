@@ -5,6 +5,7 @@
 //! it.
 
 mod changed_settings;
+pub(crate) mod checkpoint_size;
 pub(crate) mod choose_strategies;
 mod created_directories;
 mod end_with;

@@ -165,7 +165,7 @@ fn by_strategy(
         let saved: SavedFor = match Checkpoint::open(&entry.path).and_then(|it| it.trainer_state()) {
             Ok(saved) => saved,
             Err(error) => {
-                report_skipped(&entry.path, &error);
+                report_skipped(&entry.path, &chain(&error));
                 continue;
             }
         };

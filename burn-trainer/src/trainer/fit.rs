@@ -15,6 +15,7 @@ use crate::learner_state::{optimizer_probe, restore};
 use crate::process::environment_devices::EnvironmentDevices;
 use crate::process::signals::SignalWatch;
 use crate::result::FitResult;
+use crate::run::checkpoint_size::{self, SavedFiles};
 use crate::run::choose_strategies::warn_if_nothing_is_saved;
 use crate::run::prepare::{LoopParts, RunSetup, prepare};
 use crate::training_loop::abandonable_loop::{AbandonableLoop, DeviceLossGuard};
@@ -23,18 +24,17 @@ use crate::training_loop::parts::multi_device::{self, TrainingDevices};
 use crate::training_loop::parts::run_limits::RunLimits;
 
 impl<M: LearnerModel> Trainer<M> {
-    /// Checks that there is data to train on and that a checkpoint can be read, and warns if nothing will be saved.
+    /// Checks that there is data to train on and that a checkpoint can be written and read, and warns if nothing will be saved.
     fn check_start(&self, learner: &Learner<M>) -> Result<()> {
         if let Some(reason) = self.train_size.get().and_then(LoaderSize::without_batches) {
             return Err(Error::no_batch("training", reason));
         }
         warn_if_nothing_is_saved(&self.config, !self.strategies.is_empty());
-        let saves = !self.strategies.is_empty() || !self.config.effective_strategies().is_empty();
-        if saves && self.config.writes() {
-            // Hours of training would end without a checkpoint. No tensor is read.
-            self.limits.check_weights(&learner.model())?;
+        if !self.config.writes() {
+            return Ok(());
         }
-        Ok(())
+        let saved = SavedFiles::of(&self.config, &self.strategies, &self.run.layout);
+        checkpoint_size::check(learner, &self.limits, &saved)
     }
 
     /// Trains.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `names` | what is done to names: facts, lists, directories, links, renames, removals |
 //! | `stored_file` | what is done to an open file: reads, writes, syncs, locks |
+//! | `capacity` | how much may be written |
 //! | `observer` | the place where a test sees each operation, and lets it fail |
 //!
 //! An operation that asks whether something is there tells three answers apart: there, not there, and an error. An error is
@@ -11,10 +12,12 @@
 //!
 //! All errors are the system's own. The callers add what was tried on which file.
 
+mod capacity;
 mod names;
 pub mod observer;
 mod stored_file;
 
+pub use capacity::{file_size_limit, free_space};
 pub use names::{
     canonicalize, create_directory, entry, facts, hard_link, has_no_hard_links, has_no_symlinks, list,
     read_link, remove_directory, remove_file, rename, rename_new, symlink, sync_directory,

@@ -97,3 +97,25 @@ fn on_a_small_disk_saves_fail_with_a_reason_and_with_more_room_the_run_is_made_u
     compare(&run_dir(whole.path()), &run_dir(out.path()))
         .unwrap_or_else(|reason| panic!("{reason}: {stderr}"));
 }
+
+#[test]
+fn a_checkpoint_that_does_not_fit_into_what_is_free_is_said_before_the_first_step() {
+    let place = tempfile::tempdir().unwrap();
+    // The weights and Adam's state have 21 kB. Where all strategies save weights alone, 7 kB are enough to begin.
+    let run = "\"$2/warmup\" --root \"$1\" --epochs 1";
+    let weights = r#"--set 'strategies=[{"kind":"last","save_weights_only":true}]'"#;
+    let script = format!(
+        "{run} --run-id r1; echo status $?; rm -r \"$1\"/*; {run} --run-id r2 {weights}; echo status $?"
+    );
+    let Some(output) = with_a_small_disk(place.path(), "16k", &script) else {
+        println!("no file system can be mounted here");
+        return;
+    };
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(stdout.matches("status 1").count(), 2, "the saves fail: {stdout}{stderr}");
+    let warning = "warning: a checkpoint has 20.8 KiB or more, and ";
+    assert_eq!(stderr.matches(warning).count(), 1, "{stderr}");
+    assert!(stderr.contains(" free: saves will fail until there is more room"), "{stderr}");
+    assert!(stderr.find(warning) < stderr.find("epoch 1/1 train"), "{stderr}");
+    assert!(stderr.contains("No space left on device"), "{stderr}");
+}

@@ -26,8 +26,8 @@ fn trained_under(limit: &str, root: &Path, arguments: &str) -> Ended {
 #[test]
 fn a_file_beyond_the_limit_of_its_size_is_an_error_that_says_what_to_do() {
     let root = tempfile::tempdir().unwrap();
-    // In blocks of 512 bytes: less than a checkpoint has, and more than what the program prints.
-    let ended = trained_under("ulimit -f 32", root.path(), "--run-id r1 --epochs 1");
+    // In blocks of 512 bytes: less than a checkpoint has, and more than its tensors and what the program prints.
+    let ended = trained_under("ulimit -f 128", root.path(), "--run-id r1 --epochs 1");
     assert_eq!(ended.code(), Some(1), "{ended:?}");
     assert!(ended.stderr.contains("warning: saving step 30 failed: "), "{ended:?}");
     assert!(ended.stderr.contains("file size limit") && ended.stderr.contains("ulimit -f"), "{ended:?}");
@@ -43,6 +43,32 @@ fn a_file_beyond_the_limit_of_its_size_is_an_error_that_says_what_to_do() {
     assert!(error.contains("file size limit") || error.contains("File too large"), "{error}");
     assert!(!out.exists());
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "no part of a file is left");
+}
+
+#[test]
+fn a_checkpoint_that_exceeds_the_limit_by_its_tensors_alone_is_an_error_before_the_first_step() {
+    // The weights have 7,424 bytes in a file, and with Adam's state 21,248.
+    for blocks in [8, 32] {
+        let root = tempfile::tempdir().unwrap();
+        let limit = format!("ulimit -f {blocks}");
+        let ended = trained_under(&limit, root.path(), "--run-id r1 --epochs 1");
+        assert_eq!(ended.code(), Some(1), "{ended:?}");
+        let said = format!("this process may write files of at most {} bytes: raise the limit", 512 * blocks);
+        assert!(ended.stderr.contains(&said), "{ended:?}");
+        assert!(
+            ended.stderr.contains("(ulimit -f)") && ended.stderr.contains("save_weights_only"),
+            "{ended:?}"
+        );
+        assert!(!ended.stderr.contains("epoch 1/1"), "{ended:?}");
+        assert!(!run_dir(root.path()).exists(), "{ended:?}");
+        // Without checkpoints nothing needs the space. Weights alone need less.
+        let unsaved = "--run-id r1 --epochs 1 --set checkpoint_saving=false";
+        let ended = trained_under(&limit, root.path(), unsaved);
+        assert_eq!(ended.code(), Some(0), "{ended:?}");
+        let weights = r#"--run-id r2 --epochs 1 --set strategies=[{"kind":"last","save_weights_only":true}]"#;
+        let ended = trained_under(&limit, root.path(), weights);
+        assert_eq!(ended.stderr.contains("epoch 1/1 train"), blocks == 32, "{ended:?}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! continues.
 
 mod directories;
+mod file_systems;
 mod full_disk;
 mod limits_of_a_process;
 mod long_paths;

@@ -1,13 +1,18 @@
 //! A save that fails does not stop training, is reported with its cause, and costs no older checkpoint.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
+use burn_ckpt::ErrorKind;
+use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict, observe};
 use burn_trainer::config::FailedSaves;
 use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use burn_trainer::{Error, TrainerConfig};
 use system_tests::models::small::{OnStep, Script};
 use system_tests::programs::commands::{stderr, stdout, xtask_train};
-use system_tests::run_files::{checkpoints, files, stems};
+use system_tests::run_files::{checkpoints, compare, files, run_dir, stems, whole_checkpoints};
 use system_tests::{config, train, train_scripted};
 
 /// Best goes where nobody can write, not even root.
@@ -71,7 +76,7 @@ fn an_older_checkpoint_is_not_given_up_for_a_save_that_failed() {
     let link = directory.join("last.ckpt");
     let (saved, kept) = (best.clone(), root.path().join("kept"));
     // In epoch 1 (steps 11 to 20) the directory `best` is replaced by a file, with its contents put aside.
-    let action = OnStep(std::sync::Arc::new(move || {
+    let action = OnStep(Arc::new(move || {
         // The links are the last that a save makes.
         while !link.exists() {
             std::thread::yield_now();
@@ -102,4 +107,58 @@ fn a_failed_save_is_a_warning_while_training_continues_and_the_program_ends_with
     let tolerant =
         ["--run-id", "r1", "--epochs", "21", "--ckpt-path", "auto", "--set", "failed_saves=\"ignore\""];
     stdout(&xtask_train(root.path(), &tolerant));
+}
+
+/// A disk that changes a byte of the checkpoints of one epoch after they were written, before they are opened again.
+struct ChangedByte {
+    /// Where, from the start or, if it is negative, from the end.
+    at: i64,
+}
+
+impl Observer for ChangedByte {
+    fn before(&self, operation: &Operation<'_>) -> Verdict {
+        if let Operation::Open(path, _) = operation
+            && let name = path.to_string_lossy()
+            && name.contains("/.epoch=1-step=20.ckpt.")
+            && name.ends_with(".staging")
+            && !name.contains(".metadata.json.")
+        {
+            let file = File::options().read(true).write(true).open(path).unwrap();
+            let length = file.metadata().unwrap().len();
+            let at = u64::try_from(self.at).unwrap_or_else(|_| length - self.at.unsigned_abs());
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at).unwrap();
+            file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+        }
+        Verdict::Proceed
+    }
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_read_back_is_a_failed_save_that_costs_no_older_one() {
+    let whole = tempfile::tempdir().unwrap();
+    train(config(whole.path(), 3)).unwrap();
+    // The magic number, a name in the header, the metadata at the end, its digest.
+    for at in [0, 40, -1_000, -1] {
+        let root = tempfile::tempdir().unwrap();
+        let observation = observe(root.path(), Arc::new(ChangedByte { at }));
+        let result = train(config(root.path(), 2)).unwrap();
+        drop(observation);
+        assert!(result.last_save_failed, "{at}");
+        let [(20, error)] = &result.failed_saves[..] else { panic!("{at}: {:?}", result.failed_saves) };
+        let burn_ckpt::Error::ReadBack { path, .. } = error else { panic!("{at}: {error:?}") };
+        assert_eq!(path.file_name().unwrap(), "epoch=1-step=20.ckpt", "{at}");
+        assert!(matches!(error.kind(), ErrorKind::Damaged | ErrorKind::NotACheckpoint), "{at}: {error:?}");
+        // Nothing of it is left, and what it would have replaced is there.
+        let directory = checkpoints(root.path());
+        for strategy in ["best", "last"] {
+            assert_eq!(stems(&directory.join(strategy)), ["epoch=0-step=10"], "{at}");
+        }
+        assert_eq!(whole_checkpoints(&directory), Ok(2), "{at}");
+        assert!(files(&directory).iter().all(|name| !name.contains("staging")), "{at}");
+        // The next save works.
+        train(config(root.path(), 3).with_ckpt_path("auto")).unwrap();
+        compare(&run_dir(whole.path()), &run_dir(root.path()))
+            .unwrap_or_else(|reason| panic!("{at}: {reason}"));
+    }
 }
