@@ -119,6 +119,7 @@ mod dataloader;
 mod error;
 pub mod evaluation;
 mod learner_state;
+pub mod lr_scheduler;
 pub mod metric;
 mod metrics;
 pub mod optimizer;

@@ -14,7 +14,8 @@ use crate::format::container::shown::shown;
 use crate::format::metadata::Metadata;
 use crate::format::section::Section;
 use crate::load::checked_tensors::verified;
-use crate::load::match_tensors::match_tensors;
+use crate::load::float_types;
+use crate::load::match_tensors::{Matches, match_tensors};
 use crate::load::options::LoadOptions;
 use crate::load::prefetch::read_ahead;
 use crate::load::report::LoadReport;
@@ -32,12 +33,13 @@ pub(crate) fn load<M: Module>(
     if let Some(metadata) = metadata {
         section.tensors = verified(path, &options.section(), section.tensors, metadata, &read_errors)?;
     }
-    let (matches, mut report) = match_tensors(path, section, &module, options)?;
+    let Matches { found, floats, mut report } = match_tensors(path, section, &module, options)?;
     report.verified = metadata.is_some();
     report.check(path, options)?;
+    float_types::check(path, &floats)?;
 
     let (names, wanted): (Vec<_>, Vec<_>) =
-        matches.into_iter().map(|found| (found.stored_name, found.wanted)).unzip();
+        found.into_iter().map(|found| (found.stored_name, found.wanted)).unzip();
     let (mapped, unread) = read_ahead(wanted, |tensors| {
         let mut applier = Applier::new(tensors, None, None, false);
         // A device that does not support a tensor's type panics. Only the module is lost then.

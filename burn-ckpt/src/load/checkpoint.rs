@@ -24,7 +24,7 @@ use crate::format::section::Section;
 use crate::hparams::typed::typed;
 use crate::load::apply_weights;
 use crate::load::checked_tensors::{check_hparams, verified};
-use crate::load::match_tensors::match_tensors;
+use crate::load::match_tensors::{Matches, match_tensors};
 use crate::load::options::LoadOptions;
 use crate::load::report::LoadReport;
 use crate::run_dir::locate::locate;
@@ -262,7 +262,7 @@ impl Checkpoint {
     /// # Errors
     ///
     /// [`Error::Mismatch`] listing the tensors that are missing, unused, or of another shape or kind, unless the options allow
-    /// that, before any tensor is read; [`Error::Checksum`] naming a tensor whose bytes are not those that were written;
+    /// that, or of several float types where the module's parameters have one, before any tensor is read; [`Error::Checksum`] naming a tensor whose bytes are not those that were written;
     /// [`Error::Load`] naming a tensor that cannot be read; [`Error::Unverifiable`] without valid metadata.
     pub fn load_into_with<M: Module>(&self, module: M, options: &LoadOptions) -> Result<(M, LoadReport)> {
         let metadata = match options.verify {
@@ -280,7 +280,8 @@ impl Checkpoint {
     /// [`Error::Mismatch`] listing the tensors that are missing, unused or of another shape.
     pub fn check_fits<M: Module>(&self, module: &M) -> Result<()> {
         let options = LoadOptions::default();
-        let (_, report) = match_tensors(&self.path, self.section(Section::MODEL)?, module, &options)?;
+        let Matches { report, .. } =
+            match_tensors(&self.path, self.section(Section::MODEL)?, module, &options)?;
         report.check(&self.path, &options)
     }
 

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::format::container::shown::shown;
 use crate::format::module_types::Walk;
 use crate::format::section::{Section, TensorLayout};
+use crate::load::float_types::FloatType;
 use crate::load::options::LoadOptions;
 use crate::load::prefetch::Wanted;
 use crate::load::report::{LoadReport, TensorMismatch};
@@ -30,18 +31,28 @@ pub(crate) struct Match {
     pub(crate) wanted: Wanted,
 }
 
+/// What was found for a module's parameters.
+pub(crate) struct Matches {
+    /// The tensors that fit.
+    pub(crate) found: Vec<Match>,
+    /// The types of the float parameters.
+    pub(crate) floats: Vec<FloatType>,
+    pub(crate) report: LoadReport,
+}
+
 /// Finds the tensor for each of a module's parameters. What the options allow is checked later, by [`LoadReport::check`].
 pub(crate) fn match_tensors<M: Module>(
     path: &Path,
     section: Section,
     module: &M,
     options: &LoadOptions,
-) -> Result<(Vec<Match>, LoadReport)> {
+) -> Result<Matches> {
     let layout = section.layout()?;
     let mut stored = renamed(path, section.tensors, &options.remapper)?;
-    let (mut matches, mut report) = (Vec::new(), LoadReport::default());
+    let (mut matches, mut floats, mut report) = (Vec::new(), Vec::new(), LoadReport::default());
     for parameter in parameters(module) {
         let Some((stored_name, tensor)) = parameter.take_from(&mut stored, layout) else {
+            floats.extend(parameter.float_type(None));
             report.missing.push((parameter.name, parameter.shape));
             continue;
         };
@@ -60,9 +71,11 @@ pub(crate) fn match_tensors<M: Module>(
         } else {
             // A tensor that is converted is in memory twice during the conversion.
             let cost = if converted { stored_bytes + tensor.byte_len() } else { stored_bytes };
+            floats.extend(parameter.float_type(Some(tensor.dtype)));
             matches.push(Match { stored_name, wanted: Wanted { tensor, cost } });
             continue;
         };
+        floats.extend(parameter.float_type(None));
         report.mismatched.push(TensorMismatch { name: parameter.name, stored, wanted });
     }
     if layout == TensorLayout::PyTorch {
@@ -70,7 +83,7 @@ pub(crate) fn match_tensors<M: Module>(
         stored.retain(|name, _| name.rsplit('.').next() != Some(PYTORCH_COUNTER));
     }
     report.unused = stored.into_iter().map(|(name, (_, tensor))| (name, tensor.shape.to_vec())).collect();
-    Ok((matches, report))
+    Ok(Matches { found: matches, floats, report })
 }
 
 /// Hints for parameters that an imported file lacks, if few others have their shape: PyTorch's programs store tied weights
@@ -123,6 +136,8 @@ struct Parameter {
     plain_name: String,
     shape: Vec<usize>,
     kind: Kind,
+    /// The type of its values now.
+    dtype: DType,
     device: Device,
     /// The types of the modules around the parameter.
     around: Vec<String>,
@@ -159,6 +174,18 @@ impl Kind {
 }
 
 impl Parameter {
+    /// The type of a float parameter after loading. `stored` is that of its tensor.
+    fn float_type(&self, stored: Option<DType>) -> Option<FloatType> {
+        let (name, own) = (self.name.clone(), self.dtype);
+        let is_stored = stored.is_some();
+        matches!(self.kind, Kind::Float).then(|| FloatType {
+            name,
+            own,
+            loaded: stored.unwrap_or(own),
+            is_stored,
+        })
+    }
+
     /// Takes the parameter's tensor: the one of its name or, in PyTorch's layout, of its name there.
     fn take_from(&self, stored: &mut Stored, layout: TensorLayout) -> Option<(String, burn_pack::Tensor)> {
         match layout {
@@ -203,9 +230,10 @@ fn parameters<M: Module>(module: &M) -> Vec<Parameter> {
     let mut visit = Parameters::default();
     module.visit(&mut visit);
     let (types, found) = (visit.walk.into_types(), visit.found);
-    let parameter = |(name, shape, kind, device): (String, Vec<usize>, Kind, Device)| {
+    let parameter = |Found { name, shape, kind, dtype, device }| {
         let (plain_name, around) = (types.without_variants(&name), types.around(&name));
-        Parameter { name, plain_name, shape, kind, device, around }
+        let dtype = dtype.unwrap_or_else(|| kind.dtype(&device));
+        Parameter { name, plain_name, shape, kind, dtype, device, around }
     };
     found.into_iter().map(parameter).collect()
 }
@@ -213,12 +241,22 @@ fn parameters<M: Module>(module: &M) -> Vec<Parameter> {
 #[derive(Default)]
 struct Parameters {
     walk: Walk,
-    found: Vec<(String, Vec<usize>, Kind, Device)>,
+    found: Vec<Found>,
+}
+
+struct Found {
+    name: String,
+    shape: Vec<usize>,
+    kind: Kind,
+    /// `None` for a parameter that is not initialised: it would get its device's default type.
+    dtype: Option<DType>,
+    device: Device,
 }
 
 impl Parameters {
-    fn note(&mut self, shape: Shape, kind: Kind, device: Device) {
-        self.found.push((self.walk.place(), shape.to_vec(), kind, device));
+    fn note(&mut self, shape: Shape, kind: Kind, dtype: Option<DType>, device: Device) {
+        let name = self.walk.place();
+        self.found.push(Found { name, shape: shape.to_vec(), kind, dtype, device });
     }
 }
 
@@ -233,14 +271,15 @@ impl ModuleVisitor for Parameters {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         self.walk.note_layout(param);
-        self.note(param.lazy_shape(), Kind::Float, param.lazy_device());
+        let dtype = param.is_initialized().then(|| param.base().dtype());
+        self.note(param.lazy_shape(), Kind::Float, dtype, param.lazy_device());
     }
 
     fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
-        self.note(param.lazy_shape(), Kind::Int, param.lazy_device());
+        self.note(param.lazy_shape(), Kind::Int, None, param.lazy_device());
     }
 
     fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
-        self.note(param.lazy_shape(), Kind::Bool, param.lazy_device());
+        self.note(param.lazy_shape(), Kind::Bool, None, param.lazy_device());
     }
 }

@@ -29,8 +29,7 @@ pub fn recover(layout: &RunLayout, outside: &[PathBuf]) -> Result<()> {
             links::remove(&path)?;
         }
     }
-    let own = subdirectories(&directory)?;
-    for directory in own.iter().chain(outside) {
+    for directory in outside {
         for path in list(directory)? {
             if is_orphan(&path, layout.run_id())? {
                 remove_if_there(&path)?;
@@ -40,8 +39,9 @@ pub fn recover(layout: &RunLayout, outside: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// The files that unfinished writes of a run left, or that a process writes at the moment: all staging files in the run's own
-/// directories, and those that have the run's mark in the directories outside of them.
+/// The files that unfinished writes and removals of a run left, or that a process writes at the moment: all staging files in the
+/// run's own directories, its metadata there without a checkpoint, and the staging files that have the run's mark in the directories
+/// outside of them.
 ///
 /// # Errors
 ///
@@ -49,8 +49,14 @@ pub fn recover(layout: &RunLayout, outside: &[PathBuf]) -> Result<()> {
 pub fn unfinished_files(layout: &RunLayout, outside: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let directory = layout.checkpoint_dir();
     let mut found = Vec::new();
-    for directory in subdirectories(&directory)?.iter().chain([&directory]) {
-        found.extend(list(directory)?.into_iter().filter(|path| is_staging(path)));
+    found.extend(list(&directory)?.into_iter().filter(|path| is_staging(path)));
+    for directory in subdirectories(&directory)? {
+        for path in list(&directory)? {
+            // Of a checkpoint, which is removed first, or was to be published after it.
+            if is_staging(&path) || is_orphan(&path, layout.run_id())? {
+                found.push(path);
+            }
+        }
     }
     if !outside.is_empty() && is_there(layout.run_dir())? {
         let owner = layout.staging_owner()?;

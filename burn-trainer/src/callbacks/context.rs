@@ -4,17 +4,21 @@ use std::fmt;
 
 use burn::tensor::Device;
 use burn::train::{Learner, LearnerModel};
+use burn_ckpt::retention::MetricMode;
 use indexmap::IndexMap;
 
+use super::requests::{Requests, StopRequest};
 use super::result::CallbackResult;
 use super::scalars::{LoggedSplit, ScalarValue, ScalarsOf};
+use crate::metrics::RunMetrics;
 
 /// The run at the time of a callback's method.
 pub struct CallbackContext<'a, M: LearnerModel> {
     pub(super) facts: RunFacts<'a, M>,
     pub(super) scalars: &'a ScalarsOf,
-    pub(super) stop: &'a mut Option<String>,
-    pub(super) validated: &'a mut Option<M>,
+    /// The callback's name.
+    pub(super) name: &'a str,
+    pub(super) requests: &'a mut Requests<M>,
 }
 
 /// Where the run is, and what it has.
@@ -29,6 +33,7 @@ pub(crate) struct RunFacts<'a, M: LearnerModel> {
     pub(crate) learner: &'a Learner<M>,
     pub(crate) learning_rate: f64,
     pub(crate) device: &'a Device,
+    pub(crate) metrics: &'a RunMetrics,
     pub(crate) read_metrics: &'a dyn Fn() -> IndexMap<String, f64>,
 }
 
@@ -70,6 +75,32 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
     #[must_use]
     pub fn learning_rate(&self) -> f64 {
         self.facts.learning_rate
+    }
+
+    /// By what callbacks have multiplied the scheduler's rate so far.
+    #[must_use]
+    pub fn learning_rate_scale(&self) -> f64 {
+        self.requests.rate_scale
+    }
+
+    /// Multiplies the learning rate of all following steps by a factor. The product of all factors is part of the checkpoint. The
+    /// learner's scheduler has to be a [`scaled`](crate::lr_scheduler::scaled) one: otherwise the next step is an error.
+    pub fn scale_learning_rate(&mut self, factor: f64) {
+        self.requests.rate_scale *= factor;
+    }
+
+    /// The full name of a metric that a user wrote (`val_loss`, `val/loss`, `Val Loss`), and whether lower or higher is better if the
+    /// metric says so.
+    ///
+    /// # Errors
+    ///
+    /// For a name that no metric has, with the names that there are.
+    pub fn find_metric(&self, name: &str) -> CallbackResult<(String, Option<MetricMode>)> {
+        let table = self.facts.metrics.table.lock();
+        table.find(name).ok_or_else(|| {
+            let known = table.numeric_names().join(", ");
+            format!("the metric {name} is not registered; the metrics are {known}").into()
+        })
     }
 
     /// The first device of the run.
@@ -129,14 +160,15 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
     /// Has the validation that begins run on another model: one with averaged weights, say. Its metrics, and so what is best, are
     /// those of this model. Of several callbacks the last one counts.
     pub fn validate_with(&mut self, model: M) {
-        *self.validated = Some(model);
+        self.requests.validated = Some(model);
     }
 
     /// Ends the run after this step, or this validation, as if it had no more to train. The state is saved, and
     /// [`FitResult::ended_because`](crate::FitResult::ended_because) has the reason. A callback that has ended a run, and that should
     /// not continue when it is started again, stops it again in [`on_fit_start`](super::Callback::on_fit_start).
     pub fn stop(&mut self, reason: impl Into<String>) {
-        self.stop.get_or_insert(reason.into());
+        let (callback, reason) = (self.name.to_owned(), reason.into());
+        self.requests.stop.get_or_insert(StopRequest { callback, reason });
     }
 }
 

@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 
 use super::callback::{Callback, Restored};
 use super::context::{CallbackContext, RunFacts};
+use super::requests::Requests;
 use super::result::CallbackResult;
 use super::scalars::{Logged, LoggedSplit, ScalarMetric, ScalarsOf};
 use super::state::CallbackState;
@@ -18,10 +19,7 @@ use crate::process::console::warn;
 /// The callbacks of a run, in the order in which they were given.
 pub(crate) struct Callbacks<M: LearnerModel> {
     all: Vec<Registered<M>>,
-    /// Why a callback ends the run.
-    stop: Option<String>,
-    /// The model for the validation that begins, if a callback has one.
-    validated: Option<M>,
+    pub(crate) requests: Requests<M>,
 }
 
 struct Registered<M: LearnerModel> {
@@ -46,7 +44,7 @@ impl CallbackStates {
 
 impl<M: LearnerModel> Callbacks<M> {
     pub(crate) fn new() -> Self {
-        Self { all: Vec::new(), stop: None, validated: None }
+        Self { all: Vec::new(), requests: Requests::default() }
     }
 
     pub(crate) fn add(&mut self, callback: Box<dyn Callback<M>>) {
@@ -103,17 +101,16 @@ impl<M: LearnerModel> Callbacks<M> {
     ///
     /// [`Error::Callback`] for a state that a callback does not take.
     pub(crate) fn restore(&mut self, checkpoint: &Checkpoint, facts: RunFacts<'_, M>) -> Result<()> {
-        let Self { all, stop, validated } = self;
+        let Self { all, requests } = self;
         for registered in all {
             let section = section_name(&registered.name);
             let state = match checkpoint.has_section(&section) {
                 true => CallbackState::of_section(checkpoint.section(&section)?),
                 false => None,
             };
-            let restored = registered.guarded("restore", |callback, scalars| {
-                let mut context =
-                    CallbackContext { facts, scalars, stop: &mut *stop, validated: &mut *validated };
-                callback.restore(&mut context, state)
+            let restored = registered.guarded("restore", |callback, name, scalars| {
+                let requests = &mut *requests;
+                callback.restore(&mut CallbackContext { facts, name, scalars, requests }, state)
             })?;
             if let Some(Restored::Anew(reason)) = restored {
                 warn(&format!("the callback {} begins anew: {reason}", registered.name));
@@ -147,12 +144,11 @@ impl<M: LearnerModel> Callbacks<M> {
         facts: RunFacts<'_, M>,
         mut call: impl FnMut(&mut dyn Callback<M>, &mut CallbackContext<'_, M>) -> CallbackResult,
     ) -> Result<()> {
-        let Self { all, stop, validated } = self;
+        let Self { all, requests } = self;
         all.iter_mut().try_for_each(|registered| {
-            let called = registered.guarded(method, |callback, scalars| {
-                let mut context =
-                    CallbackContext { facts, scalars, stop: &mut *stop, validated: &mut *validated };
-                call(callback, &mut context)
+            let called = registered.guarded(method, |callback, name, scalars| {
+                let requests = &mut *requests;
+                call(callback, &mut CallbackContext { facts, name, scalars, requests })
             });
             called.map(drop)
         })
@@ -166,21 +162,11 @@ impl<M: LearnerModel> Callbacks<M> {
     pub(crate) fn states(&mut self) -> Result<CallbackStates> {
         let mut states = CallbackStates::default();
         for registered in &mut self.all {
-            if let Some(state) = registered.guarded("state", |callback, _| callback.state())?.flatten() {
+            if let Some(state) = registered.guarded("state", |callback, _, _| callback.state())?.flatten() {
                 states.0.push((registered.name.clone(), state));
             }
         }
         Ok(states)
-    }
-
-    /// The model for the validation that begins, if a callback has one.
-    pub(crate) fn take_validated(&mut self) -> Option<M> {
-        self.validated.take()
-    }
-
-    /// Why a callback ends the run, if one does.
-    pub(crate) fn stop(&self) -> Option<&str> {
-        self.stop.as_deref()
     }
 }
 
@@ -189,13 +175,13 @@ impl<M: LearnerModel> Registered<M> {
     fn guarded<T>(
         &mut self,
         method: &'static str,
-        call: impl FnOnce(&mut dyn Callback<M>, &ScalarsOf) -> CallbackResult<T>,
+        call: impl FnOnce(&mut dyn Callback<M>, &str, &ScalarsOf) -> CallbackResult<T>,
     ) -> Result<Option<T>> {
         if self.has_panicked {
             return Ok(None);
         }
         let Self { name, callback, scalars, has_panicked } = self;
-        match catch_unwind(AssertUnwindSafe(|| call(&mut **callback, scalars))) {
+        match catch_unwind(AssertUnwindSafe(|| call(&mut **callback, name, scalars))) {
             Ok(called) => called.map(Some).map_err(|source| Error::Callback {
                 name: name.clone(),
                 method,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use burn_ckpt::plumbing::{LockMode, WhenBusy};
 
+use crate::callbacks::EarlyStopping;
 use crate::config::batch_limit::BatchLimit;
 use crate::config::trainer_config::{ChangedHparams, EndWith, FailedSaves, TrainerConfig};
 use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyConfig};
@@ -47,6 +48,13 @@ impl TrainerConfig {
     #[must_use]
     pub fn with_strategies(mut self, strategies: impl IntoIterator<Item = StrategyConfig>) -> Self {
         self.strategies = Some(strategies.into_iter().collect());
+        self
+    }
+
+    /// Sets the metric, and the patience, by which the run ends early.
+    #[must_use]
+    pub fn with_early_stopping(mut self, early_stopping: EarlyStopping) -> Self {
+        self.early_stopping = Some(early_stopping);
         self
     }
 

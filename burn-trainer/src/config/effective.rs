@@ -71,6 +71,7 @@ impl TrainerConfig {
     /// A limit that is set, by its name.
     pub(crate) fn limit_in_use(&self) -> Option<&'static str> {
         let limits = [
+            ("early_stopping", self.early_stopping.is_some()),
             ("max_steps", self.max_steps.is_some()),
             ("max_time", self.max_time.is_some()),
             ("limit_train_batches", self.limit_train_batches.is_some()),

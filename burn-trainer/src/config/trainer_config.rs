@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use burn_ckpt::plumbing::{DEFAULT_LOGS, LockMode, WhenBusy};
 use serde::{Deserialize, Serialize};
 
+use crate::callbacks::EarlyStopping;
 use crate::config::batch_limit::BatchLimit;
 use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyConfig};
 
@@ -15,6 +16,7 @@ use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyC
 /// | `primary_metric` | none | with one set, best, last and on-exception checkpoints are on |
 /// | `max_epochs` | 1 | from 1 to 10,000,000 |
 /// | `min_epochs` | 0 | before them neither early stopping nor a callback ends the run |
+/// | `early_stopping` | none | ends the run when a metric no longer improves |
 /// | `max_steps`, `max_time` | none | end the run at so many optimizer steps, or after so much training |
 /// | `limit_train_batches`, `limit_valid_batches` | none | use a part of each epoch's batches: a number, or a part of all |
 /// | `overfit_batches` | none | train on the same few batches again and again |
@@ -65,6 +67,8 @@ pub struct TrainerConfig {
     pub max_epochs: usize,
     /// The number of epochs before which neither early stopping nor a callback ends the run.
     pub min_epochs: usize,
+    /// Ends the run when a metric has not improved for some epochs; see [`EarlyStopping`].
+    pub early_stopping: Option<EarlyStopping>,
     /// The number of optimizer steps of the whole run, at which it ends as done, whatever `max_epochs` says.
     pub max_steps: Option<u64>,
     /// The training time of the whole run (`"12h"`, `"90m"`, or seconds), after which it ends as done at the next optimizer step. The
@@ -233,6 +237,7 @@ impl Default for TrainerConfig {
             primary_metric: None,
             max_epochs: 1,
             min_epochs: 0,
+            early_stopping: None,
             max_steps: None,
             max_time: None,
             limit_train_batches: None,

@@ -6,6 +6,7 @@
 //! Uses `state`, `metrics`, `process` and `optimizer`. `training_loop`, `run` and `burn_loops` use it.
 
 pub(crate) mod keep_alive;
+pub(crate) mod learning_rates;
 pub(crate) mod optimizer_probe;
 pub(crate) mod optimizer_size;
 pub(crate) mod record_capture;

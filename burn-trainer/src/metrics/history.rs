@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use burn_ckpt::Section;
 use parking_lot::Mutex;
 
-use super::history_format::{Entries, EpochValues, History};
+use super::history_format::{Entries, EpochTable, EpochValues, History};
 
 /// How often a wait for an update looks.
 const POLL: Duration = Duration::from_millis(1);
@@ -22,7 +22,7 @@ pub(crate) struct SharedHistory(Arc<Mutex<HistoryState>>);
 #[derive(Debug, Default)]
 struct HistoryState {
     /// The values of the epochs that are done. The last ones can be missing: a checkpoint may have no history.
-    epochs: Arc<Vec<EpochValues>>,
+    epochs: Arc<EpochTable>,
     /// The number of epochs that are done.
     done: usize,
     /// The last epoch (burn's number) whose value is shown.
@@ -44,7 +44,7 @@ struct EpochLog {
 
 /// The history up to an update of the epoch in progress.
 pub(crate) struct HistoryAt {
-    epochs: Arc<Vec<EpochValues>>,
+    epochs: Arc<EpochTable>,
     current: Arc<Mutex<EpochLog>>,
     updates: u64,
 }
@@ -57,9 +57,11 @@ impl SharedHistory {
         let current = EpochLog { epoch, updates, entries: entries.collect(), no_means };
         let done = epoch.saturating_sub(1);
         let mut epochs = history.epochs;
-        epochs.truncate(done);
+        if epochs.len() > done {
+            Arc::make_mut(&mut epochs).set_len(done);
+        }
         let current = Arc::new(Mutex::new(current));
-        *self.0.lock() = HistoryState { epochs: Arc::new(epochs), done, until: None, current };
+        *self.0.lock() = HistoryState { epochs, done, until: None, current };
     }
 
     /// Hides the epochs after this one (burn's number). While early stopping is replayed over finished epochs, it must
@@ -147,7 +149,7 @@ impl SharedHistory {
         let HistoryState { epochs, done, current, .. } = &mut *state;
         let epochs = Arc::make_mut(epochs);
         // Only here: `done` comes from a checkpoint, and is believed once an epoch after it has been trained.
-        epochs.resize_with(*done, EpochValues::default);
+        epochs.set_len(*done);
         epochs.push(values);
         *done += 1;
         *current = Arc::default();
@@ -156,7 +158,7 @@ impl SharedHistory {
     /// The value of a metric in an epoch (burn's number) that is done.
     pub(super) fn value(&self, full_name: &str, epoch: usize) -> Option<f64> {
         let state = self.0.lock();
-        state.epochs.get(epoch.checked_sub(1)?)?.0.get(full_name).copied()
+        state.epochs.value(full_name, epoch.checked_sub(1)?)
     }
 
     /// The history with the first `updates` updates of the epoch in progress. Copies nothing.
@@ -177,7 +179,7 @@ impl HistoryAt {
         let no_means = no_means.map(|(_, metric)| metric.clone()).collect();
         // The JSON of a long epoch takes time. Metrics can be logged meanwhile.
         drop(current);
-        History { epochs: self.epochs.to_vec(), entries, no_means }.section()
+        History { epochs: Arc::clone(&self.epochs), entries, no_means }.section()
     }
 }
 
@@ -199,7 +201,13 @@ mod tests {
     }
 
     fn values(value: f64) -> EpochValues {
-        EpochValues(IndexMap::from([("train_loss".to_owned(), value)]))
+        IndexMap::from([("train_loss".to_owned(), value)])
+    }
+
+    fn table(epochs: usize) -> Arc<EpochTable> {
+        let mut table = EpochTable::default();
+        (0..epochs).for_each(|_| table.push(values(0.5)));
+        Arc::new(table)
     }
 
     #[test]
@@ -213,11 +221,11 @@ mod tests {
         history.log(2, line("d"));
         let read_back = read(&at);
         assert_eq!(losses(&read_back.entries), [(1, "a")]);
-        assert!(read_back.epochs.is_empty());
+        assert_eq!(read_back.epochs.len(), 0);
 
         let later = read(&history.at(1));
         assert_eq!(losses(&later.entries), [(1, "d")]);
-        assert!(later.epochs[0].0["train_loss"].is_nan());
+        assert!(later.epochs.value("train_loss", 0).unwrap().is_nan());
     }
 
     #[test]
@@ -237,7 +245,7 @@ mod tests {
     #[test]
     fn an_epoch_keeps_its_place_after_epochs_that_the_checkpoint_has_no_values_of() {
         let resumed = SharedHistory::default();
-        resumed.restore(History { epochs: vec![values(0.5)], ..History::default() }, 4, 0);
+        resumed.restore(History { epochs: table(1), ..History::default() }, 4, 0);
         assert_eq!((resumed.epochs(), resumed.value("train_loss", 3)), (3, None));
         resumed.close_epoch(values(0.25));
         assert_eq!(resumed.epochs(), 4);
@@ -255,7 +263,7 @@ mod tests {
         resumed.log(usize::MAX, line("a"));
         assert_eq!(resumed.epochs(), usize::MAX - 1);
         // More epochs than are done are from another time.
-        resumed.restore(History { epochs: vec![values(0.5); 3], ..History::default() }, 2, 0);
+        resumed.restore(History { epochs: table(3), ..History::default() }, 2, 0);
         assert_eq!((resumed.value("train_loss", 1), resumed.value("train_loss", 2)), (Some(0.5), None));
     }
 }

@@ -1,12 +1,19 @@
 //! The history as a section of a checkpoint. A checkpoint can come from anybody, so everything in it is checked.
 
+mod chunks;
+mod epoch_table;
+
+use std::sync::Arc;
+
 use burn::tensor::{Bytes, DType, Shape};
 use burn_ckpt::Section;
 use burn_ckpt::plumbing::{parse_json, shown};
 use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::line_chunks::Lines;
+use epoch_table::MAX_METRICS;
+pub(crate) use epoch_table::{EpochTable, EpochValues};
 
 /// The one tensor of the section: JSON as bytes. The container's header would be read every time that a checkpoint is
 /// opened, and this only by a resume.
@@ -17,14 +24,13 @@ pub(crate) const MAX_EPOCHS: usize = 10_000_000;
 const MAX_BYTES: usize = 256 * 1024 * 1024;
 /// The most JSON values in a history: 1,000,000 epochs of two metrics, or as many batches.
 const MAX_VALUES: usize = 5_000_000;
-/// The most metrics of one epoch.
-const MAX_METRICS: usize = 10_000;
 
 /// A run's history as it stands in a checkpoint.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct History {
-    /// The values of the epochs that are done, the first one first.
-    pub(super) epochs: Vec<EpochValues>,
+    /// The values of the epochs that are done. A run that resumes and its saves share them.
+    #[serde(serialize_with = "write_epochs", deserialize_with = "read_epochs")]
+    pub(super) epochs: Arc<EpochTable>,
     /// The lines that the training split of the epoch in progress has logged.
     pub(super) entries: Entries,
     /// Which of these metrics are not means over the batches.
@@ -32,12 +38,27 @@ pub(crate) struct History {
     pub(super) no_means: Vec<String>,
 }
 
-/// The values of one epoch by the metrics' full names, as burn's early stopping sees them.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct EpochValues(
-    #[serde(with = "burn_ckpt::plumbing::numbers")] pub(super) IndexMap<String, f64>,
-);
+/// Counts what is written.
+struct Length(usize);
+
+impl std::io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn write_epochs<S: Serializer>(epochs: &Arc<EpochTable>, to: S) -> Result<S::Ok, S::Error> {
+    epochs.serialize(to)
+}
+
+fn read_epochs<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<EpochTable>, D::Error> {
+    EpochTable::deserialize(from).map(Arc::new)
+}
 
 /// The lines of burn's metric files by burn's names of the metrics.
 pub(super) type Entries = IndexMap<String, Lines>;
@@ -50,10 +71,15 @@ impl History {
 
     /// The section for a checkpoint.
     pub(super) fn section(&self) -> burn_ckpt::Result<Section> {
-        let json = serde_json::to_vec(self)
-            .map_err(|error| burn_ckpt::Error::snapshot("the history cannot be written as JSON", error))?;
+        let failed = |error| burn_ckpt::Error::snapshot("the history cannot be written as JSON", error);
+        // A buffer that grows is in memory twice while it moves.
+        let mut length = Length(0);
+        serde_json::to_writer(&mut length, self).map_err(failed)?;
+        let mut json = Vec::with_capacity(length.0);
+        serde_json::to_writer(&mut json, self).map_err(failed)?;
         let shape = Shape::new([json.len()]);
-        let bytes = Bytes::from_bytes_vec(json);
+        // A save clones its tensors. Clones of shared bytes take no memory.
+        let bytes = Bytes::from_bytes_vec(json).shared();
         let tensor = burn_ckpt::burn_pack::Tensor::new(TENSOR.to_owned(), DType::U8, shape, None, bytes);
         Ok(Section::new().with_tensors(vec![tensor]))
     }
@@ -68,10 +94,8 @@ impl History {
         }
         let (_, _, _, _, bytes) = tensor.into_parts().map_err(|error| error.to_string())?;
         let history: Self = parse_json(&bytes, MAX_VALUES).map_err(|error| shown(&error.to_string()))?;
-        let most = history.epochs.iter().map(|values| values.0.len()).max().unwrap_or(0);
         for (what, count, limit) in [
             ("epochs", history.epochs.len(), MAX_EPOCHS),
-            ("metrics in an epoch", most, MAX_METRICS),
             ("metrics", history.entries.len(), MAX_METRICS),
             ("metrics that are not means", history.no_means.len(), MAX_METRICS),
         ] {
@@ -116,10 +140,10 @@ mod tests {
     #[test]
     fn values_that_json_has_no_number_for_come_back() {
         let history = read(r#"{"epochs":[{"a":"NaN","b":"inf","c":"-inf","d":1}],"entries":{}}"#).unwrap();
-        let values = &history.epochs[0].0;
-        assert!(values["a"].is_nan());
-        assert_eq!((values["b"], values["c"], values["d"]), (f64::INFINITY, f64::NEG_INFINITY, 1.0));
+        let value = |name: &str| history.epochs.value(name, 0).unwrap();
+        assert!(value("a").is_nan());
+        assert_eq!((value("b"), value("c"), value("d")), (f64::INFINITY, f64::NEG_INFINITY, 1.0));
         let again = History::from_section(history.section().unwrap()).unwrap();
-        assert!(again.epochs[0].0["a"].is_nan());
+        assert!(again.epochs.value("a", 0).unwrap().is_nan());
     }
 }

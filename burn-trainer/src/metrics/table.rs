@@ -66,7 +66,7 @@ impl SharedMetrics {
             let value = store.find_metric(&metric.name, epoch, Aggregate::Mean, &metric.split)?;
             Some((metric.full_name, value))
         });
-        EpochValues(values.collect())
+        values.collect()
     }
 }
 

@@ -85,7 +85,7 @@ pub(crate) fn prepare<M: LearnerModel>(
         metric_logger = metric_logger.with_files(run.layout.run_dir());
     }
     let mut existing = ExistingCheckpoints::default();
-    let resume = run.resume.take();
+    let mut resume = run.resume.take();
     if writes {
         start_lines::starting(&config, &run.layout, resume.as_ref(), run.resumes_itself);
     }
@@ -95,7 +95,7 @@ pub(crate) fn prepare<M: LearnerModel>(
         }
         changed_settings::report(resume, &config, &hparams, (data, keeps_order))?;
     }
-    if let Some(resume) = &resume {
+    if let Some(resume) = &mut resume {
         restore(learner, resume)?;
         let epoch = restore_metrics(&metrics, resume);
         // A checkpoint of another run is only resumed in a directory without checkpoints.
@@ -123,11 +123,11 @@ fn check_gradients<M: LearnerModel>(learner: &Learner<M>) -> Result<()> {
 }
 
 /// Restores the values and the history. Returns burn's number of the epoch in which the run resumes.
-fn restore_metrics(metrics: &RunMetrics, resume: &ResumePoint) -> usize {
+fn restore_metrics(metrics: &RunMetrics, resume: &mut ResumePoint) -> usize {
     let position = resume.state.position.next();
     metrics.table.lock().restore(resume.state.metrics.clone(), position.trained);
     let epoch = burn_epoch(position.epoch);
-    metrics.history.restore(resume.history.clone(), epoch, position.logged());
+    metrics.history.restore(std::mem::take(&mut resume.history), epoch, position.logged());
     epoch
 }
 

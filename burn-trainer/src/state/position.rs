@@ -22,6 +22,12 @@ pub(crate) struct TrainerState {
     /// has its position only.
     #[serde(default)]
     pub(crate) learning_rate: Option<f64>,
+    /// The learning rate of the next optimizer step. Not in checkpoints of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) next_learning_rate: Option<f64>,
+    /// By what callbacks have multiplied the scheduler's rate.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub(crate) learning_rate_scale: f64,
     /// Batches in an optimizer step: the number of devices, times the accumulation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) batches_per_step: Option<u64>,
@@ -40,6 +46,14 @@ pub(crate) struct TrainerState {
     /// The score by which each of these strategies ranks it.
     #[serde(with = "burn_ckpt::plumbing::numbers")]
     pub(crate) scores: IndexMap<String, f64>,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn is_one(value: &f64) -> bool {
+    *value == 1.0
 }
 
 impl TrainerState {
@@ -61,6 +75,8 @@ impl TrainerState {
             position,
             seed,
             learning_rate: None,
+            next_learning_rate: None,
+            learning_rate_scale: 1.0,
             batches_per_step: None,
             data: None,
             ended: None,
@@ -92,7 +108,8 @@ impl TrainerState {
         if !(self.training_time_seconds >= 0.0 && self.training_time_seconds.is_finite()) {
             return Err(format!("its training time is {} seconds", self.training_time_seconds));
         }
-        if self.learning_rate.is_some_and(|rate| !rate.is_finite()) {
+        let rates = [self.learning_rate, self.next_learning_rate, Some(self.learning_rate_scale)];
+        if rates.into_iter().flatten().any(|rate| !rate.is_finite()) {
             return Err("its learning rate is not a number".to_owned());
         }
         let DataLengths { train, valid } = self.data.unwrap_or_default();

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::parked_state::{ParkedState, ParkingSlot};
 use crate::error::Result;
+use crate::learner_state::learning_rates::LearningRates;
 use crate::learner_state::snapshot::{ReadTiming, take_snapshot_of};
 use crate::metrics::RunMetrics;
 use crate::saving::run_saves::RunSaves;
@@ -134,7 +135,8 @@ impl<M: LearnerModel> LoopFromOutside<M> {
         reason: &str,
         limit: Duration,
     ) -> Result<()> {
-        let ParkedState { learner, valid, position, learning_rate, callbacks } = parked;
+        let ParkedState { learner, valid, position, learning_rate, rate_scale, callbacks } = parked;
+        let rates = LearningRates::of(&learner, learning_rate, rate_scale);
         let (Some(saver), Some(store)) = (saves.saver(), &self.store.0) else { return Ok(()) };
         let logged = position.logged();
         self.metrics.history.await_count(burn_epoch(position.epoch), logged, METRICS_LIMIT.min(limit / 4));
@@ -144,7 +146,9 @@ impl<M: LearnerModel> LoopFromOutside<M> {
         let event = TrainingEvent::Interrupted(reason);
         let requested = saver.requested_saves(&[event], position, &progress);
         let state = TrainerState {
-            learning_rate: Some(learning_rate),
+            learning_rate: Some(rates.last),
+            next_learning_rate: Some(rates.next),
+            learning_rate_scale: rates.scale,
             batches_per_step: Some(self.batches_per_step),
             data: Some(self.data.of_epoch(position.epoch)),
             ended: event.ended(),

@@ -7,6 +7,7 @@ use burn::train::{Learner, LearnerModel, SupervisedTraining, TrainingStrategy};
 
 use super::Trainer;
 use crate::burn_loops::epoch_end_saves::EpochEndSaves;
+use crate::callbacks::built_in::early_stopping::EarlyStoppingCallback;
 use crate::callbacks::registered::Callbacks;
 use crate::config::{BatchLimit, TrainerConfig};
 use crate::dataloader::LoaderSize;
@@ -74,6 +75,10 @@ impl<M: LearnerModel> Trainer<M> {
         let (devices, optim) = (std::mem::take(&mut self.devices), self.optim);
         let (end_of_run, data) = (Arc::clone(&self.end_of_run), self.data.get());
         let mut callbacks = std::mem::replace(&mut self.callbacks, Callbacks::new());
+        if let Some(settings) = self.config.early_stopping.clone() {
+            // After those of the program, which may log its metric.
+            callbacks.add(Box::new(EarlyStoppingCallback::new(settings)));
+        }
         let training = callbacks.register(training)?;
         let setup = self.into_setup();
         let prepare = move || prepare(setup, &mut learner).map(|prepared| (prepared, learner));

@@ -59,6 +59,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             learner: learner.get(),
             learning_rate: learner.learning_rate().base(),
             device,
+            metrics,
             read_metrics: &read_metrics,
         };
         work(callbacks, facts)

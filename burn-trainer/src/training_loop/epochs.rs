@@ -60,6 +60,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             self.progress.finished_before = is_resumed;
             return Ok(());
         }
+        self.warn_of_another_rate();
         if let Some(reason) = data.valid.without_batches() {
             self.saves.lock().check_validated(&reason)?;
         }
@@ -228,7 +229,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let position = &mut self.progress.position;
         (position.batches, position.items) = (training.batches, items);
         if is_done {
-            self.learner.optimizer_step(devices, gradients);
+            self.learner.optimizer_step(devices, gradients, self.callbacks.rate_scale())?;
             self.progress.position.global_step += 1;
         }
         self.learner.settle();

@@ -88,7 +88,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             epochs: self.progress.position.epochs(),
             steps: self.progress.position.global_step,
             finished_before: self.progress.finished_before,
-            stopped_early: self.early_stopping.has_stopped(),
+            stopped_early: self.early_stopping.has_stopped() || self.progress.stopped_early,
             ended_because: self.progress.ended_because.clone(),
             seconds: self.progress.clock.seconds(),
             stop,

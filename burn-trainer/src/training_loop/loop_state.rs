@@ -15,8 +15,12 @@ use super::parts::event_reporter::EventReporter;
 use super::parts::loop_callbacks::LoopCallbacks;
 use super::parts::run_limits::RunLimits;
 use super::parts::trained_learner::TrainedLearner;
+use crate::callbacks::built_in::early_stopping::EARLY_STOPPING;
+use crate::callbacks::requests::StopRequest;
 use crate::error::Result;
+use crate::learner_state::learning_rates::LearningRates;
 use crate::metrics::RunMetrics;
+use crate::process::console::warn;
 use crate::process::environment_devices::EnvironmentDevices;
 use crate::process::signals::StopView;
 use crate::remote::device_watch::DeviceWatch;
@@ -56,6 +60,10 @@ pub(super) struct LoopProgress {
     pub(super) begun: Position,
     /// Whether the run was resumed and had nothing left to train.
     pub(super) finished_before: bool,
+    /// The rate that the run which saved the checkpoint would have had in its next step.
+    pub(super) expected_rate: Option<f64>,
+    /// Whether the early stopping of the configuration has ended the run.
+    pub(super) stopped_early: bool,
     /// Why the run has ended before its last epoch, as done.
     pub(super) ended_because: Option<String>,
 }
@@ -72,6 +80,8 @@ impl LoopProgress {
             data,
             begun: position,
             finished_before: false,
+            expected_rate: None,
+            stopped_early: false,
             ended_because: None,
         }
     }
@@ -82,9 +92,16 @@ impl LoopProgress {
     }
 
     /// The trainer's part of a checkpoint.
-    fn trainer_state(&self, learning_rate: f64, metrics: &RunMetrics, ended: Option<String>) -> TrainerState {
+    fn trainer_state(
+        &self,
+        rates: LearningRates,
+        metrics: &RunMetrics,
+        ended: Option<String>,
+    ) -> TrainerState {
         TrainerState {
-            learning_rate: (self.position.global_step > 0).then_some(learning_rate),
+            learning_rate: (self.position.global_step > 0).then_some(rates.last),
+            next_learning_rate: Some(rates.next),
+            learning_rate_scale: rates.scale,
             batches_per_step: Some(self.batch.batches_per_step()),
             data: Some(self.data.of_epoch(self.position.epoch)),
             ended,
@@ -94,14 +111,29 @@ impl LoopProgress {
 }
 
 impl<M: LearnerModel> LoopState<'_, M> {
-    /// Whether a limit, or a callback, ends the run here as done, and why.
+    /// Whether a limit, or a callback, ends the run here as done.
     pub(super) fn ends_here(&mut self) -> bool {
         let LoopProgress { position, clock, .. } = &self.progress;
         let may_end_early = self.limits.may_end_early(*position);
-        let of_callback = self.callbacks.stop().filter(|_| may_end_early).map(str::to_owned);
-        let reason = self.limits.reached(*position, clock).or(of_callback);
-        self.progress.ended_because = reason;
+        let stop = self.callbacks.stop().filter(|_| may_end_early).cloned();
+        let reached = self.limits.reached(*position, clock);
+        let is_early_stopping = |stop: &StopRequest| stop.callback == EARLY_STOPPING;
+        self.progress.stopped_early = reached.is_none() && stop.as_ref().is_some_and(is_early_stopping);
+        self.progress.ended_because = reached.or(stop.map(|stop| stop.reason));
         self.progress.ended_because.is_some()
+    }
+
+    /// Warns where the first step after a resume has another learning rate than it would have had in the run that saved the
+    /// checkpoint.
+    pub(super) fn warn_of_another_rate(&self) {
+        let now = self.learner.rates(self.callbacks.rate_scale()).next;
+        if let Some(expected) = self.progress.expected_rate.filter(|expected| *expected != now) {
+            let step = self.progress.position.global_step + 1;
+            warn(&format!(
+                "the learning rate of step {step} is {now}, and {expected} in the run that saved the checkpoint: the scheduler, its \
+                 settings or the length of the run have changed"
+            ));
+        }
     }
 
     /// Waits for the metrics' names, and starts saving.
@@ -114,6 +146,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
     pub(super) fn begin(&mut self, previous: Option<&TrainerState>) {
         self.learner.begin(previous.and_then(|previous| previous.learning_rate));
         if let Some(previous) = previous {
+            self.callbacks.restore_rate_scale(previous.learning_rate_scale);
+            self.progress.expected_rate = previous.next_learning_rate;
             (self.progress.position, self.progress.begun) = (previous.position, previous.position);
         }
     }
@@ -153,7 +187,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             let Some(saver) = saves.saver() else { return Ok(()) };
             let is_last = matches!(events, [TrainingEvent::Interrupted(_)]);
             let ended = events.iter().find_map(TrainingEvent::ended);
-            let state = progress.trainer_state(learner.learning_rate().base(), metrics, ended);
+            let state = progress.trainer_state(learner.rates(callbacks.rate_scale()), metrics, ended);
             let callbacks = callbacks.states()?;
             saver.submit(&requested, &state, is_last, &mut deadline, |weights_only| {
                 let history = || metrics.history.at(progress.position.logged());
@@ -189,7 +223,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         }
         let (event, latest) = (TrainingEvent::Exception(message), || metrics.values());
         let requested = requested_saves(saver, &[event], progress, &latest);
-        let state = progress.trainer_state(learner.learning_rate().base(), metrics, event.ended());
+        let rates = learner.rates(callbacks.rate_scale());
+        let state = progress.trainer_state(rates, metrics, event.ended());
         let callbacks = callbacks.states()?;
         saver.submit_within(limit, &requested, &state, |weights_only| {
             let history = || metrics.history.at(progress.position.logged());
@@ -226,7 +261,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
     /// The learner's state is now that of this position. It is parked, with the states of the callbacks.
     pub(super) fn park(&mut self) -> Result<()> {
         let callbacks = self.callbacks.settle()?;
-        self.learner.park(self.progress.position, callbacks);
+        self.learner.park(self.progress.position, callbacks, self.callbacks.rate_scale());
         Ok(())
     }
 }

@@ -162,7 +162,9 @@ fn errors_of(operation: &str) -> &'static [i32] {
         "facts" | "list" | "resolve" | "open" => &[EIO, ESTALE, EACCES],
         "read" | "sync" | "sync directory" | "lock" => &[EIO],
         "reserve" | "write" | "copy" | "set length" => &[ENOSPC, EIO, EDQUOT],
-        "create file" | "create directory" | "hard link" | "symlink" => &[ENOSPC, EACCES, EIO],
+        "create file" | "create directory" | "hard link" | "symlink" | "rename" => {
+            &[ENOSPC, EDQUOT, EACCES, EIO]
+        }
         _ => &[EIO, EACCES],
     }
 }

@@ -4,6 +4,7 @@ use burn::tensor::Device;
 use burn::train::LearnerModel;
 
 use crate::callbacks::registered::{CallbackStates, Callbacks};
+use crate::callbacks::requests::StopRequest;
 use crate::error::Result;
 
 /// The callbacks of one call of `fit`.
@@ -20,14 +21,24 @@ impl<M: LearnerModel> LoopCallbacks<M> {
         Self { callbacks, device: device.clone(), max_epochs, states: None }
     }
 
-    /// Why one of them ends the run.
-    pub(in crate::training_loop) fn stop(&self) -> Option<&str> {
-        self.callbacks.stop()
+    /// Which of them ends the run, and why.
+    pub(in crate::training_loop) fn stop(&self) -> Option<&StopRequest> {
+        self.callbacks.requests.stop.as_ref()
     }
 
     /// The model for the validation that begins, if one of them has one.
     pub(in crate::training_loop) fn take_validated(&mut self) -> Option<M> {
-        self.callbacks.take_validated()
+        self.callbacks.requests.validated.take()
+    }
+
+    /// By what the scheduler's rate is multiplied.
+    pub(in crate::training_loop) fn rate_scale(&self) -> f64 {
+        self.callbacks.requests.rate_scale
+    }
+
+    /// Puts that back, of a run that resumes.
+    pub(in crate::training_loop) fn restore_rate_scale(&mut self, scale: f64) {
+        self.callbacks.requests.rate_scale = scale;
     }
 
     /// Their states at the position of the learner's state. In the middle of a change, after a failure, those of now.

@@ -10,9 +10,12 @@ use burn_ckpt::plumbing::MakeSections;
 
 use super::multi_device::{SummedGradients, TrainingDevices};
 use crate::callbacks::registered::CallbackStates;
+use crate::error::{Error, Result};
 use crate::learner_state::keep_alive::KeepAlive;
+use crate::learner_state::learning_rates::LearningRates;
 use crate::learner_state::running_statistics::RunningStatistics;
 use crate::learner_state::snapshot::{ReadTiming, settle_statistics, take_snapshot};
+use crate::lr_scheduler::{RateScale, with_scale};
 use crate::metrics::HistoryAt;
 use crate::state::position::Position;
 use crate::stopping::parked_state::{ParkedState, ParkingSlot};
@@ -102,15 +105,32 @@ impl<'a, M: LearnerModel> TrainedLearner<'a, M> {
     }
 
     /// Does an optimizer step. [`settle`](Self::settle) ends it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] when the rate is to be scaled, and the scheduler cannot be.
     pub(in crate::training_loop) fn optimizer_step(
         &mut self,
         devices: &TrainingDevices,
         gradients: SummedGradients,
-    ) {
+        rate_scale: f64,
+    ) -> Result<()> {
         self.phase = Phase::OptimizerStep;
-        self.learner.lr_step();
+        if with_scale(rate_scale, || self.learner.lr_step()) == RateScale::Unused {
+            let reason = format!(
+                "a callback scales it by {rate_scale}, and this scheduler cannot be scaled: give \
+                 burn_trainer::lr_scheduler::scaled(..) of it to Learner::new"
+            );
+            return Err(Error::config("the learning rate", reason));
+        }
         self.learning_rate = self.learner.lr_current();
         gradients.apply(devices, self.learner);
+        Ok(())
+    }
+
+    /// The rates of the last optimizer step and of the next, with this scale.
+    pub(in crate::training_loop) fn rates(&self, scale: f64) -> LearningRates {
+        LearningRates::of(self.learner, self.learning_rate.base(), scale)
     }
 
     /// The state is now that of an optimizer step, or of the end of an epoch's training. [`park`](Self::park) follows.
@@ -124,11 +144,16 @@ impl<'a, M: LearnerModel> TrainedLearner<'a, M> {
     }
 
     /// Parks the settled state, which has this position, with the states of the callbacks.
-    pub(in crate::training_loop) fn park(&mut self, position: Position, callbacks: CallbackStates) {
+    pub(in crate::training_loop) fn park(
+        &mut self,
+        position: Position,
+        callbacks: CallbackStates,
+        rate_scale: f64,
+    ) {
         let valid = self.valid.take();
         if let Some(slot) = &self.slot {
             let (learner, learning_rate) = (self.learner.clone(), self.learning_rate.base());
-            slot.park(ParkedState { learner, valid, position, learning_rate, callbacks });
+            slot.park(ParkedState { learner, valid, position, learning_rate, rate_scale, callbacks });
         }
     }
 

@@ -2,4 +2,5 @@
 
 mod at_each_operation;
 mod power_loss;
+mod prune;
 mod scenarios;

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod container;
+mod float_types;
 mod golden;
 mod header_alone;
 mod hints;

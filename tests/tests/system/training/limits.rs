@@ -90,8 +90,10 @@ fn an_epoch_has_so_many_batches_and_resumes_within_them() {
     }
 }
 
-/// Notes the first target of each batch.
-struct Targets(Arc<Mutex<Vec<(u64, Vec<f32>)>>>);
+type EpochAndTargets = (u64, Vec<f32>);
+
+/// Notes the targets of each batch.
+struct Targets(Arc<Mutex<Vec<EpochAndTargets>>>);
 
 impl Callback<Model> for Targets {
     fn name(&self) -> String {

@@ -65,6 +65,7 @@ fn with_callbacks(trainer: Trainer<Regressor>) -> Trainer<Regressor> {
         .callback(GradientGuard::new().clip_norm(1.0).non_finite(NonFinite::Skip { most_in_a_row: 3 }))
         .callback(Ema::new(0.999))
         .callback(StopOnHighLoss { limit: 100.0, patience: 10, high: 0 });
+    assert!(trainer.config().early_stopping.is_none());
     trainer
 }
 

@@ -22,6 +22,15 @@ const LONGEST: Duration = Duration::from_secs(6);
 
 /// In a process of its own: reads, and asserts what it took beyond a length.
 fn measured<T>(what: &str, own: u64, read: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    within_bounds(what, own, LONGEST, read)
+}
+
+fn within_bounds<T>(
+    what: &str,
+    own: u64,
+    longest: Duration,
+    read: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
     let (before, begin) = (peak_memory(true), Instant::now());
     let outcome = read();
     let (took, more) = (begin.elapsed(), peak_memory(false).saturating_sub(before));
@@ -30,7 +39,7 @@ fn measured<T>(what: &str, own: u64, read: impl FnOnce() -> Result<T, Error>) ->
     let figures =
         format!("{what}: {} MB beyond {} MB, {took:.2?}: {said:.200}", beyond / 1_000_000, own / 1_000_000);
     println!("{figures}");
-    assert!(before > 0 && beyond <= MOST_MEMORY && took <= LONGEST, "{figures}");
+    assert!(before > 0 && beyond <= MOST_MEMORY && took <= longest, "{figures}");
     outcome
 }
 
@@ -66,4 +75,56 @@ fn auto_passes_over_a_metadata_file_of_60_megabytes() {
     // The checkpoint has its metadata itself.
     let resumed = measured("auto", 0, || train(config)).unwrap();
     assert_eq!(resumed.global_step, 20);
+}
+
+/// Histories just below the limit of 5,000,000 values, each with its number of epochs.
+const HISTORIES: [(&str, usize); 4] = [
+    ("epochs without values", 2_400_000),
+    ("epochs of one value", 1_240_000),
+    ("epochs of 10,000 values", 249),
+    ("lines of the epoch in progress", 1),
+];
+
+fn history(what: &str, epochs: usize) -> String {
+    let (epoch, lines) = match what {
+        "epochs of one value" => (r#"{"val_loss":0.5}"#.to_owned(), String::new()),
+        "epochs of 10,000 values" => {
+            let values: Vec<String> = (0..10_000).map(|metric| format!(r#""{metric}":0"#)).collect();
+            (format!("{{{}}}", values.join(",")), String::new())
+        }
+        "lines of the epoch in progress" => {
+            ("{}".to_owned(), format!(r#""Loss":[{}]"#, vec![r#"[1,"0"]"#; 1_660_000].join(",")))
+        }
+        _ => ("{}".to_owned(), String::new()),
+    };
+    format!(r#"{{"epochs":[{}],"entries":{{{lines}}}}}"#, vec![epoch; epochs].join(","))
+}
+
+#[test]
+fn a_history_just_below_its_limit_takes_64_megabytes_at_most() {
+    let test = "a_history_just_below_its_limit_takes_64_megabytes_at_most";
+    if let Some(root) = std::env::var_os(DIRECTORY) {
+        let root = Path::new(&root);
+        let number: usize = std::fs::read_to_string(root.join("case")).unwrap().parse().unwrap();
+        let (what, epochs) = HISTORIES[number];
+        let path = root.join("forged.ckpt");
+        let own = std::fs::metadata(&path).unwrap().len();
+        // The device and its threads take memory once.
+        train(config(root, 1).with_run_id("warm")).unwrap();
+        let complete = measured(what, own, || resumed(root, &path, epochs));
+        assert!(matches!(complete, Err(Error::Config { .. })), "{complete:?}");
+        if what != "epochs of 10,000 values" {
+            return;
+        }
+        // One more epoch is trained, and saved with the whole history: a second file of that length, which takes longer.
+        let longest = Duration::from_mins(1);
+        let trained = within_bounds(what, 2 * own, longest, || resumed(root, &path, epochs + 1));
+        return assert_eq!(trained.unwrap(), 20);
+    }
+    for (number, (what, epochs)) in HISTORIES.into_iter().enumerate() {
+        let root = tempfile::tempdir().unwrap();
+        forged(root.path(), &json!({ "epoch": epochs - 1 }), Some(&history(what, epochs)));
+        std::fs::write(root.path().join("case"), number.to_string()).unwrap();
+        run_alone(module_path!(), test, DIRECTORY, root.path());
+    }
 }

@@ -2,9 +2,11 @@
 
 mod averages;
 mod checkpoints;
+mod early_stopping;
 mod exact_resume;
 mod failures;
 mod gradients;
+mod learning_rates;
 mod order;
 mod scalars;
 mod states;

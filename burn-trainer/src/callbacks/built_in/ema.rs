@@ -6,10 +6,10 @@ use burn::tensor::container::TensorContainer;
 use burn::train::LearnerModel;
 use serde::{Deserialize, Serialize};
 
-use super::callback::{Callback, Restored};
-use super::context::CallbackContext;
-use super::result::CallbackResult;
-use super::state::CallbackState;
+use crate::callbacks::callback::{Callback, Restored};
+use crate::callbacks::context::CallbackContext;
+use crate::callbacks::result::CallbackResult;
+use crate::callbacks::state::CallbackState;
 
 /// Version of the stored state.
 const VERSION: u32 = 1;

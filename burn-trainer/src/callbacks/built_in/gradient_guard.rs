@@ -4,12 +4,12 @@ use burn::tensor::Tensor;
 use burn::train::LearnerModel;
 use serde::{Deserialize, Serialize};
 
-use super::callback::{Callback, Restored};
-use super::context::CallbackContext;
-use super::gradients::Gradients;
-use super::result::CallbackResult;
-use super::scalars::LoggedScalar;
-use super::state::CallbackState;
+use crate::callbacks::callback::{Callback, Restored};
+use crate::callbacks::context::CallbackContext;
+use crate::callbacks::gradients::Gradients;
+use crate::callbacks::result::CallbackResult;
+use crate::callbacks::scalars::LoggedScalar;
+use crate::callbacks::state::CallbackState;
 
 /// Version of the stored state.
 const VERSION: u32 = 1;

@@ -1,0 +1,130 @@
+//! Whether a metric has improved: what early stopping and the plateau have in common.
+
+use burn::train::LearnerModel;
+use burn_ckpt::retention::MetricMode;
+use serde::{Deserialize, Serialize};
+
+use crate::callbacks::context::CallbackContext;
+use crate::callbacks::result::CallbackResult;
+
+/// A metric, and since when it has not improved.
+#[derive(Debug, Clone)]
+pub(super) struct MetricWatch {
+    metric: String,
+    mode: Option<MetricMode>,
+    min_delta: f64,
+    pub(super) counts: WatchCounts,
+}
+
+/// What resumes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct WatchCounts {
+    /// `None` before the first value that is a number.
+    best: Option<f64>,
+    /// The looks since then.
+    pub(super) since_best: u64,
+}
+
+/// What a look at the metric shows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Look {
+    Better,
+    NotBetter,
+    /// The value is NaN, or infinite in the bad direction.
+    NotFinite(f64),
+}
+
+impl MetricWatch {
+    pub(super) fn new(metric: &str, mode: Option<MetricMode>, min_delta: f64) -> Self {
+        Self { metric: metric.to_owned(), mode, min_delta, counts: WatchCounts::default() }
+    }
+
+    pub(super) fn with_mode(self, mode: MetricMode) -> Self {
+        Self { mode: Some(mode), ..self }
+    }
+
+    pub(super) fn with_min_delta(self, min_delta: f64) -> Self {
+        Self { min_delta, ..self }
+    }
+
+    /// In which direction the metric is better.
+    pub(super) fn mode(&self) -> Option<MetricMode> {
+        self.mode
+    }
+
+    /// The metric's full name.
+    pub(super) fn metric(&self) -> &str {
+        &self.metric
+    }
+
+    /// Finds the metric among the registered ones, and in which direction it is better.
+    pub(super) fn resolve<M: LearnerModel>(&mut self, context: &CallbackContext<'_, M>) -> CallbackResult {
+        if !(self.min_delta >= 0.0 && self.min_delta.is_finite()) {
+            return Err(format!("min_delta is {}: it must be at least 0", self.min_delta).into());
+        }
+        let (name, declared) = context.find_metric(&self.metric)?;
+        let mode = self.mode.or(declared);
+        let unknown =
+            || format!("the metric {name} does not say whether lower or higher is better: set the mode");
+        self.mode = Some(mode.ok_or_else(unknown)?);
+        self.metric = name;
+        Ok(())
+    }
+
+    /// Looks at the metric's present value.
+    pub(super) fn look<M: LearnerModel>(&mut self, context: &CallbackContext<'_, M>) -> CallbackResult<Look> {
+        let Some(value) = context.metrics().get(&self.metric).copied() else {
+            return Err(format!("the metric {} was not logged", self.metric).into());
+        };
+        Ok(self.note(value))
+    }
+
+    fn note(&mut self, value: f64) -> Look {
+        let lower = self.mode != Some(MetricMode::Max);
+        let worst = if lower { f64::INFINITY } else { f64::NEG_INFINITY };
+        if value.is_nan() || value == worst {
+            self.counts.since_best += 1;
+            return Look::NotFinite(value);
+        }
+        let is_better = self.counts.best.is_none_or(|best| match lower {
+            true => value < best - self.min_delta,
+            false => value > best + self.min_delta,
+        });
+        if is_better {
+            self.counts = WatchCounts { best: Some(value), since_best: 0 };
+            return Look::Better;
+        }
+        self.counts.since_best += 1;
+        Look::NotBetter
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn looks(mode: MetricMode, min_delta: f64, values: &[f64]) -> Vec<u64> {
+        let mut watch = MetricWatch::new("val_loss", Some(mode), min_delta);
+        values
+            .iter()
+            .map(|value| {
+                watch.note(*value);
+                watch.counts.since_best
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_metric_is_better_by_more_than_the_least_difference() {
+        assert_eq!(looks(MetricMode::Min, 0.0, &[3.0, 2.0, 2.0, 2.5, 1.0]), [0, 0, 1, 2, 0]);
+        assert_eq!(looks(MetricMode::Min, 0.5, &[3.0, 2.6, 2.4, 1.9]), [0, 1, 0, 1]);
+        assert_eq!(looks(MetricMode::Max, 0.0, &[1.0, 2.0, 1.5, 3.0]), [0, 0, 1, 0]);
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_never_better() {
+        let nan = f64::NAN;
+        assert_eq!(looks(MetricMode::Min, 0.0, &[nan, 3.0, nan, f64::INFINITY, 2.0]), [1, 0, 1, 2, 0]);
+        assert_eq!(looks(MetricMode::Max, 0.0, &[f64::NEG_INFINITY, 1.0, nan]), [1, 0, 1]);
+    }
+}

@@ -1,0 +1,142 @@
+//! A lower learning rate when a metric does not improve.
+
+use burn::train::LearnerModel;
+use burn_ckpt::retention::MetricMode;
+
+use super::metric_watch::{Look, MetricWatch};
+use crate::callbacks::callback::{Callback, Restored};
+use crate::callbacks::context::CallbackContext;
+use crate::callbacks::result::CallbackResult;
+use crate::callbacks::state::CallbackState;
+
+const VERSION: u32 = 1;
+
+/// Multiplies the learning rate by a factor when a metric has not improved over so many epochs, as PyTorch's
+/// [`ReduceLROnPlateau`](https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.ReduceLROnPlateau.html) does.
+///
+/// The learner's scheduler, or its constant rate, has to be a [`scaled`](crate::lr_scheduler::scaled) one.
+///
+/// ```no_run
+/// # use burn::train::LearnerModel;
+/// # fn plateau<M: LearnerModel>(trainer: burn_trainer::Trainer<M>) -> burn_trainer::Trainer<M> {
+/// use burn_trainer::callbacks::ReduceOnPlateau;
+///
+/// trainer.callback(ReduceOnPlateau::new("val_loss").factor(0.5).patience(2))
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct ReduceOnPlateau {
+    watch: MetricWatch,
+    factor: f64,
+    patience: u64,
+    cooldown: u64,
+    min_scale: f64,
+    /// Epochs of the cooldown that are left.
+    cooling: u64,
+}
+
+impl ReduceOnPlateau {
+    /// By a factor of 0.1 after 10 epochs without an improvement.
+    #[must_use]
+    pub fn new(metric: &str) -> Self {
+        let watch = MetricWatch::new(metric, None, 0.0);
+        Self { watch, factor: 0.1, patience: 10, cooldown: 0, min_scale: 0.0, cooling: 0 }
+    }
+
+    /// Sets the factor, above 0 and below 1.
+    #[must_use]
+    pub fn factor(mut self, factor: f64) -> Self {
+        self.factor = factor;
+        self
+    }
+
+    /// Sets after how many epochs without an improvement the rate falls.
+    #[must_use]
+    pub fn patience(mut self, epochs: u64) -> Self {
+        self.patience = epochs;
+        self
+    }
+
+    /// Sets how many epochs after a fall are not counted.
+    #[must_use]
+    pub fn cooldown(mut self, epochs: u64) -> Self {
+        self.cooldown = epochs;
+        self
+    }
+
+    /// Sets below which part of the scheduler's rate it never falls.
+    #[must_use]
+    pub fn min_scale(mut self, scale: f64) -> Self {
+        self.min_scale = scale;
+        self
+    }
+
+    /// Sets whether lower or higher is better; by default what the metric says of itself.
+    #[must_use]
+    pub fn mode(mut self, mode: MetricMode) -> Self {
+        self.watch = self.watch.with_mode(mode);
+        self
+    }
+
+    /// Sets by how much a value must be better than the best one to be an improvement.
+    #[must_use]
+    pub fn min_delta(mut self, min_delta: f64) -> Self {
+        self.watch = self.watch.with_min_delta(min_delta);
+        self
+    }
+}
+
+impl<M: LearnerModel> Callback<M> for ReduceOnPlateau {
+    fn name(&self) -> String {
+        "reduce_on_plateau".to_owned()
+    }
+
+    fn on_fit_start(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        if !(self.factor > 0.0 && self.factor < 1.0) {
+            return Err(format!("its factor is {}: it must be above 0 and below 1", self.factor).into());
+        }
+        if self.patience == 0 {
+            return Err("its patience is 0: it must be at least 1 epoch".into());
+        }
+        self.watch.resolve(context)
+    }
+
+    fn on_epoch_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        let look = self.watch.look(context)?;
+        if self.cooling > 0 {
+            self.cooling -= 1;
+            self.watch.counts.since_best = 0;
+        }
+        if look == Look::Better || self.watch.counts.since_best < self.patience {
+            return Ok(());
+        }
+        let scale = context.learning_rate_scale();
+        let next = (scale * self.factor).max(self.min_scale);
+        if next < scale {
+            log::info!("{} is on a plateau: the learning rate is scaled by {next}", self.watch.metric());
+            context.scale_learning_rate(next / scale);
+        }
+        self.cooling = self.cooldown;
+        self.watch.counts.since_best = 0;
+        Ok(())
+    }
+
+    fn state(&self) -> CallbackResult<Option<CallbackState>> {
+        Ok(Some(CallbackState::new(VERSION).with_value(&(&self.watch.counts, self.cooling))?))
+    }
+
+    fn restore(
+        &mut self,
+        context: &mut CallbackContext<'_, M>,
+        state: Option<CallbackState>,
+    ) -> CallbackResult<Restored> {
+        match state {
+            Some(state) => (self.watch.counts, self.cooling) = state.value()?,
+            None if context.epoch() > 0 => {
+                return Ok(Restored::Anew("the checkpoint was saved without it".to_owned()));
+            }
+            None => {}
+        }
+        Ok(Restored::Whole)
+    }
+}

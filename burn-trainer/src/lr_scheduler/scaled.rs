@@ -1,0 +1,87 @@
+//! A scheduler whose rate can be scaled from outside.
+//!
+//! A learner owns its scheduler, and burn has no method to reach it. So the scale is in a thread-local cell while the loop asks the
+//! learner for its next rate.
+
+use std::cell::Cell;
+
+use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
+
+/// What a scale did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RateScale {
+    /// A scheduler has applied it, or it is 1.
+    Applied,
+    /// No scheduler of the learner is a [`Scaled`] one.
+    Unused,
+}
+
+#[derive(Clone, Copy)]
+struct Scale {
+    factor: f64,
+    is_applied: bool,
+}
+
+thread_local! {
+    static SCALE: Cell<Scale> = const { Cell::new(Scale { factor: 1.0, is_applied: false }) };
+}
+
+/// Runs `step`, in which schedulers give their next rate, with a scale.
+pub(crate) fn with_scale(factor: f64, step: impl FnOnce()) -> RateScale {
+    SCALE.set(Scale { factor, is_applied: false });
+    step();
+    let Scale { is_applied, .. } = SCALE.replace(Scale { factor: 1.0, is_applied: false });
+    if is_applied || factor == 1.0 { RateScale::Applied } else { RateScale::Unused }
+}
+
+/// A scheduler of which callbacks can scale the rate. Made by [`scaled`].
+#[derive(Debug, Clone)]
+pub struct Scaled<S> {
+    scheduler: S,
+}
+
+/// Lets callbacks scale the rate of a scheduler, or a constant rate
+/// ([`CallbackContext::scale_learning_rate`](crate::callbacks::CallbackContext::scale_learning_rate)).
+///
+/// ```
+/// use burn_trainer::lr_scheduler::{WarmupCosine, scaled};
+///
+/// let constant = scaled(1e-3);
+/// let cosine = scaled(WarmupCosine::new(3e-4, 10_000).with_warmup_steps(500));
+/// ```
+pub fn scaled<S: LrScheduler + Clone + 'static>(scheduler: S) -> Scaled<S> {
+    Scaled { scheduler }
+}
+
+impl<S: LrScheduler + Clone + 'static> LrScheduler for Scaled<S> {
+    fn step(&mut self) -> f64 {
+        let rate = self.scheduler.step();
+        let Scale { factor, .. } = SCALE.get();
+        SCALE.set(Scale { factor, is_applied: true });
+        rate * factor
+    }
+
+    fn to_record(&self) -> LrSchedulerRecord {
+        self.scheduler.to_record()
+    }
+
+    fn load_record(&mut self, record: LrSchedulerRecord) {
+        self.scheduler.load_record(record);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scale_holds_for_its_step_alone_and_says_whether_it_was_used() {
+        let (mut free, mut scalable) = (0.5, scaled(0.5));
+        let mut rates = Vec::new();
+        assert_eq!(with_scale(0.1, || rates.push(free.step())), RateScale::Unused);
+        assert_eq!(with_scale(1.0, || rates.push(free.step())), RateScale::Applied);
+        assert_eq!(with_scale(0.1, || rates.push(scalable.step())), RateScale::Applied);
+        rates.push(scalable.step());
+        assert_eq!(rates, [0.5, 0.5, 0.05, 0.5]);
+    }
+}

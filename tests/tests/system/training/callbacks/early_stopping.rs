@@ -1,0 +1,95 @@
+//! Early stopping of the configuration: when it ends a run, and that it resumes.
+
+use std::path::Path;
+
+use burn::train::SupervisedTraining;
+use burn_ckpt::retention::MetricMode;
+use burn_trainer::callbacks::EarlyStopping;
+use burn_trainer::{Error, FitResult, Result, TrainerConfig};
+use system_tests::models::small::{Model, Script, ScriptedMetric, config, train_with};
+
+/// Trains with a metric `val_score` of these values, one for each epoch.
+fn scored(config: TrainerConfig, scores: &[f64]) -> Result<FitResult<Model>> {
+    let metric = ScriptedMetric::new("Score", scores);
+    train_with(config, Script::default(), |training: SupervisedTraining<Model>| {
+        training.metric_valid_numeric(metric)
+    })
+}
+
+fn settings(root: &Path, early_stopping: EarlyStopping) -> TrainerConfig {
+    let config = config(root, 8).with_primary_metric("val_score").with_ckpt_path("auto");
+    config.with_early_stopping(early_stopping)
+}
+
+/// How many epochs are trained, and why the run ended.
+fn ended(early_stopping: EarlyStopping, scores: &[f64]) -> (u64, Option<String>) {
+    let root = tempfile::tempdir().unwrap();
+    let result = scored(settings(root.path(), early_stopping), scores).unwrap();
+    assert_eq!(result.stopped_early, result.ended_because.is_some());
+    (result.epochs, result.ended_because)
+}
+
+fn score() -> EarlyStopping {
+    EarlyStopping::new("val_score").with_mode(MetricMode::Min)
+}
+
+#[test]
+fn it_ends_the_run_when_the_metric_has_not_improved_for_so_many_epochs() {
+    let scores = [5.0, 4.0, 4.5, 4.2, 4.1, 3.0, 2.0, 1.0];
+    let (epochs, reason) = ended(score().with_patience(3), &scores);
+    assert_eq!(epochs, 5);
+    assert_eq!(reason.unwrap(), "val_score has not improved for 3 epochs");
+    assert_eq!(ended(score().with_patience(4), &scores), (8, None));
+    assert_eq!(ended(score().with_patience(2).with_min_delta(1.5), &scores).0, 3);
+    assert_eq!(ended(score().with_mode(MetricMode::Max).with_patience(1), &scores).0, 2);
+}
+
+#[test]
+fn a_value_that_is_good_enough_or_not_a_number_ends_it_at_once() {
+    let nan = [5.0, f64::NAN, 4.0, 3.0, 2.0, 1.0, 0.5, 0.1];
+    let (epochs, reason) = ended(score(), &nan);
+    assert!(epochs == 2 && reason.unwrap().contains("NaN"));
+    assert_eq!(ended(score().with_check_finite(false), &nan).0, 8);
+    let (epochs, reason) = ended(score().with_threshold(2.5).with_check_finite(false), &nan);
+    assert!(epochs == 5 && reason.unwrap().contains("2.5 is good enough"));
+}
+
+#[test]
+fn it_stays_ended_and_continues_with_more_patience() {
+    let scores = [5.0, 4.0, 4.5, 4.2, 4.1, 3.0, 2.0, 1.0];
+    let root = tempfile::tempdir().unwrap();
+    let with = |patience: u64, done: usize| {
+        // The metric is scripted by the epochs of a process.
+        scored(settings(root.path(), score().with_patience(patience)), &scores[done..]).unwrap()
+    };
+    assert_eq!(with(2, 0).epochs, 4);
+    let again = with(2, 4);
+    assert!(again.finished_before && again.stopped_early && again.ended_because.is_some());
+    // One more epoch without an improvement is the third.
+    assert_eq!(with(3, 4).epochs, 5);
+    assert_eq!(with(4, 5).epochs, 8);
+}
+
+#[test]
+fn settings_that_cannot_be_are_errors_before_the_first_step_that_name_the_choices() {
+    let wrong = |early_stopping: EarlyStopping| {
+        let root = tempfile::tempdir().unwrap();
+        let result = scored(settings(root.path(), early_stopping), &[1.0; 8]);
+        let Err(Error::Callback { name, method, source, .. }) = result else { panic!() };
+        assert_eq!((name.as_str(), method), ("early_stopping", "on_fit_start"));
+        source.to_string()
+    };
+    let unknown = wrong(EarlyStopping::new("val_los"));
+    assert!(unknown.contains("val_los") && unknown.contains("val_score"), "{unknown}");
+    assert!(wrong(score().with_patience(0)).contains("patience"));
+    assert!(wrong(score().with_min_delta(-1.0)).contains("min_delta"));
+}
+
+#[test]
+fn it_is_read_from_json() {
+    let json = r#"{"early_stopping": {"metric": "val_score", "mode": "min", "patience": 2}}"#;
+    let config: TrainerConfig = serde_json::from_str(json).unwrap();
+    assert_eq!(config.early_stopping.unwrap(), score().with_patience(2));
+    let error = serde_json::from_str::<TrainerConfig>(r#"{"early_stopping": {"metric": "a", "wait": 2}}"#);
+    assert!(error.unwrap_err().to_string().contains("wait"));
+}

@@ -1,0 +1,140 @@
+//! The learning rate: scaled by a callback, of a schedule that a resumed run has changed.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::optim::AdamConfig;
+use burn::train::{Learner, SupervisedTraining};
+use burn_ckpt::retention::MetricMode;
+use burn_ckpt::{Checkpoint, TensorInfo};
+use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, ReduceOnPlateau};
+use burn_trainer::lr_scheduler::{WarmupCosine, scaled};
+use burn_trainer::optimizer::InitStreamed;
+use burn_trainer::{Error, FitResult, Result, Trainer, TrainerConfig};
+use indexmap::IndexMap;
+use parking_lot::Mutex;
+use system_tests::backend;
+use system_tests::models::small::{Model, Script, ScriptedMetric, config, loader};
+use system_tests::run_files::run_dir;
+
+type Rates = Arc<Mutex<Vec<f64>>>;
+
+/// Notes the rate of each step.
+struct Noting(Rates);
+
+impl Callback<Model> for Noting {
+    fn name(&self) -> String {
+        "noting".to_owned()
+    }
+
+    fn on_train_step_end(&mut self, context: &mut CallbackContext<'_, Model>) -> CallbackResult {
+        self.0.lock().push(context.learning_rate());
+        Ok(())
+    }
+}
+
+/// Trains; returns the result and the rate of each step of this process.
+fn train(
+    config: TrainerConfig,
+    script: Script,
+    rate: impl Into<ModuleLrScheduler>,
+    scores: &[f64],
+    plateau: Option<ReduceOnPlateau>,
+) -> (Result<FitResult<Model>>, Vec<f64>) {
+    let rates = Rates::default();
+    let trainer = Trainer::new(config, &script.hparams()).unwrap().callback(Noting(Arc::clone(&rates)));
+    let trainer = match plateau {
+        Some(plateau) => trainer.callback(plateau),
+        None => trainer,
+    };
+    let score = ScriptedMetric::new("Score", scores);
+    let training: SupervisedTraining<Model> = trainer.training(loader(&script), loader(&script));
+    let model = Model::new(script, &backend::device().autodiff());
+    let learner = Learner::new(model, AdamConfig::new().init_streamed(), rate);
+    let result = trainer.fit(training.metric_valid_numeric(score), learner);
+    let rates = rates.lock().clone();
+    (result, rates)
+}
+
+fn settings(root: &Path, epochs: usize) -> TrainerConfig {
+    config(root, epochs).with_primary_metric("val_score").with_ckpt_path("auto")
+}
+
+/// What the last checkpoint has. The scripted metric's lines of a batch depend on the process.
+fn last(root: &Path) -> (IndexMap<String, TensorInfo>, Vec<String>) {
+    let last = Checkpoint::open(run_dir(root).join("last")).unwrap();
+    let plateau = last.section("user.reduce_on_plateau").unwrap().strings.into_values().collect();
+    (last.verify().unwrap().tensors, plateau)
+}
+
+fn plateau() -> ReduceOnPlateau {
+    ReduceOnPlateau::new("val_score").mode(MetricMode::Min).factor(0.5).patience(2)
+}
+
+const SCORES: [f64; 6] = [3.0, 3.5, 3.1, 3.2, 3.3, 3.4];
+
+/// The rate of the first step of each epoch, of ten steps.
+fn by_epoch(rates: &[f64]) -> Vec<f64> {
+    rates.iter().step_by(10).copied().collect()
+}
+
+#[test]
+fn it_falls_on_a_plateau() {
+    let rates = |plateau: ReduceOnPlateau| {
+        let root = tempfile::tempdir().unwrap();
+        let (result, rates) =
+            train(settings(root.path(), 6), Script::default(), scaled(0.01), &SCORES, Some(plateau));
+        result.unwrap();
+        by_epoch(&rates)
+    };
+    assert_eq!(rates(plateau()), [0.01, 0.01, 0.01, 0.005, 0.005, 0.0025]);
+    assert_eq!(rates(plateau().min_scale(0.4)), [0.01, 0.01, 0.01, 0.005, 0.005, 0.004]);
+    assert_eq!(rates(plateau().cooldown(1)), [0.01, 0.01, 0.01, 0.005, 0.005, 0.005]);
+    assert_eq!(rates(plateau().mode(MetricMode::Max)), [0.01, 0.01, 0.01, 0.01, 0.005, 0.005]);
+}
+
+#[test]
+fn a_run_with_a_plateau_resumes_exactly() {
+    let root = || tempfile::tempdir().unwrap();
+    let cosine = || scaled(WarmupCosine::new(0.02, 60).with_warmup_steps(7).with_floor(0.001));
+    let whole = root();
+    let (result, expected) =
+        train(settings(whole.path(), 6), Script::default(), cosine(), &SCORES, Some(plateau()));
+    result.unwrap();
+    for step in [3, 28, 31, 34, 51] {
+        let parts = root();
+        let failing = Script { panic_in_step: Some(step), ..Script::default() };
+        let (failed, before) = train(settings(parts.path(), 6), failing, cosine(), &SCORES, Some(plateau()));
+        assert!(failed.is_err());
+        let epochs_done = (step - 1) / 10;
+        let rest = &SCORES[epochs_done..];
+        let (result, after) =
+            train(settings(parts.path(), 6), Script::default(), cosine(), rest, Some(plateau()));
+        result.unwrap();
+        assert_eq!([before, after].concat(), expected, "{step}");
+        assert_eq!(last(parts.path()), last(whole.path()), "{step}");
+    }
+}
+
+#[test]
+fn a_scheduler_that_cannot_be_scaled_is_an_error_that_says_what_to_do() {
+    let root = tempfile::tempdir().unwrap();
+    let (result, rates) = train(settings(root.path(), 6), Script::default(), 0.01, &SCORES, Some(plateau()));
+    let Err(Error::Config { setting, reason }) = result else { panic!() };
+    assert!(setting == "the learning rate" && reason.contains("lr_scheduler::scaled"), "{setting} {reason}");
+    assert_eq!(rates.len(), 30);
+}
+
+#[test]
+fn a_longer_schedule_continues_at_its_own_rate() {
+    let root = tempfile::tempdir().unwrap();
+    let cosine = |steps: u64| WarmupCosine::new(0.02, steps).with_warmup_steps(5);
+    train(settings(root.path(), 2), Script::default(), cosine(20), &SCORES, None).0.unwrap();
+    let (result, rates) = train(settings(root.path(), 4), Script::default(), cosine(40), &SCORES, None);
+    result.unwrap();
+    let whole = tempfile::tempdir().unwrap();
+    let (_, expected) = train(settings(whole.path(), 4), Script::default(), cosine(40), &SCORES, None);
+    assert_eq!(rates, expected[20..]);
+    assert!(rates.iter().all(|rate| *rate <= 0.02));
+}
