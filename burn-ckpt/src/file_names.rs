@@ -14,7 +14,7 @@ pub const CHECKPOINT_SUFFIX: &str = ".ckpt";
 pub const METADATA_SUFFIX: &str = ".metadata.json";
 
 /// Ending that the file of a checkpoint's evaluations adds to its checkpoint's name.
-const EVALUATION_SUFFIX: &str = ".evaluation.json";
+pub(crate) const EVALUATION_SUFFIX: &str = ".evaluation.json";
 
 /// Upper limit in bytes of a name chosen by a user or made from a metric. With the suffixes and a staging file's number
 /// it stays below the 255 bytes that file systems allow.

@@ -129,6 +129,7 @@ pub mod plumbing {
     pub use crate::format::container::bounded_json::{JsonError, parse as parse_json};
     pub use crate::format::container::shown::{shown, without_controls};
     pub use crate::format::digest::{blake3_of_tensor, sha256_of_file};
+    pub use crate::format::evaluations::MAX_EVALUATION_BYTES;
     pub use crate::format::limits::{Limits, MAX_METADATA_BYTES};
     pub use crate::format::module_types::ModuleTypes;
     pub use crate::format::numbers;

@@ -5,6 +5,7 @@ pub(crate) mod container;
 pub(crate) mod contents;
 pub(crate) mod deferred_tensor;
 pub(crate) mod digest;
+pub(crate) mod evaluations;
 pub(crate) mod header;
 pub(crate) mod limits;
 pub(crate) mod metadata;

@@ -6,7 +6,8 @@ use crate::disk::commit::remove_checkpoint;
 use crate::disk::directories::{entry, is_directory, is_symlink, is_there, list, parent, remove_if_there};
 use crate::disk::{links, storage};
 use crate::error::{Error, Result};
-use crate::file_names::{METADATA_SUFFIX, is_checkpoint, is_staging};
+use crate::file_names::{EVALUATION_SUFFIX, METADATA_SUFFIX, is_checkpoint, is_staging};
+use crate::format::evaluations;
 use crate::format::metadata::Metadata;
 use crate::run_dir::catalog::{Catalog, file_name, subdirectories};
 use crate::run_dir::layout::RunLayout;
@@ -138,15 +139,20 @@ fn replaces_a_link(path: &Path, run_id: &str) -> Result<bool> {
             .is_ok_and(|metadata| metadata.run_id == run_id && metadata.checkpoint_path != name))
 }
 
-/// Whether a file is metadata of this run without its checkpoint. A checkpoint that is a link to a missing file is there: it can be
+/// Whether a file is metadata, or has evaluations, of a checkpoint of this run that is not there. A checkpoint that is a link to a missing file is there: it can be
 /// in an archive that is not mounted at the moment.
 fn is_orphan(path: &Path, run_id: &str) -> Result<bool> {
-    let Some(checkpoint) = path.to_str().and_then(|path| path.strip_suffix(METADATA_SUFFIX)) else {
-        return Ok(false);
+    let without = |suffix| path.to_str().and_then(|path| path.strip_suffix(suffix));
+    let (checkpoint, is_metadata) = match (without(METADATA_SUFFIX), without(EVALUATION_SUFFIX)) {
+        (Some(checkpoint), _) => (Path::new(checkpoint), true),
+        (None, Some(checkpoint)) => (Path::new(checkpoint), false),
+        (None, None) => return Ok(false),
     };
-    let checkpoint = Path::new(checkpoint);
     Ok(is_checkpoint(checkpoint)
         && !is_there(checkpoint)?
         && entry(path)?.is_some_and(|entry| entry.is_file())
-        && Metadata::read(path).is_ok_and(|metadata| metadata.run_id == run_id))
+        && match is_metadata {
+            true => Metadata::read(path).is_ok_and(|metadata| metadata.run_id == run_id),
+            false => evaluations::is_of_run(path, run_id),
+        })
 }
