@@ -1,5 +1,6 @@
-//! The names of single files: a checkpoint, its metadata, a link, a staging file. Touches no file.
+//! The names of single files: a checkpoint, its metadata, its shards, a link, a staging file. Touches no file.
 
+use std::ffi::OsString;
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,11 @@ pub const CHECKPOINT_SUFFIX: &str = ".ckpt";
 /// Ending that a metadata file's name adds to its checkpoint's name.
 pub const METADATA_SUFFIX: &str = ".metadata.json";
 
+/// Ending of the directory of a checkpoint's shards, with the dot, in place of the checkpoint's ending.
+pub const SHARDS_SUFFIX: &str = ".shards";
+
+/// How the name of a shard begins. Numbers follow, as in Hugging Face's names: `state-00001-of-00003.ckpt`.
+const SHARD_START: &str = "state-";
 /// Ending that the file of a checkpoint's evaluations adds to its checkpoint's name.
 pub(crate) const EVALUATION_SUFFIX: &str = ".evaluation.json";
 
@@ -45,6 +51,12 @@ fn beside(checkpoint: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// The checkpoint that a metadata file is named after.
+pub(crate) fn checkpoint_of_metadata(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?.strip_suffix(METADATA_SUFFIX)?;
+    Some(path.with_file_name(name))
+}
+
 /// Whether a path has the name of a checkpoint.
 #[must_use]
 pub fn is_checkpoint(path: &Path) -> bool {
@@ -52,6 +64,44 @@ pub fn is_checkpoint(path: &Path) -> bool {
         let name = name.to_string_lossy();
         !name.starts_with('.') && name.len() > CHECKPOINT_SUFFIX.len() && name.ends_with(CHECKPOINT_SUFFIX)
     })
+}
+
+/// The directory of a checkpoint's shards: `X.shards` beside `X.ckpt`. It is there only for a checkpoint of several files.
+#[must_use]
+pub fn shards_directory(checkpoint: &Path) -> PathBuf {
+    let name = checkpoint.file_name().unwrap_or_default();
+    let stem = name.to_str().and_then(|name| name.strip_suffix(CHECKPOINT_SUFFIX));
+    let mut name = stem.map_or_else(|| name.to_owned(), OsString::from);
+    name.push(SHARDS_SUFFIX);
+    checkpoint.with_file_name(name)
+}
+
+/// The checkpoint whose shards are in a directory of the name `X.shards`.
+pub(crate) fn checkpoint_of_shards(directory: &Path) -> Option<PathBuf> {
+    let stem = directory.file_name()?.to_str()?.strip_suffix(SHARDS_SUFFIX)?;
+    let is_name = !stem.is_empty() && !stem.starts_with('.');
+    is_name.then(|| directory.with_file_name(format!("{stem}{CHECKPOINT_SUFFIX}")))
+}
+
+/// Whether a path has the name of the directory of a checkpoint's shards.
+#[must_use]
+pub fn is_shards_directory(path: &Path) -> bool {
+    checkpoint_of_shards(path).is_some()
+}
+
+/// The file name of a shard, counted from 1.
+pub(crate) fn shard_name(number: usize, count: usize) -> String {
+    format!("{SHARD_START}{number:05}-of-{count:05}{CHECKPOINT_SUFFIX}")
+}
+
+/// Whether a path has the name of a shard.
+pub(crate) fn is_shard(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let numbers = name.and_then(|name| name.strip_prefix(SHARD_START)?.strip_suffix(CHECKPOINT_SUFFIX));
+    let is_number = |text: &str| text.len() >= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    numbers
+        .and_then(|numbers| numbers.split_once("-of-"))
+        .is_some_and(|(number, count)| is_number(number) && is_number(count))
 }
 
 /// The file name of the link to a strategy's best or newest checkpoint: `last.ckpt` for the name `last`,
@@ -146,6 +196,13 @@ pub(crate) fn is_staging(path: &Path) -> bool {
     })
 }
 
+/// Whether a path has the name of a staging directory: that of a checkpoint's shards.
+#[must_use]
+pub fn is_staging_directory(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    is_staging(path) && name.rsplitn(3, '.').nth(2).is_some_and(|start| start.ends_with(SHARDS_SUFFIX))
+}
+
 fn shortened(safe: &str, whole: &str) -> String {
     let digest = &blake3::hash(whole.as_bytes()).to_hex()[..16];
     let mut end = MAX_NAME_BYTES - digest.len() - 1;
@@ -229,5 +286,21 @@ mod tests {
         assert!(!is_staging(Path::new("d/epoch=0-step=1.ckpt")));
         assert!(is_checkpoint(Path::new("d/epoch=0-step=1.ckpt")));
         assert!(!is_checkpoint(Path::new("d/epoch=0-step=1.ckpt.metadata.json")));
+    }
+
+    #[test]
+    fn a_checkpoint_and_its_shards_are_found_by_each_other() {
+        let checkpoint = Path::new("d/epoch=0-step=1.ckpt");
+        let directory = shards_directory(checkpoint);
+        assert_eq!(directory, Path::new("d/epoch=0-step=1.shards"));
+        assert_eq!(checkpoint_of_shards(&directory).as_deref(), Some(checkpoint));
+        assert_eq!(shards_directory(Path::new("d/model")), Path::new("d/model.shards"));
+        let staging = staging_path(&directory, &StagingOwner::default());
+        assert!(is_staging_directory(&staging) && !is_shards_directory(&staging));
+        assert!(!is_staging_directory(&staging_path(checkpoint, &StagingOwner::default())));
+        assert!(!is_shards_directory(Path::new("d/.shards")) && !is_shards_directory(checkpoint));
+        assert_eq!(shard_name(2, 13), "state-00002-of-00013.ckpt");
+        assert!(is_shard(Path::new("d/state-00002-of-00013.ckpt")) && !is_shard(checkpoint));
+        assert!(!is_shard(Path::new("state-2-of-3.ckpt")) && !is_shard(Path::new("state-00002-of-00013")));
     }
 }

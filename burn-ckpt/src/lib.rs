@@ -1,7 +1,7 @@
 //! Checkpoints of [burn](https://burn.dev) models: a model, its hyperparameters and everything else that a program needs, in
 //! one verified file.
 //!
-//! A checkpoint is a `.ckpt` file, which needs no other one, with a readable `.ckpt.metadata.json` beside it. The metadata, which
+//! A checkpoint is a `.ckpt` file, which needs no other one (unless it is larger than a file may be), with a readable `.ckpt.metadata.json` beside it. The metadata, which
 //! the file has too, has digests of each tensor, the metrics, the hyperparameters, and what the model was trained on. burn-trainer saves checkpoints during a
 //! training. This crate loads them, without burn's training code, and saves checkpoints of programs without a training loop.
 //!
@@ -92,7 +92,7 @@ pub use average::average;
 pub use error::kind::ErrorKind;
 pub use error::{Error, Result};
 pub use format::contents::{Contents, FORMAT_VERSION};
-pub use format::metadata::{Metadata, TensorInfo};
+pub use format::metadata::{Metadata, ShardInfo, TensorInfo};
 pub use format::run_start::RunStart;
 pub use format::section::{Section, TensorLayout};
 pub use load::checkpoint::Checkpoint;
@@ -118,33 +118,38 @@ pub mod plumbing {
     pub use crate::disk::file_identity::{FileIdentity, file_identity};
     pub use crate::disk::run_lock::{LockMode, RunLock};
     pub use crate::disk::staged_file::{Existing, write_whole};
+    pub use crate::disk::staged_shards::remove_unfinished;
     pub use crate::disk::storage;
     pub use crate::error::chain::chain;
     pub use crate::error::pack_error::PackError;
     pub use crate::file_names::{
         CHECKPOINT_SUFFIX, MAX_NAME_BYTES, METADATA_SUFFIX, StagingOwner, evaluation_path, exception_stem,
-        is_checkpoint, link_name, metadata_path, safe_name, same_file_name,
+        is_checkpoint, is_shards_directory, is_staging_directory, link_name, metadata_path, safe_name,
+        same_file_name, shards_directory,
     };
     pub use crate::format::collect_module::outlines;
     pub use crate::format::container::bounded_json::{JsonError, parse as parse_json};
     pub use crate::format::container::shown::{shown, without_controls};
     pub use crate::format::digest::{blake3_of_tensor, sha256_of_file};
-    pub use crate::format::evaluations::MAX_EVALUATION_BYTES;
     pub use crate::format::limits::{Limits, MAX_METADATA_BYTES};
     pub use crate::format::module_types::ModuleTypes;
     pub use crate::format::numbers;
     pub use crate::format::run_start::git_commit;
+    pub use crate::format::shards::file_digests;
     pub use crate::hparams::json::{UnwritableHparams, hparams_to_json};
     pub use crate::hparams::serialized_value::SerializedValue;
     pub use crate::hparams::value_error::ValueError;
     pub use crate::panics::panic_message;
-    pub use crate::retention::ledger::{Ledger, Reservation, SavedCheckpoint, WouldKeep};
+    pub use crate::retention::ledger::{FileDigests, Ledger, Reservation, SavedCheckpoint, WouldKeep};
+    pub use crate::run_dir::catalog::check_sizes;
     pub use crate::run_dir::cleanup::{clear, recover, unfinished_files};
+    pub use crate::run_dir::evaluations::MAX_EVALUATION_BYTES;
     pub use crate::run_dir::filename_template::FilenameTemplate;
     pub use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, DEFAULT_LOGS, LAST_DIR, ON_EXCEPTION_DIR};
     pub use crate::run_dir::locate::resolve;
     pub use crate::run_dir::other_runs::{check_no_other_run, check_own};
     pub use crate::save::activity::WriterActivity;
+    pub use crate::save::container::plan_state::check_state;
     pub use crate::save::persist::add_name;
     pub use crate::save::request::{
         MakeSections, MakeTrainerState, RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy,

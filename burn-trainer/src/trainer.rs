@@ -81,7 +81,7 @@ pub struct Trainer<M: LearnerModel> {
     /// How large the two splits' data is, if the loaders say that before training.
     train_size: Cell<Option<LoaderSize>>,
     valid_size: Cell<Option<LoaderSize>>,
-    /// What the reader of checkpoints accepts.
+    /// What a checkpoint, and each of its files, may not exceed.
     limits: Limits,
 }
 
@@ -112,6 +112,10 @@ impl<M: LearnerModel> Trainer<M> {
             warn_if_aborting();
         }
         let environment = Arc::new(EnvironmentProbe::start());
+        let limits = match config.max_file_bytes {
+            None => Limits::READER,
+            Some(bytes) => Limits::READER.with_max_file_bytes(bytes),
+        };
         Ok(Self {
             config,
             hparams,
@@ -130,11 +134,11 @@ impl<M: LearnerModel> Trainer<M> {
             data: Cell::default(),
             train_size: Cell::new(None),
             valid_size: Cell::new(None),
-            limits: Limits::READER,
+            limits,
         })
     }
 
-    /// Sets other limits of a checkpoint than the reader's, for the check before training. For tests.
+    /// Sets other limits of a checkpoint than the reader's. For tests.
     #[doc(hidden)]
     #[must_use]
     pub fn checkpoint_limits(mut self, limits: Limits) -> Self {

@@ -66,6 +66,21 @@ impl Parts {
         std::fs::write(path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
 
+    /// Writes the index of a checkpoint of several files, and metadata beside it, whatever the metadata says of tensors and shards.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be written.
+    pub fn write_index(&self, path: &Path, metadata: &serde_json::Value) {
+        self.write_with_ending(path, metadata);
+        let mut beside = metadata.clone();
+        beside["checkpoint_checksum"] = sha256_of_file(path).unwrap_or_else(|error| panic!("{error}")).into();
+        let facts = std::fs::metadata(path).unwrap_or_else(|error| panic!("{error}"));
+        beside["checkpoint_size_bytes"] = facts.len().into();
+        let written = std::fs::write(metadata_path(path), beside.to_string());
+        written.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+
     /// Writes the container with an ending that agrees with it.
     fn write_with_ending(&self, path: &Path, metadata: &serde_json::Value) {
         let mut own = metadata.clone();

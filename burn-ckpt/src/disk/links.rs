@@ -1,14 +1,16 @@
 //! `best_<metric>.ckpt` and `last.ckpt`: relative links beside the strategies' directories, replaced atomically.
 //!
-//! Where the system has no symbolic links, a hard link is made instead, and where that fails too, a copy.
+//! Where the system has no symbolic links, a hard link is made instead, and where that fails too, a copy. These would not find the
+//! shards of a checkpoint of several files, so such a checkpoint then has no link.
 
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::disk::directories::{parent, real_path, remove_if_there};
+use crate::disk::directories::{is_directory, parent, real_path, remove_if_there};
 use crate::disk::staged_file::{Existing, Staged};
 use crate::disk::storage;
 use crate::error::{Error, Result};
-use crate::file_names::{StagingOwner, metadata_path};
+use crate::file_names::{StagingOwner, checkpoint_of_metadata, metadata_path, shards_directory};
 
 /// Makes `link` and its metadata link point to `checkpoint` and its metadata file. That is durable once the link's directory is
 /// synced, which the caller does for all links together.
@@ -36,7 +38,28 @@ fn replace(link: &Path, target: &Path) -> Result<()> {
     if storage::read_link(link).map_err(Error::io("read the link", link))?.as_ref() == Some(&relative) {
         return Ok(());
     }
-    Staged::symlink(&relative, target, link, &StagingOwner::default())?.publish(Existing::Replace)
+    match Staged::symlink(&relative, link, &StagingOwner::default())? {
+        Some(staged) => staged.publish(Existing::Replace),
+        None => stand_in(link, target),
+    }
+}
+
+/// Puts a file in the place of a link where there are no symbolic links.
+fn stand_in(link: &Path, target: &Path) -> Result<()> {
+    let checkpoint = checkpoint_of_metadata(target);
+    if is_directory(&shards_directory(checkpoint.as_deref().unwrap_or(target)))? {
+        static IS_REPORTED: AtomicBool = AtomicBool::new(false);
+        if !IS_REPORTED.swap(true, Ordering::Relaxed) {
+            log::warn!(
+                "{} is left out, as the file system has no symbolic links, and a copy does not find the shards of a checkpoint of \
+                 several files: name the run's best or last, which are found without it",
+                link.display()
+            );
+        }
+        // One to an older checkpoint.
+        return remove_if_there(link);
+    }
+    Staged::link_or_copy(target, link, &StagingOwner::default())?.publish(Existing::Replace)
 }
 
 /// The relative path from a link's directory to a file. Both directories are resolved first, so that no part of the path

@@ -7,4 +7,5 @@ pub(crate) mod links;
 pub(crate) mod preallocate;
 pub(crate) mod run_lock;
 pub(crate) mod staged_file;
+pub(crate) mod staged_shards;
 pub mod storage;

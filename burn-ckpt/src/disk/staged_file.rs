@@ -38,28 +38,19 @@ impl Staged {
         }
     }
 
-    /// Stages a symbolic link, or where there can be none a hard link to `file`, or a copy of it.
-    pub(crate) fn symlink(
-        target: &Path,
-        file: &Path,
-        destination: &Path,
-        owner: &StagingOwner,
-    ) -> Result<Self> {
+    /// Stages a symbolic link. `None` where there can be none.
+    pub(crate) fn symlink(target: &Path, destination: &Path, owner: &StagingOwner) -> Result<Option<Self>> {
         match Self::made_by(destination, owner, |path| storage::symlink(target, path)) {
-            Ok((staged, ())) => Ok(staged),
-            Err((_, error)) if storage::has_no_symlinks(&error) => {
-                Self::link_or_copy(file, destination, owner)
-            }
+            Ok((staged, ())) => Ok(Some(staged)),
+            Err((_, error)) if storage::has_no_symlinks(&error) => Ok(None),
             Err((path, error)) => Err(Error::io("make a link at", path)(error)),
         }
     }
 
     fn copy(committed: &Path, destination: &Path, owner: &StagingOwner) -> Result<Self> {
-        let mut source = StoredFile::open(committed).map_err(Error::io("open", committed))?;
-        let (staged, mut file) = Self::create(destination, owner)?;
-        let failed = |error| Error::io("copy the checkpoint to", staged.path())(error);
-        file.copy_from(&mut source).map_err(failed)?;
-        file.sync().map_err(Error::io("sync", staged.path()))?;
+        let source = StoredFile::open(committed).map_err(Error::io("open", committed))?;
+        let (staged, file) = Self::create(destination, owner)?;
+        copy_content(source, file)?;
         Ok(staged)
     }
 
@@ -67,23 +58,10 @@ impl Staged {
     fn made_by<T>(
         destination: &Path,
         owner: &StagingOwner,
-        mut make: impl FnMut(&Path) -> io::Result<T>,
+        make: impl FnMut(&Path) -> io::Result<T>,
     ) -> std::result::Result<(Self, T), (PathBuf, io::Error)> {
-        let mut attempts = 1..=ATTEMPTS;
-        loop {
-            let path = staging_path(destination, owner);
-            match make(&path) {
-                Ok(made) => {
-                    return Ok((
-                        Self { path, destination: destination.to_path_buf(), is_renamed: false },
-                        made,
-                    ));
-                }
-                // Whoever made that file may still need it: the next name is tried.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists && attempts.next().is_some() => {}
-                Err(error) => return Err((path, error)),
-            }
-        }
+        let (path, made) = make_at_staging_path(destination, owner, make)?;
+        Ok((Self { path, destination: destination.to_path_buf(), is_renamed: false }, made))
     }
 
     /// Where it is until it is published.
@@ -150,6 +128,31 @@ impl Drop for Staged {
     }
 }
 
+/// Makes something at a staging name where there is nothing. Returns its path.
+pub(crate) fn make_at_staging_path<T>(
+    destination: &Path,
+    owner: &StagingOwner,
+    mut make: impl FnMut(&Path) -> io::Result<T>,
+) -> std::result::Result<(PathBuf, T), (PathBuf, io::Error)> {
+    let mut attempts = 1..=ATTEMPTS;
+    loop {
+        let path = staging_path(destination, owner);
+        match make(&path) {
+            Ok(made) => return Ok((path, made)),
+            // Whoever made that file may still need it: the next name is tried.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && attempts.next().is_some() => {}
+            Err(error) => return Err((path, error)),
+        }
+    }
+}
+
+/// Copies a file's content to a new one, and makes that durable.
+pub(crate) fn copy_content(mut source: StoredFile, mut file: StoredFile) -> Result<()> {
+    let path = file.path().to_path_buf();
+    file.copy_from(&mut source).map_err(Error::io("copy the checkpoint to", &path))?;
+    file.sync().map_err(Error::io("sync", &path))
+}
+
 fn has_another_name(entry: &Metadata) -> bool {
     #[cfg(unix)]
     {
@@ -164,14 +167,14 @@ fn has_another_name(entry: &Metadata) -> bool {
 
 /// What tells the file or link at a path from all others.
 #[cfg(unix)]
-fn identity(path: &Path) -> Option<(u64, u64)> {
+pub(crate) fn identity(path: &Path) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt;
     storage::entry(path).ok().flatten().map(|entry| (entry.dev(), entry.ino()))
 }
 
 /// Unknown on other systems. There a staging name can be left behind by a rename that does nothing.
 #[cfg(not(unix))]
-fn identity(_path: &Path) -> Option<(u64, u64)> {
+pub(crate) fn identity(_path: &Path) -> Option<(u64, u64)> {
     None
 }
 

@@ -49,7 +49,7 @@ pub enum ErrorKind {
     Locked,
     /// The directory belongs to another run.
     OtherRun,
-    /// A checkpoint would be larger than a reader accepts.
+    /// A checkpoint, or a file of it, would be larger than allowed.
     TooLarge,
     /// The thread that writes checkpoints has ended.
     WriterStopped,
@@ -83,7 +83,7 @@ impl Error {
             Self::Locked { .. } => ErrorKind::Locked,
             Self::OtherRun { .. } => ErrorKind::OtherRun,
             Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::TooLarge { .. } => ErrorKind::TooLarge,
+            Self::TooLarge { .. } | Self::FileLimit { .. } => ErrorKind::TooLarge,
             Self::FileSizeLimit { .. } => ErrorKind::DiskFull,
             Self::ReadBack { source, .. } => source.kind(),
             Self::WriterStopped { .. } => ErrorKind::WriterStopped,

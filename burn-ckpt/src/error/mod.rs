@@ -173,20 +173,32 @@ pub enum Error {
     TooLarge {
         /// Which part: the checkpoint, its header, a tensor.
         what: String,
-        /// `bytes` or `tensors`.
+        /// `bytes`, `tensors` or `dimensions`.
         unit: &'static str,
         /// How many there would be.
         found: u64,
         /// How many a reader accepts.
         limit: u64,
     },
-    /// A checkpoint would be larger than the largest file that this process may write.
+    /// A part of a checkpoint that has to be in one file is larger than a file may be. Nothing is written.
     #[error(
-        "a checkpoint has {needed} bytes or more, and this process may write files of at most {limit} bytes: raise the limit \
-         (ulimit -f), train a smaller model, or, if only the optimizer's state makes it too large, set save_weights_only"
+        "{what} needs {needed} bytes, and a file may have {limit}: set max_file_bytes to {needed} or more"
+    )]
+    FileLimit {
+        /// Which part: the largest tensor, the index.
+        what: String,
+        /// How many bytes its file would have at least.
+        needed: u64,
+        /// How many are allowed.
+        limit: u64,
+    },
+    /// A file of a checkpoint would be larger than the largest one that this process may write.
+    #[error(
+        "a file of a checkpoint has {needed} bytes or more, and this process may write files of at most {limit} bytes: raise the \
+         limit (ulimit -f), set max_file_bytes to less, train a smaller model, or, if only the optimizer's state makes it too large, set save_weights_only"
     )]
     FileSizeLimit {
-        /// The bytes of the tensors in a checkpoint.
+        /// The bytes of the tensors in a file.
         needed: u64,
         /// The limit of a file's size.
         limit: u64,

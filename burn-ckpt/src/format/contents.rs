@@ -1,4 +1,4 @@
-//! What goes into one `.ckpt` file: the sections of a state as burnpack entries, with the JSON parts in its header.
+//! What goes into one checkpoint: the sections of a state as burnpack entries, with the JSON parts in its header.
 //!
 //! `FORMAT.md` describes the bytes.
 
@@ -23,6 +23,10 @@ pub(crate) const FORMAT_KEY: &str = "burn-ckpt.format";
 pub(crate) const SECTIONS_KEY: &str = "burn-ckpt.sections";
 pub(crate) const HPARAMS_KEY: &str = "burn-ckpt.hparams";
 pub(crate) const TRAINER_STATE_KEY: &str = "burn-ckpt.trainer_state";
+/// In the index of a checkpoint of several files: the number of the others, its shards.
+pub(crate) const SHARDS_KEY: &str = "burn-ckpt.shards";
+/// In each shard: which one it is, and of which state.
+pub(crate) const SHARD_KEY: &str = "burn-ckpt.shard";
 
 /// Everything that one checkpoint contains.
 ///
@@ -82,6 +86,32 @@ impl Contents {
     #[must_use]
     pub fn with_trainer_state(mut self, trainer_state: Value) -> Self {
         self.trainer_state = trainer_state;
+        self
+    }
+
+    /// Sets the size in bytes above which the state is saved in several files, for a disk, a quota or a hub that takes no larger
+    /// ones (default: 100 GiB, what burn's own reader opens). The tensors are then in files of at most this size in the directory
+    /// `X.shards` beside `X.ckpt`, which is copied and renamed with it.
+    ///
+    /// ```
+    /// # use burn_ckpt::{Checkpoint, Contents, Metadata, Section};
+    /// # use burn::nn::LinearConfig;
+    /// # use burn::tensor::Device;
+    /// # let directory = std::env::temp_dir().join(format!("burn-ckpt-doc-shards-{}", std::process::id()));
+    /// # let path = directory.join("a.ckpt");
+    /// # let model = LinearConfig::new(512, 512).init(&Device::default());
+    /// Contents::new(&())?
+    ///     .with_max_file_bytes(1_050_000)
+    ///     .with_section(Section::MODEL, Section::from_module(&model))
+    ///     .save(&path, Metadata::new(jiff::Timestamp::now()))?;
+    /// assert!(directory.join("a.shards/state-00002-of-00002.ckpt").exists());
+    /// Checkpoint::open(&path)?.verify()?;
+    /// # std::fs::remove_dir_all(&directory).expect("the directory was made above");
+    /// # Ok::<(), burn_ckpt::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_max_file_bytes(mut self, bytes: u64) -> Self {
+        self.limits = self.limits.with_max_file_bytes(bytes);
         self
     }
 

@@ -9,7 +9,7 @@ use crate::disk::storage::StoredFile;
 use crate::error::{Error, Result};
 
 /// Begins every `checkpoint_checksum`, before the hexadecimal digits.
-const SHA256_PREFIX: &str = "sha256:";
+pub(crate) const SHA256_PREFIX: &str = "sha256:";
 const CHUNK_BYTES: usize = 1024 * 1024;
 
 /// `sha256:` and the SHA-256 of a file in lower-case hexadecimal.

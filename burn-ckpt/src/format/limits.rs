@@ -1,33 +1,36 @@
 //! How large a checkpoint may be: what the reader accepts, and so what is checked before a byte is written.
 
-use burn_pack::{MAX_TENSOR_SIZE, Tensor};
+use burn_pack::{MAX_FILE_SIZE, MAX_TENSOR_SIZE, Tensor};
 
 use crate::error::{Error, Result};
-use crate::format::container::limits::{MAX_ENTRY_NAME_BYTES, MAX_HEADER_BYTES, MAX_RANK, MAX_TENSORS};
+use crate::format::container::limits::{
+    MAX_ENTRY_NAME_BYTES, MAX_HEADER_BYTES, MAX_RANK, MAX_SHARDS, MAX_STATE_TENSORS, MAX_TENSORS,
+};
 use crate::format::container::shown::shown;
 
 /// The largest metadata that is read or written, in bytes. A checkpoint of 100,000 tensors needs about 20 MB.
 pub const MAX_METADATA_BYTES: u64 = 48 * 1024 * 1024;
 
-/// How many of a file's tensors are the checkpoint's own.
-const OWN_ENTRIES: u64 = 2;
-
-/// The largest file that is written, in bytes: 16 TiB, what ext4 holds. burn's own reader (burn-pack 0.22) opens files up to 100 GiB.
-const MAX_FILE_BYTES: u64 = 16 << 40;
-
 /// The limits of a checkpoint. A file within them can be read.
 ///
-/// Those of a tensor, of their number and of the header are burn-pack's, since burn reads its records through burn-pack.
+/// Those of a tensor, of a file and of a section are burn-pack's: burn's own reader opens each file, and burn reads its records, of
+/// a section each, through burn-pack. A state that exceeds those of one file is saved in several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The bytes of the largest tensor.
     pub tensor_bytes: u64,
-    /// The bytes of the file.
+    /// The bytes of a file.
     pub file_bytes: u64,
-    /// The number of tensors, with the two entries of the checkpoint's own.
+    /// The number of tensors in a file, with the two entries of the checkpoint's own.
     pub tensors: u64,
-    /// The bytes of the container's header: names, shapes, hyperparameters and the trainer's state.
+    /// The bytes of a container's header: names, shapes, hyperparameters and the trainer's state.
     pub header_bytes: u64,
+    /// The number of tensors in a section.
+    pub section_tensors: u64,
+    /// The number of tensors in all files.
+    pub state_tensors: u64,
+    /// The number of files beside the index.
+    pub shards: u64,
     /// The bytes of the metadata.
     pub metadata_bytes: u64,
 }
@@ -36,18 +39,27 @@ impl Limits {
     /// What the reader accepts.
     pub const READER: Self = Self {
         tensor_bytes: MAX_TENSOR_SIZE as u64,
-        file_bytes: MAX_FILE_BYTES,
+        file_bytes: MAX_FILE_SIZE,
         tensors: MAX_TENSORS as u64,
         header_bytes: MAX_HEADER_BYTES as u64,
+        section_tensors: MAX_TENSORS as u64,
+        state_tensors: MAX_STATE_TENSORS as u64,
+        shards: MAX_SHARDS as u64,
         metadata_bytes: MAX_METADATA_BYTES,
     };
 
-    /// Compares the tensors of a file with the limits. Reads none.
+    /// The same with another limit of a file's bytes. A file never has more than burn's own reader opens.
+    #[must_use]
+    pub fn with_max_file_bytes(self, bytes: u64) -> Self {
+        Self { file_bytes: bytes.min(Self::READER.file_bytes), ..self }
+    }
+
+    /// Compares each tensor of a state with the limits. Reads none.
     ///
     /// # Errors
     ///
     /// [`Error::TooLarge`] naming the limit that is exceeded.
-    pub fn check_tensors(&self, tensors: &[Tensor]) -> Result<()> {
+    pub(crate) fn check_tensors(&self, tensors: &[Tensor]) -> Result<()> {
         for tensor in tensors {
             let what = || format!("the tensor {}", shown(&tensor.name));
             within(what, "bytes", tensor.byte_len() as u64, self.tensor_bytes)?;
@@ -55,30 +67,43 @@ impl Limits {
             let name = || format!("the name of {}", what());
             within(name, "bytes", tensor.name.len() as u64, MAX_ENTRY_NAME_BYTES as u64)?;
         }
-        within(|| "the checkpoint".to_owned(), "tensors", tensors.len() as u64, self.tensors)?;
-        let bytes = tensors.iter().map(|tensor| tensor.byte_len() as u64).fold(0, u64::saturating_add);
-        within(|| "the checkpoint".to_owned(), "bytes", bytes, self.file_bytes)
+        within(|| "the checkpoint".to_owned(), "tensors", tensors.len() as u64, self.state_tensors)
     }
 
-    /// Compares the tensors of a state with the limits, for a check before training. Reads none.
+    /// Compares the number of a section's tensors with the limits.
     ///
     /// # Errors
     ///
     /// As for [`Limits::check_tensors`].
-    pub fn check_state(&self, tensors: &[Tensor]) -> Result<()> {
-        let left = Self { tensors: self.tensors.saturating_sub(OWN_ENTRIES), ..*self };
-        left.check_tensors(tensors)
+    pub(crate) fn check_section(&self, section: &str, tensors: usize) -> Result<()> {
+        let what = || format!("the section {}", shown(section));
+        within(what, "tensors", tensors as u64, self.section_tensors)
     }
 
-    /// Compares a planned file with the limits.
+    /// Compares the length of a container's header with its limit.
     ///
     /// # Errors
     ///
     /// As for [`Limits::check_tensors`].
-    pub(crate) fn check_file(&self, tensors: &[Tensor], header_bytes: u64, file_bytes: u64) -> Result<()> {
-        self.check_tensors(tensors)?;
-        within(|| "the checkpoint's header".to_owned(), "bytes", header_bytes, self.header_bytes)?;
-        within(|| "the checkpoint".to_owned(), "bytes", file_bytes, self.file_bytes)
+    pub(crate) fn check_header(&self, what: impl FnOnce() -> String, bytes: u64) -> Result<()> {
+        within(what, "bytes", bytes, self.header_bytes)
+    }
+
+    /// Compares the size of a file that cannot be divided with its limit.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FileLimit`] with both numbers.
+    pub(crate) fn check_file(&self, what: impl FnOnce() -> String, needed: u64) -> Result<()> {
+        match needed <= self.file_bytes {
+            true => Ok(()),
+            false => Err(Error::FileLimit { what: what(), needed, limit: self.file_bytes }),
+        }
+    }
+
+    /// Whether a file is within the limits of one.
+    pub(crate) fn allow_file(&self, tensors: usize, header_bytes: u64, bytes: u64) -> bool {
+        tensors as u64 <= self.tensors && header_bytes <= self.header_bytes && bytes <= self.file_bytes
     }
 
     /// Compares the length of the metadata with its limit.

@@ -20,6 +20,7 @@ use crate::format::container::bounded_json::JsonError;
 use crate::format::container::bounded_metadata::parse_metadata;
 use crate::format::container::open_file::OpenFile;
 use crate::format::container::stand_in::stand_in;
+use crate::format::digest::SHA256_PREFIX;
 use crate::format::limits::MAX_METADATA_BYTES;
 use crate::format::numbers;
 use crate::format::run_start::RunStart;
@@ -78,11 +79,14 @@ pub struct Metadata {
     pub environment: Value,
     /// Why the checkpoint was saved: `best`, `last`, or `exception: ..`.
     pub reason: String,
-    /// The checkpoint's size in bytes.
+    /// The size in bytes of the checkpoint's file. See [`Metadata::total_bytes`] for all files of a checkpoint of several.
     pub checkpoint_size_bytes: u64,
-    /// `sha256:` and the digest of the whole file in lower-case hexadecimal, as `sha256sum` prints it.
+    /// `sha256:` and the digest of the whole `.ckpt` file in lower-case hexadecimal, as `sha256sum` prints it.
     pub checkpoint_checksum: String,
-    /// Every tensor in the file, in the order in which they are stored.
+    /// The other files of a checkpoint of several, in their order, which have its tensors. Empty for a checkpoint of one file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shards: Vec<ShardInfo>,
+    /// Every tensor in the checkpoint, in the order in which they are stored.
     pub tensors: IndexMap<String, TensorInfo>,
 }
 
@@ -107,7 +111,42 @@ pub struct TensorInfo {
     pub blake3: String,
 }
 
+/// One of the files that have the tensors of a checkpoint of several, as the metadata states it: see [`Metadata::shards`].
+///
+/// ```no_run
+/// # fn main() -> burn_ckpt::Result<()> {
+/// let metadata = burn_ckpt::Checkpoint::open("runs/a/best")?.metadata()?;
+/// for (number, shard) in (1..).zip(&metadata.shards) {
+///     println!("{number}: {} bytes, {}", shard.size_bytes, shard.checksum);
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ShardInfo {
+    /// The file's size in bytes.
+    pub size_bytes: u64,
+    /// `sha256:` and the digest of the whole file in lower-case hexadecimal, as `sha256sum` prints it.
+    pub checksum: String,
+    /// BLAKE3 of all bytes before the first tensor's in lower-case hexadecimal.
+    pub header_blake3: String,
+}
+
+impl ShardInfo {
+    /// A shard of which the size is known, and the digests are not yet. Those have the length of every digest.
+    pub(crate) fn unknown(size_bytes: u64, digest: &str) -> Self {
+        let checksum = format!("{SHA256_PREFIX}{digest}");
+        Self { size_bytes, checksum, header_blake3: digest.to_owned() }
+    }
+}
+
 impl Metadata {
+    /// The size in bytes of all files of the checkpoint, its metadata file left out.
+    #[must_use]
+    pub fn total_bytes(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.size_bytes).fold(self.checkpoint_size_bytes, u64::saturating_add)
+    }
+
     /// Reads a metadata file.
     ///
     /// # Errors

@@ -1,9 +1,10 @@
 //! An opened checkpoint: its hyperparameters, its training state and its sections.
 //!
-//! Opening reads only the header, whatever the file's size.
+//! Opening reads only the header, whatever the file's size, and those of the shards of a checkpoint of several files.
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::module::Module;
 use burn::store::ModuleRecord;
@@ -18,9 +19,10 @@ use crate::file_names::metadata_path;
 use crate::format::container::open_file::OpenFile;
 use crate::format::header::ContainerHeader;
 use crate::format::metadata::embedded::EmbeddedMetadata;
-use crate::format::metadata::of_checkpoint::of_version_2;
+use crate::format::metadata::of_checkpoint::{of_version_2, own_of_version_2};
 use crate::format::metadata::{Metadata, check_size};
 use crate::format::section::Section;
+use crate::format::shards::Shards;
 use crate::hparams::typed::typed;
 use crate::load::apply_weights;
 use crate::load::checked_tensors::{check_hparams, verified};
@@ -31,6 +33,24 @@ use crate::run_dir::locate::locate;
 
 /// How often a checkpoint is looked for that a run replaces while it is opened.
 const MAX_TRIES: u32 = 20;
+
+/// Opens the shards of a checkpoint of several files, and adds their tensors to its header.
+fn open_shards(header: &mut ContainerHeader) -> Result<Vec<Arc<OpenFile>>> {
+    if header.shards == 0 {
+        return Ok(Vec::new());
+    }
+    let (index, count) = (header.file(), header.shards);
+    let infos = own_of_version_2(index)?.metadata.shards;
+    match Shards::open(index.path(), count, &infos) {
+        Ok(Shards { files, tensors }) => {
+            header.set_tensors(tensors);
+            Ok(files)
+        }
+        // The index is removed, or replaced, before its shards are.
+        Err(_) if !index.has_its_name()? => Err(Error::io("open", index.path())(storage::not_found())),
+        Err(error) => Err(error),
+    }
+}
 
 /// An opened checkpoint: its header is in memory, its tensors are still on disk. It holds the open file: what it reads is the
 /// state that was opened, also after the file was deleted or replaced.
@@ -50,6 +70,8 @@ pub struct Checkpoint {
     pub(crate) path: PathBuf,
     /// It holds the open file, so that the state that was opened can be read whatever becomes of the file's name.
     pub(crate) header: ContainerHeader,
+    /// The other files of a checkpoint of several.
+    pub(crate) shards: Vec<Arc<OpenFile>>,
     /// The metadata file beside it, if there was one.
     beside: Option<StoredFile>,
 }
@@ -60,20 +82,29 @@ impl Checkpoint {
     /// # Errors
     ///
     /// Those of [`locate`]; [`Error::Io`] when the file cannot be read, [`Error::NotACheckpoint`] when it is another kind of
-    /// file, [`Error::Damaged`] when its header is cut off or invalid, [`Error::NewerFormat`] when a newer version wrote it.
+    /// file, [`Error::Damaged`] when its header is cut off or invalid, or one of several files is missing, [`Error::NewerFormat`]
+    /// when a newer version wrote it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
+        Self::open_with(path.as_ref(), true)
+    }
+
+    /// The same without the shards of a checkpoint of several files: for its hyperparameters and its training state.
+    pub(crate) fn open_index(path: &Path) -> Result<Self> {
+        Self::open_with(path, false)
+    }
+
+    fn open_with(path: &Path, with_shards: bool) -> Result<Self> {
         for _ in 1..MAX_TRIES {
-            match Self::open_once(path) {
+            match Self::open_once(path, with_shards) {
                 // A run may have replaced the checkpoint since its name was resolved: then there is a newer one.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 opened => return opened,
             }
         }
-        Self::open_once(path)
+        Self::open_once(path, with_shards)
     }
 
-    fn open_once(path: &Path) -> Result<Self> {
+    fn open_once(path: &Path, with_shards: bool) -> Result<Self> {
         let located = locate(path)?;
         // A link may lead to another file by the time that something is read.
         let path = match storage::read_link(&located).map_err(Error::io("open", &located))? {
@@ -103,13 +134,29 @@ impl Checkpoint {
             // One flipped bit makes a 0 of the 2. The digest of the header says so.
             header.format = 2;
         }
-        Ok(Self { header, beside, path })
+        let shards = if with_shards { open_shards(&mut header)? } else { Vec::new() };
+        Ok(Self { header, shards, beside, path })
     }
 
     /// The file that was opened. For a link, the file that it pointed to.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The checkpoint's files: its `.ckpt` file, and its shards.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn files(&self) -> Vec<&Path> {
+        let shards = self.shards.iter().map(|file| file.path());
+        std::iter::once(self.header.file().path()).chain(shards).collect()
+    }
+
+    /// The size of these files in bytes.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn total_bytes(&self) -> u64 {
+        self.shards.iter().map(|file| file.size()).fold(self.header.file().size(), u64::saturating_add)
     }
 
     /// The model's hyperparameters as the type `H`.

@@ -114,7 +114,7 @@ pub trait FromCheckpoint: Module {
     ///
     /// As for [`Checkpoint::open`] and [`Checkpoint::hparams`].
     fn hparams_from_checkpoint(path: impl AsRef<Path>) -> Result<Self::Hparams> {
-        Checkpoint::open(path)?.hparams()
+        Checkpoint::open_index(path.as_ref())?.hparams()
     }
 
     /// A loader with options: for older hyperparameters, parts of a model, other names and types.

@@ -1,6 +1,6 @@
 //! Verifying that a checkpoint's bytes are those that were written.
 //!
-//! The file is read twice: once for its SHA-256, and once tensor by tensor for their BLAKE3. With two threads both run at the
+//! Each file is read twice: once for its SHA-256, and once tensor by tensor for their BLAKE3. With two threads both run at the
 //! same time. Each thread holds one piece of a tensor in memory at a time, however large the tensor is. Everything is read from
 //! the file that was opened, also after its name was deleted.
 
@@ -11,12 +11,14 @@ use std::thread;
 use indexmap::IndexMap;
 
 use crate::error::{Cause, Error, Result};
+use crate::format::container::open_file::OpenFile;
 use crate::format::container::shown::shown;
 use crate::format::container::stored_tensor::StoredTensor;
 use crate::format::metadata::embedded::EmbeddedMetadata;
 use crate::format::metadata::of_checkpoint::{alone, own_of_version_2};
-use crate::format::metadata::padding::check_padding;
+use crate::format::metadata::padding::{check_padding, check_padding_of_shard};
 use crate::format::metadata::{Metadata, TensorInfo, check_size};
+use crate::format::shards::checked_shard_header;
 use crate::load::checked_tensors::{check_hparams, expected_info};
 use crate::load::checkpoint::Checkpoint;
 use crate::scoped_work::{self, ScopedWork};
@@ -40,9 +42,11 @@ impl Checkpoint {
             return self.verify();
         }
         check_size(self.header.file(), &metadata)?;
-        let found = self.header.file().sha256(&|_| ())?;
-        if found != metadata.checkpoint_checksum {
-            return Err(Error::checksum(&self.path, shown(&metadata.checkpoint_checksum), found));
+        for (file, expected) in self.files_with_checksums(&metadata) {
+            let found = file.sha256(&|_| ())?;
+            if found != expected {
+                return Err(Error::checksum(file.path(), shown(expected), found));
+            }
         }
         Ok(metadata)
     }
@@ -62,7 +66,7 @@ impl Checkpoint {
     }
 
     /// The same on a number of threads: one computes the SHA-256, the others hash the tensors. `progress` is called from all of
-    /// them with the number of bytes that have just been hashed. The total is the file's size plus the tensors' bytes.
+    /// them with the number of bytes that have just been hashed. The total is the files' size plus the tensors' bytes.
     ///
     /// ```no_run
     /// # use std::sync::atomic::{AtomicU64, Ordering};
@@ -117,8 +121,14 @@ impl Checkpoint {
         if let Some(own) = own {
             check_padding(file, &own.checked_header(file)?, own)?;
         }
+        for (shard, info) in self.shards.iter().zip(&metadata.shards) {
+            check_padding_of_shard(shard, &checked_shard_header(shard, info)?)?;
+        }
         let (sha256, digests) = thread::scope(|scope| {
-            let sha256 = || self.header.file().sha256(progress);
+            let files = self.files_with_checksums(&metadata);
+            let sha256 = move || -> Result<Vec<String>> {
+                files.into_iter().map(|(file, _)| file.sha256(progress)).collect()
+            };
             match NonZeroUsize::new(threads.get() - 1) {
                 None => (sha256(), self.hash_all(tensors, NonZeroUsize::MIN, progress)),
                 Some(others) => {
@@ -130,41 +140,37 @@ impl Checkpoint {
             }
         });
         let (sha256, digests) = (sha256?, digests?);
-        let damaged: Vec<(&str, &str, &str)> = tensors
-            .iter()
-            .zip(&digests)
-            .filter_map(|(tensor, digest)| {
-                let expected = &metadata.tensors.get(&tensor.name)?.blake3;
-                (expected != digest).then_some((tensor.name.as_str(), expected.as_str(), digest.as_str()))
-            })
-            .collect();
         // Empty if the file beside is missing or describes another state. The digests in the file cover all of it.
         if metadata.checkpoint_checksum.is_empty() {
-            metadata.checkpoint_checksum.clone_from(&sha256);
+            metadata.checkpoint_checksum.clone_from(&sha256[0]);
         }
-        if sha256 != metadata.checkpoint_checksum {
-            let place = match damaged.as_slice() {
-                [] if own.is_some() => {
-                    "from the file beside it alone, which `burn-ckpt describe` writes anew".to_owned()
-                }
-                [] => "outside of the tensors".to_owned(),
-                [(name, ..)] => format!("in the tensor {}", shown(name)),
-                [(name, ..), rest @ ..] => format!("in the tensor {} and {} more", shown(name), rest.len()),
-            };
-            return Err(Error::checksum(
-                &self.path,
-                shown(&metadata.checkpoint_checksum),
-                format!("{sha256} (it differs {place})"),
-            ));
+        let damaged = damaged(tensors, &digests, &metadata);
+        for ((file, expected), found) in self.files_with_checksums(&metadata).into_iter().zip(&sha256) {
+            if found != expected {
+                let is_here = |damaged: &&Damaged| damaged.tensor.file.path() == file.path();
+                let damaged: Vec<&Damaged> = damaged.iter().filter(is_here).collect();
+                let is_index = file.path() == self.header.file().path();
+                let place = place(&damaged, is_index && own.is_some());
+                let found = format!("{found} (it differs {place})");
+                return Err(Error::checksum(file.path(), shown(expected), found));
+            }
         }
-        if let Some((name, expected, found)) = damaged.first() {
+        if let Some(Damaged { tensor, expected, found }) = damaged.first() {
             return Err(Error::checksum(
-                &self.path,
-                format!("blake3:{} for {}", shown(expected), shown(name)),
+                tensor.file.path(),
+                format!("blake3:{} for {}", shown(expected), shown(&tensor.name)),
                 format!("blake3:{found}"),
             ));
         }
         Ok(metadata)
+    }
+
+    /// The checkpoint's files, each with the SHA-256 in the metadata: the file itself first, then the shards.
+    fn files_with_checksums<'a>(&'a self, metadata: &'a Metadata) -> Vec<(&'a OpenFile, &'a str)> {
+        let own = (self.header.file(), metadata.checkpoint_checksum.as_str());
+        let shards = self.shards.iter().zip(&metadata.shards);
+        let shards = shards.map(|(file, info)| (file.as_ref(), info.checksum.as_str()));
+        std::iter::once(own).chain(shards).collect()
     }
 
     /// Reads every tensor, and returns type, shape and digest of each by name. Needs no metadata.
@@ -216,12 +222,13 @@ impl Checkpoint {
             while !failed.load(Ordering::Relaxed) {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(tensor) = tensors.get(index) else { break };
-                match tensor.blake3(self.header.file(), progress) {
+                match tensor.blake3(progress) {
                     Ok(digest) => done.push((index, digest)),
                     Err(error) => {
                         failed.store(true, Ordering::Relaxed);
                         let reason = format!("the tensor {} cannot be read", shown(&tensor.name));
-                        let (path, source) = (self.path.clone(), Some(Box::new(error) as Cause));
+                        let path = tensor.file.path().to_path_buf();
+                        let source = Some(Box::new(error) as Cause);
                         return Err(Error::Load { path, reason, source });
                     }
                 }
@@ -242,5 +249,38 @@ impl Checkpoint {
             }
         }
         Ok(digests)
+    }
+}
+
+/// A tensor of which the bytes are not those that were written.
+struct Damaged<'a> {
+    tensor: &'a StoredTensor,
+    expected: &'a str,
+    found: &'a str,
+}
+
+fn damaged<'a>(
+    tensors: &'a [StoredTensor],
+    digests: &'a [String],
+    metadata: &'a Metadata,
+) -> Vec<Damaged<'a>> {
+    let of = |(tensor, found): (&'a StoredTensor, &'a String)| {
+        let expected = metadata.tensors.get(&tensor.name)?.blake3.as_str();
+        (expected != found).then_some(Damaged { tensor, expected, found })
+    };
+    tensors.iter().zip(digests).filter_map(of).collect()
+}
+
+/// Where a file differs from its SHA-256.
+fn place(damaged: &[&Damaged<'_>], is_described_beside: bool) -> String {
+    match damaged {
+        [] if is_described_beside => {
+            "from the file beside it alone, which `burn-ckpt describe` writes anew".to_owned()
+        }
+        [] => "outside of the tensors".to_owned(),
+        [first] => format!("in the tensor {}", shown(&first.tensor.name)),
+        [first, rest @ ..] => {
+            format!("in the tensor {} and {} more", shown(&first.tensor.name), rest.len())
+        }
     }
 }

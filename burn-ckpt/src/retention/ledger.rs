@@ -14,6 +14,9 @@ use crate::error::{Error, Result};
 use crate::retention::versions::Versions;
 use crate::retention::{Candidate, KeepRule, TopK};
 
+/// Each file of a checkpoint with its SHA-256 in the metadata: the `.ckpt` file first, then its shards.
+pub type FileDigests = Vec<(PathBuf, String)>;
+
 /// The checkpoints of a run by the strategies that keep them.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -29,7 +32,7 @@ pub struct Ledger {
     /// Files that were removed, until they are taken.
     removed: Vec<PathBuf>,
     /// Checkpoints of earlier starts that count once their bytes are verified, with their digests.
-    unverified: IndexMap<PathBuf, String>,
+    unverified: IndexMap<PathBuf, FileDigests>,
     /// Those that were found to be damaged, until they are taken.
     damaged: Vec<(PathBuf, Error)>,
 }
@@ -118,15 +121,15 @@ impl Ledger {
         self.strategies.insert(strategy.into(), Strategy { keep, link, entries });
     }
 
-    /// Makes a registered checkpoint count only once its bytes are compared with its digest. Until then it is treated as one that
+    /// Makes a registered checkpoint count only once its bytes are compared with its digests. Until then it is treated as one that
     /// is being written: it pushes out no other, is not removed, and keeps a link that leads to it.
-    pub fn verify_later(&mut self, path: &Path, checksum: String) {
+    pub fn verify_later(&mut self, path: &Path, files: FileDigests) {
         let mut is_known = false;
         for entry in self.entries_mut().filter(|entry| entry.saved.path == path) {
             (entry.durable, is_known) = (false, true);
         }
         if is_known {
-            self.unverified.insert(path.to_path_buf(), checksum);
+            self.unverified.insert(path.to_path_buf(), files);
         }
     }
 
@@ -135,9 +138,9 @@ impl Ledger {
         self.unverified.keys().map(PathBuf::as_path)
     }
 
-    /// The next checkpoint to verify, with its digest.
-    pub(crate) fn next_unverified(&self) -> Option<(PathBuf, String)> {
-        self.unverified.first().map(|(path, checksum)| (path.clone(), checksum.clone()))
+    /// The next checkpoint to verify, with its digests.
+    pub(crate) fn next_unverified(&self) -> Option<(PathBuf, FileDigests)> {
+        self.unverified.first().map(|(path, files)| (path.clone(), files.clone()))
     }
 
     /// Notes what the verification of a checkpoint came to. A damaged one counts no more, and its file stays.
@@ -354,7 +357,7 @@ impl Strategy {
     }
 
     /// The durable checkpoints, and those among these.
-    fn durable_or(&self, unverified: &IndexMap<PathBuf, String>) -> Vec<&Entry> {
+    fn durable_or(&self, unverified: &IndexMap<PathBuf, FileDigests>) -> Vec<&Entry> {
         let is_among = |entry: &&Entry| entry.durable || unverified.contains_key(&entry.saved.path);
         self.entries.iter().filter(is_among).collect()
     }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::disk::storage;
-use crate::file_names::{CHECKPOINT_SUFFIX, METADATA_SUFFIX, metadata_path};
+use crate::file_names::{CHECKPOINT_SUFFIX, METADATA_SUFFIX, SHARDS_SUFFIX, metadata_path};
 
 /// The highest number of each name. A number is used once, also when the file that had it is removed: which file is newer, and
 /// which name a state gets, must not depend on whether an older one is removed already.
@@ -42,7 +42,8 @@ impl Versions {
         for path in paths {
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
             let name = name.strip_suffix(METADATA_SUFFIX).unwrap_or(name);
-            let Some(stem) = name.strip_suffix(CHECKPOINT_SUFFIX) else { continue };
+            let stem = name.strip_suffix(CHECKPOINT_SUFFIX).or_else(|| name.strip_suffix(SHARDS_SUFFIX));
+            let Some(stem) = stem else { continue };
             self.note(directory.join(stem), 0);
             // `model-v2` is the third state of the name `model`, or the first of its own name.
             if let Some((stem, version)) = stem.rsplit_once("-v")
@@ -96,7 +97,13 @@ mod tests {
     #[test]
     fn the_highest_number_on_disk_counts() {
         let directory = tempfile::tempdir().unwrap();
-        for name in ["model-v8.ckpt.metadata.json", "model-v2.ckpt", "model-v99x.ckpt", "models-v99.ckpt"] {
+        for name in [
+            "model-v8.ckpt.metadata.json",
+            "model-v2.ckpt",
+            "model-v7.shards",
+            "model-v99x.ckpt",
+            "models-v99.ckpt",
+        ] {
             std::fs::write(directory.path().join(name), "").unwrap();
         }
         let next = Versions::default().next_path(directory.path(), "model", &[]);

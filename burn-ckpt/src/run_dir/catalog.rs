@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::directories::{entry, list};
 use crate::error::{Error, Result};
-use crate::file_names::is_checkpoint;
+use crate::file_names::{is_checkpoint, is_shards_directory, is_staging_directory};
 use crate::format::container::open_file::OpenFile;
 use crate::format::metadata::{Metadata, check_size};
+use crate::format::shards::check_shard_sizes;
 use crate::run_dir::layout::RunLayout;
 
 /// A checkpoint in a run's directory with valid metadata (its own, or of version 1 that beside it), and of the size that the
@@ -85,10 +86,8 @@ impl Catalog {
             {
                 continue;
             }
-            match Metadata::of_checkpoint(&path).and_then(|metadata| {
-                check_size(&OpenFile::open(&path)?, &metadata)?;
-                Ok(metadata)
-            }) {
+            let found = Metadata::of_checkpoint(&path);
+            match found.and_then(|metadata| check_sizes(&path, &metadata).map(|()| metadata)) {
                 Ok(metadata) => self.entries.push(CatalogEntry { path, metadata }),
                 Err(error) => self.broken.push((path, error)),
             }
@@ -106,14 +105,27 @@ impl Catalog {
     }
 }
 
-/// All directories below a directory, at any depth. Links are not followed.
+/// Compares the sizes of a checkpoint's files with its metadata. Opens no shard.
+///
+/// # Errors
+///
+/// [`Error::Checksum`] for another size, [`Error::Damaged`] for a shard that is missing or has another size.
+pub fn check_sizes(checkpoint: &Path, metadata: &Metadata) -> Result<()> {
+    check_size(&OpenFile::open(checkpoint)?, metadata)?;
+    check_shard_sizes(checkpoint, &metadata.shards)
+}
+
+/// All directories below a directory, at any depth, but those of shards. Links are not followed.
 pub(crate) fn subdirectories(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut open = vec![directory.to_path_buf()];
     while let Some(directory) = open.pop() {
         for path in list(&directory)? {
             // A link to a directory is not one itself.
-            if entry(&path)?.is_some_and(|entry| entry.is_dir()) {
+            if !is_shards_directory(&path)
+                && !is_staging_directory(&path)
+                && entry(&path)?.is_some_and(|entry| entry.is_dir())
+            {
                 found.push(path.clone());
                 open.push(path);
             }

@@ -4,12 +4,16 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::commit::remove_checkpoint;
 use crate::disk::directories::{entry, is_directory, is_symlink, is_there, list, parent, remove_if_there};
+use crate::disk::staged_shards::remove_unfinished;
 use crate::disk::{links, storage};
 use crate::error::{Error, Result};
-use crate::file_names::{EVALUATION_SUFFIX, METADATA_SUFFIX, is_checkpoint, is_staging};
-use crate::format::evaluations;
+use crate::file_names::{
+    EVALUATION_SUFFIX, METADATA_SUFFIX, checkpoint_of_shards, is_checkpoint, is_staging, metadata_path,
+};
 use crate::format::metadata::Metadata;
+use crate::format::shards::run_of_shards;
 use crate::run_dir::catalog::{Catalog, file_name, subdirectories};
+use crate::run_dir::evaluations;
 use crate::run_dir::layout::RunLayout;
 
 /// Cleans a run's directory before the run resumes: removes what unfinished writes and removals left, and links that point to
@@ -21,7 +25,7 @@ use crate::run_dir::layout::RunLayout;
 /// [`Error::Io`] when a directory cannot be listed or a leftover cannot be removed.
 pub fn recover(layout: &RunLayout, outside: &[PathBuf]) -> Result<()> {
     for path in unfinished_files(layout, outside)? {
-        remove_if_there(&path)?;
+        remove_unfinished(&path)?;
     }
     let directory = layout.checkpoint_dir();
     for path in list(&directory)? {
@@ -30,19 +34,42 @@ pub fn recover(layout: &RunLayout, outside: &[PathBuf]) -> Result<()> {
             links::remove(&path)?;
         }
     }
-    for directory in outside {
-        for path in list(directory)? {
-            if is_orphan(&path, layout.run_id())? {
-                remove_if_there(&path)?;
-            }
+    outside.iter().try_for_each(|directory| {
+        orphans(directory, layout.run_id(), false)?.iter().try_for_each(|path| remove_unfinished(path))
+    })
+}
+
+/// The shards and the metadata of the run in a directory that are without their checkpoint. The shards first: while the metadata is
+/// there, it says whose they are.
+fn orphans(directory: &Path, run_id: &str, is_own: bool) -> Result<Vec<PathBuf>> {
+    let (mut found, mut metadata) = (Vec::new(), Vec::new());
+    for path in list(directory)? {
+        if are_orphans(&path, run_id, is_own)? {
+            found.push(path);
+        } else if is_orphan(&path, run_id)? {
+            metadata.push(path);
         }
     }
-    Ok(())
+    found.append(&mut metadata);
+    Ok(found)
+}
+
+/// Whether a directory has the shards of a checkpoint of this run that is not there: as one of them says, or the metadata beside
+/// them. In the run's own directories also an empty one.
+fn are_orphans(directory: &Path, run_id: &str, is_own: bool) -> Result<bool> {
+    let Some(checkpoint) = checkpoint_of_shards(directory) else { return Ok(false) };
+    if is_there(&checkpoint)? || entry(directory)?.is_none_or(|entry| !entry.is_dir()) {
+        return Ok(false);
+    }
+    match run_of_shards(directory)? {
+        Some(run) => Ok(run == run_id),
+        None => Ok(is_own && list(directory)?.is_empty() || is_orphan(&metadata_path(&checkpoint), run_id)?),
+    }
 }
 
 /// The files that unfinished writes and removals of a run left, or that a process writes at the moment: all staging files in the
-/// run's own directories, its metadata there without a checkpoint, and the staging files that have the run's mark in the directories
-/// outside of them.
+/// run's own directories, its shards and metadata there without a checkpoint, and the staging files that have the run's mark in the
+/// directories outside of them.
 ///
 /// # Errors
 ///
@@ -52,12 +79,9 @@ pub fn unfinished_files(layout: &RunLayout, outside: &[PathBuf]) -> Result<Vec<P
     let mut found = Vec::new();
     found.extend(list(&directory)?.into_iter().filter(|path| is_staging(path)));
     for directory in subdirectories(&directory)? {
-        for path in list(&directory)? {
-            // Of a checkpoint, which is removed first, or was to be published after it.
-            if is_staging(&path) || is_orphan(&path, layout.run_id())? {
-                found.push(path);
-            }
-        }
+        found.extend(list(&directory)?.into_iter().filter(|path| is_staging(path)));
+        // Of a checkpoint, which is removed first, or was to be published after them.
+        found.extend(orphans(&directory, layout.run_id(), true)?);
     }
     if !outside.is_empty() && is_there(layout.run_dir())? {
         let owner = layout.staging_owner()?;

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::disk::directories::{facts, real_path};
 use crate::disk::storage;
 use crate::error::{Error, Result};
-use crate::file_names::{MAX_NAME_BYTES, StagingOwner, name_error};
+use crate::file_names::{MAX_NAME_BYTES, SHARDS_SUFFIX, StagingOwner, is_shards_directory, name_error};
 
 /// Directory below the root that contains the runs, unless configured otherwise.
 pub const DEFAULT_LOGS: &str = "burn_trainer_logs";
@@ -85,7 +85,8 @@ impl RunLayout {
     ///
     /// # Errors
     ///
-    /// [`Error::Name`] when it is the `checkpoint` directory itself, where the links are, or a file.
+    /// [`Error::Name`] when it is the `checkpoint` directory itself, where the links are, a file, or named as a directory of shards
+    /// is.
     pub fn strategy_dir(&self, dirpath: &Path) -> Result<PathBuf> {
         let checkpoint_dir = self.checkpoint_dir();
         let (own, wanted) = (resolved(&checkpoint_dir)?, resolved(&checkpoint_dir.join(dirpath))?);
@@ -98,6 +99,11 @@ impl RunLayout {
         };
         if wanted == own {
             return invalid("is where the links are; name a directory in it");
+        }
+        if wanted.ancestors().take_while(|path| **path != *own).any(is_shards_directory) {
+            return invalid(&format!(
+                "has the name of a directory of shards: choose one that does not end in {SHARDS_SUFFIX}"
+            ));
         }
         if facts(&wanted)?.is_some_and(|facts| !facts.is_dir()) {
             return invalid("is not a directory");

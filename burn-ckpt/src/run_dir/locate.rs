@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::disk::directories::{facts, is_directory, is_symlink, is_there, list, parent};
 use crate::disk::storage;
 use crate::error::{Error, Result};
-use crate::file_names::{CHECKPOINT_SUFFIX, METADATA_SUFFIX, is_checkpoint, link_name};
+use crate::file_names::{CHECKPOINT_SUFFIX, checkpoint_of_metadata, is_checkpoint, link_name};
 use crate::run_dir::catalog::file_name;
 use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, RunLayout};
 use crate::run_dir::without_links::{self, Search};
@@ -86,6 +86,7 @@ pub fn resolve(layout: &RunLayout, wanted: &str, metric: Option<&str>) -> Result
     };
     if let Some(link) = &link
         && facts(link)?.is_some()
+        && !without_links::is_copy_without_shards(link)?
     {
         return Ok(link.clone());
     }
@@ -143,7 +144,7 @@ fn run_at(directory: &Path) -> Result<Option<RunLayout>> {
 
 fn named_link(run: &RunLayout, name: &str) -> Result<PathBuf> {
     let link = run.checkpoint_dir().join(format!("{name}{CHECKPOINT_SUFFIX}"));
-    if facts(&link)?.is_some() {
+    if facts(&link)?.is_some() && !without_links::is_copy_without_shards(&link)? {
         return Ok(link);
     }
     if let Some(metric) = name.strip_prefix("best_")
@@ -180,10 +181,4 @@ fn directory_hint(path: &Path) -> Result<String> {
         true => "it is the directory of a run without links to checkpoints".to_owned(),
         false => format!("it is a run's directory; name one of its checkpoints: {}", names.join(", ")),
     })
-}
-
-/// The checkpoint that a metadata file is named after.
-fn checkpoint_of_metadata(path: &Path) -> Option<PathBuf> {
-    let name = path.file_name()?.to_str()?.strip_suffix(METADATA_SUFFIX)?;
-    Some(path.with_file_name(name))
 }

@@ -1,13 +1,14 @@
 //! Finding `last` and `best` in a run that has lost its links, as a copy without them has: each checkpoint says for which
 //! strategies it was saved, and with which score.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use serde::Deserialize;
 
+use crate::disk::directories::{is_directory, is_symlink};
 use crate::error::Result;
-use crate::file_names::link_name;
+use crate::file_names::{link_name, shards_directory};
 use crate::format::header::ContainerHeader;
 use crate::format::numbers;
 use crate::retention::{Candidate, KeepRule, MetricMode, TopK};
@@ -41,6 +42,20 @@ pub(crate) enum Search {
     Several(String),
     /// None.
     Nothing,
+}
+
+/// Whether a file is in the place of a link, as in a copy of a run in which links are followed, and is the index of a checkpoint
+/// whose shards are beside the file that the link led to.
+///
+/// # Errors
+///
+/// [`Error::Io`](crate::Error::Io) when that cannot be found out.
+pub(crate) fn is_copy_without_shards(link: &Path) -> Result<bool> {
+    if is_symlink(link)? || is_directory(&shards_directory(link))? {
+        return Ok(false);
+    }
+    // Whoever opens a file that cannot be read meets the error.
+    Ok(ContainerHeader::read(link).is_ok_and(|header| header.shards > 0))
 }
 
 /// The newest checkpoint that was saved as `last`.

@@ -5,22 +5,21 @@ use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 
-use crate::disk::commit::commit;
+use crate::disk::commit::{StagedCheckpoint, commit};
 use crate::disk::directories::{create_directory, is_there, parent, remove_if_there, sync_directories_above};
-use crate::disk::staged_file::{Existing, Staged};
+use crate::disk::staged_file::Existing;
 use crate::error::{Error, Result};
 use crate::file_names::{StagingOwner, metadata_path};
 use crate::format::contents::Contents;
 use crate::format::digest::sha256_of_file;
-use crate::format::header::ContainerHeader;
 use crate::format::metadata::Metadata;
-use crate::format::metadata::of_checkpoint::own_of_version_2;
+use crate::save::container::plan_state::plan_state;
+use crate::save::container::write_state::write_state;
 use crate::save::read_progress::ReadProgress;
-use crate::save::stream_container::write;
 
 impl Contents {
-    /// Writes a checkpoint with its metadata, on this thread, for programs without a training loop. Returns the file's size in
-    /// bytes.
+    /// Writes a checkpoint with its metadata, on this thread, for programs without a training loop. Returns the size in bytes
+    /// of its file, or files.
     ///
     /// Fields of `metadata` that follow from the file (path, size, digests, tensors, hyperparameters) are filled in. A
     /// checkpoint of that name is replaced. Checkpoint and metadata are two files: a failure between their renames leaves the
@@ -30,7 +29,8 @@ impl Contents {
     ///
     /// [`Error::Io`] when a file cannot be written, [`Error::Container`] when a tensor cannot be read, [`Error::Snapshot`] when
     /// the metadata cannot be written as JSON, [`Error::Name`] for a section's name, [`Error::TooLarge`] for more than a reader
-    /// accepts.
+    /// accepts, [`Error::FileLimit`] for a part that is larger than [`Contents::with_max_file_bytes`] allows. A checkpoint of several
+    /// files does not replace another one of several, which is an [`Error::Io`] of the kind "already exists".
     pub fn save(self, path: impl AsRef<Path>, mut metadata: Metadata) -> Result<u64> {
         metadata.hparams = self.hparams.clone();
         let reason = std::mem::take(&mut metadata.reason);
@@ -71,7 +71,7 @@ impl Naming {
 /// Writes a state once under all its names, each with metadata of its own that states the reason.
 ///
 /// If one name fails, the state is written under the next one. `durable` is called for each name as soon as the checkpoint
-/// under it is durable. Returns the file's size in bytes, or the first error.
+/// under it is durable. Returns the size of its files in bytes, or the first error.
 pub(crate) fn persist(
     contents: Contents,
     mut metadata: Metadata,
@@ -90,7 +90,9 @@ pub(crate) fn persist(
         let committed = naming.prepare(parent(place)).and_then(|()| {
             let staged = match named.first() {
                 None => stage(contents.clone(), &mut metadata, place, reason, naming, reading)?,
-                Some(first) => Staged::link_or_copy(first, place, &naming.owner)?,
+                Some(first) => {
+                    StagedCheckpoint::second_name(first, metadata.shards.len(), place, &naming.owner)?
+                }
             };
             commit(staged, &metadata_json(&mut metadata, place, reason)?, naming.existing, &naming.owner)
         });
@@ -104,7 +106,7 @@ pub(crate) fn persist(
             }
         }
     }
-    failure.map_or(Ok(metadata.checkpoint_size_bytes), Err)
+    failure.map_or(Ok(metadata.total_bytes()), Err)
 }
 
 /// Gives a checkpoint another name, with metadata of its own that states the reason. A run that was killed between two names
@@ -126,11 +128,11 @@ pub fn add_name(checkpoint: &Path, place: &Path, reason: &str, owner: &StagingOw
         // directories, but not from others.
         remove_if_there(&orphan)?;
     }
-    let staged = Staged::link_or_copy(checkpoint, place, owner)?;
+    let staged = StagedCheckpoint::second_name(checkpoint, metadata.shards.len(), place, owner)?;
     commit(staged, &metadata_json(&mut metadata, place, reason)?, Existing::Keep, owner)
 }
 
-/// Writes the container, and fills in the metadata that follows from the file.
+/// Writes the files of a state, and fills in the metadata that follows from them.
 fn stage(
     contents: Contents,
     metadata: &mut Metadata,
@@ -138,22 +140,11 @@ fn stage(
     reason: &str,
     naming: &Naming,
     reading: &ReadProgress,
-) -> Result<Staged> {
-    let (staged, file) = Staged::create(place, &naming.owner)?;
+) -> Result<StagedCheckpoint> {
+    reading.start();
     reason.clone_into(&mut metadata.reason);
-    let written = write(staged.path(), file, contents, metadata, reading)?;
-    check_readable(staged.path())
-        .map_err(|source| Error::ReadBack { path: place.to_path_buf(), source: Box::new(source) })?;
-    metadata.tensors = written.tensors;
-    metadata.checkpoint_size_bytes = written.size_bytes;
-    metadata.checkpoint_checksum = written.checksum;
-    Ok(staged)
-}
-
-/// Reads header and metadata of a container back, so that none is called durable that nothing can open. Reads no tensor.
-fn check_readable(path: &Path) -> Result<()> {
-    let header = ContainerHeader::read(path)?;
-    own_of_version_2(header.file())?.checked_header(header.file()).map(drop)
+    let planned = plan_state(place, contents, metadata)?;
+    write_state(planned, metadata, place, &naming.owner, reading)
 }
 
 /// The metadata's JSON for a checkpoint under one of its names.

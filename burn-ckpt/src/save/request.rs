@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::file_names::StagingOwner;
+use crate::format::limits::Limits;
 use crate::format::run_start::RunStart;
 use crate::format::section::Section;
 
@@ -28,6 +29,8 @@ pub struct RunDescription {
     pub hparams: Value,
     /// Whose the staging files of this run are.
     pub staging_owner: StagingOwner,
+    /// What a checkpoint, and each of its files, may not exceed.
+    pub limits: Limits,
     /// Every start of the run, this one included, whose commit is taken from the environment.
     pub starts: Vec<RunStart>,
     /// Describes the machine and the software. Called on the writer's thread at every save, so that facts which are found out
@@ -84,7 +87,7 @@ pub struct SaveReport {
     pub global_step: u64,
     /// The files that are durable under their final names.
     pub paths: Vec<PathBuf>,
-    /// The file's size in bytes, or the error.
+    /// The size in bytes of the checkpoint's files, or the error.
     pub outcome: Result<u64>,
     /// What failed after the files were written: a link that could not be moved, or an older file that could not be removed.
     /// It is tried again with the next save, and at the end.

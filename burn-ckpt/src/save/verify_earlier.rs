@@ -15,6 +15,7 @@ use crate::disk::storage::StoredFile;
 use crate::error::{Error, Result};
 use crate::format::digest::checksum;
 use crate::load::checkpoint::Checkpoint;
+use crate::retention::ledger::FileDigests;
 use crate::save::low_priority::at_low_priority;
 
 /// How much of a file is in memory at a time.
@@ -45,18 +46,22 @@ impl Verifier {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Compares a file with its digest. `None` if there was no time to read all of it. Without a digest, as the file beside it is
-    /// missing, those in the checkpoint itself say whether it is whole.
-    pub(crate) fn verify(&mut self, path: &Path, expected: &str) -> Option<Result<()>> {
-        if expected.is_empty() {
+    /// Compares the files of a checkpoint with their digests. `None` if there was no time to read all of them. Without the digest of
+    /// its own file, as the file beside it is missing, those in the checkpoint itself say whether it is whole.
+    pub(crate) fn verify(&mut self, path: &Path, files: &FileDigests) -> Option<Result<()>> {
+        if files.iter().any(|(_, expected)| expected.is_empty()) {
             return Some(Checkpoint::open(path).and_then(|checkpoint| checkpoint.verify()).map(drop));
         }
-        let found = match self.digest(path) {
-            Ok(found) => found?,
-            Err(error) => return Some(Err(error)),
-        };
-        let differs = || Error::checksum(path, expected.to_owned(), found.clone());
-        Some(if found == expected { Ok(()) } else { Err(differs()) })
+        for (path, expected) in files {
+            let found = match self.digest(path) {
+                Ok(found) => found?,
+                Err(error) => return Some(Err(error)),
+            };
+            if found != *expected {
+                return Some(Err(Error::checksum(path, expected.clone(), found)));
+            }
+        }
+        Some(Ok(()))
     }
 
     fn digest(&mut self, path: &Path) -> Result<Option<String>> {
@@ -91,30 +96,36 @@ fn digest_unless(stop: &AtomicBool, path: &Path) -> Result<Option<String>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::fs;
+    use std::path::PathBuf;
+
+    use super::*;
 
     #[cfg(unix)]
     #[test]
     fn a_file_with_two_names_is_read_once_and_a_stopped_verification_says_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        let [first, second, other] = ["first", "second", "other"].map(|name| directory.path().join(name));
+        let [first, second, other, gone, last] =
+            ["first", "second", "other", "gone", "last"].map(|name| directory.path().join(name));
         fs::write(&first, "abc").unwrap();
         fs::hard_link(&first, &second).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let mut verifier = Verifier::new(Arc::clone(&stop));
         let expected = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert!(verifier.verify(&first, expected).unwrap().is_ok());
+        let files = |path: &PathBuf| vec![(path.clone(), expected.to_owned())];
+        assert!(verifier.verify(&first, &files(&first)).unwrap().is_ok());
         // A second read would find other bytes.
         fs::write(&first, "another").unwrap();
         fs::write(&other, "another").unwrap();
-        assert!(verifier.verify(&second, expected).unwrap().is_ok());
-        let error = verifier.verify(&other, expected).unwrap().unwrap_err();
+        assert!(verifier.verify(&second, &files(&second)).unwrap().is_ok());
+        let error = verifier.verify(&other, &files(&other)).unwrap().unwrap_err();
         assert_eq!(error.kind(), crate::ErrorKind::Damaged);
-        let error = verifier.verify(&directory.path().join("gone"), expected).unwrap().unwrap_err();
+        let shards = [files(&second), files(&other)].concat();
+        assert_eq!(verifier.verify(&second, &shards).unwrap().unwrap_err().kind(), crate::ErrorKind::Damaged);
+        let error = verifier.verify(&gone, &files(&gone)).unwrap().unwrap_err();
         assert_eq!(error.kind(), crate::ErrorKind::NotFound);
         stop.store(true, Ordering::Relaxed);
-        fs::write(directory.path().join("last"), "abc").unwrap();
-        assert!(verifier.verify(&directory.path().join("last"), expected).is_none());
+        fs::write(&last, "abc").unwrap();
+        assert!(verifier.verify(&last, &files(&last)).is_none());
     }
 }

@@ -272,8 +272,8 @@ impl Worker {
     /// Verifies a checkpoint of an earlier start. After the last one the rules apply to all. Returns whether one was verified.
     fn verify_next(&mut self) -> bool {
         let next = self.ledger.lock().next_unverified();
-        let Some((path, checksum)) = next.filter(|_| !self.verifier.is_stopped()) else { return false };
-        let Some(outcome) = self.verifier.verify(&path, &checksum) else { return false };
+        let Some((path, files)) = next.filter(|_| !self.verifier.is_stopped()) else { return false };
+        let Some(outcome) = self.verifier.verify(&path, &files) else { return false };
         let is_last = {
             let mut ledger = self.ledger.lock();
             ledger.note_verified(&path, outcome);
@@ -350,7 +350,7 @@ impl Worker {
             hparams: self.run.hparams.clone(),
             trainer_state: (save.trainer_state)(&paths),
             sections: (save.sections)()?,
-            ..Contents::default()
+            limits: self.run.limits,
         };
         let environment = (self.run.environment)();
         let mut starts = self.run.starts.clone();

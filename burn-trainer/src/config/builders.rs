@@ -6,6 +6,7 @@ use burn_ckpt::plumbing::{LockMode, WhenBusy};
 
 use crate::callbacks::EarlyStopping;
 use crate::config::batch_limit::BatchLimit;
+use crate::config::init_from::InitFrom;
 use crate::config::trainer_config::{ChangedHparams, EndWith, FailedSaves, TrainerConfig};
 use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyConfig};
 
@@ -146,6 +147,20 @@ impl TrainerConfig {
     #[must_use]
     pub fn with_ckpt_path(mut self, path: impl Into<String>) -> Self {
         self.ckpt_path = Some(path.into());
+        self
+    }
+
+    /// Sets the checkpoint whose weights a new run begins with: a path, or an [`InitFrom`].
+    #[must_use]
+    pub fn with_init_from(mut self, init_from: impl Into<InitFrom>) -> Self {
+        self.init_from = Some(init_from.into());
+        self
+    }
+
+    /// Sets the size in bytes above which a checkpoint is saved in several files.
+    #[must_use]
+    pub fn with_max_file_bytes(mut self, bytes: u64) -> Self {
+        self.max_file_bytes = Some(bytes);
         self
     }
 

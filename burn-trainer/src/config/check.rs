@@ -27,9 +27,15 @@ impl TrainerConfig {
             let reason = format!("{} is not a number of epochs from 1 to {MAX_EPOCHS}", self.max_epochs);
             return Err(Error::config("max_epochs", reason));
         }
+        if self.max_file_bytes == Some(0) {
+            return Err(Error::config("max_file_bytes", "no file has 0 bytes: leave it out for 100 GiB"));
+        }
         self.check_limits()?;
         check_path("root", &self.root)?;
         check_home("logs", Path::new(&self.logs))?;
+        if let Some(init_from) = &self.init_from {
+            check_path("init_from", &init_from.checkpoint)?;
+        }
         check_home("ckpt_path", Path::new(self.ckpt_path.as_deref().unwrap_or_default()))?;
         let adjusted = [
             ("best", self.best.is_some()),

@@ -4,9 +4,11 @@ mod batch_limit;
 mod builders;
 mod check;
 mod effective;
+mod init_from;
 mod trainer_config;
 
 pub use batch_limit::BatchLimit;
 pub use burn_ckpt::plumbing::{LockMode, WhenBusy};
 pub(crate) use check::check_path;
+pub use init_from::InitFrom;
 pub use trainer_config::{ChangedHparams, EndWith, FailedSaves, TrainerConfig};

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::callbacks::EarlyStopping;
 use crate::config::batch_limit::BatchLimit;
+use crate::config::init_from::InitFrom;
 use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyConfig};
 
 /// How a run is trained, where its files go, and what is kept of it.
@@ -27,12 +28,14 @@ use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyC
 /// | `root`, `logs` | `.`, `burn_trainer_logs` | the run's directory is `{root}/{logs}/{run_id}` |
 /// | `seed` | 42 | of every random number that the loop draws |
 /// | `ckpt_path` | none | what to resume: `last`, `best`, `auto`, `none`, or a path |
+/// | `init_from` | none | the checkpoint whose weights a new run begins with |
 /// | `changed_hparams` | `warn` | what hyperparameters that differ from the checkpoint's mean |
 /// | `lock` | `if_possible` | whether the run is locked while it is written: `required`, `if_possible`, `off` |
 /// | `handle_signals` | true | SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGHUP: save, then stop |
 /// | `slurm_requeue` | false | start a Slurm job again when its time is up |
 /// | `rank` | none | set where processes train one model together: only that of rank 0 writes |
 /// | `when_busy`, `max_waiting_saves` | `wait`, 1 | when the loop saves faster than the disk writes |
+/// | `max_file_bytes` | none (100 GiB) | larger checkpoints are saved in several files |
 /// | `failed_saves` | `fail_if_last` | what a failed save means for the exit status |
 /// | `end_with` | `last` | whose parameters the returned model has: those of the `last` step, or of the `best` checkpoint |
 /// | `device_timeout_seconds` | 60 | how long a device of another machine may take to answer |
@@ -116,6 +119,8 @@ pub struct TrainerConfig {
     /// What to resume: a path to a checkpoint or a link, `last` or `best` of this run, `auto` (the newest whole
     /// checkpoint of this run, or a fresh start where there is none), `none`.
     pub ckpt_path: Option<String>,
+    /// The checkpoint whose weights a new run begins with; see [`InitFrom`]. A run that resumes ignores it.
+    pub init_from: Option<InitFrom>,
     /// Remove the checkpoints of an earlier run of the same id. Without it, such a run is an error. An error together with
     /// a `ckpt_path` that resumes what would be removed. A Slurm job that `slurm_requeue` has requeued resumes all the
     /// same.
@@ -142,6 +147,10 @@ pub struct TrainerConfig {
     /// How many snapshots may wait while another is being written. Each pending snapshot uses up to one extra copy of the
     /// state: tensors are copied on write. With 0 there is one extra copy at most.
     pub max_waiting_saves: usize,
+    /// The size in bytes above which a checkpoint is saved in several files, for a disk, a quota or a hub that takes no larger ones.
+    /// By default 100 GiB, what burn's own reader opens. The tensors of `X.ckpt` are then in the directory `X.shards` beside it,
+    /// which is copied and renamed together with it.
+    pub max_file_bytes: Option<u64>,
     /// What a checkpoint that cannot be saved means for the run; see [`FailedSaves`].
     pub failed_saves: FailedSaves,
     /// Whose parameters the model has that training returns; see [`EndWith`].
@@ -257,6 +266,7 @@ impl Default for TrainerConfig {
             logs: DEFAULT_LOGS.to_owned(),
             seed: 42,
             ckpt_path: None,
+            init_from: None,
             overwrite: false,
             lock: LockMode::IfPossible,
             handle_signals: true,
@@ -265,6 +275,7 @@ impl Default for TrainerConfig {
             rank: None,
             when_busy: WhenBusy::Wait,
             max_waiting_saves: 1,
+            max_file_bytes: None,
             failed_saves: FailedSaves::FailIfLast,
             end_with: EndWith::Last,
             device_timeout_seconds: 60.0,

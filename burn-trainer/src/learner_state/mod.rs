@@ -13,3 +13,4 @@ pub(crate) mod record_capture;
 pub(crate) mod restore;
 pub(crate) mod running_statistics;
 pub(crate) mod snapshot;
+pub(crate) mod warm_start;

@@ -22,7 +22,7 @@ const CLEAR: &str = "\r\x1b[K";
 ///
 /// As for [`Checkpoint::verify`].
 pub(crate) fn verify(checkpoint: &Checkpoint) -> burn_ckpt::Result<Metadata> {
-    let bytes = checkpoint.metadata()?.checkpoint_size_bytes;
+    let bytes = checkpoint.metadata()?.total_bytes();
     // Once for the file's digest, and once for its tensors'.
     let shown = ShownProgress::over(bytes.saturating_mul(2));
     let verified = checkpoint.verify_with(TWO_THREADS, &|bytes| shown.add(bytes));

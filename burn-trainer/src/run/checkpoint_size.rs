@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use burn::train::{Learner, LearnerModel};
 use burn_ckpt::burn_pack::{Bytes, DType, TENSOR_ALIGNMENT, Tensor};
-use burn_ckpt::plumbing::{BEST_DIR, LAST_DIR, Limits, ON_EXCEPTION_DIR, outlines, size, storage};
+use burn_ckpt::plumbing::{
+    BEST_DIR, LAST_DIR, Limits, ON_EXCEPTION_DIR, check_state, outlines, size, storage,
+};
 use burn_ckpt::{Error as CheckpointError, RunLayout, Section};
 
 use crate::config::TrainerConfig;
@@ -88,8 +90,9 @@ struct Room<'a> {
 
 impl Room<'_> {
     fn check(&self, planned: &[Tensor]) -> Result<()> {
-        self.limits.check_state(planned)?;
-        let needed = bytes(planned);
+        check_state(self.limits, planned)?;
+        // A larger state is saved in several files.
+        let needed = bytes(planned).min(self.limits.file_bytes);
         match self.file_size {
             Some(limit) if needed > limit => Err(CheckpointError::FileSizeLimit { needed, limit }.into()),
             _ => Ok(()),
@@ -106,7 +109,7 @@ impl Room<'_> {
         let needed = bytes(weights).saturating_add(most(bytes(&trained)));
         let own = 3; // The history, and the two of the ending.
         let is_within = |limit: Option<u64>| limit.is_none_or(|limit| needed <= limit);
-        tensors.saturating_add(own) <= self.limits.tensors
+        tensors.saturating_add(own) <= self.limits.tensors.min(self.limits.state_tensors)
             && needed <= self.limits.file_bytes
             && is_within(self.file_size)
             && is_within(self.free.as_ref().map(|(free, _)| *free))

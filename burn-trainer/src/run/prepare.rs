@@ -5,7 +5,7 @@
 use std::sync::{Arc, OnceLock};
 
 use burn::train::{Learner, LearnerModel};
-use burn_ckpt::plumbing::{RunDescription, StagingOwner, WriterActivity, git_commit};
+use burn_ckpt::plumbing::{Limits, RunDescription, StagingOwner, WriterActivity, git_commit};
 use burn_environment::EnvironmentProbe;
 use serde_json::Value;
 
@@ -18,6 +18,7 @@ use crate::config::TrainerConfig;
 use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
 use crate::learner_state::restore::restore;
+use crate::learner_state::warm_start;
 use crate::metrics::{RunMetricLogger, RunMetrics, check_file_names};
 use crate::process::console::warn;
 use crate::process::environment_devices::described_by;
@@ -41,6 +42,8 @@ pub(crate) struct RunSetup {
     pub(crate) activity: Arc<OnceLock<WriterActivity>>,
     /// What the loaders of `Trainer::training` have.
     pub(crate) data: DataLengths,
+    /// What a checkpoint may not exceed.
+    pub(crate) limits: Limits,
     /// Whether the training data's loader can restore the order of an epoch.
     pub(crate) keeps_order: bool,
     /// The validation data, if its loader says before training how large it is.
@@ -72,6 +75,7 @@ pub(crate) fn prepare<M: LearnerModel>(
         environment,
         activity,
         data,
+        limits,
         keeps_order,
         valid_size,
     } = setup;
@@ -95,6 +99,9 @@ pub(crate) fn prepare<M: LearnerModel>(
         }
         changed_settings::report(resume, &config, &hparams, (data, keeps_order))?;
     }
+    if let Some(init_from) = config.init_from.as_ref().filter(|_| resume.is_none()) {
+        warm_start::load(learner, init_from, writes)?;
+    }
     if let Some(resume) = &mut resume {
         restore(learner, resume)?;
         let epoch = restore_metrics(&metrics, resume);
@@ -105,7 +112,8 @@ pub(crate) fn prepare<M: LearnerModel>(
         let complete = strategies.is_empty();
         existing = ExistingCheckpoints::read(&config, &run.layout, &run.present, resume.as_ref(), complete)?;
     }
-    let description = run_description(&config, hparams, &run, resume.as_ref(), &environment)?;
+    let mut description = run_description(&config, hparams, &run, resume.as_ref(), &environment)?;
+    description.limits = limits;
     let open_saver = saver_opener(&config, strategies, &run, existing, description, activity);
     let saves = RunSaves::new(open_saver, &config, valid_size);
     let environment = config.checkpoint_saving.then_some(environment);
@@ -159,6 +167,7 @@ fn run_description(
         trainer_config,
         hparams,
         // A process that does not write may be the first to come, before there is a directory.
+        limits: Limits::READER,
         staging_owner: if config.writes() { run.layout.staging_owner()? } else { StagingOwner::default() },
         starts,
         environment,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use burn_ckpt::plumbing::{size, storage};
+use burn_ckpt::plumbing::{shards_directory, size, storage};
 use burn_ckpt::{Catalog, RunLayout};
 
 use crate::config::TrainerConfig;
@@ -25,13 +25,19 @@ pub(super) fn rank(config: &TrainerConfig, run_id: &str) {
     }
 }
 
-/// Says which file a resume verifies first, and how large it is: it can take a while.
+/// Says what a resume verifies first, and how large it is: it can take a while.
 pub(super) fn verifying(file: Option<&Path>) -> Result<()> {
     let Some(path) = file else { return Ok(()) };
     let failed = |source| burn_ckpt::Error::Io { action: "read", path: path.to_path_buf(), source };
-    if let Some(facts) = storage::facts(path).map_err(failed)? {
-        note(&format!("verifying checkpoints: 1 file, {}", size(facts.len())));
+    let Some(real) = storage::canonicalize(path).map_err(failed)? else { return Ok(()) };
+    let mut files = storage::list(&shards_directory(&real)).map_err(failed)?.unwrap_or_default();
+    files.push(real);
+    let mut bytes = 0;
+    for file in &files {
+        bytes += storage::facts(file).map_err(failed)?.map_or(0, |facts| facts.len());
     }
+    let count = if files.len() == 1 { "1 file".to_owned() } else { format!("{} files", files.len()) };
+    note(&format!("verifying checkpoints: {count}, {}", size(bytes)));
     Ok(())
 }
 

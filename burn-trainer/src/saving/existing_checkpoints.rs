@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use burn_ckpt::plumbing::{
-    FileIdentity, SavedCheckpoint, StagingOwner, add_name, chain, file_identity, is_there,
+    FileDigests, FileIdentity, SavedCheckpoint, StagingOwner, add_name, chain, file_digests, file_identity,
+    is_there,
 };
 use burn_ckpt::retention::{Candidate, KeepRule};
 use burn_ckpt::{Catalog, Checkpoint, RunLayout};
@@ -35,7 +36,7 @@ pub(crate) struct ExistingCheckpoints {
     pub(crate) rules_differ: bool,
     staging_owner: StagingOwner,
     /// The checkpoints that strategies have taken, and that are not verified yet, with their digests.
-    unverified: Vec<(PathBuf, String)>,
+    unverified: Vec<(PathBuf, FileDigests)>,
 }
 
 /// A checkpoint that was saved for a strategy.
@@ -44,8 +45,8 @@ struct StrategyCheckpoint {
     saved: SavedCheckpoint,
     training_time: Duration,
     missing: Option<MissingName>,
-    /// The digest of the file, unless it was verified at this start.
-    unverified: Option<String>,
+    /// The digests of its files, unless it was verified at this start.
+    unverified: Option<FileDigests>,
 }
 
 /// A file name that does not exist, while the state exists under another name.
@@ -142,14 +143,14 @@ impl ExistingCheckpoints {
                 }
                 log::info!("{} was missing and is there again", saved.path.display());
             }
-            self.unverified.extend(unverified.map(|checksum| (saved.path.clone(), checksum)));
+            self.unverified.extend(unverified.map(|files| (saved.path.clone(), files)));
             there.push(saved);
         }
         there
     }
 
     /// The checkpoints that strategies have taken, and that are not verified yet, with their digests.
-    pub(super) fn take_unverified(&mut self) -> Vec<(PathBuf, String)> {
+    pub(super) fn take_unverified(&mut self) -> Vec<(PathBuf, FileDigests)> {
         std::mem::take(&mut self.unverified)
     }
 }
@@ -169,8 +170,7 @@ fn by_strategy(
                 continue;
             }
         };
-        let checksum = &entry.metadata.checkpoint_checksum;
-        let this = (file_identity(&entry.path)?, checksum.as_str());
+        let this = (file_identity(&entry.path)?, entry.metadata.checkpoint_checksum.as_str());
         let is_verified = verified.as_ref() == Some(&this);
         // A copy that a user made, or a checkpoint of another run, belongs to no strategy.
         let is_own = entry.metadata.run_id == layout.run_id()
@@ -190,13 +190,14 @@ fn by_strategy(
             let list = by_strategy.entry(strategy.clone()).or_default();
             // Two other names of the state can name the same missing one.
             list.retain(|other| other.saved.path != path);
+            let unverified = (!is_verified).then(|| file_digests(&path, &entry.metadata));
             let (step, score) = (entry.metadata.global_step, saved.scores.get(strategy).copied());
             list.push(StrategyCheckpoint {
                 saved: SavedCheckpoint::new(path, step, score.unwrap_or(f64::NAN)),
                 training_time: Duration::try_from_secs_f64(entry.metadata.training_time_seconds)
                     .unwrap_or_default(),
                 missing,
-                unverified: (!is_verified).then(|| checksum.clone()),
+                unverified,
             });
         }
     }

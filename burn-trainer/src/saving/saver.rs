@@ -60,8 +60,8 @@ impl Saver {
     ) -> Result<Self> {
         let checkpoint_dir = layout.checkpoint_dir();
         let (active, mut ledger) = active_strategies::open(strategies, metric_names, layout, &mut existing)?;
-        for (path, checksum) in existing.take_unverified() {
-            ledger.verify_later(&path, checksum);
+        for (path, files) in existing.take_unverified() {
+            ledger.verify_later(&path, files);
         }
         ledger.resume_from(existing.origin.as_ref().map(|(_, path)| path.as_path()), existing.rules_differ);
         let writer = CheckpointWriter::start(run, ledger, settings.max_waiting)?;

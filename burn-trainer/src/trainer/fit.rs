@@ -257,6 +257,7 @@ impl<M: LearnerModel> Trainer<M> {
             environment: self.environment,
             activity: self.activity,
             data: self.data.get(),
+            limits: self.limits,
             keeps_order: self.train_size.get().is_some(),
             valid_size: self.valid_size.get(),
         }

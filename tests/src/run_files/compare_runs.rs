@@ -9,7 +9,7 @@ use burn_ckpt::plumbing::{CHECKPOINT_DIR, METADATA_SUFFIX, ON_EXCEPTION_DIR};
 use burn_ckpt::{Checkpoint, Metadata, TensorInfo};
 use serde_json::Value;
 
-use super::tree::files;
+use super::tree::{directories, files};
 use crate::programs::commands::sha256sum;
 
 /// What is named of the differences; the rest mostly follows from these.
@@ -18,6 +18,8 @@ const SHOWN: usize = 12;
 const HISTORY: [&str; 2] = ["train/", "valid/"];
 /// Stands in a link's name before its target, which is a file of its own.
 const LINK: &str = " -> ";
+/// Stands in a shard's name after that of its checkpoint, by which it is verified.
+const SHARDS: &str = ".shards/";
 /// How burn marks the one line of a metric file that stands for the epoch and for no batch.
 const OVER_THE_EPOCH: &str = ",final";
 /// The ends of names that stood for other states, or for damaged files, already.
@@ -79,7 +81,7 @@ fn compare_with(expected: &Path, found: &Path, counts: fn(&str) -> bool) -> Resu
         if HISTORY.iter().any(|directory| name.starts_with(directory)) {
             same.metric_files += 1;
             differences.extend(in_lines(name, &expected, &found).err());
-        } else if name.ends_with(".ckpt") && !name.contains(LINK) {
+        } else if name.ends_with(".ckpt") && !name.contains(LINK) && !name.contains(SHARDS) {
             match in_checkpoints(&expected, &found, counts) {
                 Ok(metadata) if name.contains("/last/") => {
                     (same.steps, same.tensors) = (metadata.global_step, metadata.tensors.len());
@@ -291,7 +293,7 @@ pub(crate) fn is_staging(name: &str) -> bool {
     name.contains(".staging")
 }
 
-/// Whether the directory of the run holds any unfinished file, or metadata whose checkpoint is missing.
+/// Whether the directory of the run holds any unfinished file, or metadata or shards whose checkpoint is missing.
 #[must_use]
 pub fn leftovers(run_dir: &Path) -> Vec<String> {
     let names = names(run_dir);
@@ -299,5 +301,10 @@ pub fn leftovers(run_dir: &Path) -> Vec<String> {
         !name.contains(LINK)
             && name.strip_suffix(METADATA_SUFFIX).is_some_and(|checkpoint| !run_dir.join(checkpoint).exists())
     };
-    names.into_values().filter(|name| is_staging(name) || alone(name)).collect()
+    let without_checkpoint = |name: &str| {
+        name.strip_suffix(".shards").is_some_and(|stem| !run_dir.join(format!("{stem}.ckpt")).exists())
+    };
+    let directories =
+        directories(run_dir).into_iter().filter(|name| is_staging(name) || without_checkpoint(name));
+    names.into_values().filter(|name| is_staging(name) || alone(name)).chain(directories).collect()
 }

@@ -44,6 +44,29 @@ pub fn files(directory: &Path) -> Vec<String> {
     found
 }
 
+/// Every directory below a directory, relative to it.
+///
+/// # Panics
+///
+/// When the directory cannot be read.
+#[must_use]
+pub fn directories(directory: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open = vec![directory.to_path_buf()];
+    while let Some(next) = open.pop() {
+        let entries = std::fs::read_dir(&next).unwrap_or_else(|error| panic!("{}: {error}", next.display()));
+        for entry in entries.filter_map(Result::ok) {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                let path = entry.path();
+                let name = path.strip_prefix(directory).unwrap_or(&path).display().to_string();
+                found.push(name);
+                open.push(path);
+            }
+        }
+    }
+    found
+}
+
 /// The names of the checkpoints in a directory, without ending, sorted.
 ///
 /// # Panics

@@ -142,10 +142,12 @@ fn ended() -> io::Error {
 /// `on_exception/2024-01-15T10-30-00.ckpt` -> `on_exception/<time>.ckpt`.
 #[must_use]
 pub fn without_random_part(path: &str) -> String {
-    let path = match path.strip_suffix(".staging").and_then(|staged| staged.rsplit_once('.')) {
+    let part = |part: &str| match part.strip_suffix(".staging").and_then(|staged| staged.rsplit_once('.')) {
         Some((start, _)) => format!("{start}.*.staging"),
-        None => path.to_owned(),
+        None => part.to_owned(),
     };
+    // A directory of shards has such a name too.
+    let path = path.split('/').map(part).collect::<Vec<_>>().join("/");
     let Some((directory, name)) = path.split_once("on_exception/") else { return path };
     match name.find(".ckpt") {
         Some(end) => {
@@ -201,6 +203,8 @@ mod tests {
         let name = "last/.a=1.ckpt.metadata.json.0123456789abcdef-0123456789abcdef.staging";
         assert_eq!(without_random_part(name), "last/.a=1.ckpt.metadata.json.*.staging");
         assert_eq!(without_random_part("last/a=1.ckpt"), "last/a=1.ckpt");
+        let name = "last/.a=1.shards.0123456789abcdef-0123456789abcdef.staging/state-00001-of-00002.ckpt";
+        assert_eq!(without_random_part(name), "last/.a=1.shards.*.staging/state-00001-of-00002.ckpt");
         let name = "on_exception/2024-01-15T10-30-00-v1.ckpt.metadata.json";
         assert_eq!(without_random_part(name), "on_exception/<time>.ckpt.metadata.json");
         let name = "on_exception/.2024-01-15T10-30-00.ckpt.0123456789abcdef-0123456789abcdef.staging";

@@ -18,6 +18,7 @@ mod programs;
 mod remote;
 mod resuming;
 mod saving;
+mod several_files;
 mod stopping;
 mod terminals;
 mod training;

@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use burn_ckpt::plumbing::{file_identity, start_scoped_work, storage};
+use burn_ckpt::plumbing::{file_identity, is_checkpoint, shards_directory, start_scoped_work, storage};
 use burn_ckpt::{Checkpoint, Metadata, Result, TensorInfo};
 use indexmap::IndexMap;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -70,7 +70,7 @@ pub fn verify_all(
 
 /// Verifies a checkpoint by the digests in it, and returns its metadata without a look at the file beside it.
 pub fn describe(checkpoint: &Checkpoint) -> Result<Metadata> {
-    let progress = Progress::over(2 * size_of(checkpoint.path()));
+    let progress = Progress::over(2 * checkpoint.total_bytes());
     let metadata = checkpoint.describe(all_processors(), &|bytes| progress.add(bytes));
     progress.bar.finish_and_clear();
     metadata
@@ -78,8 +78,7 @@ pub fn describe(checkpoint: &Checkpoint) -> Result<Metadata> {
 
 /// Computes the digests of a checkpoint's tensors.
 pub fn hash_tensors(checkpoint: &Checkpoint) -> Result<IndexMap<String, TensorInfo>> {
-    let path = checkpoint.path().to_path_buf();
-    let progress = Progress::over(size_of(&path));
+    let progress = Progress::over(checkpoint.total_bytes());
     let digests = checkpoint.tensor_digests(all_processors(), &|bytes| progress.add(bytes));
     progress.bar.finish_and_clear();
     digests
@@ -113,6 +112,7 @@ fn verify_names(
 fn describe_same_bytes(a: &Metadata, b: &Metadata) -> bool {
     a.checkpoint_checksum == b.checkpoint_checksum
         && a.checkpoint_size_bytes == b.checkpoint_size_bytes
+        && a.shards == b.shards
         && a.tensors == b.tensors
         && a.hparams == b.hparams
 }
@@ -135,9 +135,17 @@ pub fn identity(path: &Path) -> String {
     }
 }
 
-/// For the length of a bar. Whoever opens the file meets the error.
-fn size_of(path: &Path) -> u64 {
-    storage::facts(path).map_or(0, |facts| facts.map_or(0, |facts| facts.len()))
+/// The size in bytes of a checkpoint's files, or of those in a directory. One that cannot be seen counts as none: whoever opens it
+/// meets the error.
+pub fn size_of(path: &Path) -> u64 {
+    let size = |path: &Path| match storage::facts(path) {
+        Ok(Some(facts)) if facts.is_file() => facts.len(),
+        _ => 0,
+    };
+    let real = storage::canonicalize(path).ok().flatten().unwrap_or_else(|| path.to_path_buf());
+    let directory = if is_checkpoint(&real) { shards_directory(&real) } else { real };
+    let others = storage::list(&directory).ok().flatten().unwrap_or_default();
+    others.iter().map(|path| size(path)).fold(size(path), u64::saturating_add)
 }
 
 /// A bar on standard error, shown when the work takes long.

@@ -21,6 +21,7 @@ pub struct Contents {
     pub hparams: Value,
     pub trainer_state: Value,
     pub sections: Vec<Part>,
+    /// The size of all its files.
     pub bytes: u64,
 }
 
@@ -46,10 +47,7 @@ pub struct TensorRow {
 
 impl Contents {
     pub fn of(checkpoint: Checkpoint) -> Result<Self, Failure> {
-        let bytes = StoredFile::open(checkpoint.path())
-            .and_then(|file| file.facts())
-            .map_err(|source| Error::Io { action: "read", path: checkpoint.path().to_path_buf(), source })?
-            .len();
+        let bytes = checkpoint.total_bytes();
         let metadata = checkpoint.metadata();
         let metadata_json = match metadata {
             Ok(ref metadata) => whole_json(&checkpoint, metadata)?,

@@ -81,8 +81,10 @@ pub fn run(args: &Args) -> Answer {
 
 /// With `--force` the checkpoint itself could be named as the file to replace.
 fn check_is_another_file(checkpoint: &Checkpoint, args: &Args) -> Result<(), Failure> {
-    if foreign::same_file(checkpoint.path(), &args.out)? {
-        return Err(Failure::Other(format!("{} is the checkpoint itself", args.out.display())));
+    for file in checkpoint.files() {
+        if foreign::same_file(file, &args.out)? {
+            return Err(Failure::Other(format!("{} is the checkpoint itself", args.out.display())));
+        }
     }
     Ok(())
 }

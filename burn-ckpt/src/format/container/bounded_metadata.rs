@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use crate::format::container::bounded_json::{JsonError, parse};
 use crate::format::container::limits::{
-    MAX_ENTRY_NAME_BYTES, MAX_FREE_JSON_BYTES, MAX_FREE_JSON_VALUES, MAX_METADATA_VALUES, MAX_TENSORS,
+    MAX_ENTRY_NAME_BYTES, MAX_FREE_JSON_BYTES, MAX_FREE_JSON_VALUES, MAX_METADATA_VALUES, MAX_STATE_TENSORS,
 };
 
 const TENSORS: &[u8] = b"tensors";
@@ -88,7 +88,7 @@ impl Scan {
     fn count_value(&mut self) -> Result<(), JsonError> {
         if self.in_tensors && self.depth == self.tensors_at + 1 {
             self.tensors += 1;
-            return within("tensors", self.tensors, MAX_TENSORS);
+            return within("tensors", self.tensors, MAX_STATE_TENSORS);
         }
         self.count_free()
     }
@@ -146,7 +146,7 @@ mod tests {
             let entries: Vec<String> = (0..count).map(|number| format!("\"{number}\":{{}}")).collect();
             format!(r#"{{"tensors":{{{}}}}}"#, entries.join(","))
         };
-        assert_eq!(limit(&tensors(MAX_TENSORS + 1), 1), "tensors");
-        assert_eq!(limit(&tensors(MAX_TENSORS - 1), 1), "none");
+        assert_eq!(limit(&tensors(MAX_STATE_TENSORS + 1), 1), "tensors");
+        assert_eq!(limit(&tensors(MAX_STATE_TENSORS - 1), 1), "none");
     }
 }

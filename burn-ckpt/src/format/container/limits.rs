@@ -2,8 +2,12 @@
 
 /// The largest header that is read, in bytes: burn-pack's limit, too.
 pub(crate) const MAX_HEADER_BYTES: u32 = burn_pack::MAX_METADATA_SIZE;
-/// The most tensors in a file: burn-pack's limit, too.
+/// The most tensors in a file, and in a section, which is read as one: burn-pack's limit, too.
 pub(crate) const MAX_TENSORS: usize = burn_pack::MAX_TENSOR_COUNT;
+/// The most tensors in all files of a checkpoint. A mixture of experts with 60 layers and Adam's state has 138,240.
+pub(crate) const MAX_STATE_TENSORS: usize = 150_000;
+/// The most files beside the index. All are open at a time, and 1,024 are a usual limit of a process.
+pub(crate) const MAX_SHARDS: usize = 512;
 /// The longest name of a tensor, a scalar or a string, in bytes.
 pub(crate) const MAX_ENTRY_NAME_BYTES: usize = 4096;
 /// The most dimensions of a tensor. burn's tensors have fewer.
@@ -24,8 +28,8 @@ pub(crate) const MAX_JSON_VALUES: usize = 120_000;
 pub(crate) const MAX_FREE_JSON_VALUES: usize = 140_000;
 /// The bytes of all these.
 pub(crate) const MAX_FREE_JSON_BYTES: usize = 20 * 1024 * 1024;
-/// The most values in a metadata file. 100,000 tensors with four dimensions have 1,200,000.
-pub(crate) const MAX_METADATA_VALUES: usize = 1_500_000;
+/// The most values in a metadata file. 150,000 tensors with four dimensions have 1,800,000.
+pub(crate) const MAX_METADATA_VALUES: usize = 2_000_000;
 /// The most values in the types of a section's modules, two each: those of two modules around each tensor.
 pub(crate) const MAX_MODULES: usize = 400_000;
 /// How deep JSON may be nested.

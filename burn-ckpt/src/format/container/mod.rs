@@ -2,7 +2,7 @@
 //! and length is compared with a limit before memory is allocated for it.
 //!
 //! ```text
-//! open_file (one handle, from opening on) -> descriptors (the CBOR header, within limits) -> stored_tensor (its place is checked)
+//! open_file (one handle, from opening on) -> read_header, descriptors (CBOR, within limits) -> stored_tensor (its place is checked)
 //! ```
 
 pub(crate) mod bounded_json;
@@ -11,6 +11,7 @@ pub(crate) mod descriptors;
 pub(crate) mod limits;
 pub(crate) mod open_file;
 pub(crate) mod read_errors;
+pub(crate) mod read_header;
 pub(crate) mod shown;
 pub(crate) mod stand_in;
 pub(crate) mod stored_tensor;

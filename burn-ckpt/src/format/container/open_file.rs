@@ -64,6 +64,23 @@ impl OpenFile {
         Ok(())
     }
 
+    /// Whether the file's name still stands for this file. A run can remove or replace a checkpoint while it is opened.
+    pub(crate) fn has_its_name(&self) -> Result<bool> {
+        let Some(there) = storage::facts(&self.path).map_err(Error::io("read", &self.path))? else {
+            return Ok(false);
+        };
+        let own = self.file.facts().map_err(Error::io("read", &self.path))?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            Ok((own.dev(), own.ino()) == (there.dev(), there.ino()))
+        }
+        #[cfg(not(unix))]
+        {
+            Ok(own.len() == there.len() && own.modified().ok() == there.modified().ok())
+        }
+    }
+
     /// What the file stands in for, if it is a small text in a checkpoint's place.
     pub(crate) fn stand_in(&self) -> Result<Option<String>> {
         if self.size > MAX_STAND_IN_BYTES {

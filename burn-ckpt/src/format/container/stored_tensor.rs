@@ -23,6 +23,8 @@ pub(crate) struct StoredTensor {
     pub(crate) dtype: DType,
     pub(crate) shape: Vec<usize>,
     pub(crate) param_id: Option<u64>,
+    /// The file that it is in.
+    pub(crate) file: Arc<OpenFile>,
     /// Position of the first byte in the file.
     start: u64,
     bytes: usize,
@@ -34,8 +36,9 @@ impl StoredTensor {
         name: String,
         stored: Descriptor,
         header_bytes: u32,
-        file_size: u64,
+        file: &Arc<OpenFile>,
     ) -> Result<Self, String> {
+        let file_size = file.size();
         let of = |reason: String| format!("the tensor {} {reason}", shown(&name));
         let begin = aligned_data_section_start(header_bytes as usize) as u64;
         let (from, to) = stored.data_offsets;
@@ -68,7 +71,7 @@ impl StoredTensor {
             let dtype = dtype.name();
             return Err(of(format!("has {bytes} bytes, which {dtype} {shape:?} does not have")));
         }
-        Ok(Self { name, dtype, shape, param_id: stored.param_id, start, bytes })
+        Ok(Self { name, dtype, shape, param_id: stored.param_id, file: Arc::clone(file), start, bytes })
     }
 
     /// Checks that no byte of the file belongs to two tensors.
@@ -86,13 +89,12 @@ impl StoredTensor {
     }
 
     /// The tensor under a name of its section. Its bytes are read from the open file when they are asked for.
-    pub(crate) fn tensor(&self, name: &str, file: &Arc<OpenFile>, errors: &ReadErrors) -> Tensor {
-        let (own, file, errors, name_there) =
-            (self.clone(), Arc::clone(file), errors.clone(), name.to_owned());
+    pub(crate) fn tensor(&self, name: &str, errors: &ReadErrors) -> Tensor {
+        let (own, errors, name_there) = (self.clone(), errors.clone(), name.to_owned());
         let read = move || {
-            own.read(&file).map_err(|error| {
+            own.read().map_err(|error| {
                 let text = error.to_string();
-                errors.insert(&name_there, Error::io("read a tensor of", file.path())(error));
+                errors.insert(&name_there, Error::io("read a tensor of", own.file.path())(error));
                 burn_pack::Error::IoError(text)
             })
         };
@@ -100,21 +102,21 @@ impl StoredTensor {
     }
 
     /// BLAKE3 of the tensor's bytes in lower-case hexadecimal, with one piece of them in memory at a time.
-    pub(crate) fn blake3(&self, file: &OpenFile, progress: &dyn Fn(u64)) -> io::Result<String> {
+    pub(crate) fn blake3(&self, progress: &dyn Fn(u64)) -> io::Result<String> {
         let mut hasher = blake3::Hasher::new();
         let mut piece = vec![0; self.bytes.min(PIECE_BYTES)];
         for position in (0..self.bytes).step_by(PIECE_BYTES) {
             let piece = &mut piece[..(self.bytes - position).min(PIECE_BYTES)];
-            file.read_exact_at(piece, self.start + position as u64)?;
+            self.file.read_exact_at(piece, self.start + position as u64)?;
             hasher.update(piece);
             progress(piece.len() as u64);
         }
         Ok(hasher.finalize().to_hex().to_string())
     }
 
-    fn read(&self, file: &OpenFile) -> io::Result<Bytes> {
+    fn read(&self) -> io::Result<Bytes> {
         let mut bytes = zeros(self.bytes, self.dtype)?;
-        file.read_exact_at(&mut bytes, self.start)?;
+        self.file.read_exact_at(&mut bytes, self.start)?;
         Ok(bytes)
     }
 }

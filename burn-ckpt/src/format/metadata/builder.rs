@@ -31,6 +31,7 @@ impl Metadata {
             reason: String::new(),
             checkpoint_size_bytes: 0,
             checkpoint_checksum: String::new(),
+            shards: Vec::new(),
             tensors: IndexMap::new(),
         }
     }

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::format::container::bounded_metadata::parse_metadata;
 use crate::format::container::open_file::OpenFile;
 use crate::format::limits::Limits;
-use crate::format::metadata::{Metadata, TensorInfo};
+use crate::format::metadata::{Metadata, ShardInfo, TensorInfo};
 
 /// How the names of entries begin that are not the state's.
 pub(crate) const OWN_PREFIX: &str = "burn-ckpt.";
@@ -31,7 +31,7 @@ const DIGEST_BYTES: usize = 32;
 /// The seal's length.
 pub(crate) const SEAL_BYTES: usize = SEAL_START.len() + size_of::<u64>() + DIGEST_BYTES;
 /// As long as every digest, so that the metadata's length is known before the digests are.
-const UNKNOWN_DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+pub(crate) const UNKNOWN_DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// How deep the tensors' object is in it.
 const DEPTH: usize = 2;
@@ -63,12 +63,17 @@ pub(crate) struct Ending {
 }
 
 impl Ending {
-    /// Plans the ending for a state's tensors.
+    /// Plans the ending for a state's tensors, and for shards of which the digests are not known yet.
     ///
     /// # Errors
     ///
     /// [`Error::TooLarge`] for metadata that no reader would accept, [`Error::Snapshot`] when it cannot be written as JSON.
-    pub(crate) fn plan(metadata: &Metadata, tensors: &[Tensor], limits: &Limits) -> Result<Self> {
+    pub(crate) fn plan(
+        metadata: &Metadata,
+        tensors: &[Tensor],
+        shards: Vec<ShardInfo>,
+        limits: &Limits,
+    ) -> Result<Self> {
         let unknown = |tensor: &Tensor| {
             let (dtype, shape) = (tensor.dtype.name().to_owned(), tensor.shape.to_vec());
             (tensor.name.clone(), TensorInfo { dtype, shape, blake3: UNKNOWN_DIGEST.to_owned() })
@@ -77,12 +82,17 @@ impl Ending {
             checkpoint_path: String::new(),
             checkpoint_size_bytes: 0,
             checkpoint_checksum: String::new(),
+            shards,
             tensors: tensors.iter().map(unknown).collect(),
             ..metadata.clone()
         };
         let stored = Stored { header_blake3: UNKNOWN_DIGEST.to_owned(), metadata };
         let length = json(&stored)?.len();
         limits.check_metadata(length as u64)?;
+        if length as u64 > limits.metadata_bytes / 2 {
+            // The file beside the checkpoint has line breaks and indents too.
+            limits.check_metadata(stored.metadata.to_json()?.len() as u64)?;
+        }
         Ok(Self { stored, length })
     }
 
@@ -93,6 +103,11 @@ impl Ending {
             Tensor::deferred(name.to_owned(), DType::U8, [length], None, length, unknown)
         };
         [planned(METADATA_ENTRY, self.length), planned(SEAL_ENTRY, SEAL_BYTES)]
+    }
+
+    /// Fills in the shards, which are written before the index.
+    pub(crate) fn set_shards(&mut self, shards: Vec<ShardInfo>) {
+        self.stored.metadata.shards = shards;
     }
 
     /// The entries, for a header and the digests of the tensors.

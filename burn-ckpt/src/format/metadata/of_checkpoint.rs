@@ -129,7 +129,10 @@ fn describes(beside: &Metadata, own: &Metadata) -> bool {
     let facts = |of: &Metadata| {
         (of.checkpoint_size_bytes, of.epoch, of.global_step, of.checkpoint_timestamp, of.run_id.clone())
     };
-    facts(beside) == facts(own) && beside.tensors == own.tensors && beside.hparams == own.hparams
+    facts(beside) == facts(own)
+        && beside.shards == own.shards
+        && beside.tensors == own.tensors
+        && beside.hparams == own.hparams
 }
 
 fn warn_once(checkpoint: &Path, what: &str) {

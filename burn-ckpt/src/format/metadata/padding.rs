@@ -1,4 +1,4 @@
-//! The bytes of a container that belong to no entry: zeros.
+//! The bytes of a container, or of a shard, that belong to no entry: zeros.
 
 use burn_pack::{HEADER_SIZE, TENSOR_ALIGNMENT};
 
@@ -15,6 +15,22 @@ use crate::format::metadata::embedded::{EmbeddedMetadata, METADATA_ENTRY, SEAL_B
 ///
 /// [`Error::Damaged`] naming the position, [`Error::Io`] when the file cannot be read.
 pub(crate) fn check_padding(file: &OpenFile, header: &[u8], own: &EmbeddedMetadata) -> Result<()> {
+    let (metadata, seal) = (own.start, own.metadata.checkpoint_size_bytes - SEAL_BYTES as u64);
+    let last =
+        [(metadata, metadata + own.length, METADATA_ENTRY), (seal, seal + SEAL_BYTES as u64, SEAL_ENTRY)];
+    check_entries(file, header, &last)
+}
+
+/// The same for a shard, in which the state's tensors are the last entries.
+///
+/// # Errors
+///
+/// As for [`check_padding`].
+pub(crate) fn check_padding_of_shard(file: &OpenFile, header: &[u8]) -> Result<()> {
+    check_entries(file, header, &[])
+}
+
+fn check_entries(file: &OpenFile, header: &[u8], last: &[(u64, u64, &str)]) -> Result<()> {
     let path = file.path();
     let invalid = |reason: String| Err(Error::damaged(path, reason, None));
     let places = Descriptors::decode(&header[HEADER_SIZE..])
@@ -30,10 +46,7 @@ pub(crate) fn check_padding(file: &OpenFile, header: &[u8], own: &EmbeddedMetada
         }
     }
     ranges.sort_unstable();
-    let (metadata, seal) = (own.start, own.metadata.checkpoint_size_bytes - SEAL_BYTES as u64);
-    let last =
-        [(metadata, metadata + own.length, METADATA_ENTRY), (seal, seal + SEAL_BYTES as u64, SEAL_ENTRY)];
-    if !ranges.ends_with(&last) {
+    if !ranges.ends_with(last) {
         return invalid(format!("its last entries are not {METADATA_ENTRY} and {SEAL_ENTRY}"));
     }
     let mut end = start;
@@ -50,6 +63,9 @@ pub(crate) fn check_padding(file: &OpenFile, header: &[u8], own: &EmbeddedMetada
             return Err(Error::checksum(path, "zeros between its entries".to_owned(), found));
         }
         end = to;
+    }
+    if end != file.size() {
+        return invalid(format!("it has {} bytes, and its entries end at {end}", file.size()));
     }
     Ok(())
 }

@@ -168,7 +168,7 @@ fn resumed(present: &[(&str, f64)], k: usize) -> Ledger {
     let keep = KeepRule::Best(MetricMode::Min, TopK::Count(k));
     ledger.register("best", keep, Some(PathBuf::from("best.ckpt")), saved);
     for (path, _) in present {
-        ledger.verify_later(Path::new(path), "sha256:0".to_owned());
+        ledger.verify_later(Path::new(path), vec![(path.into(), "sha256:0".to_owned())]);
     }
     ledger
 }

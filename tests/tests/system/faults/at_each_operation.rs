@@ -128,7 +128,10 @@ pub fn not_whole(root: &Path) -> Vec<String> {
         // No reader depends on the link to the metadata.
         let is_link = name.contains(" -> ");
         let name = name.split(" -> ").next().unwrap();
-        let is_visible = name.ends_with(".ckpt") && !name.rsplit('/').next().unwrap().starts_with('.');
+        // Shards are verified with their checkpoint.
+        let is_visible = name.ends_with(".ckpt")
+            && !name.contains(".shards")
+            && !name.rsplit('/').next().unwrap().starts_with('.');
         if is_visible
             && !is_link
             && let Err(error) = Metadata::read(&root.join(format!("{name}.metadata.json")))
@@ -237,6 +240,11 @@ fn while_an_older_run_is_removed() {
 #[test]
 fn in_a_directory_outside_of_the_run() {
     check("a directory outside of the run");
+}
+
+#[test]
+fn while_a_state_is_saved_in_several_files() {
+    check("a state in several files");
 }
 
 /// What a run with a fault comes to: its operations, and what is on disk. After its end other threads come to different operations.

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use burn_ckpt::plumbing::Limits;
 use burn_trainer::strategy::{Best, Last, OnException, StrategyConfig};
 use burn_trainer::{FitResult, Result, TrainerConfig};
-use system_tests::models::small::{Model, Script};
+use system_tests::models::small::{Model, Script, train_within};
 use system_tests::{config, train_scripted};
 
 /// A run that is disturbed in its last start. Every start but the disturbed one must be without a fault.
@@ -36,7 +37,7 @@ impl Scenario {
 }
 
 /// Every scenario.
-pub const ALL: [Scenario; 7] = [
+pub const ALL: [Scenario; 8] = [
     Scenario {
         name: "first save",
         saves_weights: false,
@@ -95,6 +96,14 @@ pub const ALL: [Scenario; 7] = [
         disturbed: |root| train_scripted(outside(root, 2), Script::default()),
         after: |root| train_scripted(outside(root, 2), Script::default()),
     },
+    Scenario {
+        // The first save, one that replaces the best, and two names of each state.
+        name: "a state in several files",
+        saves_weights: false,
+        before: nothing,
+        disturbed: in_several_files,
+        after: in_several_files,
+    },
 ];
 
 fn nothing(_root: &Path) {}
@@ -109,6 +118,10 @@ fn auto(root: &Path, epochs: usize) -> TrainerConfig {
 
 fn epochs(root: &Path, epochs: usize) -> Result<FitResult<Model>> {
     train_scripted(auto(root, epochs), Script::default())
+}
+
+fn in_several_files(root: &Path) -> Result<FitResult<Model>> {
+    train_within(auto(root, 2), Limits { tensors: 8, ..Limits::READER })
 }
 
 fn weights_only(root: &Path) -> TrainerConfig {

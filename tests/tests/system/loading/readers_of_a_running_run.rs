@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use burn::nn::{Linear, LinearConfig};
 use burn_ckpt::plumbing::{
-    CheckpointWriter, Ledger, Reservation, RunDescription, SaveRequest, StagingOwner, WhenBusy,
+    CheckpointWriter, Ledger, Limits, Reservation, RunDescription, SaveRequest, StagingOwner, WhenBusy,
 };
 use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
 use burn_ckpt::{Checkpoint, Contents, Section};
@@ -24,14 +24,26 @@ const END: &str = "end";
 
 #[test]
 fn twenty_processes_never_see_a_missing_partial_or_mismatching_best() {
+    let test = "twenty_processes_never_see_a_missing_partial_or_mismatching_best";
+    read_while_it_is_replaced(test, Limits::READER, REPLACEMENTS);
+}
+
+#[test]
+fn nor_one_of_several_files() {
+    // A tensor in each.
+    let limits = Limits { tensors: 1, ..Limits::READER };
+    read_while_it_is_replaced("nor_one_of_several_files", limits, REPLACEMENTS / 4);
+}
+
+fn read_while_it_is_replaced(test: &str, limits: Limits, replacements: u64) {
     if let Some(run) = std::env::var_os(RUN) {
         return read_until_the_end(Path::new(&run));
     }
     let run = in_memory();
-    let mut writer = Writer::new(run.path());
+    let mut writer = Writer::new(run.path(), limits);
     writer.save(1);
-    let readers: Vec<Child> = (0..READERS).map(|_| reader(run.path())).collect();
-    for step in 2..=REPLACEMENTS {
+    let readers: Vec<Child> = (0..READERS).map(|_| reader(test, run.path())).collect();
+    for step in 2..=replacements {
         writer.save(step);
     }
     let end = writer.writer.finish(None);
@@ -48,7 +60,7 @@ fn twenty_processes_never_see_a_missing_partial_or_mismatching_best() {
         reads.push(read.parse::<u64>().unwrap());
     }
     println!(
-        "{READERS} processes read it {} times while it was replaced {REPLACEMENTS} times",
+        "{READERS} processes read it {} times while it was replaced {replacements} times",
         reads.iter().sum::<u64>()
     );
     assert!(reads.iter().all(|read| *read > 0), "{reads:?}");
@@ -57,9 +69,9 @@ fn twenty_processes_never_see_a_missing_partial_or_mismatching_best() {
 }
 
 /// This test in a process of its own, as a reader.
-fn reader(run: &Path) -> Child {
+fn reader(test: &str, run: &Path) -> Child {
     let (_, module) = module_path!().split_once("::").unwrap();
-    let name = format!("{module}::twenty_processes_never_see_a_missing_partial_or_mismatching_best");
+    let name = format!("{module}::{test}");
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", &name, "--nocapture"]).env(RUN, run);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
@@ -90,7 +102,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(run: &Path) -> Self {
+    fn new(run: &Path, limits: Limits) -> Self {
         let checkpoint_dir = run.join("checkpoint");
         let mut ledger = Ledger::default();
         let link = Some(checkpoint_dir.join("best_val_loss.ckpt"));
@@ -103,6 +115,7 @@ impl Writer {
             trainer_config: Value::Null,
             hparams: Value::Null,
             staging_owner: StagingOwner::default(),
+            limits,
             starts: Vec::new(),
             environment: Box::new(|| Value::Null),
         };

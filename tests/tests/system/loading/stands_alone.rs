@@ -192,10 +192,13 @@ fn what_no_reader_would_open_is_an_error_before_a_byte_is_written() {
     let reader = Limits::READER;
     let limits = [
         ("the tensor model.weight", "bytes", Limits { tensor_bytes: 31, ..reader }),
-        ("the checkpoint", "bytes", Limits { file_bytes: 900, ..reader }),
-        // The two of the model, and the two of the checkpoint's own.
-        ("the checkpoint", "tensors", Limits { tensors: 3, ..reader }),
-        ("the checkpoint's header", "bytes", Limits { header_bytes: 100, ..reader }),
+        ("the checkpoint", "tensors", Limits { state_tensors: 1, ..reader }),
+        ("the section model", "tensors", Limits { section_tensors: 1, ..reader }),
+        (
+            "the header of a file with the tensor model.weight",
+            "bytes",
+            Limits { header_bytes: 100, ..reader },
+        ),
         ("the checkpoint's metadata", "bytes", Limits { metadata_bytes: 100, ..reader }),
     ];
     let directory = tempfile::tempdir().unwrap();
@@ -210,7 +213,9 @@ fn what_no_reader_would_open_is_an_error_before_a_byte_is_written() {
         assert!(text.contains("a reader accepts") && text.contains("save_weights_only"), "{text}");
         assert_eq!(files(directory.path()), [""; 0]);
     }
+    // The two of the model, and the two of the checkpoint's own.
     let enough = Limits { tensor_bytes: 800, tensors: 4, ..reader };
     contents(&linear()).with_limits(enough).save(&path, described()).unwrap();
     verified(&path).unwrap();
+    assert_eq!(files(directory.path()), ["a.ckpt", "a.ckpt.metadata.json"]);
 }

@@ -5,8 +5,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
 use burn_ckpt::plumbing::{
-    CheckpointWriter, Ledger, Reservation, RunDescription, SaveRequest, StagingOwner, Submitted, WhenBusy,
-    WouldKeep, WriterEnd,
+    CheckpointWriter, Ledger, Limits, Reservation, RunDescription, SaveRequest, StagingOwner, Submitted,
+    WhenBusy, WouldKeep, WriterEnd,
 };
 use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
 use burn_ckpt::{Contents, Section};
@@ -44,6 +44,7 @@ impl Run {
             trainer_config: Value::Null,
             hparams: Value::Null,
             staging_owner: StagingOwner::default(),
+            limits: Limits::READER,
             starts: Vec::new(),
             environment: Box::new(|| Value::Null),
         };

@@ -26,7 +26,11 @@ const TRAINED: u64 = 6;
 
 #[test]
 fn weights_that_exceed_a_limit_are_an_error_before_the_first_step_and_leave_nothing() {
-    for limits in [Limits { tensors: 5, ..Limits::READER }, Limits { tensor_bytes: 20, ..Limits::READER }] {
+    for limits in [
+        Limits { section_tensors: 3, ..Limits::READER },
+        Limits { state_tensors: 3, ..Limits::READER },
+        Limits { tensor_bytes: 20, ..Limits::READER },
+    ] {
         let root = tempfile::tempdir().unwrap();
         let error = train_within(config(root.path(), 1), limits).err().unwrap();
         assert!(
@@ -85,7 +89,8 @@ fn an_optimizers_state_that_exceeds_a_limit_is_an_error_before_the_first_step() 
         let enough = WEIGHTS + state + 1;
         let root = tempfile::tempdir().unwrap();
         let fit = |tensors: u64| {
-            let limits = Limits { tensors, ..Limits::READER };
+            // In one file, or not at all.
+            let limits = Limits { tensors, state_tensors: tensors - 2, ..Limits::READER };
             trained(config(root.path(), 1).with_overwrite(true), limits, optimizer.clone())
         };
         let (result, begun) = fit(enough - 1);
@@ -109,8 +114,8 @@ fn an_optimizers_state_that_exceeds_a_limit_is_an_error_before_the_first_step() 
 fn the_size_of_an_optimizers_state_counts_too_and_weights_alone_need_none() {
     let root = tempfile::tempdir().unwrap();
     let adam = || AdamConfig::new().init_streamed();
-    // The small model has 61 numbers, 49 of which are trained.
-    let limits = Limits { file_bytes: 4 * (61 + 2 * 49) - 1, ..Limits::READER };
+    // The weights are one file beside the index, and Adam's state is two more.
+    let limits = Limits { tensors: WEIGHTS - 2, shards: 2, ..Limits::READER };
     let (result, begun) = trained(config(root.path(), 1), limits, adam());
     let Error::Checkpoint(error) = result.err().unwrap() else { panic!("another error") };
     assert_eq!(error.kind(), ErrorKind::TooLarge);

@@ -12,3 +12,4 @@ mod processes;
 mod slurm;
 mod users_loop;
 mod users_parts;
+mod warm_start;

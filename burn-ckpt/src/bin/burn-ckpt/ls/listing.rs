@@ -5,13 +5,14 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::{
-    CHECKPOINT_DIR, CHECKPOINT_SUFFIX, DEFAULT_LOGS, METADATA_SUFFIX, chain, is_checkpoint, is_directory,
-    is_symlink, storage, unfinished_files,
+    CHECKPOINT_DIR, CHECKPOINT_SUFFIX, DEFAULT_LOGS, METADATA_SUFFIX, chain, check_sizes, is_checkpoint,
+    is_directory, is_shards_directory, is_staging_directory, is_symlink, storage, unfinished_files,
 };
 use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
 use jiff::Timestamp;
 
 use crate::answer::Failure;
+use crate::checking::size_of;
 
 /// The checkpoints of one run, or of a directory that is not a run's, oldest first.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ pub struct Row {
     pub problem: Option<Error>,
     /// The names of the links that point to the file, without ending.
     pub links: Vec<String>,
-    /// The file's size.
+    /// The size of its file, or of all its files.
     pub bytes: u64,
     saved: Timestamp,
 }
@@ -172,15 +173,11 @@ impl Listing {
         outside.dedup();
         match unfinished_files(run, &outside) {
             Ok(paths) => {
-                let size =
-                    |path: &PathBuf| storage::facts(path).ok().flatten().map_or(0, |facts| facts.len());
-                self.unfinished = paths
-                    .into_iter()
-                    .map(|path| {
-                        let bytes = size(&path);
-                        (path, bytes)
-                    })
-                    .collect();
+                let with_size = |path: PathBuf| {
+                    let bytes = size_of(&path);
+                    (path, bytes)
+                };
+                self.unfinished = paths.into_iter().map(with_size).collect();
             }
             Err(error) => self.unreadable.push(error),
         }
@@ -229,12 +226,8 @@ impl Listing {
 
     fn add(&mut self, path: PathBuf) -> usize {
         let mut row = Row::new(path.clone(), Metadata::of_checkpoint(&path));
-        if let Some(metadata) = &row.metadata
-            && metadata.checkpoint_size_bytes != row.bytes
-        {
-            let (expected, found) =
-                (format!("{} bytes", metadata.checkpoint_size_bytes), format!("{} bytes", row.bytes));
-            row.problem = Some(Error::Checksum { path, expected, found });
+        if let (Some(metadata), None) = (&row.metadata, &row.problem) {
+            row.problem = check_sizes(&path, metadata).err();
         }
         self.rows.push(row);
         self.rows.len() - 1
@@ -254,7 +247,8 @@ impl Row {
             }
         };
         let problem = problem.or(unseen);
-        let bytes = facts.as_ref().map_or(0, Facts::len);
+        let has_shards = metadata.as_ref().is_none_or(|metadata| !metadata.shards.is_empty());
+        let bytes = if has_shards { size_of(&path) } else { facts.as_ref().map_or(0, Facts::len) };
         let written =
             || facts.and_then(|facts| facts.modified().ok()).and_then(|time| Timestamp::try_from(time).ok());
         let saved = match &metadata {
@@ -286,9 +280,14 @@ impl Row {
     }
 }
 
-/// What is wrong with a checkpoint, without its path, which is printed beside the reason.
+/// What is wrong with a checkpoint, without its path, which is printed beside the reason. That of a shard names it.
 pub fn reason(error: &Error) -> String {
     let reason = match error {
+        Error::Checksum { path, .. } | Error::NotACheckpoint { path, .. } | Error::Damaged { path, .. }
+            if path.parent().is_some_and(is_shards_directory) =>
+        {
+            return chain(error);
+        }
         _ if is_without_metadata(error) => return "it has no metadata".to_owned(),
         Error::Checksum { expected, found, .. } => {
             format!("its metadata says {expected}, its bytes give {found}")
@@ -342,12 +341,17 @@ fn readable(directory: &Path) -> Result<(Catalog, Vec<Error>), Error> {
     Ok((catalog, unreadable))
 }
 
-/// Those that are directories, and the errors of those of which that cannot be found out.
+/// Whether a directory is that of a checkpoint's shards, or of an unfinished one's.
+fn has_shards(directory: &Path) -> bool {
+    is_shards_directory(directory) || is_staging_directory(directory)
+}
+
+/// Those that are directories of checkpoints, and the errors of those of which that cannot be found out.
 fn directories_of(paths: Vec<PathBuf>, unreadable: &mut Vec<Error>) -> Vec<PathBuf> {
     let mut directories = Vec::new();
     for path in paths {
         match storage::entry(&path) {
-            Ok(Some(entry)) if entry.is_dir() => directories.push(path),
+            Ok(Some(entry)) if entry.is_dir() && !has_shards(&path) => directories.push(path),
             Ok(_) => {}
             Err(source) => unreadable.push(Error::Io { action: "find out what is at", path, source }),
         }

@@ -142,7 +142,7 @@ fn state(row: &Row) -> String {
     match (&row.problem, &row.metadata) {
         (None, _) => "whole".to_owned(),
         (Some(Error::Checksum { .. }), Some(metadata)) => {
-            format!("{} of {} bytes", row.bytes, metadata.checkpoint_size_bytes)
+            format!("{} of {} bytes", row.bytes, metadata.total_bytes())
         }
         (Some(Error::Metadata { .. }), _) => "invalid metadata".to_owned(),
         (Some(error), _) if is_without_metadata(error) => "no metadata".to_owned(),

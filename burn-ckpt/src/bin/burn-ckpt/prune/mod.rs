@@ -219,8 +219,7 @@ fn remove_unfinished(listing: &Listing, args: &Args, output: &mut Output) -> Res
     let mut freed = 0;
     for (path, bytes) in &listing.unfinished {
         if !args.dry_run {
-            let failed = |error| Failure::Other(format!("cannot remove {}: {error}", path.display()));
-            storage::remove_file(path).map_err(failed)?;
+            burn_ckpt::plumbing::remove_unfinished(path)?;
         }
         freed += bytes;
         let verb = if args.dry_run { "would remove" } else { "removed" };

@@ -43,9 +43,10 @@ pub struct Args {
 pub fn run(args: &Args) -> Answer {
     let contents = Contents::of(Checkpoint::open(&args.checkpoint)?)?;
     match &contents.metadata {
-        Ok(metadata) if metadata.checkpoint_size_bytes != contents.bytes => say(format!(
-            "warning: the file has {} bytes, and its metadata says {}: see burn-ckpt verify",
-            contents.bytes, metadata.checkpoint_size_bytes
+        Ok(metadata) if metadata.total_bytes() != contents.bytes => say(format!(
+            "warning: the checkpoint has {} bytes, and its metadata says {}: see burn-ckpt verify",
+            contents.bytes,
+            metadata.total_bytes()
         )),
         Ok(_) => {}
         Err(error) => say(format!("warning: {}: {}", contents.checkpoint.path().display(), reason(error))),

@@ -15,7 +15,7 @@ pub fn facts(contents: &Contents, now: Timestamp) -> Vec<(&'static str, String)>
     let mut facts = Vec::new();
     let Ok(metadata) = &contents.metadata else {
         facts.extend(progress_of(&contents.trainer_state));
-        facts.push(("size", exact_size(contents.bytes)));
+        facts.push(("size", size_of(contents)));
         return facts;
     };
     facts.push(("run", run(metadata)));
@@ -35,7 +35,7 @@ pub fn facts(contents: &Contents, now: Timestamp) -> Vec<(&'static str, String)>
     let metrics: Vec<String> =
         metadata.metrics.iter().map(|(name, value)| format!("{name} {}", number(*value))).collect();
     facts.push(("metrics", if metrics.is_empty() { "none".to_owned() } else { metrics.join("  ") }));
-    facts.push(("size", exact_size(contents.bytes)));
+    facts.push(("size", size_of(contents)));
     let checksum = match metadata.checkpoint_checksum.as_str() {
         "" => "the digests in the file (burn-ckpt verify prints its SHA-256)".to_owned(),
         known => known.to_owned(),
@@ -43,6 +43,14 @@ pub fn facts(contents: &Contents, now: Timestamp) -> Vec<(&'static str, String)>
     facts.push(("checksum", checksum));
     facts.extend(environment(&metadata.environment));
     facts
+}
+
+/// The size of the checkpoint, and in how many files it is.
+fn size_of(contents: &Contents) -> String {
+    match contents.checkpoint.files().len() {
+        1 => exact_size(contents.bytes),
+        files => format!("{}, in {}", exact_size(contents.bytes), count(files, "file")),
+    }
 }
 
 fn run(metadata: &Metadata) -> String {

@@ -40,13 +40,7 @@ pub(crate) fn encode_header(
     let descriptors = tensors.iter().map(|tensor| {
         let start = u64::next_multiple_of(end, TENSOR_ALIGNMENT);
         end = start + tensor.byte_len() as u64;
-        let descriptor = Descriptor {
-            dtype: tensor.dtype,
-            shape: tensor.shape.iter().map(|&length| length as u64).collect(),
-            data_offsets: (start, end),
-            param_id: tensor.param_id,
-        };
-        (tensor.name.as_str(), descriptor)
+        (tensor.name.as_str(), descriptor(tensor, (start, end)))
     });
     let fields = Fields { tensors: descriptors.collect(), metadata: strings, scalars };
     let mut cbor = Vec::new();
@@ -59,6 +53,27 @@ pub(crate) fn encode_header(
     bytes.resize(aligned_data_section_start(length as usize), 0);
     let size = bytes.len() as u64 + end;
     Ok((bytes, size))
+}
+
+/// The most bytes that a tensor takes in a header, wherever it is in the file.
+///
+/// # Errors
+///
+/// burn-pack's, for a tensor that cannot be described.
+pub(crate) fn longest_entry(tensor: &Tensor) -> Result<u64, burn_pack::Error> {
+    let mut cbor = Vec::new();
+    ciborium::ser::into_writer(&(&tensor.name, descriptor(tensor, (u64::MAX, u64::MAX))), &mut cbor)
+        .map_err(|error| burn_pack::Error::MetadataSerializationError(error.to_string()))?;
+    Ok(cbor.len() as u64)
+}
+
+fn descriptor(tensor: &Tensor, data_offsets: (u64, u64)) -> Descriptor {
+    Descriptor {
+        dtype: tensor.dtype,
+        shape: tensor.shape.iter().map(|&length| length as u64).collect(),
+        data_offsets,
+        param_id: tensor.param_id,
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Writing a container in one pass: the file's SHA-256 and the tensors' BLAKE3 are computed while the bytes are written.
 //!
-//! `write_header` makes the beginning of the file (header, names, shapes, offsets). It, the tensors, and the metadata with their
+//! `plan_file` makes the beginning of the file (header, names, shapes, offsets). It, the tensors, and the metadata with their
 //! digests behind them are written here, in the order and with the alignment of burn-pack's format, because its writer cannot
 //! compute digests of what it writes. Three threads overlap:
 //!
@@ -27,14 +27,13 @@ use sha2::{Digest, Sha256};
 use crate::disk::storage::StoredFile;
 use crate::error::pack_error::PackError;
 use crate::error::{Cause, Error, Result};
-use crate::format::contents::{Contents, Entries, entries};
 use crate::format::deferred_tensor::in_windows;
 use crate::format::digest::checksum;
-use crate::format::metadata::embedded::{Ending, Finished};
-use crate::format::metadata::{Metadata, TensorInfo};
+use crate::format::metadata::TensorInfo;
+use crate::format::metadata::embedded::Finished;
 use crate::panics::panic_message;
+use crate::save::container::plan_file::PlannedFile;
 use crate::save::read_progress::ReadProgress;
-use crate::save::write_header::write_header;
 
 /// How much of a tensor is read, hashed and written at a time. Small enough to stay in a processor's cache between the three,
 /// large enough that passing it to another thread takes no measurable time.
@@ -52,48 +51,33 @@ const MAX_SYNC_BYTES: u64 = 32 * 1024 * 1024;
 /// What was written, for the metadata.
 #[derive(Debug)]
 pub(crate) struct Written {
+    /// The digests of the state's tensors in this file.
+    pub(crate) digests: Vec<String>,
+    /// All tensors of the state with their digests, for a file with an ending.
     pub(crate) tensors: IndexMap<String, TensorInfo>,
     pub(crate) size_bytes: u64,
     /// `sha256:` and the digits.
     pub(crate) checksum: String,
+    /// BLAKE3 of the header.
+    pub(crate) header_blake3: String,
 }
 
-/// Writes a container to `file`, which is new and empty, and makes its bytes durable.
+/// Writes a container to `file`, which is new and empty, and makes its bytes durable. `before` are the digests of the state's
+/// tensors in other files.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] when the disk is full (before a tensor is read, where the file system can reserve space) or fails;
-/// [`Error::Container`] when a tensor cannot be read; [`Error::Name`] for a section's name; [`Error::TooLarge`] before anything
-/// is written.
+/// [`Error::Io`] when the disk fails, or is full where the file system cannot reserve space; [`Error::Container`] when a tensor
+/// cannot be read.
 pub(crate) fn write(
-    path: &Path,
     file: StoredFile,
-    contents: Contents,
-    metadata: &Metadata,
+    planned: PlannedFile,
+    before: Vec<String>,
     reading: &ReadProgress,
 ) -> Result<Written> {
-    reading.start();
-    let limits = contents.limits;
-    let Entries { tensors, scalars, strings } = entries(contents)?;
-    limits.check_tensors(&tensors)?;
-    let ending = Ending::plan(metadata, &tensors, &limits)?;
-    let all = [&tensors[..], &ending.entries()].concat();
-    let (header, size_bytes) = write_header(path, &file, &all, &scalars, &strings, &limits)?;
-    let (tensors, checksum) = stream(path, file, header, tensors, ending, size_bytes, reading)?;
-    Ok(Written { tensors, size_bytes, checksum })
-}
-
-/// Writes the tensors after the header, and the metadata after them, and syncs the file. Returns the tensors with their digests,
-/// and the file's checksum.
-fn stream(
-    path: &Path,
-    file: StoredFile,
-    header: Vec<u8>,
-    tensors: Vec<Tensor>,
-    ending: Ending,
-    size: u64,
-    reading: &ReadProgress,
-) -> Result<(IndexMap<String, TensorInfo>, String)> {
+    let path = file.path().to_path_buf();
+    let path = path.as_path();
+    let PlannedFile { header, size, tensors, ending } = planned;
     let second_handle = file.try_clone().map_err(Error::io("open", path))?;
     thread::scope(|scope| {
         let (hashing, to_hash) = mpsc::sync_channel(QUEUED_WINDOWS);
@@ -107,10 +91,19 @@ fn stream(
         stream.write(&header)?;
         let header = Arc::new(Bytes::from_bytes_vec(header));
         stream.hash(Piece::Window(Arc::clone(&header)))?;
-        let digests = tensors.into_iter().map(|tensor| stream.tensor(tensor)).collect::<Result<_>>()?;
-        reading.finish();
-        let Finished { entries, tensors } = ending.finish(&header, digests)?;
-        entries.into_iter().try_for_each(|entry| stream.tensor(entry).map(drop))?;
+        let digests: Vec<String> =
+            tensors.into_iter().map(|tensor| stream.tensor(tensor)).collect::<Result<_>>()?;
+        let tensors = match ending {
+            None => IndexMap::new(),
+            Some(ending) => {
+                // The last file of the state.
+                reading.finish();
+                let all = before.into_iter().chain(digests.iter().cloned()).collect();
+                let Finished { entries, tensors } = ending.finish(&header, all)?;
+                entries.into_iter().try_for_each(|entry| stream.tensor(entry).map(drop))?;
+                tensors
+            }
+        };
         let Stream { out, position, hashing, syncing, .. } = stream;
         drop((hashing, syncing));
         if position != size {
@@ -122,7 +115,8 @@ fn stream(
         let written = out.into_inner().map_err(|error| Error::io("write", path)(error.into_error()))?;
         joined(synced)?.map_err(Error::io("sync", path))?;
         written.sync().map_err(Error::io("sync", path))?;
-        Ok((tensors, joined(sha256)?))
+        let header_blake3 = blake3::hash(&header).to_hex().to_string();
+        Ok(Written { digests, tensors, size_bytes: size, checksum: joined(sha256)?, header_blake3 })
     })
 }
 

@@ -1,0 +1,100 @@
+//! Writing the planned files of a state under staging names: the shards first, then the file that has their digests.
+
+use std::path::Path;
+
+use crate::disk::commit::StagedCheckpoint;
+use crate::disk::staged_file::Staged;
+use crate::disk::staged_shards::{StagedShards, check_free};
+use crate::disk::storage::StoredFile;
+use crate::error::{Error, Result};
+use crate::file_names::StagingOwner;
+use crate::format::header::ContainerHeader;
+use crate::format::metadata::of_checkpoint::own_of_version_2;
+use crate::format::metadata::{Metadata, ShardInfo};
+use crate::format::shards::Shards;
+use crate::save::container::plan_file::PlannedFile;
+use crate::save::container::plan_state::PlannedState;
+use crate::save::container::stream_container::write;
+use crate::save::read_progress::ReadProgress;
+
+/// Writes a planned state beside `place`, and fills in the metadata that follows from its files. The space of all files is reserved
+/// before a tensor is read.
+///
+/// # Errors
+///
+/// [`Error::Io`] when a file cannot be written, or something is in the place of the shards; [`Error::Container`] when a tensor
+/// cannot be read.
+pub(crate) fn write_state(
+    planned: PlannedState,
+    metadata: &mut Metadata,
+    place: &Path,
+    owner: &StagingOwner,
+    reading: &ReadProgress,
+) -> Result<StagedCheckpoint> {
+    let PlannedState { shards: planned_shards, file: mut planned } = planned;
+    if !planned_shards.is_empty() {
+        check_free(place)?;
+    }
+    let (container, file) = Staged::create(place, owner)?;
+    reserve(&file, &planned)?;
+    let (mut shards, mut digests) = (None, Vec::new());
+    metadata.shards.clear();
+    if !planned_shards.is_empty() {
+        let (staged, infos) = write_shards(planned_shards, &mut digests, place, owner, reading)?;
+        if let Some(ending) = &mut planned.ending {
+            ending.set_shards(infos.clone());
+        }
+        (shards, metadata.shards) = (Some(staged), infos);
+    }
+    let written = write(file, planned, digests, reading)?;
+    metadata.tensors = written.tensors;
+    metadata.checkpoint_size_bytes = written.size_bytes;
+    metadata.checkpoint_checksum = written.checksum;
+    let staged = StagedCheckpoint { container, shards };
+    check_readable(&staged, &metadata.shards)
+        .map_err(|source| Error::ReadBack { path: place.to_path_buf(), source: Box::new(source) })?;
+    Ok(staged)
+}
+
+/// Writes the shards, and adds the digests of their tensors.
+fn write_shards(
+    planned: Vec<PlannedFile>,
+    digests: &mut Vec<String>,
+    place: &Path,
+    owner: &StagingOwner,
+    reading: &ReadProgress,
+) -> Result<(StagedShards, Vec<ShardInfo>)> {
+    let (mut staged, count) = (StagedShards::create(place, owner)?, planned.len());
+    let mut files = Vec::with_capacity(count);
+    for (number, planned) in (1..).zip(&planned) {
+        let file = staged.create_file(number, count)?;
+        reserve(&file, planned)?;
+        files.push(file);
+    }
+    let mut infos = Vec::with_capacity(count);
+    for (file, planned) in files.into_iter().zip(planned) {
+        let written = write(file, planned, Vec::new(), reading)?;
+        digests.extend(written.digests);
+        infos.push(ShardInfo {
+            size_bytes: written.size_bytes,
+            checksum: written.checksum,
+            header_blake3: written.header_blake3,
+        });
+    }
+    Ok((staged, infos))
+}
+
+fn reserve(file: &StoredFile, planned: &PlannedFile) -> Result<()> {
+    file.reserve(planned.size).map_err(Error::io("reserve the space for", file.path()))
+}
+
+/// Reads headers and metadata back, so that nothing is called durable that nothing can open. Reads no tensor.
+fn check_readable(staged: &StagedCheckpoint, shards: &[ShardInfo]) -> Result<()> {
+    let path = staged.container.path();
+    let header = ContainerHeader::read(path)?;
+    own_of_version_2(header.file())?.checked_header(header.file())?;
+    match &staged.shards {
+        None => Ok(()),
+        Some(staged) => Shards::open_in(staged.path(), path, header.shards, shards).map(drop),
+    }
+}
