@@ -20,7 +20,7 @@ pub const SHARDS_SUFFIX: &str = ".shards";
 /// How the name of a shard begins. Numbers follow, as in Hugging Face's names: `state-00001-of-00003.ckpt`.
 const SHARD_START: &str = "state-";
 /// Ending that the file of a checkpoint's evaluations adds to its checkpoint's name.
-const EVALUATION_SUFFIX: &str = ".evaluation.json";
+pub(crate) const EVALUATION_SUFFIX: &str = ".evaluation.json";
 
 /// Upper limit in bytes of a name chosen by a user or made from a metric. With the suffixes and a staging file's number
 /// it stays below the 255 bytes that file systems allow.

@@ -143,6 +143,7 @@ pub mod plumbing {
     pub use crate::retention::ledger::{FileDigests, Ledger, Reservation, SavedCheckpoint, WouldKeep};
     pub use crate::run_dir::catalog::check_sizes;
     pub use crate::run_dir::cleanup::{clear, recover, unfinished_files};
+    pub use crate::run_dir::evaluations::MAX_EVALUATION_BYTES;
     pub use crate::run_dir::filename_template::FilenameTemplate;
     pub use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, DEFAULT_LOGS, LAST_DIR, ON_EXCEPTION_DIR};
     pub use crate::run_dir::locate::resolve;

@@ -7,10 +7,13 @@ use crate::disk::directories::{entry, is_directory, is_symlink, is_there, list, 
 use crate::disk::staged_shards::remove_unfinished;
 use crate::disk::{links, storage};
 use crate::error::{Error, Result};
-use crate::file_names::{METADATA_SUFFIX, checkpoint_of_shards, is_checkpoint, is_staging, metadata_path};
+use crate::file_names::{
+    EVALUATION_SUFFIX, METADATA_SUFFIX, checkpoint_of_shards, is_checkpoint, is_staging, metadata_path,
+};
 use crate::format::metadata::Metadata;
 use crate::format::shards::run_of_shards;
 use crate::run_dir::catalog::{Catalog, file_name, subdirectories};
+use crate::run_dir::evaluations;
 use crate::run_dir::layout::RunLayout;
 
 /// Cleans a run's directory before the run resumes: removes what unfinished writes and removals left, and links that point to
@@ -160,15 +163,20 @@ fn replaces_a_link(path: &Path, run_id: &str) -> Result<bool> {
             .is_ok_and(|metadata| metadata.run_id == run_id && metadata.checkpoint_path != name))
 }
 
-/// Whether a file is metadata of this run without its checkpoint. A checkpoint that is a link to a missing file is there: it can be
+/// Whether a file is metadata, or has evaluations, of a checkpoint of this run that is not there. A checkpoint that is a link to a missing file is there: it can be
 /// in an archive that is not mounted at the moment.
 fn is_orphan(path: &Path, run_id: &str) -> Result<bool> {
-    let Some(checkpoint) = path.to_str().and_then(|path| path.strip_suffix(METADATA_SUFFIX)) else {
-        return Ok(false);
+    let without = |suffix| path.to_str().and_then(|path| path.strip_suffix(suffix));
+    let (checkpoint, is_metadata) = match (without(METADATA_SUFFIX), without(EVALUATION_SUFFIX)) {
+        (Some(checkpoint), _) => (Path::new(checkpoint), true),
+        (None, Some(checkpoint)) => (Path::new(checkpoint), false),
+        (None, None) => return Ok(false),
     };
-    let checkpoint = Path::new(checkpoint);
     Ok(is_checkpoint(checkpoint)
         && !is_there(checkpoint)?
         && entry(path)?.is_some_and(|entry| entry.is_file())
-        && Metadata::read(path).is_ok_and(|metadata| metadata.run_id == run_id))
+        && match is_metadata {
+            true => Metadata::read(path).is_ok_and(|metadata| metadata.run_id == run_id),
+            false => evaluations::is_of_run(path, run_id),
+        })
 }

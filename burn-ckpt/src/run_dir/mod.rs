@@ -2,6 +2,7 @@
 
 pub(crate) mod catalog;
 pub(crate) mod cleanup;
+pub(crate) mod evaluations;
 pub(crate) mod filename_template;
 pub(crate) mod layout;
 pub(crate) mod locate;

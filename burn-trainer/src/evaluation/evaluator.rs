@@ -203,9 +203,10 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
 /// The file that was loaded, with its digest: that of the metadata beside it, or where there is none, computed.
 pub(super) fn evaluated(checkpoint: &Checkpoint) -> Result<EvaluatedCheckpoint> {
     let path = checkpoint.path().to_path_buf();
-    let checksum = match checkpoint.metadata()?.checkpoint_checksum {
+    let metadata = checkpoint.metadata()?;
+    let checksum = match metadata.checkpoint_checksum {
         unknown if unknown.is_empty() => sha256_of_file(&path)?,
         known => known,
     };
-    Ok(EvaluatedCheckpoint::new(path, checksum))
+    Ok(EvaluatedCheckpoint::new(path, checksum, metadata.run_id))
 }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use burn_ckpt::Checkpoint;
 use burn_ckpt::plumbing::storage::{self, StoredFile};
-use burn_ckpt::plumbing::{Existing, evaluation_path, is_there, write_whole};
+use burn_ckpt::plumbing::{
+    Existing, MAX_EVALUATION_BYTES as MAX_BYTES, evaluation_path, is_there, write_whole,
+};
 use serde::{Deserialize, Serialize};
 
 use super::evaluator::evaluated;
@@ -13,15 +15,15 @@ use super::result::Evaluation;
 use crate::error::{Error, Result};
 use crate::process::console::warn;
 
-/// Upper limit in bytes of a file of evaluations: thousands of metrics.
-const MAX_BYTES: u64 = 1024 * 1024;
-
 /// What is in the file.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     /// The checkpoint's path, relative to the file.
     checkpoint_path: String,
     checkpoint_checksum: String,
+    /// The run of the checkpoint, which removes the file if it is left without its checkpoint.
+    #[serde(default)]
+    run_id: String,
     /// One for each name of data, the newest of it.
     evaluations: Vec<Evaluation>,
 }
@@ -61,6 +63,7 @@ impl Evaluation {
         let kept = Kept {
             checkpoint_path: name.into_owned(),
             checkpoint_checksum: checkpoint.checksum.clone(),
+            run_id: checkpoint.run_id.clone(),
             evaluations,
         };
         let text = to_json(&kept).map_err(|reason| Error::config(file.display().to_string(), reason))?;
@@ -153,6 +156,7 @@ mod tests {
         Kept {
             checkpoint_path: "a.ckpt".to_owned(),
             checkpoint_checksum: checksum,
+            run_id: "r1".to_owned(),
             evaluations: vec![evaluation],
         }
     }

@@ -36,10 +36,12 @@ pub struct EvaluatedCheckpoint {
     pub path: PathBuf,
     /// `sha256:` and the digest of the file in lower-case hexadecimal, as `sha256sum` prints it.
     pub checksum: String,
+    /// The run that saved it.
+    pub run_id: String,
 }
 
 impl EvaluatedCheckpoint {
-    pub(super) fn new(path: PathBuf, checksum: String) -> Self {
-        Self { path, checksum }
+    pub(super) fn new(path: PathBuf, checksum: String, run_id: String) -> Self {
+        Self { path, checksum, run_id }
     }
 }

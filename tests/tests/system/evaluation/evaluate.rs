@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use burn::data::dataloader::DataLoader;
 use burn::train::metric::LossMetric;
+use burn_ckpt::{Checkpoint, FromCheckpoint};
+use burn_trainer::callbacks::Ema;
 use burn_trainer::evaluation::{ModelEvaluator, evaluate};
 use burn_trainer::metric::MeanLoss;
 use burn_trainer::{Error, FitResult, ResumableDataLoader, Trainer};
@@ -53,6 +55,24 @@ fn a_checkpoints_numbers_are_those_of_the_validation_that_it_was_saved_after() {
 }
 
 #[test]
+fn averaged_parameters_are_evaluated_as_the_validation_did() {
+    let root = tempfile::tempdir().unwrap();
+    let script = Script::default();
+    let trainer = Trainer::new(config(root.path(), 2), &script.hparams()).unwrap().callback(Ema::new(0.9));
+    let training = trainer.training(shuffling(7), in_order()).metrics((MeanLoss::new(),));
+    trainer.fit(training, learner(script)).unwrap();
+    let (path, device) = (run_dir(root.path()).join("best"), backend::device());
+    let expected = Checkpoint::open(&path).unwrap().metadata().unwrap().metrics["val_loss"];
+
+    let averaged = Model::loader(&path).part("ema").load(&device).unwrap();
+    let evaluation = ModelEvaluator::of_loaded(&averaged).unwrap().evaluate(in_order(), (MeanLoss::new(),));
+    assert_eq!(evaluation.unwrap().metrics["test_loss"], expected);
+    let mut raw = ModelEvaluator::<Model>::of_checkpoint(&path, &device).unwrap();
+    let raw = raw.evaluate(in_order(), (MeanLoss::new(),)).unwrap();
+    assert_ne!(raw.metrics["test_loss"], expected, "the parameters that are trained are others");
+}
+
+#[test]
 fn a_single_file_without_metadata_beside_it_has_its_digest_all_the_same() {
     let root = tempfile::tempdir().unwrap();
     trained(root.path());
@@ -67,7 +87,7 @@ fn a_single_file_without_metadata_beside_it_has_its_digest_all_the_same() {
 fn a_run_is_evaluated_while_another_part_of_the_process_holds_it() {
     let root = tempfile::tempdir().unwrap();
     trained(root.path());
-    let held: Trainer<Model> = Trainer::new(config(root.path(), 3).with_ckpt_path("auto"), &()).unwrap();
+    let held = Trainer::<Model>::new(config(root.path(), 3).with_ckpt_path("auto"), &()).unwrap();
     let path = held.run_dir().join("last");
     let mut evaluator = ModelEvaluator::<Model>::of_checkpoint(path, &backend::device()).unwrap();
     assert!(evaluator.evaluate(in_order(), (MeanLoss::new(),)).unwrap().metrics["test_loss"].is_finite());

@@ -55,6 +55,23 @@ fn a_metadata_file_without_its_checkpoint_is_deleted() {
 }
 
 #[test]
+fn an_evaluation_without_its_checkpoint_is_deleted() {
+    // As one that was written while the run deleted its checkpoint.
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let last = checkpoints(root.path()).join("last");
+    let orphan = last.join("epoch=1-step=19.ckpt.evaluation.json");
+    let evaluations = |run: &str| format!("{{\"run_id\": \"{run}\", \"evaluations\": []}}");
+    std::fs::write(&orphan, evaluations("r1")).unwrap();
+    let others = ["epoch=1-step=18.ckpt.evaluation.json", "epoch=1-step=17.ckpt.evaluation.json"];
+    std::fs::write(last.join(others[0]), evaluations("r2")).unwrap();
+    std::fs::write(last.join(others[1]), "not JSON").unwrap();
+    train(config(root.path(), 2).with_ckpt_path("auto")).unwrap();
+    assert!(!orphan.exists());
+    assert!(others.iter().all(|other| last.join(other).exists()), "what is not the run's stays");
+}
+
+#[test]
 fn a_removal_that_a_kill_prevented_is_made_up_for() {
     let (root, aside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let run = |epochs| config(root.path(), epochs).with_strategies([StrategyConfig::Last(Last::default())]);

@@ -1,0 +1,23 @@
+//! The file of a checkpoint's evaluations, as far as a run's cleanup reads it: burn-trainer writes it, and reads the rest.
+
+use std::io::Read;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::disk::storage::StoredFile;
+
+/// Upper limit in bytes of a file of evaluations: thousands of metrics.
+pub const MAX_EVALUATION_BYTES: u64 = 1024 * 1024;
+
+#[derive(Deserialize)]
+struct Owner {
+    run_id: String,
+}
+
+/// Whether a file has evaluations of a run's checkpoint. Any other file has not, nor one that cannot be read.
+pub(crate) fn is_of_run(path: &Path, run_id: &str) -> bool {
+    let mut text = Vec::new();
+    let read = StoredFile::open(path).and_then(|file| file.take(MAX_EVALUATION_BYTES).read_to_end(&mut text));
+    read.is_ok() && serde_json::from_slice::<Owner>(&text).is_ok_and(|owner| owner.run_id == run_id)
+}
