@@ -29,6 +29,9 @@ pub(super) struct Intact {
 struct Damaged {
     /// Its bytes since. Another file may get its name.
     checksum: String,
+    /// Whether its bytes were changed. Otherwise it stands on its own.
+    is_corrupt: bool,
+    /// Whether its metadata was removed.
     without_metadata: bool,
     step: u64,
     /// Whether the program has named it.
@@ -70,7 +73,7 @@ impl Damage {
             let inode = fs::metadata(&path).map_err(|error| format!("{name}: {error}"))?.ino();
             if self.is_damaged(&path)? {
                 // It stands on its own.
-                let alone = self.damaged.get(&path).filter(|damaged| damaged.without_metadata);
+                let alone = self.damaged.get(&path).filter(|damaged| !damaged.is_corrupt);
                 intact.extend(alone.map(|damaged| (path.clone(), Intact { step: damaged.step, inode })));
                 continue;
             }
@@ -98,7 +101,7 @@ impl Damage {
     fn is_damaged(&self, path: &Path) -> Result<bool, String> {
         let Some(damaged) = self.damaged.get(path) else { return Ok(false) };
         let is_same = path.exists() && sha256sum(path)? == damaged.checksum;
-        Ok(is_same && (!damaged.without_metadata || !metadata_path(path).exists()))
+        Ok(is_same && (damaged.is_corrupt || !metadata_path(path).exists()))
     }
 
     /// Does one thing, drawn by chance, of those that the run has to survive.
@@ -136,7 +139,7 @@ impl Damage {
         counts.corruptions += 1;
         let inode = intact[&chosen].inode;
         for (path, other) in intact.iter().filter(|(_, other)| other.inode == inode) {
-            self.note(path, other, false)?;
+            self.note(path, other, true)?;
         }
         Ok(())
     }
@@ -153,12 +156,14 @@ impl Damage {
         }
         fs::remove_file(metadata_path(&chosen)).map_err(|error| format!("{}: {error}", chosen.display()))?;
         counts.removed_metadata += 1;
-        self.note(&chosen, &intact[&chosen], true)
+        self.note(&chosen, &intact[&chosen], false)
     }
 
-    fn note(&mut self, path: &Path, intact: &Intact, without_metadata: bool) -> Result<(), String> {
-        let damaged =
-            Damaged { checksum: sha256sum(path)?, without_metadata, step: intact.step, is_named: false };
+    fn note(&mut self, path: &Path, intact: &Intact, is_corrupt: bool) -> Result<(), String> {
+        // Its metadata can have been removed before its bytes are changed.
+        let without_metadata = !metadata_path(path).exists();
+        let (checksum, step) = (sha256sum(path)?, intact.step);
+        let damaged = Damaged { checksum, is_corrupt, without_metadata, step, is_named: false };
         self.damaged.insert(path.to_path_buf(), damaged);
         Ok(())
     }
@@ -194,7 +199,7 @@ impl Damage {
     /// Before a start that resumes from a step: a best checkpoint of that step or an earlier one is not made again.
     pub(super) fn resumes_from(&mut self, step: u64) -> Result<(), String> {
         for (path, damaged) in &self.damaged {
-            if is_best(path) && !damaged.without_metadata && damaged.step <= step && self.is_damaged(path)? {
+            if is_best(path) && damaged.is_corrupt && damaged.step <= step && self.is_damaged(path)? {
                 self.has_cost_a_best = true;
             }
         }
@@ -218,8 +223,8 @@ impl Damage {
                 continue;
             }
             // The run can have resumed from it all the same, and does not make it again.
-            self.has_cost_a_best |= damaged.without_metadata && is_best(path);
-            if !damaged.is_named && !damaged.without_metadata {
+            self.has_cost_a_best |= !damaged.is_corrupt && is_best(path);
+            if !damaged.is_named && damaged.is_corrupt {
                 unnamed.insert(path.display().to_string());
             }
             for path in [path.clone(), metadata_path(path)] {
