@@ -10,6 +10,7 @@ mod loader_lengths;
 mod mean_loss;
 mod processes;
 mod slurm;
+mod users_loggers;
 mod users_loop;
 mod users_parts;
 mod warm_start;
