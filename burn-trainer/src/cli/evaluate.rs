@@ -21,7 +21,7 @@ use crate::result::FitResult;
 #[derive(Debug, Clone, Default, Args)]
 #[non_exhaustive]
 pub struct EvaluateArgs {
-    /// After training, evaluate a checkpoint: best, last, best_<metric>, or a path. Prints its metrics, and keeps them beside it.
+    /// After training, evaluate a checkpoint: best, last, best_METRIC, or a path. Prints its metrics, and keeps them beside it.
     /// A run that is done is not trained again
     #[arg(long, value_name = "CKPT", value_parser = parse_checkpoint)]
     pub evaluate: Option<PathBuf>,

@@ -64,7 +64,7 @@ pub(crate) fn plan_state(path: &Path, contents: Contents, metadata: &Metadata) -
 ///
 /// # Errors
 ///
-/// As for [`plan_state`].
+/// [`Error::TooLarge`] or [`Error::FileLimit`], as a save of the state would return.
 pub fn check_state(limits: &Limits, tensors: &[Tensor]) -> Result<()> {
     let of = |section: &str| {
         let begin = format!("{section}.");
