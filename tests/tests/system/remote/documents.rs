@@ -8,6 +8,7 @@ use std::path::Path;
 use burn_trainer::remote::{RemoteAddress, Token, connect};
 use burn_trainer::{Trainer, TrainerConfig};
 use serde_json::Value;
+use system_tests::models::small::Model;
 use system_tests::programs::commands::{build, workspace};
 use system_tests::programs::running::{Running, path_with};
 use system_tests::run_files::{checkpoints, metadata};
@@ -15,7 +16,10 @@ use system_tests::servers::ending_with_us;
 
 /// The page's lines, which compile as they stand there.
 #[allow(dead_code)]
-fn connected_as_the_page_does(config: TrainerConfig, hparams: Value) -> Result<Trainer, Box<dyn Error>> {
+fn connected_as_the_page_does(
+    config: TrainerConfig,
+    hparams: Value,
+) -> Result<Trainer<Model>, Box<dyn Error>> {
     let address: RemoteAddress = "remote:ws://gpu1:3000#0".parse()?;
     let token = Token::from_file_or_env(Some("token".as_ref()))?;
     let devices = connect(&[address], token.as_ref(), false)?.into_iter().flatten();
