@@ -35,11 +35,11 @@ pub enum Restored {
 ///     on_train_batch_end                 for each batch
 ///     on_before_optimizer_step           when the gradients of a step are complete
 ///     on_train_step_end                  when the parameters are updated
-///     state                              when the step is saved
+///     state                              after each step
 ///   on_validation_start
 ///   on_validation_batches_end            when all its batches are computed
 ///   on_validation_end                    when its metrics are final
-///   on_epoch_end                         then state, when the epoch is saved
+///   on_epoch_end                         then state
 /// on_exception                           if training fails
 /// on_fit_end                             always
 /// ```
@@ -195,8 +195,8 @@ pub trait Callback<M: LearnerModel>: Send {
         Ok(())
     }
 
-    /// What to store in a checkpoint. Called for every state that is saved, so it should copy no tensor: a clone of a burn tensor
-    /// shares its memory.
+    /// What to store in a checkpoint. Called after every step, so it should copy or read no tensor: a clone of a burn tensor shares its
+    /// memory.
     ///
     /// # Errors
     ///

@@ -10,6 +10,7 @@ use indexmap::IndexMap;
 use super::requests::{Requests, StopRequest};
 use super::result::CallbackResult;
 use super::scalars::{LoggedSplit, ScalarValue, ScalarsOf};
+use crate::learner_state::learning_rates::can_be_scaled;
 use crate::metrics::RunMetrics;
 
 /// The run at the time of a callback's method.
@@ -85,8 +86,29 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
 
     /// Multiplies the learning rate of all following steps by a factor. The product of all factors is part of the checkpoint. The
     /// learner's scheduler has to be a [`scaled`](crate::lr_scheduler::scaled) one: otherwise the next step is an error.
-    pub fn scale_learning_rate(&mut self, factor: f64) {
-        self.requests.rate_scale *= factor;
+    ///
+    /// # Errors
+    ///
+    /// For a factor that is not above 0 and finite.
+    pub fn scale_learning_rate(&mut self, factor: f64) -> CallbackResult {
+        let scale = self.requests.rate_scale * factor;
+        if !(factor > 0.0 && scale > 0.0 && scale.is_finite()) {
+            return Err(format!("the learning rate cannot be scaled by {factor}").into());
+        }
+        self.requests.rate_scale = scale;
+        Ok(())
+    }
+
+    /// Whether the rate of every parameter can be scaled, for a check before the first step.
+    #[must_use]
+    pub fn can_scale_learning_rate(&self) -> bool {
+        can_be_scaled(self.facts.learner)
+    }
+
+    /// Whether the metric was logged by this process. Values of before a resume stand until then.
+    #[must_use]
+    pub fn is_logged(&self, metric: &str) -> bool {
+        self.facts.metrics.table.lock().logged().contains(metric)
     }
 
     /// The full name of a metric that a user wrote (`val_loss`, `val/loss`, `Val Loss`), and whether lower or higher is better if the

@@ -68,9 +68,14 @@ impl<'a, M: LearnerModel> Gradients<'a, M> {
     /// 1e-6)`, at most 1. With a norm that is not finite the gradients are not finite either.
     pub fn clip_norm(&mut self, max_norm: f64) -> Option<Tensor<1>> {
         let norm = self.norm()?;
-        let factor = (norm.clone() + 1e-6).recip().mul_scalar(max_norm).clamp_max(1.0);
-        self.scale(&factor);
+        self.scale_to(max_norm, norm.clone());
         Some(norm)
+    }
+
+    /// Scales gradients that have this norm down to the largest one.
+    pub(super) fn scale_to(&mut self, max_norm: f64, norm: Tensor<1>) {
+        let factor = (norm + 1e-6).recip().mul_scalar(max_norm).clamp_max(1.0);
+        self.scale(&factor);
     }
 
     /// Limits every element of every gradient to `-max_value..=max_value`.

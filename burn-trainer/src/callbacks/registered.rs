@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::train::{LearnerModel, SupervisedTraining};
-use burn_ckpt::plumbing::panic_message;
+use burn_ckpt::plumbing::{chain, panic_message};
 use burn_ckpt::{Checkpoint, Section};
 use indexmap::IndexMap;
 
@@ -26,19 +26,29 @@ struct Registered<M: LearnerModel> {
     name: String,
     callback: Box<dyn Callback<M>>,
     scalars: ScalarsOf,
-    /// One that has panicked is called no more.
+    /// What it stored last.
+    state: Option<CallbackState>,
+    /// One that has panicked is called no more. Its last state stands.
     has_panicked: bool,
 }
 
-/// The states of all callbacks at a position of the run. Clones share their tensors.
-#[derive(Default, Clone)]
-pub(crate) struct CallbackStates(Vec<(String, CallbackState)>);
+/// The states of all callbacks at a position of the run, and the scale of the learning rate there. Clones share their tensors.
+#[derive(Clone)]
+pub(crate) struct CallbackStates {
+    states: Vec<(String, CallbackState)>,
+    rate_scale: f64,
+}
 
 impl CallbackStates {
     /// The sections of a whole state, or of the weights alone. With `at_once`, reading their tensors starts now.
     pub(crate) fn sections(&self, weights_only: bool, at_once: bool) -> IndexMap<String, Section> {
-        let stored = self.0.iter().filter(|(_, state)| !weights_only || state.is_with_weights());
+        let stored = self.states.iter().filter(|(_, state)| !weights_only || state.is_with_weights());
         stored.map(|(name, state)| (section_name(name), state.to_section(at_once))).collect()
+    }
+
+    /// By what the scheduler's rate is multiplied.
+    pub(crate) fn rate_scale(&self) -> f64 {
+        self.rate_scale
     }
 }
 
@@ -49,7 +59,7 @@ impl<M: LearnerModel> Callbacks<M> {
 
     pub(crate) fn add(&mut self, callback: Box<dyn Callback<M>>) {
         let (name, scalars) = (callback.name(), ScalarsOf::default());
-        self.all.push(Registered { name, callback, scalars, has_panicked: false });
+        self.all.push(Registered { name, callback, scalars, state: None, has_panicked: false });
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -133,11 +143,11 @@ impl<M: LearnerModel> Callbacks<M> {
         }
     }
 
-    /// Calls a method of all callbacks, in their order.
+    /// Calls a method of all callbacks, in their order, also after one has failed: each must see the same.
     ///
     /// # Errors
     ///
-    /// [`Error::Callback`] of the first that fails, [`Error::Panicked`] of the first that panics. Those after it are not called.
+    /// [`Error::Callback`] or [`Error::Panicked`] of the first that fails. The errors of others are logged.
     pub(crate) fn each(
         &mut self,
         method: &'static str,
@@ -145,13 +155,19 @@ impl<M: LearnerModel> Callbacks<M> {
         mut call: impl FnMut(&mut dyn Callback<M>, &mut CallbackContext<'_, M>) -> CallbackResult,
     ) -> Result<()> {
         let Self { all, requests } = self;
-        all.iter_mut().try_for_each(|registered| {
+        let mut first = Ok(());
+        for registered in all {
             let called = registered.guarded(method, |callback, name, scalars| {
                 let requests = &mut *requests;
                 call(callback, &mut CallbackContext { facts, name, scalars, requests })
             });
-            called.map(drop)
-        })
+            match (called, &first) {
+                (Ok(_), _) => {}
+                (Err(error), Ok(())) => first = Err(error),
+                (Err(error), Err(_)) => log::error!("{}", chain(&error)),
+            }
+        }
+        first
     }
 
     /// What the callbacks store in the checkpoint of the present state.
@@ -160,13 +176,14 @@ impl<M: LearnerModel> Callbacks<M> {
     ///
     /// As for [`each`](Self::each).
     pub(crate) fn states(&mut self) -> Result<CallbackStates> {
-        let mut states = CallbackStates::default();
+        let mut states = Vec::new();
         for registered in &mut self.all {
-            if let Some(state) = registered.guarded("state", |callback, _, _| callback.state())?.flatten() {
-                states.0.push((registered.name.clone(), state));
+            if let Some(state) = registered.guarded("state", |callback, _, _| callback.state())? {
+                registered.state = state;
             }
+            states.extend(registered.state.clone().map(|state| (registered.name.clone(), state)));
         }
-        Ok(states)
+        Ok(CallbackStates { states, rate_scale: self.requests.rate_scale })
     }
 }
 
@@ -180,7 +197,7 @@ impl<M: LearnerModel> Registered<M> {
         if self.has_panicked {
             return Ok(None);
         }
-        let Self { name, callback, scalars, has_panicked } = self;
+        let Self { name, callback, scalars, has_panicked, .. } = self;
         match catch_unwind(AssertUnwindSafe(|| call(&mut **callback, name, scalars))) {
             Ok(called) => called.map(Some).map_err(|source| Error::Callback {
                 name: name.clone(),

@@ -3,6 +3,9 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// Less than any part of a batch that is meant.
+const ROUNDING: f64 = 1e-6;
+
 /// How many batches of an epoch are used: a number of them, or a part of all. In JSON a whole number (`10`), or a number with a point
 /// from 0 to 1 (`0.25`; `1.0` is all).
 ///
@@ -30,7 +33,8 @@ impl BatchLimit {
     pub fn of(self, batches: u64) -> u64 {
         match self {
             Self::Count(count) => count.min(batches),
-            Self::Part(part) => ((batches as f64 * part).ceil() as u64).min(batches),
+            // 0.07 of 100 are 7, and not the next number above 7.000000000000001.
+            Self::Part(part) => ((batches as f64 * part - ROUNDING).ceil() as u64).min(batches),
         }
     }
 
@@ -116,6 +120,7 @@ mod tests {
         assert_eq!(of(0.1), [0, 1, 1, 1]);
         assert_eq!(of(0.5), [0, 1, 2, 5]);
         assert_eq!(of(1.0), [0, 1, 3, 10]);
+        assert_eq!(BatchLimit::Part(0.07).of(100), 7);
         assert_eq!(BatchLimit::Count(4).of(3), 3);
     }
 }

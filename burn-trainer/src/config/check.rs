@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::callbacks::EarlyStopping;
 use crate::config::batch_limit::BatchLimit;
 use crate::config::trainer_config::{EndWith, TrainerConfig};
 use crate::error::{Error, Result};
@@ -113,12 +114,23 @@ impl TrainerConfig {
                 return wrong(setting, "overfit_batches sets it: leave out one of the two".to_owned());
             }
         }
+        if let Some(EarlyStopping { patience, min_delta, .. }) = &self.early_stopping {
+            if *patience == 0 {
+                return wrong("early_stopping.patience", "it must be at least 1 epoch".to_owned());
+            }
+            if !(*min_delta >= 0.0 && min_delta.is_finite()) {
+                return wrong(
+                    "early_stopping.min_delta",
+                    format!("{min_delta} is not a number of at least 0"),
+                );
+            }
+        }
         if self.limit_valid_batches.is_some_and(BatchLimit::is_zero)
             && let Some(metric) =
                 self.metrics_of_strategies().into_iter().find(|name| name.to_lowercase().starts_with("val"))
         {
             let reason = format!(
-                "it leaves validation out, and a strategy ranks checkpoints by {metric}: rank by a metric of the training, or \
+                "it leaves validation out, and a strategy or early stopping looks at {metric}: take a metric of the training, or \
                  validate on some batches"
             );
             return wrong("limit_valid_batches", reason);
@@ -126,13 +138,14 @@ impl TrainerConfig {
         Ok(())
     }
 
-    /// The metrics by which strategies rank checkpoints, as they are written.
+    /// The metrics that strategies and early stopping look at, as they are written.
     fn metrics_of_strategies(&self) -> Vec<String> {
         let best = self.effective_strategies().into_iter().filter_map(|strategy| match strategy {
             StrategyConfig::Best(best) => best.metric.or_else(|| self.primary_metric.clone()),
             _ => None,
         });
-        best.map(|metric| metric.name).collect()
+        let early_stopping = self.early_stopping.iter().map(|settings| settings.metric.clone());
+        best.map(|metric| metric.name).chain(early_stopping).collect()
     }
 
     fn check_strategy(&self, name: &str, strategy: &StrategyConfig) -> Result<()> {

@@ -1,16 +1,24 @@
 //! The learning rates at a position of a run.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::module::{ModuleVisitor, Param};
+use burn::tensor::Tensor;
 use burn::train::{Learner, LearnerModel};
 
 use crate::lr_scheduler::with_scale;
+
+/// A scale to try.
+const TRIED: f64 = 0.5;
 
 /// The learning rates of the parameters that are in no group of their own.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LearningRates {
     /// Of the last optimizer step.
     pub(crate) last: f64,
-    /// Of the next one.
-    pub(crate) next: f64,
+    /// Of the next one. `None` if the scheduler has none: a table that ends with the run, say.
+    pub(crate) next: Option<f64>,
     /// By what callbacks scale the scheduler's rate.
     pub(crate) scale: f64,
 }
@@ -18,9 +26,48 @@ pub(crate) struct LearningRates {
 impl LearningRates {
     /// The learner's next rate is asked of a copy.
     pub(crate) fn of<M: LearnerModel>(learner: &Learner<M>, last: f64, scale: f64) -> Self {
-        let mut next = learner.clone();
+        Self { last, next: next(learner, scale).map(|rate| rate.base()), scale }
+    }
+}
+
+/// Whether the rate of every parameter can be scaled.
+pub(crate) fn can_be_scaled<M: LearnerModel>(learner: &Learner<M>) -> bool {
+    let (Some(whole), Some(scaled)) = (next(learner, 1.0), next(learner, TRIED)) else { return false };
+    let mut compared = Compared { whole, scaled, path: Vec::new(), are_scaled: true };
+    learner.model().visit(&mut compared);
+    compared.are_scaled
+}
+
+fn next<M: LearnerModel>(learner: &Learner<M>, scale: f64) -> Option<ModuleLearningRate> {
+    let mut copy = learner.clone();
+    let stepped = catch_unwind(AssertUnwindSafe(|| {
         // A scheduler that cannot be scaled is an error at the next step.
-        let _ = with_scale(scale, || next.lr_step());
-        Self { last, next: next.lr_current().base(), scale }
+        let _ = with_scale(scale, || copy.lr_step());
+        copy.lr_current()
+    }));
+    stepped.ok()
+}
+
+/// Compares the rate of each parameter with and without the scale.
+struct Compared {
+    whole: ModuleLearningRate,
+    scaled: ModuleLearningRate,
+    path: Vec<String>,
+    are_scaled: bool,
+}
+
+impl ModuleVisitor for Compared {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let path = self.path.join(".");
+        let rate = |rates: &ModuleLearningRate| rates.lr_from_param(param.id, Some(&path));
+        self.are_scaled &= rate(&self.scaled) == rate(&self.whole) * TRIED;
     }
 }

@@ -22,15 +22,25 @@ struct Scale {
     is_applied: bool,
 }
 
+const NONE: Scale = Scale { factor: 1.0, is_applied: false };
+
 thread_local! {
-    static SCALE: Cell<Scale> = const { Cell::new(Scale { factor: 1.0, is_applied: false }) };
+    static SCALE: Cell<Scale> = const { Cell::new(NONE) };
 }
 
 /// Runs `step`, in which schedulers give their next rate, with a scale.
 pub(crate) fn with_scale(factor: f64, step: impl FnOnce()) -> RateScale {
+    /// Ends the scale also after a panic.
+    struct End;
+    impl Drop for End {
+        fn drop(&mut self) {
+            SCALE.set(NONE);
+        }
+    }
     SCALE.set(Scale { factor, is_applied: false });
+    let _end = End;
     step();
-    let Scale { is_applied, .. } = SCALE.replace(Scale { factor: 1.0, is_applied: false });
+    let Scale { is_applied, .. } = SCALE.get();
     if is_applied || factor == 1.0 { RateScale::Applied } else { RateScale::Unused }
 }
 

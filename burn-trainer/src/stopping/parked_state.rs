@@ -18,7 +18,6 @@ pub(crate) struct ParkedState<M: LearnerModel> {
     pub(crate) valid: Option<M>,
     pub(crate) position: Position,
     pub(crate) learning_rate: f64,
-    pub(crate) rate_scale: f64,
     pub(crate) callbacks: CallbackStates,
 }
 

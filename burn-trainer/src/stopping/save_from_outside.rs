@@ -135,8 +135,8 @@ impl<M: LearnerModel> LoopFromOutside<M> {
         reason: &str,
         limit: Duration,
     ) -> Result<()> {
-        let ParkedState { learner, valid, position, learning_rate, rate_scale, callbacks } = parked;
-        let rates = LearningRates::of(&learner, learning_rate, rate_scale);
+        let ParkedState { learner, valid, position, learning_rate, callbacks } = parked;
+        let rates = LearningRates::of(&learner, learning_rate, callbacks.rate_scale());
         let (Some(saver), Some(store)) = (saves.saver(), &self.store.0) else { return Ok(()) };
         let logged = position.logged();
         self.metrics.history.await_count(burn_epoch(position.epoch), logged, METRICS_LIMIT.min(limit / 4));
@@ -147,7 +147,7 @@ impl<M: LearnerModel> LoopFromOutside<M> {
         let requested = saver.requested_saves(&[event], position, &progress);
         let state = TrainerState {
             learning_rate: Some(rates.last),
-            next_learning_rate: Some(rates.next),
+            next_learning_rate: rates.next,
             learning_rate_scale: rates.scale,
             batches_per_step: Some(self.batches_per_step),
             data: Some(self.data.of_epoch(position.epoch)),

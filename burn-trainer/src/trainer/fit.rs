@@ -206,6 +206,14 @@ impl<M: LearnerModel> Trainer<M> {
         let LoopParts { mut metric_logger, saves, environment } = parts;
         let records = match &prepared.resume {
             Some(resume) => {
+                let scale = resume.state.learning_rate_scale;
+                if scale != 1.0 {
+                    let reason = format!(
+                        "the run has a learning rate that a callback has scaled by {scale}, and fit_with calls no callbacks: \
+                         continue it with Trainer::fit"
+                    );
+                    return Err(Error::config("ckpt_path", reason));
+                }
                 let (optimizer, scheduler) = optimizer_probe::optimizer_and_scheduler(&learner)?;
                 restore::check_restored(&optimizer, &scheduler, resume)?;
                 Some(restore::read_records(resume)?)

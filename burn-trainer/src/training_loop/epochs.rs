@@ -55,8 +55,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
         }
         self.call_between("on_fit_start", |callback, context| callback.on_fit_start(context))?;
         self.callbacks.settle()?;
-        let ends_here = self.early_stopping.has_stopped() || self.ends_here();
-        if is_done || ends_here {
+        // Within an epoch it depends on whether the epoch has more batches, and on its validation.
+        let is_within = next.batches > 0 || next.trained;
+        if is_done || self.early_stopping.has_stopped() || (!is_within && self.ends_here()) {
             self.progress.finished_before = is_resumed;
             return Ok(());
         }
@@ -70,6 +71,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             self.metrics.history.see_until(burn_epoch(next.epoch));
             self.train_epoch(data)?;
             if self.burn.should_stop() || !self.progress.position.trained {
+                self.progress.finished_before = is_resumed && !self.progress.has_moved();
                 return Ok(());
             }
             data.devices.gather(self.learner.get_mut());
@@ -144,6 +146,10 @@ impl<M: LearnerModel> LoopState<'_, M> {
         passing: &mut EpochBatches<'_, <M as TrainStep>::Input>,
     ) -> Result<bool> {
         let mut next = passing.next_step();
+        // The run has come to its limit before, and with the batch that was the last of it then.
+        if next.is_some() && training.batches > 0 && self.ends_here() {
+            return Ok(false);
+        }
         while let Some(batches) = next {
             let Some(batches) = self.burn.loaded(batches) else { return Ok(false) };
             let (items, progress) = (passing.items_done(), passing.progress());
@@ -152,8 +158,10 @@ impl<M: LearnerModel> LoopState<'_, M> {
             let is_due = training.accumulated >= self.progress.batch.accumulation;
             let mut is_step = false;
             if is_due {
-                is_step = self.step(devices, training, computed.items)?;
+                let stepped = self.step(devices, training, computed.items);
+                // Also after a failure: the state that is saved then can have these batches.
                 self.report(&mut computed);
+                is_step = stepped?;
                 self.check_logged("train_")?;
             }
             if self.burn.should_stop() {
@@ -164,10 +172,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
             let read = catch_unwind(AssertUnwindSafe(|| passing.next_step()));
             let ended = matches!(read, Ok(None));
             if !is_due {
-                if ended {
-                    self.step(devices, training, computed.items)?;
-                }
+                let stepped = if ended { self.step(devices, training, computed.items) } else { Ok(true) };
                 self.report(&mut computed);
+                stepped?;
                 self.check_logged("train_")?;
             }
             // The end of an epoch is saved after validation, with its metrics.
@@ -221,17 +228,19 @@ impl<M: LearnerModel> LoopState<'_, M> {
         training: &mut EpochInTraining<'_, M>,
         items: u64,
     ) -> Result<bool> {
-        self.learner.leave_slot();
-        self.callbacks.unsettle();
         let mut gradients = training.gradients.sum(self.learner.get());
         training.accumulated = 0;
         let is_done = !self.call_before_step(&mut gradients, training.batches)?;
+        // What follows can then work in place.
+        self.learner.leave_slot();
+        self.callbacks.unsettle();
+        match is_done {
+            true => self.learner.optimizer_step(devices, gradients, self.callbacks.rate_scale())?,
+            false => self.learner.forget_batches(),
+        }
         let position = &mut self.progress.position;
         (position.batches, position.items) = (training.batches, items);
-        if is_done {
-            self.learner.optimizer_step(devices, gradients, self.callbacks.rate_scale())?;
-            self.progress.position.global_step += 1;
-        }
+        position.global_step += u64::from(is_done);
         self.learner.settle();
         if is_done {
             self.call(
@@ -272,7 +281,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         });
         self.call_between("on_validation_start", |callback, context| callback.on_validation_start(context))?;
         seed_device(data.devices.main(), self.progress.seed, SeededPart::Validation { epoch });
-        let own = self.callbacks.take_validated().map(|model| model.valid());
+        let device = data.devices.main().clone().inner();
+        let own = self.callbacks.take_validated().map(|model| model.valid().to_device(&device));
         let model = own.unwrap_or_else(|| self.learner.get().model().valid());
         let mut iteration = 0;
         while let Some(batches) = passing.next_step() {

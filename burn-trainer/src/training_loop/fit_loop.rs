@@ -151,7 +151,8 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop<M> {
             devices.settle();
             let data = data.insert(RunData::<M> {
                 train: EpochData::new(&train, devices.all(), batches.train).repeating(batches.repeats),
-                valid: EpochData::new(&valid, &[devices.main().clone().inner()], batches.valid),
+                valid: EpochData::new(&valid, &[devices.main().clone().inner()], batches.valid)
+                    .repeating(batches.repeats),
                 devices: &devices,
             });
             state.train(data, max_epochs, resume.is_some())

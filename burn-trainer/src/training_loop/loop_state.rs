@@ -100,7 +100,7 @@ impl LoopProgress {
     ) -> TrainerState {
         TrainerState {
             learning_rate: (self.position.global_step > 0).then_some(rates.last),
-            next_learning_rate: Some(rates.next),
+            next_learning_rate: rates.next,
             learning_rate_scale: rates.scale,
             batches_per_step: Some(self.batch.batches_per_step()),
             data: Some(self.data.of_epoch(self.position.epoch)),
@@ -114,8 +114,10 @@ impl<M: LearnerModel> LoopState<'_, M> {
     /// Whether a limit, or a callback, ends the run here as done.
     pub(super) fn ends_here(&mut self) -> bool {
         let LoopProgress { position, clock, .. } = &self.progress;
-        let may_end_early = self.limits.may_end_early(*position);
-        let stop = self.callbacks.stop().filter(|_| may_end_early).cloned();
+        if !self.limits.may_end_early(*position) {
+            self.callbacks.forget_stop();
+        }
+        let stop = self.callbacks.stop().cloned();
         let reached = self.limits.reached(*position, clock);
         let is_early_stopping = |stop: &StopRequest| stop.callback == EARLY_STOPPING;
         self.progress.stopped_early = reached.is_none() && stop.as_ref().is_some_and(is_early_stopping);
@@ -126,8 +128,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
     /// Warns where the first step after a resume has another learning rate than it would have had in the run that saved the
     /// checkpoint.
     pub(super) fn warn_of_another_rate(&self) {
+        let Some(expected) = self.progress.expected_rate else { return };
         let now = self.learner.rates(self.callbacks.rate_scale()).next;
-        if let Some(expected) = self.progress.expected_rate.filter(|expected| *expected != now) {
+        if let Some(now) = now.filter(|now| !is_same_rate(*now, expected)) {
             let step = self.progress.position.global_step + 1;
             warn(&format!(
                 "the learning rate of step {step} is {now}, and {expected} in the run that saved the checkpoint: the scheduler, its \
@@ -187,8 +190,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
             let Some(saver) = saves.saver() else { return Ok(()) };
             let is_last = matches!(events, [TrainingEvent::Interrupted(_)]);
             let ended = events.iter().find_map(TrainingEvent::ended);
-            let state = progress.trainer_state(learner.rates(callbacks.rate_scale()), metrics, ended);
             let callbacks = callbacks.states()?;
+            let state = progress.trainer_state(learner.rates(callbacks.rate_scale()), metrics, ended);
             saver.submit(&requested, &state, is_last, &mut deadline, |weights_only| {
                 let history = || metrics.history.at(progress.position.logged());
                 let step = progress.position.global_step;
@@ -223,9 +226,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
         }
         let (event, latest) = (TrainingEvent::Exception(message), || metrics.values());
         let requested = requested_saves(saver, &[event], progress, &latest);
+        let callbacks = callbacks.states()?;
         let rates = learner.rates(callbacks.rate_scale());
         let state = progress.trainer_state(rates, metrics, event.ended());
-        let callbacks = callbacks.states()?;
         saver.submit_within(limit, &requested, &state, |weights_only| {
             let history = || metrics.history.at(progress.position.logged());
             let step = progress.position.global_step;
@@ -261,9 +264,14 @@ impl<M: LearnerModel> LoopState<'_, M> {
     /// The learner's state is now that of this position. It is parked, with the states of the callbacks.
     pub(super) fn park(&mut self) -> Result<()> {
         let callbacks = self.callbacks.settle()?;
-        self.learner.park(self.progress.position, callbacks, self.callbacks.rate_scale());
+        self.learner.park(self.progress.position, callbacks);
         Ok(())
     }
+}
+
+/// Whether two rates differ by no more than the cosine of two systems does.
+fn is_same_rate(one: f64, other: f64) -> bool {
+    (one - other).abs() <= 1e-9 * one.abs().max(other.abs())
 }
 
 fn requested_saves(

@@ -4,7 +4,7 @@ use burn::train::LearnerModel;
 use burn_ckpt::retention::MetricMode;
 use serde::{Deserialize, Serialize};
 
-use super::metric_watch::{Look, MetricWatch};
+use super::metric_watch::{MetricWatch, as_text};
 use crate::callbacks::callback::{Callback, Restored};
 use crate::callbacks::context::CallbackContext;
 use crate::callbacks::result::CallbackResult;
@@ -109,22 +109,35 @@ impl EarlyStopping {
 pub(crate) struct EarlyStoppingCallback {
     settings: EarlyStopping,
     watch: MetricWatch,
-    /// Why it has ended the run by a value alone.
-    by_value: Option<String>,
+    last: LastValue,
 }
+
+/// The metric's last value.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+struct LastValue(#[serde(with = "as_text")] Option<f64>);
 
 impl EarlyStoppingCallback {
     pub(crate) fn new(settings: EarlyStopping) -> Self {
         let watch = MetricWatch::new(&settings.metric, settings.mode, settings.min_delta);
-        Self { settings, watch, by_value: None }
+        Self { settings, watch, last: LastValue::default() }
     }
 
-    /// Why the run ends now, by what was seen so far.
+    /// Why the run ends now, by what was seen so far and the present settings.
     fn reason(&self) -> Option<String> {
         let (metric, since) = (self.watch.metric(), self.watch.counts.since_best);
-        let is_out_of_patience = since >= self.settings.patience;
-        let of_patience = is_out_of_patience.then(|| format!("{metric} has not improved for {since} epochs"));
-        self.by_value.clone().or(of_patience)
+        if let Some(value) = self.last.0 {
+            if self.settings.check_finite && self.watch.is_bad(value) {
+                return Some(format!("{metric} is {value}"));
+            }
+            let is_good = |threshold: &f64| match self.watch.mode() {
+                Some(MetricMode::Max) => value >= *threshold,
+                _ => value <= *threshold,
+            };
+            if let Some(threshold) = self.settings.threshold.filter(is_good) {
+                return Some(format!("{metric} is {value}, and {threshold} is good enough"));
+            }
+        }
+        (since >= self.settings.patience).then(|| format!("{metric} has not improved for {since} epochs"))
     }
 }
 
@@ -134,37 +147,20 @@ impl<M: LearnerModel> Callback<M> for EarlyStoppingCallback {
     }
 
     fn on_fit_start(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
-        if self.settings.patience == 0 {
-            return Err("its patience is 0: it must be at least 1 epoch".into());
-        }
         self.watch.resolve(context)?;
         self.reason().into_iter().for_each(|reason| context.stop(reason));
         Ok(())
     }
 
     fn on_epoch_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
-        let look = self.watch.look(context)?;
-        let metric = self.watch.metric();
-        if let Look::NotFinite(value) = look
-            && self.settings.check_finite
-        {
-            self.by_value = Some(format!("{metric} is {value}"));
-        }
-        if let (Some(threshold), Some(value)) = (self.settings.threshold, context.metrics().get(metric)) {
-            let is_good = match self.watch.mode() {
-                Some(MetricMode::Max) => *value >= threshold,
-                _ => *value <= threshold,
-            };
-            if is_good {
-                self.by_value = Some(format!("{metric} is {value}, and {threshold} is good enough"));
-            }
-        }
+        self.watch.look(context)?;
+        self.last = LastValue(context.metrics().get(self.watch.metric()).copied());
         self.reason().into_iter().for_each(|reason| context.stop(reason));
         Ok(())
     }
 
     fn state(&self) -> CallbackResult<Option<CallbackState>> {
-        Ok(Some(CallbackState::new(VERSION).with_value(&(&self.watch.counts, &self.by_value))?))
+        Ok(Some(CallbackState::new(VERSION).with_value(&(&self.watch.counts, self.last))?))
     }
 
     fn restore(
@@ -173,7 +169,7 @@ impl<M: LearnerModel> Callback<M> for EarlyStoppingCallback {
         state: Option<CallbackState>,
     ) -> CallbackResult<Restored> {
         match state {
-            Some(state) => (self.watch.counts, self.by_value) = state.value()?,
+            Some(state) => (self.watch.counts, self.last) = state.value()?,
             None if context.epoch() > 0 => {
                 return Ok(Restored::Anew("the checkpoint was saved without early stopping".to_owned()));
             }

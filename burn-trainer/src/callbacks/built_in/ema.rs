@@ -128,7 +128,8 @@ impl<M: LearnerModel> Callback<M> for Ema<M> {
     ) -> CallbackResult<Restored> {
         let Some(state) = state else {
             let reason = "the checkpoint has no average".to_owned();
-            let has_begun = context.global_step() > self.settings.start_step;
+            let EmaSettings { start_step, every_n_steps, .. } = self.settings;
+            let has_begun = context.global_step() >= start_step.saturating_add(every_n_steps);
             return Ok(if has_begun { Restored::Anew(reason) } else { Restored::Whole });
         };
         if state.version() > VERSION {
@@ -159,9 +160,11 @@ struct Averaging {
 impl ModuleMapper for Averaging {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         match self.now.0.get::<Tensor<D>>(&param.id) {
-            Some(now) => {
-                param.map(|average| average.mul_scalar(self.decay) + now.mul_scalar(1.0 - self.decay))
-            }
+            Some(now) => param.map(|average| {
+                // An optimizer that is divided moves parameters between devices.
+                let now = now.to_device(&average.device());
+                average.mul_scalar(self.decay) + now.mul_scalar(1.0 - self.decay)
+            }),
             None => param,
         }
     }

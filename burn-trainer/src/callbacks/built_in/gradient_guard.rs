@@ -42,6 +42,8 @@ pub enum NonFinite {
 /// # }
 /// ```
 ///
+/// Unless [`NonFinite::Off`] is set, the norm is read at each step: on a GPU the loop waits there for the step.
+///
 /// The norm is the L2 norm of all gradients together, before they are limited; burn's optimizers can limit that of each parameter
 /// alone. It is logged as `train_grad_norm`.
 #[derive(Debug, Clone)]
@@ -192,11 +194,12 @@ impl<M: LearnerModel> Callback<M> for GradientGuard {
                 return Ok(());
             }
         }
-        if let Some(limit) = self.clip_value {
-            gradients.clip_value(limit);
-        }
-        if let Some(limit) = self.clip_norm {
-            gradients.clip_norm(limit);
+        self.clip_value.into_iter().for_each(|limit| gradients.clip_value(limit));
+        match (self.clip_norm, self.clip_value) {
+            (None, _) => {}
+            // The norm is known.
+            (Some(limit), None) => gradients.scale_to(limit, norm),
+            (Some(limit), Some(_)) => drop(gradients.clip_norm(limit)),
         }
         Ok(())
     }

@@ -20,9 +20,30 @@ pub(super) struct MetricWatch {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct WatchCounts {
     /// `None` before the first value that is a number.
+    #[serde(with = "as_text")]
     best: Option<f64>,
     /// The looks since then.
     pub(super) since_best: u64,
+}
+
+/// A number as text: JSON has none that is infinite.
+pub(super) mod as_text {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(in crate::callbacks::built_in) fn serialize<S: Serializer>(
+        value: &Option<f64>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        value.map(|value| value.to_string()).serialize(to)
+    }
+
+    pub(in crate::callbacks::built_in) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<f64>, D::Error> {
+        let text: Option<String> = Option::deserialize(from)?;
+        text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
+    }
 }
 
 /// What a look at the metric shows.
@@ -30,8 +51,6 @@ pub(super) struct WatchCounts {
 pub(super) enum Look {
     Better,
     NotBetter,
-    /// The value is NaN, or infinite in the bad direction.
-    NotFinite(f64),
 }
 
 impl MetricWatch {
@@ -73,19 +92,27 @@ impl MetricWatch {
 
     /// Looks at the metric's present value.
     pub(super) fn look<M: LearnerModel>(&mut self, context: &CallbackContext<'_, M>) -> CallbackResult<Look> {
-        let Some(value) = context.metrics().get(&self.metric).copied() else {
-            return Err(format!("the metric {} was not logged", self.metric).into());
+        let value = context.metrics().get(&self.metric).copied();
+        let Some(value) = value.filter(|_| context.is_logged(&self.metric)) else {
+            return Err(
+                format!("the metric {} was not logged: register it for its split", self.metric).into()
+            );
         };
         Ok(self.note(value))
     }
 
+    /// Whether a value is NaN, or infinite in the bad direction.
+    pub(super) fn is_bad(&self, value: f64) -> bool {
+        let worst = if self.mode == Some(MetricMode::Max) { f64::NEG_INFINITY } else { f64::INFINITY };
+        value.is_nan() || value == worst
+    }
+
     fn note(&mut self, value: f64) -> Look {
-        let lower = self.mode != Some(MetricMode::Max);
-        let worst = if lower { f64::INFINITY } else { f64::NEG_INFINITY };
-        if value.is_nan() || value == worst {
+        if self.is_bad(value) {
             self.counts.since_best += 1;
-            return Look::NotFinite(value);
+            return Look::NotBetter;
         }
+        let lower = self.mode != Some(MetricMode::Max);
         let is_better = self.counts.best.is_none_or(|best| match lower {
             true => value < best - self.min_delta,
             false => value > best + self.min_delta,

@@ -11,8 +11,9 @@ use crate::callbacks::state::CallbackState;
 
 const VERSION: u32 = 1;
 
-/// Multiplies the learning rate by a factor when a metric has not improved over so many epochs, as PyTorch's
-/// [`ReduceLROnPlateau`](https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.ReduceLROnPlateau.html) does.
+/// Multiplies the learning rate by a factor when a metric has not improved for more than so many epochs, as PyTorch's
+/// [`ReduceLROnPlateau`](https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.ReduceLROnPlateau.html) does. Other
+/// than there, any improvement counts unless [`min_delta`](Self::min_delta) is set.
 ///
 /// The learner's scheduler, or its constant rate, has to be a [`scaled`](crate::lr_scheduler::scaled) one.
 ///
@@ -36,7 +37,7 @@ pub struct ReduceOnPlateau {
 }
 
 impl ReduceOnPlateau {
-    /// By a factor of 0.1 after 10 epochs without an improvement.
+    /// By a factor of 0.1 after the eleventh epoch in a row without an improvement.
     #[must_use]
     pub fn new(metric: &str) -> Self {
         let watch = MetricWatch::new(metric, None, 0.0);
@@ -50,7 +51,7 @@ impl ReduceOnPlateau {
         self
     }
 
-    /// Sets after how many epochs without an improvement the rate falls.
+    /// Sets how many epochs without an improvement are let pass: the rate falls after the next one.
     #[must_use]
     pub fn patience(mut self, epochs: u64) -> Self {
         self.patience = epochs;
@@ -95,8 +96,10 @@ impl<M: LearnerModel> Callback<M> for ReduceOnPlateau {
         if !(self.factor > 0.0 && self.factor < 1.0) {
             return Err(format!("its factor is {}: it must be above 0 and below 1", self.factor).into());
         }
-        if self.patience == 0 {
-            return Err("its patience is 0: it must be at least 1 epoch".into());
+        if !context.can_scale_learning_rate() {
+            return Err("the learning rate cannot be scaled: give burn_trainer::lr_scheduler::scaled(..) of the rate, or of the \
+                        scheduler of each group, to Learner::new"
+                .into());
         }
         self.watch.resolve(context)
     }
@@ -107,14 +110,14 @@ impl<M: LearnerModel> Callback<M> for ReduceOnPlateau {
             self.cooling -= 1;
             self.watch.counts.since_best = 0;
         }
-        if look == Look::Better || self.watch.counts.since_best < self.patience {
+        if look == Look::Better || self.watch.counts.since_best <= self.patience {
             return Ok(());
         }
         let scale = context.learning_rate_scale();
         let next = (scale * self.factor).max(self.min_scale);
         if next < scale {
             log::info!("{} is on a plateau: the learning rate is scaled by {next}", self.watch.metric());
-            context.scale_learning_rate(next / scale);
+            context.scale_learning_rate(next / scale)?;
         }
         self.cooling = self.cooldown;
         self.watch.counts.since_best = 0;

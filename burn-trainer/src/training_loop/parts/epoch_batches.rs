@@ -80,7 +80,8 @@ impl<I: 'static> EpochData<I> {
 
     /// With the batches of the first epoch in each epoch.
     pub(in crate::training_loop) fn repeating(self, repeats: bool) -> Self {
-        if repeats && !self.resumable {
+        let takes_starts = || iter_from(&*self.loaders[0], StartPosition::of_epoch(0)).1;
+        if repeats && !takes_starts() {
             warn(
                 "overfit_batches needs a loader of Trainer::loader: the batches of another one change with the epoch",
             );

@@ -21,6 +21,11 @@ impl<M: LearnerModel> LoopCallbacks<M> {
         Self { callbacks, device: device.clone(), max_epochs, states: None }
     }
 
+    /// Drops the request to end the run: it came too early.
+    pub(in crate::training_loop) fn forget_stop(&mut self) {
+        self.callbacks.requests.stop = None;
+    }
+
     /// Which of them ends the run, and why.
     pub(in crate::training_loop) fn stop(&self) -> Option<&StopRequest> {
         self.callbacks.requests.stop.as_ref()
@@ -31,7 +36,7 @@ impl<M: LearnerModel> LoopCallbacks<M> {
         self.callbacks.requests.validated.take()
     }
 
-    /// By what the scheduler's rate is multiplied.
+    /// By what the scheduler's rate is multiplied in the next step. A save has that of the states.
     pub(in crate::training_loop) fn rate_scale(&self) -> f64 {
         self.callbacks.requests.rate_scale
     }

@@ -99,6 +99,15 @@ impl<'a, M: LearnerModel> TrainedLearner<'a, M> {
         }
     }
 
+    /// The batches of a step are left out: the running statistics are those of the step before again.
+    pub(in crate::training_loop) fn forget_batches(&mut self) {
+        if let Some(statistics) = &self.statistics {
+            // The model shares its statistics' cells with its copies.
+            drop(statistics.put_into(self.learner.model()));
+        }
+        self.phase = Phase::BetweenSteps;
+    }
+
     /// The state is about to change, and is not parked any more. So the change can work in place.
     pub(in crate::training_loop) fn leave_slot(&self) {
         drop(self.slot.as_ref().and_then(ParkingSlot::take));
@@ -115,7 +124,6 @@ impl<'a, M: LearnerModel> TrainedLearner<'a, M> {
         gradients: SummedGradients,
         rate_scale: f64,
     ) -> Result<()> {
-        self.phase = Phase::OptimizerStep;
         if with_scale(rate_scale, || self.learner.lr_step()) == RateScale::Unused {
             let reason = format!(
                 "a callback scales it by {rate_scale}, and this scheduler cannot be scaled: give \
@@ -123,6 +131,7 @@ impl<'a, M: LearnerModel> TrainedLearner<'a, M> {
             );
             return Err(Error::config("the learning rate", reason));
         }
+        self.phase = Phase::OptimizerStep;
         self.learning_rate = self.learner.lr_current();
         gradients.apply(devices, self.learner);
         Ok(())
@@ -144,16 +153,11 @@ impl<'a, M: LearnerModel> TrainedLearner<'a, M> {
     }
 
     /// Parks the settled state, which has this position, with the states of the callbacks.
-    pub(in crate::training_loop) fn park(
-        &mut self,
-        position: Position,
-        callbacks: CallbackStates,
-        rate_scale: f64,
-    ) {
+    pub(in crate::training_loop) fn park(&mut self, position: Position, callbacks: CallbackStates) {
         let valid = self.valid.take();
         if let Some(slot) = &self.slot {
             let (learner, learning_rate) = (self.learner.clone(), self.learning_rate.base());
-            slot.park(ParkedState { learner, valid, position, learning_rate, rate_scale, callbacks });
+            slot.park(ParkedState { learner, valid, position, learning_rate, callbacks });
         }
     }
 

@@ -62,6 +62,23 @@ fn a_run_ends_as_done_at_so_many_steps_and_continues_with_more() {
 }
 
 #[test]
+fn a_limit_in_the_last_step_of_an_epoch_has_its_validation_also_after_a_failure_there() {
+    let (whole, parts) = (root(), root());
+    let limited = |root: &Path| config(root, 5).with_max_steps(10).with_ckpt_path("auto");
+    assert_eq!(train(limited(whole.path())).unwrap().epochs, 1);
+    let failing = Script { panic_in_validation: Some(3), ..Script::default() };
+    assert!(train_by(limited(parts.path()), failing, |trainer| trainer).is_err());
+    let result = train(limited(parts.path())).unwrap();
+    assert_eq!((result.epochs, result.global_step, result.finished_before), (1, 10, false));
+    compare(&run_dir(whole.path()), &run_dir(parts.path())).unwrap();
+    // The state of the last step, without its validation.
+    let parts = root();
+    let failing = Script { panic_in_validation: Some(1), ..Script::default() };
+    assert!(train_by(limited(parts.path()), failing, |trainer| trainer).is_err());
+    assert_eq!(train(limited(parts.path())).unwrap().epochs, 1);
+}
+
+#[test]
 fn a_run_ends_after_its_time() {
     let root = root();
     let config = config(root.path(), 5).with_max_time(Duration::from_nanos(1)).with_ckpt_path("auto");

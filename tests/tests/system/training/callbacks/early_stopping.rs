@@ -71,6 +71,26 @@ fn it_stays_ended_and_continues_with_more_patience() {
 }
 
 #[test]
+fn a_stop_before_the_least_number_of_epochs_is_forgotten() {
+    let scores = [1.0, 2.0, 3.0, 0.5, 0.4, 0.3, 0.2, 0.1];
+    let root = tempfile::tempdir().unwrap();
+    let config = settings(root.path(), score().with_patience(2)).with_min_epochs(5);
+    assert_eq!(scored(config, &scores).unwrap().epochs, 8);
+}
+
+#[test]
+fn with_another_threshold_the_run_continues() {
+    let scores = [5.0, 4.0, 3.0, 2.0, 1.0, 0.5, 0.4, 0.3];
+    let root = tempfile::tempdir().unwrap();
+    let with = |threshold: f64, done: usize| {
+        scored(settings(root.path(), score().with_threshold(threshold)), &scores[done..]).unwrap()
+    };
+    assert_eq!(with(3.0, 0).epochs, 3);
+    assert!(with(3.0, 3).finished_before);
+    assert_eq!(with(0.9, 3).epochs, 6);
+}
+
+#[test]
 fn settings_that_cannot_be_are_errors_before_the_first_step_that_name_the_choices() {
     let wrong = |early_stopping: EarlyStopping| {
         let root = tempfile::tempdir().unwrap();
@@ -81,8 +101,14 @@ fn settings_that_cannot_be_are_errors_before_the_first_step_that_name_the_choice
     };
     let unknown = wrong(EarlyStopping::new("val_los"));
     assert!(unknown.contains("val_los") && unknown.contains("val_score"), "{unknown}");
-    assert!(wrong(score().with_patience(0)).contains("patience"));
-    assert!(wrong(score().with_min_delta(-1.0)).contains("min_delta"));
+    let setting = |early_stopping: EarlyStopping| {
+        let root = tempfile::tempdir().unwrap();
+        let config = settings(root.path(), early_stopping).with_limit_valid_batches(1);
+        let Err(Error::Config { setting, .. }) = scored(config, &[1.0; 8]) else { panic!() };
+        setting
+    };
+    assert_eq!(setting(score().with_patience(0)), "early_stopping.patience");
+    assert_eq!(setting(score().with_min_delta(-1.0)), "early_stopping.min_delta");
 }
 
 #[test]

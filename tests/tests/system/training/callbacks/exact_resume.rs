@@ -186,3 +186,89 @@ fn with_a_failure_within_an_optimizer_step_of_several_batches() {
     // Of ten batches: two steps of four, and one of two. One is left out: its last batch is the fourth of the first epoch.
     is_exact(4, 7, (2..=29).step_by(3).map(failing_in));
 }
+
+/// Fails in one of its methods.
+struct Failing {
+    method: &'static str,
+    panics: bool,
+}
+
+impl Failing {
+    fn reach(&self, method: &str, context: &CallbackContext<'_, Model>) -> CallbackResult {
+        if method != self.method || context.epoch() != 1 || context.batch() < 6 {
+            return Ok(());
+        }
+        assert!(!self.panics, "told to panic");
+        Err("told to fail".into())
+    }
+}
+
+impl Callback<Model> for Failing {
+    fn name(&self) -> String {
+        "failing".to_owned()
+    }
+
+    fn on_train_batch_end(
+        &mut self,
+        context: &mut CallbackContext<'_, Model>,
+        _: &burn::train::RegressionOutput,
+    ) -> CallbackResult {
+        self.reach("on_train_batch_end", context)
+    }
+
+    fn on_before_optimizer_step(
+        &mut self,
+        context: &mut CallbackContext<'_, Model>,
+        _: &mut Gradients<'_, Model>,
+    ) -> CallbackResult {
+        self.reach("on_before_optimizer_step", context)
+    }
+
+    fn on_train_step_end(&mut self, context: &mut CallbackContext<'_, Model>) -> CallbackResult {
+        self.reach("on_train_step_end", context)
+    }
+
+    fn on_validation_start(&mut self, context: &mut CallbackContext<'_, Model>) -> CallbackResult {
+        self.reach("on_validation_start", context)
+    }
+
+    fn on_validation_batches_end(&mut self, context: &mut CallbackContext<'_, Model>) -> CallbackResult {
+        self.reach("on_validation_batches_end", context)
+    }
+
+    fn on_validation_end(&mut self, context: &mut CallbackContext<'_, Model>) -> CallbackResult {
+        self.reach("on_validation_end", context)
+    }
+
+    fn on_epoch_end(&mut self, context: &mut CallbackContext<'_, Model>) -> CallbackResult {
+        self.reach("on_epoch_end", context)
+    }
+}
+
+#[test]
+fn after_a_callback_has_failed_in_any_of_its_methods() {
+    let root = || tempfile::tempdir().unwrap();
+    let whole = root();
+    train(whole.path(), 1, Script::default(), false).unwrap();
+    let methods = [
+        "on_train_batch_end",
+        "on_before_optimizer_step",
+        "on_train_step_end",
+        "on_validation_start",
+        "on_validation_batches_end",
+        "on_validation_end",
+        "on_epoch_end",
+    ];
+    for (method, panics) in methods.into_iter().flat_map(|method| [(method, false), (method, true)]) {
+        let parts = root();
+        let failing = Failing { method, panics };
+        let trainer =
+            Trainer::new(settings(parts.path()), &Script::default().hparams()).unwrap().callback(failing);
+        let trainer = with_callbacks(trainer);
+        let script = Script::default();
+        let training = trainer.training(loader(&script), loader(&script)).metrics((LossMetric::new(),));
+        assert!(trainer.fit(training, learner(script)).is_err(), "{method}");
+        train(parts.path(), 1, Script::default(), true).unwrap();
+        is_as(whole.path(), parts.path(), &format!("{method}, panics: {panics}"));
+    }
+}

@@ -136,9 +136,7 @@ fn gradients_that_are_not_finite_are_an_error_that_names_the_step_and_its_batche
         let Error::Callback { name, source, saved, .. } = error else { panic!("{error}") };
         let text = source.to_string();
         assert!(name == "gradient_guard" && text.contains("step 4 (batches 4 to 4 of the epoch)"), "{text}");
-        let metadata = burn_ckpt::Checkpoint::open(saved.unwrap());
-        // The directory is gone; that the state before the step was saved, its name says.
-        assert!(metadata.is_err());
+        assert!(saved.unwrap().to_string_lossy().contains("on_exception"));
     }
 }
 

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
+use burn::module::ParamGroup;
 use burn::optim::AdamConfig;
 use burn::train::{Learner, SupervisedTraining};
 use burn_ckpt::retention::MetricMode;
@@ -69,7 +71,7 @@ fn last(root: &Path) -> (IndexMap<String, TensorInfo>, Vec<String>) {
 }
 
 fn plateau() -> ReduceOnPlateau {
-    ReduceOnPlateau::new("val_score").mode(MetricMode::Min).factor(0.5).patience(2)
+    ReduceOnPlateau::new("val_score").mode(MetricMode::Min).factor(0.5).patience(1)
 }
 
 const SCORES: [f64; 6] = [3.0, 3.5, 3.1, 3.2, 3.3, 3.4];
@@ -118,12 +120,45 @@ fn a_run_with_a_plateau_resumes_exactly() {
 }
 
 #[test]
-fn a_scheduler_that_cannot_be_scaled_is_an_error_that_says_what_to_do() {
+fn a_rate_that_cannot_be_scaled_is_an_error_before_the_first_step_that_says_what_to_do() {
+    let plain = ModuleLrScheduler::new(0.01);
+    let a_group =
+        ModuleLrScheduler::new(scaled(0.01)).with_group(ParamGroup::from_path("output.weight"), 0.02);
+    for rate in [plain, a_group] {
+        let root = tempfile::tempdir().unwrap();
+        let (result, rates) =
+            train(settings(root.path(), 6), Script::default(), rate, &SCORES, Some(plateau()));
+        let Err(Error::Callback { name, source, .. }) = result else { panic!() };
+        assert!(
+            name == "reduce_on_plateau" && source.to_string().contains("lr_scheduler::scaled"),
+            "{source}"
+        );
+        assert!(rates.is_empty());
+    }
+}
+
+/// A rate for each step, and none after them.
+#[derive(Clone)]
+struct Table(std::vec::IntoIter<f64>);
+
+impl LrScheduler for Table {
+    fn step(&mut self) -> f64 {
+        self.0.next().unwrap()
+    }
+
+    fn to_record(&self) -> LrSchedulerRecord {
+        LrSchedulerRecord::new()
+    }
+
+    fn load_record(&mut self, _: LrSchedulerRecord) {}
+}
+
+#[test]
+fn a_schedule_that_ends_with_the_run_ends_it_well() {
     let root = tempfile::tempdir().unwrap();
-    let (result, rates) = train(settings(root.path(), 6), Script::default(), 0.01, &SCORES, Some(plateau()));
-    let Err(Error::Config { setting, reason }) = result else { panic!() };
-    assert!(setting == "the learning rate" && reason.contains("lr_scheduler::scaled"), "{setting} {reason}");
-    assert_eq!(rates.len(), 30);
+    let table = Table(vec![0.01; 20].into_iter());
+    let (result, rates) = train(settings(root.path(), 2), Script::default(), table, &SCORES, None);
+    assert_eq!((result.unwrap().global_step, rates.len()), (20, 20));
 }
 
 #[test]
