@@ -11,6 +11,10 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::file_names::name_error;
+use crate::format::container::bounded_json::check;
+use crate::format::container::limits::{
+    MAX_ENTRY_NAME_BYTES, MAX_JSON_BYTES, MAX_JSON_VALUES, MAX_SCALARS, MAX_STRINGS,
+};
 use crate::format::limits::Limits;
 use crate::format::section::Section;
 use crate::hparams::json::hparams_to_json;
@@ -158,7 +162,42 @@ pub(crate) fn entries(contents: Contents) -> Result<Entries> {
         scalars.extend(part.scalars.into_iter().map(|(name, value)| (named(name), value)));
         strings.extend(part.strings.into_iter().map(|(name, value)| (named(name), value)));
     }
+    check_readable(&strings, &scalars)?;
     Ok(Entries { tensors, scalars, strings })
+}
+
+/// Checks that a reader accepts what is not a tensor, before anything is written.
+fn check_readable(strings: &BTreeMap<String, String>, scalars: &BTreeMap<String, Scalar>) -> Result<()> {
+    for (key, what) in [
+        (SECTIONS_KEY, "the list of the sections"),
+        (HPARAMS_KEY, "the hyperparameters"),
+        (TRAINER_STATE_KEY, "the trainer's state"),
+    ] {
+        let text = strings.get(key).map(String::as_str).unwrap_or_default();
+        let unreadable = |reason: String| Error::Snapshot {
+            reason: format!("{what} could not be read back: {reason}"),
+            source: None,
+        };
+        if text.len() as u64 > MAX_JSON_BYTES {
+            let bytes = text.len();
+            return Err(unreadable(format!(
+                "their JSON has {bytes} bytes, and {MAX_JSON_BYTES} are allowed"
+            )));
+        }
+        check(text.as_bytes(), MAX_JSON_VALUES).map_err(|error| unreadable(error.to_string()))?;
+    }
+    let within = |unit, found: usize, limit: usize| match found > limit {
+        true => {
+            let (what, found, limit) = ("the checkpoint".to_owned(), found as u64, limit as u64);
+            Err(Error::TooLarge { what, unit, found, limit })
+        }
+        false => Ok(()),
+    };
+    within("scalars", scalars.len(), MAX_SCALARS)?;
+    within("strings", strings.len(), MAX_STRINGS)?;
+    let names = scalars.keys().chain(strings.keys());
+    let longest = names.map(String::len).max().unwrap_or_default();
+    within("bytes in a name", longest, MAX_ENTRY_NAME_BYTES)
 }
 
 /// Checks a section's name. The name of a program's own part has no dot, as the part's name in the file ends at a dot.

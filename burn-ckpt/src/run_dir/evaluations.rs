@@ -6,6 +6,8 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::disk::storage::StoredFile;
+use crate::format::container::bounded_json::parse;
+use crate::format::container::limits::MAX_JSON_VALUES;
 
 /// Upper limit in bytes of a file of evaluations: thousands of metrics.
 pub const MAX_EVALUATION_BYTES: u64 = 1024 * 1024;
@@ -19,5 +21,5 @@ struct Owner {
 pub(crate) fn is_of_run(path: &Path, run_id: &str) -> bool {
     let mut text = Vec::new();
     let read = StoredFile::open(path).and_then(|file| file.take(MAX_EVALUATION_BYTES).read_to_end(&mut text));
-    read.is_ok() && serde_json::from_slice::<Owner>(&text).is_ok_and(|owner| owner.run_id == run_id)
+    read.is_ok() && parse::<Owner>(&text, MAX_JSON_VALUES).is_ok_and(|owner| owner.run_id == run_id)
 }

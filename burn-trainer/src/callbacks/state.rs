@@ -6,6 +6,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn_ckpt::Section;
+use burn_ckpt::plumbing::{MAX_JSON_VALUES, check_json, parse_json};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -59,9 +60,11 @@ impl CallbackState {
     ///
     /// # Errors
     ///
-    /// When it cannot be written as JSON.
+    /// When it cannot be written as JSON, or has more than 120,000 values.
     pub fn with_value(mut self, value: &impl Serialize) -> CallbackResult<Self> {
-        self.section.strings.insert(VALUE_KEY.to_owned(), serde_json::to_string(value)?);
+        let text = serde_json::to_string(value)?;
+        check_json(text.as_bytes(), MAX_JSON_VALUES)?;
+        self.section.strings.insert(VALUE_KEY.to_owned(), text);
         Ok(self)
     }
 
@@ -96,7 +99,7 @@ impl CallbackState {
     /// When there is none, or it is not of the type.
     pub fn value<T: DeserializeOwned>(&self) -> CallbackResult<T> {
         let text = self.section.strings.get(VALUE_KEY).ok_or("the stored state has no value")?;
-        Ok(serde_json::from_str(text)?)
+        Ok(parse_json(text.as_bytes(), MAX_JSON_VALUES)?)
     }
 
     /// Puts the stored tensors into a module that has the same parameters.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use burn_ckpt::Checkpoint;
 use burn_ckpt::plumbing::storage::{self, StoredFile};
 use burn_ckpt::plumbing::{
-    Existing, MAX_EVALUATION_BYTES as MAX_BYTES, evaluation_path, is_there, write_whole,
+    Existing, MAX_EVALUATION_BYTES as MAX_BYTES, MAX_JSON_VALUES, evaluation_path, is_there, parse_json,
+    write_whole,
 };
 use serde::{Deserialize, Serialize};
 
@@ -127,7 +128,7 @@ fn read(path: &Path) -> Result<Option<std::result::Result<Kept, String>>> {
     if text.len() as u64 > MAX_BYTES {
         return Ok(Some(Err(format!("it has more than {MAX_BYTES} bytes"))));
     }
-    let kept = serde_json::from_slice(&text);
+    let kept = parse_json(&text, MAX_JSON_VALUES);
     Ok(Some(kept.map_err(|error| format!("its JSON does not describe evaluations: {error}"))))
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Bytes, DType, Shape};
 use burn_ckpt::Section;
-use burn_ckpt::plumbing::{parse_json, shown};
+use burn_ckpt::plumbing::{check_json, parse_json, shown};
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -24,6 +24,8 @@ pub(crate) const MAX_EPOCHS: usize = 10_000_000;
 const MAX_BYTES: usize = 256 * 1024 * 1024;
 /// The most JSON values in a history: 1,000,000 epochs of two metrics, or as many batches.
 const MAX_VALUES: usize = 5_000_000;
+/// In an error, with what to do.
+const WHAT: &str = "the history (log fewer metrics of the training, or train shorter epochs)";
 
 /// A run's history as it stands in a checkpoint.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -75,8 +77,13 @@ impl History {
         // A buffer that grows is in memory twice while it moves.
         let mut length = Length(0);
         serde_json::to_writer(&mut length, self).map_err(failed)?;
+        if length.0 > MAX_BYTES {
+            let (what, found, limit) = (WHAT.to_owned(), length.0 as u64, MAX_BYTES as u64);
+            return Err(burn_ckpt::Error::TooLarge { what, unit: "bytes", found, limit });
+        }
         let mut json = Vec::with_capacity(length.0);
         serde_json::to_writer(&mut json, self).map_err(failed)?;
+        check_values(&json)?;
         let shape = Shape::new([json.len()]);
         // A save clones its tensors. Clones of shared bytes take no memory.
         let bytes = Bytes::from_bytes_vec(json).shared();
@@ -107,6 +114,13 @@ impl History {
     }
 }
 
+/// Checks that a reader accepts the JSON: a checkpoint with a longer one could not be resumed.
+fn check_values(json: &[u8]) -> burn_ckpt::Result<()> {
+    // A value has two bytes at least.
+    let checked = if json.len() / 2 < MAX_VALUES { Ok(()) } else { check_json(json, MAX_VALUES) };
+    checked.map_err(|error| burn_ckpt::Error::snapshot(format!("{WHAT} could not be read back"), error))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +149,18 @@ mod tests {
             assert!(error.contains(reason), "{error}");
         }
         assert!(History::from_section(Section::default()).unwrap_err().contains("no metrics"));
+    }
+
+    #[test]
+    fn a_history_that_could_not_be_read_back_is_not_written() {
+        let values = |count: usize| format!("[{}0]", "0,".repeat(count - 1));
+        let readable = values(MAX_VALUES - 1);
+        check_values(readable.as_bytes()).unwrap();
+        parse_json::<Vec<u8>>(readable.as_bytes(), MAX_VALUES).unwrap();
+        let unreadable = values(MAX_VALUES + 1);
+        parse_json::<Vec<u8>>(unreadable.as_bytes(), MAX_VALUES).unwrap_err();
+        let error = check_values(unreadable.as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("log fewer metrics"), "{error}");
     }
 
     #[test]

@@ -137,6 +137,15 @@ impl ExistingCheckpoints {
                 if !kept.contains(&position) {
                     continue;
                 }
+                // A damaged state gets no further name.
+                let whole = match unverified {
+                    Some(_) => Checkpoint::open(&state).and_then(|state| state.verify()).map(drop),
+                    None => Ok(()),
+                };
+                if let Err(error) = whole {
+                    report_skipped(&state, &chain(&error));
+                    continue;
+                }
                 if let Err(error) = add_name(&state, &saved.path, &reason, &self.staging_owner) {
                     log::warn!("{} is missing: {}", saved.path.display(), chain(&error));
                     continue;

@@ -3,7 +3,7 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::format::container::bounded_json::{JsonError, parse};
+use crate::format::container::bounded_json::{JsonError, check};
 use crate::format::container::limits::{
     MAX_ENTRY_NAME_BYTES, MAX_FREE_JSON_BYTES, MAX_FREE_JSON_VALUES, MAX_METADATA_VALUES, MAX_STATE_TENSORS,
 };
@@ -16,11 +16,21 @@ const MAX_TEXT_BYTES: usize = 6 * MAX_ENTRY_NAME_BYTES;
 ///
 /// # Errors
 ///
-/// As for [`parse`], and for each limit that the text exceeds.
+/// For each limit that the text exceeds, and for text that is not the metadata's JSON.
 pub(crate) fn parse_metadata<T: DeserializeOwned>(json: &[u8], depth: usize) -> Result<T, JsonError> {
+    check_metadata(json, depth)?;
+    serde_json::from_slice(json).map_err(JsonError::Invalid)
+}
+
+/// The same without parsing it, for metadata that is to be written.
+///
+/// # Errors
+///
+/// For each limit that the text exceeds.
+pub(crate) fn check_metadata(json: &[u8], depth: usize) -> Result<(), JsonError> {
     let mut scan = Scan { tensors_at: depth, ..Scan::default() };
     json.iter().enumerate().try_for_each(|(place, &byte)| scan.next(json, place, byte))?;
-    parse(json, MAX_METADATA_VALUES)
+    check(json, MAX_METADATA_VALUES)
 }
 
 /// What is known of a text up to a byte.

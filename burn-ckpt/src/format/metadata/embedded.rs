@@ -16,7 +16,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::format::container::bounded_metadata::parse_metadata;
+use crate::format::container::bounded_metadata::{check_metadata, parse_metadata};
 use crate::format::container::open_file::OpenFile;
 use crate::format::limits::Limits;
 use crate::format::metadata::{Metadata, ShardInfo, TensorInfo};
@@ -87,8 +87,11 @@ impl Ending {
             ..metadata.clone()
         };
         let stored = Stored { header_blake3: UNKNOWN_DIGEST.to_owned(), metadata };
-        let length = json(&stored)?.len();
+        let text = json(&stored)?;
+        let length = text.len();
         limits.check_metadata(length as u64)?;
+        check_metadata(&text, DEPTH)
+            .map_err(|error| Error::snapshot("the metadata could not be read back", error))?;
         if length as u64 > limits.metadata_bytes / 2 {
             // The file beside the checkpoint has line breaks and indents too.
             limits.check_metadata(stored.metadata.to_json()?.len() as u64)?;

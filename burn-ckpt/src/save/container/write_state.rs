@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use crate::disk::commit::StagedCheckpoint;
+use crate::disk::directories::is_there;
 use crate::disk::staged_file::Staged;
-use crate::disk::staged_shards::{StagedShards, check_free};
+use crate::disk::staged_shards::{StagedShards, check_free, remove_shards};
 use crate::disk::storage::StoredFile;
 use crate::error::{Error, Result};
-use crate::file_names::StagingOwner;
+use crate::file_names::{StagingOwner, shards_directory};
 use crate::format::header::ContainerHeader;
 use crate::format::metadata::of_checkpoint::own_of_version_2;
 use crate::format::metadata::{Metadata, ShardInfo};
@@ -33,6 +34,7 @@ pub(crate) fn write_state(
 ) -> Result<StagedCheckpoint> {
     let PlannedState { shards: planned_shards, file: mut planned } = planned;
     if !planned_shards.is_empty() {
+        remove_rest(place)?;
         check_free(place)?;
     }
     let (container, file) = Staged::create(place, owner)?;
@@ -54,6 +56,15 @@ pub(crate) fn write_state(
     check_readable(&staged, &metadata.shards)
         .map_err(|source| Error::ReadBack { path: place.to_path_buf(), source: Box::new(source) })?;
     Ok(staged)
+}
+
+/// Removes shards beside a checkpoint of one file: the rest of a replacement that was interrupted. No reader looks for them.
+fn remove_rest(place: &Path) -> Result<()> {
+    let directory = shards_directory(place);
+    let is_rest = is_there(&directory)?
+        && is_there(place)?
+        && Metadata::of_checkpoint(place).is_ok_and(|metadata| metadata.shards.is_empty());
+    if is_rest { remove_shards(&directory) } else { Ok(()) }
 }
 
 /// Writes the shards, and adds the digests of their tensors.

@@ -31,10 +31,11 @@ fn in_several_files(root: &Path, epochs: usize) -> Result<FitResult<Model>> {
 
 /// A run of as many epochs as starts. After each start its checkpoints are promised.
 fn recorded(root: &Path, starts: usize, train: Train) -> Vec<Step> {
-    // Metric files and the lock are not promised to be there after a loss of power.
+    // Metric files, the lock and what is for git are not promised to be there after a loss of power.
     let is_kept = |path: &Path| {
         let below_run = path.strip_prefix("burn_trainer_logs/r1");
-        below_run.map_or(true, |below| below.as_os_str().is_empty() || below.starts_with("checkpoint"))
+        let is_kept = |below: &Path| below.as_os_str().is_empty() || below.starts_with("checkpoint");
+        !path.ends_with(".gitignore") && below_run.map_or(true, is_kept)
     };
     let recorder = Arc::new(Recorder::new(root, is_kept));
     let observation = observe(root, recorder.clone());
@@ -322,7 +323,10 @@ fn comes_after(until: &[Step], step: &Step) -> bool {
         (Some(Step::SyncDirectory(directory)), Step::HardLink(_, path)) => {
             path.parent() == Some(directory) && is_checkpoint(path)
         }
-        (Some(Step::SyncDirectory(_)), Step::RemoveFile(path)) => is_final(path),
+        // What a checkpoint was measured to be goes before it, at any moment.
+        (Some(Step::SyncDirectory(_)), Step::RemoveFile(path)) => {
+            is_final(path) && !path.to_string_lossy().ends_with(".evaluation.json")
+        }
         (Some(Step::SyncDirectory(_)), Step::Promise(_)) => true,
         _ => false,
     }

@@ -75,6 +75,22 @@ fn a_kill_between_the_two_names_of_the_last_state_is_made_up_for() {
 }
 
 #[test]
+fn a_damaged_state_gets_no_further_name() {
+    let root = tempfile::tempdir().unwrap();
+    scored(root.path(), (2, 3), "auto", &[1.0, 3.0, 2.0, 0.0]);
+    let directory = checkpoints(root.path());
+    assert_eq!(stems(&directory.join("best")), ["1", "2"]);
+    remove(&directory.join("best/1.ckpt"));
+    let state = directory.join("last/1.ckpt");
+    let mut bytes = std::fs::read(&state).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&state, bytes).unwrap();
+    scored(root.path(), (2, 3), "auto", &[]);
+    assert_eq!(stems(&directory.join("best")), ["2"]);
+    assert_eq!(stems(&directory.join("last")), ["1", "2", "3"], "what is there stays");
+}
+
+#[test]
 fn a_best_one_that_a_kill_kept_from_its_name_is_in_the_list_again() {
     let root = tempfile::tempdir().unwrap();
     let scores = [2.0, 4.0, 1.0, 3.0];

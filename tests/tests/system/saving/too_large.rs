@@ -10,11 +10,12 @@ use burn::optim::{
 };
 use burn::train::Learner;
 use burn::train::metric::LossMetric;
-use burn_ckpt::ErrorKind;
 use burn_ckpt::plumbing::Limits;
+use burn_ckpt::{Checkpoint, Contents, ErrorKind, Metadata};
 use burn_trainer::optimizer::{InitStreamed, Streamed};
 use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use burn_trainer::{Error, FitResult, Result, Trainer, TrainerConfig};
+use jiff::Timestamp;
 use system_tests::backend;
 use system_tests::models::small::{Model, OnStep, Script, loader, train_within};
 use system_tests::run_files::{checkpoints, described_state, run_dir};
@@ -42,6 +43,26 @@ fn weights_that_exceed_a_limit_are_an_error_before_the_first_step_and_leave_noth
         // Without checkpoints there is nothing to read.
         train_within(config(root.path(), 1).with_checkpoint_saving(false), limits).unwrap();
     }
+}
+
+#[test]
+fn hyperparameters_that_could_not_be_read_back_are_an_error_before_training_and_before_a_file() {
+    let root = tempfile::tempdir().unwrap();
+    let values = |count: usize| serde_json::json!({ "weights": vec![0; count] });
+    let text = serde_json::json!({ "text": "x".repeat(16 * 1024 * 1024) });
+    for hparams in [values(120_000), text] {
+        let error = Trainer::<Model>::new(config(root.path(), 1), &hparams).err().unwrap();
+        assert!(matches!(&error, Error::Config { setting, .. } if setting == "hparams"), "{error:?}");
+        let by_hand = Contents::new(&hparams).unwrap();
+        let error = by_hand.save(&root.path().join("a.ckpt"), Metadata::new(Timestamp::now())).unwrap_err();
+        assert!(matches!(error, burn_ckpt::Error::Snapshot { .. }), "{error:?}");
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+    }
+    let most = values(119_000);
+    Trainer::<Model>::new(config(root.path(), 1), &most).unwrap();
+    let path = root.path().join("a.ckpt");
+    Contents::new(&most).unwrap().save(&path, Metadata::new(Timestamp::now())).unwrap();
+    assert_eq!(Checkpoint::open(&path).unwrap().hparams::<serde_json::Value>().unwrap(), most);
 }
 
 /// Trains the small model for an epoch with an optimizer. Returns the result, and whether a step was begun.
@@ -105,7 +126,7 @@ fn an_optimizers_state_that_exceeds_a_limit_is_an_error_before_the_first_step() 
         assert!(!run_dir(root.path()).exists(), "{name}");
         // What is planned is what is saved.
         fit(enough).0.unwrap_or_else(|error| panic!("{name}: {error}"));
-        let saved = burn_ckpt::Checkpoint::open(checkpoints(root.path()).join("last.ckpt")).unwrap();
+        let saved = Checkpoint::open(checkpoints(root.path()).join("last.ckpt")).unwrap();
         assert_eq!(saved.metadata().unwrap().tensors.len() as u64 + 2, enough, "{name}");
     }
 }
