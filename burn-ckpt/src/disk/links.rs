@@ -16,7 +16,7 @@ use crate::file_names::{StagingOwner, checkpoint_of_metadata, metadata_path, sha
 /// synced, which the caller does for all links together.
 ///
 /// The two links are moved one after the other. No reader depends on both: a checkpoint is opened by the path that its link
-/// leads to, and the metadata is read beside that file.
+/// leads to, and has its metadata in itself.
 ///
 /// # Errors
 ///

@@ -30,7 +30,7 @@ const TWO_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 
 impl Checkpoint {
-    /// Reads the whole file and compares size and SHA-256 with the metadata. Without a SHA-256 to compare with, compares the
+    /// Reads the whole file, and its shards, and compares size and SHA-256 with the metadata. Without a SHA-256 to compare with, compares the
     /// digests in the file, as [`Checkpoint::verify`] does.
     ///
     /// # Errors
@@ -51,7 +51,7 @@ impl Checkpoint {
         Ok(metadata)
     }
 
-    /// Reads the whole file and compares size, SHA-256, every tensor's BLAKE3 and the header with the metadata.
+    /// Reads the whole file, and its shards, and compares size, SHA-256, every tensor's BLAKE3 and the header with the metadata.
     ///
     /// A file of version 2 needs no other one. Its SHA-256 is compared if the metadata file beside it describes the same state, and
     /// is computed for the returned metadata otherwise. Fails for a checkpoint of version 1 without a metadata file, as there is no

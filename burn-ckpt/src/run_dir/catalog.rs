@@ -11,8 +11,7 @@ use crate::format::shards::check_shard_sizes;
 use crate::run_dir::layout::RunLayout;
 
 /// A checkpoint in a run's directory with valid metadata (its own, or of version 1 that beside it), and of the size that the
-/// metadata states. See the example of
-/// [`Catalog`].
+/// metadata states, with all its shards if it has any. See the example of [`Catalog`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct CatalogEntry {

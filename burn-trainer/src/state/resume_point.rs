@@ -16,7 +16,7 @@ pub(crate) struct ResumePoint {
     pub(crate) checkpoint: Checkpoint,
     pub(crate) state: TrainerState,
     pub(crate) history: History,
-    /// The metadata file beside the checkpoint. It agrees with the checkpoint.
+    /// The checkpoint's metadata.
     pub(crate) metadata: Metadata,
 }
 

@@ -54,7 +54,7 @@ fn hyperparameters_that_could_not_be_read_back_are_an_error_before_training_and_
         let error = Trainer::<Model>::new(config(root.path(), 1), &hparams).err().unwrap();
         assert!(matches!(&error, Error::Config { setting, .. } if setting == "hparams"), "{error:?}");
         let by_hand = Contents::new(&hparams).unwrap();
-        let error = by_hand.save(&root.path().join("a.ckpt"), Metadata::new(Timestamp::now())).unwrap_err();
+        let error = by_hand.save(root.path().join("a.ckpt"), Metadata::new(Timestamp::now())).unwrap_err();
         assert!(matches!(error, burn_ckpt::Error::Snapshot { .. }), "{error:?}");
         assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
     }
