@@ -40,6 +40,28 @@ fn without_locks_a_run_is_written_unless_a_lock_is_required() {
     assert!(RunLock::acquire(run.path(), LockMode::IfPossible).is_err());
 }
 
+/// A file system that remembers a name as missing, and refuses to create it.
+struct Contradicting;
+
+impl Observer for Contradicting {
+    fn before(&self, operation: &Operation<'_>) -> Verdict {
+        match operation {
+            Operation::Open(..) => Verdict::Fail(ErrorKind::NotFound.into()),
+            Operation::CreateFile(..) => Verdict::Fail(ErrorKind::AlreadyExists.into()),
+            _ => Verdict::Proceed,
+        }
+    }
+}
+
+#[test]
+fn a_file_system_that_contradicts_itself_is_an_error_in_bounded_time() {
+    let run = tempdir().unwrap();
+    let _observation = observe(run.path(), Arc::new(Contradicting));
+    let error = RunLock::acquire(run.path(), LockMode::IfPossible).unwrap_err();
+    let Error::Io { source, .. } = &error else { panic!("{error:?}") };
+    assert!(source.to_string().contains("look at the mount"), "{source}");
+}
+
 #[test]
 fn a_second_writer_is_told_who_the_first_is() {
     let run = tempdir().unwrap();

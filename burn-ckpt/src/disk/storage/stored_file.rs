@@ -21,6 +21,9 @@ pub struct StoredFile {
     position: u64,
 }
 
+/// How often a file is opened and created in turn, which several processes can do at once.
+const ATTEMPTS: u32 = 1_000;
+
 /// What happens to the content of a file of the program's own that exists already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExistingContent {
@@ -64,7 +67,7 @@ impl StoredFile {
     pub fn open_own(path: &Path, content: ExistingContent) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.read(true).write(true);
-        loop {
+        for _ in 0..ATTEMPTS {
             match Self::opened(path, &mut options, flags::NO_FOLLOW) {
                 Ok(mut file) => {
                     file.check_is_itself()?;
@@ -89,6 +92,8 @@ impl StoredFile {
                 Err(error) => return Err(error),
             }
         }
+        let reason = "the file system says both that it is not there and that it is: look at the mount";
+        Err(io::Error::new(ErrorKind::AlreadyExists, reason))
     }
 
     fn opened(path: &Path, options: &mut OpenOptions, flags: i32) -> io::Result<Self> {
