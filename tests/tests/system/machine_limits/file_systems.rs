@@ -76,6 +76,13 @@ fn what_a_file_system_cannot_do_is_said_once_and_a_run_resumes_on_it() {
             let (printed, _) = ended_with(&command.output().unwrap(), 0);
             assert!(printed.contains("whole"), "{call} {errno}: {printed}");
         }
+        let mut command = burn_ckpt_command();
+        command.arg("prune").arg(run_dir(root.path())).args(["--keep", "links"]);
+        calls.apply(&mut command, root.path(), FailingCall { call, at: 0, errno });
+        let (_, printed) = ended_with(&command.output().unwrap(), 0);
+        let is_said =
+            printed.contains("warning: the file system of") && printed.contains("Unfinished files stay");
+        assert_eq!(is_said, call == "lock", "{call} {errno}: {printed}");
     }
 }
 

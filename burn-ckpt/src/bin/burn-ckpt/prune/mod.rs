@@ -78,8 +78,15 @@ pub fn run(args: &Args) -> Answer {
     check_is_own(run.run_dir())?;
     // A dry run takes no lock, as that would create a directory and a file.
     let lock = if args.dry_run { None } else { Some(RunLock::acquire(run.run_dir(), LockMode::IfPossible)?) };
-    // Without a lock a process may be writing them.
-    let removes_unfinished = lock.as_ref().is_none_or(|lock| lock.unsupported().is_none());
+    let unsupported = lock.as_ref().and_then(RunLock::unsupported);
+    if let Some(error) = unsupported {
+        say(format!(
+            "warning: the file system of {} has no locks ({error}), so a process that is writing to this run cannot be noticed: \
+             let none do so until this ends. Unfinished files stay",
+            in_one_line(&run.run_dir().display().to_string())
+        ));
+    }
+    let removes_unfinished = unsupported.is_none();
     let mut listing = Listing::of_run(&run)?;
     // What is in there could be what has to stay.
     if let Some(error) = listing.unreadable.pop() {
