@@ -128,8 +128,10 @@ pub mod plumbing {
         same_file_name, shards_directory,
     };
     pub use crate::format::collect_module::outlines;
-    pub use crate::format::container::bounded_json::{JsonError, check as check_json, parse as parse_json};
-    pub use crate::format::container::limits::{MAX_JSON_BYTES, MAX_JSON_VALUES};
+    pub use crate::format::container::bounded_json::{
+        JsonError, check as check_json, check_kept as check_kept_json, parse as parse_json,
+    };
+    pub use crate::format::container::limits::MAX_JSON_VALUES;
     pub use crate::format::container::shown::{shown, without_controls};
     pub use crate::format::digest::{blake3_of_tensor, sha256_of_file};
     pub use crate::format::limits::{Limits, MAX_METADATA_BYTES};

@@ -11,10 +11,8 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::file_names::name_error;
-use crate::format::container::bounded_json::check;
-use crate::format::container::limits::{
-    MAX_ENTRY_NAME_BYTES, MAX_JSON_BYTES, MAX_JSON_VALUES, MAX_SCALARS, MAX_STRINGS,
-};
+use crate::format::container::bounded_json::check_kept;
+use crate::format::container::limits::{MAX_ENTRY_NAME_BYTES, MAX_SCALARS, MAX_STRINGS};
 use crate::format::limits::Limits;
 use crate::format::section::Section;
 use crate::hparams::json::hparams_to_json;
@@ -174,17 +172,7 @@ fn check_readable(strings: &BTreeMap<String, String>, scalars: &BTreeMap<String,
         (TRAINER_STATE_KEY, "the trainer's state"),
     ] {
         let text = strings.get(key).map(String::as_str).unwrap_or_default();
-        let unreadable = |reason: String| Error::Snapshot {
-            reason: format!("{what} could not be read back: {reason}"),
-            source: None,
-        };
-        if text.len() as u64 > MAX_JSON_BYTES {
-            let bytes = text.len();
-            return Err(unreadable(format!(
-                "their JSON has {bytes} bytes, and {MAX_JSON_BYTES} are allowed"
-            )));
-        }
-        check(text.as_bytes(), MAX_JSON_VALUES).map_err(|error| unreadable(error.to_string()))?;
+        check_kept(text).map_err(|error| Error::snapshot(format!("{what} could not be read back"), error))?;
     }
     let within = |unit, found: usize, limit: usize| match found > limit {
         true => {

@@ -6,14 +6,17 @@
 //! | `disturbed.rs` | an observer that notes the operations and lets one of them fail |
 //! | `failing_calls.rs`, `.c` | the C library's file operations, of which some fail, for programs as they are built |
 //! | `record.rs` | an observer that keeps what every operation did |
+//! | `without_links.rs` | an observer that refuses links |
 //! | `after_power_loss.rs` | which states of the disk a loss of power can leave, from a record |
 
 mod after_power_loss;
 mod disturbed;
 mod failing_calls;
 mod record;
+mod without_links;
 
 pub use after_power_loss::{CrashState, crash_states, crash_states_from};
 pub use disturbed::{Disturbed, Fault, Place, faults_at, without_random_part};
 pub use failing_calls::{FailingCall, FailingCalls};
 pub use record::{Recorder, Step};
+pub use without_links::WithoutLinks;

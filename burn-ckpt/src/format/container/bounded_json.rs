@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
-use crate::format::container::limits::MAX_JSON_DEPTH;
+use crate::format::container::limits::{MAX_JSON_BYTES, MAX_JSON_DEPTH, MAX_JSON_VALUES};
 
 /// Parses JSON of at most this many values (each number, text, list, object and member counts).
 ///
@@ -43,6 +43,18 @@ impl JsonError {
     #[must_use]
     pub fn is_of_another_form(&self) -> bool {
         matches!(self, Self::Invalid(error) if error.classify() == Category::Data)
+    }
+}
+
+/// Checks JSON that a checkpoint keeps as it is (hyperparameters, a state): a reader takes as many bytes and values.
+///
+/// # Errors
+///
+/// For each limit that the text exceeds.
+pub fn check_kept(json: &str) -> Result<(), JsonError> {
+    match json.len() as u64 > MAX_JSON_BYTES {
+        true => Err(JsonError::OverLimit { what: "bytes", most: MAX_JSON_BYTES as usize }),
+        false => check(json.as_bytes(), MAX_JSON_VALUES),
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) const MAX_STRINGS: usize = 200_000;
 pub(crate) const MAX_HEADER_DEPTH: usize = 32;
 
 /// The longest JSON of the hyperparameters, or of the trainer's state, in bytes.
-pub const MAX_JSON_BYTES: u64 = 16 * 1024 * 1024;
+pub(crate) const MAX_JSON_BYTES: u64 = 16 * 1024 * 1024;
 /// The most values in one JSON that is kept as it is (hyperparameters, a configuration). Each takes about 200 bytes of memory.
 pub const MAX_JSON_VALUES: usize = 120_000;
 /// The most values in a metadata file beside those of its tensors: hyperparameters, configuration, environment, metrics and starts

@@ -4,7 +4,7 @@ use burn::train::LearnerModel;
 use burn_ckpt::retention::MetricMode;
 use serde::{Deserialize, Serialize};
 
-use super::metric_watch::{MetricWatch, as_text};
+use super::metric_watch::{MetricWatch, as_text, without_state};
 use crate::callbacks::callback::{Callback, Restored};
 use crate::callbacks::context::CallbackContext;
 use crate::callbacks::result::CallbackResult;
@@ -168,13 +168,10 @@ impl<M: LearnerModel> Callback<M> for EarlyStoppingCallback {
         context: &mut CallbackContext<'_, M>,
         state: Option<CallbackState>,
     ) -> CallbackResult<Restored> {
-        match state {
-            Some(state) => (self.watch.counts, self.last) = state.value()?,
-            None if context.epoch() > 0 => {
-                return Ok(Restored::Anew("the checkpoint was saved without early stopping".to_owned()));
-            }
-            None => {}
-        }
+        let Some(state) = state else {
+            return Ok(without_state(context, "the checkpoint was saved without early stopping"));
+        };
+        (self.watch.counts, self.last) = state.value()?;
         Ok(Restored::Whole)
     }
 }

@@ -4,8 +4,14 @@ use burn::train::LearnerModel;
 use burn_ckpt::retention::MetricMode;
 use serde::{Deserialize, Serialize};
 
+use crate::callbacks::callback::Restored;
 use crate::callbacks::context::CallbackContext;
 use crate::callbacks::result::CallbackResult;
+
+/// What a callback that counts epochs says of a checkpoint without its state: it has missed the epochs that are done.
+pub(super) fn without_state<M: LearnerModel>(context: &CallbackContext<'_, M>, reason: &str) -> Restored {
+    if context.epoch() > 0 { Restored::Anew(reason.to_owned()) } else { Restored::Whole }
+}
 
 /// A metric, and since when it has not improved.
 #[derive(Debug, Clone)]

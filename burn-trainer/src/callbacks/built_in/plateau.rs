@@ -3,7 +3,7 @@
 use burn::train::LearnerModel;
 use burn_ckpt::retention::MetricMode;
 
-use super::metric_watch::{Look, MetricWatch};
+use super::metric_watch::{Look, MetricWatch, without_state};
 use crate::callbacks::callback::{Callback, Restored};
 use crate::callbacks::context::CallbackContext;
 use crate::callbacks::result::CallbackResult;
@@ -133,13 +133,10 @@ impl<M: LearnerModel> Callback<M> for ReduceOnPlateau {
         context: &mut CallbackContext<'_, M>,
         state: Option<CallbackState>,
     ) -> CallbackResult<Restored> {
-        match state {
-            Some(state) => (self.watch.counts, self.cooling) = state.value()?,
-            None if context.epoch() > 0 => {
-                return Ok(Restored::Anew("the checkpoint was saved without it".to_owned()));
-            }
-            None => {}
-        }
+        let Some(state) = state else {
+            return Ok(without_state(context, "the checkpoint was saved without it"));
+        };
+        (self.watch.counts, self.cooling) = state.value()?;
         Ok(Restored::Whole)
     }
 }

@@ -1,34 +1,17 @@
 //! File systems without symbolic links, and without hard links (vfat, exFAT): files take the places of links.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use burn_ckpt::plumbing::storage::observer::{Observation, Observer, Operation, Verdict, observe};
+use burn_ckpt::plumbing::storage::observer::{Observation, observe};
 use burn_trainer::burn_ckpt::retention::MetricMode;
 use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use burn_trainer::{FitResult, TrainerConfig};
 use system_tests::models::small::Model;
 use system_tests::run_files::{checkpoints, files, metadata};
+use system_tests::storage_faults::WithoutLinks;
 use system_tests::{config, train_scored};
-
-/// Linux answers with EPERM.
-struct WithoutLinks {
-    hard_links: bool,
-}
-
-impl Observer for WithoutLinks {
-    fn before(&self, operation: &Operation<'_>) -> Verdict {
-        match operation {
-            Operation::Symlink { .. } => Verdict::Fail(ErrorKind::PermissionDenied.into()),
-            Operation::HardLink { .. } if !self.hard_links => {
-                Verdict::Fail(ErrorKind::PermissionDenied.into())
-            }
-            _ => Verdict::Proceed,
-        }
-    }
-}
 
 fn without_links(root: &Path, hard_links: bool) -> Observation {
     observe(root, Arc::new(WithoutLinks { hard_links }))

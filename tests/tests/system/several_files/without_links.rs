@@ -1,16 +1,16 @@
 //! Where a link to a checkpoint of several files cannot be: a copy that follows links, and a file system without them.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
 use burn_ckpt::plumbing::Limits;
-use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict, observe};
+use burn_ckpt::plumbing::storage::observer::observe;
 use burn_ckpt::{Checkpoint, locate};
 use system_tests::config;
 use system_tests::models::small::train_within;
 use system_tests::run_files::{checkpoints, files, run_dir};
+use system_tests::storage_faults::WithoutLinks;
 
 const LIMITS: Limits = Limits { tensors: 8, ..Limits::READER };
 
@@ -43,23 +43,6 @@ fn a_copy_whose_links_became_files_is_read_and_resumed_by_every_name() {
         assert_eq!(resumed(copy.path(), name, 3), 30);
         assert!(link.is_symlink());
         assert_eq!(step(&link), 30);
-    }
-}
-
-/// Linux answers with EPERM.
-struct WithoutLinks {
-    hard_links: bool,
-}
-
-impl Observer for WithoutLinks {
-    fn before(&self, operation: &Operation<'_>) -> Verdict {
-        match operation {
-            Operation::Symlink { .. } => Verdict::Fail(ErrorKind::PermissionDenied.into()),
-            Operation::HardLink { .. } if !self.hard_links => {
-                Verdict::Fail(ErrorKind::PermissionDenied.into())
-            }
-            _ => Verdict::Proceed,
-        }
     }
 }
 
