@@ -1,5 +1,6 @@
 //! Calling cargo, so that every verb builds one and the same set of artifacts.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
@@ -44,5 +45,29 @@ pub fn command() -> Command {
 
 /// The workspace's directory.
 pub fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().map(PathBuf::from).unwrap_or_default()
+    let told = |name: &str| std::env::var_os(name);
+    root_of(told("CARGO_PKG_NAME"), told("CARGO_MANIFEST_DIR"))
+}
+
+/// The parent of the directory of this package, which the cargo that runs it knows. A checkout that was copied or moved with its
+/// build has a program that was compiled elsewhere.
+fn root_of(package: Option<OsString>, directory: Option<OsString>) -> PathBuf {
+    let is_this = package.is_some_and(|package| package == env!("CARGO_PKG_NAME"));
+    let told = directory.filter(|_| is_this);
+    let directory = told.map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    directory.parent().map(PathBuf::from).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_workspace_is_the_one_that_cargo_runs_the_program_in() {
+        let of = |package: Option<&str>| root_of(package.map(Into::into), Some("/moved/xtask".into()));
+        assert_eq!(of(Some("xtask")), PathBuf::from("/moved"));
+        let compiled = PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned();
+        assert_eq!(of(Some("system-tests")), compiled);
+        assert_eq!(of(None), compiled);
+    }
 }
