@@ -89,7 +89,7 @@ pub enum Restored {
 ///         state: Option<CallbackState>,
 ///     ) -> CallbackResult<Restored> {
 ///         match state {
-///             Some(state) => self.count = state.value()?,
+///             Some(state) => self.count = state.up_to_version(1)?.value()?,
 ///             None => return Ok(Restored::Anew("the checkpoint has no count".to_owned())),
 ///         }
 ///         Ok(Restored::Whole)

@@ -15,7 +15,7 @@ use crate::metrics::RunMetrics;
 
 /// The run at the time of a callback's method.
 pub struct CallbackContext<'a, M: LearnerModel> {
-    pub(super) facts: RunFacts<'a, M>,
+    pub(super) run: RunView<'a, M>,
     pub(super) scalars: &'a ScalarsOf,
     /// The callback's name.
     pub(super) name: &'a str,
@@ -23,7 +23,7 @@ pub struct CallbackContext<'a, M: LearnerModel> {
 }
 
 /// Where the run is, and what it has.
-pub(crate) struct RunFacts<'a, M: LearnerModel> {
+pub(crate) struct RunView<'a, M: LearnerModel> {
     pub(crate) epoch: u64,
     pub(crate) max_epochs: u64,
     pub(crate) global_step: u64,
@@ -39,43 +39,43 @@ pub(crate) struct RunFacts<'a, M: LearnerModel> {
 }
 
 // Not derived: that would ask for a model that can be copied.
-impl<M: LearnerModel> Clone for RunFacts<'_, M> {
+impl<M: LearnerModel> Clone for RunView<'_, M> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<M: LearnerModel> Copy for RunFacts<'_, M> {}
+impl<M: LearnerModel> Copy for RunView<'_, M> {}
 
 impl<M: LearnerModel> CallbackContext<'_, M> {
     /// The epoch in progress, counted from 0.
     #[must_use]
     pub fn epoch(&self) -> u64 {
-        self.facts.epoch
+        self.run.epoch
     }
 
     /// The number of epochs that the run is to have.
     #[must_use]
     pub fn max_epochs(&self) -> u64 {
-        self.facts.max_epochs
+        self.run.max_epochs
     }
 
     /// The number of optimizer steps done.
     #[must_use]
     pub fn global_step(&self) -> u64 {
-        self.facts.global_step
+        self.run.global_step
     }
 
     /// The number of training batches of this epoch that are computed.
     #[must_use]
     pub fn batch(&self) -> u64 {
-        self.facts.batch
+        self.run.batch
     }
 
     /// The learning rate of the last optimizer step: of parameters that are in no group of their own.
     #[must_use]
     pub fn learning_rate(&self) -> f64 {
-        self.facts.learning_rate
+        self.run.learning_rate
     }
 
     /// By what callbacks have multiplied the scheduler's rate so far.
@@ -102,13 +102,13 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
     /// Whether the rate of every parameter can be scaled, for a check before the first step.
     #[must_use]
     pub fn can_scale_learning_rate(&self) -> bool {
-        can_be_scaled(self.facts.learner)
+        can_be_scaled(self.run.learner)
     }
 
     /// Whether the metric was logged by this process. Values of before a resume stand until then.
     #[must_use]
     pub fn is_logged(&self, metric: &str) -> bool {
-        self.facts.metrics.table.lock().logged().contains(metric)
+        self.run.metrics.table.lock().logged().contains(metric)
     }
 
     /// The full name of a metric that a user wrote (`val_loss`, `val/loss`, `Val Loss`), and whether lower or higher is better if the
@@ -118,7 +118,7 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
     ///
     /// For a name that no metric has, with the names that there are.
     pub fn find_metric(&self, name: &str) -> CallbackResult<(String, Option<MetricMode>)> {
-        let table = self.facts.metrics.table.lock();
+        let table = self.run.metrics.table.lock();
         table.find(name).ok_or_else(|| {
             let known = table.numeric_names().join(", ");
             format!("the metric {name} is not registered; the metrics are {known}").into()
@@ -128,19 +128,19 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
     /// The first device of the run.
     #[must_use]
     pub fn device(&self) -> &Device {
-        self.facts.device
+        self.run.device
     }
 
     /// The model, as it trains. A clone shares the parameters' memory: while one is kept, an optimizer step cannot work in place.
     #[must_use]
     pub fn model(&self) -> M {
-        self.facts.learner.model()
+        self.run.learner.model()
     }
 
     /// The model in validation mode: it tracks no gradients, and layers like dropout do nothing.
     #[must_use]
     pub fn valid_model(&self) -> M {
-        self.facts.learner.model().valid()
+        self.run.learner.model().valid()
     }
 
     /// The latest value of every numeric metric, by its full name (`val_loss`).
@@ -148,7 +148,7 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
     /// burn computes metrics on another thread, beside the next step. This waits for it, so at every step it slows training down.
     #[must_use]
     pub fn metrics(&self) -> IndexMap<String, f64> {
-        (self.facts.read_metrics)()
+        (self.run.read_metrics)()
     }
 
     /// Logs the value of a metric that [`Callback::scalars`](super::Callback::scalars) names. A tensor of one element is read on
@@ -163,7 +163,7 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
                 format!("{name} is not among its `scalars`, which are {}", self.scalars.names()).into()
             );
         };
-        if self.facts.split != Some(scalar.split) {
+        if self.run.split != Some(scalar.split) {
             let of = match scalar.split {
                 LoggedSplit::Training => "the training, and this is not a training batch or step",
                 LoggedSplit::Validation => "the validation, and this is not the end of its batches",
@@ -171,7 +171,7 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
             return Err(format!("the metric {name} is of {of}").into());
         }
         let batch = match scalar.split {
-            LoggedSplit::Training => usize::try_from(self.facts.batch).unwrap_or(usize::MAX),
+            LoggedSplit::Training => usize::try_from(self.run.batch).unwrap_or(usize::MAX),
             // Of no batch: burn may still process those of the validation.
             LoggedSplit::Validation => usize::MAX,
         };
@@ -197,9 +197,9 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
 impl<M: LearnerModel> fmt::Debug for CallbackContext<'_, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CallbackContext")
-            .field("epoch", &self.facts.epoch)
-            .field("global_step", &self.facts.global_step)
-            .field("batch", &self.facts.batch)
+            .field("epoch", &self.run.epoch)
+            .field("global_step", &self.run.global_step)
+            .field("batch", &self.run.batch)
             .finish_non_exhaustive()
     }
 }

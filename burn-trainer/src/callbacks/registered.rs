@@ -8,7 +8,7 @@ use burn_ckpt::{Checkpoint, Section};
 use indexmap::IndexMap;
 
 use super::callback::{Callback, Restored};
-use super::context::{CallbackContext, RunFacts};
+use super::context::{CallbackContext, RunView};
 use super::requests::Requests;
 use super::result::CallbackResult;
 use super::scalars::{Logged, LoggedSplit, ScalarMetric, ScalarsOf};
@@ -110,7 +110,7 @@ impl<M: LearnerModel> Callbacks<M> {
     /// # Errors
     ///
     /// [`Error::Callback`] for a state that a callback does not take.
-    pub(crate) fn restore(&mut self, checkpoint: &Checkpoint, facts: RunFacts<'_, M>) -> Result<()> {
+    pub(crate) fn restore(&mut self, checkpoint: &Checkpoint, run: RunView<'_, M>) -> Result<()> {
         let Self { all, requests } = self;
         for registered in all {
             let section = section_name(&registered.name);
@@ -118,9 +118,16 @@ impl<M: LearnerModel> Callbacks<M> {
                 true => CallbackState::of_section(checkpoint.section(&section)?),
                 false => None,
             };
+            if state.is_none() && checkpoint.has_section(&section) {
+                warn(&format!(
+                    "{section} of {} is not the state of a callback, as it has no version: {} does not get it",
+                    checkpoint.path().display(),
+                    registered.name
+                ));
+            }
             let restored = registered.guarded("restore", |callback, name, scalars| {
                 let requests = &mut *requests;
-                callback.restore(&mut CallbackContext { facts, name, scalars, requests }, state)
+                callback.restore(&mut CallbackContext { run, name, scalars, requests }, state)
             })?;
             if let Some(Restored::Anew(reason)) = restored {
                 warn(&format!("the callback {} begins anew: {reason}", registered.name));
@@ -151,7 +158,7 @@ impl<M: LearnerModel> Callbacks<M> {
     pub(crate) fn each(
         &mut self,
         method: &'static str,
-        facts: RunFacts<'_, M>,
+        run: RunView<'_, M>,
         mut call: impl FnMut(&mut dyn Callback<M>, &mut CallbackContext<'_, M>) -> CallbackResult,
     ) -> Result<()> {
         let Self { all, requests } = self;
@@ -159,7 +166,7 @@ impl<M: LearnerModel> Callbacks<M> {
         for registered in all {
             let called = registered.guarded(method, |callback, name, scalars| {
                 let requests = &mut *requests;
-                call(callback, &mut CallbackContext { facts, name, scalars, requests })
+                call(callback, &mut CallbackContext { run, name, scalars, requests })
             });
             match (called, &first) {
                 (Ok(_), _) => {}

@@ -27,6 +27,7 @@ const VALUE_KEY: &str = "callback.value";
 /// let state = CallbackState::new(1).with_value(&("patience", 3))?;
 /// assert_eq!(state.version(), 1);
 /// assert_eq!(state.value::<(String, u32)>()?, ("patience".to_owned(), 3));
+/// assert!(state.up_to_version(0).is_err());
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
 #[derive(Clone, Default)]
@@ -92,6 +93,21 @@ impl CallbackState {
         self.version
     }
 
+    /// The same state, if its version is at most this. [`Callback::restore`](super::Callback::restore) begins with it: a newer
+    /// version may mean something else by the same values.
+    ///
+    /// # Errors
+    ///
+    /// For a newer state, which a newer program has stored.
+    pub fn up_to_version(self, newest: u32) -> CallbackResult<Self> {
+        match self.version {
+            version if version > newest => {
+                Err(format!("its state has version {version}, and this program reads up to {newest}").into())
+            }
+            _ => Ok(self),
+        }
+    }
+
     /// The value.
     ///
     /// # Errors
@@ -99,7 +115,10 @@ impl CallbackState {
     /// When there is none, or it is not of the type.
     pub fn value<T: DeserializeOwned>(&self) -> CallbackResult<T> {
         let text = self.section.strings.get(VALUE_KEY).ok_or("the stored state has no value")?;
-        Ok(parse_json(text.as_bytes(), MAX_JSON_VALUES)?)
+        let value = parse_json(text.as_bytes(), MAX_JSON_VALUES);
+        value.map_err(|error| {
+            format!("the stored value has another form than this program reads: {error}").into()
+        })
     }
 
     /// Puts the stored tensors into a module that has the same parameters.

@@ -1,4 +1,4 @@
-//! A number of batches of an epoch: counted, or a part of all.
+//! A number of batches of an epoch: counted, or a fraction of all.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -6,14 +6,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Less than any part of a batch that is meant.
 const ROUNDING: f64 = 1e-6;
 
-/// How many batches of an epoch are used: a number of them, or a part of all. In JSON a whole number (`10`), or a number with a point
+/// How many batches of an epoch are used: a number of them, or a fraction of all. In JSON a whole number (`10`), or a number with a point
 /// from 0 to 1 (`0.25`; `1.0` is all).
 ///
 /// ```
 /// use burn_trainer::config::BatchLimit;
 ///
 /// let limit: BatchLimit = serde_json::from_str("0.25")?;
-/// assert_eq!(limit, BatchLimit::Part(0.25));
+/// assert_eq!(limit, BatchLimit::Fraction(0.25));
 /// assert_eq!(limit.of(10), 3);
 /// assert_eq!(BatchLimit::Count(20).of(10), 10);
 /// # Ok::<(), serde_json::Error>(())
@@ -23,8 +23,8 @@ const ROUNDING: f64 = 1e-6;
 pub enum BatchLimit {
     /// So many batches, or all if there are fewer.
     Count(u64),
-    /// This part of them, from 0 to 1. A part of a batch counts as a whole one.
-    Part(f64),
+    /// This fraction of them, from 0 to 1. A part of a batch counts as a whole one.
+    Fraction(f64),
 }
 
 impl BatchLimit {
@@ -34,16 +34,16 @@ impl BatchLimit {
         match self {
             Self::Count(count) => count.min(batches),
             // 0.07 of 100 are 7, and not the next number above 7.000000000000001.
-            Self::Part(part) => ((batches as f64 * part - ROUNDING).ceil() as u64).min(batches),
+            Self::Fraction(fraction) => ((batches as f64 * fraction - ROUNDING).ceil() as u64).min(batches),
         }
     }
 
     /// Why it cannot be used.
     pub(crate) fn wrong(self) -> Option<String> {
         match self {
-            Self::Part(part) if !(0.0..=1.0).contains(&part) => {
-                Some(format!("{part} is not a part from 0.0 to 1.0; a number of batches is a whole number"))
-            }
+            Self::Fraction(fraction) if !(0.0..=1.0).contains(&fraction) => Some(format!(
+                "{fraction} is not a fraction from 0.0 to 1.0; a number of batches is a whole number"
+            )),
             _ => None,
         }
     }
@@ -51,7 +51,7 @@ impl BatchLimit {
     pub(crate) fn is_zero(self) -> bool {
         match self {
             Self::Count(count) => count == 0,
-            Self::Part(part) => part == 0.0,
+            Self::Fraction(fraction) => fraction == 0.0,
         }
     }
 }
@@ -63,8 +63,8 @@ impl From<u64> for BatchLimit {
 }
 
 impl From<f64> for BatchLimit {
-    fn from(part: f64) -> Self {
-        Self::Part(part)
+    fn from(fraction: f64) -> Self {
+        Self::Fraction(fraction)
     }
 }
 
@@ -72,7 +72,7 @@ impl Serialize for BatchLimit {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Count(count) => to.serialize_u64(*count),
-            Self::Part(part) => to.serialize_f64(*part),
+            Self::Fraction(fraction) => to.serialize_f64(*fraction),
         }
     }
 }
@@ -83,13 +83,13 @@ impl<'de> Deserialize<'de> for BatchLimit {
         #[serde(untagged)]
         enum Given {
             Count(u64),
-            Part(f64),
+            Fraction(f64),
         }
         match Given::deserialize(from) {
             Ok(Given::Count(count)) => Ok(Self::Count(count)),
-            Ok(Given::Part(part)) => Ok(Self::Part(part)),
+            Ok(Given::Fraction(fraction)) => Ok(Self::Fraction(fraction)),
             Err(_) => Err(D::Error::custom(
-                "it is a number of batches (10), or a part of all of them with a point (0.25)",
+                "it is a number of batches (10), or a fraction of all of them with a point (0.25)",
             )),
         }
     }
@@ -100,27 +100,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whole_numbers_count_and_others_are_parts() {
+    fn whole_numbers_count_and_others_are_fractions() {
         let read = |json: &str| serde_json::from_str::<BatchLimit>(json);
         assert_eq!(read("1").unwrap(), BatchLimit::Count(1));
-        assert_eq!(read("1.0").unwrap(), BatchLimit::Part(1.0));
+        assert_eq!(read("1.0").unwrap(), BatchLimit::Fraction(1.0));
         for wrong in ["-1", "\"all\"", "null", "[1]"] {
             let limit = read(wrong);
             assert!(limit.is_err() || limit.unwrap().wrong().is_some(), "{wrong}");
         }
-        for limit in [BatchLimit::Count(7), BatchLimit::Part(0.5), BatchLimit::Part(1.0)] {
+        for limit in [BatchLimit::Count(7), BatchLimit::Fraction(0.5), BatchLimit::Fraction(1.0)] {
             assert_eq!(read(&serde_json::to_string(&limit).unwrap()).unwrap(), limit);
         }
     }
 
     #[test]
-    fn a_part_is_rounded_up_and_nothing_is_more_than_all() {
-        let of = |part: f64| [0, 1, 3, 10].map(|batches| BatchLimit::Part(part).of(batches));
+    fn a_fraction_is_rounded_up_and_nothing_is_more_than_all() {
+        let of = |fraction: f64| [0, 1, 3, 10].map(|batches| BatchLimit::Fraction(fraction).of(batches));
         assert_eq!(of(0.0), [0, 0, 0, 0]);
         assert_eq!(of(0.1), [0, 1, 1, 1]);
         assert_eq!(of(0.5), [0, 1, 2, 5]);
         assert_eq!(of(1.0), [0, 1, 3, 10]);
-        assert_eq!(BatchLimit::Part(0.07).of(100), 7);
+        assert_eq!(BatchLimit::Fraction(0.07).of(100), 7);
         assert_eq!(BatchLimit::Count(4).of(3), 3);
     }
 }

@@ -19,7 +19,7 @@ use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyC
 /// | `min_epochs` | 0 | before them neither early stopping nor a callback ends the run |
 /// | `early_stopping` | none | ends the run when a metric no longer improves |
 /// | `max_steps`, `max_time` | none | end the run at so many optimizer steps, or after so much training |
-/// | `limit_train_batches`, `limit_valid_batches` | none | use a part of each epoch's batches: a number, or a part of all |
+/// | `limit_train_batches`, `limit_valid_batches` | none | use a part of each epoch's batches: a number, or a fraction of all |
 /// | `overfit_batches` | none | train on the same few batches again and again |
 /// | `checkpoint_saving` | true | false turns all saving off |
 /// | `best`, `last`, `on_exception` | none | adjust one of the three that `primary_metric` turns on |

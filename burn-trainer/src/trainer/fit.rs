@@ -120,7 +120,7 @@ impl<M: LearnerModel> Trainer<M> {
             (Some(BatchLimit::Count(count)), _) => Ok(Some(count)),
             (Some(limit), Some(size)) => Ok(Some(limit.of(size.batches()))),
             (Some(_), None) => {
-                let reason = "it is a part of all batches, and this loader does not say how many there are: give a number of \
+                let reason = "it is a fraction of all batches, and this loader does not say how many there are: give a number of \
                               batches, or take a loader of Trainer::loader";
                 Err(Error::config(setting, reason))
             }

@@ -10,7 +10,7 @@ use super::loop_state::LoopState;
 use super::parts::loop_callbacks::LoopCallbacks;
 use super::parts::multi_device::SummedGradients;
 use crate::callbacks::checkpoints::CheckpointEvents;
-use crate::callbacks::context::RunFacts;
+use crate::callbacks::context::RunView;
 use crate::callbacks::registered::Callbacks;
 use crate::callbacks::scalars::LoggedSplit;
 use crate::callbacks::{Callback, CallbackContext, CallbackResult, Gradients};
@@ -20,7 +20,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
     /// Puts the states of the callbacks back, from the checkpoint that the run resumes from.
     pub(super) fn restore_callbacks(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         let batch = self.progress.position.batches;
-        self.with_facts(None, batch, |callbacks, facts| callbacks.restore(checkpoint, facts))
+        self.with_view(None, batch, |callbacks, run| callbacks.restore(checkpoint, run))
     }
 
     /// Calls a method of all callbacks. `split` says what they can log now, and `batch` how many batches of the epoch are computed.
@@ -34,14 +34,14 @@ impl<M: LearnerModel> LoopState<'_, M> {
         if self.callbacks.callbacks.is_empty() {
             return Ok(());
         }
-        self.with_facts(split, batch, |callbacks, facts| callbacks.each(method, facts, call))
+        self.with_view(split, batch, |callbacks, run| callbacks.each(method, run, call))
     }
 
-    fn with_facts(
+    fn with_view(
         &mut self,
         split: Option<LoggedSplit>,
         batch: u64,
-        work: impl FnOnce(&mut Callbacks<M>, RunFacts<'_, M>) -> Result<()>,
+        work: impl FnOnce(&mut Callbacks<M>, RunView<'_, M>) -> Result<()>,
     ) -> Result<()> {
         let Self { learner, burn, progress, metrics, callbacks, .. } = self;
         let LoopCallbacks { callbacks, device, max_epochs, .. } = callbacks;
@@ -50,7 +50,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             reporter.borrow_mut().flush();
             metrics.values()
         };
-        let facts = RunFacts {
+        let run = RunView {
             epoch: progress.position.epoch,
             max_epochs: *max_epochs,
             global_step: progress.position.global_step,
@@ -62,7 +62,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             metrics,
             read_metrics: &read_metrics,
         };
-        work(callbacks, facts)
+        work(callbacks, run)
     }
 
     /// The same between steps, where nothing can be logged.

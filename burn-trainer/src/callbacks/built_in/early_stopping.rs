@@ -171,7 +171,7 @@ impl<M: LearnerModel> Callback<M> for EarlyStoppingCallback {
         let Some(state) = state else {
             return Ok(without_state(context, "the checkpoint was saved without early stopping"));
         };
-        (self.watch.counts, self.last) = state.value()?;
+        (self.watch.counts, self.last) = state.up_to_version(VERSION)?.value()?;
         Ok(Restored::Whole)
     }
 }

@@ -132,13 +132,7 @@ impl<M: LearnerModel> Callback<M> for Ema<M> {
             let has_begun = context.global_step() >= start_step.saturating_add(every_n_steps);
             return Ok(if has_begun { Restored::Anew(reason) } else { Restored::Whole });
         };
-        if state.version() > VERSION {
-            let version = state.version();
-            return Err(
-                format!("its state has version {version}, and this program reads up to {VERSION}").into()
-            );
-        }
-        self.averaged = Some(state.load_into(context.valid_model())?);
+        self.averaged = Some(state.up_to_version(VERSION)?.load_into(context.valid_model())?);
         Ok(Restored::Whole)
     }
 }

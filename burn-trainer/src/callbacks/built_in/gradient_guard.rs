@@ -214,7 +214,10 @@ impl<M: LearnerModel> Callback<M> for GradientGuard {
         state: Option<CallbackState>,
     ) -> CallbackResult<Restored> {
         // A run that had no guard before has left out no step.
-        self.counts = state.map_or(Ok(Counts::default()), |state| state.value())?;
+        self.counts = match state {
+            Some(state) => state.up_to_version(VERSION)?.value()?,
+            None => Counts::default(),
+        };
         Ok(Restored::Whole)
     }
 }

@@ -136,7 +136,7 @@ impl<M: LearnerModel> Callback<M> for ReduceOnPlateau {
         let Some(state) = state else {
             return Ok(without_state(context, "the checkpoint was saved without it"));
         };
-        (self.watch.counts, self.cooling) = state.value()?;
+        (self.watch.counts, self.cooling) = state.up_to_version(VERSION)?.value()?;
         Ok(Restored::Whole)
     }
 }

@@ -1,5 +1,6 @@
 //! The small model: a regression with batch normalisation whose steps, metrics and data can be made to fail.
 
+mod callbacks;
 mod data;
 mod in_two_parts;
 mod model;
@@ -7,6 +8,7 @@ mod scripted_loader;
 mod scripted_metric;
 mod training;
 
+pub use callbacks::{Counting, Poison, Storing};
 pub use data::{BATCH, Batch, Item, ItemBatcher, STEPS_PER_EPOCH, items, shuffling};
 pub use in_two_parts::{in_two_parts_is_as_in_one, train_from};
 pub use model::{Model, ModelHparams, OnStep, Script, learner, stopper};

@@ -157,7 +157,7 @@ fn overfitting_has_the_same_batches_in_each_epoch() {
 }
 
 #[test]
-fn a_part_of_the_batches_is_rounded_up() {
+fn a_fraction_of_the_batches_is_rounded_up() {
     let root = root();
     // Of ten.
     let config = config(root.path(), 2).with_limit_train_batches(0.25).with_limit_valid_batches(0.11);
@@ -230,7 +230,7 @@ fn limits_that_cannot_be_are_errors_that_name_the_setting() {
     let limited =
         |limit: BatchLimit| config(root.path(), 1).with_limit_train_batches(limit).with_overwrite(true);
     let fit = |limit| train_from(limited(limit), &|| burns(), learner(Script::default()), with_loss);
-    assert_eq!(wrong_setting(fit(BatchLimit::Part(0.5))), "limit_train_batches");
+    assert_eq!(wrong_setting(fit(BatchLimit::Fraction(0.5))), "limit_train_batches");
     assert_eq!(fit(BatchLimit::Count(3)).unwrap().global_step, 3);
     let strategy = ExecutionStrategy::single(backend::device().autodiff());
     assert_eq!(

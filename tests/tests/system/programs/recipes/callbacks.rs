@@ -46,7 +46,7 @@ impl Callback<Regressor> for StopOnHighLoss {
         state: Option<CallbackState>,
     ) -> CallbackResult<Restored> {
         match state {
-            Some(state) => self.high = state.value()?,
+            Some(state) => self.high = state.up_to_version(1)?.value()?,
             None => return Ok(Restored::Anew("the checkpoint has no count".to_owned())),
         }
         Ok(Restored::Whole)

@@ -2,107 +2,19 @@
 
 use std::path::Path;
 
-use burn::tensor::Tensor;
 use burn::train::metric::LossMetric;
 use burn_ckpt::Checkpoint;
 use burn_trainer::callbacks::{
-    Callback, CallbackContext, CallbackResult, CallbackState, Ema, GradientGuard, GradientMapper, Gradients,
-    LoggedScalar, NonFinite, Restored,
+    Callback, CallbackContext, CallbackResult, Ema, GradientGuard, Gradients, NonFinite,
 };
 use burn_trainer::strategy::{Last, StrategyConfig};
 use burn_trainer::{Trainer, TrainerConfig};
-use system_tests::models::small::{Model, Script, config, learner, loader};
+use system_tests::models::small::{Counting, Model, Poison, Script, config, learner, loader};
 use system_tests::run_files::{checkpoints, compare, run_dir};
-
-/// Makes the gradients of some steps infinite.
-struct Poison;
-
-struct Infinite;
-
-impl GradientMapper for Infinite {
-    fn map<const D: usize>(&mut self, _: &str, gradient: Tensor<D>) -> Tensor<D> {
-        gradient.mul_scalar(f32::INFINITY)
-    }
-}
-
-impl Callback<Model> for Poison {
-    fn name(&self) -> String {
-        "poison".to_owned()
-    }
-
-    fn on_before_optimizer_step(
-        &mut self,
-        context: &mut CallbackContext<'_, Model>,
-        gradients: &mut Gradients<'_, Model>,
-    ) -> CallbackResult {
-        if matches!((context.epoch(), context.batch()), (0, 4 | 5 | 10) | (1, 2)) {
-            gradients.map(&mut Infinite);
-        }
-        Ok(())
-    }
-}
-
-/// Counts batches and validations, logs the counts, and changes the gradients by them.
-#[derive(Default)]
-struct Counting {
-    batches: u64,
-    validations: u64,
-}
-
-impl Callback<Model> for Counting {
-    fn name(&self) -> String {
-        "counting".to_owned()
-    }
-
-    fn scalars(&self) -> Vec<LoggedScalar> {
-        vec![LoggedScalar::of_training("Seen"), LoggedScalar::of_validation("Validations")]
-    }
-
-    fn on_train_batch_end(
-        &mut self,
-        context: &mut CallbackContext<'_, Model>,
-        _: &burn::train::RegressionOutput,
-    ) -> CallbackResult {
-        self.batches += 1;
-        // Not at every batch.
-        if self.batches.is_multiple_of(3) {
-            context.log("Seen", self.batches as f64)?;
-        }
-        Ok(())
-    }
-
-    fn on_before_optimizer_step(
-        &mut self,
-        context: &mut CallbackContext<'_, Model>,
-        gradients: &mut Gradients<'_, Model>,
-    ) -> CallbackResult {
-        let factor = 1.0 + (self.batches + self.validations) as f32 * 0.01;
-        gradients.scale(&Tensor::from_floats([factor], &context.device().clone().inner()));
-        Ok(())
-    }
-
-    fn on_validation_batches_end(&mut self, context: &mut CallbackContext<'_, Model>) -> CallbackResult {
-        self.validations += 1;
-        context.log("Validations", self.validations as f64)
-    }
-
-    fn state(&self) -> CallbackResult<Option<CallbackState>> {
-        Ok(Some(CallbackState::new(1).with_value(&(self.batches, self.validations))?))
-    }
-
-    fn restore(
-        &mut self,
-        _: &mut CallbackContext<'_, Model>,
-        state: Option<CallbackState>,
-    ) -> CallbackResult<Restored> {
-        (self.batches, self.validations) = state.ok_or("it is not there")?.value()?;
-        Ok(Restored::Whole)
-    }
-}
 
 fn with_callbacks(trainer: Trainer<Model>) -> Trainer<Model> {
     trainer
-        .callback(Poison)
+        .callback(Poison::new(&[(0, 4), (0, 5), (0, 10), (1, 2)], f32::INFINITY))
         .callback(
             GradientGuard::new()
                 .clip_norm(0.5)

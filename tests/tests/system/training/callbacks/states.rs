@@ -1,9 +1,12 @@
 //! States of callbacks that are missing, newer, of another form, or of callbacks that are not there.
 
 use burn_ckpt::Checkpoint;
-use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, CallbackState, Ema, Restored};
+use burn_trainer::callbacks::{
+    Callback, CallbackContext, CallbackResult, CallbackState, EarlyStopping, Ema, GradientGuard,
+    ReduceOnPlateau, Restored,
+};
 use burn_trainer::{Error, Trainer, TrainerConfig};
-use system_tests::models::small::{Model, Script, config, train_by};
+use system_tests::models::small::{Model, Script, Storing, config, train_by};
 use system_tests::run_files::checkpoints;
 
 /// Stores a text, and takes what its version allows.
@@ -34,11 +37,8 @@ impl Callback<Model> for Keeper {
         state: Option<CallbackState>,
     ) -> CallbackResult<Restored> {
         match state {
-            Some(state) if state.version() > self.version => {
-                Err(format!("version {} is newer than {}", state.version(), self.version).into())
-            }
             Some(state) => {
-                self.text = state.value()?;
+                self.text = state.up_to_version(self.version)?.value()?;
                 Ok(Restored::Whole)
             }
             None if self.insists => Err("there must be a text".into()),
@@ -130,4 +130,59 @@ fn tensors_of_another_model_are_an_error_that_names_one() {
     let result = train_by(settings(2), Script::default(), |trainer| trainer.callback(Taking));
     let Err(Error::Callback { source, .. }) = result else { panic!() };
     assert!(source.to_string().contains("input.weight"), "{source}");
+}
+
+type SetUp = fn(Trainer<Model>) -> Trainer<Model>;
+
+/// The built-in callbacks that have a state, under their names.
+const BUILT_IN: [(&str, SetUp); 4] = [
+    ("gradient_guard", |trainer| trainer.callback(GradientGuard::new())),
+    ("ema", |trainer| trainer.callback(Ema::new(0.5))),
+    ("reduce_on_plateau", |trainer| trainer.callback(ReduceOnPlateau::new("val_loss"))),
+    // By the configuration.
+    ("early_stopping", |trainer| trainer),
+];
+
+/// What a built-in callback says of this state in the checkpoint that the run resumes from.
+fn refusal(name: &'static str, set_up: SetUp, state: CallbackState) -> String {
+    let root = tempfile::tempdir().unwrap();
+    let storing = Storing { name, state };
+    train_by(config(root.path(), 1), Script::default(), |trainer| trainer.callback(storing)).unwrap();
+    let config = config(root.path(), 2).with_ckpt_path("auto");
+    let config = match name {
+        "early_stopping" => config.with_early_stopping(EarlyStopping::new("val_loss")),
+        _ => config,
+    };
+    let result = train_by(config, Script::default(), set_up);
+    let Err(Error::Callback { name: found, method, source, .. }) = result else { panic!("{name}") };
+    assert_eq!((found.as_str(), method), (name, "restore"));
+    source.to_string()
+}
+
+#[test]
+fn no_built_in_callback_reads_a_state_of_a_newer_version_or_of_another_form() {
+    for (name, set_up) in BUILT_IN {
+        let newer = refusal(name, set_up, CallbackState::new(2));
+        assert!(newer.contains("has version 2") && newer.contains("reads up to 1"), "{name}: {newer}");
+        let other = refusal(name, set_up, CallbackState::new(1).with_value(&["another", "form"]).unwrap());
+        // The average is tensors alone.
+        let expected = if name == "ema" { "has no tensor" } else { "has another form" };
+        assert!(other.contains(expected), "{name}: {other}");
+    }
+}
+
+#[test]
+fn an_average_without_one_of_the_models_tensors_is_an_error_that_names_it() {
+    #[derive(burn::module::Module, Debug)]
+    struct InputAlone {
+        input: burn::nn::Linear,
+    }
+    let input = burn::nn::LinearConfig::new(4, 6).init(&burn::tensor::Device::default());
+    let part = CallbackState::new(1).with_module(&InputAlone { input });
+    let (name, set_up) = BUILT_IN[1];
+    let missing = refusal(name, set_up, part);
+    assert!(
+        missing.contains("has no tensor norm.") || missing.contains("has no tensor output."),
+        "{missing}"
+    );
 }
