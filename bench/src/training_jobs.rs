@@ -140,7 +140,7 @@ impl Job for CharLmJob {
             .grads_accumulation(hparams.grads_accumulation);
         let device = first(devices)?;
         device.seed(seed);
-        let learner = Learner::new(hparams.init(&device), hparams.optimizer(), hparams.schedule(epochs)?);
+        let learner = Learner::new(hparams.init(&device), hparams.optimizer(), hparams.schedule(epochs));
         trainer.fit(training, learner).map(Outcome::of)
     }
 }

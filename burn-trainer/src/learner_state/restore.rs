@@ -12,10 +12,14 @@ use burn_ckpt::Section;
 use burn_ckpt::burn_pack::{DType, Scalar};
 use burn_ckpt::plumbing::{panic_message, shown};
 
+use super::optimizer_probe::optimizer_and_scheduler;
 use crate::error::Result;
 use crate::optimizer::state_names;
 use crate::process::console::warn;
 use crate::state::resume_point::ResumePoint;
+
+/// The most steps that a scheduler is asked for to come to the position of a run.
+const MAX_REPEATED_STEPS: u64 = 20_000_000;
 
 /// How many entries that do not fit an error names.
 const MAX_NAMED: usize = 8;
@@ -28,7 +32,7 @@ pub(crate) struct LearnerRecords {
 }
 
 /// Reads the records of a checkpoint.
-pub(crate) fn read_records(resume: &ResumePoint) -> Result<LearnerRecords> {
+fn read_records(resume: &ResumePoint) -> Result<LearnerRecords> {
     let checkpoint = &resume.checkpoint;
     let optimizer = state_names::by_id(checkpoint.section(Section::OPTIMIZER)?);
     Ok(LearnerRecords {
@@ -38,21 +42,97 @@ pub(crate) fn read_records(resume: &ResumePoint) -> Result<LearnerRecords> {
     })
 }
 
-/// Puts model, optimizer and scheduler of a checkpoint into a learner.
+/// Puts model and optimizer of a checkpoint into a learner. [`restore_scheduler`] follows.
 pub(crate) fn restore<M: LearnerModel>(learner: &mut Learner<M>, resume: &ResumePoint) -> Result<()> {
     // burn panics on a record that does not fit, so this is checked first.
     let own = learner.model();
     resume.checkpoint.check_fits(&own)?;
     check_types(&Section::from_module(&own), resume)?;
     drop(own);
-    let LearnerRecords { model, optimizer, scheduler } = read_records(resume)?;
-    // What the checks do not know of: a program's own optimizer can panic on its state.
-    let loaded = catch_unwind(AssertUnwindSafe(|| {
+    let LearnerRecords { model, optimizer, .. } = read_records(resume)?;
+    loaded(resume, || {
         learner.load_model(model);
         learner.load_optim(optimizer);
-        learner.load_scheduler(scheduler);
-    }));
+    })
+}
+
+/// Loads what the checks do not know of: a program's own optimizer or scheduler can panic on its state.
+fn loaded(resume: &ResumePoint, load: impl FnOnce()) -> Result<()> {
+    let loaded = catch_unwind(AssertUnwindSafe(load));
     loaded.map_err(|panic| resume.unusable(format!("restoring it panicked: {}", panic_message(&*panic))))
+}
+
+/// Which state a learner's scheduler has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RestoredScheduler {
+    /// That of the checkpoint.
+    Saved,
+    /// Its own: the checkpoint was saved with another kind.
+    Own,
+}
+
+/// Puts the scheduler of a checkpoint into a learner that [`restore`] has filled, and checks that optimizer and scheduler have what was
+/// saved. `sections` reads those of a learner: burn leaves out what an optimizer does not know, and would train without it.
+///
+/// A scheduler of another kind continues at the step of the run, as if it had been this one from the start.
+pub(crate) fn restore_scheduler<M: LearnerModel>(
+    learner: &mut Learner<M>,
+    resume: &ResumePoint,
+    sections: impl FnOnce(Learner<M>) -> burn_ckpt::Result<(Section, Section)>,
+) -> Result<RestoredScheduler> {
+    let record: LrSchedulerRecord =
+        record(resume, Section::SCHEDULER, resume.checkpoint.section(Section::SCHEDULER)?)?;
+    // A copy: a scheduler of another kind can take a part of the record.
+    let mut restored = learner.clone();
+    loaded(resume, || restored.load_scheduler(record))?;
+    let (optimizer, scheduler) = sections(restored.clone())?;
+    if check_restored(&optimizer, &scheduler, resume)? == RestoredScheduler::Saved {
+        *learner = restored;
+        return Ok(RestoredScheduler::Saved);
+    }
+    drop(restored);
+    let steps = resume.state.position.global_step;
+    let path = resume.checkpoint.path().display();
+    let other = format!("{path}: it was saved with another kind of learning-rate scheduler; this program's");
+    match moved_forward(learner, steps) {
+        Ok(moved) => {
+            *learner = moved;
+            warn(&format!("{other} continues at step {}", steps + 1));
+        }
+        Err(reason) => warn(&format!("{other} begins at its start: {reason}")),
+    }
+    Ok(RestoredScheduler::Own)
+}
+
+/// The records that a loop of burn's puts into the learner once more, after they were checked with a learner that has them.
+pub(crate) fn records_for_burn<M: LearnerModel>(
+    learner: &mut Learner<M>,
+    resume: &ResumePoint,
+) -> Result<LearnerRecords> {
+    let mut records = read_records(resume)?;
+    let sections = |learner: Learner<M>| optimizer_and_scheduler(&learner);
+    if restore_scheduler(learner, resume, sections)? == RestoredScheduler::Own {
+        let (_, own) = optimizer_and_scheduler(learner)?;
+        records.scheduler = record(resume, Section::SCHEDULER, own)?;
+    }
+    Ok(records)
+}
+
+/// The learner with its scheduler so many steps further.
+fn moved_forward<M: LearnerModel>(learner: &Learner<M>, steps: u64) -> Result<Learner<M>, String> {
+    check_repeatable(steps)?;
+    let mut moved = learner.clone();
+    let stepped = catch_unwind(AssertUnwindSafe(|| {
+        for _ in 0..steps {
+            moved.lr_step();
+        }
+        // The next step needs a rate too.
+        moved.clone().lr_step();
+    }));
+    match stepped {
+        Ok(()) => Ok(moved),
+        Err(panic) => Err(format!("asked for its step {steps} it panicked: {}", panic_message(&*panic))),
+    }
 }
 
 /// Checks that the model's values have the types that the program's model has. burn would compute with two types at once, and panic.
@@ -74,9 +154,20 @@ fn check_types(own: &Section, resume: &ResumePoint) -> Result<()> {
     Ok(())
 }
 
-/// Checks the state of a learner after [`restore`]: `optimizer` and `scheduler` are what it has now. burn leaves out what an
-/// optimizer does not know, and would train without it.
-pub(crate) fn check_restored(optimizer: &Section, scheduler: &Section, resume: &ResumePoint) -> Result<()> {
+/// The number of steps comes from a file.
+fn check_repeatable(steps: u64) -> Result<(), String> {
+    match steps > MAX_REPEATED_STEPS {
+        true => Err(format!("{steps} steps are too many to repeat, above {MAX_REPEATED_STEPS}")),
+        false => Ok(()),
+    }
+}
+
+/// Checks that `optimizer` and `scheduler`, which a learner has now, are of the kinds that the checkpoint has.
+fn check_restored(
+    optimizer: &Section,
+    scheduler: &Section,
+    resume: &ResumePoint,
+) -> Result<RestoredScheduler> {
     let missing = missing(&resume.checkpoint.section(Section::OPTIMIZER)?, optimizer);
     if !missing.is_empty() {
         let reason = format!(
@@ -88,12 +179,7 @@ pub(crate) fn check_restored(optimizer: &Section, scheduler: &Section, resume: &
     }
     let saved = resume.checkpoint.section(Section::SCHEDULER)?.scalars;
     if !saved.keys().eq(scheduler.scalars.keys()) {
-        let message = format!(
-            "{}: it was saved with another kind of learning-rate scheduler; this program's begins at its start",
-            resume.checkpoint.path().display()
-        );
-        warn(&message);
-        return Ok(());
+        return Ok(RestoredScheduler::Own);
     }
     let differs = |name: &String| !same_kind(saved.get(name), scheduler.scalars.get(name));
     if let Some(name) = saved.keys().find(|name| differs(name)) {
@@ -104,7 +190,7 @@ pub(crate) fn check_restored(optimizer: &Section, scheduler: &Section, resume: &
         );
         return Err(resume.unusable(reason));
     }
-    Ok(())
+    Ok(RestoredScheduler::Saved)
 }
 
 /// Whether two values are both counts, both numbers or both flags. burn stores a count with or without a sign.
@@ -141,4 +227,15 @@ fn record<R: Record>(resume: &ResumePoint, name: &str, section: Section) -> Resu
     let bytes = section.into_burnpack()?;
     R::checkpoint_from_bytes(bytes)
         .map_err(|error| resume.unusable(format!("its {name} section cannot be read: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_of_steps_that_would_take_minutes_is_not_repeated() {
+        assert_eq!(check_repeatable(MAX_REPEATED_STEPS), Ok(()));
+        assert!(check_repeatable(MAX_REPEATED_STEPS + 1).unwrap_err().contains("too many to repeat"));
+    }
 }

@@ -12,7 +12,7 @@ use crate::callbacks::registered::Callbacks;
 use crate::config::{BatchLimit, TrainerConfig};
 use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
-use crate::learner_state::{optimizer_probe, restore};
+use crate::learner_state::restore;
 use crate::process::environment_devices::EnvironmentDevices;
 use crate::process::signals::SignalWatch;
 use crate::result::FitResult;
@@ -214,9 +214,7 @@ impl<M: LearnerModel> Trainer<M> {
                     );
                     return Err(Error::config("ckpt_path", reason));
                 }
-                let (optimizer, scheduler) = optimizer_probe::optimizer_and_scheduler(&learner)?;
-                restore::check_restored(&optimizer, &scheduler, resume)?;
-                Some(restore::read_records(resume)?)
+                Some(restore::records_for_burn(&mut learner, resume)?)
             }
             None => None,
         };

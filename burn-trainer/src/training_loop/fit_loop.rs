@@ -25,7 +25,7 @@ use super::parts::run_limits::RunLimits;
 use super::parts::trained_learner::TrainedLearner;
 use crate::callbacks::registered::Callbacks;
 use crate::error::{Error, Result};
-use crate::learner_state::restore::check_restored;
+use crate::learner_state::restore::restore_scheduler;
 use crate::learner_state::snapshot::{ReadTiming, optimizer_and_scheduler};
 use crate::metrics::RunMetrics;
 use crate::process::environment_devices::EnvironmentDevices;
@@ -198,8 +198,10 @@ impl<M: LearnerModel> LoopState<'_, M> {
     fn check_resumed(&mut self, resume: &ResumePoint, keep_effective_batch: bool) -> Result<()> {
         let before = resume.state.batches_per_step;
         self.progress.batch = self.progress.batch.resumed(before, keep_effective_batch)?;
-        let learner = self.learner.get().clone();
-        let (optimizer, scheduler) = optimizer_and_scheduler(learner, self.burn.store, ReadTiming::Later)?;
-        check_restored(&optimizer, &scheduler, resume)
+        let store = self.burn.store;
+        restore_scheduler(self.learner.get_mut(), resume, |learner| {
+            optimizer_and_scheduler(learner, store, ReadTiming::Later)
+        })?;
+        Ok(())
     }
 }

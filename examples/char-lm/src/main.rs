@@ -82,7 +82,7 @@ fn train(
         .grads_accumulation(hparams.grads_accumulation);
 
     device.seed(seed);
-    let learner = Learner::new(hparams.init(&device), hparams.optimizer(), hparams.schedule(epochs)?);
+    let learner = Learner::new(hparams.init(&device), hparams.optimizer(), hparams.schedule(epochs));
     trainer.fit(training, learner)
 }
 

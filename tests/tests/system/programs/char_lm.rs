@@ -80,20 +80,36 @@ fn it_learns_with_a_rate_that_rises_and_falls_as_it_is_set() {
     assert!(second < first && first < 80.0 && second < 25.0, "{first} {second}");
 
     // A tenth of the steps rises from nothing, the others fall along a cosine to a tenth.
-    let rates: Vec<f64> = (1..=2)
-        .flat_map(|epoch| {
-            let rates = logged(root.path(), &format!("train/epoch-{epoch}/Learning_Rate.log"));
-            rates.chunks_exact(2).map(|batches| batches[1]).collect::<Vec<_>>()
-        })
-        .collect();
+    let rates: Vec<f64> = (1..=2).flat_map(|epoch| rates_of(root.path(), epoch)).collect();
     assert_eq!(rates.len(), 2 * STEPS_PER_EPOCH);
     for (step, rate) in rates.iter().enumerate() {
         let expected = match step {
-            0..4 => 0.0025 + 0.0075 * step as f64 / 4.0,
+            0..4 => 0.0025 * (step + 1) as f64,
             _ => 0.0055 + 0.0045 * ((step - 4) as f64 / 36.0 * std::f64::consts::PI).cos(),
         };
         assert!((rate - expected).abs() < 1e-12, "{step}: {rate} {expected}");
     }
+}
+
+/// The learning rate of each step of an epoch.
+fn rates_of(root: &Path, epoch: usize) -> Vec<f64> {
+    let rates = logged(root, &format!("train/epoch-{epoch}/Learning_Rate.log"));
+    rates.chunks_exact(2).map(|batches| batches[1]).collect()
+}
+
+#[test]
+fn a_finished_run_that_is_extended_continues_where_the_longer_schedule_is() {
+    let (parts, whole) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    train(parts.path(), 1);
+    let (_, said) = ended_with(&small(parts.path(), 4).args(["--ckpt-path", "auto"]).output().unwrap(), 0);
+    train(whole.path(), 4);
+    for epoch in 2..=4 {
+        assert_eq!(rates_of(parts.path(), epoch), rates_of(whole.path(), epoch), "{epoch}");
+    }
+    let first = rates_of(whole.path(), 2)[0];
+    let jump =
+        format!("the learning rate of step 21 is {first}, and 0.001 in the run that saved the checkpoint");
+    assert!(said.contains(&jump), "{said}");
 }
 
 #[test]

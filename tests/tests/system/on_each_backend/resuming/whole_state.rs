@@ -170,7 +170,7 @@ fn another_learning_rate_is_the_configurations() {
     let moment = "optimizer.output.bias.momentum.moment_1";
     assert_ne!(before[moment], after[moment]);
 
-    // A schedule in place of a constant begins at its start.
+    // A schedule in place of a constant continues at the step of the run.
     let schedule = LinearLrSchedulerConfig::new(1e-2, 1e-3, 8).init().unwrap();
     let scheduled = Learner::new(learner(Script::default()).model(), AdamConfig::new().init(), schedule);
     let result =

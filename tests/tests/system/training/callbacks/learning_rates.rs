@@ -3,11 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
+use burn::lr_scheduler::linear::LinearLrSchedulerConfig;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
-use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
+use burn::lr_scheduler::noam::NoamLrSchedulerConfig;
+use burn::lr_scheduler::sequential::SequentialLrSchedulerConfig;
+use burn::lr_scheduler::{LrScheduler, LrSchedulerConfig, LrSchedulerRecord};
 use burn::module::ParamGroup;
 use burn::optim::AdamConfig;
-use burn::train::{Learner, SupervisedTraining};
+use burn::train::metric::LearningRateMetric;
+use burn::train::{ExecutionStrategy, Learner, SupervisedTraining};
 use burn_ckpt::retention::MetricMode;
 use burn_ckpt::{Checkpoint, TensorInfo};
 use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, ReduceOnPlateau};
@@ -172,4 +177,59 @@ fn a_longer_schedule_continues_at_its_own_rate() {
     let (_, expected) = train(settings(whole.path(), 4), Script::default(), cosine(40), &SCORES, None);
     assert_eq!(rates, expected[20..]);
     assert!(rates.iter().all(|rate| *rate <= 0.02));
+}
+
+/// Trains two epochs with one scheduler, and two more with another. Returns the rates of the later ones.
+fn continued(before: impl Into<ModuleLrScheduler>, after: impl Into<ModuleLrScheduler>) -> Vec<f64> {
+    let root = tempfile::tempdir().unwrap();
+    train(settings(root.path(), 2), Script::default(), before, &SCORES, None).0.unwrap();
+    let (result, rates) = train(settings(root.path(), 4), Script::default(), after, &SCORES, None);
+    assert_eq!((result.unwrap().global_step, rates.len()), (40, 20));
+    rates
+}
+
+fn burns_sequence(steps: usize) -> ModuleLrScheduler {
+    let rising = LrSchedulerConfig::Linear(LinearLrSchedulerConfig::new(0.004, 0.02, 5));
+    let falling = LrSchedulerConfig::Cosine(CosineAnnealingLrSchedulerConfig::new(0.02, steps - 5));
+    SequentialLrSchedulerConfig::new(vec![rising, falling], vec![5]).init().unwrap()
+}
+
+#[test]
+fn another_kind_of_schedule_continues_at_the_step_of_the_run() {
+    let cosine = || WarmupCosine::new(0.02, 40).with_warmup_steps(5);
+    let whole = tempfile::tempdir().unwrap();
+    let (_, expected) = train(settings(whole.path(), 4), Script::default(), cosine(), &SCORES, None);
+    let noam = || NoamLrSchedulerConfig::new(0.1).with_warmup_steps(30).init().unwrap();
+    for before in [0.02.into(), burns_sequence(20), noam()] {
+        assert_eq!(continued(before, cosine()), expected[20..]);
+    }
+    // burn's two have a count of the same name.
+    let mut all = noam();
+    let expected: Vec<f64> = (0..40).map(|_| all.step().base()).collect();
+    assert_eq!(continued(burns_sequence(20), noam()), expected[20..]);
+    // One that has no rate for so many steps begins at its start.
+    let rates: Vec<f64> = (1..=20).map(f64::from).map(|step| step / 1000.0).collect();
+    assert_eq!(continued(cosine(), Table(rates.clone().into_iter())), rates);
+}
+
+#[test]
+fn another_kind_of_schedule_continues_in_burns_loop_too() {
+    let root = tempfile::tempdir().unwrap();
+    train(settings(root.path(), 2), Script::default(), burns_sequence(20), &SCORES, None).0.unwrap();
+    let script = Script::default();
+    let trainer = Trainer::new(settings(root.path(), 4), &script.hparams()).unwrap();
+    let training: SupervisedTraining<Model> = trainer.training(loader(&script), loader(&script));
+    let training = training
+        .metric_valid_numeric(ScriptedMetric::new("Score", &SCORES))
+        .metric_train_numeric(LearningRateMetric::new());
+    let model = Model::new(script, &backend::device().autodiff());
+    let cosine = WarmupCosine::new(0.02, 40).with_warmup_steps(5);
+    let learner = Learner::new(model, AdamConfig::new().init_streamed(), cosine.clone());
+    trainer.fit_with(training, learner, ExecutionStrategy::single(backend::device().autodiff())).unwrap();
+    let logged =
+        std::fs::read_to_string(run_dir(root.path()).join("train/epoch-3/Learning_Rate.log")).unwrap();
+    let first: f64 = logged.split(',').next().unwrap().parse().unwrap();
+    let mut all = cosine;
+    (0..20).for_each(|_| _ = all.step());
+    assert_eq!(first, all.step());
 }
