@@ -18,7 +18,7 @@ pub(crate) fn exit_code(ended: Result<()>) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", burn_ckpt::plumbing::chain(&*error));
+            eprintln!("error: {}", burn_ckpt::chain(&*error));
             ExitCode::FAILURE
         }
     }

@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::file_names::name_error;
-use crate::format::container::shown::shown;
 use crate::format::contents::Contents;
 use crate::format::digest::sha256_of_file;
 use crate::format::metadata::Metadata;
 use crate::format::section::Section;
 use crate::load::checkpoint::Checkpoint;
+use crate::printable::shown;
 
 /// The section that says which checkpoints were averaged.
 const SECTION: &str = "user.average";

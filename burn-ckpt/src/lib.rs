@@ -55,7 +55,7 @@
 //! - Opening a checkpoint reads only its header. Any bytes in a file lead to a typed error, not to a panic: lengths in the file
 //!   are compared with the file's size before memory is allocated for them.
 //!
-//! [`Error::kind`] tells a full disk, a damaged file and other causes apart.
+//! [`Error::kind`] tells a full disk, a damaged file and other causes apart; [`chain`] prints an error with its causes.
 //!
 //! # Files
 //!
@@ -83,12 +83,14 @@ mod format;
 mod hparams;
 mod load;
 mod panics;
+mod printable;
 pub mod retention;
 mod run_dir;
 mod save;
 mod scoped_work;
 
 pub use average::average;
+pub use error::chain::chain;
 pub use error::kind::ErrorKind;
 pub use error::{Error, Result};
 pub use format::contents::{Contents, FORMAT_VERSION};
@@ -120,7 +122,6 @@ pub mod plumbing {
     pub use crate::disk::staged_file::{Existing, write_whole};
     pub use crate::disk::staged_shards::remove_unfinished;
     pub use crate::disk::storage;
-    pub use crate::error::chain::chain;
     pub use crate::error::pack_error::PackError;
     pub use crate::file_names::{
         CHECKPOINT_SUFFIX, MAX_NAME_BYTES, METADATA_SUFFIX, StagingOwner, evaluation_path, exception_stem,
@@ -132,7 +133,6 @@ pub mod plumbing {
         JsonError, check as check_json, check_kept as check_kept_json, parse as parse_json,
     };
     pub use crate::format::container::limits::MAX_JSON_VALUES;
-    pub use crate::format::container::shown::{shown, without_controls};
     pub use crate::format::digest::{blake3_of_tensor, sha256_of_file};
     pub use crate::format::limits::{Limits, MAX_METADATA_BYTES};
     pub use crate::format::module_types::ModuleTypes;
@@ -143,7 +143,8 @@ pub mod plumbing {
     pub use crate::hparams::serialized_value::SerializedValue;
     pub use crate::hparams::value_error::ValueError;
     pub use crate::panics::panic_message;
-    pub use crate::retention::ledger::{FileDigests, Ledger, Reservation, SavedCheckpoint, WouldKeep};
+    pub use crate::printable::{shown, without_controls};
+    pub use crate::retention::ledger::{FileDigests, Ledger, Reservation, WouldKeep};
     pub use crate::run_dir::catalog::check_sizes;
     pub use crate::run_dir::cleanup::{clear, recover, unfinished_files};
     pub use crate::run_dir::evaluations::MAX_EVALUATION_BYTES;

@@ -1,21 +1,26 @@
 //! The crate's one error type.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::train::TrainingError;
+use burn_ckpt::chain;
 
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What stopped a run, or kept it from starting. `Display` does not repeat `source()`.
+/// What stopped a run, or kept it from starting.
+///
+/// `Display` does not repeat `source()`. [`burn_ckpt::chain`] has the text of both, and so has `Debug`: a `main` that returns the
+/// error prints why a run failed.
 ///
 /// ```
 /// fn is_wrong_setting(error: &burn_trainer::Error) -> bool {
 ///     matches!(error, burn_trainer::Error::Config { .. })
 /// }
 /// ```
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A setting of the configuration, or a part of it, is invalid.
@@ -192,6 +197,13 @@ pub enum Error {
         /// The save's error with its causes.
         reason: String,
     },
+}
+
+/// The error with its causes, as [`chain`] has them: for `fn main() -> Result<()>` and `unwrap`.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&chain(self))
+    }
 }
 
 impl Error {

@@ -137,6 +137,9 @@ mod training_loop;
 
 /// Checkpoints on disk, and loading a model from one.
 pub use burn_ckpt;
+/// A checkpoint in [`FitResult::checkpoints`].
+#[doc(inline)]
+pub use burn_ckpt::retention::SavedCheckpoint;
 /// What a run was made on: machine, software, repository, scheduler.
 pub use burn_environment as environment;
 pub use burn_environment::program;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use burn::train::renderer::MetricsRenderer;
 use burn_ckpt::FromCheckpoint;
-use burn_ckpt::plumbing::{CHECKPOINT_DIR, SavedCheckpoint};
+use burn_ckpt::plumbing::CHECKPOINT_DIR;
+use burn_ckpt::retention::SavedCheckpoint;
 use indexmap::IndexMap;
 
 use crate::error::Result;

@@ -1,7 +1,7 @@
 //! Runs a task in this process: which part of `contenders/` does what each contender is named for.
 
 use burn::optim::AdamConfig;
-use burn_ckpt::plumbing::WhenBusy;
+use burn_trainer::config::WhenBusy;
 use burn_trainer::optimizer::InitStreamed;
 
 use crate::program::Result;

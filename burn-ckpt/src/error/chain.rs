@@ -3,15 +3,22 @@
 use std::error::Error;
 use std::io;
 
-use crate::format::container::shown::without_controls;
+use crate::printable::without_controls;
 
 /// The longest text of one error, in characters. What a parser quotes of a hostile file can have a hundred megabytes.
 const MAX_TEXT_CHARS: usize = 4000;
 
-/// The error's text, then those of its sources, each after a colon: `cannot create a.ckpt: Permission denied`. Control
-/// characters are escaped, as a text can quote a file.
+/// The error's text, then those of its sources, each after a colon. `Display` of an error alone does not say why something
+/// failed: print this.
 ///
-/// A source whose text is already in the text before it is left out, as many libraries repeat their sources.
+/// A source whose text is already in the text before it is left out, as many libraries repeat their sources. Control characters
+/// are escaped, as a text can quote a file.
+///
+/// ```
+/// let error = burn_ckpt::Checkpoint::open("no-such-run/last.ckpt").unwrap_err();
+/// let shown = burn_ckpt::chain(&error);
+/// assert_eq!(shown, "cannot open no-such-run/last.ckpt: No such file or directory (os error 2)");
+/// ```
 #[must_use]
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = harmless(&error.to_string());

@@ -7,6 +7,7 @@ pub(crate) mod chain;
 pub(crate) mod kind;
 pub(crate) mod pack_error;
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +22,8 @@ pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// Whatever can fail between a checkpoint and the disk.
 ///
 /// [`Error::kind`] says which cause it is without a look at the variant. `Display` does not repeat
-/// [`source()`](std::error::Error::source): a program that prints an error prints its sources as well.
+/// [`source()`](std::error::Error::source). [`chain`](crate::chain) has the text of both, and so has `Debug`: a `main` that
+/// returns the error prints why something failed.
 ///
 /// ```
 /// use burn_ckpt::{Checkpoint, ErrorKind};
@@ -29,10 +31,9 @@ pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// let error = Checkpoint::open("no-such-run/last.ckpt").unwrap_err();
 /// assert_eq!(error.kind(), ErrorKind::NotFound);
 /// assert_eq!(error.to_string(), "cannot open no-such-run/last.ckpt");
-/// let source = std::error::Error::source(&error).expect("the operating system's error");
-/// println!("{error}: {source}"); // cannot open no-such-run/last.ckpt: No such file or directory (os error 2)
+/// assert_eq!(format!("{error:?}"), "cannot open no-such-run/last.ckpt: No such file or directory (os error 2)");
 /// ```
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system reports an error for a file or directory: it is missing, the disk is full, ..
@@ -309,6 +310,13 @@ pub enum Error {
         /// The panic's message.
         message: String,
     },
+}
+
+/// The error with its causes, as [`chain`](crate::chain) has them: for `fn main() -> Result<()>` and `unwrap`.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&chain::chain(self))
+    }
 }
 
 impl Error {

@@ -18,13 +18,13 @@ use crate::format::container::limits::{MAX_JSON_BYTES, MAX_JSON_VALUES, MAX_SHAR
 use crate::format::container::open_file::OpenFile;
 use crate::format::container::read_errors::ReadErrors;
 use crate::format::container::read_header::{check_version, read_descriptors, stored_tensors};
-use crate::format::container::shown::shown;
 use crate::format::container::stored_tensor::StoredTensor;
 use crate::format::contents::{
     FORMAT_KEY, FORMAT_VERSION, HPARAMS_KEY, SECTIONS_KEY, SHARD_KEY, SHARDS_KEY, TRAINER_STATE_KEY,
 };
 use crate::format::metadata::embedded::OWN_PREFIX;
 use crate::format::section::Section;
+use crate::printable::shown;
 
 /// A checkpoint's header: everything that is known without reading a tensor. It holds the file from which it was read.
 #[derive(Debug)]

@@ -13,9 +13,9 @@ use crate::error::pack_error::PackError;
 use crate::error::{Error, Result};
 use crate::format::collect_module::collect;
 use crate::format::container::read_errors::ReadErrors;
-use crate::format::container::shown::shown;
 use crate::format::deferred_tensor::deferred;
 use crate::format::module_types::ModuleTypes;
+use crate::printable::shown;
 
 /// String of a module's section: JSON of its [`ModuleTypes`].
 const MODULE_TYPES_KEY: &str = "module_types";

@@ -20,11 +20,11 @@ use crate::format::container::bounded_json::parse;
 use crate::format::container::limits::{MAX_STATE_TENSORS, MAX_TENSORS};
 use crate::format::container::open_file::OpenFile;
 use crate::format::container::read_header::{read_descriptors, stored_tensors};
-use crate::format::container::shown::shown;
 use crate::format::container::stored_tensor::StoredTensor;
 use crate::format::contents::SHARD_KEY;
 use crate::format::metadata::embedded::bytes_at;
 use crate::format::metadata::{Metadata, ShardInfo};
+use crate::printable::shown;
 
 /// The most values in what a shard says of itself.
 const MAX_CLAIM_VALUES: usize = 100;

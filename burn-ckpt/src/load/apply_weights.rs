@@ -10,7 +10,6 @@ use burn::module::Module;
 use burn::store::Applier;
 
 use crate::error::{Error, Result};
-use crate::format::container::shown::shown;
 use crate::format::metadata::Metadata;
 use crate::format::section::Section;
 use crate::load::checked_tensors::verified;
@@ -20,6 +19,7 @@ use crate::load::options::LoadOptions;
 use crate::load::prefetch::read_ahead;
 use crate::load::report::LoadReport;
 use crate::panics::panic_message;
+use crate::printable::shown;
 
 /// Loads a section of a checkpoint, that of the options, into a module. The tensors are verified against `metadata`, if it is given.
 pub(crate) fn load<M: Module>(

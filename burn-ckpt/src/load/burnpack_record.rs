@@ -4,9 +4,9 @@ use burn::tensor::Bytes;
 
 use crate::error::pack_error::PackError;
 use crate::error::{Error, Result};
-use crate::format::container::shown::shown;
 use crate::format::section::{Section, burnpack_writer};
 use crate::load::prefetch::{Failure, Wanted, read_ahead};
+use crate::printable::shown;
 
 impl Section {
     /// The section as a burnpack buffer, from which burn's records are made. Tensors in a file are read ahead on a few

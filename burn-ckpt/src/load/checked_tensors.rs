@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::format::container::read_errors::ReadErrors;
-use crate::format::container::shown::shown;
 use crate::format::digest::blake3_of_tensor;
 use crate::format::metadata::{Metadata, TensorInfo};
+use crate::printable::shown;
 
 /// The tensors of a section, verified when they are read. Reads none yet.
 pub(crate) fn verified(

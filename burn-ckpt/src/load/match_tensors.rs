@@ -10,13 +10,13 @@ use burn::store::{FloatCastAdapter, KeyRemapper, ModuleAdapter, ModuleContext, P
 use burn::tensor::{Bool, DType, Device, Int, Shape, Tensor};
 
 use crate::error::{Error, Result};
-use crate::format::container::shown::shown;
 use crate::format::module_types::Walk;
 use crate::format::section::{Section, TensorLayout};
 use crate::load::float_types::FloatType;
 use crate::load::options::LoadOptions;
 use crate::load::prefetch::Wanted;
 use crate::load::report::{LoadReport, TensorMismatch};
+use crate::printable::shown;
 
 /// PyTorch's batch normalisations count their batches in a tensor of this name. burn's do not.
 const PYTORCH_COUNTER: &str = "num_batches_tracked";

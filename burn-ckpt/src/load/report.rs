@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::format::container::shown::shown;
 use crate::load::options::LoadOptions;
+use crate::printable::shown;
 
 /// Which parameters of a module were loaded, and which tensors of a checkpoint were used. `Display` prints it as text.
 ///

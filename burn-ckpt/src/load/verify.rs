@@ -12,7 +12,6 @@ use indexmap::IndexMap;
 
 use crate::error::{Cause, Error, Result};
 use crate::format::container::open_file::OpenFile;
-use crate::format::container::shown::shown;
 use crate::format::container::stored_tensor::StoredTensor;
 use crate::format::metadata::embedded::EmbeddedMetadata;
 use crate::format::metadata::of_checkpoint::{alone, own_of_version_2};
@@ -21,6 +20,7 @@ use crate::format::metadata::{Metadata, TensorInfo, check_size};
 use crate::format::shards::checked_shard_header;
 use crate::load::checked_tensors::{check_hparams, expected_info};
 use crate::load::checkpoint::Checkpoint;
+use crate::printable::shown;
 use crate::scoped_work::{self, ScopedWork};
 
 /// One for the SHA-256, which takes the longest, and one for the tensors.

@@ -14,4 +14,6 @@ pub(crate) mod ledger;
 mod policy;
 mod versions;
 
+pub use ledger::SavedCheckpoint;
+
 pub use policy::{Candidate, KeepRule, MetricMode, TopK};

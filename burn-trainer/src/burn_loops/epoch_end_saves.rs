@@ -18,8 +18,8 @@ use burn::store::ModuleRecord;
 use burn::train::checkpoint::{CheckpointingAction, CheckpointingStrategy};
 use burn::train::metric::store::EventStoreClient;
 use burn::train::{Interrupter, LearnerModel, SupervisedTraining};
-use burn_ckpt::Section;
-use burn_ckpt::plumbing::{SaveRequest, chain};
+use burn_ckpt::plumbing::SaveRequest;
+use burn_ckpt::{Section, chain};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::dataloader::EpochTracker;

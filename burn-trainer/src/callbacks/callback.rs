@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::train::{LearnerModel, TrainStep};
-use burn_ckpt::plumbing::SavedCheckpoint;
+use burn_ckpt::retention::SavedCheckpoint;
 
 use super::checkpoints::CheckpointSaved;
 use super::context::CallbackContext;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::Metadata;
-use burn_ckpt::plumbing::SavedCheckpoint;
+use burn_ckpt::retention::SavedCheckpoint;
 
 /// A checkpoint that is durable under its final name.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::train::{LearnerModel, SupervisedTraining};
-use burn_ckpt::plumbing::{chain, panic_message};
+use burn_ckpt::chain;
+use burn_ckpt::plumbing::panic_message;
 use burn_ckpt::{Checkpoint, Section};
 use indexmap::IndexMap;
 

@@ -5,8 +5,7 @@ use std::process::ExitCode;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use burn_ckpt::locate;
-use burn_ckpt::plumbing::chain;
+use burn_ckpt::{chain, locate};
 use clap::Args;
 
 use super::report::{print, report_and_keep_model};

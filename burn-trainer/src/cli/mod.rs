@@ -59,9 +59,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use burn_ckpt::ErrorKind;
-use burn_ckpt::plumbing::chain;
 use burn_ckpt::retention::TopK;
+use burn_ckpt::{ErrorKind, chain};
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use burn_ckpt::plumbing::chain;
+use burn_ckpt::chain;
 
 use super::{arguments, restart};
 use crate::config::{FailedSaves, TrainerConfig};

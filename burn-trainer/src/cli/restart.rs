@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::process::Command;
 use std::time::Duration;
 
-use burn_ckpt::plumbing::chain;
+use burn_ckpt::chain;
 
 use super::arguments;
 use crate::config::TrainerConfig;

@@ -8,6 +8,7 @@ mod init_from;
 mod trainer_config;
 
 pub use batch_limit::BatchLimit;
+#[doc(inline)]
 pub use burn_ckpt::plumbing::{LockMode, WhenBusy};
 pub(crate) use check::check_path;
 pub use init_from::InitFrom;

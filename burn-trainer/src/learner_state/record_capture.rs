@@ -8,7 +8,8 @@ use burn::train::checkpoint::{
     Checkpoint, Checkpointer, CheckpointerError, CheckpointingAction, CheckpointingStrategy,
 };
 use burn::train::metric::store::EventStoreClient;
-use burn_ckpt::plumbing::{MakeSections, chain};
+use burn_ckpt::chain;
+use burn_ckpt::plumbing::MakeSections;
 use burn_ckpt::{Error, Result, Section};
 use indexmap::IndexMap;
 use parking_lot::Mutex;

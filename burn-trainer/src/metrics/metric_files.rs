@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use burn::train::metric::store::{MetricsUpdate, Split};
 use burn::train::metric::{MetricDefinition, MetricId, MetricName};
-use burn_ckpt::plumbing::{CHECKPOINT_DIR, chain, is_there, safe_name, same_file_name};
+use burn_ckpt::chain;
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, is_there, safe_name, same_file_name};
 
 use super::metric_file::{EPOCH_PREFIX, METRIC_SUFFIX, MetricFile};
 use super::name_digest::digest;

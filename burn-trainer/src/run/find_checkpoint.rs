@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{chain, resolve};
+use burn_ckpt::chain;
+use burn_ckpt::plumbing::resolve;
 use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, RunLayout, Section, locate};
 
 use super::start_lines;

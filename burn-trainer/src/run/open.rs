@@ -4,7 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use burn::train::metric::store::Split;
-use burn_ckpt::plumbing::{RunLock, chain, check_own, clear, create_directory, recover, storage};
+use burn_ckpt::chain;
+use burn_ckpt::plumbing::{RunLock, check_own, clear, create_directory, recover, storage};
 use burn_ckpt::{Catalog, RunLayout};
 use jiff::Timestamp;
 

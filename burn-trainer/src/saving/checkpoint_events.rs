@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use burn_ckpt::plumbing::{Ledger, SaveReport, SavedCheckpoint};
+use burn_ckpt::plumbing::{Ledger, SaveReport};
+use burn_ckpt::retention::SavedCheckpoint;
 use indexmap::IndexMap;
 
 use crate::callbacks::CheckpointSaved;

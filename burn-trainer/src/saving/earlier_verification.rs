@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{Ledger, SavedCheckpoint, chain, size, storage};
+use burn_ckpt::chain;
+use burn_ckpt::plumbing::{Ledger, size, storage};
+use burn_ckpt::retention::SavedCheckpoint;
 use indexmap::IndexMap;
 
 use super::run_checkpoints::report_skipped;

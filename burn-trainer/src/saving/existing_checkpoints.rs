@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use burn_ckpt::plumbing::{
-    FileDigests, FileIdentity, SavedCheckpoint, StagingOwner, add_name, chain, file_digests, file_identity,
-    is_there,
+    FileDigests, FileIdentity, StagingOwner, add_name, file_digests, file_identity, is_there,
 };
+use burn_ckpt::retention::SavedCheckpoint;
 use burn_ckpt::retention::{Candidate, KeepRule};
-use burn_ckpt::{Catalog, Checkpoint, RunLayout};
+use burn_ckpt::{Catalog, Checkpoint, RunLayout, chain};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use burn::train::Interrupter;
-use burn_ckpt::plumbing::SavedCheckpoint;
+use burn_ckpt::retention::SavedCheckpoint;
 use indexmap::{IndexMap, IndexSet};
 
 use super::save_summary::SaveSummary;

@@ -1,6 +1,7 @@
 //! What became of a run's saves: kept for the result, and reported while training runs.
 
-use burn_ckpt::plumbing::{SaveReport, chain};
+use burn_ckpt::chain;
+use burn_ckpt::plumbing::SaveReport;
 
 use crate::callbacks::checkpoints::CheckpointEvents;
 use crate::process::console::say;

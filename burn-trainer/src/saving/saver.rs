@@ -5,13 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use burn_ckpt::RunLayout;
 use burn_ckpt::plumbing::{
-    CheckpointWriter, MakeSections, MakeTrainerState, Reservation, RunDescription, SaveRequest,
-    SavedCheckpoint, Submitted, WhenBusy, WouldKeep, WriterActivity, WriterEnd, chain, exception_stem,
-    is_there, panic_message,
+    CheckpointWriter, MakeSections, MakeTrainerState, Reservation, RunDescription, SaveRequest, Submitted,
+    WhenBusy, WouldKeep, WriterActivity, WriterEnd, exception_stem, is_there, panic_message,
 };
 use burn_ckpt::retention::KeepRule;
+use burn_ckpt::retention::SavedCheckpoint;
+use burn_ckpt::{RunLayout, chain};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 

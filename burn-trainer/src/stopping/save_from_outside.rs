@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use burn::train::LearnerModel;
 use burn::train::metric::store::EventStoreClient;
-use burn_ckpt::plumbing::{chain, panic_message};
+use burn_ckpt::chain;
+use burn_ckpt::plumbing::panic_message;
 use parking_lot::Mutex;
 
 use super::parked_state::{ParkedState, ParkingSlot};

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use burn::train::{Interruption, LearnerModel};
-use burn_ckpt::plumbing::{SavedCheckpoint, chain, is_there, panic_message};
+use burn_ckpt::chain;
+use burn_ckpt::plumbing::{is_there, panic_message};
+use burn_ckpt::retention::SavedCheckpoint;
 use indexmap::IndexMap;
 
 use super::loop_state::LoopState;

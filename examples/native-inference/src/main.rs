@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use burn::tensor::Device;
-use burn_ckpt::FromCheckpoint;
-use burn_ckpt::plumbing::chain;
+use burn_ckpt::{FromCheckpoint, chain};
 use clap::Parser;
 use digits::{CLASSES, Data, Digits};
 use serde::Serialize;

@@ -6,9 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use burn::nn::LinearConfig;
+use burn_ckpt::chain;
 use burn_ckpt::plumbing::{
-    FilenameTemplate, MAX_NAME_BYTES, chain, hparams_to_json, is_checkpoint, link_name, metadata_path,
-    safe_name, same_file_name,
+    FilenameTemplate, MAX_NAME_BYTES, hparams_to_json, is_checkpoint, link_name, metadata_path, safe_name,
+    same_file_name,
 };
 use burn_ckpt::{Catalog, Checkpoint, Contents, LoadOptions, Metadata, Section};
 use indexmap::IndexMap;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Bytes, DType};
 use burn::train::metric::LossMetric;
 use burn_ckpt::burn_pack::Tensor;
-use burn_ckpt::plumbing::chain;
+use burn_ckpt::chain;
 use burn_ckpt::{Checkpoint, Section};
 use burn_trainer::Trainer;
 use ciborium::Value;

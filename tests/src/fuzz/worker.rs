@@ -106,9 +106,7 @@ impl Worker {
                 std::fs::remove_file(&out).map_err(|error| error.to_string())?;
                 match verified {
                     Ok(_) => Outcome::Accepted,
-                    Err(error) => {
-                        Outcome::Bad(format!("what it wrote: {}", burn_ckpt::plumbing::chain(&error)))
-                    }
+                    Err(error) => Outcome::Bad(format!("what it wrote: {}", burn_ckpt::chain(&error))),
                 }
             }
             Some(1) if !left && printed.contains("error: ") && !printed.contains("panicked") => {

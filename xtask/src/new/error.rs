@@ -20,9 +20,11 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// A file that cannot be read or written.
-    #[error("{}: {source}", .path.display())]
+    /// A file or directory that cannot be read or written.
+    #[error("cannot {action} {}", .path.display())]
     Io {
+        /// What was tried: `read`, `write`.
+        action: &'static str,
         /// The file.
         path: PathBuf,
         /// What the operating system says.
@@ -31,6 +33,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// The error with its causes, each after a colon.
+    pub fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut next = std::error::Error::source(self);
+        while let Some(source) = next {
+            text = format!("{text}: {source}");
+            next = source.source();
+        }
+        text
+    }
+
     /// Whether another command line would do.
     pub fn is_wrong_usage(&self) -> bool {
         matches!(self, Self::NotEmpty { .. } | Self::Name { .. })

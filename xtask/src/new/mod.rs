@@ -43,7 +43,7 @@ pub fn run(args: &Args) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", error.with_causes());
             if error.is_wrong_usage() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }
@@ -53,8 +53,10 @@ pub fn run(args: &Args) -> ExitCode {
 fn write(directory: &Path, name: &str, workspace: &Path) -> Result<Vec<&'static str>, Error> {
     check_empty(directory)?;
     let lock = workspace.join(LOCK);
-    let lock = fs::read_to_string(&lock).map_err(|source| Error::Io { path: lock, source })?;
+    let lock =
+        fs::read_to_string(&lock).map_err(|source| Error::Io { action: "read", path: lock, source })?;
     let workspace = workspace.to_str().ok_or_else(|| Error::Io {
+        action: "write the path of",
         path: workspace.to_path_buf(),
         source: io::Error::new(io::ErrorKind::InvalidData, "the path is not UTF-8, as a Cargo.toml is"),
     })?;
@@ -71,7 +73,7 @@ fn write(directory: &Path, name: &str, workspace: &Path) -> Result<Vec<&'static 
 
 /// A repository without files is as good as nothing.
 fn check_empty(directory: &Path) -> Result<(), Error> {
-    let failed = |source| Error::Io { path: directory.to_path_buf(), source };
+    let failed = |source| Error::Io { action: "read", path: directory.to_path_buf(), source };
     let entries = match directory.read_dir() {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -87,9 +89,11 @@ fn check_empty(directory: &Path) -> Result<(), Error> {
 
 fn write_file(path: &Path, text: &str) -> Result<(), Error> {
     let parent = path.parent().unwrap_or(path);
-    fs::create_dir_all(parent)
-        .and_then(|()| fs::write(path, text))
-        .map_err(|source| Error::Io { path: path.to_path_buf(), source })
+    fs::create_dir_all(parent).and_then(|()| fs::write(path, text)).map_err(|source| Error::Io {
+        action: "write",
+        path: path.to_path_buf(),
+        source,
+    })
 }
 
 fn summary(directory: &Path, files: &[&str]) -> String {

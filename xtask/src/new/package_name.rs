@@ -28,8 +28,11 @@ pub fn checked(given: Option<&str>, directory: &Path) -> Result<String, Error> {
 
 fn of_directory(directory: &Path) -> Result<String, Error> {
     // `.` has a name then.
-    let absolute = std::path::absolute(directory)
-        .map_err(|source| Error::Io { path: directory.to_path_buf(), source })?;
+    let absolute = std::path::absolute(directory).map_err(|source| Error::Io {
+        action: "find",
+        path: directory.to_path_buf(),
+        source,
+    })?;
     let name = absolute.file_name().ok_or_else(|| Error::Name {
         name: directory.display().to_string(),
         reason: "the directory's path does not end with a name".to_owned(),

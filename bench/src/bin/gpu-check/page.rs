@@ -139,7 +139,7 @@ impl Display for Page {
         writeln!(f, "{}\n\n{}\n\n{}", self.training(), self.saving(), self.resuming())?;
         for Checked { name, result, .. } in &self.checked {
             match result {
-                Err(error) => writeln!(f, "\n{name} failed: {}", burn_ckpt::plumbing::chain(error))?,
+                Err(error) => writeln!(f, "\n{name} failed: {}", burn_ckpt::chain(error))?,
                 Ok(Figures { cost: Err(reason), .. }) => {
                     writeln!(f, "\n{name}: what a save costs cannot be said: {reason}")?;
                 }

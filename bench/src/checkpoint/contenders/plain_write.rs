@@ -7,8 +7,9 @@ use std::thread::{self, JoinHandle};
 
 use burn::optim::AdamConfig;
 use burn::train::Interrupter;
-use burn_ckpt::plumbing::{LAST_DIR, WhenBusy};
+use burn_ckpt::plumbing::LAST_DIR;
 use burn_ckpt::retention::{KeepRule, TopK};
+use burn_trainer::config::WhenBusy;
 use burn_trainer::optimizer::InitStreamed;
 use burn_trainer::strategy::{CheckpointOutput, RunProgress, SaveDecision, Strategy, TrainingEvent};
 use parking_lot::Mutex;

@@ -10,8 +10,9 @@ use burn::optim::ModuleOptimizer;
 use burn::train::Interrupter;
 use burn::train::metric::LossMetric;
 use burn_ckpt::RunLayout;
-use burn_ckpt::plumbing::{BEST_DIR, LAST_DIR, WhenBusy};
+use burn_ckpt::plumbing::{BEST_DIR, LAST_DIR};
 use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
+use burn_trainer::config::WhenBusy;
 use burn_trainer::strategy::{CheckpointOutput, RunProgress, SaveDecision, Strategy, TrainingEvent};
 use burn_trainer::{FitResult, Trainer, TrainerConfig};
 use parking_lot::{Mutex, MutexGuard};
@@ -64,9 +65,7 @@ pub fn train(
     let interrupter = plan.lock().interrupter.clone();
     let (result, moments) = fit(task, optimizer, when_busy, interrupter, strategies)?;
     if let Some((step, error)) = result.failed_saves.first() {
-        return Err(
-            format!("the save after step {step} failed: {}", burn_ckpt::plumbing::chain(error)).into()
-        );
+        return Err(format!("the save after step {step} failed: {}", burn_ckpt::chain(error)).into());
     }
     let mut plan = plan.lock();
     plan.see_what_is_durable(&result.run_dir);

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use burn_ckpt::burn_pack::Tensor;
-use burn_ckpt::plumbing::{ModuleTypes, chain, sha256_of_file};
+use burn_ckpt::chain;
+use burn_ckpt::plumbing::{ModuleTypes, sha256_of_file};
 use burn_ckpt::{Checkpoint, Metadata, Section, TensorLayout};
 use serde_json::Value;
 

@@ -22,7 +22,7 @@ mod verify;
 
 use std::process::ExitCode;
 
-use burn_ckpt::plumbing::chain;
+use burn_ckpt::chain;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::answer::Failure;

@@ -3,7 +3,8 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{chain, is_directory, storage};
+use burn_ckpt::chain;
+use burn_ckpt::plumbing::{is_directory, storage};
 use burn_ckpt::{Error, Metadata, locate};
 
 use crate::answer::{Answer, Failure};

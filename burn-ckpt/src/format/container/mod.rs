@@ -12,6 +12,5 @@ pub(crate) mod limits;
 pub(crate) mod open_file;
 pub(crate) mod read_errors;
 pub(crate) mod read_header;
-pub(crate) mod shown;
 pub(crate) mod stand_in;
 pub(crate) mod stored_tensor;

@@ -8,13 +8,13 @@ use jiff::Timestamp;
 
 use crate::error::pack_error::PackError;
 use crate::error::{Error, Result};
-use crate::format::container::shown::shown;
 use crate::format::contents::{Contents, Entries, SHARD_KEY, SHARDS_KEY, entries};
 use crate::format::limits::Limits;
 use crate::format::metadata::embedded::{Ending, UNKNOWN_DIGEST};
 use crate::format::metadata::{Metadata, ShardInfo};
 use crate::format::section::Section;
 use crate::format::shards::ShardOf;
+use crate::printable::shown;
 use crate::save::container::encode_header::{encode_header, longest_entry};
 use crate::save::container::plan_file::PlannedFile;
 

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use burn_ckpt::RunLayout;
-use burn_ckpt::plumbing::{LockMode, RunLock};
+use burn_ckpt::plumbing::RunLock;
 use burn_ckpt::retention::TopK;
+use burn_trainer::config::LockMode;
 use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use serde_json::{Value, json};
 use system_tests::programs::commands::{burn_ckpt, ended_with};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use burn_ckpt::plumbing::chain;
+use burn_ckpt::chain;
 use burn_ckpt::{Checkpoint, Contents, Error, ErrorKind, Metadata};
 use burn_trainer::{Trainer, TrainerConfig};
 use jiff::Timestamp;

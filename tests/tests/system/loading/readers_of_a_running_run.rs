@@ -5,10 +5,11 @@ use std::process::{Child, Command, Stdio};
 
 use burn::nn::{Linear, LinearConfig};
 use burn_ckpt::plumbing::{
-    CheckpointWriter, Ledger, Limits, Reservation, RunDescription, SaveRequest, StagingOwner, WhenBusy,
+    CheckpointWriter, Ledger, Limits, Reservation, RunDescription, SaveRequest, StagingOwner,
 };
 use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
 use burn_ckpt::{Checkpoint, Contents, Section};
+use burn_trainer::config::WhenBusy;
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};

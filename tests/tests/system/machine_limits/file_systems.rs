@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use burn_ckpt::plumbing::{LockMode, RunLock};
+use burn_ckpt::plumbing::RunLock;
+use burn_trainer::config::LockMode;
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with};
 use system_tests::programs::running::{Ended, Running, programs, warmup};
 use system_tests::run_files::{checkpoints, compare, described_state, files, run_dir, whole_checkpoints};

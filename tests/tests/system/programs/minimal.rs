@@ -1,15 +1,19 @@
 //! The smallest program: it learns, and started again it resumes.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
-use system_tests::programs::commands::{build, stderr, stdout, workspace};
+use system_tests::programs::commands::{build, ended_with, stderr, stdout, workspace};
 
 /// Lines of the training program itself, which the README shows.
 const MAIN_LINES: usize = 24;
 
+fn start(directory: &Path) -> Output {
+    Command::new(build(&["minimal"]).join("minimal")).current_dir(directory).output().unwrap()
+}
+
 fn run(directory: &Path) -> (String, String) {
-    let output = Command::new(build(&["minimal"]).join("minimal")).current_dir(directory).output().unwrap();
+    let output = start(directory);
     (stdout(&output), stderr(&output))
 }
 
@@ -24,6 +28,14 @@ fn it_learns_the_sine_and_a_second_start_trains_nothing_again() {
     let (again, said) = run(directory.path());
     assert_eq!(again, printed);
     assert!(!said.contains("epoch 1/30"), "{said}");
+}
+
+#[test]
+fn what_keeps_it_from_starting_is_said_with_its_cause() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("burn_trainer_logs"), "not a directory").unwrap();
+    let (_, said) = ended_with(&start(directory.path()), 1);
+    assert_eq!(said, "Error: cannot create the directory ./burn_trainer_logs: not a directory\n");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use burn_ckpt::plumbing::{LockMode, RunLock};
+use burn_ckpt::plumbing::RunLock;
+use burn_trainer::config::LockMode;
 use burn_trainer::{Error, TrainerConfig};
 use system_tests::programs::commands::{stderr, stdout, xtask_train};
 use system_tests::run_files::{checkpoints, files, stems};

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use burn_ckpt::RunLayout;
-use burn_ckpt::plumbing::{LockMode, RunLock};
+use burn_ckpt::plumbing::RunLock;
+use burn_trainer::config::LockMode;
 use system_tests::programs::commands::{workspace, xtask_train_command};
 use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Ended, Running, printed_command, resumes_as, warmup};

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 
 use burn_ckpt::plumbing::{
     CheckpointWriter, Ledger, Limits, Reservation, RunDescription, SaveRequest, StagingOwner, Submitted,
-    WhenBusy, WouldKeep, WriterEnd,
+    WouldKeep, WriterEnd,
 };
 use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
 use burn_ckpt::{Contents, Section};
+use burn_trainer::config::WhenBusy;
 use burn_trainer::strategy::{Last, StrategyConfig};
 use indexmap::IndexMap;
 use jiff::Timestamp;

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use burn::nn::{Linear, LinearConfig};
 use burn_ckpt::burn_pack::{Bytes, DType, Reader, Scalar, Tensor};
-use burn_ckpt::plumbing::{Limits, chain, metadata_path};
+use burn_ckpt::chain;
+use burn_ckpt::plumbing::{Limits, metadata_path};
 use burn_ckpt::{Catalog, Checkpoint, Contents, Error, ErrorKind, FromCheckpoint, Metadata, Section};
 use jiff::Timestamp;
 use serde_json::json;

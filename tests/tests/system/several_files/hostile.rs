@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use burn::nn::{Linear, LinearConfig};
-use burn_ckpt::plumbing::{Limits, blake3_of_tensor, chain, metadata_path};
+use burn_ckpt::chain;
+use burn_ckpt::plumbing::{Limits, blake3_of_tensor, metadata_path};
 use burn_ckpt::{Checkpoint, Contents, ErrorKind, Metadata, Section};
 use ciborium::{Value, cbor};
 use jiff::Timestamp;

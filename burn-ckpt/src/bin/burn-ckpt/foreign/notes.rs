@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use burn_ckpt::plumbing::{chain, parse_json};
+use burn_ckpt::chain;
+use burn_ckpt::plumbing::parse_json;
 use burn_ckpt::{Metadata, Section, TensorLayout};
 use serde_json::Value;
 

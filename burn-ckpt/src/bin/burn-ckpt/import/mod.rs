@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 use burn::store::KeyRemapper;
 use burn_ckpt::burn_pack::Tensor;
+use burn_ckpt::chain;
+use burn_ckpt::plumbing::metadata_path;
 use burn_ckpt::plumbing::storage::StoredFile;
-use burn_ckpt::plumbing::{chain, metadata_path};
 use burn_ckpt::{Checkpoint, Contents, Error, Metadata, Section, TensorLayout};
 use serde_json::Value;
 

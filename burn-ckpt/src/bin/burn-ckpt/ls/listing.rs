@@ -4,8 +4,9 @@ use std::fs::Metadata as Facts;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use burn_ckpt::chain;
 use burn_ckpt::plumbing::{
-    CHECKPOINT_DIR, CHECKPOINT_SUFFIX, DEFAULT_LOGS, METADATA_SUFFIX, chain, check_sizes, is_checkpoint,
+    CHECKPOINT_DIR, CHECKPOINT_SUFFIX, DEFAULT_LOGS, METADATA_SUFFIX, check_sizes, is_checkpoint,
     is_directory, is_shards_directory, is_staging_directory, is_symlink, storage, unfinished_files,
 };
 use burn_ckpt::{Catalog, Error, Metadata, RunLayout};

@@ -6,7 +6,8 @@ pub mod metrics;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use burn_ckpt::plumbing::{chain, numbers};
+use burn_ckpt::chain;
+use burn_ckpt::plumbing::numbers;
 use burn_ckpt::{Error, Metadata};
 use jiff::Timestamp;
 use serde_json::{Value, json};

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use burn::nn::LinearConfig;
-use burn_ckpt::plumbing::{chain, metadata_path};
+use burn_ckpt::chain;
+use burn_ckpt::plumbing::metadata_path;
 use burn_ckpt::{Catalog, Checkpoint, Error, ErrorKind, Metadata, Section};
 use ciborium::{Value, cbor};
 use serde_json::json;

@@ -43,7 +43,7 @@ fn opened(change: impl FnOnce(&mut Parts)) -> String {
     let took = begin.elapsed();
     assert!(took < LONGEST, "{took:?}");
     assert!(matches!(error, Error::Damaged { .. }), "{error:?}");
-    let shown = burn_ckpt::plumbing::chain(&error);
+    let shown = burn_ckpt::chain(&error);
     assert!(shown.len() < 1000, "{} bytes: {shown:.200}", shown.len());
     assert!(shown.contains("forged.ckpt"), "{shown}");
     shown

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use burn_ckpt::plumbing::{chain, metadata_path};
+use burn_ckpt::chain;
+use burn_ckpt::plumbing::metadata_path;
 use burn_ckpt::{Checkpoint, ErrorKind, Metadata, Section};
 use burn_trainer::Error;
 use serde_json::json;

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use burn::config::Config;
 use burn::module::Module;
-use burn_ckpt::plumbing::{chain, metadata_path};
+use burn_ckpt::chain;
+use burn_ckpt::plumbing::metadata_path;
 use burn_ckpt::{Contents, Error, ErrorKind, FromCheckpoint, Metadata, Section};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

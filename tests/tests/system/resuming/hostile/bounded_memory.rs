@@ -5,7 +5,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use burn_ckpt::plumbing::{chain, metadata_path};
+use burn_ckpt::chain;
+use burn_ckpt::plumbing::metadata_path;
 use burn_trainer::Error;
 use serde_json::json;
 use system_tests::peak_memory::peak_memory;

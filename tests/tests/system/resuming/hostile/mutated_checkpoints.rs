@@ -12,7 +12,7 @@ use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdafactorConfig, AdamWConfig, RmsPropConfig, SgdConfig};
 use burn::train::Learner;
 use burn::train::metric::LossMetric;
-use burn_ckpt::plumbing::chain;
+use burn_ckpt::chain;
 use burn_ckpt::{Checkpoint, FromCheckpoint, Section};
 use burn_trainer::Trainer;
 use ciborium::{Value, cbor};

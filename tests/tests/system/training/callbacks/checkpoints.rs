@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn_ckpt::Catalog;
 use burn_ckpt::RunLayout;
-use burn_ckpt::plumbing::SavedCheckpoint;
+use burn_ckpt::retention::SavedCheckpoint;
 use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, CheckpointSaved};
 use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use parking_lot::Mutex;
