@@ -3,6 +3,8 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::error::{Error, Result};
+
 /// Less than any part of a batch that is meant.
 const ROUNDING: f64 = 1e-6;
 
@@ -38,6 +40,23 @@ impl BatchLimit {
         }
     }
 
+    /// The number of batches of a loader that says how many it has, if it is one of ours.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`], which names the setting, for a fraction of a number that is unknown.
+    pub(crate) fn of_loader(self, setting: &str, batches: Option<u64>) -> Result<u64> {
+        match (self, batches) {
+            (Self::Count(count), _) => Ok(count),
+            (Self::Fraction(_), Some(batches)) => Ok(self.of(batches)),
+            (Self::Fraction(_), None) => {
+                let reason = "it is a fraction of all batches, and this loader does not say how many there are: give a number of \
+                              batches, or take a loader of Trainer::loader";
+                Err(Error::config(setting, reason))
+            }
+        }
+    }
+
     /// Why it cannot be used.
     pub(crate) fn wrong(self) -> Option<String> {
         match self {
@@ -69,7 +88,7 @@ impl From<f64> for BatchLimit {
 }
 
 impl Serialize for BatchLimit {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
         match self {
             Self::Count(count) => to.serialize_u64(*count),
             Self::Fraction(fraction) => to.serialize_f64(*fraction),
@@ -78,7 +97,7 @@ impl Serialize for BatchLimit {
 }
 
 impl<'de> Deserialize<'de> for BatchLimit {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]
         enum Given {

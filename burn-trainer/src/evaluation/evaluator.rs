@@ -22,12 +22,16 @@ use super::metric_list::{EvaluationMetrics, MetricList};
 use super::predictions::{Predictions, on_device_of, predict};
 use super::processor::{EvaluationProcessor, Outcome};
 use super::result::{EvaluatedCheckpoint, Evaluation};
+use crate::config::BatchLimit;
+use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
 use crate::metrics::{MetricTable, split_name};
 use crate::process::PlainRenderer;
 
 /// The name of the data unless another is set, as burn calls the split.
 const TEST: &str = "test";
+/// The method that limits the data, in errors.
+const LIMIT: &str = "ModelEvaluator::limit_batches";
 
 /// The metrics of a model on a data set, in validation mode: see [`ModelEvaluator::evaluate`], which this calls with the
 /// defaults.
@@ -50,6 +54,7 @@ pub struct ModelEvaluator<M> {
     model: M,
     checkpoint: Option<EvaluatedCheckpoint>,
     split: String,
+    limit: Option<BatchLimit>,
     renderer: Option<Box<dyn MetricsRenderer>>,
 }
 
@@ -57,7 +62,7 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
     /// Evaluates a model as it is now. Later changes of the model are not seen.
     #[must_use]
     pub fn new(model: &M) -> Self {
-        Self { model: model.valid(), checkpoint: None, split: TEST.to_owned(), renderer: None }
+        Self { model: model.valid(), checkpoint: None, split: TEST.to_owned(), limit: None, renderer: None }
     }
 
     /// Evaluates the model of a checkpoint. Each tensor is verified while it is loaded. The path is a file, a link, or `best` or
@@ -94,6 +99,14 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
         self
     }
 
+    /// Evaluates on the first batches alone: so many, or a fraction of all, which needs a loader of ours. The numbers are then those of
+    /// a part of the data, and [`Evaluation::limit_batches`] says so.
+    #[must_use]
+    pub fn limit_batches(mut self, limit: impl Into<BatchLimit>) -> Self {
+        self.limit = Some(limit.into());
+        self
+    }
+
     /// Shows progress with a renderer, such as that of [`FitResult`](crate::FitResult), in place of plain lines on standard error.
     /// It is kept for the next evaluation.
     #[must_use]
@@ -113,7 +126,8 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
     /// # Errors
     ///
     /// [`Error::Evaluation`] with the error of the loader or of a metric; [`Error::NoBatch`] when the loader gives no batch;
-    /// [`Error::Config`] for a name of the data without a letter or digit, and for two metrics of one name.
+    /// [`Error::Config`] for a name of the data without a letter or digit, for two metrics of one name, and for a limit that leaves no
+    /// batch or is a fraction of a number that the loader does not say.
     pub fn evaluate(
         &mut self,
         loader: Arc<dyn DataLoader<M::Input>>,
@@ -121,13 +135,14 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
     ) -> Result<Evaluation> {
         let metrics = metrics.into_list();
         let names = self.names(&metrics)?;
+        let limit = self.limit_of(&*loader)?;
         let started = Instant::now();
         let outcome = Arc::new(Mutex::new(Outcome::default()));
         let renderer = self.renderer.take().unwrap_or_else(|| Box::new(PlainRenderer::new()));
         let name = EvaluationName::new(&self.split);
         let processor = EvaluationProcessor::new(metrics, renderer, name.clone(), Arc::clone(&outcome));
         let mut processor = AsyncProcessorEvaluation::new(processor);
-        let passed = self.pass(&mut processor, name, loader, &outcome);
+        let passed = self.pass(&mut processor, name, loader, limit, &outcome);
         self.renderer = Some(processor.renderer());
         let items = passed?;
         let Outcome { values, failure } = std::mem::take(&mut *outcome.lock());
@@ -139,10 +154,23 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
             split: self.split.clone(),
             timestamp: Timestamp::now(),
             items,
+            limit_batches: limit,
             seconds: started.elapsed().as_secs_f64(),
             metrics: named.collect(),
             checkpoint: self.checkpoint.clone(),
         })
+    }
+
+    /// The number of batches that are used, if that is limited.
+    fn limit_of(&self, loader: &dyn DataLoader<M::Input>) -> Result<Option<u64>> {
+        let Some(limit) = self.limit else { return Ok(None) };
+        if let Some(reason) = limit.wrong() {
+            return Err(Error::config(LIMIT, reason));
+        }
+        if limit.is_zero() {
+            return Err(Error::config(LIMIT, "0 leaves nothing to evaluate"));
+        }
+        limit.of_loader(LIMIT, LoaderSize::of(loader).map(LoaderSize::batches)).map(Some)
     }
 
     /// The full name of each metric.
@@ -169,17 +197,24 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
         processor: &mut AsyncProcessorEvaluation<EvaluationProcessor<M::Output>>,
         name: EvaluationName,
         loader: Arc<dyn DataLoader<M::Input>>,
+        limit: Option<u64>,
         outcome: &Mutex<Outcome>,
     ) -> Result<u64> {
         // The processor itself reports no error: it notes them in the outcome.
         let failed = |source| Error::evaluation("a metric", source);
         let loader = on_device_of(&self.model, loader);
         processor.process_test(EvaluatorEvent::Start { total_tests: 1 }).map_err(failed)?;
-        let start = EvaluatorEvent::StartTest(name.clone(), loader.num_items());
+        let limited = limit.zip(LoaderSize::of(&*loader));
+        let most = limited.map_or(usize::MAX, |(limit, size)| {
+            usize::try_from(limit).unwrap_or(usize::MAX).saturating_mul(size.batch_size())
+        });
+        let start = EvaluatorEvent::StartTest(name.clone(), loader.num_items().min(most));
         processor.process_test(start).map_err(failed)?;
         let mut batches = loader.iter();
         let (mut count, mut items) = (0, 0);
-        while let Some(batch) = batches.next() {
+        while limit.is_none_or(|limit| (count as u64) < limit)
+            && let Some(batch) = batches.next()
+        {
             let batch = batch.map_err(|source| Error::evaluation("the data loader", source))?;
             let progress = batches.progress();
             (count, items) = (count + 1, progress.items_processed);

@@ -149,6 +149,7 @@ mod tests {
             split: "test".to_owned(),
             timestamp: Timestamp::UNIX_EPOCH,
             items: 33,
+            limit_batches: None,
             seconds: 0.25,
             metrics,
             checkpoint: None,

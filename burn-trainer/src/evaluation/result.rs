@@ -17,6 +17,9 @@ pub struct Evaluation {
     pub timestamp: Timestamp,
     /// The items that were evaluated, as the loader counts them.
     pub items: u64,
+    /// The number of batches that it was limited to by [`ModelEvaluator::limit_batches`](super::ModelEvaluator::limit_batches).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_batches: Option<u64>,
     /// Seconds that it took, loading of the data included.
     pub seconds: f64,
     /// The value of each metric over the whole data, in the order in which the metrics were given. The names are those of

@@ -115,15 +115,8 @@ impl<M: LearnerModel> Trainer<M> {
     /// How many batches of each epoch are used.
     fn batch_limits(&self) -> Result<BatchLimits> {
         let TrainerConfig { limit_train_batches, limit_valid_batches, overfit_batches, .. } = &self.config;
-        let of = |setting: &str, limit: Option<BatchLimit>, size: Option<LoaderSize>| match (limit, size) {
-            (None, _) => Ok(None),
-            (Some(BatchLimit::Count(count)), _) => Ok(Some(count)),
-            (Some(limit), Some(size)) => Ok(Some(limit.of(size.batches()))),
-            (Some(_), None) => {
-                let reason = "it is a fraction of all batches, and this loader does not say how many there are: give a number of \
-                              batches, or take a loader of Trainer::loader";
-                Err(Error::config(setting, reason))
-            }
+        let of = |setting: &str, limit: Option<BatchLimit>, size: Option<LoaderSize>| {
+            limit.map(|limit| limit.of_loader(setting, size.map(LoaderSize::batches))).transpose()
         };
         let (train, valid) = (self.train_size.get(), self.valid_size.get());
         let overfit = of("overfit_batches", *overfit_batches, train)?;

@@ -3,13 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::data::dataloader::DataLoader;
+use burn::data::dataloader::{DataLoader, DataLoaderBuilder};
+use burn::data::dataset::transform::PartialDataset;
 use burn::train::metric::LossMetric;
 use burn_ckpt::{Checkpoint, FromCheckpoint};
 use burn_trainer::callbacks::Ema;
-use burn_trainer::evaluation::{ModelEvaluator, evaluate};
+use burn_trainer::config::BatchLimit;
+use burn_trainer::evaluation::{Evaluation, ModelEvaluator, evaluate};
 use burn_trainer::metric::MeanLoss;
 use burn_trainer::{Error, FitResult, ResumableDataLoader, Trainer};
+use serde_json::Value;
 use system_tests::backend;
 use system_tests::config;
 use system_tests::models::small::{
@@ -70,6 +73,45 @@ fn averaged_parameters_are_evaluated_as_the_validation_did() {
     let mut raw = ModelEvaluator::<Model>::of_checkpoint(&path, &device).unwrap();
     let raw = raw.evaluate(in_order(), (MeanLoss::new(),)).unwrap();
     assert_ne!(raw.metrics["test_loss"], expected, "the parameters that are trained are others");
+}
+
+#[test]
+fn a_limit_evaluates_the_first_batches_and_is_kept_with_the_numbers() {
+    let root = tempfile::tempdir().unwrap();
+    let model = trained(root.path()).model;
+    let limited = |limit: BatchLimit, loader: Arc<dyn DataLoader<Batch>>| {
+        ModelEvaluator::new(&model).limit_batches(limit).evaluate(loader, (MeanLoss::new(),))
+    };
+    let first =
+        ResumableDataLoader::builder(ItemBatcher).batch_size(7).build(PartialDataset::new(items(), 0, 21));
+    let expected = evaluate(&model, first, (MeanLoss::new(),)).unwrap().metrics;
+    // 12 batches, of which a quarter is 3.
+    for limit in [BatchLimit::Count(3), BatchLimit::Fraction(0.25)] {
+        let evaluation = limited(limit, in_order()).unwrap();
+        assert_eq!((evaluation.items, evaluation.limit_batches), (21, Some(3)));
+        assert_eq!(evaluation.metrics, expected);
+    }
+    let whole = limited(BatchLimit::Count(100), in_order()).unwrap();
+    assert_eq!(whole.metrics, evaluate(&model, in_order(), (MeanLoss::new(),)).unwrap().metrics);
+
+    let burns = || DataLoaderBuilder::new(ItemBatcher).batch_size(7).build(items());
+    assert_eq!(limited(BatchLimit::Count(3), burns()).unwrap().metrics, expected);
+    let wrong = [
+        (limited(BatchLimit::Fraction(0.25), burns()), "a fraction of all batches"),
+        (limited(BatchLimit::Fraction(1.5), in_order()), "1.5 is not a fraction"),
+        (limited(BatchLimit::Count(0), in_order()), "nothing to evaluate"),
+    ];
+    for (result, expected) in wrong {
+        let Err(Error::Config { reason, setting, .. }) = result else { panic!("{expected}") };
+        assert!(reason.contains(expected) && setting.contains("limit_batches"), "{setting}: {reason}");
+    }
+
+    let path = run_dir(root.path()).join("best");
+    let evaluator = ModelEvaluator::<Model>::of_checkpoint(&path, &backend::device()).unwrap();
+    let evaluation = evaluator.limit_batches(2_u64).evaluate(in_order(), (MeanLoss::new(),)).unwrap();
+    let kept: Value = serde_json::from_slice(&std::fs::read(evaluation.keep().unwrap()).unwrap()).unwrap();
+    assert_eq!(kept["evaluations"][0]["limit_batches"], 2);
+    assert_eq!(Evaluation::kept(&path).unwrap()[0].limit_batches, Some(2));
 }
 
 #[test]
