@@ -10,6 +10,10 @@ use burn_ckpt::chain;
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// What a callback's method returns. An error ends the run with [`Error::Callback`], which has the callback's name, after the
+/// state was saved as at any failure.
+pub type CallbackResult<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
 /// What stopped a run, or kept it from starting.
 ///
 /// `Display` does not repeat `source()`. [`burn_ckpt::chain`] has the text of both, and so has `Debug`: a `main` that returns the

@@ -1,7 +1,5 @@
 //! Training loops that are not the trainer's: burn's own, or a program's. They save at the ends of epochs.
 
-// Uses `run`, `training_loop` (its outcome), `saving`, `learner_state` and the folders below them. `trainer` uses it.
-
 pub(crate) mod ddp;
 pub(crate) mod epoch_end_saves;
 

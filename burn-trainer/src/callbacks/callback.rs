@@ -5,13 +5,12 @@ use std::path::Path;
 use burn::train::{LearnerModel, TrainStep};
 use burn_ckpt::retention::SavedCheckpoint;
 
-use super::checkpoints::CheckpointSaved;
 use super::context::CallbackContext;
 use super::gradients::Gradients;
-use super::result::CallbackResult;
 use super::scalars::LoggedScalar;
-use super::state::CallbackState;
-use crate::error::Error;
+use crate::error::{CallbackResult, Error};
+use crate::saving::checkpoint_events::CheckpointSaved;
+use crate::state::callback_state::CallbackState;
 
 /// Whether a callback has the state that it had in the checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]

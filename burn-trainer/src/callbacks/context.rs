@@ -8,8 +8,8 @@ use burn_ckpt::retention::MetricMode;
 use indexmap::IndexMap;
 
 use super::requests::{Requests, StopRequest};
-use super::result::CallbackResult;
 use super::scalars::{LoggedSplit, ScalarValue, ScalarsOf};
+use crate::error::CallbackResult;
 use crate::learner_state::learning_rates::can_be_scaled;
 use crate::metrics::RunMetrics;
 

@@ -1,38 +1,37 @@
 //! Code of a program's own at the events of a run, with a state that resumes.
 //!
-//! `training_loop` calls the callbacks, in the order in which they were given to [`Trainer::callback`](crate::Trainer::callback).
+//! A callback is given to [`Trainer::callback`](crate::Trainer::callback). Several are called in the order in which they were given.
 //!
-//! | file | has |
+//! | to | see |
 //! |---|---|
-//! | `callback` | the trait, and the order of its methods in a run |
-//! | `checkpoints` | what became of checkpoints |
-//! | `context` | what a callback can see and do |
-//! | `gradients` | the gradients of an optimizer step, to read and change |
-//! | `state` | what a callback stores in every checkpoint |
-//! | `scalars` | the metrics that a callback logs |
-//! | `built_in` | callbacks that are ready to use |
-//! | `requests` | what callbacks ask of the loop |
-//! | `registered` | calling all of them, with their errors and panics under their names |
+//! | write one, and the order of its methods in a run | [`Callback`] |
+//! | look at the run, log a metric, end the run, scale the learning rate | [`CallbackContext`] |
+//! | read and change the gradients of an optimizer step | [`Gradients`] |
+//! | store a state in every checkpoint | [`CallbackState`] |
+//! | end the run when a metric does not improve | [`EarlyStopping`], in the configuration |
+//! | limit gradients, and find those that are not finite | [`GradientGuard`] |
+//! | average the parameters over the steps | [`Ema`] |
+//! | lower the learning rate when a metric does not improve | [`ReduceOnPlateau`] |
+
+// `registered` calls all callbacks, with their errors and panics under their names. `requests` is what they ask of the loop.
 
 pub(crate) mod built_in;
 mod callback;
-pub(crate) mod checkpoints;
 pub(crate) mod context;
 mod gradients;
 pub(crate) mod registered;
 pub(crate) mod requests;
-mod result;
 pub(crate) mod scalars;
-mod state;
 
-pub use built_in::early_stopping::EarlyStopping;
 pub use built_in::ema::Ema;
 pub use built_in::gradient_guard::{GradientGuard, NonFinite};
 pub use built_in::plateau::ReduceOnPlateau;
 pub use callback::{Callback, Restored};
-pub use checkpoints::CheckpointSaved;
 pub use context::CallbackContext;
 pub use gradients::{GradientMapper, Gradients};
-pub use result::CallbackResult;
 pub use scalars::{LoggedScalar, ScalarValue};
-pub use state::CallbackState;
+
+pub use crate::config::EarlyStopping;
+pub use crate::error::CallbackResult;
+pub use crate::saving::checkpoint_events::CheckpointSaved;
+pub use crate::state::callback_state::CallbackState;

@@ -6,16 +6,14 @@ use burn::train::{LearnerModel, SupervisedTraining};
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::panic_message;
 use burn_ckpt::{Checkpoint, Section};
-use indexmap::IndexMap;
 
 use super::callback::{Callback, Restored};
 use super::context::{CallbackContext, RunView};
 use super::requests::Requests;
-use super::result::CallbackResult;
 use super::scalars::{Logged, LoggedSplit, ScalarMetric, ScalarsOf};
-use super::state::CallbackState;
-use crate::error::{Error, Result};
+use crate::error::{CallbackResult, Error, Result};
 use crate::process::console::warn;
+use crate::state::callback_state::{CallbackState, CallbackStates, section_name};
 
 /// The callbacks of a run, in the order in which they were given.
 pub(crate) struct Callbacks<M: LearnerModel> {
@@ -31,26 +29,6 @@ struct Registered<M: LearnerModel> {
     state: Option<CallbackState>,
     /// One that has panicked is called no more. Its last state stands.
     has_panicked: bool,
-}
-
-/// The states of all callbacks at a position of the run, and the scale of the learning rate there. Clones share their tensors.
-#[derive(Clone)]
-pub(crate) struct CallbackStates {
-    states: Vec<(String, CallbackState)>,
-    rate_scale: f64,
-}
-
-impl CallbackStates {
-    /// The sections of a whole state, or of the weights alone. With `at_once`, reading their tensors starts now.
-    pub(crate) fn sections(&self, weights_only: bool, at_once: bool) -> IndexMap<String, Section> {
-        let stored = self.states.iter().filter(|(_, state)| !weights_only || state.is_with_weights());
-        stored.map(|(name, state)| (section_name(name), state.to_section(at_once))).collect()
-    }
-
-    /// By what the scheduler's rate is multiplied.
-    pub(crate) fn rate_scale(&self) -> f64 {
-        self.rate_scale
-    }
 }
 
 impl<M: LearnerModel> Callbacks<M> {
@@ -191,7 +169,7 @@ impl<M: LearnerModel> Callbacks<M> {
             }
             states.extend(registered.state.clone().map(|state| (registered.name.clone(), state)));
         }
-        Ok(CallbackStates { states, rate_scale: self.requests.rate_scale })
+        Ok(CallbackStates::new(states, self.requests.rate_scale))
     }
 }
 
@@ -224,8 +202,4 @@ impl<M: LearnerModel> Registered<M> {
 
 fn is_valid_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-')
-}
-
-fn section_name(callback: &str) -> String {
-    format!("{}{callback}", Section::USER_PREFIX)
 }

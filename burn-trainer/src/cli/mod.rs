@@ -69,7 +69,7 @@ use serde::de::DeserializeOwned;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::process::console::say;
-use crate::process::resume_command;
+use crate::stopping::resume_command;
 use crate::strategy::{Best, Interval, Last, StrategyConfig};
 
 /// Exit status for wrong usage.

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use burn_ckpt::plumbing::{LockMode, WhenBusy};
 
-use crate::callbacks::EarlyStopping;
 use crate::config::batch_limit::BatchLimit;
+use crate::config::early_stopping::EarlyStopping;
 use crate::config::init_from::InitFrom;
 use crate::config::trainer_config::{ChangedHparams, EndWith, FailedSaves, TrainerConfig};
 use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyConfig};

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::callbacks::EarlyStopping;
 use crate::config::batch_limit::BatchLimit;
+use crate::config::early_stopping::EarlyStopping;
 use crate::config::trainer_config::{EndWith, TrainerConfig};
 use crate::error::{Error, Result};
 use crate::metrics::MAX_EPOCHS;

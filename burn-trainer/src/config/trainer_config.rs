@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use burn_ckpt::plumbing::{DEFAULT_LOGS, LockMode, WhenBusy};
 use serde::{Deserialize, Serialize};
 
-use crate::callbacks::EarlyStopping;
 use crate::config::batch_limit::BatchLimit;
+use crate::config::early_stopping::EarlyStopping;
 use crate::config::init_from::InitFrom;
+use crate::dataloader::DEFAULT_SEED;
 use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyConfig};
 
 /// How a run is trained, where its files go, and what is kept of it.
@@ -264,7 +265,7 @@ impl Default for TrainerConfig {
             notes: None,
             root: PathBuf::from("."),
             logs: DEFAULT_LOGS.to_owned(),
-            seed: 42,
+            seed: DEFAULT_SEED,
             ckpt_path: None,
             init_from: None,
             overwrite: false,

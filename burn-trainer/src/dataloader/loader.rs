@@ -11,7 +11,9 @@ use burn::tensor::Device;
 use super::loader_size::LoaderSize;
 use super::start_position::{Pass, StartPosition, take_start};
 use super::workers::{BatchSource, Transform, Workers};
-use crate::config::TrainerConfig;
+
+/// The seed of a run, and of a loader that no trainer has made, where none is set.
+pub(crate) const DEFAULT_SEED: u64 = 42;
 
 /// A data loader that can begin in the middle of an epoch without reading what comes before.
 ///
@@ -92,7 +94,7 @@ impl<I: 'static, O: Send + 'static> ResumableDataLoader<I, O> {
         ResumableDataLoaderBuilder {
             batcher: Arc::new(batcher),
             seed: None,
-            run_seed: TrainerConfig::default().seed,
+            run_seed: DEFAULT_SEED,
             transform: None,
             batching: Batching { batch_size: 1, drop_last: false, num_workers: 0, prefetch: 2 },
         }

@@ -1,7 +1,5 @@
 //! A data loader whose passes can begin anywhere: the order of an epoch is computed, not remembered.
 //!
-//! Uses `config` (the default seed). `training_loop`, `burn_loops` and `trainer` use it.
-//!
 //! ```text
 //! loader.rs          what a program sees: the builder, and burn's `DataLoader`
 //! epoch_tracker.rs   starts passes at the right epoch in loops of burn or the user, and counts their batches
@@ -23,6 +21,7 @@ mod tests;
 mod workers;
 
 pub(crate) use epoch_tracker::{EpochTracker, EpochTrackingLoader};
+pub(crate) use loader::DEFAULT_SEED;
 pub use loader::{ResumableDataLoader, ResumableDataLoaderBuilder};
 pub(crate) use loader_size::LoaderSize;
 pub(crate) use start_position::{StartPosition, iter_from, pass_of_epoch};

@@ -25,8 +25,6 @@
 //! A model is evaluated in validation mode: without dropout, and with the running statistics of its training. Neither needs a
 //! [`Trainer`](crate::Trainer), which holds the lock of its run: a run can be evaluated while it trains.
 
-// Uses `metrics` (names) and `process` (progress). `cli` uses it.
-//
 // From top to bottom: `kept`, `evaluator`, then `processor`, `predictions`, then `metric_list`, `result`.
 
 mod evaluator;

@@ -12,7 +12,7 @@ use burn::tensor::Device;
 use burn::train::{Learner, LearnerModel};
 use burn_environment::device_name;
 
-use crate::callbacks::registered::CallbackStates;
+use crate::state::callback_state::CallbackStates;
 
 /// The copies, each with its optimizer step.
 pub(crate) struct KeepAlive<M: LearnerModel> {

@@ -2,8 +2,6 @@
 //!
 //! burn keeps a learner's optimizer and scheduler private. `record_capture` gets their records, for `snapshot` and
 //! `optimizer_probe`. `optimizer_size` finds out before training how large an optimizer's state will be.
-//!
-//! Uses `state`, `metrics`, `process` and `optimizer`. `training_loop`, `run` and `burn_loops` use it.
 
 pub(crate) mod keep_alive;
 pub(crate) mod learning_rates;

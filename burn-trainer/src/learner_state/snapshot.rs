@@ -18,9 +18,9 @@ use indexmap::IndexMap;
 
 use super::record_capture::{AlwaysSave, CapturedRecord, CapturingCheckpointer, section_of};
 use super::running_statistics::RunningStatistics;
-use crate::callbacks::registered::CallbackStates;
 use crate::metrics::HistoryAt;
 use crate::optimizer::{advise_streaming, collect_streamed, state_names};
+use crate::state::callback_state::CallbackStates;
 
 /// The present state: the model, and with a history also the optimizer, the scheduler, the history and the callbacks' states.
 /// Without one it is the weights alone. With `statistics`, those replace the model's running statistics. `keep` gets what the writer will read.

@@ -4,8 +4,6 @@
 //! `metric_files`. burn's event store has the values too, but it remembers the first answer for an epoch: a question in
 //! the middle of an epoch would spoil burn's early stopping.
 //!
-//! Uses `run_files` and `process` (a warning on standard error). `state` and all folders above use it.
-//!
 //! From top to bottom: `run_metrics`, `logger`, then `table`, `history`, `resumed_means`, `epoch_values`, `metric_files`,
 //! then `old_metric_files`, `metric_file`, `history_format`, `line_chunks`, `name_digest`.
 

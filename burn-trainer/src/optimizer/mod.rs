@@ -1,9 +1,10 @@
-//! The optimizer's state: how a save gets its tensors one by one, and under which names a checkpoint has them.
+//! Optimizers whose state a save reads tensor by tensor: [`InitStreamed`] makes one of burn's, [`Streamed`] wraps any other.
 //!
-//! burn keeps the state of a learner's optimizer private. `streamed` is the way to its tensors, `burn_optimizers` applies
-//! it to burn's optimizers, and `state_names` replaces random parameter ids by paths.
+//! burn keeps the state of a learner's optimizer private, and copies all of it for a record. A streamed optimizer is saved without
+//! those copies.
 
-// Uses no other folder. `learner_state` and `burn_loops` use it.
+// `streamed` is the way to the tensors, `burn_optimizers` applies it to burn's optimizers, and `state_names` replaces random
+// parameter ids by paths.
 
 mod burn_optimizers;
 pub(crate) mod state_names;

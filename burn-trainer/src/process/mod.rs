@@ -1,7 +1,5 @@
 //! The process that trains: its signals, its launcher, its terminal, its device.
 
-// Uses no other folder. `metrics`, `remote`, `config` and the folders above use it.
-
 #[cfg(feature = "mimalloc")]
 pub(crate) mod allocator;
 pub(crate) mod console;
@@ -12,7 +10,6 @@ pub(crate) mod launcher;
 pub(crate) mod left_behind;
 pub(crate) mod panic_strategy;
 pub(crate) mod progress_display;
-pub(crate) mod resume_command;
 pub(crate) mod signals;
 pub(crate) mod start_device;
 #[cfg(feature = "tui")]

@@ -2,10 +2,10 @@
 //!
 //! A server runs burn's `RemoteServer` over its devices (`cargo xtask serve` is one). Here is the side of the program that
 //! trains: it names a device by a `RemoteAddress`, connects it with a `Token`, and passes it to
-//! [`Trainer::devices`](crate::Trainer::devices) like any other. `device_watch`, `loss_diagnosis` and `device_names` exist
-//! without the feature `remote` too: a program may connect devices by burn itself.
+//! [`Trainer::devices`](crate::Trainer::devices) like any other. A run also watches devices that the program has connected by burn
+//! itself, without the feature `remote`.
 
-// Uses `process` (a warning, the test of a device). `training_loop` and the folders above use it.
+// `device_watch`, `loss_diagnosis` and `device_names` are there without the feature.
 //
 // From top to bottom: `device_watch`, `loss_diagnosis`, `wake_transfers`, `connect`, `session`, `registry`, then `address`
 // with `token`, `iroh_endpoint` and `device_names`.

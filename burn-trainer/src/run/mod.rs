@@ -1,8 +1,5 @@
 //! Before the first step: the run is opened, the checkpoint to resume from is found and checked, and the parts of training
 //! are made.
-//!
-//! Uses `training_loop` (its outcome), `saving`, `learner_state` and the folders below them. `burn_loops` and `trainer` use
-//! it.
 
 mod changed_settings;
 pub(crate) mod checkpoint_size;

@@ -1,6 +1,4 @@
 //! Files of a run beside its checkpoints: how they are opened, burn's log, and what the limit of a file's size does.
-//!
-//! `metrics`, `run` and `trainer` use it.
 
 pub(crate) mod experiment_log;
 pub(crate) mod file_size_limit;

@@ -2,14 +2,12 @@
 //!
 //! The saved state itself comes from `learner_state`, through a function that the caller gives.
 //!
-//! Uses `config`, `strategy`, `state`, `metrics` and `process`. `training_loop`, `run`, `burn_loops` and `cli` use it.
-//!
 //! From top to bottom: `run_saves` (saving in one call of `fit`), `saver` (one event), `requested_save`, `active_strategies`,
 //! `checkpoint_events`, `saved_names`,
 //! `save_summary`, `earlier_verification`, `existing_checkpoints`, `run_checkpoints`.
 
 mod active_strategies;
-mod checkpoint_events;
+pub(crate) mod checkpoint_events;
 mod earlier_verification;
 pub(crate) mod existing_checkpoints;
 pub(crate) mod requested_save;

@@ -7,9 +7,9 @@ use burn::train::Interrupter;
 use burn_ckpt::retention::SavedCheckpoint;
 use indexmap::{IndexMap, IndexSet};
 
+use super::checkpoint_events::CheckpointEvents;
 use super::save_summary::SaveSummary;
 use super::saver::Saver;
-use crate::callbacks::checkpoints::CheckpointEvents;
 use crate::config::{FailedSaves, TrainerConfig};
 use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};

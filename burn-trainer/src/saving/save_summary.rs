@@ -3,7 +3,7 @@
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::SaveReport;
 
-use crate::callbacks::checkpoints::CheckpointEvents;
+use super::checkpoint_events::CheckpointEvents;
 use crate::process::console::say;
 
 /// What became of a run's saves.

@@ -16,13 +16,13 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 
 use super::active_strategies::{self, ActiveStrategy};
+use super::checkpoint_events::CheckpointEvents;
 use super::checkpoint_events::EventTracker;
 use super::earlier_verification::{announce, leading, report_damaged};
 use super::existing_checkpoints::ExistingCheckpoints;
 use super::requested_save::{RequestedSave, SaverSettings, after};
 use super::save_summary::{SaveSummary, log_report};
 use super::saved_names::{self, SavedName};
-use crate::callbacks::checkpoints::CheckpointEvents;
 use crate::config::FailedSaves;
 use crate::error::{Error, Result};
 use crate::process::signals::SignalDeadline;

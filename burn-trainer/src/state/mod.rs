@@ -1,7 +1,6 @@
-//! Where a run is, and what happens in it: what the folders above speak of.
-//!
-//! Uses `metrics` (the history in a checkpoint). `strategy`, `saving` and the folders above use it.
+//! Where a run is, what happens in it, and what its callbacks store: what the folders above speak of.
 
+pub(crate) mod callback_state;
 mod check_sections;
 pub(crate) mod event;
 pub(crate) mod position;

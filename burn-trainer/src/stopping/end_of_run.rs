@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::resume_command;
 use super::save_from_outside::{SaveFromOutside, SavedFromOutside};
 use crate::config::{FailedSaves, TrainerConfig};
 use crate::process::console::say;
 use crate::process::launcher::requeue_after;
-use crate::process::resume_command;
 use crate::process::signals::{EndFromOutside, StopSignal};
 use crate::saving::run_checkpoints;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use burn::train::{Learner, LearnerModel};
 use parking_lot::Mutex;
 
-use crate::callbacks::registered::CallbackStates;
+use crate::state::callback_state::CallbackStates;
 use crate::state::position::Position;
 
 /// The state after an update.

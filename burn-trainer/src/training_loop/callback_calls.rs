@@ -9,12 +9,12 @@ use burn_ckpt::Checkpoint;
 use super::loop_state::LoopState;
 use super::parts::loop_callbacks::LoopCallbacks;
 use super::parts::multi_device::SummedGradients;
-use crate::callbacks::checkpoints::CheckpointEvents;
 use crate::callbacks::context::RunView;
 use crate::callbacks::registered::Callbacks;
 use crate::callbacks::scalars::LoggedSplit;
 use crate::callbacks::{Callback, CallbackContext, CallbackResult, Gradients};
 use crate::error::Result;
+use crate::saving::checkpoint_events::CheckpointEvents;
 
 impl<M: LearnerModel> LoopState<'_, M> {
     /// Puts the states of the callbacks back, from the checkpoint that the run resumes from.

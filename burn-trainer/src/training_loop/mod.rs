@@ -1,8 +1,5 @@
 //! The trainer's own loop: epochs, batches, devices, and the state that it keeps.
 //!
-//! Uses `callbacks`, `saving`, `learner_state` and the folders below them. `run` and `burn_loops` use its outcome, `trainer` starts
-//! it.
-//!
 //! From top to bottom: `abandonable_loop` (the loop beside devices that can be lost), `fit_loop` (one call of `fit`),
 //! `epochs` (what happens in it), `loop_end`, `callback_calls`, `loop_state`, and its `parts`.
 

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::callbacks::callback::{Callback, Restored};
 use crate::callbacks::context::CallbackContext;
-use crate::callbacks::result::CallbackResult;
-use crate::callbacks::state::CallbackState;
+use crate::error::CallbackResult;
+use crate::state::callback_state::CallbackState;
 
 /// Version of the stored state.
 const VERSION: u32 = 1;

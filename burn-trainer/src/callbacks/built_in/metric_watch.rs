@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::callbacks::callback::Restored;
 use crate::callbacks::context::CallbackContext;
-use crate::callbacks::result::CallbackResult;
+use crate::error::CallbackResult;
 
 /// What a callback that counts epochs says of a checkpoint without its state: it has missed the epochs that are done.
 pub(super) fn without_state<M: LearnerModel>(context: &CallbackContext<'_, M>, reason: &str) -> Restored {

@@ -6,8 +6,8 @@ use burn_ckpt::retention::MetricMode;
 use super::metric_watch::{Look, MetricWatch, without_state};
 use crate::callbacks::callback::{Callback, Restored};
 use crate::callbacks::context::CallbackContext;
-use crate::callbacks::result::CallbackResult;
-use crate::callbacks::state::CallbackState;
+use crate::error::CallbackResult;
+use crate::state::callback_state::CallbackState;
 
 const VERSION: u32 = 1;
 

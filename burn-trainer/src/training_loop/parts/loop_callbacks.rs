@@ -3,9 +3,10 @@
 use burn::tensor::Device;
 use burn::train::LearnerModel;
 
-use crate::callbacks::registered::{CallbackStates, Callbacks};
+use crate::callbacks::registered::Callbacks;
 use crate::callbacks::requests::StopRequest;
 use crate::error::Result;
+use crate::state::callback_state::CallbackStates;
 
 /// The callbacks of one call of `fit`.
 pub(in crate::training_loop) struct LoopCallbacks<M: LearnerModel> {

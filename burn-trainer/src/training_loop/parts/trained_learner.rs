@@ -9,7 +9,6 @@ use burn::train::{Learner, LearnerModel};
 use burn_ckpt::plumbing::MakeSections;
 
 use super::multi_device::{SummedGradients, TrainingDevices};
-use crate::callbacks::registered::CallbackStates;
 use crate::error::{Error, Result};
 use crate::learner_state::keep_alive::KeepAlive;
 use crate::learner_state::learning_rates::LearningRates;
@@ -17,6 +16,7 @@ use crate::learner_state::running_statistics::RunningStatistics;
 use crate::learner_state::snapshot::{ReadTiming, settle_statistics, take_snapshot};
 use crate::lr_scheduler::{RateScale, with_scale};
 use crate::metrics::HistoryAt;
+use crate::state::callback_state::CallbackStates;
 use crate::state::position::Position;
 use crate::stopping::parked_state::{ParkedState, ParkingSlot};
 

@@ -29,6 +29,13 @@ impl Edges {
         }
     }
 
+    /// All of them, with the line of the first import each.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str, usize)> {
+        self.from
+            .iter()
+            .flat_map(|(from, to)| to.iter().map(move |(to, line)| (from.as_str(), to.as_str(), *line)))
+    }
+
     fn targets<'a>(&'a self, from: &str) -> impl Iterator<Item = &'a str> {
         self.from.get(from).into_iter().flat_map(|targets| targets.keys().map(String::as_str))
     }

@@ -4,9 +4,11 @@
 //! re-export is followed. `mod x;`, a `pub use` of what lies below, and code for unit tests are not imports.
 //!
 //! In the order of the work: `targets` finds the root file of each library, program and test; `module_tree` reads the modules
-//! below it; `references` lists what each module names; `resolve` finds the defining file; `circles` looks at the edges.
+//! below it; `references` lists what each module names; `resolve` finds the defining file; `circles` and `folder_order` look at
+//! the edges.
 
 mod circles;
+mod folder_order;
 mod module_tree;
 mod references;
 mod resolve;
@@ -20,14 +22,17 @@ use super::sources::Sources;
 use circles::{Circle, Edges};
 use module_tree::ModuleTree;
 
-/// One finding a circle.
+/// One finding a circle, and one for each import against the order of the folders.
 pub fn check(files: &Files, sources: &Sources) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let mut of_targets = Vec::new();
     for root in targets::roots(files) {
+        let edges = edges(&ModuleTree::read(&root, sources));
         let folder = files::directory(&root);
-        let tree = ModuleTree::read(&root, sources);
-        findings.extend(circles::find(&edges(&tree)).iter().map(|circle| finding(folder, circle)));
+        findings.extend(circles::find(&edges).iter().map(|circle| finding(folder, circle)));
+        of_targets.push(edges);
     }
+    findings.extend(folder_order::check(files, &of_targets));
     findings
 }
 

@@ -1,4 +1,4 @@
-//! What a callback stores in a checkpoint: a section of its own, with a version.
+//! What callbacks store in a checkpoint: a section each, with a version.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,11 +7,12 @@ use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn_ckpt::Section;
 use burn_ckpt::plumbing::{MAX_JSON_VALUES, check_json, parse_json};
+use indexmap::IndexMap;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::result::CallbackResult;
+use crate::error::CallbackResult;
 
 /// String of the section: the version, a decimal number.
 const VERSION_KEY: &str = "callback.version";
@@ -93,7 +94,7 @@ impl CallbackState {
         self.version
     }
 
-    /// The same state, if its version is at most this. [`Callback::restore`](super::Callback::restore) begins with it: a newer
+    /// The same state, if its version is at most this. [`Callback::restore`](crate::callbacks::Callback::restore) begins with it: a newer
     /// version may mean something else by the same values.
     ///
     /// # Errors
@@ -153,12 +154,12 @@ impl CallbackState {
     }
 
     /// Whether it belongs into checkpoints of weights alone, too.
-    pub(super) fn is_with_weights(&self) -> bool {
+    fn is_with_weights(&self) -> bool {
         self.with_weights
     }
 
     /// The section as it is stored. With `at_once`, reading its tensors starts now.
-    pub(super) fn to_section(&self, at_once: bool) -> Section {
+    fn to_section(&self, at_once: bool) -> Section {
         let mut section = self.section.clone();
         section.strings.insert(VERSION_KEY.to_owned(), self.version.to_string());
         if let Some(module) = &self.module {
@@ -170,8 +171,38 @@ impl CallbackState {
     }
 
     /// The state in a section of a checkpoint. `None` for a section that is not a callback's.
-    pub(super) fn of_section(mut section: Section) -> Option<Self> {
+    pub(crate) fn of_section(mut section: Section) -> Option<Self> {
         let version = section.strings.remove(VERSION_KEY)?.parse().ok()?;
         Some(Self { version, section, ..Self::default() })
     }
+}
+
+/// The states of all callbacks at a position of the run, and the scale of the learning rate there. Clones share their tensors.
+#[derive(Clone)]
+pub(crate) struct CallbackStates {
+    states: Vec<(String, CallbackState)>,
+    rate_scale: f64,
+}
+
+impl CallbackStates {
+    /// Of these callbacks, by their names.
+    pub(crate) fn new(states: Vec<(String, CallbackState)>, rate_scale: f64) -> Self {
+        Self { states, rate_scale }
+    }
+
+    /// The sections of a whole state, or of the weights alone. With `at_once`, reading their tensors starts now.
+    pub(crate) fn sections(&self, weights_only: bool, at_once: bool) -> IndexMap<String, Section> {
+        let stored = self.states.iter().filter(|(_, state)| !weights_only || state.is_with_weights());
+        stored.map(|(name, state)| (section_name(name), state.to_section(at_once))).collect()
+    }
+
+    /// By what the scheduler's rate is multiplied.
+    pub(crate) fn rate_scale(&self) -> f64 {
+        self.rate_scale
+    }
+}
+
+/// The section of a callback's state.
+pub(crate) fn section_name(callback: &str) -> String {
+    format!("{}{callback}", Section::USER_PREFIX)
 }

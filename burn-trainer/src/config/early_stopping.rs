@@ -1,0 +1,95 @@
+//! The settings of early stopping. `callbacks` has what they do in a run.
+
+use burn_ckpt::retention::MetricMode;
+use serde::{Deserialize, Serialize};
+
+/// Ends the run when a metric has not improved over so many epochs. In the configuration:
+/// `{"early_stopping": {"metric": "val_loss", "patience": 3}}`.
+///
+/// ```
+/// use burn_trainer::TrainerConfig;
+/// use burn_trainer::callbacks::EarlyStopping;
+///
+/// let config = TrainerConfig::new().with_early_stopping(EarlyStopping::new("val_loss").with_patience(5));
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct EarlyStopping {
+    /// The metric (`val_loss`).
+    pub metric: String,
+    /// Whether lower or higher is better; by default what the metric says of itself.
+    #[serde(default)]
+    pub mode: Option<MetricMode>,
+    /// After how many epochs in a row without an improvement the run ends.
+    #[serde(default = "default_patience")]
+    pub patience: u64,
+    /// By how much a value must be better than the best one to be an improvement.
+    #[serde(default)]
+    pub min_delta: f64,
+    /// The run ends as soon as the metric is at least as good as this.
+    #[serde(default)]
+    pub threshold: Option<f64>,
+    /// Whether a value that is not a number (or infinite) ends the run; otherwise it is an epoch without an improvement.
+    #[serde(default = "default_check_finite")]
+    pub check_finite: bool,
+}
+
+fn default_patience() -> u64 {
+    3
+}
+
+fn default_check_finite() -> bool {
+    true
+}
+
+impl EarlyStopping {
+    /// With a patience of 3 epochs.
+    #[must_use]
+    pub fn new(metric: impl Into<String>) -> Self {
+        let metric = metric.into();
+        Self {
+            metric,
+            mode: None,
+            patience: default_patience(),
+            min_delta: 0.0,
+            threshold: None,
+            check_finite: true,
+        }
+    }
+
+    /// Sets whether lower or higher is better.
+    #[must_use]
+    pub fn with_mode(mut self, mode: MetricMode) -> Self {
+        self.mode = Some(mode);
+        self
+    }
+
+    /// Sets after how many epochs without an improvement the run ends.
+    #[must_use]
+    pub fn with_patience(mut self, patience: u64) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Sets by how much a value must be better.
+    #[must_use]
+    pub fn with_min_delta(mut self, min_delta: f64) -> Self {
+        self.min_delta = min_delta;
+        self
+    }
+
+    /// Sets a value that is good enough.
+    #[must_use]
+    pub fn with_threshold(mut self, threshold: f64) -> Self {
+        self.threshold = Some(threshold);
+        self
+    }
+
+    /// Sets whether a value that is not finite ends the run.
+    #[must_use]
+    pub fn with_check_finite(mut self, check_finite: bool) -> Self {
+        self.check_finite = check_finite;
+        self
+    }
+}
