@@ -258,8 +258,7 @@ impl<M: LearnerModel> Trainer<M> {
             // The process of rank 0 writes burn's log, and shows how far training is.
             return training.with_application_logger(None).renderer(Box::new(PlainRenderer::hidden()));
         }
-        let position = self.run.resume.as_ref().map(|resume| resume.state.position.next());
-        let batches = position.filter(|position| !position.trained).map_or(0, |position| position.batches);
+        let batches = Arc::clone(&self.run.resumed_batches);
         let log = ExperimentLog::of_run(self.run_dir());
         let training = training.with_application_logger(Some(Box::new(log)));
         training.renderer(Box::new(ProgressDisplay::new(batches, Arc::clone(&self.interrupter))))

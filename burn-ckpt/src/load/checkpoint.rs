@@ -208,9 +208,14 @@ impl Checkpoint {
     /// As for [`Checkpoint::section`]; [`Error::Unverifiable`] without valid metadata, [`Error::Checksum`] when the metadata
     /// describes another file. Reading a tensor that has other bytes fails.
     pub fn verified_section(&self, name: &str) -> Result<Section> {
-        let metadata = self.checked_metadata()?;
+        self.section_verified_by(name, &self.checked_metadata()?)
+    }
+
+    /// The same, with metadata that a verification has returned. For burn-trainer.
+    #[doc(hidden)]
+    pub fn section_verified_by(&self, name: &str, metadata: &Metadata) -> Result<Section> {
         let mut section = self.section(name)?;
-        section.tensors = verified(&self.path, name, section.tensors, &metadata, &section.read_errors)?;
+        section.tensors = verified(&self.path, name, section.tensors, metadata, &section.read_errors)?;
         Ok(section)
     }
 

@@ -14,6 +14,7 @@ use super::scalars::{Logged, LoggedSplit, ScalarMetric, ScalarsOf};
 use crate::error::{CallbackResult, Error, Result};
 use crate::process::console::warn;
 use crate::state::callback_state::{CallbackState, CallbackStates, section_name};
+use crate::state::resume_point::ResumePoint;
 
 /// The callbacks of a run, in the order in which they were given.
 pub(crate) struct Callbacks<M: LearnerModel> {
@@ -39,6 +40,11 @@ impl<M: LearnerModel> Callbacks<M> {
     pub(crate) fn add(&mut self, callback: Box<dyn Callback<M>>) {
         let (name, scalars) = (callback.name(), ScalarsOf::default());
         self.all.push(Registered { name, callback, scalars, state: None, has_panicked: false });
+    }
+
+    /// The sections that a checkpoint can have for them.
+    pub(crate) fn section_names(&self) -> Vec<String> {
+        self.all.iter().map(|registered| section_name(&registered.name)).collect()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -89,18 +95,17 @@ impl<M: LearnerModel> Callbacks<M> {
     /// # Errors
     ///
     /// [`Error::Callback`] for a state that a callback does not take.
-    pub(crate) fn restore(&mut self, checkpoint: &Checkpoint, run: RunView<'_, M>) -> Result<()> {
+    pub(crate) fn restore(&mut self, resume: &mut ResumePoint, run: RunView<'_, M>) -> Result<()> {
         let Self { all, requests } = self;
         for registered in all {
             let section = section_name(&registered.name);
-            let state = match checkpoint.has_section(&section) {
-                true => CallbackState::of_section(checkpoint.section(&section)?),
-                false => None,
-            };
-            if state.is_none() && checkpoint.has_section(&section) {
+            let stored = resume.callbacks.shift_remove(&section);
+            let is_stored = stored.is_some();
+            let state = stored.and_then(CallbackState::of_section);
+            if state.is_none() && is_stored {
                 warn(&format!(
                     "{section} of {} is not the state of a callback, as it has no version: {} does not get it",
-                    checkpoint.path().display(),
+                    resume.checkpoint.path().display(),
                     registered.name
                 ));
             }
@@ -112,7 +117,7 @@ impl<M: LearnerModel> Callbacks<M> {
                 warn(&format!("the callback {} begins anew: {reason}", registered.name));
             }
         }
-        self.warn_of_unknown(checkpoint);
+        self.warn_of_unknown(&resume.checkpoint);
         Ok(())
     }
 

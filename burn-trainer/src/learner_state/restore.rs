@@ -1,6 +1,8 @@
 //! Puts the state of a checkpoint into a learner, and checks that the learner has it.
 
 use std::collections::HashMap;
+use std::error::Error as StdError;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::lr_scheduler::LrSchedulerRecord;
@@ -13,7 +15,7 @@ use burn_ckpt::burn_pack::{DType, Scalar};
 use burn_ckpt::plumbing::{panic_message, shown};
 
 use super::optimizer_probe::optimizer_and_scheduler;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::optimizer::state_names;
 use crate::process::console::warn;
 use crate::state::resume_point::ResumePoint;
@@ -31,29 +33,87 @@ pub(crate) struct LearnerRecords {
     pub(crate) scheduler: LrSchedulerRecord,
 }
 
-/// Reads the records of a checkpoint.
-fn read_records(resume: &ResumePoint) -> Result<LearnerRecords> {
-    let checkpoint = &resume.checkpoint;
-    let optimizer = state_names::by_id(checkpoint.section(Section::OPTIMIZER)?);
-    Ok(LearnerRecords {
-        model: checkpoint.model_record()?,
-        optimizer: record(resume, Section::OPTIMIZER, optimizer)?,
-        scheduler: record(resume, Section::SCHEDULER, checkpoint.section(Section::SCHEDULER)?)?,
-    })
+/// Why a state was not restored.
+#[derive(Debug)]
+pub(crate) enum NotRestored {
+    /// The file cannot be read, or is not what was written: no program could resume from it.
+    File(Error),
+    /// This program has another model or optimizer than the one that saved the state, or not enough memory. It would have so with an
+    /// older checkpoint too.
+    Program(Error),
 }
 
-/// Puts model and optimizer of a checkpoint into a learner. [`restore_scheduler`] follows.
-pub(crate) fn restore<M: LearnerModel>(learner: &mut Learner<M>, resume: &ResumePoint) -> Result<()> {
+impl From<NotRestored> for Error {
+    fn from(not_restored: NotRestored) -> Self {
+        let (NotRestored::File(error) | NotRestored::Program(error)) = not_restored;
+        error
+    }
+}
+
+/// An error of reading a file whose content is right for the program.
+fn of_the_file(error: Error) -> NotRestored {
+    match is_out_of_memory(&error) {
+        true => NotRestored::Program(error),
+        false => NotRestored::File(error),
+    }
+}
+
+fn is_out_of_memory(error: &Error) -> bool {
+    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = next {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::OutOfMemory) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// Reads the records of a checkpoint.
+///
+/// # Errors
+///
+/// [`NotRestored::File`], but for a lack of memory.
+pub(crate) fn read_records(resume: &ResumePoint) -> Result<LearnerRecords, NotRestored> {
+    let read = || {
+        let model = ModuleRecord::from_bytes(resume.section(Section::MODEL)?.into_burnpack()?);
+        let model = model.map_err(|error| unreadable(resume, Section::MODEL, &error))?;
+        let optimizer = state_names::by_id(resume.section(Section::OPTIMIZER)?);
+        Ok(LearnerRecords {
+            model,
+            optimizer: record(resume, Section::OPTIMIZER, optimizer)?,
+            scheduler: record(resume, Section::SCHEDULER, resume.section(Section::SCHEDULER)?)?,
+        })
+    };
+    read().map_err(of_the_file)
+}
+
+/// Puts model and optimizer of a checkpoint into a learner, and reads the sections of callbacks into memory: those of these names that
+/// there are. Everything is read before the learner is changed. [`restore_scheduler`] follows, which reads nothing more.
+pub(crate) fn restore<M: LearnerModel>(
+    learner: &mut Learner<M>,
+    resume: &mut ResumePoint,
+    callbacks: &[String],
+) -> Result<(), NotRestored> {
     // burn panics on a record that does not fit, so this is checked first.
     let own = learner.model();
-    resume.checkpoint.check_fits(&own)?;
-    check_types(&Section::from_module(&own), resume)?;
+    resume.checkpoint.check_fits(&own).map_err(|error| NotRestored::Program(error.into()))?;
+    check_types(&Section::from_module(&own), resume).map_err(NotRestored::Program)?;
     drop(own);
     let LearnerRecords { model, optimizer, .. } = read_records(resume)?;
-    loaded(resume, || {
+    for name in callbacks.iter().filter(|name| resume.checkpoint.has_section(name)) {
+        let section = in_memory(resume, name).map_err(of_the_file)?;
+        resume.callbacks.insert(name.clone(), section);
+    }
+    let loaded = loaded(resume, || {
         learner.load_model(model);
         learner.load_optim(optimizer);
-    })
+    });
+    loaded.map_err(NotRestored::Program)
+}
+
+fn in_memory(resume: &ResumePoint, name: &str) -> Result<Section> {
+    Ok(Section::from_burnpack(resume.section(name)?.into_burnpack()?)?)
 }
 
 /// Loads what the checks do not know of: a program's own optimizer or scheduler can panic on its state.
@@ -108,8 +168,8 @@ pub(crate) fn restore_scheduler<M: LearnerModel>(
 pub(crate) fn records_for_burn<M: LearnerModel>(
     learner: &mut Learner<M>,
     resume: &ResumePoint,
+    mut records: LearnerRecords,
 ) -> Result<LearnerRecords> {
-    let mut records = read_records(resume)?;
     let sections = |learner: Learner<M>| optimizer_and_scheduler(&learner);
     if restore_scheduler(learner, resume, sections)? == RestoredScheduler::Own {
         let (_, own) = optimizer_and_scheduler(learner)?;
@@ -225,8 +285,11 @@ fn record<R: Record>(resume: &ResumePoint, name: &str, section: Section) -> Resu
         return Err(resume.unusable(format!("the tensor {name}.{} names no parameter", shown(&tensor.name))));
     }
     let bytes = section.into_burnpack()?;
-    R::checkpoint_from_bytes(bytes)
-        .map_err(|error| resume.unusable(format!("its {name} section cannot be read: {error}")))
+    R::checkpoint_from_bytes(bytes).map_err(|error| unreadable(resume, name, &error))
+}
+
+fn unreadable(resume: &ResumePoint, name: &str, error: &dyn std::fmt::Display) -> Error {
+    resume.unusable(format!("its {name} section cannot be read: {error}"))
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 //! between. Also the warnings of this crate.
 
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
@@ -23,6 +25,10 @@ pub(crate) const MAX_ITEMS: usize = usize::MAX >> 16;
 /// Time between two lines within a split.
 const INTERVAL: Duration = Duration::from_secs(10);
 
+/// How many batches of the first epoch were trained before the resume. It can become another number after the renderer is made, as
+/// an older checkpoint is resumed from than the one that was found.
+pub(crate) type ResumedBatches = Arc<AtomicU64>;
+
 /// Lines for a terminal that somebody draws on.
 static HELD_BACK: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -43,7 +49,7 @@ pub struct PlainRenderer {
     printed: Instant,
     hidden: bool,
     /// Batches of the first training split before the resume.
-    resumed_after: u64,
+    resumed_after: ResumedBatches,
 }
 
 #[derive(Debug)]
@@ -67,7 +73,7 @@ impl PlainRenderer {
             started: Instant::now(),
             printed: Instant::now(),
             hidden: false,
-            resumed_after: 0,
+            resumed_after: ResumedBatches::default(),
         }
     }
 
@@ -79,7 +85,7 @@ impl PlainRenderer {
 
     /// A renderer for a run that resumes in an epoch after so many batches. burn shows a renderer the metrics of the batches
     /// since the resume, and the first line says so. Files and checkpoints have those of the whole epoch.
-    pub(crate) fn resumed(batches: u64) -> Self {
+    pub(crate) fn resumed(batches: ResumedBatches) -> Self {
         Self { resumed_after: batches, ..Self::new() }
     }
 
@@ -120,8 +126,9 @@ impl PlainRenderer {
                 line.push_str(&format!("  {} {}{}", shown.name, significant(value), shown.unit));
             }
         }
-        if self.resumed_after > 0 && self.split == TRAIN {
-            line.push_str(&format!("  since batch {}", self.resumed_after));
+        let resumed_after = self.resumed_after.load(Ordering::Relaxed);
+        if resumed_after > 0 && self.split == TRAIN {
+            line.push_str(&format!("  since batch {resumed_after}"));
         }
         line.push_str(&format!("  ({:.1} s)", self.started.elapsed().as_secs_f64()));
         say(&line);
@@ -175,7 +182,7 @@ impl TrainingProgressLogger for PlainRenderer {
 
     fn end_split(&mut self) {
         self.print();
-        self.resumed_after = 0;
+        self.resumed_after.store(0, Ordering::Relaxed);
     }
 
     fn end(&mut self) {}

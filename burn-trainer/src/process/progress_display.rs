@@ -12,7 +12,7 @@ use burn::train::renderer::{
 };
 use burn::train::{Interrupter, LearnerSummary};
 
-use super::console::{PlainRenderer, warn};
+use super::console::{PlainRenderer, ResumedBatches, warn};
 use super::dashboard::Dashboard;
 
 /// The interrupter of the run, which is known when training starts.
@@ -32,7 +32,7 @@ pub(crate) struct ProgressDisplay {
 
 impl ProgressDisplay {
     /// Shows nothing before training starts. `batches` is how many of the first epoch were trained before the resume.
-    pub(crate) fn new(batches: u64, interrupter: RunInterrupter) -> Self {
+    pub(crate) fn new(batches: ResumedBatches, interrupter: RunInterrupter) -> Self {
         Self {
             lines: PlainRenderer::resumed(batches),
             dashboard: None,

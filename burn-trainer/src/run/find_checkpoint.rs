@@ -57,6 +57,24 @@ pub(crate) fn at_an_epoch(
     found.ok_or_else(|| Error::NothingToResume { path: layout.checkpoint_dir(), reasons })
 }
 
+/// For `auto`, whose newest checkpoint was found to be damaged only when its state was restored: the newest one before it. `reasons`
+/// has what is wrong with those that were found to be damaged then.
+pub(super) fn before(
+    damaged: &Path,
+    at_an_epoch: bool,
+    layout: &RunLayout,
+    present: &Catalog,
+    reasons: &mut Vec<String>,
+) -> Result<ResumePoint> {
+    let older = present.entries.iter().rev().skip_while(|entry| entry.path != damaged).skip(1);
+    let accepts = |resume: &ResumePoint| if at_an_epoch { begins_an_epoch(resume) } else { Ok(()) };
+    // A fresh start would hide that these checkpoints exist.
+    first_usable(older, reasons, accepts).ok_or_else(|| Error::NothingToResume {
+        path: layout.checkpoint_dir(),
+        reasons: std::mem::take(reasons),
+    })
+}
+
 fn begins_an_epoch(resume: &ResumePoint) -> Result<()> {
     let Position { epoch, batches, trained, .. } = resume.state.position.next();
     if batches == 0 && !trained {

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use burn::train::metric::store::Split;
 use burn_ckpt::chain;
@@ -14,6 +16,7 @@ use super::{file_system, find_checkpoint, start_lines};
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::metrics::remove_metric_files;
+use crate::process::console::ResumedBatches;
 use crate::process::launcher;
 use crate::saving::run_checkpoints::{elsewhere, scan, twin};
 use crate::state::resume_point::ResumePoint;
@@ -29,6 +32,8 @@ pub(crate) struct OpenRun {
     /// When this process opened it.
     pub(super) opened: Timestamp,
     pub(crate) resume: Option<ResumePoint>,
+    /// How many batches of the first epoch are done.
+    pub(crate) resumed_batches: ResumedBatches,
     /// Whether `resume` is a checkpoint of this run, and not of another.
     pub(super) resumes_itself: bool,
     lock: Option<RunLock>,
@@ -38,7 +43,7 @@ pub(crate) struct OpenRun {
 
 impl OpenRun {
     /// Creates the run's directory, takes its lock, cleans up after a crash, and finds the checkpoint to resume from. Fills in
-    /// the configuration's run id. A process that does not write skips the first three.
+    /// the configuration's run id. A process that does not write only finds it.
     pub(crate) fn open(config: &mut TrainerConfig) -> Result<Self> {
         config.check()?;
         let opened = Timestamp::now();
@@ -48,21 +53,7 @@ impl OpenRun {
         let elsewhere = elsewhere(config, &layout)?;
         start_lines::rank(config, run_id);
         if !config.writes() {
-            let present = scan(&layout, &elsewhere)?;
-            let resume = find_checkpoint::find(config, &layout, &present)?;
-            check_overwrite(config, &layout, &present, resume.as_ref())?;
-            let resumes_itself = resume.as_ref().is_some_and(|resume| is_own(resume, &layout, &present));
-            let created = CreatedDirectories::default();
-            return Ok(Self {
-                layout,
-                present,
-                start: opened,
-                opened,
-                resume,
-                resumes_itself,
-                lock: None,
-                created,
-            });
+            return Self::open_for_reading(config, layout, &elsewhere, opened);
         }
         check_directories(&config.root, &layout)?;
         let created = CreatedDirectories::below_which_all_are_new(&layout.checkpoint_dir());
@@ -98,15 +89,67 @@ impl OpenRun {
         }
         create_directory(&layout.checkpoint_dir())?;
         layout.run_dir().parent().iter().for_each(|logs| created.ignore_in_git(logs));
-        Ok(Self { layout, present, start, opened, resume, resumes_itself, lock: Some(lock), created })
+        Ok(Self {
+            layout,
+            present,
+            start,
+            opened,
+            resumed_batches: batches_done(resume.as_ref()),
+            resume,
+            resumes_itself,
+            lock: Some(lock),
+            created,
+        })
+    }
+
+    /// The same for a process that does not write: it creates, locks and cleans nothing.
+    fn open_for_reading(
+        config: &TrainerConfig,
+        layout: RunLayout,
+        elsewhere: &[PathBuf],
+        opened: Timestamp,
+    ) -> Result<Self> {
+        let present = scan(&layout, elsewhere)?;
+        let resume = find_checkpoint::find(config, &layout, &present)?;
+        check_overwrite(config, &layout, &present, resume.as_ref())?;
+        Ok(Self {
+            resumes_itself: resume.as_ref().is_some_and(|resume| is_own(resume, &layout, &present)),
+            layout,
+            present,
+            start: opened,
+            opened,
+            resumed_batches: batches_done(resume.as_ref()),
+            resume,
+            lock: None,
+            created: CreatedDirectories::default(),
+        })
     }
 
     /// Makes sure that the run resumes at the beginning of an epoch.
     pub(crate) fn resume_at_an_epoch(&mut self, config: &TrainerConfig) -> Result<()> {
         if let Some(resume) = self.resume.take() {
-            self.resume = Some(find_checkpoint::at_an_epoch(resume, config, &self.layout, &self.present)?);
+            let resume = find_checkpoint::at_an_epoch(resume, config, &self.layout, &self.present)?;
+            self.resumed_batches.store(resume.batches_done(), Ordering::Relaxed);
+            self.resume = Some(resume);
         }
         Ok(())
+    }
+
+    /// The newest checkpoint before one that was found to be damaged when its state was restored.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NothingToResume`] with the `reasons` where there is none.
+    pub(super) fn resume_before(
+        &mut self,
+        damaged: &Path,
+        at_an_epoch: bool,
+        reasons: &mut Vec<String>,
+    ) -> Result<ResumePoint> {
+        let resume = find_checkpoint::before(damaged, at_an_epoch, &self.layout, &self.present, reasons)?;
+        self.start = resume.metadata.start_timestamp;
+        self.resumed_batches.store(resume.batches_done(), Ordering::Relaxed);
+        Ok(resume)
     }
 
     /// Keeps the directories that this run has created: training has begun.
@@ -120,6 +163,10 @@ impl OpenRun {
             std::mem::forget(lock);
         }
     }
+}
+
+fn batches_done(resume: Option<&ResumePoint>) -> ResumedBatches {
+    Arc::new(resume.map_or(0, ResumePoint::batches_done).into())
 }
 
 /// Rejects a new run that begins with another run's checkpoint and would have no epoch to train: it would save nothing, and say

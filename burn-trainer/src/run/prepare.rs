@@ -5,6 +5,7 @@
 use std::sync::{Arc, OnceLock};
 
 use burn::train::{Learner, LearnerModel};
+use burn_ckpt::chain;
 use burn_ckpt::plumbing::{Limits, RunDescription, StagingOwner, WriterActivity, git_commit};
 use burn_environment::EnvironmentProbe;
 use serde_json::Value;
@@ -17,13 +18,14 @@ use super::{changed_settings, start_lines};
 use crate::config::TrainerConfig;
 use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
-use crate::learner_state::restore::restore;
+use crate::learner_state::restore::{LearnerRecords, NotRestored, read_records, restore};
 use crate::learner_state::warm_start;
 use crate::metrics::{RunMetricLogger, RunMetrics, check_file_names};
 use crate::process::console::warn;
 use crate::process::environment_devices::described_by;
 use crate::saving::existing_checkpoints::ExistingCheckpoints;
 use crate::saving::requested_save::SaverSettings;
+use crate::saving::run_checkpoints::report_skipped;
 use crate::saving::run_saves::{OpenSaver, OpenedSaver, RunSaves};
 use crate::saving::saver::Saver;
 use crate::state::position::{DataLengths, burn_epoch};
@@ -48,6 +50,10 @@ pub(crate) struct RunSetup {
     pub(crate) keeps_order: bool,
     /// The validation data, if its loader says before training how large it is.
     pub(crate) valid_size: Option<LoaderSize>,
+    /// The sections of the program's callbacks, which are restored later.
+    pub(crate) callbacks: Vec<String>,
+    /// Whether the loop is burn's or the user's: it begins at an epoch, and has the learner's state loaded again.
+    pub(crate) is_other_loop: bool,
 }
 
 /// The parts of a run that burn's loop and the loggers own.
@@ -56,6 +62,8 @@ pub(crate) struct LoopParts {
     pub(crate) saves: RunSaves,
     /// `None` in a process that saves nothing.
     pub(crate) environment: Option<Arc<EnvironmentProbe>>,
+    /// For another loop than the trainer's: the state that the run resumes from.
+    pub(crate) records: Option<LearnerRecords>,
 }
 
 /// Prepares a run, and restores the learner's state where the run resumes.
@@ -78,6 +86,8 @@ pub(crate) fn prepare<M: LearnerModel>(
         limits,
         keeps_order,
         valid_size,
+        callbacks,
+        is_other_loop,
     } = setup;
     // The process of rank 0 saves for all.
     let writes = config.writes();
@@ -90,20 +100,20 @@ pub(crate) fn prepare<M: LearnerModel>(
     }
     let mut existing = ExistingCheckpoints::default();
     let mut resume = run.resume.take();
-    if writes {
-        start_lines::starting(&config, &run.layout, resume.as_ref(), run.resumes_itself);
-    }
-    if let Some(resume) = resume.as_ref().filter(|_| writes) {
-        if run.resumes_itself {
-            start_lines::newer_checkpoints(&run.present, resume);
-        }
-        changed_settings::report(resume, &config, &hparams, (data, keeps_order))?;
+    let mut records = None;
+    if writes && resume.is_none() {
+        start_lines::starting(&config, &run.layout, None, run.resumes_itself);
     }
     if let Some(init_from) = config.init_from.as_ref().filter(|_| resume.is_none()) {
         warm_start::load(learner, init_from, writes)?;
     }
     if let Some(resume) = &mut resume {
-        restore(learner, resume)?;
+        let announce = |run: &OpenRun, resume: &ResumePoint| match writes {
+            true => announce(&config, &hparams, run, resume, (data, keeps_order)),
+            false => Ok(()),
+        };
+        let wanted = Wanted { callbacks: &callbacks, records: is_other_loop };
+        records = restore_newest(learner, &mut run, resume, &config, &wanted, announce)?;
         let epoch = restore_metrics(&metrics, resume);
         // A checkpoint of another run is only resumed in a directory without checkpoints.
         metric_logger = metric_logger.resumed_in(epoch, !run.present.is_empty());
@@ -118,7 +128,55 @@ pub(crate) fn prepare<M: LearnerModel>(
     let saves = RunSaves::new(open_saver, &config, valid_size);
     let environment = config.checkpoint_saving.then_some(environment);
     let prepared = PreparedRun::new(config, metrics, resume, run, writes);
-    Ok((prepared, LoopParts { metric_logger, saves, environment }))
+    Ok((prepared, LoopParts { metric_logger, saves, environment, records }))
+}
+
+/// Says from where the run begins, and what has changed since.
+fn announce(
+    config: &TrainerConfig,
+    hparams: &Value,
+    run: &OpenRun,
+    resume: &ResumePoint,
+    data: (DataLengths, bool),
+) -> Result<()> {
+    start_lines::starting(config, &run.layout, Some(resume), run.resumes_itself);
+    if run.resumes_itself {
+        start_lines::newer_checkpoints(&run.present, resume);
+    }
+    changed_settings::report(resume, config, hparams, data)
+}
+
+/// What is read of a checkpoint beside the learner's state.
+struct Wanted<'a> {
+    /// The sections of callbacks.
+    callbacks: &'a [String],
+    /// The learner's state once more, in burn's records, for a loop that loads it itself. It begins at an epoch.
+    records: bool,
+}
+
+/// Restores the learner's state. With `auto`, a checkpoint whose file proves to be damaged only now is passed over as one that was
+/// found to be damaged when it was opened: `resume` is the one that was restored.
+fn restore_newest<M: LearnerModel>(
+    learner: &mut Learner<M>,
+    run: &mut OpenRun,
+    resume: &mut ResumePoint,
+    config: &TrainerConfig,
+    wanted: &Wanted<'_>,
+    announce: impl Fn(&OpenRun, &ResumePoint) -> Result<()>,
+) -> Result<Option<LearnerRecords>> {
+    let mut reasons = Vec::new();
+    loop {
+        announce(run, resume)?;
+        let restored = restore(learner, resume, wanted.callbacks)
+            .and_then(|()| wanted.records.then(|| read_records(resume)).transpose());
+        match restored {
+            Err(NotRestored::File(error)) if config.ckpt_path.as_deref() == Some("auto") => {
+                reasons.push(report_skipped(resume.checkpoint.path(), &chain(&error)));
+                *resume = run.resume_before(resume.checkpoint.path(), wanted.records, &mut reasons)?;
+            }
+            restored => return Ok(restored?),
+        }
+    }
 }
 
 /// burn would panic in the first backward pass.

@@ -73,7 +73,8 @@ impl CallbackState {
     /// Sets the tensors: those of a module, which is cheap to clone. They are read from their device when the checkpoint is written.
     #[must_use]
     pub fn with_module<M: Module + 'static>(mut self, module: &M) -> Self {
-        let module = module.clone();
+        // A clone shares running statistics, which have those of later steps by the time that they are written.
+        let module = module.valid();
         self.module = Some(Arc::new(Mutex::new(move |at_once| match at_once {
             true => Section::from_module_at_once(&module),
             false => Section::from_module(&module),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use burn_ckpt::{Checkpoint, Metadata, Section};
+use indexmap::IndexMap;
 
 use super::check_sections::check_sections;
 use super::position::TrainerState;
@@ -16,8 +17,10 @@ pub(crate) struct ResumePoint {
     pub(crate) checkpoint: Checkpoint,
     pub(crate) state: TrainerState,
     pub(crate) history: History,
-    /// The checkpoint's metadata.
+    /// The checkpoint's metadata, against which its bytes were verified.
     pub(crate) metadata: Metadata,
+    /// The sections of the program's callbacks, in memory. Empty until the learner's state is restored.
+    pub(crate) callbacks: IndexMap<String, Section>,
 }
 
 impl ResumePoint {
@@ -38,8 +41,20 @@ impl ResumePoint {
         check_sections(&model, &optimizer, &scheduler).map_err(|reason| unusable(path, reason))?;
         let state: TrainerState = checkpoint.trainer_state()?;
         state.check().map_err(|reason| unusable(path, reason))?;
-        let history = history(path, &checkpoint, &state)?;
-        Ok(Self { checkpoint, state, history, metadata })
+        let history = history(path, &checkpoint, &metadata, &state)?;
+        Ok(Self { checkpoint, state, history, metadata, callbacks: IndexMap::new() })
+    }
+
+    /// A section whose tensors are compared with their digests as they are read: a disk can answer otherwise than when the file was
+    /// verified.
+    pub(crate) fn section(&self, name: &str) -> Result<Section> {
+        Ok(self.checkpoint.section_verified_by(name, &self.metadata)?)
+    }
+
+    /// How many batches of the epoch in progress are done, unless its training is.
+    pub(crate) fn batches_done(&self) -> u64 {
+        let position = self.state.position.next();
+        if position.trained { 0 } else { position.batches }
     }
 
     /// The error for a part of the checkpoint that this program cannot use.
@@ -48,11 +63,17 @@ impl ResumePoint {
     }
 }
 
-fn history(path: &Path, checkpoint: &Checkpoint, state: &TrainerState) -> Result<History> {
+fn history(
+    path: &Path,
+    checkpoint: &Checkpoint,
+    metadata: &Metadata,
+    state: &TrainerState,
+) -> Result<History> {
     if !checkpoint.has_section(Section::HISTORY) {
         return Ok(History::default());
     }
-    let history = History::from_section(checkpoint.section(Section::HISTORY)?).map_err(|reason| {
+    let section = checkpoint.section_verified_by(Section::HISTORY, metadata)?;
+    let history = History::from_section(section).map_err(|reason| {
         unusable(path, format!("its {} section cannot be read: {reason}", Section::HISTORY))
     })?;
     let (epochs, done) = (history.epochs() as u64, state.position.epochs());

@@ -19,6 +19,7 @@ use crate::result::FitResult;
 use crate::run::checkpoint_size::{self, SavedFiles};
 use crate::run::choose_strategies::warn_if_nothing_is_saved;
 use crate::run::prepare::{LoopParts, RunSetup, prepare};
+use crate::state::resume_point::ResumePoint;
 use crate::training_loop::abandonable_loop::{AbandonableLoop, DeviceLossGuard};
 use crate::training_loop::fit_loop::{BatchLimits, FitLoop, FitPlan};
 use crate::training_loop::parts::multi_device::{self, TrainingDevices};
@@ -81,10 +82,10 @@ impl<M: LearnerModel> Trainer<M> {
             callbacks.add(Box::new(EarlyStoppingCallback::new(settings)));
         }
         let training = callbacks.register(training)?;
-        let setup = self.into_setup();
+        let setup = RunSetup { callbacks: callbacks.section_names(), ..self.into_setup() };
         let prepare = move || prepare(setup, &mut learner).map(|prepared| (prepared, learner));
         let ((mut prepared, parts), learner) = guard.run(&training.interrupter(), prepare)??;
-        let LoopParts { metric_logger, saves, environment } = parts;
+        let LoopParts { metric_logger, saves, environment, .. } = parts;
         // Only tells the renderer where the run is: there is no checkpointer of burn's to load from.
         let training = prepared.configure(training, metric_logger, &place);
         let config = &prepared.config;
@@ -195,21 +196,15 @@ impl<M: LearnerModel> Trainer<M> {
         let (train_tracker, valid_tracker) = (self.train_tracker.clone(), self.valid_tracker.clone());
         let place = self.logger_place.clone();
         let data = self.data.get();
-        let (prepared, parts) = prepare(self.into_setup(), &mut learner)?;
-        let LoopParts { mut metric_logger, saves, environment } = parts;
-        let records = match &prepared.resume {
-            Some(resume) => {
-                let scale = resume.state.learning_rate_scale;
-                if scale != 1.0 {
-                    let reason = format!(
-                        "the run has a learning rate that a callback has scaled by {scale}, and fit_with calls no callbacks: \
-                         continue it with Trainer::fit"
-                    );
-                    return Err(Error::config("ckpt_path", reason));
-                }
-                Some(restore::records_for_burn(&mut learner, resume)?)
+        let setup = RunSetup { is_other_loop: true, ..self.into_setup() };
+        let (prepared, parts) = prepare(setup, &mut learner)?;
+        let LoopParts { mut metric_logger, saves, environment, records } = parts;
+        let records = match (&prepared.resume, records) {
+            (Some(resume), Some(records)) => {
+                check_without_callbacks(resume)?;
+                Some(restore::records_for_burn(&mut learner, resume, records)?)
             }
-            None => None,
+            _ => None,
         };
         for tracker in [&train_tracker, &valid_tracker] {
             tracker.start_at(prepared.completed());
@@ -261,6 +256,21 @@ impl<M: LearnerModel> Trainer<M> {
             limits: self.limits,
             keeps_order: self.train_size.get().is_some(),
             valid_size: self.valid_size.get(),
+            callbacks: Vec::new(),
+            is_other_loop: false,
         }
     }
+}
+
+/// Rejects a state that only callbacks can continue.
+fn check_without_callbacks(resume: &ResumePoint) -> Result<()> {
+    let scale = resume.state.learning_rate_scale;
+    if scale == 1.0 {
+        return Ok(());
+    }
+    let reason = format!(
+        "the run has a learning rate that a callback has scaled by {scale}, and fit_with calls no callbacks: continue it with \
+         Trainer::fit"
+    );
+    Err(Error::config("ckpt_path", reason))
 }

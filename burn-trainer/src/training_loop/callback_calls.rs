@@ -4,7 +4,6 @@ use std::cell::RefCell;
 
 use burn::optim::GradientsParams;
 use burn::train::LearnerModel;
-use burn_ckpt::Checkpoint;
 
 use super::loop_state::LoopState;
 use super::parts::loop_callbacks::LoopCallbacks;
@@ -15,12 +14,13 @@ use crate::callbacks::scalars::LoggedSplit;
 use crate::callbacks::{Callback, CallbackContext, CallbackResult, Gradients};
 use crate::error::Result;
 use crate::saving::checkpoint_events::CheckpointEvents;
+use crate::state::resume_point::ResumePoint;
 
 impl<M: LearnerModel> LoopState<'_, M> {
     /// Puts the states of the callbacks back, from the checkpoint that the run resumes from.
-    pub(super) fn restore_callbacks(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+    pub(super) fn restore_callbacks(&mut self, resume: &mut ResumePoint) -> Result<()> {
         let batch = self.progress.position.batches;
-        self.with_view(None, batch, |callbacks, run| callbacks.restore(checkpoint, run))
+        self.with_view(None, batch, |callbacks, run| callbacks.restore(resume, run))
     }
 
     /// Calls a method of all callbacks. `split` says what they can log now, and `batch` how many batches of the epoch are computed.

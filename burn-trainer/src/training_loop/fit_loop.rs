@@ -115,7 +115,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop<M> {
             devices,
             metrics,
             saves,
-            resume,
+            mut resume,
             callbacks,
             ..
         } = plan;
@@ -144,7 +144,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop<M> {
         // Outlives the last save: a worker of a loader may not end.
         let mut data = None;
         let ended = catch_unwind(AssertUnwindSafe(|| {
-            state.open(resume.as_ref(), keep_effective_batch)?;
+            state.open(resume.as_mut(), keep_effective_batch)?;
             if let Some(slot) = slot {
                 plan.end_of_run.set_training(state.seen_from_outside(slot, reading));
             }
@@ -166,14 +166,14 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop<M> {
 
 impl<M: LearnerModel> LoopState<'_, M> {
     /// Starts saving, with the state that the run resumes from, if there is one.
-    fn open(&mut self, resume: Option<&ResumePoint>, keep_effective_batch: bool) -> Result<()> {
-        if let Some(resume) = resume {
+    fn open(&mut self, mut resume: Option<&mut ResumePoint>, keep_effective_batch: bool) -> Result<()> {
+        if let Some(resume) = &resume {
             self.check_resumed(resume, keep_effective_batch)?;
         }
         self.open_saver()?;
-        self.begin(resume.map(|resume| &resume.state));
-        if let Some(resume) = resume {
-            self.restore_callbacks(&resume.checkpoint)?;
+        self.begin(resume.as_ref().map(|resume| &resume.state));
+        if let Some(resume) = &mut resume {
+            self.restore_callbacks(resume)?;
         }
         self.callbacks.settle()?;
         Ok(())

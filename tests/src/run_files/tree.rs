@@ -124,6 +124,17 @@ pub fn last_epochs(root: &Path) -> Vec<String> {
     stems(&checkpoints(root).join("last"))
 }
 
+/// Copies what is in a directory into another one, which is made if it is missing. Links stay links.
+///
+/// # Panics
+///
+/// When that fails.
+pub fn copy_tree(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap_or_else(|error| panic!("{}: {error}", to.display()));
+    let copied = std::process::Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status();
+    assert!(copied.is_ok_and(|status| status.success()), "{} is not copied", from.display());
+}
+
 /// Copies a checkpoint with its metadata.
 ///
 /// # Panics

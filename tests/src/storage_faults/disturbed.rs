@@ -9,12 +9,7 @@ use std::path::{Path, PathBuf};
 use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict};
 use parking_lot::Mutex;
 
-/// Linux's numbers of errors.
-const EIO: i32 = 5;
-const EACCES: i32 = 13;
-const ENOSPC: i32 = 28;
-const ESTALE: i32 = 116;
-const EDQUOT: i32 = 122;
+use super::errors::{EACCES, EDQUOT, EIO, ENOSPC, ESTALE};
 
 /// One operation of a run, told from all others whatever the order of threads: the n-th of its kind on its path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

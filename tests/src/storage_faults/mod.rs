@@ -4,6 +4,7 @@
 //! | file | has |
 //! |---|---|
 //! | `disturbed.rs` | an observer that notes the operations and lets one of them fail |
+//! | `errors.rs` | the numbers of errors |
 //! | `failing_calls.rs`, `.c` | the C library's file operations, of which some fail, for programs as they are built |
 //! | `record.rs` | an observer that keeps what every operation did |
 //! | `without_links.rs` | an observer that refuses links |
@@ -11,6 +12,7 @@
 
 mod after_power_loss;
 mod disturbed;
+pub mod errors;
 mod failing_calls;
 mod record;
 mod without_links;

@@ -8,13 +8,12 @@ use std::process::Command;
 use system_tests::programs::commands::burn_ckpt_command;
 use system_tests::random::SplitMix64;
 use system_tests::run_files::{checkpoints, files, in_memory, run_dir};
+use system_tests::storage_faults::errors::{EACCES, EIO};
 use system_tests::storage_faults::{FailingCall, FailingCalls};
 use system_tests::train_and_keep_all;
 
 use super::at_each_operation::not_whole;
 
-const EIO: i32 = 5;
-const EACCES: i32 = 13;
 /// The program ends.
 const END: i32 = 0;
 /// How many faults an ordinary run of the tests has, beside all faults of removals.

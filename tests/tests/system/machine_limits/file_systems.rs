@@ -10,17 +10,10 @@ use burn_trainer::config::LockMode;
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with};
 use system_tests::programs::running::{Ended, Running, programs, warmup};
 use system_tests::run_files::{checkpoints, compare, described_state, files, run_dir, whole_checkpoints};
+use system_tests::storage_faults::errors::{
+    EINVAL, EIO, EMLINK, ENOLCK, ENOSYS, ENOTSUP, EPERM, ESTALE, EXDEV,
+};
 use system_tests::storage_faults::{FailingCall, FailingCalls};
-
-const EPERM: i32 = 1;
-const EIO: i32 = 5;
-const EXDEV: i32 = 18;
-const EINVAL: i32 = 22;
-const EMLINK: i32 = 31;
-const ENOLCK: i32 = 37;
-const ENOSYS: i32 = 38;
-const ENOTSUP: i32 = 95;
-const ESTALE: i32 = 116;
 
 const FIRST: &str = "--run-id r1 --epochs 2";
 const RESUMED: &str = "--run-id r1 --epochs 3 --ckpt-path auto";

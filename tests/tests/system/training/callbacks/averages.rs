@@ -5,10 +5,10 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor};
 use burn_ckpt::{Checkpoint, FromCheckpoint, LoadOptions};
 use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, Ema};
-use burn_trainer::strategy::{Best, Last, StrategyConfig};
+use burn_trainer::strategy::{Best, Last, StrategyConfig, TopK};
 use parking_lot::Mutex;
 use system_tests::models::small::{Model, Script, config, train_by};
-use system_tests::run_files::checkpoints;
+use system_tests::run_files::{checkpoints, described_state};
 
 const DECAY: f64 = 0.8;
 
@@ -145,4 +145,19 @@ fn settings_that_cannot_be_are_errors_before_the_first_step() {
         let Err(burn_trainer::Error::Callback { name, method, .. }) = result else { panic!() };
         assert_eq!((name.as_str(), method), ("ema", "on_fit_start"));
     }
+}
+
+#[test]
+fn each_checkpoint_has_the_averaged_running_statistics_of_its_step() {
+    let of_epochs = |epochs: usize| {
+        let root = tempfile::tempdir().unwrap();
+        let all = StrategyConfig::Last(Last::new().with_topk(TopK::All));
+        let config = config(root.path(), epochs).with_strategies([all]);
+        train_by(config, Script::default(), |trainer| trainer.callback(Ema::new(DECAY))).unwrap();
+        let state = described_state(&checkpoints(root.path()).join("last/epoch=0-step=10.ckpt"));
+        let tensors = state["tensors"].as_object().unwrap().clone();
+        assert!(tensors.contains_key("user.ema.norm.running_mean"), "{tensors:?}");
+        tensors
+    };
+    assert_eq!(of_epochs(1), of_epochs(3));
 }
