@@ -194,12 +194,10 @@ pub enum Error {
         saved: Option<PathBuf>,
     },
     /// A save failed, and the configuration says that training stops then.
-    #[error("training stopped because a checkpoint could not be saved: {reason}")]
+    #[error("training stopped because a checkpoint could not be saved")]
     SaveFailed {
-        /// The cause in one word.
-        kind: burn_ckpt::ErrorKind,
-        /// The save's error with its causes.
-        reason: String,
+        /// The save's error, of which [`kind`](burn_ckpt::Error::kind) is the cause in one word.
+        source: burn_ckpt::Error,
     },
 }
 

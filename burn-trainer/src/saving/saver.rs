@@ -5,13 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use burn_ckpt::RunLayout;
 use burn_ckpt::plumbing::{
     CheckpointWriter, MakeSections, MakeTrainerState, Reservation, RunDescription, SaveRequest, Submitted,
     WhenBusy, WouldKeep, WriterActivity, WriterEnd, exception_stem, is_there, panic_message,
 };
 use burn_ckpt::retention::KeepRule;
 use burn_ckpt::retention::SavedCheckpoint;
-use burn_ckpt::{RunLayout, chain};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 
@@ -251,13 +251,12 @@ impl Saver {
         let known = self.summary.reports.len();
         self.summary.reports.extend(self.writer.reports().inspect(log_report));
         self.note_events(known);
-        let mut failed =
-            self.summary.reports[known..].iter().filter_map(|report| report.outcome.as_ref().err());
-        match failed.next() {
-            Some(error) if failed_saves == FailedSaves::Stop => {
-                Err(Error::SaveFailed { kind: error.kind(), reason: chain(error) })
-            }
-            _ => Ok(()),
+        let failed = self.summary.reports[known..].iter().position(|report| report.outcome.is_err());
+        let Some(position) = failed.filter(|_| failed_saves == FailedSaves::Stop) else { return Ok(()) };
+        // The run's error owns it from here on.
+        match self.summary.reports.remove(known + position).outcome {
+            Err(source) => Err(Error::SaveFailed { source }),
+            Ok(_) => Ok(()),
         }
     }
 

@@ -5,8 +5,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use burn_ckpt::ErrorKind;
 use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict, observe};
+use burn_ckpt::{ErrorKind, chain};
 use burn_trainer::config::FailedSaves;
 use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use burn_trainer::{Error, TrainerConfig};
@@ -64,8 +64,10 @@ fn training_stops_where_that_is_asked_for() {
     let root = tempfile::tempdir().unwrap();
     let config = blocked(root.path()).with_failed_saves(FailedSaves::Stop);
     let error = train(config).map(|_| ()).unwrap_err();
-    assert!(matches!(error, Error::SaveFailed { .. }), "{error}");
-    assert!(error.to_string().contains(NOWHERE), "{error}");
+    let Error::SaveFailed { source } = &error else { panic!("{error:?}") };
+    assert_eq!(source.kind(), ErrorKind::NotFound);
+    let shown = chain(&error);
+    assert!(shown.contains(NOWHERE) && !error.to_string().contains(NOWHERE), "{shown}");
 }
 
 #[test]
