@@ -114,7 +114,10 @@ impl TrainerConfig {
                 return wrong(setting, "overfit_batches sets it: leave out one of the two".to_owned());
             }
         }
-        if let Some(EarlyStopping { patience, min_delta, .. }) = &self.early_stopping {
+        if let Some(EarlyStopping { metric, mode, patience, min_delta, .. }) = &self.early_stopping {
+            if let Err(reason) = metric.mode_with(*mode) {
+                return wrong("early_stopping.mode", reason);
+            }
             if *patience == 0 {
                 return wrong("early_stopping.patience", "it must be at least 1 epoch".to_owned());
             }
@@ -145,7 +148,7 @@ impl TrainerConfig {
             _ => None,
         });
         let early_stopping = self.early_stopping.iter().map(|settings| settings.metric.clone());
-        best.map(|metric| metric.name).chain(early_stopping).collect()
+        best.chain(early_stopping).map(|metric| metric.name).collect()
     }
 
     fn check_strategy(&self, name: &str, strategy: &StrategyConfig) -> Result<()> {
@@ -172,7 +175,13 @@ impl TrainerConfig {
             StrategyConfig::OnException(on_exception) => {
                 check_timeout(&format!("{name}.timeout_seconds"), on_exception.timeout_seconds)
             }
-            StrategyConfig::Best(_) => Ok(()),
+            StrategyConfig::Best(best) => {
+                let metric = best.metric.as_ref().or(self.primary_metric.as_ref());
+                match metric.map(|metric| metric.mode_with(best.mode)) {
+                    Some(Err(reason)) => wrong("mode", &reason),
+                    _ => Ok(()),
+                }
+            }
         }
     }
 }
@@ -240,7 +249,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::strategy::{Best, OnException};
+    use crate::strategy::{Best, MetricConfig, MetricMode, OnException};
 
     fn setting(config: TrainerConfig) -> String {
         match config.check() {
@@ -263,6 +272,10 @@ mod tests {
         names(primary().with_best(Best::new()).with_strategies([]), "strategies");
         names(primary().with_best(Best::new().with_topk(0)), "best.topk");
         names(TrainerConfig::new().with_best(Best::new()), "best.metric");
+        let lowest = MetricConfig::new("val_loss").with_mode(MetricMode::Min);
+        let best = Best::new().with_mode(MetricMode::Max);
+        names(TrainerConfig::new().with_best(best.clone().with_metric(lowest.clone())), "best.mode");
+        names(TrainerConfig::new().with_primary_metric(lowest).with_best(best), "best.mode");
         let last = StrategyConfig::Last(Last::new().with_every_n_steps(0));
         names(primary().with_strategies([last]), "strategies.0.every_n_steps");
     }

@@ -3,6 +3,8 @@
 use burn_ckpt::retention::MetricMode;
 use serde::{Deserialize, Serialize};
 
+use crate::strategy::MetricConfig;
+
 /// Ends the run when a metric has not improved over so many epochs. In the configuration:
 /// `{"early_stopping": {"metric": "val_loss", "patience": 3}}`.
 ///
@@ -16,9 +18,9 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct EarlyStopping {
-    /// The metric (`val_loss`).
-    pub metric: String,
-    /// Whether lower or higher is better; by default what the metric says of itself.
+    /// The metric (`val_loss`): a name, or a [`MetricConfig`].
+    pub metric: MetricConfig,
+    /// Whether lower or higher is better, if `metric` does not say it; by default what the metric says of itself.
     #[serde(default)]
     pub mode: Option<MetricMode>,
     /// After how many epochs in a row without an improvement the run ends.
@@ -46,10 +48,9 @@ fn default_check_finite() -> bool {
 impl EarlyStopping {
     /// With a patience of 3 epochs.
     #[must_use]
-    pub fn new(metric: impl Into<String>) -> Self {
-        let metric = metric.into();
+    pub fn new(metric: impl Into<MetricConfig>) -> Self {
         Self {
-            metric,
+            metric: metric.into(),
             mode: None,
             patience: default_patience(),
             min_delta: 0.0,

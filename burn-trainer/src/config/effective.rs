@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::config::early_stopping::EarlyStopping;
 use crate::config::trainer_config::TrainerConfig;
 use crate::process::launcher;
 use crate::strategy::{Best, DEFAULT_TIMEOUT_SECONDS, Last, MetricConfig, OnException, StrategyConfig};
@@ -49,9 +50,15 @@ impl TrainerConfig {
                 best.metric = metric.map(|metric| MetricConfig::new(metric.name));
             }
         }
+        let early_stopping = self.early_stopping.clone().map(|settings| EarlyStopping {
+            mode: settings.mode.or(settings.metric.mode),
+            metric: MetricConfig::new(settings.metric.name),
+            ..settings
+        });
         let primary_metric = self.primary_metric.clone().map(|metric| MetricConfig::new(metric.name));
         let strategies = Some(strategies);
-        Self { primary_metric, best: None, last: None, on_exception: None, strategies, ..self.clone() }
+        let (best, last, on_exception) = (None, None, None);
+        Self { primary_metric, best, last, on_exception, strategies, early_stopping, ..self.clone() }
     }
 
     /// Fills in the run's id where none is given, and under `slurm_requeue` the settings that make a requeued job resume.

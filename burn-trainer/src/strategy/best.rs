@@ -22,7 +22,7 @@ use crate::state::event::{RunProgress, TrainingEvent};
 pub struct Best {
     /// The metric to watch (`val_loss`); the trainer's `primary_metric` by default.
     pub metric: Option<MetricConfig>,
-    /// Whether lower (`"min"`) or higher (`"max"`) is better; by default what the metric says of itself.
+    /// Whether lower (`"min"`) or higher (`"max"`) is better, if the metric is given without it; by default what the metric says of itself.
     pub mode: Option<MetricMode>,
     /// How many to keep: 1 by default, or `"all"`.
     pub topk: TopK,

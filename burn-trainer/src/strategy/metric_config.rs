@@ -37,6 +37,30 @@ impl MetricConfig {
         self.mode = Some(mode);
         self
     }
+
+    /// Whether lower or higher is better, as stated here or in a setting `mode` beside the metric.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with that setting, where the two differ.
+    pub(crate) fn mode_with(&self, beside: Option<MetricMode>) -> Result<Option<MetricMode>, String> {
+        match (self.mode, beside) {
+            (Some(own), Some(beside)) if own != beside => Err(format!(
+                "it is {:?}, and the metric {} is given with the mode {:?}: leave out one of the two",
+                in_json(beside),
+                self.name,
+                in_json(own)
+            )),
+            (own, beside) => Ok(beside.or(own)),
+        }
+    }
+}
+
+fn in_json(mode: MetricMode) -> &'static str {
+    match mode {
+        MetricMode::Min => "min",
+        MetricMode::Max => "max",
+    }
 }
 
 impl<S: Into<String>> From<S> for MetricConfig {

@@ -28,7 +28,7 @@ struct LastValue(#[serde(with = "as_text")] Option<f64>);
 
 impl EarlyStoppingCallback {
     pub(crate) fn new(settings: EarlyStopping) -> Self {
-        let watch = MetricWatch::new(&settings.metric, settings.mode, settings.min_delta);
+        let watch = MetricWatch::new(settings.metric.clone(), settings.mode, settings.min_delta);
         Self { settings, watch, last: LastValue::default() }
     }
 

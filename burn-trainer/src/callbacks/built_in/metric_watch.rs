@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::callbacks::callback::Restored;
 use crate::callbacks::context::CallbackContext;
 use crate::error::CallbackResult;
+use crate::strategy::MetricConfig;
 
 /// What a callback that counts epochs says of a checkpoint without its state: it has missed the epochs that are done.
 pub(super) fn without_state<M: LearnerModel>(context: &CallbackContext<'_, M>, reason: &str) -> Restored {
@@ -16,7 +17,8 @@ pub(super) fn without_state<M: LearnerModel>(context: &CallbackContext<'_, M>, r
 /// A metric, and since when it has not improved.
 #[derive(Debug, Clone)]
 pub(super) struct MetricWatch {
-    metric: String,
+    /// Until it is found among the registered ones, as it was given.
+    metric: MetricConfig,
     mode: Option<MetricMode>,
     min_delta: f64,
     pub(super) counts: WatchCounts,
@@ -60,8 +62,8 @@ pub(super) enum Look {
 }
 
 impl MetricWatch {
-    pub(super) fn new(metric: &str, mode: Option<MetricMode>, min_delta: f64) -> Self {
-        Self { metric: metric.to_owned(), mode, min_delta, counts: WatchCounts::default() }
+    pub(super) fn new(metric: MetricConfig, mode: Option<MetricMode>, min_delta: f64) -> Self {
+        Self { metric, mode, min_delta, counts: WatchCounts::default() }
     }
 
     pub(super) fn with_mode(self, mode: MetricMode) -> Self {
@@ -79,7 +81,7 @@ impl MetricWatch {
 
     /// The metric's full name.
     pub(super) fn metric(&self) -> &str {
-        &self.metric
+        &self.metric.name
     }
 
     /// Finds the metric among the registered ones, and in which direction it is better.
@@ -87,22 +89,25 @@ impl MetricWatch {
         if !(self.min_delta >= 0.0 && self.min_delta.is_finite()) {
             return Err(format!("min_delta is {}: it must be at least 0", self.min_delta).into());
         }
-        let (name, declared) = context.find_metric(&self.metric)?;
-        let mode = self.mode.or(declared);
+        let given = self
+            .metric
+            .mode_with(self.mode)
+            .map_err(|reason| format!("its mode cannot be used: {reason}"))?;
+        let (name, declared) = context.find_metric(&self.metric.name)?;
+        let mode = given.or(declared);
         let unknown =
             || format!("the metric {name} does not say whether lower or higher is better: set the mode");
         self.mode = Some(mode.ok_or_else(unknown)?);
-        self.metric = name;
+        self.metric = MetricConfig::new(name);
         Ok(())
     }
 
     /// Looks at the metric's present value.
     pub(super) fn look<M: LearnerModel>(&mut self, context: &CallbackContext<'_, M>) -> CallbackResult<Look> {
-        let value = context.metrics().get(&self.metric).copied();
-        let Some(value) = value.filter(|_| context.is_logged(&self.metric)) else {
-            return Err(
-                format!("the metric {} was not logged: register it for its split", self.metric).into()
-            );
+        let name = &self.metric.name;
+        let value = context.metrics().get(name).copied();
+        let Some(value) = value.filter(|_| context.is_logged(name)) else {
+            return Err(format!("the metric {name} was not logged: register it for its split").into());
         };
         Ok(self.note(value))
     }
@@ -137,7 +142,7 @@ mod tests {
     use super::*;
 
     fn looks(mode: MetricMode, min_delta: f64, values: &[f64]) -> Vec<u64> {
-        let mut watch = MetricWatch::new("val_loss", Some(mode), min_delta);
+        let mut watch = MetricWatch::new("val_loss".into(), Some(mode), min_delta);
         values
             .iter()
             .map(|value| {

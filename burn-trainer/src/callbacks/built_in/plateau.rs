@@ -8,6 +8,7 @@ use crate::callbacks::callback::{Callback, Restored};
 use crate::callbacks::context::CallbackContext;
 use crate::error::CallbackResult;
 use crate::state::callback_state::CallbackState;
+use crate::strategy::MetricConfig;
 
 const VERSION: u32 = 1;
 
@@ -37,10 +38,10 @@ pub struct ReduceOnPlateau {
 }
 
 impl ReduceOnPlateau {
-    /// By a factor of 0.1 after the eleventh epoch in a row without an improvement.
+    /// By a factor of 0.1 after the eleventh epoch in a row without an improvement. The metric is a name, or a [`MetricConfig`].
     #[must_use]
-    pub fn new(metric: &str) -> Self {
-        let watch = MetricWatch::new(metric, None, 0.0);
+    pub fn new(metric: impl Into<MetricConfig>) -> Self {
+        let watch = MetricWatch::new(metric.into(), None, 0.0);
         Self { watch, factor: 0.1, patience: 10, cooldown: 0, min_scale: 0.0, cooling: 0 }
     }
 

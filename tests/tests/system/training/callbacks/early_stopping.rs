@@ -5,6 +5,7 @@ use std::path::Path;
 use burn::train::SupervisedTraining;
 use burn_ckpt::retention::MetricMode;
 use burn_trainer::callbacks::EarlyStopping;
+use burn_trainer::strategy::MetricConfig;
 use burn_trainer::{Error, FitResult, Result, TrainerConfig};
 use system_tests::models::small::{Model, Script, ScriptedMetric, config, train_with};
 
@@ -33,12 +34,18 @@ fn score() -> EarlyStopping {
     EarlyStopping::new("val_score").with_mode(MetricMode::Min)
 }
 
+/// The same metric, with its direction.
+fn lowest() -> MetricConfig {
+    MetricConfig::new("val_score").with_mode(MetricMode::Min)
+}
+
 #[test]
 fn it_ends_the_run_when_the_metric_has_not_improved_for_so_many_epochs() {
     let scores = [5.0, 4.0, 4.5, 4.2, 4.1, 3.0, 2.0, 1.0];
     let (epochs, reason) = ended(score().with_patience(3), &scores);
     assert_eq!(epochs, 5);
     assert_eq!(reason.unwrap(), "val_score has not improved for 3 epochs");
+    assert_eq!(ended(EarlyStopping::new(lowest()).with_patience(3), &scores).0, 5);
     assert_eq!(ended(score().with_patience(4), &scores), (8, None));
     assert_eq!(ended(score().with_patience(2).with_min_delta(1.5), &scores).0, 3);
     assert_eq!(ended(score().with_mode(MetricMode::Max).with_patience(1), &scores).0, 2);
@@ -109,6 +116,8 @@ fn settings_that_cannot_be_are_errors_before_the_first_step_that_name_the_choice
     };
     assert_eq!(setting(score().with_patience(0)), "early_stopping.patience");
     assert_eq!(setting(score().with_min_delta(-1.0)), "early_stopping.min_delta");
+    let highest = MetricConfig::new("val_score").with_mode(MetricMode::Max);
+    assert_eq!(setting(EarlyStopping::new(highest).with_mode(MetricMode::Min)), "early_stopping.mode");
 }
 
 #[test]
@@ -116,6 +125,9 @@ fn it_is_read_from_json() {
     let json = r#"{"early_stopping": {"metric": "val_score", "mode": "min", "patience": 2}}"#;
     let config: TrainerConfig = serde_json::from_str(json).unwrap();
     assert_eq!(config.early_stopping.unwrap(), score().with_patience(2));
+    let json = r#"{"early_stopping": {"metric": {"name": "val_score", "mode": "min"}}}"#;
+    let config: TrainerConfig = serde_json::from_str(json).unwrap();
+    assert_eq!(config.early_stopping.unwrap(), EarlyStopping::new(lowest()));
     let error = serde_json::from_str::<TrainerConfig>(r#"{"early_stopping": {"metric": "a", "wait": 2}}"#);
     assert!(error.unwrap_err().to_string().contains("wait"));
 }

@@ -18,6 +18,7 @@ use burn_ckpt::{Checkpoint, TensorInfo};
 use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, ReduceOnPlateau};
 use burn_trainer::lr_scheduler::{WarmupCosine, scaled};
 use burn_trainer::optimizer::InitStreamed;
+use burn_trainer::strategy::MetricConfig;
 use burn_trainer::{Error, FitResult, Result, Trainer, TrainerConfig};
 use indexmap::IndexMap;
 use parking_lot::Mutex;
@@ -99,6 +100,25 @@ fn it_falls_on_a_plateau() {
     assert_eq!(rates(plateau().min_scale(0.4)), [0.01, 0.01, 0.01, 0.005, 0.005, 0.004]);
     assert_eq!(rates(plateau().cooldown(1)), [0.01, 0.01, 0.01, 0.005, 0.005, 0.005]);
     assert_eq!(rates(plateau().mode(MetricMode::Max)), [0.01, 0.01, 0.01, 0.01, 0.005, 0.005]);
+    let highest = ReduceOnPlateau::new(highest()).factor(0.5).patience(1);
+    assert_eq!(rates(highest), [0.01, 0.01, 0.01, 0.01, 0.005, 0.005]);
+}
+
+fn highest() -> MetricConfig {
+    MetricConfig::new("val_score").with_mode(MetricMode::Max)
+}
+
+#[test]
+fn a_direction_that_is_given_twice_and_differs_is_an_error() {
+    let root = tempfile::tempdir().unwrap();
+    let plateau = ReduceOnPlateau::new(highest()).mode(MetricMode::Min);
+    let settings = settings(root.path(), 6);
+    let (result, _) = train(settings, Script::default(), scaled(0.01), &SCORES, Some(plateau));
+    let Err(Error::Callback { source, .. }) = result else { panic!("{result:?}") };
+    assert_eq!(
+        source.to_string(),
+        "its mode cannot be used: it is \"min\", and the metric val_score is given with the mode \"max\": leave out one of the two"
+    );
 }
 
 #[test]
