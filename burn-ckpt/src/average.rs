@@ -171,6 +171,7 @@ impl Input {
         .with_epoch(of.epoch)
         .with_global_step(of.global_step)
         .with_training_time_seconds(of.training_time_seconds)
+        .with_model(of.model.clone())
         .with_environment(of.environment.clone())
         .with_reason(format!("average of {count} checkpoints"))
     }

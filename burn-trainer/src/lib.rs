@@ -84,6 +84,7 @@
 //! | have a run that resumes exactly | [`ResumableDataLoader`] |
 //! | have a loss that is a mean over items | [`metric`] |
 //! | have the numbers and outputs of a trained model | [`evaluation`] |
+//! | know what a model consists of | [`model_summary`] |
 //! | load a checkpoint | [`burn_ckpt`] |
 //! | save without copies of the optimizer | [`optimizer`] |
 //! | parse the flags that training programs share | `cli` (feature `cli`) |
@@ -122,12 +123,14 @@ mod learner_state;
 pub mod lr_scheduler;
 pub mod metric;
 mod metrics;
+mod model_summary;
 pub mod optimizer;
 pub mod process;
 pub mod remote;
 mod result;
 mod run;
 mod run_files;
+mod run_speed;
 mod saving;
 mod state;
 mod stopping;
@@ -146,7 +149,9 @@ pub use burn_environment::program;
 pub use config::TrainerConfig;
 pub use dataloader::{ResumableDataLoader, ResumableDataLoaderBuilder};
 pub use error::{Error, Result};
+pub use model_summary::{ModelSummary, ModuleSummary, model_summary};
 #[cfg(feature = "mimalloc")]
 pub use process::KeepingAllocator;
 pub use result::FitResult;
+pub use run_speed::RunSpeed;
 pub use trainer::Trainer;

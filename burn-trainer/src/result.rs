@@ -12,6 +12,7 @@ use indexmap::IndexMap;
 
 use crate::error::Result;
 use crate::process::signals::StopSignal;
+use crate::run_speed::RunSpeed;
 
 /// The result of training.
 ///
@@ -36,6 +37,9 @@ pub struct FitResult<M> {
     pub global_step: u64,
     /// Seconds spent training over the whole run.
     pub training_time_seconds: f64,
+    /// Where the time went over the whole run, and items and steps a second. `None` after
+    /// [`Trainer::fit_with`](crate::Trainer::fit_with), whose loop is not the trainer's.
+    pub speed: Option<RunSpeed>,
     /// The latest value of every metric.
     pub metrics: IndexMap<String, f64>,
     /// The best (or newest) checkpoint of each strategy, by the strategy's name (`best:val_loss`, `last`).

@@ -24,13 +24,14 @@ use crate::error::{Error, Result};
 use crate::metrics::LoggerPlace;
 use crate::process::console::{PlainRenderer, warn};
 use crate::process::panic_strategy::warn_if_aborting;
-use crate::process::progress_display::{ProgressDisplay, RunInterrupter};
+use crate::process::progress::display::{ProgressDisplay, RunInterrupter};
 use crate::process::signals::SignalWatch;
 use crate::process::start_device::start_device;
 use crate::run::open::OpenRun;
 use crate::run_files::experiment_log::ExperimentLog;
 use crate::run_files::file_size_limit;
 use crate::state::position::DataLengths;
+use crate::state::speed_meter::SpeedMeter;
 use crate::stopping::end_of_run::EndOfRun;
 use crate::strategy::Strategy;
 use burn_environment::EnvironmentProbe;
@@ -86,6 +87,8 @@ pub struct Trainer<M: LearnerModel> {
     limits: Limits,
     /// Where the run's metric logger is put.
     logger_place: LoggerPlace,
+    /// How fast the loop is, for those who show it.
+    speed: SpeedMeter,
 }
 
 impl<M: LearnerModel> Trainer<M> {
@@ -142,6 +145,7 @@ impl<M: LearnerModel> Trainer<M> {
             valid_size: Cell::new(None),
             limits,
             logger_place: LoggerPlace::default(),
+            speed: SpeedMeter::default(),
         })
     }
 
@@ -261,7 +265,9 @@ impl<M: LearnerModel> Trainer<M> {
         let batches = Arc::clone(&self.run.resumed_batches);
         let log = ExperimentLog::of_run(self.run_dir());
         let training = training.with_application_logger(Some(Box::new(log)));
-        training.renderer(Box::new(ProgressDisplay::new(batches, Arc::clone(&self.interrupter))))
+        let meter = self.speed.clone();
+        let speed = Arc::new(move || meter.shown());
+        training.renderer(Box::new(ProgressDisplay::new(batches, Arc::clone(&self.interrupter), speed)))
     }
 
     /// The size of a split's data, if its loader says it. Warns of a batch that is larger.

@@ -65,6 +65,9 @@ pub struct Metadata {
     pub global_step: u64,
     /// Seconds spent training up to this state, over all resumed parts of the run.
     pub training_time_seconds: f64,
+    /// How fast the run trained up to this state, over all its starts; null for a checkpoint of another program.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub speed: Value,
     /// The latest value of every numeric metric, in the order in which they were logged.
     #[serde(with = "numbers")]
     pub metrics: IndexMap<String, f64>,
@@ -72,6 +75,9 @@ pub struct Metadata {
     pub trainer_config: Value,
     /// The model's hyperparameters.
     pub hparams: Value,
+    /// The model's modules with their parameters; null for a checkpoint of another program.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub model: Value,
     /// Every start of the run, oldest first; empty for a checkpoint that was not saved by a trainer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub starts: Vec<RunStart>,

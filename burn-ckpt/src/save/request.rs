@@ -27,6 +27,8 @@ pub struct RunDescription {
     pub trainer_config: Value,
     /// The model's hyperparameters.
     pub hparams: Value,
+    /// The model's modules, or null.
+    pub model: Value,
     /// Whose the staging files of this run are.
     pub staging_owner: StagingOwner,
     /// What a checkpoint, and each of its files, may not exceed.
@@ -54,6 +56,8 @@ pub struct SaveRequest {
     pub global_step: u64,
     /// Seconds spent training up to this state.
     pub training_time_seconds: f64,
+    /// How fast the run trains, or null.
+    pub speed: Value,
     /// The latest value of every metric.
     pub metrics: IndexMap<String, f64>,
     /// What the training loop needs to resume, for a state under these of its `places`.

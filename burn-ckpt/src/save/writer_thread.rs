@@ -367,6 +367,8 @@ impl Worker {
             epoch: save.epoch,
             global_step: save.global_step,
             training_time_seconds: save.training_time_seconds,
+            speed: save.speed,
+            model: self.run.model.clone(),
             metrics: save.metrics,
             trainer_config: self.run.trainer_config.clone(),
             hparams: self.run.hparams.clone(),

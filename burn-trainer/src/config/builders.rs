@@ -219,6 +219,8 @@ plain! {
     with_restarts, restarts: u32;
     /// Sets whether an optimizer step uses as many batches as before, on another number of devices.
     with_keep_effective_batch, keep_effective_batch: bool;
+    /// Sets how deep the table of the model's modules goes that a start prints.
+    with_model_summary_depth, model_summary_depth: usize;
     /// Sets whether activations are computed again in the backward pass instead of kept.
     with_gradient_checkpointing, gradient_checkpointing: bool;
 }

@@ -41,6 +41,7 @@ use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyC
 /// | `end_with` | `last` | whose parameters the returned model has: those of the `last` step, or of the `best` checkpoint |
 /// | `device_timeout_seconds` | 60 | how long a device of another machine may take to answer |
 /// | `restarts` | 0 | how often a program restarts itself after a device was lost |
+/// | `model_summary_depth` | 1 | how deep the table of the model's modules goes that a start prints |
 /// | `keep_effective_batch` | false | as many batches in an optimizer step as before, on another number of devices |
 ///
 /// Every field has a builder method: `with_` and the field's name.
@@ -170,6 +171,9 @@ pub struct TrainerConfig {
     /// Recompute activations in the backward pass instead of keeping them. (burn's own switch,
     /// `SupervisedTraining::gradient_checkpointing`, does not reach a custom training strategy.)
     pub gradient_checkpointing: bool,
+    /// How deep the table of the model's modules goes that a start prints and the metadata has: 1 for the model's fields, 2 for their
+    /// fields too, 0 for none. The whole table is [`model_summary`](crate::model_summary).
+    pub model_summary_depth: usize,
     /// Whether the run's id was made up, as none was given.
     #[serde(skip)]
     pub(crate) run_id_is_generated: bool,
@@ -283,6 +287,7 @@ impl Default for TrainerConfig {
             restarts: 0,
             keep_effective_batch: false,
             gradient_checkpointing: false,
+            model_summary_depth: 1,
             run_id_is_generated: false,
         }
     }

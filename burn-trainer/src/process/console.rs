@@ -14,6 +14,8 @@ use burn::train::renderer::{
 use indexmap::IndexMap;
 use parking_lot::Mutex;
 
+use super::progress::figures::significant;
+use super::progress::shown_speed::{ShownSpeed, SpeedSource};
 #[cfg(feature = "tui")]
 use super::terminal::is_drawn_on;
 
@@ -50,6 +52,17 @@ pub struct PlainRenderer {
     hidden: bool,
     /// Batches of the first training split before the resume.
     resumed_after: ResumedBatches,
+    /// Gives the speed of training.
+    speed: ShownSpeedSource,
+}
+
+#[derive(Default)]
+struct ShownSpeedSource(Option<SpeedSource>);
+
+impl std::fmt::Debug for ShownSpeedSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ShownSpeedSource").field(&self.0.is_some()).finish()
+    }
 }
 
 #[derive(Debug)]
@@ -74,6 +87,7 @@ impl PlainRenderer {
             printed: Instant::now(),
             hidden: false,
             resumed_after: ResumedBatches::default(),
+            speed: ShownSpeedSource::default(),
         }
     }
 
@@ -87,6 +101,17 @@ impl PlainRenderer {
     /// since the resume, and the first line says so. Files and checkpoints have those of the whole epoch.
     pub(crate) fn resumed(batches: ResumedBatches) -> Self {
         Self { resumed_after: batches, ..Self::new() }
+    }
+
+    /// With the speed of training in its lines.
+    pub(super) fn with_speed(self, source: SpeedSource) -> Self {
+        Self { speed: ShownSpeedSource(Some(source)), ..self }
+    }
+
+    /// The speed of the training split in progress.
+    pub(super) fn speed(&self) -> Option<ShownSpeed> {
+        let source = self.speed.0.as_ref().filter(|_| self.epochs > 0 && self.split == TRAIN)?;
+        source()
     }
 
     /// Whether the lines are printed.
@@ -130,7 +155,12 @@ impl PlainRenderer {
         if resumed_after > 0 && self.split == TRAIN {
             line.push_str(&format!("  since batch {resumed_after}"));
         }
-        line.push_str(&format!("  ({:.1} s)", self.started.elapsed().as_secs_f64()));
+        let speed = self.speed();
+        if let Some(speed) = &speed {
+            line.push_str(&format!("  {}", speed.line()));
+        }
+        let left = speed.map_or_else(String::new, |speed| speed.time_left());
+        line.push_str(&format!("  ({:.1} s{left})", self.started.elapsed().as_secs_f64()));
         say(&line);
     }
 
@@ -284,19 +314,6 @@ fn items(done: usize, total: usize) -> String {
     }
 }
 
-/// Four significant digits: 0.01234, 98.89, 1.235e-5.
-fn significant(value: f64) -> String {
-    let magnitude = value.abs();
-    if !value.is_finite() || magnitude == 0.0 {
-        value.to_string()
-    } else if (1e-3..1e6).contains(&magnitude) {
-        let digits = 3 - magnitude.log10().floor() as i32;
-        format!("{value:.*}", usize::try_from(digits).unwrap_or(0))
-    } else {
-        format!("{value:.3e}")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -314,19 +331,5 @@ mod tests {
         ] {
             assert_eq!(items(done, total), shown);
         }
-    }
-
-    #[test]
-    fn numbers_are_shown_with_four_digits() {
-        for (value, shown) in [
-            (98.8877, "98.89"),
-            (0.0123456, "0.01235"),
-            (1.2345e-5, "1.234e-5"),
-            (123456.7, "123457"),
-            (0.0, "0"),
-        ] {
-            assert_eq!(significant(value), shown);
-        }
-        assert_eq!(significant(f64::NAN), "NaN");
     }
 }

@@ -9,7 +9,7 @@ pub(crate) mod last_panic;
 pub(crate) mod launcher;
 pub(crate) mod left_behind;
 pub(crate) mod panic_strategy;
-pub(crate) mod progress_display;
+pub(crate) mod progress;
 pub(crate) mod signals;
 pub(crate) mod start_device;
 #[cfg(feature = "tui")]

@@ -138,6 +138,7 @@ impl PreparedRun {
             epochs: outcome.epochs,
             global_step: outcome.steps,
             training_time_seconds: outcome.seconds,
+            speed: outcome.speed,
             metrics: self.metrics.values(),
             checkpoints: outcome.checkpoints,
             resumed_from: self.resumed_from,

@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::learner_state::restore::{LearnerRecords, NotRestored, read_records, restore};
 use crate::learner_state::warm_start;
 use crate::metrics::{RunMetricLogger, RunMetrics, check_file_names};
+use crate::model_summary::model_summary;
 use crate::process::console::warn;
 use crate::process::environment_devices::described_by;
 use crate::saving::existing_checkpoints::ExistingCheckpoints;
@@ -124,11 +125,21 @@ pub(crate) fn prepare<M: LearnerModel>(
     }
     let mut description = run_description(&config, hparams, &run, resume.as_ref(), &environment)?;
     description.limits = limits;
+    description.model = described_model(learner, &config, writes);
     let open_saver = saver_opener(&config, strategies, &run, existing, description, activity);
     let saves = RunSaves::new(open_saver, &config, valid_size);
     let environment = config.checkpoint_saving.then_some(environment);
     let prepared = PreparedRun::new(config, metrics, resume, run, writes);
     Ok((prepared, LoopParts { metric_logger, saves, environment, records }))
+}
+
+/// Says what the model consists of, and gives what the metadata says of it.
+fn described_model<M: LearnerModel>(learner: &Learner<M>, config: &TrainerConfig, writes: bool) -> Value {
+    let summary = model_summary(&learner.model());
+    if writes {
+        start_lines::model(&summary, config.model_summary_depth);
+    }
+    summary.kept(config.model_summary_depth)
 }
 
 /// Says from where the run begins, and what has changed since.
@@ -224,6 +235,7 @@ fn run_description(
         start_timestamp: run.start,
         trainer_config,
         hparams,
+        model: Value::Null,
         // A process that does not write may be the first to come, before there is a directory.
         limits: Limits::READER,
         staging_owner: if config.writes() { run.layout.staging_owner()? } else { StagingOwner::default() },

@@ -7,9 +7,14 @@ use burn_ckpt::{Catalog, RunLayout};
 
 use crate::config::TrainerConfig;
 use crate::error::Result;
+use crate::model_summary::{ModelSummary, ModuleSummary};
 use crate::process::console::{note, warn};
 use crate::process::launcher::{self, LauncherRank};
+use crate::process::progress::terminal_width::terminal_width;
 use crate::state::resume_point::ResumePoint;
+
+/// The most modules that are listed.
+const MAX_MODULES: usize = 24;
 
 /// Says what the rank of this process means for it, unless that is 0.
 pub(super) fn rank(config: &TrainerConfig, run_id: &str) {
@@ -72,6 +77,19 @@ fn line(config: &TrainerConfig, layout: &RunLayout, resume: Option<&ResumePoint>
     format!(
         "starting {run_id} from {from} of the run {other} ({progress}); its list of best checkpoints begins empty"
     )
+}
+
+/// Says what the model consists of, down to a depth.
+pub(super) fn model(summary: &ModelSummary, depth: usize) {
+    note(&format!("model {}: {}", summary.kind, summary.in_short()));
+    let modules: Vec<&ModuleSummary> = summary.down_to(depth).collect();
+    for line in ModelSummary::lines(modules.iter().copied().take(MAX_MODULES), terminal_width()) {
+        note(&line);
+    }
+    match modules.len().saturating_sub(MAX_MODULES) {
+        0 => {}
+        more => note(&format!("  and {more} more (burn_trainer::model_summary has all)")),
+    }
 }
 
 /// Says that there are checkpoints of steps after the one that the run resumes from, and what becomes of them.

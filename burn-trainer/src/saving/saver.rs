@@ -26,6 +26,7 @@ use super::saved_names::{self, SavedName};
 use crate::config::FailedSaves;
 use crate::error::{Error, Result};
 use crate::process::signals::SignalDeadline;
+use crate::run_speed::RunSpeed;
 use crate::state::event::{RunProgress, TrainingEvent};
 use crate::state::position::{Position, TrainerState};
 use crate::strategy::{SaveDecision, Strategy};
@@ -323,6 +324,7 @@ impl Saver {
                 epoch: state.position.epoch,
                 global_step: state.position.global_step,
                 training_time_seconds: state.training_time_seconds,
+                speed: state.speed.map_or(serde_json::Value::Null, RunSpeed::to_json),
                 metrics: state.metrics.clone(),
                 trainer_state: self.make_state(state, &group, &places)?,
                 conditional: group.iter().all(|save| save.conditional),

@@ -6,3 +6,4 @@ pub(crate) mod event;
 pub(crate) mod position;
 pub(crate) mod resume_point;
 pub(crate) mod run_clock;
+pub(crate) mod speed_meter;

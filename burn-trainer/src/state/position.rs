@@ -5,6 +5,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::MAX_EPOCHS;
+use crate::run_speed::RunSpeed;
 
 /// Version of [`TrainerState`] that is written, and the newest that is read.
 const STATE_VERSION: u32 = 2;
@@ -37,6 +38,9 @@ pub(crate) struct TrainerState {
     /// How this start of the run ended, in the state that is saved because it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<String>,
+    /// Where the time went, for the metadata. It is not a part of the state: it differs between two runs that are the same.
+    #[serde(skip)]
+    pub(crate) speed: Option<RunSpeed>,
     /// Over the whole run, the time before each resume included.
     pub(crate) training_time_seconds: f64,
     #[serde(with = "burn_ckpt::plumbing::numbers")]
@@ -80,6 +84,7 @@ impl TrainerState {
             batches_per_step: None,
             data: None,
             ended: None,
+            speed: None,
             training_time_seconds,
             metrics,
             saved_for: IndexMap::new(),

@@ -19,6 +19,7 @@ use crate::saving::run_saves::RunSaves;
 use crate::state::event::{RunProgress, TrainingEvent};
 use crate::state::position::{EpochLengths, TrainerState, burn_epoch};
 use crate::state::run_clock::RunClock;
+use crate::state::speed_meter::SpeedMeter;
 
 /// How often the loop is looked at while it is in an update.
 const POLL: Duration = Duration::from_millis(5);
@@ -72,6 +73,7 @@ pub(crate) struct LoopFromOutside<M: LearnerModel> {
     pub(crate) metrics: RunMetrics,
     pub(crate) store: KeptStore,
     pub(crate) clock: RunClock,
+    pub(crate) speed: SpeedMeter,
     pub(crate) seed: u64,
     pub(crate) batches_per_step: u64,
     pub(crate) data: EpochLengths,
@@ -153,6 +155,7 @@ impl<M: LearnerModel> LoopFromOutside<M> {
             batches_per_step: Some(self.batches_per_step),
             data: Some(self.data.of_epoch(position.epoch)),
             ended: event.ended(),
+            speed: self.speed.totals(),
             ..TrainerState::new(position, self.seed, self.clock.seconds(), values.clone())
         };
         saver.submit_within(limit, &requested, &state, |weights_only| {

@@ -75,7 +75,7 @@ impl<M: LearnerModel> Trainer<M> {
     ) -> Result<FitResult<M>> {
         let (devices, optim) = (std::mem::take(&mut self.devices), self.optim);
         let (end_of_run, data) = (Arc::clone(&self.end_of_run), self.data.get());
-        let place = self.logger_place.clone();
+        let (place, speed) = (self.logger_place.clone(), self.speed.clone());
         let mut callbacks = std::mem::replace(&mut self.callbacks, Callbacks::new());
         if let Some(settings) = self.config.early_stopping.clone() {
             // After those of the program, which may log its metric.
@@ -106,6 +106,7 @@ impl<M: LearnerModel> Trainer<M> {
             watch: guard.watch().cloned(),
             stop: signals.view(),
             end_of_run,
+            speed,
         };
         let fit_loop = Arc::new(FitLoop::new(plan));
         let guarded = AbandonableLoop::new(Arc::clone(&fit_loop), guard.clone());

@@ -15,6 +15,7 @@ use crate::callbacks::scalars::LoggedSplit;
 use crate::error::{Error, Result};
 use crate::state::event::TrainingEvent;
 use crate::state::position::{Position, burn_epoch};
+use crate::state::speed_meter::{Activity, SplitPlan};
 
 /// The data and the devices of a run.
 pub(super) struct RunData<'a, M: LearnerModel> {
@@ -119,12 +120,14 @@ impl<M: LearnerModel> LoopState<'_, M> {
         if batches == 0 {
             self.call_between("on_epoch_start", |callback, context| callback.on_epoch_start(context))?;
         }
+        self.measure_training(&passing);
         let gradients = StepGradients::new(data.devices, self.progress.batch.accumulation > 1);
         let mut training = EpochInTraining { batches, gradients, accumulated: 0 };
         let ended = self.train_batches(data.devices, &mut training, &mut passing)?;
         if ended && training.batches == 0 {
             return Err(Error::no_batch("training", data.train.ended_at_once(epoch)));
         }
+        self.progress.speed.end_training();
         self.burn.train(LearnerEvent::EndSplit(burn_epoch(epoch)));
         if ended {
             let position = self.progress.position;
@@ -145,7 +148,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
         training: &mut EpochInTraining<'_, M>,
         passing: &mut EpochBatches<'_, <M as TrainStep>::Input>,
     ) -> Result<bool> {
+        let asked = self.progress.clock.elapsed();
         let mut next = passing.next_step();
+        self.progress.speed.read(asked, self.progress.position.items);
         // The run has come to its limit before, and with the batch that was the last of it then.
         if next.is_some() && training.batches > 0 && self.ends_here() {
             return Ok(false);
@@ -169,7 +174,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
                 return Ok(false);
             }
             // A panic of the loader must not prevent a save that is due.
+            let asked = self.progress.clock.elapsed();
             let read = catch_unwind(AssertUnwindSafe(|| passing.next_step()));
+            self.progress.speed.read(asked, items);
             let ended = matches!(read, Ok(None));
             if !is_due {
                 let stepped = if ended { self.step(devices, training, computed.items) } else { Ok(true) };
@@ -243,6 +250,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         position.global_step += u64::from(is_done);
         self.learner.settle();
         if is_done {
+            self.progress.speed.stepped();
             self.call(
                 "on_train_step_end",
                 Some(LoggedSplit::Training),
@@ -266,6 +274,17 @@ impl<M: LearnerModel> LoopState<'_, M> {
         }
     }
 
+    /// Begins to measure the training of an epoch, or of its rest.
+    fn measure_training(&self, passing: &EpochBatches<'_, <M as TrainStep>::Input>) {
+        let position = self.progress.position;
+        self.progress.speed.begin_training(SplitPlan {
+            items_before: position.items,
+            total_items: passing.total_items() as u64,
+            epochs_left: self.callbacks.max_epochs.saturating_sub(position.epoch),
+            ..self.limits.left(position, &self.progress.clock)
+        });
+    }
+
     fn validate(&mut self, data: &RunData<'_, M>) -> Result<()> {
         let Position { epoch, global_step, .. } = self.progress.position;
         if data.valid.is_left_out() {
@@ -275,6 +294,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         }
         let start = Position::at_start(epoch, global_step);
         let Some(mut passing) = self.burn.loaded(data.valid.begin(start, None)) else { return Ok(()) };
+        let _validating = self.progress.speed.measure(Activity::Validating);
         self.burn.valid(LearnerEvent::StartSplit {
             epoch_number: burn_epoch(epoch),
             total_items: passing.total_items(),

@@ -36,6 +36,7 @@ use crate::saving::save_summary::SaveSummary;
 use crate::state::position::{DataLengths, EpochLengths};
 use crate::state::resume_point::ResumePoint;
 use crate::state::run_clock::RunClock;
+use crate::state::speed_meter::SpeedMeter;
 use crate::stopping::end_of_run::EndOfRun;
 use crate::stopping::parked_state::ParkingSlot;
 use crate::stopping::save_from_outside::{KeptStore, LoopFromOutside};
@@ -61,6 +62,7 @@ pub(crate) struct FitPlan<M: LearnerModel> {
     pub(crate) stop: StopView,
     /// Ends the run when the loop does not see a stop.
     pub(crate) end_of_run: Arc<EndOfRun>,
+    pub(crate) speed: SpeedMeter,
 }
 
 /// How many batches of an epoch are used; `None`: all.
@@ -117,6 +119,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop<M> {
             saves,
             mut resume,
             callbacks,
+            speed,
             ..
         } = plan;
         learner.fork(devices.main());
@@ -125,6 +128,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop<M> {
         let batch = EffectiveBatch { devices: devices.all().len(), accumulation };
         let previous = resume.as_ref().map(|resume| &resume.state);
         let clock = RunClock::start(previous);
+        speed.start(clock, resume.as_ref().map(|resume| &resume.metadata.speed));
         let saves = Arc::new(Mutex::new(saves));
         // Only a signal has the state saved from outside.
         let slot = plan.stop.is_on().then(ParkingSlot::empty);
@@ -133,7 +137,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop<M> {
             burn: EventReporter::new(&mut processor, &components.event_store, &components.interrupter),
             early_stopping: EarlyStopping::new(components.early_stopping),
             callbacks: LoopCallbacks::new(callbacks, devices.main(), max_epochs),
-            progress: LoopProgress::new(clock, seed, batch, EpochLengths::new(lengths, previous)),
+            progress: LoopProgress::new(clock, speed, seed, batch, EpochLengths::new(lengths, previous)),
             limits,
             metrics,
             saves,
@@ -187,6 +191,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             metrics: self.metrics.clone(),
             store: KeptStore::new(self.burn.store),
             clock: self.progress.clock,
+            speed: self.progress.speed.clone(),
             seed: self.progress.seed,
             batches_per_step: self.progress.batch.batches_per_step(),
             data: self.progress.data,

@@ -16,6 +16,7 @@ use crate::callbacks::{Callback, CallbackContext, CallbackResult};
 use crate::error::{Error, Result};
 use crate::process::signals::StopSignal;
 use crate::remote::device_watch::DeviceWatch;
+use crate::run_speed::RunSpeed;
 use crate::saving::save_summary::SaveSummary;
 use crate::state::event::TrainingEvent;
 use crate::state::position::burn_epoch;
@@ -30,6 +31,8 @@ pub(crate) struct Outcome {
     pub(crate) epochs: u64,
     pub(crate) steps: u64,
     pub(crate) seconds: f64,
+    /// Where the time went. `None` from a loop that is not the trainer's.
+    pub(crate) speed: Option<RunSpeed>,
     pub(crate) saves: SaveSummary,
     /// The leading checkpoint of each strategy, by the strategy's name.
     pub(crate) checkpoints: IndexMap<String, SavedCheckpoint>,
@@ -93,6 +96,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             stopped_early: self.early_stopping.has_stopped() || self.progress.stopped_early,
             ended_because: self.progress.ended_because.clone(),
             seconds: self.progress.clock.seconds(),
+            speed: self.progress.speed.totals(),
             stop,
             ..Outcome::default()
         };

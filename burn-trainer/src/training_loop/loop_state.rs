@@ -30,6 +30,7 @@ use crate::saving::saver::Saver;
 use crate::state::event::{RunProgress, TrainingEvent};
 use crate::state::position::{EpochLengths, Position, TrainerState, burn_epoch};
 use crate::state::run_clock::RunClock;
+use crate::state::speed_meter::{Activity, SpeedMeter};
 
 /// One call of `fit`.
 pub(super) struct LoopState<'a, M: LearnerModel> {
@@ -53,6 +54,7 @@ pub(super) struct LoopProgress {
     /// The position of the learner's state.
     pub(super) position: Position,
     pub(super) clock: RunClock,
+    pub(super) speed: SpeedMeter,
     pub(super) seed: u64,
     pub(super) batch: EffectiveBatch,
     pub(super) data: EpochLengths,
@@ -70,11 +72,18 @@ pub(super) struct LoopProgress {
 
 impl LoopProgress {
     /// The start of a call. The position of a resumed run is restored with [`LoopState::begin`].
-    pub(super) fn new(clock: RunClock, seed: u64, batch: EffectiveBatch, data: EpochLengths) -> Self {
+    pub(super) fn new(
+        clock: RunClock,
+        speed: SpeedMeter,
+        seed: u64,
+        batch: EffectiveBatch,
+        data: EpochLengths,
+    ) -> Self {
         let position = Position::default();
         Self {
             position,
             clock,
+            speed,
             seed,
             batch,
             data,
@@ -105,6 +114,7 @@ impl LoopProgress {
             batches_per_step: Some(self.batch.batches_per_step()),
             data: Some(self.data.of_epoch(self.position.epoch)),
             ended,
+            speed: self.speed.totals(),
             ..TrainerState::new(self.position, self.seed, self.clock.seconds(), metrics.values())
         }
     }
@@ -183,6 +193,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             if requested.is_empty() {
                 return Ok(());
             }
+            let _saving = progress.speed.measure(Activity::Saving);
             // The checkpoint must have the metrics of its step. Nobody waits for the lock if burn hangs in one of them.
             burn.flush();
             let mut saves = saves.lock();

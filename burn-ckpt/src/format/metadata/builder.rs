@@ -23,9 +23,11 @@ impl Metadata {
             epoch: 0,
             global_step: 0,
             training_time_seconds: 0.0,
+            speed: Value::Null,
             metrics: IndexMap::new(),
             trainer_config: Value::Null,
             hparams: Value::Null,
+            model: Value::Null,
             starts: Vec::new(),
             environment: Value::Null,
             reason: String::new(),
@@ -117,6 +119,20 @@ impl Metadata {
     #[must_use]
     pub fn with_hparams(mut self, hparams: Value) -> Self {
         self.hparams = hparams;
+        self
+    }
+
+    /// Sets how fast the run trained.
+    #[must_use]
+    pub fn with_speed(mut self, speed: Value) -> Self {
+        self.speed = speed;
+        self
+    }
+
+    /// Sets the description of the model's modules.
+    #[must_use]
+    pub fn with_model(mut self, model: Value) -> Self {
+        self.model = model;
         self
     }
 

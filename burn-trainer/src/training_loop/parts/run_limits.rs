@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::config::TrainerConfig;
 use crate::state::position::Position;
 use crate::state::run_clock::RunClock;
+use crate::state::speed_meter::SplitPlan;
 
 /// The limits of a run.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,6 +32,15 @@ impl RunLimits {
         let time = self.max_time.filter(|time| has_begun && clock.training_time() >= *time);
         let steps = steps.map(|steps| format!("max_steps: {steps} optimizer steps are done"));
         steps.or_else(|| time.map(|time| format!("max_time: {time:?} of training are over")))
+    }
+
+    /// What is left until the limits.
+    pub(in crate::training_loop) fn left(&self, position: Position, clock: &RunClock) -> SplitPlan {
+        SplitPlan {
+            steps_left: self.max_steps.map(|steps| steps.saturating_sub(position.global_step)),
+            time_left: self.max_time.map(|time| time.saturating_sub(clock.training_time())),
+            ..SplitPlan::default()
+        }
     }
 
     /// Whether early stopping and callbacks may end a run at a position.

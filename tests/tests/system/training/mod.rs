@@ -8,6 +8,7 @@ mod failed_starts;
 mod limits;
 mod loader_lengths;
 mod mean_loss;
+mod measuring;
 mod processes;
 mod slurm;
 mod users_loggers;

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::contents::Contents;
-use crate::terminal::figures::{age, count, exact_size, moment, number, size, span};
+use crate::terminal::figures::{age, count, exact_size, grouped, moment, number, size, span};
 
 /// How many digits of a commit are shown.
 const COMMIT_DIGITS: usize = 12;
@@ -25,6 +25,8 @@ pub fn facts(contents: &Contents, now: Timestamp) -> Vec<(&'static str, String)>
     facts.push(("step", metadata.global_step.to_string()));
     let trained = span(metadata.training_time_seconds);
     facts.push(("trained", format!("{trained}, since {}", moment(metadata.start_timestamp))));
+    facts.extend(speed(&metadata.speed).map(|speed| ("speed", speed)));
+    facts.extend(model(&metadata.model).map(|model| ("model", model)));
     if let Some(last) = metadata.starts.last() {
         let from = last.resumed_from.as_deref().map_or_else(String::new, |from| format!(", from {from}"));
         facts.push((
@@ -60,6 +62,28 @@ fn run(metadata: &Metadata) -> String {
     };
     let id = if metadata.run_id.is_empty() { "none" } else { &metadata.run_id };
     format!("{id}{}{}", named("called", &metadata.name), named("of the project", &metadata.project))
+}
+
+/// How fast the run trained, which is JSON in any form.
+fn speed(speed: &Value) -> Option<String> {
+    let steps = speed["steps_per_second"].as_f64()?;
+    let items = speed["items_per_second"].as_f64().map(|rate| format!("{} items/s, ", number(rate)));
+    let percent = |key: &str| 100.0 * speed[key].as_f64().unwrap_or_default();
+    let (items, steps) = (items.unwrap_or_default(), number(steps));
+    let (data, saves) = (percent("data_share"), percent("save_share"));
+    Some(format!("{items}{steps} steps/s; {data:.0} % of the time waiting for data, {saves:.0} % for saves"))
+}
+
+/// What the model consists of, in short.
+fn model(model: &Value) -> Option<String> {
+    let [parameters, trainable, bytes] =
+        ["parameters", "trainable", "bytes"].map(|key| model[key].as_u64().unwrap_or_default());
+    let kind = model["type"].as_str()?;
+    let trained = match trainable == parameters {
+        true => String::new(),
+        false => format!(", {} of them trained", grouped(trainable as usize)),
+    };
+    Some(format!("{kind}: {} parameters{trained}, {}", grouped(parameters as usize), size(bytes)))
 }
 
 /// Epoch and step from the training loop's state, for a file without metadata.

@@ -12,8 +12,9 @@ use burn::train::renderer::{
 };
 use burn::train::{Interrupter, LearnerSummary};
 
-use super::console::{PlainRenderer, ResumedBatches, warn};
-use super::dashboard::Dashboard;
+use super::shown_speed::{DashboardSpeed, SpeedSource};
+use crate::process::console::{PlainRenderer, ResumedBatches, warn};
+use crate::process::dashboard::Dashboard;
 
 /// The interrupter of the run, which is known when training starts.
 pub(crate) type RunInterrupter = Arc<OnceLock<Interrupter>>;
@@ -28,17 +29,19 @@ pub(crate) struct ProgressDisplay {
     /// Metrics that were registered before the dashboard was drawn.
     definitions: Vec<MetricDefinition>,
     interrupter: RunInterrupter,
+    speed: DashboardSpeed,
 }
 
 impl ProgressDisplay {
     /// Shows nothing before training starts. `batches` is how many of the first epoch were trained before the resume.
-    pub(crate) fn new(batches: ResumedBatches, interrupter: RunInterrupter) -> Self {
+    pub(crate) fn new(batches: ResumedBatches, interrupter: RunInterrupter, speed: SpeedSource) -> Self {
         Self {
-            lines: PlainRenderer::resumed(batches),
+            lines: PlainRenderer::resumed(batches).with_speed(speed),
             dashboard: None,
             wants_dashboard: cfg!(feature = "tui") && stdout().is_terminal(),
             definitions: Vec::new(),
             interrupter,
+            speed: DashboardSpeed::new(),
         }
     }
 
@@ -49,13 +52,23 @@ impl ProgressDisplay {
         }
         match Dashboard::open(completed) {
             Ok(mut dashboard) => {
-                for definition in self.definitions.drain(..) {
+                for definition in self.definitions.drain(..).chain(DashboardSpeed::definitions()) {
                     dashboard.draw(|burns| burns.register_metric(definition));
                 }
                 self.lines.set_hidden(true);
                 self.dashboard = Some(dashboard);
             }
             Err(reason) => warn(&format!("no dashboard, progress is shown as lines: {reason}")),
+        }
+    }
+
+    /// Shows the speed of training on the dashboard, once a second.
+    fn draw_speed(&mut self) {
+        if self.dashboard.is_some()
+            && let Some(speed) = self.lines.speed()
+            && self.speed.is_due()
+        {
+            self.draw(|burns| DashboardSpeed::draw(&speed, burns));
         }
     }
 
@@ -113,6 +126,7 @@ impl TrainingProgressLogger for ProgressDisplay {
     fn update_split(&mut self, done: usize) {
         self.lines.update_split(done);
         self.draw(|burns| burns.update_split(done));
+        self.draw_speed();
     }
 
     fn update_epoch(&mut self, epoch: usize) {

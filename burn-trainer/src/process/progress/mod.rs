@@ -1,0 +1,7 @@
+//! What a run shows while it trains: lines or the dashboard, its speed, tables that fit the terminal.
+
+pub(crate) mod display;
+pub(crate) mod figures;
+pub(crate) mod shown_speed;
+pub(crate) mod table;
+pub(crate) mod terminal_width;
