@@ -94,6 +94,7 @@ pub use error::chain::chain;
 pub use error::kind::ErrorKind;
 pub use error::{Error, Result};
 pub use format::contents::{Contents, FORMAT_VERSION};
+pub use format::metadata::non_finite::NonFiniteTensors;
 pub use format::metadata::{Metadata, ShardInfo, TensorInfo};
 pub use format::run_start::RunStart;
 pub use format::section::{Section, TensorLayout};
@@ -135,6 +136,7 @@ pub mod plumbing {
     pub use crate::format::container::limits::MAX_JSON_VALUES;
     pub use crate::format::digest::{blake3_of_tensor, sha256_of_file};
     pub use crate::format::limits::{Limits, MAX_METADATA_BYTES};
+    pub use crate::format::metadata::non_finite::non_finite_tensors;
     pub use crate::format::module_types::ModuleTypes;
     pub use crate::format::numbers;
     pub use crate::format::run_start::git_commit;

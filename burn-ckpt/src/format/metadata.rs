@@ -4,6 +4,7 @@
 
 mod builder;
 pub(crate) mod embedded;
+pub(crate) mod non_finite;
 pub(crate) mod of_checkpoint;
 pub(crate) mod padding;
 
@@ -22,6 +23,7 @@ use crate::format::container::open_file::OpenFile;
 use crate::format::container::stand_in::stand_in;
 use crate::format::digest::SHA256_PREFIX;
 use crate::format::limits::MAX_METADATA_BYTES;
+use crate::format::metadata::non_finite::NonFiniteTensors;
 use crate::format::numbers;
 use crate::format::run_start::RunStart;
 
@@ -92,6 +94,10 @@ pub struct Metadata {
     /// The other files of a checkpoint of several, in their order, which have its tensors. Empty for a checkpoint of one file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shards: Vec<ShardInfo>,
+    /// Which tensors of the model and the optimizer have values that are not finite. `None` in a file of an earlier version, which
+    /// does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub non_finite: Option<NonFiniteTensors>,
     /// Every tensor in the checkpoint, in the order in which they are stored.
     pub tensors: IndexMap<String, TensorInfo>,
 }
@@ -151,6 +157,13 @@ impl Metadata {
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
         self.shards.iter().map(|shard| shard.size_bytes).fold(self.checkpoint_size_bytes, u64::saturating_add)
+    }
+
+    /// Which tensors of the model and the optimizer have values that are not finite. `None` if there are none, or if the file does not
+    /// say: such a state is never the best one, and `auto` does not resume from it.
+    #[must_use]
+    pub fn found_non_finite(&self) -> Option<&NonFiniteTensors> {
+        self.non_finite.as_ref().filter(|found| found.count > 0)
     }
 
     /// Reads a metadata file.

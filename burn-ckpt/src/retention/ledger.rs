@@ -4,6 +4,8 @@
 //! The loop's thread reserves a path before a save. The writer's thread confirms it once the file is durable, or forgets it
 //! when the save failed. A failed save removes no file. Neither does opening a run whose rules may have changed. The
 //! checkpoint that a run resumed from stays until a newer one that can be resumed is durable.
+//!
+//! Whether a state is finite is known when it is written. One that is not pushes out no other: see `ranked`.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +14,12 @@ use indexmap::IndexMap;
 use crate::disk::storage;
 use crate::error::{Error, Result};
 use crate::retention::versions::Versions;
-use crate::retention::{Candidate, KeepRule, TopK};
+use crate::retention::{Candidate, KeepRule};
+
+mod ranked;
+
+pub use ranked::SavedCheckpoint;
+use ranked::{Entry, Strategy};
 
 /// Each file of a checkpoint with its SHA-256 in the metadata: the `.ckpt` file first, then its shards.
 pub type FileDigests = Vec<(PathBuf, String)>;
@@ -37,26 +44,6 @@ pub struct Ledger {
     damaged: Vec<(PathBuf, Error)>,
 }
 
-/// One checkpoint as a strategy ranks it.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct SavedCheckpoint {
-    /// Where it is, or will be.
-    pub path: PathBuf,
-    /// The number of optimizer steps done.
-    pub step: u64,
-    /// The score that the strategy ranks it by; NaN where it has none.
-    pub score: f64,
-}
-
-impl SavedCheckpoint {
-    /// A checkpoint of a state; the score is NaN where the strategy has none.
-    #[must_use]
-    pub fn new(path: PathBuf, step: u64, score: f64) -> Self {
-        Self { path, step, score }
-    }
-}
-
 /// Whether a strategy would keep a new state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WouldKeep {
@@ -66,21 +53,6 @@ pub enum WouldKeep {
     UnlessOthersAreSaved,
     /// It would not.
     No,
-}
-
-/// The rule of a strategy, and its checkpoints.
-#[derive(Debug)]
-struct Strategy {
-    keep: KeepRule,
-    link: Option<PathBuf>,
-    entries: Vec<Entry>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    saved: SavedCheckpoint,
-    order: u64,
-    durable: bool,
 }
 
 /// A path that a strategy needs for a state, and how the strategy ranks the state.
@@ -169,7 +141,7 @@ impl Ledger {
                 let keeps =
                     |others: &[&Entry]| strategy.would_keep(others.iter().copied(), entry.candidate());
                 let durable: Vec<&Entry> = strategy.durable().collect();
-                keeps(&durable) && !keeps(&strategy.durable_or(&self.unverified))
+                keeps(&durable) && !keeps(&strategy.durable_or(|path| self.unverified.contains_key(path)))
             })
         })
     }
@@ -245,7 +217,7 @@ impl Ledger {
                 None => self.versions.next_path(&wanted.directory, &wanted.stem, &reserved),
             };
             if let Some(strategy) = self.strategies.get_mut(&wanted.strategy) {
-                let saved = SavedCheckpoint { path: path.clone(), step: wanted.step, score: wanted.score };
+                let saved = SavedCheckpoint::new(path.clone(), wanted.step, wanted.score);
                 strategy.entries.push(Entry { saved, order, durable: false });
             }
             reserved.push(path);
@@ -271,7 +243,7 @@ impl Ledger {
     #[must_use]
     pub fn top_ranked(&self, strategy: &str) -> Option<&SavedCheckpoint> {
         let strategy = self.strategies.get(strategy)?;
-        let durable = strategy.durable_or(&self.unverified);
+        let durable = strategy.durable_or(|path| self.unverified.contains_key(path));
         Some(&strategy.first_of(&durable)?.saved)
     }
 
@@ -283,6 +255,13 @@ impl Ledger {
         }
         for entry in self.entries_mut().filter(|entry| entry.saved.path == path) {
             entry.durable = true;
+        }
+    }
+
+    /// Marks a reserved checkpoint as durable whose state is not finite: no run should resume from it, so it lets no other go.
+    pub(crate) fn confirm_non_finite(&mut self, path: &Path) {
+        for entry in self.entries_mut().filter(|entry| entry.saved.path == path) {
+            (entry.durable, entry.saved.is_finite) = (true, false);
         }
     }
 
@@ -306,7 +285,7 @@ impl Ledger {
             let first =
                 strategy.entries.iter().find(|entry| entry.durable && kept.first() == Some(&entry.order));
             // A link that leads to a better one, which is not verified yet, stays there.
-            let leading = strategy.first_of(&strategy.durable_or(&self.unverified));
+            let leading = strategy.first_of(&strategy.durable_or(|path| self.unverified.contains_key(path)));
             let is_verified = leading.is_none_or(|entry| entry.durable);
             if let (Some(link), Some(entry)) = (&strategy.link, first.filter(|_| is_verified)) {
                 changes.links.push((link.clone(), entry.saved.path.clone()));
@@ -348,47 +327,6 @@ impl Ledger {
     fn take_order(&mut self) -> u64 {
         self.next_order += 1;
         self.next_order - 1
-    }
-}
-
-impl Strategy {
-    fn durable(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(|entry| entry.durable)
-    }
-
-    /// The durable checkpoints, and those among these.
-    fn durable_or(&self, unverified: &IndexMap<PathBuf, FileDigests>) -> Vec<&Entry> {
-        let is_among = |entry: &&Entry| entry.durable || unverified.contains_key(&entry.saved.path);
-        self.entries.iter().filter(is_among).collect()
-    }
-
-    /// The one that the rule ranks first.
-    fn first_of<'a>(&self, entries: &[&'a Entry]) -> Option<&'a Entry> {
-        let candidates: Vec<Candidate> = entries.iter().map(|entry| entry.candidate()).collect();
-        self.keep.kept(&candidates).first().map(|first| entries[*first])
-    }
-
-    /// The durable checkpoints that the rule chooses from. Where it keeps a number of the newest, there is one of each
-    /// optimizer step: a run that fails again and again at one step would otherwise push out all others.
-    fn candidates(&self) -> Vec<Candidate> {
-        let durable: Vec<&Entry> = self.durable().collect();
-        let is_newest_of_its_step = |entry: &&&Entry| {
-            !durable.iter().any(|other| other.saved.step == entry.saved.step && other.order > entry.order)
-        };
-        let one_a_step = matches!(self.keep, KeepRule::Newest(TopK::Count(_)));
-        let chosen = durable.iter().filter(|entry| !one_a_step || is_newest_of_its_step(entry));
-        chosen.map(|entry| entry.candidate()).collect()
-    }
-
-    fn would_keep<'a>(&self, present: impl Iterator<Item = &'a Entry>, new: Candidate) -> bool {
-        let present: Vec<Candidate> = present.map(Entry::candidate).collect();
-        self.keep.would_keep(&present, new)
-    }
-}
-
-impl Entry {
-    fn candidate(&self) -> Candidate {
-        Candidate { score: self.saved.score, order: self.order }
     }
 }
 

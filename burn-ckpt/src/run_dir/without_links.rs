@@ -32,6 +32,7 @@ struct Found {
     path: PathBuf,
     score: f64,
     mode: Option<MetricMode>,
+    is_finite: bool,
 }
 
 /// What was found.
@@ -58,14 +59,15 @@ pub(crate) fn is_copy_without_shards(link: &Path) -> Result<bool> {
     Ok(ContainerHeader::read(link).is_ok_and(|header| header.shards > 0))
 }
 
-/// The newest checkpoint that was saved as `last`.
+/// The newest checkpoint that was saved as `last`, and that is finite if one is.
 ///
 /// # Errors
 ///
 /// [`Error::Io`](crate::Error::Io) when a directory cannot be listed.
 pub(crate) fn last(run: &RunLayout) -> Result<Search> {
-    let newest = by_strategy(run, "last")?.into_values().flatten().last();
-    Ok(newest.map_or(Search::Nothing, |found| Search::One(found.path)))
+    let all: Vec<Found> = by_strategy(run, "last")?.into_values().flatten().collect();
+    let newest = all.iter().rev().find(|found| found.is_finite).or(all.last());
+    Ok(newest.map_or(Search::Nothing, |found| Search::One(found.path.clone())))
 }
 
 /// The best checkpoint by a metric, or by the only one there is.
@@ -80,9 +82,11 @@ pub(crate) fn best(run: &RunLayout, metric: Option<&str>) -> Result<Search> {
         let metric = strategy.split(':').nth(1).unwrap_or_default();
         let link = link_name(&format!("best_{metric}"))?;
         if wanted.as_ref().is_none_or(|wanted| *wanted == link) {
-            by_metric.entry(link).or_default().extend(found);
+            // One that is not finite is never the best.
+            by_metric.entry(link).or_default().extend(found.into_iter().filter(|found| found.is_finite));
         }
     }
+    by_metric.retain(|_, found| !found.is_empty());
     let several = |names: Vec<String>| Search::Several(format!("name one of {}", names.join(", ")));
     match (by_metric.pop(), by_metric.is_empty()) {
         (None, _) => Ok(Search::Nothing),
@@ -120,7 +124,9 @@ fn by_strategy(run: &RunLayout, kind: &str) -> Result<IndexMap<String, Vec<Found
             if is_of_kind && run.checkpoint_dir().join(path) == entry.path {
                 let score = saved.scores.get(strategy).copied().unwrap_or(f64::NAN);
                 let (path, mode) = (entry.path.clone(), saved.modes.get(strategy).copied());
-                by_strategy.entry(strategy.clone()).or_default().push(Found { path, score, mode });
+                let is_finite = entry.metadata.found_non_finite().is_none();
+                let found = Found { path, score, mode, is_finite };
+                by_strategy.entry(strategy.clone()).or_default().push(found);
             }
         }
     }

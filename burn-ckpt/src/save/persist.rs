@@ -40,7 +40,7 @@ impl Contents {
             &[(path.as_ref().to_path_buf(), reason)],
             &Naming::new(Existing::Replace, StagingOwner::default()),
             &ReadProgress::default(),
-            |_| (),
+            |_, _| (),
         )
     }
 }
@@ -71,14 +71,14 @@ impl Naming {
 /// Writes a state once under all its names, each with metadata of its own that states the reason.
 ///
 /// If one name fails, the state is written under the next one. `durable` is called for each name as soon as the checkpoint
-/// under it is durable. Returns the size of its files in bytes, or the first error.
+/// under it is durable, with its metadata. Returns the size of its files in bytes, or the first error.
 pub(crate) fn persist(
     contents: Contents,
     mut metadata: Metadata,
     places: &[(PathBuf, String)],
     naming: &Naming,
     reading: &ReadProgress,
-    mut durable: impl FnMut(&Path),
+    mut durable: impl FnMut(&Path, &Metadata),
 ) -> Result<u64> {
     let mut named: Vec<&Path> = Vec::new();
     let mut failure: Option<Error> = None;
@@ -98,7 +98,7 @@ pub(crate) fn persist(
         });
         match committed {
             Ok(()) => {
-                durable(place);
+                durable(place, &metadata);
                 named.push(place);
             }
             Err(error) => {

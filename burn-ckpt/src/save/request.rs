@@ -10,7 +10,9 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::file_names::StagingOwner;
 use crate::format::limits::Limits;
-use crate::format::run_start::RunStart;
+use crate::format::metadata::Metadata;
+use crate::format::metadata::non_finite::NonFiniteTensors;
+use crate::format::run_start::{RunStart, git_commit};
 use crate::format::section::Section;
 
 /// What every checkpoint of a run has in common.
@@ -33,11 +35,44 @@ pub struct RunDescription {
     pub staging_owner: StagingOwner,
     /// What a checkpoint, and each of its files, may not exceed.
     pub limits: Limits,
+    /// The model's tensors that have values that are not finite when the run begins, by their names in the model.
+    pub non_finite_at_start: Vec<String>,
     /// Every start of the run, this one included, whose commit is taken from the environment.
     pub starts: Vec<RunStart>,
     /// Describes the machine and the software. Called on the writer's thread at every save, so that facts which are found out
     /// after one save are in the next.
     pub environment: Box<dyn Fn() -> Value + Send + Sync>,
+}
+
+impl RunDescription {
+    /// The metadata of a state, without what follows from its files.
+    pub(crate) fn metadata_of(&self, save: &SaveRequest) -> Metadata {
+        let environment = (self.environment)();
+        let mut starts = self.starts.clone();
+        if let Some(this) = starts.last_mut() {
+            // It is not known yet when the run starts: git may take seconds.
+            this.git_commit = git_commit(&environment);
+        }
+        Metadata {
+            run_id: self.run_id.clone(),
+            name: self.name.clone(),
+            project: self.project.clone(),
+            checkpoint_timestamp: save.timestamp,
+            start_timestamp: self.start_timestamp,
+            epoch: save.epoch,
+            global_step: save.global_step,
+            training_time_seconds: save.training_time_seconds,
+            speed: save.speed.clone(),
+            model: self.model.clone(),
+            metrics: save.metrics.clone(),
+            trainer_config: self.trainer_config.clone(),
+            hparams: self.hparams.clone(),
+            starts,
+            environment,
+            non_finite: Some(NonFiniteTensors::apart_from(&self.non_finite_at_start)),
+            ..Metadata::new(save.timestamp)
+        }
+    }
 }
 
 /// Makes the sections of a state, on the writer's thread.
@@ -93,6 +128,8 @@ pub struct SaveReport {
     pub paths: Vec<PathBuf>,
     /// The size in bytes of the checkpoint's files, or the error.
     pub outcome: Result<u64>,
+    /// Which tensors of the state have values that are not finite, if any has.
+    pub non_finite: Option<NonFiniteTensors>,
     /// What failed after the files were written: a link that could not be moved, or an older file that could not be removed.
     /// It is tried again with the next save, and at the end.
     pub follow_up: Option<Error>,

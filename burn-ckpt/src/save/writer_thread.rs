@@ -18,8 +18,7 @@ use crate::disk::staged_file::Existing;
 use crate::error::chain::chain;
 use crate::error::{Error, Result};
 use crate::format::contents::Contents;
-use crate::format::metadata::Metadata;
-use crate::format::run_start::git_commit;
+use crate::format::metadata::non_finite::NonFiniteTensors;
 use crate::format::section::Section;
 use crate::panics::panic_message;
 use crate::retention::ledger::Ledger;
@@ -301,12 +300,12 @@ impl Worker {
             while depends(&self.ledger) && self.verify_next() {}
         }
         let superseded = self.drop_superseded(&mut save);
-        let mut paths = Vec::new();
+        let mut written = Written::default();
         let (urgent, is_left) = (save.urgent, !save.places.is_empty());
         let (mut follow_up, mut a_link_is_behind) = (None, self.a_link_is_behind);
         let attempt = || {
             catch_unwind(AssertUnwindSafe(|| {
-                let saved = self.save(save, &mut paths);
+                let saved = self.save(save, &mut written);
                 // Also when a name failed, as links must lead to the names that did not.
                 let Applied { unmoved_link, unremoved_file, .. } = self.apply_rules();
                 a_link_is_behind = unmoved_link.is_some();
@@ -326,7 +325,8 @@ impl Worker {
         // The reservations of names that did not become durable.
         self.ledger.lock().forget(&reserved);
         let duration = start.elapsed();
-        SaveReport { epoch, global_step, paths, outcome, follow_up, superseded, duration }
+        let Written { paths, non_finite } = written;
+        SaveReport { epoch, global_step, paths, outcome, non_finite, follow_up, superseded, duration }
     }
 
     /// First the links, then the removals.
@@ -344,44 +344,32 @@ impl Worker {
         dropped.map(|(path, _)| path).collect()
     }
 
-    fn save(&self, save: SaveRequest, durable: &mut Vec<PathBuf>) -> Result<u64> {
+    fn save(&self, save: SaveRequest, written: &mut Written) -> Result<u64> {
         let paths: Vec<PathBuf> = save.places.iter().map(|(path, _)| path.clone()).collect();
+        let metadata = self.run.metadata_of(&save);
         let contents = Contents {
             hparams: self.run.hparams.clone(),
             trainer_state: (save.trainer_state)(&paths),
             sections: (save.sections)()?,
             limits: self.run.limits,
         };
-        let environment = (self.run.environment)();
-        let mut starts = self.run.starts.clone();
-        if let Some(this) = starts.last_mut() {
-            // It is not known yet when the run starts: git may take seconds.
-            this.git_commit = git_commit(&environment);
-        }
-        let metadata = Metadata {
-            run_id: self.run.run_id.clone(),
-            name: self.run.name.clone(),
-            project: self.run.project.clone(),
-            checkpoint_timestamp: save.timestamp,
-            start_timestamp: self.run.start_timestamp,
-            epoch: save.epoch,
-            global_step: save.global_step,
-            training_time_seconds: save.training_time_seconds,
-            speed: save.speed,
-            model: self.run.model.clone(),
-            metrics: save.metrics,
-            trainer_config: self.run.trainer_config.clone(),
-            hparams: self.run.hparams.clone(),
-            starts,
-            environment,
-            ..Metadata::new(save.timestamp)
-        };
         let resumable = contents.sections.contains_key(Section::OPTIMIZER);
-        persist(contents, metadata, &save.places, &self.naming, &self.reading, |path| {
-            self.ledger.lock().confirm(path, resumable);
-            durable.push(path.to_path_buf());
+        persist(contents, metadata, &save.places, &self.naming, &self.reading, |path, metadata| {
+            written.non_finite = metadata.found_non_finite().cloned();
+            match written.non_finite {
+                None => self.ledger.lock().confirm(path, resumable),
+                Some(_) => self.ledger.lock().confirm_non_finite(path),
+            }
+            written.paths.push(path.to_path_buf());
         })
     }
+}
+
+/// What of a save is durable.
+#[derive(Default)]
+struct Written {
+    paths: Vec<PathBuf>,
+    non_finite: Option<NonFiniteTensors>,
 }
 
 fn stopped() -> Error {

@@ -32,7 +32,13 @@ pub(crate) fn find(
     let newest_path = present.entries.last().map(|entry| entry.path.as_path());
     start_lines::verifying(named.as_deref().or(newest_path))?;
     match named {
-        Some(path) => ResumePoint::open(&path).map(Some),
+        Some(path) => {
+            let resume = ResumePoint::open(&path)?;
+            if let Some(found) = resume.metadata.found_non_finite() {
+                warn(&format!("{} has {found}: training continues with them", path.display()));
+            }
+            Ok(Some(resume))
+        }
         None => newest(config, layout, present),
     }
 }
@@ -124,13 +130,18 @@ fn has_weights_alone(path: &Path) -> bool {
     Checkpoint::open(path).is_ok_and(|checkpoint| !checkpoint.has_section(Section::OPTIMIZER))
 }
 
-/// The first checkpoint that is valid and accepted. Reports why the others are skipped.
+/// The first checkpoint that is finite, valid and accepted. Reports why the others are skipped.
 fn first_usable<'a>(
     entries: impl Iterator<Item = &'a CatalogEntry>,
     reasons: &mut Vec<String>,
     accepts: impl Fn(&ResumePoint) -> Result<()>,
 ) -> Option<ResumePoint> {
     for entry in entries {
+        if let Some(found) = entry.metadata.found_non_finite() {
+            let reason = format!("it has {found}; to resume from it all the same, name it as ckpt_path");
+            reasons.push(report_skipped(&entry.path, &reason));
+            continue;
+        }
         match ResumePoint::open(&entry.path).and_then(|resume| accepts(&resume).map(|()| resume)) {
             Ok(resume) => return Some(resume),
             // A checkpoint with weights alone is not worth a warning.

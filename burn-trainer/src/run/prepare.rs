@@ -6,7 +6,9 @@ use std::sync::{Arc, OnceLock};
 
 use burn::train::{Learner, LearnerModel};
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::{Limits, RunDescription, StagingOwner, WriterActivity, git_commit};
+use burn_ckpt::plumbing::{
+    Limits, RunDescription, StagingOwner, WriterActivity, git_commit, non_finite_tensors,
+};
 use burn_environment::EnvironmentProbe;
 use serde_json::Value;
 
@@ -126,6 +128,9 @@ pub(crate) fn prepare<M: LearnerModel>(
     let mut description = run_description(&config, hparams, &run, resume.as_ref(), &environment)?;
     description.limits = limits;
     description.model = described_model(learner, &config, writes);
+    if writes {
+        description.non_finite_at_start = non_finite_at_start(learner, resume.as_ref())?;
+    }
     let open_saver = saver_opener(&config, strategies, &run, existing, description, activity);
     let saves = RunSaves::new(open_saver, &config, valid_size);
     let environment = config.checkpoint_saving.then_some(environment);
@@ -199,6 +204,17 @@ fn check_gradients<M: LearnerModel>(learner: &Learner<M>) -> Result<()> {
     Ok(())
 }
 
+/// The model's tensors that had values that are not finite when the run began, such as a mask: they say nothing of the training.
+fn non_finite_at_start<M: LearnerModel>(
+    learner: &Learner<M>,
+    resume: Option<&ResumePoint>,
+) -> Result<Vec<String>> {
+    match resume.and_then(|resume| resume.metadata.non_finite.as_ref()) {
+        Some(known) => Ok(known.names_at_start()),
+        None => Ok(non_finite_tensors(&learner.model().valid())?),
+    }
+}
+
 /// Restores the values and the history. Returns burn's number of the epoch in which the run resumes.
 fn restore_metrics(metrics: &RunMetrics, resume: &mut ResumePoint) -> usize {
     let position = resume.state.position.next();
@@ -239,6 +255,8 @@ fn run_description(
         // A process that does not write may be the first to come, before there is a directory.
         limits: Limits::READER,
         staging_owner: if config.writes() { run.layout.staging_owner()? } else { StagingOwner::default() },
+        // Found when the learner has its state.
+        non_finite_at_start: Vec::new(),
         starts,
         environment,
     })

@@ -125,11 +125,14 @@ impl ExistingCheckpoints {
         let mut found = self.by_strategy.shift_remove(strategy).unwrap_or_default();
         // A path in a checkpoint must not lead to another directory.
         found.retain(|found| found.missing.is_none() || found.saved.path.parent() == Some(directory));
+        // One that is not finite pushes out no other.
+        let finite: Vec<usize> =
+            (0..found.len()).filter(|position| found[*position].saved.is_finite).collect();
         let candidates: Vec<Candidate> = (0..)
-            .zip(&found)
-            .map(|(order, StrategyCheckpoint { saved, .. })| Candidate { score: saved.score, order })
+            .zip(&finite)
+            .map(|(order, position)| Candidate { score: found[*position].saved.score, order })
             .collect();
-        let kept = keep.kept(&candidates);
+        let kept: Vec<usize> = keep.kept(&candidates).into_iter().map(|kept| finite[kept]).collect();
         let mut there = Vec::new();
         for (position, StrategyCheckpoint { saved, missing, unverified, .. }) in found.into_iter().enumerate()
         {
@@ -184,12 +187,13 @@ fn by_strategy(
         // A copy that a user made, or a checkpoint of another run, belongs to no strategy.
         let is_own = entry.metadata.run_id == layout.run_id()
             && saved.saved_for.values().any(|path| directory.join(path) == entry.path);
+        let is_finite = entry.metadata.found_non_finite().is_none();
         for (strategy, path) in &saved.saved_for {
             let path = directory.join(path);
             // A state of two strategies has two files with the same content. Each is that of its own strategy.
             let missing = if path == entry.path {
                 None
-            } else if is_own && !is_there(&path)? {
+            } else if is_own && is_finite && !is_there(&path)? {
                 let kind = || strategy.split(':').next().unwrap_or_default().to_owned();
                 let reason = saved.reasons.get(strategy).cloned().unwrap_or_else(kind);
                 Some(MissingName { state: entry.path.clone(), reason })
@@ -202,7 +206,7 @@ fn by_strategy(
             let unverified = (!is_verified).then(|| file_digests(&path, &entry.metadata));
             let (step, score) = (entry.metadata.global_step, saved.scores.get(strategy).copied());
             list.push(StrategyCheckpoint {
-                saved: SavedCheckpoint::new(path, step, score.unwrap_or(f64::NAN)),
+                saved: SavedCheckpoint::new(path, step, score.unwrap_or(f64::NAN)).with_finite(is_finite),
                 training_time: Duration::try_from_secs_f64(entry.metadata.training_time_seconds)
                     .unwrap_or_default(),
                 missing,

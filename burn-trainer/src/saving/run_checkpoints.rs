@@ -23,10 +23,11 @@ pub(crate) fn checkpoints(config: &TrainerConfig) -> Result<Catalog> {
     scan(&layout, &elsewhere(config, &layout)?)
 }
 
-/// The newest checkpoint of the run whose header says that it can be resumed.
+/// The newest checkpoint of the run that `auto` would try, and whose header says that it can be resumed.
 pub(crate) fn newest_resumable(config: &TrainerConfig) -> Option<PathBuf> {
-    let paths = checkpoints(config).ok()?.entries.into_iter().rev().map(|entry| entry.path);
-    paths.into_iter().find(|path| epochs_to_resume_after(path).is_some())
+    let entries = checkpoints(config).ok()?.entries.into_iter().rev();
+    let finite = entries.filter(|entry| entry.metadata.found_non_finite().is_none());
+    finite.map(|entry| entry.path).find(|path| epochs_to_resume_after(path).is_some())
 }
 
 /// The number of epochs done in a checkpoint, if it can be resumed.

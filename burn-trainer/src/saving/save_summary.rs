@@ -22,8 +22,34 @@ pub(crate) struct SaveSummary {
     pub(crate) unfinished: bool,
 }
 
+impl SaveSummary {
+    /// Notes how saves ended, and logs it.
+    pub(super) fn add(&mut self, reports: impl IntoIterator<Item = SaveReport>) {
+        for report in reports {
+            log_report(&report);
+            let is_first = self.reports.iter().all(|earlier| earlier.non_finite.is_none());
+            report_non_finite(&report, is_first);
+            self.reports.push(report);
+        }
+    }
+}
+
+/// Logs that a state is not finite. The first one is also printed on standard error: all that follow are like it.
+fn report_non_finite(report: &SaveReport, is_first: bool) {
+    let Some(found) = &report.non_finite else { return };
+    let message = format!(
+        "the state of step {} has {found}: such a state is never the best one, auto does not resume from it, and no finite one is \
+         deleted for it",
+        report.global_step
+    );
+    log::warn!("{message}");
+    if is_first {
+        say(&format!("warning: {message}"));
+    }
+}
+
 /// Logs how a save ended. A failure is also printed on standard error.
-pub(super) fn log_report(report: &SaveReport) {
+fn log_report(report: &SaveReport) {
     match &report.outcome {
         Ok(_) if report.paths.is_empty() => {
             log::info!("step {} is not saved: a better state was saved meanwhile", report.global_step);

@@ -21,7 +21,7 @@ use super::checkpoint_events::EventTracker;
 use super::earlier_verification::{announce, leading, report_damaged};
 use super::existing_checkpoints::ExistingCheckpoints;
 use super::requested_save::{RequestedSave, SaverSettings, after};
-use super::save_summary::{SaveSummary, log_report};
+use super::save_summary::SaveSummary;
 use super::saved_names::{self, SavedName};
 use crate::config::FailedSaves;
 use crate::error::{Error, Result};
@@ -250,7 +250,7 @@ impl Saver {
     pub(crate) fn collect(&mut self, failed_saves: FailedSaves) -> Result<()> {
         report_damaged(&mut self.writer.ledger().lock());
         let known = self.summary.reports.len();
-        self.summary.reports.extend(self.writer.reports().inspect(log_report));
+        self.summary.add(self.writer.reports());
         self.note_events(known);
         let failed = self.summary.reports[known..].iter().position(|report| report.outcome.is_err());
         let Some(position) = failed.filter(|_| failed_saves == FailedSaves::Stop) else { return Ok(()) };
@@ -284,11 +284,12 @@ impl Saver {
             announce(&ledger.lock());
         }
         let WriterEnd { reports, is_complete, unmoved_link } = self.writer.finish(wait);
-        reports.iter().for_each(log_report);
+        let known = self.summary.reports.len();
+        self.summary.add(reports);
         report_damaged(&mut ledger.lock());
-        self.events.note(&reports, &mut ledger.lock(), names.iter().map(String::as_str));
+        let names_of = names.iter().map(String::as_str);
+        self.events.note(&self.summary.reports[known..], &mut ledger.lock(), names_of);
         self.summary.events = self.events.take();
-        self.summary.reports.extend(reports);
         self.summary.unfinished = !is_complete;
         self.summary.unmoved_link = unmoved_link;
         let durable = |path: &PathBuf| self.summary.reports.iter().any(|report| report.has_settled(path));

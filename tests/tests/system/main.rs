@@ -9,6 +9,7 @@ mod evaluation;
 mod faults;
 mod loading;
 mod machine_limits;
+mod not_finite;
 mod not_the_runs;
 mod on_each_backend;
 #[cfg(feature = "wgpu")]

@@ -75,6 +75,10 @@ fn newest(args: &Args, count: usize) -> Result<Vec<PathBuf>, Failure> {
     let mut newest = Vec::new();
     for entry in catalog.entries.iter().rev() {
         let state = (entry.metadata.global_step, entry.metadata.checkpoint_timestamp);
+        if let Some(found) = entry.metadata.found_non_finite() {
+            say(format!("left out: {} has {found}", entry.path.display()));
+            continue;
+        }
         if newest.len() < count && seen.insert(state) {
             newest.push(entry.path.clone());
         }

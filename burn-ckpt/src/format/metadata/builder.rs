@@ -34,6 +34,7 @@ impl Metadata {
             checkpoint_size_bytes: 0,
             checkpoint_checksum: String::new(),
             shards: Vec::new(),
+            non_finite: None,
             tensors: IndexMap::new(),
         }
     }

@@ -14,11 +14,13 @@ use burn::tensor::Bytes;
 use burn_pack::{DType, HEADER_SIZE, Header, TENSOR_ALIGNMENT, Tensor, aligned_data_section_start};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::format::container::bounded_metadata::{check_metadata, parse_metadata};
 use crate::format::container::open_file::OpenFile;
 use crate::format::limits::Limits;
+use crate::format::metadata::non_finite::NonFiniteTensors;
 use crate::format::metadata::{Metadata, ShardInfo, TensorInfo};
 
 /// How the names of entries begin that are not the state's.
@@ -59,7 +61,16 @@ pub(crate) struct EmbeddedMetadata {
 /// The two entries of a container that is being planned: lengths first, bytes when all digests are known.
 pub(crate) struct Ending {
     stored: Stored,
+    /// As many bytes as the metadata can have. Which tensors are not finite is known only when all are written.
     length: usize,
+}
+
+/// What is known of a tensor once it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WrittenTensor {
+    /// In hexadecimal.
+    pub(crate) blake3: String,
+    pub(crate) is_finite: bool,
 }
 
 impl Ending {
@@ -83,6 +94,7 @@ impl Ending {
             checkpoint_size_bytes: 0,
             checkpoint_checksum: String::new(),
             shards,
+            non_finite: Some(longest(metadata.non_finite.clone().unwrap_or_default(), tensors)),
             tensors: tensors.iter().map(unknown).collect(),
             ..metadata.clone()
         };
@@ -113,12 +125,21 @@ impl Ending {
         self.stored.metadata.shards = shards;
     }
 
-    /// The entries, for a header and the digests of the tensors.
-    pub(crate) fn finish(mut self, header: &[u8], digests: Vec<String>) -> Result<Finished> {
+    /// The entries, for a header and what is known of the tensors.
+    pub(crate) fn finish(mut self, header: &[u8], written: Vec<WrittenTensor>) -> Result<Finished> {
         self.stored.header_blake3 = blake3::hash(header).to_hex().to_string();
-        let tensors = &mut self.stored.metadata.tensors;
-        tensors.values_mut().zip(digests).for_each(|(info, digest)| info.blake3 = digest);
-        let metadata = json(&self.stored)?;
+        let Metadata { tensors, non_finite, .. } = &mut self.stored.metadata;
+        let at_start = non_finite.take().unwrap_or_default().at_start;
+        let found = non_finite.insert(NonFiniteTensors { at_start, ..NonFiniteTensors::default() });
+        for ((name, info), WrittenTensor { blake3, is_finite }) in tensors.iter_mut().zip(written) {
+            info.blake3 = blake3;
+            if !is_finite && found.counts(name) {
+                found.note(name);
+            }
+        }
+        let mut metadata = json(&self.stored)?;
+        // JSON may end in spaces.
+        metadata.resize(self.length.max(metadata.len()), b' ');
         let mut seal = SEAL_START.to_vec();
         seal.extend((metadata.len() as u64).to_le_bytes());
         seal.extend(blake3::hash(&metadata).as_bytes());
@@ -128,6 +149,7 @@ impl Ending {
         Ok(Finished {
             entries: [entry(METADATA_ENTRY, metadata), entry(SEAL_ENTRY, seal)],
             tensors: self.stored.metadata.tensors,
+            non_finite: self.stored.metadata.non_finite,
         })
     }
 }
@@ -137,6 +159,15 @@ pub(crate) struct Finished {
     pub(crate) entries: [Tensor; 2],
     /// The state's tensors with their digests.
     pub(crate) tensors: IndexMap<String, TensorInfo>,
+    /// Which of them are not finite.
+    pub(crate) non_finite: Option<NonFiniteTensors>,
+}
+
+/// What takes the most bytes of all that can be found.
+fn longest(found: NonFiniteTensors, tensors: &[Tensor]) -> NonFiniteTensors {
+    let counted = tensors.iter().map(|tensor| tensor.name.as_str()).filter(|name| found.counts(name));
+    let first = counted.max_by_key(|name| Value::from(*name).to_string().len()).map(str::to_owned);
+    NonFiniteTensors { count: tensors.len() as u64, first, ..found }
 }
 
 fn json(stored: &Stored) -> Result<Vec<u8>> {

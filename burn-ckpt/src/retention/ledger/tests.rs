@@ -80,11 +80,8 @@ fn the_resumed_checkpoint_stays_until_a_newer_one_can_be_resumed() {
     let resumed = directory.join("old.ckpt");
     fs::write(&resumed, "").unwrap();
     let mut ledger = Ledger::default();
-    let present = [("old.ckpt", 1), ("new.ckpt", 2)].map(|(name, step)| SavedCheckpoint {
-        path: directory.join(name),
-        step,
-        score: f64::NAN,
-    });
+    let present = [("old.ckpt", 1), ("new.ckpt", 2)]
+        .map(|(name, step)| SavedCheckpoint::new(directory.join(name), step, f64::NAN));
     ledger.register("last", KeepRule::Newest(TopK::Count(1)), None, present);
     ledger.resume_from(Some(&resumed), false);
     assert_eq!(ledger.apply_rules().remove, Vec::<PathBuf>::new());
@@ -203,4 +200,67 @@ fn a_state_that_only_unverified_ones_outrank_is_wanted_if_they_are_damaged() {
     ledger.note_verified(Path::new("earlier"), Ok(()));
     assert!(!ledger.depends_on_unverified(&new) && !ledger.is_still_wanted(&new));
     assert_eq!(ledger.would_keep("best", 3, 1.5), WouldKeep::No);
+}
+
+fn newest(topk: usize) -> Ledger {
+    let mut ledger = Ledger::default();
+    let link = Some(PathBuf::from("last.ckpt"));
+    ledger.register("last", KeepRule::Newest(TopK::Count(topk)), link, []);
+    ledger
+}
+
+fn reserve_last(ledger: &mut Ledger, stem: &str, step: u64) -> PathBuf {
+    ledger.reserve(&[Reservation { step, ..reservation("last", stem, f64::NAN) }]).remove(0)
+}
+
+#[test]
+fn a_state_that_is_not_finite_pushes_out_no_finite_one() {
+    let mut ledger = newest(1);
+    let finite = reserve_last(&mut ledger, "a", 1);
+    ledger.confirm(&finite, true);
+    ledger.apply_rules();
+    let broken = reserve_last(&mut ledger, "b", 2);
+    ledger.confirm_non_finite(&broken);
+    let changes = ledger.apply_rules();
+    assert_eq!(changes.remove, [broken]);
+    assert_eq!(changes.links, [(PathBuf::from("last.ckpt"), finite.clone())]);
+    assert_eq!(ledger.top_ranked("last").unwrap().path, finite);
+}
+
+#[test]
+fn the_newest_is_kept_where_none_is_finite_and_goes_when_one_is() {
+    let mut ledger = newest(2);
+    let broken = ["a", "b"].map(|stem| reserve_last(&mut ledger, stem, 1 + u64::from(stem == "b")));
+    broken.iter().for_each(|path| ledger.confirm_non_finite(path));
+    assert_eq!(ledger.apply_rules().links, [(PathBuf::from("last.ckpt"), broken[1].clone())]);
+    let finite = reserve_last(&mut ledger, "c", 3);
+    ledger.confirm(&finite, true);
+    let changes = ledger.apply_rules();
+    assert_eq!(changes.remove, broken);
+    assert_eq!(changes.links, [(PathBuf::from("last.ckpt"), finite)]);
+}
+
+#[test]
+fn a_state_that_is_not_finite_is_never_the_best() {
+    let mut ledger = ledger(2);
+    let broken = reserve(&mut ledger, "a", 0.5);
+    ledger.confirm_non_finite(&broken);
+    let changes = ledger.apply_rules();
+    assert_eq!((changes.links.len(), changes.remove), (0, vec![broken]));
+    assert!(ledger.top_ranked("best").is_none());
+    let again = reserve(&mut ledger, "b", 0.5);
+    ledger.confirm_non_finite(&again);
+    // Before the rules are applied: a worse score of a finite state is kept all the same.
+    assert_eq!(ledger.would_keep("best", 3, 1.0), WouldKeep::Yes);
+}
+
+#[test]
+fn a_state_that_is_not_finite_ends_no_delay_of_removals() {
+    let mut ledger = Ledger::default();
+    let present = SavedCheckpoint::new(PathBuf::from("missing.ckpt"), 1, f64::NAN);
+    ledger.register("last", KeepRule::Newest(TopK::Count(1)), None, [present]);
+    ledger.resume_from(None, true);
+    let broken = reserve_last(&mut ledger, "b", 2);
+    ledger.confirm_non_finite(&broken);
+    assert_eq!(ledger.apply_rules().remove, Vec::<PathBuf>::new(), "removals are delayed until a finite one");
 }

@@ -6,7 +6,7 @@
 //!
 //! | thread | does |
 //! |---|---|
-//! | the caller's | reads a window of a tensor from its device, computes its BLAKE3, writes it |
+//! | the caller's | reads a window of a tensor from its device, computes its BLAKE3, looks for values that are not finite, writes it |
 //! | `burn-ckpt-sha256` | computes the SHA-256 of the windows in order; the slowest part on most machines |
 //! | `burn-ckpt-sync` | syncs the file now and then, so that the last sync has little left to write |
 //!
@@ -30,7 +30,8 @@ use crate::error::{Cause, Error, Result};
 use crate::format::deferred_tensor::in_windows;
 use crate::format::digest::checksum;
 use crate::format::metadata::TensorInfo;
-use crate::format::metadata::embedded::Finished;
+use crate::format::metadata::embedded::{Finished, WrittenTensor};
+use crate::format::metadata::non_finite::{NonFiniteTensors, is_finite};
 use crate::panics::panic_message;
 use crate::save::container::plan_file::PlannedFile;
 use crate::save::read_progress::ReadProgress;
@@ -51,10 +52,12 @@ const MAX_SYNC_BYTES: u64 = 32 * 1024 * 1024;
 /// What was written, for the metadata.
 #[derive(Debug)]
 pub(crate) struct Written {
-    /// The digests of the state's tensors in this file.
-    pub(crate) digests: Vec<String>,
+    /// The state's tensors in this file.
+    pub(crate) parts: Vec<WrittenTensor>,
     /// All tensors of the state with their digests, for a file with an ending.
     pub(crate) tensors: IndexMap<String, TensorInfo>,
+    /// Which of them are not finite, for a file with an ending.
+    pub(crate) non_finite: Option<NonFiniteTensors>,
     pub(crate) size_bytes: u64,
     /// `sha256:` and the digits.
     pub(crate) checksum: String,
@@ -62,7 +65,7 @@ pub(crate) struct Written {
     pub(crate) header_blake3: String,
 }
 
-/// Writes a container to `file`, which is new and empty, and makes its bytes durable. `before` are the digests of the state's
+/// Writes a container to `file`, which is new and empty, and makes its bytes durable. `before` are the state's
 /// tensors in other files.
 ///
 /// # Errors
@@ -72,7 +75,7 @@ pub(crate) struct Written {
 pub(crate) fn write(
     file: StoredFile,
     planned: PlannedFile,
-    before: Vec<String>,
+    before: Vec<WrittenTensor>,
     reading: &ReadProgress,
 ) -> Result<Written> {
     let path = file.path().to_path_buf();
@@ -91,17 +94,17 @@ pub(crate) fn write(
         stream.write(&header)?;
         let header = Arc::new(Bytes::from_bytes_vec(header));
         stream.hash(Piece::Window(Arc::clone(&header)))?;
-        let digests: Vec<String> =
+        let parts: Vec<WrittenTensor> =
             tensors.into_iter().map(|tensor| stream.tensor(tensor)).collect::<Result<_>>()?;
-        let tensors = match ending {
-            None => IndexMap::new(),
+        let (tensors, non_finite) = match ending {
+            None => (IndexMap::new(), None),
             Some(ending) => {
                 // The last file of the state.
                 reading.finish();
-                let all = before.into_iter().chain(digests.iter().cloned()).collect();
-                let Finished { entries, tensors } = ending.finish(&header, all)?;
+                let all = before.into_iter().chain(parts.iter().cloned()).collect();
+                let Finished { entries, tensors, non_finite } = ending.finish(&header, all)?;
                 entries.into_iter().try_for_each(|entry| stream.tensor(entry).map(drop))?;
-                tensors
+                (tensors, non_finite)
             }
         };
         let Stream { out, position, hashing, syncing, .. } = stream;
@@ -116,7 +119,8 @@ pub(crate) fn write(
         joined(synced)?.map_err(Error::io("sync", path))?;
         written.sync().map_err(Error::io("sync", path))?;
         let header_blake3 = blake3::hash(&header).to_hex().to_string();
-        Ok(Written { digests, tensors, size_bytes: size, checksum: joined(sha256)?, header_blake3 })
+        let checksum = joined(sha256)?;
+        Ok(Written { parts, tensors, non_finite, size_bytes: size, checksum, header_blake3 })
     })
 }
 
@@ -142,10 +146,11 @@ struct Stream<'a> {
 }
 
 impl Stream<'_> {
-    /// Writes one tensor at its place, and returns its BLAKE3.
-    fn tensor(&mut self, tensor: Tensor) -> Result<String> {
+    /// Writes one tensor at its place.
+    fn tensor(&mut self, tensor: Tensor) -> Result<WrittenTensor> {
         self.align()?;
-        let (path, name, length) = (self.path, tensor.name.clone(), tensor.byte_len());
+        let (path, name, dtype, length) = (self.path, tensor.name.clone(), tensor.dtype, tensor.byte_len());
+        let mut is_whole_finite = true;
         let unreadable = |source: Cause| {
             let reason = format!("the tensor {name} cannot be read");
             Error::Container { path: path.to_path_buf(), reason, source: Some(source) }
@@ -162,9 +167,11 @@ impl Stream<'_> {
             self.reading.advance();
             self.hash(Piece::Window(Arc::clone(&window)))?;
             blake3.update(read);
+            is_whole_finite = is_whole_finite && is_finite(dtype, read);
             self.write(read)?;
         }
-        Ok(blake3.finalize().to_hex().to_string())
+        let blake3 = blake3.finalize().to_hex().to_string();
+        Ok(WrittenTensor { blake3, is_finite: is_whole_finite })
     }
 
     /// Writes zeros up to the position of the next tensor.

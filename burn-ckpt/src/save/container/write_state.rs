@@ -10,6 +10,7 @@ use crate::disk::storage::StoredFile;
 use crate::error::{Error, Result};
 use crate::file_names::{StagingOwner, shards_directory};
 use crate::format::header::ContainerHeader;
+use crate::format::metadata::embedded::WrittenTensor;
 use crate::format::metadata::of_checkpoint::own_of_version_2;
 use crate::format::metadata::{Metadata, ShardInfo};
 use crate::format::shards::Shards;
@@ -39,17 +40,18 @@ pub(crate) fn write_state(
     }
     let (container, file) = Staged::create(place, owner)?;
     reserve(&file, &planned)?;
-    let (mut shards, mut digests) = (None, Vec::new());
+    let (mut shards, mut before) = (None, Vec::new());
     metadata.shards.clear();
     if !planned_shards.is_empty() {
-        let (staged, infos) = write_shards(planned_shards, &mut digests, place, owner, reading)?;
+        let (staged, infos) = write_shards(planned_shards, &mut before, place, owner, reading)?;
         if let Some(ending) = &mut planned.ending {
             ending.set_shards(infos.clone());
         }
         (shards, metadata.shards) = (Some(staged), infos);
     }
-    let written = write(file, planned, digests, reading)?;
+    let written = write(file, planned, before, reading)?;
     metadata.tensors = written.tensors;
+    metadata.non_finite = written.non_finite;
     metadata.checkpoint_size_bytes = written.size_bytes;
     metadata.checkpoint_checksum = written.checksum;
     let staged = StagedCheckpoint { container, shards };
@@ -67,10 +69,10 @@ fn remove_rest(place: &Path) -> Result<()> {
     if is_rest { remove_shards(&directory) } else { Ok(()) }
 }
 
-/// Writes the shards, and adds the digests of their tensors.
+/// Writes the shards, and adds what is known of their tensors.
 fn write_shards(
     planned: Vec<PlannedFile>,
-    digests: &mut Vec<String>,
+    tensors: &mut Vec<WrittenTensor>,
     place: &Path,
     owner: &StagingOwner,
     reading: &ReadProgress,
@@ -85,7 +87,7 @@ fn write_shards(
     let mut infos = Vec::with_capacity(count);
     for (file, planned) in files.into_iter().zip(planned) {
         let written = write(file, planned, Vec::new(), reading)?;
-        digests.extend(written.digests);
+        tensors.extend(written.parts);
         infos.push(ShardInfo {
             size_bytes: written.size_bytes,
             checksum: written.checksum,

@@ -118,6 +118,7 @@ impl Writer {
             model: Value::Null,
             staging_owner: StagingOwner::default(),
             limits,
+            non_finite_at_start: Vec::new(),
             starts: Vec::new(),
             environment: Box::new(|| Value::Null),
         };

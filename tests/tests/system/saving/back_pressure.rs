@@ -47,6 +47,7 @@ impl Run {
             model: Value::Null,
             staging_owner: StagingOwner::default(),
             limits: Limits::READER,
+            non_finite_at_start: Vec::new(),
             starts: Vec::new(),
             environment: Box::new(|| Value::Null),
         };

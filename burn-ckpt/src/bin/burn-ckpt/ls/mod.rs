@@ -22,8 +22,8 @@ use crate::terminal::table::{Align, Table};
 /// List the checkpoints of a run, oldest first
 ///
 /// Prints one line per file: epoch (counted from 0), optimizer step, metrics, size, age, the links that point
-/// to it, and whether its size is right (`burn-ckpt verify` reads the bytes). In a directory of several runs,
-/// each is listed. A run that cannot be read is named on standard error, and the others are listed. Exit status
+/// to it, and its state: whether its size is right (`burn-ckpt verify` reads the bytes), and "not finite" where a
+/// parameter was NaN or infinite when it was saved. In a directory of several runs, each is listed. A run that cannot be read is named on standard error, and the others are listed. Exit status
 /// 1 then, and if there is no checkpoint. Unfinished files are counted on standard error.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
@@ -141,6 +141,7 @@ fn table(listing: &Listing, wanted: &[String], now: Timestamp) -> Table {
 /// Whether a file is whole, in a few words for a table.
 fn state(row: &Row) -> String {
     match (&row.problem, &row.metadata) {
+        (None, Some(metadata)) if metadata.found_non_finite().is_some() => "whole, not finite".to_owned(),
         (None, _) => "whole".to_owned(),
         (Some(Error::Checksum { .. }), Some(metadata)) => {
             format!("{} of {} bytes", row.bytes, metadata.total_bytes())
@@ -185,6 +186,7 @@ fn row_json(listing: &Listing, row: &Row) -> Result<Value, Failure> {
         "whole": row.problem.is_none(),
         "problem": row.problem.as_ref().map(reason),
         "size_bytes": row.bytes,
+        "non_finite": metadata.and_then(|metadata| metadata.non_finite.as_ref()),
         "run_id": metadata.map(|metadata| &metadata.run_id),
         "checkpoint_timestamp": metadata.map(|metadata| metadata.checkpoint_timestamp),
         "epoch": metadata.map(|metadata| metadata.epoch),

@@ -35,6 +35,11 @@ pub fn state(row: &Row) -> Option<(&str, Timestamp, u64)> {
     Some((&metadata.run_id, metadata.checkpoint_timestamp, metadata.global_step))
 }
 
+/// Whether its parameters are finite, as far as it says.
+fn is_finite(row: &Row) -> bool {
+    row.metadata.as_ref().is_none_or(|metadata| metadata.found_non_finite().is_none())
+}
+
 pub fn parse_mode(text: &str) -> Result<MetricMode, String> {
     match text {
         "min" => Ok(MetricMode::Min),
@@ -79,6 +84,11 @@ impl Rule {
             if !firsts.iter().any(|first| state(rows[*first]) == state(row)) {
                 firsts.push(place);
             }
+        }
+        let finite: Vec<usize> = firsts.iter().copied().filter(|place| is_finite(rows[*place])).collect();
+        // As a run keeps them: a state that is not finite is never the best, and takes no finite one's place among the newest.
+        if !finite.is_empty() || matches!(self, Self::Best { .. }) {
+            firsts = finite;
         }
         let candidates = |score: &dyn Fn(&Metadata) -> f64| -> Vec<Candidate> {
             let scores = firsts.iter().map(|place| rows[*place].metadata.as_ref().map_or(f64::NAN, score));

@@ -37,6 +37,12 @@ pub fn facts(contents: &Contents, now: Timestamp) -> Vec<(&'static str, String)>
     let metrics: Vec<String> =
         metadata.metrics.iter().map(|(name, value)| format!("{name} {}", number(*value))).collect();
     facts.push(("metrics", if metrics.is_empty() { "none".to_owned() } else { metrics.join("  ") }));
+    if let Some(found) = metadata.found_non_finite() {
+        facts.push((
+            "not finite",
+            format!("it has {found}: it is not resumed by auto, and is never the best"),
+        ));
+    }
     facts.push(("size", size_of(contents)));
     let checksum = match metadata.checkpoint_checksum.as_str() {
         "" => "the digests in the file (burn-ckpt verify prints its SHA-256)".to_owned(),

@@ -1,0 +1,3 @@
+//! Values that are not finite: in a loss, in gradients, in a state that is saved.
+
+mod states;
