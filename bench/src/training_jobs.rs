@@ -8,7 +8,7 @@ use burn::train::Learner;
 use burn::train::metric::{AccuracyMetric, LossMetric, PerplexityMetric};
 use burn_trainer::optimizer::InitStreamed;
 use burn_trainer::{Error, FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
-use char_lm::{CharLmConfig, Size, Window, WindowBatcher, Windows};
+use char_lm::{CharLm, CharLmConfig, Size, Window, WindowBatcher, Windows};
 use digits::{DigitsConfig, ImageBatcher};
 use indexmap::IndexMap;
 
@@ -76,6 +76,39 @@ impl CharLmJob {
     pub fn new(hparams: CharLmConfig) -> Self {
         Self { hparams }
     }
+
+    /// Trains on these devices with a trainer that the caller sets up.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Trainer::fit`].
+    pub(crate) fn train_by(
+        &self,
+        config: TrainerConfig,
+        devices: &[Device],
+        set_up: impl FnOnce(Trainer<CharLm>) -> Trainer<CharLm>,
+    ) -> Result<Outcome> {
+        let (hparams, seed, epochs) = (&self.hparams, config.seed, config.max_epochs);
+        let context = hparams.shape().context;
+        let (train, valid) = char_lm::load()?;
+        let trainer = set_up(Trainer::new(config, hparams)?).devices(devices.iter().cloned());
+        let loader = |text| {
+            let batcher = WindowBatcher::new(text, context);
+            ResumableDataLoader::builder(batcher).batch_size(hparams.batch_size)
+        };
+        let windows = Windows::new(&train, context, hparams.windows_per_epoch);
+        let training = loader(&train).shuffle(seed).transform(Window::anywhere).build(windows);
+        let validation = loader(&valid).build(Windows::new(&valid, context, hparams.valid_windows));
+        let training = trainer
+            .training(training, validation)
+            .metrics((LossMetric::new(),))
+            .metric_valid_numeric(PerplexityMetric::new())
+            .grads_accumulation(hparams.grads_accumulation);
+        let device = first(devices)?;
+        device.seed(seed);
+        let learner = Learner::new(hparams.init(&device), hparams.optimizer(), hparams.schedule(epochs));
+        trainer.fit(training, learner).map(Outcome::of)
+    }
 }
 
 impl Job for DigitsJob {
@@ -122,26 +155,7 @@ impl Job for CharLmJob {
     }
 
     fn train(&self, config: TrainerConfig, stopwatch: Stopwatch, devices: &[Device]) -> Result<Outcome> {
-        let (hparams, seed, epochs) = (&self.hparams, config.seed, config.max_epochs);
-        let context = hparams.shape().context;
-        let (train, valid) = char_lm::load()?;
-        let trainer = Trainer::new(config, hparams)?.strategy(stopwatch).devices(devices.iter().cloned());
-        let loader = |text| {
-            let batcher = WindowBatcher::new(text, context);
-            ResumableDataLoader::builder(batcher).batch_size(hparams.batch_size)
-        };
-        let windows = Windows::new(&train, context, hparams.windows_per_epoch);
-        let training = loader(&train).shuffle(seed).transform(Window::anywhere).build(windows);
-        let validation = loader(&valid).build(Windows::new(&valid, context, hparams.valid_windows));
-        let training = trainer
-            .training(training, validation)
-            .metrics((LossMetric::new(),))
-            .metric_valid_numeric(PerplexityMetric::new())
-            .grads_accumulation(hparams.grads_accumulation);
-        let device = first(devices)?;
-        device.seed(seed);
-        let learner = Learner::new(hparams.init(&device), hparams.optimizer(), hparams.schedule(epochs));
-        trainer.fit(training, learner).map(Outcome::of)
+        self.train_by(config, devices, |trainer| trainer.strategy(stopwatch))
     }
 }
 

@@ -67,6 +67,11 @@ impl MeanLossInput {
     pub fn new(loss: Tensor<1>, items: usize) -> Self {
         Self { loss, items }
     }
+
+    /// The loss alone.
+    pub(crate) fn into_loss(self) -> Tensor<1> {
+        self.loss
+    }
 }
 
 impl MeanLoss {

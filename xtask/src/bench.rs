@@ -23,6 +23,8 @@ enum Name {
     Checkpoint,
     /// How long the start of a run with many kept checkpoints takes
     Start,
+    /// What the gradient guard costs a step of char-lm
+    Guard,
     /// Training on devices of servers, beside the same on this machine's own
     Remote,
 }
@@ -33,6 +35,7 @@ impl Name {
         match self {
             Self::Checkpoint => Program::new("bench-checkpoint").starting(&["bench-checkpoint-system"]),
             Self::Start => Program::new("bench-start"),
+            Self::Guard => Program::new("bench-guard"),
             Self::Remote => {
                 let features = ["bench/remote", "burn-serve/remote"].map(str::to_owned).to_vec();
                 Program::new("bench-remote").starting(&["burn-serve"]).features(features)

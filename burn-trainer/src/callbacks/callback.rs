@@ -39,6 +39,7 @@ pub enum Restored {
 ///   on_validation_batches_end            when all its batches are computed
 ///   on_validation_end                    when its metrics are final
 ///   on_epoch_end                         then state
+///   on_before_save                       before each save of a step, a validation, an epoch or a stop
 /// on_exception                           if training fails
 /// on_fit_end                             always
 /// ```
@@ -156,6 +157,12 @@ pub trait Callback<M: LearnerModel>: Send {
 
     /// An epoch is done, validation included.
     fn on_epoch_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        Ok(())
+    }
+
+    /// The state after a step, a validation or an epoch is about to be saved. An error ends the run before that save; what is saved
+    /// then is the state of a failure. Not called before the save of a failure, or of a stop that the loop does not see.
+    fn on_before_save(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
         Ok(())
     }
 

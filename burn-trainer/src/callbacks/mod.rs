@@ -23,6 +23,7 @@ pub(crate) mod registered;
 pub(crate) mod requests;
 pub(crate) mod scalars;
 
+pub use built_in::batch_loss::{BatchLoss, LoggedLoss, LossBy, NoLoss};
 pub use built_in::ema::Ema;
 pub use built_in::gradient_guard::{GradientGuard, NonFinite};
 pub use built_in::plateau::ReduceOnPlateau;

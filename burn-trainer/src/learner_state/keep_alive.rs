@@ -10,8 +10,8 @@ use std::cell::RefCell;
 
 use burn::tensor::Device;
 use burn::train::{Learner, LearnerModel};
-use burn_environment::device_name;
 
+use super::synchronous::is_synchronous;
 use crate::state::callback_state::CallbackStates;
 
 /// The copies, each with its optimizer step.
@@ -25,7 +25,7 @@ type Kept<M> = (M, Option<Learner<M>>, CallbackStates);
 impl<M: LearnerModel> KeepAlive<M> {
     /// For states on these devices.
     pub(crate) fn new(devices: &[Device]) -> Self {
-        let is_needed = devices.iter().any(|device| !["Flex", "NdArray"].contains(&&*device_name(device)));
+        let is_needed = !devices.iter().all(is_synchronous);
         Self { is_needed, kept: RefCell::default() }
     }
 

@@ -11,4 +11,5 @@ pub(crate) mod record_capture;
 pub(crate) mod restore;
 pub(crate) mod running_statistics;
 pub(crate) mod snapshot;
+pub(crate) mod synchronous;
 pub(crate) mod warm_start;

@@ -174,41 +174,15 @@ impl<M: LearnerModel> LoopState<'_, M> {
     ///
     /// Also when a strategy panics, after what the others save was handed over.
     pub(super) fn save(&mut self, events: &[TrainingEvent<'_>]) -> Result<()> {
-        let Self { learner, burn, progress, metrics, saves, callbacks, .. } = self;
         let submitted = catch_unwind(AssertUnwindSafe(|| {
-            let (reporter, panicked) = (RefCell::new(&mut *burn), Cell::new(None));
-            let metrics_of_the_step = || {
-                // Where burn's thread has panicked, the strategy that asks has not.
-                let flushed = catch_unwind(AssertUnwindSafe(|| reporter.borrow_mut().flush()));
-                panicked.set(flushed.err());
-                metrics.values()
-            };
-            let requested = match saves.lock().saver() {
-                Some(saver) => requested_saves(saver, events, progress, &metrics_of_the_step),
-                None => return Ok(()),
-            };
-            if let Some(panic) = panicked.take() {
-                resume_unwind(panic);
-            }
+            let requested = self.show_to_strategies(events);
             if requested.is_empty() {
                 return Ok(());
             }
-            let _saving = progress.speed.measure(Activity::Saving);
-            // The checkpoint must have the metrics of its step. Nobody waits for the lock if burn hangs in one of them.
-            burn.flush();
-            let mut saves = saves.lock();
-            let mut deadline = saves.deadline(burn.interrupter);
-            let Some(saver) = saves.saver() else { return Ok(()) };
-            let is_last = matches!(events, [TrainingEvent::Interrupted(_)]);
-            let ended = events.iter().find_map(TrainingEvent::ended);
-            let callbacks = callbacks.states()?;
-            let state = progress.trainer_state(learner.rates(callbacks.rate_scale()), metrics, ended);
-            saver.submit(&requested, &state, is_last, &mut deadline, |weights_only| {
-                let history = || metrics.history.at(progress.position.logged());
-                let step = progress.position.global_step;
-                learner.snapshot(weights_only, step, burn.store, history, &callbacks)
-            })
+            self.call_between("on_before_save", |callback, context| callback.on_before_save(context))?;
+            self.submit(&requested, events)
         }));
+        let Self { learner, saves, .. } = self;
         let mut saves = saves.lock();
         let collected = saves.collect();
         let panicked = saves.saver().and_then(Saver::take_panic);
@@ -220,6 +194,46 @@ impl<M: LearnerModel> LoopState<'_, M> {
         collected?;
         panicked.map_or(Ok(()), Err)?;
         self.call_checkpoint_events()
+    }
+
+    /// The saves that the strategies request.
+    fn show_to_strategies(&mut self, events: &[TrainingEvent<'_>]) -> Vec<RequestedSave> {
+        let Self { burn, progress, metrics, saves, .. } = self;
+        let (reporter, panicked) = (RefCell::new(burn), Cell::new(None));
+        let metrics_of_the_step = || {
+            // Where burn's thread has panicked, the strategy that asks has not.
+            let flushed = catch_unwind(AssertUnwindSafe(|| reporter.borrow_mut().flush()));
+            panicked.set(flushed.err());
+            metrics.values()
+        };
+        let requested = match saves.lock().saver() {
+            Some(saver) => requested_saves(saver, events, progress, &metrics_of_the_step),
+            None => Vec::new(),
+        };
+        if let Some(panic) = panicked.take() {
+            resume_unwind(panic);
+        }
+        requested
+    }
+
+    /// Hands the state to the writer.
+    fn submit(&mut self, requested: &[RequestedSave], events: &[TrainingEvent<'_>]) -> Result<()> {
+        let Self { learner, burn, progress, metrics, saves, callbacks, .. } = self;
+        let _saving = progress.speed.measure(Activity::Saving);
+        // The checkpoint must have the metrics of its step. Nobody waits for the lock if burn hangs in one of them.
+        burn.flush();
+        let mut saves = saves.lock();
+        let mut deadline = saves.deadline(burn.interrupter);
+        let Some(saver) = saves.saver() else { return Ok(()) };
+        let is_last = matches!(events, [TrainingEvent::Interrupted(_)]);
+        let ended = events.iter().find_map(TrainingEvent::ended);
+        let callbacks = callbacks.states()?;
+        let state = progress.trainer_state(learner.rates(callbacks.rate_scale()), metrics, ended);
+        saver.submit(requested, &state, is_last, &mut deadline, |weights_only| {
+            let history = || metrics.history.at(progress.position.logged());
+            let step = progress.position.global_step;
+            learner.snapshot(weights_only, step, burn.store, history, &callbacks)
+        })
     }
 
     /// Saves the state before a failure. Returns the paths where it will be.

@@ -1,14 +1,19 @@
 //! Care for the gradients: limits, their norm, and what happens with values that are not finite.
 
-use burn::tensor::Tensor;
-use burn::train::LearnerModel;
+use std::ops::RangeInclusive;
+
+use burn::tensor::{FloatDType, Tensor};
+use burn::train::{LearnerModel, TrainStep};
 use serde::{Deserialize, Serialize};
 
+use super::batch_loss::{BatchLoss, LoggedLoss, LossBy, NoLoss};
+use super::watched_values::{LateReader, WatchedStep};
 use crate::callbacks::callback::{Callback, Restored};
 use crate::callbacks::context::CallbackContext;
 use crate::callbacks::gradients::Gradients;
 use crate::callbacks::scalars::LoggedScalar;
 use crate::error::CallbackResult;
+use crate::learner_state::synchronous::is_synchronous;
 use crate::state::callback_state::CallbackState;
 
 /// Version of the stored state.
@@ -16,14 +21,15 @@ const VERSION: u32 = 1;
 /// The metric with the norm of the gradients.
 const NORM: &str = "grad_norm";
 
-/// What happens at a step whose gradients are not finite.
+/// What happens at a step whose loss or gradients are not finite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum NonFinite {
-    /// The run ends with an error that names the step and its batches. The state before the step is saved.
+    /// The run ends with an error that names the step and its batches. See [`GradientGuard::checks_before_step`] for what is saved.
     Error,
-    /// The step is left out, at most so many times in a row. After that it is an error.
+    /// The step is left out, at most so many times in a row. After that it is an error. This has to be known before the step, so the
+    /// loop waits for the device at each step.
     Skip {
         /// How many steps in a row.
         most_in_a_row: u64,
@@ -32,29 +38,39 @@ pub enum NonFinite {
     Off,
 }
 
-/// Limits gradients, logs their norm, and acts where they are not finite.
+/// Limits gradients, logs their norm, and acts where they, or the loss, are not finite.
 ///
 /// ```no_run
-/// # use burn::train::LearnerModel;
+/// # use burn::train::{LearnerModel, RegressionOutput, TrainStep};
 /// use burn_trainer::callbacks::{GradientGuard, NonFinite};
-/// # fn guard<M: LearnerModel>(trainer: burn_trainer::Trainer<M>) -> burn_trainer::Trainer<M> {
+/// # fn guard<M: LearnerModel + TrainStep<Output = RegressionOutput>>(
+/// #     trainer: burn_trainer::Trainer<M>,
+/// # ) -> burn_trainer::Trainer<M> {
 /// trainer.callback(GradientGuard::new().clip_norm(1.0).non_finite(NonFinite::Skip { most_in_a_row: 3 }))
 /// # }
 /// ```
 ///
-/// Unless [`NonFinite::Off`] is set, the norm is read at each step: on a GPU the loop waits there for the step.
+/// The loss is that of [`MeanLoss`](crate::metric::MeanLoss): burn's outputs have one. For an output of your own, implement
+/// [`MeanLossInput`](crate::metric::MeanLossInput)'s adaptor, or name the loss with [`loss`](Self::loss).
 ///
 /// The norm is the L2 norm of all gradients together, before they are limited; burn's optimizers can limit that of each parameter
 /// alone. It is logged as `train_grad_norm`.
-#[derive(Debug, Clone)]
-pub struct GradientGuard {
+#[derive(Debug)]
+pub struct GradientGuard<L = LoggedLoss> {
     clip_norm: Option<f64>,
     clip_value: Option<f64>,
     non_finite: NonFinite,
     logs_norm: bool,
+    loss: L,
+    /// `None`: where the device computes at once.
+    checks_before_step: Option<bool>,
     counts: Counts,
     /// The first batch of the step.
     first_batch: u64,
+    /// The losses of the step's batches so far, with their numbers in the epoch.
+    losses: Vec<(u64, Tensor<1>)>,
+    /// Of steps that are done. `None` where they are checked before.
+    late: Option<LateReader>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +88,7 @@ impl Default for GradientGuard {
 }
 
 impl GradientGuard {
-    /// Without limits: gradients that are not finite are an error, and the norm is logged.
+    /// Without limits: a loss or gradients that are not finite are an error, and the norm is logged.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -80,11 +96,17 @@ impl GradientGuard {
             clip_value: None,
             non_finite: NonFinite::Error,
             logs_norm: true,
+            loss: LoggedLoss,
+            checks_before_step: None,
             counts: Counts::default(),
             first_batch: 0,
+            losses: Vec::new(),
+            late: None,
         }
     }
+}
 
+impl<L> GradientGuard<L> {
     /// Scales all gradients down to this norm, if theirs is larger.
     #[must_use]
     pub fn clip_norm(mut self, max_norm: f64) -> Self {
@@ -99,7 +121,7 @@ impl GradientGuard {
         self
     }
 
-    /// Sets what happens with gradients that are not finite.
+    /// Sets what happens with a loss or gradients that are not finite.
     #[must_use]
     pub fn non_finite(mut self, non_finite: NonFinite) -> Self {
         self.non_finite = non_finite;
@@ -113,42 +135,112 @@ impl GradientGuard {
         self
     }
 
-    /// Acts on a norm that is not finite. Returns whether the step is left out.
-    fn leaves_out(
-        &mut self,
-        step: u64,
-        batches: std::ops::RangeInclusive<u64>,
-        norm: f64,
-    ) -> CallbackResult<bool> {
-        if norm.is_finite() {
+    /// Checks the loss that a function finds in the output of a training step.
+    #[must_use]
+    pub fn loss<Output, F: Fn(&Output) -> Tensor<1> + Send>(self, find: F) -> GradientGuard<LossBy<F>> {
+        self.with_loss(LossBy(find))
+    }
+
+    /// Checks gradients alone.
+    #[must_use]
+    pub fn without_loss(self) -> GradientGuard<NoLoss> {
+        self.with_loss(NoLoss)
+    }
+
+    fn with_loss<Other>(self, loss: Other) -> GradientGuard<Other> {
+        let Self { clip_norm, clip_value, non_finite, logs_norm, checks_before_step, .. } = self;
+        let Self { counts, first_batch, losses, late, .. } = self;
+        GradientGuard {
+            clip_norm,
+            clip_value,
+            non_finite,
+            logs_norm,
+            loss,
+            checks_before_step,
+            counts,
+            first_batch,
+            losses,
+            late,
+        }
+    }
+
+    /// Sets whether [`NonFinite::Error`] is found before the optimizer step, or after it.
+    ///
+    /// Before it, the state that is saved with the error is that of the step before, which is finite; the loop waits for the device at
+    /// each step. That is the default where the device computes at once (`flex`), and nothing is lost.
+    ///
+    /// After it, nothing waits: the values are read on another thread, and the error comes with one of the next steps, or before
+    /// the next save or validation. That is the default on all other devices. The parameters are not finite by then. What is saved with
+    /// the error is there to be looked at, and `auto` resumes from the newest finite checkpoint.
+    #[must_use]
+    pub fn checks_before_step(mut self, before: bool) -> Self {
+        self.checks_before_step = Some(before);
+        self
+    }
+
+    /// Acts on what is not finite before a step. Returns whether the step is left out.
+    fn leaves_out(&mut self, found: Option<String>) -> CallbackResult<bool> {
+        let Some(found) = found else {
             self.counts.in_a_row = 0;
             return Ok(false);
-        }
-        let (first, last) = (batches.start(), batches.end());
-        let what = format!(
-            "the norm of the gradients of step {step} (batches {first} to {last} of the epoch) is {norm}"
-        );
+        };
         match self.non_finite {
             NonFinite::Skip { most_in_a_row } if self.counts.in_a_row < most_in_a_row => {
                 self.counts.in_a_row += 1;
                 self.counts.skipped += 1;
-                log::warn!("{what}: the step is left out");
+                log::warn!("{found}: the step is left out");
                 Ok(true)
             }
             NonFinite::Skip { most_in_a_row } => {
-                Err(format!("{what}, after {most_in_a_row} steps in a row that were left out").into())
+                Err(format!("{found}, after {most_in_a_row} steps in a row that were left out").into())
             }
             NonFinite::Error => Err(format!(
-                "{what}: look at those batches and the learning rate, limit gradients with clip_norm, or have such steps left out \
+                "{found}: look at those batches and the learning rate, limit gradients with clip_norm, or have such steps left out \
                  with NonFinite::Skip"
             )
             .into()),
             NonFinite::Off => Ok(false),
         }
     }
+
+    /// Reads the values of a step: before it, or later.
+    fn watch(&mut self, step: Option<WatchedStep>) -> CallbackResult<bool> {
+        let Some(step) = step else { return Ok(false) };
+        match &mut self.late {
+            None => {
+                let found = step.read()?;
+                self.leaves_out(found)
+            }
+            Some(late) => {
+                let found = late.found()?;
+                late.add(step)?;
+                done_already(found)?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Waits for the values of all steps that are done.
+    fn settle(&mut self) -> CallbackResult {
+        done_already(match &mut self.late {
+            Some(late) => late.found_in_all()?,
+            None => None,
+        })
+    }
 }
 
-impl<M: LearnerModel> Callback<M> for GradientGuard {
+/// The error for what a step had that is done.
+fn done_already(found: Option<String>) -> CallbackResult {
+    let Some(found) = found else { return Ok(()) };
+    Err(format!(
+        "{found}, which was seen after the step: what is saved now may not be finite, and auto resumes from the newest checkpoint that \
+         is. Look at those batches and the learning rate, limit gradients with clip_norm, or have such steps left out with \
+         NonFinite::Skip"
+    )
+    .into())
+}
+
+impl<M: LearnerModel, L: BatchLoss<<M as TrainStep>::Output>> Callback<M> for GradientGuard<L> {
     fn name(&self) -> String {
         "gradient_guard".to_owned()
     }
@@ -164,6 +256,10 @@ impl<M: LearnerModel> Callback<M> for GradientGuard {
                 return Err(format!("{what} is {limit}: it must be above 0 and finite").into());
             }
         }
+        let before = self.checks_before_step.unwrap_or_else(|| is_synchronous(context.device()));
+        if self.non_finite == NonFinite::Error && !before {
+            self.late = Some(LateReader::start()?);
+        }
         Ok(())
     }
 
@@ -172,36 +268,76 @@ impl<M: LearnerModel> Callback<M> for GradientGuard {
         Ok(())
     }
 
+    fn on_train_batch_end(
+        &mut self,
+        context: &mut CallbackContext<'_, M>,
+        output: &<M as TrainStep>::Output,
+    ) -> CallbackResult {
+        if self.non_finite == NonFinite::Off {
+            return Ok(());
+        }
+        if context.batch() <= self.first_batch {
+            // Those before belong to batches that a failure or a stop has left without a step.
+            self.losses.clear();
+        }
+        let loss = self.loss.of(output).map(|loss| loss.inner().cast(FloatDType::F32).mean());
+        self.losses.extend(loss.map(|loss| (context.batch(), loss)));
+        Ok(())
+    }
+
     fn on_before_optimizer_step(
         &mut self,
         context: &mut CallbackContext<'_, M>,
         gradients: &mut Gradients<'_, M>,
     ) -> CallbackResult {
-        let batches = self.first_batch..=context.batch();
+        let batches: RangeInclusive<u64> = self.first_batch..=context.batch();
         self.first_batch = context.batch() + 1;
+        let losses = std::mem::take(&mut self.losses);
         if !self.logs_norm && self.non_finite == NonFinite::Off && self.clip_norm.is_none() {
             self.clip_value.into_iter().for_each(|limit| gradients.clip_value(limit));
             return Ok(());
         }
-        let Some(norm) = gradients.norm() else { return Ok(()) };
-        if self.logs_norm {
-            context.log(NORM, norm.clone())?;
+        let norm = gradients.norm();
+        if let Some(norm) = norm.clone().filter(|_| self.logs_norm) {
+            context.log(NORM, norm)?;
         }
         if self.non_finite != NonFinite::Off {
             let step = context.global_step() + 1;
-            if self.leaves_out(step, batches, read(norm.clone())?)? {
+            if self.watch(WatchedStep::new(step, batches, losses, norm.clone()))? {
                 gradients.skip_step();
                 return Ok(());
             }
         }
         self.clip_value.into_iter().for_each(|limit| gradients.clip_value(limit));
-        match (self.clip_norm, self.clip_value) {
-            (None, _) => {}
+        match (self.clip_norm, self.clip_value, norm) {
             // The norm is known.
-            (Some(limit), None) => gradients.scale_to(limit, norm),
-            (Some(limit), Some(_)) => drop(gradients.clip_norm(limit)),
+            (Some(limit), None, Some(norm)) => gradients.scale_to(limit, norm),
+            (Some(limit), Some(_), _) => drop(gradients.clip_norm(limit)),
+            _ => {}
         }
         Ok(())
+    }
+
+    fn on_validation_start(&mut self, _: &mut CallbackContext<'_, M>) -> CallbackResult {
+        self.settle()
+    }
+
+    fn on_epoch_end(&mut self, _: &mut CallbackContext<'_, M>) -> CallbackResult {
+        self.settle()
+    }
+
+    fn on_before_save(&mut self, _: &mut CallbackContext<'_, M>) -> CallbackResult {
+        self.settle()
+    }
+
+    fn on_exception(&mut self, _: &mut CallbackContext<'_, M>, _: &crate::Error) -> CallbackResult {
+        // The failure is the one to report, and what is not read may be on a device that has failed.
+        self.late = None;
+        Ok(())
+    }
+
+    fn on_fit_end(&mut self, _: &mut CallbackContext<'_, M>) -> CallbackResult {
+        self.settle()
     }
 
     fn state(&self) -> CallbackResult<Option<CallbackState>> {
@@ -220,8 +356,4 @@ impl<M: LearnerModel> Callback<M> for GradientGuard {
         };
         Ok(Restored::Whole)
     }
-}
-
-fn read(value: Tensor<1>) -> CallbackResult<f64> {
-    Ok(value.try_into_scalar::<f64>()?)
 }

@@ -59,3 +59,19 @@ fn the_start_of_a_run_is_measured_and_reads_what_it_resumes_alone() {
     // The newest twice, for its two digests, and the metadata of all.
     assert!(read_first < 2.0 * file + 8.0 && read_in_all > 8.0 * file, "{page}");
 }
+
+#[test]
+fn the_gradient_guard_is_measured_in_turns_with_steps_without_it() {
+    let root = tempfile::tempdir().unwrap();
+    let program = build(&["bench-guard"]).join("bench-guard");
+    let mut command = Command::new(program);
+    command.args(["--backend", "flex", "--size", "tiny", "--rounds", "1"]).arg("--root").arg(root.path());
+    let output = command.output().unwrap();
+    let page = stdout(&output);
+    for name in ["no guard", "checked after the step", "checked before the step"] {
+        let cells = row(&page, "gradients", name);
+        let (step, ratio): (f64, f64) = (cells[1].parse().unwrap(), cells[2].parse().unwrap());
+        assert!(step > 0.0 && (0.2..5.0).contains(&ratio), "{page}");
+    }
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0, "nothing is left");
+}
