@@ -103,10 +103,15 @@ fn a_file_that_is_cut_or_longer_is_damaged() {
     }
 }
 
+/// The length of the metadata entry, with the spaces at its end.
+fn metadata_length(whole: &[u8]) -> usize {
+    let seal = whole.len() - SEAL;
+    u64::from_le_bytes(whole[seal + 8..seal + 16].try_into().unwrap()) as usize
+}
+
 /// The same file with another metadata entry, whose digest is right.
 fn with_ending(whole: &[u8], change: impl FnOnce(&mut Value) -> Vec<u8>) -> Vec<u8> {
-    let seal = whole.len() - SEAL;
-    let length = u64::from_le_bytes(whole[seal + 8..seal + 16].try_into().unwrap()) as usize;
+    let (seal, length) = (whole.len() - SEAL, metadata_length(whole));
     let start = seal - length.next_multiple_of(TENSOR_ALIGNMENT as usize);
     let mut stored: Value = serde_json::from_slice(&whole[start..start + length]).unwrap();
     let mut entry = change(&mut stored);
@@ -156,7 +161,11 @@ fn metadata_in_the_file_that_lies_is_an_error_even_if_its_digest_is_right() {
     let directory = tempfile::tempdir().unwrap();
     let (path, _) = lone(directory.path());
     let whole = std::fs::read(&path).unwrap();
-    let same = with_ending(&whole, |stored| stored.to_string().into_bytes());
+    let same = with_ending(&whole, |stored| {
+        let mut entry = stored.to_string().into_bytes();
+        entry.resize(metadata_length(&whole), b' ');
+        entry
+    });
     assert!(same == whole, "an unchanged ending is the same");
     for (what, lie) in lies {
         let lied = |stored: &mut Value| {
