@@ -12,6 +12,7 @@ use indexmap::IndexMap;
 
 use crate::error::Result;
 use crate::process::signals::StopSignal;
+use crate::process::temporary_root::TemporaryRoot;
 use crate::run_speed::RunSpeed;
 
 /// The result of training.
@@ -72,6 +73,8 @@ pub struct FitResult<M> {
     pub last_save_failed: bool,
     /// Why a link leads to an older checkpoint than it should.
     pub unmoved_link: Option<burn_ckpt::Error>,
+    /// The directory of a fast dev run, which is removed with this.
+    pub(crate) temporary: Option<TemporaryRoot>,
 }
 
 /// Without the model.

@@ -1,5 +1,6 @@
 //! The entry point: opens a run, takes burn's `SupervisedTraining` and `Learner`, and trains.
 
+mod fast_dev_run;
 mod fit;
 
 use std::cell::Cell;
@@ -27,6 +28,7 @@ use crate::process::panic_strategy::warn_if_aborting;
 use crate::process::progress::display::{ProgressDisplay, RunInterrupter};
 use crate::process::signals::SignalWatch;
 use crate::process::start_device::start_device;
+use crate::process::temporary_root::TemporaryRoot;
 use crate::run::open::OpenRun;
 use crate::run_files::experiment_log::ExperimentLog;
 use crate::run_files::file_size_limit;
@@ -89,6 +91,8 @@ pub struct Trainer<M: LearnerModel> {
     logger_place: LoggerPlace,
     /// How fast the loop is, for those who show it.
     speed: SpeedMeter,
+    /// Of a fast dev run. Removed after the run is closed.
+    temporary: Option<TemporaryRoot>,
 }
 
 impl<M: LearnerModel> Trainer<M> {
@@ -109,6 +113,7 @@ impl<M: LearnerModel> Trainer<M> {
         // Hours of training would end without a checkpoint that can be read.
         check_kept_json(&hparams.to_string())
             .map_err(|error| Error::config("hparams", format!("no checkpoint could have them: {error}")))?;
+        let temporary = fast_dev_run::begin(&mut config)?;
         let end_of_run = EndOfRun::new(config.clone());
         let signals = match config.handle_signals {
             true => SignalWatch::start(config.writes(), config.exception_timeout(), end_of_run.clone()),
@@ -146,6 +151,7 @@ impl<M: LearnerModel> Trainer<M> {
             limits,
             logger_place: LoggerPlace::default(),
             speed: SpeedMeter::default(),
+            temporary,
         })
     }
 

@@ -67,6 +67,14 @@ impl EvaluateArgs {
         evaluate: impl FnOnce(&Path, &Device) -> Result<Evaluation>,
     ) -> Result<ExitCode> {
         let reported = report_and_keep_model(result, config, program)?;
+        if let Some((checkpoint, temporary)) = reported.fast_dev_run {
+            // Also without the flag, as it is a part of the program. The checkpoint says that one batch is enough.
+            let device = reported.model.devices().first().cloned().unwrap_or_default();
+            let evaluation = evaluate(&checkpoint, &device)?;
+            say(&format!("fast_dev_run: evaluated {} items of {}", evaluation.items, evaluation.split));
+            drop(temporary);
+            return Ok(reported.status);
+        }
         // The process of rank 0 evaluates.
         let Some(wanted) = self.evaluate.as_ref().filter(|_| config.writes()) else {
             return Ok(reported.status);

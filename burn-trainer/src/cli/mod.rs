@@ -117,6 +117,9 @@ pub struct TrainArgs {
     /// Remove what an earlier run of the same id left
     #[arg(long)]
     pub overwrite: bool,
+    /// Only try: one batch of everything, one optimizer step, a save and a load, in a temporary directory. Leaves nothing
+    #[arg(long)]
+    pub fast_dev_run: bool,
     /// Set any field of the trainer's or the program's configuration, like --set max_epochs=3, --set best.topk=3 or
     /// --set name=first; the value is JSON, or a text as it stands
     #[arg(long, value_name = "KEY=VALUE")]
@@ -155,6 +158,7 @@ impl TrainArgs {
         }
         trainer.restarts = self.restarts.unwrap_or(trainer.restarts);
         trainer.overwrite |= self.overwrite;
+        trainer.fast_dev_run |= self.fast_dev_run;
         self.apply_to_strategies(trainer)?;
         for assignment in &self.set {
             set::set(assignment, trainer, program)?;

@@ -11,9 +11,11 @@ use crate::config::{FailedSaves, TrainerConfig};
 use crate::error::{Error, Result};
 use crate::process::console::say;
 use crate::process::progress::figures::significant;
+use crate::process::temporary_root::TemporaryRoot;
 use crate::result::FitResult;
 use crate::run_speed::RunSpeed;
 use crate::saving::run_checkpoints;
+use crate::strategy::FAST_DEV_RUN;
 
 /// Prints where the checkpoints are, the best score, and the command that resumes the run, also where training
 /// ended with an error. Returns the exit status, or that error, for [`main`](super::main).
@@ -41,6 +43,8 @@ pub(super) struct Reported<M> {
     pub(super) run_dir: PathBuf,
     /// Whether training was stopped before its last epoch.
     pub(super) is_interrupted: bool,
+    /// Of a fast dev run: its checkpoint, and the directory that is removed with this.
+    pub(super) fast_dev_run: Option<(PathBuf, TemporaryRoot)>,
 }
 
 /// The same, for a program that uses the model afterwards.
@@ -52,13 +56,16 @@ pub(super) fn report_and_keep_model<M>(
     let result = match result {
         Ok(result) => result,
         Err(error) => {
-            if has_begun(&error) && config.writes() && run_checkpoints::newest_resumable(config).is_some() {
+            let has_begun = has_begun(&error) && !config.fast_dev_run;
+            if has_begun && config.writes() && run_checkpoints::newest_resumable(config).is_some() {
                 print(&[resume_line(config, program, config.max_epochs)]);
             }
-            return Err(restart::after(error, config));
+            return Err(if config.fast_dev_run { error } else { restart::after(error, config) });
         }
     };
     let (lines, notes) = match config.writes() {
+        // The trainer has said it, and nothing is left to resume.
+        true if config.fast_dev_run => (Vec::new(), notes(&result)),
         true => (results(&result, config, program), notes(&result)),
         // The process of rank 0 says it.
         false => (Vec::new(), Vec::new()),
@@ -73,11 +80,13 @@ pub(super) fn report_and_keep_model<M>(
         (true, Some(signal)) => ExitCode::from(signal.exit_status()),
         (true, None) => ExitCode::SUCCESS,
     };
-    let FitResult { renderer, model, run_dir, interrupted, .. } = result;
+    let FitResult { renderer, model, run_dir, interrupted, temporary, checkpoints, .. } = result;
     drop(renderer);
+    let saved = checkpoints.get(FAST_DEV_RUN).map(|saved| saved.path.clone());
+    let fast_dev_run = saved.zip(temporary);
     print(&lines);
     notes.iter().for_each(|note| say(note));
-    Ok(Reported { status, model, run_dir, is_interrupted: interrupted.is_some() })
+    Ok(Reported { status, model, run_dir, is_interrupted: interrupted.is_some(), fast_dev_run })
 }
 
 /// The results, for standard output.

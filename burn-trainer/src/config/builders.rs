@@ -94,6 +94,13 @@ impl TrainerConfig {
         self
     }
 
+    /// Sets whether this is only a trial with one batch of everything, which leaves nothing.
+    #[must_use]
+    pub fn with_fast_dev_run(mut self, fast_dev_run: bool) -> Self {
+        self.fast_dev_run = fast_dev_run;
+        self
+    }
+
     /// Sets the run's id, which names its directory.
     #[must_use]
     pub fn with_run_id(mut self, run_id: impl Into<String>) -> Self {

@@ -78,6 +78,7 @@ impl TrainerConfig {
     /// A limit that is set, by its name.
     pub(crate) fn limit_in_use(&self) -> Option<&'static str> {
         let limits = [
+            ("fast_dev_run", self.fast_dev_run),
             ("early_stopping", self.early_stopping.is_some()),
             ("max_steps", self.max_steps.is_some()),
             ("max_time", self.max_time.is_some()),

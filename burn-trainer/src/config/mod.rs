@@ -5,6 +5,7 @@ mod builders;
 mod check;
 mod early_stopping;
 mod effective;
+mod fast_dev_run;
 mod init_from;
 mod trainer_config;
 

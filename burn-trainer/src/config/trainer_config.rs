@@ -22,6 +22,7 @@ use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyC
 /// | `max_steps`, `max_time` | none | end the run at so many optimizer steps, or after so much training |
 /// | `limit_train_batches`, `limit_valid_batches` | none | use a part of each epoch's batches: a number, or a fraction of all |
 /// | `overfit_batches` | none | train on the same few batches again and again |
+/// | `fast_dev_run` | false | one batch of everything, a save and a load, in a temporary directory: nothing is left |
 /// | `checkpoint_saving` | true | false turns all saving off |
 /// | `best`, `last`, `on_exception` | none | adjust one of the three that `primary_metric` turns on |
 /// | `strategies` | none | replaces the three; an empty list saves nothing |
@@ -86,6 +87,10 @@ pub struct TrainerConfig {
     /// Trains on the first so many batches of the first epoch in each epoch, and validates on as many: a model that is right learns
     /// them by heart. In place of the two limits.
     pub overfit_batches: Option<BatchLimit>,
+    /// Trains, validates and evaluates on one batch each, with one optimizer step and all callbacks, saves the state, loads it back as
+    /// a resume does, and leaves nothing: all files are in a temporary directory, which is removed. To see in seconds that a run
+    /// of hours does not fail at its end.
+    pub fast_dev_run: bool,
     /// Whether checkpoints are saved at all.
     pub checkpoint_saving: bool,
     /// How the best checkpoints are saved. Without `primary_metric`, setting it turns this strategy on.
@@ -257,6 +262,7 @@ impl Default for TrainerConfig {
             limit_train_batches: None,
             limit_valid_batches: None,
             overfit_batches: None,
+            fast_dev_run: false,
             checkpoint_saving: true,
             best: None,
             last: None,

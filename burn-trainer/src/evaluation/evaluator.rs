@@ -88,7 +88,9 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
         M: FromCheckpoint,
     {
         let checkpoint = evaluated(&loaded.checkpoint)?;
-        Ok(Self { checkpoint: Some(checkpoint), ..Self::new(&loaded.model) })
+        let config = loaded.checkpoint.metadata()?.trainer_config;
+        let limit = (config["fast_dev_run"] == true).then_some(BatchLimit::Count(1));
+        Ok(Self { checkpoint: Some(checkpoint), limit, ..Self::new(&loaded.model) })
     }
 
     /// Sets the name of the data, which begins the names of the metrics: `test` by default, for `test_loss`. With `val` they are

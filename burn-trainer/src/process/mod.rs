@@ -12,6 +12,7 @@ pub(crate) mod panic_strategy;
 pub(crate) mod progress;
 pub(crate) mod signals;
 pub(crate) mod start_device;
+pub(crate) mod temporary_root;
 #[cfg(feature = "tui")]
 mod terminal;
 pub(crate) mod verify_progress;

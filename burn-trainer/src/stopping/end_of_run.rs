@@ -14,6 +14,7 @@ use crate::config::{FailedSaves, TrainerConfig};
 use crate::process::console::say;
 use crate::process::launcher::requeue_after;
 use crate::process::signals::{EndFromOutside, StopSignal};
+use crate::process::temporary_root;
 use crate::saving::run_checkpoints;
 
 /// The exit status when the newest state is not on disk.
@@ -93,6 +94,11 @@ fn report(config: &TrainerConfig, signal: StopSignal, saved: &SavedFromOutside) 
         return;
     }
     let name = signal.name();
+    if config.fast_dev_run {
+        say(&format!("fast_dev_run did not end by itself after {name}"));
+        temporary_root::remove(&config.root);
+        return;
+    }
     let state = match saved {
         _ if !config.checkpoint_saving => "saving is off".to_owned(),
         SavedFromOutside::NoUpdate => "no optimizer step was done, so there is nothing to save".to_owned(),

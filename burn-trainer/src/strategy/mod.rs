@@ -45,11 +45,13 @@ macro_rules! file_builders {
 }
 
 mod best;
+mod fast_dev_run;
 mod last;
 mod metric_config;
 mod on_exception;
 
 pub use best::{Best, BestStrategy};
+pub(crate) use fast_dev_run::{FAST_DEV_RUN, directory_within, of_fast_dev_run};
 pub use last::{Interval, Last, LastStrategy};
 pub use metric_config::MetricConfig;
 pub(crate) use on_exception::{DEFAULT_TIMEOUT_SECONDS, MAX_TIMEOUT_SECONDS};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use burn::train::{Learner, LearnerModel, SupervisedTraining, TrainingStrategy};
 
-use super::Trainer;
+use super::{Trainer, fast_dev_run};
 use crate::burn_loops::epoch_end_saves::EpochEndSaves;
 use crate::callbacks::built_in::early_stopping::EarlyStoppingCallback;
 use crate::callbacks::registered::Callbacks;
@@ -20,6 +20,7 @@ use crate::run::checkpoint_size::{self, SavedFiles};
 use crate::run::choose_strategies::warn_if_nothing_is_saved;
 use crate::run::prepare::{LoopParts, RunSetup, prepare};
 use crate::state::resume_point::ResumePoint;
+use crate::strategy::of_fast_dev_run;
 use crate::training_loop::abandonable_loop::{AbandonableLoop, DeviceLossGuard};
 use crate::training_loop::fit_loop::{BatchLimits, FitLoop, FitPlan};
 use crate::training_loop::parts::multi_device::{self, TrainingDevices};
@@ -54,6 +55,11 @@ impl<M: LearnerModel> Trainer<M> {
     /// [`Error::SaveFailed`] where the configuration asks for it. A call that fails before the first step removes the
     /// directories that [`Trainer::new`] has created, if they are empty.
     pub fn fit(mut self, training: SupervisedTraining<M>, learner: Learner<M>) -> Result<FitResult<M>> {
+        let (temporary, writes) = (self.temporary.take(), self.config.writes());
+        fast_dev_run::end(temporary, writes, self.fit_run(training, learner))
+    }
+
+    fn fit_run(mut self, training: SupervisedTraining<M>, learner: Learner<M>) -> Result<FitResult<M>> {
         if self.devices.is_empty() {
             self.devices = multi_device::of_model(&learner);
         }
@@ -103,6 +109,7 @@ impl<M: LearnerModel> Trainer<M> {
             saves,
             resume: prepared.resume.take(),
             callbacks,
+            loads_back: config.fast_dev_run && config.writes(),
             watch: guard.watch().cloned(),
             stop: signals.view(),
             end_of_run,
@@ -246,11 +253,15 @@ impl<M: LearnerModel> Trainer<M> {
     }
 
     fn into_setup(self) -> RunSetup {
+        let strategies = match self.config.fast_dev_run {
+            true => of_fast_dev_run(self.strategies),
+            false => self.strategies,
+        };
         RunSetup {
             config: self.config,
             hparams: self.hparams,
             run: self.run,
-            strategies: self.strategies,
+            strategies,
             environment: self.environment,
             activity: self.activity,
             data: self.data.get(),

@@ -56,6 +56,8 @@ pub(crate) struct FitPlan<M: LearnerModel> {
     pub(crate) saves: RunSaves,
     pub(crate) resume: Option<ResumePoint>,
     pub(crate) callbacks: Callbacks<M>,
+    /// Whether the last state is loaded back at the end.
+    pub(crate) loads_back: bool,
     /// Whether devices of other machines are lost. `None` when there are none.
     pub(crate) watch: Option<DeviceWatch>,
     pub(crate) environment: EnvironmentDevices,
@@ -161,7 +163,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop<M> {
             });
             state.train(data, max_epochs, resume.is_some())
         }));
-        let outcome = state.end(ended);
+        let outcome = state.end(ended, plan.loads_back);
         devices.gather(&mut learner);
         *self.outcome.lock() = outcome;
         (learner.model(), processor)
@@ -200,7 +202,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
     }
 
     /// Checks that the learner has the state of the checkpoint, and how many batches its optimizer steps use.
-    fn check_resumed(&mut self, resume: &ResumePoint, keep_effective_batch: bool) -> Result<()> {
+    pub(super) fn check_resumed(&mut self, resume: &ResumePoint, keep_effective_batch: bool) -> Result<()> {
         let before = resume.state.batches_per_step;
         self.progress.batch = self.progress.batch.resumed(before, keep_effective_batch)?;
         let store = self.burn.store;

@@ -14,12 +14,15 @@ use indexmap::IndexMap;
 use super::loop_state::LoopState;
 use crate::callbacks::{Callback, CallbackContext, CallbackResult};
 use crate::error::{Error, Result};
+use crate::learner_state::restore::restore;
 use crate::process::signals::StopSignal;
 use crate::remote::device_watch::DeviceWatch;
 use crate::run_speed::RunSpeed;
 use crate::saving::save_summary::SaveSummary;
 use crate::state::event::TrainingEvent;
 use crate::state::position::burn_epoch;
+use crate::state::resume_point::ResumePoint;
+use crate::strategy::FAST_DEV_RUN;
 
 /// How long burn may process the metrics of one batch before the save of a failure continues without them.
 const METRICS_LIMIT: Duration = Duration::from_secs(2);
@@ -77,7 +80,8 @@ struct Failure {
 
 impl<M: LearnerModel> LoopState<'_, M> {
     /// Saves what must be saved at the end, and waits for the writer. `ended` is what the loop returned, or its panic.
-    pub(super) fn end(mut self, ended: std::thread::Result<Result<()>>) -> Outcome {
+    /// With `loads_back`, a run that is done loads the state that it has saved, as a resume would.
+    pub(super) fn end(mut self, ended: std::thread::Result<Result<()>>, loads_back: bool) -> Outcome {
         self.stop.loop_has_ended();
         // burn's dashboard resets the interrupter after the loop, if the program has set it up with that.
         let stop = self.burn.interrupter.interruption().map(Stop::from);
@@ -125,8 +129,32 @@ impl<M: LearnerModel> LoopState<'_, M> {
             }
             error => error,
         });
+        if loads_back && outcome.error.is_none() && outcome.stop.is_none() {
+            outcome.error = self.load_back(&mut outcome).err();
+        }
         self.end_callbacks(&mut outcome);
         outcome
+    }
+
+    /// Loads the state that a fast dev run has saved: into the learner and the callbacks.
+    fn load_back(&mut self, outcome: &mut Outcome) -> Result<()> {
+        let reports = &mut outcome.saves.reports;
+        if let Some(failed) = reports.iter().position(|report| report.outcome.is_err())
+            && let Err(source) = reports.swap_remove(failed).outcome
+        {
+            return Err(Error::SaveFailed { source });
+        }
+        let saved = outcome.checkpoints.get(FAST_DEV_RUN).ok_or_else(|| {
+            Error::config(
+                FAST_DEV_RUN,
+                "its state was not saved: the run ended before its first batch was done",
+            )
+        })?;
+        let mut resume = ResumePoint::open(&saved.path)?;
+        let sections = self.callbacks.callbacks.section_names();
+        restore(self.learner.get_mut(), &mut resume, &sections)?;
+        self.check_resumed(&resume, false)?;
+        self.restore_callbacks(&mut resume)
     }
 
     /// Tells the callbacks of the last checkpoints, and of the end. An error there is the run's, unless it has one.

@@ -6,6 +6,7 @@
 mod burn_ckpt_program;
 mod environment;
 mod evaluation;
+mod fast_dev_run;
 mod faults;
 mod loading;
 mod machine_limits;
