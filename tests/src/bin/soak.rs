@@ -37,7 +37,8 @@ struct Args {
     /// SIGKILL, or SIGTERM, on which a run saves its step and exits with 143
     #[arg(long, value_enum, default_value = "kill")]
     signal: SignalArg,
-    /// What is trained: digits (batch normalisation, dropout), warmup (a schedule, accumulated gradients), or both
+    /// What is trained: digits (batch normalisation, dropout), warmup (a schedule, accumulated gradients), both of these, or
+    /// everything (all callbacks and early stopping at once, two workers; on one device and on two, each killed so often)
     #[arg(long, value_enum, default_value = "all")]
     program: ProgramArg,
     /// Make the runs here and leave them (the chaos: only the undisturbed ones); otherwise they stay only when something
@@ -60,6 +61,7 @@ enum ProgramArg {
     Digits,
     Warmup,
     All,
+    Everything,
 }
 
 fn main() -> ExitCode {
@@ -118,19 +120,20 @@ fn soak(args: &Args, directory: &Path) -> Result<(), String> {
         ProgramArg::Digits => vec![Which::Digits],
         ProgramArg::Warmup => vec![Which::Warmup],
         ProgramArg::All => Which::ALL.to_vec(),
+        ProgramArg::Everything => Which::EVERYTHING.to_vec(),
     };
     if args.chaos {
         return chaos(args, programs, whichs, directory);
     }
     for which in whichs {
-        for (workers, kills) in shares(args.kills) {
+        for (workers, kills) in shares_of(which, args.kills) {
             let mut program = which.program(programs, kills, workers);
             program.arguments.extend(args.arguments.iter().cloned());
             let signal = match args.signal {
                 SignalArg::Kill => Signal::Kill,
                 SignalArg::Term => Signal::Term,
             };
-            let directory = directory.join(format!("{}-{workers}", which.name()));
+            let directory = directory.join(format!("{}-{workers}", which.title()));
             if directory.exists() {
                 return Err(format!("{} is there already", directory.display()));
             }
@@ -143,6 +146,14 @@ fn soak(args: &Args, directory: &Path) -> Result<(), String> {
         }
     }
     if failed.is_empty() { Ok(()) } else { Err(failed.join("\n")) }
+}
+
+/// The numbers of workers with which a program is soaked, each with a number of kills.
+fn shares_of(which: Which, kills: u64) -> Vec<(usize, u64)> {
+    match Which::EVERYTHING.contains(&which) {
+        true => vec![(2, kills)],
+        false => shares(kills).collect(),
+    }
 }
 
 /// Spreads the kills over the numbers of workers; one that gets none is left out.

@@ -1,5 +1,6 @@
 //! Trains a small network whose steps depend on everything that a checkpoint has to carry: Adam's moments, a
-//! schedule that warms up and decays, dropout's random numbers, running statistics, accumulated gradients.
+//! schedule that warms up and decays, dropout's random numbers, running statistics, accumulated gradients. With `everything` also
+//! averaged parameters, a guard that leaves steps out, a rate that falls on a plateau, and counts of a callback.
 //!
 //! The soak kills it. It is small, so that a run goes through many epochs, validations and saves in a second. Tests tell
 //! it to wait or to fail at one of its batches.
@@ -25,11 +26,13 @@ use burn::train::metric::{AccuracyMetric, LearningRateMetric, LossMetric};
 use burn::train::{
     ClassificationOutput, ExecutionStrategy, InferenceStep, Learner, MultiDeviceOptim, TrainOutput, TrainStep,
 };
+use burn_trainer::callbacks::{Ema, GradientGuard, NonFinite, ReduceOnPlateau};
 use burn_trainer::cli::{self, TrainArgs};
+use burn_trainer::lr_scheduler::{WarmupCosine, scaled};
 use burn_trainer::{Error, FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use clap::Parser;
 use system_tests::backend;
-use system_tests::models::small::ScriptedMetric;
+use system_tests::models::small::{Counting, Poison, ScriptedMetric};
 use system_tests::programs::orders::{self, Split};
 use system_tests::random::SplitMix64;
 
@@ -89,6 +92,9 @@ struct WarmupConfig {
     /// Whether accuracy is a metric.
     #[config(default = true)]
     accuracy: bool,
+    /// Whether it has every callback that there is.
+    #[config(default = false)]
+    everything: bool,
 }
 
 fn main() -> ExitCode {
@@ -113,6 +119,9 @@ fn train(config: TrainerConfig, hparams: &WarmupConfig, device: &Device) -> Resu
     if !orders::is_burns_loop() {
         trainer = trainer.devices((0..hparams.devices).map(|_| device.clone()));
     }
+    if hparams.everything {
+        trainer = with_everything(trainer);
+    }
     if let Some(strategy) = orders::hanging_strategy() {
         trainer = trainer.strategy(strategy);
     }
@@ -135,6 +144,18 @@ fn train(config: TrainerConfig, hparams: &WarmupConfig, device: &Device) -> Resu
         return trainer.fit_with(training, learner, ExecutionStrategy::single(device.clone()));
     }
     trainer.fit(training, learner)
+}
+
+/// All callbacks with a state, and gradients of some steps that are not finite.
+fn with_everything(trainer: Trainer<Network>) -> Trainer<Network> {
+    let is_poisoned = |epoch: u64, batch: u64| epoch.is_multiple_of(2) && [12, 16, 24].contains(&batch);
+    let skip = NonFinite::Skip { most_in_a_row: 2 };
+    trainer
+        .callback(Poison::when(is_poisoned, f32::INFINITY))
+        .callback(GradientGuard::new().clip_norm(1.0).non_finite(skip))
+        .callback(Counting::default())
+        .callback(Ema::new(0.9).start_step(3).every_n_steps(2))
+        .callback(ReduceOnPlateau::new("val_loss").factor(0.9).patience(0).min_scale(0.1))
 }
 
 fn loader(hparams: &WarmupConfig, seed: u64, items: InMemDataset<Item>) -> Arc<dyn DataLoader<Batch>> {
@@ -163,6 +184,11 @@ impl WarmupConfig {
 
     fn schedule(&self) -> Result<ModuleLrScheduler> {
         let top = self.learning_rate;
+        if self.everything {
+            let steps = (self.warmup_steps + self.decay_steps) as u64;
+            let cosine = WarmupCosine::new(top, steps).with_warmup_steps(self.warmup_steps as u64);
+            return Ok(scaled(cosine.with_floor(top / 10.0)).into());
+        }
         let warmup = LinearLrSchedulerConfig::new(top / 100.0, top, self.warmup_steps);
         let decay = CosineAnnealingLrSchedulerConfig::new(top, self.decay_steps);
         let both = vec![LrSchedulerConfig::Linear(warmup), LrSchedulerConfig::Cosine(decay)];

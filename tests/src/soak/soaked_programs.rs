@@ -40,18 +40,34 @@ pub enum Which {
     Digits,
     /// Dropout, Adam, a warm-up schedule, and gradients of four batches: `warmup`.
     Warmup,
+    /// The same with all callbacks and early stopping.
+    Everything,
+    /// The same on two devices.
+    EverythingOnTwo,
 }
 
 impl Which {
-    /// All of them.
+    /// Those of which the state is small, for many runs.
     pub const ALL: [Self; 2] = [Self::Digits, Self::Warmup];
+    /// With everything on at once.
+    pub const EVERYTHING: [Self; 2] = [Self::Everything, Self::EverythingOnTwo];
 
     /// The name of its executable.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Digits => "digits",
-            Self::Warmup => "warmup",
+            Self::Warmup | Self::Everything | Self::EverythingOnTwo => "warmup",
+        }
+    }
+
+    /// What it is called in messages, and in a directory's name.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Everything => "everything",
+            Self::EverythingOnTwo => "everything-on-2-devices",
+            other => other.name(),
         }
     }
 
@@ -59,6 +75,9 @@ impl Which {
         match self {
             Self::Digits => 45,
             Self::Warmup => 8,
+            // Some steps are left out.
+            Self::Everything => 6,
+            Self::EverythingOnTwo => 3,
         }
     }
 
@@ -68,14 +87,21 @@ impl Which {
         let epochs = 2 + (kills * STEPS_PER_KILL).div_ceil(self.steps_per_epoch());
         let (accumulation, save_every) = match self {
             Self::Digits => (1, 3),
-            Self::Warmup => (4, 2),
+            Self::Warmup | Self::Everything | Self::EverythingOnTwo => (4, 2),
+        };
+        let devices = if self == Self::EverythingOnTwo { 2 } else { 1 };
+        let everything = match Self::EVERYTHING.contains(&self) {
+            true => format!(
+                r#" --set everything=true --set devices={devices} --set early_stopping={{"metric":"val_loss","patience":10000}}"#
+            ),
+            false => String::new(),
         };
         let arguments = format!(
             "--epochs {epochs} --topk 2 --save-every-steps {save_every} --set num_workers={workers} \
-             --set grads_accumulation={accumulation}"
+             --set grads_accumulation={accumulation}{everything}"
         );
         Program {
-            name: format!("{} ({workers} workers)", self.name()),
+            name: format!("{} ({workers} workers)", self.title()),
             path: directory.join(format!("{}{}", self.name(), std::env::consts::EXE_SUFFIX)),
             arguments: arguments.split(' ').map(str::to_owned).collect(),
             accumulation,

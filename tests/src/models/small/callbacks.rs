@@ -1,7 +1,7 @@
-//! Callbacks of the small model that several tests use.
+//! Callbacks that several tests, and the soaked program, use.
 
 use burn::tensor::Tensor;
-use burn::train::RegressionOutput;
+use burn::train::{LearnerModel, TrainStep};
 use burn_trainer::callbacks::{
     Callback, CallbackContext, CallbackResult, CallbackState, GradientMapper, Gradients, LoggedScalar,
     Restored,
@@ -11,7 +11,8 @@ use super::model::Model;
 
 /// Multiplies a gradient of some optimizer steps by a factor: NaN or infinity, say.
 pub struct Poison {
-    steps: Vec<(u64, u64)>,
+    /// By the step's epoch and its last batch in it.
+    is_poisoned: Box<dyn Fn(u64, u64) -> bool + Send>,
     factor: f32,
 }
 
@@ -19,7 +20,14 @@ impl Poison {
     /// Of the steps that end with these batches, each with its epoch.
     #[must_use]
     pub fn new(steps: &[(u64, u64)], factor: f32) -> Self {
-        Self { steps: steps.to_vec(), factor }
+        let steps = steps.to_vec();
+        Self::when(move |epoch, batch| steps.contains(&(epoch, batch)), factor)
+    }
+
+    /// Of the steps of which a function says so, by their epoch and their last batch.
+    #[must_use]
+    pub fn when(is_poisoned: impl Fn(u64, u64) -> bool + Send + 'static, factor: f32) -> Self {
+        Self { is_poisoned: Box::new(is_poisoned), factor }
     }
 }
 
@@ -32,17 +40,17 @@ impl GradientMapper for Times {
     }
 }
 
-impl Callback<Model> for Poison {
+impl<M: LearnerModel> Callback<M> for Poison {
     fn name(&self) -> String {
         "poison".to_owned()
     }
 
     fn on_before_optimizer_step(
         &mut self,
-        context: &mut CallbackContext<'_, Model>,
-        gradients: &mut Gradients<'_, Model>,
+        context: &mut CallbackContext<'_, M>,
+        gradients: &mut Gradients<'_, M>,
     ) -> CallbackResult {
-        if self.steps.contains(&(context.epoch(), context.batch())) {
+        if (self.is_poisoned)(context.epoch(), context.batch()) {
             gradients.map(&mut Times(self.factor));
         }
         Ok(())
@@ -56,7 +64,7 @@ pub struct Counting {
     validations: u64,
 }
 
-impl Callback<Model> for Counting {
+impl<M: LearnerModel> Callback<M> for Counting {
     fn name(&self) -> String {
         "counting".to_owned()
     }
@@ -67,8 +75,8 @@ impl Callback<Model> for Counting {
 
     fn on_train_batch_end(
         &mut self,
-        context: &mut CallbackContext<'_, Model>,
-        _: &RegressionOutput,
+        context: &mut CallbackContext<'_, M>,
+        _: &<M as TrainStep>::Output,
     ) -> CallbackResult {
         self.batches += 1;
         // Not at every batch.
@@ -80,15 +88,15 @@ impl Callback<Model> for Counting {
 
     fn on_before_optimizer_step(
         &mut self,
-        context: &mut CallbackContext<'_, Model>,
-        gradients: &mut Gradients<'_, Model>,
+        context: &mut CallbackContext<'_, M>,
+        gradients: &mut Gradients<'_, M>,
     ) -> CallbackResult {
         let factor = 1.0 + (self.batches + self.validations) as f32 * 0.01;
         gradients.scale(&Tensor::from_floats([factor], &context.device().clone().inner()));
         Ok(())
     }
 
-    fn on_validation_batches_end(&mut self, context: &mut CallbackContext<'_, Model>) -> CallbackResult {
+    fn on_validation_batches_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
         self.validations += 1;
         context.log("Validations", self.validations as f64)
     }
@@ -99,7 +107,7 @@ impl Callback<Model> for Counting {
 
     fn restore(
         &mut self,
-        _: &mut CallbackContext<'_, Model>,
+        _: &mut CallbackContext<'_, M>,
         state: Option<CallbackState>,
     ) -> CallbackResult<Restored> {
         (self.batches, self.validations) = state.ok_or("it is not there")?.up_to_version(1)?.value()?;

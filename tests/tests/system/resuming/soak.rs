@@ -54,6 +54,14 @@ fn several_devices_end_with_the_same_bytes_after_kills() {
 }
 
 #[test]
+fn everything_at_once_ends_with_the_same_bytes_after_kills_on_one_device_and_on_two() {
+    for which in Which::EVERYTHING {
+        soaked(which, 2, Signal::Kill, 2);
+        soaked(which, 2, Signal::Term, 2);
+    }
+}
+
+#[test]
 fn a_run_that_is_told_to_end_saves_its_step_and_resumes_from_there() {
     soaked(Which::Digits, 2, Signal::Term, 3);
     soaked(Which::Warmup, 0, Signal::Term, 3);

@@ -9,7 +9,10 @@ use burn_trainer::callbacks::{
 };
 use burn_trainer::strategy::{Last, StrategyConfig};
 use burn_trainer::{Trainer, TrainerConfig};
-use system_tests::models::small::{Counting, Model, Poison, Script, config, learner, loader};
+use system_tests::backend;
+use system_tests::models::small::{
+    BATCH, Counting, Model, Poison, Script, config, learner, loader, shuffling,
+};
 use system_tests::run_files::{checkpoints, compare, run_dir};
 
 fn with_callbacks(trainer: Trainer<Model>) -> Trainer<Model> {
@@ -48,35 +51,49 @@ fn is_as(whole: &Path, parts: &Path, what: &str) {
     assert_eq!(last(whole), last(parts), "{what}");
 }
 
-/// Trains with the callbacks; an optimizer step has so many batches.
-fn train(
-    root: &Path,
+/// Over how many batches a step accumulates on each of how many devices.
+#[derive(Clone, Copy)]
+struct Steps {
     accumulation: usize,
-    script: Script,
-    resumes: bool,
-) -> burn_trainer::Result<(u64, u64)> {
+    devices: usize,
+}
+
+impl Steps {
+    fn of(accumulation: usize) -> Self {
+        Self { accumulation, devices: 1 }
+    }
+}
+
+/// Trains with the callbacks.
+fn train(root: &Path, steps: Steps, script: Script, resumes: bool) -> burn_trainer::Result<(u64, u64)> {
+    let Steps { accumulation, devices } = steps;
     let config = match resumes {
         true => settings(root).with_ckpt_path("auto"),
         false => settings(root),
     };
-    let trainer = with_callbacks(Trainer::new(config, &script.hparams())?);
-    let training =
-        trainer.training(loader(&script), loader(&Script::default())).metrics((LossMetric::new(),));
+    let mut trainer = with_callbacks(Trainer::new(config, &script.hparams())?);
+    let mut train = loader(&script);
+    if devices > 1 {
+        trainer = trainer.devices((0..devices).map(|_| backend::device()));
+        // burn would split the other one between the devices.
+        train = shuffling(BATCH);
+    }
+    let training = trainer.training(train, loader(&Script::default())).metrics((LossMetric::new(),));
     let training = if accumulation > 1 { training.grads_accumulation(accumulation) } else { training };
     let result = trainer.fit(training, learner(script))?;
     Ok((result.global_step, result.epochs))
 }
 
-fn is_exact(accumulation: usize, steps: u64, scripts: impl IntoIterator<Item = Script>) {
+fn is_exact(of: Steps, steps: u64, scripts: impl IntoIterator<Item = Script>) {
     let root = || tempfile::tempdir().unwrap();
     let whole = root();
-    let done = train(whole.path(), accumulation, Script::default(), false).unwrap();
+    let done = train(whole.path(), of, Script::default(), false).unwrap();
     assert_eq!(done, (steps, 3));
     for script in scripts {
         let parts = root();
         let what = format!("{script:?}");
-        train(parts.path(), accumulation, script, false).unwrap_err();
-        train(parts.path(), accumulation, Script::default(), true).unwrap();
+        train(parts.path(), of, script, false).unwrap_err();
+        train(parts.path(), of, Script::default(), true).unwrap();
         is_as(whole.path(), parts.path(), &what);
     }
 }
@@ -90,13 +107,24 @@ fn with_a_failure_in_any_step_or_validation() {
     let validations =
         [1, 7, 10, 11, 25].map(|at| Script { panic_in_validation: Some(at), ..Script::default() });
     // Four of the thirty steps are left out.
-    is_exact(1, 26, (1..=30).map(failing_in).chain(validations));
+    is_exact(Steps::of(1), 26, (1..=30).map(failing_in).chain(validations));
 }
 
 #[test]
 fn with_a_failure_within_an_optimizer_step_of_several_batches() {
     // Of ten batches: two steps of four, and one of two. One is left out: its last batch is the fourth of the first epoch.
-    is_exact(4, 7, (2..=29).step_by(3).map(failing_in));
+    is_exact(Steps::of(4), 7, (2..=29).step_by(3).map(failing_in));
+}
+
+#[test]
+fn on_two_devices() {
+    let validations = [1, 15, 25].map(|at| Script { panic_in_validation: Some(at), ..Script::default() });
+    // Five steps an epoch, of two batches each. Three are left out: those that end with batches 4 and 10 of the first epoch, and 2 of
+    // the second.
+    let scripts = (2..=29).step_by(3).map(failing_in).chain(validations);
+    is_exact(Steps { accumulation: 1, devices: 2 }, 12, scripts);
+    // Two steps an epoch: of four batches on each device, and of the rest.
+    is_exact(Steps { accumulation: 4, devices: 2 }, 5, [5, 9, 16].map(failing_in));
 }
 
 /// Fails in one of its methods.
@@ -161,7 +189,7 @@ impl Callback<Model> for Failing {
 fn after_a_callback_has_failed_in_any_of_its_methods() {
     let root = || tempfile::tempdir().unwrap();
     let whole = root();
-    train(whole.path(), 1, Script::default(), false).unwrap();
+    train(whole.path(), Steps::of(1), Script::default(), false).unwrap();
     let methods = [
         "on_train_batch_end",
         "on_before_optimizer_step",
@@ -180,7 +208,7 @@ fn after_a_callback_has_failed_in_any_of_its_methods() {
         let script = Script::default();
         let training = trainer.training(loader(&script), loader(&script)).metrics((LossMetric::new(),));
         assert!(trainer.fit(training, learner(script)).is_err(), "{method}");
-        train(parts.path(), 1, Script::default(), true).unwrap();
+        train(parts.path(), Steps::of(1), Script::default(), true).unwrap();
         is_as(whole.path(), parts.path(), &format!("{method}, panics: {panics}"));
     }
 }

@@ -9,5 +9,6 @@ mod gradients;
 mod learning_rates;
 mod order;
 mod scalars;
+mod signals;
 mod states;
 mod stops;
