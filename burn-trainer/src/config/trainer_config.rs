@@ -27,10 +27,12 @@ use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyC
 /// | `best`, `last`, `on_exception` | none | adjust one of the three that `primary_metric` turns on |
 /// | `strategies` | none | replaces the three; an empty list saves nothing |
 /// | `run_id` | generated | `{UTC time}-{4 hex digits}` |
+/// | `name`, `project`, `tags`, `notes` | none | what people call the run, and find it by |
 /// | `root`, `logs` | `.`, `burn_trainer_logs` | the run's directory is `{root}/{logs}/{run_id}` |
 /// | `seed` | 42 | of every random number that the loop draws |
 /// | `ckpt_path` | none | what to resume: `last`, `best`, `auto`, `none`, or a path |
 /// | `init_from` | none | the checkpoint whose weights a new run begins with |
+/// | `overwrite` | false | true removes the checkpoints of an earlier run of the same id |
 /// | `changed_hparams` | `warn` | what hyperparameters that differ from the checkpoint's mean |
 /// | `lock` | `if_possible` | whether the run is locked while it is written: `required`, `if_possible`, `off` |
 /// | `handle_signals` | true | SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGHUP: save, then stop |
@@ -44,6 +46,7 @@ use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyC
 /// | `restarts` | 0 | how often a program restarts itself after a device was lost |
 /// | `model_summary_depth` | 1 | how deep the table of the model's modules goes that a start prints |
 /// | `keep_effective_batch` | false | as many batches in an optimizer step as before, on another number of devices |
+/// | `gradient_checkpointing` | false | true computes activations again in the backward pass |
 ///
 /// Every field has a builder method: `with_` and the field's name.
 ///
@@ -67,7 +70,7 @@ use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyC
 #[non_exhaustive]
 pub struct TrainerConfig {
     /// The metric that ranks the checkpoints (`val_loss`, `val_accuracy`); in JSON a name, or
-    /// `{"name": "val_loss", "mode": "min"}`. Without it and without a strategy nothing is saved, and a warning says so.
+    /// `{"name": "val_loss", "mode": "min"}`. It turns on `best`, `last` and `on_exception`.
     pub primary_metric: Option<MetricConfig>,
     /// The number of epochs of the whole run, those before a resume included.
     pub max_epochs: usize,
@@ -84,8 +87,8 @@ pub struct TrainerConfig {
     pub limit_train_batches: Option<BatchLimit>,
     /// The same for each validation. 0 leaves validation out.
     pub limit_valid_batches: Option<BatchLimit>,
-    /// Trains on the first so many batches of the first epoch in each epoch, and validates on as many: a model that is right learns
-    /// them by heart. In place of the two limits.
+    /// Trains on the first so many batches of the first epoch in each epoch, and validates on as many: a model without a
+    /// mistake then reaches a loss near 0. In place of the two limits.
     pub overfit_batches: Option<BatchLimit>,
     /// Trains, validates and evaluates on one batch each, with one optimizer step and all callbacks, saves the state, loads it back as
     /// a resume does, and leaves nothing: all files are in a temporary directory, which is removed. To see in seconds that a run
@@ -296,5 +299,24 @@ impl Default for TrainerConfig {
             model_summary_depth: 1,
             run_id_is_generated: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_table_of_the_documentation_names_every_field() {
+        let source = include_str!("trainer_config.rs");
+        let rows = source.lines().filter_map(|line| line.strip_prefix("/// | `")?.split(" |").next());
+        let named: BTreeSet<&str> = rows.flat_map(|cell| cell.trim_end_matches('`').split("`, `")).collect();
+        // The three are left out where they are not set.
+        let config = TrainerConfig::default().with_best(Best::new()).with_last(Last::new());
+        let json = serde_json::to_value(config.with_on_exception(OnException::new())).unwrap();
+        let fields: BTreeSet<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(named, fields);
     }
 }
