@@ -35,6 +35,14 @@ pub struct Package {
 /// A lock file that does not list it belongs to another program, such as one that is kept in the
 /// home directory. A file that cannot be read or parsed is skipped: the packages are then
 /// unknown, and nothing fails.
+///
+/// ```
+/// use std::path::Path;
+///
+/// let found = burn_environment_build::nearest_lockfile(Path::new("."), "my-program");
+/// let versions = found.into_iter().flat_map(|(_, packages)| packages).map(|package| package.version);
+/// # drop(versions);
+/// ```
 #[must_use]
 pub fn nearest_lockfile(start: &Path, member: &str) -> Option<(PathBuf, Vec<Package>)> {
     start.ancestors().find_map(|directory| {

@@ -23,6 +23,17 @@ const MAX_OUTPUT_BYTES: u64 = 4096;
 ///
 /// Of a longer output only the first 4096 bytes are kept.
 ///
+/// ```
+/// use std::process::Command;
+/// use std::time::{Duration, Instant};
+///
+/// let mut command = Command::new("sh");
+/// command.args(["-c", "echo done"]);
+/// let printed = burn_environment::output_of(command, Instant::now() + Duration::from_secs(10))?;
+/// # assert_eq!(printed, b"done\n");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// The command cannot be started or read from, it ends without success, or, with the kind

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use burn::train::TrainingError;
 use burn_ckpt::chain;
 
-/// Shorthand for results of this crate.
+/// A result of this crate. See the example of [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What a callback's method returns. An error ends the run with [`Error::Callback`], which has the callback's name, after the
-/// state was saved as at any failure.
+/// state was saved as at any failure. [`Callback`](crate::callbacks::Callback) has an example.
 pub type CallbackResult<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// What stopped a run, or kept it from starting.

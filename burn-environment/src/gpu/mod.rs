@@ -53,6 +53,13 @@ pub fn gpus() -> Vec<GpuDevice> {
 static FOUND: AskedOnce<Vec<GpuDevice>> = AskedOnce::new();
 
 /// As [`gpus`], or `None` if the drivers do not answer within 10 seconds.
+///
+/// ```no_run
+/// match burn_environment::try_gpus() {
+///     Some(gpus) => println!("{} GPUs", gpus.len()),
+///     None => println!("a driver does not answer"),
+/// }
+/// ```
 #[must_use]
 pub fn try_gpus() -> Option<Vec<GpuDevice>> {
     FOUND.wait_for(ask_all, WAIT_LIMIT)

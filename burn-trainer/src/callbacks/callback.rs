@@ -12,7 +12,7 @@ use crate::error::{CallbackResult, Error};
 use crate::saving::checkpoint_events::CheckpointSaved;
 use crate::state::callback_state::CallbackState;
 
-/// Whether a callback has the state that it had in the checkpoint.
+/// Whether a callback has the state that it had in the checkpoint. [`Callback`] has an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Restored {

@@ -13,7 +13,34 @@ use crate::error::CallbackResult;
 use crate::learner_state::learning_rates::can_be_scaled;
 use crate::metrics::RunMetrics;
 
-/// The run at the time of a callback's method.
+/// The run at the time of a callback's method: where it is, what it has, and what a callback can ask of it.
+///
+/// ```
+/// use burn::train::LearnerModel;
+/// use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, LoggedScalar};
+///
+/// /// Logs by how much the loss of the validation is above that of the training.
+/// struct Gap;
+///
+/// impl<M: LearnerModel> Callback<M> for Gap {
+///     fn name(&self) -> String {
+///         "gap".to_owned()
+///     }
+///
+///     fn scalars(&self) -> Vec<LoggedScalar> {
+///         vec![LoggedScalar::of_validation("gap")] // val_gap
+///     }
+///
+///     fn on_validation_batches_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+///         let metrics = context.metrics();
+///         if let (Some(valid), Some(train)) = (metrics.get("val_loss"), metrics.get("train_loss")) {
+///             let gap = valid - train;
+///             context.log("gap", gap)?;
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
 pub struct CallbackContext<'a, M: LearnerModel> {
     pub(super) run: RunView<'a, M>,
     pub(super) scalars: &'a ScalarsOf,

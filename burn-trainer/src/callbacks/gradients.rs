@@ -11,6 +11,36 @@ use burn::train::LearnerModel;
 /// optimizer each device has those of its parameters.
 ///
 /// Nothing here waits for a device.
+///
+/// ```
+/// use burn::tensor::Tensor;
+/// use burn::train::LearnerModel;
+/// use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, GradientMapper, Gradients};
+///
+/// /// Trains the head alone.
+/// struct FrozenBody;
+///
+/// impl<M: LearnerModel> Callback<M> for FrozenBody {
+///     fn name(&self) -> String {
+///         "frozen_body".to_owned()
+///     }
+///
+///     fn on_before_optimizer_step(
+///         &mut self,
+///         _: &mut CallbackContext<'_, M>,
+///         gradients: &mut Gradients<'_, M>,
+///     ) -> CallbackResult {
+///         gradients.map(&mut Self);
+///         Ok(())
+///     }
+/// }
+///
+/// impl GradientMapper for FrozenBody {
+///     fn map<const D: usize>(&mut self, path: &str, gradient: Tensor<D>) -> Tensor<D> {
+///         if path.starts_with("head.") { gradient } else { gradient.zeros_like() }
+///     }
+/// }
+/// ```
 pub struct Gradients<'a, M> {
     model: &'a M,
     by_device: &'a mut [GradientsParams],
@@ -18,7 +48,7 @@ pub struct Gradients<'a, M> {
     is_skipped: bool,
 }
 
-/// Changes gradients one by one. See [`Gradients::map`].
+/// Changes gradients one by one, for [`Gradients::map`]. [`Gradients`] has an example.
 pub trait GradientMapper {
     /// The gradient to use in place of that of a parameter, which has this path in the model (`encoder.linear.weight`).
     fn map<const D: usize>(&mut self, path: &str, gradient: Tensor<D>) -> Tensor<D>;

@@ -19,6 +19,7 @@ const PRECISION: usize = 4;
 /// [`of_validation`](Self::of_validation).
 ///
 /// The value of an epoch is the mean of the values that were logged in it, and NaN where there are none.
+/// [`CallbackContext`](super::CallbackContext) has an example.
 #[derive(Debug, Clone)]
 pub struct LoggedScalar {
     pub(super) name: String,
@@ -57,7 +58,7 @@ pub(crate) enum LoggedSplit {
 }
 
 /// A value to log: a number, or a tensor of one element. A tensor is read on the thread of burn's metrics, so that the loop does not
-/// wait for the device.
+/// wait for the device. [`CallbackContext`](super::CallbackContext) has an example.
 #[derive(Debug, Clone)]
 pub struct ScalarValue(Value);
 

@@ -10,8 +10,22 @@ mod init_from;
 mod trainer_config;
 
 pub use batch_limit::BatchLimit;
+/// ```
+/// use burn_trainer::TrainerConfig;
+/// use burn_trainer::config::LockMode;
+///
+/// let config = TrainerConfig::new().with_lock(LockMode::Required);
+/// ```
 #[doc(inline)]
-pub use burn_ckpt::plumbing::{LockMode, WhenBusy};
+pub use burn_ckpt::plumbing::LockMode;
+/// ```
+/// use burn_trainer::TrainerConfig;
+/// use burn_trainer::config::WhenBusy;
+///
+/// let config = TrainerConfig::new().with_when_busy(WhenBusy::Skip).with_max_waiting_saves(2);
+/// ```
+#[doc(inline)]
+pub use burn_ckpt::plumbing::WhenBusy;
 pub(crate) use check::check_path;
 pub use early_stopping::EarlyStopping;
 pub use init_from::InitFrom;

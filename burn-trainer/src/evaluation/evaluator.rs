@@ -36,6 +36,21 @@ const LIMIT: &str = "ModelEvaluator::limit_batches";
 /// The metrics of a model on a data set, in validation mode: see [`ModelEvaluator::evaluate`], which this calls with the
 /// defaults.
 ///
+/// ```no_run
+/// # use std::sync::Arc;
+/// # use burn::data::dataloader::DataLoader;
+/// # use burn::module::Module;
+/// # use burn::train::InferenceStep;
+/// # use burn::train::metric::Adaptor;
+/// use burn_trainer::metric::{MeanLoss, MeanLossInput};
+///
+/// # fn run<M>(model: &M, loader: Arc<dyn DataLoader<<M as InferenceStep>::Input>>) -> burn_trainer::Result<()>
+/// # where M: Module + InferenceStep, M::Output: Adaptor<MeanLossInput> {
+/// let evaluation = burn_trainer::evaluation::evaluate(model, loader, (MeanLoss::new(),))?;
+/// println!("loss {}", evaluation.metrics["test_loss"]);
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 ///
 /// As for [`ModelEvaluator::evaluate`].
@@ -49,7 +64,7 @@ pub fn evaluate<M: Module + InferenceStep>(
 
 /// A model that is to be evaluated, of this process or of a checkpoint.
 ///
-/// The [module's page](super) has an example.
+/// The [module's page](crate::evaluation) has an example.
 pub struct ModelEvaluator<M> {
     model: M,
     checkpoint: Option<EvaluatedCheckpoint>,

@@ -8,13 +8,13 @@ use burn::train::renderer::MetricState;
 
 /// Numeric metrics that can be computed from a model's output `O`: a tuple of up to 6, `(MeanLoss::new(),)`.
 ///
-/// The [module's page](super) has an example.
+/// The [module's page](crate::evaluation) has an example.
 pub trait EvaluationMetrics<O> {
     /// The metrics as a list.
     fn into_list(self) -> MetricList<O>;
 }
 
-/// The metrics of an evaluation.
+/// The metrics of an evaluation, made from a tuple of them: the [module's page](crate::evaluation) has an example.
 pub struct MetricList<O>(pub(super) Vec<Box<dyn EvaluatedMetric<O>>>);
 
 /// One metric.

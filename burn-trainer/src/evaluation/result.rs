@@ -7,7 +7,8 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The numbers of a model on a data set: see [`ModelEvaluator::evaluate`](super::ModelEvaluator::evaluate).
+/// The numbers of a model on a data set: see [`ModelEvaluator::evaluate`](super::ModelEvaluator::evaluate). The
+/// [module's page](crate::evaluation) has an example.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Evaluation {
@@ -31,7 +32,7 @@ pub struct Evaluation {
     pub checkpoint: Option<EvaluatedCheckpoint>,
 }
 
-/// A checkpoint that was evaluated.
+/// A checkpoint that was evaluated, in [`Evaluation::checkpoint`]. The [module's page](crate::evaluation) has an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EvaluatedCheckpoint {

@@ -19,6 +19,11 @@ const FORMS: &str = "remote:ws://HOST:PORT, or remote:iroh:ID@IP:PORT as the ser
 const MAX_INDEX: usize = u32::MAX as usize;
 
 /// The relays between two machines that cannot reach each other directly: `public`, `disabled`, or a relay's URL.
+///
+/// ```
+/// let relays: burn_trainer::remote::Relays = "disabled".parse()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub type Relays = IrohRelays;
 
 /// A device of a server: the server's address, and the number of the device. Without credentials, so that it can be printed.

@@ -14,7 +14,13 @@ const TEST_PROTOCOL: &[u8] = b"burn-trainer/knock";
 /// An endpoint with burn's settings for these relays. With relays disabled it contacts no other machine, not even the router
 /// for port mapping.
 ///
-/// The program `burn-serve` is an example.
+/// ```no_run
+/// # async fn bind() -> Result<(), Box<dyn std::error::Error>> {
+/// use burn_trainer::remote::{Relays, endpoint_builder};
+///
+/// let endpoint = endpoint_builder(&Relays::Disabled).bind().await?;
+/// # Ok(()) }
+/// ```
 #[must_use]
 pub fn endpoint_builder(relays: &Relays) -> Builder {
     let builder = match relays {

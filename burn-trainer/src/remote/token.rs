@@ -86,7 +86,13 @@ impl fmt::Debug for Token {
 ///
 /// What the file's mode is, and what to do.
 ///
-/// The program `burn-serve` is an example.
+/// ```no_run
+/// let metadata = std::fs::metadata("key")?;
+/// if let Err(reason) = burn_trainer::remote::check_secret(&metadata) {
+///     eprintln!("key: {reason}");
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[cfg(unix)]
 pub fn check_secret(metadata: &fs::Metadata) -> Result<(), String> {
     use std::os::unix::fs::PermissionsExt;
@@ -103,7 +109,11 @@ pub fn check_secret(metadata: &fs::Metadata) -> Result<(), String> {
 ///
 /// None.
 ///
-/// The program `burn-serve` is an example.
+/// ```no_run
+/// let metadata = std::fs::metadata("key")?;
+/// assert!(burn_trainer::remote::check_secret(&metadata).is_ok());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[cfg(not(unix))]
 pub fn check_secret(_: &fs::Metadata) -> Result<(), String> {
     Ok(())

@@ -8,6 +8,28 @@ use burn_ckpt::retention::SavedCheckpoint;
 use indexmap::IndexMap;
 
 /// A checkpoint that is durable under its final name.
+///
+/// ```
+/// use burn::train::LearnerModel;
+/// use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, CheckpointSaved};
+///
+/// struct Announce;
+///
+/// impl<M: LearnerModel> Callback<M> for Announce {
+///     fn name(&self) -> String {
+///         "announce".to_owned()
+///     }
+///
+///     fn on_checkpoint_saved(
+///         &mut self,
+///         _: &mut CallbackContext<'_, M>,
+///         saved: &CheckpointSaved,
+///     ) -> CallbackResult {
+///         println!("step {}: {}, {:?}", saved.global_step, saved.path.display(), saved.metadata()?.metrics);
+///         Ok(())
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CheckpointSaved {

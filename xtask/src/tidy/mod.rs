@@ -3,6 +3,7 @@
 //! Each check is a function over the files' texts, in a file of its own with tests of its own message. All findings of all
 //! checks are printed, a line each: `path:line: what is wrong, and what to do`.
 
+mod examples;
 mod files;
 mod finding;
 mod flags;
@@ -47,6 +48,7 @@ fn findings(files: &Files) -> Vec<Finding> {
     findings.extend(lengths::check(files));
     findings.extend(folders::check(files));
     findings.extend(imports::check(files, &sources));
+    findings.extend(examples::check(files, &sources));
     findings.extend(phrases::check(files));
     findings.extend(titles::check(files));
     findings.extend(links::check(files));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::retention::{Candidate, KeepRule, TopK};
 
-/// One checkpoint as a strategy ranks it.
+/// One checkpoint as a strategy ranks it: see the [rules](crate::retention).
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct SavedCheckpoint {

@@ -21,7 +21,7 @@ const VERSION: u32 = 1;
 /// The metric with the norm of the gradients.
 const NORM: &str = "grad_norm";
 
-/// What happens at a step whose loss or gradients are not finite.
+/// What happens at a step whose loss or gradients are not finite: a setting of [`GradientGuard`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -10,7 +10,7 @@
 mod circles;
 mod folder_order;
 mod module_tree;
-mod references;
+pub(super) mod references;
 mod resolve;
 mod targets;
 #[cfg(test)]
