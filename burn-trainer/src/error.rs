@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::train::TrainingError;
-use burn_ckpt::chain;
+use burn_ckpt::{ErrorKind, chain};
 
 /// A result of this crate. See the example of [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -134,13 +134,13 @@ pub enum Error {
     #[error(
         "none of the checkpoints in {} can be resumed: choose another run id, or set overwrite to start anew ({})",
         path.display(),
-        reasons.join("; ")
+        skipped.iter().map(|skipped| skipped.reason.as_str()).collect::<Vec<_>>().join("; ")
     )]
     NothingToResume {
         /// The run's directory of checkpoints.
         path: PathBuf,
         /// What is wrong with each.
-        reasons: Vec<String>,
+        skipped: Vec<SkippedCheckpoint>,
     },
     /// `ckpt_path` names a checkpoint from within an epoch, and the training loop can only start at the beginning of one.
     #[error(
@@ -199,6 +199,28 @@ pub enum Error {
         /// The save's error, of which [`kind`](burn_ckpt::Error::kind) is the cause in one word.
         source: burn_ckpt::Error,
     },
+}
+
+/// A checkpoint that a run cannot resume from, in [`Error::NothingToResume`].
+///
+/// ```
+/// use burn_trainer::Error;
+/// use burn_trainer::burn_ckpt::ErrorKind;
+///
+/// fn all_are_damaged(error: &Error) -> bool {
+///     matches!(error, Error::NothingToResume { skipped, .. } if skipped.iter().all(|it| it.kind == ErrorKind::Damaged))
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SkippedCheckpoint {
+    /// The checkpoint.
+    pub path: PathBuf,
+    /// The cause in one word: [`Mismatch`](ErrorKind::Mismatch) for one that is valid, and of which this program or its loop can restore
+    /// nothing.
+    pub kind: ErrorKind,
+    /// What is wrong with it, with its path.
+    pub reason: String,
 }
 
 /// The error with its causes, as [`chain`] has them: for `fn main() -> Result<()>` and `unwrap`.

@@ -148,7 +148,7 @@ pub use burn_environment as environment;
 pub use burn_environment::program;
 pub use config::TrainerConfig;
 pub use dataloader::{ResumableDataLoader, ResumableDataLoaderBuilder};
-pub use error::{Error, Result};
+pub use error::{Error, Result, SkippedCheckpoint};
 pub use model_summary::{ModelSummary, ModuleSummary, model_summary};
 #[cfg(feature = "mimalloc")]
 pub use process::KeepingAllocator;

@@ -38,7 +38,7 @@ pub struct ModelSummary {
     pub modules: Vec<ModuleSummary>,
 }
 
-/// A module of a model, with all modules in it.
+/// A module of a model, with all modules in it: see [`model_summary`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ModuleSummary {

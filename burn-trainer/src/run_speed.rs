@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 /// More seconds than any run takes. A checkpoint that has more says nothing.
 const MAX_SECONDS: f64 = 1e12;
 
-/// What a run has done, and where its time went, over all its starts: see [`FitResult::speed`](crate::FitResult::speed).
+/// What a run has done, and where its time went, over all its starts: [`FitResult::speed`](crate::FitResult::speed).
+/// [`items_per_second`](Self::items_per_second) has an example.
 ///
 /// The four parts of the time do not overlap. What a start takes before its first batch, and what callbacks take between epochs, is in
 /// none of them. A device that computes beside the loop is waited for where the loop needs its results.
@@ -30,6 +31,14 @@ pub struct RunSpeed {
 
 impl RunSpeed {
     /// Items a second, validations left out. `None` where nothing was counted.
+    ///
+    /// ```no_run
+    /// # fn run<M>(result: burn_trainer::FitResult<M>) {
+    /// if let Some(rate) = result.speed.and_then(|speed| speed.items_per_second()) {
+    ///     println!("{rate:.0} items a second");
+    /// }
+    /// # }
+    /// ```
     #[must_use]
     pub fn items_per_second(&self) -> Option<f64> {
         rate(self.items, self.training_seconds())

@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::chain;
 use burn_ckpt::plumbing::resolve;
-use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, RunLayout, Section, locate};
+use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, ErrorKind, RunLayout, Section, chain, locate};
 
 use super::start_lines;
 use crate::config::TrainerConfig;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SkippedCheckpoint};
 use crate::process::console::warn;
 use crate::saving::run_checkpoints::report_skipped;
 use crate::state::position::Position;
@@ -57,27 +56,27 @@ pub(crate) fn at_an_epoch(
         }
         checked => return checked.map(|()| resume),
     };
-    let mut reasons = vec![report_mid_epoch(&path, epoch)];
+    let mut skipped = vec![skip_mid_epoch(&path, epoch)];
     let older = present.entries.iter().rev().skip_while(|entry| entry.path != path).skip(1);
-    let found = first_usable(older, &mut reasons, begins_an_epoch);
-    found.ok_or_else(|| Error::NothingToResume { path: layout.checkpoint_dir(), reasons })
+    let found = first_usable(older, &mut skipped, begins_an_epoch);
+    found.ok_or_else(|| Error::NothingToResume { path: layout.checkpoint_dir(), skipped })
 }
 
-/// For `auto`, whose newest checkpoint was found to be damaged only when its state was restored: the newest one before it. `reasons`
-/// has what is wrong with those that were found to be damaged then.
+/// For `auto`, whose newest checkpoint was found to be damaged only when its state was restored: the newest one before it. `skipped`
+/// has those that were found to be damaged then.
 pub(super) fn before(
     damaged: &Path,
     at_an_epoch: bool,
     layout: &RunLayout,
     present: &Catalog,
-    reasons: &mut Vec<String>,
+    skipped: &mut Vec<SkippedCheckpoint>,
 ) -> Result<ResumePoint> {
     let older = present.entries.iter().rev().skip_while(|entry| entry.path != damaged).skip(1);
     let accepts = |resume: &ResumePoint| if at_an_epoch { begins_an_epoch(resume) } else { Ok(()) };
     // A fresh start would hide that these checkpoints exist.
-    first_usable(older, reasons, accepts).ok_or_else(|| Error::NothingToResume {
+    first_usable(older, skipped, accepts).ok_or_else(|| Error::NothingToResume {
         path: layout.checkpoint_dir(),
-        reasons: std::mem::take(reasons),
+        skipped: std::mem::take(skipped),
     })
 }
 
@@ -90,14 +89,12 @@ fn begins_an_epoch(resume: &ResumePoint) -> Result<()> {
 }
 
 fn newest(config: &TrainerConfig, layout: &RunLayout, present: &Catalog) -> Result<Option<ResumePoint>> {
-    let mut reasons = Vec::new();
-    for (path, error) in &present.broken {
-        reasons.push(report_skipped(path, &chain(error)));
-    }
-    if let Some(resume) = first_usable(present.entries.iter().rev(), &mut reasons, |_| Ok(())) {
+    let broken = present.broken.iter();
+    let mut skipped: Vec<_> = broken.map(|(path, error)| skip(path, error.kind(), &chain(error))).collect();
+    if let Some(resume) = first_usable(present.entries.iter().rev(), &mut skipped, |_| Ok(())) {
         return Ok(Some(resume));
     }
-    if reasons.is_empty() {
+    if skipped.is_empty() {
         return Ok(None);
     }
     let has_only_weights =
@@ -113,7 +110,7 @@ fn newest(config: &TrainerConfig, layout: &RunLayout, present: &Catalog) -> Resu
         return Ok(None);
     }
     // A fresh start would hide that these checkpoints exist.
-    Err(Error::NothingToResume { path: layout.checkpoint_dir(), reasons })
+    Err(Error::NothingToResume { path: layout.checkpoint_dir(), skipped })
 }
 
 /// Whether a strategy of the configuration saves states that can be resumed.
@@ -133,31 +130,47 @@ fn has_weights_alone(path: &Path) -> bool {
 /// The first checkpoint that is finite, valid and accepted. Reports why the others are skipped.
 fn first_usable<'a>(
     entries: impl Iterator<Item = &'a CatalogEntry>,
-    reasons: &mut Vec<String>,
+    skipped: &mut Vec<SkippedCheckpoint>,
     accepts: impl Fn(&ResumePoint) -> Result<()>,
 ) -> Option<ResumePoint> {
     for entry in entries {
         if let Some(found) = entry.metadata.found_non_finite() {
             let reason = format!("it has {found}; to resume from it all the same, name it as ckpt_path");
-            reasons.push(report_skipped(&entry.path, &reason));
+            skipped.push(skip(&entry.path, ErrorKind::Other, &reason));
             continue;
         }
         match ResumePoint::open(&entry.path).and_then(|resume| accepts(&resume).map(|()| resume)) {
             Ok(resume) => return Some(resume),
             // A checkpoint with weights alone is not worth a warning.
             Err(Error::Checkpoint(error @ burn_ckpt::Error::MissingSection { .. })) => {
-                reasons.push(chain(&error));
+                let (path, kind, reason) = (entry.path.clone(), error.kind(), chain(&error));
+                skipped.push(SkippedCheckpoint { path, kind, reason });
             }
-            Err(Error::MidEpoch { path, epoch, .. }) => reasons.push(report_mid_epoch(&path, epoch)),
-            Err(error) => reasons.push(report_skipped(&entry.path, &chain(&error))),
+            Err(Error::MidEpoch { path, epoch, .. }) => skipped.push(skip_mid_epoch(&path, epoch)),
+            Err(error) => skipped.push(skip_for(&entry.path, &error)),
         }
     }
     None
 }
 
 /// Reports that a checkpoint from within an epoch is skipped. The text of [`Error::MidEpoch`] is for a user who named it.
-fn report_mid_epoch(path: &Path, epoch: u64) -> String {
-    report_skipped(path, &format!("it was saved within epoch {epoch}, where only Trainer::fit can resume"))
+fn skip_mid_epoch(path: &Path, epoch: u64) -> SkippedCheckpoint {
+    let reason = format!("it was saved within epoch {epoch}, where only Trainer::fit can resume");
+    skip(path, ErrorKind::Mismatch, &reason)
+}
+
+/// Reports that a checkpoint is skipped for an error.
+pub(super) fn skip_for(path: &Path, error: &Error) -> SkippedCheckpoint {
+    let kind = match error {
+        Error::Checkpoint(error) => error.kind(),
+        // It is valid.
+        _ => ErrorKind::Mismatch,
+    };
+    skip(path, kind, &chain(error))
+}
+
+fn skip(path: &Path, kind: ErrorKind, reason: &str) -> SkippedCheckpoint {
+    SkippedCheckpoint { path: path.to_path_buf(), kind, reason: report_skipped(path, &reason) }
 }
 
 fn best(config: &TrainerConfig, layout: &RunLayout) -> Result<PathBuf> {

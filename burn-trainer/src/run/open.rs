@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use super::created_directories::CreatedDirectories;
 use super::{file_system, find_checkpoint, start_lines};
 use crate::config::TrainerConfig;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SkippedCheckpoint};
 use crate::metrics::remove_metric_files;
 use crate::process::console::ResumedBatches;
 use crate::process::launcher;
@@ -139,14 +139,14 @@ impl OpenRun {
     ///
     /// # Errors
     ///
-    /// [`Error::NothingToResume`] with the `reasons` where there is none.
+    /// [`Error::NothingToResume`] with those `skipped` where there is none.
     pub(super) fn resume_before(
         &mut self,
         damaged: &Path,
         at_an_epoch: bool,
-        reasons: &mut Vec<String>,
+        skipped: &mut Vec<SkippedCheckpoint>,
     ) -> Result<ResumePoint> {
-        let resume = find_checkpoint::before(damaged, at_an_epoch, &self.layout, &self.present, reasons)?;
+        let resume = find_checkpoint::before(damaged, at_an_epoch, &self.layout, &self.present, skipped)?;
         self.start = resume.metadata.start_timestamp;
         self.resumed_batches.store(resume.batches_done(), Ordering::Relaxed);
         Ok(resume)

@@ -5,7 +5,6 @@
 use std::sync::{Arc, OnceLock};
 
 use burn::train::{Learner, LearnerModel};
-use burn_ckpt::chain;
 use burn_ckpt::plumbing::{
     Limits, RunDescription, StagingOwner, WriterActivity, git_commit, non_finite_tensors,
 };
@@ -16,7 +15,7 @@ use super::choose_strategies::{ChosenStrategies, choose_strategies};
 use super::launch::PreparedRun;
 use super::open::OpenRun;
 use super::starts::{self, ThisStart};
-use super::{changed_settings, start_lines};
+use super::{changed_settings, find_checkpoint, start_lines};
 use crate::config::TrainerConfig;
 use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
@@ -28,7 +27,6 @@ use crate::process::console::warn;
 use crate::process::environment_devices::described_by;
 use crate::saving::existing_checkpoints::ExistingCheckpoints;
 use crate::saving::requested_save::SaverSettings;
-use crate::saving::run_checkpoints::report_skipped;
 use crate::saving::run_saves::{OpenSaver, OpenedSaver, RunSaves};
 use crate::saving::saver::Saver;
 use crate::state::position::{DataLengths, burn_epoch};
@@ -180,15 +178,16 @@ fn restore_newest<M: LearnerModel>(
     wanted: &Wanted<'_>,
     announce: impl Fn(&OpenRun, &ResumePoint) -> Result<()>,
 ) -> Result<Option<LearnerRecords>> {
-    let mut reasons = Vec::new();
+    let mut skipped = Vec::new();
     loop {
         announce(run, resume)?;
         let restored = restore(learner, resume, wanted.callbacks)
             .and_then(|()| wanted.records.then(|| read_records(resume)).transpose());
         match restored {
             Err(NotRestored::File(error)) if config.ckpt_path.as_deref() == Some("auto") => {
-                reasons.push(report_skipped(resume.checkpoint.path(), &chain(&error)));
-                *resume = run.resume_before(resume.checkpoint.path(), wanted.records, &mut reasons)?;
+                let damaged = resume.checkpoint.path().to_path_buf();
+                skipped.push(find_checkpoint::skip_for(&damaged, &error));
+                *resume = run.resume_before(&damaged, wanted.records, &mut skipped)?;
             }
             restored => return Ok(restored?),
         }

@@ -175,8 +175,10 @@ fn with_no_older_checkpoint_that_can_be_read_nothing_begins_anew() {
     train(last(root.path(), 2)).unwrap();
     fs::remove_file(checkpoints(root.path()).join("last").join(OLDER)).unwrap();
     let error = late_error(root.path(), last(root.path(), 3));
-    let Error::NothingToResume { reasons, .. } = error else { panic!("{error:?}") };
-    let [reason] = &reasons[..] else { panic!("{reasons:?}") };
+    let Error::NothingToResume { skipped, .. } = error else { panic!("{error:?}") };
+    let [newest] = &skipped[..] else { panic!("{skipped:?}") };
+    assert_eq!(newest.kind, ErrorKind::Io);
+    let reason = &newest.reason;
     assert!(reason.contains(NEWEST) && reason.contains("cannot be read"), "{reason}");
 }
 

@@ -109,8 +109,8 @@ fn a_run_whose_states_are_all_not_finite_says_so_and_starts_no_new_one() {
     assert!(result.best().is_none(), "none is the best: {:?}", result.best());
     assert_eq!(saved(root.path()), [("last/epoch=1-step=20.ckpt".to_owned(), false)]);
     let error = broken(settings(root.path(), 3)).unwrap_err();
-    let burn_trainer::Error::NothingToResume { reasons, .. } = error else { panic!("{error}") };
-    assert!(reasons.len() == 1 && reasons[0].contains("not finite"), "{reasons:?}");
+    let burn_trainer::Error::NothingToResume { skipped, .. } = error else { panic!("{error}") };
+    assert!(skipped.len() == 1 && skipped[0].reason.contains("not finite"), "{skipped:?}");
 }
 
 /// The small model with a mask of which half is infinite, one that is trained (with zeros for gradients) and one that is not.

@@ -35,7 +35,9 @@ pub fn check(files: &Files, sources: &Sources) -> Vec<Finding> {
         .collect();
     let mut findings = Vec::new();
     for (Documented { name, file, line, .. }, doc) in library.exported() {
-        let is_shown = doc.contains(FENCE) || links(&doc).any(|link| leads_to_one_of(&with_example, &link));
+        let is_shown = doc.contains(FENCE)
+            || links(&doc)
+                .any(|link| leads_to_one_of(&with_example, &link.replace("Self::", &format!("{name}::"))));
         if !is_shown {
             let message = format!(
                 "the documentation of `{name}` has no example and no link to an item that has one; add one of the two"
@@ -112,9 +114,10 @@ mod tests {
     #[test]
     fn a_link_to_a_method_or_a_module_with_an_example_is_one() {
         let a = format!(
-            "{SHOWN}/// See [its way](crate::open).\npub struct Linked;\n/// See [`Linked::made`].\npub enum Bare {{}}\n\
+            "{SHOWN}/// See [its way](Self::made).\npub struct Linked;\n/// See [`made`](Linked::made).\npub enum Bare {{}}\n\
              impl Linked {{\n    /// Made.\n    ///\n    /// ```\n    /// ```\n    pub fn made() {{}}\n}}\n"
         );
-        assert_eq!(lines(&a, "//! Open.\n//!\n//! ```\n//! 1;\n//! ```\n"), [""; 0]);
+        let open = "//! Open.\n//!\n//! ```\n//! 1;\n//! ```\n\n/// See [the page](crate::open).\npub fn opened() {}\n";
+        assert_eq!(lines(&a, open), [""; 0]);
     }
 }

@@ -1,6 +1,6 @@
 //! Resuming from last, best, auto and a path, with everything that was kept before.
 
-use burn_ckpt::Checkpoint;
+use burn_ckpt::{Checkpoint, ErrorKind};
 use burn_trainer::burn_ckpt::retention::TopK;
 use burn_trainer::strategy::{Best, Last, OnException, StrategyConfig};
 use burn_trainer::{FitResult, TrainerConfig};
@@ -205,7 +205,8 @@ fn auto_does_not_start_anew_beside_checkpoints_that_it_cannot_use() {
     train(config.clone()).unwrap();
     let auto = config.with_max_epochs(2).with_ckpt_path("auto");
     let error = train(auto.clone()).map(|_| ()).unwrap_err();
-    assert!(matches!(error, burn_trainer::Error::NothingToResume { .. }), "{error}");
+    let burn_trainer::Error::NothingToResume { skipped, .. } = &error else { panic!("{error}") };
+    assert_eq!(skipped.iter().map(|skipped| skipped.kind).collect::<Vec<_>>(), [ErrorKind::Mismatch]);
     assert!(error.to_string().contains("save_weights_only"), "{error}");
     // Unless that is what is wanted.
     let result = train(auto.with_overwrite(true)).unwrap();
