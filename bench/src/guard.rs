@@ -78,16 +78,23 @@ fn measure(args: &Args) -> Result<()> {
         args.rounds * (STEPS - 1)
     );
     println!("{}", table(&times.lock()));
+    println!("\nWaits: how often a step waits for a value of its own, on this thread.");
     Ok(())
 }
 
 /// The median of each way, and its ratio to that without a guard.
-fn table(times: &[Vec<f64>; ARMS.len()]) -> Table {
-    let mut table = Table::new(&["gradients", "step, ms (median)", "ratio"]);
-    let medians = times.each_ref().map(|times| median(times));
-    for (name, seconds) in ARMS.into_iter().zip(medians) {
+fn table(steps: &[Steps; ARMS.len()]) -> Table {
+    let mut table = Table::new(&["gradients", "step, ms (median)", "ratio", "waits a step"]);
+    let medians = steps.each_ref().map(|steps| median(&steps.seconds));
+    for ((name, seconds), steps) in ARMS.into_iter().zip(medians).zip(steps) {
         let ratio = seconds.zip(medians[0]).map(|(with, without)| format!("{:.4}", with / without));
-        table.row([name.to_owned(), milliseconds(seconds, 2), ratio.unwrap_or_default()]);
+        let waits = steps.waits as f64 / steps.count.max(1) as f64;
+        table.row([
+            name.to_owned(),
+            milliseconds(seconds, 2),
+            ratio.unwrap_or_default(),
+            format!("{waits:.2}"),
+        ]);
     }
     table
 }
@@ -98,8 +105,19 @@ fn median(times: &[f64]) -> Option<f64> {
     sorted.get(sorted.len() / 2).copied()
 }
 
-/// Seconds of the counted steps of each way.
-type Times = Arc<Mutex<[Vec<f64>; ARMS.len()]>>;
+/// The steps of a way.
+#[derive(Default)]
+struct Steps {
+    /// Of those that are counted.
+    seconds: Vec<f64>,
+    /// All of them.
+    count: u64,
+    /// How often the loop has waited in them.
+    waits: u64,
+}
+
+/// The steps of each way.
+type Times = Arc<Mutex<[Steps; ARMS.len()]>>;
 
 /// The guards in turns.
 struct Turns {
@@ -108,6 +126,8 @@ struct Turns {
     /// Steps done.
     steps: usize,
     ended: Instant,
+    /// How often both guards have waited.
+    waits: u64,
     times: Times,
 }
 
@@ -115,7 +135,7 @@ impl Turns {
     fn new(times: &Times) -> Self {
         let guard = |before| GradientGuard::new().clip_norm(1.0).checks_before_step(before);
         let times = Arc::clone(times);
-        Self { after: guard(false), before: guard(true), steps: 0, ended: Instant::now(), times }
+        Self { after: guard(false), before: guard(true), steps: 0, ended: Instant::now(), waits: 0, times }
     }
 
     /// Whose turn the next step is.
@@ -164,9 +184,15 @@ impl Callback<CharLm> for Turns {
 
     fn on_train_step_end(&mut self, _: &mut CallbackContext<'_, CharLm>) -> CallbackResult {
         let (now, arm) = (Instant::now(), self.arm());
+        let waits = self.after.waits() + self.before.waits();
+        let mut times = self.times.lock();
+        times[arm].count += 1;
+        times[arm].waits += waits - self.waits;
         if !self.steps.is_multiple_of(STEPS) {
-            self.times.lock()[arm].push(now.duration_since(self.ended).as_secs_f64());
+            times[arm].seconds.push(now.duration_since(self.ended).as_secs_f64());
         }
+        drop(times);
+        self.waits = waits;
         (self.ended, self.steps) = (now, self.steps + 1);
         Ok(())
     }

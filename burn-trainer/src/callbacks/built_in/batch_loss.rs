@@ -7,7 +7,7 @@ use burn::train::metric::Adaptor;
 
 use crate::metric::MeanLossInput;
 
-/// Finds the loss in the output of a training step, for [`GradientGuard`](super::GradientGuard).
+/// Finds the loss in the output of a training step, for [`GradientGuard`](crate::callbacks::GradientGuard).
 #[diagnostic::on_unimplemented(
     message = "`GradientGuard` does not find the loss in the output `{Output}` of the training step",
     note = "implement `burn::train::metric::Adaptor<burn_trainer::metric::MeanLossInput>` for it, as `MeanLoss` needs it too",

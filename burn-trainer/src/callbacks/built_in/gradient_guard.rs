@@ -71,6 +71,8 @@ pub struct GradientGuard<L = LoggedLoss> {
     losses: Vec<(u64, Tensor<1>)>,
     /// Of steps that are done. `None` where they are checked before.
     late: Option<LateReader>,
+    /// How often the loop has waited for a value.
+    waits: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +104,7 @@ impl GradientGuard {
             first_batch: 0,
             losses: Vec::new(),
             late: None,
+            waits: 0,
         }
     }
 }
@@ -149,7 +152,7 @@ impl<L> GradientGuard<L> {
 
     fn with_loss<Other>(self, loss: Other) -> GradientGuard<Other> {
         let Self { clip_norm, clip_value, non_finite, logs_norm, checks_before_step, .. } = self;
-        let Self { counts, first_batch, losses, late, .. } = self;
+        let Self { counts, first_batch, losses, late, waits, .. } = self;
         GradientGuard {
             clip_norm,
             clip_value,
@@ -161,6 +164,7 @@ impl<L> GradientGuard<L> {
             first_batch,
             losses,
             late,
+            waits,
         }
     }
 
@@ -176,6 +180,13 @@ impl<L> GradientGuard<L> {
     pub fn checks_before_step(mut self, before: bool) -> Self {
         self.checks_before_step = Some(before);
         self
+    }
+
+    /// How often the loop has waited for the device, or for the thread that reads it. For measurements.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn waits(&self) -> u64 {
+        self.waits
     }
 
     /// Acts on what is not finite before a step. Returns whether the step is left out.
@@ -208,6 +219,7 @@ impl<L> GradientGuard<L> {
         let Some(step) = step else { return Ok(false) };
         match &mut self.late {
             None => {
+                self.waits += 1;
                 let found = step.read()?;
                 self.leaves_out(found)
             }
@@ -222,9 +234,12 @@ impl<L> GradientGuard<L> {
 
     /// Waits for the values of all steps that are done.
     fn settle(&mut self) -> CallbackResult {
-        done_already(match &mut self.late {
-            Some(late) => late.found_in_all()?,
-            None => None,
+        let Some(late) = &mut self.late else { return Ok(()) };
+        let found = late.found()?;
+        self.waits += u64::from(late.is_waiting());
+        done_already(match found {
+            Some(found) => Some(found),
+            None => late.found_in_all()?,
         })
     }
 }

@@ -110,6 +110,11 @@ impl LateReader {
         self.to_read.send(step).map_err(|_| ended().into())
     }
 
+    /// Whether there are steps that are not read yet.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// What the first of the steps that are read by now has that is not finite. Does not wait.
     ///
     /// # Errors

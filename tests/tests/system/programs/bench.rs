@@ -68,8 +68,11 @@ fn the_gradient_guard_is_measured_in_turns_with_steps_without_it() {
     command.args(["--backend", "flex", "--size", "tiny", "--rounds", "1"]).arg("--root").arg(root.path());
     let output = command.output().unwrap();
     let page = stdout(&output);
-    for name in ["no guard", "checked after the step", "checked before the step"] {
+    for (name, waits) in
+        [("no guard", "0.00"), ("checked after the step", "0.00"), ("checked before the step", "1.00")]
+    {
         let cells = row(&page, "gradients", name);
+        assert_eq!(cells[3], waits, "{page}");
         let (step, ratio): (f64, f64) = (cells[1].parse().unwrap(), cells[2].parse().unwrap());
         assert!(step > 0.0 && (0.2..5.0).contains(&ratio), "{page}");
     }
