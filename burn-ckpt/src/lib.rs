@@ -154,6 +154,7 @@ pub mod plumbing {
     pub use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, DEFAULT_LOGS, LAST_DIR, ON_EXCEPTION_DIR};
     pub use crate::run_dir::locate::resolve;
     pub use crate::run_dir::other_runs::{check_no_other_run, check_own};
+    pub use crate::run_dir::outside::{DIRECTORIES_FILE, note_outside_directory, outside_directories};
     pub use crate::save::activity::WriterActivity;
     pub use crate::save::container::plan_state::check_state;
     pub use crate::save::persist::add_name;

@@ -7,4 +7,5 @@ pub(crate) mod filename_template;
 pub(crate) mod layout;
 pub(crate) mod locate;
 pub(crate) mod other_runs;
+pub(crate) mod outside;
 mod without_links;

@@ -3,12 +3,16 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use burn_ckpt::plumbing::DIRECTORIES_FILE;
 use burn_ckpt::plumbing::storage::{self, StoredFile};
 
 use crate::process::console::warn;
 use crate::run_files::experiment_log::EXPERIMENT_LOG;
 
 const GITIGNORE: &str = ".gitignore";
+/// The files that a start which fails can leave: in the run's directory burn's log and the note of directories outside, and above it that
+/// for git.
+const LEFT: [&str; 3] = [EXPERIMENT_LOG, DIRECTORIES_FILE, GITIGNORE];
 /// Ignores the directory with everything in it, this file too.
 const IGNORE_ALL: &[u8] =
     b"# Made by burn-trainer together with this directory. It is not written again.\n*\n";
@@ -53,12 +57,14 @@ impl CreatedDirectories {
 impl Drop for CreatedDirectories {
     fn drop(&mut self) {
         for directory in &self.created {
-            // The files that a start which fails can leave: burn's log in the run's directory, and that for git.
+            let is_left =
+                |path: &PathBuf| path.file_name().is_some_and(|name| LEFT.iter().any(|left| name == *left));
             if let Ok(Some(entries)) = storage::list(directory)
-                && let [only] = &entries[..]
-                && only.file_name().is_some_and(|name| name == EXPERIMENT_LOG || name == GITIGNORE)
+                && entries.iter().all(is_left)
             {
-                let _ = storage::remove_file(only);
+                for path in entries {
+                    let _ = storage::remove_file(&path);
+                }
             }
             // Fails where something is in it, which stays.
             let _ = storage::remove_directory(directory);

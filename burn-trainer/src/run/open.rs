@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use burn::train::metric::store::Split;
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::{RunLock, check_own, clear, create_directory, recover, storage};
+use burn_ckpt::plumbing::{DIRECTORIES_FILE, RunLock, check_own, clear, create_directory, recover, storage};
 use burn_ckpt::{Catalog, RunLayout};
 use jiff::Timestamp;
 
@@ -18,7 +18,7 @@ use crate::error::{Error, Result, SkippedCheckpoint};
 use crate::metrics::remove_metric_files;
 use crate::process::console::ResumedBatches;
 use crate::process::launcher;
-use crate::saving::run_checkpoints::{elsewhere, scan, twin};
+use crate::saving::run_checkpoints::{elsewhere, scan, twin, warn_of_missing_directories};
 use crate::state::resume_point::ResumePoint;
 
 /// An open run. This process alone writes to it, or leaves that to the process of rank 0.
@@ -61,6 +61,7 @@ impl OpenRun {
         file_system::report(&lock, &layout)?;
         check_own(&layout)?;
         recover(&layout, &elsewhere)?;
+        warn_of_missing_directories(&layout)?;
         let mut present = scan(&layout, &elsewhere)?;
         for (path, error) in &present.broken {
             log::warn!("{} is ignored: {}", path.display(), chain(error));
@@ -255,6 +256,8 @@ fn check_overwrite(
 /// these directories stay.
 fn remove_run(layout: &RunLayout, present: &Catalog) -> Result<()> {
     clear(layout, present)?;
+    let noted = layout.run_dir().join(DIRECTORIES_FILE);
+    storage::remove_file(&noted).map_err(|source| io_error("remove", &noted, source))?;
     for split in [Split::Train, Split::Valid] {
         remove_metric_files(layout.run_dir(), &split, 0)?;
     }

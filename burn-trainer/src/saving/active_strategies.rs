@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::RunLayout;
-use burn_ckpt::plumbing::{FilenameTemplate, Ledger, link_name, same_file_name};
+use burn_ckpt::plumbing::{FilenameTemplate, Ledger, link_name, note_outside_directory, same_file_name};
+use burn_ckpt::{RunLayout, chain};
 
 use super::existing_checkpoints::ExistingCheckpoints;
 use super::run_checkpoints::strategy_directory;
 use crate::error::{Error, Result};
+use crate::process::console::warn;
 use crate::strategy::Strategy;
 
 /// A strategy, and its output settings resolved for this run.
@@ -55,6 +56,17 @@ pub(super) fn open(
         let link = link.map(|link| checkpoint_dir.join(link));
         let (directory, keep) = (strategy_directory(layout, &output.directory)?, strategy.keep());
         check_directory(&directory, active.iter().map(|other| other.directory.as_path()))?;
+        if !directory.starts_with(&checkpoint_dir) {
+            // Before anything is written there. A disk that is full now may not be so when a checkpoint is saved.
+            match note_outside_directory(layout, &directory) {
+                Err(error @ burn_ckpt::Error::Io { .. }) => warn(&format!(
+                    "{} is not noted as a directory of the run: a start that does not configure it does not see its checkpoints: {}",
+                    directory.display(),
+                    chain(&error)
+                )),
+                noted => noted?,
+            }
+        }
         if existing.origin.is_some() {
             strategy.resume(existing.newest_training_time(&name));
         }

@@ -3,12 +3,15 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{BEST_DIR, LAST_DIR, ON_EXCEPTION_DIR, check_no_other_run, storage};
+use burn_ckpt::plumbing::{
+    BEST_DIR, DIRECTORIES_FILE, LAST_DIR, ON_EXCEPTION_DIR, check_no_other_run, is_directory,
+    outside_directories, storage,
+};
 use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, Metadata, RunLayout, Section};
 
 use crate::config::TrainerConfig;
 use crate::error::Result;
-use crate::process::console::say;
+use crate::process::console::{say, warn};
 use crate::state::position::TrainerState;
 use crate::strategy::StrategyConfig;
 
@@ -64,8 +67,32 @@ pub(crate) fn twin<'a>(metadata: &Metadata, present: &'a Catalog) -> Option<&'a 
     present.entries.iter().find(is_same).map(|entry| entry.path.as_path())
 }
 
-/// The directories outside the run's own that the configuration names. [`Catalog::scan`] looks at the run's own.
+/// The directories outside the run's own: those that the configuration names, and those into which earlier starts have saved.
+/// [`Catalog::scan`] looks at the run's own.
 pub(crate) fn elsewhere(config: &TrainerConfig, layout: &RunLayout) -> Result<Vec<PathBuf>> {
+    let mut directories = configured_elsewhere(config, layout)?;
+    directories.extend(outside_directories(layout)?);
+    directories.sort();
+    directories.dedup();
+    Ok(directories)
+}
+
+/// Warns of directories into which the run has saved, and that are not there: on a disk that is not mounted there can be checkpoints.
+pub(crate) fn warn_of_missing_directories(layout: &RunLayout) -> Result<()> {
+    for directory in outside_directories(layout)? {
+        if !is_directory(&directory)? {
+            warn(&format!(
+                "the run has saved into {}, which is not there: checkpoints in it are not seen. If it is gone for good, remove it \
+                 from {} and remove the links that lead to it",
+                directory.display(),
+                layout.run_dir().join(DIRECTORIES_FILE).display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn configured_elsewhere(config: &TrainerConfig, layout: &RunLayout) -> Result<Vec<PathBuf>> {
     let mut directories = Vec::new();
     for strategy in config.effective_strategies() {
         let dirpath = match strategy {
@@ -76,8 +103,6 @@ pub(crate) fn elsewhere(config: &TrainerConfig, layout: &RunLayout) -> Result<Ve
         directories.push(strategy_directory(layout, &dirpath)?);
     }
     directories.retain(|directory| !directory.starts_with(layout.checkpoint_dir()));
-    directories.sort();
-    directories.dedup();
     Ok(directories)
 }
 

@@ -1,10 +1,17 @@
 //! Directories of the user's choice: however they are spelled, nothing is lost, and what cannot work is an error.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use burn_trainer::strategy::{Best, Last, OnException, StrategyConfig};
+use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict, observe};
+use burn_trainer::strategy::{
+    Best, CheckpointOutput, KeepRule, Last, OnException, RunProgress, SaveDecision, Strategy, StrategyConfig,
+    TopK, TrainingEvent,
+};
 use burn_trainer::{Error, FitResult, TrainerConfig};
-use system_tests::models::small::Model;
+use system_tests::models::small::{Model, Script, train_by};
+use system_tests::programs::running::{Running, warmup};
 use system_tests::run_files::{checkpoints, files, stems, target};
 use system_tests::{config, train, train_scored};
 
@@ -12,7 +19,7 @@ fn with_last(config: TrainerConfig, last: Last) -> TrainerConfig {
     config.with_strategies([StrategyConfig::Best(Best::default()), StrategyConfig::Last(last)])
 }
 
-fn at(dirpath: impl Into<std::path::PathBuf>) -> Last {
+fn at(dirpath: impl Into<PathBuf>) -> Last {
     Last::new().with_dirpath(dirpath.into())
 }
 
@@ -125,4 +132,96 @@ fn two_runs_that_share_a_directory_keep_what_is_theirs() {
     assert_eq!(stems(shared.path()), ["epoch=0-step=10-v1", "epoch=0-step=10"]);
     train(run("r1", 2)).unwrap();
     assert_eq!(stems(shared.path()), ["epoch=0-step=10-v1", "epoch=1-step=20"]);
+}
+
+/// Saves the whole state at each epoch's end into a directory of its own, without a link.
+struct EachEpoch(PathBuf);
+
+impl Strategy for EachEpoch {
+    fn name(&self) -> String {
+        "each_epoch".to_owned()
+    }
+
+    fn keep(&self) -> KeepRule {
+        KeepRule::Newest(TopK::All)
+    }
+
+    fn output(&self) -> CheckpointOutput {
+        CheckpointOutput::new(&self.0).with_filename("{epoch}")
+    }
+
+    fn decide(&mut self, event: &TrainingEvent<'_>, _: &RunProgress<'_>) -> SaveDecision {
+        match event {
+            TrainingEvent::EpochEnd => {
+                SaveDecision::Save { score: f64::NAN, reason: "each epoch".to_owned() }
+            }
+            _ => SaveDecision::Skip,
+        }
+    }
+}
+
+/// Trains with a strategy of the program's, and no other.
+fn each_epoch(root: &Path, directory: &Path, epochs: usize) -> FitResult<Model> {
+    let config = config(root, epochs).with_strategies([]).with_ckpt_path("auto");
+    let directory = directory.to_path_buf();
+    train_by(config, Script::default(), |trainer| trainer.strategy(EachEpoch(directory))).unwrap()
+}
+
+#[test]
+fn a_directory_outside_that_only_an_earlier_start_had_is_known_to_the_next_one() {
+    let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let outside = std::fs::canonicalize(outside.path()).unwrap().join("own");
+    each_epoch(root.path(), &outside, 2);
+    // A kill in the next save.
+    let disturbed = Arc::new(EndsAt(outside.join("2.ckpt"), AtomicBool::new(false)));
+    let observation = observe(&outside, disturbed.clone());
+    let killed = each_epoch(root.path(), &outside, 3);
+    drop(observation);
+    assert_eq!(killed.failed_saves.len(), 1);
+    assert!(files(&outside).iter().any(|name| name.contains("staging")), "{:?}", files(&outside));
+    // Neither this strategy nor its directory is in the configuration.
+    let result = train(config(root.path(), 3).with_ckpt_path("auto")).unwrap();
+    assert_eq!(result.resumed_from, Some(outside.join("1.ckpt")));
+    assert!(files(&outside).iter().all(|name| !name.contains("staging")), "{:?}", files(&outside));
+    // Nor is the run begun anew, and `overwrite` removes what is the run's there.
+    let notes = outside.join("notes.txt");
+    std::fs::write(&notes, "mine").unwrap();
+    let error = train(config(root.path(), 3)).map(drop).unwrap_err();
+    assert!(matches!(error, Error::RunExists { .. }), "{error}");
+    train(config(root.path(), 1).with_overwrite(true)).unwrap();
+    assert_eq!(files(&outside), ["notes.txt"]);
+}
+
+/// A disk on which a process ends before a file gets its name.
+struct EndsAt(PathBuf, AtomicBool);
+
+impl Observer for EndsAt {
+    fn before(&self, operation: &Operation<'_>) -> Verdict {
+        if operation.path() == self.0 && matches!(operation, Operation::HardLink { .. }) {
+            self.1.store(true, Ordering::Relaxed);
+        }
+        match self.1.load(Ordering::Relaxed) {
+            true => Verdict::Fail(std::io::Error::other("the process has ended")),
+            false => Verdict::Proceed,
+        }
+    }
+}
+
+#[test]
+fn a_directory_of_the_run_that_is_not_there_is_named_with_what_to_do() {
+    let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let outside = std::fs::canonicalize(outside.path()).unwrap().join("disk");
+    let flags = "--run-id r1 --ckpt-path auto --set strategies.0.dirpath=";
+    let start = |rest: String| Running::start(warmup(root.path(), &rest)).end_well().stderr;
+    let said = start(format!("{flags}{outside:?} --epochs 1"));
+    assert!(!said.contains("warning"), "{said}");
+    let unmounted = outside.with_extension("unmounted");
+    std::fs::rename(&outside, &unmounted).unwrap();
+    let said = start("--run-id r1 --ckpt-path auto --epochs 2".to_owned());
+    let named: Vec<&str> = said.lines().filter(|line| line.contains("which is not there")).collect();
+    let [line] = named[..] else { panic!("{said}") };
+    assert!(line.contains(outside.to_str().unwrap()) && line.contains("directories.json"), "{line}");
+    std::fs::rename(&unmounted, &outside).unwrap();
+    let said = start("--run-id r1 --ckpt-path auto --epochs 3".to_owned());
+    assert!(!said.contains("which is not there"), "{said}");
 }
