@@ -4,6 +4,7 @@
 //! same time. Each thread holds one piece of a tensor in memory at a time, however large the tensor is. Everything is read from
 //! the file that was opened, also after its name was deleted.
 
+use std::io;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -26,8 +27,8 @@ use crate::scoped_work::{self, ScopedWork};
 /// One for the SHA-256, which takes the longest, and one for the tensors.
 const TWO_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
-/// Called with the number of bytes that have just been hashed.
-type Progress<'a> = &'a (dyn Fn(u64) + Sync);
+/// Called with the number of bytes that have just been hashed. An error ends the verification.
+type Progress<'a> = &'a (dyn Fn(u64) -> io::Result<()> + Sync);
 
 impl Checkpoint {
     /// Reads the whole file, and its shards, and compares size and SHA-256 with the metadata. Without a SHA-256 to compare with, compares the
@@ -43,7 +44,7 @@ impl Checkpoint {
         }
         check_size(self.header.file(), &metadata)?;
         for (file, expected) in self.files_with_checksums(&metadata) {
-            let found = file.sha256(&|_| ())?;
+            let found = file.sha256(&|_| Ok(()))?;
             if found != expected {
                 return Err(Error::checksum(file.path(), shown(expected), found));
             }
@@ -82,6 +83,23 @@ impl Checkpoint {
     ///
     /// As for [`Checkpoint::verify`].
     pub fn verify_with(&self, threads: NonZeroUsize, progress: &(dyn Fn(u64) + Sync)) -> Result<Metadata> {
+        self.verify_while(threads, &|bytes| {
+            progress(bytes);
+            Ok(())
+        })
+    }
+
+    /// The same on the calling thread, and so on one alone, until it is to stop. `None` if it was stopped.
+    pub(crate) fn verify_unless(&self, stop: &AtomicBool) -> Option<Result<Metadata>> {
+        let is_stopped = || stop.load(Ordering::Relaxed);
+        let verified = self.verify_while(NonZeroUsize::MIN, &|_| match is_stopped() {
+            true => Err(io::Error::other("the verification was stopped")),
+            false => Ok(()),
+        });
+        (!is_stopped()).then_some(verified)
+    }
+
+    fn verify_while(&self, threads: NonZeroUsize, progress: Progress<'_>) -> Result<Metadata> {
         if self.has_own_metadata() {
             let (metadata, own) = self.own_metadata()?;
             return self.verify_against(metadata, Some(&own), threads, progress);
@@ -104,7 +122,10 @@ impl Checkpoint {
         }
         let own = own_of_version_2(self.header.file())?;
         let metadata = alone(&self.path, &self.header.trainer_state, own.metadata.clone())?;
-        self.verify_against(metadata, Some(&own), threads, progress)
+        self.verify_against(metadata, Some(&own), threads, &|bytes| {
+            progress(bytes);
+            Ok(())
+        })
     }
 
     fn verify_against(
@@ -184,7 +205,10 @@ impl Checkpoint {
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<IndexMap<String, TensorInfo>> {
         let tensors = self.header.tensors();
-        let digests = self.hash_all(tensors, threads, progress)?;
+        let digests = self.hash_all(tensors, threads, &|bytes| {
+            progress(bytes);
+            Ok(())
+        })?;
         let infos = tensors.iter().zip(digests).map(|(tensor, blake3)| {
             let info =
                 TensorInfo { dtype: tensor.dtype.name().to_owned(), shape: tensor.shape.clone(), blake3 };

@@ -45,7 +45,11 @@ impl Verifier {
     /// its own file, as the file beside it is missing, those in the checkpoint itself say whether it is whole.
     pub(crate) fn verify(&mut self, path: &Path, files: &FileDigests) -> Option<Result<()>> {
         if files.iter().any(|(_, expected)| expected.is_empty()) {
-            return Some(Checkpoint::open(path).and_then(|checkpoint| checkpoint.verify()).map(drop));
+            let verified = self.at_its_speed(|| match Checkpoint::open(path) {
+                Ok(checkpoint) => checkpoint.verify_unless(&self.stop),
+                Err(error) => Some(Err(error)),
+            });
+            return verified.map(|verified| verified.map(drop));
         }
         for (path, expected) in files {
             let found = match self.digest(path) {
@@ -59,15 +63,16 @@ impl Verifier {
         Some(Ok(()))
     }
 
+    fn at_its_speed<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        if self.at_full_speed { work() } else { at_low_priority(work) }
+    }
+
     fn digest(&mut self, path: &Path) -> Result<Option<String>> {
         let identity = file_identity(path)?;
         if let Some(known) = identity.as_ref().and_then(|identity| self.digests.get(identity)) {
             return Ok(Some(known.clone()));
         }
-        let digest = match self.at_full_speed {
-            true => digest_unless(&self.stop, path),
-            false => at_low_priority(|| digest_unless(&self.stop, path)),
-        }?;
+        let digest = self.at_its_speed(|| digest_unless(&self.stop, path))?;
         if let (Some(identity), Some(digest)) = (identity, &digest) {
             self.digests.insert(identity, digest.clone());
         }
@@ -90,8 +95,15 @@ fn digest_unless(stop: &AtomicBool, path: &Path) -> Result<Option<String>> {
 mod tests {
     use std::fs;
     use std::path::PathBuf;
+    use std::sync::atomic::AtomicUsize;
+
+    use burn_pack::{Bytes, DType, Tensor};
 
     use super::*;
+    use crate::disk::storage::observer::{Observer, Operation, Verdict, observe};
+    use crate::format::contents::Contents;
+    use crate::format::metadata::Metadata;
+    use crate::format::section::Section;
 
     #[cfg(unix)]
     #[test]
@@ -119,5 +131,55 @@ mod tests {
         stop.store(true, Ordering::Relaxed);
         fs::write(&last, "abc").unwrap();
         assert!(verifier.verify(&last, &files(&last)).is_none());
+    }
+
+    /// A disk that ends the verification once some of a file was read.
+    struct StopsAfter {
+        reads: AtomicUsize,
+        at: usize,
+        stop: Arc<AtomicBool>,
+    }
+
+    impl Observer for StopsAfter {
+        fn before(&self, operation: &Operation<'_>) -> Verdict {
+            if matches!(operation, Operation::Read(..))
+                && self.reads.fetch_add(1, Ordering::Relaxed) == self.at
+            {
+                self.stop.store(true, Ordering::Relaxed);
+            }
+            Verdict::Proceed
+        }
+    }
+
+    #[test]
+    fn without_a_sha256_it_stops_as_soon() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.ckpt");
+        let tensor = |name: usize| {
+            Tensor::new(name.to_string(), DType::U8, vec![64], None, Bytes::from_bytes_vec(vec![0; 64]))
+        };
+        let model = Section::new().with_tensors((0..100).map(tensor).collect());
+        let contents = Contents::new(&()).unwrap().with_section(Section::MODEL, model);
+        contents.save(&path, Metadata::new(jiff::Timestamp::UNIX_EPOCH)).unwrap();
+        let unknown = vec![(path.clone(), String::new())];
+        let reads_until = |at: usize| {
+            let stop = Arc::new(AtomicBool::new(false));
+            let reads = AtomicUsize::new(0);
+            let observer = Arc::new(StopsAfter { reads, at, stop: Arc::clone(&stop) });
+            let observation = observe(directory.path(), observer.clone());
+            let verified = Verifier::new(stop).verify(&path, &unknown);
+            drop(observation);
+            (verified.map(|verified| verified.is_ok()), observer.reads.load(Ordering::Relaxed))
+        };
+        let (whole, all) = reads_until(usize::MAX);
+        assert!(whole == Some(true) && all > 100, "{whole:?} after {all} reads");
+        // The header and what is between tensors are read to their end. Then comes a read for each tensor.
+        for at in [0, all - 50, all - 2] {
+            let (stopped, reads) = reads_until(at);
+            assert!(
+                stopped.is_none() && reads <= at.max(all - 100) + 1,
+                "{stopped:?} after {reads} reads, at {at}"
+            );
+        }
     }
 }

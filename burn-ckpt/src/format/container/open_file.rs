@@ -87,15 +87,15 @@ impl OpenFile {
         Ok(stand_in(&self.path, &text))
     }
 
-    /// `sha256:` and the SHA-256 of the file. `progress` gets the number of bytes that have just been hashed.
-    pub(crate) fn sha256(&self, progress: &dyn Fn(u64)) -> Result<String> {
+    /// `sha256:` and the SHA-256 of the file. `progress` gets the number of bytes that have just been hashed; its error ends the work.
+    pub(crate) fn sha256(&self, progress: &dyn Fn(u64) -> io::Result<()>) -> Result<String> {
         let mut position = 0;
         sha256_of_pieces(|piece| {
             let length = (self.size - position).min(piece.len() as u64);
             let piece = &mut piece[..length as usize];
             self.read_exact_at(piece, position).map_err(Error::io("read", &self.path))?;
             position += length;
-            progress(length);
+            progress(length).map_err(Error::io("read", &self.path))?;
             Ok(piece.len())
         })
     }

@@ -101,15 +101,16 @@ impl StoredTensor {
         Tensor::deferred(name.to_owned(), self.dtype, self.shape.clone(), self.param_id, self.bytes, read)
     }
 
-    /// BLAKE3 of the tensor's bytes in lower-case hexadecimal, with one piece of them in memory at a time.
-    pub(crate) fn blake3(&self, progress: &dyn Fn(u64)) -> io::Result<String> {
+    /// BLAKE3 of the tensor's bytes in lower-case hexadecimal, with one piece of them in memory at a time. An error of `progress` ends the
+    /// work.
+    pub(crate) fn blake3(&self, progress: &dyn Fn(u64) -> io::Result<()>) -> io::Result<String> {
         let mut hasher = blake3::Hasher::new();
         let mut piece = vec![0; self.bytes.min(PIECE_BYTES)];
         for position in (0..self.bytes).step_by(PIECE_BYTES) {
             let piece = &mut piece[..(self.bytes - position).min(PIECE_BYTES)];
             self.file.read_exact_at(piece, self.start + position as u64)?;
             hasher.update(piece);
-            progress(piece.len() as u64);
+            progress(piece.len() as u64)?;
         }
         Ok(hasher.finalize().to_hex().to_string())
     }
