@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use burn_ckpt::plumbing::storage::{self, ExistingContent, StoredFile};
+use burn_ckpt::plumbing::{Existing, write_whole};
 
 /// Opens an empty file. If a file of that name has another name too (a hard link, as `cp -al` makes them), it keeps its bytes under
 /// that one.
@@ -23,10 +24,24 @@ pub(crate) fn create(path: &Path) -> io::Result<StoredFile> {
     Ok(file)
 }
 
-/// Makes sure that a file can be written, and creates it where it is missing.
+/// Makes sure that a file can be written at its end, by whoever opens it next, and creates it where it is missing. If a file of that
+/// name has another name too, its bytes stay as they are under that one: this name gets a copy of them.
 pub(crate) fn check_writable(path: &Path) -> io::Result<()> {
-    if let Some(present) = storage::entry(path)? {
+    let present = storage::entry(path)?;
+    if let Some(present) = present.as_ref() {
         check(present.file_type())?;
+    }
+    if present.as_ref().is_some_and(has_another_name) {
+        let mut linked = StoredFile::open(path)?;
+        let copied = write_whole(path, Existing::Replace, |file| {
+            let copied = file.copy_from(&mut linked);
+            copied.map(drop).map_err(|source| burn_ckpt::Error::Io {
+                action: "copy",
+                path: path.into(),
+                source,
+            })
+        });
+        copied.map_err(io::Error::other)?;
     }
     StoredFile::open_own(path, ExistingContent::Keep).map(drop)
 }
@@ -143,5 +158,18 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "newer");
         assert_eq!(fs::read_to_string(&other).unwrap(), "older");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+    }
+
+    #[test]
+    fn a_file_that_is_continued_has_its_lines_and_leaves_its_other_name_alone() {
+        let root = tempdir().unwrap();
+        let [path, other] = ["a.log", "copy.log"].map(|name| root.path().join(name));
+        fs::write(&path, "older\n").unwrap();
+        fs::hard_link(&path, &other).unwrap();
+        check_writable(&path).unwrap();
+        fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"newer\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "older\nnewer\n");
+        assert_eq!(fs::read_to_string(&other).unwrap(), "older\n");
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2, "nothing is left of the copy");
     }
 }

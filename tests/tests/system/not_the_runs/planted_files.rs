@@ -74,3 +74,17 @@ fn what_is_in_the_place_of_burns_log_stays_and_training_has_no_log() {
         assert!(ended.stderr.contains("Training continues without it"), "{ended:?}");
     }
 }
+
+#[test]
+fn a_file_of_which_burns_log_is_another_name_stays_as_it_is() {
+    let root = tempfile::tempdir().unwrap();
+    let log = run_dir(root.path()).join("experiment.log");
+    fs::create_dir_all(log.parent().unwrap()).unwrap();
+    fs::write(precious(&log), "mine\n").unwrap();
+    fs::hard_link(precious(&log), &log).unwrap();
+    let ended = Running::start(warmup(root.path(), "--run-id r1 --epochs 1")).end_well();
+    assert!(!ended.stderr.contains("warning"), "{ended:?}");
+    assert_eq!(fs::read_to_string(precious(&log)).unwrap(), "mine\n");
+    let logged = fs::read_to_string(&log).unwrap();
+    assert!(logged.starts_with("mine\n") && logged.lines().count() > 1, "{logged}");
+}
