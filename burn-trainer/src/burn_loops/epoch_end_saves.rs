@@ -268,14 +268,14 @@ impl BurnLoopProgress {
             );
             warn(&message);
         }
-        Position {
-            epoch,
+        let position = Position {
             epoch_complete: true,
             trained: true,
             batches,
-            items: 0,
-            global_step: self.steps_until(epoch),
-        }
+            ..Position::at_start(epoch, self.steps_until(epoch))
+        };
+        // burn's loops validate at the end of each epoch.
+        position.validated(self.clock.seconds())
     }
 
     /// Checks that an epoch's data had batches.
@@ -302,7 +302,7 @@ impl SaveState {
     /// Collects the strategies' decisions, and reserves paths. Returns whether a strategy saves.
     fn prepare(&mut self, progress: &BurnLoopProgress, epoch: usize) -> Result<bool> {
         let metrics = progress.metrics.values();
-        let latest = || metrics.clone();
+        let latest = || self.position.own_metrics(metrics.clone());
         progress.check_data(epoch.saturating_sub(1) as u64, &self.saves)?;
         self.saves.check_logged("", progress.metrics.table.lock().logged())?;
         let Some(saver) = self.saves.saver() else { return Ok(false) };
@@ -322,7 +322,7 @@ impl SaveState {
             };
             let parts = CapturedParts::default();
             let requests = saver.prepare(&requested, &state, |weights_only| {
-                parts.make_sections((!weights_only).then(|| progress.metrics.history.at(0)))
+                parts.make_sections((!weights_only).then(|| progress.metrics.history.at(0, None)))
             })?;
             self.pending.insert(epoch, PendingSave { requests, parts });
         }

@@ -11,7 +11,7 @@ use super::requests::{Requests, StopRequest};
 use super::scalars::{LoggedSplit, ScalarValue, ScalarsOf};
 use crate::error::CallbackResult;
 use crate::learner_state::learning_rates::can_be_scaled;
-use crate::metrics::RunMetrics;
+use crate::metrics::{RunMetrics, is_of_validation};
 
 /// The run at the time of a callback's method: where it is, what it has, and what a callback can ask of it.
 ///
@@ -53,6 +53,10 @@ pub struct CallbackContext<'a, M: LearnerModel> {
 pub(crate) struct RunView<'a, M: LearnerModel> {
     pub(crate) epoch: u64,
     pub(crate) max_epochs: u64,
+    /// Whether the run validates.
+    pub(crate) validates: bool,
+    /// Whether it has validated.
+    pub(crate) was_validated: bool,
     pub(crate) global_step: u64,
     /// The number of the batch in its epoch, from 1, and 0 before the first.
     pub(crate) batch: u64,
@@ -150,6 +154,16 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
             let known = table.numeric_names().join(", ");
             format!("the metric {name} is not registered; the metrics are {known}").into()
         })
+    }
+
+    /// Whether a metric is of a validation that the run leaves out.
+    pub(super) fn is_left_out(&self, metric: &str) -> bool {
+        is_of_validation(metric) && !self.run.validates
+    }
+
+    /// Whether the run has validated, or done an epoch.
+    pub(super) fn was_validated(&self) -> bool {
+        self.run.was_validated || self.run.epoch > 0
     }
 
     /// The first device of the run.

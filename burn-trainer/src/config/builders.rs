@@ -8,6 +8,7 @@ use crate::config::batch_limit::BatchLimit;
 use crate::config::early_stopping::EarlyStopping;
 use crate::config::init_from::InitFrom;
 use crate::config::trainer_config::{ChangedHparams, EndWith, FailedSaves, TrainerConfig};
+use crate::config::validation::Validation;
 use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyConfig};
 
 impl TrainerConfig {
@@ -198,6 +199,8 @@ plain! {
     with_max_epochs, max_epochs: usize;
     /// Sets the number of epochs before which neither early stopping nor a callback ends the run.
     with_min_epochs, min_epochs: usize;
+    /// Sets when the run validates.
+    with_validation, validation: Validation;
     /// Turns all saving on or off.
     with_checkpoint_saving, checkpoint_saving: bool;
     /// Sets the seed of every random number that the loop draws.

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::config::batch_limit::BatchLimit;
 use crate::config::early_stopping::EarlyStopping;
 use crate::config::trainer_config::{EndWith, TrainerConfig};
+use crate::config::validation::ChosenValidation;
 use crate::error::{Error, Result};
 use crate::metrics::MAX_EPOCHS;
 use crate::strategy::{Last, MAX_TIMEOUT_SECONDS, StrategyConfig};
@@ -32,6 +33,7 @@ impl TrainerConfig {
             return Err(Error::config("max_file_bytes", "no file has 0 bytes: leave it out for 100 GiB"));
         }
         self.check_limits()?;
+        self.check_validation()?;
         check_path("root", &self.root)?;
         check_home("logs", Path::new(&self.logs))?;
         if let Some(init_from) = &self.init_from {
@@ -119,7 +121,7 @@ impl TrainerConfig {
                 return wrong("early_stopping.mode", reason);
             }
             if *patience == 0 {
-                return wrong("early_stopping.patience", "it must be at least 1 epoch".to_owned());
+                return wrong("early_stopping.patience", "it must be at least 1 validation".to_owned());
             }
             if !(*min_delta >= 0.0 && min_delta.is_finite()) {
                 return wrong(
@@ -129,8 +131,7 @@ impl TrainerConfig {
             }
         }
         if self.limit_valid_batches.is_some_and(BatchLimit::is_zero)
-            && let Some(metric) =
-                self.metrics_of_strategies().into_iter().find(|name| name.to_lowercase().starts_with("val"))
+            && let Some(metric) = self.metric_of_validation()
         {
             let reason = format!(
                 "it leaves validation out, and a strategy or early stopping looks at {metric}: take a metric of the training, or \
@@ -139,6 +140,37 @@ impl TrainerConfig {
             return wrong("limit_valid_batches", reason);
         }
         Ok(())
+    }
+
+    fn check_validation(&self) -> Result<()> {
+        if let Some((setting, reason)) = self.validation.wrong() {
+            return Err(Error::config(setting, reason));
+        }
+        let never = match self.validation.chosen() {
+            ChosenValidation::EveryNEpochs(epochs) if epochs > self.max_epochs as u64 => {
+                Some(("every_n_epochs", epochs, "max_epochs", self.max_epochs as u64))
+            }
+            ChosenValidation::EveryNSteps(steps) => {
+                let max = self.max_steps.filter(|max| steps > *max);
+                max.map(|max| ("every_n_steps", steps, "max_steps", max))
+            }
+            _ => None,
+        };
+        match (never, self.metric_of_validation()) {
+            (Some((field, value, limit, max)), Some(metric)) => {
+                let reason = format!(
+                    "it is {value}, and {limit} is {max}: the run would never validate, and a strategy or early stopping looks at \
+                     {metric}"
+                );
+                Err(Error::config(format!("validation.{field}"), reason))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A metric of the validation that a strategy or early stopping looks at, as it is written.
+    fn metric_of_validation(&self) -> Option<String> {
+        self.metrics_of_strategies().into_iter().find(|name| name.to_lowercase().starts_with("val"))
     }
 
     /// The metrics that strategies and early stopping look at, as they are written.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::strategy::MetricConfig;
 
-/// Ends the run when a metric has not improved over so many epochs. In the configuration:
+/// Ends the run when a metric has not improved over so many validations (for a metric of the training: epochs). In the configuration:
 /// `{"early_stopping": {"metric": "val_loss", "patience": 3}}`.
 ///
 /// ```
@@ -23,7 +23,7 @@ pub struct EarlyStopping {
     /// Whether lower or higher is better, if `metric` does not say it; by default what the metric says of itself.
     #[serde(default)]
     pub mode: Option<MetricMode>,
-    /// After how many epochs in a row without an improvement the run ends.
+    /// After how many validations in a row without an improvement the run ends.
     #[serde(default = "default_patience")]
     pub patience: u64,
     /// By how much a value must be better than the best one to be an improvement.
@@ -32,7 +32,7 @@ pub struct EarlyStopping {
     /// The run ends as soon as the metric is at least as good as this.
     #[serde(default)]
     pub threshold: Option<f64>,
-    /// Whether a value that is not a number (or infinite) ends the run; otherwise it is an epoch without an improvement.
+    /// Whether a value that is not a number (or infinite) ends the run; otherwise it is a validation without an improvement.
     #[serde(default = "default_check_finite")]
     pub check_finite: bool,
 }
@@ -46,7 +46,7 @@ fn default_check_finite() -> bool {
 }
 
 impl EarlyStopping {
-    /// With a patience of 3 epochs.
+    /// With a patience of 3 validations.
     #[must_use]
     pub fn new(metric: impl Into<MetricConfig>) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl EarlyStopping {
         self
     }
 
-    /// Sets after how many epochs without an improvement the run ends.
+    /// Sets after how many validations without an improvement the run ends.
     #[must_use]
     pub fn with_patience(mut self, patience: u64) -> Self {
         self.patience = patience;

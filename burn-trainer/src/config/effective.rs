@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::config::early_stopping::EarlyStopping;
 use crate::config::trainer_config::TrainerConfig;
+use crate::config::validation::Validation;
 use crate::process::launcher;
 use crate::strategy::{Best, DEFAULT_TIMEOUT_SECONDS, Last, MetricConfig, OnException, StrategyConfig};
 
@@ -86,6 +87,7 @@ impl TrainerConfig {
             ("limit_valid_batches", self.limit_valid_batches.is_some()),
             ("overfit_batches", self.overfit_batches.is_some()),
             ("min_epochs", self.min_epochs > 0),
+            ("validation", self.validation != Validation::default()),
         ];
         limits.into_iter().find_map(|(name, is_set)| is_set.then_some(name))
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::config::batch_limit::BatchLimit;
 use crate::config::trainer_config::TrainerConfig;
+use crate::config::validation::Validation;
 use crate::strategy::{StrategyConfig, directory_within};
 
 const ONE: Option<BatchLimit> = Some(BatchLimit::Count(1));
@@ -30,6 +31,7 @@ impl TrainerConfig {
             limit_train_batches: ONE,
             limit_valid_batches,
             overfit_batches: None,
+            validation: Validation::default(),
             checkpoint_saving: true,
             best: None,
             last: None,

@@ -8,6 +8,7 @@ mod effective;
 mod fast_dev_run;
 mod init_from;
 mod trainer_config;
+mod validation;
 
 pub use batch_limit::BatchLimit;
 /// ```
@@ -30,3 +31,5 @@ pub(crate) use check::check_path;
 pub use early_stopping::EarlyStopping;
 pub use init_from::InitFrom;
 pub use trainer_config::{ChangedHparams, EndWith, FailedSaves, TrainerConfig};
+pub(crate) use validation::ChosenValidation;
+pub use validation::Validation;

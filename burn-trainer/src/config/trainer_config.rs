@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::batch_limit::BatchLimit;
 use crate::config::early_stopping::EarlyStopping;
 use crate::config::init_from::InitFrom;
+use crate::config::validation::Validation;
 use crate::dataloader::DEFAULT_SEED;
 use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyConfig};
 
@@ -23,6 +24,7 @@ use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyC
 /// | `limit_train_batches`, `limit_valid_batches` | none | use a part of each epoch's batches: a number, or a fraction of all |
 /// | `overfit_batches` | none | train on the same few batches again and again |
 /// | `fast_dev_run` | false | one batch of everything, a save and a load, in a temporary directory: nothing is left |
+/// | `validation` | each epoch's end | every so many steps, every so much time, each part of an epoch, or every so many epochs |
 /// | `checkpoint_saving` | true | false turns all saving off |
 /// | `best`, `last`, `on_exception` | none | adjust one of the three that `primary_metric` turns on |
 /// | `strategies` | none | replaces the three; an empty list saves nothing |
@@ -76,7 +78,7 @@ pub struct TrainerConfig {
     pub max_epochs: usize,
     /// The number of epochs before which neither early stopping nor a callback ends the run.
     pub min_epochs: usize,
-    /// Ends the run when a metric has not improved for some epochs; see [`EarlyStopping`].
+    /// Ends the run when a metric has not improved for some validations; see [`EarlyStopping`].
     pub early_stopping: Option<EarlyStopping>,
     /// The number of optimizer steps of the whole run, at which it ends as done, whatever `max_epochs` says.
     pub max_steps: Option<u64>,
@@ -94,6 +96,8 @@ pub struct TrainerConfig {
     /// a resume does, and leaves nothing: all files are in a temporary directory, which is removed. To see in seconds that a run
     /// of hours does not fail at its end.
     pub fast_dev_run: bool,
+    /// When the run validates; see [`Validation`].
+    pub validation: Validation,
     /// Whether checkpoints are saved at all.
     pub checkpoint_saving: bool,
     /// How the best checkpoints are saved. Without `primary_metric`, setting it turns this strategy on.
@@ -266,6 +270,7 @@ impl Default for TrainerConfig {
             limit_valid_batches: None,
             overfit_batches: None,
             fast_dev_run: false,
+            validation: Validation::default(),
             checkpoint_saving: true,
             best: None,
             last: None,

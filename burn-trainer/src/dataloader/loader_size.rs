@@ -46,6 +46,17 @@ impl LoaderSize {
         }
     }
 
+    /// The same loader with so many items.
+    pub(crate) fn with_items(self, items: u64) -> Self {
+        Self { items: usize::try_from(items).unwrap_or(usize::MAX), ..self }
+    }
+
+    /// So many batches of one item.
+    #[cfg(test)]
+    pub(crate) fn of_batches(batches: usize) -> Self {
+        Self { items: batches, batch_size: 1, drop_last: false }
+    }
+
     /// Items of the data set.
     pub(crate) fn items(self) -> usize {
         self.items

@@ -59,6 +59,13 @@ impl LoggedValues {
         self.epochs.get(&epoch)?.get(&(id.clone(), split.clone()))?.value()
     }
 
+    /// Forgets a split of an epoch: it is logged again.
+    pub(super) fn forget(&mut self, epoch: usize, split: &Split) {
+        if let Some(values) = self.epochs.get_mut(&epoch) {
+            values.retain(|(_, of), _| of != split);
+        }
+    }
+
     /// Forgets the epochs up to this one: the history has them.
     pub(super) fn forget_until(&mut self, epoch: usize) {
         self.epochs.retain(|known, _| *known > epoch);

@@ -4,6 +4,8 @@
 //! The logger's thread writes the lines. The loop closes the epochs. The writer's thread makes a section of what had
 //! been logged at the step of a save.
 
+mod epoch_validations;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +13,8 @@ use burn_ckpt::Section;
 use parking_lot::Mutex;
 
 use super::history_format::{Entries, EpochTable, EpochValues, History};
+pub(super) use epoch_validations::STEP;
+use epoch_validations::{EpochValidations, ValidationUnderWay};
 
 /// How often a wait for an update looks.
 const POLL: Duration = Duration::from_millis(1);
@@ -28,9 +32,10 @@ struct HistoryState {
     /// The last epoch (burn's number) whose value is shown.
     until: Option<usize>,
     current: Arc<Mutex<EpochLog>>,
+    validation: ValidationUnderWay,
 }
 
-/// The training split of one epoch, which a save may still need when the loop is in the next one.
+/// What is logged in one epoch, which a save may still need when the loop is in the next one.
 #[derive(Debug, Default)]
 struct EpochLog {
     /// burn's number of the epoch.
@@ -40,6 +45,7 @@ struct EpochLog {
     entries: Entries,
     /// Metrics that are not means over the batches, each with the number of the update that showed it.
     no_means: Vec<(u64, String)>,
+    validations: EpochValidations,
 }
 
 /// The history up to an update of the epoch in progress.
@@ -47,6 +53,9 @@ pub(crate) struct HistoryAt {
     epochs: Arc<EpochTable>,
     current: Arc<Mutex<EpochLog>>,
     updates: u64,
+    /// The step of the last validation in it, and its lines: the next one replaces those.
+    validated: Option<u64>,
+    valid_entries: Arc<Entries>,
 }
 
 impl SharedHistory {
@@ -54,14 +63,16 @@ impl SharedHistory {
     pub(crate) fn restore(&self, history: History, epoch: usize, updates: u64) {
         let no_means = history.no_means.into_iter().map(|metric| (0, metric)).collect();
         let entries = history.entries.into_iter().map(|(metric, lines)| (metric, lines.until(updates)));
-        let current = EpochLog { epoch, updates, entries: entries.collect(), no_means };
+        let validations = EpochValidations::restored(history.validations, history.valid_entries);
+        let current = EpochLog { epoch, updates, entries: entries.collect(), no_means, validations };
         let done = epoch.saturating_sub(1);
         let mut epochs = history.epochs;
         if epochs.len() > done {
             Arc::make_mut(&mut epochs).set_len(done);
         }
         let current = Arc::new(Mutex::new(current));
-        *self.0.lock() = HistoryState { epochs, done, until: None, current };
+        let validation = ValidationUnderWay::default();
+        *self.0.lock() = HistoryState { epochs, done, until: None, current, validation };
     }
 
     /// Hides the epochs after this one (burn's number). While early stopping is replayed over finished epochs, it must
@@ -85,6 +96,43 @@ impl SharedHistory {
             }
             false => Default::default(),
         }
+    }
+
+    /// A validation begins. `keeps_lines`: a run that resumes after it needs them.
+    pub(super) fn begin_validation(&self, keeps_lines: bool) {
+        self.0.lock().validation.begin(keeps_lines);
+    }
+
+    /// The number of validations that this process has begun.
+    pub(super) fn validation(&self) -> u64 {
+        self.0.lock().validation.number
+    }
+
+    /// Adds the lines of an update of the validation, by burn's names of the metrics.
+    pub(super) fn log_validation<'a>(&self, lines: impl Iterator<Item = (&'a str, &'a str)>) {
+        self.0.lock().validation.log(lines);
+    }
+
+    /// The validation is done, in an epoch. Its values are kept if they are given.
+    pub(super) fn end_validation(&self, epoch: usize, values: Option<EpochValues>) {
+        let lines = self.0.lock().validation.take_lines();
+        if let Some(values) = values {
+            self.current(epoch).lock().validations.push(values, lines);
+        }
+    }
+
+    /// The lines of the last validation in an epoch.
+    pub(super) fn validation_entries(&self, epoch: usize) -> Arc<Entries> {
+        let current = Arc::clone(&self.0.lock().current);
+        let current = current.lock();
+        if current.epoch == epoch { current.validations.lines() } else { Arc::default() }
+    }
+
+    /// The values of the validations of an epoch after the first `count`, as JSON.
+    pub(super) fn validation_rows(&self, epoch: usize, count: usize) -> Vec<String> {
+        let current = Arc::clone(&self.0.lock().current);
+        let current = current.lock();
+        if current.epoch == epoch { current.validations.rows_after(count) } else { Vec::new() }
     }
 
     /// Notes that a metric is not a mean over the batches, as the update shows that is logged next.
@@ -161,10 +209,12 @@ impl SharedHistory {
         state.epochs.value(full_name, epoch.checked_sub(1)?)
     }
 
-    /// The history with the first `updates` updates of the epoch in progress. Copies nothing.
-    pub(crate) fn at(&self, updates: u64) -> HistoryAt {
+    /// The history with the first `updates` updates of the epoch in progress, and its validations up to a step. Copies nothing.
+    pub(crate) fn at(&self, updates: u64, validated: Option<u64>) -> HistoryAt {
         let state = self.0.lock();
-        HistoryAt { epochs: Arc::clone(&state.epochs), current: Arc::clone(&state.current), updates }
+        let (epochs, current) = (Arc::clone(&state.epochs), Arc::clone(&state.current));
+        let valid_entries = current.lock().validations.lines_of(validated);
+        HistoryAt { epochs, current, updates, validated, valid_entries }
     }
 }
 
@@ -177,9 +227,12 @@ impl HistoryAt {
         let entries = entries.filter(|(_, lines)| !lines.is_empty()).collect();
         let no_means = current.no_means.iter().filter(|(number, _)| *number <= self.updates);
         let no_means = no_means.map(|(_, metric)| metric.clone()).collect();
+        let validations = current.validations.until(self.validated);
+        let valid_entries = Entries::clone(&self.valid_entries);
         // The JSON of a long epoch takes time. Metrics can be logged meanwhile.
         drop(current);
-        History { epochs: Arc::clone(&self.epochs), entries, no_means }.section()
+        let epochs = Arc::clone(&self.epochs);
+        History { epochs, entries, no_means, validations, valid_entries }.section()
     }
 }
 
@@ -215,7 +268,7 @@ mod tests {
         let history = SharedHistory::default();
         history.log(1, line("a"));
         history.log(1, line("b"));
-        let at = history.at(1);
+        let at = history.at(1, None);
         history.log(1, line("c"));
         history.close_epoch(values(f64::NAN));
         history.log(2, line("d"));
@@ -223,9 +276,32 @@ mod tests {
         assert_eq!(losses(&read_back.entries), [(1, "a")]);
         assert_eq!(read_back.epochs.len(), 0);
 
-        let later = read(&history.at(1));
+        let later = read(&history.at(1, None));
         assert_eq!(losses(&later.entries), [(1, "d")]);
         assert!(later.epochs.value("train_loss", 0).unwrap().is_nan());
+    }
+
+    #[test]
+    fn a_save_has_the_validations_up_to_its_step_however_late_it_is_written() {
+        let history = SharedHistory::default();
+        let validate = |step: u64, text| {
+            history.begin_validation(true);
+            history.log_validation(line(text));
+            history.end_validation(1, Some(IndexMap::from([(STEP.to_owned(), step as f64)])));
+        };
+        history.log(1, line("a"));
+        validate(3, "three");
+        let at = history.at(1, Some(3));
+        validate(6, "six");
+        let read_back = read(&at);
+        assert_eq!((losses(&read_back.valid_entries), read_back.validations.len()), (vec![(1, "three")], 1));
+        // A validation that is under way, or whose state is not yet that of a save, is in none.
+        assert_eq!(read(&history.at(1, None)).validations.len(), 0);
+        let resumed = SharedHistory::default();
+        resumed.restore(read(&history.at(1, Some(6))), 1, 1);
+        assert_eq!(losses(&resumed.validation_entries(1)), [(1, "six")]);
+        assert_eq!(resumed.validation_rows(1, 1), [r#"{"step":6}"#]);
+        assert!(resumed.validation_entries(2).is_empty());
     }
 
     #[test]
@@ -233,7 +309,7 @@ mod tests {
         let history = SharedHistory::default();
         history.log(3, line("a"));
         history.log(3, line("not in the state"));
-        let stopped = read(&history.at(2));
+        let stopped = read(&history.at(2, None));
         let resumed = SharedHistory::default();
         resumed.restore(stopped, 3, 1);
         resumed.log(3, line("b"));
@@ -250,7 +326,7 @@ mod tests {
         resumed.close_epoch(values(0.25));
         assert_eq!(resumed.epochs(), 4);
         let again = SharedHistory::default();
-        again.restore(read(&resumed.at(0)), 5, 0);
+        again.restore(read(&resumed.at(0, None)), 5, 0);
         let seen: Vec<_> = (1..=5).map(|epoch| again.value("train_loss", epoch)).collect();
         assert_eq!(seen, [Some(0.5), None, None, Some(0.25), None]);
     }

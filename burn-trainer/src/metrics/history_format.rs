@@ -38,6 +38,12 @@ pub(crate) struct History {
     /// Which of these metrics are not means over the batches.
     #[serde(default)]
     pub(super) no_means: Vec<String>,
+    /// The values of each validation within the epoch in progress, with its optimizer step as `step`.
+    #[serde(default, skip_serializing_if = "EpochTable::is_empty")]
+    pub(super) validations: EpochTable,
+    /// The lines of the last of them.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub(super) valid_entries: Entries,
 }
 
 /// Counts what is written.
@@ -105,6 +111,8 @@ impl History {
             ("epochs", history.epochs.len(), MAX_EPOCHS),
             ("metrics", history.entries.len(), MAX_METRICS),
             ("metrics that are not means", history.no_means.len(), MAX_METRICS),
+            ("validations in an epoch", history.validations.len(), MAX_EPOCHS),
+            ("metrics of the validation", history.valid_entries.len(), MAX_METRICS),
         ] {
             if count > limit {
                 return Err(format!("it has {count} {what}, and {limit} at most are read"));
@@ -144,6 +152,11 @@ mod tests {
             ("[".to_owned(), "EOF"),
             (format!(r#"{{"epochs":[],"entries":{{{}}}}}"#, many.join(",")), "10000 at most"),
             (format!(r#"{{"epochs":[],"entries":{{}},"no_means":[{names}]}}"#), "10000 at most"),
+            (
+                format!(r#"{{"epochs":[],"entries":{{}},"valid_entries":{{{}}}}}"#, many.join(",")),
+                "10000 at most",
+            ),
+            (r#"{"epochs":[],"entries":{},"validations":[{"step":"seven"}]}"#.to_owned(), "seven"),
         ] {
             let error = read(&json).unwrap_err();
             assert!(error.contains(reason), "{error}");

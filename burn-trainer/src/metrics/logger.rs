@@ -31,6 +31,10 @@ pub(crate) struct RunMetricLogger {
     resumed: Option<ResumedEpoch>,
     means: EpochMeans,
     epoch: usize,
+    /// The validation whose lines came last.
+    validation: u64,
+    /// How many validations of the epoch are in the file of their values.
+    written_validations: usize,
     /// Called before the first update is logged.
     at_first_update: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -54,6 +58,8 @@ impl RunMetricLogger {
             resumed: None,
             means: EpochMeans::default(),
             epoch: 0,
+            validation: 0,
+            written_validations: 0,
             at_first_update: None,
         }
     }
@@ -89,12 +95,13 @@ impl RunMetricLogger {
             files.remove_later(epoch);
         }
         let (entries, no_means) = self.metrics.history.entries(epoch);
-        self.restore_lines(epoch, &entries);
+        self.restore_lines(epoch, &Split::Train, &entries);
+        self.restore_lines(epoch, &Split::Valid, &self.metrics.history.validation_entries(epoch));
         self.means = EpochMeans::resumed(epoch, &entries, &no_means, |metric| self.id(metric));
     }
 
     /// Writes the lines of a partially finished epoch to its files again, and counts them in `logged`.
-    fn restore_lines(&mut self, epoch: usize, entries: &Entries) {
+    fn restore_lines(&mut self, epoch: usize, split: &Split, entries: &Entries) {
         for (metric, lines) in entries {
             let Some(id) = self.id(metric) else { continue };
             let is_numeric = self.metrics.table.lock().is_numeric(&id);
@@ -105,20 +112,40 @@ impl RunMetricLogger {
                     left_out += 1;
                     continue;
                 }
-                self.logged.add(&id, line, epoch, &Split::Train);
+                self.logged.add(&id, line, epoch, split);
                 text.push_str(line);
                 text.push('\n');
                 if text.len() > BLOCK {
-                    self.append(&id, &text, epoch, &Split::Train);
+                    self.append(&id, &text, epoch, split);
                     text.clear();
                 }
             }
             if !text.is_empty() {
-                self.append(&id, &text, epoch, &Split::Train);
+                self.append(&id, &text, epoch, split);
             }
             if left_out > 0 {
                 log::warn!("{left_out} lines of the metric {metric} in the checkpoint are not numbers");
             }
+        }
+    }
+
+    /// Begins the lines of a validation anew where the epoch has had one before.
+    fn begin_validation(&mut self, epoch: usize) {
+        let validation = self.metrics.history.validation();
+        if std::mem::replace(&mut self.validation, validation) != validation {
+            self.logged.forget(epoch, &Split::Valid);
+            if let Some(files) = &mut self.files {
+                files.start_again(epoch, &Split::Valid);
+            }
+        }
+    }
+
+    /// Writes the values of the epoch's validations that are not in their file yet.
+    fn write_validations(&mut self) {
+        let Some(files) = &mut self.files else { return };
+        for line in self.metrics.history.validation_rows(self.epoch, self.written_validations) {
+            files.append_validation(&line, self.epoch);
+            self.written_validations += 1;
         }
     }
 
@@ -150,16 +177,17 @@ impl MetricLogger for RunMetricLogger {
             self.resume(resumed);
         }
         if self.epoch != epoch {
-            self.epoch = epoch;
+            (self.epoch, self.written_validations) = (epoch, 0);
             self.logged.forget_until(self.metrics.history.epochs());
+        }
+        self.write_validations();
+        if *split == Split::Valid {
+            self.begin_validation(epoch);
+            self.metrics.history.log_validation(lines(&update, &self.names));
         }
         if *split == Split::Train {
             self.means.complete(epoch, &mut update, &self.names, &self.metrics.history);
-            let lines = entries(&update).filter_map(|entry| {
-                let name = self.names.get(&entry.metric_id)?;
-                Some((name.as_str(), entry.serialized_entry.serialized.as_str()))
-            });
-            self.metrics.history.log(epoch, lines);
+            self.metrics.history.log(epoch, lines(&update, &self.names));
         }
         self.metrics.table.lock().update(&update, split);
         for entry in entries(&update) {
@@ -172,6 +200,8 @@ impl MetricLogger for RunMetricLogger {
     }
 
     fn read_numeric(&mut self, name: &str, epoch: usize, split: &Split) -> Result<Vec<NumericEntry>, String> {
+        // A validation that has ended asks, so that its values are written now.
+        self.write_validations();
         // Never from the files: an epoch may have been trained in another directory, and files of epochs can be left that
         // this run has not reached.
         if !self.metrics.history.may_see(epoch) {
@@ -192,6 +222,17 @@ impl MetricLogger for RunMetricLogger {
     }
 
     fn log_epoch_summary(&mut self, _summary: EpochSummary) {}
+}
+
+/// The lines of an update, by burn's names of the metrics.
+fn lines<'a>(
+    update: &'a MetricsUpdate,
+    names: &'a HashMap<MetricId, MetricName>,
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    entries(update).filter_map(|entry| {
+        let name = names.get(&entry.metric_id)?;
+        Some((name.as_str(), entry.serialized_entry.serialized.as_str()))
+    })
 }
 
 /// The entries of an update that burn's file logger writes: all but the placeholders.

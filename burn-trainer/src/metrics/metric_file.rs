@@ -4,7 +4,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::create_directory;
-use burn_ckpt::plumbing::storage::StoredFile;
+use burn_ckpt::plumbing::storage::{self, StoredFile};
 
 use crate::run_files::regular_file;
 
@@ -12,6 +12,8 @@ use crate::run_files::regular_file;
 pub(super) const EPOCH_PREFIX: &str = "epoch-";
 /// Ending of a metric's file.
 pub(super) const METRIC_SUFFIX: &str = ".log";
+/// The file with the values of each validation of an epoch, a line of JSON each. No metric's file has this ending.
+pub(super) const VALIDATIONS: &str = "validations.jsonl";
 /// Bytes of unwritten lines that one file keeps. What comes after is lost.
 pub(super) const MAX_UNWRITTEN: usize = 1 << 20;
 
@@ -65,6 +67,13 @@ impl MetricFile {
             self.unwritten = text;
         }
         written
+    }
+
+    /// Removes it, if it was created.
+    pub(super) fn remove(self) -> io::Result<()> {
+        // Closed first: some systems do not remove an open file.
+        drop(self.file);
+        storage::remove_file(&self.path).map(drop)
     }
 
     /// Gives up the lines that are kept.

@@ -4,6 +4,7 @@
 //! the next split begins, or at the end; a line at the end names the files that stay incomplete.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use burn::train::metric::{MetricDefinition, MetricId, MetricName};
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::{CHECKPOINT_DIR, is_there, safe_name, same_file_name};
 
-use super::metric_file::{EPOCH_PREFIX, METRIC_SUFFIX, MetricFile};
+use super::metric_file::{EPOCH_PREFIX, METRIC_SUFFIX, MetricFile, VALIDATIONS};
 use super::name_digest::digest;
 use super::old_metric_files::remove_metric_files;
 use crate::error::{Error, Result};
@@ -39,6 +40,8 @@ pub(super) struct MetricFiles {
     incomplete: Vec<MetricFile>,
     epoch: usize,
     split: Option<Split>,
+    /// The values of each validation of the epoch.
+    validations: Option<MetricFile>,
     /// Whether a write failed in this epoch.
     failed: bool,
     /// Whether the failure was reported, in this epoch or in an earlier one without a success since.
@@ -56,6 +59,7 @@ impl MetricFiles {
             incomplete: Vec::new(),
             epoch: 0,
             split: None,
+            validations: None,
             failed: false,
             reported: false,
         }
@@ -103,23 +107,58 @@ impl MetricFiles {
         }
         let Some(file) = self.files.get_mut(&key) else { return };
         if let Err(error) = file.append(text) {
-            self.failed = true;
-            if !self.reported {
-                self.reported = true;
-                let message = format!(
-                    "the metric file {} cannot be written: {}. Training continues, and its lines are kept and written when that \
-                     is possible",
-                    file.path.display(),
-                    chain(&error)
-                );
-                warn(&message);
+            let path = file.path.clone();
+            self.report(&path, &error);
+        }
+    }
+
+    /// Appends the values of a validation in an epoch (burn's number).
+    pub(super) fn append_validation(&mut self, line: &str, epoch: usize) {
+        if self.validations.as_ref().is_none_or(|file| file.epoch != epoch) {
+            let path = self.epoch_directory(epoch, &Split::Valid).join(VALIDATIONS);
+            let before = self.validations.replace(MetricFile::new(path, epoch));
+            self.incomplete.extend(before.filter(MetricFile::is_incomplete));
+        }
+        let Some(file) = &mut self.validations else { return };
+        if let Err(error) = file.append(&format!("{line}\n")) {
+            let path = file.path.clone();
+            self.report(&path, &error);
+        }
+    }
+
+    /// Removes the lines of a split in an epoch: others take their place.
+    pub(super) fn start_again(&mut self, epoch: usize, split: &Split) {
+        for (_, file) in self.files.extract_if(|(_, of), file| of == split && file.epoch == epoch) {
+            let path = file.path.clone();
+            if let Err(error) = file.remove() {
+                let (path, error) = (path.display(), chain(&error));
+                warn(&format!("the metric file {path} of an earlier validation stays: {error}"));
             }
         }
     }
 
+    /// Reports that a file cannot be written, once.
+    fn report(&mut self, path: &Path, error: &io::Error) {
+        self.failed = true;
+        if !std::mem::replace(&mut self.reported, true) {
+            let message = format!(
+                "the metric file {} cannot be written: {}. Training continues, and its lines are kept and written when that is \
+                 possible",
+                path.display(),
+                chain(error)
+            );
+            warn(&message);
+        }
+    }
+
+    /// All files that are in use, those of earlier epochs only where lines are missing.
+    fn all(&mut self) -> impl Iterator<Item = &mut MetricFile> {
+        self.incomplete.iter_mut().chain(self.files.values_mut()).chain(&mut self.validations)
+    }
+
     /// Writes the lines that could not be written before, as far as that is possible now.
     fn complete(&mut self) {
-        for file in self.incomplete.iter_mut().chain(self.files.values_mut()) {
+        for file in self.all() {
             // It was reported when it failed first, and the line at the end names it.
             if let Err(error) = file.complete() {
                 log::debug!("{} is still incomplete: {error}", file.path.display());
@@ -134,8 +173,11 @@ impl MetricFiles {
             self.names = ids.into_iter().zip(file_names(&names)).collect();
         }
         let name = self.names.get(id)?;
-        let epoch = format!("{EPOCH_PREFIX}{epoch}");
-        Some(self.run_dir.join(split.to_string()).join(epoch).join(format!("{name}{METRIC_SUFFIX}")))
+        Some(self.epoch_directory(epoch, split).join(format!("{name}{METRIC_SUFFIX}")))
+    }
+
+    fn epoch_directory(&self, epoch: usize, split: &Split) -> PathBuf {
+        self.run_dir.join(split.to_string()).join(format!("{EPOCH_PREFIX}{epoch}"))
     }
 
     /// Removes the files of epochs after this one (burn's number), and the validation's files of this one: they come from
@@ -153,7 +195,7 @@ impl MetricFiles {
 impl Drop for MetricFiles {
     fn drop(&mut self) {
         self.complete();
-        let files = self.incomplete.iter().chain(self.files.values()).filter(|file| file.is_incomplete());
+        let files = self.all().filter(|file| file.is_incomplete());
         let mut names: Vec<String> = files.map(|file| file.path.display().to_string()).collect();
         if names.is_empty() {
             return;

@@ -8,7 +8,7 @@ use burn::train::metric::store::Split;
 use burn_ckpt::plumbing::{list, storage};
 use burn_ckpt::{Error, Result};
 
-use super::metric_file::{EPOCH_PREFIX, METRIC_SUFFIX};
+use super::metric_file::{EPOCH_PREFIX, METRIC_SUFFIX, VALIDATIONS};
 use crate::process::console::note;
 
 /// Removes the metric files of a split's epochs from this one on (burn's number), and the directories that are empty then.
@@ -43,7 +43,8 @@ fn epoch_of(directory: &Path) -> Option<usize> {
 }
 
 fn is_metric_file(path: &Path) -> Result<bool> {
-    let is_named = path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(METRIC_SUFFIX));
+    let is_ours = |name: &str| name.ends_with(METRIC_SUFFIX) || name == VALIDATIONS;
+    let is_named = path.file_name().is_some_and(|name| is_ours(&name.to_string_lossy()));
     Ok(is_named && entry(path)?.is_some_and(|present| present.is_file()))
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use burn::train::metric::store::{Aggregate, EventStoreClient, Split};
 use indexmap::IndexMap;
 
-use super::history::SharedHistory;
+use super::history::{STEP, SharedHistory};
 use super::table::SharedMetrics;
 
 /// How long the end of burn's store is waited for where a panic shows that it has panicked.
@@ -30,6 +30,31 @@ impl RunMetrics {
     /// The latest value of every metric.
     pub(crate) fn values(&self) -> IndexMap<String, f64> {
         self.table.lock().values().clone()
+    }
+
+    /// The same, but for a validation that is under way: those of the one before.
+    pub(crate) fn whole_values(&self) -> IndexMap<String, f64> {
+        self.table.lock().whole_values()
+    }
+
+    /// A validation begins: its lines take the place of those of the one before in the epoch. `is_within`: the epoch's training
+    /// is not done, so that a resumed run needs the lines.
+    pub(crate) fn begin_validation(&self, is_within: bool) {
+        self.table.lock().begin_validation();
+        self.history.begin_validation(is_within);
+    }
+
+    /// It is done, and its values are in the table. With a `step`, they are noted as those of this step in the epoch (burn's
+    /// number).
+    pub(crate) fn end_validation(&self, epoch: usize, step: Option<u64>, store: &EventStoreClient) {
+        let row = step.map(|step| {
+            let step = std::iter::once((STEP.to_owned(), step as f64));
+            step.chain(self.table.lock().validation_values()).collect()
+        });
+        self.history.end_validation(epoch, row);
+        self.table.lock().end_validation();
+        // The logger writes the row now.
+        Self::await_updates(store);
     }
 
     /// The message of a panic that has ended training. If it only says that burn's event store is gone, it is that of the

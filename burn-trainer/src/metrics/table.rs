@@ -25,6 +25,8 @@ pub(crate) struct MetricTable {
     /// The metrics that this process has logged as numbers, or before a resume in the training split of the epoch in progress. Some
     /// have a value at the end of an epoch only.
     logged: IndexSet<String>,
+    /// While a validation is under way, the values of the one before.
+    before_validation: Option<IndexMap<String, f64>>,
 }
 
 #[derive(Debug, Clone)]
@@ -74,6 +76,34 @@ impl MetricTable {
     /// The latest values, in the order in which the metrics were first logged.
     pub(crate) fn values(&self) -> &IndexMap<String, f64> {
         &self.values
+    }
+
+    /// The same without those of a validation that is under way, or was stopped: of a part of its data. Those of the one before are
+    /// in their place.
+    pub(crate) fn whole_values(&self) -> IndexMap<String, f64> {
+        let Some(before) = &self.before_validation else { return self.values.clone() };
+        let whole = self.values.iter().filter_map(|(name, value)| {
+            let value = if is_of_validation(name) { before.get(name) } else { Some(value) };
+            Some((name.clone(), *value?))
+        });
+        whole.collect()
+    }
+
+    /// The values of the validation.
+    pub(super) fn validation_values(&self) -> IndexMap<String, f64> {
+        let values = self.values.iter().filter(|(name, _)| is_of_validation(name));
+        values.map(|(name, value)| (name.clone(), *value)).collect()
+    }
+
+    /// A validation begins.
+    pub(super) fn begin_validation(&mut self) {
+        let before = self.validation_values();
+        self.before_validation.get_or_insert(before);
+    }
+
+    /// It is done.
+    pub(super) fn end_validation(&mut self) {
+        self.before_validation = None;
     }
 
     /// Restores the values of a resumed run. They stand until newer ones are logged. `is_trained`: those of the training split are
@@ -217,6 +247,11 @@ fn prefix(split: &Split) -> Option<&'static str> {
         Split::Valid => Some(VALID),
         Split::Test(_) => None,
     }
+}
+
+/// Whether a metric is one of the validation, by its full name.
+pub(crate) fn is_of_validation(name: &str) -> bool {
+    name.strip_prefix(VALID).is_some_and(|rest| rest.starts_with('_'))
 }
 
 fn named(split: &str, key: &str) -> String {

@@ -50,6 +50,8 @@ pub struct PlainRenderer {
     started: Instant,
     printed: Instant,
     hidden: bool,
+    /// The training split that a validation within it interrupts.
+    interrupted: Option<InterruptedSplit>,
     /// Batches of the first training split before the resume.
     resumed_after: ResumedBatches,
     /// Gives the speed of training.
@@ -63,6 +65,14 @@ impl std::fmt::Debug for ShownSpeedSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("ShownSpeedSource").field(&self.0.is_some()).finish()
     }
+}
+
+/// A training split while a validation within it is shown.
+#[derive(Debug)]
+struct InterruptedSplit {
+    done: usize,
+    items: usize,
+    elapsed: Duration,
 }
 
 #[derive(Debug)]
@@ -86,6 +96,7 @@ impl PlainRenderer {
             started: Instant::now(),
             printed: Instant::now(),
             hidden: false,
+            interrupted: None,
             resumed_after: ResumedBatches::default(),
             speed: ShownSpeedSource::default(),
         }
@@ -151,6 +162,9 @@ impl PlainRenderer {
                 line.push_str(&format!("  {} {}{}", shown.name, significant(value), shown.unit));
             }
         }
+        if let Some(InterruptedSplit { done, items: all, .. }) = &self.interrupted {
+            line.push_str(&format!("  after {} of training", items(*done, *all)));
+        }
         let resumed_after = self.resumed_after.load(Ordering::Relaxed);
         if resumed_after > 0 && self.split == TRAIN {
             line.push_str(&format!("  since batch {resumed_after}"));
@@ -199,7 +213,17 @@ impl TrainingProgressLogger for PlainRenderer {
     }
 
     fn start_split(&mut self, split: &str, items: usize) {
+        let is_within = self.split == TRAIN && split != TRAIN;
+        let interrupted = self.interrupted.take();
+        if is_within {
+            let (done, items, elapsed) = (self.done, self.items, self.started.elapsed());
+            self.interrupted = Some(InterruptedSplit { done, items, elapsed });
+        }
         Self::start(self, split, items);
+        if let Some(interrupted) = interrupted.filter(|_| split == TRAIN) {
+            self.done = interrupted.done;
+            self.started = self.started.checked_sub(interrupted.elapsed).unwrap_or(self.started);
+        }
     }
 
     fn update_split(&mut self, done: usize) {
@@ -212,7 +236,10 @@ impl TrainingProgressLogger for PlainRenderer {
 
     fn end_split(&mut self) {
         self.print();
-        self.resumed_after.store(0, Ordering::Relaxed);
+        if self.split == TRAIN {
+            self.resumed_after.store(0, Ordering::Relaxed);
+        }
+        self.split.clear();
     }
 
     fn end(&mut self) {}

@@ -139,7 +139,7 @@ impl PreparedRun {
             global_step: outcome.steps,
             training_time_seconds: outcome.seconds,
             speed: outcome.speed,
-            metrics: self.metrics.values(),
+            metrics: self.metrics.whole_values(),
             checkpoints: outcome.checkpoints,
             resumed_from: self.resumed_from,
             finished_before: outcome.finished_before,

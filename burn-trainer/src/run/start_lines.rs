@@ -121,7 +121,8 @@ fn progress(resume: &ResumePoint, max_epochs: u64) -> String {
         format!("epoch {epoch} of {max_epochs}, before its validation")
     } else if position.batches > 0 {
         let batches = if position.batches == 1 { "batch" } else { "batches" };
-        format!("epoch {epoch} of {max_epochs}, after {} {batches}", position.batches)
+        let validation = if position.validation_due { ", before a validation" } else { "" };
+        format!("epoch {epoch} of {max_epochs}, after {} {batches}{validation}", position.batches)
     } else {
         format!("epoch {epoch} of {max_epochs}")
     }

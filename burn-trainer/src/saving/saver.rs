@@ -326,7 +326,7 @@ impl Saver {
                 global_step: state.position.global_step,
                 training_time_seconds: state.training_time_seconds,
                 speed: state.speed.map_or(serde_json::Value::Null, RunSpeed::to_json),
-                metrics: state.metrics.clone(),
+                metrics: state.own_metrics(),
                 trainer_state: self.make_state(state, &group, &places)?,
                 conditional: group.iter().all(|save| save.conditional),
                 places,

@@ -79,8 +79,9 @@ impl<'a> RunProgress<'a> {
         Self { epoch, step, elapsed, training_time: elapsed, read_metrics, metrics: OnceCell::new() }
     }
 
-    /// The value of every numeric metric at this event: the epoch's final value where the epoch is done, else the average
-    /// over the epoch so far, this step included.
+    /// The value of every numeric metric of the state at this event. Of the training that is the epoch's final value where the epoch
+    /// is done, else the average over the epoch so far, this step included. Metrics of the validation are there only where this very
+    /// state was validated, not those of an earlier validation.
     ///
     /// burn computes metrics on another thread, beside the next step. The first call waits for it, so ask only at the steps
     /// that need it: at every [`TrainingEvent::StepEnd`] that slows training down. At a [`TrainingEvent::Exception`] it does

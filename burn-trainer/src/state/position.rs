@@ -4,7 +4,7 @@ use burn_ckpt::plumbing::FilenameTemplate;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::MAX_EPOCHS;
+use crate::metrics::{MAX_EPOCHS, is_of_validation};
 use crate::run_speed::RunSpeed;
 
 /// Version of [`TrainerState`] that is written, and the newest that is read.
@@ -43,6 +43,7 @@ pub(crate) struct TrainerState {
     pub(crate) speed: Option<RunSpeed>,
     /// Over the whole run, the time before each resume included.
     pub(crate) training_time_seconds: f64,
+    /// The latest values. Those of a validation are of the state of `last_validation`.
     #[serde(with = "burn_ckpt::plumbing::numbers")]
     pub(crate) metrics: IndexMap<String, f64>,
     /// The strategies that this checkpoint was saved for, with its path relative to the `checkpoint` directory.
@@ -64,7 +65,13 @@ impl TrainerState {
     /// The file name of this state by a strategy's template, without ending.
     pub(crate) fn file_stem(&self, template: &FilenameTemplate) -> burn_ckpt::Result<String> {
         let Position { epoch, global_step, .. } = self.position;
-        template.render(epoch, global_step, self.training_time_seconds, &self.metrics)
+        template.render(epoch, global_step, self.training_time_seconds, &self.own_metrics())
+    }
+
+    /// The metrics of this very state: those of the training, and those of a validation only where it was this state that was
+    /// validated.
+    pub(crate) fn own_metrics(&self) -> IndexMap<String, f64> {
+        self.position.own_metrics(self.metrics.clone())
     }
 
     /// The state at a position, without strategies.
@@ -112,6 +119,9 @@ impl TrainerState {
         }
         if !(self.training_time_seconds >= 0.0 && self.training_time_seconds.is_finite()) {
             return Err(format!("its training time is {} seconds", self.training_time_seconds));
+        }
+        if let Some(last) = self.position.last_validation {
+            last.check(self.position)?;
         }
         let rates = [self.learning_rate, self.next_learning_rate, Some(self.learning_rate_scale)];
         if rates.into_iter().flatten().any(|rate| !rate.is_finite()) {
@@ -169,7 +179,7 @@ impl EpochLengths {
 }
 
 /// Where in a run the learner's state is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Position {
     /// The epoch in progress, counted from 0.
     pub(crate) epoch: u64,
@@ -185,17 +195,95 @@ pub(crate) struct Position {
     pub(crate) items: u64,
     /// Optimizer steps done.
     pub(crate) global_step: u64,
+    /// Whether a validation of this state is due, or under way.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) validation_due: bool,
+    /// The last validation that is done. Not in checkpoints of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_validation: Option<LastValidation>,
+}
+
+/// The last validation that a run has done.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LastValidation {
+    /// The pass over the validation data, counted from 0: in a run that validates once in each epoch, the epoch's number.
+    pub(crate) pass: u64,
+    /// The epoch in which it was.
+    pub(crate) epoch: u64,
+    /// Training batches of that epoch that were in the state.
+    pub(crate) batches: u64,
+    /// Optimizer steps that were done.
+    pub(crate) global_step: u64,
+    /// The training time at its end.
+    pub(crate) training_time_seconds: f64,
+}
+
+impl LastValidation {
+    /// Checks the values that come from a file. The error says what is wrong.
+    fn check(self, position: Position) -> Result<(), String> {
+        let Self { pass, epoch, batches, global_step, training_time_seconds } = self;
+        // A loader without positions begins so many passes.
+        if pass >= MAX_EPOCHS as u64 || batches >= MAX_COUNT {
+            return Err(format!(
+                "its last validation has the pass {pass} and {batches} batches, which no run reaches"
+            ));
+        }
+        if epoch > position.epoch || global_step > position.global_step {
+            return Err(format!("its last validation, of step {global_step}, is later than its state"));
+        }
+        if !(training_time_seconds >= 0.0 && training_time_seconds.is_finite()) {
+            return Err(format!("its last validation was after {training_time_seconds} seconds"));
+        }
+        Ok(())
+    }
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl Position {
     /// Where training continues.
     pub(crate) fn next(self) -> Self {
-        if self.epoch_complete { Self::at_start(self.epoch + 1, self.global_step) } else { self }
+        match self.epoch_complete {
+            true => Self {
+                last_validation: self.last_validation,
+                ..Self::at_start(self.epoch + 1, self.global_step)
+            },
+            false => self,
+        }
     }
 
     /// The first batch of an epoch.
     pub(crate) fn at_start(epoch: u64, global_step: u64) -> Self {
         Self { epoch, global_step, ..Self::default() }
+    }
+
+    /// The same state, validated.
+    pub(crate) fn validated(self, training_time_seconds: f64) -> Self {
+        let Self { epoch, batches, global_step, .. } = self;
+        let pass = self.next_validation();
+        let last = LastValidation { pass, epoch, batches, global_step, training_time_seconds };
+        Self { validation_due: false, last_validation: Some(last), ..self }
+    }
+
+    /// The pass over the validation data that comes next.
+    pub(crate) fn next_validation(self) -> u64 {
+        self.last_validation.map_or(self.epoch, |last| last.pass + 1)
+    }
+
+    /// The optimizer steps of the last validation in this epoch.
+    pub(crate) fn validated_step(self) -> Option<u64> {
+        self.last_validation.filter(|last| last.epoch == self.epoch).map(|last| last.global_step)
+    }
+
+    /// Those of the metrics that were measured on this state, or on the epoch's training up to it.
+    pub(crate) fn own_metrics(self, mut metrics: IndexMap<String, f64>) -> IndexMap<String, f64> {
+        let validated = self.last_validation.map(|last| last.global_step);
+        if self.validation_due || validated != Some(self.global_step) {
+            metrics.retain(|name, _| !is_of_validation(name));
+        }
+        metrics
     }
 
     /// The number of epochs done.

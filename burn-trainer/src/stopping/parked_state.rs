@@ -43,7 +43,7 @@ impl<M: LearnerModel> ParkingSlot<M> {
         (slot.is_computing, slot.has_updated) = (false, true);
     }
 
-    /// The position has changed without an update: the epoch is done.
+    /// The position has changed without an update: the state is validated, or its epoch is done.
     pub(crate) fn move_to(&self, position: Position, callbacks: CallbackStates) {
         if let Some(parked) = &mut self.0.lock().parked {
             (parked.position, parked.callbacks) = (position, callbacks);

@@ -143,8 +143,8 @@ impl<M: LearnerModel> LoopFromOutside<M> {
         let (Some(saver), Some(store)) = (saves.saver(), &self.store.0) else { return Ok(()) };
         let logged = position.logged();
         self.metrics.history.await_count(burn_epoch(position.epoch), logged, METRICS_LIMIT.min(limit / 4));
-        let values = self.metrics.values();
-        let latest = || values.clone();
+        let values = self.metrics.whole_values();
+        let latest = || position.own_metrics(values.clone());
         let progress = RunProgress::new(position, &self.clock, &latest);
         let event = TrainingEvent::Interrupted(reason);
         let requested = saver.requested_saves(&[event], position, &progress);
@@ -160,7 +160,7 @@ impl<M: LearnerModel> LoopFromOutside<M> {
         };
         saver.submit_within(limit, &requested, &state, |weights_only| {
             let model = valid.clone().unwrap_or_else(|| learner.model().valid());
-            let history = (!weights_only).then(|| self.metrics.history.at(logged));
+            let history = (!weights_only).then(|| self.metrics.history.at(logged, position.validated_step()));
             // The process ends soon: with copies that are never dropped, no thread releases what another one reads.
             let keep = |model: &M, learner: Option<&_>| {
                 std::mem::forget((model.clone(), learner.cloned(), callbacks.clone()));

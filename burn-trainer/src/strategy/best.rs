@@ -1,4 +1,4 @@
-//! Best: after every validation, if the metric's value is among the best so far.
+//! Best: after every validation (of a metric of the training: every epoch), if the metric's value is among the best so far.
 
 use std::path::PathBuf;
 
@@ -7,6 +7,7 @@ use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
 use serde::{Deserialize, Serialize};
 
 use super::{CheckpointOutput, MetricConfig, SaveDecision, Strategy, named};
+use crate::metrics::is_of_validation;
 use crate::state::event::{RunProgress, TrainingEvent};
 
 /// How the checkpoints with the best values of a metric are saved: see [`BestStrategy`].
@@ -75,7 +76,8 @@ impl Best {
 
 file_builders!(Best);
 
-/// Keeps the checkpoints with the best values of one metric.
+/// Keeps the checkpoints with the best values of one metric: of the validation after each validation, of the training at the end of
+/// each epoch.
 ///
 /// [`Best`] has an example of its configuration.
 #[derive(Debug, Clone)]
@@ -112,8 +114,12 @@ impl Strategy for BestStrategy {
     }
 
     fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision {
-        // Not at steps: between validations the metric's value is old, or an average over a part of an epoch.
-        if *event != TrainingEvent::ValidationEnd {
+        // A metric of the training is an average over a part of an epoch before the epoch's end.
+        let looks_at = match is_of_validation(&self.metric) {
+            true => TrainingEvent::ValidationEnd,
+            false => TrainingEvent::EpochEnd,
+        };
+        if *event != looks_at {
             return SaveDecision::Skip;
         }
         match facts.metrics().get(&self.metric) {
@@ -147,6 +153,11 @@ mod tests {
         }
         let save = SaveDecision::Save { score: 0.5, reason: "best".to_owned() };
         assert_eq!(decide(TrainingEvent::ValidationEnd, "val_loss"), save);
+        let mut best = BestStrategy::new(Best::default(), "train_loss", MetricMode::Min);
+        let metrics = || IndexMap::from([("train_loss".to_owned(), 0.5)]);
+        let mut decide = |event| best.decide(&event, &RunProgress::at(0, 1, Duration::ZERO, &metrics));
+        assert_eq!(decide(TrainingEvent::ValidationEnd), SaveDecision::Skip);
+        assert_eq!(decide(TrainingEvent::EpochEnd), save);
     }
 
     #[test]

@@ -22,9 +22,10 @@ use crate::run::prepare::{LoopParts, RunSetup, prepare};
 use crate::state::resume_point::ResumePoint;
 use crate::strategy::of_fast_dev_run;
 use crate::training_loop::abandonable_loop::{AbandonableLoop, DeviceLossGuard};
-use crate::training_loop::fit_loop::{BatchLimits, FitLoop, FitPlan};
+use crate::training_loop::fit_loop::{FitLoop, FitPlan};
 use crate::training_loop::parts::multi_device::{self, TrainingDevices};
-use crate::training_loop::parts::run_limits::RunLimits;
+use crate::training_loop::parts::run_limits::{BatchLimits, RunLimits};
+use crate::training_loop::parts::validation_schedule::ValidationSchedule;
 
 impl<M: LearnerModel> Trainer<M> {
     /// Checks that there is data to train on and that a checkpoint can be written and read, and warns if nothing will be saved.
@@ -79,6 +80,8 @@ impl<M: LearnerModel> Trainer<M> {
         guard: &DeviceLossGuard,
         signals: SignalWatch,
     ) -> Result<FitResult<M>> {
+        let schedule =
+            ValidationSchedule::of(&self.config, self.train_size.get(), (batches.train, batches.valid))?;
         let (devices, optim) = (std::mem::take(&mut self.devices), self.optim);
         let (end_of_run, data) = (Arc::clone(&self.end_of_run), self.data.get());
         let (place, speed) = (self.logger_place.clone(), self.speed.clone());
@@ -99,6 +102,7 @@ impl<M: LearnerModel> Trainer<M> {
         let plan = FitPlan {
             max_epochs: config.max_epochs as u64,
             limits: RunLimits::of(config),
+            schedule,
             batches,
             seed: config.seed,
             data,

@@ -44,7 +44,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         work: impl FnOnce(&mut Callbacks<M>, RunView<'_, M>) -> Result<()>,
     ) -> Result<()> {
         let Self { learner, burn, progress, metrics, callbacks, .. } = self;
-        let LoopCallbacks { callbacks, device, max_epochs, .. } = callbacks;
+        let LoopCallbacks { callbacks, device, max_epochs, validates, .. } = callbacks;
         let reporter = RefCell::new(&mut *burn);
         let read_metrics = || {
             reporter.borrow_mut().flush();
@@ -53,6 +53,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let run = RunView {
             epoch: progress.position.epoch,
             max_epochs: *max_epochs,
+            validates: *validates,
+            was_validated: progress.position.last_validation.is_some(),
             global_step: progress.position.global_step,
             batch,
             split,

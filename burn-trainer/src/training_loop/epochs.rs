@@ -5,23 +5,42 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use burn::data::dataloader::Progress;
-use burn::train::{InferenceStep, LearnerEvent, LearnerModel, TrainStep, TrainingItem};
+use burn::train::{
+    InferenceStep, LearnerEvent, LearnerModel, TrainLoader, TrainStep, TrainingItem, ValidLoader,
+};
 
 use super::loop_state::LoopState;
 use super::parts::epoch_batches::{EpochBatches, EpochData, StepBatches};
 use super::parts::multi_device::{StepGradients, TrainingDevices};
+use super::parts::run_limits::BatchLimits;
 use super::parts::seeding::{SeededPart, seed_device};
 use crate::callbacks::scalars::LoggedSplit;
 use crate::error::{Error, Result};
 use crate::state::event::TrainingEvent;
 use crate::state::position::{Position, burn_epoch};
-use crate::state::speed_meter::{Activity, SplitPlan};
+use crate::state::speed_meter::SplitPlan;
 
 /// The data and the devices of a run.
 pub(super) struct RunData<'a, M: LearnerModel> {
     pub(super) train: EpochData<<M as TrainStep>::Input>,
     pub(super) valid: EpochData<<M as InferenceStep>::Input>,
     pub(super) devices: &'a TrainingDevices,
+}
+
+impl<'a, M: LearnerModel> RunData<'a, M> {
+    pub(super) fn new(
+        devices: &'a TrainingDevices,
+        train: &TrainLoader<M>,
+        valid: &ValidLoader<M>,
+        limits: BatchLimits,
+    ) -> Self {
+        let on_main = [devices.main().clone().inner()];
+        Self {
+            train: EpochData::new(train, devices.all(), limits.train).repeating(limits.repeats),
+            valid: EpochData::new(valid, &on_main, limits.valid).repeating(limits.repeats),
+            devices,
+        }
+    }
 }
 
 /// The training split of an epoch in progress.
@@ -47,6 +66,12 @@ struct ComputedBatches<O> {
 impl<M: LearnerModel> LoopState<'_, M> {
     /// Trains all epochs that are left.
     pub(super) fn train(&mut self, data: &RunData<'_, M>, max_epochs: u64, is_resumed: bool) -> Result<()> {
+        self.train_epochs(data, max_epochs, is_resumed)?;
+        self.warn_if_never_validated();
+        Ok(())
+    }
+
+    fn train_epochs(&mut self, data: &RunData<'_, M>, max_epochs: u64, is_resumed: bool) -> Result<()> {
         let mut next = self.progress.position.next();
         let is_done = next.epoch >= max_epochs;
         if !is_done {
@@ -75,25 +100,43 @@ impl<M: LearnerModel> LoopState<'_, M> {
                 self.progress.finished_before = is_resumed && !self.progress.has_moved();
                 return Ok(());
             }
-            data.devices.gather(self.learner.get_mut());
-            self.validate(data)?;
+            let is_validated = self.progress.position.validation_due;
+            self.validate_epoch(data)?;
             if self.burn.should_stop() {
                 return Ok(());
             }
-            // A validation without a batch has logged nothing.
-            self.check_logged("")?;
             self.complete_epoch()?;
             let stopped = self.stops_early(next.epoch);
             let stops_early = self.ends_here() || stopped;
-            let events = [TrainingEvent::ValidationEnd, TrainingEvent::EpochEnd, TrainingEvent::TrainingEnd];
             let is_complete = stops_early || next.epoch + 1 >= max_epochs;
-            self.save(if is_complete { &events } else { &events[..2] })?;
+            let events = [
+                is_validated.then_some(TrainingEvent::ValidationEnd),
+                Some(TrainingEvent::EpochEnd),
+                is_complete.then_some(TrainingEvent::TrainingEnd),
+            ];
+            self.save(&events.into_iter().flatten().collect::<Vec<_>>())?;
             if self.burn.should_stop() || stops_early {
                 return Ok(());
             }
             next = self.progress.position.next();
         }
         Ok(())
+    }
+
+    /// Does what is due at the end of an epoch's training.
+    fn validate_epoch(&mut self, data: &RunData<'_, M>) -> Result<()> {
+        if self.progress.position.validation_due {
+            self.validate(data)?;
+            // A validation without a batch has logged nothing.
+            return if self.burn.should_stop() { Ok(()) } else { self.check_logged("") };
+        }
+        data.devices.gather(self.learner.get_mut());
+        self.burn.train(LearnerEvent::EndEpoch(burn_epoch(self.progress.position.epoch)));
+        self.burn.flush();
+        if data.valid.is_left_out() {
+            self.saves.lock().check_validated("limit_valid_batches leaves it out")?;
+        }
+        self.check_logged("train_")
     }
 
     /// Shows early stopping an epoch that is done. Returns whether it ends the run.
@@ -104,7 +147,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
     fn train_epoch(&mut self, data: &RunData<'_, M>) -> Result<()> {
         if self.progress.position.trained {
-            // The run was stopped during validation.
+            // The run was stopped during validation. A checkpoint of an earlier version does not say whether that is due.
+            self.note_due_validation();
             return Ok(());
         }
         let Position { epoch, batches, .. } = self.progress.position;
@@ -123,7 +167,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         self.measure_training(&passing);
         let gradients = StepGradients::new(data.devices, self.progress.batch.accumulation > 1);
         let mut training = EpochInTraining { batches, gradients, accumulated: 0 };
-        let ended = self.train_batches(data.devices, &mut training, &mut passing)?;
+        let ended = self.train_batches(data, &mut training, &mut passing)?;
         if ended && training.batches == 0 {
             return Err(Error::no_batch("training", data.train.ended_at_once(epoch)));
         }
@@ -132,6 +176,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         if ended {
             let position = self.progress.position;
             self.progress.position = Position { trained: true, batches: training.batches, ..position };
+            self.note_due_validation();
             self.learner.settle();
             self.park()?;
         }
@@ -144,16 +189,23 @@ impl<M: LearnerModel> LoopState<'_, M> {
     /// epoch is known. A loader's own account of its length may be wrong.
     fn train_batches(
         &mut self,
-        devices: &TrainingDevices,
+        data: &RunData<'_, M>,
         training: &mut EpochInTraining<'_, M>,
         passing: &mut EpochBatches<'_, <M as TrainStep>::Input>,
     ) -> Result<bool> {
+        let devices = data.devices;
         let asked = self.progress.clock.elapsed();
         let mut next = passing.next_step();
         self.progress.speed.read(asked, self.progress.position.items);
-        // The run has come to its limit before, and with the batch that was the last of it then.
-        if next.is_some() && training.batches > 0 && self.ends_here() {
-            return Ok(false);
+        if next.is_some() && training.batches > 0 {
+            // The run was stopped between a step and the end of its validation.
+            if self.progress.position.validation_due {
+                self.save_step(data, passing, true, true)?;
+            }
+            // It can have come to its limit before, and with the batch that was the last of it then.
+            if self.burn.should_stop() || self.ends_here() {
+                return Ok(false);
+            }
         }
         while let Some(batches) = next {
             let Some(batches) = self.burn.loaded(batches) else { return Ok(false) };
@@ -185,13 +237,11 @@ impl<M: LearnerModel> LoopState<'_, M> {
                 self.check_logged("train_")?;
             }
             // The end of an epoch is saved after validation, with its metrics.
-            if is_due && !ended && !self.burn.should_stop() {
-                let is_end = self.ends_here();
-                let (begin, end) = (usize::from(!is_step), 1 + usize::from(is_end));
-                self.save(&[TrainingEvent::StepEnd, TrainingEvent::TrainingEnd][begin..end])?;
-                if is_end {
-                    return Ok(false);
-                }
+            // Where the loader fails, nobody knows whether the epoch has ended: its validation waits for the next start.
+            let is_read = matches!(read, Ok(Some(Ok(_))));
+            let is_saved = is_due && !ended && !self.burn.should_stop();
+            if is_saved && self.save_step(data, passing, is_step, is_read)? {
+                return Ok(false);
             }
             next = read.unwrap_or_else(|panic| resume_unwind(panic));
             // A signal can have come while the loader read, or the save waited.
@@ -200,6 +250,28 @@ impl<M: LearnerModel> LoopState<'_, M> {
             }
         }
         Ok(true)
+    }
+
+    /// Validates the state within an epoch if that is due, and saves what is due then. Returns whether the run ends here.
+    fn save_step(
+        &mut self,
+        data: &RunData<'_, M>,
+        passing: &EpochBatches<'_, <M as TrainStep>::Input>,
+        is_step: bool,
+        may_validate: bool,
+    ) -> Result<bool> {
+        let is_validated = may_validate && self.progress.position.validation_due;
+        if is_validated && !self.validate_within(data, passing.total_items())? {
+            return Ok(true);
+        }
+        let is_end = self.ends_here();
+        let events = [
+            is_step.then_some(TrainingEvent::StepEnd),
+            is_validated.then_some(TrainingEvent::ValidationEnd),
+            is_end.then_some(TrainingEvent::TrainingEnd),
+        ];
+        self.save(&events.into_iter().flatten().collect::<Vec<_>>())?;
+        Ok(is_end)
     }
 
     /// Computes a batch on each device, and adds up their gradients.
@@ -251,6 +323,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         self.learner.settle();
         if is_done {
             self.progress.speed.stepped();
+            self.note_due_validation();
             self.call(
                 "on_train_step_end",
                 Some(LoggedSplit::Training),
@@ -283,60 +356,5 @@ impl<M: LearnerModel> LoopState<'_, M> {
             epochs_left: self.callbacks.max_epochs.saturating_sub(position.epoch),
             ..self.limits.left(position, &self.progress.clock)
         });
-    }
-
-    fn validate(&mut self, data: &RunData<'_, M>) -> Result<()> {
-        let Position { epoch, global_step, .. } = self.progress.position;
-        if data.valid.is_left_out() {
-            self.burn.train(LearnerEvent::EndEpoch(burn_epoch(epoch)));
-            self.burn.flush();
-            return self.saves.lock().check_validated("limit_valid_batches leaves it out");
-        }
-        let start = Position::at_start(epoch, global_step);
-        let Some(mut passing) = self.burn.loaded(data.valid.begin(start, None)) else { return Ok(()) };
-        let _validating = self.progress.speed.measure(Activity::Validating);
-        self.burn.valid(LearnerEvent::StartSplit {
-            epoch_number: burn_epoch(epoch),
-            total_items: passing.total_items(),
-        });
-        self.call_between("on_validation_start", |callback, context| callback.on_validation_start(context))?;
-        seed_device(data.devices.main(), self.progress.seed, SeededPart::Validation { epoch });
-        let device = data.devices.main().clone().inner();
-        let own = self.callbacks.take_validated().map(|model| model.valid().to_device(&device));
-        let model = own.unwrap_or_else(|| self.learner.get().model().valid());
-        let mut iteration = 0;
-        while let Some(batches) = passing.next_step() {
-            let Some(batches) = self.burn.loaded(batches) else { break };
-            for (_, batch) in batches {
-                iteration += 1;
-                let output = InferenceStep::step(&model, batch);
-                let item = TrainingItem::new(output, passing.progress(), Some(iteration), None);
-                self.burn.valid(LearnerEvent::ProcessedItem(item));
-            }
-            self.check_logged("val_")?;
-            if self.burn.should_stop() {
-                break;
-            }
-        }
-        if iteration == 0 && !self.burn.should_stop() {
-            self.saves.lock().check_validated(&data.valid.ended_at_once(epoch))?;
-        }
-        let is_whole = !self.burn.should_stop();
-        if is_whole {
-            let batch = self.progress.position.batches;
-            self.call(
-                "on_validation_batches_end",
-                Some(LoggedSplit::Validation),
-                batch,
-                |callback, context| callback.on_validation_batches_end(context),
-            )?;
-        }
-        self.burn.valid(LearnerEvent::EndSplit(burn_epoch(epoch)));
-        self.burn.train(LearnerEvent::EndEpoch(burn_epoch(epoch)));
-        self.burn.flush();
-        if is_whole {
-            self.call_between("on_validation_end", |callback, context| callback.on_validation_end(context))?;
-        }
-        Ok(())
     }
 }

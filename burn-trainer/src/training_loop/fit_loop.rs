@@ -17,12 +17,12 @@ use super::loop_end::Outcome;
 use super::loop_state::{LoopProgress, LoopState};
 use super::parts::early_stopping::EarlyStopping;
 use super::parts::effective_batch::EffectiveBatch;
-use super::parts::epoch_batches::EpochData;
 use super::parts::event_reporter::EventReporter;
 use super::parts::loop_callbacks::LoopCallbacks;
 use super::parts::multi_device::TrainingDevices;
-use super::parts::run_limits::RunLimits;
+use super::parts::run_limits::{BatchLimits, RunLimits};
 use super::parts::trained_learner::TrainedLearner;
+use super::parts::validation_schedule::ValidationSchedule;
 use crate::callbacks::registered::Callbacks;
 use crate::error::{Error, Result};
 use crate::learner_state::restore::restore_scheduler;
@@ -45,6 +45,7 @@ use crate::stopping::save_from_outside::{KeptStore, LoopFromOutside};
 pub(crate) struct FitPlan<M: LearnerModel> {
     pub(crate) max_epochs: u64,
     pub(crate) limits: RunLimits,
+    pub(crate) schedule: ValidationSchedule,
     pub(crate) batches: BatchLimits,
     pub(crate) seed: u64,
     /// What the loaders have.
@@ -65,15 +66,6 @@ pub(crate) struct FitPlan<M: LearnerModel> {
     /// Ends the run when the loop does not see a stop.
     pub(crate) end_of_run: Arc<EndOfRun>,
     pub(crate) speed: SpeedMeter,
-}
-
-/// How many batches of an epoch are used; `None`: all.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct BatchLimits {
-    pub(crate) train: Option<u64>,
-    pub(crate) valid: Option<u64>,
-    /// Whether each epoch has the batches of the first.
-    pub(crate) repeats: bool,
 }
 
 /// The loop as burn's `SupervisedTraining` runs it. It runs once.
@@ -112,6 +104,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop<M> {
         let FitPlan {
             max_epochs,
             limits,
+            schedule,
             batches,
             seed,
             data: lengths,
@@ -138,9 +131,10 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop<M> {
             learner: TrainedLearner::new(&mut learner, devices.all(), reading, slot.clone()),
             burn: EventReporter::new(&mut processor, &components.event_store, &components.interrupter),
             early_stopping: EarlyStopping::new(components.early_stopping),
-            callbacks: LoopCallbacks::new(callbacks, devices.main(), max_epochs),
+            callbacks: LoopCallbacks::new(callbacks, devices.main(), max_epochs, schedule),
             progress: LoopProgress::new(clock, speed, seed, batch, EpochLengths::new(lengths, previous)),
             limits,
+            schedule,
             metrics,
             saves,
             stop: plan.stop,
@@ -155,12 +149,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop<M> {
                 plan.end_of_run.set_training(state.seen_from_outside(slot, reading));
             }
             devices.settle();
-            let data = data.insert(RunData::<M> {
-                train: EpochData::new(&train, devices.all(), batches.train).repeating(batches.repeats),
-                valid: EpochData::new(&valid, &[devices.main().clone().inner()], batches.valid)
-                    .repeating(batches.repeats),
-                devices: &devices,
-            });
+            let data = data.insert(RunData::<M>::new(&devices, &train, &valid, batches));
             state.train(data, max_epochs, resume.is_some())
         }));
         let outcome = state.end(ended, plan.loads_back);

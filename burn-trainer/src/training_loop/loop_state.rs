@@ -15,11 +15,12 @@ use super::parts::event_reporter::EventReporter;
 use super::parts::loop_callbacks::LoopCallbacks;
 use super::parts::run_limits::RunLimits;
 use super::parts::trained_learner::TrainedLearner;
+use super::parts::validation_schedule::ValidationSchedule;
 use crate::callbacks::built_in::early_stopping::EARLY_STOPPING;
 use crate::callbacks::requests::StopRequest;
 use crate::error::Result;
 use crate::learner_state::learning_rates::LearningRates;
-use crate::metrics::RunMetrics;
+use crate::metrics::{HistoryAt, RunMetrics};
 use crate::process::console::warn;
 use crate::process::environment_devices::EnvironmentDevices;
 use crate::process::signals::StopView;
@@ -40,6 +41,7 @@ pub(super) struct LoopState<'a, M: LearnerModel> {
     pub(super) callbacks: LoopCallbacks<M>,
     pub(super) progress: LoopProgress,
     pub(super) limits: RunLimits,
+    pub(super) schedule: ValidationSchedule,
     pub(super) metrics: RunMetrics,
     /// Shared with the thread that ends a run whose loop does not see a stop.
     pub(super) saves: Arc<Mutex<RunSaves>>,
@@ -115,7 +117,7 @@ impl LoopProgress {
             data: Some(self.data.of_epoch(self.position.epoch)),
             ended,
             speed: self.speed.totals(),
-            ..TrainerState::new(self.position, self.seed, self.clock.seconds(), metrics.values())
+            ..TrainerState::new(self.position, self.seed, self.clock.seconds(), metrics.whole_values())
         }
     }
 }
@@ -162,6 +164,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
             self.callbacks.restore_rate_scale(previous.learning_rate_scale);
             self.progress.expected_rate = previous.next_learning_rate;
             (self.progress.position, self.progress.begun) = (previous.position, previous.position);
+            // Validation can be left out now.
+            self.progress.position.validation_due &= self.schedule != ValidationSchedule::Never;
         }
     }
 
@@ -204,7 +208,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             // Where burn's thread has panicked, the strategy that asks has not.
             let flushed = catch_unwind(AssertUnwindSafe(|| reporter.borrow_mut().flush()));
             panicked.set(flushed.err());
-            metrics.values()
+            metrics.whole_values()
         };
         let requested = match saves.lock().saver() {
             Some(saver) => requested_saves(saver, events, progress, &metrics_of_the_step),
@@ -230,7 +234,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let callbacks = callbacks.states()?;
         let state = progress.trainer_state(learner.rates(callbacks.rate_scale()), metrics, ended);
         saver.submit(requested, &state, is_last, &mut deadline, |weights_only| {
-            let history = || metrics.history.at(progress.position.logged());
+            let history = || history_at(metrics, progress.position);
             let step = progress.position.global_step;
             learner.snapshot(weights_only, step, burn.store, history, &callbacks)
         })
@@ -249,13 +253,13 @@ impl<M: LearnerModel> LoopState<'_, M> {
         if let Some(path) = saver.saved_state_within(limit / 2, progress.position) {
             return Ok(vec![path]);
         }
-        let (event, latest) = (TrainingEvent::Exception(message), || metrics.values());
+        let (event, latest) = (TrainingEvent::Exception(message), || metrics.whole_values());
         let requested = requested_saves(saver, &[event], progress, &latest);
         let callbacks = callbacks.states()?;
         let rates = learner.rates(callbacks.rate_scale());
         let state = progress.trainer_state(rates, metrics, event.ended());
         saver.submit_within(limit, &requested, &state, |weights_only| {
-            let history = || metrics.history.at(progress.position.logged());
+            let history = || history_at(metrics, progress.position);
             let step = progress.position.global_step;
             learner.snapshot(weights_only, step, burn.store, history, &callbacks)
         })
@@ -276,13 +280,16 @@ impl<M: LearnerModel> LoopState<'_, M> {
         Ok(())
     }
 
-    /// Ends the epoch: it is trained and validated, and its metrics, which were waited for, are final.
+    /// Ends the epoch: it is trained, validated if that is due, and its metrics, which were waited for, are final.
     pub(super) fn complete_epoch(&mut self) -> Result<()> {
         self.call_between("on_epoch_end", |callback, context| callback.on_epoch_end(context))?;
+        if self.progress.position.validation_due {
+            self.end_validation();
+        }
         self.metrics.close_epoch(burn_epoch(self.progress.position.epoch), self.burn.store);
         self.progress.position.epoch_complete = true;
         let callbacks = self.callbacks.settle()?;
-        self.learner.complete_epoch(self.progress.position, callbacks);
+        self.learner.move_to(self.progress.position, callbacks);
         Ok(())
     }
 
@@ -292,6 +299,11 @@ impl<M: LearnerModel> LoopState<'_, M> {
         self.learner.park(self.progress.position, callbacks);
         Ok(())
     }
+}
+
+/// The history of the run at a position.
+fn history_at(metrics: &RunMetrics, position: Position) -> HistoryAt {
+    metrics.history.at(position.logged(), position.validated_step())
 }
 
 /// Whether two rates differ by no more than the cosine of two systems does.
@@ -306,5 +318,6 @@ fn requested_saves(
     read_metrics: &dyn Fn() -> IndexMap<String, f64>,
 ) -> Vec<RequestedSave> {
     let position = progress.position;
-    saver.requested_saves(events, position, &RunProgress::new(position, &progress.clock, read_metrics))
+    let own_metrics = || position.own_metrics(read_metrics());
+    saver.requested_saves(events, position, &RunProgress::new(position, &progress.clock, &own_metrics))
 }

@@ -1,7 +1,7 @@
 //! The trainer's own loop: epochs, batches, devices, and the state that it keeps.
 //!
 //! From top to bottom: `abandonable_loop` (the loop beside devices that can be lost), `fit_loop` (one call of `fit`),
-//! `epochs` (what happens in it), `loop_end`, `callback_calls`, `loop_state`, and its `parts`.
+//! `epochs` (what happens in it), `validation`, `loop_end`, `callback_calls`, `loop_state`, and its `parts`.
 
 pub(crate) mod abandonable_loop;
 mod callback_calls;
@@ -10,3 +10,4 @@ pub(crate) mod fit_loop;
 pub(crate) mod loop_end;
 mod loop_state;
 pub(crate) mod parts;
+mod validation;

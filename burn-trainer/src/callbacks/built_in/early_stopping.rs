@@ -47,7 +47,16 @@ impl EarlyStoppingCallback {
                 return Some(format!("{metric} is {value}, and {threshold} is good enough"));
             }
         }
-        (since >= self.settings.patience).then(|| format!("{metric} has not improved for {since} epochs"))
+        let looks = if self.watch.is_of_validation() { "validations" } else { "epochs" };
+        (since >= self.settings.patience).then(|| format!("{metric} has not improved for {since} {looks}"))
+    }
+
+    /// Looks at the metric, and ends the run if it is time.
+    fn look<M: LearnerModel>(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        self.watch.look(context)?;
+        self.last = LastValue(context.metrics().get(self.watch.metric()).copied());
+        self.reason().into_iter().for_each(|reason| context.stop(reason));
+        Ok(())
     }
 }
 
@@ -62,11 +71,12 @@ impl<M: LearnerModel> Callback<M> for EarlyStoppingCallback {
         Ok(())
     }
 
+    fn on_validation_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        if self.watch.is_of_validation() { self.look(context) } else { Ok(()) }
+    }
+
     fn on_epoch_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
-        self.watch.look(context)?;
-        self.last = LastValue(context.metrics().get(self.watch.metric()).copied());
-        self.reason().into_iter().for_each(|reason| context.stop(reason));
-        Ok(())
+        if self.watch.is_of_validation() { Ok(()) } else { self.look(context) }
     }
 
     fn state(&self) -> CallbackResult<Option<CallbackState>> {

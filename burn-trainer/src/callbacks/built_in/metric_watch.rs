@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::callbacks::callback::Restored;
 use crate::callbacks::context::CallbackContext;
 use crate::error::CallbackResult;
+use crate::metrics::is_of_validation;
 use crate::strategy::MetricConfig;
 
-/// What a callback that counts epochs says of a checkpoint without its state: it has missed the epochs that are done.
+/// What a callback that counts validations says of a checkpoint without its state: it has missed those that are done.
 pub(super) fn without_state<M: LearnerModel>(context: &CallbackContext<'_, M>, reason: &str) -> Restored {
-    if context.epoch() > 0 { Restored::Anew(reason.to_owned()) } else { Restored::Whole }
+    if context.was_validated() { Restored::Anew(reason.to_owned()) } else { Restored::Whole }
 }
 
 /// A metric, and since when it has not improved.
@@ -98,8 +99,19 @@ impl MetricWatch {
         let unknown =
             || format!("the metric {name} does not say whether lower or higher is better: set the mode");
         self.mode = Some(mode.ok_or_else(unknown)?);
+        if context.is_left_out(&name) {
+            return Err(format!(
+                "the metric {name} is of the validation, which limit_valid_batches leaves out: take a metric of the training"
+            )
+            .into());
+        }
         self.metric = MetricConfig::new(name);
         Ok(())
+    }
+
+    /// Whether the metric is looked at after each validation; one of the training is, at each epoch's end.
+    pub(super) fn is_of_validation(&self) -> bool {
+        is_of_validation(&self.metric.name)
     }
 
     /// Looks at the metric's present value.

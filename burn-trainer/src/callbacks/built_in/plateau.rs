@@ -12,7 +12,8 @@ use crate::strategy::MetricConfig;
 
 const VERSION: u32 = 1;
 
-/// Multiplies the learning rate by a factor when a metric has not improved for more than so many epochs, as PyTorch's
+/// Multiplies the learning rate by a factor when a metric has not improved for more than so many validations (for a metric of the
+/// training: epochs), as PyTorch's
 /// [`ReduceLROnPlateau`](https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.ReduceLROnPlateau.html) does. Other
 /// than there, any improvement counts unless [`min_delta`](Self::min_delta) is set.
 ///
@@ -33,12 +34,12 @@ pub struct ReduceOnPlateau {
     patience: u64,
     cooldown: u64,
     min_scale: f64,
-    /// Epochs of the cooldown that are left.
+    /// Looks of the cooldown that are left.
     cooling: u64,
 }
 
 impl ReduceOnPlateau {
-    /// By a factor of 0.1 after the eleventh epoch in a row without an improvement. The metric is a name, or a [`MetricConfig`].
+    /// By a factor of 0.1 after the eleventh validation in a row without an improvement. The metric is a name, or a [`MetricConfig`].
     #[must_use]
     pub fn new(metric: impl Into<MetricConfig>) -> Self {
         let watch = MetricWatch::new(metric.into(), None, 0.0);
@@ -52,17 +53,17 @@ impl ReduceOnPlateau {
         self
     }
 
-    /// Sets how many epochs without an improvement are let pass: the rate falls after the next one.
+    /// Sets how many validations without an improvement are let pass: the rate falls after the next one.
     #[must_use]
-    pub fn patience(mut self, epochs: u64) -> Self {
-        self.patience = epochs;
+    pub fn patience(mut self, validations: u64) -> Self {
+        self.patience = validations;
         self
     }
 
-    /// Sets how many epochs after a fall are not counted.
+    /// Sets how many validations after a fall are not counted.
     #[must_use]
-    pub fn cooldown(mut self, epochs: u64) -> Self {
-        self.cooldown = epochs;
+    pub fn cooldown(mut self, validations: u64) -> Self {
+        self.cooldown = validations;
         self
     }
 
@@ -88,24 +89,9 @@ impl ReduceOnPlateau {
     }
 }
 
-impl<M: LearnerModel> Callback<M> for ReduceOnPlateau {
-    fn name(&self) -> String {
-        "reduce_on_plateau".to_owned()
-    }
-
-    fn on_fit_start(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
-        if !(self.factor > 0.0 && self.factor < 1.0) {
-            return Err(format!("its factor is {}: it must be above 0 and below 1", self.factor).into());
-        }
-        if !context.can_scale_learning_rate() {
-            return Err("the learning rate cannot be scaled: give burn_trainer::lr_scheduler::scaled(..) of the rate, or of the \
-                        scheduler of each group, to Learner::new"
-                .into());
-        }
-        self.watch.resolve(context)
-    }
-
-    fn on_epoch_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+impl ReduceOnPlateau {
+    /// Looks at the metric, and lowers the rate where it is on a plateau.
+    fn look<M: LearnerModel>(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
         let look = self.watch.look(context)?;
         if self.cooling > 0 {
             self.cooling -= 1;
@@ -123,6 +109,32 @@ impl<M: LearnerModel> Callback<M> for ReduceOnPlateau {
         self.cooling = self.cooldown;
         self.watch.counts.since_best = 0;
         Ok(())
+    }
+}
+
+impl<M: LearnerModel> Callback<M> for ReduceOnPlateau {
+    fn name(&self) -> String {
+        "reduce_on_plateau".to_owned()
+    }
+
+    fn on_fit_start(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        if !(self.factor > 0.0 && self.factor < 1.0) {
+            return Err(format!("its factor is {}: it must be above 0 and below 1", self.factor).into());
+        }
+        if !context.can_scale_learning_rate() {
+            return Err("the learning rate cannot be scaled: give burn_trainer::lr_scheduler::scaled(..) of the rate, or of the \
+                        scheduler of each group, to Learner::new"
+                .into());
+        }
+        self.watch.resolve(context)
+    }
+
+    fn on_validation_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        if self.watch.is_of_validation() { self.look(context) } else { Ok(()) }
+    }
+
+    fn on_epoch_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        if self.watch.is_of_validation() { Ok(()) } else { self.look(context) }
     }
 
     fn state(&self) -> CallbackResult<Option<CallbackState>> {

@@ -34,6 +34,10 @@ impl EpochTable {
         self.ends.len()
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The value of a metric in an epoch, counted from 0.
     pub(crate) fn value(&self, full_name: &str, epoch: usize) -> Option<f64> {
         let metric = place(self.names.get_index_of(full_name)?);
@@ -58,6 +62,18 @@ impl EpochTable {
         let values = self.ends.last().unwrap_or(0) as usize;
         self.metrics.truncate(values);
         self.values.truncate(values);
+    }
+
+    /// The JSON of an epoch, counted from 0. One of its values is a whole number, and written as such.
+    pub(crate) fn to_json(&self, epoch: usize, whole_number: &str) -> Option<String> {
+        let json = Epoch(self, self.range(epoch)?).serialize(serde_json::value::Serializer);
+        let mut json = json.ok()?;
+        if let Some(number) = json.get_mut(whole_number)
+            && let Some(value) = number.as_f64()
+        {
+            *number = (value as u64).into();
+        }
+        Some(json.to_string())
     }
 
     fn range(&self, epoch: usize) -> Option<std::ops::Range<usize>> {
@@ -232,6 +248,8 @@ mod tests {
         assert_eq!(back.value("train_loss", 2), Some(f64::NEG_INFINITY));
         assert_eq!((back.value("val_loss", 2), back.value("other", 2)), (Some(3.0), None));
         assert_eq!(serde_json::to_string(&back).unwrap(), text);
+        assert_eq!(back.to_json(2, "val_loss").unwrap(), r#"{"val_loss":3,"train_loss":"-inf"}"#);
+        assert_eq!((back.to_json(1, "step").as_deref(), back.to_json(3, "step")), (Some("{}"), None));
     }
 
     #[test]

@@ -9,3 +9,4 @@ pub(crate) mod multi_device;
 pub(crate) mod run_limits;
 pub(super) mod seeding;
 pub(super) mod trained_learner;
+pub(crate) mod validation_schedule;

@@ -1,4 +1,4 @@
-//! The limits at which a run ends as done before its last epoch.
+//! The limits at which a run ends as done before its last epoch, and those of the batches of an epoch.
 
 use std::time::Duration;
 
@@ -6,6 +6,15 @@ use crate::config::TrainerConfig;
 use crate::state::position::Position;
 use crate::state::run_clock::RunClock;
 use crate::state::speed_meter::SplitPlan;
+
+/// How many batches of an epoch are used; `None`: all.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct BatchLimits {
+    pub(crate) train: Option<u64>,
+    pub(crate) valid: Option<u64>,
+    /// Whether each epoch has the batches of the first.
+    pub(crate) repeats: bool,
+}
 
 /// The limits of a run.
 #[derive(Debug, Clone, Copy, Default)]

@@ -161,8 +161,8 @@ impl<'a, M: LearnerModel> TrainedLearner<'a, M> {
         }
     }
 
-    /// The epoch is done, at this position.
-    pub(in crate::training_loop) fn complete_epoch(&self, position: Position, callbacks: CallbackStates) {
+    /// The parked state has this position now: it is validated, or its epoch is done.
+    pub(in crate::training_loop) fn move_to(&self, position: Position, callbacks: CallbackStates) {
         if let Some(slot) = &self.slot {
             slot.move_to(position, callbacks);
         }

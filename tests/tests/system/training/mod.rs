@@ -14,4 +14,5 @@ mod slurm;
 mod users_loggers;
 mod users_loop;
 mod users_parts;
+mod validation;
 mod warm_start;

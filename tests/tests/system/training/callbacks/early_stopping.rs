@@ -44,7 +44,7 @@ fn it_ends_the_run_when_the_metric_has_not_improved_for_so_many_epochs() {
     let scores = [5.0, 4.0, 4.5, 4.2, 4.1, 3.0, 2.0, 1.0];
     let (epochs, reason) = ended(score().with_patience(3), &scores);
     assert_eq!(epochs, 5);
-    assert_eq!(reason.unwrap(), "val_score has not improved for 3 epochs");
+    assert_eq!(reason.unwrap(), "val_score has not improved for 3 validations");
     assert_eq!(ended(EarlyStopping::new(lowest()).with_patience(3), &scores).0, 5);
     assert_eq!(ended(score().with_patience(4), &scores), (8, None));
     assert_eq!(ended(score().with_patience(2).with_min_delta(1.5), &scores).0, 3);

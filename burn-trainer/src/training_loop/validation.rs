@@ -1,0 +1,121 @@
+//! The validations of a run: at the ends of epochs, and within them.
+
+use burn::train::{InferenceStep, LearnerEvent, LearnerModel, TrainingItem};
+
+use super::epochs::RunData;
+use super::loop_state::LoopState;
+use super::parts::seeding::{SeededPart, seed_device};
+use crate::callbacks::scalars::LoggedSplit;
+use crate::error::Result;
+use crate::process::console::warn;
+use crate::state::position::{Position, burn_epoch};
+use crate::state::speed_meter::Activity;
+
+impl<M: LearnerModel> LoopState<'_, M> {
+    /// Notes whether a validation of the present state is due. It stays due until it is done: a state that is saved before that
+    /// says so.
+    pub(super) fn note_due_validation(&mut self) {
+        let position = self.progress.position;
+        let items = self.progress.data.began_with(position.epoch);
+        let is_due = self.schedule.is_due(position, &self.progress.clock, items);
+        self.progress.position.validation_due |= is_due;
+    }
+
+    /// Does a validation that is due within an epoch. Returns whether it is done: a stop can come before that.
+    pub(super) fn validate_within(&mut self, data: &RunData<'_, M>, total_items: usize) -> Result<bool> {
+        self.validate(data)?;
+        if self.burn.should_stop() {
+            return Ok(false);
+        }
+        self.check_logged("val_")?;
+        let callbacks = self.callbacks.settle()?;
+        self.end_validation();
+        self.learner.move_to(self.progress.position, callbacks);
+        // The progress that is shown is that of the training again.
+        let epoch_number = burn_epoch(self.progress.position.epoch);
+        self.burn.train(LearnerEvent::StartSplit { epoch_number, total_items });
+        Ok(true)
+    }
+
+    /// Validates the present state.
+    pub(super) fn validate(&mut self, data: &RunData<'_, M>) -> Result<()> {
+        let position = self.progress.position;
+        let Position { epoch, global_step, trained, .. } = position;
+        data.devices.gather(self.learner.get_mut());
+        let start = Position::at_start(position.next_validation(), global_step);
+        let Some(mut passing) = self.burn.loaded(data.valid.begin(start, None)) else { return Ok(()) };
+        let _validating = self.progress.speed.measure(Activity::Validating);
+        self.metrics.begin_validation(!trained);
+        self.burn.valid(LearnerEvent::StartSplit {
+            epoch_number: burn_epoch(epoch),
+            total_items: passing.total_items(),
+        });
+        self.call_between("on_validation_start", |callback, context| callback.on_validation_start(context))?;
+        let part = match trained {
+            true => SeededPart::Validation { epoch },
+            false => SeededPart::ValidationWithin { step: global_step },
+        };
+        seed_device(data.devices.main(), self.progress.seed, part);
+        let device = data.devices.main().clone().inner();
+        let own = self.callbacks.take_validated().map(|model| model.valid().to_device(&device));
+        let model = own.unwrap_or_else(|| self.learner.get().model().valid());
+        let mut iteration = 0;
+        while let Some(batches) = passing.next_step() {
+            let Some(batches) = self.burn.loaded(batches) else { break };
+            for (_, batch) in batches {
+                iteration += 1;
+                let output = InferenceStep::step(&model, batch);
+                let item = TrainingItem::new(output, passing.progress(), Some(iteration), None);
+                self.burn.valid(LearnerEvent::ProcessedItem(item));
+            }
+            self.check_logged("val_")?;
+            if self.burn.should_stop() {
+                break;
+            }
+        }
+        if iteration == 0 && !self.burn.should_stop() {
+            self.saves.lock().check_validated(&data.valid.ended_at_once(epoch))?;
+        }
+        self.end_of_validation(position)
+    }
+
+    /// Tells burn and the callbacks that the batches of a validation are computed, or that it was stopped.
+    fn end_of_validation(&mut self, position: Position) -> Result<()> {
+        let is_whole = !self.burn.should_stop();
+        if is_whole {
+            let split = Some(LoggedSplit::Validation);
+            self.call("on_validation_batches_end", split, position.batches, |callback, context| {
+                callback.on_validation_batches_end(context)
+            })?;
+        }
+        self.burn.valid(LearnerEvent::EndSplit(burn_epoch(position.epoch)));
+        if position.trained {
+            self.burn.train(LearnerEvent::EndEpoch(burn_epoch(position.epoch)));
+        }
+        self.burn.flush();
+        if is_whole {
+            self.call_between("on_validation_end", |callback, context| callback.on_validation_end(context))?;
+        }
+        Ok(())
+    }
+
+    /// Says that a strategy has waited for a validation which was never due.
+    pub(super) fn warn_if_never_validated(&self) {
+        let is_done = !self.burn.should_stop() && self.progress.position.last_validation.is_none();
+        if is_done && self.progress.has_moved() && self.saves.lock().needs_metric_of("val_") {
+            warn(
+                "the run has ended before its first validation was due, so that nothing is ranked by its metrics: validate more \
+                 often (validation)",
+            );
+        }
+    }
+
+    /// The present state is validated.
+    pub(super) fn end_validation(&mut self) {
+        let position = self.progress.position;
+        // Where there is one in each epoch, the values of the epoch are all.
+        let step = self.schedule.is_within_epochs().then_some(position.global_step);
+        self.metrics.end_validation(burn_epoch(position.epoch), step, self.burn.store);
+        self.progress.position = position.validated(self.progress.clock.seconds());
+    }
+}

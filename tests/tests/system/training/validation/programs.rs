@@ -1,0 +1,63 @@
+//! A program that validates within epochs gets a signal, or is killed, in the middle of a validation.
+
+use std::path::Path;
+
+use system_tests::programs::orders::{Gate, Orders, Split};
+use system_tests::programs::running::{Running, resumes_as, warmup};
+use system_tests::run_files::{checkpoints, compare, metadata, run_dir};
+
+/// 30 batches and as many steps in an epoch, 8 more batches in each validation.
+const FLAGS: &str = "--run-id r1 --epochs 2 --topk 2 --save-every-steps 5 --set validation.every_n_steps=7";
+
+/// Trains to the end, with more flags. Returns the directory of the run.
+fn undisturbed(root: &Path, flags: &str) -> std::path::PathBuf {
+    Running::start(warmup(root, flags)).end_well();
+    run_dir(root)
+}
+
+#[test]
+fn a_signal_in_a_validation_within_an_epoch_saves_the_state_and_the_validation_is_done_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let whole = undisturbed(&directory.path().join("whole"), FLAGS);
+    let root = directory.path().join("stopped");
+    let gate = Gate::closed();
+    // In the validation after step 14.
+    let command = Orders::wait(Split::Valid, 12, &gate).given_to(warmup(&root, FLAGS));
+    let mut running = Running::start(command);
+    running.wait_for("the batch", |_| gate.is_reached());
+    running.send("TERM");
+    running.wait_for("the signal", |said| said.contains("SIGTERM: saving"));
+    gate.open();
+    let ended = running.end();
+    assert_eq!(ended.code(), Some(143), "{ended:?}");
+    let saved = metadata(&checkpoints(&root).join("last.ckpt"));
+    assert_eq!(
+        (&saved["global_step"], &saved["metrics"]["val_loss"]),
+        (&14.into(), &serde_json::Value::Null)
+    );
+    resumes_as(&ended, &root, &whole);
+}
+
+#[test]
+fn a_kill_in_a_validation_within_an_epoch_resumes_exactly_on_one_and_two_devices() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, flags) in
+        [("one", ""), ("two", " --set devices=2"), ("accumulated", " --set grads_accumulation=2")]
+    {
+        let flags = format!("{FLAGS}{flags}");
+        let whole = undisturbed(&directory.path().join(format!("whole-{name}")), &flags);
+        let root = directory.path().join(name);
+        let auto = format!("{flags} --ckpt-path auto");
+        // At the first, in the middle and at the last batch of a validation, in three starts of one run.
+        for batch in [1, 12, 16] {
+            let gate = Gate::closed();
+            let command = Orders::wait(Split::Valid, batch, &gate).given_to(warmup(&root, &auto));
+            let mut running = Running::start(command);
+            running.wait_for("the batch", |_| gate.is_reached());
+            running.send("KILL");
+            assert_eq!(running.end().signal(), Some(9));
+        }
+        Running::start(warmup(&root, &auto)).end_well();
+        compare(&whole, &run_dir(&root)).unwrap_or_else(|reason| panic!("{name}: {reason}"));
+    }
+}
