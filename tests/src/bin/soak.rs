@@ -38,7 +38,8 @@ struct Args {
     #[arg(long, value_enum, default_value = "kill")]
     signal: SignalArg,
     /// What is trained: digits (batch normalisation, dropout), warmup (a schedule, accumulated gradients), both of these, or
-    /// everything (all callbacks and early stopping at once, two workers; on one device and on two, each killed so often)
+    /// everything (all callbacks, early stopping and validations within epochs at once, two workers; on one device and on two, each
+    /// killed so often)
     #[arg(long, value_enum, default_value = "all")]
     program: ProgramArg,
     /// Make the runs here and leave them (the chaos: only the undisturbed ones); otherwise they stay only when something

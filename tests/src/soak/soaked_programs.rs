@@ -40,7 +40,7 @@ pub enum Which {
     Digits,
     /// Dropout, Adam, a warm-up schedule, and gradients of four batches: `warmup`.
     Warmup,
-    /// The same with all callbacks and early stopping.
+    /// The same with all callbacks, early stopping, and validations within epochs.
     Everything,
     /// The same on two devices.
     EverythingOnTwo,
@@ -92,7 +92,7 @@ impl Which {
         let devices = if self == Self::EverythingOnTwo { 2 } else { 1 };
         let everything = match Self::EVERYTHING.contains(&self) {
             true => format!(
-                r#" --set everything=true --set devices={devices} --set early_stopping={{"metric":"val_loss","patience":10000}}"#
+                r#" --set everything=true --set devices={devices} --set validation={{"every_n_steps":7}} --set early_stopping={{"metric":"val_loss","patience":10000}}"#
             ),
             false => String::new(),
         };

@@ -10,6 +10,7 @@ use burn_ckpt::Checkpoint;
 use burn_trainer::callbacks::{
     Callback, CallbackContext, CallbackResult, EarlyStopping, Ema, GradientGuard, ReduceOnPlateau, Restored,
 };
+use burn_trainer::config::Validation;
 use burn_trainer::evaluation::ModelEvaluator;
 use burn_trainer::lr_scheduler::scaled;
 use burn_trainer::strategy::{
@@ -110,6 +111,7 @@ fn settings_that_are_odd_for_one_batch_do_not_make_it_fail() {
         .with_max_steps(1000)
         .with_early_stopping(EarlyStopping::new("val_loss").with_patience(1))
         .with_overfit_batches(0.5)
+        .with_validation(Validation::every_n_steps(100))
         .with_ckpt_path("auto")
         .with_overwrite(true)
         .with_slurm_requeue(true)
