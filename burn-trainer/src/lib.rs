@@ -84,6 +84,7 @@
 //! | have a run that resumes exactly | [`ResumableDataLoader`] |
 //! | have a loss that is a mean over items | [`metric`] |
 //! | have the numbers and outputs of a trained model | [`evaluation`] |
+//! | find a learning rate | [`finders`] |
 //! | know what a model consists of | [`model_summary`] |
 //! | load a checkpoint | [`burn_ckpt`] |
 //! | save without copies of the optimizer | [`optimizer`] |
@@ -119,6 +120,7 @@ pub mod config;
 mod dataloader;
 mod error;
 pub mod evaluation;
+pub mod finders;
 mod learner_state;
 pub mod lr_scheduler;
 pub mod metric;

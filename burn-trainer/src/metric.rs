@@ -72,6 +72,11 @@ impl MeanLossInput {
     pub(crate) fn into_loss(self) -> Tensor<1> {
         self.loss
     }
+
+    /// The mean over the batch, and the number of its items.
+    pub(crate) fn mean(self) -> Result<(f64, usize), TensorReadError> {
+        Ok((self.loss.mean().try_into_scalar::<f64>()?, self.items))
+    }
 }
 
 impl MeanLoss {

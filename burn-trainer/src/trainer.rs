@@ -1,6 +1,7 @@
 //! The entry point: opens a run, takes burn's `SupervisedTraining` and `Learner`, and trains.
 
 mod fast_dev_run;
+mod find;
 mod fit;
 
 use std::cell::Cell;

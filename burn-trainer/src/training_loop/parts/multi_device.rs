@@ -83,7 +83,12 @@ impl TrainingDevices {
 
 /// The device of the model's first parameter, as burn chooses it.
 pub(crate) fn of_model<M: LearnerModel>(learner: &Learner<M>) -> Vec<Device> {
-    vec![learner.model().devices().into_iter().next().unwrap_or_default()]
+    of(&learner.model())
+}
+
+/// The same of a model without a learner.
+pub(crate) fn of<M: LearnerModel>(model: &M) -> Vec<Device> {
+    vec![model.devices().into_iter().next().unwrap_or_default()]
 }
 
 /// Checks that tensors can be moved between the devices, where burn would panic, and warns of what is not reproducible.

@@ -5,6 +5,7 @@ mod burns_strategies;
 mod callbacks;
 mod devices;
 mod failed_starts;
+mod finders;
 mod limits;
 mod loader_lengths;
 mod mean_loss;

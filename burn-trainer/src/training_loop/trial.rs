@@ -1,0 +1,106 @@
+//! Optimizer steps outside of a run: a copy of a learner trains as the loop does, and nothing of it is kept.
+
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use burn::data::dataloader::DataLoader;
+use burn::tensor::Device;
+use burn::train::{Learner, LearnerModel, MultiDeviceOptim, TrainStep, TrainingError};
+use burn_ckpt::plumbing::panic_message;
+
+use super::parts::epoch_batches::EpochData;
+use super::parts::multi_device::{StepGradients, TrainingDevices};
+use super::parts::seeding::{SeededPart, seed_device};
+use crate::error::{Error, Result};
+use crate::state::position::Position;
+
+/// How the steps are done.
+#[derive(Clone)]
+pub(crate) struct Trial {
+    pub(crate) devices: Vec<Device>,
+    pub(crate) optim: MultiDeviceOptim,
+    /// Whether activations are computed again in the backward pass.
+    pub(crate) recompute: bool,
+    pub(crate) seed: u64,
+    /// Batches of each device in an optimizer step.
+    pub(crate) accumulation: usize,
+}
+
+/// A copy of a model that shares no running statistics with it: a clone would change them.
+pub(crate) fn own_copy<M: LearnerModel>(model: &M) -> M {
+    model.valid().train()
+}
+
+impl Trial {
+    /// Trains, epoch after epoch, until `each` breaks. It gets the outputs of a step's batches before the optimizer step is done.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoBatch`], [`Error::Training`] with the error of the loader, [`Error::Panicked`], and what `each` returns.
+    pub(crate) fn run<M: LearnerModel>(
+        &self,
+        learner: Learner<M>,
+        loader: &Arc<dyn DataLoader<<M as TrainStep>::Input>>,
+        each: impl FnMut(&[<M as TrainStep>::Output]) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        let ended = catch_unwind(AssertUnwindSafe(|| self.steps(learner, loader, each)));
+        // The next draws are those that follow `Trainer::device`.
+        for device in &self.devices {
+            device.seed(self.seed);
+        }
+        ended.unwrap_or_else(|panic| Err(Error::Panicked { message: panic_message(&*panic), saved: None }))
+    }
+
+    fn steps<M: LearnerModel>(
+        &self,
+        mut learner: Learner<M>,
+        loader: &Arc<dyn DataLoader<<M as TrainStep>::Input>>,
+        mut each: impl FnMut(&[<M as TrainStep>::Output]) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        let devices = TrainingDevices::new(&self.devices, self.optim, self.recompute);
+        learner.fork(devices.main());
+        devices.settle();
+        let data = EpochData::<<M as TrainStep>::Input>::new(loader, devices.all(), None);
+        for epoch in 0.. {
+            let failed =
+                |source| Error::Training { source: Arc::new(TrainingError::Dataset(source)), saved: None };
+            let mut passing = data.begin(Position::at_start(epoch, 0), None).map_err(failed)?;
+            let mut gradients = StepGradients::new(&devices, self.accumulation > 1);
+            let (mut batch, mut outputs, mut rounds) = (0, Vec::new(), 0);
+            loop {
+                let batches = passing.next_step().transpose().map_err(failed)?;
+                let has_ended = batches.is_none();
+                for (device, input) in batches.into_iter().flatten() {
+                    seed_device(
+                        &devices.all()[device],
+                        self.seed,
+                        SeededPart::TrainingBatch { epoch, batch },
+                    );
+                    let output = devices.train_step(&learner, device, input);
+                    gradients.add(&learner, device, output.grads);
+                    outputs.push(output.item);
+                    batch += 1;
+                }
+                rounds += usize::from(!has_ended);
+                let is_due = rounds >= self.accumulation || (has_ended && rounds > 0);
+                if is_due {
+                    if each(&outputs)?.is_break() {
+                        return Ok(());
+                    }
+                    (rounds, outputs) = (0, Vec::new());
+                    let summed = gradients.sum(&learner);
+                    learner.lr_step();
+                    summed.apply(&devices, &mut learner);
+                }
+                if has_ended {
+                    break;
+                }
+            }
+            if batch == 0 {
+                return Err(Error::no_batch("training", data.ended_at_once(epoch)));
+            }
+        }
+        Ok(())
+    }
+}
