@@ -16,6 +16,7 @@ const FILE_NAME: &str = "burn-environment.json";
 /// The [crate's page](crate) has an example.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Description {
     /// The package that was built and its version, such as `digits 0.1.0`.
     pub program: Option<String>,

@@ -17,6 +17,7 @@ const MAX_LOCKFILE_BYTES: u64 = 16 << 20;
 /// The [crate's page](crate) has an example.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Package {
     /// Name of the package.
     pub name: String,

@@ -33,9 +33,16 @@ pub(crate) fn description() -> Description {
 fn description_of(program: Option<&str>) -> Description {
     let own = Description::parse(OWN);
     match program.map(Description::parse) {
-        Some(program) => Description { packages: program.packages.or(own.packages), ..program },
+        Some(mut program) => {
+            program.packages = program.packages.or(own.packages);
+            program
+        }
         // A program of which nothing else is known is not this crate.
-        None => Description { program: None, ..own },
+        None => {
+            let mut own = own;
+            own.program = None;
+            own
+        }
     }
 }
 
@@ -62,7 +69,9 @@ mod tests {
     use crate::write_file::write;
 
     fn named(name: &str) -> Package {
-        Package { name: name.to_owned(), version: "1.0.0".to_owned(), ..Package::default() }
+        let mut package = Package::default();
+        (package.name, package.version) = (name.to_owned(), "1.0.0".to_owned());
+        package
     }
 
     #[test]

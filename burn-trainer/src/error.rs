@@ -38,7 +38,7 @@ pub enum Error {
     /// A device cannot be used on this machine.
     #[error("{device} cannot be started: {reason}; {}", found_on_this_machine(found))]
     Device {
-        /// The device, as burn names it.
+        /// The device, as the metadata names it.
         device: String,
         /// What the backend said.
         reason: String,

@@ -26,6 +26,7 @@ const OTHER_PROCESS: &str = "another process";
 /// `Off`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum LockMode {
     /// A file system without locks is an error.
     Required,

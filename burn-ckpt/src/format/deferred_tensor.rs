@@ -77,7 +77,8 @@ where
             *self = Self::Host(in_windows(data.into_parts().0));
         }
         let Self::Host(bytes) = self else { return Err(unreadable("an earlier read failed")) };
-        bytes.view(0, bytes.len()).map_err(|error| unreadable(&format!("{error:?}")))
+        // `in_windows` made them so that they can be viewed.
+        bytes.view(0, bytes.len()).map_err(|_| unreadable("its bytes cannot be viewed without a copy"))
     }
 }
 

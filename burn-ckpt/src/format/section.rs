@@ -32,6 +32,7 @@ const LAYOUT_KEY: &str = "layout";
 /// # Ok::<(), burn_ckpt::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TensorLayout {
     /// burn's names and layout.
     #[default]

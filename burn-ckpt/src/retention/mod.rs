@@ -6,7 +6,7 @@
 //! let best_two = KeepRule::Best(MetricMode::Min, TopK::Count(2));
 //! let losses = [0.9, 0.4, 0.5];
 //! let candidates: Vec<Candidate> =
-//!     (0..).zip(losses).map(|(order, score)| Candidate { score, order }).collect();
+//!     (0..).zip(losses).map(|(order, score)| Candidate::new(score, order)).collect();
 //! assert_eq!(best_two.kept(&candidates), [1, 2]);
 //! ```
 

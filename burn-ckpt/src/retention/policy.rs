@@ -17,6 +17,8 @@ pub enum MetricMode {
 }
 
 /// How many checkpoints a strategy keeps. In JSON a number above 0, or `"all"`. See the [module's example](crate::retention).
+///
+/// There will be no other kind of count: a rule of another kind is a [`KeepRule`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TopK {
     /// That many; 0 cannot be configured, and keeps one.
@@ -39,11 +41,20 @@ pub enum KeepRule {
 
 /// The facts about a checkpoint that rules use. See the [module's example](crate::retention).
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Candidate {
     /// The score that it is ranked by; NaN where it has none.
     pub score: f64,
     /// Position in time: a later checkpoint has a larger number.
     pub order: u64,
+}
+
+impl Candidate {
+    /// A checkpoint with a score and its position in time.
+    #[must_use]
+    pub fn new(score: f64, order: u64) -> Self {
+        Self { score, order }
+    }
 }
 
 impl TopK {
@@ -152,7 +163,7 @@ mod tests {
 
     fn kept(keep: KeepRule, scores: &[f64]) -> Vec<usize> {
         let candidates: Vec<Candidate> =
-            (0..).zip(scores).map(|(order, &score)| Candidate { score, order }).collect();
+            (0..).zip(scores).map(|(order, &score)| Candidate::new(score, order)).collect();
         keep.kept(&candidates)
     }
 

@@ -30,7 +30,7 @@ impl Versions {
         let path = loop {
             let path = versioned(directory, stem, version);
             let is_reserved = reserved.iter().any(|other| is_one_file(other, &path));
-            if !is_reserved && !is_there(&path) && !is_there(&metadata_path(&path)) {
+            if !is_reserved && !is_known_to_be_taken(&path) && !is_known_to_be_taken(&metadata_path(&path)) {
                 break path;
             }
             version += 1;
@@ -77,8 +77,9 @@ fn is_one_file(a: &Path, b: &Path) -> bool {
     a.parent() == b.parent() && same_file_name(&name(a), &name(b))
 }
 
-/// Whether a name is taken. One of which that cannot be found out is taken for free: publishing replaces no file.
-fn is_there(path: &Path) -> bool {
+/// Whether a name is taken, as far as that can be found out. An error of the system counts as free here: publishing the state meets it
+/// again, and replaces no file.
+fn is_known_to_be_taken(path: &Path) -> bool {
     matches!(storage::entry(path), Ok(Some(_)))
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use burn_ckpt::plumbing::panic_message;
+use burn_environment::device_name;
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
@@ -35,7 +36,7 @@ static HOOK: Mutex<()> = Mutex::new(());
 pub fn start_device(device: &Device) -> Result<()> {
     let failed = |reason| {
         let found = burn_environment::gpus().iter().map(ToString::to_string).collect();
-        Err(Error::Device { device: format!("{device:?}"), reason, found })
+        Err(Error::Device { device: device_name(device), reason, found })
     };
     first_panic(|| compute_test(device)).flatten().or_else(failed)
 }

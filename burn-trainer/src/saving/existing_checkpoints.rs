@@ -130,7 +130,7 @@ impl ExistingCheckpoints {
             (0..found.len()).filter(|position| found[*position].saved.is_finite).collect();
         let candidates: Vec<Candidate> = (0..)
             .zip(&finite)
-            .map(|(order, position)| Candidate { score: found[*position].saved.score, order })
+            .map(|(order, position)| Candidate::new(found[*position].saved.score, order))
             .collect();
         let kept: Vec<usize> = keep.kept(&candidates).into_iter().map(|kept| finite[kept]).collect();
         let mut there = Vec::new();

@@ -66,8 +66,12 @@ impl DeviceName {
 fn numbered(backend: &str, index: usize, kind: burn::tensor::DeviceType) -> Result<Device> {
     let all: Vec<Device> = Device::enumerate(kind).iter().cloned().collect();
     all.get(index).cloned().ok_or_else(|| {
-        let reason =
-            format!("there is no {backend}:{index}; burn finds {}, counted from 0: {all:?}", all.len());
+        let names: Vec<String> = all.iter().map(burn_trainer::environment::device_name).collect();
+        let count = names.len();
+        let reason = format!(
+            "there is no {backend}:{index}; burn finds {count}, counted from 0: {}",
+            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+        );
         wrong(reason)
     })
 }

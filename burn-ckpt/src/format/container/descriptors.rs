@@ -38,8 +38,26 @@ pub(crate) struct Descriptor {
 
 impl Descriptors {
     /// Decodes a header.
-    pub(crate) fn decode(cbor: &[u8]) -> Result<Self, ciborium::de::Error<std::io::Error>> {
-        ciborium::de::from_reader_with_recursion_limit(cbor, MAX_HEADER_DEPTH)
+    pub(crate) fn decode(cbor: &[u8]) -> Result<Self, HeaderError> {
+        ciborium::de::from_reader_with_recursion_limit(cbor, MAX_HEADER_DEPTH).map_err(HeaderError::from)
+    }
+}
+
+/// Why a header cannot be decoded, in words: ciborium's error has only those of its type.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct HeaderError(String);
+
+impl From<ciborium::de::Error<std::io::Error>> for HeaderError {
+    fn from(error: ciborium::de::Error<std::io::Error>) -> Self {
+        use ciborium::de::Error;
+        Self(match error {
+            Error::Io(error) => format!("it is cut off ({error})"),
+            Error::Syntax(offset) => format!("its byte {offset} is not CBOR"),
+            Error::Semantic(Some(offset), reason) => format!("at its byte {offset}: {reason}"),
+            Error::Semantic(None, reason) => reason,
+            Error::RecursionLimitExceeded => format!("it is nested more than {MAX_HEADER_DEPTH} deep"),
+        })
     }
 }
 
@@ -113,5 +131,22 @@ impl<'de> Visitor<'de> for Shape {
             shape.push(length);
         }
         Ok(shape)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invalid_header_is_described_in_words() {
+        let said = |cbor: &[u8]| Descriptors::decode(cbor).map(drop).unwrap_err().to_string();
+        // 0xa1 begins a map of one entry, 0x1c is not the beginning of anything.
+        assert_eq!(said(&[0x1c]), "its byte 0 is not CBOR");
+        assert!(said(&[0xa1]).starts_with("it is cut off ("), "{}", said(&[0xa1]));
+        // A map with the entry `x`, which is not known here: arrays in arrays.
+        let nested = said(&[&[0xa1, 0x61, b'x'][..], &[0x81; 1000]].concat());
+        assert!(nested.starts_with("it is nested more than "), "{nested}");
+        assert!(said(&[0xa0]).contains("missing field"), "{}", said(&[0xa0]));
     }
 }

@@ -4,7 +4,9 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::format::metadata::{Metadata, TensorInfo};
+use crate::format::metadata::non_finite::NonFiniteTensors;
+use crate::format::metadata::{Metadata, ShardInfo, TensorInfo};
+use crate::format::run_start::RunStart;
 
 impl Metadata {
     /// The metadata of a state that was taken at a time, with everything else empty.
@@ -165,10 +167,56 @@ impl Metadata {
         self
     }
 
+    /// Sets every start of the run, oldest first.
+    #[must_use]
+    pub fn with_starts(mut self, starts: impl IntoIterator<Item = RunStart>) -> Self {
+        self.starts = starts.into_iter().collect();
+        self
+    }
+
+    /// Sets the other files of a checkpoint of several.
+    #[must_use]
+    pub fn with_shards(mut self, shards: impl IntoIterator<Item = ShardInfo>) -> Self {
+        self.shards = shards.into_iter().collect();
+        self
+    }
+
+    /// Sets which tensors have values that are not finite.
+    #[must_use]
+    pub fn with_non_finite(mut self, non_finite: NonFiniteTensors) -> Self {
+        self.non_finite = Some(non_finite);
+        self
+    }
+
     /// Sets type, shape and digest of every tensor, by name.
     #[must_use]
     pub fn with_tensors(mut self, tensors: IndexMap<String, TensorInfo>) -> Self {
         self.tensors = tensors;
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_field_has_a_method() {
+        let now = Timestamp::UNIX_EPOCH;
+        let shard = ShardInfo::unknown(0, "");
+        // With what is left out where it is empty.
+        let metadata = Metadata::new(now)
+            .with_speed(json!(1))
+            .with_model(json!(1))
+            .with_starts([RunStart::new(now, "r1")])
+            .with_shards([shard])
+            .with_non_finite(NonFiniteTensors::default());
+        let fields = serde_json::to_value(metadata).unwrap();
+        let methods = include_str!("builder.rs");
+        for field in fields.as_object().unwrap().keys() {
+            assert!(methods.contains(&format!("pub fn with_{field}(mut self")), "{field}");
+        }
     }
 }

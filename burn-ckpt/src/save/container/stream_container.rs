@@ -145,6 +145,9 @@ struct Stream<'a> {
     reading: &'a ReadProgress,
 }
 
+/// Why a part of a tensor cannot be read.
+const NOT_VIEWED: &str = "its bytes cannot be viewed without a copy";
+
 impl Stream<'_> {
     /// Writes one tensor at its place.
     fn tensor(&mut self, tensor: Tensor) -> Result<WrittenTensor> {
@@ -160,7 +163,8 @@ impl Stream<'_> {
         let mut blake3 = blake3::Hasher::new();
         for start in (0..length).step_by(WINDOW_BYTES) {
             let end = length.min(start + WINDOW_BYTES);
-            let window = bytes.view(start, end).map_err(|error| unreadable(format!("{error:?}").into()))?;
+            // `in_windows` made them so that they can be viewed.
+            let window = bytes.view(start, end).map_err(|_| unreadable(NOT_VIEWED.into()))?;
             let window = Arc::new(window);
             // A window of a tensor on a device, or in a file, is read here.
             let read = window.read(Default::default()).map_err(|error| unreadable(Box::new(error)))?;

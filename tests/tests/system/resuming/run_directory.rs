@@ -2,13 +2,20 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use burn_ckpt::plumbing::RunLock;
+use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict, observe};
 use burn_trainer::config::LockMode;
 use burn_trainer::{Error, TrainerConfig};
 use system_tests::programs::commands::{stderr, stdout, xtask_train};
 use system_tests::run_files::{checkpoints, files, stems};
 use system_tests::{config, train};
+
+/// How long a thread may take to be scheduled.
+const LIMIT: Duration = Duration::from_secs(20);
 
 fn error(config: TrainerConfig) -> Error {
     match train(config) {
@@ -105,17 +112,33 @@ fn overwrite_removes_what_the_older_run_left_and_nothing_of_the_users() {
     assert_eq!(std::fs::read_to_string(run.join("notes.txt")).unwrap(), "mine");
 }
 
+/// Tells of each attempt to lock a file, before it is made.
+struct Attempts(Mutex<Sender<()>>);
+
+impl Observer for Attempts {
+    fn before(&self, operation: &Operation<'_>) -> Verdict {
+        if let Operation::Lock(..) = operation {
+            self.0.lock().unwrap().send(()).unwrap();
+        }
+        Verdict::Proceed
+    }
+}
+
 #[test]
 fn a_lock_that_goes_in_a_moment_is_waited_for() {
     let root = tempfile::tempdir().unwrap();
     let layout = burn_ckpt::RunLayout::new(root.path(), "logs", "run").unwrap();
     let held = RunLock::acquire(layout.run_dir(), LockMode::Required).unwrap();
-    let goes = std::thread::spawn(move || {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        drop(held);
-    });
-    drop(RunLock::acquire(layout.run_dir(), LockMode::Required).unwrap());
-    goes.join().unwrap();
+    let (sender, attempts) = channel();
+    let _observation = observe(root.path(), Arc::new(Attempts(Mutex::new(sender))));
+    let directory = layout.run_dir().to_path_buf();
+    let waiting = std::thread::spawn(move || RunLock::acquire(&directory, LockMode::Required).map(drop));
+    // The second attempt comes after the first has failed, as the lock is held.
+    for _ in 0..2 {
+        attempts.recv_timeout(LIMIT).expect("it is tried again");
+    }
+    drop(held);
+    waiting.join().unwrap().unwrap();
 }
 
 #[test]

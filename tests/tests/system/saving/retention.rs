@@ -48,7 +48,7 @@ proptest! {
         // As the trainer does: asked before each save, applied after it.
         let mut held: Vec<Candidate> = Vec::new();
         for (order, &score) in (0u64..).zip(&scores) {
-            let new = Candidate { score, order };
+            let new = Candidate::new(score, order);
             if keep.would_keep(&held, new) {
                 held.push(new);
                 held = keep.kept(&held).into_iter().map(|i| held[i]).collect();
@@ -60,7 +60,7 @@ proptest! {
 
     #[test]
     fn of_the_newest_exactly_k_stay(count in 1usize..40, k in 1usize..10) {
-        let candidates: Vec<Candidate> = (0..count as u64).map(|order| Candidate { score: f64::NAN, order }).collect();
+        let candidates: Vec<Candidate> = (0..count as u64).map(|order| Candidate::new(f64::NAN, order)).collect();
         let kept = KeepRule::Newest(TopK::Count(k)).kept(&candidates);
         let expected: Vec<usize> = (0..count).rev().take(k).collect();
         prop_assert_eq!(kept, expected);

@@ -255,9 +255,10 @@ fn layout(args: &Args, kind: Kind, notes: &Notes) -> TensorLayout {
         Some(layout) => (layout, "as the file states"),
         None => (TensorLayout::PyTorch, "as in most files; the file does not state it"),
     };
-    let (name, other) = match layout {
-        TensorLayout::Burn => ("burn's", TensorLayout::PyTorch),
-        TensorLayout::PyTorch => ("PyTorch's", TensorLayout::Burn),
+    let (name, other) = if layout == TensorLayout::Burn {
+        ("burn's", TensorLayout::PyTorch)
+    } else {
+        ("PyTorch's", TensorLayout::Burn)
     };
     let (file, other) = (args.file.display(), other.name());
     say(format!(

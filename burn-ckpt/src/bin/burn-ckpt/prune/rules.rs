@@ -92,7 +92,7 @@ impl Rule {
         }
         let candidates = |score: &dyn Fn(&Metadata) -> f64| -> Vec<Candidate> {
             let scores = firsts.iter().map(|place| rows[*place].metadata.as_ref().map_or(f64::NAN, score));
-            (0..).zip(scores).map(|(order, score)| Candidate { score, order }).collect()
+            (0..).zip(scores).map(|(order, score)| Candidate::new(score, order)).collect()
         };
         let kept = match self {
             Self::Links => Vec::new(),
