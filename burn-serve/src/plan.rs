@@ -69,7 +69,7 @@ impl Plan {
     /// Warns of a server without a token, and of one without encryption.
     pub fn warn(&self) {
         if self.reachable && self.token.is_none() {
-            say("warning: whoever reaches this server can use its devices: it asks for no token");
+            say("warning: everybody who can reach this server can use its devices, as no token is set");
         }
         if self.reachable && matches!(self.over, Over::WebSocket { .. }) {
             say(

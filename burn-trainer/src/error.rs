@@ -62,7 +62,7 @@ pub enum Error {
         if devices.len() == 1 { format!("the device {} is", devices[0]) } else { format!("the devices {} are", devices.join(", ")) },
         newest.as_ref().map_or_else(
             || "; the run has no checkpoint to resume from".to_owned(),
-            |path| format!("; the newest whole checkpoint is {}", path.display()),
+            |path| format!("; the newest valid checkpoint is {}", path.display()),
         )
     )]
     DeviceLost {
@@ -70,7 +70,7 @@ pub enum Error {
         devices: Vec<String>,
         /// How the loss was noticed.
         reason: String,
-        /// The newest whole checkpoint that the run can resume from.
+        /// The newest valid checkpoint that the run can resume from.
         newest: Option<PathBuf>,
     },
     /// A checkpoint cannot be read or written, or a file of the run cannot.
@@ -132,7 +132,7 @@ pub enum Error {
     },
     /// `ckpt_path` is `auto`, and none of the run's checkpoints can be resumed.
     #[error(
-        "none of the checkpoints in {} can be resumed: choose another run id, or set overwrite to start anew ({})",
+        "none of the checkpoints in {} can be resumed: choose another run id, or set overwrite to start from the beginning ({})",
         path.display(),
         skipped.iter().map(|skipped| skipped.reason.as_str()).collect::<Vec<_>>().join("; ")
     )]

@@ -96,8 +96,7 @@ fn of_case(results: &Results, case: &Case) -> Vec<Ratio> {
     let what = "loop time lost: burn's / ours";
     add(what, times_ours(lost(Burn), lost(Ours)), Bound::AtLeast(10.0));
     let every = |contender| steady(contender).map(|steady| (steady.lost, steady.step));
-    for (ours, policy) in
-        [(OursSteady, "waits"), (OursSkip, "lets saves go"), (OursReplace, "replaces saves")]
+    for (ours, policy) in [(OursSteady, "waits"), (OursSkip, "skips saves"), (OursReplace, "replaces saves")]
     {
         let what = format!(
             "loop time lost, a save every {STEPS_BETWEEN_FREQUENT_SAVES} steps: burn's / ours, which {policy}"

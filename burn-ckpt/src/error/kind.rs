@@ -14,7 +14,7 @@ use crate::error::pack_error::PackError;
 /// match Checkpoint::open("runs/a/last") {
 ///     Ok(checkpoint) => println!("resuming {}", checkpoint.path().display()),
 ///     Err(error) => match error.kind() {
-///         ErrorKind::NotFound => println!("starting anew"),
+///         ErrorKind::NotFound => println!("starting a new run"),
 ///         ErrorKind::Damaged | ErrorKind::NotACheckpoint => println!("trying an older one: {error}"),
 ///         _ => println!("giving up: {error}"),
 ///     },

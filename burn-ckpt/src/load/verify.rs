@@ -299,7 +299,7 @@ fn damaged<'a>(
 fn place(damaged: &[&Damaged<'_>], is_described_beside: bool) -> String {
     match damaged {
         [] if is_described_beside => {
-            "from the file beside it alone, which `burn-ckpt describe` writes anew".to_owned()
+            "from the file beside it alone, which `burn-ckpt describe` rewrites".to_owned()
         }
         [] => "outside of the tensors".to_owned(),
         [first] => format!("in the tensor {}", shown(&first.tensor.name)),

@@ -18,7 +18,7 @@ use crate::state::callback_state::CallbackState;
 pub enum Restored {
     /// It has.
     Whole,
-    /// It begins anew, for this reason. A warning says so.
+    /// It starts without a state, for this reason. A warning says so.
     Anew(String),
 }
 
@@ -216,7 +216,7 @@ pub trait Callback<M: LearnerModel>: Send {
     ///
     /// # Errors
     ///
-    /// Any error ends the run before its first step. A callback that can begin anew returns [`Restored::Anew`].
+    /// Any error ends the run before its first step. A callback that can start without a state returns [`Restored::Anew`].
     fn restore(
         &mut self,
         context: &mut CallbackContext<'_, M>,

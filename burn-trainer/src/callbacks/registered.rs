@@ -114,7 +114,7 @@ impl<M: LearnerModel> Callbacks<M> {
                 callback.restore(&mut CallbackContext { run, name, scalars, requests }, state)
             })?;
             if let Some(Restored::Anew(reason)) = restored {
-                warn(&format!("the callback {} begins anew: {reason}", registered.name));
+                warn(&format!("the callback {} starts without its state: {reason}", registered.name));
             }
         }
         self.warn_of_unknown(&resume.checkpoint);

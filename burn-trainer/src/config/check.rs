@@ -258,7 +258,7 @@ fn check_home(setting: &str, path: &Path) -> Result<()> {
     let first = path.components().next();
     if first.is_some_and(|first| first.as_os_str().as_encoded_bytes().starts_with(b"~")) {
         let reason = format!(
-            "only a shell knows the home directory that ~ stands for, and it leaves \"{0}\" as it is within quotes and \
+            "only a shell replaces ~ by the home directory, and it leaves \"{0}\" as it is within quotes and \
              after \"=\": give an absolute path, or ./{0} if the name is meant",
             path.display()
         );

@@ -6,7 +6,7 @@ use burn::store::KeyRemapper;
 use burn_ckpt::LoadOptions;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The checkpoint whose weights a new run begins with: optimizer, epoch and step begin anew. A run that resumes ignores it, so the same
+/// The checkpoint whose weights a new run begins with: optimizer, epoch and step start from the beginning. A run that resumes ignores it, so the same
 /// command starts, resumes, or says that all is done.
 ///
 /// In JSON a path, or an object: `"runs/pretrain/best"`, `{"checkpoint": "runs/pretrain/best", "part": "ema", "allow_partial": true}`.

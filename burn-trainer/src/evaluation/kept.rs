@@ -107,7 +107,7 @@ fn to_json(kept: &Kept) -> std::result::Result<String, String> {
     if text.len() as u64 > MAX_BYTES {
         let many = kept.evaluations.len();
         return Err(format!(
-            "with {many} evaluations it would have {} bytes, and {MAX_BYTES} are allowed: delete it to begin anew",
+            "with {many} evaluations it would have {} bytes, and {MAX_BYTES} are allowed: delete it to keep later ones",
             text.len()
         ));
     }

@@ -47,7 +47,7 @@ pub(crate) fn described_by(
         }
         if environment.hardware.gpu_count.is_none() {
             unknown.call_once(|| {
-                warn("the drivers of GPUs do not answer: the metadata of checkpoints says nothing of GPUs until they do");
+                warn("the drivers of GPUs did not answer in time: checkpoints have no list of GPUs until they do");
             });
         }
         serde_json::to_value(environment).unwrap_or_default()

@@ -103,7 +103,7 @@ fn newest(config: &TrainerConfig, layout: &RunLayout, present: &Catalog) -> Resu
         // Of a state that is saved whole and as weights, the weights come first: a kill may have come in between.
         let count = present.entries.len();
         warn(&format!(
-            "{} has checkpoints of weights alone ({count}), which cannot be resumed: the run starts anew, and they stay until \
+            "{} has checkpoints of weights alone ({count}), which cannot be resumed: the run starts from the beginning, and they stay until \
              their strategies have better ones",
             layout.checkpoint_dir().display()
         ));

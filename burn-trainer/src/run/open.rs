@@ -245,7 +245,7 @@ fn check_overwrite(
     let ckpt_path = config.ckpt_path.as_deref().unwrap_or_default();
     let reason = format!(
         "it removes the checkpoints of the run {}, and ckpt_path {ckpt_path:?} resumes one of them ({}): leave out \
-         overwrite to resume, or ckpt_path to start anew",
+         overwrite to resume, or ckpt_path to start from the beginning",
         layout.run_id(),
         path.display()
     );

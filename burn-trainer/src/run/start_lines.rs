@@ -103,7 +103,7 @@ pub(super) fn newer_checkpoints(present: &Catalog, resume: &ResumePoint) {
     let Some(newest) = newer.iter().max() else { return };
     warn(&format!(
         "the run has newer checkpoints (up to step {newest}) than the one it resumes from: they stay, and rank among the best, \
-         until others replace them; its metric files are written anew from here"
+         until others replace them; its metric files are rewritten from here"
     ));
 }
 

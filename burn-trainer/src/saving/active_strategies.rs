@@ -18,7 +18,7 @@ pub(super) struct ActiveStrategy {
     pub(super) directory: PathBuf,
     pub(super) template: Option<FilenameTemplate>,
     pub(super) weights_only: bool,
-    /// It is asked no more.
+    /// It is not called again.
     pub(super) has_panicked: bool,
 }
 

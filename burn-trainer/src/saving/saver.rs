@@ -115,7 +115,7 @@ impl Saver {
     }
 
     /// Shows the events to the strategies. Returns the saves that they request and that their rules would keep. A strategy
-    /// that panics is asked no more; [`take_panic`](Self::take_panic) has its error.
+    /// that panics is not called again; [`take_panic`](Self::take_panic) has its error.
     pub(crate) fn requested_saves(
         &mut self,
         events: &[TrainingEvent<'_>],

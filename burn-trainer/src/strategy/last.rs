@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_interval_starts_anew_with_every_save() {
+    fn the_time_interval_is_counted_from_the_last_save() {
         let interval = Duration::from_secs(60);
         let mut last = LastStrategy::new(Last::new().with_save_on_time_interval(interval));
         assert!(!saves(&mut last, TrainingEvent::StepEnd, 1, 59));

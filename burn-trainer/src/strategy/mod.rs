@@ -180,8 +180,8 @@ pub trait Strategy: Send {
 
     /// Whether this event is worth a checkpoint.
     ///
-    /// [`RunProgress::metrics`] has the metrics of the event, and at a step waits for them. A strategy that panics is asked no
-    /// more: what the others save at the event is saved, the run ends with [`Error::Panicked`](crate::Error::Panicked), which
+    /// [`RunProgress::metrics`] has the metrics of the event, and at a step waits for them. A strategy that panics is not called
+    /// again: what the others save at the event is saved, the run ends with [`Error::Panicked`](crate::Error::Panicked), which
     /// has the strategy's name and the panic's message, and the state is saved as after any failure.
     fn decide(&mut self, event: &TrainingEvent<'_>, progress: &RunProgress<'_>) -> SaveDecision;
 }

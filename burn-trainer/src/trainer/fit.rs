@@ -175,7 +175,7 @@ impl<M: LearnerModel> Trainer<M> {
         strategy: impl Into<TrainingStrategy<M>>,
     ) -> Result<FitResult<M>> {
         if let Some(setting) = self.config.limit_in_use() {
-            let reason = "fit_with trains with another loop than the trainer's, which knows no such limit: use Trainer::fit";
+            let reason = "fit_with trains with another loop than the trainer's, which does not have this limit: use Trainer::fit";
             return Err(Error::config(setting, reason));
         }
         if !self.callbacks.is_empty() {

@@ -100,7 +100,7 @@ fn open(names: &[DeviceName], token_file: Option<&Path>) -> Result<Vec<Device>> 
         // `connect` has warned of each device, with the reason.
         true => Err(Error::RemoteDevice {
             device: remote.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-            reason: "none of the devices of the run answers".to_owned(),
+            reason: "no device of the run can be reached".to_owned(),
             is_there: false,
         }),
     }

@@ -31,8 +31,8 @@ pub struct CharLmConfig {
     pub layers: Option<usize>,
     /// Attention heads in each, if not as many as its size has.
     pub heads: Option<usize>,
-    /// Probability that a value is left out of a training step: the larger models need some, as they learn a text of
-    /// this length by heart.
+    /// Probability that a value is left out of a training step: the larger models need some, as they memorize a text of
+    /// this length.
     #[config(default = 0.0)]
     pub dropout: f64,
     /// Windows of text in a batch, each as long as the context.

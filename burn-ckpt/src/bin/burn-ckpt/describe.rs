@@ -1,4 +1,4 @@
-//! `burn-ckpt describe`: writes the metadata file beside a checkpoint anew, from the checkpoint alone.
+//! `burn-ckpt describe`: rewrites the metadata file beside a checkpoint, from the checkpoint alone.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::checking::describe;
 use crate::foreign::check_destination;
 use crate::terminal::output::say;
 
-/// Write the metadata file beside a checkpoint anew
+/// Rewrite the metadata file beside a checkpoint
 ///
 /// Reads the whole checkpoint, compares it with the digests in it, and writes <CKPT>.metadata.json as it was
 /// written with the checkpoint. Needs a checkpoint of format 2, which has its metadata itself. Such a

@@ -139,6 +139,6 @@ fn warn_once(checkpoint: &Path, what: &str) {
     static SAID: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     if SAID.lock().insert(metadata_path(checkpoint)) {
         let checkpoint = checkpoint.display();
-        log::warn!("{what}. It is not used: `burn-ckpt describe {checkpoint} --force` writes it anew");
+        log::warn!("{what}. It is not used: `burn-ckpt describe {checkpoint} --force` rewrites it");
     }
 }

@@ -148,7 +148,7 @@ fn the_last_whole_checkpoint_stays() {
     }
     let before = files(root.path());
     let (_, err) = prune(root.path(), "--keep links", 1);
-    assert!(err.contains("no whole checkpoint would stay"), "{err}");
+    assert!(err.contains("no valid checkpoint would stay"), "{err}");
     assert_eq!(files(root.path()), before);
 }
 

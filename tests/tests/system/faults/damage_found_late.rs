@@ -170,7 +170,7 @@ fn the_same_in_a_loop_of_burns() {
 }
 
 #[test]
-fn with_no_older_checkpoint_that_can_be_read_nothing_begins_anew() {
+fn with_no_older_checkpoint_that_can_be_read_no_run_starts_from_the_beginning() {
     let root = tempfile::tempdir().unwrap();
     train(last(root.path(), 2)).unwrap();
     fs::remove_file(checkpoints(root.path()).join("last").join(OLDER)).unwrap();

@@ -30,7 +30,7 @@ fn overwrite_and_resuming_contradict_each_other() {
 }
 
 #[test]
-fn overwrite_with_auto_starts_anew_where_there_is_nothing_to_resume_from() {
+fn overwrite_with_auto_starts_a_new_run_where_there_is_nothing_to_resume_from() {
     let root = tempfile::tempdir().unwrap();
     assert_eq!(train(overwriting(root.path(), 1).with_ckpt_path("auto")).unwrap().global_step, 10);
 }

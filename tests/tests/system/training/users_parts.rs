@@ -160,7 +160,7 @@ fn a_strategy_that_panics_is_named_and_keeps_no_other_from_saving() {
             config(root.path(), 2).with_strategies([last, StrategyConfig::OnException(OnException::new())]);
         let (message, saved) = panicked(fit(config, Script::default(), strategy, |training| training));
         assert_eq!(message, "the strategy asked panicked: it has no idea");
-        assert_eq!(panics_so_far.load(Ordering::SeqCst), 1, "it is asked no more");
+        assert_eq!(panics_so_far.load(Ordering::SeqCst), 1, "it is not called again");
         let saved = metadata(&saved.unwrap());
         // The save of the event itself, which has the state: no second file is written.
         assert_eq!((&saved["reason"], &saved["global_step"]), (&"last".into(), &step.into()));

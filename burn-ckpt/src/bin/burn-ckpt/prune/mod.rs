@@ -166,7 +166,7 @@ impl<'a> Plan<'a> {
 fn verify_kept(kept: &[&Row], run: &Path) -> Result<(), Failure> {
     if kept.is_empty() {
         let run = run.display();
-        let reason = "no whole checkpoint would stay; nothing is removed";
+        let reason = "no valid checkpoint would stay; nothing is removed";
         return Err(Failure::Other(format!("{run}: {reason}")));
     }
     let paths: Vec<PathBuf> = kept.iter().map(|row| row.path.clone()).collect();

@@ -201,7 +201,7 @@ fn a_validation_that_failed_is_done_again_with_the_metrics_of_its_epoch() {
 }
 
 #[test]
-fn auto_does_not_start_anew_beside_checkpoints_that_it_cannot_use() {
+fn auto_starts_no_new_run_beside_checkpoints_that_it_cannot_use() {
     let root = tempfile::tempdir().unwrap();
     let weights = Last::new().with_save_weights_only(true);
     let config = config(root.path(), 1).with_strategies([StrategyConfig::Last(weights)]);

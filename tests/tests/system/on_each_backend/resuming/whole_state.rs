@@ -62,7 +62,7 @@ fn burns_loader_continues_in_its_order_with_up_to_one_worker() {
 
 #[test]
 fn early_stopping_stops_where_it_would_have() {
-    // The best epoch is the first one. With a count that began anew after the resume, the run would train for longer.
+    // The best epoch is the first one. With a count that started from the beginning after the resume, the run would train for longer.
     const SCORES: [f64; 8] = [1.0, 4.0, 3.5, 3.0, 2.5, 2.0, 1.5, 1.2];
     let run = |root: &Path, epochs: usize, scores: &[f64]| {
         let metric = ScriptedMetric::new("Score", scores);
