@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use burn::config::Config;
 use burn::data::dataloader::DataLoader;
-use burn::grad_clipping::GradientClippingConfig;
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::module::Module;
 use burn::nn::loss::{MseLoss, Reduction};
@@ -15,12 +14,10 @@ use burn::optim::AdamWConfig;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use burn::train::metric::LearningRateMetric;
-use burn::train::metric::store::{Aggregate, Direction, Split};
-use burn::train::{
-    InferenceStep, Learner, MetricEarlyStoppingStrategy, RegressionOutput, StoppingCondition, TrainOutput,
-    TrainStep,
-};
+use burn::train::{InferenceStep, Learner, RegressionOutput, TrainOutput, TrainStep};
 use burn_ckpt::FromCheckpoint;
+use burn_trainer::callbacks::GradientGuard;
+use burn_trainer::config::EarlyStopping;
 use burn_trainer::evaluation::{Evaluation, ModelEvaluator, evaluate, predict};
 use burn_trainer::metric::MeanLoss;
 use burn_trainer::optimizer::InitStreamed;
@@ -134,29 +131,23 @@ impl InferenceStep for Regressor {
 }
 
 fn fit(config: TrainerConfig, hparams: &RegressorConfig, device: Device) -> Result<FitResult<Regressor>> {
-    let trainer = Trainer::new(config, hparams)?.strategy(EveryTenthEpoch);
+    let config = config.with_early_stopping(EarlyStopping::new("val_loss").with_patience(10));
+    let trainer = Trainer::new(config, hparams)?
+        .callback(GradientGuard::new().clip_value(0.5))
+        .strategy(EveryTenthEpoch);
     let device = trainer.device(device)?;
 
     let train = trainer.loader(RowBatcher).batch_size(8).num_workers(2).shuffled().build(rows(40));
     let valid = trainer.loader(RowBatcher).batch_size(8).num_workers(2).build(rows(10));
-    let patience = MetricEarlyStoppingStrategy::new(
-        &MeanLoss::new(),
-        Aggregate::Mean,
-        Direction::Lowest,
-        Split::Valid,
-        StoppingCondition::NoImprovementSince { n_epochs: 10 },
-    );
     let training = trainer
         .training(train, valid)
         .metrics((MeanLoss::new(),))
         .metric_train_numeric(LearningRateMetric::new())
-        .early_stopping(patience)
         .grads_accumulation(2);
 
     let model = Regressor::from_hparams(hparams, &device);
-    let optimizer = AdamWConfig::new().with_grad_clipping(Some(GradientClippingConfig::Value(0.5)));
     let schedule = CosineAnnealingLrSchedulerConfig::new(hparams.learning_rate, 1000).init().unwrap();
-    trainer.fit(training, Learner::new(model, optimizer.init_streamed(), schedule))
+    trainer.fit(training, Learner::new(model, AdamWConfig::new().init_streamed(), schedule))
 }
 
 fn config() -> TrainerConfig {
@@ -248,7 +239,10 @@ fn the_pages_program_trains_resumes_is_loaded_and_evaluated() {
     let result = resume_or_start(&config.with_max_epochs(10), &hparams, &device).unwrap();
     assert_eq!((result.epochs, result.global_step), (10, 10 * 3));
     assert!(result.resumed_from.is_some());
-    assert_eq!(result.metrics.keys().collect::<Vec<_>>(), ["train_loss", "train_learning_rate", "val_loss"]);
+    assert_eq!(
+        result.metrics.keys().collect::<Vec<_>>(),
+        ["train_loss", "train_learning_rate", "train_grad_norm", "val_loss"]
+    );
 
     let run = result.run_dir.clone();
     let found = stems(&run.join("checkpoint"));
@@ -267,11 +261,13 @@ fn lines(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_snippet_of_the_page_is_a_part_of_this_file() {
+fn every_snippet_of_the_page_is_compiled() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let read = |path: &str| std::fs::read_to_string(workspace.join(path)).unwrap();
-    let (page, here) =
-        (read("docs/from-lightning.md"), read("tests/tests/system/on_each_backend/from_lightning.rs"));
+    let page = read("docs/from-lightning.md");
+    let here = ["from_lightning.rs", "lightning_arguments.rs"]
+        .map(|file| read(&format!("tests/tests/system/on_each_backend/{file}")))
+        .concat();
     let here = lines(&here);
     let snippets: Vec<&str> =
         page.split("```rust\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();

@@ -5,6 +5,7 @@ mod best_and_last_share_a_file;
 mod burns_own_loop;
 mod exceptions;
 pub(crate) mod from_lightning;
+mod lightning_arguments;
 mod loading;
 mod resuming;
 mod saves_within_an_epoch;
