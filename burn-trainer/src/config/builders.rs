@@ -8,6 +8,7 @@ use crate::config::batch_limit::BatchLimit;
 use crate::config::early_stopping::EarlyStopping;
 use crate::config::init_from::InitFrom;
 use crate::config::trainer_config::{ChangedHparams, EndWith, FailedSaves, TrainerConfig};
+use crate::config::validate_at_start::ValidateAtStart;
 use crate::config::validation::Validation;
 use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyConfig};
 
@@ -201,6 +202,8 @@ plain! {
     with_min_epochs, min_epochs: usize;
     /// Sets when the run validates.
     with_validation, validation: Validation;
+    /// Sets whether a new run validates before its first step.
+    with_validate_at_start, validate_at_start: ValidateAtStart;
     /// Turns all saving on or off.
     with_checkpoint_saving, checkpoint_saving: bool;
     /// Sets the seed of every random number that the loop draws.

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::config::batch_limit::BatchLimit;
 use crate::config::early_stopping::EarlyStopping;
 use crate::config::trainer_config::{EndWith, TrainerConfig};
+use crate::config::validate_at_start::ValidateAtStart;
 use crate::config::validation::ChosenValidation;
 use crate::error::{Error, Result};
 use crate::metrics::MAX_EPOCHS;
@@ -145,6 +146,12 @@ impl TrainerConfig {
     fn check_validation(&self) -> Result<()> {
         if let Some((setting, reason)) = self.validation.wrong() {
             return Err(Error::config(setting, reason));
+        }
+        if self.validate_at_start == ValidateAtStart::Batches(0) {
+            return Err(Error::config(
+                "validate_at_start",
+                "it must be true, false, or a number of batches above 0",
+            ));
         }
         let never = match self.validation.chosen() {
             ChosenValidation::EveryNEpochs(epochs) if epochs > self.max_epochs as u64 => {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::config::early_stopping::EarlyStopping;
 use crate::config::trainer_config::TrainerConfig;
+use crate::config::validate_at_start::ValidateAtStart;
 use crate::config::validation::Validation;
 use crate::process::launcher;
 use crate::strategy::{Best, DEFAULT_TIMEOUT_SECONDS, Last, MetricConfig, OnException, StrategyConfig};
@@ -87,6 +88,7 @@ impl TrainerConfig {
             ("limit_valid_batches", self.limit_valid_batches.is_some()),
             ("overfit_batches", self.overfit_batches.is_some()),
             ("min_epochs", self.min_epochs > 0),
+            ("validate_at_start", self.validate_at_start != ValidateAtStart::Off),
             ("validation", self.validation != Validation::default()),
         ];
         limits.into_iter().find_map(|(name, is_set)| is_set.then_some(name))

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::config::batch_limit::BatchLimit;
 use crate::config::trainer_config::TrainerConfig;
+use crate::config::validate_at_start::ValidateAtStart;
 use crate::config::validation::Validation;
 use crate::strategy::{StrategyConfig, directory_within};
 
@@ -32,6 +33,7 @@ impl TrainerConfig {
             limit_valid_batches,
             overfit_batches: None,
             validation: Validation::default(),
+            validate_at_start: ValidateAtStart::Off,
             checkpoint_saving: true,
             best: None,
             last: None,

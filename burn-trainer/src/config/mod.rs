@@ -8,6 +8,7 @@ mod effective;
 mod fast_dev_run;
 mod init_from;
 mod trainer_config;
+mod validate_at_start;
 mod validation;
 
 pub use batch_limit::BatchLimit;
@@ -31,5 +32,6 @@ pub(crate) use check::check_path;
 pub use early_stopping::EarlyStopping;
 pub use init_from::InitFrom;
 pub use trainer_config::{ChangedHparams, EndWith, FailedSaves, TrainerConfig};
+pub use validate_at_start::ValidateAtStart;
 pub(crate) use validation::ChosenValidation;
 pub use validation::Validation;

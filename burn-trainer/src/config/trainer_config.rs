@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::batch_limit::BatchLimit;
 use crate::config::early_stopping::EarlyStopping;
 use crate::config::init_from::InitFrom;
+use crate::config::validate_at_start::ValidateAtStart;
 use crate::config::validation::Validation;
 use crate::dataloader::DEFAULT_SEED;
 use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyConfig};
@@ -25,6 +26,7 @@ use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyC
 /// | `overfit_batches` | none | train on the same few batches again and again |
 /// | `fast_dev_run` | false | one batch of everything, a save and a load, in a temporary directory: nothing is left |
 /// | `validation` | each epoch's end | every so many steps, every so much time, each part of an epoch, or every so many epochs |
+/// | `validate_at_start` | false | validate a new run before its first step, or try that on a few batches |
 /// | `checkpoint_saving` | true | false turns all saving off |
 /// | `best`, `last`, `on_exception` | none | adjust one of the three that `primary_metric` turns on |
 /// | `strategies` | none | replaces the three; an empty list saves nothing |
@@ -98,6 +100,8 @@ pub struct TrainerConfig {
     pub fast_dev_run: bool,
     /// When the run validates; see [`Validation`].
     pub validation: Validation,
+    /// Whether a new run validates before its first step; see [`ValidateAtStart`]. A run that resumes does not.
+    pub validate_at_start: ValidateAtStart,
     /// Whether checkpoints are saved at all.
     pub checkpoint_saving: bool,
     /// How the best checkpoints are saved. Without `primary_metric`, setting it turns this strategy on.
@@ -271,6 +275,7 @@ impl Default for TrainerConfig {
             overfit_batches: None,
             fast_dev_run: false,
             validation: Validation::default(),
+            validate_at_start: ValidateAtStart::Off,
             checkpoint_saving: true,
             best: None,
             last: None,

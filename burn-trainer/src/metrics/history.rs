@@ -103,6 +103,16 @@ impl SharedHistory {
         self.0.lock().validation.begin(keeps_lines);
     }
 
+    /// A validation begins, or ends, of which nothing is kept.
+    pub(crate) fn set_trial(&self, is_trial: bool) {
+        self.0.lock().validation.set_trial(is_trial);
+    }
+
+    /// Whether nothing is kept of the validation.
+    pub(super) fn is_trial(&self) -> bool {
+        self.0.lock().validation.is_trial
+    }
+
     /// The number of validations that this process has begun.
     pub(super) fn validation(&self) -> u64 {
         self.0.lock().validation.number

@@ -170,6 +170,9 @@ impl MetricLogger for RunMetricLogger {
         if let Some(call) = self.at_first_update.take() {
             call();
         }
+        if *split == Split::Valid && self.metrics.history.is_trial() {
+            return;
+        }
         if let Some(files) = &mut self.files {
             files.warn_of_mixed(&update);
         }

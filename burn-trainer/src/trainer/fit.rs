@@ -9,7 +9,7 @@ use super::{Trainer, fast_dev_run};
 use crate::burn_loops::epoch_end_saves::EpochEndSaves;
 use crate::callbacks::built_in::early_stopping::EarlyStoppingCallback;
 use crate::callbacks::registered::Callbacks;
-use crate::config::{BatchLimit, TrainerConfig};
+use crate::config::{BatchLimit, TrainerConfig, ValidateAtStart};
 use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
 use crate::learner_state::restore;
@@ -103,6 +103,7 @@ impl<M: LearnerModel> Trainer<M> {
             max_epochs: config.max_epochs as u64,
             limits: RunLimits::of(config),
             schedule,
+            validates_at_start: config.validate_at_start == ValidateAtStart::Whole,
             batches,
             seed: config.seed,
             data,
@@ -137,6 +138,10 @@ impl<M: LearnerModel> Trainer<M> {
             train: of("limit_train_batches", *limit_train_batches, train)?.or(overfit),
             valid: of("limit_valid_batches", *limit_valid_batches, valid)?.or(overfit),
             repeats: overfit.is_some(),
+            trial: match self.config.validate_at_start {
+                ValidateAtStart::Batches(batches) => Some(batches),
+                _ => None,
+            },
         })
     }
 

@@ -24,6 +24,8 @@ use crate::state::speed_meter::SplitPlan;
 pub(super) struct RunData<'a, M: LearnerModel> {
     pub(super) train: EpochData<<M as TrainStep>::Input>,
     pub(super) valid: EpochData<<M as InferenceStep>::Input>,
+    /// The first batches of the validation data, to be tried before the first step.
+    pub(super) trial: Option<EpochData<<M as InferenceStep>::Input>>,
     pub(super) devices: &'a TrainingDevices,
 }
 
@@ -35,11 +37,11 @@ impl<'a, M: LearnerModel> RunData<'a, M> {
         limits: BatchLimits,
     ) -> Self {
         let on_main = [devices.main().clone().inner()];
-        Self {
-            train: EpochData::new(train, devices.all(), limits.train).repeating(limits.repeats),
-            valid: EpochData::new(valid, &on_main, limits.valid).repeating(limits.repeats),
-            devices,
-        }
+        let train = EpochData::new(train, devices.all(), limits.train).repeating(limits.repeats);
+        let valid_data = EpochData::new(valid, &on_main, limits.valid).repeating(limits.repeats);
+        // A loader that shuffles by itself gives each copy an order of its own: this one takes nothing from the other's.
+        let trial = limits.trial.map(|batches| EpochData::new(valid, &on_main, Some(batches)));
+        Self { train, valid: valid_data, trial, devices }
     }
 }
 
@@ -91,6 +93,10 @@ impl<M: LearnerModel> LoopState<'_, M> {
         if let Some(reason) = data.valid.without_batches() {
             self.saves.lock().check_validated(&reason)?;
         }
+        if !is_within && self.validate_at_start(data, is_resumed)? {
+            return Ok(());
+        }
+        next = self.progress.position.next();
         // The stop came before the first step.
         while next.epoch < max_epochs && !self.burn.should_stop() {
             self.progress.position = next;

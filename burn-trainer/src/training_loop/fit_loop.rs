@@ -46,6 +46,8 @@ pub(crate) struct FitPlan<M: LearnerModel> {
     pub(crate) max_epochs: u64,
     pub(crate) limits: RunLimits,
     pub(crate) schedule: ValidationSchedule,
+    /// Whether the run validates before its first step.
+    pub(crate) validates_at_start: bool,
     pub(crate) batches: BatchLimits,
     pub(crate) seed: u64,
     /// What the loaders have.
@@ -105,6 +107,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop<M> {
             max_epochs,
             limits,
             schedule,
+            validates_at_start,
             batches,
             seed,
             data: lengths,
@@ -135,6 +138,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop<M> {
             progress: LoopProgress::new(clock, speed, seed, batch, EpochLengths::new(lengths, previous)),
             limits,
             schedule,
+            validates_at_start,
             metrics,
             saves,
             stop: plan.stop,

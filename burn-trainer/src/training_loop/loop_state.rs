@@ -42,6 +42,7 @@ pub(super) struct LoopState<'a, M: LearnerModel> {
     pub(super) progress: LoopProgress,
     pub(super) limits: RunLimits,
     pub(super) schedule: ValidationSchedule,
+    pub(super) validates_at_start: bool,
     pub(super) metrics: RunMetrics,
     /// Shared with the thread that ends a run whose loop does not see a stop.
     pub(super) saves: Arc<Mutex<RunSaves>>,

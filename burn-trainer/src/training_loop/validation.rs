@@ -4,10 +4,13 @@ use burn::train::{InferenceStep, LearnerEvent, LearnerModel, TrainingItem};
 
 use super::epochs::RunData;
 use super::loop_state::LoopState;
+use super::parts::epoch_batches::EpochData;
 use super::parts::seeding::{SeededPart, seed_device};
+use super::parts::validation_schedule::ValidationSchedule;
 use crate::callbacks::scalars::LoggedSplit;
 use crate::error::Result;
-use crate::process::console::warn;
+use crate::process::console::{note, warn};
+use crate::state::event::TrainingEvent;
 use crate::state::position::{Position, burn_epoch};
 use crate::state::speed_meter::Activity;
 
@@ -19,6 +22,72 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let items = self.progress.data.began_with(position.epoch);
         let is_due = self.schedule.is_due(position, &self.progress.clock, items);
         self.progress.position.validation_due |= is_due;
+    }
+
+    /// Validates, or tries that, before the first step of a new run, or of one that was stopped in this validation. Returns
+    /// whether the run ends here.
+    pub(super) fn validate_at_start(&mut self, data: &RunData<'_, M>, is_resumed: bool) -> Result<bool> {
+        if self.schedule == ValidationSchedule::Never {
+            return Ok(false);
+        }
+        if let Some(trial) = data.trial.as_ref().filter(|_| !is_resumed) {
+            self.try_validation(data, trial)?;
+            return Ok(self.burn.should_stop());
+        }
+        self.progress.position.validation_due |= !is_resumed && self.validates_at_start;
+        if !self.progress.position.validation_due {
+            return Ok(false);
+        }
+        self.metrics.history.see_until(burn_epoch(0));
+        self.validate(data)?;
+        if self.burn.should_stop() {
+            return Ok(true);
+        }
+        self.check_logged("val_")?;
+        let callbacks = self.callbacks.settle()?;
+        self.end_validation();
+        self.learner.move_to(self.progress.position, callbacks);
+        let is_end = self.ends_here();
+        let events = [Some(TrainingEvent::ValidationEnd), is_end.then_some(TrainingEvent::TrainingEnd)];
+        self.save(&events.into_iter().flatten().collect::<Vec<_>>())?;
+        Ok(is_end)
+    }
+
+    /// Validates on a few batches, with all metrics, and keeps nothing of it.
+    fn try_validation(
+        &mut self,
+        data: &RunData<'_, M>,
+        trial: &EpochData<<M as InferenceStep>::Input>,
+    ) -> Result<()> {
+        let Some(mut passing) = self.burn.loaded(trial.begin(Position::default(), None)) else {
+            return Ok(());
+        };
+        note("the validation is tried before the training: its numbers are not kept");
+        self.metrics.history.set_trial(true);
+        let total_items = passing.total_items();
+        self.burn.valid(LearnerEvent::StartSplit { epoch_number: burn_epoch(0), total_items });
+        seed_device(data.devices.main(), self.progress.seed, SeededPart::ValidationWithin { step: 0 });
+        let model = self.learner.get().model().valid();
+        let mut iteration = 0;
+        while let Some(batches) = passing.next_step() {
+            let Some(batches) = self.burn.loaded(batches) else { break };
+            for (_, batch) in batches {
+                iteration += 1;
+                let output = InferenceStep::step(&model, batch);
+                let item = TrainingItem::new(output, passing.progress(), Some(iteration), None);
+                self.burn.valid(LearnerEvent::ProcessedItem(item));
+            }
+            if self.burn.should_stop() {
+                break;
+            }
+        }
+        if iteration == 0 && !self.burn.should_stop() {
+            self.saves.lock().check_validated(&trial.ended_at_once(0))?;
+        }
+        self.burn.valid(LearnerEvent::EndSplit(burn_epoch(0)));
+        self.burn.flush();
+        self.metrics.history.set_trial(false);
+        Ok(())
     }
 
     /// Does a validation that is due within an epoch. Returns whether it is done: a stop can come before that.
@@ -114,7 +183,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
     pub(super) fn end_validation(&mut self) {
         let position = self.progress.position;
         // Where there is one in each epoch, the values of the epoch are all.
-        let step = self.schedule.is_within_epochs().then_some(position.global_step);
+        let has_several = self.schedule.is_within_epochs() || self.validates_at_start;
+        let step = has_several.then_some(position.global_step);
         self.metrics.end_validation(burn_epoch(position.epoch), step, self.burn.store);
         self.progress.position = position.validated(self.progress.clock.seconds());
     }

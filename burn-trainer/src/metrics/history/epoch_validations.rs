@@ -26,6 +26,8 @@ pub(super) struct ValidationUnderWay {
     pub(super) number: u64,
     /// Whether its lines are kept.
     keeps_lines: bool,
+    /// Whether it is only tried: nothing of it is kept.
+    pub(super) is_trial: bool,
     lines: Entries,
     updates: u64,
 }
@@ -79,6 +81,11 @@ impl ValidationUnderWay {
     /// The next one.
     pub(super) fn begin(&mut self, keeps_lines: bool) {
         *self = Self { number: self.number + 1, keeps_lines, ..Self::default() };
+    }
+
+    /// One of which nothing is kept, or the end of it.
+    pub(super) fn set_trial(&mut self, is_trial: bool) {
+        self.is_trial = is_trial;
     }
 
     /// Adds the lines of an update, by burn's names of the metrics.

@@ -12,6 +12,8 @@ use crate::state::speed_meter::SplitPlan;
 pub(crate) struct BatchLimits {
     pub(crate) train: Option<u64>,
     pub(crate) valid: Option<u64>,
+    /// Those of the validation that are tried before the first step.
+    pub(crate) trial: Option<u64>,
     /// Whether each epoch has the batches of the first.
     pub(crate) repeats: bool,
 }

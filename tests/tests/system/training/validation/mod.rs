@@ -1,5 +1,6 @@
 //! Validation when a run wants it: which states are validated, what a save says of it, what is written, and that it resumes exactly.
 
+mod at_start;
 mod exact_resume;
 mod metric_files;
 mod own_metrics;
