@@ -20,7 +20,7 @@ pub struct Program {
     pub path: PathBuf,
     /// Its arguments, but for those that name the run.
     pub arguments: Vec<String>,
-    /// Batches between two optimizer steps.
+    /// Batches between two optimizer steps, on all devices.
     pub accumulation: u64,
 }
 
@@ -77,7 +77,7 @@ impl Which {
             Self::Warmup => 8,
             // Some steps are left out.
             Self::Everything => 6,
-            Self::EverythingOnTwo => 3,
+            Self::EverythingOnTwo => 2,
         }
     }
 
@@ -89,7 +89,7 @@ impl Which {
             Self::Digits => (1, 3),
             Self::Warmup | Self::Everything | Self::EverythingOnTwo => (4, 2),
         };
-        let devices = if self == Self::EverythingOnTwo { 2 } else { 1 };
+        let devices: u64 = if self == Self::EverythingOnTwo { 2 } else { 1 };
         let everything = match Self::EVERYTHING.contains(&self) {
             true => format!(
                 r#" --set everything=true --set devices={devices} --set validation={{"every_n_steps":7}} --set early_stopping={{"metric":"val_loss","patience":10000}}"#
@@ -104,7 +104,7 @@ impl Which {
             name: format!("{} ({workers} workers)", self.title()),
             path: directory.join(format!("{}{}", self.name(), std::env::consts::EXE_SUFFIX)),
             arguments: arguments.split(' ').map(str::to_owned).collect(),
-            accumulation,
+            accumulation: accumulation * devices,
         }
     }
 }
