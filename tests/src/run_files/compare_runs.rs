@@ -210,6 +210,18 @@ fn contents(checkpoint: &Checkpoint, counts: fn(&str) -> bool) -> burn_ckpt::Res
     Ok(contents)
 }
 
+/// Sets what a training state says of the clock to 0: two runs differ in it.
+pub fn clear_clock(state: &mut Value) {
+    match state {
+        Value::Object(fields) => fields.iter_mut().for_each(|(name, value)| match name == CLOCK {
+            true => *value = 0.into(),
+            false => clear_clock(value),
+        }),
+        Value::Array(items) => items.iter_mut().for_each(clear_clock),
+        _ => {}
+    }
+}
+
 fn flatten(key: &str, value: &Value, into: &mut Vec<(String, String)>) {
     let below = |name: &dyn std::fmt::Display| format!("{key}.{name}");
     match value {

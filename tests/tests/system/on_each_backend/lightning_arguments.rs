@@ -9,7 +9,7 @@ use burn::train::Learner;
 use burn::train::metric::LearningRateMetric;
 use burn_ckpt::{Checkpoint, FromCheckpoint};
 use burn_trainer::callbacks::{Ema, GradientGuard, ReduceOnPlateau};
-use burn_trainer::config::{EarlyStopping, Validation};
+use burn_trainer::config::{EarlyStopping, ValidateAtStart, Validation};
 use burn_trainer::evaluation::{ModelEvaluator, predict};
 use burn_trainer::lr_scheduler::scaled;
 use burn_trainer::metric::MeanLoss;
@@ -106,6 +106,7 @@ fn arguments(root: &Path) -> TrainerConfig {
         .with_limit_train_batches(0.5)
         .with_limit_valid_batches(2)
         .with_validation(Validation::every_n_steps(5)) // val_check_interval
+        .with_validate_at_start(ValidateAtStart::Batches(2)) // num_sanity_val_steps
         .with_model_summary_depth(2) // enable_model_summary
         .with_root(root) // default_root_dir
         .with_seed(7) // seed_everything

@@ -52,15 +52,17 @@ fn the_checkpoint_that_is_resumed_from_is_not_overwritten_also_where_it_is_a_cop
 }
 
 #[test]
-fn links_to_what_was_overwritten_are_gone_also_where_it_stays() {
+fn what_an_earlier_start_saved_outside_of_the_run_is_overwritten_too() {
     let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let best = Best::new().with_dirpath(elsewhere.path().to_path_buf());
     train(config(root.path(), 1).with_strategies([StrategyConfig::Best(best)])).unwrap();
     assert!(checkpoints(root.path()).join("best_val_loss.ckpt").exists());
-    // Now no strategy names that directory, so what is there is left alone.
+    assert_eq!(stems(elsewhere.path()), ["epoch=0-step=10"]);
+    std::fs::write(elsewhere.path().join("notes.txt"), "mine").unwrap();
+    // Now no strategy names that directory. What is there is of the run all the same: `auto` would resume from it.
     let last = StrategyConfig::Last(Last::default());
     train(overwriting(root.path(), 1).with_strategies([last])).unwrap();
-    assert_eq!(stems(elsewhere.path()), ["epoch=0-step=10"]);
+    assert_eq!(files(elsewhere.path()), ["notes.txt"]);
     let links: Vec<String> =
         files(&checkpoints(root.path())).into_iter().filter(|name| name.contains("best")).collect();
     assert!(links.is_empty(), "{links:?}");

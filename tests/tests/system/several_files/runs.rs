@@ -6,7 +6,7 @@ use burn_ckpt::plumbing::{Limits, metadata_path};
 use burn_ckpt::{Checkpoint, Metadata};
 use burn_trainer::{FitResult, TrainerConfig};
 use system_tests::models::small::{Model, train_within};
-use system_tests::run_files::{checkpoints, files, leftovers, run_dir};
+use system_tests::run_files::{checkpoints, clear_clock, files, leftovers, run_dir};
 use system_tests::{config, train};
 
 /// The small model's state has 15 tensors and more.
@@ -25,7 +25,7 @@ fn state(path: &Path) -> (Metadata, serde_json::Value) {
     let checkpoint = Checkpoint::open(path).unwrap();
     let metadata = checkpoint.verify().unwrap();
     let mut state: serde_json::Value = checkpoint.trainer_state().unwrap();
-    state["training_time_seconds"] = 0.into();
+    clear_clock(&mut state);
     (metadata, state)
 }
 
