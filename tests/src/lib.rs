@@ -10,10 +10,11 @@
 //! | `fuzz/` | files changed by chance, and what each reader makes of them |
 //! | `soak/` | a run that is killed again and again, and whose files are damaged meanwhile |
 //! | `git_repository.rs` | a repository of a test's own |
-//! | `backend.rs`, `bytes_read.rs`, `peak_memory.rs`, `hand_made_files.rs`, `random.rs` | the device of the tests, bytes that are read, memory that is taken, files of any content, random numbers |
+//! | `backend.rs`, `bytes_read.rs`, `cpu_time.rs`, `peak_memory.rs`, `hand_made_files.rs`, `random.rs` | the device of the tests, bytes that are read, time that is computed, memory that is taken, files of any content, random numbers |
 
 pub mod backend;
 pub mod bytes_read;
+pub mod cpu_time;
 pub mod forged_checkpoint;
 pub mod fuzz;
 pub mod git_repository;

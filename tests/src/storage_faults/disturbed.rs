@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict};
 use parking_lot::Mutex;
 
-use super::errors::{EACCES, EDQUOT, EIO, ENOSPC, ESTALE};
+use super::errors::{EACCES, EDQUOT, EIO, ENOSPC, EROFS, ESTALE};
 
 /// One operation of a run, told from all others whatever the order of threads: the n-th of its kind on its path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,6 +37,8 @@ pub enum Fault {
     LostAnswer(i32),
     /// Half of a write is done, and it fails with this error.
     Half(i32),
+    /// Half of a write is done, which is not an error.
+    Short,
     /// The process ends before it.
     EndsBefore,
     /// The process ends in the middle of a write.
@@ -123,6 +125,7 @@ impl Observer for Disturbed {
             Fault::Error(errno) => Verdict::Fail(io::Error::from_raw_os_error(errno)),
             Fault::LostAnswer(errno) => Verdict::ProceedAndFail(io::Error::from_raw_os_error(errno)),
             Fault::Half(errno) => Verdict::Part(half, io::Error::from_raw_os_error(errno)),
+            Fault::Short => Verdict::Short(half),
             Fault::EndsBefore => Verdict::Fail(ended()),
             Fault::EndsInHalf => Verdict::Part(half, ended()),
         }
@@ -157,13 +160,22 @@ pub fn without_random_part(path: &str) -> String {
 fn errors_of(operation: &str) -> &'static [i32] {
     match operation {
         "facts" | "list" | "resolve" | "open" => &[EIO, ESTALE, EACCES],
-        "read" | "sync" | "sync directory" | "lock" => &[EIO],
-        "reserve" | "write" | "copy" | "set length" => &[ENOSPC, EIO, EDQUOT],
+        "read" | "lock" => &[EIO, ESTALE],
+        // What a disk that is written to later says of it.
+        "sync" => &[EIO, ENOSPC, EDQUOT, ESTALE],
+        "sync directory" => &[EIO, ESTALE],
+        "reserve" | "write" | "copy" | "set length" => &[ENOSPC, EIO, EDQUOT, EROFS, ESTALE],
         "create file" | "create directory" | "hard link" | "symlink" | "rename" => {
-            &[ENOSPC, EDQUOT, EACCES, EIO]
+            &[ENOSPC, EDQUOT, EACCES, EIO, EROFS, ESTALE]
         }
-        _ => &[EIO, EACCES],
+        _ => &[EIO, EACCES, EROFS, ESTALE],
     }
+}
+
+/// Everything that can happen at an operation: each kind of fault with each error.
+#[must_use]
+pub fn all_faults_at(place: &Place) -> Vec<Fault> {
+    faults_with(place, errors_of(place.operation))
 }
 
 /// What can happen at an operation: each kind of fault, and of the errors that it can plausibly give one by the seed.
@@ -171,14 +183,26 @@ fn errors_of(operation: &str) -> &'static [i32] {
 pub fn faults_at(place: &Place, seed: u64) -> Vec<Fault> {
     let errors = errors_of(place.operation);
     let chosen = mixed(place, seed) as usize % errors.len();
-    let mut faults = vec![Fault::Error(errors[chosen])];
+    faults_with(place, &errors[chosen..=chosen])
+}
+
+/// Each kind of fault of an operation, with these errors.
+fn faults_with(place: &Place, errors: &[i32]) -> Vec<Fault> {
+    let of_each = |fault: fn(i32) -> Fault| errors.iter().map(move |errno| fault(*errno));
+    let mut faults: Vec<Fault> = of_each(Fault::Error).collect();
     match place.operation {
         // What these do is not seen on disk, so an end after them is an end before the next.
         "facts" | "list" | "resolve" | "open" | "read" | "lock" => {}
-        "write" => faults.extend([Fault::Half(ENOSPC), Fault::EndsBefore, Fault::EndsInHalf]),
+        "write" => {
+            faults.extend(of_each(Fault::Half));
+            faults.extend([Fault::Short, Fault::EndsBefore, Fault::EndsInHalf]);
+        }
         "sync" | "sync directory" => faults.push(Fault::EndsBefore),
         // An end after an operation is one before the next, but for the last one.
-        _ => faults.extend([Fault::LostAnswer(EIO), Fault::EndsBefore]),
+        _ => {
+            faults.extend(of_each(Fault::LostAnswer));
+            faults.push(Fault::EndsBefore);
+        }
     }
     faults
 }
@@ -191,7 +215,20 @@ fn mixed(place: &Place, seed: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
+
+    #[test]
+    fn the_seed_chooses_one_of_the_errors_that_all_faults_have() {
+        for operation in ["facts", "read", "sync", "write", "rename", "remove file"] {
+            let place = Place { operation, path: "last/a.ckpt".to_owned(), number: 0 };
+            let all = all_faults_at(&place);
+            let chosen: HashSet<Fault> = (0..200).flat_map(|seed| faults_at(&place, seed)).collect();
+            assert_eq!(chosen, all.iter().copied().collect(), "{operation}");
+            assert!(faults_at(&place, 1).len() < all.len(), "{operation}");
+        }
+    }
 
     #[test]
     fn a_staging_name_is_known_without_its_random_part() {

@@ -2,9 +2,10 @@
 // built: LD_PRELOAD.
 //
 // FAILING_BELOW     the directory
-// FAILING_CALL      which operation fails: a name in this file, or "any"
+// FAILING_CALL      which operation fails: a name in this file, "any", or "space": those that fail on a full disk
 // FAILING_AT        which of them, counted from 1; 0 for each
-// FAILING_ERRNO     the error; 0 ends the process instead
+// FAILING_ONWARDS   if it is set, also each that follows
+// FAILING_ERRNO     the error; 0 ends the process instead; -1 does half of a write, which is not an error
 // FAILING_LOG       a file that gets a line for each operation below the directory
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -21,8 +22,10 @@
 
 static const char *below, *wanted;
 static unsigned long at, seen;
-static int error, log_file = -1;
+static int error, onwards, log_file = -1;
+static const char *const space[] = {"write", "create", "mkdir", "hard_link", "symlink", "set_length", NULL};
 
+#define HALF -1
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 __attribute__((constructor)) static void begin(void) {
@@ -30,12 +33,22 @@ __attribute__((constructor)) static void begin(void) {
     wanted = getenv("FAILING_CALL");
     at = number ? strtoul(number, NULL, 10) : 0;
     error = code ? atoi(code) : EIO;
+    onwards = getenv("FAILING_ONWARDS") != NULL;
     if (log)
         log_file = REAL(open64)(log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
     below = getenv("FAILING_BELOW");
 }
 
-// Whether this operation fails. Sets errno then.
+static int is_wanted(const char *call) {
+    if (!wanted || !strcmp(wanted, "any") || !strcmp(wanted, call))
+        return wanted != NULL;
+    for (int i = 0; !strcmp(wanted, "space") && space[i]; i++)
+        if (!strcmp(space[i], call))
+            return 1;
+    return 0;
+}
+
+// Whether this operation fails, and sets errno then, or is done by half.
 static int fails(const char *call, const char *path) {
     if (!below || !path || strncmp(path, below, strlen(below)))
         return 0;
@@ -43,14 +56,14 @@ static int fails(const char *call, const char *path) {
     if (log_file >= 0) {
         char line[PATH_MAX + 32];
         int length = snprintf(line, sizeof line, "%s %s\n", call, path);
-        if (write(log_file, line, (size_t)length) < 0)
+        if (REAL(write)(log_file, line, (size_t)length) < 0)
             abort();
     }
     errno = kept;
-    if (!wanted || (strcmp(wanted, "any") && strcmp(wanted, call)))
+    if (!is_wanted(call))
         return 0;
     unsigned long number = __atomic_add_fetch(&seen, 1, __ATOMIC_SEQ_CST);
-    if (at && number != at)
+    if (at && (onwards ? number < at : number != at))
         return 0;
     if (!error)
         _exit(99);
@@ -104,6 +117,24 @@ ssize_t pread64(int file, void *bytes, size_t length, off64_t offset) {
 
 ssize_t read(int file, void *bytes, size_t length) {
     return fails_on("read", file) ? -1 : REAL(read)(file, bytes, length);
+}
+
+ssize_t write(int file, const void *bytes, size_t length) {
+    if (!fails_on("write", file))
+        return REAL(write)(file, bytes, length);
+    return error == HALF ? REAL(write)(file, bytes, (length + 1) / 2) : -1;
+}
+
+int mkdir(const char *path, mode_t mode) {
+    return fails("mkdir", path) ? -1 : REAL(mkdir)(path, mode);
+}
+
+int rmdir(const char *path) {
+    return fails("rmdir", path) ? -1 : REAL(rmdir)(path);
+}
+
+int ftruncate64(int file, off64_t length) {
+    return fails_on("set_length", file) ? -1 : REAL(ftruncate64)(file, length);
 }
 
 int link(const char *from, const char *path) {

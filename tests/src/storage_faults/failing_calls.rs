@@ -21,9 +21,12 @@ pub struct FailingCall<'a> {
     pub call: &'a str,
     /// Which of them, counted from 1; 0 for each.
     pub at: usize,
-    /// The error by Linux's number. With 0 the process ends there.
+    /// The error by Linux's number. With 0 the process ends there; with [`SHORT_WRITE`] half of a write is done.
     pub errno: i32,
 }
+
+/// In place of an error: half of a write is done, which is not an error.
+pub const SHORT_WRITE: i32 = -1;
 
 impl FailingCalls {
     /// Compiles them.
@@ -49,6 +52,13 @@ impl FailingCalls {
         command.env("FAILING_CALL", failing.call);
         command.env("FAILING_AT", failing.at.to_string());
         command.env("FAILING_ERRNO", failing.errno.to_string());
+    }
+
+    /// Lets the disk below a directory be full from an operation on that needs space, counted from 1.
+    pub fn fill_disk(&self, command: &mut Command, below: &Path, from: u64, errno: i32) {
+        self.load(command, below);
+        command.env("FAILING_CALL", "space").env("FAILING_ONWARDS", "1");
+        command.env("FAILING_AT", from.to_string()).env("FAILING_ERRNO", errno.to_string());
     }
 
     /// Runs a program to its end, and returns its operations below a directory in their order: `remove /tmp/a`.

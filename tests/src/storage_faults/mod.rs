@@ -18,7 +18,7 @@ mod record;
 mod without_links;
 
 pub use after_power_loss::{CrashState, crash_states, crash_states_from};
-pub use disturbed::{Disturbed, Fault, Place, faults_at, without_random_part};
-pub use failing_calls::{FailingCall, FailingCalls};
+pub use disturbed::{Disturbed, Fault, Place, all_faults_at, faults_at, without_random_part};
+pub use failing_calls::{FailingCall, FailingCalls, SHORT_WRITE};
 pub use record::{Recorder, Step};
 pub use without_links::WithoutLinks;

@@ -180,6 +180,8 @@ pub enum Verdict {
     ProceedAndFail(io::Error),
     /// A write of which this many bytes are written, and that fails. Any other operation is not done.
     Part(usize, io::Error),
+    /// A write of which this many bytes are written, one at least: it says so, and does not fail. Any other operation is done.
+    Short(usize),
 }
 
 /// Sees the operations below a directory.
@@ -238,7 +240,7 @@ pub(super) fn observer_of(path: &Path) -> Option<Arc<dyn Observer>> {
 pub(super) fn carry_out<T>(operation: Operation<'_>, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let Some(observer) = observer_of(operation.path()) else { return act() };
     let failure = match observer.before(&operation) {
-        Verdict::Proceed => None,
+        Verdict::Proceed | Verdict::Short(_) => None,
         Verdict::ProceedAndFail(error) => Some(error),
         Verdict::Fail(error) | Verdict::Part(_, error) => return Err(error),
     };

@@ -261,6 +261,7 @@ impl Write for StoredFile {
             Verdict::Fail(error) => return Err(error),
             Verdict::ProceedAndFail(error) => (bytes.len(), Some(error)),
             Verdict::Part(length, error) => (length.min(bytes.len()), Some(error)),
+            Verdict::Short(length) => (length.max(1).min(bytes.len()), None),
         };
         let mut file = &self.file;
         file.write_all(&bytes[..length])?;

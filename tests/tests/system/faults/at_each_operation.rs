@@ -10,7 +10,7 @@ use burn_ckpt::plumbing::storage::observer::observe;
 use burn_ckpt::{Checkpoint, Metadata};
 use system_tests::random::SplitMix64;
 use system_tests::run_files::{compare, compare_states, files, in_memory, leftovers, run_dir};
-use system_tests::storage_faults::{Disturbed, Fault, Place, faults_at, without_random_part};
+use system_tests::storage_faults::{Disturbed, Fault, Place, all_faults_at, faults_at, without_random_part};
 
 use super::scenarios::{ALL, Scenario};
 
@@ -154,7 +154,8 @@ fn enumerate(scenario: &Scenario) -> Vec<String> {
     let mut faults = Vec::new();
     for place in &places {
         counts.entry(place.operation).or_default().0 += 1;
-        faults.extend(faults_at(place, SEED).into_iter().map(|fault| (place, fault)));
+        let here = if has_all() { all_faults_at(place) } else { faults_at(place, SEED) };
+        faults.extend(here.into_iter().map(|fault| (place, fault)));
     }
     let total = faults.len();
     let mut all = Vec::new();
@@ -179,10 +180,15 @@ fn enumerate(scenario: &Scenario) -> Vec<String> {
     all
 }
 
-/// With `STORAGE_FAULTS=all` all of them, which takes some minutes a scenario. Otherwise [`SAMPLE`] that are spread over the whole
+/// Whether the environment asks for every fault with every error.
+fn has_all() -> bool {
+    std::env::var("STORAGE_FAULTS").is_ok_and(|which| which == "all")
+}
+
+/// With `STORAGE_FAULTS=all` all of them, which takes many minutes a scenario. Otherwise [`SAMPLE`] that are spread over the whole
 /// run, by the seed.
 fn sample<T>(mut faults: Vec<T>) -> Vec<T> {
-    if std::env::var("STORAGE_FAULTS").is_ok_and(|which| which == "all") || faults.len() <= SAMPLE {
+    if has_all() || faults.len() <= SAMPLE {
         return faults;
     }
     let count = faults.len();

@@ -267,10 +267,20 @@ fn harmless(
 
 #[test]
 fn without_any_one_of_the_syncs_or_after_the_next_step_a_loss_of_power_does_harm() {
+    each_sync_is_needed(2, in_one_file);
+}
+
+#[test]
+fn the_same_holds_for_the_syncs_of_a_state_in_several_files() {
+    // The first save of a run: the second differs in no step of a commit.
+    each_sync_is_needed(1, in_several_files);
+}
+
+fn each_sync_is_needed(starts: usize, train: Train) {
     let home = in_memory();
     let undisturbed = home.path().join("undisturbed");
     std::fs::create_dir(&undisturbed).unwrap();
-    let steps = recorded(&undisturbed, 2, in_one_file);
+    let steps = recorded(&undisturbed, starts, train);
     let root = home.path().join("run");
     let reader = &mut Reader::new(&root);
     assert_eq!(first_violation(&steps, 0, reader), None);
@@ -303,6 +313,11 @@ fn without_any_one_of_the_syncs_or_after_the_next_step_a_loss_of_power_does_harm
     assert!(harmless_late.is_empty(), "these syncs may come later:\n{}", harmless_late.join("\n"));
 }
 
+/// Whether a path is the directory of shards before it has its name, or in it.
+fn is_of_shards(path: &Path) -> bool {
+    path.to_string_lossy().contains(".shards.")
+}
+
 fn is_checkpoint(path: &Path) -> bool {
     path.extension().is_some_and(|end| end == "ckpt")
 }
@@ -318,10 +333,13 @@ fn comes_after(until: &[Step], step: &Step) -> bool {
                 _ => None,
             });
             let is_metadata = created.is_some_and(|path| path.to_string_lossy().contains(".metadata.json."));
-            is_final(path) && if is_metadata { is_checkpoint(path) } else { created == Some(from) }
+            // Shards are nothing without their index, which gets its name last.
+            let is_before_the_checkpoint = is_metadata || created.is_some_and(|path| is_of_shards(path));
+            is_final(path)
+                && if is_before_the_checkpoint { is_checkpoint(path) } else { created == Some(from) }
         }
         (Some(Step::SyncDirectory(directory)), Step::HardLink(_, path)) => {
-            path.parent() == Some(directory) && is_checkpoint(path)
+            (path.parent() == Some(directory) || is_of_shards(directory)) && is_checkpoint(path)
         }
         // What a checkpoint was measured to be goes before it, at any moment.
         (Some(Step::SyncDirectory(_)), Step::RemoveFile(path)) => {

@@ -11,9 +11,9 @@ use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with}
 use system_tests::programs::running::{Ended, Running, programs, warmup};
 use system_tests::run_files::{checkpoints, compare, described_state, files, run_dir, whole_checkpoints};
 use system_tests::storage_faults::errors::{
-    EINVAL, EIO, EMLINK, ENOLCK, ENOSYS, ENOTSUP, EPERM, ESTALE, EXDEV,
+    EACCES, EDQUOT, EINVAL, EIO, EMLINK, ENOLCK, ENOSPC, ENOSYS, ENOTSUP, EPERM, EROFS, ESTALE, EXDEV,
 };
-use system_tests::storage_faults::{FailingCall, FailingCalls};
+use system_tests::storage_faults::{FailingCall, FailingCalls, SHORT_WRITE};
 
 const FIRST: &str = "--run-id r1 --epochs 2";
 const RESUMED: &str = "--run-id r1 --epochs 3 --ckpt-path auto";
@@ -93,6 +93,9 @@ fn what_cannot_be_passed_over_is_an_error_that_costs_nothing() {
         ("read", EIO, "Input/output error", true),
         ("sync", EIO, "saving step 90 failed: cannot sync", false),
         ("sync_directory", EIO, "cannot sync the directory", true),
+        ("write", ENOSPC, "saving step 90 failed: cannot write", false),
+        ("write", EDQUOT, "saving step 90 failed: cannot write", false),
+        ("write", EROFS, "saving step 90 failed: cannot write", false),
     ] {
         let root = tempfile::tempdir().unwrap();
         Running::start(warmup(root.path(), FIRST)).end_well();
@@ -108,6 +111,32 @@ fn what_cannot_be_passed_over_is_an_error_that_costs_nothing() {
         compare(&run_dir(whole.path()), &run_dir(root.path()))
             .unwrap_or_else(|reason| panic!("{call}: {reason}"));
     }
+}
+
+#[test]
+fn where_no_directory_can_be_made_nothing_is_trained_and_the_next_start_begins() {
+    let calls = FailingCalls::compile();
+    for errno in [EACCES, EROFS, ENOSPC, EDQUOT] {
+        let root = tempfile::tempdir().unwrap();
+        let ended = trained(&calls, root.path(), FIRST, root.path(), "mkdir", errno);
+        assert_eq!(ended.code(), Some(1), "{errno}: {ended:?}");
+        assert!(ended.stderr.contains("cannot create the directory"), "{errno}: {ended:?}");
+        assert!(!ended.stderr.contains("epoch 1/2"), "{errno}: {ended:?}");
+        assert_eq!(files(root.path()), Vec::<String>::new(), "{errno}");
+        Running::start(warmup(root.path(), FIRST)).end_well();
+    }
+}
+
+#[test]
+fn where_each_write_does_half_of_what_it_is_asked_for_a_run_is_as_any_other() {
+    let calls = FailingCalls::compile();
+    let (whole, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    Running::start(warmup(whole.path(), FIRST)).end_well();
+    let ended = trained(&calls, root.path(), FIRST, root.path(), "write", SHORT_WRITE);
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+    assert!(!ended.stderr.contains("warning"), "{ended:?}");
+    assert_eq!(whole_checkpoints(&checkpoints(root.path())), Ok(2));
+    compare(&run_dir(whole.path()), &run_dir(root.path())).unwrap_or_else(|reason| panic!("{reason}"));
 }
 
 #[test]
