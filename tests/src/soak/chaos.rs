@@ -8,16 +8,18 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use burn_ckpt::plumbing::{BEST_DIR, CHECKPOINT_DIR, DEFAULT_LOGS};
+use burn_ckpt::plumbing::{BEST_DIR, CHECKPOINT_DIR, CHECKPOINT_SUFFIX, DEFAULT_LOGS};
 
 use super::counts::Counts;
 use super::damage::{Damage, Intact};
 use super::kill_moment::{Happening, Moment, Pace, last_step};
 use super::process_figures::memory;
-use super::soaked_programs::{Program, RUN_ID, WORKERS, Which};
+use super::soaked_programs::{Layout, OUTSIDE, Program, RUN_ID, WORKERS, Which};
 use super::{Life, SIGTERM, Signal, Soak, TERMINATED, Watch, finished};
 use crate::random::SplitMix64;
-use crate::run_files::{compare, compare_states, leftovers};
+use crate::run_files::{compare, compare_states, described_state, files, leftovers};
+use crate::storage_faults::FailingCalls;
+use crate::storage_faults::errors::{EDQUOT, ENOSPC};
 
 /// Starts of a run that are disturbed, before the one that is not.
 const ROUNDS: u64 = 8;
@@ -27,6 +29,8 @@ const BEST_KEPT: usize = 2;
 const BLOCK: u64 = 512;
 /// Fewer bytes than a checkpoint has beside its tensors: the packages of the program alone are more.
 const LESS: u64 = 32 * 1024;
+/// A start does about so many operations that need space. In the last of these the disk is full when all is done.
+const OPERATIONS: u64 = 300;
 /// One look at a program's memory in so many looks at its files.
 const LOOKS_PER_MEASUREMENT: u64 = 64;
 
@@ -63,6 +67,7 @@ impl Chaos {
     /// When a directory of a run cannot be read.
     pub fn run(&self) -> Result<ChaosReport, String> {
         let begun = Instant::now();
+        let calls = FailingCalls::compile();
         let mut all = Counts::default();
         let mut references = BTreeMap::new();
         let kinds: Vec<(Which, usize)> =
@@ -71,9 +76,10 @@ impl Chaos {
             if begun.elapsed() >= self.time {
                 break;
             }
-            let program = which.program(&self.programs, ROUNDS, *workers);
-            let directory = self.directory.join(format!("{}-{workers}", which.name()));
             let seed = self.seed.wrapping_add(number);
+            let layout = Layout::ALL[number as usize % Layout::ALL.len()];
+            let program = which.program(&self.programs, ROUNDS, *workers).with_layout(*which, layout);
+            let directory = self.directory.join(format!("{}-{workers}-{layout:?}", which.name()));
             let failed = |reason: String| {
                 format!("run {number}, {}, seed {seed}, in {}: {reason}", program.name, directory.display())
             };
@@ -92,7 +98,8 @@ impl Chaos {
                 }
             };
             let root = directory.join(format!("run-{number}"));
-            let counts = Run::new(&program, reference, root.clone(), seed).finish().map_err(failed)?;
+            let run = Run::new((&program, layout), reference, root.clone(), seed, &calls);
+            let counts = run.finish().map_err(failed)?;
             println!("run {number}, seed {seed}: {}: {counts}; as the undisturbed run", program.name);
             all.add(&counts);
             fs::remove_dir_all(&root).map_err(|error| failed(error.to_string()))?;
@@ -110,21 +117,34 @@ struct Run<'a> {
     root: PathBuf,
     run_dir: PathBuf,
     random: SplitMix64,
+    layout: Layout,
+    calls: &'a FailingCalls,
     damage: Damage,
     counts: Counts,
 }
 
+/// How a disk is full.
+#[derive(Debug, Clone, Copy)]
+enum FullDisk {
+    /// It takes files of so many blocks of the shell.
+    Blocks(u64),
+    /// It takes nothing from an operation on that needs space, and answers with an error.
+    From(u64, i32),
+}
+
 impl<'a> Run<'a> {
     fn new(
-        program: &'a Program,
+        (program, layout): (&'a Program, Layout),
         (whole, pace, steps): &'a (PathBuf, Pace, u64),
         root: PathBuf,
         seed: u64,
+        calls: &'a FailingCalls,
     ) -> Self {
         let run_dir = root.join(DEFAULT_LOGS).join(RUN_ID);
-        let damage = Damage::new(run_dir.join(CHECKPOINT_DIR));
+        let damage = Damage::new(run_dir.join(CHECKPOINT_DIR), root.join(OUTSIDE));
         let (random, counts) = (SplitMix64::new(seed), Counts::default());
-        Self { program, whole, pace: *pace, steps: *steps, root, run_dir, random, damage, counts }
+        let (pace, steps) = (*pace, *steps);
+        Self { program, whole, pace, steps, root, run_dir, random, layout, calls, damage, counts }
     }
 
     fn finish(mut self) -> Result<Counts, String> {
@@ -151,6 +171,8 @@ impl<'a> Run<'a> {
             return Err(format!("left behind: {left:?}"));
         }
         self.compared()?;
+        self.counts.in_several_files = u64::from(self.layout == Layout::SeveralFiles);
+        self.counts.outside = u64::from(self.layout == Layout::Outside);
         self.counts.runs = 1;
         Ok(self.counts)
     }
@@ -169,9 +191,9 @@ impl<'a> Run<'a> {
         } else {
             Moment::draw(&mut self.random, self.pace, at, share)
         };
-        let limit = if is_full { Some(self.too_small()?) } else { None };
+        let full = if is_full { Some(self.full_disk()?) } else { None };
         let mut watch = Watch::new(&self.run_dir);
-        let (mut life, log) = self.start(limit)?;
+        let (mut life, log) = self.start(full)?;
         life.may_fail = is_full;
         let (mut due, mut looks, mut largest) = (None, 0u64, 0);
         let (process, run_dir) = (life.child.id(), self.run_dir.clone());
@@ -231,6 +253,17 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Full for each checkpoint, or from an operation on that is drawn.
+    fn full_disk(&mut self) -> Result<FullDisk, String> {
+        // A limit of a file's size is below that of a state's files.
+        if self.layout != Layout::SeveralFiles && self.random.below(2) == 0 {
+            return self.too_small().map(FullDisk::Blocks);
+        }
+        self.counts.full_midway += 1;
+        let errno = if self.random.below(2) == 0 { ENOSPC } else { EDQUOT };
+        Ok(FullDisk::From(1 + self.random.below(OPERATIONS), errno))
+    }
+
     /// A size of files, in blocks, that is too small for any of the run's checkpoints, and large enough for the tensors of each: a run
     /// that could save nothing would not start.
     fn too_small(&self) -> Result<u64, String> {
@@ -239,7 +272,7 @@ impl<'a> Run<'a> {
         Ok(bytes.saturating_sub(LESS) / BLOCK)
     }
 
-    fn start(&self, blocks: Option<u64>) -> Result<(Life, PathBuf), String> {
+    fn start(&self, full: Option<FullDisk>) -> Result<(Life, PathBuf), String> {
         let log = self.root.join(format!("start-{}.log", self.counts.rounds));
         let opened = || {
             fs::create_dir_all(&self.root)?;
@@ -249,7 +282,11 @@ impl<'a> Run<'a> {
         let (stdout, stderr) =
             opened().map_err(|error: std::io::Error| format!("{}: {error}", log.display()))?;
         let mut command = self.program.command(&self.root);
-        if let Some(blocks) = blocks {
+        if let Some(FullDisk::From(operation, errno)) = full {
+            // The run's directory, and that beside it, but not what the program prints.
+            self.calls.fill_disk(&mut command, &self.root.join(DEFAULT_LOGS), operation, errno);
+        }
+        if let Some(FullDisk::Blocks(blocks)) = full {
             let mut shell = Command::new("sh");
             shell
                 .args(["-c", &format!("ulimit -f {blocks}; exec \"$@\""), "sh"])
@@ -265,7 +302,9 @@ impl<'a> Run<'a> {
     /// and what the rules say without it, is left out.
     fn compared(&mut self) -> Result<(), String> {
         if !self.damage.has_cost_a_best {
-            return compare(self.whole, &self.run_dir).map(drop);
+            compare(self.whole, &self.run_dir)?;
+            let whole = self.whole.ancestors().nth(2).unwrap_or(self.whole);
+            return same_checkpoints(&whole.join(OUTSIDE), &self.root.join(OUTSIDE));
         }
         self.counts.without_a_best = 1;
         let copies = ["whole-but-best", "run-but-best"].map(|name| self.root.join(name));
@@ -288,6 +327,22 @@ impl<'a> Run<'a> {
             }
         }
         compare_states(&copies[0], &copies[1]).map(drop)
+    }
+}
+
+/// Compares the checkpoints in two directories outside of a run.
+fn same_checkpoints(expected: &Path, found: &Path) -> Result<(), String> {
+    let states = |directory: &Path| -> Vec<serde_json::Value> {
+        let mut names = if directory.exists() { files(directory) } else { Vec::new() };
+        names.retain(|name| name.ends_with(CHECKPOINT_SUFFIX) && !name.contains(".shards/"));
+        names.iter().map(|name| described_state(&directory.join(name))).collect()
+    };
+    if found.exists() && files(found).iter().any(|name| name.contains(".staging")) {
+        return Err(format!("left behind in {}: {:?}", found.display(), files(found)));
+    }
+    match states(expected) == states(found) {
+        true => Ok(()),
+        false => Err(format!("{:?} and {:?} have other states", files(expected), files(found))),
     }
 }
 

@@ -21,8 +21,14 @@ pub struct Counts {
     pub removed_links: u64,
     /// Staging files that were left.
     pub staging_files: u64,
-    /// Starts on a disk that takes no checkpoint.
+    /// Starts on a disk that takes no checkpoint, or is full from one of its operations on.
     pub full_disks: u64,
+    /// Those of them in which it is full from an operation on, in the middle of a save or of anything else.
+    pub full_midway: u64,
+    /// Runs whose states are in several files.
+    pub in_several_files: u64,
+    /// Runs whose best checkpoints are outside of their directory.
+    pub outside: u64,
     /// Starts from a checkpoint.
     pub resumes: u64,
     /// Runs without a best checkpoint that the chaos has damaged, compared but for the best ones.
@@ -42,6 +48,9 @@ impl Counts {
         self.removed_links += other.removed_links;
         self.staging_files += other.staging_files;
         self.full_disks += other.full_disks;
+        self.full_midway += other.full_midway;
+        self.in_several_files += other.in_several_files;
+        self.outside += other.outside;
         self.resumes += other.resumes;
         self.without_a_best += other.without_a_best;
         self.largest_rss_kib = self.largest_rss_kib.max(other.largest_rss_kib);
@@ -53,7 +62,7 @@ impl fmt::Display for Counts {
         write!(
             f,
             "{} rounds, {} SIGKILL, {} SIGTERM, {} corruptions, {} metadata files and {} links removed, {} staging files left, \
-             {} full disks, {} resumes, lost 0, largest RSS {} KiB",
+             {} full disks ({} from a moment on), {} resumes, lost 0, largest RSS {} KiB",
             self.rounds,
             self.kills,
             self.terms,
@@ -62,6 +71,7 @@ impl fmt::Display for Counts {
             self.removed_links,
             self.staging_files,
             self.full_disks,
+            self.full_midway,
             self.resumes,
             self.largest_rss_kib
         )

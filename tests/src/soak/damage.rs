@@ -6,7 +6,8 @@ use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{BEST_DIR, CHECKPOINT_SUFFIX, LAST_DIR, metadata_path};
+use burn_ckpt::plumbing::{BEST_DIR, CHECKPOINT_SUFFIX, LAST_DIR, metadata_path, shards_directory};
+use serde_json::Value;
 
 use super::counts::Counts;
 use crate::programs::commands::sha256sum;
@@ -15,6 +16,9 @@ use crate::run_files::{files, is_staging, metadata};
 
 /// Names of staging files that no process of the run has.
 const STAGING: &str = ".epoch=0-step=1.ckpt.0123456789abcdef-1.staging";
+
+/// Is in the path of each shard.
+const SHARDS: &str = ".shards/";
 
 /// A whole checkpoint of the run.
 #[derive(Debug, Clone)]
@@ -28,7 +32,7 @@ pub(super) struct Intact {
 #[derive(Debug)]
 struct Damaged {
     /// Its bytes since. Another file may get its name.
-    checksum: String,
+    content: Vec<String>,
     /// Whether its bytes were changed. Otherwise it stands on its own.
     is_corrupt: bool,
     /// Whether its metadata was removed.
@@ -42,14 +46,16 @@ struct Damaged {
 #[derive(Debug)]
 pub(super) struct Damage {
     checkpoints: PathBuf,
+    /// Where the run saves outside of that, if it does.
+    outside: PathBuf,
     damaged: BTreeMap<PathBuf, Damaged>,
     /// Whether a best checkpoint is lost for good: the run does not come to its step again.
     pub(super) has_cost_a_best: bool,
 }
 
 impl Damage {
-    pub(super) fn new(checkpoints: PathBuf) -> Self {
-        Self { checkpoints, damaged: BTreeMap::new(), has_cost_a_best: false }
+    pub(super) fn new(checkpoints: PathBuf, outside: PathBuf) -> Self {
+        Self { checkpoints, outside, damaged: BTreeMap::new(), has_cost_a_best: false }
     }
 
     /// The checkpoints that are what their metadata says. An error for one that is not, unless that was done here.
@@ -58,16 +64,18 @@ impl Damage {
         if !self.checkpoints.exists() {
             return Ok(intact);
         }
-        for name in files(&self.checkpoints) {
+        let places = [&self.checkpoints, &self.outside].into_iter().filter(|place| place.exists());
+        for (place, name) in places.flat_map(|place| files(place).into_iter().map(move |name| (place, name)))
+        {
             if let Some((link, _)) = name.split_once(" -> ") {
-                let link_path = self.checkpoints.join(link);
+                let link_path = place.join(link);
                 if !link_path.exists() && !self.has_removed_the_target_of(&link_path) {
                     return Err(format!("{name} leads nowhere"));
                 }
                 continue;
             }
-            let path = self.checkpoints.join(&name);
-            if is_staging(&name) || !name.ends_with(CHECKPOINT_SUFFIX) {
+            let path = place.join(&name);
+            if is_staging(&name) || !name.ends_with(CHECKPOINT_SUFFIX) || name.contains(SHARDS) {
                 continue;
             }
             let inode = fs::metadata(&path).map_err(|error| format!("{name}: {error}"))?.ino();
@@ -80,8 +88,8 @@ impl Damage {
             if !metadata_path(&path).exists() {
                 return Err(format!("{name} has no metadata, and nobody removed it"));
             }
-            let (said, is) = (metadata(&path), sha256sum(&path)?);
-            if said["checkpoint_checksum"] != format!("sha256:{is}") {
+            let said = metadata(&path);
+            if stated(&said) != content(&path)? {
                 return Err(format!("{name} is not what its metadata says, and nobody damaged it"));
             }
             let step = said["global_step"].as_u64().unwrap_or_default();
@@ -100,7 +108,7 @@ impl Damage {
 
     fn is_damaged(&self, path: &Path) -> Result<bool, String> {
         let Some(damaged) = self.damaged.get(path) else { return Ok(false) };
-        let is_same = path.exists() && sha256sum(path)? == damaged.checksum;
+        let is_same = path.exists() && content(path)? == damaged.content;
         Ok(is_same && (damaged.is_corrupt || !metadata_path(path).exists()))
     }
 
@@ -125,7 +133,9 @@ impl Damage {
     ) -> Result<(), String> {
         let Some(chosen) = chosen(intact, random) else { return Ok(()) };
         let failed = |error: std::io::Error| format!("{}: {error}", chosen.display());
-        let mut file = File::options().read(true).write(true).open(&chosen).map_err(failed)?;
+        let parts = parts(&chosen);
+        let part = &parts[usize::try_from(random.below(parts.len() as u64)).unwrap_or_default()];
+        let mut file = File::options().read(true).write(true).open(part).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
         let at = random.below(length);
         if random.below(2) == 0 {
@@ -162,8 +172,8 @@ impl Damage {
     fn note(&mut self, path: &Path, intact: &Intact, is_corrupt: bool) -> Result<(), String> {
         // Its metadata can have been removed before its bytes are changed.
         let without_metadata = !metadata_path(path).exists();
-        let (checksum, step) = (sha256sum(path)?, intact.step);
-        let damaged = Damaged { checksum, is_corrupt, without_metadata, step, is_named: false };
+        let (content, step) = (content(path)?, intact.step);
+        let damaged = Damaged { content, is_corrupt, without_metadata, step, is_named: false };
         self.damaged.insert(path.to_path_buf(), damaged);
         Ok(())
     }
@@ -232,9 +242,36 @@ impl Damage {
                     fs::remove_file(&path).map_err(|error| format!("{}: {error}", path.display()))?;
                 }
             }
+            let shards = shards_directory(path);
+            if shards.exists() {
+                fs::remove_dir_all(&shards).map_err(|error| format!("{}: {error}", shards.display()))?;
+            }
         }
         if unnamed.is_empty() { Ok(()) } else { Err(format!("damaged, and never named: {unnamed:?}")) }
     }
+}
+
+/// The files of a checkpoint: its own, and its shards in their order.
+fn parts(path: &Path) -> Vec<PathBuf> {
+    let shards = shards_directory(path);
+    let mut parts = vec![path.to_path_buf()];
+    if shards.is_dir() {
+        parts.extend(files(&shards).into_iter().map(|name| shards.join(name)));
+    }
+    parts
+}
+
+/// The SHA-256 of each of them.
+fn content(path: &Path) -> Result<Vec<String>, String> {
+    parts(path).iter().map(|part| sha256sum(part)).collect()
+}
+
+/// What the metadata says they are.
+fn stated(metadata: &Value) -> Vec<String> {
+    let shards = metadata["shards"].as_array().into_iter().flatten().map(|shard| &shard["checksum"]);
+    let all = std::iter::once(&metadata["checkpoint_checksum"]).chain(shards);
+    all.map(|checksum| checksum.as_str().unwrap_or_default().trim_start_matches("sha256:").to_owned())
+        .collect()
 }
 
 fn is_best(path: &Path) -> bool {
@@ -261,12 +298,13 @@ mod tests {
     use super::*;
     use crate::models::small::train_and_keep_all;
     use crate::run_files::{checkpoints, in_memory};
+    use crate::soak::soaked_programs::OUTSIDE;
 
     #[test]
     fn what_the_chaos_damaged_has_to_be_named_and_what_it_did_not_damage_has_to_be_whole() {
         let root = in_memory();
         train_and_keep_all(root.path(), &[3.0, 2.0, 1.0], 2).unwrap();
-        let mut damage = Damage::new(checkpoints(root.path()));
+        let mut damage = Damage::new(checkpoints(root.path()), root.path().join(OUTSIDE));
         let before = damage.intact().unwrap();
         let mut counts = Counts::default();
         damage.corrupt(&before, &mut SplitMix64::new(1), &mut counts).unwrap();
@@ -287,7 +325,7 @@ mod tests {
     fn the_only_checkpoint_is_not_damaged() {
         let root = in_memory();
         train_and_keep_all(root.path(), &[1.0], 1).unwrap();
-        let damage = Damage::new(checkpoints(root.path()));
+        let damage = Damage::new(checkpoints(root.path()), root.path().join(OUTSIDE));
         let intact = damage.intact().unwrap();
         assert!(!intact.is_empty());
         assert_eq!(chosen(&intact, &mut SplitMix64::new(1)), None);

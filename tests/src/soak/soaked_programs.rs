@@ -11,6 +11,25 @@ const STEPS_PER_KILL: u64 = 10;
 /// Threads that prepare batches, one number after the other.
 pub const WORKERS: [usize; 3] = [0, 1, 2];
 
+/// Where the best checkpoints are of a program that saves them outside of its run, below its root.
+pub(super) const OUTSIDE: &str = "burn_trainer_logs.outside";
+
+/// In what files a program saves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// Each state in one, in the run's directory.
+    OneFile,
+    /// Each state in several.
+    SeveralFiles,
+    /// The best ones outside of the run's directory.
+    Outside,
+}
+
+impl Layout {
+    /// All of them.
+    pub(super) const ALL: [Self; 3] = [Self::OneFile, Self::SeveralFiles, Self::Outside];
+}
+
 /// A training program on `burn_trainer::cli`, with its arguments.
 #[derive(Debug, Clone)]
 pub struct Program {
@@ -25,6 +44,19 @@ pub struct Program {
 }
 
 impl Program {
+    /// The same program, which saves in other files.
+    pub(super) fn with_layout(mut self, which: Which, layout: Layout) -> Self {
+        let (name, setting) = match layout {
+            Layout::OneFile => return self,
+            Layout::SeveralFiles => ("several files", format!("max_file_bytes={}", which.file_bytes())),
+            // Relative to the directory of the links.
+            Layout::Outside => ("best outside", format!("strategies.0.dirpath=\"../../../{OUTSIDE}/best\"")),
+        };
+        self.name = format!("{}, {name}", self.name);
+        self.arguments.extend(["--set".to_owned(), setting]);
+        self
+    }
+
     /// Trains the run below a directory, from its newest checkpoint on.
     pub(super) fn command(&self, root: &Path) -> Command {
         let mut command = Command::new(&self.path);
@@ -78,6 +110,15 @@ impl Which {
             // Some steps are left out.
             Self::Everything => 6,
             Self::EverythingOnTwo => 2,
+        }
+    }
+
+    /// Less than a state has, and more than its index.
+    fn file_bytes(self) -> u64 {
+        match self {
+            Self::Digits => 250_000,
+            Self::Warmup => 165_000,
+            Self::Everything | Self::EverythingOnTwo => 180_000,
         }
     }
 

@@ -81,7 +81,9 @@ fn damaged_and_removed_files_and_full_disks_between_kills_lose_nothing() {
     let ChaosReport(counts) = chaos.run().unwrap_or_else(|reason| panic!("{reason}"));
     assert!(counts.runs == 3 && counts.resumes > 10 && counts.kills + counts.terms > 10, "{counts:?}");
     assert!(counts.corruptions + counts.removed_metadata > 0 && counts.removed_links > 0, "{counts:?}");
-    assert!(counts.full_disks > 0 && counts.largest_rss_kib > 0, "{counts:?}");
+    assert!(counts.full_disks >= counts.full_midway && counts.full_midway > 0, "{counts:?}");
+    assert!((counts.in_several_files, counts.outside) == (1, 1), "{counts:?}");
+    assert!(counts.largest_rss_kib > 0, "{counts:?}");
 }
 
 #[test]
