@@ -87,8 +87,19 @@ impl RunMetricLogger {
         self.names.iter().find_map(|(id, name)| (name.as_str() == metric).then(|| id.clone()))
     }
 
-    /// Restores the metrics of a partially finished epoch. Called with the first update, so that a failure before it
-    /// leaves the files as they were.
+    /// An epoch logs its first update; or its values are asked for at its end, if nothing of a resumed epoch was left that logs.
+    fn enter(&mut self, epoch: usize) {
+        if let Some(resumed) = self.resumed.take_if(|resumed| resumed.epoch == epoch) {
+            self.resume(resumed);
+        }
+        if self.epoch != epoch {
+            (self.epoch, self.written_validations) = (epoch, 0);
+            self.logged.forget_until(self.metrics.history.epochs());
+        }
+    }
+
+    /// Restores the metrics of a partially finished epoch. Not before they are needed, so that a failure before it leaves the files as
+    /// they were.
     fn resume(&mut self, resumed: ResumedEpoch) {
         let epoch = resumed.epoch;
         if let Some(files) = self.files.as_ref().filter(|_| resumed.has_own_files) {
@@ -176,13 +187,7 @@ impl MetricLogger for RunMetricLogger {
         if let Some(files) = &mut self.files {
             files.warn_of_mixed(&update);
         }
-        if let Some(resumed) = self.resumed.take_if(|resumed| resumed.epoch == epoch) {
-            self.resume(resumed);
-        }
-        if self.epoch != epoch {
-            (self.epoch, self.written_validations) = (epoch, 0);
-            self.logged.forget_until(self.metrics.history.epochs());
-        }
+        self.enter(epoch);
         self.write_validations();
         if *split == Split::Valid {
             self.begin_validation(epoch);
@@ -209,6 +214,11 @@ impl MetricLogger for RunMetricLogger {
         // this run has not reached.
         if !self.metrics.history.may_see(epoch) {
             return Ok(Vec::new());
+        }
+        // The name of no metric only waits for what was sent.
+        if self.resumed.is_some_and(|resumed| resumed.epoch == epoch) && self.id(name).is_some() {
+            self.enter(epoch);
+            self.write_validations();
         }
         let full_name = self.metrics.table.lock().full_name(name, split);
         let done = full_name.and_then(|full_name| self.metrics.history.value(&full_name, epoch));

@@ -56,6 +56,10 @@ impl Callback<Model> for Failing {
     fn on_validation_end(&mut self, _: &mut CallbackContext<'_, Model>) -> CallbackResult {
         self.reach("on_validation_end")
     }
+
+    fn on_epoch_end(&mut self, _: &mut CallbackContext<'_, Model>) -> CallbackResult {
+        self.reach("on_epoch_end")
+    }
 }
 
 type Data = fn() -> Arc<dyn DataLoader<Batch>>;
@@ -191,6 +195,15 @@ fn with_burns_loader_of_the_validation_data() {
 fn with_a_validation_after_every_second_epoch() {
     let seldom = Run::with(Validation::every_n_epochs(2));
     seldom.is_exact([in_step(5), in_step(15), in_step(25), in_validation(4)]);
+}
+
+#[test]
+fn at_the_end_of_an_epoch_that_is_not_validated() {
+    let failing = |at| [(Script::default(), Failing { at: Some(at), ..Failing::default() })];
+    Run::with(Validation::every_n_epochs(2)).is_exact(failing(("on_epoch_end", 0)));
+    // The first epoch has 8 steps, and 3 on two devices.
+    Run::with(Validation::every_n_steps(3)).is_exact(failing(("on_epoch_end", 2)));
+    Run { devices: 2, ..Run::with(Validation::every_n_steps(2)) }.is_exact(failing(("on_epoch_end", 1)));
 }
 
 #[test]
