@@ -191,6 +191,10 @@ fn contents(checkpoint: &Checkpoint, counts: fn(&str) -> bool) -> burn_ckpt::Res
         fields.retain(|field, _| counts(field));
     }
     flatten("trainer_state", &state, &mut contents);
+    // A directory outside of the run is an absolute path, which begins with that of the directory of runs' own place.
+    if let Some(root) = checkpoint.path().ancestors().nth(5).map(|root| root.display().to_string()) {
+        contents.iter_mut().for_each(|(_, value)| *value = value.replace(&root, ""));
+    }
     for name in checkpoint.sections() {
         let section = checkpoint.section(name)?;
         contents.push((name.clone(), format!("{} tensors", section.tensors.len())));

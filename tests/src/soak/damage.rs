@@ -101,9 +101,9 @@ impl Damage {
     /// Whether a link leads to metadata that was removed here.
     fn has_removed_the_target_of(&self, link: &Path) -> bool {
         let Ok(target) = fs::read_link(link) else { return false };
-        let target = self.checkpoints.join(target);
+        let Some(target) = whole_path(&self.checkpoints.join(target)) else { return false };
         let mut removed = self.damaged.iter().filter(|(_, damaged)| damaged.without_metadata);
-        removed.any(|(path, _)| metadata_path(path) == target)
+        removed.any(|(path, _)| whole_path(&metadata_path(path)).as_ref() == Some(&target))
     }
 
     fn is_damaged(&self, path: &Path) -> Result<bool, String> {
@@ -291,6 +291,11 @@ fn chosen(intact: &BTreeMap<PathBuf, Intact>, random: &mut SplitMix64) -> Option
         _ => usize::try_from(random.below(by_age.len() as u64)).unwrap_or_default(),
     };
     Some(by_age[place].0.clone())
+}
+
+/// The path of a file that is no more, without links and `..` on the way.
+fn whole_path(path: &Path) -> Option<PathBuf> {
+    Some(fs::canonicalize(path.parent()?).ok()?.join(path.file_name()?))
 }
 
 #[cfg(test)]
