@@ -13,9 +13,11 @@ fn run(root: &Path, arguments: &str) -> Ended {
     Running::start(warmup(root, arguments)).end_well()
 }
 
-/// The lines before the first of training.
+/// The lines before the first of training, without the table of the model.
 fn first_lines(ended: &Ended) -> Vec<&str> {
-    ended.stderr.lines().take_while(|line| !line.starts_with("epoch ")).collect()
+    let is_of_the_model = |line: &&str| line.starts_with("model ") || line.starts_with("  ");
+    let lines = ended.stderr.lines().take_while(|line| !line.starts_with("epoch "));
+    lines.filter(|line| !is_of_the_model(line)).collect()
 }
 
 fn last_metadata(root: &Path) -> Metadata {

@@ -161,7 +161,7 @@ fn a_driver_that_hangs_costs_neither_training_nor_checkpoints() {
     assert_eq!((&hardware["gpu_count"], &hardware["gpu_devices"]), (&Value::Null, &json!([])));
     assert!(hardware["cpu_count"].is_u64() && environment["os"]["name"].is_string(), "{environment}");
     assert_eq!(
-        stderr(&output).matches("the drivers of GPUs do not answer").count(),
+        stderr(&output).matches("the drivers of GPUs did not answer").count(),
         1,
         "{}",
         stderr(&output)
