@@ -102,7 +102,7 @@ fn the_text_says_where_the_checkpoint_comes_from_and_what_is_in_it() {
     assert!(line("hidden").ends_with('6'), "a hyperparameter");
     assert_eq!(line("input.weight").split_whitespace().nth(1), Some("Linear"));
     // 4*6 + 6, 4*6 of the normalisation, 6 + 1.
-    assert!(text.contains("model: 8 tensors, 61 parameters"), "{text}");
+    assert!(text.contains("model: 8 tensors, 61 numbers"), "{text}");
     assert!(!text.contains("optimizer:") && text.lines().all(|line| line.len() < 120), "{text}");
     let all = stdout(&burn_ckpt(&[&"show", &path, &"--all"]));
     assert!(all.contains("optimizer: ") && all.contains("momentum.moment_1"), "{all}");
@@ -124,7 +124,7 @@ fn a_long_model_is_cut_unless_all_is_asked_for() {
         text.contains("t039") && !text.contains("t040") && text.contains("and 60 more (--tensors)"),
         "{text}"
     );
-    assert!(text.contains("model: 100 tensors, 200 parameters"), "{text}");
+    assert!(text.contains("model: 100 tensors, 200 numbers"), "{text}");
     assert!(stdout(&burn_ckpt(&[&"show", &path, &"--tensors"])).contains("t099"));
     let json = shown(&path);
     assert_eq!(json["sections"][0]["tensors"].as_array().unwrap().len(), 100);

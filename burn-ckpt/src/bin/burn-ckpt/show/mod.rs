@@ -99,13 +99,12 @@ fn print_tensors(part: &Part, limit: usize, output: &mut Output) -> Result<(), F
     let is_model = part.name == Section::MODEL;
     let elements = part.tensors.iter().map(|tensor| tensor.elements());
     let total = elements.fold(0, usize::saturating_add);
-    let what = if is_model { "parameters" } else { "numbers" };
     let layout = match part.section.layout()? {
         TensorLayout::Burn => String::new(),
         layout => format!(", laid out for {}", layout.name()),
     };
     output.line(format!(
-        "\n{}: {}, {} {what}{layout}",
+        "\n{}: {}, {} numbers{layout}",
         part.name,
         count(part.tensors.len(), "tensor"),
         grouped(total)
@@ -114,7 +113,7 @@ fn print_tensors(part: &Part, limit: usize, output: &mut Output) -> Result<(), F
     if is_model {
         columns.push(("module", Align::Left));
     }
-    columns.extend([("dtype", Align::Left), ("shape", Align::Left), (what, Align::Right)]);
+    columns.extend([("dtype", Align::Left), ("shape", Align::Left), ("numbers", Align::Right)]);
     let mut table = Table::new(&columns);
     for tensor in part.tensors.iter().take(limit) {
         let mut cells = vec![tensor.name.clone()];
