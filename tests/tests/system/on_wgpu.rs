@@ -143,7 +143,7 @@ fn a_backend_that_cannot_start_is_one_line_that_names_what_was_found() {
     without_drivers(&mut command);
     let ended = Running::start(command).end();
     assert_eq!(ended.code(), Some(1), "{}", ended.stderr);
-    let ours: Vec<&str> = ended.stderr.lines().filter(|line| line.starts_with("error: Device")).collect();
+    let ours: Vec<&str> = ended.stderr.lines().filter(|line| line.starts_with("error: Wgpu")).collect();
     assert_eq!(ours.len(), 1, "{}", ended.stderr);
     assert!(ours[0].contains("cannot be started"), "{}", ended.stderr);
     assert!(ours[0].contains("no GPU was found on this machine"), "{}", ended.stderr);

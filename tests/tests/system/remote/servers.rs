@@ -159,7 +159,7 @@ fn without_a_token_a_server_does_not_listen_beyond_this_machine() {
     let server = Server::start("--insecure --listen 0.0.0.0:0");
     computes(&server.addresses()[0].connect(None).unwrap());
     let (ended, _) = server.stop("TERM");
-    assert!(ended.stderr.starts_with("warning: whoever reaches this server"), "{ended:?}");
+    assert!(ended.stderr.starts_with("warning: everybody who can reach this server"), "{ended:?}");
 }
 
 #[test]
