@@ -247,7 +247,7 @@ impl Soak {
         if !at_once && !left.is_empty() {
             return Err(format!("after SIGTERM there are left {left:?}"));
         }
-        stopped_exactly(run_dir, self.program.accumulation)
+        stopped_exactly(run_dir, self.program.batches_per_step)
     }
 
     fn run_dir(&self, root: &str) -> PathBuf {

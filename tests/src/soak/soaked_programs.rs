@@ -39,8 +39,8 @@ pub struct Program {
     pub path: PathBuf,
     /// Its arguments, but for those that name the run.
     pub arguments: Vec<String>,
-    /// Batches between two optimizer steps, on all devices.
-    pub accumulation: u64,
+    /// The most batches between two optimizer steps, on all devices, with those of steps that are left out between them.
+    pub batches_per_step: u64,
 }
 
 impl Program {
@@ -131,7 +131,10 @@ impl Which {
             Self::Warmup | Self::Everything | Self::EverythingOnTwo => (4, 2),
         };
         let devices: u64 = if self == Self::EverythingOnTwo { 2 } else { 1 };
-        let everything = match Self::EVERYTHING.contains(&self) {
+        let has_everything = Self::EVERYTHING.contains(&self);
+        // The next optimizer step is the first that makes another state to save.
+        let most_left_out: u64 = if has_everything { 2 } else { 0 };
+        let everything = match has_everything {
             true => format!(
                 r#" --set everything=true --set devices={devices} --set validation={{"every_n_steps":7}} --set early_stopping={{"metric":"val_loss","patience":10000}}"#
             ),
@@ -145,7 +148,7 @@ impl Which {
             name: format!("{} ({workers} workers)", self.title()),
             path: directory.join(format!("{}{}", self.name(), std::env::consts::EXE_SUFFIX)),
             arguments: arguments.split(' ').map(str::to_owned).collect(),
-            accumulation: accumulation * devices,
+            batches_per_step: accumulation * devices * (1 + most_left_out),
         }
     }
 }
