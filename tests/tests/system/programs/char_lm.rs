@@ -144,7 +144,7 @@ fn killed_and_resumed_it_ends_with_the_same_bytes() {
         name: "char-lm".to_owned(),
         path: programs().join("char-lm"),
         arguments: arguments.split_whitespace().map(str::to_owned).collect(),
-        accumulation: 2,
+        batches_per_step: 2,
     };
     let soak =
         Soak { program, kills: 2, signal: Signal::Kill, seed: 1, directory: directory.path().join("soak") };
