@@ -4,7 +4,7 @@ use burn::train::{InferenceStep, LearnerEvent, LearnerModel, TrainingItem};
 
 use super::epochs::RunData;
 use super::loop_state::LoopState;
-use super::parts::epoch_batches::EpochData;
+use super::parts::epoch_batches::{EpochBatches, EpochData};
 use super::parts::seeding::{SeededPart, seed_device};
 use super::parts::validation_schedule::ValidationSchedule;
 use crate::callbacks::scalars::LoggedSplit;
@@ -43,10 +43,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         if self.burn.should_stop() {
             return Ok(true);
         }
-        self.check_logged("val_")?;
-        let callbacks = self.callbacks.settle()?;
-        self.end_validation();
-        self.learner.move_to(self.progress.position, callbacks);
+        self.settle_validation()?;
         let is_end = self.ends_here();
         let events = [Some(TrainingEvent::ValidationEnd), is_end.then_some(TrainingEvent::TrainingEnd)];
         self.save(&events.into_iter().flatten().collect::<Vec<_>>())?;
@@ -69,14 +66,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         seed_device(data.devices.main(), self.progress.seed, SeededPart::ValidationWithin { step: 0 });
         let model = self.learner.get().model().valid();
         let mut iteration = 0;
-        while let Some(batches) = passing.next_step() {
-            let Some(batches) = self.burn.loaded(batches) else { break };
-            for (_, batch) in batches {
-                iteration += 1;
-                let output = InferenceStep::step(&model, batch);
-                let item = TrainingItem::new(output, passing.progress(), Some(iteration), None);
-                self.burn.valid(LearnerEvent::ProcessedItem(item));
-            }
+        while self.validate_next(&model, &mut passing, &mut iteration) {
             if self.burn.should_stop() {
                 break;
             }
@@ -96,14 +86,38 @@ impl<M: LearnerModel> LoopState<'_, M> {
         if self.burn.should_stop() {
             return Ok(false);
         }
-        self.check_logged("val_")?;
-        let callbacks = self.callbacks.settle()?;
-        self.end_validation();
-        self.learner.move_to(self.progress.position, callbacks);
+        self.settle_validation()?;
         // The progress that is shown is that of the training again.
         let epoch_number = burn_epoch(self.progress.position.epoch);
         self.burn.train(LearnerEvent::StartSplit { epoch_number, total_items });
         Ok(true)
+    }
+
+    /// The state has had its validation, and the states of the callbacks are those after it.
+    fn settle_validation(&mut self) -> Result<()> {
+        self.check_logged("val_")?;
+        let callbacks = self.callbacks.settle()?;
+        self.end_validation();
+        self.learner.move_to(self.progress.position, callbacks);
+        Ok(())
+    }
+
+    /// Computes the next batches of a validation, and counts them. Returns whether there were any.
+    fn validate_next(
+        &mut self,
+        model: &M,
+        passing: &mut EpochBatches<'_, <M as InferenceStep>::Input>,
+        iteration: &mut usize,
+    ) -> bool {
+        let Some(batches) = passing.next_step() else { return false };
+        let Some(batches) = self.burn.loaded(batches) else { return false };
+        for (_, batch) in batches {
+            *iteration += 1;
+            let output = InferenceStep::step(model, batch);
+            let item = TrainingItem::new(output, passing.progress(), Some(*iteration), None);
+            self.burn.valid(LearnerEvent::ProcessedItem(item));
+        }
+        true
     }
 
     /// Validates the present state.
@@ -129,14 +143,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let own = self.callbacks.take_validated().map(|model| model.valid().to_device(&device));
         let model = own.unwrap_or_else(|| self.learner.get().model().valid());
         let mut iteration = 0;
-        while let Some(batches) = passing.next_step() {
-            let Some(batches) = self.burn.loaded(batches) else { break };
-            for (_, batch) in batches {
-                iteration += 1;
-                let output = InferenceStep::step(&model, batch);
-                let item = TrainingItem::new(output, passing.progress(), Some(iteration), None);
-                self.burn.valid(LearnerEvent::ProcessedItem(item));
-            }
+        while self.validate_next(&model, &mut passing, &mut iteration) {
             self.check_logged("val_")?;
             if self.burn.should_stop() {
                 break;
