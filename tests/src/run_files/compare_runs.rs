@@ -191,10 +191,7 @@ fn contents(checkpoint: &Checkpoint, counts: fn(&str) -> bool) -> burn_ckpt::Res
         fields.retain(|field, _| counts(field));
     }
     flatten("trainer_state", &state, &mut contents);
-    // A directory outside of the run is an absolute path, which begins with that of the directory of runs' own place.
-    if let Some(root) = checkpoint.path().ancestors().nth(5).map(|root| root.display().to_string()) {
-        contents.iter_mut().for_each(|(_, value)| *value = value.replace(&root, ""));
-    }
+    contents.iter_mut().for_each(|(_, value)| *value = without_place(value, checkpoint.path()));
     for name in checkpoint.sections() {
         let section = checkpoint.section(name)?;
         contents.push((name.clone(), format!("{} tensors", section.tensors.len())));
@@ -212,6 +209,17 @@ fn contents(checkpoint: &Checkpoint, counts: fn(&str) -> bool) -> burn_ckpt::Res
         }
     }
     Ok(contents)
+}
+
+/// A value without the place of the runs. A directory outside of the run is an absolute path, and two runs that are compared stand
+/// side by side: what they are named there differs, and one of them may have been renamed after it ran.
+fn without_place(value: &str, checkpoint: &Path) -> String {
+    let beside = checkpoint.ancestors().nth(6).map(|beside| format!("{}/", beside.display()));
+    let Some((before, below)) = beside.as_ref().and_then(|beside| value.split_once(beside.as_str())) else {
+        return value.to_owned();
+    };
+    let below = below.split_once('/').map_or(below, |(_, below)| below);
+    format!("{before}{below}")
 }
 
 /// Sets what a training state says of the clock to 0: two runs differ in it.
