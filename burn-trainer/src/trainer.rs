@@ -4,39 +4,36 @@ mod fast_dev_run;
 mod find;
 mod fit;
 
-use std::cell::Cell;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use burn::data::dataloader::DataLoader;
 use burn::data::dataloader::batcher::Batcher;
 use burn::tensor::Device;
 use burn::train::{InferenceStep, LearnerModel, MultiDeviceOptim, SupervisedTraining, TrainStep};
-use burn_ckpt::plumbing::{Limits, WriterActivity, check_kept_json, hparams_to_json};
+use burn_ckpt::plumbing::{Limits, check_kept_json, hparams_to_json};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::callbacks::Callback;
 use crate::callbacks::registered::Callbacks;
 use crate::config::TrainerConfig;
-use crate::dataloader::{
-    EpochTracker, EpochTrackingLoader, LoaderSize, ResumableDataLoader, ResumableDataLoaderBuilder,
-};
+use crate::dataloader::{ResumableDataLoader, ResumableDataLoaderBuilder};
 use crate::error::{Error, Result};
 use crate::metrics::LoggerPlace;
-use crate::process::console::{PlainRenderer, warn};
+use crate::process::console::PlainRenderer;
 use crate::process::panic_strategy::warn_if_aborting;
-use crate::process::progress::display::{ProgressDisplay, RunInterrupter};
-use crate::process::signals::SignalWatch;
+use crate::process::progress::display::ProgressDisplay;
 use crate::process::start_device::start_device;
 use crate::process::temporary_root::TemporaryRoot;
 use crate::run::open::OpenRun;
+use crate::run::prepare::{RunSetup, SaverSetup};
 use crate::run_files::experiment_log::ExperimentLog;
 use crate::run_files::file_size_limit;
-use crate::state::position::DataLengths;
 use crate::state::speed_meter::SpeedMeter;
-use crate::stopping::end_of_run::EndOfRun;
+use crate::state::training_data::TrainingData;
+use crate::stopping::stop_control::StopControl;
 use crate::strategy::Strategy;
+use crate::training_loop::parts::multi_device::DeviceSettings;
 use burn_environment::EnvironmentProbe;
 
 /// A run that is open: its directory is this process's alone until training ends.
@@ -63,31 +60,10 @@ use burn_environment::EnvironmentProbe;
 /// # Ok(()) }
 /// ```
 pub struct Trainer<M: LearnerModel> {
-    config: TrainerConfig,
-    hparams: Value,
-    run: OpenRun,
-    strategies: Vec<Box<dyn Strategy>>,
+    setup: RunSetup,
     callbacks: Callbacks<M>,
-    environment: Arc<EnvironmentProbe>,
-    /// For the progress display.
-    interrupter: RunInterrupter,
-    signals: SignalWatch,
-    /// Ends the run when its loop does not see a stop.
-    end_of_run: Arc<EndOfRun>,
-    /// What the writer is doing. Set when saving starts.
-    activity: Arc<OnceLock<WriterActivity>>,
-    devices: Vec<Device>,
-    optim: MultiDeviceOptim,
-    /// Count the epochs of the two splits in a loop that is not the trainer's.
-    train_tracker: EpochTracker,
-    valid_tracker: EpochTracker,
-    /// What the loaders of `training` have.
-    data: Cell<DataLengths>,
-    /// How large the two splits' data is, if the loaders say that before training.
-    train_size: Cell<Option<LoaderSize>>,
-    valid_size: Cell<Option<LoaderSize>>,
-    /// What a checkpoint, and each of its files, may not exceed.
-    limits: Limits,
+    devices: DeviceSettings,
+    stop: StopControl,
     /// Where the run's metric logger is put.
     logger_place: LoggerPlace,
     /// How fast the loop is, for those who show it.
@@ -115,41 +91,20 @@ impl<M: LearnerModel> Trainer<M> {
         check_kept_json(&hparams.to_string())
             .map_err(|error| Error::config("hparams", format!("no checkpoint could have them: {error}")))?;
         let temporary = fast_dev_run::begin(&mut config)?;
-        let end_of_run = EndOfRun::new(config.clone());
-        let signals = match config.handle_signals {
-            true => SignalWatch::start(config.writes(), config.exception_timeout(), end_of_run.clone()),
-            false => SignalWatch::default(),
-        };
+        let stop = StopControl::start(&config);
         file_size_limit::make_it_an_error();
         let run = OpenRun::open(&mut config)?;
-        end_of_run.set_config(config.clone());
+        stop.set_config(config.clone());
         if config.writes() && config.saves_exceptions() {
             warn_if_aborting();
         }
         let environment = Arc::new(EnvironmentProbe::start());
-        let limits = match config.max_file_bytes {
-            None => Limits::READER,
-            Some(bytes) => Limits::READER.with_max_file_bytes(bytes),
-        };
+        let (data, saver) = (TrainingData::default(), SaverSetup::new(&config));
         Ok(Self {
-            config,
-            hparams,
-            run,
-            strategies: Vec::new(),
+            setup: RunSetup { config, hparams, run, environment, data, saver },
             callbacks: Callbacks::new(),
-            devices: Vec::new(),
-            optim: MultiDeviceOptim::OptimMainDevice,
-            environment,
-            activity: Arc::default(),
-            interrupter: RunInterrupter::default(),
-            signals,
-            end_of_run,
-            train_tracker: EpochTracker::default(),
-            valid_tracker: EpochTracker::default(),
-            data: Cell::default(),
-            train_size: Cell::new(None),
-            valid_size: Cell::new(None),
-            limits,
+            devices: DeviceSettings::default(),
+            stop,
             logger_place: LoggerPlace::default(),
             speed: SpeedMeter::default(),
             temporary,
@@ -160,14 +115,14 @@ impl<M: LearnerModel> Trainer<M> {
     #[doc(hidden)]
     #[must_use]
     pub fn checkpoint_limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.setup.saver.limits = limits;
         self
     }
 
     /// Adds a saving strategy of your own beside those of the configuration.
     #[must_use]
     pub fn strategy(mut self, strategy: impl Strategy + 'static) -> Self {
-        self.strategies.push(Box::new(strategy));
+        self.setup.saver.strategies.push(Box::new(strategy));
         self
     }
 
@@ -188,7 +143,7 @@ impl<M: LearnerModel> Trainer<M> {
     /// run can resume with another number of devices. burn splits other loaders: each device gets a part of the data set.
     #[must_use]
     pub fn devices(mut self, devices: impl IntoIterator<Item = Device>) -> Self {
-        self.devices = devices.into_iter().collect();
+        self.devices.named = devices.into_iter().collect();
         self
     }
 
@@ -196,14 +151,14 @@ impl<M: LearnerModel> Trainer<M> {
     /// part of the parameters.
     #[must_use]
     pub fn optimizer_placement(mut self, optim: MultiDeviceOptim) -> Self {
-        self.optim = optim;
+        self.devices.optim = optim;
         self
     }
 
     /// The configuration, with the run id filled in.
     #[must_use]
     pub fn config(&self) -> &TrainerConfig {
-        &self.config
+        &self.setup.config
     }
 
     /// Starts a device for this run: it computes gradients, and its random numbers begin with the configuration's seed.
@@ -222,7 +177,7 @@ impl<M: LearnerModel> Trainer<M> {
     pub fn device(&self, device: Device) -> Result<Device> {
         start_device(&device)?;
         let device = device.autodiff();
-        device.seed(self.config.seed);
+        device.seed(self.setup.config.seed);
         Ok(device)
     }
 
@@ -232,13 +187,13 @@ impl<M: LearnerModel> Trainer<M> {
         &self,
         batcher: impl Batcher<I, O> + 'static,
     ) -> ResumableDataLoaderBuilder<I, O> {
-        ResumableDataLoader::builder(batcher).of_run(self.config.seed)
+        ResumableDataLoader::builder(batcher).of_run(self.setup.config.seed)
     }
 
     /// The run's directory.
     #[must_use]
     pub fn run_dir(&self) -> &Path {
-        self.run.layout.run_dir()
+        self.setup.run.layout.run_dir()
     }
 
     /// burn's `SupervisedTraining` for this run: its files go to the run's directory, and progress is shown on
@@ -251,39 +206,21 @@ impl<M: LearnerModel> Trainer<M> {
         train: Arc<dyn DataLoader<<M as TrainStep>::Input>>,
         valid: Arc<dyn DataLoader<<M as InferenceStep>::Input>>,
     ) -> SupervisedTraining<M> {
-        let [train_size, valid_size] =
-            [self.size_of("training", &*train), self.size_of("validation", &*valid)];
-        let items = |size: Option<LoaderSize>, claimed: usize| size.map_or(claimed, LoaderSize::items) as u64;
-        self.data.set(DataLengths {
-            train: items(train_size, train.num_items()),
-            valid: items(valid_size, valid.num_items()),
-        });
-        self.train_size.set(train_size);
-        self.valid_size.set(valid_size);
-        let train = EpochTrackingLoader::wrap(train, &self.train_tracker);
-        let valid = EpochTrackingLoader::wrap(valid, &self.valid_tracker);
+        let RunSetup { config, run, data, .. } = &self.setup;
+        let (train, valid) = (data.train.track(train), data.valid.track(valid));
         let training = SupervisedTraining::new(self.run_dir(), train, valid);
         // Before a logger of the user's.
         let training = training.with_metric_logger(self.logger_place.logger());
-        if !self.config.writes() {
+        if !config.writes() {
             // The process of rank 0 writes burn's log, and shows how far training is.
             return training.with_application_logger(None).renderer(Box::new(PlainRenderer::hidden()));
         }
-        let batches = Arc::clone(&self.run.resumed_batches);
+        data.warn_of_small_data();
+        let batches = Arc::clone(&run.resumed_batches);
         let log = ExperimentLog::of_run(self.run_dir());
         let training = training.with_application_logger(Some(Box::new(log)));
         let meter = self.speed.clone();
         let speed = Arc::new(move || meter.shown());
-        training.renderer(Box::new(ProgressDisplay::new(batches, Arc::clone(&self.interrupter), speed)))
-    }
-
-    /// The size of a split's data, if its loader says it. Warns of a batch that is larger.
-    fn size_of<O>(&self, split: &str, loader: &dyn DataLoader<O>) -> Option<LoaderSize> {
-        let size = LoaderSize::of(loader);
-        if let Some(warning) = size.and_then(LoaderSize::single_small_batch).filter(|_| self.config.writes())
-        {
-            warn(&format!("the {split} data {warning}"));
-        }
-        size
+        training.renderer(Box::new(ProgressDisplay::new(batches, Arc::clone(&self.stop.interrupter), speed)))
     }
 }

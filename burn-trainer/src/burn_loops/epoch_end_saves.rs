@@ -35,6 +35,7 @@ use crate::saving::run_saves::RunSaves;
 use crate::state::event::{RunProgress, TrainingEvent};
 use crate::state::position::{DataLengths, Position, TrainerState};
 use crate::state::run_clock::RunClock;
+use crate::state::training_data::TrainingData;
 use crate::stopping::save_from_outside::{SaveFromOutside, SavedFromOutside};
 use crate::training_loop::loop_end::Outcome;
 
@@ -86,21 +87,20 @@ struct PendingSave {
 impl EpochEndSaves {
     pub(crate) fn new(
         prepared: &PreparedRun,
-        (tracker, valid_tracker): (EpochTracker, EpochTracker),
         interrupter: Interrupter,
         saves: RunSaves,
-        data: DataLengths,
+        data: &TrainingData,
     ) -> Self {
         let previous = prepared.resume.as_ref().map(|resume| &resume.state);
         let position = previous.map_or(Position::default(), |state| state.position);
         let progress = BurnLoopProgress {
             metrics: prepared.metrics.clone(),
-            tracker,
-            valid_tracker,
+            tracker: data.train.tracker.clone(),
+            valid_tracker: data.valid.tracker.clone(),
             interrupter,
             clock: RunClock::start(previous),
             seed: prepared.config.seed,
-            data,
+            data: data.lengths(),
             steps_before: position.global_step,
             max_epochs: prepared.config.max_epochs,
             finished_before: prepared.completed() >= prepared.config.max_epochs as u64,

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::process::console::{note, warn};
 use crate::state::position::{DataLengths, TrainerState};
 use crate::state::resume_point::ResumePoint;
+use crate::state::training_data::TrainingData;
 
 /// Fields of the configuration that say where a run is and what it resumes. They differ between two starts of one run.
 const OF_THE_START: [&str; 6] = ["run_id", "root", "logs", "ckpt_path", "overwrite", "rank"];
@@ -39,7 +40,7 @@ pub(super) fn report(
     resume: &ResumePoint,
     config: &TrainerConfig,
     hparams: &Value,
-    (data, keeps_order): (DataLengths, bool),
+    data: &TrainingData,
 ) -> Result<()> {
     let metadata = &resume.metadata;
     let mut hparams_changes = Vec::new();
@@ -58,7 +59,9 @@ pub(super) fn report(
         ChangedHparams::Allow => {}
     }
     config_changes(&metadata.trainer_config, config).iter().for_each(|change| note(&change.to_string()));
-    let others = data_changes(resume, data, keeps_order).into_iter().chain(seed_change(config, resume));
+    let others = data_changes(resume, data.lengths(), data.keeps_order())
+        .into_iter()
+        .chain(seed_change(config, resume));
     others.for_each(|change| warn(&change));
     Ok(())
 }

@@ -17,7 +17,6 @@ use super::open::OpenRun;
 use super::starts::{self, ThisStart};
 use super::{changed_settings, find_checkpoint, start_lines};
 use crate::config::TrainerConfig;
-use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
 use crate::learner_state::restore::{LearnerRecords, NotRestored, read_records, restore};
 use crate::learner_state::warm_start;
@@ -29,32 +28,48 @@ use crate::saving::existing_checkpoints::ExistingCheckpoints;
 use crate::saving::requested_save::SaverSettings;
 use crate::saving::run_saves::{OpenSaver, OpenedSaver, RunSaves};
 use crate::saving::saver::Saver;
-use crate::state::position::{DataLengths, burn_epoch};
+use crate::state::position::burn_epoch;
 use crate::state::resume_point::ResumePoint;
-use crate::strategy::Strategy;
+use crate::state::training_data::TrainingData;
+use crate::strategy::{Strategy, of_fast_dev_run};
 
 /// An open run, before it is prepared.
 pub(crate) struct RunSetup {
     pub(crate) config: TrainerConfig,
     pub(crate) hparams: Value,
     pub(crate) run: OpenRun,
+    pub(crate) environment: Arc<EnvironmentProbe>,
+    pub(crate) data: TrainingData,
+    pub(crate) saver: SaverSetup,
+}
+
+/// What the saver has beside the configuration.
+pub(crate) struct SaverSetup {
     /// The program's own strategies.
     pub(crate) strategies: Vec<Box<dyn Strategy>>,
-    pub(crate) environment: Arc<EnvironmentProbe>,
+    /// What a checkpoint, and each of its files, may not exceed.
+    pub(crate) limits: Limits,
     /// What the writer is doing. Set when the saver opens.
     pub(crate) activity: Arc<OnceLock<WriterActivity>>,
-    /// What the loaders of `Trainer::training` have.
-    pub(crate) data: DataLengths,
-    /// What a checkpoint may not exceed.
-    pub(crate) limits: Limits,
-    /// Whether the training data's loader can restore the order of an epoch.
-    pub(crate) keeps_order: bool,
-    /// The validation data, if its loader says before training how large it is.
-    pub(crate) valid_size: Option<LoaderSize>,
+}
+
+impl SaverSetup {
+    /// Without strategies of the program.
+    pub(crate) fn new(config: &TrainerConfig) -> Self {
+        let limits = match config.max_file_bytes {
+            None => Limits::READER,
+            Some(bytes) => Limits::READER.with_max_file_bytes(bytes),
+        };
+        Self { strategies: Vec::new(), limits, activity: Arc::default() }
+    }
+}
+
+/// What is read of a checkpoint beside the learner's state.
+pub(crate) struct AlsoRestored {
     /// The sections of the program's callbacks, which are restored later.
     pub(crate) callbacks: Vec<String>,
-    /// Whether the loop is burn's or the user's: it begins at an epoch, and has the learner's state loaded again.
-    pub(crate) is_other_loop: bool,
+    /// Whether the loop is burn's or the user's: it begins at an epoch, and loads the learner's state itself, in burn's records.
+    pub(crate) records: bool,
 }
 
 /// The parts of a run that burn's loop and the loggers own.
@@ -74,22 +89,13 @@ pub(crate) struct LoopParts {
 /// [`Error::Config`] for a model whose device computes no gradients, and those of a checkpoint that does not fit the learner.
 pub(crate) fn prepare<M: LearnerModel>(
     setup: RunSetup,
+    also: &AlsoRestored,
     learner: &mut Learner<M>,
 ) -> Result<(PreparedRun, LoopParts)> {
-    let RunSetup {
-        mut config,
-        hparams,
-        mut run,
-        strategies,
-        environment,
-        activity,
-        data,
-        limits,
-        keeps_order,
-        valid_size,
-        callbacks,
-        is_other_loop,
-    } = setup;
+    let RunSetup { mut config, hparams, mut run, environment, data, mut saver } = setup;
+    if config.fast_dev_run {
+        saver.strategies = of_fast_dev_run(saver.strategies);
+    }
     // The process of rank 0 saves for all.
     let writes = config.writes();
     config.checkpoint_saving &= writes;
@@ -110,27 +116,26 @@ pub(crate) fn prepare<M: LearnerModel>(
     }
     if let Some(resume) = &mut resume {
         let announce = |run: &OpenRun, resume: &ResumePoint| match writes {
-            true => announce(&config, &hparams, run, resume, (data, keeps_order)),
+            true => announce(&config, &hparams, run, resume, &data),
             false => Ok(()),
         };
-        let wanted = Wanted { callbacks: &callbacks, records: is_other_loop };
-        records = restore_newest(learner, &mut run, resume, &config, &wanted, announce)?;
+        records = restore_newest(learner, &mut run, resume, &config, also, announce)?;
         let epoch = restore_metrics(&metrics, resume);
         // A checkpoint of another run is only resumed in a directory without checkpoints.
         metric_logger = metric_logger.resumed_in(epoch, !run.present.is_empty());
     }
     if writes && !run.present.is_empty() {
-        let complete = strategies.is_empty();
+        let complete = saver.strategies.is_empty();
         existing = ExistingCheckpoints::read(&config, &run.layout, &run.present, resume.as_ref(), complete)?;
     }
     let mut description = run_description(&config, hparams, &run, resume.as_ref(), &environment)?;
-    description.limits = limits;
+    description.limits = saver.limits;
     description.model = described_model(learner, &config, writes);
     if writes {
         description.non_finite_at_start = non_finite_at_start(learner, resume.as_ref())?;
     }
-    let open_saver = saver_opener(&config, strategies, &run, existing, description, activity);
-    let saves = RunSaves::new(open_saver, &config, valid_size);
+    let open_saver = saver_opener(&config, saver, &run, existing, description);
+    let saves = RunSaves::new(open_saver, &config, data.valid.size());
     let environment = config.checkpoint_saving.then_some(environment);
     let prepared = PreparedRun::new(config, metrics, resume, run, writes);
     Ok((prepared, LoopParts { metric_logger, saves, environment, records }))
@@ -151,21 +156,13 @@ fn announce(
     hparams: &Value,
     run: &OpenRun,
     resume: &ResumePoint,
-    data: (DataLengths, bool),
+    data: &TrainingData,
 ) -> Result<()> {
     start_lines::starting(config, &run.layout, Some(resume), run.resumes_itself);
     if run.resumes_itself {
         start_lines::newer_checkpoints(&run.present, resume);
     }
     changed_settings::report(resume, config, hparams, data)
-}
-
-/// What is read of a checkpoint beside the learner's state.
-struct Wanted<'a> {
-    /// The sections of callbacks.
-    callbacks: &'a [String],
-    /// The learner's state once more, in burn's records, for a loop that loads it itself. It begins at an epoch.
-    records: bool,
 }
 
 /// Restores the learner's state. With `auto`, a checkpoint whose file proves to be damaged only now is passed over as one that was
@@ -175,19 +172,19 @@ fn restore_newest<M: LearnerModel>(
     run: &mut OpenRun,
     resume: &mut ResumePoint,
     config: &TrainerConfig,
-    wanted: &Wanted<'_>,
+    also: &AlsoRestored,
     announce: impl Fn(&OpenRun, &ResumePoint) -> Result<()>,
 ) -> Result<Option<LearnerRecords>> {
     let mut skipped = Vec::new();
     loop {
         announce(run, resume)?;
-        let restored = restore(learner, resume, wanted.callbacks)
-            .and_then(|()| wanted.records.then(|| read_records(resume)).transpose());
+        let restored = restore(learner, resume, &also.callbacks)
+            .and_then(|()| also.records.then(|| read_records(resume)).transpose());
         match restored {
             Err(NotRestored::File(error)) if config.ckpt_path.as_deref() == Some("auto") => {
                 let damaged = resume.checkpoint.path().to_path_buf();
                 skipped.push(find_checkpoint::skip_for(&damaged, &error));
-                *resume = run.resume_before(&damaged, wanted.records, &mut skipped)?;
+                *resume = run.resume_before(&damaged, also.records, &mut skipped)?;
             }
             restored => return Ok(restored?),
         }
@@ -264,11 +261,10 @@ fn run_description(
 /// The function that makes the saver once the metrics' names are known.
 fn saver_opener(
     config: &TrainerConfig,
-    own_strategies: Vec<Box<dyn Strategy>>,
+    SaverSetup { strategies: own, activity, .. }: SaverSetup,
     run: &OpenRun,
     existing: ExistingCheckpoints,
     description: RunDescription,
-    activity: Arc<OnceLock<WriterActivity>>,
 ) -> OpenSaver {
     let (config, layout) = (config.clone(), run.layout.clone());
     let settings = SaverSettings { when_busy: config.when_busy, max_waiting: config.max_waiting_saves };
@@ -280,7 +276,7 @@ fn saver_opener(
                 "the checkpoint has a value of {name}, which is not registered now: later checkpoints do not have it"
             ));
         }
-        let chosen = choose_strategies(&config, own_strategies, &table)?;
+        let chosen = choose_strategies(&config, own, &table)?;
         let names = table.names();
         drop(table);
         let ChosenStrategies { strategies, needed_metrics } = chosen;

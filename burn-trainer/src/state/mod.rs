@@ -7,3 +7,4 @@ pub(crate) mod position;
 pub(crate) mod resume_point;
 pub(crate) mod run_clock;
 pub(crate) mod speed_meter;
+pub(crate) mod training_data;

@@ -13,7 +13,6 @@ use crate::error::Result;
 use crate::finders::{LearningRateFinder, LearningRateSweep};
 use crate::metric::MeanLossInput;
 use crate::process::console::{note, warn};
-use crate::training_loop::parts::multi_device;
 use crate::training_loop::trial::Trial;
 
 impl<M: LearnerModel> Trainer<M> {
@@ -63,7 +62,7 @@ impl<M: LearnerModel> Trainer<M> {
     where
         <M as TrainStep>::Output: Adaptor<MeanLossInput>,
     {
-        if self.config.writes() {
+        if self.setup.config.writes() {
             note(&format!(
                 "trying {} learning rates from {:e} to {:e}",
                 finder.steps, finder.lowest, finder.highest
@@ -80,16 +79,12 @@ impl<M: LearnerModel> Trainer<M> {
 
     /// How the trainer does a step, for one batch of each device.
     fn trial(&self, model: &M) -> Result<Trial> {
-        let devices = match self.devices.is_empty() {
-            true => multi_device::of(model),
-            false => self.devices.clone(),
-        };
-        multi_device::check(&devices)?;
+        let config = &self.setup.config;
         Ok(Trial {
-            devices,
-            optim: self.optim,
-            recompute: self.config.gradient_checkpointing,
-            seed: self.config.seed,
+            devices: self.devices.of_run(model)?,
+            optim: self.devices.optim,
+            recompute: config.gradient_checkpointing,
+            seed: config.seed,
             accumulation: 1,
         })
     }

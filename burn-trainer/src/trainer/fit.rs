@@ -8,37 +8,34 @@ use burn::train::{Learner, LearnerModel, SupervisedTraining, TrainingStrategy};
 use super::{Trainer, fast_dev_run};
 use crate::burn_loops::epoch_end_saves::EpochEndSaves;
 use crate::callbacks::built_in::early_stopping::EarlyStoppingCallback;
-use crate::callbacks::registered::Callbacks;
-use crate::config::{BatchLimit, TrainerConfig, ValidateAtStart};
 use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
 use crate::learner_state::restore;
 use crate::process::environment_devices::EnvironmentDevices;
-use crate::process::signals::SignalWatch;
 use crate::result::FitResult;
 use crate::run::checkpoint_size::{self, SavedFiles};
 use crate::run::choose_strategies::warn_if_nothing_is_saved;
-use crate::run::prepare::{LoopParts, RunSetup, prepare};
+use crate::run::prepare::{AlsoRestored, LoopParts, RunSetup, prepare};
 use crate::state::resume_point::ResumePoint;
-use crate::strategy::of_fast_dev_run;
 use crate::training_loop::abandonable_loop::{AbandonableLoop, DeviceLossGuard};
 use crate::training_loop::fit_loop::{FitLoop, FitPlan};
+use crate::training_loop::parts::device_monitor::DeviceMonitor;
+use crate::training_loop::parts::loop_rules::LoopRules;
 use crate::training_loop::parts::multi_device::{self, TrainingDevices};
-use crate::training_loop::parts::run_limits::{BatchLimits, RunLimits};
-use crate::training_loop::parts::validation_schedule::ValidationSchedule;
 
 impl<M: LearnerModel> Trainer<M> {
     /// Checks that there is data to train on and that a checkpoint can be written and read, and warns if nothing will be saved.
     fn check_start(&self, learner: &Learner<M>) -> Result<()> {
-        if let Some(reason) = self.train_size.get().and_then(LoaderSize::without_batches) {
+        let RunSetup { config, run, data, saver, .. } = &self.setup;
+        if let Some(reason) = data.train.size().and_then(LoaderSize::without_batches) {
             return Err(Error::no_batch("training", reason));
         }
-        warn_if_nothing_is_saved(&self.config, !self.strategies.is_empty());
-        if !self.config.writes() {
+        warn_if_nothing_is_saved(config, !saver.strategies.is_empty());
+        if !config.writes() {
             return Ok(());
         }
-        let saved = SavedFiles::of(&self.config, &self.strategies, &self.run.layout);
-        checkpoint_size::check(learner, &self.limits, &saved)
+        let saved = SavedFiles::of(config, &saver.strategies, &run.layout);
+        checkpoint_size::check(learner, &saver.limits, &saved)
     }
 
     /// Trains.
@@ -56,93 +53,58 @@ impl<M: LearnerModel> Trainer<M> {
     /// [`Error::SaveFailed`] where the configuration asks for it. A call that fails before the first step removes the
     /// directories that [`Trainer::new`] has created, if they are empty.
     pub fn fit(mut self, training: SupervisedTraining<M>, learner: Learner<M>) -> Result<FitResult<M>> {
-        let (temporary, writes) = (self.temporary.take(), self.config.writes());
+        let (temporary, writes) = (self.temporary.take(), self.setup.config.writes());
         fast_dev_run::end(temporary, writes, self.fit_run(training, learner))
     }
 
-    fn fit_run(mut self, training: SupervisedTraining<M>, learner: Learner<M>) -> Result<FitResult<M>> {
-        if self.devices.is_empty() {
-            self.devices = multi_device::of_model(&learner);
-        }
-        multi_device::check(&self.devices)?;
+    fn fit_run(self, training: SupervisedTraining<M>, learner: Learner<M>) -> Result<FitResult<M>> {
+        let devices = self.devices.of_run(&learner.model())?;
         self.check_start(&learner)?;
-        let batches = self.batch_limits()?;
-        let signals = self.watch_stops(&training);
-        let guard = DeviceLossGuard::new(&self.devices, &self.activity, &self.config)?;
-        self.fit_guarded(training, learner, batches, &guard, signals).map_err(|error| guard.with_cause(error))
+        let rules = LoopRules::of(&self.setup.config, &self.setup.data)?;
+        self.stop.attach(training.interrupter());
+        let guard = self.device_loss_guard(&devices)?;
+        self.fit_guarded(training, learner, &devices, rules, &guard).map_err(|error| guard.with_cause(error))
     }
 
     fn fit_guarded(
-        mut self,
+        self,
         training: SupervisedTraining<M>,
         mut learner: Learner<M>,
-        batches: BatchLimits,
+        devices: &[Device],
+        rules: LoopRules,
         guard: &DeviceLossGuard,
-        signals: SignalWatch,
     ) -> Result<FitResult<M>> {
-        let schedule =
-            ValidationSchedule::of(&self.config, self.train_size.get(), (batches.train, batches.valid))?;
-        let (devices, optim) = (std::mem::take(&mut self.devices), self.optim);
-        let (end_of_run, data) = (Arc::clone(&self.end_of_run), self.data.get());
-        let (place, speed) = (self.logger_place.clone(), self.speed.clone());
-        let mut callbacks = std::mem::replace(&mut self.callbacks, Callbacks::new());
-        if let Some(settings) = self.config.early_stopping.clone() {
+        let Self { setup, mut callbacks, stop, speed, .. } = self;
+        if let Some(settings) = setup.config.early_stopping.clone() {
             // After those of the program, which may log its metric.
             callbacks.add(Box::new(EarlyStoppingCallback::new(settings)));
         }
         let training = callbacks.register(training)?;
-        let setup = RunSetup { callbacks: callbacks.section_names(), ..self.into_setup() };
-        let prepare = move || prepare(setup, &mut learner).map(|prepared| (prepared, learner));
+        let data = setup.data.lengths();
+        let also = AlsoRestored { callbacks: callbacks.section_names(), records: false };
+        let prepare = move || prepare(setup, &also, &mut learner).map(|prepared| (prepared, learner));
         let ((mut prepared, parts), learner) = guard.run(&training.interrupter(), prepare)??;
         let LoopParts { metric_logger, saves, environment, .. } = parts;
         // Only tells the renderer where the run is: there is no checkpointer of burn's to load from.
-        let training = prepared.configure(training, metric_logger, &place);
-        let config = &prepared.config;
-        let devices = TrainingDevices::new(&devices, optim, config.gradient_checkpointing);
+        let training = prepared.configure(training, metric_logger, &self.logger_place);
+        let recompute = prepared.config.gradient_checkpointing;
+        let devices = TrainingDevices::new(devices, self.devices.optim, recompute);
         let plan = FitPlan {
-            max_epochs: config.max_epochs as u64,
-            limits: RunLimits::of(config),
-            schedule,
-            validates_at_start: config.validate_at_start == ValidateAtStart::Whole,
-            batches,
-            seed: config.seed,
-            data,
-            keep_effective_batch: config.keep_effective_batch,
-            environment: EnvironmentDevices::new(environment, devices.all().to_vec()),
+            rules,
+            monitor: DeviceMonitor::new(&devices, guard.watch(), environment),
             devices,
+            data,
             metrics: prepared.metrics.clone(),
             saves,
             resume: prepared.resume.take(),
             callbacks,
-            loads_back: config.fast_dev_run && config.writes(),
-            watch: guard.watch().cloned(),
-            stop: signals.view(),
-            end_of_run,
+            stop: stop.for_loop(),
             speed,
         };
         let fit_loop = Arc::new(FitLoop::new(plan));
         let guarded = AbandonableLoop::new(Arc::clone(&fit_loop), guard.clone());
         let training = training.with_training_strategy(TrainingStrategy::Custom(Arc::new(guarded)));
-        prepared.launch(training, learner, signals, |_| fit_loop.take_outcome())
-    }
-
-    /// How many batches of each epoch are used.
-    fn batch_limits(&self) -> Result<BatchLimits> {
-        let TrainerConfig { limit_train_batches, limit_valid_batches, overfit_batches, .. } = &self.config;
-        let of = |setting: &str, limit: Option<BatchLimit>, size: Option<LoaderSize>| {
-            limit.map(|limit| limit.of_loader(setting, size.map(LoaderSize::batches))).transpose()
-        };
-        let (train, valid) = (self.train_size.get(), self.valid_size.get());
-        let overfit = of("overfit_batches", *overfit_batches, train)?;
-        Ok(BatchLimits {
-            train: of("limit_train_batches", *limit_train_batches, train)?.or(overfit),
-            valid: of("limit_valid_batches", *limit_valid_batches, valid)?.or(overfit),
-            repeats: overfit.is_some(),
-            trial: match self.config.validate_at_start {
-                ValidateAtStart::Batches(batches) => Some(batches),
-                _ => None,
-            },
-        })
+        prepared.launch(training, learner, stop.signals, |_| fit_loop.take_outcome())
     }
 
     /// Trains with a loop of burn's ([`ddp`](crate::burn_loops::ddp()), `ExecutionStrategy::multi`, ..) or one of your own, and saves
@@ -174,12 +136,12 @@ impl<M: LearnerModel> Trainer<M> {
     /// `auto`, which takes the newest one of an epoch's end. [`Error::Config`] also where [`Trainer::devices`] names
     /// devices, as the strategy does that.
     pub fn fit_with(
-        mut self,
+        self,
         training: SupervisedTraining<M>,
         learner: Learner<M>,
         strategy: impl Into<TrainingStrategy<M>>,
     ) -> Result<FitResult<M>> {
-        if let Some(setting) = self.config.limit_in_use() {
+        if let Some(setting) = self.setup.config.limit_in_use() {
             let reason = "fit_with trains with another loop than the trainer's, which does not have this limit: use Trainer::fit";
             return Err(Error::config(setting, reason));
         }
@@ -187,34 +149,30 @@ impl<M: LearnerModel> Trainer<M> {
             let reason = "fit_with trains with another loop than the trainer's, which calls no callbacks: use Trainer::fit";
             return Err(Error::config("Trainer::callback", reason));
         }
-        if !self.devices.is_empty() {
+        if !self.devices.named.is_empty() {
             let reason = "fit_with trains where its strategy says; leave Trainer::devices out";
             return Err(Error::config("devices", reason));
         }
         self.check_start(&learner)?;
-        let signals = self.watch_stops(&training);
+        self.stop.attach(training.interrupter());
         let strategy = strategy.into();
         let devices = multi_device::of_strategy(&strategy, &learner);
-        let guard = DeviceLossGuard::new(&devices, &self.activity, &self.config)?;
-        self.fit_at_epochs(training, learner, strategy, devices, signals)
-            .map_err(|error| guard.with_cause(error))
+        let guard = self.device_loss_guard(&devices)?;
+        self.fit_at_epochs(training, learner, strategy, devices).map_err(|error| guard.with_cause(error))
     }
 
     fn fit_at_epochs(
-        mut self,
+        self,
         training: SupervisedTraining<M>,
         mut learner: Learner<M>,
         strategy: TrainingStrategy<M>,
         devices: Vec<Device>,
-        signals: SignalWatch,
     ) -> Result<FitResult<M>> {
-        self.run.resume_at_an_epoch(&self.config)?;
-        let end_of_run = Arc::clone(&self.end_of_run);
-        let (train_tracker, valid_tracker) = (self.train_tracker.clone(), self.valid_tracker.clone());
-        let place = self.logger_place.clone();
-        let data = self.data.get();
-        let setup = RunSetup { is_other_loop: true, ..self.into_setup() };
-        let (prepared, parts) = prepare(setup, &mut learner)?;
+        let Self { mut setup, stop, .. } = self;
+        setup.run.resume_at_an_epoch(&setup.config)?;
+        let data = setup.data.clone();
+        let also = AlsoRestored { callbacks: Vec::new(), records: true };
+        let (prepared, parts) = prepare(setup, &also, &mut learner)?;
         let LoopParts { mut metric_logger, saves, environment, records } = parts;
         let records = match (&prepared.resume, records) {
             (Some(resume), Some(records)) => {
@@ -223,17 +181,11 @@ impl<M: LearnerModel> Trainer<M> {
             }
             _ => None,
         };
-        for tracker in [&train_tracker, &valid_tracker] {
-            tracker.start_at(prepared.completed());
+        for split in [&data.train.tracker, &data.valid.tracker] {
+            split.start_at(prepared.completed());
         }
-        let saves = EpochEndSaves::new(
-            &prepared,
-            (train_tracker, valid_tracker),
-            training.interrupter(),
-            saves,
-            data,
-        );
-        end_of_run.set_training(Arc::new(saves.clone()));
+        let saves = EpochEndSaves::new(&prepared, training.interrupter(), saves, &data);
+        stop.for_loop().set_training(Arc::new(saves.clone()));
         let open = saves.opener();
         let mut environment = EnvironmentDevices::new(environment, devices);
         metric_logger.at_first_update(move || {
@@ -241,45 +193,22 @@ impl<M: LearnerModel> Trainer<M> {
             open();
             environment.report();
         });
-        let mut training = saves.register(prepared.configure(training, metric_logger, &place), records);
+        let mut training =
+            saves.register(prepared.configure(training, metric_logger, &self.logger_place), records);
         if prepared.config.gradient_checkpointing {
             training = training.gradient_checkpointing();
         }
         let training = training.with_training_strategy(strategy);
-        prepared.launch(training, learner, signals, |launched| {
+        prepared.launch(training, learner, stop.signals, |launched| {
             let failed = launched.as_ref().map_or(true, |result| result.error.is_some());
             saves.end(failed)
         })
     }
 
-    /// Lets signals and the progress display stop this training, whose interrupter can be the program's.
-    fn watch_stops(&mut self, training: &SupervisedTraining<M>) -> SignalWatch {
-        // It is set once, since `fit` takes the trainer.
-        let _ = self.interrupter.set(training.interrupter());
-        let signals = std::mem::take(&mut self.signals);
-        signals.attach(training.interrupter());
-        signals
-    }
-
-    fn into_setup(self) -> RunSetup {
-        let strategies = match self.config.fast_dev_run {
-            true => of_fast_dev_run(self.strategies),
-            false => self.strategies,
-        };
-        RunSetup {
-            config: self.config,
-            hparams: self.hparams,
-            run: self.run,
-            strategies,
-            environment: self.environment,
-            activity: self.activity,
-            data: self.data.get(),
-            limits: self.limits,
-            keeps_order: self.train_size.get().is_some(),
-            valid_size: self.valid_size.get(),
-            callbacks: Vec::new(),
-            is_other_loop: false,
-        }
+    /// Watches the devices of other machines among these.
+    fn device_loss_guard(&self, devices: &[Device]) -> Result<DeviceLossGuard> {
+        let RunSetup { config, saver, .. } = &self.setup;
+        DeviceLossGuard::new(devices, &saver.activity, config)
     }
 }
 

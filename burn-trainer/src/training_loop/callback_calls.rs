@@ -43,8 +43,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         batch: u64,
         work: impl FnOnce(&mut Callbacks<M>, RunView<'_, M>) -> Result<()>,
     ) -> Result<()> {
-        let Self { learner, burn, progress, metrics, callbacks, .. } = self;
-        let LoopCallbacks { callbacks, device, max_epochs, validates, .. } = callbacks;
+        let Self { learner, burn, progress, rules, metrics, callbacks, .. } = self;
+        let LoopCallbacks { callbacks, device, .. } = callbacks;
         let reporter = RefCell::new(&mut *burn);
         let read_metrics = || {
             reporter.borrow_mut().flush();
@@ -52,8 +52,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         };
         let run = RunView {
             epoch: progress.position.epoch,
-            max_epochs: *max_epochs,
-            validates: *validates,
+            max_epochs: rules.max_epochs,
+            validates: rules.validates(),
             was_validated: progress.position.last_validation.is_some(),
             global_step: progress.position.global_step,
             batch,

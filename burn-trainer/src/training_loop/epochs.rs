@@ -11,6 +11,7 @@ use burn::train::{
 
 use super::loop_state::LoopState;
 use super::parts::epoch_batches::{EpochBatches, EpochData, StepBatches};
+use super::parts::loop_rules::LoopRules;
 use super::parts::multi_device::{StepGradients, TrainingDevices};
 use super::parts::run_limits::BatchLimits;
 use super::parts::seeding::{SeededPart, seed_device};
@@ -67,17 +68,17 @@ struct ComputedBatches<O> {
 
 impl<M: LearnerModel> LoopState<'_, M> {
     /// Trains all epochs that are left.
-    pub(super) fn train(&mut self, data: &RunData<'_, M>, max_epochs: u64, is_resumed: bool) -> Result<()> {
-        self.train_epochs(data, max_epochs, is_resumed)?;
+    pub(super) fn train(&mut self, data: &RunData<'_, M>, is_resumed: bool) -> Result<()> {
+        self.train_epochs(data, is_resumed)?;
         self.warn_if_never_validated();
         Ok(())
     }
 
-    fn train_epochs(&mut self, data: &RunData<'_, M>, max_epochs: u64, is_resumed: bool) -> Result<()> {
+    fn train_epochs(&mut self, data: &RunData<'_, M>, is_resumed: bool) -> Result<()> {
+        let LoopRules { max_epochs, limits, .. } = self.rules;
         let mut next = self.progress.position.next();
         let is_done = next.epoch >= max_epochs;
         if !is_done {
-            let limits = self.limits;
             let may_end = |epoch| limits.may_end_early(Position::at_start(epoch + 1, 0));
             self.early_stopping.replay(next.epoch, &self.metrics, self.burn.store, may_end);
         }
@@ -147,7 +148,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
     /// Shows early stopping an epoch that is done. Returns whether it ends the run.
     fn stops_early(&mut self, epoch: u64) -> bool {
-        let may_end = self.limits.may_end_early(self.progress.position);
+        let may_end = self.rules.limits.may_end_early(self.progress.position);
         self.early_stopping.stops_after(epoch, self.burn.store, may_end)
     }
 
@@ -292,7 +293,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let mut outputs = Vec::with_capacity(batches.len());
         for (device, batch) in batches {
             let part = SeededPart::TrainingBatch { epoch, batch: training.batches };
-            seed_device(&devices.all()[device], self.progress.seed, part);
+            seed_device(&devices.all()[device], self.rules.seed, part);
             let output = devices.train_step(self.learner.get(), device, batch);
             training.gradients.add(self.learner.get(), device, output.grads);
             training.batches += 1;
@@ -338,7 +339,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             )?;
         }
         self.park()?;
-        self.environment.report();
+        self.monitor.report_in_use();
         Ok(is_done)
     }
 
@@ -359,8 +360,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         self.progress.speed.begin_training(SplitPlan {
             items_before: position.items,
             total_items: passing.total_items() as u64,
-            epochs_left: self.callbacks.max_epochs.saturating_sub(position.epoch),
-            ..self.limits.left(position, &self.progress.clock)
+            epochs_left: self.rules.max_epochs.saturating_sub(position.epoch),
+            ..self.rules.limits.left(position, &self.progress.clock)
         });
     }
 }

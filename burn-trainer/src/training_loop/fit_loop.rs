@@ -15,58 +15,41 @@ use parking_lot::Mutex;
 use super::epochs::RunData;
 use super::loop_end::Outcome;
 use super::loop_state::{LoopProgress, LoopState};
+use super::parts::device_monitor::DeviceMonitor;
 use super::parts::early_stopping::EarlyStopping;
 use super::parts::effective_batch::EffectiveBatch;
 use super::parts::event_reporter::EventReporter;
 use super::parts::loop_callbacks::LoopCallbacks;
+use super::parts::loop_rules::LoopRules;
 use super::parts::multi_device::TrainingDevices;
-use super::parts::run_limits::{BatchLimits, RunLimits};
 use super::parts::trained_learner::TrainedLearner;
-use super::parts::validation_schedule::ValidationSchedule;
 use crate::callbacks::registered::Callbacks;
 use crate::error::{Error, Result};
 use crate::learner_state::restore::restore_scheduler;
 use crate::learner_state::snapshot::{ReadTiming, optimizer_and_scheduler};
 use crate::metrics::RunMetrics;
-use crate::process::environment_devices::EnvironmentDevices;
-use crate::process::signals::StopView;
-use crate::remote::device_watch::DeviceWatch;
 use crate::saving::run_saves::RunSaves;
 use crate::saving::save_summary::SaveSummary;
 use crate::state::position::{DataLengths, EpochLengths};
 use crate::state::resume_point::ResumePoint;
 use crate::state::run_clock::RunClock;
 use crate::state::speed_meter::SpeedMeter;
-use crate::stopping::end_of_run::EndOfRun;
 use crate::stopping::parked_state::ParkingSlot;
 use crate::stopping::save_from_outside::{KeptStore, LoopFromOutside};
+use crate::stopping::stop_control::LoopStop;
 
 /// What the loop needs besides what burn gives it.
 pub(crate) struct FitPlan<M: LearnerModel> {
-    pub(crate) max_epochs: u64,
-    pub(crate) limits: RunLimits,
-    pub(crate) schedule: ValidationSchedule,
-    /// Whether the run validates before its first step.
-    pub(crate) validates_at_start: bool,
-    pub(crate) batches: BatchLimits,
-    pub(crate) seed: u64,
+    pub(crate) rules: LoopRules,
+    pub(crate) devices: TrainingDevices,
+    pub(crate) monitor: DeviceMonitor,
     /// What the loaders have.
     pub(crate) data: DataLengths,
-    /// See [`TrainerConfig::keep_effective_batch`](crate::TrainerConfig::keep_effective_batch).
-    pub(crate) keep_effective_batch: bool,
-    pub(crate) devices: TrainingDevices,
     pub(crate) metrics: RunMetrics,
     pub(crate) saves: RunSaves,
     pub(crate) resume: Option<ResumePoint>,
     pub(crate) callbacks: Callbacks<M>,
-    /// Whether the last state is loaded back at the end.
-    pub(crate) loads_back: bool,
-    /// Whether devices of other machines are lost. `None` when there are none.
-    pub(crate) watch: Option<DeviceWatch>,
-    pub(crate) environment: EnvironmentDevices,
-    pub(crate) stop: StopView,
-    /// Ends the run when the loop does not see a stop.
-    pub(crate) end_of_run: Arc<EndOfRun>,
+    pub(crate) stop: LoopStop,
     pub(crate) speed: SpeedMeter,
 }
 
@@ -103,60 +86,39 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop<M> {
     ) -> (M, SupervisedTrainingEventProcessor<M>) {
         let mut processor = components.event_processor;
         let Some(plan) = self.plan.lock().take() else { return (learner.model(), processor) };
-        let FitPlan {
-            max_epochs,
-            limits,
-            schedule,
-            validates_at_start,
-            batches,
-            seed,
-            data: lengths,
-            keep_effective_batch,
-            devices,
-            metrics,
-            saves,
-            mut resume,
-            callbacks,
-            speed,
-            ..
-        } = plan;
+        let FitPlan { rules, devices, mut resume, speed, .. } = plan;
         learner.fork(devices.main());
-        let reading = if plan.watch.is_some() { ReadTiming::Now } else { ReadTiming::Later };
+        let reading = plan.monitor.read_timing();
         let accumulation = components.grad_accumulation.unwrap_or(1);
         let batch = EffectiveBatch { devices: devices.all().len(), accumulation };
         let previous = resume.as_ref().map(|resume| &resume.state);
         let clock = RunClock::start(previous);
         speed.start(clock, resume.as_ref().map(|resume| &resume.metadata.speed));
-        let saves = Arc::new(Mutex::new(saves));
-        // Only a signal has the state saved from outside.
-        let slot = plan.stop.is_on().then(ParkingSlot::empty);
+        let slot = plan.stop.parking_slot();
         let mut state = LoopState {
             learner: TrainedLearner::new(&mut learner, devices.all(), reading, slot.clone()),
             burn: EventReporter::new(&mut processor, &components.event_store, &components.interrupter),
             early_stopping: EarlyStopping::new(components.early_stopping),
-            callbacks: LoopCallbacks::new(callbacks, devices.main(), max_epochs, schedule),
-            progress: LoopProgress::new(clock, speed, seed, batch, EpochLengths::new(lengths, previous)),
-            limits,
-            schedule,
-            validates_at_start,
-            metrics,
-            saves,
+            callbacks: LoopCallbacks::new(plan.callbacks, devices.main()),
+            progress: LoopProgress::new(clock, speed, batch, EpochLengths::new(plan.data, previous)),
+            rules,
+            metrics: plan.metrics,
+            saves: Arc::new(Mutex::new(plan.saves)),
             stop: plan.stop,
-            watch: plan.watch,
-            environment: plan.environment,
+            monitor: plan.monitor,
         };
         // Outlives the last save: a worker of a loader may not end.
         let mut data = None;
         let ended = catch_unwind(AssertUnwindSafe(|| {
-            state.open(resume.as_mut(), keep_effective_batch)?;
+            state.open(resume.as_mut())?;
             if let Some(slot) = slot {
-                plan.end_of_run.set_training(state.seen_from_outside(slot, reading));
+                state.stop.set_training(state.seen_from_outside(slot, reading));
             }
             devices.settle();
-            let data = data.insert(RunData::<M>::new(&devices, &train, &valid, batches));
-            state.train(data, max_epochs, resume.is_some())
+            let data = data.insert(RunData::<M>::new(&devices, &train, &valid, rules.batches));
+            state.train(data, resume.is_some())
         }));
-        let outcome = state.end(ended, plan.loads_back);
+        let outcome = state.end(ended);
         devices.gather(&mut learner);
         *self.outcome.lock() = outcome;
         (learner.model(), processor)
@@ -165,9 +127,9 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop<M> {
 
 impl<M: LearnerModel> LoopState<'_, M> {
     /// Starts saving, with the state that the run resumes from, if there is one.
-    fn open(&mut self, mut resume: Option<&mut ResumePoint>, keep_effective_batch: bool) -> Result<()> {
+    fn open(&mut self, mut resume: Option<&mut ResumePoint>) -> Result<()> {
         if let Some(resume) = &resume {
-            self.check_resumed(resume, keep_effective_batch)?;
+            self.check_resumed(resume, self.rules.keep_effective_batch)?;
         }
         self.open_saver()?;
         self.begin(resume.as_ref().map(|resume| &resume.state));
@@ -187,7 +149,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             store: KeptStore::new(self.burn.store),
             clock: self.progress.clock,
             speed: self.progress.speed.clone(),
-            seed: self.progress.seed,
+            seed: self.rules.seed,
             batches_per_step: self.progress.batch.batches_per_step(),
             data: self.progress.data,
             reading,

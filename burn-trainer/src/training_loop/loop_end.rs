@@ -16,7 +16,6 @@ use crate::callbacks::{Callback, CallbackContext, CallbackResult};
 use crate::error::{Error, Result};
 use crate::learner_state::restore::restore;
 use crate::process::signals::StopSignal;
-use crate::remote::device_watch::DeviceWatch;
 use crate::run_speed::RunSpeed;
 use crate::saving::save_summary::SaveSummary;
 use crate::state::event::TrainingEvent;
@@ -80,9 +79,8 @@ struct Failure {
 
 impl<M: LearnerModel> LoopState<'_, M> {
     /// Saves what must be saved at the end, and waits for the writer. `ended` is what the loop returned, or its panic.
-    /// With `loads_back`, a run that is done loads the state that it has saved, as a resume would.
-    pub(super) fn end(mut self, ended: std::thread::Result<Result<()>>, loads_back: bool) -> Outcome {
-        self.stop.loop_has_ended();
+    pub(super) fn end(mut self, ended: std::thread::Result<Result<()>>) -> Outcome {
+        self.stop.view.loop_has_ended();
         // burn's dashboard resets the interrupter after the loop, if the program has set it up with that.
         let stop = self.burn.interrupter.interruption().map(Stop::from);
         let failure = self.failure(ended, stop.as_ref());
@@ -107,17 +105,17 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let mut paths = Vec::new();
         if let Some(Failure { exception: Some(message), .. }) = &failure {
             // A device that fails in the first step has not been reported yet.
-            self.environment.report();
+            self.monitor.report_in_use();
             paths = self.save_exception(message);
         }
         let is_limited = failure.is_some() || StopSignal::of(self.burn.interrupter).is_some();
         let saves = Arc::clone(&self.saves);
         let mut saves = saves.lock();
-        let limit = self.stop.time_left().unwrap_or(saves.exception_timeout());
+        let limit = self.stop.view.time_left().unwrap_or(saves.exception_timeout());
         (outcome.saves, outcome.checkpoints) = saves.finish(is_limited.then_some(limit));
         drop(saves);
         if outcome.saves.newest_is_durable && !outcome.saves.unfinished && failure.is_none() {
-            self.stop.state_is_saved();
+            self.stop.view.state_is_saved();
         }
         // A path that this process reserved is there only if its save succeeded.
         let path = paths.into_iter().find(|path| is_there(path).unwrap_or(false));
@@ -129,7 +127,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             }
             error => error,
         });
-        if loads_back && outcome.error.is_none() && outcome.stop.is_none() {
+        if self.rules.loads_back && outcome.error.is_none() && outcome.stop.is_none() {
             outcome.error = self.load_back(&mut outcome).err();
         }
         self.end_callbacks(&mut outcome);
@@ -187,7 +185,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             catch_unwind(AssertUnwindSafe(|| {
                 ended?;
                 // The loss of a device stops a run, but not as a user does.
-                if let Some(lost) = self.watch.as_ref().and_then(DeviceWatch::lost) {
+                if let Some(lost) = self.monitor.lost() {
                     return Err(lost.into());
                 }
                 match stop.filter(|_| self.progress.has_moved()) {
@@ -219,7 +217,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             }
         };
         // The failure may only be the effect of a lost device.
-        match self.watch.as_ref().and_then(DeviceWatch::test_now) {
+        match self.monitor.test_now() {
             Some(lost) => Some(Failure { exception: Some(lost.to_string()), error: Error::from(lost) }),
             None => Some(failure),
         }

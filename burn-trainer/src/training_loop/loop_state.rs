@@ -9,22 +9,19 @@ use burn::train::LearnerModel;
 use indexmap::IndexMap;
 use parking_lot::Mutex;
 
+use super::parts::device_monitor::DeviceMonitor;
 use super::parts::early_stopping::EarlyStopping;
 use super::parts::effective_batch::EffectiveBatch;
 use super::parts::event_reporter::EventReporter;
 use super::parts::loop_callbacks::LoopCallbacks;
-use super::parts::run_limits::RunLimits;
+use super::parts::loop_rules::LoopRules;
 use super::parts::trained_learner::TrainedLearner;
-use super::parts::validation_schedule::ValidationSchedule;
 use crate::callbacks::built_in::early_stopping::EARLY_STOPPING;
 use crate::callbacks::requests::StopRequest;
 use crate::error::Result;
 use crate::learner_state::learning_rates::LearningRates;
 use crate::metrics::{HistoryAt, RunMetrics};
 use crate::process::console::warn;
-use crate::process::environment_devices::EnvironmentDevices;
-use crate::process::signals::StopView;
-use crate::remote::device_watch::DeviceWatch;
 use crate::saving::requested_save::RequestedSave;
 use crate::saving::run_saves::RunSaves;
 use crate::saving::saver::Saver;
@@ -32,6 +29,7 @@ use crate::state::event::{RunProgress, TrainingEvent};
 use crate::state::position::{EpochLengths, Position, TrainerState, burn_epoch};
 use crate::state::run_clock::RunClock;
 use crate::state::speed_meter::{Activity, SpeedMeter};
+use crate::stopping::stop_control::LoopStop;
 
 /// One call of `fit`.
 pub(super) struct LoopState<'a, M: LearnerModel> {
@@ -40,16 +38,12 @@ pub(super) struct LoopState<'a, M: LearnerModel> {
     pub(super) early_stopping: EarlyStopping,
     pub(super) callbacks: LoopCallbacks<M>,
     pub(super) progress: LoopProgress,
-    pub(super) limits: RunLimits,
-    pub(super) schedule: ValidationSchedule,
-    pub(super) validates_at_start: bool,
+    pub(super) rules: LoopRules,
     pub(super) metrics: RunMetrics,
     /// Shared with the thread that ends a run whose loop does not see a stop.
     pub(super) saves: Arc<Mutex<RunSaves>>,
-    pub(super) stop: StopView,
-    /// Whether devices of other machines are lost. `None` when there are none.
-    pub(super) watch: Option<DeviceWatch>,
-    pub(super) environment: EnvironmentDevices,
+    pub(super) stop: LoopStop,
+    pub(super) monitor: DeviceMonitor,
 }
 
 /// Where in the run the loop is.
@@ -58,7 +52,6 @@ pub(super) struct LoopProgress {
     pub(super) position: Position,
     pub(super) clock: RunClock,
     pub(super) speed: SpeedMeter,
-    pub(super) seed: u64,
     pub(super) batch: EffectiveBatch,
     pub(super) data: EpochLengths,
     /// The position at which this call began.
@@ -75,19 +68,12 @@ pub(super) struct LoopProgress {
 
 impl LoopProgress {
     /// The start of a call. The position of a resumed run is restored with [`LoopState::begin`].
-    pub(super) fn new(
-        clock: RunClock,
-        speed: SpeedMeter,
-        seed: u64,
-        batch: EffectiveBatch,
-        data: EpochLengths,
-    ) -> Self {
+    pub(super) fn new(clock: RunClock, speed: SpeedMeter, batch: EffectiveBatch, data: EpochLengths) -> Self {
         let position = Position::default();
         Self {
             position,
             clock,
             speed,
-            seed,
             batch,
             data,
             begun: position,
@@ -106,6 +92,7 @@ impl LoopProgress {
     /// The trainer's part of a checkpoint.
     fn trainer_state(
         &self,
+        seed: u64,
         rates: LearningRates,
         metrics: &RunMetrics,
         ended: Option<String>,
@@ -118,7 +105,7 @@ impl LoopProgress {
             data: Some(self.data.of_epoch(self.position.epoch)),
             ended,
             speed: self.speed.totals(),
-            ..TrainerState::new(self.position, self.seed, self.clock.seconds(), metrics.whole_values())
+            ..TrainerState::new(self.position, seed, self.clock.seconds(), metrics.whole_values())
         }
     }
 }
@@ -127,11 +114,11 @@ impl<M: LearnerModel> LoopState<'_, M> {
     /// Whether a limit, or a callback, ends the run here as done.
     pub(super) fn ends_here(&mut self) -> bool {
         let LoopProgress { position, clock, .. } = &self.progress;
-        if !self.limits.may_end_early(*position) {
+        if !self.rules.limits.may_end_early(*position) {
             self.callbacks.forget_stop();
         }
         let stop = self.callbacks.stop().cloned();
-        let reached = self.limits.reached(*position, clock);
+        let reached = self.rules.limits.reached(*position, clock);
         let is_early_stopping = |stop: &StopRequest| stop.callback == EARLY_STOPPING;
         self.progress.stopped_early = reached.is_none() && stop.as_ref().is_some_and(is_early_stopping);
         self.progress.ended_because = reached.or(stop.map(|stop| stop.reason));
@@ -166,7 +153,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             self.progress.expected_rate = previous.next_learning_rate;
             (self.progress.position, self.progress.begun) = (previous.position, previous.position);
             // Validation can be left out now.
-            self.progress.position.validation_due &= self.schedule != ValidationSchedule::Never;
+            self.progress.position.validation_due &= self.rules.validates();
         }
     }
 
@@ -223,7 +210,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
     /// Hands the state to the writer.
     fn submit(&mut self, requested: &[RequestedSave], events: &[TrainingEvent<'_>]) -> Result<()> {
-        let Self { learner, burn, progress, metrics, saves, callbacks, .. } = self;
+        let Self { learner, burn, progress, rules, metrics, saves, callbacks, .. } = self;
         let _saving = progress.speed.measure(Activity::Saving);
         // The checkpoint must have the metrics of its step. Nobody waits for the lock if burn hangs in one of them.
         burn.flush();
@@ -233,7 +220,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let is_last = matches!(events, [TrainingEvent::Interrupted(_)]);
         let ended = events.iter().find_map(TrainingEvent::ended);
         let callbacks = callbacks.states()?;
-        let state = progress.trainer_state(learner.rates(callbacks.rate_scale()), metrics, ended);
+        let state = progress.trainer_state(rules.seed, learner.rates(callbacks.rate_scale()), metrics, ended);
         saver.submit(requested, &state, is_last, &mut deadline, |weights_only| {
             let history = || history_at(metrics, progress.position);
             let step = progress.position.global_step;
@@ -247,7 +234,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
     ///
     /// When a strategy or the writer fails. A device that has failed can panic here again.
     pub(super) fn save_before_failure(&mut self, message: &str) -> Result<Vec<PathBuf>> {
-        let Self { learner, burn, progress, metrics, saves, callbacks, .. } = self;
+        let Self { learner, burn, progress, rules, metrics, saves, callbacks, .. } = self;
         let mut saves = saves.lock();
         let limit = saves.exception_timeout();
         let Some(saver) = saves.saver() else { return Ok(Vec::new()) };
@@ -258,7 +245,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let requested = requested_saves(saver, &[event], progress, &latest);
         let callbacks = callbacks.states()?;
         let rates = learner.rates(callbacks.rate_scale());
-        let state = progress.trainer_state(rates, metrics, event.ended());
+        let state = progress.trainer_state(rules.seed, rates, metrics, event.ended());
         saver.submit_within(limit, &requested, &state, |weights_only| {
             let history = || history_at(metrics, progress.position);
             let step = progress.position.global_step;

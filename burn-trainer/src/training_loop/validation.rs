@@ -6,7 +6,6 @@ use super::epochs::RunData;
 use super::loop_state::LoopState;
 use super::parts::epoch_batches::{EpochBatches, EpochData};
 use super::parts::seeding::{SeededPart, seed_device};
-use super::parts::validation_schedule::ValidationSchedule;
 use crate::callbacks::scalars::LoggedSplit;
 use crate::error::Result;
 use crate::process::console::{note, warn};
@@ -20,21 +19,21 @@ impl<M: LearnerModel> LoopState<'_, M> {
     pub(super) fn note_due_validation(&mut self) {
         let position = self.progress.position;
         let items = self.progress.data.began_with(position.epoch);
-        let is_due = self.schedule.is_due(position, &self.progress.clock, items);
+        let is_due = self.rules.schedule.is_due(position, &self.progress.clock, items);
         self.progress.position.validation_due |= is_due;
     }
 
     /// Validates, or tries that, before the first step of a new run, or of one that was stopped in this validation. Returns
     /// whether the run ends here.
     pub(super) fn validate_at_start(&mut self, data: &RunData<'_, M>, is_resumed: bool) -> Result<bool> {
-        if self.schedule == ValidationSchedule::Never {
+        if !self.rules.validates() {
             return Ok(false);
         }
         if let Some(trial) = data.trial.as_ref().filter(|_| !is_resumed) {
             self.try_validation(data, trial)?;
             return Ok(self.burn.should_stop());
         }
-        self.progress.position.validation_due |= !is_resumed && self.validates_at_start;
+        self.progress.position.validation_due |= !is_resumed && self.rules.validates_at_start;
         if !self.progress.position.validation_due {
             return Ok(false);
         }
@@ -63,7 +62,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         self.metrics.history.set_trial(true);
         let total_items = passing.total_items();
         self.burn.valid(LearnerEvent::StartSplit { epoch_number: burn_epoch(0), total_items });
-        seed_device(data.devices.main(), self.progress.seed, SeededPart::ValidationWithin { step: 0 });
+        seed_device(data.devices.main(), self.rules.seed, SeededPart::ValidationWithin { step: 0 });
         let model = self.learner.get().model().valid();
         let mut iteration = 0;
         while self.validate_next(&model, &mut passing, &mut iteration) {
@@ -138,7 +137,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             true => SeededPart::Validation { epoch },
             false => SeededPart::ValidationWithin { step: global_step },
         };
-        seed_device(data.devices.main(), self.progress.seed, part);
+        seed_device(data.devices.main(), self.rules.seed, part);
         let device = data.devices.main().clone().inner();
         let own = self.callbacks.take_validated().map(|model| model.valid().to_device(&device));
         let model = own.unwrap_or_else(|| self.learner.get().model().valid());
@@ -190,7 +189,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
     pub(super) fn end_validation(&mut self) {
         let position = self.progress.position;
         // Where there is one in each epoch, the values of the epoch are all.
-        let has_several = self.schedule.is_within_epochs() || self.validates_at_start;
+        let has_several = self.rules.schedule.is_within_epochs() || self.rules.validates_at_start;
         let step = has_several.then_some(position.global_step);
         self.metrics.end_validation(burn_epoch(position.epoch), step, self.burn.store);
         self.progress.position = position.validated(self.progress.clock.seconds());

@@ -3,7 +3,6 @@
 use burn::tensor::Device;
 use burn::train::LearnerModel;
 
-use super::validation_schedule::ValidationSchedule;
 use crate::callbacks::registered::Callbacks;
 use crate::callbacks::requests::StopRequest;
 use crate::error::Result;
@@ -13,22 +12,13 @@ use crate::state::callback_state::CallbackStates;
 pub(in crate::training_loop) struct LoopCallbacks<M: LearnerModel> {
     pub(in crate::training_loop) callbacks: Callbacks<M>,
     pub(in crate::training_loop) device: Device,
-    pub(in crate::training_loop) max_epochs: u64,
-    /// Whether the run validates.
-    pub(in crate::training_loop) validates: bool,
     /// Their states at the position of the learner's state. `None` while that changes.
     states: Option<CallbackStates>,
 }
 
 impl<M: LearnerModel> LoopCallbacks<M> {
-    pub(in crate::training_loop) fn new(
-        callbacks: Callbacks<M>,
-        device: &Device,
-        max_epochs: u64,
-        schedule: ValidationSchedule,
-    ) -> Self {
-        let validates = schedule != ValidationSchedule::Never;
-        Self { callbacks, device: device.clone(), max_epochs, validates, states: None }
+    pub(in crate::training_loop) fn new(callbacks: Callbacks<M>, device: &Device) -> Self {
+        Self { callbacks, device: device.clone(), states: None }
     }
 
     /// Drops the request to end the run: it came too early.

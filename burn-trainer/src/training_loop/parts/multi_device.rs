@@ -81,18 +81,38 @@ impl TrainingDevices {
     }
 }
 
-/// The device of the model's first parameter, as burn chooses it.
-pub(crate) fn of_model<M: LearnerModel>(learner: &Learner<M>) -> Vec<Device> {
-    of(&learner.model())
+/// What a program says of the devices of a run.
+pub(crate) struct DeviceSettings {
+    /// Empty: the device that the model is on.
+    pub(crate) named: Vec<Device>,
+    /// Where the optimizer works with several devices.
+    pub(crate) optim: MultiDeviceOptim,
 }
 
-/// The same of a model without a learner.
-pub(crate) fn of<M: LearnerModel>(model: &M) -> Vec<Device> {
-    vec![model.devices().into_iter().next().unwrap_or_default()]
+impl Default for DeviceSettings {
+    fn default() -> Self {
+        Self { named: Vec::new(), optim: MultiDeviceOptim::OptimMainDevice }
+    }
+}
+
+impl DeviceSettings {
+    /// The devices to train a model on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] when tensors cannot be moved between them.
+    pub(crate) fn of_run<M: LearnerModel>(&self, model: &M) -> Result<Vec<Device>> {
+        if self.named.is_empty() {
+            // That of the first parameter, as burn chooses it.
+            return Ok(vec![model.devices().into_iter().next().unwrap_or_default()]);
+        }
+        check(&self.named)?;
+        Ok(self.named.clone())
+    }
 }
 
 /// Checks that tensors can be moved between the devices, where burn would panic, and warns of what is not reproducible.
-pub(crate) fn check(devices: &[Device]) -> Result<()> {
+fn check(devices: &[Device]) -> Result<()> {
     let names: Vec<String> =
         devices.iter().map(device_name).filter(|name| name.starts_with(REMOTE)).collect();
     let is_iroh = |name: &&String| name.starts_with(IROH);

@@ -1,0 +1,68 @@
+//! The settings by which the loop decides how long it trains, and when it validates.
+
+use super::run_limits::{BatchLimits, RunLimits};
+use super::validation_schedule::ValidationSchedule;
+use crate::config::{BatchLimit, TrainerConfig, ValidateAtStart};
+use crate::dataloader::LoaderSize;
+use crate::error::Result;
+use crate::state::training_data::TrainingData;
+
+/// What the configuration says of the loop, for the data that there is.
+#[derive(Clone, Copy)]
+pub(crate) struct LoopRules {
+    pub(in crate::training_loop) max_epochs: u64,
+    pub(in crate::training_loop) limits: RunLimits,
+    pub(in crate::training_loop) batches: BatchLimits,
+    pub(in crate::training_loop) schedule: ValidationSchedule,
+    /// Whether the run validates before its first step.
+    pub(in crate::training_loop) validates_at_start: bool,
+    pub(in crate::training_loop) seed: u64,
+    /// See [`TrainerConfig::keep_effective_batch`].
+    pub(in crate::training_loop) keep_effective_batch: bool,
+    /// Whether a run that is done loads the state that it has saved, as a resume would.
+    pub(in crate::training_loop) loads_back: bool,
+}
+
+impl LoopRules {
+    /// # Errors
+    ///
+    /// [`Error::Config`](crate::Error::Config) for a part of data whose size is not known.
+    pub(crate) fn of(config: &TrainerConfig, data: &TrainingData) -> Result<Self> {
+        let batches = batch_limits(config, data)?;
+        let schedule = ValidationSchedule::of(config, data.train.size(), (batches.train, batches.valid))?;
+        Ok(Self {
+            max_epochs: config.max_epochs as u64,
+            limits: RunLimits::of(config),
+            batches,
+            schedule,
+            validates_at_start: config.validate_at_start == ValidateAtStart::Whole,
+            seed: config.seed,
+            keep_effective_batch: config.keep_effective_batch,
+            loads_back: config.fast_dev_run && config.writes(),
+        })
+    }
+
+    /// Whether the run validates.
+    pub(in crate::training_loop) fn validates(&self) -> bool {
+        self.schedule != ValidationSchedule::Never
+    }
+}
+
+/// How many batches of each epoch are used.
+fn batch_limits(config: &TrainerConfig, data: &TrainingData) -> Result<BatchLimits> {
+    let TrainerConfig { limit_train_batches, limit_valid_batches, overfit_batches, .. } = config;
+    let of = |setting: &str, limit: Option<BatchLimit>, size: Option<LoaderSize>| {
+        limit.map(|limit| limit.of_loader(setting, size.map(LoaderSize::batches))).transpose()
+    };
+    let (train, valid) = (data.train.size(), data.valid.size());
+    let overfit = of("overfit_batches", *overfit_batches, train)?;
+    Ok(BatchLimits {
+        train: of("limit_train_batches", *limit_train_batches, train)?.or(overfit),
+        valid: of("limit_valid_batches", *limit_valid_batches, valid)?.or(overfit),
+        repeats: overfit.is_some(),
+        trial: match config.validate_at_start {
+            ValidateAtStart::Batches(batches) => Some(batches),
+            _ => None,
+        },
+    })
+}
