@@ -1,6 +1,9 @@
 //! `--backend` and `--autotune`, which decide what is built; the programs get the flag without `auto`.
 
+use std::process::ExitCode;
+
 use crate::gpu::{self, Choice};
+use crate::usage::wrong_usage;
 
 const BACKENDS: [&str; 4] = ["flex", "wgpu", "vulkan", "cuda"];
 
@@ -16,6 +19,11 @@ impl Backend {
     /// Takes the flags out of a command's arguments, and looks for a GPU where they leave that open.
     pub fn taken_from(arguments: &[String]) -> Result<Self, String> {
         Self::chosen(arguments, gpu::choose)
+    }
+
+    /// Does a verb's work with the backend that the flags choose, or reports wrong usage.
+    pub fn take_for(arguments: &[String], work: impl FnOnce(Self) -> ExitCode) -> ExitCode {
+        Self::taken_from(arguments).map_or_else(|message| wrong_usage(&message), work)
     }
 
     pub fn chosen(arguments: &[String], choose: fn() -> Choice) -> Result<Self, String> {
@@ -45,6 +53,11 @@ impl Backend {
                 BACKENDS.join(", ")
             )),
         }
+    }
+
+    /// The flag for a program that is built with it, and the other arguments.
+    pub fn program_arguments(self) -> impl Iterator<Item = String> {
+        ["--backend".to_owned(), self.name].into_iter().chain(self.rest)
     }
 
     /// The features of a package that it needs beside the default ones.

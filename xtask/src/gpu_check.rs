@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use crate::backend::Backend;
 use crate::program::Program;
-use crate::usage::wrong_usage;
 
 /// Everything but the backend is the program's.
 #[derive(clap::Args)]
@@ -19,16 +18,11 @@ pub struct Args {
 
 /// Builds it and runs it in this process's place.
 pub fn run(args: &Args) -> ExitCode {
-    let backend = match Backend::taken_from(&args.arguments) {
-        Ok(backend) => backend,
-        Err(message) => return wrong_usage(&message),
-    };
-    let (build_only, arguments): (Vec<_>, Vec<_>) =
-        backend.rest.iter().partition(|argument| *argument == "--build-only");
-    let program = Program::new("gpu-check").release().features(backend.features("bench"));
-    if !build_only.is_empty() {
-        return program.build().map_or_else(|failed| failed, |()| ExitCode::SUCCESS);
-    }
-    let chosen = ["--backend".to_owned(), backend.name.clone()];
-    program.build_and_become(chosen.iter().chain(arguments))
+    Backend::take_for(&args.arguments, |backend| {
+        let program = Program::new("gpu-check").release().features(backend.features("bench"));
+        if backend.rest.iter().any(|argument| argument == "--build-only") {
+            return program.build().map_or_else(|failed| failed, |()| ExitCode::SUCCESS);
+        }
+        program.build_and_become(backend.program_arguments())
+    })
 }

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use crate::backend::Backend;
 use crate::program::Program;
-use crate::usage::wrong_usage;
 
 const PROGRAM: &str = "burn-serve";
 
@@ -18,13 +17,9 @@ pub struct Args {
 
 /// Builds the server and runs it in this process's place, so that its exit status and signals are its own.
 pub fn run(args: &Args) -> ExitCode {
-    let backend = match Backend::taken_from(&args.arguments) {
-        Ok(backend) => backend,
-        Err(message) => return wrong_usage(&message),
-    };
-    let features = features(&backend);
-    let chosen = ["--backend".to_owned(), backend.name];
-    Program::new(PROGRAM).features(features).build_and_become(chosen.iter().chain(&backend.rest))
+    Backend::take_for(&args.arguments, |backend| {
+        Program::new(PROGRAM).features(features(&backend)).build_and_become(backend.program_arguments())
+    })
 }
 
 /// Those of the backend, and what makes the server a program.

@@ -43,11 +43,12 @@ pub fn blake3_of_tensor(bytes: &[u8]) -> String {
 
 /// A finished SHA-256 in the form that the metadata has.
 pub(crate) fn checksum(hasher: Sha256) -> String {
-    let mut text = SHA256_PREFIX.to_owned();
-    for byte in hasher.finalize() {
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
+    format!("{SHA256_PREFIX}{}", hex(&hasher.finalize()))
+}
+
+/// Bytes in lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

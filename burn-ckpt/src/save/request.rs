@@ -45,6 +45,25 @@ pub struct RunDescription {
 }
 
 impl RunDescription {
+    /// A run of which nothing else is known.
+    #[must_use]
+    pub fn new(run_id: impl Into<String>, start_timestamp: Timestamp) -> Self {
+        Self {
+            run_id: run_id.into(),
+            name: None,
+            project: None,
+            start_timestamp,
+            trainer_config: Value::Null,
+            hparams: Value::Null,
+            model: Value::Null,
+            staging_owner: StagingOwner::default(),
+            limits: Limits::READER,
+            non_finite_at_start: Vec::new(),
+            starts: Vec::new(),
+            environment: Box::new(|| Value::Null),
+        }
+    }
+
     /// The metadata of a state, without what follows from its files.
     pub(crate) fn metadata_of(&self, save: &SaveRequest) -> Metadata {
         let environment = (self.environment)();

@@ -7,6 +7,8 @@ use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, FloatDType, Tensor};
 use burn::train::LearnerModel;
 
+use crate::learner_state::float_parameters::{FloatVisitor, visit_floats};
+
 /// The gradients of an optimizer step: the sum over its batches that the optimizer gets. With several devices and a divided
 /// optimizer each device has those of its parameters.
 ///
@@ -68,8 +70,8 @@ impl<'a, M: LearnerModel> Gradients<'a, M> {
 
     /// Replaces every gradient by what the mapper makes of it, in the order of the model's parameters.
     pub fn map(&mut self, mapper: &mut impl GradientMapper) {
-        let (done, path) = (HashSet::new(), Vec::new());
-        self.model.visit(&mut Mapping { by_device: self.by_device, mapper, done, path });
+        let mut mapping = Mapping { by_device: self.by_device, mapper, done: HashSet::new() };
+        visit_floats(self.model, &mut mapping);
     }
 
     /// The L2 norm of all gradients together, in `f32`: a tensor of one element on the first device. `None` without gradients.
@@ -146,25 +148,16 @@ struct Mapping<'a, G> {
     by_device: &'a mut [GradientsParams],
     mapper: &'a mut G,
     done: HashSet<ParamId>,
-    path: Vec<String>,
 }
 
-impl<G: GradientMapper> ModuleVisitor for Mapping<'_, G> {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+impl<G: GradientMapper> FloatVisitor for Mapping<'_, G> {
+    fn visit<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
         if !self.done.insert(param.id) {
             return;
         }
         for gradients in &mut *self.by_device {
             if let Some(gradient) = gradients.remove::<D>(param.id) {
-                gradients.register(param.id, self.mapper.map(&self.path.join("."), gradient));
+                gradients.register(param.id, self.mapper.map(path, gradient));
             }
         }
     }

@@ -192,15 +192,11 @@ impl TrainerConfig {
 
     fn check_strategy(&self, name: &str, strategy: &StrategyConfig) -> Result<()> {
         let wrong = |field: &str, reason: &str| Err(Error::config(format!("{name}.{field}"), reason));
-        let (topk, dirpath) = match strategy {
-            StrategyConfig::Best(best) => (best.topk, &best.dirpath),
-            StrategyConfig::Last(last) => (last.topk, &last.dirpath),
-            StrategyConfig::OnException(on_exception) => (on_exception.topk, &on_exception.dirpath),
-        };
-        if topk.is_zero() {
+        let files = strategy.files();
+        if files.topk.is_zero() {
             return wrong("topk", "it must be above 0, or \"all\"");
         }
-        if let Some(dirpath) = dirpath {
+        if let Some(dirpath) = files.dirpath {
             check_path(&format!("{name}.dirpath"), dirpath)?;
         }
         match strategy {

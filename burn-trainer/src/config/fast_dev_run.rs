@@ -50,12 +50,7 @@ impl TrainerConfig {
 
 /// The strategy with its files in the run's own directory.
 fn within_the_run((number, mut strategy): (usize, StrategyConfig)) -> StrategyConfig {
-    let dirpath = match &mut strategy {
-        StrategyConfig::Best(best) => &mut best.dirpath,
-        StrategyConfig::Last(last) => &mut last.dirpath,
-        StrategyConfig::OnException(on_exception) => &mut on_exception.dirpath,
-    };
-    if let Some(path) = dirpath {
+    if let Some(path) = strategy.dirpath_mut() {
         *path = directory_within(path, number);
     }
     strategy

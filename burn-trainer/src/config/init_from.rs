@@ -21,20 +21,26 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// assert_eq!(serde_json::from_str::<TrainerConfig>(json)?, TrainerConfig::new().with_init_from("runs/pretrain/best"));
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(remote = "Self", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct InitFrom {
     /// A file, a link, or `best` or `last` in a run's directory.
     pub checkpoint: PathBuf,
     /// The part that is loaded: `ema` for averaged weights. By default the model.
+    #[serde(default)]
     pub part: Option<String>,
     /// Regular expressions, and what their matches in the checkpoint's names are replaced by, one after the other.
+    #[serde(default)]
     pub remap: Vec<(String, String)>,
     /// Whether parameters that the checkpoint lacks keep their initial values.
+    #[serde(default)]
     pub allow_partial: bool,
     /// Whether tensors that the model lacks are left out.
+    #[serde(default)]
     pub allow_unused: bool,
     /// Whether parameters of another shape keep their initial values.
+    #[serde(default)]
     pub allow_mismatched: bool,
 }
 
@@ -101,30 +107,13 @@ impl<P: Into<PathBuf>> From<P> for InitFrom {
     }
 }
 
-/// The fields, as they stand in JSON.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Fields {
-    checkpoint: PathBuf,
-    #[serde(default)]
-    part: Option<String>,
-    #[serde(default)]
-    remap: Vec<(String, String)>,
-    #[serde(default)]
-    allow_partial: bool,
-    #[serde(default)]
-    allow_unused: bool,
-    #[serde(default)]
-    allow_mismatched: bool,
-}
-
 impl Serialize for InitFrom {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         if *self == Self::new(self.checkpoint.clone()) {
             return self.checkpoint.serialize(to);
         }
-        let Self { checkpoint, part, remap, allow_partial, allow_unused, allow_mismatched } = self.clone();
-        Fields { checkpoint, part, remap, allow_partial, allow_unused, allow_mismatched }.serialize(to)
+        // The derived one, with all fields.
+        Self::serialize(self, to)
     }
 }
 
@@ -134,15 +123,11 @@ impl<'de> Deserialize<'de> for InitFrom {
         #[serde(untagged)]
         enum Given {
             Path(PathBuf),
-            Fields(Fields),
+            Fields(#[serde(with = "InitFrom")] InitFrom),
         }
         match Given::deserialize(from) {
             Ok(Given::Path(checkpoint)) => Ok(Self::new(checkpoint)),
-            Ok(Given::Fields(fields)) => {
-                let Fields { checkpoint, part, remap, allow_partial, allow_unused, allow_mismatched } =
-                    fields;
-                Ok(Self { checkpoint, part, remap, allow_partial, allow_unused, allow_mismatched })
-            }
+            Ok(Given::Fields(given)) => Ok(given),
             Err(_) => Err(serde::de::Error::custom(
                 "it is a path (\"runs/a/best\"), or an object with checkpoint, part, remap (pairs), allow_partial, allow_unused and \
                  allow_mismatched",

@@ -3,10 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
-use burn::module::{ModuleVisitor, Param};
+use burn::module::Param;
 use burn::tensor::Tensor;
 use burn::train::{Learner, LearnerModel};
 
+use super::float_parameters::{FloatVisitor, visit_floats};
 use crate::lr_scheduler::with_scale;
 
 /// A scale to try.
@@ -33,8 +34,8 @@ impl LearningRates {
 /// Whether the rate of every parameter can be scaled.
 pub(crate) fn can_be_scaled<M: LearnerModel>(learner: &Learner<M>) -> bool {
     let (Some(whole), Some(scaled)) = (next(learner, 1.0), next(learner, TRIED)) else { return false };
-    let mut compared = Compared { whole, scaled, path: Vec::new(), are_scaled: true };
-    learner.model().visit(&mut compared);
+    let mut compared = Compared { whole, scaled, are_scaled: true };
+    visit_floats(&learner.model(), &mut compared);
     compared.are_scaled
 }
 
@@ -52,22 +53,12 @@ fn next<M: LearnerModel>(learner: &Learner<M>, scale: f64) -> Option<ModuleLearn
 struct Compared {
     whole: ModuleLearningRate,
     scaled: ModuleLearningRate,
-    path: Vec<String>,
     are_scaled: bool,
 }
 
-impl ModuleVisitor for Compared {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let path = self.path.join(".");
-        let rate = |rates: &ModuleLearningRate| rates.lr_from_param(param.id, Some(&path));
+impl FloatVisitor for Compared {
+    fn visit<const D: usize>(&mut self, path: &str, param: &Param<Tensor<D>>) {
+        let rate = |rates: &ModuleLearningRate| rates.lr_from_param(param.id, Some(path));
         self.are_scaled &= rate(&self.scaled) == rate(&self.whole) * TRIED;
     }
 }

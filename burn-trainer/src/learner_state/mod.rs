@@ -3,6 +3,7 @@
 //! burn keeps a learner's optimizer and scheduler private. `record_capture` gets their records, for `snapshot` and
 //! `optimizer_probe`. `optimizer_size` finds out before training how large an optimizer's state will be.
 
+pub(crate) mod float_parameters;
 pub(crate) mod keep_alive;
 pub(crate) mod learning_rates;
 pub(crate) mod optimizer_probe;

@@ -4,9 +4,7 @@ use std::path::PathBuf;
 
 use burn::train::{Learner, LearnerModel};
 use burn_ckpt::burn_pack::{Bytes, DType, TENSOR_ALIGNMENT, Tensor};
-use burn_ckpt::plumbing::{
-    BEST_DIR, LAST_DIR, Limits, ON_EXCEPTION_DIR, check_state, outlines, size, storage,
-};
+use burn_ckpt::plumbing::{Limits, check_state, outlines, size, storage};
 use burn_ckpt::{Error as CheckpointError, RunLayout, Section};
 
 use crate::config::TrainerConfig;
@@ -24,13 +22,9 @@ pub(crate) struct SavedFiles {
 impl SavedFiles {
     /// What the strategies of the configuration save, and the program's own ones.
     pub(crate) fn of(config: &TrainerConfig, own: &[Box<dyn Strategy>], layout: &RunLayout) -> Self {
-        let configured = config.effective_strategies().into_iter().map(|strategy| match strategy {
-            StrategyConfig::Best(best) => (best.dirpath, BEST_DIR, best.save_weights_only),
-            StrategyConfig::Last(last) => (last.dirpath, LAST_DIR, last.save_weights_only),
-            StrategyConfig::OnException(it) => (it.dirpath, ON_EXCEPTION_DIR, it.save_weights_only),
-        });
-        let configured = configured
-            .map(|(path, usual, weights_only)| (path.unwrap_or_else(|| usual.into()), weights_only));
+        let strategies = config.effective_strategies();
+        let configured =
+            strategies.iter().map(StrategyConfig::files).map(|files| (files.directory(), files.weights_only));
         let own = own.iter().filter(|_| config.checkpoint_saving).map(|strategy| strategy.output());
         let outputs: Vec<(PathBuf, bool)> =
             configured.chain(own.map(|output| (output.directory, output.weights_only))).collect();

@@ -115,12 +115,9 @@ fn newest(config: &TrainerConfig, layout: &RunLayout, present: &Catalog) -> Resu
 
 /// Whether a strategy of the configuration saves states that can be resumed.
 fn saves_whole_states(config: &TrainerConfig) -> bool {
-    config.effective_strategies().iter().any(|strategy| match strategy {
-        StrategyConfig::Best(best) => !best.save_weights_only,
-        StrategyConfig::Last(last) => !last.save_weights_only,
-        // Its states come from failures alone.
-        StrategyConfig::OnException(_) => false,
-    })
+    // Those of on_exception come from failures alone.
+    let is_regular = |strategy: &&StrategyConfig| !matches!(strategy, StrategyConfig::OnException(_));
+    config.effective_strategies().iter().filter(is_regular).any(|strategy| !strategy.files().weights_only)
 }
 
 fn has_weights_alone(path: &Path) -> bool {

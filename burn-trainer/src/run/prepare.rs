@@ -241,20 +241,15 @@ fn run_description(
     let commit_before = resume.and_then(|resume| git_commit(&resume.metadata.environment));
     let environment = described_by(Arc::clone(environment), commit_before);
     Ok(RunDescription {
-        run_id: run.layout.run_id().to_owned(),
         name: config.name.clone(),
         project: config.project.clone(),
-        start_timestamp: run.start,
         trainer_config,
         hparams,
-        model: Value::Null,
         // A process that does not write may be the first to come, before there is a directory.
-        limits: Limits::READER,
         staging_owner: if config.writes() { run.layout.staging_owner()? } else { StagingOwner::default() },
-        // Found when the learner has its state.
-        non_finite_at_start: Vec::new(),
         starts,
         environment,
+        ..RunDescription::new(run.layout.run_id(), run.start)
     })
 }
 

@@ -3,17 +3,13 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{
-    BEST_DIR, DIRECTORIES_FILE, LAST_DIR, ON_EXCEPTION_DIR, check_no_other_run, is_directory,
-    outside_directories, storage,
-};
+use burn_ckpt::plumbing::{DIRECTORIES_FILE, check_no_other_run, is_directory, outside_directories, storage};
 use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, Metadata, RunLayout, Section};
 
 use crate::config::TrainerConfig;
 use crate::error::Result;
 use crate::process::console::{say, warn};
 use crate::state::position::TrainerState;
-use crate::strategy::StrategyConfig;
 
 /// Bytes of a metadata file's name: `epoch=99999-step=999999999-v99.ckpt.metadata.json` has 50.
 const USUAL_NAME_BYTES: usize = 64;
@@ -95,12 +91,7 @@ pub(crate) fn warn_of_missing_directories(layout: &RunLayout) -> Result<()> {
 fn configured_elsewhere(config: &TrainerConfig, layout: &RunLayout) -> Result<Vec<PathBuf>> {
     let mut directories = Vec::new();
     for strategy in config.effective_strategies() {
-        let dirpath = match strategy {
-            StrategyConfig::Best(best) => best.dirpath.unwrap_or_else(|| BEST_DIR.into()),
-            StrategyConfig::Last(last) => last.dirpath.unwrap_or_else(|| LAST_DIR.into()),
-            StrategyConfig::OnException(failed) => failed.dirpath.unwrap_or_else(|| ON_EXCEPTION_DIR.into()),
-        };
-        directories.push(strategy_directory(layout, &dirpath)?);
+        directories.push(strategy_directory(layout, &strategy.files().directory())?);
     }
     directories.retain(|directory| !directory.starts_with(layout.checkpoint_dir()));
     Ok(directories)

@@ -65,16 +65,9 @@ impl Best {
         self.mode = Some(mode);
         self
     }
-
-    /// Sets the template of the file names.
-    #[must_use]
-    pub fn with_filename(mut self, filename: impl Into<String>) -> Self {
-        self.filename = filename.into();
-        self
-    }
 }
 
-file_builders!(Best);
+file_settings!(Best, BEST_DIR);
 
 /// Keeps the checkpoints with the best values of one metric: of the validation after each validation, of the training at the end of
 /// each epoch.
@@ -105,12 +98,7 @@ impl Strategy for BestStrategy {
     }
 
     fn output(&self) -> CheckpointOutput {
-        CheckpointOutput {
-            directory: self.config.dirpath.clone().unwrap_or_else(|| BEST_DIR.into()),
-            filename: Some(self.config.filename.clone()),
-            link: self.config.save_symlink.then(|| format!("best_{}", self.metric)),
-            weights_only: self.config.save_weights_only,
-        }
+        self.config.output(format!("best_{}", self.metric))
     }
 
     fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision {

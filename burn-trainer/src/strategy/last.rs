@@ -79,16 +79,9 @@ impl Last {
         self.save_on_time_interval = Some(interval.into());
         self
     }
-
-    /// Sets the template of the file names.
-    #[must_use]
-    pub fn with_filename(mut self, filename: impl Into<String>) -> Self {
-        self.filename = filename.into();
-        self
-    }
 }
 
-file_builders!(Last);
+file_settings!(Last, LAST_DIR);
 
 /// A length of time. In JSON a number of seconds, or text with units: `"90s"`, `"15m"`, `"1h 30m"`.
 ///
@@ -145,12 +138,7 @@ impl Strategy for LastStrategy {
     }
 
     fn output(&self) -> CheckpointOutput {
-        CheckpointOutput {
-            directory: self.config.dirpath.clone().unwrap_or_else(|| LAST_DIR.into()),
-            filename: Some(self.config.filename.clone()),
-            link: self.config.save_symlink.then(|| "last".to_owned()),
-            weights_only: self.config.save_weights_only,
-        }
+        self.config.output("last")
     }
 
     fn resume(&mut self, newest: Option<Duration>) {

@@ -3,46 +3,8 @@
 //! A strategy sees every [`TrainingEvent`] with the [`RunProgress`] of the moment and answers with a [`SaveDecision`]. It names the
 //! directory its checkpoints go to, the rule by which they stay, and the link to the best (or newest) one.
 
-/// The builder methods that the three configurations share.
-macro_rules! file_builders {
-    ($config:ident) => {
-        impl $config {
-            /// The defaults.
-            #[must_use]
-            pub fn new() -> Self {
-                Self::default()
-            }
-
-            /// Sets how many checkpoints stay: a number above 0, or [`TopK::All`](burn_ckpt::retention::TopK::All).
-            #[must_use]
-            pub fn with_topk(mut self, topk: impl Into<burn_ckpt::retention::TopK>) -> Self {
-                self.topk = topk.into();
-                self
-            }
-
-            /// Sets another directory: relative to the run's `checkpoint` directory, or absolute.
-            #[must_use]
-            pub fn with_dirpath(mut self, dirpath: impl Into<std::path::PathBuf>) -> Self {
-                self.dirpath = Some(dirpath.into());
-                self
-            }
-
-            /// Sets whether a link leads to the foremost checkpoint.
-            #[must_use]
-            pub fn with_save_symlink(mut self, save_symlink: bool) -> Self {
-                self.save_symlink = save_symlink;
-                self
-            }
-
-            /// Sets whether optimizer and scheduler are left out.
-            #[must_use]
-            pub fn with_save_weights_only(mut self, save_weights_only: bool) -> Self {
-                self.save_weights_only = save_weights_only;
-                self
-            }
-        }
-    };
-}
+#[macro_use]
+mod file_settings;
 
 mod best;
 mod fast_dev_run;

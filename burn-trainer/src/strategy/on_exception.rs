@@ -55,13 +55,6 @@ impl Default for OnException {
 }
 
 impl OnException {
-    /// Sets the template of the file names.
-    #[must_use]
-    pub fn with_filename(mut self, filename: impl Into<String>) -> Self {
-        self.filename = Some(filename.into());
-        self
-    }
-
     /// Sets how long the save may take, in seconds.
     #[must_use]
     pub fn with_timeout_seconds(mut self, seconds: f64) -> Self {
@@ -70,7 +63,7 @@ impl OnException {
     }
 }
 
-file_builders!(OnException);
+file_settings!(OnException, ON_EXCEPTION_DIR);
 
 /// Saves the state of the last finished step when training fails. Also when training is stopped, if no other strategy
 /// saves that state.
@@ -99,12 +92,7 @@ impl Strategy for OnExceptionStrategy {
     }
 
     fn output(&self) -> CheckpointOutput {
-        CheckpointOutput {
-            directory: self.config.dirpath.clone().unwrap_or_else(|| ON_EXCEPTION_DIR.into()),
-            filename: self.config.filename.clone(),
-            link: self.config.save_symlink.then(|| "on_exception".to_owned()),
-            weights_only: self.config.save_weights_only,
-        }
+        self.config.output("on_exception")
     }
 
     fn decide(&mut self, event: &TrainingEvent<'_>, _facts: &RunProgress<'_>) -> SaveDecision {

@@ -6,4 +6,5 @@ pub mod orders;
 pub mod printed_table;
 pub mod python;
 pub mod running;
+pub mod stop_at_batch;
 pub mod test_alone;

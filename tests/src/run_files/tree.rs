@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::{Checkpoint, Contents};
+use burn_ckpt::{Checkpoint, Contents, Metadata};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -87,6 +87,17 @@ pub fn metadata(checkpoint: &Path) -> Value {
     let path = format!("{}.metadata.json", checkpoint.display());
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The metadata of the last checkpoint of the run `r1`, typed.
+///
+/// # Panics
+///
+/// When there is none.
+#[must_use]
+pub fn last_metadata(root: &Path) -> Metadata {
+    let last = checkpoints(root).join("last.ckpt");
+    Metadata::of_checkpoint(&last).unwrap_or_else(|error| panic!("{}: {error}", last.display()))
 }
 
 /// The `hardware` in the metadata of the last checkpoint of the run `r1`.

@@ -19,6 +19,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::format::container::bounded_metadata::{check_metadata, parse_metadata};
 use crate::format::container::open_file::OpenFile;
+use crate::format::digest::hex;
 use crate::format::limits::Limits;
 use crate::format::metadata::non_finite::NonFiniteTensors;
 use crate::format::metadata::{Metadata, ShardInfo, TensorInfo};
@@ -242,8 +243,4 @@ pub(crate) fn bytes_at(file: &OpenFile, start: u64, length: usize) -> Result<Vec
     let mut bytes = vec![0; length];
     file.read_exact_at(&mut bytes, start).map_err(Error::io("read", file.path()))?;
     Ok(bytes)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -4,7 +4,7 @@ use burn::train::LearnerModel;
 use burn_ckpt::retention::MetricMode;
 use serde::{Deserialize, Serialize};
 
-use super::metric_watch::{MetricWatch, as_text, without_state};
+use super::metric_watch::{MetricWatch, as_text};
 use crate::callbacks::callback::{Callback, Restored};
 use crate::callbacks::context::CallbackContext;
 use crate::config::EarlyStopping;
@@ -13,8 +13,6 @@ use crate::state::callback_state::CallbackState;
 
 /// The callback's name.
 pub(crate) const EARLY_STOPPING: &str = "early_stopping";
-const VERSION: u32 = 1;
-
 /// [`EarlyStopping`] in a run.
 pub(crate) struct EarlyStoppingCallback {
     settings: EarlyStopping,
@@ -80,7 +78,7 @@ impl<M: LearnerModel> Callback<M> for EarlyStoppingCallback {
     }
 
     fn state(&self) -> CallbackResult<Option<CallbackState>> {
-        Ok(Some(CallbackState::new(VERSION).with_value(&(&self.watch.counts, self.last))?))
+        self.watch.state(self.last)
     }
 
     fn restore(
@@ -88,10 +86,6 @@ impl<M: LearnerModel> Callback<M> for EarlyStoppingCallback {
         context: &mut CallbackContext<'_, M>,
         state: Option<CallbackState>,
     ) -> CallbackResult<Restored> {
-        let Some(state) = state else {
-            return Ok(without_state(context, "the checkpoint was saved without early stopping"));
-        };
-        (self.watch.counts, self.last) = state.up_to_version(VERSION)?.value()?;
-        Ok(Restored::Whole)
+        self.watch.restore(&mut self.last, context, state)
     }
 }

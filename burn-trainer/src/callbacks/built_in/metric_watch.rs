@@ -2,18 +2,18 @@
 
 use burn::train::LearnerModel;
 use burn_ckpt::retention::MetricMode;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::callbacks::callback::Restored;
 use crate::callbacks::context::CallbackContext;
 use crate::error::CallbackResult;
 use crate::metrics::is_of_validation;
+use crate::state::callback_state::CallbackState;
 use crate::strategy::MetricConfig;
 
-/// What a callback that counts validations says of a checkpoint without its state: it has missed those that are done.
-pub(super) fn without_state<M: LearnerModel>(context: &CallbackContext<'_, M>, reason: &str) -> Restored {
-    if context.was_validated() { Restored::Anew(reason.to_owned()) } else { Restored::Whole }
-}
+/// Version of the stored state.
+const VERSION: u32 = 1;
 
 /// A metric, and since when it has not improved.
 #[derive(Debug, Clone)]
@@ -128,6 +128,26 @@ impl MetricWatch {
     pub(super) fn is_bad(&self, value: f64) -> bool {
         let worst = if self.mode == Some(MetricMode::Max) { f64::NEG_INFINITY } else { f64::INFINITY };
         value.is_nan() || value == worst
+    }
+
+    /// What a callback stores: the counts, and a value of its own.
+    pub(super) fn state<T: Serialize>(&self, own: T) -> CallbackResult<Option<CallbackState>> {
+        Ok(Some(CallbackState::new(VERSION).with_value(&(&self.counts, own))?))
+    }
+
+    /// Puts that back. A checkpoint that has none was saved without this callback, which has missed the validations that are done.
+    pub(super) fn restore<M: LearnerModel, T: DeserializeOwned>(
+        &mut self,
+        own: &mut T,
+        context: &CallbackContext<'_, M>,
+        state: Option<CallbackState>,
+    ) -> CallbackResult<Restored> {
+        let Some(state) = state else {
+            let reason = "the checkpoint was saved without it".to_owned();
+            return Ok(if context.was_validated() { Restored::Anew(reason) } else { Restored::Whole });
+        };
+        (self.counts, *own) = state.up_to_version(VERSION)?.value()?;
+        Ok(Restored::Whole)
     }
 
     fn note(&mut self, value: f64) -> Look {

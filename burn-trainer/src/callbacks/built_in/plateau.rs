@@ -3,14 +3,12 @@
 use burn::train::LearnerModel;
 use burn_ckpt::retention::MetricMode;
 
-use super::metric_watch::{Look, MetricWatch, without_state};
+use super::metric_watch::{Look, MetricWatch};
 use crate::callbacks::callback::{Callback, Restored};
 use crate::callbacks::context::CallbackContext;
 use crate::error::CallbackResult;
 use crate::state::callback_state::CallbackState;
 use crate::strategy::MetricConfig;
-
-const VERSION: u32 = 1;
 
 /// Multiplies the learning rate by a factor when a metric has not improved for more than so many validations (for a metric of the
 /// training: epochs), as PyTorch's
@@ -138,7 +136,7 @@ impl<M: LearnerModel> Callback<M> for ReduceOnPlateau {
     }
 
     fn state(&self) -> CallbackResult<Option<CallbackState>> {
-        Ok(Some(CallbackState::new(VERSION).with_value(&(&self.watch.counts, self.cooling))?))
+        self.watch.state(self.cooling)
     }
 
     fn restore(
@@ -146,10 +144,6 @@ impl<M: LearnerModel> Callback<M> for ReduceOnPlateau {
         context: &mut CallbackContext<'_, M>,
         state: Option<CallbackState>,
     ) -> CallbackResult<Restored> {
-        let Some(state) = state else {
-            return Ok(without_state(context, "the checkpoint was saved without it"));
-        };
-        (self.watch.counts, self.cooling) = state.up_to_version(VERSION)?.value()?;
-        Ok(Restored::Whole)
+        self.watch.restore(&mut self.cooling, context, state)
     }
 }

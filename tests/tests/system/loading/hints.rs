@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-use system_tests::programs::orders::{Gate, Orders, Split};
+use system_tests::programs::orders::{Orders, Split};
 use system_tests::programs::running::{Ended, Running, printed_command, resumes_as, warmup};
+use system_tests::programs::stop_at_batch::stop_at_batch;
 use system_tests::run_files::{checkpoints, compare, files, run_dir, stems};
 
 const FLAGS: &str = "--run-id r1 --epochs 3 --topk 2";
@@ -56,12 +57,7 @@ fn where_no_checkpoint_was_saved_no_command_is_printed() {
 
 /// A run is stopped, and resumed where no file may be as large as a checkpoint.
 fn without_room(root: &Path, flags: &str) -> Ended {
-    let gate = Gate::closed();
-    let mut running = Running::start(Orders::wait(Split::Train, 45, &gate).given_to(warmup(root, flags)));
-    running.wait_for("the batch", |_| gate.is_reached());
-    running.send("TERM");
-    gate.open();
-    assert_eq!(running.end().code(), Some(143));
+    stop_at_batch(warmup(root, flags), Split::Train, 45);
     let program = warmup(root, &format!("{flags} --ckpt-path auto"));
     let mut command = Command::new("sh");
     // Ignored, the signal of a file that is too large becomes an error of the write. The tensors alone would fit.

@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use burn::nn::{Linear, LinearConfig};
-use burn_ckpt::plumbing::{
-    CheckpointWriter, Ledger, Limits, Reservation, RunDescription, SaveRequest, StagingOwner,
-};
+use burn_ckpt::plumbing::{CheckpointWriter, Ledger, Limits, Reservation, RunDescription, SaveRequest};
 use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
 use burn_ckpt::{Checkpoint, Contents, Section};
 use burn_trainer::config::WhenBusy;
@@ -108,20 +106,7 @@ impl Writer {
         let mut ledger = Ledger::default();
         let link = Some(checkpoint_dir.join("best_val_loss.ckpt"));
         ledger.register("best", KeepRule::Best(MetricMode::Max, TopK::Count(1)), link, []);
-        let description = RunDescription {
-            run_id: "r1".to_owned(),
-            name: None,
-            project: None,
-            start_timestamp: Timestamp::now(),
-            trainer_config: Value::Null,
-            hparams: Value::Null,
-            model: Value::Null,
-            staging_owner: StagingOwner::default(),
-            limits,
-            non_finite_at_start: Vec::new(),
-            starts: Vec::new(),
-            environment: Box::new(|| Value::Null),
-        };
+        let description = RunDescription { limits, ..RunDescription::new("r1", Timestamp::now()) };
         let writer = CheckpointWriter::start(description, ledger, 1).unwrap();
         let model = LinearConfig::new(4, 2).init(&backend::device());
         Self { writer, directory: checkpoint_dir.join("best"), model }

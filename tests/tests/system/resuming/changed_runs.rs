@@ -4,9 +4,10 @@
 use std::path::Path;
 
 use burn_ckpt::{Catalog, Metadata, RunLayout};
-use system_tests::programs::orders::{Gate, Orders, Split};
+use system_tests::programs::orders::Split;
 use system_tests::programs::running::{Ended, Running, warmup};
-use system_tests::run_files::{checkpoints, files, run_dir, stems};
+use system_tests::programs::stop_at_batch::stop_at_batch;
+use system_tests::run_files::{checkpoints, files, last_metadata, run_dir, stems};
 
 const FLAGS: &str = "--run-id r1 --save-every-steps 10";
 
@@ -16,19 +17,7 @@ fn run(root: &Path, arguments: &str) -> Ended {
 
 /// A run that is stopped in the middle of its first epoch.
 fn stopped(root: &Path, arguments: &str) -> Ended {
-    let gate = Gate::closed();
-    let command = warmup(root, &format!("{FLAGS} {arguments}"));
-    let mut running = Running::start(Orders::wait(Split::Train, 12, &gate).given_to(command));
-    running.wait_for("its batch", |_| gate.is_reached());
-    running.send("TERM");
-    gate.open();
-    let ended = running.end();
-    assert_eq!(ended.code(), Some(143), "{ended:?}");
-    ended
-}
-
-fn last(root: &Path) -> Metadata {
-    Metadata::of_checkpoint(&checkpoints(root).join("last.ckpt")).unwrap()
+    stop_at_batch(warmup(root, &format!("{FLAGS} {arguments}")), Split::Train, 12)
 }
 
 fn assert_says(ended: &Ended, line: &str) {
@@ -48,12 +37,12 @@ fn an_epoch_that_began_with_fewer_items_is_finished_with_those_to_the_bit() {
         "the training data has 520 items, had 480: epoch 0 is finished with the first 480, later epochs have all",
     );
     assert_says(&resumed, "480/480 items");
-    let (expected, found) = (last(&whole), last(&grown));
+    let (expected, found) = (last_metadata(&whole), last_metadata(&grown));
     assert_eq!(found.global_step, 30);
     assert_eq!(found.tensors, expected.tensors, "the digests of every tensor");
     let next = run(&grown, &format!("--epochs 2 {more}"));
     assert_says(&next, "520/520 items");
-    assert_eq!(last(&grown).global_step, 30 + 33);
+    assert_eq!(last_metadata(&grown).global_step, 30 + 33);
 }
 
 #[test]
@@ -65,7 +54,7 @@ fn a_second_stop_in_that_epoch_does_not_forget_what_it_began_with() {
     let more = "--ckpt-path auto --set train_items=520 --set changed_hparams=allow";
     stopped(&grown, &format!("--epochs 1 {more}"));
     run(&grown, &format!("--epochs 1 {more}"));
-    assert_eq!(last(&grown).tensors, last(&whole).tensors);
+    assert_eq!(last_metadata(&grown).tensors, last_metadata(&whole).tensors);
 }
 
 #[test]
@@ -89,7 +78,7 @@ fn a_metric_that_is_not_registered_any_more_is_named_and_has_no_old_value_in_lat
     for name in ["train_accuracy", "val_accuracy"] {
         assert_says(&resumed, &format!("the checkpoint has a value of {name}, which is not registered now"));
     }
-    let metrics = last(root).metrics;
+    let metrics = last_metadata(root).metrics;
     assert!(metrics.contains_key("val_loss") && !metrics.contains_key("val_accuracy"), "{metrics:?}");
 }
 
@@ -134,7 +123,7 @@ fn a_resume_from_an_older_checkpoint_says_what_becomes_of_the_newer_ones_and_aut
         (newest.metadata.global_step, newest.metadata.hparams["learning_rate"].as_f64()),
         (30, Some(0.5))
     );
-    assert_eq!(last(root).global_step, 30, "the link leads to the new branch");
+    assert_eq!(last_metadata(root).global_step, 30, "the link leads to the new branch");
     let next = run(root, "--epochs 2 --topk 3 --set last.topk=9 --set learning_rate=0.5 --ckpt-path auto");
     assert_says(&next, "epoch 2 of 2");
     assert!(!next.stderr.contains("newer checkpoints"), "{next:?}");

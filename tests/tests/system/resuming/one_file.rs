@@ -3,13 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use burn_ckpt::Metadata;
-use system_tests::run_files::{checkpoints, run_dir};
+use system_tests::run_files::{checkpoints, last_metadata, run_dir};
 use system_tests::{config, train};
-
-fn last(root: &Path) -> Metadata {
-    Metadata::of_checkpoint(&checkpoints(root).join("last.ckpt")).unwrap()
-}
 
 #[test]
 fn a_file_copied_alone_resumes_to_the_state_of_an_undisturbed_run() {
@@ -21,7 +16,7 @@ fn a_file_copied_alone_resumes_to_the_state_of_an_undisturbed_run() {
     fs::copy(checkpoints(&first).join("last/epoch=0-step=10.ckpt"), &lone).unwrap();
     let result = train(config(&copied, 2).with_ckpt_path(lone.to_str().unwrap())).unwrap();
     assert_eq!(result.global_step, 20);
-    let (expected, found) = (last(&whole), last(&copied));
+    let (expected, found) = (last_metadata(&whole), last_metadata(&copied));
     assert_eq!(found.tensors, expected.tensors, "the digests of every tensor");
     assert_eq!(format!("{:?}", found.metrics), format!("{:?}", expected.metrics));
 }
@@ -38,7 +33,7 @@ fn a_run_without_its_metadata_files_resumes_with_all_its_checkpoints() {
                 .unwrap();
         }
         train(config(&stripped, 2).with_ckpt_path(wanted)).unwrap();
-        assert_eq!(last(&stripped).tensors, last(&whole).tensors, "{wanted}");
+        assert_eq!(last_metadata(&stripped).tensors, last_metadata(&whole).tensors, "{wanted}");
         let stems = |root: &Path| {
             let catalog = burn_ckpt::Catalog::scan(&burn_ckpt::RunLayout::at(run_dir(root))).unwrap();
             assert!(catalog.broken.is_empty(), "{:?}", catalog.broken);

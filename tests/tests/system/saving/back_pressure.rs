@@ -5,8 +5,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
 use burn_ckpt::plumbing::{
-    CheckpointWriter, Ledger, Limits, Reservation, RunDescription, SaveRequest, StagingOwner, Submitted,
-    WouldKeep, WriterEnd,
+    CheckpointWriter, Ledger, Reservation, RunDescription, SaveRequest, Submitted, WouldKeep, WriterEnd,
 };
 use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
 use burn_ckpt::{Contents, Section};
@@ -37,21 +36,8 @@ impl Run {
         let topk = TopK::Count(topk);
         ledger.register("last", KeepRule::Newest(topk), None, []);
         ledger.register("best", KeepRule::Best(MetricMode::Min, topk), None, []);
-        let facts = RunDescription {
-            run_id: "r1".to_owned(),
-            name: None,
-            project: None,
-            start_timestamp: Timestamp::now(),
-            trainer_config: Value::Null,
-            hparams: Value::Null,
-            model: Value::Null,
-            staging_owner: StagingOwner::default(),
-            limits: Limits::READER,
-            non_finite_at_start: Vec::new(),
-            starts: Vec::new(),
-            environment: Box::new(|| Value::Null),
-        };
-        let writer = CheckpointWriter::start(facts, ledger, max_waiting).unwrap();
+        let description = RunDescription::new("r1", Timestamp::now());
+        let writer = CheckpointWriter::start(description, ledger, max_waiting).unwrap();
         let (let_continue, disk) = mpsc::channel();
         let mut run = Self {
             writer,

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use system_tests::programs::orders::{Gate, Orders, Split};
+use system_tests::programs::orders::{Orders, Split};
 use system_tests::programs::running::{Ended, Running, warmup};
+use system_tests::programs::stop_at_batch::stop_at_batch;
 use system_tests::run_files::{checkpoints, metadata, stems};
 
 /// A start of the run that panics at a training batch of this start.
@@ -81,14 +82,8 @@ fn a_stop_before_the_first_step_of_a_resumed_run_saves_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
     run(root, "--epochs 1");
-    let gate = Gate::closed();
     let command = warmup(root, "--run-id r1 --epochs 2 --ckpt-path auto --set grads_accumulation=30");
-    let mut stopped = Running::start(Orders::wait(Split::Train, 1, &gate).given_to(command));
-    stopped.wait_for("its batch", |_| gate.is_reached());
-    stopped.send("TERM");
-    gate.open();
-    let ended = stopped.end();
-    assert_eq!(ended.code(), Some(143), "{ended:?}");
+    stop_at_batch(command, Split::Train, 1);
     assert_eq!(
         (saved(root, "last"), saved(root, "on_exception")),
         (vec!["epoch=0-step=30".to_owned()], vec![])

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Running, programs, warmup};
+use system_tests::programs::stop_at_batch::stop_at_batch;
 use system_tests::run_files::stems;
 
 const FLAGS: &str = "--run-id r1 --epochs 3";
@@ -30,17 +31,11 @@ fn each_signal_that_is_ignored_leaves_the_run_alone() {
 
 #[test]
 fn the_others_still_stop_it_and_what_is_said_of_ctrl_c_is_true() {
-    let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
+    let root = tempfile::tempdir().unwrap();
     let program = warmup(root.path(), FLAGS);
     let mut command = Command::new("sh");
     command.args(["-c", r#"trap "" INT; exec "$@""#, "sh"]).arg(programs().join("warmup"));
     command.args(program.get_args().skip_while(|word| *word != "--root"));
-    let mut running = Running::start(Orders::wait(Split::Train, 45, &gate).given_to(command));
-    running.wait_for("the batch", |_| gate.is_reached());
-    running.send("TERM");
-    running.wait_for("the signal", |said| said.contains("SIGTERM: saving"));
-    gate.open();
-    let ended = running.end();
-    assert_eq!(ended.code(), Some(143), "{ended:?}");
+    let ended = stop_at_batch(command, Split::Train, 45);
     assert!(!ended.stderr.contains("ctrl-c"), "{ended:?}");
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Running, resumes_as, warmup};
+use system_tests::programs::stop_at_batch::stop_at_batch;
 use system_tests::run_files::{checkpoints, compare, metadata, run_dir};
 
 /// 30 batches and as many steps in an epoch, 8 more batches in each validation.
@@ -20,16 +21,8 @@ fn a_signal_in_a_validation_within_an_epoch_saves_the_state_and_the_validation_i
     let directory = tempfile::tempdir().unwrap();
     let whole = undisturbed(&directory.path().join("whole"), FLAGS);
     let root = directory.path().join("stopped");
-    let gate = Gate::closed();
     // In the validation after step 14.
-    let command = Orders::wait(Split::Valid, 12, &gate).given_to(warmup(&root, FLAGS));
-    let mut running = Running::start(command);
-    running.wait_for("the batch", |_| gate.is_reached());
-    running.send("TERM");
-    running.wait_for("the signal", |said| said.contains("SIGTERM: saving"));
-    gate.open();
-    let ended = running.end();
-    assert_eq!(ended.code(), Some(143), "{ended:?}");
+    let ended = stop_at_batch(warmup(&root, FLAGS), Split::Valid, 12);
     let saved = metadata(&checkpoints(&root).join("last.ckpt"));
     assert_eq!(
         (&saved["global_step"], &saved["metrics"]["val_loss"]),
