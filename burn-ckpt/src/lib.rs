@@ -119,7 +119,7 @@ pub mod plumbing {
         real_path,
     };
     pub use crate::disk::file_identity::{FileIdentity, file_identity};
-    pub use crate::disk::run_lock::{LockMode, RunLock};
+    pub use crate::disk::run_lock::{LockMode, LockState, RunLock, lock_state};
     pub use crate::disk::staged_file::{Existing, write_whole};
     pub use crate::disk::staged_shards::remove_unfinished;
     pub use crate::disk::storage;
@@ -153,7 +153,7 @@ pub mod plumbing {
     pub use crate::run_dir::filename_template::FilenameTemplate;
     pub use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, DEFAULT_LOGS, LAST_DIR, ON_EXCEPTION_DIR};
     pub use crate::run_dir::locate::resolve;
-    pub use crate::run_dir::other_runs::{check_no_other_run, check_own};
+    pub use crate::run_dir::other_runs::{RUN_MARKS, check_no_other_run, check_own};
     pub use crate::run_dir::outside::{DIRECTORIES_FILE, note_outside_directory, outside_directories};
     pub use crate::save::activity::WriterActivity;
     pub use crate::save::container::plan_state::check_state;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::directories::create_directory;
@@ -107,6 +108,45 @@ impl Drop for RunLock {
         if is_at_its_path(&file, &self.holder).unwrap_or(false) {
             let _ = storage::remove_file(&self.path);
         }
+    }
+}
+
+/// Who holds a run's lock, as a reader sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LockState {
+    /// A process writes to the run: its id and host, as far as the lock file says it.
+    Held(String),
+    /// Nobody does, and the last one that did has removed its lock file when it ended.
+    Free,
+    /// Nobody does, and the last one that did was killed: the system has released its lock, and the file is left. With the time at
+    /// which it started, if the file system says it.
+    Left(Option<Timestamp>),
+}
+
+/// Who holds the lock of a run. Changes nothing, and keeps no process from taking the lock: that is tried for longer than this lasts.
+///
+/// # Errors
+///
+/// [`Error::Io`] when the lock file cannot be opened, or the file system has no locks.
+pub fn lock_state(run_dir: &Path) -> Result<LockState> {
+    let path = run_dir.join(LOCK_FILE);
+    if storage::facts(&path).map_err(Error::io("find out what is at", &path))?.is_none() {
+        return Ok(LockState::Free);
+    }
+    let mut file = match StoredFile::open(&path) {
+        Ok(file) => file,
+        // Its holder has ended meanwhile.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(LockState::Free),
+        Err(error) => return Err(Error::io("open the lock file", &path)(error)),
+    };
+    // Shared, so that two readers do not take each other for a writer.
+    match file.try_lock_shared().map_err(Error::io("lock", &path))? {
+        true => {
+            // The holder writes the file when it starts, and never again.
+            let written = file.facts().map_err(Error::io("read the lock file", &path))?.modified();
+            Ok(LockState::Left(written.ok().and_then(|time| Timestamp::try_from(time).ok())))
+        }
+        false => Ok(LockState::Held(read_holder(&mut file))),
     }
 }
 

@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use crate::disk::directories::{is_symlink, is_there, parent};
 use crate::disk::storage;
 use crate::error::{Error, Result};
+use crate::file_names::LOCK_FILE;
 use crate::format::metadata::Metadata;
 use crate::run_dir::catalog::Catalog;
 use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, ON_EXCEPTION_DIR, RunLayout};
 
 /// Files in a run's directory that tell it from any other directory.
-const MARKS: [&str; 2] = ["run.lock", "experiment.log"];
+pub const RUN_MARKS: [&str; 2] = [LOCK_FILE, "experiment.log"];
 /// Names in a run's `checkpoint` directory that tell it from any other directory of that name.
 const CHECKPOINT_MARKS: [&str; 4] = ["last.ckpt", BEST_DIR, LAST_DIR, ON_EXCEPTION_DIR];
 
@@ -61,7 +62,7 @@ pub fn check_no_other_run(layout: &RunLayout, directory: &Path) -> Result<()> {
             continue;
         }
         // Where the run's own `checkpoint` leads, there are such names too.
-        let has_marks = has_any(other, &MARKS)?
+        let has_marks = has_any(other, &RUN_MARKS)?
             || own.as_deref() != Some(checkpoints) && has_any(checkpoints, &CHECKPOINT_MARKS)?;
         if has_marks {
             return Err(Error::OtherRun {

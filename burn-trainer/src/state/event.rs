@@ -36,7 +36,8 @@ impl TrainingEvent<'_> {
         match self {
             Self::Interrupted(reason) => Some(format!("stopped: {reason}")),
             Self::Exception(message) => Some(format!("exception: {message}")),
-            Self::StepEnd | Self::ValidationEnd | Self::EpochEnd | Self::TrainingEnd => None,
+            Self::TrainingEnd => Some("done".to_owned()),
+            Self::StepEnd | Self::ValidationEnd | Self::EpochEnd => None,
         }
     }
 }

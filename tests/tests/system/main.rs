@@ -10,6 +10,7 @@ mod fast_dev_run;
 mod faults;
 mod loading;
 mod machine_limits;
+mod many_runs;
 mod not_finite;
 mod not_the_runs;
 mod on_each_backend;

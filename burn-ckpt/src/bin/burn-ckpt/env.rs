@@ -79,9 +79,9 @@ fn print(environment: &Value, all_packages: bool, output: &mut Output) -> Result
     let mut group = |heading: &str, facts: Vec<(String, String)>| {
         let blank = if std::mem::take(&mut is_first) { "" } else { "\n" };
         output.line(format!("{blank}{heading}"))?;
-        let mut table = Table::without_heading([Align::Left, Align::Left]);
+        let mut table = Table::without_heading([Align::Left, Align::Left]).wrapped();
         facts.into_iter().for_each(|(name, text)| table.row([name, text]));
-        table.lines(2).into_iter().try_for_each(|line| output.line(line))
+        output.table(table, 2)
     };
     for (name, part) in environment.as_object().into_iter().flatten() {
         match (name.as_str(), part) {

@@ -1,4 +1,4 @@
-//! The program `burn-ckpt`: lists, shows, verifies, compares, describes, exports, imports, averages and removes checkpoints. One file or folder a verb.
+//! The program `burn-ckpt`: lists runs, and lists, shows, verifies, compares, describes, exports, imports, averages and removes checkpoints. One file or folder a verb.
 //!
 //! Results are printed on standard output, everything else on standard error. Exit status: 0 success; 1 a negative answer
 //! (damaged, different, not found) or an error; 2 wrong usage.
@@ -16,8 +16,10 @@ mod foreign;
 mod import;
 mod ls;
 mod prune;
+mod runs;
 mod show;
 mod terminal;
+mod trainer_settings;
 mod verify;
 
 use std::process::ExitCode;
@@ -28,7 +30,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::answer::Failure;
 use crate::terminal::{output, warnings};
 
-/// List, show, verify, compare, export, import, average and remove checkpoints of burn models
+/// List runs, and list, show, verify, compare, export, import, average and remove checkpoints of burn models
 #[derive(Parser)]
 #[command(name = "burn-ckpt", version)]
 struct Cli {
@@ -38,6 +40,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    Runs(runs::Args),
     Ls(ls::Args),
     Show(show::Args),
     Verify(verify::Args),
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
     make_file_size_limit_an_error();
     warnings::print_warnings();
     let answer = match Cli::parse().verb {
+        Verb::Runs(args) => runs::run(&args),
         Verb::Ls(args) => ls::run(&args),
         Verb::Show(args) => show::run(&args),
         Verb::Verify(args) => verify::run(&args),

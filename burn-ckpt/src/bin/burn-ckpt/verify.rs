@@ -11,7 +11,8 @@ use crate::answer::{Answer, Failure};
 use crate::checking::{all_processors, verify_all};
 use crate::ls::listing::{is_without_metadata, listings, reason};
 use crate::terminal::figures::count;
-use crate::terminal::output::{Output, in_one_line, say};
+use crate::terminal::output::{Output, say};
+use crate::terminal::printable::in_one_line;
 
 /// Read checkpoints completely and compare them with their digests
 ///

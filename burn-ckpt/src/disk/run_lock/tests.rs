@@ -99,3 +99,38 @@ fn a_link_in_the_place_of_the_lock_file_is_an_error_and_its_target_stays() {
     assert_eq!(error.kind(), Kind::Io);
     assert_eq!(fs::read_to_string(&precious).unwrap(), "mine");
 }
+
+#[test]
+fn a_reader_sees_who_holds_the_lock_and_changes_nothing() {
+    let run = tempdir().unwrap();
+    let path = run.path().join(LOCK_FILE);
+    assert_eq!(lock_state(run.path()).unwrap(), LockState::Free);
+    assert!(!path.exists());
+    let lock = RunLock::acquire(run.path(), LockMode::Required).unwrap();
+    let LockState::Held(holder) = lock_state(run.path()).unwrap() else { panic!("it is held") };
+    let expected = format!("process {} on host ", std::process::id());
+    assert!(holder.starts_with(&expected), "{holder}");
+    drop(lock);
+    assert_eq!(lock_state(run.path()).unwrap(), LockState::Free);
+
+    // What a killed process leaves.
+    fs::write(&path, "process 1 on host x (lock 0)\n").unwrap();
+    let before = Timestamp::now() - Duration::from_secs(60);
+    let LockState::Left(Some(started)) = lock_state(run.path()).unwrap() else { panic!("it is left") };
+    assert!(started > before, "{started}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "process 1 on host x (lock 0)\n");
+    drop(RunLock::acquire(run.path(), LockMode::Required).unwrap());
+    assert_eq!(lock_state(run.path()).unwrap(), LockState::Free);
+
+    fs::create_dir(&path).unwrap();
+    assert!(matches!(lock_state(run.path()), Err(Error::Io { action: "open the lock file", .. })));
+}
+
+#[cfg(unix)]
+#[test]
+fn where_locks_cannot_be_seen_nothing_is_said_of_a_holder() {
+    let run = tempdir().unwrap();
+    fs::write(run.path().join(LOCK_FILE), "").unwrap();
+    let _observation = observe(run.path(), Arc::new(NoLocks(rustix::io::Errno::NOLCK.raw_os_error())));
+    assert!(matches!(lock_state(run.path()), Err(Error::Io { action: "lock", .. })));
+}

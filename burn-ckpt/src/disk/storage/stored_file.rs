@@ -214,6 +214,19 @@ impl StoredFile {
         })
     }
 
+    /// Locks the file together with others that do the same, unless another process has locked it for itself. Whether it is locked now.
+    ///
+    /// # Errors
+    ///
+    /// As for [`StoredFile::try_lock`].
+    pub fn try_lock_shared(&self) -> io::Result<bool> {
+        carry_out(Operation::Lock(&self.path, self.id), || match self.file.try_lock_shared() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        })
+    }
+
     /// Reads bytes at a position, as many as there are up to the buffer's size. Does not move where the next write begins.
     ///
     /// # Errors

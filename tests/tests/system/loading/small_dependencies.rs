@@ -17,7 +17,7 @@ const FOREIGN: [&str; 24] = [
     "ratatui",
     "crossterm",
     "indicatif",
-    "comfy-table",
+    "console",
     "clap_complete",
     "tokio",
     "hyper",

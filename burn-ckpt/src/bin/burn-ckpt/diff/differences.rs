@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::answer::Failure;
 use crate::checking::hash_tensors;
 use crate::contents::{Contents, Part, TensorRow, scalar};
-use crate::terminal::figures::leaves;
+use crate::trainer_settings::{flat, of_training};
 
 /// A value that differs between the two checkpoints, or is in one of them only.
 pub struct Change {
@@ -23,6 +23,8 @@ pub struct MetadataChanges {
     /// Epoch, step, and the machine: compiler, system, hardware.
     pub facts: Vec<Change>,
     pub metrics: Vec<Change>,
+    /// The trainer's settings, but for what the runs are called and where their files are.
+    pub trainer: Vec<Change>,
     pub packages: Vec<Change>,
     pub git: Vec<Change>,
 }
@@ -114,7 +116,7 @@ impl Differences {
     /// Whether there is any difference.
     pub fn any(&self) -> bool {
         let in_metadata = self.metadata.as_ref().is_some_and(|metadata| {
-            [&metadata.facts, &metadata.metrics, &metadata.packages, &metadata.git]
+            [&metadata.facts, &metadata.metrics, &metadata.trainer, &metadata.packages, &metadata.git]
                 .iter()
                 .any(|changes| !changes.is_empty())
         });
@@ -175,6 +177,7 @@ fn metadata_changes(a: &Contents, b: &Contents) -> Option<MetadataChanges> {
     Some(MetadataChanges {
         facts,
         metrics: within("", &a["metrics"], &b["metrics"]),
+        trainer: changes("", &of_training(&a["trainer_config"]), &of_training(&b["trainer_config"])),
         packages: changes("", &packages(&a_ran["packages"]), &packages(&b_ran["packages"])),
         git: within("", &a_ran["git"], &b_ran["git"]),
     })
@@ -192,15 +195,6 @@ fn packages(list: &Value) -> Map<String, Value> {
         versions.entry(text("name").to_owned()).or_default().push(version);
     }
     versions.into_iter().map(|(name, versions)| (name, Value::from(versions.join(", ")))).collect()
-}
-
-fn flat(json: &Value) -> Map<String, Value> {
-    // A document that is null has no values.
-    leaves(json)
-        .into_iter()
-        .filter(|(path, value)| !(path.is_empty() && value.is_null()))
-        .map(|(path, value)| (path, value.clone()))
-        .collect()
 }
 
 fn scalars_of(part: &Part) -> Map<String, Value> {

@@ -15,9 +15,9 @@ use differences::Differences;
 
 /// Compare two checkpoints
 ///
-/// Compares sections, tensors, scalars (such as an optimizer's time steps), hyperparameters, metrics, epoch and
-/// step, git state, packages, compiler, system and hardware. Does not compare the names of runs and files,
-/// times, and the reasons of saves.
+/// Compares sections, tensors, scalars (such as an optimizer's time steps), hyperparameters, the trainer's
+/// settings, metrics, epoch and step, git state, packages, compiler, system and hardware. Does not compare the
+/// names, tags and places of runs and files, times, and the reasons of saves.
 ///
 /// Tensors are compared by the digests in the metadata, without reading them. For a file without metadata the
 /// digests are computed. (`burn-ckpt verify` compares a file with its metadata.)
@@ -45,7 +45,7 @@ pub fn run(args: &Args) -> Answer {
     for contents in [&a, &b] {
         if let Err(error) = &contents.metadata {
             say(format!(
-                "warning: {}: {}; metrics, epoch and step, git state, packages and machine are not compared",
+                "warning: {}: {}; metrics, trainer settings, epoch and step, git state, packages and machine are not compared",
                 contents.checkpoint.path().display(),
                 reason(error)
             ));

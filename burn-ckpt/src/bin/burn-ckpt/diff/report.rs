@@ -31,6 +31,7 @@ pub fn print(differences: &Differences, all: bool, output: &mut Output) -> Resul
     }
     list("hyperparameters", &differences.hparams, &plain)?;
     if let Some(metadata) = &differences.metadata {
+        list("trainer settings", &metadata.trainer, &plain)?;
         list("git", &metadata.git, &plain)?;
         list("packages", &metadata.packages, &plain)?;
     }
@@ -57,7 +58,9 @@ pub fn same(differences: &Differences) -> String {
     let by = source_of_digests(differences);
     match differences.metadata {
         Some(_) => {
-            format!("no difference in {always}, state and machine, metrics, git and packages\n(tensors {by})")
+            format!(
+                "no difference in {always}, state and machine, metrics, trainer settings, git and packages\n(tensors {by})"
+            )
         }
         None => format!("no difference in {always}\n(tensors {by})"),
     }
@@ -79,7 +82,7 @@ fn print_list(title: &str, rows: Vec<Vec<String>>, all: bool, output: &mut Outpu
     output.line(title)?;
     let mut table = Table::without_heading(vec![Align::Left; columns]);
     rows.into_iter().take(shown).for_each(|row| table.row(row));
-    table.lines(2).into_iter().try_for_each(|line| output.line(line))?;
+    output.table(table, 2)?;
     if more > 0 {
         output.line(format!("  and {} more (--all)", grouped(more)))?;
     }
@@ -124,6 +127,7 @@ pub fn as_json(differences: &Differences, a: &str, b: &str) -> Value {
         "state_and_machine": of(metadata.map(|metadata| &metadata.facts)),
         "metrics": of(metadata.map(|metadata| &metadata.metrics)),
         "hparams": of(Some(&differences.hparams)),
+        "trainer_config": of(metadata.map(|metadata| &metadata.trainer)),
         "git": of(metadata.map(|metadata| &metadata.git)),
         "packages": of(metadata.map(|metadata| &metadata.packages)),
         "scalars": of(Some(&differences.scalars)),

@@ -1,7 +1,9 @@
 //! `burn-ckpt ls`: the checkpoints of a run, or of several, as a table.
 
 pub mod listing;
+pub mod metric_mode;
 pub mod metrics;
+mod shortened;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -15,16 +17,19 @@ use serde_json::{Value, json};
 use crate::answer::{Answer, Failure};
 use crate::ls::listing::{Listing, Row, is_without_metadata, listings, reason};
 use crate::ls::metrics::{check_metrics, metrics_of};
-use crate::terminal::figures::{age, count, number, size};
+use crate::ls::shortened::{are_many, shown_rows, table_of_runs};
+use crate::terminal::figures::{age, count, grouped, number, size};
 use crate::terminal::output::{Output, say};
-use crate::terminal::table::{Align, Table};
+use crate::terminal::table::{Align, Cell, Table, Tone};
 
 /// List the checkpoints of a run, oldest first
 ///
 /// Prints one line per file: epoch (counted from 0), optimizer step, metrics, size, age, the links that point
 /// to it, and its state: whether its size is right (`burn-ckpt verify` reads the bytes), and "not finite" where a
-/// parameter was NaN or infinite when it was saved. In a directory of several runs, each is listed. A run that cannot be read is named on standard error, and the others are listed. Exit status
-/// 1 then, and if there is no checkpoint. Unfinished files are counted on standard error.
+/// parameter was NaN or infinite when it was saved. In a directory of several runs, each is listed; where that
+/// takes more than 50 lines, each run has one line, and a run of more than 50 checkpoints shows the newest and
+/// those that stand out. A run that cannot be read is named on standard error, and the others are listed. Exit
+/// status 1 then, and if there is no checkpoint. Unfinished files are counted on standard error.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -37,7 +42,10 @@ pub struct Args {
     /// List only checkpoints of runs with this tag; may be repeated, and all are needed then
     #[arg(long, value_name = "TAG")]
     tag: Vec<String>,
-    /// Print JSON, with all metrics
+    /// List all checkpoints, however many there are
+    #[arg(long)]
+    all: bool,
+    /// Print JSON: all checkpoints, with all metrics
     #[arg(long)]
     json: bool,
 }
@@ -51,21 +59,41 @@ pub fn run(args: &Args) -> Answer {
         let runs = listings.iter().map(listing_json).collect::<Result<Vec<Value>, Failure>>()?;
         output.json(&Value::from(runs))?;
     } else {
-        let now = Timestamp::now();
-        for (place, listing) in listings.iter().filter(|listing| !listing.is_empty()).enumerate() {
-            if listings.len() > 1 {
-                output.line(format!("{}{}:", if place > 0 { "\n" } else { "" }, listing.name))?;
-            }
-            for line in table(listing, &args.metrics, now).lines(0) {
-                output.line(line)?;
-            }
-        }
+        print(&listings, args, &mut output)?;
     }
     output.flush()?;
     listings.iter().filter(|listing| !listing.unfinished.is_empty()).for_each(say_unfinished);
     let unreadable: Vec<&Error> = listings.iter().flat_map(|listing| &listing.unreadable).collect();
     unreadable.iter().for_each(|error| say(format!("error: {}", chain(*error))));
     Ok(unreadable.is_empty())
+}
+
+fn print(listings: &[Listing], args: &Args, output: &mut Output) -> Result<(), Failure> {
+    let now = Timestamp::now();
+    // Who names metrics wants to see them.
+    if !args.all && args.metrics.is_empty() && are_many(listings) {
+        let table = table_of_runs(listings, now);
+        let runs = count(table.len(), "run");
+        output.table(table, 0)?;
+        output.flush()?;
+        say(format!(
+            "note: {runs}, a line each: --all lists their checkpoints, and burn-ckpt runs {} says how the runs did",
+            args.directory.display()
+        ));
+        return Ok(());
+    }
+    for (place, listing) in listings.iter().filter(|listing| !listing.is_empty()).enumerate() {
+        if listings.len() > 1 {
+            output.line(format!("{}{}:", if place > 0 { "\n" } else { "" }, listing.name))?;
+        }
+        let rows = shown_rows(listing, args.all);
+        let more = listing.rows.len() - rows.len();
+        output.table(table(listing, &rows, &args.metrics, now), 0)?;
+        if more > 0 {
+            output.line(format!("and {} older (--all)", grouped(more)))?;
+        }
+    }
+    Ok(())
 }
 
 /// Keeps the checkpoints whose runs have all of these tags.
@@ -108,14 +136,17 @@ fn say_unfinished(listing: &Listing) {
     ));
 }
 
-fn table(listing: &Listing, wanted: &[String], now: Timestamp) -> Table {
+fn table(listing: &Listing, rows: &[&Row], wanted: &[String], now: Timestamp) -> Table {
     let metrics = metrics_of(listing, wanted);
     let mut columns = vec![("file", Align::Left), ("epoch", Align::Right), ("step", Align::Right)];
     columns.extend(metrics.iter().map(|metric| (metric.as_str(), Align::Right)));
     columns.extend([("size", Align::Right), ("age", Align::Right)]);
     columns.extend([("links", Align::Left), ("state", Align::Left)]);
-    let mut table = Table::new(&columns);
-    for row in &listing.rows {
+    // From the least important: age, size, links, all metrics but the first from the right, epoch, step, the first metric.
+    let ranks = [0, 3, 2].into_iter().chain([1]).chain((1..metrics.len()).map(|_| 4));
+    let ranks = ranks.take(3 + metrics.len()).chain([6, 7, 5, 0]);
+    let mut table = Table::new(&columns).with_ranks(ranks);
+    for row in rows {
         let metadata = row.metadata.as_ref();
         let fact = |of: &dyn Fn(&Metadata) -> String| metadata.map(of).unwrap_or_default();
         let mut cells = vec![
@@ -126,14 +157,18 @@ fn table(listing: &Listing, wanted: &[String], now: Timestamp) -> Table {
         cells.extend(metrics.iter().map(|metric| {
             fact(&|metadata| metadata.metrics.get(metric).copied().map_or_else(String::new, number))
         }));
-        cells.extend([size(row.bytes), age(row.saved(), now), row.links.join(" "), state(row)]);
-        table.row(cells);
+        cells.extend([size(row.bytes), age(row.saved(), now)]);
+        let is_sound =
+            row.problem.is_none() && metadata.is_none_or(|metadata| metadata.found_non_finite().is_none());
+        let links = Cell::new(row.links.join(" "), Tone::Good);
+        let state = Cell::new(state(row), if is_sound { Tone::Plain } else { Tone::Bad });
+        table.row(cells.into_iter().map(Cell::from).chain([links, state]));
     }
     for link in &listing.dangling {
         let mut cells = vec![listing.shown(&link.path)];
         cells.resize(columns.len() - 1, String::new());
-        cells.push(format!("points to a missing file: {}", link.target.display()));
-        table.row(cells);
+        let state = format!("points to a missing file: {}", link.target.display());
+        table.row(cells.into_iter().map(Cell::from).chain([Cell::new(state, Tone::Bad)]));
     }
     table
 }

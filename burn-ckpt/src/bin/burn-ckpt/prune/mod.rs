@@ -17,7 +17,8 @@ use crate::answer::{Answer, Failure};
 use crate::checking::{all_processors, identity, verify_all};
 use crate::ls::listing::{Listing, Row, reason, run_of};
 use crate::terminal::figures::{count, size};
-use crate::terminal::output::{Output, in_one_line, say};
+use crate::terminal::output::{Output, say};
+use crate::terminal::printable::in_one_line;
 use rules::{Rule, parse_mode};
 
 /// Remove checkpoints of a run by rules that say which stay

@@ -7,13 +7,12 @@ use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 use burn_ckpt::Metadata;
-use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, link_name};
 use burn_ckpt::retention::{Candidate, KeepRule, MetricMode, TopK};
 use jiff::Timestamp;
-use serde_json::Value;
 
 use crate::answer::Failure;
 use crate::ls::listing::Row;
+use crate::ls::metric_mode::{configured_mode, mode_of_best_link};
 use crate::ls::metrics::unknown_metric;
 
 /// One rule.
@@ -137,36 +136,6 @@ fn choose_mode(
     }
 }
 
-/// The mode that a trainer's configuration states for a metric: that of the strategy `best` that ranks by it.
-fn configured_mode(trainer_config: &Value, metric: &str) -> Option<MetricMode> {
-    let strategies = trainer_config["strategies"].as_array()?;
-    let ranks_by_metric = |strategy: &&Value| {
-        let ranked_by = match &strategy["metric"] {
-            Value::Null => &trainer_config["primary_metric"],
-            named => named,
-        };
-        strategy["kind"] == "best" && ranked_by == metric
-    };
-    strategies.iter().filter(ranks_by_metric).find_map(|strategy| parse_mode(strategy["mode"].as_str()?).ok())
-}
-
-/// The mode by which the checkpoint that the run's `best` link points to is the best of all checkpoints.
-fn mode_of_best_link(rows: &[&Row], metric: &str, asked: Option<MetricMode>) -> Option<MetricMode> {
-    let link = link_name(&format!("best_{metric}")).ok()?;
-    let link = link.strip_suffix(CHECKPOINT_SUFFIX)?;
-    let value =
-        |row: &Row| row.metadata.as_ref()?.metrics.get(metric).copied().filter(|value| !value.is_nan());
-    let best = value(rows.iter().find(|row| row.links.iter().any(|name| name == link))?)?;
-    let others = || rows.iter().filter_map(|row| value(row));
-    match (others().all(|other| other >= best), others().all(|other| other <= best)) {
-        // With equal values both modes keep the same checkpoints.
-        (true, true) => asked.or(Some(MetricMode::Min)),
-        (true, false) => Some(MetricMode::Min),
-        (false, true) => Some(MetricMode::Max),
-        (false, false) => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,22 +163,5 @@ mod tests {
         ] {
             assert!(wrong.parse::<Rule>().is_err(), "{wrong:?}");
         }
-    }
-
-    #[test]
-    fn the_mode_is_that_of_the_strategy_that_ranks_by_the_metric() {
-        let config = serde_json::json!({
-            "primary_metric": "val_loss",
-            "strategies": [
-                { "kind": "last" },
-                { "kind": "best", "metric": null, "mode": "min" },
-                { "kind": "best", "metric": "val_accuracy", "mode": "max" },
-                { "kind": "best", "metric": "val_other", "mode": null },
-            ],
-        });
-        assert_eq!(configured_mode(&config, "val_loss"), Some(MetricMode::Min));
-        assert_eq!(configured_mode(&config, "val_accuracy"), Some(MetricMode::Max));
-        assert_eq!(configured_mode(&config, "val_other"), None);
-        assert_eq!(configured_mode(&Value::Null, "val_loss"), None);
     }
 }

@@ -14,14 +14,15 @@ use crate::ls::listing::reason;
 use crate::terminal::figures::{count, grouped, leaves, size, value};
 use crate::terminal::output::{Output, say};
 use crate::terminal::table::{Align, Table};
+use crate::trainer_settings::of_training;
 
 /// How many tensors are shown by default.
 const SHOWN_TENSORS: usize = 40;
 
 /// Show what is in a checkpoint
 ///
-/// Metadata, environment, hyperparameters, sections, and the model's tensors. Reads only the header, and
-/// verifies nothing. For a file without metadata, a warning is printed on standard error, and the rest is
+/// Metadata, environment, hyperparameters, the trainer's settings (those that are set; --all: all of them),
+/// sections, and the model's tensors. Reads only the header, and verifies nothing. For a file without metadata, a warning is printed on standard error, and the rest is
 /// shown.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
@@ -32,7 +33,7 @@ pub struct Args {
     /// Show all of the model's tensors
     #[arg(long)]
     tensors: bool,
-    /// Show the tensors of all sections, and the scalars
+    /// Show the tensors of all sections, the scalars, and all of the trainer's settings
     #[arg(long)]
     all: bool,
     /// Print everything as JSON
@@ -64,14 +65,25 @@ pub fn run(args: &Args) -> Answer {
 fn print(contents: &Contents, args: &Args, output: &mut Output) -> Result<(), Failure> {
     output.line(contents.checkpoint.path().display().to_string())?;
     output.line("")?;
-    let mut facts = Table::without_heading([Align::Left, Align::Left]);
+    let mut facts = Table::without_heading([Align::Left, Align::Left]).wrapped();
     for (name, text) in origin::facts(contents, Timestamp::now()) {
         facts.row([name.to_owned(), text]);
     }
-    print_table(output, facts)?;
+    output.table(facts, 2)?;
 
     output.line("\nhyperparameters")?;
-    print_table(output, pairs(&contents.hparams))?;
+    output.table(pairs(&contents.hparams), 2)?;
+
+    if let Ok(metadata) = &contents.metadata {
+        let mut settings = of_training(&metadata.trainer_config);
+        settings.retain(|_, setting| args.all || is_set(setting));
+        if !settings.is_empty() {
+            output.line("\ntrainer settings")?;
+            let mut table = Table::without_heading([Align::Left, Align::Left]).wrapped();
+            settings.iter().for_each(|(name, setting)| table.row([name.clone(), value(setting)]));
+            output.table(table, 2)?;
+        }
+    }
 
     output.line("\nsections")?;
     let columns = [("name", Align::Left), ("tensors", Align::Right), ("size", Align::Right)];
@@ -80,7 +92,7 @@ fn print(contents: &Contents, args: &Args, output: &mut Output) -> Result<(), Fa
         let (tensors, scalars) = (grouped(part.tensors.len()), grouped(part.section.scalars.len()));
         sections.row([part.name.clone(), tensors, size(part.bytes()), scalars]);
     }
-    print_table(output, sections)?;
+    output.table(sections, 2)?;
 
     let limit = if args.tensors || args.all { usize::MAX } else { SHOWN_TENSORS };
     for part in contents.sections.iter().filter(|part| args.all || part.name == Section::MODEL) {
@@ -90,6 +102,12 @@ fn print(contents: &Contents, args: &Args, output: &mut Output) -> Result<(), Fa
         }
     }
     Ok(())
+}
+
+/// Whether a setting is there to say something: most say nothing by being null, false or empty.
+fn is_set(setting: &Value) -> bool {
+    !matches!(setting, Value::Null | Value::Bool(false))
+        && setting.as_array().is_none_or(|list| !list.is_empty())
 }
 
 fn print_tensors(part: &Part, limit: usize, output: &mut Output) -> Result<(), Failure> {
@@ -123,7 +141,7 @@ fn print_tensors(part: &Part, limit: usize, output: &mut Output) -> Result<(), F
         cells.extend([tensor.dtype.clone(), format!("{:?}", tensor.shape), grouped(tensor.elements())]);
         table.row(cells);
     }
-    print_table(output, table)?;
+    output.table(table, 2)?;
     match part.tensors.len().saturating_sub(limit) {
         0 => Ok(()),
         more => output.line(format!("  and {} more (--tensors)", grouped(more))),
@@ -139,21 +157,17 @@ fn print_scalars(part: &Part, output: &mut Output) -> Result<(), Failure> {
     for (name, number) in &part.section.scalars {
         table.row([name.clone(), scalar(number).to_string()]);
     }
-    print_table(output, table)
+    output.table(table, 2)
 }
 
 /// A JSON value as a table of names and values.
 fn pairs(json: &Value) -> Table {
-    let mut table = Table::without_heading([Align::Left, Align::Left]);
+    let mut table = Table::without_heading([Align::Left, Align::Left]).wrapped();
     for (path, leaf) in leaves(json) {
         let name = if path.is_empty() { "(all)".to_owned() } else { path };
         table.row([name, value(leaf)]);
     }
     table
-}
-
-fn print_table(output: &mut Output, table: Table) -> Result<(), Failure> {
-    table.lines(2).into_iter().try_for_each(|line| output.line(line))
 }
 
 fn as_json(contents: &Contents) -> Result<Value, Failure> {

@@ -75,6 +75,16 @@ pub fn value(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
+/// The same, and a list of texts as these texts.
+pub fn words(json: &Value) -> String {
+    match json.as_array() {
+        Some(list) if list.iter().all(Value::is_string) => {
+            list.iter().map(value).collect::<Vec<_>>().join(", ")
+        }
+        _ => value(json),
+    }
+}
+
 /// The values in a JSON value with their paths, `optimizer.betas.0`, in the order of the document.
 pub fn leaves(value: &Value) -> Vec<(String, &Value)> {
     let mut found = Vec::new();
@@ -118,6 +128,12 @@ mod tests {
     fn counts_are_grouped() {
         assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!((count(1, "file"), count(0, "file")), ("1 file".to_owned(), "0 files".to_owned()));
+    }
+
+    #[test]
+    fn a_list_of_texts_is_shown_as_words() {
+        let shown = [serde_json::json!(["a", "b"]), serde_json::json!([]), serde_json::json!([1, "a"])];
+        assert_eq!(shown.map(|list| words(&list)), ["a, b", "", r#"[1,"a"]"#]);
     }
 
     #[test]

@@ -1,6 +1,9 @@
-//! Printing: standard output and standard error, tables, and how numbers are written.
+//! Printing: standard output and standard error, tables that fit a terminal, and how numbers are written.
 
 pub mod figures;
+mod fit;
 pub mod output;
+pub mod printable;
+mod screen;
 pub mod table;
 pub mod warnings;

@@ -1,24 +1,43 @@
 //! Standard output and standard error. If the reader of standard output closes it, the verb continues, so that the exit status is
-//! that of the whole answer. Control characters in texts from files are escaped, so that they cannot control the terminal.
+//! that of the whole answer.
 
-use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
 
+use indexmap::IndexSet;
 use serde_json::Value;
 
 use crate::answer::Failure;
+use crate::terminal::printable::{json_for_terminals, printable};
+use crate::terminal::screen::Screen;
+use crate::terminal::table::Table;
 
 /// Standard output, for results.
 pub struct Output {
     to: BufWriter<StdoutLock<'static>>,
     /// The reader has closed it.
     is_closed: bool,
+    screen: Screen,
+    /// The columns of tables for which the terminal has no room.
+    dropped: IndexSet<String>,
 }
 
 impl Output {
     pub fn new() -> Self {
-        Self { to: BufWriter::new(io::stdout().lock()), is_closed: false }
+        Self {
+            to: BufWriter::new(io::stdout().lock()),
+            is_closed: false,
+            screen: Screen::of_standard_output(),
+            dropped: IndexSet::new(),
+        }
+    }
+
+    /// Prints a table, on a terminal no wider than that. [`Output::flush`] says which columns were dropped.
+    pub fn table(&mut self, table: Table, indent: usize) -> Result<(), Failure> {
+        let fitted = table.fitted(indent, self.screen);
+        self.dropped.extend(fitted.dropped);
+        // The control characters of cells are escaped already; those that are left are colours.
+        fitted.lines.iter().try_for_each(|line| self.bytes(format!("{line}\n").as_bytes()))
     }
 
     /// Prints a line, or several.
@@ -40,13 +59,22 @@ impl Output {
         self.check(written)
     }
 
-    /// Passes what is buffered to the reader.
+    /// Passes what is buffered to the reader. Then says for which columns the terminal has no room.
     pub fn flush(&mut self) -> Result<(), Failure> {
         if self.is_closed {
             return Ok(());
         }
         let flushed = self.to.flush();
-        self.check(flushed)
+        self.check(flushed)?;
+        let dropped: Vec<String> = std::mem::take(&mut self.dropped).into_iter().collect();
+        if !dropped.is_empty() {
+            let columns = if dropped.len() == 1 { "column" } else { "columns" };
+            say(format!(
+                "note: the terminal has no room for the {columns} {}: widen it, or add --json",
+                dropped.join(", ")
+            ));
+        }
+        Ok(())
     }
 
     fn check(&mut self, written: io::Result<()>) -> Result<(), Failure> {
@@ -64,35 +92,4 @@ impl Output {
 /// Prints a line on standard error. A failure is ignored, as there is no other place to report it.
 pub fn say(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{}", printable(&text.to_string()));
-}
-
-/// A text with its control characters escaped, except for line ends.
-pub fn printable(text: &str) -> Cow<'_, str> {
-    let is_escaped = |c: char| c.is_control() && c != '\n';
-    if !text.contains(is_escaped) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_escaped(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
-    }
-    Cow::Owned(shown)
-}
-
-/// JSON with those control characters escaped that JSON may have: from U+007F on.
-fn json_for_terminals(json: &str) -> Cow<'_, str> {
-    let is_escaped = |c: char| c.is_control() && c != '\n';
-    if !json.contains(is_escaped) {
-        return Cow::Borrowed(json);
-    }
-    let mut shown = String::with_capacity(json.len());
-    for c in json.chars() {
-        if is_escaped(c) { shown.push_str(&format!("\\u{:04x}", u32::from(c))) } else { shown.push(c) }
-    }
-    Cow::Owned(shown)
-}
-
-/// The same with line ends escaped too.
-pub fn in_one_line(text: &str) -> String {
-    printable(text).replace('\n', "\\n")
 }

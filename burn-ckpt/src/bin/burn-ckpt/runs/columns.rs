@@ -1,0 +1,205 @@
+//! The columns of the table of runs: which there are, which are shown, and what stands in them.
+
+use std::collections::BTreeSet;
+
+use burn_ckpt::retention::MetricMode;
+use indexmap::IndexSet;
+use serde_json::{Map, Value};
+
+use crate::answer::Failure;
+use crate::runs::progress::Progress;
+use crate::runs::summary::RunSummary;
+use crate::trainer_settings::{OF_NAMES, first_part};
+
+/// How many hyperparameters and settings that differ are shown by default.
+const SHOWN_DIFFERENCES: usize = 10;
+/// Settings that say how checkpoints are saved, and a process behaves: the result of a training does not depend on them.
+const NOT_OF_THE_RESULT: [&str; 14] = [
+    "strategies",
+    "checkpoint_saving",
+    "max_epochs",
+    "lock",
+    "handle_signals",
+    "changed_hparams",
+    "slurm_requeue",
+    "when_busy",
+    "max_waiting_saves",
+    "max_file_bytes",
+    "failed_saves",
+    "device_timeout_seconds",
+    "restarts",
+    "model_summary_depth",
+];
+
+/// A column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Column {
+    Run,
+    Status,
+    Why,
+    Epochs,
+    Steps,
+    Best,
+    Time,
+    Size,
+    Age,
+    Started,
+    Checkpoints,
+    Metric(String),
+    Hparam(String),
+    Setting(String),
+}
+
+/// The columns that are not named by what a run has, each with its name.
+const NAMED: [(&str, Column); 11] = [
+    ("run", Column::Run),
+    ("status", Column::Status),
+    ("why", Column::Why),
+    ("epochs", Column::Epochs),
+    ("steps", Column::Steps),
+    ("best", Column::Best),
+    ("time", Column::Time),
+    ("size", Column::Size),
+    ("age", Column::Age),
+    ("started", Column::Started),
+    ("checkpoints", Column::Checkpoints),
+];
+
+impl Column {
+    /// Which of two columns stays where there is no room for both: that of the lower rank.
+    pub fn rank(&self) -> usize {
+        match self {
+            Self::Run | Self::Status => 0,
+            Self::Best | Self::Metric(_) => 1,
+            Self::Epochs => 2,
+            Self::Hparam(_) | Self::Setting(_) => 3,
+            Self::Why => 4,
+            Self::Steps => 5,
+            Self::Age | Self::Started => 6,
+            Self::Time => 7,
+            Self::Size | Self::Checkpoints => 8,
+        }
+    }
+
+    /// The heading. That of the best value names the metric and its direction if they are those of all runs.
+    pub fn heading(&self, runs: &[RunSummary]) -> String {
+        match self {
+            Self::Best => match same_best(runs) {
+                Some((metric, mode)) => format!("{metric}{}", direction(mode)),
+                None => "best".to_owned(),
+            },
+            Self::Metric(name) | Self::Hparam(name) | Self::Setting(name) => name.clone(),
+            named => name_of(named).to_owned(),
+        }
+    }
+}
+
+fn name_of(column: &Column) -> &'static str {
+    NAMED.iter().find(|(_, named)| named == column).map_or("", |(name, _)| name)
+}
+
+/// ` (min)`, or nothing for a metric of which the direction is unknown.
+pub fn direction(mode: Option<MetricMode>) -> &'static str {
+    match mode {
+        Some(MetricMode::Min) => " (min)",
+        Some(MetricMode::Max) => " (max)",
+        None => "",
+    }
+}
+
+/// The primary metric and its direction, if they are those of all runs.
+pub fn same_best(runs: &[RunSummary]) -> Option<(&str, Option<MetricMode>)> {
+    let best = runs.iter().filter_map(|run| run.progress.as_ref()?.best());
+    let mut all = best.map(|(metric, values)| (metric, values.best.map(|(mode, _)| mode)));
+    let first = all.next()?;
+    all.all(|other| other == first).then_some(first)
+}
+
+/// The column that a user names.
+pub fn find(key: &str, runs: &[RunSummary]) -> Result<Column, Failure> {
+    if let Some((_, column)) = NAMED.iter().find(|(name, _)| *name == key) {
+        return Ok(column.clone());
+    }
+    let progress = || runs.iter().filter_map(|run| run.progress.as_ref());
+    let is_metric = |name: &str| progress().any(|progress| progress.metrics.contains_key(name));
+    let is_hparam = |name: &str| progress().any(|progress| progress.hparams.contains_key(name));
+    let is_setting = |name: &str| progress().any(|progress| progress.settings.contains_key(name));
+    match key.split_once('.') {
+        Some(("metric", name)) if is_metric(name) => return Ok(Column::Metric(name.to_owned())),
+        Some(("hparam", name)) if is_hparam(name) => return Ok(Column::Hparam(name.to_owned())),
+        Some(("trainer", name)) if is_setting(name) => return Ok(Column::Setting(name.to_owned())),
+        _ => {}
+    }
+    match key {
+        key if is_metric(key) => Ok(Column::Metric(key.to_owned())),
+        key if is_hparam(key) => Ok(Column::Hparam(key.to_owned())),
+        key if is_setting(key) => Ok(Column::Setting(key.to_owned())),
+        _ => Err(unknown(key, runs)),
+    }
+}
+
+fn unknown(key: &str, runs: &[RunSummary]) -> Failure {
+    let progress = || runs.iter().filter_map(|run| run.progress.as_ref());
+    let list = |names: BTreeSet<&str>| match names.is_empty() {
+        true => "none".to_owned(),
+        false => names.into_iter().collect::<Vec<_>>().join(", "),
+    };
+    let metrics = progress().flat_map(|progress| progress.metrics.keys().map(String::as_str)).collect();
+    let keys = |map: fn(&Progress) -> &Map<String, Value>| -> BTreeSet<&str> {
+        progress().flat_map(|progress| map(progress).keys().map(String::as_str)).collect()
+    };
+    Failure::Usage(format!(
+        "no run has {key:?}. Columns: {}. Metrics: {}. Hyperparameters: {}. Trainer settings: {}",
+        NAMED.map(|(name, _)| name).join(", "),
+        list(metrics),
+        list(keys(|progress| &progress.hparams)),
+        list(keys(|progress| &progress.settings)),
+    ))
+}
+
+/// The columns that are shown: those that the user names, or the usual ones and those of what differs between the runs.
+pub fn chosen(wanted: &[String], runs: &[RunSummary]) -> Result<Vec<Column>, Failure> {
+    if !wanted.is_empty() {
+        return wanted.iter().map(|key| find(key, runs)).collect();
+    }
+    use Column::{Age, Best, Epochs, Run, Size, Status, Steps, Time, Why};
+    let mut columns = vec![Run, Status, Epochs, Steps, Best, Time, Size, Age];
+    columns.extend(differing(runs).into_iter().take(SHOWN_DIFFERENCES));
+    if runs.iter().any(|run| !run.status.why.is_empty()) {
+        columns.push(Why);
+    }
+    if runs.iter().all(|run| run.progress.as_ref().is_none_or(|progress| progress.best().is_none())) {
+        columns.retain(|column| *column != Best);
+    }
+    Ok(columns)
+}
+
+/// The hyperparameters and settings that differ between the runs: first those of which runs have several values, then those that only
+/// some runs have.
+pub fn differing(runs: &[RunSummary]) -> Vec<Column> {
+    let is_of_result =
+        |name: &str| !OF_NAMES.contains(&first_part(name)) && !NOT_OF_THE_RESULT.contains(&first_part(name));
+    let progress: Vec<&Progress> = runs.iter().filter_map(|run| run.progress.as_ref()).collect();
+    let hparams: Vec<&Map<String, Value>> = progress.iter().map(|progress| &progress.hparams).collect();
+    let settings: Vec<&Map<String, Value>> = progress.iter().map(|progress| &progress.settings).collect();
+    let [hparams, settings] = [&hparams, &settings].map(|of_runs| different_keys(of_runs));
+    let hparams = hparams.into_iter().map(|(name, is_partial)| (Column::Hparam(name), is_partial));
+    let settings = settings.into_iter().filter(|(name, _)| is_of_result(name));
+    let settings = settings.map(|(name, is_partial)| (Column::Setting(name), is_partial));
+    let mut all: Vec<(Column, bool)> = hparams.chain(settings).collect();
+    all.sort_by_key(|(_, is_partial)| *is_partial);
+    all.into_iter().map(|(column, _)| column).collect()
+}
+
+/// The keys of which the values differ, each with whether that is only because some runs do not have it.
+fn different_keys(of_runs: &[&Map<String, Value>]) -> Vec<(String, bool)> {
+    let keys: IndexSet<&String> = of_runs.iter().flat_map(|map| map.keys()).collect();
+    let compared = keys.into_iter().filter_map(|key| {
+        let mut values = of_runs.iter().filter_map(|map| map.get(key));
+        let first = values.next()?;
+        let differ = values.any(|value| value != first);
+        let is_missing = of_runs.iter().any(|map| !map.contains_key(key));
+        (differ || is_missing).then(|| (key.clone(), !differ))
+    });
+    compared.collect()
+}

@@ -1,0 +1,66 @@
+//! Which directories are runs, and a summary of each, of several at the same time.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use burn_ckpt::Error;
+use burn_ckpt::plumbing::{DEFAULT_LOGS, is_directory, start_scoped_work, storage};
+
+use crate::answer::Failure;
+use crate::checking::all_processors;
+use crate::ls::listing::run_of;
+use crate::runs::run_directory::is_run;
+use crate::runs::summary::RunSummary;
+
+/// The runs of a directory, by name: that of which it is the directory, or those in it. Other directories among them are listed as such.
+pub fn runs(directory: &Path) -> Result<Vec<RunSummary>, Failure> {
+    if let Some(run) = run_of(directory)? {
+        return Ok(vec![RunSummary::of(run.run_dir())]);
+    }
+    if is_run(directory)? {
+        return Ok(vec![RunSummary::of(directory)]);
+    }
+    let listed = storage::list(directory);
+    let failed = |source| Error::Io { action: "list", path: directory.to_path_buf(), source };
+    let paths = listed.map_err(failed)?.ok_or_else(|| failed(storage::not_found()))?;
+    // What cannot be seen could be a run.
+    let directories: Vec<PathBuf> =
+        paths.into_iter().filter(|path| is_directory(path).unwrap_or(true)).collect();
+    if directories.iter().any(|path| is_run(path).unwrap_or(true)) {
+        let is_shown = |path: &PathBuf| !is_hidden(path) || is_run(path).unwrap_or(true);
+        return Ok(summaries(&directories.into_iter().filter(is_shown).collect::<Vec<_>>()));
+    }
+    let below = directory.join(DEFAULT_LOGS);
+    match is_directory(&below)? {
+        true => runs(&below),
+        false => Err(Failure::Other(format!(
+            "{} has no run: name a directory of runs, a run's directory, or one with {DEFAULT_LOGS}",
+            directory.display()
+        ))),
+    }
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+/// A summary of each, in the order of the paths.
+fn summaries(paths: &[PathBuf]) -> Vec<RunSummary> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let Some(path) = paths.get(place) else { return done };
+            done.push((place, RunSummary::of(path)));
+        }
+    };
+    let mut found: Vec<(usize, RunSummary)> = thread::scope(|scope| {
+        let workers = 0..all_processors().get().min(paths.len());
+        let started: Vec<_> = workers.map(|_| start_scoped_work(scope, work)).collect();
+        started.into_iter().flat_map(|worker| worker.join()).collect()
+    });
+    found.sort_by_key(|(place, _)| *place);
+    found.into_iter().map(|(_, summary)| summary).collect()
+}

@@ -1,0 +1,81 @@
+//! `burn-ckpt runs`: the runs of a directory, a line each: how they ended, how far they are, their best value, and the settings in which
+//! they differ.
+
+mod columns;
+mod find;
+mod progress;
+mod report;
+mod run_directory;
+mod sort;
+mod status;
+mod summary;
+
+use std::path::PathBuf;
+
+use crate::answer::Answer;
+use crate::terminal::output::{Output, say};
+
+/// List the runs of a directory, a line each
+///
+/// Prints for each run its status, the epochs done and configured, the optimizer steps, the best value of its primary
+/// metric among its checkpoints, the training time, the size of its checkpoints, how long ago the newest was saved,
+/// and the hyperparameters and trainer settings in which the runs differ. Status:
+///
+///   running      a process holds the run's lock: which one
+///   done         its training is complete
+///   stopped      by a signal, from the dashboard, or by the program, and the state was saved
+///   failed       with an error or a panic, and the state before it was saved
+///   killed       its last process left the lock behind: a kill, a power loss, an abort
+///   never saved  it has no checkpoint
+///   damaged      none of its checkpoints can be read
+///   unreadable   a directory or file of it cannot be read
+///   unknown      none of these can be seen: the newest checkpoint does not say how the run ended
+///   not a run    another directory
+///
+/// --columns and --sort take: run, status, why, epochs, steps, best, time, size, age, started, checkpoints; the name of a
+/// metric; the path of a hyperparameter or of a trainer setting (seed, tags); or one of them with its kind before it:
+/// metric.loss, hparam.loss, trainer.seed. A metric's value is the best one among the checkpoints where the run says
+/// in which direction it is better, else the newest. A sort by metric shows the best run first.
+///
+/// Exit status 1 if a run cannot be read, and if there is no run.
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    /// A directory of runs, a run's directory, or the directory in which a program trains (with burn_trainer_logs)
+    #[arg(value_name = "DIR", default_value = ".")]
+    directory: PathBuf,
+    /// Sort by a column, metric, hyperparameter or setting; runs without a value come last
+    #[arg(long, value_name = "KEY")]
+    sort: Option<String>,
+    /// Turn the order around
+    #[arg(long)]
+    reverse: bool,
+    /// The columns to show
+    #[arg(long, value_name = "KEY,..", value_delimiter = ',', conflicts_with = "json")]
+    columns: Vec<String>,
+    /// Print JSON: everything of every run
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Answer {
+    let mut runs = find::runs(&args.directory)?;
+    let sorted_by = args.sort.as_ref().map(|key| columns::find(key, &runs)).transpose()?;
+    if let Some(column) = &sorted_by {
+        sort::by(&mut runs, column);
+    }
+    if args.reverse {
+        sort::reverse(&mut runs, sorted_by.as_ref());
+    }
+    let mut output = Output::new();
+    if args.json {
+        output.json(&report::as_json(&runs)?)?;
+    } else {
+        let columns = columns::chosen(&args.columns, &runs)?;
+        output.table(report::table(&runs, &columns, !args.columns.is_empty()), 0)?;
+    }
+    output.flush()?;
+    let unreadable: Vec<String> = runs.iter().flat_map(|run| run.unreadable.iter().cloned()).collect();
+    unreadable.iter().for_each(|error| say(format!("error: {error}")));
+    Ok(unreadable.is_empty())
+}

@@ -1,0 +1,122 @@
+//! How far a run is: what its newest checkpoint says, and the best values of its metrics among all of its checkpoints.
+
+use burn_ckpt::Metadata;
+use burn_ckpt::retention::MetricMode;
+use indexmap::IndexMap;
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::ls::listing::Row;
+use crate::ls::metric_mode::{configured_mode, mode_of_best_link, primary_metric};
+use crate::trainer_settings::flat;
+
+/// A run's progress.
+pub struct Progress {
+    /// Epochs that are done.
+    pub epochs: u64,
+    pub max_epochs: Option<u64>,
+    pub steps: u64,
+    pub seconds: f64,
+    pub started: Timestamp,
+    pub saved: Timestamp,
+    /// The metric that ranks its checkpoints.
+    pub primary: Option<String>,
+    /// In the order in which they were logged.
+    pub metrics: IndexMap<String, MetricValues>,
+    /// By their paths.
+    pub hparams: Map<String, Value>,
+    /// The trainer's whole configuration, by paths.
+    pub settings: Map<String, Value>,
+}
+
+/// The values of a metric.
+#[derive(Debug, Clone, Copy)]
+pub struct MetricValues {
+    /// In the newest checkpoint that has it.
+    pub newest: f64,
+    /// Its direction, and the best value among the checkpoints, if the run says whether lower or higher is better.
+    pub best: Option<(MetricMode, f64)>,
+}
+
+impl MetricValues {
+    /// The best value, or the newest.
+    pub fn shown(&self) -> f64 {
+        self.best.map_or(self.newest, |(_, best)| best)
+    }
+}
+
+impl Progress {
+    /// The progress of a run with these checkpoints, the oldest first. `state` is the state of the training in the newest one.
+    pub fn of(rows: &[Row], newest: &Row, state: &Value) -> Option<Self> {
+        let metadata = newest.metadata.as_ref()?;
+        let config = &metadata.trainer_config;
+        let is_complete = state["epoch_complete"].as_bool().unwrap_or_default();
+        Some(Self {
+            epochs: metadata.epoch + u64::from(is_complete),
+            max_epochs: config["max_epochs"].as_u64(),
+            steps: metadata.global_step,
+            seconds: metadata.training_time_seconds,
+            started: metadata.start_timestamp,
+            saved: metadata.checkpoint_timestamp,
+            primary: primary_metric(config).map(str::to_owned),
+            metrics: metrics(rows, metadata, state),
+            hparams: flat(&metadata.hparams),
+            settings: flat(config),
+        })
+    }
+
+    /// Whether the state has all epochs or steps of the configuration: of a checkpoint of an earlier version, which does not say that
+    /// the run is done.
+    pub fn is_complete(&self, state: &Value) -> bool {
+        let is_end = state["ended"].is_null();
+        let max_steps = self.settings.get("max_steps").and_then(Value::as_u64);
+        is_end
+            && (self.max_epochs.is_some_and(|max| self.epochs >= max)
+                || max_steps.is_some_and(|max| self.steps >= max))
+    }
+
+    /// The values of the primary metric.
+    pub fn best(&self) -> Option<(&str, MetricValues)> {
+        let primary = self.primary.as_deref()?;
+        Some((primary, *self.metrics.get(primary)?))
+    }
+}
+
+fn metrics(rows: &[Row], newest: &Metadata, state: &Value) -> IndexMap<String, MetricValues> {
+    let whole: Vec<&Row> = rows.iter().filter(|row| row.problem.is_none()).collect();
+    let metadata = || whole.iter().filter_map(|row| row.metadata.as_ref());
+    let mut found: IndexMap<String, MetricValues> = IndexMap::new();
+    for (name, value) in metadata().flat_map(|metadata| &metadata.metrics) {
+        found.insert(name.clone(), MetricValues { newest: *value, best: None });
+    }
+    for (name, values) in &mut found {
+        let of_all = || metadata().filter_map(|metadata| metadata.metrics.get(name)).copied();
+        let Some(mode) = mode(&whole, newest, state, name) else { continue };
+        let numbers = of_all().filter(|value| !value.is_nan());
+        let best = numbers.reduce(|best, value| match mode {
+            MetricMode::Max => best.max(value),
+            MetricMode::Min => best.min(value),
+        });
+        values.best = Some((mode, best.unwrap_or(f64::NAN)));
+    }
+    found
+}
+
+/// In which direction a metric is better, as far as the run says it.
+fn mode(rows: &[&Row], newest: &Metadata, state: &Value, metric: &str) -> Option<MetricMode> {
+    let of_strategy = || {
+        let modes = state["modes"].as_object()?;
+        let (_, mode) = modes.iter().find(|(strategy, _)| {
+            strategy.split_once(':').is_some_and(|(_, ranked_by)| ranked_by == metric)
+        })?;
+        serde_json::from_value(mode.clone()).ok()
+    };
+    let of_link = || {
+        let values = rows.iter().filter_map(|row| row.metadata.as_ref()?.metrics.get(metric));
+        let mut values = values.filter(|value| !value.is_nan());
+        let first = values.next()?;
+        // Of one value no direction can be seen.
+        values.any(|value| value != first).then(|| mode_of_best_link(rows, metric, None)).flatten()
+    };
+    of_strategy().or_else(|| configured_mode(&newest.trainer_config, metric)).or_else(of_link)
+}

@@ -1,0 +1,149 @@
+//! The runs as a table, and as JSON.
+
+use burn_ckpt::plumbing::numbers;
+use indexmap::IndexMap;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::answer::Failure;
+use crate::runs::columns::{Column, direction, same_best};
+use crate::runs::progress::{MetricValues, Progress};
+use crate::runs::status::StatusKind;
+use crate::runs::summary::RunSummary;
+use crate::terminal::figures::{age, grouped, moment, number, size, span, words};
+use crate::terminal::table::{Align, Cell, Table, Tone};
+
+/// A row for each run. `is_chosen` says that the user named the columns: then the last ones are dropped first where there is no room.
+pub fn table(runs: &[RunSummary], columns: &[Column], is_chosen: bool) -> Table {
+    let now = Timestamp::now();
+    let is_text = |column: &Column| match column {
+        Column::Run | Column::Status | Column::Why => true,
+        Column::Hparam(_) | Column::Setting(_) => runs.iter().any(|run| {
+            let value = run.progress.as_ref().and_then(|progress| setting(progress, column));
+            value.is_some_and(|value| !value.is_number() && !value.is_null())
+        }),
+        Column::Best => same_best(runs).is_none(),
+        _ => false,
+    };
+    let align = |column: &Column| if is_text(column) { Align::Left } else { Align::Right };
+    let headings: Vec<(String, Align)> =
+        columns.iter().map(|column| (column.heading(runs), align(column))).collect();
+    let ranks = columns.iter().enumerate();
+    let ranks = ranks.map(|(place, column)| if is_chosen { place } else { column.rank() });
+    let mut table = Table::new(&headings).with_ranks(ranks);
+    let names_metric = same_best(runs).is_none();
+    for run in runs {
+        table.row(columns.iter().map(|column| cell(run, column, names_metric, now)));
+    }
+    table
+}
+
+fn cell(run: &RunSummary, column: &Column, names_metric: bool, now: Timestamp) -> Cell {
+    let is_known = run.checkpoints > 0;
+    let of_files = |text: String| if is_known { text } else { String::new() };
+    let text = match (column, &run.progress) {
+        (Column::Run, _) => run.name.clone(),
+        (Column::Status, _) => return Cell::new(run.status.kind.text(), tone(run.status.kind)),
+        (Column::Why, _) => run.status.why.clone(),
+        (Column::Size, _) => of_files(size(run.bytes)),
+        (Column::Checkpoints, _) => of_files(grouped(run.checkpoints)),
+        (_, None) => String::new(),
+        (Column::Epochs, Some(progress)) => match progress.max_epochs {
+            Some(max) => format!("{}/{max}", progress.epochs),
+            None => progress.epochs.to_string(),
+        },
+        (Column::Steps, Some(progress)) => progress.steps.to_string(),
+        (Column::Time, Some(progress)) => span(progress.seconds),
+        (Column::Age, Some(progress)) => age(progress.saved, now),
+        (Column::Started, Some(progress)) => moment(progress.started),
+        (Column::Best, Some(progress)) => best(progress, names_metric),
+        (Column::Metric(name), Some(progress)) => {
+            progress.metrics.get(name).map(|values| number(values.shown())).unwrap_or_default()
+        }
+        (Column::Hparam(_) | Column::Setting(_), Some(progress)) => {
+            setting(progress, column).map(words).unwrap_or_default()
+        }
+    };
+    Cell::from(text)
+}
+
+fn setting<'a>(progress: &'a Progress, column: &Column) -> Option<&'a Value> {
+    match column {
+        Column::Hparam(name) => progress.hparams.get(name),
+        Column::Setting(name) => progress.settings.get(name),
+        _ => None,
+    }
+}
+
+fn best(progress: &Progress, names_metric: bool) -> String {
+    match progress.best() {
+        None => String::new(),
+        Some((_, values)) if !names_metric => number(values.shown()),
+        Some((metric, values)) => {
+            let mode = values.best.map(|(mode, _)| mode);
+            format!("{metric} {}{}", number(values.shown()), direction(mode))
+        }
+    }
+}
+
+fn tone(status: StatusKind) -> Tone {
+    match status {
+        StatusKind::Running => Tone::Good,
+        StatusKind::Failed | StatusKind::Killed | StatusKind::Damaged | StatusKind::Unreadable => Tone::Bad,
+        StatusKind::NeverSaved | StatusKind::NotARun => Tone::Faint,
+        StatusKind::Done | StatusKind::Stopped | StatusKind::Unknown => Tone::Plain,
+    }
+}
+
+/// Everything of every run. What is unknown is null.
+pub fn as_json(runs: &[RunSummary]) -> Result<Value, Failure> {
+    runs.iter().map(run_json).collect::<Result<Vec<Value>, Failure>>().map(Value::from)
+}
+
+fn run_json(run: &RunSummary) -> Result<Value, Failure> {
+    let progress = run.progress.as_ref();
+    let best = progress.and_then(Progress::best).map(|(metric, values)| {
+        Ok::<Value, Failure>(json!({
+            "metric": metric,
+            "mode": values.best.map(|(mode, _)| mode),
+            "value": json_number(values.shown())?,
+        }))
+    });
+    let metrics = progress.map(|progress| {
+        let metrics = progress.metrics.iter();
+        let described = |(name, values): (&String, &MetricValues)| {
+            let best = values.best.map(|(_, best)| json_number(best)).transpose()?;
+            Ok((name.clone(), json!({ "newest": json_number(values.newest)?, "best": best })))
+        };
+        metrics.map(described).collect::<Result<serde_json::Map<_, _>, Failure>>()
+    });
+    Ok(json!({
+        "run": run.name,
+        "directory": run.directory.display().to_string(),
+        "status": run.status.kind.text(),
+        "why": run.status.why,
+        "epochs": progress.map(|progress| progress.epochs),
+        "max_epochs": progress.and_then(|progress| progress.max_epochs),
+        "steps": progress.map(|progress| progress.steps),
+        "best": best.transpose()?,
+        "metrics": metrics.transpose()?,
+        "training_time_seconds": progress.map(|progress| progress.seconds),
+        "start_timestamp": progress.map(|progress| progress.started),
+        "checkpoint_timestamp": progress.map(|progress| progress.saved),
+        "checkpoints": run.checkpoints,
+        "broken_checkpoints": run.broken,
+        "size_bytes": run.bytes,
+        "hparams": progress.map(|progress| &progress.hparams),
+        "trainer_config": progress.map(|progress| &progress.settings),
+        "unreadable": run.unreadable,
+    }))
+}
+
+/// As the metadata writes metrics: `"NaN"`, `"inf"` and `"-inf"` where JSON has no number.
+fn json_number(value: f64) -> Result<Value, Failure> {
+    let one = IndexMap::from([(String::new(), value)]);
+    let written = numbers::serialize(&one, serde_json::value::Serializer);
+    let mut written =
+        written.map_err(|error| Failure::Other(format!("a metric cannot be written as JSON: {error}")))?;
+    Ok(written[""].take())
+}

@@ -1,0 +1,100 @@
+//! What is known of a run: its status, its progress, and how much its checkpoints take.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, is_directory};
+use burn_ckpt::{Checkpoint, RunLayout, chain};
+use serde_json::Value;
+
+use crate::checking::identity;
+use crate::ls::listing::{Listing, Row, reason};
+use crate::runs::progress::Progress;
+use crate::runs::run_directory::is_run;
+use crate::runs::status::{Status, StatusKind};
+use crate::terminal::figures::count;
+
+/// A run, or what stands in its place.
+pub struct RunSummary {
+    /// Its directory's name.
+    pub name: String,
+    pub directory: PathBuf,
+    pub status: Status,
+    /// From its newest checkpoint; `None` if none can be read.
+    pub progress: Option<Progress>,
+    /// The files with a checkpoint's name.
+    pub checkpoints: usize,
+    /// Those of them that are not whole.
+    pub broken: usize,
+    /// The bytes of its checkpoints, a file of two names once.
+    pub bytes: u64,
+    /// What cannot be read.
+    pub unreadable: Vec<String>,
+}
+
+impl RunSummary {
+    /// The summary of a directory. It never fails: what cannot be read is its status.
+    pub fn of(directory: &Path) -> Self {
+        let layout = RunLayout::at(directory);
+        let checkpoints = directory.join(CHECKPOINT_DIR);
+        let found = is_run(directory).and_then(|is_run| match is_run && is_directory(&checkpoints)? {
+            true => Ok((is_run, Some(Listing::of_run(&layout)?))),
+            false => Ok((is_run, None)),
+        });
+        let mut summary = Self {
+            name: layout.run_id().to_owned(),
+            directory: directory.to_path_buf(),
+            status: Status::new(StatusKind::NotARun, ""),
+            progress: None,
+            checkpoints: 0,
+            broken: 0,
+            bytes: 0,
+            unreadable: Vec::new(),
+        };
+        match found {
+            Ok((true, listing)) => summary.fill(listing),
+            Ok((false, _)) => {}
+            Err(error) => {
+                summary.unreadable.push(chain(&error));
+                summary.status = Status::new(StatusKind::Unreadable, chain(&error));
+            }
+        }
+        summary
+    }
+
+    fn fill(&mut self, listing: Option<Listing>) {
+        let (mut rows, mut unreadable) = (Vec::new(), Vec::new());
+        if let Some(listing) = listing {
+            // `.` has no name of its own.
+            self.name = listing.name;
+            (rows, unreadable) = (listing.rows, listing.unreadable);
+        }
+        self.unreadable = unreadable.iter().map(|error| chain(error)).collect();
+        self.checkpoints = rows.len();
+        self.broken = rows.iter().filter(|row| row.problem.is_some()).count();
+        let mut files = HashSet::new();
+        let once = rows.iter().filter(|row| files.insert(identity(&row.path)));
+        self.bytes = once.map(|row| row.bytes).fold(0, u64::saturating_add);
+        let newest = rows.iter().rfind(|row| row.problem.is_none() && row.metadata.is_some());
+        let state = newest.map_or(Value::Null, |row| self.trainer_state(row));
+        self.progress = newest.and_then(|newest| Progress::of(&rows, newest, &state));
+        let reasons = rows.iter().rev().filter_map(|row| row.problem.as_ref().map(reason));
+        self.status = Status::of(&self.directory, self.progress.as_ref(), &state, reasons.collect());
+        if self.status.kind == StatusKind::NeverSaved && !self.unreadable.is_empty() {
+            self.status = Status::new(StatusKind::Unreadable, self.unreadable.join("; "));
+        }
+        if self.progress.is_some() && self.broken > 0 {
+            let broken = format!("{} of {} not whole", self.broken, count(self.checkpoints, "checkpoint"));
+            self.status.add(&broken);
+        }
+    }
+
+    /// The state of the training in a checkpoint. Null where there is none.
+    fn trainer_state(&mut self, row: &Row) -> Value {
+        let read = Checkpoint::open(&row.path).and_then(|checkpoint| checkpoint.trainer_state());
+        read.unwrap_or_else(|error| {
+            self.unreadable.push(chain(&error));
+            Value::Null
+        })
+    }
+}

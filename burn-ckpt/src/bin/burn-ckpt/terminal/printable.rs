@@ -1,0 +1,34 @@
+//! Texts from files, with their control characters escaped, so that they cannot control the terminal.
+
+use std::borrow::Cow;
+
+/// A text with its control characters escaped, except for line ends.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let is_escaped = |c: char| c.is_control() && c != '\n';
+    if !text.contains(is_escaped) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_escaped(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    Cow::Owned(shown)
+}
+
+/// JSON with those control characters escaped that JSON may have: from U+007F on.
+pub fn json_for_terminals(json: &str) -> Cow<'_, str> {
+    let is_escaped = |c: char| c.is_control() && c != '\n';
+    if !json.contains(is_escaped) {
+        return Cow::Borrowed(json);
+    }
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_escaped(c) { shown.push_str(&format!("\\u{:04x}", u32::from(c))) } else { shown.push(c) }
+    }
+    Cow::Owned(shown)
+}
+
+/// The same with line ends escaped too.
+pub fn in_one_line(text: &str) -> String {
+    printable(text).replace('\n', "\\n")
+}

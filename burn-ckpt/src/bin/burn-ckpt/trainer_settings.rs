@@ -1,0 +1,32 @@
+//! The trainer's configuration as it stands in a checkpoint's metadata: its settings by their paths, and which of them say what a run is
+//! called and where its files are, and not how it is trained.
+
+use serde_json::{Map, Value};
+
+use crate::terminal::figures::leaves;
+
+/// Settings of the names and places of a run and its files, and of one start of it.
+pub const OF_NAMES: [&str; 10] =
+    ["run_id", "name", "project", "tags", "notes", "root", "logs", "ckpt_path", "overwrite", "rank"];
+
+/// The settings that say how a run is trained and saved, by their paths.
+pub fn of_training(trainer_config: &Value) -> Map<String, Value> {
+    let mut settings = flat(trainer_config);
+    settings.retain(|path, _| !OF_NAMES.contains(&first_part(path)));
+    settings
+}
+
+/// The first name in the path of a setting.
+pub fn first_part(path: &str) -> &str {
+    path.split('.').next().unwrap_or_default()
+}
+
+/// The values of a JSON document by their paths.
+pub fn flat(json: &Value) -> Map<String, Value> {
+    // A document that is null has no values.
+    leaves(json)
+        .into_iter()
+        .filter(|(path, value)| !(path.is_empty() && value.is_null()))
+        .map(|(path, value)| (path, value.clone()))
+        .collect()
+}

@@ -1,0 +1,50 @@
+//! `burn-ckpt show` and `diff` know the trainer's configuration.
+
+use burn_trainer::TrainerConfig;
+use serde_json::{Value, json};
+use system_tests::programs::commands::{burn_ckpt, ended_with, stdout};
+use system_tests::{config, train};
+
+fn trained(change: impl FnOnce(TrainerConfig) -> TrainerConfig) -> (tempfile::TempDir, String) {
+    let root = tempfile::tempdir().unwrap();
+    train(change(config(root.path(), 1))).unwrap();
+    let last = root.path().join("burn_trainer_logs/r1/last").display().to_string();
+    (root, last)
+}
+
+#[test]
+fn two_runs_that_differ_in_their_seed_alone_say_so() {
+    let (_a, a) = trained(|config| config);
+    let (_b, b) = trained(|config| config.with_seed(7).with_tags(["other"]).with_name("second"));
+    let (out, _) = ended_with(&burn_ckpt(&[&"diff", &a, &b, &"--json"]), 1);
+    let differences: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(differences["trainer_config"], json!([{ "name": "seed", "a": 42, "b": 7 }]));
+    let (out, _) = ended_with(&burn_ckpt(&[&"diff", &a, &b]), 1);
+    assert!(out.contains("trainer settings\n  seed  42  7\n"), "{out}");
+}
+
+#[test]
+fn settings_are_shown_with_their_paths_and_those_that_are_not_set_on_demand() {
+    let (_root, last) = trained(|config| {
+        config
+            .with_seed(7)
+            .with_tags(["a", "b"])
+            .with_notes("before the\nnew data")
+            .with_last(burn_trainer::strategy::Last::new().with_every_n_steps(5))
+    });
+    let text = stdout(&burn_ckpt(&[&"show", &last]));
+    let settings = text.split("\ntrainer settings\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let has = |name: &str| settings.lines().any(|line| line.split_whitespace().next() == Some(name));
+    assert!(
+        has("seed") && has("strategies.1.every_n_steps") && !has("max_steps") && !has("overwrite"),
+        "{settings}"
+    );
+    assert!(
+        text.contains("  tags ") && text.contains("a, b\n") && text.contains("before the\\nnew data\n"),
+        "{text}"
+    );
+    let all = stdout(&burn_ckpt(&[&"show", &last, &"--all"]));
+    assert!(all.contains("  max_steps ") && all.contains("null"), "{all}");
+    let whole: Value = serde_json::from_str(&stdout(&burn_ckpt(&[&"show", &last, &"--json"]))).unwrap();
+    assert_eq!(whole["metadata"]["trainer_config"]["seed"], 7);
+}

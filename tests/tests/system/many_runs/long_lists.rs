@@ -1,0 +1,74 @@
+//! `burn-ckpt ls` of many runs and of many checkpoints: short by default, everything where it is asked for.
+
+use std::fs;
+
+use serde_json::Value;
+use system_tests::programs::commands::{burn_ckpt, ended_with, stdout};
+use system_tests::run_files::{checkpoints, copy_checkpoint, copy_tree, run_dir};
+use system_tests::{config, train};
+
+#[test]
+fn many_runs_have_a_line_each_and_all_of_their_checkpoints_are_a_flag_away() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let logs = root.path().join("burn_trainer_logs");
+    for number in 2..=58 {
+        copy_tree(&run_dir(root.path()), &logs.join(format!("r{number}")));
+    }
+    fs::remove_file(logs.join("r7/checkpoint/last/epoch=0-step=10.ckpt")).unwrap();
+    let (short, note) = ended_with(&burn_ckpt(&[&"ls", &logs]), 0);
+    assert_eq!(short.lines().count(), 59, "{short}");
+    assert!(
+        note.contains("58 runs, a line each") && note.contains("--all") && note.contains("burn-ckpt runs"),
+        "{note}"
+    );
+    let line =
+        |name: &str| short.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap().to_owned();
+    let words = |name: &str| {
+        line(name)
+            .split("  ")
+            .map(|cell| cell.trim().to_owned())
+            .filter(|cell| !cell.is_empty())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(words("r2")[..4], ["r2", "2", "0", "10"]);
+    assert_eq!(
+        (words("r7")[1].as_str(), words("r7").last().unwrap().as_str()),
+        ("1", "1 link to missing files")
+    );
+
+    let (all, note) = ended_with(&burn_ckpt(&[&"ls", &logs, &"--all"]), 0);
+    assert_eq!((all.matches("best/epoch=0-step=10.ckpt").count(), note.as_str()), (58, ""));
+    let listed: Value = serde_json::from_str(&stdout(&burn_ckpt(&[&"ls", &logs, &"--json"]))).unwrap();
+    assert_eq!(
+        listed
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|run| run["checkpoints"].as_array().unwrap().len())
+            .sum::<usize>(),
+        115
+    );
+}
+
+#[test]
+fn of_many_checkpoints_the_newest_and_those_that_stand_out_are_listed() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let directory = checkpoints(root.path());
+    for number in 0..70 {
+        copy_checkpoint(&directory.join("last.ckpt"), &directory.join(format!("last/{number:02}.ckpt")));
+    }
+    fs::write(directory.join("last/03.ckpt"), "not a checkpoint").unwrap();
+    let run = run_dir(root.path());
+    let text = stdout(&burn_ckpt(&[&"ls", &run]));
+    let shown = text.lines().filter(|line| line.contains(".ckpt")).count();
+    let rest = text.lines().last().unwrap();
+    assert_eq!(rest, format!("and {} older (--all)", 72 - shown));
+    assert!((50..55).contains(&shown), "{text}");
+    for name in ["last/03.ckpt", "best/epoch=0-step=10.ckpt", "last/epoch=0-step=10.ckpt"] {
+        assert!(text.contains(name), "{name}: {text}");
+    }
+    let all = stdout(&burn_ckpt(&[&"ls", &run, &"--all"]));
+    assert_eq!(all.lines().count(), 73);
+}

@@ -1,0 +1,220 @@
+//! `burn-ckpt runs`: a line for each run with what its files say, in the order that the user asks for.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use burn_ckpt::retention::MetricMode;
+use burn_trainer::TrainerConfig;
+use burn_trainer::strategy::MetricConfig;
+use serde_json::{Value, json};
+use system_tests::models::small::Script;
+use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stderr, stdout};
+use system_tests::run_files::{copy_tree, metadata};
+use system_tests::{config, train, train_scored, train_scripted};
+
+fn runs(directory: &Path, more: &[&str]) -> Vec<Value> {
+    let mut command = burn_ckpt_command();
+    let output = command.arg("runs").arg(directory).arg("--json").args(more).output().unwrap();
+    serde_json::from_str::<Value>(&stdout(&output)).unwrap().as_array().unwrap().clone()
+}
+
+fn names(runs: &[Value]) -> Vec<&str> {
+    runs.iter().map(|run| run["run"].as_str().unwrap()).collect()
+}
+
+/// A run with a metric of these values, one for each epoch.
+fn scored(root: &Path, run: &str, mode: MetricMode, scores: &[f64]) {
+    let metric = MetricConfig::new("val_score").with_mode(mode);
+    let config = config(root, scores.len()).with_run_id(run).with_primary_metric(metric);
+    train_scored(config, scores).unwrap();
+}
+
+fn logs(root: &Path) -> PathBuf {
+    root.join("burn_trainer_logs")
+}
+
+#[test]
+fn each_run_has_what_its_checkpoints_say() {
+    let root = tempfile::tempdir().unwrap();
+    scored(root.path(), "a", MetricMode::Min, &[3.0, 1.0, 2.0]);
+    let run = &runs(root.path(), &[])[0];
+    let directory = logs(root.path()).join("a/checkpoint");
+    let (last, best) =
+        (metadata(&directory.join("last.ckpt")), metadata(&directory.join("best_val_score.ckpt")));
+    assert_eq!((&run["run"], &run["status"], &run["why"]), (&json!("a"), &json!("done"), &json!("")));
+    assert_eq!((&run["epochs"], &run["max_epochs"]), (&json!(3), &last["trainer_config"]["max_epochs"]));
+    assert_eq!(run["steps"], last["global_step"]);
+    for key in ["training_time_seconds", "start_timestamp", "checkpoint_timestamp", "hparams"] {
+        assert_eq!(run[key], last[key], "{key}");
+    }
+    assert_eq!(
+        run["best"],
+        json!({ "metric": "val_score", "mode": "min", "value": best["metrics"]["val_score"] })
+    );
+    assert_eq!(run["metrics"]["val_score"], json!({ "newest": 2.0, "best": 1.0 }));
+    assert_eq!(run["trainer_config"]["seed"], last["trainer_config"]["seed"]);
+    // best and last are files of their own here: two states.
+    let sizes = ["best/epoch=1-step=20.ckpt", "last/epoch=2-step=30.ckpt"];
+    let bytes: u64 = sizes.iter().map(|file| fs::metadata(directory.join(file)).unwrap().len()).sum();
+    assert_eq!((&run["size_bytes"], &run["checkpoints"]), (&json!(bytes), &json!(2)));
+}
+
+#[test]
+fn a_file_with_two_names_counts_once() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let directory = logs(root.path()).join("r1/checkpoint");
+    let bytes = fs::metadata(directory.join("last/epoch=0-step=10.ckpt")).unwrap().len();
+    assert_eq!(runs(root.path(), &[])[0]["size_bytes"], bytes);
+    // Files of their own, as on a file system without hard links.
+    let name = directory.join("best/epoch=0-step=10.ckpt");
+    let content = fs::read(&name).unwrap();
+    fs::remove_file(&name).unwrap();
+    fs::write(&name, content).unwrap();
+    assert_eq!(runs(root.path(), &[])[0]["size_bytes"], 2 * bytes);
+}
+
+#[test]
+fn runs_are_found_from_a_projects_directory_by_their_own_and_from_within() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir_all(root.path().join("src")).unwrap();
+    for run in ["a", "b"] {
+        train(config(root.path(), 1).with_run_id(run)).unwrap();
+    }
+    let logs = logs(root.path());
+    assert_eq!(names(&runs(root.path(), &[])), ["a", "b"]);
+    assert_eq!(names(&runs(&logs, &[])), ["a", "b"]);
+    assert_eq!(names(&runs(&logs.join("b"), &[])), ["b"]);
+    assert_eq!(names(&runs(&logs.join("b/checkpoint"), &[])), ["b"]);
+    for (directory, expected) in [(root.path().to_path_buf(), vec!["a", "b"]), (logs.join("a"), vec!["a"])] {
+        let output = burn_ckpt_command().args(["runs", "--json"]).current_dir(directory).output().unwrap();
+        let found: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        assert_eq!(names(found.as_array().unwrap()), expected);
+    }
+    let (out, err) = ended_with(&burn_ckpt(&[&"runs", &root.path().join("src")]), 1);
+    assert!(out.is_empty() && err.contains("src has no run: name a directory of runs"), "{err}");
+}
+
+#[test]
+fn what_differs_between_the_runs_has_columns_and_what_does_not_has_none() {
+    let root = tempfile::tempdir().unwrap();
+    let small = |run: &str, seed| config(root.path(), 1).with_run_id(run).with_seed(seed);
+    train(small("a", 1).with_tags(["x"]).with_notes("one")).unwrap();
+    train(small("b", 2)).unwrap();
+    let heading = || {
+        let text = stdout(&burn_ckpt(&[&"runs", &root.path()]));
+        text.lines()
+            .next()
+            .unwrap()
+            .split("  ")
+            .map(|name| name.trim().to_owned())
+            .filter(|name| !name.is_empty())
+            .collect::<Vec<_>>()
+    };
+    let always = ["run", "status", "epochs", "steps", "val_loss (min)", "time", "size", "age"];
+    assert_eq!(heading(), [&always[..], &["seed"]].concat());
+    train_scripted(small("c", 1), Script { hidden: 9, ..Script::default() }).unwrap();
+    assert_eq!(heading(), [&always[..], &["hidden", "seed"]].concat());
+    let text = stdout(&burn_ckpt(&[&"runs", &root.path(), &"--columns", &"run,hidden,trainer.seed,tags"]));
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(
+        rows,
+        [
+            vec!["run", "hidden", "seed", "tags"],
+            vec!["a", "6", "1", "x"],
+            vec!["b", "6", "2"],
+            vec!["c", "9", "1"]
+        ]
+    );
+}
+
+#[test]
+fn a_sort_by_a_metric_shows_the_best_first_whatever_its_direction() {
+    for (mode, expected) in [(MetricMode::Min, ["b", "c", "a"]), (MetricMode::Max, ["a", "c", "b"])] {
+        let root = tempfile::tempdir().unwrap();
+        for (run, score) in [("a", 3.0), ("b", 1.0), ("c", 2.0)] {
+            scored(root.path(), run, mode, &[score]);
+        }
+        // Without a value: it comes last, in both directions.
+        fs::create_dir_all(logs(root.path()).join("0/checkpoint")).unwrap();
+        let with_last = |order: [&'static str; 3]| [&order[..], &["0"]].concat();
+        for key in ["val_score", "best", "metric.val_score"] {
+            assert_eq!(names(&runs(root.path(), &["--sort", key])), with_last(expected), "{mode:?} {key}");
+        }
+        let [first, second, third] = expected;
+        let reversed = runs(root.path(), &["--sort", "val_score", "--reverse"]);
+        assert_eq!(names(&reversed), with_last([third, second, first]));
+    }
+}
+
+#[test]
+fn a_sort_is_by_number_where_there_are_numbers() {
+    let root = tempfile::tempdir().unwrap();
+    for (run, hidden) in [("a", 10), ("b", 9), ("c", 100)] {
+        let script = Script { hidden, ..Script::default() };
+        train_scripted(config(root.path(), 1).with_run_id(run), script).unwrap();
+    }
+    for key in ["hidden", "hparam.hidden"] {
+        assert_eq!(names(&runs(root.path(), &["--sort", key])), ["b", "a", "c"], "{key}");
+    }
+    assert_eq!(names(&runs(root.path(), &["--sort", "run", "--reverse"])), ["c", "b", "a"]);
+    assert_eq!(names(&runs(root.path(), &["--reverse"])), ["c", "b", "a"]);
+    // The direction of a metric that ranks nothing is not known, which is said.
+    let output = burn_ckpt(&[&"runs", &root.path(), &"--sort", &"train_loss"]);
+    assert!(stderr(&output).contains("lower or higher train_loss is better"), "{}", stderr(&output));
+    for flag in ["--sort", "--columns"] {
+        let (out, err) = ended_with(&burn_ckpt(&[&"runs", &root.path(), &flag, &"hiden"]), 2);
+        assert!(out.is_empty() && err.contains("no run has \"hiden\""), "{err}");
+        for known in ["epochs", "val_loss", "hidden", "max_epochs"] {
+            assert!(err.contains(known), "{known}: {err}");
+        }
+    }
+}
+
+#[test]
+fn runs_that_rank_by_different_metrics_say_which() {
+    let root = tempfile::tempdir().unwrap();
+    scored(root.path(), "a", MetricMode::Max, &[3.0]);
+    train(config(root.path(), 1).with_run_id("b")).unwrap();
+    let text = stdout(&burn_ckpt(&[&"runs", &root.path(), &"--columns", &"run,best"]));
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[..2], ["run  best", "a    val_score 3.000 (max)"]);
+    assert!(lines[2].starts_with("b    val_loss ") && lines[2].ends_with(" (min)"), "{text}");
+}
+
+#[test]
+fn values_that_are_not_numbers_are_written_as_the_metadata_writes_them() {
+    let root = tempfile::tempdir().unwrap();
+    scored(root.path(), "a", MetricMode::Min, &[f64::NAN]);
+    let run = &runs(root.path(), &[])[0];
+    assert_eq!(run["metrics"]["val_score"], json!({ "newest": "NaN", "best": "NaN" }));
+}
+
+#[test]
+fn many_runs_are_listed_within_a_second_or_so() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 2)).unwrap();
+    let one = logs(root.path()).join("r1");
+    for number in 2..=58 {
+        copy_tree(&one, &logs(root.path()).join(format!("r{number}")));
+    }
+    // The program is there, and its files are in memory.
+    assert_eq!(runs(root.path(), &[]).len(), 58);
+    let begun = Instant::now();
+    let text = stdout(&burn_ckpt(&[&"runs", &root.path()]));
+    // A debug build on a machine that does other things, too. Alone it takes 0.4 s.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(text.lines().count(), 59);
+}
+
+#[test]
+fn a_run_of_the_defaults_has_no_primary_metric_and_no_column_for_it() {
+    let root = tempfile::tempdir().unwrap();
+    let config = TrainerConfig::new().with_root(root.path()).with_run_id("a").with_max_epochs(1);
+    train(config.with_last(burn_trainer::strategy::Last::new())).unwrap();
+    let run = &runs(root.path(), &[])[0];
+    assert_eq!((&run["best"], &run["status"]), (&Value::Null, &json!("done")));
+    let text = stdout(&burn_ckpt(&[&"runs", &root.path()]));
+    assert!(!text.contains("best"), "{text}");
+}

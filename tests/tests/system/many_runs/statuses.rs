@@ -1,0 +1,161 @@
+//! What `burn-ckpt runs` says of how a run ended: what its files say, and "unknown" where they do not.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+
+use burn_trainer::callbacks::EarlyStopping;
+use serde_json::{Value, json};
+use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
+use system_tests::programs::orders::{Gate, Orders, Split};
+use system_tests::programs::running::{Running, warmup};
+use system_tests::{config, train, train_scored};
+
+fn of(root: &Path, run: &str) -> (String, String) {
+    let text = stdout(&burn_ckpt(&[&"runs", &root, &"--json"]));
+    let runs: Value = serde_json::from_str(&text).unwrap();
+    let run = runs.as_array().unwrap().iter().find(|found| found["run"] == run);
+    let run = run.unwrap_or_else(|| panic!("{text}"));
+    ["status", "why"].map(|key| run[key].as_str().unwrap().to_owned()).into()
+}
+
+fn logs(root: &Path) -> PathBuf {
+    root.join("burn_trainer_logs")
+}
+
+/// A program that waits in its second epoch.
+fn waiting(root: &Path, run: &str, gate: &Gate) -> Running {
+    let orders = Orders::wait(Split::Train, 40, gate);
+    let mut running = Running::start(orders.given_to(warmup(root, &format!("--run-id {run} --epochs 2"))));
+    running.wait_for("its batch", |_| gate.is_reached());
+    // The end of the first epoch is saved beside the second one.
+    let last = logs(root).join(run).join("checkpoint/last.ckpt");
+    running.wait_for("its save", |_| last.exists());
+    running
+}
+
+#[test]
+fn a_run_is_running_while_its_process_lives_and_then_stopped_or_killed() {
+    let root = tempfile::tempdir().unwrap();
+    let (gate, other) = (Gate::closed(), Gate::closed());
+    let running = waiting(root.path(), "a", &gate);
+    let (status, why) = of(root.path(), "a");
+    assert_eq!(status, "running");
+    assert!(why.starts_with(&format!("process {} on host ", running.id())), "{why}");
+    // Looking at it twice at a time is not taken for a process that trains.
+    let lock = fs::read(logs(root.path()).join("a/run.lock")).unwrap();
+    running.send("TERM");
+    gate.open();
+    assert_eq!(running.end().code(), Some(143));
+    assert_eq!(of(root.path(), "a"), ("stopped".to_owned(), "SIGTERM".to_owned()));
+
+    let running = waiting(root.path(), "b", &other);
+    assert_eq!(of(root.path(), "b").0, "running");
+    assert_eq!(running.kill().signal(), Some(9));
+    let (status, why) = of(root.path(), "b");
+    assert_eq!(status, "killed");
+    assert!(why.contains("its lock file is left"), "{why}");
+
+    // A later start of the stopped run that was killed before its first save.
+    fs::write(logs(root.path()).join("a/run.lock"), lock).unwrap();
+    assert_eq!(of(root.path(), "a").0, "killed");
+    // The next start goes to the end.
+    Running::start(warmup(root.path(), "--run-id b --epochs 2 --ckpt-path auto")).end_well();
+    assert_eq!(of(root.path(), "b"), ("done".to_owned(), String::new()));
+}
+
+#[test]
+fn a_run_that_failed_says_why() {
+    let root = tempfile::tempdir().unwrap();
+    let command = Orders::panic(Split::Train, 40).given_to(warmup(root.path(), "--run-id a --epochs 2"));
+    assert_ne!(Running::start(command).end().code(), Some(0));
+    let (status, why) = of(root.path(), "a");
+    assert_eq!(status, "failed");
+    assert!(!why.is_empty(), "{why}");
+    let saved = fs::read_dir(logs(root.path()).join("a/checkpoint/on_exception")).unwrap();
+    let names = saved
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|end| end == "json"));
+    let described: Value = serde_json::from_str(&fs::read_to_string(names.unwrap()).unwrap()).unwrap();
+    assert_eq!(described["reason"], format!("exception: {why}"));
+}
+
+#[test]
+fn a_run_that_a_limit_or_early_stopping_has_ended_is_done() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 9).with_run_id("steps").with_max_steps(15)).unwrap();
+    let early = config(root.path(), 9).with_run_id("early").with_primary_metric("val_loss");
+    let early = early.with_early_stopping(EarlyStopping::new("val_loss").with_threshold(1e9));
+    train(early).unwrap();
+    for run in ["steps", "early"] {
+        assert_eq!(of(root.path(), run), ("done".to_owned(), String::new()), "{run}");
+    }
+}
+
+#[test]
+fn where_the_newest_checkpoint_says_nothing_the_end_is_unknown() {
+    let root = tempfile::tempdir().unwrap();
+    // The run is at its end, and this state is from its middle.
+    train_scored(config(root.path(), 3).with_primary_metric("val_score"), &[1.0, 2.0, 3.0]).unwrap();
+    let checkpoints = logs(root.path()).join("r1/checkpoint");
+    fs::remove_dir_all(checkpoints.join("last")).unwrap();
+    for name in ["last.ckpt", "last.ckpt.metadata.json"] {
+        fs::remove_file(checkpoints.join(name)).unwrap();
+    }
+    let (status, why) = of(root.path(), "r1");
+    assert_eq!(
+        (status.as_str(), why.as_str()),
+        ("unknown", "its newest checkpoint does not say how it ended")
+    );
+}
+
+#[test]
+fn a_directory_of_anything_has_a_line_for_each() {
+    let root = tempfile::tempdir().unwrap();
+    fs::set_permissions(root.path(), Permissions::from_mode(0o755)).unwrap();
+    for run in ["whole", "closed", "damaged", "partly"] {
+        train(config(root.path(), 2).with_run_id(run)).unwrap();
+    }
+    let logs = logs(root.path());
+    fs::create_dir(logs.join("notes")).unwrap();
+    fs::create_dir_all(logs.join("empty/checkpoint")).unwrap();
+    fs::create_dir(logs.join("started")).unwrap();
+    fs::write(logs.join("started/experiment.log"), "").unwrap();
+    fs::create_dir(logs.join(".hidden")).unwrap();
+    fs::write(logs.join("a-file"), "").unwrap();
+    std::os::unix::fs::symlink("gone", logs.join("dangling")).unwrap();
+    let cut = |path: PathBuf| fs::File::options().write(true).open(path).unwrap().set_len(100).unwrap();
+    cut(logs.join("damaged/checkpoint/last/epoch=1-step=20.ckpt"));
+    fs::remove_dir_all(logs.join("damaged/checkpoint/best")).unwrap();
+    // A file of its own: both names would be damaged.
+    let copy = logs.join("partly/checkpoint/last/copy.ckpt");
+    fs::write(copy, "not a checkpoint").unwrap();
+    let closed = logs.join("closed/checkpoint");
+    fs::set_permissions(&closed, Permissions::from_mode(0o0)).unwrap();
+    let mut command = burn_ckpt_command();
+    if fs::metadata("/proc/self").unwrap().uid() == 0 {
+        // Root may read everything.
+        command.uid(65534).gid(65534);
+    }
+    let (out, err) = ended_with(&command.arg("runs").arg(&logs).arg("--json").output().unwrap(), 1);
+    fs::set_permissions(&closed, Permissions::from_mode(0o755)).unwrap();
+    assert!(err.contains("closed/checkpoint") && err.contains("Permission denied"), "{err}");
+    let runs: Value = serde_json::from_str(&out).unwrap();
+    let said: Vec<(&Value, &Value)> =
+        runs.as_array().unwrap().iter().map(|run| (&run["run"], &run["status"])).collect();
+    let expected = [
+        ("closed", "unreadable"),
+        ("damaged", "damaged"),
+        ("empty", "never saved"),
+        ("notes", "not a run"),
+        ("partly", "done"),
+        ("started", "never saved"),
+        ("whole", "done"),
+    ]
+    .map(|(run, status)| (json!(run), json!(status)));
+    assert_eq!(said, expected.iter().map(|(run, status)| (run, status)).collect::<Vec<_>>(), "{out}");
+    assert_eq!(runs[4]["why"], "1 of 3 checkpoints not whole");
+    let table = stdout(&burn_ckpt(&[&"runs", &logs]));
+    assert_eq!(table.lines().count(), 8, "{table}");
+}
