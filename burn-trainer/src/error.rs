@@ -122,6 +122,14 @@ pub enum Error {
         /// Why, and what to do.
         reason: String,
     },
+    /// The search for a batch size has found none that fits.
+    #[error("no batch fits: with a batch size of {batch_size} {reason}; {}", smaller_than(*batch_size))]
+    NoBatchFits {
+        /// The smallest batch size that was tried.
+        batch_size: usize,
+        /// Why it does not fit.
+        reason: String,
+    },
     /// An evaluation or a prediction cannot be completed.
     #[error("the evaluation was stopped by an error of {part}")]
     Evaluation {
@@ -249,6 +257,15 @@ impl Error {
 
 fn listed(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+fn smaller_than(batch_size: usize) -> &'static str {
+    match batch_size {
+        1 => {
+            "use a smaller model, gradient_checkpointing, a device with more memory, or a higher memory limit if one was set"
+        }
+        _ => "begin with a smaller one, or allow more trials",
+    }
 }
 
 fn saved_at(path: Option<&PathBuf>) -> String {

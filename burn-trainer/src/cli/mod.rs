@@ -3,7 +3,8 @@
 //! A program flattens [`TrainArgs`] into its own clap parser, applies them to its configurations, and reports with
 //! [`report`]. Results go to standard output, everything else to standard error.
 //!
-//! [`EvaluateArgs`] adds `--evaluate`, for programs that compute their model's numbers after training.
+//! [`EvaluateArgs`] adds `--evaluate`, for programs that compute their model's numbers after training. [`FindArgs`] adds `--find-lr` and
+//! `--find-batch-size`, for programs that find these settings.
 //!
 //! | exit status | |
 //! |---|---|
@@ -44,6 +45,7 @@
 
 mod arguments;
 mod evaluate;
+mod find;
 mod list_keys;
 mod report;
 mod restart;
@@ -51,6 +53,7 @@ mod resume;
 mod set;
 
 pub use evaluate::EvaluateArgs;
+pub use find::{FindArgs, Search};
 pub use list_keys::parse;
 pub use report::report;
 pub use restart::is_restart;

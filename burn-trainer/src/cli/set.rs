@@ -47,6 +47,23 @@ pub(super) fn set<C: Serialize + DeserializeOwned>(
     }))
 }
 
+/// A program's configuration with another value of one field.
+///
+/// # Errors
+///
+/// A text that says why the field cannot have it.
+pub(super) fn with<C: Serialize + DeserializeOwned>(
+    program: &C,
+    key: &str,
+    value: SerializedValue,
+) -> Result<C, String> {
+    let fields = SerializedValue::of(program).map_err(|error| error.to_string())?;
+    let changed = fields
+        .with(key, value)
+        .ok_or_else(|| format!("the program's configuration has no {key:?}; it has {}", listed(&fields)))?;
+    C::deserialize(&changed).map_err(|error| format!("{key}: {error}"))
+}
+
 /// What a text can mean, the likeliest first: a value of JSON, or the text itself. `name=5` is a text where the field
 /// takes no number.
 fn meanings(text: &str) -> Result<Vec<SerializedValue>, serde_json::Error> {

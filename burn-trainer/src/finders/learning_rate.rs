@@ -113,7 +113,7 @@ impl LearningRateFinder {
         let learner = Learner::new(own_copy(model), optimizer.clone(), schedule);
         let mut curve = Curve { rates: Vec::new(), mean: 0.0, lowest: f64::INFINITY };
         let (mut end, mut learning_rate) = (SweepEnd::AtTheHighest, self.lowest);
-        trial.run(learner, loader, |outputs| {
+        trial.run(learner, loader, |outputs, _| {
             let loss = mean_loss(outputs).map_err(unreadable)?;
             let ended = curve.add(learning_rate, loss, self.divergence);
             learning_rate *= growth;

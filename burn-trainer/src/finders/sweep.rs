@@ -1,13 +1,11 @@
 //! What a sweep over learning rates has found: the losses, and the rate that follows from them.
 
 use std::fmt;
-use std::io::Write;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use burn_ckpt::plumbing::{Existing, write_whole};
-
 use super::picture;
+use super::result_file::write;
 use super::swept_rate::SweptRate;
 use crate::error::Result;
 
@@ -177,14 +175,6 @@ impl Line {
         let rest: f64 = places().map(|(place, loss)| (loss - slope * place).powi(2)).sum();
         Self { mean, slope, error: (rest / (count - 2.0) / squares).sqrt() }
     }
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    Ok(write_whole(path, Existing::Replace, |file| {
-        let path = file.path().to_path_buf();
-        let failed = |source| burn_ckpt::Error::Io { action: "write", path, source };
-        file.write_all(text.as_bytes()).map_err(failed)
-    })?)
 }
 
 #[cfg(test)]

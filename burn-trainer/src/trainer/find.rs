@@ -1,4 +1,4 @@
-//! `Trainer::find_learning_rate`: settings found with the trainer's devices and its step, before the run.
+//! `Trainer::find_learning_rate` and `Trainer::find_batch_size`: settings found with the trainer's devices and its step, before the run.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use burn::train::{LearnerModel, TrainStep};
 use super::Trainer;
 use crate::dataloader::LoaderSize;
 use crate::error::Result;
-use crate::finders::{LearningRateFinder, LearningRateSweep};
+use crate::finders::{BatchSizeFinder, FoundBatchSize, LearningRateFinder, LearningRateSweep};
 use crate::metric::MeanLossInput;
 use crate::process::console::{note, warn};
 use crate::training_loop::trial::Trial;
@@ -77,15 +77,53 @@ impl<M: LearnerModel> Trainer<M> {
         finder.run(self.trial(model)?, train, model, optimizer)
     }
 
-    /// How the trainer does a step, for one batch of each device.
+    /// Tries batch sizes: does a few optimizer steps on a copy of the model with larger and larger batches, with this trainer's devices,
+    /// until one does not fit into the memory. `loader` builds the loader of the training data for a batch size. The run is as if
+    /// there had been no search, as after [`find_learning_rate`](Self::find_learning_rate).
+    ///
+    /// On a GPU a batch is too large when the backend says that it has no memory left. Main memory cannot be tried out like that, as the
+    /// process would be killed: there a batch is too large when it would use more than [`BatchSizeFinder::memory_limit`], as
+    /// smaller ones show.
+    ///
+    /// ```no_run
+    /// # use std::sync::Arc;
+    /// # use burn::data::dataset::InMemDataset;
+    /// # use burn::data::dataloader::batcher::Batcher;
+    /// # use burn::optim::AdamConfig;
+    /// # use burn::train::{LearnerModel, TrainStep};
+    /// # use burn_trainer::Trainer;
+    /// # use burn_trainer::optimizer::InitStreamed;
+    /// use burn_trainer::finders::BatchSizeFinder;
+    ///
+    /// # fn find<M: LearnerModel, B>(trainer: Trainer<M>, model: M, batcher: B, data: Arc<InMemDataset<f32>>) -> burn_trainer::Result<()>
+    /// # where B: Batcher<f32, <M as TrainStep>::Input> + Clone + 'static, <M as TrainStep>::Input: Send {
+    /// let optimizer = AdamConfig::new().init_streamed();
+    /// let loader = |size| trainer.loader(batcher.clone()).batch_size(size).shuffled().build(data.clone());
+    /// let found = trainer.find_batch_size(BatchSizeFinder::new(), loader, &model, &optimizer)?;
+    /// println!("{found}");
+    /// found.write_csv("batch-sizes.csv")?;
+    /// let batch_size = found.batch_size;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoBatchFits`](crate::Error::NoBatchFits) if not even a single item fits; [`Error::Config`](crate::Error::Config) for a setting
+    /// of the finder, or a loader whose batches have another size; [`Error::NoBatch`](crate::Error::NoBatch),
+    /// [`Error::Training`](crate::Error::Training) with the error of the loader, [`Error::Panicked`](crate::Error::Panicked) when a step
+    /// panics for another reason.
+    pub fn find_batch_size(
+        &self,
+        finder: BatchSizeFinder,
+        loader: impl Fn(usize) -> Arc<dyn DataLoader<<M as TrainStep>::Input>>,
+        model: &M,
+        optimizer: &ModuleOptimizer,
+    ) -> Result<FoundBatchSize> {
+        finder.run(self.trial(model)?, |size| Ok(loader(size)), model, optimizer)
+    }
+
+    /// How the trainer does a step.
     fn trial(&self, model: &M) -> Result<Trial> {
-        let config = &self.setup.config;
-        Ok(Trial {
-            devices: self.devices.of_run(model)?,
-            optim: self.devices.optim,
-            recompute: config.gradient_checkpointing,
-            seed: config.seed,
-            accumulation: 1,
-        })
+        Trial::new(&self.setup.config, &self.devices, model)
     }
 }

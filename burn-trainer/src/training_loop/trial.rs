@@ -10,8 +10,9 @@ use burn::train::{Learner, LearnerModel, MultiDeviceOptim, TrainStep, TrainingEr
 use burn_ckpt::plumbing::panic_message;
 
 use super::parts::epoch_batches::EpochData;
-use super::parts::multi_device::{StepGradients, TrainingDevices};
+use super::parts::multi_device::{DeviceSettings, StepGradients, TrainingDevices};
 use super::parts::seeding::{SeededPart, seed_device};
+use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::state::position::Position;
 
@@ -25,6 +26,10 @@ pub(crate) struct Trial {
     pub(crate) seed: u64,
     /// Batches of each device in an optimizer step.
     pub(crate) accumulation: usize,
+    /// The batches of an epoch that are used; `None`: all.
+    pub(crate) batches_of_epoch: Option<u64>,
+    /// Whether this process says what it does: that of rank 0.
+    pub(crate) reports: bool,
 }
 
 /// A copy of a model that shares no running statistics with it: a clone would change them.
@@ -33,7 +38,29 @@ pub(crate) fn own_copy<M: LearnerModel>(model: &M) -> M {
 }
 
 impl Trial {
-    /// Trains, epoch after epoch, until `each` breaks. It gets the outputs of a step's batches before the optimizer step is done.
+    /// Steps as those of a run with these settings. Each has a batch of each device.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for devices that cannot be used together.
+    pub(crate) fn new<M: LearnerModel>(
+        config: &TrainerConfig,
+        devices: &DeviceSettings,
+        model: &M,
+    ) -> Result<Self> {
+        Ok(Self {
+            devices: devices.of_run(model)?,
+            optim: devices.optim,
+            recompute: config.gradient_checkpointing,
+            seed: config.seed,
+            accumulation: 1,
+            batches_of_epoch: None,
+            reports: config.writes(),
+        })
+    }
+
+    /// Trains, epoch after epoch, until `each` breaks. It gets the outputs of a step's batches, and the learner after the optimizer
+    /// step.
     ///
     /// # Errors
     ///
@@ -42,7 +69,7 @@ impl Trial {
         &self,
         learner: Learner<M>,
         loader: &Arc<dyn DataLoader<<M as TrainStep>::Input>>,
-        each: impl FnMut(&[<M as TrainStep>::Output]) -> Result<ControlFlow<()>>,
+        each: impl FnMut(&[<M as TrainStep>::Output], &Learner<M>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         let ended = catch_unwind(AssertUnwindSafe(|| self.steps(learner, loader, each)));
         // The next draws are those that follow `Trainer::device`.
@@ -56,12 +83,12 @@ impl Trial {
         &self,
         mut learner: Learner<M>,
         loader: &Arc<dyn DataLoader<<M as TrainStep>::Input>>,
-        mut each: impl FnMut(&[<M as TrainStep>::Output]) -> Result<ControlFlow<()>>,
+        mut each: impl FnMut(&[<M as TrainStep>::Output], &Learner<M>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         let devices = TrainingDevices::new(&self.devices, self.optim, self.recompute);
         learner.fork(devices.main());
         devices.settle();
-        let data = EpochData::<<M as TrainStep>::Input>::new(loader, devices.all(), None);
+        let data = EpochData::<<M as TrainStep>::Input>::new(loader, devices.all(), self.batches_of_epoch);
         for epoch in 0.. {
             let failed =
                 |source| Error::Training { source: Arc::new(TrainingError::Dataset(source)), saved: None };
@@ -85,13 +112,13 @@ impl Trial {
                 rounds += usize::from(!has_ended);
                 let is_due = rounds >= self.accumulation || (has_ended && rounds > 0);
                 if is_due {
-                    if each(&outputs)?.is_break() {
-                        return Ok(());
-                    }
-                    (rounds, outputs) = (0, Vec::new());
                     let summed = gradients.sum(&learner);
                     learner.lr_step();
                     summed.apply(&devices, &mut learner);
+                    if each(&outputs, &learner)?.is_break() {
+                        return Ok(());
+                    }
+                    (rounds, outputs) = (0, Vec::new());
                 }
                 if has_ended {
                     break;

@@ -4,17 +4,21 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use backend::DeviceArgs;
+use burn::data::dataloader::DataLoader;
 use burn::tensor::Device;
 use burn::train::metric::{LearningRateMetric, PerplexityMetric};
 use burn::train::{Learner, MultiDeviceOptim};
 use burn_trainer::burn_ckpt::FromCheckpoint;
-use burn_trainer::cli::{self, EvaluateArgs, TrainArgs};
+use burn_trainer::cli::{self, EvaluateArgs, FindArgs, Search, TrainArgs};
 use burn_trainer::evaluation::{Evaluation, ModelEvaluator};
 use burn_trainer::metric::MeanLoss;
-use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
-use char_lm::{CharLm, CharLmConfig, Window, WindowBatcher, Windows};
+use burn_trainer::{
+    FitResult, Result, ResumableDataLoader, ResumableDataLoaderBuilder, Trainer, TrainerConfig,
+};
+use char_lm::{Batch, CharLm, CharLmConfig, Text, Window, WindowBatcher, Windows};
 use clap::Parser;
 
 /// Training allocates while a checkpoint is written: this allocator keeps freed memory for that.
@@ -30,6 +34,8 @@ struct Args {
     #[command(flatten)]
     evaluate: EvaluateArgs,
     #[command(flatten)]
+    find: FindArgs,
+    #[command(flatten)]
     devices: DeviceArgs,
 }
 
@@ -42,6 +48,10 @@ fn main() -> ExitCode {
         args.train.apply(&mut config, &mut hparams)?;
         hparams.check()?;
         let placement = args.devices.optimizer_placement();
+        let search = || search(&config, &hparams, args.devices.devices()?, placement);
+        if let Some(status) = args.find.run(&config, &hparams, search)? {
+            return Ok(status);
+        }
         let devices = args.devices.devices();
         let result = devices.and_then(|devices| train(config.clone(), &hparams, devices, placement));
         args.evaluate.report(result, &config, "cargo xtask train char-lm", evaluate)
@@ -60,18 +70,9 @@ fn train(
     let device = devices[0].clone().autodiff();
     let trainer = Trainer::new(config, hparams)?.devices(devices).optimizer_placement(placement);
 
-    let loader = |text| {
-        ResumableDataLoader::builder(WindowBatcher::new(text, context))
-            .batch_size(hparams.batch_size)
-            .num_workers(hparams.num_workers)
-    };
     // Windows from other places in every epoch for training, always the same for validation.
-    let training = loader(&train).shuffle(seed).transform(Window::anywhere).build(Windows::new(
-        &train,
-        context,
-        hparams.windows_per_epoch,
-    ));
-    let validation = loader(&valid).build(Windows::new(&valid, context, hparams.valid_windows));
+    let training = train_loader(hparams, &train, seed);
+    let validation = loader(hparams, &valid).build(Windows::new(&valid, context, hparams.valid_windows));
     // Perplexity for validation alone: a training step has better to do than to read all logits once more, and its loss
     // is perplexity's logarithm.
     let training = trainer
@@ -84,6 +85,34 @@ fn train(
     device.seed(seed);
     let learner = Learner::new(hparams.init(&device), hparams.optimizer(), hparams.schedule(epochs));
     trainer.fit(training, learner)
+}
+
+fn loader(hparams: &CharLmConfig, text: &Text) -> ResumableDataLoaderBuilder<Window, Batch> {
+    ResumableDataLoader::builder(WindowBatcher::new(text, hparams.shape().context))
+        .batch_size(hparams.batch_size)
+        .num_workers(hparams.num_workers)
+}
+
+fn train_loader(hparams: &CharLmConfig, text: &Text, seed: u64) -> Arc<dyn DataLoader<Batch>> {
+    let windows = Windows::new(text, hparams.shape().context, hparams.windows_per_epoch);
+    loader(hparams, text).shuffle(seed).transform(Window::anywhere).build(windows)
+}
+
+/// What `--find-lr` and `--find-batch-size` try.
+fn search(
+    config: &TrainerConfig,
+    hparams: &CharLmConfig,
+    devices: Vec<Device>,
+    placement: MultiDeviceOptim,
+) -> Result<Search<CharLm, CharLmConfig>> {
+    let (seed, device) = (config.seed, devices[0].clone().autodiff());
+    let (train, _) = char_lm::load()?;
+    device.seed(seed);
+    let loader = move |hparams: &CharLmConfig| train_loader(hparams, &train, seed);
+    Ok(Search::new(hparams.init(&device), hparams.optimizer(), loader)
+        .devices(devices)
+        .optimizer_placement(placement)
+        .grads_accumulation(hparams.grads_accumulation))
 }
 
 /// The metrics of a checkpoint on the validation text, called as in training.

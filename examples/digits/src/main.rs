@@ -7,6 +7,7 @@ mod predictions;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use backend::DeviceArgs;
 use burn::optim::AdamConfig;
@@ -14,13 +15,15 @@ use burn::tensor::Device;
 use burn::train::metric::AccuracyMetric;
 use burn::train::{Learner, MultiDeviceOptim};
 use burn_trainer::burn_ckpt::FromCheckpoint;
-use burn_trainer::cli::{self, EvaluateArgs, TrainArgs};
+use burn_trainer::cli::{self, EvaluateArgs, FindArgs, Search, TrainArgs};
 use burn_trainer::evaluation::{Evaluation, ModelEvaluator};
 use burn_trainer::metric::MeanLoss;
 use burn_trainer::optimizer::InitStreamed;
-use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
+use burn_trainer::{
+    FitResult, Result, ResumableDataLoader, ResumableDataLoaderBuilder, Trainer, TrainerConfig,
+};
 use clap::Parser;
-use digits::{Data, Digits, DigitsConfig, ImageBatcher};
+use digits::{Batch, Data, Digits, DigitsConfig, ImageBatcher, LabelledImage};
 
 /// Training allocates while a checkpoint is written: this allocator keeps freed memory for that.
 #[global_allocator]
@@ -34,6 +37,8 @@ struct Args {
     train: TrainArgs,
     #[command(flatten)]
     evaluate: EvaluateArgs,
+    #[command(flatten)]
+    find: FindArgs,
     /// The images to train on
     #[arg(long, value_enum)]
     data: Option<Data>,
@@ -54,6 +59,10 @@ fn main() -> ExitCode {
         hparams.data = args.data.unwrap_or(hparams.data);
         hparams.check()?;
         let placement = args.devices.optimizer_placement();
+        let search = || search(&config, &hparams, args.devices.devices()?, placement);
+        if let Some(status) = args.find.run(&config, &hparams, search)? {
+            return Ok(status);
+        }
         let devices = args.devices.devices();
         let result = devices.and_then(|devices| train(config.clone(), &hparams, devices, placement));
         let written = match (&result, &args.predictions) {
@@ -76,13 +85,8 @@ fn train(
     let device = devices[0].clone().autodiff();
     let trainer = Trainer::new(config, hparams)?.devices(devices).optimizer_placement(placement);
 
-    let loader = || {
-        ResumableDataLoader::builder(ImageBatcher)
-            .batch_size(hparams.batch_size)
-            .num_workers(hparams.num_workers)
-    };
     let training = trainer
-        .training(loader().shuffle(seed).build(train), loader().build(valid))
+        .training(loader(hparams).shuffle(seed).build(train), loader(hparams).build(valid))
         .metrics((MeanLoss::new(), AccuracyMetric::new()))
         .grads_accumulation(hparams.grads_accumulation);
 
@@ -90,6 +94,28 @@ fn train(
     let learner =
         Learner::new(hparams.init(&device), AdamConfig::new().init_streamed(), hparams.learning_rate);
     trainer.fit(training, learner)
+}
+
+fn loader(hparams: &DigitsConfig) -> ResumableDataLoaderBuilder<LabelledImage, Batch> {
+    ResumableDataLoader::builder(ImageBatcher).batch_size(hparams.batch_size).num_workers(hparams.num_workers)
+}
+
+/// What `--find-lr` and `--find-batch-size` try.
+fn search(
+    config: &TrainerConfig,
+    hparams: &DigitsConfig,
+    devices: Vec<Device>,
+    placement: MultiDeviceOptim,
+) -> Result<Search<Digits, DigitsConfig>> {
+    let (seed, device) = (config.seed, devices[0].clone().autodiff());
+    let (train, _) = digits::load(hparams.data)?;
+    let train = Arc::new(train);
+    let loader = move |hparams: &DigitsConfig| loader(hparams).shuffle(seed).build(Arc::clone(&train));
+    device.seed(seed);
+    Ok(Search::new(hparams.init(&device), AdamConfig::new().init_streamed(), loader)
+        .devices(devices)
+        .optimizer_placement(placement)
+        .grads_accumulation(hparams.grads_accumulation))
 }
 
 /// The metrics of a checkpoint on the validation images of its data, called as in training: there are no images for a test alone.

@@ -21,6 +21,8 @@ use crate::backend;
 pub struct Script {
     /// The training step (counted from 1) that panics.
     pub panic_in_step: Option<usize>,
+    /// The most items in the batch of a training step; one with more panics with this message.
+    pub panic_above: Option<(usize, &'static str)>,
     /// The validation step (counted from 1, over the whole run) that panics.
     pub panic_in_validation: Option<usize>,
     /// The training batch (counted from 1, over the whole run) that cannot be loaded.
@@ -140,7 +142,11 @@ impl TrainStep for Model {
 
     fn step(&self, batch: Batch) -> TrainOutput<RegressionOutput> {
         let step = self.steps.fetch_add(1, Ordering::SeqCst) + 1;
+        let items = batch.inputs.dims()[0];
         let item = self.regress(batch);
+        if let Some((most, message)) = self.script.panic_above {
+            assert!(items <= most, "{message}");
+        }
         // After the forward pass, when running statistics have been updated already.
         assert!(self.script.panic_in_step != Some(step), "the step {step} was told to panic");
         if let Some((at, action)) = &self.script.at_step

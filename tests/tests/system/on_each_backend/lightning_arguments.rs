@@ -2,6 +2,7 @@
 //! here, and trained with.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use burn::optim::SgdConfig;
@@ -11,6 +12,7 @@ use burn_ckpt::{Checkpoint, FromCheckpoint};
 use burn_trainer::callbacks::{Ema, GradientGuard, ReduceOnPlateau};
 use burn_trainer::config::{EarlyStopping, ValidateAtStart, Validation};
 use burn_trainer::evaluation::{ModelEvaluator, predict};
+use burn_trainer::finders::{BatchSizeFinder, LearningRateFinder};
 use burn_trainer::lr_scheduler::scaled;
 use burn_trainer::metric::MeanLoss;
 use burn_trainer::optimizer::InitStreamed;
@@ -132,13 +134,18 @@ fn the_arguments_and_callbacks_of_lightning_have_counterparts_that_train() {
     let train = trainer.loader(RowBatcher).batch_size(4).num_workers(2).shuffled().build(rows(48));
     let valid = trainer.loader(RowBatcher).batch_size(4).build(rows(12));
     let training = trainer
-        .training(train, valid)
+        .training(Arc::clone(&train), valid)
         .metrics((MeanLoss::new(),))
         .metric_train_numeric(LearningRateMetric::new()) // LearningRateMonitor
         .renderer(Box::new(PlainRenderer::hidden())) // enable_progress_bar
         .grads_accumulation(1); // accumulate_grad_batches
-    let model = Regressor::from_hparams(&hparams, &device);
-    let learner = Learner::new(model, SgdConfig::new().init_streamed(), scaled(0.05));
+    let (model, optimizer) = (Regressor::from_hparams(&hparams, &device), SgdConfig::new().init_streamed());
+    let sweep = LearningRateFinder::new().with_steps(20);
+    trainer.find_learning_rate(sweep, &train, &model, &optimizer).unwrap();
+    let loader = |size| trainer.loader(RowBatcher).batch_size(size).build(rows(48));
+    let sizes = BatchSizeFinder::new().with_max_size(8).with_memory_limit(1 << 50);
+    assert_eq!(trainer.find_batch_size(sizes, loader, &model, &optimizer).unwrap().batch_size, 8);
+    let learner = Learner::new(model, optimizer, scaled(0.05));
     let result = trainer.fit(training, learner).unwrap();
 
     assert_eq!((result.global_step, result.epochs), (18, 3), "max_steps, of 6 batches an epoch");

@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use burn::train::Learner;
 use burn::train::metric::AccuracyMetric;
 use burn_trainer::burn_ckpt::FromCheckpoint;
-use burn_trainer::cli::{self, EvaluateArgs, TrainArgs};
+use burn_trainer::cli::{self, EvaluateArgs, FindArgs, Search, TrainArgs};
 use burn_trainer::evaluation::{Evaluation, ModelEvaluator};
 use burn_trainer::metric::MeanLoss;
 use burn_trainer::optimizer::InitStreamed;
@@ -32,6 +32,8 @@ struct Args {
     train: TrainArgs,
     #[command(flatten)]
     evaluate: EvaluateArgs,
+    #[command(flatten)]
+    find: FindArgs,
 }
 
 fn main() -> ExitCode {
@@ -44,6 +46,10 @@ fn main() -> ExitCode {
         let mut hparams = ClassifierConfig::new();
         let args: Args = cli::parse(&config, &hparams); // --help lists the keys of --set
         args.train.apply(&mut config, &mut hparams)?;
+        let search = || search(&config, &hparams);
+        if let Some(status) = args.find.run(&config, &hparams, search)? {
+            return Ok(status);
+        }
         let result = train(config.clone(), &hparams);
         args.evaluate.report(result, &config, PROGRAM, evaluate)
     })
@@ -60,6 +66,22 @@ fn train(config: TrainerConfig, hparams: &ClassifierConfig) -> Result<FitResult<
     let optimizer = AdamConfig::new().init_streamed();
     let learner = Learner::new(hparams.init(&device), optimizer, hparams.learning_rate);
     trainer.fit(training, learner)
+}
+
+/// What `--find-lr` and `--find-batch-size` try: the model, the optimizer and the loader of `train`.
+fn search(
+    config: &TrainerConfig,
+    hparams: &ClassifierConfig,
+) -> Result<Search<Classifier, ClassifierConfig>> {
+    let seed = config.seed;
+    let device = Device::default().autodiff();
+    device.seed(seed);
+    let loader = move |hparams: &ClassifierConfig| {
+        let loader = ResumableDataLoader::builder(PointBatcher).batch_size(hparams.batch_size);
+        loader.shuffle(seed).build(data::training())
+    };
+    let optimizer = AdamConfig::new().init_streamed();
+    Ok(Search::new(hparams.init(&device), optimizer, loader))
 }
 
 /// The numbers of a checkpoint. Put data in place of this that neither trains nor chooses the best checkpoint.

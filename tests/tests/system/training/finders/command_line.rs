@@ -1,0 +1,89 @@
+//! `--find-lr` and `--find-batch-size` of the training programs: what is printed, and that nothing else is left.
+
+use std::path::Path;
+
+use system_tests::programs::commands::{ended_with, stderr, stdout, xtask_train};
+use system_tests::run_files::files;
+
+/// A model whose memory grows with each text by some megabytes, which the process has not before.
+const HEAVY: &str =
+    "char-lm --set width=32 --set layers=1 --set heads=2 --set context=256 --set num_workers=0";
+
+fn found(directory: &Path, arguments: &str) -> String {
+    let output = xtask_train(directory, &arguments.split(' ').collect::<Vec<_>>());
+    assert!(stderr(&output).contains("no run is trained, saved, resumed or evaluated"), "{output:?}");
+    stdout(&output)
+}
+
+/// The value behind `set it: --set KEY=`.
+fn suggested<'a>(text: &'a str, key: &str) -> &'a str {
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("set it: --set {key}=")));
+    line.unwrap_or_else(|| panic!("no {key} in {text}"))
+}
+
+#[test]
+fn a_learning_rate_and_a_batch_size_are_printed_as_they_are_set() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = found(directory.path(), "--find-lr curve.svg --find-batch-size sizes.csv --memory-limit 1TiB");
+    let size: usize = suggested(&text, "batch_size").parse().unwrap();
+    assert_eq!(size, 1438, "all of the images: {text}");
+    let rate: f64 = suggested(&text, "learning_rate").parse().unwrap();
+    assert!(rate > 1e-6 && rate < 1.0, "{text}");
+    assert_eq!(files(directory.path()), ["curve.svg", "sizes.csv"]);
+    let read = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
+    assert!(
+        read("curve.svg").contains("suggested learning rate") && read("sizes.csv").contains("1438,fits,")
+    );
+
+    // As printed, it can be set.
+    let set = format!(
+        "--fast-dev-run --set batch_size={size} --set learning_rate={}",
+        suggested(&text, "learning_rate")
+    );
+    stdout(&xtask_train(directory.path(), &set.split(' ').collect::<Vec<_>>()));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_memory_limit_ends_the_search_on_a_cpu_before_the_memory_is_used() {
+    const LIMIT: u64 = 400 << 20;
+    let directory = tempfile::tempdir().unwrap();
+    let text = found(directory.path(), &format!("{HEAVY} --find-batch-size sizes.csv --memory-limit 400MiB"));
+    let size: usize = suggested(&text, "batch_size").parse().unwrap();
+    assert!((2..512).contains(&size), "{text}");
+    let csv = std::fs::read_to_string(directory.path().join("sizes.csv")).unwrap();
+    let rows: Vec<Vec<&str>> = csv.lines().skip(1).map(|line| line.split(',').collect()).collect();
+    for row in &rows {
+        let memory: Option<u64> = row[4].parse().ok();
+        match row[1] {
+            "fits" => assert!(memory.is_none_or(|memory| memory <= LIMIT), "{csv}"),
+            "not_tried" => assert!(memory.unwrap() > LIMIT, "{csv}"),
+            // The prediction was too low, by less than a half.
+            "above_limit" => assert!((LIMIT..LIMIT * 3 / 2).contains(&memory.unwrap()), "{csv}"),
+            other => panic!("{other}: {csv}"),
+        }
+    }
+    assert_eq!(rows.last().unwrap()[0].parse(), Ok(2 * size), "{csv}");
+
+    let output = xtask_train(
+        directory.path(),
+        &format!("{HEAVY} --find-batch-size --memory-limit 1MiB").split(' ').collect::<Vec<_>>(),
+    );
+    let (_, said) = ended_with(&output, 2);
+    assert!(said.contains("memory_limit cannot be used: it is 1.0 MiB"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_searched_is_wrong_usage() {
+    let directory = tempfile::tempdir().unwrap();
+    for (arguments, expected) in [
+        ("--find-lr --fast-dev-run", "--fast-dev-run"),
+        ("--find-lr curve.png", ".svg or .csv"),
+        ("--memory-limit 8GiB", "--find-batch-size"),
+    ] {
+        let output = xtask_train(directory.path(), &arguments.split(' ').collect::<Vec<_>>());
+        let (_, said) = ended_with(&output, 2);
+        assert!(said.contains(expected), "{arguments}: {said}");
+    }
+    assert!(files(directory.path()).is_empty());
+}
