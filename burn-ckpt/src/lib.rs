@@ -82,6 +82,7 @@ mod file_names;
 mod format;
 mod hparams;
 mod load;
+pub mod metrics_log;
 mod panics;
 mod printable;
 pub mod retention;

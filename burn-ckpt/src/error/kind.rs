@@ -67,7 +67,10 @@ impl Error {
         match self {
             Self::Io { source, .. } => kind_of_io(source),
             Self::NotACheckpoint { .. } => ErrorKind::NotACheckpoint,
-            Self::Damaged { .. } | Self::Checksum { .. } | Self::Metadata { .. } => ErrorKind::Damaged,
+            Self::Damaged { .. }
+            | Self::Checksum { .. }
+            | Self::Metadata { .. }
+            | Self::MetricsLog { .. } => ErrorKind::Damaged,
             Self::Section { source, .. } => match source.as_deref().map(kind_of_cause) {
                 None | Some(ErrorKind::Other) => ErrorKind::Damaged,
                 Some(kind) => kind,

@@ -101,6 +101,18 @@ pub enum Error {
         /// The JSON error, where one caused it.
         source: Option<serde_json::Error>,
     },
+    /// A line of a run's metrics log is invalid, or the file is not such a log.
+    #[error("line {line} of {} is invalid: {reason}", path.display())]
+    MetricsLog {
+        /// The log.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+        /// The JSON error, where one caused it.
+        source: Option<serde_json::Error>,
+    },
     /// The training loop's state in the checkpoint does not fit the type it is read as.
     #[error("the trainer state in {} does not fit the type it is read as", path.display())]
     TrainerState {

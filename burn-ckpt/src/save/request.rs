@@ -42,6 +42,8 @@ pub struct RunDescription {
     /// Describes the machine and the software. Called on the writer's thread at every save, so that facts which are found out
     /// after one save are in the next.
     pub environment: Box<dyn Fn() -> Value + Send + Sync>,
+    /// Makes durable what a state counts and is in other files. Called on the writer's thread before the state is written.
+    pub make_durable: Box<dyn Fn() + Send + Sync>,
 }
 
 impl RunDescription {
@@ -61,6 +63,7 @@ impl RunDescription {
             non_finite_at_start: Vec::new(),
             starts: Vec::new(),
             environment: Box::new(|| Value::Null),
+            make_durable: Box::new(|| ()),
         }
     }
 

@@ -346,6 +346,7 @@ impl Worker {
 
     fn save(&self, save: SaveRequest, written: &mut Written) -> Result<u64> {
         let paths: Vec<PathBuf> = save.places.iter().map(|(path, _)| path.clone()).collect();
+        (self.run.make_durable)();
         let metadata = self.run.metadata_of(&save);
         let contents = Contents {
             hparams: self.run.hparams.clone(),

@@ -26,7 +26,7 @@ use crate::dataloader::EpochTracker;
 use crate::error::{Error, Result};
 use crate::learner_state::record_capture::{CapturedParts, CapturingCheckpointer, section_of};
 use crate::learner_state::restore::LearnerRecords;
-use crate::metrics::RunMetrics;
+use crate::metrics::{RunMetrics, StepOfBatch};
 use crate::optimizer::state_names;
 use crate::process::console::warn;
 use crate::process::signals::StopSignal;
@@ -116,6 +116,16 @@ impl EpochEndSaves {
         move || state.lock().open(&progress)
     }
 
+    /// Gives the steps of training batches: each device has taken one in a step.
+    pub(crate) fn step_of_batch(&self, devices: usize) -> StepOfBatch {
+        let (tracker, steps_before) = (self.progress.tracker.clone(), self.progress.steps_before);
+        let devices = devices.max(1) as u64;
+        Box::new(move |epoch, batch| {
+            let of_epochs = epoch.checked_sub(1).map_or(0, |before| tracker.rounds_until(before));
+            steps_before.saturating_add(of_epochs).saturating_add(batch.div_ceil(devices))
+        })
+    }
+
     /// Puts burn's hooks into a training. burn begins with `records`.
     pub(crate) fn register<M: LearnerModel>(
         &self,
@@ -158,7 +168,7 @@ impl EpochEndSaves {
         RunMetrics::await_updates(store);
         // A program's loop may not have called the hook after every epoch.
         for done in progress.metrics.history.epochs() + 1..=epoch {
-            progress.metrics.close_epoch(done, store);
+            progress.metrics.close_validated_epoch(progress.end_of(done).in_log(), store);
         }
         let mut state = self.state.lock();
         state.open(progress);
@@ -258,8 +268,8 @@ impl SaveFromOutside for EpochEndSaves {
 }
 
 impl BurnLoopProgress {
-    fn position_after(&self, epoch: usize) -> Position {
-        let epoch = epoch.saturating_sub(1) as u64;
+    fn position_after(&self, number: usize) -> Position {
+        let epoch = number.saturating_sub(1) as u64;
         let batches = self.tracker.of_epoch(epoch).batches;
         if batches == 0 && !self.tracker.is_empty(epoch) {
             let message = format!(
@@ -268,14 +278,16 @@ impl BurnLoopProgress {
             );
             warn(&message);
         }
-        let position = Position {
-            epoch_complete: true,
-            trained: true,
-            batches,
-            ..Position::at_start(epoch, self.steps_until(epoch))
-        };
+        let position = Position { epoch_complete: true, ..self.end_of(number) };
         // burn's loops validate at the end of each epoch.
         position.validated(self.clock.seconds())
+    }
+
+    /// The end of an epoch (burn's number), before its validation.
+    fn end_of(&self, epoch: usize) -> Position {
+        let epoch = epoch.saturating_sub(1) as u64;
+        let batches = self.tracker.of_epoch(epoch).batches;
+        Position { trained: true, batches, ..Position::at_start(epoch, self.steps_until(epoch)) }
     }
 
     /// Checks that an epoch's data had batches.
@@ -318,6 +330,7 @@ impl SaveState {
         if is_saved {
             let state = TrainerState {
                 data: Some(progress.data),
+                metrics_log: progress.metrics.log.mark_at(self.position.in_log()),
                 ..TrainerState::new(self.position, progress.seed, progress.clock.seconds(), metrics.clone())
             };
             let parts = CapturedParts::default();

@@ -206,6 +206,8 @@ plain! {
     with_validate_at_start, validate_at_start: ValidateAtStart;
     /// Turns all saving on or off.
     with_checkpoint_saving, checkpoint_saving: bool;
+    /// Sets whether burn's metric files are written.
+    with_metric_files, metric_files: bool;
     /// Sets the seed of every random number that the loop draws.
     with_seed, seed: u64;
     /// Sets whether the checkpoints of an earlier run of the same id are removed.

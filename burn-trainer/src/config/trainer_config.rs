@@ -28,6 +28,7 @@ use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyC
 /// | `validation` | each epoch's end | every so many steps, every so much time, each part of an epoch, or every so many epochs |
 /// | `validate_at_start` | false | validate a new run before its first step, or try that on a few batches |
 /// | `checkpoint_saving` | true | false turns all saving off |
+/// | `metric_files` | true | false: no files of burn's for each metric and epoch, only `metrics.jsonl` |
 /// | `best`, `last`, `on_exception` | none | adjust one of the three that `primary_metric` turns on |
 /// | `strategies` | none | replaces the three; an empty list saves nothing |
 /// | `run_id` | generated | `{UTC time}-{4 hex digits}` |
@@ -104,6 +105,10 @@ pub struct TrainerConfig {
     pub validate_at_start: ValidateAtStart,
     /// Whether checkpoints are saved at all.
     pub checkpoint_saving: bool,
+    /// Whether burn's metric files are written, one for each metric, split and epoch (`train/epoch-1/Loss.log`): for burn's own readers,
+    /// such as `SupervisedTraining::summary`. Without them a run has two directories less for each epoch. `metrics.jsonl` has the
+    /// same values. Nothing else depends on them.
+    pub metric_files: bool,
     /// How the best checkpoints are saved. Without `primary_metric`, setting it turns this strategy on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub best: Option<Best>,
@@ -277,6 +282,7 @@ impl Default for TrainerConfig {
             validation: Validation::default(),
             validate_at_start: ValidateAtStart::Off,
             checkpoint_saving: true,
+            metric_files: true,
             best: None,
             last: None,
             on_exception: None,

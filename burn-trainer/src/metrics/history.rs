@@ -13,8 +13,8 @@ use burn_ckpt::Section;
 use parking_lot::Mutex;
 
 use super::history_format::{Entries, EpochTable, EpochValues, History};
-pub(super) use epoch_validations::STEP;
 use epoch_validations::{EpochValidations, ValidationUnderWay};
+pub(super) use epoch_validations::{STEP, VALIDATED_STEP};
 
 /// How often a wait for an update looks.
 const POLL: Duration = Duration::from_millis(1);

@@ -69,9 +69,9 @@ impl RunMetricLogger {
         self.at_first_update = Some(Box::new(call));
     }
 
-    /// Writes burn's metric files into a directory.
-    pub(crate) fn with_files(mut self, run_dir: &Path) -> Self {
-        self.files = Some(MetricFiles::new(run_dir));
+    /// Keeps burn's metric files in a directory: writes them if that `is_on`, and removes those that are out of date.
+    pub(crate) fn with_files(mut self, run_dir: &Path, is_on: bool) -> Self {
+        self.files = Some(MetricFiles::new(run_dir, is_on));
         self
     }
 
@@ -196,6 +196,9 @@ impl MetricLogger for RunMetricLogger {
         if *split == Split::Train {
             self.means.complete(epoch, &mut update, &self.names, &self.metrics.history);
             self.metrics.history.log(epoch, lines(&update, &self.names));
+            let values = self.metrics.table.lock().values_of_batch(&update);
+            let (epoch, batch) = (epoch.saturating_sub(1) as u64, self.metrics.history.updates(epoch));
+            self.metrics.log.log_batch(epoch, batch, values);
         }
         self.metrics.table.lock().update(&update, split);
         for entry in entries(&update) {
@@ -316,7 +319,7 @@ mod tests {
     fn files_and_answers_are_those_of_burns_logger() {
         let (burns, ours) = (tempdir().unwrap(), tempdir().unwrap());
         let mut burns_logger = FileMetricLogger::new(burns.path());
-        let mut logger = run_logger().with_files(ours.path());
+        let mut logger = run_logger().with_files(ours.path(), true);
         two_epochs(&mut burns_logger);
         two_epochs(&mut logger);
         for (split, epoch) in [(Split::Train, 1), (Split::Train, 2), (Split::Valid, 1), (Split::Valid, 2)] {
@@ -356,7 +359,7 @@ mod tests {
     #[test]
     fn lines_of_a_checkpoint_that_are_not_numbers_are_left_out() {
         let root = tempdir().unwrap();
-        let mut logger = run_logger().with_files(root.path()).resumed_in(1, false);
+        let mut logger = run_logger().with_files(root.path(), true).resumed_in(1, false);
         let json = r#"{"epochs":[],"entries":{"My Loss":[[1,"0.5,18446744073709551615"],[2,"a,b,c"],
             [3,"0.5,18446744073709551615"],[4,"1\n2"]],"Told":[[1,"a,b,c"]],"../../other":[[1,"1"]]}}"#;
         let history: History = serde_json::from_str(json).unwrap();

@@ -3,6 +3,8 @@
 //! burn's own logger ends training when the disk is full. Here such a failure is a warning. The lines are kept and written when
 //! the next split begins, or at the end; a line at the end names the files that stay incomplete.
 
+mod names;
+
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,20 +13,17 @@ use std::sync::Arc;
 use burn::train::metric::store::{MetricsUpdate, Split};
 use burn::train::metric::{MetricDefinition, MetricId, MetricName};
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::{CHECKPOINT_DIR, is_there, safe_name, same_file_name};
 
 use super::metric_file::{EPOCH_PREFIX, METRIC_SUFFIX, MetricFile, VALIDATIONS};
-use super::name_digest::digest;
 use super::old_metric_files::remove_metric_files;
-use crate::error::{Error, Result};
 use crate::process::console::warn;
+pub(crate) use names::check_file_names;
+use names::file_names;
 
 /// Files of earlier epochs whose lines are kept until they can be written. Of more, the lines are lost.
 const MAX_INCOMPLETE: usize = 64;
 /// Incomplete files that the line at the end names.
 const SHOWN_INCOMPLETE: usize = 3;
-/// Bytes of a metric's name that are used as a file name unchanged. Every file system allows that many.
-const MAX_FILE_NAME: usize = 100;
 
 /// Writes the metric files of a run.
 pub(super) struct MetricFiles {
@@ -46,10 +45,12 @@ pub(super) struct MetricFiles {
     failed: bool,
     /// Whether the failure was reported, in this epoch or in an earlier one without a success since.
     reported: bool,
+    /// Whether files are written, and not only those removed that are out of date.
+    is_on: bool,
 }
 
 impl MetricFiles {
-    pub(super) fn new(run_dir: &Path) -> Self {
+    pub(super) fn new(run_dir: &Path, is_on: bool) -> Self {
         Self {
             run_dir: run_dir.to_path_buf(),
             metrics: HashMap::new(),
@@ -62,6 +63,7 @@ impl MetricFiles {
             validations: None,
             failed: false,
             reported: false,
+            is_on,
         }
     }
 
@@ -89,6 +91,9 @@ impl MetricFiles {
     /// Appends lines, each with its line break, to a metric's file of an epoch (burn's number). The first call for an
     /// epoch creates the file, or empties it.
     pub(super) fn append(&mut self, id: &MetricId, text: &str, epoch: usize, split: &Split) {
+        if !self.is_on {
+            return;
+        }
         if self.epoch != epoch {
             (self.epoch, self.reported, self.failed) = (epoch, self.reported && self.failed, false);
         }
@@ -100,28 +105,31 @@ impl MetricFiles {
         if self.files.get(&key).is_none_or(|file| file.epoch != epoch) {
             let Some(path) = self.path(id, epoch, split) else { return };
             let before = self.files.insert(key.clone(), MetricFile::new(path, epoch));
-            self.incomplete.extend(before.filter(MetricFile::is_incomplete));
+            self.incomplete.extend(before.filter(|file| file.lines.is_incomplete()));
             if self.incomplete.len() > MAX_INCOMPLETE {
-                self.incomplete.remove(0).forget_lines();
+                self.incomplete.remove(0).lines.forget_lines();
             }
         }
         let Some(file) = self.files.get_mut(&key) else { return };
-        if let Err(error) = file.append(text) {
-            let path = file.path.clone();
+        if let Err(error) = file.lines.append(text) {
+            let path = file.lines.path().to_path_buf();
             self.report(&path, &error);
         }
     }
 
     /// Appends the values of a validation in an epoch (burn's number).
     pub(super) fn append_validation(&mut self, line: &str, epoch: usize) {
+        if !self.is_on {
+            return;
+        }
         if self.validations.as_ref().is_none_or(|file| file.epoch != epoch) {
             let path = self.epoch_directory(epoch, &Split::Valid).join(VALIDATIONS);
             let before = self.validations.replace(MetricFile::new(path, epoch));
-            self.incomplete.extend(before.filter(MetricFile::is_incomplete));
+            self.incomplete.extend(before.filter(|file| file.lines.is_incomplete()));
         }
         let Some(file) = &mut self.validations else { return };
-        if let Err(error) = file.append(&format!("{line}\n")) {
-            let path = file.path.clone();
+        if let Err(error) = file.lines.append(&format!("{line}\n")) {
+            let path = file.lines.path().to_path_buf();
             self.report(&path, &error);
         }
     }
@@ -129,8 +137,8 @@ impl MetricFiles {
     /// Removes the lines of a split in an epoch: others take their place.
     pub(super) fn start_again(&mut self, epoch: usize, split: &Split) {
         for (_, file) in self.files.extract_if(|(_, of), file| of == split && file.epoch == epoch) {
-            let path = file.path.clone();
-            if let Err(error) = file.remove() {
+            let path = file.lines.path().to_path_buf();
+            if let Err(error) = file.lines.remove() {
                 let (path, error) = (path.display(), chain(&error));
                 warn(&format!("the metric file {path} of an earlier validation stays: {error}"));
             }
@@ -160,11 +168,11 @@ impl MetricFiles {
     fn complete(&mut self) {
         for file in self.all() {
             // It was reported when it failed first, and the line at the end names it.
-            if let Err(error) = file.complete() {
-                log::debug!("{} is still incomplete: {error}", file.path.display());
+            if let Err(error) = file.lines.complete() {
+                log::debug!("{} is still incomplete: {error}", file.lines.path().display());
             }
         }
-        self.incomplete.retain(MetricFile::is_incomplete);
+        self.incomplete.retain(|file| file.lines.is_incomplete());
     }
 
     fn path(&mut self, id: &MetricId, epoch: usize, split: &Split) -> Option<PathBuf> {
@@ -195,8 +203,8 @@ impl MetricFiles {
 impl Drop for MetricFiles {
     fn drop(&mut self) {
         self.complete();
-        let files = self.all().filter(|file| file.is_incomplete());
-        let mut names: Vec<String> = files.map(|file| file.path.display().to_string()).collect();
+        let files = self.all().filter(|file| file.lines.is_incomplete());
+        let mut names: Vec<String> = files.map(|file| file.lines.path().display().to_string()).collect();
         if names.is_empty() {
             return;
         }
@@ -211,67 +219,6 @@ impl Drop for MetricFiles {
     }
 }
 
-/// Checks that burn gives each metric a file of its own. Its readers would take one metric for the other.
-///
-/// # Errors
-///
-/// [`Error::Config`] naming two metrics of one file.
-pub(crate) fn check_file_names(names: &[MetricName], run_dir: &Path) -> Result<()> {
-    // There is none where capital letters are told from small ones.
-    let other_case = run_dir.join(CHECKPOINT_DIR.to_uppercase());
-    let folds_case = is_there(&other_case)?;
-    let is_one_file = |a: &str, b: &str| a == b || (folds_case && same_file_name(a, b));
-    for (place, a) in names.iter().enumerate() {
-        for b in &names[..place] {
-            if let (Some(file), Some(other)) = (burns_file_name(a), burns_file_name(b))
-                && is_one_file(&file, &other)
-            {
-                let reason = format!(
-                    "{b:?} and {a:?} would both be written to {file}.log: give one of them another name"
-                );
-                return Err(Error::config("metrics", reason));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The name that burn's readers look for, without ending, unless it would lead out of the directory.
-fn burns_file_name(name: &str) -> Option<String> {
-    is_file_name(name).then(|| name.replace(' ', "_"))
-}
-
-/// The names of the metrics' files, without ending: burn's where it can be one. A metric called "../x" or "val/loss" must not
-/// choose the directory of its file, nor take the file of another: then a digest of its name makes the difference, which is
-/// the same after a resume, and whichever metrics there are first.
-fn file_names(names: &[MetricName]) -> Vec<String> {
-    let plain: Vec<String> = names
-        .iter()
-        .map(|name| {
-            burns_file_name(name).unwrap_or_else(|| {
-                safe_name("the metric's name", name).unwrap_or_else(|_| "metric".to_owned())
-            })
-        })
-        .collect();
-    let own = |(place, name): (usize, &MetricName)| {
-        let is_shared = |other: &String| same_file_name(other, &plain[place]);
-        match burns_file_name(name) {
-            None if plain.iter().filter(|other| is_shared(other)).count() > 1 => {
-                format!("{}-{}", plain[place], digest(name))
-            }
-            _ => plain[place].clone(),
-        }
-    };
-    names.iter().enumerate().map(own).collect()
-}
-
-fn is_file_name(name: &str) -> bool {
-    name.len() <= MAX_FILE_NAME
-        && name.contains(char::is_alphanumeric)
-        && !name.contains(['/', '\\'])
-        && !name.chars().any(char::is_control)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,38 +229,10 @@ mod tests {
     fn files(run_dir: &Path, name: &str) -> (MetricFiles, MetricId) {
         let name = Arc::new(name.to_owned());
         let metric_id = MetricId::new(name.clone());
-        let mut files = MetricFiles::new(run_dir);
+        let mut files = MetricFiles::new(run_dir, true);
         let attributes = MetricAttributes::None;
         files.define(&MetricDefinition { metric_id: metric_id.clone(), name, description: None, attributes });
         (files, metric_id)
-    }
-
-    #[test]
-    fn hostile_names_are_not_used_as_file_names() {
-        for name in ["", "..", "a/b", "../../a", "a\nb", &"x".repeat(300)] {
-            assert!(!is_file_name(name), "{name:?}");
-        }
-        assert!(is_file_name("Top-K Accuracy @ k=5"));
-    }
-
-    fn named(names: &[&str]) -> Vec<MetricName> {
-        names.iter().map(|name| Arc::new((*name).to_owned())).collect()
-    }
-
-    #[test]
-    fn each_metric_has_a_file_of_its_own_and_burns_names_stay() {
-        let of = |names: &[&str]| file_names(&named(names));
-        assert_eq!(of(&["val/loss", "Loss"]), ["val_loss", "Loss"]);
-        let shared = of(&["val/loss", "val_loss", "Val\\Loss", "val//loss"]);
-        assert_eq!(shared[1], "val_loss");
-        let different: HashSet<&String> = shared.iter().collect();
-        assert_eq!(different.len(), 4, "{shared:?}");
-        assert!(shared[0].starts_with("val_loss-") && shared[0].len() == "val_loss-".len() + 8, "{shared:?}");
-        // Whichever is first, and whatever else there is.
-        assert_eq!(of(&["val_loss", "other", "val/loss"])[2], shared[0]);
-        let long = ["x".repeat(120) + "/a", "x".repeat(120) + "//a", "x".repeat(300), "x".repeat(301)];
-        let long = of(&long.each_ref().map(String::as_str));
-        assert_eq!(long.iter().collect::<HashSet<_>>().len(), 4, "{long:?}");
     }
 
     #[test]
@@ -327,20 +246,6 @@ mod tests {
             files.warn_of_mixed(&MetricsUpdate::new(vec![entry(), entry()], Vec::new()));
             assert!(files.mixed.len() == 1 && files.mixed.contains(&id));
         }
-    }
-
-    #[test]
-    fn two_metrics_of_one_file_of_burns_are_an_error_that_names_both() {
-        let root = tempdir().unwrap();
-        let check =
-            |names: &[&str]| check_file_names(&named(names), root.path()).map_err(|error| error.to_string());
-        assert_eq!(check(&["Loss", "loss", "val loss", "val/loss"]), Ok(()));
-        let error = check(&["Loss", "val loss", "val_loss"]).unwrap_err();
-        assert!(error.contains("\"val loss\" and \"val_loss\"") && error.contains("val_loss.log"), "{error}");
-        // As on a file system that does not tell capital letters from small ones.
-        fs::create_dir(root.path().join("CHECKPOINT")).unwrap();
-        let error = check(&["Loss", "loss"]).unwrap_err();
-        assert!(error.contains("\"Loss\" and \"loss\""), "{error}");
     }
 
     #[test]

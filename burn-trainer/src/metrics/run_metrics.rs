@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use burn::train::metric::store::{Aggregate, EventStoreClient, Split};
 use indexmap::IndexMap;
 
-use super::history::{STEP, SharedHistory};
-use super::table::SharedMetrics;
+use super::history::{STEP, SharedHistory, VALIDATED_STEP};
+use super::history_format::EpochValues;
+use super::run_log::{LogPosition, RunLog};
+use super::table::{SharedMetrics, is_of_validation};
 
 /// How long the end of burn's store is waited for where a panic shows that it has panicked.
 const STORE_LIMIT: Duration = Duration::from_secs(2);
@@ -22,6 +24,7 @@ const STORE_PANIC: &str = "vent store thread";
 pub(crate) struct RunMetrics {
     pub(crate) table: SharedMetrics,
     pub(crate) history: SharedHistory,
+    pub(crate) log: RunLog,
     /// The message of the panic that ended the thread of burn's event store, on which all metric loggers run.
     pub(super) store_panic: Arc<OnceLock<String>>,
 }
@@ -41,17 +44,18 @@ impl RunMetrics {
     /// is not done, so that a resumed run needs the lines.
     pub(crate) fn begin_validation(&self, is_within: bool) {
         self.table.lock().begin_validation();
+        self.log.write();
         self.history.begin_validation(is_within);
     }
 
-    /// It is done, and its values are in the table. With a `step`, they are noted as those of this step in the epoch (burn's
-    /// number).
-    pub(crate) fn end_validation(&self, epoch: usize, step: Option<u64>, store: &EventStoreClient) {
-        let row = step.map(|step| {
-            let step = std::iter::once((STEP.to_owned(), step as f64));
-            step.chain(self.table.lock().validation_values()).collect()
-        });
-        self.history.end_validation(epoch, row);
+    /// The validation of the state at a position is done, and its values are in the table. `is_listed`: the epoch can have several,
+    /// so that its values are noted as those of this step.
+    pub(crate) fn end_validation(&self, position: LogPosition, is_listed: bool, store: &EventStoreClient) {
+        let values = self.table.lock().validation_values();
+        self.log.log_validation(position, values.clone());
+        let step = std::iter::once((STEP.to_owned(), position.step as f64));
+        let row = is_listed.then(|| step.chain(values).collect());
+        self.history.end_validation(burns_number(position.epoch), row);
         self.table.lock().end_validation();
         // The logger writes the row now.
         Self::await_updates(store);
@@ -79,9 +83,41 @@ impl RunMetrics {
         let _ = store.find_metric(NO_METRIC, 1, Aggregate::Mean, &Split::Train);
     }
 
-    /// Ends an epoch (burn's number) in the history, with the final values of its metrics.
-    pub(crate) fn close_epoch(&self, epoch: usize, store: &EventStoreClient) {
-        let values = self.table.values_of_epoch(epoch, store);
+    /// Ends the epoch of a position, with the final values of its metrics. `validated` is the step of its last validation.
+    pub(crate) fn close_epoch(
+        &self,
+        position: LogPosition,
+        validated: Option<u64>,
+        store: &EventStoreClient,
+    ) {
+        let values = self.table.values_of_epoch(burns_number(position.epoch), store);
+        self.close(position, validated, values);
+    }
+
+    /// The same in a loop that is not the trainer's: it validates at the end of each epoch, and does not tell of it.
+    pub(crate) fn close_validated_epoch(&self, position: LogPosition, store: &EventStoreClient) {
+        let values = self.table.values_of_epoch(burns_number(position.epoch), store);
+        self.log.log_validation(position, values_of(&values, is_of_validation));
+        self.close(position, Some(position.step), values);
+    }
+
+    fn close(&self, position: LogPosition, validated: Option<u64>, mut values: EpochValues) {
+        let train = values_of(&values, |name| !is_of_validation(name));
+        self.log.log_epoch(position.epoch, position.step, train);
+        values.insert(STEP.to_owned(), position.step as f64);
+        if let Some(step) = validated {
+            values.insert(VALIDATED_STEP.to_owned(), step as f64);
+        }
         self.history.close_epoch(values);
     }
+}
+
+fn values_of(values: &EpochValues, is_wanted: impl Fn(&str) -> bool) -> EpochValues {
+    let wanted = values.iter().filter(|(name, _)| is_wanted(name));
+    wanted.map(|(name, value)| (name.clone(), *value)).collect()
+}
+
+/// burn's number of an epoch: burn counts from 1.
+fn burns_number(epoch: u64) -> usize {
+    usize::try_from(epoch.saturating_add(1)).unwrap_or(usize::MAX)
 }

@@ -222,6 +222,16 @@ impl MetricTable {
         }
     }
 
+    /// The values of one training batch.
+    pub(super) fn values_of_batch(&self, update: &MetricsUpdate) -> IndexMap<String, f64> {
+        let values = update.entries_numeric.iter().filter_map(|metric| {
+            let registered = self.registered.get(&metric.entry.metric_id)?;
+            let value = metric.numeric_entry.clone().and_then(value_of_batch)?;
+            Some((named(TRAIN, &registered.key), value))
+        });
+        values.collect()
+    }
+
     pub(super) fn update(&mut self, update: &MetricsUpdate, split: &Split) {
         let Some(split) = prefix(split) else { return };
         for metric in &update.entries_numeric {
@@ -238,6 +248,14 @@ impl MetricTable {
             };
             self.values.insert(full_name, value);
         }
+    }
+}
+
+/// The value of a batch. That of a whole epoch is not one.
+pub(super) fn value_of_batch(entry: NumericEntry) -> Option<f64> {
+    match entry {
+        NumericEntry::Final(_) => None,
+        entry => Some(entry.current()),
     }
 }
 

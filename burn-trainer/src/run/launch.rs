@@ -84,6 +84,7 @@ impl PreparedRun {
         let launched = catch_unwind(AssertUnwindSafe(|| training.launch(learner)));
         signals.view().loop_has_ended();
         let mut outcome = end(&launched);
+        self.metrics.log.end();
         signals.training_has_ended();
         if outcome.saves.unfinished {
             // The writer still writes, so the run stays locked.

@@ -15,7 +15,7 @@ use super::created_directories::CreatedDirectories;
 use super::{file_system, find_checkpoint, start_lines};
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result, SkippedCheckpoint};
-use crate::metrics::remove_metric_files;
+use crate::metrics::{remove_metric_files, remove_metrics_log};
 use crate::process::console::ResumedBatches;
 use crate::process::launcher;
 use crate::saving::run_checkpoints::{elsewhere, scan, twin, warn_of_missing_directories};
@@ -55,7 +55,7 @@ impl OpenRun {
         if !config.writes() {
             return Self::open_for_reading(config, layout, &elsewhere, opened);
         }
-        check_directories(&config.root, &layout)?;
+        check_directories(config, &layout)?;
         let created = CreatedDirectories::below_which_all_are_new(&layout.checkpoint_dir());
         let lock = RunLock::acquire(layout.run_dir(), config.lock)?;
         file_system::report(&lock, &layout)?;
@@ -209,10 +209,11 @@ fn has(catalog: &Catalog, checkpoint: &Path) -> bool {
 }
 
 /// Checks early that no file is in the place of a directory: later the metric files could not be written.
-fn check_directories(root: &Path, layout: &RunLayout) -> Result<()> {
+fn check_directories(config: &TrainerConfig, layout: &RunLayout) -> Result<()> {
+    let root = &*config.root;
     let above = root.ancestors().filter(|part| !part.as_os_str().is_empty());
     let splits = ["train", "valid"].map(|split| layout.run_dir().join(split));
-    for part in splits.iter().map(PathBuf::as_path).chain(above) {
+    for part in splits.iter().filter(|_| config.metric_files).map(PathBuf::as_path).chain(above) {
         let facts = storage::facts(part).map_err(|source| io_error("read", part, source))?;
         if facts.is_some_and(|facts| !facts.is_dir()) {
             let reason = match part == root || !root.starts_with(part) {
@@ -252,12 +253,13 @@ fn check_overwrite(
     Err(Error::config("overwrite", reason))
 }
 
-/// Removes the files of an earlier run of this id: its checkpoints in all directories, and burn's metric files. Other files in
+/// Removes the files of an earlier run of this id: its checkpoints in all directories, its log of metrics, and burn's metric files. Other files in
 /// these directories stay.
 fn remove_run(layout: &RunLayout, present: &Catalog) -> Result<()> {
     clear(layout, present)?;
     let noted = layout.run_dir().join(DIRECTORIES_FILE);
     storage::remove_file(&noted).map_err(|source| io_error("remove", &noted, source))?;
+    remove_metrics_log(layout.run_dir())?;
     for split in [Split::Train, Split::Valid] {
         remove_metric_files(layout.run_dir(), &split, 0)?;
     }

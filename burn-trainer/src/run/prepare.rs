@@ -20,7 +20,7 @@ use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::learner_state::restore::{LearnerRecords, NotRestored, read_records, restore};
 use crate::learner_state::warm_start;
-use crate::metrics::{RunMetricLogger, RunMetrics, check_file_names};
+use crate::metrics::{ResumedLog, RunMetricLogger, RunMetrics, check_file_names};
 use crate::model_summary::model_summary;
 use crate::process::console::warn;
 use crate::process::environment_devices::described_by;
@@ -103,12 +103,13 @@ pub(crate) fn prepare<M: LearnerModel>(
     let metrics = RunMetrics::default();
     let mut metric_logger = RunMetricLogger::new(metrics.clone());
     if writes {
-        metric_logger = metric_logger.with_files(run.layout.run_dir());
+        metric_logger = metric_logger.with_files(run.layout.run_dir(), config.metric_files);
     }
     let mut existing = ExistingCheckpoints::default();
     let mut resume = run.resume.take();
     let mut records = None;
     if writes && resume.is_none() {
+        metrics.log.begin(run.layout.run_dir(), run.layout.run_id());
         start_lines::starting(&config, &run.layout, None, run.resumes_itself);
     }
     if let Some(init_from) = config.init_from.as_ref().filter(|_| resume.is_none()) {
@@ -120,6 +121,9 @@ pub(crate) fn prepare<M: LearnerModel>(
             false => Ok(()),
         };
         records = restore_newest(learner, &mut run, resume, &config, also, announce)?;
+        if writes {
+            resume_log(&metrics, &run, resume);
+        }
         let epoch = restore_metrics(&metrics, resume);
         // A checkpoint of another run is only resumed in a directory without checkpoints.
         metric_logger = metric_logger.resumed_in(epoch, !run.present.is_empty());
@@ -130,6 +134,8 @@ pub(crate) fn prepare<M: LearnerModel>(
     }
     let mut description = run_description(&config, hparams, &run, resume.as_ref(), &environment)?;
     description.limits = saver.limits;
+    let log = metrics.log.clone();
+    description.make_durable = Box::new(move || log.make_durable());
     description.model = described_model(learner, &config, writes);
     if writes {
         description.non_finite_at_start = non_finite_at_start(learner, resume.as_ref())?;
@@ -211,6 +217,18 @@ fn non_finite_at_start<M: LearnerModel>(
     }
 }
 
+/// Continues the run's log of metrics.
+fn resume_log(metrics: &RunMetrics, run: &OpenRun, resume: &ResumePoint) {
+    let ResumePoint { state, history, .. } = resume;
+    let resumed = ResumedLog {
+        mark: state.metrics_log.as_ref(),
+        history,
+        position: state.position.in_log(),
+        batches_per_step: state.batches_per_step.unwrap_or(1),
+    };
+    metrics.log.resume(run.layout.run_dir(), run.layout.run_id(), &resumed, &metrics.table);
+}
+
 /// Restores the values and the history. Returns burn's number of the epoch in which the run resumes.
 fn restore_metrics(metrics: &RunMetrics, resume: &mut ResumePoint) -> usize {
     let position = resume.state.position.next();
@@ -265,7 +283,9 @@ fn saver_opener(
     let settings = SaverSettings { when_busy: config.when_busy, max_waiting: config.max_waiting_saves };
     Box::new(move |metrics| {
         let mut table = metrics.lock();
-        check_file_names(&table.burns_names(), layout.run_dir())?;
+        if config.metric_files {
+            check_file_names(&table.burns_names(), layout.run_dir())?;
+        }
         for name in table.drop_unregistered() {
             warn(&format!(
                 "the checkpoint has a value of {name}, which is not registered now: later checkpoints do not have it"

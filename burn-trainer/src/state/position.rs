@@ -1,10 +1,11 @@
 //! The training loop's state as it stands in a checkpoint: where in the run the checkpoint was saved.
 
+use burn_ckpt::metrics_log::LogMark;
 use burn_ckpt::plumbing::FilenameTemplate;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::{MAX_EPOCHS, is_of_validation};
+use crate::metrics::{LogPosition, MAX_EPOCHS, is_of_validation};
 use crate::run_speed::RunSpeed;
 
 /// Version of [`TrainerState`] that is written, and the newest that is read.
@@ -41,6 +42,9 @@ pub(crate) struct TrainerState {
     /// Where the time went, for the metadata. It is not a part of the state: it differs between two runs that are the same.
     #[serde(skip)]
     pub(crate) speed: Option<RunSpeed>,
+    /// Up to where the run's metrics log has the lines of this state. Not in checkpoints of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) metrics_log: Option<LogMark>,
     /// Over the whole run, the time before each resume included.
     pub(crate) training_time_seconds: f64,
     /// The latest values. Those of a validation are of the state of `last_validation`.
@@ -92,6 +96,7 @@ impl TrainerState {
             data: None,
             ended: None,
             speed: None,
+            metrics_log: None,
             training_time_seconds,
             metrics,
             saved_for: IndexMap::new(),
@@ -284,6 +289,13 @@ impl Position {
             metrics.retain(|name, _| !is_of_validation(name));
         }
         metrics
+    }
+
+    /// Where the lines of this position end in the run's log of metrics.
+    pub(crate) fn in_log(self) -> LogPosition {
+        let Self { epoch, batches, global_step: step, last_validation, .. } = self.next();
+        let validations = last_validation.map_or(0, |last| last.pass.saturating_add(1));
+        LogPosition { epoch, batches, validations, step }
     }
 
     /// The number of epochs done.

@@ -156,6 +156,7 @@ impl<M: LearnerModel> LoopFromOutside<M> {
             data: Some(self.data.of_epoch(position.epoch)),
             ended: event.ended(),
             speed: self.speed.totals(),
+            metrics_log: self.metrics.log.mark_at(position.in_log()),
             ..TrainerState::new(position, self.seed, self.clock.seconds(), values.clone())
         };
         saver.submit_within(limit, &requested, &state, |weights_only| {

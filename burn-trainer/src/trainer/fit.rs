@@ -185,6 +185,7 @@ impl<M: LearnerModel> Trainer<M> {
             split.start_at(prepared.completed());
         }
         let saves = EpochEndSaves::new(&prepared, training.interrupter(), saves, &data);
+        prepared.metrics.log.count_steps_by(saves.step_of_batch(devices.len()));
         stop.for_loop().set_training(Arc::new(saves.clone()));
         let open = saves.opener();
         let mut environment = EnvironmentDevices::new(environment, devices);

@@ -297,6 +297,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             let output = devices.train_step(self.learner.get(), device, batch);
             training.gradients.add(self.learner.get(), device, output.grads);
             training.batches += 1;
+            self.metrics.log.note_step(epoch, training.batches, self.progress.position.global_step + 1);
             let split = Some(LoggedSplit::Training);
             self.call("on_train_batch_end", split, training.batches, |callback, context| {
                 callback.on_train_batch_end(context, &output.item)

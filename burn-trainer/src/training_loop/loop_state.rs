@@ -26,7 +26,7 @@ use crate::saving::requested_save::RequestedSave;
 use crate::saving::run_saves::RunSaves;
 use crate::saving::saver::Saver;
 use crate::state::event::{RunProgress, TrainingEvent};
-use crate::state::position::{EpochLengths, Position, TrainerState, burn_epoch};
+use crate::state::position::{EpochLengths, Position, TrainerState};
 use crate::state::run_clock::RunClock;
 use crate::state::speed_meter::{Activity, SpeedMeter};
 use crate::stopping::stop_control::LoopStop;
@@ -105,6 +105,7 @@ impl LoopProgress {
             data: Some(self.data.of_epoch(self.position.epoch)),
             ended,
             speed: self.speed.totals(),
+            metrics_log: metrics.log.mark_at(self.position.in_log()),
             ..TrainerState::new(self.position, seed, self.clock.seconds(), metrics.whole_values())
         }
     }
@@ -274,7 +275,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         if self.progress.position.validation_due {
             self.end_validation();
         }
-        self.metrics.close_epoch(burn_epoch(self.progress.position.epoch), self.burn.store);
+        let position = self.progress.position;
+        self.metrics.close_epoch(position.in_log(), position.validated_step(), self.burn.store);
         self.progress.position.epoch_complete = true;
         let callbacks = self.callbacks.settle()?;
         self.learner.move_to(self.progress.position, callbacks);

@@ -190,8 +190,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let position = self.progress.position;
         // Where there is one in each epoch, the values of the epoch are all.
         let has_several = self.rules.schedule.is_within_epochs() || self.rules.validates_at_start;
-        let step = has_several.then_some(position.global_step);
-        self.metrics.end_validation(burn_epoch(position.epoch), step, self.burn.store);
+        self.metrics.end_validation(position.in_log(), has_several, self.burn.store);
         self.progress.position = position.validated(self.progress.clock.seconds());
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use burn_ckpt::metrics_log::{self, METRICS_FILE};
 use burn_ckpt::plumbing::{CHECKPOINT_DIR, METADATA_SUFFIX, ON_EXCEPTION_DIR};
 use burn_ckpt::{Checkpoint, Metadata, TensorInfo};
 use serde_json::Value;
@@ -26,6 +27,8 @@ const OVER_THE_EPOCH: &str = ",final";
 const NUMBERS: [&str; 3] = ["-v1", "-v2", "-v3"];
 /// What a training state says of the clock.
 const CLOCK: &str = "training_time_seconds";
+/// What it says of the log of metrics, whose lines have the times at which they were written. The log itself is compared.
+const LOG: &str = "metrics_log";
 
 /// What was found to be the same in two runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,6 +84,8 @@ fn compare_with(expected: &Path, found: &Path, counts: fn(&str) -> bool) -> Resu
         if HISTORY.iter().any(|directory| name.starts_with(directory)) {
             same.metric_files += 1;
             differences.extend(in_lines(name, &expected, &found).err());
+        } else if name == METRICS_FILE {
+            differences.extend(in_logs(&expected, &found).err());
         } else if name.ends_with(".ckpt") && !name.contains(LINK) && !name.contains(SHARDS) {
             match in_checkpoints(&expected, &found, counts) {
                 Ok(metadata) if name.contains("/last/") => {
@@ -113,21 +118,33 @@ fn without_number(name: &str) -> String {
 
 fn in_lines(name: &str, expected: &Path, found: &Path) -> Result<(), String> {
     let read = |path: &Path| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
-    let (expected, found) = (read(expected)?, read(found)?);
-    if expected == found {
-        return Ok(());
-    }
     let shown = |line: &[u8]| format!("{:?}", String::from_utf8_lossy(line));
     let lines =
         |bytes: &[u8]| -> Vec<String> { bytes.split_inclusive(|byte| *byte == b'\n').map(shown).collect() };
-    let (expected, found) = (lines(&expected), lines(&found));
-    let first = expected.iter().zip(&found).take_while(|(expected, found)| expected == found).count();
+    same_lines(name, &lines(&read(expected)?), &lines(&read(found)?))
+}
+
+/// Compares two logs of metrics, without the times of their lines.
+fn in_logs(expected: &Path, found: &Path) -> Result<(), String> {
+    let lines = |path: &Path| -> Result<Vec<String>, String> {
+        let lines = metrics_log::read(path).map_err(|error| error.to_string())?;
+        let without_time = lines.map(|line| line.map(|mut line| (line.time = None, line.to_string()).1));
+        without_time.collect::<Result<_, _>>().map_err(|error| error.to_string())
+    };
+    same_lines(METRICS_FILE, &lines(expected)?, &lines(found)?)
+}
+
+fn same_lines(name: &str, expected: &[String], found: &[String]) -> Result<(), String> {
+    if expected == found {
+        return Ok(());
+    }
+    let first = expected.iter().zip(found).take_while(|(expected, found)| expected == found).count();
     let line = |lines: &[String]| lines.get(first).cloned().unwrap_or_else(|| "nothing".to_owned());
     Err(format!(
         "{name}: line {} is {} and should be {}; it has {} lines and should have {}",
         first + 1,
-        line(&found),
-        line(&expected),
+        line(found),
+        line(expected),
         found.len(),
         expected.len()
     ))
@@ -238,7 +255,9 @@ fn flatten(key: &str, value: &Value, into: &mut Vec<(String, String)>) {
     let below = |name: &dyn std::fmt::Display| format!("{key}.{name}");
     match value {
         Value::Object(fields) => {
-            let fields = fields.iter().filter(|(name, _)| *name != CLOCK && !name.ends_with("_timestamp"));
+            let fields = fields
+                .iter()
+                .filter(|(name, _)| *name != CLOCK && *name != LOG && !name.ends_with("_timestamp"));
             fields.for_each(|(name, value)| flatten(&below(name), value, into));
         }
         Value::Array(items) => {

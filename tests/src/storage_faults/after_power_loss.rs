@@ -64,7 +64,9 @@ enum Pending {
     Name { path: PathBuf, entry: Entry, instead_of: Option<PathBuf> },
     /// Nothing has the name any more.
     NoName(PathBuf),
-    /// A file's length.
+    /// A file has at least this length, as something was written there.
+    Written(usize, u64),
+    /// A file has this length.
     Length(usize, u64),
     /// A file's data.
     Data(usize, u64, Vec<u8>),
@@ -137,7 +139,7 @@ impl Disk {
             }
             Step::Write(file, offset, bytes) => {
                 let Some(&inode) = self.opened.get(file) else { return };
-                self.pending.push(Pending::Length(inode, offset + bytes.len() as u64));
+                self.pending.push(Pending::Written(inode, offset + bytes.len() as u64));
                 self.pending.push(Pending::Data(inode, *offset, bytes.clone()));
             }
             Step::SetLength(file, length) => {
@@ -148,7 +150,9 @@ impl Disk {
             Step::Sync(file) => {
                 if let Some(&synced) = self.opened.get(file) {
                     self.make_durable(|pending| match pending {
-                        Pending::Length(inode, _) | Pending::Data(inode, ..) => *inode == synced,
+                        Pending::Written(inode, _) | Pending::Length(inode, _) | Pending::Data(inode, ..) => {
+                            *inode == synced
+                        }
                         _ => false,
                     });
                 }
@@ -243,13 +247,14 @@ fn apply_to_names(pending: &Pending, names: &mut BTreeMap<PathBuf, Entry>) {
             names.insert(path.clone(), entry.clone());
         }
         Pending::NoName(path) => drop(names.remove(path)),
-        Pending::Length(..) | Pending::Data(..) => {}
+        Pending::Written(..) | Pending::Length(..) | Pending::Data(..) => {}
     }
 }
 
 fn apply_to_files(pending: &Pending, files: &mut [Vec<u8>]) {
     match pending {
-        Pending::Length(inode, length) => {
+        Pending::Length(inode, length) => files[*inode].resize(*length as usize, 0),
+        Pending::Written(inode, length) => {
             let file = &mut files[*inode];
             let length = *length as usize;
             // A write within the file does not change its length.

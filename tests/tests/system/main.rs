@@ -11,6 +11,7 @@ mod faults;
 mod loading;
 mod machine_limits;
 mod many_runs;
+mod metrics_log;
 mod not_finite;
 mod not_the_runs;
 mod on_each_backend;

@@ -46,6 +46,15 @@ impl EpochTable {
         self.values.get(place)
     }
 
+    /// The values of an epoch.
+    pub(crate) fn values_of(&self, epoch: usize) -> EpochValues {
+        let value = |place: usize| {
+            let name = self.names.get_index(self.metrics.get(place)? as usize)?;
+            Some((name.clone(), self.values.get(place)?))
+        };
+        self.range(epoch).unwrap_or_default().filter_map(value).collect()
+    }
+
     /// Adds an epoch.
     pub(crate) fn push(&mut self, values: EpochValues) {
         for (name, value) in values {

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use burn_ckpt::metrics_log::{LogMark, METRICS_FILE};
 use burn_ckpt::plumbing::Limits;
 use burn_ckpt::plumbing::storage::observer::observe;
 use burn_ckpt::{Catalog, Checkpoint, RunLayout};
@@ -31,10 +32,12 @@ fn in_several_files(root: &Path, epochs: usize) -> Result<FitResult<Model>> {
 
 /// A run of as many epochs as starts. After each start its checkpoints are promised.
 fn recorded(root: &Path, starts: usize, train: Train) -> Vec<Step> {
-    // Metric files, the lock and what is for git are not promised to be there after a loss of power.
+    // burn's metric files, the lock and what is for git are not promised to be there after a loss of power.
     let is_kept = |path: &Path| {
         let below_run = path.strip_prefix("burn_trainer_logs/r1");
-        let is_kept = |below: &Path| below.as_os_str().is_empty() || below.starts_with("checkpoint");
+        let is_kept = |below: &Path| {
+            below.as_os_str().is_empty() || below.starts_with("checkpoint") || below.ends_with(METRICS_FILE)
+        };
         !path.ends_with(".gitignore") && below_run.map_or(true, is_kept)
     };
     let recorder = Arc::new(Recorder::new(root, is_kept));
@@ -122,14 +125,26 @@ fn look(state: &CrashState, root: &Path) -> Seen {
     write(state, root);
     let is_whole = |path: &&Path| Checkpoint::open(root.join(path)).and_then(|it| it.verify()).is_ok();
     let checkpoints = state.paths().filter(|path| path.extension().is_some_and(|end| end == "ckpt"));
+    let without_lines =
+        state.paths().filter(|path| is_checkpoint(path) && lines_are_missing(&root.join(path), root));
+    let mut wrong = not_whole(root);
+    wrong.extend(without_lines.map(|path| format!("{METRICS_FILE} lacks lines of {}", path.display())));
     let newest = Catalog::scan(&RunLayout::at(run_dir(root))).unwrap().entries.pop();
     let linked = Checkpoint::open(run_dir(root).join("checkpoint/last.ckpt")).and_then(|it| it.metadata());
     Seen {
-        wrong: not_whole(root),
+        wrong,
         whole: checkpoints.filter(is_whole).map(Path::to_path_buf).collect(),
         newest: newest.map(|entry| entry.metadata.global_step),
         linked: linked.ok().map(|metadata| metadata.global_step),
     }
+}
+
+/// Whether the log of metrics does not have the lines that a checkpoint counts.
+fn lines_are_missing(checkpoint: &Path, root: &Path) -> bool {
+    let Ok(checkpoint) = Checkpoint::open(checkpoint) else { return false };
+    let state: serde_json::Value = checkpoint.trainer_state().unwrap();
+    let mark: LogMark = serde_json::from_value(state["metrics_log"].clone()).unwrap();
+    !mark.is_in(&run_dir(root).join(METRICS_FILE)).unwrap()
 }
 
 fn copy_metric_files(from: &Path, to: &Path) {
@@ -329,12 +344,14 @@ fn comes_after(until: &[Step], step: &Step) -> bool {
     match (until.last(), step) {
         (Some(Step::Sync(file)), Step::HardLink(from, path)) => {
             let created = until.iter().find_map(|step| match step {
-                Step::CreateFile(path, id) if id == file => Some(path),
+                Step::CreateFile(path, id) | Step::Open(path, id) if id == file => Some(path),
                 _ => None,
             });
             let is_metadata = created.is_some_and(|path| path.to_string_lossy().contains(".metadata.json."));
+            let is_log = created.is_some_and(|path| path.ends_with(METRICS_FILE));
             // Shards are nothing without their index, which gets its name last.
-            let is_before_the_checkpoint = is_metadata || created.is_some_and(|path| is_of_shards(path));
+            let is_of_shards = created.is_some_and(|path| is_of_shards(path));
+            let is_before_the_checkpoint = is_metadata || is_log || is_of_shards;
             is_final(path)
                 && if is_before_the_checkpoint { is_checkpoint(path) } else { created == Some(from) }
         }

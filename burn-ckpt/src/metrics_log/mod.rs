@@ -1,0 +1,20 @@
+//! The log of a run's metrics, `metrics.jsonl` in the run's directory: every value that the run has logged, a line of JSON for each
+//! set of values.
+//!
+//! Other programs read it as it is: `jq 'select(.scope == "epoch") | .metrics.train_loss' metrics.jsonl`, or in Python
+//! `pandas.read_json("metrics.jsonl", lines=True)`. Here [`read`] gives the lines, also while the run writes them.
+
+mod line;
+mod mark;
+mod read;
+
+pub use line::{Line, MAX_LINE_BYTES, METRICS_FILE, Scope, Split};
+pub use read::{Lines, read};
+
+/// For burn-trainer, which writes the log.
+#[doc(hidden)]
+pub use line::head;
+#[doc(hidden)]
+pub use mark::{LogMark, line_digest};
+#[doc(hidden)]
+pub use read::is_metrics_log;

@@ -1,0 +1,133 @@
+//! The run's metrics log, `metrics.jsonl`: a line for each training batch, each validation and each epoch.
+//!
+//! burn's thread logs the batches, the loop logs validations and epochs, and the writer's thread makes durable what a checkpoint
+//! counts. Lines are written together: at least once a second, at the end of each validation and each epoch, and for each save.
+//!
+//! From top to bottom: `writer`, then `beginning`, `from_history`, `marks`, `steps`.
+
+mod beginning;
+mod from_history;
+mod marks;
+mod steps;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use burn_ckpt::metrics_log::{LogMark, METRICS_FILE};
+use indexmap::IndexMap;
+use parking_lot::Mutex;
+
+use super::table::SharedMetrics;
+use crate::process::console::note;
+use beginning::Beginning;
+pub(crate) use beginning::remove_metrics_log;
+use from_history::HistoryLines;
+pub(crate) use from_history::ResumedLog;
+pub(crate) use marks::LogPosition;
+pub(crate) use steps::StepOfBatch;
+use writer::LogWriter;
+
+/// The log of a run in progress. Clones share it. In a process that does not write it does nothing.
+#[derive(Clone, Default)]
+pub(crate) struct RunLog(Arc<Mutex<Option<LogWriter>>>);
+
+impl std::fmt::Debug for RunLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("RunLog").finish_non_exhaustive()
+    }
+}
+
+impl RunLog {
+    /// Writes the log of a new run, from its first line on.
+    pub(crate) fn begin(&self, run_dir: &Path, run_id: &str) {
+        self.open(run_dir, run_id, Beginning::New, LogPosition::default());
+    }
+
+    /// Continues the log of a run that resumes. Says so if the log in the directory is not that of the checkpoint: then it is written
+    /// again, from the checkpoint's history. Nothing is changed before the first line.
+    pub(crate) fn resume(
+        &self,
+        run_dir: &Path,
+        run_id: &str,
+        resumed: &ResumedLog<'_>,
+        table: &SharedMetrics,
+    ) {
+        let path = run_dir.join(METRICS_FILE);
+        let beginning = match beginning::reason_to_write_again(resumed.mark, &path) {
+            Ok(mark) => Beginning::Continued(mark),
+            Err(reason) => {
+                let lines = HistoryLines::new(resumed, table.clone());
+                // A run whose metrics are not numbers has no log.
+                if resumed.mark.is_some() || !lines.is_empty() {
+                    note(&format!(
+                        "{} {reason}: it is written again from the checkpoint's history, which has the values of the epochs, \
+                         and those of the batches of the epoch in progress",
+                        path.display()
+                    ));
+                }
+                Beginning::Again(Box::new(lines))
+            }
+        };
+        self.open(run_dir, run_id, beginning, resumed.position);
+    }
+
+    fn open(&self, run_dir: &Path, run_id: &str, beginning: Beginning, position: LogPosition) {
+        *self.0.lock() = Some(LogWriter::new(run_dir.join(METRICS_FILE), run_id, beginning, position));
+    }
+
+    /// Sets how the steps of batches are found where the loop does not note them.
+    pub(crate) fn count_steps_by(&self, step_of_batch: StepOfBatch) {
+        self.with(|log| log.steps.count_by(step_of_batch));
+    }
+
+    /// Notes the optimizer step of a batch, both counted from 1, before it is logged.
+    pub(crate) fn note_step(&self, epoch: u64, batch: u64, step: u64) {
+        self.with(|log| log.steps.note(epoch, batch, step));
+    }
+
+    /// Logs the values of a training batch.
+    pub(super) fn log_batch(&self, epoch: u64, batch: u64, metrics: IndexMap<String, f64>) {
+        self.with(|log| log.log_batch(epoch, batch, metrics));
+    }
+
+    /// Logs the values of the validation that comes next at a position.
+    pub(super) fn log_validation(&self, position: LogPosition, metrics: IndexMap<String, f64>) {
+        self.with(|log| log.log_validation(position, metrics));
+    }
+
+    /// Logs the values of an epoch's training, which ended with this step.
+    pub(super) fn log_epoch(&self, epoch: u64, step: u64, metrics: IndexMap<String, f64>) {
+        self.with(|log| log.log_epoch(epoch, step, metrics));
+    }
+
+    /// The end of the lines of a position. `None` where there are none.
+    pub(crate) fn mark_at(&self, position: LogPosition) -> Option<LogMark> {
+        self.0.lock().as_ref()?.mark_at(position)
+    }
+
+    /// Writes the lines that were not written yet.
+    pub(crate) fn write(&self) {
+        self.with(LogWriter::write);
+    }
+
+    /// Makes the lines that were logged durable. A failure is said once: the checkpoint that counts them is saved all the same, and a
+    /// run that resumes from it finds out whether they are there.
+    pub(crate) fn make_durable(&self) {
+        // Lines are logged while the disk works.
+        let Some(lines) = self.0.lock().as_mut().and_then(LogWriter::lines_to_sync) else { return };
+        let synced = lines.sync();
+        self.with(|log| log.note_synced(&lines, synced));
+    }
+
+    /// Writes what is left, and says if lines are missing in the file.
+    pub(crate) fn end(&self) {
+        self.with(LogWriter::end);
+    }
+
+    fn with(&self, act: impl FnOnce(&mut LogWriter)) {
+        if let Some(log) = self.0.lock().as_mut() {
+            act(log);
+        }
+    }
+}

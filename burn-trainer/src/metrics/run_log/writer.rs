@@ -1,0 +1,216 @@
+//! Writes the lines of the log, and knows where those of each position end.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use burn_ckpt::chain;
+use burn_ckpt::metrics_log::{Line, LogMark, MAX_LINE_BYTES, Scope, Split, head, line_digest};
+use burn_ckpt::plumbing::storage::{self, StoredFile};
+use indexmap::IndexMap;
+use jiff::Timestamp;
+
+use super::beginning::Beginning;
+use super::marks::{LogPosition, Marks, Moment};
+use super::steps::Steps;
+use crate::process::console::warn;
+use crate::run_files::line_file::LineFile;
+
+/// How long lines wait at most for others, to be written together.
+const MAX_WAIT: Duration = Duration::from_secs(1);
+/// Bytes of lines that are written at once.
+const BLOCK: usize = 1 << 16;
+
+/// The log of a run.
+pub(super) struct LogWriter {
+    path: PathBuf,
+    head: String,
+    /// How it begins, until it has begun.
+    beginning: Option<Beginning>,
+    /// The position at which it begins.
+    position: LogPosition,
+    /// `None` until it has begun.
+    file: Option<LineFile>,
+    /// Lines that were not written yet.
+    waiting: String,
+    written: Instant,
+    /// The length of the log with all lines.
+    length: u64,
+    marks: Marks,
+    pub(super) steps: Steps,
+    /// The length that is durable, once the file's name is.
+    durable: Option<u64>,
+    has_reported: bool,
+    has_gaps: bool,
+}
+
+impl LogWriter {
+    pub(super) fn new(path: PathBuf, run_id: &str, beginning: Beginning, position: LogPosition) -> Self {
+        Self {
+            path,
+            head: head(run_id, Timestamp::now()),
+            beginning: Some(beginning),
+            position,
+            file: None,
+            waiting: String::new(),
+            written: Instant::now(),
+            length: 0,
+            marks: Marks::default(),
+            steps: Steps::default(),
+            durable: None,
+            has_reported: false,
+            has_gaps: false,
+        }
+    }
+
+    pub(super) fn log_batch(&mut self, epoch: u64, batch: u64, metrics: IndexMap<String, f64>) {
+        // Without a value, or of a batch that nobody has announced.
+        let Some(step) = self.steps.take(epoch, batch).filter(|_| !metrics.is_empty()) else { return };
+        let line = Line::new(step, epoch, Split::Train, Scope::Batch, metrics).with_batch(batch);
+        self.log(Moment::of_batch(epoch, batch), line);
+    }
+
+    pub(super) fn log_validation(&mut self, position: LogPosition, metrics: IndexMap<String, f64>) {
+        let LogPosition { epoch, step, .. } = position;
+        if !metrics.is_empty() {
+            let line = Line::new(step, epoch, Split::Valid, Scope::Validation, metrics);
+            self.log(Moment::of_validation(position), line);
+        }
+        self.write();
+    }
+
+    pub(super) fn log_epoch(&mut self, epoch: u64, step: u64, metrics: IndexMap<String, f64>) {
+        self.marks.forget_before(epoch);
+        if !metrics.is_empty() {
+            self.log(Moment::of_epoch(epoch), Line::new(step, epoch, Split::Train, Scope::Epoch, metrics));
+        }
+        self.write();
+    }
+
+    fn log(&mut self, moment: Moment, line: Line) {
+        self.begin();
+        let line = format!("{}\n", line.with_time(Timestamp::now()));
+        if line.len() > MAX_LINE_BYTES {
+            self.has_gaps = true;
+            return;
+        }
+        self.length += line.len() as u64;
+        self.marks.push(moment, self.length, line_digest(line.as_bytes()));
+        self.waiting.push_str(&line);
+        if self.waiting.len() >= BLOCK || self.written.elapsed() >= MAX_WAIT {
+            self.write();
+        }
+    }
+
+    /// Finds out how long the log is before its first new line.
+    fn begin(&mut self) {
+        let Some(beginning) = self.beginning.take() else { return };
+        let mut digest = line_digest(self.head.as_bytes());
+        self.length = self.head.len() as u64;
+        match &beginning {
+            Beginning::New => {}
+            Beginning::Continued(mark) => {
+                (self.length, digest) = (mark.bytes, mark.digest().unwrap_or_default());
+            }
+            Beginning::Again(lines) => {
+                let counted: Result<(), std::convert::Infallible> = lines.try_for_each(|line| {
+                    (self.length, digest) = (self.length + line.len() as u64, line_digest(line.as_bytes()));
+                    Ok(())
+                });
+                let Ok(()) = counted;
+            }
+        }
+        self.marks.push(Moment::of(self.position), self.length, digest);
+        let head = self.head.clone();
+        let open = move |path: &Path| beginning.open(path, &head);
+        self.file = Some(LineFile::new(self.path.clone(), Box::new(open)));
+    }
+
+    pub(super) fn mark_at(&self, position: LogPosition) -> Option<LogMark> {
+        match &self.beginning {
+            Some(Beginning::Continued(mark)) => Some(mark.clone()),
+            Some(_) => None,
+            None => self.marks.at(position),
+        }
+    }
+
+    /// Writes the lines that were not written yet.
+    pub(super) fn write(&mut self) {
+        let Some(file) = &mut self.file else { return };
+        self.written = Instant::now();
+        let written = file.write_after_kept(&self.waiting);
+        self.waiting.clear();
+        if file.has_lost() {
+            file.continue_after_gap();
+            // What was counted is not what the file will have.
+            self.length = file.length();
+            self.marks.clear();
+            self.has_gaps = true;
+        }
+        match written {
+            Ok(()) => self.has_reported = false,
+            Err(error) => self.report("written", &error),
+        }
+    }
+
+    /// Says that the log fails, once until it succeeds.
+    fn report(&mut self, what: &str, error: &io::Error) {
+        if !std::mem::replace(&mut self.has_reported, true) {
+            warn(&format!(
+                "the log {} cannot be {what}: {}. Training continues, and its lines are kept and written when that is possible",
+                self.path.display(),
+                chain(error)
+            ));
+        }
+    }
+
+    /// Writes what is left, and returns what is not durable yet. `None` if everything is, or nothing can be.
+    pub(super) fn lines_to_sync(&mut self) -> Option<UnsyncedLines> {
+        self.write();
+        let file = self.file.as_ref()?;
+        let length = file.length();
+        if self.durable == Some(length) {
+            return None;
+        }
+        match file.second_handle() {
+            Ok(handle) => {
+                let directory = self.durable.is_none().then(|| self.path.parent().map(Path::to_path_buf));
+                Some(UnsyncedLines { file: handle?, length, directory: directory.flatten() })
+            }
+            Err(error) => {
+                self.report("synced", &error);
+                None
+            }
+        }
+    }
+
+    pub(super) fn note_synced(&mut self, lines: &UnsyncedLines, synced: io::Result<()>) {
+        match synced {
+            Ok(()) => self.durable = Some(lines.length),
+            Err(error) => self.report("synced", &error),
+        }
+    }
+
+    pub(super) fn end(&mut self) {
+        self.write();
+        let is_incomplete = self.file.as_ref().is_some_and(LineFile::is_incomplete);
+        if is_incomplete || self.has_gaps {
+            warn(&format!("the log {} is incomplete: lines could not be written", self.path.display()));
+        }
+    }
+}
+
+/// Lines that are written, and not durable yet.
+pub(super) struct UnsyncedLines {
+    file: StoredFile,
+    length: u64,
+    /// The directory, until the file's name in it is durable.
+    directory: Option<PathBuf>,
+}
+
+impl UnsyncedLines {
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()?;
+        self.directory.as_deref().map_or(Ok(()), |directory| storage::sync_directory(directory).map(drop))
+    }
+}
