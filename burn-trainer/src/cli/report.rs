@@ -182,18 +182,28 @@ pub(super) fn print(lines: &[String]) {
     let _ = writeln!(std::io::stdout(), "{}", lines.join("\n"));
 }
 
-/// Whether an error came after training began.
+/// Whether an error came after training began. Each has to be decided on.
 fn has_begun(error: &Error) -> bool {
-    matches!(
-        error,
+    match error {
         Error::Panicked { .. }
-            | Error::Training { .. }
-            | Error::DeviceLost { .. }
-            | Error::RemoteDevice { .. }
-            | Error::SaveFailed { .. }
-            | Error::MetricNotLogged { .. }
-            | Error::NoBatch { .. }
-    )
+        | Error::Training { .. }
+        | Error::Callback { .. }
+        | Error::DeviceLost { .. }
+        | Error::RemoteDevice { .. }
+        | Error::SaveFailed { .. }
+        | Error::MetricNotLogged { .. }
+        | Error::NoBatch { .. } => true,
+        Error::Config { .. }
+        | Error::Device { .. }
+        | Error::Checkpoint(_)
+        | Error::RunExists { .. }
+        | Error::UnknownMetric { .. }
+        | Error::NoBatchFits { .. }
+        | Error::Evaluation { .. }
+        | Error::NothingToResume { .. }
+        | Error::MidEpoch { .. }
+        | Error::Unusable { .. } => false,
+    }
 }
 
 /// The same before [`report`] is called, with the program as it was started.
@@ -207,4 +217,17 @@ fn resume_line(config: &TrainerConfig, program: &str, epochs: usize) -> String {
     let arguments: Vec<String> =
         std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
     format!("resume: {program} {}", arguments::to_resume_with(&arguments, config, epochs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_callback_fails_after_training_has_begun_and_a_setting_before() {
+        let (name, source) = ("mine".to_owned(), "it is full".into());
+        let callback = Error::Callback { name, method: "on_epoch_end", source, saved: None };
+        assert!(has_begun(&callback));
+        assert!(!has_begun(&Error::config("seed", "it is odd")));
+    }
 }

@@ -15,6 +15,8 @@ const TOP: f64 = 40.0;
 const BOTTOM: f64 = 55.0;
 /// Lines across, between the lowest and the highest loss.
 const LINES: usize = 4;
+/// Single losses below the smoothed ones make the picture higher by so many times the range of those at most.
+const MOST_BELOW: f64 = 2.0;
 
 /// The ranges of the axes: logarithms of the rates, and losses.
 struct Axes {
@@ -23,7 +25,8 @@ struct Axes {
 }
 
 impl Axes {
-    /// `None` without two finite points. The smoothed losses set the height: a single loss can be far above them.
+    /// `None` without two finite points. The smoothed losses set the height, and lower single ones, which they lag behind. A single loss
+    /// can be far above.
     fn of(rates: &[SweptRate]) -> Option<Self> {
         let finite = || rates.iter().filter(|rate| rate.smoothed_loss.is_finite());
         let range = |values: &mut dyn Iterator<Item = f64>| {
@@ -32,6 +35,8 @@ impl Axes {
             })
         };
         let (low, high) = range(&mut finite().map(|rate| rate.smoothed_loss));
+        let single = finite().map(|rate| rate.loss).filter(|loss| loss.is_finite()).fold(low, f64::min);
+        let low = single.max(low - MOST_BELOW * (high - low));
         let room = if high > low { (high - low) / 20.0 } else { 0.5 };
         let rates = range(&mut finite().map(|rate| rate.learning_rate.log10()));
         (rates.1 > rates.0).then_some(Self { rates, losses: (low - room, high + room) })
@@ -42,9 +47,10 @@ impl Axes {
         LEFT + (rate.log10() - low) / (high - low) * (WIDTH - LEFT - RIGHT)
     }
 
+    /// Of a loss outside of the range it is outside of the frame, which cuts it off, and not far.
     fn y(&self, loss: f64) -> f64 {
         let (low, high) = self.losses;
-        let share = ((loss - low) / (high - low)).clamp(0.0, 1.0);
+        let share = ((loss - low) / (high - low)).clamp(-1.0, 2.0);
         HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
     }
 
@@ -86,11 +92,17 @@ fn draw_curve(svg: &mut String, axes: &Axes, rates: &[SweptRate], suggestion: Op
     }
     let raw = axes.curve(rates.iter().map(|rate| (rate.learning_rate, rate.loss)));
     let smoothed = axes.curve(rates.iter().map(|rate| (rate.learning_rate, rate.smoothed_loss)));
+    // Writing to a text cannot fail.
+    let _ = writeln!(
+        svg,
+        "<clipPath id=\"frame\"><rect x=\"{LEFT}\" y=\"{TOP}\" width=\"{}\" height=\"{}\"/></clipPath>",
+        right - LEFT,
+        bottom - TOP
+    );
     for (points, colour, width) in [(raw, "#b8c4d6", 1), (smoothed, "#1f4e9c", 2)] {
-        // Writing to a text cannot fail.
         let _ = writeln!(
             svg,
-            "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\" points=\"{}\"/>",
+            "<polyline clip-path=\"url(#frame)\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\" points=\"{}\"/>",
             points.trim_end()
         );
     }
@@ -133,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_curve_stays_within_its_frame_and_shows_the_suggestion() {
+    fn a_curve_is_cut_at_its_frame_and_shows_the_suggestion() {
         let mut swept = rates(&[2.0, 1.9, 1.5, 1.0, 0.8, 1.2, f64::NAN, 1.3]);
         swept[1].loss = 1e30;
         let svg = draw(&swept, Some(1e-4));
@@ -145,9 +157,20 @@ mod tests {
         for point in points.iter().flat_map(|points| points.split(' ')) {
             let (x, y) = point.split_once(',').unwrap();
             let (x, y): (f64, f64) = (x.parse().unwrap(), y.parse().unwrap());
-            assert!((LEFT..=WIDTH - RIGHT).contains(&x) && (TOP..=HEIGHT - BOTTOM).contains(&y), "{point}");
+            assert!((LEFT..=WIDTH - RIGHT).contains(&x) && (-HEIGHT..=HEIGHT * 2.0).contains(&y), "{point}");
         }
+        assert_eq!(svg.matches("<polyline clip-path=\"url(#frame)\"").count(), 2, "{svg}");
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+    }
+
+    #[test]
+    fn single_losses_below_the_smoothed_ones_are_in_the_picture_if_they_are_not_far() {
+        let mut swept = rates(&[2.0, 1.9, 1.8, 1.6, 1.5]);
+        (swept[3].loss, swept[4].loss) = (0.9, 0.7);
+        assert!((Axes::of(&swept).unwrap().losses.0..1.0).contains(&0.7));
+        swept[4].loss = -1e30;
+        let (low, high) = Axes::of(&swept).unwrap().losses;
+        assert!(low > 0.3 && low < 0.7 && high > 2.0, "{low} {high}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn_ckpt::plumbing::{shards_directory, size, storage};
-use burn_ckpt::{Catalog, RunLayout};
+use burn_ckpt::{Catalog, Metadata, RunLayout};
 
 use crate::config::TrainerConfig;
 use crate::error::Result;
@@ -95,16 +95,26 @@ pub(super) fn model(summary: &ModelSummary, depth: usize) {
 /// Says that there are checkpoints of steps after the one that the run resumes from, and what becomes of them.
 pub(super) fn newer_checkpoints(present: &Catalog, resume: &ResumePoint) {
     let from = &resume.metadata;
-    let newer: Vec<u64> = { present.entries.iter().map(|entry| &entry.metadata) }
+    let newer: Vec<&Metadata> = { present.entries.iter().map(|entry| &entry.metadata) }
         .filter(|metadata| metadata.run_id == from.run_id)
         .filter(|metadata| metadata.checkpoint_timestamp > from.checkpoint_timestamp)
-        .map(|metadata| metadata.global_step)
         .collect();
-    let Some(newest) = newer.iter().max() else { return };
+    let Some(newest) = newer.iter().map(|metadata| metadata.global_step).max() else { return };
+    let finite = newer.iter().filter(|metadata| metadata.found_non_finite().is_none()).count();
+    let ranks = ranks_of_newer(finite, newer.len());
     warn(&format!(
-        "the run has newer checkpoints (up to step {newest}) than the one it resumes from: they stay, and rank among the best, \
-         until others replace them; its metric files are rewritten from here"
+        "the run has newer checkpoints (up to step {newest}) than the one it resumes from: they stay, and {ranks}; its metric files \
+         are rewritten from here"
     ));
+}
+
+/// What becomes of so many states, of which some have only finite values. Another one never ranks.
+fn ranks_of_newer(finite: usize, all: usize) -> &'static str {
+    match finite {
+        0 => "do not rank among the best, as their values are not finite",
+        _ if finite < all => "those whose values are finite rank among the best, until others replace them",
+        _ => "rank among the best, until others replace them",
+    }
 }
 
 /// A checkpoint's path relative to the run's directory of checkpoints, if it is below that.
@@ -125,5 +135,17 @@ fn progress(resume: &ResumePoint, max_epochs: u64) -> String {
         format!("epoch {epoch} of {max_epochs}, after {} {batches}{validation}", position.batches)
     } else {
         format!("epoch {epoch} of {max_epochs}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_finite_states_are_said_to_rank() {
+        assert!(ranks_of_newer(2, 2).starts_with("rank among the best"));
+        assert!(ranks_of_newer(1, 2).starts_with("those whose values are finite rank"));
+        assert!(ranks_of_newer(0, 2).starts_with("do not rank"));
     }
 }
