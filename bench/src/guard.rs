@@ -133,7 +133,7 @@ struct Turns {
 
 impl Turns {
     fn new(times: &Times) -> Self {
-        let guard = |before| GradientGuard::new().clip_norm(1.0).checks_before_step(before);
+        let guard = |before| GradientGuard::new().with_clip_norm(1.0).with_checks_before_step(before);
         let times = Arc::clone(times);
         Self { after: guard(false), before: guard(true), steps: 0, ended: Instant::now(), waits: 0, times }
     }

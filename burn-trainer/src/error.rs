@@ -165,7 +165,7 @@ pub enum Error {
         /// Training batches of it that are in the state.
         batches: u64,
     },
-    /// A checkpoint is whole, but this program cannot restore its state.
+    /// A checkpoint is complete, but this program cannot restore its state.
     #[error("cannot resume from {}: {reason}", path.display())]
     Unusable {
         /// The checkpoint.

@@ -19,7 +19,7 @@ use crate::callbacks::registered::Callbacks;
 use crate::config::TrainerConfig;
 use crate::dataloader::{ResumableDataLoader, ResumableDataLoaderBuilder};
 use crate::error::{Error, Result};
-use crate::metrics::LoggerPlace;
+use crate::metrics::LoggerSlot;
 use crate::process::console::PlainRenderer;
 use crate::process::panic_strategy::warn_if_aborting;
 use crate::process::progress::display::ProgressDisplay;
@@ -64,8 +64,8 @@ pub struct Trainer<M: LearnerModel> {
     callbacks: Callbacks<M>,
     devices: DeviceSettings,
     stop: StopControl,
-    /// Where the run's metric logger is put.
-    logger_place: LoggerPlace,
+    /// The place of the run's metric logger among burn's.
+    logger_slot: LoggerSlot,
     /// How fast the loop is, for those who show it.
     speed: SpeedMeter,
     /// Of a fast dev run. Removed after the run is closed.
@@ -79,7 +79,7 @@ impl<M: LearnerModel> Trainer<M> {
     /// # Errors
     ///
     /// [`Error::Config`] or [`Error::Checkpoint`] for a setting, a name or a directory that cannot be used, a
-    /// run that another process holds, or a checkpoint that is not whole; [`Error::RunExists`] when the run has
+    /// run that another process holds, or a checkpoint that is not complete; [`Error::RunExists`] when the run has
     /// checkpoints and the configuration does not say what is to become of them.
     pub fn new(mut config: TrainerConfig, hparams: &impl Serialize) -> Result<Self> {
         let hparams = hparams_to_json(hparams).map_err(|error| {
@@ -105,7 +105,7 @@ impl<M: LearnerModel> Trainer<M> {
             callbacks: Callbacks::new(),
             devices: DeviceSettings::default(),
             stop,
-            logger_place: LoggerPlace::default(),
+            logger_slot: LoggerSlot::default(),
             speed: SpeedMeter::default(),
             temporary,
         })
@@ -210,7 +210,7 @@ impl<M: LearnerModel> Trainer<M> {
         let (train, valid) = (data.train.track(train), data.valid.track(valid));
         let training = SupervisedTraining::new(self.run_dir(), train, valid);
         // Before a logger of the user's.
-        let training = training.with_metric_logger(self.logger_place.logger());
+        let training = training.with_metric_logger(self.logger_slot.logger());
         if !config.writes() {
             // The process of rank 0 writes burn's log, and shows how far training is.
             return training.with_application_logger(None).renderer(Box::new(PlainRenderer::hidden()));

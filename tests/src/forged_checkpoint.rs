@@ -1,4 +1,4 @@
-//! A checkpoint whose content was changed, with digests and sizes computed anew: a verification passes.
+//! A checkpoint whose content was changed, with digests and sizes computed again: a verification passes.
 
 use std::path::Path;
 
@@ -37,7 +37,7 @@ impl Parts {
         let header =
             ciborium::from_reader(&bytes[HEADER_SIZE..end]).unwrap_or_else(|error| panic!("{error}"));
         let mut parts = Self { header, data: Vec::new() };
-        // The ending is made anew when the container is written.
+        // The ending is made when the container is written.
         let tensors = parts.map("tensors");
         tensors.retain(|(name, _)| !name.as_text().is_some_and(|name| name.starts_with("burn-ckpt.")));
         let ends = tensors.iter_mut().map(|(_, tensor)| range(tensor).1);

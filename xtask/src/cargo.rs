@@ -33,7 +33,7 @@ pub fn command() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
     // What the cargo that started this program told it about its package. ring's build script looks at that, so that burn's
-    // remote engine would be built anew whenever it is built by another way than the last time.
+    // remote engine would be built again whenever it is built by another way than the last time.
     for (name, _) in std::env::vars_os() {
         let is_told = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
         if name.to_str().is_some_and(is_told) {

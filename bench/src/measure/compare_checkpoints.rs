@@ -26,7 +26,7 @@ impl Comparison {
 ///
 /// # Errors
 ///
-/// When one of them is not whole.
+/// When one of them is not complete.
 pub fn compare(a: &Path, b: &Path) -> Result<Comparison> {
     let tensors = |path| Ok::<_, burn_trainer::Error>(Checkpoint::open(path)?.verify()?.tensors);
     let (a, b) = (tensors(a)?, tensors(b)?);

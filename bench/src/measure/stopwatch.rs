@@ -95,16 +95,22 @@ impl Strategy for Stopwatch {
         CheckpointOutput::new(DIRECTORY).with_filename("{step}")
     }
 
-    fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision {
+    fn decide(&mut self, event: &TrainingEvent<'_>, progress: &RunProgress<'_>) -> SaveDecision {
         let ends_epoch = match event {
             TrainingEvent::StepEnd => false,
             TrainingEvent::EpochEnd => true,
             _ => return SaveDecision::Skip,
         };
-        let saves = self.save_at.contains(&facts.step);
+        let saves = self.save_at.contains(&progress.step);
         let save = saves.then(SystemTime::now);
         let counters = self.counts.then(Counters::now);
-        self.laps.0.lock().push(Lap { step: facts.step, ended: Instant::now(), ends_epoch, save, counters });
+        self.laps.0.lock().push(Lap {
+            step: progress.step,
+            ended: Instant::now(),
+            ends_epoch,
+            save,
+            counters,
+        });
         match saves {
             true => SaveDecision::Save { score: f64::NAN, reason: "measured".to_owned() },
             false => SaveDecision::Skip,

@@ -4,18 +4,18 @@
 //! | file | has |
 //! |---|---|
 //! | `contender.rs`, `server.rs` | who takes part, and the servers that they need |
-//! | `course.rs` | the steps of a run |
+//! | `step_plan.rs` | the steps of a run |
 //! | `loopback.rs` | what must cross the loopback interface, and how fast it is |
 //! | `figures.rs`, `page.rs` | from the runs to the page |
 //!
 //! The training job and the stopwatch are those of `gpu-check`.
 
 mod contender;
-mod course;
 mod figures;
 mod loopback;
 mod page;
 mod server;
+mod step_plan;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,11 +25,11 @@ use burn_trainer::TrainerConfig;
 use char_lm::{CharLmConfig, Size};
 use clap::{Parser, ValueEnum};
 use contender::Contender;
-use course::{Course, WARM_UP};
 use figures::{ContenderRuns, Run};
 use loopback::Load;
 use page::Page;
 use server::Servers;
+use step_plan::{StepPlan, WARM_UP};
 
 use crate::measure::kernel_counters::OtherPrograms;
 use crate::measure::machine::settle_disk;
@@ -92,7 +92,7 @@ fn measure(args: &Args) -> Result<()> {
         [] => Contender::value_variants(),
         named => named,
     };
-    let course = Course { steps: args.steps.max(1), saves: args.saves.max(1), apart: args.apart.max(2) };
+    let plan = StepPlan { steps: args.steps.max(1), saves: args.saves.max(1), apart: args.apart.max(2) };
     let hparams = hparams(args);
     hparams.check()?;
     let shape = hparams.shape();
@@ -109,7 +109,7 @@ fn measure(args: &Args) -> Result<()> {
     for round in 1..=rounds {
         for runs in measured.iter_mut().filter(|runs| runs.failed.is_none()) {
             eprintln!("round {round} of {rounds}: {}", runs.contender.title());
-            match take_turn(runs.contender, &servers, &hparams, course, &root) {
+            match take_turn(runs.contender, &servers, &hparams, plan, &root) {
                 Ok(run) => runs.runs.push(run),
                 Err(error) => runs.failed = Some(error.to_string()),
             }
@@ -128,7 +128,7 @@ fn measure(args: &Args) -> Result<()> {
             head,
             name: CharLmJob::new(hparams.clone()).name(),
             hparams,
-            course,
+            plan,
             load,
             measured,
             idle,
@@ -143,23 +143,23 @@ fn take_turn(
     contender: Contender,
     servers: &Servers,
     hparams: &CharLmConfig,
-    course: Course,
+    plan: StepPlan,
     root: &Path,
 ) -> Result<Run> {
     let dir = tempfile::Builder::new().prefix("bench-remote-").tempdir_in(root)?;
     let devices = servers.devices(contender)?;
-    let windows = hparams.batch_size * usize::try_from(course.all())? * devices.len();
+    let windows = hparams.batch_size * usize::try_from(plan.all())? * devices.len();
     let job = CharLmJob::new(hparams.clone().with_windows_per_epoch(windows));
     let config = TrainerConfig::new().with_root(dir.path()).with_run_id("run").with_max_epochs(1);
     // A signal ends the program, and not one run of several.
     let config = config.with_handle_signals(false);
     settle_disk();
-    let (stopwatch, laps) = Stopwatch::saving_at(course.saves_at());
+    let (stopwatch, laps) = Stopwatch::saving_at(plan.saves_at());
     let outcome = job.train(config, stopwatch.counting(), &devices)?;
     if outcome.failed_saves > 0 {
         return Err(format!("{} saves failed", outcome.failed_saves).into());
     }
-    let span = laps.span(WARM_UP, course.first_save()).ok_or("a step is missing")?;
+    let span = laps.span(WARM_UP, plan.first_save()).ok_or("a step is missing")?;
     let cost = laps.save_cost(&outcome.run_dir, WARM_UP);
     dir.close()?;
     Ok(Run { span, cost })

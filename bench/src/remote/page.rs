@@ -10,9 +10,9 @@ use crate::page::head::Head;
 use crate::page::table::Table;
 
 use super::contender::Contender;
-use super::course::{Course, WARM_UP};
 use super::figures::{ContenderRuns, Steps};
 use super::loopback::Load;
+use super::step_plan::{StepPlan, WARM_UP};
 
 /// What is printed.
 pub struct Page {
@@ -23,7 +23,7 @@ pub struct Page {
     /// What is trained.
     pub hparams: CharLmConfig,
     /// The steps of a run.
-    pub course: Course,
+    pub plan: StepPlan,
     /// What it sends over the loopback interface.
     pub load: Load,
     /// The runs of each contender.
@@ -37,7 +37,7 @@ pub struct Page {
 impl Display for Page {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.head)?;
-        let Course { steps, saves, apart } = self.course;
+        let StepPlan { steps, saves, apart } = self.plan;
         let rounds = self.measured.iter().map(|runs| runs.runs.len()).max().unwrap_or_default();
         writeln!(
             f,

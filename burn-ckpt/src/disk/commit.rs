@@ -7,7 +7,7 @@
 //! |---|---|
 //! | while staging | a staging file; no file under a final name |
 //! | after the metadata got its name | a metadata file without a checkpoint, which no reader lists |
-//! | after the checkpoint got its name | a whole checkpoint with its metadata |
+//! | after the checkpoint got its name | a complete checkpoint with its metadata |
 //!
 //! A state in several files has its shards in a directory, which gets its name before the metadata does: after a failure it is
 //! there without an index, and no reader looks into it.

@@ -91,7 +91,7 @@ pub fn cannot_be_synced(directory: &Path) -> String {
 ///
 /// [`Error::Io`] when that cannot be found out.
 pub fn is_directory(path: &Path) -> Result<bool> {
-    Ok(facts(path)?.is_some_and(|facts| facts.is_dir()))
+    Ok(stat(path)?.is_some_and(|stat| stat.is_dir()))
 }
 
 /// Whether a symbolic link is at a path.
@@ -113,8 +113,8 @@ pub fn is_there(path: &Path) -> Result<bool> {
 }
 
 /// What is at a path, of a link what it leads to.
-pub(crate) fn facts(path: &Path) -> Result<Option<std::fs::Metadata>> {
-    storage::facts(path).map_err(Error::io("find out what is at", path))
+pub(crate) fn stat(path: &Path) -> Result<Option<std::fs::Metadata>> {
+    storage::stat(path).map_err(Error::io("find out what is at", path))
 }
 
 /// What is at a path, of a link the link itself.

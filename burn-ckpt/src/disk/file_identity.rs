@@ -3,7 +3,7 @@
 use std::path::Path;
 
 #[cfg(unix)]
-use crate::disk::directories::facts;
+use crate::disk::directories::stat;
 use crate::error::Result;
 
 /// Two names of one file have the same.
@@ -22,7 +22,7 @@ pub fn file_identity(path: &Path) -> Result<Option<FileIdentity>> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        Ok(facts(path)?.map(|facts| (facts.dev(), facts.ino())))
+        Ok(stat(path)?.map(|stat| (stat.dev(), stat.ino())))
     }
     #[cfg(not(unix))]
     {

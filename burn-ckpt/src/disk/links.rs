@@ -40,12 +40,12 @@ fn replace(link: &Path, target: &Path) -> Result<()> {
     }
     match Staged::symlink(&relative, link, &StagingOwner::default())? {
         Some(staged) => staged.publish(Existing::Replace),
-        None => stand_in(link, target),
+        None => hard_link_or_copy(link, target),
     }
 }
 
 /// Puts a file in the place of a link where there are no symbolic links.
-fn stand_in(link: &Path, target: &Path) -> Result<()> {
+fn hard_link_or_copy(link: &Path, target: &Path) -> Result<()> {
     let checkpoint = checkpoint_of_metadata(target);
     if is_directory(&shards_directory(checkpoint.as_deref().unwrap_or(target)))? {
         static IS_REPORTED: AtomicBool = AtomicBool::new(false);

@@ -130,7 +130,7 @@ pub enum LockState {
 /// [`Error::Io`] when the lock file cannot be opened, or the file system has no locks.
 pub fn lock_state(run_dir: &Path) -> Result<LockState> {
     let path = run_dir.join(LOCK_FILE);
-    if storage::facts(&path).map_err(Error::io("find out what is at", &path))?.is_none() {
+    if storage::stat(&path).map_err(Error::io("find out what is at", &path))?.is_none() {
         return Ok(LockState::Free);
     }
     let mut file = match StoredFile::open(&path) {
@@ -143,7 +143,7 @@ pub fn lock_state(run_dir: &Path) -> Result<LockState> {
     match file.try_lock_shared().map_err(Error::io("lock", &path))? {
         true => {
             // The holder writes the file when it starts, and never again.
-            let written = file.facts().map_err(Error::io("read the lock file", &path))?.modified();
+            let written = file.stat().map_err(Error::io("read the lock file", &path))?.modified();
             Ok(LockState::Left(written.ok().and_then(|time| Timestamp::try_from(time).ok())))
         }
         false => Ok(LockState::Held(read_holder(&mut file))),
@@ -204,8 +204,8 @@ fn write_holder(file: &mut StoredFile, holder: &str) -> io::Result<()> {
 /// Whether an open lock file is the one at its path.
 fn is_at_its_path(file: &StoredFile, holder: &str) -> io::Result<bool> {
     let path = file.path();
-    let Some(there) = storage::facts(path)? else { return Ok(false) };
-    if is_same_file(&file.facts()?, &there) {
+    let Some(there) = storage::stat(path)? else { return Ok(false) };
+    if is_same_file(&file.stat()?, &there) {
         return Ok(true);
     }
     // Some file systems give a path and an open file different numbers. What was written to the open file tells.

@@ -1,4 +1,4 @@
-//! A file that is written beside its destination, and gets its final name when it is whole.
+//! A file that is written beside its destination, and gets its final name when it is complete.
 
 use std::fs::Metadata;
 use std::io::{self, ErrorKind};
@@ -187,7 +187,7 @@ pub enum Existing {
     Keep,
 }
 
-/// Writes a file of another kind in the same way. `write` gets a staging file, which gets the name `path` when it is whole and
+/// Writes a file of another kind in the same way. `write` gets a staging file, which gets the name `path` when it is complete and
 /// durable, and is removed on an error. With [`Existing::Keep`] an existing file of that name is an error, and is kept.
 ///
 /// # Errors

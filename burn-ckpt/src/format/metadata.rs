@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::format::container::bounded_json::JsonError;
 use crate::format::container::bounded_metadata::parse_metadata;
 use crate::format::container::open_file::OpenFile;
-use crate::format::container::stand_in::stand_in;
+use crate::format::container::placeholder::placeholder;
 use crate::format::digest::SHA256_PREFIX;
 use crate::format::limits::MAX_METADATA_BYTES;
 use crate::format::metadata::non_finite::NonFiniteTensors;
@@ -179,8 +179,8 @@ impl Metadata {
     /// Opens a metadata file.
     pub(crate) fn open(path: &Path) -> Result<StoredFile> {
         // For the message: opening something else than a file fails, too.
-        if let Some(facts) = storage::facts(path).map_err(Error::io("open the metadata file", path))?
-            && !facts.is_file()
+        if let Some(stat) = storage::stat(path).map_err(Error::io("open the metadata file", path))?
+            && !stat.is_file()
         {
             return Err(invalid(path, "it is not a regular file", None));
         }
@@ -190,7 +190,7 @@ impl Metadata {
     /// Reads an open metadata file.
     pub(crate) fn of_file(file: &StoredFile) -> Result<Self> {
         let path = file.path();
-        let size = file.facts().map_err(Error::io("read", path))?.len();
+        let size = file.stat().map_err(Error::io("read", path))?.len();
         if size > MAX_METADATA_BYTES {
             let reason = format!("it has {size} bytes, and {MAX_METADATA_BYTES} are allowed");
             return Err(invalid(path, reason, None));
@@ -206,7 +206,7 @@ impl Metadata {
         }
         parse_metadata(&text, DEPTH).map_err(|error| match error {
             JsonError::Invalid(source) => {
-                let reason = stand_in(path, &text);
+                let reason = placeholder(path, &text);
                 let reason = reason.unwrap_or("its JSON does not describe a checkpoint".to_owned());
                 invalid(path, reason, Some(source))
             }
@@ -234,7 +234,7 @@ fn invalid(path: &Path, reason: impl Into<String>, source: Option<serde_json::Er
 pub(crate) fn check_size(file: &OpenFile, metadata: &Metadata) -> Result<()> {
     let (path, size) = (file.path(), file.size());
     if size != metadata.checkpoint_size_bytes {
-        if let Some(reason) = file.stand_in()? {
+        if let Some(reason) = file.placeholder()? {
             return Err(Error::not_a_checkpoint(path, reason));
         }
         let expected = format!("{} bytes", metadata.checkpoint_size_bytes);

@@ -96,8 +96,8 @@ pub(crate) fn check_shard_sizes(index: &Path, infos: &[ShardInfo]) -> Result<()>
     let directory = shards_directory(index);
     for (number, info) in (1..).zip(infos) {
         let path = directory.join(shard_name(number, infos.len()));
-        match storage::facts(&path).map_err(Error::io("read", &path))? {
-            Some(facts) => check_size(&path, index, facts.len(), info)?,
+        match storage::stat(&path).map_err(Error::io("read", &path))? {
+            Some(stat) => check_size(&path, index, stat.len(), info)?,
             None => return Err(missing(&path, index)),
         }
     }

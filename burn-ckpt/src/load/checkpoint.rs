@@ -123,7 +123,7 @@ impl Checkpoint {
             Err(Error::Io { source, .. })
                 if source.kind() == io::ErrorKind::NotFound
                     && header.format < 2
-                    && storage::facts(&path).is_ok_and(|now| now.is_none()) =>
+                    && storage::stat(&path).is_ok_and(|now| now.is_none()) =>
             {
                 return Err(Error::io("open", &path)(source));
             }

@@ -50,7 +50,7 @@ impl LogMark {
             }
             Err(error) => return Err(error),
         };
-        if self.bytes == 0 || file.facts()?.len() < self.bytes {
+        if self.bytes == 0 || file.stat()?.len() < self.bytes {
             return Ok(false);
         }
         for window in [USUAL_LINE, MAX_LINE_BYTES + 1] {

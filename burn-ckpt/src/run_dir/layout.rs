@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::disk::directories::{facts, real_path};
+use crate::disk::directories::{real_path, stat};
 use crate::disk::storage;
 use crate::error::{Error, Result};
 use crate::file_names::{MAX_NAME_BYTES, SHARDS_SUFFIX, StagingOwner, is_shards_directory, name_error};
@@ -105,7 +105,7 @@ impl RunLayout {
                 "has the name of a directory of shards: choose one that does not end in {SHARDS_SUFFIX}"
             ));
         }
-        if facts(&wanted)?.is_some_and(|facts| !facts.is_dir()) {
+        if stat(&wanted)?.is_some_and(|stat| !stat.is_dir()) {
             return invalid("is not a directory");
         }
         Ok(match wanted.strip_prefix(&own) {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::disk::directories::{facts, is_directory, is_symlink, is_there, list, parent};
+use crate::disk::directories::{is_directory, is_symlink, is_there, list, parent, stat};
 use crate::disk::storage;
 use crate::error::{Error, Result};
 use crate::file_names::{CHECKPOINT_SUFFIX, checkpoint_of_metadata, is_checkpoint, link_name};
@@ -47,8 +47,8 @@ pub fn locate(path: &Path) -> Result<PathBuf> {
             return named_link(&run, &name);
         }
     }
-    match facts(path)? {
-        Some(facts) if facts.is_dir() => Err(Error::not_a_checkpoint(path, directory_hint(path)?)),
+    match stat(path)? {
+        Some(stat) if stat.is_dir() => Err(Error::not_a_checkpoint(path, directory_hint(path)?)),
         Some(_) => match checkpoint_of_metadata(path) {
             Some(checkpoint) => {
                 let reason =
@@ -85,7 +85,7 @@ pub fn resolve(layout: &RunLayout, wanted: &str, metric: Option<&str>) -> Result
         }
     };
     if let Some(link) = &link
-        && facts(link)?.is_some()
+        && stat(link)?.is_some()
         && !without_links::is_copy_without_shards(link)?
     {
         return Ok(link.clone());
@@ -144,7 +144,7 @@ fn run_at(directory: &Path) -> Result<Option<RunLayout>> {
 
 fn named_link(run: &RunLayout, name: &str) -> Result<PathBuf> {
     let link = run.checkpoint_dir().join(format!("{name}{CHECKPOINT_SUFFIX}"));
-    if facts(&link)?.is_some() && !without_links::is_copy_without_shards(&link)? {
+    if stat(&link)?.is_some() && !without_links::is_copy_without_shards(&link)? {
         return Ok(link);
     }
     if let Some(metric) = name.strip_prefix("best_")
@@ -163,7 +163,7 @@ fn links(run: &RunLayout) -> Result<Vec<String>> {
     for path in list(&run.checkpoint_dir())? {
         if is_checkpoint(&path)
             && let Some(name) = file_name(&path).strip_suffix(CHECKPOINT_SUFFIX)
-            && facts(&path)?.is_some_and(|facts| facts.is_file())
+            && stat(&path)?.is_some_and(|stat| stat.is_file())
         {
             names.push(name.to_owned());
         }

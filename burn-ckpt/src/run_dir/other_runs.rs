@@ -33,7 +33,7 @@ pub fn check_own(layout: &RunLayout) -> Result<()> {
     check_no_other_run(layout, &directory)?;
     let catalog = Catalog::scan(layout)?;
     let whole = catalog.entries.into_iter().map(|entry| (entry.path, entry.metadata.run_id));
-    // The metadata of one that is not whole can be readable.
+    // The metadata of one that is not complete can be readable.
     let broken = catalog.broken.into_iter().filter_map(|(path, _)| {
         let run_id = Metadata::of_checkpoint(&path).map(|metadata| metadata.run_id);
         run_id.ok().map(|run_id| (path, run_id))

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::disk::directories::{facts, list, parent};
+use crate::disk::directories::{list, parent, stat};
 use crate::disk::staged_file::{Existing, write_whole};
 use crate::disk::storage::{self, StoredFile};
 use crate::error::{Error, Result};
@@ -87,9 +87,9 @@ pub fn note_outside_directory(layout: &RunLayout, directory: &Path) -> Result<()
 
 fn noted(layout: &RunLayout) -> Result<Vec<PathBuf>> {
     let path = layout.run_dir().join(DIRECTORIES_FILE);
-    match facts(&path)? {
+    match stat(&path)? {
         None => return Ok(Vec::new()),
-        Some(facts) if !facts.is_file() => {
+        Some(stat) if !stat.is_file() => {
             return Err(invalid(&path, "it is not a regular file: remove it".to_owned(), None));
         }
         Some(_) => {}

@@ -42,7 +42,7 @@ impl Verifier {
     }
 
     /// Compares the files of a checkpoint with their digests. `None` if there was no time to read all of them. Without the digest of
-    /// its own file, as the file beside it is missing, those in the checkpoint itself say whether it is whole.
+    /// its own file, as the file beside it is missing, those in the checkpoint itself say whether it is complete.
     pub(crate) fn verify(&mut self, path: &Path, files: &FileDigests) -> Option<Result<()>> {
         if files.iter().any(|(_, expected)| expected.is_empty()) {
             let verified = self.at_its_speed(|| match Checkpoint::open(path) {

@@ -9,15 +9,15 @@ use cudarc::driver::sys::{CUdevice, CUdevice_attribute};
 
 use super::device::{GpuApi, GpuDevice, GpuKind};
 use super::device_label::device_name;
-use super::sighting::{Sighting, Source, pci_address};
+use super::listed_gpu::{ListedGpu, Source, pci_address};
 
-pub(super) fn sightings() -> Vec<Sighting> {
+pub(super) fn gpus() -> Vec<ListedGpu> {
     // burn looks whether the driver's library is there before it calls anything, and initialises it.
     let devices = Device::enumerate(DeviceType::Cuda);
-    devices.iter().zip(0..).map(|(device, number)| sighting(device, number)).collect()
+    devices.iter().zip(0..).map(|(device, number)| listed_gpu(device, number)).collect()
 }
 
-fn sighting(burns: &Device, number: i32) -> Sighting {
+fn listed_gpu(burns: &Device, number: i32) -> ListedGpu {
     let mut gpu = GpuDevice {
         vendor: Some("NVIDIA".to_owned()),
         burn_devices: vec![device_name(burns)],
@@ -27,7 +27,7 @@ fn sighting(burns: &Device, number: i32) -> Sighting {
     if let Ok(device) = device::get(number) {
         describe(device, &mut gpu);
     }
-    Sighting { source: Source::Cuda, gpu }
+    ListedGpu { source: Source::Cuda, gpu }
 }
 
 fn describe(device: CUdevice, gpu: &mut GpuDevice) {

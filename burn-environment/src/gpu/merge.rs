@@ -1,15 +1,15 @@
 //! From what each interface lists to a list with every GPU once. Pure: no driver is asked.
 
 use super::device::{GpuApi, GpuDevice, GpuKind};
-use super::sighting::{Sighting, Source};
+use super::listed_gpu::{ListedGpu, Source};
 
-/// Puts the sightings of one GPU together, in the order in which they are first seen. What an earlier one says goes
+/// Puts what the interfaces list of one GPU together, in the order in which they are first seen. What an earlier one says goes
 /// before what a later one does.
-pub(super) fn merge(sightings: Vec<Sighting>) -> Vec<GpuDevice> {
+pub(super) fn merge(listed: Vec<ListedGpu>) -> Vec<GpuDevice> {
     let mut found: Vec<(GpuDevice, Vec<Source>)> = Vec::new();
-    for Sighting { source, gpu } in sightings {
+    for ListedGpu { source, gpu } in listed {
         let known = found.iter().position(|(known, _)| is_same(known, &gpu) == Some(true)).or_else(|| {
-            // An interface lists equal cards one after the other, so two of its sightings are two cards.
+            // An interface lists equal cards one after the other, so two of its entries are two cards.
             found.iter().position(|(known, seen_by)| {
                 is_same(known, &gpu).is_none() && !seen_by.contains(&source) && is_alike(known, &gpu)
             })
@@ -32,7 +32,7 @@ pub(super) fn merge(sightings: Vec<Sighting>) -> Vec<GpuDevice> {
     found.into_iter().map(complete).collect()
 }
 
-/// Whether two sightings are known to be of one GPU, or of two: by the address if both have one, else by the UUID.
+/// Whether two entries are known to be of one GPU, or of two: by the address if both have one, else by the UUID.
 fn is_same(one: &GpuDevice, other: &GpuDevice) -> Option<bool> {
     let uuid = |gpu: &GpuDevice| gpu.uuid.as_deref().map(bare_uuid);
     match (&one.pci_address, &other.pci_address) {
@@ -47,7 +47,7 @@ fn bare_uuid(uuid: &str) -> String {
     digits.map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// Whether two sightings may be of one GPU by name and kind. OpenGL adds to a name (`NVIDIA T4/PCIe/SSE2`) and knows of
+/// Whether two entries may be of one GPU by name and kind. OpenGL adds to a name (`NVIDIA T4/PCIe/SSE2`) and knows of
 /// no kinds.
 fn is_alike(one: &GpuDevice, other: &GpuDevice) -> bool {
     let is_of_a_kind = match (one.kind, other.kind) {
@@ -108,16 +108,16 @@ fn fill(known: &mut GpuDevice, other: GpuDevice) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::sighting::pci_address;
+    use crate::gpu::listed_gpu::pci_address;
 
     const GIB: u64 = 1 << 30;
 
-    fn seen(source: Source, name: &str) -> Sighting {
+    fn seen(source: Source, name: &str) -> ListedGpu {
         let apis = vec![GpuApi { name: source.api().to_owned(), version: None }];
-        Sighting { source, gpu: GpuDevice { name: Some(name.to_owned()), apis, ..GpuDevice::default() } }
+        ListedGpu { source, gpu: GpuDevice { name: Some(name.to_owned()), apis, ..GpuDevice::default() } }
     }
 
-    impl Sighting {
+    impl ListedGpu {
         fn at(mut self, pci: &str) -> Self {
             self.gpu.pci_address = pci_address(pci);
             self
@@ -252,12 +252,12 @@ mod tests {
 
     #[test]
     fn a_device_that_answers_nothing_is_one_of_its_own() {
-        let silent = || Sighting { source: Source::Nvml, gpu: GpuDevice::default() };
+        let silent = || ListedGpu { source: Source::Nvml, gpu: GpuDevice::default() };
         let list = merge(vec![
             silent(),
             silent(),
             seen(Source::Vulkan, "NVIDIA T4").at("0000:01:00.0").kind(GpuKind::Discrete),
-            Sighting { source: Source::Cuda, gpu: GpuDevice::default() },
+            ListedGpu { source: Source::Cuda, gpu: GpuDevice::default() },
         ]);
         assert_eq!(list.len(), 4);
         assert_eq!(list[0].name, None);

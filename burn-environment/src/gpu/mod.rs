@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! nvidia_library.rs                      NVIDIA's driver library  \
-//! wgpu_adapters.rs, vulkan_details.rs    wgpu's adapters           |  sightings -> merge.rs -> each GPU once
+//! wgpu_adapters.rs, vulkan_details.rs    wgpu's adapters           |  listed GPUs -> merge.rs -> each GPU once
 //! cuda_devices.rs                        burn's CUDA devices      /                        -> used_devices.rs: which of
 //!                                                                                             them the run computed on
 //! ```
@@ -16,9 +16,9 @@
 mod cuda_devices;
 mod device;
 mod device_label;
+mod listed_gpu;
 mod merge;
 mod nvidia_library;
-mod sighting;
 mod time_limit;
 mod used_devices;
 #[cfg(feature = "wgpu")]
@@ -30,8 +30,8 @@ use std::panic::catch_unwind;
 
 pub use device::{GpuApi, GpuDevice, GpuKind};
 pub use device_label::device_name;
+use listed_gpu::ListedGpu;
 use merge::merge;
-use sighting::Sighting;
 use time_limit::AskedOnce;
 pub(crate) use time_limit::WAIT_LIMIT;
 pub use time_limit::gpus_from;
@@ -76,21 +76,21 @@ fn ask_all() -> Vec<GpuDevice> {
 
 /// Asks NVIDIA's library ahead of [`gpus`]. It may be asked while other threads open devices.
 pub(crate) fn ask_nvml() {
-    asked(nvidia_library::sightings);
+    asked(nvidia_library::gpus);
 }
 
 /// All that can list GPUs. Where two describe a GPU differently, the first one counts. The library of another vendor is
 /// added here.
-const ENUMERATORS: &[fn() -> Vec<Sighting>] = &[
-    nvidia_library::sightings,
+const ENUMERATORS: &[fn() -> Vec<ListedGpu>] = &[
+    nvidia_library::gpus,
     #[cfg(feature = "wgpu")]
-    wgpu_adapters::sightings,
+    wgpu_adapters::gpus,
     #[cfg(feature = "cuda")]
-    cuda_devices::sightings,
+    cuda_devices::gpus,
 ];
 
 /// What one of them lists: nothing if it panics, so that the others still count.
-fn asked(list: fn() -> Vec<Sighting>) -> Vec<Sighting> {
+fn asked(list: fn() -> Vec<ListedGpu>) -> Vec<ListedGpu> {
     catch_unwind(list).unwrap_or_default()
 }
 

@@ -9,15 +9,15 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml, cuda_driver_version_major, cuda_driver_version_minor};
 
 use super::device::{GpuApi, GpuDevice, GpuKind};
-use super::sighting::{Sighting, Source, pci_address};
+use super::listed_gpu::{ListedGpu, Source, pci_address};
 
 /// Asked once in a process: waking idle cards takes seconds.
-pub(super) fn sightings() -> Vec<Sighting> {
-    static SEEN: OnceLock<Vec<Sighting>> = OnceLock::new();
-    SEEN.get_or_init(|| sightings_of(Nvml::init())).clone()
+pub(super) fn gpus() -> Vec<ListedGpu> {
+    static SEEN: OnceLock<Vec<ListedGpu>> = OnceLock::new();
+    SEEN.get_or_init(|| gpus_of(Nvml::init())).clone()
 }
 
-fn sightings_of(library: Result<Nvml, NvmlError>) -> Vec<Sighting> {
+fn gpus_of(library: Result<Nvml, NvmlError>) -> Vec<ListedGpu> {
     // No library, a library without a driver, no permission: in each case there is no GPU to be used.
     let Ok(nvml) = library else {
         return Vec::new();
@@ -40,7 +40,7 @@ fn sightings_of(library: Result<Nvml, NvmlError>) -> Vec<Sighting> {
         if let Ok(device) = nvml.device_by_index(index) {
             describe(&device, &mut gpu);
         }
-        Sighting { source: Source::Nvml, gpu }
+        ListedGpu { source: Source::Nvml, gpu }
     });
     devices.collect()
 }
@@ -73,7 +73,7 @@ mod tests {
     fn a_machine_without_the_nvidia_library_has_no_nvidia_gpu() {
         let library = Nvml::builder().lib_path(OsStr::new("libburn-environment-no-such-library.so")).init();
         assert!(library.is_err());
-        assert!(sightings_of(library).is_empty());
+        assert!(gpus_of(library).is_empty());
     }
 
     #[test]

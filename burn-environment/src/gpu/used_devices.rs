@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use super::device::GpuDevice;
 use super::device_label::device_name;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
-use super::sighting::pci_address;
+use super::listed_gpu::pci_address;
 
 /// A device of burn's that a run has opened.
 #[derive(Clone, Debug, PartialEq, Eq)]

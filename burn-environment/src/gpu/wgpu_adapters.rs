@@ -9,20 +9,20 @@ use wgpu::{Adapter, AdapterInfo, Backend, Backends, Instance, InstanceDescriptor
 
 use super::device::{GpuApi, GpuDevice, GpuKind};
 use super::device_label::device_name;
-use super::sighting::{Sighting, Source, pci_address};
+use super::listed_gpu::{ListedGpu, Source, pci_address};
 use super::vulkan_details;
 
 /// The interfaces in burn's order of preference (cubecl-wgpu's `AutoGraphicsApi`).
 const BACKENDS: [Backend; 4] = [Backend::Vulkan, Backend::Metal, Backend::Dx12, Backend::Gl];
 
-pub(super) fn sightings() -> Vec<Sighting> {
-    let mut lists: Vec<Vec<Sighting>> = Vec::new();
+pub(super) fn gpus() -> Vec<ListedGpu> {
+    let mut lists: Vec<Vec<ListedGpu>> = Vec::new();
     for backend in BACKENDS {
         // OpenGL makes a context to tell what it reaches, on a card where it can.
         if backend == Backend::Gl && lists.iter().any(|list| has_hardware(list)) {
             break;
         }
-        lists.push(adapters(backend).iter().filter_map(sighting).collect());
+        lists.push(adapters(backend).iter().filter_map(listed_gpu).collect());
     }
     name_burns_devices(&mut lists, &burns_devices());
     lists.into_iter().flatten().collect()
@@ -49,7 +49,7 @@ fn adapters(backend: Backend) -> Vec<Adapter> {
     }
 }
 
-fn sighting(adapter: &Adapter) -> Option<Sighting> {
+fn listed_gpu(adapter: &Adapter) -> Option<ListedGpu> {
     let info = adapter.get_info();
     let source = match info.backend {
         Backend::Vulkan => Source::Vulkan,
@@ -67,7 +67,7 @@ fn sighting(adapter: &Adapter) -> Option<Sighting> {
         // `Intel driver` is not a version.
         gpu.driver_version = details.driver_version.or(gpu.driver_version);
     }
-    Some(Sighting { source, gpu })
+    Some(ListedGpu { source, gpu })
 }
 
 fn of_info(source: Source, info: AdapterInfo) -> GpuDevice {
@@ -151,14 +151,14 @@ fn burns_devices() -> Vec<String> {
 
 /// Gives each adapter the name of the device that burn reaches it by. burn takes those of the first interface with
 /// hardware, or else of the first with any, and counts each kind by itself.
-fn name_burns_devices(lists: &mut [Vec<Sighting>], devices: &[String]) {
+fn name_burns_devices(lists: &mut [Vec<ListedGpu>], devices: &[String]) {
     let settled = lists
         .iter()
         .position(|list| has_hardware(list))
         .or_else(|| lists.iter().position(|list| !list.is_empty()));
     let Some(list) = settled.map(|settled| &mut lists[settled]) else { return };
     let mut counts = [0; 5];
-    for gpu in list.iter_mut().map(|sighting| &mut sighting.gpu) {
+    for gpu in list.iter_mut().map(|listed| &mut listed.gpu) {
         let (counter, kind) = match gpu.kind {
             Some(GpuKind::Discrete) => (0, "DiscreteGpu"),
             Some(GpuKind::Integrated) => (1, "IntegratedGpu"),
@@ -179,21 +179,21 @@ fn name_burns_devices(lists: &mut [Vec<Sighting>], devices: &[String]) {
     }
 }
 
-fn has_hardware(list: &[Sighting]) -> bool {
-    list.iter().any(|sighting| sighting.gpu.kind != Some(GpuKind::Cpu))
+fn has_hardware(list: &[ListedGpu]) -> bool {
+    list.iter().any(|listed| listed.gpu.kind != Some(GpuKind::Cpu))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn list(source: Source, kinds: &[GpuKind]) -> Vec<Sighting> {
+    fn list(source: Source, kinds: &[GpuKind]) -> Vec<ListedGpu> {
         let gpu = |kind: &GpuKind| GpuDevice { kind: Some(*kind), ..GpuDevice::default() };
-        kinds.iter().map(|kind| Sighting { source, gpu: gpu(kind) }).collect()
+        kinds.iter().map(|kind| ListedGpu { source, gpu: gpu(kind) }).collect()
     }
 
-    fn named(lists: &[Vec<Sighting>]) -> Vec<Vec<String>> {
-        lists.iter().flatten().map(|sighting| sighting.gpu.burn_devices.clone()).collect()
+    fn named(lists: &[Vec<ListedGpu>]) -> Vec<Vec<String>> {
+        lists.iter().flatten().map(|listed| listed.gpu.burn_devices.clone()).collect()
     }
 
     #[test]

@@ -17,9 +17,9 @@ use crate::state::callback_state::CallbackState;
 #[non_exhaustive]
 pub enum Restored {
     /// It has.
-    Whole,
+    Complete,
     /// It starts without a state, for this reason. A warning says so.
-    Anew(String),
+    FromStart(String),
 }
 
 /// Code of a program's own at the events of a run. Give it to [`Trainer::callback`](crate::Trainer::callback).
@@ -90,9 +90,9 @@ pub enum Restored {
 ///     ) -> CallbackResult<Restored> {
 ///         match state {
 ///             Some(state) => self.count = state.up_to_version(1)?.value()?,
-///             None => return Ok(Restored::Anew("the checkpoint has no count".to_owned())),
+///             None => return Ok(Restored::FromStart("the checkpoint has no count".to_owned())),
 ///         }
-///         Ok(Restored::Whole)
+///         Ok(Restored::Complete)
 ///     }
 /// }
 /// ```
@@ -216,14 +216,14 @@ pub trait Callback<M: LearnerModel>: Send {
     ///
     /// # Errors
     ///
-    /// Any error ends the run before its first step. A callback that can start without a state returns [`Restored::Anew`].
+    /// Any error ends the run before its first step. A callback that can start without a state returns [`Restored::FromStart`].
     fn restore(
         &mut self,
         context: &mut CallbackContext<'_, M>,
         state: Option<CallbackState>,
     ) -> CallbackResult<Restored> {
         match state {
-            None => Ok(Restored::Whole),
+            None => Ok(Restored::Complete),
             Some(_) => Err("it stores a state, and has no `restore`".into()),
         }
     }

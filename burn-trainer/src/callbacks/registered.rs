@@ -113,7 +113,7 @@ impl<M: LearnerModel> Callbacks<M> {
                 let requests = &mut *requests;
                 callback.restore(&mut CallbackContext { run, name, scalars, requests }, state)
             })?;
-            if let Some(Restored::Anew(reason)) = restored {
+            if let Some(Restored::FromStart(reason)) = restored {
                 warn(&format!("the callback {} starts without its state: {reason}", registered.name));
             }
         }

@@ -139,7 +139,7 @@ pub struct TrainerConfig {
     pub logs: String,
     /// Seeds the device's random numbers before every batch: see the [crate's page](crate#what-is-exact).
     pub seed: u64,
-    /// What to resume: a path to a checkpoint or a link, `last` or `best` of this run, `auto` (the newest whole
+    /// What to resume: a path to a checkpoint or a link, `last` or `best` of this run, `auto` (the newest complete
     /// checkpoint of this run, or a fresh start where there is none), `none`.
     pub ckpt_path: Option<String>,
     /// The checkpoint whose weights a new run begins with; see [`InitFrom`]. A run that resumes ignores it.

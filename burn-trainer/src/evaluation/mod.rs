@@ -25,10 +25,10 @@
 //! A model is evaluated in validation mode: without dropout, and with the running statistics of its training. Neither needs a
 //! [`Trainer`](crate::Trainer), which holds the lock of its run: a run can be evaluated while it trains.
 
-// From top to bottom: `kept`, `evaluator`, then `processor`, `predictions`, then `metric_list`, `result`.
+// From top to bottom: `evaluation_file`, `evaluator`, then `processor`, `predictions`, then `metric_list`, `result`.
 
+mod evaluation_file;
 mod evaluator;
-mod kept;
 mod metric_list;
 mod predictions;
 mod processor;

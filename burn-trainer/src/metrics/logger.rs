@@ -1,6 +1,6 @@
 //! The metric logger of a run: it fills the table and the history, writes the metric files, and answers burn's questions.
 
-pub(super) mod first;
+pub(super) mod logger_slot;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -140,7 +140,7 @@ impl RunMetricLogger {
         }
     }
 
-    /// Begins the lines of a validation anew where the epoch has had one before.
+    /// Removes the lines of the epoch's validation before, if it has had one.
     fn begin_validation(&mut self, epoch: usize) {
         let validation = self.metrics.history.validation();
         if std::mem::replace(&mut self.validation, validation) != validation {

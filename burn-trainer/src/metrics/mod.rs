@@ -24,7 +24,7 @@ mod table;
 pub(crate) use history::HistoryAt;
 pub(crate) use history_format::{History, MAX_EPOCHS};
 pub(crate) use logger::RunMetricLogger;
-pub(crate) use logger::first::LoggerPlace;
+pub(crate) use logger::logger_slot::LoggerSlot;
 pub(crate) use metric_files::check_file_names;
 pub(crate) use old_metric_files::remove_metric_files;
 pub(crate) use run_log::{LogPosition, ResumedLog, StepOfBatch, remove_metrics_log};

@@ -1,4 +1,4 @@
-//! Removes the metric files of epochs that are trained anew: those that burn's layout has, and nothing else in these directories.
+//! Removes the metric files of epochs that are trained again: those that burn's layout has, and nothing else in these directories.
 
 use std::fs::Metadata;
 use std::io::{self, ErrorKind};

@@ -59,7 +59,7 @@ fn remove_all(directory: &Path) -> io::Result<()> {
     for path in storage::list(directory)?.unwrap_or_default() {
         // Not of a link what it leads to.
         match storage::entry(&path)? {
-            Some(facts) if facts.is_dir() => remove_all(&path)?,
+            Some(stat) if stat.is_dir() => remove_all(&path)?,
             _ => drop(storage::remove_file(&path)?),
         }
     }

@@ -46,7 +46,7 @@ impl Token {
             io::ErrorKind::InvalidInput => wrong("it is not a file".to_owned()),
             _ => unreadable(error),
         })?;
-        let metadata = file.facts().map_err(unreadable)?;
+        let metadata = file.stat().map_err(unreadable)?;
         if metadata.len() > MAX_BYTES {
             return Err(wrong(format!("it has {} bytes, and a token up to {MAX_BYTES}", metadata.len())));
         }

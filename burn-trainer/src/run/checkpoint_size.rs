@@ -120,7 +120,7 @@ fn bytes(planned: &[Tensor]) -> u64 {
 fn least_free(directories: &[PathBuf]) -> Option<(u64, PathBuf)> {
     let free = |directory: &PathBuf| {
         // Directories are created by the first save in them.
-        let existing = directory.ancestors().find(|above| matches!(storage::facts(above), Ok(Some(_))))?;
+        let existing = directory.ancestors().find(|above| matches!(storage::stat(above), Ok(Some(_))))?;
         match storage::free_space(existing) {
             Ok(free) => Some((free?, existing.to_path_buf())),
             Err(error) => {

@@ -29,7 +29,7 @@ impl CreatedDirectories {
     pub(super) fn below_which_all_are_new(directory: &Path) -> Self {
         // A directory that cannot be read may be there.
         let is_missing = |path: &&Path| {
-            !path.as_os_str().is_empty() && storage::facts(path).is_ok_and(|facts| facts.is_none())
+            !path.as_os_str().is_empty() && storage::stat(path).is_ok_and(|stat| stat.is_none())
         };
         let missing = directory.ancestors().take_while(is_missing);
         Self { created: missing.map(Path::to_path_buf).collect() }

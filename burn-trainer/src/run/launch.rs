@@ -11,7 +11,7 @@ use super::end_with;
 use super::open::OpenRun;
 use crate::config::{EndWith, TrainerConfig};
 use crate::error::{Error, Result};
-use crate::metrics::{LoggerPlace, RunMetricLogger, RunMetrics};
+use crate::metrics::{LoggerSlot, RunMetricLogger, RunMetrics};
 use crate::process::last_panic;
 use crate::process::launcher::requeue_after;
 use crate::process::signals::SignalWatch;
@@ -56,11 +56,11 @@ impl PreparedRun {
         &self,
         training: SupervisedTraining<M>,
         metric_logger: RunMetricLogger,
-        place: &LoggerPlace,
+        slot: &LoggerSlot,
     ) -> SupervisedTraining<M> {
-        place.put(metric_logger);
-        // For a training that is not made by `Trainer::training`. Otherwise the place before it takes the logger.
-        let training = training.with_metric_logger(place.logger()).num_epochs(self.config.max_epochs);
+        slot.put(metric_logger);
+        // For a training that is not made by `Trainer::training`. Otherwise the slot before it takes the logger.
+        let training = training.with_metric_logger(slot.logger()).num_epochs(self.config.max_epochs);
         match usize::try_from(self.completed()).unwrap_or(usize::MAX) {
             0 => training,
             completed => training.checkpoint(completed),

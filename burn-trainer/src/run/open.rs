@@ -214,8 +214,8 @@ fn check_directories(config: &TrainerConfig, layout: &RunLayout) -> Result<()> {
     let above = root.ancestors().filter(|part| !part.as_os_str().is_empty());
     let splits = ["train", "valid"].map(|split| layout.run_dir().join(split));
     for part in splits.iter().filter(|_| config.metric_files).map(PathBuf::as_path).chain(above) {
-        let facts = storage::facts(part).map_err(|source| io_error("read", part, source))?;
-        if facts.is_some_and(|facts| !facts.is_dir()) {
+        let stat = storage::stat(part).map_err(|source| io_error("read", part, source))?;
+        if stat.is_some_and(|stat| !stat.is_dir()) {
             let reason = match part == root || !root.starts_with(part) {
                 true => format!("{} is not a directory", part.display()),
                 false => format!("{} cannot be read: Not a directory: {}", root.display(), part.display()),

@@ -39,7 +39,7 @@ pub(super) fn verifying(file: Option<&Path>) -> Result<()> {
     files.push(real);
     let mut bytes = 0;
     for file in &files {
-        bytes += storage::facts(file).map_err(failed)?.map_or(0, |facts| facts.len());
+        bytes += storage::stat(file).map_err(failed)?.map_or(0, |stat| stat.len());
     }
     let count = if files.len() == 1 { "1 file".to_owned() } else { format!("{} files", files.len()) };
     note(&format!("verifying checkpoints: {count}, {}", size(bytes)));

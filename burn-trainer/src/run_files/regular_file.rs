@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_written_anew_keeps_its_mode_and_leaves_its_other_name_alone() {
+    fn a_file_that_is_written_again_keeps_its_mode_and_leaves_its_other_name_alone() {
         let root = tempdir().unwrap();
         let [path, other] = ["a.log", "copy.log"].map(|name| root.path().join(name));
         fs::write(&path, "older").unwrap();

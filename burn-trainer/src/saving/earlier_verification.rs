@@ -24,7 +24,7 @@ pub(super) fn report_damaged(ledger: &mut Ledger) {
 pub(super) fn announce(ledger: &Ledger) {
     let unverified: Vec<PathBuf> = ledger.unverified().map(Path::to_path_buf).collect();
     // One that cannot be read is reported when it is verified.
-    let size_of = |path: &PathBuf| storage::facts(path).ok().flatten().map_or(0, |facts| facts.len());
+    let size_of = |path: &PathBuf| storage::stat(path).ok().flatten().map_or(0, |stat| stat.len());
     let bytes: u64 = unverified.iter().map(size_of).sum();
     if bytes > QUICKLY_VERIFIED {
         note(&format!("verifying {} earlier checkpoints before the end: {}", unverified.len(), size(bytes)));

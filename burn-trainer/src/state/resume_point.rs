@@ -5,7 +5,7 @@ use std::path::Path;
 use burn_ckpt::{Checkpoint, Metadata, Section};
 use indexmap::IndexMap;
 
-use super::check_sections::check_sections;
+use super::check_optimizer_state::check_optimizer_state;
 use super::position::TrainerState;
 use crate::error::{Error, Result};
 use crate::metrics::History;
@@ -38,7 +38,7 @@ impl ResumePoint {
             checkpoint.section(Section::OPTIMIZER)?,
             checkpoint.section(Section::SCHEDULER)?,
         ];
-        check_sections(&model, &optimizer, &scheduler).map_err(|reason| unusable(path, reason))?;
+        check_optimizer_state(&model, &optimizer, &scheduler).map_err(|reason| unusable(path, reason))?;
         let state: TrainerState = checkpoint.trainer_state()?;
         state.check().map_err(|reason| unusable(path, reason))?;
         let history = history(path, &checkpoint, &metadata, &state)?;

@@ -101,7 +101,7 @@ impl Strategy for BestStrategy {
         self.config.output(format!("best_{}", self.metric))
     }
 
-    fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision {
+    fn decide(&mut self, event: &TrainingEvent<'_>, progress: &RunProgress<'_>) -> SaveDecision {
         // A metric of the training is an average over a part of an epoch before the epoch's end.
         let looks_at = match is_of_validation(&self.metric) {
             true => TrainingEvent::ValidationEnd,
@@ -110,7 +110,7 @@ impl Strategy for BestStrategy {
         if *event != looks_at {
             return SaveDecision::Skip;
         }
-        match facts.metrics().get(&self.metric) {
+        match progress.metrics().get(&self.metric) {
             Some(&score) => SaveDecision::Save { score, reason: "best".to_owned() },
             None => SaveDecision::Skip,
         }

@@ -112,12 +112,12 @@ impl LastStrategy {
         Self { config, saved_at: Duration::ZERO }
     }
 
-    fn is_due(&self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> bool {
-        let by_step = self.config.every_n_steps.is_some_and(|n| facts.step.is_multiple_of(n));
+    fn is_due(&self, event: &TrainingEvent<'_>, progress: &RunProgress<'_>) -> bool {
+        let by_step = self.config.every_n_steps.is_some_and(|n| progress.step.is_multiple_of(n));
         let by_time = self
             .config
             .save_on_time_interval
-            .is_some_and(|interval| facts.training_time.saturating_sub(self.saved_at) >= interval.0);
+            .is_some_and(|interval| progress.training_time.saturating_sub(self.saved_at) >= interval.0);
         match event {
             TrainingEvent::StepEnd => by_step || by_time,
             TrainingEvent::EpochEnd => self.config.every_epoch || by_step || by_time,
@@ -145,11 +145,11 @@ impl Strategy for LastStrategy {
         self.saved_at = newest.unwrap_or_default();
     }
 
-    fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision {
-        if !self.is_due(event, facts) {
+    fn decide(&mut self, event: &TrainingEvent<'_>, progress: &RunProgress<'_>) -> SaveDecision {
+        if !self.is_due(event, progress) {
             return SaveDecision::Skip;
         }
-        self.saved_at = facts.training_time;
+        self.saved_at = progress.training_time;
         SaveDecision::Save { score: f64::NAN, reason: "last".to_owned() }
     }
 }
@@ -188,8 +188,8 @@ mod tests {
     use indexmap::IndexMap;
 
     fn saves(last: &mut LastStrategy, event: TrainingEvent<'_>, step: u64, seconds: u64) -> bool {
-        let facts = RunProgress::at(0, step, Duration::from_secs(seconds), &IndexMap::new);
-        last.decide(&event, &facts) != SaveDecision::Skip
+        let progress = RunProgress::at(0, step, Duration::from_secs(seconds), &IndexMap::new);
+        last.decide(&event, &progress) != SaveDecision::Skip
     }
 
     #[test]

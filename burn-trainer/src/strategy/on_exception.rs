@@ -95,7 +95,7 @@ impl Strategy for OnExceptionStrategy {
         self.config.output("on_exception")
     }
 
-    fn decide(&mut self, event: &TrainingEvent<'_>, _facts: &RunProgress<'_>) -> SaveDecision {
+    fn decide(&mut self, event: &TrainingEvent<'_>, _progress: &RunProgress<'_>) -> SaveDecision {
         match event {
             TrainingEvent::Exception(message) => {
                 SaveDecision::Save { score: f64::NAN, reason: format!("exception: {message}") }

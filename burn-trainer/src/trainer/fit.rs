@@ -86,7 +86,7 @@ impl<M: LearnerModel> Trainer<M> {
         let ((mut prepared, parts), learner) = guard.run(&training.interrupter(), prepare)??;
         let LoopParts { metric_logger, saves, environment, .. } = parts;
         // Only tells the renderer where the run is: there is no checkpointer of burn's to load from.
-        let training = prepared.configure(training, metric_logger, &self.logger_place);
+        let training = prepared.configure(training, metric_logger, &self.logger_slot);
         let recompute = prepared.config.gradient_checkpointing;
         let devices = TrainingDevices::new(devices, self.devices.optim, recompute);
         let plan = FitPlan {
@@ -195,7 +195,7 @@ impl<M: LearnerModel> Trainer<M> {
             environment.report();
         });
         let mut training =
-            saves.register(prepared.configure(training, metric_logger, &self.logger_place), records);
+            saves.register(prepared.configure(training, metric_logger, &self.logger_slot), records);
         if prepared.config.gradient_checkpointing {
             training = training.gradient_checkpointing();
         }

@@ -15,8 +15,8 @@ use parking_lot::Mutex;
 use super::epochs::RunData;
 use super::loop_end::Outcome;
 use super::loop_state::{LoopProgress, LoopState};
+use super::parts::burn_early_stopping::BurnEarlyStopping;
 use super::parts::device_monitor::DeviceMonitor;
-use super::parts::early_stopping::EarlyStopping;
 use super::parts::effective_batch::EffectiveBatch;
 use super::parts::event_reporter::EventReporter;
 use super::parts::loop_callbacks::LoopCallbacks;
@@ -98,7 +98,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop<M> {
         let mut state = LoopState {
             learner: TrainedLearner::new(&mut learner, devices.all(), reading, slot.clone()),
             burn: EventReporter::new(&mut processor, &components.event_store, &components.interrupter),
-            early_stopping: EarlyStopping::new(components.early_stopping),
+            early_stopping: BurnEarlyStopping::new(components.early_stopping),
             callbacks: LoopCallbacks::new(plan.callbacks, devices.main()),
             progress: LoopProgress::new(clock, speed, batch, EpochLengths::new(plan.data, previous)),
             rules,

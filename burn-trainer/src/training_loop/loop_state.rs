@@ -9,8 +9,8 @@ use burn::train::LearnerModel;
 use indexmap::IndexMap;
 use parking_lot::Mutex;
 
+use super::parts::burn_early_stopping::BurnEarlyStopping;
 use super::parts::device_monitor::DeviceMonitor;
-use super::parts::early_stopping::EarlyStopping;
 use super::parts::effective_batch::EffectiveBatch;
 use super::parts::event_reporter::EventReporter;
 use super::parts::loop_callbacks::LoopCallbacks;
@@ -35,7 +35,7 @@ use crate::stopping::stop_control::LoopStop;
 pub(super) struct LoopState<'a, M: LearnerModel> {
     pub(super) learner: TrainedLearner<'a, M>,
     pub(super) burn: EventReporter<'a, M>,
-    pub(super) early_stopping: EarlyStopping,
+    pub(super) early_stopping: BurnEarlyStopping,
     pub(super) callbacks: LoopCallbacks<M>,
     pub(super) progress: LoopProgress,
     pub(super) rules: LoopRules,

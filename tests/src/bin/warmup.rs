@@ -152,10 +152,10 @@ fn with_everything(trainer: Trainer<Network>) -> Trainer<Network> {
     let skip = NonFinite::Skip { most_in_a_row: 2 };
     trainer
         .callback(Poison::when(is_poisoned, f32::INFINITY))
-        .callback(GradientGuard::new().clip_norm(1.0).non_finite(skip))
+        .callback(GradientGuard::new().with_clip_norm(1.0).with_non_finite(skip))
         .callback(Counting::default())
-        .callback(Ema::new(0.9).start_step(3).every_n_steps(2))
-        .callback(ReduceOnPlateau::new("val_loss").factor(0.9).patience(0).min_scale(0.1))
+        .callback(Ema::new(0.9).with_start_step(3).with_every_n_steps(2))
+        .callback(ReduceOnPlateau::new("val_loss").with_factor(0.9).with_patience(0).with_min_scale(0.1))
 }
 
 fn loader(hparams: &WarmupConfig, seed: u64, items: InMemDataset<Item>) -> Arc<dyn DataLoader<Batch>> {

@@ -5,7 +5,7 @@
 //! corpus (real files) -> mutate_bytes | mutate_structure -> a file -> worker (a process with limits) -> readers (what is called)
 //! ```
 //!
-//! It has no feedback from coverage. What finds the deep code is that the structure is changed and digests are made anew.
+//! It has no feedback from coverage. What finds the deep code is that the structure is changed and digests are computed again.
 
 mod campaign;
 mod corpus;

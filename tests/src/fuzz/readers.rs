@@ -47,7 +47,7 @@ enum Kind {
 pub(super) struct Readers {
     target: Target,
     directory: PathBuf,
-    /// A checkpoint that is whole.
+    /// A checkpoint that is complete.
     whole: PathBuf,
     resuming: Option<Resuming>,
 }

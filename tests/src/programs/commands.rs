@@ -50,7 +50,7 @@ fn command_of(words: &[String]) -> Command {
     command
 }
 
-/// Takes away what cargo told this program about its package. A cargo that is started with it builds ring anew, as its
+/// Takes away what cargo told this program about its package. A cargo that is started with it builds ring again, as its
 /// build script asks for that, and burn's remote engine with it.
 fn outside_cargo(command: &mut Command) {
     for (name, _) in std::env::vars_os() {

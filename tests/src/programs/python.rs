@@ -44,7 +44,7 @@ fn environment() -> PathBuf {
     if directory.is_dir() {
         return directory;
     }
-    // Under another name until it is whole; what a kill left under that name goes.
+    // Under another name until it is complete; what a kill left under that name goes.
     let unfinished = directory.with_extension("unfinished");
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished).unwrap_or_else(|error| panic!("{}: {error}", unfinished.display()));

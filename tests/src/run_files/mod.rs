@@ -6,6 +6,6 @@ mod tree;
 pub(crate) use compare_runs::is_staging;
 pub use compare_runs::{Same, clear_clock, compare, compare_states, leftovers, stopped_exactly};
 pub use tree::{
-    checkpoints, copy_checkpoint, copy_tree, described_state, edit_metadata, files, hardware, in_memory,
-    last_epochs, last_metadata, last_tensor_byte, metadata, run_dir, stems, target, whole_checkpoints,
+    checkpoints, complete_checkpoints, copy_checkpoint, copy_tree, described_state, edit_metadata, files,
+    hardware, in_memory, last_epochs, last_metadata, last_tensor_byte, metadata, run_dir, stems, target,
 };

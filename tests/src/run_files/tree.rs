@@ -158,7 +158,7 @@ pub fn copy_checkpoint(from: &Path, to: &Path) {
     }
 }
 
-/// Writes a checkpoint anew with other metadata, in the file and beside it.
+/// Writes a checkpoint again with other metadata, in the file and beside it.
 ///
 /// # Panics
 ///
@@ -212,7 +212,7 @@ pub fn target(link: &Path) -> PathBuf {
 /// # Panics
 ///
 /// When the directory cannot be read, or metadata is missing or no JSON.
-pub fn whole_checkpoints(directory: &Path) -> Result<usize, String> {
+pub fn complete_checkpoints(directory: &Path) -> Result<usize, String> {
     let mut whole = 0;
     for name in files(directory) {
         if let Some((link, _)) = name.split_once(" -> ") {

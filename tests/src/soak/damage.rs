@@ -20,7 +20,7 @@ const STAGING: &str = ".epoch=0-step=1.ckpt.0123456789abcdef-1.staging";
 /// Is in the path of each shard.
 const SHARDS: &str = ".shards/";
 
-/// A whole checkpoint of the run.
+/// A complete checkpoint of the run.
 #[derive(Debug, Clone)]
 pub(super) struct Intact {
     pub(super) step: u64,

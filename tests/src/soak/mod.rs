@@ -28,7 +28,7 @@ pub use self::soaked_programs::{Program, WORKERS, Which};
 
 use self::kill_moment::{Moment, Pace, Phase, Watch, last_step};
 use crate::random::SplitMix64;
-use crate::run_files::{Same, compare, leftovers, stopped_exactly, whole_checkpoints};
+use crate::run_files::{Same, compare, complete_checkpoints, leftovers, stopped_exactly};
 
 /// A program that takes longer for the whole run, or to end, hangs.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -131,7 +131,7 @@ impl Soak {
     /// # Errors
     ///
     /// With the differences between the two runs, or with what else went wrong: a program that failed, a file under
-    /// a final name that is not whole, a run that ended before all kills were made.
+    /// a final name that is not complete, a run that ended before all kills were made.
     ///
     /// # Panics
     ///
@@ -166,7 +166,7 @@ impl Soak {
         if !left.is_empty() {
             return Err(format!("left behind: {left:?}"));
         }
-        whole_checkpoints(&killed.join(CHECKPOINT_DIR))?;
+        complete_checkpoints(&killed.join(CHECKPOINT_DIR))?;
         let same = compare(&whole, &killed)?;
         Ok(Report { name: self.program.name.clone(), kills, same })
     }
@@ -225,7 +225,7 @@ impl Soak {
         };
         let directory = run_dir.join(CHECKPOINT_DIR);
         if directory.exists() {
-            whole_checkpoints(&directory)?;
+            complete_checkpoints(&directory)?;
         }
         Ok(phase)
     }

@@ -159,7 +159,7 @@ pub fn without_random_part(path: &str) -> String {
 /// The errors that an operation can plausibly give.
 fn errors_of(operation: &str) -> &'static [i32] {
     match operation {
-        "facts" | "list" | "resolve" | "open" => &[EIO, ESTALE, EACCES],
+        "stat" | "list" | "resolve" | "open" => &[EIO, ESTALE, EACCES],
         "read" | "lock" => &[EIO, ESTALE],
         // What a disk that is written to later says of it.
         "sync" => &[EIO, ENOSPC, EDQUOT, ESTALE],
@@ -192,7 +192,7 @@ fn faults_with(place: &Place, errors: &[i32]) -> Vec<Fault> {
     let mut faults: Vec<Fault> = of_each(Fault::Error).collect();
     match place.operation {
         // What these do is not seen on disk, so an end after them is an end before the next.
-        "facts" | "list" | "resolve" | "open" | "read" | "lock" => {}
+        "stat" | "list" | "resolve" | "open" | "read" | "lock" => {}
         "write" => {
             faults.extend(of_each(Fault::Half));
             faults.extend([Fault::Short, Fault::EndsBefore, Fault::EndsInHalf]);
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn the_seed_chooses_one_of_the_errors_that_all_faults_have() {
-        for operation in ["facts", "read", "sync", "write", "rename", "remove file"] {
+        for operation in ["stat", "read", "sync", "write", "rename", "remove file"] {
             let place = Place { operation, path: "last/a.ckpt".to_owned(), number: 0 };
             let all = all_faults_at(&place);
             let chosen: HashSet<Fault> = (0..200).flat_map(|seed| faults_at(&place, seed)).collect();

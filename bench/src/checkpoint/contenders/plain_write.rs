@@ -123,9 +123,9 @@ impl Strategy for SharedPlan {
         CheckpointOutput::new(LAST_DIR)
     }
 
-    fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision {
+    fn decide(&mut self, event: &TrainingEvent<'_>, progress: &RunProgress<'_>) -> SaveDecision {
         if matches!(event, TrainingEvent::StepEnd) {
-            self.0.lock().after_step(facts.step);
+            self.0.lock().after_step(progress.step);
         }
         SaveDecision::Skip
     }

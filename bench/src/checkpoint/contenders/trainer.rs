@@ -288,14 +288,14 @@ impl Strategy for EveryState {
             .with_link(if self.directory == BEST_DIR { "best_loss" } else { "last" })
     }
 
-    fn decide(&mut self, event: &TrainingEvent<'_>, facts: &RunProgress<'_>) -> SaveDecision {
+    fn decide(&mut self, event: &TrainingEvent<'_>, progress: &RunProgress<'_>) -> SaveDecision {
         let mut plan = self.plan.lock();
         let saves = match event {
-            TrainingEvent::StepEnd => plan.saves_after(facts.step),
+            TrainingEvent::StepEnd => plan.saves_after(progress.step),
             // The last measurement: a save that the loop waits for.
             TrainingEvent::Interrupted(_) if plan.wanted > 0 && plan.pace == Pace::Apart => {
                 if !std::mem::replace(&mut plan.ended, true) {
-                    plan.ask(facts.step, now(), true);
+                    plan.ask(progress.step, now(), true);
                 }
                 true
             }
@@ -303,7 +303,7 @@ impl Strategy for EveryState {
         };
         match saves {
             // Each state is better than those before.
-            true => SaveDecision::Save { score: facts.step as f64, reason: "measured".to_owned() },
+            true => SaveDecision::Save { score: progress.step as f64, reason: "measured".to_owned() },
             false => SaveDecision::Skip,
         }
     }

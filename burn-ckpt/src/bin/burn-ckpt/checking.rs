@@ -138,8 +138,8 @@ pub fn identity(path: &Path) -> String {
 /// The size in bytes of a checkpoint's files, or of those in a directory. One that cannot be seen counts as none: whoever opens it
 /// meets the error.
 pub fn size_of(path: &Path) -> u64 {
-    let size = |path: &Path| match storage::facts(path) {
-        Ok(Some(facts)) if facts.is_file() => facts.len(),
+    let size = |path: &Path| match storage::stat(path) {
+        Ok(Some(stat)) if stat.is_file() => stat.len(),
         _ => 0,
     };
     let real = storage::canonicalize(path).ok().flatten().unwrap_or_else(|| path.to_path_buf());

@@ -24,7 +24,7 @@ use crate::terminal::printable::in_one_line;
 ///   unknown  it has no metadata to compare with, or cannot be read
 ///   missing  a link points to a missing file
 ///
-/// Exit status 1 unless all are whole.
+/// Exit status 1 unless all are complete.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -34,7 +34,7 @@ pub struct Args {
     /// Number of threads that read and hash; by default, the number of processors
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-    /// Print only those that are not whole
+    /// Print only those that are not complete
     #[arg(long, short)]
     quiet: bool,
 }
@@ -100,7 +100,7 @@ impl Found {
         }
         let failed = |source| Error::Io { action: "follow the link", path: path.to_path_buf(), source };
         match storage::read_link(path).map_err(failed)? {
-            Some(target) if storage::facts(path).map_err(failed)?.is_none() => {
+            Some(target) if storage::stat(path).map_err(failed)?.is_none() => {
                 self.missing.push((path.to_path_buf(), target));
             }
             _ => self.checkpoints.push(locate(path)?),

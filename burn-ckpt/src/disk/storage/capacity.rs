@@ -11,7 +11,7 @@ use super::observer::{Operation, carry_out};
 ///
 /// The system's, also where there is nothing at the path.
 pub fn free_space(path: &Path) -> io::Result<Option<u64>> {
-    carry_out(Operation::Facts(path), || {
+    carry_out(Operation::Stat(path), || {
         #[cfg(unix)]
         {
             let system = rustix::fs::statvfs(path)?;

@@ -2,7 +2,7 @@
 //!
 //! | file | has |
 //! |---|---|
-//! | `names` | what is done to names: facts, lists, directories, links, renames, removals |
+//! | `names` | what is done to names: stat, lists, directories, links, renames, removals |
 //! | `stored_file` | what is done to an open file: reads, writes, syncs, locks |
 //! | `capacity` | how much may be written |
 //! | `observer` | the place where a test sees each operation, and lets it fail |
@@ -19,8 +19,8 @@ mod stored_file;
 
 pub use capacity::{file_size_limit, free_space};
 pub use names::{
-    canonicalize, create_directory, entry, facts, hard_link, has_no_hard_links, has_no_symlinks, list,
-    read_link, remove_directory, remove_file, rename, rename_new, symlink, sync_directory,
+    canonicalize, create_directory, entry, hard_link, has_no_hard_links, has_no_symlinks, list, read_link,
+    remove_directory, remove_file, rename, rename_new, stat, symlink, sync_directory,
 };
 pub use stored_file::{ExistingContent, StoredFile};
 

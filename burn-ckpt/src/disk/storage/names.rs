@@ -14,24 +14,24 @@ use super::observer::{Operation, carry_out};
 /// # Errors
 ///
 /// Whatever the system answers but "not there".
-pub fn facts(path: &Path) -> io::Result<Option<Metadata>> {
-    carry_out(Operation::Facts(path), || if_there(fs::metadata(path)))
+pub fn stat(path: &Path) -> io::Result<Option<Metadata>> {
+    carry_out(Operation::Stat(path), || if_there(fs::metadata(path)))
 }
 
 /// What is at a path, of a link the link itself. `None` if there is nothing.
 ///
 /// # Errors
 ///
-/// As for [`facts`].
+/// As for [`stat`].
 pub fn entry(path: &Path) -> io::Result<Option<Metadata>> {
-    carry_out(Operation::Facts(path), || if_there(fs::symlink_metadata(path)))
+    carry_out(Operation::Stat(path), || if_there(fs::symlink_metadata(path)))
 }
 
 /// The paths in a directory, sorted. `None` if there is no such directory.
 ///
 /// # Errors
 ///
-/// As for [`facts`], and for each entry: a list is whole.
+/// As for [`stat`], and for each entry: a list is complete.
 pub fn list(directory: &Path) -> io::Result<Option<Vec<PathBuf>>> {
     carry_out(Operation::List(directory), || {
         let Some(entries) = if_there(fs::read_dir(directory))? else { return Ok(None) };
@@ -45,7 +45,7 @@ pub fn list(directory: &Path) -> io::Result<Option<Vec<PathBuf>>> {
 ///
 /// # Errors
 ///
-/// As for [`facts`].
+/// As for [`stat`].
 pub fn read_link(path: &Path) -> io::Result<Option<PathBuf>> {
     carry_out(Operation::Resolve(path), || match fs::read_link(path) {
         // What Linux, and Windows, answer for a file that is not a link.
@@ -60,7 +60,7 @@ pub fn read_link(path: &Path) -> io::Result<Option<PathBuf>> {
 ///
 /// # Errors
 ///
-/// As for [`facts`].
+/// As for [`stat`].
 pub fn canonicalize(path: &Path) -> io::Result<Option<PathBuf>> {
     carry_out(Operation::Resolve(path), || if_there(fs::canonicalize(path)))
 }
@@ -78,7 +78,7 @@ pub fn create_directory(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// As for [`facts`].
+/// As for [`stat`].
 pub fn remove_file(path: &Path) -> io::Result<bool> {
     carry_out(Operation::RemoveFile(path), || Ok(if_there(fs::remove_file(path))?.is_some()))
 }
@@ -87,7 +87,7 @@ pub fn remove_file(path: &Path) -> io::Result<bool> {
 ///
 /// # Errors
 ///
-/// As for [`facts`], and [`ErrorKind::DirectoryNotEmpty`].
+/// As for [`stat`], and [`ErrorKind::DirectoryNotEmpty`].
 pub fn remove_directory(path: &Path) -> io::Result<bool> {
     carry_out(Operation::RemoveDirectory(path), || Ok(if_there(fs::remove_dir(path))?.is_some()))
 }

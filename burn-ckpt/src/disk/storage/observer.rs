@@ -14,7 +14,7 @@ use parking_lot::RwLock;
 #[non_exhaustive]
 pub enum Operation<'a> {
     /// Asks what is at a path.
-    Facts(&'a Path),
+    Stat(&'a Path),
     /// Lists a directory.
     List(&'a Path),
     /// Reads a link, or resolves all links of a path.
@@ -104,7 +104,7 @@ impl<'a> Operation<'a> {
     #[must_use]
     pub fn path(&self) -> &'a Path {
         match *self {
-            Self::Facts(path)
+            Self::Stat(path)
             | Self::List(path)
             | Self::Resolve(path)
             | Self::Open(path, _)
@@ -131,7 +131,7 @@ impl<'a> Operation<'a> {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Facts(_) => "facts",
+            Self::Stat(_) => "stat",
             Self::List(_) => "list",
             Self::Resolve(_) => "resolve",
             Self::Open(..) => "open",
@@ -159,7 +159,7 @@ impl<'a> Operation<'a> {
     pub fn changes_the_disk(&self) -> bool {
         !matches!(
             self,
-            Self::Facts(_)
+            Self::Stat(_)
                 | Self::List(_)
                 | Self::Resolve(_)
                 | Self::Open(..)

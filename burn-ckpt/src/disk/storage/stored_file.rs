@@ -100,8 +100,8 @@ impl StoredFile {
         let id = FileId::next();
         let file = carry_out(Operation::Open(path, id), || {
             // A pipe is opened at once with NO_WAIT, but a device may act on being opened: so the path is looked at first.
-            let is_usual = |facts: &Metadata| facts.is_file();
-            if std::fs::metadata(path).is_ok_and(|facts| !is_usual(&facts)) {
+            let is_usual = |stat: &Metadata| stat.is_file();
+            if std::fs::metadata(path).is_ok_and(|stat| !is_usual(&stat)) {
                 return Err(not_a_file(path));
             }
             with_flags(options, flags | flags::NO_WAIT);
@@ -131,8 +131,8 @@ impl StoredFile {
     /// # Errors
     ///
     /// The system's.
-    pub fn facts(&self) -> io::Result<Metadata> {
-        carry_out(Operation::Facts(&self.path), || self.file.metadata())
+    pub fn stat(&self) -> io::Result<Metadata> {
+        carry_out(Operation::Stat(&self.path), || self.file.metadata())
     }
 
     /// Another handle to the same open file.
@@ -322,7 +322,7 @@ fn with_flags(options: &mut OpenOptions, flags: i32) {
 fn with_flags(_options: &mut OpenOptions, _flags: i32) {}
 
 fn not_a_file(path: &Path) -> io::Error {
-    let what = match std::fs::metadata(path).is_ok_and(|facts| facts.is_dir()) {
+    let what = match std::fs::metadata(path).is_ok_and(|stat| stat.is_dir()) {
         true => "it is a directory",
         false => "it is not a regular file",
     };

@@ -10,7 +10,7 @@ pub(crate) mod bounded_metadata;
 pub(crate) mod descriptors;
 pub(crate) mod limits;
 pub(crate) mod open_file;
+pub(crate) mod placeholder;
 pub(crate) mod read_errors;
 pub(crate) mod read_header;
-pub(crate) mod stand_in;
 pub(crate) mod stored_tensor;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::storage::{self, StoredFile};
 use crate::error::{Error, Result};
-use crate::format::container::stand_in::{MAX_STAND_IN_BYTES, stand_in};
+use crate::format::container::placeholder::{MAX_PLACEHOLDER_BYTES, placeholder};
 use crate::format::digest::sha256_of_pieces;
 
 /// An open file, with the size that it had when it was opened.
@@ -21,14 +21,14 @@ impl OpenFile {
     /// Opens a regular file. Anything else is [`Error::NotACheckpoint`].
     pub(crate) fn open(path: &Path) -> Result<Self> {
         // For the message: opening something else than a file fails, too.
-        if let Some(facts) = storage::facts(path).map_err(Error::io("open", path))?
-            && !facts.is_file()
+        if let Some(stat) = storage::stat(path).map_err(Error::io("open", path))?
+            && !stat.is_file()
         {
-            let what = if facts.is_dir() { "it is a directory" } else { "it is not a regular file" };
+            let what = if stat.is_dir() { "it is a directory" } else { "it is not a regular file" };
             return Err(Error::not_a_checkpoint(path, what));
         }
         let file = StoredFile::open(path).map_err(Error::io("open", path))?;
-        let size = file.facts().map_err(Error::io("read", path))?.len();
+        let size = file.stat().map_err(Error::io("read", path))?.len();
         Ok(Self { path: path.to_path_buf(), file, size })
     }
 
@@ -62,10 +62,10 @@ impl OpenFile {
 
     /// Whether the file's name still stands for this file. A run can remove or replace a checkpoint while it is opened.
     pub(crate) fn has_its_name(&self) -> Result<bool> {
-        let Some(there) = storage::facts(&self.path).map_err(Error::io("read", &self.path))? else {
+        let Some(there) = storage::stat(&self.path).map_err(Error::io("read", &self.path))? else {
             return Ok(false);
         };
-        let own = self.file.facts().map_err(Error::io("read", &self.path))?;
+        let own = self.file.stat().map_err(Error::io("read", &self.path))?;
         #[cfg(unix)]
         {
             use std::os::unix::fs::MetadataExt;
@@ -77,14 +77,14 @@ impl OpenFile {
         }
     }
 
-    /// What the file stands in for, if it is a small text in a checkpoint's place.
-    pub(crate) fn stand_in(&self) -> Result<Option<String>> {
-        if self.size > MAX_STAND_IN_BYTES {
+    /// What the file is a placeholder of.
+    pub(crate) fn placeholder(&self) -> Result<Option<String>> {
+        if self.size > MAX_PLACEHOLDER_BYTES {
             return Ok(None);
         }
         let mut text = vec![0; self.size as usize];
         self.read_exact_at(&mut text, 0).map_err(Error::io("read", &self.path))?;
-        Ok(stand_in(&self.path, &text))
+        Ok(placeholder(&self.path, &text))
     }
 
     /// `sha256:` and the SHA-256 of the file. `progress` gets the number of bytes that have just been hashed; its error ends the work.

@@ -39,7 +39,7 @@ pub(crate) fn stored_tensors(
 /// Reads the header's CBOR, and its length. Compares the length with the file's before memory is allocated for it.
 fn read_cbor(file: &OpenFile) -> Result<(u32, Vec<u8>)> {
     let (path, size) = (file.path(), file.size());
-    if let Some(reason) = file.stand_in()? {
+    if let Some(reason) = file.placeholder()? {
         return Err(Error::not_a_checkpoint(path, reason));
     }
     if size < HEADER_SIZE as u64 {

@@ -11,7 +11,7 @@ use crate::metric::MeanLossInput;
 #[diagnostic::on_unimplemented(
     message = "`GradientGuard` does not find the loss in the output `{Output}` of the training step",
     note = "implement `burn::train::metric::Adaptor<burn_trainer::metric::MeanLossInput>` for it, as `MeanLoss` needs it too",
-    note = "or name the loss: `GradientGuard::new().loss(|output: &{Output}| output.loss.clone())`",
+    note = "or name the loss: `GradientGuard::new().with_loss(|output: &{Output}| output.loss.clone())`",
     note = "or leave it unchecked: `GradientGuard::new().without_loss()`"
 )]
 pub trait BatchLoss<Output>: Send {
@@ -29,7 +29,7 @@ impl<Output: Adaptor<MeanLossInput>> BatchLoss<Output> for LoggedLoss {
     }
 }
 
-/// The loss that a function of the program's finds, for [`GradientGuard::loss`](super::gradient_guard::GradientGuard::loss).
+/// The loss that a function of the program's finds, for [`GradientGuard::with_loss`](super::gradient_guard::GradientGuard::with_loss).
 #[derive(Clone)]
 pub struct LossBy<F>(pub(super) F);
 

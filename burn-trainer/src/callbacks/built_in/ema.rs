@@ -51,14 +51,14 @@ impl<M: LearnerModel> Ema<M> {
 
     /// Averages after every so many optimizer steps.
     #[must_use]
-    pub fn every_n_steps(mut self, steps: u64) -> Self {
+    pub fn with_every_n_steps(mut self, steps: u64) -> Self {
         self.settings.every_n_steps = steps;
         self
     }
 
     /// Begins after this optimizer step: earlier parameters have no part in the average.
     #[must_use]
-    pub fn start_step(mut self, step: u64) -> Self {
+    pub fn with_start_step(mut self, step: u64) -> Self {
         self.settings.start_step = step;
         self
     }
@@ -66,7 +66,7 @@ impl<M: LearnerModel> Ema<M> {
     /// Sets whether the run validates with the averaged parameters (the default), so that the best checkpoint is that of the best
     /// average, or with those that it trains.
     #[must_use]
-    pub fn validates(mut self, validates: bool) -> Self {
+    pub fn with_validates(mut self, validates: bool) -> Self {
         self.settings.validates = validates;
         self
     }
@@ -130,10 +130,10 @@ impl<M: LearnerModel> Callback<M> for Ema<M> {
             let reason = "the checkpoint has no average".to_owned();
             let EmaSettings { start_step, every_n_steps, .. } = self.settings;
             let has_begun = context.global_step() >= start_step.saturating_add(every_n_steps);
-            return Ok(if has_begun { Restored::Anew(reason) } else { Restored::Whole });
+            return Ok(if has_begun { Restored::FromStart(reason) } else { Restored::Complete });
         };
         self.averaged = Some(state.up_to_version(VERSION)?.load_into(context.valid_model())?);
-        Ok(Restored::Whole)
+        Ok(Restored::Complete)
     }
 }
 

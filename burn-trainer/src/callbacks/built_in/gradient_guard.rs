@@ -26,7 +26,7 @@ const NORM: &str = "grad_norm";
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum NonFinite {
-    /// The run ends with an error that names the step and its batches. See [`GradientGuard::checks_before_step`] for what is saved.
+    /// The run ends with an error that names the step and its batches. See [`GradientGuard::with_checks_before_step`] for what is saved.
     Error,
     /// The step is left out, at most so many times in a row. After that it is an error. This has to be known before the step, so the
     /// loop waits for the device at each step.
@@ -46,12 +46,12 @@ pub enum NonFinite {
 /// # fn guard<M: LearnerModel + TrainStep<Output = RegressionOutput>>(
 /// #     trainer: burn_trainer::Trainer<M>,
 /// # ) -> burn_trainer::Trainer<M> {
-/// trainer.callback(GradientGuard::new().clip_norm(1.0).non_finite(NonFinite::Skip { most_in_a_row: 3 }))
+/// trainer.callback(GradientGuard::new().with_clip_norm(1.0).with_non_finite(NonFinite::Skip { most_in_a_row: 3 }))
 /// # }
 /// ```
 ///
 /// The loss is that of [`MeanLoss`](crate::metric::MeanLoss): burn's outputs have one. For an output of your own, implement
-/// [`MeanLossInput`](crate::metric::MeanLossInput)'s adaptor, or name the loss with [`loss`](Self::loss).
+/// [`MeanLossInput`](crate::metric::MeanLossInput)'s adaptor, or name the loss with [`with_loss`](Self::with_loss).
 ///
 /// The norm is the L2 norm of all gradients together, before they are limited; burn's optimizers can limit that of each parameter
 /// alone. It is logged as `train_grad_norm`.
@@ -112,45 +112,45 @@ impl GradientGuard {
 impl<L> GradientGuard<L> {
     /// Scales all gradients down to this norm, if theirs is larger.
     #[must_use]
-    pub fn clip_norm(mut self, max_norm: f64) -> Self {
+    pub fn with_clip_norm(mut self, max_norm: f64) -> Self {
         self.clip_norm = Some(max_norm);
         self
     }
 
     /// Limits every element to `-max_value..=max_value`, before the norm is limited.
     #[must_use]
-    pub fn clip_value(mut self, max_value: f64) -> Self {
+    pub fn with_clip_value(mut self, max_value: f64) -> Self {
         self.clip_value = Some(max_value);
         self
     }
 
     /// Sets what happens with a loss or gradients that are not finite.
     #[must_use]
-    pub fn non_finite(mut self, non_finite: NonFinite) -> Self {
+    pub fn with_non_finite(mut self, non_finite: NonFinite) -> Self {
         self.non_finite = non_finite;
         self
     }
 
     /// Sets whether the norm is logged.
     #[must_use]
-    pub fn log_norm(mut self, logs_norm: bool) -> Self {
+    pub fn with_log_norm(mut self, logs_norm: bool) -> Self {
         self.logs_norm = logs_norm;
         self
     }
 
     /// Checks the loss that a function finds in the output of a training step.
     #[must_use]
-    pub fn loss<Output, F: Fn(&Output) -> Tensor<1> + Send>(self, find: F) -> GradientGuard<LossBy<F>> {
-        self.with_loss(LossBy(find))
+    pub fn with_loss<Output, F: Fn(&Output) -> Tensor<1> + Send>(self, find: F) -> GradientGuard<LossBy<F>> {
+        self.replacing_loss(LossBy(find))
     }
 
     /// Checks gradients alone.
     #[must_use]
     pub fn without_loss(self) -> GradientGuard<NoLoss> {
-        self.with_loss(NoLoss)
+        self.replacing_loss(NoLoss)
     }
 
-    fn with_loss<Other>(self, loss: Other) -> GradientGuard<Other> {
+    fn replacing_loss<Other>(self, loss: Other) -> GradientGuard<Other> {
         let Self { clip_norm, clip_value, non_finite, logs_norm, checks_before_step, .. } = self;
         let Self { counts, first_batch, losses, late, waits, .. } = self;
         GradientGuard {
@@ -177,7 +177,7 @@ impl<L> GradientGuard<L> {
     /// the next save or validation. That is the default on all other devices. The parameters are not finite by then. What is saved with
     /// the error is there to be looked at, and `auto` resumes from the newest finite checkpoint.
     #[must_use]
-    pub fn checks_before_step(mut self, before: bool) -> Self {
+    pub fn with_checks_before_step(mut self, before: bool) -> Self {
         self.checks_before_step = Some(before);
         self
     }
@@ -369,6 +369,6 @@ impl<M: LearnerModel, L: BatchLoss<<M as TrainStep>::Output>> Callback<M> for Gr
             Some(state) => state.up_to_version(VERSION)?.value()?,
             None => Counts::default(),
         };
-        Ok(Restored::Whole)
+        Ok(Restored::Complete)
     }
 }

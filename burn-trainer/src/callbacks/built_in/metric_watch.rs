@@ -144,10 +144,14 @@ impl MetricWatch {
     ) -> CallbackResult<Restored> {
         let Some(state) = state else {
             let reason = "the checkpoint was saved without it".to_owned();
-            return Ok(if context.was_validated() { Restored::Anew(reason) } else { Restored::Whole });
+            return Ok(if context.was_validated() {
+                Restored::FromStart(reason)
+            } else {
+                Restored::Complete
+            });
         };
         (self.counts, *own) = state.up_to_version(VERSION)?.value()?;
-        Ok(Restored::Whole)
+        Ok(Restored::Complete)
     }
 
     fn note(&mut self, value: f64) -> Look {

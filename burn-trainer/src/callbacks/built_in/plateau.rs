@@ -13,7 +13,7 @@ use crate::strategy::MetricConfig;
 /// Multiplies the learning rate by a factor when a metric has not improved for more than so many validations (for a metric of the
 /// training: epochs), as PyTorch's
 /// [`ReduceLROnPlateau`](https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.ReduceLROnPlateau.html) does. Other
-/// than there, any improvement counts unless [`min_delta`](Self::min_delta) is set.
+/// than there, any improvement counts unless [`with_min_delta`](Self::with_min_delta) is set.
 ///
 /// The learner's scheduler, or its constant rate, has to be a [`scaled`](crate::lr_scheduler::scaled) one.
 ///
@@ -22,7 +22,7 @@ use crate::strategy::MetricConfig;
 /// # fn plateau<M: LearnerModel>(trainer: burn_trainer::Trainer<M>) -> burn_trainer::Trainer<M> {
 /// use burn_trainer::callbacks::ReduceOnPlateau;
 ///
-/// trainer.callback(ReduceOnPlateau::new("val_loss").factor(0.5).patience(2))
+/// trainer.callback(ReduceOnPlateau::new("val_loss").with_factor(0.5).with_patience(2))
 /// # }
 /// ```
 #[derive(Debug, Clone)]
@@ -46,42 +46,42 @@ impl ReduceOnPlateau {
 
     /// Sets the factor, above 0 and below 1.
     #[must_use]
-    pub fn factor(mut self, factor: f64) -> Self {
+    pub fn with_factor(mut self, factor: f64) -> Self {
         self.factor = factor;
         self
     }
 
     /// Sets how many validations without an improvement are let pass: the rate falls after the next one.
     #[must_use]
-    pub fn patience(mut self, validations: u64) -> Self {
+    pub fn with_patience(mut self, validations: u64) -> Self {
         self.patience = validations;
         self
     }
 
     /// Sets how many validations after a fall are not counted.
     #[must_use]
-    pub fn cooldown(mut self, validations: u64) -> Self {
+    pub fn with_cooldown(mut self, validations: u64) -> Self {
         self.cooldown = validations;
         self
     }
 
     /// Sets below which part of the scheduler's rate it never falls.
     #[must_use]
-    pub fn min_scale(mut self, scale: f64) -> Self {
+    pub fn with_min_scale(mut self, scale: f64) -> Self {
         self.min_scale = scale;
         self
     }
 
     /// Sets whether lower or higher is better; by default what the metric says of itself.
     #[must_use]
-    pub fn mode(mut self, mode: MetricMode) -> Self {
+    pub fn with_mode(mut self, mode: MetricMode) -> Self {
         self.watch = self.watch.with_mode(mode);
         self
     }
 
     /// Sets by how much a value must be better than the best one to be an improvement.
     #[must_use]
-    pub fn min_delta(mut self, min_delta: f64) -> Self {
+    pub fn with_min_delta(mut self, min_delta: f64) -> Self {
         self.watch = self.watch.with_min_delta(min_delta);
         self
     }

@@ -1,4 +1,4 @@
-//! How the log of a run begins: anew, where the checkpoint ends that the run resumes from, or from that checkpoint's history.
+//! How the log of a run begins: from the start, where the checkpoint ends that the run resumes from, or from that checkpoint's history.
 //!
 //! A file of that name which is not a log stays as it is, and so does what a link leads to.
 
@@ -85,7 +85,7 @@ fn continued(path: &Path, mark: &LogMark) -> io::Result<StoredFile> {
         return Err(io::Error::new(ErrorKind::InvalidData, "it was changed after the run was started"));
     }
     let mut file = StoredFile::open_own(path, ExistingContent::Keep)?;
-    if file.facts()?.len() != mark.bytes {
+    if file.stat()?.len() != mark.bytes {
         file.set_length(mark.bytes)?;
     }
     file.seek(SeekFrom::Start(mark.bytes))?;

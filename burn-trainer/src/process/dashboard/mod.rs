@@ -3,14 +3,14 @@
 //! burn draws it on a thread of its own. A panic anywhere leaves the screen, but that thread continues to draw. When it ends
 //! itself, burn continues to send to it. So the terminal is taken from the dashboard first, and then the panic is printed.
 
-// `without` stands in for it in a build without burn's dashboard.
+// `without_tui` is in its place in a build without burn's dashboard.
 
 #[cfg(feature = "tui")]
-mod drawn;
+mod with_tui;
 #[cfg(not(feature = "tui"))]
-mod without;
+mod without_tui;
 
 #[cfg(feature = "tui")]
-pub(crate) use drawn::{Dashboard, close, leave, show_signal};
+pub(crate) use with_tui::{Dashboard, close, leave, show_signal};
 #[cfg(not(feature = "tui"))]
-pub(crate) use without::{Dashboard, close, leave, show_signal};
+pub(crate) use without_tui::{Dashboard, close, leave, show_signal};

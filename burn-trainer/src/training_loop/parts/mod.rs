@@ -1,7 +1,7 @@
 //! The parts of the loop's state, each of which owns one thing.
 
+pub(super) mod burn_early_stopping;
 pub(crate) mod device_monitor;
-pub(super) mod early_stopping;
 pub(super) mod effective_batch;
 pub(super) mod epoch_batches;
 pub(super) mod event_reporter;

@@ -111,7 +111,7 @@ impl<M: LearnerModel> Callback<M> for Counting {
         state: Option<CallbackState>,
     ) -> CallbackResult<Restored> {
         (self.batches, self.validations) = state.ok_or("it is not there")?.up_to_version(1)?.value()?;
-        Ok(Restored::Whole)
+        Ok(Restored::Complete)
     }
 }
 

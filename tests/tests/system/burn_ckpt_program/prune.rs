@@ -1,4 +1,4 @@
-//! `burn-ckpt prune`: what a rule keeps and what a link points to stays; where that is not whole, all stays.
+//! `burn-ckpt prune`: what a rule keeps and what a link points to stays; where that is not complete, all stays.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use system_tests::programs::commands::{burn_ckpt, ended_with};
 use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Running, warmup};
-use system_tests::run_files::{checkpoints, files, metadata, run_dir, stems, whole_checkpoints};
+use system_tests::run_files::{checkpoints, complete_checkpoints, files, metadata, run_dir, stems};
 use system_tests::{config, train, train_and_keep_all};
 
 const SCORES: [f64; 6] = [3.0, 1.0, 4.0, 1.5, 5.0, 9.0];
@@ -69,7 +69,7 @@ fn rules_say_what_stays_and_what_links_point_to_stays_by_all_of_them() {
         assert_eq!(out.lines().count(), removed, "{out}");
         assert!(err.contains(&format!("{removed} file")) && err.contains("kept"), "{err}");
         // No link leads nowhere, no metadata is left over, and the lock is given up.
-        assert_eq!(whole_checkpoints(&checkpoints(root.path())), Ok(expected.len() + 1));
+        assert_eq!(complete_checkpoints(&checkpoints(root.path())), Ok(expected.len() + 1));
         let metadata = files(&checkpoints(root.path()))
             .into_iter()
             .filter(|name| name.ends_with("ckpt.metadata.json") && !name.contains(" -> "));
@@ -137,7 +137,7 @@ fn nothing_is_removed_where_what_stays_is_not_whole() {
 }
 
 #[test]
-fn the_last_whole_checkpoint_stays() {
+fn the_last_complete_checkpoint_stays() {
     let root = tempfile::tempdir().unwrap();
     train_and_keep_all(root.path(), &[1.0, 2.0], 1).unwrap();
     // Without links, the rule that keeps only what they point to keeps nothing.

@@ -25,7 +25,7 @@ fn change_metadata(checkpoint: &Path, change: impl FnOnce(&mut Value)) {
 }
 
 #[test]
-fn whole_checkpoints_pass_with_the_sum_that_sha256sum_gives() {
+fn complete_checkpoints_pass_with_the_sum_that_sha256sum_gives() {
     let root = tempfile::tempdir().unwrap();
     train_and_keep_all(root.path(), &[3.0, 1.0, 2.0], 1).unwrap();
     for jobs in ["1", "2", "7"] {

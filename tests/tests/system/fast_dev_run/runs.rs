@@ -88,7 +88,7 @@ impl Callback<Model> for Asked {
         _: Option<burn_trainer::callbacks::CallbackState>,
     ) -> CallbackResult<Restored> {
         self.0.lock().push("restore");
-        Ok(Restored::Whole)
+        Ok(Restored::Complete)
     }
 
     fn on_fit_end(&mut self, _: &mut CallbackContext<'_, Model>) -> CallbackResult {
@@ -119,8 +119,8 @@ fn settings_that_are_odd_for_one_batch_do_not_make_it_fail() {
     let asked = Arc::default();
     let trainer = Trainer::new(config, &Script::default().hparams())
         .unwrap()
-        .callback(GradientGuard::new().clip_norm(1.0))
-        .callback(Ema::new(0.9).start_step(100))
+        .callback(GradientGuard::new().with_clip_norm(1.0))
+        .callback(Ema::new(0.9).with_start_step(100))
         .callback(ReduceOnPlateau::new("val_loss"))
         .callback(Counting::default())
         .callback(Asked(Arc::clone(&asked)));

@@ -111,7 +111,7 @@ fn is_unread(place: &Place, fault: Fault) -> bool {
 }
 
 fn is_reading(place: &Place) -> bool {
-    ["facts", "list", "resolve", "open", "read"].contains(&place.operation)
+    ["stat", "list", "resolve", "open", "read"].contains(&place.operation)
 }
 
 /// Files in a shared directory that should not be there, or are missing.

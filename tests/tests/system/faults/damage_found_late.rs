@@ -1,4 +1,4 @@
-//! A checkpoint that is whole when it is opened, and damaged when its state is restored: a disk answers otherwise the second time.
+//! A checkpoint that is complete when it is opened, and damaged when its state is restored: a disk answers otherwise the second time.
 //! `auto` passes it over as one that was damaged before. What does not fit the program is an error.
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! A loss of power at any moment: what is left of a run is whole, has all that was promised, and resumes.
+//! A loss of power at any moment: what is left of a run is complete, has all that was promised, and resumes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
         let seen = self.seen.entry(hasher.finish()).or_insert_with(|| look(state, root));
         let mut wrong = seen.wrong.clone();
         let lost = promised(done).into_iter().filter(|path| !seen.whole.contains(*path));
-        wrong.extend(lost.map(|path| format!("{} was promised, and is not whole", path.display())));
+        wrong.extend(lost.map(|path| format!("{} was promised, and is not complete", path.display())));
         let promised = newest_promised(done);
         if seen.newest < promised || seen.linked < promised {
             let (newest, linked) = (seen.newest, seen.linked);

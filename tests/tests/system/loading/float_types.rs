@@ -22,7 +22,7 @@ fn predicts(net: &Net, dtype: FloatDType) {
     assert_eq!(net.output.forward(hidden).dims(), [2, 1]);
 }
 
-/// Gives tensors another float type of two bytes in the file, with digests computed anew.
+/// Gives tensors another float type of two bytes in the file, with digests computed again.
 fn forge(path: &Path, names: &[&str], dtype: &str) {
     let metadata = serde_json::to_value(Checkpoint::open(path).unwrap().metadata().unwrap()).unwrap();
     let mut parts = Parts::read(path);

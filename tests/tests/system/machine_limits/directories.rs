@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict, observe};
 use burn_trainer::FitResult;
 use system_tests::models::small::{Model, OnStep, Script};
-use system_tests::run_files::{checkpoints, run_dir, stems, whole_checkpoints};
+use system_tests::run_files::{checkpoints, complete_checkpoints, run_dir, stems};
 use system_tests::{config, train, train_scripted};
 
 /// Trains three epochs, in the second of which something happens.
@@ -32,7 +32,7 @@ fn a_run_whose_directory_is_removed_trains_on_and_saves_into_a_new_one() {
     let run = run_dir(root.path());
     let result = with_event(root.path(), move || fs::remove_dir_all(&run).unwrap());
     assert_eq!(result.epochs, 3);
-    assert_eq!(whole_checkpoints(&checkpoints(root.path())).unwrap(), 2, "best and last");
+    assert_eq!(complete_checkpoints(&checkpoints(root.path())).unwrap(), 2, "best and last");
     assert_eq!(stems(&checkpoints(root.path()).join("last")), ["epoch=2-step=30"]);
     assert!(!result.last_save_failed);
 }
@@ -66,7 +66,7 @@ fn a_file_system_that_becomes_read_only_costs_no_older_checkpoint() {
     // It can be written again, and the run continues.
     drop(observation);
     assert_eq!(train(config(root.path(), 3).with_ckpt_path("auto")).unwrap().global_step, 30);
-    assert_eq!(whole_checkpoints(&checkpoints(root.path())).unwrap(), 2);
+    assert_eq!(complete_checkpoints(&checkpoints(root.path())).unwrap(), 2);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use burn_ckpt::plumbing::RunLock;
 use burn_trainer::config::LockMode;
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with};
 use system_tests::programs::running::{Ended, Running, programs, warmup};
-use system_tests::run_files::{checkpoints, compare, described_state, files, run_dir, whole_checkpoints};
+use system_tests::run_files::{checkpoints, compare, complete_checkpoints, described_state, files, run_dir};
 use system_tests::storage_faults::errors::{
     EACCES, EDQUOT, EINVAL, EIO, EMLINK, ENOLCK, ENOSPC, ENOSYS, ENOTSUP, EPERM, EROFS, ESTALE, EXDEV,
 };
@@ -58,7 +58,7 @@ fn what_a_file_system_cannot_do_is_said_once_and_a_run_resumes_on_it() {
             assert!(warnings.iter().all(|line| line.contains(said)), "{call} {errno}: {warnings:?}");
         }
         let left = checkpoints(root.path());
-        assert_eq!(whole_checkpoints(&left), Ok(if call == "symlink" { 4 } else { 2 }), "{call} {errno}");
+        assert_eq!(complete_checkpoints(&left), Ok(if call == "symlink" { 4 } else { 2 }), "{call} {errno}");
         assert!(files(&left).iter().all(|name| !name.contains("staging")), "{call} {errno}");
         let state = |root: &Path| described_state(&checkpoints(root).join("last.ckpt"));
         assert_eq!(state(root.path()), state(whole.path()), "{call} {errno}");
@@ -135,7 +135,7 @@ fn where_each_write_does_half_of_what_it_is_asked_for_a_run_is_as_any_other() {
     let ended = trained(&calls, root.path(), FIRST, root.path(), "write", SHORT_WRITE);
     assert_eq!(ended.code(), Some(0), "{ended:?}");
     assert!(!ended.stderr.contains("warning"), "{ended:?}");
-    assert_eq!(whole_checkpoints(&checkpoints(root.path())), Ok(2));
+    assert_eq!(complete_checkpoints(&checkpoints(root.path())), Ok(2));
     compare(&run_dir(whole.path()), &run_dir(root.path())).unwrap_or_else(|reason| panic!("{reason}"));
 }
 
@@ -155,7 +155,7 @@ fn a_link_that_cannot_be_moved_at_the_end_is_said_fails_the_program_and_is_moved
     assert!(line.contains("last.ckpt") && line.contains("The next start of the run moves it"), "{line}");
     // The new state is there, and what the link leads to too.
     assert_eq!(fs::read_link(&link).unwrap(), older);
-    assert_eq!(whole_checkpoints(&checkpoints(root.path())).map(|count| count >= 3), Ok(true));
+    assert_eq!(complete_checkpoints(&checkpoints(root.path())).map(|count| count >= 3), Ok(true));
     let newest = checkpoints(root.path()).join("last/epoch=2-step=90.ckpt");
     ended_with(&burn_ckpt(&[&"verify", &newest]), 0);
 
@@ -230,7 +230,7 @@ fn a_lock_file_that_may_be_read_but_not_written_locks_all_the_same() {
     moved.unwrap();
     let ended = start("--run-id r1 --epochs 1");
     assert_eq!(ended.code(), Some(0), "{ended:?}");
-    assert_eq!(whole_checkpoints(&checkpoints(root.path())), Ok(2));
+    assert_eq!(complete_checkpoints(&checkpoints(root.path())), Ok(2));
 }
 
 fn sh(script: &str) {

@@ -10,7 +10,7 @@ use burn_ckpt::ErrorKind;
 use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict, observe};
 use system_tests::models::small::{OnStep, Script};
 use system_tests::programs::running::{Running, programs, warmup};
-use system_tests::run_files::{checkpoints, compare, files, run_dir, stems, whole_checkpoints};
+use system_tests::run_files::{checkpoints, compare, complete_checkpoints, files, run_dir, stems};
 use system_tests::{config, train, train_scripted};
 
 /// A disk that takes a part of each write while it is full, and no new name.
@@ -93,7 +93,7 @@ fn on_a_small_disk_saves_fail_with_a_reason_and_with_more_room_the_run_is_made_u
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(stderr.contains("No space left on device"), "{stderr}");
     assert!(stdout.ends_with("status 0\n"), "{stdout}{stderr}");
-    assert!(whole_checkpoints(&checkpoints(out.path())).unwrap() > 0);
+    assert!(complete_checkpoints(&checkpoints(out.path())).unwrap() > 0);
     compare(&run_dir(whole.path()), &run_dir(out.path()))
         .unwrap_or_else(|reason| panic!("{reason}: {stderr}"));
 }

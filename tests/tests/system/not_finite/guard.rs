@@ -84,12 +84,12 @@ fn reason<T>(result: Result<T>) -> String {
 #[test]
 fn a_loss_that_is_not_finite_is_an_error_also_where_the_gradients_are_finite() {
     for before in [true, false] {
-        let text = reason(misreported(&[4], 1, GradientGuard::new().checks_before_step(before)));
+        let text = reason(misreported(&[4], 1, GradientGuard::new().with_checks_before_step(before)));
         assert!(
             text.starts_with("the loss of batch 4 of step 4 (batches 4 to 4 of the epoch) is inf"),
             "{text}"
         );
-        let text = reason(misreported(&[6], 4, GradientGuard::new().checks_before_step(before)));
+        let text = reason(misreported(&[6], 4, GradientGuard::new().with_checks_before_step(before)));
         assert!(
             text.starts_with("the loss of batch 6 of step 2 (batches 5 to 8 of the epoch) is inf"),
             "{text}"
@@ -99,22 +99,26 @@ fn a_loss_that_is_not_finite_is_an_error_also_where_the_gradients_are_finite() {
 
 #[test]
 fn or_its_step_is_left_out_or_nothing_is_checked() {
-    let skip = || GradientGuard::new().non_finite(NonFinite::Skip { most_in_a_row: 2 });
+    let skip = || GradientGuard::new().with_non_finite(NonFinite::Skip { most_in_a_row: 2 });
     assert_eq!(misreported(&[3, 4, 6], 1, skip()).unwrap(), 7);
     assert_eq!(misreported(&[3], 4, skip()).unwrap(), 2);
     assert!(reason(misreported(&[3, 4, 5], 1, skip())).contains("after 2 steps in a row that were left out"));
-    assert_eq!(misreported(&[3], 1, GradientGuard::new().non_finite(NonFinite::Off)).unwrap(), 10);
+    assert_eq!(misreported(&[3], 1, GradientGuard::new().with_non_finite(NonFinite::Off)).unwrap(), 10);
     assert_eq!(misreported(&[3], 1, GradientGuard::new().without_loss()).unwrap(), 10);
 }
 
 #[test]
 fn a_program_can_name_the_loss() {
     let of_targets = |output: &RegressionOutput| output.targets.clone().reshape([-1]);
-    assert_eq!(misreported(&[3], 1, GradientGuard::new().loss(of_targets)).unwrap(), 10);
+    assert_eq!(misreported(&[3], 1, GradientGuard::new().with_loss(of_targets)).unwrap(), 10);
     let own = |output: &RegressionOutput| output.loss.clone();
-    assert!(reason(misreported(&[3], 1, GradientGuard::new().loss(own))).contains("the loss of batch 3"));
+    assert!(
+        reason(misreported(&[3], 1, GradientGuard::new().with_loss(own))).contains("the loss of batch 3")
+    );
     let broken = |output: &RegressionOutput| Tensor::full([3], f32::NAN, &output.loss.device());
-    assert!(reason(misreported(&[], 1, GradientGuard::new().loss(broken))).contains("the loss of batch 1"));
+    assert!(
+        reason(misreported(&[], 1, GradientGuard::new().with_loss(broken))).contains("the loss of batch 1")
+    );
 }
 
 /// Trains with gradients of NaN in the step that ends with this batch, and a guard that looks at a step when it is done.
@@ -122,7 +126,7 @@ fn guarded_late(config: TrainerConfig, poisoned: (u64, u64)) -> Result<FitResult
     train_by(config, Script::default(), |trainer| {
         trainer
             .callback(Poison::new(&[poisoned], f32::NAN))
-            .callback(GradientGuard::new().checks_before_step(false))
+            .callback(GradientGuard::new().with_checks_before_step(false))
     })
 }
 
@@ -168,7 +172,7 @@ fn it_is_seen_before_a_validation_and_at_the_end() {
 fn a_run_that_is_checked_later_computes_the_same() {
     let roots = [true, false].map(|before| {
         let root = tempfile::tempdir().unwrap();
-        let guard = GradientGuard::new().clip_norm(0.5).checks_before_step(before);
+        let guard = GradientGuard::new().with_clip_norm(0.5).with_checks_before_step(before);
         let config = settings(root.path(), Last::new().with_every_n_steps(3));
         train_by(config, Script::default(), |trainer| trainer.callback(guard)).unwrap();
         root

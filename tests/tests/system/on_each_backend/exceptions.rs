@@ -186,9 +186,9 @@ impl Strategy for AtStep {
     fn decide(
         &mut self,
         event: &burn_trainer::strategy::TrainingEvent<'_>,
-        facts: &burn_trainer::strategy::RunProgress<'_>,
+        progress: &burn_trainer::strategy::RunProgress<'_>,
     ) -> burn_trainer::strategy::SaveDecision {
-        if *event == burn_trainer::strategy::TrainingEvent::StepEnd && facts.step == self.0 {
+        if *event == burn_trainer::strategy::TrainingEvent::StepEnd && progress.step == self.0 {
             burn_trainer::strategy::SaveDecision::Save { score: f64::NAN, reason: "chosen".to_owned() }
         } else {
             burn_trainer::strategy::SaveDecision::Skip

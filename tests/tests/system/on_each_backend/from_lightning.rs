@@ -133,7 +133,7 @@ impl InferenceStep for Regressor {
 fn fit(config: TrainerConfig, hparams: &RegressorConfig, device: Device) -> Result<FitResult<Regressor>> {
     let config = config.with_early_stopping(EarlyStopping::new("val_loss").with_patience(10));
     let trainer = Trainer::new(config, hparams)?
-        .callback(GradientGuard::new().clip_value(0.5))
+        .callback(GradientGuard::new().with_clip_value(0.5))
         .strategy(EveryTenthEpoch);
     let device = trainer.device(device)?;
 

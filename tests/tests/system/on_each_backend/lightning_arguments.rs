@@ -126,8 +126,8 @@ fn the_arguments_and_callbacks_of_lightning_have_counterparts_that_train() {
     let config = arguments(directory.path()).with_run_id("r1");
     let trainer = Trainer::new(config, &hparams)
         .unwrap()
-        .callback(GradientGuard::new().clip_norm(1.0)) // gradient_clip_val
-        .callback(ReduceOnPlateau::new("val_loss").patience(1))
+        .callback(GradientGuard::new().with_clip_norm(1.0)) // gradient_clip_val
+        .callback(ReduceOnPlateau::new("val_loss").with_patience(1))
         .callback(Ema::new(0.9)); // EMAWeightAveraging
     let device = trainer.device(backend::device()).unwrap(); // accelerator
     // 48 rows are 12 batches, of which 6 are used; 2 batches make a step.

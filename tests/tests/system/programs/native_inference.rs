@@ -181,7 +181,7 @@ fn a_wider_model_agrees_to_five_decimals() {
     }
 }
 
-/// The sample images, made anew from the validation set.
+/// The sample images, made again from the validation set.
 fn samples() -> Vec<(i64, String, GrayImage)> {
     let items = validation_images();
     let first = |digit: i64| items.iter().find(|item| item.label == digit).unwrap();

@@ -12,7 +12,7 @@ use system_tests::programs::commands::{workspace, xtask_train_command};
 use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Ended, Running, printed_command, resumes_as, warmup};
 use system_tests::run_files::{
-    checkpoints, compare, files, metadata, run_dir, stems, stopped_exactly, target, whole_checkpoints,
+    checkpoints, compare, complete_checkpoints, files, metadata, run_dir, stems, stopped_exactly, target,
 };
 
 /// 30 batches and as many steps in an epoch, 8 more batches in its validation.
@@ -42,7 +42,7 @@ fn signalled(command: Command, at: (Split, usize), signal: &str) -> Ended {
 
 /// What a run that was stopped has to leave.
 fn left_whole(root: &Path) {
-    assert!(whole_checkpoints(&checkpoints(root)).unwrap() > 0);
+    assert!(complete_checkpoints(&checkpoints(root)).unwrap() > 0);
     let left = files(&run_dir(root));
     assert!(!left.iter().any(|name| name.contains(".staging") || name == "run.lock"), "{left:?}");
 }
@@ -169,7 +169,7 @@ fn without_saving_a_signal_ends_the_run_all_the_same() {
     }
 }
 
-/// After an immediate end: no process holds the run, and it resumes from its newest whole checkpoint.
+/// After an immediate end: no process holds the run, and it resumes from its newest complete checkpoint.
 fn resumes_from_its_newest_checkpoint(root: &Path, whole: &Path) {
     let layout = RunLayout::new(root, "burn_trainer_logs", "r1").unwrap();
     drop(RunLock::acquire(layout.run_dir(), LockMode::Required).unwrap());
@@ -220,7 +220,7 @@ fn a_second_interrupt_ends_a_run_at_once_in_the_middle_of_a_save() {
     running.send_until_the_end("INT");
     let ended = running.end();
     assert_eq!(ended.code(), Some(130), "{ended:?}");
-    whole_checkpoints(&checkpoints(&root)).unwrap();
+    complete_checkpoints(&checkpoints(&root)).unwrap();
     resumes_from_its_newest_checkpoint(&root, &whole);
 }
 

@@ -183,7 +183,7 @@ fn a_directory_outside_that_only_an_earlier_start_had_is_known_to_the_next_one()
     let result = train(config(root.path(), 3).with_ckpt_path("auto")).unwrap();
     assert_eq!(result.resumed_from, Some(outside.join("1.ckpt")));
     assert!(files(&outside).iter().all(|name| !name.contains("staging")), "{:?}", files(&outside));
-    // Nor is the run begun anew, and `overwrite` removes what is the run's there.
+    // Nor does the run start from the beginning, and `overwrite` removes what is the run's there.
     let notes = outside.join("notes.txt");
     std::fs::write(&notes, "mine").unwrap();
     let error = train(config(root.path(), 3)).map(drop).unwrap_err();

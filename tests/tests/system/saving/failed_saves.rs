@@ -12,7 +12,7 @@ use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use burn_trainer::{Error, TrainerConfig};
 use system_tests::models::small::{OnStep, Script};
 use system_tests::programs::commands::{stderr, stdout, xtask_train};
-use system_tests::run_files::{checkpoints, compare, files, run_dir, stems, whole_checkpoints};
+use system_tests::run_files::{checkpoints, compare, complete_checkpoints, files, run_dir, stems};
 use system_tests::{config, train, train_scripted};
 
 /// Best goes where nobody can write, not even root.
@@ -156,7 +156,7 @@ fn a_checkpoint_that_cannot_be_read_back_is_a_failed_save_that_costs_no_older_on
         for strategy in ["best", "last"] {
             assert_eq!(stems(&directory.join(strategy)), ["epoch=0-step=10"], "{at}");
         }
-        assert_eq!(whole_checkpoints(&directory), Ok(2), "{at}");
+        assert_eq!(complete_checkpoints(&directory), Ok(2), "{at}");
         assert!(files(&directory).iter().all(|name| !name.contains("staging")), "{at}");
         // The next save works.
         train(config(root.path(), 3).with_ckpt_path("auto")).unwrap();

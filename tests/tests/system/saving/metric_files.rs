@@ -18,7 +18,7 @@ use system_tests::models::small::{
     BATCH, Model, OnStep, Script, ScriptedMetric, in_two_parts_is_as_in_one, shuffling,
 };
 use system_tests::programs::commands::{stderr, stdout, xtask_train};
-use system_tests::run_files::{checkpoints, files, run_dir, stems, whole_checkpoints};
+use system_tests::run_files::{checkpoints, complete_checkpoints, files, run_dir, stems};
 use system_tests::{config, train, train_scripted, train_with};
 
 #[test]
@@ -38,7 +38,7 @@ fn a_file_in_the_way_is_one_warning_and_training_continues() {
     assert!(warning.starts_with("warning: the metric file"), "{warning}");
     assert!(warning.contains("train/epoch-2/Loss.log cannot be written: "), "{warning}");
     assert!(warning.contains("os error"), "{warning}");
-    assert!(whole_checkpoints(&checkpoints(root.path())).unwrap() > 0);
+    assert!(complete_checkpoints(&checkpoints(root.path())).unwrap() > 0);
     let left = files(&run_dir(root.path()));
     for file in ["train/epoch-1/Loss.log", "valid/epoch-2/Loss.log", "train/epoch-3/Loss.log"] {
         assert!(left.iter().any(|name| name == file), "{left:?}");

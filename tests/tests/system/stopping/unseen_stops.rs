@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use system_tests::programs::on_terminal::{OnTerminal, after_the_dashboard};
 use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Ended, Running, resumes_as, warmup};
-use system_tests::run_files::{checkpoints, metadata, run_dir, target, whole_checkpoints};
+use system_tests::run_files::{checkpoints, complete_checkpoints, metadata, run_dir, target};
 
 const FLAGS: &str = r#"--run-id r1 --epochs 3 --topk 2 --set on_exception={"timeout_seconds":6.0}"#;
 const LIMIT: Duration = Duration::from_secs(6);
@@ -37,7 +37,7 @@ fn says_that_the_state_is_saved(ended: &Ended, step: u64, root: &Path) {
     assert!(ended.stderr.contains("stopped before the last epoch: SIGTERM"), "{ended:?}");
     let saved = metadata(&checkpoints(root).join("last.ckpt"));
     assert_eq!(saved["global_step"], step);
-    whole_checkpoints(&checkpoints(root)).unwrap();
+    complete_checkpoints(&checkpoints(root)).unwrap();
 }
 
 #[test]

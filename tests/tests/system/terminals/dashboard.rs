@@ -5,7 +5,7 @@ use std::process::Command;
 use system_tests::programs::on_terminal::{CTRL_C, ENTERED, LEFT, OnTerminal, after_the_dashboard};
 use system_tests::programs::orders::{Orders, Split};
 use system_tests::programs::running::Ended;
-use system_tests::run_files::{checkpoints, metadata, run_dir, whole_checkpoints};
+use system_tests::run_files::{checkpoints, complete_checkpoints, metadata, run_dir};
 
 use super::{ENDLESS, has_saved, program};
 
@@ -35,7 +35,7 @@ fn a_panic_in_the_model_is_printed_after_the_dashboard_and_the_state_before_it_i
         assert_eq!(ended.stdout.matches(ENTERED).count(), 1);
         let on_exception = checkpoints(root.path()).join("on_exception");
         assert!(std::fs::read_dir(on_exception).unwrap().count() > 0);
-        whole_checkpoints(&checkpoints(root.path())).unwrap();
+        complete_checkpoints(&checkpoints(root.path())).unwrap();
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use system_tests::programs::on_terminal::{CTRL_C, OnTerminal, after_the_dashboard};
 use system_tests::programs::orders::{Gate, Orders};
-use system_tests::run_files::{checkpoints, metadata, whole_checkpoints};
+use system_tests::run_files::{checkpoints, complete_checkpoints, metadata};
 
 use super::{ENDLESS, has_saved, program};
 
@@ -28,7 +28,7 @@ fn ctrl_c_saves_and_ends_with_its_status() {
     assert!(shown.contains("resume: warmup "), "{shown}");
     let saved = metadata(&checkpoints(root.path()).join("last.ckpt"));
     assert_eq!(saved["reason"], "last");
-    assert!(whole_checkpoints(&checkpoints(root.path())).unwrap() > 0);
+    assert!(complete_checkpoints(&checkpoints(root.path())).unwrap() > 0);
 }
 
 /// A run that hangs when it is stopped, which a first ctrl-c has stopped.

@@ -6,7 +6,7 @@ use std::process::Command;
 use system_tests::programs::on_terminal::{OnTerminal, after_the_dashboard};
 use system_tests::programs::orders::{Orders, Split};
 use system_tests::programs::running::{Ended, Running, path_with, printed_command};
-use system_tests::run_files::{checkpoints, whole_checkpoints};
+use system_tests::run_files::{checkpoints, complete_checkpoints};
 
 use super::{ENDLESS, has_saved, program};
 
@@ -17,7 +17,7 @@ fn says_that_it_was_stopped(ended: &Ended, shown: &str, status: i32, reason: &st
     assert_eq!(ended.code(), Some(status), "{ended:?}");
     assert!(shown.contains(&format!("stopped before the last epoch: {reason}")), "{shown}");
     assert!(shown.contains("resume: warmup "), "{shown}");
-    assert!(whole_checkpoints(&checkpoints(root)).unwrap() > 0);
+    assert!(complete_checkpoints(&checkpoints(root)).unwrap() > 0);
     let line = shown.lines().find(|line| line.starts_with("resume: ")).unwrap();
     let ended = Running::start(printed_command(&line.replace("100000", "1"))).end();
     assert_eq!(ended.code(), Some(0), "{ended:?}");
@@ -120,5 +120,5 @@ fn a_window_that_is_closed_stops_the_run_and_its_state_is_saved() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     assert_eq!(read(), "129\n");
-    assert!(whole_checkpoints(&checkpoints(root.path())).unwrap() > 0);
+    assert!(complete_checkpoints(&checkpoints(root.path())).unwrap() > 0);
 }

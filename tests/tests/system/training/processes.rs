@@ -7,7 +7,7 @@ use std::process::Command;
 
 use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Ended, Running, holds, warmup};
-use system_tests::run_files::{checkpoints, compare, files, metadata, run_dir, whole_checkpoints};
+use system_tests::run_files::{checkpoints, compare, complete_checkpoints, files, metadata, run_dir};
 
 /// Files so large that writing one takes a while, at every step.
 const FLAGS: &str = "--run-id r1 --epochs 2 --topk 2 --save-every-steps 5 --set hidden=256";
@@ -168,7 +168,7 @@ fn a_process_of_rank_0_that_is_killed_in_a_save_resumes_and_the_others_are_not_a
     assert_eq!(first.kill().signal(), Some(9));
     ended_in_silence(second, &expected);
     ended_in_silence(third, &expected);
-    whole_checkpoints(&checkpoints(&root)).unwrap();
+    complete_checkpoints(&checkpoints(&root)).unwrap();
     let mut again = of_rank("0", &root, Orders::default());
     again.args(["--ckpt-path", "auto"]);
     let ended = Running::start(again).end_well();

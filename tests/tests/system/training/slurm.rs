@@ -7,7 +7,7 @@ use std::process::Command;
 
 use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Ended, Running, path_with, printed_command, warmup};
-use system_tests::run_files::{compare, stems, target, whole_checkpoints};
+use system_tests::run_files::{compare, complete_checkpoints, stems, target};
 
 const REQUEUE: &str = "--epochs 3 --set slurm_requeue=true";
 const STOP: usize = 45;
@@ -174,7 +174,7 @@ fn nothing_else_requeues() {
         assert_eq!(ended.code(), Some(status), "{arguments} {signal}: {ended:?}");
         assert_eq!(cluster.calls(), Vec::<String>::new(), "{arguments} {signal}");
         assert!(!ended.stderr.contains("requeued"), "{ended:?}");
-        whole_checkpoints(&cluster.run_dir("slurm-42").join("checkpoint")).unwrap();
+        complete_checkpoints(&cluster.run_dir("slurm-42").join("checkpoint")).unwrap();
     }
 }
 
@@ -193,7 +193,7 @@ fn where_slurm_does_not_requeue_there_is_a_warning_and_the_checkpoint() {
         assert!(ended.stderr.contains(warning) && !ended.stderr.contains("is requeued"), "{ended:?}");
         let directory = cluster.run_dir("slurm-42").join("checkpoint");
         assert_eq!(target(&directory.join("last.ckpt")), Path::new(SAVED));
-        whole_checkpoints(&directory).unwrap();
+        complete_checkpoints(&directory).unwrap();
         assert!(ended.stdout.contains("resume: "), "{ended:?}");
     }
 }

@@ -24,10 +24,16 @@ pub const PHRASES: &[Phrase] = &[
     phrase(&["take|takes|taken|took", "from", "where"], "\"where each part comes from\""),
     phrase(&["is|are|was|were|be|been|being", "refused"], "\"fails with\" and the error"),
     phrase(&["is|are|was|were", "not", "asked"], "what happens: \"nothing is read\", \"nothing is sent\""),
-    phrase(&["begin|begins|began|start|starts|started|starting", "anew"], "\"start from the beginning\""),
+    phrase(&["anew"], "\"again\", or \"from the start\""),
     phrase(&["asked", "no", "more"], "\"is not called again\""),
     phrase(&["know|knows", "no", "such"], "\"does not have this\""),
     phrase(&["by", "heart"], "\"memorize\""),
+    Phrase {
+        words: &["whole", "checkpoint|checkpoints"],
+        unless_after: "the|its|each",
+        unless_before: "",
+        instead: "\"complete checkpoint\"",
+    },
     Phrase {
         words: &["that|which", "is|are", "none"],
         unless_after: "",

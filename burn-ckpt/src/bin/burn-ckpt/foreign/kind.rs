@@ -33,11 +33,11 @@ impl Kind {
     pub fn of(path: &Path) -> Result<Self, Failure> {
         let fail = |error: std::io::Error| Failure::Other(format!("cannot read {}: {error}", path.display()));
         let not_a_file = |what: &str| Err(Failure::Other(format!("{} is {what}", path.display())));
-        match storage::facts(path).map_err(fail)? {
-            Some(facts) if facts.is_dir() => {
+        match storage::stat(path).map_err(fail)? {
+            Some(stat) if stat.is_dir() => {
                 return not_a_file("a directory; name a .safetensors, .pt, .pth or .index.json file in it");
             }
-            Some(facts) if !facts.is_file() => return not_a_file("not a regular file"),
+            Some(stat) if !stat.is_file() => return not_a_file("not a regular file"),
             // If there is nothing, opening it says so.
             _ => {}
         }

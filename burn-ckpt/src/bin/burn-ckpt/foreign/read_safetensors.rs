@@ -33,7 +33,7 @@ const LENGTH_BYTES: u64 = 8;
 /// When the header does not fit the file, or a tensor has a type that burn does not support.
 pub fn read(path: &Path) -> Result<Foreign, String> {
     let mut file = StoredFile::open(path).map_err(|error| error.to_string())?;
-    let size = file.facts().map_err(|error| error.to_string())?.len();
+    let size = file.stat().map_err(|error| error.to_string())?.len();
     let mut length = [0; LENGTH_BYTES as usize];
     file.read_exact(&mut length).map_err(|error| error.to_string())?;
     let length = u64::from_le_bytes(length);

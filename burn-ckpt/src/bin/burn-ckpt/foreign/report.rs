@@ -58,11 +58,11 @@ pub fn same_file(a: &Path, b: &Path) -> Result<bool, Error> {
 ///
 /// When the file cannot be read again, or the line cannot be printed.
 pub fn print_written(path: &Path, tensors: usize) -> Answer {
-    let facts = storage::StoredFile::open(path).and_then(|file| file.facts()).map_err(|error| {
+    let stat = storage::StoredFile::open(path).and_then(|file| file.stat()).map_err(|error| {
         Failure::Other(format!("{} was written, but cannot be read again: {error}", path.display()))
     })?;
     let digest = sha256_of_file(path)?;
-    let line = format!("{}: {tensors} tensors, {} bytes, {digest}", path.display(), facts.len());
+    let line = format!("{}: {tensors} tensors, {} bytes, {digest}", path.display(), stat.len());
     match writeln!(io::stdout().lock(), "{line}") {
         // The reader closed standard output. The file is written nevertheless.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

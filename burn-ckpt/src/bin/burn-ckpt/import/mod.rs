@@ -1,7 +1,7 @@
 //! `burn-ckpt import`: a safetensors file, or one that `torch.save` wrote, as a checkpoint of weights.
 
 mod hints;
-mod like;
+mod match_checkpoint;
 mod names;
 
 use std::collections::BTreeSet;
@@ -92,7 +92,7 @@ impl Hparams {
         };
         let unreadable = |error| Failure::Other(format!("cannot read {}: {error}", path.display()));
         let file = StoredFile::open(path).map_err(unreadable)?;
-        let bytes = file.facts().map_err(unreadable)?.len();
+        let bytes = file.stat().map_err(unreadable)?.len();
         if bytes > MAX_HPARAMS_BYTES {
             let path = path.display();
             return Err(Failure::Other(format!(
@@ -148,7 +148,7 @@ pub fn run(args: &Args) -> Answer {
     }
     let tensors = names::copied(tensors, &args.copy)?;
     let section = match &like {
-        Some(like) => like::fitted(tensors, layout, like, &args.file)?,
+        Some(like) => match_checkpoint::converted(tensors, layout, like, &args.file)?,
         None => {
             let names = tensors.iter().map(|tensor| tensor.name.clone()).collect();
             if let Some(note) = hints::wrapper(&names).filter(|_| !has_parts) {
@@ -184,7 +184,7 @@ fn read(kind: Kind, args: &Args) -> Result<Foreign, Failure> {
 fn read_all_files(kind: Kind, args: &Args) -> Result<(Foreign, u64), String> {
     if kind != Kind::Index {
         foreign::check_is_whole(&args.file)?;
-        let file = StoredFile::open(&args.file).and_then(|file| file.facts());
+        let file = StoredFile::open(&args.file).and_then(|file| file.stat());
         let size = file.map_err(|error| error.to_string())?.len();
         return Ok((read_file(kind, &args.file, args)?, size));
     }

@@ -1,6 +1,6 @@
 //! The checkpoints in a directory, with the links to them: those of a run, of several runs, or files outside of a run.
 
-use std::fs::Metadata as Facts;
+use std::fs::Metadata as Stat;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -34,9 +34,9 @@ pub struct Listing {
 #[derive(Debug)]
 pub struct Row {
     pub path: PathBuf,
-    /// The metadata if it can be read, even if the file is not whole.
+    /// The metadata if it can be read, even if the file is not complete.
     pub metadata: Option<Metadata>,
-    /// Why the file is not whole, as far as its size and metadata show.
+    /// Why the file is not complete, as far as its size and metadata show.
     pub problem: Option<Error>,
     /// The names of the links that point to the file, without ending.
     pub links: Vec<String>,
@@ -241,17 +241,17 @@ impl Row {
             Ok(metadata) => (Some(metadata), None),
             Err(error) => (Metadata::of_checkpoint(&path).ok(), Some(error)),
         };
-        let (facts, unseen) = match storage::facts(&path) {
-            Ok(facts) => (facts, None),
+        let (stat, unseen) = match storage::stat(&path) {
+            Ok(stat) => (stat, None),
             Err(source) => {
                 (None, Some(Error::Io { action: "find out what is at", path: path.clone(), source }))
             }
         };
         let problem = problem.or(unseen);
         let has_shards = metadata.as_ref().is_none_or(|metadata| !metadata.shards.is_empty());
-        let bytes = if has_shards { size_of(&path) } else { facts.as_ref().map_or(0, Facts::len) };
+        let bytes = if has_shards { size_of(&path) } else { stat.as_ref().map_or(0, Stat::len) };
         let written =
-            || facts.and_then(|facts| facts.modified().ok()).and_then(|time| Timestamp::try_from(time).ok());
+            || stat.and_then(|stat| stat.modified().ok()).and_then(|time| Timestamp::try_from(time).ok());
         let saved = match &metadata {
             Some(metadata) => metadata.checkpoint_timestamp,
             None => written().unwrap_or_default(),

@@ -173,7 +173,7 @@ fn table(listing: &Listing, rows: &[&Row], wanted: &[String], now: Timestamp) ->
     table
 }
 
-/// Whether a file is whole, in a few words for a table.
+/// Whether a file is complete, in a few words for a table.
 fn state(row: &Row) -> String {
     match (&row.problem, &row.metadata) {
         (None, Some(metadata)) if metadata.found_non_finite().is_some() => "whole, not finite".to_owned(),

@@ -31,8 +31,8 @@ use rules::{Rule, parse_mode};
 ///   links          only the files that links point to, which every rule keeps
 ///
 /// If a state has several names (in best/ and last/), all of them stay. Before a file is removed, the files
-/// that stay are read and verified. If one of them is not whole, or none would stay, no file is removed.
-/// Files that are not whole are kept (see --broken). Unfinished files of killed processes are removed. A run
+/// that stay are read and verified. If one of them is not complete, or none would stay, no file is removed.
+/// Files that are not complete are kept (see --broken). Unfinished files of killed processes are removed. A run
 /// that is being written to is an error. Prints one line per removed file.
 ///
 /// Exit status 1 if no file can be removed safely.
@@ -48,7 +48,7 @@ pub struct Args {
     /// Whether lower or higher values are better, for metrics where neither the rule nor the run says so
     #[arg(long, value_name = "min|max", value_parser = parse_mode)]
     mode: Option<MetricMode>,
-    /// Remove files that are not whole as well
+    /// Remove files that are not complete as well
     #[arg(long)]
     broken: bool,
     /// Print what would be removed, and remove nothing
@@ -69,7 +69,7 @@ pub fn run(args: &Args) -> Answer {
     }
     let Some(run) = run_of(&args.run)? else {
         let path = args.run.display();
-        let problem = match storage::facts(&args.run) {
+        let problem = match storage::stat(&args.run) {
             Ok(Some(_)) => "has no checkpoint directory".to_owned(),
             Ok(None) => "does not exist".to_owned(),
             Err(error) => format!("cannot be read: {error}"),
@@ -163,7 +163,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Verifies the files that stay. An error if one of them is not whole, or none would stay.
+/// Verifies the files that stay. An error if one of them is not complete, or none would stay.
 fn verify_kept(kept: &[&Row], run: &Path) -> Result<(), Failure> {
     if kept.is_empty() {
         let run = run.display();
@@ -181,7 +181,7 @@ fn verify_kept(kept: &[&Row], run: &Path) -> Result<(), Failure> {
     match damaged.as_slice() {
         [] => Ok(()),
         damaged => Err(Failure::Other(format!(
-            "what would stay is not whole, and nothing is removed: {}",
+            "what would stay is not complete, and nothing is removed: {}",
             damaged.join("; ")
         ))),
     }
@@ -245,8 +245,8 @@ fn remove_unfinished(listing: &Listing, args: &Args, output: &mut Output) -> Res
 /// The number of a file's names (hard links).
 fn names(path: &Path) -> u64 {
     #[cfg(unix)]
-    if let Ok(Some(facts)) = storage::facts(path) {
-        return std::os::unix::fs::MetadataExt::nlink(&facts);
+    if let Ok(Some(stat)) = storage::stat(path) {
+        return std::os::unix::fs::MetadataExt::nlink(&stat);
     }
     let _ = path;
     1

@@ -76,7 +76,7 @@ impl FromStr for Rule {
 }
 
 impl Rule {
-    /// Marks the checkpoints that stay. `rows` are whole checkpoints, oldest first. A state with several names counts once.
+    /// Marks the checkpoints that stay. `rows` are complete checkpoints, oldest first. A state with several names counts once.
     pub fn mark(&self, rows: &[&Row], mode: Option<MetricMode>, stays: &mut [bool]) -> Result<(), Failure> {
         let mut firsts: Vec<usize> = Vec::new();
         for (place, row) in rows.iter().enumerate() {

@@ -17,7 +17,7 @@ fn import(file: &Path, out: &Path, more: &[&str]) -> Output {
     burn_ckpt_command().args([&words, more].concat()).output().unwrap()
 }
 
-/// Imports bytes. Either there is a whole checkpoint then, or exit status 1, one error and nothing else.
+/// Imports bytes. Either there is a complete checkpoint then, or exit status 1, one error and nothing else.
 fn import_bytes(bytes: &[u8], what: &str) -> Result<(), String> {
     let directory = tempfile::tempdir().unwrap();
     let (file, out) = (directory.path().join("in"), directory.path().join("out.ckpt"));

@@ -1,4 +1,4 @@
-//! Opening a run after a crash: leftovers go, dangling links go, whole checkpoints stay.
+//! Opening a run after a crash: leftovers go, dangling links go, complete checkpoints stay.
 
 use burn_ckpt::{Catalog, RunLayout};
 use burn_trainer::strategy::{Last, StrategyConfig};

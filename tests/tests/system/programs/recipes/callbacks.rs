@@ -47,9 +47,9 @@ impl Callback<Regressor> for StopOnHighLoss {
     ) -> CallbackResult<Restored> {
         match state {
             Some(state) => self.high = state.up_to_version(1)?.value()?,
-            None => return Ok(Restored::Anew("the checkpoint has no count".to_owned())),
+            None => return Ok(Restored::FromStart("the checkpoint has no count".to_owned())),
         }
-        Ok(Restored::Whole)
+        Ok(Restored::Complete)
     }
 }
 
@@ -62,7 +62,9 @@ use crate::on_each_backend::from_lightning::Regressor;
 
 fn with_callbacks(trainer: Trainer<Regressor>) -> Trainer<Regressor> {
     let trainer = trainer
-        .callback(GradientGuard::new().clip_norm(1.0).non_finite(NonFinite::Skip { most_in_a_row: 3 }))
+        .callback(
+            GradientGuard::new().with_clip_norm(1.0).with_non_finite(NonFinite::Skip { most_in_a_row: 3 }),
+        )
         .callback(Ema::new(0.999))
         .callback(StopOnHighLoss { limit: 100.0, patience: 10, high: 0 });
     assert!(trainer.config().early_stopping.is_none());

@@ -60,7 +60,7 @@ where
     let [whole, parts] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let device: Device = backend::device().autodiff();
     let model = M::from_hparams(&hparams(), &device);
-    // burn draws a parameter's values when it is first used, for each clone anew: they are put in here.
+    // burn draws a parameter's values when it is first used, separately for each clone: they are put in here.
     let values = model.clone().into_record();
     let model = model.load_record(values);
     train(&model, whole.path(), 6, &set_up);

@@ -139,7 +139,7 @@ fn a_validation_can_run_on_another_model() {
 
 #[test]
 fn settings_that_cannot_be_are_errors_before_the_first_step() {
-    for ema in [Ema::new(1.0), Ema::new(-0.1), Ema::new(f64::NAN), Ema::new(0.9).every_n_steps(0)] {
+    for ema in [Ema::new(1.0), Ema::new(-0.1), Ema::new(f64::NAN), Ema::new(0.9).with_every_n_steps(0)] {
         let root = tempfile::tempdir().unwrap();
         let result = train_by(config(root.path(), 1), Script::default(), |trainer| trainer.callback(ema));
         let Err(burn_trainer::Error::Callback { name, method, .. }) = result else { panic!() };

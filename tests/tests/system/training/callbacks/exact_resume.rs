@@ -20,12 +20,12 @@ fn with_callbacks(trainer: Trainer<Model>) -> Trainer<Model> {
         .callback(Poison::new(&[(0, 4), (0, 5), (0, 10), (1, 2)], f32::INFINITY))
         .callback(
             GradientGuard::new()
-                .clip_norm(0.5)
-                .clip_value(0.4)
-                .non_finite(NonFinite::Skip { most_in_a_row: 2 }),
+                .with_clip_norm(0.5)
+                .with_clip_value(0.4)
+                .with_non_finite(NonFinite::Skip { most_in_a_row: 2 }),
         )
         .callback(Counting::default())
-        .callback(Ema::new(0.9).start_step(2).every_n_steps(2))
+        .callback(Ema::new(0.9).with_start_step(2).with_every_n_steps(2))
 }
 
 fn settings(root: &Path) -> TrainerConfig {

@@ -74,18 +74,18 @@ fn all_gradients_together_are_limited() {
     let free = noted(None);
     // Of the first step: the later ones follow other parameters.
     let (norm, most) = (l2(&free[0]), free[0].iter().fold(0.0_f64, |most, value| most.max(value.abs())));
-    let limited = noted(Some(GradientGuard::new().clip_norm(norm / 4.0)));
+    let limited = noted(Some(GradientGuard::new().with_clip_norm(norm / 4.0)));
     for (free, limited) in free[0].iter().zip(&limited[0]) {
         assert!((free / 4.0 - limited).abs() <= 1e-5 * norm, "{free} {limited}");
     }
     assert!(limited.iter().all(|step| l2(step) <= norm / 4.0 * 1.0001));
-    let clamped = noted(Some(GradientGuard::new().clip_value(most / 2.0)));
+    let clamped = noted(Some(GradientGuard::new().with_clip_value(most / 2.0)));
     for (free, clamped) in free[0].iter().zip(&clamped[0]) {
         assert!((free.clamp(-most / 2.0, most / 2.0) - clamped).abs() <= 1e-6 * most, "{free} {clamped}");
     }
     // A limit above every norm changes no bit.
     let highest = free.iter().map(|step| l2(step)).fold(0.0, f64::max);
-    assert_eq!(noted(Some(GradientGuard::new().clip_norm(highest * 2.0))), free);
+    assert_eq!(noted(Some(GradientGuard::new().with_clip_norm(highest * 2.0))), free);
 }
 
 /// Notes the paths of the gradients.
@@ -130,7 +130,7 @@ fn guarded(batches: &[u64], value: f32, non_finite: NonFinite) -> burn_trainer::
     let steps: Vec<(u64, u64)> = batches.iter().map(|batch| (0, *batch)).collect();
     let poison = Poison::new(&steps, value);
     let result = train_by(config(root.path(), 1), Script::default(), |trainer| {
-        trainer.callback(poison).callback(GradientGuard::new().non_finite(non_finite))
+        trainer.callback(poison).callback(GradientGuard::new().with_non_finite(non_finite))
     })?;
     Ok((result.global_step, result.metrics["train_loss"]))
 }
@@ -160,7 +160,7 @@ fn or_the_step_is_left_out_so_many_times_in_a_row() {
 
 #[test]
 fn limits_that_cannot_be_are_errors_before_the_first_step() {
-    for guard in [GradientGuard::new().clip_norm(0.0), GradientGuard::new().clip_value(f64::NAN)] {
+    for guard in [GradientGuard::new().with_clip_norm(0.0), GradientGuard::new().with_clip_value(f64::NAN)] {
         let root = tempfile::tempdir().unwrap();
         let result = train_by(config(root.path(), 1), Script::default(), |trainer| trainer.callback(guard));
         assert!(matches!(result, Err(Error::Callback { method: "on_fit_start", .. })));

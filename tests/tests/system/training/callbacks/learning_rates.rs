@@ -77,7 +77,7 @@ fn last(root: &Path) -> (IndexMap<String, TensorInfo>, Vec<String>) {
 }
 
 fn plateau() -> ReduceOnPlateau {
-    ReduceOnPlateau::new("val_score").mode(MetricMode::Min).factor(0.5).patience(1)
+    ReduceOnPlateau::new("val_score").with_mode(MetricMode::Min).with_factor(0.5).with_patience(1)
 }
 
 const SCORES: [f64; 6] = [3.0, 3.5, 3.1, 3.2, 3.3, 3.4];
@@ -97,10 +97,10 @@ fn it_falls_on_a_plateau() {
         by_epoch(&rates)
     };
     assert_eq!(rates(plateau()), [0.01, 0.01, 0.01, 0.005, 0.005, 0.0025]);
-    assert_eq!(rates(plateau().min_scale(0.4)), [0.01, 0.01, 0.01, 0.005, 0.005, 0.004]);
-    assert_eq!(rates(plateau().cooldown(1)), [0.01, 0.01, 0.01, 0.005, 0.005, 0.005]);
-    assert_eq!(rates(plateau().mode(MetricMode::Max)), [0.01, 0.01, 0.01, 0.01, 0.005, 0.005]);
-    let highest = ReduceOnPlateau::new(highest()).factor(0.5).patience(1);
+    assert_eq!(rates(plateau().with_min_scale(0.4)), [0.01, 0.01, 0.01, 0.005, 0.005, 0.004]);
+    assert_eq!(rates(plateau().with_cooldown(1)), [0.01, 0.01, 0.01, 0.005, 0.005, 0.005]);
+    assert_eq!(rates(plateau().with_mode(MetricMode::Max)), [0.01, 0.01, 0.01, 0.01, 0.005, 0.005]);
+    let highest = ReduceOnPlateau::new(highest()).with_factor(0.5).with_patience(1);
     assert_eq!(rates(highest), [0.01, 0.01, 0.01, 0.01, 0.005, 0.005]);
 }
 
@@ -111,7 +111,7 @@ fn highest() -> MetricConfig {
 #[test]
 fn a_direction_that_is_given_twice_and_differs_is_an_error() {
     let root = tempfile::tempdir().unwrap();
-    let plateau = ReduceOnPlateau::new(highest()).mode(MetricMode::Min);
+    let plateau = ReduceOnPlateau::new(highest()).with_mode(MetricMode::Min);
     let settings = settings(root.path(), 6);
     let (result, _) = train(settings, Script::default(), scaled(0.01), &SCORES, Some(plateau));
     let Err(Error::Callback { source, .. }) = result else { panic!("{result:?}") };

@@ -39,10 +39,10 @@ impl Callback<Model> for Keeper {
         match state {
             Some(state) => {
                 self.text = state.up_to_version(self.version)?.value()?;
-                Ok(Restored::Whole)
+                Ok(Restored::Complete)
             }
             None if self.insists => Err("there must be a text".into()),
-            None => Ok(Restored::Anew("there was no text".to_owned())),
+            None => Ok(Restored::FromStart("there was no text".to_owned())),
         }
     }
 }
@@ -124,7 +124,7 @@ fn tensors_of_another_model_are_an_error_that_names_one() {
             let device = context.device().clone().inner();
             let other = Model::new(Script { hidden: 3, ..Script::default() }, &device);
             state.ok_or("missing")?.load_into(other)?;
-            Ok(Restored::Whole)
+            Ok(Restored::Complete)
         }
     }
     let result = train_by(settings(2), Script::default(), |trainer| trainer.callback(Taking));

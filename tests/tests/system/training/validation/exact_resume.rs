@@ -106,9 +106,13 @@ impl Run {
             .callback(Poison::new(&[(0, 4), (0, 8), (1, 2)], f32::INFINITY))
             .callback(failing)
             .callback(Counting::default())
-            .callback(GradientGuard::new().clip_norm(0.5).non_finite(NonFinite::Skip { most_in_a_row: 2 }))
-            .callback(Ema::new(0.9).start_step(2))
-            .callback(ReduceOnPlateau::new("val_loss").factor(0.5).patience(0).min_delta(1e9));
+            .callback(
+                GradientGuard::new()
+                    .with_clip_norm(0.5)
+                    .with_non_finite(NonFinite::Skip { most_in_a_row: 2 }),
+            )
+            .callback(Ema::new(0.9).with_start_step(2))
+            .callback(ReduceOnPlateau::new("val_loss").with_factor(0.5).with_patience(0).with_min_delta(1e9));
         let training = trainer.training((self.train)(), (self.valid)()).metrics((LossMetric::new(),));
         let training = match self.accumulation {
             1 => training,

@@ -17,7 +17,7 @@ fn undisturbed(root: &Path, flags: &str) -> std::path::PathBuf {
 }
 
 #[test]
-fn a_signal_in_a_validation_within_an_epoch_saves_the_state_and_the_validation_is_done_anew() {
+fn a_signal_in_a_validation_within_an_epoch_saves_the_state_and_the_validation_is_done_again() {
     let directory = tempfile::tempdir().unwrap();
     let whole = undisturbed(&directory.path().join("whole"), FLAGS);
     let root = directory.path().join("stopped");

@@ -32,8 +32,8 @@ pub fn read(
     let (mut notes, mut size) = (None::<Notes>, 0u64);
     for file in shards.files() {
         let (path, name) = (index.with_file_name(file), short(file));
-        let facts = storage::facts(&path).map_err(|error| format!("{name}: {error}"))?;
-        let Some(facts) = facts else {
+        let stat = storage::stat(&path).map_err(|error| format!("{name}: {error}"))?;
+        let Some(stat) = stat else {
             return Err(format!("it names the file {name}, which is not beside it"));
         };
         let kind = Kind::of(&path).map_err(|error| error.to_string())?;
@@ -41,7 +41,7 @@ pub fn read(
             return Err(format!("it names the file {name}, which is an index"));
         }
         let foreign = read_file(kind, &path).map_err(|reason| format!("{name}: {reason}"))?;
-        size = size.saturating_add(facts.len());
+        size = size.saturating_add(stat.len());
         let layout = foreign.notes.layout();
         if notes.as_ref().is_some_and(|notes| notes.layout() != layout) {
             return Err(format!("{name} states another layout than the files before it"));
@@ -80,7 +80,7 @@ pub fn check_is_whole(file: &Path) -> Result<(), String> {
     match by_name {
         Some((part, parts, index)) => Err(format!(
             "its name says that it is part {part} of {parts} of a model: import their index, which is not beside it \
-             (usually {index}), or rename the file if it is whole"
+             (usually {index}), or rename the file if it is complete"
         )),
         None => Ok(()),
     }

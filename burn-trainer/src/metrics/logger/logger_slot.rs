@@ -1,7 +1,7 @@
 //! The run's metric logger in the first place among burn's.
 //!
 //! burn asks its loggers in the order in which they were registered, and takes the first answer. A user's logger that answers with
-//! nothing would switch off early stopping and the run's history. So `Trainer::training` registers a place before the user can, and
+//! nothing would switch off early stopping and the run's history. So `Trainer::training` registers a slot before the user can, and
 //! the run's logger is put there when the run is prepared.
 
 use std::sync::Arc;
@@ -13,37 +13,37 @@ use parking_lot::Mutex;
 
 use super::RunMetricLogger;
 
-/// The place. Clones share it. Of several loggers with one place, burn's first one takes what is put there.
+/// The slot. Clones share it. Of several loggers with one slot, burn's first one takes what is put there.
 #[derive(Clone, Default)]
-pub(crate) struct LoggerPlace(Arc<Mutex<Option<RunMetricLogger>>>);
+pub(crate) struct LoggerSlot(Arc<Mutex<Option<RunMetricLogger>>>);
 
-impl LoggerPlace {
+impl LoggerSlot {
     pub(crate) fn put(&self, logger: RunMetricLogger) {
         *self.0.lock() = Some(logger);
     }
 
     /// The logger to register.
-    pub(crate) fn logger(&self) -> FirstLogger {
-        FirstLogger { place: self.clone(), logger: None }
+    pub(crate) fn logger(&self) -> SlotLogger {
+        SlotLogger { slot: self.clone(), logger: None }
     }
 }
 
-/// What burn has: it takes the logger from its place when it is first used.
-pub(crate) struct FirstLogger {
-    place: LoggerPlace,
+/// What burn has: it takes the logger from its slot when it is first used.
+pub(crate) struct SlotLogger {
+    slot: LoggerSlot,
     logger: Option<RunMetricLogger>,
 }
 
-impl FirstLogger {
+impl SlotLogger {
     fn own(&mut self) -> Option<&mut RunMetricLogger> {
         if self.logger.is_none() {
-            self.logger = self.place.0.lock().take();
+            self.logger = self.slot.0.lock().take();
         }
         self.logger.as_mut()
     }
 }
 
-impl MetricLogger for FirstLogger {
+impl MetricLogger for SlotLogger {
     fn log(&mut self, update: MetricsUpdate, epoch: usize, split: &Split) {
         if let Some(logger) = self.own() {
             logger.log(update, epoch, split);

@@ -1,5 +1,5 @@
 //! Whether the optimizer's and the scheduler's state of a checkpoint can belong to its model. A checkpoint whose digests were
-//! computed anew after its content was changed passes a verification; burn would panic on it, or train on garbage.
+//! computed again after its content was changed passes a verification; burn would panic on it, or train on garbage.
 //!
 //! This needs no learner, so that `auto` passes over such a file. That the model is the learner's is checked when it is restored.
 
@@ -40,7 +40,7 @@ type Parameters<'a> = HashMap<u64, &'a Tensor>;
 
 /// Checks the sections of a checkpoint. `optimizer` has the names of the file: those of the parameters' paths. The error says what
 /// is wrong.
-pub(super) fn check_sections(
+pub(super) fn check_optimizer_state(
     model: &Section,
     optimizer: &Section,
     scheduler: &Section,
@@ -191,7 +191,7 @@ mod tests {
             .with_tensors(vec![state])
             .with_scalars(scalars.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect())
             .with_strings([("7".to_owned(), "fc.weight".to_owned())].into());
-        check_sections(&model, &optimizer, &Section::new()).err()
+        check_optimizer_state(&model, &optimizer, &Section::new()).err()
     }
 
     #[test]
@@ -220,7 +220,7 @@ mod tests {
     fn a_schedule_that_has_not_begun_is_possible() {
         let of = |name: &str, value| {
             let scheduler = Section::new().with_scalars([(name.to_owned(), value)].into());
-            check_sections(&Section::new(), &Section::new(), &scheduler).err()
+            check_optimizer_state(&Section::new(), &Section::new(), &scheduler).err()
         };
         assert_eq!(of("0.1.current_iter", Scalar::UInt(u64::MAX)), None);
         assert_eq!(of("0.1.iter_idx", Scalar::Int(-1)), None);

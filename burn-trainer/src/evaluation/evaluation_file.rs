@@ -18,7 +18,7 @@ use crate::process::console::warn;
 
 /// What is in the file.
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct EvaluationFile {
     /// The checkpoint's path, relative to the file.
     checkpoint_path: String,
     checkpoint_checksum: String,
@@ -61,7 +61,7 @@ impl Evaluation {
         evaluations.retain(|kept| kept.split != self.split);
         evaluations.push(self.clone());
         let name = checkpoint.path.file_name().unwrap_or_default().to_string_lossy();
-        let kept = Kept {
+        let kept = EvaluationFile {
             checkpoint_path: name.into_owned(),
             checkpoint_checksum: checkpoint.checksum.clone(),
             run_id: checkpoint.run_id.clone(),
@@ -102,7 +102,7 @@ impl Evaluation {
 }
 
 /// The text of the file. The error is a reason.
-fn to_json(kept: &Kept) -> std::result::Result<String, String> {
+fn to_json(kept: &EvaluationFile) -> std::result::Result<String, String> {
     let text = serde_json::to_string_pretty(kept).map_err(|error| error.to_string())? + "\n";
     if text.len() as u64 > MAX_BYTES {
         let many = kept.evaluations.len();
@@ -115,8 +115,8 @@ fn to_json(kept: &Kept) -> std::result::Result<String, String> {
 }
 
 /// Reads a file of evaluations. `None` if there is none; the inner error says what is wrong with it.
-fn read(path: &Path) -> Result<Option<std::result::Result<Kept, String>>> {
-    if storage::facts(path).map_err(io_error("read", path))?.is_none() {
+fn read(path: &Path) -> Result<Option<std::result::Result<EvaluationFile, String>>> {
+    if storage::stat(path).map_err(io_error("read", path))?.is_none() {
         return Ok(None);
     }
     let mut file = match StoredFile::open(path) {
@@ -142,7 +142,7 @@ mod tests {
     use indexmap::IndexMap;
     use jiff::Timestamp;
 
-    fn kept(metrics: usize) -> Kept {
+    fn kept(metrics: usize) -> EvaluationFile {
         let metrics: IndexMap<String, f64> =
             (0..metrics).map(|number| (format!("test_metric_{number:060}"), 0.5)).collect();
         let evaluation = Evaluation {
@@ -155,7 +155,7 @@ mod tests {
             checkpoint: None,
         };
         let checksum = "sha256:00".to_owned();
-        Kept {
+        EvaluationFile {
             checkpoint_path: "a.ckpt".to_owned(),
             checkpoint_checksum: checksum,
             run_id: "r1".to_owned(),

@@ -1,4 +1,4 @@
-//! [`Sighting`]: a GPU as one interface lists it, and the one spelling of PCI addresses by which sightings are compared.
+//! [`ListedGpu`]: a GPU as one interface lists it, and the one spelling of PCI addresses by which they are compared.
 
 use super::device::GpuDevice;
 
@@ -17,7 +17,7 @@ pub(super) enum Source {
 
 /// A GPU as one interface lists it.
 #[derive(Clone, Debug)]
-pub(super) struct Sighting {
+pub(super) struct ListedGpu {
     pub(super) source: Source,
     pub(super) gpu: GpuDevice,
 }

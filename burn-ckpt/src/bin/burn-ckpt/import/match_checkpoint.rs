@@ -20,7 +20,7 @@ const SHOWN: usize = 50;
 ///
 /// When tensors are missing, unused or of another shape; the message lists them. Also when the layouts differ and the other
 /// checkpoint does not have the types of its modules.
-pub fn fitted(
+pub fn converted(
     tensors: Vec<Tensor>,
     layout: TensorLayout,
     like: &Checkpoint,

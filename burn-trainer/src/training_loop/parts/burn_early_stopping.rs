@@ -7,12 +7,12 @@ use crate::metrics::RunMetrics;
 use crate::state::position::burn_epoch;
 
 /// The program's early stopping, if it has one.
-pub(in crate::training_loop) struct EarlyStopping {
+pub(in crate::training_loop) struct BurnEarlyStopping {
     strategy: Option<Box<dyn CloneEarlyStoppingStrategy>>,
     has_stopped: bool,
 }
 
-impl EarlyStopping {
+impl BurnEarlyStopping {
     pub(in crate::training_loop) fn new(strategy: Option<Box<dyn CloneEarlyStoppingStrategy>>) -> Self {
         Self { strategy, has_stopped: false }
     }

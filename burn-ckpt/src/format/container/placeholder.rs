@@ -5,14 +5,14 @@ use std::path::Path;
 
 use crate::file_names::{METADATA_SUFFIX, is_checkpoint};
 
-/// The longest text that can stand in for a file, in bytes: a path, or a pointer of Git LFS (which has 130).
-pub(super) const MAX_STAND_IN_BYTES: u64 = 4096;
+/// The longest text of a placeholder, in bytes: a path, or a pointer of Git LFS (which has 130).
+pub(super) const MAX_PLACEHOLDER_BYTES: u64 = 4096;
 /// How a pointer begins: <https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>.
 const LFS_POINTER: &str = "version https://git-lfs.github.com/spec/";
 
-/// What the text in a file stands for, and what to do. `None` for anything else.
-pub(crate) fn stand_in(path: &Path, text: &[u8]) -> Option<String> {
-    if text.len() as u64 > MAX_STAND_IN_BYTES {
+/// What the text in a file is a placeholder of, and what to do. `None` for anything else.
+pub(crate) fn placeholder(path: &Path, text: &[u8]) -> Option<String> {
+    if text.len() as u64 > MAX_PLACEHOLDER_BYTES {
         return None;
     }
     let text = std::str::from_utf8(text).ok()?;

@@ -6,7 +6,7 @@ pub const WARM_UP: u64 = 4;
 
 /// The steps of a run.
 #[derive(Debug, Clone, Copy)]
-pub struct Course {
+pub struct StepPlan {
     /// Steps that are measured before the first save.
     pub steps: u64,
     /// Saves.
@@ -15,7 +15,7 @@ pub struct Course {
     pub apart: u64,
 }
 
-impl Course {
+impl StepPlan {
     /// The step after which the first save is made.
     pub fn first_save(self) -> u64 {
         WARM_UP + self.steps
