@@ -51,6 +51,16 @@ impl StagedCheckpoint {
         };
         Ok(Self { container, shards })
     }
+
+    /// Stages a copy of a checkpoint with this many shards.
+    pub(crate) fn copy(committed: &Path, shards: usize, place: &Path, owner: &StagingOwner) -> Result<Self> {
+        let container = Staged::copy(committed, place, owner)?;
+        let shards = match shards {
+            0 => None,
+            count => Some(StagedShards::copy(committed, count, place, owner)?),
+        };
+        Ok(Self { container, shards })
+    }
 }
 
 /// Publishes a staged checkpoint (already synced) with its metadata.

@@ -47,7 +47,8 @@ impl Staged {
         }
     }
 
-    fn copy(committed: &Path, destination: &Path, owner: &StagingOwner) -> Result<Self> {
+    /// Stages a copy of a file.
+    pub(crate) fn copy(committed: &Path, destination: &Path, owner: &StagingOwner) -> Result<Self> {
         let source = StoredFile::open(committed).map_err(Error::io("open", committed))?;
         let (staged, file) = Self::create(destination, owner)?;
         copy_content(source, file)?;

@@ -56,6 +56,22 @@ impl StagedShards {
         Ok(staged)
     }
 
+    /// Stages copies of a checkpoint's shards.
+    pub(crate) fn copy(
+        committed: &Path,
+        count: usize,
+        checkpoint: &Path,
+        owner: &StagingOwner,
+    ) -> Result<Self> {
+        let (from, mut staged) = (shards_directory(committed), Self::create(checkpoint, owner)?);
+        for number in 1..=count {
+            let from = from.join(shard_name(number, count));
+            let source = StoredFile::open(&from).map_err(Error::io("open", &from))?;
+            copy_content(source, staged.create_file(number, count)?)?;
+        }
+        Ok(staged)
+    }
+
     /// Creates the next shard, of this number.
     pub(crate) fn create_file(&mut self, number: usize, count: usize) -> Result<StoredFile> {
         let path = self.add(&shard_name(number, count));

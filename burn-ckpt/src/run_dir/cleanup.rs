@@ -15,6 +15,7 @@ use crate::format::shards::run_of_shards;
 use crate::run_dir::catalog::{Catalog, file_name, subdirectories};
 use crate::run_dir::evaluations;
 use crate::run_dir::layout::RunLayout;
+use crate::run_dir::tags::TAGS_FILE;
 
 /// Cleans a run's directory before the run resumes: removes what unfinished writes and removals left, and links that point to
 /// missing files. In the directories outside the run's own, where other runs may be writing, removes this run's leftovers alone.
@@ -92,8 +93,8 @@ pub fn unfinished_files(layout: &RunLayout, outside: &[PathBuf]) -> Result<Vec<P
     Ok(found)
 }
 
-/// Removes the links to a run's checkpoints, and the files that a catalog lists, valid or not, with their metadata. Then removes those of the
-/// run's directories that are empty. All other files stay. The caller must hold the run's lock.
+/// Removes the links to a run's checkpoints, and the files that a catalog lists, valid or not, with their metadata, and the tags that the
+/// run was given later. Then removes those of the run's directories that are empty. All other files stay. The caller must hold the run's lock.
 ///
 /// # Errors
 ///
@@ -113,6 +114,10 @@ pub fn clear(layout: &RunLayout, catalog: &Catalog) -> Result<()> {
     let whole = catalog.entries.iter().map(|entry| &entry.path);
     for path in whole.chain(catalog.broken.iter().map(|(path, _)| path)) {
         remove_checkpoint(path)?;
+    }
+    let tags = layout.run_dir().join(TAGS_FILE);
+    if entry(&tags)?.is_some_and(|entry| entry.is_file()) {
+        remove_if_there(&tags)?;
     }
     // A directory is listed before those in it. They are removed in reverse order.
     let directories = subdirectories(&directory)?;

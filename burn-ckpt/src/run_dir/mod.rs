@@ -8,4 +8,5 @@ pub(crate) mod layout;
 pub(crate) mod locate;
 pub(crate) mod other_runs;
 pub(crate) mod outside;
+pub(crate) mod tags;
 mod without_links;

@@ -6,6 +6,7 @@
 pub(crate) mod activity;
 mod apply_retention;
 pub(crate) mod container;
+pub(crate) mod copy_checkpoint;
 mod low_priority;
 pub(crate) mod persist;
 pub(crate) mod queue;

@@ -148,7 +148,7 @@ fn stage(
 }
 
 /// The metadata's JSON for a checkpoint under one of its names.
-fn metadata_json(metadata: &mut Metadata, path: &Path, reason: &str) -> Result<String> {
+pub(crate) fn metadata_json(metadata: &mut Metadata, path: &Path, reason: &str) -> Result<String> {
     metadata.checkpoint_path = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     metadata.reason = reason.to_owned();
     metadata.to_json()

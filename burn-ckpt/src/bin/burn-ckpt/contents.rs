@@ -5,11 +5,13 @@ use std::io::Read;
 
 use burn_ckpt::burn_pack::Scalar;
 use burn_ckpt::plumbing::storage::StoredFile;
-use burn_ckpt::plumbing::{MAX_METADATA_BYTES, metadata_path};
-use burn_ckpt::{Checkpoint, Error, Metadata, Section};
+use burn_ckpt::plumbing::{LaterTags, MAX_METADATA_BYTES, metadata_path};
+use burn_ckpt::{Checkpoint, Error, Metadata, Section, chain};
 use serde_json::Value;
 
 use crate::answer::Failure;
+use crate::tag::run_tags::{RunTags, run_dir_of};
+use crate::terminal::output::say;
 
 /// A checkpoint without its tensors' values.
 pub struct Contents {
@@ -18,6 +20,8 @@ pub struct Contents {
     pub metadata: Result<Metadata, Error>,
     /// The JSON of the metadata file, including unknown keys; null if there is no valid metadata.
     pub metadata_json: Value,
+    /// Of its run, with those that were given later.
+    pub tags: RunTags,
     pub hparams: Value,
     pub trainer_state: Value,
     pub sections: Vec<Part>,
@@ -54,13 +58,19 @@ impl Contents {
             Err(_) => Value::Null,
         };
         let known = metadata.as_ref().ok();
+        let later = run_dir_of(checkpoint.path()).map_or(Ok(LaterTags::default()), LaterTags::read);
+        let later = later.unwrap_or_else(|error| {
+            say(format!("warning: {}", chain(&error)));
+            LaterTags::default()
+        });
+        let tags = RunTags::new(known.map_or(&Value::Null, |known| &known.trainer_config), &later);
         let sections = checkpoint
             .sections()
             .iter()
             .map(|name| Part::of(&checkpoint, name, known))
             .collect::<Result<_, _>>()?;
         let (hparams, trainer_state) = (checkpoint.hparams()?, checkpoint.trainer_state()?);
-        Ok(Self { checkpoint, metadata, metadata_json, hparams, trainer_state, sections, bytes })
+        Ok(Self { checkpoint, metadata, metadata_json, tags, hparams, trainer_state, sections, bytes })
     }
 
     pub fn section(&self, name: &str) -> Option<&Part> {

@@ -1,4 +1,5 @@
-//! The program `burn-ckpt`: lists runs, and lists, shows, verifies, compares, describes, exports, imports, averages and removes checkpoints. One file or folder a verb.
+//! The program `burn-ckpt`: lists, tags and removes runs, and lists, shows, verifies, compares, copies, describes, exports, imports, averages and
+//! removes checkpoints. One file or folder a verb.
 //!
 //! Results are printed on standard output, everything else on standard error. Exit status: 0 success; 1 a negative answer
 //! (damaged, different, not found) or an error; 2 wrong usage.
@@ -8,6 +9,7 @@ mod average;
 mod checking;
 mod completions;
 mod contents;
+mod cp;
 mod describe;
 mod diff;
 mod env;
@@ -16,8 +18,10 @@ mod foreign;
 mod import;
 mod ls;
 mod prune;
+mod rm;
 mod runs;
 mod show;
+mod tag;
 mod terminal;
 mod trainer_settings;
 mod verify;
@@ -30,7 +34,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::answer::Failure;
 use crate::terminal::{output, warnings};
 
-/// List runs, and list, show, verify, compare, export, import, average and remove checkpoints of burn models
+/// List, tag and remove runs, and list, show, verify, compare, copy, export, import, average and remove checkpoints of burn models
 #[derive(Parser)]
 #[command(name = "burn-ckpt", version)]
 struct Cli {
@@ -49,7 +53,10 @@ enum Verb {
     Export(export::Args),
     Import(import::Args),
     Average(average::Args),
+    Cp(cp::Args),
     Prune(prune::Args),
+    Tag(tag::Args),
+    Rm(rm::Args),
     Env(env::Args),
     Completions(completions::Args),
 }
@@ -76,7 +83,10 @@ fn main() -> ExitCode {
         Verb::Export(args) => export::run(&args),
         Verb::Import(args) => import::run(&args),
         Verb::Average(args) => average::run(&args),
+        Verb::Cp(args) => cp::run(&args),
         Verb::Prune(args) => prune::run(&args),
+        Verb::Tag(args) => tag::run(&args),
+        Verb::Rm(args) => rm::run(&args),
         Verb::Env(args) => env::run(&args),
         Verb::Completions(args) => completions::run(&args, &mut Cli::command()),
     };

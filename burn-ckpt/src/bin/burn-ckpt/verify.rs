@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::{is_directory, storage};
 use burn_ckpt::{Error, Metadata, locate};
+use serde_json::{Value, json};
 
 use crate::answer::{Answer, Failure};
 use crate::checking::{all_processors, verify_all};
@@ -37,26 +38,36 @@ pub struct Args {
     /// Print only those that are not complete
     #[arg(long, short)]
     quiet: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn run(args: &Args) -> Answer {
     let mut output = Output::new();
     let Found { checkpoints, missing, mut failed } = find(&args.paths);
-    let mut whole = 0;
-    verify_all(&checkpoints, args.jobs.unwrap_or_else(all_processors), |path, outcome| {
-        match outcome {
-            Ok(metadata) => {
-                whole += 1;
-                if !args.quiet {
-                    output.line(line(path, &metadata))?;
-                }
-            }
-            Err(error) => output.line(failed_line(path, &error))?,
+    let (mut whole, mut outcomes) = (0, Vec::new());
+    let mut print = |verified: Verified| -> Result<(), Failure> {
+        if args.quiet && verified.state == WHOLE {
+            return Ok(());
         }
+        if args.json {
+            outcomes.push(verified.as_json());
+            return Ok(());
+        }
+        output.line(verified.line())?;
         output.flush()
+    };
+    verify_all(&checkpoints, args.jobs.unwrap_or_else(all_processors), |path, outcome| {
+        whole += usize::from(outcome.is_ok());
+        print(Verified::new(path, outcome))
     })?;
     for (link, target) in &missing {
-        output.line(format!("missing  {}: the link points to a missing file: {}", one(link), one(target)))?;
+        let said = format!("the link points to a missing file: {}", target.display());
+        print(Verified { path: link.clone(), state: "missing", said })?;
+    }
+    if args.json {
+        output.json(&Value::from(outcomes))?;
     }
     output.flush()?;
     failed += checkpoints.len() - whole + missing.len();
@@ -109,24 +120,45 @@ impl Found {
     }
 }
 
-fn line(path: &Path, metadata: &Metadata) -> String {
-    format!("whole    {}  {}", one(path), metadata.checkpoint_checksum)
+const WHOLE: &str = "whole";
+
+/// What was found of a path.
+struct Verified {
+    path: PathBuf,
+    state: &'static str,
+    /// The SHA-256 of a whole checkpoint, or what is wrong.
+    said: String,
 }
 
-fn failed_line(path: &Path, error: &Error) -> String {
-    let (state, reason) = match error {
-        error if is_without_metadata(error) => {
-            ("unknown", "it has no metadata to compare its bytes with".to_owned())
-        }
-        Error::Checksum { .. } | Error::Damaged { .. } | Error::NotACheckpoint { .. } => {
-            ("damaged", reason(error))
-        }
-        // A newer version wrote it, its metadata is invalid, or it cannot be read.
-        error => ("unknown", reason(error)),
-    };
-    format!("{state}  {}: {}", one(path), in_one_line(&reason))
-}
+impl Verified {
+    fn new(path: &Path, outcome: Result<Metadata, Error>) -> Self {
+        let (state, said) = match &outcome {
+            Ok(metadata) => (WHOLE, metadata.checkpoint_checksum.clone()),
+            Err(error) if is_without_metadata(error) => {
+                ("unknown", "it has no metadata to compare its bytes with".to_owned())
+            }
+            Err(error @ (Error::Checksum { .. } | Error::Damaged { .. } | Error::NotACheckpoint { .. })) => {
+                ("damaged", reason(error))
+            }
+            // A newer version wrote it, its metadata is invalid, or it cannot be read.
+            Err(error) => ("unknown", reason(error)),
+        };
+        Self { path: path.to_path_buf(), state, said }
+    }
 
-fn one(path: &Path) -> String {
-    in_one_line(&path.display().to_string())
+    fn line(&self) -> String {
+        let (path, said) = (in_one_line(&self.path.display().to_string()), in_one_line(&self.said));
+        let state = self.state;
+        if state == WHOLE { format!("{state}    {path}  {said}") } else { format!("{state}  {path}: {said}") }
+    }
+
+    fn as_json(&self) -> Value {
+        let is_whole = self.state == WHOLE;
+        json!({
+            "path": self.path.display().to_string(),
+            "state": self.state,
+            "checkpoint_checksum": is_whole.then_some(&self.said),
+            "problem": (!is_whole).then_some(&self.said),
+        })
+    }
 }

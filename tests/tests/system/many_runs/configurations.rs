@@ -1,8 +1,10 @@
 //! `burn-ckpt show` and `diff` know the trainer's configuration.
 
+use std::process::Command;
+
 use burn_trainer::TrainerConfig;
 use serde_json::{Value, json};
-use system_tests::programs::commands::{burn_ckpt, ended_with, stdout};
+use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
 use system_tests::{config, train};
 
 fn trained(change: impl FnOnce(TrainerConfig) -> TrainerConfig) -> (tempfile::TempDir, String) {
@@ -47,4 +49,36 @@ fn settings_are_shown_with_their_paths_and_those_that_are_not_set_on_demand() {
     assert!(all.contains("  max_steps ") && all.contains("null"), "{all}");
     let whole: Value = serde_json::from_str(&stdout(&burn_ckpt(&[&"show", &last, &"--json"]))).unwrap();
     assert_eq!(whole["metadata"]["trainer_config"]["seed"], 7);
+}
+
+#[test]
+fn every_verb_that_reads_prints_json() {
+    let (root, last) = trained(|config| config);
+    let logs = root.path().join("burn_trainer_logs").display().to_string();
+    let run = format!("{logs}/r1");
+    let verbs: [&[&str]; 7] = [
+        &["runs", &logs],
+        &["ls", &logs],
+        &["show", &last],
+        &["verify", &run],
+        &["diff", &last, &last],
+        &["tag", &run],
+        &["env"],
+    ];
+    for arguments in verbs {
+        let output = burn_ckpt_command().args(arguments).arg("--json").output().unwrap();
+        let file = root.path().join("printed.json");
+        std::fs::write(&file, stdout(&output)).unwrap();
+        let judged = Command::new("python3").args(["-m", "json.tool"]).arg(&file).output().unwrap();
+        assert!(judged.status.success() && !judged.stdout.is_empty(), "{arguments:?}: {judged:?}");
+    }
+    let damaged = root.path().join("damaged.ckpt");
+    std::fs::write(&damaged, "not a checkpoint").unwrap();
+    let (out, _) = ended_with(&burn_ckpt(&[&"verify", &run, &damaged, &"--json"]), 1);
+    let found: Value = serde_json::from_str(&out).unwrap();
+    let states: Vec<&str> =
+        found.as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["whole", "whole", "damaged"]);
+    assert!(found[0]["checkpoint_checksum"].as_str().unwrap().starts_with("sha256:"), "{out}");
+    assert!(found[2]["checkpoint_checksum"].is_null() && found[2]["problem"].is_string(), "{out}");
 }

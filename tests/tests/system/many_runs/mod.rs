@@ -1,7 +1,10 @@
 //! The program `burn-ckpt` on many runs, and on terminals of any size.
 
 mod configurations;
+mod copies;
 mod long_lists;
+mod removals;
 mod runs;
 mod statuses;
+mod tags;
 mod terminals;

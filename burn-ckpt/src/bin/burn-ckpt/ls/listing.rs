@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::{
-    CHECKPOINT_DIR, CHECKPOINT_SUFFIX, DEFAULT_LOGS, METADATA_SUFFIX, check_sizes, is_checkpoint,
+    CHECKPOINT_DIR, CHECKPOINT_SUFFIX, DEFAULT_LOGS, LaterTags, METADATA_SUFFIX, check_sizes, is_checkpoint,
     is_directory, is_shards_directory, is_staging_directory, is_symlink, storage, unfinished_files,
 };
 use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
@@ -23,6 +23,8 @@ pub struct Listing {
     /// The directory of the links. Files are shown relative to it.
     pub directory: PathBuf,
     pub rows: Vec<Row>,
+    /// What was changed of the run's tags since it was trained.
+    pub tags: LaterTags,
     pub dangling: Vec<Dangling>,
     /// Unfinished files, with their sizes: what killed processes left, or a process writes at the moment.
     pub unfinished: Vec<(PathBuf, u64)>,
@@ -111,6 +113,10 @@ impl Listing {
         let (catalog, unreadable) = readable(&directory)?;
         let mut listing = Self::of_catalog(catalog, name_of(run.run_dir()), &directory);
         listing.unreadable = unreadable;
+        match LaterTags::read(run.run_dir()) {
+            Ok(tags) => listing.tags = tags,
+            Err(error) => listing.unreadable.push(error),
+        }
         listing.add_links(true)?;
         // Of a directory that cannot be read there is a line already.
         if listing.unreadable.is_empty() {
@@ -154,6 +160,7 @@ impl Listing {
             name,
             directory: directory.to_path_buf(),
             rows,
+            tags: LaterTags::default(),
             dangling: Vec::new(),
             unfinished: Vec::new(),
             unreadable: Vec::new(),

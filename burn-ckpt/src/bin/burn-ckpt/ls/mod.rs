@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::numbers;
+use burn_ckpt::plumbing::{LaterTags, numbers};
 use burn_ckpt::{Error, Metadata};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -18,6 +18,7 @@ use crate::answer::{Answer, Failure};
 use crate::ls::listing::{Listing, Row, is_without_metadata, listings, reason};
 use crate::ls::metrics::{check_metrics, metrics_of};
 use crate::ls::shortened::{are_many, shown_rows, table_of_runs};
+use crate::tag::run_tags::RunTags;
 use crate::terminal::figures::{age, count, grouped, number, size};
 use crate::terminal::output::{Output, say};
 use crate::terminal::table::{Align, Cell, Table, Tone};
@@ -102,13 +103,13 @@ fn keep_tagged(listings: &mut Vec<Listing>, wanted: &[String]) -> Result<(), Fai
         return Ok(());
     }
     let mut there = BTreeSet::new();
-    for listing in listings.iter_mut() {
-        listing.rows.retain(|row| {
-            let tags = row.metadata.as_ref().map(tags).unwrap_or_default();
-            there.extend(tags.iter().map(|tag| (*tag).to_owned()));
-            wanted.iter().all(|tag| tags.contains(&tag.as_str()))
+    for Listing { rows, tags, dangling, .. } in listings.iter_mut() {
+        rows.retain(|row| {
+            let tags = row.metadata.as_ref().map(|metadata| tags_of(metadata, tags)).unwrap_or_default();
+            there.extend(tags.iter().cloned());
+            wanted.iter().all(|tag| tags.contains(tag))
         });
-        listing.dangling.clear();
+        dangling.clear();
     }
     listings.retain(|listing| !listing.is_empty() || !listing.unreadable.is_empty());
     if listings.iter().any(|listing| !listing.is_empty()) {
@@ -119,9 +120,8 @@ fn keep_tagged(listings: &mut Vec<Listing>, wanted: &[String]) -> Result<(), Fai
 }
 
 /// The tags of the run that saved a checkpoint.
-fn tags(metadata: &Metadata) -> Vec<&str> {
-    let tags = metadata.trainer_config.get("tags").and_then(Value::as_array);
-    tags.into_iter().flatten().filter_map(Value::as_str).collect()
+fn tags_of(metadata: &Metadata, later: &LaterTags) -> Vec<String> {
+    RunTags::new(&metadata.trainer_config, later).tags
 }
 
 /// Says how many unfinished files there are, and what removes them.
@@ -228,8 +228,8 @@ fn row_json(listing: &Listing, row: &Row) -> Result<Value, Failure> {
         "global_step": metadata.map(|metadata| metadata.global_step),
         "metrics": metrics,
         "reason": metadata.map(|metadata| &metadata.reason),
-        "tags": metadata.map(tags),
-        "notes": metadata.map(|metadata| &metadata.trainer_config["notes"]),
+        "tags": metadata.map(|metadata| tags_of(metadata, &listing.tags)),
+        "notes": metadata.map(|metadata| RunTags::new(&metadata.trainer_config, &listing.tags).notes),
         "checkpoint_checksum": metadata.map(|metadata| &metadata.checkpoint_checksum),
     }))
 }

@@ -45,13 +45,15 @@ pub enum Column {
     Age,
     Started,
     Checkpoints,
+    Tags,
+    Notes,
     Metric(String),
     Hparam(String),
     Setting(String),
 }
 
 /// The columns that are not named by what a run has, each with its name.
-const NAMED: [(&str, Column); 11] = [
+const NAMED: [(&str, Column); 13] = [
     ("run", Column::Run),
     ("status", Column::Status),
     ("why", Column::Why),
@@ -63,6 +65,8 @@ const NAMED: [(&str, Column); 11] = [
     ("age", Column::Age),
     ("started", Column::Started),
     ("checkpoints", Column::Checkpoints),
+    ("tags", Column::Tags),
+    ("notes", Column::Notes),
 ];
 
 impl Column {
@@ -73,7 +77,7 @@ impl Column {
             Self::Best | Self::Metric(_) => 1,
             Self::Epochs => 2,
             Self::Hparam(_) | Self::Setting(_) => 3,
-            Self::Why => 4,
+            Self::Why | Self::Tags | Self::Notes => 4,
             Self::Steps => 5,
             Self::Age | Self::Started => 6,
             Self::Time => 7,
@@ -162,9 +166,12 @@ pub fn chosen(wanted: &[String], runs: &[RunSummary]) -> Result<Vec<Column>, Fai
     if !wanted.is_empty() {
         return wanted.iter().map(|key| find(key, runs)).collect();
     }
-    use Column::{Age, Best, Epochs, Run, Size, Status, Steps, Time, Why};
+    use Column::{Age, Best, Epochs, Run, Size, Status, Steps, Tags, Time, Why};
     let mut columns = vec![Run, Status, Epochs, Steps, Best, Time, Size, Age];
     columns.extend(differing(runs).into_iter().take(SHOWN_DIFFERENCES));
+    if runs.iter().any(|run| !run.tags.tags.is_empty()) {
+        columns.push(Tags);
+    }
     if runs.iter().any(|run| !run.status.why.is_empty()) {
         columns.push(Why);
     }

@@ -5,7 +5,7 @@ mod columns;
 mod find;
 mod progress;
 mod report;
-mod run_directory;
+pub mod run_directory;
 mod sort;
 mod status;
 mod summary;
@@ -32,8 +32,8 @@ use crate::terminal::output::{Output, say};
 ///   unknown      none of these can be seen: the newest checkpoint does not say how the run ended
 ///   not a run    another directory
 ///
-/// --columns and --sort take: run, status, why, epochs, steps, best, time, size, age, started, checkpoints; the name of a
-/// metric; the path of a hyperparameter or of a trainer setting (seed, tags); or one of them with its kind before it:
+/// --columns and --sort take: run, status, why, epochs, steps, best, time, size, age, started, checkpoints, tags, notes;
+/// the name of a metric; the path of a hyperparameter or of a trainer setting (seed); or one of them with its kind before it:
 /// metric.loss, hparam.loss, trainer.seed. A metric's value is the best one among the checkpoints where the run says
 /// in which direction it is better, else the newest. A sort by metric shows the best run first.
 ///

@@ -17,7 +17,7 @@ use crate::terminal::table::{Align, Cell, Table, Tone};
 pub fn table(runs: &[RunSummary], columns: &[Column], is_chosen: bool) -> Table {
     let now = Timestamp::now();
     let is_text = |column: &Column| match column {
-        Column::Run | Column::Status | Column::Why => true,
+        Column::Run | Column::Status | Column::Why | Column::Tags | Column::Notes => true,
         Column::Hparam(_) | Column::Setting(_) => runs.iter().any(|run| {
             let value = run.progress.as_ref().and_then(|progress| setting(progress, column));
             value.is_some_and(|value| !value.is_number() && !value.is_null())
@@ -45,6 +45,8 @@ fn cell(run: &RunSummary, column: &Column, names_metric: bool, now: Timestamp) -
         (Column::Run, _) => run.name.clone(),
         (Column::Status, _) => return Cell::new(run.status.kind.text(), tone(run.status.kind)),
         (Column::Why, _) => run.status.why.clone(),
+        (Column::Tags, _) => run.tags.tags.join(", "),
+        (Column::Notes, _) => run.tags.notes.clone().unwrap_or_default(),
         (Column::Size, _) => of_files(size(run.bytes)),
         (Column::Checkpoints, _) => of_files(grouped(run.checkpoints)),
         (_, None) => String::new(),
@@ -133,6 +135,8 @@ fn run_json(run: &RunSummary) -> Result<Value, Failure> {
         "checkpoints": run.checkpoints,
         "broken_checkpoints": run.broken,
         "size_bytes": run.bytes,
+        "tags": run.tags.tags,
+        "notes": run.tags.notes,
         "hparams": progress.map(|progress| &progress.hparams),
         "trainer_config": progress.map(|progress| &progress.settings),
         "unreadable": run.unreadable,

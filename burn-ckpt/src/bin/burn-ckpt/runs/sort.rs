@@ -70,6 +70,8 @@ fn key(run: &RunSummary, column: &Column, is_plain: bool) -> Option<SortKey> {
         Column::Run => Some(SortKey::Text(run.name.clone())),
         Column::Status => Some(SortKey::Text(run.status.kind.text().to_owned())),
         Column::Why => (!run.status.why.is_empty()).then(|| SortKey::Text(run.status.why.clone())),
+        Column::Tags => (!run.tags.tags.is_empty()).then(|| SortKey::Text(run.tags.tags.join(", "))),
+        Column::Notes => run.tags.notes.clone().map(SortKey::Text),
         Column::Epochs => number(progress()?.epochs as f64),
         Column::Steps => number(progress()?.steps as f64),
         Column::Time => number(progress()?.seconds),

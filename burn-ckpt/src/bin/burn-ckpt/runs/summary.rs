@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{CHECKPOINT_DIR, is_directory};
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, LaterTags, is_directory};
 use burn_ckpt::{Checkpoint, RunLayout, chain};
 use serde_json::Value;
 
@@ -12,6 +12,7 @@ use crate::ls::listing::{Listing, Row, reason};
 use crate::runs::progress::Progress;
 use crate::runs::run_directory::is_run;
 use crate::runs::status::{Status, StatusKind};
+use crate::tag::run_tags::RunTags;
 use crate::terminal::figures::count;
 
 /// A run, or what stands in its place.
@@ -28,6 +29,7 @@ pub struct RunSummary {
     pub broken: usize,
     /// The bytes of its checkpoints, a file of two names once.
     pub bytes: u64,
+    pub tags: RunTags,
     /// What cannot be read.
     pub unreadable: Vec<String>,
 }
@@ -49,6 +51,7 @@ impl RunSummary {
             checkpoints: 0,
             broken: 0,
             bytes: 0,
+            tags: RunTags::default(),
             unreadable: Vec::new(),
         };
         match found {
@@ -63,11 +66,11 @@ impl RunSummary {
     }
 
     fn fill(&mut self, listing: Option<Listing>) {
-        let (mut rows, mut unreadable) = (Vec::new(), Vec::new());
+        let (mut rows, mut unreadable, mut later) = (Vec::new(), Vec::new(), LaterTags::default());
         if let Some(listing) = listing {
             // `.` has no name of its own.
             self.name = listing.name;
-            (rows, unreadable) = (listing.rows, listing.unreadable);
+            (rows, unreadable, later) = (listing.rows, listing.unreadable, listing.tags);
         }
         self.unreadable = unreadable.iter().map(|error| chain(error)).collect();
         self.checkpoints = rows.len();
@@ -78,6 +81,8 @@ impl RunSummary {
         let newest = rows.iter().rfind(|row| row.problem.is_none() && row.metadata.is_some());
         let state = newest.map_or(Value::Null, |row| self.trainer_state(row));
         self.progress = newest.and_then(|newest| Progress::of(&rows, newest, &state));
+        let config = newest.and_then(|newest| Some(&newest.metadata.as_ref()?.trainer_config));
+        self.tags = RunTags::new(config.unwrap_or(&Value::Null), &later);
         let reasons = rows.iter().rev().filter_map(|row| row.problem.as_ref().map(reason));
         self.status = Status::of(&self.directory, self.progress.as_ref(), &state, reasons.collect());
         if self.status.kind == StatusKind::NeverSaved && !self.unreadable.is_empty() {

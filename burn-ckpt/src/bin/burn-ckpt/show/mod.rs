@@ -176,6 +176,8 @@ fn as_json(contents: &Contents) -> Result<Value, Failure> {
         "path": contents.checkpoint.path().display().to_string(),
         "size_bytes": contents.bytes,
         "metadata": contents.metadata_json,
+        "tags": contents.tags.tags,
+        "notes": contents.tags.notes,
         "hparams": contents.hparams,
         "trainer_state": contents.trainer_state,
         "sections": sections,

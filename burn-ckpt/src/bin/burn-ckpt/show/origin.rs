@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::contents::Contents;
+use crate::tag::run_tags::RunTags;
 use crate::terminal::figures::{age, count, exact_size, grouped, moment, number, size, span};
 
 /// How many digits of a commit are shown.
@@ -19,11 +20,9 @@ pub fn facts(contents: &Contents, now: Timestamp) -> Vec<(&'static str, String)>
         return facts;
     };
     facts.push(("run", run(metadata)));
-    let tags = metadata.trainer_config["tags"].as_array().into_iter().flatten();
-    let tags = tags.filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
-    facts.extend((!tags.is_empty()).then_some(("tags", tags)));
-    let notes = metadata.trainer_config["notes"].as_str();
-    facts.extend(notes.filter(|notes| !notes.is_empty()).map(|notes| ("notes", notes.to_owned())));
+    let RunTags { tags, notes } = &contents.tags;
+    facts.extend((!tags.is_empty()).then(|| ("tags", tags.join(", "))));
+    facts.extend(notes.as_ref().map(|notes| ("notes", notes.clone())));
     let saved = metadata.checkpoint_timestamp;
     facts.push(("saved", format!("{}, {} ago, as {}", moment(saved), age(saved, now), metadata.reason)));
     facts.push(("epoch", format!("{} (counted from 0)", metadata.epoch)));

@@ -1,0 +1,131 @@
+//! `burn-ckpt cp`: copies a checkpoint with everything that belongs to it, and verifies the copy.
+
+use std::path::{Path, PathBuf};
+
+use burn_ckpt::plumbing::{
+    CHECKPOINT_SUFFIX, Existing, copy_checkpoint, is_checkpoint, is_directory, metadata_path,
+    remove_checkpoint,
+};
+use burn_ckpt::{Checkpoint, Error, ErrorKind, Metadata, chain};
+use serde_json::json;
+
+use crate::answer::{Answer, Failure};
+use crate::checking::{all_processors, verify_all};
+use crate::foreign::{check_destination, same_file};
+use crate::terminal::figures::{count, exact_size};
+use crate::terminal::output::Output;
+
+/// How often a checkpoint is looked for that a run replaces while it is copied.
+const MAX_TRIES: u32 = 5;
+
+/// Copy a checkpoint, and verify the copy
+///
+/// Copies the file, its metadata file, and the shards of a checkpoint of several files. A link is followed: what is
+/// copied is the checkpoint itself. The copy is then read and compared with its digests; one that is not whole is
+/// removed. Evaluations are not copied. Exit status 1 if the copy could not be made, or is not whole.
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    /// A checkpoint: a file, a link, RUN/best, RUN/last
+    #[arg(value_name = "CKPT")]
+    checkpoint: PathBuf,
+    /// A directory, where the copy keeps its name, or the name of the copy: NAME.ckpt
+    #[arg(value_name = "DEST")]
+    destination: PathBuf,
+    /// Replace a checkpoint of that name, after the one that is copied was verified
+    #[arg(long)]
+    force: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Answer {
+    let (source, destination) = copied(args)?;
+    let metadata = verified(&destination).map_err(|error| {
+        let removed = match remove_checkpoint(&destination) {
+            Ok(()) => "it is removed".to_owned(),
+            Err(error) => format!("it cannot be removed: {}", chain(&error)),
+        };
+        Failure::Other(format!(
+            "the copy of {} is not whole, and {removed}: {}; burn-ckpt verify says whether the original is",
+            source.display(),
+            chain(&error)
+        ))
+    })?;
+    let mut output = Output::new();
+    if args.json {
+        output.json(&json!({
+            "from": source.display().to_string(),
+            "path": destination.display().to_string(),
+            "size_bytes": metadata.total_bytes(),
+            "files": 1 + metadata.shards.len(),
+            "checkpoint_checksum": metadata.checkpoint_checksum,
+        }))?;
+    } else {
+        let files = match metadata.shards.len() {
+            0 => String::new(),
+            shards => format!(" in {}", count(1 + shards, "file")),
+        };
+        let (size, digest) = (exact_size(metadata.total_bytes()), &metadata.checkpoint_checksum);
+        output.line(format!(
+            "{}: step {}, {size}{files}, whole, {digest}",
+            destination.display(),
+            metadata.global_step
+        ))?;
+    }
+    output.flush()?;
+    Ok(true)
+}
+
+/// Makes the copy. A checkpoint that a run replaces meanwhile is looked for again by its name. Returns both paths.
+fn copied(args: &Args) -> Result<(PathBuf, PathBuf), Failure> {
+    for _ in 1..MAX_TRIES {
+        match copied_once(args) {
+            Err(Failure::Checkpoint(error)) if error.kind() == ErrorKind::NotFound => {}
+            done => return done,
+        }
+    }
+    copied_once(args)
+}
+
+fn copied_once(args: &Args) -> Result<(PathBuf, PathBuf), Failure> {
+    let checkpoint = Checkpoint::open(&args.checkpoint)?;
+    let source = checkpoint.path().to_path_buf();
+    let destination = destination(&args.destination, &source)?;
+    if same_file(&source, &destination)? {
+        return Err(Failure::Other(format!("{} is the checkpoint itself", destination.display())));
+    }
+    check_destination(&destination, args.force)?;
+    check_destination(&metadata_path(&destination), args.force)?;
+    let existing = if args.force { Existing::Replace } else { Existing::Keep };
+    if args.force {
+        // What it replaces may be whole.
+        checkpoint.verify_with(all_processors(), &|_| ())?;
+    }
+    copy_checkpoint(&source, &destination, existing)?;
+    Ok((source, destination))
+}
+
+/// Where the copy is to be.
+fn destination(wanted: &Path, source: &Path) -> Result<PathBuf, Failure> {
+    if is_directory(wanted)? {
+        return Ok(wanted.join(source.file_name().unwrap_or_default()));
+    }
+    match is_checkpoint(wanted) {
+        true => Ok(wanted.to_path_buf()),
+        false => Err(Failure::Usage(format!(
+            "{} is not a directory, and a checkpoint's name ends in {CHECKPOINT_SUFFIX}: create the directory, or add the ending",
+            wanted.display()
+        ))),
+    }
+}
+
+fn verified(path: &Path) -> Result<Metadata, Failure> {
+    let mut outcome = None;
+    verify_all(&[path.to_path_buf()], all_processors(), |_, found: Result<Metadata, Error>| {
+        outcome = Some(found);
+        Ok(())
+    })?;
+    outcome.ok_or_else(|| Failure::Other("it was not verified".to_owned()))?.map_err(Failure::from)
+}

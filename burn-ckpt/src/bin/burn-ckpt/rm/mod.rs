@@ -1,0 +1,147 @@
+//! `burn-ckpt rm`: removes a run, and only what is the run's.
+//!
+//! First everything is found, then the user is asked, then it is removed while the run's lock is held: links and checkpoints first,
+//! files that say what the run was last. A removal that is interrupted leaves a run that can be listed, and removed.
+
+mod own_files;
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use burn_ckpt::plumbing::{LockMode, RunLock, check_own, is_symlink, real_path, storage};
+use burn_ckpt::{Error, RunLayout};
+use serde_json::json;
+
+use crate::answer::{Answer, Failure};
+use crate::tag::run_at;
+use crate::terminal::figures::{count, size};
+use crate::terminal::output::{Output, say};
+use crate::terminal::printable::in_one_line;
+use own_files::OwnFiles;
+
+/// Other files that are named after a removal.
+const SHOWN_FILES: usize = 5;
+
+/// Remove a run
+///
+/// Removes the run's checkpoints with their links, metadata, evaluations and shards, also those in directories outside
+/// that it has saved to; its metric files, log, tags and notes; and its directory, if nothing else is in it. What is
+/// not the run's stays, and is named. On a terminal the program asks first; elsewhere --yes is needed. A run that is
+/// being written to is an error, and so is a directory that is not a run's.
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    /// The run's directory
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Print what would be removed, and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Answer {
+    let layout = run_at(&args.run)?;
+    let shown = in_one_line(&layout.run_dir().display().to_string());
+    if is_symlink(layout.run_dir())? {
+        let real = real_path(layout.run_dir())?;
+        return Err(Failure::Other(format!("{shown} is a link to {}: name that directory", real.display())));
+    }
+    let layout = RunLayout::at(real_path(layout.run_dir())?);
+    // Another run's directory, whose lock is not held.
+    check_own(&layout)?;
+    // A dry run takes no lock, as that would create a file.
+    let lock =
+        if args.dry_run { None } else { Some(RunLock::acquire(layout.run_dir(), LockMode::IfPossible)?) };
+    if let Some(error) = lock.as_ref().and_then(RunLock::unsupported) {
+        say(format!(
+            "warning: the file system of {shown} has no locks ({error}), so a process that is writing to this run cannot be noticed"
+        ));
+    }
+    let own = OwnFiles::of(&layout)?;
+    let found = format!(
+        "{} and {} of the run {}, {}",
+        count(own.checkpoints.len(), "checkpoint"),
+        count(own.files.len(), "other file"),
+        in_one_line(layout.run_id()),
+        size(own.bytes)
+    );
+    if !args.dry_run && !args.yes && !is_confirmed(&found, &layout)? {
+        say("nothing is removed");
+        return Ok(false);
+    }
+    let left = match args.dry_run {
+        true => Vec::new(),
+        false => {
+            own.remove(&layout)?;
+            // The lock file goes with the lock.
+            drop(lock);
+            remove_directory(layout.run_dir())?
+        }
+    };
+    let mut output = Output::new();
+    if args.json {
+        output.json(&json!({
+            "run": layout.run_id(),
+            "directory": layout.run_dir().display().to_string(),
+            "dry_run": args.dry_run,
+            "checkpoints": own.checkpoints.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
+            "other_files": own.files.len(),
+            "size_bytes": own.bytes,
+            "left": left.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
+        }))?;
+    } else {
+        output.line(format!("{} {found}", if args.dry_run { "would remove" } else { "removed" }))?;
+    }
+    output.flush()?;
+    say_left(&left, layout.run_dir());
+    Ok(true)
+}
+
+/// Asks on the terminal. An error where nobody can answer.
+fn is_confirmed(found: &str, layout: &RunLayout) -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(Failure::Usage(format!(
+            "nobody can be asked whether to remove {}: add --yes",
+            layout.run_dir().display()
+        )));
+    }
+    let failed = |error: io::Error| Failure::Other(format!("cannot ask: {error}"));
+    let mut terminal = io::stderr().lock();
+    write!(terminal, "remove {found}? [y/N] ").and_then(|()| terminal.flush()).map_err(failed)?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).map_err(failed)?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Removes the run's directory if it is empty. Returns what is left in it.
+fn remove_directory(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let failed = |action| move |source| Error::Io { action, path: directory.to_path_buf(), source };
+    let left = storage::list(directory).map_err(failed("list"))?.unwrap_or_default();
+    if left.is_empty() {
+        storage::remove_directory(directory).map_err(failed("remove"))?;
+    }
+    Ok(left)
+}
+
+fn say_left(left: &[PathBuf], directory: &Path) {
+    if left.is_empty() {
+        return;
+    }
+    let name = |path: &PathBuf| in_one_line(&path.file_name().unwrap_or_default().to_string_lossy());
+    let names: Vec<String> = left.iter().take(SHOWN_FILES).map(name).collect();
+    let more = match left.len().saturating_sub(SHOWN_FILES) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    say(format!(
+        "note: {} stays, as it has what is not known to be the run's: {}{more}",
+        in_one_line(&directory.display().to_string()),
+        names.join(", ")
+    ));
+}

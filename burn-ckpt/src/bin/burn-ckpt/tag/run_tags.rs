@@ -1,0 +1,32 @@
+//! The tags and notes of a run: those that it was started with, and what was changed of them since.
+
+use std::path::Path;
+
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, LaterTags};
+use serde_json::Value;
+
+/// A run's tags and notes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunTags {
+    pub tags: Vec<String>,
+    pub notes: Option<String>,
+}
+
+impl RunTags {
+    pub fn new(trainer_config: &Value, later: &LaterTags) -> Self {
+        let tags = later.all(configured_tags(trainer_config)).into_iter().map(str::to_owned).collect();
+        let notes = later.notes.as_deref().or_else(|| trainer_config["notes"].as_str());
+        Self { tags, notes: notes.filter(|notes| !notes.is_empty()).map(str::to_owned) }
+    }
+}
+
+/// The tags in a trainer's configuration.
+pub fn configured_tags(trainer_config: &Value) -> Vec<&str> {
+    trainer_config["tags"].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// The directory of the run that a checkpoint is in. `None` for one outside of a run's directory.
+pub fn run_dir_of(checkpoint: &Path) -> Option<&Path> {
+    let is_checkpoint_dir = |path: &&Path| path.file_name().is_some_and(|name| name == CHECKPOINT_DIR);
+    checkpoint.ancestors().skip(1).find(is_checkpoint_dir)?.parent()
+}

@@ -1,0 +1,226 @@
+//! Tags and notes that a run was given after it was trained: `tags.json` in the run's directory. Those that it was started with are in the
+//! trainer's configuration, in each checkpoint, and stay there: a checkpoint is not written again for a tag.
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::disk::directories::{facts, remove_if_there};
+use crate::disk::staged_file::{Existing, write_whole};
+use crate::disk::storage::StoredFile;
+use crate::error::{Error, Result};
+use crate::file_names::name_error;
+use crate::format::container::bounded_json::{JsonError, parse};
+
+/// The file's name.
+pub const TAGS_FILE: &str = "tags.json";
+/// Upper limits: of the file, of a tag, and of the notes, in bytes, and of the number of tags.
+const MAX_BYTES: u64 = 1024 * 1024;
+const MAX_TAG_BYTES: usize = 256;
+const MAX_NOTES_BYTES: usize = 64 * 1024;
+const MAX_TAGS: usize = 1000;
+/// Values of JSON in the file: two lists of tags, the notes, and the keys.
+const MAX_VALUES: usize = 2 * MAX_TAGS + 16;
+
+/// What was changed of a run's tags and notes since it was trained.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LaterTags {
+    /// Tags that were added, in their order.
+    pub added: Vec<String>,
+    /// Tags of the configuration that no longer count.
+    pub removed: Vec<String>,
+    /// Notes in place of those of the configuration. Empty for none.
+    pub notes: Option<String>,
+}
+
+impl LaterTags {
+    /// Those of a run. Without a file there are none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Metadata`] when the file is too large, invalid, or not a regular file; [`Error::Io`] when it cannot be read.
+    pub fn read(run_dir: &Path) -> Result<Self> {
+        let path = run_dir.join(TAGS_FILE);
+        match facts(&path)? {
+            None => return Ok(Self::default()),
+            Some(facts) if !facts.is_file() => {
+                return Err(invalid(&path, "it is not a regular file: remove it", None));
+            }
+            Some(_) => {}
+        }
+        let file = StoredFile::open(&path).map_err(Error::io("open", &path))?;
+        let mut text = Vec::new();
+        file.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(Error::io("read", &path))?;
+        if text.len() as u64 > MAX_BYTES {
+            return Err(invalid(&path, &format!("it has more than {MAX_BYTES} bytes"), None));
+        }
+        let tags: Self = parse(&text, MAX_VALUES).map_err(|error| match error {
+            JsonError::Invalid(error) => {
+                invalid(&path, "it does not have tags and notes: correct it, or remove it", Some(error))
+            }
+            error => invalid(&path, &error.to_string(), None),
+        })?;
+        tags.check()?;
+        Ok(tags)
+    }
+
+    /// Writes them for a run, durably. Without any, the file is removed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Name`] for a tag or notes that are too long, empty or not printable; [`Error::Io`] when the file cannot be written.
+    pub fn write(&self, run_dir: &Path) -> Result<()> {
+        self.check()?;
+        let path = run_dir.join(TAGS_FILE);
+        if *self == Self::default() {
+            return remove_if_there(&path);
+        }
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|error| Error::snapshot("the tags cannot be written as JSON", error))?;
+        write_whole(&path, Existing::Replace, |file| {
+            file.write_all(format!("{text}\n").as_bytes()).map_err(Error::io("write", &path))
+        })
+    }
+
+    /// The tags of a run that was started with these.
+    #[must_use]
+    pub fn all<'a>(&'a self, configured: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+        let mut all: Vec<&str> = Vec::new();
+        let kept = configured.into_iter().filter(|tag| !self.removed.iter().any(|removed| removed == tag));
+        for tag in kept.chain(self.added.iter().map(String::as_str)) {
+            if !all.contains(&tag) {
+                all.push(tag);
+            }
+        }
+        all
+    }
+
+    /// Adds a tag to a run that was started with `configured`. `KEY=VALUE` takes the place of an earlier value of that key.
+    pub fn add(&mut self, tag: &str, configured: &[&str]) {
+        if let Some((key, _)) = tag.split_once('=') {
+            let is_earlier =
+                |other: &str| other != tag && other.split_once('=').is_some_and(|(other, _)| other == key);
+            let earlier: Vec<String> = self
+                .all(configured.iter().copied())
+                .into_iter()
+                .filter(|other| is_earlier(other))
+                .map(str::to_owned)
+                .collect();
+            earlier.iter().for_each(|earlier| self.remove(earlier, configured));
+        }
+        self.removed.retain(|removed| removed != tag);
+        if !configured.contains(&tag) && !self.added.iter().any(|added| added == tag) {
+            self.added.push(tag.to_owned());
+        }
+    }
+
+    /// Removes a tag from a run that was started with `configured`.
+    pub fn remove(&mut self, tag: &str, configured: &[&str]) {
+        self.added.retain(|added| added != tag);
+        if configured.contains(&tag) && !self.removed.iter().any(|removed| removed == tag) {
+            self.removed.push(tag.to_owned());
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        for tag in self.added.iter().chain(&self.removed) {
+            let reason = match tag {
+                tag if tag.trim().is_empty() => "it is empty".to_owned(),
+                tag if tag.chars().any(char::is_control) => "it has a control character".to_owned(),
+                tag if tag.len() > MAX_TAG_BYTES => {
+                    format!("it has {} bytes, and {MAX_TAG_BYTES} are allowed", tag.len())
+                }
+                _ => continue,
+            };
+            return Err(name_error("the tag", tag, reason));
+        }
+        let notes = self.notes.as_deref().unwrap_or_default();
+        if notes.len() > MAX_NOTES_BYTES {
+            let reason = format!("they have {} bytes, and {MAX_NOTES_BYTES} are allowed", notes.len());
+            return Err(name_error("the notes", "", reason));
+        }
+        match self.added.len().max(self.removed.len()) {
+            count if count > MAX_TAGS => Err(name_error(
+                "the list of tags",
+                "",
+                format!("it has {count} tags, and {MAX_TAGS} are allowed"),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn invalid(path: &Path, reason: &str, source: Option<serde_json::Error>) -> Error {
+    Error::Metadata { path: path.to_path_buf(), reason: reason.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::ErrorKind;
+
+    #[test]
+    fn tags_are_those_of_the_configuration_with_what_was_changed_since() {
+        let configured = ["baseline", "owner=ann"];
+        let mut tags = LaterTags::default();
+        tags.add("lr-sweep", &configured);
+        tags.add("baseline", &configured);
+        assert_eq!(tags.all(configured), ["baseline", "owner=ann", "lr-sweep"]);
+        tags.add("owner=bob", &configured);
+        tags.remove("baseline", &configured);
+        assert_eq!(tags.all(configured), ["lr-sweep", "owner=bob"]);
+        tags.add("owner=ann", &configured);
+        tags.add("baseline", &configured);
+        assert_eq!(tags.all(configured), ["baseline", "owner=ann", "lr-sweep"]);
+        tags.remove("lr-sweep", &configured);
+        assert_eq!(tags, LaterTags::default());
+    }
+
+    #[test]
+    fn tags_are_read_as_they_were_written_and_none_leave_no_file() {
+        let run = tempfile::tempdir().unwrap();
+        assert_eq!(LaterTags::read(run.path()).unwrap(), LaterTags::default());
+        let tags = LaterTags {
+            added: vec!["a".to_owned()],
+            removed: Vec::new(),
+            notes: Some("größer\nals".to_owned()),
+        };
+        tags.write(run.path()).unwrap();
+        assert_eq!(LaterTags::read(run.path()).unwrap(), tags);
+        LaterTags::default().write(run.path()).unwrap();
+        assert!(!run.path().join(TAGS_FILE).exists());
+    }
+
+    #[test]
+    fn what_exceeds_a_limit_is_an_error_for_reading_and_for_writing() {
+        let run = tempfile::tempdir().unwrap();
+        let with = |added: Vec<String>| LaterTags { added, ..LaterTags::default() };
+        let notes = LaterTags { notes: Some("x".repeat(MAX_NOTES_BYTES + 1)), ..LaterTags::default() };
+        let many = (0..=MAX_TAGS).map(|number| number.to_string()).collect();
+        let wrong = [
+            with(vec![" ".to_owned()]),
+            with(vec!["a\nb".to_owned()]),
+            with(vec!["x".repeat(MAX_TAG_BYTES + 1)]),
+            with(many),
+            notes,
+        ];
+        for tags in wrong {
+            assert_eq!(tags.write(run.path()).unwrap_err().kind(), ErrorKind::InvalidName, "{tags:?}");
+            fs::write(run.path().join(TAGS_FILE), serde_json::to_string(&tags).unwrap()).unwrap();
+            assert_eq!(LaterTags::read(run.path()).unwrap_err().kind(), ErrorKind::InvalidName, "{tags:?}");
+        }
+        let long = " ".repeat(usize::try_from(MAX_BYTES).unwrap() + 1);
+        let values = serde_json::json!({ "other": vec![0; MAX_VALUES] }).to_string();
+        for text in ["", "3", r#"{"added": [1]}"#, &long, &values] {
+            fs::write(run.path().join(TAGS_FILE), text).unwrap();
+            assert_eq!(LaterTags::read(run.path()).unwrap_err().kind(), ErrorKind::Damaged, "{text:.40}");
+        }
+        fs::remove_file(run.path().join(TAGS_FILE)).unwrap();
+        fs::create_dir(run.path().join(TAGS_FILE)).unwrap();
+        assert_eq!(LaterTags::read(run.path()).unwrap_err().kind(), ErrorKind::Damaged);
+    }
+}

@@ -1,0 +1,130 @@
+//! `burn-ckpt cp`: a copy has all files of a checkpoint, is verified, and replaces nothing unless it is told to.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn_ckpt::plumbing::Limits;
+use burn_ckpt::{Checkpoint, Metadata};
+use serde_json::Value;
+use system_tests::models::small::train_within;
+use system_tests::programs::commands::{burn_ckpt, ended_with, sha256sum, stdout};
+use system_tests::run_files::{checkpoints, files, last_tensor_byte, metadata};
+use system_tests::{config, train};
+
+fn copy(from: &Path, to: &Path) -> Value {
+    serde_json::from_str(&stdout(&burn_ckpt(&[&"cp", &from, &to, &"--json"]))).unwrap()
+}
+
+fn trained() -> (tempfile::TempDir, PathBuf) {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let directory = checkpoints(root.path());
+    (root, directory)
+}
+
+#[test]
+fn a_copy_of_a_link_is_the_checkpoint_with_its_metadata_and_loads_alone() {
+    let (root, directory) = trained();
+    let elsewhere = root.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let original = fs::canonicalize(directory.join("best_val_loss.ckpt")).unwrap();
+    for (from, name) in [
+        (directory.join("best_val_loss.ckpt"), "kept.ckpt"),
+        (directory.join("last.ckpt"), "epoch=0-step=10.ckpt"),
+        (directory.join("../best"), "new/also.ckpt"),
+    ] {
+        let to = elsewhere.join(name);
+        // Where a directory is named, the name stays.
+        let wanted = if name.starts_with("epoch") { elsewhere.clone() } else { to.clone() };
+        let said = copy(&from, &wanted);
+        assert!(!to.is_symlink() && fs::read(&to).unwrap() == fs::read(&original).unwrap(), "{name}");
+        let digest = format!("sha256:{}", sha256sum(&to).unwrap());
+        let described = metadata(&to);
+        assert_eq!(
+            (&said["checkpoint_checksum"], &described["checkpoint_checksum"]),
+            (&digest.clone().into(), &digest.into())
+        );
+        assert_eq!(described["checkpoint_path"], to.file_name().unwrap().to_str().unwrap());
+        assert_eq!((&said["path"], &said["files"]), (&to.to_str().unwrap().into(), &1.into()));
+        assert_eq!(Checkpoint::open(&to).unwrap().verify().unwrap().run_id, "r1");
+    }
+    // A copy does not share its bytes with the original.
+    fs::OpenOptions::new().append(true).open(&original).unwrap().set_len(10).unwrap();
+    Checkpoint::open(elsewhere.join("kept.ckpt")).unwrap().verify().unwrap();
+    assert_eq!(files(&elsewhere).len(), 6, "{:?}", files(&elsewhere));
+}
+
+#[test]
+fn nothing_is_replaced_unless_it_is_asked_for() {
+    let (root, directory) = trained();
+    let last = directory.join("last.ckpt");
+    let to = root.path().join("kept.ckpt");
+    for there in [to.clone(), root.path().join("kept.ckpt.metadata.json")] {
+        fs::write(&there, "mine").unwrap();
+        let (out, err) = ended_with(&burn_ckpt(&[&"cp", &last, &to]), 1);
+        assert!(out.is_empty() && err.contains(" exists: ") && err.contains("--force"), "{err}");
+        assert_eq!(fs::read(&there).unwrap(), b"mine");
+        fs::remove_file(&there).unwrap();
+    }
+    fs::write(&to, "mine").unwrap();
+    let text = stdout(&burn_ckpt(&[&"cp", &last, &to, &"--force"]));
+    assert!(text.contains("kept.ckpt: step 10, ") && text.contains(", whole, sha256:"), "{text}");
+    let (_, err) = ended_with(&burn_ckpt(&[&"cp", &last, &fs::canonicalize(&last).unwrap()]), 1);
+    assert!(err.contains("is the checkpoint itself"), "{err}");
+    let (_, err) = ended_with(&burn_ckpt(&[&"cp", &last, &root.path().join("missing")]), 2);
+    assert!(err.contains("ends in .ckpt"), "{err}");
+    let link = root.path().join("link.ckpt");
+    std::os::unix::fs::symlink(&to, &link).unwrap();
+    let (_, err) = ended_with(&burn_ckpt(&[&"cp", &last, &link, &"--force"]), 1);
+    assert!(err.contains("is a link and is not replaced"), "{err}");
+    let (_, err) = ended_with(&burn_ckpt(&[&"cp", &root.path().join("gone.ckpt"), &to, &"--force"]), 1);
+    assert!(err.contains("gone.ckpt"), "{err}");
+    Checkpoint::open(&to).unwrap().verify().unwrap();
+}
+
+#[test]
+fn a_damaged_checkpoint_leaves_no_copy_and_takes_no_place() {
+    let (root, directory) = trained();
+    let last = fs::canonicalize(directory.join("last.ckpt")).unwrap();
+    let whole = root.path().join("whole.ckpt");
+    copy(&last, &whole);
+    let mut bytes = fs::read(&last).unwrap();
+    let place = last_tensor_byte(&bytes);
+    bytes[place] ^= 1;
+    fs::write(&last, bytes).unwrap();
+    let to = root.path().join("copy.ckpt");
+    let (out, err) = ended_with(&burn_ckpt(&[&"cp", &last, &to]), 1);
+    assert!(out.is_empty() && err.contains("the copy of ") && err.contains("it is removed"), "{err}");
+    assert!(!to.exists() && !root.path().join("copy.ckpt.metadata.json").exists());
+    let (_, err) = ended_with(&burn_ckpt(&[&"cp", &last, &whole, &"--force"]), 1);
+    assert!(!err.contains("removed"), "{err}");
+    Checkpoint::open(&whole).unwrap().verify().unwrap();
+}
+
+#[test]
+fn a_checkpoint_of_several_files_is_copied_with_all_of_them() {
+    let root = tempfile::tempdir().unwrap();
+    // As the limits of a file, with which the tests of such checkpoints divide this small state.
+    let limits = Limits { tensors: 12, ..Limits::READER };
+    train_within(config(root.path(), 1), limits).unwrap();
+    let last = fs::canonicalize(checkpoints(root.path()).join("last.ckpt")).unwrap();
+    let shards = Metadata::of_checkpoint(&last).unwrap().shards.len();
+    assert!(shards > 1);
+    let to = root.path().join("kept.ckpt");
+    let said = copy(&last, &to);
+    assert_eq!(said["files"], shards + 1);
+    for number in 1..=shards {
+        let name = format!("state-{number:05}-of-{shards:05}.ckpt");
+        let [from, to] = [&last, &to]
+            .map(|checkpoint| sha256sum(&checkpoint.with_extension("shards").join(&name)).unwrap());
+        assert_eq!(from, to, "{name}");
+    }
+    fs::remove_dir_all(last.with_extension("shards")).unwrap();
+    Checkpoint::open(&to).unwrap().verify().unwrap();
+    // One of several files does not replace another of several.
+    let (_, err) = ended_with(&burn_ckpt(&[&"cp", &to, &root.path().join("again.ckpt")]), 0);
+    assert_eq!(err, "");
+    let (_, err) = ended_with(&burn_ckpt(&[&"cp", &to, &root.path().join("again.ckpt"), &"--force"]), 1);
+    assert!(err.contains("again.shards"), "{err}");
+    Checkpoint::open(root.path().join("again.ckpt")).unwrap().verify().unwrap();
+}

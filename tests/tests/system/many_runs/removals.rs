@@ -1,0 +1,143 @@
+//! `burn-ckpt rm`: a run is gone with all that is its own, and nothing else.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn_ckpt::plumbing::{LockMode, RunLock};
+use burn_trainer::strategy::Last;
+use serde_json::{Value, json};
+use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
+use system_tests::programs::on_terminal::OnTerminal;
+use system_tests::run_files::{copy_tree, files, run_dir};
+use system_tests::{config, train};
+
+fn trained() -> (tempfile::TempDir, PathBuf) {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 2)).unwrap();
+    let run = run_dir(root.path());
+    (root, run)
+}
+
+fn removed(run: &Path) -> Value {
+    serde_json::from_str(&stdout(&burn_ckpt(&[&"rm", &run, &"--yes", &"--json"]))).unwrap()
+}
+
+#[test]
+fn a_run_is_gone_with_all_of_its_files() {
+    let (root, run) = trained();
+    train(config(root.path(), 1).with_run_id("other")).unwrap();
+    stdout(&burn_ckpt(&[&"tag", &run, &"old"]));
+    fs::write(run.join("checkpoint/last/.x.ckpt.0-1.staging"), "half").unwrap();
+    let others = files(&run_dir(root.path()).with_file_name("other"));
+    let would = stdout(&burn_ckpt(&[&"rm", &run, &"--dry-run"]));
+    assert!(would.starts_with("would remove ") && run.join("checkpoint/last.ckpt").exists(), "{would}");
+    assert!(!run.join("run.lock").exists());
+    let said = removed(&run);
+    assert!(!run.exists(), "{:?}", files(&run));
+    assert_eq!((&said["run"], &said["left"], &said["dry_run"]), (&json!("r1"), &json!([]), &json!(false)));
+    assert!(said["size_bytes"].as_u64().unwrap() > 100_000, "{said}");
+    assert_eq!(files(&run.with_file_name("other")), others);
+    let (_, err) = ended_with(&burn_ckpt(&[&"rm", &run, &"--yes"]), 1);
+    assert!(err.contains("is not a directory"), "{err}");
+}
+
+#[test]
+fn what_is_not_the_runs_stays_and_is_named() {
+    let (root, run) = trained();
+    let kept = [
+        "notes.txt",
+        "metrics.jsonl",
+        "checkpoint/last/weights.txt",
+        "checkpoint/best/of-another-program.ckpt",
+        "train/epoch-1/mine.txt",
+        "train/mine/epoch-1/Loss.log",
+        "own/epoch-1/Loss.log",
+    ];
+    for name in kept {
+        fs::create_dir_all(run.join(name).parent().unwrap()).unwrap();
+        fs::write(run.join(name), "mine").unwrap();
+    }
+    let elsewhere = root.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::write(elsewhere.join("Loss.log"), "mine").unwrap();
+    fs::remove_dir_all(run.join("valid/epoch-2")).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, run.join("valid/epoch-2")).unwrap();
+    let output = burn_ckpt(&[&"rm", &run, &"--yes"]);
+    let (_, note) = ended_with(&output, 0);
+    for name in ["checkpoint", "metrics.jsonl", "notes.txt", "own", "train"] {
+        assert!(note.contains(name), "{name}: {note}");
+    }
+    let mut expected: Vec<String> = kept.iter().map(|name| (*name).to_owned()).collect();
+    expected.extend(files(&run).into_iter().filter(|name| name.starts_with("valid/epoch-2")));
+    expected.sort();
+    let mut left = files(&run);
+    left.sort();
+    assert_eq!(left, expected);
+    assert!(elsewhere.join("Loss.log").exists());
+}
+
+#[test]
+fn checkpoints_outside_of_the_run_go_too_and_those_of_others_there_stay() {
+    let root = tempfile::tempdir().unwrap();
+    let shared = root.path().join("shared");
+    for run in ["r1", "r2"] {
+        let last = Last::new().with_dirpath(&shared).with_filename(format!("{run}-{{epoch}}"));
+        train(config(root.path(), 1).with_run_id(run).with_last(last)).unwrap();
+    }
+    removed(&run_dir(root.path()));
+    assert_eq!(files(&shared), ["r2-0.ckpt", "r2-0.ckpt.metadata.json"]);
+    assert!(run_dir(root.path()).with_file_name("r2").join("checkpoint/last.ckpt").exists());
+}
+
+#[test]
+fn a_run_that_is_written_to_and_what_is_not_a_run_are_errors_that_remove_nothing() {
+    let (root, run) = trained();
+    let before = files(&run);
+    let lock = RunLock::acquire(&run, LockMode::Required).unwrap();
+    let (_, err) = ended_with(&burn_ckpt(&[&"rm", &run, &"--yes"]), 1);
+    assert!(err.contains(&format!("process {}", std::process::id())), "{err}");
+    drop(lock);
+    // A directory of another program's checkpoints.
+    let other = root.path().join("lightning");
+    fs::create_dir_all(other.join("checkpoint/last")).unwrap();
+    fs::write(other.join("checkpoint/last/epoch=1.ckpt"), "not ours").unwrap();
+    let link = root.path().join("link");
+    std::os::unix::fs::symlink(&run, &link).unwrap();
+    for (path, reason) in [
+        (root.path(), "is not a run's directory"),
+        (&other, "nothing in it says so"),
+        (&run.join("train"), "is not a run's directory"),
+        (&link, "is a link to "),
+        (&run.join("checkpoint/last/epoch=1-step=20.ckpt"), "is not a directory"),
+    ] {
+        let (out, err) = ended_with(&burn_ckpt(&[&"rm", &path, &"--yes"]), 1);
+        assert!(out.is_empty() && err.contains(reason), "{}: {err}", path.display());
+    }
+    assert_eq!(fs::read(other.join("checkpoint/last/epoch=1.ckpt")).unwrap(), b"not ours");
+    // Nobody can be asked.
+    let (_, err) = ended_with(&burn_ckpt(&[&"rm", &run]), 2);
+    assert!(err.contains("add --yes"), "{err}");
+    assert_eq!(files(&run), before);
+}
+
+#[test]
+fn on_a_terminal_the_program_asks() {
+    let (root, run) = trained();
+    let copy = root.path().join("burn_trainer_logs/copy");
+    copy_tree(&run, &copy);
+    for (answer, is_removed) in [("\r", false), ("n\r", false), ("y\r", true)] {
+        let mut command = burn_ckpt_command();
+        command.arg("rm").arg(&copy);
+        let mut terminal = OnTerminal::start(&command);
+        terminal.wait_for("the question", |shown| shown.contains("[y/N]"));
+        terminal.press(answer);
+        let ended = terminal.end();
+        assert!(
+            ended.stdout.contains("2 checkpoints") && ended.stdout.contains("of the run copy"),
+            "{ended:?}"
+        );
+        assert_eq!(ended.stdout.contains("nothing is removed"), !is_removed, "{ended:?}");
+        assert_eq!(copy.exists(), !is_removed, "{ended:?}");
+    }
+    assert!(run.exists());
+}

@@ -1,0 +1,91 @@
+//! `burn-ckpt tag`: tags and notes of a run after it was trained, which every listing knows and no checkpoint is written for.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use system_tests::programs::commands::{burn_ckpt, ended_with, sha256sum, stdout};
+use system_tests::run_files::{files, run_dir};
+use system_tests::{config, train};
+
+fn tagged(run: &Path, arguments: &[&str]) -> Value {
+    let mut all: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"tag", &run, &"--json"];
+    all.extend(arguments.iter().map(|argument| argument as &dyn AsRef<std::ffi::OsStr>));
+    serde_json::from_str(&stdout(&burn_ckpt(&all))).unwrap()
+}
+
+fn digests(run: &Path) -> BTreeMap<String, String> {
+    let names = files(run).into_iter().filter(|name| !name.contains(" -> "));
+    names.map(|name| (name.clone(), sha256sum(&run.join(&name)).unwrap())).collect()
+}
+
+#[test]
+fn a_tag_is_shown_everywhere_and_writes_no_checkpoint_again() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1).with_tags(["baseline", "owner=ann"]).with_notes("first")).unwrap();
+    let run = run_dir(root.path());
+    let before = digests(&run);
+    assert_eq!(
+        tagged(&run, &[]),
+        json!({ "run": "r1", "tags": ["baseline", "owner=ann"], "notes": "first" })
+    );
+    assert_eq!(digests(&run), before, "asking writes nothing");
+
+    let said = tagged(&run, &["good", "owner=bob", "--remove", "baseline", "--notes", "the one to keep"]);
+    assert_eq!(said, json!({ "run": "r1", "tags": ["good", "owner=bob"], "notes": "the one to keep" }));
+    let mut after = digests(&run);
+    assert!(after.remove("tags.json").is_some());
+    assert_eq!(after, before);
+
+    let runs: Value = serde_json::from_str(&stdout(&burn_ckpt(&[&"runs", &root.path(), &"--json"]))).unwrap();
+    assert_eq!((&runs[0]["tags"], &runs[0]["notes"]), (&said["tags"], &said["notes"]));
+    // What the run was started with stays what it was.
+    assert_eq!(runs[0]["trainer_config"]["tags"], json!(["baseline", "owner=ann"]));
+    let table = stdout(&burn_ckpt(&[&"runs", &root.path()]));
+    assert!(table.contains("good, owner=bob"), "{table}");
+    let shown = stdout(&burn_ckpt(&[&"show", &run.join("last")]));
+    assert!(shown.contains("good, owner=bob\n") && shown.contains("the one to keep\n"), "{shown}");
+    assert!(stdout(&burn_ckpt(&[&"ls", &root.path(), &"--tag", &"good"])).contains("last"));
+    let (_, err) = ended_with(&burn_ckpt(&[&"ls", &root.path(), &"--tag", &"baseline"]), 1);
+    assert!(err.contains("no checkpoint has the tag baseline; the tags are good, owner=bob"), "{err}");
+
+    // Back to what it was started with: nothing is left of the changes.
+    let said = tagged(&run, &["owner=ann", "baseline", "--remove", "good", "--notes", "first"]);
+    assert_eq!(said["notes"], "first");
+    assert_eq!(digests(&run), before);
+}
+
+#[test]
+fn what_cannot_be_is_an_error_that_changes_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let run = run_dir(root.path());
+    let (_, err) = ended_with(&burn_ckpt(&[&"tag", &run, &"new", &"--remove", &"old"]), 1);
+    assert!(err.contains("does not have the tag \"old\"; its tags are none"), "{err}");
+    let (_, err) = ended_with(&burn_ckpt(&[&"tag", &run, &" "]), 1);
+    assert!(err.contains("the tag") && err.contains("it is empty"), "{err}");
+    let (_, err) = ended_with(&burn_ckpt(&[&"tag", &root.path(), &"new"]), 1);
+    assert!(err.contains("is not a run's directory"), "{err}");
+    assert!(!run.join("tags.json").exists() && !root.path().join("tags.json").exists());
+    // A damaged file is named, and the rest is shown.
+    std::fs::write(run.join("tags.json"), "{").unwrap();
+    let (_, err) = ended_with(&burn_ckpt(&[&"tag", &run]), 1);
+    assert!(err.contains("tags.json") && err.contains("correct it, or remove it"), "{err}");
+    let (table, err) = ended_with(&burn_ckpt(&[&"runs", &root.path()]), 1);
+    assert!(table.contains("done") && err.contains("tags.json"), "{table}{err}");
+    let shown = burn_ckpt(&[&"show", &run.join("last")]);
+    assert!(stdout(&shown).contains("hyperparameters"));
+}
+
+#[test]
+fn a_new_run_of_the_same_id_does_not_have_the_tags_of_the_one_it_overwrites() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let run = run_dir(root.path());
+    tagged(&run, &["old"]);
+    // A run that resumes keeps them.
+    train(config(root.path(), 2).with_ckpt_path("auto")).unwrap();
+    assert_eq!(tagged(&run, &[])["tags"], json!(["old"]));
+    train(config(root.path(), 1).with_overwrite(true)).unwrap();
+    assert_eq!(tagged(&run, &[])["tags"], json!([]));
+}
