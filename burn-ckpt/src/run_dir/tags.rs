@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::disk::directories::{facts, remove_if_there};
+use crate::disk::directories::{remove_if_there, stat};
 use crate::disk::staged_file::{Existing, write_whole};
 use crate::disk::storage::StoredFile;
 use crate::error::{Error, Result};
@@ -43,9 +43,9 @@ impl LaterTags {
     /// [`Error::Metadata`] when the file is too large, invalid, or not a regular file; [`Error::Io`] when it cannot be read.
     pub fn read(run_dir: &Path) -> Result<Self> {
         let path = run_dir.join(TAGS_FILE);
-        match facts(&path)? {
+        match stat(&path)? {
             None => return Ok(Self::default()),
-            Some(facts) if !facts.is_file() => {
+            Some(stat) if !stat.is_file() => {
                 return Err(invalid(&path, "it is not a regular file: remove it", None));
             }
             Some(_) => {}

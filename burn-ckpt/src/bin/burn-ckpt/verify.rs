@@ -126,7 +126,7 @@ const WHOLE: &str = "whole";
 struct Verified {
     path: PathBuf,
     state: &'static str,
-    /// The SHA-256 of a whole checkpoint, or what is wrong.
+    /// The SHA-256 of a complete checkpoint, or what is wrong.
     said: String,
 }
 
