@@ -117,7 +117,7 @@ pub enum Error {
     /// names checkpoints by a `val_` metric, or nothing to evaluate.
     #[error("the {split} data gives no batch: {reason}")]
     NoBatch {
-        /// `training`, `validation`, or the name of the data of an evaluation.
+        /// `training`, `validation`, `validation (hard)` for a named set, or the name of the data of an evaluation.
         split: String,
         /// Why, and what to do.
         reason: String,

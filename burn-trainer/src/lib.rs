@@ -139,6 +139,7 @@ mod stopping;
 pub mod strategy;
 mod trainer;
 mod training_loop;
+mod validation_sets;
 
 /// Checkpoints on disk, and loading a model from one.
 pub use burn_ckpt;

@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::callbacks::Callback;
 use crate::callbacks::registered::Callbacks;
 use crate::config::TrainerConfig;
-use crate::dataloader::{ResumableDataLoader, ResumableDataLoaderBuilder};
+use crate::dataloader::{NamedLoader, ResumableDataLoader, ResumableDataLoaderBuilder};
 use crate::error::{Error, Result};
 use crate::metrics::LoggerSlot;
 use crate::process::console::PlainRenderer;
@@ -61,6 +61,8 @@ use burn_environment::EnvironmentProbe;
 /// ```
 pub struct Trainer<M: LearnerModel> {
     setup: RunSetup,
+    /// The validation sets beside that of `training`.
+    validation_sets: Vec<NamedLoader<<M as InferenceStep>::Input>>,
     callbacks: Callbacks<M>,
     devices: DeviceSettings,
     stop: StopControl,
@@ -102,6 +104,7 @@ impl<M: LearnerModel> Trainer<M> {
         let (data, saver) = (TrainingData::default(), SaverSetup::new(&config));
         Ok(Self {
             setup: RunSetup { config, hparams, run, environment, data, saver },
+            validation_sets: Vec::new(),
             callbacks: Callbacks::new(),
             devices: DeviceSettings::default(),
             stop,
@@ -131,6 +134,33 @@ impl<M: LearnerModel> Trainer<M> {
     #[must_use]
     pub fn callback(mut self, callback: impl Callback<M> + 'static) -> Self {
         self.callbacks.add(Box::new(callback));
+        self
+    }
+
+    /// Adds a validation set beside that of [`training`](Self::training). Each validation runs over that one first, and then over
+    /// each added set, in the order in which they are added.
+    ///
+    /// Every metric of the validation is computed on each set: `val_loss` on the set `hard` is `val_hard_loss`, and is used as any
+    /// other metric. The name consists of letters and digits, with a single `_` between them; [`fit`](Self::fit) reports another one.
+    ///
+    /// ```no_run
+    /// # use burn::data::dataloader::DataLoader;
+    /// # use burn::train::{InferenceStep, LearnerModel};
+    /// # use burn_trainer::Trainer;
+    /// # use std::sync::Arc;
+    /// # fn add<M: LearnerModel>(
+    /// #     trainer: Trainer<M>, hard_loader: Arc<dyn DataLoader<<M as InferenceStep>::Input>>,
+    /// # ) -> Trainer<M> {
+    /// trainer.validation_set("hard", hard_loader) // val_hard_loss
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn validation_set(
+        mut self,
+        name: impl Into<String>,
+        data: Arc<dyn DataLoader<<M as InferenceStep>::Input>>,
+    ) -> Self {
+        self.validation_sets.push(NamedLoader::new(name.into(), data));
         self
     }
 
@@ -221,6 +251,8 @@ impl<M: LearnerModel> Trainer<M> {
         let training = training.with_application_logger(Some(Box::new(log)));
         let meter = self.speed.clone();
         let speed = Arc::new(move || meter.shown());
-        training.renderer(Box::new(ProgressDisplay::new(batches, Arc::clone(&self.stop.interrupter), speed)))
+        let display =
+            ProgressDisplay::new(batches, Arc::clone(&self.stop.interrupter), speed, data.sets.clone());
+        training.renderer(Box::new(display))
     }
 }

@@ -26,7 +26,7 @@ use crate::dataloader::EpochTracker;
 use crate::error::{Error, Result};
 use crate::learner_state::record_capture::{CapturedParts, CapturingCheckpointer, section_of};
 use crate::learner_state::restore::LearnerRecords;
-use crate::metrics::{RunMetrics, StepOfBatch};
+use crate::metrics::{RunMetrics, StepOfBatch, is_of_validation};
 use crate::optimizer::state_names;
 use crate::process::console::warn;
 use crate::process::signals::StopSignal;
@@ -296,7 +296,11 @@ impl BurnLoopProgress {
         if self.tracker.is_empty(epoch) {
             return Err(Error::no_batch("training", reason));
         }
-        if self.valid_tracker.is_empty(epoch) { saves.check_validated(&reason) } else { Ok(()) }
+        if self.valid_tracker.is_empty(epoch) {
+            saves.check_validated(is_of_validation, &reason)
+        } else {
+            Ok(())
+        }
     }
 
     fn steps_until(&self, epoch: u64) -> u64 {
@@ -316,7 +320,7 @@ impl SaveState {
         let metrics = progress.metrics.values();
         let latest = || self.position.own_metrics(metrics.clone());
         progress.check_data(epoch.saturating_sub(1) as u64, &self.saves)?;
-        self.saves.check_logged("", progress.metrics.table.lock().logged())?;
+        self.saves.check_logged(|_| true, progress.metrics.table.lock().logged())?;
         let Some(saver) = self.saves.saver() else { return Ok(false) };
         let events = [TrainingEvent::ValidationEnd, TrainingEvent::EpochEnd, TrainingEvent::TrainingEnd];
         let events = if epoch >= progress.max_epochs { &events[..] } else { &events[..2] };

@@ -36,8 +36,8 @@ pub enum Restored {
 ///     on_train_step_end                  when the parameters are updated
 ///     state                              after each step
 ///   on_validation_start
-///   on_validation_batches_end            when all its batches are computed
-///   on_validation_end                    when its metrics are final
+///   on_validation_batches_end            when all batches of a validation set are computed, for each set
+///   on_validation_end                    when the metrics of all sets are final
 ///   on_epoch_end                         then state
 ///   on_before_save                       before each save of a step, a validation, an epoch or a stop
 /// on_exception                           if training fails
@@ -140,17 +140,19 @@ pub trait Callback<M: LearnerModel>: Send {
         Ok(())
     }
 
-    /// A validation begins.
+    /// A validation begins. It is called once, before the first of the [validation sets](crate::Trainer::validation_set).
     fn on_validation_start(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
         Ok(())
     }
 
-    /// The batches of a validation are computed. This is the last place to log metrics of it.
+    /// The batches of a validation set are computed. In a run with [several](crate::Trainer::validation_set) it is called for each:
+    /// [`CallbackContext::validation_set`] has the name. This is the last place to log metrics of the set. What is logged for the set
+    /// `hard` as `gap` is `val_hard_gap`.
     fn on_validation_batches_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
         Ok(())
     }
 
-    /// A validation is done. [`CallbackContext::metrics`] has its values.
+    /// A validation is done. It is called once, after the last set. [`CallbackContext::metrics`] has the values of all.
     fn on_validation_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
         Ok(())
     }

@@ -166,6 +166,12 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
         self.run.was_validated || self.run.epoch > 0
     }
 
+    /// The named validation set that is validated. `None` on the main one, and outside of the batches of a validation.
+    #[must_use]
+    pub fn validation_set(&self) -> Option<String> {
+        self.run.metrics.sets.current()
+    }
+
     /// The first device of the run.
     #[must_use]
     pub fn device(&self) -> &Device {

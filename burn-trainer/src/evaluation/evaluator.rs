@@ -203,7 +203,7 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
                 let reason = format!("two of them are called {:?}: leave out one", definition.name);
                 return Err(Error::config("the metrics of the evaluation", reason));
             }
-            table.register(definition);
+            table.register(definition, None);
         }
         Ok(table.names_in(&split))
     }

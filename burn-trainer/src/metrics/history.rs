@@ -109,7 +109,7 @@ impl SharedHistory {
     }
 
     /// Whether nothing is kept of the validation.
-    pub(super) fn is_trial(&self) -> bool {
+    pub(crate) fn is_trial(&self) -> bool {
         self.0.lock().validation.is_trial
     }
 

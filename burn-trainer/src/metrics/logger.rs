@@ -16,6 +16,7 @@ use super::metric_files::MetricFiles;
 use super::resumed_means::EpochMeans;
 use super::run_metrics::RunMetrics;
 use crate::process::last_panic;
+use crate::validation_sets::MetricOnSet;
 
 /// Bytes of text that one write appends when the files of a resumed epoch are restored.
 const BLOCK: usize = 1 << 16;
@@ -85,6 +86,15 @@ impl RunMetricLogger {
     /// The id of a metric, by burn's name of it.
     fn id(&self, metric: &str) -> Option<MetricId> {
         self.names.iter().find_map(|(id, name)| (name.as_str() == metric).then(|| id.clone()))
+    }
+
+    /// Registers a metric: on a named validation set, or on the training and the main one.
+    fn register(&mut self, definition: &MetricDefinition, set: Option<String>) {
+        self.metrics.table.lock().register(definition, set);
+        self.names.insert(definition.metric_id.clone(), Arc::clone(&definition.name));
+        if let Some(files) = &mut self.files {
+            files.define(definition);
+        }
     }
 
     /// An epoch logs its first update; or its values are asked for at its end, if nothing of a resumed epoch was left that logs.
@@ -190,6 +200,7 @@ impl MetricLogger for RunMetricLogger {
         self.enter(epoch);
         self.write_validations();
         if *split == Split::Valid {
+            update = self.metrics.sets.rename_update(update);
             self.begin_validation(epoch);
             self.metrics.history.log_validation(lines(&update, &self.names));
         }
@@ -230,10 +241,9 @@ impl MetricLogger for RunMetricLogger {
     }
 
     fn log_metric_definition(&mut self, definition: MetricDefinition) {
-        self.metrics.table.lock().register(&definition);
-        self.names.insert(definition.metric_id.clone(), Arc::clone(&definition.name));
-        if let Some(files) = &mut self.files {
-            files.define(&definition);
+        self.register(&definition, None);
+        for MetricOnSet { set, definition } in self.metrics.sets.register(&definition) {
+            self.register(&definition, Some(set));
         }
     }
 

@@ -29,4 +29,4 @@ pub(crate) use metric_files::check_file_names;
 pub(crate) use old_metric_files::remove_metric_files;
 pub(crate) use run_log::{LogPosition, ResumedLog, StepOfBatch, remove_metrics_log};
 pub(crate) use run_metrics::RunMetrics;
-pub(crate) use table::{MetricTable, SharedMetrics, is_of_validation, split_name};
+pub(crate) use table::{MetricTable, MetricsOf, SharedMetrics, is_of_validation, split_name};

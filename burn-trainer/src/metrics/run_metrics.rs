@@ -10,6 +10,7 @@ use super::history::{STEP, SharedHistory, VALIDATED_STEP};
 use super::history_format::EpochValues;
 use super::run_log::{LogPosition, RunLog};
 use super::table::{SharedMetrics, is_of_validation};
+use crate::validation_sets::ValidationSets;
 
 /// How long the end of burn's store is waited for where a panic shows that it has panicked.
 const STORE_LIMIT: Duration = Duration::from_secs(2);
@@ -25,11 +26,17 @@ pub(crate) struct RunMetrics {
     pub(crate) table: SharedMetrics,
     pub(crate) history: SharedHistory,
     pub(crate) log: RunLog,
+    pub(crate) sets: ValidationSets,
     /// The message of the panic that ended the thread of burn's event store, on which all metric loggers run.
     pub(super) store_panic: Arc<OnceLock<String>>,
 }
 
 impl RunMetrics {
+    /// The metrics of a run with these validation sets.
+    pub(crate) fn with_sets(sets: ValidationSets) -> Self {
+        Self { sets, ..Self::default() }
+    }
+
     /// The latest value of every metric.
     pub(crate) fn values(&self) -> IndexMap<String, f64> {
         self.table.lock().values().clone()

@@ -2,6 +2,8 @@
 //!
 //! `logger` fills the table on the thread of burn's event processor; the loop and the strategies read it.
 
+mod sets;
+
 use std::sync::Arc;
 
 use burn::train::metric::store::{Aggregate, EventStoreClient, MetricsUpdate, Split};
@@ -13,6 +15,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::history_format::EpochValues;
 use super::name_digest::digest;
+pub(crate) use sets::MetricsOf;
 
 const TRAIN: &str = "train";
 const VALID: &str = "val";
@@ -34,6 +37,8 @@ struct RegisteredMetric {
     /// burn's name of the metric.
     name: MetricName,
     key: String,
+    /// The named validation set that it is of. `None`: of the training and of the main validation set.
+    set: Option<String>,
     mode: Option<MetricMode>,
     /// Whether the metric has logged a number. A metric that declares no direction may be text until then.
     has_numbers: bool,
@@ -42,6 +47,11 @@ struct RegisteredMetric {
 impl RegisteredMetric {
     fn is_numeric(&self) -> bool {
         self.mode.is_some() || self.has_numbers
+    }
+
+    /// Its full name in a split, if it is of that split.
+    fn name_in(&self, split: &str) -> Option<String> {
+        (self.set.is_none() || split == VALID).then(|| named(split, &self.key))
     }
 }
 
@@ -131,9 +141,10 @@ impl MetricTable {
     }
 
     fn names_of(&self, filter: impl Fn(&RegisteredMetric) -> bool) -> Vec<String> {
-        let keys: Vec<&String> =
-            self.registered.values().filter(|metric| filter(metric)).map(|metric| &metric.key).collect();
-        [TRAIN, VALID].iter().flat_map(|split| keys.iter().map(|key| named(split, key))).collect()
+        let metrics: Vec<_> = self.registered.values().filter(|metric| filter(metric)).collect();
+        let names =
+            [TRAIN, VALID].iter().flat_map(|split| metrics.iter().map(|metric| metric.name_in(split)));
+        names.flatten().collect()
     }
 
     /// The metrics that this process has logged as numbers. Values of before a resume are not among them.
@@ -154,7 +165,7 @@ impl MetricTable {
                 let name = written.strip_prefix(split).and_then(|rest| rest.strip_prefix(['_', '/', ' ']));
                 name == Some(metric.name.as_str())
             })?;
-            Some((named(split, &metric.key), metric.mode))
+            Some((metric.name_in(split)?, metric.mode))
         });
         if exact.is_some() {
             return exact;
@@ -163,7 +174,7 @@ impl MetricTable {
         self.registered.values().find_map(|metric| {
             [TRAIN, VALID]
                 .into_iter()
-                .map(|split| named(split, &metric.key))
+                .filter_map(|split| metric.name_in(split))
                 .find(|name| *name == searched)
                 .map(|name| (name, metric.mode))
         })
@@ -178,10 +189,9 @@ impl MetricTable {
     fn numeric(&self) -> Vec<NumericMetric> {
         let metrics = || self.registered.values().filter(|metric| metric.is_numeric());
         let of = |split: Split, prefix: &'static str| {
-            metrics().map(move |metric| NumericMetric {
-                full_name: named(prefix, &metric.key),
-                name: Arc::clone(&metric.name),
-                split: split.clone(),
+            metrics().filter_map(move |metric| {
+                let full_name = metric.name_in(prefix)?;
+                Some(NumericMetric { full_name, name: Arc::clone(&metric.name), split: split.clone() })
             })
         };
         of(Split::Train, TRAIN).chain(of(Split::Valid, VALID)).collect()
@@ -197,15 +207,16 @@ impl MetricTable {
         Some(named(prefix(split)?, &metric.key))
     }
 
-    pub(crate) fn register(&mut self, definition: &MetricDefinition) {
+    /// Registers a metric, of a named validation set if one is given.
+    pub(crate) fn register(&mut self, definition: &MetricDefinition, set: Option<String>) {
         let mode = match &definition.attributes {
             MetricAttributes::Numeric(numeric) if numeric.higher_is_better => Some(MetricMode::Max),
             MetricAttributes::Numeric(_) => Some(MetricMode::Min),
             MetricAttributes::None => None,
         };
         let (name, key) = (Arc::clone(&definition.name), base(&definition.name));
-        self.registered
-            .insert(definition.metric_id.clone(), RegisteredMetric { name, key, mode, has_numbers: false });
+        let metric = RegisteredMetric { name, key, set, mode, has_numbers: false };
+        self.registered.insert(definition.metric_id.clone(), metric);
         self.tell_apart();
     }
 
@@ -309,7 +320,7 @@ mod tests {
     use super::*;
     use burn::train::metric::NumericAttributes;
 
-    fn definition(name: &str) -> MetricDefinition {
+    pub(super) fn definition(name: &str) -> MetricDefinition {
         let name = Arc::new(name.to_owned());
         MetricDefinition {
             metric_id: MetricId::new(name.clone()),
@@ -336,7 +347,7 @@ mod tests {
     #[test]
     fn a_metric_is_found_however_it_is_written() {
         let mut table = MetricTable::default();
-        table.register(&definition("Loss"));
+        table.register(&definition("Loss"), None);
         for written in ["val_loss", "val/loss", "Val Loss"] {
             assert_eq!(
                 table.find(written),
@@ -354,7 +365,7 @@ mod tests {
     fn names_that_fall_together_have_a_digest_whatever_their_order() {
         let keys = |names: &[&str]| {
             let mut table = MetricTable::default();
-            names.iter().for_each(|name| table.register(&definition(name)));
+            names.iter().for_each(|name| table.register(&definition(name), None));
             let key = |metric: &RegisteredMetric| (metric.name.to_string(), metric.key.clone());
             (table.registered.values().map(key).collect::<IndexMap<_, _>>(), table)
         };

@@ -213,14 +213,13 @@ impl TrainingProgressLogger for PlainRenderer {
     }
 
     fn start_split(&mut self, split: &str, items: usize) {
-        let is_within = self.split == TRAIN && split != TRAIN;
-        let interrupted = self.interrupted.take();
-        if is_within {
+        if self.split == TRAIN && split != TRAIN {
             let (done, items, elapsed) = (self.done, self.items, self.started.elapsed());
             self.interrupted = Some(InterruptedSplit { done, items, elapsed });
         }
         Self::start(self, split, items);
-        if let Some(interrupted) = interrupted.filter(|_| split == TRAIN) {
+        // A validation can have several sets, one after the other.
+        if let Some(interrupted) = self.interrupted.take_if(|_| split == TRAIN) {
             self.done = interrupted.done;
             self.started = self.started.checked_sub(interrupted.elapsed).unwrap_or(self.started);
         }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use indexmap::IndexMap;
 use serde_json::Value;
 
 use crate::config::{ChangedHparams, TrainerConfig};
@@ -59,10 +60,9 @@ pub(super) fn report(
         ChangedHparams::Allow => {}
     }
     config_changes(&metadata.trainer_config, config).iter().for_each(|change| note(&change.to_string()));
-    let others = data_changes(resume, data.lengths(), data.keeps_order())
-        .into_iter()
-        .chain(seed_change(config, resume));
-    others.for_each(|change| warn(&change));
+    let sets = set_changes(&resume.state.validation_sets, &data.sets.items());
+    let others = data_changes(resume, data.lengths(), data.keeps_order()).into_iter().chain(sets);
+    others.chain(seed_change(config, resume)).for_each(|change| warn(&change));
     Ok(())
 }
 
@@ -141,6 +141,29 @@ fn data_changes(resume: &ResumePoint, now: DataLengths, keeps_order: bool) -> Ve
         ));
     }
     lines
+}
+
+/// What differs in the named validation sets.
+fn set_changes(then: &IndexMap<String, u64>, now: &IndexMap<String, u64>) -> Vec<String> {
+    let added = now.iter().filter(|(name, _)| !then.contains_key(*name));
+    let added = added
+        .map(|(name, _)| format!("the validation set {name} is new: the checkpoint has no metrics of it"));
+    let others = then.iter().filter_map(|(name, then)| match now.get(name) {
+        None => Some(format!(
+            "the checkpoint has the validation set {name}, and this run has not: later checkpoints are without its metrics"
+        )),
+        Some(now) if now != then => Some(format!(
+            "the validation set {name} has {now} items, had {then}: scores from before are of other data"
+        )),
+        Some(_) => None,
+    });
+    others.chain(added).collect()
+}
+
+/// The named validation sets of the checkpoint that this run does not have.
+pub(super) fn sets_gone(resume: &ResumePoint, data: &TrainingData) -> Vec<String> {
+    let now = data.sets.items();
+    resume.state.validation_sets.keys().filter(|name| !now.contains_key(*name)).cloned().collect()
 }
 
 /// What another seed means for the rest of the run.

@@ -32,6 +32,7 @@ use crate::state::position::burn_epoch;
 use crate::state::resume_point::ResumePoint;
 use crate::state::training_data::TrainingData;
 use crate::strategy::{Strategy, of_fast_dev_run};
+use crate::validation_sets::is_of_set;
 
 /// An open run, before it is prepared.
 pub(crate) struct RunSetup {
@@ -100,7 +101,7 @@ pub(crate) fn prepare<M: LearnerModel>(
     let writes = config.writes();
     config.checkpoint_saving &= writes;
     check_gradients(learner)?;
-    let metrics = RunMetrics::default();
+    let metrics = RunMetrics::with_sets(data.sets.clone());
     let mut metric_logger = RunMetricLogger::new(metrics.clone());
     if writes {
         metric_logger = metric_logger.with_files(run.layout.run_dir(), config.metric_files);
@@ -140,7 +141,8 @@ pub(crate) fn prepare<M: LearnerModel>(
     if writes {
         description.non_finite_at_start = non_finite_at_start(learner, resume.as_ref())?;
     }
-    let open_saver = saver_opener(&config, saver, &run, existing, description);
+    let gone = resume.as_ref().map_or_else(Vec::new, |resume| changed_settings::sets_gone(resume, &data));
+    let open_saver = saver_opener(&config, saver, &run, existing, description, gone);
     let saves = RunSaves::new(open_saver, &config, data.valid.size());
     let environment = config.checkpoint_saving.then_some(environment);
     let prepared = PreparedRun::new(config, metrics, resume, run, writes);
@@ -278,6 +280,7 @@ fn saver_opener(
     run: &OpenRun,
     existing: ExistingCheckpoints,
     description: RunDescription,
+    sets_gone: Vec<String>,
 ) -> OpenSaver {
     let (config, layout) = (config.clone(), run.layout.clone());
     let settings = SaverSettings { when_busy: config.when_busy, max_waiting: config.max_waiting_saves };
@@ -286,7 +289,9 @@ fn saver_opener(
         if config.metric_files {
             check_file_names(&table.burns_names(), layout.run_dir())?;
         }
-        for name in table.drop_unregistered() {
+        let dropped = table.drop_unregistered().into_iter();
+        // Of a validation set that is gone, all were said with one line.
+        for name in dropped.filter(|name| !sets_gone.iter().any(|set| is_of_set(name, set))) {
             warn(&format!(
                 "the checkpoint has a value of {name}, which is not registered now: later checkpoints do not have it"
             ));

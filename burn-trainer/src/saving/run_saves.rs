@@ -13,7 +13,7 @@ use super::saver::Saver;
 use crate::config::{FailedSaves, TrainerConfig};
 use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
-use crate::metrics::SharedMetrics;
+use crate::metrics::{MetricsOf, SharedMetrics};
 use crate::process::signals::SignalDeadline;
 
 /// Makes the [`OpenedSaver`] once the metrics' names are known.
@@ -66,19 +66,20 @@ impl RunSaves {
         let OpenedSaver { saver, needed_metrics } = open_saver(metrics)?;
         (self.unchecked_metrics, self.needed_metrics) = (needed_metrics.clone(), needed_metrics);
         if let Some(reason) = self.valid_size.and_then(LoaderSize::without_batches) {
-            self.check_validated(&reason)?;
+            let table = metrics.lock();
+            self.check_validated(|name| table.is_of(name, MetricsOf::Set(None)), &reason)?;
         }
         self.saver = Some(saver);
         Ok(())
     }
 
-    /// Checks that no strategy needs the validation, which has given no batch for this reason.
+    /// Checks that no strategy needs one of the metrics of a validation that has given no batch, for this reason.
     ///
     /// # Errors
     ///
     /// [`Error::NoBatch`] when one does.
-    pub(crate) fn check_validated(&self, reason: &str) -> Result<()> {
-        match self.needed_metrics.iter().find(|name| name.starts_with("val_")) {
+    pub(crate) fn check_validated(&self, is_meant: impl Fn(&str) -> bool, reason: &str) -> Result<()> {
+        match self.needed_metrics.iter().find(|name| is_meant(name)) {
             Some(name) => {
                 let reason = format!("{reason}. A strategy ranks or names checkpoints by {name}");
                 Err(Error::no_batch("validation", reason))
@@ -116,19 +117,23 @@ impl RunSaves {
         self.saver.as_mut().map(Saver::take_events).unwrap_or_default()
     }
 
-    /// Whether a strategy needs a metric of the split (`val_`; empty for all) that was not checked yet.
-    pub(crate) fn needs_metric_of(&self, split: &str) -> bool {
-        self.unchecked_metrics.iter().any(|name| name.starts_with(split))
+    /// Whether a strategy needs one of these metrics, which was not checked yet.
+    pub(crate) fn needs_metric(&self, is_meant: impl Fn(&str) -> bool) -> bool {
+        self.unchecked_metrics.iter().any(|name| is_meant(name))
     }
 
-    /// Checks that the split has logged the metrics that strategies rank or name checkpoints by. A strategy would otherwise
+    /// Checks that those of these metrics are logged which strategies rank or name checkpoints by. A strategy would otherwise
     /// never save, or rank by a value of before a resume, and nobody would notice.
     ///
     /// # Errors
     ///
     /// [`Error::MetricNotLogged`] for the first one that is missing.
-    pub(crate) fn check_logged(&self, split: &str, logged: &IndexSet<String>) -> Result<()> {
-        let mut names = self.unchecked_metrics.iter().filter(|name| name.starts_with(split));
+    pub(crate) fn check_logged(
+        &self,
+        is_meant: impl Fn(&str) -> bool,
+        logged: &IndexSet<String>,
+    ) -> Result<()> {
+        let mut names = self.unchecked_metrics.iter().filter(|name| is_meant(name));
         match names.find(|name| !logged.contains(*name)) {
             Some(name) => {
                 let logged = logged.iter().cloned().collect();
@@ -138,9 +143,9 @@ impl RunSaves {
         }
     }
 
-    /// The metrics of the split are logged, and need not be checked again.
-    pub(crate) fn forget_metrics_of(&mut self, split: &str) {
-        self.unchecked_metrics.retain(|name| !name.starts_with(split));
+    /// These metrics are logged, and need not be checked again.
+    pub(crate) fn forget_metrics(&mut self, is_meant: impl Fn(&str) -> bool) {
+        self.unchecked_metrics.retain(|name| !is_meant(name));
     }
 
     /// Waits for what is being written, with a limit if one is given. Returns what became of the saves, and the leading

@@ -36,6 +36,9 @@ pub(crate) struct TrainerState {
     /// The items of the epoch in progress, and those of a validation. Not in checkpoints of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) data: Option<DataLengths>,
+    /// The items of each named validation set.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub(crate) validation_sets: IndexMap<String, u64>,
     /// How this start of the run ended, in the state that is saved because it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<String>,
@@ -94,6 +97,7 @@ impl TrainerState {
             learning_rate_scale: 1.0,
             batches_per_step: None,
             data: None,
+            validation_sets: IndexMap::new(),
             ended: None,
             speed: None,
             metrics_log: None,

@@ -6,14 +6,18 @@ use std::sync::Arc;
 use burn::data::dataloader::DataLoader;
 
 use super::position::DataLengths;
-use crate::dataloader::{EpochTracker, EpochTrackingLoader, LoaderSize};
+use crate::dataloader::{EpochTracker, EpochTrackingLoader, LoaderSize, NamedLoader, check_names};
+use crate::error::Result;
 use crate::process::console::warn;
+use crate::validation_sets::ValidationSets;
 
 /// What a run trains on and validates with.
 #[derive(Clone, Default)]
 pub(crate) struct TrainingData {
     pub(crate) train: SplitData,
     pub(crate) valid: SplitData,
+    /// The names of the other validation sets.
+    pub(crate) sets: ValidationSets,
 }
 
 impl TrainingData {
@@ -27,13 +31,31 @@ impl TrainingData {
         self.train.size().is_some()
     }
 
+    /// Checks and notes the names of the validation sets beside the main one. With `warns`, it warns as
+    /// [`warn_of_small_data`](Self::warn_of_small_data) does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`](crate::Error::Config) for a name that cannot be used, or is there twice.
+    pub(crate) fn define_sets<I>(&self, named: &[NamedLoader<I>], warns: bool) -> Result<()> {
+        self.sets.define(check_names(named)?);
+        for set in named.iter().filter(|_| warns) {
+            warn_of_small_batch(&format!("validation ({})", set.name), set.size);
+        }
+        Ok(())
+    }
+
     /// Warns of a batch that is larger than all data of its split.
     pub(crate) fn warn_of_small_data(&self) {
         for (name, split) in [("training", &self.train), ("validation", &self.valid)] {
-            if let Some(warning) = split.size().and_then(LoaderSize::single_small_batch) {
-                warn(&format!("the {name} data {warning}"));
-            }
+            warn_of_small_batch(name, split.size());
         }
+    }
+}
+
+fn warn_of_small_batch(name: &str, size: Option<LoaderSize>) {
+    if let Some(warning) = size.and_then(LoaderSize::single_small_batch) {
+        warn(&format!("the {name} data {warning}"));
     }
 }
 

@@ -157,6 +157,7 @@ impl<M: LearnerModel> LoopFromOutside<M> {
             ended: event.ended(),
             speed: self.speed.totals(),
             metrics_log: self.metrics.log.mark_at(position.in_log()),
+            validation_sets: self.metrics.sets.items(),
             ..TrainerState::new(position, self.seed, self.clock.seconds(), values.clone())
         };
         saver.submit_within(limit, &requested, &state, |weights_only| {

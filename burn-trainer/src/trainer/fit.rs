@@ -57,10 +57,12 @@ impl<M: LearnerModel> Trainer<M> {
         fast_dev_run::end(temporary, writes, self.fit_run(training, learner))
     }
 
-    fn fit_run(self, training: SupervisedTraining<M>, learner: Learner<M>) -> Result<FitResult<M>> {
+    fn fit_run(mut self, training: SupervisedTraining<M>, learner: Learner<M>) -> Result<FitResult<M>> {
         let devices = self.devices.of_run(&learner.model())?;
         self.check_start(&learner)?;
-        let rules = LoopRules::of(&self.setup.config, &self.setup.data)?;
+        let RunSetup { config, data, .. } = &self.setup;
+        data.define_sets(&self.validation_sets, config.writes())?;
+        let rules = LoopRules::of(config, data, &mut self.validation_sets)?;
         self.stop.attach(training.interrupter());
         let guard = self.device_loss_guard(&devices)?;
         self.fit_guarded(training, learner, &devices, rules, &guard).map_err(|error| guard.with_cause(error))
@@ -74,7 +76,7 @@ impl<M: LearnerModel> Trainer<M> {
         rules: LoopRules,
         guard: &DeviceLossGuard,
     ) -> Result<FitResult<M>> {
-        let Self { setup, mut callbacks, stop, speed, .. } = self;
+        let Self { setup, validation_sets, mut callbacks, stop, speed, .. } = self;
         if let Some(settings) = setup.config.early_stopping.clone() {
             // After those of the program, which may log its metric.
             callbacks.add(Box::new(EarlyStoppingCallback::new(settings)));
@@ -91,6 +93,7 @@ impl<M: LearnerModel> Trainer<M> {
         let devices = TrainingDevices::new(devices, self.devices.optim, recompute);
         let plan = FitPlan {
             rules,
+            validation_sets,
             monitor: DeviceMonitor::new(&devices, guard.watch(), environment),
             devices,
             data,
@@ -148,6 +151,10 @@ impl<M: LearnerModel> Trainer<M> {
         if !self.callbacks.is_empty() {
             let reason = "fit_with trains with another loop than the trainer's, which calls no callbacks: use Trainer::fit";
             return Err(Error::config("Trainer::callback", reason));
+        }
+        if !self.validation_sets.is_empty() {
+            let reason = "fit_with validates as its loop does, on the data of Trainer::training alone: use Trainer::fit";
+            return Err(Error::config("Trainer::validation_set", reason));
         }
         if !self.devices.named.is_empty() {
             let reason = "fit_with trains where its strategy says; leave Trainer::devices out";

@@ -15,8 +15,11 @@ use super::parts::loop_rules::LoopRules;
 use super::parts::multi_device::{StepGradients, TrainingDevices};
 use super::parts::run_limits::BatchLimits;
 use super::parts::seeding::{SeededPart, seed_device};
+use super::validation_data::ValidationData;
 use crate::callbacks::scalars::LoggedSplit;
+use crate::dataloader::NamedLoader;
 use crate::error::{Error, Result};
+use crate::metrics::MetricsOf;
 use crate::state::event::TrainingEvent;
 use crate::state::position::{Position, burn_epoch};
 use crate::state::speed_meter::SplitPlan;
@@ -24,9 +27,7 @@ use crate::state::speed_meter::SplitPlan;
 /// The data and the devices of a run.
 pub(super) struct RunData<'a, M: LearnerModel> {
     pub(super) train: EpochData<<M as TrainStep>::Input>,
-    pub(super) valid: EpochData<<M as InferenceStep>::Input>,
-    /// The first batches of the validation data, to be tried before the first step.
-    pub(super) trial: Option<EpochData<<M as InferenceStep>::Input>>,
+    pub(super) valid: ValidationData<<M as InferenceStep>::Input>,
     pub(super) devices: &'a TrainingDevices,
 }
 
@@ -35,14 +36,12 @@ impl<'a, M: LearnerModel> RunData<'a, M> {
         devices: &'a TrainingDevices,
         train: &TrainLoader<M>,
         valid: &ValidLoader<M>,
+        named: &[NamedLoader<<M as InferenceStep>::Input>],
         limits: BatchLimits,
     ) -> Self {
-        let on_main = [devices.main().clone().inner()];
         let train = EpochData::new(train, devices.all(), limits.train).repeating(limits.repeats);
-        let valid_data = EpochData::new(valid, &on_main, limits.valid).repeating(limits.repeats);
-        // A loader that shuffles by itself gives each copy an order of its own: this one takes nothing from the other's.
-        let trial = limits.trial.map(|batches| EpochData::new(valid, &on_main, Some(batches)));
-        Self { train, valid: valid_data, trial, devices }
+        let valid = ValidationData::new(valid, named, &devices.main().clone().inner(), limits);
+        Self { train, valid, devices }
     }
 }
 
@@ -91,8 +90,10 @@ impl<M: LearnerModel> LoopState<'_, M> {
             return Ok(());
         }
         self.warn_of_another_rate();
-        if let Some(reason) = data.valid.without_batches() {
-            self.saves.lock().check_validated(&reason)?;
+        for set in data.valid.sets() {
+            if let Some(reason) = set.data.without_batches() {
+                self.check_validated(set.metrics(), &reason)?;
+            }
         }
         if !is_within && self.validate_at_start(data, is_resumed)? {
             return Ok(());
@@ -135,15 +136,15 @@ impl<M: LearnerModel> LoopState<'_, M> {
         if self.progress.position.validation_due {
             self.validate(data)?;
             // A validation without a batch has logged nothing.
-            return if self.burn.should_stop() { Ok(()) } else { self.check_logged("") };
+            return if self.burn.should_stop() { Ok(()) } else { self.check_logged(MetricsOf::All) };
         }
         data.devices.gather(self.learner.get_mut());
         self.burn.train(LearnerEvent::EndEpoch(burn_epoch(self.progress.position.epoch)));
         self.burn.flush();
         if data.valid.is_left_out() {
-            self.saves.lock().check_validated("limit_valid_batches leaves it out")?;
+            self.check_validated(MetricsOf::Validation, "limit_valid_batches leaves it out")?;
         }
-        self.check_logged("train_")
+        self.check_logged(MetricsOf::Training)
     }
 
     /// Shows early stopping an epoch that is done. Returns whether it ends the run.
@@ -226,7 +227,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
                 // Also after a failure: the state that is saved then can have these batches.
                 self.report(&mut computed);
                 is_step = stepped?;
-                self.check_logged("train_")?;
+                self.check_logged(MetricsOf::Training)?;
             }
             if self.burn.should_stop() {
                 self.report(&mut computed);
@@ -241,7 +242,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
                 let stepped = if ended { self.step(devices, training, computed.items) } else { Ok(true) };
                 self.report(&mut computed);
                 stepped?;
-                self.check_logged("train_")?;
+                self.check_logged(MetricsOf::Training)?;
             }
             // The end of an epoch is saved after validation, with its metrics.
             // Where the loader fails, nobody knows whether the epoch has ended: its validation waits for the next start.

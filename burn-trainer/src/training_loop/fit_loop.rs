@@ -7,8 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use burn::train::{
-    Learner, LearnerModel, SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader,
-    TrainingComponents, ValidLoader,
+    InferenceStep, Learner, LearnerModel, SupervisedLearningStrategy, SupervisedTrainingEventProcessor,
+    TrainLoader, TrainingComponents, ValidLoader,
 };
 use parking_lot::Mutex;
 
@@ -24,6 +24,7 @@ use super::parts::loop_rules::LoopRules;
 use super::parts::multi_device::TrainingDevices;
 use super::parts::trained_learner::TrainedLearner;
 use crate::callbacks::registered::Callbacks;
+use crate::dataloader::NamedLoader;
 use crate::error::{Error, Result};
 use crate::learner_state::restore::restore_scheduler;
 use crate::learner_state::snapshot::{ReadTiming, optimizer_and_scheduler};
@@ -41,6 +42,8 @@ use crate::stopping::stop_control::LoopStop;
 /// What the loop needs besides what burn gives it.
 pub(crate) struct FitPlan<M: LearnerModel> {
     pub(crate) rules: LoopRules,
+    /// The validation sets beside that of burn's training.
+    pub(crate) validation_sets: Vec<NamedLoader<<M as InferenceStep>::Input>>,
     pub(crate) devices: TrainingDevices,
     pub(crate) monitor: DeviceMonitor,
     /// What the loaders have.
@@ -86,7 +89,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop<M> {
     ) -> (M, SupervisedTrainingEventProcessor<M>) {
         let mut processor = components.event_processor;
         let Some(plan) = self.plan.lock().take() else { return (learner.model(), processor) };
-        let FitPlan { rules, devices, mut resume, speed, .. } = plan;
+        let FitPlan { rules, validation_sets, devices, mut resume, speed, .. } = plan;
         learner.fork(devices.main());
         let reading = plan.monitor.read_timing();
         let accumulation = components.grad_accumulation.unwrap_or(1);
@@ -115,7 +118,8 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop<M> {
                 state.stop.set_training(state.seen_from_outside(slot, reading));
             }
             devices.settle();
-            let data = data.insert(RunData::<M>::new(&devices, &train, &valid, rules.batches));
+            let data =
+                data.insert(RunData::<M>::new(&devices, &train, &valid, &validation_sets, rules.batches));
             state.train(data, resume.is_some())
         }));
         let outcome = state.end(ended);

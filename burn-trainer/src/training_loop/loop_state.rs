@@ -20,7 +20,7 @@ use crate::callbacks::built_in::early_stopping::EARLY_STOPPING;
 use crate::callbacks::requests::StopRequest;
 use crate::error::Result;
 use crate::learner_state::learning_rates::LearningRates;
-use crate::metrics::{HistoryAt, RunMetrics};
+use crate::metrics::{HistoryAt, MetricsOf, RunMetrics};
 use crate::process::console::warn;
 use crate::saving::requested_save::RequestedSave;
 use crate::saving::run_saves::RunSaves;
@@ -106,6 +106,7 @@ impl LoopProgress {
             ended,
             speed: self.speed.totals(),
             metrics_log: metrics.log.mark_at(self.position.in_log()),
+            validation_sets: metrics.sets.items(),
             ..TrainerState::new(self.position, seed, self.clock.seconds(), metrics.whole_values())
         }
     }
@@ -143,6 +144,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
     /// Waits for the metrics' names, and starts saving.
     pub(super) fn open_saver(&mut self) -> Result<()> {
         self.burn.flush();
+        self.metrics.table.lock().check_set_names()?;
         self.saves.lock().open(&self.metrics.table)
     }
 
@@ -254,19 +256,36 @@ impl<M: LearnerModel> LoopState<'_, M> {
         })
     }
 
-    /// Checks that a split (`train_`, `val_`; empty for both) has logged the metrics that strategies need.
-    pub(super) fn check_logged(&mut self, split: &str) -> Result<()> {
-        if !self.saves.lock().needs_metric_of(split) {
+    /// Checks that those of the metrics are logged which strategies need.
+    pub(super) fn check_logged(&mut self, of: MetricsOf<'_>) -> Result<()> {
+        if !self.needs_metric(of) {
             return Ok(());
         }
         self.burn.flush();
-        let checked = self.saves.lock().check_logged(split, self.metrics.table.lock().logged());
+        let mut saves = self.saves.lock();
+        let table = self.metrics.table.lock();
+        let is_meant = |name: &str| table.is_of(name, of);
+        let checked = saves.check_logged(is_meant, table.logged());
         // A split that was stopped may not have logged them yet.
         if !self.burn.should_stop() {
             checked?;
         }
-        self.saves.lock().forget_metrics_of(split);
+        saves.forget_metrics(is_meant);
         Ok(())
+    }
+
+    /// Whether a strategy needs one of the metrics, which was not logged yet.
+    pub(super) fn needs_metric(&self, of: MetricsOf<'_>) -> bool {
+        let saves = self.saves.lock();
+        let table = self.metrics.table.lock();
+        saves.needs_metric(|name| table.is_of(name, of))
+    }
+
+    /// Checks that no strategy needs one of the metrics, of a validation that has given no batch for this reason.
+    pub(super) fn check_validated(&self, of: MetricsOf<'_>, reason: &str) -> Result<()> {
+        let saves = self.saves.lock();
+        let table = self.metrics.table.lock();
+        saves.check_validated(|name| table.is_of(name, of), reason)
     }
 
     /// Ends the epoch: it is trained, validated if that is due, and its metrics, which were waited for, are final.

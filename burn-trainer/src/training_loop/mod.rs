@@ -13,3 +13,4 @@ mod loop_state;
 pub(crate) mod parts;
 pub(crate) mod trial;
 mod validation;
+mod validation_data;

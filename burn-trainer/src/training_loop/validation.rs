@@ -6,8 +6,11 @@ use super::epochs::RunData;
 use super::loop_state::LoopState;
 use super::parts::epoch_batches::{EpochBatches, EpochData};
 use super::parts::seeding::{SeededPart, seed_device};
+use super::validation_data::ValidationSet;
 use crate::callbacks::scalars::LoggedSplit;
+use crate::dataloader::without_batch;
 use crate::error::Result;
+use crate::metrics::MetricsOf;
 use crate::process::console::{note, warn};
 use crate::state::event::TrainingEvent;
 use crate::state::position::{Position, burn_epoch};
@@ -29,8 +32,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         if !self.rules.validates() {
             return Ok(false);
         }
-        if let Some(trial) = data.trial.as_ref().filter(|_| !is_resumed) {
-            self.try_validation(data, trial)?;
+        if data.valid.is_tried() && !is_resumed {
+            self.try_validation(data)?;
             return Ok(self.burn.should_stop());
         }
         self.progress.position.validation_due |= !is_resumed && self.rules.validates_at_start;
@@ -49,32 +52,22 @@ impl<M: LearnerModel> LoopState<'_, M> {
         Ok(is_end)
     }
 
-    /// Validates on a few batches, with all metrics, and keeps nothing of it.
-    fn try_validation(
-        &mut self,
-        data: &RunData<'_, M>,
-        trial: &EpochData<<M as InferenceStep>::Input>,
-    ) -> Result<()> {
-        let Some(mut passing) = self.burn.loaded(trial.begin(Position::default(), None)) else {
-            return Ok(());
-        };
+    /// Validates on a few batches of each set, with all metrics, and keeps nothing of it.
+    fn try_validation(&mut self, data: &RunData<'_, M>) -> Result<()> {
         note("the validation is tried before the training: its numbers are not kept");
         self.metrics.history.set_trial(true);
-        let total_items = passing.total_items();
-        self.burn.valid(LearnerEvent::StartSplit { epoch_number: burn_epoch(0), total_items });
-        seed_device(data.devices.main(), self.rules.seed, SeededPart::ValidationWithin { step: 0 });
         let model = self.learner.get().model().valid();
-        let mut iteration = 0;
-        while self.validate_next(&model, &mut passing, &mut iteration) {
+        for set in data.valid.sets() {
+            let Some(trial) = &set.trial else { continue };
+            if !self.validate_batches(data, set, trial, &model)? {
+                break;
+            }
+            self.end_split();
             if self.burn.should_stop() {
                 break;
             }
         }
-        if iteration == 0 && !self.burn.should_stop() {
-            self.saves.lock().check_validated(&trial.ended_at_once(0))?;
-        }
-        self.burn.valid(LearnerEvent::EndSplit(burn_epoch(0)));
-        self.burn.flush();
+        self.metrics.sets.enter(None);
         self.metrics.history.set_trial(false);
         Ok(())
     }
@@ -94,7 +87,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
     /// The state has had its validation, and the states of the callbacks are those after it.
     fn settle_validation(&mut self) -> Result<()> {
-        self.check_logged("val_")?;
+        self.check_logged(MetricsOf::Validation)?;
         let callbacks = self.callbacks.settle()?;
         self.end_validation();
         self.learner.move_to(self.progress.position, callbacks);
@@ -119,65 +112,104 @@ impl<M: LearnerModel> LoopState<'_, M> {
         true
     }
 
-    /// Validates the present state.
+    /// Validates the present state, on one set after the other.
     pub(super) fn validate(&mut self, data: &RunData<'_, M>) -> Result<()> {
-        let position = self.progress.position;
-        let Position { epoch, global_step, trained, .. } = position;
+        let is_within = !self.progress.position.trained;
         data.devices.gather(self.learner.get_mut());
-        let start = Position::at_start(position.next_validation(), global_step);
-        let Some(mut passing) = self.burn.loaded(data.valid.begin(start, None)) else { return Ok(()) };
         let _validating = self.progress.speed.measure(Activity::Validating);
-        self.metrics.begin_validation(!trained);
-        self.burn.valid(LearnerEvent::StartSplit {
-            epoch_number: burn_epoch(epoch),
-            total_items: passing.total_items(),
-        });
+        self.metrics.begin_validation(is_within);
         self.call_between("on_validation_start", |callback, context| callback.on_validation_start(context))?;
-        let part = match trained {
-            true => SeededPart::Validation { epoch },
-            false => SeededPart::ValidationWithin { step: global_step },
-        };
-        seed_device(data.devices.main(), self.rules.seed, part);
         let device = data.devices.main().clone().inner();
         let own = self.callbacks.take_validated().map(|model| model.valid().to_device(&device));
         let model = own.unwrap_or_else(|| self.learner.get().model().valid());
-        let mut iteration = 0;
-        while self.validate_next(&model, &mut passing, &mut iteration) {
-            self.check_logged("val_")?;
+        for set in data.valid.sets() {
+            if !self.validate_batches(data, set, &set.data, &model)? {
+                break;
+            }
+            self.end_of_set()?;
             if self.burn.should_stop() {
                 break;
             }
         }
-        if iteration == 0 && !self.burn.should_stop() {
-            self.saves.lock().check_validated(&data.valid.ended_at_once(epoch))?;
-        }
-        self.end_of_validation(position)
+        self.metrics.sets.enter(None);
+        self.end_of_validation()
     }
 
-    /// Tells burn and the callbacks that the batches of a validation are computed, or that it was stopped.
-    fn end_of_validation(&mut self, position: Position) -> Result<()> {
-        let is_whole = !self.burn.should_stop();
-        if is_whole {
-            let split = Some(LoggedSplit::Validation);
-            self.call("on_validation_batches_end", split, position.batches, |callback, context| {
+    /// Computes the batches of a validation set, all or those that are tried. Returns whether it has begun: its loader can fail
+    /// before.
+    fn validate_batches(
+        &mut self,
+        data: &RunData<'_, M>,
+        set: &ValidationSet<<M as InferenceStep>::Input>,
+        batches: &EpochData<<M as InferenceStep>::Input>,
+        model: &M,
+    ) -> Result<bool> {
+        let position = self.progress.position;
+        let Position { epoch, global_step, trained, .. } = position;
+        let start = Position::at_start(position.next_validation(), global_step);
+        let Some(mut passing) = self.burn.loaded(batches.begin(start, None)) else { return Ok(false) };
+        self.metrics.sets.enter(set.name());
+        let (epoch_number, total_items) = (burn_epoch(epoch), passing.total_items());
+        self.burn.valid(LearnerEvent::StartSplit { epoch_number, total_items });
+        let part = match trained {
+            true => SeededPart::Validation { epoch },
+            false => SeededPart::ValidationWithin { step: global_step },
+        };
+        // For each set, so that what it draws does not depend on the sets before it.
+        seed_device(data.devices.main(), self.rules.seed, part);
+        let mut iteration = 0;
+        while self.validate_next(model, &mut passing, &mut iteration) {
+            if !self.metrics.history.is_trial() {
+                self.check_logged(set.metrics())?;
+            }
+            if self.burn.should_stop() {
+                break;
+            }
+        }
+        match set.name() {
+            _ if iteration > 0 || self.burn.should_stop() => {}
+            None => self.check_validated(set.metrics(), &batches.ended_at_once(epoch))?,
+            // A set with a name is meant to be used.
+            Some(name) => return Err(without_batch(name, batches.ended_at_once(epoch))),
+        }
+        Ok(true)
+    }
+
+    /// Tells burn and the callbacks that the batches of a validation set are computed, or that it was stopped.
+    fn end_of_set(&mut self) -> Result<()> {
+        if !self.burn.should_stop() {
+            let (split, batches) = (Some(LoggedSplit::Validation), self.progress.position.batches);
+            self.call("on_validation_batches_end", split, batches, |callback, context| {
                 callback.on_validation_batches_end(context)
             })?;
         }
-        self.burn.valid(LearnerEvent::EndSplit(burn_epoch(position.epoch)));
+        self.end_split();
+        Ok(())
+    }
+
+    /// Has burn end the metrics of a validation set, and waits for them: the next ones are those of another set.
+    fn end_split(&mut self) {
+        self.burn.valid(LearnerEvent::EndSplit(burn_epoch(self.progress.position.epoch)));
+        self.burn.flush();
+    }
+
+    /// Tells burn and the callbacks that a validation is done, or that it was stopped.
+    fn end_of_validation(&mut self) -> Result<()> {
+        let position = self.progress.position;
         if position.trained {
             self.burn.train(LearnerEvent::EndEpoch(burn_epoch(position.epoch)));
         }
         self.burn.flush();
-        if is_whole {
-            self.call_between("on_validation_end", |callback, context| callback.on_validation_end(context))?;
+        if self.burn.should_stop() {
+            return Ok(());
         }
-        Ok(())
+        self.call_between("on_validation_end", |callback, context| callback.on_validation_end(context))
     }
 
     /// Says that a strategy has waited for a validation which was never due.
     pub(super) fn warn_if_never_validated(&self) {
         let is_done = !self.burn.should_stop() && self.progress.position.last_validation.is_none();
-        if is_done && self.progress.has_moved() && self.saves.lock().needs_metric_of("val_") {
+        if is_done && self.progress.has_moved() && self.needs_metric(MetricsOf::Validation) {
             warn(
                 "the run has ended before its first validation was due, so that nothing is ranked by its metrics: validate more \
                  often (validation)",

@@ -1,6 +1,6 @@
 //! Trains a small network whose steps depend on everything that a checkpoint has to carry: Adam's moments, a
 //! schedule that warms up and decays, dropout's random numbers, running statistics, accumulated gradients. With `everything` also
-//! averaged parameters, a guard that leaves steps out, a rate that falls on a plateau, and counts of a callback.
+//! averaged parameters, a guard that leaves steps out, a rate that falls on a plateau, counts of a callback, and a second validation set.
 //!
 //! The soak kills it. It is small, so that a run goes through many epochs, validations and saves in a second. Tests tell
 //! it to wait or to fail at one of its batches.
@@ -41,6 +41,8 @@ const WIDTH: usize = 8;
 const CLASSES: usize = 4;
 const TRAIN_ITEMS: usize = 480;
 const VALID_ITEMS: usize = 120;
+/// Items of the training that are a validation set as well.
+const TRAINED_ITEMS: usize = 40;
 /// How far the items of a class are spread around its centre.
 const SPREAD: f32 = 1.5;
 const DATA_SEED: u64 = 0;
@@ -92,7 +94,7 @@ struct WarmupConfig {
     /// Whether accuracy is a metric.
     #[config(default = true)]
     accuracy: bool,
-    /// Whether it has every callback that there is.
+    /// Whether it has every callback that there is, and a second validation set.
     #[config(default = false)]
     everything: bool,
 }
@@ -120,7 +122,8 @@ fn train(config: TrainerConfig, hparams: &WarmupConfig, device: &Device) -> Resu
         trainer = trainer.devices((0..hparams.devices).map(|_| device.clone()));
     }
     if hparams.everything {
-        trainer = with_everything(trainer);
+        let trained = loader(hparams, seed, data(TRAINED_ITEMS).0);
+        trainer = with_everything(trainer).validation_set("trained", trained);
     }
     if let Some(strategy) = orders::hanging_strategy() {
         trainer = trainer.strategy(strategy);

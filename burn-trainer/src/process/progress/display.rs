@@ -15,6 +15,7 @@ use burn::train::{Interrupter, LearnerSummary};
 use super::shown_speed::{DashboardSpeed, SpeedSource};
 use crate::process::console::{PlainRenderer, ResumedBatches, warn};
 use crate::process::dashboard::Dashboard;
+use crate::validation_sets::ValidationSets;
 
 /// The interrupter of the run, which is known when training starts.
 pub(crate) type RunInterrupter = Arc<OnceLock<Interrupter>>;
@@ -30,11 +31,17 @@ pub(crate) struct ProgressDisplay {
     definitions: Vec<MetricDefinition>,
     interrupter: RunInterrupter,
     speed: DashboardSpeed,
+    sets: ValidationSets,
 }
 
 impl ProgressDisplay {
     /// Shows nothing before training starts. `batches` is how many of the first epoch were trained before the resume.
-    pub(crate) fn new(batches: ResumedBatches, interrupter: RunInterrupter, speed: SpeedSource) -> Self {
+    pub(crate) fn new(
+        batches: ResumedBatches,
+        interrupter: RunInterrupter,
+        speed: SpeedSource,
+        sets: ValidationSets,
+    ) -> Self {
         Self {
             lines: PlainRenderer::resumed(batches).with_speed(speed),
             dashboard: None,
@@ -42,6 +49,7 @@ impl ProgressDisplay {
             definitions: Vec::new(),
             interrupter,
             speed: DashboardSpeed::new(),
+            sets,
         }
     }
 
@@ -59,6 +67,15 @@ impl ProgressDisplay {
                 self.dashboard = Some(dashboard);
             }
             Err(reason) => warn(&format!("no dashboard, progress is shown as lines: {reason}")),
+        }
+    }
+
+    /// Begins to show a metric.
+    fn show_metric(&mut self, definition: MetricDefinition) {
+        self.lines.register_metric(definition.clone());
+        match &self.dashboard {
+            Some(_) => self.draw(|burns| burns.register_metric(definition)),
+            None => self.definitions.push(definition),
         }
     }
 
@@ -97,6 +114,7 @@ impl MetricsRendererTraining for ProgressDisplay {
     }
 
     fn update_valid(&mut self, state: MetricState) {
+        let Some(state) = self.sets.rename_state(state) else { return };
         self.lines.update(&state);
         self.draw(|burns| burns.update_valid(state));
     }
@@ -201,10 +219,8 @@ impl MetricsRenderer for ProgressDisplay {
     }
 
     fn register_metric(&mut self, definition: MetricDefinition) {
-        self.lines.register_metric(definition.clone());
-        match &self.dashboard {
-            Some(_) => self.draw(|burns| burns.register_metric(definition)),
-            None => self.definitions.push(definition),
-        }
+        let on_sets = self.sets.register(&definition);
+        self.show_metric(definition);
+        on_sets.into_iter().for_each(|on_set| self.show_metric(on_set.definition));
     }
 }

@@ -3,7 +3,7 @@
 use super::run_limits::{BatchLimits, RunLimits};
 use super::validation_schedule::ValidationSchedule;
 use crate::config::{BatchLimit, TrainerConfig, ValidateAtStart};
-use crate::dataloader::LoaderSize;
+use crate::dataloader::{LoaderSize, NamedLoader};
 use crate::error::Result;
 use crate::state::training_data::TrainingData;
 
@@ -24,11 +24,18 @@ pub(crate) struct LoopRules {
 }
 
 impl LoopRules {
+    /// Each of the `named` validation sets gets its own limit.
+    ///
     /// # Errors
     ///
-    /// [`Error::Config`](crate::Error::Config) for a part of data whose size is not known.
-    pub(crate) fn of(config: &TrainerConfig, data: &TrainingData) -> Result<Self> {
-        let batches = batch_limits(config, data)?;
+    /// [`Error::Config`](crate::Error::Config) for a part of data whose size is not known, and
+    /// [`Error::NoBatch`](crate::Error::NoBatch) for a named set without a batch.
+    pub(crate) fn of<I>(
+        config: &TrainerConfig,
+        data: &TrainingData,
+        named: &mut [NamedLoader<I>],
+    ) -> Result<Self> {
+        let batches = batch_limits(config, data, named)?;
         let schedule = ValidationSchedule::of(config, data.train.size(), (batches.train, batches.valid))?;
         Ok(Self {
             max_epochs: config.max_epochs as u64,
@@ -49,13 +56,22 @@ impl LoopRules {
 }
 
 /// How many batches of each epoch are used.
-fn batch_limits(config: &TrainerConfig, data: &TrainingData) -> Result<BatchLimits> {
+fn batch_limits<I>(
+    config: &TrainerConfig,
+    data: &TrainingData,
+    named: &mut [NamedLoader<I>],
+) -> Result<BatchLimits> {
     let TrainerConfig { limit_train_batches, limit_valid_batches, overfit_batches, .. } = config;
     let of = |setting: &str, limit: Option<BatchLimit>, size: Option<LoaderSize>| {
         limit.map(|limit| limit.of_loader(setting, size.map(LoaderSize::batches))).transpose()
     };
     let (train, valid) = (data.train.size(), data.valid.size());
     let overfit = of("overfit_batches", *overfit_batches, train)?;
+    for set in named {
+        let setting = format!("limit_valid_batches (of the validation set {})", set.name);
+        set.limit = of(&setting, *limit_valid_batches, set.size)?.or(overfit);
+        set.check_batches()?;
+    }
     Ok(BatchLimits {
         train: of("limit_train_batches", *limit_train_batches, train)?.or(overfit),
         valid: of("limit_valid_batches", *limit_valid_batches, valid)?.or(overfit),

@@ -97,7 +97,8 @@ impl<M: LearnerModel> Callback<M> for Counting {
     }
 
     fn on_validation_batches_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
-        self.validations += 1;
+        // Of each set, in a validation of several.
+        self.validations += u64::from(context.validation_set().is_none());
         context.log("Validations", self.validations as f64)
     }
 

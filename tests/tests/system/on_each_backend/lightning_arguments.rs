@@ -133,6 +133,9 @@ fn the_arguments_and_callbacks_of_lightning_have_counterparts_that_train() {
     // 48 rows are 12 batches, of which 6 are used; 2 batches make a step.
     let train = trainer.loader(RowBatcher).batch_size(4).num_workers(2).shuffled().build(rows(48));
     let valid = trainer.loader(RowBatcher).batch_size(4).build(rows(12));
+    let hard = trainer.loader(RowBatcher).batch_size(4).build(rows(20));
+    // val_dataloaders=[valid, hard]
+    let trainer = trainer.validation_set("hard", hard);
     let training = trainer
         .training(Arc::clone(&train), valid)
         .metrics((MeanLoss::new(),))
@@ -151,7 +154,7 @@ fn the_arguments_and_callbacks_of_lightning_have_counterparts_that_train() {
     assert_eq!((result.global_step, result.epochs), (18, 3), "max_steps, of 6 batches an epoch");
     let ended = result.ended_because.clone().unwrap();
     assert!(ended.starts_with("max_steps"), "{ended}");
-    for name in ["val_loss", "train_grad_norm", "train_learning_rate"] {
+    for name in ["val_loss", "val_hard_loss", "train_grad_norm", "train_learning_rate"] {
         assert!(result.metrics.contains_key(name), "{name}: {:?}", result.metrics);
     }
     let speed = result.speed.unwrap();

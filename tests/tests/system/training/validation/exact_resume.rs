@@ -16,7 +16,7 @@ use burn_trainer::config::Validation;
 use burn_trainer::lr_scheduler::scaled;
 use burn_trainer::optimizer::InitStreamed;
 use burn_trainer::strategy::{Last, StrategyConfig};
-use burn_trainer::{Trainer, TrainerConfig};
+use burn_trainer::{ResumableDataLoader, Trainer, TrainerConfig};
 use system_tests::backend;
 use system_tests::models::small::{
     BATCH, Batch, Counting, ItemBatcher, Model, Poison, Script, config, items, shuffling,
@@ -72,10 +72,17 @@ struct Run {
     devices: usize,
     train: Data,
     valid: Data,
+    /// Of a validation set `hard`, if there is one.
+    hard: Option<Data>,
 }
 
 fn resumable() -> Arc<dyn DataLoader<Batch>> {
     shuffling(BATCH)
+}
+
+/// The same items in another order.
+fn reshuffled() -> Arc<dyn DataLoader<Batch>> {
+    ResumableDataLoader::builder(ItemBatcher).batch_size(BATCH).shuffle(9).build(items())
 }
 
 /// burn's own, which draws a new order in each pass.
@@ -86,13 +93,17 @@ fn burns() -> Arc<dyn DataLoader<Batch>> {
 impl Run {
     /// On one device, with loaders that begin anywhere.
     fn with(validation: Validation) -> Self {
-        Self { validation, accumulation: 1, devices: 1, train: resumable, valid: resumable }
+        Self { validation, accumulation: 1, devices: 1, train: resumable, valid: resumable, hard: None }
+    }
+
+    fn watched(self) -> &'static str {
+        if self.hard.is_some() { "val_hard_loss" } else { "val_loss" }
     }
 
     fn fit(self, config: TrainerConfig, script: Script, failing: Failing) -> burn_trainer::Result<u64> {
         let config = config
             .with_validation(self.validation)
-            .with_early_stopping(EarlyStopping::new("val_loss").with_patience(50))
+            .with_early_stopping(EarlyStopping::new(self.watched()).with_patience(50))
             .with_strategies([
                 StrategyConfig::Best(Default::default()),
                 StrategyConfig::Last(Last::new().with_every_n_steps(4)),
@@ -112,7 +123,13 @@ impl Run {
                     .with_non_finite(NonFinite::Skip { most_in_a_row: 2 }),
             )
             .callback(Ema::new(0.9).with_start_step(2))
-            .callback(ReduceOnPlateau::new("val_loss").with_factor(0.5).with_patience(0).with_min_delta(1e9));
+            .callback(
+                ReduceOnPlateau::new(self.watched()).with_factor(0.5).with_patience(0).with_min_delta(1e9),
+            );
+        let trainer = match self.hard {
+            Some(hard) => trainer.validation_set("hard", hard()),
+            None => trainer,
+        };
         let training = trainer.training((self.train)(), (self.valid)()).metrics((LossMetric::new(),));
         let training = match self.accumulation {
             1 => training,
@@ -216,6 +233,25 @@ fn after_a_callback_has_failed_in_a_validation() {
     let failures = methods.into_iter().flat_map(|method| [1, 2, 5].map(|number| (method, number)));
     let failures = failures.map(|at| (Script::default(), Failing { at: Some(at), ..Failing::default() }));
     Run::with(Validation::every_n_steps(3)).is_exact(failures);
+}
+
+#[test]
+fn with_a_second_validation_set() {
+    // Each validation has 10 batches of the first set, and 10 of the second.
+    let hard = Run { hard: Some(reshuffled), ..Run::with(Validation::every_n_steps(3)) };
+    let in_validations = [5, 11, 15, 20, 31, 40].map(in_validation);
+    hard.is_exact([4, 12].map(in_step).into_iter().chain(in_validations));
+    let failures = [("on_validation_batches_end", 1), ("on_validation_end", 2)];
+    hard.is_exact(failures.map(|at| (Script::default(), Failing { at: Some(at), ..Failing::default() })));
+    // At the ends of epochs.
+    let seldom = Run { validation: Validation::default(), ..hard };
+    seldom.is_exact([in_step(15), in_validation(15), in_validation(40)]);
+}
+
+#[test]
+fn with_a_second_validation_set_on_two_devices() {
+    let two = Run { hard: Some(burns), devices: 2, ..Run::with(Validation::every_n_steps(2)) };
+    two.is_exact([in_step(13), in_validation(4), in_validation(14), in_validation(38)]);
 }
 
 #[test]

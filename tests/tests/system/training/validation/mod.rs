@@ -3,6 +3,8 @@
 mod at_start;
 mod exact_resume;
 mod metric_files;
+mod named_sets;
+mod names_of_sets;
 mod own_metrics;
 mod programs;
 mod schedules;

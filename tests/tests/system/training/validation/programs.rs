@@ -54,3 +54,24 @@ fn a_kill_in_a_validation_within_an_epoch_resumes_exactly_on_one_and_two_devices
         compare(&whole, &run_dir(&root)).unwrap_or_else(|reason| panic!("{name}: {reason}"));
     }
 }
+
+#[test]
+fn a_kill_in_the_second_validation_set_resumes_exactly_with_all_callbacks() {
+    let directory = tempfile::tempdir().unwrap();
+    let flags = format!("{FLAGS} --set everything=true");
+    let whole = undisturbed(&directory.path().join("whole"), &flags);
+    let root = directory.path().join("killed");
+    let auto = format!("{flags} --ckpt-path auto");
+    // A validation has 8 batches of the main set, and 3 of the second one.
+    for batch in [9, 10, 21] {
+        let gate = Gate::closed();
+        let command = Orders::wait(Split::Valid, batch, &gate).given_to(warmup(&root, &auto));
+        let mut running = Running::start(command);
+        running.wait_for("the batch", |_| gate.is_reached());
+        running.send("KILL");
+        assert_eq!(running.end().signal(), Some(9));
+    }
+    Running::start(warmup(&root, &auto)).end_well();
+    assert!(run_dir(&root).join("valid/epoch-2/trained_Loss.log").exists());
+    compare(&whole, &run_dir(&root)).unwrap_or_else(|reason| panic!("{reason}"));
+}
