@@ -29,6 +29,7 @@ use crate::learner_state::restore::LearnerRecords;
 use crate::metrics::{RunMetrics, StepOfBatch, is_of_validation};
 use crate::optimizer::state_names;
 use crate::process::console::warn;
+use crate::process::progress::figures::exact_time;
 use crate::process::signals::StopSignal;
 use crate::run::launch::PreparedRun;
 use crate::saving::run_saves::RunSaves;
@@ -214,7 +215,7 @@ impl EpochEndSaves {
             ..Outcome::default()
         };
         let Some(mut state) = self.lock_until(deadline.filter(|_| is_limited)) else {
-            log::error!("a save did not end in {limit:?}");
+            log::error!("a save did not end in {}", exact_time(limit));
             outcome.saves.unfinished = true;
             return outcome;
         };
@@ -261,7 +262,7 @@ impl SaveFromOutside for EpochEndSaves {
     fn save(&self, _reason: &str, limit: Duration) -> SavedFromOutside {
         let saves = self.end_within(true, limit).saves;
         match saves.unfinished {
-            true => SavedFromOutside::Failed(format!("not within {limit:?}")),
+            true => SavedFromOutside::not_within(limit),
             false => SavedFromOutside::LastEpoch,
         }
     }

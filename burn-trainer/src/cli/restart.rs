@@ -13,6 +13,7 @@ use super::arguments;
 use crate::config::TrainerConfig;
 use crate::error::Error;
 use crate::process::console::say;
+use crate::process::progress::figures::exact_time;
 
 /// Tells the restarted program how often it was restarted.
 const VARIABLE: &str = "BURN_TRAINER_RESTARTED";
@@ -65,7 +66,7 @@ pub(super) fn after(error: Error, config: &TrainerConfig) -> Error {
         }
     };
     say(&format!("error: {}", chain(&error)));
-    let after = if wait.is_zero() { String::new() } else { format!(" after {wait:?}") };
+    let after = if wait.is_zero() { String::new() } else { format!(" after {}", exact_time(wait)) };
     say(&format!("restarting{after}: restart {} of {restarts}", restarted + 1));
     std::thread::sleep(wait);
     let problem =

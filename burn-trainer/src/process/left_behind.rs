@@ -7,6 +7,7 @@ use std::thread::{Builder, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use super::console::warn;
+use super::progress::figures::exact_time;
 
 /// How long a thread may take to end.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -67,5 +68,6 @@ impl<T: ?Sized + Send + Sync> Drop for DroppedInTime<T> {
 }
 
 fn warn_of(subject: &str) {
-    warn(&format!("{subject} not end in {LIMIT:?}, with a batch in the making: left behind"));
+    let limit = exact_time(LIMIT);
+    warn(&format!("{subject} not end in {limit}, with a batch in the making: left behind"));
 }

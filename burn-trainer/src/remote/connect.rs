@@ -10,6 +10,7 @@ use super::address::RemoteAddress;
 use super::token::Token;
 use crate::error::{Error, Result};
 use crate::process::console::warn;
+use crate::process::progress::figures::exact_time;
 
 /// The limit for connecting all devices: longer than burn's own limits. burn has none for a host that does not exist, where the
 /// operating system decides, nor for a program that accepts the connection and sends nothing. A stopped process is such a
@@ -72,7 +73,7 @@ fn connect_within(
             Ok(connected) => connected,
             Err(RecvTimeoutError::Timeout) => {
                 let advice = "see that it is a server of burn's there";
-                Err(failed(format!("it has not answered for {limit:?}; {advice}"), false))
+                Err(failed(format!("it has not answered for {}; {advice}", exact_time(limit)), false))
             }
             Err(RecvTimeoutError::Disconnected) => Err(failed("burn has panicked".to_owned(), true)),
         }
@@ -102,7 +103,7 @@ mod tests {
         let address = RemoteAddress::websocket(silent.local_addr().unwrap().to_string());
         let limit = Duration::from_millis(100);
         let error = connect_within(limit, std::slice::from_ref(&address), None, false).unwrap_err();
-        assert!(error.to_string().contains("has not answered for 100ms"), "{error}");
+        assert!(error.to_string().contains("has not answered for 0.1 s"), "{error}");
         let left_out = connect_within(limit, &[address], None, true).unwrap();
         assert_eq!(left_out, [None]);
     }

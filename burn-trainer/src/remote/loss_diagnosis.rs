@@ -15,6 +15,7 @@ use super::device_names::IROH;
 #[cfg(feature = "remote")]
 use super::{iroh_endpoint, registry};
 use crate::error::Error;
+use crate::process::progress::figures::exact_time;
 
 /// Devices that are lost, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +40,9 @@ impl LostDevices {
     /// Devices that have not answered for `since`. `None` when the list is empty.
     pub(super) fn silent(devices: Vec<String>, since: Duration) -> Option<Self> {
         let reason = format!(
-            "no answer for {since:?}; see that the machine and the network are up, or allow more with \
-             device_timeout_seconds where a step takes that long"
+            "no answer for {}; see that the machine and the network are up, or allow more with \
+             device_timeout_seconds where a step takes that long",
+            exact_time(since)
         );
         (!devices.is_empty()).then_some(Self { devices, reason })
     }
@@ -101,7 +103,7 @@ fn problem_of_iroh_server(name: &str, limit: Duration) -> Option<String> {
 }
 
 fn no_answer_within(limit: Duration) -> String {
-    format!("its server does not answer within {limit:?}")
+    format!("its server does not answer within {}", exact_time(limit))
 }
 
 /// Requests a page from a WebSocket server and reads one byte of the answer: it is an HTTP server first.
@@ -143,7 +145,7 @@ mod tests {
         let lost = named(&[&there, &stopped]);
         assert_eq!(
             (lost.devices, lost.reason.as_str()),
-            (vec![stopped], "its server does not answer within 1s")
+            (vec![stopped], "its server does not answer within 1 s")
         );
         let lost = named(&[&there, &gone]);
         assert!(lost.reason.starts_with("its server is gone"), "{lost}");

@@ -5,6 +5,7 @@ use burn_ckpt::plumbing::SaveReport;
 
 use super::checkpoint_events::CheckpointEvents;
 use crate::process::console::say;
+use crate::process::progress::figures::exact_time;
 
 /// What became of a run's saves.
 #[derive(Debug, Default)]
@@ -54,7 +55,10 @@ fn log_report(report: &SaveReport) {
         Ok(_) if report.paths.is_empty() => {
             log::info!("step {} is not saved: a better state was saved meanwhile", report.global_step);
         }
-        Ok(bytes) => log::info!("saved step {}: {bytes} bytes in {:?}", report.global_step, report.duration),
+        Ok(bytes) => {
+            let time = exact_time(report.duration);
+            log::info!("saved step {}: {bytes} bytes in {time}", report.global_step);
+        }
         Err(error) => {
             let message = format!("saving step {} failed: {}", report.global_step, chain(error));
             log::error!("{message}");

@@ -1,32 +1,31 @@
 //! From events to files: collects the strategies' decisions, reserves file names, takes one snapshot for all of them, and
 //! hands it to the writer's thread.
 
+mod prepare_saves;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use burn_ckpt::RunLayout;
 use burn_ckpt::plumbing::{
-    CheckpointWriter, MakeSections, MakeTrainerState, Reservation, RunDescription, SaveRequest, Submitted,
-    WhenBusy, WouldKeep, WriterActivity, WriterEnd, exception_stem, is_there, panic_message,
+    CheckpointWriter, MakeSections, RunDescription, SaveRequest, Submitted, WhenBusy, WouldKeep,
+    WriterActivity, WriterEnd, is_there, panic_message,
 };
-use burn_ckpt::retention::KeepRule;
 use burn_ckpt::retention::SavedCheckpoint;
 use indexmap::IndexMap;
 use jiff::Timestamp;
 
 use super::active_strategies::{self, ActiveStrategy};
-use super::checkpoint_events::CheckpointEvents;
-use super::checkpoint_events::EventTracker;
+use super::checkpoint_events::{CheckpointEvents, EventTracker};
 use super::earlier_verification::{announce, leading, report_damaged};
 use super::existing_checkpoints::ExistingCheckpoints;
-use super::requested_save::{RequestedSave, SaverSettings, after};
+use super::requested_save::{RequestedSave, SaverSettings};
 use super::save_summary::SaveSummary;
-use super::saved_names::{self, SavedName};
 use crate::config::FailedSaves;
 use crate::error::{Error, Result};
+use crate::process::progress::figures::exact_time;
 use crate::process::signals::SignalDeadline;
-use crate::run_speed::RunSpeed;
 use crate::state::event::{RunProgress, TrainingEvent};
 use crate::state::position::{Position, TrainerState};
 use crate::strategy::{SaveDecision, Strategy};
@@ -241,7 +240,7 @@ impl Saver {
         saves.iter_mut().for_each(|save| save.urgent = true);
         let places = SaveRequest::paths(&saves);
         if !saves.is_empty() && self.writer.try_submit(saves, wait)? == Submitted::Skipped {
-            log::error!("the last state was not saved: the writer was busy for {wait:?}");
+            log::error!("the last state was not saved: the writer was busy for {}", exact_time(wait));
         }
         Ok(places)
     }
@@ -295,106 +294,5 @@ impl Saver {
         let durable = |path: &PathBuf| self.summary.reports.iter().any(|report| report.has_settled(path));
         self.summary.newest_is_durable = self.newest.values().all(|(path, _)| durable(path));
         (self.summary, leading(&ledger.lock(), names))
-    }
-
-    /// Reserves the paths, and describes the saves that go there.
-    pub(crate) fn prepare(
-        &mut self,
-        requested: &[RequestedSave],
-        state: &TrainerState,
-        snapshot: impl Fn(bool) -> MakeSections,
-    ) -> Result<Vec<SaveRequest>> {
-        let timestamp = after(self.newest_timestamp, Timestamp::now());
-        let mut saves = Vec::new();
-        // The contents differ, so these are two files. The one that can be resumed comes last: if a kill came between them
-        // the other way round, the resumed run would continue after this state and never write the weights.
-        for weights_only in [true, false] {
-            let group: Vec<&RequestedSave> = requested
-                .iter()
-                .filter(|save| self.strategies[save.strategy].weights_only == weights_only)
-                .collect();
-            if group.is_empty() {
-                continue;
-            }
-            let places = self.reserve(&group, state, timestamp)?;
-            if let (false, Some((path, _))) = (weights_only, places.first()) {
-                self.newest_state = Some((state.position, path.clone()));
-            }
-            saves.push(SaveRequest {
-                timestamp,
-                epoch: state.position.epoch,
-                global_step: state.position.global_step,
-                training_time_seconds: state.training_time_seconds,
-                speed: state.speed.map_or(serde_json::Value::Null, RunSpeed::to_json),
-                metrics: state.own_metrics(),
-                trainer_state: self.make_state(state, &group, &places)?,
-                conditional: group.iter().all(|save| save.conditional),
-                places,
-                urgent: false,
-                sections: snapshot(weights_only),
-            });
-            self.newest_timestamp = Some(timestamp);
-        }
-        Ok(saves)
-    }
-
-    /// A path for each strategy of the group, with its reason.
-    fn reserve(
-        &mut self,
-        group: &[&RequestedSave],
-        state: &TrainerState,
-        timestamp: Timestamp,
-    ) -> Result<Vec<(PathBuf, String)>> {
-        let position = state.position;
-        let mut reservations = Vec::with_capacity(group.len());
-        for save in group {
-            let active = &self.strategies[save.strategy];
-            let stem = match &active.template {
-                Some(template) => state.file_stem(template)?,
-                None => exception_stem(timestamp),
-            };
-            let (strategy, directory) = (active.name.clone(), active.directory.clone());
-            let (step, score) = (position.global_step, save.score);
-            reservations.push(Reservation { strategy, directory, stem, step, score });
-        }
-        let paths = self.writer.ledger().lock().reserve(&reservations);
-        let unconditional = { reservations.into_iter().zip(&paths).zip(group) }
-            .filter_map(|(reserved, save)| (!save.conditional).then_some(reserved));
-        for (reservation, path) in unconditional {
-            self.newest.insert(reservation.strategy, (path.clone(), Some(position.global_step)));
-        }
-        Ok(paths.into_iter().zip(group.iter().map(|save| save.reason.clone())).collect())
-    }
-
-    /// The trainer's part of a state, for the files that are written in the end.
-    fn make_state(
-        &self,
-        state: &TrainerState,
-        group: &[&RequestedSave],
-        places: &[(PathBuf, String)],
-    ) -> Result<MakeTrainerState> {
-        let json = serde_json::to_value(state).map_err(|error| {
-            burn_ckpt::Error::snapshot("the trainer's state cannot be written as JSON", error)
-        })?;
-        let named = group.iter().zip(places).map(|(save, (path, reason))| {
-            let active = &self.strategies[save.strategy];
-            let mode = match active.strategy.keep() {
-                KeepRule::Best(mode, _) => Some(mode),
-                _ => None,
-            };
-            SavedName {
-                strategy: active.name.clone(),
-                path: path.clone(),
-                relative: self.relative(path),
-                score: save.score,
-                reason: reason.clone(),
-                mode,
-            }
-        });
-        Ok(saved_names::state_maker(json, named.collect()))
-    }
-
-    fn relative(&self, path: &Path) -> String {
-        path.strip_prefix(&self.checkpoint_dir).unwrap_or(path).to_string_lossy().into_owned()
     }
 }

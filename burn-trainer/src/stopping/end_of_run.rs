@@ -13,6 +13,7 @@ use super::save_from_outside::{SaveFromOutside, SavedFromOutside};
 use crate::config::{FailedSaves, TrainerConfig};
 use crate::process::console::say;
 use crate::process::launcher::requeue_after;
+use crate::process::progress::figures::exact_time;
 use crate::process::signals::{EndFromOutside, StopSignal};
 use crate::process::temporary_root;
 use crate::saving::run_checkpoints;
@@ -82,7 +83,9 @@ fn save_within(training: Arc<dyn SaveFromOutside>, signal: StopSignal, limit: Du
     if let Err(error) = Builder::new().name("burn-trainer-save".to_owned()).spawn(save) {
         return SavedFromOutside::Failed(format!("the system gives no thread: {error}"));
     }
-    let failed = |_| SavedFromOutside::Failed(format!("a device or a strategy does not answer in {limit:?}"));
+    let failed = |_| {
+        SavedFromOutside::Failed(format!("a device or a strategy does not answer in {}", exact_time(limit)))
+    };
     saved.recv_timeout(limit.saturating_add(MARGIN)).unwrap_or_else(failed)
 }
 

@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::learner_state::learning_rates::LearningRates;
 use crate::learner_state::snapshot::{ReadTiming, take_snapshot_of};
 use crate::metrics::RunMetrics;
+use crate::process::progress::figures::exact_time;
 use crate::saving::run_saves::RunSaves;
 use crate::state::event::{RunProgress, TrainingEvent};
 use crate::state::position::{EpochLengths, TrainerState, burn_epoch};
@@ -47,6 +48,12 @@ pub(crate) enum SavedFromOutside {
     Step(u64),
     /// It is not, for this reason.
     Failed(String),
+}
+
+impl SavedFromOutside {
+    pub(crate) fn not_within(limit: Duration) -> Self {
+        Self::Failed(format!("not within {}", exact_time(limit)))
+    }
 }
 
 /// burn's event store, which can outlive the loop here. Its destructor panics when its thread has panicked, which was reported.
@@ -106,7 +113,7 @@ impl<M: LearnerModel> SaveFromOutside for LoopFromOutside<M> {
         let (summary, _) = saves.finish(Some(left()));
         match (failure, step) {
             (Some(reason), _) => SavedFromOutside::Failed(reason),
-            (None, _) if summary.unfinished => SavedFromOutside::Failed(format!("not within {limit:?}")),
+            (None, _) if summary.unfinished => SavedFromOutside::not_within(limit),
             (None, Some(_)) if !summary.newest_is_durable => {
                 SavedFromOutside::Failed("its save has failed".to_owned())
             }

@@ -3,6 +3,8 @@
 mod compare_runs;
 mod tree;
 
+// The metadata file beside a checkpoint. A program has no need of it: `Metadata::of_checkpoint` reads it.
+pub use burn_ckpt::plumbing::metadata_path;
 pub(crate) use compare_runs::is_staging;
 pub use compare_runs::{Same, clear_clock, compare, compare_states, leftovers, stopped_exactly};
 pub use tree::{

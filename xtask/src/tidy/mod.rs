@@ -14,6 +14,7 @@ mod lengths;
 mod links;
 mod markdown;
 mod phrases;
+mod plumbing;
 mod sources;
 mod titles;
 
@@ -46,6 +47,7 @@ fn findings(files: &Files) -> Vec<Finding> {
     let (sources, mut findings) = Sources::parse(files);
     findings.extend(headers::check(&sources));
     findings.extend(lengths::check(files));
+    findings.extend(plumbing::check(files));
     findings.extend(folders::check(files));
     findings.extend(imports::check(files, &sources));
     findings.extend(examples::check(files, &sources));

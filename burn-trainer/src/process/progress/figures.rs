@@ -25,6 +25,18 @@ pub(crate) fn span(time: Duration) -> String {
     }
 }
 
+/// A limit or a wait with nothing rounded off but less than a millisecond: `0.5 s`, `45 s`, `1 h 30 min`, `12 h`.
+pub(crate) fn exact_time(time: Duration) -> String {
+    let (seconds, millis) = (time.as_secs(), time.subsec_millis());
+    if millis > 0 || seconds < 60 {
+        let fraction = if millis > 0 { format!(".{millis:03}") } else { String::new() };
+        return format!("{seconds}{} s", fraction.trim_end_matches('0'));
+    }
+    let parts = [(seconds / 3600, "h"), (seconds % 3600 / 60, "min"), (seconds % 60, "s")];
+    let parts = parts.into_iter().filter(|(count, _)| *count > 0);
+    parts.map(|(count, unit)| format!("{count} {unit}")).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,6 +53,23 @@ mod tests {
             assert_eq!(significant(value), shown);
         }
         assert_eq!(significant(f64::NAN), "NaN");
+    }
+
+    #[test]
+    fn a_limit_is_written_as_it_was_set() {
+        for (millis, shown) in [
+            (0, "0 s"),
+            (500, "0.5 s"),
+            (1_250, "1.25 s"),
+            (45_000, "45 s"),
+            (60_000, "1 min"),
+            (90_000, "1 min 30 s"),
+            (90_005, "90.005 s"),
+            (5_400_000, "1 h 30 min"),
+            (43_200_000, "12 h"),
+        ] {
+            assert_eq!(exact_time(Duration::from_millis(millis)), shown);
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::stop_signal::StopSignal;
 use super::watched_run::{Phase, WatchedRun};
 use crate::process::console::say;
 use crate::process::dashboard;
+use crate::process::progress::figures::exact_time;
 
 /// How long a loop that does not compute may take to see the stop.
 const IDLE_LIMIT: Duration = Duration::from_secs(5);
@@ -70,9 +71,10 @@ fn watch(run: &WatchedRun, signal: StopSignal) {
                     exit(i32::from(outside.end_saved(signal)));
                 }
                 say(&format!(
-                    "error: the end of training after {} does not come within {limit:?}: the process ends now, and its \
-                     last state may not be on disk",
-                    signal.name()
+                    "error: the end of training after {} does not come within {}: the process ends now, and its last \
+                     state may not be on disk",
+                    signal.name(),
+                    exact_time(limit)
                 ));
                 exit(FAILED);
             }

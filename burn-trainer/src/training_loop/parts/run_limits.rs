@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::TrainerConfig;
+use crate::process::progress::figures::exact_time;
 use crate::state::position::Position;
 use crate::state::run_clock::RunClock;
 use crate::state::speed_meter::SplitPlan;
@@ -42,7 +43,7 @@ impl RunLimits {
         let has_begun = position.global_step > 0;
         let time = self.max_time.filter(|time| has_begun && clock.training_time() >= *time);
         let steps = steps.map(|steps| format!("max_steps: {steps} optimizer steps are done"));
-        steps.or_else(|| time.map(|time| format!("max_time: {time:?} of training are over")))
+        steps.or_else(|| time.map(|time| format!("max_time: {} of training are over", exact_time(time))))
     }
 
     /// What is left until the limits.

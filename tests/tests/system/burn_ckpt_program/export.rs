@@ -7,7 +7,6 @@ use std::process::Stdio;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{BoolStore, Bytes, DType, Tensor};
 use burn_ckpt::burn_pack::{self, Scalar};
-use burn_ckpt::plumbing::metadata_path;
 use burn_ckpt::{Checkpoint, Section, TensorLayout};
 use serde_json::{Value, json};
 use system_tests::backend;
@@ -16,7 +15,7 @@ use system_tests::models::pytorch_twin::{Inputs, Net, assert_same_outputs};
 use system_tests::models::small::{Model, Script};
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, sha256sum, stderr, stdout};
 use system_tests::programs::python::run_script;
-use system_tests::run_files::{checkpoints, files, last_tensor_byte, metadata};
+use system_tests::run_files::{checkpoints, files, last_tensor_byte, metadata, metadata_path};
 use system_tests::{config, train};
 
 /// Name -> shape and bytes, by a walk that knows nothing of how checkpoints are made.

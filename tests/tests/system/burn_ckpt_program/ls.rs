@@ -8,11 +8,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use burn_ckpt::plumbing::metadata_path;
-
 use serde_json::Value;
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stderr, stdout};
-use system_tests::run_files::{checkpoints, metadata, run_dir};
+use system_tests::run_files::{checkpoints, metadata, metadata_path, run_dir};
 use system_tests::{config, train, train_and_keep_all, train_scored};
 
 /// The rows of a table as words, without the heading.

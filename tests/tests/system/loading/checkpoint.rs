@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{DType, Device};
-use burn_ckpt::plumbing::metadata_path;
 use burn_ckpt::{
     Checkpoint, CheckpointLoader, Contents, Error, FromCheckpoint, LoadOptions, Loaded, Metadata, Section,
 };
@@ -16,6 +15,7 @@ use system_tests::backend;
 use system_tests::bytes_read::bytes_read_by_process;
 use system_tests::models::inference_net::{NetConfig, bytes};
 use system_tests::programs::test_alone::run_alone;
+use system_tests::run_files::metadata_path;
 
 const LAYER_BYTES: u64 = 4 * 512 * 512;
 /// Set for a process that loads what is there and counts.

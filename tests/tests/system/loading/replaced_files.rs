@@ -6,10 +6,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use burn::nn::{Linear, LinearConfig};
-use burn_ckpt::plumbing::metadata_path;
 use burn_ckpt::{Checkpoint, Contents, ErrorKind, Metadata, Section};
 use jiff::Timestamp;
 use system_tests::backend;
+use system_tests::run_files::metadata_path;
 
 fn linear() -> Linear {
     LinearConfig::new(64, 32).init(&backend::device())

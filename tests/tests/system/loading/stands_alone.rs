@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use burn::nn::{Linear, LinearConfig};
 use burn_ckpt::burn_pack::{Scalar, TENSOR_ALIGNMENT};
-use burn_ckpt::plumbing::{Limits, metadata_path};
+use burn_ckpt::plumbing::Limits;
 use burn_ckpt::{Catalog, Checkpoint, Contents, Error, ErrorKind, Metadata, Section};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use system_tests::backend;
-use system_tests::run_files::files;
+use system_tests::run_files::{files, metadata_path};
 
 /// Length of the entry behind the metadata: 8 bytes, a length, a digest.
 const SEAL: usize = 48;

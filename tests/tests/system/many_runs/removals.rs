@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{LockMode, RunLock};
+use burn_ckpt::plumbing::RunLock;
+use burn_trainer::config::LockMode;
 use burn_trainer::strategy::Last;
 use serde_json::{Value, json};
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};

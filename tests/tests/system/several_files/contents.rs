@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use burn::nn::{Linear, LinearConfig};
 use burn_ckpt::burn_pack::{Bytes, DType, Reader, Scalar, Tensor};
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::{Limits, metadata_path};
+use burn_ckpt::plumbing::Limits;
 use burn_ckpt::{Catalog, Checkpoint, Contents, Error, ErrorKind, FromCheckpoint, Metadata, Section};
 use jiff::Timestamp;
 use serde_json::json;
 use system_tests::backend;
 use system_tests::models::inference_net::{Net, NetConfig};
 use system_tests::programs::commands::sha256sum;
-use system_tests::run_files::files;
+use system_tests::run_files::{files, metadata_path};
 
 /// 256 KiB of weights and 1 KiB of biases.
 const WIDTH: usize = 256;

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use burn::nn::{Linear, LinearConfig};
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::{Limits, blake3_of_tensor, metadata_path};
+use burn_ckpt::plumbing::{Limits, blake3_of_tensor};
 use burn_ckpt::{Checkpoint, Contents, ErrorKind, Metadata, Section};
 use ciborium::{Value, cbor};
 use jiff::Timestamp;
 use serde_json::json;
 use system_tests::forged_checkpoint::Parts;
+use system_tests::run_files::metadata_path;
 use system_tests::{backend, cpu_time};
 
 /// Of a processor, in the calling thread.

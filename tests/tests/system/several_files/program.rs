@@ -4,13 +4,13 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{Limits, metadata_path};
+use burn_ckpt::plumbing::Limits;
 use burn_ckpt::retention::TopK;
 use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use serde_json::Value;
 use system_tests::models::small::train_within;
 use system_tests::programs::commands::{burn_ckpt, ended_with};
-use system_tests::run_files::{checkpoints, files, run_dir};
+use system_tests::run_files::{checkpoints, files, metadata_path, run_dir};
 use system_tests::{config, train};
 
 /// A run of three epochs, all of which are kept, in several files if `limits` say so.

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use burn_ckpt::plumbing::{Limits, metadata_path};
+use burn_ckpt::plumbing::Limits;
 use burn_ckpt::{Checkpoint, Metadata};
 use burn_trainer::{FitResult, TrainerConfig};
 use system_tests::models::small::{Model, train_within};
-use system_tests::run_files::{checkpoints, clear_clock, files, leftovers, run_dir};
+use system_tests::run_files::{checkpoints, clear_clock, files, leftovers, metadata_path, run_dir};
 use system_tests::{config, train};
 
 /// The small model's state has 15 tensors and more.

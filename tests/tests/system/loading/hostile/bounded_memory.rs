@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use burn::nn::LinearConfig;
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::metadata_path;
 use burn_ckpt::{Catalog, Checkpoint, Error, ErrorKind, Metadata, Section};
 use ciborium::{Value, cbor};
 use serde_json::json;
@@ -18,6 +17,7 @@ use system_tests::hand_made_files::save_as_model;
 use system_tests::peak_memory::peak_memory;
 use system_tests::programs::commands::burn_ckpt_command;
 use system_tests::programs::test_alone::run_alone;
+use system_tests::run_files::metadata_path;
 
 /// In the child: the directory with the file.
 const DIRECTORY: &str = "SYSTEM_TESTS_BOUNDED_MEMORY";

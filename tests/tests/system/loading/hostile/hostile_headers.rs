@@ -153,8 +153,11 @@ fn control_sequences_in_names_do_not_reach_a_terminal() {
     let whole = directory.path().join("whole.ckpt");
     let damaged = directory.path().join("damaged.ckpt");
     parts.write_alone(&damaged);
-    std::fs::copy(burn_ckpt::plumbing::metadata_path(&whole), burn_ckpt::plumbing::metadata_path(&damaged))
-        .unwrap();
+    std::fs::copy(
+        system_tests::run_files::metadata_path(&whole),
+        system_tests::run_files::metadata_path(&damaged),
+    )
+    .unwrap();
     for arguments in [
         vec!["show", "forged.ckpt"],
         vec!["show", "--json", "forged.ckpt"],

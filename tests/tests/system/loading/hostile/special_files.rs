@@ -65,7 +65,7 @@ fn every_verb_ends_whatever_is_in_a_files_place() {
             let directory = checkpoints(root.path());
             let file = directory.join("last/epoch=0-step=10.ckpt");
             let link = directory.join("last.ckpt");
-            let metadata = burn_ckpt::plumbing::metadata_path;
+            let metadata = system_tests::run_files::metadata_path;
             let replaced: PathBuf = match place {
                 "checkpoint" => file.clone(),
                 "metadata" => metadata(&file),

@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::metadata_path;
 use burn_ckpt::{Checkpoint, ErrorKind, Metadata, Section};
 use burn_trainer::Error;
 use serde_json::json;
 use system_tests::backend;
 use system_tests::hand_made_files::save_as_model;
 use system_tests::programs::commands::{burn_ckpt, stderr};
+use system_tests::run_files::metadata_path;
 use system_tests::{config, train};
 
 use super::special_files::{KINDS, put};

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use burn_ckpt::plumbing::metadata_path;
 use burn_ckpt::{Checkpoint, Error, FromCheckpoint};
 use system_tests::backend;
 use system_tests::models::inference_net::{Net, NetConfig, save};
 use system_tests::models::small::Model;
-use system_tests::run_files::checkpoints;
+use system_tests::run_files::{checkpoints, metadata_path};
 use system_tests::{config, train};
 
 fn change(path: &Path, place: impl FnOnce(&[u8]) -> usize) {

@@ -5,14 +5,13 @@ use std::path::Path;
 use burn::config::Config;
 use burn::module::Module;
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::metadata_path;
 use burn_ckpt::{Contents, Error, ErrorKind, FromCheckpoint, Metadata, Section};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use system_tests::backend;
 use system_tests::models::inference_net::{Net, NetConfig, save};
-use system_tests::run_files::{checkpoints, run_dir};
+use system_tests::run_files::{checkpoints, metadata_path, run_dir};
 use system_tests::{config, train};
 
 /// Loads the net of `path` with other hyperparameters than its own, which fails.

@@ -6,13 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::metadata_path;
 use burn_trainer::Error;
 use serde_json::json;
 use system_tests::cpu_time;
 use system_tests::peak_memory::peak_memory;
 use system_tests::programs::test_alone::run_alone;
-use system_tests::run_files::checkpoints;
+use system_tests::run_files::{checkpoints, metadata_path};
 use system_tests::{config, train};
 
 use super::hostile_state::{forged, resumed};
