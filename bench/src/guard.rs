@@ -1,7 +1,7 @@
 //! `bench-guard`: the steps of one run of char-lm, without the gradient guard and with it, in turns.
 //!
-//! In turns within a run, so that the machine's other work, its temperature and the state of the model are the same for all. A
-//! callback takes the times, and passes what the loop tells it to the guard of the turn.
+//! In turns within a run, so that the machine's other work, its temperature and the state of the model are
+//! the same for all. A callback takes the times, and passes what the loop tells it to the guard of the turn.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,4 +1,5 @@
-//! What the programs of `cargo xtask bench` have in common: where they write, their errors, and their exit status.
+//! What the programs of `cargo xtask bench` have in common: where they write, their errors, and their exit
+//! status.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -1,4 +1,5 @@
-//! `bench-start`: from the start of a process to the first step of a run that it resumes, with one kept checkpoint and with many.
+//! `bench-start`: from the start of a process to the first step of a run that it resumes, with one kept
+//! checkpoint and with many.
 //!
 //! Each run is made and resumed by processes of their own: this program with a hidden verb.
 

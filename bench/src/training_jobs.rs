@@ -1,4 +1,5 @@
-//! The jobs: the examples' models and data, trained by the trainer as the examples do, with a strategy that watches.
+//! The jobs: the examples' models and data, trained by the trainer as the examples do, with a strategy that
+//! watches.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! The average of several checkpoints of one model: checks that they fit each other, and writes a checkpoint of weights.
+//! The average of several checkpoints of one model: checks that they fit each other, and writes a checkpoint
+//! of weights.
 //!
 //! `load` and `format` read and verify the inputs, `save` writes. `mean` has the arithmetic.
 
@@ -34,14 +35,16 @@ struct Input {
     tensors: HashMap<String, Tensor>,
 }
 
-/// Averages the models of checkpoints, and writes the average as a checkpoint of weights, which is what stochastic weight
-/// averaging and "the average of the last n checkpoints" are. Returns the file's size in bytes.
+/// Averages the models of checkpoints, and writes the average as a checkpoint of weights, which is what
+/// stochastic weight averaging and "the average of the last n checkpoints" are. Returns the file's size in
+/// bytes.
 ///
-/// Each parameter and each running statistic of a float type is the mean of those in the checkpoints, computed in `f64` and
-/// rounded once to its type. Other tensors, hyperparameters and epoch are those of the checkpoint that was saved last. The result
-/// has no metrics, since none were measured on it, and no optimizer, so that it cannot be resumed. Its section `user.average` names
-/// the checkpoints with their digests. The running statistics of batch normalisation are those of the averaged models: a pass over
-/// the training data would give those of the average.
+/// Each parameter and each running statistic of a float type is the mean of those in the checkpoints,
+/// computed in `f64` and rounded once to its type. Other tensors, hyperparameters and epoch are those of the
+/// checkpoint that was saved last. The result has no metrics, since none were measured on it, and no
+/// optimizer, so that it cannot be resumed. Its section `user.average` names the checkpoints with their
+/// digests. The running statistics of batch normalisation are those of the averaged models: a pass over the
+/// training data would give those of the average.
 ///
 /// Each tensor is verified while it is read. The inputs may be files, links, or `best` and `last` of runs, as
 /// [`locate`](crate::locate) finds them. A file that is there under the name `out` is replaced.
@@ -54,9 +57,9 @@ struct Input {
 ///
 /// # Errors
 ///
-/// [`Error::Name`] for fewer than two checkpoints; [`Error::Differs`] naming two checkpoints and the first difference: another
-/// tensor, shape, type, layout or hyperparameter, or none at all; the errors of [`Checkpoint::open`],
-/// [`Checkpoint::verified_section`] and [`Contents::save`].
+/// [`Error::Name`] for fewer than two checkpoints; [`Error::Differs`] naming two checkpoints and the first
+/// difference: another tensor, shape, type, layout or hyperparameter, or none at all; the errors of
+/// [`Checkpoint::open`], [`Checkpoint::verified_section`] and [`Contents::save`].
 pub fn average(checkpoints: &[impl AsRef<Path>], out: impl AsRef<Path>) -> Result<u64> {
     let out = out.as_ref();
     if checkpoints.len() < 2 {

@@ -1,4 +1,5 @@
-//! The names of single files: a checkpoint, its metadata, its shards, a link, a staging file. Touches no file.
+//! The names of single files: a checkpoint, its metadata, its shards, a link, a staging file. Touches no
+//! file.
 
 use std::ffi::OsString;
 use std::hash::{BuildHasher, RandomState};
@@ -22,8 +23,8 @@ const SHARD_START: &str = "state-";
 /// Ending that the file of a checkpoint's evaluations adds to its checkpoint's name.
 pub(crate) const EVALUATION_SUFFIX: &str = ".evaluation.json";
 
-/// Upper limit in bytes of a name chosen by a user or made from a metric. With the suffixes and a staging file's number
-/// it stays below the 255 bytes that file systems allow.
+/// Upper limit in bytes of a name chosen by a user or made from a metric. With the suffixes and a staging
+/// file's number it stays below the 255 bytes that file systems allow.
 pub const MAX_NAME_BYTES: usize = 160;
 
 /// The file that a process locks while it writes to the run.
@@ -66,7 +67,8 @@ pub fn is_checkpoint(path: &Path) -> bool {
     })
 }
 
-/// The directory of a checkpoint's shards: `X.shards` beside `X.ckpt`. It is there only for a checkpoint of several files.
+/// The directory of a checkpoint's shards: `X.shards` beside `X.ckpt`. It is there only for a checkpoint of
+/// several files.
 #[must_use]
 pub fn shards_directory(checkpoint: &Path) -> PathBuf {
     let name = checkpoint.file_name().unwrap_or_default();
@@ -122,9 +124,9 @@ pub fn exception_stem(when: Timestamp) -> String {
 
 /// Converts a name that a user chose to a file name that stays within its directory.
 ///
-/// Letters, digits and `_ - . = + , @` stay. Every run of other characters becomes one `_`. Dots at the start are removed.
-/// A name longer than [`MAX_NAME_BYTES`] is cut and ends in a digest of the whole name, so that two long names stay
-/// different.
+/// Letters, digits and `_ - . = + , @` stay. Every run of other characters becomes one `_`. Dots at the start
+/// are removed. A name longer than [`MAX_NAME_BYTES`] is cut and ends in a digest of the whole name, so that
+/// two long names stay different.
 ///
 /// # Errors
 ///
@@ -145,7 +147,8 @@ pub fn safe_name(what: &'static str, name: &str) -> Result<String> {
     Ok(if safe.len() <= MAX_NAME_BYTES { safe } else { shortened(&safe, name) })
 }
 
-/// Whether two names are those of one file on some file system: one that does not tell capital letters from small ones.
+/// Whether two names are those of one file on some file system: one that does not tell capital letters from
+/// small ones.
 #[must_use]
 pub fn same_file_name(a: &str, b: &str) -> bool {
     a == b || folded(a) == folded(b)
@@ -157,8 +160,8 @@ pub(crate) fn folded(name: &str) -> String {
     name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
-/// Whose a staging file is: a run's, which is known by its directory, or nobody's. In a directory that several runs share, each
-/// run removes its own leftovers alone.
+/// Whose a staging file is: a run's, which is known by its directory, or nobody's. In a directory that
+/// several runs share, each run removes its own leftovers alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StagingOwner(Option<String>);
 
@@ -180,8 +183,9 @@ impl StagingOwner {
     }
 }
 
-/// A new path for a staging file beside `destination`. It is random, as the process ids of two containers can be the same.
-/// [`is_staging`] recognises it, so that leftovers of killed processes are removed when the run is opened.
+/// A new path for a staging file beside `destination`. It is random, as the process ids of two containers can
+/// be the same. [`is_staging`] recognises it, so that leftovers of killed processes are removed when the run
+/// is opened.
 pub(crate) fn staging_path(destination: &Path, owner: &StagingOwner) -> PathBuf {
     // The keys of each `RandomState` are other random numbers: they come from the system.
     let random = RandomState::new().hash_one(std::process::id());

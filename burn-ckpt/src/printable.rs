@@ -3,8 +3,8 @@
 /// How many characters of a name are shown.
 const SHOWN_CHARS: usize = 100;
 
-/// A name from a file for a message: at most 100 characters, and escapes in place of control characters, by which a file could
-/// write to the terminal whatever it likes.
+/// A name from a file for a message: at most 100 characters, and escapes in place of control characters, by
+/// which a file could write to the terminal whatever it likes.
 #[must_use]
 pub fn shown(name: &str) -> String {
     let mut text = escaped(name.chars().take(SHOWN_CHARS));

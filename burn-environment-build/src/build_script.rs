@@ -59,7 +59,8 @@ impl BuildScript {
         }
     }
 
-    /// The profile that is built. Cargo tells only which of its own two it inherits from, but names a directory after it.
+    /// The profile that is built. Cargo tells only which of its own two it inherits from, but names a
+    /// directory after it.
     fn profile(&self) -> String {
         let build = self.out_dir.ancestors().find(|directory| directory.ends_with("build"));
         let directory = build.and_then(Path::parent).and_then(Path::file_name);

@@ -39,7 +39,8 @@ pub(crate) fn of_program(script: &BuildScript) -> Result<Found, String> {
 
     let tree = tree(script)?;
     let built = built(&tree)?;
-    // Two packages with the same name and version differ in their sources alone, which the tree does not show: both count.
+    // Two packages with the same name and version differ in their sources alone, which the tree does not
+    // show: both count.
     let is_built = |package: &Package| built.contains(&(package.name.as_str(), package.version.as_str()));
     let packages: Vec<Package> = locked.into_iter().filter(is_built).collect();
     let found: BTreeSet<_> = packages.iter().map(|package| (&*package.name, &*package.version)).collect();
@@ -56,8 +57,9 @@ pub(crate) fn of_program(script: &BuildScript) -> Result<Found, String> {
 
 /// All packages of the workspace that is being built, or none where its `Cargo.lock` is not found.
 ///
-/// `OUT_DIR` lies below the target directory of the program, so walking up from it finds the program's own lock file even
-/// where the package is a dependency. A target directory outside of the workspace has none above it.
+/// `OUT_DIR` lies below the target directory of the program, so walking up from it finds the program's own
+/// lock file even where the package is a dependency. A target directory outside of the workspace has none
+/// above it.
 pub(crate) fn of_workspace(script: &BuildScript) -> Result<Found, String> {
     let found = lockfile::nearest_lockfile(&script.out_dir, &script.name);
     let (path, packages) = found.unzip();
@@ -111,7 +113,8 @@ mod tests {
     use crate::description::Description;
     use crate::write_file::write;
 
-    /// A workspace whose program has one dependency of each kind, and another member that asks more of a shared one.
+    /// A workspace whose program has one dependency of each kind, and another member that asks more of a
+    /// shared one.
     fn workspace() -> TempDir {
         let scratch = tempdir().unwrap();
         write(&scratch, "Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"*\"]\n");

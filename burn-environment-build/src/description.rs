@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::lockfile::Package;
 
-/// Where the description is in `OUT_DIR`. The macro `program!` and burn-environment's `packages.rs` name it too: macros that
-/// include a file take no constant.
+/// Where the description is in `OUT_DIR`. The macro `program!` and burn-environment's `packages.rs` name it
+/// too: macros that include a file take no constant.
 const FILE_NAME: &str = "burn-environment.json";
 
 /// What was known when a program was built.
@@ -37,8 +37,8 @@ impl Description {
         std::fs::write(out_dir.join(FILE_NAME), serde_json::to_vec(self)?)
     }
 
-    /// Reads what was embedded. The build script wrote it with the same type, so that it is always whole; were it not,
-    /// everything would be unknown.
+    /// Reads what was embedded. The build script wrote it with the same type, so that it is always whole;
+    /// were it not, everything would be unknown.
     #[must_use]
     pub fn parse(embedded: &str) -> Self {
         serde_json::from_str(embedded).unwrap_or_default()

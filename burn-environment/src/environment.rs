@@ -25,8 +25,8 @@ use crate::toolchain::Rust;
 pub struct Environment {
     /// Processors, memory and accelerators of the machine.
     pub hardware: Hardware,
-    /// The packages that the program was built from, as far as [`program!`](crate::program) said; else all packages of the workspace that it
-    /// was built in. Empty where no `Cargo.lock` was found.
+    /// The packages that the program was built from, as far as [`program!`](crate::program) said; else all
+    /// packages of the workspace that it was built in. Empty where no `Cargo.lock` was found.
     pub packages: Vec<Package>,
     /// The compiler, and what it compiled for.
     pub rust: Rust,
@@ -51,9 +51,9 @@ pub fn slurm() -> Option<Slurm> {
 impl Environment {
     /// Collects everything now, on this thread.
     ///
-    /// This runs `git` (for two seconds at most) and asks the drivers of GPUs ([`gpus`](crate::gpus)), which can take seconds on
-    /// some machines. GPUs stay unknown (`gpu_count` is `None`) if the drivers have not answered after 10 seconds. A training
-    /// loop uses [`EnvironmentProbe`](crate::EnvironmentProbe) instead.
+    /// This runs `git` (for two seconds at most) and asks the drivers of GPUs ([`gpus`](crate::gpus)), which
+    /// can take seconds on some machines. GPUs stay unknown (`gpu_count` is `None`) if the drivers have not
+    /// answered after 10 seconds. A training loop uses [`EnvironmentProbe`](crate::EnvironmentProbe) instead.
     #[must_use]
     pub fn collect() -> Self {
         let mut environment = Self::without_gpus();

@@ -1,15 +1,15 @@
 //! What a run ran on: the `environment` section of a checkpoint's metadata.
 //!
-//! It is a crate of its own because two programs use it: burn-trainer for the metadata of a run, and `burn-ckpt env` for
-//! the machine that it runs on. When a checkpoint is saved, it stands between the snapshot and the metadata: a thread
-//! collects the environment while training starts, and the checkpoint writer takes the result for each metadata file.
-//! Loading a checkpoint only reads it.
+//! It is a crate of its own because two programs use it: burn-trainer for the metadata of a run, and
+//! `burn-ckpt env` for the machine that it runs on. When a checkpoint is saved, it stands between the
+//! snapshot and the metadata: a thread collects the environment while training starts, and the checkpoint
+//! writer takes the result for each metadata file. Loading a checkpoint only reads it.
 //!
 //! Three rules hold in every file:
 //!
 //! - What cannot be found out is `null` or an empty list, never an error.
-//! - Only what is named here is recorded. Variables of the process are read one by one, by name, and never listed. No URL
-//!   that could hold a credential is kept.
+//! - Only what is named here is recorded. Variables of the process are read one by one, by name, and never
+//!   listed. No URL that could hold a credential is kept.
 //! - A part that could hang (a program, a driver) hangs its own thread and never the training.
 //!
 //! ```no_run

@@ -1,9 +1,9 @@
 //! The `packages` list: what the program itself was built from, and the description that it is a part of.
 //!
-//! A program whose build script described it registers the description with [`program!`](crate::program). Other programs
-//! have what the build script of this crate embedded: the lock file of the workspace that is being built. That is the
-//! program's own lock file, also where this crate is a dependency. It lists all packages of the workspace, for all platforms
-//! and features: more than this one program was built from.
+//! A program whose build script described it registers the description with [`program!`](crate::program).
+//! Other programs have what the build script of this crate embedded: the lock file of the workspace that is
+//! being built. That is the program's own lock file, also where this crate is a dependency. It lists all
+//! packages of the workspace, for all platforms and features: more than this one program was built from.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -16,8 +16,8 @@ const OWN: &str = include_str!(concat!(env!("OUT_DIR"), "/burn-environment.json"
 /// What the build script of the program wrote.
 static PROGRAM: OnceLock<&str> = OnceLock::new();
 
-/// What [`program!`](crate::program) stands for, with the text of the build script's file. Of several calls the first
-/// counts, and one after an [`Environment`](crate::Environment) was collected is too late for it.
+/// What [`program!`](crate::program) stands for, with the text of the build script's file. Of several calls
+/// the first counts, and one after an [`Environment`](crate::Environment) was collected is too late for it.
 ///
 /// The macro [`program!`](crate::program) calls it.
 pub fn register_program(description: &'static str) {

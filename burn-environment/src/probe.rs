@@ -31,8 +31,8 @@ const DROP_LIMIT: Duration = Duration::from_secs(2);
 
 /// An [`Environment`] that is being collected in the background.
 ///
-/// [`start`](Self::start) and [`devices`](Self::devices) return at once. [`get`](Self::get) is for the checkpoint
-/// writer's thread: it waits for what is not known yet.
+/// [`start`](Self::start) and [`devices`](Self::devices) return at once. [`get`](Self::get) is for the
+/// checkpoint writer's thread: it waits for what is not known yet.
 ///
 /// | what happens to the collecting thread | what `get` returns |
 /// | --- | --- |
@@ -40,8 +40,8 @@ const DROP_LIMIT: Duration = Duration::from_secs(2);
 /// | it panics, or cannot be started | the build's own facts, and what was collected before; the rest `None` or empty |
 /// | a part of it takes more than 10 s | the same, until it ends after all |
 ///
-/// Dropping a probe stops nothing. While drivers are being asked, it waits for at most two seconds: a program that ends
-/// meanwhile can crash in a driver.
+/// Dropping a probe stops nothing. While drivers are being asked, it waits for at most two seconds: a program
+/// that ends meanwhile can crash in a driver.
 ///
 /// ```no_run
 /// let probe = burn_environment::EnvironmentProbe::start(); // collects on a thread of its own
@@ -78,16 +78,17 @@ impl EnvironmentProbe {
         Self::start_with(Environment::without_gpus, ask_nvml, GpusOfRun::look)
     }
 
-    /// Tells which devices are in use, and starts the search for GPUs. Call it once these devices have computed something,
-    /// and so are open.
+    /// Tells which devices are in use, and starts the search for GPUs. Call it once these devices have
+    /// computed something, and so are open.
     pub fn devices(&self, used: Vec<Device>) {
         self.told.get_or_init(Instant::now);
         // A thread that is gone looks for nothing.
         let _ = self.look.send(used);
     }
 
-    /// The environment. The first call waits for it, at most 10 seconds for each part. Later calls do not wait for a part that
-    /// is late already. Where [`devices`](Self::devices) was not called before, no device is in use.
+    /// The environment. The first call waits for it, at most 10 seconds for each part. Later calls do not
+    /// wait for a part that is late already. Where [`devices`](Self::devices) was not called before, no
+    /// device is in use.
     #[must_use]
     pub fn get(&self) -> Environment {
         let told = *self.told.get_or_init(|| {
@@ -105,8 +106,8 @@ impl EnvironmentProbe {
         environment
     }
 
-    /// Starts a thread that collects a part, does what can be done before it is told, waits until it is, and looks for
-    /// the GPUs.
+    /// Starts a thread that collects a part, does what can be done before it is told, waits until it is, and
+    /// looks for the GPUs.
     fn start_with(
         collect: impl FnOnce() -> Environment + Send + 'static,
         warm_up: impl FnOnce() + Send + 'static,
@@ -122,7 +123,8 @@ impl EnvironmentProbe {
                 let _ = sender.send(Found::Gpus(look_for_gpus(&used)));
             }
         };
-        // Detached: the channels tell all there is to know, a panic and a thread that cannot be started included.
+        // Detached: the channels tell all there is to know, a panic and a thread that cannot be started
+        // included.
         let _started: io::Result<_> = thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(work);
         let state = State { found, environment: None, gpus: None };
         Self { look, told: OnceLock::new(), started: Instant::now(), state: Mutex::new(state) }
@@ -204,7 +206,8 @@ mod tests {
     fn neither_starting_nor_telling_waits_for_the_result() {
         let (release, blocked) = mpsc::channel();
         let (release_gpus, blocked_gpus) = mpsc::channel();
-        // Were `start_with` or `devices` to wait, this test would never reach the lines that let the thread continue.
+        // Were `start_with` or `devices` to wait, this test would never reach the lines that let the thread
+        // continue.
         let probe = EnvironmentProbe::start_with(
             move || blocked.recv().unwrap(),
             || {},

@@ -50,8 +50,8 @@ impl ProcessMemory {
     }
 }
 
-/// How much more memory this process can get before the system has none left, or before a limit of its container or job. `None`
-/// where that is not known.
+/// How much more memory this process can get before the system has none left, or before a limit of its
+/// container or job. `None` where that is not known.
 ///
 /// ```no_run
 /// println!("{:?} bytes", burn_environment::available_memory());

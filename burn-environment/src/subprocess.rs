@@ -12,14 +12,16 @@ use std::time::{Duration, Instant};
 /// How often a running program is looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// How long a killed program is waited for. One that waits for a file system which does not answer lives on until that does.
+/// How long a killed program is waited for. One that waits for a file system which does not answer lives on
+/// until that does.
 const KILLED_WITHIN: Duration = Duration::from_millis(100);
 
 /// Most bytes that are kept of an output. A git commit has 64, and of a list of changed files it
 /// only matters that there is one.
 const MAX_OUTPUT_BYTES: u64 = 4096;
 
-/// What a command prints, if it ends with success before the deadline. It is killed otherwise, with all that it started.
+/// What a command prints, if it ends with success before the deadline. It is killed otherwise, with all that
+/// it started.
 ///
 /// Of a longer output only the first 4096 bytes are kept.
 ///
@@ -59,7 +61,8 @@ pub(crate) fn read_from<T: Send + 'static>(
     let mut running = Running { child: command.spawn()?, ended: None };
     let source = running.child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
     let answer = read_aside(move || read(source))?;
-    // First the end of the output and then that of the program: before the latter its process group cannot become another's.
+    // First the end of the output and then that of the program: before the latter its process group cannot
+    // become another's.
     let remaining = deadline.saturating_duration_since(Instant::now());
     let answer = match answer.recv_timeout(remaining) {
         Ok(answer) => answer?,
@@ -103,7 +106,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if self.ended.is_none() {
-            // Where neither works there is nothing more to do about it. The wait removes it from the system's table.
+            // Where neither works there is nothing more to do about it. The wait removes it from the system's
+            // table.
             let _ = self.kill();
             let _ = self.wait(Instant::now() + KILLED_WITHIN);
         }
@@ -172,7 +176,8 @@ mod tests {
     fn what_a_program_started_is_not_waited_for_and_killed_with_it() {
         // With the program itself ended, with it waiting, and with it deaf and its output closed.
         for end in ["", "; wait", "; trap '' TERM INT; exec >&-; wait"] {
-            // A very busy machine may reach a deadline before the script has started its child: then the deadline doubles.
+            // A very busy machine may reach a deadline before the script has started its child: then the
+            // deadline doubles.
             let mut limit = Duration::from_millis(500);
             let child = loop {
                 let scratch = tempfile::tempdir().unwrap();

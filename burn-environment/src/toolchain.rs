@@ -15,12 +15,14 @@ pub struct Rust {
     pub version: Option<String>,
     /// Target triple, such as `x86_64-unknown-linux-gnu`.
     pub target: Option<String>,
-    /// Name of the profile: `release`, one of the program's own, or `debug`, as cargo mostly calls its profile `dev`.
+    /// Name of the profile: `release`, one of the program's own, or `debug`, as cargo mostly calls its
+    /// profile `dev`.
     pub profile: Option<String>,
-    /// The program and its version, such as `digits 0.1.0`, or `None` for one that was not described by its build script.
+    /// The program and its version, such as `digits 0.1.0`, or `None` for one that was not described by its
+    /// build script.
     pub program: Option<String>,
-    /// Features of the program that are switched on; of this crate, where `program` is not known. Both tell which backends the
-    /// program was built with.
+    /// Features of the program that are switched on; of this crate, where `program` is not known. Both tell
+    /// which backends the program was built with.
     pub features: Vec<String>,
 }
 

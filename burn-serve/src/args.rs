@@ -19,8 +19,8 @@ pub struct Args {
     /// How many devices to make of the CPU, for clients that train on several
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) devices: Option<u16>,
-    /// Where to listen; port 0 is any that is free. Every address of this machine and any port unless given, and with
-    /// --websocket 127.0.0.1:3000
+    /// Where to listen; port 0 is any that is free. Every address of this machine and any port unless given,
+    /// and with --websocket 127.0.0.1:3000
     #[arg(long, value_name = "IP:PORT", value_parser = parse_listen)]
     pub(crate) listen: Option<SocketAddr>,
     /// Serve over WebSocket, which is not encrypted, in place of Iroh
@@ -32,12 +32,12 @@ pub struct Args {
     /// Listen beyond this machine without a token: whoever reaches the server can use its devices
     #[arg(long, conflicts_with = "token_file")]
     pub(crate) insecure: bool,
-    /// File with the secret key by which clients know this server, made on first use; by default one for this machine in
-    /// the user's state directory
+    /// File with the secret key by which clients know this server, made on first use; by default one for this
+    /// machine in the user's state directory
     #[arg(long, value_name = "FILE", conflicts_with = "websocket")]
     pub(crate) identity: Option<PathBuf>,
-    /// Whom to ask for a way to clients that cannot reach this machine directly: disabled (nobody), public (Iroh's own
-    /// relays), or the URL of a relay
+    /// Whom to ask for a way to clients that cannot reach this machine directly: disabled (nobody), public
+    /// (Iroh's own relays), or the URL of a relay
     #[arg(
         long,
         value_name = "RELAYS",

@@ -16,8 +16,8 @@ pub struct Announced {
 }
 
 impl Announced {
-    /// Prints one line for each device, which a client gives to `--device`, and writes the same to the file. The file exists
-    /// whole or not at all.
+    /// Prints one line for each device, which a client gives to `--device`, and writes the same to the file.
+    /// The file exists whole or not at all.
     pub fn new(first: &RemoteAddress, count: usize, file: Option<&Path>) -> Result<Self> {
         let lines: String =
             (0..count).map(|index| format!("{}\n", first.clone().with_index(index))).collect();

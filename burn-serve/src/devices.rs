@@ -8,7 +8,8 @@ use burn_trainer::process::start_device;
 
 use crate::error::{Error, Result};
 
-/// The devices of the backend, started. burn has one CPU; of it there can be several, which share the processor.
+/// The devices of the backend, started. burn has one CPU; of it there can be several, which share the
+/// processor.
 pub fn of(backend: Backend, count: Option<u16>) -> Result<Vec<Device>> {
     let devices: Vec<Device> = match backend {
         Backend::Flex => return Ok(vec![backend.device()?; usize::from(count.unwrap_or(1))]),

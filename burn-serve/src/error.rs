@@ -60,7 +60,8 @@ impl Error {
         }
     }
 
-    /// An address that cannot be listened on, with the first cause of that: what libraries wrap around it says less.
+    /// An address that cannot be listened on, with the first cause of that: what libraries wrap around it
+    /// says less.
     pub(crate) fn listen(address: SocketAddr, error: &(dyn std::error::Error + 'static)) -> Self {
         Self::Listen { address, reason: root(error).to_string() }
     }

@@ -1,8 +1,8 @@
 //! The secret key by which clients know an Iroh server, in a file that is its alone.
 //!
-//! A client tells servers apart by their keys, so two servers with one key would be one server to it. A lock on the file
-//! keeps a second one of this machine away, and the default file has the machine's name for where several machines share a
-//! home directory.
+//! A client tells servers apart by their keys, so two servers with one key would be one server to it. A lock
+//! on the file keeps a second one of this machine away, and the default file has the machine's name for where
+//! several machines share a home directory.
 
 use std::env;
 use std::fs::{self, File, TryLockError};

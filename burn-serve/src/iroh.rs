@@ -1,7 +1,7 @@
 //! Serving over Iroh.
 //!
-//! burn's own Iroh transport listens on every address, maps a port in the network's router, and does not report the port.
-//! So the endpoint is made here, with burn's other settings.
+//! burn's own Iroh transport listens on every address, maps a port in the network's router, and does not
+//! report the port. So the endpoint is made here, with burn's other settings.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The log, on standard error: warnings and errors, or what the variable `RUST_LOG` asks for.
 //!
-//! burn's own log goes to standard output, where scripts expect nothing but addresses. At the level `trace` it contains the
-//! bytes of WebSocket frames, and with them the token.
+//! burn's own log goes to standard output, where scripts expect nothing but addresses. At the level `trace`
+//! it contains the bytes of WebSocket frames, and with them the token.
 
 use std::io::{self, IsTerminal, Write};
 use std::panic;
@@ -31,8 +31,9 @@ pub fn install() {
     let _ = registry().with(layer).try_init();
 }
 
-/// A panic in burn's server ends the work for one connection, for instance because of invalid bytes between two servers. It
-/// is logged in one line. There is no backtrace, because any client could fill the log with them.
+/// A panic in burn's server ends the work for one connection, for instance because of invalid bytes between
+/// two servers. It is logged in one line. There is no backtrace, because any client could fill the log with
+/// them.
 fn install_panic_hook() {
     panic::set_hook(Box::new(|panic| {
         let message = panic.payload_as_str().unwrap_or_default().escape_debug();
@@ -60,8 +61,8 @@ impl Write for Bounded {
     }
 }
 
-/// Raises the limit of open connections to its maximum. With the default limit, a client that opens many idle connections
-/// would keep other clients out.
+/// Raises the limit of open connections to its maximum. With the default limit, a client that opens many idle
+/// connections would keep other clients out.
 pub fn allow_many_connections() {
     #[cfg(unix)]
     {

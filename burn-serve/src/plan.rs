@@ -1,4 +1,5 @@
-//! The plan that follows from the arguments: where the server listens, over which transport, and who may connect.
+//! The plan that follows from the arguments: where the server listens, over which transport, and who may
+//! connect.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

@@ -38,8 +38,8 @@ pub async fn serve(plan: &Plan, listen: SocketAddr, devices: Vec<Device>) -> Res
 
 /// As `TcpListener::bind`, with connections that send what they have at once.
 ///
-/// burn's server leaves that to the operating system, which holds a short answer back until the client has acknowledged
-/// what came before, and that takes 40 ms. A connection has it from its listener.
+/// burn's server leaves that to the operating system, which holds a short answer back until the client has
+/// acknowledged what came before, and that takes 40 ms. A connection has it from its listener.
 fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
     let socket = if listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // Where a server is started again at its port, connections of the one before may still be closing.

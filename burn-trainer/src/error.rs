@@ -10,14 +10,15 @@ use burn_ckpt::{ErrorKind, chain};
 /// A result of this crate. See the example of [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What a callback's method returns. An error ends the run with [`Error::Callback`], which has the callback's name, after the
-/// state was saved as at any failure. [`Callback`](crate::callbacks::Callback) has an example.
+/// What a callback's method returns. An error ends the run with [`Error::Callback`], which has the callback's
+/// name, after the state was saved as at any failure. [`Callback`](crate::callbacks::Callback) has an
+/// example.
 pub type CallbackResult<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// What stopped a run, or kept it from starting.
 ///
-/// `Display` does not repeat `source()`. [`burn_ckpt::chain`] has the text of both, and so has `Debug`: a `main` that returns the
-/// error prints why a run failed.
+/// `Display` does not repeat `source()`. [`burn_ckpt::chain`] has the text of both, and so has `Debug`: a
+/// `main` that returns the error prints why a run failed.
 ///
 /// ```
 /// fn is_wrong_setting(error: &burn_trainer::Error) -> bool {
@@ -76,7 +77,8 @@ pub enum Error {
     /// A checkpoint cannot be read or written, or a file of the run cannot.
     #[error(transparent)]
     Checkpoint(#[from] burn_ckpt::Error),
-    /// The run has checkpoints already, and the configuration does not say whether to resume or to remove them.
+    /// The run has checkpoints already, and the configuration does not say whether to resume or to remove
+    /// them.
     #[error(
         "the run {run_id} has checkpoints already ({}): resume it with ckpt_path \"auto\", choose another run id, \
          or set overwrite to remove them",
@@ -113,11 +115,12 @@ pub enum Error {
         /// The names that were logged.
         logged: Vec<String>,
     },
-    /// A data loader gives no batch: there is nothing to train on, nothing to validate on although a strategy ranks or
-    /// names checkpoints by a `val_` metric, or nothing to evaluate.
+    /// A data loader gives no batch: there is nothing to train on, nothing to validate on although a strategy
+    /// ranks or names checkpoints by a `val_` metric, or nothing to evaluate.
     #[error("the {split} data gives no batch: {reason}")]
     NoBatch {
-        /// `training`, `validation`, `validation (hard)` for a named set, or the name of the data of an evaluation.
+        /// `training`, `validation`, `validation (hard)` for a named set, or the name of the data of an
+        /// evaluation.
         split: String,
         /// Why, and what to do.
         reason: String,
@@ -150,7 +153,8 @@ pub enum Error {
         /// What is wrong with each.
         skipped: Vec<SkippedCheckpoint>,
     },
-    /// `ckpt_path` names a checkpoint from within an epoch, and the training loop can only start at the beginning of one.
+    /// `ckpt_path` names a checkpoint from within an epoch, and the training loop can only start at the
+    /// beginning of one.
     #[error(
         "{} was saved within epoch {epoch}, after {batches} of its batches, and the loop given to fit_with can only \
          start at the beginning of one: name a checkpoint of an epoch's end in ckpt_path, let \"auto\" look for one, or finish the \
@@ -224,8 +228,8 @@ pub enum Error {
 pub struct SkippedCheckpoint {
     /// The checkpoint.
     pub path: PathBuf,
-    /// The cause in one word: [`Mismatch`](ErrorKind::Mismatch) for one that is valid, and of which this program or its loop can restore
-    /// nothing.
+    /// The cause in one word: [`Mismatch`](ErrorKind::Mismatch) for one that is valid, and of which this
+    /// program or its loop can restore nothing.
     pub kind: ErrorKind,
     /// What is wrong with it, with its path.
     pub reason: String,

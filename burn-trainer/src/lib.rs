@@ -1,5 +1,5 @@
-//! A trainer around burn's `Learner`: checkpoints by metric, exact resume, and metadata that says what a checkpoint is and
-//! what it was made on.
+//! A trainer around burn's `Learner`: checkpoints by metric, exact resume, and metadata that says what a
+//! checkpoint is and what it was made on.
 //!
 //! ```no_run
 //! use burn::optim::AdamConfig;
@@ -94,20 +94,23 @@
 //!
 //! # What is exact
 //!
-//! A run that was stopped or killed anywhere, and resumed, ends with the same bytes as one that never stopped: model,
-//! optimizer, scheduler, best list and metric files. That holds on a device that computes the same way each time, with
-//! a [`ResumableDataLoader`] (or burn's own with at most one worker).
+//! A run that was stopped or killed anywhere, and resumed, ends with the same bytes as one that never
+//! stopped: model, optimizer, scheduler, best list and metric files. That holds on a device that computes the
+//! same way each time, with a [`ResumableDataLoader`] (or burn's own with at most one worker).
 //!
-//! *Random numbers* are exact if they are drawn from the device in a training step or a validation (dropout, noise). The
-//! device is seeded before every batch, with a function of [`TrainerConfig::seed`], the epoch and the batch. Two kinds are
-//! not exact. A program's own generators: use [`ResumableDataLoaderBuilder::transform`], which gives a seed for every
-//! item. Numbers that a batcher draws from the device: the order of worker threads is not fixed, all flex devices of a
-//! process share one stream, and the training step's seed may come in between.
+//! *Random numbers* are exact if they are drawn from the device in a training step or a validation (dropout,
+//! noise). The device is seeded before every batch, with a function of [`TrainerConfig::seed`], the epoch and
+//! the batch. Two kinds are not exact. A program's own generators: use
+//! [`ResumableDataLoaderBuilder::transform`], which gives a seed for every item. Numbers that a batcher draws
+//! from the device: the order of worker threads is not fixed, all flex devices of a process share one stream,
+//! and the training step's seed may come in between.
 //!
-//! *Saves fall on optimizer steps.* Gradients accumulated since the last step are not saved; their batches are repeated.
+//! *Saves fall on optimizer steps.* Gradients accumulated since the last step are not saved; their batches
+//! are repeated.
 //!
-//! *Metrics that are not means over batches* (burn's AUROC, for one): after a resume in the middle of an epoch they cover
-//! only the rest of that epoch's training batches; a warning says so. burn's metric objects cannot be saved.
+//! *Metrics that are not means over batches* (burn's AUROC, for one): after a resume in the middle of an
+//! epoch they cover only the rest of that epoch's training batches; a warning says so. burn's metric objects
+//! cannot be saved.
 
 // Tests make and break files as they please.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]

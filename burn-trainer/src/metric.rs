@@ -1,7 +1,7 @@
 //! Metrics that burn lacks, for `.metrics((..,))` of burn's `SupervisedTraining` and for an evaluation.
 //!
-//! [`MeanLoss`] is the mean of the loss over the items. burn's `LossMetric` is the mean over the batches, unless the loss has
-//! a value for each item: a last batch of one item counts as much as a full one.
+//! [`MeanLoss`] is the mean of the loss over the items. burn's `LossMetric` is the mean over the batches,
+//! unless the loss has a value for each item: a last batch of one item counts as much as a full one.
 
 use std::sync::Arc;
 
@@ -16,11 +16,12 @@ use burn::train::{ClassificationOutput, MultiLabelClassificationOutput, Regressi
 /// Decimals of the shown value, as of burn's loss.
 const DECIMALS: usize = 2;
 
-/// The mean of the loss over the items of an epoch, whatever the sizes of its batches. Called `Loss`, as burn's: settings and
-/// files have `train_loss` and `val_loss`.
+/// The mean of the loss over the items of an epoch, whatever the sizes of its batches. Called `Loss`, as
+/// burn's: settings and files have `train_loss` and `val_loss`.
 ///
-/// Each batch's mean loss counts as often as the batch has items. burn's outputs of classification and regression say how many:
-/// rows. Of a [`SequenceOutput`] the items are the tokens. For an output of your own, see [`MeanLossInput`].
+/// Each batch's mean loss counts as often as the batch has items. burn's outputs of classification and
+/// regression say how many: rows. Of a [`SequenceOutput`] the items are the tokens. For an output of your
+/// own, see [`MeanLossInput`].
 ///
 /// ```no_run
 /// # use burn::train::{ClassificationOutput, InferenceStep, LearnerModel, SupervisedTraining, TrainStep};
@@ -62,7 +63,8 @@ pub struct MeanLossInput {
 }
 
 impl MeanLossInput {
-    /// `loss` is the mean over the batch, or has a value for each item. `items` is the number of items in the batch.
+    /// `loss` is the mean over the batch, or has a value for each item. `items` is the number of items in the
+    /// batch.
     #[must_use]
     pub fn new(loss: Tensor<1>, items: usize) -> Self {
         Self { loss, items }

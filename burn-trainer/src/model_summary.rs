@@ -18,10 +18,12 @@ const MAX_KEPT: usize = 200;
 /// What stands for a name in burn's types: `Struct:Linear`.
 const TYPE_SEPARATOR: char = ':';
 
-/// The modules of a model with their parameters, made by [`model_summary`]. Its `Display` is a table of all modules.
+/// The modules of a model with their parameters, made by [`model_summary`]. Its `Display` is a table of all
+/// modules.
 ///
-/// A parameter is a number of a tensor of floats that the optimizer trains, or would train if it were not frozen. Running statistics,
-/// integers and booleans count as bytes only. A parameter that two modules share counts once in the model, and in each of them.
+/// A parameter is a number of a tensor of floats that the optimizer trains, or would train if it were not
+/// frozen. Running statistics, integers and booleans count as bytes only. A parameter that two modules share
+/// counts once in the model, and in each of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ModelSummary {
@@ -34,7 +36,8 @@ pub struct ModelSummary {
     pub trainable: u64,
     /// The size of all tensors.
     pub bytes: u64,
-    /// Each module that has a tensor, and each parameter of the model's own, in the order of the model's fields.
+    /// Each module that has a tensor, and each parameter of the model's own, in the order of the model's
+    /// fields.
     pub modules: Vec<ModuleSummary>,
 }
 
@@ -57,7 +60,8 @@ pub struct ModuleSummary {
 
 /// Counts the parameters of a model and its modules. Reads no weights.
 ///
-/// On a device without autodiff a parameter counts as trained unless it was frozen while it was on one that has it.
+/// On a device without autodiff a parameter counts as trained unless it was frozen while it was on one that
+/// has it.
 ///
 /// ```
 /// use burn::nn::LinearConfig;
@@ -79,7 +83,8 @@ pub fn model_summary<M: Module>(model: &M) -> ModelSummary {
         true => model.visit(&mut trained),
         false => training.visit(&mut trained),
     }
-    // burn tells a visitor of running statistics as it does of a frozen parameter. They alone stay without gradients here.
+    // burn tells a visitor of running statistics as it does of a frozen parameter. They alone stay without
+    // gradients here.
     let mut parameters = RequiringGrad::default();
     training.map(&mut Unfreeze).visit(&mut parameters);
     let mut count = Count { trained: trained.0, parameters: parameters.0, ..Count::default() };

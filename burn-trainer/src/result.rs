@@ -25,8 +25,8 @@ pub struct FitResult<M> {
     pub model: M,
     /// The checkpoint whose parameters `model` has. `None` if they are those of the last optimizer step.
     pub model_checkpoint: Option<PathBuf>,
-    /// burn's renderer, for an evaluation that follows. While a terminal dashboard is not dropped, what is printed
-    /// goes to its screen and is lost with it.
+    /// burn's renderer, for an evaluation that follows. While a terminal dashboard is not dropped, what is
+    /// printed goes to its screen and is lost with it.
     pub renderer: Box<dyn MetricsRenderer>,
     /// The run's directory.
     pub run_dir: PathBuf,
@@ -47,14 +47,15 @@ pub struct FitResult<M> {
     pub checkpoints: IndexMap<String, SavedCheckpoint>,
     /// The checkpoint that the run resumed from.
     pub resumed_from: Option<PathBuf>,
-    /// Whether there was nothing to do: the checkpoint has all the epochs, or early stopping had ended the run.
+    /// Whether there was nothing to do: the checkpoint has all the epochs, or early stopping had ended the
+    /// run.
     pub finished_before: bool,
     /// Whether early stopping has ended the run, now or before.
     pub stopped_early: bool,
     /// Why a limit (`max_steps`) or a callback has ended the run before its last epoch, as done.
     pub ended_because: Option<String>,
-    /// Why training stopped before its last epoch, if it was asked to: by a signal, by `q` on the dashboard, or through burn's
-    /// interrupter.
+    /// Why training stopped before its last epoch, if it was asked to: by a signal, by `q` on the dashboard,
+    /// or through burn's interrupter.
     pub interrupted: Option<String>,
     /// The signal that asked for it.
     pub stopped_by: Option<StopSignal>,
@@ -68,8 +69,8 @@ pub struct FitResult<M> {
     pub replaced_saves: u64,
     /// Optimizer step and cause of every save that failed.
     pub failed_saves: Vec<(u64, burn_ckpt::Error)>,
-    /// Whether the newest state that a strategy wanted is not on disk, because its save failed or was skipped, or a link does not
-    /// lead to it.
+    /// Whether the newest state that a strategy wanted is not on disk, because its save failed or was
+    /// skipped, or a link does not lead to it.
     pub last_save_failed: bool,
     /// Why a link leads to an older checkpoint than it should.
     pub unmoved_link: Option<burn_ckpt::Error>,
@@ -101,8 +102,8 @@ impl<M: FromCheckpoint> FitResult<M> {
     ///
     /// # Errors
     ///
-    /// [`Error::Checkpoint`](crate::Error::Checkpoint) with [`burn_ckpt::Error::NotFound`] if the run has no best checkpoint, or
-    /// with the errors of [`burn_ckpt::CheckpointLoader::load`].
+    /// [`Error::Checkpoint`](crate::Error::Checkpoint) with [`burn_ckpt::Error::NotFound`] if the run has no
+    /// best checkpoint, or with the errors of [`burn_ckpt::CheckpointLoader::load`].
     pub fn best_model(&self, device: &Device) -> Result<M> {
         Ok(M::from_checkpoint(self.best_path()?, device)?)
     }

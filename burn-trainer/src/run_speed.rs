@@ -6,11 +6,13 @@ use serde_json::{Value, json};
 /// More seconds than any run takes. A checkpoint that has more says nothing.
 const MAX_SECONDS: f64 = 1e12;
 
-/// What a run has done, and where its time went, over all its starts: [`FitResult::speed`](crate::FitResult::speed).
-/// [`items_per_second`](Self::items_per_second) has an example.
+/// What a run has done, and where its time went, over all its starts:
+/// [`FitResult::speed`](crate::FitResult::speed). [`items_per_second`](Self::items_per_second) has an
+/// example.
 ///
-/// The four parts of the time do not overlap. What a start takes before its first batch, and what callbacks take between epochs, is in
-/// none of them. A device that computes beside the loop is waited for where the loop needs its results.
+/// The four parts of the time do not overlap. What a start takes before its first batch, and what callbacks
+/// take between epochs, is in none of them. A device that computes beside the loop is waited for where the
+/// loop needs its results.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

@@ -75,14 +75,14 @@ pub struct Trainer<M: LearnerModel> {
 }
 
 impl<M: LearnerModel> Trainer<M> {
-    /// Opens a run: creates its directory, takes its lock, cleans up after a crash, and verifies the checkpoint to resume
-    /// from. `hparams` go into every checkpoint.
+    /// Opens a run: creates its directory, takes its lock, cleans up after a crash, and verifies the
+    /// checkpoint to resume from. `hparams` go into every checkpoint.
     ///
     /// # Errors
     ///
     /// [`Error::Config`] or [`Error::Checkpoint`] for a setting, a name or a directory that cannot be used, a
-    /// run that another process holds, or a checkpoint that is not complete; [`Error::RunExists`] when the run has
-    /// checkpoints and the configuration does not say what is to become of them.
+    /// run that another process holds, or a checkpoint that is not complete; [`Error::RunExists`] when the
+    /// run has checkpoints and the configuration does not say what is to become of them.
     pub fn new(mut config: TrainerConfig, hparams: &impl Serialize) -> Result<Self> {
         let hparams = hparams_to_json(hparams).map_err(|error| {
             let setting =
@@ -129,19 +129,20 @@ impl<M: LearnerModel> Trainer<M> {
         self
     }
 
-    /// Adds a callback: code of your own at the events of the run, with a state that resumes. Callbacks are called in the order in
-    /// which they are added.
+    /// Adds a callback: code of your own at the events of the run, with a state that resumes. Callbacks are
+    /// called in the order in which they are added.
     #[must_use]
     pub fn callback(mut self, callback: impl Callback<M> + 'static) -> Self {
         self.callbacks.add(Box::new(callback));
         self
     }
 
-    /// Adds a validation set beside that of [`training`](Self::training). Each validation runs over that one first, and then over
-    /// each added set, in the order in which they are added.
+    /// Adds a validation set beside that of [`training`](Self::training). Each validation runs over that one
+    /// first, and then over each added set, in the order in which they are added.
     ///
-    /// Every metric of the validation is computed on each set: `val_loss` on the set `hard` is `val_hard_loss`, and is used as any
-    /// other metric. The name consists of letters and digits, with a single `_` between them; [`fit`](Self::fit) reports another one.
+    /// Every metric of the validation is computed on each set: `val_loss` on the set `hard` is
+    /// `val_hard_loss`, and is used as any other metric. The name consists of letters and digits, with a
+    /// single `_` between them; [`fit`](Self::fit) reports another one.
     ///
     /// ```no_run
     /// # use burn::data::dataloader::DataLoader;
@@ -164,21 +165,22 @@ impl<M: LearnerModel> Trainer<M> {
         self
     }
 
-    /// Trains on these devices, in place of the one that the model is on: in each step a batch on every one of them.
-    /// The first has the model and validates. With the feature `remote` they can be devices of other machines: when one of
-    /// them is lost, the run ends with [`Error::DeviceLost`].
+    /// Trains on these devices, in place of the one that the model is on: in each step a batch on every one
+    /// of them. The first has the model and validates. With the feature `remote` they can be devices of other
+    /// machines: when one of them is lost, the run ends with [`Error::DeviceLost`].
     ///
-    /// An optimizer step then uses as many batches as there are devices (times `grads_accumulation`). With the
-    /// [`ResumableDataLoader`](crate::ResumableDataLoader) the devices share the batches of an epoch in their order, so that a
-    /// run can resume with another number of devices. burn splits other loaders: each device gets a part of the data set.
+    /// An optimizer step then uses as many batches as there are devices (times `grads_accumulation`). With
+    /// the [`ResumableDataLoader`](crate::ResumableDataLoader) the devices share the batches of an epoch in
+    /// their order, so that a run can resume with another number of devices. burn splits other loaders: each
+    /// device gets a part of the data set.
     #[must_use]
     pub fn devices(mut self, devices: impl IntoIterator<Item = Device>) -> Self {
         self.devices.named = devices.into_iter().collect();
         self
     }
 
-    /// Where the optimizer works with several devices: on the first one, as by default, or on all of them, each with a
-    /// part of the parameters.
+    /// Where the optimizer works with several devices: on the first one, as by default, or on all of them,
+    /// each with a part of the parameters.
     #[must_use]
     pub fn optimizer_placement(mut self, optim: MultiDeviceOptim) -> Self {
         self.devices.optim = optim;
@@ -191,7 +193,8 @@ impl<M: LearnerModel> Trainer<M> {
         &self.setup.config
     }
 
-    /// Starts a device for this run: it computes gradients, and its random numbers begin with the configuration's seed.
+    /// Starts a device for this run: it computes gradients, and its random numbers begin with the
+    /// configuration's seed.
     ///
     /// # Errors
     ///
@@ -226,8 +229,8 @@ impl<M: LearnerModel> Trainer<M> {
         self.setup.run.layout.run_dir()
     }
 
-    /// burn's `SupervisedTraining` for this run: its files go to the run's directory, and progress is shown on
-    /// burn's dashboard where standard output is a terminal, as plain lines on standard error elsewhere.
+    /// burn's `SupervisedTraining` for this run: its files go to the run's directory, and progress is shown
+    /// on burn's dashboard where standard output is a terminal, as plain lines on standard error elsewhere.
     ///
     /// Register metrics, early stopping and so on, then pass it to [`Trainer::fit`] or [`Trainer::fit_with`].
     #[must_use]

@@ -1,9 +1,10 @@
 //! The named validation sets of a run, and the names that metrics have on them.
 //!
-//! burn has one validation split, and one object for each metric. A validation runs over the sets one after the other, and ends burn's
-//! split after each: burn computes the final values and clears the metrics. So the values of each set are its own, but burn gives them
-//! all the same name. Whoever gets metrics from burn (the run's metric logger, the display of progress) renames those of a named set:
-//! `Loss` on the set `hard` is `hard Loss`, like a metric of its own. What stands behind them knows metrics only.
+//! burn has one validation split, and one object for each metric. A validation runs over the sets one after
+//! the other, and ends burn's split after each: burn computes the final values and clears the metrics. So the
+//! values of each set are its own, but burn gives them all the same name. Whoever gets metrics from burn (the
+//! run's metric logger, the display of progress) renames those of a named set: `Loss` on the set `hard` is
+//! `hard Loss`, like a metric of its own. What stands behind them knows metrics only.
 //!
 //! The loop says which set it validates. It waits for burn's threads before it changes to another one.
 
@@ -61,7 +62,8 @@ impl ValidationSets {
         let SharedSets { items, ids, .. } = &mut *self.0.lock();
         let on_set = |set: &String| {
             let name = Arc::new(format!("{set} {}", metric.name));
-            // Not the name, which can be that of another metric: then the two must be told apart, to be an error.
+            // Not the name, which can be that of another metric: then the two must be told apart, to be an
+            // error.
             let metric_id = MetricId::new(Arc::new(format!("{set}\0{}", metric.name)));
             ids.entry(set.clone()).or_default().insert(metric.metric_id.clone(), metric_id.clone());
             MetricOnSet {
@@ -101,7 +103,8 @@ impl ValidationSets {
         Some(MetricEntry { metric_id, ..entry })
     }
 
-    /// A metric can have no value on this set: a scalar that its callback logs on others alone. burn gives NaN for it.
+    /// A metric can have no value on this set: a scalar that its callback logs on others alone. burn gives
+    /// NaN for it.
     fn rename_numeric(
         &self,
         set: &str,

@@ -1,5 +1,5 @@
-//! The backend that the tests train, save and load on: burn's flex, unless [`VARIABLE`] names another that they are built
-//! for. `cargo xtask test` runs them on flex and, with the feature `wgpu`, on wgpu.
+//! The backend that the tests train, save and load on: burn's flex, unless [`VARIABLE`] names another that
+//! they are built for. `cargo xtask test` runs them on flex and, with the feature `wgpu`, on wgpu.
 
 use ::backend::Backend;
 use burn::tensor::Device;

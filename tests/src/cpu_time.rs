@@ -1,4 +1,5 @@
-//! How long processors have worked: unlike the time on the clock, other tests beside this one do not change it.
+//! How long processors have worked: unlike the time on the clock, other tests beside this one do not change
+//! it.
 
 use std::time::Duration;
 

@@ -66,7 +66,8 @@ impl Parts {
         std::fs::write(path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
 
-    /// Writes the index of a checkpoint of several files, and metadata beside it, whatever the metadata says of tensors and shards.
+    /// Writes the index of a checkpoint of several files, and metadata beside it, whatever the metadata says
+    /// of tensors and shards.
     ///
     /// # Panics
     ///
@@ -119,8 +120,8 @@ impl Parts {
         std::fs::write(path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
 
-    /// Writes the container, and metadata that agrees with it, as far as its content can be described. `metadata` is what
-    /// the metadata says of everything else.
+    /// Writes the container, and metadata that agrees with it, as far as its content can be described.
+    /// `metadata` is what the metadata says of everything else.
     ///
     /// # Panics
     ///

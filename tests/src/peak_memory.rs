@@ -1,6 +1,7 @@
 //! The most memory that this process had at once.
 
-/// The most memory of this process at once so far, in bytes, or since `from_now` was last true. 0 where the system does not tell.
+/// The most memory of this process at once so far, in bytes, or since `from_now` was last true. 0 where the
+/// system does not tell.
 #[must_use]
 pub fn peak_memory(from_now: bool) -> u64 {
     if from_now && std::fs::write("/proc/self/clear_refs", "5").is_err() {

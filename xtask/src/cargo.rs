@@ -32,8 +32,9 @@ pub fn succeed(command: &mut Command, failed: &str) -> Result<(), ExitCode> {
 pub fn command() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
-    // What the cargo that started this program told it about its package. ring's build script looks at that, so that burn's
-    // remote engine would be built again whenever it is built by another way than the last time.
+    // What the cargo that started this program told it about its package. ring's build script looks at that,
+    // so that burn's remote engine would be built again whenever it is built by another way than the last
+    // time.
     for (name, _) in std::env::vars_os() {
         let is_told = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
         if name.to_str().is_some_and(is_told) {
@@ -49,8 +50,8 @@ pub fn root() -> PathBuf {
     root_of(told("CARGO_PKG_NAME"), told("CARGO_MANIFEST_DIR"))
 }
 
-/// The parent of the directory of this package, which the cargo that runs it knows. A checkout that was copied or moved with its
-/// build has a program that was compiled elsewhere.
+/// The parent of the directory of this package, which the cargo that runs it knows. A checkout that was
+/// copied or moved with its build has a program that was compiled elsewhere.
 fn root_of(package: Option<OsString>, directory: Option<OsString>) -> PathBuf {
     let is_this = package.is_some_and(|package| package == env!("CARGO_PKG_NAME"));
     let told = directory.filter(|_| is_this);

@@ -16,8 +16,8 @@ pub fn run() -> Result<(), ExitCode> {
     packages::check()?;
     dependencies::check()?;
     cargo::run(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
-    // What is compiled only for a GPU, or for devices of other machines. Where documentation is built for docs.rs, CUDA's build script does not download
-    // LLVM: the code is type-checked all the same.
+    // What is compiled only for a GPU, or for devices of other machines. Where documentation is built for
+    // docs.rs, CUDA's build script does not download LLVM: the code is type-checked all the same.
     cargo::run_with(
         &["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"],
         &[("DOCS_RS", "1")],

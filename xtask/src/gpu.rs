@@ -1,7 +1,7 @@
 //! `--backend auto`: whether this machine has a GPU, found out without compiling anything.
 //!
-//! Device files and `nvidia-smi` tell that there is one; the driver's manifests tell whether burn's wgpu backend reaches
-//! it, through Vulkan. On macOS and Windows the platform itself brings Metal and DirectX.
+//! Device files and `nvidia-smi` tell that there is one; the driver's manifests tell whether burn's wgpu
+//! backend reaches it, through Vulkan. On macOS and Windows the platform itself brings Metal and DirectX.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,6 +1,7 @@
 //! `cargo xtask gpu-check [--backend B] ..`: builds gpu-check in release, and becomes it.
 //!
-//! The program needs nothing of this machine: `target/release/gpu-check` can be carried to another that has the GPU.
+//! The program needs nothing of this machine: `target/release/gpu-check` can be carried to another that has
+//! the GPU.
 
 use std::process::ExitCode;
 
@@ -10,8 +11,8 @@ use crate::program::Program;
 /// Everything but the backend is the program's.
 #[derive(clap::Args)]
 pub struct Args {
-    /// --backend auto|flex|wgpu|vulkan|cuda, --autotune (measure which kernels are fastest), --build-only; then
-    /// --size NAME, --saves N, --steps N, --root DIR
+    /// --backend auto|flex|wgpu|vulkan|cuda, --autotune (measure which kernels are fastest), --build-only;
+    /// then --size NAME, --saves N, --steps N, --root DIR
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAGS")]
     arguments: Vec<String>,
 }

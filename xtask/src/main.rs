@@ -1,4 +1,5 @@
-//! The project's commands, one file a verb: `cargo xtask new | train | serve | soak | fuzz | gpu-check | bench | test | check | tidy`.
+//! The project's commands, one file a verb:
+//! `cargo xtask new | train | serve | soak | fuzz | gpu-check | bench | test | check | tidy`.
 
 mod backend;
 mod bench;
@@ -39,8 +40,8 @@ enum Verb {
     /// Lend this machine's devices to training on other machines; `cargo xtask serve --help` lists the flags
     #[command(disable_help_flag = true)]
     Serve(serve::Args),
-    /// Kill training runs at random moments, with `--chaos` also damage their files, and compare them with undisturbed ones;
-    /// `cargo xtask soak --help` lists the flags
+    /// Kill training runs at random moments, with `--chaos` also damage their files, and compare them with
+    /// undisturbed ones; `cargo xtask soak --help` lists the flags
     #[command(disable_help_flag = true)]
     Soak(soak::Args),
     /// Change real files by chance, and give them to each reader; `cargo xtask fuzz --help` lists the flags
@@ -52,7 +53,8 @@ enum Verb {
     /// Measure beside the peers, and print a page; `cargo xtask bench checkpoint --help` lists the flags
     #[command(disable_help_flag = true)]
     Bench(bench::Args),
-    /// Format, lints, documentation and every test; ends with their count. Installs what they need beside Rust
+    /// Format, lints, documentation and every test; ends with their count. Installs what they need beside
+    /// Rust
     Test(test::Args),
     /// Tidiness, format, packages, lints and documentation alone
     Check,

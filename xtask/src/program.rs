@@ -85,8 +85,8 @@ impl<'a> Program<'a> {
         arguments
     }
 
-    /// Where cargo puts it: beside this program, which is of the development profile, or in the release profile's
-    /// directory beside that; wherever the target directory is.
+    /// Where cargo puts it: beside this program, which is of the development profile, or in the release
+    /// profile's directory beside that; wherever the target directory is.
     fn path(&self) -> std::io::Result<PathBuf> {
         let file = format!("{}{}", self.name, std::env::consts::EXE_SUFFIX);
         let beside = std::env::current_exe()?.with_file_name(&file);

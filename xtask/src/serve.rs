@@ -1,4 +1,5 @@
-//! `cargo xtask serve [--backend B] ..`: builds the server of this machine's devices for a backend, and becomes it.
+//! `cargo xtask serve [--backend B] ..`: builds the server of this machine's devices for a backend, and
+//! becomes it.
 
 use std::process::ExitCode;
 
@@ -10,7 +11,8 @@ const PROGRAM: &str = "burn-serve";
 /// Everything but the backend is the server's.
 #[derive(clap::Args)]
 pub struct Args {
-    /// --backend auto|flex|wgpu|vulkan|cuda, --autotune (measure which kernels are fastest), and the server's flags
+    /// --backend auto|flex|wgpu|vulkan|cuda, --autotune (measure which kernels are fastest), and the server's
+    /// flags
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAGS")]
     arguments: Vec<String>,
 }

@@ -1,5 +1,5 @@
-//! `cargo xtask test`: installs what the tests need, then runs everything that must hold, and ends with one count over all
-//! test programs.
+//! `cargo xtask test`: installs what the tests need, then runs everything that must hold, and ends with one
+//! count over all test programs.
 
 mod needs;
 mod set_up;
@@ -12,8 +12,8 @@ use crate::{cargo, check};
 /// What cargo's test runner prints before a test program's counts.
 const SUMMARY: &str = "test result: ";
 
-/// The tests of training, saving, resuming and loading, once more on burn's wgpu backend: a GPU, or Mesa's software
-/// Vulkan. Also the tests of the GPUs that this backend lists.
+/// The tests of training, saving, resuming and loading, once more on burn's wgpu backend: a GPU, or Mesa's
+/// software Vulkan. Also the tests of the GPUs that this backend lists.
 const ON_WGPU: [&str; 12] = [
     "test",
     "--workspace",
@@ -26,13 +26,15 @@ const ON_WGPU: [&str; 12] = [
     "on_each_backend::",
     "on_wgpu::",
     "gpus::vulkan::",
-    // A test that fails in a step must not leave burn's one device to another in the middle of it; and the device
-    // computes one thing at a time anyway.
+    // A test that fails in a step must not leave burn's one device to another in the middle of it; and the
+    // device computes one thing at a time anyway.
     "--test-threads=1",
 ];
-/// Devices of other machines: servers of this one, on the loopback interface. burn's remote engine is built for these alone.
+/// Devices of other machines: servers of this one, on the loopback interface. burn's remote engine is built
+/// for these alone.
 const WITH_REMOTE: [&str; 5] = ["test", "--workspace", "--features", "system-tests/remote", "--no-fail-fast"];
-/// The benchmark of servers runs alone: it counts all bytes that cross the loopback interface, those of other tests too.
+/// The benchmark of servers runs alone: it counts all bytes that cross the loopback interface, those of other
+/// tests too.
 const REMOTE_TESTS: [&[&str]; 2] = [
     &["--test", "system", "--", "remote::", "--skip", "remote::bench::"],
     &["--test", "system", "--", "remote::bench::"],

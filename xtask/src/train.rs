@@ -13,8 +13,8 @@ const EXAMPLES: [&str; 2] = [DEFAULT_EXAMPLE, "char-lm"];
 /// Everything but the example's name and the backend is the example's.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The example, digits unless named first; then --backend auto|flex|wgpu|vulkan|cuda or --device DEV.., --autotune (measure which
-    /// kernels are fastest), and the example's flags
+    /// The example, digits unless named first; then --backend auto|flex|wgpu|vulkan|cuda or --device DEV..,
+    /// --autotune (measure which kernels are fastest), and the example's flags
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "EXAMPLE | FLAGS")]
     arguments: Vec<String>,
 }

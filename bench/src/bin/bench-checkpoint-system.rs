@@ -1,4 +1,5 @@
-//! [`bench-checkpoint`](../bench_checkpoint/index.html) with the system's allocator: what fresh pages cost the step after a save.
+//! [`bench-checkpoint`](../bench_checkpoint/index.html) with the system's allocator: what fresh pages cost
+//! the step after a save.
 
 use std::process::ExitCode;
 

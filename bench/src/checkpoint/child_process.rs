@@ -1,4 +1,5 @@
-//! Runs a task in a process of its own: its memory is counted separately, and its crash does not end the benchmark.
+//! Runs a task in a process of its own: its memory is counted separately, and its crash does not end the
+//! benchmark.
 
 use std::fs::File;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! Who takes part: names, the phases of each, and the memory and disk that each needs. What each does is in `contenders/`.
+//! Who takes part: names, the phases of each, and the memory and disk that each needs. What each does is in
+//! `contenders/`.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,5 @@
-//! What a contender's process measures: moments, sizes and times. The process prints them as one JSON object on its last
-//! line, and so do the peers in Python.
+//! What a contender's process measures: moments, sizes and times. The process prints them as one JSON object
+//! on its last line, and so do the peers in Python.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -27,7 +27,8 @@ pub struct Measurement {
     pub saves: Vec<SaveTimes>,
     /// A save at the end, while the loop waited.
     pub idle: Option<SaveTimes>,
-    /// The step in which a save falls has this length without one (a validation may be in it); as the others, if not given.
+    /// The step in which a save falls has this length without one (a validation may be in it); as the others,
+    /// if not given.
     pub step_of_save: Option<f64>,
     /// Saves that came every few steps.
     pub steady: Option<Steady>,

@@ -1,4 +1,5 @@
-//! `bench-checkpoint`: what saving and loading a checkpoint cost, compared with the peers, in one run on one machine.
+//! `bench-checkpoint`: what saving and loading a checkpoint cost, compared with the peers, in one run on one
+//! machine.
 //!
 //! | file | has |
 //! |---|---|
@@ -9,7 +10,8 @@
 //! | `measurement.rs` | what such a process prints |
 //! | `results.rs`, `required_ratios.rs`, `page.rs` | from all measurements to the page |
 //!
-//! `../measure/save_cost.rs` has the rule that turns moments into the cost of a save, the same for all contenders.
+//! `../measure/save_cost.rs` has the rule that turns moments into the cost of a save, the same for all
+//! contenders.
 
 pub(crate) mod case;
 mod child_process;

@@ -144,9 +144,9 @@ pub fn turn_by_turn(ours: &[f64], others: &[f64]) -> Option<f64> {
     median(&turns)
 }
 
-/// The loop time that another contender loses, divided by what ours loses; each comes with the length of a step. Our loss
-/// counts as at least a thousandth of a step, because noise can make it 0. The ratio is NaN where the other loss is not
-/// above 0.
+/// The loop time that another contender loses, divided by what ours loses; each comes with the length of a
+/// step. Our loss counts as at least a thousandth of a step, because noise can make it 0. The ratio is NaN
+/// where the other loss is not above 0.
 fn times_ours(other: Option<(f64, f64)>, ours: Option<(f64, f64)>) -> Option<f64> {
     let ((other, _), (ours, step)) = (other?, ours?);
     Some(if other > 0.0 { other / ours.max(step * 1e-3) } else { f64::NAN })

@@ -1,4 +1,5 @@
-//! The task of one process: it is given as JSON on the command line, to the program itself and to the Python peers.
+//! The task of one process: it is given as JSON on the command line, to the program itself and to the Python
+//! peers.
 
 use std::path::PathBuf;
 

@@ -22,7 +22,8 @@ impl Comparison {
     }
 }
 
-/// Compares the tensors of two checkpoints: model, optimizer, scheduler and what was logged. Both files are verified.
+/// Compares the tensors of two checkpoints: model, optimizer, scheduler and what was logged. Both files are
+/// verified.
 ///
 /// # Errors
 ///

@@ -1,4 +1,5 @@
-//! Counters of the Linux kernel: processor time of this and of other programs, and bytes over the loopback interface.
+//! Counters of the Linux kernel: processor time of this and of other programs, and bytes over the loopback
+//! interface.
 
 use std::path::Path;
 
@@ -64,7 +65,8 @@ impl Ticks {
         Self::of(&read("/proc/stat")?, &read("/proc/self/stat")?)
     }
 
-    /// From the first line of `/proc/stat`, and from the times of a process and of its ended children in its `stat`.
+    /// From the first line of `/proc/stat`, and from the times of a process and of its ended children in its
+    /// `stat`.
     fn of(machine: &str, process: &str) -> Option<Self> {
         let all: Vec<u64> = machine
             .lines()

@@ -1,4 +1,5 @@
-//! Measuring: times, what a save costs a loop, what the machine does meanwhile, and whether two runs are the same.
+//! Measuring: times, what a save costs a loop, what the machine does meanwhile, and whether two runs are the
+//! same.
 
 pub mod compare_checkpoints;
 pub(crate) mod kernel_counters;

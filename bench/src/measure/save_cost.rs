@@ -1,9 +1,9 @@
 //! What a save costs the loop, from moments: one rule for every contender and every device.
 //!
-//! A save costs more than its call: the steps that follow run beside the writing, and where the snapshot shares memory with
-//! the model, they pay for memory of their own. So the steps from a save until it is durable, and one more, are set
-//! against as many undisturbed ones: those of the same run that are nearest, as a machine that others use becomes faster and slower by the
-//! minute.
+//! A save costs more than its call: the steps that follow run beside the writing, and where the snapshot
+//! shares memory with the model, they pay for memory of their own. So the steps from a save until it is
+//! durable, and one more, are set against as many undisturbed ones: those of the same run that are nearest,
+//! as a machine that others use becomes faster and slower by the minute.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,11 +33,13 @@ pub struct Moments<'a> {
     pub begins: &'a [Moment],
     /// The saves.
     pub saves: &'a [SaveTimes],
-    /// Steps before this one are not undisturbed: in them memory is got for the first time, or kernels are compiled.
+    /// Steps before this one are not undisturbed: in them memory is got for the first time, or kernels are
+    /// compiled.
     pub warm_up: usize,
     /// Steps in which there was more than a step: a validation.
     pub no_steps: &'a [usize],
-    /// The step in which a save falls has this length without one (a validation may be in it); as the others, if not given.
+    /// The step in which a save falls has this length without one (a validation may be in it); as the others,
+    /// if not given.
     pub step_of_save: Option<f64>,
 }
 
@@ -120,7 +122,8 @@ fn nearest(undisturbed: &[(usize, f64)], window: &std::ops::Range<usize>) -> Opt
     median(&steps)
 }
 
-/// From the step in which a save was asked for to the one after that in which it became durable, as far as they are over.
+/// From the step in which a save was asked for to the one after that in which it became durable, as far as
+/// they are over.
 fn window(begins: &[f64], save: &SaveTimes) -> Option<std::ops::Range<usize>> {
     let asked = begins.partition_point(|begin| *begin <= save.asked).checked_sub(1)?;
     let durable = begins.partition_point(|begin| *begin <= save.durable.max(save.returned)).checked_sub(1)?;
@@ -148,7 +151,8 @@ mod tests {
 
     #[test]
     fn what_steps_beside_the_writing_take_longer_is_lost() {
-        // Asked for in the fourth step, after 3.9 of its 4 seconds; durable in the sixth, and one more counts.
+        // Asked for in the fourth step, after 3.9 of its 4 seconds; durable in the sixth, and one more
+        // counts.
         let steps = [9.0, 9.0, 9.0, 4.0, 7.0, 5.0, 4.5, 4.0, 4.0, 4.0];
         let save = SaveTimes { asked: 130.9, returned: 130.95, durable: 139.0 };
         let cost = cost(&run(&begins(&steps), &[save])).unwrap();
@@ -162,7 +166,8 @@ mod tests {
 
     #[test]
     fn a_machine_that_becomes_slower_does_not_count_as_cost_of_a_save() {
-        // Each step takes a tenth of a second longer than the one before, and the one of the save a second more.
+        // Each step takes a tenth of a second longer than the one before, and the one of the save a second
+        // more.
         let steps: Vec<f64> =
             (0..60).map(|i| 4.0 + f64::from(i) * 0.1 + if i == 50 { 1.0 } else { 0.0 }).collect();
         let begins = begins(&steps);

@@ -1,4 +1,5 @@
-//! A strategy that notes when each optimizer step ends, saves after some steps, and computes afterwards what that cost.
+//! A strategy that notes when each optimizer step ends, saves after some steps, and computes afterwards what
+//! that cost.
 //!
 //! `save_cost.rs` has the rule that turns the moments into a cost.
 
@@ -119,7 +120,8 @@ impl Strategy for Stopwatch {
 }
 
 impl Laps {
-    /// The steps from the end of one to the end of another; `None` where there are none, or an epoch ended among them.
+    /// The steps from the end of one to the end of another; `None` where there are none, or an epoch ended
+    /// among them.
     #[must_use]
     pub fn span(&self, from: u64, to: u64) -> Option<Span> {
         let laps = self.0.lock();
@@ -136,8 +138,8 @@ impl Laps {
         })
     }
 
-    /// What the saves of a run cost, but for one after the last step. The first so many steps of the run are not counted: a
-    /// device compiles its kernels in them.
+    /// What the saves of a run cost, but for one after the last step. The first so many steps of the run are
+    /// not counted: a device compiles its kernels in them.
     ///
     /// # Errors
     ///
@@ -164,7 +166,8 @@ struct Save {
     bytes: u64,
 }
 
-/// When a file got its name: renaming it changes its inode. Links made later do too, and this strategy has none.
+/// When a file got its name: renaming it changes its inode. Links made later do too, and this strategy has
+/// none.
 #[cfg(unix)]
 pub(crate) fn named_at(file: &std::fs::Metadata) -> std::io::Result<SystemTime> {
     use std::os::unix::fs::MetadataExt;

@@ -1,4 +1,5 @@
-//! The loopback interface: what must cross it in a step, what crosses it while nothing trains, and how fast it is.
+//! The loopback interface: what must cross it in a step, what crosses it while nothing trains, and how fast
+//! it is.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -25,8 +26,8 @@ pub struct Load {
 }
 
 impl Load {
-    /// Bytes that have to cross the loopback interface in a step: each device's batch, and for a second device the
-    /// parameters there and their gradients back, from server to server.
+    /// Bytes that have to cross the loopback interface in a step: each device's batch, and for a second
+    /// device the parameters there and their gradients back, from server to server.
     #[must_use]
     pub fn bytes_per_step(&self, contender: Contender) -> usize {
         if contender.transport().is_none() {
@@ -43,7 +44,8 @@ impl Load {
     }
 }
 
-/// Bytes a second that cross the loopback interface by themselves: of other programs, and of sessions that are open.
+/// Bytes a second that cross the loopback interface by themselves: of other programs, and of sessions that
+/// are open.
 #[must_use]
 pub fn idle(during: Duration) -> Option<f64> {
     let before = Counters::now();
@@ -51,8 +53,8 @@ pub fn idle(during: Duration) -> Option<f64> {
     Some(before.loopback_until(&Counters::now())? as f64 / seconds)
 }
 
-/// Seconds that it takes to send so many bytes over a TCP connection of the loopback interface and to read them, with
-/// nothing else done to them.
+/// Seconds that it takes to send so many bytes over a TCP connection of the loopback interface and to read
+/// them, with nothing else done to them.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! `bench-remote`: training on devices of servers, compared with the same on this machine's own devices, in one run on one
-//! machine.
+//! `bench-remote`: training on devices of servers, compared with the same on this machine's own devices, in
+//! one run on one machine.
 //!
 //! | file | has |
 //! |---|---|

@@ -151,8 +151,8 @@ impl Page {
         table
     }
 
-    /// Where the time of a step goes: the devices' batches one after the other, as this machine computes them, and the
-    /// rest, beside what the bytes would take alone.
+    /// Where the time of a step goes: the devices' batches one after the other, as this machine computes
+    /// them, and the rest, beside what the bytes would take alone.
     fn bounds(&self) -> Table {
         let mut table = Table::new(&[
             "a step",

@@ -62,7 +62,8 @@ impl Servers {
     }
 }
 
-/// A server of one device, which ends when this is dropped. It listens on this machine alone, and asks for no token.
+/// A server of one device, which ends when this is dropped. It listens on this machine alone, and asks for no
+/// token.
 #[derive(Debug)]
 pub struct Server {
     _running: Running,

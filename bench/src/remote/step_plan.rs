@@ -1,7 +1,7 @@
 //! The steps of a run: warm-up, steps without a save, and steps with saves.
 
-/// Steps that are not counted. They allocate memory and connect the servers. The loop does not wait for a server, and in
-/// these steps it gets as far ahead of the server as it ever does.
+/// Steps that are not counted. They allocate memory and connect the servers. The loop does not wait for a
+/// server, and in these steps it gets as far ahead of the server as it ever does.
 pub const WARM_UP: u64 = 4;
 
 /// The steps of a run.

@@ -1,5 +1,5 @@
-//! The mean of tensors of one shape and one float type, computed when it is written: one tensor of one checkpoint is in memory at a
-//! time, and the sums.
+//! The mean of tensors of one shape and one float type, computed when it is written: one tensor of one
+//! checkpoint is in memory at a time, and the sums.
 
 use burn::tensor::{bf16, f16};
 use burn_pack::{Bytes, DType, Error, Tensor};

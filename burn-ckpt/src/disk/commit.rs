@@ -1,7 +1,8 @@
-//! Giving a finished checkpoint and its metadata their final names, so that a final name always means a whole file.
+//! Giving a finished checkpoint and its metadata their final names, so that a final name always means a whole
+//! file.
 //!
-//! Each file is written to a staging file in the destination's directory, synced, and given its name: by a hard link
-//! where no file may be replaced, by a rename elsewhere. What is on disk after a failure:
+//! Each file is written to a staging file in the destination's directory, synced, and given its name: by a
+//! hard link where no file may be replaced, by a rename elsewhere. What is on disk after a failure:
 //!
 //! | the process ended | what is on disk |
 //! |---|---|
@@ -9,13 +10,14 @@
 //! | after the metadata got its name | a metadata file without a checkpoint, which no reader lists |
 //! | after the checkpoint got its name | a complete checkpoint with its metadata |
 //!
-//! A state in several files has its shards in a directory, which gets its name before the metadata does: after a failure it is
-//! there without an index, and no reader looks into it.
+//! A state in several files has its shards in a directory, which gets its name before the metadata does:
+//! after a failure it is there without an index, and no reader looks into it.
 //!
 //! Opening the run again removes staging files, and metadata and shards without a checkpoint.
 //!
-//! On Unix the same is true after power loss: data is synced before it gets its name, and the directory between the two names and
-//! after them. Without the sync in between, a file system may keep the second name and lose the first.
+//! On Unix the same is true after power loss: data is synced before it gets its name, and the directory
+//! between the two names and after them. Without the sync in between, a file system may keep the second name
+//! and lose the first.
 
 use std::io::Write;
 use std::path::Path;
@@ -65,8 +67,8 @@ impl StagedCheckpoint {
 
 /// Publishes a staged checkpoint (already synced) with its metadata.
 ///
-/// A failed commit of a new name leaves neither: a file that is there, but was not said to be durable, would be counted by
-/// nobody and stay for ever.
+/// A failed commit of a new name leaves neither: a file that is there, but was not said to be durable, would
+/// be counted by nobody and stay for ever.
 pub(crate) fn commit(
     checkpoint: StagedCheckpoint,
     metadata: &str,
@@ -79,9 +81,11 @@ pub(crate) fn commit(
     file.write_all(metadata.as_bytes()).map_err(Error::io("write", staged_metadata.path()))?;
     file.sync().map_err(Error::io("sync", staged_metadata.path()))?;
     let has_shards = shards.is_some();
-    // The shards and the metadata first, the checkpoint last: a reader that finds the checkpoint finds the others.
+    // The shards and the metadata first, the checkpoint last: a reader that finds the checkpoint finds the
+    // others.
     shards.map_or(Ok(()), StagedShards::publish)?;
-    // The commit's own error is the one to report. Shards never replace others, so those there are were named here.
+    // The commit's own error is the one to report. Shards never replace others, so those there are were named
+    // here.
     let take_back_shards = || {
         if has_shards {
             let _ = remove_shards(&shards_directory(&destination));
@@ -105,16 +109,18 @@ pub(crate) fn commit(
     Ok(())
 }
 
-/// Removes the shards of a checkpoint that was replaced by one without any. No reader looks for them any more.
+/// Removes the shards of a checkpoint that was replaced by one without any. No reader looks for them any
+/// more.
 fn remove_replaced_shards(checkpoint: &Path) {
     if let Err(error) = remove_shards(&shards_directory(checkpoint)) {
         log::warn!("the shards of the replaced checkpoint stay: {}; remove them", chain(&error));
     }
 }
 
-/// Removes a checkpoint, its evaluations, its shards and its metadata. The evaluations first: nobody would know of them without the
-/// checkpoint. Then the checkpoint, durably, so that it is never seen without the others. The metadata last: while it is there, the next
-/// start knows whose the shards are. After a loss of power the metadata can be there again, which the next start removes.
+/// Removes a checkpoint, its evaluations, its shards and its metadata. The evaluations first: nobody would
+/// know of them without the checkpoint. Then the checkpoint, durably, so that it is never seen without the
+/// others. The metadata last: while it is there, the next start knows whose the shards are. After a loss of
+/// power the metadata can be there again, which the next start removes.
 ///
 /// # Errors
 ///

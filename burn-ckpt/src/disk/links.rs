@@ -1,7 +1,8 @@
-//! `best_<metric>.ckpt` and `last.ckpt`: relative links beside the strategies' directories, replaced atomically.
+//! `best_<metric>.ckpt` and `last.ckpt`: relative links beside the strategies' directories, replaced
+//! atomically.
 //!
-//! Where the system has no symbolic links, a hard link is made instead, and where that fails too, a copy. These would not find the
-//! shards of a checkpoint of several files, so such a checkpoint then has no link.
+//! Where the system has no symbolic links, a hard link is made instead, and where that fails too, a copy.
+//! These would not find the shards of a checkpoint of several files, so such a checkpoint then has no link.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,11 +13,11 @@ use crate::disk::storage;
 use crate::error::{Error, Result};
 use crate::file_names::{StagingOwner, checkpoint_of_metadata, metadata_path, shards_directory};
 
-/// Makes `link` and its metadata link point to `checkpoint` and its metadata file. That is durable once the link's directory is
-/// synced, which the caller does for all links together.
+/// Makes `link` and its metadata link point to `checkpoint` and its metadata file. That is durable once the
+/// link's directory is synced, which the caller does for all links together.
 ///
-/// The two links are moved one after the other. No reader depends on both: a checkpoint is opened by the path that its link
-/// leads to, and has its metadata in itself.
+/// The two links are moved one after the other. No reader depends on both: a checkpoint is opened by the path
+/// that its link leads to, and has its metadata in itself.
 ///
 /// # Errors
 ///
@@ -62,15 +63,16 @@ fn hard_link_or_copy(link: &Path, target: &Path) -> Result<()> {
     Staged::link_or_copy(target, link, &StagingOwner::default())?.publish(Existing::Replace)
 }
 
-/// The relative path from a link's directory to a file. Both directories are resolved first, so that no part of the path
-/// is a link itself.
+/// The relative path from a link's directory to a file. Both directories are resolved first, so that no part
+/// of the path is a link itself.
 fn relative_to_parent(link: &Path, target: &Path) -> Result<PathBuf> {
     let (from, to) =
         (real_path(parent(link))?, real_path(parent(target))?.join(target.file_name().unwrap_or_default()));
     let (from, to): (Vec<Component<'_>>, Vec<Component<'_>>) =
         (from.components().collect(), to.components().collect());
     let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
-    // Two drives share nothing: no relative path leads from one to the other. The result is then the absolute path `to`.
+    // Two drives share nothing: no relative path leads from one to the other. The result is then the absolute
+    // path `to`.
     let up =
         from[shared..].iter().take(if shared == 0 { 0 } else { usize::MAX }).map(|_| Component::ParentDir);
     Ok(up.chain(to[shared..].iter().copied()).collect())

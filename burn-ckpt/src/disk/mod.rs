@@ -1,4 +1,5 @@
-//! The only place with operations on files: the storage seam, and on it staging, committing, linking, locking.
+//! The only place with operations on files: the storage seam, and on it staging, committing, linking,
+//! locking.
 
 pub(crate) mod commit;
 pub(crate) mod directories;

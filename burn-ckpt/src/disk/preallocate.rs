@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io;
 
-/// Reserves the space for a file of a size, which the file then has. Does nothing where the file system does not support it.
+/// Reserves the space for a file of a size, which the file then has. Does nothing where the file system does
+/// not support it.
 ///
 /// # Errors
 ///
@@ -13,8 +14,9 @@ pub(crate) fn reserve(file: &File, size: u64) -> io::Result<()> {
     {
         use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
         use rustix::io::{Errno, retry_on_intr};
-        // Some file systems allocate all they have before they report that it is not enough, and other programs find a full
-        // disk meanwhile. So the free space is compared first. A file system that does not count blocks reports 0 of them.
+        // Some file systems allocate all they have before they report that it is not enough, and other
+        // programs find a full disk meanwhile. So the free space is compared first. A file system that does
+        // not count blocks reports 0 of them.
         let is_full = fstatvfs(file)
             .is_ok_and(|system| system.f_blocks > 0 && system.f_bfree.saturating_mul(system.f_frsize) < size);
         if is_full {

@@ -1,7 +1,8 @@
-//! The directory of a checkpoint's shards (`X.shards` beside `X.ckpt`): staged, given its name in one step, and removed.
+//! The directory of a checkpoint's shards (`X.shards` beside `X.ckpt`): staged, given its name in one step,
+//! and removed.
 //!
-//! The directory gets its name before the index does. So an index that a reader finds has all its shards, and shards without an
-//! index are those of an unfinished save or removal.
+//! The directory gets its name before the index does. So an index that a reader finds has all its shards, and
+//! shards without an index are those of an unfinished save or removal.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -33,7 +34,8 @@ impl StagedShards {
         Ok(Self { path, destination, files: Vec::new(), is_renamed: false })
     }
 
-    /// Stages the shards of a checkpoint's second name: hard links, or copies where there can be no hard links.
+    /// Stages the shards of a checkpoint's second name: hard links, or copies where there can be no hard
+    /// links.
     pub(crate) fn link_or_copy(
         committed: &Path,
         count: usize,
@@ -90,8 +92,8 @@ impl StagedShards {
         &self.path
     }
 
-    /// Gives the directory its final name, under which there must be nothing. Its files are durable before that; the caller makes the
-    /// directory's own name durable.
+    /// Gives the directory its final name, under which there must be nothing. Its files are durable before
+    /// that; the caller makes the directory's own name durable.
     pub(crate) fn publish(mut self) -> Result<()> {
         sync_directory(&self.path)?;
         let own = identity(&self.path);
@@ -139,8 +141,8 @@ fn in_the_way(error: io::Error) -> io::Error {
     io::Error::new(ErrorKind::AlreadyExists, text)
 }
 
-/// Removes a directory of shards, or a staged one. What is not a shard stays, and the directory with it. A missing directory, and
-/// a link or a file in its place, is not an error.
+/// Removes a directory of shards, or a staged one. What is not a shard stays, and the directory with it. A
+/// missing directory, and a link or a file in its place, is not an error.
 ///
 /// # Errors
 ///
@@ -161,7 +163,8 @@ pub(crate) fn remove_shards(directory: &Path) -> Result<()> {
     storage::remove_directory(directory).map(drop).map_err(Error::io("remove", directory))
 }
 
-/// Removes an unfinished file, or the directory of an unfinished checkpoint's shards. A missing one is not an error.
+/// Removes an unfinished file, or the directory of an unfinished checkpoint's shards. A missing one is not an
+/// error.
 ///
 /// # Errors
 ///

@@ -5,14 +5,15 @@ use std::io;
 
 use crate::printable::without_controls;
 
-/// The longest text of one error, in characters. What a parser quotes of a hostile file can have a hundred megabytes.
+/// The longest text of one error, in characters. What a parser quotes of a hostile file can have a hundred
+/// megabytes.
 const MAX_TEXT_CHARS: usize = 4000;
 
-/// The error's text, then those of its sources, each after a colon. `Display` of an error alone does not say why something
-/// failed: print this.
+/// The error's text, then those of its sources, each after a colon. `Display` of an error alone does not say
+/// why something failed: print this.
 ///
-/// A source whose text is already in the text before it is left out, as many libraries repeat their sources. Control characters
-/// are escaped, as a text can quote a file.
+/// A source whose text is already in the text before it is left out, as many libraries repeat their sources.
+/// Control characters are escaped, as a text can quote a file.
 ///
 /// ```
 /// let error = burn_ckpt::Checkpoint::open("no-such-run/last.ckpt").unwrap_err();

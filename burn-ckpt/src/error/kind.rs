@@ -31,7 +31,8 @@ pub enum ErrorKind {
     NotFound,
     /// A file of that name exists, and was not replaced.
     AlreadyExists,
-    /// The file is a checkpoint (or its metadata), but not as it was written: it is cut off or has other bytes.
+    /// The file is a checkpoint (or its metadata), but not as it was written: it is cut off or has other
+    /// bytes.
     Damaged,
     /// The file is something else than a checkpoint.
     NotACheckpoint,
@@ -39,7 +40,8 @@ pub enum ErrorKind {
     NewerFormat,
     /// There is no valid metadata to verify the checkpoint against.
     Unverifiable,
-    /// The checkpoint is valid and lacks what was asked for: other tensors, another trainer state, a missing section.
+    /// The checkpoint is valid and lacks what was asked for: other tensors, another trainer state, a missing
+    /// section.
     Mismatch,
     /// The hyperparameters do not fit the type that the model is built from.
     InvalidHparams,
@@ -60,8 +62,8 @@ pub enum ErrorKind {
 }
 
 impl Error {
-    /// The cause of the error in one word. An operating system's error counts wherever it is in the chain of sources, so
-    /// that a full disk is [`ErrorKind::DiskFull`] whatever was being written.
+    /// The cause of the error in one word. An operating system's error counts wherever it is in the chain of
+    /// sources, so that a full disk is [`ErrorKind::DiskFull`] whatever was being written.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {

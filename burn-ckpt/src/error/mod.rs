@@ -1,7 +1,8 @@
-//! The crate's one error type. A message names the file and the facts that disagree; what caused it is in `source()`.
+//! The crate's one error type. A message names the file and the facts that disagree; what caused it is in
+//! `source()`.
 //!
-//! `kind` tells causes apart for a caller, `chain` prints an error with its causes in one line, and `pack_error` keeps
-//! burn-pack's advice to programmers away from users.
+//! `kind` tells causes apart for a caller, `chain` prints an error with its causes in one line, and
+//! `pack_error` keeps burn-pack's advice to programmers away from users.
 
 pub(crate) mod chain;
 pub(crate) mod kind;
@@ -22,8 +23,8 @@ pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// Whatever can fail between a checkpoint and the disk.
 ///
 /// [`Error::kind`] says which cause it is without a look at the variant. `Display` does not repeat
-/// [`source()`](std::error::Error::source). [`chain`](crate::chain) has the text of both, and so has `Debug`: a `main` that
-/// returns the error prints why something failed.
+/// [`source()`](std::error::Error::source). [`chain`](crate::chain) has the text of both, and so has `Debug`:
+/// a `main` that returns the error prints why something failed.
 ///
 /// ```
 /// use burn_ckpt::{Checkpoint, ErrorKind};
@@ -46,7 +47,8 @@ pub enum Error {
         /// What the operating system answered.
         source: io::Error,
     },
-    /// The path names something else than a checkpoint: a directory, a metadata file, a file of another format.
+    /// The path names something else than a checkpoint: a directory, a metadata file, a file of another
+    /// format.
     #[error("{} is not a checkpoint: {reason}", path.display())]
     NotACheckpoint {
         /// The file that was opened.
@@ -141,7 +143,8 @@ pub enum Error {
     },
     /// There is no valid metadata to verify the checkpoint against.
     ///
-    /// [`CheckpointLoader::verify`](crate::CheckpointLoader::verify)`(false)` loads the checkpoint without verification.
+    /// [`CheckpointLoader::verify`](crate::CheckpointLoader::verify)`(false)` loads the checkpoint without
+    /// verification.
     #[error("cannot verify {}", path.display())]
     Unverifiable {
         /// The checkpoint.
@@ -159,8 +162,8 @@ pub enum Error {
         /// The file's or the device's error, where one caused it.
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
-    /// A checkpoint cannot be written for a reason that lies in its tensors: one cannot be read from its device, two have
-    /// one name, ..
+    /// A checkpoint cannot be written for a reason that lies in its tensors: one cannot be read from its
+    /// device, two have one name, ..
     #[error("cannot write {}: {reason}", path.display())]
     Container {
         /// The file that was being written.
@@ -170,7 +173,8 @@ pub enum Error {
         /// The writer's or the device's error, where one caused it.
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
-    /// A checkpoint was written, and cannot be opened again: what the disk gives back is not what was written. It is not kept.
+    /// A checkpoint was written, and cannot be opened again: what the disk gives back is not what was
+    /// written. It is not kept.
     #[error("{} cannot be opened right after it was written, and is not kept: check the disk", path.display())]
     ReadBack {
         /// The checkpoint.
@@ -216,7 +220,8 @@ pub enum Error {
         /// The limit of a file's size.
         limit: u64,
     },
-    /// A part of the state that is to be saved cannot be expressed in a file, for example hyperparameters as JSON.
+    /// A part of the state that is to be saved cannot be expressed in a file, for example hyperparameters as
+    /// JSON.
     #[error("cannot save the state: {reason}")]
     Snapshot {
         /// Which part.
@@ -324,7 +329,8 @@ pub enum Error {
     },
 }
 
-/// The error with its causes, as [`chain`](crate::chain) has them: for `fn main() -> Result<()>` and `unwrap`.
+/// The error with its causes, as [`chain`](crate::chain) has them: for `fn main() -> Result<()>` and
+/// `unwrap`.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&chain::chain(self))

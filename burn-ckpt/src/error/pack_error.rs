@@ -1,7 +1,7 @@
 //! burn-pack's errors as a user reads them.
 //!
-//! burn-pack writes for the programmer who calls it: "use .overwrite(true)", "potential DoS attack". Here the facts remain,
-//! and the advice does not.
+//! burn-pack writes for the programmer who calls it: "use .overwrite(true)", "potential DoS attack". Here the
+//! facts remain, and the advice does not.
 
 use std::fmt;
 

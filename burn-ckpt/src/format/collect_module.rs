@@ -6,16 +6,17 @@ use burn::tensor::{Bool, Int, Tensor, kind::Basic};
 use crate::format::deferred_tensor::deferred;
 use crate::format::module_types::{ModuleTypes, Walk};
 
-/// The tensors of a module in the order in which it is visited, and the types of its modules. With `at_once`, reading the
-/// tensors from their device starts now.
+/// The tensors of a module in the order in which it is visited, and the types of its modules. With `at_once`,
+/// reading the tensors from their device starts now.
 pub(crate) fn collect<M: Module>(module: &M, at_once: bool) -> (Vec<burn_pack::Tensor>, ModuleTypes) {
     let mut collector = Collector { at_once, is_saved: true, walk: Walk::default(), tensors: Vec::new() };
     module.visit(&mut collector);
     (collector.tensors, collector.walk.into_types())
 }
 
-/// The tensors of a module with their names, types and lengths, for a question about these alone. A parameter's own mapping for saving
-/// is not applied: it can take long, and keeps the length but for rare cases.
+/// The tensors of a module with their names, types and lengths, for a question about these alone. A
+/// parameter's own mapping for saving is not applied: it can take long, and keeps the length but for rare
+/// cases.
 #[must_use]
 pub fn outlines<M: Module>(module: &M) -> Vec<burn_pack::Tensor> {
     let mut collector =
@@ -24,8 +25,8 @@ pub fn outlines<M: Module>(module: &M) -> Vec<burn_pack::Tensor> {
     collector.tensors
 }
 
-/// Describes each parameter as burn's `ModuleRecord` stores it, so that the record loads what is written. Unlike the record,
-/// it does not read the tensors.
+/// Describes each parameter as burn's `ModuleRecord` stores it, so that the record loads what is written.
+/// Unlike the record, it does not read the tensors.
 struct Collector {
     /// Whether tensors are read from their device as soon as they are visited.
     at_once: bool,

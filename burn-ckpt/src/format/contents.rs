@@ -1,4 +1,5 @@
-//! What goes into one checkpoint: the sections of a state as burnpack entries, with the JSON parts in its header.
+//! What goes into one checkpoint: the sections of a state as burnpack entries, with the JSON parts in its
+//! header.
 //!
 //! `FORMAT.md` describes the bytes.
 
@@ -17,8 +18,8 @@ use crate::format::limits::Limits;
 use crate::format::section::Section;
 use crate::hparams::json::hparams_to_json;
 
-/// The version of the container that is written, and the newest that is read. Opening a file of a newer version fails with
-/// [`Error::NewerFormat`].
+/// The version of the container that is written, and the newest that is read. Opening a file of a newer
+/// version fails with [`Error::NewerFormat`].
 pub const FORMAT_VERSION: u32 = 2;
 
 pub(crate) const FORMAT_KEY: &str = "burn-ckpt.format";
@@ -64,8 +65,9 @@ pub struct Contents {
     pub hparams: Value,
     /// What the training loop needs to resume (epoch, step, best scores, ..).
     pub trainer_state: Value,
-    /// The sections by name: [`Section::MODEL`] first; then [`Section::OPTIMIZER`], [`Section::SCHEDULER`] and
-    /// [`Section::HISTORY`] unless only the weights are saved; then a program's own under [`Section::USER_PREFIX`].
+    /// The sections by name: [`Section::MODEL`] first; then [`Section::OPTIMIZER`], [`Section::SCHEDULER`]
+    /// and [`Section::HISTORY`] unless only the weights are saved; then a program's own under
+    /// [`Section::USER_PREFIX`].
     pub sections: IndexMap<String, Section>,
     /// What the file may not exceed.
     pub(crate) limits: Limits,
@@ -76,24 +78,26 @@ impl Contents {
     ///
     /// # Errors
     ///
-    /// [`Error::Snapshot`] naming the field when the hyperparameters cannot be written as JSON, or would not come back from
-    /// it: JSON has no numbers that are not finite.
+    /// [`Error::Snapshot`] naming the field when the hyperparameters cannot be written as JSON, or would not
+    /// come back from it: JSON has no numbers that are not finite.
     pub fn new(hparams: &impl Serialize) -> Result<Self> {
         let hparams = hparams_to_json(hparams)
             .map_err(|error| Error::snapshot("the hyperparameters cannot be written", error))?;
         Ok(Self { hparams, ..Self::default() })
     }
 
-    /// Sets what a training loop needs to resume. [`Checkpoint::trainer_state`](crate::Checkpoint::trainer_state) returns it.
+    /// Sets what a training loop needs to resume.
+    /// [`Checkpoint::trainer_state`](crate::Checkpoint::trainer_state) returns it.
     #[must_use]
     pub fn with_trainer_state(mut self, trainer_state: Value) -> Self {
         self.trainer_state = trainer_state;
         self
     }
 
-    /// Sets the size in bytes above which the state is saved in several files, for a disk, a quota or a hub that takes no larger
-    /// ones (default: 100 GiB, what burn's own reader opens). The tensors are then in files of at most this size in the directory
-    /// `X.shards` beside `X.ckpt`, which is copied and renamed with it.
+    /// Sets the size in bytes above which the state is saved in several files, for a disk, a quota or a hub
+    /// that takes no larger ones (default: 100 GiB, what burn's own reader opens). The tensors are then in
+    /// files of at most this size in the directory `X.shards` beside `X.ckpt`, which is copied and renamed
+    /// with it.
     ///
     /// ```
     /// # use burn_ckpt::{Checkpoint, Contents, Metadata, Section};
@@ -188,7 +192,8 @@ fn check_readable(strings: &BTreeMap<String, String>, scalars: &BTreeMap<String,
     within("bytes in a name", longest, MAX_ENTRY_NAME_BYTES)
 }
 
-/// Checks a section's name. The name of a program's own part has no dot, as the part's name in the file ends at a dot.
+/// Checks a section's name. The name of a program's own part has no dot, as the part's name in the file ends
+/// at a dot.
 fn check_name(section: &str) -> Result<()> {
     let known = [Section::MODEL, Section::OPTIMIZER, Section::SCHEDULER, Section::HISTORY].contains(&section);
     let own = section

@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 
 use crate::error::Result;
 
-/// A tensor of a section. With `at_once`, the read from its device starts now and is waited for when the tensor is written.
+/// A tensor of a section. With `at_once`, the read from its device starts now and is waited for when the
+/// tensor is written.
 pub(crate) fn deferred<const D: usize, K: Basic>(
     name: String,
     param_id: u64,
@@ -36,8 +37,8 @@ where
 
 /// Where a tensor's bytes are.
 enum Source<T> {
-    /// On the device, not read yet. After the next optimizer step this is the only owner of the tensor, so that reading it
-    /// moves its memory instead of copying it.
+    /// On the device, not read yet. After the next optimizer step this is the only owner of the tensor, so
+    /// that reading it moves its memory instead of copying it.
     Device(T),
     /// Being read.
     Reading(PendingRead),
@@ -86,8 +87,8 @@ fn unreadable(reason: &str) -> burn_pack::Error {
     burn_pack::Error::IoError(format!("cannot be read from its device: {reason}"))
 }
 
-/// The same bytes, of which windows can be viewed without a copy. Bytes on a device or in a file support that already, and are
-/// read window by window.
+/// The same bytes, of which windows can be viewed without a copy. Bytes on a device or in a file support that
+/// already, and are read window by window.
 pub(crate) fn in_windows(bytes: Bytes) -> Bytes {
     if bytes.view(0, 0).is_ok() { bytes } else { bytes.shared() }
 }

@@ -26,7 +26,8 @@ use crate::format::metadata::embedded::OWN_PREFIX;
 use crate::format::section::Section;
 use crate::printable::shown;
 
-/// A checkpoint's header: everything that is known without reading a tensor. It holds the file from which it was read.
+/// A checkpoint's header: everything that is known without reading a tensor. It holds the file from which it
+/// was read.
 #[derive(Debug)]
 pub(crate) struct ContainerHeader {
     pub(crate) hparams: Value,
@@ -37,7 +38,8 @@ pub(crate) struct ContainerHeader {
     /// The number of other files that have the state's tensors; 0 for a checkpoint of one file.
     pub(crate) shards: usize,
     file: Arc<OpenFile>,
-    /// Of the state, without the checkpoint's own entries. Those of shards are not here before the shards are opened.
+    /// Of the state, without the checkpoint's own entries. Those of shards are not here before the shards are
+    /// opened.
     tensors: Vec<StoredTensor>,
     scalars: BTreeMap<String, Scalar>,
     strings: BTreeMap<String, String>,

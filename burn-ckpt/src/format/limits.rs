@@ -13,8 +13,9 @@ pub const MAX_METADATA_BYTES: u64 = 48 * 1024 * 1024;
 
 /// The limits of a checkpoint. A file within them can be read.
 ///
-/// Those of a tensor, of a file and of a section are burn-pack's: burn's own reader opens each file, and burn reads its records, of
-/// a section each, through burn-pack. A state that exceeds those of one file is saved in several.
+/// Those of a tensor, of a file and of a section are burn-pack's: burn's own reader opens each file, and burn
+/// reads its records, of a section each, through burn-pack. A state that exceeds those of one file is saved
+/// in several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The bytes of the largest tensor.

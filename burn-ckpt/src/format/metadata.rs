@@ -1,4 +1,5 @@
-//! What a checkpoint's metadata has, and the `.metadata.json` beside the checkpoint: its fields, reading and writing.
+//! What a checkpoint's metadata has, and the `.metadata.json` beside the checkpoint: its fields, reading and
+//! writing.
 //!
 //! `embedded` is the same in the container, and `of_checkpoint` brings the two together.
 
@@ -67,7 +68,8 @@ pub struct Metadata {
     pub global_step: u64,
     /// Seconds spent training up to this state, over all resumed parts of the run.
     pub training_time_seconds: f64,
-    /// How fast the run trained up to this state, over all its starts; null for a checkpoint of another program.
+    /// How fast the run trained up to this state, over all its starts; null for a checkpoint of another
+    /// program.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub speed: Value,
     /// The latest value of every numeric metric, in the order in which they were logged.
@@ -87,15 +89,18 @@ pub struct Metadata {
     pub environment: Value,
     /// Why the checkpoint was saved: `best`, `last`, or `exception: ..`.
     pub reason: String,
-    /// The size in bytes of the checkpoint's file. See [`Metadata::total_bytes`] for all files of a checkpoint of several.
+    /// The size in bytes of the checkpoint's file. See [`Metadata::total_bytes`] for all files of a
+    /// checkpoint of several.
     pub checkpoint_size_bytes: u64,
-    /// `sha256:` and the digest of the whole `.ckpt` file in lower-case hexadecimal, as `sha256sum` prints it.
+    /// `sha256:` and the digest of the whole `.ckpt` file in lower-case hexadecimal, as `sha256sum` prints
+    /// it.
     pub checkpoint_checksum: String,
-    /// The other files of a checkpoint of several, in their order, which have its tensors. Empty for a checkpoint of one file.
+    /// The other files of a checkpoint of several, in their order, which have its tensors. Empty for a
+    /// checkpoint of one file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shards: Vec<ShardInfo>,
-    /// Which tensors of the model and the optimizer have values that are not finite. `None` in a file of an earlier version, which
-    /// does not say.
+    /// Which tensors of the model and the optimizer have values that are not finite. `None` in a file of an
+    /// earlier version, which does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub non_finite: Option<NonFiniteTensors>,
     /// Every tensor in the checkpoint, in the order in which they are stored.
@@ -123,7 +128,8 @@ pub struct TensorInfo {
     pub blake3: String,
 }
 
-/// One of the files that have the tensors of a checkpoint of several, as the metadata states it: see [`Metadata::shards`].
+/// One of the files that have the tensors of a checkpoint of several, as the metadata states it: see
+/// [`Metadata::shards`].
 ///
 /// ```no_run
 /// # fn main() -> burn_ckpt::Result<()> {
@@ -145,7 +151,8 @@ pub struct ShardInfo {
 }
 
 impl ShardInfo {
-    /// A shard of which the size is known, and the digests are not yet. Those have the length of every digest.
+    /// A shard of which the size is known, and the digests are not yet. Those have the length of every
+    /// digest.
     pub(crate) fn unknown(size_bytes: u64, digest: &str) -> Self {
         let checksum = format!("{SHA256_PREFIX}{digest}");
         Self { size_bytes, checksum, header_blake3: digest.to_owned() }
@@ -159,8 +166,9 @@ impl Metadata {
         self.shards.iter().map(|shard| shard.size_bytes).fold(self.checkpoint_size_bytes, u64::saturating_add)
     }
 
-    /// Which tensors of the model and the optimizer have values that are not finite. `None` if there are none, or if the file does not
-    /// say: such a state is never the best one, and `auto` does not resume from it.
+    /// Which tensors of the model and the optimizer have values that are not finite. `None` if there are
+    /// none, or if the file does not say: such a state is never the best one, and `auto` does not resume from
+    /// it.
     #[must_use]
     pub fn found_non_finite(&self) -> Option<&NonFiniteTensors> {
         self.non_finite.as_ref().filter(|found| found.count > 0)

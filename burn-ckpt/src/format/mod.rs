@@ -1,5 +1,5 @@
-//! What is in a `.ckpt` file, in its shards, and in the metadata beside it. Writes no file; `header`, `shards` and `metadata` read
-//! them.
+//! What is in a `.ckpt` file, in its shards, and in the metadata beside it. Writes no file; `header`,
+//! `shards` and `metadata` read them.
 
 pub(crate) mod collect_module;
 pub(crate) mod container;

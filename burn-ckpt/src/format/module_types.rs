@@ -1,8 +1,8 @@
 //! Which modules a model's tensors belong to. A section stores this beside the tensors.
 //!
-//! A tensor's name does not tell its layout: `hidden.weight` of a linear layer is transposed in PyTorch, that of an
-//! embedding is not. The types are burn's names for modules (`Struct:Linear`, `Vec`, `Enum:Activation`), in the form that
-//! burn-store's adapters take.
+//! A tensor's name does not tell its layout: `hidden.weight` of a linear layer is transposed in PyTorch, that
+//! of an embedding is not. The types are burn's names for modules (`Struct:Linear`, `Vec`,
+//! `Enum:Activation`), in the form that burn-store's adapters take.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,8 @@ use crate::format::container::limits::MAX_MODULES;
 
 /// burn's name for a linear layer.
 const LINEAR: &str = "Struct:Linear";
-/// Our name for a linear layer with a transposed weight. burn-store's adapters do not know it, so they do not transpose it.
+/// Our name for a linear layer with a transposed weight. burn-store's adapters do not know it, so they do not
+/// transpose it.
 const LINEAR_COL: &str = "Struct:Linear(Col)";
 
 /// The type of every module around a tensor, by the module's path. The model itself is at the empty path.
@@ -93,8 +94,9 @@ impl Walk {
     }
 
     /// Records a linear layer whose weight is stored transposed (burn's `LinearLayout::Col`): in a file it is
-    /// `[outputs, inputs]`, as in PyTorch, and must not be transposed again. The shape of a square weight does not tell the
-    /// layout, so the parameter's load mapping is applied to a small tensor that is not square.
+    /// `[outputs, inputs]`, as in PyTorch, and must not be transposed again. The shape of a square weight
+    /// does not tell the layout, so the parameter's load mapping is applied to a small tensor that is not
+    /// square.
     pub(crate) fn note_layout<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let Some((_, module)) = self.path.split_last() else { return };
         let module = self.types.0.get_mut(&module.join("."));

@@ -1,4 +1,5 @@
-//! How metrics are written as JSON: finite numbers as numbers, the others as the strings `NaN`, `inf` and `-inf`.
+//! How metrics are written as JSON: finite numbers as numbers, the others as the strings `NaN`, `inf` and
+//! `-inf`.
 //!
 //! Functions for `#[serde(with = "..")]`.
 

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A start of a run: when it was, from which checkpoint, with which settings, and how it ended. See [`Metadata::starts`].
+/// A start of a run: when it was, from which checkpoint, with which settings, and how it ended. See
+/// [`Metadata::starts`].
 ///
 /// [`Metadata::starts`]: crate::Metadata::starts
 ///
@@ -20,10 +21,11 @@ use serde_json::Value;
 pub struct RunStart {
     /// When it was, in UTC.
     pub timestamp: Timestamp,
-    /// The run that was started. It differs from the metadata's where a run began with the checkpoint of another run.
+    /// The run that was started. It differs from the metadata's where a run began with the checkpoint of
+    /// another run.
     pub run_id: String,
-    /// The checkpoint that the run resumed from, relative to its directory of checkpoints where it is there. `None` for a
-    /// start without one.
+    /// The checkpoint that the run resumed from, relative to its directory of checkpoints where it is there.
+    /// `None` for a start without one.
     pub resumed_from: Option<String>,
     /// The epoch in which it began, counted from 0.
     pub epoch: u64,
@@ -37,8 +39,8 @@ pub struct RunStart {
     /// The hyperparameters. `None` where they are those of the start before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hparams: Option<Value>,
-    /// How it ended, as far as the start after it knows: `done`, `stopped: ..` or `exception: ..`. `None` for the last start,
-    /// and where a kill left no word.
+    /// How it ended, as far as the start after it knows: `done`, `stopped: ..` or `exception: ..`. `None` for
+    /// the last start, and where a kill left no word.
     pub ended: Option<String>,
 }
 

@@ -37,8 +37,8 @@ pub enum TensorLayout {
     /// burn's names and layout.
     #[default]
     Burn,
-    /// PyTorch's names and layout: weights of linear layers are transposed, the parameters of normalisations are called
-    /// `weight` and `bias`, and names do not contain the variants of enums. Loading converts them.
+    /// PyTorch's names and layout: weights of linear layers are transposed, the parameters of normalisations
+    /// are called `weight` and `bias`, and names do not contain the variants of enums. Loading converts them.
     PyTorch,
 }
 
@@ -55,7 +55,8 @@ impl TensorLayout {
 
 /// One part of a training state: tensors, scalars and strings.
 ///
-/// [`Section::from_module`] makes the section of a model. A part of a program's own is made with [`Section::new`]:
+/// [`Section::from_module`] makes the section of a model. A part of a program's own is made with
+/// [`Section::new`]:
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -109,16 +110,16 @@ impl Section {
 
     /// The parameters and running statistics of a module, by their paths.
     ///
-    /// Each tensor is read from its device only when it is written, one at a time. Running statistics are taken
-    /// without pending updates: pass `module.valid()` to include those.
+    /// Each tensor is read from its device only when it is written, one at a time. Running statistics are
+    /// taken without pending updates: pass `module.valid()` to include those.
     #[must_use]
     pub fn from_module<M: Module>(module: &M) -> Self {
         Self::collected(module, false)
     }
 
-    /// The same, but reading every tensor from its device starts now. This is faster on a device of another machine, which
-    /// answers a read after the work queued before it: the tensors wait for that work together instead of one after the
-    /// other. Those that arrive before they are written stay in host memory.
+    /// The same, but reading every tensor from its device starts now. This is faster on a device of another
+    /// machine, which answers a read after the work queued before it: the tensors wait for that work together
+    /// instead of one after the other. Those that arrive before they are written stay in host memory.
     #[must_use]
     pub fn from_module_at_once<M: Module>(module: &M) -> Self {
         Self::collected(module, true)
@@ -180,8 +181,8 @@ impl Section {
         self.tensors.push(deferred(name, param_id, tensor, true));
     }
 
-    /// The types of the modules that own the tensors. Empty for a section that was not made from a module, or by a version
-    /// that did not store them.
+    /// The types of the modules that own the tensors. Empty for a section that was not made from a module, or
+    /// by a version that did not store them.
     ///
     /// # Errors
     ///
@@ -222,7 +223,8 @@ impl Section {
         self
     }
 
-    /// The entries of a burnpack buffer, as burn's optimizer and scheduler records write it. Copies no tensor.
+    /// The entries of a burnpack buffer, as burn's optimizer and scheduler records write it. Copies no
+    /// tensor.
     ///
     /// # Errors
     ///

@@ -1,7 +1,8 @@
-//! The shards of a checkpoint of several files: opened all at once with the index, and compared with what its metadata says.
+//! The shards of a checkpoint of several files: opened all at once with the index, and compared with what its
+//! metadata says.
 //!
-//! The index has everything but the tensors. Its metadata has the size and the digests of each shard, so a shard of another state,
-//! or one that is cut off, is found when the checkpoint is opened.
+//! The index has everything but the tensors. Its metadata has the size and the digests of each shard, so a
+//! shard of another state, or one that is cut off, is found when the checkpoint is opened.
 
 use std::collections::HashSet;
 use std::io::ErrorKind;
@@ -29,8 +30,8 @@ use crate::printable::shown;
 /// The most values in what a shard says of itself.
 const MAX_CLAIM_VALUES: usize = 100;
 
-/// What a shard says of itself in its header: which one it is, and of which state. So the headers of two states differ, and a run
-/// knows its own shards.
+/// What a shard says of itself in its header: which one it is, and of which state. So the headers of two
+/// states differ, and a run knows its own shards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ShardOf {
     /// Counted from 1.
@@ -54,8 +55,8 @@ impl Shards {
     ///
     /// # Errors
     ///
-    /// [`Error::Damaged`] naming a shard that is missing or has another size; [`Error::Checksum`] for a header of other bytes;
-    /// those of reading a header.
+    /// [`Error::Damaged`] naming a shard that is missing or has another size; [`Error::Checksum`] for a
+    /// header of other bytes; those of reading a header.
     pub(crate) fn open(index: &Path, count: usize, infos: &[ShardInfo]) -> Result<Self> {
         Self::open_in(&shards_directory(index), index, count, infos)
     }
@@ -91,7 +92,8 @@ impl Shards {
 ///
 /// # Errors
 ///
-/// [`Error::Damaged`] naming a shard that is missing or has another size; [`Error::Io`] when that cannot be found out.
+/// [`Error::Damaged`] naming a shard that is missing or has another size; [`Error::Io`] when that cannot be
+/// found out.
 pub(crate) fn check_shard_sizes(index: &Path, infos: &[ShardInfo]) -> Result<()> {
     let directory = shards_directory(index);
     for (number, info) in (1..).zip(infos) {

@@ -1,5 +1,5 @@
-//! Fields of saved hyperparameters that their type drops where serde does not tell: below `#[serde(flatten)]`, and in enums
-//! with an internal tag or none.
+//! Fields of saved hyperparameters that their type drops where serde does not tell: below
+//! `#[serde(flatten)]`, and in enums with an internal tag or none.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,14 +7,15 @@ use serde_json::Value;
 
 use crate::hparams::serialized_value::SerializedValue;
 
-/// How many fields are tried. A type that names more fields otherwise than they are saved gets no further check.
+/// How many fields are tried. A type that names more fields otherwise than they are saved gets no further
+/// check.
 const MAX_TRIES: usize = 64;
 
 /// The dotted keys of fields that the type does not read. A field that is null counts as removed.
 ///
-/// A field is dropped if the type, written again, lacks it or has another value, and if the type reads whatever stands in its
-/// place. The second spares fields that are read under another name than they are written (`alias`), are not written
-/// (`skip_serializing_if`), or are written in another form.
+/// A field is dropped if the type, written again, lacks it or has another value, and if the type reads
+/// whatever stands in its place. The second spares fields that are read under another name than they are
+/// written (`alias`), are not written (`skip_serializing_if`), or are written in another form.
 pub(super) fn dropped_fields<H: Serialize + DeserializeOwned>(stored: &Value, typed: &H) -> Vec<String> {
     let (Ok(stored), Ok(typed)) = (SerializedValue::of(stored), SerializedValue::of(typed)) else {
         return Vec::new();
@@ -63,7 +64,8 @@ fn collect_changed(
     }
 }
 
-/// Whether two single values differ, as far as they are of a kind. A type that keeps a number in fewer bits does not change it.
+/// Whether two single values differ, as far as they are of a kind. A type that keeps a number in fewer bits
+/// does not change it.
 fn differ(stored: &SerializedValue, typed: &SerializedValue) -> bool {
     match (stored, typed) {
         (SerializedValue::Bool(stored), SerializedValue::Bool(typed)) => stored != typed,

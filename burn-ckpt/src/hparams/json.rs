@@ -1,4 +1,5 @@
-//! Hyperparameters as JSON. What JSON cannot hold is an error that names the field, before anything is trained or saved.
+//! Hyperparameters as JSON. What JSON cannot hold is an error that names the field, before anything is
+//! trained or saved.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -19,8 +20,8 @@ pub struct UnwritableHparams {
 ///
 /// # Errors
 ///
-/// A number that is not finite (JSON has null for it), `Some` of a null (it would come back as `None`), and what
-/// serde_json does not write at all.
+/// A number that is not finite (JSON has null for it), `Some` of a null (it would come back as `None`), and
+/// what serde_json does not write at all.
 pub fn hparams_to_json(hparams: &(impl Serialize + ?Sized)) -> Result<Value, UnwritableHparams> {
     let json = serde_path_to_error::serialize(hparams, serde_json::value::Serializer).map_err(|error| {
         let field = Some(error.path().to_string()).filter(|field| field != ".");

@@ -1,4 +1,5 @@
-//! Hyperparameters: to the JSON in a checkpoint's header, and from there to the type that a model is built from.
+//! Hyperparameters: to the JSON in a checkpoint's header, and from there to the type that a model is built
+//! from.
 
 mod dropped_fields;
 mod from_serialized;

@@ -1,6 +1,7 @@
 //! What a type serializes to, with all that JSON loses: numbers that are not finite, and `Some` of nothing.
 
-/// A serialized value. Deserializing it gives what was serialized; replacing a part of it changes that part alone.
+/// A serialized value. Deserializing it gives what was serialized; replacing a part of it changes that part
+/// alone.
 #[derive(Debug, Clone)]
 pub enum SerializedValue {
     /// A unit, which JSON writes as null.

@@ -1,7 +1,7 @@
 //! Hyperparameters: from the JSON in a checkpoint's header to the type that a model is built from.
 //!
-//! If the type has changed since the checkpoint was written, the error names the field. No value is dropped or invented
-//! silently.
+//! If the type has changed since the checkpoint was written, the error names the field. No value is dropped
+//! or invented silently.
 
 use std::path::Path;
 
@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 use crate::hparams::dropped_fields::dropped_fields;
 use crate::hparams::serialized_value::SerializedValue;
 
-/// Converts the hyperparameters of a checkpoint to their type. Fields that the type does not know must be null.
+/// Converts the hyperparameters of a checkpoint to their type. Fields that the type does not know must be
+/// null.
 pub(crate) fn typed<H: Serialize + DeserializeOwned>(path: &Path, hparams: &Value) -> Result<H> {
     let type_name = short_name(std::any::type_name::<H>());
     let fail = |reason: String, source| {

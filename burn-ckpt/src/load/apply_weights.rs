@@ -1,7 +1,7 @@
 //! Loading a section into a module: the tensors that fit are read, verified, and put into its parameters.
 //!
-//! `match_tensors` decides which tensor is for which parameter before any tensor is read. burn-store's `Applier` then takes one
-//! tensor after the other, which `prefetch` has read by then.
+//! `match_tensors` decides which tensor is for which parameter before any tensor is read. burn-store's
+//! `Applier` then takes one tensor after the other, which `prefetch` has read by then.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -21,7 +21,8 @@ use crate::load::report::LoadReport;
 use crate::panics::panic_message;
 use crate::printable::shown;
 
-/// Loads a section of a checkpoint, that of the options, into a module. The tensors are verified against `metadata`, if it is given.
+/// Loads a section of a checkpoint, that of the options, into a module. The tensors are verified against
+/// `metadata`, if it is given.
 pub(crate) fn load<M: Module>(
     path: &Path,
     mut section: Section,

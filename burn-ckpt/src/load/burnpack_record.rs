@@ -9,8 +9,8 @@ use crate::load::prefetch::{Failure, Wanted, read_ahead};
 use crate::printable::shown;
 
 impl Section {
-    /// The section as a burnpack buffer, from which burn's records are made. Tensors in a file are read ahead on a few
-    /// threads. The buffer is the only copy of them.
+    /// The section as a burnpack buffer, from which burn's records are made. Tensors in a file are read ahead
+    /// on a few threads. The buffer is the only copy of them.
     ///
     /// # Errors
     ///
@@ -22,8 +22,8 @@ impl Section {
         let wanted = tensors.into_iter().map(|tensor| Wanted { cost: tensor.byte_len(), tensor }).collect();
         let (buffer, unread) = read_ahead(wanted, |tensors| {
             let writer = burnpack_writer(tensors, &scalars, &strings);
-            // Aligned to 16 bytes, where burn-pack's own buffer is not aligned and burn would copy it. The buffer may end in a
-            // few zeros after the last tensor.
+            // Aligned to 16 bytes, where burn-pack's own buffer is not aligned and burn would copy it. The
+            // buffer may end in a few zeros after the last tensor.
             let words = writer.size()?.div_ceil(size_of::<u128>());
             let mut buffer = Bytes::from_elems(vec![0_u128; words]);
             writer.write_into(&mut buffer)?;

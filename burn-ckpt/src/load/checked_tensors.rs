@@ -1,5 +1,5 @@
-//! Tensors that compare their bytes with their digest in the metadata when they are read. Tensors that are not read cost
-//! nothing.
+//! Tensors that compare their bytes with their digest in the metadata when they are read. Tensors that are
+//! not read cost nothing.
 
 use std::path::Path;
 
@@ -47,7 +47,8 @@ pub(crate) fn verified(
     verified.collect()
 }
 
-/// What the metadata says about a tensor, by its name in the file. An error if the header says something else.
+/// What the metadata says about a tensor, by its name in the file. An error if the header says something
+/// else.
 pub(crate) fn expected_info<'a>(
     path: &Path,
     name: &str,

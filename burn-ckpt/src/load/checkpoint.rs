@@ -1,6 +1,7 @@
 //! An opened checkpoint: its hyperparameters, its training state and its sections.
 //!
-//! Opening reads only the header, whatever the file's size, and those of the shards of a checkpoint of several files.
+//! Opening reads only the header, whatever the file's size, and those of the shards of a checkpoint of
+//! several files.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -52,8 +53,8 @@ fn open_shards(header: &mut ContainerHeader) -> Result<Vec<Arc<OpenFile>>> {
     }
 }
 
-/// An opened checkpoint: its header is in memory, its tensors are still on disk. It holds the open file: what it reads is the
-/// state that was opened, also after the file was deleted or replaced.
+/// An opened checkpoint: its header is in memory, its tensors are still on disk. It holds the open file: what
+/// it reads is the state that was opened, also after the file was deleted or replaced.
 ///
 /// ```no_run
 /// # fn main() -> burn_ckpt::Result<()> {
@@ -68,7 +69,8 @@ fn open_shards(header: &mut ContainerHeader) -> Result<Vec<Arc<OpenFile>>> {
 #[derive(Debug)]
 pub struct Checkpoint {
     pub(crate) path: PathBuf,
-    /// It holds the open file, so that the state that was opened can be read whatever becomes of the file's name.
+    /// It holds the open file, so that the state that was opened can be read whatever becomes of the file's
+    /// name.
     pub(crate) header: ContainerHeader,
     /// The other files of a checkpoint of several.
     pub(crate) shards: Vec<Arc<OpenFile>>,
@@ -77,18 +79,20 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a checkpoint: a file, a link to one, or `best` or `last` in a run's directory, as [`locate`] finds it.
+    /// Opens a checkpoint: a file, a link to one, or `best` or `last` in a run's directory, as [`locate`]
+    /// finds it.
     ///
     /// # Errors
     ///
-    /// Those of [`locate`]; [`Error::Io`] when the file cannot be read, [`Error::NotACheckpoint`] when it is another kind of
-    /// file, [`Error::Damaged`] when its header is cut off or invalid, or one of several files is missing, [`Error::NewerFormat`]
-    /// when a newer version wrote it.
+    /// Those of [`locate`]; [`Error::Io`] when the file cannot be read, [`Error::NotACheckpoint`] when it is
+    /// another kind of file, [`Error::Damaged`] when its header is cut off or invalid, or one of several
+    /// files is missing, [`Error::NewerFormat`] when a newer version wrote it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(path.as_ref(), true)
     }
 
-    /// The same without the shards of a checkpoint of several files: for its hyperparameters and its training state.
+    /// The same without the shards of a checkpoint of several files: for its hyperparameters and its training
+    /// state.
     pub(crate) fn open_index(path: &Path) -> Result<Self> {
         Self::open_with(path, false)
     }
@@ -96,7 +100,8 @@ impl Checkpoint {
     fn open_with(path: &Path, with_shards: bool) -> Result<Self> {
         for _ in 1..MAX_TRIES {
             match Self::open_once(path, with_shards) {
-                // A run may have replaced the checkpoint since its name was resolved: then there is a newer one.
+                // A run may have replaced the checkpoint since its name was resolved: then there is a newer
+                // one.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 opened => return opened,
             }
@@ -163,8 +168,8 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// [`Error::Hparams`] naming the field when they do not fit the type: a field of the file is unknown to the type, a field
-    /// of the type is missing in the file, or a value has another type.
+    /// [`Error::Hparams`] naming the field when they do not fit the type: a field of the file is unknown to
+    /// the type, a field of the type is missing in the file, or a value has another type.
     pub fn hparams<H: Serialize + DeserializeOwned>(&self) -> Result<H> {
         typed(&self.path, &self.header.hparams)
     }
@@ -195,18 +200,19 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// [`Error::MissingSection`] when the checkpoint has no section of that name; [`Error::Damaged`] when the position of a
-    /// tensor in the file is invalid.
+    /// [`Error::MissingSection`] when the checkpoint has no section of that name; [`Error::Damaged`] when the
+    /// position of a tensor in the file is invalid.
     pub fn section(&self, name: &str) -> Result<Section> {
         self.header.section(name)
     }
 
-    /// One section. Its tensors stay on disk until they are read, and are then compared with their digests in the metadata.
+    /// One section. Its tensors stay on disk until they are read, and are then compared with their digests in
+    /// the metadata.
     ///
     /// # Errors
     ///
-    /// As for [`Checkpoint::section`]; [`Error::Unverifiable`] without valid metadata, [`Error::Checksum`] when the metadata
-    /// describes another file. Reading a tensor that has other bytes fails.
+    /// As for [`Checkpoint::section`]; [`Error::Unverifiable`] without valid metadata, [`Error::Checksum`]
+    /// when the metadata describes another file. Reading a tensor that has other bytes fails.
     pub fn verified_section(&self, name: &str) -> Result<Section> {
         self.section_verified_by(name, &self.checked_metadata()?)
     }
@@ -223,8 +229,9 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// Of a file of version 2, [`Error::Checksum`] or [`Error::Damaged`] when its end or its header has other bytes than were
-    /// written. Of version 1, [`Error::Io`] when the metadata file is missing, [`Error::Metadata`] when it is invalid.
+    /// Of a file of version 2, [`Error::Checksum`] or [`Error::Damaged`] when its end or its header has other
+    /// bytes than were written. Of version 1, [`Error::Io`] when the metadata file is missing,
+    /// [`Error::Metadata`] when it is invalid.
     pub fn metadata(&self) -> Result<Metadata> {
         match self.has_own_metadata() {
             true => self.own_metadata().map(|(metadata, _)| metadata),
@@ -254,7 +261,8 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// As for [`Checkpoint::section`]; [`Error::Section`] when a tensor cannot be read or burn does not accept the record.
+    /// As for [`Checkpoint::section`]; [`Error::Section`] when a tensor cannot be read or burn does not
+    /// accept the record.
     pub fn model_record(&self) -> Result<ModuleRecord> {
         let bytes = self.section(Section::MODEL)?.into_burnpack()?;
         ModuleRecord::from_bytes(bytes).map_err(|error| Error::Section {
@@ -263,7 +271,8 @@ impl Checkpoint {
         })
     }
 
-    /// Loads the model's section into a module that has the same parameters. Verifies each tensor as it is read.
+    /// Loads the model's section into a module that has the same parameters. Verifies each tensor as it is
+    /// read.
     ///
     /// ```no_run
     /// # use burn::nn::{Linear, LinearConfig};
@@ -282,10 +291,11 @@ impl Checkpoint {
         self.load_into_with(module, &LoadOptions::default()).map(|(module, _)| module)
     }
 
-    /// Loads the model's section, or that of a part, into a module as the options say. The report says which tensors were loaded.
+    /// Loads the model's section, or that of a part, into a module as the options say. The report says which
+    /// tensors were loaded.
     ///
-    /// Reads only the tensors that the module takes, on up to 4 threads, and holds up to 256 MB of them in memory before they
-    /// are in the module. The file can be removed when this returns.
+    /// Reads only the tensors that the module takes, on up to 4 threads, and holds up to 256 MB of them in
+    /// memory before they are in the module. The file can be removed when this returns.
     ///
     /// ```
     /// use burn_ckpt::{Checkpoint, LoadOptions};
@@ -313,8 +323,9 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// [`Error::Mismatch`] listing the tensors that are missing, unused, or of another shape or kind, unless the options allow
-    /// that, or of several float types where the module's parameters have one, before any tensor is read; [`Error::Checksum`] naming a tensor whose bytes are not those that were written;
+    /// [`Error::Mismatch`] listing the tensors that are missing, unused, or of another shape or kind, unless
+    /// the options allow that, or of several float types where the module's parameters have one, before any
+    /// tensor is read; [`Error::Checksum`] naming a tensor whose bytes are not those that were written;
     /// [`Error::Load`] naming a tensor that cannot be read; [`Error::Unverifiable`] without valid metadata.
     pub fn load_into_with<M: Module>(&self, module: M, options: &LoadOptions) -> Result<(M, LoadReport)> {
         let metadata = match options.verify {
@@ -340,7 +351,8 @@ impl Checkpoint {
     /// The metadata. An error if the file's size or hyperparameters are not those that it states.
     fn checked_metadata(&self) -> Result<Metadata> {
         if self.has_own_metadata() {
-            // All that is needed is in the file. That beside it is not read: it takes as long as a small model.
+            // All that is needed is in the file. That beside it is not read: it takes as long as a small
+            // model.
             let own = own_of_version_2(self.header.file())?;
             check_hparams(&self.path, &self.header.hparams, &own.metadata)?;
             own.checked_header(self.header.file())?;

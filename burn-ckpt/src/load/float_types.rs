@@ -1,5 +1,5 @@
-//! Float types that differ within a checkpoint, where they do not differ within the model: burn panics where two types meet in the
-//! model's forward pass.
+//! Float types that differ within a checkpoint, where they do not differ within the model: burn panics where
+//! two types meet in the model's forward pass.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,8 +22,9 @@ pub(crate) struct FloatType {
     pub(crate) is_stored: bool,
 }
 
-/// Checks that parameters which have one type in the module get one type. A module of several types takes a checkpoint that has
-/// several in the same places. Warns where parameters that the checkpoint lacks keep another type than those that it has.
+/// Checks that parameters which have one type in the module get one type. A module of several types takes a
+/// checkpoint that has several in the same places. Warns where parameters that the checkpoint lacks keep
+/// another type than those that it has.
 pub(crate) fn check(path: &Path, parameters: &[FloatType]) -> Result<()> {
     let mut by_own: BTreeMap<&str, Vec<&FloatType>> = BTreeMap::new();
     for parameter in parameters.iter().filter(|parameter| parameter.loaded.is_float()) {

@@ -75,18 +75,19 @@ use crate::load::report::LoadReport;
 /// # Ok::<(), burn_ckpt::Error>(())
 /// ```
 pub trait FromCheckpoint: Module {
-    /// The hyperparameters, as given to burn-trainer's `Trainer::new` or to [`Contents::new`](crate::Contents::new).
-    /// burn's `#[derive(Config)]` makes such a type. It is written again after it is read, to find fields that it drops.
+    /// The hyperparameters, as given to burn-trainer's `Trainer::new` or to
+    /// [`Contents::new`](crate::Contents::new). burn's `#[derive(Config)]` makes such a type. It is written
+    /// again after it is read, to find fields that it drops.
     type Hparams: Serialize + DeserializeOwned;
 
     /// Builds the untrained model.
     ///
-    /// Hyperparameters from a file can be any values of the type. A program that loads untrusted files checks the result of
-    /// [`FromCheckpoint::hparams_from_checkpoint`] first.
+    /// Hyperparameters from a file can be any values of the type. A program that loads untrusted files checks
+    /// the result of [`FromCheckpoint::hparams_from_checkpoint`] first.
     fn from_hparams(hparams: &Self::Hparams, device: &Device) -> Self;
 
-    /// The model with the hyperparameters and the weights in a checkpoint. Every tensor is compared with its digest in the
-    /// metadata as it is read. Other sections, such as the optimizer's, are not read.
+    /// The model with the hyperparameters and the weights in a checkpoint. Every tensor is compared with its
+    /// digest in the metadata as it is read. Other sections, such as the optimizer's, are not read.
     ///
     /// # Errors
     ///
@@ -203,7 +204,8 @@ pub struct CheckpointLoader<'a, M: FromCheckpoint> {
     invalid: Option<Error>,
 }
 
-/// A loaded model with its hyperparameters and the report of its loading. See the example of [`CheckpointLoader`].
+/// A loaded model with its hyperparameters and the report of its loading. See the example of
+/// [`CheckpointLoader`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Loaded<M: FromCheckpoint> {
@@ -218,7 +220,8 @@ pub struct Loaded<M: FromCheckpoint> {
 }
 
 impl<'a, M: FromCheckpoint> CheckpointLoader<'a, M> {
-    /// A loader for the checkpoint at a path. Every parameter and every tensor must match, and every tensor is verified.
+    /// A loader for the checkpoint at a path. Every parameter and every tensor must match, and every tensor
+    /// is verified.
     pub fn new(path: impl AsRef<Path>) -> Self {
         Self {
             path: path.as_ref().to_path_buf(),
@@ -235,14 +238,16 @@ impl<'a, M: FromCheckpoint> CheckpointLoader<'a, M> {
         self
     }
 
-    /// Changes the hyperparameters as JSON, before they are converted to the model's own type: for checkpoints that are older
-    /// than a field's name or type. A field that is left null counts as removed if the type does not know it.
+    /// Changes the hyperparameters as JSON, before they are converted to the model's own type: for
+    /// checkpoints that are older than a field's name or type. A field that is left null counts as removed if
+    /// the type does not know it.
     pub fn update_hparams_json(mut self, update: impl FnOnce(&mut Value) + 'a) -> Self {
         self.update_json.push(Box::new(update));
         self
     }
 
-    /// Sets whether parameters that the checkpoint lacks keep their initial values (default: `false`, an error).
+    /// Sets whether parameters that the checkpoint lacks keep their initial values (default: `false`, an
+    /// error).
     pub fn allow_partial(mut self, allow: bool) -> Self {
         self.options.allow_partial = allow;
         self
@@ -254,15 +259,16 @@ impl<'a, M: FromCheckpoint> CheckpointLoader<'a, M> {
         self
     }
 
-    /// Sets whether parameters that have another shape or kind in the checkpoint keep their initial values (default: `false`,
-    /// an error).
+    /// Sets whether parameters that have another shape or kind in the checkpoint keep their initial values
+    /// (default: `false`, an error).
     pub fn allow_mismatched(mut self, allow: bool) -> Self {
         self.options.allow_mismatched = allow;
         self
     }
 
-    /// Renames the checkpoint's tensors before they are matched: replaces each match of the regular expression `from` by `to`,
-    /// where `$1` stands for the first group. Several calls apply one after the other.
+    /// Renames the checkpoint's tensors before they are matched: replaces each match of the regular
+    /// expression `from` by `to`, where `$1` stands for the first group. Several calls apply one after the
+    /// other.
     ///
     /// [`CheckpointLoader::load`] reports an invalid regular expression as [`Error::Name`].
     pub fn remap_keys(mut self, from: &str, to: &str) -> Self {
@@ -288,14 +294,15 @@ impl<'a, M: FromCheckpoint> CheckpointLoader<'a, M> {
         self
     }
 
-    /// Loads a program's own part in place of the model: `ema` for the section `user.ema`, which burn-trainer's `Ema` stores.
+    /// Loads a program's own part in place of the model: `ema` for the section `user.ema`, which
+    /// burn-trainer's `Ema` stores.
     pub fn part(mut self, part: &str) -> Self {
         self.options.part = Some(part.to_owned());
         self
     }
 
-    /// Sets whether each tensor that is read is compared with its digest in the metadata (default: `true`). A checkpoint
-    /// without metadata loads only with `false`.
+    /// Sets whether each tensor that is read is compared with its digest in the metadata (default: `true`). A
+    /// checkpoint without metadata loads only with `false`.
     pub fn verify(mut self, verify: bool) -> Self {
         self.options.verify = verify;
         self
@@ -306,9 +313,10 @@ impl<'a, M: FromCheckpoint> CheckpointLoader<'a, M> {
     /// # Errors
     ///
     /// Those of [`Checkpoint::open`]; [`Error::Hparams`] naming a field when the hyperparameters do not fit;
-    /// [`Error::Mismatch`] naming tensors and both shapes when the weights do not fit; [`Error::Checksum`] when the bytes are not
-    /// those that were written; [`Error::Unverifiable`] without valid metadata; [`Error::Name`] for an invalid argument of
-    /// [`CheckpointLoader::remap_keys`] or [`CheckpointLoader::float_dtype`].
+    /// [`Error::Mismatch`] naming tensors and both shapes when the weights do not fit; [`Error::Checksum`]
+    /// when the bytes are not those that were written; [`Error::Unverifiable`] without valid metadata;
+    /// [`Error::Name`] for an invalid argument of [`CheckpointLoader::remap_keys`] or
+    /// [`CheckpointLoader::float_dtype`].
     pub fn load(self, device: &Device) -> Result<Loaded<M>> {
         if let Some(invalid) = self.invalid {
             return Err(invalid);

@@ -1,4 +1,5 @@
-//! Which tensor of a checkpoint is for which parameter of a module: by name after renaming, by shape, and by kind.
+//! Which tensor of a checkpoint is for which parameter of a module: by name after renaming, by shape, and by
+//! kind.
 //!
 //! Reads no tensor, and does not initialise the module's parameters.
 
@@ -40,7 +41,8 @@ pub(crate) struct Matches {
     pub(crate) report: LoadReport,
 }
 
-/// Finds the tensor for each of a module's parameters. What the options allow is checked later, by [`LoadReport::check`].
+/// Finds the tensor for each of a module's parameters. What the options allow is checked later, by
+/// [`LoadReport::check`].
 pub(crate) fn match_tensors<M: Module>(
     path: &Path,
     section: Section,
@@ -86,8 +88,8 @@ pub(crate) fn match_tensors<M: Module>(
     Ok(Matches { found: matches, floats, report })
 }
 
-/// Hints for parameters that an imported file lacks, if few others have their shape: PyTorch's programs store tied weights
-/// once. A linear layer has the shape of an embedding the other way around.
+/// Hints for parameters that an imported file lacks, if few others have their shape: PyTorch's programs store
+/// tied weights once. A linear layer has the shape of an embedding the other way around.
 fn tied_hints(missing: &[(String, Vec<usize>)], matches: &[Match]) -> BTreeMap<String, String> {
     let hint = |(name, shape): &(String, Vec<usize>)| {
         let twins: Vec<&str> = matches
@@ -205,7 +207,8 @@ impl Parameter {
         }
     }
 
-    /// The tensor converted to burn's layout and to the type that was asked for, under the parameter's name. Reads nothing yet.
+    /// The tensor converted to burn's layout and to the type that was asked for, under the parameter's name.
+    /// Reads nothing yet.
     fn adapted(
         &self,
         mut tensor: burn_pack::Tensor,

@@ -1,8 +1,8 @@
 //! Loading: from a path to a model.
 //!
-//! `loader` (a path, and what to change) -> `checkpoint` (the header) -> `hparams` -> `match_tensors` (which tensor is for which
-//! parameter; `float_types` compares their types) -> `apply_weights` -> `prefetch` -> `checked_tensors` (each compared with its digest) -> `report`. `verify` reads
-//! the whole file.
+//! `loader` (a path, and what to change) -> `checkpoint` (the header) -> `hparams` -> `match_tensors` (which
+//! tensor is for which parameter; `float_types` compares their types) -> `apply_weights` -> `prefetch` ->
+//! `checked_tensors` (each compared with its digest) -> `report`. `verify` reads the whole file.
 
 pub(crate) mod apply_weights;
 pub(crate) mod burnpack_record;

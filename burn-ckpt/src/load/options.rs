@@ -33,8 +33,8 @@ pub struct LoadOptions {
     pub allow_partial: bool,
     /// Whether tensors that the module lacks are left out.
     pub allow_unused: bool,
-    /// Whether parameters that have another shape in the checkpoint, or another kind (float, int, bool), keep their
-    /// initial values.
+    /// Whether parameters that have another shape in the checkpoint, or another kind (float, int, bool), keep
+    /// their initial values.
     pub allow_mismatched: bool,
     /// Renames the checkpoint's tensors, in the order of its patterns, before they are matched.
     pub remapper: KeyRemapper,

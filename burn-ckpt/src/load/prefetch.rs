@@ -1,15 +1,16 @@
-//! Reading ahead: up to 4 threads read the next tensors, while the caller makes parameters of the tensors before them. Reading
-//! includes hashing, transposing and casting.
+//! Reading ahead: up to 4 threads read the next tensors, while the caller makes parameters of the tensors
+//! before them. Reading includes hashing, transposing and casting.
 //!
-//! Files are read, not mapped into memory: if a mapped file is cut off, a signal ends the process, where a read fails with an
-//! error.
+//! Files are read, not mapped into memory: if a mapped file is cut off, a signal ends the process, where a
+//! read fails with an error.
 //!
 //! ```text
 //! reader threads: claim the next tensors -> read -> store them        | up to AHEAD_BYTES ahead of the caller
 //! the caller:     takes one: stored: take it | claimed: wait for it | not claimed: read it here
 //! ```
 //!
-//! The caller waits only for tensors that a thread is reading. So any order of taking them works, and only the speed differs.
+//! The caller waits only for tensors that a thread is reading. So any order of taking them works, and only
+//! the speed differs.
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
@@ -22,8 +23,9 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::panics::panic_message;
 
-/// How many bytes are read ahead, unless a single tensor is larger. A device with memory of its own copies the bytes when they
-/// are taken, so this bounds the host memory of a load. On the CPU the bytes become the parameters.
+/// How many bytes are read ahead, unless a single tensor is larger. A device with memory of its own copies
+/// the bytes when they are taken, so this bounds the host memory of a load. On the CPU the bytes become the
+/// parameters.
 const AHEAD_BYTES: usize = 256 * 1024 * 1024;
 /// With more threads, memory or disk bandwidth limits the speed.
 const MAX_THREADS: usize = 4;
@@ -45,8 +47,8 @@ pub(crate) struct Failure {
     pub(crate) error: Error,
 }
 
-/// Calls `consume` with the tensors, of which it reads each once, ideally in this order. Returns its result, and the first tensor
-/// that could not be read. After a failure no further tensor is read.
+/// Calls `consume` with the tensors, of which it reads each once, ideally in this order. Returns its result,
+/// and the first tensor that could not be read. After a failure no further tensor is read.
 ///
 /// All threads have ended when this returns or unwinds.
 pub(crate) fn read_ahead<T>(
@@ -200,7 +202,8 @@ impl Queue {
         }
     }
 
-    /// Claims the next tensors, and waits for room first. `None` when there are no more, or the readers are to stop.
+    /// Claims the next tensors, and waits for room first. `None` when there are no more, or the readers are
+    /// to stop.
     fn claim(&self) -> Option<Range<usize>> {
         let mut state = self.state.lock();
         loop {
@@ -233,8 +236,8 @@ impl Queue {
         }
     }
 
-    /// Records that a tensor could not be read. The tensors before it are claimed already and will be read to the end, so that
-    /// the first failure is the same in every run.
+    /// Records that a tensor could not be read. The tensors before it are claimed already and will be read to
+    /// the end, so that the first failure is the same in every run.
     fn fail(&self, state: &mut State, index: usize, error: Error) {
         if state.failure.as_ref().is_none_or(|failure| index < failure.index) {
             state.failure = Some(Failure { index, error });

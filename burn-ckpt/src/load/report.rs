@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use crate::load::options::LoadOptions;
 use crate::printable::shown;
 
-/// Which parameters of a module were loaded, and which tensors of a checkpoint were used. `Display` prints it as text.
+/// Which parameters of a module were loaded, and which tensors of a checkpoint were used. `Display` prints it
+/// as text.
 ///
 /// See the example of [`Checkpoint::load_into_with`](crate::Checkpoint::load_into_with).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,7 +19,8 @@ pub struct LoadReport {
     pub loaded: Vec<String>,
     /// Parameters that the checkpoint lacks, with their shapes. They keep their initial values.
     pub missing: Vec<(String, Vec<usize>)>,
-    /// Tensors of the checkpoint that the module lacks, by their names after the remapping, with their shapes.
+    /// Tensors of the checkpoint that the module lacks, by their names after the remapping, with their
+    /// shapes.
     pub unused: Vec<(String, Vec<usize>)>,
     /// Parameters with another shape or kind in the checkpoint. They keep their initial values.
     pub mismatched: Vec<TensorMismatch>,

@@ -1,8 +1,8 @@
 //! Verifying that a checkpoint's bytes are those that were written.
 //!
-//! Each file is read twice: once for its SHA-256, and once tensor by tensor for their BLAKE3. With two threads both run at the
-//! same time. Each thread holds one piece of a tensor in memory at a time, however large the tensor is. Everything is read from
-//! the file that was opened, also after its name was deleted.
+//! Each file is read twice: once for its SHA-256, and once tensor by tensor for their BLAKE3. With two
+//! threads both run at the same time. Each thread holds one piece of a tensor in memory at a time, however
+//! large the tensor is. Everything is read from the file that was opened, also after its name was deleted.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -31,8 +31,8 @@ const TWO_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 type Progress<'a> = &'a (dyn Fn(u64) -> io::Result<()> + Sync);
 
 impl Checkpoint {
-    /// Reads the whole file, and its shards, and compares size and SHA-256 with the metadata. Without a SHA-256 to compare with, compares the
-    /// digests in the file, as [`Checkpoint::verify`] does.
+    /// Reads the whole file, and its shards, and compares size and SHA-256 with the metadata. Without a
+    /// SHA-256 to compare with, compares the digests in the file, as [`Checkpoint::verify`] does.
     ///
     /// # Errors
     ///
@@ -52,22 +52,25 @@ impl Checkpoint {
         Ok(metadata)
     }
 
-    /// Reads the whole file, and its shards, and compares size, SHA-256, every tensor's BLAKE3 and the header with the metadata.
+    /// Reads the whole file, and its shards, and compares size, SHA-256, every tensor's BLAKE3 and the header
+    /// with the metadata.
     ///
-    /// A file of version 2 needs no other one. Its SHA-256 is compared if the metadata file beside it describes the same state, and
-    /// is computed for the returned metadata otherwise. Fails for a checkpoint of version 1 without a metadata file, as there is no
-    /// digest to compare with.
+    /// A file of version 2 needs no other one. Its SHA-256 is compared if the metadata file beside it
+    /// describes the same state, and is computed for the returned metadata otherwise. Fails for a checkpoint
+    /// of version 1 without a metadata file, as there is no digest to compare with.
     ///
     /// # Errors
     ///
-    /// [`Error::Checksum`] naming what differs; [`Error::Io`] when the metadata is missing or a file cannot be read;
-    /// [`Error::Metadata`] when the metadata is invalid; [`Error::Load`] when a tensor cannot be read.
+    /// [`Error::Checksum`] naming what differs; [`Error::Io`] when the metadata is missing or a file cannot
+    /// be read; [`Error::Metadata`] when the metadata is invalid; [`Error::Load`] when a tensor cannot be
+    /// read.
     pub fn verify(&self) -> Result<Metadata> {
         self.verify_with(TWO_THREADS, &|_| ())
     }
 
-    /// The same on a number of threads: one computes the SHA-256, the others hash the tensors. `progress` is called from all of
-    /// them with the number of bytes that have just been hashed. The total is the files' size plus the tensors' bytes.
+    /// The same on a number of threads: one computes the SHA-256, the others hash the tensors. `progress` is
+    /// called from all of them with the number of bytes that have just been hashed. The total is the files'
+    /// size plus the tensors' bytes.
     ///
     /// ```no_run
     /// # use std::sync::atomic::{AtomicU64, Ordering};
@@ -107,8 +110,8 @@ impl Checkpoint {
         self.verify_against(self.metadata()?, None, threads, progress)
     }
 
-    /// Verifies a file of version 2 by the digests in it, and returns its metadata with path, size and SHA-256, without a look at
-    /// the metadata file beside it.
+    /// Verifies a file of version 2 by the digests in it, and returns its metadata with path, size and
+    /// SHA-256, without a look at the metadata file beside it.
     ///
     /// # Errors
     ///
@@ -161,7 +164,8 @@ impl Checkpoint {
             }
         });
         let (sha256, digests) = (sha256?, digests?);
-        // Empty if the file beside is missing or describes another state. The digests in the file cover all of it.
+        // Empty if the file beside is missing or describes another state. The digests in the file cover all
+        // of it.
         if metadata.checkpoint_checksum.is_empty() {
             metadata.checkpoint_checksum.clone_from(&sha256[0]);
         }

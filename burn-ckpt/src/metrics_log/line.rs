@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The log's name in the run's directory, where [`read`](super::read) finds it.
 pub const METRICS_FILE: &str = "metrics.jsonl";
-/// The longest line that is written, and that [`read`](super::read) accepts, in bytes, its line break included.
+/// The longest line that is written, and that [`read`](super::read) accepts, in bytes, its line break
+/// included.
 pub const MAX_LINE_BYTES: usize = 1 << 20;
 /// What the first line says of the format.
 pub(super) const FORMAT: &str = "burn-ckpt metrics";
@@ -16,7 +17,8 @@ pub(super) const FORMAT: &str = "burn-ckpt metrics";
 pub(super) const VERSION: u32 = 1;
 /// How each log begins.
 pub(super) const HEAD_START: &str = "{\"format\":\"burn-ckpt metrics\",";
-/// Digits of a second's fraction. All times have the same length, so that two runs that log the same have files of the same length.
+/// Digits of a second's fraction. All times have the same length, so that two runs that log the same have
+/// files of the same length.
 const TIME_PRECISION: usize = 3;
 
 /// Which data the values are of. [`read`](super::read) has an example.
@@ -47,7 +49,8 @@ pub enum Scope {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Line {
-    /// The optimizer step. Of a batch, the one that its gradients are for; else how many were done. Steps count from 1.
+    /// The optimizer step. Of a batch, the one that its gradients are for; else how many were done. Steps
+    /// count from 1.
     pub step: u64,
     /// The epoch, counted from 0.
     pub epoch: u64,
@@ -58,7 +61,8 @@ pub struct Line {
     /// The batch in its epoch, counted from 1, in lines of a batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<u64>,
-    /// When they were logged, in UTC. `None` in lines that were written again from a checkpoint, which does not have it.
+    /// When they were logged, in UTC. `None` in lines that were written again from a checkpoint, which does
+    /// not have it.
     #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "write_time")]
     pub time: Option<Timestamp>,
     /// The values by the metrics' names, as in a checkpoint's metadata (`train_loss`, `val_loss`).

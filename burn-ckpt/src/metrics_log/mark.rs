@@ -13,7 +13,8 @@ const USUAL_LINE: usize = 4096;
 
 /// The end of the lines that a checkpoint counts, as its trainer's state has it.
 ///
-/// The digest is that of the last one of these lines. It has the time at which it was written, so that no other run has the same.
+/// The digest is that of the last one of these lines. It has the time at which it was written, so that no
+/// other run has the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogMark {
     /// The length of the log up to there.

@@ -1,8 +1,9 @@
-//! The log of a run's metrics, `metrics.jsonl` in the run's directory: every value that the run has logged, a line of JSON for each
-//! set of values.
+//! The log of a run's metrics, `metrics.jsonl` in the run's directory: every value that the run has logged, a
+//! line of JSON for each set of values.
 //!
-//! Other programs read it as it is: `jq 'select(.scope == "epoch") | .metrics.train_loss' metrics.jsonl`, or in Python
-//! `pandas.read_json("metrics.jsonl", lines=True)`. Here [`read`] gives the lines, also while the run writes them.
+//! Other programs read it as it is: `jq 'select(.scope == "epoch") | .metrics.train_loss' metrics.jsonl`, or
+//! in Python `pandas.read_json("metrics.jsonl", lines=True)`. Here [`read`] gives the lines, also while the
+//! run writes them.
 
 mod line;
 mod mark;

@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 
 /// Opens the log of a run: `path` is the run's directory or the log itself.
 ///
-/// A last line without a line break is one that is being written, or was when the run was killed. It is left out. A log in which
-/// nothing is written yet has no lines.
+/// A last line without a line break is one that is being written, or was when the run was killed. It is left
+/// out. A log in which nothing is written yet has no lines.
 ///
 /// ```
 /// use burn_ckpt::metrics_log;
@@ -36,8 +36,8 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 ///
-/// [`Error::Io`] when there is no such file or it cannot be read, [`Error::MetricsLog`] when it is something else than a log,
-/// [`Error::NewerFormat`] when a newer version of burn-trainer wrote it.
+/// [`Error::Io`] when there is no such file or it cannot be read, [`Error::MetricsLog`] when it is something
+/// else than a log, [`Error::NewerFormat`] when a newer version of burn-trainer wrote it.
 pub fn read(path: impl AsRef<Path>) -> Result<Lines> {
     let mut path = path.as_ref().to_path_buf();
     if is_directory(&path)? {
@@ -56,8 +56,9 @@ pub fn read(path: impl AsRef<Path>) -> Result<Lines> {
     Ok(lines)
 }
 
-/// The lines of a log, in the order in which they were written; [`read`] has an example. An invalid line is an error, after which the next one comes. Lines
-/// without `metrics`, and keys that this version does not know, are left out.
+/// The lines of a log, in the order in which they were written; [`read`] has an example. An invalid line is
+/// an error, after which the next one comes. Lines without `metrics`, and keys that this version does not
+/// know, are left out.
 #[derive(Debug)]
 pub struct Lines {
     path: PathBuf,

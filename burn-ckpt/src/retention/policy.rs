@@ -1,6 +1,7 @@
 //! What to keep: a pure function from scored checkpoints to those that stay.
 //!
-//! The training loop decides whether to save. What stays is decided here, after the newer checkpoint is durable.
+//! The training loop decides whether to save. What stays is decided here, after the newer checkpoint is
+//! durable.
 
 use std::cmp::Ordering;
 
@@ -16,7 +17,8 @@ pub enum MetricMode {
     Max,
 }
 
-/// How many checkpoints a strategy keeps. In JSON a number above 0, or `"all"`. See the [module's example](crate::retention).
+/// How many checkpoints a strategy keeps. In JSON a number above 0, or `"all"`. See the [module's
+/// example](crate::retention).
 ///
 /// There will be no other kind of count: a rule of another kind is a [`KeepRule`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +36,8 @@ pub enum TopK {
 pub enum KeepRule {
     /// The newest ones.
     Newest(TopK),
-    /// Those with the best scores. Of equal scores the earlier one ranks higher. A score of NaN ranks below every number, and
-    /// one such checkpoint is kept only while there is no other.
+    /// Those with the best scores. Of equal scores the earlier one ranks higher. A score of NaN ranks below
+    /// every number, and one such checkpoint is kept only while there is no other.
     Best(MetricMode, TopK),
 }
 
@@ -80,7 +82,8 @@ impl From<usize> for TopK {
 }
 
 impl KeepRule {
-    /// The positions of the candidates that stay, best (or newest) first. At least one stays unless the list is empty.
+    /// The positions of the candidates that stay, best (or newest) first. At least one stays unless the list
+    /// is empty.
     #[must_use]
     pub fn kept(self, candidates: &[Candidate]) -> Vec<usize> {
         let mut ranked: Vec<usize> = (0..candidates.len()).collect();

@@ -8,12 +8,12 @@ use crate::file_names::{
     CHECKPOINT_SUFFIX, METADATA_SUFFIX, SHARDS_SUFFIX, folded, metadata_path, same_file_name,
 };
 
-/// The highest number of each name. A number is used once, also when the file that had it is removed: which file is newer, and
-/// which name a state gets, must not depend on whether an older one is removed already.
+/// The highest number of each name. A number is used once, also when the file that had it is removed: which
+/// file is newer, and which name a state gets, must not depend on whether an older one is removed already.
 #[derive(Debug, Default)]
 pub(super) struct Versions {
-    /// By directory and name, without a difference between capital and small letters, as on some file systems; 0 for the name
-    /// itself.
+    /// By directory and name, without a difference between capital and small letters, as on some file
+    /// systems; 0 for the name itself.
     used: HashMap<PathBuf, u64>,
     /// The directories whose files are in `used`. Each is listed once: later only this run adds files.
     listed: HashSet<PathBuf>,
@@ -39,8 +39,8 @@ impl Versions {
         path
     }
 
-    /// Notes the names of a directory's files. A directory that cannot be listed has none: a file that is in the way is seen when
-    /// its name is wanted.
+    /// Notes the names of a directory's files. A directory that cannot be listed has none: a file that is in
+    /// the way is seen when its name is wanted.
     fn list(&mut self, directory: &Path) {
         let Ok(Some(paths)) = storage::list(directory) else { return };
         for path in paths {
@@ -77,8 +77,8 @@ fn is_one_file(a: &Path, b: &Path) -> bool {
     a.parent() == b.parent() && same_file_name(&name(a), &name(b))
 }
 
-/// Whether a name is taken, as far as that can be found out. An error of the system counts as free here: publishing the state meets it
-/// again, and replaces no file.
+/// Whether a name is taken, as far as that can be found out. An error of the system counts as free here:
+/// publishing the state meets it again, and replaces no file.
 fn is_known_to_be_taken(path: &Path) -> bool {
     matches!(storage::entry(path), Ok(Some(_)))
 }

@@ -10,8 +10,8 @@ use crate::format::metadata::{Metadata, check_size};
 use crate::format::shards::check_shard_sizes;
 use crate::run_dir::layout::RunLayout;
 
-/// A checkpoint in a run's directory with valid metadata (its own, or of version 1 that beside it), and of the size that the
-/// metadata states, with all its shards if it has any. See the example of [`Catalog`].
+/// A checkpoint in a run's directory with valid metadata (its own, or of version 1 that beside it), and of
+/// the size that the metadata states, with all its shards if it has any. See the example of [`Catalog`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct CatalogEntry {
@@ -40,13 +40,15 @@ pub struct CatalogEntry {
 pub struct Catalog {
     /// The valid checkpoints in the order in which they were saved.
     pub entries: Vec<CatalogEntry>,
-    /// Files with a checkpoint's name whose metadata is missing, invalid, or states another size, each with the error.
+    /// Files with a checkpoint's name whose metadata is missing, invalid, or states another size, each with
+    /// the error.
     pub broken: Vec<(PathBuf, Error)>,
 }
 
 impl Catalog {
-    /// Lists the checkpoints in the directories of a run's strategies. Reads their metadata, which for version 2 is at the end of
-    /// the file, and compares sizes. Reads no tensor, and compares no tensor's digest.
+    /// Lists the checkpoints in the directories of a run's strategies. Reads their metadata, which for
+    /// version 2 is at the end of the file, and compares sizes. Reads no tensor, and compares no tensor's
+    /// digest.
     ///
     /// # Errors
     ///

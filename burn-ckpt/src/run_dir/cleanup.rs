@@ -1,4 +1,5 @@
-//! Cleaning a run's directory: removing what a killed process left, and removing a run's checkpoints for a new run.
+//! Cleaning a run's directory: removing what a killed process left, and removing a run's checkpoints for a
+//! new run.
 
 use std::path::{Path, PathBuf};
 
@@ -17,9 +18,9 @@ use crate::run_dir::evaluations;
 use crate::run_dir::layout::RunLayout;
 use crate::run_dir::tags::TAGS_FILE;
 
-/// Cleans a run's directory before the run resumes: removes what unfinished writes and removals left, and links that point to
-/// missing files. In the directories outside the run's own, where other runs may be writing, removes this run's leftovers alone.
-/// Removes no checkpoint. The caller must hold the run's lock.
+/// Cleans a run's directory before the run resumes: removes what unfinished writes and removals left, and
+/// links that point to missing files. In the directories outside the run's own, where other runs may be
+/// writing, removes this run's leftovers alone. Removes no checkpoint. The caller must hold the run's lock.
 ///
 /// # Errors
 ///
@@ -40,8 +41,8 @@ pub fn recover(layout: &RunLayout, outside: &[PathBuf]) -> Result<()> {
     })
 }
 
-/// The shards and the metadata of the run in a directory that are without their checkpoint. The shards first: while the metadata is
-/// there, it says whose they are.
+/// The shards and the metadata of the run in a directory that are without their checkpoint. The shards first:
+/// while the metadata is there, it says whose they are.
 fn orphans(directory: &Path, run_id: &str, is_own: bool) -> Result<Vec<PathBuf>> {
     let (mut found, mut metadata) = (Vec::new(), Vec::new());
     for path in list(directory)? {
@@ -55,8 +56,8 @@ fn orphans(directory: &Path, run_id: &str, is_own: bool) -> Result<Vec<PathBuf>>
     Ok(found)
 }
 
-/// Whether a directory has the shards of a checkpoint of this run that is not there: as one of them says, or the metadata beside
-/// them. In the run's own directories also an empty one.
+/// Whether a directory has the shards of a checkpoint of this run that is not there: as one of them says, or
+/// the metadata beside them. In the run's own directories also an empty one.
 fn are_orphans(directory: &Path, run_id: &str, is_own: bool) -> Result<bool> {
     let Some(checkpoint) = checkpoint_of_shards(directory) else { return Ok(false) };
     if is_there(&checkpoint)? || entry(directory)?.is_none_or(|entry| !entry.is_dir()) {
@@ -68,9 +69,9 @@ fn are_orphans(directory: &Path, run_id: &str, is_own: bool) -> Result<bool> {
     }
 }
 
-/// The files that unfinished writes and removals of a run left, or that a process writes at the moment: all staging files in the
-/// run's own directories, its shards and metadata there without a checkpoint, and the staging files that have the run's mark in the
-/// directories outside of them.
+/// The files that unfinished writes and removals of a run left, or that a process writes at the moment: all
+/// staging files in the run's own directories, its shards and metadata there without a checkpoint, and the
+/// staging files that have the run's mark in the directories outside of them.
 ///
 /// # Errors
 ///
@@ -93,8 +94,9 @@ pub fn unfinished_files(layout: &RunLayout, outside: &[PathBuf]) -> Result<Vec<P
     Ok(found)
 }
 
-/// Removes the links to a run's checkpoints, and the files that a catalog lists, valid or not, with their metadata, and the tags that the
-/// run was given later. Then removes those of the run's directories that are empty. All other files stay. The caller must hold the run's lock.
+/// Removes the links to a run's checkpoints, and the files that a catalog lists, valid or not, with their
+/// metadata, and the tags that the run was given later. Then removes those of the run's directories that are
+/// empty. All other files stay. The caller must hold the run's lock.
 ///
 /// # Errors
 ///
@@ -131,8 +133,8 @@ pub fn clear(layout: &RunLayout, catalog: &Catalog) -> Result<()> {
     Ok(())
 }
 
-/// Whether a path is a relative link, as those of a run are, to a file that was removed. A link to a place that is not there at the
-/// moment, such as a disk that is not mounted, may lead somewhere again.
+/// Whether a path is a relative link, as those of a run are, to a file that was removed. A link to a place
+/// that is not there at the moment, such as a disk that is not mounted, may lead somewhere again.
 fn leads_nowhere(link: &Path) -> Result<bool> {
     let Some(target) = storage::read_link(link).map_err(Error::io("read the link", link))? else {
         return Ok(false);
@@ -141,8 +143,8 @@ fn leads_nowhere(link: &Path) -> Result<bool> {
     Ok(is_relative && !is_there(&target)? && is_directory(parent(&target))?)
 }
 
-/// Whether a symbolic link has the name of a checkpoint or its metadata, and points to a file of this run or to a missing
-/// file.
+/// Whether a symbolic link has the name of a checkpoint or its metadata, and points to a file of this run or
+/// to a missing file.
 fn points_into_run(link: &Path, run_id: &str) -> Result<bool> {
     let is_metadata = file_name(link).ends_with(METADATA_SUFFIX);
     if !is_metadata && !is_checkpoint(link) {
@@ -155,8 +157,8 @@ fn points_into_run(link: &Path, run_id: &str) -> Result<bool> {
     Ok(metadata.is_ok_and(|metadata| metadata.run_id == run_id) || leads_nowhere(link)?)
 }
 
-/// Whether a file was made in place of a strategy's link, as on systems without symbolic links: it has a link's name, and
-/// metadata of this run that names another file.
+/// Whether a file was made in place of a strategy's link, as on systems without symbolic links: it has a
+/// link's name, and metadata of this run that names another file.
 fn replaces_a_link(path: &Path, run_id: &str) -> Result<bool> {
     let name = file_name(path);
     let has_a_links_name =
@@ -168,8 +170,9 @@ fn replaces_a_link(path: &Path, run_id: &str) -> Result<bool> {
             .is_ok_and(|metadata| metadata.run_id == run_id && metadata.checkpoint_path != name))
 }
 
-/// Whether a file is metadata, or has evaluations, of a checkpoint of this run that is not there. A checkpoint that is a link to a missing file is there: it can be
-/// in an archive that is not mounted at the moment.
+/// Whether a file is metadata, or has evaluations, of a checkpoint of this run that is not there. A
+/// checkpoint that is a link to a missing file is there: it can be in an archive that is not mounted at the
+/// moment.
 fn is_orphan(path: &Path, run_id: &str) -> Result<bool> {
     let without = |suffix| path.to_str().and_then(|path| path.strip_suffix(suffix));
     let (checkpoint, is_metadata) = match (without(METADATA_SUFFIX), without(EVALUATION_SUFFIX)) {

@@ -1,4 +1,5 @@
-//! The file of a checkpoint's evaluations, as far as a run's cleanup reads it: burn-trainer writes it, and reads the rest.
+//! The file of a checkpoint's evaluations, as far as a run's cleanup reads it: burn-trainer writes it, and
+//! reads the rest.
 
 use std::io::Read;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! The template of a checkpoint's file name: `{epoch:03}-{val_loss:.4}`.
 //!
-//! Parsed and checked before training starts, rendered at every save. Fields are `epoch`, `step`, `duration` and the metrics' names.
-//! A number's format is Rust's: `[0][width][.precision]`.
+//! Parsed and checked before training starts, rendered at every save. Fields are `epoch`, `step`, `duration`
+//! and the metrics' names. A number's format is Rust's: `[0][width][.precision]`.
 
 use indexmap::IndexMap;
 
@@ -50,13 +50,14 @@ impl FilenameTemplate {
     /// The default: `epoch=3-step=150`.
     pub const DEFAULT: &'static str = "epoch={epoch}-step={step}";
 
-    /// Parses a template whose fields may be `epoch`, `step`, `duration` and the `metrics` given. `{{` and `}}` stand for
-    /// braces.
+    /// Parses a template whose fields may be `epoch`, `step`, `duration` and the `metrics` given. `{{` and
+    /// `}}` stand for braces.
     ///
     /// # Errors
     ///
-    /// [`Error::Name`](crate::Error::Name) for an unknown field (the message lists the known ones), an invalid format, an
-    /// unclosed brace, a path separator, or a name that would be longer than [`MAX_NAME_BYTES`].
+    /// [`Error::Name`](crate::Error::Name) for an unknown field (the message lists the known ones), an
+    /// invalid format, an unclosed brace, a path separator, or a name that would be longer than
+    /// [`MAX_NAME_BYTES`].
     pub fn parse<S: AsRef<str>>(source: &str, metrics: &[S]) -> Result<Self> {
         let fail = |reason: String| Err(name_error(WHAT, source, reason));
         if source.contains(['/', '\\']) {
@@ -128,7 +129,8 @@ impl FilenameTemplate {
         })
     }
 
-    /// The file name for a state after so many seconds of training, without ending. A metric without a value is written `none`.
+    /// The file name for a state after so many seconds of training, without ending. A metric without a value
+    /// is written `none`.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! Where a run keeps its files. Every directory of a run is built and parsed here only, for saving and for loading.
+//! Where a run keeps its files. Every directory of a run is built and parsed here only, for saving and for
+//! loading.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -40,8 +41,8 @@ impl RunLayout {
     ///
     /// # Errors
     ///
-    /// [`Error::Name`] when `logs` or `run_id` is not a single directory name: it is empty, `.` or `..`, contains a separator
-    /// or a control character, or has more than 160 bytes.
+    /// [`Error::Name`] when `logs` or `run_id` is not a single directory name: it is empty, `.` or `..`,
+    /// contains a separator or a control character, or has more than 160 bytes.
     pub fn new(root: &Path, logs: &str, run_id: &str) -> Result<Self> {
         check_component("the logs directory", logs)?;
         check_component("the run id", run_id)?;
@@ -80,13 +81,13 @@ impl RunLayout {
         self.run_dir.join(CHECKPOINT_DIR)
     }
 
-    /// Resolves a strategy's `dirpath` (absolute, or relative to the `checkpoint` directory). Two spellings of a directory give
-    /// the same path. Creates nothing.
+    /// Resolves a strategy's `dirpath` (absolute, or relative to the `checkpoint` directory). Two spellings
+    /// of a directory give the same path. Creates nothing.
     ///
     /// # Errors
     ///
-    /// [`Error::Name`] when it is the `checkpoint` directory itself, where the links are, a file, or named as a directory of shards
-    /// is.
+    /// [`Error::Name`] when it is the `checkpoint` directory itself, where the links are, a file, or named as
+    /// a directory of shards is.
     pub fn strategy_dir(&self, dirpath: &Path) -> Result<PathBuf> {
         let checkpoint_dir = self.checkpoint_dir();
         let (own, wanted) = (resolved(&checkpoint_dir)?, resolved(&checkpoint_dir.join(dirpath))?);

@@ -1,8 +1,9 @@
-//! Whether a directory in which a run saves and deletes belongs to another run: `checkpoint`, the run's directory or a strategy's
-//! can be a link to it.
+//! Whether a directory in which a run saves and deletes belongs to another run: `checkpoint`, the run's
+//! directory or a strategy's can be a link to it.
 //!
-//! What is in a run's own directory is the run's by its place. So a copy of a run resumes, whose checkpoints have the id of the run
-//! that was copied. Behind a link, a checkpoint is the run's if its metadata has the run's id.
+//! What is in a run's own directory is the run's by its place. So a copy of a run resumes, whose checkpoints
+//! have the id of the run that was copied. Behind a link, a checkpoint is the run's if its metadata has the
+//! run's id.
 
 use std::path::{Path, PathBuf};
 
@@ -19,12 +20,13 @@ pub const RUN_MARKS: [&str; 2] = [LOCK_FILE, "experiment.log"];
 /// Names in a run's `checkpoint` directory that tell it from any other directory of that name.
 const CHECKPOINT_MARKS: [&str; 4] = ["last.ckpt", BEST_DIR, LAST_DIR, ON_EXCEPTION_DIR];
 
-/// Checks that a run's `checkpoint` directory is not another run's. To be called before anything in it is changed.
+/// Checks that a run's `checkpoint` directory is not another run's. To be called before anything in it is
+/// changed.
 ///
 /// # Errors
 ///
-/// [`Error::OtherRun`] when it is, through a link, in another run's directory, or has checkpoints of another run;
-/// [`Error::Io`] when that cannot be seen.
+/// [`Error::OtherRun`] when it is, through a link, in another run's directory, or has checkpoints of another
+/// run; [`Error::Io`] when that cannot be seen.
 pub fn check_own(layout: &RunLayout) -> Result<()> {
     let directory = layout.checkpoint_dir();
     if !is_symlink(layout.run_dir())? && !is_symlink(&directory)? {

@@ -1,8 +1,9 @@
-//! The directories outside of a run's own in which it has saved: an absolute `dirpath`, one of a strategy of the program's, or one that
-//! only an earlier start had.
+//! The directories outside of a run's own in which it has saved: an absolute `dirpath`, one of a strategy of
+//! the program's, or one that only an earlier start had.
 //!
-//! They are noted in `directories.json` in the run's directory before anything is written to them, so a start knows all of them whatever
-//! it configures. Links do not say as much: a strategy can be without one, and a kill can come before it.
+//! They are noted in `directories.json` in the run's directory before anything is written to them, so a start
+//! knows all of them whatever it configures. Links do not say as much: a strategy can be without one, and a
+//! kill can come before it.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -33,8 +34,8 @@ struct Noted {
     directories: Vec<PathBuf>,
 }
 
-/// The directories outside of a run's own to which its file says that it has saved, or to which one of its links leads (for a run of an
-/// earlier version). Sorted. They need not exist any more.
+/// The directories outside of a run's own to which its file says that it has saved, or to which one of its
+/// links leads (for a run of an earlier version). Sorted. They need not exist any more.
 ///
 /// # Errors
 ///

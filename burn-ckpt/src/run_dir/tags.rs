@@ -1,5 +1,6 @@
-//! Tags and notes that a run was given after it was trained: `tags.json` in the run's directory. Those that it was started with are in the
-//! trainer's configuration, in each checkpoint, and stay there: a checkpoint is not written again for a tag.
+//! Tags and notes that a run was given after it was trained: `tags.json` in the run's directory. Those that
+//! it was started with are in the trainer's configuration, in each checkpoint, and stay there: a checkpoint
+//! is not written again for a tag.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -40,7 +41,8 @@ impl LaterTags {
     ///
     /// # Errors
     ///
-    /// [`Error::Metadata`] when the file is too large, invalid, or not a regular file; [`Error::Io`] when it cannot be read.
+    /// [`Error::Metadata`] when the file is too large, invalid, or not a regular file; [`Error::Io`] when it
+    /// cannot be read.
     pub fn read(run_dir: &Path) -> Result<Self> {
         let path = run_dir.join(TAGS_FILE);
         match stat(&path)? {
@@ -70,7 +72,8 @@ impl LaterTags {
     ///
     /// # Errors
     ///
-    /// [`Error::Name`] for a tag or notes that are too long, empty or not printable; [`Error::Io`] when the file cannot be written.
+    /// [`Error::Name`] for a tag or notes that are too long, empty or not printable; [`Error::Io`] when the
+    /// file cannot be written.
     pub fn write(&self, run_dir: &Path) -> Result<()> {
         self.check()?;
         let path = run_dir.join(TAGS_FILE);
@@ -97,7 +100,8 @@ impl LaterTags {
         all
     }
 
-    /// Adds a tag to a run that was started with `configured`. `KEY=VALUE` takes the place of an earlier value of that key.
+    /// Adds a tag to a run that was started with `configured`. `KEY=VALUE` takes the place of an earlier
+    /// value of that key.
     pub fn add(&mut self, tag: &str, configured: &[&str]) {
         if let Some((key, _)) = tag.split_once('=') {
             let is_earlier =

@@ -1,5 +1,5 @@
-//! Finding `last` and `best` in a run that has lost its links, as a copy without them has: each checkpoint says for which
-//! strategies it was saved, and with which score.
+//! Finding `last` and `best` in a run that has lost its links, as a copy without them has: each checkpoint
+//! says for which strategies it was saved, and with which score.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,8 @@ use crate::run_dir::layout::RunLayout;
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct SavedFor {
-    /// By strategy (`last`, `best:val_loss`, `best:val_loss:DIRPATH`), the path relative to the `checkpoint` directory.
+    /// By strategy (`last`, `best:val_loss`, `best:val_loss:DIRPATH`), the path relative to the `checkpoint`
+    /// directory.
     saved_for: IndexMap<String, String>,
     #[serde(with = "numbers")]
     scores: IndexMap<String, f64>,
@@ -39,14 +40,15 @@ struct Found {
 pub(crate) enum Search {
     /// The newest, or the best one.
     One(PathBuf),
-    /// Several strategies have a best one, or it cannot be told which is the best: the hint names what there is.
+    /// Several strategies have a best one, or it cannot be told which is the best: the hint names what there
+    /// is.
     Several(String),
     /// None.
     Nothing,
 }
 
-/// Whether a file is in the place of a link, as in a copy of a run in which links are followed, and is the index of a checkpoint
-/// whose shards are beside the file that the link led to.
+/// Whether a file is in the place of a link, as in a copy of a run in which links are followed, and is the
+/// index of a checkpoint whose shards are beside the file that the link led to.
 ///
 /// # Errors
 ///

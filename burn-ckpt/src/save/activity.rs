@@ -25,8 +25,8 @@ impl WriterActivity {
         self.queue.is_idle()
     }
 
-    /// Waits until nothing is being written and no state waits. Stops waiting after `limit`, or when nothing has been read
-    /// from a device for `stuck_after`. Returns whether everything is written.
+    /// Waits until nothing is being written and no state waits. Stops waiting after `limit`, or when nothing
+    /// has been read from a device for `stuck_after`. Returns whether everything is written.
     #[must_use]
     pub fn wait(&self, limit: Duration, stuck_after: Duration) -> bool {
         let start = Instant::now();

@@ -1,4 +1,5 @@
-//! Carrying out what the retention rules say: links move first, then files that no strategy keeps are removed.
+//! Carrying out what the retention rules say: links move first, then files that no strategy keeps are
+//! removed.
 
 use std::path::{Path, PathBuf};
 
@@ -21,8 +22,8 @@ pub(crate) struct Applied {
 
 /// Moves the links, then removes the files. Continues after an error.
 ///
-/// A file stays while a link leads to it that could not be moved, or that was moved, but not durably: after a power loss the link
-/// can lead to that file again.
+/// A file stays while a link leads to it that could not be moved, or that was moved, but not durably: after a
+/// power loss the link can lead to that file again.
 pub(crate) fn apply(changes: &RetentionChanges) -> Applied {
     let mut applied = Applied::default();
     let Some(linked) = move_links(changes, &mut applied) else { return applied };
@@ -38,8 +39,8 @@ pub(crate) fn apply(changes: &RetentionChanges) -> Applied {
     applied
 }
 
-/// Moves the links, and makes that durable. Returns the files that links may still lead to which could not be moved; `None` if that
-/// can be any.
+/// Moves the links, and makes that durable. Returns the files that links may still lead to which could not be
+/// moved; `None` if that can be any.
 fn move_links(changes: &RetentionChanges, applied: &mut Applied) -> Option<Vec<PathBuf>> {
     let mut before = Vec::with_capacity(changes.links.len());
     let mut failed = false;

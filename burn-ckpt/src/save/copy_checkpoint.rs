@@ -11,13 +11,13 @@ use crate::format::digest::sha256_of_file;
 use crate::format::metadata::Metadata;
 use crate::save::persist::metadata_json;
 
-/// Copies a checkpoint, durably, and not as another name of the same bytes. As for a save, a file under the final name is whole as far as
-/// it was written: what the disk made of it is for a verification to say.
+/// Copies a checkpoint, durably, and not as another name of the same bytes. As for a save, a file under the
+/// final name is whole as far as it was written: what the disk made of it is for a verification to say.
 ///
 /// # Errors
 ///
-/// [`Error::Io`](crate::Error::Io) when a file cannot be read or written, or with [`Existing::Keep`] the name exists;
-/// [`Error::Metadata`](crate::Error::Metadata) when the checkpoint's metadata is invalid.
+/// [`Error::Io`](crate::Error::Io) when a file cannot be read or written, or with [`Existing::Keep`] the name
+/// exists; [`Error::Metadata`](crate::Error::Metadata) when the checkpoint's metadata is invalid.
 pub fn copy_checkpoint(checkpoint: &Path, place: &Path, existing: Existing) -> Result<()> {
     let mut metadata = Metadata::of_checkpoint(checkpoint)?;
     if metadata.checkpoint_checksum.is_empty() {

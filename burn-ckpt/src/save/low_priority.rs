@@ -1,17 +1,18 @@
 //! Running saves at the lowest priority while the training loop continues.
 //!
-//! Hashing and writing a checkpoint occupies one processor. Training on a GPU leaves all but one processor idle, and the
-//! save uses one of those. Training on all processors keeps its speed, and the save takes longer. A save that the loop
-//! waits for does not run here, but at full speed.
+//! Hashing and writing a checkpoint occupies one processor. Training on a GPU leaves all but one processor
+//! idle, and the save uses one of those. Training on all processors keeps its speed, and the save takes
+//! longer. A save that the loop waits for does not run here, but at full speed.
 
 use std::panic::resume_unwind;
 use std::thread;
 
-/// Runs work on a new thread with the lowest priority, and waits for it. Threads that the work starts inherit the priority.
+/// Runs work on a new thread with the lowest priority, and waits for it. Threads that the work starts inherit
+/// the priority.
 ///
-/// Each call starts a thread of its own, because a lowered priority cannot be raised again without privileges. A thread
-/// pool that the work started would stay slow as well. The pools that compute exist before the first save, as training
-/// started them.
+/// Each call starts a thread of its own, because a lowered priority cannot be raised again without
+/// privileges. A thread pool that the work started would stay slow as well. The pools that compute exist
+/// before the first save, as training started them.
 pub(crate) fn at_low_priority<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     let mut work = Some(work);
     let result = thread::scope(|scope| {
@@ -44,7 +45,7 @@ fn lower_priority() {
     }
 }
 
-/// The lowest priority that still runs when all processors are busy: about 1.5 % of a processor that another thread of the
-/// same session uses.
+/// The lowest priority that still runs when all processors are busy: about 1.5 % of a processor that another
+/// thread of the same session uses.
 #[cfg(target_os = "linux")]
 const NICEST: i32 = 19;

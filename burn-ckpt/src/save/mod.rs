@@ -1,7 +1,7 @@
 //! Saving: from a state that the training loop submits to a durable checkpoint.
 //!
-//! `request` (one state to save) -> `queue` -> `writer_thread` -> `persist` (the steps of one save) -> `container` (a state as
-//! files). Between saves `verify_earlier` reads the checkpoints of earlier starts.
+//! `request` (one state to save) -> `queue` -> `writer_thread` -> `persist` (the steps of one save) ->
+//! `container` (a state as files). Between saves `verify_earlier` reads the checkpoints of earlier starts.
 
 pub(crate) mod activity;
 mod apply_retention;

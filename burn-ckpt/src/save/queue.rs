@@ -1,4 +1,5 @@
-//! The queue to the writer's thread: bounded, counting the item in progress, and able to replace its newest item.
+//! The queue to the writer's thread: bounded, counting the item in progress, and able to replace its newest
+//! item.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -43,7 +44,8 @@ impl<T> Queue<T> {
         Self { inner: Mutex::new(inner), changed: Condvar::new(), max_waiting }
     }
 
-    /// Adds an item. If the queue is full, the item replaces the newest one for which `may_be_replaced` is true.
+    /// Adds an item. If the queue is full, the item replaces the newest one for which `may_be_replaced` is
+    /// true.
     pub(crate) fn push(&self, item: T, may_be_replaced: impl FnOnce(&T) -> bool) -> Push<T> {
         let mut inner = self.inner.lock();
         if inner.abandoned {
@@ -88,7 +90,8 @@ impl<T> Queue<T> {
 pub(crate) struct Items<'a, T>(&'a Queue<T>);
 
 impl<T> Items<'_, T> {
-    /// Declares that the last item is done. Returns whether none waits and the queue is open, so that there is time for other work.
+    /// Declares that the last item is done. Returns whether none waits and the queue is open, so that there
+    /// is time for other work.
     pub(crate) fn has_time(&mut self) -> bool {
         let mut inner = self.0.inner.lock();
         inner.busy = false;

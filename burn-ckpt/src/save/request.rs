@@ -35,14 +35,16 @@ pub struct RunDescription {
     pub staging_owner: StagingOwner,
     /// What a checkpoint, and each of its files, may not exceed.
     pub limits: Limits,
-    /// The model's tensors that have values that are not finite when the run begins, by their names in the model.
+    /// The model's tensors that have values that are not finite when the run begins, by their names in the
+    /// model.
     pub non_finite_at_start: Vec<String>,
     /// Every start of the run, this one included, whose commit is taken from the environment.
     pub starts: Vec<RunStart>,
-    /// Describes the machine and the software. Called on the writer's thread at every save, so that facts which are found out
-    /// after one save are in the next.
+    /// Describes the machine and the software. Called on the writer's thread at every save, so that facts
+    /// which are found out after one save are in the next.
     pub environment: Box<dyn Fn() -> Value + Send + Sync>,
-    /// Makes durable what a state counts and is in other files. Called on the writer's thread before the state is written.
+    /// Makes durable what a state counts and is in other files. Called on the writer's thread before the
+    /// state is written.
     pub make_durable: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -119,11 +121,11 @@ pub struct SaveRequest {
     pub metrics: IndexMap<String, f64>,
     /// What the training loop needs to resume, for a state under these of its `places`.
     pub trainer_state: MakeTrainerState,
-    /// The files to write, as reserved in the [`Ledger`](crate::retention::ledger::Ledger), each with the reason for it. The
-    /// state is written once; the second file and those after it are hard links.
+    /// The files to write, as reserved in the [`Ledger`](crate::retention::ledger::Ledger), each with the
+    /// reason for it. The state is written once; the second file and those after it are hard links.
     pub places: Vec<(PathBuf, String)>,
-    /// Whether no strategy wants the state unless better ones, which are being written, fail. It never makes the loop wait, and
-    /// gives its place in the queue to any other state.
+    /// Whether no strategy wants the state unless better ones, which are being written, fail. It never makes
+    /// the loop wait, and gives its place in the queue to any other state.
     pub conditional: bool,
     /// Write at full speed: the caller is blocked on this save.
     pub urgent: bool,
@@ -152,8 +154,8 @@ pub struct SaveReport {
     pub outcome: Result<u64>,
     /// Which tensors of the state have values that are not finite, if any has.
     pub non_finite: Option<NonFiniteTensors>,
-    /// What failed after the files were written: a link that could not be moved, or an older file that could not be removed.
-    /// It is tried again with the next save, and at the end.
+    /// What failed after the files were written: a link that could not be moved, or an older file that could
+    /// not be removed. It is tried again with the next save, and at the end.
     pub follow_up: Option<Error>,
     /// The files that were not written, as their strategies had got better states by then.
     pub superseded: Vec<PathBuf>,
@@ -178,8 +180,9 @@ pub enum WhenBusy {
     Wait,
     /// Skip the new state, and report that.
     Skip,
-    /// Replace the newest state in the queue by the new one, and report that, if every strategy that wants the queued state
-    /// ranks the new one before it. Otherwise wait: a better state is not dropped for a newer one.
+    /// Replace the newest state in the queue by the new one, and report that, if every strategy that wants
+    /// the queued state ranks the new one before it. Otherwise wait: a better state is not dropped for a
+    /// newer one.
     Replace,
 }
 

@@ -41,8 +41,9 @@ impl Verifier {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Compares the files of a checkpoint with their digests. `None` if there was no time to read all of them. Without the digest of
-    /// its own file, as the file beside it is missing, those in the checkpoint itself say whether it is complete.
+    /// Compares the files of a checkpoint with their digests. `None` if there was no time to read all of
+    /// them. Without the digest of its own file, as the file beside it is missing, those in the checkpoint
+    /// itself say whether it is complete.
     pub(crate) fn verify(&mut self, path: &Path, files: &FileDigests) -> Option<Result<()>> {
         if files.iter().any(|(_, expected)| expected.is_empty()) {
             let verified = self.at_its_speed(|| match Checkpoint::open(path) {

@@ -1,8 +1,9 @@
 //! The thread that writes checkpoints while training continues.
 //!
-//! The loop submits a state that no other thread changes. The thread makes its sections, persists them (`persist`), moves the
-//! links, and removes older files, in this order. One state is being written, and at most `max_waiting` others wait. Every save
-//! ends with a [`SaveReport`]; that of a failed save has the error.
+//! The loop submits a state that no other thread changes. The thread makes its sections, persists them
+//! (`persist`), moves the links, and removes older files, in this order. One state is being written, and at
+//! most `max_waiting` others wait. Every save ends with a [`SaveReport`]; that of a failed save has the
+//! error.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -72,15 +73,16 @@ pub struct WriterEnd {
 }
 
 impl CheckpointWriter {
-    /// Starts the thread. At most `max_waiting` states wait while it writes another; each keeps its copy of the state on the
-    /// device. With 0, a state is accepted only when the one before it is written.
+    /// Starts the thread. At most `max_waiting` states wait while it writes another; each keeps its copy of
+    /// the state on the device. With 0, a state is accepted only when the one before it is written.
     ///
-    /// First completes what a killed process left undone: moves links to what the ledger says, and removes files that no
-    /// strategy keeps (unless the ledger [delays removals](Ledger::resume_from)).
+    /// First completes what a killed process left undone: moves links to what the ledger says, and removes
+    /// files that no strategy keeps (unless the ledger [delays removals](Ledger::resume_from)).
     ///
     /// # Errors
     ///
-    /// [`Error::WriterStopped`] when the thread cannot be started, [`Error::Io`] for a link or a file that cannot be changed.
+    /// [`Error::WriterStopped`] when the thread cannot be started, [`Error::Io`] for a link or a file that
+    /// cannot be changed.
     pub fn start(run: RunDescription, mut ledger: Ledger, max_waiting: usize) -> Result<Self> {
         let applied = apply(&ledger.apply_rules());
         ledger.note_removed(&applied.removed);
@@ -126,7 +128,8 @@ impl CheckpointWriter {
         WriterActivity { queue: Arc::clone(&self.queue), reading: Arc::clone(&self.reading) }
     }
 
-    /// Submits a state: one save, or several in this order where the contents differ (whole states and weights alone).
+    /// Submits a state: one save, or several in this order where the contents differ (whole states and
+    /// weights alone).
     ///
     /// # Errors
     ///
@@ -193,8 +196,8 @@ impl CheckpointWriter {
         self.reports.try_iter()
     }
 
-    /// Waits until everything submitted is written, or the time is up. Without a limit, all checkpoints of earlier starts are
-    /// verified then.
+    /// Waits until everything submitted is written, or the time is up. Without a limit, all checkpoints of
+    /// earlier starts are verified then.
     #[must_use]
     pub fn finish(mut self, wait: Option<Duration>) -> WriterEnd {
         if wait.is_some() {
@@ -268,7 +271,8 @@ impl Worker {
         }
     }
 
-    /// Verifies a checkpoint of an earlier start. After the last one the rules apply to all. Returns whether one was verified.
+    /// Verifies a checkpoint of an earlier start. After the last one the rules apply to all. Returns whether
+    /// one was verified.
     fn verify_next(&mut self) -> bool {
         let next = self.ledger.lock().next_unverified();
         let Some((path, files)) = next.filter(|_| !self.verifier.is_stopped()) else { return false };

@@ -1,4 +1,5 @@
-//! [`Git`]: what the metadata says of the repository around the working directory, and the questions that tell it.
+//! [`Git`]: what the metadata says of the repository around the working directory, and the questions that
+//! tell it.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -53,7 +54,8 @@ pub(super) fn read_with(program: &OsStr, directory: &Path, deadline: Instant) ->
         commit: repository.line(&["rev-parse", "--quiet", "--verify", "HEAD"]),
         ..Git::default()
     };
-    // These come last: they alone take longer in a larger repository. A bare repository has no files that could differ.
+    // These come last: they alone take longer in a larger repository. A bare repository has no files that
+    // could differ.
     if inside == "true" {
         git.dirty = repository.dirty();
         git.diff_sha256 = git.dirty.filter(|&dirty| dirty).and_then(|_| repository.diff_sha256());

@@ -1,8 +1,9 @@
 //! The `git` part: branch, commit, and what differs from it, as the `git` program reports them.
 //!
-//! The program is asked, and the repository is not read, because only the program knows worktrees, packed references and
-//! the user's own settings. A repository is untrusted input, though. So git may not ask for a password, take a lock, use a
-//! network, or start a program that a repository, its attributes or its settings name. No remote is read:
+//! The program is asked, and the repository is not read, because only the program knows worktrees, packed
+//! references and the user's own settings. A repository is untrusted input, though. So git may not ask for a
+//! password, take a lock, use a network, or start a program that a repository, its attributes or its settings
+//! name. No remote is read:
 //!
 //! | what could start a program | what is done |
 //! | --- | --- |

@@ -1,4 +1,5 @@
-//! [`Repository`]: the commands that git is asked with, and the settings that keep it from starting other programs.
+//! [`Repository`]: the commands that git is asked with, and the settings that keep it from starting other
+//! programs.
 
 use std::ffi::OsStr;
 use std::fmt::Write;
@@ -36,7 +37,8 @@ pub(super) const REDIRECTIONS: [&str; 16] = [
     "GIT_WORK_TREE",
 ];
 
-/// The diff that is digested; [`Git::diff_sha256`](super::Git::diff_sha256) has the command as a user writes it.
+/// The diff that is digested; [`Git::diff_sha256`](super::Git::diff_sha256) has the command as a user writes
+/// it.
 ///
 /// `diff-index` and not `diff`: the latter goes by the user's settings for how a diff looks, and it
 /// writes to the index. Changes of binary files are in it with the hashes of their contents; their
@@ -53,8 +55,8 @@ const DIFF: [&str; 9] = [
     "HEAD",
 ];
 
-/// A repository that git is asked about. `None` stands for every missing answer: no program, no repository, no such thing in
-/// it, no answer before the deadline.
+/// A repository that git is asked about. `None` stands for every missing answer: no program, no repository,
+/// no such thing in it, no answer before the deadline.
 pub(super) struct Repository<'a> {
     pub(super) program: &'a OsStr,
     pub(super) directory: &'a Path,
@@ -71,8 +73,8 @@ impl Repository<'_> {
         (!answer.is_empty()).then_some(answer)
     }
 
-    /// Whether a tracked file differs, here or in a submodule. Each submodule is asked separately: git would ask it with the
-    /// filters that the submodule configures.
+    /// Whether a tracked file differs, here or in a submodule. Each submodule is asked separately: git would
+    /// ask it with the filters that the submodule configures.
     pub(super) fn dirty(&self) -> Option<bool> {
         let question = ["status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty"];
         let changed = subprocess::output_of(self.command(&self.filters()?, &question), self.deadline).ok()?;
@@ -107,9 +109,10 @@ impl Repository<'_> {
 
     /// Settings that make every configured filter fail, where git would have to start it.
     ///
-    /// Git compares the content of a file whose time differs from the index. For that it runs the filter that the file's
-    /// attributes name, a program that the repository or the user chose. Without the filter the content cannot be compared:
-    /// a required filter without a program is an error of git, and the answer stays unknown.
+    /// Git compares the content of a file whose time differs from the index. For that it runs the filter that
+    /// the file's attributes name, a program that the repository or the user chose. Without the filter the
+    /// content cannot be compared: a required filter without a program is an error of git, and the answer
+    /// stays unknown.
     fn filters(&self) -> Option<Vec<String>> {
         let question = self.command(&[], &["config", "--null", "--name-only", "--list"]);
         let names = subprocess::read_from(question, self.deadline, |mut source| {
@@ -167,7 +170,8 @@ impl Repository<'_> {
             .args(["-c", "core.fsmonitor=false"])
             .args(question)
             .current_dir(self.directory)
-            // Otherwise `git status` refreshes the index, and takes a lock that makes the user's own git fail.
+            // Otherwise `git status` refreshes the index, and takes a lock that makes the user's own git
+            // fail.
             .env("GIT_OPTIONAL_LOCKS", "0")
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_NO_LAZY_FETCH", "1")

@@ -1,7 +1,8 @@
 //! burn's CUDA devices: the card behind each number, without opening it.
 //!
-//! CUDA counts the cards in an order of its own, and `CUDA_VISIBLE_DEVICES` hides some. burn tells the card of a device
-//! only after opening it, which takes hundreds of megabytes of its memory; the driver tells it of a number.
+//! CUDA counts the cards in an order of its own, and `CUDA_VISIBLE_DEVICES` hides some. burn tells the card
+//! of a device only after opening it, which takes hundreds of megabytes of its memory; the driver tells it of
+//! a number.
 
 use burn::tensor::{Device, DeviceType};
 use cudarc::driver::result::device;

@@ -85,7 +85,8 @@ impl GpuKind {
     }
 }
 
-/// A short line for a message: `llvmpipe (LLVM 15.0.6, 256 bits), cpu, driver llvmpipe Mesa 22.3.6 (LLVM 15.0.6)`.
+/// A short line for a message:
+/// `llvmpipe (LLVM 15.0.6, 256 bits), cpu, driver llvmpipe Mesa 22.3.6 (LLVM 15.0.6)`.
 impl Display for GpuDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name.as_deref().unwrap_or("a GPU without a name"))?;

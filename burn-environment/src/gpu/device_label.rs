@@ -2,11 +2,11 @@
 
 use burn::tensor::Device;
 
-/// `Flex`, `Cuda(0)`, `Wgpu(DefaultDevice)`, `Vulkan(DiscreteGpu(1))`: the device without its gradients. One of another
-/// machine is called by its address: `remote:ws://gpu1:3000#0`, `remote:iroh:<id>#1`.
+/// `Flex`, `Cuda(0)`, `Wgpu(DefaultDevice)`, `Vulkan(DiscreteGpu(1))`: the device without its gradients. One
+/// of another machine is called by its address: `remote:ws://gpu1:3000#0`, `remote:iroh:<id>#1`.
 ///
-/// burn prints a device as it nests its own types, and has no other name for it. What is printed in a way that is not
-/// known here stays as it is.
+/// burn prints a device as it nests its own types, and has no other name for it. What is printed in a way
+/// that is not known here stays as it is.
 ///
 /// ```no_run
 /// println!("{}", burn_environment::device_name(&burn::tensor::Device::default()));
@@ -44,8 +44,8 @@ fn short(printed: &str) -> String {
     within(&of_a_runtime, "Cuda(", ")").unwrap_or(of_a_runtime)
 }
 
-/// `RemoteDevice { endpoint: WebSocket { address: Address { scheme: "ws", host: "gpu1", port: Some(3000) }, .. },
-/// device_index: 0, id: 4 }`, or with `endpoint: Iroh { node: .., peer: EndpointAddr { id: PublicKey(..), .. }, .. }`.
+/// `RemoteDevice { endpoint: WebSocket { address: Address { scheme: "ws", host: "gpu1", port: Some(3000) }, .. }, device_index: 0, id: 4 }`,
+/// or with `endpoint: Iroh { node: .., peer: EndpointAddr { id: PublicKey(..), .. }, .. }`.
 ///
 /// Only what is recognized is repeated, as an address can hold a password.
 fn of_another_machine(printed: &str) -> Option<String> {

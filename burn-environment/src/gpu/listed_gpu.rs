@@ -1,4 +1,5 @@
-//! [`ListedGpu`]: a GPU as one interface lists it, and the one spelling of PCI addresses by which they are compared.
+//! [`ListedGpu`]: a GPU as one interface lists it, and the one spelling of PCI addresses by which they are
+//! compared.
 
 use super::device::GpuDevice;
 
@@ -35,8 +36,8 @@ impl Source {
     }
 }
 
-/// A PCI address as it is written here, `0000:3b:00.0`, from the spellings of the drivers; `None` for what is none, or
-/// is all zeros, which drivers say of what is on no bus.
+/// A PCI address as it is written here, `0000:3b:00.0`, from the spellings of the drivers; `None` for what is
+/// none, or is all zeros, which drivers say of what is on no bus.
 pub(super) fn pci_address(text: &str) -> Option<String> {
     let (domain, rest) = text.trim().split_once(':')?;
     let (bus, rest) = rest.split_once(':')?;

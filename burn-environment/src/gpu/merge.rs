@@ -3,8 +3,8 @@
 use super::device::{GpuApi, GpuDevice, GpuKind};
 use super::listed_gpu::{ListedGpu, Source};
 
-/// Puts what the interfaces list of one GPU together, in the order in which they are first seen. What an earlier one says goes
-/// before what a later one does.
+/// Puts what the interfaces list of one GPU together, in the order in which they are first seen. What an
+/// earlier one says goes before what a later one does.
 pub(super) fn merge(listed: Vec<ListedGpu>) -> Vec<GpuDevice> {
     let mut found: Vec<(GpuDevice, Vec<Source>)> = Vec::new();
     for ListedGpu { source, gpu } in listed {
@@ -32,7 +32,8 @@ pub(super) fn merge(listed: Vec<ListedGpu>) -> Vec<GpuDevice> {
     found.into_iter().map(complete).collect()
 }
 
-/// Whether two entries are known to be of one GPU, or of two: by the address if both have one, else by the UUID.
+/// Whether two entries are known to be of one GPU, or of two: by the address if both have one, else by the
+/// UUID.
 fn is_same(one: &GpuDevice, other: &GpuDevice) -> Option<bool> {
     let uuid = |gpu: &GpuDevice| gpu.uuid.as_deref().map(bare_uuid);
     match (&one.pci_address, &other.pci_address) {
@@ -47,8 +48,8 @@ fn bare_uuid(uuid: &str) -> String {
     digits.map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// Whether two entries may be of one GPU by name and kind. OpenGL adds to a name (`NVIDIA T4/PCIe/SSE2`) and knows of
-/// no kinds.
+/// Whether two entries may be of one GPU by name and kind. OpenGL adds to a name (`NVIDIA T4/PCIe/SSE2`) and
+/// knows of no kinds.
 fn is_alike(one: &GpuDevice, other: &GpuDevice) -> bool {
     let is_of_a_kind = match (one.kind, other.kind) {
         (Some(one), Some(other)) => one == other || one == GpuKind::Other || other == GpuKind::Other,

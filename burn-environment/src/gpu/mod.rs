@@ -7,10 +7,10 @@
 //!                                                                                             them the run computed on
 //! ```
 //!
-//! The first is always asked, the others with the features of burn's backends. Each is asked once in a process, one
-//! after the other, and the libraries that this loads stay loaded. The Vulkan loader crashes when instances are created and
-//! destroyed on several threads, and burn creates one when it opens a device. So in a run the others are asked after its
-//! devices are open (`probe.rs`).
+//! The first is always asked, the others with the features of burn's backends. Each is asked once in a
+//! process, one after the other, and the libraries that this loads stay loaded. The Vulkan loader crashes
+//! when instances are created and destroyed on several threads, and burn creates one when it opens a device.
+//! So in a run the others are asked after its devices are open (`probe.rs`).
 
 #[cfg(feature = "cuda")]
 mod cuda_devices;
@@ -37,12 +37,13 @@ pub(crate) use time_limit::WAIT_LIMIT;
 pub use time_limit::gpus_from;
 pub(crate) use used_devices::{UsedDevice, mark_used};
 
-/// The GPUs of this machine, each once: those that NVIDIA's driver lists, and with the features `wgpu` and `cuda` those
-/// that burn's backends of these names reach.
+/// The GPUs of this machine, each once: those that NVIDIA's driver lists, and with the features `wgpu` and
+/// `cuda` those that burn's backends of these names reach.
 ///
-/// The first call asks the drivers, which can take seconds. If they have not answered after 10 seconds, the list is empty; calls
-/// return at once from then on, with the list when the answer has come. No device is opened. With the feature `wgpu`, no other thread may open a device of burn for the first time meanwhile: the
-/// Vulkan loader crashes then.
+/// The first call asks the drivers, which can take seconds. If they have not answered after 10 seconds, the
+/// list is empty; calls return at once from then on, with the list when the answer has come. No device is
+/// opened. With the feature `wgpu`, no other thread may open a device of burn for the first time meanwhile:
+/// the Vulkan loader crashes then.
 ///
 /// The [crate's page](crate) has an example.
 #[must_use]
@@ -79,8 +80,8 @@ pub(crate) fn ask_nvml() {
     asked(nvidia_library::gpus);
 }
 
-/// All that can list GPUs. Where two describe a GPU differently, the first one counts. The library of another vendor is
-/// added here.
+/// All that can list GPUs. Where two describe a GPU differently, the first one counts. The library of another
+/// vendor is added here.
 const ENUMERATORS: &[fn() -> Vec<ListedGpu>] = &[
     nvidia_library::gpus,
     #[cfg(feature = "wgpu")]

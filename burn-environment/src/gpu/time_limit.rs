@@ -55,8 +55,9 @@ impl<T: Clone + Send + Sync> AskedOnce<T> {
 
 /// The list of GPUs that another process prints: one line of JSON, the last of its output.
 ///
-/// A process of its own keeps a driver's crash or hang away from this one, for good: a driver that hangs while its library is
-/// loaded keeps the process from ending. `command` starts a program that prints [`gpus`](crate::gpus) as JSON.
+/// A process of its own keeps a driver's crash or hang away from this one, for good: a driver that hangs
+/// while its library is loaded keeps the process from ending. `command` starts a program that prints
+/// [`gpus`](crate::gpus) as JSON.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! What Vulkan says of an adapter and wgpu does not pass on: its UUID, memory, and versions.
 //!
-//! The one file with `unsafe` for it. Nothing is opened or made: these are questions about a physical device, asked
-//! through the instance that wgpu made.
+//! The one file with `unsafe` for it. Nothing is opened or made: these are questions about a physical device,
+//! asked through the instance that wgpu made.
 
 /// What is asked. `None` where the driver's version of Vulkan does not say.
 #[derive(Debug, Default)]

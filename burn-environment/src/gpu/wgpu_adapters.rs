@@ -1,5 +1,5 @@
-//! wgpu's adapters: what Vulkan, Metal and Direct3D reach, OpenGL where those reach no hardware; and which of burn's
-//! devices each of them is.
+//! wgpu's adapters: what Vulkan, Metal and Direct3D reach, OpenGL where those reach no hardware; and which of
+//! burn's devices each of them is.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -149,8 +149,8 @@ fn burns_devices() -> Vec<String> {
     Device::enumerate(DeviceType::Wgpu).iter().map(device_name).collect()
 }
 
-/// Gives each adapter the name of the device that burn reaches it by. burn takes those of the first interface with
-/// hardware, or else of the first with any, and counts each kind by itself.
+/// Gives each adapter the name of the device that burn reaches it by. burn takes those of the first interface
+/// with hardware, or else of the first with any, and counts each kind by itself.
 fn name_burns_devices(lists: &mut [Vec<ListedGpu>], devices: &[String]) {
     let settled = lists
         .iter()

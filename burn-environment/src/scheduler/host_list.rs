@@ -1,4 +1,5 @@
-//! The limits of a list of hosts, which a few bytes in a variable could otherwise make as long as memory allows.
+//! The limits of a list of hosts, which a few bytes in a variable could otherwise make as long as memory
+//! allows.
 
 /// Most hosts that are kept of a list: a list of a few bytes, such as `n[0-999999999]`, can name any
 /// number.

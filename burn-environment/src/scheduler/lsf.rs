@@ -1,5 +1,5 @@
-//! The `lsf` part: the LSF job that a run is part of, from an allow-list of the variables of LSF, and of the launchers that
-//! start processes in its jobs.
+//! The `lsf` part: the LSF job that a run is part of, from an allow-list of the variables of LSF, and of the
+//! launchers that start processes in its jobs.
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::host_list::{MAX_HOSTS, host_name};
 use super::variables::{Lookup, Variables};
 
-/// The variables in which IBM's `jsrun`, Open MPI, PMIx and MPICH's relatives tell a process its rank; the first that is set
-/// counts. LSF itself starts one process, and gives no ranks.
+/// The variables in which IBM's `jsrun`, Open MPI, PMIx and MPICH's relatives tell a process its rank; the
+/// first that is set counts. LSF itself starts one process, and gives no ranks.
 const RANK: [&str; 4] = ["JSM_NAMESPACE_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"];
 const LOCAL_RANK: [&str; 3] = ["JSM_NAMESPACE_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID"];
 const RANKS: [&str; 3] = ["JSM_NAMESPACE_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"];
@@ -30,7 +30,8 @@ pub struct Lsf {
     pub job_index_end: Option<u64>,
     /// Queue that the job was submitted to.
     pub queue: Option<String>,
-    /// The hosts of the job, each one once, the first 4096 of them; `None` where the list is not one of LSF's.
+    /// The hosts of the job, each one once, the first 4096 of them; `None` where the list is not one of
+    /// LSF's.
     pub hosts: Option<Vec<LsfHost>>,
     /// Number of slots, over all hosts.
     pub djob_numproc: Option<u64>,

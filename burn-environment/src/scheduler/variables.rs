@@ -1,7 +1,7 @@
 //! Variables of the process: read one at a time, by name, and never listed.
 //!
-//! This is the only file that reads them. A variable that neither `slurm.rs` nor `lsf.rs` names cannot reach a checkpoint,
-//! which includes a token in the user's shell.
+//! This is the only file that reads them. A variable that neither `slurm.rs` nor `lsf.rs` names cannot reach
+//! a checkpoint, which includes a token in the user's shell.
 
 use std::str::FromStr;
 
@@ -28,8 +28,8 @@ impl<'a> Variables<'a> {
         Self { lookup }
     }
 
-    /// The value without surrounding blanks, if it is not too long to be a name; `None` where nothing is left. Schedulers
-    /// set variables to nothing too.
+    /// The value without surrounding blanks, if it is not too long to be a name; `None` where nothing is
+    /// left. Schedulers set variables to nothing too.
     pub(super) fn text(self, name: &str) -> Option<String> {
         self.list(name).filter(|text| text.len() <= MAX_TEXT_BYTES)
     }

@@ -1,4 +1,5 @@
-//! burn's distributed data parallel training on several devices of this process, with an error where burn would panic.
+//! burn's distributed data parallel training on several devices of this process, with an error where burn
+//! would panic.
 
 use burn::tensor::Device;
 use burn::tensor::distributed::DistributedConfig;
@@ -9,16 +10,16 @@ use crate::error::{Error, Result};
 use crate::process::start_device::first_panic;
 use crate::remote::device_names::REMOTE;
 
-/// burn's `DistributedDataParallel` on these devices, for [`Trainer::fit_with`](crate::Trainer::fit_with): each has a
-/// model of its own, and gradients are averaged by collective operations.
+/// burn's `DistributedDataParallel` on these devices, for [`Trainer::fit_with`](crate::Trainer::fit_with):
+/// each has a model of its own, and gradients are averaged by collective operations.
 ///
-/// In burn 0.22 CUDA devices can do that, all of them in this process. For others, and for several devices without
-/// collectives, there is [`Trainer::devices`](crate::Trainer::devices).
+/// In burn 0.22 CUDA devices can do that, all of them in this process. For others, and for several devices
+/// without collectives, there is [`Trainer::devices`](crate::Trainer::devices).
 ///
 /// # Errors
 ///
-/// [`Error::Config`] when there is no device, and for devices that burn has no collective operations for or that are not
-/// of one kind. Of cubecl's backends other than CUDA burn finds out in the first step only.
+/// [`Error::Config`] when there is no device, and for devices that burn has no collective operations for or
+/// that are not of one kind. Of cubecl's backends other than CUDA burn finds out in the first step only.
 ///
 /// # Example
 ///

@@ -7,8 +7,8 @@
 //!                                     save(scheduler) /  to the writer's thread
 //! ```
 //!
-//! burn calls the hooks on the main worker only. One mutex guards the state. No thread waits for burn's metrics while it
-//! holds the mutex, since the metrics' thread takes it once, to start saving.
+//! burn calls the hooks on the main worker only. One mutex guards the state. No thread waits for burn's
+//! metrics while it holds the mutex, since the metrics' thread takes it once, to start saving.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -199,7 +199,8 @@ impl EpochEndSaves {
         }
     }
 
-    /// Waits for the writer, after a failure or a stop by a signal for a limited time, and says what training came to.
+    /// Waits for the writer, after a failure or a stop by a signal for a limited time, and says what training
+    /// came to.
     pub(crate) fn end(&self, failed: bool) -> Outcome {
         self.end_within(failed, self.progress.end_limit)
     }

@@ -22,10 +22,11 @@ pub enum Restored {
     FromStart(String),
 }
 
-/// Code of a program's own at the events of a run. Give it to [`Trainer::callback`](crate::Trainer::callback).
+/// Code of a program's own at the events of a run. Give it to
+/// [`Trainer::callback`](crate::Trainer::callback).
 ///
-/// Every method but [`name`](Self::name) does nothing by default. They are called on the loop's thread, in the order in which the
-/// callbacks were given. The order in a run:
+/// Every method but [`name`](Self::name) does nothing by default. They are called on the loop's thread, in
+/// the order in which the callbacks were given. The order in a run:
 ///
 /// ```text
 /// restore (of a run that resumes)
@@ -45,10 +46,12 @@ pub enum Restored {
 /// ```
 ///
 /// [`on_checkpoint_saved`](Self::on_checkpoint_saved), [`on_best_changed`](Self::on_best_changed) and
-/// [`on_checkpoint_deleted`](Self::on_checkpoint_deleted) come between steps, when the writer has done that: one step later, or some.
+/// [`on_checkpoint_deleted`](Self::on_checkpoint_deleted) come between steps, when the writer has done that:
+/// one step later, or some.
 ///
-/// What changes with the steps belongs into [`state`](Self::state): it is stored in every checkpoint that can be resumed, and comes
-/// back with [`restore`](Self::restore). A run that was killed anywhere then ends as one that was not.
+/// What changes with the steps belongs into [`state`](Self::state): it is stored in every checkpoint that can
+/// be resumed, and comes back with [`restore`](Self::restore). A run that was killed anywhere then ends as
+/// one that was not.
 ///
 /// # Example: stop when the loss of a batch is low, counting the times
 ///
@@ -98,11 +101,12 @@ pub enum Restored {
 /// ```
 #[expect(unused_variables, reason = "the methods do nothing by default")]
 pub trait Callback<M: LearnerModel>: Send {
-    /// A name that no other callback of the run has: letters, digits, `_` and `-`. Its state is in the checkpoint's section
-    /// `user.<name>`.
+    /// A name that no other callback of the run has: letters, digits, `_` and `-`. Its state is in the
+    /// checkpoint's section `user.<name>`.
     fn name(&self) -> String;
 
-    /// The metrics that it logs with [`CallbackContext::log`]. They are registered before training, as every metric is.
+    /// The metrics that it logs with [`CallbackContext::log`]. They are registered before training, as every
+    /// metric is.
     fn scalars(&self) -> Vec<LoggedScalar> {
         Vec::new()
     }
@@ -117,7 +121,8 @@ pub trait Callback<M: LearnerModel>: Send {
         Ok(())
     }
 
-    /// A batch is computed: `output` is what the model's training step returned. Its gradients are not applied yet.
+    /// A batch is computed: `output` is what the model's training step returned. Its gradients are not
+    /// applied yet.
     fn on_train_batch_end(
         &mut self,
         context: &mut CallbackContext<'_, M>,
@@ -126,7 +131,8 @@ pub trait Callback<M: LearnerModel>: Send {
         Ok(())
     }
 
-    /// The gradients of an optimizer step are complete: those of all its batches, on all devices. They can be changed.
+    /// The gradients of an optimizer step are complete: those of all its batches, on all devices. They can be
+    /// changed.
     fn on_before_optimizer_step(
         &mut self,
         context: &mut CallbackContext<'_, M>,
@@ -140,19 +146,21 @@ pub trait Callback<M: LearnerModel>: Send {
         Ok(())
     }
 
-    /// A validation begins. It is called once, before the first of the [validation sets](crate::Trainer::validation_set).
+    /// A validation begins. It is called once, before the first of the [validation
+    /// sets](crate::Trainer::validation_set).
     fn on_validation_start(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
         Ok(())
     }
 
-    /// The batches of a validation set are computed. In a run with [several](crate::Trainer::validation_set) it is called for each:
-    /// [`CallbackContext::validation_set`] has the name. This is the last place to log metrics of the set. What is logged for the set
-    /// `hard` as `gap` is `val_hard_gap`.
+    /// The batches of a validation set are computed. In a run with [several](crate::Trainer::validation_set)
+    /// it is called for each: [`CallbackContext::validation_set`] has the name. This is the last place to log
+    /// metrics of the set. What is logged for the set `hard` as `gap` is `val_hard_gap`.
     fn on_validation_batches_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
         Ok(())
     }
 
-    /// A validation is done. It is called once, after the last set. [`CallbackContext::metrics`] has the values of all.
+    /// A validation is done. It is called once, after the last set. [`CallbackContext::metrics`] has the
+    /// values of all.
     fn on_validation_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
         Ok(())
     }
@@ -162,8 +170,9 @@ pub trait Callback<M: LearnerModel>: Send {
         Ok(())
     }
 
-    /// The state after a step, a validation or an epoch is about to be saved. An error ends the run before that save; what is saved
-    /// then is the state of a failure. Not called before the save of a failure, or of a stop that the loop does not see.
+    /// The state after a step, a validation or an epoch is about to be saved. An error ends the run before
+    /// that save; what is saved then is the state of a failure. Not called before the save of a failure, or
+    /// of a stop that the loop does not see.
     fn on_before_save(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
         Ok(())
     }
@@ -177,8 +186,8 @@ pub trait Callback<M: LearnerModel>: Send {
         Ok(())
     }
 
-    /// A strategy has a new best (or newest) checkpoint, which is durable, and the strategy's link leads to it. `strategy` is
-    /// its name: `best:val_loss`.
+    /// A strategy has a new best (or newest) checkpoint, which is durable, and the strategy's link leads to
+    /// it. `strategy` is its name: `best:val_loss`.
     fn on_best_changed(
         &mut self,
         context: &mut CallbackContext<'_, M>,
@@ -203,8 +212,8 @@ pub trait Callback<M: LearnerModel>: Send {
         Ok(())
     }
 
-    /// What to store in a checkpoint. Called after every step, so it should copy or read no tensor: a clone of a burn tensor shares its
-    /// memory.
+    /// What to store in a checkpoint. Called after every step, so it should copy or read no tensor: a clone
+    /// of a burn tensor shares its memory.
     ///
     /// # Errors
     ///
@@ -213,12 +222,14 @@ pub trait Callback<M: LearnerModel>: Send {
         Ok(None)
     }
 
-    /// Puts back what [`state`](Self::state) has stored, before [`on_fit_start`](Self::on_fit_start) of a run that resumes. `None`
-    /// if the checkpoint has no part of this name. By default, a part that is there is an error, as it would be lost.
+    /// Puts back what [`state`](Self::state) has stored, before [`on_fit_start`](Self::on_fit_start) of a run
+    /// that resumes. `None` if the checkpoint has no part of this name. By default, a part that is there is
+    /// an error, as it would be lost.
     ///
     /// # Errors
     ///
-    /// Any error ends the run before its first step. A callback that can start without a state returns [`Restored::FromStart`].
+    /// Any error ends the run before its first step. A callback that can start without a state returns
+    /// [`Restored::FromStart`].
     fn restore(
         &mut self,
         context: &mut CallbackContext<'_, M>,

@@ -115,8 +115,9 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
         self.requests.rate_scale
     }
 
-    /// Multiplies the learning rate of all following steps by a factor. The product of all factors is part of the checkpoint. The
-    /// learner's scheduler has to be a [`scaled`](crate::lr_scheduler::scaled) one: otherwise the next step is an error.
+    /// Multiplies the learning rate of all following steps by a factor. The product of all factors is part of
+    /// the checkpoint. The learner's scheduler has to be a [`scaled`](crate::lr_scheduler::scaled) one:
+    /// otherwise the next step is an error.
     ///
     /// # Errors
     ///
@@ -142,8 +143,8 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
         self.run.metrics.table.lock().logged().contains(metric)
     }
 
-    /// The full name of a metric that a user wrote (`val_loss`, `val/loss`, `Val Loss`), and whether lower or higher is better if the
-    /// metric says so.
+    /// The full name of a metric that a user wrote (`val_loss`, `val/loss`, `Val Loss`), and whether lower or
+    /// higher is better if the metric says so.
     ///
     /// # Errors
     ///
@@ -166,7 +167,8 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
         self.run.was_validated || self.run.epoch > 0
     }
 
-    /// The named validation set that is validated. `None` on the main one, and outside of the batches of a validation.
+    /// The named validation set that is validated. `None` on the main one, and outside of the batches of a
+    /// validation.
     #[must_use]
     pub fn validation_set(&self) -> Option<String> {
         self.run.metrics.sets.current()
@@ -178,7 +180,8 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
         self.run.device
     }
 
-    /// The model, as it trains. A clone shares the parameters' memory: while one is kept, an optimizer step cannot work in place.
+    /// The model, as it trains. A clone shares the parameters' memory: while one is kept, an optimizer step
+    /// cannot work in place.
     #[must_use]
     pub fn model(&self) -> M {
         self.run.learner.model()
@@ -192,18 +195,20 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
 
     /// The latest value of every numeric metric, by its full name (`val_loss`).
     ///
-    /// burn computes metrics on another thread, beside the next step. This waits for it, so at every step it slows training down.
+    /// burn computes metrics on another thread, beside the next step. This waits for it, so at every step it
+    /// slows training down.
     #[must_use]
     pub fn metrics(&self) -> IndexMap<String, f64> {
         (self.run.read_metrics)()
     }
 
-    /// Logs the value of a metric that [`Callback::scalars`](super::Callback::scalars) names. A tensor of one element is read on
-    /// another thread, without a wait here.
+    /// Logs the value of a metric that [`Callback::scalars`](super::Callback::scalars) names. A tensor of one
+    /// element is read on another thread, without a wait here.
     ///
     /// # Errors
     ///
-    /// For a name that is not among them, and for a metric of the training during a validation, or the other way round.
+    /// For a name that is not among them, and for a metric of the training during a validation, or the other
+    /// way round.
     pub fn log(&mut self, name: &str, value: impl Into<ScalarValue>) -> CallbackResult {
         let Some((scalar, logged)) = self.scalars.find(name) else {
             return Err(
@@ -226,15 +231,16 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
         Ok(())
     }
 
-    /// Has the validation that begins run on another model: one with averaged weights, say. Its metrics, and so what is best, are
-    /// those of this model. Of several callbacks the last one counts.
+    /// Has the validation that begins run on another model: one with averaged weights, say. Its metrics, and
+    /// so what is best, are those of this model. Of several callbacks the last one counts.
     pub fn validate_with(&mut self, model: M) {
         self.requests.validated = Some(model);
     }
 
-    /// Ends the run after this step, or this validation, as if it had no more to train. The state is saved, and
-    /// [`FitResult::ended_because`](crate::FitResult::ended_because) has the reason. A callback that has ended a run, and that should
-    /// not continue when it is started again, stops it again in [`on_fit_start`](super::Callback::on_fit_start).
+    /// Ends the run after this step, or this validation, as if it had no more to train. The state is saved,
+    /// and [`FitResult::ended_because`](crate::FitResult::ended_because) has the reason. A callback that has
+    /// ended a run, and that should not continue when it is started again, stops it again in
+    /// [`on_fit_start`](super::Callback::on_fit_start).
     pub fn stop(&mut self, reason: impl Into<String>) {
         let (callback, reason) = (self.name.to_owned(), reason.into());
         self.requests.stop.get_or_insert(StopRequest { callback, reason });

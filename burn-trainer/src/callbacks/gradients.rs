@@ -9,8 +9,8 @@ use burn::train::LearnerModel;
 
 use crate::learner_state::float_parameters::{FloatVisitor, visit_floats};
 
-/// The gradients of an optimizer step: the sum over its batches that the optimizer gets. With several devices and a divided
-/// optimizer each device has those of its parameters.
+/// The gradients of an optimizer step: the sum over its batches that the optimizer gets. With several devices
+/// and a divided optimizer each device has those of its parameters.
 ///
 /// Nothing here waits for a device.
 ///
@@ -52,7 +52,8 @@ pub struct Gradients<'a, M> {
 
 /// Changes gradients one by one, for [`Gradients::map`]. [`Gradients`] has an example.
 pub trait GradientMapper {
-    /// The gradient to use in place of that of a parameter, which has this path in the model (`encoder.linear.weight`).
+    /// The gradient to use in place of that of a parameter, which has this path in the model
+    /// (`encoder.linear.weight`).
     fn map<const D: usize>(&mut self, path: &str, gradient: Tensor<D>) -> Tensor<D>;
 }
 
@@ -74,7 +75,8 @@ impl<'a, M: LearnerModel> Gradients<'a, M> {
         visit_floats(self.model, &mut mapping);
     }
 
-    /// The L2 norm of all gradients together, in `f32`: a tensor of one element on the first device. `None` without gradients.
+    /// The L2 norm of all gradients together, in `f32`: a tensor of one element on the first device. `None`
+    /// without gradients.
     #[must_use]
     pub fn norm(&self) -> Option<Tensor<1>> {
         let mut squares = Squares {
@@ -93,11 +95,13 @@ impl<'a, M: LearnerModel> Gradients<'a, M> {
         self.map(&mut ScaledBy(factor));
     }
 
-    /// Scales all gradients down to this L2 norm, if theirs is larger. Returns the norm before, as [`norm`](Self::norm).
+    /// Scales all gradients down to this L2 norm, if theirs is larger. Returns the norm before, as
+    /// [`norm`](Self::norm).
     ///
     /// The factor is that of PyTorch's
-    /// [`clip_grad_norm_`](https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_norm_.html): `max_norm / (norm +
-    /// 1e-6)`, at most 1. With a norm that is not finite the gradients are not finite either.
+    /// [`clip_grad_norm_`](https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_norm_.html):
+    /// `max_norm / (norm + 1e-6)`, at most 1. With a norm that is not finite the gradients are not finite
+    /// either.
     pub fn clip_norm(&mut self, max_norm: f64) -> Option<Tensor<1>> {
         let norm = self.norm()?;
         self.scale_to(max_norm, norm.clone());
@@ -115,8 +119,8 @@ impl<'a, M: LearnerModel> Gradients<'a, M> {
         self.map(&mut Clamped(max_value));
     }
 
-    /// Leaves this optimizer step out: parameters, the optimizer's state and the learning rate stay, and the step is not counted.
-    /// The batches are done.
+    /// Leaves this optimizer step out: parameters, the optimizer's state and the learning rate stay, and the
+    /// step is not counted. The batches are done.
     pub fn skip_step(&mut self) {
         self.is_skipped = true;
     }

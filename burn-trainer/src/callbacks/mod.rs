@@ -1,6 +1,7 @@
 //! Code of a program's own at the events of a run, with a state that resumes.
 //!
-//! A callback is given to [`Trainer::callback`](crate::Trainer::callback). Several are called in the order in which they were given.
+//! A callback is given to [`Trainer::callback`](crate::Trainer::callback). Several are called in the order in
+//! which they were given.
 //!
 //! | to | see |
 //! |---|---|
@@ -13,7 +14,8 @@
 //! | average the parameters over the steps | [`Ema`] |
 //! | lower the learning rate when a metric does not improve | [`ReduceOnPlateau`] |
 
-// `registered` calls all callbacks, with their errors and panics under their names. `requests` is what they ask of the loop.
+// `registered` calls all callbacks, with their errors and panics under their names. `requests` is what they
+// ask of the loop.
 
 pub(crate) mod built_in;
 mod callback;

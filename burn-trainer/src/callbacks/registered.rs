@@ -1,4 +1,5 @@
-//! The callbacks of a run: they are called one after the other, and what goes wrong in one is reported under its name.
+//! The callbacks of a run: they are called one after the other, and what goes wrong in one is reported under
+//! its name.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

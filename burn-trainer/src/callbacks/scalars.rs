@@ -1,5 +1,5 @@
-//! The metrics that a callback logs. To burn they are metrics like any other: shown, written to files, stored in checkpoints, and
-//! usable wherever a setting names a metric.
+//! The metrics that a callback logs. To burn they are metrics like any other: shown, written to files, stored
+//! in checkpoints, and usable wherever a setting names a metric.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,7 +36,8 @@ impl LoggedScalar {
         Self { name: name.into(), split: LoggedSplit::Training, higher_is_better: false }
     }
 
-    /// A metric of the validation, logged in [`on_validation_batches_end`](super::Callback::on_validation_batches_end).
+    /// A metric of the validation, logged in
+    /// [`on_validation_batches_end`](super::Callback::on_validation_batches_end).
     #[must_use]
     pub fn of_validation(name: impl Into<String>) -> Self {
         Self { name: name.into(), split: LoggedSplit::Validation, higher_is_better: false }
@@ -57,8 +58,8 @@ pub(crate) enum LoggedSplit {
     Validation,
 }
 
-/// A value to log: a number, or a tensor of one element. A tensor is read on the thread of burn's metrics, so that the loop does not
-/// wait for the device. [`CallbackContext`](super::CallbackContext) has an example.
+/// A value to log: a number, or a tensor of one element. A tensor is read on the thread of burn's metrics, so
+/// that the loop does not wait for the device. [`CallbackContext`](super::CallbackContext) has an example.
 #[derive(Debug, Clone)]
 pub struct ScalarValue(Value);
 

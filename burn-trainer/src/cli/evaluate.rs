@@ -15,22 +15,24 @@ use crate::evaluation::Evaluation;
 use crate::process::console::{say, warn};
 use crate::result::FitResult;
 
-/// The flag `--evaluate`, for programs that report with [`EvaluateArgs::report`]. A program that does not flatten it has no such
-/// flag, so that none is ignored.
+/// The flag `--evaluate`, for programs that report with [`EvaluateArgs::report`]. A program that does not
+/// flatten it has no such flag, so that none is ignored.
 #[derive(Debug, Clone, Default, Args)]
 #[non_exhaustive]
 pub struct EvaluateArgs {
-    /// After training, evaluate a checkpoint: best, last, best_METRIC, or a path. Prints its metrics, and keeps them beside it.
-    /// A run that is done is not trained again
+    /// After training, evaluate a checkpoint: best, last, best_METRIC, or a path. Prints its metrics, and
+    /// keeps them beside it. A run that is done is not trained again
     #[arg(long, value_name = "CKPT", value_parser = parse_checkpoint)]
     pub evaluate: Option<PathBuf>,
 }
 
 impl EvaluateArgs {
-    /// Reports as [`report`](super::report()) does. Then, if `--evaluate` is given and training was not stopped, evaluates that
-    /// checkpoint: `evaluate` gets its path, and the device that the model was trained on.
+    /// Reports as [`report`](super::report()) does. Then, if `--evaluate` is given and training was not
+    /// stopped, evaluates that checkpoint: `evaluate` gets its path, and the device that the model was
+    /// trained on.
     ///
-    /// The metrics are printed on standard output, a line each, and kept beside the checkpoint ([`Evaluation::keep`]).
+    /// The metrics are printed on standard output, a line each, and kept beside the checkpoint
+    /// ([`Evaluation::keep`]).
     ///
     /// ```no_run
     /// # use std::process::ExitCode;
@@ -68,7 +70,8 @@ impl EvaluateArgs {
     ) -> Result<ExitCode> {
         let reported = report_and_keep_model(result, config, program)?;
         if let Some((checkpoint, temporary)) = reported.fast_dev_run {
-            // Also without the flag, as it is a part of the program. The checkpoint says that one batch is enough.
+            // Also without the flag, as it is a part of the program. The checkpoint says that one batch is
+            // enough.
             let device = reported.model.devices().first().cloned().unwrap_or_default();
             let evaluation = evaluate(&checkpoint, &device)?;
             say(&format!("fast_dev_run: evaluated {} items of {}", evaluation.items, evaluation.split));

@@ -25,20 +25,21 @@ use crate::process::progress::figures::significant;
 use crate::training_loop::parts::multi_device::DeviceSettings;
 use crate::training_loop::trial::Trial;
 
-/// The flags `--find-lr` and `--find-batch-size`, for programs that call [`FindArgs::run`]. A program that does not flatten them has no
-/// such flags, so that none is ignored.
+/// The flags `--find-lr` and `--find-batch-size`, for programs that call [`FindArgs::run`]. A program that
+/// does not flatten them has no such flags, so that none is ignored.
 #[derive(Debug, Clone, Default, Args)]
 #[non_exhaustive]
 pub struct FindArgs {
-    /// In place of training, find a learning rate and print it. With a FILE, write the losses there: a picture (.svg) or a
-    /// table (.csv). Leaves nothing else
+    /// In place of training, find a learning rate and print it. With a FILE, write the losses there: a
+    /// picture (.svg) or a table (.csv). Leaves nothing else
     #[arg(long, value_name = "FILE", value_parser = parse_curve)]
     pub find_lr: Option<Option<PathBuf>>,
-    /// In place of training, find the largest batch that fits and print it. With a FILE, write what was tried there: a table
-    /// (.csv). Leaves nothing else
+    /// In place of training, find the largest batch that fits and print it. With a FILE, write what was tried
+    /// there: a table (.csv). Leaves nothing else
     #[arg(long, value_name = "FILE", value_parser = parse_table)]
     pub find_batch_size: Option<Option<PathBuf>>,
-    /// The most memory that --find-batch-size may use, such as 8GiB: of the process on a CPU, of the device on a GPU
+    /// The most memory that --find-batch-size may use, such as 8GiB: of the process on a CPU, of the device
+    /// on a GPU
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes, requires = "find_batch_size")]
     pub memory_limit: Option<u64>,
 }
@@ -57,8 +58,8 @@ pub struct Search<M: LearnerModel, C> {
 type TrainLoader<M, C> = Box<dyn Fn(&C) -> Arc<dyn DataLoader<<M as TrainStep>::Input>>>;
 
 impl<M: LearnerModel, C> Search<M, C> {
-    /// The model and the optimizer as they are before the first step, and a function that builds the loader of the training data from
-    /// the program's configuration.
+    /// The model and the optimizer as they are before the first step, and a function that builds the loader
+    /// of the training data from the program's configuration.
     ///
     /// The keys of that configuration are `learning_rate` and `batch_size`, unless others are set.
     pub fn new(
@@ -84,7 +85,8 @@ impl<M: LearnerModel, C> Search<M, C> {
         self
     }
 
-    /// Sets where the optimizer works, as [`Trainer::optimizer_placement`](crate::Trainer::optimizer_placement) does.
+    /// Sets where the optimizer works, as
+    /// [`Trainer::optimizer_placement`](crate::Trainer::optimizer_placement) does.
     #[must_use]
     pub fn optimizer_placement(mut self, optim: MultiDeviceOptim) -> Self {
         self.devices.optim = optim;
@@ -114,8 +116,9 @@ impl<M: LearnerModel, C> Search<M, C> {
 }
 
 impl FindArgs {
-    /// Does what the flags ask for, and prints what is found with the `--set` that sets it. Without a flag it returns `None`, and the
-    /// program trains. No run is opened: nothing is written but the files that are asked for.
+    /// Does what the flags ask for, and prints what is found with the `--set` that sets it. Without a flag it
+    /// returns `None`, and the program trains. No run is opened: nothing is written but the files that are
+    /// asked for.
     ///
     /// With both flags the learning rate is that of the batch size found.
     ///
@@ -156,8 +159,9 @@ impl FindArgs {
     /// # Errors
     ///
     /// Those of `search`, and of [`Trainer::find_learning_rate`](crate::Trainer::find_learning_rate) and
-    /// [`Trainer::find_batch_size`](crate::Trainer::find_batch_size). [`Error::Config`] if the program's configuration has no such
-    /// batch size, and for `--fast-dev-run`, which is another thing to do in place of training.
+    /// [`Trainer::find_batch_size`](crate::Trainer::find_batch_size). [`Error::Config`] if the program's
+    /// configuration has no such batch size, and for `--fast-dev-run`, which is another thing to do in place
+    /// of training.
     pub fn run<M, C>(
         &self,
         config: &TrainerConfig,

@@ -11,8 +11,8 @@ use crate::config::TrainerConfig;
 /// The longest default that is shown whole.
 const MAX_DEFAULT: usize = 40;
 
-/// Parses a program's arguments, in place of clap's `parse`. `--help` then lists the keys of `--set` with what they take
-/// and their defaults, which are those of the two configurations given here.
+/// Parses a program's arguments, in place of clap's `parse`. `--help` then lists the keys of `--set` with
+/// what they take and their defaults, which are those of the two configurations given here.
 ///
 /// Ends the process as clap's `parse` does: after `--help`, and with status 2 for wrong usage.
 ///

@@ -1,10 +1,10 @@
 //! The flags that training programs share: `--epochs`, `--ckpt-path`, `--set KEY=VALUE` and so on.
 //!
-//! A program flattens [`TrainArgs`] into its own clap parser, applies them to its configurations, and reports with
-//! [`report`]. Results go to standard output, everything else to standard error.
+//! A program flattens [`TrainArgs`] into its own clap parser, applies them to its configurations, and reports
+//! with [`report`]. Results go to standard output, everything else to standard error.
 //!
-//! [`EvaluateArgs`] adds `--evaluate`, for programs that compute their model's numbers after training. [`FindArgs`] adds `--find-lr` and
-//! `--find-batch-size`, for programs that find these settings.
+//! [`EvaluateArgs`] adds `--evaluate`, for programs that compute their model's numbers after training.
+//! [`FindArgs`] adds `--find-lr` and `--find-batch-size`, for programs that find these settings.
 //!
 //! | exit status | |
 //! |---|---|
@@ -101,8 +101,8 @@ pub struct TrainArgs {
     /// What to resume: none, last, best, auto, or a path
     #[arg(long, value_name = "CKPT")]
     pub ckpt_path: Option<String>,
-    /// Resume a run (its directory, its id, or one of its checkpoints) with the hyperparameters and the settings in its
-    /// checkpoint; other flags change what they name
+    /// Resume a run (its directory, its id, or one of its checkpoints) with the hyperparameters and the
+    /// settings in its checkpoint; other flags change what they name
     #[arg(long, value_name = "RUN", conflicts_with_all = ["run_id", "ckpt_path", "overwrite"])]
     pub resume: Option<PathBuf>,
     /// Also save every N optimizer steps
@@ -120,18 +120,19 @@ pub struct TrainArgs {
     /// Remove what an earlier run of the same id left
     #[arg(long)]
     pub overwrite: bool,
-    /// Only try: one batch of everything, one optimizer step, a save and a load, in a temporary directory. Leaves nothing
+    /// Only try: one batch of everything, one optimizer step, a save and a load, in a temporary directory.
+    /// Leaves nothing
     #[arg(long)]
     pub fast_dev_run: bool,
-    /// Set any field of the trainer's or the program's configuration, like --set max_epochs=3, --set best.topk=3 or
-    /// --set name=first; the value is JSON, or a text as it stands
+    /// Set any field of the trainer's or the program's configuration, like --set max_epochs=3, --set
+    /// best.topk=3 or --set name=first; the value is JSON, or a text as it stands
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
 
 impl TrainArgs {
-    /// Applies the flags to the trainer's configuration, and `--set` to that or the program's own. The trainer's has a
-    /// run id then, so that [`report`] can name the run however it ends.
+    /// Applies the flags to the trainer's configuration, and `--set` to that or the program's own. The
+    /// trainer's has a run id then, so that [`report`] can name the run however it ends.
     ///
     /// # Errors
     ///

@@ -17,17 +17,18 @@ use crate::run_speed::RunSpeed;
 use crate::saving::run_checkpoints;
 use crate::strategy::FAST_DEV_RUN;
 
-/// Prints where the checkpoints are, the best score, and the command that resumes the run, also where training
-/// ended with an error. Returns the exit status, or that error, for [`main`](super::main).
+/// Prints where the checkpoints are, the best score, and the command that resumes the run, also where
+/// training ended with an error. Returns the exit status, or that error, for [`main`](super::main).
 ///
-/// The status is 0 unless a signal stopped training, or a save failed that `failed_saves` counts as a failure.
+/// The status is 0 unless a signal stopped training, or a save failed that `failed_saves` counts as a
+/// failure.
 ///
 /// # Errors
 ///
 /// The error that training ended with.
 ///
-/// `program` is how the program is started (`cargo xtask train digits`); the command repeats the arguments that
-/// it was started with, as far as they do not say what to resume.
+/// `program` is how the program is started (`cargo xtask train digits`); the command repeats the arguments
+/// that it was started with, as far as they do not say what to resume.
 ///
 /// Takes the result, since burn's terminal dashboard has to be closed before anything that is printed stays.
 ///
@@ -113,7 +114,8 @@ fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> V
             result.run_id, result.epochs
         ));
     }
-    // Read from the files, not from the result: where a save failed, an older state is the one to resume from.
+    // Read from the files, not from the result: where a save failed, an older state is the one to resume
+    // from.
     let saved =
         result.checkpoints.values().filter_map(|held| run_checkpoints::epochs_to_resume_after(&held.path));
     if let Some(done) = saved.max().filter(|_| !result.stopped_early) {

@@ -1,7 +1,8 @@
 //! `--restarts N`: a program that has lost a device replaces its own process by a new one.
 //!
-//! A thread that hangs in a lost device cannot be ended, and burn never opens a session again. A new process image has no
-//! thread, session or lock of the old one, and the process id stays: a shell, systemd or Slurm sees no restart.
+//! A thread that hangs in a lost device cannot be ended, and burn never opens a session again. A new process
+//! image has no thread, session or lock of the old one, and the process id stays: a shell, systemd or Slurm
+//! sees no restart.
 
 use std::ffi::OsString;
 use std::process::Command;
@@ -20,7 +21,8 @@ const VARIABLE: &str = "BURN_TRAINER_RESTARTED";
 /// The longest wait before a restart, when no device answered at the last one.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// Whether the program has restarted itself after it lost a device. It then leaves out devices that do not answer.
+/// Whether the program has restarted itself after it lost a device. It then leaves out devices that do not
+/// answer.
 ///
 /// The [module's page](crate::cli) has an example.
 #[must_use]
@@ -32,8 +34,8 @@ fn restarted() -> u32 {
     std::env::var(VARIABLE).ok().and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
-/// Restarts the program if the error is a lost device and restarts are left; then this does not return. Returns the error
-/// otherwise.
+/// Restarts the program if the error is a lost device and restarts are left; then this does not return.
+/// Returns the error otherwise.
 pub(super) fn after(error: Error, config: &TrainerConfig) -> Error {
     let (restarts, restarted) = (config.restarts, restarted());
     let wait = match &error {

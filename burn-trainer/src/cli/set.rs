@@ -64,8 +64,8 @@ pub(super) fn with<C: Serialize + DeserializeOwned>(
     C::deserialize(&changed).map_err(|error| format!("{key}: {error}"))
 }
 
-/// What a text can mean, the likeliest first: a value of JSON, or the text itself. `name=5` is a text where the field
-/// takes no number.
+/// What a text can mean, the likeliest first: a value of JSON, or the text itself. `name=5` is a text where
+/// the field takes no number.
 fn meanings(text: &str) -> Result<Vec<SerializedValue>, serde_json::Error> {
     let as_text = SerializedValue::Str(text.to_owned());
     match serde_json::from_str::<Value>(text) {
@@ -100,8 +100,8 @@ fn assign<T: Serialize + DeserializeOwned>(
     Err(first_error.map(|error| error.to_string()).unwrap_or_default())
 }
 
-/// Whether a key is that of a field which is not written at its present value (serde's `skip_serializing_if`). Not so if any
-/// key would do, as in a map.
+/// Whether a key is that of a field which is not written at its present value (serde's
+/// `skip_serializing_if`). Not so if any key would do, as in a map.
 fn is_left_out<T: Serialize + DeserializeOwned>(
     fields: &SerializedValue,
     key: &str,

@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 /// Less than any part of a batch that is meant.
 const ROUNDING: f64 = 1e-6;
 
-/// How many batches of an epoch are used: a number of them, or a fraction of all. In JSON a whole number (`10`), or a number with a point
-/// from 0 to 1 (`0.25`; `1.0` is all).
+/// How many batches of an epoch are used: a number of them, or a fraction of all. In JSON a whole number
+/// (`10`), or a number with a point from 0 to 1 (`0.25`; `1.0` is all).
 ///
 /// ```
 /// use burn_trainer::config::BatchLimit;

@@ -19,7 +19,8 @@ impl TrainerConfig {
         Self::default()
     }
 
-    /// Sets the primary metric, which turns on best, last and on-exception checkpoints: a name, or a [`MetricConfig`].
+    /// Sets the primary metric, which turns on best, last and on-exception checkpoints: a name, or a
+    /// [`MetricConfig`].
     #[must_use]
     pub fn with_primary_metric(mut self, metric: impl Into<MetricConfig>) -> Self {
         self.primary_metric = Some(metric.into());

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::strategy::MetricConfig;
 
-/// Ends the run when a metric has not improved over so many validations (for a metric of the training: epochs). In the configuration:
-/// `{"early_stopping": {"metric": "val_loss", "patience": 3}}`.
+/// Ends the run when a metric has not improved over so many validations (for a metric of the training:
+/// epochs). In the configuration: `{"early_stopping": {"metric": "val_loss", "patience": 3}}`.
 ///
 /// ```
 /// use burn_trainer::TrainerConfig;
@@ -20,7 +20,8 @@ use crate::strategy::MetricConfig;
 pub struct EarlyStopping {
     /// The metric (`val_loss`): a name, or a [`MetricConfig`].
     pub metric: MetricConfig,
-    /// Whether lower or higher is better, if `metric` does not say it; by default what the metric says of itself.
+    /// Whether lower or higher is better, if `metric` does not say it; by default what the metric says of
+    /// itself.
     #[serde(default)]
     pub mode: Option<MetricMode>,
     /// After how many validations in a row without an improvement the run ends.
@@ -32,7 +33,8 @@ pub struct EarlyStopping {
     /// The run ends as soon as the metric is at least as good as this.
     #[serde(default)]
     pub threshold: Option<f64>,
-    /// Whether a value that is not a number (or infinite) ends the run; otherwise it is a validation without an improvement.
+    /// Whether a value that is not a number (or infinite) ends the run; otherwise it is a validation without
+    /// an improvement.
     #[serde(default = "default_check_finite")]
     pub check_finite: bool,
 }

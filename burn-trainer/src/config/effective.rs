@@ -18,7 +18,8 @@ impl TrainerConfig {
         self.rank.is_none_or(|rank| rank == 0)
     }
 
-    /// The strategies that apply: `strategies` if given, else best, last and on-exception as far as they are on.
+    /// The strategies that apply: `strategies` if given, else best, last and on-exception as far as they are
+    /// on.
     #[must_use]
     pub fn effective_strategies(&self) -> Vec<StrategyConfig> {
         self.named_strategies().into_iter().map(|(_, strategy)| strategy).collect()
@@ -63,7 +64,8 @@ impl TrainerConfig {
         Self { primary_metric, best, last, on_exception, strategies, early_stopping, ..self.clone() }
     }
 
-    /// Fills in the run's id where none is given, and under `slurm_requeue` the settings that make a requeued job resume.
+    /// Fills in the run's id where none is given, and under `slurm_requeue` the settings that make a requeued
+    /// job resume.
     pub(crate) fn fill_in(&mut self, start: Timestamp) {
         let job = self.slurm_requeue.then(launcher::slurm_job).flatten();
         if job.is_some() {

@@ -11,8 +11,8 @@ use crate::strategy::{StrategyConfig, directory_within};
 const ONE: Option<BatchLimit> = Some(BatchLimit::Count(1));
 
 impl TrainerConfig {
-    /// This for one batch of everything below another root. Limits and schedules that have no meaning for one batch are left out:
-    /// they must not make it fail.
+    /// This for one batch of everything below another root. Limits and schedules that have no meaning for one
+    /// batch are left out: they must not make it fail.
     pub(crate) fn of_fast_dev_run(&self, root: &Path) -> Self {
         let limit_valid_batches = match self.limit_valid_batches {
             // Without validation, as the run would be.

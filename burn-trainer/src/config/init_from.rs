@@ -6,10 +6,11 @@ use burn::store::KeyRemapper;
 use burn_ckpt::LoadOptions;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The checkpoint whose weights a new run begins with: optimizer, epoch and step start from the beginning. A run that resumes ignores it, so the same
-/// command starts, resumes, or says that all is done.
+/// The checkpoint whose weights a new run begins with: optimizer, epoch and step start from the beginning. A
+/// run that resumes ignores it, so the same command starts, resumes, or says that all is done.
 ///
-/// In JSON a path, or an object: `"runs/pretrain/best"`, `{"checkpoint": "runs/pretrain/best", "part": "ema", "allow_partial": true}`.
+/// In JSON a path, or an object: `"runs/pretrain/best"`,
+/// `{"checkpoint": "runs/pretrain/best", "part": "ema", "allow_partial": true}`.
 ///
 /// ```
 /// use burn_trainer::TrainerConfig;
@@ -30,7 +31,8 @@ pub struct InitFrom {
     /// The part that is loaded: `ema` for averaged weights. By default the model.
     #[serde(default)]
     pub part: Option<String>,
-    /// Regular expressions, and what their matches in the checkpoint's names are replaced by, one after the other.
+    /// Regular expressions, and what their matches in the checkpoint's names are replaced by, one after the
+    /// other.
     #[serde(default)]
     pub remap: Vec<(String, String)>,
     /// Whether parameters that the checkpoint lacks keep their initial values.

@@ -85,29 +85,32 @@ pub struct TrainerConfig {
     pub early_stopping: Option<EarlyStopping>,
     /// The number of optimizer steps of the whole run, at which it ends as done, whatever `max_epochs` says.
     pub max_steps: Option<u64>,
-    /// The training time of the whole run (`"12h"`, `"90m"`, or seconds), after which it ends as done at the next optimizer step. The
-    /// time of earlier starts counts.
+    /// The training time of the whole run (`"12h"`, `"90m"`, or seconds), after which it ends as done at the
+    /// next optimizer step. The time of earlier starts counts.
     pub max_time: Option<Interval>,
-    /// How many training batches of each epoch are used. A part (`0.25`) needs a loader of [`Trainer::loader`](crate::Trainer::loader).
+    /// How many training batches of each epoch are used. A part (`0.25`) needs a loader of
+    /// [`Trainer::loader`](crate::Trainer::loader).
     pub limit_train_batches: Option<BatchLimit>,
     /// The same for each validation. 0 leaves validation out.
     pub limit_valid_batches: Option<BatchLimit>,
-    /// Trains on the first so many batches of the first epoch in each epoch, and validates on as many: a model without a
-    /// mistake then reaches a loss near 0. In place of the two limits.
+    /// Trains on the first so many batches of the first epoch in each epoch, and validates on as many: a
+    /// model without a mistake then reaches a loss near 0. In place of the two limits.
     pub overfit_batches: Option<BatchLimit>,
-    /// Trains, validates and evaluates on one batch each, with one optimizer step and all callbacks, saves the state, loads it back as
-    /// a resume does, and leaves nothing: all files are in a temporary directory, which is removed. To see in seconds that a run
-    /// of hours does not fail at its end.
+    /// Trains, validates and evaluates on one batch each, with one optimizer step and all callbacks, saves
+    /// the state, loads it back as a resume does, and leaves nothing: all files are in a temporary directory,
+    /// which is removed. To see in seconds that a run of hours does not fail at its end.
     pub fast_dev_run: bool,
     /// When the run validates; see [`Validation`].
     pub validation: Validation,
-    /// Whether a new run validates before its first step; see [`ValidateAtStart`]. A run that resumes does not.
+    /// Whether a new run validates before its first step; see [`ValidateAtStart`]. A run that resumes does
+    /// not.
     pub validate_at_start: ValidateAtStart,
     /// Whether checkpoints are saved at all.
     pub checkpoint_saving: bool,
-    /// Whether burn's metric files are written, one for each metric, split and epoch (`train/epoch-1/Loss.log`): for burn's own readers,
-    /// such as `SupervisedTraining::summary`. Without them a run has two directories less for each epoch. `metrics.jsonl` has the
-    /// same values. Nothing else depends on them.
+    /// Whether burn's metric files are written, one for each metric, split and epoch
+    /// (`train/epoch-1/Loss.log`): for burn's own readers, such as `SupervisedTraining::summary`. Without
+    /// them a run has two directories less for each epoch. `metrics.jsonl` has the same values. Nothing else
+    /// depends on them.
     pub metric_files: bool,
     /// How the best checkpoints are saved. Without `primary_metric`, setting it turns this strategy on.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,8 +121,8 @@ pub struct TrainerConfig {
     /// How the state before a failure is saved. Without `primary_metric`, setting it turns this strategy on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_exception: Option<OnException>,
-    /// Every strategy of the run, in place of the three above. An empty list saves nothing. Also read under the name
-    /// `callbacks`.
+    /// Every strategy of the run, in place of the three above. An empty list saves nothing. Also read under
+    /// the name `callbacks`.
     #[serde(alias = "callbacks")]
     pub strategies: Option<Vec<StrategyConfig>>,
     /// The run's id, which names its directory. Generated when not given.
@@ -128,80 +131,86 @@ pub struct TrainerConfig {
     pub name: Option<String>,
     /// The project that the run belongs to, for the metadata.
     pub project: Option<String>,
-    /// Words by which runs are found again (`burn-ckpt ls --tag baseline`): at most 64 of up to 100 bytes, for the metadata.
+    /// Words by which runs are found again (`burn-ckpt ls --tag baseline`): at most 64 of up to 100 bytes,
+    /// for the metadata.
     pub tags: Vec<String>,
     /// What the run is for, in a human's words: at most 10,000 bytes, for the metadata.
     pub notes: Option<String>,
-    /// The directory that holds the logs directory. It is UTF-8, as are all paths here, and does not begin with `~`, which
-    /// only a shell expands.
+    /// The directory that holds the logs directory. It is UTF-8, as are all paths here, and does not begin
+    /// with `~`, which only a shell expands.
     pub root: PathBuf,
     /// The directory that holds the runs.
     pub logs: String,
     /// Seeds the device's random numbers before every batch: see the [crate's page](crate#what-is-exact).
     pub seed: u64,
-    /// What to resume: a path to a checkpoint or a link, `last` or `best` of this run, `auto` (the newest complete
-    /// checkpoint of this run, or a fresh start where there is none), `none`.
+    /// What to resume: a path to a checkpoint or a link, `last` or `best` of this run, `auto` (the newest
+    /// complete checkpoint of this run, or a fresh start where there is none), `none`.
     pub ckpt_path: Option<String>,
     /// The checkpoint whose weights a new run begins with; see [`InitFrom`]. A run that resumes ignores it.
     pub init_from: Option<InitFrom>,
-    /// Remove the checkpoints of an earlier run of the same id. Without it, such a run is an error. An error together with
-    /// a `ckpt_path` that resumes what would be removed. A Slurm job that `slurm_requeue` has requeued resumes all the
-    /// same.
+    /// Remove the checkpoints of an earlier run of the same id. Without it, such a run is an error. An error
+    /// together with a `ckpt_path` that resumes what would be removed. A Slurm job that `slurm_requeue` has
+    /// requeued resumes all the same.
     pub overwrite: bool,
-    /// Whether the run is locked while it is written, so that no second process writes to it; see [`LockMode`].
+    /// Whether the run is locked while it is written, so that no second process writes to it; see
+    /// [`LockMode`].
     pub lock: LockMode,
-    /// Save and stop on SIGINT, SIGTERM, SIGUSR1, SIGUSR2 and SIGHUP, from `Trainer::new` on. One that was ignored when the
-    /// process began stays ignored. A second SIGINT ends the process at once.
+    /// Save and stop on SIGINT, SIGTERM, SIGUSR1, SIGUSR2 and SIGHUP, from `Trainer::new` on. One that was
+    /// ignored when the process began stays ignored. A second SIGINT ends the process at once.
     pub handle_signals: bool,
-    /// What it means when a run resumes with other hyperparameters than those in the checkpoint; see [`ChangedHparams`].
+    /// What it means when a run resumes with other hyperparameters than those in the checkpoint; see
+    /// [`ChangedHparams`].
     pub changed_hparams: ChangedHparams,
-    /// In a Slurm job: on SIGUSR1 or SIGUSR2 (`#SBATCH --signal=USR1@180`), save and have `scontrol` requeue the job. The
-    /// run's id is then the job's unless one is given, and `ckpt_path` is `auto`. A job that trains several runs gives
-    /// each an id of its own. SIGTERM does not requeue: `scancel` sends it too, and Slurm itself requeues a preempted
-    /// job with `PreemptMode=REQUEUE`.
+    /// In a Slurm job: on SIGUSR1 or SIGUSR2 (`#SBATCH --signal=USR1@180`), save and have `scontrol` requeue
+    /// the job. The run's id is then the job's unless one is given, and `ckpt_path` is `auto`. A job that
+    /// trains several runs gives each an id of its own. SIGTERM does not requeue: `scancel` sends it too, and
+    /// Slurm itself requeues a preempted job with `PreemptMode=REQUEUE`.
     pub slurm_requeue: bool,
-    /// The rank of this process among those that train one model together, in a loop of your own. Only rank 0 takes the lock,
-    /// writes and shows progress then. Not set by default: burn trains in one process, so each process of a launcher
-    /// (`SLURM_PROCID`, `RANK`, ..) trains and saves a run of its own, and says so if its rank is not 0.
+    /// The rank of this process among those that train one model together, in a loop of your own. Only rank 0
+    /// takes the lock, writes and shows progress then. Not set by default: burn trains in one process, so
+    /// each process of a launcher (`SLURM_PROCID`, `RANK`, ..) trains and saves a run of its own, and says so
+    /// if its rank is not 0.
     pub rank: Option<u64>,
-    /// What to do when the queue of saves is full: `wait`, `skip` the new save, or `replace` the waiting one; see
-    /// [`WhenBusy`]. Skipped and replaced saves are logged and counted.
+    /// What to do when the queue of saves is full: `wait`, `skip` the new save, or `replace` the waiting one;
+    /// see [`WhenBusy`]. Skipped and replaced saves are logged and counted.
     pub when_busy: WhenBusy,
-    /// How many snapshots may wait while another is being written. Each pending snapshot uses up to one extra copy of the
-    /// state: tensors are copied on write. With 0 there is one extra copy at most.
+    /// How many snapshots may wait while another is being written. Each pending snapshot uses up to one extra
+    /// copy of the state: tensors are copied on write. With 0 there is one extra copy at most.
     pub max_waiting_saves: usize,
-    /// The size in bytes above which a checkpoint is saved in several files, for a disk, a quota or a hub that takes no larger ones.
-    /// By default 100 GiB, what burn's own reader opens. The tensors of `X.ckpt` are then in the directory `X.shards` beside it,
-    /// which is copied and renamed together with it.
+    /// The size in bytes above which a checkpoint is saved in several files, for a disk, a quota or a hub
+    /// that takes no larger ones. By default 100 GiB, what burn's own reader opens. The tensors of `X.ckpt`
+    /// are then in the directory `X.shards` beside it, which is copied and renamed together with it.
     pub max_file_bytes: Option<u64>,
     /// What a checkpoint that cannot be saved means for the run; see [`FailedSaves`].
     pub failed_saves: FailedSaves,
     /// Whose parameters the model has that training returns; see [`EndWith`].
     pub end_with: EndWith,
-    /// A run ends with an error within this many seconds after a device of another machine stops answering, plus the time
-    /// to finish a checkpoint that was already read from the device. A device that has not finished its queued work
-    /// within 3/4 of this time is considered lost, so a step must take less than that.
+    /// A run ends with an error within this many seconds after a device of another machine stops answering,
+    /// plus the time to finish a checkpoint that was already read from the device. A device that has not
+    /// finished its queued work within 3/4 of this time is considered lost, so a step must take less than
+    /// that.
     pub device_timeout_seconds: f64,
-    /// How often a program that ends with `cli::report` restarts itself after a device was lost. It resumes from the
-    /// newest checkpoint, on the devices that answer.
+    /// How often a program that ends with `cli::report` restarts itself after a device was lost. It resumes
+    /// from the newest checkpoint, on the devices that answer.
     pub restarts: u32,
-    /// When a run resumes with another number of devices: change the accumulation of gradients so that an optimizer step
-    /// uses as many batches as before. It is an error if they cannot be divided evenly. Otherwise a step uses one batch
-    /// for each device, times the accumulation that the program set.
+    /// When a run resumes with another number of devices: change the accumulation of gradients so that an
+    /// optimizer step uses as many batches as before. It is an error if they cannot be divided evenly.
+    /// Otherwise a step uses one batch for each device, times the accumulation that the program set.
     pub keep_effective_batch: bool,
     /// Recompute activations in the backward pass instead of keeping them. (burn's own switch,
     /// `SupervisedTraining::gradient_checkpointing`, does not reach a custom training strategy.)
     pub gradient_checkpointing: bool,
-    /// How deep the table of the model's modules goes that a start prints and the metadata has: 1 for the model's fields, 2 for their
-    /// fields too, 0 for none. The whole table is [`model_summary`](crate::model_summary).
+    /// How deep the table of the model's modules goes that a start prints and the metadata has: 1 for the
+    /// model's fields, 2 for their fields too, 0 for none. The whole table is
+    /// [`model_summary`](crate::model_summary).
     pub model_summary_depth: usize,
     /// Whether the run's id was made up, as none was given.
     #[serde(skip)]
     pub(crate) run_id_is_generated: bool,
 }
 
-/// What a failed save means for the run. Each failure is reported at once and stands in the result, and the next save is
-/// tried.
+/// What a failed save means for the run. Each failure is reported at once and stands in the result, and the
+/// next save is tried.
 ///
 /// ```
 /// use burn_trainer::TrainerConfig;
@@ -215,8 +224,8 @@ pub struct TrainerConfig {
 pub enum FailedSaves {
     /// Nothing: the exit status is 0.
     Ignore,
-    /// Training continues. The program fails if the last save failed, as the newest state is then not on disk. The
-    /// default.
+    /// Training continues. The program fails if the last save failed, as the newest state is then not on
+    /// disk. The default.
     FailIfLast,
     /// Training continues. The program fails.
     FailIfAny,
@@ -224,8 +233,8 @@ pub enum FailedSaves {
     Stop,
 }
 
-/// What it means when a run resumes with other hyperparameters than those in the checkpoint. Each that differs has a line
-/// with both values.
+/// What it means when a run resumes with other hyperparameters than those in the checkpoint. Each that
+/// differs has a line with both values.
 ///
 /// ```
 /// use burn_trainer::TrainerConfig;
@@ -259,10 +268,11 @@ pub enum ChangedHparams {
 pub enum EndWith {
     /// Those after the last optimizer step. The default.
     Last,
-    /// Those of the best checkpoint, that of [`FitResult::best`](crate::FitResult::best), also where training was stopped or had
-    /// nothing to do. Without a strategy that saves best checkpoints this is an error before training, and a run that ends
-    /// without a whole one ends with an error. A run that is stopped before there is one returns the model of the last step, and a
-    /// line says so. So does a process of a rank that does not write.
+    /// Those of the best checkpoint, that of [`FitResult::best`](crate::FitResult::best), also where training
+    /// was stopped or had nothing to do. Without a strategy that saves best checkpoints this is an error
+    /// before training, and a run that ends without a whole one ends with an error. A run that is stopped
+    /// before there is one returns the model of the last step, and a line says so. So does a process of a
+    /// rank that does not write.
     Best,
 }
 

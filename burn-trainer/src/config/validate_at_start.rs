@@ -3,7 +3,8 @@
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Whether a new run validates before its first optimizer step. In JSON `false` (the default), `true`, or a number of batches (`2`).
+/// Whether a new run validates before its first optimizer step. In JSON `false` (the default), `true`, or a
+/// number of batches (`2`).
 ///
 /// ```
 /// use burn_trainer::TrainerConfig;
@@ -22,8 +23,8 @@ pub enum ValidateAtStart {
     Off,
     /// It validates as after a step: the untrained state, or that of `init_from`, can be the best one.
     Whole,
-    /// It tries the validation on so many batches, so that a mistake shows before the training. The numbers are not kept, and callbacks
-    /// are not called.
+    /// It tries the validation on so many batches, so that a mistake shows before the training. The numbers
+    /// are not kept, and callbacks are not called.
     Batches(u64),
 }
 

@@ -9,10 +9,11 @@ use crate::strategy::Interval;
 /// Each choice, as an error offers it.
 const CHOICES: &str = "every_n_steps (100), every (\"10m\"), epoch_fraction (0.25) and every_n_epochs (2)";
 
-/// When a run validates: by one of the four. Without any, at the end of each epoch. In JSON `{"every_n_steps": 100}`,
-/// `{"every": "10m"}`, `{"epoch_fraction": 0.25}` or `{"every_n_epochs": 2}`.
+/// When a run validates: by one of the four. Without any, at the end of each epoch. In JSON
+/// `{"every_n_steps": 100}`, `{"every": "10m"}`, `{"epoch_fraction": 0.25}` or `{"every_n_epochs": 2}`.
 ///
-/// Best checkpoints, early stopping and [`ReduceOnPlateau`](crate::callbacks::ReduceOnPlateau) follow each validation.
+/// Best checkpoints, early stopping and [`ReduceOnPlateau`](crate::callbacks::ReduceOnPlateau) follow each
+/// validation.
 ///
 /// ```
 /// use burn_trainer::TrainerConfig;
@@ -27,13 +28,15 @@ const CHOICES: &str = "every_n_steps (100), every (\"10m\"), epoch_fraction (0.2
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Validation {
-    /// After every N optimizer steps, counted from the run's start. At an epoch's end only if N steps are due there.
+    /// After every N optimizer steps, counted from the run's start. At an epoch's end only if N steps are due
+    /// there.
     pub every_n_steps: Option<u64>,
-    /// After the first optimizer step at which this time has passed since the last validation, or since the run's start. It is
-    /// training time, which a resume continues.
+    /// After the first optimizer step at which this time has passed since the last validation, or since the
+    /// run's start. It is training time, which a resume continues.
     pub every: Option<Interval>,
-    /// After each such part of an epoch, counted from the epoch's start: `0.25` validates four times, `0.4` at 0.4 and at 0.8. It needs
-    /// a loader of [`Trainer::loader`](crate::Trainer::loader), which says how many batches an epoch has.
+    /// After each such part of an epoch, counted from the epoch's start: `0.25` validates four times, `0.4`
+    /// at 0.4 and at 0.8. It needs a loader of [`Trainer::loader`](crate::Trainer::loader), which says how
+    /// many batches an epoch has.
     pub epoch_fraction: Option<f64>,
     /// At the end of every N-th epoch.
     pub every_n_epochs: Option<u64>,

@@ -1,12 +1,12 @@
 //! A loader whose passes begin at the right epoch in loops that set none: burn's, and the user's.
 //!
-//! `Trainer::training` wraps each loader in one. It changes nothing until `Trainer::fit_with` sets the first epoch: the
-//! trainer's own loop sets the start of each pass itself. burn derives loaders by `slice` and `to_device` only, so a
-//! tracking loader derives tracking loaders, which all report to one [`EpochTracker`].
+//! `Trainer::training` wraps each loader in one. It changes nothing until `Trainer::fit_with` sets the first
+//! epoch: the trainer's own loop sets the start of each pass itself. burn derives loaders by `slice` and
+//! `to_device` only, so a tracking loader derives tracking loaders, which all report to one [`EpochTracker`].
 //!
-//! burn's loops do the optimizer step of an epoch's last, incomplete accumulation when a loader says that it is at its end. A
-//! loader that is not ours may be wrong about that. So of such a loader each batch is read before the one before it is
-//! given, and the end is where the iterator ends.
+//! burn's loops do the optimizer step of an epoch's last, incomplete accumulation when a loader says that it
+//! is at its end. A loader that is not ours may be wrong about that. So of such a loader each batch is read
+//! before the one before it is given, and the end is where the iterator ends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! What a program sees of the loader: [`ResumableDataLoader`] and its builder. burn reads it as a `DataLoader`.
+//! What a program sees of the loader: [`ResumableDataLoader`] and its builder. burn reads it as a
+//! `DataLoader`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,18 +18,19 @@ pub(crate) const DEFAULT_SEED: u64 = 42;
 
 /// A data loader that can begin in the middle of an epoch without reading what comes before.
 ///
-/// The order of an epoch's items depends on the seed, the epoch's number and the number of items, and on nothing else:
-/// not on the number of workers, not on the epochs before, not on the machine. So a resumed run continues with the same
-/// items as a run that was never stopped. Finding the position takes no time and no memory, for a dataset of any length.
+/// The order of an epoch's items depends on the seed, the epoch's number and the number of items, and on
+/// nothing else: not on the number of workers, not on the epochs before, not on the machine. So a resumed run
+/// continues with the same items as a run that was never stopped. Finding the position takes no time and no
+/// memory, for a dataset of any length.
 ///
-/// Every call of `iter` begins the next epoch, the first call epoch 0. A [`Trainer`](crate::Trainer) sets the epoch
-/// instead.
+/// Every call of `iter` begins the next epoch, the first call epoch 0. A [`Trainer`](crate::Trainer) sets the
+/// epoch instead.
 ///
 /// # Errors and panics
 ///
-/// An error of the dataset takes the place of the batch that it prevents, and ends the iterator. A panic of dataset,
-/// transform or batcher, also one on a worker, reaches the caller that asks for that batch, and ends the iterator. The next
-/// pass has all workers again.
+/// An error of the dataset takes the place of the batch that it prevents, and ends the iterator. A panic of
+/// dataset, transform or batcher, also one on a worker, reaches the caller that asks for that batch, and ends
+/// the iterator. The next pass has all workers again.
 ///
 /// # Examples
 ///
@@ -60,8 +62,8 @@ pub struct ResumableDataLoader<I, O> {
     batching: Batching,
     /// The epoch of the next pass, where the training loop sets none.
     epoch: AtomicU64,
-    /// Started by the first pass and kept for all others: burn's devices give each thread memory of its own, and do not
-    /// get it back when a thread ends (burn's issue 4792).
+    /// Started by the first pass and kept for all others: burn's devices give each thread memory of its own,
+    /// and do not get it back when a thread ends (burn's issue 4792).
     workers: OnceLock<Workers<O>>,
 }
 
@@ -88,7 +90,8 @@ struct Batching {
 impl<I: 'static, O: Send + 'static> ResumableDataLoader<I, O> {
     /// Builds a loader whose batches a batcher makes.
     ///
-    /// By default a batch is a single item, items come in the dataset's order, and the calling thread makes the batches.
+    /// By default a batch is a single item, items come in the dataset's order, and the calling thread makes
+    /// the batches.
     #[must_use]
     pub fn builder<B: Batcher<I, O> + 'static>(batcher: B) -> ResumableDataLoaderBuilder<I, O> {
         ResumableDataLoaderBuilder {
@@ -120,9 +123,10 @@ impl<I: 'static, O: Send + 'static> ResumableDataLoaderBuilder<I, O> {
         self
     }
 
-    /// Leave out a last batch that is smaller than the others: off by default, as in burn. The items left out count
-    /// neither in the number of items nor in the progress. With shuffling they differ from epoch to epoch. Where that leaves
-    /// no batch, training fails with [`Error::NoBatch`](crate::Error::NoBatch) before its first step.
+    /// Leave out a last batch that is smaller than the others: off by default, as in burn. The items left out
+    /// count neither in the number of items nor in the progress. With shuffling they differ from epoch to
+    /// epoch. Where that leaves no batch, training fails with [`Error::NoBatch`](crate::Error::NoBatch)
+    /// before its first step.
     #[must_use]
     pub fn drop_last(mut self, drop_last: bool) -> Self {
         self.batching.drop_last = drop_last;
@@ -137,7 +141,8 @@ impl<I: 'static, O: Send + 'static> ResumableDataLoaderBuilder<I, O> {
     }
 
     /// Shuffle every epoch by the configuration's seed, for a loader that
-    /// [`Trainer::loader`](crate::Trainer::loader) began. For any other loader it is the default configuration's seed.
+    /// [`Trainer::loader`](crate::Trainer::loader) began. For any other loader it is the default
+    /// configuration's seed.
     #[must_use]
     pub fn shuffled(self) -> Self {
         let seed = self.run_seed;
@@ -150,8 +155,8 @@ impl<I: 'static, O: Send + 'static> ResumableDataLoaderBuilder<I, O> {
         self
     }
 
-    /// Threads that make batches ahead of time: 0 by default, where the calling thread makes each batch when it asks for
-    /// it. The batches and their order are the same for any number.
+    /// Threads that make batches ahead of time: 0 by default, where the calling thread makes each batch when
+    /// it asks for it. The batches and their order are the same for any number.
     ///
     /// If the system grants fewer threads, the loader uses those and logs a warning.
     #[must_use]
@@ -167,18 +172,19 @@ impl<I: 'static, O: Send + 'static> ResumableDataLoaderBuilder<I, O> {
         self
     }
 
-    /// Change every item before it goes into a batch, with a seed: for random augmentation that a resumed run repeats.
+    /// Change every item before it goes into a batch, with a seed: for random augmentation that a resumed run
+    /// repeats.
     ///
-    /// The seed depends on the seed of [`shuffle`](Self::shuffle) (0 without), the epoch, and the item's index in the
-    /// dataset, and on nothing else. Seed the transform's own random number generator with it.
+    /// The seed depends on the seed of [`shuffle`](Self::shuffle) (0 without), the epoch, and the item's
+    /// index in the dataset, and on nothing else. Seed the transform's own random number generator with it.
     #[must_use]
     pub fn transform(mut self, transform: impl Fn(I, u64) -> I + Send + Sync + 'static) -> Self {
         self.transform = Some(Arc::new(transform));
         self
     }
 
-    /// Builds the loader of a dataset. The dataset's length is read once, here. Batches are on burn's default device;
-    /// `to_device` gives a loader for another one.
+    /// Builds the loader of a dataset. The dataset's length is read once, here. Batches are on burn's default
+    /// device; `to_device` gives a loader for another one.
     #[must_use]
     pub fn build<D: Dataset<I> + 'static>(self, dataset: D) -> Arc<dyn DataLoader<O>> {
         let source = BatchSource {
@@ -220,8 +226,8 @@ impl<I: 'static, O: Send + 'static> DataLoader<O> for ResumableDataLoader<I, O> 
         self.with(BatchSource { device: device.clone(), ..BatchSource::clone(&self.source) })
     }
 
-    /// A loader of the items `start..end` of this one's dataset, or as many of them as there are. With shuffling they
-    /// have an order of their own.
+    /// A loader of the items `start..end` of this one's dataset, or as many of them as there are. With
+    /// shuffling they have an order of their own.
     fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<O>> {
         let whole = &self.source.range;
         let inside = |index: usize| whole.start.saturating_add(index).min(whole.end);

@@ -1,7 +1,8 @@
-//! What a loader of ours says of its data before training: how many items there are, and how many make a batch.
+//! What a loader of ours says of its data before training: how many items there are, and how many make a
+//! batch.
 //!
-//! A `dyn DataLoader` has no method to ask for that. So a thread-local cell says that it is asked while `num_items` is
-//! called, as `start_position` does with `iter`.
+//! A `dyn DataLoader` has no method to ask for that. So a thread-local cell says that it is asked while
+//! `num_items` is called, as `start_position` does with `iter`.
 
 use std::cell::Cell;
 

@@ -36,7 +36,8 @@ impl<I> NamedLoader<I> {
         self.size.map_or_else(|| self.loader.num_items(), LoaderSize::items) as u64
     }
 
-    /// Checks that there is a batch, as far as the loader says that before training. A set with a name is meant to be used.
+    /// Checks that there is a batch, as far as the loader says that before training. A set with a name is
+    /// meant to be used.
     ///
     /// # Errors
     ///

@@ -3,9 +3,9 @@
 //! So a pass begins at its billionth item as fast as at its first, without a table of items.
 //!
 //! A Feistel network permutes the smallest power of two that holds `len`; a value that falls outside `len` is
-//! permuted again until it is inside, which takes fewer than two rounds on average ("cycle walking": J. Black,
-//! P. Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002). The mixing function is that of `split_mix`. It
-//! shuffles well and keeps no secrets.
+//! permuted again until it is inside, which takes fewer than two rounds on average ("cycle walking": J.
+//! Black, P. Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002). The mixing function is that of
+//! `split_mix`. It shuffles well and keeps no secrets.
 //!
 //! Runs are resumed by later builds than the ones that started them, so these values must never change.
 
@@ -28,8 +28,9 @@ pub(super) struct ShuffleOrder {
 }
 
 impl ShuffleOrder {
-    /// The order of a dataset's `range` in an epoch. Ranges with another start have orders of their own: with equal orders,
-    /// devices that share a dataset would always get items of the same positions at the same time.
+    /// The order of a dataset's `range` in an epoch. Ranges with another start have orders of their own: with
+    /// equal orders, devices that share a dataset would always get items of the same positions at the same
+    /// time.
     pub(super) fn new(seed: u64, epoch: u64, range: &Range<usize>) -> Self {
         let len = range.len() as u64;
         let bits = u64::BITS - len.saturating_sub(1).leading_zeros();

@@ -1,5 +1,5 @@
-//! SplitMix64 (G. L. Steele, D. Lea, C. H. Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014): the mixing
-//! function below the seeds of the loop and the order of the data.
+//! SplitMix64 (G. L. Steele, D. Lea, C. H. Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA
+//! 2014): the mixing function below the seeds of the loop and the order of the data.
 //!
 //! Runs are resumed by later builds than the ones that started them, so these values must never change.
 

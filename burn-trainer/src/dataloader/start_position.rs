@@ -1,7 +1,8 @@
-//! Where a pass over the data begins, how a loop passes that to a loader, and which positions the batches cover.
+//! Where a pass over the data begins, how a loop passes that to a loader, and which positions the batches
+//! cover.
 //!
-//! burn's `DataLoader::iter` has no arguments, and a `dyn DataLoader` has no other method to call. So the start position
-//! waits in a thread-local cell until the loader takes it.
+//! burn's `DataLoader::iter` has no arguments, and a `dyn DataLoader` has no other method to call. So the
+//! start position waits in a thread-local cell until the loader takes it.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -14,7 +15,8 @@ pub(crate) struct StartPosition {
     pub(crate) epoch: u64,
     /// Items of the epoch that are done.
     pub(crate) items: u64,
-    /// Items of the data set when the epoch began, where it has more of them now: the epoch is finished with those.
+    /// Items of the data set when the epoch began, where it has more of them now: the epoch is finished with
+    /// those.
     pub(crate) began_with: Option<u64>,
     /// The iterator gives every `shards`-th batch, beginning with the `shard`-th: for several devices.
     pub(crate) shard: u64,
@@ -34,8 +36,8 @@ thread_local! {
 
 /// Calls `loader.iter()` with a start position. Returns whether the loader used it.
 ///
-/// A [`ResumableDataLoader`](super::ResumableDataLoader) does, also inside a wrapper that calls it on this thread. Other
-/// loaders begin at the first item of the epoch.
+/// A [`ResumableDataLoader`](super::ResumableDataLoader) does, also inside a wrapper that calls it on this
+/// thread. Other loaders begin at the first item of the epoch.
 pub(crate) fn iter_from<'a, O>(
     loader: &'a dyn DataLoader<O>,
     start: StartPosition,
@@ -53,8 +55,9 @@ pub(crate) fn iter_from<'a, O>(
     (iterator, START.take().is_none())
 }
 
-/// The pass of an epoch over a loader that does not take start positions. `first` is its first pass, already begun. burn's
-/// loader shuffles with a generator that it advances in every pass, so the passes before this one are begun too.
+/// The pass of an epoch over a loader that does not take start positions. `first` is its first pass, already
+/// begun. burn's loader shuffles with a generator that it advances in every pass, so the passes before this
+/// one are begun too.
 pub(crate) fn pass_of_epoch<'a, O>(
     loader: &'a dyn DataLoader<O>,
     first: Box<dyn DataLoaderIterator<O> + 'a>,
@@ -68,7 +71,8 @@ pub(super) fn take_start() -> Option<StartPosition> {
     START.take()
 }
 
-/// The batches of one iterator: every `stride`-th batch of the positions `begin..end`, beginning with the batch `first`.
+/// The batches of one iterator: every `stride`-th batch of the positions `begin..end`, beginning with the
+/// batch `first`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pass {
     pub(super) epoch: u64,

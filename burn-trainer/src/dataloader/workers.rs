@@ -1,8 +1,8 @@
 //! Makes batches on worker threads, ahead of the training loop, and hands them over in order.
 //!
-//! An iterator requests its batches one by one, the next one whenever it has given one. So no worker ever waits for a
-//! consumer: an iterator that is dropped or idle blocks no other iterator. Batches that a dropped iterator has requested are
-//! not made.
+//! An iterator requests its batches one by one, the next one whenever it has given one. So no worker ever
+//! waits for a consumer: an iterator that is dropped or idle blocks no other iterator. Batches that a dropped
+//! iterator has requested are not made.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -35,7 +35,8 @@ pub(super) struct BatchSource<I, O> {
     pub(super) device: Device,
 }
 
-/// Threads that make batches. Dropping it joins them, which takes as long as the batch that each is making, but not for ever.
+/// Threads that make batches. Dropping it joins them, which takes as long as the batch that each is making,
+/// but not for ever.
 pub(super) struct Workers<O> {
     requests: Vec<Sender<BatchRequest<O>>>,
     threads: Vec<JoinHandle<()>>,
@@ -109,7 +110,8 @@ impl<I, O> BatchSource<I, O> {
 }
 
 impl<O: Send + 'static> Workers<O> {
-    /// Starts `count` threads, or as many as the system grants. With none, the calling thread makes the batches.
+    /// Starts `count` threads, or as many as the system grants. With none, the calling thread makes the
+    /// batches.
     pub(super) fn start<I: 'static>(source: &Arc<BatchSource<I, O>>, count: usize) -> Self {
         let mut workers = Self { requests: Vec::new(), threads: Vec::new() };
         for number in 0..count {

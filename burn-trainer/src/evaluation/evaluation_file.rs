@@ -1,4 +1,5 @@
-//! Evaluations that are kept beside their checkpoint, in `<name>.ckpt.evaluation.json`: `FORMAT.md` describes the file.
+//! Evaluations that are kept beside their checkpoint, in `<name>.ckpt.evaluation.json`: `FORMAT.md` describes
+//! the file.
 
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -30,13 +31,14 @@ struct EvaluationFile {
 }
 
 impl Evaluation {
-    /// Keeps it as JSON beside its checkpoint, in `<name>.ckpt.evaluation.json`, and returns the file's path. An earlier evaluation on
-    /// data of the same name is replaced, and those on data of other names stay. The file is deleted with its checkpoint.
+    /// Keeps it as JSON beside its checkpoint, in `<name>.ckpt.evaluation.json`, and returns the file's path.
+    /// An earlier evaluation on data of the same name is replaced, and those on data of other names stay. The
+    /// file is deleted with its checkpoint.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] when the model is not from a checkpoint, and when the file would have more than 1 MiB;
-    /// [`Error::Checkpoint`] when the checkpoint was deleted meanwhile, or the file cannot be written.
+    /// [`Error::Config`] when the model is not from a checkpoint, and when the file would have more than 1
+    /// MiB; [`Error::Checkpoint`] when the checkpoint was deleted meanwhile, or the file cannot be written.
     pub fn keep(&self) -> Result<PathBuf> {
         let Some(checkpoint) = &self.checkpoint else {
             let reason = "the model is not from a checkpoint: evaluate it with ModelEvaluator::of_checkpoint";
@@ -79,13 +81,13 @@ impl Evaluation {
         Ok(file)
     }
 
-    /// The evaluations that were kept of a checkpoint, the newest last. None is an empty list, as is a file that was kept of
-    /// another checkpoint of the same name.
+    /// The evaluations that were kept of a checkpoint, the newest last. None is an empty list, as is a file
+    /// that was kept of another checkpoint of the same name.
     ///
     /// # Errors
     ///
-    /// [`Error::Checkpoint`] when the checkpoint cannot be opened, [`Error::Config`] for a file that is damaged or has more than
-    /// 1 MiB.
+    /// [`Error::Checkpoint`] when the checkpoint cannot be opened, [`Error::Config`] for a file that is
+    /// damaged or has more than 1 MiB.
     pub fn kept(checkpoint: impl AsRef<Path>) -> Result<Vec<Self>> {
         let checkpoint = evaluated(&Checkpoint::open(checkpoint)?)?;
         let file = evaluation_path(&checkpoint.path);

@@ -1,4 +1,5 @@
-//! The evaluation of a model on a data set: burn's steps, loaders, metrics and renderers, in a loop like that of burn's evaluator.
+//! The evaluation of a model on a data set: burn's steps, loaders, metrics and renderers, in a loop like that
+//! of burn's evaluator.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -33,8 +34,8 @@ const TEST: &str = "test";
 /// The method that limits the data, in errors.
 const LIMIT: &str = "ModelEvaluator::limit_batches";
 
-/// The metrics of a model on a data set, in validation mode: see [`ModelEvaluator::evaluate`], which this calls with the
-/// defaults.
+/// The metrics of a model on a data set, in validation mode: see [`ModelEvaluator::evaluate`], which this
+/// calls with the defaults.
 ///
 /// ```no_run
 /// # use std::sync::Arc;
@@ -80,8 +81,8 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
         Self { model: model.valid(), checkpoint: None, split: TEST.to_owned(), limit: None, renderer: None }
     }
 
-    /// Evaluates the model of a checkpoint. Each tensor is verified while it is loaded. The path is a file, a link, or `best` or
-    /// `last` in a run's directory, as [`burn_ckpt::locate`] finds it.
+    /// Evaluates the model of a checkpoint. Each tensor is verified while it is loaded. The path is a file, a
+    /// link, or `best` or `last` in a run's directory, as [`burn_ckpt::locate`] finds it.
     ///
     /// # Errors
     ///
@@ -93,7 +94,8 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
         Self::of_loaded(&M::loader(path).load(device)?)
     }
 
-    /// Evaluates a model that was loaded with options, such as the averaged parameters: `M::loader(path).part("ema")`.
+    /// Evaluates a model that was loaded with options, such as the averaged parameters:
+    /// `M::loader(path).part("ema")`.
     ///
     /// # Errors
     ///
@@ -108,24 +110,24 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
         Ok(Self { checkpoint: Some(checkpoint), limit, ..Self::new(&loaded.model) })
     }
 
-    /// Sets the name of the data, which begins the names of the metrics: `test` by default, for `test_loss`. With `val` they are
-    /// called as in training.
+    /// Sets the name of the data, which begins the names of the metrics: `test` by default, for `test_loss`.
+    /// With `val` they are called as in training.
     #[must_use]
     pub fn split(mut self, name: impl Into<String>) -> Self {
         self.split = name.into();
         self
     }
 
-    /// Evaluates on the first batches alone: so many, or a fraction of all, which needs a loader of ours. The numbers are then those of
-    /// a part of the data, and [`Evaluation::limit_batches`] says so.
+    /// Evaluates on the first batches alone: so many, or a fraction of all, which needs a loader of ours. The
+    /// numbers are then those of a part of the data, and [`Evaluation::limit_batches`] says so.
     #[must_use]
     pub fn limit_batches(mut self, limit: impl Into<BatchLimit>) -> Self {
         self.limit = Some(limit.into());
         self
     }
 
-    /// Shows progress with a renderer, such as that of [`FitResult`](crate::FitResult), in place of plain lines on standard error.
-    /// It is kept for the next evaluation.
+    /// Shows progress with a renderer, such as that of [`FitResult`](crate::FitResult), in place of plain
+    /// lines on standard error. It is kept for the next evaluation.
     #[must_use]
     pub fn renderer(mut self, renderer: Box<dyn MetricsRenderer>) -> Self {
         self.renderer = Some(renderer);
@@ -137,14 +139,16 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
         predict(&self.model, loader)
     }
 
-    /// Computes the metrics over all the data of a loader: the final value of each, as at the end of a validation. The metrics are
-    /// those of burn, or any [`Metric`](burn::train::metric::Metric) that is [`Numeric`](burn::train::metric::Numeric).
+    /// Computes the metrics over all the data of a loader: the final value of each, as at the end of a
+    /// validation. The metrics are those of burn, or any [`Metric`](burn::train::metric::Metric) that is
+    /// [`Numeric`](burn::train::metric::Numeric).
     ///
     /// # Errors
     ///
-    /// [`Error::Evaluation`] with the error of the loader or of a metric; [`Error::NoBatch`] when the loader gives no batch;
-    /// [`Error::Config`] for a name of the data without a letter or digit, for two metrics of one name, and for a limit that leaves no
-    /// batch or is a fraction of a number that the loader does not say.
+    /// [`Error::Evaluation`] with the error of the loader or of a metric; [`Error::NoBatch`] when the loader
+    /// gives no batch; [`Error::Config`] for a name of the data without a letter or digit, for two metrics of
+    /// one name, and for a limit that leaves no batch or is a fraction of a number that the loader does not
+    /// say.
     pub fn evaluate(
         &mut self,
         loader: Arc<dyn DataLoader<M::Input>>,
@@ -252,7 +256,8 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
     }
 }
 
-/// The file that was loaded, with its digest: that of the metadata beside it, or where there is none, computed.
+/// The file that was loaded, with its digest: that of the metadata beside it, or where there is none,
+/// computed.
 pub(super) fn evaluated(checkpoint: &Checkpoint) -> Result<EvaluatedCheckpoint> {
     let path = checkpoint.path().to_path_buf();
     let metadata = checkpoint.metadata()?;

@@ -1,4 +1,5 @@
-//! The metrics of an evaluation: a tuple of burn's metrics, as `.metrics((..,))` takes it, behind one interface.
+//! The metrics of an evaluation: a tuple of burn's metrics, as `.metrics((..,))` takes it, behind one
+//! interface.
 
 use burn::tensor::TensorReadError;
 use burn::train::metric::{
@@ -14,7 +15,8 @@ pub trait EvaluationMetrics<O> {
     fn into_list(self) -> MetricList<O>;
 }
 
-/// The metrics of an evaluation, made from a tuple of them: the [module's page](crate::evaluation) has an example.
+/// The metrics of an evaluation, made from a tuple of them: the [module's page](crate::evaluation) has an
+/// example.
 pub struct MetricList<O>(pub(super) Vec<Box<dyn EvaluatedMetric<O>>>);
 
 /// One metric.

@@ -1,5 +1,5 @@
-//! Numbers and outputs of a trained model: [`evaluate`] computes metrics on a data set and returns them, [`predict`] gives a
-//! model's outputs in the order of the data.
+//! Numbers and outputs of a trained model: [`evaluate`] computes metrics on a data set and returns them,
+//! [`predict`] gives a model's outputs in the order of the data.
 //!
 //! ```no_run
 //! # use std::path::Path;
@@ -22,10 +22,12 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A model is evaluated in validation mode: without dropout, and with the running statistics of its training. Neither needs a
-//! [`Trainer`](crate::Trainer), which holds the lock of its run: a run can be evaluated while it trains.
+//! A model is evaluated in validation mode: without dropout, and with the running statistics of its training.
+//! Neither needs a [`Trainer`](crate::Trainer), which holds the lock of its run: a run can be evaluated while
+//! it trains.
 
-// From top to bottom: `evaluation_file`, `evaluator`, then `processor`, `predictions`, then `metric_list`, `result`.
+// From top to bottom: `evaluation_file`, `evaluator`, then `processor`, `predictions`, then `metric_list`,
+// `result`.
 
 mod evaluation_file;
 mod evaluator;

@@ -8,10 +8,11 @@ use burn::train::InferenceStep;
 
 use crate::error::{Error, Result};
 
-/// The outputs of a model for the batches of a loader, in the loader's order. Each is computed when the iterator reaches it, so
-/// that the memory does not grow with the data.
+/// The outputs of a model for the batches of a loader, in the loader's order. Each is computed when the
+/// iterator reaches it, so that the memory does not grow with the data.
 ///
-/// The model is used in validation mode, on its device. An error of the loader is an `Err`, and the last item.
+/// The model is used in validation mode, on its device. An error of the loader is an `Err`, and the last
+/// item.
 ///
 /// ```no_run
 /// # use std::sync::Arc;

@@ -1,8 +1,8 @@
-//! The event processor of an evaluation, which burn runs on a thread of its own: computes the metrics beside the model's next
-//! step, shows them, and notes their final values.
+//! The event processor of an evaluation, which burn runs on a thread of its own: computes the metrics beside
+//! the model's next step, shows them, and notes their final values.
 //!
-//! burn's own evaluation processor never computes a metric's final value, and hands out none. It also writes metric files
-//! always, and panics where it cannot.
+//! burn's own evaluation processor never computes a metric's final value, and hands out none. It also writes
+//! metric files always, and panics where it cannot.
 
 use std::error::Error as StdError;
 use std::sync::Arc;

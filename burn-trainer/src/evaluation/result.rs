@@ -7,24 +7,26 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The numbers of a model on a data set: see [`ModelEvaluator::evaluate`](super::ModelEvaluator::evaluate). The
-/// [module's page](crate::evaluation) has an example.
+/// The numbers of a model on a data set: see [`ModelEvaluator::evaluate`](super::ModelEvaluator::evaluate).
+/// The [module's page](crate::evaluation) has an example.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Evaluation {
-    /// The name of the data: `test`, unless [`ModelEvaluator::split`](super::ModelEvaluator::split) sets another.
+    /// The name of the data: `test`, unless [`ModelEvaluator::split`](super::ModelEvaluator::split) sets
+    /// another.
     pub split: String,
     /// When it ended, in UTC.
     pub timestamp: Timestamp,
     /// The items that were evaluated, as the loader counts them.
     pub items: u64,
-    /// The number of batches that it was limited to by [`ModelEvaluator::limit_batches`](super::ModelEvaluator::limit_batches).
+    /// The number of batches that it was limited to by
+    /// [`ModelEvaluator::limit_batches`](super::ModelEvaluator::limit_batches).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_batches: Option<u64>,
     /// Seconds that it took, loading of the data included.
     pub seconds: f64,
-    /// The value of each metric over the whole data, in the order in which the metrics were given. The names are those of
-    /// training, with the name of the data in front: `test_loss`.
+    /// The value of each metric over the whole data, in the order in which the metrics were given. The names
+    /// are those of training, with the name of the data in front: `test_loss`.
     #[serde(with = "numbers")]
     pub metrics: IndexMap<String, f64>,
     /// The checkpoint that the model is from.
@@ -32,7 +34,8 @@ pub struct Evaluation {
     pub checkpoint: Option<EvaluatedCheckpoint>,
 }
 
-/// A checkpoint that was evaluated, in [`Evaluation::checkpoint`]. The [module's page](crate::evaluation) has an example.
+/// A checkpoint that was evaluated, in [`Evaluation::checkpoint`]. The [module's page](crate::evaluation) has
+/// an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EvaluatedCheckpoint {

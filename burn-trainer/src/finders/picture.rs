@@ -25,8 +25,8 @@ struct Axes {
 }
 
 impl Axes {
-    /// `None` without two finite points. The smoothed losses set the height, and lower single ones, which they lag behind. A single loss
-    /// can be far above.
+    /// `None` without two finite points. The smoothed losses set the height, and lower single ones, which
+    /// they lag behind. A single loss can be far above.
     fn of(rates: &[SweptRate]) -> Option<Self> {
         let finite = || rates.iter().filter(|rate| rate.smoothed_loss.is_finite());
         let range = |values: &mut dyn Iterator<Item = f64>| {

@@ -15,7 +15,8 @@ const FEWEST: usize = 10;
 const ON_A_SIDE: usize = 8;
 /// and at least through so many.
 const FEWEST_ON_A_SIDE: usize = 2;
-/// The loss falls if the slope of the line through all of it, up to the lowest, is so many times its standard error: batches differ.
+/// The loss falls if the slope of the line through all of it, up to the lowest, is so many times its standard
+/// error: batches differ.
 const CERTAIN: f64 = 3.0;
 
 /// How a sweep has ended. [`LearningRateSweep::suggestion`] uses the losses up to there.
@@ -53,7 +54,8 @@ pub enum NoSuggestion {
     NeverFalls,
 }
 
-/// The losses of a sweep over learning rates, in the order of the rates. See [`Trainer::find_learning_rate`](crate::Trainer::find_learning_rate).
+/// The losses of a sweep over learning rates, in the order of the rates. See
+/// [`Trainer::find_learning_rate`](crate::Trainer::find_learning_rate).
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct LearningRateSweep {
@@ -64,9 +66,10 @@ pub struct LearningRateSweep {
 }
 
 impl LearningRateSweep {
-    /// The rate at which the loss falls most from step to step, as in the finders of Lightning and fastai. Those take the difference of
-    /// two smoothed losses, which follows single batches at the beginning and lags behind later. Here it is the slope of a line
-    /// through the losses of a quarter of the sweep, around each rate up to the lowest of these lines.
+    /// The rate at which the loss falls most from step to step, as in the finders of Lightning and fastai.
+    /// Those take the difference of two smoothed losses, which follows single batches at the beginning and
+    /// lags behind later. Here it is the slope of a line through the losses of a quarter of the sweep, around
+    /// each rate up to the lowest of these lines.
     ///
     /// # Errors
     ///

@@ -1,10 +1,11 @@
 //! Second copies of the states that are being written, owned by the loop's thread.
 //!
-//! With burn's fusion and remote engines a tensor is a handle for data on another thread or machine. The last owner of a
-//! handle releases the data, and an owner counts as gone a moment before its last request is sent. So of two threads with
-//! copies of one tensor, one can release the data that the other is about to read. Training then ends with "Should have
-//! handle for tensor". With one more copy here, the writer's thread is never the last owner, and neither is the loop while
-//! the writer reads. On flex a tensor is its memory, where a copy would only prevent reuse.
+//! With burn's fusion and remote engines a tensor is a handle for data on another thread or machine. The last
+//! owner of a handle releases the data, and an owner counts as gone a moment before its last request is sent.
+//! So of two threads with copies of one tensor, one can release the data that the other is about to read.
+//! Training then ends with "Should have handle for tensor". With one more copy here, the writer's thread is
+//! never the last owner, and neither is the loop while the writer reads. On flex a tensor is its memory,
+//! where a copy would only prevent reuse.
 
 use std::cell::RefCell;
 

@@ -1,7 +1,8 @@
 //! The state of a learner: copies of it for the writer, and a checkpoint's state put back into it.
 //!
-//! burn keeps a learner's optimizer and scheduler private. `record_capture` gets their records, for `snapshot` and
-//! `optimizer_probe`. `optimizer_size` finds out before training how large an optimizer's state will be.
+//! burn keeps a learner's optimizer and scheduler private. `record_capture` gets their records, for
+//! `snapshot` and `optimizer_probe`. `optimizer_size` finds out before training how large an optimizer's
+//! state will be.
 
 pub(crate) mod float_parameters;
 pub(crate) mod keep_alive;

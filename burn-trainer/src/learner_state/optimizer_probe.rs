@@ -1,7 +1,7 @@
 //! Reads the state of a learner's optimizer and scheduler before training starts.
 //!
-//! Their records come from a checkpointer, which needs an event store, which only a launched training has. So a training is
-//! launched that has no data, writes nothing, and ends at once.
+//! Their records come from a checkpointer, which needs an event store, which only a launched training has. So
+//! a training is launched that has no data, writes nothing, and ends at once.
 
 use std::marker::PhantomData;
 use std::sync::Arc;

@@ -1,8 +1,9 @@
 //! The tensors that an optimizer's state will have, found out before the first step.
 //!
-//! burn keeps a learner's optimizer private, and an optimizer says nothing of its state before it has one. So a clone of the
-//! learner does one optimizer step for each of a few small parameters, with a gradient of zeros. The states of the other
-//! parameters are taken to be alike. A clone shares the memory of all tensors, and the learner itself stays as it is.
+//! burn keeps a learner's optimizer private, and an optimizer says nothing of its state before it has one. So
+//! a clone of the learner does one optimizer step for each of a few small parameters, with a gradient of
+//! zeros. The states of the other parameters are taken to be alike. A clone shares the memory of all tensors,
+//! and the learner itself stays as it is.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,8 +33,8 @@ pub(crate) fn trained_parameters<M: Module>(model: &M) -> HashSet<u64> {
     trained(model).into_iter().map(|parameter| parameter.id.val()).collect()
 }
 
-/// What the optimizer's state will have, without contents: tensors of the parameters' lengths, and short ones. `outlines` are
-/// the model's. `None` where it cannot be found out cheaply.
+/// What the optimizer's state will have, without contents: tensors of the parameters' lengths, and short
+/// ones. `outlines` are the model's. `None` where it cannot be found out cheaply.
 pub(crate) fn state_outlines<M: LearnerModel>(
     learner: &Learner<M>,
     outlines: &[burn_pack::Tensor],
@@ -87,7 +88,8 @@ impl ParameterState {
     }
 }
 
-/// The smallest state of the parameters that were tried, for each rank: what a parameter of that rank has at least.
+/// The smallest state of the parameters that were tried, for each rank: what a parameter of that rank has at
+/// least.
 fn states_by_rank<M: LearnerModel>(learner: &Learner<M>) -> Option<BTreeMap<usize, ParameterState>> {
     let model = learner.model();
     let (mut stepped, mut by_rank, mut unknown) = (learner.clone(), BTreeMap::new(), Vec::new());

@@ -1,4 +1,5 @@
-//! A checkpointer that captures records: burn gives the records of a learner's private parts to checkpointers only.
+//! A checkpointer that captures records: burn gives the records of a learner's private parts to checkpointers
+//! only.
 //!
 //! `snapshot` uses it for the present state, and `epoch_end_saves` for what burn's own loop saves.
 
@@ -16,8 +17,8 @@ use parking_lot::Mutex;
 
 use crate::metrics::HistoryAt;
 
-/// Passes every record that burn saves to a function, with burn's number of the epoch. On a restore it gives the record that
-/// it was created with.
+/// Passes every record that burn saves to a function, with burn's number of the epoch. On a restore it gives
+/// the record that it was created with.
 pub(crate) struct CapturingCheckpointer<R, F> {
     save: F,
     to_restore: Mutex<Option<R>>,

@@ -38,8 +38,8 @@ pub(crate) struct LearnerRecords {
 pub(crate) enum NotRestored {
     /// The file cannot be read, or is not what was written: no program could resume from it.
     File(Error),
-    /// This program has another model or optimizer than the one that saved the state, or not enough memory. It would have so with an
-    /// older checkpoint too.
+    /// This program has another model or optimizer than the one that saved the state, or not enough memory.
+    /// It would have so with an older checkpoint too.
     Program(Error),
 }
 
@@ -88,8 +88,9 @@ pub(crate) fn read_records(resume: &ResumePoint) -> Result<LearnerRecords, NotRe
     read().map_err(of_the_file)
 }
 
-/// Puts model and optimizer of a checkpoint into a learner, and reads the sections of callbacks into memory: those of these names that
-/// there are. Everything is read before the learner is changed. [`restore_scheduler`] follows, which reads nothing more.
+/// Puts model and optimizer of a checkpoint into a learner, and reads the sections of callbacks into memory:
+/// those of these names that there are. Everything is read before the learner is changed.
+/// [`restore_scheduler`] follows, which reads nothing more.
 pub(crate) fn restore<M: LearnerModel>(
     learner: &mut Learner<M>,
     resume: &mut ResumePoint,
@@ -131,8 +132,9 @@ pub(crate) enum RestoredScheduler {
     Own,
 }
 
-/// Puts the scheduler of a checkpoint into a learner that [`restore`] has filled, and checks that optimizer and scheduler have what was
-/// saved. `sections` reads those of a learner: burn leaves out what an optimizer does not know, and would train without it.
+/// Puts the scheduler of a checkpoint into a learner that [`restore`] has filled, and checks that optimizer
+/// and scheduler have what was saved. `sections` reads those of a learner: burn leaves out what an optimizer
+/// does not know, and would train without it.
 ///
 /// A scheduler of another kind continues at the step of the run, as if it had been this one from the start.
 pub(crate) fn restore_scheduler<M: LearnerModel>(
@@ -164,7 +166,8 @@ pub(crate) fn restore_scheduler<M: LearnerModel>(
     Ok(RestoredScheduler::Own)
 }
 
-/// The records that a loop of burn's puts into the learner once more, after they were checked with a learner that has them.
+/// The records that a loop of burn's puts into the learner once more, after they were checked with a learner
+/// that has them.
 pub(crate) fn records_for_burn<M: LearnerModel>(
     learner: &mut Learner<M>,
     resume: &ResumePoint,
@@ -195,7 +198,8 @@ fn moved_forward<M: LearnerModel>(learner: &Learner<M>, steps: u64) -> Result<Le
     }
 }
 
-/// Checks that the model's values have the types that the program's model has. burn would compute with two types at once, and panic.
+/// Checks that the model's values have the types that the program's model has. burn would compute with two
+/// types at once, and panic.
 fn check_types(own: &Section, resume: &ResumePoint) -> Result<()> {
     let types: HashMap<&str, DType> =
         own.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.dtype)).collect();
@@ -222,7 +226,8 @@ fn check_repeatable(steps: u64) -> Result<(), String> {
     }
 }
 
-/// Checks that `optimizer` and `scheduler`, which a learner has now, are of the kinds that the checkpoint has.
+/// Checks that `optimizer` and `scheduler`, which a learner has now, are of the kinds that the checkpoint
+/// has.
 fn check_restored(
     optimizer: &Section,
     scheduler: &Section,
@@ -253,7 +258,8 @@ fn check_restored(
     Ok(RestoredScheduler::Saved)
 }
 
-/// Whether two values are both counts, both numbers or both flags. burn stores a count with or without a sign.
+/// Whether two values are both counts, both numbers or both flags. burn stores a count with or without a
+/// sign.
 fn same_kind(one: Option<&Scalar>, other: Option<&Scalar>) -> bool {
     let kind = |scalar: &Scalar| match scalar {
         Scalar::Int(_) | Scalar::UInt(_) => 0,

@@ -1,8 +1,8 @@
 //! The running statistics of a model at its last optimizer step.
 //!
-//! Parameters change in an optimizer step only. Running statistics (batch normalisation's mean and variance) change with
-//! every batch. A state that is saved between two optimizer steps (a batch failed, or gradients are being accumulated) is
-//! that of the last step, so its running statistics are kept.
+//! Parameters change in an optimizer step only. Running statistics (batch normalisation's mean and variance)
+//! change with every batch. A state that is saved between two optimizer steps (a batch failed, or gradients
+//! are being accumulated) is that of the last step, so its running statistics are kept.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -27,7 +27,8 @@ impl RunningStatistics {
         self.0.is_empty()
     }
 
-    /// Puts the statistics into a copy of the module. The copy must have cells of its own, as `valid()` makes them.
+    /// Puts the statistics into a copy of the module. The copy must have cells of its own, as `valid()` makes
+    /// them.
     pub(crate) fn put_into<M: Module>(&self, model: M) -> M {
         model.map(&mut RestoreStatistics(self))
     }

@@ -1,8 +1,10 @@
-//! A consistent copy of the training state, taken on the loop's thread and turned into sections on the writer's.
+//! A consistent copy of the training state, taken on the loop's thread and turned into sections on the
+//! writer's.
 //!
-//! burn never writes to a shared buffer, so a clone of the learner (a few microseconds) does not change while training
-//! continues. The exception is running statistics, which are behind a shared lock: a clone shares them. `model.valid()`
-//! applies their pending updates and gives them cells of their own, so the model's section is made from that copy.
+//! burn never writes to a shared buffer, so a clone of the learner (a few microseconds) does not change while
+//! training continues. The exception is running statistics, which are behind a shared lock: a clone shares
+//! them. `model.valid()` applies their pending updates and gives them cells of their own, so the model's
+//! section is made from that copy.
 
 use std::sync::Arc;
 
@@ -22,8 +24,9 @@ use crate::metrics::HistoryAt;
 use crate::optimizer::{advise_streaming, collect_streamed, state_names};
 use crate::state::callback_state::CallbackStates;
 
-/// The present state: the model, and with a history also the optimizer, the scheduler, the history and the callbacks' states.
-/// Without one it is the weights alone. With `statistics`, those replace the model's running statistics. `keep` gets what the writer will read.
+/// The present state: the model, and with a history also the optimizer, the scheduler, the history and the
+/// callbacks' states. Without one it is the weights alone. With `statistics`, those replace the model's
+/// running statistics. `keep` gets what the writer will read.
 pub(crate) fn take_snapshot<M: LearnerModel>(
     learner: &Learner<M>,
     store: &Arc<EventStoreClient>,
@@ -41,7 +44,8 @@ pub(crate) fn take_snapshot<M: LearnerModel>(
     take_snapshot_of(model, learner, store, history, keep, reading, callbacks)
 }
 
-/// The same of a model in validation mode with the right running statistics, and the learner that it belongs to.
+/// The same of a model in validation mode with the right running statistics, and the learner that it belongs
+/// to.
 pub(crate) fn take_snapshot_of<M: LearnerModel>(
     model: M,
     learner: &Learner<M>,
@@ -86,16 +90,17 @@ pub(crate) fn take_snapshot_of<M: LearnerModel>(
 pub(crate) enum ReadTiming {
     /// By the writer, while training continues.
     Later,
-    /// All reads are started before training continues. The tensors of an optimizer that is not streamed are read one by one,
-    /// as burn makes its record. For devices of other machines: they work in the order of requests, so a read between the
-    /// operations of the loop would take as long as a step, and delay the steps too.
+    /// All reads are started before training continues. The tensors of an optimizer that is not streamed are
+    /// read one by one, as burn makes its record. For devices of other machines: they work in the order of
+    /// requests, so a read between the operations of the loop would take as long as a step, and delay the
+    /// steps too.
     Now,
 }
 
 /// The state of a learner's optimizer, by the paths of the parameters, and of its scheduler.
 ///
-/// The tensors of a streamed optimizer are handles. For other optimizers burn has read the tensors, and copies them into one
-/// buffer. The learner is dropped before that, so that there are never three copies.
+/// The tensors of a streamed optimizer are handles. For other optimizers burn has read the tensors, and
+/// copies them into one buffer. The learner is dropped before that, so that there are never three copies.
 pub(crate) fn optimizer_and_scheduler<M: LearnerModel>(
     learner: Learner<M>,
     store: &EventStoreClient,
@@ -110,16 +115,16 @@ pub(crate) fn optimizer_and_scheduler<M: LearnerModel>(
     Ok((state_names::by_path(optimizer), section_of(scheduler)?))
 }
 
-/// Applies the pending updates of a model's running statistics, as the next forward pass would do first. Returns the
-/// statistics, and the model in validation mode, which has them in cells of its own.
+/// Applies the pending updates of a model's running statistics, as the next forward pass would do first.
+/// Returns the statistics, and the model in validation mode, which has them in cells of its own.
 pub(crate) fn settle_statistics<M: LearnerModel>(learner: &Learner<M>) -> (RunningStatistics, M) {
     let model = learner.model();
     let valid = model.valid();
     (RunningStatistics::of(&model), valid)
 }
 
-/// burn gives the records of a learner's private optimizer and scheduler to checkpointers only. So three checkpointers
-/// capture the records. The model's record comes with them and is dropped.
+/// burn gives the records of a learner's private optimizer and scheduler to checkpointers only. So three
+/// checkpointers capture the records. The model's record comes with them and is dropped.
 fn training_records<M: LearnerModel>(
     learner: Learner<M>,
     store: &EventStoreClient,

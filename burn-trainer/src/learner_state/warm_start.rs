@@ -11,7 +11,8 @@ use crate::process::console::note;
 ///
 /// # Errors
 ///
-/// [`Error::Config`] for an invalid expression; [`Error::Checkpoint`] when the checkpoint cannot be read or does not fit.
+/// [`Error::Config`] for an invalid expression; [`Error::Checkpoint`] when the checkpoint cannot be read or
+/// does not fit.
 pub(crate) fn load<M: LearnerModel>(
     learner: &mut Learner<M>,
     init_from: &InitFrom,

@@ -1,7 +1,7 @@
 //! A scheduler whose rate can be scaled from outside.
 //!
-//! A learner owns its scheduler, and burn has no method to reach it. So the scale is in a thread-local cell while the loop asks the
-//! learner for its next rate.
+//! A learner owns its scheduler, and burn has no method to reach it. So the scale is in a thread-local cell
+//! while the loop asks the learner for its next rate.
 
 use std::cell::Cell;
 

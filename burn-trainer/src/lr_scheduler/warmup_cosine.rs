@@ -6,7 +6,8 @@ use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 
 const STEPS_DONE: &str = "steps_done";
 
-/// Rises in equal steps to the top rate, falls along half a cosine, and stays at its floor. burn's cosine rises again after its end.
+/// Rises in equal steps to the top rate, falls along half a cosine, and stays at its floor. burn's cosine
+/// rises again after its end.
 ///
 /// With `w` steps of warm-up and `n` steps in all, the rate of step `s`, counted from 0, is
 ///

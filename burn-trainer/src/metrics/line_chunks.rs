@@ -1,7 +1,7 @@
 //! The lines that one metric has logged in an epoch, as they stand in its file.
 //!
-//! An epoch can have millions of batches, and every save copies the lines. So lines are kept in chunks, each in one piece
-//! of text. A full chunk never changes again, and copies share it.
+//! An epoch can have millions of batches, and every save copies the lines. So lines are kept in chunks, each
+//! in one piece of text. A full chunk never changes again, and copies share it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Lines in a chunk.
 const CHUNK: usize = 1024;
 
-/// A metric's lines, each with the number of its batch, counted from 1. The epoch's final value has the number after the
-/// last batch.
+/// A metric's lines, each with the number of its batch, counted from 1. The epoch's final value has the
+/// number after the last batch.
 #[derive(Clone, Default)]
 pub(crate) struct Lines {
     full: Vec<Arc<Chunk>>,
@@ -24,7 +24,8 @@ pub(crate) struct Lines {
 struct Chunk {
     /// The number of the first line.
     first: u64,
-    /// The number of every line. Empty while each line has the number after the line before, as in almost all metrics.
+    /// The number of every line. Empty while each line has the number after the line before, as in almost all
+    /// metrics.
     numbers: Vec<u64>,
     /// Where each line ends in the text.
     ends: Vec<usize>,

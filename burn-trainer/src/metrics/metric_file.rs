@@ -13,7 +13,8 @@ use crate::run_files::regular_file;
 pub(super) const EPOCH_PREFIX: &str = "epoch-";
 /// Ending of a metric's file.
 pub(super) const METRIC_SUFFIX: &str = ".log";
-/// The file with the values of each validation of an epoch, a line of JSON each. No metric's file has this ending.
+/// The file with the values of each validation of an epoch, a line of JSON each. No metric's file has this
+/// ending.
 pub(super) const VALIDATIONS: &str = "validations.jsonl";
 
 /// A metric's file in an epoch.
@@ -29,8 +30,8 @@ impl MetricFile {
     }
 }
 
-/// Creates `{run}/{split}/epoch-{n}/{name}.log`. A link in the place of a directory is an error: the user's own files can be behind
-/// it.
+/// Creates `{run}/{split}/epoch-{n}/{name}.log`. A link in the place of a directory is an error: the user's
+/// own files can be behind it.
 fn create(path: &Path) -> io::Result<StoredFile> {
     let [epoch, split, run] = [1, 2, 3].map(|above| path.ancestors().nth(above).unwrap_or(Path::new("")));
     create_directory(run).map_err(io::Error::other)?;

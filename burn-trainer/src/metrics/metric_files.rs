@@ -1,7 +1,9 @@
-//! The metric files, in the layout of burn's `FileMetricLogger`: `{train|valid}/epoch-{n}/{Name}.log`, a line an entry.
+//! The metric files, in the layout of burn's `FileMetricLogger`: `{train|valid}/epoch-{n}/{Name}.log`, a line
+//! an entry.
 //!
-//! burn's own logger ends training when the disk is full. Here such a failure is a warning. The lines are kept and written when
-//! the next split begins, or at the end; a line at the end names the files that stay incomplete.
+//! burn's own logger ends training when the disk is full. Here such a failure is a warning. The lines are
+//! kept and written when the next split begins, or at the end; a line at the end names the files that stay
+//! incomplete.
 
 mod names;
 
@@ -88,8 +90,8 @@ impl MetricFiles {
         }
     }
 
-    /// Appends lines, each with its line break, to a metric's file of an epoch (burn's number). The first call for an
-    /// epoch creates the file, or empties it.
+    /// Appends lines, each with its line break, to a metric's file of an epoch (burn's number). The first
+    /// call for an epoch creates the file, or empties it.
     pub(super) fn append(&mut self, id: &MetricId, text: &str, epoch: usize, split: &Split) {
         if !self.is_on {
             return;
@@ -188,8 +190,8 @@ impl MetricFiles {
         self.run_dir.join(split.to_string()).join(format!("{EPOCH_PREFIX}{epoch}"))
     }
 
-    /// Removes the files of epochs after this one (burn's number), and the validation's files of this one: they come from
-    /// steps after the checkpoint that the run resumes from.
+    /// Removes the files of epochs after this one (burn's number), and the validation's files of this one:
+    /// they come from steps after the checkpoint that the run resumes from.
     pub(super) fn remove_later(&self, epoch: usize) {
         for (split, first) in [(Split::Train, epoch.saturating_add(1)), (Split::Valid, epoch)] {
             if let Err(error) = remove_metric_files(&self.run_dir, &split, first) {

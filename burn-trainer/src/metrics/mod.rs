@@ -1,11 +1,13 @@
 //! burn's metrics: their names in settings, their latest values, and the history that a checkpoint carries.
 //!
-//! burn gives metrics to loggers only, so `logger` is one. It fills the `table` and the `history`, and writes the run's
-//! log (`run_log`) and burn's `metric_files`. burn's event store has the values too, but it remembers the first answer for an epoch: a question in
-//! the middle of an epoch would spoil burn's early stopping.
+//! burn gives metrics to loggers only, so `logger` is one. It fills the `table` and the `history`, and writes
+//! the run's log (`run_log`) and burn's `metric_files`. burn's event store has the values too, but it
+//! remembers the first answer for an epoch: a question in the middle of an epoch would spoil burn's early
+//! stopping.
 //!
-//! From top to bottom: `run_metrics`, `logger`, then `run_log`, `table`, `history`, `resumed_means`, `epoch_values`,
-//! `metric_files`, then `old_metric_files`, `metric_file`, `history_format`, `line_chunks`, `name_digest`.
+//! From top to bottom: `run_metrics`, `logger`, then `run_log`, `table`, `history`, `resumed_means`,
+//! `epoch_values`, `metric_files`, then `old_metric_files`, `metric_file`, `history_format`, `line_chunks`,
+//! `name_digest`.
 
 mod epoch_values;
 mod history;

@@ -1,4 +1,5 @@
-//! A short digest of a metric's name, where names fall together: the same in every process, whatever other metrics there are.
+//! A short digest of a metric's name, where names fall together: the same in every process, whatever other
+//! metrics there are.
 
 use burn_ckpt::plumbing::blake3_of_tensor;
 

@@ -1,4 +1,5 @@
-//! Removes the metric files of epochs that are trained again: those that burn's layout has, and nothing else in these directories.
+//! Removes the metric files of epochs that are trained again: those that burn's layout has, and nothing else
+//! in these directories.
 
 use std::fs::Metadata;
 use std::io::{self, ErrorKind};
@@ -11,8 +12,8 @@ use burn_ckpt::{Error, Result};
 use super::metric_file::{EPOCH_PREFIX, METRIC_SUFFIX, VALIDATIONS};
 use crate::process::console::note;
 
-/// Removes the metric files of a split's epochs from this one on (burn's number), and the directories that are empty then.
-/// Nothing is removed through a link.
+/// Removes the metric files of a split's epochs from this one on (burn's number), and the directories that
+/// are empty then. Nothing is removed through a link.
 ///
 /// # Errors
 ///

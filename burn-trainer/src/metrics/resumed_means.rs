@@ -1,13 +1,14 @@
 //! The means of an epoch that was resumed in its middle.
 //!
-//! burn's metric objects hold the state of an epoch and cannot be saved. After a resume they see the remaining batches
-//! only. Most metrics are means over the batches (burn's `NumericMetricState`: loss, accuracy and so on). For those the
-//! missing part follows from the lines that were logged before the resume. It is added with burn's arithmetic and in
-//! burn's order, so that the result is the same to the bit.
+//! burn's metric objects hold the state of an epoch and cannot be saved. After a resume they see the
+//! remaining batches only. Most metrics are means over the batches (burn's `NumericMetricState`: loss,
+//! accuracy and so on). For those the missing part follows from the lines that were logged before the resume.
+//! It is added with burn's arithmetic and in burn's order, so that the result is the same to the bit.
 //!
-//! A metric is found not to be a mean when burn's running value differs from the mean of its lines. The history notes
-//! that, since the rest of an epoch can be too short to show it again. Nor is there a mean where the lines before the resume count
-//! batches, and those after it items: the program has another metric of the same name now (`MeanLoss` for burn's `LossMetric`).
+//! A metric is found not to be a mean when burn's running value differs from the mean of its lines. The
+//! history notes that, since the rest of an epoch can be too short to show it again. Nor is there a mean
+//! where the lines before the resume count batches, and those after it items: the program has another metric
+//! of the same name now (`MeanLoss` for burn's `LossMetric`).
 
 use std::collections::HashMap;
 
@@ -69,7 +70,8 @@ impl Mean {
 }
 
 impl EpochMeans {
-    /// The means of a partially finished epoch, from its lines and the metrics that were found not to be means.
+    /// The means of a partially finished epoch, from its lines and the metrics that were found not to be
+    /// means.
     pub(super) fn resumed(
         epoch: usize,
         entries: &Entries,

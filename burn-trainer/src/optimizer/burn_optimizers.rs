@@ -1,8 +1,8 @@
 //! The tensors in the states of burn's optimizers, for [`Streamed`].
 //!
-//! `burn-optim`'s states keep some fields private (the velocity of SGD's momentum, AdaGrad's sum, RMSprop's buffer). Those
-//! are read as burn reads them. The others are destructured field by field: a field that burn adds is then an error of the
-//! compiler here, and not missing in a checkpoint.
+//! `burn-optim`'s states keep some fields private (the velocity of SGD's momentum, AdaGrad's sum, RMSprop's
+//! buffer). Those are read as burn reads them. The others are destructured field by field: a field that burn
+//! adds is then an error of the compiler here, and not missing in a checkpoint.
 
 use burn::optim::{
     AdaGrad, AdaGradConfig, Adafactor, AdafactorConfig, AdafactorState, Adam, AdamConfig, AdamState, AdamW,

@@ -1,8 +1,8 @@
 //! The optimizer's state under the paths of its parameters.
 //!
 //! burn names it by parameter ids, which are random numbers: `8523905239.moment_1`. A checkpoint has
-//! `conv1.weight.moment_1`: a reader sees the parameter, and two runs can be compared. burn's record lists the path of each
-//! id, by which the names are restored.
+//! `conv1.weight.moment_1`: a reader sees the parameter, and two runs can be compared. burn's record lists
+//! the path of each id, by which the names are restored.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,9 +1,9 @@
 //! An optimizer whose state is saved tensor by tensor.
 //!
-//! burn's record of an optimizer's state reads every tensor and gives one buffer of everything. On a CPU the state is then
-//! in memory three times, and has been copied four times. But burn asks the optimizer's own state type for its parts. So an
-//! optimizer in a [`Streamed`] gives a save its tensors unread: a handle each, from which the writer reads as it does from
-//! the model's.
+//! burn's record of an optimizer's state reads every tensor and gives one buffer of everything. On a CPU the
+//! state is then in memory three times, and has been copied four times. But burn asks the optimizer's own
+//! state type for its parts. So an optimizer in a [`Streamed`] gives a save its tensors unread: a handle
+//! each, from which the writer reads as it does from the model's.
 
 use std::cell::Cell;
 use std::sync::Once;
@@ -16,8 +16,8 @@ use burn_ckpt::burn_pack::{self, Scalar};
 
 /// An optimizer that lists the tensors of its state.
 ///
-/// burn's optimizers do. For your own optimizer an empty `impl` is enough: its state is then read at once, as burn reads it,
-/// and only the buffer of everything is saved.
+/// burn's optimizers do. For your own optimizer an empty `impl` is enough: its state is then read at once, as
+/// burn reads it, and only the buffer of everything is saved.
 ///
 /// [`Streamed`] has an example.
 pub trait StateTensors: Optimizer {
@@ -29,9 +29,9 @@ pub trait StateTensors: Optimizer {
 
 /// Makes an optimizer's state cheap to save: its tensors are read one by one, as they are written.
 ///
-/// It computes what the optimizer computes, and stores its state as the optimizer does: checkpoints are the same to the byte,
-/// and runs resume with it or without. [`InitStreamed`](crate::optimizer::InitStreamed) wraps burn's optimizers. Wrap one by hand for a
-/// parameter group:
+/// It computes what the optimizer computes, and stores its state as the optimizer does: checkpoints are the
+/// same to the byte, and runs resume with it or without. [`InitStreamed`](crate::optimizer::InitStreamed)
+/// wraps burn's optimizers. Wrap one by hand for a parameter group:
 ///
 /// ```
 /// use burn::module::ParamGroup;
@@ -174,7 +174,8 @@ impl StateParts<'_> {
 }
 
 thread_local! {
-    /// burn's calls from a learner to the states of its optimizer take no argument of ours, so the collection is here.
+    /// burn's calls from a learner to the states of its optimizer take no argument of ours, so the collection
+    /// is here.
     static COLLECTING: Cell<Option<StateCollection>> = const { Cell::new(None) };
 }
 
@@ -183,8 +184,9 @@ struct StateCollection {
     at_once: bool,
 }
 
-/// Runs `record`, which makes burn's record of an optimizer, on this thread. Returns the record and the tensors of the
-/// [`Streamed`] states, which the record then lacks. With `at_once` the tensors are read at once.
+/// Runs `record`, which makes burn's record of an optimizer, on this thread. Returns the record and the
+/// tensors of the [`Streamed`] states, which the record then lacks. With `at_once` the tensors are read at
+/// once.
 pub(crate) fn collect_streamed<T>(at_once: bool, record: impl FnOnce() -> T) -> (T, Section) {
     /// Ends the collection, also after a panic.
     struct End;
@@ -202,13 +204,13 @@ pub(crate) fn collect_streamed<T>(at_once: bool, record: impl FnOnce() -> T) -> 
 }
 
 thread_local! {
-    /// The states after the steps of [`Streamed`] optimizers, while somebody asks for them. The inner one is `None` before the
-    /// first step.
+    /// The states after the steps of [`Streamed`] optimizers, while somebody asks for them. The inner one is
+    /// `None` before the first step.
     static STATES_OF_STEP: Cell<Option<Option<Section>>> = const { Cell::new(None) };
 }
 
-/// Runs a step on this thread, and returns the tensors of the states that its [`Streamed`] optimizers have then. `None` if it
-/// has no such optimizer.
+/// Runs a step on this thread, and returns the tensors of the states that its [`Streamed`] optimizers have
+/// then. `None` if it has no such optimizer.
 pub(crate) fn states_of_step(step: impl FnOnce()) -> Option<Section> {
     /// Ends the collection, also after a panic.
     struct End;

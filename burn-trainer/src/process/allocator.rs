@@ -1,9 +1,9 @@
 //! An allocator that keeps freed memory, for programs that train on a CPU.
 //!
-//! While a checkpoint is written, its state stays where it is, and training steps write to other memory. The writer needs
-//! memory too. Memory that comes fresh from the kernel costs a page fault for every 4 KiB, which takes longer than the
-//! computation in it. mimalloc returns memory to the kernel after one second, and saves are further apart than that. Here
-//! it returns none, and asks for pages of 2 MiB.
+//! While a checkpoint is written, its state stays where it is, and training steps write to other memory. The
+//! writer needs memory too. Memory that comes fresh from the kernel costs a page fault for every 4 KiB, which
+//! takes longer than the computation in it. mimalloc returns memory to the kernel after one second, and saves
+//! are further apart than that. Here it returns none, and asks for pages of 2 MiB.
 
 // `GlobalAlloc` is an unsafe trait, and mimalloc's options are set through C.
 #![allow(unsafe_code)]
@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use libmimalloc_sys::mi_option_set_default;
 use mimalloc::MiMalloc;
 
-/// mimalloc with settings that keep freed memory in the process, and use large pages where the system has them.
+/// mimalloc with settings that keep freed memory in the process, and use large pages where the system has
+/// them.
 ///
 /// A program picks it in two lines:
 ///
@@ -25,8 +26,8 @@ use mimalloc::MiMalloc;
 /// # fn main() {}
 /// ```
 ///
-/// The process then keeps as much memory as it ever used at a time. The environment variables `MIMALLOC_PURGE_DELAY` and
-/// `MIMALLOC_ALLOW_LARGE_OS_PAGES` override these settings.
+/// The process then keeps as much memory as it ever used at a time. The environment variables
+/// `MIMALLOC_PURGE_DELAY` and `MIMALLOC_ALLOW_LARGE_OS_PAGES` override these settings.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct KeepingAllocator;
 
@@ -43,7 +44,8 @@ fn set() {
         return;
     }
     for (option, value) in [PURGE_DELAY, LARGE_PAGES] {
-        // SAFETY: the call takes any number, allocates nothing, and stores one integer. Concurrent calls store the same one.
+        // SAFETY: the call takes any number, allocates nothing, and stores one integer. Concurrent calls
+        // store the same one.
         unsafe { mi_option_set_default(option, value) };
     }
     IS_SET.store(true, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! Progress as plain lines on standard error, for logs and pipes: one when a split is done, and one every 10 seconds in
-//! between. Also the warnings of this crate.
+//! Progress as plain lines on standard error, for logs and pipes: one when a split is done, and one every 10
+//! seconds in between. Also the warnings of this crate.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -21,14 +21,14 @@ use super::terminal::is_drawn_on;
 
 /// burn's name of the training split.
 const TRAIN: &str = "train";
-/// More items than any data set has. A loader that does not know its length may give such a number. In the sums of burn's
-/// dashboard, some 65,000 epochs of so many items do not overflow.
+/// More items than any data set has. A loader that does not know its length may give such a number. In the
+/// sums of burn's dashboard, some 65,000 epochs of so many items do not overflow.
 pub(crate) const MAX_ITEMS: usize = usize::MAX >> 16;
 /// Time between two lines within a split.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// How many batches of the first epoch were trained before the resume. It can become another number after the renderer is made, as
-/// an older checkpoint is resumed from than the one that was found.
+/// How many batches of the first epoch were trained before the resume. It can become another number after the
+/// renderer is made, as an older checkpoint is resumed from than the one that was found.
 pub(crate) type ResumedBatches = Arc<AtomicU64>;
 
 /// Lines for a terminal that somebody draws on.
@@ -108,8 +108,9 @@ impl PlainRenderer {
         Self { hidden: true, ..Self::new() }
     }
 
-    /// A renderer for a run that resumes in an epoch after so many batches. burn shows a renderer the metrics of the batches
-    /// since the resume, and the first line says so. Files and checkpoints have those of the whole epoch.
+    /// A renderer for a run that resumes in an epoch after so many batches. burn shows a renderer the metrics
+    /// of the batches since the resume, and the first line says so. Files and checkpoints have those of the
+    /// whole epoch.
     pub(crate) fn resumed(batches: ResumedBatches) -> Self {
         Self { resumed_after: batches, ..Self::new() }
     }
@@ -288,8 +289,8 @@ impl MetricsRenderer for PlainRenderer {
     }
 }
 
-/// Writes a line to standard error. A closed pipe there does not end training. While somebody draws on the terminal, which the
-/// line would garble, it is held back.
+/// Writes a line to standard error. A closed pipe there does not end training. While somebody draws on the
+/// terminal, which the line would garble, it is held back.
 pub(crate) fn say(line: &str) {
     let mut held_back = HELD_BACK.lock();
     if is_drawn_on() {

@@ -1,5 +1,5 @@
-//! The environment of a run: passes its devices to the probe that describes it, once they compute, and says once if a driver
-//! does not answer.
+//! The environment of a run: passes its devices to the probe that describes it, once they compute, and says
+//! once if a driver does not answer.
 
 use std::sync::{Arc, Once};
 
@@ -21,8 +21,8 @@ impl EnvironmentDevices {
         Self(probe.map(|probe| (probe, devices)))
     }
 
-    /// The devices have computed something: they are open, and the probe can look for their GPUs. Sends a message to the
-    /// probe's thread, once.
+    /// The devices have computed something: they are open, and the probe can look for their GPUs. Sends a
+    /// message to the probe's thread, once.
     pub(crate) fn report(&mut self) {
         if let Some((probe, devices)) = self.0.take() {
             probe.devices(devices);
@@ -30,8 +30,9 @@ impl EnvironmentDevices {
     }
 }
 
-/// The function that describes the environment in a checkpoint's metadata. It says once if the program's commit is another than
-/// in the checkpoint that the run resumes from, and if GPUs are unknown, since a driver hangs or crashes.
+/// The function that describes the environment in a checkpoint's metadata. It says once if the program's
+/// commit is another than in the checkpoint that the run resumes from, and if GPUs are unknown, since a
+/// driver hangs or crashes.
 pub(crate) fn described_by(
     probe: Arc<EnvironmentProbe>,
     commit_before: Option<String>,

@@ -1,7 +1,7 @@
 //! The message of a thread's last panic, for code that runs while the thread unwinds.
 //!
-//! burn joins some of its threads in destructors and drops what they panicked with. A destructor of ours on such a thread can
-//! read the message here. Nothing but a panic hook gets it.
+//! burn joins some of its threads in destructors and drops what they panicked with. A destructor of ours on
+//! such a thread can read the message here. Nothing but a panic hook gets it.
 
 use std::cell::RefCell;
 use std::panic::{set_hook, take_hook};
@@ -21,7 +21,8 @@ thread_local! {
     static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Starts noting the messages, in front of the hook that is there. burn's own hooks call the hook before them.
+/// Starts noting the messages, in front of the hook that is there. burn's own hooks call the hook before
+/// them.
 pub(crate) fn note_messages() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
@@ -45,8 +46,8 @@ pub(crate) fn of_this_thread() -> Option<String> {
     std::thread::panicking().then(|| LAST.try_with(|last| last.borrow().clone()).ok().flatten()).flatten()
 }
 
-/// The messages of the threads of devices, and begins with none. cubecl drops the panic of what it does later (an allocation,
-/// a kernel): what is read then fails for another reason.
+/// The messages of the threads of devices, and begins with none. cubecl drops the panic of what it does later
+/// (an allocation, a kernel): what is read then fails for another reason.
 pub(crate) fn take_of_devices() -> Vec<String> {
     std::mem::take(&mut OF_DEVICES.lock())
 }

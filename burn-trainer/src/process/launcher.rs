@@ -7,7 +7,8 @@ use crate::process::console::{note, warn};
 use crate::process::signals::StopSignal;
 use burn_environment::{Slurm, output_of, slurm};
 
-/// The variables in which launchers pass a process its rank: torchrun and its like, Open MPI, MPICH, PMIx, LSF's jsrun, Slurm.
+/// The variables in which launchers pass a process its rank: torchrun and its like, Open MPI, MPICH, PMIx,
+/// LSF's jsrun, Slurm.
 const RANK_VARIABLES: [&str; 6] =
     ["RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "JSM_NAMESPACE_RANK", "SLURM_PROCID"];
 /// How long Slurm's controller may take for an answer.
@@ -32,7 +33,8 @@ fn rank_by(lookup: &dyn Fn(&str) -> Option<String>) -> Option<LauncherRank> {
     })
 }
 
-/// The rank that Slurm itself has given this process. Another launcher's variable says nothing of the job, and may be left over.
+/// The rank that Slurm itself has given this process. Another launcher's variable says nothing of the job,
+/// and may be left over.
 pub(crate) fn rank_in_job() -> Option<u64> {
     slurm()?.procid
 }
@@ -49,8 +51,8 @@ fn job_id(slurm: &Slurm) -> Option<String> {
     }
 }
 
-/// Requeues the Slurm job, if the signal was Slurm's warning before a time limit. Returns the job's id. Of several processes in
-/// a job, the one of rank 0 does it for all.
+/// Requeues the Slurm job, if the signal was Slurm's warning before a time limit. Returns the job's id. Of
+/// several processes in a job, the one of rank 0 does it for all.
 pub(crate) fn requeue_after(signal: StopSignal) -> Option<String> {
     let job = slurm_job().filter(|_| signal.is_warning())?;
     if let Some(rank) = rank_in_job().filter(|rank| *rank > 0) {

@@ -6,7 +6,8 @@ use super::console::warn;
 
 static SAID: Once = Once::new();
 
-/// Warns once, in a program that is built with `panic = "abort"`. This crate is compiled with the program's profile.
+/// Warns once, in a program that is built with `panic = "abort"`. This crate is compiled with the program's
+/// profile.
 pub(crate) fn warn_if_aborting() {
     if let Some(warning) = warning(cfg!(panic = "abort")) {
         SAID.call_once(|| warn(warning));

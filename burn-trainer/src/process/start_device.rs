@@ -1,7 +1,8 @@
 //! Starts a device before anything is built on it, so that an unusable device is an error and not a panic.
 //!
-//! burn opens a device when it is first used, on a thread of the backend, and panics there. The panic's messages come from
-//! two threads and do not list the machine's adapters, so they do not help a user who chose the wrong backend.
+//! burn opens a device when it is first used, on a thread of the backend, and panics there. The panic's
+//! messages come from two threads and do not list the machine's adapters, so they do not help a user who
+//! chose the wrong backend.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
@@ -22,8 +23,8 @@ static HOOK: Mutex<()> = Mutex::new(());
 ///
 /// # Errors
 ///
-/// [`Error::Device`] when the device cannot be opened (no adapter, a driver that is too old or not there, no memory) or
-/// computes wrongly; it names the GPUs that were found.
+/// [`Error::Device`] when the device cannot be opened (no adapter, a driver that is too old or not there, no
+/// memory) or computes wrongly; it names the GPUs that were found.
 ///
 /// # Example
 ///
@@ -48,8 +49,8 @@ pub(crate) fn compute_test(device: &Device) -> std::result::Result<(), String> {
     if numbers == [2.0, 4.0] { Ok(()) } else { Err(format!("it computes 2 * [1, 2] = {numbers:?}")) }
 }
 
-/// Runs `work`. When it panics, the error is the message of the first panic in any thread, which is the cause of the others.
-/// Panics are not printed.
+/// Runs `work`. When it panics, the error is the message of the first panic in any thread, which is the cause
+/// of the others. Panics are not printed.
 pub(crate) fn first_panic<T>(work: impl FnOnce() -> T) -> std::result::Result<T, String> {
     let _one_at_a_time = HOOK.lock();
     let first = Arc::new(Mutex::new(None));

@@ -1,5 +1,5 @@
-//! The terminal below burn's dashboard: whether it can be drawn there, the key that interrupts, and the way back to the
-//! screen that was there before.
+//! The terminal below burn's dashboard: whether it can be drawn there, the key that interrupts, and the way
+//! back to the screen that was there before.
 
 // Of /dev/null and the terminal, which are not files of a run.
 #![allow(clippy::disallowed_methods)]
@@ -44,8 +44,8 @@ pub(super) fn enable_interrupt_key() {
     }
 }
 
-/// Takes the terminal from a dashboard whose thread may still draw: the screen is the one before, and what that thread writes
-/// from now on is lost. Later calls do nothing until [`give_back`].
+/// Takes the terminal from a dashboard whose thread may still draw: the screen is the one before, and what
+/// that thread writes from now on is lost. Later calls do nothing until [`give_back`].
 pub(super) fn take() {
     let (done, taken) = channel();
     let take = move || {

@@ -18,7 +18,8 @@ const FORMS: &str = "remote:ws://HOST:PORT, or remote:iroh:ID@IP:PORT as the ser
 /// burn numbers a server's devices with 32 bits.
 const MAX_INDEX: usize = u32::MAX as usize;
 
-/// The relays between two machines that cannot reach each other directly: `public`, `disabled`, or a relay's URL.
+/// The relays between two machines that cannot reach each other directly: `public`, `disabled`, or a relay's
+/// URL.
 ///
 /// ```
 /// let relays: burn_trainer::remote::Relays = "disabled".parse()?;
@@ -26,7 +27,8 @@ const MAX_INDEX: usize = u32::MAX as usize;
 /// ```
 pub type Relays = IrohRelays;
 
-/// A device of a server: the server's address, and the number of the device. Without credentials, so that it can be printed.
+/// A device of a server: the server's address, and the number of the device. Without credentials, so that it
+/// can be printed.
 ///
 /// [`connect`](crate::remote::connect) has an example.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -63,8 +65,8 @@ impl RemoteAddress {
         self
     }
 
-    /// The server as burn takes it. Sessions with different names are different sessions, where the server is a WebSocket
-    /// server.
+    /// The server as burn takes it. Sessions with different names are different sessions, where the server is
+    /// a WebSocket server.
     pub(super) fn host(&self, session: &str) -> RemoteHost {
         match &self.server {
             Server::WebSocket(host) => RemoteHost::websocket(&format!("ws://{session}@{host}")),

@@ -12,16 +12,16 @@ use crate::error::{Error, Result};
 use crate::process::console::warn;
 use crate::process::progress::figures::exact_time;
 
-/// The limit for connecting all devices: longer than burn's own limits. burn has none for a host that does not exist, where the
-/// operating system decides, nor for a program that accepts the connection and sends nothing. A stopped process is such a
-/// one, since the system accepts connections for it.
+/// The limit for connecting all devices: longer than burn's own limits. burn has none for a host that does
+/// not exist, where the operating system decides, nor for a program that accepts the connection and sends
+/// nothing. A stopped process is such a one, since the system accepts connections for it.
 const LIMIT: Duration = Duration::from_secs(45);
 
-/// Connects these devices, each on a thread of its own. While a server does not answer, burn tries for 16 seconds, over Iroh
-/// for 30. After 45 seconds this function waits for none of them.
+/// Connects these devices, each on a thread of its own. While a server does not answer, burn tries for 16
+/// seconds, over Iroh for 30. After 45 seconds this function waits for none of them.
 ///
-/// `leave_out` is for a run that is started again after it lost a device: a device that cannot be connected is then a
-/// warning and `None`. A server that rejects the session is still an error.
+/// `leave_out` is for a run that is started again after it lost a device: a device that cannot be connected
+/// is then a warning and `None`. A server that rejects the session is still an error.
 ///
 /// # Errors
 ///

@@ -1,9 +1,10 @@
 //! Finds out that a device of another machine is lost, and which one.
 //!
-//! When a server closes a session, burn fails every later read, with a message that names no device. When a machine has
-//! stopped, or the network drops everything, a read waits for ever. So each of these devices computes a small sum every few
-//! seconds, on a thread of its own, which may hang. A device works in the order in which it was given work, so an answer
-//! means that it has finished all work before. A device that is busy for longer than the timeout counts as lost too.
+//! When a server closes a session, burn fails every later read, with a message that names no device. When a
+//! machine has stopped, or the network drops everything, a read waits for ever. So each of these devices
+//! computes a small sum every few seconds, on a thread of its own, which may hang. A device works in the
+//! order in which it was given work, so an answer means that it has finished all work before. A device that
+//! is busy for longer than the timeout counts as lost too.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,7 +24,8 @@ use super::wake_transfers::TransferWaker;
 use crate::error::{Error, Result};
 use crate::process::start_device::compute_test;
 
-/// The longest time between two tests of a device. The test comes four times in the time that a device may be silent.
+/// The longest time between two tests of a device. The test comes four times in the time that a device may be
+/// silent.
 const TEST_AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 /// The longest that a server may take to answer a new connection.
 const SERVER_ANSWER_LIMIT: Duration = Duration::from_secs(1);
@@ -75,8 +77,8 @@ struct WatchedDevice {
 }
 
 impl DeviceWatch {
-    /// Watches the devices of other machines among `devices`. `None` when there are none. A device may be silent for three
-    /// quarters of `timeout`. The rest is for ending the run.
+    /// Watches the devices of other machines among `devices`. `None` when there are none. A device may be
+    /// silent for three quarters of `timeout`. The rest is for ending the run.
     ///
     /// # Errors
     ///
@@ -138,7 +140,8 @@ impl DeviceWatch {
             .map(|lost| lost.named_by_their_servers(&shared.names(), shared.server_limit))
     }
 
-    /// Measures silence from now on: this process was stopped itself (ctrl-z, a debugger), and tested nothing meanwhile.
+    /// Measures silence from now on: this process was stopped itself (ctrl-z, a debugger), and tested nothing
+    /// meanwhile.
     pub(crate) fn reset_silence(&self) {
         self.0.shared.lock().devices.iter_mut().for_each(|device| device.answered = Instant::now());
     }
@@ -148,8 +151,8 @@ impl DeviceWatch {
         self.0.shared.silence
     }
 
-    /// Tests all devices now, and waits up to 5 seconds for the answers. Called when something has failed, to find out whether
-    /// a device is the reason.
+    /// Tests all devices now, and waits up to 5 seconds for the answers. Called when something has failed, to
+    /// find out whether a device is the reason.
     pub(crate) fn test_now(&self) -> Option<LostDevices> {
         let shared = &self.0.shared;
         let limit = ANSWER_LIMIT.min(shared.silence);
@@ -158,7 +161,8 @@ impl DeviceWatch {
         state.tests += 1;
         let test = state.tests;
         shared.changed.notify_all();
-        // One lost device can take others along, whose failure shows a little later. So all answers are waited for.
+        // One lost device can take others along, whose failure shows a little later. So all answers are
+        // waited for.
         while state.devices.iter().any(|device| device.failed.is_none() && device.test_answered < test) {
             if shared.changed.wait_until(&mut state, deadline).timed_out() {
                 break;

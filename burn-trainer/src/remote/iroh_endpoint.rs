@@ -1,4 +1,5 @@
-//! Iroh endpoints beside burn's own: one for a server that prints its address, and one to test whether a server answers.
+//! Iroh endpoints beside burn's own: one for a server that prints its address, and one to test whether a
+//! server answers.
 
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use super::address::Relays;
 /// A protocol that burn's servers do not speak.
 const TEST_PROTOCOL: &[u8] = b"burn-trainer/knock";
 
-/// An endpoint with burn's settings for these relays. With relays disabled it contacts no other machine, not even the router
-/// for port mapping.
+/// An endpoint with burn's settings for these relays. With relays disabled it contacts no other machine, not
+/// even the router for port mapping.
 ///
 /// ```no_run
 /// # async fn bind() -> Result<(), Box<dyn std::error::Error>> {
@@ -36,8 +37,8 @@ pub fn endpoint_builder(relays: &Relays) -> Builder {
     builder.transport_config(QuicTransportConfig::builder().enable_segmentation_offload(false).build())
 }
 
-/// Whether the server at this address answers anything. An error that it does not know the protocol is an answer. `None`
-/// when the test cannot be made.
+/// Whether the server at this address answers anything. An error that it does not know the protocol is an
+/// answer. `None` when the test cannot be made.
 pub(super) fn answers(address: EndpointAddr, relays: &Relays, within: Duration) -> Option<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     let answers = runtime.block_on(async {

@@ -1,7 +1,7 @@
 //! Which devices of other machines are lost, and why, as the error names them.
 //!
-//! A server that ends takes others along that were about to fetch a tensor from it. So each server is connected once more,
-//! and the devices of those that do not answer are named.
+//! A server that ends takes others along that were about to fetch a tensor from it. So each server is
+//! connected once more, and the devices of those that do not answer are named.
 
 use std::fmt::{self, Display};
 use std::io::{ErrorKind, Read, Write};
@@ -54,8 +54,8 @@ impl LostDevices {
         Some(Self { devices: devices.iter().map(|(name, _)| name.clone()).collect(), reason })
     }
 
-    /// Names the devices, out of `all` of the run, whose servers do not answer within `limit`. When all servers answer, the
-    /// devices stay as they are.
+    /// Names the devices, out of `all` of the run, whose servers do not answer within `limit`. When all
+    /// servers answer, the devices stay as they are.
     pub(super) fn named_by_their_servers(self, all: &[String], limit: Duration) -> Self {
         let problems: Vec<Option<String>> = thread::scope(|scope| {
             let test = |name: &'_ String| {
@@ -77,8 +77,8 @@ impl LostDevices {
     }
 }
 
-/// What is wrong with the server of a device, as far as a connection shows. `None` when it answers, and when its address is
-/// not known.
+/// What is wrong with the server of a device, as far as a connection shows. `None` when it answers, and when
+/// its address is not known.
 fn problem_of_server(name: &str, limit: Duration) -> Option<String> {
     if name.starts_with(IROH) {
         #[cfg(feature = "remote")]

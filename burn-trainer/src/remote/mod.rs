@@ -1,14 +1,15 @@
-//! Devices of other machines, through burn's remote engine: their names, connecting them, and noticing that one is lost.
+//! Devices of other machines, through burn's remote engine: their names, connecting them, and noticing that
+//! one is lost.
 //!
-//! A server runs burn's `RemoteServer` over its devices (`cargo xtask serve` is one). Here is the side of the program that
-//! trains: it names a device by a `RemoteAddress`, connects it with a `Token`, and passes it to
-//! [`Trainer::devices`](crate::Trainer::devices) like any other. A run also watches devices that the program has connected by burn
-//! itself, without the feature `remote`.
+//! A server runs burn's `RemoteServer` over its devices (`cargo xtask serve` is one). Here is the side of the
+//! program that trains: it names a device by a `RemoteAddress`, connects it with a `Token`, and passes it to
+//! [`Trainer::devices`](crate::Trainer::devices) like any other. A run also watches devices that the program
+//! has connected by burn itself, without the feature `remote`.
 
 // `device_watch`, `loss_diagnosis` and `device_names` are there without the feature.
 //
-// From top to bottom: `device_watch`, `loss_diagnosis`, `wake_transfers`, `connect`, `session`, `registry`, then `address`
-// with `token`, `iroh_endpoint` and `device_names`.
+// From top to bottom: `device_watch`, `loss_diagnosis`, `wake_transfers`, `connect`, `session`, `registry`,
+// then `address` with `token`, `iroh_endpoint` and `device_names`.
 
 #[cfg(feature = "remote")]
 mod address;

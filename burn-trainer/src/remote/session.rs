@@ -13,12 +13,13 @@ use super::token::Token;
 use crate::error::{Error, Result};
 
 impl RemoteAddress {
-    /// Connects the device. burn tries for 16 seconds while nothing answers. A device that is connected already is
-    /// returned as it is.
+    /// Connects the device. burn tries for 16 seconds while nothing answers. A device that is connected
+    /// already is returned as it is.
     ///
     /// # Errors
     ///
-    /// [`Error::RemoteDevice`] when there is no server, or when it rejects the session. The message says what to do.
+    /// [`Error::RemoteDevice`] when there is no server, or when it rejects the session. The message says what
+    /// to do.
     pub fn connect(&self, token: Option<&Token>) -> Result<Device> {
         let device = open(self, process_name(), token)?;
         registry::remember(device_name(&device), self, token);
@@ -26,8 +27,8 @@ impl RemoteAddress {
     }
 }
 
-/// Connects the device by a second session, beside that of [`RemoteAddress::connect`]. Only a WebSocket server has one: over
-/// Iroh it is the same session.
+/// Connects the device by a second session, beside that of [`RemoteAddress::connect`]. Only a WebSocket
+/// server has one: over Iroh it is the same session.
 pub(super) fn connect_aside(address: &RemoteAddress, token: Option<&Token>) -> Result<Device> {
     open(address, &format!("{}-aside", process_name()), token)
 }
@@ -47,11 +48,12 @@ fn open(address: &RemoteAddress, session: &str, token: Option<&Token>) -> Result
     })
 }
 
-/// The part of burn's addresses that differs from process to process. It stands where a URL has a user's name.
+/// The part of burn's addresses that differs from process to process. It stands where a URL has a user's
+/// name.
 ///
-/// The servers of a run fetch tensors from each other by these addresses, and keep one connection for each address for
-/// ever, also after the other server was restarted: with an address of an earlier process nothing could be fetched. The name
-/// is never sent: WebSocket has no user names, and burn's client leaves it out.
+/// The servers of a run fetch tensors from each other by these addresses, and keep one connection for each
+/// address for ever, also after the other server was restarted: with an address of an earlier process nothing
+/// could be fetched. The name is never sent: WebSocket has no user names, and burn's client leaves it out.
 fn process_name() -> &'static str {
     static NAME: OnceLock<String> = OnceLock::new();
     NAME.get_or_init(|| {

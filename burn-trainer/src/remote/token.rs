@@ -21,8 +21,8 @@ const MAX_BYTES: u64 = 4096;
 pub struct Token(String);
 
 impl Token {
-    /// Reads the token from the file, or without one from the variable `BURN_REMOTE_TOKEN`. `None` with neither. White space
-    /// around the token is removed.
+    /// Reads the token from the file, or without one from the variable `BURN_REMOTE_TOKEN`. `None` with
+    /// neither. White space around the token is removed.
     ///
     /// # Errors
     ///

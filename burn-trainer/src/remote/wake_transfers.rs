@@ -1,10 +1,11 @@
 //! Wakes transfers between servers that burn's WebSocket server has forgotten.
 //!
-//! A server that is asked for a tensor which is not computed yet waits for news of tensors. In burn 0.22.1 it begins to
-//! listen a moment after it has looked. A tensor that comes in between is never noticed: the server that asked waits for
-//! ever, and all that depends on it (`burn-communication`, `ExternalCommService::get_exposed_tensor_bytes`; the Iroh server
-//! is correct). A waiting server looks again whenever any tensor comes. So every half second each server of a run gets a
-//! tensor of one number, by a second session, which a hanging training session does not block.
+//! A server that is asked for a tensor which is not computed yet waits for news of tensors. In burn 0.22.1 it
+//! begins to listen a moment after it has looked. A tensor that comes in between is never noticed: the server
+//! that asked waits for ever, and all that depends on it (`burn-communication`,
+//! `ExternalCommService::get_exposed_tensor_bytes`; the Iroh server is correct). A waiting server looks again
+//! whenever any tensor comes. So every half second each server of a run gets a tensor of one number, by a
+//! second session, which a hanging training session does not block.
 
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;

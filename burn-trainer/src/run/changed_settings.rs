@@ -1,5 +1,6 @@
-//! What differs between a checkpoint and the program that resumes from it: hyperparameters, the trainer's configuration, the
-//! data. (`process/environment_devices` compares the program's commit, which is known later.)
+//! What differs between a checkpoint and the program that resumes from it: hyperparameters, the trainer's
+//! configuration, the data. (`process/environment_devices` compares the program's commit, which is known
+//! later.)
 
 use std::fmt;
 
@@ -13,7 +14,8 @@ use crate::state::position::{DataLengths, TrainerState};
 use crate::state::resume_point::ResumePoint;
 use crate::state::training_data::TrainingData;
 
-/// Fields of the configuration that say where a run is and what it resumes. They differ between two starts of one run.
+/// Fields of the configuration that say where a run is and what it resumes. They differ between two starts of
+/// one run.
 const OF_THE_START: [&str; 6] = ["run_id", "root", "logs", "ckpt_path", "overwrite", "rank"];
 
 /// A setting with its value in the checkpoint and its value now.
@@ -31,8 +33,8 @@ impl fmt::Display for Change {
     }
 }
 
-/// Lists what has changed since the checkpoint, a line each. `data` is what the loaders have now, and whether the one for training
-/// can finish an epoch in the order in which it began.
+/// Lists what has changed since the checkpoint, a line each. `data` is what the loaders have now, and whether
+/// the one for training can finish an epoch in the order in which it began.
 ///
 /// # Errors
 ///

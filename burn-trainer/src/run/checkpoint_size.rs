@@ -1,4 +1,5 @@
-//! Checks before the first step that a checkpoint can be written and read: hours of training would end without one.
+//! Checks before the first step that a checkpoint can be written and read: hours of training would end
+//! without one.
 
 use std::path::PathBuf;
 
@@ -39,8 +40,9 @@ impl SavedFiles {
     }
 }
 
-/// Compares a checkpoint of this learner with the limits of a reader, with the limit of a file's size, and with the space that
-/// is free. The last is a warning: files may be deleted before the first save. Reads no weights.
+/// Compares a checkpoint of this learner with the limits of a reader, with the limit of a file's size, and
+/// with the space that is free. The last is a warning: files may be deleted before the first save. Reads no
+/// weights.
 ///
 /// # Errors
 ///

@@ -30,8 +30,8 @@ pub(crate) fn warn_if_nothing_is_saved(config: &TrainerConfig, has_own_strategie
 ///
 /// # Errors
 ///
-/// [`Error::UnknownMetric`] for a metric that is not registered, [`Error::Config`] for a strategy without metric or direction,
-/// [`Error::Checkpoint`] for a file name that cannot be.
+/// [`Error::UnknownMetric`] for a metric that is not registered, [`Error::Config`] for a strategy without
+/// metric or direction, [`Error::Checkpoint`] for a file name that cannot be.
 pub(crate) fn choose_strategies(
     config: &TrainerConfig,
     custom: Vec<Box<dyn Strategy>>,

@@ -10,8 +10,8 @@ use crate::process::console::warn;
 use crate::run_files::experiment_log::EXPERIMENT_LOG;
 
 const GITIGNORE: &str = ".gitignore";
-/// The files that a start which fails can leave: in the run's directory burn's log and the note of directories outside, and above it that
-/// for git.
+/// The files that a start which fails can leave: in the run's directory burn's log and the note of
+/// directories outside, and above it that for git.
 const LEFT: [&str; 3] = [EXPERIMENT_LOG, DIRECTORIES_FILE, GITIGNORE];
 /// Ignores the directory with everything in it, this file too.
 const IGNORE_ALL: &[u8] =
@@ -35,8 +35,8 @@ impl CreatedDirectories {
         Self { created: missing.map(Path::to_path_buf).collect() }
     }
 
-    /// Has git ignore the directory of the runs, if this process creates it. What is there already is the user's, and a file that
-    /// was deleted stays deleted.
+    /// Has git ignore the directory of the runs, if this process creates it. What is there already is the
+    /// user's, and a file that was deleted stays deleted.
     pub(super) fn ignore_in_git(&self, logs: &Path) {
         if !self.created.iter().any(|created| created == logs) {
             return;

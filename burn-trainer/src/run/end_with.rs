@@ -12,8 +12,8 @@ use crate::result::FitResult;
 ///
 /// # Errors
 ///
-/// [`Error::Checkpoint`](crate::Error::Checkpoint) when a run that is done has no best checkpoint, or it cannot be loaded: another
-/// model than the one asked for must not be used instead.
+/// [`Error::Checkpoint`](crate::Error::Checkpoint) when a run that is done has no best checkpoint, or it
+/// cannot be loaded: another model than the one asked for must not be used instead.
 pub(super) fn load<M: Module>(mut result: FitResult<M>, end_with: EndWith) -> Result<FitResult<M>> {
     if end_with == EndWith::Last {
         return Ok(result);

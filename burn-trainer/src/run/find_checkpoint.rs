@@ -42,8 +42,8 @@ pub(crate) fn find(
     }
 }
 
-/// For a loop that can only begin at an epoch: `resume`, or with `auto` the newest earlier checkpoint that was saved at an
-/// epoch's end.
+/// For a loop that can only begin at an epoch: `resume`, or with `auto` the newest earlier checkpoint that
+/// was saved at an epoch's end.
 pub(crate) fn at_an_epoch(
     resume: ResumePoint,
     config: &TrainerConfig,
@@ -62,8 +62,8 @@ pub(crate) fn at_an_epoch(
     found.ok_or_else(|| Error::NothingToResume { path: layout.checkpoint_dir(), skipped })
 }
 
-/// For `auto`, whose newest checkpoint was found to be damaged only when its state was restored: the newest one before it. `skipped`
-/// has those that were found to be damaged then.
+/// For `auto`, whose newest checkpoint was found to be damaged only when its state was restored: the newest
+/// one before it. `skipped` has those that were found to be damaged then.
 pub(super) fn before(
     damaged: &Path,
     at_an_epoch: bool,
@@ -100,7 +100,8 @@ fn newest(config: &TrainerConfig, layout: &RunLayout, present: &Catalog) -> Resu
     let has_only_weights =
         present.broken.is_empty() && present.entries.iter().all(|entry| has_weights_alone(&entry.path));
     if has_only_weights && saves_whole_states(config) {
-        // Of a state that is saved whole and as weights, the weights come first: a kill may have come in between.
+        // Of a state that is saved whole and as weights, the weights come first: a kill may have come in
+        // between.
         let count = present.entries.len();
         warn(&format!(
             "{} has checkpoints of weights alone ({count}), which cannot be resumed: the run starts from the beginning, and they stay until \
@@ -150,7 +151,8 @@ fn first_usable<'a>(
     None
 }
 
-/// Reports that a checkpoint from within an epoch is skipped. The text of [`Error::MidEpoch`] is for a user who named it.
+/// Reports that a checkpoint from within an epoch is skipped. The text of [`Error::MidEpoch`] is for a user
+/// who named it.
 fn skip_mid_epoch(path: &Path, epoch: u64) -> SkippedCheckpoint {
     let reason = format!("it was saved within epoch {epoch}, where only Trainer::fit can resume");
     skip(path, ErrorKind::Mismatch, &reason)

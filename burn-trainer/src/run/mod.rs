@@ -1,5 +1,5 @@
-//! Before the first step: the run is opened, the checkpoint to resume from is found and checked, and the parts of training
-//! are made.
+//! Before the first step: the run is opened, the checkpoint to resume from is found and checked, and the
+//! parts of training are made.
 
 mod changed_settings;
 pub(crate) mod checkpoint_size;

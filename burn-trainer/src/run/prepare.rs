@@ -1,6 +1,6 @@
-//! Makes the parts of training that `Trainer::fit` and `Trainer::fit_with` have in common: puts the state that the run
-//! resumes from into the learner, the metrics and the history, and prepares the saver, which opens once the metrics' names
-//! are known. `launch` follows.
+//! Makes the parts of training that `Trainer::fit` and `Trainer::fit_with` have in common: puts the state
+//! that the run resumes from into the learner, the metrics and the history, and prepares the saver, which
+//! opens once the metrics' names are known. `launch` follows.
 
 use std::sync::{Arc, OnceLock};
 
@@ -69,7 +69,8 @@ impl SaverSetup {
 pub(crate) struct AlsoRestored {
     /// The sections of the program's callbacks, which are restored later.
     pub(crate) callbacks: Vec<String>,
-    /// Whether the loop is burn's or the user's: it begins at an epoch, and loads the learner's state itself, in burn's records.
+    /// Whether the loop is burn's or the user's: it begins at an epoch, and loads the learner's state itself,
+    /// in burn's records.
     pub(crate) records: bool,
 }
 
@@ -87,7 +88,8 @@ pub(crate) struct LoopParts {
 ///
 /// # Errors
 ///
-/// [`Error::Config`] for a model whose device computes no gradients, and those of a checkpoint that does not fit the learner.
+/// [`Error::Config`] for a model whose device computes no gradients, and those of a checkpoint that does not
+/// fit the learner.
 pub(crate) fn prepare<M: LearnerModel>(
     setup: RunSetup,
     also: &AlsoRestored,
@@ -173,8 +175,8 @@ fn announce(
     changed_settings::report(resume, config, hparams, data)
 }
 
-/// Restores the learner's state. With `auto`, a checkpoint whose file proves to be damaged only now is passed over as one that was
-/// found to be damaged when it was opened: `resume` is the one that was restored.
+/// Restores the learner's state. With `auto`, a checkpoint whose file proves to be damaged only now is passed
+/// over as one that was found to be damaged when it was opened: `resume` is the one that was restored.
 fn restore_newest<M: LearnerModel>(
     learner: &mut Learner<M>,
     run: &mut OpenRun,
@@ -208,7 +210,8 @@ fn check_gradients<M: LearnerModel>(learner: &Learner<M>) -> Result<()> {
     Ok(())
 }
 
-/// The model's tensors that had values that are not finite when the run began, such as a mask: they say nothing of the training.
+/// The model's tensors that had values that are not finite when the run began, such as a mask: they say
+/// nothing of the training.
 fn non_finite_at_start<M: LearnerModel>(
     learner: &Learner<M>,
     resume: Option<&ResumePoint>,

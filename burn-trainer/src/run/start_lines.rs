@@ -92,7 +92,8 @@ pub(super) fn model(summary: &ModelSummary, depth: usize) {
     }
 }
 
-/// Says that there are checkpoints of steps after the one that the run resumes from, and what becomes of them.
+/// Says that there are checkpoints of steps after the one that the run resumes from, and what becomes of
+/// them.
 pub(super) fn newer_checkpoints(present: &Catalog, resume: &ResumePoint) {
     let from = &resume.metadata;
     let newer: Vec<&Metadata> = { present.entries.iter().map(|entry| &entry.metadata) }

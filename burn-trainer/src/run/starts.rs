@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::config::TrainerConfig;
 use crate::state::resume_point::ResumePoint;
 
-/// The most starts that are kept. A supervisor may restart a run every minute, and each checkpoint has the whole list.
+/// The most starts that are kept. A supervisor may restart a run every minute, and each checkpoint has the
+/// whole list.
 const MAX_STARTS: usize = 256;
 
 /// A start with all its settings.
@@ -41,7 +42,8 @@ pub(super) fn all(this: ThisStart<'_>, resume: Option<&ResumePoint>) -> Vec<RunS
     starts
 }
 
-/// The starts that a checkpoint lists. One of an earlier version lists none: then its own facts are those of the first.
+/// The starts that a checkpoint lists. One of an earlier version lists none: then its own facts are those of
+/// the first.
 fn before(metadata: &Metadata) -> Vec<RunStart> {
     if !metadata.starts.is_empty() {
         return metadata.starts.clone();

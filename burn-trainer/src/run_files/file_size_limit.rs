@@ -1,5 +1,5 @@
-//! The limit of a file's size (`ulimit -f`). A write beyond it ends the process by SIGXFSZ, unless the signal has a handler: then
-//! the write fails with an error, as on a full disk.
+//! The limit of a file's size (`ulimit -f`). A write beyond it ends the process by SIGXFSZ, unless the signal
+//! has a handler: then the write fails with an error, as on a full disk.
 
 /// Gives SIGXFSZ a handler that does nothing. A handler of the program's own is called after it.
 pub(crate) fn make_it_an_error() {

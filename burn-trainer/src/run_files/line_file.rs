@@ -99,7 +99,8 @@ impl LineFile {
         self.length
     }
 
-    /// Another handle to the open file, to sync it without holding up those that write lines. `None` until it is opened.
+    /// Another handle to the open file, to sync it without holding up those that write lines. `None` until it
+    /// is opened.
     pub(crate) fn second_handle(&self) -> io::Result<Option<StoredFile>> {
         self.file.as_ref().map(StoredFile::try_clone).transpose()
     }

@@ -1,4 +1,5 @@
-//! Files of a run beside its checkpoints: how they are opened and written, burn's log, and what the limit of a file's size does.
+//! Files of a run beside its checkpoints: how they are opened and written, burn's log, and what the limit of
+//! a file's size does.
 
 pub(crate) mod experiment_log;
 pub(crate) mod file_size_limit;

@@ -1,4 +1,5 @@
-//! The strategies of a run, each with its directory, its file names, its link, and the checkpoints that it has already.
+//! The strategies of a run, each with its directory, its file names, its link, and the checkpoints that it
+//! has already.
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +27,8 @@ pub(super) struct ActiveStrategy {
 ///
 /// # Errors
 ///
-/// [`Error::Config`] for two strategies of one name or with one link, [`Error::Checkpoint`] for a name that cannot be used.
+/// [`Error::Config`] for two strategies of one name or with one link, [`Error::Checkpoint`] for a name that
+/// cannot be used.
 pub(super) fn open(
     strategies: Vec<Box<dyn Strategy>>,
     metric_names: &[String],
@@ -57,7 +59,8 @@ pub(super) fn open(
         let (directory, keep) = (strategy_directory(layout, &output.directory)?, strategy.keep());
         check_directory(&directory, active.iter().map(|other| other.directory.as_path()))?;
         if !directory.starts_with(&checkpoint_dir) {
-            // Before anything is written there. A disk that is full now may not be so when a checkpoint is saved.
+            // Before anything is written there. A disk that is full now may not be so when a checkpoint is
+            // saved.
             match note_outside_directory(layout, &directory) {
                 Err(error @ burn_ckpt::Error::Io { .. }) => warn(&format!(
                     "{} is not noted as a directory of the run: a start that does not configure it does not see its checkpoints: {}",
@@ -84,8 +87,8 @@ pub(super) fn open(
     Ok((active, ledger))
 }
 
-/// Checks that a directory is not one with another strategy's on a file system that does not tell capital letters from small ones:
-/// there one strategy would delete the other's checkpoints.
+/// Checks that a directory is not one with another strategy's on a file system that does not tell capital
+/// letters from small ones: there one strategy would delete the other's checkpoints.
 fn check_directory<'a>(directory: &Path, mut others: impl Iterator<Item = &'a Path>) -> Result<()> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let is_one = |other: &&Path| *other != directory && same_file_name(&text(other), &text(directory));

@@ -1,4 +1,5 @@
-//! What the writer has done, for the callbacks: checkpoints that are durable, that lead, and that are deleted.
+//! What the writer has done, for the callbacks: checkpoints that are durable, that lead, and that are
+//! deleted.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
-//! The checkpoints that a resumed run already has: those of each strategy, the file names that a kill prevented, and whether
-//! the strategies are still the same.
+//! The checkpoints that a resumed run already has: those of each strategy, the file names that a kill
+//! prevented, and whether the strategies are still the same.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -58,8 +58,9 @@ struct MissingName {
 }
 
 impl ExistingCheckpoints {
-    /// Reads the headers of all checkpoints of a run. Each names the strategies that it was saved for. Their bytes are verified beside
-    /// training: a damaged one must not be the best, nor take the place of an intact one. `complete`: the configuration has every strategy.
+    /// Reads the headers of all checkpoints of a run. Each names the strategies that it was saved for. Their
+    /// bytes are verified beside training: a damaged one must not be the best, nor take the place of an
+    /// intact one. `complete`: the configuration has every strategy.
     pub(crate) fn read(
         config: &TrainerConfig,
         layout: &RunLayout,
@@ -98,8 +99,8 @@ impl ExistingCheckpoints {
         })
     }
 
-    /// The training time at which a strategy's newest checkpoint was saved, of those that came before the state that the run
-    /// resumes from. `None` for a run that does not resume, and where there are none.
+    /// The training time at which a strategy's newest checkpoint was saved, of those that came before the
+    /// state that the run resumes from. `None` for a run that does not resume, and where there are none.
     pub(crate) fn newest_training_time(&self, strategy: &str) -> Option<Duration> {
         let times = self.by_strategy.get(strategy)?.iter().map(|found| found.training_time);
         times.filter(|time| Some(*time) <= self.resumed_at).max()
@@ -119,8 +120,8 @@ impl ExistingCheckpoints {
         }
     }
 
-    /// Takes the checkpoints of a strategy, oldest first. A kill between two names of one state can have prevented the second
-    /// name. It is created now, unless the strategy's rule would delete it.
+    /// Takes the checkpoints of a strategy, oldest first. A kill between two names of one state can have
+    /// prevented the second name. It is created now, unless the strategy's rule would delete it.
     pub(crate) fn take(&mut self, strategy: &str, keep: KeepRule, directory: &Path) -> Vec<SavedCheckpoint> {
         let mut found = self.by_strategy.shift_remove(strategy).unwrap_or_default();
         // A path in a checkpoint must not lead to another directory.
@@ -190,7 +191,8 @@ fn by_strategy(
         let is_finite = entry.metadata.found_non_finite().is_none();
         for (strategy, path) in &saved.saved_for {
             let path = directory.join(path);
-            // A state of two strategies has two files with the same content. Each is that of its own strategy.
+            // A state of two strategies has two files with the same content. Each is that of its own
+            // strategy.
             let missing = if path == entry.path {
                 None
             } else if is_own && is_finite && !is_there(&path)? {

@@ -51,7 +51,8 @@ pub(crate) fn scan(layout: &RunLayout, elsewhere: &[PathBuf]) -> Result<Catalog>
     Ok(catalog)
 }
 
-/// The listed checkpoint that has the same content: the file that a link led to before a copy turned it into a file.
+/// The listed checkpoint that has the same content: the file that a link led to before a copy turned it into
+/// a file.
 pub(crate) fn twin<'a>(metadata: &Metadata, present: &'a Catalog) -> Option<&'a Path> {
     let is_same = |entry: &&CatalogEntry| {
         let entry = &entry.metadata;
@@ -63,8 +64,8 @@ pub(crate) fn twin<'a>(metadata: &Metadata, present: &'a Catalog) -> Option<&'a 
     present.entries.iter().find(is_same).map(|entry| entry.path.as_path())
 }
 
-/// The directories outside the run's own: those that the configuration names, and those into which earlier starts have saved.
-/// [`Catalog::scan`] looks at the run's own.
+/// The directories outside the run's own: those that the configuration names, and those into which earlier
+/// starts have saved. [`Catalog::scan`] looks at the run's own.
 pub(crate) fn elsewhere(config: &TrainerConfig, layout: &RunLayout) -> Result<Vec<PathBuf>> {
     let mut directories = configured_elsewhere(config, layout)?;
     directories.extend(outside_directories(layout)?);
@@ -73,7 +74,8 @@ pub(crate) fn elsewhere(config: &TrainerConfig, layout: &RunLayout) -> Result<Ve
     Ok(directories)
 }
 
-/// Warns of directories into which the run has saved, and that are not there: on a disk that is not mounted there can be checkpoints.
+/// Warns of directories into which the run has saved, and that are not there: on a disk that is not mounted
+/// there can be checkpoints.
 pub(crate) fn warn_of_missing_directories(layout: &RunLayout) -> Result<()> {
     for directory in outside_directories(layout)? {
         if !is_directory(&directory)? {
@@ -101,8 +103,8 @@ fn configured_elsewhere(config: &TrainerConfig, layout: &RunLayout) -> Result<Ve
 ///
 /// # Errors
 ///
-/// [`Error::Checkpoint`](crate::Error::Checkpoint) for a `dirpath` that cannot be used, and for one among the checkpoints of another
-/// run, which would take what is saved there for its own.
+/// [`Error::Checkpoint`](crate::Error::Checkpoint) for a `dirpath` that cannot be used, and for one among the
+/// checkpoints of another run, which would take what is saved there for its own.
 pub(super) fn strategy_directory(layout: &RunLayout, dirpath: &Path) -> Result<PathBuf> {
     let directory = layout.strategy_dir(dirpath)?;
     if !directory.starts_with(layout.checkpoint_dir()) {
@@ -112,7 +114,8 @@ pub(super) fn strategy_directory(layout: &RunLayout, dirpath: &Path) -> Result<P
     Ok(directory)
 }
 
-/// Checks before training that the file system takes the paths of the files in a directory: otherwise no save would succeed.
+/// Checks before training that the file system takes the paths of the files in a directory: otherwise no save
+/// would succeed.
 fn check_lengths(directory: &Path) -> Result<()> {
     // The metadata's name while it is written is the longest.
     let path = directory.join(format!(
@@ -128,8 +131,8 @@ fn check_lengths(directory: &Path) -> Result<()> {
     }
 }
 
-/// Warns that a checkpoint is skipped, also on standard error, since burn's log does not exist yet. Returns the reason with
-/// the path.
+/// Warns that a checkpoint is skipped, also on standard error, since burn's log does not exist yet. Returns
+/// the reason with the path.
 pub(crate) fn report_skipped(path: &Path, reason: &dyn std::fmt::Display) -> String {
     let (path, mut reason) = (path.display().to_string(), reason.to_string());
     if !reason.contains(&path) {

@@ -1,5 +1,5 @@
-//! Saving in one call of `fit` or `fit_with`: the saver, which opens once the metrics' names are known, and the settings by
-//! which the loop waits for it.
+//! Saving in one call of `fit` or `fit_with`: the saver, which opens once the metrics' names are known, and
+//! the settings by which the loop waits for it.
 
 use std::time::Duration;
 
@@ -59,8 +59,8 @@ impl RunSaves {
     ///
     /// # Errors
     ///
-    /// For a name that no metric has, for strategies or files that cannot be used, and for a metric of a validation that
-    /// will have no batch.
+    /// For a name that no metric has, for strategies or files that cannot be used, and for a metric of a
+    /// validation that will have no batch.
     pub(crate) fn open(&mut self, metrics: &SharedMetrics) -> Result<()> {
         let Some(open_saver) = self.open_saver.take() else { return Ok(()) };
         let OpenedSaver { saver, needed_metrics } = open_saver(metrics)?;
@@ -73,7 +73,8 @@ impl RunSaves {
         Ok(())
     }
 
-    /// Checks that no strategy needs one of the metrics of a validation that has given no batch, for this reason.
+    /// Checks that no strategy needs one of the metrics of a validation that has given no batch, for this
+    /// reason.
     ///
     /// # Errors
     ///
@@ -122,8 +123,8 @@ impl RunSaves {
         self.unchecked_metrics.iter().any(|name| is_meant(name))
     }
 
-    /// Checks that those of these metrics are logged which strategies rank or name checkpoints by. A strategy would otherwise
-    /// never save, or rank by a value of before a resume, and nobody would notice.
+    /// Checks that those of these metrics are logged which strategies rank or name checkpoints by. A strategy
+    /// would otherwise never save, or rank by a value of before a resume, and nobody would notice.
     ///
     /// # Errors
     ///
@@ -148,8 +149,8 @@ impl RunSaves {
         self.unchecked_metrics.retain(|name| !is_meant(name));
     }
 
-    /// Waits for what is being written, with a limit if one is given. Returns what became of the saves, and the leading
-    /// checkpoint of every strategy.
+    /// Waits for what is being written, with a limit if one is given. Returns what became of the saves, and
+    /// the leading checkpoint of every strategy.
     pub(crate) fn finish(
         &mut self,
         limit: Option<Duration>,

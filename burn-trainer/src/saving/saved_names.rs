@@ -27,10 +27,12 @@ pub(super) struct SavedFor {
     pub(super) saved_for: IndexMap<String, String>,
     #[serde(with = "numbers")]
     pub(super) scores: IndexMap<String, f64>,
-    /// For the metadata of a file name that a kill prevented and the resumed run writes. Not in checkpoints of earlier versions.
+    /// For the metadata of a file name that a kill prevented and the resumed run writes. Not in checkpoints
+    /// of earlier versions.
     #[serde(default)]
     pub(super) reasons: IndexMap<String, String>,
-    /// With the scores they tell which one is the best in a copy of the run that has lost its links. `burn-ckpt` reads them.
+    /// With the scores they tell which one is the best in a copy of the run that has lost its links.
+    /// `burn-ckpt` reads them.
     #[serde(skip_deserializing)]
     modes: IndexMap<String, MetricMode>,
 }

@@ -19,8 +19,8 @@ const VERSION_KEY: &str = "callback.version";
 /// String of the section: the value, JSON.
 const VALUE_KEY: &str = "callback.value";
 
-/// The state of a callback: a version, a value, and tensors. It is the section `user.<name>` of a checkpoint, which
-/// [`Checkpoint::section`](burn_ckpt::Checkpoint::section) reads without the trainer.
+/// The state of a callback: a version, a value, and tensors. It is the section `user.<name>` of a checkpoint,
+/// which [`Checkpoint::section`](burn_ckpt::Checkpoint::section) reads without the trainer.
 ///
 /// ```
 /// use burn_trainer::callbacks::CallbackState;
@@ -39,7 +39,8 @@ pub struct CallbackState {
     with_weights: bool,
 }
 
-/// Makes the section of a module, whose type is not known here. With `true`, reading its tensors starts at once.
+/// Makes the section of a module, whose type is not known here. With `true`, reading its tensors starts at
+/// once.
 type SharedModule = Arc<Mutex<dyn Fn(bool) -> Section + Send>>;
 
 impl fmt::Debug for CallbackState {
@@ -70,10 +71,12 @@ impl CallbackState {
         Ok(self)
     }
 
-    /// Sets the tensors: those of a module, which is cheap to clone. They are read from their device when the checkpoint is written.
+    /// Sets the tensors: those of a module, which is cheap to clone. They are read from their device when the
+    /// checkpoint is written.
     #[must_use]
     pub fn with_module<M: Module + 'static>(mut self, module: &M) -> Self {
-        // A clone shares running statistics, which have those of later steps by the time that they are written.
+        // A clone shares running statistics, which have those of later steps by the time that they are
+        // written.
         let module = module.valid();
         self.module = Some(Arc::new(Mutex::new(move |at_once| match at_once {
             true => Section::from_module_at_once(&module),
@@ -82,7 +85,8 @@ impl CallbackState {
         self
     }
 
-    /// Also stores the state in checkpoints of weights alone, for one that serves inference: averaged weights, say.
+    /// Also stores the state in checkpoints of weights alone, for one that serves inference: averaged
+    /// weights, say.
     #[must_use]
     pub fn also_with_weights_only(mut self) -> Self {
         self.with_weights = true;
@@ -95,8 +99,9 @@ impl CallbackState {
         self.version
     }
 
-    /// The same state, if its version is at most this. [`Callback::restore`](crate::callbacks::Callback::restore) begins with it: a newer
-    /// version may mean something else by the same values.
+    /// The same state, if its version is at most this.
+    /// [`Callback::restore`](crate::callbacks::Callback::restore) begins with it: a newer version may mean
+    /// something else by the same values.
     ///
     /// # Errors
     ///
@@ -178,7 +183,8 @@ impl CallbackState {
     }
 }
 
-/// The states of all callbacks at a position of the run, and the scale of the learning rate there. Clones share their tensors.
+/// The states of all callbacks at a position of the run, and the scale of the learning rate there. Clones
+/// share their tensors.
 #[derive(Clone)]
 pub(crate) struct CallbackStates {
     states: Vec<(String, CallbackState)>,
@@ -191,7 +197,8 @@ impl CallbackStates {
         Self { states, rate_scale }
     }
 
-    /// The sections of a whole state, or of the weights alone. With `at_once`, reading their tensors starts now.
+    /// The sections of a whole state, or of the weights alone. With `at_once`, reading their tensors starts
+    /// now.
     pub(crate) fn sections(&self, weights_only: bool, at_once: bool) -> IndexMap<String, Section> {
         let stored = self.states.iter().filter(|(_, state)| !weights_only || state.is_with_weights());
         stored.map(|(name, state)| (section_name(name), state.to_section(at_once))).collect()

@@ -1,7 +1,9 @@
-//! Whether the optimizer's and the scheduler's state of a checkpoint can belong to its model. A checkpoint whose digests were
-//! computed again after its content was changed passes a verification; burn would panic on it, or train on garbage.
+//! Whether the optimizer's and the scheduler's state of a checkpoint can belong to its model. A checkpoint
+//! whose digests were computed again after its content was changed passes a verification; burn would panic on
+//! it, or train on garbage.
 //!
-//! This needs no learner, so that `auto` passes over such a file. That the model is the learner's is checked when it is restored.
+//! This needs no learner, so that `auto` passes over such a file. That the model is the learner's is checked
+//! when it is restored.
 
 use std::collections::HashMap;
 
@@ -13,8 +15,8 @@ use burn_ckpt::plumbing::shown;
 const MAX_COUNT: u64 = i32::MAX as u64;
 /// Name of the scalar by which burn stores how many dimensions a parameter has.
 const RANK: &str = "__rank";
-/// Fields of burn's optimizers that have a value for each of the parameter's. A program's own optimizer can have other fields, of
-/// any shape.
+/// Fields of burn's optimizers that have a value for each of the parameter's. A program's own optimizer can
+/// have other fields, of any shape.
 const OF_EACH_VALUE: [&str; 15] = [
     "moment_1",
     "moment_2",
@@ -38,8 +40,8 @@ const SUMMED: [&str; 2] = ["second_moment", "column_second_moment"];
 /// The parameters of a model by their ids.
 type Parameters<'a> = HashMap<u64, &'a Tensor>;
 
-/// Checks the sections of a checkpoint. `optimizer` has the names of the file: those of the parameters' paths. The error says what
-/// is wrong.
+/// Checks the sections of a checkpoint. `optimizer` has the names of the file: those of the parameters'
+/// paths. The error says what is wrong.
 pub(super) fn check_optimizer_state(
     model: &Section,
     optimizer: &Section,
@@ -156,7 +158,8 @@ fn check_ranks(optimizer: &Section, parameters: &Parameters<'_>) -> Result<(), S
     Ok(())
 }
 
-/// How burn's cosine and step schedules count before their first step, in a sequence for as long as another one is used.
+/// How burn's cosine and step schedules count before their first step, in a sequence for as long as another
+/// one is used.
 fn has_not_begun(name: &str, value: Scalar) -> bool {
     match name.rsplit('.').next() {
         Some("current_iter") => value == Scalar::UInt(u64::MAX),

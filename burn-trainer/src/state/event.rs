@@ -9,22 +9,23 @@ use indexmap::IndexMap;
 use super::position::Position;
 use super::run_clock::RunClock;
 
-/// An event at which a strategy may want a checkpoint. [`Strategy`](crate::strategy::Strategy) has an example.
+/// An event at which a strategy may want a checkpoint. [`Strategy`](crate::strategy::Strategy) has an
+/// example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrainingEvent<'a> {
-    /// An optimizer step is done, and the epoch continues: the loader has another batch. A step that ends an epoch is an
-    /// [`TrainingEvent::EpochEnd`] after the validation, so that one state is not saved twice.
+    /// An optimizer step is done, and the epoch continues: the loader has another batch. A step that ends an
+    /// epoch is an [`TrainingEvent::EpochEnd`] after the validation, so that one state is not saved twice.
     StepEnd,
     /// A validation is done; the `val_` metrics are new.
     ValidationEnd,
     /// An epoch is done, validation included.
     EpochEnd,
-    /// Training is complete: all epochs are done, or early stopping ended it. It comes with the [`TrainingEvent::EpochEnd`] of
-    /// the last epoch.
+    /// Training is complete: all epochs are done, or early stopping ended it. It comes with the
+    /// [`TrainingEvent::EpochEnd`] of the last epoch.
     TrainingEnd,
-    /// Training was told to stop before its last epoch, for this reason: a signal's name, or the message given to burn's
-    /// interrupter. The state is that of the last step done.
+    /// Training was told to stop before its last epoch, for this reason: a signal's name, or the message
+    /// given to burn's interrupter. The state is that of the last step done.
     Interrupted(&'a str),
     /// Training failed with this message. The state is that of the last step done.
     Exception(&'a str),
@@ -80,13 +81,15 @@ impl<'a> RunProgress<'a> {
         Self { epoch, step, elapsed, training_time: elapsed, read_metrics, metrics: OnceCell::new() }
     }
 
-    /// The value of every numeric metric of the state at this event. Of the training that is the epoch's final value where the epoch
-    /// is done, else the average over the epoch so far, this step included. Metrics of the validation are there only where this very
-    /// state was validated, not those of an earlier validation.
+    /// The value of every numeric metric of the state at this event. Of the training that is the epoch's
+    /// final value where the epoch is done, else the average over the epoch so far, this step included.
+    /// Metrics of the validation are there only where this very state was validated, not those of an earlier
+    /// validation.
     ///
-    /// burn computes metrics on another thread, beside the next step. The first call waits for it, so ask only at the steps
-    /// that need it: at every [`TrainingEvent::StepEnd`] that slows training down. At a [`TrainingEvent::Exception`] it does
-    /// not wait, since that thread can be the one that failed; the last values that it has logged are returned.
+    /// burn computes metrics on another thread, beside the next step. The first call waits for it, so ask
+    /// only at the steps that need it: at every [`TrainingEvent::StepEnd`] that slows training down. At a
+    /// [`TrainingEvent::Exception`] it does not wait, since that thread can be the one that failed; the last
+    /// values that it has logged are returned.
     ///
     /// ```
     /// # use burn_trainer::strategy::{RunProgress, SaveDecision, TrainingEvent};

@@ -20,8 +20,8 @@ pub(crate) struct TrainerState {
     #[serde(flatten)]
     pub(crate) position: Position,
     pub(crate) seed: u64,
-    /// The learning rate of the last optimizer step, for the metrics of batches before the next one. burn's scheduler record
-    /// has its position only.
+    /// The learning rate of the last optimizer step, for the metrics of batches before the next one. burn's
+    /// scheduler record has its position only.
     #[serde(default)]
     pub(crate) learning_rate: Option<f64>,
     /// The learning rate of the next optimizer step. Not in checkpoints of earlier versions.
@@ -42,7 +42,8 @@ pub(crate) struct TrainerState {
     /// How this start of the run ended, in the state that is saved because it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<String>,
-    /// Where the time went, for the metadata. It is not a part of the state: it differs between two runs that are the same.
+    /// Where the time went, for the metadata. It is not a part of the state: it differs between two runs that
+    /// are the same.
     #[serde(skip)]
     pub(crate) speed: Option<RunSpeed>,
     /// Up to where the run's metrics log has the lines of this state. Not in checkpoints of earlier versions.
@@ -53,7 +54,8 @@ pub(crate) struct TrainerState {
     /// The latest values. Those of a validation are of the state of `last_validation`.
     #[serde(with = "burn_ckpt::plumbing::numbers")]
     pub(crate) metrics: IndexMap<String, f64>,
-    /// The strategies that this checkpoint was saved for, with its path relative to the `checkpoint` directory.
+    /// The strategies that this checkpoint was saved for, with its path relative to the `checkpoint`
+    /// directory.
     pub(crate) saved_for: IndexMap<String, String>,
     /// The score by which each of these strategies ranks it.
     #[serde(with = "burn_ckpt::plumbing::numbers")]
@@ -75,8 +77,8 @@ impl TrainerState {
         template.render(epoch, global_step, self.training_time_seconds, &self.own_metrics())
     }
 
-    /// The metrics of this very state: those of the training, and those of a validation only where it was this state that was
-    /// validated.
+    /// The metrics of this very state: those of the training, and those of a validation only where it was
+    /// this state that was validated.
     pub(crate) fn own_metrics(&self) -> IndexMap<String, f64> {
         self.position.own_metrics(self.metrics.clone())
     }
@@ -161,7 +163,8 @@ pub(crate) struct DataLengths {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct EpochLengths {
     now: DataLengths,
-    /// Number and training items of an epoch that began with fewer than there are now. It is finished with those.
+    /// Number and training items of an epoch that began with fewer than there are now. It is finished with
+    /// those.
     smaller: Option<(u64, u64)>,
 }
 
@@ -215,7 +218,8 @@ pub(crate) struct Position {
 /// The last validation that a run has done.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LastValidation {
-    /// The pass over the validation data, counted from 0: in a run that validates once in each epoch, the epoch's number.
+    /// The pass over the validation data, counted from 0: in a run that validates once in each epoch, the
+    /// epoch's number.
     pub(crate) pass: u64,
     /// The epoch in which it was.
     pub(crate) epoch: u64,

@@ -28,8 +28,8 @@ impl ResumePoint {
     ///
     /// # Errors
     ///
-    /// [`Error::Checkpoint`] when it is damaged or has no optimizer and scheduler, [`Error::Unusable`] when its state or its
-    /// history is invalid.
+    /// [`Error::Checkpoint`] when it is damaged or has no optimizer and scheduler, [`Error::Unusable`] when
+    /// its state or its history is invalid.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let checkpoint = Checkpoint::open(path)?;
         let metadata = verify_progress::verify(&checkpoint)?;
@@ -45,8 +45,8 @@ impl ResumePoint {
         Ok(Self { checkpoint, state, history, metadata, callbacks: IndexMap::new() })
     }
 
-    /// A section whose tensors are compared with their digests as they are read: a disk can answer otherwise than when the file was
-    /// verified.
+    /// A section whose tensors are compared with their digests as they are read: a disk can answer otherwise
+    /// than when the file was verified.
     pub(crate) fn section(&self, name: &str) -> Result<Section> {
         Ok(self.checkpoint.section_verified_by(name, &self.metadata)?)
     }

@@ -53,7 +53,8 @@ impl SpeedMeter {
         self.with(|measured, now| measured.begin_training(plan, now));
     }
 
-    /// The next batches were read, or the end, after the loop had asked at `asked`. So many items of the epoch were done before.
+    /// The next batches were read, or the end, after the loop had asked at `asked`. So many items of the
+    /// epoch were done before.
     pub(crate) fn read(&self, asked: Duration, items: u64) {
         self.with(|measured, now| measured.read(asked, now, items));
     }
@@ -257,7 +258,8 @@ mod tests {
         measured.read(asked, now, items);
     }
 
-    /// An epoch of 100 items in 10 steps that takes 100 s: of each step 2 s are data, and one save takes 5 s. 20 s of validation follow.
+    /// An epoch of 100 items in 10 steps that takes 100 s: of each step 2 s are data, and one save takes 5 s.
+    /// 20 s of validation follow.
     fn epoch(measured: &mut Measured, from: u64, epochs_left: u64) {
         let plan = SplitPlan { total_items: 100, epochs_left, ..SplitPlan::default() };
         measured.begin_training(plan, s(from));

@@ -1,4 +1,5 @@
-//! The data of a run: how large its two splits are, and what a loop that is not the trainer's has had of them.
+//! The data of a run: how large its two splits are, and what a loop that is not the trainer's has had of
+//! them.
 
 use std::cell::Cell;
 use std::sync::Arc;

@@ -89,8 +89,8 @@ fn save_within(training: Arc<dyn SaveFromOutside>, signal: StopSignal, limit: Du
     saved.recv_timeout(limit.saturating_add(MARGIN)).unwrap_or_else(failed)
 }
 
-/// Says why the process ends, on standard error, prints the command that resumes the run, and requeues the job, as the end of
-/// training and `cli::report` would.
+/// Says why the process ends, on standard error, prints the command that resumes the run, and requeues the
+/// job, as the end of training and `cli::report` would.
 fn report(config: &TrainerConfig, signal: StopSignal, saved: &SavedFromOutside) {
     if !config.writes() {
         // The process of rank 0 says it.

@@ -1,7 +1,7 @@
 //! The state of the last update, where another thread can take it while the loop waits or computes.
 //!
-//! The copy shares its memory with the learner. It is dropped right before the next update, which works in place then as it
-//! would without the copy.
+//! The copy shares its memory with the learner. It is dropped right before the next update, which works in
+//! place then as it would without the copy.
 
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ use crate::state::position::Position;
 /// The state after an update.
 pub(crate) struct ParkedState<M: LearnerModel> {
     pub(crate) learner: Learner<M>,
-    /// The model with the running statistics of the update, in cells of its own. `None` for a model without any.
+    /// The model with the running statistics of the update, in cells of its own. `None` for a model without
+    /// any.
     pub(crate) valid: Option<M>,
     pub(crate) position: Position,
     pub(crate) learning_rate: f64,

@@ -56,7 +56,8 @@ impl SavedFromOutside {
     }
 }
 
-/// burn's event store, which can outlive the loop here. Its destructor panics when its thread has panicked, which was reported.
+/// burn's event store, which can outlive the loop here. Its destructor panics when its thread has panicked,
+/// which was reported.
 pub(crate) struct KeptStore(Option<Arc<EventStoreClient>>);
 
 impl KeptStore {
@@ -170,7 +171,8 @@ impl<M: LearnerModel> LoopFromOutside<M> {
         saver.submit_within(limit, &requested, &state, |weights_only| {
             let model = valid.clone().unwrap_or_else(|| learner.model().valid());
             let history = (!weights_only).then(|| self.metrics.history.at(logged, position.validated_step()));
-            // The process ends soon: with copies that are never dropped, no thread releases what another one reads.
+            // The process ends soon: with copies that are never dropped, no thread releases what another one
+            // reads.
             let keep = |model: &M, learner: Option<&_>| {
                 std::mem::forget((model.clone(), learner.cloned(), callbacks.clone()));
             };

@@ -1,4 +1,5 @@
-//! What can stop a run: a signal, the progress display, and an end from outside when the loop does not see a stop.
+//! What can stop a run: a signal, the progress display, and an end from outside when the loop does not see a
+//! stop.
 
 use std::sync::Arc;
 
@@ -55,7 +56,8 @@ pub(crate) struct LoopStop {
 }
 
 impl LoopStop {
-    /// Where the loop parks its state. `None` when nothing would take it there: only a signal has it saved from outside.
+    /// Where the loop parks its state. `None` when nothing would take it there: only a signal has it saved
+    /// from outside.
     pub(crate) fn parking_slot<M: LearnerModel>(&self) -> Option<ParkingSlot<M>> {
         self.view.is_on().then(ParkingSlot::empty)
     }

@@ -1,4 +1,5 @@
-//! Best: after every validation (of a metric of the training: every epoch), if the metric's value is among the best so far.
+//! Best: after every validation (of a metric of the training: every epoch), if the metric's value is among
+//! the best so far.
 
 use std::path::PathBuf;
 
@@ -23,7 +24,8 @@ use crate::state::event::{RunProgress, TrainingEvent};
 pub struct Best {
     /// The metric to watch (`val_loss`); the trainer's `primary_metric` by default.
     pub metric: Option<MetricConfig>,
-    /// Whether lower (`"min"`) or higher (`"max"`) is better, if the metric is given without it; by default what the metric says of itself.
+    /// Whether lower (`"min"`) or higher (`"max"`) is better, if the metric is given without it; by default
+    /// what the metric says of itself.
     pub mode: Option<MetricMode>,
     /// How many to keep: 1 by default, or `"all"`.
     pub topk: TopK,
@@ -69,8 +71,8 @@ impl Best {
 
 file_settings!(Best, BEST_DIR);
 
-/// Keeps the checkpoints with the best values of one metric: of the validation after each validation, of the training at the end of
-/// each epoch.
+/// Keeps the checkpoints with the best values of one metric: of the validation after each validation, of the
+/// training at the end of each epoch.
 ///
 /// [`Best`] has an example of its configuration.
 #[derive(Debug, Clone)]

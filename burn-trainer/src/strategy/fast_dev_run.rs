@@ -1,4 +1,5 @@
-//! The strategies of a fast dev run: those of the run, with all files in the run's own directory, and one that saves the end.
+//! The strategies of a fast dev run: those of the run, with all files in the run's own directory, and one
+//! that saves the end.
 
 use std::path::{Component, Path, PathBuf};
 

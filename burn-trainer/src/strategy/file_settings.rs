@@ -51,7 +51,8 @@ macro_rules! file_settings {
                 Self::default()
             }
 
-            /// Sets how many checkpoints stay: a number above 0, or [`TopK::All`](burn_ckpt::retention::TopK::All).
+            /// Sets how many checkpoints stay: a number above 0, or
+            /// [`TopK::All`](burn_ckpt::retention::TopK::All).
             #[must_use]
             pub fn with_topk(mut self, topk: impl Into<burn_ckpt::retention::TopK>) -> Self {
                 self.topk = topk.into();

@@ -30,8 +30,8 @@ pub struct Last {
     pub every_epoch: bool,
     /// Save every N optimizer steps, counted from the run's start; off by default.
     pub every_n_steps: Option<u64>,
-    /// Save at the first step after this time since the last save of this strategy; off by default. It is training time, which a
-    /// resume continues.
+    /// Save at the first step after this time since the last save of this strategy; off by default. It is
+    /// training time, which a resume continues.
     pub save_on_time_interval: Option<Interval>,
     /// Template of the file names: `epoch={epoch}-step={step}` by default.
     pub filename: String,
@@ -121,7 +121,8 @@ impl LastStrategy {
         match event {
             TrainingEvent::StepEnd => by_step || by_time,
             TrainingEvent::EpochEnd => self.config.every_epoch || by_step || by_time,
-            // A stopped run is resumed later, and a complete one is used: also where the triggers have missed its end.
+            // A stopped run is resumed later, and a complete one is used: also where the triggers have missed
+            // its end.
             TrainingEvent::Interrupted(_) | TrainingEvent::TrainingEnd => true,
             TrainingEvent::ValidationEnd | TrainingEvent::Exception(_) => false,
         }

@@ -1,7 +1,8 @@
 //! When to save: small, pure deciders. What stays is decided by [`KeepRule`].
 //!
-//! A strategy sees every [`TrainingEvent`] with the [`RunProgress`] of the moment and answers with a [`SaveDecision`]. It names the
-//! directory its checkpoints go to, the rule by which they stay, and the link to the best (or newest) one.
+//! A strategy sees every [`TrainingEvent`] with the [`RunProgress`] of the moment and answers with a
+//! [`SaveDecision`]. It names the directory its checkpoints go to, the rule by which they stay, and the link
+//! to the best (or newest) one.
 
 #[macro_use]
 mod file_settings;
@@ -134,17 +135,18 @@ pub trait Strategy: Send {
     /// Where its checkpoints go.
     fn output(&self) -> CheckpointOutput;
 
-    /// The run resumes: `newest` is the training time at which the newest checkpoint of this strategy was saved, if it has one.
-    /// Does nothing by default.
+    /// The run resumes: `newest` is the training time at which the newest checkpoint of this strategy was
+    /// saved, if it has one. Does nothing by default.
     fn resume(&mut self, newest: Option<Duration>) {
         let _ = newest;
     }
 
     /// Whether this event is worth a checkpoint.
     ///
-    /// [`RunProgress::metrics`] has the metrics of the event, and at a step waits for them. A strategy that panics is not called
-    /// again: what the others save at the event is saved, the run ends with [`Error::Panicked`](crate::Error::Panicked), which
-    /// has the strategy's name and the panic's message, and the state is saved as after any failure.
+    /// [`RunProgress::metrics`] has the metrics of the event, and at a step waits for them. A strategy that
+    /// panics is not called again: what the others save at the event is saved, the run ends with
+    /// [`Error::Panicked`](crate::Error::Panicked), which has the strategy's name and the panic's message,
+    /// and the state is saved as after any failure.
     fn decide(&mut self, event: &TrainingEvent<'_>, progress: &RunProgress<'_>) -> SaveDecision;
 }
 

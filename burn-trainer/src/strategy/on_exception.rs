@@ -1,5 +1,5 @@
-//! On exception: the state before a panic or an error. Also the state of a stop, such as a signal's, where no other
-//! strategy saves it.
+//! On exception: the state before a panic or an error. Also the state of a stop, such as a signal's, where no
+//! other strategy saves it.
 
 use std::path::PathBuf;
 
@@ -30,14 +30,15 @@ pub struct OnException {
     pub topk: TopK,
     /// Template of the file names; by default the time in UTC, like `2024-01-15T10-30-00`.
     pub filename: Option<String>,
-    /// Another directory: relative to the run's `checkpoint` directory, or absolute. `on_exception` by default.
+    /// Another directory: relative to the run's `checkpoint` directory, or absolute. `on_exception` by
+    /// default.
     pub dirpath: Option<PathBuf>,
     /// Keep a link `on_exception.ckpt` to the newest: off by default.
     pub save_symlink: bool,
     /// Leave out optimizer and scheduler: off by default.
     pub save_weights_only: bool,
-    /// How long the save may take before the program ends without it, in seconds: 120 by default. It is also the limit for the
-    /// end of a run that a signal stops, the step in progress included.
+    /// How long the save may take before the program ends without it, in seconds: 120 by default. It is also
+    /// the limit for the end of a run that a signal stops, the step in progress included.
     pub timeout_seconds: f64,
 }
 
@@ -65,8 +66,8 @@ impl OnException {
 
 file_settings!(OnException, ON_EXCEPTION_DIR);
 
-/// Saves the state of the last finished step when training fails. Also when training is stopped, if no other strategy
-/// saves that state.
+/// Saves the state of the last finished step when training fails. Also when training is stopped, if no other
+/// strategy saves that state.
 ///
 /// [`OnException`] has an example of its configuration.
 #[derive(Debug, Clone)]

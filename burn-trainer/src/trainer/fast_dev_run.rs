@@ -10,7 +10,8 @@ use crate::result::FitResult;
 ///
 /// # Errors
 ///
-/// [`Error::Config`] for what would be an error of the run itself, [`Error::Checkpoint`] where no directory can be made.
+/// [`Error::Config`] for what would be an error of the run itself, [`Error::Checkpoint`] where no directory
+/// can be made.
 pub(super) fn begin(config: &mut TrainerConfig) -> Result<Option<TemporaryRoot>> {
     if !config.fast_dev_run {
         return Ok(None);

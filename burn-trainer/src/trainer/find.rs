@@ -1,4 +1,5 @@
-//! `Trainer::find_learning_rate` and `Trainer::find_batch_size`: settings found with the trainer's devices and its step, before the run.
+//! `Trainer::find_learning_rate` and `Trainer::find_batch_size`: settings found with the trainer's devices
+//! and its step, before the run.
 
 use std::sync::Arc;
 
@@ -16,12 +17,13 @@ use crate::process::console::{note, warn};
 use crate::training_loop::trial::Trial;
 
 impl<M: LearnerModel> Trainer<M> {
-    /// Tries learning rates: trains a copy of the model with a rate that grows from step to step, with this trainer's devices, data
-    /// and step. The run is as if there had been no search: nothing is written, and a run after it ends with the same bytes. Model,
-    /// optimizer and loader are used again.
+    /// Tries learning rates: trains a copy of the model with a rate that grows from step to step, with this
+    /// trainer's devices, data and step. The run is as if there had been no search: nothing is written, and a
+    /// run after it ends with the same bytes. Model, optimizer and loader are used again.
     ///
-    /// Each device is seeded with the configuration's seed at the end, as by [`Trainer::device`]. A loader that is not one of
-    /// [`Trainer::loader`] may draw another order for the run after it, and a warning says so.
+    /// Each device is seeded with the configuration's seed at the end, as by [`Trainer::device`]. A loader
+    /// that is not one of [`Trainer::loader`] may draw another order for the run after it, and a warning says
+    /// so.
     ///
     /// ```no_run
     /// # use std::sync::Arc;
@@ -49,9 +51,10 @@ impl<M: LearnerModel> Trainer<M> {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`](crate::Error::Config) for a setting of the finder, [`Error::NoBatch`](crate::Error::NoBatch),
-    /// [`Error::Training`](crate::Error::Training) with the error of the loader, [`Error::Panicked`](crate::Error::Panicked) when a
-    /// step panics. A loss that is not finite ends the sweep and is not an error.
+    /// [`Error::Config`](crate::Error::Config) for a setting of the finder,
+    /// [`Error::NoBatch`](crate::Error::NoBatch), [`Error::Training`](crate::Error::Training) with the error
+    /// of the loader, [`Error::Panicked`](crate::Error::Panicked) when a step panics. A loss that is not
+    /// finite ends the sweep and is not an error.
     pub fn find_learning_rate(
         &self,
         finder: LearningRateFinder,
@@ -77,13 +80,14 @@ impl<M: LearnerModel> Trainer<M> {
         finder.run(self.trial(model)?, train, model, optimizer)
     }
 
-    /// Tries batch sizes: does a few optimizer steps on a copy of the model with larger and larger batches, with this trainer's devices,
-    /// until one does not fit into the memory. `loader` builds the loader of the training data for a batch size. The run is as if
-    /// there had been no search, as after [`find_learning_rate`](Self::find_learning_rate).
+    /// Tries batch sizes: does a few optimizer steps on a copy of the model with larger and larger batches,
+    /// with this trainer's devices, until one does not fit into the memory. `loader` builds the loader of the
+    /// training data for a batch size. The run is as if there had been no search, as after
+    /// [`find_learning_rate`](Self::find_learning_rate).
     ///
-    /// On a GPU a batch is too large when the backend says that it has no memory left. Main memory cannot be tried out like that, as the
-    /// process would be killed: there a batch is too large when it would use more than [`BatchSizeFinder::memory_limit`], as
-    /// smaller ones show.
+    /// On a GPU a batch is too large when the backend says that it has no memory left. Main memory cannot be
+    /// tried out like that, as the process would be killed: there a batch is too large when it would use more
+    /// than [`BatchSizeFinder::memory_limit`], as smaller ones show.
     ///
     /// ```no_run
     /// # use std::sync::Arc;
@@ -108,10 +112,11 @@ impl<M: LearnerModel> Trainer<M> {
     ///
     /// # Errors
     ///
-    /// [`Error::NoBatchFits`](crate::Error::NoBatchFits) if not even a single item fits; [`Error::Config`](crate::Error::Config) for a setting
-    /// of the finder, or a loader whose batches have another size; [`Error::NoBatch`](crate::Error::NoBatch),
-    /// [`Error::Training`](crate::Error::Training) with the error of the loader, [`Error::Panicked`](crate::Error::Panicked) when a step
-    /// panics for another reason.
+    /// [`Error::NoBatchFits`](crate::Error::NoBatchFits) if not even a single item fits;
+    /// [`Error::Config`](crate::Error::Config) for a setting of the finder, or a loader whose batches have
+    /// another size; [`Error::NoBatch`](crate::Error::NoBatch), [`Error::Training`](crate::Error::Training)
+    /// with the error of the loader, [`Error::Panicked`](crate::Error::Panicked) when a step panics for
+    /// another reason.
     pub fn find_batch_size(
         &self,
         finder: BatchSizeFinder,

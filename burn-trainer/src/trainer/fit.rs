@@ -24,7 +24,8 @@ use crate::training_loop::parts::loop_rules::LoopRules;
 use crate::training_loop::parts::multi_device::{self, TrainingDevices};
 
 impl<M: LearnerModel> Trainer<M> {
-    /// Checks that there is data to train on and that a checkpoint can be written and read, and warns if nothing will be saved.
+    /// Checks that there is data to train on and that a checkpoint can be written and read, and warns if
+    /// nothing will be saved.
     fn check_start(&self, learner: &Learner<M>) -> Result<()> {
         let RunSetup { config, run, data, saver, .. } = &self.setup;
         if let Some(reason) = data.train.size().and_then(LoaderSize::without_batches) {
@@ -41,17 +42,19 @@ impl<M: LearnerModel> Trainer<M> {
     /// Trains.
     ///
     /// The number of epochs, the training strategy and burn's metric files in the run's directory are the
-    /// trainer's; everything else that was set on `training` stays. burn's own checkpointers have no part in it.
+    /// trainer's; everything else that was set on `training` stays. burn's own checkpointers have no part in
+    /// it.
     ///
     /// # Errors
     ///
     /// [`Error::Config`] for a model whose device computes no gradients (`device.autodiff()` gives one that
-    /// does); [`Error::Panicked`] and [`Error::Training`] with what stopped training and where the state before it
-    /// was saved; [`Error::UnknownMetric`] or [`Error::Checkpoint`] before the first step for names that cannot
-    /// be used; [`Error::NoBatch`] for data without a batch, before the first step where the loader is a
-    /// [`ResumableDataLoader`](crate::ResumableDataLoader); [`Error::MetricNotLogged`] at the first batch of the split that does not log a metric;
-    /// [`Error::SaveFailed`] where the configuration asks for it. A call that fails before the first step removes the
-    /// directories that [`Trainer::new`] has created, if they are empty.
+    /// does); [`Error::Panicked`] and [`Error::Training`] with what stopped training and where the state
+    /// before it was saved; [`Error::UnknownMetric`] or [`Error::Checkpoint`] before the first step for names
+    /// that cannot be used; [`Error::NoBatch`] for data without a batch, before the first step where the
+    /// loader is a [`ResumableDataLoader`](crate::ResumableDataLoader); [`Error::MetricNotLogged`] at the
+    /// first batch of the split that does not log a metric; [`Error::SaveFailed`] where the configuration
+    /// asks for it. A call that fails before the first step removes the directories that [`Trainer::new`] has
+    /// created, if they are empty.
     pub fn fit(mut self, training: SupervisedTraining<M>, learner: Learner<M>) -> Result<FitResult<M>> {
         let (temporary, writes) = (self.temporary.take(), self.setup.config.writes());
         fast_dev_run::end(temporary, writes, self.fit_run(training, learner))
@@ -110,34 +113,36 @@ impl<M: LearnerModel> Trainer<M> {
         prepared.launch(training, learner, stop.signals, |_| fit_loop.take_outcome())
     }
 
-    /// Trains with a loop of burn's ([`ddp`](crate::burn_loops::ddp()), `ExecutionStrategy::multi`, ..) or one of your own, and saves
-    /// at the ends of epochs.
+    /// Trains with a loop of burn's ([`ddp`](crate::burn_loops::ddp()), `ExecutionStrategy::multi`, ..) or
+    /// one of your own, and saves at the ends of epochs.
     ///
-    /// Files, strategies, metadata, links and resuming are those of [`Trainer::fit`], and a run can change from the
-    /// one to the other at an epoch's end. What the trainer does not see in somebody else's loop is different:
+    /// Files, strategies, metadata, links and resuming are those of [`Trainer::fit`], and a run can change
+    /// from the one to the other at an epoch's end. What the trainer does not see in somebody else's loop is
+    /// different:
     ///
     /// - Strategies decide after each epoch's validation, and see
-    ///   [`TrainingEvent::ValidationEnd`](crate::strategy::TrainingEvent::ValidationEnd) and [`TrainingEvent::EpochEnd`](crate::strategy::TrainingEvent::EpochEnd) alone.
-    ///   When training fails or is stopped, nothing is saved: the last epoch that was saved stands.
-    /// - `global_step` counts rounds of batches, in each of which every device takes one. Those are the optimizer's
-    ///   steps unless gradients are accumulated: burn does not tell over how many rounds.
-    /// - After a resume the data comes in the order of its epoch, if `training` is from [`Trainer::training`]. Early
-    ///   stopping starts again, so a run that it has ended continues. Random numbers of the devices (dropout) differ from
-    ///   those of a run that was never stopped.
-    /// - A metric logger of your own that panics aborts the process after its message was printed: burn's event store panics
-    ///   in a destructor. [`Trainer::fit`] reports it.
-    /// - A name that no metric has is an error after the first batch. A metric that is not logged is an error after the first
-    ///   epoch.
+    ///   [`TrainingEvent::ValidationEnd`](crate::strategy::TrainingEvent::ValidationEnd) and
+    ///   [`TrainingEvent::EpochEnd`](crate::strategy::TrainingEvent::EpochEnd) alone. When training fails or
+    ///   is stopped, nothing is saved: the last epoch that was saved stands.
+    /// - `global_step` counts rounds of batches, in each of which every device takes one. Those are the
+    ///   optimizer's steps unless gradients are accumulated: burn does not tell over how many rounds.
+    /// - After a resume the data comes in the order of its epoch, if `training` is from
+    ///   [`Trainer::training`]. Early stopping starts again, so a run that it has ended continues. Random
+    ///   numbers of the devices (dropout) differ from those of a run that was never stopped.
+    /// - A metric logger of your own that panics aborts the process after its message was printed: burn's
+    ///   event store panics in a destructor. [`Trainer::fit`] reports it.
+    /// - A name that no metric has is an error after the first batch. A metric that is not logged is an error
+    ///   after the first epoch.
     ///
-    /// burn's checkpointers on `training` are replaced. A `SupervisedLearningStrategy` of your own has to call the
-    /// checkpointer among its components after an epoch's validation, with burn's number of the epoch and after a
-    /// flush of the event processor, as burn's strategies do.
+    /// burn's checkpointers on `training` are replaced. A `SupervisedLearningStrategy` of your own has to
+    /// call the checkpointer among its components after an epoch's validation, with burn's number of the
+    /// epoch and after a flush of the event processor, as burn's strategies do.
     ///
     /// # Errors
     ///
-    /// Those of [`Trainer::fit`], and [`Error::MidEpoch`] for a checkpoint from within an epoch, unless `ckpt_path` is
-    /// `auto`, which takes the newest one of an epoch's end. [`Error::Config`] also where [`Trainer::devices`] names
-    /// devices, as the strategy does that.
+    /// Those of [`Trainer::fit`], and [`Error::MidEpoch`] for a checkpoint from within an epoch, unless
+    /// `ckpt_path` is `auto`, which takes the newest one of an epoch's end. [`Error::Config`] also where
+    /// [`Trainer::devices`] names devices, as the strategy does that.
     pub fn fit_with(
         self,
         training: SupervisedTraining<M>,

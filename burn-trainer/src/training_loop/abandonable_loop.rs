@@ -1,8 +1,8 @@
 //! Training with devices of other machines: on a thread that is abandoned when it hangs in a lost device.
 //!
-//! A call of burn that waits for a lost machine never returns, and a destructor would wait in the same way. So the thread
-//! that called `fit` only watches. It continues when the work has ended, or when a device is lost and the work does not end
-//! by itself. State that was read from the devices by then is written first.
+//! A call of burn that waits for a lost machine never returns, and a destructor would wait in the same way.
+//! So the thread that called `fit` only watches. It continues when the work has ended, or when a device is
+//! lost and the work does not end by itself. State that was read from the devices by then is written first.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -27,10 +27,12 @@ use crate::saving::run_checkpoints;
 
 /// How often the watch is read while the work continues.
 const POLL: Duration = Duration::from_millis(50);
-/// The longest that the work and the writer may make no progress after the loss of a device, before they are abandoned.
+/// The longest that the work and the writer may make no progress after the loss of a device, before they are
+/// abandoned.
 const IDLE_LIMIT: Duration = Duration::from_secs(3);
 
-/// Runs work that can hang in a lost device. When the run has no device of another machine, it only runs the work.
+/// Runs work that can hang in a lost device. When the run has no device of another machine, it only runs the
+/// work.
 #[derive(Clone)]
 pub(crate) struct DeviceLossGuard {
     watch: Option<DeviceWatch>,
@@ -56,7 +58,8 @@ impl DeviceLossGuard {
         self.watch.as_ref()
     }
 
-    /// Does the work: on this thread, unless it could hang in a device of another machine. A panic of the work continues here.
+    /// Does the work: on this thread, unless it could hang in a device of another machine. A panic of the
+    /// work continues here.
     ///
     /// # Errors
     ///
@@ -121,7 +124,8 @@ impl DeviceLossGuard {
         None
     }
 
-    /// The error to report. When a lost device is the cause, that is the loss, with the checkpoint to resume from.
+    /// The error to report. When a lost device is the cause, that is the loss, with the checkpoint to resume
+    /// from.
     pub(crate) fn with_cause(&self, error: Error) -> Error {
         let error = match (error, &self.watch) {
             // An error of the program, or a loss that is known.
@@ -163,7 +167,8 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for AbandonableLoop<M> {
             Ok(result) => result,
             Err(lost) => {
                 self.inner.abandon(lost.into());
-                // Unwinds through burn's `launch`, which owns nothing of the run any more. The outcome has the reason.
+                // Unwinds through burn's `launch`, which owns nothing of the run any more. The outcome has
+                // the reason.
                 resume_unwind(Box::new("training was abandoned"));
             }
         }

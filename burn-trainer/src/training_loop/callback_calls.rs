@@ -23,7 +23,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         self.with_view(None, batch, |callbacks, run| callbacks.restore(resume, run))
     }
 
-    /// Calls a method of all callbacks. `split` says what they can log now, and `batch` how many batches of the epoch are computed.
+    /// Calls a method of all callbacks. `split` says what they can log now, and `batch` how many batches of
+    /// the epoch are computed.
     pub(super) fn call(
         &mut self,
         method: &'static str,
@@ -77,7 +78,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         self.call(method, None, batch, call)
     }
 
-    /// Shows the gradients of a step to the callbacks, which can change them. Returns whether the step is left out.
+    /// Shows the gradients of a step to the callbacks, which can change them. Returns whether the step is
+    /// left out.
     pub(super) fn call_before_step(&mut self, gradients: &mut SummedGradients, batch: u64) -> Result<bool> {
         if self.callbacks.callbacks.is_empty() {
             return Ok(false);

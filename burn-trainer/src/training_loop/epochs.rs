@@ -155,7 +155,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
     fn train_epoch(&mut self, data: &RunData<'_, M>) -> Result<()> {
         if self.progress.position.trained {
-            // The run was stopped during validation. A checkpoint of an earlier version does not say whether that is due.
+            // The run was stopped during validation. A checkpoint of an earlier version does not say whether
+            // that is due.
             self.note_due_validation();
             return Ok(());
         }
@@ -191,10 +192,11 @@ impl<M: LearnerModel> LoopState<'_, M> {
         Ok(())
     }
 
-    /// Trains on what is left of the epoch. Returns whether that is the whole rest: a stop or a failure comes before it.
+    /// Trains on what is left of the epoch. Returns whether that is the whole rest: a stop or a failure comes
+    /// before it.
     ///
-    /// The loader is asked for the next batch after a step, and before the step is saved, so that the step which ends an
-    /// epoch is known. A loader's own account of its length may be wrong.
+    /// The loader is asked for the next batch after a step, and before the step is saved, so that the step
+    /// which ends an epoch is known. A loader's own account of its length may be wrong.
     fn train_batches(
         &mut self,
         data: &RunData<'_, M>,
@@ -244,8 +246,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
                 stepped?;
                 self.check_logged(MetricsOf::Training)?;
             }
-            // The end of an epoch is saved after validation, with its metrics.
-            // Where the loader fails, nobody knows whether the epoch has ended: its validation waits for the next start.
+            // The end of an epoch is saved after validation, with its metrics. Where the loader fails, nobody
+            // knows whether the epoch has ended: its validation waits for the next start.
             let is_read = matches!(read, Ok(Some(Ok(_))));
             let is_saved = is_due && !ended && !self.burn.should_stop();
             if is_saved && self.save_step(data, passing, is_step, is_read)? {
@@ -260,7 +262,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         Ok(true)
     }
 
-    /// Validates the state within an epoch if that is due, and saves what is due then. Returns whether the run ends here.
+    /// Validates the state within an epoch if that is due, and saves what is due then. Returns whether the
+    /// run ends here.
     fn save_step(
         &mut self,
         data: &RunData<'_, M>,
@@ -309,7 +312,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         Ok(outputs)
     }
 
-    /// Does the optimizer step, and returns whether a callback has left it out. `items` of the epoch are in the state then.
+    /// Does the optimizer step, and returns whether a callback has left it out. `items` of the epoch are in
+    /// the state then.
     fn step(
         &mut self,
         devices: &TrainingDevices,
@@ -345,8 +349,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         Ok(is_done)
     }
 
-    /// Gives burn the batches, with the learning rate of the last optimizer step: as in burn's loop, that is their own step
-    /// where they are the last ones in it.
+    /// Gives burn the batches, with the learning rate of the last optimizer step: as in burn's loop, that is
+    /// their own step where they are the last ones in it.
     fn report(&mut self, computed: &mut ComputedBatches<<M as TrainStep>::Output>) {
         for (batch, item) in computed.outputs.drain(..) {
             let iteration = usize::try_from(batch).unwrap_or(usize::MAX);

@@ -1,7 +1,7 @@
 //! One call of `Trainer::fit`: a custom strategy of burn's `SupervisedTraining`, for one device or several.
 //!
-//! So metrics, renderers, loggers, early stopping, the interrupter, gradient accumulation and schedulers are burn's own.
-//! `epochs` has what happens in the loop, `loop_end` how it ends.
+//! So metrics, renderers, loggers, early stopping, the interrupter, gradient accumulation and schedulers are
+//! burn's own. `epochs` has what happens in the loop, `loop_end` how it ends.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -78,7 +78,8 @@ struct Failure {
 }
 
 impl<M: LearnerModel> LoopState<'_, M> {
-    /// Saves what must be saved at the end, and waits for the writer. `ended` is what the loop returned, or its panic.
+    /// Saves what must be saved at the end, and waits for the writer. `ended` is what the loop returned, or
+    /// its panic.
     pub(super) fn end(mut self, ended: std::thread::Result<Result<()>>) -> Outcome {
         self.stop.view.loop_has_ended();
         // burn's dashboard resets the interrupter after the loop, if the program has set it up with that.
@@ -155,7 +156,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         self.restore_callbacks(&mut resume)
     }
 
-    /// Tells the callbacks of the last checkpoints, and of the end. An error there is the run's, unless it has one.
+    /// Tells the callbacks of the last checkpoints, and of the end. An error there is the run's, unless it
+    /// has one.
     fn end_callbacks(&mut self, outcome: &mut Outcome) {
         let events = std::mem::take(&mut outcome.saves.events);
         let told = self.call_events(&events);

@@ -1,4 +1,5 @@
-//! The state of one call of `fit`, in parts that each own one thing, and what concerns several of them: saving.
+//! The state of one call of `fit`, in parts that each own one thing, and what concerns several of them:
+//! saving.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -127,8 +128,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         self.progress.ended_because.is_some()
     }
 
-    /// Warns where the first step after a resume has another learning rate than it would have had in the run that saved the
-    /// checkpoint.
+    /// Warns where the first step after a resume has another learning rate than it would have had in the run
+    /// that saved the checkpoint.
     pub(super) fn warn_of_another_rate(&self) {
         let Some(expected) = self.progress.expected_rate else { return };
         let now = self.learner.rates(self.callbacks.rate_scale()).next;
@@ -160,10 +161,11 @@ impl<M: LearnerModel> LoopState<'_, M> {
         }
     }
 
-    /// Shows the events to the strategies, saves if one of them decides so, and notes the saves that have ended.
+    /// Shows the events to the strategies, saves if one of them decides so, and notes the saves that have
+    /// ended.
     ///
-    /// burn processes metrics on another thread, and waiting for it at every step would slow training down. So a strategy
-    /// that asks for metrics waits for those of its step, and the others do not.
+    /// burn processes metrics on another thread, and waiting for it at every step would slow training down.
+    /// So a strategy that asks for metrics waits for those of its step, and the others do not.
     ///
     /// # Errors
     ///
@@ -215,7 +217,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
     fn submit(&mut self, requested: &[RequestedSave], events: &[TrainingEvent<'_>]) -> Result<()> {
         let Self { learner, burn, progress, rules, metrics, saves, callbacks, .. } = self;
         let _saving = progress.speed.measure(Activity::Saving);
-        // The checkpoint must have the metrics of its step. Nobody waits for the lock if burn hangs in one of them.
+        // The checkpoint must have the metrics of its step. Nobody waits for the lock if burn hangs in one of
+        // them.
         burn.flush();
         let mut saves = saves.lock();
         let mut deadline = saves.deadline(burn.interrupter);
@@ -281,14 +284,16 @@ impl<M: LearnerModel> LoopState<'_, M> {
         saves.needs_metric(|name| table.is_of(name, of))
     }
 
-    /// Checks that no strategy needs one of the metrics, of a validation that has given no batch for this reason.
+    /// Checks that no strategy needs one of the metrics, of a validation that has given no batch for this
+    /// reason.
     pub(super) fn check_validated(&self, of: MetricsOf<'_>, reason: &str) -> Result<()> {
         let saves = self.saves.lock();
         let table = self.metrics.table.lock();
         saves.check_validated(|name| table.is_of(name, of), reason)
     }
 
-    /// Ends the epoch: it is trained, validated if that is due, and its metrics, which were waited for, are final.
+    /// Ends the epoch: it is trained, validated if that is due, and its metrics, which were waited for, are
+    /// final.
     pub(super) fn complete_epoch(&mut self) -> Result<()> {
         self.call_between("on_epoch_end", |callback, context| callback.on_epoch_end(context))?;
         if self.progress.position.validation_due {

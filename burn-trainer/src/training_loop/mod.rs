@@ -1,8 +1,8 @@
 //! The trainer's own loop: epochs, batches, devices, and the state that it keeps.
 //!
-//! From top to bottom: `abandonable_loop` (the loop beside devices that can be lost), `fit_loop` (one call of `fit`),
-//! `trial` (steps outside of a run), `epochs` (what happens in it), `validation`, `loop_end`, `callback_calls`, `loop_state`, and its
-//! `parts`.
+//! From top to bottom: `abandonable_loop` (the loop beside devices that can be lost), `fit_loop` (one call of
+//! `fit`), `trial` (steps outside of a run), `epochs` (what happens in it), `validation`, `loop_end`,
+//! `callback_calls`, `loop_state`, and its `parts`.
 
 pub(crate) mod abandonable_loop;
 mod callback_calls;

@@ -59,12 +59,13 @@ impl Trial {
         })
     }
 
-    /// Trains, epoch after epoch, until `each` breaks. It gets the outputs of a step's batches, and the learner after the optimizer
-    /// step.
+    /// Trains, epoch after epoch, until `each` breaks. It gets the outputs of a step's batches, and the
+    /// learner after the optimizer step.
     ///
     /// # Errors
     ///
-    /// [`Error::NoBatch`], [`Error::Training`] with the error of the loader, [`Error::Panicked`], and what `each` returns.
+    /// [`Error::NoBatch`], [`Error::Training`] with the error of the loader, [`Error::Panicked`], and what
+    /// `each` returns.
     pub(crate) fn run<M: LearnerModel>(
         &self,
         learner: Learner<M>,

@@ -17,8 +17,8 @@ use crate::state::position::{Position, burn_epoch};
 use crate::state::speed_meter::Activity;
 
 impl<M: LearnerModel> LoopState<'_, M> {
-    /// Notes whether a validation of the present state is due. It stays due until it is done: a state that is saved before that
-    /// says so.
+    /// Notes whether a validation of the present state is due. It stays due until it is done: a state that is
+    /// saved before that says so.
     pub(super) fn note_due_validation(&mut self) {
         let position = self.progress.position;
         let items = self.progress.data.began_with(position.epoch);
@@ -26,8 +26,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         self.progress.position.validation_due |= is_due;
     }
 
-    /// Validates, or tries that, before the first step of a new run, or of one that was stopped in this validation. Returns
-    /// whether the run ends here.
+    /// Validates, or tries that, before the first step of a new run, or of one that was stopped in this
+    /// validation. Returns whether the run ends here.
     pub(super) fn validate_at_start(&mut self, data: &RunData<'_, M>, is_resumed: bool) -> Result<bool> {
         if !self.rules.validates() {
             return Ok(false);
@@ -72,7 +72,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         Ok(())
     }
 
-    /// Does a validation that is due within an epoch. Returns whether it is done: a stop can come before that.
+    /// Does a validation that is due within an epoch. Returns whether it is done: a stop can come before
+    /// that.
     pub(super) fn validate_within(&mut self, data: &RunData<'_, M>, total_items: usize) -> Result<bool> {
         self.validate(data)?;
         if self.burn.should_stop() {
@@ -135,8 +136,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         self.end_of_validation()
     }
 
-    /// Computes the batches of a validation set, all or those that are tried. Returns whether it has begun: its loader can fail
-    /// before.
+    /// Computes the batches of a validation set, all or those that are tried. Returns whether it has begun:
+    /// its loader can fail before.
     fn validate_batches(
         &mut self,
         data: &RunData<'_, M>,
@@ -175,7 +176,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         Ok(true)
     }
 
-    /// Tells burn and the callbacks that the batches of a validation set are computed, or that it was stopped.
+    /// Tells burn and the callbacks that the batches of a validation set are computed, or that it was
+    /// stopped.
     fn end_of_set(&mut self) -> Result<()> {
         if !self.burn.should_stop() {
             let (split, batches) = (Some(LoggedSplit::Validation), self.progress.position.batches);
@@ -187,7 +189,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         Ok(())
     }
 
-    /// Has burn end the metrics of a validation set, and waits for them: the next ones are those of another set.
+    /// Has burn end the metrics of a validation set, and waits for them: the next ones are those of another
+    /// set.
     fn end_split(&mut self) {
         self.burn.valid(LearnerEvent::EndSplit(burn_epoch(self.progress.position.epoch)));
         self.burn.flush();

@@ -37,7 +37,8 @@ impl<I: 'static> ValidationData<I> {
             ValidationSet {
                 name: name.cloned(),
                 data: data(limit).repeating(limits.repeats),
-                // A loader that shuffles by itself gives each copy an order of its own: this one takes nothing from the other's.
+                // A loader that shuffles by itself gives each copy an order of its own: this one takes
+                // nothing from the other's.
                 trial: limits.trial.map(|batches| data(Some(batches))),
             }
         };

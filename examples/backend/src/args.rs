@@ -1,4 +1,5 @@
-//! The flags of a training program that say where it computes: `--backend`, `--device`, `--optimizer-on`, `--token-file`.
+//! The flags of a training program that say where it computes: `--backend`, `--device`, `--optimizer-on`,
+//! `--token-file`.
 
 use std::path::{Path, PathBuf};
 
@@ -16,14 +17,15 @@ pub struct DeviceArgs {
     /// What to compute on, as far as the program was built for it
     #[arg(long, value_enum, default_value = "flex")]
     backend: Backend,
-    /// A device to train on, in place of the backend's default one: cpu, wgpu:0, cuda:0, remote:ws://HOST:PORT, ..;
-    /// given several times, each has a batch of its own in every step
+    /// A device to train on, in place of the backend's default one: cpu, wgpu:0, cuda:0,
+    /// remote:ws://HOST:PORT, ..; given several times, each has a batch of its own in every step
     #[arg(long, value_name = "DEV")]
     device: Vec<String>,
     /// Where the optimizer works with several devices
     #[arg(long, value_enum, default_value = "first")]
     optimizer_on: OptimizerOn,
-    /// File with the token that the servers of remote devices ask for; else the variable BURN_REMOTE_TOKEN has it
+    /// File with the token that the servers of remote devices ask for; else the variable BURN_REMOTE_TOKEN
+    /// has it
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }
@@ -38,14 +40,14 @@ enum OptimizerOn {
 }
 
 impl DeviceArgs {
-    /// The devices, started. The first one has the model. When the program was restarted after a lost device, devices that
-    /// do not answer are skipped with a warning.
+    /// The devices, started. The first one has the model. When the program was restarted after a lost device,
+    /// devices that do not answer are skipped with a warning.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`](burn_trainer::Error::Config) for an invalid name, or one that the program was not built for;
-    /// [`Error::Device`](burn_trainer::Error::Device) and [`Error::RemoteDevice`](burn_trainer::Error::RemoteDevice) for a
-    /// device that cannot be used.
+    /// [`Error::Config`](burn_trainer::Error::Config) for an invalid name, or one that the program was not
+    /// built for; [`Error::Device`](burn_trainer::Error::Device) and
+    /// [`Error::RemoteDevice`](burn_trainer::Error::RemoteDevice) for a device that cannot be used.
     pub fn devices(&self) -> Result<Vec<Device>> {
         if self.device.is_empty() {
             return Ok(vec![self.backend.device()?]);

@@ -37,8 +37,8 @@ impl Backend {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for a backend that the program was not built for, [`Error::Device`] for one that cannot be used
-    /// on this machine.
+    /// [`Error::Config`] for a backend that the program was not built for, [`Error::Device`] for one that
+    /// cannot be used on this machine.
     pub fn device(self) -> Result<Device> {
         let device = match self {
             #[cfg(feature = "flex")]

@@ -20,8 +20,8 @@ pub(crate) enum DeviceName {
 impl DeviceName {
     /// # Errors
     ///
-    /// [`Error::Config`] with the valid names. The address of another machine is not repeated in the error, because it may
-    /// contain a password.
+    /// [`Error::Config`] with the valid names. The address of another machine is not repeated in the error,
+    /// because it may contain a password.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         if text.starts_with("remote:") {
             return parse_remote(text);
@@ -41,7 +41,8 @@ impl DeviceName {
     /// The device of this machine, started.
     pub(crate) fn start(backend: &str, index: usize) -> Result<Device> {
         let device = match backend {
-            // burn has one CPU device: several of them share the processor, and each has a batch of its own in every step.
+            // burn has one CPU device: several of them share the processor, and each has a batch of its own
+            // in every step.
             #[cfg(feature = "flex")]
             "cpu" => Device::flex(),
             #[cfg(feature = "wgpu")]

@@ -86,8 +86,8 @@ impl Dataset<Window> for Windows {
 
 impl Window {
     /// One that begins in a random place of its part, for the loader's
-    /// [`transform`](burn_trainer::ResumableDataLoaderBuilder::transform): the seed is another one in every epoch, and the
-    /// same after a resume.
+    /// [`transform`](burn_trainer::ResumableDataLoaderBuilder::transform): the seed is another one in every
+    /// epoch, and the same after a resume.
     #[must_use]
     pub fn anywhere(self, seed: u64) -> Self {
         let start = self.0.start + (seed % self.0.len().max(1) as u64) as usize;

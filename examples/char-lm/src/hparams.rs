@@ -31,8 +31,8 @@ pub struct CharLmConfig {
     pub layers: Option<usize>,
     /// Attention heads in each, if not as many as its size has.
     pub heads: Option<usize>,
-    /// Probability that a value is left out of a training step: the larger models need some, as they memorize a text of
-    /// this length.
+    /// Probability that a value is left out of a training step: the larger models need some, as they memorize
+    /// a text of this length.
     #[config(default = 0.0)]
     pub dropout: f64,
     /// Windows of text in a batch, each as long as the context.
@@ -41,8 +41,8 @@ pub struct CharLmConfig {
     /// Batches whose gradients are added up before an optimizer step.
     #[config(default = 1)]
     pub grads_accumulation: usize,
-    /// Windows in an epoch: the text is cut into so many parts, and each epoch takes a window from a random place in
-    /// each.
+    /// Windows in an epoch: the text is cut into so many parts, and each epoch takes a window from a random
+    /// place in each.
     #[config(default = 512)]
     pub windows_per_epoch: usize,
     /// Windows that validation looks at, always the same.
@@ -56,8 +56,9 @@ pub struct CharLmConfig {
     /// The share of the schedule in which the learning rate rises.
     #[config(default = 0.1)]
     pub warmup_share: f64,
-    /// Optimizer steps of the schedule, after which the learning rate stays where it is. Unless set, those of all epochs:
-    /// a run that resumes with more epochs continues at the rate that the longer schedule has at that step.
+    /// Optimizer steps of the schedule, after which the learning rate stays where it is. Unless set, those of
+    /// all epochs: a run that resumes with more epochs continues at the rate that the longer schedule has at
+    /// that step.
     pub schedule_steps: Option<usize>,
     /// Weight decay of AdamW.
     #[config(default = 0.1)]
@@ -87,8 +88,9 @@ pub enum Size {
 /// What a model's parameters follow from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
-    /// Rows of the embedding, which is the output layer too. Those beyond the 256 bytes are never read or drawn: they are
-    /// there so that a model named after GPT-2 has GPT-2's parameters, and saving it costs what saving GPT-2 does.
+    /// Rows of the embedding, which is the output layer too. Those beyond the 256 bytes are never read or
+    /// drawn: they are there so that a model named after GPT-2 has GPT-2's parameters, and saving it costs
+    /// what saving GPT-2 does.
     pub vocabulary: usize,
     /// Bytes that the model looks back at.
     pub context: usize,
@@ -149,7 +151,8 @@ impl Shape {
     #[must_use]
     pub fn parameters(&self) -> Option<usize> {
         let Self { vocabulary, context, width, layers, .. } = *self;
-        // Of a layer: four projections, the two of the feed-forward network four times as wide, their biases, and two norms.
+        // Of a layer: four projections, the two of the feed-forward network four times as wide, their biases,
+        // and two norms.
         let layer = width.checked_mul(width)?.checked_mul(12)?.checked_add(width.checked_mul(13)?)?;
         let rows = vocabulary.checked_add(context)?.checked_add(2)?;
         layer.checked_mul(layers)?.checked_add(rows.checked_mul(width)?)

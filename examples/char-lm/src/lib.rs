@@ -1,7 +1,8 @@
-//! A small GPT that says which byte of a text comes next: the model, its hyperparameters, and the text that it writes.
+//! A small GPT that says which byte of a text comes next: the model, its hyperparameters, and the text that
+//! it writes.
 //!
-//! As `digits`, whose page says how such a crate is laid out, it is a library for the programs that use the model, and
-//! has what only training needs behind the feature `train`.
+//! As `digits`, whose page says how such a crate is laid out, it is a library for the programs that use the
+//! model, and has what only training needs behind the feature `train`.
 //!
 //! | file | has | with `train` only |
 //! |---|---|---|

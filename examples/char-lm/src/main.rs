@@ -73,8 +73,8 @@ fn train(
     // Windows from other places in every epoch for training, always the same for validation.
     let training = train_loader(hparams, &train, seed);
     let validation = loader(hparams, &valid).build(Windows::new(&valid, context, hparams.valid_windows));
-    // Perplexity for validation alone: a training step has better to do than to read all logits once more, and its loss
-    // is perplexity's logarithm.
+    // Perplexity for validation alone: a training step has better to do than to read all logits once more,
+    // and its loss is perplexity's logarithm.
     let training = trainer
         .training(training, validation)
         .metrics((MeanLoss::new(),))

@@ -20,7 +20,8 @@ const INITIAL_SPREAD: f64 = 0.02;
 /// Says which byte comes next.
 #[derive(Module, Debug)]
 pub struct CharLm {
-    /// Also the output layer's weights: the more a byte's row is like the last layer's output, the likelier it is next.
+    /// Also the output layer's weights: the more a byte's row is like the last layer's output, the likelier
+    /// it is next.
     tokens: Embedding,
     positions: Embedding,
     dropout: Dropout,
@@ -46,7 +47,8 @@ impl CharLmConfig {
             .with_norm_first(true)
             .with_initializer(normal(INITIAL_SPREAD))
             .init(device);
-        // As in GPT-2: each layer adds twice to what goes through all of them, whose spread would grow with their number.
+        // As in GPT-2: each layer adds twice to what goes through all of them, whose spread would grow with
+        // their number.
         let added = normal(INITIAL_SPREAD / (2.0 * shape.layers as f64).sqrt());
         let linear =
             |inputs: usize| LinearConfig::new(inputs, width).with_initializer(added.clone()).init(device);
@@ -73,7 +75,8 @@ impl FromCheckpoint for CharLm {
 }
 
 impl CharLm {
-    /// From texts `[batch, length]` to logits `[batch, length, vocabulary]`: at each place, of what comes after it.
+    /// From texts `[batch, length]` to logits `[batch, length, vocabulary]`: at each place, of what comes
+    /// after it.
     ///
     /// # Panics
     ///
@@ -86,8 +89,8 @@ impl CharLm {
         self.logits(x, self.tokens.weight.val())
     }
 
-    /// The logits of the 256 bytes after a text, of which all but the last byte was given before with the same past, or
-    /// nothing was.
+    /// The logits of the 256 bytes after a text, of which all but the last byte was given before with the
+    /// same past, or nothing was.
     pub(crate) fn next(&self, text: Tensor<2, Int>, past: &mut Past) -> Tensor<1> {
         let x = self.embed(text);
         let [_, length, _] = x.dims();

@@ -1,4 +1,5 @@
-//! What training asks of the model: a step with gradients, one of validation, and the optimizer with its schedule.
+//! What training asks of the model: a step with gradients, one of validation, and the optimizer with its
+//! schedule.
 //!
 //! The steps are burn's traits for this crate's type, so they cannot stand in the training program.
 
@@ -54,8 +55,8 @@ impl CharLmConfig {
             .init_streamed()
     }
 
-    /// The learning rate: it rises in equal steps, falls along a cosine, and then stays. A run that resumes with more epochs continues
-    /// where the longer schedule is at that step.
+    /// The learning rate: it rises in equal steps, falls along a cosine, and then stays. A run that resumes
+    /// with more epochs continues where the longer schedule is at that step.
     #[must_use]
     pub fn schedule(&self, epochs: usize) -> WarmupCosine {
         let steps = self.schedule_steps.unwrap_or_else(|| self.steps_per_epoch().saturating_mul(epochs));

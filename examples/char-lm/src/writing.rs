@@ -60,7 +60,8 @@ impl Drawing {
 }
 
 impl CharLm {
-    /// Continues a text. The model sees its last bytes, as many as the context has. An empty text counts as the end of a line.
+    /// Continues a text. The model sees its last bytes, as many as the context has. An empty text counts as
+    /// the end of a line.
     ///
     /// # Errors
     ///
@@ -91,8 +92,8 @@ impl Writing<'_> {
     fn draw(&mut self) -> Result<u8, NotANumber> {
         let context = self.model.context();
         if self.text.len() > context {
-            // Every byte moves to another place, and has to be computed there again. So half of the text is dropped at once,
-            // and not one byte each time.
+            // Every byte moves to another place, and has to be computed there again. So half of the text is
+            // dropped at once, and not one byte each time.
             self.text = end_of(&self.text, context.div_ceil(2));
             self.past = self.model.no_past();
         }

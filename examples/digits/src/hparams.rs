@@ -1,4 +1,5 @@
-//! The hyperparameters, which every checkpoint carries, and the data sets there are, which say how an image is prepared.
+//! The hyperparameters, which every checkpoint carries, and the data sets there are, which say how an image
+//! is prepared.
 
 use burn::config::Config;
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,5 @@
-//! Images as the model looks at them, and how grey values become one. The training data and the programs that use
-//! a model go through here, so that the same picture is the same numbers for both.
+//! Images as the model looks at them, and how grey values become one. The training data and the programs that
+//! use a model go through here, so that the same picture is the same numbers for both.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -37,7 +37,8 @@ impl Data {
     /// A grey value from 0 (paper) to 255 (ink) as the training data has it.
     fn ink(self, grey: u8) -> f32 {
         match self {
-            // The nearest of the levels, so that a training image that was stored in 8 bits comes back as it was.
+            // The nearest of the levels, so that a training image that was stored in 8 bits comes back as it
+            // was.
             Self::Digits => ink_of_level((u16::from(grey) * u16::from(INK) + 127) / 255),
             Self::Mnist => f32::from(grey) / 255.0,
         }
@@ -45,8 +46,8 @@ impl Data {
 }
 
 impl Image {
-    /// An image of the size that the model looks at, [`Data::side`] pixels on each side, from grey values, row by row.
-    /// Bright is ink, as in the training data.
+    /// An image of the size that the model looks at, [`Data::side`] pixels on each side, from grey values,
+    /// row by row. Bright is ink, as in the training data.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Trains a small convolutional network on handwritten digits, and keeps its checkpoints.
 //!
-//! `cargo xtask train` runs this program. To train a model of your own, copy this crate: the library is plain burn, and
-//! `train` below is all that the trainer asks for.
+//! `cargo xtask train` runs this program. To train a model of your own, copy this crate: the library is plain
+//! burn, and `train` below is all that the trainer asks for.
 
 mod predictions;
 
@@ -118,7 +118,8 @@ fn search(
         .grads_accumulation(hparams.grads_accumulation))
 }
 
-/// The metrics of a checkpoint on the validation images of its data, called as in training: there are no images for a test alone.
+/// The metrics of a checkpoint on the validation images of its data, called as in training: there are no
+/// images for a test alone.
 fn evaluate(checkpoint: &Path, device: &Device) -> Result<Evaluation> {
     let hparams = Digits::hparams_from_checkpoint(checkpoint)?;
     let (_, valid) = digits::load(hparams.data)?;

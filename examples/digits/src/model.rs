@@ -74,10 +74,10 @@ impl Digits {
 
     /// The probability of each digit, for each image. The images are of one size.
     ///
-    /// With burn's backend flex an image's probabilities are the same to the last bit whether it is looked at alone or
-    /// with others, as long as no linear layer sums more than 512 products: with the default hyperparameters it is
-    /// just that many. In wider networks flex sums a batch in another order than a single image, and the last digits
-    /// differ.
+    /// With burn's backend flex an image's probabilities are the same to the last bit whether it is looked at
+    /// alone or with others, as long as no linear layer sums more than 512 products: with the default
+    /// hyperparameters it is just that many. In wider networks flex sums a batch in another order than a
+    /// single image, and the last digits differ.
     #[must_use]
     pub fn classify(&self, images: &[Image]) -> Vec<[f32; CLASSES]> {
         if images.is_empty() {

@@ -7,9 +7,9 @@ use burn_trainer::evaluation::predict;
 use burn_trainer::{FitResult, Result, ResumableDataLoader};
 use digits::{CLASSES, Digits, DigitsConfig, ImageBatcher, probabilities};
 
-/// Writes a line for each validation image, in their order: the digit it shows, and the probability of each digit, with
-/// as many decimals as make the same number again. They are computed as validation does, by the same step on the same
-/// batches.
+/// Writes a line for each validation image, in their order: the digit it shows, and the probability of each
+/// digit, with as many decimals as make the same number again. They are computed as validation does, by the
+/// same step on the same batches.
 ///
 /// Nothing is written for a run that was stopped: its model is not yet the one that was asked for.
 pub fn write(path: &Path, result: &FitResult<Digits>, hparams: &DigitsConfig) -> Result<()> {

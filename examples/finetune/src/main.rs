@@ -1,5 +1,6 @@
-//! Pretrains a network on many points of the sine, and fine-tunes it on a few points of the cosine: its first layers are frozen,
-//! the last one is new, the parameters are averaged, and the best average is evaluated. Started again, it resumes.
+//! Pretrains a network on many points of the sine, and fine-tunes it on a few points of the cosine: its first
+//! layers are frozen, the last one is new, the parameters are averaged, and the best average is evaluated.
+//! Started again, it resumes.
 
 use std::f32::consts::TAU;
 use std::ops::Range;

@@ -1,5 +1,5 @@
-//! Classifies images with a checkpoint of `digits`. There is nothing in it that trains: burn with its CPU backend,
-//! burn-ckpt, and the model's own crate without its feature `train`.
+//! Classifies images with a checkpoint of `digits`. There is nothing in it that trains: burn with its CPU
+//! backend, burn-ckpt, and the model's own crate without its feature `train`.
 
 mod picture;
 

@@ -1,5 +1,5 @@
-//! From an image file to what the model looks at: read, made grey, and brought to the model's size. What a grey value
-//! means to the model is the model's own affair, in its crate.
+//! From an image file to what the model looks at: read, made grey, and brought to the model's size. What a
+//! grey value means to the model is the model's own affair, in its crate.
 
 use std::path::Path;
 
@@ -10,8 +10,8 @@ use image::{DynamicImage, GrayImage, ImageError, ImageReader};
 /// The program's result: an error is a sentence for its user.
 pub type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
-/// Reads an image. One of the model's size is taken as it is; another one is scaled to fit, and paper added to make it
-/// square.
+/// Reads an image. One of the model's size is taken as it is; another one is scaled to fit, and paper added
+/// to make it square.
 pub fn read(path: &Path, data: Data, invert: bool) -> Result<Image> {
     let picture = ImageReader::open(path)?.with_guessed_format()?.decode().map_err(|error| match error {
         ImageError::Unsupported(_) => {

@@ -1,6 +1,7 @@
 //! `fuzz --minutes N`: changes real files by chance, and gives them to each reader of a file.
 //!
-//! `burn-ckpt` is found beside this program. Exit status: 0 nothing was found, 1 there are findings, 2 wrong usage.
+//! `burn-ckpt` is found beside this program. Exit status: 0 nothing was found, 1 there are findings, 2 wrong
+//! usage.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,7 +20,8 @@ struct Args {
     /// Decides every file
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// One target: checkpoint, metadata, trainer-state, history, hparams, file-names, pickle, safetensors, shard-index
+    /// One target: checkpoint, metadata, trainer-state, history, hparams, file-names, pickle, safetensors,
+    /// shard-index
     #[arg(long, value_name = "NAME", value_parser = target)]
     target: Option<Target>,
     /// Where the files of findings are kept

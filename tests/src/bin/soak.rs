@@ -1,8 +1,9 @@
-//! `soak --kills N`: kills training runs at moments drawn by chance, and checks that they end as uninterrupted runs.
-//! `soak --minutes N --chaos`: also damages and removes their files between the kills, and fills the disk.
+//! `soak --kills N`: kills training runs at moments drawn by chance, and checks that they end as
+//! uninterrupted runs. `soak --minutes N --chaos`: also damages and removes their files between the kills,
+//! and fills the disk.
 //!
-//! The programs are found beside this one. Exit status: 0 everything is the same to the byte, 1 it is not, 2 wrong
-//! usage.
+//! The programs are found beside this one. Exit status: 0 everything is the same to the byte, 1 it is not, 2
+//! wrong usage.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,8 +25,8 @@ struct Args {
     /// Decides the moments, as far as the machine's speed lets it
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Between the kills, damage checkpoints, remove links and metadata, leave staging files, and fill the disk; and compare
-    /// memory, descriptors, threads and files of a long-lived process after 20 and 200 runs
+    /// Between the kills, damage checkpoints, remove links and metadata, leave staging files, and fill the
+    /// disk; and compare memory, descriptors, threads and files of a long-lived process after 20 and 200 runs
     #[arg(long, conflicts_with_all = ["kills", "signal", "arguments"])]
     chaos: bool,
     /// What the chaos starts for its last figures
@@ -37,13 +38,13 @@ struct Args {
     /// SIGKILL, or SIGTERM, on which a run saves its step and exits with 143
     #[arg(long, value_enum, default_value = "kill")]
     signal: SignalArg,
-    /// What is trained: digits (batch normalisation, dropout), warmup (a schedule, accumulated gradients), both of these, or
-    /// everything (all callbacks, early stopping and validations within epochs at once, two workers; on one device and on two, each
-    /// killed so often)
+    /// What is trained: digits (batch normalisation, dropout), warmup (a schedule, accumulated gradients),
+    /// both of these, or everything (all callbacks, early stopping and validations within epochs at once, two
+    /// workers; on one device and on two, each killed so often)
     #[arg(long, value_enum, default_value = "all")]
     program: ProgramArg,
-    /// Make the runs here and leave them (the chaos: only the undisturbed ones); otherwise they stay only when something
-    /// differs
+    /// Make the runs here and leave them (the chaos: only the undisturbed ones); otherwise they stay only
+    /// when something differs
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
     /// More arguments for the programs (`-- --set dropout=0`)

@@ -1,9 +1,10 @@
 //! Trains a small network whose steps depend on everything that a checkpoint has to carry: Adam's moments, a
-//! schedule that warms up and decays, dropout's random numbers, running statistics, accumulated gradients. With `everything` also
-//! averaged parameters, a guard that leaves steps out, a rate that falls on a plateau, counts of a callback, and a second validation set.
+//! schedule that warms up and decays, dropout's random numbers, running statistics, accumulated gradients.
+//! With `everything` also averaged parameters, a guard that leaves steps out, a rate that falls on a plateau,
+//! counts of a callback, and a second validation set.
 //!
-//! The soak kills it. It is small, so that a run goes through many epochs, validations and saves in a second. Tests tell
-//! it to wait or to fail at one of its batches.
+//! The soak kills it. It is small, so that a run goes through many epochs, validations and saves in a second.
+//! Tests tell it to wait or to fail at one of its batches.
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! What is called with each file: what a user's program would call. Nothing of a file may be believed before it is checked.
+//! What is called with each file: what a user's program would call. Nothing of a file may be believed before
+//! it is checked.
 
 use std::any::Any;
 use std::collections::BTreeMap;

@@ -1,4 +1,5 @@
-//! The processes that read changed files, with a limit of memory and of time: an abort, a hang or too much memory ends them alone.
+//! The processes that read changed files, with a limit of memory and of time: an abort, a hang or too much
+//! memory ends them alone.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! The archive that `torch.save` writes, with any pickle in it: the sums of its entries are right, so that the pickle is read.
+//! The archive that `torch.save` writes, with any pickle in it: the sums of its entries are right, so that
+//! the pickle is read.
 
 /// An archive of these files, not compressed.
 pub(super) fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {

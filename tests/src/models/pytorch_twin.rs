@@ -1,4 +1,5 @@
-//! A small module with one of each layer that burn and PyTorch have in different ways; its twin is in `tests/python/net.py`.
+//! A small module with one of each layer that burn and PyTorch have in different ways; its twin is in
+//! `tests/python/net.py`.
 
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};

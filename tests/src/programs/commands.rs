@@ -50,8 +50,8 @@ fn command_of(words: &[String]) -> Command {
     command
 }
 
-/// Takes away what cargo told this program about its package. A cargo that is started with it builds ring again, as its
-/// build script asks for that, and burn's remote engine with it.
+/// Takes away what cargo told this program about its package. A cargo that is started with it builds ring
+/// again, as its build script asks for that, and burn's remote engine with it.
 fn outside_cargo(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let told = name
@@ -63,8 +63,8 @@ fn outside_cargo(command: &mut Command) {
     }
 }
 
-/// The same on a terminal, by way of util-linux's `script`. Everything that the terminal gets is in the standard
-/// output.
+/// The same on a terminal, by way of util-linux's `script`. Everything that the terminal gets is in the
+/// standard output.
 ///
 /// # Panics
 ///

@@ -1,4 +1,5 @@
-//! Programs on a terminal of their own, by way of util-linux's `script`: what they draw, keys, and the window that is closed.
+//! Programs on a terminal of their own, by way of util-linux's `script`: what they draw, keys, and the window
+//! that is closed.
 
 use std::io::{PipeWriter, Write};
 use std::path::PathBuf;
@@ -115,8 +116,8 @@ impl OnTerminal {
         self.script.end()
     }
 
-    /// Closes the window, as a terminal that is killed does. Returns the directory `$WHERE`, which stays until the end of the
-    /// test.
+    /// Closes the window, as a terminal that is killed does. Returns the directory `$WHERE`, which stays
+    /// until the end of the test.
     ///
     /// # Panics
     ///

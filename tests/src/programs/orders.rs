@@ -1,8 +1,8 @@
-//! What a test tells a training program to do: to wait or to panic at one of its batches, to hang when it is stopped, to
-//! show its metrics.
+//! What a test tells a training program to do: to wait or to panic at one of its batches, to hang when it is
+//! stopped, to show its metrics.
 //!
-//! The orders are in an environment variable and not in the arguments, so that a command that resumes the run does not
-//! repeat them, and no checkpoint contains them.
+//! The orders are in an environment variable and not in the arguments, so that a command that resumes the run
+//! does not repeat them, and no checkpoint contains them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -28,8 +28,8 @@ static INTERRUPTER: OnceLock<Interrupter> = OnceLock::new();
 pub struct Orders {
     /// What to do at a batch, once.
     pub at_batch: Option<(Split, usize, Action)>,
-    /// Never come back from the question what is to be saved when training is stopped; the directory gets a file
-    /// `reached` then.
+    /// Never come back from the question what is to be saved when training is stopped; the directory gets a
+    /// file `reached` then.
     pub hang_when_stopped: Option<PathBuf>,
     /// Print the metrics at the end, in every digit.
     pub show_metrics: bool,
@@ -39,7 +39,8 @@ pub struct Orders {
     pub burns_loader: bool,
     /// Have a metric that panics.
     pub panicking_metric: bool,
-    /// Stop training in the first batch that is computed after somebody has come to the gate in this directory.
+    /// Stop training in the first batch that is computed after somebody has come to the gate in this
+    /// directory.
     pub stop_when_reached: Option<PathBuf>,
     /// By a signal to itself.
     pub stop_by_signal: bool,

@@ -1,4 +1,5 @@
-//! Python with PyTorch and safetensors as an independent judge, in a virtual environment that is made on first use.
+//! Python with PyTorch and safetensors as an independent judge, in a virtual environment that is made on
+//! first use.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

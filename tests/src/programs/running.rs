@@ -1,5 +1,5 @@
-//! Training programs as processes: started, looked at, sent signals, waited for with a deadline, and ended with the test
-//! whatever becomes of it.
+//! Training programs as processes: started, looked at, sent signals, waited for with a deadline, and ended
+//! with the test whatever becomes of it.
 
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
@@ -17,7 +17,8 @@ use crate::run_files::{compare, run_dir};
 /// What takes longer hangs.
 const PATIENCE: Duration = Duration::from_mins(3);
 const POLL: Duration = Duration::from_millis(1);
-/// The variables by which launchers, Slurm and LSF tell a process what it is, which the tests may be started with as well.
+/// The variables by which launchers, Slurm and LSF tell a process what it is, which the tests may be started
+/// with as well.
 const LAUNCHERS: [&str; 8] = ["RANK", "OMPI_COMM_WORLD_", "PMI_", "PMIX_", "MPI_", "JSM_", "LSB_", "SLURM_"];
 
 /// The directory of the programs `warmup` and `digits` as they are now.
@@ -313,7 +314,8 @@ impl Drop for Running {
     }
 }
 
-/// Whether a checkpoint of the run is being written at this moment. Files may come and go while they are listed.
+/// Whether a checkpoint of the run is being written at this moment. Files may come and go while they are
+/// listed.
 #[must_use]
 pub fn is_saving(run_dir: &Path) -> bool {
     let directories = [LAST_DIR, BEST_DIR].map(|name| run_dir.join(CHECKPOINT_DIR).join(name));
@@ -321,8 +323,8 @@ pub fn is_saving(run_dir: &Path) -> bool {
     entries.filter_map(Result::ok).any(|entry| entry.file_name().to_string_lossy().contains(".staging"))
 }
 
-/// Whether a directory holds a checkpoint with its metadata and nothing else: its save is over, links and removals
-/// included.
+/// Whether a directory holds a checkpoint with its metadata and nothing else: its save is over, links and
+/// removals included.
 #[must_use]
 pub fn holds(directory: &Path, stem: &str) -> bool {
     let names = std::fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);

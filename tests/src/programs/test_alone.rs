@@ -5,8 +5,8 @@ use std::process::{Command, Output};
 
 use super::commands::stdout;
 
-/// Runs a test of the calling test program in a process of its own, with a path in a variable of its environment. Prints what it
-/// printed.
+/// Runs a test of the calling test program in a process of its own, with a path in a variable of its
+/// environment. Prints what it printed.
 ///
 /// `module` is `module_path!()` of the file with the test.
 ///

@@ -1,4 +1,5 @@
-//! Whether two runs are the same to the byte: checkpoints, best list, links, metric history, and nothing besides.
+//! Whether two runs are the same to the byte: checkpoints, best list, links, metric history, and nothing
+//! besides.
 //!
 //! Only when they ran may differ, and for how long.
 
@@ -27,7 +28,8 @@ const OVER_THE_EPOCH: &str = ",final";
 const NUMBERS: [&str; 3] = ["-v1", "-v2", "-v3"];
 /// What a training state says of the clock.
 const CLOCK: &str = "training_time_seconds";
-/// What it says of the log of metrics, whose lines have the times at which they were written. The log itself is compared.
+/// What it says of the log of metrics, whose lines have the times at which they were written. The log itself
+/// is compared.
 const LOG: &str = "metrics_log";
 
 /// What was found to be the same in two runs.
@@ -56,8 +58,9 @@ pub fn compare(expected: &Path, found: &Path) -> Result<Same, String> {
     compare_with(expected, found, |_| true)
 }
 
-/// The same, but for what a training state says of the strategies that it was saved for: a run that could not read a checkpoint for
-/// a moment trains to its state again, and saves it for those strategies that do not have it.
+/// The same, but for what a training state says of the strategies that it was saved for: a run that could not
+/// read a checkpoint for a moment trains to its state again, and saves it for those strategies that do not
+/// have it.
 ///
 /// # Errors
 ///
@@ -104,8 +107,9 @@ fn compare_with(expected: &Path, found: &Path, counts: fn(&str) -> bool) -> Resu
     if differences.is_empty() { Ok(same) } else { Err(shortened(differences)) }
 }
 
-/// Everything in a run's directory but what failures leave; of a link with its target. By what the name would be had
-/// the run not been stopped in a validation: the state after it has the name of the one before, with `-v1`.
+/// Everything in a run's directory but what failures leave; of a link with its target. By what the name would
+/// be had the run not been stopped in a validation: the state after it has the name of the one before, with
+/// `-v1`.
 fn names(run_dir: &Path) -> BTreeMap<String, String> {
     let failures = format!("{CHECKPOINT_DIR}/{ON_EXCEPTION_DIR}/");
     let names = files(run_dir).into_iter().filter(|name| !name.starts_with(&failures));
@@ -199,8 +203,8 @@ fn said(metadata: &Metadata) -> Vec<(String, String)> {
     .to_vec()
 }
 
-/// What is in a checkpoint besides tensors: the fields of the training loop's state that count, and scalars and strings of every
-/// section.
+/// What is in a checkpoint besides tensors: the fields of the training loop's state that count, and scalars
+/// and strings of every section.
 fn contents(checkpoint: &Checkpoint, counts: fn(&str) -> bool) -> burn_ckpt::Result<Vec<(String, String)>> {
     let mut contents = Vec::new();
     let mut state: Value = checkpoint.trainer_state()?;
@@ -228,8 +232,9 @@ fn contents(checkpoint: &Checkpoint, counts: fn(&str) -> bool) -> burn_ckpt::Res
     Ok(contents)
 }
 
-/// A value without the place of the runs. A directory outside of the run is an absolute path, and two runs that are compared stand
-/// side by side: what they are named there differs, and one of them may have been renamed after it ran.
+/// A value without the place of the runs. A directory outside of the run is an absolute path, and two runs
+/// that are compared stand side by side: what they are named there differs, and one of them may have been
+/// renamed after it ran.
 fn without_place(value: &str, checkpoint: &Path) -> String {
     let beside = checkpoint.ancestors().nth(6).map(|beside| format!("{}/", beside.display()));
     let Some((before, below)) = beside.as_ref().and_then(|beside| value.split_once(beside.as_str())) else {
@@ -291,8 +296,8 @@ fn shortened(mut differences: Vec<String>) -> String {
     differences.join("\n")
 }
 
-/// After a run that ended by itself on SIGTERM: its last checkpoint is that of the last step in its metric history.
-/// With accumulated gradients that is the last update.
+/// After a run that ended by itself on SIGTERM: its last checkpoint is that of the last step in its metric
+/// history. With accumulated gradients that is the last update.
 ///
 /// # Errors
 ///
@@ -336,7 +341,8 @@ pub(crate) fn is_staging(name: &str) -> bool {
     name.contains(".staging")
 }
 
-/// Whether the directory of the run holds any unfinished file, or metadata or shards whose checkpoint is missing.
+/// Whether the directory of the run holds any unfinished file, or metadata or shards whose checkpoint is
+/// missing.
 #[must_use]
 pub fn leftovers(run_dir: &Path) -> Vec<String> {
     let names = names(run_dir);

@@ -14,7 +14,8 @@ pub fn run_dir(root: &Path) -> PathBuf {
     root.join("burn_trainer_logs/r1")
 }
 
-/// A directory in memory where there is one: for tests of which the syncs of a disk would take most of the time.
+/// A directory in memory where there is one: for tests of which the syncs of a disk would take most of the
+/// time.
 ///
 /// # Panics
 ///
@@ -202,8 +203,8 @@ pub fn target(link: &Path) -> PathBuf {
     std::fs::read_link(link).unwrap_or_else(|error| panic!("{}: {error}", link.display()))
 }
 
-/// Checks that every file under a final name is what its metadata says, and that every link leads to one. Returns how
-/// many checkpoints there are.
+/// Checks that every file under a final name is what its metadata says, and that every link leads to one.
+/// Returns how many checkpoints there are.
 ///
 /// # Errors
 ///

@@ -19,8 +19,8 @@ pub const ON_LOOPBACK: &str = "--listen 127.0.0.1:0";
 /// The same over WebSocket.
 pub const WEBSOCKET_ON_LOOPBACK: &str = "--websocket --listen 127.0.0.1:0";
 
-/// The program `burn-serve` with these arguments, that ends with the thread that starts it, also where a test's process is
-/// killed. It does not inherit the token of the user who runs the tests.
+/// The program `burn-serve` with these arguments, that ends with the thread that starts it, also where a
+/// test's process is killed. It does not inherit the token of the user who runs the tests.
 ///
 /// # Panics
 ///
@@ -33,7 +33,8 @@ pub fn burn_serve(arguments: &str) -> Command {
     command
 }
 
-/// A program that the operating system ends with the thread that starts it; util-linux has the way to ask for that.
+/// A program that the operating system ends with the thread that starts it; util-linux has the way to ask for
+/// that.
 #[must_use]
 pub fn ending_with_us(program: &Path) -> Command {
     let mut command = Command::new("setpriv");

@@ -1,5 +1,5 @@
-//! The chaos: runs that are killed, and whose files are damaged and removed, and whose disk is full, and that nevertheless end as
-//! an undisturbed run.
+//! The chaos: runs that are killed, and whose files are damaged and removed, and whose disk is full, and that
+//! nevertheless end as an undisturbed run.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -29,7 +29,8 @@ const BEST_KEPT: usize = 2;
 const BLOCK: u64 = 512;
 /// Fewer bytes than a checkpoint has beside its tensors: the packages of the program alone are more.
 const LESS: u64 = 32 * 1024;
-/// A start does about so many operations that need space. In the last of these the disk is full when all is done.
+/// A start does about so many operations that need space. In the last of these the disk is full when all is
+/// done.
 const OPERATIONS: u64 = 300;
 /// One look at a program's memory in so many looks at its files.
 const LOOKS_PER_MEASUREMENT: u64 = 64;
@@ -264,8 +265,8 @@ impl<'a> Run<'a> {
         Ok(FullDisk::From(1 + self.random.below(OPERATIONS), errno))
     }
 
-    /// A size of files, in blocks, that is too small for any of the run's checkpoints, and large enough for the tensors of each: a run
-    /// that could save nothing would not start.
+    /// A size of files, in blocks, that is too small for any of the run's checkpoints, and large enough for
+    /// the tensors of each: a run that could save nothing would not start.
     fn too_small(&self) -> Result<u64, String> {
         let last = self.whole.join(CHECKPOINT_DIR).join("last.ckpt");
         let bytes = fs::metadata(&last).map_err(|error| format!("{}: {error}", last.display()))?.len();
@@ -298,8 +299,8 @@ impl<'a> Run<'a> {
         Ok((Life::start(command, log.clone())?, log))
     }
 
-    /// Compares with the undisturbed run. What cannot be made again, a best checkpoint that was damaged after the run was beyond it,
-    /// and what the rules say without it, is left out.
+    /// Compares with the undisturbed run. What cannot be made again, a best checkpoint that was damaged after
+    /// the run was beyond it, and what the rules say without it, is left out.
     fn compared(&mut self) -> Result<(), String> {
         if !self.damage.has_cost_a_best {
             compare(self.whole, &self.run_dir)?;

@@ -58,7 +58,8 @@ impl Damage {
         Self { checkpoints, outside, damaged: BTreeMap::new(), has_cost_a_best: false }
     }
 
-    /// The checkpoints that are what their metadata says. An error for one that is not, unless that was done here.
+    /// The checkpoints that are what their metadata says. An error for one that is not, unless that was done
+    /// here.
     pub(super) fn intact(&self) -> Result<BTreeMap<PathBuf, Intact>, String> {
         let mut intact = BTreeMap::new();
         if !self.checkpoints.exists() {
@@ -206,7 +207,8 @@ impl Damage {
         Ok(())
     }
 
-    /// Before a start that resumes from a step: a best checkpoint of that step or an earlier one is not made again.
+    /// Before a start that resumes from a step: a best checkpoint of that step or an earlier one is not made
+    /// again.
     pub(super) fn resumes_from(&mut self, step: u64) -> Result<(), String> {
         for (path, damaged) in &self.damaged {
             if is_best(path) && damaged.is_corrupt && damaged.step <= step && self.is_damaged(path)? {
@@ -225,7 +227,8 @@ impl Damage {
         }
     }
 
-    /// At the end of the run: removes the damaged files that are there still, as the user does who was told of them.
+    /// At the end of the run: removes the damaged files that are there still, as the user does who was told
+    /// of them.
     pub(super) fn clear(&mut self) -> Result<(), String> {
         let mut unnamed = BTreeSet::new();
         for (path, damaged) in &self.damaged {
@@ -278,7 +281,8 @@ fn is_best(path: &Path) -> bool {
     path.parent().is_some_and(|parent| parent.ends_with(BEST_DIR))
 }
 
-/// One of the files, as long as there is another that the run can resume from. Mostly the newest, on which most depends.
+/// One of the files, as long as there is another that the run can resume from. Mostly the newest, on which
+/// most depends.
 fn chosen(intact: &BTreeMap<PathBuf, Intact>, random: &mut SplitMix64) -> Option<PathBuf> {
     let inodes: BTreeSet<u64> = intact.values().map(|intact| intact.inode).collect();
     if inodes.len() < 2 {

@@ -1,4 +1,5 @@
-//! The moments at which runs are killed: drawn by chance, from kinds that between them hit every phase of a run.
+//! The moments at which runs are killed: drawn by chance, from kinds that between them hit every phase of a
+//! run.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -34,8 +35,8 @@ pub(super) enum Happening {
     Start,
     /// It has got to the step.
     Progress,
-    /// So many times the names in the checkpoint directories have changed: a file is being written, is renamed, linked
-    /// or removed.
+    /// So many times the names in the checkpoint directories have changed: a file is being written, is
+    /// renamed, linked or removed.
     Changes(u64),
     /// The metrics of a validation have begun to be written.
     Validation,

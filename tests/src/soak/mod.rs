@@ -1,9 +1,10 @@
 //! The soak: a run that is killed again and again, and started again, has to end as an uninterrupted run.
 //!
-//! [`Soak::run`] trains once undisturbed, then the same with kills at moments drawn by chance (`kill_moment.rs`), and
-//! compares what the two left (`../run_files/compare_runs.rs`). [`Chaos::run`] does more between the kills: it damages and removes
-//! files (`damage.rs`) and fills the disk, for as long as it is told to. It knows the programs (`soaked_programs.rs`) from outside only: their
-//! arguments, exit status and files.
+//! [`Soak::run`] trains once undisturbed, then the same with kills at moments drawn by chance
+//! (`kill_moment.rs`), and compares what the two left (`../run_files/compare_runs.rs`). [`Chaos::run`] does
+//! more between the kills: it damages and removes files (`damage.rs`) and fills the disk, for as long as it
+//! is told to. It knows the programs (`soaked_programs.rs`) from outside only: their arguments, exit status
+//! and files.
 
 mod chaos;
 mod counts;
@@ -35,7 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_micros(100);
 /// SIGTERM's number, by which a process ends that has not yet said what to do about it.
 const SIGTERM: i32 = 15;
-/// What a program exits with that has saved its state on SIGTERM: 128 and the signal's number, as shells have it.
+/// What a program exits with that has saved its state on SIGTERM: 128 and the signal's number, as shells have
+/// it.
 const TERMINATED: i32 = 143;
 
 /// How a run is killed.
@@ -130,8 +132,8 @@ impl Soak {
     ///
     /// # Errors
     ///
-    /// With the differences between the two runs, or with what else went wrong: a program that failed, a file under
-    /// a final name that is not complete, a run that ended before all kills were made.
+    /// With the differences between the two runs, or with what else went wrong: a program that failed, a file
+    /// under a final name that is not complete, a run that ended before all kills were made.
     ///
     /// # Panics
     ///
@@ -196,8 +198,8 @@ impl Soak {
         Ok((run_dir, Pace { start, step }, steps))
     }
 
-    /// Starts the run of so many steps, kills it at the moment or when it has reached the step `limit`, and looks at what
-    /// is left.
+    /// Starts the run of so many steps, kills it at the moment or when it has reached the step `limit`, and
+    /// looks at what is left.
     fn interrupted(&self, run_dir: &Path, moment: Moment, limit: u64, steps: u64) -> Result<Phase, String> {
         let mut watch = Watch::new(run_dir);
         let mut life = self.start("killed")?;
@@ -302,7 +304,8 @@ impl Life {
         Err(format!("kill -TERM: {sent:?}"))
     }
 
-    /// Waits for the program's end, which is returned, or until `is_time` says so of the time since its start.
+    /// Waits for the program's end, which is returned, or until `is_time` says so of the time since its
+    /// start.
     fn wait_until(
         &mut self,
         mut is_time: impl FnMut(Duration) -> bool,

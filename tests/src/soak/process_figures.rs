@@ -1,4 +1,5 @@
-//! What a process uses: memory, descriptors, threads. And a long-lived process, in which none of them may grow.
+//! What a process uses: memory, descriptors, threads. And a long-lived process, in which none of them may
+//! grow.
 
 use std::fmt;
 use std::path::Path;
@@ -14,7 +15,8 @@ const WARM_UP: usize = 20;
 const MOST_GROWTH_KIB: u64 = 2 * 1024;
 /// Threads that end by themselves, such as the one that asks git for the commit, have this long.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// With one arena the allocator returns what is freed. With one for each thread its own changes are larger than a leak.
+/// With one arena the allocator returns what is freed. With one for each thread its own changes are larger
+/// than a leak.
 const ONE_ARENA: (&str, &str) = ("MALLOC_ARENA_MAX", "1");
 
 /// What a process uses.
@@ -37,7 +39,8 @@ impl fmt::Display for Figures {
     }
 }
 
-/// Lets the program `soak` in a directory train so many times in one process, which must not grow. Returns its line of figures.
+/// Lets the program `soak` in a directory train so many times in one process, which must not grow. Returns
+/// its line of figures.
 ///
 /// # Errors
 ///
@@ -54,7 +57,8 @@ pub fn long_lived_process(programs: &Path, runs: usize) -> Result<String, String
     Err(format!("the long-lived process: {}: {last}", output.status))
 }
 
-/// Trains the small model so many times in this process, and compares what the process uses after some runs and after all.
+/// Trains the small model so many times in this process, and compares what the process uses after some runs
+/// and after all.
 ///
 /// # Errors
 ///
@@ -105,7 +109,8 @@ impl Figures {
     }
 }
 
-/// A line of what the system says of a process's memory, in KiB. `None` where the system or the process is not there.
+/// A line of what the system says of a process's memory, in KiB. `None` where the system or the process is
+/// not there.
 pub(super) fn memory(process: u32, line: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let rest = status.lines().find_map(|text| text.strip_prefix(line))?;

@@ -5,8 +5,8 @@ use std::process::Command;
 
 /// The run's id, the same in every directory, so that their contents can be compared.
 pub(super) const RUN_ID: &str = "r1";
-/// Optimizer steps that a run gets for each kill. With fewer, most kills would hit a start; with more, the soak takes
-/// longer than it has to.
+/// Optimizer steps that a run gets for each kill. With fewer, most kills would hit a start; with more, the
+/// soak takes longer than it has to.
 const STEPS_PER_KILL: u64 = 10;
 /// Threads that prepare batches, one number after the other.
 pub const WORKERS: [usize; 3] = [0, 1, 2];
@@ -39,7 +39,8 @@ pub struct Program {
     pub path: PathBuf,
     /// Its arguments, but for those that name the run.
     pub arguments: Vec<String>,
-    /// The most batches between two optimizer steps, on all devices, with those of steps that are left out between them.
+    /// The most batches between two optimizer steps, on all devices, with those of steps that are left out
+    /// between them.
     pub batches_per_step: u64,
 }
 

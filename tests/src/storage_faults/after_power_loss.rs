@@ -1,8 +1,9 @@
 //! Which states of the disk a loss of power can leave, from a record of what was done.
 //!
-//! As ALICE (Pillai et al., OSDI 2014) and CrashMonkey (Mohan et al., OSDI 2018) do: what was synced is there. Of what was not, any
-//! part can be there and any part can be missing, each on its own: a name, the length of a file, its data. A rename is one step.
-//! From the many combinations those are made in which nothing is there, everything, one thing alone, and everything but one.
+//! As ALICE (Pillai et al., OSDI 2014) and CrashMonkey (Mohan et al., OSDI 2018) do: what was synced is
+//! there. Of what was not, any part can be there and any part can be missing, each on its own: a name, the
+//! length of a file, its data. A rename is one step. From the many combinations those are made in which
+//! nothing is there, everything, one thing alone, and everything but one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -82,8 +83,8 @@ struct Disk {
     opened: HashMap<FileId, usize>,
 }
 
-/// The states that a loss of power can leave after each of these steps, on a directory that was empty, without repetitions. Each
-/// with the number of steps done.
+/// The states that a loss of power can leave after each of these steps, on a directory that was empty,
+/// without repetitions. Each with the number of steps done.
 #[must_use]
 pub fn crash_states(steps: &[Step]) -> Vec<(usize, CrashState)> {
     crash_states_from(steps, 0)
@@ -199,7 +200,8 @@ impl Disk {
         }
     }
 
-    /// The states in which of the pending changes nothing, everything, one alone, or all but one have reached the disk.
+    /// The states in which of the pending changes nothing, everything, one alone, or all but one have reached
+    /// the disk.
     fn states(&self) -> Vec<CrashState> {
         let count = self.pending.len();
         let mut chosen: Vec<Vec<bool>> = vec![vec![false; count], vec![true; count]];

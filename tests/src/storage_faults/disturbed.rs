@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 
 use super::errors::{EACCES, EDQUOT, EIO, ENOSPC, EROFS, ESTALE};
 
-/// One operation of a run, told from all others whatever the order of threads: the n-th of its kind on its path.
+/// One operation of a run, told from all others whatever the order of threads: the n-th of its kind on its
+/// path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
     /// The operation's name.
@@ -45,8 +46,8 @@ pub enum Fault {
     EndsInHalf,
 }
 
-/// Notes every operation below a directory, and lets one fail. From the end of the process on, all operations fail: what is on
-/// disk then is what a killed process leaves.
+/// Notes every operation below a directory, and lets one fail. From the end of the process on, all operations
+/// fail: what is on disk then is what a killed process leaves.
 #[derive(Debug)]
 pub struct Disturbed {
     root: PathBuf,
@@ -136,8 +137,8 @@ fn ended() -> io::Error {
     io::Error::other("the process has ended")
 }
 
-/// A path without what differs from run to run: `.a.ckpt.0-<16 hex digits>.staging` -> `.a.ckpt.*.staging`, and
-/// `on_exception/2024-01-15T10-30-00.ckpt` -> `on_exception/<time>.ckpt`.
+/// A path without what differs from run to run: `.a.ckpt.0-<16 hex digits>.staging` -> `.a.ckpt.*.staging`,
+/// and `on_exception/2024-01-15T10-30-00.ckpt` -> `on_exception/<time>.ckpt`.
 #[must_use]
 pub fn without_random_part(path: &str) -> String {
     let part = |part: &str| match part.strip_suffix(".staging").and_then(|staged| staged.rsplit_once('.')) {
@@ -178,7 +179,8 @@ pub fn all_faults_at(place: &Place) -> Vec<Fault> {
     faults_with(place, errors_of(place.operation))
 }
 
-/// What can happen at an operation: each kind of fault, and of the errors that it can plausibly give one by the seed.
+/// What can happen at an operation: each kind of fault, and of the errors that it can plausibly give one by
+/// the seed.
 #[must_use]
 pub fn faults_at(place: &Place, seed: u64) -> Vec<Fault> {
     let errors = errors_of(place.operation);

@@ -1,5 +1,5 @@
-//! The built programs with a C library whose file operations fail. What is seen by an observer within a test's own process is
-//! seen here in a program as a user starts it.
+//! The built programs with a C library whose file operations fail. What is seen by an observer within a
+//! test's own process is seen here in a program as a user starts it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,7 +21,8 @@ pub struct FailingCall<'a> {
     pub call: &'a str,
     /// Which of them, counted from 1; 0 for each.
     pub at: usize,
-    /// The error by Linux's number. With 0 the process ends there; with [`SHORT_WRITE`] half of a write is done.
+    /// The error by Linux's number. With 0 the process ends there; with [`SHORT_WRITE`] half of a write is
+    /// done.
     pub errno: i32,
 }
 
@@ -61,7 +62,8 @@ impl FailingCalls {
         command.env("FAILING_AT", from.to_string()).env("FAILING_ERRNO", errno.to_string());
     }
 
-    /// Runs a program to its end, and returns its operations below a directory in their order: `remove /tmp/a`.
+    /// Runs a program to its end, and returns its operations below a directory in their order:
+    /// `remove /tmp/a`.
     ///
     /// # Panics
     ///

@@ -1,5 +1,5 @@
-//! Storage that fails: at any single file operation, by an error, a part of a write, a lost answer, the end of the process, or a
-//! loss of power.
+//! Storage that fails: at any single file operation, by an error, a part of a write, a lost answer, the end
+//! of the process, or a loss of power.
 //!
 //! | file | has |
 //! |---|---|

@@ -1,5 +1,6 @@
-//! burn's wgpu backend beside flex: a run that is killed and resumed, checkpoints that are loaded on the other backend, and
-//! a backend that cannot start. `cargo xtask test` runs this file where it runs the others on wgpu.
+//! burn's wgpu backend beside flex: a run that is killed and resumed, checkpoints that are loaded on the
+//! other backend, and a backend that cannot start. `cargo xtask test` runs this file where it runs the others
+//! on wgpu.
 
 use std::path::Path;
 use std::process::Command;

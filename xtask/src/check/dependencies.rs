@@ -1,5 +1,5 @@
-//! Licences, duplicate versions and sources of the packages that the project is built from: `cargo deny`, as `deny.toml`
-//! says. Its check of advisories is left out: that one needs a database from the network.
+//! Licences, duplicate versions and sources of the packages that the project is built from: `cargo deny`, as
+//! `deny.toml` says. Its check of advisories is left out: that one needs a database from the network.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -32,8 +32,8 @@ fn tool_directory() -> std::io::Result<PathBuf> {
     Ok(target.join("tools").join(format!("cargo-deny-{VERSION}")))
 }
 
-/// Without optimization and without what advisories need, it is built in 40 seconds on two cores instead of some minutes,
-/// and still takes 5 seconds for a check.
+/// Without optimization and without what advisories need, it is built in 40 seconds on two cores instead of
+/// some minutes, and still takes 5 seconds for a check.
 fn install(directory: &Path) -> Result<(), ExitCode> {
     let mut install = cargo::command();
     // Its artifacts go to a directory of their own, which cargo removes.

@@ -1,9 +1,9 @@
 //! Each feature of the crates that can be published compiles without the others: a program may choose any.
 //!
-//! A list of our own, and not `cargo hack --each-feature`, which would compile burn again for most features of each crate.
-//! Here a feature that changes burn (a GPU backend) is on in all crates at once. On two cores the list takes 3 to 4 minutes
-//! after the lints of all features, which `check.rs` runs: `remote` and the two GPU backends take 45 to 60 seconds each,
-//! `cli` and `mimalloc` of burn-trainer one.
+//! A list of our own, and not `cargo hack --each-feature`, which would compile burn again for most features
+//! of each crate. Here a feature that changes burn (a GPU backend) is on in all crates at once. On two cores
+//! the list takes 3 to 4 minutes after the lints of all features, which `check.rs` runs: `remote` and the two
+//! GPU backends take 45 to 60 seconds each, `cli` and `mimalloc` of burn-trainer one.
 
 use std::process::ExitCode;
 

@@ -1,8 +1,9 @@
-//! The crates that can be published: `cargo package` accepts them, and each package has every file that it needs.
+//! The crates that can be published: `cargo package` accepts them, and each package has every file that it
+//! needs.
 //!
-//! The packages are not compiled from what is in them: that would take 6 minutes, as burn would be compiled once more
-//! with other features and another profile. The workspace compiles the same files, so what could differ is a file that
-//! the package does not have. That is what is looked for here.
+//! The packages are not compiled from what is in them: that would take 6 minutes, as burn would be compiled
+//! once more with other features and another profile. The workspace compiles the same files, so what could
+//! differ is a file that the package does not have. That is what is looked for here.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -124,7 +125,8 @@ mod tests {
     #[test]
     fn a_complete_package_has_no_problem() {
         let source = "#[doc = include_str!(\"../../docs/page.md\")]\n#[path = \"../lib.rs\"]\n\
-                      // include_str!(\"../../../elsewhere\")\n include_str!(concat!(env!(\"OUT_DIR\"), \"/x\"))\n";
+                      // include_str!(\"../../../elsewhere\")\n include_str!(concat!(env!(\"OUT_DIR\"),
+                      // \"/x\"))\n";
         assert_eq!(problems_of("", MANIFEST, source), Vec::<String>::new());
     }
 

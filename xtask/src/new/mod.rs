@@ -1,5 +1,5 @@
-//! `cargo xtask new DIR`: writes a project with a model, a training program and an inference program, which stands outside of
-//! this workspace and uses its crates.
+//! `cargo xtask new DIR`: writes a project with a model, a training program and an inference program, which
+//! stands outside of this workspace and uses its crates.
 //!
 //! `package_name` checks the name, `template` has the files, this file writes them.
 

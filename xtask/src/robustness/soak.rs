@@ -10,7 +10,8 @@ const KILLED: [&str; 2] = ["digits", "warmup"];
 /// Everything is the soak's.
 #[derive(clap::Args)]
 pub struct Args {
-    /// --kills N, --signal kill|term, --chaos --minutes N, --program digits|warmup|all|everything, --seed N, --keep DIR
+    /// --kills N, --signal kill|term, --chaos --minutes N, --program digits|warmup|all|everything, --seed N,
+    /// --keep DIR
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAGS")]
     arguments: Vec<String>,
 }

@@ -1,4 +1,5 @@
-//! What the tests need beside Rust: the table, and which of it this machine lacks. `set_up.rs` installs the rest.
+//! What the tests need beside Rust: the table, and which of it this machine lacks. `set_up.rs` installs the
+//! rest.
 
 use std::ffi::OsStr;
 use std::fmt;

@@ -1,5 +1,5 @@
-//! Installs what the tests need beside Rust: with Debian's `apt-get` where this user may run it, else it ends with the line
-//! that the user has to run. `needs.rs` has the table.
+//! Installs what the tests need beside Rust: with Debian's `apt-get` where this user may run it, else it ends
+//! with the line that the user has to run. `needs.rs` has the table.
 
 use std::process::{Command, ExitCode, Stdio};
 
@@ -28,7 +28,8 @@ enum Action {
     End(String),
 }
 
-/// Installs what is missing. An error is the exit status to end with: 1, after one message that says what to do.
+/// Installs what is missing. An error is the exit status to end with: 1, after one message that says what to
+/// do.
 pub fn set_up() -> Result<(), ExitCode> {
     let missing = needs::missing(needs::is_here);
     match action(&missing, System::this) {
@@ -102,8 +103,9 @@ fn still_missing(missing: &[&Need]) -> Option<String> {
         .then(|| format!("missing even after apt-get installed packages: {}", names.join(", ")))
 }
 
-/// The two calls: the lists of packages, which a fresh system does not have, then the packages. The packages that
-/// Debian recommends beside them are left out: no test uses those (43 on Debian 12, an SSH client and fonts among them).
+/// The two calls: the lists of packages, which a fresh system does not have, then the packages. The packages
+/// that Debian recommends beside them are left out: no test uses those (43 on Debian 12, an SSH client and
+/// fonts among them).
 fn commands(before: &[&str], packages: &[&str]) -> [Vec<String>; 2] {
     let apt_get = |arguments: &[&str]| {
         // A package that asks a question would wait for an answer.
@@ -114,8 +116,8 @@ fn commands(before: &[&str], packages: &[&str]) -> [Vec<String>; 2] {
     [apt_get(&["update"]), apt_get(&[&["install", "-y", "--no-install-recommends"], packages].concat())]
 }
 
-/// Quiet unless it fails. An update that fails does not end it: one source of many may be out of reach, and the lists
-/// of the last update may do.
+/// Quiet unless it fails. An update that fails does not end it: one source of many may be out of reach, and
+/// the lists of the last update may do.
 fn install(before: &[&str], packages: &[&str]) -> Result<(), String> {
     let [update, install] = commands(before, packages);
     let updated = run(&update);

@@ -104,7 +104,8 @@ pub fn stem(path: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }
 
-/// A path seen from a directory, or from the root: `..` and `.` are taken out. Nothing where it leads above the root.
+/// A path seen from a directory, or from the root: `..` and `.` are taken out. Nothing where it leads above
+/// the root.
 pub fn joined(directory: &str, relative: &str) -> Option<String> {
     let mut parts: Vec<&str> = directory.split('/').filter(|part| !part.is_empty()).collect();
     for part in relative.split('/') {

@@ -1,4 +1,5 @@
-//! What the checks of pages look at: headings, links, and text by whether it is code. The parsing is pulldown-cmark's.
+//! What the checks of pages look at: headings, links, and text by whether it is code. The parsing is
+//! pulldown-cmark's.
 
 use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 

@@ -1,7 +1,7 @@
 //! `cargo xtask tidy`: what the project asks of its own files, as a test that takes seconds.
 //!
-//! Each check is a function over the files' texts, in a file of its own with tests of its own message. All findings of all
-//! checks are printed, a line each: `path:line: what is wrong, and what to do`.
+//! Each check is a function over the files' texts, in a file of its own with tests of its own message. All
+//! findings of all checks are printed, a line each: `path:line: what is wrong, and what to do`.
 
 mod examples;
 mod files;

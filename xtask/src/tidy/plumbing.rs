@@ -1,4 +1,5 @@
-//! Tests and examples use the public interface of `burn_ckpt`, as a user's program does, and not its `plumbing`.
+//! Tests and examples use the public interface of `burn_ckpt`, as a user's program does, and not its
+//! `plumbing`.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 

@@ -1,8 +1,9 @@
-//! `cargo xtask gpu-check`: everything that only a device can show, in one command that prints a page for `BENCHMARKS.md`.
+//! `cargo xtask gpu-check`: everything that only a device can show, in one command that prints a page for
+//! `BENCHMARKS.md`.
 //!
-//! It trains `digits` and `char-lm`, saves while they train, resumes from the middle, loads the result on the CPU, and
-//! shows what a checkpoint's metadata says of the machine. It needs no toolchain: the program can be built in release on
-//! one machine and carried to another.
+//! It trains `digits` and `char-lm`, saves while they train, resumes from the middle, loads the result on the
+//! CPU, and shows what a checkpoint's metadata says of the machine. It needs no toolchain: the program can be
+//! built in release on one machine and carried to another.
 
 mod page;
 
@@ -31,7 +32,8 @@ struct Args {
     /// What to compute on, as far as the program was built for it
     #[arg(long, value_enum, default_value_t = Backend::best())]
     backend: Backend,
-    /// Size of char-lm: tiny, small, medium or gpt2-small; the last unless the device is a software renderer or the CPU
+    /// Size of char-lm: tiny, small, medium or gpt2-small; the last unless the device is a software renderer
+    /// or the CPU
     #[arg(long, value_parser = parse_size)]
     size: Option<Size>,
     /// Saves whose cost is measured
@@ -40,7 +42,8 @@ struct Args {
     /// Optimizer steps before the first save and between them
     #[arg(long, default_value_t = 20)]
     steps: u64,
-    /// Where to train: a directory on the disk whose speed counts; a temporary one, removed afterwards, unless given
+    /// Where to train: a directory on the disk whose speed counts; a temporary one, removed afterwards,
+    /// unless given
     #[arg(long)]
     root: Option<PathBuf>,
 }
@@ -112,8 +115,8 @@ fn check(job: &dyn Job, args: &Args, root: &Path, device: &Device) -> Checked {
     }
 }
 
-/// The largest difference between the probabilities that a checkpoint gives on the device and on the CPU; `None` where
-/// the program was not built for the CPU.
+/// The largest difference between the probabilities that a checkpoint gives on the device and on the CPU;
+/// `None` where the program was not built for the CPU.
 fn difference_on_cpu(checkpoint: &Path, device: &Device) -> Result<Option<f32>> {
     let Ok(cpu) = Backend::Flex.device() else { return Ok(None) };
     let (_, valid) = digits::load(Data::Digits)?;

@@ -51,8 +51,8 @@ impl Page {
         self.checked.push(checked);
     }
 
-    /// Whether every job passed. A device need not compute the same bits twice. Where it does, a resumed run has to end with
-    /// the bits of a run that never stopped.
+    /// Whether every job passed. A device need not compute the same bits twice. Where it does, a resumed run
+    /// has to end with the bits of a run that never stopped.
     pub fn succeeded(&self) -> bool {
         self.checked.iter().all(|checked| checked.result.as_ref().is_ok_and(Figures::succeeded))
     }

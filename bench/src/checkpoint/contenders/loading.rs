@@ -1,5 +1,5 @@
-//! Loading a model until every value of it was read: our checkpoints, burn's, and safetensors' Rust crate with the same bytes,
-//! in turns in one process. All files are in the page cache.
+//! Loading a model until every value of it was read: our checkpoints, burn's, and safetensors' Rust crate
+//! with the same bytes, in turns in one process. All files are in the page cache.
 
 use std::collections::HashMap;
 use std::fs::File;

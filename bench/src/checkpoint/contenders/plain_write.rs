@@ -1,5 +1,5 @@
-//! The lower bound of what a save costs the loop on a machine. The trainer trains without saves, while a thread writes as
-//! many bytes as the state has and syncs them. No snapshot is taken and nothing is hashed.
+//! The lower bound of what a save costs the loop on a machine. The trainer trains without saves, while a
+//! thread writes as many bytes as the state has and syncs them. No snapshot is taken and nothing is hashed.
 
 use std::iter;
 use std::sync::Arc;
@@ -84,7 +84,8 @@ impl WritePlan {
         }
     }
 
-    /// Starts to write a file, and deletes the file before once this one is durable, as a run that keeps one checkpoint does.
+    /// Starts to write a file, and deletes the file before once this one is durable, as a run that keeps one
+    /// checkpoint does.
     fn write(&self) -> JoinHandle<std::io::Result<SaveTimes>> {
         let number = self.written.len();
         let file = |number: usize| self.task.dir.join(format!("bytes-{number}"));

@@ -186,8 +186,8 @@ impl SavePlan {
         self.asked.push(RequestedSave { step, at, durable: None, seen: step, bytes: 0, idle });
     }
 
-    /// Notes when the requested files got their second name. Nothing else is done to a file until one of its names is
-    /// deleted after a later save.
+    /// Notes when the requested files got their second name. Nothing else is done to a file until one of its
+    /// names is deleted after a later save.
     fn see_what_is_durable(&mut self, run_dir: &Path) {
         let now = self.decided.last_key_value().map_or(0, |(step, _)| *step);
         for asked in self.asked.iter_mut().filter(|asked| asked.durable.is_none()) {
@@ -205,7 +205,8 @@ impl SavePlan {
 
     fn measurement(&self, moments: &Moments, skipped: u64) -> Result<Measurement> {
         let begins = &moments.begins;
-        // From a decision to the beginning of the next step: the save, and what the loop does there without one.
+        // From a decision to the beginning of the next step: the save, and what the loop does there without
+        // one.
         let gap = |step: u64| {
             let begin = begins.get(usize::try_from(step).ok()?)?;
             Some(begin - self.decided.get(&step)?)

@@ -1,5 +1,5 @@
-//! The training job: as many independent linear layers as the case has matrices, all on one batch, with Adam. It computes
-//! little for each byte of state, so that the cost of a save is visible.
+//! The training job: as many independent linear layers as the case has matrices, all on one batch, with Adam.
+//! It computes little for each byte of state, so that the cost of a save is visible.
 //!
 //! `peers/job.py` has the same job: change both.
 

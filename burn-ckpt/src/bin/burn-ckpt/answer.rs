@@ -2,7 +2,8 @@
 
 use burn_ckpt::Error;
 
-/// True for yes (the checkpoints are complete, nothing differs, ..). False for no, of which the verb has printed the reason.
+/// True for yes (the checkpoints are complete, nothing differs, ..). False for no, of which the verb has
+/// printed the reason.
 pub type Answer = Result<bool, Failure>;
 
 /// Why a verb failed.

@@ -12,10 +12,10 @@ use crate::terminal::output::say;
 
 /// Average the models of checkpoints
 ///
-/// Writes a checkpoint of weights: each tensor of floats is the mean of those in the checkpoints, computed in f64 and rounded
-/// once. Tensors of other types, hyperparameters and epoch are those of the checkpoint that was saved last. The checkpoints
-/// must have the same hyperparameters and the same tensors. The result has no metrics and no optimizer. Its section
-/// user.average names the checkpoints with their digests.
+/// Writes a checkpoint of weights: each tensor of floats is the mean of those in the checkpoints, computed in
+/// f64 and rounded once. Tensors of other types, hyperparameters and epoch are those of the checkpoint that
+/// was saved last. The checkpoints must have the same hyperparameters and the same tensors. The result has no
+/// metrics and no optimizer. Its section user.average names the checkpoints with their digests.
 ///
 /// Running statistics of batch normalisation are averaged too. They are not those of the averaged model.
 #[derive(clap::Args)]

@@ -1,5 +1,5 @@
-//! Verifying many checkpoints at once, several files in parallel. A file with several names is read once. Shows a progress bar
-//! on a terminal if the work takes longer than half a second.
+//! Verifying many checkpoints at once, several files in parallel. A file with several names is read once.
+//! Shows a progress bar on a terminal if the work takes longer than half a second.
 
 use std::collections::HashMap;
 use std::io::{self, IsTerminal};
@@ -26,8 +26,8 @@ pub fn all_processors() -> NonZeroUsize {
     thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
-/// Verifies checkpoints. Calls `each` with the outcomes in the order of the paths, as soon as an outcome and those before it are
-/// known.
+/// Verifies checkpoints. Calls `each` with the outcomes in the order of the paths, as soon as an outcome and
+/// those before it are known.
 pub fn verify_all(
     paths: &[PathBuf],
     jobs: NonZeroUsize,
@@ -41,7 +41,8 @@ pub fn verify_all(
         let (sender, outcomes) = mpsc::channel();
         for _ in 0..workers {
             let (sender, files, progress, next) = (sender.clone(), &files, &progress, &next);
-            // Where no thread can be started, the work is done before the outcomes are received: the channel takes them all.
+            // Where no thread can be started, the work is done before the outcomes are received: the channel
+            // takes them all.
             start_scoped_work(scope, move || {
                 while let Some(names) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
                     for (place, outcome) in verify_names(paths, names, threads, progress) {
@@ -135,8 +136,8 @@ pub fn identity(path: &Path) -> String {
     }
 }
 
-/// The size in bytes of a checkpoint's files, or of those in a directory. One that cannot be seen counts as none: whoever opens it
-/// meets the error.
+/// The size in bytes of a checkpoint's files, or of those in a directory. One that cannot be seen counts as
+/// none: whoever opens it meets the error.
 pub fn size_of(path: &Path) -> u64 {
     let size = |path: &Path| match storage::stat(path) {
         Ok(Some(stat)) if stat.is_file() => stat.len(),

@@ -1,5 +1,5 @@
-//! The contents of a checkpoint for `show` and `diff`: its metadata as JSON, and its sections with their tensors in the order in
-//! which they are stored. Reads no tensor.
+//! The contents of a checkpoint for `show` and `diff`: its metadata as JSON, and its sections with their
+//! tensors in the order in which they are stored. Reads no tensor.
 
 use std::io::Read;
 
@@ -115,7 +115,8 @@ impl Part {
 }
 
 impl TensorRow {
-    /// How many numbers it has. Saturates, as the reader does not compare the shape of a quantised tensor with its bytes.
+    /// How many numbers it has. Saturates, as the reader does not compare the shape of a quantised tensor
+    /// with its bytes.
     pub fn elements(&self) -> usize {
         self.shape.iter().fold(1, |product, size| product.saturating_mul(*size))
     }
@@ -133,8 +134,8 @@ pub fn scalar(value: &Scalar) -> Value {
     }
 }
 
-/// The metadata file as JSON, or the metadata where that file is missing or says something else. Its size is within the limit, as
-/// it has just been read.
+/// The metadata file as JSON, or the metadata where that file is missing or says something else. Its size is
+/// within the limit, as it has just been read.
 fn whole_json(checkpoint: &Checkpoint, metadata: &Metadata) -> Result<Value, Error> {
     let path = metadata_path(checkpoint.path());
     let written = metadata.to_json()?;

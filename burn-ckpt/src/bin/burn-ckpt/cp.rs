@@ -20,9 +20,10 @@ const MAX_TRIES: u32 = 5;
 
 /// Copy a checkpoint, and verify the copy
 ///
-/// Copies the file, its metadata file, and the shards of a checkpoint of several files. A link is followed: what is
-/// copied is the checkpoint itself. The copy is then read and compared with its digests; one that is not whole is
-/// removed. Evaluations are not copied. Exit status 1 if the copy could not be made, or is not whole.
+/// Copies the file, its metadata file, and the shards of a checkpoint of several files. A link is followed:
+/// what is copied is the checkpoint itself. The copy is then read and compared with its digests; one that is
+/// not whole is removed. Evaluations are not copied. Exit status 1 if the copy could not be made, or is not
+/// whole.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -78,7 +79,8 @@ pub fn run(args: &Args) -> Answer {
     Ok(true)
 }
 
-/// Makes the copy. A checkpoint that a run replaces meanwhile is looked for again by its name. Returns both paths.
+/// Makes the copy. A checkpoint that a run replaces meanwhile is looked for again by its name. Returns both
+/// paths.
 fn copied(args: &Args) -> Result<(PathBuf, PathBuf), Failure> {
     for _ in 1..MAX_TRIES {
         match copied_once(args) {

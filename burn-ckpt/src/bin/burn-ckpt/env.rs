@@ -1,4 +1,5 @@
-//! `burn-ckpt env`: the environment that a run on this machine would write to the metadata of its checkpoints.
+//! `burn-ckpt env`: the environment that a run on this machine would write to the metadata of its
+//! checkpoints.
 
 use std::io::ErrorKind;
 use std::process::Command;
@@ -50,8 +51,8 @@ pub fn run(args: &Args) -> Answer {
     Ok(true)
 }
 
-/// The environment. GPUs are asked for in another process: a driver can hang or crash, and one that hangs while it is loaded
-/// would not let this process end.
+/// The environment. GPUs are asked for in another process: a driver can hang or crash, and one that hangs
+/// while it is loaded would not let this process end.
 fn collect() -> Environment {
     let mut environment = Environment::without_gpus();
     let listed = std::env::current_exe().and_then(|program| {

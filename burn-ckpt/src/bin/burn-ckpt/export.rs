@@ -15,12 +15,13 @@ use crate::terminal::output::say;
 
 /// Write a checkpoint's tensors as safetensors
 ///
-/// By default, tensors keep their names and bytes. With `--layout pytorch` they get PyTorch's names and layout,
-/// according to the module types in the checkpoint: weights of linear layers are transposed, gamma and beta of
-/// batch, layer, group and RMS normalisation are called weight and bias, and names do not contain the variants of
-/// enums. running_mean and running_var have the same names in both. burn does not store num_batches_tracked of
-/// PyTorch's batch normalisation; load_state_dict does not need it. Layers that differ in other ways (LSTM,
-/// multi-head attention) or in their names (PRelu, InstanceNorm) are written unchanged: rename them in PyTorch.
+/// By default, tensors keep their names and bytes. With `--layout pytorch` they get PyTorch's names and
+/// layout, according to the module types in the checkpoint: weights of linear layers are transposed, gamma
+/// and beta of batch, layer, group and RMS normalisation are called weight and bias, and names do not contain
+/// the variants of enums. running_mean and running_var have the same names in both. burn does not store
+/// num_batches_tracked of PyTorch's batch normalisation; load_state_dict does not need it. Layers that differ
+/// in other ways (LSTM, multi-head attention) or in their names (PRelu, InstanceNorm) are written unchanged:
+/// rename them in PyTorch.
 ///
 /// Hyperparameters, epoch, step, run and the checkpoint's digest are written to the file's metadata.
 /// `burn-ckpt import` reads the hyperparameters from there.
@@ -138,8 +139,8 @@ fn types_for(
     }
 }
 
-/// Converts all tensors to PyTorch's names and layout. Fails if two tensors get the same name, which can happen as the variants
-/// of enums are left out.
+/// Converts all tensors to PyTorch's names and layout. Fails if two tensors get the same name, which can
+/// happen as the variants of enums are left out.
 fn as_pytorch(tensors: Vec<Tensor>, types: &ModuleTypes) -> Result<Vec<Tensor>, Failure> {
     let mut names = BTreeMap::new();
     let mut converted = Vec::with_capacity(tensors.len());

@@ -1,5 +1,5 @@
-//! The trainer's configuration as it stands in a checkpoint's metadata: its settings by their paths, and which of them say what a run is
-//! called and where its files are, and not how it is trained.
+//! The trainer's configuration as it stands in a checkpoint's metadata: its settings by their paths, and
+//! which of them say what a run is called and where its files are, and not how it is trained.
 
 use serde_json::{Map, Value};
 

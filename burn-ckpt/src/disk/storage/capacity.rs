@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::observer::{Operation, carry_out};
 
-/// The bytes that this user can still write to the file system of a path. `None` where the system does not say it.
+/// The bytes that this user can still write to the file system of a path. `None` where the system does not
+/// say it.
 ///
 /// # Errors
 ///

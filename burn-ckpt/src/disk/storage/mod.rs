@@ -7,8 +7,9 @@
 //! | `capacity` | how much may be written |
 //! | `observer` | the place where a test sees each operation, and lets it fail |
 //!
-//! An operation that asks whether something is there tells three answers apart: there, not there, and an error. An error is
-//! never taken for "not there": one failed answer of a network file system must not delete a file.
+//! An operation that asks whether something is there tells three answers apart: there, not there, and an
+//! error. An error is never taken for "not there": one failed answer of a network file system must not delete
+//! a file.
 //!
 //! All errors are the system's own. The callers add what was tried on which file.
 

@@ -92,7 +92,8 @@ pub fn remove_directory(path: &Path) -> io::Result<bool> {
     carry_out(Operation::RemoveDirectory(path), || Ok(if_there(fs::remove_dir(path))?.is_some()))
 }
 
-/// Gives a file another name, under which there may be a file, which is replaced. A reader sees one or the other.
+/// Gives a file another name, under which there may be a file, which is replaced. A reader sees one or the
+/// other.
 ///
 /// # Errors
 ///
@@ -130,7 +131,8 @@ pub fn rename_new(from: &Path, path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::AlreadyExists`], and the system's. [`has_no_hard_links`] tells those of a file system without hard links.
+/// [`ErrorKind::AlreadyExists`], and the system's. [`has_no_hard_links`] tells those of a file system without
+/// hard links.
 pub fn hard_link(from: &Path, path: &Path) -> io::Result<()> {
     carry_out(Operation::HardLink { from, path }, || fs::hard_link(from, path))
 }
@@ -139,7 +141,8 @@ pub fn hard_link(from: &Path, path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::AlreadyExists`], and the system's. [`has_no_symlinks`] tells those of a file system without symbolic links.
+/// [`ErrorKind::AlreadyExists`], and the system's. [`has_no_symlinks`] tells those of a file system without
+/// symbolic links.
 pub fn symlink(target: &Path, path: &Path) -> io::Result<()> {
     carry_out(Operation::Symlink { target, path }, || {
         #[cfg(unix)]
@@ -157,8 +160,8 @@ pub fn symlink(target: &Path, path: &Path) -> io::Result<()> {
     })
 }
 
-/// Whether an error of [`hard_link`] says that this file cannot have a second name here: the file system has no hard links
-/// (Linux answers with EPERM), or the file has all that it may have.
+/// Whether an error of [`hard_link`] says that this file cannot have a second name here: the file system has
+/// no hard links (Linux answers with EPERM), or the file has all that it may have.
 #[must_use]
 pub fn has_no_hard_links(error: &io::Error) -> bool {
     matches!(
@@ -170,7 +173,8 @@ pub fn has_no_hard_links(error: &io::Error) -> bool {
     )
 }
 
-/// Whether an error of [`symlink`] says that there are no symbolic links here (Windows: or that this user may make none).
+/// Whether an error of [`symlink`] says that there are no symbolic links here (Windows: or that this user may
+/// make none).
 #[must_use]
 pub fn has_no_symlinks(error: &io::Error) -> bool {
     const ERROR_PRIVILEGE_NOT_HELD: i32 = 1314;

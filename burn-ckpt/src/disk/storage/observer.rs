@@ -180,7 +180,8 @@ pub enum Verdict {
     ProceedAndFail(io::Error),
     /// A write of which this many bytes are written, and that fails. Any other operation is not done.
     Part(usize, io::Error),
-    /// A write of which this many bytes are written, one at least: it says so, and does not fail. Any other operation is done.
+    /// A write of which this many bytes are written, one at least: it says so, and does not fail. Any other
+    /// operation is done.
     Short(usize),
 }
 
@@ -189,7 +190,8 @@ pub trait Observer: Send + Sync {
     /// Decides about an operation.
     fn before(&self, operation: &Operation<'_>) -> Verdict;
 
-    /// Sees an operation that was done. A write that failed in the middle is seen with the part that was written.
+    /// Sees an operation that was done. A write that failed in the middle is seen with the part that was
+    /// written.
     fn after(&self, operation: &Operation<'_>) {
         let _ = operation;
     }
@@ -208,7 +210,8 @@ struct Observed {
 static IS_OBSERVED: AtomicBool = AtomicBool::new(false);
 static OBSERVED: RwLock<Vec<Observed>> = RwLock::new(Vec::new());
 
-/// Shows every operation of this process on a path below a directory to an observer, on the thread of the operation.
+/// Shows every operation of this process on a path below a directory to an observer, on the thread of the
+/// operation.
 pub fn observe(directory: &Path, observer: Arc<dyn Observer>) -> Observation {
     let FileId(id) = FileId::next();
     OBSERVED.write().push(Observed { id, directory: directory.to_path_buf(), observer });

@@ -1,5 +1,5 @@
-//! The header's CBOR: what burn-pack's writer makes, decoded within limits. A count, a name or a shape over its limit is an error
-//! as soon as it is met, before anything else is decoded.
+//! The header's CBOR: what burn-pack's writer makes, decoded within limits. A count, a name or a shape over
+//! its limit is an error as soon as it is met, before anything else is decoded.
 
 use std::collections::BTreeMap;
 use std::fmt;

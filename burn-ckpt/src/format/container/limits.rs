@@ -4,7 +4,8 @@
 pub(crate) const MAX_HEADER_BYTES: u32 = burn_pack::MAX_METADATA_SIZE;
 /// The most tensors in a file, and in a section, which is read as one: burn-pack's limit, too.
 pub(crate) const MAX_TENSORS: usize = burn_pack::MAX_TENSOR_COUNT;
-/// The most tensors in all files of a checkpoint. A mixture of experts with 60 layers and Adam's state has 138,240.
+/// The most tensors in all files of a checkpoint. A mixture of experts with 60 layers and Adam's state has
+/// 138,240.
 pub(crate) const MAX_STATE_TENSORS: usize = 150_000;
 /// The most files beside the index. All are open at a time, and 1,024 are a usual limit of a process.
 pub(crate) const MAX_SHARDS: usize = 512;
@@ -21,10 +22,11 @@ pub(crate) const MAX_HEADER_DEPTH: usize = 32;
 
 /// The longest JSON of the hyperparameters, or of the trainer's state, in bytes.
 pub(crate) const MAX_JSON_BYTES: u64 = 16 * 1024 * 1024;
-/// The most values in one JSON that is kept as it is (hyperparameters, a configuration). Each takes about 200 bytes of memory.
+/// The most values in one JSON that is kept as it is (hyperparameters, a configuration). Each takes about 200
+/// bytes of memory.
 pub const MAX_JSON_VALUES: usize = 120_000;
-/// The most values in a metadata file beside those of its tensors: hyperparameters, configuration, environment, metrics and starts
-/// together.
+/// The most values in a metadata file beside those of its tensors: hyperparameters, configuration,
+/// environment, metrics and starts together.
 pub(crate) const MAX_FREE_JSON_VALUES: usize = 140_000;
 /// The bytes of all these.
 pub(crate) const MAX_FREE_JSON_BYTES: usize = 20 * 1024 * 1024;

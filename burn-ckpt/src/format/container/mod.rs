@@ -1,5 +1,5 @@
-//! Reading a container that may be hostile, or change while it is read. Everything is read from one open file, and each count
-//! and length is compared with a limit before memory is allocated for it.
+//! Reading a container that may be hostile, or change while it is read. Everything is read from one open
+//! file, and each count and length is compared with a limit before memory is allocated for it.
 //!
 //! ```text
 //! open_file (one handle, from opening on) -> read_header, descriptors (CBOR, within limits) -> stored_tensor (its place is checked)

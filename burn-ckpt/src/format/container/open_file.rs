@@ -1,5 +1,5 @@
-//! A checkpoint's open file. Everything of a checkpoint is read from the handle that opening made, so that it stays readable,
-//! and stays the same, when its name is deleted or given to another file.
+//! A checkpoint's open file. Everything of a checkpoint is read from the handle that opening made, so that it
+//! stays readable, and stays the same, when its name is deleted or given to another file.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -60,7 +60,8 @@ impl OpenFile {
         Ok(())
     }
 
-    /// Whether the file's name still stands for this file. A run can remove or replace a checkpoint while it is opened.
+    /// Whether the file's name still stands for this file. A run can remove or replace a checkpoint while it
+    /// is opened.
     pub(crate) fn has_its_name(&self) -> Result<bool> {
         let Some(there) = storage::stat(&self.path).map_err(Error::io("read", &self.path))? else {
             return Ok(false);
@@ -87,7 +88,8 @@ impl OpenFile {
         Ok(placeholder(&self.path, &text))
     }
 
-    /// `sha256:` and the SHA-256 of the file. `progress` gets the number of bytes that have just been hashed; its error ends the work.
+    /// `sha256:` and the SHA-256 of the file. `progress` gets the number of bytes that have just been hashed;
+    /// its error ends the work.
     pub(crate) fn sha256(&self, progress: &dyn Fn(u64) -> io::Result<()>) -> Result<String> {
         let mut position = 0;
         sha256_of_pieces(|piece| {

@@ -1,5 +1,5 @@
-//! Small text files that stand in the place of a checkpoint or its metadata: a pointer of Git LFS, or a link that was written
-//! as text, as Git does where links are switched off, and some programs that copy.
+//! Small text files that stand in the place of a checkpoint or its metadata: a pointer of Git LFS, or a link
+//! that was written as text, as Git does where links are switched off, and some programs that copy.
 
 use std::path::Path;
 

@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 
 use crate::error::Error;
 
-/// The errors of tensors that were read, by the names that they have in their section. burn-pack passes on only an error's
-/// text; this keeps the typed error.
+/// The errors of tensors that were read, by the names that they have in their section. burn-pack passes on
+/// only an error's text; this keeps the typed error.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ReadErrors(Arc<Mutex<BTreeMap<String, Error>>>);
 

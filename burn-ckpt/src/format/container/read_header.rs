@@ -36,7 +36,8 @@ pub(crate) fn stored_tensors(
     Ok(tensors)
 }
 
-/// Reads the header's CBOR, and its length. Compares the length with the file's before memory is allocated for it.
+/// Reads the header's CBOR, and its length. Compares the length with the file's before memory is allocated
+/// for it.
 fn read_cbor(file: &OpenFile) -> Result<(u32, Vec<u8>)> {
     let (path, size) = (file.path(), file.size());
     if let Some(reason) = file.placeholder()? {

@@ -13,7 +13,8 @@ use crate::printable::shown;
 
 /// How much of a tensor is in memory at a time while it is hashed.
 const PIECE_BYTES: usize = 4 * 1024 * 1024;
-/// The most bytes that an element of a quantised tensor takes, its share of the scales included: one scale of 8 bytes an element.
+/// The most bytes that an element of a quantised tensor takes, its share of the scales included: one scale of
+/// 8 bytes an element.
 const MAX_QUANTISED_BYTES: usize = 16;
 
 /// A tensor in a file, and where it is.
@@ -101,8 +102,8 @@ impl StoredTensor {
         Tensor::deferred(name.to_owned(), self.dtype, self.shape.clone(), self.param_id, self.bytes, read)
     }
 
-    /// BLAKE3 of the tensor's bytes in lower-case hexadecimal, with one piece of them in memory at a time. An error of `progress` ends the
-    /// work.
+    /// BLAKE3 of the tensor's bytes in lower-case hexadecimal, with one piece of them in memory at a time. An
+    /// error of `progress` ends the work.
     pub(crate) fn blake3(&self, progress: &dyn Fn(u64) -> io::Result<()>) -> io::Result<String> {
         let mut hasher = blake3::Hasher::new();
         let mut piece = vec![0; self.bytes.min(PIECE_BYTES)];

@@ -11,8 +11,8 @@ use crate::format::run_start::RunStart;
 impl Metadata {
     /// The metadata of a state that was taken at a time, with everything else empty.
     ///
-    /// [`Contents::save`](crate::Contents::save) fills in what follows from the file: `checkpoint_path`, `hparams`,
-    /// `checkpoint_size_bytes`, `checkpoint_checksum` and `tensors`.
+    /// [`Contents::save`](crate::Contents::save) fills in what follows from the file: `checkpoint_path`,
+    /// `hparams`, `checkpoint_size_bytes`, `checkpoint_checksum` and `tensors`.
     #[must_use]
     pub fn new(timestamp: Timestamp) -> Self {
         Self {

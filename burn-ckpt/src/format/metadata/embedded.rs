@@ -7,8 +7,8 @@
 //! seal:  "BURNCKPT", length of the metadata (u64, little-endian), BLAKE3 of the metadata (32 bytes)
 //! ```
 //!
-//! The metadata has the digest of the header and those of the tensors. So each byte of the file but the zeros between entries
-//! is covered by a digest.
+//! The metadata has the digest of the header and those of the tensors. So each byte of the file but the zeros
+//! between entries is covered by a digest.
 
 use burn::tensor::Bytes;
 use burn_pack::{DType, HEADER_SIZE, Header, TENSOR_ALIGNMENT, Tensor, aligned_data_section_start};
@@ -62,7 +62,8 @@ pub(crate) struct EmbeddedMetadata {
 /// The two entries of a container that is being planned: lengths first, bytes when all digests are known.
 pub(crate) struct Ending {
     stored: Stored,
-    /// As many bytes as the metadata can have. Which tensors are not finite is known only when all are written.
+    /// As many bytes as the metadata can have. Which tensors are not finite is known only when all are
+    /// written.
     length: usize,
 }
 
@@ -79,7 +80,8 @@ impl Ending {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] for metadata that no reader would accept, [`Error::Snapshot`] when it cannot be written as JSON.
+    /// [`Error::TooLarge`] for metadata that no reader would accept, [`Error::Snapshot`] when it cannot be
+    /// written as JSON.
     pub(crate) fn plan(
         metadata: &Metadata,
         tensors: &[Tensor],
@@ -177,13 +179,14 @@ fn json(stored: &Stored) -> Result<Vec<u8>> {
 }
 
 impl EmbeddedMetadata {
-    /// Reads the metadata at a file's end, and compares it with its digest. `None` for a file that does not end in a seal, as one
-    /// of version 1.
+    /// Reads the metadata at a file's end, and compares it with its digest. `None` for a file that does not
+    /// end in a seal, as one of version 1.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the file cannot be read, [`Error::Checksum`] for other bytes than were written, [`Error::Damaged`] for
-    /// a length that is not the file's, and for bytes that are not a checkpoint's metadata.
+    /// [`Error::Io`] when the file cannot be read, [`Error::Checksum`] for other bytes than were written,
+    /// [`Error::Damaged`] for a length that is not the file's, and for bytes that are not a checkpoint's
+    /// metadata.
     pub(crate) fn read(file: &OpenFile) -> Result<Option<Self>> {
         let (path, size) = (file.path(), file.size());
         let Some(seal_start) = size.checked_sub(SEAL_BYTES as u64) else { return Ok(None) };

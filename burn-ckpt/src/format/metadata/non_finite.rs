@@ -1,8 +1,8 @@
-//! Values that are not finite: NaN and infinite ones. Found in the bytes of a tensor while they are written, and in a module on its
-//! device.
+//! Values that are not finite: NaN and infinite ones. Found in the bytes of a tensor while they are written,
+//! and in a module on its device.
 //!
-//! What counts are the tensors of the model and of the optimizer that had only finite values when the run began. So a mask of
-//! `-inf` that a model has from its start does not count.
+//! What counts are the tensors of the model and of the optimizer that had only finite values when the run
+//! began. So a mask of `-inf` that a model has from its start does not count.
 
 use std::fmt;
 
@@ -14,7 +14,8 @@ use crate::error::{Error, Result};
 use crate::format::module_types::Walk;
 use crate::format::section::Section;
 
-/// Which tensors of a state have values that are not finite: see [`Metadata::non_finite`](crate::Metadata::non_finite).
+/// Which tensors of a state have values that are not finite: see
+/// [`Metadata::non_finite`](crate::Metadata::non_finite).
 ///
 /// ```no_run
 /// # fn main() -> burn_ckpt::Result<()> {
@@ -27,7 +28,8 @@ use crate::format::section::Section;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NonFiniteTensors {
-    /// The number of tensors of the model and of the optimizer with such values, without those of [`at_start`](Self::at_start).
+    /// The number of tensors of the model and of the optimizer with such values, without those of
+    /// [`at_start`](Self::at_start).
     pub count: u64,
     /// The first of them, in the order in which they are stored.
     pub first: Option<String>,
@@ -62,7 +64,8 @@ impl NonFiniteTensors {
         self.at_start.iter().filter_map(|name| Some(name.strip_prefix(&begin)?.to_owned())).collect()
     }
 
-    /// Whether a tensor counts. What the optimizer has of a parameter that was not finite at the start does not.
+    /// Whether a tensor counts. What the optimizer has of a parameter that was not finite at the start does
+    /// not.
     pub(crate) fn counts(&self, name: &str) -> bool {
         let within = |section: &str| name.strip_prefix(section)?.strip_prefix('.');
         match (within(Section::MODEL), within(Section::OPTIMIZER)) {
@@ -101,11 +104,12 @@ const LANES_32: u128 = u128::MAX / 0xFFFF_FFFF;
 const LANES_16: u128 = u128::MAX / 0xFFFF;
 const BLOCK_BYTES: usize = size_of::<u128>();
 
-/// Whether all numbers in the bytes of a tensor (little-endian, whole numbers of them) are finite. True of types that have only finite
-/// ones.
+/// Whether all numbers in the bytes of a tensor (little-endian, whole numbers of them) are finite. True of
+/// types that have only finite ones.
 ///
-/// A number that is not finite has an exponent of ones. Adding the lowest bit to such an exponent carries into the sign's bit, which
-/// is masked away before, and to no other: so several numbers are looked at in one addition.
+/// A number that is not finite has an exponent of ones. Adding the lowest bit to such an exponent carries
+/// into the sign's bit, which is masked away before, and to no other: so several numbers are looked at in one
+/// addition.
 pub(crate) fn is_finite(dtype: DType, bytes: &[u8]) -> bool {
     let Some((exponent, lowest)) = exponents(dtype) else { return true };
     let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
@@ -122,7 +126,8 @@ pub(crate) fn is_finite(dtype: DType, bytes: &[u8]) -> bool {
     carried & (exponent + lowest) & !exponent == 0
 }
 
-/// The names of a module's tensors that have values that are not finite. Computed on the module's device; one read at the end.
+/// The names of a module's tensors that have values that are not finite. Computed on the module's device; one
+/// read at the end.
 ///
 /// # Errors
 ///

@@ -1,4 +1,5 @@
-//! The metadata of a checkpoint: that in the file itself, completed by the file beside it if that one describes the same state.
+//! The metadata of a checkpoint: that in the file itself, completed by the file beside it if that one
+//! describes the same state.
 //!
 //! A file of version 1 has none. Its metadata is the file beside it.
 
@@ -21,14 +22,16 @@ use crate::format::metadata::embedded::EmbeddedMetadata;
 impl Metadata {
     /// Reads the metadata of a checkpoint, or of the one that a link leads to.
     ///
-    /// A file of version 2 has its metadata itself. Of the file beside it, only the path, the reason and the SHA-256 are used, if
-    /// it describes the same state. Otherwise a warning is logged, the path and the reason follow from the checkpoint, and
-    /// `checkpoint_checksum` is empty: [`Checkpoint::verify`](crate::Checkpoint::verify) computes it.
+    /// A file of version 2 has its metadata itself. Of the file beside it, only the path, the reason and the
+    /// SHA-256 are used, if it describes the same state. Otherwise a warning is logged, the path and the
+    /// reason follow from the checkpoint, and `checkpoint_checksum` is empty:
+    /// [`Checkpoint::verify`](crate::Checkpoint::verify) computes it.
     ///
     /// # Errors
     ///
-    /// [`Error::Metadata`] when the file beside a checkpoint of version 1 is too large or invalid, [`Error::Io`] when it cannot be
-    /// read or is missing; the error of the checkpoint's own metadata if neither can be read.
+    /// [`Error::Metadata`] when the file beside a checkpoint of version 1 is too large or invalid,
+    /// [`Error::Io`] when it cannot be read or is missing; the error of the checkpoint's own metadata if
+    /// neither can be read.
     pub fn of_checkpoint(checkpoint: &Path) -> Result<Self> {
         // Also of a link: no reader depends on the link to the metadata beside it.
         let real = match storage::read_link(checkpoint).map_err(Error::io("read the link", checkpoint))? {

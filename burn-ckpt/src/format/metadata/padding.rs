@@ -8,8 +8,8 @@ use crate::format::container::open_file::OpenFile;
 use crate::format::metadata::embedded::{EmbeddedMetadata, METADATA_ENTRY, SEAL_BYTES, SEAL_ENTRY, bytes_at};
 use crate::printable::shown;
 
-/// Checks that the entries of a file of version 2 follow one another, the metadata and the seal last, and that all other bytes are
-/// zero. `header` is the file's, compared with its digest.
+/// Checks that the entries of a file of version 2 follow one another, the metadata and the seal last, and
+/// that all other bytes are zero. `header` is the file's, compared with its digest.
 ///
 /// # Errors
 ///

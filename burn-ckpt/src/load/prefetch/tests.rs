@@ -46,8 +46,8 @@ fn tensors_can_be_taken_in_any_order() {
     }
 }
 
-/// Reads 20 tensors with room for a cost of 5. Returns the `first` tensors that are read before one is taken, and the largest
-/// number that was read and not taken.
+/// Reads 20 tensors with room for a cost of 5. Returns the `first` tensors that are read before one is taken,
+/// and the largest number that was read and not taken.
 fn ahead(cost: usize, first: usize) -> (Vec<u8>, usize) {
     let (begun, taken, most) =
         (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));

@@ -1,7 +1,7 @@
 //! The checkpoints of one strategy, and which of them its rule chooses from.
 //!
-//! A state that is not finite is never the best one. Among the newest it counts only while there is no finite one. So it never takes
-//! the place of a state that a run can resume from.
+//! A state that is not finite is never the best one. Among the newest it counts only while there is no finite
+//! one. So it never takes the place of a state that a run can resume from.
 
 use std::path::{Path, PathBuf};
 
@@ -78,8 +78,9 @@ impl Strategy {
         self.keep.kept(&candidates).first().map(|first| entries[*first])
     }
 
-    /// The durable checkpoints that the rule chooses from. Where it keeps a number of the newest, there is one of each
-    /// optimizer step: a run that fails again and again at one step would otherwise push out all others.
+    /// The durable checkpoints that the rule chooses from. Where it keeps a number of the newest, there is
+    /// one of each optimizer step: a run that fails again and again at one step would otherwise push out all
+    /// others.
     pub(super) fn candidates(&self) -> Vec<Candidate> {
         let durable = self.eligible(self.durable().collect());
         let is_newest_of_its_step = |entry: &&&Entry| {

@@ -1,6 +1,8 @@
-//! The beginning of a container as bytes: burnpack's ten bytes and its CBOR header, up to the first tensor's bytes.
+//! The beginning of a container as bytes: burnpack's ten bytes and its CBOR header, up to the first tensor's
+//! bytes.
 //!
-//! burn-pack's own writer opens the file itself, past the storage seam, so its header is made here. A test compares the bytes.
+//! burn-pack's own writer opens the file itself, past the storage seam, so its header is made here. A test
+//! compares the bytes.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! A state as files: planned first, then written in one pass.
 //!
-//! `plan_state` (one file, or shards and an index) -> `plan_file`, `encode_header` (the beginning of each) -> `write_state` ->
-//! `stream_container` (one pass over the bytes of a file).
+//! `plan_state` (one file, or shards and an index) -> `plan_file`, `encode_header` (the beginning of each) ->
+//! `write_state` -> `stream_container` (one pass over the bytes of a file).
 
 pub(crate) mod encode_header;
 pub(crate) mod plan_file;

@@ -28,7 +28,8 @@ impl PlannedFile {
     ///
     /// # Errors
     ///
-    /// [`Error::Container`] for two tensors of one name, and for a length that does not follow from a tensor's shape.
+    /// [`Error::Container`] for two tensors of one name, and for a length that does not follow from a
+    /// tensor's shape.
     pub(crate) fn new(
         path: &Path,
         tensors: Vec<Tensor>,
@@ -43,7 +44,8 @@ impl PlannedFile {
         };
         let mut all = tensors.clone();
         all.extend(ending.iter().flat_map(Ending::entries));
-        // burn-pack's writer checks that names differ and that lengths follow from the shapes. It reads no tensor for that.
+        // burn-pack's writer checks that names differ and that lengths follow from the shapes. It reads no
+        // tensor for that.
         let checked = burnpack_writer(all.clone(), scalars, strings).size().map_err(invalid)? as u64;
         let (header, size) = encode_header(&all, scalars, strings).map_err(invalid)?;
         if size != checked {

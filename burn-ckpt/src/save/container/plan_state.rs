@@ -1,4 +1,5 @@
-//! Whether a state is one file, or several with an index, and which tensor is in which file. Nothing is read or written.
+//! Whether a state is one file, or several with an index, and which tensor is in which file. Nothing is read
+//! or written.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,7 +36,8 @@ pub(crate) struct PlannedState {
 ///
 /// # Errors
 ///
-/// [`Error::TooLarge`] and [`Error::FileLimit`] naming a limit that is exceeded, [`Error::Name`] for a section's name.
+/// [`Error::TooLarge`] and [`Error::FileLimit`] naming a limit that is exceeded, [`Error::Name`] for a
+/// section's name.
 pub(crate) fn plan_state(path: &Path, contents: Contents, metadata: &Metadata) -> Result<PlannedState> {
     let limits = contents.limits;
     for (name, section) in &contents.sections {
@@ -58,9 +60,9 @@ pub(crate) fn plan_state(path: &Path, contents: Contents, metadata: &Metadata) -
     Ok(PlannedState { shards, file })
 }
 
-/// Compares a state with the limits, for a check before training: the tensors of a model under their names, and those of the other
-/// sections under their names in a file. Reads none. Two may have one name, as far as the names are not known yet. The checkpoint is
-/// larger by what is not known before a save.
+/// Compares a state with the limits, for a check before training: the tensors of a model under their names,
+/// and those of the other sections under their names in a file. Reads none. Two may have one name, as far as
+/// the names are not known yet. The checkpoint is larger by what is not known before a save.
 ///
 /// # Errors
 ///

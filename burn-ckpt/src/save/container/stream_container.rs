@@ -1,8 +1,9 @@
-//! Writing a container in one pass: the file's SHA-256 and the tensors' BLAKE3 are computed while the bytes are written.
+//! Writing a container in one pass: the file's SHA-256 and the tensors' BLAKE3 are computed while the bytes
+//! are written.
 //!
-//! `plan_file` makes the beginning of the file (header, names, shapes, offsets). It, the tensors, and the metadata with their
-//! digests behind them are written here, in the order and with the alignment of burn-pack's format, because its writer cannot
-//! compute digests of what it writes. Three threads overlap:
+//! `plan_file` makes the beginning of the file (header, names, shapes, offsets). It, the tensors, and the
+//! metadata with their digests behind them are written here, in the order and with the alignment of
+//! burn-pack's format, because its writer cannot compute digests of what it writes. Three threads overlap:
 //!
 //! | thread | does |
 //! |---|---|
@@ -10,8 +11,8 @@
 //! | `burn-ckpt-sha256` | computes the SHA-256 of the windows in order; the slowest part on most machines |
 //! | `burn-ckpt-sync` | syncs the file now and then, so that the last sync has little left to write |
 //!
-//! In host memory at a time: the window that is being written, the windows that wait to be hashed ([`QUEUED_WINDOWS`]), and
-//! whatever the state's tensors themselves hold there.
+//! In host memory at a time: the window that is being written, the windows that wait to be hashed
+//! ([`QUEUED_WINDOWS`]), and whatever the state's tensors themselves hold there.
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -36,13 +37,13 @@ use crate::panics::panic_message;
 use crate::save::container::plan_file::PlannedFile;
 use crate::save::read_progress::ReadProgress;
 
-/// How much of a tensor is read, hashed and written at a time. Small enough to stay in a processor's cache between the three,
-/// large enough that passing it to another thread takes no measurable time.
+/// How much of a tensor is read, hashed and written at a time. Small enough to stay in a processor's cache
+/// between the three, large enough that passing it to another thread takes no measurable time.
 const WINDOW_BYTES: usize = 1024 * 1024;
 /// How many windows may wait for their SHA-256.
 const QUEUED_WINDOWS: usize = 32;
-/// How often a file is synced while it is written. Without that, the system would leave most of a checkpoint to the sync at
-/// the end.
+/// How often a file is synced while it is written. Without that, the system would leave most of a checkpoint
+/// to the sync at the end.
 const SYNCED_PARTS: u64 = 16;
 /// Lower bound on the bytes written between two syncs: a sync has a fixed cost.
 const MIN_SYNC_BYTES: u64 = 1024 * 1024;
@@ -65,13 +66,13 @@ pub(crate) struct Written {
     pub(crate) header_blake3: String,
 }
 
-/// Writes a container to `file`, which is new and empty, and makes its bytes durable. `before` are the state's
-/// tensors in other files.
+/// Writes a container to `file`, which is new and empty, and makes its bytes durable. `before` are the
+/// state's tensors in other files.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] when the disk fails, or is full where the file system cannot reserve space; [`Error::Container`] when a tensor
-/// cannot be read.
+/// [`Error::Io`] when the disk fails, or is full where the file system cannot reserve space;
+/// [`Error::Container`] when a tensor cannot be read.
 pub(crate) fn write(
     file: StoredFile,
     planned: PlannedFile,
@@ -114,7 +115,8 @@ pub(crate) fn write(
             return Err(Error::Container { path: path.to_path_buf(), reason, source: None });
         }
 
-        // The system reports a failed write to the disk once, to the first sync after it. So both syncs are checked.
+        // The system reports a failed write to the disk once, to the first sync after it. So both syncs are
+        // checked.
         let written = out.into_inner().map_err(|error| Error::io("write", path)(error.into_error()))?;
         joined(synced)?.map_err(Error::io("sync", path))?;
         written.sync().map_err(Error::io("sync", path))?;

@@ -1,4 +1,5 @@
-//! Writing the planned files of a state under staging names: the shards first, then the file that has their digests.
+//! Writing the planned files of a state under staging names: the shards first, then the file that has their
+//! digests.
 
 use std::path::Path;
 
@@ -19,13 +20,13 @@ use crate::save::container::plan_state::PlannedState;
 use crate::save::container::stream_container::write;
 use crate::save::read_progress::ReadProgress;
 
-/// Writes a planned state beside `place`, and fills in the metadata that follows from its files. The space of all files is reserved
-/// before a tensor is read.
+/// Writes a planned state beside `place`, and fills in the metadata that follows from its files. The space of
+/// all files is reserved before a tensor is read.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] when a file cannot be written, or something is in the place of the shards; [`Error::Container`] when a tensor
-/// cannot be read.
+/// [`Error::Io`] when a file cannot be written, or something is in the place of the shards;
+/// [`Error::Container`] when a tensor cannot be read.
 pub(crate) fn write_state(
     planned: PlannedState,
     metadata: &mut Metadata,
@@ -60,7 +61,8 @@ pub(crate) fn write_state(
     Ok(staged)
 }
 
-/// Removes shards beside a checkpoint of one file: the rest of a replacement that was interrupted. No reader looks for them.
+/// Removes shards beside a checkpoint of one file: the rest of a replacement that was interrupted. No reader
+/// looks for them.
 fn remove_rest(place: &Path) -> Result<()> {
     let directory = shards_directory(place);
     let is_rest = is_there(&directory)?

@@ -29,7 +29,8 @@ impl<Output: Adaptor<MeanLossInput>> BatchLoss<Output> for LoggedLoss {
     }
 }
 
-/// The loss that a function of the program's finds, for [`GradientGuard::with_loss`](super::gradient_guard::GradientGuard::with_loss).
+/// The loss that a function of the program's finds, for
+/// [`GradientGuard::with_loss`](super::gradient_guard::GradientGuard::with_loss).
 #[derive(Clone)]
 pub struct LossBy<F>(pub(super) F);
 
@@ -45,7 +46,8 @@ impl<Output, F: Fn(&Output) -> Tensor<1> + Send> BatchLoss<Output> for LossBy<F>
     }
 }
 
-/// No loss is checked, after [`GradientGuard::without_loss`](super::gradient_guard::GradientGuard::without_loss).
+/// No loss is checked, after
+/// [`GradientGuard::without_loss`](super::gradient_guard::GradientGuard::without_loss).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoLoss;
 

@@ -14,11 +14,12 @@ use crate::state::callback_state::CallbackState;
 /// Version of the stored state.
 const VERSION: u32 = 1;
 
-/// Averages the parameters over the steps: `average = decay * average + (1 - decay) * parameter` after an optimizer step.
+/// Averages the parameters over the steps: `average = decay * average + (1 - decay) * parameter` after an
+/// optimizer step.
 ///
-/// The average begins with the parameters after the first step that counts. Running statistics (of a batch normalisation) are
-/// averaged, too. The state is the section `user.ema`, in checkpoints of weights alone as well; a model with it loads by
-/// [`CheckpointLoader::part`](burn_ckpt::CheckpointLoader::part):
+/// The average begins with the parameters after the first step that counts. Running statistics (of a batch
+/// normalisation) are averaged, too. The state is the section `user.ema`, in checkpoints of weights alone as
+/// well; a model with it loads by [`CheckpointLoader::part`](burn_ckpt::CheckpointLoader::part):
 ///
 /// ```no_run
 /// # use burn::tensor::Device;
@@ -42,7 +43,8 @@ struct EmaSettings {
 }
 
 impl<M: LearnerModel> Ema<M> {
-    /// An average with a decay from 0 (no average) to below 1 (0.999, say), over every step, with which the run validates.
+    /// An average with a decay from 0 (no average) to below 1 (0.999, say), over every step, with which the
+    /// run validates.
     #[must_use]
     pub fn new(decay: f64) -> Self {
         let settings = EmaSettings { decay, every_n_steps: 1, start_step: 0, validates: true };
@@ -63,8 +65,8 @@ impl<M: LearnerModel> Ema<M> {
         self
     }
 
-    /// Sets whether the run validates with the averaged parameters (the default), so that the best checkpoint is that of the best
-    /// average, or with those that it trains.
+    /// Sets whether the run validates with the averaged parameters (the default), so that the best checkpoint
+    /// is that of the best average, or with those that it trains.
     #[must_use]
     pub fn with_validates(mut self, validates: bool) -> Self {
         self.settings.validates = validates;

@@ -26,10 +26,11 @@ const NORM: &str = "grad_norm";
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum NonFinite {
-    /// The run ends with an error that names the step and its batches. See [`GradientGuard::with_checks_before_step`] for what is saved.
+    /// The run ends with an error that names the step and its batches. See
+    /// [`GradientGuard::with_checks_before_step`] for what is saved.
     Error,
-    /// The step is left out, at most so many times in a row. After that it is an error. This has to be known before the step, so the
-    /// loop waits for the device at each step.
+    /// The step is left out, at most so many times in a row. After that it is an error. This has to be known
+    /// before the step, so the loop waits for the device at each step.
     Skip {
         /// How many steps in a row.
         most_in_a_row: u64,
@@ -50,11 +51,12 @@ pub enum NonFinite {
 /// # }
 /// ```
 ///
-/// The loss is that of [`MeanLoss`](crate::metric::MeanLoss): burn's outputs have one. For an output of your own, implement
-/// [`MeanLossInput`](crate::metric::MeanLossInput)'s adaptor, or name the loss with [`with_loss`](Self::with_loss).
+/// The loss is that of [`MeanLoss`](crate::metric::MeanLoss): burn's outputs have one. For an output of your
+/// own, implement [`MeanLossInput`](crate::metric::MeanLossInput)'s adaptor, or name the loss with
+/// [`with_loss`](Self::with_loss).
 ///
-/// The norm is the L2 norm of all gradients together, before they are limited; burn's optimizers can limit that of each parameter
-/// alone. It is logged as `train_grad_norm`.
+/// The norm is the L2 norm of all gradients together, before they are limited; burn's optimizers can limit
+/// that of each parameter alone. It is logged as `train_grad_norm`.
 #[derive(Debug)]
 pub struct GradientGuard<L = LoggedLoss> {
     clip_norm: Option<f64>,
@@ -170,12 +172,14 @@ impl<L> GradientGuard<L> {
 
     /// Sets whether [`NonFinite::Error`] is found before the optimizer step, or after it.
     ///
-    /// Before it, the state that is saved with the error is that of the step before, which is finite; the loop waits for the device at
-    /// each step. That is the default where the device computes at once (`flex`), and nothing is lost.
+    /// Before it, the state that is saved with the error is that of the step before, which is finite; the
+    /// loop waits for the device at each step. That is the default where the device computes at once
+    /// (`flex`), and nothing is lost.
     ///
-    /// After it, nothing waits: the values are read on another thread, and the error comes with one of the next steps, or before
-    /// the next save or validation. That is the default on all other devices. The parameters are not finite by then. What is saved with
-    /// the error is there to be looked at, and `auto` resumes from the newest finite checkpoint.
+    /// After it, nothing waits: the values are read on another thread, and the error comes with one of the
+    /// next steps, or before the next save or validation. That is the default on all other devices. The
+    /// parameters are not finite by then. What is saved with the error is there to be looked at, and `auto`
+    /// resumes from the newest finite checkpoint.
     #[must_use]
     pub fn with_checks_before_step(mut self, before: bool) -> Self {
         self.checks_before_step = Some(before);

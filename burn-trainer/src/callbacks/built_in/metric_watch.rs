@@ -135,7 +135,8 @@ impl MetricWatch {
         Ok(Some(CallbackState::new(VERSION).with_value(&(&self.counts, own))?))
     }
 
-    /// Puts that back. A checkpoint that has none was saved without this callback, which has missed the validations that are done.
+    /// Puts that back. A checkpoint that has none was saved without this callback, which has missed the
+    /// validations that are done.
     pub(super) fn restore<M: LearnerModel, T: DeserializeOwned>(
         &mut self,
         own: &mut T,

@@ -10,10 +10,10 @@ use crate::error::CallbackResult;
 use crate::state::callback_state::CallbackState;
 use crate::strategy::MetricConfig;
 
-/// Multiplies the learning rate by a factor when a metric has not improved for more than so many validations (for a metric of the
-/// training: epochs), as PyTorch's
-/// [`ReduceLROnPlateau`](https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.ReduceLROnPlateau.html) does. Other
-/// than there, any improvement counts unless [`with_min_delta`](Self::with_min_delta) is set.
+/// Multiplies the learning rate by a factor when a metric has not improved for more than so many validations
+/// (for a metric of the training: epochs), as PyTorch's
+/// [`ReduceLROnPlateau`](https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.ReduceLROnPlateau.html)
+/// does. Other than there, any improvement counts unless [`with_min_delta`](Self::with_min_delta) is set.
 ///
 /// The learner's scheduler, or its constant rate, has to be a [`scaled`](crate::lr_scheduler::scaled) one.
 ///
@@ -37,7 +37,8 @@ pub struct ReduceOnPlateau {
 }
 
 impl ReduceOnPlateau {
-    /// By a factor of 0.1 after the eleventh validation in a row without an improvement. The metric is a name, or a [`MetricConfig`].
+    /// By a factor of 0.1 after the eleventh validation in a row without an improvement. The metric is a
+    /// name, or a [`MetricConfig`].
     #[must_use]
     pub fn new(metric: impl Into<MetricConfig>) -> Self {
         let watch = MetricWatch::new(metric.into(), None, 0.0);

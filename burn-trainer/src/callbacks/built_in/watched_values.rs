@@ -1,4 +1,5 @@
-//! The values of an optimizer step that tell whether it is finite, and reading them without a wait of the loop.
+//! The values of an optimizer step that tell whether it is finite, and reading them without a wait of the
+//! loop.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -75,7 +76,8 @@ impl StepPlace {
 pub(super) struct LateReader {
     to_read: Sender<WatchedStep>,
     read: Receiver<ReadStep>,
-    /// What is not read yet. A second owner here keeps burn from releasing a tensor while the thread asks for it.
+    /// What is not read yet. A second owner here keeps burn from releasing a tensor while the thread asks for
+    /// it.
     waiting: VecDeque<WatchedStep>,
 }
 

@@ -9,7 +9,8 @@ use crate::error::Result;
 use crate::finders::result_file::write;
 use crate::process::progress::figures::significant;
 
-/// The largest batch that fits, and what was tried. See [`Trainer::find_batch_size`](crate::Trainer::find_batch_size).
+/// The largest batch that fits, and what was tried. See
+/// [`Trainer::find_batch_size`](crate::Trainer::find_batch_size).
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct FoundBatchSize {
@@ -49,8 +50,8 @@ pub struct TriedBatchSize {
     pub seconds: Option<f64>,
     /// Items of these steps in a second, of all devices.
     pub items_per_second: Option<f64>,
-    /// The most memory that was used, in bytes: of this process, or of what a device's allocator holds. `None` where it is not known.
-    /// For a size that was not tried, what it would use.
+    /// The most memory that was used, in bytes: of this process, or of what a device's allocator holds.
+    /// `None` where it is not known. For a size that was not tried, what it would use.
     pub memory: Option<u64>,
 }
 
@@ -72,7 +73,8 @@ pub enum BatchFit {
 }
 
 impl FoundBatchSize {
-    /// The size that trained the most items in a second. A smaller batch than the largest can be as fast, and leaves memory.
+    /// The size that trained the most items in a second. A smaller batch than the largest can be as fast, and
+    /// leaves memory.
     #[must_use]
     pub fn fastest(&self) -> Option<&TriedBatchSize> {
         let rate = |tried: &&TriedBatchSize| tried.items_per_second.unwrap_or(0.0);
@@ -80,7 +82,8 @@ impl FoundBatchSize {
         fit.max_by(|one, other| rate(one).total_cmp(&rate(other)))
     }
 
-    /// What was tried as CSV: `batch_size,fit,seconds,items_per_second,memory_bytes`, a line for each size. What is not known is empty.
+    /// What was tried as CSV: `batch_size,fit,seconds,items_per_second,memory_bytes`, a line for each size.
+    /// What is not known is empty.
     #[must_use]
     pub fn to_csv(&self) -> String {
         let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();

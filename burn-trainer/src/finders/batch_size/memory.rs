@@ -1,15 +1,16 @@
 //! The memory of a trial: measured where that can be done, and predicted for a larger batch.
 //!
-//! A GPU without memory fails the step, which the search can catch. Main memory that runs out ends the process: the allocator
-//! aborts, or the kernel kills. So there the search does not try a size that would be above the limit.
+//! A GPU without memory fails the step, which the search can catch. Main memory that runs out ends the
+//! process: the allocator aborts, or the kernel kills. So there the search does not try a size that would be
+//! above the limit.
 
 use burn::tensor::Device;
 use burn_environment::{ProcessMemory, available_memory, device_name};
 
 /// How burn's backends for main memory are called.
 const HOST: [&str; 2] = ["Flex", "NdArray"];
-/// The part of the main memory that is used by default, in percent. The rest is for a run's saves, validations and averages, and
-/// for other processes.
+/// The part of the main memory that is used by default, in percent. The rest is for a run's saves,
+/// validations and averages, and for other processes.
 pub(super) const DEFAULT_PERCENT: u64 = 80;
 
 /// Where the memory of the devices is measured.
@@ -19,7 +20,8 @@ pub(super) enum Gauge {
     Devices(Vec<Device>),
     /// The memory of this process.
     Process,
-    /// Nowhere: of a device of another machine, of other backends, and of main memory elsewhere than on Linux.
+    /// Nowhere: of a device of another machine, of other backends, and of main memory elsewhere than on
+    /// Linux.
     Unknown {
         /// Whether a batch that does not fit ends the process.
         is_host: bool,
@@ -84,8 +86,8 @@ pub(super) struct Measurement<'a> {
 }
 
 impl Measurement<'_> {
-    /// The most that was used. `None` where it is not measured, and for a process that used no more than before: its allocator
-    /// keeps what was freed, and how much of that was used again is not known.
+    /// The most that was used. `None` where it is not measured, and for a process that used no more than
+    /// before: its allocator keeps what was freed, and how much of that was used again is not known.
     pub(super) fn end(self) -> Option<u64> {
         match self.gauge {
             Gauge::Devices(devices) => {
@@ -98,7 +100,8 @@ impl Measurement<'_> {
     }
 }
 
-/// The memory of the sizes that were measured. What a step keeps grows by the same with each item of the batch.
+/// The memory of the sizes that were measured. What a step keeps grows by the same with each item of the
+/// batch.
 #[derive(Debug, Default)]
 pub(super) struct MemoryCurve(Vec<(usize, u64)>);
 
@@ -108,8 +111,9 @@ impl MemoryCurve {
         self.0.insert(place, (size, memory));
     }
 
-    /// The memory of a size between two others, or above all. There it grows with each item as it has grown most since one of the
-    /// others, as an allocator that uses freed memory again hides a part of the growth. `None` without two, and below the first.
+    /// The memory of a size between two others, or above all. There it grows with each item as it has grown
+    /// most since one of the others, as an allocator that uses freed memory again hides a part of the growth.
+    /// `None` without two, and below the first.
     pub(super) fn predict(&self, size: usize) -> Option<u64> {
         let above = self.0.partition_point(|(other, _)| *other < size);
         let slope = |low: &(usize, u64), high: &(usize, u64)| {

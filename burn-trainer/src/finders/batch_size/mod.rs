@@ -51,7 +51,8 @@ const LEARNING_RATE: f64 = 1e-8;
 pub struct BatchSizeFinder {
     /// How sizes are chosen: [`BatchSizeMode::Power`] by default.
     pub mode: BatchSizeMode,
-    /// Optimizer steps with each size: 3 by default, and at least 2, as the state of the optimizer is made in the first.
+    /// Optimizer steps with each size: 3 by default, and at least 2, as the state of the optimizer is made in
+    /// the first.
     pub steps_per_trial: u64,
     /// The first size: 2 by default. If it does not fit, smaller ones are tried.
     pub init_size: usize,
@@ -59,8 +60,8 @@ pub struct BatchSizeFinder {
     pub max_trials: usize,
     /// The largest size that is tried. By default the number of items, divided among the devices.
     pub max_size: Option<usize>,
-    /// The most memory that a batch may use, in bytes: of this process on a CPU, of what the allocator holds on a GPU. By default 80 % of
-    /// what this process can get on a CPU, and none on a GPU.
+    /// The most memory that a batch may use, in bytes: of this process on a CPU, of what the allocator holds
+    /// on a GPU. By default 80 % of what this process can get on a CPU, and none on a GPU.
     pub memory_limit: Option<u64>,
     /// Batches of each device in an optimizer step, as of `grads_accumulation`: 1 by default.
     pub grads_accumulation: usize,
@@ -236,7 +237,8 @@ impl BatchSizeFinder {
                     outcome.memory.into_iter().for_each(|memory| curve.add(size, memory));
                     if is_above(outcome.memory) {
                         outcome = TriedBatchSize::without_steps(size, BatchFit::AboveLimit, outcome.memory);
-                        // The allocator keeps what is above the limit, so that smaller sizes would seem to use it.
+                        // The allocator keeps what is above the limit, so that smaller sizes would seem to
+                        // use it.
                         is_kept = matches!(gauge, Gauge::Process);
                     }
                 }

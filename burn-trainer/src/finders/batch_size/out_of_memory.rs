@@ -1,7 +1,8 @@
 //! Whether what stopped a step is a lack of memory.
 //!
-//! burn has no type for that. cubecl's devices say it in a text, which is the panic's message, the reason of a read that fails, or
-//! only the message of a panic on the device's own thread; other backends have their driver's words.
+//! burn has no type for that. cubecl's devices say it in a text, which is the panic's message, the reason of
+//! a read that fails, or only the message of a panic on the device's own thread; other backends have their
+//! driver's words.
 
 use burn_ckpt::chain;
 
@@ -11,7 +12,8 @@ use crate::error::Error;
 const WORDS: [&str; 5] = [
     // "out of device memory allocating 64 bytes" of cubecl on CUDA and Vulkan,
     "outofdevicememory",
-    // "wgpu error: Out of Memory", "CUDA_ERROR_OUT_OF_MEMORY", "hipErrorOutOfMemory", "CUDA out of memory" of LibTorch,
+    // "wgpu error: Out of Memory", "CUDA_ERROR_OUT_OF_MEMORY", "hipErrorOutOfMemory", "CUDA out of memory" of
+    // LibTorch,
     "outofmemory",
     // "can't allocate buffer of size: 64" of cubecl, for one that is larger than the device's buffers can be,
     "cantallocatebuffer",
@@ -20,7 +22,8 @@ const WORDS: [&str; 5] = [
     "notenoughmemory",
 ];
 
-/// The line that says it, if the error of a trial is a lack of memory, or if a device's thread panicked for one.
+/// The line that says it, if the error of a trial is a lack of memory, or if a device's thread panicked for
+/// one.
 pub(super) fn reason(error: Option<&Error>, of_devices: &[String]) -> Option<String> {
     // Not of a setting, nor of data without a batch.
     let is_of_a_step = |error: &&Error| {

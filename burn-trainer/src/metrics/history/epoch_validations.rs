@@ -1,13 +1,14 @@
 //! The validations of the epoch in progress: the values of each, and the lines of the last one.
 //!
-//! A resumed run writes them to its files again. Of the earlier ones the values are enough: a file of burn's layout has the lines of
-//! one validation.
+//! A resumed run writes them to its files again. Of the earlier ones the values are enough: a file of burn's
+//! layout has the lines of one validation.
 
 use std::sync::Arc;
 
 use crate::metrics::history_format::{Entries, EpochTable, EpochValues};
 
-/// What the number of a validation's optimizer step is called among its values. No metric has such a name: each begins with its split.
+/// What the number of a validation's optimizer step is called among its values. No metric has such a name:
+/// each begins with its split.
 pub(in crate::metrics) const STEP: &str = "step";
 /// The same of the last validation in an epoch, among the values of the epoch. A metric's name has no space.
 pub(in crate::metrics) const VALIDATED_STEP: &str = "validated step";

@@ -1,8 +1,9 @@
 //! The run's metric logger in the first place among burn's.
 //!
-//! burn asks its loggers in the order in which they were registered, and takes the first answer. A user's logger that answers with
-//! nothing would switch off early stopping and the run's history. So `Trainer::training` registers a slot before the user can, and
-//! the run's logger is put there when the run is prepared.
+//! burn asks its loggers in the order in which they were registered, and takes the first answer. A user's
+//! logger that answers with nothing would switch off early stopping and the run's history. So
+//! `Trainer::training` registers a slot before the user can, and the run's logger is put there when the run
+//! is prepared.
 
 use std::sync::Arc;
 

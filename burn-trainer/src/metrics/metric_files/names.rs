@@ -41,9 +41,9 @@ fn burns_file_name(name: &str) -> Option<String> {
     is_file_name(name).then(|| name.replace(' ', "_"))
 }
 
-/// The names of the metrics' files, without ending: burn's where it can be one. A metric called "../x" or "val/loss" must not
-/// choose the directory of its file, nor take the file of another: then a digest of its name makes the difference, which is
-/// the same after a resume, and whichever metrics there are first.
+/// The names of the metrics' files, without ending: burn's where it can be one. A metric called "../x" or
+/// "val/loss" must not choose the directory of its file, nor take the file of another: then a digest of its
+/// name makes the difference, which is the same after a resume, and whichever metrics there are first.
 pub(super) fn file_names(names: &[MetricName]) -> Vec<String> {
     let plain: Vec<String> = names
         .iter()

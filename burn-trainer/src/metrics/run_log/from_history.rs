@@ -1,5 +1,5 @@
-//! The lines of a log that a checkpoint's history gives: those of the finished epochs, and of the batches and validations of the epoch
-//! in progress. They have no times.
+//! The lines of a log that a checkpoint's history gives: those of the finished epochs, and of the batches and
+//! validations of the epoch in progress. They have no times.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -73,7 +73,8 @@ impl HistoryLines {
         validations.try_for_each(give)
     }
 
-    /// The lines of a finished epoch. A history of an earlier version does not have its step: then there are none.
+    /// The lines of a finished epoch. A history of an earlier version does not have its step: then there are
+    /// none.
     fn epoch<E>(&self, number: usize, give: &mut impl FnMut(Line) -> Result<(), E>) -> Result<(), E> {
         let values = self.epochs.values_of(number);
         let step = |name: &str| values.get(name).map(|step| *step as u64);

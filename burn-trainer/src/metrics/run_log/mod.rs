@@ -1,7 +1,8 @@
 //! The run's metrics log, `metrics.jsonl`: a line for each training batch, each validation and each epoch.
 //!
-//! burn's thread logs the batches, the loop logs validations and epochs, and the writer's thread makes durable what a checkpoint
-//! counts. Lines are written together: at least once a second, at the end of each validation and each epoch, and for each save.
+//! burn's thread logs the batches, the loop logs validations and epochs, and the writer's thread makes
+//! durable what a checkpoint counts. Lines are written together: at least once a second, at the end of each
+//! validation and each epoch, and for each save.
 //!
 //! From top to bottom: `writer`, then `beginning`, `from_history`, `marks`, `steps`.
 
@@ -44,8 +45,9 @@ impl RunLog {
         self.open(run_dir, run_id, Beginning::New, LogPosition::default());
     }
 
-    /// Continues the log of a run that resumes. Says so if the log in the directory is not that of the checkpoint: then it is written
-    /// again, from the checkpoint's history. Nothing is changed before the first line.
+    /// Continues the log of a run that resumes. Says so if the log in the directory is not that of the
+    /// checkpoint: then it is written again, from the checkpoint's history. Nothing is changed before the
+    /// first line.
     pub(crate) fn resume(
         &self,
         run_dir: &Path,
@@ -111,8 +113,8 @@ impl RunLog {
         self.with(LogWriter::write);
     }
 
-    /// Makes the lines that were logged durable. A failure is said once: the checkpoint that counts them is saved all the same, and a
-    /// run that resumes from it finds out whether they are there.
+    /// Makes the lines that were logged durable. A failure is said once: the checkpoint that counts them is
+    /// saved all the same, and a run that resumes from it finds out whether they are there.
     pub(crate) fn make_durable(&self) {
         // Lines are logged while the disk works.
         let Some(lines) = self.0.lock().as_mut().and_then(LogWriter::lines_to_sync) else { return };

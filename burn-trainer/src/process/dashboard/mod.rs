@@ -1,7 +1,8 @@
 //! burn's dashboard on the terminal, which gives way when it or the program fails.
 //!
-//! burn draws it on a thread of its own. A panic anywhere leaves the screen, but that thread continues to draw. When it ends
-//! itself, burn continues to send to it. So the terminal is taken from the dashboard first, and then the panic is printed.
+//! burn draws it on a thread of its own. A panic anywhere leaves the screen, but that thread continues to
+//! draw. When it ends itself, burn continues to send to it. So the terminal is taken from the dashboard
+//! first, and then the panic is printed.
 
 // `without_tui` is in its place in a build without burn's dashboard.
 

@@ -1,4 +1,5 @@
-//! burn's dashboard while it is drawn. It belongs to the process, as the terminal does: every thread can close it.
+//! burn's dashboard while it is drawn. It belongs to the process, as the terminal does: every thread can
+//! close it.
 
 use std::panic::{self, PanicHookInfo};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,8 +47,8 @@ static FAILURE: Mutex<Option<String>> = Mutex::new(None);
 
 /// The dashboard of a run. Dropping it closes the dashboard.
 pub(crate) struct Dashboard {
-    /// burn resets the interrupter that its dashboard has when training ends, which would forget why the run was stopped. So
-    /// the dashboard has one of its own, for its key `q`.
+    /// burn resets the interrupter that its dashboard has when training ends, which would forget why the run
+    /// was stopped. So the dashboard has one of its own, for its key `q`.
     own: Interrupter,
     is_stop_taken: bool,
 }
@@ -115,7 +116,8 @@ impl Drop for Dashboard {
     }
 }
 
-/// Closes the dashboard, if there is one, and prints what was held back. burn's thread is waited for, for a limited time.
+/// Closes the dashboard, if there is one, and prints what was held back. burn's thread is waited for, for a
+/// limited time.
 pub(crate) fn close() {
     let drawn = DRAWN.try_lock_for(LIMIT).and_then(|mut drawn| drawn.take());
     let Some(Drawn { burns, hook }) = drawn else {
@@ -127,7 +129,8 @@ pub(crate) fn close() {
         return say_what_was_held_back();
     };
     let (done, closed) = channel();
-    // On a thread of its own, since burn's does not end for a thread that panics, which cannot change the hook either.
+    // On a thread of its own, since burn's does not end for a thread that panics, which cannot change the
+    // hook either.
     let close = move || {
         drop(burns);
         drop(panic::take_hook());
@@ -146,7 +149,8 @@ pub(crate) fn close() {
     say_what_was_held_back();
 }
 
-/// Restores the terminal when the process ends now. The dashboard's thread is not waited for, so standard output stays lost.
+/// Restores the terminal when the process ends now. The dashboard's thread is not waited for, so standard
+/// output stays lost.
 pub(crate) fn leave() {
     if IS_DRAWN.load(Ordering::SeqCst) || terminal::is_drawn_on() {
         terminal::take();
@@ -176,8 +180,8 @@ fn set_hook(hook: &Arc<PanicHook>) {
     panic::set_hook(Box::new(move |panic| at_panic(panic, &hook)));
 }
 
-/// Waits until burn's thread handles events. It has set the terminal's mode and its panic hook then. The first of two
-/// definitions with one id is dropped when the second is handled. burn shows neither.
+/// Waits until burn's thread handles events. It has set the terminal's mode and its panic hook then. The
+/// first of two definitions with one id is dropped when the second is handled. burn shows neither.
 fn await_begin(burns: &mut TuiMetricsRendererWrapper) {
     let mut first: Weak<String> = Weak::new();
     for is_first in [true, false] {

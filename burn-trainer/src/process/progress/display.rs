@@ -1,5 +1,5 @@
-//! How the trainer shows progress: on burn's dashboard where standard output is a terminal, as plain lines elsewhere, and
-//! where the dashboard fails.
+//! How the trainer shows progress: on burn's dashboard where standard output is a terminal, as plain lines
+//! elsewhere, and where the dashboard fails.
 
 use std::error::Error;
 use std::io::{IsTerminal, stdout};
@@ -35,7 +35,8 @@ pub(crate) struct ProgressDisplay {
 }
 
 impl ProgressDisplay {
-    /// Shows nothing before training starts. `batches` is how many of the first epoch were trained before the resume.
+    /// Shows nothing before training starts. `batches` is how many of the first epoch were trained before the
+    /// resume.
     pub(crate) fn new(
         batches: ResumedBatches,
         interrupter: RunInterrupter,

@@ -25,7 +25,8 @@ pub(crate) fn span(time: Duration) -> String {
     }
 }
 
-/// A limit or a wait with nothing rounded off but less than a millisecond: `0.5 s`, `45 s`, `1 h 30 min`, `12 h`.
+/// A limit or a wait with nothing rounded off but less than a millisecond: `0.5 s`, `45 s`, `1 h 30 min`,
+/// `12 h`.
 pub(crate) fn exact_time(time: Duration) -> String {
     let (seconds, millis) = (time.as_secs(), time.subsec_millis());
     if millis > 0 || seconds < 60 {

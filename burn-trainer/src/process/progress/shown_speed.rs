@@ -57,8 +57,8 @@ impl ShownSpeed {
     }
 }
 
-/// The speed on burn's dashboard, as numbers beside the metrics. They are drawn and go nowhere else: a metric that burn knows would
-/// be in the metric files, which are the same in each run.
+/// The speed on burn's dashboard, as numbers beside the metrics. They are drawn and go nowhere else: a metric
+/// that burn knows would be in the metric files, which are the same in each run.
 pub(crate) struct DashboardSpeed {
     drawn: Option<Instant>,
 }

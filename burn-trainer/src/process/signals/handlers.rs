@@ -67,8 +67,8 @@ fn receive(number: c_int) {
     }
 }
 
-/// Reports what a signal will do. Writing can block for ever when nobody reads the pipe. So it has a thread of its own,
-/// and neither the next signal nor the end of training waits for it.
+/// Reports what a signal will do. Writing can block for ever when nobody reads the pipe. So it has a thread
+/// of its own, and neither the next signal nor the end of training waits for it.
 fn announce(signal: StopSignal, is_training: bool) {
     let what = match is_training {
         true => "saving after the step in progress",
@@ -85,7 +85,8 @@ fn announce(signal: StopSignal, is_training: bool) {
     let _ = std::thread::Builder::new().name("burn-trainer-say".to_owned()).spawn(announce);
 }
 
-/// Whether the process was started with the signal ignored: SIGHUP under `nohup`, SIGINT in `program &` of a script.
+/// Whether the process was started with the signal ignored: SIGHUP under `nohup`, SIGINT in `program &` of a
+/// script.
 fn is_ignored(signal: StopSignal) -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: without a new action the call only writes the present one. All zeros are one, too.

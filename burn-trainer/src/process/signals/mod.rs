@@ -1,9 +1,9 @@
-//! Signals: the first one asks the loop to stop after the step in progress and to save. A SIGINT after it ends the process
-//! at once. A loop that does not see the stop is ended from outside.
+//! Signals: the first one asks the loop to stop after the step in progress and to save. A SIGINT after it
+//! ends the process at once. A loop that does not see the stop is ended from outside.
 //!
-//! Handlers are the process's, and training takes a part of its time. So the handlers are installed with the first run.
-//! While no run is open they do what the system does by default. A program with handlers of its own turns these off
-//! with the configuration's `handle_signals`.
+//! Handlers are the process's, and training takes a part of its time. So the handlers are installed with the
+//! first run. While no run is open they do what the system does by default. A program with handlers of its
+//! own turns these off with the configuration's `handle_signals`.
 
 #[cfg(unix)]
 mod handlers;

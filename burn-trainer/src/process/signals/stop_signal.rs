@@ -2,8 +2,8 @@
 
 use burn::train::Interrupter;
 
-/// A signal that stopped training. A signal that was ignored when the process began stays ignored: SIGHUP under `nohup`,
-/// SIGINT in `program &` of a script.
+/// A signal that stopped training. A signal that was ignored when the process began stays ignored: SIGHUP
+/// under `nohup`, SIGINT in `program &` of a script.
 ///
 /// ```
 /// fn ended_by<M>(result: &burn_trainer::FitResult<M>) -> Option<u8> {
@@ -17,7 +17,8 @@ pub enum StopSignal {
     HangUp,
     /// SIGINT: ctrl-c.
     Interrupt,
-    /// SIGTERM: what `kill`, service managers and batch systems send, Slurm before it preempts or cancels a job.
+    /// SIGTERM: what `kill`, service managers and batch systems send, Slurm before it preempts or cancels a
+    /// job.
     Terminate,
     /// SIGUSR1: Slurm's warning before a time limit, as `--signal=USR1@180` asks for it.
     User1,
@@ -47,8 +48,8 @@ impl StopSignal {
         Self::ALL.into_iter().find(|signal| signal.name() == reason)
     }
 
-    /// The exit status of a program that the signal stopped, by the shells' convention: 128 and the signal's number, so 130
-    /// for SIGINT and 143 for SIGTERM.
+    /// The exit status of a program that the signal stopped, by the shells' convention: 128 and the signal's
+    /// number, so 130 for SIGINT and 143 for SIGTERM.
     #[must_use]
     pub fn exit_status(self) -> u8 {
         128 + self.number()

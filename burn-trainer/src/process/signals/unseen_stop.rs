@@ -1,7 +1,8 @@
-//! Ends a run whose loop does not see a stop: it waits for a batch that does not come, or is in a step that does not end.
+//! Ends a run whose loop does not see a stop: it waits for a batch that does not come, or is in a step that
+//! does not end.
 //!
-//! A loop that waits for a batch gets a few seconds. A step in progress gets half of the time that the end may take, and the
-//! save from outside the other half. A loop that has seen the stop gets all of it.
+//! A loop that waits for a batch gets a few seconds. A step in progress gets half of the time that the end
+//! may take, and the save from outside the other half. A loop that has seen the stop gets all of it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -8,8 +8,8 @@ use burn::train::Interrupter;
 use super::stop_signal::StopSignal;
 use super::watched_run::{EndFromOutside, Phase, StopView, WatchedRun};
 
-/// How long the loop may wait for a save: without a limit, until a signal comes, and then for a limited time, since the
-/// sender of the signal kills the process after a while.
+/// How long the loop may wait for a save: without a limit, until a signal comes, and then for a limited time,
+/// since the sender of the signal kills the process after a while.
 pub(crate) struct SignalDeadline {
     interrupter: Interrupter,
     limit: Duration,
@@ -35,8 +35,8 @@ impl SignalDeadline {
 pub(crate) struct SignalWatch(StopView);
 
 impl SignalWatch {
-    /// With `announce`, a signal is reported on standard error. After a signal the run ends within `limit`, if need be from
-    /// outside.
+    /// With `announce`, a signal is reported on standard error. After a signal the run ends within `limit`,
+    /// if need be from outside.
     pub(crate) fn start(announce: bool, limit: Duration, outside: Arc<dyn EndFromOutside>) -> Self {
         #[cfg(unix)]
         if super::handlers::install() {

@@ -1,5 +1,5 @@
-//! A run that is watched for signals, as the loop, the thread that receives signals, and the one that ends an unseen stop
-//! know it.
+//! A run that is watched for signals, as the loop, the thread that receives signals, and the one that ends an
+//! unseen stop know it.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -15,7 +15,8 @@ static RUNS: Mutex<Vec<Weak<WatchedRun>>> = Mutex::new(Vec::new());
 
 /// What ends a run whose loop does not see a stop.
 pub(crate) trait EndFromOutside: Send + Sync {
-    /// Whether the loop computes. It will see the stop when it is done. Otherwise it waits, for a batch for instance.
+    /// Whether the loop computes. It will see the stop when it is done. Otherwise it waits, for a batch for
+    /// instance.
     fn is_computing(&self) -> bool;
 
     /// Saves the state of the last update in this time, and reports it. Returns the exit status.
@@ -183,7 +184,8 @@ impl StopView {
         }
     }
 
-    /// The loop has seen the stop, or has ended without one. When the run is being ended from outside, this never returns.
+    /// The loop has seen the stop, or has ended without one. When the run is being ended from outside, this
+    /// never returns.
     pub(crate) fn loop_has_ended(&self) {
         if self.0.as_ref().is_some_and(|run| !run.enter(Phase::Ending)) {
             loop {

@@ -1,4 +1,5 @@
-//! From decisions to requests: one snapshot for all strategies that save, a reserved file name for each, and the trainer's state.
+//! From decisions to requests: one snapshot for all strategies that save, a reserved file name for each, and
+//! the trainer's state.
 
 use std::path::{Path, PathBuf};
 
@@ -23,8 +24,9 @@ impl Saver {
     ) -> Result<Vec<SaveRequest>> {
         let timestamp = after(self.newest_timestamp, Timestamp::now());
         let mut saves = Vec::new();
-        // The contents differ, so these are two files. The one that can be resumed comes last: if a kill came between them
-        // the other way round, the resumed run would continue after this state and never write the weights.
+        // The contents differ, so these are two files. The one that can be resumed comes last: if a kill came
+        // between them the other way round, the resumed run would continue after this state and never write
+        // the weights.
         for weights_only in [true, false] {
             let group: Vec<&RequestedSave> = requested
                 .iter()

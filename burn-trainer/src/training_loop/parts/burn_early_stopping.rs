@@ -37,7 +37,8 @@ impl BurnEarlyStopping {
         }
     }
 
-    /// Shows it an epoch that is done. Returns whether training stops now, which it does only where it `may_end`.
+    /// Shows it an epoch that is done. Returns whether training stops now, which it does only where it
+    /// `may_end`.
     pub(in crate::training_loop) fn stops_after(
         &mut self,
         epoch: u64,

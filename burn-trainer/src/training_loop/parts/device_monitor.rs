@@ -1,4 +1,5 @@
-//! The devices as seen from beside the loop: whether one is lost, and when they compute, so that their GPUs can be described.
+//! The devices as seen from beside the loop: whether one is lost, and when they compute, so that their GPUs
+//! can be described.
 
 use std::sync::Arc;
 

@@ -15,9 +15,9 @@ impl EffectiveBatch {
         self.devices as u64 * self.accumulation as u64
     }
 
-    /// This, for a run that had `before` batches in an optimizer step (`None`: a file of an earlier version, which does not
-    /// say). With `keep` the accumulation changes so that a step uses as many batches as before; otherwise a difference is
-    /// a warning.
+    /// This, for a run that had `before` batches in an optimizer step (`None`: a file of an earlier version,
+    /// which does not say). With `keep` the accumulation changes so that a step uses as many batches as
+    /// before; otherwise a difference is a warning.
     ///
     /// # Errors
     ///

@@ -1,10 +1,11 @@
 //! The batches of an epoch from a position on, for one device or several.
 //!
-//! A [`ResumableDataLoader`](crate::ResumableDataLoader) begins at any position, and gives every device its share by index.
-//! Of any other loader the first batches are read and dropped, and each of several devices gets a part of the data set, as
-//! burn does it.
+//! A [`ResumableDataLoader`](crate::ResumableDataLoader) begins at any position, and gives every device its
+//! share by index. Of any other loader the first batches are read and dropped, and each of several devices
+//! gets a part of the data set, as burn does it.
 //!
-//! An epoch ends where the iterators end. What a loader says of its length is only shown: it may not know it, or be wrong.
+//! An epoch ends where the iterators end. What a loader says of its length is only shown: it may not know it,
+//! or be wrong.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -109,7 +110,8 @@ impl<I: 'static> EpochData<I> {
         })
     }
 
-    /// Begins a pass at a position. `began_with` is the number of items of an epoch that began with fewer than there are now.
+    /// Begins a pass at a position. `began_with` is the number of items of an epoch that began with fewer
+    /// than there are now.
     ///
     /// # Errors
     ///
@@ -167,7 +169,8 @@ impl<I: 'static> EpochData<I> {
 }
 
 impl<I> EpochBatches<'_, I> {
-    /// A batch for each device, in the order of the devices, or fewer at the end of the data. `None` after the end.
+    /// A batch for each device, in the order of the devices, or fewer at the end of the data. `None` after
+    /// the end.
     pub(in crate::training_loop) fn next_step(&mut self) -> Option<Result<StepBatches<I>, DatasetError>> {
         let mut step = Vec::with_capacity(self.by_device.len());
         for (device, batches) in self.by_device.iter_mut().enumerate() {
@@ -184,8 +187,9 @@ impl<I> EpochBatches<'_, I> {
         (!step.is_empty()).then_some(Ok(step))
     }
 
-    /// The number of items of the epoch to show: what the loader says if that can be, and never less than an earlier epoch
-    /// had. 0 when nothing is known. burn's dashboard subtracts items of different epochs, which must not come out below 0.
+    /// The number of items of the epoch to show: what the loader says if that can be, and never less than an
+    /// earlier epoch had. 0 when nothing is known. burn's dashboard subtracts items of different epochs,
+    /// which must not come out below 0.
     pub(in crate::training_loop) fn total_items(&self) -> usize {
         self.total_items
     }

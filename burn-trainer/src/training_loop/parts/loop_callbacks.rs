@@ -46,7 +46,8 @@ impl<M: LearnerModel> LoopCallbacks<M> {
         self.callbacks.requests.rate_scale = scale;
     }
 
-    /// Their states at the position of the learner's state. In the middle of a change, after a failure, those of now.
+    /// Their states at the position of the learner's state. In the middle of a change, after a failure, those
+    /// of now.
     pub(in crate::training_loop) fn states(&mut self) -> Result<CallbackStates> {
         match &self.states {
             Some(states) => Ok(states.clone()),
@@ -61,7 +62,8 @@ impl<M: LearnerModel> LoopCallbacks<M> {
         Ok(states)
     }
 
-    /// The state is about to change. What they have noted for a save is dropped, so that they can work in place, too.
+    /// The state is about to change. What they have noted for a save is dropped, so that they can work in
+    /// place, too.
     pub(in crate::training_loop) fn unsettle(&mut self) {
         self.states = None;
     }

@@ -1,8 +1,10 @@
-//! One training step on one device or several: a batch for each, with gradients summed in the order of the devices.
+//! One training step on one device or several: a batch for each, with gradients summed in the order of the
+//! devices.
 //!
-//! burn's own step for several devices (`MultiDevicesTrainStep`) adds gradients in the order in which they arrive, and
-//! shares running statistics between threads, so that two runs differ. Here the loop's thread gives work to one device after
-//! the other. The devices still compute at the same time: a GPU or another machine takes work without waiting for it.
+//! burn's own step for several devices (`MultiDevicesTrainStep`) adds gradients in the order in which they
+//! arrive, and shares running statistics between threads, so that two runs differ. Here the loop's thread
+//! gives work to one device after the other. The devices still compute at the same time: a GPU or another
+//! machine takes work without waiting for it.
 
 use burn::module::{ModuleVisitor, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams, MultiGradientsParams};
@@ -23,8 +25,8 @@ pub(crate) struct TrainingDevices {
 }
 
 impl TrainingDevices {
-    /// At least one device. `optim` says where the optimizer works when there are several. `recompute` recomputes activations
-    /// in the backward pass instead of keeping them.
+    /// At least one device. `optim` says where the optimizer works when there are several. `recompute`
+    /// recomputes activations in the backward pass instead of keeping them.
     pub(crate) fn new(devices: &[Device], optim: MultiDeviceOptim, recompute: bool) -> Self {
         let with_gradients = |device: &Device| {
             let device = device.clone().autodiff();
@@ -52,14 +54,15 @@ impl TrainingDevices {
             return learner.train_step(batch);
         }
         let model = learner.model();
-        // All copies of a model share the running statistics, which move with it. So the updates of the device before are
-        // applied first.
+        // All copies of a model share the running statistics, which move with it. So the updates of the
+        // device before are applied first.
         drop(model.valid());
         TrainStep::step(&model.fork(&self.all[device]), batch)
     }
 
-    /// Waits until several devices have done their work so far, such as the model's initial values. The devices of one server
-    /// draw from one random stream, and a seed for one of them would change the numbers of the others.
+    /// Waits until several devices have done their work so far, such as the model's initial values. The
+    /// devices of one server draw from one random stream, and a seed for one of them would change the numbers
+    /// of the others.
     pub(crate) fn settle(&self) {
         if self.all.len() < 2 {
             return;
@@ -111,7 +114,8 @@ impl DeviceSettings {
     }
 }
 
-/// Checks that tensors can be moved between the devices, where burn would panic, and warns of what is not reproducible.
+/// Checks that tensors can be moved between the devices, where burn would panic, and warns of what is not
+/// reproducible.
 fn check(devices: &[Device]) -> Result<()> {
     let names: Vec<String> =
         devices.iter().map(device_name).filter(|name| name.starts_with(REMOTE)).collect();
@@ -178,8 +182,8 @@ impl<'a, M: LearnerModel> StepGradients<'a, M> {
         }
     }
 
-    /// The gradients of the step, and starts with none again. Of one device, or of a divided optimizer on each device; otherwise all
-    /// are on the first.
+    /// The gradients of the step, and starts with none again. Of one device, or of a divided optimizer on
+    /// each device; otherwise all are on the first.
     pub(crate) fn sum(&mut self, learner: &Learner<M>) -> SummedGradients {
         if let Some(gradients) = self.single.take() {
             return SummedGradients(vec![gradients]);
@@ -214,11 +218,11 @@ impl SummedGradients {
     }
 }
 
-/// Sums each parameter's gradients in the order of the devices. Afterwards only the device that updates the parameter has a
-/// gradient for it.
+/// Sums each parameter's gradients in the order of the devices. Afterwards only the device that updates the
+/// parameter has a gradient for it.
 ///
-/// burn would sum them too, beginning with a device that it chooses by the parameter's id. Ids are random, so with three
-/// devices two runs would add in different orders.
+/// burn would sum them too, beginning with a device that it chooses by the parameter's id. Ids are random, so
+/// with three devices two runs would add in different orders.
 struct GradientSum<'a> {
     devices: &'a [Device],
     sharded: bool,

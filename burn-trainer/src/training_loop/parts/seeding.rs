@@ -1,8 +1,9 @@
 //! Random numbers that depend on the position in the run only.
 //!
-//! A backend's random stream can be seeded, but its state cannot be saved. So the device gets a new seed before every
-//! training batch and every validation, made from the run's seed and the position. A batch then draws the same numbers
-//! (dropout, noise) in a resumed run as in a run that was never stopped, and whenever the run validates.
+//! A backend's random stream can be seeded, but its state cannot be saved. So the device gets a new seed
+//! before every training batch and every validation, made from the run's seed and the position. A batch then
+//! draws the same numbers (dropout, noise) in a resumed run as in a run that was never stopped, and whenever
+//! the run validates.
 
 use burn::tensor::Device;
 

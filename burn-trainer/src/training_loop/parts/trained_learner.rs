@@ -142,7 +142,8 @@ impl<'a, M: LearnerModel> TrainedLearner<'a, M> {
         LearningRates::of(self.learner, self.learning_rate.base(), scale)
     }
 
-    /// The state is now that of an optimizer step, or of the end of an epoch's training. [`park`](Self::park) follows.
+    /// The state is now that of an optimizer step, or of the end of an epoch's training. [`park`](Self::park)
+    /// follows.
     pub(in crate::training_loop) fn settle(&mut self) {
         self.valid = None;
         if let Some(statistics) = &mut self.statistics {

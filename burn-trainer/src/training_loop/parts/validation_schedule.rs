@@ -28,7 +28,8 @@ pub(crate) enum ValidationSchedule {
 }
 
 impl ValidationSchedule {
-    /// `size` is that of the training data, and `limits` are those of the batches of an epoch, for training and validation.
+    /// `size` is that of the training data, and `limits` are those of the batches of an epoch, for training
+    /// and validation.
     ///
     /// # Errors
     ///
@@ -60,8 +61,8 @@ impl ValidationSchedule {
         !matches!(self, Self::EveryNEpochs(_) | Self::Never)
     }
 
-    /// Whether a validation is due at a position, after a step or at the end of an epoch's training. `items` are those of an epoch
-    /// that began with fewer than there are now.
+    /// Whether a validation is due at a position, after a step or at the end of an epoch's training. `items`
+    /// are those of an epoch that began with fewer than there are now.
     pub(in crate::training_loop) fn is_due(
         self,
         position: Position,

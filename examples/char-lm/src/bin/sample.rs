@@ -27,7 +27,8 @@ struct Args {
     /// A checkpoint: a file, a link, or a run's directory with /best or /last
     #[arg(value_name = "CKPT")]
     checkpoint: PathBuf,
-    /// The text to continue: any bytes. The model sees the last ones, as many as its context. By default the beginning of a line
+    /// The text to continue: any bytes. The model sees the last ones, as many as its context. By default the
+    /// beginning of a line
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     prompt: OsString,
     /// Bytes to write

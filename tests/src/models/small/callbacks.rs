@@ -57,7 +57,8 @@ impl<M: LearnerModel> Callback<M> for Poison {
     }
 }
 
-/// Counts batches and validations, logs the counts, and changes the gradients by them. Its state must come back with a resume.
+/// Counts batches and validations, logs the counts, and changes the gradients by them. Its state must come
+/// back with a resume.
 #[derive(Default)]
 pub struct Counting {
     batches: u64,

@@ -73,8 +73,8 @@ pub struct Model {
     validations: Arc<AtomicUsize>,
 }
 
-/// A layer whose weights are always the same. They are not drawn, because all tests of a process share the device's random
-/// stream.
+/// A layer whose weights are always the same. They are not drawn, because all tests of a process share the
+/// device's random stream.
 fn linear(inputs: usize, outputs: usize, device: &Device) -> Linear {
     let scale = 1.0 / (inputs as f32).sqrt();
     let weights = (0..inputs * outputs).map(|i| scale * ((i + 1) as f32 * 12.9898).sin()).collect::<Vec<_>>();

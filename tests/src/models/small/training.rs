@@ -53,8 +53,8 @@ pub fn train_scored(config: TrainerConfig, scores: &[f64]) -> Result<FitResult<M
     train_with(config, Script::default(), |training| training.metric_valid_numeric(metric))
 }
 
-/// Trains the small model for an epoch a score. All of its checkpoints stay in `last`, and the `best` ones with the
-/// lowest `val_score` in `best`: `epoch=0-step=10.ckpt` and so on.
+/// Trains the small model for an epoch a score. All of its checkpoints stay in `last`, and the `best` ones
+/// with the lowest `val_score` in `best`: `epoch=0-step=10.ckpt` and so on.
 ///
 /// # Errors
 ///
@@ -83,7 +83,8 @@ pub fn train_with(
     trainer.fit(set_up(training), learner)
 }
 
-/// Trains the small model as a script says, with burn's loss as the metric and a trainer set up by the caller.
+/// Trains the small model as a script says, with burn's loss as the metric and a trainer set up by the
+/// caller.
 ///
 /// # Errors
 ///
@@ -127,7 +128,8 @@ pub fn train_on_devices(root: &Path, devices: &[Device]) -> Result<FitResult<Mod
     trainer.fit(training, Learner::new(model, AdamConfig::new().init(), 1e-2))
 }
 
-/// A configuration with all three strategies that keeps the checkpoint of every epoch, and resumes where there is one.
+/// A configuration with all three strategies that keeps the checkpoint of every epoch, and resumes where
+/// there is one.
 #[must_use]
 pub fn keeping_every_epoch(root: &Path, epochs: usize) -> TrainerConfig {
     config(root, epochs)
@@ -152,7 +154,8 @@ pub fn train_with_strategy(
     train_scripted_with_strategy(config, Script::default(), strategy, with_loss)
 }
 
-/// Trains the small model as a script says in a loop of burn or of a user, with `SupervisedTraining` set up by the caller.
+/// Trains the small model as a script says in a loop of burn or of a user, with `SupervisedTraining` set up
+/// by the caller.
 ///
 /// # Errors
 ///

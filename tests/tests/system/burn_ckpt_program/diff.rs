@@ -1,4 +1,5 @@
-//! `burn-ckpt diff`: what differs is named, what does not is not, and tensors are read only where they must be.
+//! `burn-ckpt diff`: what differs is named, what does not is not, and tensors are read only where they must
+//! be.
 
 use std::fs;
 use std::path::{Path, PathBuf};

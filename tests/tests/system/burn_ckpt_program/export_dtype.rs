@@ -1,4 +1,5 @@
-//! `burn-ckpt export --dtype`: the numbers that PyTorch makes of the same tensors, and no number that becomes infinite.
+//! `burn-ckpt export --dtype`: the numbers that PyTorch makes of the same tensors, and no number that becomes
+//! infinite.
 
 use std::path::Path;
 use std::process::Output;

@@ -1,5 +1,5 @@
-//! `burn-ckpt ls`: every checkpoint of a run once, in order, with its links; whole ones, broken ones, and links that lead
-//! nowhere.
+//! `burn-ckpt ls`: every checkpoint of a run once, in order, with its links; whole ones, broken ones, and
+//! links that lead nowhere.
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};

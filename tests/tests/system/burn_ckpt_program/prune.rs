@@ -1,4 +1,5 @@
-//! `burn-ckpt prune`: what a rule keeps and what a link points to stays; where that is not complete, all stays.
+//! `burn-ckpt prune`: what a rule keeps and what a link points to stays; where that is not complete, all
+//! stays.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! Finding runs again: tags and notes in the metadata, durations in names, and a directory of runs that git ignores.
+//! Finding runs again: tags and notes in the metadata, durations in names, and a directory of runs that git
+//! ignores.
 
 use std::path::Path;
 use std::process::Command;

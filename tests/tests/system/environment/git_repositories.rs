@@ -1,4 +1,5 @@
-//! In whatever repository a run is started, what it says of it is right or `null`, and the run does not wait for it.
+//! In whatever repository a run is started, what it says of it is right or `null`, and the run does not wait
+//! for it.
 
 use std::path::Path;
 use std::process::Command;
@@ -111,8 +112,8 @@ fn where_there_is_no_repository_or_none_that_git_reads_there_is_null() {
     assert_described(repository.path(), &expected(repository.path()), as_it_is);
 }
 
-/// Lets git answer only after the first batch: a run that waited for git would wait for itself, until git is cut off and
-/// nothing of the repository is known.
+/// Lets git answer only after the first batch: a run that waited for git would wait for itself, until git is
+/// cut off and nothing of the repository is known.
 fn assert_described_while_it_trains(directory: &Path) {
     const AFTER_THE_FIRST_BATCH: &str =
         r#"until [ -e "$GATE/reached" ]; do sleep 0.01; done; PATH="${PATH#*:}" exec git "$@""#;

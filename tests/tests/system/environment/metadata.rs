@@ -1,5 +1,6 @@
-//! Every value of the environment in a checkpoint's metadata is what another source says: the system, the compiler, cargo,
-//! git, and the variables of a job, written down by hand. (Processors, memory and GPUs: `gpus/`.)
+//! Every value of the environment in a checkpoint's metadata is what another source says: the system, the
+//! compiler, cargo, git, and the variables of a job, written down by hand. (Processors, memory and GPUs:
+//! `gpus/`.)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,7 +12,8 @@ use system_tests::programs::commands::{stdout, workspace};
 use system_tests::programs::running::{Running, digits, programs};
 use system_tests::run_files::{checkpoints, metadata};
 
-/// Runs the program `digits` in a directory with these variables, and returns what it says of its environment.
+/// Runs the program `digits` in a directory with these variables, and returns what it says of its
+/// environment.
 fn environment(directory: &Path, variables: &[(&str, &str)]) -> Value {
     let root = tempfile::tempdir().unwrap();
     let mut command = digits(root.path(), "--run-id r1 --epochs 1 --backend flex");

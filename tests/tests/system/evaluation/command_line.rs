@@ -1,4 +1,5 @@
-//! `--evaluate` of the training programs: the numbers of a checkpoint after training, or of a run that is done.
+//! `--evaluate` of the training programs: the numbers of a checkpoint after training, or of a run that is
+//! done.
 
 use std::path::Path;
 

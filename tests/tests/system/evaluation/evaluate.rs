@@ -1,4 +1,5 @@
-//! `ModelEvaluator` and `evaluate`: the numbers are those of a validation, come back as values, and name their checkpoint.
+//! `ModelEvaluator` and `evaluate`: the numbers are those of a validation, come back as values, and name
+//! their checkpoint.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -85,7 +85,8 @@ fn violations(scenario: &Scenario, home: &Path, expected: &Path, place: &Place, 
     match scenario.complete(root) {
         Ok(_) => {
             let compare = if is_unread(place, fault) { compare_states } else { compare };
-            // A save of weights alone that failed, and was said to have failed, is not made again by a run that resumes after it.
+            // A save of weights alone that failed, and was said to have failed, is not made again by a run
+            // that resumes after it.
             let was_said = matches!(&result, Ok(result) if !result.failed_saves.is_empty());
             let is_known =
                 |line: &&str| was_said && scenario.saves_weights && line.starts_with("checkpoint/best");
@@ -185,8 +186,8 @@ fn has_all() -> bool {
     std::env::var("STORAGE_FAULTS").is_ok_and(|which| which == "all")
 }
 
-/// With `STORAGE_FAULTS=all` all of them, which takes many minutes a scenario. Otherwise [`SAMPLE`] that are spread over the whole
-/// run, by the seed.
+/// With `STORAGE_FAULTS=all` all of them, which takes many minutes a scenario. Otherwise [`SAMPLE`] that are
+/// spread over the whole run, by the seed.
 fn sample<T>(mut faults: Vec<T>) -> Vec<T> {
     if has_all() || faults.len() <= SAMPLE {
         return faults;
@@ -253,7 +254,8 @@ fn while_a_state_is_saved_in_several_files() {
     check("a state in several files");
 }
 
-/// What a run with a fault comes to: its operations, and what is on disk. After its end other threads come to different operations.
+/// What a run with a fault comes to: its operations, and what is on disk. After its end other threads come to
+/// different operations.
 fn outcome(scenario: &Scenario, home: &Path, place: &Place, fault: Fault) -> (Vec<Place>, Vec<String>) {
     let root = root_with(scenario, home);
     let disturbed = Arc::new(Disturbed::at(&root, place.clone(), fault));

@@ -1,5 +1,6 @@
-//! A checkpoint that is complete when it is opened, and damaged when its state is restored: a disk answers otherwise the second time.
-//! `auto` passes it over as one that was damaged before. What does not fit the program is an error.
+//! A checkpoint that is complete when it is opened, and damaged when its state is restored: a disk answers
+//! otherwise the second time. `auto` passes it over as one that was damaged before. What does not fit the
+//! program is an error.
 
 use std::fs;
 use std::io;

@@ -246,7 +246,8 @@ fn working_syncs(steps: &[Step]) -> Vec<usize> {
     working
 }
 
-/// Whether the names of a directory are made durable once more before anything is promised, or removed: both can then be missing.
+/// Whether the names of a directory are made durable once more before anything is promised, or removed: both
+/// can then be missing.
 fn is_repeated(steps: &[Step], sync: usize) -> bool {
     let Step::SyncDirectory(directory) = &steps[sync] else { return false };
     let is_final = |path: &Path| !path.to_string_lossy().ends_with(".staging");
@@ -337,8 +338,9 @@ fn is_checkpoint(path: &Path) -> bool {
     path.extension().is_some_and(|end| end == "ckpt")
 }
 
-/// Whether a step must come after the sync at the end of these: a checkpoint gets its final name after its data is durable, and the
-/// data and the name of its metadata; and after the names in a directory are durable comes what is promised, or removed.
+/// Whether a step must come after the sync at the end of these: a checkpoint gets its final name after its
+/// data is durable, and the data and the name of its metadata; and after the names in a directory are durable
+/// comes what is promised, or removed.
 fn comes_after(until: &[Step], step: &Step) -> bool {
     let is_final = |path: &Path| !path.to_string_lossy().ends_with(".staging");
     match (until.last(), step) {

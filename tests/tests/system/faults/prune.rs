@@ -1,5 +1,5 @@
-//! Each file operation of `burn-ckpt prune` fails, or the program ends there: what the rule keeps is not touched, no link leads
-//! nowhere, and a second prune completes the first.
+//! Each file operation of `burn-ckpt prune` fails, or the program ends there: what the rule keeps is not
+//! touched, no link leads nowhere, and a second prune completes the first.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -89,8 +89,8 @@ fn violations(
     wrong
 }
 
-/// With `STORAGE_FAULTS=all` all faults. Otherwise those of the operations that always count, and a few that are spread over the
-/// whole run.
+/// With `STORAGE_FAULTS=all` all faults. Otherwise those of the operations that always count, and a few that
+/// are spread over the whole run.
 fn chosen(all: &[(usize, i32)], always: impl Fn(usize) -> bool) -> Vec<(usize, i32)> {
     if std::env::var("STORAGE_FAULTS").is_ok_and(|which| which == "all") {
         return all.to_vec();

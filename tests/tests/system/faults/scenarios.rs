@@ -141,7 +141,8 @@ fn outside(root: &Path, epochs: usize) -> TrainerConfig {
     auto(root, epochs).with_best(Best::new().with_dirpath(root.join("shared")))
 }
 
-/// A run that was killed between the two names of its second state, with a staging file and metadata left behind.
+/// A run that was killed between the two names of its second state, with a staging file and metadata left
+/// behind.
 fn killed(root: &Path) {
     use std::sync::Arc;
 

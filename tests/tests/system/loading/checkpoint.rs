@@ -1,5 +1,5 @@
-//! What a load reads of the file, and that it needs the file no more when it is done. The model is large enough for
-//! tensors to be read on threads.
+//! What a load reads of the file, and that it needs the file no more when it is done. The model is large
+//! enough for tensors to be read on threads.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -98,7 +98,8 @@ fn memory(what: &str) -> u64 {
     1024 * line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap()
 }
 
-/// Runs one test of this file in a process of its own, with the checkpoint: other tests would read in this process too.
+/// Runs one test of this file in a process of its own, with the checkpoint: other tests would read in this
+/// process too.
 fn alone(test: &str, path: &Path) {
     run_alone(module_path!(), test, COUNTED, path);
 }
@@ -122,7 +123,8 @@ fn a_load_reads_what_it_takes_and_nothing_of_an_optimizer_that_is_twice_as_large
 #[test]
 fn a_load_needs_the_memory_of_the_model_once() {
     if let Some(path) = std::env::var_os(COUNTED) {
-        // Pages of the program's own code count as memory too, and which ones are read depends on how it was linked.
+        // Pages of the program's own code count as memory too, and which ones are read depends on how it was
+        // linked.
         let (before, code) = (memory("VmRSS:"), memory("RssFile:"));
         let model = Stacks::from_checkpoint(&path, &backend::device()).unwrap();
         let needed = memory("VmHWM:") - before - (memory("RssFile:") - code);
@@ -189,8 +191,8 @@ fn a_file_that_is_cut_while_it_is_read_is_an_error_that_names_the_tensor() {
         let (path, _) = save(directory.path());
         let hparams = Stacks::hparams_from_checkpoint(&path).unwrap();
         let mut model = Stacks::from_hparams(&hparams, &backend::device());
-        // What a parameter does to its values when it is loaded is tried out after the header is read and before any
-        // tensor is.
+        // What a parameter does to its values when it is loaded is tried out after the header is read and
+        // before any tensor is.
         let (cut, first) = (path.clone(), model.upper.remove(0));
         let weight = first.weight.load_mapper(move |values| {
             // The model is in front, and before it the header.

@@ -37,7 +37,8 @@ fn end_of_header(container: &[u8]) -> usize {
     10 + u32::from_le_bytes(container[6..10].try_into().unwrap()) as usize
 }
 
-/// Whether an error says what a damaged header makes of a checkpoint. Its names and versions may have become others.
+/// Whether an error says what a damaged header makes of a checkpoint. Its names and versions may have become
+/// others.
 fn is_of_a_damaged_header(error: &Error) -> bool {
     matches!(
         error,

@@ -1,5 +1,5 @@
-//! A checkpoint whose tensors have several float types, for a model that has one: burn would panic where two types meet in the
-//! forward pass. Loading it is an error that names what is odd and what to do.
+//! A checkpoint whose tensors have several float types, for a model that has one: burn would panic where two
+//! types meet in the forward pass. Loading it is an error that names what is odd and what to do.
 
 use std::path::Path;
 

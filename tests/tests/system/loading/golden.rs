@@ -58,8 +58,8 @@ fn probabilities(version: &str, checkpoint: &str) -> Vec<f64> {
     printed[0]["probabilities"].as_array().unwrap().iter().map(|p| p.as_f64().unwrap()).collect()
 }
 
-/// Resumes a copy of a golden run from its `last` to the end of the epoch, and compares metrics with the values that
-/// the golden run reached there. Not the loss: those of the golden runs are means over batches.
+/// Resumes a copy of a golden run from its `last` to the end of the epoch, and compares metrics with the
+/// values that the golden run reached there. Not the loss: those of the golden runs are means over batches.
 fn resumes(version: &str, run_id: &str, epochs: &str, best: &str, metrics: [&str; 2], step: u64) -> String {
     let root = copy_of(version, run_id);
     let arguments = ["--run-id", run_id, "--ckpt-path", "last", "--epochs", epochs];

@@ -1,5 +1,5 @@
-//! Whatever ends a run, the command that it prints resumes the run. For a run that is done already, the program prints that
-//! there is nothing to do, and does nothing.
+//! Whatever ends a run, the command that it prints resumes the run. For a run that is done already, the
+//! program prints that there is nothing to do, and does nothing.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -60,7 +60,8 @@ fn without_room(root: &Path, flags: &str) -> Ended {
     stop_at_batch(warmup(root, flags), Split::Train, 45);
     let program = warmup(root, &format!("{flags} --ckpt-path auto"));
     let mut command = Command::new("sh");
-    // Ignored, the signal of a file that is too large becomes an error of the write. The tensors alone would fit.
+    // Ignored, the signal of a file that is too large becomes an error of the write. The tensors alone would
+    // fit.
     command.args(["-c", r#"trap "" XFSZ; ulimit -f 128; exec "$@""#, "sh"]).arg(program.get_program());
     command.args(program.get_args());
     Running::start(command).end()
@@ -69,7 +70,8 @@ fn without_room(root: &Path, flags: &str) -> Ended {
 #[test]
 fn after_a_save_that_stopped_training_the_printed_command_resumes_once_there_is_room() {
     let directory = tempfile::tempdir().unwrap();
-    // Training is never more than a few saves ahead of the disk, and so cannot end before it learns of the failure.
+    // Training is never more than a few saves ahead of the disk, and so cannot end before it learns of the
+    // failure.
     let flags = format!("{FLAGS} --save-every-steps 4 --set failed_saves=\"stop\"");
     let whole = undisturbed(&directory.path().join("whole"), &flags);
     let root = directory.path().join("stopped");

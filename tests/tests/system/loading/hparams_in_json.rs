@@ -1,4 +1,5 @@
-//! Hyperparameters that JSON cannot hold, and fields that their type drops in silence: errors that name the field.
+//! Hyperparameters that JSON cannot hold, and fields that their type drops in silence: errors that name the
+//! field.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use system_tests::models::small::Model;
 
-/// Trains nothing, as the hyperparameters are wrong. Asserts that no file was made, and that saving by hand fails too.
+/// Trains nothing, as the hyperparameters are wrong. Asserts that no file was made, and that saving by hand
+/// fails too.
 fn assert_wrong(hparams: &impl Serialize, field: &str, what: &str) {
     let root = tempfile::tempdir().unwrap();
     let config = TrainerConfig::new().with_root(root.path()).with_run_id("r1");

@@ -1,5 +1,5 @@
-//! An opened checkpoint is the state that was opened, whatever becomes of its name. A file that is cut off while it is read is
-//! an error.
+//! An opened checkpoint is the state that was opened, whatever becomes of its name. A file that is cut off
+//! while it is read is an error.
 
 use std::error::Error as _;
 use std::io;

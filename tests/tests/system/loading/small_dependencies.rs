@@ -5,7 +5,8 @@ use std::process::Command;
 
 use system_tests::programs::commands::{stdout, workspace};
 
-/// Parts of names: training, terminal interfaces, data sets, networks, data bases, GPUs, and what describes a machine.
+/// Parts of names: training, terminal interfaces, data sets, networks, data bases, GPUs, and what describes a
+/// machine.
 const FOREIGN: [&str; 24] = [
     "burn-train",
     "burn-dataset",
@@ -54,7 +55,8 @@ const BURN: [&str; 18] = [
     "cubecl-zspace",
 ];
 
-/// The names of the packages that a package is built with, its features resolved as if there were no other package.
+/// The names of the packages that a package is built with, its features resolved as if there were no other
+/// package.
 fn dependencies(package: &str, options: &[&str]) -> BTreeSet<String> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let output = Command::new(cargo)

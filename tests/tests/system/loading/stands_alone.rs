@@ -1,4 +1,5 @@
-//! A checkpoint of version 2 stands on its own: one file is enough to verify it, and each of its bytes is covered.
+//! A checkpoint of version 2 stands on its own: one file is enough to verify it, and each of its bytes is
+//! covered.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,6 @@
-//! The built programs on file systems that cannot do all that a run would like to do, by a C library whose operations fail
-//! (`failing_calls.c`): a run trains, says once what is missing, and resumes; what cannot be passed over is an error.
+//! The built programs on file systems that cannot do all that a run would like to do, by a C library whose
+//! operations fail (`failing_calls.c`): a run trains, says once what is missing, and resumes; what cannot be
+//! passed over is an error.
 
 use std::fs;
 use std::path::Path;
@@ -197,7 +198,8 @@ fn a_lock_file_that_may_be_read_but_not_written_locks_all_the_same() {
     fs::create_dir_all(&run).unwrap();
     fs::write(&lock, "process 1 on host b\n").unwrap();
     sh(&format!("chmod 755 '{0}'; chmod 444 '{1}'", root.path().display(), lock.display()));
-    // Root may write any file: the program is then started as somebody else, to whom all but the lock file belongs.
+    // Root may write any file: the program is then started as somebody else, to whom all but the lock file
+    // belongs.
     let mut words = Vec::new();
     if is_root(root.path()) {
         const NOBODY: u32 = 65534;

@@ -1,4 +1,5 @@
-//! A full disk: simulated at the storage seam everywhere, and with a small file system in memory where one can be mounted.
+//! A full disk: simulated at the storage seam everywhere, and with a small file system in memory where one
+//! can be mounted.
 
 use std::fs;
 use std::path::Path;
@@ -101,7 +102,8 @@ fn on_a_small_disk_saves_fail_with_a_reason_and_with_more_room_the_run_is_made_u
 #[test]
 fn a_checkpoint_that_does_not_fit_into_what_is_free_is_said_before_the_first_step() {
     let place = tempfile::tempdir().unwrap();
-    // The weights and Adam's state have 21 kB. Where all strategies save weights alone, 7 kB are enough to begin.
+    // The weights and Adam's state have 21 kB. Where all strategies save weights alone, 7 kB are enough to
+    // begin.
     let run = "\"$2/warmup\" --root \"$1\" --epochs 1";
     let weights = r#"--set 'strategies=[{"kind":"last","save_weights_only":true}]'"#;
     let script = format!(

@@ -26,7 +26,8 @@ fn trained_under(limit: &str, root: &Path, arguments: &str) -> Ended {
 #[test]
 fn a_file_beyond_the_limit_of_its_size_is_an_error_that_says_what_to_do() {
     let root = tempfile::tempdir().unwrap();
-    // In blocks of 512 bytes: less than a checkpoint has, and more than its tensors and what the program prints.
+    // In blocks of 512 bytes: less than a checkpoint has, and more than its tensors and what the program
+    // prints.
     let ended = trained_under("ulimit -f 128", root.path(), "--run-id r1 --epochs 1");
     assert_eq!(ended.code(), Some(1), "{ended:?}");
     assert!(ended.stderr.contains("warning: saving step 30 failed: "), "{ended:?}");

@@ -1,5 +1,5 @@
-//! The limits of the machine and of its file systems: what cannot be written is said, nothing older is lost, and the next start
-//! continues.
+//! The limits of the machine and of its file systems: what cannot be written is said, nothing older is lost,
+//! and the next start continues.
 
 mod directories;
 mod file_systems;

@@ -1,4 +1,5 @@
-//! `burn-ckpt cp`: a copy has all files of a checkpoint, is verified, and replaces nothing unless it is told to.
+//! `burn-ckpt cp`: a copy has all files of a checkpoint, is verified, and replaces nothing unless it is told
+//! to.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! `burn-ckpt tag`: tags and notes of a run after it was trained, which every listing knows and no checkpoint is written for.
+//! `burn-ckpt tag`: tags and notes of a run after it was trained, which every listing knows and no checkpoint
+//! is written for.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! Tables on terminals: no line is wider than the terminal, colours only where they are wanted, and a file gets everything.
+//! Tables on terminals: no line is wider than the terminal, colours only where they are wanted, and a file
+//! gets everything.
 
 use std::path::Path;
 use std::process::Command;

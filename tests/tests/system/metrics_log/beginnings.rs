@@ -1,5 +1,5 @@
-//! Where the log of a resumed run begins: after the lines that the checkpoint counts, or with the checkpoint's history where the
-//! directory does not have them. What is not the run's stays.
+//! Where the log of a resumed run begins: after the lines that the checkpoint counts, or with the
+//! checkpoint's history where the directory does not have them. What is not the run's stays.
 
 use std::fs;
 use std::path::Path;

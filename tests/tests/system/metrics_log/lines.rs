@@ -1,4 +1,5 @@
-//! What the log has: each training batch, each validation and each epoch, with the step and the values that the metadata have.
+//! What the log has: each training batch, each validation and each epoch, with the step and the values that
+//! the metadata have.
 
 use std::fs;
 

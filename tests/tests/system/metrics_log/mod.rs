@@ -1,4 +1,5 @@
-//! The log of a run's metrics, `metrics.jsonl`: what is in it, and that it has no gap and no double after a resume.
+//! The log of a run's metrics, `metrics.jsonl`: what is in it, and that it has no gap and no double after a
+//! resume.
 
 use std::path::Path;
 
@@ -18,7 +19,8 @@ fn of_batches(line: &&Line) -> bool {
     line.scope == Scope::Batch
 }
 
-/// A line in short: `b1.1` for the batch of step 1 in epoch 1 (burn's number), `v1.10` for a validation, `e1.10` for an epoch.
+/// A line in short: `b1.1` for the batch of step 1 in epoch 1 (burn's number), `v1.10` for a validation,
+/// `e1.10` for an epoch.
 fn in_short(line: &Line) -> String {
     let scope = match (line.scope, line.split) {
         (Scope::Batch, Split::Train) => "b",

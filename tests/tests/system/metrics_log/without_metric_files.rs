@@ -16,7 +16,8 @@ fn without(root: &Path, epochs: usize) -> TrainerConfig {
     config(root, epochs).with_metric_files(false).with_ckpt_path("auto")
 }
 
-/// Stops when the loss of the validation has not been lower for two epochs. With `summary`, burn's is asked for.
+/// Stops when the loss of the validation has not been lower for two epochs. With `summary`, burn's is asked
+/// for.
 fn stopping(config: TrainerConfig, script: Script) -> Result<FitResult<Model>> {
     train_with(config, script, |training| {
         let strategy = MetricEarlyStoppingStrategy::new(

@@ -56,7 +56,8 @@ impl InferenceStep for Misreporting {
     }
 }
 
-/// Trains an epoch of ten batches, of which these have an infinite loss; `accumulation` of them in each optimizer step.
+/// Trains an epoch of ten batches, of which these have an infinite loss; `accumulation` of them in each
+/// optimizer step.
 fn misreported(
     wrong: &[u64],
     accumulation: usize,
@@ -121,7 +122,8 @@ fn a_program_can_name_the_loss() {
     );
 }
 
-/// Trains with gradients of NaN in the step that ends with this batch, and a guard that looks at a step when it is done.
+/// Trains with gradients of NaN in the step that ends with this batch, and a guard that looks at a step when
+/// it is done.
 fn guarded_late(config: TrainerConfig, poisoned: (u64, u64)) -> Result<FitResult<Model>> {
     train_by(config, Script::default(), |trainer| {
         trainer

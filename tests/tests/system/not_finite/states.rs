@@ -1,4 +1,5 @@
-//! States with values that are not finite: never the best, never what `auto` resumes, and no finite one is deleted for them.
+//! States with values that are not finite: never the best, never what `auto` resumes, and no finite one is
+//! deleted for them.
 
 use std::path::Path;
 
@@ -113,7 +114,8 @@ fn a_run_whose_states_are_all_not_finite_says_so_and_starts_no_new_one() {
     assert!(skipped.len() == 1 && skipped[0].reason.contains("not finite"), "{skipped:?}");
 }
 
-/// The small model with a mask of which half is infinite, one that is trained (with zeros for gradients) and one that is not.
+/// The small model with a mask of which half is infinite, one that is trained (with zeros for gradients) and
+/// one that is not.
 #[derive(Module, Debug)]
 struct Masked {
     inner: Model,

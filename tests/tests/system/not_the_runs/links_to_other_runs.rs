@@ -1,4 +1,5 @@
-//! A run's directories that are links: into another run, where nothing is done, or to another disk, where all works.
+//! A run's directories that are links: into another run, where nothing is done, or to another disk, where all
+//! works.
 
 use std::fs;
 use std::os::unix::fs::symlink;

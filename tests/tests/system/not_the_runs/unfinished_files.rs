@@ -1,4 +1,5 @@
-//! What killed processes left of unfinished saves in a directory that several runs share: each run removes its own.
+//! What killed processes left of unfinished saves in a directory that several runs share: each run removes
+//! its own.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! What burn's own loop does, ours does too: the same parameters to the last bit, and every part of burn's that a
-//! user can plug in keeps working.
+//! What burn's own loop does, ours does too: the same parameters to the last bit, and every part of burn's
+//! that a user can plug in keeps working.
 
 use std::sync::{Arc, Mutex};
 

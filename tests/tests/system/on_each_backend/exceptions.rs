@@ -1,4 +1,5 @@
-//! Whatever stops training, the state of the last step done is saved with the reason, and the caller gets an error.
+//! Whatever stops training, the state of the last step done is saved with the reason, and the caller gets an
+//! error.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -209,7 +210,8 @@ fn a_strategy_of_ones_own_works_beside_the_others() {
     assert!(found.contains(&"last/epoch=0-step=10.ckpt".to_owned()));
 }
 
-/// A save in which the disk, or the device that the tensors are read from, does not answer until the sender is dropped.
+/// A save in which the disk, or the device that the tensors are read from, does not answer until the sender
+/// is dropped.
 fn hanging() -> (std::sync::mpsc::Sender<()>, OnStep) {
     let (release, hangs) = std::sync::mpsc::channel::<()>();
     let hangs = Mutex::new(hangs);
@@ -261,7 +263,8 @@ fn stopped_while_a_save_hangs(config: TrainerConfig, stops_in: usize) -> (u64, b
         let trainer = Trainer::new(config, &Script::default().hparams()).unwrap();
         let training = trainer.training(loader(&Script::default()), loader(&Script::default()));
         let interrupter = training.interrupter();
-        // As the signal's handler does it, soon after the step: with `Wait` the loop hangs in its save by then.
+        // As the signal's handler does it, soon after the step: with `Wait` the loop hangs in its save by
+        // then.
         let stop = OnStep(Arc::new(move || {
             let interrupter = interrupter.clone();
             let delay = if waits { Duration::from_millis(200) } else { Duration::ZERO };

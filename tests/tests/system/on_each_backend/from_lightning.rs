@@ -1,4 +1,5 @@
-//! The page for people who come from PyTorch Lightning: its Rust snippets are parts of this file, and here they run.
+//! The page for people who come from PyTorch Lightning: its Rust snippets are parts of this file, and here
+//! they run.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Each argument of Lightning's `Trainer` and each of its callbacks has a row on the page, and those that have a counterpart are set
-//! here, and trained with.
+//! Each argument of Lightning's `Trainer` and each of its callbacks has a row on the page, and those that
+//! have a counterpart are set here, and trained with.
 
 use std::path::Path;
 use std::sync::Arc;

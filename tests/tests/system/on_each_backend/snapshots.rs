@@ -1,5 +1,5 @@
-//! A checkpoint holds what the model was when it was taken, running statistics included, whatever training does
-//! while it is written.
+//! A checkpoint holds what the model was when it was taken, running statistics included, whatever training
+//! does while it is written.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,8 +19,8 @@ fn digests(checkpoint: &Path) -> BTreeMap<String, String> {
     metadata.tensors.into_iter().map(|(name, info)| (name, info.blake3)).collect()
 }
 
-/// A run that saves at every step, and so hands over states faster than they are written, against runs that stop
-/// at one step and have nothing to do while their last state is written.
+/// A run that saves at every step, and so hands over states faster than they are written, against runs that
+/// stop at one step and have nothing to do while their last state is written.
 #[test]
 fn states_saved_while_training_continues_are_those_of_runs_that_stopped_there() {
     let busy = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! Streamed optimizers: each of burn's optimizers writes the same files streamed and not, and each resumes from the other's.
+//! Streamed optimizers: each of burn's optimizers writes the same files streamed and not, and each resumes
+//! from the other's.
 
 use std::path::Path;
 

@@ -14,8 +14,8 @@ use system_tests::programs::commands::{build, ended_with, stdout, xtask_train};
 use system_tests::run_files::{checkpoints, metadata, run_dir, target};
 use system_tests::soak::{Program, Signal, Soak};
 
-/// A model that trains in seconds. Each of 20 optimizer steps an epoch takes two batches; the last batch of validation has
-/// 5 windows.
+/// A model that trains in seconds. Each of 20 optimizer steps an epoch takes two batches; the last batch of
+/// validation has 5 windows.
 const SMALL: &str = "--set width=32 --set layers=2 --set heads=2 --set context=32 --set batch_size=8 \
                      --set grads_accumulation=2 --set windows_per_epoch=320 --set valid_windows=45 \
                      --set learning_rate=0.01 --set dropout=0.1";

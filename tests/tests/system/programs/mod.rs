@@ -1,4 +1,5 @@
-//! The programs of the workspace: the examples, their flags, a project of one's own, the benchmark, and the documents that show them.
+//! The programs of the workspace: the examples, their flags, a project of one's own, the benchmark, and the
+//! documents that show them.
 
 mod bench;
 mod char_lm;

@@ -17,7 +17,8 @@ use system_tests::run_files::{checkpoints, copy_checkpoint, metadata, run_dir};
 /// Enough for several batches, and one that is not full.
 const LOOKED_AT: usize = 45;
 
-/// The digits that `examples/native-inference/images` has as the data has them, and the one that is drawn larger.
+/// The digits that `examples/native-inference/images` has as the data has them, and the one that is drawn
+/// larger.
 const SAMPLES: [i64; 4] = [0, 3, 4, 7];
 const DARK_SAMPLE: i64 = 6;
 const DARK_SAMPLE_FILE: &str = "dark-on-white.png";

@@ -1,4 +1,5 @@
-//! `cargo xtask new`: the project that it writes builds outside of the workspace, trains, resumes and predicts.
+//! `cargo xtask new`: the project that it writes builds outside of the workspace, trains, resumes and
+//! predicts.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -52,8 +53,8 @@ fn a_new_project_builds_without_a_warning_trains_resumes_and_predicts() {
     assert!(said.contains("usage: predict CKPT X Y"), "{said}");
 }
 
-/// Cargo finds all it needs in the lock file, none of it in another version than the workspace's; and the inference
-/// program is made without the trainer.
+/// Cargo finds all it needs in the lock file, none of it in another version than the workspace's; and the
+/// inference program is made without the trainer.
 fn check_packages(project: &Path) {
     let tree = |more: &[&str]| {
         let arguments = ["tree", "--offline", "--edges", "normal", "--prefix", "none", "--format", "{p}"];
@@ -76,9 +77,10 @@ fn check_packages(project: &Path) {
     assert_eq!(new, ["name = \"two-spirals\" version = \"0.1.0\""]);
 }
 
-/// Adds a member to the project that depends on every library of the workspace. Built together with it, burn has the
-/// features that it has in the workspace's own build, so that cargo takes burn from the shared target directory in place of
-/// building it once more: what is compiled are the project and the four crates that it depends on by their paths.
+/// Adds a member to the project that depends on every library of the workspace. Built together with it, burn
+/// has the features that it has in the workspace's own build, so that cargo takes burn from the shared target
+/// directory in place of building it once more: what is compiled are the project and the four crates that it
+/// depends on by their paths.
 fn ask_for_the_workspaces_features(project: &Path) {
     let manifest = fs::read_to_string(project.join("Cargo.toml")).unwrap();
     let root = format!("\n[workspace]\nmembers = [\"{SAME_FEATURES}\"]\n");
@@ -109,8 +111,9 @@ fn libraries() -> Vec<String> {
     all.map(dependency).collect()
 }
 
-/// Builds in the workspace's target directory, where burn is already, and checks that neither the compiler nor clippy
-/// warns: clippy's driver is the compiler of the project's own crates. Returns where the programs are.
+/// Builds in the workspace's target directory, where burn is already, and checks that neither the compiler
+/// nor clippy warns: clippy's driver is the compiler of the project's own crates. Returns where the programs
+/// are.
 fn build(project: &Path, arguments: &[&str]) -> PathBuf {
     let cargo_path = PathBuf::from(cargo(project).get_program());
     let output = cargo(project)

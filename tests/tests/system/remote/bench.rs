@@ -1,5 +1,6 @@
-//! The benchmark runs from end to end, on a small model, and leaves neither files nor servers. It counts the bytes on the
-//! loopback interface, of any sender: `cargo xtask test` runs it while no other test has servers.
+//! The benchmark runs from end to end, on a small model, and leaves neither files nor servers. It counts the
+//! bytes on the loopback interface, of any sender: `cargo xtask test` runs it while no other test has
+//! servers.
 
 use std::process::Command;
 

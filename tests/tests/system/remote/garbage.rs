@@ -128,7 +128,8 @@ fn flood_websocket(server: &Server) {
                 for operation in [0x82, 0x81, 0x80, 0x02, 0x8F] {
                     drop(send(websocket(address, path), &frame(operation, whole, &message)));
                 }
-                // It waits for the rest. What has come of it is the sender's to choose, and the server's to keep.
+                // It waits for the rest. What has come of it is the sender's to choose, and the server's to
+                // keep.
                 let waiting = send(websocket(address, path), &frame(0x82, MOST, &message));
                 open.extend((message.len() < LARGE).then_some(waiting));
                 drop(send(websocket(address, path), &frame(0x82, u64::MAX, &message)));
@@ -139,7 +140,8 @@ fn flood_websocket(server: &Server) {
     }
 }
 
-/// The same over Iroh, whose frames are a length and the bytes; a stream of burn's begins with one that says what it is.
+/// The same over Iroh, whose frames are a length and the bytes; a stream of burn's begins with one that says
+/// what it is.
 async fn flood_iroh(to: EndpointAddr) {
     let (alpn, mut random) = (burn::server::BURN_REMOTE_ALPN, SplitMix64::new(2));
     let endpoint = Endpoint::builder(presets::Minimal).bind().await.unwrap();

@@ -1,5 +1,5 @@
-//! A device that goes away, or does not answer any more, ends the run with an error that names it, within the time that the
-//! configuration allows. The checkpoints are complete then, and the run can be resumed.
+//! A device that goes away, or does not answer any more, ends the run with an error that names it, within the
+//! time that the configuration allows. The checkpoints are complete then, and the run can be resumed.
 
 use std::path::Path;
 use std::process::Command;

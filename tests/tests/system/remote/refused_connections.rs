@@ -1,5 +1,5 @@
-//! A training program whose device cannot be connected ends with a line that says why and what to do, whatever is at the
-//! other end.
+//! A training program whose device cannot be connected ends with a line that says why and what to do,
+//! whatever is at the other end.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,5 +1,5 @@
-//! A run on devices of other machines is the run that it would be on this one: to the bit, from run to run, and wherever it
-//! is killed, on this side or on the other.
+//! A run on devices of other machines is the run that it would be on this one: to the bit, from run to run,
+//! and wherever it is killed, on this side or on the other.
 
 use std::path::{Path, PathBuf};
 
@@ -89,7 +89,8 @@ fn an_iroh_cluster_gives_the_same_bits_and_its_devices_are_in_the_metadata() {
     assert_eq!(used.iter().map(|name| name.as_str().unwrap()).collect::<Vec<_>>(), named);
 }
 
-/// A client that is stopped in the middle of an epoch, as `done` does it, is resumed and ends with the same numbers.
+/// A client that is stopped in the middle of an epoch, as `done` does it, is resumed and ends with the same
+/// numbers.
 fn resumes_after(done: impl FnOnce(Running)) {
     let cluster = Cluster::of(2);
     let whole = on_this_machine(2, SAVING);

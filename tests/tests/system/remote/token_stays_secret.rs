@@ -29,7 +29,8 @@ fn holds(bytes: &[u8], token: &[u8]) -> bool {
     spellings(token).iter().any(|spelling| text.contains(spelling))
 }
 
-/// Checks everything that a client has left and said, and all that the server has but for the file with the token.
+/// Checks everything that a client has left and said, and all that the server has but for the file with the
+/// token.
 fn nobody_has_told(server: Server, root: &Path, clients: &[Ended]) {
     let token = server.token().as_bytes().to_vec();
     let (ended, directory) = server.stop("TERM");

@@ -1,5 +1,5 @@
-//! Runs that resume with other data, metrics or strategies, from an older checkpoint, or from another run's: what happens is
-//! defined, and said.
+//! Runs that resume with other data, metrics or strategies, from an older checkpoint, or from another run's:
+//! what happens is defined, and said.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! The resumable data loader: the same batches with any number of workers, an order of its own for every epoch,
-//! and whatever goes wrong in its place.
+//! The resumable data loader: the same batches with any number of workers, an order of its own for every
+//! epoch, and whatever goes wrong in its place.
 
 use std::io;
 use std::sync::Arc;

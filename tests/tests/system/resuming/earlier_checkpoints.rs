@@ -1,4 +1,5 @@
-//! A start verifies what it resumes. The other checkpoints of the run are verified beside training, before they count.
+//! A start verifies what it resumes. The other checkpoints of the run are verified beside training, before
+//! they count.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! Resuming: from where, exactly, after kills and signals, and from directories that are not as they should be.
+//! Resuming: from where, exactly, after kills and signals, and from directories that are not as they should
+//! be.
 
 mod changed_runs;
 mod copied_runs;

@@ -1,4 +1,5 @@
-//! One `.ckpt` file without the rest of its run is enough to resume, and a run goes with its metadata files lost.
+//! One `.ckpt` file without the rest of its run is enough to resume, and a run goes with its metadata files
+//! lost.
 
 use std::fs;
 use std::path::Path;

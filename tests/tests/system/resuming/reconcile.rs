@@ -1,5 +1,5 @@
-//! Opening a run: what a kill kept from being named is named, nothing is lost by looking, and what was taken last is the
-//! newest.
+//! Opening a run: what a kill kept from being named is named, nothing is lost by looking, and what was taken
+//! last is the newest.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

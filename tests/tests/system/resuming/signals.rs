@@ -1,5 +1,5 @@
-//! A signal ends a run after the step in progress, with its state saved, and the printed command resumes it as if it had
-//! never stopped. A second ctrl-c ends it at once.
+//! A signal ends a run after the step in progress, with its state saved, and the printed command resumes it
+//! as if it had never stopped. A second ctrl-c ends it at once.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -72,8 +72,8 @@ fn each_signal_saves_the_step_in_progress_and_the_printed_command_resumes_from_i
 #[test]
 fn in_a_validation_a_signal_saves_the_state_before_it() {
     let directory = tempfile::tempdir().unwrap();
-    // The first epoch is not among the two best. (Its state is saved under another name than in an undisturbed run,
-    // `epoch=0-step=30-v1`, as the state before its validation has the first name.)
+    // The first epoch is not among the two best. (Its state is saved under another name than in an
+    // undisturbed run, `epoch=0-step=30-v1`, as the state before its validation has the first name.)
     let whole = undisturbed(&directory.path().join("whole"), FLAGS);
     let root = directory.path().join("stopped");
     let ended = signalled(warmup(&root, FLAGS), (Split::Valid, 4), "TERM");

@@ -1,5 +1,5 @@
-//! Resuming is exact: a run that is killed again and again ends with the same bytes as one that nobody disturbed. And
-//! the judge of that finds whatever differs.
+//! Resuming is exact: a run that is killed again and again ends with the same bytes as one that nobody
+//! disturbed. And the judge of that finds whatever differs.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

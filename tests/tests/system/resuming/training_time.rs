@@ -1,4 +1,5 @@
-//! The clock of a strategy counts the run's training time: a resume continues it, from the strategy's newest save.
+//! The clock of a strategy counts the run's training time: a resume continues it, from the strategy's newest
+//! save.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Directories of the user's choice: however they are spelled, nothing is lost, and what cannot work is an error.
+//! Directories of the user's choice: however they are spelled, nothing is lost, and what cannot work is an
+//! error.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! A state is saved once: crashes at one step, stops right after a save, ends that no trigger saves, fixed file names.
+//! A state is saved once: crashes at one step, stops right after a save, ends that no trigger saves, fixed
+//! file names.
 
 use std::path::Path;
 

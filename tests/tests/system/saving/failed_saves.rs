@@ -98,8 +98,8 @@ fn an_older_checkpoint_is_not_given_up_for_a_save_that_failed() {
 fn a_failed_save_is_a_warning_while_training_continues_and_the_program_ends_with_status_1() {
     let root = tempfile::tempdir().unwrap();
     let nowhere = format!("strategies.0.dirpath={NOWHERE:?}");
-    // So many epochs that the first save has failed before the last epoch ends, also on a busy machine: it waits for the
-    // description of the machine.
+    // So many epochs that the first save has failed before the last epoch ends, also on a busy machine: it
+    // waits for the description of the machine.
     let output = xtask_train(root.path(), &["--run-id", "r1", "--epochs", "20", "--set", &nowhere]);
     assert_eq!(output.status.code(), Some(1), "the newest state is not where it should be");
     let said = stderr(&output);
@@ -111,7 +111,8 @@ fn a_failed_save_is_a_warning_while_training_continues_and_the_program_ends_with
     stdout(&xtask_train(root.path(), &tolerant));
 }
 
-/// A disk that changes a byte of the checkpoints of one epoch after they were written, before they are opened again.
+/// A disk that changes a byte of the checkpoints of one epoch after they were written, before they are opened
+/// again.
 struct ChangedByte {
     /// Where, from the start or, if it is negative, from the end.
     at: i64,

@@ -1,5 +1,5 @@
-//! burn's metric files, written by our own hand: what cannot be written stops nothing, what is of another time is not
-//! read, and an epoch in two parts has the files of one in one part.
+//! burn's metric files, written by our own hand: what cannot be written stops nothing, what is of another
+//! time is not read, and an epoch in two parts has the files of one in one part.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};

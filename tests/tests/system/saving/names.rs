@@ -1,4 +1,5 @@
-//! Names that metrics and settings may have: a safe file name or a clear error, and never a file outside the run.
+//! Names that metrics and settings may have: a safe file name or a clear error, and never a file outside the
+//! run.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! Metrics whose names make one file, and links whose names do: each has its own, or it is an error that names both.
+//! Metrics whose names make one file, and links whose names do: each has its own, or it is an error that
+//! names both.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,8 +17,8 @@ use system_tests::models::small::{Model, Script, ScriptedMetric, learner, loader
 use system_tests::run_files::{checkpoints, files, metadata, run_dir};
 use system_tests::{config, train_with};
 
-/// The metric files of an epoch's validation, and the value in the last line of each. All have a line for each batch and one for
-/// the epoch.
+/// The metric files of an epoch's validation, and the value in the last line of each. All have a line for
+/// each batch and one for the epoch.
 fn valid_files(root: &Path, epoch: usize) -> Vec<(String, String)> {
     let directory = run_dir(root).join(format!("valid/epoch-{epoch}"));
     let mut lengths = BTreeSet::new();

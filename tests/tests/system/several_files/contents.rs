@@ -1,4 +1,5 @@
-//! Saved, opened, loaded and verified through `Contents` and `Checkpoint`, and judged by programs that are not ours.
+//! Saved, opened, loaded and verified through `Contents` and `Checkpoint`, and judged by programs that are
+//! not ours.
 
 use std::path::{Path, PathBuf};
 

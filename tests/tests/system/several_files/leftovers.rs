@@ -1,4 +1,5 @@
-//! What a killed process left of a checkpoint of several files: removed if it is the run's own, and nothing else is.
+//! What a killed process left of a checkpoint of several files: removed if it is the run's own, and nothing
+//! else is.
 
 use std::fs;
 use std::path::Path;

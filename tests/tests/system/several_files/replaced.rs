@@ -1,4 +1,5 @@
-//! One file is replaced by several, and several by one, while something fails: whatever is under the name is complete.
+//! One file is replaced by several, and several by one, while something fails: whatever is under the name is
+//! complete.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! A run that saves its states in several files: saves, retention, links, second names and resumes are those of a run with one file.
+//! A run that saves its states in several files: saves, retention, links, second names and resumes are those
+//! of a run with one file.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! Where a link to a checkpoint of several files cannot be: a copy that follows links, and a file system without them.
+//! Where a link to a checkpoint of several files cannot be: a copy that follows links, and a file system
+//! without them.
 
 use std::fs;
 use std::path::Path;

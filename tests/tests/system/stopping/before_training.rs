@@ -1,4 +1,5 @@
-//! A signal between `Trainer::new` and `fit` stops the run before its first step, with its status and the requeue.
+//! A signal between `Trainer::new` and `fit` stops the run before its first step, with its status and the
+//! requeue.
 
 use std::process::Command;
 
@@ -8,7 +9,8 @@ use system_tests::run_files::{checkpoints, files};
 
 const FLAGS: &str = "--epochs 3 --set slurm_requeue=true";
 
-/// A signal in a Slurm job before training. With `opens`, training then starts. Returns what Slurm was asked, too.
+/// A signal in a Slurm job before training. With `opens`, training then starts. Returns what Slurm was asked,
+/// too.
 fn signalled(signal: &str, opens: bool) -> (Ended, String, Vec<String>) {
     let (directory, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
     let (bin, calls, root) =

@@ -1,4 +1,5 @@
-//! A signal that was ignored when the process began stays ignored: SIGINT in `program &` of a script, SIGHUP under `nohup`.
+//! A signal that was ignored when the process began stays ignored: SIGINT in `program &` of a script, SIGHUP
+//! under `nohup`.
 
 use std::process::Command;
 

@@ -1,5 +1,6 @@
-//! A loop that waits for a batch for ever, or is in a step that does not end: the state of the last update is saved from
-//! outside, the process ends with the signal's status within the exception timeout, and the run resumes to the same bytes.
+//! A loop that waits for a batch for ever, or is in a step that does not end: the state of the last update is
+//! saved from outside, the process ends with the signal's status within the exception timeout, and the run
+//! resumes to the same bytes.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,7 +13,8 @@ use system_tests::run_files::{checkpoints, complete_checkpoints, metadata, run_d
 const FLAGS: &str = r#"--run-id r1 --epochs 3 --topk 2 --set on_exception={"timeout_seconds":6.0}"#;
 const LIMIT: Duration = Duration::from_secs(6);
 
-/// Sends a signal while the program waits at a gate that is never opened, and measures how long it takes to end.
+/// Sends a signal while the program waits at a gate that is never opened, and measures how long it takes to
+/// end.
 fn stopped_at(orders: &Orders, gate: &Gate, root: &Path, flags: &str) -> Ended {
     let mut running = Running::start(orders.given_to(warmup(root, flags)));
     running.wait_for("the batch", |_| gate.is_reached());

@@ -1,4 +1,5 @@
-//! A dashboard that cannot be drawn, or fails, gives way to plain lines, and a panic's message stays readable.
+//! A dashboard that cannot be drawn, or fails, gives way to plain lines, and a panic's message stays
+//! readable.
 
 use std::process::Command;
 

@@ -1,4 +1,5 @@
-//! A stop on a terminal is what it is in a pipe: the state is saved, the status is the signal's, and the terminal shows why.
+//! A stop on a terminal is what it is in a pipe: the state is saved, the status is the signal's, and the
+//! terminal shows why.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! burn's own loops: `Trainer::fit_with` saves at the ends of epochs what `Trainer::fit` would save there, and each resumes
-//! where the other stopped.
+//! burn's own loops: `Trainer::fit_with` saves at the ends of epochs what `Trainer::fit` would save there,
+//! and each resumes where the other stopped.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};

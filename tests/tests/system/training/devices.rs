@@ -1,5 +1,5 @@
-//! Several devices: the same numbers from run to run for both placements of the optimizer, saves at any step, and
-//! resuming with the same number of devices or another.
+//! Several devices: the same numbers from run to run for both placements of the optimizer, saves at any step,
+//! and resuming with the same number of devices or another.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -49,8 +49,8 @@ struct Claiming {
     batches: Arc<dyn DataLoader<Batch>>,
     num_items: usize,
     account: Account,
-    /// What is done before a batch is read, with its number over all passes, counted from 1. For the batch after the
-    /// last too.
+    /// What is done before a batch is read, with its number over all passes, counted from 1. For the batch
+    /// after the last too.
     on_read: Arc<dyn Fn(usize) + Send + Sync>,
     read: Arc<AtomicUsize>,
 }

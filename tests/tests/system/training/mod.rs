@@ -1,5 +1,5 @@
-//! Training: with callbacks, on several devices, in several processes, under Slurm, and with loops that are burn's or a user's, with
-//! loaders of any length, and with settings or data that cannot be trained with.
+//! Training: with callbacks, on several devices, in several processes, under Slurm, and with loops that are
+//! burn's or a user's, with loaders of any length, and with settings or data that cannot be trained with.
 
 mod burns_strategies;
 mod callbacks;

@@ -1,6 +1,6 @@
-//! Several processes. Of those that train one model together, which the setting `rank` says, the one of rank 0 writes, the
-//! others write nothing, and none of them depends on what becomes of another. Those that a launcher only counts train a run
-//! each.
+//! Several processes. Of those that train one model together, which the setting `rank` says, the one of rank
+//! 0 writes, the others write nothing, and none of them depends on what becomes of another. Those that a
+//! launcher only counts train a run each.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! In a Slurm job that asks for it, the warning before the time is up saves the state and has the job started again; the
-//! same command then resumes the run. Slurm is a script here that records its calls.
+//! In a Slurm job that asks for it, the warning before the time is up saves the state and has the job started
+//! again; the same command then resumes the run. Slurm is a script here that records its calls.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

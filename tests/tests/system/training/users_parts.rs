@@ -1,4 +1,5 @@
-//! Strategies, metrics, loggers and renderers of a user's own: what they are shown, and what becomes of their panics.
+//! Strategies, metrics, loggers and renderers of a user's own: what they are shown, and what becomes of their
+//! panics.
 
 use std::path::PathBuf;
 use std::sync::Arc;

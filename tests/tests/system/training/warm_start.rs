@@ -18,7 +18,8 @@ fn digests(root: &Path, name: &str, section: &str) -> Vec<(String, String)> {
     metadata.tensors.into_iter().filter_map(of_section).collect()
 }
 
-/// A run without a step that changes a weight: its learning rate is that of the learner, so it trains no batch.
+/// A run without a step that changes a weight: its learning rate is that of the learner, so it trains no
+/// batch.
 fn begun(root: &Path, init_from: InitFrom) -> TrainerConfig {
     config(root, 1).with_init_from(init_from).with_max_steps(1)
 }

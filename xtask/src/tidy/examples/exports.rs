@@ -36,7 +36,8 @@ impl Library {
         library
     }
 
-    /// The items that can be named outside of their crate, with their documentation and that of their re-exports.
+    /// The items that can be named outside of their crate, with their documentation and that of their
+    /// re-exports.
     pub fn exported(&self) -> impl Iterator<Item = (&Documented, String)> {
         let items = self.documented.iter().filter(|item| !item.is_module);
         items.filter_map(|item| {
@@ -86,7 +87,8 @@ impl Library {
         });
     }
 
-    /// Adds what a public module has that is public: its own items, those that it re-exports, and its public modules.
+    /// Adds what a public module has that is public: its own items, those that it re-exports, and its public
+    /// modules.
     fn export(&mut self, path: &str, sources: &Sources) {
         let Some(file) = sources.get(path) else { return };
         let folder = match file_name(path) {
@@ -132,7 +134,8 @@ impl Library {
     }
 }
 
-/// Whether an item is the one of a re-export: of its name, and where the path says a file or a folder, below it.
+/// Whether an item is the one of a re-export: of its name, and where the path says a file or a folder, below
+/// it.
 fn is_named_by(item: &Documented, path: &[String]) -> bool {
     let [before @ .., name] = path else { return false };
     let is_in = |part: &str| {

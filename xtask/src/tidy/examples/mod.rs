@@ -1,5 +1,5 @@
-//! Each public item of a published library has an example in its documentation, or a link to what has one: an item, a method or a
-//! module.
+//! Each public item of a published library has an example in its documentation, or a link to what has one: an
+//! item, a method or a module.
 //!
 //! `exports` finds the public items, this file looks at their documentation.
 

@@ -1,7 +1,7 @@
 //! The flags in a page, and which program each is for.
 //!
-//! Code is read as a shell would, as far as that is needed: words, continued lines, `|` and `;`, and `--` behind cargo's
-//! own flags. A flag in text, or behind no program's name, is for an unknown one.
+//! Code is read as a shell would, as far as that is needed: words, continued lines, `|` and `;`, and `--`
+//! behind cargo's own flags. A flag in text, or behind no program's name, is for an unknown one.
 
 use super::in_text::flags_in;
 use super::other_programs::{CARGO, OTHER_PROGRAMS, OtherProgram, TEST_RUNNER};

@@ -40,8 +40,8 @@ impl<'a> Definitions<'a> {
 
     /// The types that a field's can be, seen from a file. `Option<T>` and `Box<T>` stand for `T`.
     ///
-    /// Imports are not followed: the type of that name in this file is meant, or one in a file or folder named as in the path
-    /// (`ls::Args`), or the only one there is. Where none of these is so, all are meant.
+    /// Imports are not followed: the type of that name in this file is meant, or one in a file or folder
+    /// named as in the path (`ls::Args`), or the only one there is. Where none of these is so, all are meant.
     pub fn of_type(&self, of: &syn::Type, seen_from: &str) -> Vec<&Definition<'a>> {
         let syn::Type::Path(of) = of else { return Vec::new() };
         let mut segments = of.path.segments.iter().rev();

@@ -1,8 +1,8 @@
 //! A flag in a Markdown page is one that some program's `--help` knows; in a command line, that program's.
 //!
-//! `definitions` finds the clap types in the sources, `programs` puts them together to each program's flags, and `other_programs`
-//! lists those of cargo and the like. `command_lines` finds the flags of a page, and the program that each is for;
-//! `in_text` tells a flag from other dashes.
+//! `definitions` finds the clap types in the sources, `programs` puts them together to each program's flags,
+//! and `other_programs` lists those of cargo and the like. `command_lines` finds the flags of a page, and the
+//! program that each is for; `in_text` tells a flag from other dashes.
 
 mod command_lines;
 mod definitions;

@@ -35,7 +35,8 @@ impl Programs {
         self.flags.keys()
     }
 
-    /// Whether a program has a flag: itself, the program that hands it on, or one that it can be handed on to.
+    /// Whether a program has a flag: itself, the program that hands it on, or one that it can be handed on
+    /// to.
     pub fn knows(&self, name: &Name, flag: &str) -> bool {
         let hands_on =
             |first: &Name, second: &Name| second.starts_with(first) && self.handing_on.contains(first);

@@ -40,7 +40,8 @@ impl Edges {
         self.from.get(from).into_iter().flat_map(|targets| targets.keys().map(String::as_str))
     }
 
-    /// The files reached from one, each with the file before it on a shortest way. The first is among them if it lies on a circle.
+    /// The files reached from one, each with the file before it on a shortest way. The first is among them if
+    /// it lies on a circle.
     fn reached<'a>(&'a self, first: &'a str) -> BTreeMap<&'a str, &'a str> {
         let mut before = BTreeMap::new();
         let mut queue = VecDeque::from([first]);

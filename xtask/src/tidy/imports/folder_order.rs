@@ -1,7 +1,7 @@
 //! Folders import in one direction: that of the table of a crate's folders in `DESIGN.md`.
 //!
-//! The table stands below a line that names the crate's sources and the direction: `` `a/src`, from the top down. `` A folder
-//! imports from those below its row, or from those of its own row.
+//! The table stands below a line that names the crate's sources and the direction: `` `a/src`, from the top
+//! down. `` A folder imports from those below its row, or from those of its own row.
 
 use std::collections::BTreeMap;
 
@@ -25,8 +25,8 @@ struct Table<'a> {
     rows: BTreeMap<&'a str, (usize, usize)>,
 }
 
-/// Imports against the order of the tables, and names that stand in only one of sources and table. `edges` are those of all
-/// targets.
+/// Imports against the order of the tables, and names that stand in only one of sources and table. `edges`
+/// are those of all targets.
 pub fn check(files: &Files, edges: &[Edges]) -> Vec<Finding> {
     let tables = tables(files.text(PAGE).unwrap_or_default());
     let mut findings = Vec::new();

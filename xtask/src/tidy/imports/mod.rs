@@ -1,11 +1,13 @@
-//! Imports run one way: within a target no file imports from one that, over any number of others, imports from it.
+//! Imports run one way: within a target no file imports from one that, over any number of others, imports
+//! from it.
 //!
-//! An import is a `use`, or a path such as `crate::launch::start()`, from one file to the file that defines the name: a
-//! re-export is followed. `mod x;`, a `pub use` of what lies below, and code for unit tests are not imports.
+//! An import is a `use`, or a path such as `crate::launch::start()`, from one file to the file that defines
+//! the name: a re-export is followed. `mod x;`, a `pub use` of what lies below, and code for unit tests are
+//! not imports.
 //!
-//! In the order of the work: `targets` finds the root file of each library, program and test; `module_tree` reads the modules
-//! below it; `references` lists what each module names; `resolve` finds the defining file; `circles` and `folder_order` look at
-//! the edges.
+//! In the order of the work: `targets` finds the root file of each library, program and test; `module_tree`
+//! reads the modules below it; `references` lists what each module names; `resolve` finds the defining file;
+//! `circles` and `folder_order` look at the edges.
 
 mod circles;
 mod folder_order;

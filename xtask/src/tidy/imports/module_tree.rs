@@ -1,4 +1,5 @@
-//! A target's modules: the file each stands in, the names that it defines or imports, and the paths that it names.
+//! A target's modules: the file each stands in, the names that it defines or imports, and the paths that it
+//! names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,7 +50,8 @@ impl ModuleTree {
         parents.any(|parent| parent == ancestor)
     }
 
-    /// A file owns its folder if it is a root, a `mod.rs`, or was named by `#[path]`: its modules lie beside it.
+    /// A file owns its folder if it is a root, a `mod.rs`, or was named by `#[path]`: its modules lie beside
+    /// it.
     fn read_file(
         &mut self,
         file: &str,

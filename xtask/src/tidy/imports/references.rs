@@ -1,4 +1,5 @@
-//! What an item names: its imports, and every path of two parts or more, inside of macros and attributes as well.
+//! What an item names: its imports, and every path of two parts or more, inside of macros and attributes as
+//! well.
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};

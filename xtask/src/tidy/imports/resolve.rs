@@ -1,4 +1,5 @@
-//! From a path in a module to the module that defines what it names. Re-exports are followed, as the compiler does.
+//! From a path in a module to the module that defines what it names. Re-exports are followed, as the compiler
+//! does.
 
 use std::collections::BTreeSet;
 
@@ -16,8 +17,8 @@ struct Found {
 /// Names that are being looked up, so that `use` items that name each other end.
 type Visited = BTreeSet<(usize, String)>;
 
-/// The module whose code a reference needs. Nothing where that is another crate's. A module's name alone needs no code: what
-/// is named through it does.
+/// The module whose code a reference needs. Nothing where that is another crate's. A module's name alone
+/// needs no code: what is named through it does.
 pub fn defining_module(tree: &ModuleTree, module: usize, reference: &Reference) -> Option<usize> {
     let found = path(tree, module, &reference.path, &mut Visited::new());
     if reference.is_glob { found.module.or(found.definer) } else { found.definer }

@@ -1,4 +1,5 @@
-//! The root file of each target of each package: library, programs, tests, examples, benchmarks, build script.
+//! The root file of each target of each package: library, programs, tests, examples, benchmarks, build
+//! script.
 
 use std::collections::BTreeSet;
 

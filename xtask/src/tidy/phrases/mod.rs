@@ -1,4 +1,5 @@
-//! Phrases that the project does not write, in comments, strings, names and pages. `list` says which, and what to write.
+//! Phrases that the project does not write, in comments, strings, names and pages. `list` says which, and
+//! what to write.
 
 mod list;
 
@@ -11,7 +12,8 @@ const EXEMPT: &str = "xtask/src/tidy/phrases/";
 /// What may stand before a comment's or a quotation's line.
 const LEADERS: [&str; 6] = ["///", "//!", "//", "#", ">", "*"];
 
-/// Phrases in any spelling of case, over the ends of lines, and with `_` between the words; and names that are riddles.
+/// Phrases in any spelling of case, over the ends of lines, and with `_` between the words; and names that
+/// are riddles.
 pub fn check(files: &Files) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, text) in files.rust().chain(files.markdown()).filter(|(path, _)| !path.starts_with(EXEMPT)) {

@@ -16,14 +16,14 @@ use differences::Differences;
 /// Compare two checkpoints
 ///
 /// Compares sections, tensors, scalars (such as an optimizer's time steps), hyperparameters, the trainer's
-/// settings, metrics, epoch and step, git state, packages, compiler, system and hardware. Does not compare the
-/// names, tags and places of runs and files, times, and the reasons of saves.
+/// settings, metrics, epoch and step, git state, packages, compiler, system and hardware. Does not compare
+/// the names, tags and places of runs and files, times, and the reasons of saves.
 ///
 /// Tensors are compared by the digests in the metadata, without reading them. For a file without metadata the
 /// digests are computed. (`burn-ckpt verify` compares a file with its metadata.)
 ///
-/// Exit status: 0 if there is no difference, 1 if there is one. Also 1, with an error on standard error, if the
-/// checkpoints cannot be compared.
+/// Exit status: 0 if there is no difference, 1 if there is one. Also 1, with an error on standard error, if
+/// the checkpoints cannot be compared.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {

@@ -27,8 +27,8 @@ impl From<FloatType> for DType {
     }
 }
 
-/// Casts a tensor of floats, when it is read. Tensors of other types stay as they are. A finite value that is infinite in the
-/// other type is an error of reading.
+/// Casts a tensor of floats, when it is read. Tensors of other types stay as they are. A finite value that is
+/// infinite in the other type is an error of reading.
 pub fn cast(tensor: Tensor, to: FloatType) -> Tensor {
     let to = DType::from(to);
     if !tensor.dtype.is_float() || tensor.dtype == to {

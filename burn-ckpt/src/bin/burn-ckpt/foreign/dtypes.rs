@@ -44,7 +44,8 @@ pub fn from_safetensors(dtype: Dtype) -> Option<DType> {
     })
 }
 
-/// Booleans as one byte each, 0 or 1, as readers of safetensors require. burn stores a boolean in one or four bytes.
+/// Booleans as one byte each, 0 or 1, as readers of safetensors require. burn stores a boolean in one or four
+/// bytes.
 pub fn bools(store: BoolStore, bytes: &[u8]) -> Vec<u8> {
     let width = if store == BoolStore::U32 { 4 } else { 1 };
     bytes.chunks_exact(width).map(|value| u8::from(value.iter().any(|byte| *byte != 0))).collect()

@@ -1,7 +1,9 @@
-//! Converting tensors between burn's and PyTorch's names and layouts, by the types of the modules that own them.
+//! Converting tensors between burn's and PyTorch's names and layouts, by the types of the modules that own
+//! them.
 //!
-//! burn-store's adapters know the differences: weights of linear layers are transposed, and the parameters of batch, layer, group
-//! and RMS normalisation are called `gamma` and `beta` in burn. Names in burn contain the variants of enums.
+//! burn-store's adapters know the differences: weights of linear layers are transposed, and the parameters of
+//! batch, layer, group and RMS normalisation are called `gamma` and `beta` in burn. Names in burn contain the
+//! variants of enums.
 
 use burn::store::{BurnToPyTorchAdapter, ModuleAdapter, ModuleContext, PyTorchToBurnAdapter};
 use burn_ckpt::TensorLayout;
@@ -13,7 +15,8 @@ use burn_ckpt::plumbing::ModuleTypes;
 pub enum LayoutName {
     /// burn's names and layout
     Burn,
-    /// PyTorch's: linear weights transposed, normalisations with `weight` and `bias`, no variants of enums in names
+    /// PyTorch's: linear weights transposed, normalisations with `weight` and `bias`, no variants of enums in
+    /// names
     Pytorch,
 }
 
@@ -34,7 +37,8 @@ pub fn tensor_as_pytorch(tensor: Tensor, types: &ModuleTypes) -> Tensor {
     adapted
 }
 
-/// Converts a tensor in PyTorch's layout to the parameter `name` of a burn module. The values are converted when they are read.
+/// Converts a tensor in PyTorch's layout to the parameter `name` of a burn module. The values are converted
+/// when they are read.
 pub fn tensor_as_burn(tensor: Tensor, name: &str, types: &ModuleTypes) -> Tensor {
     let around = types.around(name);
     let mut adapted = PyTorchToBurnAdapter.adapt(tensor, ModuleContext::new(&around));

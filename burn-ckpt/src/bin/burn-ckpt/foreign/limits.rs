@@ -1,13 +1,15 @@
-//! Limits on what a foreign file may claim to contain. A small file cannot fill the disk or become a checkpoint that cannot be
-//! read.
+//! Limits on what a foreign file may claim to contain. A small file cannot fill the disk or become a
+//! checkpoint that cannot be read.
 
 use burn_ckpt::burn_pack::{MAX_TENSOR_COUNT, Tensor};
 
-/// Upper limit in bytes of all names and shapes. They are written to the header and the metadata, which have limits too.
+/// Upper limit in bytes of all names and shapes. They are written to the header and the metadata, which have
+/// limits too.
 const MAX_NAME_BYTES: usize = 16 * 1024 * 1024;
 /// Upper limit of a tensor's dimensions, the same as PyTorch's.
 const MAX_DIMENSIONS: usize = 64;
-/// How many times a file's size its tensors may have in total. Tensors can share bytes (tied weights, expanded buffers).
+/// How many times a file's size its tensors may have in total. Tensors can share bytes (tied weights,
+/// expanded buffers).
 const MAX_EXPANSION: u64 = 32;
 /// Bytes that the tensors of a file of any size may have.
 const ALWAYS_ALLOWED: u64 = 64 * 1024 * 1024;

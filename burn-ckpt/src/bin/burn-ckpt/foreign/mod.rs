@@ -1,5 +1,5 @@
-//! Foreign formats, for `export` and `import`: reading and writing safetensors, reading PyTorch's files and models in several
-//! files, casting, and converting between burn's and PyTorch's names and layouts.
+//! Foreign formats, for `export` and `import`: reading and writing safetensors, reading PyTorch's files and
+//! models in several files, casting, and converting between burn's and PyTorch's names and layouts.
 
 mod cast;
 mod dtypes;
@@ -27,7 +27,8 @@ pub use report::{check_destination, print_written, same_file};
 pub use shards::{check_is_whole, listed, read as read_shards};
 pub use write_safetensors::write as write_safetensors;
 
-/// The contents of a file of another format: its tensors, which stay on disk until they are read, and its notes.
+/// The contents of a file of another format: its tensors, which stay on disk until they are read, and its
+/// notes.
 pub struct Foreign {
     pub tensors: Vec<Tensor>,
     pub notes: Notes,

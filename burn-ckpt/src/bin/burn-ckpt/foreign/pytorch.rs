@@ -7,8 +7,8 @@ use burn::store::{ModuleStore, PytorchStore};
 use super::guard::guarded;
 use super::{Foreign, Notes};
 
-/// The tensors of a file in alphabetical order. They stay on disk until they are read. The keys of nested dictionaries are
-/// joined by dots. With `top_level_key`, only the tensors under that key.
+/// The tensors of a file in alphabetical order. They stay on disk until they are read. The keys of nested
+/// dictionaries are joined by dots. With `top_level_key`, only the tensors under that key.
 ///
 /// # Errors
 ///

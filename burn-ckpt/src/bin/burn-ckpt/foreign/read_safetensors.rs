@@ -1,7 +1,8 @@
 //! Reading a safetensors file: the header at once, a tensor when its bytes are read.
 //!
-//! burn-store's reader is not used for three reasons. It does not support `u16`, which `export` writes. It maps the file into
-//! memory, so that a file that is cut off while it is read ends the program. It parses the header again for each tensor.
+//! burn-store's reader is not used for three reasons. It does not support `u16`, which `export` writes. It
+//! maps the file into memory, so that a file that is cut off while it is read ends the program. It parses the
+//! header again for each tensor.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -18,8 +19,8 @@ use super::dtypes::from_safetensors;
 use super::kind::MAX_SAFETENSORS_HEADER;
 use super::{Foreign, Notes};
 
-/// The largest header that is read, in bytes. The names of as many tensors as a checkpoint may have, and hyperparameters of the
-/// largest size, fit.
+/// The largest header that is read, in bytes. The names of as many tensors as a checkpoint may have, and
+/// hyperparameters of the largest size, fit.
 const MAX_HEADER_BYTES: u64 = 40 * 1024 * 1024;
 /// The most values in a header: those of as many tensors as a checkpoint may have, each of four dimensions.
 const MAX_HEADER_VALUES: usize = 1_600_000;
@@ -46,7 +47,8 @@ pub fn read(path: &Path) -> Result<Foreign, String> {
     }
     let mut header = Vec::new();
     file.by_ref().take(length).read_to_end(&mut header).map_err(|error| error.to_string())?;
-    // Also checks that the tensors follow one after the other, each of the length that its type and shape require.
+    // Also checks that the tensors follow one after the other, each of the length that its type and shape
+    // require.
     let header: Metadata =
         parse_json(&header, MAX_HEADER_VALUES).map_err(|error| format!("its header is invalid: {error}"))?;
     let needed = data_start.saturating_add(header.data_len() as u64);

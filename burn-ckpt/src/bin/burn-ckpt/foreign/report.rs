@@ -8,8 +8,8 @@ use burn_ckpt::plumbing::{sha256_of_file, storage};
 
 use crate::answer::{Answer, Failure};
 
-/// Checks that the destination can be written. Only a regular file is replaced: a link, a pipe, a device or a directory is not the
-/// program's.
+/// Checks that the destination can be written. Only a regular file is replaced: a link, a pipe, a device or a
+/// directory is not the program's.
 ///
 /// # Errors
 ///

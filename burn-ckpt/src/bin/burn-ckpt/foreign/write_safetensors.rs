@@ -1,7 +1,8 @@
 //! Writing a safetensors file, one tensor in memory at a time.
 //!
-//! The order is that of the `safetensors` crate's own writer: tensors are sorted by the width of their type, then by name, so that
-//! each is aligned. That writer is not used, as it cannot report a tensor that cannot be read, and does not sync the file.
+//! The order is that of the `safetensors` crate's own writer: tensors are sorted by the width of their type,
+//! then by name, so that each is aligned. That writer is not used, as it cannot report a tensor that cannot
+//! be read, and does not sync the file.
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -26,8 +27,8 @@ const ALIGNMENT: usize = 8;
 ///
 /// # Errors
 ///
-/// When safetensors does not support a tensor's type, two tensors have the same name, a tensor cannot be read, or the file cannot
-/// be written.
+/// When safetensors does not support a tensor's type, two tensors have the same name, a tensor cannot be
+/// read, or the file cannot be written.
 pub fn write(path: &Path, tensors: Vec<Tensor>, notes: &Notes, replace: bool) -> Result<(), Failure> {
     let mut entries = Vec::with_capacity(tensors.len());
     for tensor in tensors {

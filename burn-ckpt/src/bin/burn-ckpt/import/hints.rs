@@ -1,4 +1,5 @@
-//! Hints at what a file's names mean: weights that are tied, and a prefix that a program has put before all names.
+//! Hints at what a file's names mean: weights that are tied, and a prefix that a program has put before all
+//! names.
 
 use std::collections::BTreeSet;
 
@@ -34,8 +35,8 @@ pub fn tied<'a>(wanted: &Tensor, there: impl Iterator<Item = (&'a str, &'a Tenso
     }
 }
 
-/// A hint for names that fit better with other beginnings: all in the file begin with a part that the model's lack, or the
-/// other way around.
+/// A hint for names that fit better with other beginnings: all in the file begin with a part that the model's
+/// lack, or the other way around.
 pub fn wrong_prefix(there: &BTreeSet<String>, wanted: &BTreeSet<String>) -> Option<String> {
     let fitting = |names: &BTreeSet<String>| names.intersection(wanted).count();
     let now = fitting(there);

@@ -18,8 +18,8 @@ const SHOWN: usize = 50;
 ///
 /// # Errors
 ///
-/// When tensors are missing, unused or of another shape; the message lists them. Also when the layouts differ and the other
-/// checkpoint does not have the types of its modules.
+/// When tensors are missing, unused or of another shape; the message lists them. Also when the layouts differ
+/// and the other checkpoint does not have the types of its modules.
 pub fn converted(
     tensors: Vec<Tensor>,
     layout: TensorLayout,

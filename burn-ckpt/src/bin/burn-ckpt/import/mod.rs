@@ -24,13 +24,14 @@ use names::Rename;
 /// Make a checkpoint of a safetensors file or a PyTorch file
 ///
 /// IN is a safetensors file, a file that torch.save wrote, or the index of a model in several such files
-/// (model.safetensors.index.json); its content decides, not its name. No code in it is run. The checkpoint has the model's weights in the layout of IN. Loading it into a burn module converts
-/// PyTorch's layout: weights of linear layers are transposed, weight and bias of batch, layer, group and RMS
-/// normalisation become gamma and beta, and the variants of enums are added to names. num_batches_tracked of
-/// batch normalisation is left out, as burn does not have it.
+/// (model.safetensors.index.json); its content decides, not its name. No code in it is run. The checkpoint
+/// has the model's weights in the layout of IN. Loading it into a burn module converts PyTorch's layout:
+/// weights of linear layers are transposed, weight and bias of batch, layer, group and RMS normalisation
+/// become gamma and beta, and the variants of enums are added to names. num_batches_tracked of batch
+/// normalisation is left out, as burn does not have it.
 ///
-/// In PyTorch's layout, layer numbers are made contiguous: nn.Sequential(Linear, ReLU, Linear) has the layers 0
-/// and 2 in PyTorch, and 0 and 1 in burn.
+/// In PyTorch's layout, layer numbers are made contiguous: nn.Sequential(Linear, ReLU, Linear) has the layers
+/// 0 and 2 in PyTorch, and 0 and 1 in burn.
 #[derive(clap::Args)]
 pub struct Args {
     /// The file to read
@@ -42,18 +43,20 @@ pub struct Args {
     /// How the tensors are named and laid out; by default, as a safetensors file states, or else pytorch
     #[arg(long, value_enum)]
     layout: Option<LayoutName>,
-    /// The model's hyperparameters, which `from_checkpoint` needs to build the model: JSON, or @ and a JSON file
+    /// The model's hyperparameters, which `from_checkpoint` needs to build the model: JSON, or @ and a JSON
+    /// file
     #[arg(long, value_name = "JSON|@FILE", value_parser = Hparams::parse)]
     hparams: Option<Hparams>,
-    /// A checkpoint of the same model: its hyperparameters are used, names and shapes must be the same, and the
-    /// tensors are converted to its layout
+    /// A checkpoint of the same model: its hyperparameters are used, names and shapes must be the same, and
+    /// the tensors are converted to its layout
     #[arg(long, value_name = "CKPT")]
     like: Option<PathBuf>,
-    /// Replace each match of a regular expression in the names, before any other change of names; may be repeated
+    /// Replace each match of a regular expression in the names, before any other change of names; may be
+    /// repeated
     #[arg(long, value_name = "FROM=TO", value_parser = parse_rename)]
     rename: Vec<Rename>,
-    /// Add the tensor FROM a second time as TO, for weights that are tied: the model has them twice, and the file once.
-    /// Names are those after --rename and with contiguous layer numbers; may be repeated
+    /// Add the tensor FROM a second time as TO, for weights that are tied: the model has them twice, and the
+    /// file once. Names are those after --rename and with contiguous layer numbers; may be repeated
     #[arg(long, value_name = "FROM=TO", value_parser = parse_copy)]
     copy: Vec<(String, String)>,
     /// Import only the tensors under this key of a PyTorch file
@@ -214,8 +217,8 @@ fn cannot_import(args: &Args, reason: &str) -> Failure {
     Failure::Other(format!("{} cannot be imported: {reason}", args.file.display()))
 }
 
-/// The hyperparameters: those from the command line, from the other checkpoint, or from the notes of a file that `export`
-/// wrote.
+/// The hyperparameters: those from the command line, from the other checkpoint, or from the notes of a file
+/// that `export` wrote.
 fn hparams(args: &Args, like: Option<&Checkpoint>, notes: &Notes) -> Result<Value, Failure> {
     match (&args.hparams, like) {
         (Some(given), _) => given.value(),

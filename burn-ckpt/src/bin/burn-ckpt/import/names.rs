@@ -1,5 +1,5 @@
-//! Changing the names of imported tensors: the user's replacements and second names, contiguous layer numbers, and leaving out
-//! counters that burn does not have.
+//! Changing the names of imported tensors: the user's replacements and second names, contiguous layer
+//! numbers, and leaving out counters that burn does not have.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,5 @@
-//! The checkpoints in a directory, with the links to them: those of a run, of several runs, or files outside of a run.
+//! The checkpoints in a directory, with the links to them: those of a run, of several runs, or files outside
+//! of a run.
 
 use std::fs::Metadata as Stat;
 use std::io::ErrorKind;
@@ -54,8 +55,8 @@ pub struct Dangling {
     pub target: PathBuf,
 }
 
-/// The listings of a directory: of the run whose directory it is, or of the runs and files in it. At least one, and each has
-/// something: a run that cannot be read has that error.
+/// The listings of a directory: of the run whose directory it is, or of the runs and files in it. At least
+/// one, and each has something: a run that cannot be read has that error.
 pub fn listings(directory: &Path) -> Result<Vec<Listing>, Failure> {
     if let Some(run) = run_of(directory)? {
         let listing = Listing::of_run(&run)?;
@@ -223,7 +224,8 @@ impl Listing {
             let place = place.unwrap_or_else(|| self.add(target));
             self.rows[place].links.push(stem(&path));
         } else if is_run && !is_directory(&path)? {
-            // A file among the links: it replaces a link on a system without symbolic links, or a user put it there.
+            // A file among the links: it replaces a link on a system without symbolic links, or a user put it
+            // there.
             match self.rows.iter().position(|row| row.is_target_of(&path)) {
                 Some(place) => self.rows[place].links.push(stem(&path)),
                 None => _ = self.add(path),
@@ -288,7 +290,8 @@ impl Row {
     }
 }
 
-/// What is wrong with a checkpoint, without its path, which is printed beside the reason. That of a shard names it.
+/// What is wrong with a checkpoint, without its path, which is printed beside the reason. That of a shard
+/// names it.
 pub fn reason(error: &Error) -> String {
     let reason = match error {
         Error::Checksum { path, .. } | Error::NotACheckpoint { path, .. } | Error::Damaged { path, .. }
@@ -331,7 +334,8 @@ fn name_of(path: &Path) -> String {
     name.unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// The checkpoints in all directories below a directory, and the directories that cannot be read. Links are not followed.
+/// The checkpoints in all directories below a directory, and the directories that cannot be read. Links are
+/// not followed.
 fn readable(directory: &Path) -> Result<(Catalog, Vec<Error>), Error> {
     let (mut catalog, mut unreadable) = (Catalog::default(), Vec::new());
     let mut open = directories_of(list(directory)?, &mut unreadable);

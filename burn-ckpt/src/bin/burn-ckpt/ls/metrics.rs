@@ -13,8 +13,8 @@ const SHOWN_METRICS: usize = 3;
 /// Stands for all metrics.
 const ALL: &str = "all";
 
-/// The metrics that get a column: those from the command line, or else all if they are few, or else the primary metric and those
-/// of the validation split.
+/// The metrics that get a column: those from the command line, or else all if they are few, or else the
+/// primary metric and those of the validation split.
 pub fn metrics_of(listing: &Listing, wanted: &[String]) -> Vec<String> {
     let mut logged: IndexMap<&str, ()> = IndexMap::new();
     let metadata = || listing.rows.iter().filter_map(|row| row.metadata.as_ref());

@@ -26,11 +26,12 @@ use crate::terminal::table::{Align, Cell, Table, Tone};
 /// List the checkpoints of a run, oldest first
 ///
 /// Prints one line per file: epoch (counted from 0), optimizer step, metrics, size, age, the links that point
-/// to it, and its state: whether its size is right (`burn-ckpt verify` reads the bytes), and "not finite" where a
-/// parameter was NaN or infinite when it was saved. In a directory of several runs, each is listed; where that
-/// takes more than 50 lines, each run has one line, and a run of more than 50 checkpoints shows the newest and
-/// those that stand out. A run that cannot be read is named on standard error, and the others are listed. Exit
-/// status 1 then, and if there is no checkpoint. Unfinished files are counted on standard error.
+/// to it, and its state: whether its size is right (`burn-ckpt verify` reads the bytes), and "not finite"
+/// where a parameter was NaN or infinite when it was saved. In a directory of several runs, each is listed;
+/// where that takes more than 50 lines, each run has one line, and a run of more than 50 checkpoints shows
+/// the newest and those that stand out. A run that cannot be read is named on standard error, and the others
+/// are listed. Exit status 1 then, and if there is no checkpoint. Unfinished files are counted on standard
+/// error.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -142,7 +143,8 @@ fn table(listing: &Listing, rows: &[&Row], wanted: &[String], now: Timestamp) ->
     columns.extend(metrics.iter().map(|metric| (metric.as_str(), Align::Right)));
     columns.extend([("size", Align::Right), ("age", Align::Right)]);
     columns.extend([("links", Align::Left), ("state", Align::Left)]);
-    // From the least important: age, size, links, all metrics but the first from the right, epoch, step, the first metric.
+    // From the least important: age, size, links, all metrics but the first from the right, epoch, step, the
+    // first metric.
     let ranks = [0, 3, 2].into_iter().chain([1]).chain((1..metrics.len()).map(|_| 4));
     let ranks = ranks.take(3 + metrics.len()).chain([6, 7, 5, 0]);
     let mut table = Table::new(&columns).with_ranks(ranks);

@@ -1,5 +1,5 @@
-//! What `ls` shows by default where there is much: a line for each of many runs, and of a run with many checkpoints the newest and those
-//! that stand out.
+//! What `ls` shows by default where there is much: a line for each of many runs, and of a run with many
+//! checkpoints the newest and those that stand out.
 
 use jiff::Timestamp;
 
@@ -54,7 +54,8 @@ pub fn table_of_runs(listings: &[Listing], now: Timestamp) -> Table {
     table
 }
 
-/// The checkpoints of a run that are shown: the newest, those that a link points to, and those that are not whole.
+/// The checkpoints of a run that are shown: the newest, those that a link points to, and those that are not
+/// whole.
 pub fn shown_rows(listing: &Listing, all: bool) -> Vec<&Row> {
     let older = if all { 0 } else { listing.rows.len().saturating_sub(MOST_LINES) };
     let stands_out = |row: &Row| !row.links.is_empty() || row.problem.is_some();

@@ -1,7 +1,7 @@
 //! `burn-ckpt prune`: removes checkpoints of a run by rules that say which stay.
 //!
-//! First the rules decide, then the files that stay are verified, then the others are removed, the oldest first. The run's lock
-//! is held all the time. A file that a link points to is never removed.
+//! First the rules decide, then the files that stay are verified, then the others are removed, the oldest
+//! first. The run's lock is held all the time. A file that a link points to is never removed.
 
 mod rules;
 
@@ -32,8 +32,8 @@ use rules::{Rule, parse_mode};
 ///
 /// If a state has several names (in best/ and last/), all of them stay. Before a file is removed, the files
 /// that stay are read and verified. If one of them is not complete, or none would stay, no file is removed.
-/// Files that are not complete are kept (see --broken). Unfinished files of killed processes are removed. A run
-/// that is being written to is an error. Prints one line per removed file.
+/// Files that are not complete are kept (see --broken). Unfinished files of killed processes are removed. A
+/// run that is being written to is an error. Prints one line per removed file.
 ///
 /// Exit status 1 if no file can be removed safely.
 #[derive(clap::Args)]
@@ -128,8 +128,8 @@ pub fn run(args: &Args) -> Answer {
     failure.map_or(Ok(true), Err)
 }
 
-/// Fails if `checkpoint` is a link to another run's directory, whose lock is not held. A link to the run's own directory is another
-/// name of the run.
+/// Fails if `checkpoint` is a link to another run's directory, whose lock is not held. A link to the run's
+/// own directory is another name of the run.
 fn check_is_own(run_dir: &Path) -> Result<(), Failure> {
     Ok(check_own(&RunLayout::at(real_path(run_dir)?))?)
 }
@@ -187,7 +187,8 @@ fn verify_kept(kept: &[&Row], run: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Removes files, prints a line for each, and stops at the first error. Returns the removed files with the bytes that each freed.
+/// Removes files, prints a line for each, and stops at the first error. Returns the removed files with the
+/// bytes that each freed.
 fn remove<'a>(
     rows: &[&'a Row],
     listing: &Listing,
@@ -201,7 +202,8 @@ fn remove<'a>(
         let (file, names) = (identity(&row.path), names(&row.path));
         let removed = removed_names.entry(file).or_insert(0);
         *removed += 1;
-        // In a dry run, the file keeps its number of names. Otherwise it has one name less after each removal.
+        // In a dry run, the file keeps its number of names. Otherwise it has one name less after each
+        // removal.
         let is_last = if args.dry_run { *removed >= names } else { names <= 1 };
         let freed = if is_last { row.bytes } else { 0 };
         if !args.dry_run

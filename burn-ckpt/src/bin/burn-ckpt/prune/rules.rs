@@ -1,7 +1,7 @@
 //! The rules that say which checkpoints stay: `last=N`, `best=METRIC:N`, `links`.
 //!
-//! A wrong mode would remove the best checkpoint. So the mode is never guessed, and two modes that differ are an error. If the
-//! configuration does not state the mode, the run's link to its best checkpoint shows it.
+//! A wrong mode would remove the best checkpoint. So the mode is never guessed, and two modes that differ are
+//! an error. If the configuration does not state the mode, the run's link to its best checkpoint shows it.
 
 use std::num::NonZeroUsize;
 use std::str::FromStr;
@@ -76,7 +76,8 @@ impl FromStr for Rule {
 }
 
 impl Rule {
-    /// Marks the checkpoints that stay. `rows` are complete checkpoints, oldest first. A state with several names counts once.
+    /// Marks the checkpoints that stay. `rows` are complete checkpoints, oldest first. A state with several
+    /// names counts once.
     pub fn mark(&self, rows: &[&Row], mode: Option<MetricMode>, stays: &mut [bool]) -> Result<(), Failure> {
         let mut firsts: Vec<usize> = Vec::new();
         for (place, row) in rows.iter().enumerate() {
@@ -85,7 +86,8 @@ impl Rule {
             }
         }
         let finite: Vec<usize> = firsts.iter().copied().filter(|place| is_finite(rows[*place])).collect();
-        // As a run keeps them: a state that is not finite is never the best, and takes no finite one's place among the newest.
+        // As a run keeps them: a state that is not finite is never the best, and takes no finite one's place
+        // among the newest.
         if !finite.is_empty() || matches!(self, Self::Best { .. }) {
             firsts = finite;
         }

@@ -1,7 +1,8 @@
 //! `burn-ckpt rm`: removes a run, and only what is the run's.
 //!
-//! First everything is found, then the user is asked, then it is removed while the run's lock is held: links and checkpoints first,
-//! files that say what the run was last. A removal that is interrupted leaves a run that can be listed, and removed.
+//! First everything is found, then the user is asked, then it is removed while the run's lock is held: links
+//! and checkpoints first, files that say what the run was last. A removal that is interrupted leaves a run
+//! that can be listed, and removed.
 
 mod own_files;
 
@@ -24,10 +25,11 @@ const SHOWN_FILES: usize = 5;
 
 /// Remove a run
 ///
-/// Removes the run's checkpoints with their links, metadata, evaluations and shards, also those in directories outside
-/// that it has saved to; its metric files, log, tags and notes; and its directory, if nothing else is in it. What is
-/// not the run's stays, and is named. On a terminal the program asks first; elsewhere --yes is needed. A run that is
-/// being written to is an error, and so is a directory that is not a run's.
+/// Removes the run's checkpoints with their links, metadata, evaluations and shards, also those in
+/// directories outside that it has saved to; its metric files, log, tags and notes; and its directory, if
+/// nothing else is in it. What is not the run's stays, and is named. On a terminal the program asks first;
+/// elsewhere --yes is needed. A run that is being written to is an error, and so is a directory that is not a
+/// run's.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {

@@ -1,4 +1,5 @@
-//! The files of a run, as far as they are known to be its own: by their names in its directory, and by its id outside of it.
+//! The files of a run, as far as they are known to be its own: by their names in its directory, and by its id
+//! outside of it.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -41,8 +42,9 @@ impl OwnFiles {
     pub fn of(layout: &RunLayout) -> Result<Self, Failure> {
         let outside = outside_directories(layout)?;
         let mut catalog = Catalog::scan(layout)?;
-        // Behind a link, and outside, a checkpoint is the run's if its metadata says so. A file of another program can end in .ckpt.
-        // A run whose directory was renamed or copied has the id of before in its checkpoints.
+        // Behind a link, and outside, a checkpoint is the run's if its metadata says so. A file of another
+        // program can end in .ckpt. A run whose directory was renamed or copied has the id of before in its
+        // checkpoints.
         let ids = catalog.entries.iter().map(|entry| entry.metadata.run_id.clone());
         let ids: HashSet<String> = ids.chain([layout.run_id().to_owned()]).collect();
         catalog.broken.retain(|(path, _)| run_id_of(path).is_some_and(|id| ids.contains(&id)));

@@ -13,7 +13,8 @@ use crate::trainer_settings::{OF_NAMES, first_part};
 
 /// How many hyperparameters and settings that differ are shown by default.
 const SHOWN_DIFFERENCES: usize = 10;
-/// Settings that say how checkpoints are saved, and a process behaves: the result of a training does not depend on them.
+/// Settings that say how checkpoints are saved, and a process behaves: the result of a training does not
+/// depend on them.
 const NOT_OF_THE_RESULT: [&str; 14] = [
     "strategies",
     "checkpoint_saving",
@@ -161,7 +162,8 @@ fn unknown(key: &str, runs: &[RunSummary]) -> Failure {
     ))
 }
 
-/// The columns that are shown: those that the user names, or the usual ones and those of what differs between the runs.
+/// The columns that are shown: those that the user names, or the usual ones and those of what differs between
+/// the runs.
 pub fn chosen(wanted: &[String], runs: &[RunSummary]) -> Result<Vec<Column>, Failure> {
     if !wanted.is_empty() {
         return wanted.iter().map(|key| find(key, runs)).collect();
@@ -181,8 +183,8 @@ pub fn chosen(wanted: &[String], runs: &[RunSummary]) -> Result<Vec<Column>, Fai
     Ok(columns)
 }
 
-/// The hyperparameters and settings that differ between the runs: first those of which runs have several values, then those that only
-/// some runs have.
+/// The hyperparameters and settings that differ between the runs: first those of which runs have several
+/// values, then those that only some runs have.
 pub fn differing(runs: &[RunSummary]) -> Vec<Column> {
     let is_of_result =
         |name: &str| !OF_NAMES.contains(&first_part(name)) && !NOT_OF_THE_RESULT.contains(&first_part(name));

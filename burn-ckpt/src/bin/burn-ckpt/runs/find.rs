@@ -13,7 +13,8 @@ use crate::ls::listing::run_of;
 use crate::runs::run_directory::is_run;
 use crate::runs::summary::RunSummary;
 
-/// The runs of a directory, by name: that of which it is the directory, or those in it. Other directories among them are listed as such.
+/// The runs of a directory, by name: that of which it is the directory, or those in it. Other directories
+/// among them are listed as such.
 pub fn runs(directory: &Path) -> Result<Vec<RunSummary>, Failure> {
     if let Some(run) = run_of(directory)? {
         return Ok(vec![RunSummary::of(run.run_dir())]);

@@ -1,4 +1,5 @@
-//! How far a run is: what its newest checkpoint says, and the best values of its metrics among all of its checkpoints.
+//! How far a run is: what its newest checkpoint says, and the best values of its metrics among all of its
+//! checkpoints.
 
 use burn_ckpt::Metadata;
 use burn_ckpt::retention::MetricMode;
@@ -34,7 +35,8 @@ pub struct Progress {
 pub struct MetricValues {
     /// In the newest checkpoint that has it.
     pub newest: f64,
-    /// Its direction, and the best value among the checkpoints, if the run says whether lower or higher is better.
+    /// Its direction, and the best value among the checkpoints, if the run says whether lower or higher is
+    /// better.
     pub best: Option<(MetricMode, f64)>,
 }
 
@@ -46,7 +48,8 @@ impl MetricValues {
 }
 
 impl Progress {
-    /// The progress of a run with these checkpoints, the oldest first. `state` is the state of the training in the newest one.
+    /// The progress of a run with these checkpoints, the oldest first. `state` is the state of the training
+    /// in the newest one.
     pub fn of(rows: &[Row], newest: &Row, state: &Value) -> Option<Self> {
         let metadata = newest.metadata.as_ref()?;
         let config = &metadata.trainer_config;
@@ -65,8 +68,8 @@ impl Progress {
         })
     }
 
-    /// Whether the state has all epochs or steps of the configuration: of a checkpoint of an earlier version, which does not say that
-    /// the run is done.
+    /// Whether the state has all epochs or steps of the configuration: of a checkpoint of an earlier version,
+    /// which does not say that the run is done.
     pub fn is_complete(&self, state: &Value) -> bool {
         let is_end = state["ended"].is_null();
         let max_steps = self.settings.get("max_steps").and_then(Value::as_u64);

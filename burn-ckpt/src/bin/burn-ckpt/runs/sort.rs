@@ -18,8 +18,8 @@ enum SortKey {
     Text(String),
 }
 
-/// Sorts by a column: numbers from the lowest, texts by letters, metrics from the best. Runs without a value come last, and equal ones
-/// keep their order.
+/// Sorts by a column: numbers from the lowest, texts by letters, metrics from the best. Runs without a value
+/// come last, and equal ones keep their order.
 pub fn by(runs: &mut [RunSummary], column: &Column) {
     let has_unknown_direction = runs.iter().any(|run| {
         let values = metric_of(run, column);

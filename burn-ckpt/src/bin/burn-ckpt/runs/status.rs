@@ -1,4 +1,5 @@
-//! How a run ended, or that a process still writes to it: only what its files say. Where they do not say it, the status is "unknown".
+//! How a run ended, or that a process still writes to it: only what its files say. Where they do not say it,
+//! the status is "unknown".
 
 use std::path::Path;
 
@@ -53,7 +54,8 @@ impl Status {
         Self { kind, why: why.into() }
     }
 
-    /// The status of a run by its lock and the state in its newest checkpoint. `damage` are the reasons why checkpoints cannot be read, the newest first.
+    /// The status of a run by its lock and the state in its newest checkpoint. `damage` are the reasons why
+    /// checkpoints cannot be read, the newest first.
     pub fn of(run_dir: &Path, progress: Option<&Progress>, state: &Value, damage: Vec<String>) -> Self {
         let lock = match lock_state(run_dir) {
             Ok(LockState::Held(holder)) => return Self::new(StatusKind::Running, holder),

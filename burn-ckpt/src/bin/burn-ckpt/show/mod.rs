@@ -22,8 +22,8 @@ const SHOWN_TENSORS: usize = 40;
 /// Show what is in a checkpoint
 ///
 /// Metadata, environment, hyperparameters, the trainer's settings (those that are set; --all: all of them),
-/// sections, and the model's tensors. Reads only the header, and verifies nothing. For a file without metadata, a warning is printed on standard error, and the rest is
-/// shown.
+/// sections, and the model's tensors. Reads only the header, and verifies nothing. For a file without
+/// metadata, a warning is printed on standard error, and the rest is shown.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {

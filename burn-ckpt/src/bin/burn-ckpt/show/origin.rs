@@ -104,7 +104,8 @@ fn progress_of(trainer_state: &Value) -> Vec<(&'static str, String)> {
         .collect()
 }
 
-/// The facts about the environment, which is JSON in any form: missing values, and values of other types, are left out.
+/// The facts about the environment, which is JSON in any form: missing values, and values of other types, are
+/// left out.
 fn environment(environment: &Value) -> Vec<(&'static str, String)> {
     let (hardware, os, git) = (&environment["hardware"], &environment["os"], &environment["git"]);
     let text = |value: &Value| value.as_str().map(str::to_owned);

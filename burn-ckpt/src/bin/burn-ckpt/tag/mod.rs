@@ -16,9 +16,9 @@ use crate::terminal::output::Output;
 
 /// Tag a run, or write notes about it
 ///
-/// Tags and notes are kept in tags.json in the run's directory; no checkpoint is written again. They add to those that
-/// the run was started with. A tag KEY=VALUE takes the place of an earlier value of KEY. Without anything to change, the
-/// tags are printed. burn-ckpt runs, show and ls --tag know them.
+/// Tags and notes are kept in tags.json in the run's directory; no checkpoint is written again. They add to
+/// those that the run was started with. A tag KEY=VALUE takes the place of an earlier value of KEY. Without
+/// anything to change, the tags are printed. burn-ckpt runs, show and ls --tag know them.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {

@@ -1,5 +1,6 @@
-//! Tables without borders: columns are two blanks apart, numbers are aligned to the right. On a terminal a table is not wider than
-//! that: long texts are shortened or wrapped, and columns of less importance are dropped.
+//! Tables without borders: columns are two blanks apart, numbers are aligned to the right. On a terminal a
+//! table is not wider than that: long texts are shortened or wrapped, and columns of less importance are
+//! dropped.
 
 use console::{measure_text_width, truncate_str};
 
@@ -86,7 +87,8 @@ impl Table {
         Self { columns, rows: Vec::new(), has_heading: false, wraps: false }
     }
 
-    /// Says in which order columns are dropped where there is no room for all: those of the highest rank first, those of rank 0 last.
+    /// Says in which order columns are dropped where there is no room for all: those of the highest rank
+    /// first, those of rank 0 last.
     pub fn with_ranks(mut self, ranks: impl IntoIterator<Item = usize>) -> Self {
         for (column, rank) in self.columns.iter_mut().zip(ranks) {
             column.2 = rank;

@@ -1,4 +1,5 @@
-//! `burn-ckpt import`: what PyTorch saved computes the same in burn, and what was exported comes back as it was.
+//! `burn-ckpt import`: what PyTorch saved computes the same in burn, and what was exported comes back as it
+//! was.
 
 use std::path::Path;
 use std::process::Output;

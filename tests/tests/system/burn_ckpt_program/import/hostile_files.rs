@@ -1,4 +1,5 @@
-//! `burn-ckpt import` of an invalid or damaged file: an error that says so, no panic, and nothing left behind.
+//! `burn-ckpt import` of an invalid or damaged file: an error that says so, no panic, and nothing left
+//! behind.
 
 use std::path::Path;
 use std::process::Output;

@@ -1,7 +1,8 @@
-//! The GPUs in a run's metadata: each once, every value as another program says it, and which of them the run used.
+//! The GPUs in a run's metadata: each once, every value as another program says it, and which of them the run
+//! used.
 //!
-//! What is compared depends on the machine: NVIDIA's cards with `nvidia-smi`, and with the feature `wgpu` the adapters
-//! with `vulkaninfo`, for which software Vulkan is enough.
+//! What is compared depends on the machine: NVIDIA's cards with `nvidia-smi`, and with the feature `wgpu` the
+//! adapters with `vulkaninfo`, for which software Vulkan is enough.
 
 #[cfg(feature = "wgpu")]
 mod vulkan;
@@ -168,7 +169,8 @@ fn a_driver_that_hangs_costs_neither_training_nor_checkpoints() {
     );
 }
 
-/// Also of a library that hangs while it is loaded, which keeps a process from ending, and of one that crashes.
+/// Also of a library that hangs while it is loaded, which keeps a process from ending, and of one that
+/// crashes.
 #[test]
 fn a_driver_that_hangs_or_crashes_is_given_up_by_env() {
     std::thread::scope(|scope| {

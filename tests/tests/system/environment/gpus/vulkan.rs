@@ -122,7 +122,8 @@ fn burns_devices_are_each_on_one_gpu() {
     }
 }
 
-/// In a process of its own, where nothing has looked for GPUs before the run: that is the order of a real one.
+/// In a process of its own, where nothing has looked for GPUs before the run: that is the order of a real
+/// one.
 #[test]
 fn a_run_lists_the_adapter_that_it_computed_on_once_as_used() {
     if let Some(root) = std::env::var_os(ROOT) {

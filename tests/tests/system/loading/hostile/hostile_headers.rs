@@ -1,4 +1,5 @@
-//! Headers that no writer makes: each is a short error within a second, and takes no memory for what it claims.
+//! Headers that no writer makes: each is a short error within a second, and takes no memory for what it
+//! claims.
 
 use std::path::Path;
 use std::time::Duration;

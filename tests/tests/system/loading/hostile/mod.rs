@@ -1,4 +1,5 @@
-//! Files that nobody wrote, or that are something else than a file: each ends in an error, in bounded time and memory.
+//! Files that nobody wrote, or that are something else than a file: each ends in an error, in bounded time
+//! and memory.
 
 mod bounded_memory;
 mod fuzzed_files;

@@ -1,5 +1,5 @@
-//! Something else than a file in each place where a file of a run is read: each verb ends, with a status of its own, and within
-//! seconds.
+//! Something else than a file in each place where a file of a run is read: each verb ends, with a status of
+//! its own, and within seconds.
 
 #![cfg(unix)]
 

@@ -1,5 +1,5 @@
-//! Something else than a file where a user names one: `--ckpt-path`, a checkpoint to open, the index of several files. The kind of the
-//! error says what it is. And a file that grows while it is read.
+//! Something else than a file where a user names one: `--ckpt-path`, a checkpoint to open, the index of
+//! several files. The kind of the error says what it is. And a file that grows while it is read.
 
 #![cfg(unix)]
 

@@ -1,4 +1,5 @@
-//! Loading what fits: strictly, in part, under other names, as another type, with a report of all that did not fit.
+//! Loading what fits: strictly, in part, under other names, as another type, with a report of all that did
+//! not fit.
 
 use burn::module::{Module, Param, ParamId};
 use burn::nn::{Linear, LinearConfig};

@@ -80,7 +80,8 @@ fn a_removal_that_a_kill_prevented_is_made_up_for() {
     let (old, kept) = (last.join("epoch=0-step=10.ckpt"), aside.path().join("old.ckpt"));
     copy_checkpoint(&old, &kept);
     train(run(2).with_ckpt_path("auto")).unwrap();
-    // Two files where one is to be kept, as a kill between the new file's rename and the old one's removal leaves.
+    // Two files where one is to be kept, as a kill between the new file's rename and the old one's removal
+    // leaves.
     copy_checkpoint(&kept, &old);
     assert_eq!(stems(&last).len(), 2);
     train(run(2).with_ckpt_path("auto")).unwrap();

@@ -229,7 +229,8 @@ fn a_damaged_best_one_is_no_longer_the_best() {
         std::fs::remove_file(path).unwrap();
         std::fs::write(path, bytes).unwrap();
     }
-    // Resumed from epoch 1, and then from what came after it: a damaged checkpoint does not replace a whole one.
+    // Resumed from epoch 1, and then from what came after it: a damaged checkpoint does not replace a whole
+    // one.
     for (epochs, score) in [(3, 5.0), (4, 1.5), (5, 9.0)] {
         let result = scored(root.path(), epochs, &[score]).unwrap();
         assert_eq!(result.epochs, epochs as u64);

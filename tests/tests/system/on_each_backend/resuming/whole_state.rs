@@ -1,5 +1,5 @@
-//! A resumed run has all of its state: the order of the data, the metric history, early stopping. What changed in between
-//! is a warning or an error.
+//! A resumed run has all of its state: the order of the data, the metric history, early stopping. What
+//! changed in between is a warning or an error.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -38,7 +38,8 @@ fn a_failure_in_any_part_of_an_epoch_leaves_no_trace_in_what_comes_after() {
 
 #[test]
 fn nor_does_one_between_two_updates_with_gradients_accumulated() {
-    // The 14th batch is the fourth of its epoch, after which there is the first update; the 16th comes after it.
+    // The 14th batch is the fourth of its epoch, after which there is the first update; the 16th comes after
+    // it.
     for panics_in in [13, 14, 16, 20] {
         in_two_parts_is_as_in_one(&|| shuffling(BATCH), panics_in, |training| {
             with_loss(training).grads_accumulation(4)
@@ -62,7 +63,8 @@ fn burns_loader_continues_in_its_order_with_up_to_one_worker() {
 
 #[test]
 fn early_stopping_stops_where_it_would_have() {
-    // The best epoch is the first one. With a count that started from the beginning after the resume, the run would train for longer.
+    // The best epoch is the first one. With a count that started from the beginning after the resume, the run
+    // would train for longer.
     const SCORES: [f64; 8] = [1.0, 4.0, 3.5, 3.0, 2.5, 2.0, 1.5, 1.2];
     let run = |root: &Path, epochs: usize, scores: &[f64]| {
         let metric = ScriptedMetric::new("Score", scores);

@@ -15,8 +15,8 @@ use system_tests::backend;
 
 use crate::on_each_backend::from_lightning::{Batch, INPUTS, RegressorConfig, RowBatcher, rows};
 
-/// Trains a model up to an epoch, and resumes if the run has checkpoints. All runs of a test begin with the same values: the tests
-/// of this process share the device's random numbers, so seeding it would not do.
+/// Trains a model up to an epoch, and resumes if the run has checkpoints. All runs of a test begin with the
+/// same values: the tests of this process share the device's random numbers, so seeding it would not do.
 fn train<M>(model: &M, root: &Path, epochs: usize, set_up: impl FnOnce(Trainer<M>) -> Trainer<M>)
 where
     M: LearnerModel + FromCheckpoint<Hparams = RegressorConfig>,
@@ -50,7 +50,8 @@ fn digests(root: &Path) -> Vec<(String, String)> {
     tensors.into_iter().map(|(name, info)| (name, info.blake3)).collect()
 }
 
-/// Trains 6 epochs without a stop, and 3 epochs that are resumed to 6. Returns the directory of the first run.
+/// Trains 6 epochs without a stop, and 3 epochs that are resumed to 6. Returns the directory of the first
+/// run.
 fn resumes_to_the_same_tensors<M>(set_up: impl Fn(Trainer<M>) -> Trainer<M>) -> tempfile::TempDir
 where
     M: LearnerModel + FromCheckpoint<Hparams = RegressorConfig>,

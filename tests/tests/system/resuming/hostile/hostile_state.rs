@@ -1,5 +1,5 @@
-//! What a checkpoint says of its run is not believed: a state or a history that cannot be is an error that names the
-//! file, before anything is counted with it.
+//! What a checkpoint says of its run is not believed: a state or a history that cannot be is an error that
+//! names the file, before anything is counted with it.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,8 @@ use system_tests::models::small::{BATCH, Script, learner, shuffling};
 use system_tests::run_files::checkpoints;
 use system_tests::{config, train};
 
-/// A run of one epoch, and a copy of its checkpoint with another state and history, which is complete by its digests.
+/// A run of one epoch, and a copy of its checkpoint with another state and history, which is complete by its
+/// digests.
 pub(super) fn forged(root: &Path, state: &Value, history: Option<&str>) -> PathBuf {
     train(config(root, 1)).unwrap();
     let checkpoint = Checkpoint::open(checkpoints(root).join("last.ckpt")).unwrap();

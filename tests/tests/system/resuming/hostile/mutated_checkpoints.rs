@@ -1,6 +1,6 @@
-//! Checkpoints whose content was changed and whose digests were computed again, so that they pass a verification: loading them,
-//! resuming from them and showing them ends in an error that says what is wrong, or works. Nothing panics, and a run does not
-//! begin on what cannot be its state.
+//! Checkpoints whose content was changed and whose digests were computed again, so that they pass a
+//! verification: loading them, resuming from them and showing them ends in an error that says what is wrong,
+//! or works. Nothing panics, and a run does not begin on what cannot be its state.
 
 use std::any::Any;
 use std::collections::BTreeMap;

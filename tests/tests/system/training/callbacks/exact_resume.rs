@@ -112,15 +112,16 @@ fn with_a_failure_in_any_step_or_validation() {
 
 #[test]
 fn with_a_failure_within_an_optimizer_step_of_several_batches() {
-    // Of ten batches: two steps of four, and one of two. One is left out: its last batch is the fourth of the first epoch.
+    // Of ten batches: two steps of four, and one of two. One is left out: its last batch is the fourth of the
+    // first epoch.
     is_exact(Steps::of(4), 7, (2..=29).step_by(3).map(failing_in));
 }
 
 #[test]
 fn on_two_devices() {
     let validations = [1, 15, 25].map(|at| Script { panic_in_validation: Some(at), ..Script::default() });
-    // Five steps an epoch, of two batches each. Three are left out: those that end with batches 4 and 10 of the first epoch, and 2 of
-    // the second.
+    // Five steps an epoch, of two batches each. Three are left out: those that end with batches 4 and 10 of
+    // the first epoch, and 2 of the second.
     let scripts = (2..=29).step_by(3).map(failing_in).chain(validations);
     is_exact(Steps { accumulation: 1, devices: 2 }, 12, scripts);
     // Two steps an epoch: of four batches on each device, and of the rest.

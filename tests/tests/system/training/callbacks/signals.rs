@@ -1,4 +1,5 @@
-//! A signal that ends a run saves the states of its callbacks with the step that it was at, and the run resumes exactly.
+//! A signal that ends a run saves the states of its callbacks with the step that it was at, and the run
+//! resumes exactly.
 
 use burn_ckpt::{Checkpoint, Section};
 use system_tests::programs::orders::{Gate, Orders, Split};

@@ -1,4 +1,5 @@
-//! The search for the largest batch: what it tries and finds, and that a run after it is as if it had not been.
+//! The search for the largest batch: what it tries and finds, and that a run after it is as if it had not
+//! been.
 
 use std::path::Path;
 use std::sync::Arc;

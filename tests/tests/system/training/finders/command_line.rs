@@ -1,4 +1,5 @@
-//! `--find-lr` and `--find-batch-size` of the training programs: what is printed, and that nothing else is left.
+//! `--find-lr` and `--find-batch-size` of the training programs: what is printed, and that nothing else is
+//! left.
 
 use std::path::Path;
 

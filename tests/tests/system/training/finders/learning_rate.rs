@@ -1,4 +1,5 @@
-//! The search for a learning rate: what it finds, its files, and that a run after it is as if it had not been.
+//! The search for a learning rate: what it finds, its files, and that a run after it is as if it had not
+//! been.
 
 use std::path::Path;
 use std::sync::Arc;

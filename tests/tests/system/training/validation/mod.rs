@@ -1,4 +1,5 @@
-//! Validation when a run wants it: which states are validated, what a save says of it, what is written, and that it resumes exactly.
+//! Validation when a run wants it: which states are validated, what a save says of it, what is written, and
+//! that it resumes exactly.
 
 mod at_start;
 mod exact_resume;

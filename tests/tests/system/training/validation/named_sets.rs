@@ -1,4 +1,5 @@
-//! Several validation sets by name: each has the numbers of its own data, wherever the metrics of the main one are.
+//! Several validation sets by name: each has the numbers of its own data, wherever the metrics of the main
+//! one are.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! The names, limits and data of validation sets: what cannot be is an error before the first step, and what changes is said.
+//! The names, limits and data of validation sets: what cannot be is an error before the first step, and what
+//! changes is said.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +23,8 @@ use super::{root, wrong_setting};
 
 type Data = Arc<dyn DataLoader<Batch>>;
 
-/// Trains an epoch, in which any step would panic if `is_wrong`, with these validation sets and a metric of a name.
+/// Trains an epoch, in which any step would panic if `is_wrong`, with these validation sets and a metric of a
+/// name.
 fn train_with(
     config: TrainerConfig,
     sets: Vec<(&str, Data)>,
@@ -228,7 +230,8 @@ fn the_lines_of_progress_have_the_metrics_of_each_set_under_their_names() {
     train_with(config, vec![("hard", any())], "Score", false).unwrap();
 }
 
-/// Notes its calls, with the set and the names of the validation's metrics. Logs a scalar for all sets but one.
+/// Notes its calls, with the set and the names of the validation's metrics. Logs a scalar for all sets but
+/// one.
 #[derive(Clone, Default)]
 struct Noting(Arc<Mutex<Vec<String>>>);
 

@@ -36,7 +36,8 @@ impl ShardIndex {
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, is not an index, or names a tensor twice, a file that is not beside it, or too many.
+    /// When the file cannot be read, is not an index, or names a tensor twice, a file that is not beside it,
+    /// or too many.
     pub fn read(path: &Path) -> Result<Self, String> {
         let mut text = Vec::new();
         let file = StoredFile::open(path).map_err(|error| error.to_string())?;

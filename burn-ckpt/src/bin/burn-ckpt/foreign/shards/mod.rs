@@ -17,12 +17,13 @@ const SHOWN: usize = 5;
 /// How many indexes beside a file are looked at.
 const MAX_INDEXES: usize = 16;
 
-/// The tensors that an index names, read by `read_file` from the files beside it, with the size of all files, and the names of
-/// tensors that are in the files and not in the index.
+/// The tensors that an index names, read by `read_file` from the files beside it, with the size of all files,
+/// and the names of tensors that are in the files and not in the index.
 ///
 /// # Errors
 ///
-/// When the index is invalid, a file is missing or cannot be read, or a file lacks a tensor that the index says it has.
+/// When the index is invalid, a file is missing or cannot be read, or a file lacks a tensor that the index
+/// says it has.
 pub fn read(
     index: &Path,
     read_file: impl Fn(Kind, &Path) -> Result<Foreign, String>,
