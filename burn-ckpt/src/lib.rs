@@ -85,6 +85,8 @@ mod load;
 pub mod metrics_log;
 mod panics;
 mod printable;
+#[cfg(feature = "report")]
+pub mod report;
 pub mod retention;
 mod run_dir;
 mod save;

@@ -1,5 +1,6 @@
 //! The project's programs as processes, and Python's.
 
+pub mod browser;
 pub mod commands;
 pub mod on_terminal;
 pub mod orders;

@@ -20,6 +20,7 @@ mod on_wgpu;
 mod programs;
 #[cfg(feature = "remote")]
 mod remote;
+mod reports;
 mod resuming;
 mod saving;
 mod several_files;

@@ -30,7 +30,7 @@ pub enum What {
 
 /// Everything that the tests need. Each program or file stands here once, however many tests use it.
 #[rustfmt::skip]
-pub const NEEDS: [Need; 11] = [
+pub const NEEDS: [Need; 12] = [
     Need::program("cc", &["gcc", "libc6-dev"], "links Rust's programs, and assembles a part of blake3"),
     Need::program("git", &["git"], "makes the repositories whose commits are found in metadata"),
     Need::program("sha256sum", &["coreutils"], "judges the digests of checkpoints"),
@@ -44,6 +44,7 @@ pub const NEEDS: [Need; 11] = [
     Need { what: What::VulkanDriver, packages: &["mesa-vulkan-drivers", "libvulkan1"],
            why: "is what burn's wgpu backend computes on where there is no GPU" },
     Need::program("vulkaninfo", &["vulkan-tools"], "judges the list of GPUs"),
+    Need::program("chromium", &["chromium"], "shows the page of a report"),
 ];
 
 impl Need {

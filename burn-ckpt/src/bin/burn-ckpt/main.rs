@@ -18,6 +18,7 @@ mod foreign;
 mod import;
 mod ls;
 mod prune;
+mod report;
 mod rm;
 mod runs;
 mod show;
@@ -34,7 +35,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::answer::Failure;
 use crate::terminal::{output, warnings};
 
-/// List, tag and remove runs, and list, show, verify, compare, copy, export, import, average and remove checkpoints of burn models
+/// List, draw, tag and remove runs, and list, show, verify, compare, copy, export, import, average and remove checkpoints of burn models
 #[derive(Parser)]
 #[command(name = "burn-ckpt", version)]
 struct Cli {
@@ -45,6 +46,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Runs(runs::Args),
+    Report(report::Args),
     Ls(ls::Args),
     Show(show::Args),
     Verify(verify::Args),
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
     warnings::print_warnings();
     let answer = match Cli::parse().verb {
         Verb::Runs(args) => runs::run(&args),
+        Verb::Report(args) => report::run(&args),
         Verb::Ls(args) => ls::run(&args),
         Verb::Show(args) => show::run(&args),
         Verb::Verify(args) => verify::run(&args),

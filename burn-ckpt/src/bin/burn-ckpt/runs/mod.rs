@@ -2,13 +2,13 @@
 //! they differ.
 
 mod columns;
-mod find;
+pub mod find;
 mod progress;
 mod report;
 pub mod run_directory;
 mod sort;
-mod status;
-mod summary;
+pub mod status;
+pub mod summary;
 
 use std::path::PathBuf;
 

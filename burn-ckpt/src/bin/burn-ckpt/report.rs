@@ -1,0 +1,57 @@
+//! `burn-ckpt report`: a page about one run or several, for a browser.
+
+use std::path::PathBuf;
+
+use burn_ckpt::chain;
+use burn_ckpt::plumbing::size;
+use burn_ckpt::report::{Report, ReportedRun};
+
+use crate::answer::{Answer, Failure};
+use crate::runs::find;
+use crate::runs::status::StatusKind;
+use crate::runs::summary::RunSummary;
+use crate::terminal::figures::count;
+use crate::terminal::output::say;
+
+/// Write a page about runs, for a browser
+///
+/// One HTML file that needs no network: the curves of every metric with the checkpoints, the settings, the
+/// model, the starts, the environment, and the commands that resume, load and export. Several runs are drawn
+/// into the same charts, with a table of the settings in which they differ.
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    /// A run's directory, or a directory of runs
+    #[arg(value_name = "RUN", required = true)]
+    runs: Vec<PathBuf>,
+    /// The page. An earlier page is replaced, another file is kept
+    #[arg(short, long, value_name = "FILE", default_value = "report.html")]
+    output: PathBuf,
+}
+
+pub fn run(args: &Args) -> Answer {
+    let mut reported = Vec::new();
+    for path in &args.runs {
+        let found = find::runs(path)?;
+        let is_alone = found.len() == 1;
+        let runs = found.into_iter().filter(|run| is_alone || run.status.kind != StatusKind::NotARun);
+        for run in runs {
+            match read(&run) {
+                Ok(run) => reported.push(run),
+                Err(error) if is_alone => return Err(error.into()),
+                Err(error) => say(format!("{} is left out: {}", run.name, chain(&error))),
+            }
+        }
+    }
+    if reported.is_empty() {
+        return Err(Failure::Other("none of the runs has anything to report".to_owned()));
+    }
+    let runs = count(reported.len(), "run");
+    let bytes = Report::new(reported).write(&args.output)?;
+    say(format!("{}: {runs}, {}", args.output.display(), size(bytes)));
+    Ok(true)
+}
+
+fn read(run: &RunSummary) -> burn_ckpt::Result<ReportedRun> {
+    Ok(ReportedRun::read(&run.directory)?.with_status(run.status.kind.text(), &*run.status.why))
+}

@@ -1,0 +1,168 @@
+// The curves: a chart for each quantity, with training and validation of every run in it.
+
+// Okabe and Ito's colours, which people with any colour vision tell apart, in an order that works on light
+// and dark.
+const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#a6761d", "#b2182b", "#5e8c31"];
+const HEIGHT = 240;
+
+function css(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+// The charts of a page: quantity -> curves. `val_hard_loss` and `train_loss` are both of `loss`.
+function charts(runs) {
+  const bare = (name) => name.replace(/^(train|val)_/, "");
+  const plain = new Set(runs.flatMap((run) => run.series.map((series) => series.name)).filter((name) => /^train_/.test(name)).map(bare));
+  const quantity = (name) => {
+    const rest = bare(name);
+    const known = [...plain].filter((other) => name.startsWith("val_") && rest.endsWith(`_${other}`));
+    return known.sort((a, b) => b.length - a.length)[0] ?? rest;
+  };
+  const found = new Map();
+  runs.forEach((run, place) => {
+    for (const series of run.series) {
+      const key = quantity(series.name);
+      if (!found.has(key)) found.set(key, []);
+      found.get(key).push({ run, place, series });
+    }
+  });
+  const isValidated = (curves) => curves.some(({ series }) => series.split === "valid");
+  return [...found].sort(([, a], [, b]) => isValidated(b) - isValidated(a));
+}
+
+// How a curve is drawn: with one run a colour for each name, with several a colour for each run. Training is
+// dashed, batches thin.
+function look({ run, place, series }, names, isSingle) {
+  const isBatch = series.scope === "batch";
+  const colour = COLOURS[(isSingle ? names.indexOf(series.name) : place) % COLOURS.length];
+  const isDashed = !isSingle && series.split !== "valid" && !isBatch;
+  const what = series.name + (isBatch ? " of each batch" : "");
+  return { colour, isDashed, isBatch, label: isSingle ? what : `${run.id}: ${what}` };
+}
+
+class Chart {
+  constructor(quantity, curves, state) {
+    const names = [...new Set(curves.map(({ series }) => series.name))].sort((a, b) => b.startsWith("val_") - a.startsWith("val_") || a.localeCompare(b));
+    const isSingle = new Set(curves.map(({ run }) => run)).size === 1 && state.runs.length === 1;
+    this.quantity = quantity;
+    this.state = state;
+    this.curves = curves.map((curve) => ({ ...curve, ...look(curve, names, isSingle) }));
+    this.plot = make("div", { class: "plot", tabindex: 0, role: "img", onkeydown: (event) => this.key(event) });
+    this.keys = make("ul", { class: "key" });
+    const values = make("details", { ontoggle: () => values.open && values.replaceChildren(values.firstChild, this.values()) }, make("summary", {}, "Values"));
+    this.element = make("section", { class: "chart", "aria-label": quantity }, make("h3", {}, quantity), this.plot, this.keys, values);
+  }
+
+  shown() {
+    return this.curves.filter(({ run, isBatch }) => !this.state.hidden.has(run) && (!isBatch || this.state.batches));
+  }
+
+  draw() {
+    this.uplot?.destroy();
+    this.drawn = this.shown();
+    const axis = ({ series }) => (this.state.x === "steps" ? series.axis.steps : series.axis.seconds);
+    const tables = this.drawn.map((curve) => [axis(curve), curve.series.values.map((value) => (this.isDrawable(value) ? value : null))]);
+    const data = tables.length ? uPlot.join(tables) : [[]];
+    const soft = css("--soft"), grid = css("--grid");
+    const lines = { stroke: soft, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 }, font: "12px system-ui, sans-serif" };
+    const isLog = this.state.log && data.slice(1).flat().some((value) => value > 0);
+    const options = {
+      width: Math.max(220, this.plot.clientWidth), height: HEIGHT, padding: [8, 8, 0, 0],
+      cursor: { sync: { key: "curves" }, drag: { x: true, y: false }, points: { size: 6 } },
+      scales: { x: { time: false }, y: { distr: isLog ? 3 : 1 } },
+      axes: [
+        { ...lines, size: 32, values: (_, ticks) => ticks.map((tick) => (this.state.x === "steps" ? short(tick) : duration(tick))), space: this.state.x === "steps" ? 50 : 80 },
+        { ...lines, size: 58, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : short(tick))) },
+      ],
+      series: [{}, ...this.drawn.map(({ colour, isDashed, isBatch, label, series }) => ({
+        label, stroke: isBatch ? `${colour}66` : colour, width: isBatch ? 1 : 2, dash: isDashed ? [6, 4] : undefined, spanGaps: true,
+        points: { show: series.values.length === 1 ? true : !isBatch && series.values.length <= 60, size: 5 },
+      }))],
+      hooks: { setCursor: [() => this.follow()], draw: [(plot) => this.marks(plot)] },
+    };
+    this.uplot = new uPlot(options, data, this.plot);
+    this.plot.setAttribute("aria-label", this.summary());
+    this.follow();
+  }
+
+  isDrawable(value) {
+    return Number.isFinite(value) && (!this.state.log || value > 0);
+  }
+
+  // What somebody who does not see the curves hears.
+  summary() {
+    const said = this.drawn.filter(({ isBatch }) => !isBatch).map(({ label, series }) => {
+      const finite = series.values.filter(Number.isFinite);
+      return finite.length ? `${label}: first ${number(finite[0])}, last ${number(finite.at(-1))}, lowest ${number(Math.min(...finite))}, highest ${number(Math.max(...finite))}` : `${label}: not a finite value`;
+    });
+    return `Curves of ${this.quantity}. ${said.join(". ")}. Arrow keys move along the curves.`;
+  }
+
+  // The values under the cursor, or the last ones.
+  follow() {
+    if (!this.uplot) return;
+    const index = this.uplot.cursor.idx;
+    const items = this.drawn.map(({ colour, isDashed, isBatch, label }, number_) => {
+      const column = this.uplot.data[number_ + 1];
+      let at = index ?? column.length - 1;
+      while (at > 0 && (column[at] === null || column[at] === undefined)) at--;
+      const line = make("i", { class: [isDashed && "dashed", isBatch && "thin"].filter(Boolean).join(" "), style: `border-color:${colour}` });
+      return make("li", {}, line, `${label} `, make("output", {}, number(column[at])));
+    });
+    const x = index === null || index === undefined ? null : this.uplot.data[0][index];
+    const place = x === null ? null : make("li", { class: "soft" }, this.state.x === "steps" ? `step ${number(x)}` : duration(x));
+    this.keys.replaceChildren(...[place, ...items].filter(Boolean));
+  }
+
+  // Checkpoints as ticks at the lower edge, the best one as a ring around its value.
+  marks(plot) {
+    const context = plot.ctx;
+    const { left, top, width, height } = plot.bbox;
+    context.save();
+    for (const { run, series, colour, isBatch } of this.drawn) {
+      if (isBatch) continue;
+      for (const checkpoint of run.checkpoints) {
+        const place = this.state.x === "steps" ? checkpoint.global_step : checkpoint.seconds;
+        const x = plot.valToPos(place, "x", true);
+        if (place === null || x < left || x > left + width) continue;
+        context.fillStyle = colour;
+        context.fillRect(x - 1, top + height - 8, 2, 8);
+        if (!checkpoint.is_best || run.primary_metric !== series.name || !this.isDrawable(checkpoint.score)) continue;
+        context.strokeStyle = colour;
+        context.lineWidth = 2 * devicePixelRatio;
+        context.beginPath();
+        context.arc(x, plot.valToPos(checkpoint.score, "y", true), 7 * devicePixelRatio, 0, 2 * Math.PI);
+        context.stroke();
+      }
+    }
+    context.restore();
+  }
+
+  key(event) {
+    const moves = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
+    if (!(event.key in moves) || !this.uplot) return;
+    const xs = this.uplot.data[0];
+    if (!xs.length) return;
+    const from = this.uplot.cursor.idx ?? (moves[event.key] > 0 ? -1 : xs.length);
+    const to = Math.min(xs.length - 1, Math.max(0, from + moves[event.key]));
+    this.uplot.setCursor({ left: this.uplot.valToPos(xs[to], "x"), top: HEIGHT / 2 });
+    event.preventDefault();
+  }
+
+  // The numbers of the curves that are not of single batches.
+  values() {
+    const rows = this.drawn.filter(({ isBatch }) => !isBatch).flatMap(({ label, series }) => series.values.map((value, index) => ({ label, value, step: series.axis.steps[index] })));
+    return table(`values of ${this.quantity}`, [
+      { title: "curve", value: (row) => row.label },
+      { title: "step", value: (row) => row.step, isNumber: true },
+      { title: this.quantity, value: (row) => row.value, isNumber: true },
+    ], rows, { isSortable: true });
+  }
+}
+
+function short(value) {
+  const size = Math.abs(value);
+  if (size >= 1e6) return `${number(value / 1e6)}M`;
+  if (size >= 1e4) return `${number(value / 1e3)}k`;
+  return size > 0 && size < 1e-3 ? value.toExponential(0) : String(Number(value.toPrecision(4)));
+}

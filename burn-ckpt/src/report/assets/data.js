@@ -1,0 +1,75 @@
+// Reads the data in the page. The numbers of all curves are one block: gzip in base64, an array after the
+// other. An array of `count` numbers of 64 bits begins at byte `at` with the highest byte of each number,
+// then the next byte of each, and so on: bytes that are alike are neighbours, which compresses. Where `sums`
+// is set, each number is the difference to the one before.
+
+async function readData() {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const packed = Uint8Array.from(atob(data.block), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const block = new Uint8Array(await new Response(stream).arrayBuffer());
+  for (const run of data.runs) {
+    const clock = { steps: numbers(block, run.clock.steps), seconds: numbers(block, run.clock.seconds) };
+    const axes = run.axes.map((place) => {
+      const steps = numbers(block, place);
+      return { steps, seconds: steps.map((step) => timeAt(clock, step)) };
+    });
+    for (const series of run.series) {
+      series.axis = axes[series.axis];
+      series.values = numbers(block, series.values);
+    }
+    for (const checkpoint of run.checkpoints) checkpoint.seconds = timeAt(clock, checkpoint.global_step);
+    run.settings = { ...flat("", run.hparams), ...flat("trainer.", run.trainer_config) };
+  }
+  return data;
+}
+
+function numbers(block, { at, count, sums }) {
+  const view = new DataView(new ArrayBuffer(8));
+  const found = new Array(count);
+  let sum = 0;
+  for (let index = 0; index < count; index++) {
+    for (let plane = 0; plane < 8; plane++) view.setUint8(plane, block[at + plane * count + index]);
+    const value = view.getFloat64(0);
+    found[index] = sums ? (sum += value) : value;
+  }
+  return found;
+}
+
+// The seconds since the start at which a step was done, between the moments that are known. 0 where none is.
+function timeAt({ steps, seconds }, step) {
+  let [low, high] = [0, steps.length - 1];
+  if (high < 0) return 0;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (steps[middle] < step) low = middle + 1;
+    else high = middle;
+  }
+  if (low === 0 || steps[low] <= step) return seconds[low];
+  const share = (step - steps[low - 1]) / (steps[low] - steps[low - 1]);
+  return seconds[low - 1] + share * (seconds[low] - seconds[low - 1]);
+}
+
+// {"a": {"b": 1}} as {"a.b": 1}, and a list of tables by their kinds: {"strategies": [{"kind": "best",
+// "topk": 1}]} as {"strategies.best.topk": 1}.
+function flat(prefix, value) {
+  const found = {};
+  for (const [key, inner] of Object.entries(value ?? {})) {
+    const isTables = Array.isArray(inner) && inner.length > 0 && inner.every(isTable);
+    if (isTable(inner)) Object.assign(found, flat(`${prefix}${key}.`, inner));
+    else if (isTables) inner.forEach(({ kind, ...fields }, place) => Object.assign(found, flat(`${prefix}${key}.${kind ?? place}.`, fields)));
+    else found[prefix + key] = inner;
+  }
+  return found;
+}
+
+function isTable(value) {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
+}
+
+// The settings that are not the same in all runs, without those that only name a run.
+function differing(runs) {
+  const names = new Set(runs.flatMap((run) => Object.keys(run.settings)));
+  const isName = (key) => ["trainer.run_id", "trainer.name", "trainer.ckpt_path", "trainer.notes"].includes(key);
+  return [...names].filter((key) => !isName(key) && new Set(runs.map((run) => JSON.stringify(run.settings[key]))).size > 1);
+}

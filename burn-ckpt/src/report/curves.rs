@@ -1,0 +1,189 @@
+//! The curves of a run: what it logged, as one series of points for each metric, with no more points than a
+//! page draws.
+
+use indexmap::IndexMap;
+use jiff::Timestamp;
+
+use crate::error::{Error, Result};
+use crate::metrics_log::{Line, Scope, Split};
+
+/// The points of one metric, in the order in which they were logged.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Curve {
+    /// The optimizer steps done when each was logged.
+    pub(super) steps: Vec<u64>,
+    /// The values, each of which can be NaN or infinite.
+    pub(super) values: Vec<f64>,
+    /// How many values the last step has.
+    batches: u32,
+}
+
+/// What a curve is of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct CurveName {
+    /// The metric, as the metadata names it.
+    pub(super) metric: String,
+    pub(super) split: Split,
+    pub(super) scope: Scope,
+}
+
+/// What a run logged.
+#[derive(Debug, Default)]
+pub(super) struct Curves {
+    pub(super) of: IndexMap<CurveName, Curve>,
+    /// Seconds in which the run ran until each step.
+    pub(super) clock: Curve,
+    /// Epochs of which the training is done.
+    pub(super) epochs: u64,
+}
+
+impl Curves {
+    /// The curves of the lines of a log, and the last error of a line that cannot be read.
+    ///
+    /// `starts` are the times of the run's starts: the time between a stop and the next start does not count.
+    pub(super) fn of(
+        lines: impl Iterator<Item = Result<Line>>,
+        starts: &[Timestamp],
+    ) -> (Self, Option<Error>) {
+        let mut curves = Self::default();
+        let mut clock = RunClock { starts, last: None, seconds: 0.0 };
+        let mut problem = None;
+        for line in lines {
+            match line {
+                Ok(line) => curves.add(line, &mut clock),
+                // A line that is invalid, after which others follow.
+                Err(error) => problem = Some(error),
+            }
+        }
+        (curves, problem)
+    }
+
+    fn add(&mut self, line: Line, clock: &mut RunClock<'_>) {
+        if let Some(time) = line.time {
+            clock.advance(time);
+            if self.clock.steps.last().is_none_or(|last| *last < line.step) {
+                self.clock.push(line.step, clock.seconds);
+            }
+        }
+        if line.scope == Scope::Epoch {
+            self.epochs = line.epoch + 1;
+        }
+        for (metric, value) in line.metrics {
+            let name = CurveName { metric, split: line.split, scope: line.scope };
+            self.of.entry(name).or_default().add(line.step, value);
+        }
+    }
+}
+
+/// Tells the seconds of training from the times in a log.
+struct RunClock<'a> {
+    starts: &'a [Timestamp],
+    last: Option<Timestamp>,
+    seconds: f64,
+}
+
+impl RunClock<'_> {
+    fn advance(&mut self, now: Timestamp) {
+        let last = self.last.or(self.starts.first().copied()).unwrap_or(now);
+        let start = self.starts.iter().filter(|start| (last..=now).contains(*start)).max();
+        let since = start.copied().unwrap_or(last);
+        // A clock that was set back adds nothing.
+        self.seconds += now.duration_since(since).as_secs_f64().max(0.0);
+        self.last = Some(now);
+    }
+}
+
+impl Curve {
+    /// Adds a value. Those of one step are its batches (gradients are accumulated over several): their mean
+    /// is that of the step.
+    fn add(&mut self, step: u64, value: f64) {
+        if self.steps.last() != Some(&step) {
+            self.batches = 0;
+            self.push(step, 0.0);
+        }
+        self.batches += 1;
+        if let Some(mean) = self.values.last_mut() {
+            *mean += (value - *mean) / f64::from(self.batches);
+        }
+    }
+
+    pub(super) fn push(&mut self, step: u64, value: f64) {
+        self.steps.push(step);
+        self.values.push(value);
+    }
+
+    /// At most `limit` points: of each stretch of neighbours the lowest and the highest, so that a spike of
+    /// one batch stays.
+    pub(super) fn thinned(&self, limit: usize) -> Self {
+        let count = self.values.len();
+        if count <= limit {
+            return self.clone();
+        }
+        let stretches = (limit / 2).max(1);
+        let mut thinned = Self::default();
+        for stretch in 0..stretches {
+            let places = stretch * count / stretches..(stretch + 1) * count / stretches;
+            let mut kept: Vec<usize> = [self.extreme(places.clone(), f64::lt), self.extreme(places, f64::gt)]
+                .into_iter()
+                .flatten()
+                .collect();
+            kept.sort_unstable();
+            kept.dedup();
+            for place in kept {
+                thinned.push(self.steps[place], self.values[place]);
+            }
+        }
+        thinned
+    }
+
+    /// The first place whose value no other one of these places surpasses. A value that is not finite comes
+    /// before all, as it is what somebody looks for.
+    fn extreme(&self, places: std::ops::Range<usize>, surpasses: fn(&f64, &f64) -> bool) -> Option<usize> {
+        let mut found: Option<usize> = None;
+        for place in places {
+            let value = self.values[place];
+            if !value.is_finite() {
+                return Some(place);
+            }
+            if found.is_none_or(|best| surpasses(&value, &self.values[best])) {
+                found = Some(place);
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn curve(values: impl IntoIterator<Item = f64>) -> Curve {
+        let mut curve = Curve::default();
+        values.into_iter().enumerate().for_each(|(step, value)| curve.push(step as u64, value));
+        curve
+    }
+
+    #[test]
+    fn a_short_curve_stays_as_it_is() {
+        let short = curve([3.0, 1.0, 2.0]);
+        assert_eq!(short.thinned(3), short);
+    }
+
+    #[test]
+    fn a_spike_and_a_nan_stay_in_a_thinned_curve() {
+        let mut values: Vec<f64> = (0..100_000).map(|step| f64::from(step).sin()).collect();
+        values[54_321] = 100.0;
+        values[70_000] = f64::NAN;
+        let thinned = curve(values).thinned(500);
+        assert!(thinned.values.len() <= 500, "{} points", thinned.values.len());
+        assert!(thinned.values.contains(&100.0) && thinned.values.iter().any(|value| value.is_nan()));
+        assert_eq!(thinned.steps[thinned.values.iter().position(|value| *value == 100.0).unwrap()], 54_321);
+        assert!(thinned.steps.is_sorted());
+    }
+
+    #[test]
+    fn the_first_and_last_stretch_are_drawn() {
+        let thinned = curve((0..10_001).map(f64::from)).thinned(100);
+        assert_eq!((thinned.steps[0], *thinned.steps.last().unwrap()), (0, 10_000));
+    }
+}

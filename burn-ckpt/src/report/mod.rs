@@ -1,0 +1,133 @@
+//! A page about one run or several, in one file that needs no network: what was trained, how and on what,
+//! with the curves of every metric. `run_data` reads a run, `curves` thins what it logged, `number_block`
+//! packs the numbers, and `page` puts it together.
+
+mod curves;
+mod number_block;
+mod page;
+mod run_data;
+
+use std::io::Write;
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use crate::disk::directories::entry;
+use crate::disk::staged_file::{Existing, write_whole};
+use crate::disk::storage::StoredFile;
+use crate::error::{Error, Result};
+use run_data::{RunData, Status};
+
+/// What a page says at its beginning that it was written by.
+const GENERATOR: &str = "<meta name=\"generator\" content=\"burn-ckpt report\">";
+/// How many bytes of a file are looked at for that.
+const HEAD_BYTES: usize = 1024;
+
+/// A page about runs, for a browser.
+///
+/// ```no_run
+/// # use std::path::Path;
+/// # fn main() -> burn_ckpt::Result<()> {
+/// use burn_ckpt::report::Report;
+///
+/// Report::of(["runs/a", "runs/b"])?.write(Path::new("report.html"))?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Report {
+    runs: Vec<ReportedRun>,
+}
+
+/// A run as a page shows it.
+///
+/// ```no_run
+/// # use std::path::Path;
+/// # fn main() -> burn_ckpt::Result<()> {
+/// use burn_ckpt::report::{Report, ReportedRun};
+///
+/// let run = ReportedRun::read("runs/a")?.with_status("running", "on gpu-7");
+/// Report::new([run]).write(Path::new("report.html"))?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct ReportedRun(RunData);
+
+impl ReportedRun {
+    /// Reads what a run's directory has. The page names what cannot be read of it, and shows the rest.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] for a directory that is not a run's, or has neither a checkpoint nor a logged
+    /// metric; [`Error::Io`] when it cannot be read.
+    pub fn read(run: impl AsRef<Path>) -> Result<Self> {
+        RunData::read(run.as_ref()).map(Self)
+    }
+
+    /// Sets what the run does, in a word (`running`, `done`, `failed`, ..), and why, which may be empty.
+    #[must_use]
+    pub fn with_status(mut self, word: impl Into<String>, why: impl Into<String>) -> Self {
+        self.0.status = Status { word: word.into(), why: why.into() };
+        self
+    }
+}
+
+impl Report {
+    /// A page about these runs.
+    #[must_use]
+    pub fn new(runs: impl IntoIterator<Item = ReportedRun>) -> Self {
+        Self { runs: runs.into_iter().collect() }
+    }
+
+    /// A page about the runs in these directories.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ReportedRun::read`].
+    pub fn of(runs: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<Self> {
+        Ok(Self { runs: runs.into_iter().map(ReportedRun::read).collect::<Result<_>>()? })
+    }
+
+    /// The page: at most 1 MB for 10 runs with 20 metrics of 2,000 points. Where there is more, curves are
+    /// thinned, and their numbers are rounded, and the page says so.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the curves cannot be compressed.
+    pub fn html(&self) -> Result<String> {
+        let runs: Vec<&RunData> = self.runs.iter().map(|run| &run.0).collect();
+        page::html(&runs, Timestamp::now())
+            .map_err(Error::io("compress the curves of", Path::new("the report")))
+    }
+
+    /// Writes the page, and returns its size in bytes. A page that is there is replaced when the new one is
+    /// complete.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the file cannot be written, or there is a file of this name that is not an earlier
+    /// page: it is kept.
+    pub fn write(&self, path: &Path) -> Result<u64> {
+        let is_foreign = entry(path)?.is_some() && !is_page(path)?;
+        if is_foreign {
+            let reason = "there is another file of this name, which is not a page of burn-ckpt";
+            let error = std::io::Error::new(std::io::ErrorKind::AlreadyExists, reason);
+            return Err(Error::io("write", path)(error));
+        }
+        let html = self.html()?;
+        write_whole(path, Existing::Replace, |file| {
+            file.write_all(html.as_bytes()).map_err(Error::io("write", path))
+        })?;
+        Ok(html.len() as u64)
+    }
+}
+
+/// Whether a file is a page that was written here: a regular file that says so at its beginning.
+fn is_page(path: &Path) -> Result<bool> {
+    if !entry(path)?.is_some_and(|entry| entry.is_file()) {
+        return Ok(false);
+    }
+    let file = StoredFile::open(path).map_err(Error::io("open", path))?;
+    let mut head = [0; HEAD_BYTES];
+    let read = file.read_at(&mut head, 0).map_err(Error::io("read", path))?;
+    Ok(String::from_utf8_lossy(&head[..read]).contains(GENERATOR))
+}

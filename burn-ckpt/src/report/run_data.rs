@@ -1,0 +1,265 @@
+//! What a report shows of one run, read from the run's directory.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::disk::directories::{is_directory, is_there, real_path};
+use crate::error::{Error, Result, chain::chain};
+use crate::format::metadata::Metadata;
+use crate::format::run_start::RunStart;
+use crate::metrics_log::{self, METRICS_FILE};
+use crate::report::curves::Curves;
+use crate::run_dir::catalog::{Catalog, CatalogEntry, file_name};
+use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, RunLayout};
+use crate::run_dir::locate::resolve;
+use crate::run_dir::tags::LaterTags;
+
+/// Where what a run does stands in its metadata.
+const DEVICES: &str = "/hardware/devices_used";
+const PROGRAM: &str = "/rust/program";
+/// Packages of a program whose versions a reader of a report asks for.
+const SHOWN_PACKAGES: &str = "burn";
+
+/// A run as its page shows it. `assets/sections.js` reads these names.
+#[derive(Debug, Serialize)]
+pub(super) struct RunData {
+    pub(super) id: String,
+    pub(super) path: String,
+    pub(super) status: Status,
+    pub(super) name: Option<String>,
+    project: Option<String>,
+    tags: Vec<String>,
+    notes: Option<String>,
+    started: Timestamp,
+    epochs: u64,
+    max_epochs: Option<u64>,
+    global_step: u64,
+    training_time_seconds: f64,
+    primary_metric: Option<String>,
+    best: Option<CheckpointData>,
+    speed: Value,
+    model: Value,
+    device: Option<String>,
+    hparams: Value,
+    trainer_config: Value,
+    environment: Value,
+    starts: Vec<RunStart>,
+    checkpoints: Vec<CheckpointData>,
+    commands: Vec<(&'static str, String)>,
+    warnings: Vec<String>,
+    #[serde(skip)]
+    pub(super) curves: Curves,
+}
+
+/// What a run does, in a word, and why. Empty if that is not known.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Status {
+    pub(super) word: String,
+    pub(super) why: String,
+}
+
+/// A checkpoint of a run.
+#[derive(Debug, Clone, Serialize)]
+struct CheckpointData {
+    /// Relative to the directory of checkpoints where it is there.
+    path: String,
+    global_step: u64,
+    epoch: u64,
+    /// The primary metric's value.
+    score: Option<f64>,
+    bytes: u64,
+    saved: Timestamp,
+    reason: String,
+    is_best: bool,
+    is_last: bool,
+}
+
+impl RunData {
+    /// Reads what a run's directory has. What cannot be read of it is among the warnings.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] for a directory that is not a run's, or has neither a checkpoint nor a logged
+    /// metric; [`Error::Io`] when it cannot be read.
+    pub(super) fn read(path: &Path) -> Result<Self> {
+        let layout = layout_of(path)?;
+        let catalog = Catalog::scan(&layout)?;
+        let unreadable = |(path, error): &(PathBuf, Error)| format!("{}: {}", path.display(), chain(error));
+        let mut warnings: Vec<String> = catalog.broken.iter().map(unreadable).collect();
+        let newest = catalog.entries.last().map(|entry| &entry.metadata);
+        let starts: Vec<Timestamp> =
+            newest.iter().flat_map(|newest| &newest.starts).map(|start| start.timestamp).collect();
+        let curves = logged(&layout, &starts, &mut warnings)?;
+        if newest.is_none() && curves.of.is_empty() {
+            return Err(Error::NotFound {
+                path: layout.run_dir().to_path_buf(),
+                wanted: "a checkpoint or a logged metric".to_owned(),
+                hint: "there is nothing to report of the run yet".to_owned(),
+            });
+        }
+        let without = || Metadata::new(Timestamp::now()).with_run_id(layout.run_id());
+        if newest.is_none() {
+            warnings.push("The run has no checkpoint yet, which would say how it was started.".to_owned());
+        }
+        let newest = newest.cloned().unwrap_or_else(without);
+        let later = LaterTags::read(layout.run_dir()).unwrap_or_else(|error| {
+            warnings.push(chain(&error));
+            LaterTags::default()
+        });
+        let primary_metric = text(&newest.trainer_config, "/primary_metric");
+        let checkpoints = checkpoints(&layout, &catalog.entries, primary_metric.as_deref())?;
+        let best = checkpoints.iter().find(|checkpoint| checkpoint.is_best).cloned();
+        let devices = texts(&newest.environment, DEVICES).join(", ");
+        Ok(Self {
+            path: layout.run_dir().display().to_string(),
+            status: Status::default(),
+            notes: later.notes.clone().or_else(|| text(&newest.trainer_config, "/notes")),
+            tags: later
+                .all(texts(&newest.trainer_config, "/tags").iter().map(String::as_str))
+                .iter()
+                .map(|tag| (*tag).to_owned())
+                .collect(),
+            started: starts.first().copied().unwrap_or(newest.start_timestamp),
+            max_epochs: newest.trainer_config.pointer("/max_epochs").and_then(Value::as_u64),
+            epochs: curves.epochs,
+            global_step: newest.global_step,
+            training_time_seconds: newest.training_time_seconds,
+            device: (!devices.is_empty()).then_some(devices),
+            commands: commands(&layout, &newest, best.is_some()),
+            environment: with_few_packages(&newest.environment),
+            starts: newest.starts.into_iter().map(without_settings).collect(),
+            id: newest.run_id,
+            name: newest.name,
+            project: newest.project,
+            speed: newest.speed,
+            model: newest.model,
+            hparams: newest.hparams,
+            trainer_config: newest.trainer_config,
+            primary_metric,
+            best,
+            checkpoints,
+            warnings,
+            curves,
+        })
+    }
+}
+
+/// What the run has logged. A run of an earlier version has no log.
+fn logged(layout: &RunLayout, starts: &[Timestamp], warnings: &mut Vec<String>) -> Result<Curves> {
+    if !is_there(&layout.run_dir().join(METRICS_FILE))? {
+        warnings.push(format!("There are no curves: the run has no {METRICS_FILE}."));
+        return Ok(Curves::default());
+    }
+    let lines = match metrics_log::read(layout.run_dir()) {
+        Ok(lines) => lines,
+        Err(error @ Error::Io { .. }) => return Err(error),
+        Err(error) => {
+            warnings.push(chain(&error).to_string());
+            return Ok(Curves::default());
+        }
+    };
+    let (curves, problem) = Curves::of(lines, starts);
+    warnings.extend(problem.map(|error| chain(&error).to_string()));
+    Ok(curves)
+}
+
+/// The run in a directory, which may also be its directory of checkpoints.
+fn layout_of(path: &Path) -> Result<RunLayout> {
+    if is_directory(&path.join(CHECKPOINT_DIR))? {
+        return Ok(RunLayout::at(path));
+    }
+    let real = real_path(path)?;
+    if file_name(&real) == CHECKPOINT_DIR
+        && let Some(run) = real.parent()
+    {
+        return Ok(RunLayout::at(run));
+    }
+    Err(Error::NotFound {
+        path: path.to_path_buf(),
+        wanted: "a run".to_owned(),
+        hint: format!("a run's directory has a directory `{CHECKPOINT_DIR}`"),
+    })
+}
+
+fn checkpoints(
+    layout: &RunLayout,
+    entries: &[CatalogEntry],
+    metric: Option<&str>,
+) -> Result<Vec<CheckpointData>> {
+    let directory = layout.checkpoint_dir();
+    let linked = |name: &str, metric| match resolve(layout, name, metric) {
+        Ok(path) => real_path(&path).map(Some),
+        Err(Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    };
+    let (best, last) = (linked(BEST_DIR, metric)?, linked(LAST_DIR, None)?);
+    let data = |CatalogEntry { path, metadata }: &CatalogEntry| {
+        let real = Some(real_path(path)?);
+        Ok(CheckpointData {
+            path: path.strip_prefix(&directory).unwrap_or(path).display().to_string(),
+            global_step: metadata.global_step,
+            epoch: metadata.epoch,
+            score: metric
+                .and_then(|metric| metadata.metrics.get(metric))
+                .copied()
+                .filter(|score| score.is_finite()),
+            bytes: metadata.total_bytes(),
+            saved: metadata.checkpoint_timestamp,
+            reason: metadata.reason.clone(),
+            is_best: real == best,
+            is_last: real == last,
+        })
+    };
+    entries.iter().map(data).collect()
+}
+
+/// What a reader of the page types to work with the run.
+fn commands(layout: &RunLayout, newest: &Metadata, has_best: bool) -> Vec<(&'static str, String)> {
+    let best = layout.run_dir().join(if has_best { BEST_DIR } else { LAST_DIR }).display().to_string();
+    let program = text(&newest.environment, PROGRAM);
+    let program = program.as_deref().and_then(|program| program.split(' ').next()).unwrap_or("PROGRAM");
+    let model = text(&newest.model, "/type").unwrap_or_else(|| "Model".to_owned());
+    vec![
+        (
+            "Resume, with the arguments of the first start",
+            format!("{program} .. --run-id {} --ckpt-path auto", newest.run_id),
+        ),
+        ("Load in Rust", format!("let model = {model}::from_checkpoint({best:?}, &device)?;")),
+        ("Verify", format!("burn-ckpt verify {best}")),
+        ("Export to safetensors", format!("burn-ckpt export {best} model.safetensors")),
+    ]
+}
+
+/// A start without its configuration, which the page shows as that of the newest checkpoint.
+fn without_settings(start: RunStart) -> RunStart {
+    RunStart { trainer_config: None, hparams: None, ..start }
+}
+
+fn text(value: &Value, pointer: &str) -> Option<String> {
+    value.pointer(pointer)?.as_str().map(str::to_owned)
+}
+
+fn texts(value: &Value, pointer: &str) -> Vec<String> {
+    let found = value.pointer(pointer).and_then(Value::as_array);
+    found.into_iter().flatten().filter_map(|value| value.as_str().map(str::to_owned)).collect()
+}
+
+/// The environment with the versions of burn's packages alone: a program has hundreds.
+fn with_few_packages(environment: &Value) -> Value {
+    let mut environment = environment.clone();
+    if let Some(packages) = environment.get_mut("packages") {
+        let found = packages.as_array().map(Vec::as_slice).unwrap_or_default();
+        let count = found.len();
+        let of_burn = found.iter().filter_map(|package| {
+            let name = text(package, "/name").filter(|name| name.starts_with(SHOWN_PACKAGES))?;
+            Some((name, text(package, "/version")?.into()))
+        });
+        let mut shown: serde_json::Map<String, Value> = of_burn.collect();
+        shown.insert("in all".to_owned(), count.into());
+        *packages = shown.into();
+    }
+    environment
+}

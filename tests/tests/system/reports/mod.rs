@@ -1,0 +1,4 @@
+//! The page about runs, in a real browser.
+
+mod page;
+mod size;

@@ -1,0 +1,225 @@
+//! What the page shows is what the run's files say, and it is usable with a keyboard, on a small screen, and
+//! with any text in a run.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use system_tests::programs::browser;
+use system_tests::programs::commands::{burn_ckpt, ended_with};
+use system_tests::run_files::{copy_tree, run_dir};
+use system_tests::{config, train};
+
+/// The steps and values of a metric.
+type Curve = Vec<(u64, f64)>;
+/// Curves by metric, split and scope.
+type Curves = BTreeMap<[String; 3], Curve>;
+
+/// What a run logged, read without any code of ours but the order of the lines.
+fn logged(run: &Path) -> Curves {
+    let mut curves = Curves::new();
+    for line in std::fs::read_to_string(run.join("metrics.jsonl")).unwrap().lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        for (metric, value) in line["metrics"].as_object().into_iter().flatten() {
+            let text = |key: &str| line[key].as_str().unwrap().to_owned();
+            let curve = curves.entry([metric.clone(), text("split"), text("scope")]).or_default();
+            curve.push((line["step"].as_u64().unwrap(), value.as_f64().unwrap()));
+        }
+    }
+    curves
+}
+
+/// The curves of each run as the page's own scripts read them, by the runs' ids.
+pub fn shown(page: &Path) -> BTreeMap<String, Curves> {
+    let answer = browser::ask(
+        page,
+        "async () => (await readData()).runs.map((run) => [run.id, run.series.map((series) =>
+           [[series.name, series.split, series.scope], series.axis.steps.map((step, place) => [step, series.values[place]])])])",
+    );
+    type Named<T> = Vec<(String, T)>;
+    let runs: Named<Vec<([String; 3], Curve)>> = serde_json::from_value(answer).unwrap();
+    runs.into_iter().map(|(id, curves)| (id, curves.into_iter().collect())).collect()
+}
+
+/// The page of these runs, in their directory of runs.
+pub fn report(root: &Path, runs: &[&Path]) -> PathBuf {
+    let page = root.join("report.html");
+    let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"report", &"-o", &page];
+    arguments.extend(runs.iter().map(|run| run as &dyn AsRef<std::ffi::OsStr>));
+    ended_with(&burn_ckpt(&arguments), 0);
+    page
+}
+
+#[test]
+fn the_curves_are_the_numbers_of_the_log() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 3)).unwrap();
+    let run = run_dir(root.path());
+    let expected = logged(&run);
+    assert!(expected.len() >= 3 && expected.values().any(|curve| curve.len() == 30), "{expected:?}");
+    let page = report(root.path(), &[&run]);
+    assert_eq!(shown(&page), BTreeMap::from([("r1".to_owned(), expected)]));
+}
+
+#[test]
+fn a_page_of_one_run_says_what_was_trained_how_and_on_what() {
+    let root = tempfile::tempdir().unwrap();
+    let tagged = config(root.path(), 2).with_tags(["small"]).with_notes("a first try");
+    train(tagged).unwrap();
+    ended_with(&burn_ckpt(&[&"tag", &run_dir(root.path()), &"baseline"]), 0);
+    let page = report(root.path(), &[&run_dir(root.path())]);
+    let shown = browser::open(&page);
+    assert_eq!(shown.console, [""; 0]);
+    for text in [
+        "done",
+        "a first try",
+        "tags: small, baseline",
+        "2 of 2",
+        "best val_loss",
+        "20",
+        "--ckpt-path auto",
+        "burn-ckpt export",
+        "::from_checkpoint(",
+        "the beginning",
+        "epoch=1-step=20.ckpt",
+        "BatchNorm",
+        "strategies.last.topk",
+        "os.kernel",
+    ] {
+        assert!(shown.document.contains(text), "{text}");
+    }
+    // Nothing is loaded from anywhere.
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(html.contains("default-src 'none'") && !html.contains("src=\"") && !html.contains("@import"));
+}
+
+#[test]
+fn text_of_a_run_is_never_read_as_html() {
+    let root = tempfile::tempdir().unwrap();
+    let evil =
+        "</script><script>console.error('read')</script><img src=x onerror=console.error('loaded')>{{data}}";
+    train(config(root.path(), 1).with_notes(evil).with_name(evil).with_tags([evil])).unwrap();
+    let page = report(root.path(), &[&run_dir(root.path())]);
+    let shown = browser::open(&page);
+    assert_eq!(shown.console, [""; 0]);
+    let said = browser::ask(&page, "async () => [document.title, document.querySelector('h1').textContent]");
+    assert_eq!(said, serde_json::json!([evil, evil]));
+}
+
+#[test]
+fn several_runs_share_charts_and_a_table_of_what_differs() {
+    let root = tempfile::tempdir().unwrap();
+    for (run, seed) in [("r1", 1), ("r2", 2)] {
+        train(config(root.path(), 2).with_run_id(run).with_seed(seed)).unwrap();
+    }
+    let logs = root.path().join("burn_trainer_logs");
+    let page = report(root.path(), &[&logs.join("r1"), &logs.join("r2")]);
+    let answer = browser::ask(
+        &page,
+        "async () => {
+           const headings = () => [...document.querySelectorAll('#runs thead th')];
+           const seeds = () => [...document.querySelectorAll('#runs tbody tr')].map((row) => row.lastElementChild.textContent);
+           const before = seeds();
+           const seed = headings().at(-1);
+           seed.querySelector('button').click();
+           seed.querySelector('button').click();
+           const charts = document.querySelectorAll('.chart').length;
+           const curves = () => document.querySelector('.chart .key').textContent;
+           const all = curves();
+           document.querySelector('#runs input').click();
+           return { title: seed.textContent, sort: seed.getAttribute('aria-sort'), before, after: seeds(), charts, all, fewer: curves() };
+         }",
+    );
+    assert_eq!(
+        (&answer["title"], &answer["sort"]),
+        (&"trainer.seed".into(), &"descending".into()),
+        "{answer}"
+    );
+    assert_eq!(
+        (&answer["before"], &answer["after"]),
+        (&serde_json::json!(["1", "2"]), &serde_json::json!(["2", "1"]))
+    );
+    assert!(answer["charts"].as_u64() >= Some(1), "{answer}");
+    let has = |key: &str, run: &str| answer[key].as_str().unwrap().contains(&format!("{run}: val_loss"));
+    assert!(has("all", "r1") && has("all", "r2"), "{answer}");
+    // The first row is now that of the second run.
+    assert!(has("fewer", "r1") && !has("fewer", "r2"), "{answer}");
+}
+
+#[test]
+fn the_arrow_keys_read_a_curve_and_a_chart_says_what_it_shows() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 3)).unwrap();
+    let run = run_dir(root.path());
+    let page = report(root.path(), &[&run]);
+    let answer = browser::ask(
+        &page,
+        "async () => {
+           const plot = document.querySelector('.plot');
+           const said = () => plot.parentElement.querySelector('.key').textContent;
+           const press = (key) => plot.dispatchEvent(new KeyboardEvent('keydown', { key, cancelable: true }));
+           press('Home');
+           const first = said();
+           press('ArrowRight');
+           return { label: plot.getAttribute('aria-label'), first, second: said(), isReached: plot.tabIndex };
+         }",
+    );
+    let text = |key: &str| answer[key].as_str().unwrap();
+    assert!(text("first").starts_with("step 1"), "{answer}");
+    assert!(text("second").starts_with("step 2"), "{answer}");
+    assert!(text("label").contains("lowest") && text("label").contains("val_loss"), "{answer}");
+    assert_eq!(answer["isReached"], 0);
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named_and_the_rest_is_shown() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 2)).unwrap();
+    let run = run_dir(root.path());
+    let best = run.join("checkpoint/best");
+    let damaged = std::fs::read_dir(&best).unwrap().map(|entry| entry.unwrap().path());
+    let damaged = damaged.into_iter().find(|path| path.extension().is_some_and(|end| end == "ckpt")).unwrap();
+    std::fs::write(&damaged, "cut").unwrap();
+    let shown = browser::open(&report(root.path(), &[&run]));
+    assert!(shown.document.contains(&damaged.display().to_string()), "{}", damaged.display());
+    assert!(shown.document.contains("last/epoch=1-step=20.ckpt"));
+}
+
+#[test]
+fn a_run_without_a_log_says_that_it_has_no_curves() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let run = run_dir(root.path());
+    std::fs::remove_file(run.join("metrics.jsonl")).unwrap();
+    let shown = browser::open(&report(root.path(), &[&run]));
+    assert!(shown.document.contains("There are no curves: the run has no metrics.jsonl."));
+    assert!(shown.document.contains("epoch=0-step=10.ckpt"));
+}
+
+#[test]
+fn an_earlier_page_is_replaced_and_another_file_is_kept() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let run = run_dir(root.path());
+    let page = report(root.path(), &[&run]);
+    report(root.path(), &[&run]);
+    std::fs::write(&page, "mine").unwrap();
+    let (_, said) = ended_with(&burn_ckpt(&[&"report", &"-o", &page, &run]), 1);
+    assert!(said.contains("which is not a page of burn-ckpt") && said.contains("report.html"), "{said}");
+    assert_eq!(std::fs::read_to_string(&page).unwrap(), "mine");
+    let empty = root.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let (_, said) = ended_with(&burn_ckpt(&[&"report", &empty]), 1);
+    assert!(said.contains("has no run: name a directory of runs"), "{said}");
+}
+
+/// Copies of a run, which differ in their ids.
+pub fn copies(root: &Path, count: usize) -> Vec<PathBuf> {
+    let run = run_dir(root);
+    let copy = |number: usize| {
+        let copy = run.with_file_name(format!("copy-{number}"));
+        copy_tree(&run, &copy);
+        copy
+    };
+    (0..count).map(copy).collect()
+}
