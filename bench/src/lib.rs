@@ -6,10 +6,12 @@
 //! | `gpu-check` | training, saving and resuming on a device | `cargo xtask gpu-check` |
 //! | `bench-checkpoint` | what saving and loading a checkpoint cost, compared with the peers | `cargo xtask bench checkpoint` |
 //! | `bench-start` | the start of a run with many kept checkpoints | `cargo xtask bench start` |
+//! | `bench-epochs` | a run of very many epochs: time, size and memory early and late | `cargo xtask bench epochs` |
 //! | `bench-guard` | what the gradient guard costs a step of char-lm | `cargo xtask bench guard` |
 //! | `bench-remote` | training on devices of servers, compared with the same on this machine's own | `cargo xtask bench remote` |
 
 pub mod checkpoint;
+pub mod epochs;
 pub mod guard;
 mod measure;
 mod page;

@@ -23,6 +23,8 @@ enum Name {
     Checkpoint,
     /// How long the start of a run with many kept checkpoints takes
     Start,
+    /// Whether an epoch costs as much after very many of them as at first
+    Epochs,
     /// What the gradient guard costs a step of char-lm
     Guard,
     /// Training on devices of servers, beside the same on this machine's own
@@ -35,6 +37,7 @@ impl Name {
         match self {
             Self::Checkpoint => Program::new("bench-checkpoint").starting(&["bench-checkpoint-system"]),
             Self::Start => Program::new("bench-start"),
+            Self::Epochs => Program::new("bench-epochs"),
             Self::Guard => Program::new("bench-guard"),
             Self::Remote => {
                 let features = ["bench/remote", "burn-serve/remote"].map(str::to_owned).to_vec();

@@ -5,17 +5,29 @@
 //! burn's arithmetic, so that the result is the same to the bit.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use burn::train::metric::store::Split;
 use burn::train::metric::{MetricId, NumericEntry};
+use parking_lot::{Mutex, MutexGuard};
+
+/// The values that burn's thread fills in and the loop reads at the end of an epoch.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct SharedValues(Arc<Mutex<LoggedValues>>);
+
+impl SharedValues {
+    pub(super) fn lock(&self) -> MutexGuard<'_, LoggedValues> {
+        self.0.lock()
+    }
+}
 
 /// The value of each metric and split so far, by epoch.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct LoggedValues {
     epochs: BTreeMap<usize, HashMap<(MetricId, Split), RunningMean>>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct RunningMean {
     /// The sum, and the number of items in it.
     sum: Option<(f64, usize)>,

@@ -242,7 +242,7 @@ impl HistoryAt {
         // The JSON of a long epoch takes time. Metrics can be logged meanwhile.
         drop(current);
         let epochs = Arc::clone(&self.epochs);
-        History { epochs, entries, no_means, validations, valid_entries }.section()
+        History { epochs, entries, no_means, validations, valid_entries, ..History::default() }.section()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The history as a section of a checkpoint. A checkpoint can come from anybody, so everything in it is checked.
 
-mod chunks;
+mod blocks;
 mod epoch_table;
 
 use std::sync::Arc;
@@ -9,15 +9,19 @@ use burn::tensor::{Bytes, DType, Shape};
 use burn_ckpt::Section;
 use burn_ckpt::plumbing::{check_json, parse_json, shown};
 use indexmap::IndexMap;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::line_chunks::Lines;
 use epoch_table::MAX_METRICS;
 pub(crate) use epoch_table::{EpochTable, EpochValues};
 
-/// The one tensor of the section: JSON as bytes. The container's header would be read every time that a checkpoint is
+/// The tensor of the rest: JSON as bytes. The container's header would be read every time that a checkpoint is
 /// opened, and this only by a resume.
 const TENSOR: &str = "metrics";
+/// The tensor of the values of the epochs that are done.
+const EPOCHS: &str = "epochs";
+/// Bytes before a block of epochs.
+const BLOCK_HEAD: usize = 8;
 /// The most epochs in a history, since each takes memory. No run comes near.
 pub(crate) const MAX_EPOCHS: usize = 10_000_000;
 /// The longest history, in bytes.
@@ -31,8 +35,12 @@ const WHAT: &str = "the history (log fewer metrics of the training, or train sho
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct History {
     /// The values of the epochs that are done. A run that resumes and its saves share them.
-    #[serde(serialize_with = "write_epochs", deserialize_with = "read_epochs")]
+    /// They are a tensor of their own. Checkpoints of earlier versions have them here.
+    #[serde(default, skip_serializing, deserialize_with = "read_epochs")]
     pub(super) epochs: Arc<EpochTable>,
+    /// The metrics of the epochs, in the order of the tensor.
+    #[serde(default)]
+    pub(super) epoch_metrics: Vec<String>,
     /// The lines that the training split of the epoch in progress has logged.
     pub(super) entries: Entries,
     /// Which of these metrics are not means over the batches.
@@ -60,10 +68,6 @@ impl std::io::Write for Length {
     }
 }
 
-fn write_epochs<S: Serializer>(epochs: &Arc<EpochTable>, to: S) -> Result<S::Ok, S::Error> {
-    epochs.serialize(to)
-}
-
 fn read_epochs<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<EpochTable>, D::Error> {
     EpochTable::deserialize(from).map(Arc::new)
 }
@@ -78,35 +82,49 @@ impl History {
     }
 
     /// The section for a checkpoint.
-    pub(super) fn section(&self) -> burn_ckpt::Result<Section> {
+    pub(super) fn section(mut self) -> burn_ckpt::Result<Section> {
+        let blocks = self.epochs.blocks();
+        self.epoch_metrics = self.epochs.names();
         let failed = |error| burn_ckpt::Error::snapshot("the history cannot be written as JSON", error);
         // A buffer that grows is in memory twice while it moves.
         let mut length = Length(0);
-        serde_json::to_writer(&mut length, self).map_err(failed)?;
-        if length.0 > MAX_BYTES {
-            let (what, found, limit) = (WHAT.to_owned(), length.0 as u64, MAX_BYTES as u64);
-            return Err(burn_ckpt::Error::TooLarge { what, unit: "bytes", found, limit });
+        serde_json::to_writer(&mut length, &self).map_err(failed)?;
+        let of_blocks = blocks.iter().map(|(_, block)| BLOCK_HEAD + block.len()).sum();
+        for length in [length.0, of_blocks] {
+            if length > MAX_BYTES {
+                let (what, found, limit) = (WHAT.to_owned(), length as u64, MAX_BYTES as u64);
+                return Err(burn_ckpt::Error::TooLarge { what, unit: "bytes", found, limit });
+            }
         }
         let mut json = Vec::with_capacity(length.0);
-        serde_json::to_writer(&mut json, self).map_err(failed)?;
+        serde_json::to_writer(&mut json, &self).map_err(failed)?;
         check_values(&json)?;
-        let shape = Shape::new([json.len()]);
-        // A save clones its tensors. Clones of shared bytes take no memory.
-        let bytes = Bytes::from_bytes_vec(json).shared();
-        let tensor = burn_ckpt::burn_pack::Tensor::new(TENSOR.to_owned(), DType::U8, shape, None, bytes);
-        Ok(Section::new().with_tensors(vec![tensor]))
+        let mut epochs = Vec::with_capacity(of_blocks);
+        for (count, block) in blocks {
+            // Both are far below 2^32.
+            epochs.extend_from_slice(&(count as u32).to_le_bytes());
+            epochs.extend_from_slice(&(block.len() as u32).to_le_bytes());
+            epochs.extend_from_slice(&block);
+        }
+        let with_epochs = (!epochs.is_empty()).then(|| tensor(EPOCHS, epochs));
+        Ok(Section::new().with_tensors(std::iter::once(tensor(TENSOR, json)).chain(with_epochs).collect()))
     }
 
     /// Reads the section. The error says what is wrong with it.
     pub(crate) fn from_section(section: Section) -> Result<Self, String> {
-        let tensor = section.tensors.into_iter().find(|tensor| tensor.name == TENSOR);
-        let tensor = tensor.ok_or_else(|| format!("it has no {TENSOR}"))?;
-        let length = tensor.byte_len();
-        if length > MAX_BYTES {
-            return Err(format!("it has {length} bytes, and {MAX_BYTES} at most are read"));
+        let (mut json, mut epochs) = (None, None);
+        for tensor in section.tensors {
+            match &*tensor.name {
+                TENSOR => json = Some(bytes_of(tensor)?),
+                EPOCHS => epochs = Some(bytes_of(tensor)?),
+                _ => {}
+            }
         }
-        let (_, _, _, _, bytes) = tensor.into_parts().map_err(|error| error.to_string())?;
-        let history: Self = parse_json(&bytes, MAX_VALUES).map_err(|error| shown(&error.to_string()))?;
+        let json = json.ok_or_else(|| format!("it has no {TENSOR}"))?;
+        let mut history: Self = parse_json(&json, MAX_VALUES).map_err(|error| shown(&error.to_string()))?;
+        if let Some(epochs) = epochs {
+            history.epochs = Arc::new(read_blocks(std::mem::take(&mut history.epoch_metrics), &epochs)?);
+        }
         for (what, count, limit) in [
             ("epochs", history.epochs.len(), MAX_EPOCHS),
             ("metrics", history.entries.len(), MAX_METRICS),
@@ -120,6 +138,47 @@ impl History {
         }
         Ok(history)
     }
+}
+
+fn tensor(name: &str, bytes: Vec<u8>) -> burn_ckpt::burn_pack::Tensor {
+    let shape = Shape::new([bytes.len()]);
+    // A save clones its tensors. Clones of shared bytes take no memory.
+    let bytes = Bytes::from_bytes_vec(bytes).shared();
+    burn_ckpt::burn_pack::Tensor::new(name.to_owned(), DType::U8, shape, None, bytes)
+}
+
+fn bytes_of(tensor: burn_ckpt::burn_pack::Tensor) -> Result<Bytes, String> {
+    let length = tensor.byte_len();
+    if length > MAX_BYTES {
+        return Err(format!("it has {length} bytes, and {MAX_BYTES} at most are read"));
+    }
+    let (_, _, _, _, bytes) = tensor.into_parts().map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
+
+/// The values of epochs in blocks, each with the number of its epochs and of its bytes before it.
+fn read_blocks(names: Vec<String>, mut bytes: &[u8]) -> Result<EpochTable, String> {
+    if names.len() > MAX_METRICS {
+        return Err(format!("its epochs have {} metrics, and {MAX_METRICS} at most are read", names.len()));
+    }
+    let mut table = EpochTable::with_names(names)?;
+    let cut_off = || "its epochs are cut off".to_owned();
+    let number = |bytes: &mut &[u8]| {
+        let (number, rest) = bytes.split_first_chunk()?;
+        *bytes = rest;
+        Some(u32::from_le_bytes(*number) as usize)
+    };
+    while !bytes.is_empty() {
+        let epochs = number(&mut bytes).ok_or_else(cut_off)?;
+        let length = number(&mut bytes).ok_or_else(cut_off)?;
+        let (block, rest) = bytes.split_at_checked(length).ok_or_else(cut_off)?;
+        table.add_block(block, epochs)?;
+        bytes = rest;
+        if table.len() > MAX_EPOCHS {
+            return Err(format!("it has more than {MAX_EPOCHS} epochs, which are the most that are read"));
+        }
+    }
+    Ok(table)
 }
 
 /// Checks that a reader accepts the JSON: a checkpoint with a longer one could not be resumed.

@@ -10,11 +10,10 @@ use burn::train::logger::MetricLogger;
 use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
 use burn::train::metric::{MetricDefinition, MetricEntry, MetricId, MetricName, NumericEntry};
 
-use super::epoch_values::LoggedValues;
 use super::history_format::Entries;
 use super::metric_files::MetricFiles;
 use super::resumed_means::EpochMeans;
-use super::run_metrics::RunMetrics;
+use super::run_metrics::{END_OF_EPOCH, RunMetrics};
 use crate::process::last_panic;
 use crate::validation_sets::MetricOnSet;
 
@@ -24,8 +23,6 @@ const BLOCK: usize = 1 << 16;
 /// A metric logger that fills the table and the history of a run, and writes burn's metric files.
 pub(crate) struct RunMetricLogger {
     metrics: RunMetrics,
-    /// The numbers of the epochs that are not in the history yet.
-    logged: LoggedValues,
     /// `None` in a process that writes nothing.
     files: Option<MetricFiles>,
     names: HashMap<MetricId, MetricName>,
@@ -53,7 +50,6 @@ impl RunMetricLogger {
     pub(crate) fn new(metrics: RunMetrics) -> Self {
         Self {
             metrics,
-            logged: LoggedValues::default(),
             files: None,
             names: HashMap::new(),
             resumed: None,
@@ -104,7 +100,8 @@ impl RunMetricLogger {
         }
         if self.epoch != epoch {
             (self.epoch, self.written_validations) = (epoch, 0);
-            self.logged.forget_until(self.metrics.history.epochs());
+            let done = self.metrics.history.epochs();
+            self.metrics.logged.lock().forget_until(done);
         }
     }
 
@@ -133,7 +130,7 @@ impl RunMetricLogger {
                     left_out += 1;
                     continue;
                 }
-                self.logged.add(&id, line, epoch, split);
+                self.metrics.logged.lock().add(&id, line, epoch, split);
                 text.push_str(line);
                 text.push('\n');
                 if text.len() > BLOCK {
@@ -154,7 +151,7 @@ impl RunMetricLogger {
     fn begin_validation(&mut self, epoch: usize) {
         let validation = self.metrics.history.validation();
         if std::mem::replace(&mut self.validation, validation) != validation {
-            self.logged.forget(epoch, &Split::Valid);
+            self.metrics.logged.lock().forget(epoch, &Split::Valid);
             if let Some(files) = &mut self.files {
                 files.start_again(epoch, &Split::Valid);
             }
@@ -214,7 +211,7 @@ impl MetricLogger for RunMetricLogger {
         self.metrics.table.lock().update(&update, split);
         for entry in entries(&update) {
             let line = &entry.serialized_entry.serialized;
-            self.logged.add(&entry.metric_id, line, epoch, split);
+            self.metrics.logged.lock().add(&entry.metric_id, line, epoch, split);
             if self.files.is_some() {
                 self.append(&entry.metric_id, &format!("{line}\n"), epoch, split);
             }
@@ -230,13 +227,15 @@ impl MetricLogger for RunMetricLogger {
             return Ok(Vec::new());
         }
         // The name of no metric only waits for what was sent.
-        if self.resumed.is_some_and(|resumed| resumed.epoch == epoch) && self.id(name).is_some() {
+        let asks_for_values = name == END_OF_EPOCH || self.id(name).is_some();
+        if asks_for_values && self.resumed.is_some_and(|resumed| resumed.epoch == epoch) {
             self.enter(epoch);
             self.write_validations();
         }
         let full_name = self.metrics.table.lock().full_name(name, split);
         let done = full_name.and_then(|full_name| self.metrics.history.value(&full_name, epoch));
-        let value = done.or_else(|| self.logged.value(&self.id(name)?, epoch, split));
+        let logged = || self.metrics.logged.lock().value(&self.id(name)?, epoch, split);
+        let value = done.or_else(logged);
         Ok(value.map(NumericEntry::Final).into_iter().collect())
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use burn::train::metric::store::{Aggregate, EventStoreClient, Split};
 use indexmap::IndexMap;
 
+use super::epoch_values::SharedValues;
 use super::history::{STEP, SharedHistory, VALIDATED_STEP};
 use super::history_format::EpochValues;
 use super::run_log::{LogPosition, RunLog};
@@ -17,6 +18,8 @@ const STORE_LIMIT: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(1);
 /// A name that no metric has. Loggers of the user are asked for it.
 const NO_METRIC: &str = "(burn_trainer waits)";
+/// Another one: the run's logger is asked for it when the values of an epoch are needed.
+pub(super) const END_OF_EPOCH: &str = "(burn_trainer ends an epoch)";
 /// What burn says in place of a logger's own message ("Event store thread crashed", "Can send event to event store thread").
 const STORE_PANIC: &str = "vent store thread";
 
@@ -27,6 +30,8 @@ pub(crate) struct RunMetrics {
     pub(crate) history: SharedHistory,
     pub(crate) log: RunLog,
     pub(crate) sets: ValidationSets,
+    /// The values of the epochs that are not in the history yet.
+    pub(super) logged: SharedValues,
     /// The message of the panic that ended the thread of burn's event store, on which all metric loggers run.
     pub(super) store_panic: Arc<OnceLock<String>>,
 }
@@ -97,15 +102,27 @@ impl RunMetrics {
         validated: Option<u64>,
         store: &EventStoreClient,
     ) {
-        let values = self.table.values_of_epoch(burns_number(position.epoch), store);
+        let values = self.values_of_epoch(burns_number(position.epoch), store);
         self.close(position, validated, values);
     }
 
     /// The same in a loop that is not the trainer's: it validates at the end of each epoch, and does not tell of it.
     pub(crate) fn close_validated_epoch(&self, position: LogPosition, store: &EventStoreClient) {
-        let values = self.table.values_of_epoch(burns_number(position.epoch), store);
+        let values = self.values_of_epoch(burns_number(position.epoch), store);
         self.log.log_validation(position, values_of(&values, is_of_validation));
         self.close(position, Some(position.step), values);
+    }
+
+    /// The values of an epoch (burn's number) that is done. burn's store would keep each answer until the run ends.
+    fn values_of_epoch(&self, epoch: usize, store: &EventStoreClient) -> EpochValues {
+        let _ = store.find_metric(END_OF_EPOCH, epoch, Aggregate::Mean, &Split::Train);
+        let numeric = self.table.lock().numeric();
+        let logged = self.logged.lock();
+        let values = numeric.into_iter().filter_map(|metric| {
+            let value = logged.value(&metric.id, epoch, &metric.split)?;
+            Some((metric.full_name, value))
+        });
+        values.collect()
     }
 
     fn close(&self, position: LogPosition, validated: Option<u64>, mut values: EpochValues) {

@@ -6,14 +6,13 @@ mod sets;
 
 use std::sync::Arc;
 
-use burn::train::metric::store::{Aggregate, EventStoreClient, MetricsUpdate, Split};
+use burn::train::metric::store::{MetricsUpdate, Split};
 use burn::train::metric::{MetricAttributes, MetricDefinition, MetricId, MetricName, NumericEntry};
 use burn_ckpt::plumbing::same_file_name;
 use burn_ckpt::retention::MetricMode;
 use indexmap::{IndexMap, IndexSet};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::history_format::EpochValues;
 use super::name_digest::digest;
 pub(crate) use sets::MetricsOf;
 
@@ -56,10 +55,10 @@ impl RegisteredMetric {
 }
 
 /// A numeric metric of one split, by our name and by burn's.
-struct NumericMetric {
-    full_name: String,
-    name: MetricName,
-    split: Split,
+pub(super) struct NumericMetric {
+    pub(super) full_name: String,
+    pub(super) id: MetricId,
+    pub(super) split: Split,
 }
 
 /// A [`MetricTable`] that the logger's thread fills and the loop reads.
@@ -69,16 +68,6 @@ pub(crate) struct SharedMetrics(Arc<Mutex<MetricTable>>);
 impl SharedMetrics {
     pub(crate) fn lock(&self) -> MutexGuard<'_, MetricTable> {
         self.0.lock()
-    }
-
-    /// The values of an epoch (burn's number) that is done.
-    pub(super) fn values_of_epoch(&self, epoch: usize, store: &EventStoreClient) -> EpochValues {
-        let numeric = self.lock().numeric();
-        let values = numeric.into_iter().filter_map(|metric| {
-            let value = store.find_metric(&metric.name, epoch, Aggregate::Mean, &metric.split)?;
-            Some((metric.full_name, value))
-        });
-        values.collect()
     }
 }
 
@@ -186,12 +175,12 @@ impl MetricTable {
     }
 
     /// The metrics that have numbers, for both splits.
-    fn numeric(&self) -> Vec<NumericMetric> {
-        let metrics = || self.registered.values().filter(|metric| metric.is_numeric());
+    pub(super) fn numeric(&self) -> Vec<NumericMetric> {
+        let metrics = || self.registered.iter().filter(|(_, metric)| metric.is_numeric());
         let of = |split: Split, prefix: &'static str| {
-            metrics().filter_map(move |metric| {
+            metrics().filter_map(move |(id, metric)| {
                 let full_name = metric.name_in(prefix)?;
-                Some(NumericMetric { full_name, name: Arc::clone(&metric.name), split: split.clone() })
+                Some(NumericMetric { full_name, id: id.clone(), split: split.clone() })
             })
         };
         of(Split::Train, TRAIN).chain(of(Split::Valid, VALID)).collect()

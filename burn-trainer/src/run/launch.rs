@@ -129,6 +129,7 @@ impl PreparedRun {
             // its end, however late the thread that handles signals gets to it.
             signals.keep_until_exit();
         }
+        let saves = outcome.saves.count();
         let reports = outcome.saves.reports;
         Ok(FitResult {
             model,
@@ -149,8 +150,7 @@ impl PreparedRun {
             stopped_by,
             requeued,
             interrupted: stop.map(|stop| stop.reason),
-            saves: reports.iter().filter(|report| report.outcome.is_ok() && !report.paths.is_empty()).count()
-                as u64,
+            saves,
             skipped_saves: outcome.saves.skipped,
             replaced_saves: outcome.saves.replaced,
             failed_saves: reports

@@ -1,5 +1,7 @@
 //! What became of a run's saves: kept for the result, and reported while training runs.
 
+use std::path::PathBuf;
+
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::SaveReport;
 
@@ -10,7 +12,14 @@ use crate::process::progress::figures::exact_time;
 /// What became of a run's saves.
 #[derive(Debug, Default)]
 pub(crate) struct SaveSummary {
+    /// The last report, and those of failed saves.
     pub(crate) reports: Vec<SaveReport>,
+    /// States that were saved, without those in `reports`.
+    pub(crate) saved: u64,
+    /// The newest paths that are durable, without those in `reports`.
+    pub(crate) settled: Vec<PathBuf>,
+    /// Whether a state was not finite.
+    pub(crate) has_non_finite: bool,
     /// What the callbacks were not told yet.
     pub(crate) events: CheckpointEvents,
     pub(crate) skipped: u64,
@@ -28,11 +37,40 @@ impl SaveSummary {
     pub(super) fn add(&mut self, reports: impl IntoIterator<Item = SaveReport>) {
         for report in reports {
             log_report(&report);
-            let is_first = self.reports.iter().all(|earlier| earlier.non_finite.is_none());
+            let is_first = !self.has_non_finite;
+            self.has_non_finite |= report.non_finite.is_some();
             report_non_finite(&report, is_first);
             self.reports.push(report);
         }
     }
+
+    /// Whether a path is durable, or a better state is.
+    pub(super) fn is_settled(&self, path: &PathBuf) -> bool {
+        self.settled.contains(path) || self.reports.iter().any(|report| report.has_settled(path))
+    }
+
+    /// The number of states that were saved.
+    pub(crate) fn count(&self) -> u64 {
+        self.saved + self.reports.iter().filter(|report| is_saved(report)).count() as u64
+    }
+
+    /// Gives up the reports of saves that went well, but for the last one: a run can save at each of very many epochs. `newest`
+    /// are the paths of which it matters at the end whether they are durable.
+    pub(super) fn forget_settled<'a>(&mut self, newest: impl Iterator<Item = &'a PathBuf>) {
+        self.settled = newest.filter(|path| self.is_settled(path)).cloned().collect();
+        let last = self.reports.len().saturating_sub(1);
+        let mut place = 0;
+        self.reports.retain(|report| {
+            place += 1;
+            let is_kept = report.outcome.is_err() || place > last;
+            self.saved += u64::from(!is_kept && is_saved(report));
+            is_kept
+        });
+    }
+}
+
+fn is_saved(report: &SaveReport) -> bool {
+    report.outcome.is_ok() && !report.paths.is_empty()
 }
 
 /// Logs that a state is not finite. The first one is also printed on standard error: all that follow are like it.

@@ -247,6 +247,7 @@ impl Saver {
 
     /// Notes the saves that have ended. A failed one is an error if the configuration stops training for it.
     pub(crate) fn collect(&mut self, failed_saves: FailedSaves) -> Result<()> {
+        self.summary.forget_settled(self.newest.values().map(|(path, _)| path));
         report_damaged(&mut self.writer.ledger().lock());
         let known = self.summary.reports.len();
         self.summary.add(self.writer.reports());
@@ -291,8 +292,7 @@ impl Saver {
         self.summary.events = self.events.take();
         self.summary.unfinished = !is_complete;
         self.summary.unmoved_link = unmoved_link;
-        let durable = |path: &PathBuf| self.summary.reports.iter().any(|report| report.has_settled(path));
-        self.summary.newest_is_durable = self.newest.values().all(|(path, _)| durable(path));
+        self.summary.newest_is_durable = self.newest.values().all(|(path, _)| self.summary.is_settled(path));
         (self.summary, leading(&ledger.lock(), names))
     }
 }

@@ -1,14 +1,16 @@
-//! The values of all epochs that are done, in three lists: a history can come from anybody, and an epoch with a map of its own
+//! The values of all epochs that are done, in blocks of bytes: a history can come from anybody, and an epoch with a map of its own
 //! would take a hundred times its text.
 
 use std::fmt;
+use std::sync::Arc;
 
 use indexmap::{IndexMap, IndexSet};
+use parking_lot::Mutex;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::chunks::Chunks;
+use super::blocks::{BLOCK, Rows, decode, encode};
 
 /// The most metrics of a history.
 pub(super) const MAX_METRICS: usize = 10_000;
@@ -16,22 +18,40 @@ pub(super) const MAX_METRICS: usize = 10_000;
 /// The values of one epoch by the metrics' full names, as burn's early stopping sees them.
 pub(crate) type EpochValues = IndexMap<String, f64>;
 
+/// The number of epochs in a block, and its bytes.
+pub(super) type EncodedBlock = (usize, Arc<[u8]>);
+
 /// The values of the epochs that are done, the first one first.
-#[derive(Debug, Clone, Default, PartialEq)]
+///
+/// All but the last ones are in blocks of bytes, which do not change any more. Copies share them.
+#[derive(Debug, Default)]
 pub(crate) struct EpochTable {
     /// The metrics' full names, in the order in which they were first logged.
     names: IndexSet<String>,
-    /// The number of values up to the end of each epoch.
-    ends: Chunks<u32>,
-    /// The place of each value's name, of which there are at most [`MAX_METRICS`].
-    metrics: Chunks<u16>,
-    values: Chunks<f64>,
+    full: Vec<Arc<[u8]>>,
+    /// The epochs after those of the blocks.
+    open: Rows,
+    /// The block that was read last, by its place.
+    read: Mutex<Option<(usize, Arc<Rows>)>>,
+}
+
+impl Clone for EpochTable {
+    fn clone(&self) -> Self {
+        let Self { names, full, open, .. } = self;
+        Self { names: names.clone(), full: full.clone(), open: open.clone(), read: Mutex::default() }
+    }
+}
+
+impl PartialEq for EpochTable {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.names, &self.full, &self.open) == (&other.names, &other.full, &other.open)
+    }
 }
 
 impl EpochTable {
     /// The number of epochs.
     pub(crate) fn len(&self) -> usize {
-        self.ends.len()
+        self.full.len() * BLOCK + self.open.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -42,17 +62,16 @@ impl EpochTable {
     pub(crate) fn value(&self, full_name: &str, epoch: usize) -> Option<f64> {
         let metric = place(self.names.get_index_of(full_name)?);
         // As in a map, the last of two values counts.
-        let place = self.range(epoch)?.rev().find(|place| self.metrics.get(*place) == Some(metric))?;
-        self.values.get(place)
+        self.with_row(epoch, |row| row.iter().rev().find(|(of, _)| *of == metric).map(|(_, value)| *value))
     }
 
     /// The values of an epoch.
     pub(crate) fn values_of(&self, epoch: usize) -> EpochValues {
-        let value = |place: usize| {
-            let name = self.names.get_index(self.metrics.get(place)? as usize)?;
-            Some((name.clone(), self.values.get(place)?))
+        let named = |(metric, value): &(u16, f64)| {
+            let name = self.names.get_index(usize::from(*metric))?;
+            Some((name.clone(), *value))
         };
-        self.range(epoch).unwrap_or_default().filter_map(value).collect()
+        self.with_row(epoch, |row| row.iter().filter_map(named).collect())
     }
 
     /// Adds an epoch.
@@ -63,20 +82,24 @@ impl EpochTable {
         self.end_epoch();
     }
 
-    /// Forgets the epochs from this one on, or adds epochs without values.
+    /// Removes the epochs after the first `epochs`, or adds such without values.
     pub(crate) fn set_len(&mut self, epochs: usize) {
-        let before = self.ends.last().unwrap_or(0);
-        (self.len()..epochs).for_each(|_| self.ends.push(before));
-        self.ends.truncate(epochs);
-        let values = self.ends.last().unwrap_or(0) as usize;
-        self.metrics.truncate(values);
-        self.values.truncate(values);
+        if epochs < self.full.len() * BLOCK {
+            self.open = Rows::clone(&self.block(epochs / BLOCK));
+            self.full.truncate(epochs / BLOCK);
+            *self.read.get_mut() = None;
+        }
+        self.open.truncate(epochs.saturating_sub(self.full.len() * BLOCK));
+        (self.len()..epochs).for_each(|_| self.end_epoch());
     }
 
-    /// The JSON of an epoch, counted from 0. One of its values is a whole number, and written as such.
+    /// An epoch as JSON, in which one value is a whole number.
     pub(crate) fn to_json(&self, epoch: usize, whole_number: &str) -> Option<String> {
-        let json = Epoch(self, self.range(epoch)?).serialize(serde_json::value::Serializer);
-        let mut json = json.ok()?;
+        if epoch >= self.len() {
+            return None;
+        }
+        let values = self.values_of(epoch);
+        let mut json = Epoch(&values).serialize(serde_json::value::Serializer).ok()?;
         if let Some(number) = json.get_mut(whole_number)
             && let Some(value) = number.as_f64()
         {
@@ -85,21 +108,72 @@ impl EpochTable {
         Some(json.to_string())
     }
 
-    fn range(&self, epoch: usize) -> Option<std::ops::Range<usize>> {
-        let end = self.ends.get(epoch)? as usize;
-        let start = epoch.checked_sub(1).map_or(Some(0), |before| self.ends.get(before))? as usize;
-        Some(start..end)
+    /// The metrics' names.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.names.iter().cloned().collect()
+    }
+
+    /// The epochs in blocks.
+    pub(super) fn blocks(&self) -> Vec<EncodedBlock> {
+        let full = self.full.iter().map(|block| (BLOCK, Arc::clone(block)));
+        let open = (self.open.len() > 0).then(|| (self.open.len(), encode(&self.open).into()));
+        full.chain(open).collect()
+    }
+
+    /// The table of these names, which the next blocks of bytes are added to.
+    pub(super) fn with_names(names: Vec<String>) -> Result<Self, String> {
+        let (count, names) = (names.len(), IndexSet::from_iter(names));
+        if names.len() != count {
+            return Err("two of its metrics have one name".to_owned());
+        }
+        Ok(Self { names, ..Self::default() })
+    }
+
+    /// Adds the epochs of a block, which can come from anybody.
+    pub(super) fn add_block(&mut self, bytes: &[u8], epochs: usize) -> Result<(), String> {
+        if self.open.len() > 0 || epochs == 0 || epochs > BLOCK {
+            return Err(format!("one of its blocks has {epochs} epochs"));
+        }
+        let rows = decode(bytes, epochs, self.names.len())?;
+        match epochs {
+            // Its bytes as this version writes them.
+            BLOCK => self.full.push(encode(&rows).into()),
+            _ => self.open = rows,
+        }
+        Ok(())
+    }
+
+    /// The values of a block. Those of the one that was read last are kept, as epochs are read in their order.
+    fn block(&self, place: usize) -> Arc<Rows> {
+        let mut read = self.read.lock();
+        if let Some((_, rows)) = read.as_ref().filter(|(known, _)| *known == place) {
+            return Arc::clone(rows);
+        }
+        // Each was encoded here, so it can be decoded.
+        let decoded = self.full.get(place).and_then(|block| decode(block, BLOCK, self.names.len()).ok());
+        let rows = Arc::new(decoded.unwrap_or_default());
+        *read = Some((place, Arc::clone(&rows)));
+        rows
+    }
+
+    fn with_row<T>(&self, epoch: usize, use_row: impl FnOnce(&[(u16, f64)]) -> T) -> T {
+        match epoch.checked_sub(self.full.len() * BLOCK) {
+            Some(place) => use_row(self.open.row(place)),
+            None => use_row(self.block(epoch / BLOCK).row(epoch % BLOCK)),
+        }
     }
 
     fn push_value(&mut self, name: String, value: f64) {
         let (metric, _) = self.names.insert_full(name);
-        self.metrics.push(place(metric));
-        self.values.push(value);
+        self.open.push(place(metric), value);
     }
 
     fn end_epoch(&mut self) {
-        // Memory has far fewer values than 2^32.
-        self.ends.push(u32::try_from(self.values.len()).unwrap_or(u32::MAX));
+        self.open.end_row();
+        if self.open.len() == BLOCK {
+            self.full.push(encode(&self.open).into());
+            self.open = Rows::default();
+        }
     }
 }
 
@@ -112,23 +186,18 @@ impl Serialize for EpochTable {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut epochs = to.serialize_seq(Some(self.len()))?;
         for epoch in 0..self.len() {
-            epochs.serialize_element(&Epoch(self, self.range(epoch).unwrap_or_default()))?;
+            epochs.serialize_element(&Epoch(&self.values_of(epoch)))?;
         }
         epochs.end()
     }
 }
 
 /// One epoch as it is written.
-struct Epoch<'a>(&'a EpochTable, std::ops::Range<usize>);
+struct Epoch<'a>(&'a EpochValues);
 
 impl Serialize for Epoch<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let Self(table, range) = self;
-        let value = |place: usize| {
-            let name = table.names.get_index(table.metrics.get(place)? as usize)?;
-            Some((name, MetricValue(table.values.get(place)?)))
-        };
-        to.collect_map(range.clone().filter_map(value))
+        to.collect_map(self.0.iter().map(|(name, value)| (name, MetricValue(*value))))
     }
 }
 
@@ -172,11 +241,10 @@ impl<'de> Visitor<'de> for NextEpoch<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut values: A) -> Result<(), A::Error> {
         let Self(table) = self;
-        let before = table.values.len();
         while let Some(name) = values.next_key::<String>()? {
             let MetricValue(value) = values.next_value()?;
             table.push_value(name, value);
-            if table.names.len() > MAX_METRICS || table.values.len() - before > MAX_METRICS {
+            if table.names.len() > MAX_METRICS || table.open.pending() > MAX_METRICS {
                 return Err(A::Error::custom(format!(
                     "its epochs have more metrics than {MAX_METRICS}, and {MAX_METRICS} at most are read"
                 )));
@@ -270,6 +338,30 @@ mod tests {
         table.push(values([("a", 9.0)]));
         let seen: Vec<_> = (0..5).map(|epoch| table.value("a", epoch)).collect();
         assert_eq!(seen, [Some(0.0), Some(1.0), None, Some(9.0), None]);
+    }
+
+    #[test]
+    fn a_long_table_is_in_blocks_that_copies_share() {
+        let of = |epoch: usize| values([("step", epoch as f64), ("train_loss", 1.0 / epoch as f64)]);
+        let mut table = EpochTable::default();
+        (0..3 * BLOCK + 5).for_each(|epoch| table.push(of(epoch)));
+        let copy = table.clone();
+        assert!(table.full.iter().zip(&copy.full).all(|(one, other)| Arc::ptr_eq(one, other)));
+        let (names, blocks) = (table.names(), table.blocks());
+        assert_eq!(blocks.iter().map(|(epochs, _)| *epochs).collect::<Vec<_>>(), [BLOCK, BLOCK, BLOCK, 5]);
+        let mut back = EpochTable::with_names(names).unwrap();
+        blocks.iter().for_each(|(epochs, block)| back.add_block(block, *epochs).unwrap());
+        assert_eq!((&back, back.len()), (&table, 3 * BLOCK + 5));
+        assert!(back.add_block(&blocks[0].1, BLOCK).is_err(), "after one that is not full");
+        for len in [3 * BLOCK, 2 * BLOCK + 7, 2 * BLOCK, 9, 0] {
+            back.set_len(len);
+            assert_eq!(back.len(), len);
+            let mut again = back.clone();
+            (len..3 * BLOCK + 5).for_each(|epoch| again.push(of(epoch)));
+            assert_eq!(again, table, "{len}");
+            assert_eq!(again.values_of(7), of(7));
+        }
+        assert_eq!(table.value("step", 2 * BLOCK), Some(2.0 * BLOCK as f64));
     }
 
     #[test]

@@ -78,3 +78,16 @@ fn the_gradient_guard_is_measured_in_turns_with_steps_without_it() {
     }
     assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0, "nothing is left");
 }
+
+#[test]
+fn very_many_epochs_are_measured_and_their_checkpoints_hardly_grow() {
+    let root = tempfile::tempdir().unwrap();
+    let program = build(&["bench-epochs"]).join("bench-epochs");
+    let mut command = Command::new(program);
+    command.args(["--epochs", "300", "--window", "100", "--case", "30kB/2"]).arg("--root").arg(root.path());
+    let page = stdout(&command.output().unwrap());
+    let (_, growth) = page.split_once("a checkpoint grows by ").unwrap_or_else(|| panic!("{page}"));
+    let bytes: f64 = growth.split(' ').next().unwrap().parse().unwrap();
+    assert!((1.0..50.0).contains(&bytes), "{page}");
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0, "nothing is left");
+}

@@ -1,0 +1,236 @@
+//! The values of some epochs as bytes. A history has thousands of epochs, and every save has all of them.
+//!
+//! ```text
+//! epoch:   0 where it has the metrics of the epoch before, else their number plus 1 and their places in the list of names
+//!          then a value for each
+//! value:   the bits of the number, but for those that the metric had before in the block (exclusive or), without leading and
+//!          trailing zero bytes: one byte with the number of leading zero bytes (high half) and of those that follow (low half)
+//! ```
+//!
+//! Numbers are in LEB128. An epoch's value of a metric takes 1 byte if it has not changed, about 5 for a number that was an `f32`, and at
+//! most 9.
+
+/// Epochs in a block that is full.
+pub(super) const BLOCK: usize = 256;
+
+/// The values of some epochs.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rows {
+    /// Where the values of each epoch end.
+    ends: Vec<u32>,
+    /// Each with its metric's place in the list of names.
+    values: Vec<(u16, f64)>,
+}
+
+impl Rows {
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Adds a value to the epoch that is not ended yet.
+    pub(super) fn push(&mut self, metric: u16, value: f64) {
+        self.values.push((metric, value));
+    }
+
+    /// The values of the epoch that is not ended yet.
+    pub(super) fn pending(&self) -> usize {
+        self.values.len() - self.start(self.len())
+    }
+
+    pub(super) fn end_row(&mut self) {
+        // A block has far fewer values than 2^32.
+        self.ends.push(u32::try_from(self.values.len()).unwrap_or(u32::MAX));
+    }
+
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.ends.truncate(len);
+        self.values.truncate(self.start(self.len()));
+    }
+
+    pub(super) fn row(&self, number: usize) -> &[(u16, f64)] {
+        let end = self.ends.get(number).map_or(0, |end| *end as usize);
+        self.values.get(self.start(number)..end).unwrap_or_default()
+    }
+
+    fn start(&self, number: usize) -> usize {
+        number.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |end| *end as usize)
+    }
+}
+
+/// Equal bits are equal, also those of NaN.
+impl PartialEq for Rows {
+    fn eq(&self, other: &Self) -> bool {
+        encode(self) == encode(other)
+    }
+}
+
+/// The bytes of a block.
+pub(super) fn encode(rows: &Rows) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut before = LastValues::default();
+    let mut metrics_before: Option<Vec<u16>> = None;
+    for number in 0..rows.len() {
+        let row = rows.row(number);
+        let metrics: Vec<u16> = row.iter().map(|(metric, _)| *metric).collect();
+        if metrics_before.as_ref() == Some(&metrics) {
+            bytes.push(0);
+        } else {
+            write_number(&mut bytes, metrics.len() as u64 + 1);
+            metrics.iter().for_each(|metric| write_number(&mut bytes, u64::from(*metric)));
+            metrics_before = Some(metrics);
+        }
+        for (metric, value) in row {
+            let bits = value.to_bits();
+            let changed = bits ^ before.replace(*metric, bits);
+            let leading = changed.leading_zeros() / 8;
+            let trailing = if changed == 0 { 0 } else { changed.trailing_zeros() / 8 };
+            let kept = 8 - leading - trailing;
+            bytes.push((leading << 4 | kept) as u8);
+            bytes.extend_from_slice(&changed.to_be_bytes()[leading as usize..(leading + kept) as usize]);
+        }
+    }
+    bytes
+}
+
+/// The epochs of a block, which can come from anybody.
+pub(super) fn decode(mut bytes: &[u8], epochs: usize, metrics: usize) -> Result<Rows, String> {
+    let cut_off = || "its epochs are cut off".to_owned();
+    let (mut rows, mut before) = (Rows::default(), LastValues::default());
+    let mut of_row: Vec<u16> = Vec::new();
+    for number in 0..epochs {
+        let count = read_number(&mut bytes).ok_or_else(cut_off)?;
+        if let Some(count) = count.checked_sub(1) {
+            if count > metrics as u64 {
+                return Err(format!("an epoch has {count} of {metrics} metrics"));
+            }
+            of_row.clear();
+            for _ in 0..count {
+                let metric = read_number(&mut bytes).ok_or_else(cut_off)?;
+                let metric = u16::try_from(metric).ok().filter(|metric| usize::from(*metric) < metrics);
+                of_row.push(metric.ok_or_else(|| "an epoch has a metric without a name".to_owned())?);
+            }
+        } else if number == 0 {
+            return Err("the first epoch of a block has no metrics".to_owned());
+        }
+        for metric in &of_row {
+            let (tag, rest) = bytes.split_first().ok_or_else(cut_off)?;
+            let (leading, kept) = (usize::from(tag >> 4), usize::from(tag & 15));
+            if leading + kept > 8 {
+                return Err("a value has more than 8 bytes".to_owned());
+            }
+            let (value, rest) = rest.split_at_checked(kept).ok_or_else(cut_off)?;
+            let mut changed = [0; 8];
+            changed[leading..leading + kept].copy_from_slice(value);
+            let bits = u64::from_be_bytes(changed) ^ before.get(*metric);
+            before.replace(*metric, bits);
+            rows.push(*metric, f64::from_bits(bits));
+            bytes = rest;
+        }
+        rows.end_row();
+    }
+    match bytes {
+        [] => Ok(rows),
+        rest => Err(format!("{} bytes follow its epochs", rest.len())),
+    }
+}
+
+/// The bits that each metric had last.
+#[derive(Default)]
+struct LastValues(Vec<u64>);
+
+impl LastValues {
+    fn get(&self, metric: u16) -> u64 {
+        self.0.get(usize::from(metric)).copied().unwrap_or(0)
+    }
+
+    fn replace(&mut self, metric: u16, bits: u64) -> u64 {
+        let place = usize::from(metric);
+        if self.0.len() <= place {
+            self.0.resize(place + 1, 0);
+        }
+        std::mem::replace(&mut self.0[place], bits)
+    }
+}
+
+fn write_number(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+fn read_number(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for place in 0..4 {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u64::from(byte & 0x7F) << (7 * place);
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(of: &[&[(u16, f64)]]) -> Rows {
+        let mut rows = Rows::default();
+        for row in of {
+            row.iter().for_each(|(metric, value)| rows.push(*metric, *value));
+            rows.end_row();
+        }
+        rows
+    }
+
+    #[test]
+    fn rows_come_back_from_their_bytes() {
+        let constants = [0.0, -0.0, 1.0, f64::NAN, f64::INFINITY, f64::MIN_POSITIVE, f64::MAX, -1.5e-300];
+        let strange: Vec<(u16, f64)> = (0..).step_by(200).zip(constants).collect();
+        let backwards: Vec<(u16, f64)> = strange.iter().rev().copied().collect();
+        let all = rows(&[&strange, &strange, &[], &[], &backwards, &[(3, 0.1)], &[(3, 0.1)], &strange]);
+        let back = decode(&encode(&all), all.len(), 2_000).unwrap();
+        assert_eq!(back, all);
+        assert!((0..all.len()).all(|number| back.row(number).len() == all.row(number).len()));
+    }
+
+    #[test]
+    fn an_epoch_of_four_metrics_takes_less_than_50_bytes() {
+        let mut all = Rows::default();
+        for epoch in 0..BLOCK {
+            // Means over an epoch of one batch are numbers that were an `f32`.
+            let loss = f64::from(1.0 / (epoch as f32 + 1.7));
+            for (metric, value) in
+                [(0, epoch as f64), (1, loss), (2, loss * 0.5), (3, 1.0 / 3.0 + loss), (4, 1e-3)]
+            {
+                all.push(metric, value);
+            }
+            all.end_row();
+        }
+        let bytes = encode(&all).len();
+        assert!(bytes < 26 * BLOCK, "{bytes}");
+    }
+
+    #[test]
+    fn bytes_of_anybody_are_errors() {
+        let bytes = encode(&rows(&[&[(0, 0.25), (1, 0.5)], &[(0, 0.75), (1, 0.5)]]));
+        assert!(decode(&bytes, 2, 2).is_ok());
+        for cut in 0..bytes.len() {
+            assert!(decode(&bytes[..cut], 2, 2).unwrap_err().contains("cut off"), "{cut}");
+        }
+        for (bytes, epochs, metrics, reason) in [
+            (&bytes[..], 1, 2, "bytes follow"),
+            (&bytes, 2, 1, "of 1 metrics"),
+            (&[2, 7, 0x80], 1, 2, "without a name"),
+            (&[2, 0, 0x09], 1, 2, "more than 8 bytes"),
+            (&[0], 1, 2, "first epoch"),
+            (&[0xFF, 0xFF, 0xFF, 0xFF, 0xFF], 1, 2, "cut off"),
+        ] {
+            let error = decode(bytes, epochs, metrics).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}
