@@ -17,6 +17,7 @@ mod export;
 mod foreign;
 mod import;
 mod ls;
+mod metrics;
 mod prune;
 mod report;
 mod rm;
@@ -46,6 +47,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Runs(runs::Args),
+    Log(metrics::log::Args),
+    Csv(metrics::csv::Args),
     Report(report::Args),
     Ls(ls::Args),
     Show(show::Args),
@@ -77,6 +80,8 @@ fn main() -> ExitCode {
     warnings::print_warnings();
     let answer = match Cli::parse().verb {
         Verb::Runs(args) => runs::run(&args),
+        Verb::Log(args) => metrics::log::run(&args),
+        Verb::Csv(args) => metrics::csv::run(&args),
         Verb::Report(args) => report::run(&args),
         Verb::Ls(args) => ls::run(&args),
         Verb::Show(args) => show::run(&args),

@@ -2,6 +2,7 @@
 
 mod configurations;
 mod copies;
+mod curves;
 mod long_lists;
 mod removals;
 mod runs;

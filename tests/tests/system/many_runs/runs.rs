@@ -113,9 +113,9 @@ fn what_differs_between_the_runs_has_columns_and_what_does_not_has_none() {
             .collect::<Vec<_>>()
     };
     let always = ["run", "status", "epochs", "steps", "val_loss (min)", "time", "size", "age"];
-    assert_eq!(heading(), [&always[..], &["seed"]].concat());
+    assert_eq!(heading(), [&always[..], &["seed", "tags"]].concat());
     train_scripted(small("c", 1), Script { hidden: 9, ..Script::default() }).unwrap();
-    assert_eq!(heading(), [&always[..], &["hidden", "seed"]].concat());
+    assert_eq!(heading(), [&always[..], &["hidden", "seed", "tags"]].concat());
     let text = stdout(&burn_ckpt(&[&"runs", &root.path(), &"--columns", &"run,hidden,trainer.seed,tags"]));
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(

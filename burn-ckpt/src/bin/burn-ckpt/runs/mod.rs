@@ -1,10 +1,10 @@
 //! `burn-ckpt runs`: the runs of a directory, a line each: how they ended, how far they are, their best value, and the settings in which
 //! they differ.
 
-mod columns;
+pub mod columns;
 pub mod find;
 mod progress;
-mod report;
+pub mod report;
 pub mod run_directory;
 mod sort;
 pub mod status;

@@ -144,7 +144,7 @@ fn run_json(run: &RunSummary) -> Result<Value, Failure> {
 }
 
 /// As the metadata writes metrics: `"NaN"`, `"inf"` and `"-inf"` where JSON has no number.
-fn json_number(value: f64) -> Result<Value, Failure> {
+pub fn json_number(value: f64) -> Result<Value, Failure> {
     let one = IndexMap::from([(String::new(), value)]);
     let written = numbers::serialize(&one, serde_json::value::Serializer);
     let mut written =

@@ -1,0 +1,160 @@
+//! `burn-ckpt log`: a run's epochs, a line each.
+
+use std::path::PathBuf;
+
+use burn_ckpt::metrics_log::Scope;
+use burn_ckpt::retention::MetricMode;
+use indexmap::{IndexMap, IndexSet};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::answer::{Answer, Failure};
+use crate::metrics::read::for_each;
+use crate::metrics::values::Values;
+use crate::runs::columns::direction;
+use crate::runs::report::json_number;
+use crate::runs::summary::RunSummary;
+use crate::tag::run_at;
+use crate::terminal::figures::{count, moment, number};
+use crate::terminal::output::{Output, say};
+use crate::terminal::table::{Align, Cell, Table, Tone};
+
+/// How many epochs are shown by default.
+const SHOWN_EPOCHS: usize = 50;
+
+/// List the epochs of a run with their metrics
+///
+/// Prints for each epoch (counted from 0) the optimizer step at its end, the metrics of its training and of its last
+/// validation, which epoch is the best by the primary metric, and when it ended (UTC). The epoch in progress is listed
+/// once it was validated. Of more than 50 epochs the newest are listed, and the best. Reads metrics.jsonl, also while the run writes it; for a run of an earlier version,
+/// the history in its newest checkpoint.
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    /// The run's directory
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// List all epochs, however many there are
+    #[arg(long)]
+    all: bool,
+    /// Print JSON: all epochs
+    #[arg(long)]
+    json: bool,
+}
+
+/// An epoch, or as much of it as was logged.
+#[derive(Debug, Default)]
+struct Epoch {
+    step: Option<u64>,
+    time: Option<Timestamp>,
+    metrics: IndexMap<String, f64>,
+}
+
+impl Epoch {
+    fn add(&mut self, values: Values) {
+        self.step = values.step.or(self.step);
+        self.time = values.time.or(self.time);
+        self.metrics.extend(values.metrics);
+    }
+}
+
+pub fn run(args: &Args) -> Answer {
+    let layout = run_at(&args.run)?;
+    let mut epochs: IndexMap<u64, Epoch> = IndexMap::new();
+    let is_whole = for_each(&layout, |values| {
+        if matches!(values.scope, Scope::Epoch | Scope::Validation) {
+            epochs.entry(values.epoch).or_default().add(values);
+        }
+        Ok(())
+    })?;
+    let ranked_by = RunSummary::of(layout.run_dir()).progress.and_then(|progress| {
+        let (metric, values) = progress.best()?;
+        Some((metric.to_owned(), values.best?.0))
+    });
+    let best = ranked_by.as_ref().and_then(|(metric, mode)| best(&epochs, metric, *mode));
+    let mut output = Output::new();
+    if args.json {
+        output.json(&as_json(&epochs, best)?)?;
+    } else {
+        let shown = if args.all { epochs.len() } else { SHOWN_EPOCHS };
+        print(&epochs, best, ranked_by.as_ref(), shown, &mut output)?;
+    }
+    output.flush()?;
+    if epochs.is_empty() {
+        say("note: no epoch is done yet");
+    }
+    Ok(is_whole)
+}
+
+/// The epoch of the best value, of equal ones the earlier.
+fn best(epochs: &IndexMap<u64, Epoch>, metric: &str, mode: MetricMode) -> Option<u64> {
+    let values = epochs.iter().filter_map(|(epoch, found)| Some((*epoch, *found.metrics.get(metric)?)));
+    let numbers = values.filter(|(_, value)| !value.is_nan());
+    let best = numbers.reduce(|best, other| {
+        let is_better = match mode {
+            MetricMode::Min => other.1 < best.1,
+            MetricMode::Max => other.1 > best.1,
+        };
+        if is_better { other } else { best }
+    });
+    best.map(|(epoch, _)| epoch)
+}
+
+fn print(
+    epochs: &IndexMap<u64, Epoch>,
+    best: Option<u64>,
+    ranked_by: Option<&(String, MetricMode)>,
+    shown: usize,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let primary = ranked_by.map(|(metric, _)| metric.as_str());
+    let mut names: IndexSet<&str> =
+        epochs.values().flat_map(|epoch| epoch.metrics.keys()).map(String::as_str).collect();
+    // The sort is stable: the others stay in the order in which they were logged.
+    names.sort_by_key(|name| Some(*name) != primary);
+    let heading = |name: &str| match ranked_by {
+        Some((metric, mode)) if metric == name => format!("{name}{}", direction(Some(*mode))),
+        _ => name.to_owned(),
+    };
+    let mut columns = vec![("epoch".to_owned(), Align::Right), ("step".to_owned(), Align::Right)];
+    columns.extend(names.iter().map(|name| (heading(name), Align::Right)));
+    columns.extend([(String::new(), Align::Left), ("ended".to_owned(), Align::Left)]);
+    let ranks = [0, 1].into_iter().chain(2..2 + names.len()).chain([0, 2 + names.len()]);
+    let mut table = Table::new(&columns).with_ranks(ranks);
+    // The newest, and the best.
+    let older = epochs.len().saturating_sub(shown);
+    let is_shown = |place: usize, epoch: u64| place >= older || Some(epoch) == best;
+    for (place, (epoch, found)) in epochs.iter().enumerate() {
+        if !is_shown(place, *epoch) {
+            continue;
+        }
+        let is_best = Some(*epoch) == best;
+        let mut cells = vec![epoch.to_string(), found.step.map(|step| step.to_string()).unwrap_or_default()];
+        cells.extend(
+            names.iter().map(|name| found.metrics.get(*name).map(|value| number(*value)).unwrap_or_default()),
+        );
+        let mark = Cell::new(if is_best { "best" } else { "" }, Tone::Good);
+        let ended = Cell::from(found.time.map(moment).unwrap_or_default());
+        table.row(cells.into_iter().map(Cell::from).chain([mark, ended]));
+    }
+    let hidden = epochs.len() - table.len();
+    output.table(table, 0)?;
+    match hidden {
+        0 => Ok(()),
+        hidden => output.line(format!("and {} before (--all)", count(hidden, "epoch"))),
+    }
+}
+
+fn as_json(epochs: &IndexMap<u64, Epoch>, best: Option<u64>) -> Result<Value, Failure> {
+    let epoch_json = |(epoch, found): (&u64, &Epoch)| {
+        let metrics = found.metrics.iter().map(|(name, value)| Ok((name.clone(), json_number(*value)?)));
+        Ok(json!({
+            "epoch": epoch,
+            "step": found.step,
+            "time": found.time,
+            "is_best": Some(*epoch) == best,
+            "metrics": metrics.collect::<Result<serde_json::Map<String, Value>, Failure>>()?,
+        }))
+    };
+    epochs.iter().map(epoch_json).collect::<Result<Vec<Value>, Failure>>().map(Value::from)
+}

@@ -1,0 +1,44 @@
+//! The values that a run has logged, in their order: those of its log of metrics, or for a run of an earlier version, which has none,
+//! those of the epochs in its newest checkpoint.
+
+use std::io::ErrorKind;
+
+use burn_ckpt::metrics_log::{self, METRICS_FILE};
+use burn_ckpt::{Error, RunLayout, chain};
+
+use crate::answer::Failure;
+use crate::metrics::of_history;
+use crate::metrics::values::Values;
+use crate::terminal::output::say;
+
+/// Calls `each` with the values of a run in their order. Returns whether all could be read: an invalid line is named on standard error, and
+/// those after it are read.
+///
+/// # Errors
+///
+/// When there is neither a log nor a checkpoint with a history, and those of `each`.
+pub fn for_each(
+    layout: &RunLayout,
+    mut each: impl FnMut(Values) -> Result<(), Failure>,
+) -> Result<bool, Failure> {
+    let lines = match metrics_log::read(layout.run_dir().join(METRICS_FILE)) {
+        Ok(lines) => lines,
+        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            of_history::epochs(layout)?.into_iter().try_for_each(each)?;
+            return Ok(true);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut are_all_valid = true;
+    for line in lines {
+        match line {
+            Ok(line) => each(line.into())?,
+            Err(error @ Error::MetricsLog { .. }) => {
+                say(format!("warning: {}; it is left out", chain(&error)));
+                are_all_valid = false;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(are_all_valid)
+}

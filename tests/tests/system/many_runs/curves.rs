@@ -1,0 +1,167 @@
+//! `burn-ckpt log` and `csv`: what a run has logged, as its log of metrics says it, for people and as a table.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+use burn_ckpt::retention::MetricMode;
+use burn_trainer::strategy::MetricConfig;
+use serde_json::{Value, json};
+use system_tests::programs::commands::{burn_ckpt, ended_with, stdout};
+use system_tests::run_files::run_dir;
+use system_tests::{config, train, train_scored};
+
+/// Prints a table as a list of objects, by Python's own reader.
+const ROWS: &str = "import csv, json, sys
+print(json.dumps(list(csv.DictReader(open(sys.argv[1], newline='', encoding='utf-8')))))";
+
+fn rows(csv: &str) -> Vec<Value> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), csv).unwrap();
+    let output = Command::new("python3").args(["-c", ROWS]).arg(file.path()).output().unwrap();
+    serde_json::from_str(&stdout(&output)).unwrap()
+}
+
+/// The lines of a run's log, without the first.
+fn lines(run: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    text.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn scored(root: &Path, mode: MetricMode, scores: &[f64]) {
+    let metric = MetricConfig::new("val_score").with_mode(mode);
+    train_scored(config(root, scores.len()).with_primary_metric(metric), scores).unwrap();
+}
+
+fn logged(run: &Path) -> Vec<Value> {
+    let text = stdout(&burn_ckpt(&[&"log", &run, &"--json"]));
+    serde_json::from_str::<Value>(&text).unwrap().as_array().unwrap().clone()
+}
+
+#[test]
+fn each_epoch_has_a_line_and_the_best_is_marked() {
+    for (mode, best) in [(MetricMode::Min, 1), (MetricMode::Max, 2)] {
+        let root = tempfile::tempdir().unwrap();
+        scored(root.path(), mode, &[2.0, 1.0, 3.0, 1.0]);
+        let run = run_dir(root.path());
+        let text = stdout(&burn_ckpt(&[&"log", &run]));
+        let heading = text.lines().next().unwrap();
+        let direction = if mode == MetricMode::Min { "val_score (min)" } else { "val_score (max)" };
+        assert!(heading.contains(direction) && heading.trim_start().starts_with("epoch  step"), "{text}");
+        assert_eq!(text.lines().count(), 5, "{text}");
+        let marked: Vec<usize> = (0..)
+            .zip(text.lines().skip(1))
+            .filter(|(_, line)| line.contains(" best"))
+            .map(|(epoch, _)| epoch)
+            .collect();
+        assert_eq!(marked, [best], "{text}");
+        for (epoch, found) in (0..).zip(logged(&run)) {
+            assert_eq!((&found["epoch"], &found["step"]), (&json!(epoch), &json!(10 * (epoch + 1))));
+            assert_eq!(found["is_best"], epoch == best);
+            let of_epoch: Vec<Value> = lines(&run)
+                .into_iter()
+                .filter(|line| line["epoch"] == epoch && line["scope"] != "batch")
+                .collect();
+            for (name, value) in of_epoch.iter().flat_map(|line| line["metrics"].as_object().unwrap()) {
+                assert_eq!(&found["metrics"][name], value, "{name}");
+            }
+            assert!(found["metrics"]["val_score"].is_number() && found["time"].is_string(), "{found}");
+        }
+    }
+}
+
+#[test]
+fn many_epochs_are_shortened_to_the_newest_and_the_best() {
+    let root = tempfile::tempdir().unwrap();
+    let mut scores = vec![5.0; 60];
+    scores[3] = 1.0;
+    scored(root.path(), MetricMode::Min, &scores);
+    let run = run_dir(root.path());
+    let text = stdout(&burn_ckpt(&[&"log", &run]));
+    let epochs: Vec<&str> = text.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(epochs[..3], ["epoch", "3", "10"]);
+    assert_eq!(text.lines().last().unwrap(), "and 9 epochs before (--all)");
+    assert_eq!(stdout(&burn_ckpt(&[&"log", &run, &"--all"])).lines().count(), 61);
+    assert_eq!(logged(&run).len(), 60);
+}
+
+#[test]
+fn the_table_has_every_value_of_the_log() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 2)).unwrap();
+    let run = run_dir(root.path());
+    // A value that JSON has no number for.
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let last = text.lines().last().unwrap();
+    let (_, value) = last.split_once("\"train_loss\":").unwrap();
+    let with_nan = last.replace(value.trim_end_matches('}'), "\"NaN\"");
+    fs::write(run.join("metrics.jsonl"), format!("{text}{with_nan}\n")).unwrap();
+    let (rows, lines) = (rows(&stdout(&burn_ckpt(&[&"csv", &run]))), lines(&run));
+    assert_eq!(rows.len(), lines.len());
+    assert!(rows.len() > 20);
+    let text = |value: &Value| match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    for (row, line) in rows.iter().zip(&lines) {
+        for key in ["step", "epoch", "split", "scope", "batch"] {
+            assert_eq!(row[key], text(&line[key]), "{key}");
+        }
+        let metrics = line["metrics"].as_object().unwrap();
+        for (name, value) in row.as_object().unwrap().iter().skip(6) {
+            let value = value.as_str().unwrap();
+            match metrics.get(name) {
+                None => assert_eq!(value, ""),
+                Some(Value::Number(expected)) => assert_eq!(value.parse::<f64>().ok(), expected.as_f64()),
+                Some(expected) => assert_eq!(value, text(expected)),
+            }
+        }
+    }
+    for scope in ["batch", "epoch", "validation"] {
+        let of_scope = self::rows(&stdout(&burn_ckpt(&[&"csv", &run, &"--scope", &scope])));
+        let expected = lines.iter().filter(|line| line["scope"] == scope).count();
+        assert_eq!(of_scope.len(), expected, "{scope}");
+    }
+    let (_, err) = ended_with(&burn_ckpt(&[&"csv", &run, &"--scope", &"step"]), 2);
+    assert!(err.contains("validation"), "{err}");
+}
+
+#[test]
+fn a_line_that_is_being_written_is_left_out_and_an_invalid_one_is_named() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let run = run_dir(root.path());
+    let whole = stdout(&burn_ckpt(&[&"csv", &run]));
+    let mut log = fs::OpenOptions::new().append(true).open(run.join("metrics.jsonl")).unwrap();
+    log.write_all(b"{\"step\":11,\"epoch\":1,\"split\":\"tr").unwrap();
+    assert_eq!(stdout(&burn_ckpt(&[&"csv", &run])), whole);
+    log.write_all(b"\n").unwrap();
+    for verb in ["csv", "log"] {
+        let (out, err) = ended_with(&burn_ckpt(&[&verb, &run]), 1);
+        assert!(err.contains("metrics.jsonl") && err.contains("it is left out"), "{err}");
+        assert!(!out.is_empty());
+    }
+}
+
+#[test]
+fn a_run_of_an_earlier_version_has_the_epochs_of_its_newest_checkpoint() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/v2");
+    let root = tempfile::tempdir().unwrap();
+    system_tests::run_files::copy_tree(&golden, root.path());
+    let text = burn_ckpt(&[&"runs", &root.path(), &"--json"]);
+    let runs: Value = serde_json::from_str(&stdout(&text)).unwrap();
+    let digits = runs.as_array().unwrap().iter().find(|run| run["run"] == "digits").unwrap();
+    let run = Path::new(digits["directory"].as_str().unwrap());
+    let (out, err) = ended_with(&burn_ckpt(&[&"log", &run, &"--json"]), 0);
+    assert!(err.contains("has no metrics.jsonl") && err.contains("these are the epochs in"), "{err}");
+    let epochs: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(epochs.as_array().unwrap().len() as u64, digits["epochs"].as_u64().unwrap());
+    assert!(epochs[0]["metrics"].as_object().unwrap().keys().any(|name| name.starts_with("val_")), "{out}");
+    assert_eq!(rows(&stdout(&burn_ckpt(&[&"csv", &run]))).len(), 2 * epochs.as_array().unwrap().len());
+    let empty = root.path().join("empty");
+    fs::create_dir_all(empty.join("checkpoint")).unwrap();
+    let (_, err) = ended_with(&burn_ckpt(&[&"log", &empty]), 1);
+    assert!(err.contains("has neither metrics.jsonl nor a checkpoint"), "{err}");
+}
