@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn numbers_have_all_of_their_digits_and_what_is_not_finite_its_name() {
         let shown = [0.1 + 0.2, 1e300, 2.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(number);
-        assert_eq!(shown, ["0.30000000000000004", "1e300", "2.0", "NaN", "inf", "-inf"]);
+        assert_eq!(shown, ["0.30000000000000004", "1e+300", "2.0", "NaN", "inf", "-inf"]);
     }
 
     #[test]
