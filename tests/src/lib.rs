@@ -10,7 +10,7 @@
 //! | `fuzz/` | files changed by chance, and what each reader makes of them |
 //! | `soak/` | a run that is killed again and again, and whose files are damaged meanwhile |
 //! | `git_repository.rs` | a repository of a test's own |
-//! | `backend.rs`, `bytes_read.rs`, `cpu_time.rs`, `peak_memory.rs`, `hand_made_files.rs`, `random.rs` | the device of the tests, bytes that are read, time that is computed, memory that is taken, files of any content, random numbers |
+//! | `backend.rs`, `bytes_read.rs`, `cpu_time.rs`, `peak_memory.rs`, `hand_made_files.rs`, `saves_by_hand.rs`, `random.rs` | the device of the tests, bytes that are read, time that is computed, memory that is taken, files of any content, saves without a training, random numbers |
 
 pub mod backend;
 pub mod bytes_read;
@@ -24,6 +24,7 @@ pub mod peak_memory;
 pub mod programs;
 pub mod random;
 pub mod run_files;
+pub mod saves_by_hand;
 #[cfg(feature = "remote")]
 pub mod servers;
 pub mod soak;

@@ -8,36 +8,38 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::disk::storage;
 use crate::error::{Error, Result};
 
-/// Creates a directory and its missing parents, and makes their names durable.
+/// Creates a directory and its missing parents, and makes the names of those that it has created durable.
 ///
 /// # Errors
 ///
 /// [`Error::Io`] when it cannot be created or made durable, or when there is something else of that name.
 pub fn create_directory(path: &Path) -> Result<()> {
-    if is_directory(path)? {
-        return Ok(());
-    }
-    let above = parent(path);
-    create_directory(above)?;
-    match storage::create_directory(path) {
-        // Another process was faster.
-        Err(error) if error.kind() == ErrorKind::AlreadyExists && is_directory(path)? => return Ok(()),
-        // A file, or a link to nothing.
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            return Err(Error::io("create the directory", path)(ErrorKind::NotADirectory.into()));
+    let mut created = Vec::new();
+    let durable = create_missing(path, &mut created)
+        .and_then(|()| created.iter().try_for_each(|directory| sync_directory(parent(directory))));
+    durable.inspect_err(|_| {
+        // So that the next attempt does not take them for durable.
+        for directory in created.iter().rev() {
+            let _ = storage::remove_directory(directory);
         }
-        created => created.map_err(Error::io("create the directory", path))?,
-    }
-    sync_directory(above).inspect_err(|_| {
-        // So that the next attempt does not take it for durable.
-        let _ = storage::remove_directory(path);
     })
 }
 
-/// Makes the names of a directory and of all directories above it durable, but for those that are in `durable` already. A process
-/// that was killed right after it created them may not have done so.
-pub(crate) fn sync_directories_above(path: &Path, durable: &mut HashSet<PathBuf>) -> Result<()> {
+/// Creates a directory and its missing parents, and makes all names of the path durable, but for those in directories that are in
+/// `durable` already: also of directories that exist, as a process that was killed right after it created them may not have done so.
+///
+/// # Errors
+///
+/// As for [`create_directory`].
+pub(crate) fn create_durable_directory(path: &Path, durable: &mut HashSet<PathBuf>) -> Result<()> {
     let path = std::path::absolute(path).map_err(Error::io("resolve", path))?;
+    let mut created = Vec::new();
+    let outcome = create_missing(&path, &mut created);
+    // A directory has a new name in it, which is not durable: also for the next attempt, if this one fails.
+    for new in created {
+        durable.remove(parent(new));
+    }
+    outcome?;
     for directory in path.ancestors().skip(1) {
         if durable.contains(directory) {
             break;
@@ -50,6 +52,27 @@ pub(crate) fn sync_directories_above(path: &Path, durable: &mut HashSet<PathBuf>
     }
     durable.extend(path.ancestors().skip(1).map(Path::to_path_buf));
     Ok(())
+}
+
+/// Creates a directory and its missing parents, and notes those that it has created, the outermost first.
+fn create_missing<'a>(path: &'a Path, created: &mut Vec<&'a Path>) -> Result<()> {
+    if is_directory(path)? {
+        return Ok(());
+    }
+    create_missing(parent(path), created)?;
+    match storage::create_directory(path) {
+        // Another process was faster.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && is_directory(path)? => Ok(()),
+        // A file, or a link to nothing.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            Err(Error::io("create the directory", path)(ErrorKind::NotADirectory.into()))
+        }
+        Err(error) => Err(Error::io("create the directory", path)(error)),
+        Ok(()) => {
+            created.push(path);
+            Ok(())
+        }
+    }
 }
 
 /// The directory of a file.

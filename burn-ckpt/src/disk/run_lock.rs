@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::directories::create_directory;
+use crate::disk::staged_file::has_another_name;
 use crate::disk::storage::{self, ExistingContent, StoredFile};
 use crate::error::{Error, Result};
 use crate::file_names::LOCK_FILE;
@@ -77,7 +78,11 @@ impl RunLock {
                 }
                 answer => answer.map_err(Error::io("lock", &path))?,
             };
-            if is_locked {
+            if is_locked && is_another_files_name(&file).map_err(Error::io("look at", &path))? {
+                // A held lock is locked, and what is locked here is not held: a copy of a run whose files are hard links, or a file
+                // that somebody needs under its other name. It keeps its bytes there.
+                storage::remove_file(&path).map_err(Error::io("remove", &path))?;
+            } else if is_locked {
                 write_holder(&mut file, &holder).map_err(Error::io("write the lock file", &path))?;
                 // The previous holder may have removed the file between our open and our lock. The locked file is then no
                 // longer the one that other processes open.
@@ -199,6 +204,11 @@ fn write_holder(file: &mut StoredFile, holder: &str) -> io::Result<()> {
         }
         written => written,
     }
+}
+
+/// Whether an open lock file has another name too.
+fn is_another_files_name(file: &StoredFile) -> io::Result<bool> {
+    file.stat().map(|stat| has_another_name(&stat))
 }
 
 /// Whether an open lock file is the one at its path.

@@ -154,7 +154,8 @@ pub(crate) fn copy_content(mut source: StoredFile, mut file: StoredFile) -> Resu
     file.sync().map_err(Error::io("sync", &path))
 }
 
-fn has_another_name(entry: &Metadata) -> bool {
+/// Whether a file has more than one name.
+pub(crate) fn has_another_name(entry: &Metadata) -> bool {
     #[cfg(unix)]
     {
         std::os::unix::fs::MetadataExt::nlink(entry) > 1

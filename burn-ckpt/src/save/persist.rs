@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 
 use crate::disk::commit::{StagedCheckpoint, commit};
-use crate::disk::directories::{create_directory, is_there, parent, remove_if_there, sync_directories_above};
+use crate::disk::directories::{
+    create_directory, create_durable_directory, is_there, parent, remove_if_there,
+};
 use crate::disk::staged_file::Existing;
 use crate::error::{Error, Result};
 use crate::file_names::{StagingOwner, metadata_path};
@@ -60,11 +62,9 @@ impl Naming {
         Self { existing, owner, durable: Mutex::default() }
     }
 
-    /// Creates a directory, and makes it durable: once, also if it exists, as the process that created it may have been killed
-    /// right after that.
+    /// Creates a directory, and makes its name durable, once.
     fn prepare(&self, directory: &Path) -> Result<()> {
-        create_directory(directory)?;
-        sync_directories_above(directory, &mut self.durable.lock())
+        create_durable_directory(directory, &mut self.durable.lock())
     }
 }
 

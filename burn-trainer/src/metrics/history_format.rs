@@ -2,6 +2,7 @@
 
 mod blocks;
 mod epoch_table;
+mod metric_value;
 
 use std::sync::Arc;
 

@@ -11,39 +11,39 @@ use burn_ckpt::plumbing::{Existing, write_whole};
 /// Opens an empty file. If a file of that name has another name too (a hard link, as `cp -al` makes them), it keeps its bytes under
 /// that one.
 pub(crate) fn create(path: &Path) -> io::Result<StoredFile> {
-    let present = storage::entry(path)?;
-    if let Some(present) = present.as_ref() {
-        check(present.file_type())?;
+    check(path)?;
+    // Looked at when it is open: the name can stand for another file at any moment before.
+    let mut file = StoredFile::open_own(path, ExistingContent::Keep)?;
+    let facts = file.stat()?;
+    if !has_another_name(&facts) {
+        file.set_length(0)?;
+        return Ok(file);
     }
-    let Some(linked) = present.filter(has_another_name) else {
-        return StoredFile::open_own(path, ExistingContent::Remove);
-    };
     storage::remove_file(path)?;
     let file = StoredFile::create_new(path)?;
-    file.set_permissions(linked.permissions())?;
+    file.set_permissions(facts.permissions())?;
     Ok(file)
 }
 
-/// Makes sure that a file can be written at its end, by whoever opens it next, and creates it where it is missing. If a file of that
-/// name has another name too, its bytes stay as they are under that one: this name gets a copy of them.
-pub(crate) fn check_writable(path: &Path) -> io::Result<()> {
-    let present = storage::entry(path)?;
-    if let Some(present) = present.as_ref() {
-        check(present.file_type())?;
+/// Opens a file to continue it, and creates it where it is missing. If a file of that name has another name too, its bytes stay as they
+/// are under that one: this name gets a copy of them.
+pub(crate) fn continued(path: &Path, content: ExistingContent) -> io::Result<StoredFile> {
+    check(path)?;
+    let mut file = StoredFile::open_own(path, content)?;
+    if !has_another_name(&file.stat()?) {
+        return Ok(file);
     }
-    if present.as_ref().is_some_and(has_another_name) {
-        let mut linked = StoredFile::open(path)?;
-        let copied = write_whole(path, Existing::Replace, |file| {
-            let copied = file.copy_from(&mut linked);
-            copied.map(drop).map_err(|source| burn_ckpt::Error::Io {
-                action: "copy",
-                path: path.into(),
-                source,
-            })
-        });
-        copied.map_err(io::Error::other)?;
+    let copied = write_whole(path, Existing::Replace, |copy| {
+        let copied = copy.copy_from(&mut file);
+        copied.map(drop).map_err(|source| burn_ckpt::Error::Io { action: "copy", path: path.into(), source })
+    });
+    copied.map_err(io::Error::other)?;
+    let file = StoredFile::open_own(path, content)?;
+    if has_another_name(&file.stat()?) {
+        let reason = "another file gets that name again and again: see what else writes to the directory";
+        return Err(io::Error::new(ErrorKind::AlreadyExists, reason));
     }
-    StoredFile::open_own(path, ExistingContent::Keep).map(drop)
+    Ok(file)
 }
 
 /// Creates a directory, whose parent exists. A link to a directory in its place is an error.
@@ -73,11 +73,11 @@ fn has_another_name(present: &Metadata) -> bool {
     }
 }
 
-fn check(present: FileType) -> io::Result<()> {
-    if present.is_file() {
-        return Ok(());
-    }
-    let reason = format!("there is {} of that name, which stays as it is: move it away", named(present));
+/// For the message: opening something else than a file fails, too.
+fn check(path: &Path) -> io::Result<()> {
+    let Some(present) = storage::entry(path)?.filter(|present| !present.is_file()) else { return Ok(()) };
+    let what = named(present.file_type());
+    let reason = format!("there is {what} of that name, which stays as it is: move it away");
     Err(io::Error::new(ErrorKind::AlreadyExists, reason))
 }
 
@@ -108,6 +108,10 @@ mod tests {
     use std::fs;
     use std::io::Write;
     use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict, observe};
     use tempfile::tempdir;
 
     type Open = fn(&Path) -> io::Result<()>;
@@ -131,7 +135,9 @@ mod tests {
             ("pipe", "a pipe"),
         ];
         for (name, what) in all {
-            for open in [(|path| create(path).map(drop)) as Open, check_writable] {
+            for open in [(|path| create(path).map(drop)) as Open, |path| {
+                continued(path, ExistingContent::Append).map(drop)
+            }] {
                 let before = fs::symlink_metadata(at(name)).unwrap().file_type();
                 let error = open(&at(name)).unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{name}");
@@ -160,14 +166,61 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
     }
 
+    /// Puts another name of a file, or a link to it, in the place of a file when that has been looked at.
+    struct Planter {
+        precious: PathBuf,
+        plant: fn(&Path, &Path) -> io::Result<()>,
+    }
+
+    impl Observer for Planter {
+        fn before(&self, _: &Operation<'_>) -> Verdict {
+            Verdict::Proceed
+        }
+
+        fn after(&self, operation: &Operation<'_>) {
+            if let Operation::Stat(path) = operation
+                && fs::symlink_metadata(path).is_err()
+            {
+                (self.plant)(&self.precious, path).unwrap_or_else(|error| panic!("{error}"));
+            }
+        }
+    }
+
+    #[test]
+    fn what_comes_in_a_files_place_after_the_look_at_it_keeps_its_bytes() {
+        let plants: [fn(&Path, &Path) -> io::Result<()>; 2] =
+            [|precious, path| symlink(precious, path), |precious, path| fs::hard_link(precious, path)];
+        for plant in plants {
+            let root = tempdir().unwrap();
+            let precious = root.path().join("precious");
+            fs::write(&precious, "mine").unwrap();
+            let below = root.path().join("run");
+            fs::create_dir(&below).unwrap();
+            let planter = Planter { precious: precious.clone(), plant };
+            let _observation = observe(&below, Arc::new(planter));
+            for (name, open) in [
+                ("created", (|path| create(path)?.write_all(b"newer")) as Open),
+                ("continued", |path| {
+                    continued(path, ExistingContent::Append)?.into_file().write_all(b"newer")
+                }),
+            ] {
+                let path = below.join(name);
+                let opened = open(&path);
+                let is_link = fs::symlink_metadata(&path).unwrap().is_symlink();
+                assert_eq!(opened.is_err(), is_link, "{name}: {opened:?}");
+                assert!(is_link || fs::read_to_string(&path).unwrap().ends_with("newer"), "{name}");
+                assert_eq!(fs::read_to_string(&precious).unwrap(), "mine", "{name}");
+            }
+        }
+    }
+
     #[test]
     fn a_file_that_is_continued_has_its_lines_and_leaves_its_other_name_alone() {
         let root = tempdir().unwrap();
         let [path, other] = ["a.log", "copy.log"].map(|name| root.path().join(name));
         fs::write(&path, "older\n").unwrap();
         fs::hard_link(&path, &other).unwrap();
-        check_writable(&path).unwrap();
-        fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"newer\n").unwrap();
+        continued(&path, ExistingContent::Append).unwrap().into_file().write_all(b"newer\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "older\nnewer\n");
         assert_eq!(fs::read_to_string(&other).unwrap(), "older\n");
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2, "nothing is left of the copy");

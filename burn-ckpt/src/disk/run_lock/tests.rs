@@ -134,3 +134,24 @@ fn where_locks_cannot_be_seen_nothing_is_said_of_a_holder() {
     let _observation = observe(run.path(), Arc::new(NoLocks(rustix::io::Errno::NOLCK.raw_os_error())));
     assert!(matches!(lock_state(run.path()), Err(Error::Io { action: "lock", .. })));
 }
+
+#[cfg(unix)]
+#[test]
+fn a_file_of_which_the_lock_file_is_another_name_keeps_its_bytes() {
+    let run = tempdir().unwrap();
+    let precious = run.path().join("precious");
+    fs::write(&precious, "mine").unwrap();
+    fs::hard_link(&precious, run.path().join(LOCK_FILE)).unwrap();
+    let lock = RunLock::acquire(run.path(), LockMode::Required).unwrap();
+    assert!(matches!(RunLock::acquire(run.path(), LockMode::Required), Err(Error::Locked { .. })));
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "mine");
+    drop(lock);
+    // A lock that is held in one run does not go to a copy of it, whose files are hard links.
+    let copy = tempdir().unwrap();
+    let lock = RunLock::acquire(run.path(), LockMode::Required).unwrap();
+    fs::hard_link(run.path().join(LOCK_FILE), copy.path().join(LOCK_FILE)).unwrap();
+    assert!(matches!(RunLock::acquire(copy.path(), LockMode::Required), Err(Error::Locked { .. })));
+    assert!(matches!(RunLock::acquire(run.path(), LockMode::Required), Err(Error::Locked { .. })));
+    drop(lock);
+    drop(RunLock::acquire(copy.path(), LockMode::Required).unwrap());
+}

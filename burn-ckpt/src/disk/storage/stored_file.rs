@@ -24,13 +24,14 @@ pub struct StoredFile {
 /// How often a file is opened and created in turn, which several processes can do at once.
 const ATTEMPTS: u32 = 1_000;
 
-/// What happens to the content of a file of the program's own that exists already.
+/// What happens to the content of a file of the program's own that exists already. To remove it is a step of its own
+/// ([`StoredFile::set_length`]), which comes after a look at what was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExistingContent {
     /// It stays, and writing begins at the start.
     Keep,
-    /// It is removed.
-    Remove,
+    /// It stays, and each write is at the end of the file, also behind what others have written there meanwhile.
+    Append,
 }
 
 impl StoredFile {
@@ -40,9 +41,12 @@ impl StoredFile {
     ///
     /// [`ErrorKind::AlreadyExists`], and the system's.
     pub fn create_new(path: &Path) -> io::Result<Self> {
+        Self::created(path, OpenOptions::new().read(true).write(true))
+    }
+
+    fn created(path: &Path, options: &mut OpenOptions) -> io::Result<Self> {
         let id = FileId::next();
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true);
+        options.create_new(true);
         let file = carry_out(Operation::CreateFile(path, id), || options.open(path))?;
         Ok(Self { file, id, path: path.to_path_buf(), position: 0 })
     }
@@ -66,25 +70,24 @@ impl StoredFile {
     /// As for [`StoredFile::open`], and for a link.
     pub fn open_own(path: &Path, content: ExistingContent) -> io::Result<Self> {
         let mut options = OpenOptions::new();
-        options.read(true).write(true);
+        options.read(true).write(true).append(content == ExistingContent::Append);
         for _ in 0..ATTEMPTS {
             match Self::opened(path, &mut options, flags::NO_FOLLOW) {
-                Ok(mut file) => {
+                Ok(file) => {
                     file.check_is_itself()?;
-                    if content == ExistingContent::Remove {
-                        file.set_length(0)?;
-                    }
                     return Ok(file);
                 }
-                Err(error) if error.kind() == ErrorKind::NotFound => match Self::create_new(path) {
-                    // Another process was faster.
-                    Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                        if super::entry(path)?.is_some_and(|entry| entry.is_symlink()) {
-                            return Err(is_a_link());
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    match Self::created(path, &mut options.clone()) {
+                        // Another process was faster.
+                        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                            if super::entry(path)?.is_some_and(|entry| entry.is_symlink()) {
+                                return Err(is_a_link());
+                            }
                         }
+                        created => return created,
                     }
-                    created => return created,
-                },
+                }
                 Err(error) if super::entry(path)?.is_some_and(|entry| entry.is_symlink()) => {
                     let _ = error;
                     return Err(is_a_link());
@@ -124,6 +127,12 @@ impl StoredFile {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The open file, for a library that writes to it by itself. What is done with it is not observed.
+    #[must_use]
+    pub fn into_file(self) -> File {
+        self.file
     }
 
     /// What the system knows of the open file.

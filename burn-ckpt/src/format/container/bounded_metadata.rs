@@ -3,9 +3,10 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::format::container::bounded_json::{JsonError, check};
+use crate::format::container::bounded_json::{JsonError, end_of_text};
 use crate::format::container::limits::{
-    MAX_ENTRY_NAME_BYTES, MAX_FREE_JSON_BYTES, MAX_FREE_JSON_VALUES, MAX_METADATA_VALUES, MAX_STATE_TENSORS,
+    MAX_ENTRY_NAME_BYTES, MAX_FREE_JSON_BYTES, MAX_FREE_JSON_VALUES, MAX_JSON_DEPTH, MAX_METADATA_VALUES,
+    MAX_STATE_TENSORS,
 };
 
 const TENSORS: &[u8] = b"tensors";
@@ -28,47 +29,54 @@ pub(crate) fn parse_metadata<T: DeserializeOwned>(json: &[u8], depth: usize) -> 
 ///
 /// For each limit that the text exceeds.
 pub(crate) fn check_metadata(json: &[u8], depth: usize) -> Result<(), JsonError> {
-    let mut scan = Scan { tensors_at: depth, ..Scan::default() };
-    json.iter().enumerate().try_for_each(|(place, &byte)| scan.next(json, place, byte))?;
-    check(json, MAX_METADATA_VALUES)
+    let (mut scan, mut place) = (Scan { tensors_at: depth, ..Scan::default() }, 0);
+    while place < json.len() {
+        place = scan.next(json, place)?;
+    }
+    Ok(())
 }
 
 /// What is known of a text up to a byte.
 #[derive(Default)]
-struct Scan {
+struct Scan<'a> {
     tensors_at: usize,
     depth: usize,
-    in_text: bool,
-    escaped: bool,
-    text_start: usize,
-    text_end: usize,
+    /// The last text.
+    text: &'a [u8],
     /// Whether the next value is that of `tensors`.
     announced: bool,
     in_tensors: bool,
     tensors: usize,
+    values: usize,
     free_values: usize,
     free_bytes: usize,
 }
 
-impl Scan {
-    fn next(&mut self, json: &[u8], place: usize, byte: u8) -> Result<(), JsonError> {
-        if !self.in_tensors {
-            self.free_bytes += 1;
-            within("bytes beside its tensors", self.free_bytes, MAX_FREE_JSON_BYTES)?;
-        }
-        if self.in_text {
-            return self.in_text(place, byte);
-        }
-        match byte {
-            b'"' => (self.in_text, self.text_start) = (true, place + 1),
+impl<'a> Scan<'a> {
+    /// Looks at a byte, or at a whole text. Returns the place of the next.
+    fn next(&mut self, json: &'a [u8], place: usize) -> Result<usize, JsonError> {
+        let mut end = place + 1;
+        match json[place] {
+            b'"' => {
+                let quote = end_of_text(json, end);
+                self.text = &json[end..quote];
+                if self.in_tensors {
+                    within("bytes in a text", self.text.len(), MAX_TEXT_BYTES)?;
+                }
+                end = quote + 1;
+            }
             b':' => {
-                let key = &json[self.text_start.min(self.text_end)..self.text_end];
-                self.announced = !self.in_tensors && self.depth == self.tensors_at && key == TENSORS;
+                self.announced = !self.in_tensors && self.depth == self.tensors_at && self.text == TENSORS;
+                self.count()?;
                 self.count_free()?;
             }
             b'{' | b'[' => {
                 self.depth += 1;
+                if self.depth > MAX_JSON_DEPTH {
+                    return Err(JsonError::TooDeep);
+                }
                 self.in_tensors |= std::mem::take(&mut self.announced);
+                self.count()?;
                 self.count_value()?;
             }
             b'}' | b']' => {
@@ -77,22 +85,21 @@ impl Scan {
             }
             b',' => {
                 self.announced = false;
+                self.count()?;
                 self.count_value()?;
             }
             _ => {}
         }
-        Ok(())
+        if !self.in_tensors {
+            self.free_bytes += end - place;
+            within("bytes beside its tensors", self.free_bytes, MAX_FREE_JSON_BYTES)?;
+        }
+        Ok(end)
     }
 
-    fn in_text(&mut self, place: usize, byte: u8) -> Result<(), JsonError> {
-        match byte {
-            _ if self.escaped => self.escaped = false,
-            b'\\' => self.escaped = true,
-            b'"' => (self.in_text, self.text_end) = (false, place),
-            _ if self.in_tensors => within("bytes in a text", place - self.text_start, MAX_TEXT_BYTES)?,
-            _ => {}
-        }
-        Ok(())
+    fn count(&mut self) -> Result<(), JsonError> {
+        self.values += 1;
+        if self.values >= MAX_METADATA_VALUES { Err(JsonError::TooMany(MAX_METADATA_VALUES)) } else { Ok(()) }
     }
 
     fn count_value(&mut self) -> Result<(), JsonError> {

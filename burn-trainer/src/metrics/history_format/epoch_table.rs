@@ -11,6 +11,7 @@ use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::blocks::{BLOCK, Rows, decode, encode};
+use super::metric_value::MetricValue;
 
 /// The most metrics of a history.
 pub(super) const MAX_METRICS: usize = 10_000;
@@ -76,8 +77,9 @@ impl EpochTable {
 
     /// Adds an epoch.
     pub(crate) fn push(&mut self, values: EpochValues) {
-        for (name, value) in values {
-            self.push_value(name, value);
+        for (likely, (name, value)) in values.into_iter().enumerate() {
+            let metric = self.metric(&name, likely);
+            self.push_value(metric, value);
         }
         self.end_epoch();
     }
@@ -163,9 +165,16 @@ impl EpochTable {
         }
     }
 
-    fn push_value(&mut self, name: String, value: f64) {
-        let (metric, _) = self.names.insert_full(name);
+    fn push_value(&mut self, metric: usize, value: f64) {
         self.open.push(place(metric), value);
+    }
+
+    /// The place of a name, which is added where it is new. `likely` is where it is in an epoch that has the metrics of all others in
+    /// their order: then neither is the name hashed nor a text made of it, which is most of the time that a long history takes.
+    fn metric(&mut self, name: &str, likely: usize) -> usize {
+        let is_known = self.names.get_index(likely).is_some_and(|known| known == name);
+        let known = if is_known { Some(likely) } else { self.names.get_index_of(name) };
+        known.unwrap_or_else(|| self.names.insert_full(name.to_owned()).0)
     }
 
     fn end_epoch(&mut self) {
@@ -241,9 +250,11 @@ impl<'de> Visitor<'de> for NextEpoch<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut values: A) -> Result<(), A::Error> {
         let Self(table) = self;
-        while let Some(name) = values.next_key::<String>()? {
+        let mut likely = 0;
+        while let Some(metric) = values.next_key_seed(NextName(table, likely))? {
             let MetricValue(value) = values.next_value()?;
-            table.push_value(name, value);
+            table.push_value(metric, value);
+            likely += 1;
             if table.names.len() > MAX_METRICS || table.open.pending() > MAX_METRICS {
                 return Err(A::Error::custom(format!(
                     "its epochs have more metrics than {MAX_METRICS}, and {MAX_METRICS} at most are read"
@@ -255,50 +266,26 @@ impl<'de> Visitor<'de> for NextEpoch<'_> {
     }
 }
 
-/// A value as `burn_ckpt::plumbing::numbers` writes it.
-struct MetricValue(f64);
+/// Reads a metric's name into the table, and returns its place. It is likely to be this one.
+struct NextName<'a>(&'a mut EpochTable, usize);
 
-impl Serialize for MetricValue {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match self.0.is_finite() {
-            true => to.serialize_f64(self.0),
-            false => to.collect_str(&self.0),
-        }
+impl<'de> DeserializeSeed<'de> for NextName<'_> {
+    type Value = usize;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<usize, D::Error> {
+        from.deserialize_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for MetricValue {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Number;
-        impl Visitor<'_> for Number {
-            type Value = MetricValue;
+impl Visitor<'_> for NextName<'_> {
+    type Value = usize;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number, \"NaN\", \"inf\" or \"-inf\"")
-            }
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a metric")
+    }
 
-            fn visit_f64<E>(self, value: f64) -> Result<MetricValue, E> {
-                Ok(MetricValue(value))
-            }
-
-            fn visit_i64<E>(self, value: i64) -> Result<MetricValue, E> {
-                Ok(MetricValue(value as f64))
-            }
-
-            fn visit_u64<E>(self, value: u64) -> Result<MetricValue, E> {
-                Ok(MetricValue(value as f64))
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<MetricValue, E> {
-                match text {
-                    "NaN" => Ok(MetricValue(f64::NAN)),
-                    "inf" => Ok(MetricValue(f64::INFINITY)),
-                    "-inf" => Ok(MetricValue(f64::NEG_INFINITY)),
-                    text => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
-                }
-            }
-        }
-        from.deserialize_any(Number)
+    fn visit_str<E>(self, name: &str) -> Result<usize, E> {
+        Ok(self.0.metric(name, self.1))
     }
 }
 

@@ -80,11 +80,10 @@ fn created(path: &Path) -> io::Result<StoredFile> {
 
 /// The log up to a mark, open at its end.
 fn continued(path: &Path, mark: &LogMark) -> io::Result<StoredFile> {
-    regular_file::check_writable(path)?;
+    let mut file = regular_file::continued(path, ExistingContent::Keep)?;
     if !mark.is_in(path)? {
         return Err(io::Error::new(ErrorKind::InvalidData, "it was changed after the run was started"));
     }
-    let mut file = StoredFile::open_own(path, ExistingContent::Keep)?;
     if file.stat()?.len() != mark.bytes {
         file.set_length(mark.bytes)?;
     }

@@ -6,13 +6,13 @@ use std::process::{Child, Command, Stdio};
 use burn::nn::{Linear, LinearConfig};
 use burn_ckpt::plumbing::{CheckpointWriter, Ledger, Limits, Reservation, RunDescription, SaveRequest};
 use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
-use burn_ckpt::{Checkpoint, Contents, Section};
+use burn_ckpt::{Checkpoint, Section};
 use burn_trainer::config::WhenBusy;
-use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use system_tests::backend;
 use system_tests::run_files::in_memory;
+use system_tests::saves_by_hand::save_request;
 
 const REPLACEMENTS: u64 = 1000;
 const READERS: usize = 20;
@@ -124,20 +124,9 @@ impl Writer {
         let mut model = self.model.clone();
         model.weight = model.weight.map(|weight| weight.zeros_like() + step as f64);
         let save = SaveRequest {
-            timestamp: Timestamp::now(),
-            epoch: 0,
-            global_step: step,
-            training_time_seconds: 0.0,
-            speed: Value::Null,
-            metrics: IndexMap::new(),
             trainer_state: Box::new(move |_| json!({ "step": step })),
-            places: vec![(path, "best".to_owned())],
-            conditional: false,
             urgent: true,
-            sections: Box::new(move || {
-                let contents = Contents::default().with_section(Section::MODEL, Section::from_module(&model));
-                Ok(contents.sections)
-            }),
+            ..save_request(step, vec![(path, "best".to_owned())], move || Section::from_module(&model))
         };
         self.writer.submit(vec![save], WhenBusy::Wait).unwrap();
         if step == 1 {

@@ -4,9 +4,13 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
+use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict, observe};
 use system_tests::programs::running::{Ended, Running, warmup};
+use system_tests::programs::test_alone::run_alone;
 use system_tests::run_files::run_dir;
+use system_tests::{config, train};
 
 /// What is in the place of a file.
 type Plant = fn(&Path);
@@ -73,6 +77,43 @@ fn what_is_in_the_place_of_burns_log_stays_and_training_has_no_log() {
         assert!(ended.stderr.contains(what), "{ended:?}");
         assert!(ended.stderr.contains("Training continues without it"), "{ended:?}");
     }
+}
+
+/// Puts a link to the user's file in the place of the log, as soon as that is open.
+struct PlantsALink;
+
+impl Observer for PlantsALink {
+    fn before(&self, _: &Operation<'_>) -> Verdict {
+        Verdict::Proceed
+    }
+
+    fn after(&self, operation: &Operation<'_>) {
+        if let Operation::Open(path, _) | Operation::CreateFile(path, _) = operation
+            && path.ends_with("experiment.log")
+        {
+            fs::remove_file(path).unwrap();
+            link_to_precious(path);
+        }
+    }
+}
+
+#[test]
+fn a_link_that_comes_in_the_place_of_burns_log_when_it_is_open_is_not_written_to() {
+    const ROOT: &str = "SYSTEM_TESTS_LOG_WITH_LINK";
+    let Some(root) = std::env::var_os(ROOT) else {
+        let root = tempfile::tempdir().unwrap();
+        let test = "a_link_that_comes_in_the_place_of_burns_log_when_it_is_open_is_not_written_to";
+        // A process has one log.
+        return run_alone(module_path!(), test, ROOT, root.path());
+    };
+    let root = Path::new(&root);
+    let log = run_dir(root).join("experiment.log");
+    fs::write(precious(&log), "mine").unwrap();
+    let observation = observe(root, Arc::new(PlantsALink));
+    train(config(root, 1)).unwrap();
+    drop(observation);
+    assert!(fs::symlink_metadata(&log).unwrap().is_symlink());
+    assert_eq!(fs::read_to_string(precious(&log)).unwrap(), "mine");
 }
 
 #[test]

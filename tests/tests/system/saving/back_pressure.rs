@@ -4,18 +4,17 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
+use burn_ckpt::Section;
 use burn_ckpt::plumbing::{
     CheckpointWriter, Ledger, Reservation, RunDescription, SaveRequest, Submitted, WouldKeep, WriterEnd,
 };
 use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
-use burn_ckpt::{Contents, Section};
 use burn_trainer::config::WhenBusy;
 use burn_trainer::strategy::{Last, StrategyConfig};
-use indexmap::IndexMap;
 use jiff::Timestamp;
-use serde_json::Value;
 use system_tests::models::small::{OnStep, Script};
 use system_tests::run_files::{checkpoints, stems};
+use system_tests::saves_by_hand::save_request;
 use system_tests::{config, train_scripted};
 
 /// A run with a strategy `last` and a strategy `best` (lower is better), whose disk is as slow as the test wants.
@@ -65,23 +64,12 @@ impl Run {
         let wishes: Vec<Reservation> = wanted.iter().map(wish).collect();
         let places = self.writer.ledger().lock().reserve(&wishes);
         let begun = self.begun.0.clone();
-        SaveRequest {
-            timestamp: Timestamp::now(),
-            epoch: 0,
-            global_step: step,
-            training_time_seconds: 0.0,
-            speed: Value::Null,
-            metrics: IndexMap::new(),
-            trainer_state: Box::new(|_| Value::Null),
-            conditional: false,
-            places: places.into_iter().map(|path| (path, "test".to_owned())).collect(),
-            urgent: false,
-            sections: Box::new(move || {
-                begun.send(step).unwrap();
-                hangs();
-                Ok(Contents::default().with_section("model", Section::default()).sections)
-            }),
-        }
+        let places = places.into_iter().map(|path| (path, "test".to_owned())).collect();
+        save_request(step, places, move || {
+            begun.send(step).unwrap();
+            hangs();
+            Section::default()
+        })
     }
 
     fn submit(&self, step: u64, wanted: &[(&str, f64)], when_busy: WhenBusy) -> Submitted {

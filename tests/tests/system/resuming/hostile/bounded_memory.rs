@@ -18,8 +18,8 @@ use super::hostile_state::{forged, resumed};
 
 const DIRECTORY: &str = "SYSTEM_TESTS_BOUNDED_RESUME";
 const MOST_MEMORY: u64 = 64_000_000;
-/// Of the processors, by all threads: one second, three times over for the development profile, which does not optimise what parses JSON.
-const LONGEST: Duration = Duration::from_secs(3);
+/// Of the processors, by all threads, also in the development profile, which does not optimise what parses JSON.
+const LONGEST: Duration = Duration::from_secs(1);
 
 /// In a process of its own: reads, and asserts what it took beyond a length.
 fn measured<T>(what: &str, own: u64, read: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
