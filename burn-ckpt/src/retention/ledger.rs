@@ -150,17 +150,25 @@ impl Ledger {
     ///
     /// With `delays_removals`, all other files stay too until something new is durable: the rules may differ from those by
     /// which the files were kept, and opening a run without training must not remove any.
-    pub fn resume_from(&mut self, checkpoint: Option<&Path>, delays_removals: bool) {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when it cannot be found out which of the files it is: it would not be kept then.
+    pub fn resume_from(&mut self, checkpoint: Option<&Path>, delays_removals: bool) -> Result<()> {
+        (self.resumed_from, self.delays_removals) = (None, delays_removals);
+        let Some(checkpoint) = checkpoint else { return Ok(()) };
         // The same file may have been opened under another name of its directory.
-        let resolved = |path: &Path| storage::canonicalize(path).ok().flatten();
-        let wanted = checkpoint.and_then(resolved);
-        let found = wanted.and_then(|wanted| {
-            let mut entries = self.entries_mut();
-            entries
-                .find(|entry| resolved(&entry.saved.path).as_ref() == Some(&wanted))
-                .map(|entry| entry.saved.path.clone())
-        });
-        (self.resumed_from, self.delays_removals) = (found, delays_removals);
+        let resolved = |path: &Path| storage::canonicalize(path).map_err(Error::io("resolve", path));
+        let Some(wanted) = resolved(checkpoint)? else { return Ok(()) };
+        let mut found = None;
+        for entry in self.entries_mut() {
+            if resolved(&entry.saved.path)?.as_ref() == Some(&wanted) {
+                found = Some(entry.saved.path.clone());
+                break;
+            }
+        }
+        self.resumed_from = found;
+        Ok(())
     }
 
     /// Whether a checkpoint with this score would be kept if it were saved now.

@@ -73,8 +73,8 @@ impl OpenRun {
         };
         check_overwrite(config, &layout, &present, resume.as_ref())?;
         // Another run's checkpoint must not be resumed among the checkpoints of this one.
-        let own = resume.as_ref().filter(|resume| is_own(resume, &layout, &present));
-        let resumes_itself = own.is_some();
+        let resumes_itself = is_own(resume.as_ref(), &layout, &present)?;
+        let own = resume.as_ref().filter(|_| resumes_itself);
         let start = own.map_or(opened, |resume| resume.metadata.start_timestamp);
         // With `auto` the only checkpoints without one to resume are weights.
         let begins_beside_weights = resume.is_none() && config.ckpt_path.as_deref() == Some("auto");
@@ -114,7 +114,7 @@ impl OpenRun {
         let resume = find_checkpoint::find(config, &layout, &present)?;
         check_overwrite(config, &layout, &present, resume.as_ref())?;
         Ok(Self {
-            resumes_itself: resume.as_ref().is_some_and(|resume| is_own(resume, &layout, &present)),
+            resumes_itself: is_own(resume.as_ref(), &layout, &present)?,
             layout,
             present,
             start: opened,
@@ -188,24 +188,31 @@ fn check_epochs(config: &TrainerConfig, other: Option<&ResumePoint>) -> Result<(
 
 /// Whether a checkpoint is one of this run: listed, in the run's directory (a link that a copy turned into a file is), or with
 /// the content of one that is listed.
-fn is_own(resume: &ResumePoint, layout: &RunLayout, present: &Catalog) -> bool {
+///
+/// # Errors
+///
+/// When that cannot be found out. It is not "no": the run would be another one then, and `overwrite` would remove what it resumes.
+fn is_own(resume: Option<&ResumePoint>, layout: &RunLayout, present: &Catalog) -> Result<bool> {
+    let Some(resume) = resume else { return Ok(false) };
     let path = resume.checkpoint.path();
-    has(present, path)
-        || is_below(path, &layout.checkpoint_dir())
-        || (resume.metadata.run_id == layout.run_id() && twin(&resume.metadata, present).is_some())
+    Ok(is_in_run(path, layout, present)?
+        || (resume.metadata.run_id == layout.run_id() && twin(&resume.metadata, present).is_some()))
 }
 
-fn is_below(path: &Path, directory: &Path) -> bool {
-    match (storage::canonicalize(path), storage::canonicalize(directory)) {
-        (Ok(Some(path)), Ok(Some(directory))) => path.starts_with(directory),
-        _ => false,
+/// Whether a checkpoint is in the run's directory, or is one of those that are present, under any name of its directory.
+fn is_in_run(path: &Path, layout: &RunLayout, present: &Catalog) -> Result<bool> {
+    let resolved =
+        |path: &Path| storage::canonicalize(path).map_err(|source| io_error("resolve", path, source));
+    let Some(path) = resolved(path)? else { return Ok(false) };
+    if resolved(&layout.checkpoint_dir())?.is_some_and(|directory| path.starts_with(directory)) {
+        return Ok(true);
     }
-}
-
-fn has(catalog: &Catalog, checkpoint: &Path) -> bool {
-    let resolved = |path: &Path| storage::canonicalize(path).ok().flatten();
-    let checkpoint = resolved(checkpoint);
-    checkpoint.is_some() && catalog.entries.iter().any(|entry| resolved(&entry.path) == checkpoint)
+    for entry in &present.entries {
+        if resolved(&entry.path)?.as_ref() == Some(&path) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Checks early that no file is in the place of a directory: later the metric files could not be written.
@@ -240,7 +247,7 @@ fn check_overwrite(
         return Ok(());
     }
     let path = resume.checkpoint.path();
-    if !is_below(path, &layout.checkpoint_dir()) && !has(present, path) {
+    if !is_in_run(path, layout, present)? {
         return Ok(());
     }
     let ckpt_path = config.ckpt_path.as_deref().unwrap_or_default();

@@ -83,7 +83,7 @@ fn the_resumed_checkpoint_stays_until_a_newer_one_can_be_resumed() {
     let present = [("old.ckpt", 1), ("new.ckpt", 2)]
         .map(|(name, step)| SavedCheckpoint::new(directory.join(name), step, f64::NAN));
     ledger.register("last", KeepRule::Newest(TopK::Count(1)), None, present);
-    ledger.resume_from(Some(&resumed), false);
+    ledger.resume_from(Some(&resumed), false).unwrap();
     assert_eq!(ledger.apply_rules().remove, Vec::<PathBuf>::new());
 
     let weights = ledger.reserve(&[reservation("last", "weights", f64::NAN)]).remove(0);
@@ -108,7 +108,7 @@ fn with_delayed_removals_no_file_is_removed_before_a_new_one_is_durable() {
         ledger.confirm(&path, true);
         path
     });
-    ledger.resume_from(None, true);
+    ledger.resume_from(None, true).unwrap();
     let changes = ledger.apply_rules();
     assert_eq!(changes.remove, Vec::<PathBuf>::new());
     assert_eq!(changes.links, [(PathBuf::from("best.ckpt"), first.clone())]);
@@ -259,7 +259,7 @@ fn a_state_that_is_not_finite_ends_no_delay_of_removals() {
     let mut ledger = Ledger::default();
     let present = SavedCheckpoint::new(PathBuf::from("missing.ckpt"), 1, f64::NAN);
     ledger.register("last", KeepRule::Newest(TopK::Count(1)), None, [present]);
-    ledger.resume_from(None, true);
+    ledger.resume_from(None, true).unwrap();
     let broken = reserve_last(&mut ledger, "b", 2);
     ledger.confirm_non_finite(&broken);
     assert_eq!(ledger.apply_rules().remove, Vec::<PathBuf>::new(), "removals are delayed until a finite one");

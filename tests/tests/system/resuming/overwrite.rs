@@ -1,7 +1,10 @@
 //! Overwriting deletes what a run left and nothing else, and never the checkpoint that the run resumes from.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict, observe};
 use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use burn_trainer::{Error, TrainerConfig};
 use system_tests::run_files::{checkpoints, copy_checkpoint, files, stems};
@@ -18,6 +21,43 @@ fn refused(config: TrainerConfig) {
     assert!(matches!(&error, Error::Config { setting, .. } if setting == "overwrite"), "{error}");
     assert!(error.to_string().contains("leave out overwrite to resume, or ckpt_path"), "{error}");
     assert_eq!(files(&directory), before);
+}
+
+/// A disk on which the questions where a path leads fail from one on.
+struct FailsFrom {
+    at: usize,
+    asked: AtomicUsize,
+}
+
+impl Observer for FailsFrom {
+    fn before(&self, operation: &Operation<'_>) -> Verdict {
+        let is_asked = matches!(operation, Operation::Resolve(_));
+        match is_asked && self.asked.fetch_add(1, Ordering::SeqCst) >= self.at {
+            true => Verdict::Fail(std::io::Error::from_raw_os_error(116)), // ESTALE
+            false => Verdict::Proceed,
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_fails_does_not_make_it_overwrite_what_it_was_to_resume() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let before = files(&checkpoints(root.path()));
+    for at in 0.. {
+        let observer = Arc::new(FailsFrom { at, asked: AtomicUsize::new(0) });
+        let observation = observe(root.path(), observer.clone());
+        let error = train(overwriting(root.path(), 2).with_ckpt_path("last")).map(|_| ()).unwrap_err();
+        drop(observation);
+        assert_eq!(files(&checkpoints(root.path())), before, "question {at}: {error}");
+        let is_contradiction = matches!(&error, Error::Config { setting, .. } if setting == "overwrite");
+        if observer.asked.load(Ordering::SeqCst) <= at {
+            assert!(is_contradiction, "{error:?}");
+            assert!(at > 1, "nothing was asked");
+            break;
+        }
+        assert!(is_contradiction || matches!(error, Error::Checkpoint(_)), "question {at}: {error:?}");
+    }
 }
 
 #[test]
