@@ -42,6 +42,7 @@
 //! | only the hyperparameters | `MyModel::hparams_from_checkpoint(path)?` |
 //! | parts of a model, under other names, as another type | `MyModel::loader(path).allow_partial(true).load(&device)?`: [`CheckpointLoader`] |
 //! | the average of several checkpoints | [`average`] |
+//! | each new checkpoint of a run that trains | `for new in Watch::new("runs/a") { .. }`: [`Watch`] |
 //! | a model into a module that exists already | `Checkpoint::open(path)?.load_into(module)?`: [`Checkpoint`] |
 //!
 //! `runs/a/best` and `runs/a/last` are the best and the newest checkpoint of the run in `runs/a`: see [`locate`].
@@ -91,6 +92,7 @@ pub mod retention;
 mod run_dir;
 mod save;
 mod scoped_work;
+mod watch;
 
 pub use average::average;
 pub use error::chain::chain;
@@ -108,6 +110,7 @@ pub use load::report::{LoadReport, TensorMismatch};
 pub use run_dir::catalog::{Catalog, CatalogEntry};
 pub use run_dir::layout::RunLayout;
 pub use run_dir::locate::locate;
+pub use watch::{NewCheckpoint, RunState, Watch, WatchEvent};
 
 /// burn's container format: the crate of the tensors and scalars in a [`Section`], for programs that build sections by hand.
 pub use burn_pack;

@@ -109,6 +109,16 @@ pub fn resolve(layout: &RunLayout, wanted: &str, metric: Option<&str>) -> Result
     }
 }
 
+/// The error of `best` for a run with several best checkpoints, which another look does not change. `None` for any other run or name.
+pub(crate) fn several_best(layout: &RunLayout, name: &str) -> Result<Option<Error>> {
+    if name != "best" {
+        return Ok(None);
+    }
+    let path = layout.checkpoint_dir();
+    let several = only_best_link(&path)?.err();
+    Ok(several.map(|hint| Error::NotFound { path, wanted: name.to_owned(), hint }))
+}
+
 /// The run's only link to a best checkpoint. The inner error is a hint that names them where there are several.
 fn only_best_link(directory: &Path) -> Result<std::result::Result<Option<PathBuf>, String>> {
     let mut links: Vec<PathBuf> = list(directory)?
@@ -128,7 +138,7 @@ fn run_with(path: &Path) -> Result<Option<RunLayout>> {
 }
 
 /// The run whose directory, or `checkpoint` directory, this is.
-fn run_at(directory: &Path) -> Result<Option<RunLayout>> {
+pub(crate) fn run_at(directory: &Path) -> Result<Option<RunLayout>> {
     if is_directory(&directory.join(CHECKPOINT_DIR))? {
         return Ok(Some(RunLayout::at(directory)));
     }

@@ -63,8 +63,7 @@ impl Saver {
         for (path, files) in existing.take_unverified() {
             ledger.verify_later(&path, files);
         }
-        let origin = existing.origin.as_ref().map(|(_, path)| path.as_path());
-        ledger.resume_from(origin, existing.rules_differ)?;
+        ledger.resume_from(existing.origin.as_ref().map(|(_, path)| &**path), existing.rules_differ)?;
         let writer = CheckpointWriter::start(run, ledger, settings.max_waiting)?;
         let names = active.iter().map(|active| &*active.name);
         let events = EventTracker::new(&mut writer.ledger().lock(), names);

@@ -27,3 +27,4 @@ mod several_files;
 mod stopping;
 mod terminals;
 mod training;
+mod watching;

@@ -51,6 +51,7 @@ const EXCEPTIONS: &[Exception] = &[
         "",
         "a writer that saves without a pause",
     ),
+    exception("tests/tests/system/watching/retention.rs", "", "the same, and a removal at a chosen moment"),
 ];
 
 /// Uses without an exception, and exceptions without a use.

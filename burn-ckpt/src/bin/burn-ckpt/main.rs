@@ -1,5 +1,5 @@
-//! The program `burn-ckpt`: lists, tags and removes runs, and lists, shows, verifies, compares, copies, describes, exports, imports, averages and
-//! removes checkpoints. One file or folder a verb.
+//! The program `burn-ckpt`: lists, tags and removes runs, and lists, shows, verifies, compares, copies, describes, exports, imports, averages, watches
+//! and removes checkpoints. One file or folder a verb.
 //!
 //! Results are printed on standard output, everything else on standard error. Exit status: 0 success; 1 a negative answer
 //! (damaged, different, not found) or an error; 2 wrong usage.
@@ -27,6 +27,7 @@ mod tag;
 mod terminal;
 mod trainer_settings;
 mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -36,7 +37,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::answer::Failure;
 use crate::terminal::{output, warnings};
 
-/// List, draw, tag and remove runs, and list, show, verify, compare, copy, export, import, average and remove checkpoints of burn models
+/// List, draw, tag and remove runs, and list, show, verify, compare, copy, export, import, average, watch and remove checkpoints of burn models
 #[derive(Parser)]
 #[command(name = "burn-ckpt", version)]
 struct Cli {
@@ -62,6 +63,7 @@ enum Verb {
     Prune(prune::Args),
     Tag(tag::Args),
     Rm(rm::Args),
+    Watch(watch::Args),
     Env(env::Args),
     Completions(completions::Args),
 }
@@ -95,6 +97,7 @@ fn main() -> ExitCode {
         Verb::Prune(args) => prune::run(&args),
         Verb::Tag(args) => tag::run(&args),
         Verb::Rm(args) => rm::run(&args),
+        Verb::Watch(args) => watch::run(&args),
         Verb::Env(args) => env::run(&args),
         Verb::Completions(args) => completions::run(&args, &mut Cli::command()),
     };

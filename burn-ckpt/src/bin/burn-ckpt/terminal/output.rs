@@ -50,6 +50,16 @@ impl Output {
         self.bytes(format!("{}\n", json_for_terminals(&format!("{value:#}"))).as_bytes())
     }
 
+    /// Prints a JSON value in one line, as programs read a stream of them.
+    pub fn json_line(&mut self, value: &Value) -> Result<(), Failure> {
+        self.bytes(format!("{}\n", json_for_terminals(&value.to_string())).as_bytes())
+    }
+
+    /// Whether the reader has closed it.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
     /// Prints bytes unchanged.
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         if self.is_closed {

@@ -1,0 +1,289 @@
+//! Watching a run: its new checkpoints, each whole and verified, while another process trains it.
+//!
+//! `found` knows what is in the run's directories, and `run_state` whether more is to come. Nothing is written, and no lock is kept.
+
+mod found;
+mod run_state;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+
+pub use run_state::RunState;
+
+use crate::disk::directories::is_directory;
+use crate::disk::run_lock::lock_state;
+use crate::error::kind::ErrorKind;
+use crate::error::{Error, Result};
+use crate::format::metadata::Metadata;
+use crate::load::checkpoint::Checkpoint;
+use crate::run_dir::layout::RunLayout;
+use crate::run_dir::locate::{resolve, run_at, several_best};
+use crate::watch::found::{Found, Stamp};
+
+/// How often a run is looked at, unless a program says otherwise.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// A run's new checkpoints: an iterator that waits for the next one, and ends when the run is done.
+///
+/// A checkpoint comes when it has its final name, and is verified whole. It holds its open files, so it can be loaded also if the run
+/// deletes it meanwhile. Those that are there at the start come first, the oldest first. A state with several names, as one that is both
+/// best and last, comes once.
+///
+/// The run need not exist yet. It is looked at every two seconds, which works on network disks too. A checkpoint that the run deletes
+/// before it could be read is left out if a newer one of its kind follows; if none does, it is an error at the end. A checkpoint that
+/// cannot be read or verified is an error, and the watch continues after it.
+///
+/// ```no_run
+/// # fn main() -> burn_ckpt::Result<()> {
+/// use burn_ckpt::Watch;
+///
+/// for new in Watch::new("runs/a").with_name("best") {
+///     let new = new?;
+///     println!("{}: {:?}", new.checkpoint.path().display(), new.metadata.metrics);
+///     // let model = new.checkpoint.load_into(config.init(&device))?;
+/// }
+/// # Ok(()) }
+/// ```
+///
+/// [`Watch::poll`] looks once and does not wait, for a program that does something else meanwhile.
+#[derive(Debug)]
+pub struct Watch {
+    run_dir: PathBuf,
+    name: Option<String>,
+    interval: Duration,
+    leaves_out_present: bool,
+    ends_when_stopped: bool,
+    found: Found,
+    /// Files that were yielded, or failed.
+    seen: HashSet<Stamp>,
+    /// The SHA-256 of the states that were yielded.
+    yielded: HashSet<String>,
+    /// Files that were deleted before they could be read, each with what a newer one has in common with it.
+    missed: Vec<(PathBuf, PathBuf)>,
+    /// Whether a process wrote to the run at some look.
+    was_running: bool,
+    has_looked: bool,
+    has_ended: bool,
+}
+
+/// A new checkpoint of a run, verified. See the example of [`Watch`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct NewCheckpoint {
+    /// It is open: also a file that is deleted can be loaded from it.
+    pub checkpoint: Checkpoint,
+    /// Its metadata, with the SHA-256 that was computed.
+    pub metadata: Metadata,
+}
+
+/// What a look at a run has found. See [`Watch::poll`].
+#[derive(Debug)]
+pub enum WatchEvent {
+    /// A new checkpoint. There may be more: the next look comes at once.
+    New(Box<NewCheckpoint>),
+    /// Nothing new, and more may come.
+    Waiting(RunState),
+    /// Nothing new, and nothing more comes.
+    Ended(RunState),
+}
+
+impl Watch {
+    /// Watches all checkpoints of the run in this directory.
+    #[must_use]
+    pub fn new(run_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            run_dir: run_dir.into(),
+            name: None,
+            interval: INTERVAL,
+            leaves_out_present: false,
+            ends_when_stopped: false,
+            found: Found::default(),
+            seen: HashSet::new(),
+            yielded: HashSet::new(),
+            missed: Vec::new(),
+            was_running: false,
+            has_looked: false,
+            has_ended: false,
+        }
+    }
+
+    /// Watches only what `last`, `best` or `best_<metric>` of the run leads to.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// How long the iterator waits between two looks.
+    #[must_use]
+    pub fn with_interval(mut self, interval: Duration) -> Self {
+        self.interval = interval;
+        self
+    }
+
+    /// Leaves out the checkpoints that are there at the first look.
+    #[must_use]
+    pub fn with_only_new(mut self, only_new: bool) -> Self {
+        self.leaves_out_present = only_new;
+        self
+    }
+
+    /// Ends also when the run is not done and its process has ended. Otherwise that is waited for until it is resumed.
+    #[must_use]
+    pub fn with_end_when_stopped(mut self, ends: bool) -> Self {
+        self.ends_when_stopped = ends;
+        self
+    }
+
+    /// Looks at the run once, without waiting.
+    ///
+    /// ```no_run
+    /// # fn main() -> burn_ckpt::Result<()> {
+    /// use burn_ckpt::{Watch, WatchEvent};
+    ///
+    /// let mut watch = Watch::new("runs/a");
+    /// match watch.poll()? {
+    ///     WatchEvent::New(new) => println!("step {}", new.metadata.global_step),
+    ///     WatchEvent::Waiting(state) => println!("nothing new: {state}"),
+    ///     WatchEvent::Ended(state) => println!("nothing more comes: {state}"),
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] for `best` of a run with several best checkpoints, and at the end for a checkpoint that was deleted before it
+    /// could be read; [`Error::Io`] when the run cannot be looked at; those of [`Checkpoint::open`] and [`Checkpoint::verify`] for a
+    /// checkpoint that cannot be read or is damaged, once for each.
+    pub fn poll(&mut self) -> Result<WatchEvent> {
+        let layout = run_at(&self.run_dir)?.unwrap_or_else(|| RunLayout::at(&self.run_dir));
+        // Before the look at the files: what a process has saved before its end is seen then.
+        let lock = lock_state(layout.run_dir());
+        let paths = self.new_files(&layout)?;
+        for path in paths {
+            if let Some(new) = self.opened(&path)? {
+                return Ok(WatchEvent::New(Box::new(new)));
+            }
+        }
+        let is_there = is_directory(&layout.checkpoint_dir())?;
+        let state = self.found.run_state(&layout, is_there, lock, &mut self.was_running)?;
+        let ends = match state {
+            RunState::Done | RunState::Ended => true,
+            RunState::Stopped(_) => self.ends_when_stopped,
+            _ => false,
+        };
+        if !ends {
+            return Ok(WatchEvent::Waiting(state));
+        }
+        match self.missed.pop() {
+            Some((path, _)) => Err(deleted(&path)),
+            None => Ok(WatchEvent::Ended(state)),
+        }
+    }
+
+    /// The files that were not seen yet, in the order in which they were saved.
+    fn new_files(&mut self, layout: &RunLayout) -> Result<Vec<PathBuf>> {
+        let is_first = !std::mem::replace(&mut self.has_looked, true);
+        let files = match &self.name {
+            None => {
+                self.found.look(layout)?;
+                self.found.in_order()
+            }
+            Some(name) => named(layout, name)?.into_iter().collect(),
+        };
+        if is_first && self.leaves_out_present {
+            self.seen.extend(files.into_iter().map(|(_, stamp)| stamp));
+            return Ok(Vec::new());
+        }
+        Ok(files.into_iter().filter(|(_, stamp)| !self.seen.contains(stamp)).map(|(path, _)| path).collect())
+    }
+
+    /// Opens a new file and reads it whole. `None` if it is a state that was yielded under another name, or is gone.
+    fn opened(&mut self, path: &Path) -> Result<Option<NewCheckpoint>> {
+        let Some(stamp) = Stamp::of(path)? else { return Ok(self.misses(path)) };
+        if self.seen.contains(&stamp) {
+            return Ok(None);
+        }
+        let read = Checkpoint::open(path).and_then(|checkpoint| {
+            let metadata = checkpoint.verify()?;
+            Ok(NewCheckpoint { checkpoint, metadata })
+        });
+        let new = match read {
+            Ok(new) => new,
+            // It was deleted meanwhile, or replaced. On a network disk reading an open file fails then, with an error of any kind.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(self.misses(path)),
+            Err(_) if Stamp::of(path)?.as_ref() != Some(&stamp) => return Ok(self.misses(path)),
+            Err(error) => {
+                self.seen.insert(stamp);
+                return Err(error);
+            }
+        };
+        self.seen.insert(stamp);
+        let kind = self.kind(path);
+        self.missed.retain(|(_, missed)| *missed != kind);
+        let is_new = self.yielded.insert(new.metadata.checkpoint_checksum.clone());
+        Ok(is_new.then_some(new))
+    }
+
+    fn misses(&mut self, path: &Path) -> Option<NewCheckpoint> {
+        let missed = (path.to_path_buf(), self.kind(path));
+        if !self.missed.contains(&missed) {
+            self.missed.push(missed);
+        }
+        None
+    }
+
+    /// What checkpoints of one kind have in common: the name that leads to them, or their directory.
+    fn kind(&self, path: &Path) -> PathBuf {
+        let directory = || path.parent().unwrap_or(path).to_path_buf();
+        self.name.as_ref().map_or_else(directory, PathBuf::from)
+    }
+}
+
+impl Iterator for Watch {
+    type Item = Result<NewCheckpoint>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.has_ended {
+            match self.poll() {
+                Ok(WatchEvent::New(new)) => return Some(Ok(*new)),
+                Ok(WatchEvent::Waiting(_)) => sleep(self.interval),
+                Ok(WatchEvent::Ended(_)) => self.has_ended = true,
+                Err(error) => {
+                    // A disk that fails is asked again, but not without a pause.
+                    sleep(self.interval);
+                    return Some(Err(error));
+                }
+            }
+        }
+        None
+    }
+}
+
+/// The file that a name of the run leads to.
+fn named(layout: &RunLayout, name: &str) -> Result<Option<(PathBuf, Stamp)>> {
+    if let Some(error) = several_best(layout, name)? {
+        return Err(error);
+    }
+    let located = match name.strip_prefix("best_") {
+        Some(metric) => resolve(layout, "best", Some(metric)),
+        None => resolve(layout, name, None),
+    };
+    let located = match located {
+        Ok(located) => located,
+        // Not yet.
+        Err(Error::NotFound { .. }) if name == "last" || name.starts_with("best") => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    found::followed(&located)
+}
+
+fn deleted(path: &Path) -> Error {
+    Error::NotFound {
+        path: path.parent().unwrap_or(path).to_path_buf(),
+        wanted: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        hint: "it was deleted before it could be read, and no newer one followed".to_owned(),
+    }
+}

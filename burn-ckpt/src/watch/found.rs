@@ -1,0 +1,117 @@
+//! The checkpoints that are in a run's directories at a look, in the order in which they were saved.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::disk::directories::{entry, list, stat};
+use crate::disk::file_identity::{FileIdentity, file_identity};
+use crate::disk::storage;
+use crate::error::{Error, Result};
+use crate::file_names::is_checkpoint;
+use crate::format::header::ContainerHeader;
+use crate::format::metadata::Metadata;
+use crate::run_dir::catalog::subdirectories;
+use crate::run_dir::layout::RunLayout;
+use crate::run_dir::outside::outside_directories;
+
+/// What tells a file from the one that had its name before, without reading it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Stamp {
+    identity: FileIdentity,
+    bytes: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Stamp {
+    /// `None` if there is nothing at the path.
+    pub(super) fn of(path: &Path) -> Result<Option<Self>> {
+        let (Some(stat), Some(identity)) = (stat(path)?, file_identity(path)?) else { return Ok(None) };
+        Ok(Some(Self { identity, bytes: stat.len(), modified: stat.modified().ok() }))
+    }
+}
+
+/// The file that a path leads to when links are followed, if there is one.
+pub(super) fn followed(path: &Path) -> Result<Option<(PathBuf, Stamp)>> {
+    let real = storage::canonicalize(path).map_err(Error::io("follow the link", path))?;
+    let Some(real) = real else { return Ok(None) };
+    Ok(Stamp::of(&real)?.map(|stamp| (real, stamp)))
+}
+
+/// When a state was saved: the order of checkpoints. What cannot be read comes last.
+type Order = (bool, Timestamp, u64);
+
+#[derive(Debug)]
+struct Seen {
+    stamp: Stamp,
+    order: Order,
+    /// Whether it is of this run: in a directory outside of it there can be others'.
+    is_own: bool,
+}
+
+/// The checkpoints of the last look.
+#[derive(Debug, Default)]
+pub(super) struct Found(HashMap<PathBuf, Seen>);
+
+/// What the newest checkpoint says.
+pub(super) struct Newest {
+    pub(super) metadata: Metadata,
+    pub(super) trainer_state: Value,
+}
+
+impl Found {
+    /// Lists the run's directories. Reads the metadata of files that were not there at the look before.
+    pub(super) fn look(&mut self, layout: &RunLayout) -> Result<()> {
+        let mut before = std::mem::take(&mut self.0);
+        let own = subdirectories(&layout.checkpoint_dir())?;
+        let outside = outside_directories(layout)?;
+        let places = own.iter().map(|place| (place, true)).chain(outside.iter().map(|place| (place, false)));
+        for (directory, is_own) in places {
+            for path in list(directory)? {
+                if !is_checkpoint(&path) || !entry(&path)?.is_some_and(|entry| entry.is_file()) {
+                    continue;
+                }
+                let Some(stamp) = Stamp::of(&path)? else { continue };
+                let seen = match before.remove(&path).filter(|seen| seen.stamp == stamp) {
+                    Some(seen) => seen,
+                    None => Seen::read(&path, stamp, (!is_own).then_some(layout.run_id())),
+                };
+                self.0.insert(path, seen);
+            }
+        }
+        Ok(())
+    }
+
+    /// The files, in the order in which they were saved.
+    pub(super) fn in_order(&self) -> Vec<(PathBuf, Stamp)> {
+        let mut own: Vec<(&PathBuf, &Seen)> = self.0.iter().filter(|(_, seen)| seen.is_own).collect();
+        own.sort_by(|(path, seen), (other, than)| (seen.order, path).cmp(&(than.order, other)));
+        own.into_iter().map(|(path, seen)| (path.clone(), seen.stamp.clone())).collect()
+    }
+
+    /// What the newest checkpoint says that can be read. `None` if there is none.
+    pub(super) fn newest(&self) -> Option<Newest> {
+        let own = self.0.iter().filter(|(_, seen)| seen.is_own && !seen.order.0);
+        let (path, _) = own.max_by_key(|(_, seen)| seen.order)?;
+        let (metadata, header) = (Metadata::of_checkpoint(path).ok()?, ContainerHeader::read(path).ok()?);
+        Some(Newest { metadata, trainer_state: header.trainer_state })
+    }
+}
+
+impl Seen {
+    /// `run_id` is what the metadata must say, in a directory of which that is not certain.
+    fn read(path: &Path, stamp: Stamp, run_id: Option<&str>) -> Self {
+        match Metadata::of_checkpoint(path) {
+            Ok(metadata) => {
+                let order = (false, metadata.checkpoint_timestamp, metadata.global_step);
+                let is_own = run_id.is_none_or(|run_id| metadata.run_id == run_id);
+                Self { stamp, order, is_own }
+            }
+            // Whoever opens it meets the error. Of a file elsewhere nobody knows whose it is.
+            Err(_) => Self { stamp, order: (true, Timestamp::MAX, 0), is_own: run_id.is_none() },
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Whether more checkpoints of a run are to come, as far as its files say it.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::disk::run_lock::LockState;
+use crate::error::chain::chain;
+use crate::error::{Error, Result};
+use crate::format::metadata::Metadata;
+use crate::run_dir::layout::RunLayout;
+use crate::watch::found::{Found, Newest};
+
+/// What a run does, as a reader sees it: see [`WatchEvent`](crate::WatchEvent).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RunState {
+    /// It has not begun: there is no such directory, or nothing in it.
+    NotBegun,
+    /// A process writes to it: its id and host, as far as they are known.
+    Running(String),
+    /// It has all its epochs or steps, or says that it is done.
+    Done,
+    /// Its process has ended by itself. No checkpoint says why: early stopping, a limit, or an error that left no checkpoint.
+    Ended,
+    /// Its process was stopped, failed or was killed: why. It can be resumed.
+    Stopped(String),
+    /// Whether a process writes to it cannot be seen: why.
+    Unknown(String),
+}
+
+impl fmt::Display for RunState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotBegun => f.write_str("it has not begun"),
+            Self::Running(holder) => write!(f, "{holder} writes to it"),
+            Self::Done => f.write_str("it is done"),
+            Self::Ended => f.write_str("its process has ended, and no checkpoint says why"),
+            Self::Stopped(why) => write!(f, "it is not done, and no process writes to it: {why}"),
+            Self::Unknown(why) => write!(f, "whether a process writes to it cannot be seen: {why}"),
+        }
+    }
+}
+
+impl Found {
+    /// The state of a run whose lock was looked at before its files.
+    pub(super) fn run_state(
+        &mut self,
+        layout: &RunLayout,
+        is_there: bool,
+        lock: Result<LockState>,
+        was_running: &mut bool,
+    ) -> Result<RunState> {
+        if let Ok(LockState::Held(holder)) = lock {
+            *was_running = true;
+            return Ok(RunState::Running(holder));
+        }
+        self.look(layout)?;
+        Ok(match self.newest() {
+            Some(newest) => state_of(&newest, lock),
+            None if *was_running => RunState::Stopped("it ended before its first checkpoint".to_owned()),
+            None if is_there && matches!(lock, Ok(LockState::Left(_))) => {
+                RunState::Stopped("it was killed before its first checkpoint".to_owned())
+            }
+            None => RunState::NotBegun,
+        })
+    }
+}
+
+fn state_of(newest: &Newest, lock: Result<LockState>) -> RunState {
+    let Newest { metadata, trainer_state } = newest;
+    let ended = trainer_state["ended"].as_str();
+    if ended.is_some_and(|ended| ended.starts_with("done")) || is_complete(metadata, trainer_state) {
+        return RunState::Done;
+    }
+    match (lock, ended) {
+        (Err(error), _) => RunState::Unknown(without_cause(&error)),
+        (Ok(_), _) if metadata.trainer_config["lock"] == "off" => {
+            RunState::Unknown("it trains without a lock".to_owned())
+        }
+        (Ok(_), Some(why)) => RunState::Stopped(why.to_owned()),
+        (Ok(LockState::Left(_)), None) => RunState::Stopped("its process was killed".to_owned()),
+        // A program without a trainer has no lock, and no state.
+        (Ok(_), None) if trainer_state.is_null() => {
+            RunState::Unknown("its checkpoints are not those of a trainer".to_owned())
+        }
+        (Ok(_), None) => RunState::Ended,
+    }
+}
+
+/// Whether a state has all epochs, or all steps, of its configuration.
+fn is_complete(metadata: &Metadata, trainer_state: &Value) -> bool {
+    let config = &metadata.trainer_config;
+    let is_whole_epoch = trainer_state["epoch_complete"].as_bool().unwrap_or_default();
+    let epochs = metadata.epoch + u64::from(is_whole_epoch);
+    let is_at = |limit: &str, done: u64| config[limit].as_u64().is_some_and(|limit| done >= limit);
+    trainer_state["ended"].is_null()
+        && (is_at("max_epochs", epochs) || is_at("max_steps", metadata.global_step))
+}
+
+fn without_cause(error: &Error) -> String {
+    chain(error)
+}

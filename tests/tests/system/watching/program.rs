@@ -1,0 +1,175 @@
+//! `burn-ckpt watch`: lines and JSON, a program for each checkpoint, and how it ends.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, sha256sum};
+use system_tests::programs::orders::{Gate, Orders, Split};
+use system_tests::programs::running::{Ended, Running, warmup};
+use system_tests::run_files::{checkpoints, last_tensor_byte, run_dir};
+use system_tests::{config, train, train_and_keep_all};
+
+fn watch(run: &Path, arguments: &[&str]) -> Command {
+    let mut command = burn_ckpt_command();
+    command.arg("watch").arg(run).args(["--interval", "0.01"]).args(arguments);
+    command
+}
+
+fn ended(command: Command, status: i32) -> Ended {
+    let ended = Running::start(command).end();
+    assert_eq!(ended.code(), Some(status), "{ended:?}");
+    ended
+}
+
+#[test]
+fn beside_a_training_process_each_line_is_a_checkpoint_that_is_verified() {
+    let root = tempfile::tempdir().unwrap();
+    let watching = Running::start(watch(&run_dir(root.path()), &["--json"]));
+    Running::start(warmup(root.path(), "--run-id r1 --epochs 4 --topk 9")).end_well();
+    let ended = watching.end_well();
+    let lines: Vec<Value> = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let steps: Vec<u64> = lines.iter().map(|line| line["global_step"].as_u64().unwrap()).collect();
+    assert!(steps.is_sorted() && steps.last() == Some(&120), "{ended:?}");
+    for line in lines {
+        let path = Path::new(line["path"].as_str().unwrap());
+        if path.exists() {
+            let expected = format!("sha256:{}", sha256sum(path).unwrap());
+            assert_eq!(line["checkpoint_checksum"], expected);
+        }
+        assert!(line["metrics"]["val_loss"].is_number() || line["reason"] != "best", "{line}");
+    }
+    assert!(ended.stderr.contains("waiting for the run "), "{ended:?}");
+    assert!(ended.stderr.contains("it is done; ") && !ended.stderr.contains("error"), "{ended:?}");
+}
+
+#[test]
+fn a_line_has_path_step_and_metrics_and_a_metric_chooses_its_best() {
+    let root = tempfile::tempdir().unwrap();
+    train_and_keep_all(root.path(), &[3.0, 1.0, 2.0], 1).unwrap();
+    let best = ended(watch(&run_dir(root.path()), &["--metric", "val_score"]), 0);
+    let path = checkpoints(root.path()).canonicalize().unwrap().join("best/epoch=1-step=20.ckpt");
+    let begin = format!("{}  epoch 1  step 20  ", path.display());
+    assert!(best.stdout.starts_with(&begin) && best.stdout.contains("  val_score 1.000"), "{best:?}");
+    assert_eq!(best.stdout.lines().count(), 1);
+    let last = ended(watch(&run_dir(root.path()), &["--metric", "last"]), 0);
+    assert!(last.stdout.contains("  step 30  "), "{last:?}");
+    let new = ended(watch(&run_dir(root.path()), &["--only-new"]), 0);
+    assert!(new.stdout.is_empty() && new.stderr.contains("it is done; 0 checkpoints"), "{new:?}");
+}
+
+#[test]
+fn a_program_gets_the_path_as_it_is_and_no_shell_sees_it() {
+    let root = tempfile::tempdir().unwrap();
+    let odd = root.path().join("a $(touch pwned); b\n*'\"");
+    train(config(&odd, 2)).unwrap();
+    let script = r#"printf '%s|%s|%s|%s|%s\n' "$#" "$1" "$2" "$BURN_CKPT_STEP" "$BURN_CKPT_METRICS" >> "$OUT"; test "$1" = "$BURN_CKPT_PATH" -o "$2" = "$BURN_CKPT_PATH""#;
+    for (arguments, count) in [(&["{}", "--flag"][..], "2|"), (&["--flag"], "2|--flag|"), (&[], "1|")] {
+        let out = root.path().join("out");
+        let _ = std::fs::remove_file(&out);
+        let words = [&["--metric", "last", "--exec", "sh", "-c", script, "sh"][..], arguments].concat();
+        let mut command = watch(&run_dir(&odd), &words);
+        command.env("OUT", &out).current_dir(root.path());
+        ended(command, 0);
+        let written = std::fs::read_to_string(&out).unwrap();
+        assert!(written.starts_with(count), "{written}");
+        let path = checkpoints(&odd).canonicalize().unwrap().join("last/epoch=1-step=20.ckpt");
+        assert!(written.contains(path.to_str().unwrap()) && written.contains("|20|{\""), "{written}");
+    }
+    assert!(!root.path().join("pwned").exists());
+}
+
+#[test]
+fn a_program_that_fails_is_named_and_the_watch_continues() {
+    let root = tempfile::tempdir().unwrap();
+    train_and_keep_all(root.path(), &[3.0, 2.0, 1.0], 1).unwrap();
+    let run = run_dir(root.path());
+    let failed = ended(watch(&run, &["--exec", "sh", "-c", "test $BURN_CKPT_STEP != 20"]), 1);
+    assert_eq!(failed.stdout.lines().count(), 3, "{failed:?}");
+    assert!(failed.stderr.contains("error: sh ended with exit status: 1 for "), "{failed:?}");
+    assert!(failed.stderr.contains("3 checkpoints, 1 failure"), "{failed:?}");
+    let missing = ended(watch(&run, &["--exec", "no-such-program"]), 1);
+    assert!(missing.stderr.contains("cannot run no-such-program: "), "{missing:?}");
+    // One that fails as the run has deleted its file meanwhile does not count as a failure.
+    let gone = r#"rm "$BURN_CKPT_PATH"; exit 3"#;
+    let note = ended(watch(&run, &["--metric", "best", "--exec", "sh", "-c", gone]), 0);
+    assert!(note.stderr.contains("note: sh ended with exit status: 3, and the run deleted "), "{note:?}");
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named_and_is_the_status() {
+    let root = tempfile::tempdir().unwrap();
+    train_and_keep_all(root.path(), &[2.0, 1.0], 1).unwrap();
+    let damaged = checkpoints(root.path()).join("last/epoch=0-step=10.ckpt");
+    let mut bytes = std::fs::read(&damaged).unwrap();
+    let place = last_tensor_byte(&bytes);
+    bytes[place] ^= 1;
+    std::fs::write(&damaged, bytes).unwrap();
+    let ended = ended(watch(&run_dir(root.path()), &[]), 1);
+    assert_eq!(ended.stdout.lines().count(), 1, "{ended:?}");
+    assert!(ended.stderr.contains("error: ") && ended.stderr.contains("epoch=0-step=10.ckpt"), "{ended:?}");
+}
+
+#[test]
+fn signals_end_it_with_their_status_and_the_program_that_it_runs() {
+    let root = tempfile::tempdir().unwrap();
+    for (signal, status) in [("TERM", 143), ("INT", 130)] {
+        let mut env = Command::new("/usr/bin/env");
+        let command = watch(&run_dir(root.path()), &[]);
+        env.arg("--default-signal=INT").arg(command.get_program()).args(command.get_args());
+        let mut watching = Running::start(env);
+        watching.wait_for("the line", |said| said.contains("waiting for the run "));
+        watching.send(signal);
+        assert_eq!(watching.end().code(), Some(status));
+    }
+    train(config(root.path(), 1)).unwrap();
+    let pid = root.path().join("pid");
+    let script = format!("echo $$ > '{0}.new'; mv '{0}.new' '{0}'; exec sleep 100", pid.display());
+    let mut watching = Running::start(watch(&run_dir(root.path()), &["--exec", "sh", "-c", &script]));
+    watching.wait_for("the program", |_| pid.exists());
+    watching.send("TERM");
+    assert_eq!(watching.end().code(), Some(143));
+    let child = std::fs::read_to_string(&pid).unwrap();
+    assert!(!Path::new("/proc").join(child.trim()).exists(), "the program still runs");
+}
+
+#[test]
+fn a_run_that_was_killed_is_waited_for_unless_told_otherwise() {
+    let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
+    let command =
+        Orders::wait(Split::Train, 45, &gate).given_to(warmup(root.path(), "--run-id r1 --epochs 3"));
+    let mut running = Running::start(command);
+    let last = checkpoints(root.path()).join("last.ckpt");
+    running.wait_for("the batch and a checkpoint", |_| gate.is_reached() && last.exists());
+    running.kill();
+    let stopped = ended(watch(&run_dir(root.path()), &["--until-stopped"]), 1);
+    assert!(stopped.stderr.contains("it is not done, and no process writes to it: "), "{stopped:?}");
+    assert_eq!(stopped.stdout.lines().count(), 1, "{stopped:?}");
+    let mut watching = Running::start(watch(&run_dir(root.path()), &[]));
+    watching.wait_for("the line", |said| said.contains("to be resumed"));
+    Running::start(warmup(root.path(), "--run-id r1 --epochs 3 --ckpt-path auto")).end_well();
+    let done = watching.end_well();
+    assert!(done.stdout.contains("  step 90  ") && done.stderr.contains("it is done; "), "{done:?}");
+}
+
+#[test]
+fn it_ends_when_nobody_reads_what_it_prints() {
+    let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
+    let training =
+        Orders::wait(Split::Train, 45, &gate).given_to(warmup(root.path(), "--run-id r1 --epochs 3"));
+    let mut training = Running::start(training);
+    training.wait_for("an epoch", |_| gate.is_reached());
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = watch(&run_dir(root.path()), &[]).stdout(writer).stderr(Stdio::null()).status();
+    assert!(status.unwrap().success());
+}
+
+#[test]
+fn wrong_usage_is_status_2_and_a_wrong_name_is_an_error_at_once() {
+    let root = tempfile::tempdir().unwrap();
+    for interval in ["0", "-1", "NaN", "soon", "1e9"] {
+        let output = burn_ckpt(&[&"watch", &root.path(), &format!("--interval={interval}")]);
+        ended_with(&output, 2);
+    }
+}
