@@ -3,6 +3,7 @@
 //! Each check is a function over the files' texts, in a file of its own with tests of its own message. All
 //! findings of all checks are printed, a line each: `path:line: what is wrong, and what to do`.
 
+mod comments;
 mod examples;
 mod files;
 mod finding;
@@ -47,6 +48,7 @@ fn findings(files: &Files) -> Vec<Finding> {
     let (sources, mut findings) = Sources::parse(files);
     findings.extend(headers::check(&sources));
     findings.extend(lengths::check(files));
+    findings.extend(comments::check(files));
     findings.extend(plumbing::check(files));
     findings.extend(folders::check(files));
     findings.extend(imports::check(files, &sources));
