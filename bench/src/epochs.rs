@@ -1,5 +1,6 @@
-//! `bench-epochs`: a run of very many epochs of one batch, each of which is saved. What an epoch takes, how large its checkpoint is, and
-//! how much memory the process has, early in the run and at its end; and how long a resume takes then.
+//! `bench-epochs`: a run of very many epochs of one batch, each of which is saved. What an epoch takes, how
+//! large its checkpoint is, and how much memory the process has, early in the run and at its end; and how
+//! long a resume takes then.
 //!
 //! The run and its resume are processes of their own: this program with a hidden verb.
 

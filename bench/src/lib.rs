@@ -1,5 +1,5 @@
-//! What the measuring programs share: the jobs that they train (`training_jobs.rs`), the stopwatch that times steps and
-//! saves (`measure/`), and the page that they print (`page/`).
+//! What the measuring programs share: the jobs that they train (`training_jobs.rs`), the stopwatch that times
+//! steps and saves (`measure/`), and the page that they print (`page/`).
 //!
 //! | program | measures | command |
 //! |---|---|---|

@@ -1,9 +1,11 @@
-//! Checkpoints of [burn](https://burn.dev) models: a model, its hyperparameters and everything else that a program needs, in
-//! one verified file.
+//! Checkpoints of [burn](https://burn.dev) models: a model, its hyperparameters and everything else that a
+//! program needs, in one verified file.
 //!
-//! A checkpoint is a `.ckpt` file, which needs no other one (unless it is larger than a file may be), with a readable `.ckpt.metadata.json` beside it. The metadata, which
-//! the file has too, has digests of each tensor, the metrics, the hyperparameters, and what the model was trained on. burn-trainer saves checkpoints during a
-//! training. This crate loads them, without burn's training code, and saves checkpoints of programs without a training loop.
+//! A checkpoint is a `.ckpt` file, which needs no other one (unless it is larger than a file may be), with a
+//! readable `.ckpt.metadata.json` beside it. The metadata, which the file has too, has digests of each
+//! tensor, the metrics, the hyperparameters, and what the model was trained on. burn-trainer saves
+//! checkpoints during a training. This crate loads them, without burn's training code, and saves checkpoints
+//! of programs without a training loop.
 //!
 //! # Save and load a model
 //!
@@ -45,18 +47,20 @@
 //! | each new checkpoint of a run that trains | `for new in Watch::new("runs/a") { .. }`: [`Watch`] |
 //! | a model into a module that exists already | `Checkpoint::open(path)?.load_into(module)?`: [`Checkpoint`] |
 //!
-//! `runs/a/best` and `runs/a/last` are the best and the newest checkpoint of the run in `runs/a`: see [`locate`].
-//! [`Catalog`] lists all checkpoints of a run.
+//! `runs/a/best` and `runs/a/last` are the best and the newest checkpoint of the run in `runs/a`: see
+//! [`locate`]. [`Catalog`] lists all checkpoints of a run.
 //!
 //! # Guarantees
 //!
-//! - A `.ckpt` file under its final name is complete and has its metadata, after a killed process and (on Unix) after a power
-//!   loss.
-//! - An older checkpoint is removed only after its replacement is durable and the links point to the replacement.
-//! - Opening a checkpoint reads only its header. Any bytes in a file lead to a typed error, not to a panic: lengths in the file
-//!   are compared with the file's size before memory is allocated for them.
+//! - A `.ckpt` file under its final name is complete and has its metadata, after a killed process and (on
+//!   Unix) after a power loss.
+//! - An older checkpoint is removed only after its replacement is durable and the links point to the
+//!   replacement.
+//! - Opening a checkpoint reads only its header. Any bytes in a file lead to a typed error, not to a panic:
+//!   lengths in the file are compared with the file's size before memory is allocated for them.
 //!
-//! [`Error::kind`] tells a full disk, a damaged file and other causes apart; [`chain`] prints an error with its causes.
+//! [`Error::kind`] tells a full disk, a damaged file and other causes apart; [`chain`] prints an error with
+//! its causes.
 //!
 //! # Files
 //!
@@ -69,8 +73,8 @@
 //! └── last.ckpt -> last/epoch=9-step=500.ckpt                     + .metadata.json link
 //! ```
 //!
-//! A `.ckpt` file is a [burnpack](burn_pack) container with sections: `model`, `optimizer`, `scheduler`, `history`, and a
-//! program's own. `FORMAT.md` in the repository describes the bytes.
+//! A `.ckpt` file is a [burnpack](burn_pack) container with sections: `model`, `optimizer`, `scheduler`,
+//! `history`, and a program's own. `FORMAT.md` in the repository describes the bytes.
 
 // Tests make and break files as they please.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
@@ -112,10 +116,12 @@ pub use run_dir::layout::RunLayout;
 pub use run_dir::locate::locate;
 pub use watch::{NewCheckpoint, RunState, Watch, WatchEvent};
 
-/// burn's container format: the crate of the tensors and scalars in a [`Section`], for programs that build sections by hand.
+/// burn's container format: the crate of the tensors and scalars in a [`Section`], for programs that build
+/// sections by hand.
 pub use burn_pack;
 
-/// The parts that `burn-trainer` and the program `burn-ckpt` are made of. Not stable: use `burn-trainer` instead.
+/// The parts that `burn-trainer` and the program `burn-ckpt` are made of. Not stable: use `burn-trainer`
+/// instead.
 #[doc(hidden)]
 pub mod plumbing {
     pub use crate::byte_size::size;

@@ -1,6 +1,7 @@
 //! Watching a run: its new checkpoints, each whole and verified, while another process trains it.
 //!
-//! `found` knows what is in the run's directories, and `run_state` whether more is to come. Nothing is written, and no lock is kept.
+//! `found` knows what is in the run's directories, and `run_state` whether more is to come. Nothing is
+//! written, and no lock is kept.
 
 mod found;
 mod run_state;
@@ -27,13 +28,14 @@ const INTERVAL: Duration = Duration::from_secs(2);
 
 /// A run's new checkpoints: an iterator that waits for the next one, and ends when the run is done.
 ///
-/// A checkpoint comes when it has its final name, and is verified whole. It holds its open files, so it can be loaded also if the run
-/// deletes it meanwhile. Those that are there at the start come first, the oldest first. A state with several names, as one that is both
-/// best and last, comes once.
+/// A checkpoint comes when it has its final name, and is verified whole. It holds its open files, so it can
+/// be loaded also if the run deletes it meanwhile. Those that are there at the start come first, the oldest
+/// first. A state with several names, as one that is both best and last, comes once.
 ///
-/// The run need not exist yet. It is looked at every two seconds, which works on network disks too. A checkpoint that the run deletes
-/// before it could be read is left out if a newer one of its kind follows; if none does, it is an error at the end. A checkpoint that
-/// cannot be read or verified is an error, and the watch continues after it.
+/// The run need not exist yet. It is looked at every two seconds, which works on network disks too. A
+/// checkpoint that the run deletes before it could be read is left out if a newer one of its kind follows; if
+/// none does, it is an error at the end. A checkpoint that cannot be read or verified is an error, and the
+/// watch continues after it.
 ///
 /// ```no_run
 /// # fn main() -> burn_ckpt::Result<()> {
@@ -130,7 +132,8 @@ impl Watch {
         self
     }
 
-    /// Ends also when the run is not done and its process has ended. Otherwise that is waited for until it is resumed.
+    /// Ends also when the run is not done and its process has ended. Otherwise that is waited for until it is
+    /// resumed.
     #[must_use]
     pub fn with_end_when_stopped(mut self, ends: bool) -> Self {
         self.ends_when_stopped = ends;
@@ -154,9 +157,10 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] for `best` of a run with several best checkpoints, and at the end for a checkpoint that was deleted before it
-    /// could be read; [`Error::Io`] when the run cannot be looked at; those of [`Checkpoint::open`] and [`Checkpoint::verify`] for a
-    /// checkpoint that cannot be read or is damaged, once for each.
+    /// [`Error::NotFound`] for `best` of a run with several best checkpoints, and at the end for a checkpoint
+    /// that was deleted before it could be read; [`Error::Io`] when the run cannot be looked at; those of
+    /// [`Checkpoint::open`] and [`Checkpoint::verify`] for a checkpoint that cannot be read or is damaged,
+    /// once for each.
     pub fn poll(&mut self) -> Result<WatchEvent> {
         let layout = run_at(&self.run_dir)?.unwrap_or_else(|| RunLayout::at(&self.run_dir));
         // Before the look at the files: what a process has saved before its end is seen then.
@@ -200,7 +204,8 @@ impl Watch {
         Ok(files.into_iter().filter(|(_, stamp)| !self.seen.contains(stamp)).map(|(path, _)| path).collect())
     }
 
-    /// Opens a new file and reads it whole. `None` if it is a state that was yielded under another name, or is gone.
+    /// Opens a new file and reads it whole. `None` if it is a state that was yielded under another name, or
+    /// is gone.
     fn opened(&mut self, path: &Path) -> Result<Option<NewCheckpoint>> {
         let Some(stamp) = Stamp::of(path)? else { return Ok(self.misses(path)) };
         if self.seen.contains(&stamp) {
@@ -212,7 +217,8 @@ impl Watch {
         });
         let new = match read {
             Ok(new) => new,
-            // It was deleted meanwhile, or replaced. On a network disk reading an open file fails then, with an error of any kind.
+            // It was deleted meanwhile, or replaced. On a network disk reading an open file fails then, with
+            // an error of any kind.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(self.misses(path)),
             Err(_) if Stamp::of(path)?.as_ref() != Some(&stamp) => return Ok(self.misses(path)),
             Err(error) => {

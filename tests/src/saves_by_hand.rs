@@ -8,7 +8,8 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// A save of a state with one section, the model, after an optimizer step. `model` is called on the writer's thread.
+/// A save of a state with one section, the model, after an optimizer step. `model` is called on the writer's
+/// thread.
 #[must_use]
 pub fn save_request(
     step: u64,

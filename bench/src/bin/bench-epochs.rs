@@ -1,4 +1,5 @@
-//! `cargo xtask bench epochs`: whether an epoch costs as much after tens of thousands of them as it does at first.
+//! `cargo xtask bench epochs`: whether an epoch costs as much after tens of thousands of them as it does at
+//! first.
 
 use std::process::ExitCode;
 

@@ -25,8 +25,9 @@ pub fn create_directory(path: &Path) -> Result<()> {
     })
 }
 
-/// Creates a directory and its missing parents, and makes all names of the path durable, but for those in directories that are in
-/// `durable` already: also of directories that exist, as a process that was killed right after it created them may not have done so.
+/// Creates a directory and its missing parents, and makes all names of the path durable, but for those in
+/// directories that are in `durable` already: also of directories that exist, as a process that was killed
+/// right after it created them may not have done so.
 ///
 /// # Errors
 ///
@@ -80,7 +81,8 @@ pub(crate) fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
-/// Makes renames and removals in a directory durable. If the file system cannot do that, says so once and does nothing.
+/// Makes renames and removals in a directory durable. If the file system cannot do that, says so once and
+/// does nothing.
 pub(crate) fn sync_directory(directory: &Path) -> Result<()> {
     static IS_REPORTED: AtomicBool = AtomicBool::new(false);
     if !can_be_synced(directory)? && cfg!(unix) && !IS_REPORTED.swap(true, Ordering::Relaxed) {

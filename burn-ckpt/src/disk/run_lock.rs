@@ -1,4 +1,5 @@
-//! One writer per run: a lock that fails for a second process, and that the system releases when its holder ends.
+//! One writer per run: a lock that fails for a second process, and that the system releases when its holder
+//! ends.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Read, Seek, Write};
@@ -17,15 +18,15 @@ use crate::file_names::LOCK_FILE;
 
 /// Upper limit in bytes of what is read of a lock file to name its holder.
 const MAX_HOLDER_BYTES: u64 = 512;
-/// How long a held lock is tried again. A process that is killed while it starts another program leaves the lock with that
-/// program until the program's own code runs.
+/// How long a held lock is tried again. A process that is killed while it starts another program leaves the
+/// lock with that program until the program's own code runs.
 const RETRY_FOR: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(10);
 /// A holder of which nothing is known.
 const OTHER_PROCESS: &str = "another process";
 
-/// Whether a run is locked while a process writes to it. A run that another process has locked is an error with every mode but
-/// `Off`.
+/// Whether a run is locked while a process writes to it. A run that another process has locked is an error
+/// with every mode but `Off`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -58,9 +59,9 @@ impl RunLock {
     ///
     /// # Errors
     ///
-    /// [`Error::Locked`] with the holder's process id and host when another process, or another `RunLock` of this process,
-    /// holds it for longer than half a second; [`Error::Io`] when the directory or the lock file cannot be created, or with
-    /// [`LockMode::Required`] when the file system has no locks.
+    /// [`Error::Locked`] with the holder's process id and host when another process, or another `RunLock` of
+    /// this process, holds it for longer than half a second; [`Error::Io`] when the directory or the lock
+    /// file cannot be created, or with [`LockMode::Required`] when the file system has no locks.
     pub fn acquire(run_dir: &Path, mode: LockMode) -> Result<Self> {
         let path = run_dir.join(LOCK_FILE);
         create_directory(run_dir)?;
@@ -79,13 +80,13 @@ impl RunLock {
                 answer => answer.map_err(Error::io("lock", &path))?,
             };
             if is_locked && is_another_files_name(&file).map_err(Error::io("look at", &path))? {
-                // A held lock is locked, and what is locked here is not held: a copy of a run whose files are hard links, or a file
-                // that somebody needs under its other name. It keeps its bytes there.
+                // A held lock is locked, and what is locked here is not held: a copy of a run whose files are
+                // hard links, or a file that somebody needs under its other name. It keeps its bytes there.
                 storage::remove_file(&path).map_err(Error::io("remove", &path))?;
             } else if is_locked {
                 write_holder(&mut file, &holder).map_err(Error::io("write the lock file", &path))?;
-                // The previous holder may have removed the file between our open and our lock. The locked file is then no
-                // longer the one that other processes open.
+                // The previous holder may have removed the file between our open and our lock. The locked
+                // file is then no longer the one that other processes open.
                 if is_at_its_path(&file, &holder).map_err(Error::io("read the lock file", &path))? {
                     return Ok(Self { file: Some(file), path, holder, unsupported: None });
                 }
@@ -108,8 +109,9 @@ impl RunLock {
 impl Drop for RunLock {
     fn drop(&mut self) {
         let Some(file) = self.file.take() else { return };
-        // Removed while the lock is held, so that no other process locks a file that is about to be removed. A failure leaves
-        // a file without a lock, which does not block a later run. A file that is not the locked one is another run's.
+        // Removed while the lock is held, so that no other process locks a file that is about to be removed.
+        // A failure leaves a file without a lock, which does not block a later run. A file that is not the
+        // locked one is another run's.
         if is_at_its_path(&file, &self.holder).unwrap_or(false) {
             let _ = storage::remove_file(&self.path);
         }
@@ -123,12 +125,13 @@ pub enum LockState {
     Held(String),
     /// Nobody does, and the last one that did has removed its lock file when it ended.
     Free,
-    /// Nobody does, and the last one that did was killed: the system has released its lock, and the file is left. With the time at
-    /// which it started, if the file system says it.
+    /// Nobody does, and the last one that did was killed: the system has released its lock, and the file is
+    /// left. With the time at which it started, if the file system says it.
     Left(Option<Timestamp>),
 }
 
-/// Who holds the lock of a run. Changes nothing, and keeps no process from taking the lock: that is tried for longer than this lasts.
+/// Who holds the lock of a run. Changes nothing, and keeps no process from taking the lock: that is tried for
+/// longer than this lasts.
 ///
 /// # Errors
 ///
@@ -182,7 +185,8 @@ fn read_holder(file: &mut StoredFile) -> String {
     }
 }
 
-/// Opens the lock file, which is created where it is missing. One that this user may read but not write can be locked all the same.
+/// Opens the lock file, which is created where it is missing. One that this user may read but not write can
+/// be locked all the same.
 fn open(path: &Path) -> io::Result<StoredFile> {
     match StoredFile::open_own(path, ExistingContent::Keep) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
@@ -218,7 +222,8 @@ fn is_at_its_path(file: &StoredFile, holder: &str) -> io::Result<bool> {
     if is_same_file(&file.stat()?, &there) {
         return Ok(true);
     }
-    // Some file systems give a path and an open file different numbers. What was written to the open file tells.
+    // Some file systems give a path and an open file different numbers. What was written to the open file
+    // tells.
     let mut text = String::new();
     StoredFile::open(path)?.take(MAX_HOLDER_BYTES).read_to_string(&mut text)?;
     Ok(text == holder)

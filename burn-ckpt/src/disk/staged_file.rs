@@ -55,7 +55,8 @@ impl Staged {
         Ok(staged)
     }
 
-    /// Makes a file at a staging name where there is nothing. So the guard only ever removes what it has made itself.
+    /// Makes a file at a staging name where there is nothing. So the guard only ever removes what it has made
+    /// itself.
     fn made_by<T>(
         destination: &Path,
         owner: &StagingOwner,
@@ -84,7 +85,8 @@ impl Staged {
                     .and_then(|()| self.rename(storage::rename)),
                 Err(error) => Err(error),
             },
-            // A hard link, unlike a rename, never replaces a file. Dropping `self` then removes the staging name.
+            // A hard link, unlike a rename, never replaces a file. Dropping `self` then removes the staging
+            // name.
             Existing::Keep => match storage::hard_link(&self.path, &self.destination) {
                 Err(error) if storage::has_no_hard_links(&error) => self.rename(storage::rename_new),
                 linked => linked,
@@ -189,8 +191,9 @@ pub enum Existing {
     Keep,
 }
 
-/// Writes a file of another kind in the same way. `write` gets a staging file, which gets the name `path` when it is complete and
-/// durable, and is removed on an error. With [`Existing::Keep`] an existing file of that name is an error, and is kept.
+/// Writes a file of another kind in the same way. `write` gets a staging file, which gets the name `path`
+/// when it is complete and durable, and is removed on an error. With [`Existing::Keep`] an existing file of
+/// that name is an error, and is kept.
 ///
 /// # Errors
 ///

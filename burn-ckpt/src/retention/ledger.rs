@@ -1,9 +1,10 @@
-//! Which checkpoints each strategy of a run keeps at present, and what follows from a new one: links to move and files to
-//! remove.
+//! Which checkpoints each strategy of a run keeps at present, and what follows from a new one: links to move
+//! and files to remove.
 //!
-//! The loop's thread reserves a path before a save. The writer's thread confirms it once the file is durable, or forgets it
-//! when the save failed. A failed save removes no file. Neither does opening a run whose rules may have changed. The
-//! checkpoint that a run resumed from stays until a newer one that can be resumed is durable.
+//! The loop's thread reserves a path before a save. The writer's thread confirms it once the file is durable,
+//! or forgets it when the save failed. A failed save removes no file. Neither does opening a run whose rules
+//! may have changed. The checkpoint that a run resumed from stays until a newer one that can be resumed is
+//! durable.
 //!
 //! Whether a state is finite is known when it is written. One that is not pushes out no other: see `ranked`.
 
@@ -79,8 +80,8 @@ pub(crate) struct RetentionChanges {
 }
 
 impl Ledger {
-    /// Adds a strategy under a name of its own, with the link to its best or newest checkpoint, and the checkpoints that it
-    /// has already, oldest first.
+    /// Adds a strategy under a name of its own, with the link to its best or newest checkpoint, and the
+    /// checkpoints that it has already, oldest first.
     pub fn register(
         &mut self,
         strategy: impl Into<String>,
@@ -93,8 +94,9 @@ impl Ledger {
         self.strategies.insert(strategy.into(), Strategy { keep, link, entries });
     }
 
-    /// Makes a registered checkpoint count only once its bytes are compared with its digests. Until then it is treated as one that
-    /// is being written: it pushes out no other, is not removed, and keeps a link that leads to it.
+    /// Makes a registered checkpoint count only once its bytes are compared with its digests. Until then it
+    /// is treated as one that is being written: it pushes out no other, is not removed, and keeps a link that
+    /// leads to it.
     pub fn verify_later(&mut self, path: &Path, files: FileDigests) {
         let mut is_known = false;
         for entry in self.entries_mut().filter(|entry| entry.saved.path == path) {
@@ -133,7 +135,8 @@ impl Ledger {
         std::mem::take(&mut self.damaged)
     }
 
-    /// Whether it depends on checkpoints that are not verified yet whether a strategy keeps the state under this path.
+    /// Whether it depends on checkpoints that are not verified yet whether a strategy keeps the state under
+    /// this path.
     pub(crate) fn depends_on_unverified(&self, path: &Path) -> bool {
         self.strategies.values().any(|strategy| {
             let mut reserved = strategy.entries.iter().filter(|entry| entry.saved.path == path);
@@ -146,10 +149,11 @@ impl Ledger {
         })
     }
 
-    /// Sets the checkpoint that the run resumed from. It stays until a newer state that can be resumed is durable.
+    /// Sets the checkpoint that the run resumed from. It stays until a newer state that can be resumed is
+    /// durable.
     ///
-    /// With `delays_removals`, all other files stay too until something new is durable: the rules may differ from those by
-    /// which the files were kept, and opening a run without training must not remove any.
+    /// With `delays_removals`, all other files stay too until something new is durable: the rules may differ
+    /// from those by which the files were kept, and opening a run without training must not remove any.
     ///
     /// # Errors
     ///
@@ -173,8 +177,8 @@ impl Ledger {
 
     /// Whether a checkpoint with this score would be kept if it were saved now.
     ///
-    /// Not for a state that the strategy has already: a run that resumed from an older checkpoint computes the same states again,
-    /// and a second file of one would push out another state.
+    /// Not for a state that the strategy has already: a run that resumed from an older checkpoint computes
+    /// the same states again, and a second file of one would push out another state.
     #[must_use]
     pub fn would_keep(&self, strategy: &str, step: u64, score: f64) -> WouldKeep {
         let Some(strategy) = self.strategies.get(strategy) else { return WouldKeep::No };
@@ -193,8 +197,8 @@ impl Ledger {
         }
     }
 
-    /// Whether a strategy would still keep the state that is reserved under this path, now that others may have become
-    /// durable.
+    /// Whether a strategy would still keep the state that is reserved under this path, now that others may
+    /// have become durable.
     pub(crate) fn is_still_wanted(&self, path: &Path) -> bool {
         self.strategies.values().any(|strategy| {
             let mut reserved = strategy.entries.iter().filter(|entry| entry.saved.path == path);
@@ -211,8 +215,9 @@ impl Ledger {
 
     /// Reserves paths for one state. Returns them in the order of the reservations.
     ///
-    /// Two strategies with the same directory and name share the file. A name that another state has or had gets the next
-    /// number, `-v1`, `-v2`, ..: no checkpoint is overwritten, and a later state has a higher number.
+    /// Two strategies with the same directory and name share the file. A name that another state has or had
+    /// gets the next number, `-v1`, `-v2`, ..: no checkpoint is overwritten, and a later state has a higher
+    /// number.
     pub fn reserve(&mut self, reservations: &[Reservation]) -> Vec<PathBuf> {
         let mut reserved: Vec<PathBuf> = Vec::with_capacity(reservations.len());
         let order = self.take_order();
@@ -233,7 +238,8 @@ impl Ledger {
         reserved
     }
 
-    /// Whether a new state replaces a waiting one: every strategy that wants `waiting` wants `new` too, and ranks it higher.
+    /// Whether a new state replaces a waiting one: every strategy that wants `waiting` wants `new` too, and
+    /// ranks it higher.
     pub(crate) fn supersedes(&self, new: &[PathBuf], waiting: &[PathBuf]) -> bool {
         self.strategies.values().all(|strategy| {
             let among = |paths: &[PathBuf]| -> Vec<Candidate> {
@@ -247,7 +253,8 @@ impl Ledger {
         })
     }
 
-    /// The best (or newest) durable checkpoint of a strategy. It can be one that is [not verified](Self::unverified) yet.
+    /// The best (or newest) durable checkpoint of a strategy. It can be one that is [not
+    /// verified](Self::unverified) yet.
     #[must_use]
     pub fn top_ranked(&self, strategy: &str) -> Option<&SavedCheckpoint> {
         let strategy = self.strategies.get(strategy)?;
@@ -255,7 +262,8 @@ impl Ledger {
         Some(&strategy.first_of(&durable)?.saved)
     }
 
-    /// Marks a reserved checkpoint as durable. `resumable`: a run can resume from it, as it has more than weights.
+    /// Marks a reserved checkpoint as durable. `resumable`: a run can resume from it, as it has more than
+    /// weights.
     pub(crate) fn confirm(&mut self, path: &Path, resumable: bool) {
         self.delays_removals = false;
         if resumable {
@@ -266,7 +274,8 @@ impl Ledger {
         }
     }
 
-    /// Marks a reserved checkpoint as durable whose state is not finite: no run should resume from it, so it lets no other go.
+    /// Marks a reserved checkpoint as durable whose state is not finite: no run should resume from it, so it
+    /// lets no other go.
     pub(crate) fn confirm_non_finite(&mut self, path: &Path) {
         for entry in self.entries_mut().filter(|entry| entry.saved.path == path) {
             (entry.durable, entry.saved.is_finite) = (true, false);
@@ -280,9 +289,9 @@ impl Ledger {
         }
     }
 
-    /// Applies every strategy's rule to its durable checkpoints. A file stays if another strategy keeps it, if the run resumed
-    /// from it, or while removals are delayed. A file that is to be removed is named again by each call until
-    /// [`note_removed`](Self::note_removed) is called.
+    /// Applies every strategy's rule to its durable checkpoints. A file stays if another strategy keeps it,
+    /// if the run resumed from it, or while removals are delayed. A file that is to be removed is named again
+    /// by each call until [`note_removed`](Self::note_removed) is called.
     pub(crate) fn apply_rules(&mut self) -> RetentionChanges {
         let mut changes = RetentionChanges::default();
         let mut evicted = Vec::new();

@@ -19,8 +19,8 @@ use crate::run_dir::without_links::{self, Search};
 /// | `runs/a/last`, `runs/a/best_val_loss` | the link of that name in the run `runs/a` |
 /// | `runs/a/best` | the run's only link `best_<metric>.ckpt` |
 ///
-/// In a run without such a link, as a copy can be, it is the checkpoint that says of itself that it was saved as `last`, or as
-/// the best by that metric. Otherwise it reads no file. It does not follow links.
+/// In a run without such a link, as a copy can be, it is the checkpoint that says of itself that it was saved
+/// as `last`, or as the best by that metric. Otherwise it reads no file. It does not follow links.
 ///
 /// ```no_run
 /// # use std::path::Path;
@@ -33,13 +33,14 @@ use crate::run_dir::without_links::{self, Search};
 /// # Errors
 ///
 /// [`Error::NotACheckpoint`] for a directory and for a metadata file, saying what to name instead;
-/// [`Error::NotFound`] when a run has no such link, or the link points to a missing file; [`Error::Io`] when there is no such
-/// file.
+/// [`Error::NotFound`] when a run has no such link, or the link points to a missing file; [`Error::Io`] when
+/// there is no such file.
 pub fn locate(path: &Path) -> Result<PathBuf> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let is_there = is_there(path)?;
     if let Some(run) = run_with(path)? {
-        // In a run's directory the names take precedence: `checkpoint/best` is a directory, but the best checkpoint is meant.
+        // In a run's directory the names take precedence: `checkpoint/best` is a directory, but the best
+        // checkpoint is meant.
         if [BEST_DIR, LAST_DIR].contains(&name.as_ref()) && (!is_there || is_directory(path)?) {
             return resolve(&run, &name, None);
         }
@@ -66,8 +67,8 @@ pub fn locate(path: &Path) -> Result<PathBuf> {
     }
 }
 
-/// The run's `"last"` or `"best"` checkpoint: the link to it, or, where there is no such link, the checkpoint that was saved as
-/// such. Without a metric, `"best"` is that of the only metric there is.
+/// The run's `"last"` or `"best"` checkpoint: the link to it, or, where there is no such link, the checkpoint
+/// that was saved as such. Without a metric, `"best"` is that of the only metric there is.
 ///
 /// # Errors
 ///
@@ -109,7 +110,8 @@ pub fn resolve(layout: &RunLayout, wanted: &str, metric: Option<&str>) -> Result
     }
 }
 
-/// The error of `best` for a run with several best checkpoints, which another look does not change. `None` for any other run or name.
+/// The error of `best` for a run with several best checkpoints, which another look does not change. `None`
+/// for any other run or name.
 pub(crate) fn several_best(layout: &RunLayout, name: &str) -> Result<Option<Error>> {
     if name != "best" {
         return Ok(None);
@@ -119,7 +121,8 @@ pub(crate) fn several_best(layout: &RunLayout, name: &str) -> Result<Option<Erro
     Ok(several.map(|hint| Error::NotFound { path, wanted: name.to_owned(), hint }))
 }
 
-/// The run's only link to a best checkpoint. The inner error is a hint that names them where there are several.
+/// The run's only link to a best checkpoint. The inner error is a hint that names them where there are
+/// several.
 fn only_best_link(directory: &Path) -> Result<std::result::Result<Option<PathBuf>, String>> {
     let mut links: Vec<PathBuf> = list(directory)?
         .into_iter()

@@ -20,19 +20,21 @@ use crate::save::container::write_state::write_state;
 use crate::save::read_progress::ReadProgress;
 
 impl Contents {
-    /// Writes a checkpoint with its metadata, on this thread, for programs without a training loop. Returns the size in bytes
-    /// of its file, or files.
+    /// Writes a checkpoint with its metadata, on this thread, for programs without a training loop. Returns
+    /// the size in bytes of its file, or files.
     ///
-    /// Fields of `metadata` that follow from the file (path, size, digests, tensors, hyperparameters) are filled in. A
-    /// checkpoint of that name is replaced. Checkpoint and metadata are two files: a failure between their renames leaves the
-    /// older checkpoint beside the newer metadata file, which readers then do not believe, with a warning.
+    /// Fields of `metadata` that follow from the file (path, size, digests, tensors, hyperparameters) are
+    /// filled in. A checkpoint of that name is replaced. Checkpoint and metadata are two files: a failure
+    /// between their renames leaves the older checkpoint beside the newer metadata file, which readers then
+    /// do not believe, with a warning.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when a file cannot be written, [`Error::Container`] when a tensor cannot be read, [`Error::Snapshot`] when
-    /// the metadata cannot be written as JSON, [`Error::Name`] for a section's name, [`Error::TooLarge`] for more than a reader
-    /// accepts, [`Error::FileLimit`] for a part that is larger than [`Contents::with_max_file_bytes`] allows. A checkpoint of several
-    /// files does not replace another one of several, which is an [`Error::Io`] of the kind "already exists".
+    /// [`Error::Io`] when a file cannot be written, [`Error::Container`] when a tensor cannot be read,
+    /// [`Error::Snapshot`] when the metadata cannot be written as JSON, [`Error::Name`] for a section's name,
+    /// [`Error::TooLarge`] for more than a reader accepts, [`Error::FileLimit`] for a part that is larger
+    /// than [`Contents::with_max_file_bytes`] allows. A checkpoint of several files does not replace another
+    /// one of several, which is an [`Error::Io`] of the kind "already exists".
     pub fn save(self, path: impl AsRef<Path>, mut metadata: Metadata) -> Result<u64> {
         metadata.hparams = self.hparams.clone();
         let reason = std::mem::take(&mut metadata.reason);
@@ -70,8 +72,9 @@ impl Naming {
 
 /// Writes a state once under all its names, each with metadata of its own that states the reason.
 ///
-/// If one name fails, the state is written under the next one. `durable` is called for each name as soon as the checkpoint
-/// under it is durable, with its metadata. Returns the size of its files in bytes, or the first error.
+/// If one name fails, the state is written under the next one. `durable` is called for each name as soon as
+/// the checkpoint under it is durable, with its metadata. Returns the size of its files in bytes, or the
+/// first error.
 pub(crate) fn persist(
     contents: Contents,
     mut metadata: Metadata,
@@ -109,12 +112,13 @@ pub(crate) fn persist(
     failure.map_or(Ok(metadata.total_bytes()), Err)
 }
 
-/// Gives a checkpoint another name, with metadata of its own that states the reason. A run that was killed between two names
-/// of a state gets the missing one when it is opened again.
+/// Gives a checkpoint another name, with metadata of its own that states the reason. A run that was killed
+/// between two names of a state gets the missing one when it is opened again.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] when a file cannot be written or the name exists; [`Error::Metadata`] when the checkpoint's metadata is invalid.
+/// [`Error::Io`] when a file cannot be written or the name exists; [`Error::Metadata`] when the checkpoint's
+/// metadata is invalid.
 pub fn add_name(checkpoint: &Path, place: &Path, reason: &str, owner: &StagingOwner) -> Result<()> {
     let mut metadata = Metadata::of_checkpoint(checkpoint)?;
     if metadata.checkpoint_checksum.is_empty() {
@@ -124,8 +128,8 @@ pub fn add_name(checkpoint: &Path, place: &Path, reason: &str, owner: &StagingOw
     create_directory(parent(place))?;
     let orphan = metadata_path(place);
     if !is_there(place)? && Metadata::read(&orphan).is_ok_and(|orphan| orphan.run_id == metadata.run_id) {
-        // The process was killed between writing the two files. `recover` has removed such metadata from the run's own
-        // directories, but not from others.
+        // The process was killed between writing the two files. `recover` has removed such metadata from the
+        // run's own directories, but not from others.
         remove_if_there(&orphan)?;
     }
     let staged = StagedCheckpoint::second_name(checkpoint, metadata.shards.len(), place, owner)?;

@@ -21,7 +21,8 @@ pub enum RunState {
     Running(String),
     /// It has all its epochs or steps, or says that it is done.
     Done,
-    /// Its process has ended by itself. No checkpoint says why: early stopping, a limit, or an error that left no checkpoint.
+    /// Its process has ended by itself. No checkpoint says why: early stopping, a limit, or an error that
+    /// left no checkpoint.
     Ended,
     /// Its process was stopped, failed or was killed: why. It can be resumed.
     Stopped(String),

@@ -44,7 +44,7 @@ fn short(printed: &str) -> String {
     within(&of_a_runtime, "Cuda(", ")").unwrap_or(of_a_runtime)
 }
 
-/// `RemoteDevice { endpoint: WebSocket { address: Address { scheme: "ws", host: "gpu1", port: Some(3000) }, .. }, device_index: 0, id: 4 }`,
+/// `RemoteDevice { endpoint: WebSocket { address: Address { .., host: "gpu1", .. }, .. }, .. }`,
 /// or with `endpoint: Iroh { node: .., peer: EndpointAddr { id: PublicKey(..), .. }, .. }`.
 ///
 /// Only what is recognized is repeated, as an address can hold a password.

@@ -1,8 +1,8 @@
-//! The values of the epochs that this process has logged. `logger` answers burn's event store from them, and early
-//! stopping reads that store.
+//! The values of the epochs that this process has logged. `logger` answers burn's event store from them, and
+//! early stopping reads that store.
 //!
-//! burn would compute a value from all lines of an epoch. Here it is computed line by line, in burn's order and with
-//! burn's arithmetic, so that the result is the same to the bit.
+//! burn would compute a value from all lines of an epoch. Here it is computed line by line, in burn's order
+//! and with burn's arithmetic, so that the result is the same to the bit.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

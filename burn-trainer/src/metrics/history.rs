@@ -1,8 +1,9 @@
-//! The history of a run: the values of every epoch that is done, and the lines of the epoch in progress. Every
-//! checkpoint that can be resumed has it. So a resumed run, in any directory, has a history without gaps or doubles.
+//! The history of a run: the values of every epoch that is done, and the lines of the epoch in progress.
+//! Every checkpoint that can be resumed has it. So a resumed run, in any directory, has a history without
+//! gaps or doubles.
 //!
-//! The logger's thread writes the lines. The loop closes the epochs. The writer's thread makes a section of what had
-//! been logged at the step of a save.
+//! The logger's thread writes the lines. The loop closes the epochs. The writer's thread makes a section of
+//! what had been logged at the step of a save.
 
 mod epoch_validations;
 
@@ -25,7 +26,8 @@ pub(crate) struct SharedHistory(Arc<Mutex<HistoryState>>);
 
 #[derive(Debug, Default)]
 struct HistoryState {
-    /// The values of the epochs that are done. The last ones can be missing: a checkpoint may have no history.
+    /// The values of the epochs that are done. The last ones can be missing: a checkpoint may have no
+    /// history.
     epochs: Arc<EpochTable>,
     /// The number of epochs that are done.
     done: usize,
@@ -75,8 +77,8 @@ impl SharedHistory {
         *self.0.lock() = HistoryState { epochs, done, until: None, current, validation };
     }
 
-    /// Hides the epochs after this one (burn's number). While early stopping is replayed over finished epochs, it must
-    /// see what it saw at the time.
+    /// Hides the epochs after this one (burn's number). While early stopping is replayed over finished
+    /// epochs, it must see what it saw at the time.
     pub(crate) fn see_until(&self, epoch: usize) {
         self.0.lock().until = Some(epoch);
     }
@@ -183,8 +185,8 @@ impl SharedHistory {
         if current.epoch == epoch { current.updates } else { 0 }
     }
 
-    /// Waits until the training split of an epoch (burn's number) has logged so many updates. burn's thread, which logs
-    /// them, may have panicked or hang, so the wait ends when nothing new comes for `patience`.
+    /// Waits until the training split of an epoch (burn's number) has logged so many updates. burn's thread,
+    /// which logs them, may have panicked or hang, so the wait ends when nothing new comes for `patience`.
     pub(crate) fn await_count(&self, epoch: usize, count: u64, patience: Duration) {
         let (mut seen, mut since) = (self.updates(epoch), Instant::now());
         while seen < count && since.elapsed() < patience {
@@ -219,7 +221,8 @@ impl SharedHistory {
         state.epochs.value(full_name, epoch.checked_sub(1)?)
     }
 
-    /// The history with the first `updates` updates of the epoch in progress, and its validations up to a step. Copies nothing.
+    /// The history with the first `updates` updates of the epoch in progress, and its validations up to a
+    /// step. Copies nothing.
     pub(crate) fn at(&self, updates: u64, validated: Option<u64>) -> HistoryAt {
         let state = self.0.lock();
         let (epochs, current) = (Arc::clone(&state.epochs), Arc::clone(&state.current));

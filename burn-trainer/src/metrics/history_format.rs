@@ -1,4 +1,5 @@
-//! The history as a section of a checkpoint. A checkpoint can come from anybody, so everything in it is checked.
+//! The history as a section of a checkpoint. A checkpoint can come from anybody, so everything in it is
+//! checked.
 
 mod blocks;
 mod epoch_table;
@@ -16,8 +17,8 @@ use super::line_chunks::Lines;
 use epoch_table::MAX_METRICS;
 pub(crate) use epoch_table::{EpochTable, EpochValues};
 
-/// The tensor of the rest: JSON as bytes. The container's header would be read every time that a checkpoint is
-/// opened, and this only by a resume.
+/// The tensor of the rest: JSON as bytes. The container's header would be read every time that a checkpoint
+/// is opened, and this only by a resume.
 const TENSOR: &str = "metrics";
 /// The tensor of the values of the epochs that are done.
 const EPOCHS: &str = "epochs";

@@ -1,4 +1,5 @@
-//! The metric logger of a run: it fills the table and the history, writes the metric files, and answers burn's questions.
+//! The metric logger of a run: it fills the table and the history, writes the metric files, and answers
+//! burn's questions.
 
 pub(super) mod logger_slot;
 
@@ -61,19 +62,22 @@ impl RunMetricLogger {
         }
     }
 
-    /// Calls a function before the first update is logged, when every metric is registered. burn waits for the call.
+    /// Calls a function before the first update is logged, when every metric is registered. burn waits for
+    /// the call.
     pub(crate) fn at_first_update(&mut self, call: impl FnOnce() + Send + 'static) {
         self.at_first_update = Some(Box::new(call));
     }
 
-    /// Keeps burn's metric files in a directory: writes them if that `is_on`, and removes those that are out of date.
+    /// Keeps burn's metric files in a directory: writes them if that `is_on`, and removes those that are out
+    /// of date.
     pub(crate) fn with_files(mut self, run_dir: &Path, is_on: bool) -> Self {
         self.files = Some(MetricFiles::new(run_dir, is_on));
         self
     }
 
-    /// Resumes in an epoch (burn's number) of which the history has the beginning. With `has_own_files` the checkpoint is
-    /// one of the directory's own run: files of later epochs come from steps after the checkpoint, and are removed.
+    /// Resumes in an epoch (burn's number) of which the history has the beginning. With `has_own_files` the
+    /// checkpoint is one of the directory's own run: files of later epochs come from steps after the
+    /// checkpoint, and are removed.
     pub(crate) fn resumed_in(mut self, epoch: usize, has_own_files: bool) -> Self {
         self.resumed = Some(ResumedEpoch { epoch, has_own_files });
         self
@@ -93,7 +97,8 @@ impl RunMetricLogger {
         }
     }
 
-    /// An epoch logs its first update; or its values are asked for at its end, if nothing of a resumed epoch was left that logs.
+    /// An epoch logs its first update; or its values are asked for at its end, if nothing of a resumed epoch
+    /// was left that logs.
     fn enter(&mut self, epoch: usize) {
         if let Some(resumed) = self.resumed.take_if(|resumed| resumed.epoch == epoch) {
             self.resume(resumed);
@@ -105,8 +110,8 @@ impl RunMetricLogger {
         }
     }
 
-    /// Restores the metrics of a partially finished epoch. Not before they are needed, so that a failure before it leaves the files as
-    /// they were.
+    /// Restores the metrics of a partially finished epoch. Not before they are needed, so that a failure
+    /// before it leaves the files as they were.
     fn resume(&mut self, resumed: ResumedEpoch) {
         let epoch = resumed.epoch;
         if let Some(files) = self.files.as_ref().filter(|_| resumed.has_own_files) {
@@ -221,8 +226,8 @@ impl MetricLogger for RunMetricLogger {
     fn read_numeric(&mut self, name: &str, epoch: usize, split: &Split) -> Result<Vec<NumericEntry>, String> {
         // A validation that has ended asks, so that its values are written now.
         self.write_validations();
-        // Never from the files: an epoch may have been trained in another directory, and files of epochs can be left that
-        // this run has not reached.
+        // Never from the files: an epoch may have been trained in another directory, and files of epochs can
+        // be left that this run has not reached.
         if !self.metrics.history.may_see(epoch) {
             return Ok(Vec::new());
         }

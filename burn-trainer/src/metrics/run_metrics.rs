@@ -20,7 +20,8 @@ const POLL: Duration = Duration::from_millis(1);
 const NO_METRIC: &str = "(burn_trainer waits)";
 /// Another one: the run's logger is asked for it when the values of an epoch are needed.
 pub(super) const END_OF_EPOCH: &str = "(burn_trainer ends an epoch)";
-/// What burn says in place of a logger's own message ("Event store thread crashed", "Can send event to event store thread").
+/// What burn says in place of a logger's own message ("Event store thread crashed", "Can send event to event
+/// store thread").
 const STORE_PANIC: &str = "vent store thread";
 
 /// Clones share one table and one history.
@@ -52,16 +53,16 @@ impl RunMetrics {
         self.table.lock().whole_values()
     }
 
-    /// A validation begins: its lines take the place of those of the one before in the epoch. `is_within`: the epoch's training
-    /// is not done, so that a resumed run needs the lines.
+    /// A validation begins: its lines take the place of those of the one before in the epoch. `is_within`:
+    /// the epoch's training is not done, so that a resumed run needs the lines.
     pub(crate) fn begin_validation(&self, is_within: bool) {
         self.table.lock().begin_validation();
         self.log.write();
         self.history.begin_validation(is_within);
     }
 
-    /// The validation of the state at a position is done, and its values are in the table. `is_listed`: the epoch can have several,
-    /// so that its values are noted as those of this step.
+    /// The validation of the state at a position is done, and its values are in the table. `is_listed`: the
+    /// epoch can have several, so that its values are noted as those of this step.
     pub(crate) fn end_validation(&self, position: LogPosition, is_listed: bool, store: &EventStoreClient) {
         let values = self.table.lock().validation_values();
         self.log.log_validation(position, values.clone());
@@ -73,8 +74,8 @@ impl RunMetrics {
         Self::await_updates(store);
     }
 
-    /// The message of a panic that has ended training. If it only says that burn's event store is gone, it is that of the
-    /// logger which panicked there.
+    /// The message of a panic that has ended training. If it only says that burn's event store is gone, it is
+    /// that of the logger which panicked there.
     pub(crate) fn own_message(&self, message: String) -> String {
         let since = Instant::now();
         while message.contains(STORE_PANIC)
@@ -89,13 +90,16 @@ impl RunMetrics {
         }
     }
 
-    /// Waits until the table and the history have every value that burn's event processor has passed to the store.
+    /// Waits until the table and the history have every value that burn's event processor has passed to the
+    /// store.
     pub(crate) fn await_updates(store: &EventStoreClient) {
-        // The store's thread answers in order. A question about a metric that does not exist is answered last.
+        // The store's thread answers in order. A question about a metric that does not exist is answered
+        // last.
         let _ = store.find_metric(NO_METRIC, 1, Aggregate::Mean, &Split::Train);
     }
 
-    /// Ends the epoch of a position, with the final values of its metrics. `validated` is the step of its last validation.
+    /// Ends the epoch of a position, with the final values of its metrics. `validated` is the step of its
+    /// last validation.
     pub(crate) fn close_epoch(
         &self,
         position: LogPosition,
@@ -106,14 +110,16 @@ impl RunMetrics {
         self.close(position, validated, values);
     }
 
-    /// The same in a loop that is not the trainer's: it validates at the end of each epoch, and does not tell of it.
+    /// The same in a loop that is not the trainer's: it validates at the end of each epoch, and does not tell
+    /// of it.
     pub(crate) fn close_validated_epoch(&self, position: LogPosition, store: &EventStoreClient) {
         let values = self.values_of_epoch(burns_number(position.epoch), store);
         self.log.log_validation(position, values_of(&values, is_of_validation));
         self.close(position, Some(position.step), values);
     }
 
-    /// The values of an epoch (burn's number) that is done. burn's store would keep each answer until the run ends.
+    /// The values of an epoch (burn's number) that is done. burn's store would keep each answer until the run
+    /// ends.
     fn values_of_epoch(&self, epoch: usize, store: &EventStoreClient) -> EpochValues {
         let _ = store.find_metric(END_OF_EPOCH, epoch, Aggregate::Mean, &Split::Train);
         let numeric = self.table.lock().numeric();

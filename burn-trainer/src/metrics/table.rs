@@ -1,4 +1,5 @@
-//! The metrics of a run under the names that settings and metadata use (`val_loss`), with their latest values.
+//! The metrics of a run under the names that settings and metadata use (`val_loss`), with their latest
+//! values.
 //!
 //! `logger` fills the table on the thread of burn's event processor; the loop and the strategies read it.
 
@@ -24,8 +25,8 @@ const VALID: &str = "val";
 pub(crate) struct MetricTable {
     registered: IndexMap<MetricId, RegisteredMetric>,
     values: IndexMap<String, f64>,
-    /// The metrics that this process has logged as numbers, or before a resume in the training split of the epoch in progress. Some
-    /// have a value at the end of an epoch only.
+    /// The metrics that this process has logged as numbers, or before a resume in the training split of the
+    /// epoch in progress. Some have a value at the end of an epoch only.
     logged: IndexSet<String>,
     /// While a validation is under way, the values of the one before.
     before_validation: Option<IndexMap<String, f64>>,
@@ -77,8 +78,8 @@ impl MetricTable {
         &self.values
     }
 
-    /// The same without those of a validation that is under way, or was stopped: of a part of its data. Those of the one before are
-    /// in their place.
+    /// The same without those of a validation that is under way, or was stopped: of a part of its data. Those
+    /// of the one before are in their place.
     pub(crate) fn whole_values(&self) -> IndexMap<String, f64> {
         let Some(before) = &self.before_validation else { return self.values.clone() };
         let whole = self.values.iter().filter_map(|(name, value)| {
@@ -105,21 +106,23 @@ impl MetricTable {
         self.before_validation = None;
     }
 
-    /// Restores the values of a resumed run. They stand until newer ones are logged. `is_trained`: those of the training split are
-    /// of the epoch in progress.
+    /// Restores the values of a resumed run. They stand until newer ones are logged. `is_trained`: those of
+    /// the training split are of the epoch in progress.
     pub(crate) fn restore(&mut self, values: IndexMap<String, f64>, is_trained: bool) {
         let of_training = values.keys().filter(|name| is_trained && name.starts_with(TRAIN));
         self.logged = of_training.cloned().collect();
         self.values = values;
     }
 
-    /// Drops restored values of metrics that are not registered now: nothing would ever replace them. Returns their names.
+    /// Drops restored values of metrics that are not registered now: nothing would ever replace them. Returns
+    /// their names.
     pub(crate) fn drop_unregistered(&mut self) -> Vec<String> {
         let names = self.names();
         self.values.extract_if(.., |name, _| !names.contains(name)).map(|(name, _)| name).collect()
     }
 
-    /// All names that settings can use: each registered metric for both splits, as burn does not say for which.
+    /// All names that settings can use: each registered metric for both splits, as burn does not say for
+    /// which.
     pub(crate) fn names(&self) -> Vec<String> {
         self.names_of(|_| true)
     }
@@ -146,8 +149,8 @@ impl MetricTable {
         self.registered.values().map(|metric| Arc::clone(&metric.name)).collect()
     }
 
-    /// The full name of a metric that a setting names (`val_loss`, `val/loss`, `Val Loss`), with the direction
-    /// that the metric declares. `None` when no such metric is registered.
+    /// The full name of a metric that a setting names (`val_loss`, `val/loss`, `Val Loss`), with the
+    /// direction that the metric declares. `None` when no such metric is registered.
     pub(crate) fn find(&self, written: &str) -> Option<(String, Option<MetricMode>)> {
         let exact = self.registered.values().find_map(|metric| {
             let split = [TRAIN, VALID].into_iter().find(|split| {
@@ -169,7 +172,8 @@ impl MetricTable {
         })
     }
 
-    /// The full name of each metric on data of another name than those of training. [`split_name`] gives that name.
+    /// The full name of each metric on data of another name than those of training. [`split_name`] gives that
+    /// name.
     pub(crate) fn names_in(&self, split: &str) -> IndexMap<MetricId, String> {
         self.registered.iter().map(|(id, metric)| (id.clone(), named(split, &metric.key))).collect()
     }
@@ -209,8 +213,8 @@ impl MetricTable {
         self.tell_apart();
     }
 
-    /// Adds digests to keys that would fall together, but for that of a metric which has the key as its name. Keys stay the same
-    /// in whichever order metrics are registered.
+    /// Adds digests to keys that would fall together, but for that of a metric which has the key as its name.
+    /// Keys stay the same in whichever order metrics are registered.
     fn tell_apart(&mut self) {
         let bases: Vec<String> = self.registered.values().map(|metric| base(&metric.name)).collect();
         for (metric, own) in self.registered.values_mut().zip(&bases) {
@@ -276,7 +280,8 @@ fn named(split: &str, key: &str) -> String {
     format!("{split}_{key}")
 }
 
-/// What begins the names of metrics on data of this name: `Test set` -> `test_set`. `None` for a name without a letter or digit.
+/// What begins the names of metrics on data of this name: `Test set` -> `test_set`. `None` for a name without
+/// a letter or digit.
 pub(crate) fn split_name(name: &str) -> Option<String> {
     Some(slug(name)).filter(|slug| !slug.is_empty())
 }
@@ -286,8 +291,8 @@ fn base(name: &str) -> String {
     split_name(name).unwrap_or_else(|| "metric".to_owned())
 }
 
-/// `Top-K Accuracy @ k=5` -> `top_k_accuracy_k_5`: lower case, with one `_` for everything between letters and digits. A
-/// point between two digits stays.
+/// `Top-K Accuracy @ k=5` -> `top_k_accuracy_k_5`: lower case, with one `_` for everything between letters
+/// and digits. A point between two digits stays.
 fn slug(name: &str) -> String {
     let chars: Vec<char> = name.chars().collect();
     let mut slug = String::with_capacity(name.len());

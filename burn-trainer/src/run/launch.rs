@@ -1,5 +1,5 @@
-//! A prepared run, from the last settings of burn's `SupervisedTraining` to the result: signals, burn's `launch`, and what
-//! training came to.
+//! A prepared run, from the last settings of burn's `SupervisedTraining` to the result: signals, burn's
+//! `launch`, and what training came to.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -51,7 +51,8 @@ impl PreparedRun {
         self.resume.as_ref().map_or(0, |resume| resume.state.position.next().epoch)
     }
 
-    /// Sets on `training` what is always the trainer's: burn's metric files, the number of epochs, and the first epoch.
+    /// Sets on `training` what is always the trainer's: burn's metric files, the number of epochs, and the
+    /// first epoch.
     pub(crate) fn configure<M: LearnerModel>(
         &self,
         training: SupervisedTraining<M>,
@@ -59,7 +60,8 @@ impl PreparedRun {
         slot: &LoggerSlot,
     ) -> SupervisedTraining<M> {
         slot.put(metric_logger);
-        // For a training that is not made by `Trainer::training`. Otherwise the slot before it takes the logger.
+        // For a training that is not made by `Trainer::training`. Otherwise the slot before it takes the
+        // logger.
         let training = training.with_metric_logger(slot.logger()).num_epochs(self.config.max_epochs);
         match usize::try_from(self.completed()).unwrap_or(usize::MAX) {
             0 => training,
@@ -125,8 +127,8 @@ impl PreparedRun {
         let requeues = self.writes && self.config.slurm_requeue;
         let requeued = stopped_by.filter(|_| requeues).and_then(requeue_after);
         if requeued.is_some() {
-            // At a time limit Slurm sends SIGTERM soon after its warning. It must not cut short what the program does at
-            // its end, however late the thread that handles signals gets to it.
+            // At a time limit Slurm sends SIGTERM soon after its warning. It must not cut short what the
+            // program does at its end, however late the thread that handles signals gets to it.
             signals.keep_until_exit();
         }
         let saves = outcome.saves.count();

@@ -42,8 +42,8 @@ pub(crate) struct OpenRun {
 }
 
 impl OpenRun {
-    /// Creates the run's directory, takes its lock, cleans up after a crash, and finds the checkpoint to resume from. Fills in
-    /// the configuration's run id. A process that does not write only finds it.
+    /// Creates the run's directory, takes its lock, cleans up after a crash, and finds the checkpoint to
+    /// resume from. Fills in the configuration's run id. A process that does not write only finds it.
     pub(crate) fn open(config: &mut TrainerConfig) -> Result<Self> {
         config.check()?;
         let opened = Timestamp::now();
@@ -170,8 +170,8 @@ fn batches_done(resume: Option<&ResumePoint>) -> ResumedBatches {
     Arc::new(resume.map_or(0, ResumePoint::batches_done).into())
 }
 
-/// Rejects a new run that begins with another run's checkpoint and would have no epoch to train: it would save nothing, and say
-/// that it is complete.
+/// Rejects a new run that begins with another run's checkpoint and would have no epoch to train: it would
+/// save nothing, and say that it is complete.
 fn check_epochs(config: &TrainerConfig, other: Option<&ResumePoint>) -> Result<()> {
     let Some(other) = other else { return Ok(()) };
     let (done, max_epochs) = (other.state.position.next().epoch, config.max_epochs);
@@ -186,12 +186,13 @@ fn check_epochs(config: &TrainerConfig, other: Option<&ResumePoint>) -> Result<(
     Err(Error::config("max_epochs", reason))
 }
 
-/// Whether a checkpoint is one of this run: listed, in the run's directory (a link that a copy turned into a file is), or with
-/// the content of one that is listed.
+/// Whether a checkpoint is one of this run: listed, in the run's directory (a link that a copy turned into a
+/// file is), or with the content of one that is listed.
 ///
 /// # Errors
 ///
-/// When that cannot be found out. It is not "no": the run would be another one then, and `overwrite` would remove what it resumes.
+/// When that cannot be found out. It is not "no": the run would be another one then, and `overwrite` would
+/// remove what it resumes.
 fn is_own(resume: Option<&ResumePoint>, layout: &RunLayout, present: &Catalog) -> Result<bool> {
     let Some(resume) = resume else { return Ok(false) };
     let path = resume.checkpoint.path();
@@ -199,7 +200,8 @@ fn is_own(resume: Option<&ResumePoint>, layout: &RunLayout, present: &Catalog) -
         || (resume.metadata.run_id == layout.run_id() && twin(&resume.metadata, present).is_some()))
 }
 
-/// Whether a checkpoint is in the run's directory, or is one of those that are present, under any name of its directory.
+/// Whether a checkpoint is in the run's directory, or is one of those that are present, under any name of its
+/// directory.
 fn is_in_run(path: &Path, layout: &RunLayout, present: &Catalog) -> Result<bool> {
     let resolved =
         |path: &Path| storage::canonicalize(path).map_err(|source| io_error("resolve", path, source));
@@ -260,8 +262,8 @@ fn check_overwrite(
     Err(Error::config("overwrite", reason))
 }
 
-/// Removes the files of an earlier run of this id: its checkpoints in all directories, its log of metrics, and burn's metric files. Other files in
-/// these directories stay.
+/// Removes the files of an earlier run of this id: its checkpoints in all directories, its log of metrics,
+/// and burn's metric files. Other files in these directories stay.
 fn remove_run(layout: &RunLayout, present: &Catalog) -> Result<()> {
     clear(layout, present)?;
     let noted = layout.run_dir().join(DIRECTORIES_FILE);

@@ -1,7 +1,8 @@
 //! burn's log of a run, `experiment.log`.
 //!
-//! The same as burn's own installer makes, but for the file: burn opens whatever the path leads to at that moment, and panics where it
-//! cannot. Here it is opened by us, and burn's events are written to what is open.
+//! The same as burn's own installer makes, but for the file: burn opens whatever the path leads to at that
+//! moment, and panics where it cannot. Here it is opened by us, and burn's events are written to what is
+//! open.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -21,7 +22,8 @@ pub(crate) const EXPERIMENT_LOG: &str = "experiment.log";
 /// The modules that log too much for this file below the level of a warning.
 const TALKATIVE: &str = "wgpu";
 
-/// Installs burn's logger, unless its file cannot be written: then it says so, and training continues without it.
+/// Installs burn's logger, unless its file cannot be written: then it says so, and training continues without
+/// it.
 pub(crate) struct ExperimentLog(PathBuf);
 
 impl ExperimentLog {

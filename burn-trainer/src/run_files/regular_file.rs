@@ -1,5 +1,5 @@
-//! Opens files of a run for writing, where only a regular file may be: a link is not followed, a pipe is not waited for, and
-//! nothing else of that name is touched.
+//! Opens files of a run for writing, where only a regular file may be: a link is not followed, a pipe is not
+//! waited for, and nothing else of that name is touched.
 
 use std::fs::{FileType, Metadata};
 use std::io::{self, ErrorKind};
@@ -8,8 +8,8 @@ use std::path::Path;
 use burn_ckpt::plumbing::storage::{self, ExistingContent, StoredFile};
 use burn_ckpt::plumbing::{Existing, write_whole};
 
-/// Opens an empty file. If a file of that name has another name too (a hard link, as `cp -al` makes them), it keeps its bytes under
-/// that one.
+/// Opens an empty file. If a file of that name has another name too (a hard link, as `cp -al` makes them), it
+/// keeps its bytes under that one.
 pub(crate) fn create(path: &Path) -> io::Result<StoredFile> {
     check(path)?;
     // Looked at when it is open: the name can stand for another file at any moment before.
@@ -25,8 +25,8 @@ pub(crate) fn create(path: &Path) -> io::Result<StoredFile> {
     Ok(file)
 }
 
-/// Opens a file to continue it, and creates it where it is missing. If a file of that name has another name too, its bytes stay as they
-/// are under that one: this name gets a copy of them.
+/// Opens a file to continue it, and creates it where it is missing. If a file of that name has another name
+/// too, its bytes stay as they are under that one: this name gets a copy of them.
 pub(crate) fn continued(path: &Path, content: ExistingContent) -> io::Result<StoredFile> {
     check(path)?;
     let mut file = StoredFile::open_own(path, content)?;

@@ -54,8 +54,8 @@ impl SaveSummary {
         self.saved + self.reports.iter().filter(|report| is_saved(report)).count() as u64
     }
 
-    /// Gives up the reports of saves that went well, but for the last one: a run can save at each of very many epochs. `newest`
-    /// are the paths of which it matters at the end whether they are durable.
+    /// Gives up the reports of saves that went well, but for the last one: a run can save at each of very
+    /// many epochs. `newest` are the paths of which it matters at the end whether they are durable.
     pub(super) fn forget_settled<'a>(&mut self, newest: impl Iterator<Item = &'a PathBuf>) {
         self.settled = newest.filter(|path| self.is_settled(path)).cloned().collect();
         let last = self.reports.len().saturating_sub(1);
@@ -73,7 +73,8 @@ fn is_saved(report: &SaveReport) -> bool {
     report.outcome.is_ok() && !report.paths.is_empty()
 }
 
-/// Logs that a state is not finite. The first one is also printed on standard error: all that follow are like it.
+/// Logs that a state is not finite. The first one is also printed on standard error: all that follow are like
+/// it.
 fn report_non_finite(report: &SaveReport, is_first: bool) {
     let Some(found) = &report.non_finite else { return };
     let message = format!(

@@ -1,5 +1,5 @@
-//! From events to files: collects the strategies' decisions, reserves file names, takes one snapshot for all of them, and
-//! hands it to the writer's thread.
+//! From events to files: collects the strategies' decisions, reserves file names, takes one snapshot for all
+//! of them, and hands it to the writer's thread.
 
 mod prepare_saves;
 
@@ -87,7 +87,8 @@ impl Saver {
         self.writer.activity()
     }
 
-    /// The oldest optimizer step whose state may still be read by the writer. `u64::MAX` when the writer is idle.
+    /// The oldest optimizer step whose state may still be read by the writer. `u64::MAX` when the writer is
+    /// idle.
     pub(crate) fn oldest_step_in_use(&self) -> u64 {
         match self.writer.activity().is_idle() {
             true => u64::MAX,
@@ -96,7 +97,8 @@ impl Saver {
         }
     }
 
-    /// The durable checkpoint that has the whole state at a position, if this process has saved it or resumed from it.
+    /// The durable checkpoint that has the whole state at a position, if this process has saved it or resumed
+    /// from it.
     pub(crate) fn saved_state(&self, position: Position) -> Option<PathBuf> {
         let (saved, path) = self.newest_state.as_ref()?;
         // The end of an epoch and the start of the next are one state. An unreadable one is saved again.
@@ -113,8 +115,8 @@ impl Saver {
         self.saved_state(position)
     }
 
-    /// Shows the events to the strategies. Returns the saves that they request and that their rules would keep. A strategy
-    /// that panics is not called again; [`take_panic`](Self::take_panic) has its error.
+    /// Shows the events to the strategies. Returns the saves that they request and that their rules would
+    /// keep. A strategy that panics is not called again; [`take_panic`](Self::take_panic) has its error.
     pub(crate) fn requested_saves(
         &mut self,
         events: &[TrainingEvent<'_>],
@@ -225,8 +227,8 @@ impl Saver {
         Ok(())
     }
 
-    /// Hands the state before a failure to the writer, within a limited time. Returns its paths. The reports tell whether the
-    /// save succeeded.
+    /// Hands the state before a failure to the writer, within a limited time. Returns its paths. The reports
+    /// tell whether the save succeeded.
     pub(crate) fn submit_within(
         &mut self,
         wait: Duration,
@@ -272,8 +274,8 @@ impl Saver {
         self.events.take()
     }
 
-    /// Waits for what is being written, for a limited time if one is given. Returns the summary, and the leading checkpoint of
-    /// every strategy.
+    /// Waits for what is being written, for a limited time if one is given. Returns the summary, and the
+    /// leading checkpoint of every strategy.
     pub(crate) fn finish(
         mut self,
         wait: Option<Duration>,

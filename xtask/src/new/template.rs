@@ -1,7 +1,8 @@
 //! The project's files, as they stand in `template/`, and what is filled in.
 //!
-//! They are formatted with rustfmt's own settings, which is what a project without a `rustfmt.toml` has, and are not a package
-//! as they lie there: the manifest has another name, so that cargo and the tools that look for packages pass it over.
+//! They are formatted with rustfmt's own settings, which is what a project without a `rustfmt.toml` has, and
+//! are not a package as they lie there: the manifest has another name, so that cargo and the tools that look
+//! for packages pass it over.
 
 use std::borrow::Cow;
 

@@ -45,7 +45,8 @@ fn the_projects_profiles_are_the_workspaces_but_for_its_members() {
         packages.as_table().unwrap().clone()
     };
     let (mut of_workspace, mut of_project) = (packages(&mut workspace), packages(&mut project));
-    // Of a member's settings those of backtraces are the workspace's alone. One that is optimised is so in every project.
+    // Of a member's settings those of backtraces are the workspace's alone. One that is optimised is so in
+    // every project.
     for (package, settings) in &mut of_workspace {
         let settings = settings.as_table_mut().unwrap();
         if members.contains(package) {

@@ -1,8 +1,8 @@
-//! The program `burn-ckpt`: lists, tags and removes runs, and lists, shows, verifies, compares, copies, describes, exports, imports, averages, watches
-//! and removes checkpoints. One file or folder a verb.
+//! The program `burn-ckpt`: lists, tags and removes runs, and lists, shows, verifies, compares, copies,
+//! describes, exports, imports, averages, watches and removes checkpoints. One file or folder a verb.
 //!
-//! Results are printed on standard output, everything else on standard error. Exit status: 0 success; 1 a negative answer
-//! (damaged, different, not found) or an error; 2 wrong usage.
+//! Results are printed on standard output, everything else on standard error. Exit status: 0 success; 1 a
+//! negative answer (damaged, different, not found) or an error; 2 wrong usage.
 
 mod answer;
 mod average;
@@ -37,7 +37,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::answer::Failure;
 use crate::terminal::{output, warnings};
 
-/// List, draw, tag and remove runs, and list, show, verify, compare, copy, export, import, average, watch and remove checkpoints of burn models
+/// List, draw, tag and remove runs, and list, show, verify, compare, copy, export, import, average, watch and
+/// remove checkpoints of burn models
 #[derive(Parser)]
 #[command(name = "burn-ckpt", version)]
 struct Cli {
@@ -68,8 +69,8 @@ enum Verb {
     Completions(completions::Args),
 }
 
-/// Gives SIGXFSZ a handler that does nothing: a write beyond the limit of a file's size (`ulimit -f`) is then an error, and does not
-/// end the program without a word.
+/// Gives SIGXFSZ a handler that does nothing: a write beyond the limit of a file's size (`ulimit -f`) is then
+/// an error, and does not end the program without a word.
 fn make_file_size_limit_an_error() {
     #[cfg(unix)]
     if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default()) {

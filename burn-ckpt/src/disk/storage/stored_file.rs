@@ -24,13 +24,14 @@ pub struct StoredFile {
 /// How often a file is opened and created in turn, which several processes can do at once.
 const ATTEMPTS: u32 = 1_000;
 
-/// What happens to the content of a file of the program's own that exists already. To remove it is a step of its own
-/// ([`StoredFile::set_length`]), which comes after a look at what was opened.
+/// What happens to the content of a file of the program's own that exists already. To remove it is a step of
+/// its own ([`StoredFile::set_length`]), which comes after a look at what was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExistingContent {
     /// It stays, and writing begins at the start.
     Keep,
-    /// It stays, and each write is at the end of the file, also behind what others have written there meanwhile.
+    /// It stays, and each write is at the end of the file, also behind what others have written there
+    /// meanwhile.
     Append,
 }
 
@@ -62,8 +63,8 @@ impl StoredFile {
         Self::opened(path, &mut options, 0)
     }
 
-    /// Opens a file of the program's own for reading and writing. It is created where it is missing. A link in its place is an
-    /// error: what it leads to may be anybody's.
+    /// Opens a file of the program's own for reading and writing. It is created where it is missing. A link
+    /// in its place is an error: what it leads to may be anybody's.
     ///
     /// # Errors
     ///
@@ -102,7 +103,8 @@ impl StoredFile {
     fn opened(path: &Path, options: &mut OpenOptions, flags: i32) -> io::Result<Self> {
         let id = FileId::next();
         let file = carry_out(Operation::Open(path, id), || {
-            // A pipe is opened at once with NO_WAIT, but a device may act on being opened: so the path is looked at first.
+            // A pipe is opened at once with NO_WAIT, but a device may act on being opened: so the path is
+            // looked at first.
             let is_usual = |stat: &Metadata| stat.is_file();
             if std::fs::metadata(path).is_ok_and(|stat| !is_usual(&stat)) {
                 return Err(not_a_file(path));
@@ -181,8 +183,8 @@ impl StoredFile {
         carry_out(Operation::SetPermissions(&self.path, self.id), || self.file.set_permissions(permissions))
     }
 
-    /// Copies the whole content of a file to this one, which is new. Shares the blocks where the file system can
-    /// (`copy_file_range`).
+    /// Copies the whole content of a file to this one, which is new. Shares the blocks where the file system
+    /// can (`copy_file_range`).
     ///
     /// # Errors
     ///
@@ -223,7 +225,8 @@ impl StoredFile {
         })
     }
 
-    /// Locks the file together with others that do the same, unless another process has locked it for itself. Whether it is locked now.
+    /// Locks the file together with others that do the same, unless another process has locked it for itself.
+    /// Whether it is locked now.
     ///
     /// # Errors
     ///
@@ -236,7 +239,8 @@ impl StoredFile {
         })
     }
 
-    /// Reads bytes at a position, as many as there are up to the buffer's size. Does not move where the next write begins.
+    /// Reads bytes at a position, as many as there are up to the buffer's size. Does not move where the next
+    /// write begins.
     ///
     /// # Errors
     ///

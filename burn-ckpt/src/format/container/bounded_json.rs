@@ -46,7 +46,8 @@ impl JsonError {
     }
 }
 
-/// Checks JSON that a checkpoint keeps as it is (hyperparameters, a state): a reader takes as many bytes and values.
+/// Checks JSON that a checkpoint keeps as it is (hyperparameters, a state): a reader takes as many bytes and
+/// values.
 ///
 /// # Errors
 ///
@@ -86,8 +87,9 @@ pub fn check(json: &[u8], most_values: usize) -> Result<(), JsonError> {
 
 /// The place of the quote that ends a text which begins at a place; the length of the JSON if none does.
 ///
-/// Most of a long JSON is texts. This is a loop and not an iterator, as are those that call it: without optimisation an iterator takes
-/// three times as long, and a hostile file is to be an error within a second there too.
+/// Most of a long JSON is texts. This is a loop and not an iterator, as are those that call it: without
+/// optimisation an iterator takes three times as long, and a hostile file is to be an error within a second
+/// there too.
 pub(super) fn end_of_text(json: &[u8], mut place: usize) -> usize {
     while place < json.len() {
         match json[place] {

@@ -1,5 +1,6 @@
-//! The JSON of a checkpoint's metadata within limits. What describes tensors grows with the model, and takes little memory for its
-//! length. Everything else is kept as free JSON, a value of which takes 200 bytes and more: it is counted on its own.
+//! The JSON of a checkpoint's metadata within limits. What describes tensors grows with the model, and takes
+//! little memory for its length. Everything else is kept as free JSON, a value of which takes 200 bytes and
+//! more: it is counted on its own.
 
 use serde::de::DeserializeOwned;
 

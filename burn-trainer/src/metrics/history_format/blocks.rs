@@ -7,8 +7,8 @@
 //!          trailing zero bytes: one byte with the number of leading zero bytes (high half) and of those that follow (low half)
 //! ```
 //!
-//! Numbers are in LEB128. An epoch's value of a metric takes 1 byte if it has not changed, about 5 for a number that was an `f32`, and at
-//! most 9.
+//! Numbers are in LEB128. An epoch's value of a metric takes 1 byte if it has not changed, about 5 for a
+//! number that was an `f32`, and at most 9.
 
 /// Epochs in a block that is full.
 pub(super) const BLOCK: usize = 256;

@@ -1,5 +1,5 @@
-//! The values of all epochs that are done, in blocks of bytes: a history can come from anybody, and an epoch with a map of its own
-//! would take a hundred times its text.
+//! The values of all epochs that are done, in blocks of bytes: a history can come from anybody, and an epoch
+//! with a map of its own would take a hundred times its text.
 
 use std::fmt;
 use std::sync::Arc;
@@ -145,7 +145,8 @@ impl EpochTable {
         Ok(())
     }
 
-    /// The values of a block. Those of the one that was read last are kept, as epochs are read in their order.
+    /// The values of a block. Those of the one that was read last are kept, as epochs are read in their
+    /// order.
     fn block(&self, place: usize) -> Arc<Rows> {
         let mut read = self.read.lock();
         if let Some((_, rows)) = read.as_ref().filter(|(known, _)| *known == place) {
@@ -169,8 +170,9 @@ impl EpochTable {
         self.open.push(place(metric), value);
     }
 
-    /// The place of a name, which is added where it is new. `likely` is where it is in an epoch that has the metrics of all others in
-    /// their order: then neither is the name hashed nor a text made of it, which is most of the time that a long history takes.
+    /// The place of a name, which is added where it is new. `likely` is where it is in an epoch that has the
+    /// metrics of all others in their order: then neither is the name hashed nor a text made of it, which is
+    /// most of the time that a long history takes.
     fn metric(&mut self, name: &str, likely: usize) -> usize {
         let is_known = self.names.get_index(likely).is_some_and(|known| known == name);
         let known = if is_known { Some(likely) } else { self.names.get_index_of(name) };
@@ -186,7 +188,8 @@ impl EpochTable {
     }
 }
 
-/// burn-trainer has an entry for each metric in several places, and would fail long before there were so many.
+/// burn-trainer has an entry for each metric in several places, and would fail long before there were so
+/// many.
 fn place(metric: usize) -> u16 {
     u16::try_from(metric).unwrap_or(u16::MAX)
 }

@@ -1,4 +1,5 @@
-//! How the log of a run begins: from the start, where the checkpoint ends that the run resumes from, or from that checkpoint's history.
+//! How the log of a run begins: from the start, where the checkpoint ends that the run resumes from, or from
+//! that checkpoint's history.
 //!
 //! A file of that name which is not a log stays as it is, and so does what a link leads to.
 
@@ -25,7 +26,8 @@ pub(super) enum Beginning {
     Again(Box<HistoryLines>),
 }
 
-/// The mark of a checkpoint, if the log at `path` has its lines. Else the reason why that log cannot be continued.
+/// The mark of a checkpoint, if the log at `path` has its lines. Else the reason why that log cannot be
+/// continued.
 pub(super) fn reason_to_write_again(
     mark: Option<&LogMark>,
     path: &Path,
@@ -42,7 +44,8 @@ pub(super) fn reason_to_write_again(
 }
 
 impl Beginning {
-    /// Opens the file for what comes after the beginning, whose first line is `head`. Returns how many bytes it has then.
+    /// Opens the file for what comes after the beginning, whose first line is `head`. Returns how many bytes
+    /// it has then.
     pub(super) fn open(&self, path: &Path, head: &str) -> io::Result<(StoredFile, u64)> {
         let (mut file, mut length) = match self {
             Self::Continued(mark) => return Ok((continued(path, mark)?, mark.bytes)),

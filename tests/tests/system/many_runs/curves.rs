@@ -1,4 +1,5 @@
-//! `burn-ckpt log` and `csv`: what a run has logged, as its log of metrics says it, for people and as a table.
+//! `burn-ckpt log` and `csv`: what a run has logged, as its log of metrics says it, for people and as a
+//! table.
 
 use std::fs;
 use std::io::Write;

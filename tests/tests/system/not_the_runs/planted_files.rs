@@ -1,4 +1,5 @@
-//! Links, pipes and directories in the places of a run's metric files and of burn's log: training names them, and passes them by.
+//! Links, pipes and directories in the places of a run's metric files and of burn's log: training names them,
+//! and passes them by.
 
 use std::fs;
 use std::os::unix::fs::symlink;

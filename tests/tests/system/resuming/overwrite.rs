@@ -99,7 +99,8 @@ fn what_an_earlier_start_saved_outside_of_the_run_is_overwritten_too() {
     assert!(checkpoints(root.path()).join("best_val_loss.ckpt").exists());
     assert_eq!(stems(elsewhere.path()), ["epoch=0-step=10"]);
     std::fs::write(elsewhere.path().join("notes.txt"), "mine").unwrap();
-    // Now no strategy names that directory. What is there is of the run all the same: `auto` would resume from it.
+    // Now no strategy names that directory. What is there is of the run all the same: `auto` would resume
+    // from it.
     let last = StrategyConfig::Last(Last::default());
     train(overwriting(root.path(), 1).with_strategies([last])).unwrap();
     assert_eq!(files(elsewhere.path()), ["notes.txt"]);

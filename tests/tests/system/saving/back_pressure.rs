@@ -17,7 +17,8 @@ use system_tests::run_files::{checkpoints, stems};
 use system_tests::saves_by_hand::save_request;
 use system_tests::{config, train_scripted};
 
-/// A run with a strategy `last` and a strategy `best` (lower is better), whose disk is as slow as the test wants.
+/// A run with a strategy `last` and a strategy `best` (lower is better), whose disk is as slow as the test
+/// wants.
 struct Run {
     writer: CheckpointWriter,
     directory: PathBuf,

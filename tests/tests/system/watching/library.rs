@@ -1,4 +1,5 @@
-//! `burn_ckpt::Watch` beside a training process: each state once and verified, across a kill and a resume, and its end.
+//! `burn_ckpt::Watch` beside a training process: each state once and verified, across a kill and a resume,
+//! and its end.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -16,10 +16,11 @@ const COLUMNS: [&str; 6] = ["step", "epoch", "split", "scope", "batch", "time"];
 
 /// Print all metrics of a run as CSV
 ///
-/// A row for each set of values, in the order in which they were logged: step, epoch (counted from 0), split (train,
-/// valid), scope (batch, epoch, validation), batch, time, and a column for each metric. What a row does not have is
-/// empty; values that are not finite are NaN, inf and -inf. Numbers have all of their digits. Reads metrics.jsonl, also
-/// while the run writes it; for a run of an earlier version, the epochs in its newest checkpoint.
+/// A row for each set of values, in the order in which they were logged: step, epoch (counted from 0), split
+/// (train, valid), scope (batch, epoch, validation), batch, time, and a column for each metric. What a row
+/// does not have is empty; values that are not finite are NaN, inf and -inf. Numbers have all of their
+/// digits. Reads metrics.jsonl, also while the run writes it; for a run of an earlier version, the epochs in
+/// its newest checkpoint.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {

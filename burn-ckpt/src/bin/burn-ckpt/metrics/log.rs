@@ -24,10 +24,11 @@ const SHOWN_EPOCHS: usize = 50;
 
 /// List the epochs of a run with their metrics
 ///
-/// Prints for each epoch (counted from 0) the optimizer step at its end, the metrics of its training and of its last
-/// validation, which epoch is the best by the primary metric, and when it ended (UTC). The epoch in progress is listed
-/// once it was validated. Of more than 50 epochs the newest are listed, and the best. Reads metrics.jsonl, also while the run writes it; for a run of an earlier version,
-/// the history in its newest checkpoint.
+/// Prints for each epoch (counted from 0) the optimizer step at its end, the metrics of its training and of
+/// its last validation, which epoch is the best by the primary metric, and when it ended (UTC). The epoch in
+/// progress is listed once it was validated. Of more than 50 epochs the newest are listed, and the best.
+/// Reads metrics.jsonl, also while the run writes it; for a run of an earlier version, the history in its
+/// newest checkpoint.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {

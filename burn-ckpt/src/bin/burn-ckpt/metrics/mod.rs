@@ -1,4 +1,5 @@
-//! The metrics of a run over its training: `burn-ckpt log` (a line an epoch) and `burn-ckpt csv` (everything).
+//! The metrics of a run over its training: `burn-ckpt log` (a line an epoch) and `burn-ckpt csv`
+//! (everything).
 
 pub mod csv;
 pub mod log;

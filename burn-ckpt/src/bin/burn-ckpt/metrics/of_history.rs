@@ -1,4 +1,5 @@
-//! The values of the epochs in the history of a run's newest checkpoint: all that a run of a version without a log of metrics has.
+//! The values of the epochs in the history of a run's newest checkpoint: all that a run of a version without
+//! a log of metrics has.
 
 use burn_ckpt::metrics_log::{METRICS_FILE, Scope, Split};
 use burn_ckpt::plumbing::{is_directory, numbers, parse_json};

@@ -1,5 +1,5 @@
-//! The values that a run has logged, in their order: those of its log of metrics, or for a run of an earlier version, which has none,
-//! those of the epochs in its newest checkpoint.
+//! The values that a run has logged, in their order: those of its log of metrics, or for a run of an earlier
+//! version, which has none, those of the epochs in its newest checkpoint.
 
 use std::io::ErrorKind;
 
@@ -11,8 +11,8 @@ use crate::metrics::of_history;
 use crate::metrics::values::Values;
 use crate::terminal::output::say;
 
-/// Calls `each` with the values of a run in their order. Returns whether all could be read: an invalid line is named on standard error, and
-/// those after it are read.
+/// Calls `each` with the values of a run in their order. Returns whether all could be read: an invalid line
+/// is named on standard error, and those after it are read.
 ///
 /// # Errors
 ///

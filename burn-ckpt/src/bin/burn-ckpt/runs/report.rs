@@ -13,7 +13,8 @@ use crate::runs::summary::RunSummary;
 use crate::terminal::figures::{age, grouped, moment, number, size, span, words};
 use crate::terminal::table::{Align, Cell, Table, Tone};
 
-/// A row for each run. `is_chosen` says that the user named the columns: then the last ones are dropped first where there is no room.
+/// A row for each run. `is_chosen` says that the user named the columns: then the last ones are dropped first
+/// where there is no room.
 pub fn table(runs: &[RunSummary], columns: &[Column], is_chosen: bool) -> Table {
     let now = Timestamp::now();
     let is_text = |column: &Column| match column {

@@ -1,5 +1,5 @@
-//! Standard output and standard error. If the reader of standard output closes it, the verb continues, so that the exit status is
-//! that of the whole answer.
+//! Standard output and standard error. If the reader of standard output closes it, the verb continues, so
+//! that the exit status is that of the whole answer.
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};

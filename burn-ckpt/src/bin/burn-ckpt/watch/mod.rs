@@ -23,17 +23,19 @@ const MAX_INTERVAL: f64 = 86_400.0;
 
 /// Print each new checkpoint of a run as it comes, verified
 ///
-/// Prints one line per checkpoint: its path, epoch, optimizer step and metrics. Those that are there already come first, the oldest
-/// first. The run need not exist yet. A state with several names is printed once. A checkpoint that the run deletes before it could
-/// be read is left out if a newer one follows. Ends when the run is done: exit status 0, or 1 if a checkpoint was damaged, a command
-/// failed, or (with --until-stopped) the run was stopped. A signal ends it with 130 or 143.
+/// Prints one line per checkpoint: its path, epoch, optimizer step and metrics. Those that are there already
+/// come first, the oldest first. The run need not exist yet. A state with several names is printed once. A
+/// checkpoint that the run deletes before it could be read is left out if a newer one follows. Ends when the
+/// run is done: exit status 0, or 1 if a checkpoint was damaged, a command failed, or (with --until-stopped)
+/// the run was stopped. A signal ends it with 130 or 143.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
     /// The run's directory, which need not exist yet
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// Only the best checkpoint by a metric, each time that there is a better one; or "best" for the only metric, or "last"
+    /// Only the best checkpoint by a metric, each time that there is a better one; or "best" for the only
+    /// metric, or "last"
     #[arg(long, value_name = "NAME")]
     metric: Option<String>,
     /// Leave out the checkpoints that are there at the start
@@ -48,9 +50,9 @@ pub struct Args {
     /// Print one JSON object per line, with all metrics
     #[arg(long)]
     json: bool,
-    /// Run this program for each checkpoint, and wait for it; must come last. An argument {} is replaced by the checkpoint's path,
-    /// which is the last argument otherwise. BURN_CKPT_PATH, BURN_CKPT_EPOCH, BURN_CKPT_STEP and BURN_CKPT_METRICS (JSON) are in
-    /// its environment. No shell is started
+    /// Run this program for each checkpoint, and wait for it; must come last. An argument {} is replaced by
+    /// the checkpoint's path, which is the last argument otherwise. BURN_CKPT_PATH, BURN_CKPT_EPOCH,
+    /// BURN_CKPT_STEP and BURN_CKPT_METRICS (JSON) are in its environment. No shell is started
     #[arg(long, value_name = "PROGRAM [ARGUMENT]..", num_args = 1.., allow_hyphen_values = true)]
     exec: Vec<OsString>,
 }

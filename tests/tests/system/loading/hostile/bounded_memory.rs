@@ -22,7 +22,8 @@ use system_tests::run_files::metadata_path;
 /// In the child: the directory with the file.
 const DIRECTORY: &str = "SYSTEM_TESTS_BOUNDED_MEMORY";
 const MOST_MEMORY: u64 = 64_000_000;
-/// Of the processors, by all threads, also in the development profile, which does not optimise what parses JSON.
+/// Of the processors, by all threads, also in the development profile, which does not optimise what parses
+/// JSON.
 const LONGEST: Duration = Duration::from_secs(1);
 const MIB: usize = 1 << 20;
 

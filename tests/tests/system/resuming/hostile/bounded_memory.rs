@@ -1,4 +1,5 @@
-//! What a resume takes from a file that nobody wrote: 64 MB of memory beyond the file's own length, and a second.
+//! What a resume takes from a file that nobody wrote: 64 MB of memory beyond the file's own length, and a
+//! second.
 
 #![cfg(target_os = "linux")]
 
@@ -18,7 +19,8 @@ use super::hostile_state::{forged, resumed};
 
 const DIRECTORY: &str = "SYSTEM_TESTS_BOUNDED_RESUME";
 const MOST_MEMORY: u64 = 64_000_000;
-/// Of the processors, by all threads, also in the development profile, which does not optimise what parses JSON.
+/// Of the processors, by all threads, also in the development profile, which does not optimise what parses
+/// JSON.
 const LONGEST: Duration = Duration::from_secs(1);
 
 /// In a process of its own: reads, and asserts what it took beyond a length.
@@ -117,7 +119,8 @@ fn a_history_just_below_its_limit_takes_64_megabytes_at_most() {
         if what != "epochs of 10,000 values" {
             return;
         }
-        // One more epoch is trained, and saved with the whole history: a second file of that length, which takes longer.
+        // One more epoch is trained, and saved with the whole history: a second file of that length, which
+        // takes longer.
         let longest = Duration::from_mins(1);
         let trained = within_bounds(what, 2 * own, longest, || resumed(root, &path, epochs + 1));
         return assert_eq!(trained.unwrap(), 20);

@@ -1,5 +1,6 @@
 //! Says on which spiral a point lies, with a checkpoint of the training program. Nothing in it trains:
-//! `cargo build --no-default-features --bin predict` builds it without burn's training and without burn-trainer.
+//! `cargo build --no-default-features --bin predict` builds it without burn's training and without
+//! burn-trainer.
 
 use std::error::Error;
 use std::process::ExitCode;

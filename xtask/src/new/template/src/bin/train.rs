@@ -84,7 +84,8 @@ fn search(
     Ok(Search::new(hparams.init(&device), optimizer, loader))
 }
 
-/// The numbers of a checkpoint. Put data in place of this that neither trains nor chooses the best checkpoint.
+/// The numbers of a checkpoint. Put data in place of this that neither trains nor chooses the best
+/// checkpoint.
 fn evaluate(checkpoint: &Path, device: &Device) -> Result<Evaluation> {
     let hparams = Classifier::hparams_from_checkpoint(checkpoint)?;
     let loader = ResumableDataLoader::builder(PointBatcher).batch_size(hparams.batch_size);
