@@ -44,11 +44,13 @@
 //! | only the hyperparameters | `MyModel::hparams_from_checkpoint(path)?` |
 //! | parts of a model, under other names, as another type | `MyModel::loader(path).allow_partial(true).load(&device)?`: [`CheckpointLoader`] |
 //! | the average of several checkpoints | [`average`] |
-//! | each new checkpoint of a run that trains | `for new in Watch::new("runs/a") { .. }`: [`Watch`] |
+//! | each new checkpoint of a run while it trains | `for new in Watch::new("runs/a") { .. }`: [`Watch`] |
 //! | a model into a module that exists already | `Checkpoint::open(path)?.load_into(module)?`: [`Checkpoint`] |
 //!
 //! `runs/a/best` and `runs/a/last` are the best and the newest checkpoint of the run in `runs/a`: see
-//! [`locate`]. [`Catalog`] lists all checkpoints of a run.
+//! [`locate`]. [`Catalog`] lists all checkpoints of a run. [`metrics_log`] reads the values that a run has
+//! logged, and `report` (feature `report`) writes a page with their curves. [`retention`] has the rules by
+//! which a trainer keeps checkpoints.
 //!
 //! # Guarantees
 //!

@@ -23,7 +23,7 @@ use crate::run_dir::layout::RunLayout;
 use crate::run_dir::locate::{resolve, run_at, several_best};
 use crate::watch::found::{Found, Stamp};
 
-/// How often a run is looked at, unless a program says otherwise.
+/// The time between two looks at a run, unless a program sets another one.
 const INTERVAL: Duration = Duration::from_secs(2);
 
 /// A run's new checkpoints: an iterator that waits for the next one, and ends when the run is done.
@@ -74,20 +74,20 @@ pub struct Watch {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct NewCheckpoint {
-    /// It is open: also a file that is deleted can be loaded from it.
+    /// The checkpoint, with its files open: it can be loaded after the run has deleted it.
     pub checkpoint: Checkpoint,
-    /// Its metadata, with the SHA-256 that was computed.
+    /// Its metadata, with the SHA-256 that was computed when the file was verified.
     pub metadata: Metadata,
 }
 
 /// What a look at a run has found. See [`Watch::poll`].
 #[derive(Debug)]
 pub enum WatchEvent {
-    /// A new checkpoint. There may be more: the next look comes at once.
+    /// A new checkpoint. There may be more: call [`Watch::poll`] again at once.
     New(Box<NewCheckpoint>),
-    /// Nothing new, and more may come.
+    /// No new checkpoint at this look. More may come.
     Waiting(RunState),
-    /// Nothing new, and nothing more comes.
+    /// No new checkpoint, and no more will come.
     Ended(RunState),
 }
 
@@ -118,7 +118,7 @@ impl Watch {
         self
     }
 
-    /// How long the iterator waits between two looks.
+    /// Sets how long the iterator waits between two looks: 2 seconds by default.
     #[must_use]
     pub fn with_interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
@@ -132,8 +132,8 @@ impl Watch {
         self
     }
 
-    /// Ends also when the run is not done and its process has ended. Otherwise that is waited for until it is
-    /// resumed.
+    /// Ends also when the run's process has ended before the run is done. By default the watch waits until
+    /// the run is resumed.
     #[must_use]
     pub fn with_end_when_stopped(mut self, ends: bool) -> Self {
         self.ends_when_stopped = ends;

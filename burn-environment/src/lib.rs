@@ -1,9 +1,10 @@
-//! What a run ran on: the `environment` section of a checkpoint's metadata.
+//! What a program runs on: processors, memory, GPUs, packages, compiler, operating system, git commit, and
+//! the Slurm or LSF job. burn-trainer writes it into each checkpoint, as the `environment` section of the
+//! metadata. `burn-ckpt env` prints it.
 //!
-//! It is a crate of its own because two programs use it: burn-trainer for the metadata of a run, and
-//! `burn-ckpt env` for the machine that it runs on. When a checkpoint is saved, it stands between the
-//! snapshot and the metadata: a thread collects the environment while training starts, and the checkpoint
-//! writer takes the result for each metadata file. Loading a checkpoint only reads it.
+//! [`Environment::collect`] collects everything at once, which can take seconds. A program that trains uses
+//! an [`EnvironmentProbe`], which collects on a thread of its own. [`program!`](crate::program) records the
+//! program's own packages.
 //!
 //! Three rules hold in every file:
 //!

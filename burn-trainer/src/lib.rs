@@ -84,13 +84,17 @@
 //! | have a run that resumes exactly | [`ResumableDataLoader`] |
 //! | have a loss that is a mean over items | [`metric`] |
 //! | have the numbers and outputs of a trained model | [`evaluation`] |
-//! | find a learning rate | [`finders`] |
+//! | run code of your own at the events of a run: EMA, gradient clipping, early stopping | [`callbacks`] |
+//! | validate on several data sets | [`Trainer::validation_set`] |
+//! | find a learning rate, or the largest batch that fits | [`finders`] |
+//! | have a schedule of the learning rate that can be extended | [`lr_scheduler`] |
 //! | know what a model consists of | [`model_summary`] |
-//! | load a checkpoint | [`burn_ckpt`] |
+//! | load a checkpoint, read a run's metrics | [`burn_ckpt`] |
 //! | save without copies of the optimizer | [`optimizer`] |
 //! | parse the flags that training programs share | `cli` (feature `cli`) |
 //! | know what a run was made on | [`environment`] |
 //! | train on devices of other machines | [`remote`] (feature `remote`) |
+//! | train with a loop of burn's or of your own | [`Trainer::fit_with`], [`burn_loops`] |
 //!
 //! # What is exact
 //!

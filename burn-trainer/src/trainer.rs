@@ -36,7 +36,8 @@ use crate::strategy::Strategy;
 use crate::training_loop::parts::multi_device::DeviceSettings;
 use burn_environment::EnvironmentProbe;
 
-/// A run that is open: its directory is this process's alone until training ends.
+/// Trains a model: opens a run, resumes or starts it, and saves its checkpoints. From [`Trainer::new`] to the
+/// end of training no other process can write to the run's directory.
 ///
 /// ```no_run
 /// # use burn::data::dataloader::DataLoader;

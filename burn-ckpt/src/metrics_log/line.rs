@@ -21,25 +21,25 @@ pub(super) const HEAD_START: &str = "{\"format\":\"burn-ckpt metrics\",";
 /// files of the same length.
 const TIME_PRECISION: usize = 3;
 
-/// Which data the values are of. [`read`](super::read) has an example.
+/// The data that the values were computed on. [`read`](super::read) has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Split {
-    /// Those of the training.
+    /// The training data.
     Train,
-    /// Those of the validation.
+    /// The validation data.
     Valid,
 }
 
-/// Over what the values are. [`read`](super::read) has an example.
+/// How much data the values of a line cover. [`read`](super::read) has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Scope {
     /// One training batch.
     Batch,
-    /// The training of a whole epoch.
+    /// All training batches of an epoch.
     Epoch,
     /// A whole validation: at the end of an epoch, within one, or before the first step.
     Validation,
@@ -49,16 +49,16 @@ pub enum Scope {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Line {
-    /// The optimizer step. Of a batch, the one that its gradients are for; else how many were done. Steps
-    /// count from 1.
+    /// The optimizer step, counted from 1. In a line of a batch, the step that uses its gradients. In other
+    /// lines, the number of steps that were done.
     pub step: u64,
     /// The epoch, counted from 0.
     pub epoch: u64,
-    /// Which data the values are of.
+    /// The data that the values were computed on.
     pub split: Split,
-    /// Over what they are.
+    /// How much data the values cover: a batch, an epoch or a validation.
     pub scope: Scope,
-    /// The batch in its epoch, counted from 1, in lines of a batch.
+    /// The number of the batch in its epoch, counted from 1. `None` unless the line is of a batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<u64>,
     /// When they were logged, in UTC. `None` in lines that were written again from a checkpoint, which does

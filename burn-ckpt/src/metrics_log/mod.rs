@@ -2,8 +2,8 @@
 //! line of JSON for each set of values.
 //!
 //! Other programs read it as it is: `jq 'select(.scope == "epoch") | .metrics.train_loss' metrics.jsonl`, or
-//! in Python `pandas.read_json("metrics.jsonl", lines=True)`. Here [`read`] gives the lines, also while the
-//! run writes them.
+//! in Python `pandas.read_json("metrics.jsonl", lines=True)`. In Rust, [`read`] returns the lines, also while
+//! the run writes them.
 
 mod line;
 mod mark;

@@ -57,8 +57,8 @@ pub fn read(path: impl AsRef<Path>) -> Result<Lines> {
 }
 
 /// The lines of a log, in the order in which they were written; [`read`] has an example. An invalid line is
-/// an error, after which the next one comes. Lines without `metrics`, and keys that this version does not
-/// know, are left out.
+/// an error, and the iterator continues after it. Lines without `metrics`, and keys that this version does
+/// not know, are left out.
 #[derive(Debug)]
 pub struct Lines {
     path: PathBuf,

@@ -1,6 +1,11 @@
-//! A page about one run or several, in one file that needs no network: what was trained, how and on what,
-//! with the curves of every metric. `run_data` reads a run, `curves` thins what it logged, `number_block`
-//! packs the numbers, and `page` puts it together.
+//! A page about one run or several, for a browser: one HTML file that needs no network. It has the curves of
+//! every metric, the settings, the model, the machine, each start of the run, and its checkpoints.
+//!
+//! [`RunReport::of`] makes the page of some directories. [`ReportedRun`] adds a run's status to it. The
+//! program `burn-ckpt report` writes the same page.
+
+// `run_data` reads a run, `curves` thins what it logged, `number_block` packs the numbers, and `page` puts it
+// together.
 
 mod curves;
 mod number_block;
@@ -23,30 +28,28 @@ const GENERATOR: &str = "<meta name=\"generator\" content=\"burn-ckpt report\">"
 /// How many bytes of a file are looked at for that.
 const HEAD_BYTES: usize = 1024;
 
-/// A page about runs, for a browser.
+/// A page about runs, for a browser: their curves, settings and checkpoints in one HTML file.
 ///
 /// ```no_run
-/// # use std::path::Path;
 /// # fn main() -> burn_ckpt::Result<()> {
-/// use burn_ckpt::report::Report;
+/// use burn_ckpt::report::RunReport;
 ///
-/// Report::of(["runs/a", "runs/b"])?.write(Path::new("report.html"))?;
+/// RunReport::of(["runs/a", "runs/b"])?.write("report.html")?;
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
-pub struct Report {
+pub struct RunReport {
     runs: Vec<ReportedRun>,
 }
 
-/// A run as a page shows it.
+/// A run that was read for a [`Report`], with an optional status.
 ///
 /// ```no_run
-/// # use std::path::Path;
 /// # fn main() -> burn_ckpt::Result<()> {
-/// use burn_ckpt::report::{Report, ReportedRun};
+/// use burn_ckpt::report::{ReportedRun, RunReport};
 ///
 /// let run = ReportedRun::read("runs/a")?.with_status("running", "on gpu-7");
-/// Report::new([run]).write(Path::new("report.html"))?;
+/// RunReport::new([run]).write("report.html")?;
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
@@ -71,7 +74,7 @@ impl ReportedRun {
     }
 }
 
-impl Report {
+impl RunReport {
     /// A page about these runs.
     #[must_use]
     pub fn new(runs: impl IntoIterator<Item = ReportedRun>) -> Self {
@@ -106,7 +109,8 @@ impl Report {
     ///
     /// [`Error::Io`] when the file cannot be written, or there is a file of this name that is not an earlier
     /// page: it is kept.
-    pub fn write(&self, path: &Path) -> Result<u64> {
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<u64> {
+        let path = path.as_ref();
         let is_foreign = entry(path)?.is_some() && !is_page(path)?;
         if is_foreign {
             let reason = "there is another file of this name, which is not a page of burn-ckpt";

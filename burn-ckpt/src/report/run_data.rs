@@ -6,18 +6,18 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::disk::directories::{is_directory, is_there, real_path};
+use crate::disk::directories::{is_there, real_path};
 use crate::error::{Error, Result, chain::chain};
 use crate::format::metadata::Metadata;
 use crate::format::run_start::RunStart;
 use crate::metrics_log::{self, METRICS_FILE};
 use crate::report::curves::Curves;
-use crate::run_dir::catalog::{Catalog, CatalogEntry, file_name};
+use crate::run_dir::catalog::{Catalog, CatalogEntry};
 use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, RunLayout};
-use crate::run_dir::locate::resolve;
+use crate::run_dir::locate::{resolve, run_at};
 use crate::run_dir::tags::LaterTags;
 
-/// Where what a run does stands in its metadata.
+/// Where the environment in the metadata has what a run computed on, and its program.
 const DEVICES: &str = "/hardware/devices_used";
 const PROGRAM: &str = "/rust/program";
 /// Packages of a program whose versions a reader of a report asks for.
@@ -54,7 +54,7 @@ pub(super) struct RunData {
     pub(super) curves: Curves,
 }
 
-/// What a run does, in a word, and why. Empty if that is not known.
+/// The status of a run in a word, and why it has this status. Both are empty if that is not known.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Status {
     pub(super) word: String,
@@ -157,27 +157,19 @@ fn logged(layout: &RunLayout, starts: &[Timestamp], warnings: &mut Vec<String>) 
         Ok(lines) => lines,
         Err(error @ Error::Io { .. }) => return Err(error),
         Err(error) => {
-            warnings.push(chain(&error).to_string());
+            warnings.push(chain(&error));
             return Ok(Curves::default());
         }
     };
     let (curves, problem) = Curves::of(lines, starts);
-    warnings.extend(problem.map(|error| chain(&error).to_string()));
+    warnings.extend(problem.map(|error| chain(&error)));
     Ok(curves)
 }
 
-/// The run in a directory, which may also be its directory of checkpoints.
+/// The run in a directory, which may also be its directory of checkpoints, or a link to one of the two.
 fn layout_of(path: &Path) -> Result<RunLayout> {
-    if is_directory(&path.join(CHECKPOINT_DIR))? {
-        return Ok(RunLayout::at(path));
-    }
-    let real = real_path(path)?;
-    if file_name(&real) == CHECKPOINT_DIR
-        && let Some(run) = real.parent()
-    {
-        return Ok(RunLayout::at(run));
-    }
-    Err(Error::NotFound {
+    let found = run_at(path)?.map_or_else(|| run_at(&real_path(path)?), |run| Ok(Some(run)))?;
+    found.ok_or_else(|| Error::NotFound {
         path: path.to_path_buf(),
         wanted: "a run".to_owned(),
         hint: format!("a run's directory has a directory `{CHECKPOINT_DIR}`"),

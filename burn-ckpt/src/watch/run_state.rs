@@ -5,28 +5,29 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::disk::run_lock::LockState;
+use crate::error::Result;
 use crate::error::chain::chain;
-use crate::error::{Error, Result};
 use crate::format::metadata::Metadata;
 use crate::run_dir::layout::RunLayout;
 use crate::watch::found::{Found, Newest};
 
-/// What a run does, as a reader sees it: see [`WatchEvent`](crate::WatchEvent).
+/// Whether a run trains, is done or was stopped, by its lock and its newest checkpoint. See
+/// [`WatchEvent`](crate::WatchEvent).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RunState {
     /// It has not begun: there is no such directory, or nothing in it.
     NotBegun,
-    /// A process writes to it: its id and host, as far as they are known.
+    /// A process writes to it. The text has its process id and host, as far as they are known.
     Running(String),
     /// It has all its epochs or steps, or says that it is done.
     Done,
     /// Its process has ended by itself. No checkpoint says why: early stopping, a limit, or an error that
     /// left no checkpoint.
     Ended,
-    /// Its process was stopped, failed or was killed: why. It can be resumed.
+    /// Its process was stopped, has failed or was killed. The text says why. The run can be resumed.
     Stopped(String),
-    /// Whether a process writes to it cannot be seen: why.
+    /// It cannot be found out whether a process writes to it. The text says why.
     Unknown(String),
 }
 
@@ -71,11 +72,17 @@ impl Found {
 fn state_of(newest: &Newest, lock: Result<LockState>) -> RunState {
     let Newest { metadata, trainer_state } = newest;
     let ended = trainer_state["ended"].as_str();
-    if ended.is_some_and(|ended| ended.starts_with("done")) || is_complete(metadata, trainer_state) {
+    if ended == Some("done") || is_complete(metadata, trainer_state) {
         return RunState::Done;
     }
+    // A process that started after that save ended without one.
+    if let Ok(LockState::Left(Some(started))) = &lock
+        && *started > metadata.checkpoint_timestamp
+    {
+        return RunState::Stopped("its process was killed".to_owned());
+    }
     match (lock, ended) {
-        (Err(error), _) => RunState::Unknown(without_cause(&error)),
+        (Err(error), _) => RunState::Unknown(chain(&error)),
         (Ok(_), _) if metadata.trainer_config["lock"] == "off" => {
             RunState::Unknown("it trains without a lock".to_owned())
         }
@@ -97,8 +104,4 @@ fn is_complete(metadata: &Metadata, trainer_state: &Value) -> bool {
     let is_at = |limit: &str, done: u64| config[limit].as_u64().is_some_and(|limit| done >= limit);
     trainer_state["ended"].is_null()
         && (is_at("max_epochs", epochs) || is_at("max_steps", metadata.global_step))
-}
-
-fn without_cause(error: &Error) -> String {
-    chain(error)
 }

@@ -44,7 +44,7 @@ pub struct FindArgs {
     pub memory_limit: Option<u64>,
 }
 
-/// What a program would train, for [`FindArgs::run`].
+/// The model, optimizer and data that [`FindArgs::run`] tries settings with. See its example.
 pub struct Search<M: LearnerModel, C> {
     model: M,
     optimizer: ModuleOptimizer,

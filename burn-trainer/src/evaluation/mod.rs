@@ -38,5 +38,5 @@ mod result;
 
 pub use evaluator::{ModelEvaluator, evaluate};
 pub use metric_list::{EvaluationMetrics, MetricList};
-pub use predictions::{Predictions, predict};
+pub use predictions::{Predictions, PredictionsIter, predict};
 pub use result::{EvaluatedCheckpoint, Evaluation};

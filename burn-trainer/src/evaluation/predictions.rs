@@ -68,7 +68,7 @@ impl<'a, M: InferenceStep> IntoIterator for &'a Predictions<M> {
     }
 }
 
-/// A pass over the outputs of a model: see [`Predictions::iter`].
+/// A pass over the outputs of a model, of [`Predictions::iter`]: see [`predict`].
 pub struct PredictionsIter<'a, M: InferenceStep> {
     model: &'a M,
     /// `None` after the end, or an error.

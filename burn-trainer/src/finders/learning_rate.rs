@@ -19,7 +19,10 @@ use crate::training_loop::trial::{Trial, own_copy};
 /// The weight of the losses before in the smoothed loss, as in Lightning and fastai.
 const SMOOTHING: f64 = 0.98;
 
-/// How learning rates are tried: each step has the rate of the one before times the same factor.
+/// The settings of a search for a learning rate, for
+/// [`Trainer::find_learning_rate`](crate::Trainer::find_learning_rate).
+///
+/// Each step has the rate of the step before, times a constant factor.
 ///
 /// ```
 /// use burn_trainer::finders::LearningRateFinder;
@@ -35,9 +38,9 @@ pub struct LearningRateFinder {
     pub highest: f64,
     /// How many rates are tried, each with an optimizer step: 100 by default.
     pub steps: u64,
-    /// The sweep ends when the smoothed loss is above so many times the lowest one: 4 by default.
+    /// The sweep ends when the smoothed loss is above this factor times its lowest value: 4 by default.
     pub divergence: f64,
-    /// Batches of each device in an optimizer step, as of `grads_accumulation`: 1 by default.
+    /// Batches of each device in an optimizer step, as `grads_accumulation` of burn's training: 1 by default.
     pub grads_accumulation: usize,
 }
 
@@ -62,7 +65,7 @@ impl LearningRateFinder {
         self
     }
 
-    /// Sets at how many times the lowest smoothed loss the sweep ends.
+    /// Sets the factor above the lowest smoothed loss at which the sweep ends.
     #[must_use]
     pub fn with_divergence(mut self, factor: f64) -> Self {
         self.divergence = factor;

@@ -1,9 +1,15 @@
-//! Finds settings before a run: a learning rate, the largest batch. They train copies, and leave the run as
-//! it is.
+//! Searches for settings before a run: a learning rate, and the largest batch that fits. A search trains
+//! copies of the model, and leaves the run as it is.
 //!
-//! [`Trainer::find_learning_rate`](crate::Trainer::find_learning_rate) and
-//! [`Trainer::find_batch_size`](crate::Trainer::find_batch_size) have examples. A program with
-//! `cli::FindArgs` (feature `cli`) has flags for both.
+//! | to find | with these settings | call | to get |
+//! |---|---|---|---|
+//! | a learning rate | [`LearningRateFinder`] | [`Trainer::find_learning_rate`] | [`LearningRateSweep`] |
+//! | the largest batch that fits | [`BatchSizeFinder`] | [`Trainer::find_batch_size`] | [`FoundBatchSize`] |
+//!
+//! Both methods have an example. A program with `cli::FindArgs` (feature `cli`) has flags for both.
+//!
+//! [`Trainer::find_learning_rate`]: crate::Trainer::find_learning_rate
+//! [`Trainer::find_batch_size`]: crate::Trainer::find_batch_size
 
 mod batch_size;
 mod learning_rate;

@@ -1,6 +1,7 @@
 //! One point of the curve of a sweep.
 
-/// The loss at a learning rate. [`suggestion`](super::LearningRateSweep::suggestion) follows from them.
+/// The loss at one learning rate of a sweep, from which
+/// [`suggestion`](super::LearningRateSweep::suggestion) chooses a rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct SweptRate {
@@ -8,6 +9,6 @@ pub struct SweptRate {
     pub learning_rate: f64,
     /// The loss of its batches, before the step.
     pub loss: f64,
-    /// The same, smoothed over the steps before.
+    /// The loss, smoothed over the steps before this one.
     pub smoothed_loss: f64,
 }

@@ -22,6 +22,8 @@ pub(crate) use epoch_table::{EpochTable, EpochValues};
 const TENSOR: &str = "metrics";
 /// The tensor of the values of the epochs that are done.
 const EPOCHS: &str = "epochs";
+/// The tensors of a history. The second one is there once an epoch is done.
+pub(crate) const HISTORY_TENSORS: [&str; 2] = [TENSOR, EPOCHS];
 /// Bytes before a block of epochs.
 const BLOCK_HEAD: usize = 8;
 /// The most epochs in a history, since each takes memory. No run comes near.

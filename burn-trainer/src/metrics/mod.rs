@@ -24,7 +24,7 @@ mod run_metrics;
 mod table;
 
 pub(crate) use history::HistoryAt;
-pub(crate) use history_format::{History, MAX_EPOCHS};
+pub(crate) use history_format::{HISTORY_TENSORS, History, MAX_EPOCHS};
 pub(crate) use logger::RunMetricLogger;
 pub(crate) use logger::logger_slot::LoggerSlot;
 pub(crate) use metric_files::check_file_names;

@@ -11,8 +11,12 @@ use burn_ckpt::{Error as CheckpointError, RunLayout, Section};
 use crate::config::TrainerConfig;
 use crate::error::Result;
 use crate::learner_state::optimizer_size::{MOST_TENSORS_OF_A_PARAMETER, state_outlines, trained_parameters};
+use crate::metrics::HISTORY_TENSORS;
 use crate::process::console::warn;
 use crate::strategy::{Strategy, StrategyConfig};
+
+/// What the end of a checkpoint's file has beside the state: its metadata, and where that begins.
+const TENSORS_OF_THE_ENDING: u64 = 2;
 
 /// What a run's strategies save, and where.
 pub(crate) struct SavedFiles {
@@ -61,9 +65,7 @@ pub(crate) fn check<M: LearnerModel>(
     if saved.has_whole_states && !room.is_enough_for_any_optimizer(&planned, learner) {
         let state = state_outlines(learner, &planned).unwrap_or_default();
         planned.extend(state);
-        // Its length is not known yet.
-        let (history, nothing) = (format!("{}.metrics", Section::HISTORY), Bytes::from_bytes_vec(Vec::new()));
-        planned.push(Tensor::new(history, DType::U8, vec![0], None, nothing));
+        planned.extend(HISTORY_TENSORS.map(history_outline));
         room.check(&planned)?;
     }
     if let Some((free, directory)) = room.free.filter(|(free, _)| bytes(&planned) > *free) {
@@ -103,13 +105,19 @@ impl Room<'_> {
         let most = |of: u64| of.saturating_mul(MOST_TENSORS_OF_A_PARAMETER);
         let tensors = (weights.len() as u64).saturating_add(most(trained.len() as u64));
         let needed = bytes(weights).saturating_add(most(bytes(&trained)));
-        let own = 3; // The history, and the two of the ending.
+        let own = HISTORY_TENSORS.len() as u64 + TENSORS_OF_THE_ENDING;
         let is_within = |limit: Option<u64>| limit.is_none_or(|limit| needed <= limit);
         tensors.saturating_add(own) <= self.limits.tensors.min(self.limits.state_tensors)
             && needed <= self.limits.file_bytes
             && is_within(self.file_size)
             && is_within(self.free.as_ref().map(|(free, _)| *free))
     }
+}
+
+/// A tensor of the history. Its length is not known yet.
+fn history_outline(name: &str) -> Tensor {
+    let nothing = Bytes::from_bytes_vec(Vec::new());
+    Tensor::new(format!("{}.{name}", Section::HISTORY), DType::U8, vec![0], None, nothing)
 }
 
 /// The bytes of the tensors in a file.

@@ -247,10 +247,12 @@ fn without_place(value: &str, checkpoint: &Path) -> String {
 /// Sets what a training state says of the clock to 0: two runs differ in it.
 pub fn clear_clock(state: &mut Value) {
     match state {
-        Value::Object(fields) => fields.iter_mut().for_each(|(name, value)| match name == CLOCK {
-            true => *value = 0.into(),
-            false => clear_clock(value),
-        }),
+        Value::Object(fields) => {
+            fields.iter_mut().for_each(|(name, value)| match name == CLOCK || name == LOG {
+                true => *value = 0.into(),
+                false => clear_clock(value),
+            })
+        }
         Value::Array(items) => items.iter_mut().for_each(clear_clock),
         _ => {}
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::size;
-use burn_ckpt::report::{Report, ReportedRun};
+use burn_ckpt::report::{ReportedRun, RunReport};
 
 use crate::answer::{Answer, Failure};
 use crate::runs::find;
@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> Answer {
         return Err(Failure::Other("none of the runs has anything to report".to_owned()));
     }
     let runs = count(reported.len(), "run");
-    let bytes = Report::new(reported).write(&args.output)?;
+    let bytes = RunReport::new(reported).write(&args.output)?;
     say(format!("{}: {runs}, {}", args.output.display(), size(bytes)));
     Ok(true)
 }

@@ -9,16 +9,18 @@ use crate::error::Result;
 use crate::finders::result_file::write;
 use crate::process::progress::figures::significant;
 
-/// The largest batch that fits, and what was tried. See
+/// The result of a search: the largest batch that fits, and each size that was looked at. See
 /// [`Trainer::find_batch_size`](crate::Trainer::find_batch_size).
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct FoundBatchSize {
-    /// The largest size that fits, of those that were tried. On several devices, that of the batch of each.
+    /// The largest size that was tried and fits, in items. On several devices, the items of each device's
+    /// batch.
     pub batch_size: usize,
-    /// The sizes, in the order of the trials.
+    /// The sizes, in the order in which they were looked at. Those with [`BatchFit::NotTried`] were ruled out
+    /// from smaller ones.
     pub tried: Vec<TriedBatchSize>,
-    /// Why no larger size is found.
+    /// Why the search ended.
     pub end: BatchSizeEnd,
     /// The most memory that a batch may use, in bytes, if there is a limit.
     pub memory_limit: Option<u64>,
@@ -28,17 +30,17 @@ pub struct FoundBatchSize {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BatchSizeEnd {
-    /// A larger one does not fit.
+    /// A larger size does not fit.
     DoesNotFit,
-    /// A batch has all items of the data, or of each device's part of it.
+    /// A batch of all items of the data fits. On several devices, of each device's part of the data.
     AllItems,
-    /// `max_size` fits.
+    /// A batch of [`max_size`](super::BatchSizeFinder::max_size) items fits.
     MaxSize,
-    /// `max_trials` are done.
+    /// All [`max_trials`](super::BatchSizeFinder::max_trials) are used. A larger size can fit.
     MaxTrials,
 }
 
-/// A batch size that a [`BatchSizeFinder`](super::BatchSizeFinder) has tried.
+/// A batch size that a [`BatchSizeFinder`](super::BatchSizeFinder) has tried, or ruled out from smaller ones.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct TriedBatchSize {
@@ -46,12 +48,12 @@ pub struct TriedBatchSize {
     pub batch_size: usize,
     /// Whether it fits.
     pub fit: BatchFit,
-    /// The time of the steps but for the first, which is the slowest. `None` if it does not fit.
+    /// Seconds of all steps but the first, which is the slowest. `None` if the size does not fit.
     pub seconds: Option<f64>,
     /// Items of these steps in a second, of all devices.
     pub items_per_second: Option<f64>,
-    /// The most memory that was used, in bytes: of this process, or of what a device's allocator holds.
-    /// `None` where it is not known. For a size that was not tried, what it would use.
+    /// The peak of the memory, in bytes: of this process on a CPU, of what burn's allocator holds on a GPU.
+    /// `None` if it is not known. For a size that was not tried, the prediction.
     pub memory: Option<u64>,
 }
 

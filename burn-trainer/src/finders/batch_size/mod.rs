@@ -39,7 +39,10 @@ pub use search::BatchSizeMode;
 /// The rate of the steps. Their values are not used.
 const LEARNING_RATE: f64 = 1e-8;
 
-/// How batch sizes are tried: each with some optimizer steps on a copy of the model.
+/// The settings of a search for the largest batch that fits, for
+/// [`Trainer::find_batch_size`](crate::Trainer::find_batch_size).
+///
+/// Each size is tried with a few optimizer steps on a copy of the model.
 ///
 /// ```
 /// use burn_trainer::finders::{BatchSizeFinder, BatchSizeMode};
@@ -60,10 +63,11 @@ pub struct BatchSizeFinder {
     pub max_trials: usize,
     /// The largest size that is tried. By default the number of items, divided among the devices.
     pub max_size: Option<usize>,
-    /// The most memory that a batch may use, in bytes: of this process on a CPU, of what the allocator holds
-    /// on a GPU. By default 80 % of what this process can get on a CPU, and none on a GPU.
+    /// The memory limit of a search, in bytes. On a CPU it limits the memory of this process, and is 80 % of
+    /// what the process can get by default. On a GPU it limits what burn's allocator holds, and by default
+    /// there is no limit: sizes grow until the device has no memory left.
     pub memory_limit: Option<u64>,
-    /// Batches of each device in an optimizer step, as of `grads_accumulation`: 1 by default.
+    /// Batches of each device in an optimizer step, as `grads_accumulation` of burn's training: 1 by default.
     pub grads_accumulation: usize,
 }
 
@@ -117,7 +121,7 @@ impl BatchSizeFinder {
         self
     }
 
-    /// Sets the most memory that a batch may use, in bytes.
+    /// Sets the memory limit, in bytes: see [`memory_limit`](Self::memory_limit).
     #[must_use]
     pub fn with_memory_limit(mut self, bytes: u64) -> Self {
         self.memory_limit = Some(bytes);

@@ -1,12 +1,14 @@
 //! Which batch size is tried next.
 
-/// How a [`BatchSizeFinder`](super::BatchSizeFinder) chooses the sizes. They double until one does not fit.
+/// How a [`BatchSizeFinder`](super::BatchSizeFinder) chooses the sizes. Both modes first double the size
+/// until one does not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BatchSizeMode {
-    /// The largest one of those that have doubled.
+    /// Ends there: the result is the last size that fits, such as 64 if 128 does not.
     Power,
-    /// Then sizes in between, down to a single item.
+    /// Then halves the range between the last size that fits and the first that does not, until they differ
+    /// by one item.
     BinarySearch,
 }
 

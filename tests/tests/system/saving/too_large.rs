@@ -24,6 +24,8 @@ use system_tests::{config, train};
 /// The tensors of the small model, six of which are trained, with those of the checkpoint's own.
 const WEIGHTS: u64 = 8 + 2;
 const TRAINED: u64 = 6;
+/// The tensors of the history, after an epoch.
+const HISTORY: u64 = 2;
 
 #[test]
 fn weights_that_exceed_a_limit_are_an_error_before_the_first_step_and_leave_nothing() {
@@ -107,7 +109,7 @@ fn an_optimizers_state_that_exceeds_a_limit_is_an_error_before_the_first_step() 
         ),
     ];
     for (name, optimizer, state) in optimizers {
-        let enough = WEIGHTS + state + 1;
+        let enough = WEIGHTS + state + HISTORY;
         let root = tempfile::tempdir().unwrap();
         let fit = |tensors: u64| {
             // In one file, or not at all.
@@ -152,7 +154,7 @@ fn the_size_of_an_optimizers_state_counts_too_and_weights_alone_need_none() {
 fn finding_out_the_size_does_not_change_the_run() {
     let (asked, not_asked) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     train(config(not_asked.path(), 1)).unwrap();
-    let limits = Limits { tensors: WEIGHTS + 2 * TRAINED + 1, ..Limits::READER };
+    let limits = Limits { tensors: WEIGHTS + 2 * TRAINED + HISTORY, ..Limits::READER };
     train_within(config(asked.path(), 1), limits).unwrap();
     let state = |root: &std::path::Path| described_state(&checkpoints(root).join("last.ckpt"));
     assert_eq!(state(asked.path()), state(not_asked.path()));

@@ -1,5 +1,7 @@
 //! A metric logger of a user's own beside the run's.
 
+use std::collections::BTreeMap;
+
 use burn::train::logger::MetricLogger;
 use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
 use burn::train::metric::{LossMetric, MetricDefinition, NumericEntry};
@@ -37,9 +39,11 @@ fn a_users_logger_switches_off_neither_early_stopping_nor_the_history() {
         let result = result.unwrap();
         assert!(result.stopped_early);
         let last = Checkpoint::open(checkpoints(root).join("last.ckpt")).unwrap();
-        let history = last.section("history").unwrap().tensors.remove(0).to_bytes().unwrap().to_vec();
-        (result.epochs, String::from_utf8(history).unwrap())
+        let history = last.section("history").unwrap().tensors;
+        let bytes = history.iter().map(|tensor| (tensor.name.clone(), tensor.to_bytes().unwrap().to_vec()));
+        (result.epochs, bytes.collect::<BTreeMap<_, _>>())
     });
     assert_eq!(results[0], results[1]);
-    assert!(results[1].1.contains("val_score"), "{}", results[1].1);
+    let names = String::from_utf8_lossy(&results[1].1["metrics"]);
+    assert!(names.contains("val_score") && results[1].1.contains_key("epochs"), "{names}");
 }

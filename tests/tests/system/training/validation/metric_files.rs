@@ -66,7 +66,7 @@ fn without_a_schedule_nothing_else_is_written() {
         let root = root();
         train(config(root.path(), 2).with_validation(validation)).unwrap();
         let left = files(&run_dir(root.path()));
-        assert!(!left.iter().any(|name| name.ends_with(".jsonl")), "{left:?}");
+        assert!(!left.iter().any(|name| name.ends_with("validations.jsonl")), "{left:?}");
         let validated = left.iter().filter(|name| name.starts_with("valid/")).count();
         assert_eq!(validated, if validation == Validation::every_n_epochs(2) { 1 } else { 2 });
     }
@@ -79,5 +79,5 @@ fn an_overwritten_run_leaves_none_of_them() {
     train(with(Validation::every_n_steps(4))).unwrap();
     train(with(Validation::default())).unwrap();
     let left = files(&run_dir(root.path()));
-    assert!(!left.iter().any(|name| name.ends_with(".jsonl")), "{left:?}");
+    assert!(!left.iter().any(|name| name.ends_with("validations.jsonl")), "{left:?}");
 }
