@@ -66,7 +66,7 @@ impl Curves {
             }
         }
         if line.scope == Scope::Epoch {
-            self.epochs = line.epoch + 1;
+            self.epochs = line.epoch.saturating_add(1);
         }
         for (metric, value) in line.metrics {
             let name = CurveName { metric, split: line.split, scope: line.scope };

@@ -1,6 +1,8 @@
 //! The page: the data of all runs as JSON, the curves as one compressed block, and the styles and scripts
 //! that show them, in one file.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -61,7 +63,10 @@ fn with(
     precision: Precision,
 ) -> std::io::Result<String> {
     let mut block = NumberBlock::new(precision);
-    let shown: Vec<Value> = runs.iter().map(|run| with_curves(run, points, &mut block)).collect();
+    let mut shown: Vec<Value> = runs.iter().map(|run| with_curves(run, points, &mut block)).collect();
+    for (run, label) in shown.iter_mut().zip(labels(runs)) {
+        run["label"] = label.into();
+    }
     let data = json!({
         "written": written,
         "program": concat!("burn-ckpt ", env!("CARGO_PKG_VERSION")),
@@ -106,6 +111,19 @@ fn with_curves(run: &RunData, points: usize, block: &mut NumberBlock) -> Value {
     data["axes"] = axes.iter().map(|(_, place)| json!(place)).collect();
     data["clock"] = json!({"steps": block.counts(&clock.steps), "seconds": block.values(&clock.values)});
     data
+}
+
+/// What each run is called: its directory's name, or the whole path where two have one name, as copies do.
+fn labels(runs: &[&RunData]) -> Vec<String> {
+    let name = |run: &RunData| {
+        let path = Path::new(&run.path).file_name();
+        path.map_or_else(|| run.id.clone(), |name| name.to_string_lossy().into_owned())
+    };
+    let names: Vec<String> = runs.iter().map(|run| name(run)).collect();
+    let is_alone = |name: &String| names.iter().filter(|other| *other == name).count() == 1;
+    let label =
+        |(run, name): (&&RunData, &String)| if is_alone(name) { name.clone() } else { run.path.clone() };
+    runs.iter().zip(&names).map(label).collect()
 }
 
 /// What of the curves the page leaves out.

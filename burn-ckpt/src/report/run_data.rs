@@ -10,6 +10,7 @@ use crate::disk::directories::{is_there, real_path};
 use crate::error::{Error, Result, chain::chain};
 use crate::format::metadata::Metadata;
 use crate::format::run_start::RunStart;
+use crate::load::checkpoint::Checkpoint;
 use crate::metrics_log::{self, METRICS_FILE};
 use crate::report::curves::Curves;
 use crate::run_dir::catalog::{Catalog, CatalogEntry};
@@ -124,7 +125,7 @@ impl RunData {
                 .collect(),
             started: starts.first().copied().unwrap_or(newest.start_timestamp),
             max_epochs: newest.trainer_config.pointer("/max_epochs").and_then(Value::as_u64),
-            epochs: curves.epochs,
+            epochs: curves.epochs.max(epochs_done(catalog.entries.last())),
             global_step: newest.global_step,
             training_time_seconds: newest.training_time_seconds,
             device: (!devices.is_empty()).then_some(devices),
@@ -147,6 +148,14 @@ impl RunData {
     }
 }
 
+/// The epochs that are done in a checkpoint, as far as it can be read.
+fn epochs_done(newest: Option<&CatalogEntry>) -> u64 {
+    let Some(CatalogEntry { path, metadata }) = newest else { return 0 };
+    let state: Option<Value> = Checkpoint::open(path).and_then(|checkpoint| checkpoint.trainer_state()).ok();
+    let is_complete = state.is_some_and(|state| state["epoch_complete"] == true);
+    metadata.epoch.saturating_add(u64::from(is_complete))
+}
+
 /// What the run has logged. A run of an earlier version has no log.
 fn logged(layout: &RunLayout, starts: &[Timestamp], warnings: &mut Vec<String>) -> Result<Curves> {
     if !is_there(&layout.run_dir().join(METRICS_FILE))? {
@@ -155,9 +164,8 @@ fn logged(layout: &RunLayout, starts: &[Timestamp], warnings: &mut Vec<String>) 
     }
     let lines = match metrics_log::read(layout.run_dir()) {
         Ok(lines) => lines,
-        Err(error @ Error::Io { .. }) => return Err(error),
         Err(error) => {
-            warnings.push(chain(&error));
+            warnings.push(format!("There are no curves: {}", chain(&error)));
             return Ok(Curves::default());
         }
     };
@@ -211,18 +219,29 @@ fn checkpoints(
 /// What a reader of the page types to work with the run.
 fn commands(layout: &RunLayout, newest: &Metadata, has_best: bool) -> Vec<(&'static str, String)> {
     let best = layout.run_dir().join(if has_best { BEST_DIR } else { LAST_DIR }).display().to_string();
+    let (checkpoint, run_id) = (shell_word(&best), shell_word(&newest.run_id));
     let program = text(&newest.environment, PROGRAM);
     let program = program.as_deref().and_then(|program| program.split(' ').next()).unwrap_or("PROGRAM");
+    let program = shell_word(program);
     let model = text(&newest.model, "/type").unwrap_or_else(|| "Model".to_owned());
     vec![
         (
             "Resume, with the arguments of the first start",
-            format!("{program} .. --run-id {} --ckpt-path auto", newest.run_id),
+            format!("{program} .. --run-id {run_id} --ckpt-path auto"),
         ),
         ("Load in Rust", format!("let model = {model}::from_checkpoint({best:?}, &device)?;")),
-        ("Verify", format!("burn-ckpt verify {best}")),
-        ("Export to safetensors", format!("burn-ckpt export {best} model.safetensors")),
+        ("Verify", format!("burn-ckpt verify {checkpoint}")),
+        ("Export to safetensors", format!("burn-ckpt export {checkpoint} model.safetensors")),
     ]
+}
+
+/// Text as one word of a shell: what is in a run's files is never a command.
+fn shell_word(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_./=:@%+-,".contains(letter);
+    if !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 /// A start without its configuration, which the page shows as that of the newest checkpoint.
@@ -254,4 +273,23 @@ fn with_few_packages(environment: &Value) -> Value {
         *packages = shown.into();
     }
     environment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_a_run_is_one_word_of_a_shell() {
+        for (text, word) in [
+            ("runs/a-1/best", "runs/a-1/best"),
+            ("a b; touch c", "'a b; touch c'"),
+            ("it's", "'it'\\''s'"),
+            ("-rf", "'-rf'"),
+            ("$(id)", "'$(id)'"),
+            ("", "''"),
+        ] {
+            assert_eq!(shell_word(text), word);
+        }
+    }
 }

@@ -94,6 +94,11 @@ impl LineFile {
         self.has_lost = false;
     }
 
+    /// Whether it was opened.
+    pub(crate) fn is_open(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// The bytes of the lines that are in it.
     pub(crate) fn length(&self) -> u64 {
         self.length

@@ -4,6 +4,8 @@
 // and dark.
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#a6761d", "#b2182b", "#5e8c31"];
 const HEIGHT = 240;
+// uPlot's mode of joining in which a null and the places of other curves beside it are a gap.
+const GAP = 2;
 
 function css(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -37,7 +39,7 @@ function look({ run, place, series }, names, isSingle) {
   const colour = COLOURS[(isSingle ? names.indexOf(series.name) : place) % COLOURS.length];
   const isDashed = !isSingle && series.split !== "valid" && !isBatch;
   const what = series.name + (isBatch ? " of each batch" : "");
-  return { colour, isDashed, isBatch, label: isSingle ? what : `${run.id}: ${what}` };
+  return { colour, isDashed, isBatch, label: isSingle ? what : `${run.label}: ${what}` };
 }
 
 class Chart {
@@ -62,7 +64,8 @@ class Chart {
     this.drawn = this.shown();
     const axis = ({ series }) => (this.state.x === "steps" ? series.axis.steps : series.axis.seconds);
     const tables = this.drawn.map((curve) => [axis(curve), curve.series.values.map((value) => (this.isDrawable(value) ? value : null))]);
-    const data = tables.length ? uPlot.join(tables) : [[]];
+    // What cannot be drawn is a gap. Where only other curves have a value, the line goes on.
+    const data = tables.length ? uPlot.join(tables, tables.map(() => [0, GAP])) : [[]];
     const soft = css("--soft"), grid = css("--grid");
     const lines = { stroke: soft, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 }, font: "12px system-ui, sans-serif" };
     const isLog = this.state.log && data.slice(1).flat().some((value) => value > 0);
@@ -75,7 +78,7 @@ class Chart {
         { ...lines, size: 58, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : short(tick))) },
       ],
       series: [{}, ...this.drawn.map(({ colour, isDashed, isBatch, label, series }) => ({
-        label, stroke: isBatch ? `${colour}66` : colour, width: isBatch ? 1 : 2, dash: isDashed ? [6, 4] : undefined, spanGaps: true,
+        label, stroke: isBatch ? `${colour}66` : colour, width: isBatch ? 1 : 2, dash: isDashed ? [6, 4] : undefined, spanGaps: false,
         points: { show: series.values.length === 1 ? true : !isBatch && series.values.length <= 60, size: 5 },
       }))],
       hooks: { setCursor: [() => this.follow()], draw: [(plot) => this.marks(plot)] },
@@ -91,9 +94,12 @@ class Chart {
 
   // What somebody who does not see the curves hears.
   summary() {
-    const said = this.drawn.filter(({ isBatch }) => !isBatch).map(({ label, series }) => {
-      const finite = series.values.filter(Number.isFinite);
-      return finite.length ? `${label}: first ${number(finite[0])}, last ${number(finite.at(-1))}, lowest ${number(Math.min(...finite))}, highest ${number(Math.max(...finite))}` : `${label}: not a finite value`;
+    const said = this.drawn.filter(({ isBatch }) => !isBatch).map(({ label, series: { values } }) => {
+      const finite = values.filter(Number.isFinite);
+      const parts = [`first ${number(values[0])}`, `last ${number(values.at(-1))}`];
+      if (finite.length) parts.push(`lowest ${number(Math.min(...finite))}`, `highest ${number(Math.max(...finite))}`);
+      if (finite.length < values.length) parts.push(`${values.length - finite.length} not finite`);
+      return `${label}: ${parts.join(", ")}`;
     });
     return `Curves of ${this.quantity}. ${said.join(". ")}. Arrow keys move along the curves.`;
   }
@@ -102,16 +108,28 @@ class Chart {
   follow() {
     if (!this.uplot) return;
     const index = this.uplot.cursor.idx;
-    const items = this.drawn.map(({ colour, isDashed, isBatch, label }, number_) => {
-      const column = this.uplot.data[number_ + 1];
-      let at = index ?? column.length - 1;
-      while (at > 0 && (column[at] === null || column[at] === undefined)) at--;
+    const items = this.drawn.map((curve) => {
+      const { colour, isDashed, isBatch, label, series } = curve;
       const line = make("i", { class: [isDashed && "dashed", isBatch && "thin"].filter(Boolean).join(" "), style: `border-color:${colour}` });
-      return make("li", {}, line, `${label} `, make("output", {}, number(column[at])));
+      const value = index === null || index === undefined ? series.values.at(-1) : this.valueAt(curve, index);
+      return make("li", {}, line, `${label} `, make("output", {}, number(value)));
     });
     const x = index === null || index === undefined ? null : this.uplot.data[0][index];
     const place = x === null ? null : make("li", { class: "soft" }, this.state.x === "steps" ? `step ${number(x)}` : duration(x));
     this.keys.replaceChildren(...[place, ...items].filter(Boolean));
+  }
+
+  // The last value of a curve at a place of all curves' steps or times, also one that cannot be drawn.
+  valueAt({ series }, index) {
+    const at = this.uplot.data[0][index];
+    const axis = this.state.x === "steps" ? series.axis.steps : series.axis.seconds;
+    let [low, high] = [0, axis.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (axis[middle] <= at) low = middle + 1;
+      else high = middle;
+    }
+    return series.values[low - 1];
   }
 
   // Checkpoints as ticks at the lower edge, the best one as a ring around its value.

@@ -38,7 +38,7 @@ async function page() {
     const content = details(run);
     parts.push(isSingle
       ? make("section", { id: "run" }, make("h2", {}, "The run"), ...content)
-      : make("section", {}, make("details", {}, make("summary", {}, make("h2", {}, run.id)), ...content)));
+      : make("section", {}, make("details", {}, make("summary", {}, make("h2", {}, run.label)), ...content)));
   }
   parts.push(make("footer", {}, `Written ${moment(data.written)} by ${data.program}. ${data.runs.map((run) => run.path).join(", ")}`));
   document.getElementById("page").replaceChildren(...parts);

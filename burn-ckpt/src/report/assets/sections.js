@@ -41,14 +41,14 @@ function facts(run) {
 
 // One line a run, with the settings that differ.
 function runsTable(runs, state, redraw) {
-  const box = (run) => make("input", { type: "checkbox", checked: !state.hidden.has(run), "aria-label": `draw ${run.id}`, onchange: (event) => {
+  const box = (run) => make("input", { type: "checkbox", checked: !state.hidden.has(run), "aria-label": `draw ${run.label}`, onchange: (event) => {
     if (event.target.checked) state.hidden.delete(run);
     else state.hidden.add(run);
     redraw();
   } });
   const metrics = [...new Set(runs.map((run) => run.primary_metric).filter(Boolean))];
   const columns = [
-    { title: "run", value: (run) => run.id, shown: (run) => make("label", { class: "run-name" }, box(run), " ", make("span", { class: "dot", style: `background:${COLOURS[runs.indexOf(run) % COLOURS.length]}` }), run.id) },
+    { title: "run", value: (run) => run.label, shown: (run) => make("label", { class: "run-name" }, box(run), " ", make("span", { class: "dot", style: `background:${COLOURS[runs.indexOf(run) % COLOURS.length]}` }), run.label) },
     { title: "status", value: (run) => run.status.word, shown: (run) => make("span", { title: run.status.why }, status(run)) },
     ...metrics.map((metric) => ({ title: `best ${metric}`, value: (run) => (run.primary_metric === metric ? run.best?.score : null), isNumber: true })),
     { title: "epochs", value: (run) => run.epochs, isNumber: true },
@@ -61,7 +61,7 @@ function runsTable(runs, state, redraw) {
 }
 
 function checkpoints(run) {
-  return table(`checkpoints of ${run.id}`, [
+  return table(`checkpoints of ${run.label}`, [
     { title: "checkpoint", value: (row) => row.path, shown: (row) => make("code", {}, row.path) },
     { title: "step", value: (row) => row.global_step, isNumber: true },
     { title: "epoch", value: (row) => row.epoch, isNumber: true },
@@ -73,17 +73,17 @@ function checkpoints(run) {
 }
 
 function starts(run) {
-  return table(`starts of ${run.id}`, [
+  return table(`starts of ${run.label}`, [
     { title: "start", value: (row) => row.timestamp, shown: (row) => moment(row.timestamp) },
     { title: "from", value: (row) => row.resumed_from ?? "the beginning" },
     { title: "step", value: (row) => row.global_step, isNumber: true },
     { title: "commit", value: (row) => row.git_commit, shown: (row) => make("code", {}, (row.git_commit ?? "").slice(0, 10)) },
-    { title: "ended", value: (row) => row.ended ?? "", shown: (row) => row.ended ?? (row === run.starts.at(-1) ? run.status.word : "without a word (killed)") },
+    { title: "ended", value: (row) => row.ended ?? "", shown: (row) => row.ended ?? (row === run.starts.at(-1) ? run.status.word : "not known") },
   ], run.starts);
 }
 
 function model(run) {
-  return table(`model of ${run.id}`, [
+  return table(`model of ${run.label}`, [
     { title: "module", value: (row) => row.path, shown: (row) => make("code", {}, row.path) },
     { title: "type", value: (row) => row.type },
     { title: "parameters", value: (row) => row.parameters, isNumber: true },

@@ -235,12 +235,16 @@ impl BatchSizeFinder {
                 }
                 trials += 1;
                 let mut outcome = steps()?;
-                if is_kept {
+                // The peak of the first size is that of the steps before its measurement.
+                let used = outcome.memory.or_else(|| gauge.used());
+                if is_kept && expected.is_none() {
+                    outcome = TriedBatchSize::without_steps(size, BatchFit::AboveLimit, used);
+                } else if is_kept {
                     outcome.memory = expected;
                 } else if outcome.fit == BatchFit::Fits {
                     outcome.memory.into_iter().for_each(|memory| curve.add(size, memory));
-                    if is_above(outcome.memory) {
-                        outcome = TriedBatchSize::without_steps(size, BatchFit::AboveLimit, outcome.memory);
+                    if is_above(used) {
+                        outcome = TriedBatchSize::without_steps(size, BatchFit::AboveLimit, used);
                         // The allocator keeps what is above the limit, so that smaller sizes would seem to
                         // use it.
                         is_kept = matches!(gauge, Gauge::Process);

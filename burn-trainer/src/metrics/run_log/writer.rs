@@ -36,6 +36,8 @@ pub(super) struct LogWriter {
     written: Instant,
     /// The length of the log with all lines.
     length: u64,
+    /// The length of what is there before the first new line.
+    begun: u64,
     marks: Marks,
     pub(super) steps: Steps,
     /// The length that is durable, once the file's name is.
@@ -55,6 +57,7 @@ impl LogWriter {
             waiting: String::new(),
             written: Instant::now(),
             length: 0,
+            begun: 0,
             marks: Marks::default(),
             steps: Steps::default(),
             durable: None,
@@ -120,6 +123,7 @@ impl LogWriter {
                 let Ok(()) = counted;
             }
         }
+        self.begun = self.length;
         self.marks.push(Moment::of(self.position), self.length, digest);
         let head = self.head.clone();
         let open = move |path: &Path| beginning.open(path, &head);
@@ -143,7 +147,7 @@ impl LogWriter {
         if file.has_lost() {
             file.continue_after_gap();
             // What was counted is not what the file will have.
-            self.length = file.length();
+            self.length = if file.is_open() { file.length() } else { self.begun };
             self.marks.clear();
             self.has_gaps = true;
         }

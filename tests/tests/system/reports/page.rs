@@ -213,7 +213,75 @@ fn an_earlier_page_is_replaced_and_another_file_is_kept() {
     assert!(said.contains("has no run: name a directory of runs"), "{said}");
 }
 
-/// Copies of a run, which differ in their ids.
+/// Replaces a metric's values in the log of a run from a step on.
+fn make_not_finite(run: &Path, metric: &str, from: u64) {
+    let path = run.join("metrics.jsonl");
+    let mut text = String::new();
+    for line in std::fs::read_to_string(&path).unwrap().lines() {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        if line["step"].as_u64() >= Some(from) && line["metrics"].get(metric).is_some() {
+            line["metrics"][metric] = "NaN".into();
+        }
+        text = format!("{text}{line}\n");
+    }
+    std::fs::write(path, text).unwrap();
+}
+
+#[test]
+fn a_value_that_is_not_finite_is_shown_as_that_and_not_as_the_last_finite_one() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 3)).unwrap();
+    let run = run_dir(root.path());
+    make_not_finite(&run, "val_loss", 20);
+    let answer = browser::ask(
+        &report(root.path(), &[&run]),
+        "async () => {
+           const plot = document.querySelector('.plot');
+           return { label: plot.getAttribute('aria-label'), said: plot.parentElement.querySelector('.key').textContent };
+         }",
+    );
+    let text = |key: &str| answer[key].as_str().unwrap();
+    assert!(text("said").contains("val_loss NaN"), "{answer}");
+    assert!(text("label").contains("last NaN") && text("label").contains("2 not finite"), "{answer}");
+}
+
+#[test]
+fn hostile_text_and_numbers_of_a_run_are_neither_commands_nor_panics() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let run = run_dir(root.path()).with_file_name("a b; touch c");
+    std::fs::rename(run_dir(root.path()), &run).unwrap();
+    let log = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let line = r#"{"step":11,"epoch":18446744073709551615,"split":"train","scope":"epoch","metrics":{"train_loss":1}}"#;
+    std::fs::write(run.join("metrics.jsonl"), format!("{log}{line}\n")).unwrap();
+    let shown = browser::open(&report(root.path(), &[&run]));
+    assert_eq!(shown.console, [""; 0]);
+    assert!(shown.document.contains("burn-ckpt verify '"), "{}", shown.document);
+}
+
+#[test]
+fn copies_of_a_run_have_the_names_of_their_directories() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let runs = copies(root.path(), 2);
+    let page = report(root.path(), &[&runs[0], &runs[1]]);
+    let labels = browser::ask(&page, "async () => (await readData()).runs.map((run) => [run.id, run.label])");
+    assert_eq!(labels, serde_json::json!([["r1", "copy-0"], ["r1", "copy-1"]]));
+}
+
+#[test]
+fn a_log_that_cannot_be_read_costs_the_curves_alone() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let run = run_dir(root.path());
+    std::fs::remove_file(run.join("metrics.jsonl")).unwrap();
+    std::fs::create_dir(run.join("metrics.jsonl")).unwrap();
+    let shown = browser::open(&report(root.path(), &[&run]));
+    assert!(shown.document.contains("There are no curves: "), "{}", shown.document);
+    assert!(shown.document.contains("1 of 1"), "the epochs of the checkpoint");
+}
+
+/// Copies of a run, whose directories have other names.
 pub fn copies(root: &Path, count: usize) -> Vec<PathBuf> {
     let run = run_dir(root);
     let copy = |number: usize| {
