@@ -218,3 +218,34 @@ impl UnsyncedLines {
         self.directory.as_deref().map_or(Ok(()), |directory| storage::sync_directory(directory).map(drop))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use burn_ckpt::metrics_log::METRICS_FILE;
+
+    use super::*;
+    use crate::run_files::line_file::MAX_UNWRITTEN;
+
+    #[test]
+    fn a_mark_after_lines_were_lost_before_the_log_could_be_opened_is_where_they_end() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join(METRICS_FILE);
+        fs::create_dir(&path).unwrap();
+        let position = |validations| LogPosition { epoch: 0, batches: 0, validations, step: 0 };
+        let mut writer = LogWriter::new(path.clone(), "r1", Beginning::New, position(0));
+        let values: IndexMap<String, f64> =
+            (0..5_000).map(|metric| (format!("val_{metric}"), 0.123_456)).collect();
+        let lines = 2 * MAX_UNWRITTEN / 100_000;
+        for number in 0..lines as u64 {
+            writer.log_validation(position(number), values.clone());
+        }
+        fs::remove_dir(&path).unwrap();
+        let last = IndexMap::from([("val_loss".to_owned(), 1.0)]);
+        writer.log_validation(position(lines as u64), last);
+        let mark = writer.mark_at(position(lines as u64 + 1)).unwrap();
+        assert_eq!(mark.bytes, fs::metadata(&path).unwrap().len());
+        assert!(mark.is_in(&path).unwrap());
+    }
+}
