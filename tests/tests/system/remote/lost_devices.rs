@@ -51,8 +51,10 @@ fn is_named_within_the_time_allowed(done: impl Fn(&mut Server)) {
         let device = cluster.device(which);
         done(&mut cluster.servers[which]);
         let since = Instant::now();
-        has_lost(&running.end(), &device, root.path());
-        assert!(since.elapsed() < Duration::from_secs(TIMEOUT), "{transport}: {:?}", since.elapsed());
+        let ended = running.end();
+        let took = since.elapsed();
+        has_lost(&ended, &device, root.path());
+        assert!(took < Duration::from_secs(TIMEOUT), "{transport}: {took:?}");
     }
 }
 
