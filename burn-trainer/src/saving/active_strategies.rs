@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::{FilenameTemplate, Ledger, link_name, note_outside_directory, same_file_name};
+use burn_ckpt::retention::{KeepRule, MetricMode};
 use burn_ckpt::{RunLayout, chain};
 
 use super::existing_checkpoints::ExistingCheckpoints;
@@ -17,6 +18,8 @@ pub(super) struct ActiveStrategy {
     pub(super) strategy: Box<dyn Strategy>,
     pub(super) name: String,
     pub(super) directory: PathBuf,
+    /// Whether lower or higher scores are better, for a strategy that ranks by them.
+    pub(super) mode: Option<MetricMode>,
     pub(super) template: Option<FilenameTemplate>,
     pub(super) weights_only: bool,
     /// It is not called again.
@@ -74,8 +77,13 @@ pub(super) fn open(
             strategy.resume(existing.newest_training_time(&name));
         }
         ledger.register(&name, keep, link, existing.take(&name, keep, &directory));
+        let mode = match keep {
+            KeepRule::Best(mode, _) => Some(mode),
+            _ => None,
+        };
         active.push(ActiveStrategy {
             directory,
+            mode,
             weights_only: output.weights_only,
             strategy,
             name,

@@ -16,8 +16,6 @@ pub(super) struct SavedName {
     pub(super) relative: String,
     pub(super) score: f64,
     pub(super) reason: String,
-    /// Whether lower or higher scores are better, for a strategy that ranks by them.
-    pub(super) mode: Option<MetricMode>,
 }
 
 /// The part of a trainer's state that names the strategies that it was saved for.
@@ -31,22 +29,24 @@ pub(super) struct SavedFor {
     /// of earlier versions.
     #[serde(default)]
     pub(super) reasons: IndexMap<String, String>,
-    /// With the scores they tell which one is the best in a copy of the run that has lost its links.
-    /// `burn-ckpt` reads them.
+    /// Of all strategies that rank, whichever of them the state is saved for: the newest state tells in which
+    /// direction the run's metrics are better. With the scores they tell which one is the best in a copy of
+    /// the run that has lost its links. `burn-ckpt` reads them.
     #[serde(skip_deserializing)]
     modes: IndexMap<String, MetricMode>,
 }
 
-/// Adds to a state's JSON the names that are written.
-pub(super) fn state_maker(mut state: Value, names: Vec<SavedName>) -> MakeTrainerState {
+/// Adds to a state's JSON the names that are written, and the modes of all strategies that rank.
+pub(super) fn state_maker(
+    mut state: Value,
+    names: Vec<SavedName>,
+    modes: IndexMap<String, MetricMode>,
+) -> MakeTrainerState {
     Box::new(move |written| {
-        let mut saved = SavedFor::default();
+        let mut saved = SavedFor { modes, ..SavedFor::default() };
         for name in names.into_iter().filter(|name| written.contains(&name.path)) {
             saved.scores.insert(name.strategy.clone(), name.score);
             saved.reasons.insert(name.strategy.clone(), name.reason);
-            if let Some(mode) = name.mode {
-                saved.modes.insert(name.strategy.clone(), mode);
-            }
             saved.saved_for.insert(name.strategy, name.relative);
         }
         // Maps of text and numbers are JSON in every case.

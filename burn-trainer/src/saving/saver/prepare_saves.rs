@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::{MakeSections, MakeTrainerState, Reservation, SaveRequest, exception_stem};
-use burn_ckpt::retention::KeepRule;
 use jiff::Timestamp;
 
 use super::Saver;
@@ -97,20 +96,16 @@ impl Saver {
         })?;
         let named = group.iter().zip(places).map(|(save, (path, reason))| {
             let active = &self.strategies[save.strategy];
-            let mode = match active.strategy.keep() {
-                KeepRule::Best(mode, _) => Some(mode),
-                _ => None,
-            };
             SavedName {
                 strategy: active.name.clone(),
                 path: path.clone(),
                 relative: self.relative(path),
                 score: save.score,
                 reason: reason.clone(),
-                mode,
             }
         });
-        Ok(saved_names::state_maker(json, named.collect()))
+        let modes = self.strategies.iter().filter_map(|active| Some((active.name.clone(), active.mode?)));
+        Ok(saved_names::state_maker(json, named.collect(), modes.collect()))
     }
 
     fn relative(&self, path: &Path) -> String {

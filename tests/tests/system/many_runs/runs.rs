@@ -218,3 +218,35 @@ fn a_run_of_the_defaults_has_no_primary_metric_and_no_column_for_it() {
     let text = stdout(&burn_ckpt(&[&"runs", &root.path()]));
     assert!(!text.contains("best"), "{text}");
 }
+
+#[test]
+fn runs_whose_newest_checkpoint_is_not_a_best_one_are_sorted_by_their_best() {
+    let root = tempfile::tempdir().unwrap();
+    // Stopped within its second epoch: the newest checkpoint has no value of the validation. The metric says
+    // its direction itself.
+    for (run, score) in [("a", 2.0), ("b", 3.0), ("c", 1.0)] {
+        let config = config(root.path(), 9).with_run_id(run).with_primary_metric("val_score");
+        train_scored(config.with_max_steps(15), &[score]).unwrap();
+    }
+    let is_sorted_and_marked = |of: &str| {
+        let sorted = burn_ckpt(&[&"runs", &root.path(), &"--json", &"--sort", &"val_score"]);
+        assert!(!stderr(&sorted).contains("lower or higher"), "{of}: {}", stderr(&sorted));
+        let found: Value = serde_json::from_str(&stdout(&sorted)).unwrap();
+        assert_eq!(names(found.as_array().unwrap()), ["c", "a", "b"], "{of}");
+        let log = stdout(&burn_ckpt(&[&"log", &logs(root.path()).join("a"), &"--json"]));
+        let epochs: Value = serde_json::from_str(&log).unwrap();
+        assert_eq!(epochs[0]["is_best"], true, "{of}: {log}");
+    };
+    is_sorted_and_marked("this version");
+    // The newest checkpoint of an earlier version has the modes of those strategies alone that it is saved
+    // for.
+    for run in ["a", "b", "c"] {
+        let last = logs(root.path()).join(run).join("checkpoint/last.ckpt").canonicalize().unwrap();
+        let mut bytes = fs::read(&last).unwrap();
+        let key = b"\"modes\"";
+        let place = bytes.windows(key.len()).position(|found| found == key).unwrap();
+        bytes[place + 1] = b'n';
+        fs::write(&last, bytes).unwrap();
+    }
+    is_sorted_and_marked("an earlier version");
+}

@@ -1,8 +1,9 @@
 //! How far a run is: what its newest checkpoint says, and the best values of its metrics among all of its
 //! checkpoints.
 
-use burn_ckpt::Metadata;
+use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, link_name};
 use burn_ckpt::retention::MetricMode;
+use burn_ckpt::{Checkpoint, Metadata};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -107,12 +108,14 @@ fn metrics(rows: &[Row], newest: &Metadata, state: &Value) -> IndexMap<String, M
 
 /// In which direction a metric is better, as far as the run says it.
 fn mode(rows: &[&Row], newest: &Metadata, state: &Value, metric: &str) -> Option<MetricMode> {
-    let of_strategy = || {
-        let modes = state["modes"].as_object()?;
-        let (_, mode) = modes.iter().find(|(strategy, _)| {
-            strategy.split_once(':').is_some_and(|(_, ranked_by)| ranked_by == metric)
-        })?;
-        serde_json::from_value(mode.clone()).ok()
+    // The newest state of an earlier version has the modes of those strategies alone that it was saved for.
+    let of_best_state = || {
+        let link = link_name(&format!("best_{metric}")).ok()?;
+        let link = link.strip_suffix(CHECKPOINT_SUFFIX)?;
+        let best = rows.iter().find(|row| row.links.iter().any(|name| name == link))?;
+        // Whoever opens one that cannot be read meets the error.
+        let state = Checkpoint::open(&best.path).and_then(|checkpoint| checkpoint.trainer_state()).ok()?;
+        mode_in(&state, metric)
     };
     let of_link = || {
         let values = rows.iter().filter_map(|row| row.metadata.as_ref()?.metrics.get(metric));
@@ -121,5 +124,21 @@ fn mode(rows: &[&Row], newest: &Metadata, state: &Value, metric: &str) -> Option
         // Of one value no direction can be seen.
         values.any(|value| value != first).then(|| mode_of_best_link(rows, metric, None)).flatten()
     };
-    of_strategy().or_else(|| configured_mode(&newest.trainer_config, metric)).or_else(of_link)
+    mode_in(state, metric)
+        .or_else(|| configured_mode(&newest.trainer_config, metric))
+        .or_else(of_best_state)
+        .or_else(of_link)
+}
+
+/// The mode of the strategy that ranks by the metric, if a state says it.
+fn mode_in(state: &Value, metric: &str) -> Option<MetricMode> {
+    let modes = state["modes"].as_object()?;
+    // `best:val_loss`, or `best:val_loss:DIRPATH`.
+    let ranks_by_metric = |strategy: &str| {
+        let ranked_by = strategy.split_once(':').map(|(_, ranked_by)| ranked_by);
+        let rest = ranked_by.and_then(|ranked_by| ranked_by.strip_prefix(metric));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+    };
+    let (_, mode) = modes.iter().find(|(strategy, _)| ranks_by_metric(strategy))?;
+    serde_json::from_value(mode.clone()).ok()
 }
