@@ -130,6 +130,15 @@ pub enum LockState {
     Left(Option<Timestamp>),
 }
 
+impl LockState {
+    /// Whether the last process that held the lock was killed, and had started after the run's newest
+    /// checkpoint was saved. What that checkpoint says of the run's end is of an earlier process then.
+    #[must_use]
+    pub fn was_killed_since(&self, saved: Timestamp) -> bool {
+        matches!(self, Self::Left(Some(started)) if *started > saved)
+    }
+}
+
 /// Who holds the lock of a run. Changes nothing, and keeps no process from taking the lock: that is tried for
 /// longer than this lasts.
 ///

@@ -72,14 +72,12 @@ impl Found {
 fn state_of(newest: &Newest, lock: Result<LockState>) -> RunState {
     let Newest { metadata, trainer_state } = newest;
     let ended = trainer_state["ended"].as_str();
+    // Also one that was to train a run further that was done.
+    if lock.as_ref().is_ok_and(|lock| lock.was_killed_since(metadata.checkpoint_timestamp)) {
+        return RunState::Stopped("its process was killed".to_owned());
+    }
     if ended == Some("done") || is_complete(metadata, trainer_state) {
         return RunState::Done;
-    }
-    // A process that started after that save ended without one.
-    if let Ok(LockState::Left(Some(started))) = &lock
-        && *started > metadata.checkpoint_timestamp
-    {
-        return RunState::Stopped("its process was killed".to_owned());
     }
     match (lock, ended) {
         (Err(error), _) => RunState::Unknown(chain(&error)),

@@ -66,6 +66,27 @@ fn a_run_is_running_while_its_process_lives_and_then_stopped_or_killed() {
 }
 
 #[test]
+fn a_run_that_was_done_and_is_killed_while_it_trains_further_is_killed() {
+    let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
+    Running::start(warmup(root.path(), "--run-id a --epochs 1")).end_well();
+    assert_eq!(of(root.path(), "a").0, "done");
+    let further = warmup(root.path(), "--run-id a --epochs 2 --ckpt-path auto");
+    let mut running = Running::start(Orders::wait(Split::Train, 5, &gate).given_to(further));
+    running.wait_for("its batch", |_| gate.is_reached());
+    running.kill();
+    let (status, why) = of(root.path(), "a");
+    assert_eq!(status, "killed");
+    assert!(why.contains("its lock file is left"), "{why}");
+    // The watch says the same, and does not end with "it is done".
+    let mut watch = burn_ckpt_command();
+    watch.args(["watch", "--interval", "0.01", "--until-stopped"]).arg(logs(root.path()).join("a"));
+    let (_, err) = ended_with(&watch.output().unwrap(), 1);
+    assert!(err.contains("it is not done, and no process writes to it: its process was killed"), "{err}");
+    Running::start(warmup(root.path(), "--run-id a --epochs 2 --ckpt-path auto")).end_well();
+    assert_eq!(of(root.path(), "a"), ("done".to_owned(), String::new()));
+}
+
+#[test]
 fn a_run_that_failed_says_why() {
     let root = tempfile::tempdir().unwrap();
     let command = Orders::panic(Split::Train, 40).given_to(warmup(root.path(), "--run-id a --epochs 2"));

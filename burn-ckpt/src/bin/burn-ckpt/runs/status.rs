@@ -70,7 +70,9 @@ impl Status {
                 None => Self::new(StatusKind::NeverSaved, ""),
             };
         };
-        if ended(state) == Some("done") || progress.is_complete(state) {
+        // Also one that was to train a run further that was done.
+        let was_killed_since = lock.as_ref().is_ok_and(|lock| lock.was_killed_since(progress.saved));
+        if !was_killed_since && (ended(state) == Some("done") || progress.is_complete(state)) {
             return Self::new(StatusKind::Done, "");
         }
         if let Err(reason) = &lock {
@@ -80,13 +82,7 @@ impl Status {
             );
         }
         // A process that started after that save, or did not come to the save that says how it ended.
-        let was_killed = match lock {
-            Ok(LockState::Left(started)) => {
-                ended(state).is_none() || started.is_some_and(|started| started > progress.saved)
-            }
-            _ => false,
-        };
-        if was_killed {
+        if was_killed_since || (is_left && ended(state).is_none()) {
             return Self::new(StatusKind::Killed, "its lock file is left, and nobody holds it");
         }
         let words = ended(state).and_then(|ended| ended.split_once(": "));
