@@ -159,7 +159,7 @@ pub mod plumbing {
     pub use crate::hparams::serialized_value::SerializedValue;
     pub use crate::hparams::value_error::ValueError;
     pub use crate::panics::panic_message;
-    pub use crate::printable::{shown, without_controls};
+    pub use crate::printable::{is_unsafe, shown, without_controls};
     pub use crate::retention::ledger::{FileDigests, Ledger, Reservation, WouldKeep};
     pub use crate::run_dir::catalog::check_sizes;
     pub use crate::run_dir::cleanup::{clear, recover, unfinished_files};

@@ -32,7 +32,8 @@ fn escaped(characters: impl Iterator<Item = char>) -> String {
 }
 
 /// Control characters, and those that change the direction of the text around them.
-fn is_unsafe(character: char) -> bool {
+#[must_use]
+pub fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

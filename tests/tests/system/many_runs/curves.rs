@@ -7,10 +7,11 @@ use std::path::Path;
 use std::process::Command;
 
 use burn_ckpt::retention::MetricMode;
+use burn_trainer::config::Validation;
 use burn_trainer::strategy::MetricConfig;
 use serde_json::{Value, json};
-use system_tests::programs::commands::{burn_ckpt, ended_with, stdout};
-use system_tests::run_files::run_dir;
+use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
+use system_tests::run_files::{checkpoints, metadata, run_dir};
 use system_tests::{config, train, train_scored};
 
 /// Prints a table as a list of objects, by Python's own reader.
@@ -165,4 +166,79 @@ fn a_run_of_an_earlier_version_has_the_epochs_of_its_newest_checkpoint() {
     fs::create_dir_all(empty.join("checkpoint")).unwrap();
     let (_, err) = ended_with(&burn_ckpt(&[&"log", &empty]), 1);
     assert!(err.contains("has neither metrics.jsonl nor a checkpoint"), "{err}");
+}
+
+/// Without the times, which a history does not have.
+fn without_times(mut epochs: Vec<Value>) -> Vec<Value> {
+    for epoch in &mut epochs {
+        epoch["time"] = Value::Null;
+    }
+    epochs
+}
+
+#[test]
+fn a_run_without_its_log_has_the_epochs_of_its_newest_checkpoint() {
+    let root = tempfile::tempdir().unwrap();
+    scored(root.path(), MetricMode::Max, &[2.0, 1.0, f64::NAN, 3.0]);
+    let run = run_dir(root.path());
+    let log = without_times(logged(&run));
+    fs::remove_file(run.join("metrics.jsonl")).unwrap();
+    let (out, err) = ended_with(&burn_ckpt(&[&"log", &run, &"--json"]), 0);
+    assert!(err.contains("has no metrics.jsonl: these are the epochs in"), "{err}");
+    let found: Vec<Value> = serde_json::from_str(&out).unwrap();
+    assert_eq!(without_times(found), log);
+    assert_eq!(log[3]["is_best"], true);
+    let rows = rows(&stdout(&burn_ckpt(&[&"csv", &run])));
+    let scores: Vec<&str> = rows.iter().filter_map(|row| row["val_score"].as_str()).collect();
+    assert_eq!(scores, ["2.0", "1.0", "NaN", "3.0"]);
+}
+
+#[test]
+fn a_run_without_its_log_and_without_an_epoch_says_so() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1).with_max_steps(5)).unwrap();
+    let run = run_dir(root.path());
+    fs::remove_file(run.join("metrics.jsonl")).unwrap();
+    let (_, err) = ended_with(&burn_ckpt(&[&"log", &run]), 0);
+    assert!(err.contains("no epoch is done yet"), "{err}");
+}
+
+#[test]
+fn the_best_epoch_is_that_of_the_best_checkpoint_also_within_it() {
+    let root = tempfile::tempdir().unwrap();
+    let metric = MetricConfig::new("val_score").with_mode(MetricMode::Min);
+    let config = config(root.path(), 3).with_primary_metric(metric);
+    // Two validations in the first epoch, three in the second, two in the third.
+    let scores = [5.0, 4.0, 1.0, 6.0, 7.0, 3.0, 3.5];
+    train_scored(config.with_validation(Validation::every_n_steps(4)), &scores).unwrap();
+    let best = metadata(&checkpoints(root.path()).join("best_val_score.ckpt"));
+    assert_eq!((&best["epoch"], &best["global_step"]), (&json!(1), &json!(12)));
+    let is_best: Vec<Value> =
+        logged(&run_dir(root.path())).into_iter().map(|epoch| epoch["is_best"].clone()).collect();
+    assert_eq!(is_best, [false, true, false]);
+}
+
+#[test]
+fn a_log_of_anybody_has_a_limit_of_metrics_and_writes_nothing_else_to_the_terminal() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let run = run_dir(root.path());
+    let path = run.join("metrics.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let with = |names: &mut dyn Iterator<Item = String>| {
+        let metrics: Vec<String> = names.map(|name| format!("\"{name}\":1")).collect();
+        let line = r#"{"step":10,"epoch":0,"split":"train","scope":"epoch","metrics":{"#;
+        fs::write(&path, format!("{text}{line}{}}}}}\n", metrics.join(","))).unwrap();
+    };
+    with(&mut std::iter::once("a\u{202e}b".to_owned()));
+    for more in [&[][..], &["--json"]] {
+        let output = burn_ckpt_command().arg("log").arg(&run).args(more).output().unwrap();
+        let (out, _) = ended_with(&output, 0);
+        assert!(!out.contains('\u{202e}') && out.contains("202e"), "{out}");
+    }
+    with(&mut (0..10_001).map(|number| format!("m{number}")));
+    for verb in ["log", "csv"] {
+        let (_, err) = ended_with(&burn_ckpt(&[&verb, &run]), 1);
+        assert!(err.contains("more than 10000 metrics"), "{err}");
+    }
 }

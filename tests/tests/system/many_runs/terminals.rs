@@ -114,3 +114,17 @@ fn columns_that_are_dropped_are_named() {
     }
     assert!(heading.starts_with(&["run", "status"]) && note.contains("size"), "{text}");
 }
+
+#[test]
+fn each_column_of_a_log_that_is_dropped_has_a_name() {
+    let root = tempfile::tempdir().unwrap();
+    let logs = some_runs(root.path());
+    let mut command = burn_ckpt_command();
+    command.args(["log", &format!("{logs}/r3")]);
+    let ended = OnTerminal::start_by(&command, "stty rows 24 cols 5\nexec \"$@\"").end();
+    let text = without_colors(&ended.stdout.replace('\r', ""));
+    let (_, dropped) = text.split_once("no room for the columns ").unwrap();
+    let dropped: Vec<&str> = dropped.split(':').next().unwrap().split(", ").collect();
+    assert!(dropped.contains(&"best") && dropped.contains(&"ended"), "{text}");
+    assert!(dropped.iter().all(|name| !name.is_empty()), "{text}");
+}

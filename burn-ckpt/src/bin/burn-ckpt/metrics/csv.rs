@@ -6,6 +6,7 @@ use burn_ckpt::metrics_log::{Scope, Split};
 use indexmap::IndexSet;
 
 use crate::answer::{Answer, Failure};
+use crate::metrics::names;
 use crate::metrics::read::for_each;
 use crate::metrics::values::Values;
 use crate::tag::run_at;
@@ -19,8 +20,8 @@ const COLUMNS: [&str; 6] = ["step", "epoch", "split", "scope", "batch", "time"];
 /// A row for each set of values, in the order in which they were logged: step, epoch (counted from 0), split
 /// (train, valid), scope (batch, epoch, validation), batch, time, and a column for each metric. What a row
 /// does not have is empty; values that are not finite are NaN, inf and -inf. Numbers have all of their
-/// digits. Reads metrics.jsonl, also while the run writes it; for a run of an earlier version, the epochs in
-/// its newest checkpoint.
+/// digits. Reads metrics.jsonl, also while the run writes it; for a run without one, as of an earlier
+/// version, the epochs in its newest checkpoint.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -43,7 +44,7 @@ pub fn run(args: &Args) -> Answer {
     for_each(&layout, |values| {
         rows += 1;
         if is_wanted(&values) {
-            names.extend(values.metrics.into_keys());
+            names::add(&mut names, &values)?;
         }
         Ok(())
     })?;

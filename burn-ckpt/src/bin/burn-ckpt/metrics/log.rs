@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, Failure};
+use crate::metrics::names;
 use crate::metrics::read::for_each;
 use crate::metrics::values::Values;
 use crate::runs::columns::direction;
@@ -25,10 +26,10 @@ const SHOWN_EPOCHS: usize = 50;
 /// List the epochs of a run with their metrics
 ///
 /// Prints for each epoch (counted from 0) the optimizer step at its end, the metrics of its training and of
-/// its last validation, which epoch is the best by the primary metric, and when it ended (UTC). The epoch in
-/// progress is listed once it was validated. Of more than 50 epochs the newest are listed, and the best.
-/// Reads metrics.jsonl, also while the run writes it; for a run of an earlier version, the history in its
-/// newest checkpoint.
+/// its last validation, which epoch is the best by the primary metric, and when it ended (UTC). The best one
+/// can be that of a validation within it. The epoch in progress is listed once it was validated. Of more
+/// than 50 epochs the newest are listed, and the best. Reads metrics.jsonl, also while the run writes it; for
+/// a run without one, as of an earlier version, the history in its newest checkpoint.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -61,18 +62,23 @@ impl Epoch {
 
 pub fn run(args: &Args) -> Answer {
     let layout = run_at(&args.run)?;
-    let mut epochs: IndexMap<u64, Epoch> = IndexMap::new();
-    let is_whole = for_each(&layout, |values| {
-        if matches!(values.scope, Scope::Epoch | Scope::Validation) {
-            epochs.entry(values.epoch).or_default().add(values);
-        }
-        Ok(())
-    })?;
     let ranked_by = RunSummary::of(layout.run_dir()).progress.and_then(|progress| {
         let (metric, values) = progress.best()?;
         Some((metric.to_owned(), values.best?.0))
     });
-    let best = ranked_by.as_ref().and_then(|(metric, mode)| best(&epochs, metric, *mode));
+    let mut epochs: IndexMap<u64, Epoch> = IndexMap::new();
+    let (mut names, mut best) = (IndexSet::new(), None);
+    let is_whole = for_each(&layout, |values| {
+        if matches!(values.scope, Scope::Epoch | Scope::Validation) {
+            names::add(&mut names, &values)?;
+            if let Some((metric, mode)) = &ranked_by {
+                best = better(best, &values, metric, *mode);
+            }
+            epochs.entry(values.epoch).or_default().add(values);
+        }
+        Ok(())
+    })?;
+    let best = best.map(|(epoch, _)| epoch);
     let mut output = Output::new();
     if args.json {
         output.json(&as_json(&epochs, best)?)?;
@@ -87,18 +93,16 @@ pub fn run(args: &Args) -> Answer {
     Ok(is_whole)
 }
 
-/// The epoch of the best value, of equal ones the earlier.
-fn best(epochs: &IndexMap<u64, Epoch>, metric: &str, mode: MetricMode) -> Option<u64> {
-    let values = epochs.iter().filter_map(|(epoch, found)| Some((*epoch, *found.metrics.get(metric)?)));
-    let numbers = values.filter(|(_, value)| !value.is_nan());
-    let best = numbers.reduce(|best, other| {
-        let is_better = match mode {
-            MetricMode::Min => other.1 < best.1,
-            MetricMode::Max => other.1 > best.1,
-        };
-        if is_better { other } else { best }
+/// The best value so far with its epoch, of equal ones the earlier. An epoch can have several validations.
+fn better(best: Option<(u64, f64)>, values: &Values, metric: &str, mode: MetricMode) -> Option<(u64, f64)> {
+    let Some(value) = values.metrics.get(metric).copied().filter(|value| !value.is_nan()) else {
+        return best;
+    };
+    let is_better = best.is_none_or(|(_, best)| match mode {
+        MetricMode::Min => value < best,
+        MetricMode::Max => value > best,
     });
-    best.map(|(epoch, _)| epoch)
+    if is_better { Some((values.epoch, value)) } else { best }
 }
 
 fn print(
@@ -119,7 +123,7 @@ fn print(
     };
     let mut columns = vec![("epoch".to_owned(), Align::Right), ("step".to_owned(), Align::Right)];
     columns.extend(names.iter().map(|name| (heading(name), Align::Right)));
-    columns.extend([(String::new(), Align::Left), ("ended".to_owned(), Align::Left)]);
+    columns.extend([("best".to_owned(), Align::Left), ("ended".to_owned(), Align::Left)]);
     let ranks = [0, 1].into_iter().chain(2..2 + names.len()).chain([0, 2 + names.len()]);
     let mut table = Table::new(&columns).with_ranks(ranks);
     // The newest, and the best.

@@ -2,7 +2,9 @@
 //! (everything).
 
 pub mod csv;
+mod epoch_blocks;
 pub mod log;
+mod names;
 mod of_history;
 mod read;
 mod values;

@@ -1,5 +1,5 @@
-//! The values of the epochs in the history of a run's newest checkpoint: all that a run of a version without
-//! a log of metrics has.
+//! The values of the epochs in the history of a run's newest checkpoint: all that a run without a log of
+//! metrics has, as one of an earlier version or one whose log was removed.
 
 use burn_ckpt::metrics_log::{METRICS_FILE, Scope, Split};
 use burn_ckpt::plumbing::{is_directory, numbers, parse_json};
@@ -9,10 +9,15 @@ use serde_json::Value;
 
 use crate::answer::Failure;
 use crate::ls::listing::Listing;
+use crate::metrics::epoch_blocks;
 use crate::metrics::values::Values;
 use crate::terminal::output::say;
 
-/// The longest history, in bytes, and the most JSON values in it, as a run reads it.
+/// The tensors of a history: JSON, and the values of the epochs in blocks, which earlier versions have in the
+/// JSON.
+const JSON: &str = "metrics";
+const EPOCHS: &str = "epochs";
+/// The longest tensor of a history, in bytes, and the most values in it, as a run reads it.
 const MAX_BYTES: usize = 256 * 1024 * 1024;
 const MAX_VALUES: usize = 5_000_000;
 /// How the names of the metrics of the validation begin.
@@ -34,7 +39,7 @@ pub fn epochs(layout: &RunLayout) -> Result<Vec<Values>, Failure> {
             continue;
         }
         say(format!(
-            "note: {run} has no {METRICS_FILE}, as runs of earlier versions: these are the epochs in {}",
+            "note: {run} has no {METRICS_FILE}: these are the epochs in {}",
             checkpoint.path().display()
         ));
         return read(&checkpoint);
@@ -49,26 +54,42 @@ fn read(checkpoint: &Checkpoint) -> Result<Vec<Values>, Failure> {
         Failure::Other(format!("the history in {} cannot be read: {reason}", checkpoint.path().display()))
     };
     let section = checkpoint.verified_section(Section::HISTORY)?;
-    let tensor = section.tensors.first().ok_or_else(|| invalid("it is empty"))?;
-    if tensor.byte_len() > MAX_BYTES {
-        return Err(invalid(&format!(
-            "it has {} bytes, and {MAX_BYTES} at most are read",
-            tensor.byte_len()
-        )));
-    }
-    let bytes = tensor.to_bytes().map_err(|error| invalid(&error.to_string()))?;
-    let history: Value = parse_json(&bytes, MAX_VALUES).map_err(|error| invalid(&error.to_string()))?;
-    let epochs = history["epochs"].as_array();
-    let epochs = epochs.ok_or_else(|| invalid("it does not list epochs: another version wrote it"))?;
-    let mut found = Vec::new();
-    for (epoch, values) in (0..).zip(epochs) {
-        let step = |key: &str| values[key].as_u64();
-        let mut metrics = values.clone();
-        if let Some(metrics) = metrics.as_object_mut() {
-            metrics.retain(|name, _| !STEPS.contains(&name.as_str()));
+    let bytes_of = |name: &str| {
+        let Some(tensor) = section.tensors.iter().find(|tensor| &*tensor.name == name) else {
+            return Ok(None);
+        };
+        let length = tensor.byte_len();
+        if length > MAX_BYTES {
+            return Err(invalid(&format!("it has {length} bytes, and {MAX_BYTES} at most are read")));
         }
-        let metrics: IndexMap<String, f64> =
-            numbers::deserialize(metrics).map_err(|error| invalid(&error.to_string()))?;
+        tensor.to_bytes().map(Some).map_err(|error| invalid(&error.to_string()))
+    };
+    let json = bytes_of(JSON)?.ok_or_else(|| invalid(&format!("it has no {JSON}")))?;
+    let history: Value = parse_json(&json, MAX_VALUES).map_err(|error| invalid(&error.to_string()))?;
+    let epochs = match bytes_of(EPOCHS)? {
+        Some(bytes) => epoch_blocks::read(&history["epoch_metrics"], &bytes, MAX_VALUES),
+        None => of_json(&history),
+    };
+    Ok(values(epochs.map_err(|reason| invalid(&reason))?))
+}
+
+/// The epochs of an earlier version, and none before the first one is done.
+fn of_json(history: &Value) -> Result<Vec<IndexMap<String, f64>>, String> {
+    let epochs = match (history.get("epochs"), history.get("epoch_metrics")) {
+        (Some(epochs), _) => epochs.as_array(),
+        (None, Some(_)) => return Ok(Vec::new()),
+        (None, None) => None,
+    };
+    let epochs = epochs.ok_or("it does not list epochs: another version wrote it")?;
+    let read = |epoch: &Value| numbers::deserialize(epoch.clone()).map_err(|error| error.to_string());
+    epochs.iter().map(read).collect()
+}
+
+fn values(epochs: Vec<IndexMap<String, f64>>) -> Vec<Values> {
+    let mut found = Vec::new();
+    for (epoch, mut metrics) in (0..).zip(epochs) {
+        let [step_at_end, step_of_validation] =
+            STEPS.map(|key| metrics.shift_remove(key).map(|step| step as u64));
         let (valid, train): (IndexMap<_, _>, IndexMap<_, _>) =
             metrics.into_iter().partition(|(name, _)| name.starts_with(OF_VALIDATION));
         let of = |step, split, scope, metrics| Values {
@@ -80,9 +101,9 @@ fn read(checkpoint: &Checkpoint) -> Result<Vec<Values>, Failure> {
             time: None,
             metrics,
         };
-        found.push(of(step("validated step"), Split::Valid, Scope::Validation, valid));
-        found.push(of(step("step"), Split::Train, Scope::Epoch, train));
+        found.push(of(step_of_validation, Split::Valid, Scope::Validation, valid));
+        found.push(of(step_at_end, Split::Train, Scope::Epoch, train));
     }
     found.retain(|values: &Values| !values.metrics.is_empty());
-    Ok(found)
+    found
 }

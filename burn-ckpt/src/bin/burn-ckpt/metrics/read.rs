@@ -1,5 +1,5 @@
-//! The values that a run has logged, in their order: those of its log of metrics, or for a run of an earlier
-//! version, which has none, those of the epochs in its newest checkpoint.
+//! The values that a run has logged, in their order: those of its log of metrics, or for a run without one,
+//! as of an earlier version, those of the epochs in its newest checkpoint.
 
 use std::io::ErrorKind;
 

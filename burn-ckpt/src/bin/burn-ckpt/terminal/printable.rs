@@ -1,10 +1,13 @@
-//! Texts from files, with their control characters escaped, so that they cannot control the terminal.
+//! Texts from files, with their control characters escaped, and those that change the direction of the text
+//! around them, so that they cannot control the terminal.
 
 use std::borrow::Cow;
 
-/// A text with its control characters escaped, except for line ends.
+use burn_ckpt::plumbing::is_unsafe;
+
+/// A text with these characters escaped, except for line ends.
 pub fn printable(text: &str) -> Cow<'_, str> {
-    let is_escaped = |c: char| c.is_control() && c != '\n';
+    let is_escaped = |c: char| is_unsafe(c) && c != '\n';
     if !text.contains(is_escaped) {
         return Cow::Borrowed(text);
     }
@@ -15,9 +18,9 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// JSON with those control characters escaped that JSON may have: from U+007F on.
+/// JSON with those of these characters escaped that JSON may have: from U+007F on.
 pub fn json_for_terminals(json: &str) -> Cow<'_, str> {
-    let is_escaped = |c: char| c.is_control() && c != '\n';
+    let is_escaped = |c: char| is_unsafe(c) && c != '\n';
     if !json.contains(is_escaped) {
         return Cow::Borrowed(json);
     }
