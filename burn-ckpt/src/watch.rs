@@ -1,27 +1,31 @@
 //! Watching a run: its new checkpoints, each whole and verified, while another process trains it.
 //!
-//! `found` knows what is in the run's directories, and `run_state` whether more is to come. Nothing is
+//! `found` knows what is in the run's directories, `named` what a name leads to, and `run_state` whether more
+//! is to come. Nothing is
 //! written, and no lock is kept.
 
 mod found;
+mod named;
 mod run_state;
 
 use std::collections::HashSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
 pub use run_state::RunState;
 
-use crate::disk::directories::is_directory;
+use crate::disk::directories::{is_directory, stat};
 use crate::disk::run_lock::lock_state;
 use crate::error::kind::ErrorKind;
 use crate::error::{Error, Result};
 use crate::format::metadata::Metadata;
 use crate::load::checkpoint::Checkpoint;
 use crate::run_dir::layout::RunLayout;
-use crate::run_dir::locate::{resolve, run_at, several_best};
+use crate::run_dir::locate::run_at;
 use crate::watch::found::{Found, Stamp};
+use crate::watch::named::{missing, named};
 
 /// The time between two looks at a run, unless a program sets another one.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -54,6 +58,8 @@ const INTERVAL: Duration = Duration::from_secs(2);
 pub struct Watch {
     run_dir: PathBuf,
     name: Option<String>,
+    /// Whether the name has led to a checkpoint at some look, or was named as one that leads to none.
+    is_name_known: bool,
     interval: Duration,
     leaves_out_present: bool,
     ends_when_stopped: bool,
@@ -98,6 +104,7 @@ impl Watch {
         Self {
             run_dir: run_dir.into(),
             name: None,
+            is_name_known: false,
             interval: INTERVAL,
             leaves_out_present: false,
             ends_when_stopped: false,
@@ -158,10 +165,15 @@ impl Watch {
     /// # Errors
     ///
     /// [`Error::NotFound`] for `best` of a run with several best checkpoints, and at the end for a checkpoint
-    /// that was deleted before it could be read; [`Error::Io`] when the run cannot be looked at; those of
+    /// that was deleted before it could be read, or a name that no checkpoint had; [`Error::Io`] when the run
+    /// cannot be looked at, or is not a directory; those of
     /// [`Checkpoint::open`] and [`Checkpoint::verify`] for a checkpoint that cannot be read or is damaged,
     /// once for each.
     pub fn poll(&mut self) -> Result<WatchEvent> {
+        // What is not there yet can become a run, and a file does not.
+        if stat(&self.run_dir)?.is_some_and(|stat| !stat.is_dir()) {
+            return Err(Error::io("watch the run", &self.run_dir)(io::ErrorKind::NotADirectory.into()));
+        }
         let layout = run_at(&self.run_dir)?.unwrap_or_else(|| RunLayout::at(&self.run_dir));
         // Before the look at the files: what a process has saved before its end is seen then.
         let lock = lock_state(layout.run_dir());
@@ -181,9 +193,15 @@ impl Watch {
         if !ends {
             return Ok(WatchEvent::Waiting(state));
         }
-        match self.missed.pop() {
-            Some((path, _)) => Err(deleted(&path)),
-            None => Ok(WatchEvent::Ended(state)),
+        if let Some((path, _)) = self.missed.pop() {
+            return Err(deleted(&path));
+        }
+        match &self.name {
+            Some(name) if !self.is_name_known && !matches!(state, RunState::Stopped(_)) => {
+                self.is_name_known = true;
+                Err(missing(&layout, name)?)
+            }
+            _ => Ok(WatchEvent::Ended(state)),
         }
     }
 
@@ -197,6 +215,7 @@ impl Watch {
             }
             Some(name) => named(layout, name)?.into_iter().collect(),
         };
+        self.is_name_known |= !files.is_empty();
         if is_first && self.leaves_out_present {
             self.seen.extend(files.into_iter().map(|(_, stamp)| stamp));
             return Ok(Vec::new());
@@ -266,24 +285,6 @@ impl Iterator for Watch {
         }
         None
     }
-}
-
-/// The file that a name of the run leads to.
-fn named(layout: &RunLayout, name: &str) -> Result<Option<(PathBuf, Stamp)>> {
-    if let Some(error) = several_best(layout, name)? {
-        return Err(error);
-    }
-    let located = match name.strip_prefix("best_") {
-        Some(metric) => resolve(layout, "best", Some(metric)),
-        None => resolve(layout, name, None),
-    };
-    let located = match located {
-        Ok(located) => located,
-        // Not yet.
-        Err(Error::NotFound { .. }) if name == "last" || name.starts_with("best") => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    found::followed(&located)
 }
 
 fn deleted(path: &Path) -> Error {

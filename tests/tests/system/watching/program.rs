@@ -166,6 +166,30 @@ fn it_ends_when_nobody_reads_what_it_prints() {
 }
 
 #[test]
+fn a_metric_that_no_checkpoint_of_a_run_that_is_done_has_is_an_error_with_those_there_are() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let typo = ended(watch(&run_dir(root.path()), &["--metric", "val_los"]), 1);
+    assert!(typo.stderr.contains("no checkpoint for \"best_val_los\""), "{typo:?}");
+    assert!(typo.stderr.contains("the run has ended, and has best_val_loss, last"), "{typo:?}");
+    let new = ended(watch(&run_dir(root.path()), &["--metric", "val_loss", "--only-new"]), 0);
+    assert!(new.stderr.contains("it is done; 0 checkpoints"), "{new:?}");
+}
+
+#[test]
+fn what_is_there_and_is_not_a_directory_is_an_error_at_once() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    for path in [&*run_dir(root.path()).join("metrics.jsonl"), Path::new("/dev/null")] {
+        let ended = ended(watch(path, &[]), 1);
+        let expected = format!("cannot watch the run {}: not a directory", path.display());
+        assert!(ended.stderr.contains(&expected), "{ended:?}");
+        let error = burn_ckpt::Watch::new(path).poll().unwrap_err();
+        assert!(matches!(error, burn_ckpt::Error::Io { action: "watch the run", .. }), "{error:?}");
+    }
+}
+
+#[test]
 fn wrong_usage_is_status_2_and_a_wrong_name_is_an_error_at_once() {
     let root = tempfile::tempdir().unwrap();
     for interval in ["0", "-1", "NaN", "soon", "1e9"] {

@@ -4,11 +4,12 @@ mod command;
 mod stop;
 
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use burn_ckpt::plumbing::numbers;
-use burn_ckpt::{ErrorKind, NewCheckpoint, RunState, Watch, WatchEvent, chain};
+use burn_ckpt::{Error, ErrorKind, NewCheckpoint, RunState, Watch, WatchEvent, chain};
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, Failure};
@@ -26,8 +27,8 @@ const MAX_INTERVAL: f64 = 86_400.0;
 /// Prints one line per checkpoint: its path, epoch, optimizer step and metrics. Those that are there already
 /// come first, the oldest first. The run need not exist yet. A state with several names is printed once. A
 /// checkpoint that the run deletes before it could be read is left out if a newer one follows. Ends when the
-/// run is done: exit status 0, or 1 if a checkpoint was damaged, a command failed, or (with --until-stopped)
-/// the run was stopped. A signal ends it with 130 or 143.
+/// run is done: exit status 0, or 1 if a checkpoint was damaged, a command failed, no checkpoint had the name
+/// of --metric, or (with --until-stopped) the run was stopped. A signal ends it with 130 or 143.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -118,8 +119,7 @@ impl Watching<'_> {
                 }
                 Ok(WatchEvent::Ended(state)) => return Ok(self.end(&state)),
                 Ok(WatchEvent::Waiting(state)) => self.waits(&state),
-                // Another look would say the same.
-                Err(error) if error.kind() == ErrorKind::NotFound => return Err(error.into()),
+                Err(error) if is_final(&error) => return Err(error.into()),
                 Err(error) => self.fails(&chain(&error)),
             }
             self.stop.wait(interval);
@@ -188,6 +188,12 @@ impl Watching<'_> {
         say(format!("{}: {state}; {}{failures}", one(&self.args.run), count(self.checkpoints, "checkpoint")));
         self.failures == 0 && !matches!(state, RunState::Stopped(_))
     }
+}
+
+/// Whether another look at the run would say the same.
+fn is_final(error: &Error) -> bool {
+    let is_file = matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotADirectory);
+    is_file || error.kind() == ErrorKind::NotFound
 }
 
 fn is_gone(path: &Path) -> Result<bool, Failure> {
