@@ -127,7 +127,7 @@ pub use burn_pack;
 #[doc(hidden)]
 pub mod plumbing {
     pub use crate::byte_size::size;
-    pub use crate::disk::commit::remove_checkpoint;
+    pub use crate::disk::commit::{remove_checkpoint, remove_written};
     pub use crate::disk::directories::{
         can_be_synced, cannot_be_synced, create_directory, is_directory, is_symlink, is_there, list,
         real_path,

@@ -102,7 +102,7 @@ pub(crate) fn commit(
         take_back_shards();
         take_back(|path| remove_if_there(&metadata_path(path)));
     })?;
-    sync_directory(parent(&destination)).inspect_err(|_| take_back(remove_checkpoint))?;
+    sync_directory(parent(&destination)).inspect_err(|_| take_back(remove_written))?;
     if existing == Existing::Replace && !has_shards {
         remove_replaced_shards(&destination);
     }
@@ -127,6 +127,16 @@ fn remove_replaced_shards(checkpoint: &Path) {
 /// [`Error::Io`] when a file cannot be removed. A missing file is not an error.
 pub fn remove_checkpoint(checkpoint: &Path) -> Result<()> {
     remove_if_there(&evaluation_path(checkpoint))?;
+    remove_written(checkpoint)
+}
+
+/// Removes what a save or a copy writes of a checkpoint, in the order of [`remove_checkpoint`]. A file of
+/// evaluations that is beside a new checkpoint was there before it, and stays.
+///
+/// # Errors
+///
+/// As for [`remove_checkpoint`].
+pub fn remove_written(checkpoint: &Path) -> Result<()> {
     if storage::remove_file(checkpoint).map_err(Error::io("remove", checkpoint))? {
         sync_directory(parent(checkpoint))?;
     }

@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::{
-    CHECKPOINT_SUFFIX, Existing, copy_checkpoint, is_checkpoint, is_directory, metadata_path,
-    remove_checkpoint,
+    CHECKPOINT_SUFFIX, Existing, copy_checkpoint, is_checkpoint, is_directory, metadata_path, remove_written,
 };
 use burn_ckpt::{Checkpoint, Error, ErrorKind, Metadata, chain};
 use serde_json::json;
@@ -44,7 +43,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Answer {
     let (source, destination) = copied(args)?;
     let metadata = verified(&destination).map_err(|error| {
-        let removed = match remove_checkpoint(&destination) {
+        let removed = match remove_written(&destination) {
             Ok(()) => "it is removed".to_owned(),
             Err(error) => format!("it cannot be removed: {}", chain(&error)),
         };

@@ -94,9 +94,12 @@ fn a_damaged_checkpoint_leaves_no_copy_and_takes_no_place() {
     bytes[place] ^= 1;
     fs::write(&last, bytes).unwrap();
     let to = root.path().join("copy.ckpt");
+    let evaluation = root.path().join("copy.ckpt.evaluation.json");
+    fs::write(&evaluation, "mine").unwrap();
     let (out, err) = ended_with(&burn_ckpt(&[&"cp", &last, &to]), 1);
     assert!(out.is_empty() && err.contains("the copy of ") && err.contains("it is removed"), "{err}");
     assert!(!to.exists() && !root.path().join("copy.ckpt.metadata.json").exists());
+    assert_eq!(fs::read(&evaluation).unwrap(), b"mine");
     let (_, err) = ended_with(&burn_ckpt(&[&"cp", &last, &whole, &"--force"]), 1);
     assert!(!err.contains("removed"), "{err}");
     Checkpoint::open(&whole).unwrap().verify().unwrap();
