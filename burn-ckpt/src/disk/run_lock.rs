@@ -63,7 +63,16 @@ impl RunLock {
     /// this process, holds it for longer than half a second; [`Error::Io`] when the directory or the lock
     /// file cannot be created, or with [`LockMode::Required`] when the file system has no locks.
     pub fn acquire(run_dir: &Path, mode: LockMode) -> Result<Self> {
-        let path = run_dir.join(LOCK_FILE);
+        Self::acquire_file(run_dir, LOCK_FILE, mode)
+    }
+
+    /// Takes a lock with another file's name, for what more than one process may change in a run's directory.
+    ///
+    /// # Errors
+    ///
+    /// As for [`RunLock::acquire`].
+    pub(crate) fn acquire_file(run_dir: &Path, name: &str, mode: LockMode) -> Result<Self> {
+        let path = run_dir.join(name);
         create_directory(run_dir)?;
         if mode == LockMode::Off {
             return Ok(Self { file: None, path, holder: String::new(), unsupported: None });

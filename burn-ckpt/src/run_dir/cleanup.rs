@@ -16,7 +16,7 @@ use crate::format::shards::run_of_shards;
 use crate::run_dir::catalog::{Catalog, file_name, subdirectories};
 use crate::run_dir::evaluations;
 use crate::run_dir::layout::RunLayout;
-use crate::run_dir::tags::TAGS_FILE;
+use crate::run_dir::tags::{LaterTags, TAGS_FILE};
 
 /// Cleans a run's directory before the run resumes: removes what unfinished writes and removals left, and
 /// links that point to missing files. In the directories outside the run's own, where other runs may be
@@ -96,13 +96,15 @@ pub fn unfinished_files(layout: &RunLayout, outside: &[PathBuf]) -> Result<Vec<P
 
 /// Removes the links to a run's checkpoints, and the files that a catalog lists, valid or not, with their
 /// metadata, and the tags that the run was given later. Then removes those of the run's directories that are
-/// empty. All other files stay. The caller must hold the run's lock.
+/// empty. All other files stay, also one of the name of the tags' file that has something else in it. The
+/// caller must hold the run's lock.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] when something cannot be listed or removed.
+/// [`Error::Io`] when something cannot be read, listed or removed.
 pub fn clear(layout: &RunLayout, catalog: &Catalog) -> Result<()> {
     let directory = layout.checkpoint_dir();
+    let has_tags = LaterTags::are_there(layout.run_dir())?;
     // First the links, so that none leads to a removed file if this ends in the middle.
     for path in list(&directory)? {
         if is_symlink(&path)? {
@@ -117,9 +119,8 @@ pub fn clear(layout: &RunLayout, catalog: &Catalog) -> Result<()> {
     for path in whole.chain(catalog.broken.iter().map(|(path, _)| path)) {
         remove_checkpoint(path)?;
     }
-    let tags = layout.run_dir().join(TAGS_FILE);
-    if entry(&tags)?.is_some_and(|entry| entry.is_file()) {
-        remove_if_there(&tags)?;
+    if has_tags {
+        remove_if_there(&layout.run_dir().join(TAGS_FILE))?;
     }
     // A directory is listed before those in it. They are removed in reverse order.
     let directories = subdirectories(&directory)?;

@@ -4,10 +4,13 @@
 
 use std::io::{Read, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::disk::directories::{remove_if_there, stat};
+use crate::ErrorKind;
+use crate::disk::directories::{entry, remove_if_there, stat};
+use crate::disk::run_lock::{LockMode, RunLock};
 use crate::disk::staged_file::{Existing, write_whole};
 use crate::disk::storage::StoredFile;
 use crate::error::{Error, Result};
@@ -16,6 +19,10 @@ use crate::format::container::bounded_json::{JsonError, parse};
 
 /// The file's name.
 pub const TAGS_FILE: &str = "tags.json";
+/// The name of the file that a process has locked while it changes the tags.
+const TAGS_LOCK_FILE: &str = ".tags.json.lock";
+/// How long a process waits for others that change the tags, each for some milliseconds.
+const LOCK_FOR: Duration = Duration::from_secs(30);
 /// Upper limits: of the file, of a tag, and of the notes, in bytes, and of the number of tags.
 const MAX_BYTES: u64 = 1024 * 1024;
 const MAX_TAG_BYTES: usize = 256;
@@ -26,7 +33,7 @@ const MAX_VALUES: usize = 2 * MAX_TAGS + 16;
 
 /// What was changed of a run's tags and notes since it was trained.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields)]
 pub struct LaterTags {
     /// Tags that were added, in their order.
     pub added: Vec<String>,
@@ -66,6 +73,39 @@ impl LaterTags {
         })?;
         tags.check()?;
         Ok(tags)
+    }
+
+    /// Whether a run has a file of them. One that has something else in it is somebody's.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when it cannot be read.
+    pub fn are_there(run_dir: &Path) -> Result<bool> {
+        if entry(&run_dir.join(TAGS_FILE))?.is_none_or(|entry| !entry.is_file()) {
+            return Ok(false);
+        }
+        match Self::read(run_dir) {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.kind(), ErrorKind::Damaged | ErrorKind::InvalidName) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The right to change them, which one process has at a time: otherwise the second of two that read, add
+    /// a tag and write would undo the first. It does not need the run's lock, which the process that trains
+    /// holds.
+    ///
+    /// # Errors
+    ///
+    /// As for [`RunLock::acquire`], when others have it for half a minute.
+    pub fn lock(run_dir: &Path) -> Result<RunLock> {
+        let deadline = Instant::now() + LOCK_FOR;
+        loop {
+            match RunLock::acquire_file(run_dir, TAGS_LOCK_FILE, LockMode::IfPossible) {
+                Err(Error::Locked { .. }) if Instant::now() < deadline => {}
+                outcome => return outcome,
+            }
+        }
     }
 
     /// Writes them for a run, durably. Without any, the file is removed.
@@ -165,7 +205,6 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::ErrorKind;
 
     #[test]
     fn tags_are_those_of_the_configuration_with_what_was_changed_since() {
@@ -195,6 +234,7 @@ mod tests {
         };
         tags.write(run.path()).unwrap();
         assert_eq!(LaterTags::read(run.path()).unwrap(), tags);
+        assert!(LaterTags::are_there(run.path()).unwrap());
         LaterTags::default().write(run.path()).unwrap();
         assert!(!run.path().join(TAGS_FILE).exists());
     }
@@ -219,8 +259,9 @@ mod tests {
         }
         let long = " ".repeat(usize::try_from(MAX_BYTES).unwrap() + 1);
         let values = serde_json::json!({ "other": vec![0; MAX_VALUES] }).to_string();
-        for text in ["", "3", r#"{"added": [1]}"#, &long, &values] {
+        for text in ["", "3", "{}", r#"{"my": "tags"}"#, r#"{"added": [1]}"#, &long, &values] {
             fs::write(run.path().join(TAGS_FILE), text).unwrap();
+            assert!(!LaterTags::are_there(run.path()).unwrap(), "{text:.40}");
             assert_eq!(LaterTags::read(run.path()).unwrap_err().kind(), ErrorKind::Damaged, "{text:.40}");
         }
         fs::remove_file(run.path().join(TAGS_FILE)).unwrap();

@@ -7,7 +7,9 @@ use std::sync::atomic::Ordering;
 
 use burn::train::metric::store::Split;
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::{DIRECTORIES_FILE, RunLock, check_own, clear, create_directory, recover, storage};
+use burn_ckpt::plumbing::{
+    DIRECTORIES_FILE, RunLock, TAGS_FILE, check_own, clear, create_directory, is_there, recover, storage,
+};
 use burn_ckpt::{Catalog, RunLayout};
 use jiff::Timestamp;
 
@@ -16,7 +18,7 @@ use super::{file_system, find_checkpoint, start_lines};
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result, SkippedCheckpoint};
 use crate::metrics::{remove_metric_files, remove_metrics_log};
-use crate::process::console::ResumedBatches;
+use crate::process::console::{ResumedBatches, warn};
 use crate::process::launcher;
 use crate::saving::run_checkpoints::{elsewhere, scan, twin, warn_of_missing_directories};
 use crate::state::resume_point::ResumePoint;
@@ -266,6 +268,13 @@ fn check_overwrite(
 /// and burn's metric files. Other files in these directories stay.
 fn remove_run(layout: &RunLayout, present: &Catalog) -> Result<()> {
     clear(layout, present)?;
+    let tags = layout.run_dir().join(TAGS_FILE);
+    if is_there(&tags)? {
+        warn(&format!(
+            "overwrite leaves {}, which does not have tags and notes of a run: move it away if the new run is to have tags",
+            tags.display()
+        ));
+    }
     let noted = layout.run_dir().join(DIRECTORIES_FILE);
     storage::remove_file(&noted).map_err(|source| io_error("remove", &noted, source))?;
     remove_metrics_log(layout.run_dir())?;

@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use burn_ckpt::plumbing::RunLock;
+use burn_trainer::config::LockMode;
 use serde_json::{Value, json};
-use system_tests::programs::commands::{burn_ckpt, ended_with, sha256sum, stdout};
+use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, sha256sum, stderr, stdout};
+use system_tests::programs::running::digits;
 use system_tests::run_files::{files, run_dir};
 use system_tests::{config, train};
 
@@ -89,4 +92,45 @@ fn a_new_run_of_the_same_id_does_not_have_the_tags_of_the_one_it_overwrites() {
     assert_eq!(tagged(&run, &[])["tags"], json!(["old"]));
     train(config(root.path(), 1).with_overwrite(true)).unwrap();
     assert_eq!(tagged(&run, &[])["tags"], json!([]));
+}
+
+#[test]
+fn a_users_file_of_that_name_is_neither_replaced_nor_removed() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let run = run_dir(root.path());
+    let path = run.join("tags.json");
+    for text in [r#"{"my": "tags"}"#, "{}", r#"{"added": [], "removed": [], "notes": null, "mine": 1}"#] {
+        std::fs::write(&path, text).unwrap();
+        let (_, err) = ended_with(&burn_ckpt(&[&"tag", &run, &"hello"]), 1);
+        assert!(err.contains("tags.json") && err.contains("it does not have tags and notes"), "{err}");
+        train(config(root.path(), 1).with_overwrite(true)).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    }
+    // A run that begins beside such a file says so.
+    let output = digits(root.path(), "--run-id r1 --epochs 1 --overwrite").output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), stderr(&output));
+    assert!(
+        output.status.success() && said.contains("overwrite leaves ") && said.contains("tags.json"),
+        "{said}"
+    );
+}
+
+#[test]
+fn of_tags_that_are_given_at_the_same_time_none_is_lost_also_while_the_run_trains() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let run = run_dir(root.path());
+    let lock = RunLock::acquire(&run, LockMode::Required).unwrap();
+    let expected: Vec<String> = (10..26).map(|number| format!("t{number}")).collect();
+    let tag = |tag| burn_ckpt_command().arg("tag").arg(&run).arg(tag).spawn().unwrap();
+    let mut started: Vec<_> = expected.iter().map(tag).collect();
+    for process in &mut started {
+        assert!(process.wait().unwrap().success());
+    }
+    let mut tags: Vec<String> = serde_json::from_value(tagged(&run, &[])["tags"].clone()).unwrap();
+    tags.sort();
+    assert_eq!(tags, expected);
+    assert!(!run.join(".tags.json.lock").exists());
+    drop(lock);
 }

@@ -42,6 +42,9 @@ pub struct Args {
 pub fn run(args: &Args) -> Answer {
     let layout = run_at(&args.run)?;
     let config = newest_config(&layout)?;
+    let changes = !args.tags.is_empty() || !args.remove.is_empty() || args.notes.is_some();
+    // Asking changes nothing, and creates no file.
+    let lock = changes.then(|| LaterTags::lock(layout.run_dir())).transpose()?;
     let mut later = LaterTags::read(layout.run_dir())?;
     let before = later.clone();
     let configured = configured_tags(&config);
@@ -64,6 +67,7 @@ pub fn run(args: &Args) -> Answer {
     if later != before {
         later.write(layout.run_dir())?;
     }
+    drop(lock);
     let RunTags { tags, notes } = RunTags::new(&config, &later);
     let mut output = Output::new();
     if args.json {
