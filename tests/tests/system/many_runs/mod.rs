@@ -5,6 +5,7 @@ mod copies;
 mod curves;
 mod long_lists;
 mod removals;
+mod removals_and_others;
 mod runs;
 mod statuses;
 mod tags;

@@ -9,7 +9,7 @@ mod own_files;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{LockMode, RunLock, check_own, is_symlink, real_path, storage};
+use burn_ckpt::plumbing::{LaterTags, LockMode, RunLock, check_own, is_symlink, real_path, storage};
 use burn_ckpt::{Error, RunLayout};
 use serde_json::json;
 
@@ -48,7 +48,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Answer {
-    let layout = run_at(&args.run)?;
+    // With a slash at its end, a link would be what it leads to.
+    let layout = run_at(&args.run.components().collect::<PathBuf>())?;
     let shown = in_one_line(&layout.run_dir().display().to_string());
     if is_symlink(layout.run_dir())? {
         let real = real_path(layout.run_dir())?;
@@ -65,6 +66,8 @@ pub fn run(args: &Args) -> Answer {
             "warning: the file system of {shown} has no locks ({error}), so a process that is writing to this run cannot be noticed"
         ));
     }
+    // Taken to keep others from changing the tags meanwhile, and to remove the file that a killed one left.
+    let tags_lock = if args.dry_run { None } else { Some(LaterTags::lock(layout.run_dir())?) };
     let own = OwnFiles::of(&layout)?;
     let found = format!(
         "{} and {} of the run {}, {}",
@@ -81,28 +84,42 @@ pub fn run(args: &Args) -> Answer {
         true => Vec::new(),
         false => {
             own.remove(&layout)?;
-            // The lock file goes with the lock.
-            drop(lock);
+            // The lock files go with the locks.
+            drop((tags_lock, lock));
             remove_directory(layout.run_dir())?
         }
     };
+    report(args, &own, &found, &left, &layout)?;
+    Ok(true)
+}
+
+fn report(
+    args: &Args,
+    own: &OwnFiles,
+    found: &str,
+    left: &[PathBuf],
+    layout: &RunLayout,
+) -> Result<(), Failure> {
+    let texts = |paths: &[PathBuf]| paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
     let mut output = Output::new();
     if args.json {
         output.json(&json!({
             "run": layout.run_id(),
             "directory": layout.run_dir().display().to_string(),
             "dry_run": args.dry_run,
-            "checkpoints": own.checkpoints.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
+            "checkpoints": texts(&own.checkpoints),
             "other_files": own.files.len(),
             "size_bytes": own.bytes,
-            "left": left.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
+            "left": texts(left),
+            "of_other_runs": texts(&own.of_other_runs),
         }))?;
     } else {
         output.line(format!("{} {found}", if args.dry_run { "would remove" } else { "removed" }))?;
     }
     output.flush()?;
-    say_left(&left, layout.run_dir());
-    Ok(true)
+    say_of_other_runs(&own.of_other_runs);
+    say_left(left, layout.run_dir());
+    Ok(())
 }
 
 /// Asks on the terminal. An error where nobody can answer.
@@ -131,19 +148,31 @@ fn remove_directory(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(left)
 }
 
-fn say_left(left: &[PathBuf], directory: &Path) {
-    if left.is_empty() {
-        return;
+fn say_of_other_runs(paths: &[PathBuf]) {
+    if !paths.is_empty() {
+        let names = named(paths, |path| path.display().to_string());
+        say(format!(
+            "note: what has another run's id, or is among another run's checkpoints, stays: {names}"
+        ));
     }
-    let name = |path: &PathBuf| in_one_line(&path.file_name().unwrap_or_default().to_string_lossy());
-    let names: Vec<String> = left.iter().take(SHOWN_FILES).map(name).collect();
-    let more = match left.len().saturating_sub(SHOWN_FILES) {
+}
+
+fn say_left(left: &[PathBuf], directory: &Path) {
+    if !left.is_empty() {
+        let names = named(left, |path| path.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        say(format!(
+            "note: {} stays, as it has what is not known to be the run's: {names}",
+            in_one_line(&directory.display().to_string())
+        ));
+    }
+}
+
+/// The first of these names, and how many more there are.
+fn named(paths: &[PathBuf], name: impl Fn(&Path) -> String) -> String {
+    let names: Vec<String> = paths.iter().take(SHOWN_FILES).map(|path| in_one_line(&name(path))).collect();
+    let more = match paths.len().saturating_sub(SHOWN_FILES) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    say(format!(
-        "note: {} stays, as it has what is not known to be the run's: {}{more}",
-        in_one_line(&directory.display().to_string()),
-        names.join(", ")
-    ));
+    format!("{}{more}", names.join(", "))
 }
