@@ -42,7 +42,7 @@ pub struct RunReport {
     runs: Vec<ReportedRun>,
 }
 
-/// A run that was read for a [`Report`], with an optional status.
+/// A run that was read for a [`RunReport`], with an optional status.
 ///
 /// ```no_run
 /// # fn main() -> burn_ckpt::Result<()> {
