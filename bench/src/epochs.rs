@@ -4,13 +4,14 @@
 //!
 //! The run and its resume are processes of their own: this program with a hidden verb.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use burn::optim::AdamConfig;
 use burn::train::LearnerModel;
 use burn::train::metric::{LearningRateMetric, LossMetric};
+use burn_environment::ProcessMemory;
 use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, LoggedScalar};
 use burn_trainer::process::PlainRenderer;
 use burn_trainer::strategy::{Last, StrategyConfig};
@@ -23,13 +24,12 @@ use crate::checkpoint::case::Case;
 use crate::checkpoint::contenders::training_model::{LayersHparams, learner, loader};
 use crate::checkpoint::measurement::now;
 use crate::measure::kernel_counters::OtherPrograms;
+use crate::own_process::{self, train_alone};
 use crate::page::figure::milliseconds;
 use crate::page::head::Head;
 use crate::page::table::Table;
-use crate::program::{Result, directory, exit_code};
+use crate::program::{Result, directory};
 
-/// The hidden verb of the program's own processes.
-const VERB: &str = "train";
 /// The scalars that a callback logs: with the loss and the learning rate, four metrics.
 const SCALARS: [&str; 2] = ["first", "second"];
 
@@ -84,20 +84,16 @@ struct Window {
 /// The program: measures and prints the page, or is one of its own processes.
 #[must_use]
 pub fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
-    exit_code(match arguments.next().as_deref() {
-        Some(VERB) => train(&arguments.next().unwrap_or_default()),
-        _ => measure(&Args::parse()),
-    })
+    own_process::main(|| measure(&Args::parse()), train)
 }
 
 fn measure(args: &Args) -> Result<()> {
     let root = directory(args.root.as_deref())?;
     let others = OtherPrograms::watch();
     let dir = tempfile::tempdir_in(&root)?;
-    let run = |epochs| {
+    let run = |epochs| -> Result<Measured> {
         let (dir, case) = (dir.path().to_path_buf(), args.case.clone());
-        run_alone(&Task { dir, case, epochs, window: args.window })
+        train_alone(&Task { dir, case, epochs, window: args.window })
     };
     let windows = run(args.epochs)?.windows;
     let resumed = run(args.epochs + 1)?;
@@ -133,21 +129,9 @@ fn measure(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Trains in a process of its own.
-fn run_alone(task: &Task) -> Result<Measured> {
-    let mut command = Command::new(std::env::current_exe()?);
-    let output = command.arg(VERB).arg(serde_json::to_string(task)?).output()?;
-    if !output.status.success() {
-        return Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr)).into());
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
-    Ok(serde_json::from_str(text.lines().last().unwrap_or_default())?)
-}
-
 /// As one of the program's processes.
-fn train(task: &str) -> Result<()> {
+fn train(task: Task) -> Result<Measured> {
     let begun = now();
-    let task: Task = serde_json::from_str(task)?;
     let config = TrainerConfig::new()
         .with_root(&task.dir)
         .with_run_id("run")
@@ -169,8 +153,7 @@ fn train(task: &str) -> Result<()> {
     trainer.fit(training, learner)?;
     let first_step = clock.moments().begins.first().copied().ok_or("no step was trained")? - begun;
     let windows = windows.lock().clone();
-    println!("{}", serde_json::to_string(&Measured { first_step, windows })?);
-    Ok(())
+    Ok(Measured { first_step, windows })
 }
 
 type Windows = Arc<Mutex<Vec<Window>>>;
@@ -206,15 +189,9 @@ impl<M: LearnerModel> Callback<M> for EpochWatch {
         if epochs.is_multiple_of(self.window) {
             let epoch = (now() - std::mem::replace(&mut self.begun, now())) / self.window as f64;
             let bytes = std::fs::metadata(&self.newest)?.len();
-            self.windows.lock().push(Window { epochs, epoch, bytes, resident: resident()? });
+            let resident = ProcessMemory::now().ok_or("the kernel does not count memory")?.resident;
+            self.windows.lock().push(Window { epochs, epoch, bytes, resident });
         }
         Ok(())
     }
-}
-
-/// Bytes of this process that are in memory, by the kernel's count.
-fn resident() -> CallbackResult<u64> {
-    let text = std::fs::read_to_string(Path::new("/proc/self/status"))?;
-    let kilobytes = text.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
-    Ok(kilobytes.ok_or("the kernel does not count memory")?.trim().parse::<u64>()? * 1024)
 }

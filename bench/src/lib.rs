@@ -14,6 +14,7 @@ pub mod checkpoint;
 pub mod epochs;
 pub mod guard;
 mod measure;
+mod own_process;
 mod page;
 mod program;
 #[cfg(feature = "remote")]

@@ -4,7 +4,7 @@
 //! Each run is made and resumed by processes of their own: this program with a hidden verb.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use burn::optim::AdamConfig;
 use burn::train::metric::LossMetric;
@@ -18,13 +18,11 @@ use crate::checkpoint::case::Case;
 use crate::checkpoint::contenders::training_model::{LayersHparams, learner, loader};
 use crate::checkpoint::measurement::now;
 use crate::measure::kernel_counters::OtherPrograms;
+use crate::own_process::{self, train_alone};
 use crate::page::figure::milliseconds;
 use crate::page::head::Head;
 use crate::page::table::Table;
-use crate::program::{Result, directory, exit_code};
-
-/// The hidden verb of the program's own processes.
-const VERB: &str = "train";
+use crate::program::{Result, directory};
 
 /// How long the start of a run with many kept checkpoints takes, and how much it reads
 #[derive(Parser)]
@@ -68,11 +66,7 @@ struct Measured {
 /// The program: measures and prints the page, or is one of its own processes.
 #[must_use]
 pub fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
-    exit_code(match arguments.next().as_deref() {
-        Some(VERB) => train(&arguments.next().unwrap_or_default()),
-        _ => measure(&Args::parse()),
-    })
+    own_process::main(|| measure(&Args::parse()), train)
 }
 
 fn measure(args: &Args) -> Result<()> {
@@ -89,7 +83,7 @@ fn measure(args: &Args) -> Result<()> {
     for kept in [1, args.kept] {
         let dir = tempfile::tempdir_in(&root)?;
         let run =
-            |epochs| run_alone(&Task { dir: dir.path().to_path_buf(), case: args.case.clone(), epochs });
+            |epochs| train_alone(&Task { dir: dir.path().to_path_buf(), case: args.case.clone(), epochs });
         run(kept)?;
         let mut starts =
             (1..=args.starts).map(|start| run(kept + start)).collect::<Result<Vec<Measured>>>()?;
@@ -114,21 +108,9 @@ fn measure(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Trains in a process of its own.
-fn run_alone(task: &Task) -> Result<Measured> {
-    let mut command = Command::new(std::env::current_exe()?);
-    let output = command.arg(VERB).arg(serde_json::to_string(task)?).output()?;
-    if !output.status.success() {
-        return Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr)).into());
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
-    Ok(serde_json::from_str(text.lines().last().unwrap_or_default())?)
-}
-
 /// As one of the program's processes.
-fn train(task: &str) -> Result<()> {
+fn train(task: Task) -> Result<Measured> {
     let begun = now();
-    let task: Task = serde_json::from_str(task)?;
     let all = Last::new().with_topk(TopK::All);
     let config = TrainerConfig::new()
         .with_root(&task.dir)
@@ -144,9 +126,7 @@ fn train(task: &str) -> Result<()> {
     let (learner, clock) = learner(&task.case, AdamConfig::new().init());
     trainer.fit(training, learner)?;
     let first_step = clock.moments().begins.first().copied().ok_or("no step was trained")? - begun;
-    let measured = Measured { first_step, read, end: now() - begun, read_in_all: bytes_read()? };
-    println!("{}", serde_json::to_string(&measured)?);
-    Ok(())
+    Ok(Measured { first_step, read, end: now() - begun, read_in_all: bytes_read()? })
 }
 
 /// Bytes that this process has read, by the kernel's count.

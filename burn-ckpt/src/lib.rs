@@ -170,6 +170,7 @@ pub mod plumbing {
     pub use crate::run_dir::other_runs::{RUN_MARKS, check_no_other_run, check_own};
     pub use crate::run_dir::outside::{DIRECTORIES_FILE, note_outside_directory, outside_directories};
     pub use crate::run_dir::tags::{LaterTags, TAGS_FILE};
+    pub use crate::run_dir::training_progress::{epochs_done, is_done};
     pub use crate::save::activity::WriterActivity;
     pub use crate::save::container::plan_state::check_state;
     pub use crate::save::copy_checkpoint::copy_checkpoint;

@@ -48,9 +48,7 @@ impl StagedShards {
             let (from, path) = (from.join(&name), staged.add(&name));
             match storage::hard_link(&from, &path) {
                 Err(error) if storage::has_no_hard_links(&error) => {
-                    let source = StoredFile::open(&from).map_err(Error::io("open", &from))?;
-                    let file = StoredFile::create_new(&path).map_err(Error::io("create", &path))?;
-                    copy_content(source, file)?;
+                    copy_shard(&from, create_new(&path)?)?;
                 }
                 linked => linked.map_err(Error::io("make a hard link at", &path))?,
             }
@@ -68,16 +66,14 @@ impl StagedShards {
         let (from, mut staged) = (shards_directory(committed), Self::create(checkpoint, owner)?);
         for number in 1..=count {
             let from = from.join(shard_name(number, count));
-            let source = StoredFile::open(&from).map_err(Error::io("open", &from))?;
-            copy_content(source, staged.create_file(number, count)?)?;
+            copy_shard(&from, staged.create_file(number, count)?)?;
         }
         Ok(staged)
     }
 
     /// Creates the next shard, of this number.
     pub(crate) fn create_file(&mut self, number: usize, count: usize) -> Result<StoredFile> {
-        let path = self.add(&shard_name(number, count));
-        StoredFile::create_new(&path).map_err(Error::io("create", &path))
+        create_new(&self.add(&shard_name(number, count)))
     }
 
     /// Notes a file before it is made: it can be there though its making fails.
@@ -161,6 +157,15 @@ pub(crate) fn remove_shards(directory: &Path) -> Result<()> {
         return Ok(());
     }
     storage::remove_directory(directory).map(drop).map_err(Error::io("remove", directory))
+}
+
+fn create_new(path: &Path) -> Result<StoredFile> {
+    StoredFile::create_new(path).map_err(Error::io("create", path))
+}
+
+/// Copies a shard of another name of the checkpoint into a new file.
+fn copy_shard(from: &Path, file: StoredFile) -> Result<()> {
+    copy_content(StoredFile::open(from).map_err(Error::io("open", from))?, file)
 }
 
 /// Removes an unfinished file, or the directory of an unfinished checkpoint's shards. A missing one is not an

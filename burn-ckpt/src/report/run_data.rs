@@ -17,6 +17,7 @@ use crate::run_dir::catalog::{Catalog, CatalogEntry};
 use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, RunLayout};
 use crate::run_dir::locate::{resolve, run_at};
 use crate::run_dir::tags::LaterTags;
+use crate::run_dir::training_progress::epochs_done;
 
 /// Where the environment in the metadata has what a run computed on, and its program.
 const DEVICES: &str = "/hardware/devices_used";
@@ -125,7 +126,7 @@ impl RunData {
                 .collect(),
             started: starts.first().copied().unwrap_or(newest.start_timestamp),
             max_epochs: newest.trainer_config.pointer("/max_epochs").and_then(Value::as_u64),
-            epochs: curves.epochs.max(epochs_done(catalog.entries.last())),
+            epochs: curves.epochs.max(epochs_of(catalog.entries.last())),
             global_step: newest.global_step,
             training_time_seconds: newest.training_time_seconds,
             device: (!devices.is_empty()).then_some(devices),
@@ -149,11 +150,10 @@ impl RunData {
 }
 
 /// The epochs that are done in a checkpoint, as far as it can be read.
-fn epochs_done(newest: Option<&CatalogEntry>) -> u64 {
+fn epochs_of(newest: Option<&CatalogEntry>) -> u64 {
     let Some(CatalogEntry { path, metadata }) = newest else { return 0 };
-    let state: Option<Value> = Checkpoint::open(path).and_then(|checkpoint| checkpoint.trainer_state()).ok();
-    let is_complete = state.is_some_and(|state| state["epoch_complete"] == true);
-    metadata.epoch.saturating_add(u64::from(is_complete))
+    let state = Checkpoint::open(path).and_then(|checkpoint| checkpoint.trainer_state());
+    epochs_done(metadata, &state.unwrap_or(Value::Null))
 }
 
 /// What the run has logged. A run of an earlier version has no log.

@@ -9,4 +9,5 @@ pub(crate) mod locate;
 pub(crate) mod other_runs;
 pub(crate) mod outside;
 pub(crate) mod tags;
+pub(crate) mod training_progress;
 mod without_links;

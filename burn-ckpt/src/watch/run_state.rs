@@ -2,13 +2,11 @@
 
 use std::fmt;
 
-use serde_json::Value;
-
 use crate::disk::run_lock::LockState;
 use crate::error::Result;
 use crate::error::chain::chain;
-use crate::format::metadata::Metadata;
 use crate::run_dir::layout::RunLayout;
+use crate::run_dir::training_progress::is_done;
 use crate::watch::found::{Found, Newest};
 
 /// Whether a run trains, is done or was stopped, by its lock and its newest checkpoint. See
@@ -76,7 +74,7 @@ fn state_of(newest: &Newest, lock: Result<LockState>) -> RunState {
     if lock.as_ref().is_ok_and(|lock| lock.was_killed_since(metadata.checkpoint_timestamp)) {
         return RunState::Stopped("its process was killed".to_owned());
     }
-    if ended == Some("done") || is_complete(metadata, trainer_state) {
+    if is_done(metadata, trainer_state) {
         return RunState::Done;
     }
     match (lock, ended) {
@@ -92,14 +90,4 @@ fn state_of(newest: &Newest, lock: Result<LockState>) -> RunState {
         }
         (Ok(_), None) => RunState::Ended,
     }
-}
-
-/// Whether a state has all epochs, or all steps, of its configuration.
-fn is_complete(metadata: &Metadata, trainer_state: &Value) -> bool {
-    let config = &metadata.trainer_config;
-    let is_whole_epoch = trainer_state["epoch_complete"].as_bool().unwrap_or_default();
-    let epochs = metadata.epoch + u64::from(is_whole_epoch);
-    let is_at = |limit: &str, done: u64| config[limit].as_u64().is_some_and(|limit| done >= limit);
-    trainer_state["ended"].is_null()
-        && (is_at("max_epochs", epochs) || is_at("max_steps", metadata.global_step))
 }

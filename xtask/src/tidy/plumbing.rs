@@ -47,11 +47,10 @@ const EXCEPTIONS: &[Exception] = &[
     exception("tests/tests/system/saving/names.rs", "", "the longest names are limits of the format"),
     exception("tests/tests/system/saving/back_pressure.rs", "", "a writer without a run, whose disk hangs"),
     exception(
-        "tests/tests/system/loading/readers_of_a_running_run.rs",
-        "",
-        "a writer that saves without a pause",
+        "tests/tests/system/watching/retention.rs",
+        "remove_checkpoint",
+        "a removal at a chosen moment",
     ),
-    exception("tests/tests/system/watching/retention.rs", "", "the same, and a removal at a chosen moment"),
 ];
 
 /// Uses without an exception, and exceptions without a use.

@@ -70,7 +70,7 @@ class Chart {
     const lines = { stroke: soft, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 }, font: "12px system-ui, sans-serif" };
     const isLog = this.state.log && data.slice(1).flat().some((value) => value > 0);
     const options = {
-      width: Math.max(220, this.plot.clientWidth), height: HEIGHT, padding: [8, 8, 0, 0],
+      width: Math.max(220, this.plot.clientWidth), height: HEIGHT, padding: [8, 8, 0, 0], legend: { show: false },
       cursor: { sync: { key: "curves" }, drag: { x: true, y: false }, points: { size: 6 } },
       scales: { x: { time: false }, y: { distr: isLog ? 3 : 1 } },
       axes: [

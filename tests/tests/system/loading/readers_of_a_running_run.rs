@@ -1,18 +1,15 @@
 //! Twenty processes read the best checkpoint while a run replaces it a thousand times.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use burn::nn::{Linear, LinearConfig};
-use burn_ckpt::plumbing::{CheckpointWriter, Ledger, Limits, Reservation, RunDescription, SaveRequest};
-use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
+use burn_ckpt::plumbing::Limits;
 use burn_ckpt::{Checkpoint, Section};
-use burn_trainer::config::WhenBusy;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use system_tests::backend;
 use system_tests::run_files::in_memory;
-use system_tests::saves_by_hand::save_request;
+use system_tests::saves_by_hand::BestWriter;
 
 const REPLACEMENTS: u64 = 1000;
 const READERS: usize = 20;
@@ -45,7 +42,7 @@ fn read_while_it_is_replaced(test: &str, limits: Limits, replacements: u64) {
     for step in 2..=replacements {
         writer.save(step);
     }
-    let end = writer.writer.finish(None);
+    let end = writer.writer.finish();
     assert!(end.is_complete && end.unmoved_link.is_none());
     let failed: Vec<_> = end.reports.iter().filter(|report| report.outcome.is_err()).collect();
     assert!(failed.is_empty(), "{failed:?}");
@@ -95,44 +92,31 @@ fn read_until_the_end(run: &Path) {
 
 /// A run whose best checkpoint is replaced by each save.
 struct Writer {
-    writer: CheckpointWriter,
-    directory: PathBuf,
+    writer: BestWriter,
     model: Linear,
 }
 
 impl Writer {
     fn new(run: &Path, limits: Limits) -> Self {
-        let checkpoint_dir = run.join("checkpoint");
-        let mut ledger = Ledger::default();
-        let link = Some(checkpoint_dir.join("best_val_loss.ckpt"));
-        ledger.register("best", KeepRule::Best(MetricMode::Max, TopK::Count(1)), link, []);
-        let description = RunDescription { limits, ..RunDescription::new("r1", Timestamp::now()) };
-        let writer = CheckpointWriter::start(description, ledger, 1).unwrap();
         let model = LinearConfig::new(4, 2).init(&backend::device());
-        Self { writer, directory: checkpoint_dir.join("best"), model }
+        Self { writer: BestWriter::start(run, limits), model }
     }
 
     fn save(&mut self, step: u64) {
-        let reservation = Reservation {
-            strategy: "best".to_owned(),
-            directory: self.directory.clone(),
-            stem: format!("step={step}"),
-            step,
-            score: step as f64,
-        };
-        let path = self.writer.ledger().lock().reserve(&[reservation]).remove(0);
         let mut model = self.model.clone();
         model.weight = model.weight.map(|weight| weight.zeros_like() + step as f64);
-        let save = SaveRequest {
-            trainer_state: Box::new(move |_| json!({ "step": step })),
-            urgent: true,
-            ..save_request(step, vec![(path, "best".to_owned())], move || Section::from_module(&model))
-        };
-        self.writer.submit(vec![save], WhenBusy::Wait).unwrap();
+        self.writer.save(
+            step,
+            move || Section::from_module(&model),
+            |save| {
+                save.trainer_state = Box::new(move |_| json!({ "step": step }));
+                save.urgent = true;
+            },
+        );
+        let directory = &self.writer.directory;
         if step == 1 {
             // The readers need one to begin with.
-            while !self.directory.join("step=1.ckpt").exists()
-                || !self.directory.join("../best_val_loss.ckpt").exists()
+            while !directory.join("step=1.ckpt").exists() || !directory.join("../best_val_loss.ckpt").exists()
             {
                 std::thread::yield_now();
             }

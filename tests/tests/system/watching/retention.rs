@@ -5,41 +5,23 @@ use std::sync::Arc;
 
 use burn::nn::LinearConfig;
 use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict, observe};
-use burn_ckpt::plumbing::{CheckpointWriter, Ledger, Limits, Reservation, RunDescription, remove_checkpoint};
-use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
+use burn_ckpt::plumbing::{Limits, remove_checkpoint};
 use burn_ckpt::{ErrorKind, Section, Watch, WatchEvent};
-use burn_trainer::config::WhenBusy;
-use jiff::Timestamp;
 use system_tests::models::small::{Model, Script};
 use system_tests::run_files::{checkpoints, in_memory, run_dir};
-use system_tests::saves_by_hand::save_request;
+use system_tests::saves_by_hand::BestWriter;
 use system_tests::{backend, train_and_keep_all};
 
 const REPLACEMENTS: u64 = 200;
 
 /// Replaces a run's best checkpoint again and again.
 fn replace(run: &Path, limits: Limits) {
-    let checkpoint_dir = run.join("checkpoint");
-    let mut ledger = Ledger::default();
-    let link = Some(checkpoint_dir.join("best_val_loss.ckpt"));
-    ledger.register("best", KeepRule::Best(MetricMode::Max, TopK::Count(1)), link, []);
-    let description = RunDescription { limits, ..RunDescription::new("r1", Timestamp::now()) };
-    let writer = CheckpointWriter::start(description, ledger, 1).unwrap();
+    let writer = BestWriter::start(run, limits);
     for step in 1..=REPLACEMENTS {
-        let reservation = Reservation {
-            strategy: "best".to_owned(),
-            directory: checkpoint_dir.join("best"),
-            stem: format!("step={step}"),
-            step,
-            score: step as f64,
-        };
-        let path = writer.ledger().lock().reserve(&[reservation]).remove(0);
         let model = LinearConfig::new(4, 2).init(&backend::device());
-        let places = vec![(path, "best".to_owned())];
-        let save = save_request(step, places, move || Section::from_module(&model));
-        writer.submit(vec![save], WhenBusy::Wait).unwrap();
+        writer.save(step, move || Section::from_module(&model), |_| {});
     }
-    let end = writer.finish(None);
+    let end = writer.finish();
     assert!(end.reports.iter().all(|report| report.outcome.is_ok()), "{:?}", end.reports);
 }
 

@@ -1,7 +1,7 @@
 //! How far a run is: what its newest checkpoint says, and the best values of its metrics among all of its
 //! checkpoints.
 
-use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, link_name};
+use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, epochs_done, is_done, link_name};
 use burn_ckpt::retention::MetricMode;
 use burn_ckpt::{Checkpoint, Metadata};
 use indexmap::IndexMap;
@@ -17,6 +17,8 @@ pub struct Progress {
     /// Epochs that are done.
     pub epochs: u64,
     pub max_epochs: Option<u64>,
+    /// Whether the training is complete.
+    pub is_done: bool,
     pub steps: u64,
     pub seconds: f64,
     pub started: Timestamp,
@@ -54,9 +56,9 @@ impl Progress {
     pub fn of(rows: &[Row], newest: &Row, state: &Value) -> Option<Self> {
         let metadata = newest.metadata.as_ref()?;
         let config = &metadata.trainer_config;
-        let is_complete = state["epoch_complete"].as_bool().unwrap_or_default();
         Some(Self {
-            epochs: metadata.epoch + u64::from(is_complete),
+            epochs: epochs_done(metadata, state),
+            is_done: is_done(metadata, state),
             max_epochs: config["max_epochs"].as_u64(),
             steps: metadata.global_step,
             seconds: metadata.training_time_seconds,
@@ -67,16 +69,6 @@ impl Progress {
             hparams: flat(&metadata.hparams),
             settings: flat(config),
         })
-    }
-
-    /// Whether the state has all epochs or steps of the configuration: of a checkpoint of an earlier version,
-    /// which does not say that the run is done.
-    pub fn is_complete(&self, state: &Value) -> bool {
-        let is_end = state["ended"].is_null();
-        let max_steps = self.settings.get("max_steps").and_then(Value::as_u64);
-        is_end
-            && (self.max_epochs.is_some_and(|max| self.epochs >= max)
-                || max_steps.is_some_and(|max| self.steps >= max))
     }
 
     /// The values of the primary metric.

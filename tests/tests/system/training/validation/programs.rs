@@ -31,6 +31,18 @@ fn a_signal_in_a_validation_within_an_epoch_saves_the_state_and_the_validation_i
     resumes_as(&ended, &root, &whole);
 }
 
+/// Kills a run at each of these batches of a validation, in three starts.
+fn kill_at(root: &Path, arguments: &str, batches: [usize; 3]) {
+    for batch in batches {
+        let gate = Gate::closed();
+        let command = Orders::wait(Split::Valid, batch, &gate).given_to(warmup(root, arguments));
+        let mut running = Running::start(command);
+        running.wait_for("the batch", |_| gate.is_reached());
+        running.send("KILL");
+        assert_eq!(running.end().signal(), Some(9));
+    }
+}
+
 #[test]
 fn a_kill_in_a_validation_within_an_epoch_resumes_exactly_on_one_and_two_devices() {
     let directory = tempfile::tempdir().unwrap();
@@ -41,15 +53,8 @@ fn a_kill_in_a_validation_within_an_epoch_resumes_exactly_on_one_and_two_devices
         let whole = undisturbed(&directory.path().join(format!("whole-{name}")), &flags);
         let root = directory.path().join(name);
         let auto = format!("{flags} --ckpt-path auto");
-        // At the first, in the middle and at the last batch of a validation, in three starts of one run.
-        for batch in [1, 12, 16] {
-            let gate = Gate::closed();
-            let command = Orders::wait(Split::Valid, batch, &gate).given_to(warmup(&root, &auto));
-            let mut running = Running::start(command);
-            running.wait_for("the batch", |_| gate.is_reached());
-            running.send("KILL");
-            assert_eq!(running.end().signal(), Some(9));
-        }
+        // At the first, in the middle and at the last batch of a validation.
+        kill_at(&root, &auto, [1, 12, 16]);
         Running::start(warmup(&root, &auto)).end_well();
         compare(&whole, &run_dir(&root)).unwrap_or_else(|reason| panic!("{name}: {reason}"));
     }
@@ -63,14 +68,7 @@ fn a_kill_in_the_second_validation_set_resumes_exactly_with_all_callbacks() {
     let root = directory.path().join("killed");
     let auto = format!("{flags} --ckpt-path auto");
     // A validation has 8 batches of the main set, and 3 of the second one.
-    for batch in [9, 10, 21] {
-        let gate = Gate::closed();
-        let command = Orders::wait(Split::Valid, batch, &gate).given_to(warmup(&root, &auto));
-        let mut running = Running::start(command);
-        running.wait_for("the batch", |_| gate.is_reached());
-        running.send("KILL");
-        assert_eq!(running.end().signal(), Some(9));
-    }
+    kill_at(&root, &auto, [9, 10, 21]);
     Running::start(warmup(&root, &auto)).end_well();
     assert!(run_dir(&root).join("valid/epoch-2/trained_Loss.log").exists());
     compare(&whole, &run_dir(&root)).unwrap_or_else(|reason| panic!("{reason}"));
