@@ -158,6 +158,7 @@ pub mod plumbing {
     pub use crate::hparams::json::{UnwritableHparams, hparams_to_json};
     pub use crate::hparams::serialized_value::SerializedValue;
     pub use crate::hparams::value_error::ValueError;
+    pub use crate::metrics_log::epoch_blocks;
     pub use crate::panics::panic_message;
     pub use crate::printable::{is_unsafe, shown, without_controls};
     pub use crate::retention::ledger::{FileDigests, Ledger, Reservation, WouldKeep};

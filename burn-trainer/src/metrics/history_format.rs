@@ -1,7 +1,6 @@
 //! The history as a section of a checkpoint. A checkpoint can come from anybody, so everything in it is
 //! checked.
 
-mod blocks;
 mod epoch_table;
 mod metric_value;
 
@@ -9,7 +8,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Bytes, DType, Shape};
 use burn_ckpt::Section;
-use burn_ckpt::plumbing::{check_json, parse_json, shown};
+use burn_ckpt::plumbing::{check_json, epoch_blocks, parse_json, shown};
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -160,24 +159,15 @@ fn bytes_of(tensor: burn_ckpt::burn_pack::Tensor) -> Result<Bytes, String> {
     Ok(bytes)
 }
 
-/// The values of epochs in blocks, each with the number of its epochs and of its bytes before it.
-fn read_blocks(names: Vec<String>, mut bytes: &[u8]) -> Result<EpochTable, String> {
+/// The values of epochs in blocks.
+fn read_blocks(names: Vec<String>, bytes: &[u8]) -> Result<EpochTable, String> {
     if names.len() > MAX_METRICS {
         return Err(format!("its epochs have {} metrics, and {MAX_METRICS} at most are read", names.len()));
     }
     let mut table = EpochTable::with_names(names)?;
-    let cut_off = || "its epochs are cut off".to_owned();
-    let number = |bytes: &mut &[u8]| {
-        let (number, rest) = bytes.split_first_chunk()?;
-        *bytes = rest;
-        Some(u32::from_le_bytes(*number) as usize)
-    };
-    while !bytes.is_empty() {
-        let epochs = number(&mut bytes).ok_or_else(cut_off)?;
-        let length = number(&mut bytes).ok_or_else(cut_off)?;
-        let (block, rest) = bytes.split_at_checked(length).ok_or_else(cut_off)?;
+    for block in epoch_blocks::blocks(bytes) {
+        let (epochs, block) = block?;
         table.add_block(block, epochs)?;
-        bytes = rest;
         if table.len() > MAX_EPOCHS {
             return Err(format!("it has more than {MAX_EPOCHS} epochs, which are the most that are read"));
         }

@@ -4,13 +4,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use burn_ckpt::plumbing::epoch_blocks::{BLOCK, Rows, decode, encode};
 use indexmap::{IndexMap, IndexSet};
 use parking_lot::Mutex;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::blocks::{BLOCK, Rows, decode, encode};
 use super::metric_value::MetricValue;
 
 /// The most metrics of a history.
@@ -118,7 +118,7 @@ impl EpochTable {
     /// The epochs in blocks.
     pub(super) fn blocks(&self) -> Vec<EncodedBlock> {
         let full = self.full.iter().map(|block| (BLOCK, Arc::clone(block)));
-        let open = (self.open.len() > 0).then(|| (self.open.len(), encode(&self.open).into()));
+        let open = (!self.open.is_empty()).then(|| (self.open.len(), encode(&self.open).into()));
         full.chain(open).collect()
     }
 
@@ -133,7 +133,7 @@ impl EpochTable {
 
     /// Adds the epochs of a block, which can come from anybody.
     pub(super) fn add_block(&mut self, bytes: &[u8], epochs: usize) -> Result<(), String> {
-        if self.open.len() > 0 || epochs == 0 || epochs > BLOCK {
+        if !self.open.is_empty() {
             return Err(format!("one of its blocks has {epochs} epochs"));
         }
         let rows = decode(bytes, epochs, self.names.len())?;

@@ -1,5 +1,6 @@
-//! The values of epochs in the blocks of a history: section 5 of FORMAT.md. They can come from anybody.
+//! The values of epochs in the blocks of a history, by their names. They can come from anybody.
 
+use burn_ckpt::plumbing::epoch_blocks::{blocks, decode};
 use indexmap::{IndexMap, IndexSet};
 use serde_json::Value;
 
@@ -7,17 +8,9 @@ use crate::metrics::names::MAX_METRICS;
 
 /// The most epochs, as a run reads it: an epoch without values takes memory too.
 const MAX_EPOCHS: usize = 10_000_000;
-/// The most epochs in a block.
-const BLOCK: usize = 256;
-/// The most bytes of a number in LEB128.
-const MAX_NUMBER_BYTES: usize = 4;
 
 /// The values of each epoch, at most `max_values` of them. The error says what is wrong.
-pub fn read(
-    names: &Value,
-    mut bytes: &[u8],
-    max_values: usize,
-) -> Result<Vec<IndexMap<String, f64>>, String> {
+pub fn read(names: &Value, bytes: &[u8], max_values: usize) -> Result<Vec<IndexMap<String, f64>>, String> {
     let listed = names.as_array().ok_or("it does not name the metrics of its epochs")?;
     if listed.len() > MAX_METRICS {
         return Err(format!("its epochs have {} metrics, and {MAX_METRICS} at most are read", listed.len()));
@@ -26,93 +19,22 @@ pub fn read(
     if names.len() != listed.len() {
         return Err("two of its metrics have one name, or one has none".to_owned());
     }
-    let mut reader = Reader { names, values_left: max_values, epochs: Vec::new() };
-    while !bytes.is_empty() {
-        let [epochs, length] = [take(&mut bytes, 4)?, take(&mut bytes, 4)?].map(little_endian);
-        let mut block = take(&mut bytes, length)?;
-        if epochs == 0 || epochs > BLOCK {
-            return Err(format!("one of its blocks has {epochs} epochs"));
+    let (mut read, mut values_left) = (Vec::new(), max_values);
+    for block in blocks(bytes) {
+        let (epochs, block) = block?;
+        if read.len() + epochs > MAX_EPOCHS {
+            return Err(format!("it has more than {MAX_EPOCHS} epochs, which are the most that are read"));
         }
-        reader.block(&mut block, epochs)?;
-        if !block.is_empty() {
-            return Err(format!("{} bytes follow its epochs", block.len()));
-        }
-    }
-    Ok(reader.epochs)
-}
-
-struct Reader<'a> {
-    names: IndexSet<&'a str>,
-    values_left: usize,
-    epochs: Vec<IndexMap<String, f64>>,
-}
-
-impl Reader<'_> {
-    fn block(&mut self, bytes: &mut &[u8], epochs: usize) -> Result<(), String> {
-        // The places of the metrics, and the bits that each one had last in the block.
-        let (mut of_epoch, mut last): (Option<Vec<usize>>, Vec<u64>) = (None, vec![0; self.names.len()]);
-        for _ in 0..epochs {
-            if let Some(count) = number(bytes)?.checked_sub(1) {
-                if count > self.names.len() {
-                    return Err(format!("an epoch has {count} of {} metrics", self.names.len()));
-                }
-                of_epoch = Some((0..count).map(|_| number(bytes)).collect::<Result<_, _>>()?);
-            }
-            let places = of_epoch.as_ref().ok_or("the first epoch of a block has no metrics")?;
-            self.values_left = self.values_left.checked_sub(places.len()).ok_or("it has too many values")?;
-            if self.epochs.len() == MAX_EPOCHS {
-                return Err(format!(
-                    "it has more than {MAX_EPOCHS} epochs, which are the most that are read"
-                ));
-            }
-            let mut values = IndexMap::with_capacity(places.len());
-            for place in places {
-                let named = self.names.get_index(*place).zip(last.get_mut(*place));
-                let (name, bits) = named.ok_or("an epoch has a metric without a name")?;
-                *bits ^= changed_bits(bytes)?;
-                values.insert((*name).to_owned(), f64::from_bits(*bits));
-            }
-            self.epochs.push(values);
-        }
-        Ok(())
-    }
-}
-
-/// The bits in which a value differs from the one before.
-fn changed_bits(bytes: &mut &[u8]) -> Result<u64, String> {
-    let tag = byte(bytes)?;
-    let (leading, kept) = (usize::from(tag >> 4), usize::from(tag & 15));
-    let mut changed = [0; 8];
-    let written = changed.get_mut(leading..leading + kept).ok_or("a value has more than 8 bytes")?;
-    written.copy_from_slice(take(bytes, kept)?);
-    Ok(u64::from_be_bytes(changed))
-}
-
-/// A number in LEB128.
-fn number(bytes: &mut &[u8]) -> Result<usize, String> {
-    let mut number = 0;
-    for place in 0..MAX_NUMBER_BYTES {
-        let byte = byte(bytes)?;
-        number |= usize::from(byte & 0x7F) << (7 * place);
-        if byte & 0x80 == 0 {
-            return Ok(number);
+        let rows = decode(block, epochs, names.len())?;
+        for row in (0..rows.len()).map(|epoch| rows.row(epoch)) {
+            values_left = values_left.checked_sub(row.len()).ok_or("it has too many values")?;
+            let named = |(place, value): &(u16, f64)| Some((names.get_index(usize::from(*place))?, *value));
+            read.push(
+                row.iter().filter_map(named).map(|(name, value)| ((*name).to_owned(), value)).collect(),
+            );
         }
     }
-    Err("one of its numbers is too long".to_owned())
-}
-
-fn little_endian(bytes: &[u8]) -> usize {
-    bytes.iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte))
-}
-
-fn byte(bytes: &mut &[u8]) -> Result<u8, String> {
-    take(bytes, 1).map(|byte| byte.iter().copied().sum())
-}
-
-fn take<'a>(bytes: &mut &'a [u8], count: usize) -> Result<&'a [u8], String> {
-    let (taken, rest) = bytes.split_at_checked(count).ok_or("its epochs are cut off")?;
-    *bytes = rest;
-    Ok(taken)
+    Ok(read)
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
-//! The values of some epochs as bytes. A history has thousands of epochs, and every save has all of them.
+//! The values of epochs in the blocks of a history: section 5 of FORMAT.md. A history has thousands of
+//! epochs, and every save has all of them.
 //!
 //! ```text
+//! history: blocks, each with the number of its epochs and that of its bytes before it, both as `u32`
 //! epoch:   0 where it has the metrics of the epoch before, else their number plus 1 and their places in the list of names
 //!          then a value for each
 //! value:   the bits of the number, but for those that the metric had before in the block (exclusive or), without leading and
@@ -11,11 +13,13 @@
 //! number that was an `f32`, and at most 9.
 
 /// Epochs in a block that is full.
-pub(super) const BLOCK: usize = 256;
+pub const BLOCK: usize = 256;
+/// The most bytes of a number in LEB128.
+const MAX_NUMBER_BYTES: usize = 4;
 
 /// The values of some epochs.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Rows {
+pub struct Rows {
     /// Where the values of each epoch end.
     ends: Vec<u32>,
     /// Each with its metric's place in the list of names.
@@ -23,31 +27,44 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn len(&self) -> usize {
+    /// The epochs that are ended.
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.ends.len()
     }
 
+    /// Whether no epoch is ended.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
     /// Adds a value to the epoch that is not ended yet.
-    pub(super) fn push(&mut self, metric: u16, value: f64) {
+    pub fn push(&mut self, metric: u16, value: f64) {
         self.values.push((metric, value));
     }
 
     /// The values of the epoch that is not ended yet.
-    pub(super) fn pending(&self) -> usize {
+    #[must_use]
+    pub fn pending(&self) -> usize {
         self.values.len() - self.start(self.len())
     }
 
-    pub(super) fn end_row(&mut self) {
+    /// Ends an epoch.
+    pub fn end_row(&mut self) {
         // A block has far fewer values than 2^32.
         self.ends.push(u32::try_from(self.values.len()).unwrap_or(u32::MAX));
     }
 
-    pub(super) fn truncate(&mut self, len: usize) {
+    /// Keeps the first epochs.
+    pub fn truncate(&mut self, len: usize) {
         self.ends.truncate(len);
         self.values.truncate(self.start(self.len()));
     }
 
-    pub(super) fn row(&self, number: usize) -> &[(u16, f64)] {
+    /// The values of an epoch. Empty for one that there is not.
+    #[must_use]
+    pub fn row(&self, number: usize) -> &[(u16, f64)] {
         let end = self.ends.get(number).map_or(0, |end| *end as usize);
         self.values.get(self.start(number)..end).unwrap_or_default()
     }
@@ -65,7 +82,8 @@ impl PartialEq for Rows {
 }
 
 /// The bytes of a block.
-pub(super) fn encode(rows: &Rows) -> Vec<u8> {
+#[must_use]
+pub fn encode(rows: &Rows) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut before = LastValues::default();
     let mut metrics_before: Option<Vec<u16>> = None;
@@ -92,20 +110,40 @@ pub(super) fn encode(rows: &Rows) -> Vec<u8> {
     bytes
 }
 
+/// The blocks of a history, which can come from anybody, each with the number of its epochs.
+pub fn blocks(mut bytes: &[u8]) -> impl Iterator<Item = Result<(usize, &[u8]), String>> {
+    std::iter::from_fn(move || {
+        let rest = std::mem::take(&mut bytes);
+        (!rest.is_empty()).then(|| {
+            let (epochs, rest) = first_number(rest)?;
+            let (length, rest) = first_number(rest)?;
+            let (block, rest) = rest.split_at_checked(length).ok_or_else(cut_off)?;
+            if epochs == 0 || epochs > BLOCK {
+                return Err(format!("one of its blocks has {epochs} epochs"));
+            }
+            bytes = rest;
+            Ok((epochs, block))
+        })
+    })
+}
+
 /// The epochs of a block, which can come from anybody.
-pub(super) fn decode(mut bytes: &[u8], epochs: usize, metrics: usize) -> Result<Rows, String> {
-    let cut_off = || "its epochs are cut off".to_owned();
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn decode(mut bytes: &[u8], epochs: usize, metrics: usize) -> Result<Rows, String> {
     let (mut rows, mut before) = (Rows::default(), LastValues::default());
     let mut of_row: Vec<u16> = Vec::new();
     for number in 0..epochs {
-        let count = read_number(&mut bytes).ok_or_else(cut_off)?;
+        let count = read_number(&mut bytes)?;
         if let Some(count) = count.checked_sub(1) {
             if count > metrics as u64 {
                 return Err(format!("an epoch has {count} of {metrics} metrics"));
             }
             of_row.clear();
             for _ in 0..count {
-                let metric = read_number(&mut bytes).ok_or_else(cut_off)?;
+                let metric = read_number(&mut bytes)?;
                 let metric = u16::try_from(metric).ok().filter(|metric| usize::from(*metric) < metrics);
                 of_row.push(metric.ok_or_else(|| "an epoch has a metric without a name".to_owned())?);
             }
@@ -113,18 +151,9 @@ pub(super) fn decode(mut bytes: &[u8], epochs: usize, metrics: usize) -> Result<
             return Err("the first epoch of a block has no metrics".to_owned());
         }
         for metric in &of_row {
-            let (tag, rest) = bytes.split_first().ok_or_else(cut_off)?;
-            let (leading, kept) = (usize::from(tag >> 4), usize::from(tag & 15));
-            if leading + kept > 8 {
-                return Err("a value has more than 8 bytes".to_owned());
-            }
-            let (value, rest) = rest.split_at_checked(kept).ok_or_else(cut_off)?;
-            let mut changed = [0; 8];
-            changed[leading..leading + kept].copy_from_slice(value);
-            let bits = u64::from_be_bytes(changed) ^ before.get(*metric);
+            let bits = changed_bits(&mut bytes)? ^ before.get(*metric);
             before.replace(*metric, bits);
             rows.push(*metric, f64::from_bits(bits));
-            bytes = rest;
         }
         rows.end_row();
     }
@@ -132,6 +161,18 @@ pub(super) fn decode(mut bytes: &[u8], epochs: usize, metrics: usize) -> Result<
         [] => Ok(rows),
         rest => Err(format!("{} bytes follow its epochs", rest.len())),
     }
+}
+
+/// The bits in which a value differs from the one before.
+fn changed_bits(bytes: &mut &[u8]) -> Result<u64, String> {
+    let (tag, rest) = bytes.split_first().ok_or_else(cut_off)?;
+    let (leading, kept) = (usize::from(tag >> 4), usize::from(tag & 15));
+    let mut changed = [0; 8];
+    let written = changed.get_mut(leading..leading + kept).ok_or("a value has more than 8 bytes")?;
+    let (value, rest) = rest.split_at_checked(kept).ok_or_else(cut_off)?;
+    written.copy_from_slice(value);
+    *bytes = rest;
+    Ok(u64::from_be_bytes(changed))
 }
 
 /// The bits that each metric had last.
@@ -160,17 +201,27 @@ fn write_number(bytes: &mut Vec<u8>, mut number: u64) {
     bytes.push(number as u8);
 }
 
-fn read_number(bytes: &mut &[u8]) -> Option<u64> {
+fn read_number(bytes: &mut &[u8]) -> Result<u64, String> {
     let mut number = 0;
-    for place in 0..4 {
-        let (byte, rest) = bytes.split_first()?;
+    for place in 0..MAX_NUMBER_BYTES {
+        let (byte, rest) = bytes.split_first().ok_or_else(cut_off)?;
         *bytes = rest;
         number |= u64::from(byte & 0x7F) << (7 * place);
         if byte & 0x80 == 0 {
-            return Some(number);
+            return Ok(number);
         }
     }
-    None
+    Err("one of its numbers is too long".to_owned())
+}
+
+/// The `u32` at the beginning, and what follows.
+fn first_number(bytes: &[u8]) -> Result<(usize, &[u8]), String> {
+    let (number, rest) = bytes.split_first_chunk().ok_or_else(cut_off)?;
+    Ok((u32::from_le_bytes(*number) as usize, rest))
+}
+
+fn cut_off() -> String {
+    "its epochs are cut off".to_owned()
 }
 
 #[cfg(test)]
@@ -227,7 +278,7 @@ mod tests {
             (&[2, 7, 0x80], 1, 2, "without a name"),
             (&[2, 0, 0x09], 1, 2, "more than 8 bytes"),
             (&[0], 1, 2, "first epoch"),
-            (&[0xFF, 0xFF, 0xFF, 0xFF, 0xFF], 1, 2, "cut off"),
+            (&[0xFF, 0xFF, 0xFF, 0xFF, 0xFF], 1, 2, "too long"),
         ] {
             let error = decode(bytes, epochs, metrics).unwrap_err();
             assert!(error.contains(reason), "{error}");
