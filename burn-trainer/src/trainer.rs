@@ -98,6 +98,7 @@ impl<M: LearnerModel> Trainer<M> {
         file_size_limit::make_it_an_error();
         let run = OpenRun::open(&mut config)?;
         stop.set_config(config.clone());
+        let _entered = run.output.enter();
         if config.writes() && config.saves_exceptions() {
             warn_if_aborting();
         }
@@ -231,7 +232,7 @@ impl<M: LearnerModel> Trainer<M> {
     }
 
     /// burn's `SupervisedTraining` for this run: its files go to the run's directory, and progress is shown
-    /// on burn's dashboard where standard output is a terminal, as plain lines on standard error elsewhere.
+    /// as [`TrainerConfig::progress`] says.
     ///
     /// Register metrics, early stopping and so on, then pass it to [`Trainer::fit`] or [`Trainer::fit_with`].
     #[must_use]
@@ -241,6 +242,7 @@ impl<M: LearnerModel> Trainer<M> {
         valid: Arc<dyn DataLoader<<M as InferenceStep>::Input>>,
     ) -> SupervisedTraining<M> {
         let RunSetup { config, run, data, .. } = &self.setup;
+        let _entered = run.output.enter();
         let (train, valid) = (data.train.track(train), data.valid.track(valid));
         let training = SupervisedTraining::new(self.run_dir(), train, valid);
         // Before a logger of the user's.
@@ -255,8 +257,8 @@ impl<M: LearnerModel> Trainer<M> {
         let training = training.with_application_logger(Some(Box::new(log)));
         let meter = self.speed.clone();
         let speed = Arc::new(move || meter.shown());
-        let display =
-            ProgressDisplay::new(batches, Arc::clone(&self.stop.interrupter), speed, data.sets.clone());
+        let interrupter = Arc::clone(&self.stop.interrupter);
+        let display = ProgressDisplay::new(config.progress, batches, interrupter, speed, data.sets.clone());
         training.renderer(Box::new(display))
     }
 }

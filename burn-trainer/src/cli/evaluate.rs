@@ -13,6 +13,7 @@ use crate::config::TrainerConfig;
 use crate::error::Result;
 use crate::evaluation::Evaluation;
 use crate::process::console::{say, warn};
+use crate::process::run_output::OpenOutput;
 use crate::result::FitResult;
 
 /// The flag `--evaluate`, for programs that report with [`EvaluateArgs::report`]. A program that does not
@@ -69,12 +70,16 @@ impl EvaluateArgs {
         evaluate: impl FnOnce(&Path, &Device) -> Result<Evaluation>,
     ) -> Result<ExitCode> {
         let reported = report_and_keep_model(result, config, program)?;
+        let output = OpenOutput::open(config.progress);
+        let _entered = output.enter();
         if let Some((checkpoint, temporary)) = reported.fast_dev_run {
             // Also without the flag, as it is a part of the program. The checkpoint says that one batch is
             // enough.
             let device = reported.model.devices().first().cloned().unwrap_or_default();
             let evaluation = evaluate(&checkpoint, &device)?;
-            say(&format!("fast_dev_run: evaluated {} items of {}", evaluation.items, evaluation.split));
+            if config.progress.is_on() {
+                say(&format!("fast_dev_run: evaluated {} items of {}", evaluation.items, evaluation.split));
+            }
             drop(temporary);
             return Ok(reported.status);
         }

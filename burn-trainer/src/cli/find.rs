@@ -22,6 +22,7 @@ use crate::finders::{BatchFit, BatchSizeFinder, LearningRateFinder};
 use crate::metric::MeanLossInput;
 use crate::process::console::say;
 use crate::process::progress::figures::significant;
+use crate::process::run_output::OpenOutput;
 use crate::training_loop::parts::multi_device::DeviceSettings;
 use crate::training_loop::trial::Trial;
 
@@ -184,7 +185,11 @@ impl FindArgs {
             // The process of rank 0 searches.
             return Ok(Some(ExitCode::SUCCESS));
         }
-        say(&format!("{flag}: no run is trained, saved, resumed or evaluated"));
+        let output = OpenOutput::open(config.progress);
+        let _entered = output.enter();
+        if config.progress.is_on() {
+            say(&format!("{flag}: no run is trained, saved, resumed or evaluated"));
+        }
         let search = search()?;
         let changed = match &self.find_batch_size {
             Some(file) => Some(self.find_batch_size(config, program, &search, file.as_deref())?),

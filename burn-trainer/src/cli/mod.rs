@@ -69,7 +69,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::config::TrainerConfig;
+use crate::config::{ProgressMode, TrainerConfig};
 use crate::error::{Error, Result};
 use crate::process::console::say;
 use crate::stopping::resume_command;
@@ -120,6 +120,10 @@ pub struct TrainArgs {
     /// Remove what an earlier run of the same id left
     #[arg(long)]
     pub overwrite: bool,
+    /// How progress is shown: auto (the dashboard if standard output is a terminal, else lines), dashboard,
+    /// plain (lines), or off (only warnings and errors)
+    #[arg(long, value_name = "HOW", value_parser = parse_progress)]
+    pub progress: Option<ProgressMode>,
     /// Only try: one batch of everything, one optimizer step, a save and a load, in a temporary directory.
     /// Leaves nothing
     #[arg(long)]
@@ -162,6 +166,7 @@ impl TrainArgs {
         }
         trainer.restarts = self.restarts.unwrap_or(trainer.restarts);
         trainer.overwrite |= self.overwrite;
+        trainer.progress = self.progress.unwrap_or(trainer.progress);
         trainer.fast_dev_run |= self.fast_dev_run;
         self.apply_to_strategies(trainer)?;
         for assignment in &self.set {
@@ -224,6 +229,11 @@ pub fn main(run: impl FnOnce() -> Result<ExitCode>) -> ExitCode {
             }
         }
     }
+}
+
+fn parse_progress(text: &str) -> std::result::Result<ProgressMode, String> {
+    let named = ProgressMode::NAMED.into_iter().find(|(name, _)| *name == text);
+    named.map(|(_, progress)| progress).ok_or_else(|| "it is one of auto, dashboard, plain, off".to_owned())
 }
 
 fn parse_topk(text: &str) -> std::result::Result<TopK, String> {

@@ -10,6 +10,7 @@ use crate::config::init_from::InitFrom;
 use crate::config::trainer_config::{ChangedHparams, EndWith, FailedSaves, TrainerConfig};
 use crate::config::validate_at_start::ValidateAtStart;
 use crate::config::validation::Validation;
+use crate::process::progress::progress_mode::ProgressMode;
 use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyConfig};
 
 impl TrainerConfig {
@@ -235,6 +236,8 @@ plain! {
     with_restarts, restarts: u32;
     /// Sets whether an optimizer step uses as many batches as before, on another number of devices.
     with_keep_effective_batch, keep_effective_batch: bool;
+    /// Sets how progress is shown.
+    with_progress, progress: ProgressMode;
     /// Sets how deep the table of the model's modules goes that a start prints.
     with_model_summary_depth, model_summary_depth: usize;
     /// Sets whether activations are computed again in the backward pass instead of kept.

@@ -11,6 +11,7 @@ mod trainer_config;
 mod validate_at_start;
 mod validation;
 
+pub use crate::process::progress::progress_mode::ProgressMode;
 pub use batch_limit::BatchLimit;
 /// ```
 /// use burn_trainer::TrainerConfig;

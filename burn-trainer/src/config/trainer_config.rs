@@ -11,6 +11,7 @@ use crate::config::init_from::InitFrom;
 use crate::config::validate_at_start::ValidateAtStart;
 use crate::config::validation::Validation;
 use crate::dataloader::DEFAULT_SEED;
+use crate::process::progress::progress_mode::ProgressMode;
 use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyConfig};
 
 /// How a run is trained, where its files go, and what is kept of it.
@@ -49,6 +50,7 @@ use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyC
 /// | `end_with` | `last` | whose parameters the returned model has: those of the `last` step, or of the `best` checkpoint |
 /// | `device_timeout_seconds` | 60 | how long a device of another machine may take to answer |
 /// | `restarts` | 0 | how often a program restarts itself after a device was lost |
+/// | `progress` | `auto` | how progress is shown: `auto`, `dashboard`, `plain`, `off` |
 /// | `model_summary_depth` | 1 | how deep the table of the model's modules goes that a start prints |
 /// | `keep_effective_batch` | false | as many batches in an optimizer step as before, on another number of devices |
 /// | `gradient_checkpointing` | false | true computes activations again in the backward pass |
@@ -200,6 +202,8 @@ pub struct TrainerConfig {
     /// Recompute activations in the backward pass instead of keeping them. (burn's own switch,
     /// `SupervisedTraining::gradient_checkpointing`, does not reach a custom training strategy.)
     pub gradient_checkpointing: bool,
+    /// How this start shows its progress: see [`ProgressMode`]. A run that is resumed does not inherit it.
+    pub progress: ProgressMode,
     /// How deep the table of the model's modules goes that a start prints and the metadata has: 1 for the
     /// model's fields, 2 for their fields too, 0 for none. The whole table is
     /// [`model_summary`](crate::model_summary).
@@ -322,6 +326,7 @@ impl Default for TrainerConfig {
             restarts: 0,
             keep_effective_batch: false,
             gradient_checkpointing: false,
+            progress: ProgressMode::Auto,
             model_summary_depth: 1,
             run_id_is_generated: false,
         }

@@ -20,6 +20,7 @@ use burn::tensor::Device;
 use super::shuffle_order::{ShuffleOrder, item_seed};
 use super::start_position::Pass;
 use crate::process::left_behind::join_workers;
+use crate::process::run_output::OutputHandle;
 
 /// Changes an item by a seed.
 pub(super) type Transform<I> = Arc<dyn Fn(I, u64) -> I + Send + Sync>;
@@ -117,7 +118,11 @@ impl<O: Send + 'static> Workers<O> {
         for number in 0..count {
             let (requests, received) = channel::<BatchRequest<O>>();
             let source = Arc::clone(source);
-            let work = move || received.into_iter().for_each(|request| request.answer(&source));
+            let output = OutputHandle::of_this_thread();
+            let work = move || {
+                output.set_for_thread();
+                received.into_iter().for_each(|request| request.answer(&source));
+            };
             match Builder::new().name(format!("data-loader-{number}")).spawn(work) {
                 Ok(thread) => workers.threads.push(thread),
                 Err(error) => {

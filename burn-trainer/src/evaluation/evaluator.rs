@@ -27,7 +27,7 @@ use crate::config::BatchLimit;
 use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
 use crate::metrics::{MetricTable, split_name};
-use crate::process::PlainRenderer;
+use crate::process::{PlainRenderer, run_output};
 
 /// The name of the data unless another is set, as burn calls the split.
 const TEST: &str = "test";
@@ -61,6 +61,11 @@ pub fn evaluate<M: Module + InferenceStep>(
     metrics: impl EvaluationMetrics<M::Output>,
 ) -> Result<Evaluation> {
     ModelEvaluator::new(model).evaluate(loader, metrics)
+}
+
+/// Plain lines, and none in a program whose run shows no progress.
+fn default_renderer() -> Box<dyn MetricsRenderer> {
+    Box::new(if run_output::progress().is_on() { PlainRenderer::new() } else { PlainRenderer::hidden() })
 }
 
 /// A model that is to be evaluated, of this process or of a checkpoint.
@@ -159,7 +164,7 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
         let limit = self.limit_of(&*loader)?;
         let started = Instant::now();
         let outcome = Arc::new(Mutex::new(Outcome::default()));
-        let renderer = self.renderer.take().unwrap_or_else(|| Box::new(PlainRenderer::new()));
+        let renderer = self.renderer.take().unwrap_or_else(default_renderer);
         let name = EvaluationName::new(&self.split);
         let processor = EvaluationProcessor::new(metrics, renderer, name.clone(), Arc::clone(&outcome));
         let mut processor = AsyncProcessorEvaluation::new(processor);

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 
 use super::progress::figures::significant;
 use super::progress::shown_speed::{ShownSpeed, SpeedSource};
+use super::run_output;
 #[cfg(feature = "tui")]
 use super::terminal::is_drawn_on;
 
@@ -321,10 +322,12 @@ fn write_lines<'a>(lines: impl Iterator<Item = &'a str>) {
     }
 }
 
-/// Tells the user something, on standard error and in the log.
+/// Tells the user something, in the log, and on standard error unless progress is off.
 pub(crate) fn note(message: &str) {
     log::info!("{message}");
-    say(message);
+    if run_output::progress().is_on() {
+        say(message);
+    }
 }
 
 /// Warns the user, on standard error and in the log.

@@ -10,6 +10,7 @@ pub(crate) mod launcher;
 pub(crate) mod left_behind;
 pub(crate) mod panic_strategy;
 pub(crate) mod progress;
+pub(crate) mod run_output;
 pub(crate) mod signals;
 pub(crate) mod start_device;
 pub(crate) mod temporary_root;

@@ -4,7 +4,7 @@
 // Of /dev/null and the terminal, which are not files of a run.
 #![allow(clippy::disallowed_methods)]
 
-use std::io::{self, Write, stdout};
+use std::io::{self, IsTerminal, Write, stdout};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
@@ -19,6 +19,8 @@ use crossterm::terminal::{
 
 /// How long another thread may hold standard output before it is used all the same.
 const OUTPUT_LIMIT: Duration = Duration::from_millis(500);
+/// The value of `TERM` for a terminal that shows escape sequences as text: a shell in an editor.
+const DUMB: &str = "dumb";
 /// Ends an escape sequence that burn's thread has written a part of.
 const CANCEL: char = '\u{18}';
 
@@ -29,6 +31,12 @@ pub(crate) fn is_drawn_on() -> bool {
 
 /// Checks that a dashboard can be drawn: does what burn would panic at. The error says why it cannot.
 pub(super) fn check() -> Result<(), String> {
+    if !stdout().is_terminal() {
+        return Err("standard output is not a terminal".to_owned());
+    }
+    if std::env::var_os("TERM").is_some_and(|kind| kind == DUMB) {
+        return Err(format!("the terminal cannot move its cursor: TERM is {DUMB}"));
+    }
     platform::check_foreground()?;
     let tried = enable_raw_mode().and_then(|()| {
         let tried = size().and_then(|_| poll(Duration::ZERO));

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use burn_ckpt::plumbing::size;
 use burn_ckpt::{Checkpoint, Metadata};
 
+use super::run_output;
+
 /// One for the SHA-256, which takes the longest, and one for the tensors.
 const TWO_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 /// What is shorter is not shown.
@@ -41,7 +43,7 @@ struct ShownProgress {
 
 impl ShownProgress {
     fn over(total: u64) -> Self {
-        let is_terminal = io::stderr().is_terminal();
+        let is_terminal = io::stderr().is_terminal() && run_output::progress().may_redraw();
         Self { total, done: AtomicU64::new(0), begun: Instant::now(), drawn: AtomicU64::new(0), is_terminal }
     }
 

@@ -14,9 +14,9 @@ use crate::state::position::{DataLengths, TrainerState};
 use crate::state::resume_point::ResumePoint;
 use crate::state::training_data::TrainingData;
 
-/// Fields of the configuration that say where a run is and what it resumes. They differ between two starts of
-/// one run.
-const OF_THE_START: [&str; 6] = ["run_id", "root", "logs", "ckpt_path", "overwrite", "rank"];
+/// Fields of the configuration that say where a run is, what it resumes and what it shows. They differ
+/// between two starts of one run.
+const OF_THE_START: [&str; 7] = ["run_id", "root", "logs", "ckpt_path", "overwrite", "rank", "progress"];
 
 /// A setting with its value in the checkpoint and its value now.
 #[derive(Debug, PartialEq)]

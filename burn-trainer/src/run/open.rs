@@ -20,6 +20,7 @@ use crate::error::{Error, Result, SkippedCheckpoint};
 use crate::metrics::{remove_metric_files, remove_metrics_log};
 use crate::process::console::{ResumedBatches, warn};
 use crate::process::launcher;
+use crate::process::run_output::OpenOutput;
 use crate::saving::run_checkpoints::{elsewhere, scan, twin, warn_of_missing_directories};
 use crate::state::resume_point::ResumePoint;
 
@@ -38,6 +39,8 @@ pub(crate) struct OpenRun {
     pub(crate) resumed_batches: ResumedBatches,
     /// Whether `resume` is a checkpoint of this run, and not of another.
     pub(super) resumes_itself: bool,
+    /// What is printed and logged of it.
+    pub(crate) output: OpenOutput,
     lock: Option<RunLock>,
     /// Removed where the start fails, after the lock.
     created: CreatedDirectories,
@@ -53,9 +56,11 @@ impl OpenRun {
         let run_id = config.run_id.as_deref().unwrap_or_default();
         let layout = RunLayout::new(&config.root, &config.logs, run_id)?;
         let elsewhere = elsewhere(config, &layout)?;
+        let output = OpenOutput::open(config.progress);
+        let _entered = output.enter();
         start_lines::rank(config, run_id);
         if !config.writes() {
-            return Self::open_for_reading(config, layout, &elsewhere, opened);
+            return Self::open_for_reading(config, layout, &elsewhere, opened, output);
         }
         check_directories(config, &layout)?;
         let created = CreatedDirectories::below_which_all_are_new(&layout.checkpoint_dir());
@@ -100,6 +105,7 @@ impl OpenRun {
             resumed_batches: batches_done(resume.as_ref()),
             resume,
             resumes_itself,
+            output,
             lock: Some(lock),
             created,
         })
@@ -111,6 +117,7 @@ impl OpenRun {
         layout: RunLayout,
         elsewhere: &[PathBuf],
         opened: Timestamp,
+        output: OpenOutput,
     ) -> Result<Self> {
         let present = scan(&layout, elsewhere)?;
         let resume = find_checkpoint::find(config, &layout, &present)?;
@@ -123,6 +130,7 @@ impl OpenRun {
             opened,
             resumed_batches: batches_done(resume.as_ref()),
             resume,
+            output,
             lock: None,
             created: CreatedDirectories::default(),
         })

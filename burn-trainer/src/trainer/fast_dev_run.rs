@@ -20,7 +20,11 @@ pub(super) fn begin(config: &mut TrainerConfig) -> Result<Option<TemporaryRoot>>
     let root = TemporaryRoot::create()?;
     if config.writes() {
         let directory = root.path().display();
-        say(&format!("fast_dev_run: one batch of everything, in {directory}, which is removed at the end"));
+        if config.progress.is_on() {
+            say(&format!(
+                "fast_dev_run: one batch of everything, in {directory}, which is removed at the end"
+            ));
+        }
         if let Some(left_out) = config.ckpt_path.as_ref().filter(|path| *path != "none") {
             say(&format!("fast_dev_run: nothing is resumed: ckpt_path {left_out:?} is left out"));
         }
@@ -29,15 +33,16 @@ pub(super) fn begin(config: &mut TrainerConfig) -> Result<Option<TemporaryRoot>>
     Ok(Some(root))
 }
 
-/// Says what a fast dev run came to, and has its directory removed: with the result, or now after an error.
+/// Says what a fast dev run came to, unless it says nothing, and has its directory removed: with the result,
+/// or now after an error.
 pub(super) fn end<M>(
     root: Option<TemporaryRoot>,
-    writes: bool,
+    says: bool,
     ended: Result<FitResult<M>>,
 ) -> Result<FitResult<M>> {
     let Some(root) = root else { return ended };
     let mut result = ended.map_err(without_path)?;
-    if writes {
+    if says {
         say(&format!("fast_dev_run: {}", summary(&result)));
     }
     result.temporary = Some(root);

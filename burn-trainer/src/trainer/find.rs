@@ -65,6 +65,7 @@ impl<M: LearnerModel> Trainer<M> {
     where
         <M as TrainStep>::Output: Adaptor<MeanLossInput>,
     {
+        let _entered = self.setup.run.output.enter();
         if self.setup.config.writes() {
             note(&format!(
                 "trying {} learning rates from {:e} to {:e}",
@@ -124,6 +125,7 @@ impl<M: LearnerModel> Trainer<M> {
         model: &M,
         optimizer: &ModuleOptimizer,
     ) -> Result<FoundBatchSize> {
+        let _entered = self.setup.run.output.enter();
         finder.run(self.trial(model)?, |size| Ok(loader(size)), model, optimizer)
     }
 

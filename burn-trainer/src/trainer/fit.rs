@@ -56,11 +56,13 @@ impl<M: LearnerModel> Trainer<M> {
     /// asks for it. A call that fails before the first step removes the directories that [`Trainer::new`] has
     /// created, if they are empty.
     pub fn fit(mut self, training: SupervisedTraining<M>, learner: Learner<M>) -> Result<FitResult<M>> {
-        let (temporary, writes) = (self.temporary.take(), self.setup.config.writes());
-        fast_dev_run::end(temporary, writes, self.fit_run(training, learner))
+        let config = &self.setup.config;
+        let (temporary, says) = (self.temporary.take(), config.writes() && config.progress.is_on());
+        fast_dev_run::end(temporary, says, self.fit_run(training, learner))
     }
 
     fn fit_run(mut self, training: SupervisedTraining<M>, learner: Learner<M>) -> Result<FitResult<M>> {
+        let _entered = self.setup.run.output.enter();
         let devices = self.devices.of_run(&learner.model())?;
         self.check_start(&learner)?;
         let RunSetup { config, data, .. } = &self.setup;
@@ -165,6 +167,7 @@ impl<M: LearnerModel> Trainer<M> {
             let reason = "fit_with trains where its strategy says; leave Trainer::devices out";
             return Err(Error::config("devices", reason));
         }
+        let _entered = self.setup.run.output.enter();
         self.check_start(&learner)?;
         self.stop.attach(training.interrupter());
         let strategy = strategy.into();

@@ -21,6 +21,7 @@ use super::fit_loop::FitLoop;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::process::dashboard;
+use crate::process::run_output::OutputHandle;
 use crate::remote::device_watch::DeviceWatch;
 use crate::remote::loss_diagnosis::LostDevices;
 use crate::saving::run_checkpoints;
@@ -71,7 +72,9 @@ impl DeviceLossGuard {
     ) -> Result<T, LostDevices> {
         let Some(watch) = &self.watch else { return Ok(work()) };
         let (done, ended) = mpsc::channel();
+        let output = OutputHandle::of_this_thread();
         let spawned = thread::Builder::new().name("burn-trainer".to_owned()).spawn(move || {
+            output.set_for_thread();
             // Sending fails when the work was abandoned.
             let _ = done.send(catch_unwind(AssertUnwindSafe(work)));
         });

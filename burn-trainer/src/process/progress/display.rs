@@ -1,5 +1,5 @@
-//! How the trainer shows progress: on burn's dashboard where standard output is a terminal, as plain lines
-//! elsewhere, and where the dashboard fails.
+//! How the trainer shows progress: on burn's dashboard where that is wanted and can be drawn, as plain lines
+//! elsewhere, or not at all.
 
 use std::error::Error;
 use std::io::{IsTerminal, stdout};
@@ -12,6 +12,7 @@ use burn::train::renderer::{
 };
 use burn::train::{Interrupter, LearnerSummary};
 
+use super::progress_mode::ProgressMode;
 use super::shown_speed::{DashboardSpeed, SpeedSource};
 use crate::process::console::{PlainRenderer, ResumedBatches, warn};
 use crate::process::dashboard::Dashboard;
@@ -38,15 +39,23 @@ impl ProgressDisplay {
     /// Shows nothing before training starts. `batches` is how many of the first epoch were trained before the
     /// resume.
     pub(crate) fn new(
+        progress: ProgressMode,
         batches: ResumedBatches,
         interrupter: RunInterrupter,
         speed: SpeedSource,
         sets: ValidationSets,
     ) -> Self {
+        let mut lines = PlainRenderer::resumed(batches).with_speed(speed);
+        lines.set_hidden(!progress.is_on());
+        let wants_dashboard = match progress {
+            ProgressMode::Auto => cfg!(feature = "tui") && stdout().is_terminal(),
+            ProgressMode::Dashboard => true,
+            ProgressMode::Plain | ProgressMode::Off => false,
+        };
         Self {
-            lines: PlainRenderer::resumed(batches).with_speed(speed),
+            lines,
             dashboard: None,
-            wants_dashboard: cfg!(feature = "tui") && stdout().is_terminal(),
+            wants_dashboard,
             definitions: Vec::new(),
             interrupter,
             speed: DashboardSpeed::new(),

@@ -2,6 +2,7 @@
 
 pub(crate) mod display;
 pub(crate) mod figures;
+pub(crate) mod progress_mode;
 pub(crate) mod shown_speed;
 pub(crate) mod table;
 pub(crate) mod terminal_width;

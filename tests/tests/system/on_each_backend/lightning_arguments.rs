@@ -10,13 +10,12 @@ use burn::train::Learner;
 use burn::train::metric::LearningRateMetric;
 use burn_ckpt::{Checkpoint, FromCheckpoint};
 use burn_trainer::callbacks::{Ema, GradientGuard, ReduceOnPlateau};
-use burn_trainer::config::{EarlyStopping, ValidateAtStart, Validation};
+use burn_trainer::config::{EarlyStopping, ProgressMode, ValidateAtStart, Validation};
 use burn_trainer::evaluation::{ModelEvaluator, predict};
 use burn_trainer::finders::{BatchSizeFinder, LearningRateFinder};
 use burn_trainer::lr_scheduler::scaled;
 use burn_trainer::metric::MeanLoss;
 use burn_trainer::optimizer::InitStreamed;
-use burn_trainer::process::PlainRenderer;
 use burn_trainer::strategy::{Best, Interval, Last, OnException};
 use burn_trainer::{ResumableDataLoader, Trainer, TrainerConfig};
 use system_tests::backend;
@@ -109,6 +108,7 @@ fn arguments(root: &Path) -> TrainerConfig {
         .with_limit_valid_batches(2)
         .with_validation(Validation::every_n_steps(5)) // val_check_interval
         .with_validate_at_start(ValidateAtStart::Batches(2)) // num_sanity_val_steps
+        .with_progress(ProgressMode::Off) // enable_progress_bar
         .with_model_summary_depth(2) // enable_model_summary
         .with_root(root) // default_root_dir
         .with_seed(7) // seed_everything
@@ -140,7 +140,6 @@ fn the_arguments_and_callbacks_of_lightning_have_counterparts_that_train() {
         .training(Arc::clone(&train), valid)
         .metrics((MeanLoss::new(),))
         .metric_train_numeric(LearningRateMetric::new()) // LearningRateMonitor
-        .renderer(Box::new(PlainRenderer::hidden())) // enable_progress_bar
         .grads_accumulation(1); // accumulate_grad_batches
     let (model, optimizer) = (Regressor::from_hparams(&hparams, &device), SgdConfig::new().init_streamed());
     let sweep = LearningRateFinder::new().with_steps(20);

@@ -3,6 +3,7 @@
 
 mod dashboard;
 mod keys;
+mod progress;
 mod stops;
 
 use std::path::Path;

@@ -15,7 +15,7 @@ use crate::trainer_settings::{OF_NAMES, first_part};
 const SHOWN_DIFFERENCES: usize = 10;
 /// Settings that say how checkpoints are saved, and a process behaves: the result of a training does not
 /// depend on them.
-const NOT_OF_THE_RESULT: [&str; 14] = [
+const NOT_OF_THE_RESULT: [&str; 15] = [
     "strategies",
     "checkpoint_saving",
     "max_epochs",
@@ -30,6 +30,7 @@ const NOT_OF_THE_RESULT: [&str; 14] = [
     "device_timeout_seconds",
     "restarts",
     "model_summary_depth",
+    "progress",
 ];
 
 /// A column.
