@@ -44,7 +44,7 @@
 //! | only the hyperparameters | `MyModel::hparams_from_checkpoint(path)?` |
 //! | parts of a model, under other names, as another type | `MyModel::loader(path).allow_partial(true).load(&device)?`: [`CheckpointLoader`] |
 //! | the average of several checkpoints | [`average`] |
-//! | each new checkpoint of a run while it trains | `for new in Watch::new("runs/a") { .. }`: [`Watch`] |
+//! | each new checkpoint of a run while it trains | `for new in Watch::new("runs/a") { .. }`: [`watch`] |
 //! | a model into a module that exists already | `Checkpoint::open(path)?.load_into(module)?`: [`Checkpoint`] |
 //!
 //! `runs/a/best` and `runs/a/last` are the best and the newest checkpoint of the run in `runs/a`: see
@@ -98,16 +98,14 @@ pub mod retention;
 mod run_dir;
 mod save;
 mod scoped_work;
-mod watch;
+pub mod watch;
 
 pub use average::average;
 pub use error::chain::chain;
 pub use error::kind::ErrorKind;
 pub use error::{Error, Result};
 pub use format::contents::{Contents, FORMAT_VERSION};
-pub use format::metadata::non_finite::NonFiniteTensors;
-pub use format::metadata::{Metadata, ShardInfo, TensorInfo};
-pub use format::run_start::RunStart;
+pub use format::metadata::Metadata;
 pub use format::section::{Section, TensorLayout};
 pub use load::checkpoint::Checkpoint;
 pub use load::loader::{CheckpointLoader, FromCheckpoint, Loaded};
@@ -116,7 +114,27 @@ pub use load::report::{LoadReport, TensorMismatch};
 pub use run_dir::catalog::{Catalog, CatalogEntry};
 pub use run_dir::layout::RunLayout;
 pub use run_dir::locate::locate;
-pub use watch::{NewCheckpoint, RunState, Watch, WatchEvent};
+
+/// The parts of a checkpoint's [`Metadata`]: its tensors, its shards, and the starts of its run.
+///
+/// ```no_run
+/// use burn_ckpt::Checkpoint;
+/// use burn_ckpt::metadata::TensorInfo;
+///
+/// let metadata = Checkpoint::open("runs/a/last")?.metadata()?;
+/// for (name, TensorInfo { dtype, shape, .. }) in &metadata.tensors {
+///     println!("{name}: {dtype} {shape:?}");
+/// }
+/// for start in &metadata.starts {
+///     println!("started at step {}", start.global_step);
+/// }
+/// # Ok::<(), burn_ckpt::Error>(())
+/// ```
+pub mod metadata {
+    pub use crate::format::metadata::non_finite::NonFiniteTensors;
+    pub use crate::format::metadata::{ShardInfo, TensorInfo};
+    pub use crate::format::run_start::RunStart;
+}
 
 /// burn's container format: the crate of the tensors and scalars in a [`Section`], for programs that build
 /// sections by hand.

@@ -43,9 +43,9 @@ const INTERVAL: Duration = Duration::from_secs(2);
 ///
 /// ```no_run
 /// # fn main() -> burn_ckpt::Result<()> {
-/// use burn_ckpt::Watch;
+/// use burn_ckpt::watch::Watch;
 ///
-/// for new in Watch::new("runs/a").with_name("best") {
+/// for new in Watch::new("runs/a").name("best") {
 ///     let new = new?;
 ///     println!("{}: {:?}", new.checkpoint.path().display(), new.metadata.metrics);
 ///     // let model = new.checkpoint.load_into(config.init(&device))?;
@@ -88,6 +88,7 @@ pub struct NewCheckpoint {
 
 /// What a look at a run has found. See [`Watch::poll`].
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum WatchEvent {
     /// A new checkpoint. There may be more: call [`Watch::poll`] again at once.
     New(Box<NewCheckpoint>),
@@ -120,21 +121,21 @@ impl Watch {
 
     /// Watches only what `last`, `best` or `best_<metric>` of the run leads to.
     #[must_use]
-    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+    pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
     /// Sets how long the iterator waits between two looks: 2 seconds by default.
     #[must_use]
-    pub fn with_interval(mut self, interval: Duration) -> Self {
+    pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
     }
 
     /// Leaves out the checkpoints that are there at the first look.
     #[must_use]
-    pub fn with_only_new(mut self, only_new: bool) -> Self {
+    pub fn only_new(mut self, only_new: bool) -> Self {
         self.leaves_out_present = only_new;
         self
     }
@@ -142,7 +143,7 @@ impl Watch {
     /// Ends also when the run's process has ended before the run is done. By default the watch waits until
     /// the run is resumed.
     #[must_use]
-    pub fn with_end_when_stopped(mut self, ends: bool) -> Self {
+    pub fn end_when_stopped(mut self, ends: bool) -> Self {
         self.ends_when_stopped = ends;
         self
     }
@@ -151,13 +152,14 @@ impl Watch {
     ///
     /// ```no_run
     /// # fn main() -> burn_ckpt::Result<()> {
-    /// use burn_ckpt::{Watch, WatchEvent};
+    /// use burn_ckpt::watch::{Watch, WatchEvent};
     ///
     /// let mut watch = Watch::new("runs/a");
     /// match watch.poll()? {
     ///     WatchEvent::New(new) => println!("step {}", new.metadata.global_step),
     ///     WatchEvent::Waiting(state) => println!("nothing new: {state}"),
     ///     WatchEvent::Ended(state) => println!("nothing more comes: {state}"),
+    ///     _ => {}
     /// }
     /// # Ok(()) }
     /// ```

@@ -42,12 +42,18 @@ mod write_file;
 pub use burn_environment_build::Package;
 pub use environment::{Environment, slurm};
 pub use git::Git;
-pub use gpu::{GpuApi, GpuDevice, GpuKind, device_name, gpus, gpus_from, try_gpus};
+pub use gpu::{GpuApi, GpuDevice, GpuKind, device_name, gpus, try_gpus};
 pub use hardware::Hardware;
 pub use os::Os;
-pub use packages::register_program;
 pub use probe::EnvironmentProbe;
 pub use process_memory::{ProcessMemory, available_memory};
 pub use scheduler::{Lsf, LsfHost, Slurm};
-pub use subprocess::output_of;
 pub use toolchain::Rust;
+
+/// What `burn-trainer`, the program `burn-ckpt` and the macro [`program!`](crate::program) call. Not stable.
+#[doc(hidden)]
+pub mod plumbing {
+    pub use crate::gpu::gpus_from;
+    pub use crate::packages::register_program;
+    pub use crate::subprocess::output_of;
+}

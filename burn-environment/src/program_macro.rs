@@ -8,7 +8,7 @@
 #[macro_export]
 macro_rules! program {
     () => {
-        $crate::register_program(include_str!(concat!(
+        $crate::plumbing::register_program(include_str!(concat!(
             env!(
                 "OUT_DIR",
                 "program!() needs a build script that calls burn_environment_build::describe_program"

@@ -31,7 +31,7 @@ const MAX_OUTPUT_BYTES: u64 = 4096;
 ///
 /// let mut command = Command::new("sh");
 /// command.args(["-c", "echo done"]);
-/// let printed = burn_environment::output_of(command, Instant::now() + Duration::from_secs(10))?;
+/// let printed = burn_environment::plumbing::output_of(command, Instant::now() + Duration::from_secs(10))?;
 /// # assert_eq!(printed, b"done\n");
 /// # Ok::<(), std::io::Error>(())
 /// ```

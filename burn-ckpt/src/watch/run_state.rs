@@ -10,7 +10,7 @@ use crate::run_dir::training_progress::is_done;
 use crate::watch::found::{Found, Newest};
 
 /// Whether a run trains, is done or was stopped, by its lock and its newest checkpoint. See
-/// [`WatchEvent`](crate::WatchEvent).
+/// [`WatchEvent`](crate::watch::WatchEvent).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RunState {

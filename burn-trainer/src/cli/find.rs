@@ -46,7 +46,7 @@ pub struct FindArgs {
 }
 
 /// The model, optimizer and data that [`FindArgs::run`] tries settings with. See its example.
-pub struct Search<M: LearnerModel, C> {
+pub struct FinderInput<M: LearnerModel, C> {
     model: M,
     optimizer: ModuleOptimizer,
     loader: TrainLoader<M, C>,
@@ -58,7 +58,7 @@ pub struct Search<M: LearnerModel, C> {
 
 type TrainLoader<M, C> = Box<dyn Fn(&C) -> Arc<dyn DataLoader<<M as TrainStep>::Input>>>;
 
-impl<M: LearnerModel, C> Search<M, C> {
+impl<M: LearnerModel, C> FinderInput<M, C> {
     /// The model and the optimizer as they are before the first step, and a function that builds the loader
     /// of the training data from the program's configuration.
     ///
@@ -81,7 +81,7 @@ impl<M: LearnerModel, C> Search<M, C> {
 
     /// Sets the devices, as [`Trainer::devices`](crate::Trainer::devices) does.
     #[must_use]
-    pub fn devices(mut self, devices: impl IntoIterator<Item = Device>) -> Self {
+    pub fn with_devices(mut self, devices: impl IntoIterator<Item = Device>) -> Self {
         self.devices.named = devices.into_iter().collect();
         self
     }
@@ -89,28 +89,28 @@ impl<M: LearnerModel, C> Search<M, C> {
     /// Sets where the optimizer works, as
     /// [`Trainer::optimizer_placement`](crate::Trainer::optimizer_placement) does.
     #[must_use]
-    pub fn optimizer_placement(mut self, optim: MultiDeviceOptim) -> Self {
+    pub fn with_optimizer_placement(mut self, optim: MultiDeviceOptim) -> Self {
         self.devices.optim = optim;
         self
     }
 
     /// Sets the batches of each device in an optimizer step.
     #[must_use]
-    pub fn grads_accumulation(mut self, batches: usize) -> Self {
+    pub fn with_grads_accumulation(mut self, batches: usize) -> Self {
         self.grads_accumulation = batches;
         self
     }
 
     /// Sets the key of `--set` for the learning rate, such as `optimizer.rate`.
     #[must_use]
-    pub fn learning_rate_key(mut self, key: impl Into<String>) -> Self {
+    pub fn with_learning_rate_key(mut self, key: impl Into<String>) -> Self {
         self.learning_rate_key = key.into();
         self
     }
 
     /// Sets the key of `--set` for the batch size.
     #[must_use]
-    pub fn batch_size_key(mut self, key: impl Into<String>) -> Self {
+    pub fn with_batch_size_key(mut self, key: impl Into<String>) -> Self {
         self.batch_size_key = key.into();
         self
     }
@@ -132,7 +132,7 @@ impl FindArgs {
     /// # use burn::optim::AdamConfig;
     /// # use burn::train::metric::Adaptor;
     /// # use burn::train::{LearnerModel, TrainStep};
-    /// # use burn_trainer::cli::{FindArgs, Search};
+    /// # use burn_trainer::cli::{FindArgs, FinderInput};
     /// # use burn_trainer::metric::MeanLossInput;
     /// # use burn_trainer::optimizer::InitStreamed;
     /// # use burn_trainer::{ResumableDataLoader, Result, TrainerConfig};
@@ -148,7 +148,7 @@ impl FindArgs {
     ///         let loader = ResumableDataLoader::builder(batcher.clone()).batch_size(hparams.batch_size);
     ///         loader.shuffle(seed).build(data.clone())
     ///     };
-    ///     Ok(Search::new(model::<M>(), AdamConfig::new().init_streamed(), loader))
+    ///     Ok(FinderInput::new(model::<M>(), AdamConfig::new().init_streamed(), loader))
     /// })?;
     /// if let Some(status) = found {
     ///     return Ok(Some(status));
@@ -159,7 +159,7 @@ impl FindArgs {
     ///
     /// # Errors
     ///
-    /// Those of `search`, and of [`Trainer::find_learning_rate`](crate::Trainer::find_learning_rate) and
+    /// Those of `input`, and of [`Trainer::find_learning_rate`](crate::Trainer::find_learning_rate) and
     /// [`Trainer::find_batch_size`](crate::Trainer::find_batch_size). [`Error::Config`] if the program's
     /// configuration has no such batch size, and for `--fast-dev-run`, which is another thing to do in place
     /// of training.
@@ -167,7 +167,7 @@ impl FindArgs {
         &self,
         config: &TrainerConfig,
         program: &C,
-        search: impl FnOnce() -> Result<Search<M, C>>,
+        input: impl FnOnce() -> Result<FinderInput<M, C>>,
     ) -> Result<Option<ExitCode>>
     where
         M: LearnerModel,
@@ -190,14 +190,14 @@ impl FindArgs {
         if config.progress.is_on() {
             say(&format!("{flag}: no run is trained, saved, resumed or evaluated"));
         }
-        let search = search()?;
+        let input = input()?;
         let changed = match &self.find_batch_size {
-            Some(file) => Some(self.find_batch_size(config, program, &search, file.as_deref())?),
+            Some(file) => Some(self.find_batch_size(config, program, &input, file.as_deref())?),
             None => None,
         };
         match &self.find_lr {
             Some(file) => {
-                find_learning_rate(config, changed.as_ref().unwrap_or(program), &search, file.as_deref())
+                find_learning_rate(config, changed.as_ref().unwrap_or(program), &input, file.as_deref())
                     .map(Some)
             }
             None => Ok(Some(ExitCode::SUCCESS)),
@@ -214,17 +214,17 @@ impl FindArgs {
         &self,
         config: &TrainerConfig,
         program: &C,
-        search: &Search<M, C>,
+        input: &FinderInput<M, C>,
         file: Option<&Path>,
     ) -> Result<C> {
         let with_size = |size: usize| {
-            let changed = set::with(program, &search.batch_size_key, SerializedValue::Int(size as i128));
+            let changed = set::with(program, &input.batch_size_key, SerializedValue::Int(size as i128));
             changed.map_err(|reason| Error::config("--find-batch-size", reason))
         };
-        let mut finder = BatchSizeFinder::new().with_grads_accumulation(search.grads_accumulation);
+        let mut finder = BatchSizeFinder::new().with_grads_accumulation(input.grads_accumulation);
         finder.memory_limit = self.memory_limit;
-        let loader = |size| with_size(size).map(|changed| (search.loader)(&changed));
-        let found = finder.run(search.trial(config)?, loader, &search.model, &search.optimizer)?;
+        let loader = |size| with_size(size).map(|changed| (input.loader)(&changed));
+        let found = finder.run(input.trial(config)?, loader, &input.model, &input.optimizer)?;
         let size = found.batch_size;
         let mut lines = vec![found.to_string()];
         if let Some(rate) = found.fastest()
@@ -241,7 +241,7 @@ impl FindArgs {
         if found.tried.iter().all(|tried| tried.fit == BatchFit::Fits) && found.memory_limit.is_none() {
             lines.push("the memory of the device is not used up".to_owned());
         }
-        lines.push(format!("set it: --set {}={size}", search.batch_size_key));
+        lines.push(format!("set it: --set {}={size}", input.batch_size_key));
         if let Some(file) = file {
             found.write_csv(file)?;
             lines.push(format!("what was tried: {}", file.display()));
@@ -251,7 +251,7 @@ impl FindArgs {
     }
 }
 
-impl<M: LearnerModel, C> Search<M, C> {
+impl<M: LearnerModel, C> FinderInput<M, C> {
     fn trial(&self, config: &TrainerConfig) -> Result<Trial> {
         Trial::new(config, &self.devices, &self.model)
     }
@@ -260,7 +260,7 @@ impl<M: LearnerModel, C> Search<M, C> {
 fn find_learning_rate<M, C>(
     config: &TrainerConfig,
     program: &C,
-    search: &Search<M, C>,
+    input: &FinderInput<M, C>,
     file: Option<&Path>,
 ) -> Result<ExitCode>
 where
@@ -268,13 +268,13 @@ where
     C: Serialize + DeserializeOwned,
     <M as TrainStep>::Output: Adaptor<MeanLossInput>,
 {
-    let finder = LearningRateFinder::new().with_grads_accumulation(search.grads_accumulation);
-    let loader = (search.loader)(program);
-    let sweep = finder.run(search.trial(config)?, &loader, &search.model, &search.optimizer)?;
+    let finder = LearningRateFinder::new().with_grads_accumulation(input.grads_accumulation);
+    let loader = (input.loader)(program);
+    let sweep = finder.run(input.trial(config)?, &loader, &input.model, &input.optimizer)?;
     let mut lines = vec![sweep.to_string()];
     let suggestion = sweep.suggestion();
     if let Ok(rate) = suggestion {
-        let key = &search.learning_rate_key;
+        let key = &input.learning_rate_key;
         lines.push(match set::with(program, key, SerializedValue::Float(rate)) {
             Ok(_) => format!("set it: --set {key}={rate:.2e}"),
             Err(_) => format!("set it in the program: its configuration has no {key}"),

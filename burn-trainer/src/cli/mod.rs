@@ -53,7 +53,7 @@ mod resume;
 mod set;
 
 pub use evaluate::EvaluateArgs;
-pub use find::{FindArgs, Search};
+pub use find::{FindArgs, FinderInput};
 pub use list_keys::parse;
 pub use report::report;
 pub use restart::is_restart;

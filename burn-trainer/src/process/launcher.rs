@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::process::console::{note, warn};
 use crate::process::signals::StopSignal;
-use burn_environment::{Slurm, output_of, slurm};
+use burn_environment::plumbing::output_of;
+use burn_environment::{Slurm, slurm};
 
 /// The variables in which launchers pass a process its rank: torchrun and its like, Open MPI, MPICH, PMIx,
 /// LSF's jsrun, Slurm.

@@ -1,7 +1,8 @@
 //! The list of a run's starts, which stands in the metadata of every checkpoint.
 
+use burn_ckpt::Metadata;
+use burn_ckpt::metadata::RunStart;
 use burn_ckpt::plumbing::git_commit;
-use burn_ckpt::{Metadata, RunStart};
 use jiff::Timestamp;
 use serde_json::Value;
 

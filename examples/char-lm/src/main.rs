@@ -12,7 +12,7 @@ use burn::tensor::Device;
 use burn::train::metric::{LearningRateMetric, PerplexityMetric};
 use burn::train::{Learner, MultiDeviceOptim};
 use burn_trainer::burn_ckpt::FromCheckpoint;
-use burn_trainer::cli::{self, EvaluateArgs, FindArgs, Search, TrainArgs};
+use burn_trainer::cli::{self, EvaluateArgs, FindArgs, FinderInput, TrainArgs};
 use burn_trainer::evaluation::{Evaluation, ModelEvaluator};
 use burn_trainer::metric::MeanLoss;
 use burn_trainer::{
@@ -48,8 +48,8 @@ fn main() -> ExitCode {
         args.train.apply(&mut config, &mut hparams)?;
         hparams.check()?;
         let placement = args.devices.optimizer_placement();
-        let search = || search(&config, &hparams, args.devices.devices()?, placement);
-        if let Some(status) = args.find.run(&config, &hparams, search)? {
+        let input = || finder_input(&config, &hparams, args.devices.devices()?, placement);
+        if let Some(status) = args.find.run(&config, &hparams, input)? {
             return Ok(status);
         }
         let devices = args.devices.devices();
@@ -99,20 +99,20 @@ fn train_loader(hparams: &CharLmConfig, text: &Text, seed: u64) -> Arc<dyn DataL
 }
 
 /// What `--find-lr` and `--find-batch-size` try.
-fn search(
+fn finder_input(
     config: &TrainerConfig,
     hparams: &CharLmConfig,
     devices: Vec<Device>,
     placement: MultiDeviceOptim,
-) -> Result<Search<CharLm, CharLmConfig>> {
+) -> Result<FinderInput<CharLm, CharLmConfig>> {
     let (seed, device) = (config.seed, devices[0].clone().autodiff());
     let (train, _) = char_lm::load()?;
     device.seed(seed);
     let loader = move |hparams: &CharLmConfig| train_loader(hparams, &train, seed);
-    Ok(Search::new(hparams.init(&device), hparams.optimizer(), loader)
-        .devices(devices)
-        .optimizer_placement(placement)
-        .grads_accumulation(hparams.grads_accumulation))
+    Ok(FinderInput::new(hparams.init(&device), hparams.optimizer(), loader)
+        .with_devices(devices)
+        .with_optimizer_placement(placement)
+        .with_grads_accumulation(hparams.grads_accumulation))
 }
 
 /// The metrics of a checkpoint on the validation text, called as in training.

@@ -15,7 +15,7 @@ use burn::tensor::Device;
 use burn::train::metric::AccuracyMetric;
 use burn::train::{Learner, MultiDeviceOptim};
 use burn_trainer::burn_ckpt::FromCheckpoint;
-use burn_trainer::cli::{self, EvaluateArgs, FindArgs, Search, TrainArgs};
+use burn_trainer::cli::{self, EvaluateArgs, FindArgs, FinderInput, TrainArgs};
 use burn_trainer::evaluation::{Evaluation, ModelEvaluator};
 use burn_trainer::metric::MeanLoss;
 use burn_trainer::optimizer::InitStreamed;
@@ -59,8 +59,8 @@ fn main() -> ExitCode {
         hparams.data = args.data.unwrap_or(hparams.data);
         hparams.check()?;
         let placement = args.devices.optimizer_placement();
-        let search = || search(&config, &hparams, args.devices.devices()?, placement);
-        if let Some(status) = args.find.run(&config, &hparams, search)? {
+        let input = || finder_input(&config, &hparams, args.devices.devices()?, placement);
+        if let Some(status) = args.find.run(&config, &hparams, input)? {
             return Ok(status);
         }
         let devices = args.devices.devices();
@@ -101,21 +101,21 @@ fn loader(hparams: &DigitsConfig) -> ResumableDataLoaderBuilder<LabelledImage, B
 }
 
 /// What `--find-lr` and `--find-batch-size` try.
-fn search(
+fn finder_input(
     config: &TrainerConfig,
     hparams: &DigitsConfig,
     devices: Vec<Device>,
     placement: MultiDeviceOptim,
-) -> Result<Search<Digits, DigitsConfig>> {
+) -> Result<FinderInput<Digits, DigitsConfig>> {
     let (seed, device) = (config.seed, devices[0].clone().autodiff());
     let (train, _) = digits::load(hparams.data)?;
     let train = Arc::new(train);
     let loader = move |hparams: &DigitsConfig| loader(hparams).shuffle(seed).build(Arc::clone(&train));
     device.seed(seed);
-    Ok(Search::new(hparams.init(&device), AdamConfig::new().init_streamed(), loader)
-        .devices(devices)
-        .optimizer_placement(placement)
-        .grads_accumulation(hparams.grads_accumulation))
+    Ok(FinderInput::new(hparams.init(&device), AdamConfig::new().init_streamed(), loader)
+        .with_devices(devices)
+        .with_optimizer_placement(placement)
+        .with_grads_accumulation(hparams.grads_accumulation))
 }
 
 /// The metrics of a checkpoint on the validation images of its data, called as in training: there are no

@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use burn_ckpt::metadata::TensorInfo;
 use burn_ckpt::metrics_log::{self, METRICS_FILE};
 use burn_ckpt::plumbing::{CHECKPOINT_DIR, METADATA_SUFFIX, ON_EXCEPTION_DIR};
-use burn_ckpt::{Checkpoint, Metadata, TensorInfo};
+use burn_ckpt::{Checkpoint, Metadata};
 use serde_json::Value;
 
 use super::tree::{directories, files};

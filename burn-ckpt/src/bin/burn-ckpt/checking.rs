@@ -10,8 +10,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use burn_ckpt::metadata::TensorInfo;
 use burn_ckpt::plumbing::{file_identity, is_checkpoint, shards_directory, start_scoped_work, storage};
-use burn_ckpt::{Checkpoint, Metadata, Result, TensorInfo};
+use burn_ckpt::{Checkpoint, Metadata, Result};
 use indexmap::IndexMap;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 

@@ -4,7 +4,8 @@
 use std::io::ErrorKind;
 use std::process::Command;
 
-use burn_environment::{Environment, gpus_from, try_gpus};
+use burn_environment::plumbing::gpus_from;
+use burn_environment::{Environment, try_gpus};
 use serde_json::Value;
 
 use crate::answer::{Answer, Failure};

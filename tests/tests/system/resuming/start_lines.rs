@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use burn_ckpt::RunStart;
+use burn_ckpt::metadata::RunStart;
 use serde_json::{Value, json};
 use system_tests::programs::orders::{Orders, Split};
 use system_tests::programs::running::{Ended, Running, printed_command, warmup};

@@ -12,7 +12,7 @@ use system_tests::run_files::run_dir;
 /// The digests of the model's tensors, or of a part's, by their names.
 fn digests(root: &Path, name: &str, section: &str) -> Vec<(String, String)> {
     let metadata = Checkpoint::open(run_dir(root).join(name)).unwrap().verify().unwrap();
-    let of_section = |(name, info): (String, burn_ckpt::TensorInfo)| {
+    let of_section = |(name, info): (String, burn_ckpt::metadata::TensorInfo)| {
         Some((name.strip_prefix(section)?.strip_prefix('.')?.to_owned(), info.blake3))
     };
     metadata.tensors.into_iter().filter_map(of_section).collect()

@@ -4,7 +4,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use burn_ckpt::{ErrorKind, NewCheckpoint, RunState, Watch, WatchEvent};
+use burn_ckpt::ErrorKind;
+use burn_ckpt::watch::{NewCheckpoint, RunState, Watch, WatchEvent};
 use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Running, warmup};
@@ -15,7 +16,7 @@ const INTERVAL: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_mins(2);
 
 fn watch(root: &Path) -> Watch {
-    Watch::new(run_dir(root)).with_interval(INTERVAL)
+    Watch::new(run_dir(root)).interval(INTERVAL)
 }
 
 /// The steps that a watch yields until its end, which must come without an error.
@@ -68,7 +69,7 @@ fn a_run_that_is_killed_is_waited_for_until_it_is_resumed_and_done() {
     let flags = "--run-id r1 --epochs 3";
     let mut running =
         Running::start(Orders::wait(Split::Train, 45, &gate).given_to(warmup(root.path(), flags)));
-    let mut watch = watch(root.path()).with_name("last");
+    let mut watch = watch(root.path()).name("last");
     let first = poll_until(&mut watch, "the first epoch", |event| matches!(event, WatchEvent::New(_)));
     running.wait_for("the batch", |_| gate.is_reached());
     let running_state = |event: &WatchEvent| matches!(event, WatchEvent::Waiting(RunState::Running(holder)) if holder.starts_with("process "));
@@ -93,7 +94,7 @@ fn a_run_that_is_stopped_is_the_end_where_that_is_asked_for() {
     running.send("TERM");
     gate.open();
     assert_eq!(running.end().code(), Some(143));
-    let mut watch = watch(root.path()).with_end_when_stopped(true);
+    let mut watch = watch(root.path()).end_when_stopped(true);
     let mut state = None;
     let steps = poll_until(&mut watch, "the end", |event| {
         if let WatchEvent::Ended(ended) = event {
@@ -112,12 +113,12 @@ fn what_was_there_comes_first_in_its_order_or_is_left_out() {
     let root = tempfile::tempdir().unwrap();
     train_and_keep_all(root.path(), &[3.0, 1.0, 2.0], 1).unwrap();
     assert_eq!(steps(watch(root.path())), [10, 20, 30]);
-    assert_eq!(steps(watch(root.path()).with_name("best")), [20]);
-    assert_eq!(steps(watch(root.path()).with_name("best_val_score")), [20]);
-    assert_eq!(steps(watch(root.path()).with_name("last")), [30]);
-    assert_eq!(steps(watch(root.path()).with_only_new(true)), [0; 0]);
+    assert_eq!(steps(watch(root.path()).name("best")), [20]);
+    assert_eq!(steps(watch(root.path()).name("best_val_score")), [20]);
+    assert_eq!(steps(watch(root.path()).name("last")), [30]);
+    assert_eq!(steps(watch(root.path()).only_new(true)), [0; 0]);
     // Also by the name of its directory of checkpoints, and in a copy without links.
-    let directory = Watch::new(checkpoints(root.path())).with_interval(INTERVAL);
+    let directory = Watch::new(checkpoints(root.path())).interval(INTERVAL);
     assert_eq!(steps(directory), [10, 20, 30]);
     let copy = tempfile::tempdir().unwrap();
     copy_tree(root.path(), copy.path());
@@ -127,7 +128,7 @@ fn what_was_there_comes_first_in_its_order_or_is_left_out() {
             std::fs::remove_file(link).unwrap();
         }
     }
-    assert_eq!(steps(watch(copy.path()).with_name("best")), [20]);
+    assert_eq!(steps(watch(copy.path()).name("best")), [20]);
 }
 
 #[test]
@@ -170,11 +171,11 @@ fn the_best_of_several_is_an_error_that_names_them() {
     let root = tempfile::tempdir().unwrap();
     let best = |metric: &str| StrategyConfig::Best(Best::new().with_metric(metric));
     train(config(root.path(), 1).with_strategies([best("val_loss"), best("train_loss")])).unwrap();
-    let error = watch(root.path()).with_name("best").poll().unwrap_err();
+    let error = watch(root.path()).name("best").poll().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     for name in ["best_val_loss.ckpt", "best_train_loss.ckpt"] {
         assert!(error.to_string().contains(name), "{error}");
     }
-    let error = watch(root.path()).with_name("bset").poll().unwrap_err();
+    let error = watch(root.path()).name("bset").poll().unwrap_err();
     assert!(error.to_string().contains("\"bset\""), "{error}");
 }

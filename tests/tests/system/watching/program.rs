@@ -184,7 +184,7 @@ fn what_is_there_and_is_not_a_directory_is_an_error_at_once() {
         let ended = ended(watch(path, &[]), 1);
         let expected = format!("cannot watch the run {}: not a directory", path.display());
         assert!(ended.stderr.contains(&expected), "{ended:?}");
-        let error = burn_ckpt::Watch::new(path).poll().unwrap_err();
+        let error = burn_ckpt::watch::Watch::new(path).poll().unwrap_err();
         assert!(matches!(error, burn_ckpt::Error::Io { action: "watch the run", .. }), "{error:?}");
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use burn::nn::LinearConfig;
 use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict, observe};
 use burn_ckpt::plumbing::{Limits, remove_checkpoint};
-use burn_ckpt::{ErrorKind, Section, Watch, WatchEvent};
+use burn_ckpt::watch::{Watch, WatchEvent};
+use burn_ckpt::{ErrorKind, Section};
 use system_tests::models::small::{Model, Script};
 use system_tests::run_files::{checkpoints, in_memory, run_dir};
 use system_tests::saves_by_hand::BestWriter;
@@ -30,7 +31,7 @@ fn watched(name: Option<&str>, limits: Limits) -> usize {
     let run = in_memory();
     let mut watch = Watch::new(run.path());
     if let Some(name) = name {
-        watch = watch.with_name(name);
+        watch = watch.name(name);
     }
     std::thread::scope(|scope| {
         let writing = scope.spawn(|| replace(run.path(), limits));

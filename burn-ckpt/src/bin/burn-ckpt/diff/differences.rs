@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use burn_ckpt::{Section, TensorInfo};
+use burn_ckpt::Section;
+use burn_ckpt::metadata::TensorInfo;
 use indexmap::{IndexMap, IndexSet};
 use serde_json::{Map, Value, json};
 

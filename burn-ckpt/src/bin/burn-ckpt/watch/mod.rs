@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use burn_ckpt::plumbing::numbers;
-use burn_ckpt::{Error, ErrorKind, NewCheckpoint, RunState, Watch, WatchEvent, chain};
+use burn_ckpt::watch::{NewCheckpoint, RunState, Watch, WatchEvent};
+use burn_ckpt::{Error, ErrorKind, chain};
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, Failure};
@@ -68,9 +69,9 @@ fn interval(text: &str) -> Result<f64, String> {
 
 pub fn run(args: &Args) -> Answer {
     let stop = Stop::on_signals()?;
-    let watch = Watch::new(&args.run).with_only_new(args.only_new).with_end_when_stopped(args.until_stopped);
+    let watch = Watch::new(&args.run).only_new(args.only_new).end_when_stopped(args.until_stopped);
     let watch = match &args.metric {
-        Some(metric) => watch.with_name(name_of(metric)),
+        Some(metric) => watch.name(name_of(metric)),
         None => watch,
     };
     let mut watching = Watching {
@@ -119,6 +120,7 @@ impl Watching<'_> {
                 }
                 Ok(WatchEvent::Ended(state)) => return Ok(self.end(&state)),
                 Ok(WatchEvent::Waiting(state)) => self.waits(&state),
+                Ok(_) => {}
                 Err(error) if is_final(&error) => return Err(error.into()),
                 Err(error) => self.fails(&chain(&error)),
             }

@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use burn::train::Learner;
 use burn::train::metric::AccuracyMetric;
 use burn_trainer::burn_ckpt::FromCheckpoint;
-use burn_trainer::cli::{self, EvaluateArgs, FindArgs, Search, TrainArgs};
+use burn_trainer::cli::{self, EvaluateArgs, FindArgs, FinderInput, TrainArgs};
 use burn_trainer::evaluation::{Evaluation, ModelEvaluator};
 use burn_trainer::metric::MeanLoss;
 use burn_trainer::optimizer::InitStreamed;
@@ -46,8 +46,8 @@ fn main() -> ExitCode {
         let mut hparams = ClassifierConfig::new();
         let args: Args = cli::parse(&config, &hparams); // --help lists the keys of --set
         args.train.apply(&mut config, &mut hparams)?;
-        let search = || search(&config, &hparams);
-        if let Some(status) = args.find.run(&config, &hparams, search)? {
+        let input = || finder_input(&config, &hparams);
+        if let Some(status) = args.find.run(&config, &hparams, input)? {
             return Ok(status);
         }
         let result = train(config.clone(), &hparams);
@@ -69,10 +69,10 @@ fn train(config: TrainerConfig, hparams: &ClassifierConfig) -> Result<FitResult<
 }
 
 /// What `--find-lr` and `--find-batch-size` try: the model, the optimizer and the loader of `train`.
-fn search(
+fn finder_input(
     config: &TrainerConfig,
     hparams: &ClassifierConfig,
-) -> Result<Search<Classifier, ClassifierConfig>> {
+) -> Result<FinderInput<Classifier, ClassifierConfig>> {
     let seed = config.seed;
     let device = Device::default().autodiff();
     device.seed(seed);
@@ -81,7 +81,7 @@ fn search(
         loader.shuffle(seed).build(data::training())
     };
     let optimizer = AdamConfig::new().init_streamed();
-    Ok(Search::new(hparams.init(&device), optimizer, loader))
+    Ok(FinderInput::new(hparams.init(&device), optimizer, loader))
 }
 
 /// The numbers of a checkpoint. Put data in place of this that neither trains nor chooses the best
