@@ -187,7 +187,9 @@ pub mod plumbing {
     pub use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, DEFAULT_LOGS, LAST_DIR, ON_EXCEPTION_DIR};
     pub use crate::run_dir::locate::resolve;
     pub use crate::run_dir::other_runs::{RUN_MARKS, check_no_other_run, check_own};
-    pub use crate::run_dir::outside::{DIRECTORIES_FILE, note_outside_directory, outside_directories};
+    pub use crate::run_dir::outside_directories::{
+        DIRECTORIES_FILE, note_outside_directory, outside_directories,
+    };
     pub use crate::run_dir::tags::{LaterTags, TAGS_FILE};
     pub use crate::run_dir::training_progress::{epochs_done, is_done};
     pub use crate::save::activity::WriterActivity;

@@ -1,11 +1,8 @@
-//! Watching a run: its new checkpoints, each whole and verified, while another process trains it.
-//!
-//! `found` knows what is in the run's directories, `named` what a name leads to, and `run_state` whether more
-//! is to come. Nothing is
-//! written, and no lock is kept.
+//! The new checkpoints of a run that another process trains, each verified: [`Watch`] is an iterator over
+//! them, and [`Watch::poll`] looks once. Nothing is written, and no lock is kept.
 
-mod found;
-mod named;
+mod checkpoint_name;
+mod run_checkpoints;
 mod run_state;
 
 use std::collections::HashSet;
@@ -24,8 +21,8 @@ use crate::format::metadata::Metadata;
 use crate::load::checkpoint::Checkpoint;
 use crate::run_dir::layout::RunLayout;
 use crate::run_dir::locate::run_at;
-use crate::watch::found::{Found, Stamp};
-use crate::watch::named::{missing, named};
+use crate::watch::checkpoint_name::{checkpoint_of_name, name_not_found};
+use crate::watch::run_checkpoints::{FileStamp, RunCheckpoints};
 
 /// The time between two looks at a run, unless a program sets another one.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -63,9 +60,9 @@ pub struct Watch {
     interval: Duration,
     leaves_out_present: bool,
     ends_when_stopped: bool,
-    found: Found,
+    checkpoints: RunCheckpoints,
     /// Files that were yielded, or failed.
-    seen: HashSet<Stamp>,
+    seen: HashSet<FileStamp>,
     /// The SHA-256 of the states that were yielded.
     yielded: HashSet<String>,
     /// Files that were deleted before they could be read, each with what a newer one has in common with it.
@@ -109,7 +106,7 @@ impl Watch {
             interval: INTERVAL,
             leaves_out_present: false,
             ends_when_stopped: false,
-            found: Found::default(),
+            checkpoints: RunCheckpoints::default(),
             seen: HashSet::new(),
             yielded: HashSet::new(),
             missed: Vec::new(),
@@ -181,12 +178,12 @@ impl Watch {
         let lock = lock_state(layout.run_dir());
         let paths = self.new_files(&layout)?;
         for path in paths {
-            if let Some(new) = self.opened(&path)? {
+            if let Some(new) = self.open_new(&path)? {
                 return Ok(WatchEvent::New(Box::new(new)));
             }
         }
         let is_there = is_directory(&layout.checkpoint_dir())?;
-        let state = self.found.run_state(&layout, is_there, lock, &mut self.was_running)?;
+        let state = self.checkpoints.run_state(&layout, is_there, lock, &mut self.was_running)?;
         let ends = match state {
             RunState::Done | RunState::Ended => true,
             RunState::Stopped(_) => self.ends_when_stopped,
@@ -201,7 +198,7 @@ impl Watch {
         match &self.name {
             Some(name) if !self.is_name_known && !matches!(state, RunState::Stopped(_)) => {
                 self.is_name_known = true;
-                Err(missing(&layout, name)?)
+                Err(name_not_found(&layout, name)?)
             }
             _ => Ok(WatchEvent::Ended(state)),
         }
@@ -212,10 +209,10 @@ impl Watch {
         let is_first = !std::mem::replace(&mut self.has_looked, true);
         let files = match &self.name {
             None => {
-                self.found.look(layout)?;
-                self.found.in_order()
+                self.checkpoints.refresh(layout)?;
+                self.checkpoints.in_order()
             }
-            Some(name) => named(layout, name)?.into_iter().collect(),
+            Some(name) => checkpoint_of_name(layout, name)?.into_iter().collect(),
         };
         self.is_name_known |= !files.is_empty();
         if is_first && self.leaves_out_present {
@@ -227,8 +224,8 @@ impl Watch {
 
     /// Opens a new file and reads it whole. `None` if it is a state that was yielded under another name, or
     /// is gone.
-    fn opened(&mut self, path: &Path) -> Result<Option<NewCheckpoint>> {
-        let Some(stamp) = Stamp::of(path)? else { return Ok(self.misses(path)) };
+    fn open_new(&mut self, path: &Path) -> Result<Option<NewCheckpoint>> {
+        let Some(stamp) = FileStamp::of(path)? else { return Ok(self.note_missed(path)) };
         if self.seen.contains(&stamp) {
             return Ok(None);
         }
@@ -240,8 +237,8 @@ impl Watch {
             Ok(new) => new,
             // It was deleted meanwhile, or replaced. On a network disk reading an open file fails then, with
             // an error of any kind.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(self.misses(path)),
-            Err(_) if Stamp::of(path)?.as_ref() != Some(&stamp) => return Ok(self.misses(path)),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(self.note_missed(path)),
+            Err(_) if FileStamp::of(path)?.as_ref() != Some(&stamp) => return Ok(self.note_missed(path)),
             Err(error) => {
                 self.seen.insert(stamp);
                 return Err(error);
@@ -254,7 +251,7 @@ impl Watch {
         Ok(is_new.then_some(new))
     }
 
-    fn misses(&mut self, path: &Path) -> Option<NewCheckpoint> {
+    fn note_missed(&mut self, path: &Path) -> Option<NewCheckpoint> {
         let missed = (path.to_path_buf(), self.kind(path));
         if !self.missed.contains(&missed) {
             self.missed.push(missed);

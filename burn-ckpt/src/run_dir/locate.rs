@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::file_names::{CHECKPOINT_SUFFIX, checkpoint_of_metadata, is_checkpoint, link_name};
 use crate::run_dir::catalog::file_name;
 use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, RunLayout};
-use crate::run_dir::without_links::{self, Search};
+use crate::run_dir::locate_without_links::{self, Located};
 
 /// The checkpoint that a path names. The path may be:
 ///
@@ -87,16 +87,19 @@ pub fn resolve(layout: &RunLayout, wanted: &str, metric: Option<&str>) -> Result
     };
     if let Some(link) = &link
         && stat(link)?.is_some()
-        && !without_links::is_copy_without_shards(link)?
+        && !locate_without_links::is_copy_without_shards(link)?
     {
         return Ok(link.clone());
     }
-    let found =
-        if wanted == "last" { without_links::last(layout)? } else { without_links::best(layout, metric)? };
+    let found = if wanted == "last" {
+        locate_without_links::last(layout)?
+    } else {
+        locate_without_links::best(layout, metric)?
+    };
     match found {
-        Search::One(path) => Ok(path),
-        Search::Several(hint) => Err(not_found(hint)),
-        Search::Nothing => Err(not_found(match link {
+        Located::One(path) => Ok(path),
+        Located::Several(hint) => Err(not_found(hint)),
+        Located::Nothing => Err(not_found(match link {
             Some(link) if is_symlink(&link)? => {
                 format!("the link {} points to a missing file", file_name(&link))
             }
@@ -157,11 +160,11 @@ pub(crate) fn run_at(directory: &Path) -> Result<Option<RunLayout>> {
 
 fn named_link(run: &RunLayout, name: &str) -> Result<PathBuf> {
     let link = run.checkpoint_dir().join(format!("{name}{CHECKPOINT_SUFFIX}"));
-    if stat(&link)?.is_some() && !without_links::is_copy_without_shards(&link)? {
+    if stat(&link)?.is_some() && !locate_without_links::is_copy_without_shards(&link)? {
         return Ok(link);
     }
     if let Some(metric) = name.strip_prefix("best_")
-        && let Search::One(path) = without_links::best(run, Some(metric))?
+        && let Located::One(path) = locate_without_links::best(run, Some(metric))?
     {
         return Ok(path);
     }

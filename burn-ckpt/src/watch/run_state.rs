@@ -7,10 +7,10 @@ use crate::error::Result;
 use crate::error::chain::chain;
 use crate::run_dir::layout::RunLayout;
 use crate::run_dir::training_progress::is_done;
-use crate::watch::found::{Found, Newest};
+use crate::watch::run_checkpoints::{NewestCheckpoint, RunCheckpoints};
 
 /// Whether a run trains, is done or was stopped, by its lock and its newest checkpoint. See
-/// [`WatchEvent`](crate::watch::WatchEvent).
+/// [`Watch::poll`](crate::watch::Watch::poll).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RunState {
@@ -42,7 +42,7 @@ impl fmt::Display for RunState {
     }
 }
 
-impl Found {
+impl RunCheckpoints {
     /// The state of a run whose lock was looked at before its files.
     pub(super) fn run_state(
         &mut self,
@@ -55,7 +55,7 @@ impl Found {
             *was_running = true;
             return Ok(RunState::Running(holder));
         }
-        self.look(layout)?;
+        self.refresh(layout)?;
         Ok(match self.newest() {
             Some(newest) => state_of(&newest, lock),
             None if *was_running => RunState::Stopped("it ended before its first checkpoint".to_owned()),
@@ -67,8 +67,8 @@ impl Found {
     }
 }
 
-fn state_of(newest: &Newest, lock: Result<LockState>) -> RunState {
-    let Newest { metadata, trainer_state } = newest;
+fn state_of(newest: &NewestCheckpoint, lock: Result<LockState>) -> RunState {
+    let NewestCheckpoint { metadata, trainer_state } = newest;
     let ended = trainer_state["ended"].as_str();
     // Also one that was to train a run further that was done.
     if lock.as_ref().is_ok_and(|lock| lock.was_killed_since(metadata.checkpoint_timestamp)) {

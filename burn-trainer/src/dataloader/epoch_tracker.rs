@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use super::loader_size::LoaderSize;
 use super::start_position::{StartPosition, iter_from, pass_of_epoch};
 use crate::process::console::MAX_ITEMS;
-use crate::process::left_behind::DroppedInTime;
+use crate::process::join_with_limit::DropWithLimit;
 
 /// Counts the batches of each epoch, over a loader and the shares of it that several devices have.
 #[derive(Debug, Default, Clone)]
@@ -85,7 +85,7 @@ impl EpochTracker {
 
 /// A loader, or a part of one, whose passes begin at the tracker's epochs and are counted.
 pub(crate) struct EpochTrackingLoader<O: 'static> {
-    loader: DroppedInTime<dyn DataLoader<O>>,
+    loader: DropWithLimit<dyn DataLoader<O>>,
     tracker: EpochTracker,
     /// Passes that were begun.
     begun: AtomicU64,
@@ -106,7 +106,7 @@ struct CountingIterator<'a, O> {
 
 impl<O: 'static> EpochTrackingLoader<O> {
     pub(crate) fn wrap(loader: Arc<dyn DataLoader<O>>, tracker: &EpochTracker) -> Arc<dyn DataLoader<O>> {
-        let loader = DroppedInTime::new(loader);
+        let loader = DropWithLimit::new(loader);
         Arc::new(Self { loader, tracker: tracker.clone(), begun: AtomicU64::new(0) })
     }
 }

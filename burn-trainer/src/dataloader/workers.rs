@@ -19,7 +19,7 @@ use burn::tensor::Device;
 
 use super::shuffle_order::{ShuffleOrder, item_seed};
 use super::start_position::Pass;
-use crate::process::left_behind::join_workers;
+use crate::process::join_with_limit::join_workers;
 use crate::process::run_output::OutputHandle;
 
 /// Changes an item by a seed.

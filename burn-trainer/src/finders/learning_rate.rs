@@ -11,7 +11,7 @@ use burn::train::metric::Adaptor;
 use burn::train::{Learner, LearnerModel, TrainStep};
 
 use super::sweep::{LearningRateSweep, SweepEnd};
-use super::swept_rate::SweptRate;
+use super::sweep_point::SweepPoint;
 use crate::error::{Error, Result};
 use crate::metric::MeanLossInput;
 use crate::training_loop::trial::{Trial, own_copy};
@@ -156,7 +156,7 @@ fn unreadable(source: TensorReadError) -> Error {
 
 /// The losses so far.
 struct Curve {
-    rates: Vec<SweptRate>,
+    rates: Vec<SweepPoint>,
     mean: f64,
     /// The lowest smoothed loss.
     lowest: f64,
@@ -168,7 +168,7 @@ impl Curve {
         self.mean = SMOOTHING * self.mean + (1.0 - SMOOTHING) * loss;
         // The mean begins with 0, which has the weight that is left.
         let smoothed_loss = self.mean / (1.0 - SMOOTHING.powi(self.rates.len() as i32 + 1));
-        self.rates.push(SweptRate { learning_rate, loss, smoothed_loss });
+        self.rates.push(SweepPoint { learning_rate, loss, smoothed_loss });
         if !loss.is_finite() {
             return Some(SweepEnd::NotFinite { learning_rate });
         }

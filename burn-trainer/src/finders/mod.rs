@@ -12,15 +12,15 @@
 //! [`Trainer::find_batch_size`]: crate::Trainer::find_batch_size
 
 mod batch_size;
+mod curve_svg;
 mod learning_rate;
-mod picture;
 mod result_file;
 mod sweep;
-mod swept_rate;
+mod sweep_point;
 
 pub use batch_size::{
     BatchFit, BatchSizeEnd, BatchSizeFinder, BatchSizeMode, FoundBatchSize, TriedBatchSize,
 };
 pub use learning_rate::LearningRateFinder;
 pub use sweep::{LearningRateSweep, NoSuggestion, SweepEnd};
-pub use swept_rate::SweptRate;
+pub use sweep_point::SweepPoint;

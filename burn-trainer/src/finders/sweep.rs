@@ -4,9 +4,9 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use super::picture;
+use super::curve_svg;
 use super::result_file::write;
-use super::swept_rate::SweptRate;
+use super::sweep_point::SweepPoint;
 use crate::error::Result;
 
 /// The fewest losses that a suggestion is taken from.
@@ -60,7 +60,7 @@ pub enum NoSuggestion {
 #[non_exhaustive]
 pub struct LearningRateSweep {
     /// The rates that were tried.
-    pub rates: Vec<SweptRate>,
+    pub rates: Vec<SweepPoint>,
     /// How it ended.
     pub end: SweepEnd,
 }
@@ -86,7 +86,7 @@ impl LearningRateSweep {
     /// # }
     /// ```
     pub fn suggestion(&self) -> Result<f64, NoSuggestion> {
-        let finite: Vec<&SweptRate> = self.rates.iter().take_while(|rate| rate.loss.is_finite()).collect();
+        let finite: Vec<&SweepPoint> = self.rates.iter().take_while(|rate| rate.loss.is_finite()).collect();
         if finite.len() < FEWEST {
             return Err(NoSuggestion::TooFewLosses { losses: finite.len() });
         }
@@ -112,7 +112,7 @@ impl LearningRateSweep {
     #[must_use]
     pub fn to_csv(&self) -> String {
         let mut text = "learning_rate,loss,smoothed_loss\n".to_owned();
-        for SweptRate { learning_rate, loss, smoothed_loss } in &self.rates {
+        for SweepPoint { learning_rate, loss, smoothed_loss } in &self.rates {
             text.push_str(&format!("{learning_rate},{loss},{smoothed_loss}\n"));
         }
         text
@@ -121,7 +121,7 @@ impl LearningRateSweep {
     /// The curve as a picture: an SVG of 640 x 400.
     #[must_use]
     pub fn to_svg(&self) -> String {
-        picture::draw(&self.rates, self.suggestion().ok())
+        curve_svg::draw(&self.rates, self.suggestion().ok())
     }
 
     /// Writes [`to_csv`](Self::to_csv) to a file, which is replaced if it is there.
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     fn sweep(losses: impl IntoIterator<Item = f64>) -> LearningRateSweep {
-        let rates = losses.into_iter().enumerate().map(|(step, loss)| SweptRate {
+        let rates = losses.into_iter().enumerate().map(|(step, loss)| SweepPoint {
             learning_rate: 1e-6 * 1.2_f64.powi(step as i32),
             loss,
             smoothed_loss: loss,

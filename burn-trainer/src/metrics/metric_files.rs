@@ -5,7 +5,9 @@
 //! kept and written when the next split begins, or at the end; a line at the end names the files that stay
 //! incomplete.
 
+mod epoch_file;
 mod names;
+mod remove_epochs;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -16,11 +18,11 @@ use burn::train::metric::store::{MetricsUpdate, Split};
 use burn::train::metric::{MetricDefinition, MetricId, MetricName};
 use burn_ckpt::chain;
 
-use super::metric_file::{EPOCH_PREFIX, METRIC_SUFFIX, MetricFile, VALIDATIONS};
-use super::old_metric_files::remove_metric_files;
 use crate::process::console::warn;
+use epoch_file::{EPOCH_PREFIX, METRIC_SUFFIX, MetricFile, VALIDATIONS};
 pub(crate) use names::check_file_names;
 use names::file_names;
+pub(crate) use remove_epochs::remove_metric_files;
 
 /// Files of earlier epochs whose lines are kept until they can be written. Of more, the lines are lost.
 const MAX_INCOMPLETE: usize = 64;

@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use super::epoch_values::SharedValues;
 use super::history::{STEP, SharedHistory, VALIDATED_STEP};
 use super::history_format::EpochValues;
-use super::run_log::{LogPosition, RunLog};
+use super::metrics_log::{LogPosition, MetricsLog};
 use super::table::{SharedMetrics, is_of_validation};
 use crate::validation_sets::ValidationSets;
 
@@ -29,7 +29,7 @@ const STORE_PANIC: &str = "vent store thread";
 pub(crate) struct RunMetrics {
     pub(crate) table: SharedMetrics,
     pub(crate) history: SharedHistory,
-    pub(crate) log: RunLog,
+    pub(crate) log: MetricsLog,
     pub(crate) sets: ValidationSets,
     /// The values of the epochs that are not in the history yet.
     pub(super) logged: SharedValues,

@@ -14,14 +14,14 @@ pub(crate) fn create(path: &Path) -> io::Result<StoredFile> {
     check(path)?;
     // Looked at when it is open: the name can stand for another file at any moment before.
     let mut file = StoredFile::open_own(path, ExistingContent::Keep)?;
-    let facts = file.stat()?;
-    if !has_another_name(&facts) {
+    let stat = file.stat()?;
+    if !has_another_name(&stat) {
         file.set_length(0)?;
         return Ok(file);
     }
     storage::remove_file(path)?;
     let file = StoredFile::create_new(path)?;
-    file.set_permissions(facts.permissions())?;
+    file.set_permissions(stat.permissions())?;
     Ok(file)
 }
 

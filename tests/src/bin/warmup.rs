@@ -34,7 +34,7 @@ use burn_trainer::{Error, FitResult, Result, ResumableDataLoader, Trainer, Train
 use clap::Parser;
 use system_tests::backend;
 use system_tests::models::small::{Counting, Poison, ScriptedMetric};
-use system_tests::programs::orders::{self, Split};
+use system_tests::programs::test_hooks::{self, Split};
 use system_tests::random::SplitMix64;
 
 /// Numbers in an item.
@@ -107,7 +107,7 @@ fn main() -> ExitCode {
         let args: Args = cli::parse(&config, &hparams);
         args.train.apply(&mut config, &mut hparams)?;
         let result = train(config.clone(), &hparams, &backend::device().autodiff());
-        cli::report(result.inspect(|result| orders::show(&result.metrics)), &config, "warmup")
+        cli::report(result.inspect(|result| test_hooks::show(&result.metrics)), &config, "warmup")
     })
 }
 
@@ -119,14 +119,14 @@ fn train(config: TrainerConfig, hparams: &WarmupConfig, device: &Device) -> Resu
         false => MultiDeviceOptim::OptimMainDevice,
     };
     let mut trainer = Trainer::new(config, hparams)?.optimizer_placement(optim);
-    if !orders::is_burns_loop() {
+    if !test_hooks::is_burns_loop() {
         trainer = trainer.devices((0..hparams.devices).map(|_| device.clone()));
     }
     if hparams.everything {
         let trained = loader(hparams, seed, data(TRAINED_ITEMS).0);
         trainer = with_everything(trainer).validation_set("trained", trained);
     }
-    if let Some(strategy) = orders::hanging_strategy() {
+    if let Some(strategy) = test_hooks::hanging_strategy() {
         trainer = trainer.strategy(strategy);
     }
     let mut training = trainer
@@ -138,13 +138,13 @@ fn train(config: TrainerConfig, hparams: &WarmupConfig, device: &Device) -> Resu
     }
     training = training.metric_train_numeric(LearningRateMetric::new());
 
-    if orders::has_panicking_metric() {
+    if test_hooks::has_panicking_metric() {
         training = training.metric_train_numeric(ScriptedMetric::new("Bad", &[]).panicking());
     }
     device.seed(seed);
     let learner = Learner::new(hparams.init(device), AdamConfig::new().init(), hparams.schedule()?);
-    orders::before_training(training.interrupter());
-    if orders::is_burns_loop() {
+    test_hooks::before_training(training.interrupter());
+    if test_hooks::is_burns_loop() {
         return trainer.fit_with(training, learner, ExecutionStrategy::single(device.clone()));
     }
     trainer.fit(training, learner)
@@ -163,7 +163,7 @@ fn with_everything(trainer: Trainer<Network>) -> Trainer<Network> {
 }
 
 fn loader(hparams: &WarmupConfig, seed: u64, items: InMemDataset<Item>) -> Arc<dyn DataLoader<Batch>> {
-    if orders::is_burns_loader() {
+    if test_hooks::is_burns_loader() {
         let builder = DataLoaderBuilder::new(ItemBatcher).batch_size(hparams.batch_size);
         return builder.shuffle(seed).num_workers(hparams.num_workers).build(items);
     }
@@ -238,7 +238,7 @@ struct ItemBatcher;
 
 impl Batcher<Item, Batch> for ItemBatcher {
     fn batch(&self, items: Vec<Item>, device: &Device) -> Batch {
-        orders::at_batch(Split::Load);
+        test_hooks::at_batch(Split::Load);
         let count = items.len();
         let classes: Vec<i64> = items.iter().map(|item| item.class).collect();
         let values: Vec<f32> = items.iter().flat_map(|item| item.values).collect();
@@ -276,7 +276,7 @@ impl TrainStep for Network {
     type Output = ClassificationOutput;
 
     fn step(&self, batch: Batch) -> TrainOutput<ClassificationOutput> {
-        orders::at_batch(Split::Train);
+        test_hooks::at_batch(Split::Train);
         let item = self.classify(batch);
         TrainOutput::new(self, item.loss.backward(), item)
     }
@@ -287,7 +287,7 @@ impl InferenceStep for Network {
     type Output = ClassificationOutput;
 
     fn step(&self, batch: Batch) -> ClassificationOutput {
-        orders::at_batch(Split::Valid);
+        test_hooks::at_batch(Split::Valid);
         self.classify(batch)
     }
 }

@@ -3,9 +3,9 @@
 pub mod browser;
 pub mod commands;
 pub mod on_terminal;
-pub mod orders;
 pub mod printed_table;
 pub mod python;
 pub mod running;
 pub mod stop_at_batch;
 pub mod test_alone;
+pub mod test_hooks;

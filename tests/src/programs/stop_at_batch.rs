@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use super::orders::{Gate, Orders, Split};
 use super::running::{Ended, Running};
+use super::test_hooks::{Gate, Split, TestHooks};
 
 /// Starts a program, and stops it by SIGTERM in a batch: the signal is there before the batch ends.
 ///
@@ -12,7 +12,7 @@ use super::running::{Ended, Running};
 /// When it does not end as one that was stopped by this signal.
 pub fn stop_at_batch(command: Command, split: Split, batch: usize) -> Ended {
     let gate = Gate::closed();
-    let mut running = Running::start(Orders::wait(split, batch, &gate).given_to(command));
+    let mut running = Running::start(TestHooks::wait(split, batch, &gate).given_to(command));
     running.wait_for("its batch", |_| gate.is_reached());
     running.send("TERM");
     running.wait_for("the signal", |said| said.contains("SIGTERM: saving"));

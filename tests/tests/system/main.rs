@@ -8,12 +8,12 @@ mod environment;
 mod evaluation;
 mod fast_dev_run;
 mod faults;
+mod files_of_others;
 mod loading;
 mod machine_limits;
 mod many_runs;
 mod metrics_log;
 mod not_finite;
-mod not_the_runs;
 mod on_each_backend;
 #[cfg(feature = "wgpu")]
 mod on_wgpu;

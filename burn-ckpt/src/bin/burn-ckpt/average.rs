@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use burn_ckpt::plumbing::{is_directory, metadata_path};
 use burn_ckpt::{Catalog, Checkpoint, RunLayout, average};
 
-use crate::answer::{Answer, Failure};
 use crate::foreign::{self, print_written};
 use crate::terminal::output::say;
+use crate::verb_result::{Failure, VerbResult};
 
 /// Average the models of checkpoints
 ///
@@ -35,7 +35,7 @@ pub struct Args {
 }
 
 /// Writes the average.
-pub fn run(args: &Args) -> Answer {
+pub fn run(args: &Args) -> VerbResult {
     foreign::check_destination(&args.out, args.force)?;
     // Metadata without a checkpoint describes nothing, and is replaced without --force.
     foreign::check_destination(&metadata_path(&args.out), true)?;

@@ -3,8 +3,8 @@
 use clap::Command;
 use clap_complete::Shell;
 
-use crate::answer::Answer;
 use crate::terminal::output::Output;
+use crate::verb_result::VerbResult;
 
 /// Print a script with which a shell completes the command line
 ///
@@ -17,7 +17,7 @@ pub struct Args {
     shell: Shell,
 }
 
-pub fn run(args: &Args, program: &mut Command) -> Answer {
+pub fn run(args: &Args, program: &mut Command) -> VerbResult {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, program, "burn-ckpt", &mut script);
     let mut output = Output::new();

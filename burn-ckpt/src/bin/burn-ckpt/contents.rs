@@ -9,9 +9,9 @@ use burn_ckpt::plumbing::{LaterTags, MAX_METADATA_BYTES, metadata_path};
 use burn_ckpt::{Checkpoint, Error, Metadata, Section, chain};
 use serde_json::Value;
 
-use crate::answer::Failure;
 use crate::tag::run_tags::{RunTags, run_dir_of};
 use crate::terminal::output::say;
+use crate::verb_result::Failure;
 
 /// A checkpoint without its tensors' values.
 pub struct Contents {

@@ -8,11 +8,11 @@ use burn_ckpt::plumbing::{
 use burn_ckpt::{Checkpoint, Error, ErrorKind, Metadata, chain};
 use serde_json::json;
 
-use crate::answer::{Answer, Failure};
-use crate::checking::{all_processors, verify_all};
 use crate::foreign::{check_destination, same_file};
+use crate::parallel_verify::{all_processors, verify_all};
 use crate::terminal::figures::{count, exact_size};
 use crate::terminal::output::Output;
+use crate::verb_result::{Failure, VerbResult};
 
 /// How often a checkpoint is looked for that a run replaces while it is copied.
 const MAX_TRIES: u32 = 5;
@@ -40,7 +40,7 @@ pub struct Args {
     json: bool,
 }
 
-pub fn run(args: &Args) -> Answer {
+pub fn run(args: &Args) -> VerbResult {
     let (source, destination) = copied(args)?;
     let metadata = verified(&destination).map_err(|error| {
         let removed = match remove_written(&destination) {

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use burn_ckpt::plumbing::{Existing, metadata_path, write_whole};
 use burn_ckpt::{Checkpoint, Error, Metadata};
 
-use crate::answer::{Answer, Failure};
-use crate::checking::describe;
 use crate::foreign::check_destination;
+use crate::parallel_verify::describe;
 use crate::terminal::output::say;
+use crate::verb_result::{Failure, VerbResult};
 
 /// Rewrite the metadata file beside a checkpoint
 ///
@@ -26,7 +26,7 @@ pub struct Args {
     force: bool,
 }
 
-pub fn run(args: &Args) -> Answer {
+pub fn run(args: &Args) -> VerbResult {
     let checkpoint = Checkpoint::open(&args.checkpoint)?;
     let path = metadata_path(checkpoint.path());
     check_destination(&path, args.force)?;

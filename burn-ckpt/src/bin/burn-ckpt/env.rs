@@ -8,10 +8,10 @@ use burn_environment::plumbing::gpus_from;
 use burn_environment::{Environment, try_gpus};
 use serde_json::Value;
 
-use crate::answer::{Answer, Failure};
 use crate::terminal::figures::{count, exact_size, leaves, value};
 use crate::terminal::output::{Output, say};
 use crate::terminal::table::{Align, Table};
+use crate::verb_result::{Failure, VerbResult};
 
 /// Show the machine, the program and the job as a checkpoint saved now would have them in its metadata
 ///
@@ -33,7 +33,7 @@ pub struct Args {
     gpus: bool,
 }
 
-pub fn run(args: &Args) -> Answer {
+pub fn run(args: &Args) -> VerbResult {
     let not_json = |error| Failure::Other(format!("the environment cannot be written as JSON: {error}"));
     let mut output = Output::new();
     if args.gpus {
@@ -78,11 +78,11 @@ fn collect() -> Environment {
 
 fn print(environment: &Value, all_packages: bool, output: &mut Output) -> Result<(), Failure> {
     let mut is_first = true;
-    let mut group = |heading: &str, facts: Vec<(String, String)>| {
+    let mut group = |heading: &str, rows: Vec<(String, String)>| {
         let blank = if std::mem::take(&mut is_first) { "" } else { "\n" };
         output.line(format!("{blank}{heading}"))?;
         let mut table = Table::without_heading([Align::Left, Align::Left]).wrapped();
-        facts.into_iter().for_each(|(name, text)| table.row([name, text]));
+        rows.into_iter().for_each(|(name, text)| table.row([name, text]));
         output.table(table, 2)
     };
     for (name, part) in environment.as_object().into_iter().flatten() {
@@ -90,14 +90,14 @@ fn print(environment: &Value, all_packages: bool, output: &mut Output) -> Result
             ("hardware", part) => {
                 let mut machine = part.clone();
                 let gpus = machine.as_object_mut().and_then(|machine| machine.shift_remove("gpu_devices"));
-                group(name, facts(&machine))?;
+                group(name, value_rows(&machine))?;
                 let gpus = gpus.as_ref().and_then(Value::as_array).into_iter().flatten();
                 for (number, gpu) in (1..).zip(gpus) {
-                    group(&format!("gpu {number}"), facts(&with_short_apis(gpu)))?;
+                    group(&format!("gpu {number}"), value_rows(&with_short_apis(gpu)))?;
                 }
             }
-            ("packages", Value::Array(packages)) => group(name, package_facts(packages, all_packages))?,
-            (_, Value::Object(_)) => group(name, facts(part))?,
+            ("packages", Value::Array(packages)) => group(name, package_rows(packages, all_packages))?,
+            (_, Value::Object(_)) => group(name, value_rows(part))?,
             // There is no repository or no job.
             _ => group(&format!("{name}  none"), Vec::new())?,
         }
@@ -106,7 +106,7 @@ fn print(environment: &Value, all_packages: bool, output: &mut Output) -> Result
 }
 
 /// Name and text of each value. The name of a nested value is its path.
-fn facts(part: &Value) -> Vec<(String, String)> {
+fn value_rows(part: &Value) -> Vec<(String, String)> {
     leaves(part).into_iter().map(|(name, leaf)| (name.clone(), text(&name, leaf))).collect()
 }
 
@@ -133,10 +133,10 @@ fn with_short_apis(gpu: &Value) -> Value {
 }
 
 /// The number of packages and burn's version, or all packages.
-fn package_facts(packages: &[Value], all: bool) -> Vec<(String, String)> {
-    let mut facts = vec![("count".to_owned(), count(packages.len(), "package"))];
+fn package_rows(packages: &[Value], all: bool) -> Vec<(String, String)> {
+    let mut rows = vec![("count".to_owned(), count(packages.len(), "package"))];
     let named = |package: &Value| (value(&package["name"]), text("", &package["version"]));
     let is_shown = |package: &&Value| all || package["name"] == "burn";
-    facts.extend(packages.iter().filter(is_shown).map(named));
-    facts
+    rows.extend(packages.iter().filter(is_shown).map(named));
+    rows
 }

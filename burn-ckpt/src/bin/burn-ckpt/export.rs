@@ -9,9 +9,9 @@ use burn_ckpt::plumbing::{ModuleTypes, sha256_of_file};
 use burn_ckpt::{Checkpoint, Metadata, Section, TensorLayout};
 use serde_json::Value;
 
-use crate::answer::{Answer, Failure};
 use crate::foreign::{self, FloatType, LayoutName, Notes};
 use crate::terminal::output::say;
+use crate::verb_result::{Failure, VerbResult};
 
 /// Write a checkpoint's tensors as safetensors
 ///
@@ -51,7 +51,7 @@ pub struct Args {
 }
 
 /// Writes the file.
-pub fn run(args: &Args) -> Answer {
+pub fn run(args: &Args) -> VerbResult {
     foreign::check_destination(&args.out, args.force)?;
     let checkpoint = Checkpoint::open(&args.checkpoint)?;
     check_is_another_file(&checkpoint, args)?;

@@ -4,9 +4,7 @@
 //! Results are printed on standard output, everything else on standard error. Exit status: 0 success; 1 a
 //! negative answer (damaged, different, not found) or an error; 2 wrong usage.
 
-mod answer;
 mod average;
-mod checking;
 mod completions;
 mod contents;
 mod cp;
@@ -18,6 +16,7 @@ mod foreign;
 mod import;
 mod ls;
 mod metrics;
+mod parallel_verify;
 mod prune;
 mod report;
 mod rm;
@@ -26,6 +25,7 @@ mod show;
 mod tag;
 mod terminal;
 mod trainer_settings;
+mod verb_result;
 mod verify;
 mod watch;
 
@@ -34,8 +34,8 @@ use std::process::ExitCode;
 use burn_ckpt::chain;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::answer::Failure;
 use crate::terminal::{output, warnings};
+use crate::verb_result::Failure;
 
 /// List, draw, tag and remove runs, and list, show, verify, compare, copy, export, import, average, watch and
 /// remove checkpoints of burn models

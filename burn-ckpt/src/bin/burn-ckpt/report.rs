@@ -6,12 +6,12 @@ use burn_ckpt::chain;
 use burn_ckpt::plumbing::size;
 use burn_ckpt::report::{ReportedRun, RunReport};
 
-use crate::answer::{Answer, Failure};
 use crate::runs::find;
 use crate::runs::status::StatusKind;
 use crate::runs::summary::RunSummary;
 use crate::terminal::figures::count;
 use crate::terminal::output::say;
+use crate::verb_result::{Failure, VerbResult};
 
 /// Write a page about runs, for a browser
 ///
@@ -29,7 +29,7 @@ pub struct Args {
     output: PathBuf,
 }
 
-pub fn run(args: &Args) -> Answer {
+pub fn run(args: &Args) -> VerbResult {
     let mut reported = Vec::new();
     for path in &args.runs {
         let found = find::runs(path)?;

@@ -8,12 +8,12 @@ use burn_ckpt::plumbing::{is_directory, storage};
 use burn_ckpt::{Error, Metadata, locate};
 use serde_json::{Value, json};
 
-use crate::answer::{Answer, Failure};
-use crate::checking::{all_processors, verify_all};
 use crate::ls::listing::{is_without_metadata, listings, reason};
+use crate::parallel_verify::{all_processors, verify_all};
 use crate::terminal::figures::count;
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
+use crate::verb_result::{Failure, VerbResult};
 
 /// Read checkpoints completely and compare them with their digests
 ///
@@ -43,7 +43,7 @@ pub struct Args {
     json: bool,
 }
 
-pub fn run(args: &Args) -> Answer {
+pub fn run(args: &Args) -> VerbResult {
     let mut output = Output::new();
     let Found { checkpoints, missing, mut failed } = find(&args.paths);
     let (mut whole, mut outcomes) = (0, Vec::new());

@@ -129,10 +129,10 @@ fn reason_of_name(file: &Path, trainer_state: &Value) -> Option<String> {
 }
 
 fn describes(beside: &Metadata, own: &Metadata) -> bool {
-    let facts = |of: &Metadata| {
+    let identity = |of: &Metadata| {
         (of.checkpoint_size_bytes, of.epoch, of.global_step, of.checkpoint_timestamp, of.run_id.clone())
     };
-    facts(beside) == facts(own)
+    identity(beside) == identity(own)
         && beside.shards == own.shards
         && beside.tensors == own.tensors
         && beside.hparams == own.hparams

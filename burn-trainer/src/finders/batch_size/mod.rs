@@ -6,12 +6,12 @@
 //! steps.rs          the steps of one size
 //! out_of_memory.rs  whether an error is a lack of memory
 //! memory.rs         what a size uses, and what a larger one would use
-//! found.rs          the result
+//! result.rs         the result
 //! ```
 
-mod found;
 mod memory;
 mod out_of_memory;
+mod result;
 mod search;
 mod steps;
 
@@ -33,7 +33,7 @@ use crate::process::console::{note, warn};
 use crate::process::last_panic;
 use crate::training_loop::trial::{Trial, own_copy};
 
-pub use found::{BatchFit, BatchSizeEnd, FoundBatchSize, TriedBatchSize};
+pub use result::{BatchFit, BatchSizeEnd, FoundBatchSize, TriedBatchSize};
 pub use search::BatchSizeMode;
 
 /// The rate of the steps. Their values are not used.

@@ -11,8 +11,8 @@ use burn_trainer::config::LockMode;
 use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use serde_json::{Value, json};
 use system_tests::programs::commands::{burn_ckpt, ended_with};
-use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Running, warmup};
+use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
 use system_tests::run_files::{checkpoints, complete_checkpoints, files, metadata, run_dir, stems};
 use system_tests::{config, train, train_and_keep_all};
 
@@ -184,8 +184,8 @@ fn a_run_that_somebody_writes_to_is_left_alone() {
 fn a_training_program_is_not_disturbed() {
     let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
     // In its third epoch.
-    let orders = Orders::wait(Split::Train, 50, &gate);
-    let mut training = Running::start(orders.given_to(warmup(root.path(), "--run-id r1 --epochs 3")));
+    let hooks = TestHooks::wait(Split::Train, 50, &gate);
+    let mut training = Running::start(hooks.given_to(warmup(root.path(), "--run-id r1 --epochs 3")));
     training.wait_for("the gate", |_| gate.is_reached());
     let before = files(root.path());
     let (_, err) = prune(root.path(), "--keep links", 1);

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use system_tests::git_repository::{Repository, expected, stub, without_settings};
-use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Running, path_with, warmup};
+use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
 use system_tests::run_files::{checkpoints, metadata};
 
 /// A busy machine may answer late, for which there is `null`: so often it is asked again.
@@ -123,7 +123,7 @@ fn assert_described_while_it_trains(directory: &Path) {
         let gate = Box::leak(Box::new(Gate::closed()));
         gate.open();
         command.env("PATH", path_with(git.path())).env("GATE", gate.path());
-        Orders::wait(Split::Train, 1, gate).given_to(command)
+        TestHooks::wait(Split::Train, 1, gate).given_to(command)
     });
 }
 

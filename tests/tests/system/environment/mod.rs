@@ -1,6 +1,6 @@
 //! What the metadata says of the machine, the software and the repository.
 
-mod found_again;
+mod finding_runs;
 mod git_repositories;
 mod gpus;
 mod metadata;

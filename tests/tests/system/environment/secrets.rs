@@ -7,8 +7,8 @@ use std::process::Command;
 use serde_json::Value;
 use system_tests::git_repository::{Repository, without_settings};
 use system_tests::programs::commands::stdout;
-use system_tests::programs::orders::{Orders, Split};
 use system_tests::programs::running::{Running, digits, warmup};
+use system_tests::programs::test_hooks::{Split, TestHooks};
 use system_tests::run_files::{checkpoints, files, metadata, stems};
 
 /// Part of every credential.
@@ -129,7 +129,7 @@ fn a_run_that_trains_and_saves_leaves_no_credential_behind() {
 fn a_run_that_fails_leaves_no_credential_behind() {
     let (repository, root) = (repository(), tempfile::tempdir().unwrap());
     let command = in_it(&repository, warmup(root.path(), "--run-id r1 --epochs 2"));
-    let ended = Running::start(Orders::panic(Split::Train, 40).given_to(command)).end();
+    let ended = Running::start(TestHooks::panic(Split::Train, 40).given_to(command)).end();
     assert!(!ended.status.success(), "{ended:?}");
     let directory = checkpoints(root.path()).join("on_exception");
     let saved = directory.join(format!("{}.ckpt", stems(&directory)[0]));

@@ -4,5 +4,5 @@
 mod best_model;
 mod command_line;
 mod evaluate;
-mod kept;
+mod kept_evaluations;
 mod predict;

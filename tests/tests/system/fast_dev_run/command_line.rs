@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Running, digits, warmup};
+use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
 
 /// The program with `--fast-dev-run`, and a directory for temporary files of its own.
 fn trial(mut command: Command, temporary: &Path) -> Command {
@@ -42,7 +42,7 @@ fn a_signal_leaves_nothing_and_a_kill_leaves_what_was_named() {
     let at_the_first_batch = || {
         let gate = Gate::closed();
         let command = trial(warmup(root.path(), ""), temporary.path());
-        let mut running = Running::start(Orders::wait(Split::Train, 1, &gate).given_to(command));
+        let mut running = Running::start(TestHooks::wait(Split::Train, 1, &gate).given_to(command));
         running.wait_for("the batch", |_| gate.is_reached());
         (running, gate)
     };

@@ -10,7 +10,9 @@ use burn_ckpt::plumbing::storage::observer::observe;
 use burn_ckpt::{Checkpoint, Metadata};
 use system_tests::random::SplitMix64;
 use system_tests::run_files::{compare, compare_states, files, in_memory, leftovers, run_dir};
-use system_tests::storage_faults::{Disturbed, Fault, Place, all_faults_at, faults_at, without_random_part};
+use system_tests::storage_faults::{
+    FailingOperation, Fault, Place, all_faults_at, faults_at, without_random_part,
+};
 
 use super::scenarios::{ALL, Scenario};
 
@@ -52,7 +54,7 @@ fn root_with(scenario: &Scenario, home: &Path) -> PathBuf {
 /// Every operation of the undisturbed run, and its directory.
 fn undisturbed(scenario: &Scenario, home: &Path) -> (PathBuf, Vec<Place>) {
     let root = root_with(scenario, home);
-    let noting = Arc::new(Disturbed::noting(&root));
+    let noting = Arc::new(FailingOperation::noting(&root));
     let observation = observe(&root, noting.clone());
     let _ = scenario.disturbed(&root);
     drop(observation);
@@ -65,7 +67,7 @@ fn undisturbed(scenario: &Scenario, home: &Path) -> (PathBuf, Vec<Place>) {
 /// What is wrong after a fault and the next start.
 fn violations(scenario: &Scenario, home: &Path, expected: &Path, place: &Place, fault: Fault) -> Vec<String> {
     let root = &root_with(scenario, home);
-    let disturbed = Arc::new(Disturbed::at(root, place.clone(), fault));
+    let disturbed = Arc::new(FailingOperation::at(root, place.clone(), fault));
     let observation = observe(root, disturbed.clone());
     let result = scenario.disturbed(root);
     drop(observation);
@@ -264,7 +266,7 @@ fn while_a_state_is_saved_in_several_files() {
 /// different operations.
 fn outcome(scenario: &Scenario, home: &Path, place: &Place, fault: Fault) -> (Vec<Place>, Vec<String>) {
     let root = root_with(scenario, home);
-    let disturbed = Arc::new(Disturbed::at(&root, place.clone(), fault));
+    let disturbed = Arc::new(FailingOperation::at(&root, place.clone(), fault));
     let observation = observe(&root, disturbed.clone());
     let _ = scenario.disturbed(&root);
     drop(observation);
@@ -308,7 +310,7 @@ fn nothing_accumulates_over_fifty_starts_with_a_fault_each() {
     for round in 0..50 {
         let place = changing[round * changing.len() / 50];
         let faults = faults_at(place, round as u64);
-        let disturbed = Arc::new(Disturbed::at(&root, place.clone(), faults[round % faults.len()]));
+        let disturbed = Arc::new(FailingOperation::at(&root, place.clone(), faults[round % faults.len()]));
         let observation = observe(&root, disturbed);
         // It may well fail.
         let _ = scenario.disturbed(&root);

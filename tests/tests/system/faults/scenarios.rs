@@ -147,7 +147,7 @@ fn killed(root: &Path) {
     use std::sync::Arc;
 
     use burn_ckpt::plumbing::storage::observer::observe;
-    use system_tests::storage_faults::{Disturbed, Fault, Place};
+    use system_tests::storage_faults::{FailingOperation, Fault, Place};
 
     done(epochs(root, 1));
     let place = Place {
@@ -155,7 +155,7 @@ fn killed(root: &Path) {
         path: "burn_trainer_logs/r1/checkpoint/last/epoch=1-step=20.ckpt".to_owned(),
         number: 0,
     };
-    let disturbed = Arc::new(Disturbed::at(root, place, Fault::EndsBefore));
+    let disturbed = Arc::new(FailingOperation::at(root, place, Fault::EndsBefore));
     let observation = observe(root, disturbed.clone());
     let _ = epochs(root, 2);
     drop(observation);

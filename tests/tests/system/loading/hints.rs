@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-use system_tests::programs::orders::{Orders, Split};
 use system_tests::programs::running::{Ended, Running, printed_command, resumes_as, warmup};
 use system_tests::programs::stop_at_batch::stop_at_batch;
+use system_tests::programs::test_hooks::{Split, TestHooks};
 use system_tests::run_files::{checkpoints, compare, files, run_dir, stems};
 
 const FLAGS: &str = "--run-id r1 --epochs 3 --topk 2";
@@ -29,7 +29,7 @@ fn after_a_panic_the_printed_command_resumes_to_the_same_bytes() {
     let whole = undisturbed(&directory.path().join("whole"), FLAGS);
     for (name, split, batch) in [("train", Split::Train, 45), ("valid", Split::Valid, 12)] {
         let root = directory.path().join(name);
-        let ended = Running::start(Orders::panic(split, batch).given_to(warmup(&root, FLAGS))).end();
+        let ended = Running::start(TestHooks::panic(split, batch).given_to(warmup(&root, FLAGS))).end();
         assert!(ended.stderr.contains(&format!("the batch {batch} was told to panic")), "{ended:?}");
         resumes(&ended, &root, &whole);
     }
@@ -40,7 +40,7 @@ fn after_a_panic_in_the_first_step_the_printed_command_resumes_from_the_fresh_mo
     let directory = tempfile::tempdir().unwrap();
     let whole = undisturbed(&directory.path().join("whole"), FLAGS);
     let root = directory.path().join("parts");
-    let ended = Running::start(Orders::panic(Split::Train, 1).given_to(warmup(&root, FLAGS))).end();
+    let ended = Running::start(TestHooks::panic(Split::Train, 1).given_to(warmup(&root, FLAGS))).end();
     assert_eq!(stems(&checkpoints(&root).join("on_exception")).len(), 1, "{ended:?}");
     resumes(&ended, &root, &whole);
 }
@@ -49,7 +49,8 @@ fn after_a_panic_in_the_first_step_the_printed_command_resumes_from_the_fresh_mo
 fn where_no_checkpoint_was_saved_no_command_is_printed() {
     let root = tempfile::tempdir().unwrap();
     let flags = format!("{FLAGS} --set checkpoint_saving=false");
-    let ended = Running::start(Orders::panic(Split::Train, 45).given_to(warmup(root.path(), &flags))).end();
+    let ended =
+        Running::start(TestHooks::panic(Split::Train, 45).given_to(warmup(root.path(), &flags))).end();
     assert_eq!(ended.code(), Some(1), "{ended:?}");
     assert_eq!(files(&checkpoints(root.path())), [""; 0], "{ended:?}");
     assert!(!ended.stdout.contains("resume: "), "{ended:?}");

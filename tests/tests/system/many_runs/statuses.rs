@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use burn_trainer::callbacks::EarlyStopping;
 use serde_json::{Value, json};
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
-use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Running, warmup};
+use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
 use system_tests::{config, train, train_scored};
 
 fn of(root: &Path, run: &str) -> (String, String) {
@@ -26,8 +26,8 @@ fn logs(root: &Path) -> PathBuf {
 
 /// A program that waits in its second epoch.
 fn waiting(root: &Path, run: &str, gate: &Gate) -> Running {
-    let orders = Orders::wait(Split::Train, 40, gate);
-    let mut running = Running::start(orders.given_to(warmup(root, &format!("--run-id {run} --epochs 2"))));
+    let hooks = TestHooks::wait(Split::Train, 40, gate);
+    let mut running = Running::start(hooks.given_to(warmup(root, &format!("--run-id {run} --epochs 2"))));
     running.wait_for("its batch", |_| gate.is_reached());
     // The end of the first epoch is saved beside the second one.
     let last = logs(root).join(run).join("checkpoint/last.ckpt");
@@ -71,7 +71,7 @@ fn a_run_that_was_done_and_is_killed_while_it_trains_further_is_killed() {
     Running::start(warmup(root.path(), "--run-id a --epochs 1")).end_well();
     assert_eq!(of(root.path(), "a").0, "done");
     let further = warmup(root.path(), "--run-id a --epochs 2 --ckpt-path auto");
-    let mut running = Running::start(Orders::wait(Split::Train, 5, &gate).given_to(further));
+    let mut running = Running::start(TestHooks::wait(Split::Train, 5, &gate).given_to(further));
     running.wait_for("its batch", |_| gate.is_reached());
     running.kill();
     let (status, why) = of(root.path(), "a");
@@ -89,7 +89,7 @@ fn a_run_that_was_done_and_is_killed_while_it_trains_further_is_killed() {
 #[test]
 fn a_run_that_failed_says_why() {
     let root = tempfile::tempdir().unwrap();
-    let command = Orders::panic(Split::Train, 40).given_to(warmup(root.path(), "--run-id a --epochs 2"));
+    let command = TestHooks::panic(Split::Train, 40).given_to(warmup(root.path(), "--run-id a --epochs 2"));
     assert_ne!(Running::start(command).end().code(), Some(0));
     let (status, why) = of(root.path(), "a");
     assert_eq!(status, "failed");

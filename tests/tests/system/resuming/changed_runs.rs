@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use burn_ckpt::{Catalog, Metadata, RunLayout};
-use system_tests::programs::orders::Split;
 use system_tests::programs::running::{Ended, Running, warmup};
 use system_tests::programs::stop_at_batch::stop_at_batch;
+use system_tests::programs::test_hooks::Split;
 use system_tests::run_files::{checkpoints, files, last_metadata, run_dir, stems};
 
 const FLAGS: &str = "--run-id r1 --save-every-steps 10";

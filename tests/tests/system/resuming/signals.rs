@@ -9,8 +9,8 @@ use burn_ckpt::RunLayout;
 use burn_ckpt::plumbing::RunLock;
 use burn_trainer::config::LockMode;
 use system_tests::programs::commands::{workspace, xtask_train_command};
-use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Ended, Running, printed_command, resumes_as, warmup};
+use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
 use system_tests::run_files::{
     checkpoints, compare, complete_checkpoints, files, metadata, run_dir, stems, stopped_exactly, target,
 };
@@ -32,7 +32,7 @@ fn undisturbed(root: &Path, flags: &str) -> PathBuf {
 /// A program gets a signal while it waits at one of its batches, and then continues.
 fn signalled(command: Command, at: (Split, usize), signal: &str) -> Ended {
     let gate = Gate::closed();
-    let mut running = Running::start(Orders::wait(at.0, at.1, &gate).given_to(command));
+    let mut running = Running::start(TestHooks::wait(at.0, at.1, &gate).given_to(command));
     running.wait_for("the batch", |_| gate.is_reached());
     running.send(signal);
     running.wait_for("the signal", |said| said.contains(&format!("SIG{signal}: saving")));
@@ -92,7 +92,7 @@ fn a_signal_before_the_first_step_ends_the_program_and_costs_nothing() {
     let root = directory.path().join("stopped");
     for moment in 0..3 {
         let gate = Gate::closed();
-        let command = Orders::wait(Split::Train, 1, &gate).given_to(warmup(&root, &auto));
+        let command = TestHooks::wait(Split::Train, 1, &gate).given_to(warmup(&root, &auto));
         let mut running = Running::start(command);
         match moment {
             0 => {}
@@ -123,7 +123,7 @@ fn a_hang_up_that_is_ignored_does_not_stop_the_run() {
     let mut command = Command::new("sh");
     command.args(["-c", r#"trap "" HUP; exec "$@""#, "sh"]).arg(program.get_program());
     command.args(program.get_args());
-    let mut running = Running::start(Orders::wait(Split::Train, STOP, &gate).given_to(command));
+    let mut running = Running::start(TestHooks::wait(Split::Train, STOP, &gate).given_to(command));
     running.wait_for("the batch", |_| gate.is_reached());
     running.send("HUP");
     gate.open();
@@ -185,8 +185,8 @@ fn a_second_interrupt_ends_a_run_at_once_whose_save_hangs() {
         let root = directory.path().join(first);
         let (batch, hang) = (Gate::closed(), Gate::closed());
         let hang_when_stopped = Some(hang.path().to_path_buf());
-        let orders = Orders { hang_when_stopped, ..Orders::wait(Split::Train, STOP, &batch) };
-        let mut running = Running::start(orders.given_to(warmup(&root, FLAGS)));
+        let hooks = TestHooks { hang_when_stopped, ..TestHooks::wait(Split::Train, STOP, &batch) };
+        let mut running = Running::start(hooks.given_to(warmup(&root, FLAGS)));
         running.wait_for("the batch", |_| batch.is_reached());
         running.send(first);
         running.wait_for("the signal", |said| said.contains("ends at once"));
@@ -210,7 +210,7 @@ fn a_second_interrupt_ends_a_run_at_once_in_the_middle_of_a_save() {
     let mut command = warmup(&root, FLAGS);
     command.args(["--save-every-steps", "1"]);
     let gate = Gate::closed();
-    let mut running = Running::start(Orders::wait(Split::Train, STOP, &gate).given_to(command));
+    let mut running = Running::start(TestHooks::wait(Split::Train, STOP, &gate).given_to(command));
     running.wait_for("the batch", |_| gate.is_reached());
     running.send("INT");
     running.wait_for("the signal", |said| said.contains("SIGINT: saving"));

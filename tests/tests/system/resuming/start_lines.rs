@@ -5,9 +5,9 @@ use std::process::Command;
 
 use burn_ckpt::metadata::RunStart;
 use serde_json::{Value, json};
-use system_tests::programs::orders::{Orders, Split};
 use system_tests::programs::running::{Ended, Running, printed_command, warmup};
 use system_tests::programs::stop_at_batch::stop_at_batch;
+use system_tests::programs::test_hooks::{Split, TestHooks};
 use system_tests::run_files::{checkpoints, last_metadata, run_dir};
 
 fn run(root: &Path, arguments: &str) -> Ended {
@@ -198,7 +198,7 @@ fn the_metadata_lists_every_start_with_its_settings_and_how_it_ended() {
     let flags = "--run-id r1 --epochs 2 --save-every-steps 5 --set dropout=0.5";
     stop_at_batch(warmup(root, flags), Split::Train, 8);
     let again = format!("{flags} --ckpt-path auto");
-    let panics = Running::start(Orders::panic(Split::Train, 4).given_to(warmup(root, &again))).end();
+    let panics = Running::start(TestHooks::panic(Split::Train, 4).given_to(warmup(root, &again))).end();
     assert_eq!(panics.code(), Some(1), "{panics:?}");
     run(root, "--run-id r1 --epochs 2 --ckpt-path auto");
     run(root, "--run-id r1 --epochs 3 --ckpt-path auto");

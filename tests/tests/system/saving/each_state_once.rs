@@ -3,15 +3,15 @@
 
 use std::path::Path;
 
-use system_tests::programs::orders::{Orders, Split};
 use system_tests::programs::running::{Ended, Running, warmup};
 use system_tests::programs::stop_at_batch::stop_at_batch;
+use system_tests::programs::test_hooks::{Split, TestHooks};
 use system_tests::run_files::{checkpoints, metadata, stems};
 
 /// A start of the run that panics at a training batch of this start.
 fn panics(root: &Path, batch: usize, arguments: &str) -> Ended {
     let command = warmup(root, &format!("--run-id r1 --epochs 2 {arguments}"));
-    let ended = Running::start(Orders::panic(Split::Train, batch).given_to(command)).end();
+    let ended = Running::start(TestHooks::panic(Split::Train, batch).given_to(command)).end();
     assert_eq!(ended.code(), Some(1), "{ended:?}");
     ended
 }

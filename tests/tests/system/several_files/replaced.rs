@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use system_tests::backend;
 use system_tests::run_files::in_memory;
-use system_tests::storage_faults::{Disturbed, Fault, Place, faults_at};
+use system_tests::storage_faults::{FailingOperation, Fault, Place, faults_at};
 
 /// A tensor in each shard.
 const SEVERAL: Limits = Limits { tensors: 1, ..Limits::READER };
@@ -35,8 +35,8 @@ fn disturbed(
 ) -> Vec<Place> {
     save(root, model, order[0], 1).unwrap();
     let disturbed = Arc::new(match disturbance {
-        None => Disturbed::noting(root),
-        Some((place, fault)) => Disturbed::at(root, place.clone(), fault),
+        None => FailingOperation::noting(root),
+        Some((place, fault)) => FailingOperation::at(root, place.clone(), fault),
     });
     let observation = observe(root, disturbed.clone());
     let saved = save(root, model, order[1], 2);

@@ -3,8 +3,8 @@
 
 use std::process::Command;
 
-use system_tests::programs::orders::{Gate, Orders};
 use system_tests::programs::running::{Ended, Running, path_with, warmup};
+use system_tests::programs::test_hooks::{Gate, TestHooks};
 use system_tests::run_files::{checkpoints, files};
 
 const FLAGS: &str = "--epochs 3 --set slurm_requeue=true";
@@ -23,8 +23,8 @@ fn signalled(signal: &str, opens: bool) -> (Ended, String, Vec<String>) {
     let mut command = Command::new("env");
     command.arg("--default-signal").arg(program.get_program()).args(program.get_args());
     command.env("PATH", path_with(&bin)).env("SLURM_JOB_ID", "42");
-    let orders = Orders { wait_before_training: Some(gate.path().to_path_buf()), ..Orders::default() };
-    let mut running = Running::start(orders.given_to(command));
+    let hooks = TestHooks { wait_before_training: Some(gate.path().to_path_buf()), ..TestHooks::default() };
+    let mut running = Running::start(hooks.given_to(command));
     running.wait_for("the run", |_| gate.is_reached());
     running.send(signal);
     if opens {
@@ -73,8 +73,8 @@ fn a_run_that_is_complete_is_not_stopped() {
     let flags = "--run-id r1 --epochs 1 --ckpt-path auto";
     Running::start(warmup(directory.path(), flags)).end_well();
     let before = files(&checkpoints(directory.path()));
-    let orders = Orders { wait_before_training: Some(gate.path().to_path_buf()), ..Orders::default() };
-    let mut running = Running::start(orders.given_to(warmup(directory.path(), flags)));
+    let hooks = TestHooks { wait_before_training: Some(gate.path().to_path_buf()), ..TestHooks::default() };
+    let mut running = Running::start(hooks.given_to(warmup(directory.path(), flags)));
     running.wait_for("the run", |_| gate.is_reached());
     running.send("TERM");
     running.wait_for("the signal", |said| said.contains("SIGTERM: "));

@@ -3,9 +3,9 @@
 
 use std::process::Command;
 
-use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Running, programs, warmup};
 use system_tests::programs::stop_at_batch::stop_at_batch;
+use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
 use system_tests::run_files::stems;
 
 const FLAGS: &str = "--run-id r1 --epochs 3";
@@ -20,7 +20,7 @@ fn each_signal_that_is_ignored_leaves_the_run_alone() {
         command.args(["-c", r#"trap "" "$0"; exec "$@""#, signal]).arg(programs().join("warmup"));
         let flags = program.get_args().skip_while(|word| *word != "--root");
         command.args(flags);
-        let mut running = Running::start(Orders::wait(Split::Train, 45, &gate).given_to(command));
+        let mut running = Running::start(TestHooks::wait(Split::Train, 45, &gate).given_to(command));
         running.wait_for("the batch", |_| gate.is_reached());
         running.send(signal);
         gate.open();

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use system_tests::programs::on_terminal::{OnTerminal, after_the_dashboard};
-use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Ended, Running, resumes_as, warmup};
+use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
 use system_tests::run_files::{checkpoints, complete_checkpoints, metadata, run_dir, target};
 
 const FLAGS: &str = r#"--run-id r1 --epochs 3 --topk 2 --set on_exception={"timeout_seconds":6.0}"#;
@@ -15,8 +15,8 @@ const LIMIT: Duration = Duration::from_secs(6);
 
 /// Sends a signal while the program waits at a gate that is never opened, and measures how long it takes to
 /// end.
-fn stopped_at(orders: &Orders, gate: &Gate, root: &Path, flags: &str) -> Ended {
-    let mut running = Running::start(orders.given_to(warmup(root, flags)));
+fn stopped_at(hooks: &TestHooks, gate: &Gate, root: &Path, flags: &str) -> Ended {
+    let mut running = Running::start(hooks.given_to(warmup(root, flags)));
     running.wait_for("the batch", |_| gate.is_reached());
     stopped(running)
 }
@@ -50,7 +50,7 @@ fn a_batch_that_does_not_come_and_a_step_that_does_not_end_cost_nothing_of_the_l
     // The loader makes 30 batches for training and 8 for validation in an epoch.
     for (split, batch, step) in [(Split::Load, 50, 41), (Split::Train, 45, 44), (Split::Valid, 4, 30)] {
         let (root, gate) = (directory.path().join(format!("{split:?}")), Gate::closed());
-        let ended = stopped_at(&Orders::wait(split, batch, &gate), &gate, &root, FLAGS);
+        let ended = stopped_at(&TestHooks::wait(split, batch, &gate), &gate, &root, FLAGS);
         says_that_the_state_is_saved(&ended, step, &root);
         resumes_as(&ended, &root, &run_dir(&whole));
     }
@@ -62,8 +62,8 @@ fn a_worker_that_hangs_costs_nothing_of_the_last_update() {
     let [whole, root] = ["whole", "stopped"].map(|name| directory.path().join(name));
     let flags = format!("{FLAGS} --set num_workers=1");
     Running::start(warmup(&whole, &flags)).end_well();
-    let orders = Orders::wait(Split::Load, 50, &gate);
-    let mut running = Running::start(orders.given_to(warmup(&root, &flags)));
+    let hooks = TestHooks::wait(Split::Load, 50, &gate);
+    let mut running = Running::start(hooks.given_to(warmup(&root, &flags)));
     // The 11 batches before it are trained on, which the worker does not wait for.
     let log = run_dir(&root).join("train/epoch-2/Loss.log");
     let logged = || std::fs::read_to_string(&log).unwrap_or_default().lines().count();
@@ -77,7 +77,7 @@ fn a_worker_that_hangs_costs_nothing_of_the_last_update() {
 fn a_state_that_is_saved_already_is_not_saved_again() {
     let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
     let flags = format!("{FLAGS} --save-every-steps 1");
-    let ended = stopped_at(&Orders::wait(Split::Train, 45, &gate), &gate, root.path(), &flags);
+    let ended = stopped_at(&TestHooks::wait(Split::Train, 45, &gate), &gate, root.path(), &flags);
     says_that_the_state_is_saved(&ended, 44, root.path());
     let link = target(&checkpoints(root.path()).join("last.ckpt"));
     assert_eq!(link, Path::new("last/epoch=1-step=44.ckpt"));
@@ -86,7 +86,7 @@ fn a_state_that_is_saved_already_is_not_saved_again() {
 #[test]
 fn before_the_first_update_there_is_nothing_to_save() {
     let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
-    let ended = stopped_at(&Orders::wait(Split::Load, 1, &gate), &gate, root.path(), FLAGS);
+    let ended = stopped_at(&TestHooks::wait(Split::Load, 1, &gate), &gate, root.path(), FLAGS);
     assert!(ended.stderr.contains("no optimizer step was done, so there is nothing to save"), "{ended:?}");
     assert!(!ended.stdout.contains("resume: "), "{ended:?}");
 }
@@ -94,11 +94,11 @@ fn before_the_first_update_there_is_nothing_to_save() {
 #[test]
 fn batches_that_are_dropped_after_a_resume_do_not_delay_a_stop() {
     let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
-    let orders = Orders { burns_loader: true, ..Orders::stop(Split::Train, 45) };
-    Running::start(orders.given_to(warmup(root.path(), FLAGS))).end_well();
-    let orders = Orders { burns_loader: true, ..Orders::wait(Split::Load, 5, &gate) };
+    let hooks = TestHooks { burns_loader: true, ..TestHooks::stop(Split::Train, 45) };
+    Running::start(hooks.given_to(warmup(root.path(), FLAGS))).end_well();
+    let hooks = TestHooks { burns_loader: true, ..TestHooks::wait(Split::Load, 5, &gate) };
     let flags = format!("{FLAGS} --ckpt-path auto");
-    let ended = stopped_at(&orders, &gate, root.path(), &flags);
+    let ended = stopped_at(&hooks, &gate, root.path(), &flags);
     assert!(ended.stderr.contains("no optimizer step was done"), "{ended:?}");
     assert!(ended.stdout.contains("resume: "), "the checkpoint is still there: {ended:?}");
 }
@@ -106,8 +106,8 @@ fn batches_that_are_dropped_after_a_resume_do_not_delay_a_stop() {
 #[test]
 fn burns_own_loop_is_ended_too_and_the_last_epoch_stands() {
     let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
-    let orders = Orders { burns_loop: true, ..Orders::wait(Split::Train, 45, &gate) };
-    let ended = stopped_at(&orders, &gate, root.path(), FLAGS);
+    let hooks = TestHooks { burns_loop: true, ..TestHooks::wait(Split::Train, 45, &gate) };
+    let ended = stopped_at(&hooks, &gate, root.path(), FLAGS);
     assert!(ended.stderr.contains("the last epoch that was saved stands"), "{ended:?}");
     assert!(ended.stdout.contains("resume: "), "{ended:?}");
     assert_eq!(metadata(&checkpoints(root.path()).join("last.ckpt"))["global_step"], 30);
@@ -116,9 +116,9 @@ fn burns_own_loop_is_ended_too_and_the_last_epoch_stands() {
 #[test]
 fn a_strategy_that_never_answers_is_an_error_that_says_so() {
     let (root, hang) = (tempfile::tempdir().unwrap(), Gate::closed());
-    let orders = Orders { hang_when_stopped: Some(hang.path().to_path_buf()), ..Orders::default() };
+    let hooks = TestHooks { hang_when_stopped: Some(hang.path().to_path_buf()), ..TestHooks::default() };
     let flags = FLAGS.replace("--epochs 3", "--epochs 100000");
-    let mut running = Running::start(orders.given_to(warmup(root.path(), &flags)));
+    let mut running = Running::start(hooks.given_to(warmup(root.path(), &flags)));
     running.wait_for("a checkpoint", |_| checkpoints(root.path()).join("last.ckpt").exists());
     running.send("TERM");
     let ended = running.end();
@@ -130,8 +130,8 @@ fn a_strategy_that_never_answers_is_an_error_that_says_so() {
 fn a_strategy_that_does_not_answer_the_save_from_outside_does_not_keep_the_process() {
     let (root, gate, hang) = (tempfile::tempdir().unwrap(), Gate::closed(), Gate::closed());
     let hang_when_stopped = Some(hang.path().to_path_buf());
-    let orders = Orders { hang_when_stopped, ..Orders::wait(Split::Train, 45, &gate) };
-    let mut running = Running::start(orders.given_to(warmup(root.path(), FLAGS)));
+    let hooks = TestHooks { hang_when_stopped, ..TestHooks::wait(Split::Train, 45, &gate) };
+    let mut running = Running::start(hooks.given_to(warmup(root.path(), FLAGS)));
     running.wait_for("the batch", |_| gate.is_reached());
     let begun = Instant::now();
     running.send("TERM");
@@ -146,8 +146,8 @@ fn a_strategy_that_does_not_answer_the_save_from_outside_does_not_keep_the_proce
 #[test]
 fn on_a_terminal_the_dashboard_is_left_before_it_is_said() {
     let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
-    let orders = Orders::wait(Split::Load, 50, &gate);
-    let mut running = OnTerminal::start(&orders.given_to(warmup(root.path(), FLAGS)));
+    let hooks = TestHooks::wait(Split::Load, 50, &gate);
+    let mut running = OnTerminal::start(&hooks.given_to(warmup(root.path(), FLAGS)));
     running.wait_for("the batch", |_| gate.is_reached());
     running.send("TERM");
     let ended = running.end();

@@ -4,8 +4,8 @@
 use std::process::Command;
 
 use system_tests::programs::on_terminal::{CTRL_C, ENTERED, LEFT, OnTerminal, after_the_dashboard};
-use system_tests::programs::orders::{Orders, Split};
 use system_tests::programs::running::Ended;
+use system_tests::programs::test_hooks::{Split, TestHooks};
 use system_tests::run_files::{checkpoints, complete_checkpoints, metadata, run_dir};
 
 use super::{ENDLESS, has_saved, program};
@@ -24,7 +24,7 @@ fn a_panic_in_the_model_is_printed_after_the_dashboard_and_the_state_before_it_i
     for split in [Split::Train, Split::Valid] {
         let root = tempfile::tempdir().unwrap();
         let ended =
-            OnTerminal::start(&Orders::panic(split, 45).given_to(program(root.path(), ENDLESS))).end();
+            OnTerminal::start(&TestHooks::panic(split, 45).given_to(program(root.path(), ENDLESS))).end();
         let shown = after_the_dashboard(&ended);
         assert_eq!(ended.code(), Some(1), "{ended:?}");
         assert_eq!(shown.matches("the batch 45 was told to panic").count(), 2, "hook and error: {shown}");
@@ -43,8 +43,8 @@ fn a_panic_in_the_model_is_printed_after_the_dashboard_and_the_state_before_it_i
 #[test]
 fn a_panic_in_a_metric_is_printed_after_the_dashboard() {
     let root = tempfile::tempdir().unwrap();
-    let orders = Orders { panicking_metric: true, ..Orders::default() };
-    let ended = OnTerminal::start(&orders.given_to(program(root.path(), SHORT))).end();
+    let hooks = TestHooks { panicking_metric: true, ..TestHooks::default() };
+    let ended = OnTerminal::start(&hooks.given_to(program(root.path(), SHORT))).end();
     let shown = after_the_dashboard(&ended);
     assert_eq!(ended.code(), Some(1), "{ended:?}");
     assert!(shown.contains("error: training stopped by"), "{shown}");
@@ -93,8 +93,8 @@ fn a_program_in_the_background_is_not_stopped_by_its_dashboard() {
 #[test]
 fn a_dashboard_that_fails_in_its_drawing_gives_way_to_lines_and_training_continues() {
     let root = tempfile::tempdir().unwrap();
-    let orders = Orders::fail_in_drawing(Split::Train, 45);
-    let ended = OnTerminal::start(&orders.given_to(program(root.path(), SHORT))).end();
+    let hooks = TestHooks::fail_in_drawing(Split::Train, 45);
+    let ended = OnTerminal::start(&hooks.given_to(program(root.path(), SHORT))).end();
     let shown = after_the_dashboard(&ended);
     assert_eq!(ended.code(), Some(0), "{ended:?}");
     let warning = "warning: the dashboard has failed, progress is shown as lines now: attempt to subtract with overflow";

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use system_tests::programs::on_terminal::{CTRL_C, OnTerminal, after_the_dashboard};
-use system_tests::programs::orders::{Gate, Orders};
+use system_tests::programs::test_hooks::{Gate, TestHooks};
 use system_tests::run_files::{checkpoints, complete_checkpoints, metadata};
 
 use super::{ENDLESS, has_saved, program};
@@ -34,8 +34,8 @@ fn ctrl_c_saves_and_ends_with_its_status() {
 /// A run that hangs when it is stopped, which a first ctrl-c has stopped.
 fn hanging(root: &Path, hang: &Gate) -> OnTerminal {
     let hang_when_stopped = Some(hang.path().to_path_buf());
-    let orders = Orders { hang_when_stopped, ..Orders::default() };
-    let mut running = OnTerminal::start(&orders.given_to(program(root, ENDLESS)));
+    let hooks = TestHooks { hang_when_stopped, ..TestHooks::default() };
+    let mut running = OnTerminal::start(&hooks.given_to(program(root, ENDLESS)));
     running.wait_for("a checkpoint", |_| has_saved(root));
     running.press(CTRL_C);
     running.wait_for("the save", |_| hang.is_reached());

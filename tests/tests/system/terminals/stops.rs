@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use system_tests::programs::on_terminal::{OnTerminal, after_the_dashboard};
-use system_tests::programs::orders::{Orders, Split};
 use system_tests::programs::running::{Ended, Running, path_with, printed_command};
+use system_tests::programs::test_hooks::{Split, TestHooks};
 use system_tests::run_files::{checkpoints, complete_checkpoints};
 
 use super::{ENDLESS, has_saved, program};
@@ -64,8 +64,8 @@ fn a_programs_own_stop_is_seen_on_a_terminal_in_the_trainers_loop_and_in_burns()
     let directory = tempfile::tempdir().unwrap();
     for burns_loop in [false, true] {
         let root = directory.path().join(burns_loop.to_string());
-        let orders = Orders { burns_loop, ..Orders::stop(Split::Train, 45) };
-        let ended = OnTerminal::start(&orders.given_to(program(&root, ENDLESS))).end();
+        let hooks = TestHooks { burns_loop, ..TestHooks::stop(Split::Train, 45) };
+        let ended = OnTerminal::start(&hooks.given_to(program(&root, ENDLESS))).end();
         let shown = after_the_dashboard(&ended);
         says_that_it_was_stopped(&ended, &shown, 0, "enough is enough", &root);
     }
@@ -74,8 +74,8 @@ fn a_programs_own_stop_is_seen_on_a_terminal_in_the_trainers_loop_and_in_burns()
 #[test]
 fn a_signal_ends_burns_own_loop_on_a_terminal_with_its_status() {
     let root = tempfile::tempdir().unwrap();
-    let orders = Orders { burns_loop: true, ..Orders::default() };
-    let mut running = OnTerminal::start(&orders.given_to(program(root.path(), ENDLESS)));
+    let hooks = TestHooks { burns_loop: true, ..TestHooks::default() };
+    let mut running = OnTerminal::start(&hooks.given_to(program(root.path(), ENDLESS)));
     running.wait_for("a checkpoint", |_| has_saved(root.path()));
     running.send("TERM");
     let ended = running.end();

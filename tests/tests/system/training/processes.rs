@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Ended, Running, holds, warmup};
+use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
 use system_tests::run_files::{checkpoints, compare, complete_checkpoints, files, metadata, run_dir};
 
 /// Files so large that writing one takes a while, at every step.
@@ -14,19 +14,19 @@ const FLAGS: &str = "--run-id r1 --epochs 2 --topk 2 --save-every-steps 5 --set 
 const STEPS: &str = "steps 60";
 
 /// The process of a rank, which shows its metrics at the end.
-fn of_rank(rank: &str, root: &Path, orders: Orders) -> Command {
-    let mut command = Orders { show_metrics: true, ..orders }.given_to(warmup(root, FLAGS));
+fn of_rank(rank: &str, root: &Path, hooks: TestHooks) -> Command {
+    let mut command = TestHooks { show_metrics: true, ..hooks }.given_to(warmup(root, FLAGS));
     command.args(["--set", &format!("rank={rank}")]);
     command
 }
 
 fn start(rank: &str, root: &Path) -> Running {
-    Running::start(of_rank(rank, root, Orders::default()))
+    Running::start(of_rank(rank, root, TestHooks::default()))
 }
 
 /// A run by a process that is alone. Returns its directory, and its metrics.
 fn alone(root: &Path) -> (PathBuf, String) {
-    let show = Orders { show_metrics: true, ..Orders::default() };
+    let show = TestHooks { show_metrics: true, ..TestHooks::default() };
     let ended = Running::start(show.given_to(warmup(root, FLAGS))).end_well();
     (run_dir(root), shown_metrics(&ended))
 }
@@ -108,8 +108,8 @@ fn of_four_processes_of_one_run_id_the_others_get_an_error_that_names_the_first_
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
     let gate = Gate::closed();
-    let orders = Orders::wait(Split::Train, 5, &gate);
-    let mut first = Running::start(orders.given_to(launched(root, &[("SLURM_PROCID", "0")], FLAGS)));
+    let hooks = TestHooks::wait(Split::Train, 5, &gate);
+    let mut first = Running::start(hooks.given_to(launched(root, &[("SLURM_PROCID", "0")], FLAGS)));
     first.wait_for("its batch", |_| gate.is_reached());
     let second = Running::start(launched(root, &[("SLURM_PROCID", "1")], FLAGS)).end();
     assert_eq!(second.code(), Some(1), "{second:?}");
@@ -126,7 +126,7 @@ fn the_process_of_rank_0_ends_whatever_becomes_of_the_others() {
     let root = directory.path().join("three");
     let gates = [Gate::closed(), Gate::closed()];
     let [mut killed, mut stopped] = [("1", &gates[0]), ("2", &gates[1])]
-        .map(|(rank, gate)| Running::start(of_rank(rank, &root, Orders::wait(Split::Train, 45, gate))));
+        .map(|(rank, gate)| Running::start(of_rank(rank, &root, TestHooks::wait(Split::Train, 45, gate))));
     let first = start("0", &root);
     killed.wait_for("its batch", |_| gates[0].is_reached());
     stopped.wait_for("its batch", |_| gates[1].is_reached());
@@ -169,7 +169,7 @@ fn a_process_of_rank_0_that_is_killed_in_a_save_resumes_and_the_others_are_not_a
     ended_in_silence(second, &expected);
     ended_in_silence(third, &expected);
     complete_checkpoints(&checkpoints(&root)).unwrap();
-    let mut again = of_rank("0", &root, Orders::default());
+    let mut again = of_rank("0", &root, TestHooks::default());
     again.args(["--ckpt-path", "auto"]);
     let ended = Running::start(again).end_well();
     assert!(ended.stdout.contains(STEPS), "{ended:?}");
@@ -182,7 +182,7 @@ fn processes_that_are_started_again_resume_from_the_checkpoint_of_rank_0_and_end
     let (_, expected) = alone(&directory.path().join("alone"));
     let root = directory.path().join("three");
     let gate = Gate::closed();
-    let mut first = Running::start(of_rank("0", &root, Orders::wait(Split::Train, 45, &gate)));
+    let mut first = Running::start(of_rank("0", &root, TestHooks::wait(Split::Train, 45, &gate)));
     first.wait_for("its batch", |_| gate.is_reached());
     first.send("TERM");
     gate.open();
@@ -191,7 +191,7 @@ fn processes_that_are_started_again_resume_from_the_checkpoint_of_rank_0_and_end
     // Those of the other ranks first, before the one of rank 0 changes the directory.
     for rank in ["1", "2", "0"] {
         assert_eq!(files(&run_dir(&root)), before);
-        let mut command = of_rank(rank, &root, Orders::default());
+        let mut command = of_rank(rank, &root, TestHooks::default());
         command.args(["--ckpt-path", "auto"]);
         assert_eq!(shown_metrics(&Running::start(command).end_well()), expected, "rank {rank}");
     }
@@ -202,13 +202,13 @@ fn a_second_process_of_rank_0_gets_an_error_that_names_the_first_until_that_one_
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
     let gate = Gate::closed();
-    let mut first = Running::start(of_rank("0", root, Orders::wait(Split::Train, 45, &gate)));
+    let mut first = Running::start(of_rank("0", root, TestHooks::wait(Split::Train, 45, &gate)));
     first.wait_for("its batch", |_| gate.is_reached());
     first.wait_for("its save", |_| holds(&checkpoints(root).join("last"), "epoch=1-step=40"));
     let before = files(&run_dir(root));
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     for arguments in [&[][..], &["--ckpt-path", "auto"], &["--overwrite"]] {
-        let mut command = of_rank("0", root, Orders::default());
+        let mut command = of_rank("0", root, TestHooks::default());
         command.args(arguments);
         let second = Running::start(command).end();
         assert_eq!(second.code(), Some(1), "{second:?}");
@@ -219,7 +219,7 @@ fn a_second_process_of_rank_0_gets_an_error_that_names_the_first_until_that_one_
     assert_eq!(files(&run_dir(root)), before);
     first.kill();
     assert!(run_dir(root).join("run.lock").exists());
-    let mut command = of_rank("0", root, Orders::default());
+    let mut command = of_rank("0", root, TestHooks::default());
     command.args(["--ckpt-path", "auto"]);
     let third = Running::start(command).end_well();
     assert!(third.stdout.contains(STEPS), "{third:?}");

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Ended, Running, path_with, printed_command, warmup};
+use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
 use system_tests::run_files::{compare, complete_checkpoints, stems, target};
 
 const REQUEUE: &str = "--epochs 3 --set slurm_requeue=true";
@@ -57,7 +57,7 @@ impl Cluster {
 /// Sends a signal in the middle of the second epoch.
 fn warned(command: Command, signal: &str) -> Ended {
     let gate = Gate::closed();
-    let mut running = Running::start(Orders::wait(Split::Train, STOP, &gate).given_to(command));
+    let mut running = Running::start(TestHooks::wait(Split::Train, STOP, &gate).given_to(command));
     running.wait_for("the batch", |_| gate.is_reached());
     running.send(signal);
     running.wait_for("the signal", |said| said.contains(&format!("SIG{signal}: saving")));
@@ -94,7 +94,7 @@ fn the_signal_that_follows_the_warning_does_not_cut_the_requeueing_short() {
     let cluster = Cluster::with(Some(SLOW));
     let calls = cluster.directory.path().join("calls");
     let gate = Gate::closed();
-    let command = Orders::wait(Split::Train, STOP, &gate).given_to(cluster.program(REQUEUE, &JOB));
+    let command = TestHooks::wait(Split::Train, STOP, &gate).given_to(cluster.program(REQUEUE, &JOB));
     let mut running = Running::start(command);
     running.wait_for("the batch", |_| gate.is_reached());
     running.send("USR1");

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use burn_ckpt::ErrorKind;
 use burn_ckpt::watch::{NewCheckpoint, RunState, Watch, WatchEvent};
 use burn_trainer::strategy::{Best, Last, StrategyConfig};
-use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Running, warmup};
+use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
 use system_tests::run_files::{checkpoints, copy_tree, last_tensor_byte, metadata, run_dir, stems};
 use system_tests::{config, train, train_and_keep_all};
 
@@ -68,7 +68,7 @@ fn a_run_that_is_killed_is_waited_for_until_it_is_resumed_and_done() {
     let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
     let flags = "--run-id r1 --epochs 3";
     let mut running =
-        Running::start(Orders::wait(Split::Train, 45, &gate).given_to(warmup(root.path(), flags)));
+        Running::start(TestHooks::wait(Split::Train, 45, &gate).given_to(warmup(root.path(), flags)));
     let mut watch = watch(root.path()).name("last");
     let first = poll_until(&mut watch, "the first epoch", |event| matches!(event, WatchEvent::New(_)));
     running.wait_for("the batch", |_| gate.is_reached());
@@ -88,7 +88,7 @@ fn a_run_that_is_killed_is_waited_for_until_it_is_resumed_and_done() {
 fn a_run_that_is_stopped_is_the_end_where_that_is_asked_for() {
     let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
     let command =
-        Orders::wait(Split::Train, 45, &gate).given_to(warmup(root.path(), "--run-id r1 --epochs 3"));
+        TestHooks::wait(Split::Train, 45, &gate).given_to(warmup(root.path(), "--run-id r1 --epochs 3"));
     let mut running = Running::start(command);
     running.wait_for("the batch", |_| gate.is_reached());
     running.send("TERM");

@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, sha256sum};
-use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Ended, Running, warmup};
+use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
 use system_tests::run_files::{checkpoints, last_tensor_byte, run_dir};
 use system_tests::{config, train, train_and_keep_all};
 
@@ -137,7 +137,7 @@ fn signals_end_it_with_their_status_and_the_program_that_it_runs() {
 fn a_run_that_was_killed_is_waited_for_unless_told_otherwise() {
     let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
     let command =
-        Orders::wait(Split::Train, 45, &gate).given_to(warmup(root.path(), "--run-id r1 --epochs 3"));
+        TestHooks::wait(Split::Train, 45, &gate).given_to(warmup(root.path(), "--run-id r1 --epochs 3"));
     let mut running = Running::start(command);
     let last = checkpoints(root.path()).join("last.ckpt");
     running.wait_for("the batch and a checkpoint", |_| gate.is_reached() && last.exists());
@@ -156,7 +156,7 @@ fn a_run_that_was_killed_is_waited_for_unless_told_otherwise() {
 fn it_ends_when_nobody_reads_what_it_prints() {
     let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
     let training =
-        Orders::wait(Split::Train, 45, &gate).given_to(warmup(root.path(), "--run-id r1 --epochs 3"));
+        TestHooks::wait(Split::Train, 45, &gate).given_to(warmup(root.path(), "--run-id r1 --epochs 3"));
     let mut training = Running::start(training);
     training.wait_for("an epoch", |_| gate.is_reached());
     let (reader, writer) = std::io::pipe().unwrap();

@@ -7,10 +7,10 @@ use burn_ckpt::metadata::TensorInfo;
 use indexmap::{IndexMap, IndexSet};
 use serde_json::{Map, Value, json};
 
-use crate::answer::Failure;
-use crate::checking::hash_tensors;
 use crate::contents::{Contents, Part, TensorRow, scalar};
+use crate::parallel_verify::hash_tensors;
 use crate::trainer_settings::{flat, of_training};
+use crate::verb_result::Failure;
 
 /// A value that differs between the two checkpoints, or is in one of them only.
 pub struct Change {
@@ -22,7 +22,7 @@ pub struct Change {
 /// The differences between the metadata.
 pub struct MetadataChanges {
     /// Epoch, step, and the machine: compiler, system, hardware.
-    pub facts: Vec<Change>,
+    pub state_and_machine: Vec<Change>,
     pub metrics: Vec<Change>,
     /// The trainer's settings, but for what the runs are called and where their files are.
     pub trainer: Vec<Change>,
@@ -117,9 +117,15 @@ impl Differences {
     /// Whether there is any difference.
     pub fn any(&self) -> bool {
         let in_metadata = self.metadata.as_ref().is_some_and(|metadata| {
-            [&metadata.facts, &metadata.metrics, &metadata.trainer, &metadata.packages, &metadata.git]
-                .iter()
-                .any(|changes| !changes.is_empty())
+            [
+                &metadata.state_and_machine,
+                &metadata.metrics,
+                &metadata.trainer,
+                &metadata.packages,
+                &metadata.git,
+            ]
+            .iter()
+            .any(|changes| !changes.is_empty())
         });
         in_metadata
             || [&self.hparams, &self.scalars, &self.strings].iter().any(|changes| !changes.is_empty())
@@ -167,16 +173,16 @@ fn metadata_changes(a: &Contents, b: &Contents) -> Option<MetadataChanges> {
     }
     let (a, b) = (&a.metadata_json, &b.metadata_json);
     let within = |prefix: &str, a: &Value, b: &Value| changes(prefix, &flat(a), &flat(b));
-    let mut facts = Vec::new();
+    let mut state_and_machine = Vec::new();
     for key in ["epoch", "global_step"] {
-        facts.extend(within(key, &a[key], &b[key]));
+        state_and_machine.extend(within(key, &a[key], &b[key]));
     }
     let (a_ran, b_ran) = (&a["environment"], &b["environment"]);
     for key in ["rust", "os", "hardware"] {
-        facts.extend(within(&format!("{key}."), &a_ran[key], &b_ran[key]));
+        state_and_machine.extend(within(&format!("{key}."), &a_ran[key], &b_ran[key]));
     }
     Some(MetadataChanges {
-        facts,
+        state_and_machine,
         metrics: within("", &a["metrics"], &b["metrics"]),
         trainer: changes("", &of_training(&a["trainer_config"]), &of_training(&b["trainer_config"])),
         packages: changes("", &packages(&a_ran["packages"]), &packages(&b_ran["packages"])),

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use burn_ckpt::Checkpoint;
 
-use crate::answer::{Answer, Failure};
 use crate::contents::Contents;
 use crate::ls::listing::reason;
 use crate::terminal::output::{Output, say};
+use crate::verb_result::{Failure, VerbResult};
 use differences::Differences;
 
 /// Compare two checkpoints
@@ -39,7 +39,7 @@ pub struct Args {
     json: bool,
 }
 
-pub fn run(args: &Args) -> Answer {
+pub fn run(args: &Args) -> VerbResult {
     let open = |path: &PathBuf| -> Result<Contents, Failure> { Contents::of(Checkpoint::open(path)?) };
     let (a, b) = (open(&args.a)?, open(&args.b)?);
     for contents in [&a, &b] {

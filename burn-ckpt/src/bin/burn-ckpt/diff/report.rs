@@ -3,10 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::differences::{Change, Differences, OnlyIn, TensorChange};
-use crate::answer::Failure;
 use crate::terminal::figures::{count, grouped, number, value};
 use crate::terminal::output::Output;
 use crate::terminal::table::{Align, Table};
+use crate::verb_result::Failure;
 
 /// How many lines of a list are shown by default.
 const SHOWN: usize = 20;
@@ -26,7 +26,7 @@ pub fn print(differences: &Differences, all: bool, output: &mut Output) -> Resul
         [&change.a, &change.b].map(|side| side.as_ref().map_or("-".to_owned(), |side| cut(value(side), all)))
     };
     if let Some(metadata) = &differences.metadata {
-        list("state and machine", &metadata.facts, &plain)?;
+        list("state and machine", &metadata.state_and_machine, &plain)?;
         list("metrics", &metadata.metrics, &metric)?;
     }
     list("hyperparameters", &differences.hparams, &plain)?;
@@ -124,7 +124,7 @@ pub fn as_json(differences: &Differences, a: &str, b: &str) -> Value {
     json!({
         "a": a,
         "b": b,
-        "state_and_machine": of(metadata.map(|metadata| &metadata.facts)),
+        "state_and_machine": of(metadata.map(|metadata| &metadata.state_and_machine)),
         "metrics": of(metadata.map(|metadata| &metadata.metrics)),
         "hparams": of(Some(&differences.hparams)),
         "trainer_config": of(metadata.map(|metadata| &metadata.trainer)),

@@ -2,9 +2,9 @@
 //! models in several files, casting, and converting between burn's and PyTorch's names and layouts.
 
 mod cast;
+mod catch_panics;
 mod dtypes;
-mod guard;
-mod kind;
+mod file_format;
 mod layouts;
 mod limits;
 mod notes;
@@ -17,7 +17,7 @@ mod write_safetensors;
 use burn_ckpt::burn_pack::Tensor;
 
 pub use cast::{FloatType, cast};
-pub use kind::Kind;
+pub use file_format::FileFormat;
 pub use layouts::{LayoutName, tensor_as_burn, tensor_as_pytorch};
 pub use limits::check_limits;
 pub use notes::{Notes, copy_module_types};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::store::{ModuleStore, PytorchStore};
 
-use super::guard::guarded;
+use super::catch_panics::catch_panics;
 use super::{Foreign, Notes};
 
 /// The tensors of a file in alphabetical order. They stay on disk until they are read. The keys of nested
@@ -14,7 +14,7 @@ use super::{Foreign, Notes};
 ///
 /// When the file is invalid or has no such key.
 pub fn read(path: &Path, top_level_key: Option<&str>) -> Result<Foreign, String> {
-    let tensors = guarded(|| {
+    let tensors = catch_panics(|| {
         // The caller makes indices contiguous, and reports two tensors that get the same name.
         let mut store = PytorchStore::from_file(path).map_indices_contiguous(false);
         if let Some(key) = top_level_key {

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use safetensors::tensor::Metadata;
 
 use super::dtypes::from_safetensors;
-use super::kind::MAX_SAFETENSORS_HEADER;
+use super::file_format::MAX_SAFETENSORS_HEADER;
 use super::{Foreign, Notes};
 
 /// The largest header that is read, in bytes. The names of as many tensors as a checkpoint may have, and

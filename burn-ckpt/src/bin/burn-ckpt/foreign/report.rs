@@ -6,7 +6,7 @@ use std::path::Path;
 use burn_ckpt::Error;
 use burn_ckpt::plumbing::{sha256_of_file, storage};
 
-use crate::answer::{Answer, Failure};
+use crate::verb_result::{Failure, VerbResult};
 
 /// Checks that the destination can be written. Only a regular file is replaced: a link, a pipe, a device or a
 /// directory is not the program's.
@@ -57,7 +57,7 @@ pub fn same_file(a: &Path, b: &Path) -> Result<bool, Error> {
 /// # Errors
 ///
 /// When the file cannot be read again, or the line cannot be printed.
-pub fn print_written(path: &Path, tensors: usize) -> Answer {
+pub fn print_written(path: &Path, tensors: usize) -> VerbResult {
     let stat = storage::StoredFile::open(path).and_then(|file| file.stat()).map_err(|error| {
         Failure::Other(format!("{} was written, but cannot be read again: {error}", path.display()))
     })?;

@@ -15,8 +15,8 @@ use serde_json::{Map, Value};
 
 use super::Notes;
 use super::dtypes::{bools, to_safetensors};
-use super::kind::MAX_SAFETENSORS_HEADER;
-use crate::answer::Failure;
+use super::file_format::MAX_SAFETENSORS_HEADER;
+use crate::verb_result::Failure;
 
 /// The key in the header that does not belong to a tensor.
 const METADATA_KEY: &str = "__metadata__";

@@ -7,9 +7,9 @@ use burn_ckpt::burn_pack::Tensor;
 use burn_ckpt::plumbing::ModuleTypes;
 use burn_ckpt::{Checkpoint, Section, TensorLayout};
 
-use crate::answer::Failure;
 use crate::foreign::{copy_module_types, tensor_as_burn, tensor_as_pytorch};
 use crate::import::hints;
+use crate::verb_result::Failure;
 
 /// How many of the tensors that do not fit are listed.
 const SHOWN: usize = 50;

@@ -16,9 +16,9 @@ use burn_ckpt::plumbing::storage::StoredFile;
 use burn_ckpt::{Checkpoint, Contents, Error, Metadata, Section, TensorLayout};
 use serde_json::Value;
 
-use crate::answer::{Answer, Failure};
-use crate::foreign::{self, Foreign, Kind, LayoutName, Notes};
+use crate::foreign::{self, FileFormat, Foreign, LayoutName, Notes};
 use crate::terminal::output::say;
+use crate::verb_result::{Failure, VerbResult};
 use names::Rename;
 
 /// Make a checkpoint of a safetensors file or a PyTorch file
@@ -124,7 +124,7 @@ fn parse_copy(text: &str) -> Result<(String, String), String> {
 }
 
 /// Writes the checkpoint.
-pub fn run(args: &Args) -> Answer {
+pub fn run(args: &Args) -> VerbResult {
     foreign::check_destination(&args.out, args.force)?;
     // Metadata without a checkpoint describes nothing, and is replaced without --force.
     foreign::check_destination(&metadata_path(&args.out), true)?;
@@ -135,11 +135,11 @@ pub fn run(args: &Args) -> Answer {
             return Err(Failure::Other(format!("{} would be overwritten while it is read", input.display())));
         }
     }
-    let kind = Kind::of(&args.file)?;
-    let Foreign { tensors, notes } = read(kind, args)?;
+    let format = FileFormat::of(&args.file)?;
+    let Foreign { tensors, notes } = read(format, args)?;
     let hparams = hparams(args, like.as_ref(), &notes)?;
-    let layout = layout(args, kind, &notes);
-    let has_parts = kind == Kind::PyTorch && hint_at_keys(&tensors, args);
+    let layout = layout(args, format, &notes);
+    let has_parts = format == FileFormat::PyTorch && hint_at_keys(&tensors, args);
 
     let contiguous = layout == TensorLayout::PyTorch && !args.keep_indices && !notes.are_ours();
     let mut tensors = names::renamed(tensors, &args.rename)?;
@@ -175,8 +175,8 @@ pub fn run(args: &Args) -> Answer {
     foreign::print_written(&args.out, count)
 }
 
-fn read(kind: Kind, args: &Args) -> Result<Foreign, Failure> {
-    let checked = read_all_files(kind, args).and_then(|(foreign, size)| {
+fn read(format: FileFormat, args: &Args) -> Result<Foreign, Failure> {
+    let checked = read_all_files(format, args).and_then(|(foreign, size)| {
         foreign::check_limits(&foreign.tensors, size)?;
         Ok(foreign)
     });
@@ -184,14 +184,14 @@ fn read(kind: Kind, args: &Args) -> Result<Foreign, Failure> {
 }
 
 /// The tensors of the file, or of the files that it names, with the size of all.
-fn read_all_files(kind: Kind, args: &Args) -> Result<(Foreign, u64), String> {
-    if kind != Kind::Index {
+fn read_all_files(format: FileFormat, args: &Args) -> Result<(Foreign, u64), String> {
+    if format != FileFormat::Index {
         foreign::check_is_whole(&args.file)?;
         let file = StoredFile::open(&args.file).and_then(|file| file.stat());
         let size = file.map_err(|error| error.to_string())?.len();
-        return Ok((read_file(kind, &args.file, args)?, size));
+        return Ok((read_file(format, &args.file, args)?, size));
     }
-    let read_file = |kind, path: &Path| read_file(kind, path, args);
+    let read_file = |format, path: &Path| read_file(format, path, args);
     let (foreign, size, left_out) = foreign::read_shards(&args.file, read_file)?;
     if !left_out.is_empty() {
         let (file, list) = (args.file.display(), foreign::listed(left_out));
@@ -200,12 +200,12 @@ fn read_all_files(kind: Kind, args: &Args) -> Result<(Foreign, u64), String> {
     Ok((foreign, size))
 }
 
-fn read_file(kind: Kind, path: &Path, args: &Args) -> Result<Foreign, String> {
+fn read_file(format: FileFormat, path: &Path, args: &Args) -> Result<Foreign, String> {
     if foreign::same_file(path, &args.out).map_err(|error| chain(&error))? {
         return Err(format!("{} would be overwritten while it is read", path.display()));
     }
-    match kind {
-        Kind::PyTorch => foreign::read_pytorch(path, args.top_level_key.as_deref()),
+    match format {
+        FileFormat::PyTorch => foreign::read_pytorch(path, args.top_level_key.as_deref()),
         _ if args.top_level_key.is_some() => {
             Err("--top-level-key is for PyTorch's files, and this is a safetensors file".to_owned())
         }
@@ -247,11 +247,11 @@ fn hint_at_keys(tensors: &[Tensor], args: &Args) -> bool {
 }
 
 /// How the tensors are laid out. Prints a note if the command line does not say it.
-fn layout(args: &Args, kind: Kind, notes: &Notes) -> TensorLayout {
+fn layout(args: &Args, format: FileFormat, notes: &Notes) -> TensorLayout {
     if let Some(given) = args.layout {
         return given.into();
     }
-    if kind == Kind::PyTorch {
+    if format == FileFormat::PyTorch {
         return TensorLayout::PyTorch;
     }
     let (layout, why) = match notes.layout() {

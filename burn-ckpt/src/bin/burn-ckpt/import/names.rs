@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn::store::{KeyRemapper, map_indices_contiguous};
 use burn_ckpt::burn_pack::Tensor;
 
-use crate::answer::Failure;
 use crate::foreign::listed;
 use crate::terminal::output::say;
+use crate::verb_result::Failure;
 
 /// Last part of the name of the batch counter of PyTorch's batch normalisation.
 const COUNTER: &str = "num_batches_tracked";

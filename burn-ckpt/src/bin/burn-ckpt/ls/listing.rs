@@ -13,8 +13,8 @@ use burn_ckpt::plumbing::{
 use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
 use jiff::Timestamp;
 
-use crate::answer::Failure;
-use crate::checking::size_of;
+use crate::parallel_verify::size_of;
+use crate::verb_result::Failure;
 
 /// The checkpoints of one run, or of a directory that is not a run's, oldest first.
 #[derive(Debug)]

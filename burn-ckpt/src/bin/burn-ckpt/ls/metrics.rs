@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use burn_ckpt::Metadata;
 use indexmap::IndexMap;
 
-use crate::answer::Failure;
 use crate::ls::listing::Listing;
+use crate::verb_result::Failure;
 
 /// How many metrics are shown by default.
 const SHOWN_METRICS: usize = 3;

@@ -14,7 +14,6 @@ use burn_ckpt::{Error, Metadata};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::answer::{Answer, Failure};
 use crate::ls::listing::{Listing, Row, is_without_metadata, listings, reason};
 use crate::ls::metrics::{check_metrics, metrics_of};
 use crate::ls::shortened::{are_many, shown_rows, table_of_runs};
@@ -22,6 +21,7 @@ use crate::tag::run_tags::RunTags;
 use crate::terminal::figures::{age, count, grouped, number, size};
 use crate::terminal::output::{Output, say};
 use crate::terminal::table::{Align, Cell, Table, Tone};
+use crate::verb_result::{Failure, VerbResult};
 
 /// List the checkpoints of a run, oldest first
 ///
@@ -52,7 +52,7 @@ pub struct Args {
     json: bool,
 }
 
-pub fn run(args: &Args) -> Answer {
+pub fn run(args: &Args) -> VerbResult {
     let mut listings = listings(&args.directory)?;
     keep_tagged(&mut listings, &args.tag)?;
     check_metrics(&listings, &args.metrics)?;

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use burn_ckpt::metrics_log::{Scope, Split};
 use indexmap::IndexSet;
 
-use crate::answer::{Answer, Failure};
 use crate::metrics::names;
 use crate::metrics::read::for_each;
 use crate::metrics::values::Values;
 use crate::tag::run_at;
 use crate::terminal::output::Output;
+use crate::verb_result::{Failure, VerbResult};
 
 /// The columns before those of the metrics.
 const COLUMNS: [&str; 6] = ["step", "epoch", "split", "scope", "batch", "time"];
@@ -33,7 +33,7 @@ pub struct Args {
     scope: Vec<String>,
 }
 
-pub fn run(args: &Args) -> Answer {
+pub fn run(args: &Args) -> VerbResult {
     let layout = run_at(&args.run)?;
     let is_wanted = |values: &Values| {
         let scope = scope_name(values.scope);

@@ -8,7 +8,6 @@ use indexmap::{IndexMap, IndexSet};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::answer::{Answer, Failure};
 use crate::metrics::names;
 use crate::metrics::read::for_each;
 use crate::metrics::values::Values;
@@ -19,6 +18,7 @@ use crate::tag::run_at;
 use crate::terminal::figures::{count, moment, number};
 use crate::terminal::output::{Output, say};
 use crate::terminal::table::{Align, Cell, Table, Tone};
+use crate::verb_result::{Failure, VerbResult};
 
 /// How many epochs are shown by default.
 const SHOWN_EPOCHS: usize = 50;
@@ -60,7 +60,7 @@ impl Epoch {
     }
 }
 
-pub fn run(args: &Args) -> Answer {
+pub fn run(args: &Args) -> VerbResult {
     let layout = run_at(&args.run)?;
     let ranked_by = RunSummary::of(layout.run_dir()).progress.and_then(|progress| {
         let (metric, values) = progress.best()?;

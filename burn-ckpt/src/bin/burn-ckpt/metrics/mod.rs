@@ -3,8 +3,8 @@
 
 pub mod csv;
 mod epoch_blocks;
+mod history_values;
 pub mod log;
 mod names;
-mod of_history;
 mod read;
 mod values;

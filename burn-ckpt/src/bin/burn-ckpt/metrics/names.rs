@@ -2,8 +2,8 @@
 
 use indexmap::IndexSet;
 
-use crate::answer::Failure;
 use crate::metrics::values::Values;
+use crate::verb_result::Failure;
 
 /// The most metrics of a run: as many as its history can have.
 pub const MAX_METRICS: usize = 10_000;

@@ -6,10 +6,10 @@ use std::io::ErrorKind;
 use burn_ckpt::metrics_log::{self, METRICS_FILE};
 use burn_ckpt::{Error, RunLayout, chain};
 
-use crate::answer::Failure;
-use crate::metrics::of_history;
+use crate::metrics::history_values;
 use crate::metrics::values::Values;
 use crate::terminal::output::say;
+use crate::verb_result::Failure;
 
 /// Calls `each` with the values of a run in their order. Returns whether all could be read: an invalid line
 /// is named on standard error, and those after it are read.
@@ -24,7 +24,7 @@ pub fn for_each(
     let lines = match metrics_log::read(layout.run_dir().join(METRICS_FILE)) {
         Ok(lines) => lines,
         Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-            of_history::epochs(layout)?.into_iter().try_for_each(each)?;
+            history_values::epochs(layout)?.into_iter().try_for_each(each)?;
             return Ok(true);
         }
         Err(error) => return Err(error.into()),

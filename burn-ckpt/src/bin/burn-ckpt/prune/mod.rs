@@ -13,12 +13,12 @@ use burn_ckpt::plumbing::{LockMode, RunLock, check_own, real_path, remove_checkp
 use burn_ckpt::retention::MetricMode;
 use serde_json::{Value, json};
 
-use crate::answer::{Answer, Failure};
-use crate::checking::{all_processors, identity, verify_all};
 use crate::ls::listing::{Listing, Row, reason, run_of};
+use crate::parallel_verify::{all_processors, identity, verify_all};
 use crate::terminal::figures::{count, size};
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
+use crate::verb_result::{Failure, VerbResult};
 use rules::{Rule, parse_mode};
 
 /// Remove checkpoints of a run by rules that say which stay
@@ -59,7 +59,7 @@ pub struct Args {
     json: bool,
 }
 
-pub fn run(args: &Args) -> Answer {
+pub fn run(args: &Args) -> VerbResult {
     if args.keep.is_empty() {
         let rules =
             "--keep last=N (the newest), best=METRIC:N (the best), or links (the files that links point to)";

@@ -10,10 +10,10 @@ use burn_ckpt::Metadata;
 use burn_ckpt::retention::{Candidate, KeepRule, MetricMode, TopK};
 use jiff::Timestamp;
 
-use crate::answer::Failure;
 use crate::ls::listing::Row;
 use crate::ls::metric_mode::{configured_mode, mode_of_best_link};
 use crate::ls::metrics::unknown_metric;
+use crate::verb_result::Failure;
 
 /// One rule.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,11 +13,11 @@ use burn_ckpt::plumbing::{LaterTags, LockMode, RunLock, check_own, is_symlink, r
 use burn_ckpt::{Error, RunLayout};
 use serde_json::json;
 
-use crate::answer::{Answer, Failure};
 use crate::tag::run_at;
 use crate::terminal::figures::{count, size};
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
+use crate::verb_result::{Failure, VerbResult};
 use own_files::OwnFiles;
 
 /// Other files that are named after a removal.
@@ -47,7 +47,7 @@ pub struct Args {
     json: bool,
 }
 
-pub fn run(args: &Args) -> Answer {
+pub fn run(args: &Args) -> VerbResult {
     // With a slash at its end, a link would be what it leads to.
     let layout = run_at(&args.run.components().collect::<PathBuf>())?;
     let shown = in_one_line(&layout.run_dir().display().to_string());

@@ -11,8 +11,8 @@ use burn_ckpt::plumbing::{
 };
 use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
 
-use crate::answer::Failure;
-use crate::checking::{identity, size_of};
+use crate::parallel_verify::{identity, size_of};
+use crate::verb_result::Failure;
 
 /// The directories of burn's metric files, and how their names and those in them begin and end.
 const SPLITS: [&str; 2] = ["train", "valid"];

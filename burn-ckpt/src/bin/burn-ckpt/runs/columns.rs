@@ -6,10 +6,10 @@ use burn_ckpt::retention::MetricMode;
 use indexmap::IndexSet;
 use serde_json::{Map, Value};
 
-use crate::answer::Failure;
 use crate::runs::progress::Progress;
 use crate::runs::summary::RunSummary;
 use crate::trainer_settings::{OF_NAMES, first_part};
+use crate::verb_result::Failure;
 
 /// How many hyperparameters and settings that differ are shown by default.
 const SHOWN_DIFFERENCES: usize = 10;

@@ -7,11 +7,11 @@ use std::thread;
 use burn_ckpt::Error;
 use burn_ckpt::plumbing::{DEFAULT_LOGS, is_directory, start_scoped_work, storage};
 
-use crate::answer::Failure;
-use crate::checking::all_processors;
 use crate::ls::listing::run_of;
+use crate::parallel_verify::all_processors;
 use crate::runs::run_directory::is_run;
 use crate::runs::summary::RunSummary;
+use crate::verb_result::Failure;
 
 /// The runs of a directory, by name: that of which it is the directory, or those in it. Other directories
 /// among them are listed as such.

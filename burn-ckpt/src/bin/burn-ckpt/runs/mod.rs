@@ -12,8 +12,8 @@ pub mod summary;
 
 use std::path::PathBuf;
 
-use crate::answer::Answer;
 use crate::terminal::output::{Output, say};
+use crate::verb_result::VerbResult;
 
 /// List the runs of a directory, a line each
 ///
@@ -60,7 +60,7 @@ pub struct Args {
     json: bool,
 }
 
-pub fn run(args: &Args) -> Answer {
+pub fn run(args: &Args) -> VerbResult {
     let mut runs = find::runs(&args.directory)?;
     let sorted_by = args.sort.as_ref().map(|key| columns::find(key, &runs)).transpose()?;
     if let Some(column) = &sorted_by {

@@ -5,13 +5,13 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::answer::Failure;
 use crate::runs::columns::{Column, direction, same_best};
 use crate::runs::progress::{MetricValues, Progress};
 use crate::runs::status::StatusKind;
 use crate::runs::summary::RunSummary;
 use crate::terminal::figures::{age, grouped, moment, number, size, span, words};
 use crate::terminal::table::{Align, Cell, Table, Tone};
+use crate::verb_result::Failure;
 
 /// A row for each run. `is_chosen` says that the user named the columns: then the last ones are dropped first
 /// where there is no room.

@@ -7,8 +7,8 @@ use burn_ckpt::plumbing::{CHECKPOINT_DIR, LaterTags, is_directory};
 use burn_ckpt::{Checkpoint, RunLayout, chain};
 use serde_json::Value;
 
-use crate::checking::identity;
 use crate::ls::listing::{Listing, Row, reason};
+use crate::parallel_verify::identity;
 use crate::runs::progress::Progress;
 use crate::runs::run_directory::is_run;
 use crate::runs::status::{Status, StatusKind};

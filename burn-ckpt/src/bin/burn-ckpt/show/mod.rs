@@ -8,13 +8,13 @@ use burn_ckpt::{Checkpoint, Section, TensorLayout};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::answer::{Answer, Failure};
 use crate::contents::{Contents, Part, scalar};
 use crate::ls::listing::reason;
 use crate::terminal::figures::{count, grouped, leaves, size, value};
 use crate::terminal::output::{Output, say};
 use crate::terminal::table::{Align, Table};
 use crate::trainer_settings::of_training;
+use crate::verb_result::{Failure, VerbResult};
 
 /// How many tensors are shown by default.
 const SHOWN_TENSORS: usize = 40;
@@ -41,7 +41,7 @@ pub struct Args {
     json: bool,
 }
 
-pub fn run(args: &Args) -> Answer {
+pub fn run(args: &Args) -> VerbResult {
     let contents = Contents::of(Checkpoint::open(&args.checkpoint)?)?;
     match &contents.metadata {
         Ok(metadata) if metadata.total_bytes() != contents.bytes => say(format!(
@@ -65,11 +65,11 @@ pub fn run(args: &Args) -> Answer {
 fn print(contents: &Contents, args: &Args, output: &mut Output) -> Result<(), Failure> {
     output.line(contents.checkpoint.path().display().to_string())?;
     output.line("")?;
-    let mut facts = Table::without_heading([Align::Left, Align::Left]).wrapped();
-    for (name, text) in origin::facts(contents, Timestamp::now()) {
-        facts.row([name.to_owned(), text]);
+    let mut table = Table::without_heading([Align::Left, Align::Left]).wrapped();
+    for (name, text) in origin::rows(contents, Timestamp::now()) {
+        table.row([name.to_owned(), text]);
     }
-    output.table(facts, 2)?;
+    output.table(table, 2)?;
 
     output.line("\nhyperparameters")?;
     output.table(pairs(&contents.hparams), 2)?;

@@ -11,50 +11,50 @@ use crate::terminal::figures::{age, count, exact_size, grouped, moment, number, 
 /// How many digits of a commit are shown.
 const COMMIT_DIGITS: usize = 12;
 
-/// The facts about the checkpoint, each with a name.
-pub fn facts(contents: &Contents, now: Timestamp) -> Vec<(&'static str, String)> {
-    let mut facts = Vec::new();
+/// A name and a text for each thing that is known about the checkpoint.
+pub fn rows(contents: &Contents, now: Timestamp) -> Vec<(&'static str, String)> {
+    let mut rows = Vec::new();
     let Ok(metadata) = &contents.metadata else {
-        facts.extend(progress_of(&contents.trainer_state));
-        facts.push(("size", size_of(contents)));
-        return facts;
+        rows.extend(progress_of(&contents.trainer_state));
+        rows.push(("size", size_of(contents)));
+        return rows;
     };
-    facts.push(("run", run(metadata)));
+    rows.push(("run", run(metadata)));
     let RunTags { tags, notes } = &contents.tags;
-    facts.extend((!tags.is_empty()).then(|| ("tags", tags.join(", "))));
-    facts.extend(notes.as_ref().map(|notes| ("notes", notes.clone())));
+    rows.extend((!tags.is_empty()).then(|| ("tags", tags.join(", "))));
+    rows.extend(notes.as_ref().map(|notes| ("notes", notes.clone())));
     let saved = metadata.checkpoint_timestamp;
-    facts.push(("saved", format!("{}, {} ago, as {}", moment(saved), age(saved, now), metadata.reason)));
-    facts.push(("epoch", format!("{} (counted from 0)", metadata.epoch)));
-    facts.push(("step", metadata.global_step.to_string()));
+    rows.push(("saved", format!("{}, {} ago, as {}", moment(saved), age(saved, now), metadata.reason)));
+    rows.push(("epoch", format!("{} (counted from 0)", metadata.epoch)));
+    rows.push(("step", metadata.global_step.to_string()));
     let trained = span(metadata.training_time_seconds);
-    facts.push(("trained", format!("{trained}, since {}", moment(metadata.start_timestamp))));
-    facts.extend(speed(&metadata.speed).map(|speed| ("speed", speed)));
-    facts.extend(model(&metadata.model).map(|model| ("model", model)));
+    rows.push(("trained", format!("{trained}, since {}", moment(metadata.start_timestamp))));
+    rows.extend(speed(&metadata.speed).map(|speed| ("speed", speed)));
+    rows.extend(model(&metadata.model).map(|model| ("model", model)));
     if let Some(last) = metadata.starts.last() {
         let from = last.resumed_from.as_deref().map_or_else(String::new, |from| format!(", from {from}"));
-        facts.push((
+        rows.push((
             "starts",
             format!("{}, the last {}{from}", metadata.starts.len(), moment(last.timestamp)),
         ));
     }
     let metrics: Vec<String> =
         metadata.metrics.iter().map(|(name, value)| format!("{name} {}", number(*value))).collect();
-    facts.push(("metrics", if metrics.is_empty() { "none".to_owned() } else { metrics.join("  ") }));
+    rows.push(("metrics", if metrics.is_empty() { "none".to_owned() } else { metrics.join("  ") }));
     if let Some(found) = metadata.found_non_finite() {
-        facts.push((
+        rows.push((
             "not finite",
             format!("it has {found}: it is not resumed by auto, and is never the best"),
         ));
     }
-    facts.push(("size", size_of(contents)));
+    rows.push(("size", size_of(contents)));
     let checksum = match metadata.checkpoint_checksum.as_str() {
         "" => "the digests in the file (burn-ckpt verify prints its SHA-256)".to_owned(),
         known => known.to_owned(),
     };
-    facts.push(("checksum", checksum));
-    facts.extend(environment(&metadata.environment));
-    facts
+    rows.push(("checksum", checksum));
+    rows.extend(environment(&metadata.environment));
+    rows
 }
 
 /// The size of the checkpoint, and in how many files it is.
@@ -104,35 +104,35 @@ fn progress_of(trainer_state: &Value) -> Vec<(&'static str, String)> {
         .collect()
 }
 
-/// The facts about the environment, which is JSON in any form: missing values, and values of other types, are
+/// Those of the environment, which is JSON in any form: missing values, and values of other types, are
 /// left out.
 fn environment(environment: &Value) -> Vec<(&'static str, String)> {
     let (hardware, os, git) = (&environment["hardware"], &environment["os"], &environment["git"]);
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let joined = |parts: Vec<Option<String>>| parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
-    let mut facts = Vec::new();
+    let mut rows = Vec::new();
 
     let system = [text(&os["name"]), text(&os["version"])].into_iter().flatten().collect::<Vec<_>>();
     let system = (!system.is_empty()).then(|| system.join(" "));
-    facts.push(("host", joined(vec![text(&os["hostname"]), system])));
+    rows.push(("host", joined(vec![text(&os["hostname"]), system])));
 
     let cores = hardware["cpu_count"].as_u64().map(|cores| count(cores as usize, "core"));
     let memory = hardware["memory_bytes"].as_u64().map(size);
-    facts.push(("cpu", joined(vec![text(&hardware["cpu_model"]), cores, memory])));
+    rows.push(("cpu", joined(vec![text(&hardware["cpu_model"]), cores, memory])));
 
     let devices = hardware["gpu_devices"].as_array();
     if let Some(devices) = devices {
         let names: Vec<String> = devices.iter().map(|device| name_of_gpu(device, &text)).collect();
-        facts.push(("gpu", if names.is_empty() { "none".to_owned() } else { names.join(", ") }));
+        rows.push(("gpu", if names.is_empty() { "none".to_owned() } else { names.join(", ") }));
     }
 
     let used = hardware["devices_used"].as_array();
     let used = used.map(|used| used.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "));
-    facts.push(("devices", used.unwrap_or_default()));
+    rows.push(("devices", used.unwrap_or_default()));
 
     let commit = text(&git["commit"]).map(|commit| commit.chars().take(COMMIT_DIGITS).collect());
     let is_dirty = git["dirty"].as_bool().map(|dirty| if dirty { "with changes" } else { "clean" });
-    facts.push(("git", joined(vec![text(&git["branch"]), commit, is_dirty.map(str::to_owned)])));
+    rows.push(("git", joined(vec![text(&git["branch"]), commit, is_dirty.map(str::to_owned)])));
 
     let packages = environment["packages"].as_array().filter(|packages| !packages.is_empty());
     let burn = packages.and_then(|packages| {
@@ -141,15 +141,15 @@ fn environment(environment: &Value) -> Vec<(&'static str, String)> {
     });
     let number = packages.map(|packages| count(packages.len(), "package"));
     let profile = text(&environment["rust"]["profile"]).map(|profile| format!("{profile} build"));
-    facts.push(("built with", joined(vec![burn, number, text(&environment["rust"]["version"]), profile])));
+    rows.push(("built with", joined(vec![burn, number, text(&environment["rust"]["version"]), profile])));
 
     for (name, key) in [("slurm", "slurm"), ("lsf", "lsf")] {
         if let Some(job) = environment[key]["job_id"].as_str() {
-            facts.push((name, format!("job {job}")));
+            rows.push((name, format!("job {job}")));
         }
     }
-    facts.retain(|(_, text)| !text.is_empty());
-    facts
+    rows.retain(|(_, text)| !text.is_empty());
+    rows
 }
 
 fn name_of_gpu(device: &Value, text: &dyn Fn(&Value) -> Option<String>) -> String {

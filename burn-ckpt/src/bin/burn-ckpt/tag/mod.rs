@@ -8,11 +8,11 @@ use burn_ckpt::plumbing::{LaterTags, is_directory};
 use burn_ckpt::{Error, RunLayout};
 use serde_json::{Value, json};
 
-use crate::answer::{Answer, Failure};
 use crate::ls::listing::{Listing, run_of};
 use crate::runs::run_directory::is_run;
 use crate::tag::run_tags::{RunTags, configured_tags};
 use crate::terminal::output::Output;
+use crate::verb_result::{Failure, VerbResult};
 
 /// Tag a run, or write notes about it
 ///
@@ -39,7 +39,7 @@ pub struct Args {
     json: bool,
 }
 
-pub fn run(args: &Args) -> Answer {
+pub fn run(args: &Args) -> VerbResult {
     let layout = run_at(&args.run)?;
     let config = newest_config(&layout)?;
     let changes = !args.tags.is_empty() || !args.remove.is_empty() || args.notes.is_some();

@@ -7,10 +7,10 @@ use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
 use indexmap::IndexSet;
 use serde_json::Value;
 
-use crate::answer::Failure;
 use crate::terminal::printable::{json_for_terminals, printable};
 use crate::terminal::screen::Screen;
 use crate::terminal::table::Table;
+use crate::verb_result::Failure;
 
 /// Standard output, for results.
 pub struct Output {

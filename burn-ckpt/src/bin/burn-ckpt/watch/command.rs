@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use burn_ckpt::Metadata;
 
-use crate::answer::Failure;
+use crate::verb_result::Failure;
 use crate::watch::stop::Stop;
 
 /// Stands for the checkpoint's path among the arguments.

@@ -13,10 +13,10 @@ use burn_ckpt::watch::{NewCheckpoint, RunState, Watch, WatchEvent};
 use burn_ckpt::{Error, ErrorKind, chain};
 use serde_json::{Value, json};
 
-use crate::answer::{Answer, Failure};
 use crate::terminal::figures::{count, number};
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
+use crate::verb_result::{Failure, VerbResult};
 use crate::watch::command::{Command, Ran};
 use crate::watch::stop::Stop;
 
@@ -67,7 +67,7 @@ fn interval(text: &str) -> Result<f64, String> {
     }
 }
 
-pub fn run(args: &Args) -> Answer {
+pub fn run(args: &Args) -> VerbResult {
     let stop = Stop::on_signals()?;
     let watch = Watch::new(&args.run).only_new(args.only_new).end_when_stopped(args.until_stopped);
     let watch = match &args.metric {
@@ -107,7 +107,7 @@ struct Watching<'a> {
 }
 
 impl Watching<'_> {
-    fn watch(&mut self, mut watch: Watch) -> Answer {
+    fn watch(&mut self, mut watch: Watch) -> VerbResult {
         let interval = Duration::from_secs_f64(self.args.interval);
         while !self.stop.is_requested() {
             match watch.poll() {
@@ -204,10 +204,10 @@ fn is_gone(path: &Path) -> Result<bool, Failure> {
 
 fn line(new: &NewCheckpoint) -> String {
     let metadata = &new.metadata;
-    let facts =
+    let position =
         format!("{}  epoch {}  step {}", one(new.checkpoint.path()), metadata.epoch, metadata.global_step);
     let metrics = metadata.metrics.iter().map(|(name, value)| format!("  {name} {}", number(*value)));
-    in_one_line(&std::iter::once(facts).chain(metrics).collect::<String>())
+    in_one_line(&std::iter::once(position).chain(metrics).collect::<String>())
 }
 
 fn metrics(new: &NewCheckpoint) -> Result<Value, Failure> {

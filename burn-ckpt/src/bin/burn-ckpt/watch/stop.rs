@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::answer::Failure;
+use crate::verb_result::Failure;
 
 /// How soon a signal is seen.
 const POLL: Duration = Duration::from_millis(20);

@@ -2,8 +2,8 @@
 //! resumes exactly.
 
 use burn_ckpt::{Checkpoint, Section};
-use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Running, resumes_as, warmup};
+use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
 use system_tests::run_files::{checkpoints, run_dir};
 
 /// 30 batches in an epoch, on two devices, with all callbacks and early stopping.
@@ -25,7 +25,7 @@ fn the_states_of_the_step_are_saved_and_resumed() {
     for signal in ["TERM", "USR1"] {
         let root = directory.path().join(signal);
         let gate = Gate::closed();
-        let command = Orders::wait(Split::Train, BATCHES as usize, &gate).given_to(warmup(&root, FLAGS));
+        let command = TestHooks::wait(Split::Train, BATCHES as usize, &gate).given_to(warmup(&root, FLAGS));
         let mut running = Running::start(command);
         running.wait_for("the batch", |_| gate.is_reached());
         running.send(signal);

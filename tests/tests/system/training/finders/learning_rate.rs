@@ -102,7 +102,7 @@ fn what_a_step_uses_follows_from_devices_and_accumulation() {
     let finder = LearningRateFinder::new().with_range(1e-9, 1e-8).with_steps(8);
     let single = search(finder.clone(), &data, Script::default()).unwrap();
     let added = search(finder.with_grads_accumulation(3), &data, Script::default()).unwrap();
-    let mean = |losses: &[burn_trainer::finders::SweptRate]| {
+    let mean = |losses: &[burn_trainer::finders::SweepPoint]| {
         losses.iter().map(|rate| rate.loss).sum::<f64>() / losses.len() as f64
     };
     assert!((added.rates[0].loss - mean(&single.rates[..3])).abs() < 1e-6, "{added:?} {single:?}");

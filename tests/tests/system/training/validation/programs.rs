@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use system_tests::programs::orders::{Gate, Orders, Split};
 use system_tests::programs::running::{Running, resumes_as, warmup};
 use system_tests::programs::stop_at_batch::stop_at_batch;
+use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
 use system_tests::run_files::{checkpoints, compare, metadata, run_dir};
 
 /// 30 batches and as many steps in an epoch, 8 more batches in each validation.
@@ -35,7 +35,7 @@ fn a_signal_in_a_validation_within_an_epoch_saves_the_state_and_the_validation_i
 fn kill_at(root: &Path, arguments: &str, batches: [usize; 3]) {
     for batch in batches {
         let gate = Gate::closed();
-        let command = Orders::wait(Split::Valid, batch, &gate).given_to(warmup(root, arguments));
+        let command = TestHooks::wait(Split::Valid, batch, &gate).given_to(warmup(root, arguments));
         let mut running = Running::start(command);
         running.wait_for("the batch", |_| gate.is_reached());
         running.send("KILL");

@@ -10,7 +10,7 @@ use burn_ckpt::burn_pack::Tensor;
 use burn_ckpt::plumbing::storage;
 
 use self::index::{ShardIndex, short};
-use super::{Foreign, Kind, Notes};
+use super::{FileFormat, Foreign, Notes};
 
 /// How many names a message lists.
 const SHOWN: usize = 5;
@@ -26,7 +26,7 @@ const MAX_INDEXES: usize = 16;
 /// says it has.
 pub fn read(
     index: &Path,
-    read_file: impl Fn(Kind, &Path) -> Result<Foreign, String>,
+    read_file: impl Fn(FileFormat, &Path) -> Result<Foreign, String>,
 ) -> Result<(Foreign, u64, Vec<String>), String> {
     let shards = ShardIndex::read(index)?;
     let mut found: BTreeMap<(String, String), Tensor> = BTreeMap::new();
@@ -37,11 +37,11 @@ pub fn read(
         let Some(stat) = stat else {
             return Err(format!("it names the file {name}, which is not beside it"));
         };
-        let kind = Kind::of(&path).map_err(|error| error.to_string())?;
-        if kind == Kind::Index {
+        let format = FileFormat::of(&path).map_err(|error| error.to_string())?;
+        if format == FileFormat::Index {
             return Err(format!("it names the file {name}, which is an index"));
         }
-        let foreign = read_file(kind, &path).map_err(|reason| format!("{name}: {reason}"))?;
+        let foreign = read_file(format, &path).map_err(|reason| format!("{name}: {reason}"))?;
         size = size.saturating_add(stat.len());
         let layout = foreign.notes.layout();
         if notes.as_ref().is_some_and(|notes| notes.layout() != layout) {

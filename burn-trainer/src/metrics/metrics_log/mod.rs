@@ -4,12 +4,12 @@
 //! durable what a checkpoint counts. Lines are written together: at least once a second, at the end of each
 //! validation and each epoch, and for each save.
 //!
-//! From top to bottom: `writer`, then `beginning`, `from_history`, `marks`, `steps`.
+//! From top to bottom: `writer`, then `open_log`, `history_lines`, `position_marks`, `batch_steps`.
 
-mod beginning;
-mod from_history;
-mod marks;
-mod steps;
+mod batch_steps;
+mod history_lines;
+mod open_log;
+mod position_marks;
 mod writer;
 
 use std::path::Path;
@@ -21,28 +21,28 @@ use parking_lot::Mutex;
 
 use super::table::SharedMetrics;
 use crate::process::console::note;
-use beginning::Beginning;
-pub(crate) use beginning::remove_metrics_log;
-use from_history::HistoryLines;
-pub(crate) use from_history::ResumedLog;
-pub(crate) use marks::LogPosition;
-pub(crate) use steps::StepOfBatch;
+pub(crate) use batch_steps::StepOfBatch;
+use history_lines::HistoryLines;
+pub(crate) use history_lines::ResumedLog;
+use open_log::LogStart;
+pub(crate) use open_log::remove_metrics_log;
+pub(crate) use position_marks::LogPosition;
 use writer::LogWriter;
 
 /// The log of a run in progress. Clones share it. In a process that does not write it does nothing.
 #[derive(Clone, Default)]
-pub(crate) struct RunLog(Arc<Mutex<Option<LogWriter>>>);
+pub(crate) struct MetricsLog(Arc<Mutex<Option<LogWriter>>>);
 
-impl std::fmt::Debug for RunLog {
+impl std::fmt::Debug for MetricsLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("RunLog").finish_non_exhaustive()
+        f.debug_tuple("MetricsLog").finish_non_exhaustive()
     }
 }
 
-impl RunLog {
+impl MetricsLog {
     /// Writes the log of a new run, from its first line on.
     pub(crate) fn begin(&self, run_dir: &Path, run_id: &str) {
-        self.open(run_dir, run_id, Beginning::New, LogPosition::default());
+        self.open(run_dir, run_id, LogStart::New, LogPosition::default());
     }
 
     /// Continues the log of a run that resumes. Says so if the log in the directory is not that of the
@@ -56,8 +56,8 @@ impl RunLog {
         table: &SharedMetrics,
     ) {
         let path = run_dir.join(METRICS_FILE);
-        let beginning = match beginning::reason_to_write_again(resumed.mark, &path) {
-            Ok(mark) => Beginning::Continued(mark),
+        let beginning = match open_log::reason_to_write_again(resumed.mark, &path) {
+            Ok(mark) => LogStart::Continued(mark),
             Err(reason) => {
                 let lines = HistoryLines::new(resumed, table.clone());
                 // A run whose metrics are not numbers has no log.
@@ -68,13 +68,13 @@ impl RunLog {
                         path.display()
                     ));
                 }
-                Beginning::Again(Box::new(lines))
+                LogStart::Again(Box::new(lines))
             }
         };
         self.open(run_dir, run_id, beginning, resumed.position);
     }
 
-    fn open(&self, run_dir: &Path, run_id: &str, beginning: Beginning, position: LogPosition) {
+    fn open(&self, run_dir: &Path, run_id: &str, beginning: LogStart, position: LogPosition) {
         *self.0.lock() = Some(LogWriter::new(run_dir.join(METRICS_FILE), run_id, beginning, position));
     }
 

@@ -4,7 +4,7 @@ use burn_ckpt::Error;
 
 /// True for yes (the checkpoints are complete, nothing differs, ..). False for no, of which the verb has
 /// printed the reason.
-pub type Answer = Result<bool, Failure>;
+pub type VerbResult = Result<bool, Failure>;
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]

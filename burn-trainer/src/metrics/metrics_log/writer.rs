@@ -10,9 +10,9 @@ use burn_ckpt::plumbing::storage::{self, StoredFile};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 
-use super::beginning::Beginning;
-use super::marks::{LogPosition, Marks, Moment};
-use super::steps::Steps;
+use super::batch_steps::BatchSteps;
+use super::open_log::LogStart;
+use super::position_marks::{LogPosition, Marks, Moment};
 use crate::process::console::warn;
 use crate::run_files::line_file::LineFile;
 
@@ -26,7 +26,7 @@ pub(super) struct LogWriter {
     path: PathBuf,
     head: String,
     /// How it begins, until it has begun.
-    beginning: Option<Beginning>,
+    beginning: Option<LogStart>,
     /// The position at which it begins.
     position: LogPosition,
     /// `None` until it has begun.
@@ -39,7 +39,7 @@ pub(super) struct LogWriter {
     /// The length of what is there before the first new line.
     begun: u64,
     marks: Marks,
-    pub(super) steps: Steps,
+    pub(super) steps: BatchSteps,
     /// The length that is durable, once the file's name is.
     durable: Option<u64>,
     has_reported: bool,
@@ -47,7 +47,7 @@ pub(super) struct LogWriter {
 }
 
 impl LogWriter {
-    pub(super) fn new(path: PathBuf, run_id: &str, beginning: Beginning, position: LogPosition) -> Self {
+    pub(super) fn new(path: PathBuf, run_id: &str, beginning: LogStart, position: LogPosition) -> Self {
         Self {
             path,
             head: head(run_id, Timestamp::now()),
@@ -59,7 +59,7 @@ impl LogWriter {
             length: 0,
             begun: 0,
             marks: Marks::default(),
-            steps: Steps::default(),
+            steps: BatchSteps::default(),
             durable: None,
             has_reported: false,
             has_gaps: false,
@@ -111,11 +111,11 @@ impl LogWriter {
         let mut digest = line_digest(self.head.as_bytes());
         self.length = self.head.len() as u64;
         match &beginning {
-            Beginning::New => {}
-            Beginning::Continued(mark) => {
+            LogStart::New => {}
+            LogStart::Continued(mark) => {
                 (self.length, digest) = (mark.bytes, mark.digest().unwrap_or_default());
             }
-            Beginning::Again(lines) => {
+            LogStart::Again(lines) => {
                 let counted: Result<(), std::convert::Infallible> = lines.try_for_each(|line| {
                     (self.length, digest) = (self.length + line.len() as u64, line_digest(line.as_bytes()));
                     Ok(())
@@ -132,7 +132,7 @@ impl LogWriter {
 
     pub(super) fn mark_at(&self, position: LogPosition) -> Option<LogMark> {
         match &self.beginning {
-            Some(Beginning::Continued(mark)) => Some(mark.clone()),
+            Some(LogStart::Continued(mark)) => Some(mark.clone()),
             Some(_) => None,
             None => self.marks.at(position),
         }
@@ -234,7 +234,7 @@ mod tests {
         let path = root.path().join(METRICS_FILE);
         fs::create_dir(&path).unwrap();
         let position = |validations| LogPosition { epoch: 0, batches: 0, validations, step: 0 };
-        let mut writer = LogWriter::new(path.clone(), "r1", Beginning::New, position(0));
+        let mut writer = LogWriter::new(path.clone(), "r1", LogStart::New, position(0));
         let values: IndexMap<String, f64> =
             (0..5_000).map(|metric| (format!("val_{metric}"), 0.123_456)).collect();
         let lines = 2 * MAX_UNWRITTEN / 100_000;

@@ -9,7 +9,7 @@ use burn::train::metric::store::Split;
 use burn_ckpt::plumbing::{list, storage};
 use burn_ckpt::{Error, Result};
 
-use super::metric_file::{EPOCH_PREFIX, METRIC_SUFFIX, VALIDATIONS};
+use super::epoch_file::{EPOCH_PREFIX, METRIC_SUFFIX, VALIDATIONS};
 use crate::process::console::note;
 
 /// Removes the metric files of a split's epochs from this one on (burn's number), and the directories that

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use burn_ckpt::plumbing::storage::{self, StoredFile};
 
-use crate::answer::Failure;
+use crate::verb_result::Failure;
 
 /// The largest header that safetensors allows, in bytes.
 pub const MAX_SAFETENSORS_HEADER: u64 = 100_000_000;
@@ -16,7 +16,7 @@ const TAR_MAGIC_AT: usize = 257;
 
 /// A format that can be imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileFormat {
     Safetensors,
     /// What `torch.save` writes: a ZIP archive, or one of the older forms.
     PyTorch,
@@ -24,7 +24,7 @@ pub enum Kind {
     Index,
 }
 
-impl Kind {
+impl FileFormat {
     /// Tells the format from a file's first bytes.
     ///
     /// # Errors
@@ -96,16 +96,16 @@ mod tests {
     #[test]
     fn the_first_bytes_decide_the_format() {
         let header = [&16u64.to_le_bytes()[..], br#"{"a": 1}"#].concat();
-        assert_eq!(Kind::from_first(&header), Ok(Kind::Safetensors));
+        assert_eq!(FileFormat::from_first(&header), Ok(FileFormat::Safetensors));
         // The length of this header is the first byte of a pickle.
         let header = [&0x0280u64.to_le_bytes()[..], br#"{"a": 1}"#].concat();
-        assert_eq!(Kind::from_first(&header), Ok(Kind::Safetensors));
-        assert_eq!(Kind::from_first(b"PK\x03\x04...."), Ok(Kind::PyTorch));
-        assert_eq!(Kind::from_first(b"\x80\x02\x8a\x0a"), Ok(Kind::PyTorch));
-        assert_eq!(Kind::from_first(b"\n{\"weight_map\": {}}"), Ok(Kind::Index));
-        let error = Kind::from_first(b"GIF89a").unwrap_err();
+        assert_eq!(FileFormat::from_first(&header), Ok(FileFormat::Safetensors));
+        assert_eq!(FileFormat::from_first(b"PK\x03\x04...."), Ok(FileFormat::PyTorch));
+        assert_eq!(FileFormat::from_first(b"\x80\x02\x8a\x0a"), Ok(FileFormat::PyTorch));
+        assert_eq!(FileFormat::from_first(b"\n{\"weight_map\": {}}"), Ok(FileFormat::Index));
+        let error = FileFormat::from_first(b"GIF89a").unwrap_err();
         assert!(error.contains("47 49 46 38 39 61") && error.contains("GIF89a"), "{error}");
-        assert!(Kind::from_first(b"NRUB\x01\0").unwrap_err().contains("checkpoint"));
-        assert!(Kind::from_first(b"").unwrap_err().contains("empty"));
+        assert!(FileFormat::from_first(b"NRUB\x01\0").unwrap_err().contains("checkpoint"));
+        assert!(FileFormat::from_first(b"").unwrap_err().contains("empty"));
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use system_tests::programs::orders::{Action, Gate, Orders, Split};
 use system_tests::programs::running::{Running, warmup};
+use system_tests::programs::test_hooks::{Action, Gate, Split, TestHooks};
 use system_tests::run_files::{checkpoints, metadata};
 
 #[test]
@@ -14,15 +14,15 @@ fn a_worker_that_hangs_does_not_keep_a_program_that_has_stopped() {
     ] {
         let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
         // The worker is ahead of training.
-        let orders = Orders {
+        let hooks = TestHooks {
             at_batch: Some((Split::Load, 7, Action::Wait(gate.path().to_path_buf()))),
             stop_when_reached: Some(gate.path().to_path_buf()),
             burns_loader,
-            ..Orders::default()
+            ..TestHooks::default()
         };
         let flags = "--run-id r1 --epochs 100 --set num_workers=1";
         let begun = Instant::now();
-        let ended = Running::start(orders.given_to(warmup(root.path(), flags))).end_well();
+        let ended = Running::start(hooks.given_to(warmup(root.path(), flags))).end_well();
         assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
         assert_eq!(ended.stderr.matches(line).count(), 1, "{ended:?}");
         assert!(ended.stderr.contains("stopped before the last epoch: enough is enough"), "{ended:?}");
@@ -34,16 +34,16 @@ fn a_worker_that_hangs_does_not_keep_a_program_that_has_stopped() {
 #[test]
 fn a_worker_that_hangs_does_not_keep_a_program_beyond_the_limit_after_a_signal() {
     let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
-    let orders = Orders {
+    let hooks = TestHooks {
         at_batch: Some((Split::Load, 7, Action::Wait(gate.path().to_path_buf()))),
         stop_when_reached: Some(gate.path().to_path_buf()),
         stop_by_signal: true,
         burns_loader: true,
-        ..Orders::default()
+        ..TestHooks::default()
     };
     let flags = r#"--run-id r1 --epochs 100 --set num_workers=1 --set on_exception={"timeout_seconds":3.0}"#;
     let begun = Instant::now();
-    let ended = Running::start(orders.given_to(warmup(root.path(), flags))).end();
+    let ended = Running::start(hooks.given_to(warmup(root.path(), flags))).end();
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     // The loop has saved its state before it waits for the worker.
     assert_eq!(ended.code(), Some(143), "{ended:?}");

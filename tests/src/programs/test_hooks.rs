@@ -1,7 +1,7 @@
 //! What a test tells a training program to do: to wait or to panic at one of its batches, to hang when it is
 //! stopped, to show its metrics.
 //!
-//! The orders are in an environment variable and not in the arguments, so that a command that resumes the run
+//! They are in an environment variable and not in the arguments, so that a command that resumes the run
 //! does not repeat them, and no checkpoint contains them.
 
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use burn_trainer::strategy::{CheckpointOutput, RunProgress, SaveDecision, Strate
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-const VARIABLE: &str = "SYSTEM_TESTS_ORDERS";
+const VARIABLE: &str = "SYSTEM_TESTS_HOOKS";
 const POLL: Duration = Duration::from_millis(1);
 /// A program that waits for a test which is gone ends by itself.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -25,7 +25,7 @@ static INTERRUPTER: OnceLock<Interrupter> = OnceLock::new();
 
 /// What a program is told.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Orders {
+pub struct TestHooks {
     /// What to do at a batch, once.
     pub at_batch: Option<(Split, usize, Action)>,
     /// Never come back from the question what is to be saved when training is stopped; the directory gets a
@@ -72,7 +72,7 @@ pub enum Action {
     FailInDrawing,
 }
 
-impl Orders {
+impl TestHooks {
     /// To wait at a gate.
     #[must_use]
     pub fn wait(split: Split, batch: usize, gate: &Gate) -> Self {
@@ -97,7 +97,7 @@ impl Orders {
         Self { at_batch: Some((split, batch, Action::Stop)), ..Self::default() }
     }
 
-    /// The command with these orders.
+    /// The command, which does these things.
     ///
     /// # Panics
     ///
@@ -110,8 +110,8 @@ impl Orders {
     }
 
     fn of_process() -> &'static Self {
-        static ORDERS: OnceLock<Orders> = OnceLock::new();
-        ORDERS.get_or_init(|| {
+        static HOOKS: OnceLock<TestHooks> = OnceLock::new();
+        HOOKS.get_or_init(|| {
             let text = std::env::var(VARIABLE).ok();
             text.map(|text| serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}")))
                 .unwrap_or_default()
@@ -160,12 +160,12 @@ impl Gate {
 ///
 /// # Panics
 ///
-/// Where the orders say so, or when the gate is not opened.
+/// Where they say so, or when the gate is not opened.
 pub fn at_batch(split: Split) {
     static COUNTS: [AtomicUsize; 3] = [const { AtomicUsize::new(0) }; 3];
     let count = COUNTS[split as usize].fetch_add(1, Ordering::SeqCst) + 1;
-    let orders = Orders::of_process();
-    if let (Split::Train, Some(gate)) = (split, &orders.stop_when_reached) {
+    let hooks = TestHooks::of_process();
+    if let (Split::Train, Some(gate)) = (split, &hooks.stop_when_reached) {
         // The worker is not waited for: it gets there while the batches before are trained on.
         let since = Instant::now();
         while count == 5 && !gate.join("reached").exists() {
@@ -176,7 +176,7 @@ pub fn at_batch(split: Split) {
             stop();
         }
     }
-    match &orders.at_batch {
+    match &hooks.at_batch {
         Some((at, batch, action)) if (*at, *batch) == (split, count) => match action {
             Action::Wait(gate) => wait_at(gate),
             Action::Panic => panic!("the batch {batch} was told to panic"),
@@ -198,14 +198,14 @@ pub fn at_batch(split: Split) {
 /// When a gate there is not opened.
 pub fn before_training(interrupter: Interrupter) {
     let _ = INTERRUPTER.set(interrupter);
-    if let Some(gate) = &Orders::of_process().wait_before_training {
+    if let Some(gate) = &TestHooks::of_process().wait_before_training {
         wait_at(gate);
     }
 }
 
 fn stop() {
     let interrupter = INTERRUPTER.get().unwrap_or_else(|| panic!("no training"));
-    if !Orders::of_process().stop_by_signal {
+    if !TestHooks::of_process().stop_by_signal {
         return interrupter.stop(Some("enough is enough"));
     }
     let status = Command::new("kill").args(["-TERM", &std::process::id().to_string()]).status();
@@ -229,30 +229,30 @@ fn wait_at(gate: &Path) {
 /// Whether the program is told to have a metric that panics.
 #[must_use]
 pub fn has_panicking_metric() -> bool {
-    Orders::of_process().panicking_metric
+    TestHooks::of_process().panicking_metric
 }
 
 /// Whether the program is told to use burn's own data loader.
 #[must_use]
 pub fn is_burns_loader() -> bool {
-    Orders::of_process().burns_loader
+    TestHooks::of_process().burns_loader
 }
 
 /// Whether the program is told to train in burn's own loop.
 #[must_use]
 pub fn is_burns_loop() -> bool {
-    Orders::of_process().burns_loop
+    TestHooks::of_process().burns_loop
 }
 
 /// The strategy that hangs, where the program is told to have it.
 #[must_use]
 pub fn hanging_strategy() -> Option<impl Strategy> {
-    Orders::of_process().hang_when_stopped.as_deref().map(Hanging)
+    TestHooks::of_process().hang_when_stopped.as_deref().map(Hanging)
 }
 
 /// Prints metrics, where the program is told to: Rust writes a number so that it is read back as the same.
 pub fn show(metrics: &IndexMap<String, f64>) {
-    if Orders::of_process().show_metrics {
+    if TestHooks::of_process().show_metrics {
         println!("metrics: {metrics:?}");
     }
 }

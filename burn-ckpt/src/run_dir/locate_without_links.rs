@@ -29,15 +29,15 @@ struct SavedFor {
 }
 
 /// A checkpoint of a strategy.
-struct Found {
+struct StrategyCheckpoint {
     path: PathBuf,
     score: f64,
     mode: Option<MetricMode>,
     is_finite: bool,
 }
 
-/// What was found.
-pub(crate) enum Search {
+/// The checkpoint that `last` or `best` means.
+pub(crate) enum Located {
     /// The newest, or the best one.
     One(PathBuf),
     /// Several strategies have a best one, or it cannot be told which is the best: the hint names what there
@@ -66,10 +66,10 @@ pub(crate) fn is_copy_without_shards(link: &Path) -> Result<bool> {
 /// # Errors
 ///
 /// [`Error::Io`](crate::Error::Io) when a directory cannot be listed.
-pub(crate) fn last(run: &RunLayout) -> Result<Search> {
-    let all: Vec<Found> = by_strategy(run, "last")?.into_values().flatten().collect();
+pub(crate) fn last(run: &RunLayout) -> Result<Located> {
+    let all: Vec<StrategyCheckpoint> = by_strategy(run, "last")?.into_values().flatten().collect();
     let newest = all.iter().rev().find(|found| found.is_finite).or(all.last());
-    Ok(newest.map_or(Search::Nothing, |found| Search::One(found.path.clone())))
+    Ok(newest.map_or(Located::Nothing, |found| Located::One(found.path.clone())))
 }
 
 /// The best checkpoint by a metric, or by the only one there is.
@@ -77,9 +77,9 @@ pub(crate) fn last(run: &RunLayout) -> Result<Search> {
 /// # Errors
 ///
 /// As for [`last`].
-pub(crate) fn best(run: &RunLayout, metric: Option<&str>) -> Result<Search> {
+pub(crate) fn best(run: &RunLayout, metric: Option<&str>) -> Result<Located> {
     let wanted = metric.map(|metric| link_name(&format!("best_{metric}"))).transpose()?;
-    let mut by_metric: IndexMap<String, Vec<Found>> = IndexMap::new();
+    let mut by_metric: IndexMap<String, Vec<StrategyCheckpoint>> = IndexMap::new();
     for (strategy, found) in by_strategy(run, "best")? {
         let metric = strategy.split(':').nth(1).unwrap_or_default();
         let link = link_name(&format!("best_{metric}"))?;
@@ -89,19 +89,19 @@ pub(crate) fn best(run: &RunLayout, metric: Option<&str>) -> Result<Search> {
         }
     }
     by_metric.retain(|_, found| !found.is_empty());
-    let several = |names: Vec<String>| Search::Several(format!("name one of {}", names.join(", ")));
+    let several = |names: Vec<String>| Located::Several(format!("name one of {}", names.join(", ")));
     match (by_metric.pop(), by_metric.is_empty()) {
-        (None, _) => Ok(Search::Nothing),
+        (None, _) => Ok(Located::Nothing),
         (Some((_, found)), true) => Ok(best_of(&found).map_or_else(
             || several(found.iter().map(|found| file_name(&found.path)).collect()),
-            |best| Search::One(best.path.clone()),
+            |best| Located::One(best.path.clone()),
         )),
         (Some((link, _)), false) => Ok(several(by_metric.into_keys().chain([link]).collect())),
     }
 }
 
 /// `None` where it is not known whether higher or lower is better.
-fn best_of(found: &[Found]) -> Option<&Found> {
+fn best_of(found: &[StrategyCheckpoint]) -> Option<&StrategyCheckpoint> {
     let candidates: Vec<Candidate> =
         (0..).zip(found).map(|(order, found)| Candidate { score: found.score, order }).collect();
     let mode = match found {
@@ -112,8 +112,8 @@ fn best_of(found: &[Found]) -> Option<&Found> {
 }
 
 /// The checkpoints of the strategies of a kind, oldest first. One that cannot be read is left out.
-fn by_strategy(run: &RunLayout, kind: &str) -> Result<IndexMap<String, Vec<Found>>> {
-    let mut by_strategy: IndexMap<String, Vec<Found>> = IndexMap::new();
+fn by_strategy(run: &RunLayout, kind: &str) -> Result<IndexMap<String, Vec<StrategyCheckpoint>>> {
+    let mut by_strategy: IndexMap<String, Vec<StrategyCheckpoint>> = IndexMap::new();
     for entry in Catalog::scan(run)?.entries {
         let header = ContainerHeader::read(&entry.path);
         let saved: SavedFor = match header.map(|header| serde_json::from_value(header.trainer_state)) {
@@ -127,7 +127,7 @@ fn by_strategy(run: &RunLayout, kind: &str) -> Result<IndexMap<String, Vec<Found
                 let score = saved.scores.get(strategy).copied().unwrap_or(f64::NAN);
                 let (path, mode) = (entry.path.clone(), saved.modes.get(strategy).copied());
                 let is_finite = entry.metadata.found_non_finite().is_none();
-                let found = Found { path, score, mode, is_finite };
+                let found = StrategyCheckpoint { path, score, mode, is_finite };
                 by_strategy.entry(strategy.clone()).or_default().push(found);
             }
         }

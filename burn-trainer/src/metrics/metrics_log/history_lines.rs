@@ -9,7 +9,7 @@ use burn::train::metric::store::Split as BurnsSplit;
 use burn_ckpt::metrics_log::{Line, LogMark, Scope, Split};
 use indexmap::IndexMap;
 
-use super::marks::LogPosition;
+use super::position_marks::LogPosition;
 use crate::metrics::history::{STEP, VALIDATED_STEP};
 use crate::metrics::history_format::{EpochTable, History};
 use crate::metrics::line_chunks::Lines;

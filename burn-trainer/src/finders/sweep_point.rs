@@ -4,7 +4,7 @@
 /// [`suggestion`](super::LearningRateSweep::suggestion) chooses a rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
-pub struct SweptRate {
+pub struct SweepPoint {
     /// The rate of the optimizer step.
     pub learning_rate: f64,
     /// The loss of its batches, before the step.

@@ -16,17 +16,17 @@ use crate::format::header::ContainerHeader;
 use crate::format::metadata::Metadata;
 use crate::run_dir::catalog::subdirectories;
 use crate::run_dir::layout::RunLayout;
-use crate::run_dir::outside::outside_directories;
+use crate::run_dir::outside_directories::outside_directories;
 
 /// What tells a file from the one that had its name before, without reading it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Stamp {
+pub(super) struct FileStamp {
     identity: FileIdentity,
     bytes: u64,
     modified: Option<SystemTime>,
 }
 
-impl Stamp {
+impl FileStamp {
     /// `None` if there is nothing at the path.
     pub(super) fn of(path: &Path) -> Result<Option<Self>> {
         let (Some(stat), Some(identity)) = (stat(path)?, file_identity(path)?) else { return Ok(None) };
@@ -35,36 +35,36 @@ impl Stamp {
 }
 
 /// The file that a path leads to when links are followed, if there is one.
-pub(super) fn followed(path: &Path) -> Result<Option<(PathBuf, Stamp)>> {
+pub(super) fn follow_links(path: &Path) -> Result<Option<(PathBuf, FileStamp)>> {
     let real = storage::canonicalize(path).map_err(Error::io("follow the link", path))?;
     let Some(real) = real else { return Ok(None) };
-    Ok(Stamp::of(&real)?.map(|stamp| (real, stamp)))
+    Ok(FileStamp::of(&real)?.map(|stamp| (real, stamp)))
 }
 
 /// When a state was saved: the order of checkpoints. What cannot be read comes last.
-type Order = (bool, Timestamp, u64);
+type SaveOrder = (bool, Timestamp, u64);
 
 #[derive(Debug)]
-struct Seen {
-    stamp: Stamp,
-    order: Order,
+struct ListedCheckpoint {
+    stamp: FileStamp,
+    order: SaveOrder,
     /// Whether it is of this run: in a directory outside of it there can be others'.
     is_own: bool,
 }
 
 /// The checkpoints of the last look.
 #[derive(Debug, Default)]
-pub(super) struct Found(HashMap<PathBuf, Seen>);
+pub(super) struct RunCheckpoints(HashMap<PathBuf, ListedCheckpoint>);
 
 /// What the newest checkpoint says.
-pub(super) struct Newest {
+pub(super) struct NewestCheckpoint {
     pub(super) metadata: Metadata,
     pub(super) trainer_state: Value,
 }
 
-impl Found {
+impl RunCheckpoints {
     /// Lists the run's directories. Reads the metadata of files that were not there at the look before.
-    pub(super) fn look(&mut self, layout: &RunLayout) -> Result<()> {
+    pub(super) fn refresh(&mut self, layout: &RunLayout) -> Result<()> {
         let mut before = std::mem::take(&mut self.0);
         let own = subdirectories(&layout.checkpoint_dir())?;
         let outside = outside_directories(layout)?;
@@ -74,10 +74,10 @@ impl Found {
                 if !is_checkpoint(&path) || !entry(&path)?.is_some_and(|entry| entry.is_file()) {
                     continue;
                 }
-                let Some(stamp) = Stamp::of(&path)? else { continue };
+                let Some(stamp) = FileStamp::of(&path)? else { continue };
                 let seen = match before.remove(&path).filter(|seen| seen.stamp == stamp) {
                     Some(seen) => seen,
-                    None => Seen::read(&path, stamp, (!is_own).then_some(layout.run_id())),
+                    None => ListedCheckpoint::read(&path, stamp, (!is_own).then_some(layout.run_id())),
                 };
                 self.0.insert(path, seen);
             }
@@ -86,24 +86,25 @@ impl Found {
     }
 
     /// The files, in the order in which they were saved.
-    pub(super) fn in_order(&self) -> Vec<(PathBuf, Stamp)> {
-        let mut own: Vec<(&PathBuf, &Seen)> = self.0.iter().filter(|(_, seen)| seen.is_own).collect();
+    pub(super) fn in_order(&self) -> Vec<(PathBuf, FileStamp)> {
+        let mut own: Vec<(&PathBuf, &ListedCheckpoint)> =
+            self.0.iter().filter(|(_, seen)| seen.is_own).collect();
         own.sort_by(|(path, seen), (other, than)| (seen.order, path).cmp(&(than.order, other)));
         own.into_iter().map(|(path, seen)| (path.clone(), seen.stamp.clone())).collect()
     }
 
     /// What the newest checkpoint says that can be read. `None` if there is none.
-    pub(super) fn newest(&self) -> Option<Newest> {
+    pub(super) fn newest(&self) -> Option<NewestCheckpoint> {
         let own = self.0.iter().filter(|(_, seen)| seen.is_own && !seen.order.0);
         let (path, _) = own.max_by_key(|(_, seen)| seen.order)?;
         let (metadata, header) = (Metadata::of_checkpoint(path).ok()?, ContainerHeader::read(path).ok()?);
-        Some(Newest { metadata, trainer_state: header.trainer_state })
+        Some(NewestCheckpoint { metadata, trainer_state: header.trainer_state })
     }
 }
 
-impl Seen {
+impl ListedCheckpoint {
     /// `run_id` is what the metadata must say, in a directory of which that is not certain.
-    fn read(path: &Path, stamp: Stamp, run_id: Option<&str>) -> Self {
+    fn read(path: &Path, stamp: FileStamp, run_id: Option<&str>) -> Self {
         match Metadata::of_checkpoint(path) {
             Ok(metadata) => {
                 let order = (false, metadata.checkpoint_timestamp, metadata.global_step);

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 
 /// Runs a reader. A panic is returned as its message, and not printed.
-pub fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+pub fn catch_panics<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     // Unwind safe: after a panic the reader is dropped, so that its broken state is not used.
     let printing = take_hook();
     set_hook(Box::new(|_| ()));

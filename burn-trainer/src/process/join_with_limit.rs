@@ -35,15 +35,15 @@ pub(crate) fn join_workers(threads: impl IntoIterator<Item = JoinHandle<()>>) {
 
 /// A data loader that may be somebody else's: when the last owner drops it, it can wait for its workers for
 /// ever.
-pub(crate) struct DroppedInTime<T: ?Sized + Send + Sync + 'static>(Option<Arc<T>>);
+pub(crate) struct DropWithLimit<T: ?Sized + Send + Sync + 'static>(Option<Arc<T>>);
 
-impl<T: ?Sized + Send + Sync> DroppedInTime<T> {
+impl<T: ?Sized + Send + Sync> DropWithLimit<T> {
     pub(crate) fn new(value: Arc<T>) -> Self {
         Self(Some(value))
     }
 }
 
-impl<T: ?Sized + Send + Sync> Deref for DroppedInTime<T> {
+impl<T: ?Sized + Send + Sync> Deref for DropWithLimit<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -52,7 +52,7 @@ impl<T: ?Sized + Send + Sync> Deref for DroppedInTime<T> {
     }
 }
 
-impl<T: ?Sized + Send + Sync> Drop for DroppedInTime<T> {
+impl<T: ?Sized + Send + Sync> Drop for DropWithLimit<T> {
     fn drop(&mut self) {
         let Some(value) = self.0.take().filter(|value| Arc::strong_count(value) == 1) else { return };
         let (done, dropped) = channel();

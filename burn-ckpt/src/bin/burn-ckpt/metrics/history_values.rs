@@ -7,11 +7,11 @@ use burn_ckpt::{Checkpoint, RunLayout, Section};
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use crate::answer::Failure;
 use crate::ls::listing::Listing;
 use crate::metrics::epoch_blocks;
 use crate::metrics::values::Values;
 use crate::terminal::output::say;
+use crate::verb_result::Failure;
 
 /// The tensors of a history: JSON, and the values of the epochs in blocks, which earlier versions have in the
 /// JSON.

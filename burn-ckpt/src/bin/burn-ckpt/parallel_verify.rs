@@ -16,7 +16,7 @@ use burn_ckpt::{Checkpoint, Metadata, Result};
 use indexmap::IndexMap;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::answer::Failure;
+use crate::verb_result::Failure;
 
 /// Work that takes longer, or reads more bytes, gets a progress bar.
 const QUICK: Duration = Duration::from_millis(500);

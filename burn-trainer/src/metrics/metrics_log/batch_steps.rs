@@ -7,12 +7,12 @@ pub(crate) type StepOfBatch = Box<dyn Fn(u64, u64) -> u64 + Send>;
 
 /// The steps of the batches that are on their way to burn's thread.
 #[derive(Default)]
-pub(super) struct Steps {
+pub(super) struct BatchSteps {
     noted: VecDeque<((u64, u64), u64)>,
     count_by: Option<StepOfBatch>,
 }
 
-impl Steps {
+impl BatchSteps {
     pub(super) fn count_by(&mut self, step_of_batch: StepOfBatch) {
         self.count_by = Some(step_of_batch);
     }
@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn a_batch_gets_its_own_step_also_where_others_were_never_logged() {
-        let mut steps = Steps::default();
+        let mut steps = BatchSteps::default();
         for (epoch, batch, step) in [(0, 1, 1), (0, 2, 1), (0, 3, 2), (1, 1, 3)] {
             steps.note(epoch, batch, step);
         }

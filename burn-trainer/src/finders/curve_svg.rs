@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::swept_rate::SweptRate;
+use super::sweep_point::SweepPoint;
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 400.0;
@@ -27,7 +27,7 @@ struct Axes {
 impl Axes {
     /// `None` without two finite points. The smoothed losses set the height, and lower single ones, which
     /// they lag behind. A single loss can be far above.
-    fn of(rates: &[SweptRate]) -> Option<Self> {
+    fn of(rates: &[SweepPoint]) -> Option<Self> {
         let finite = || rates.iter().filter(|rate| rate.smoothed_loss.is_finite());
         let range = |values: &mut dyn Iterator<Item = f64>| {
             values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
@@ -61,7 +61,7 @@ impl Axes {
 }
 
 /// Draws the losses over the rates.
-pub(super) fn draw(rates: &[SweptRate], suggestion: Option<f64>) -> String {
+pub(super) fn draw(rates: &[SweepPoint], suggestion: Option<f64>) -> String {
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" \
          font-family=\"sans-serif\" font-size=\"12\" role=\"img\">\n<title>Loss over learning rate</title>\n\
@@ -76,7 +76,7 @@ pub(super) fn draw(rates: &[SweptRate], suggestion: Option<f64>) -> String {
     svg + "</svg>\n"
 }
 
-fn draw_curve(svg: &mut String, axes: &Axes, rates: &[SweptRate], suggestion: Option<f64>) {
+fn draw_curve(svg: &mut String, axes: &Axes, rates: &[SweepPoint], suggestion: Option<f64>) {
     let (bottom, right) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
     for number in 0..=LINES {
         let loss = axes.losses.0 + (axes.losses.1 - axes.losses.0) * number as f64 / LINES as f64;
@@ -135,8 +135,8 @@ fn text(svg: &mut String, (x, y): (f64, f64), anchor: &str, words: &str) {
 mod tests {
     use super::*;
 
-    fn rates(losses: &[f64]) -> Vec<SweptRate> {
-        let rate = |(step, loss): (usize, &f64)| SweptRate {
+    fn rates(losses: &[f64]) -> Vec<SweepPoint> {
+        let rate = |(step, loss): (usize, &f64)| SweepPoint {
             learning_rate: 1e-5 * 10_f64.powf(step as f64 / 4.0),
             loss: *loss,
             smoothed_loss: *loss,

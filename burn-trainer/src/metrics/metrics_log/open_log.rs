@@ -10,14 +10,14 @@ use burn_ckpt::metrics_log::{LogMark, METRICS_FILE, is_metrics_log};
 use burn_ckpt::plumbing::storage::{self, ExistingContent, StoredFile};
 use burn_ckpt::{Error, Result};
 
-use super::from_history::HistoryLines;
+use super::history_lines::HistoryLines;
 use crate::run_files::regular_file;
 
 /// Bytes that one write appends when the log is written again.
 const BLOCK: usize = 1 << 16;
 
 /// How a log begins.
-pub(super) enum Beginning {
+pub(super) enum LogStart {
     /// With its first line.
     New,
     /// After the lines that a checkpoint counts.
@@ -43,7 +43,7 @@ pub(super) fn reason_to_write_again(
     }
 }
 
-impl Beginning {
+impl LogStart {
     /// Opens the file for what comes after the beginning, whose first line is `head`. Returns how many bytes
     /// it has then.
     pub(super) fn open(&self, path: &Path, head: &str) -> io::Result<(StoredFile, u64)> {
@@ -129,7 +129,7 @@ mod tests {
         for (there, is_replaced) in [(None, true), (Some(HEAD), true), (Some("mine\n"), false)] {
             let _ = fs::remove_file(&path);
             there.iter().for_each(|text| fs::write(&path, text).unwrap());
-            let opened = Beginning::New.open(&path, HEAD).map(|(_, length)| length);
+            let opened = LogStart::New.open(&path, HEAD).map(|(_, length)| length);
             assert_eq!(opened.is_ok(), is_replaced, "{there:?}");
             assert_eq!(fs::read_to_string(&path).unwrap(), there.filter(|_| !is_replaced).unwrap_or(HEAD));
             remove_metrics_log(root.path()).unwrap();
@@ -137,7 +137,7 @@ mod tests {
         }
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
-        let error = Beginning::New.open(&path, HEAD).unwrap_err();
+        let error = LogStart::New.open(&path, HEAD).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AlreadyExists);
         remove_metrics_log(root.path()).unwrap();
         assert!(path.is_dir());
@@ -152,7 +152,7 @@ mod tests {
         fs::write(&path, &text).unwrap();
         fs::hard_link(&path, &copy).unwrap();
         assert_eq!(reason_to_write_again(Some(&mark), &path), Ok(mark.clone()));
-        let (mut file, length) = Beginning::Continued(mark.clone()).open(&path, HEAD).unwrap();
+        let (mut file, length) = LogStart::Continued(mark.clone()).open(&path, HEAD).unwrap();
         file.write_all(b"2\n").unwrap();
         assert_eq!(length, mark.bytes);
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("{HEAD}one\n2\n"));

@@ -8,10 +8,10 @@ use crate::file_names::{CHECKPOINT_SUFFIX, is_checkpoint};
 use crate::run_dir::catalog::file_name;
 use crate::run_dir::layout::RunLayout;
 use crate::run_dir::locate::{resolve, several_best};
-use crate::watch::found::{Stamp, followed};
+use crate::watch::run_checkpoints::{FileStamp, follow_links};
 
 /// The file that a name of the run leads to.
-pub(super) fn named(layout: &RunLayout, name: &str) -> Result<Option<(PathBuf, Stamp)>> {
+pub(super) fn checkpoint_of_name(layout: &RunLayout, name: &str) -> Result<Option<(PathBuf, FileStamp)>> {
     if let Some(error) = several_best(layout, name)? {
         return Err(error);
     }
@@ -25,11 +25,11 @@ pub(super) fn named(layout: &RunLayout, name: &str) -> Result<Option<(PathBuf, S
         Err(Error::NotFound { .. }) if name == "last" || name.starts_with("best") => return Ok(None),
         Err(error) => return Err(error),
     };
-    followed(&located)
+    follow_links(&located)
 }
 
 /// The error for a name that leads to no checkpoint of a run that has ended, with the names that there are.
-pub(super) fn missing(layout: &RunLayout, name: &str) -> Result<Error> {
+pub(super) fn name_not_found(layout: &RunLayout, name: &str) -> Result<Error> {
     let path = layout.checkpoint_dir();
     let names = list(&path)?.into_iter().filter(|path| is_checkpoint(path));
     let names: Vec<String> = names

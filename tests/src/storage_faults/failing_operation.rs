@@ -49,7 +49,7 @@ pub enum Fault {
 /// Notes every operation below a directory, and lets one fail. From the end of the process on, all operations
 /// fail: what is on disk then is what a killed process leaves.
 #[derive(Debug)]
-pub struct Disturbed {
+pub struct FailingOperation {
     root: PathBuf,
     disturbance: Option<(Place, Fault)>,
     inner: Mutex<Inner>,
@@ -63,7 +63,7 @@ struct Inner {
     has_ended: bool,
 }
 
-impl Disturbed {
+impl FailingOperation {
     /// Lets nothing fail.
     #[must_use]
     pub fn noting(root: &Path) -> Self {
@@ -104,7 +104,7 @@ impl Disturbed {
     }
 }
 
-impl Observer for Disturbed {
+impl Observer for FailingOperation {
     fn before(&self, operation: &Operation<'_>) -> Verdict {
         let mut inner = self.inner.lock();
         if inner.has_ended {
