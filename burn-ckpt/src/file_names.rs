@@ -160,7 +160,7 @@ pub(crate) fn folded(name: &str) -> String {
     name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
-/// Whose a staging file is: a run's, which is known by its directory, or nobody's. In a directory that
+/// Whose a staging file is: a run's, which is known by its directory, or no run's. In a directory that
 /// several runs share, each run removes its own leftovers alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StagingOwner(Option<String>);
@@ -276,12 +276,12 @@ mod tests {
     fn a_run_knows_its_own_staging_files() {
         let (a, b) = (StagingOwner::run_at(Path::new("/r/a")), StagingOwner::run_at(Path::new("/r/b")));
         let place = Path::new("d/epoch=0-step=1.ckpt.metadata.json");
-        let (of_a, again, of_nobody) =
+        let (of_a, again, of_no_run) =
             (staging_path(place, &a), staging_path(place, &a), staging_path(place, &StagingOwner::default()));
-        assert!(a.owns(&of_a) && !b.owns(&of_a) && !a.owns(&of_nobody) && !a.owns(place));
-        assert!(!StagingOwner::default().owns(&of_nobody));
+        assert!(a.owns(&of_a) && !b.owns(&of_a) && !a.owns(&of_no_run) && !a.owns(place));
+        assert!(!StagingOwner::default().owns(&of_no_run));
         assert_ne!(of_a, again);
-        assert!(is_staging(&of_a) && is_staging(&of_nobody));
+        assert!(is_staging(&of_a) && is_staging(&of_no_run));
     }
 
     #[test]

@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_library_that_hangs_before_anybody_is_told_holds_up_only_the_gpus() {
+    fn a_library_that_hangs_at_once_holds_up_only_the_gpus() {
         let (_never, forever) = mpsc::channel::<()>();
         let hang = move || {
             let _ = forever.recv();

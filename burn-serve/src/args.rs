@@ -29,15 +29,15 @@ pub struct Args {
     /// File with the token that clients must have; else the variable BURN_REMOTE_TOKEN has it
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
-    /// Listen beyond this machine without a token: whoever reaches the server can use its devices
+    /// Listen beyond this machine without a token: everyone who reaches the server can use its devices
     #[arg(long, conflicts_with = "token_file")]
     pub(crate) insecure: bool,
     /// File with the secret key by which clients know this server, made on first use; by default one for this
     /// machine in the user's state directory
     #[arg(long, value_name = "FILE", conflicts_with = "websocket")]
     pub(crate) identity: Option<PathBuf>,
-    /// Whom to ask for a way to clients that cannot reach this machine directly: disabled (nobody), public
-    /// (Iroh's own relays), or the URL of a relay
+    /// The relay for clients that cannot reach this machine directly: disabled (none), public (Iroh's own
+    /// relays), or the URL of a relay
     #[arg(
         long,
         value_name = "RELAYS",

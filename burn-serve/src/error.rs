@@ -38,7 +38,7 @@ pub enum Error {
         /// What is wrong, and what to do.
         reason: String,
     },
-    /// The addresses could not be said to anybody.
+    /// The addresses could not be written.
     #[error("{to}: the addresses of the devices cannot be written: {reason}")]
     Announce {
         /// The file, or standard output.

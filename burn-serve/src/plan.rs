@@ -74,7 +74,7 @@ impl Plan {
         }
         if self.reachable && matches!(self.over, Over::WebSocket { .. }) {
             say(
-                "warning: WebSocket is not encrypted: whoever is on the way can read and change what is trained, and \
+                "warning: WebSocket is not encrypted: a machine on the way can read and change what is trained, and \
                  read the token; serve over Iroh on a network that is not trusted",
             );
         }
@@ -113,7 +113,7 @@ impl Over {
 fn no_token(listen: Option<SocketAddr>) -> String {
     let address = listen.map_or_else(|| "every address of this machine".to_owned(), |it| it.to_string());
     format!(
-        "without a token, whoever reaches {address} could use the devices: make one with `openssl rand -hex 32 > token; \
+        "without a token, everyone who reaches {address} could use the devices: make one with `openssl rand -hex 32 > token; \
          chmod 600 token`, copy it to the clients, and give it here and there with --token-file token; or listen on this \
          machine alone, with --listen 127.0.0.1:0; or say --insecure"
     )

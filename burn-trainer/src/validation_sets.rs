@@ -2,7 +2,7 @@
 //!
 //! burn has one validation split, and one object for each metric. A validation runs over the sets one after
 //! the other, and ends burn's split after each: burn computes the final values and clears the metrics. So the
-//! values of each set are its own, but burn gives them all the same name. Whoever gets metrics from burn (the
+//! values of each set are its own, but burn gives them all the same name. What gets metrics from burn (the
 //! run's metric logger, the display of progress) renames those of a named set: `Loss` on the set `hard` is
 //! `hard Loss`, like a metric of its own. What stands behind them knows metrics only.
 //!

@@ -1,4 +1,4 @@
-//! Random numbers that are the same everywhere and for ever: SplitMix64.
+//! Random numbers that are the same everywhere and always: SplitMix64.
 
 use std::time::Duration;
 

@@ -68,7 +68,7 @@ impl StagedCheckpoint {
 /// Publishes a staged checkpoint (already synced) with its metadata.
 ///
 /// A failed commit of a new name leaves neither: a file that is there, but was not said to be durable, would
-/// be counted by nobody and stay for ever.
+/// never be counted nor deleted.
 pub(crate) fn commit(
     checkpoint: StagedCheckpoint,
     metadata: &str,
@@ -117,10 +117,10 @@ fn remove_replaced_shards(checkpoint: &Path) {
     }
 }
 
-/// Removes a checkpoint, its evaluations, its shards and its metadata. The evaluations first: nobody would
-/// know of them without the checkpoint. Then the checkpoint, durably, so that it is never seen without the
-/// others. The metadata last: while it is there, the next start knows whose the shards are. After a loss of
-/// power the metadata can be there again, which the next start removes.
+/// Removes a checkpoint, its evaluations, its shards and its metadata. The evaluations first: without
+/// the checkpoint they would never be found. Then the checkpoint, durably, so that it is never seen without
+/// the others. The metadata last: while it is there, the next start knows whose the shards are. After a loss
+/// of power the metadata can be there again, which the next start removes.
 ///
 /// # Errors
 ///

@@ -90,7 +90,7 @@ impl RunLock {
             };
             if is_locked && is_another_files_name(&file).map_err(Error::io("look at", &path))? {
                 // A held lock is locked, and what is locked here is not held: a copy of a run whose files are
-                // hard links, or a file that somebody needs under its other name. It keeps its bytes there.
+                // hard links, or a file that is needed under its other name. It keeps its bytes there.
                 storage::remove_file(&path).map_err(Error::io("remove", &path))?;
             } else if is_locked {
                 write_holder(&mut file, &holder).map_err(Error::io("write the lock file", &path))?;
@@ -132,10 +132,10 @@ impl Drop for RunLock {
 pub enum LockState {
     /// A process writes to the run: its id and host, as far as the lock file says it.
     Held(String),
-    /// Nobody does, and the last one that did has removed its lock file when it ended.
+    /// No process does, and the last one that did has removed its lock file when it ended.
     Free,
-    /// Nobody does, and the last one that did was killed: the system has released its lock, and the file is
-    /// left. With the time at which it started, if the file system says it.
+    /// No process does, and the last one that did was killed: the system has released its lock, and the file
+    /// is left. With the time at which it started, if the file system says it.
     Left(Option<Timestamp>),
 }
 

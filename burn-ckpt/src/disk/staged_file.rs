@@ -142,7 +142,7 @@ pub(crate) fn make_at_staging_path<T>(
         let path = staging_path(destination, owner);
         match make(&path) {
             Ok(made) => return Ok((path, made)),
-            // Whoever made that file may still need it: the next name is tried.
+            // The process that made that file may still need it: the next name is tried.
             Err(error) if error.kind() == ErrorKind::AlreadyExists && attempts.next().is_some() => {}
             Err(error) => return Err((path, error)),
         }

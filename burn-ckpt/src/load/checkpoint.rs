@@ -132,7 +132,7 @@ impl Checkpoint {
             {
                 return Err(Error::io("open", &path)(source));
             }
-            // Whoever needs it gets the error.
+            // Reading it reports the error.
             Err(_) => None,
         };
         if header.format < 2 && EmbeddedMetadata::read(header.file())?.is_some() {

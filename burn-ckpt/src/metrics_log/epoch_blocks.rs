@@ -110,7 +110,7 @@ pub fn encode(rows: &Rows) -> Vec<u8> {
     bytes
 }
 
-/// The blocks of a history, which can come from anybody, each with the number of its epochs.
+/// The blocks of a history, which can be hostile, each with the number of its epochs.
 pub fn blocks(mut bytes: &[u8]) -> impl Iterator<Item = Result<(usize, &[u8]), String>> {
     std::iter::from_fn(move || {
         let rest = std::mem::take(&mut bytes);
@@ -127,7 +127,7 @@ pub fn blocks(mut bytes: &[u8]) -> impl Iterator<Item = Result<(usize, &[u8]), S
     })
 }
 
-/// The epochs of a block, which can come from anybody.
+/// The epochs of a block, which can be hostile.
 ///
 /// # Errors
 ///
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_of_anybody_are_errors() {
+    fn invalid_bytes_are_errors() {
         let bytes = encode(&rows(&[&[(0, 0.25), (1, 0.5)], &[(0, 0.75), (1, 0.5)]]));
         assert!(decode(&bytes, 2, 2).is_ok());
         for cut in 0..bytes.len() {

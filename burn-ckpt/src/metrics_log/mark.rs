@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_of_anybody_is_in_no_file() {
+    fn an_invalid_mark_is_in_no_file() {
         let root = tempdir().unwrap();
         let path = root.path().join("log");
         fs::write(&path, "x".repeat(2 * MAX_LINE_BYTES) + "\n").unwrap();

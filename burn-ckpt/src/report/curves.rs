@@ -137,7 +137,7 @@ impl Curve {
     }
 
     /// The first place whose value no other one of these places surpasses. A value that is not finite comes
-    /// before all, as it is what somebody looks for.
+    /// before all, as it is what a reader looks for.
     fn extreme(&self, places: std::ops::Range<usize>, surpasses: fn(&f64, &f64) -> bool) -> Option<usize> {
         let mut found: Option<usize> = None;
         for place in places {

@@ -57,7 +57,7 @@ pub(crate) fn is_copy_without_shards(link: &Path) -> Result<bool> {
     if is_symlink(link)? || is_directory(&shards_directory(link))? {
         return Ok(false);
     }
-    // Whoever opens a file that cannot be read meets the error.
+    // A file that cannot be read is reported when it is opened.
     Ok(ContainerHeader::read(link).is_ok_and(|header| header.shards > 0))
 }
 

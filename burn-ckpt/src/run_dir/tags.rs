@@ -75,7 +75,7 @@ impl LaterTags {
         Ok(tags)
     }
 
-    /// Whether a run has a file of them. One that has something else in it is somebody's.
+    /// Whether a run has a file of them. One that has something else in it is not the run's.
     ///
     /// # Errors
     ///

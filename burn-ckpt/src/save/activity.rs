@@ -1,6 +1,6 @@
 //! What the writer's thread is doing, and waiting for it as long as it makes progress.
 //!
-//! A save that reads from a lost device can hang for ever. One that has read everything ends soon.
+//! A save that reads from a lost device can hang forever. One that has read everything ends soon.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -111,7 +111,7 @@ impl ListedCheckpoint {
                 let is_own = run_id.is_none_or(|run_id| metadata.run_id == run_id);
                 Self { stamp, order, is_own }
             }
-            // Whoever opens it meets the error. Of a file elsewhere nobody knows whose it is.
+            // Opening it reports the error. A file outside of the run's directory may be another run's.
             Err(_) => Self { stamp, order: (true, Timestamp::MAX, 0), is_own: run_id.is_none() },
         }
     }

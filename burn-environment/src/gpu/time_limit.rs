@@ -38,7 +38,7 @@ impl<T: Clone + Send + Sync> AskedOnce<T> {
     pub(super) fn wait_for(&'static self, ask: fn() -> T, limit: Duration) -> Option<T> {
         let mut begun = self.begun.lock();
         let since = *begun.get_or_insert_with(|| {
-            // Detached: nobody can end a thread that hangs in a driver. Without a thread there is no answer.
+            // Detached: a thread that hangs in a driver cannot be ended. Without a thread there is no answer.
             let _started = thread::Builder::new().name("burn-environment-gpus".to_owned()).spawn(move || {
                 self.wait(ask);
                 // With the lock: who looks for the answer has either seen it, or waits already.

@@ -122,7 +122,7 @@ fn gl_version(text: &str) -> Option<String> {
     (!number.is_empty()).then(|| format!("{prefix}{number}"))
 }
 
-/// The maker, by its number on the PCI bus, or the one that Khronos gave to who makes no cards.
+/// The maker, by its number on the PCI bus, or by the one that Khronos gave to software.
 fn vendor(id: u32) -> Option<String> {
     let name = match id {
         0 => return None,

@@ -137,7 +137,7 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
         can_be_scaled(self.run.learner)
     }
 
-    /// Whether the metric was logged by this process. Values of before a resume stand until then.
+    /// Whether the metric was logged by this process. Values from before a resume stand until then.
     #[must_use]
     pub fn is_logged(&self, metric: &str) -> bool {
         self.run.metrics.table.lock().logged().contains(metric)

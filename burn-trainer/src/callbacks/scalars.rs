@@ -201,7 +201,7 @@ impl Numeric for ScalarMetric {
     }
 
     fn running_value(&self) -> Option<NumericEntry> {
-        // Without a value of this batch the one before stands, which can be of before a resume.
+        // Without a value of this batch the one before stands, which can be from before a resume.
         self.has_current.then(|| self.state.running_value())
     }
 

@@ -175,6 +175,6 @@ mod tests {
         // Together they have batches, and the last one to answer has none.
         assert_eq!(LoaderSize::of(&Joined(ours(8, 4, false), ours(3, 4, true))), None);
         assert_eq!(ours(8, 4, false).num_items(), 8);
-        assert_eq!(ANSWER.take(), None, "nobody asked");
+        assert_eq!(ANSWER.take(), None, "it gave an answer");
     }
 }

@@ -37,7 +37,7 @@ pub(super) struct BatchSource<I, O> {
 }
 
 /// Threads that make batches. Dropping it joins them, which takes as long as the batch that each is making,
-/// but not for ever.
+/// but not forever.
 pub(super) struct Workers<O> {
     requests: Vec<Sender<BatchRequest<O>>>,
     threads: Vec<JoinHandle<()>>,
@@ -234,7 +234,7 @@ mod tests {
     use super::super::{ResumableDataLoader, StartPosition};
     use super::*;
 
-    /// Fails instead of waiting for ever.
+    /// Fails instead of waiting forever.
     fn within_20_seconds<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
         let (done, wait) = channel();
         std::thread::spawn(move || done.send(test()));

@@ -1,4 +1,4 @@
-//! The history as a section of a checkpoint. A checkpoint can come from anybody, so everything in it is
+//! The history as a section of a checkpoint. A checkpoint can be hostile, so everything in it is
 //! checked.
 
 mod epoch_table;

@@ -34,7 +34,7 @@ struct MetricMeans {
     whole: Mean,
     /// Of the batches since the resume.
     rest: Mean,
-    /// Whether each line of before the resume counts as 1, as a batch does.
+    /// Whether each line from before the resume counts as 1, as a batch does.
     counted_batches: bool,
     differs_from_mean: bool,
 }

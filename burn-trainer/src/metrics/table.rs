@@ -139,7 +139,7 @@ impl MetricTable {
         names.flatten().collect()
     }
 
-    /// The metrics that this process has logged as numbers. Values of before a resume are not among them.
+    /// The metrics that this process has logged as numbers. Values from before a resume are not among them.
     pub(crate) fn logged(&self) -> &IndexSet<String> {
         &self.logged
     }

@@ -204,7 +204,7 @@ pub(crate) fn collect_streamed<T>(at_once: bool, record: impl FnOnce() -> T) -> 
 }
 
 thread_local! {
-    /// The states after the steps of [`Streamed`] optimizers, while somebody asks for them. The inner one is
+    /// The states after the steps of [`Streamed`] optimizers, while a save collects them. The inner one is
     /// `None` before the first step.
     static STATES_OF_STEP: Cell<Option<Option<Section>>> = const { Cell::new(None) };
 }

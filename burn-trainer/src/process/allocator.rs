@@ -31,7 +31,7 @@ use mimalloc::MiMalloc;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct KeepingAllocator;
 
-/// `mi_option_purge_delay` in milliseconds. -1 keeps freed memory for ever.
+/// `mi_option_purge_delay` in milliseconds. -1 keeps freed memory forever.
 const PURGE_DELAY: (c_int, c_long) = (15, -1);
 /// `mi_option_allow_large_os_pages`.
 const LARGE_PAGES: (c_int, c_long) = (6, 1);

@@ -32,7 +32,7 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// renderer is made, as an older checkpoint is resumed from than the one that was found.
 pub(crate) type ResumedBatches = Arc<AtomicU64>;
 
-/// Lines for a terminal that somebody draws on.
+/// Lines for a terminal while a dashboard is drawn on it.
 static HELD_BACK: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// Writes one line per split with its metrics, and one every 10 seconds in between.
@@ -290,8 +290,8 @@ impl MetricsRenderer for PlainRenderer {
     }
 }
 
-/// Writes a line to standard error. A closed pipe there does not end training. While somebody draws on the
-/// terminal, which the line would garble, it is held back.
+/// Writes a line to standard error. A closed pipe there does not end training. While a dashboard is drawn
+/// on the terminal, which the line would garble, it is held back.
 pub(crate) fn say(line: &str) {
     let mut held_back = HELD_BACK.lock();
     if is_drawn_on() {
@@ -302,7 +302,7 @@ pub(crate) fn say(line: &str) {
     write_lines(lines.iter().map(String::as_str).chain([line]));
 }
 
-/// Writes the lines that were held back, unless somebody still draws.
+/// Writes the lines that were held back, unless a dashboard is still drawn.
 #[cfg(feature = "tui")]
 pub(crate) fn say_what_was_held_back() {
     if !is_drawn_on() {

@@ -33,8 +33,8 @@ pub(crate) fn join_workers(threads: impl IntoIterator<Item = JoinHandle<()>>) {
     }
 }
 
-/// A data loader that may be somebody else's: when the last owner drops it, it can wait for its workers for
-/// ever.
+/// A data loader that may be another crate's: when the last owner drops it, it can wait for its workers
+/// forever.
 pub(crate) struct DropWithLimit<T: ?Sized + Send + Sync + 'static>(Option<Arc<T>>);
 
 impl<T: ?Sized + Send + Sync> DropWithLimit<T> {

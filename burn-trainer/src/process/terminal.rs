@@ -24,7 +24,7 @@ const DUMB: &str = "dumb";
 /// Ends an escape sequence that burn's thread has written a part of.
 const CANCEL: char = '\u{18}';
 
-/// Whether somebody draws on the terminal: burn's dashboard, ours or the program's.
+/// Whether a dashboard is drawn on the terminal: burn's, ours or the program's.
 pub(crate) fn is_drawn_on() -> bool {
     is_raw_mode_enabled().unwrap_or(false)
 }
@@ -119,7 +119,7 @@ mod platform {
         Ok(())
     }
 
-    /// The terminal is gone. Whoever prints to it would panic, burn's thread in a destructor.
+    /// The terminal is gone. Printing to it would panic, on burn's thread in a destructor.
     pub(super) fn mute_for_good() {
         let number = |fd: BorrowedFd<'_>| {
             fd.try_clone_to_owned().and_then(|fd| File::from(fd).metadata()).map(|file| file.rdev()).ok()

@@ -1,7 +1,7 @@
 //! Finds out that a device of another machine is lost, and which one.
 //!
 //! When a server closes a session, burn fails every later read, with a message that names no device. When a
-//! machine has stopped, or the network drops everything, a read waits for ever. So each of these devices
+//! machine has stopped, or the network drops everything, a read waits forever. So each of these devices
 //! computes a small sum every few seconds, on a thread of its own, which may hang. A device works in the
 //! order in which it was given work, so an answer means that it has finished all work before. A device that
 //! is busy for longer than the timeout counts as lost too.

@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn the_devices_are_named_whose_servers_are_gone_or_silent() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        // Nobody accepts, as with a stopped process.
+        // Nothing accepts, as with a stopped process.
         let stopped = format!("remote:ws://{}#0", listener.local_addr().unwrap());
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let gone = format!("remote:ws://{closed}#1");

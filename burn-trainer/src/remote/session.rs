@@ -52,7 +52,7 @@ fn open(address: &RemoteAddress, session: &str, token: Option<&Token>) -> Result
 /// name.
 ///
 /// The servers of a run fetch tensors from each other by these addresses, and keep one connection for each
-/// address for ever, also after the other server was restarted: with an address of an earlier process nothing
+/// address forever, also after the other server was restarted: with an address of an earlier process nothing
 /// could be fetched. The name is never sent: WebSocket has no user names, and burn's client leaves it out.
 fn process_name() -> &'static str {
     static NAME: OnceLock<String> = OnceLock::new();

@@ -2,7 +2,7 @@
 //!
 //! A server that is asked for a tensor which is not computed yet waits for news of tensors. In burn 0.22.1 it
 //! begins to listen a moment after it has looked. A tensor that comes in between is never noticed: the server
-//! that asked waits for ever, and all that depends on it (`burn-communication`,
+//! that asked waits forever, and all that depends on it (`burn-communication`,
 //! `ExternalCommService::get_exposed_tensor_bytes`; the Iroh server is correct). A waiting server looks again
 //! whenever any tensor comes. So every half second each server of a run gets a tensor of one number, by a
 //! second session, which a hanging training session does not block.
@@ -39,7 +39,7 @@ impl TransferWaker {
             return None;
         }
         let (ends, ended) = mpsc::channel::<()>();
-        // Nobody joins the thread: a lost server can block it for ever.
+        // The thread is not joined: a lost server can block it forever.
         let spawned = thread::Builder::new().name("burn-trainer-wake".to_owned()).spawn(move || {
             let Some(devices) = connect(&servers) else { return };
             while ended.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {

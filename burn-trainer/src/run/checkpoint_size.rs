@@ -97,7 +97,7 @@ impl Room<'_> {
         }
     }
 
-    /// Whether the largest state of an optimizer fits too. Then nobody has to find out how large it is.
+    /// Whether the largest state of an optimizer fits too. Then its size need not be found out.
     fn is_enough_for_any_optimizer<M: LearnerModel>(&self, weights: &[Tensor], learner: &Learner<M>) -> bool {
         let trained = trained_parameters(&learner.model());
         let is_trained = |tensor: &&Tensor| tensor.param_id.is_some_and(|id| trained.contains(&id));

@@ -124,7 +124,7 @@ impl RunSaves {
     }
 
     /// Checks that those of these metrics are logged which strategies rank or name checkpoints by. A strategy
-    /// would otherwise never save, or rank by a value of before a resume, and nobody would notice.
+    /// would otherwise never save, or rank by a value from before a resume, in silence.
     ///
     /// # Errors
     ///

@@ -119,7 +119,7 @@ impl<M: LearnerModel> Trainer<M> {
     /// one of your own, and saves at the ends of epochs.
     ///
     /// Files, strategies, metadata, links and resuming are those of [`Trainer::fit`], and a run can change
-    /// from the one to the other at an epoch's end. What the trainer does not see in somebody else's loop is
+    /// from the one to the other at an epoch's end. What the trainer does not see in another loop is
     /// different:
     ///
     /// - Strategies decide after each epoch's validation, and see

@@ -246,8 +246,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
                 stepped?;
                 self.check_logged(MetricsOf::Training)?;
             }
-            // The end of an epoch is saved after validation, with its metrics. Where the loader fails, nobody
-            // knows whether the epoch has ended: its validation waits for the next start.
+            // The end of an epoch is saved after validation, with its metrics. Where the loader fails, it is
+            // unknown whether the epoch has ended: its validation waits for the next start.
             let is_read = matches!(read, Ok(Some(Ok(_))));
             let is_saved = is_due && !ended && !self.burn.should_stop();
             if is_saved && self.save_step(data, passing, is_step, is_read)? {

@@ -217,8 +217,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
     fn submit(&mut self, requested: &[RequestedSave], events: &[TrainingEvent<'_>]) -> Result<()> {
         let Self { learner, burn, progress, rules, metrics, saves, callbacks, .. } = self;
         let _saving = progress.speed.measure(Activity::Saving);
-        // The checkpoint must have the metrics of its step. Nobody waits for the lock if burn hangs in one of
-        // them.
+        // The checkpoint must have the metrics of its step. The lock is not waited for if burn hangs in
+        // one of them.
         burn.flush();
         let mut saves = saves.lock();
         let mut deadline = saves.deadline(burn.interrupter);

@@ -66,7 +66,7 @@ fn main() -> ExitCode {
 /// The model of a checkpoint, and the data that it was trained on, which says what images it looks at.
 fn load(path: &Path) -> Result<(Digits, Data)> {
     let hparams = Digits::hparams_from_checkpoint(path)?;
-    // Whoever wrote the file may have made them up.
+    // They come from the file, and can be invalid.
     hparams.check().map_err(|error| format!("{}: {error}", path.display()))?;
     Ok((Digits::from_checkpoint(path, &Device::flex())?, hparams.data))
 }

@@ -1,4 +1,4 @@
-//! The fuzzer: files that nobody wrote, from a seed, for each reader of a file. Each ends in an error or is
+//! The fuzzer: changed files, made from a seed, for each reader of a file. Each ends in an error or is
 //! accepted: no panic, abort or hang, and not more memory than the limits of FORMAT.md need.
 //!
 //! ```text

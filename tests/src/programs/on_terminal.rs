@@ -101,7 +101,7 @@ impl OnTerminal {
     ///
     /// # Panics
     ///
-    /// When nobody reads them.
+    /// When they are not read.
     pub fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
     }

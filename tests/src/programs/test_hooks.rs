@@ -39,7 +39,7 @@ pub struct TestHooks {
     pub burns_loader: bool,
     /// Have a metric that panics.
     pub panicking_metric: bool,
-    /// Stop training in the first batch that is computed after somebody has come to the gate in this
+    /// Stop training in the first batch that is computed after a thread has come to the gate in this
     /// directory.
     pub stop_when_reached: Option<PathBuf>,
     /// By a signal to itself.
@@ -169,7 +169,7 @@ pub fn at_batch(split: Split) {
         // The worker is not waited for: it gets there while the batches before are trained on.
         let since = Instant::now();
         while count == 5 && !gate.join("reached").exists() {
-            assert!(since.elapsed() < PATIENCE, "nobody came to the gate");
+            assert!(since.elapsed() < PATIENCE, "no thread came to the gate");
             std::thread::sleep(POLL);
         }
         if gate.join("reached").exists() {

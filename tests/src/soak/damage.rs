@@ -87,11 +87,11 @@ impl Damage {
                 continue;
             }
             if !metadata_path(&path).exists() {
-                return Err(format!("{name} has no metadata, and nobody removed it"));
+                return Err(format!("{name} has no metadata, and the soak did not remove it"));
             }
             let said = metadata(&path);
             if stated(&said) != content(&path)? {
-                return Err(format!("{name} is not what its metadata says, and nobody damaged it"));
+                return Err(format!("{name} is not what its metadata says, and the soak did not damage it"));
             }
             let step = said["global_step"].as_u64().unwrap_or_default();
             intact.insert(path, Intact { step, inode });
@@ -327,7 +327,7 @@ mod tests {
         let whole = after.keys().next().unwrap();
         fs::write(whole, "other bytes").unwrap();
         let error = damage.intact().unwrap_err();
-        assert!(error.contains("nobody damaged it"), "{error}");
+        assert!(error.contains("did not damage it"), "{error}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The verbs that look for faults by chance: kills at random moments, and files that nobody wrote.
+//! The verbs that look for faults by chance: kills at random moments, and files changed by chance.
 
 pub mod fuzz;
 pub mod soak;

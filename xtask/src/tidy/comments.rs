@@ -9,7 +9,7 @@ const MAX_COLUMNS: usize = 110;
 const FENCE: &str = "```";
 
 /// Lines of comments that are too long. Rows of tables cannot be wrapped, nor can a word without a space, and
-/// code in examples has the width of its own. Markdown pages are wrapped by whoever shows them.
+/// code in examples has the width of its own. Markdown pages are wrapped by the program that shows them.
 pub fn check(files: &Files) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, text) in files.rust() {

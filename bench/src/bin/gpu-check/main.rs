@@ -101,7 +101,7 @@ fn check(job: &dyn Job, args: &Args, root: &Path, device: &Device) -> Checked {
         let (resumed, _) = train("resumed", Some(&middle))?;
         let resumed = compare(&end(&first), &end(&resumed))?;
         let on_cpu = if job.name() == "digits" { difference_on_cpu(&end(&first), device)? } else { None };
-        // What the run itself says of the machine, as anybody finds it beside the checkpoint.
+        // What the run itself says of the machine, as it stands beside the checkpoint.
         let environment = Checkpoint::open(end(&first))?.metadata()?.environment;
         let environment = serde_json::from_value(environment).unwrap_or_default();
         Ok(Figures { outcome: first, cost, repeated, resumed, on_cpu, environment })

@@ -132,13 +132,13 @@ fn by_file(paths: &[PathBuf]) -> Vec<Vec<usize>> {
 pub fn identity(path: &Path) -> String {
     match file_identity(path) {
         Ok(Some(identity)) => format!("{identity:?}"),
-        // A file of its own. Whoever opens it meets the error.
+        // A file of its own. Opening it reports the error.
         Ok(None) | Err(_) => format!("path:{}", path.display()),
     }
 }
 
 /// The size in bytes of a checkpoint's files, or of those in a directory. One that cannot be seen counts as
-/// none: whoever opens it meets the error.
+/// none: opening it reports the error.
 pub fn size_of(path: &Path) -> u64 {
     let size = |path: &Path| match storage::stat(path) {
         Ok(Some(stat)) if stat.is_file() => stat.len(),

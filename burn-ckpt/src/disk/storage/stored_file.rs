@@ -64,7 +64,7 @@ impl StoredFile {
     }
 
     /// Opens a file of the program's own for reading and writing. It is created where it is missing. A link
-    /// in its place is an error: what it leads to may be anybody's.
+    /// in its place is an error: what it leads to may be another program's.
     ///
     /// # Errors
     ///

@@ -92,7 +92,7 @@ class Chart {
     return Number.isFinite(value) && (!this.state.log || value > 0);
   }
 
-  // What somebody who does not see the curves hears.
+  // The curves in words, for screen readers.
   summary() {
     const said = this.drawn.filter(({ isBatch }) => !isBatch).map(({ label, series: { values } }) => {
       const finite = values.filter(Number.isFinite);

@@ -92,7 +92,7 @@ impl LateReader {
         let ((to_read, steps), (done, read)) = (channel::<WatchedStep>(), channel());
         let work = move || {
             for step in steps {
-                // Nobody waits for the rest after an error.
+                // After an error the rest is not waited for.
                 if done.send(step.read().map_err(|error| error.to_string())).is_err() {
                     break;
                 }

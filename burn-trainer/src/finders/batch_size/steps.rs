@@ -37,8 +37,8 @@ impl<M: LearnerModel> Steps<M> {
     }
 }
 
-/// Reads a number of each parameter. A device computes later, and reports a lack of memory only to who reads
-/// a tensor that was to be computed; each parameter follows from the whole step.
+/// Reads a number of each parameter. A device computes later, and reports a lack of memory only when
+/// a tensor is read that was to be computed; each parameter follows from the whole step.
 fn wait_for<M: LearnerModel>(model: &M) -> Result<(), TensorReadError> {
     struct FirstNumbers(Vec<Tensor<1>>);
 

@@ -143,7 +143,7 @@ mod tests {
         let lines = Entries::clone(&validations.lines_of(Some(7)));
         let restored = EpochValidations::restored(validations.until(Some(7)), lines);
         assert_eq!((restored.rows_after(0).len(), restored.lines().len()), (1, 1));
-        // Of somebody else, without steps.
+        // Of another program, without steps.
         let strange: EpochTable =
             serde_json::from_str(r#"[{"val_loss":1},{"step":"NaN"},{"step":-3}]"#).unwrap();
         let strange = EpochValidations::restored(strange, Entries::default());

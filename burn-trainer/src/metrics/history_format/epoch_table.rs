@@ -1,4 +1,4 @@
-//! The values of all epochs that are done, in blocks of bytes: a history can come from anybody, and an epoch
+//! The values of all epochs that are done, in blocks of bytes: a history can be hostile, and an epoch
 //! with a map of its own would take a hundred times its text.
 
 use std::fmt;
@@ -131,7 +131,7 @@ impl EpochTable {
         Ok(Self { names, ..Self::default() })
     }
 
-    /// Adds the epochs of a block, which can come from anybody.
+    /// Adds the epochs of a block, which can be hostile.
     pub(super) fn add_block(&mut self, bytes: &[u8], epochs: usize) -> Result<(), String> {
         if !self.open.is_empty() {
             return Err(format!("one of its blocks has {epochs} epochs"));

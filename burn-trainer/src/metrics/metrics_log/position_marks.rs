@@ -54,8 +54,8 @@ impl Marks {
         self.ends.push((moment, end, digest));
     }
 
-    /// The marks of before this epoch are needed no more: its first state is saved, or will be, with marks of
-    /// its own.
+    /// The marks from before this epoch are no longer needed: its first state is saved, or will be, with
+    /// marks of its own.
     pub(super) fn forget_before(&mut self, epoch: u64) {
         let first = self.ends.partition_point(|(moment, ..)| *moment < Moment(epoch, 0, 0));
         // The last one of those is the end of what they had.

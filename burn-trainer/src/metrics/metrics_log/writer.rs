@@ -67,7 +67,7 @@ impl LogWriter {
     }
 
     pub(super) fn log_batch(&mut self, epoch: u64, batch: u64, metrics: IndexMap<String, f64>) {
-        // Without a value, or of a batch that nobody has announced.
+        // Without a value, or of a batch that was not announced.
         let Some(step) = self.steps.take(epoch, batch).filter(|_| !metrics.is_empty()) else { return };
         let line = Line::new(step, epoch, Split::Train, Scope::Batch, metrics).with_batch(batch);
         self.log(Moment::of_batch(epoch, batch), line);

@@ -154,7 +154,7 @@ pub(crate) fn close() {
 pub(crate) fn leave() {
     if IS_DRAWN.load(Ordering::SeqCst) || terminal::is_drawn_on() {
         terminal::take();
-        // Standard error may be a pipe that nobody reads.
+        // Standard error may be a pipe that is not read.
         let (done, said) = channel();
         let say = move || {
             say_what_was_held_back();

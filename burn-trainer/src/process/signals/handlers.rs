@@ -67,7 +67,7 @@ fn receive(number: c_int) {
     }
 }
 
-/// Reports what a signal will do. Writing can block for ever when nobody reads the pipe. So it has a thread
+/// Reports what a signal will do. Writing can block forever when the pipe is not read. So it has a thread
 /// of its own, and neither the next signal nor the end of training waits for it.
 fn announce(signal: StopSignal, is_training: bool) {
     let what = match is_training {

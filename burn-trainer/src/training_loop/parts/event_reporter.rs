@@ -30,7 +30,7 @@ impl<'a, M: LearnerModel> EventReporter<'a, M> {
 
     /// Waits until burn has processed every event, and the table of metrics has their values.
     ///
-    /// burn's own flush waits for ever if the processor's thread panics while the flush is in its queue. So
+    /// burn's own flush waits forever if the processor's thread panics while the flush is in its queue. So
     /// two events come first that do nothing. The queue has room for one: it takes the second when all events
     /// before the first are processed, and fails, with the panic, when the thread is gone.
     pub(in crate::training_loop) fn flush(&mut self) {

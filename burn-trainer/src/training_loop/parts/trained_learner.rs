@@ -43,7 +43,7 @@ pub(in crate::training_loop) struct TrainedLearner<'a, M: LearnerModel> {
     learning_rate: ModuleLearningRate,
     keep_alive: KeepAlive<M>,
     reading: ReadTiming,
-    /// Where the state of the last optimizer step is parked. `None` when nobody would take it.
+    /// Where the state of the last optimizer step is parked. `None` when no thread would take it.
     slot: Option<ParkingSlot<M>>,
 }
 

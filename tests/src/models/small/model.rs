@@ -184,9 +184,9 @@ pub fn learner(script: Script) -> Learner<Model> {
 pub fn stopper(interrupter: Interrupter, fails: bool) -> OnStep {
     OnStep(Arc::new(move || {
         if fails {
-            interrupter.fail(dataset_error("somebody called fail"));
+            interrupter.fail(dataset_error("the test called fail"));
         } else {
-            interrupter.stop(Some("somebody called stop"));
+            interrupter.stop(Some("the test called stop"));
         }
     }))
 }

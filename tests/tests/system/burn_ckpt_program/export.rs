@@ -280,7 +280,7 @@ fn a_killed_export_leaves_no_part_of_a_file_under_its_name() {
             Ok(bytes) => assert!(bytes == whole, "a part of it has the name"),
             Err(_) => cut += 1,
         }
-        // What the kill left is in nobody's way.
+        // What the kill left is not in the way.
         stdout(&export(&checkpoint, &out, &["--force"]));
         assert!(std::fs::read(&out).unwrap() == whole);
     }

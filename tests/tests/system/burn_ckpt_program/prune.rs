@@ -167,7 +167,7 @@ fn what_is_not_whole_is_left_alone_unless_it_is_to_go_too() {
 }
 
 #[test]
-fn a_run_that_somebody_writes_to_is_left_alone() {
+fn a_run_that_a_process_writes_to_is_left_alone() {
     let root = run();
     let layout = RunLayout::at(run_dir(root.path()));
     let lock = RunLock::acquire(layout.run_dir(), LockMode::Required).unwrap();
@@ -222,7 +222,7 @@ fn the_link_to_the_best_says_which_way_is_better_where_the_configuration_does_no
 }
 
 #[test]
-fn a_metric_needs_a_mode_that_somebody_states() {
+fn a_metric_needs_a_stated_mode() {
     let root = tempfile::tempdir().unwrap();
     // Here burn's metric knows itself which way is better, and the configuration does not say it.
     train(config(root.path(), 1)).unwrap();

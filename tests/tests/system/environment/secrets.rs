@@ -59,7 +59,7 @@ fn repository() -> Repository {
     ] {
         repository.git(&["config", name, &value]);
     }
-    // A file with a password that somebody has changed, and one that is not tracked.
+    // A file with a password that was changed, and one that is not tracked.
     repository.write("tracked", &format!("password = {SECRET}\n"));
     repository.write(".env", &format!("TOKEN={SECRET}\n"));
     // The address of a dependency.

@@ -1,4 +1,4 @@
-//! `Evaluation::keep`: a file beside the checkpoint, which is deleted with it and is nobody else's.
+//! `Evaluation::keep`: a file beside the checkpoint, which is deleted with it and belongs to it alone.
 
 use std::path::{Path, PathBuf};
 

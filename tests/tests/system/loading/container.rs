@@ -163,7 +163,7 @@ fn other_files_are_not_checkpoints() {
     assert!(error.to_string().contains("burnpack format 2"), "{error}");
     let error = Checkpoint::open(directory.path().join("gone")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
-    // A pipe that nobody writes to would be waited at for ever.
+    // Opening a pipe without a writer would wait forever.
     let pipe = directory.path().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     assert!(matches!(Checkpoint::open(&pipe), Err(Error::NotACheckpoint { .. })));

@@ -198,22 +198,25 @@ fn a_lock_file_that_may_be_read_but_not_written_locks_all_the_same() {
     fs::create_dir_all(&run).unwrap();
     fs::write(&lock, "process 1 on host b\n").unwrap();
     sh(&format!("chmod 755 '{0}'; chmod 444 '{1}'", root.path().display(), lock.display()));
-    // Root may write any file: the program is then started as somebody else, to whom all but the lock file
+    // Root may write any file: the program is then started as another user, to whom all but the lock file
     // belongs.
     let mut words = Vec::new();
     if is_root(root.path()) {
-        const NOBODY: u32 = 65534;
+        const UNPRIVILEGED: u32 = 65534;
         let copied = root.path().join("warmup");
         fs::copy(programs().join("warmup"), &copied).unwrap();
         sh(&format!(
-            "chown -R {NOBODY}:{NOBODY} '{0}'; chown 0:0 '{1}'",
+            "chown -R {UNPRIVILEGED}:{UNPRIVILEGED} '{0}'; chown 0:0 '{1}'",
             root.path().display(),
             lock.display()
         ));
-        words = format!("setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups {}", copied.display())
-            .split(' ')
-            .map(str::to_owned)
-            .collect();
+        words = format!(
+            "setpriv --reuid {UNPRIVILEGED} --regid {UNPRIVILEGED} --clear-groups {}",
+            copied.display()
+        )
+        .split(' ')
+        .map(str::to_owned)
+        .collect();
     }
     let start = |arguments: &str| {
         let usual = warmup(root.path(), arguments);

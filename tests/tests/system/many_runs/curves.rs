@@ -219,7 +219,7 @@ fn the_best_epoch_is_that_of_the_best_checkpoint_also_within_it() {
 }
 
 #[test]
-fn a_log_of_anybody_has_a_limit_of_metrics_and_writes_nothing_else_to_the_terminal() {
+fn a_hostile_log_has_a_limit_of_metrics_and_writes_nothing_else_to_the_terminal() {
     let root = tempfile::tempdir().unwrap();
     train(config(root.path(), 1)).unwrap();
     let run = run_dir(root.path());

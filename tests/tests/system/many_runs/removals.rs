@@ -115,7 +115,7 @@ fn a_run_that_is_written_to_and_what_is_not_a_run_are_errors_that_remove_nothing
         assert!(out.is_empty() && err.contains(reason), "{}: {err}", path.display());
     }
     assert_eq!(fs::read(other.join("checkpoint/last/epoch=1.ckpt")).unwrap(), b"not ours");
-    // Nobody can be asked.
+    // There is no terminal to ask on.
     let (_, err) = ended_with(&burn_ckpt(&[&"rm", &run]), 2);
     assert!(err.contains("add --yes"), "{err}");
     assert_eq!(files(&run), before);

@@ -61,7 +61,7 @@ fn files_of_an_earlier_start_stay_unless_they_are_out_of_date() {
     let exists = |place: &str| run_dir(root.path()).join(place).exists();
     train(without(root.path(), 4)).unwrap();
     assert!(exists("train/epoch-3/Loss.log") && !exists("train/epoch-4"));
-    // What stands in their place is in nobody's way.
+    // What stands in their place is not in the way.
     std::fs::remove_dir_all(run_dir(root.path()).join("train")).unwrap();
     std::fs::write(run_dir(root.path()).join("train"), "mine").unwrap();
     train(without(root.path(), 5)).unwrap();

@@ -129,7 +129,7 @@ fn stopped(root: &Path, fails: bool) -> burn_trainer::Result<burn_trainer::FitRe
 fn an_interrupters_failure_is_an_exception() {
     let root = tempfile::tempdir().unwrap();
     let error = stopped(root.path(), true).map(|_| ()).unwrap_err();
-    assert!(chain(&error).contains("somebody called fail"), "{error:?}");
+    assert!(chain(&error).contains("the test called fail"), "{error:?}");
     assert_eq!(metadata(&only_exception(root.path()))["global_step"], 23);
 }
 
@@ -137,7 +137,7 @@ fn an_interrupters_failure_is_an_exception() {
 fn a_stop_is_not_an_exception_and_the_last_state_is_saved() {
     let root = tempfile::tempdir().unwrap();
     let result = stopped(root.path(), false).unwrap();
-    assert_eq!(result.interrupted.as_deref(), Some("somebody called stop"));
+    assert_eq!(result.interrupted.as_deref(), Some("the test called stop"));
     assert_eq!(result.global_step, 23);
     let directory = checkpoints(root.path());
     assert_eq!(stems(&directory.join("last")), ["epoch=2-step=23"]);

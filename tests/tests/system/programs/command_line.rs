@@ -87,7 +87,7 @@ fn the_printed_command_resumes_from_there() {
     let command = printed.lines().find_map(|line| line.strip_prefix("resume: ")).unwrap();
     let words = "cargo xtask train ";
     assert!(command.starts_with(words), "{command}");
-    // A shell takes the command apart, as it does for whoever copies it.
+    // A shell takes the command apart, as it does for a user who copies it.
     let script = format!("printf '%s\\n' {}", &command[words.len()..]);
     let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
     let arguments = stdout(&output);
@@ -126,7 +126,7 @@ fn on_a_terminal_there_is_burns_dashboard_and_the_results_outlast_it() {
 fn a_reader_that_goes_away_does_not_end_the_run() {
     let root = tempfile::tempdir().unwrap();
     stdout(&xtask_train(root.path(), &["--run-id", "r0", "--epochs", "1"]));
-    // The program itself, which that has built: cargo does end when nobody reads what it prints.
+    // The program itself, which that has built: cargo does end when its output is not read.
     let program = std::env::current_exe().unwrap();
     let program = program.parent().and_then(std::path::Path::parent).unwrap().join("digits");
     // head leaves after the first line of either output, and the shell with it, unless it is told to wait.

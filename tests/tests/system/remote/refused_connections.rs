@@ -70,7 +70,7 @@ fn a_device_that_a_server_does_not_have_is_an_error() {
 
 #[test]
 fn where_no_server_is_is_an_error() {
-    // Its port is kept on another address, so that nobody comes to be there.
+    // Its port is kept on another address, so that no other program gets it.
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let websocket = format!("remote:ws://127.0.0.2:{}#0", tcp.local_addr().unwrap().port());
     let iroh = Server::start(ON_LOOPBACK);

@@ -1,5 +1,5 @@
 //! A server says where its devices are once they can be connected, keeps its identity, lets no stranger in
-//! whom nobody asked for, and says in a line what keeps it from serving.
+//! without a token, and says in a line what keeps it from serving.
 
 use std::fs;
 use std::net::{TcpListener, UdpSocket};

@@ -31,7 +31,7 @@ fn holds(bytes: &[u8], token: &[u8]) -> bool {
 
 /// Checks everything that a client has left and said, and all that the server has but for the file with the
 /// token.
-fn nobody_has_told(server: Server, root: &Path, clients: &[Ended]) {
+fn assert_token_is_nowhere(server: Server, root: &Path, clients: &[Ended]) {
     let token = server.token().as_bytes().to_vec();
     let (ended, directory) = server.stop("TERM");
     assert!(holds(&std::fs::read(directory.path().join("token")).unwrap(), &token), "the judge is blind");
@@ -75,7 +75,7 @@ fn a_run_on_a_server_leaves_no_token_behind() {
         let ended = [trained(&server, root.path(), "r1", false), trained(&server, root.path(), "r2", true)];
         assert!(ended.iter().all(|ended| ended.status.success()), "{ended:?}");
         assert!(files(root.path()).iter().any(|name| name.ends_with("experiment.log")));
-        nobody_has_told(server, root.path(), &ended);
+        assert_token_is_nowhere(server, root.path(), &ended);
     }
 }
 
@@ -92,7 +92,7 @@ fn a_refused_run_leaves_no_token_behind() {
         assert_eq!(ended.code(), Some(1), "{ended:?}");
         let (log, _) = one.stop("TERM");
         assert!(log.stderr.contains("presented the wrong token"), "{log:?}");
-        nobody_has_told(other, root.path(), &[ended, log]);
+        assert_token_is_nowhere(other, root.path(), &[ended, log]);
     }
 }
 

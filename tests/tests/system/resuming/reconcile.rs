@@ -107,7 +107,7 @@ fn a_best_one_that_a_kill_kept_from_its_name_is_in_the_list_again() {
 }
 
 #[test]
-fn a_copy_that_somebody_made_brings_nothing_back() {
+fn a_copy_that_a_user_made_brings_nothing_back() {
     let root = tempfile::tempdir().unwrap();
     scored(root.path(), (1, 1), "auto", &[1.0, 2.0, 3.0, 4.0]);
     let directory = checkpoints(root.path());

@@ -68,7 +68,7 @@ fn run_ids_that_are_not_directory_names_are_errors() {
 fn without_permission_there_is_an_error_that_names_the_directory() {
     let root = tempfile::tempdir().unwrap();
     std::fs::set_permissions(root.path(), std::fs::Permissions::from_mode(0o555)).unwrap();
-    // Root may write anywhere; where it can, there is a file system that nobody can write to.
+    // Root may write anywhere; where it can, there is a file system that cannot be written to.
     let place = if std::fs::create_dir(root.path().join("probe")).is_ok() {
         Path::new("/proc/no-such-place")
     } else {

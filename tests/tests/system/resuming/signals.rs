@@ -225,11 +225,11 @@ fn a_second_interrupt_ends_a_run_at_once_in_the_middle_of_a_save() {
 }
 
 #[test]
-fn a_second_interrupt_ends_a_run_at_once_whose_messages_nobody_reads() {
+fn a_second_interrupt_ends_a_run_at_once_whose_messages_are_not_read() {
     let directory = tempfile::tempdir().unwrap();
     let whole = undisturbed(&directory.path().join("whole"), FLAGS);
     let root = directory.path().join("stopped");
-    // A pipe that is kept full after its first line, so that whoever writes another one to it waits.
+    // A pipe that is kept full after its first line, so that writing another one to it waits.
     let (reader, writer) = std::io::pipe().unwrap();
     let mut filling = writer.try_clone().unwrap();
     let mut command = Command::new("sh");

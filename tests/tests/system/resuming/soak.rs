@@ -1,5 +1,5 @@
-//! Resuming is exact: a run that is killed again and again ends with the same bytes as one that nobody
-//! disturbed. And the judge of that finds whatever differs.
+//! Resuming is exact: a run that is killed again and again ends with the same bytes as an
+//! undisturbed one. And the judge of that finds whatever differs.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,7 +29,7 @@ fn soaked_with(which: Which, workers: usize, signal: Signal, kills: u64, argumen
 }
 
 #[test]
-fn runs_that_nobody_disturbs_are_the_same() {
+fn undisturbed_runs_are_the_same() {
     soaked(Which::Digits, 0, Signal::Kill, 0);
     soaked(Which::Warmup, 1, Signal::Kill, 0);
 }
@@ -92,7 +92,7 @@ fn a_process_that_trains_again_and_again_does_not_grow() {
     assert!(figures.starts_with("a process after 20 runs: "), "{figures}");
 }
 
-/// Two runs of the small model that nobody disturbed.
+/// Two undisturbed runs of the small model.
 fn two_runs(directory: &Path) -> [PathBuf; 2] {
     ["a", "b"].map(|name| {
         train(config(&directory.join(name), 3)).unwrap();

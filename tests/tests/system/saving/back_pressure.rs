@@ -75,7 +75,7 @@ impl Run {
 
     fn submit(&self, step: u64, wanted: &[(&str, f64)], when_busy: WhenBusy) -> Submitted {
         let save = self.state(step, wanted, || ());
-        // Who would wait for ever is not waited for.
+        // A wait without an end is not waited for.
         let mut asked = 0;
         let waits = || {
             asked += 1;

@@ -15,7 +15,7 @@ use system_tests::programs::commands::{stderr, stdout, xtask_train};
 use system_tests::run_files::{checkpoints, compare, complete_checkpoints, files, run_dir, stems};
 use system_tests::{config, train, train_scripted};
 
-/// Best goes where nobody can write, not even root.
+/// Best goes where no user can write, not even root.
 const NOWHERE: &str = "/proc/no-such-place";
 
 fn blocked(root: &Path) -> TrainerConfig {

@@ -1,4 +1,4 @@
-//! Shards that nobody wrote: each is an error of a known kind, within seconds.
+//! Hostile shards: each is an error of a known kind, within seconds.
 
 #![cfg(unix)]
 

@@ -1,4 +1,4 @@
-//! A loop that waits for a batch for ever, or is in a step that does not end: the state of the last update is
+//! A loop that waits for a batch forever, or is in a step that does not end: the state of the last update is
 //! saved from outside, the process ends with the signal's status within the exception timeout, and the run
 //! resumes to the same bytes.
 

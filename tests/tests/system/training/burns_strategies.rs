@@ -191,7 +191,7 @@ fn a_stop_is_reported_and_the_epoch_before_it_stands() {
     let at_step = Some((25, stopper(training.interrupter(), false)));
     let script = Script { at_step, ..Script::default() };
     let result = trainer.fit_with(training, learner(script), multi()).unwrap();
-    assert_eq!(result.interrupted.as_deref(), Some("somebody called stop"));
+    assert_eq!(result.interrupted.as_deref(), Some("the test called stop"));
     assert_eq!(
         (result.epochs, result.last().unwrap().path.file_stem().unwrap()),
         (1, "epoch=0-step=10".as_ref())

@@ -195,7 +195,7 @@ fn a_metric_of_the_other_split_is_an_error_that_offers_what_is_logged() {
 }
 
 #[test]
-fn a_value_of_before_a_resume_is_not_taken_for_a_new_one() {
+fn a_value_from_before_a_resume_is_not_taken_for_a_new_one() {
     let root = tempfile::tempdir().unwrap();
     train(config(root.path(), 1)).unwrap();
     let again = config(root.path(), 3).with_ckpt_path("auto");

@@ -153,7 +153,7 @@ fn a_run_that_was_killed_is_waited_for_unless_told_otherwise() {
 }
 
 #[test]
-fn it_ends_when_nobody_reads_what_it_prints() {
+fn it_ends_when_its_output_is_not_read() {
     let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
     let training =
         TestHooks::wait(Split::Train, 45, &gate).given_to(warmup(root.path(), "--run-id r1 --epochs 3"));

@@ -1,6 +1,6 @@
 //! Flags of programs that are not this project's, as far as its pages name them.
 
-/// This file, for whoever has to add a flag.
+/// This file, which a message names: a flag is added here.
 pub const PATH: &str = "xtask/src/tidy/flags/other_programs.rs";
 
 /// A program and flags that it has, without `--`.

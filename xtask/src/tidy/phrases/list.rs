@@ -16,7 +16,7 @@ const fn phrase(words: &'static [&'static str], instead: &'static str) -> Phrase
     Phrase { words, unless_after: "", unless_before: "", instead }
 }
 
-/// Only what is never right, so that nobody has to argue with the check.
+/// Only what is never right, so that there is nothing to argue about.
 pub const PHRASES: &[Phrase] = &[
     phrase(&["go|goes|going|gone|went", "on"], "\"resume\" or \"continue\""),
     phrase(&["take|takes|taking|taken|took", "up"], "\"resume\", \"restore\" or \"use\""),
@@ -28,6 +28,13 @@ pub const PHRASES: &[Phrase] = &[
     phrase(&["asked", "no", "more"], "\"is not called again\""),
     phrase(&["know|knows", "no", "such"], "\"does not have this\""),
     phrase(&["by", "heart"], "\"memorize\""),
+    phrase(&["for", "ever"], "\"forever\""),
+    phrase(&["nobody|nobody's"], "who or what does not: \"no process\", \"no run's\""),
+    phrase(&["somebody|somebody's"], "who: \"a user\", \"another process\""),
+    phrase(&["anybody|anybody's"], "who, or \"hostile\" of a file"),
+    phrase(&["whoever|whomever"], "who: \"everyone who\", \"the program that\""),
+    phrase(&["of", "before"], "\"from before\" or \"earlier\""),
+    phrase(&["to", "who"], "who it is: \"to a program that\""),
     Phrase {
         words: &["whole", "checkpoint|checkpoints"],
         unless_after: "the|its|each",
@@ -49,7 +56,7 @@ pub const PHRASES: &[Phrase] = &[
     },
 ];
 
-/// Types whose names say nothing to somebody who has not read the rest.
+/// Types whose names say nothing to a reader of that file alone.
 pub const TYPES: &[(&str, &str)] = &[
     ("Wish", "say what it is, such as `SaveRequest`"),
     ("Held", "say what it is, such as `SavedCheckpoint`"),

@@ -129,6 +129,27 @@ mod tests {
     }
 
     #[test]
+    fn a_word_for_no_one_in_particular_is_named() {
+        assert_eq!(
+            lines(
+                "// It waits for ever.\nfn what_nobody_reads() {}\n// Values of before; to who reads.\n// Somebody's, or whoever comes.\n"
+            ),
+            [
+                "a/src/lib.rs:1: `for ever`; write \"forever\"",
+                "a/src/lib.rs:2: `nobody`; write who or what does not: \"no process\", \"no run's\"",
+                "a/src/lib.rs:3: `of before`; write \"from before\" or \"earlier\"",
+                "a/src/lib.rs:3: `to who`; write who it is: \"to a program that\"",
+                "a/src/lib.rs:4: `Somebody's`; write who: \"a user\", \"another process\"",
+                "a/src/lib.rs:4: `whoever`; write who: \"everyone who\", \"the program that\"",
+            ]
+        );
+        assert_eq!(
+            lines("It stays forever. Those who wait, to whom it belongs. One of them, before it."),
+            [""; 0]
+        );
+    }
+
+    #[test]
     fn words_beside_a_phrase_can_make_it_another() {
         assert_eq!(
             lines("There is no file. It is no longer one. Why there\nare no files. It is not."),

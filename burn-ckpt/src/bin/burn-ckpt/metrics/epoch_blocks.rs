@@ -1,4 +1,4 @@
-//! The values of epochs in the blocks of a history, by their names. They can come from anybody.
+//! The values of epochs in the blocks of a history, by their names. They can be hostile.
 
 use burn_ckpt::plumbing::epoch_blocks::{blocks, decode};
 use indexmap::{IndexMap, IndexSet};
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_of_anybody_are_errors() {
+    fn invalid_bytes_are_errors() {
         let (bytes, names) = (example(), json!(["a", "b"]));
         for cut in 1..bytes.len() {
             assert!(read(&names, &bytes[..cut], 4).unwrap_err().contains("cut off"), "{cut}");

@@ -1,4 +1,4 @@
-//! The names of the metrics of a run. A log can come from anybody, and each name is a column.
+//! The names of the metrics of a run. A log can be hostile, and each name is a column.
 
 use indexmap::IndexSet;
 

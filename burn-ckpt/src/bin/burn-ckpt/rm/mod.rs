@@ -122,11 +122,11 @@ fn report(
     Ok(())
 }
 
-/// Asks on the terminal. An error where nobody can answer.
+/// Asks on the terminal. An error without one.
 fn is_confirmed(found: &str, layout: &RunLayout) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Err(Failure::Usage(format!(
-            "nobody can be asked whether to remove {}: add --yes",
+            "there is no terminal to ask on whether to remove {}: add --yes",
             layout.run_dir().display()
         )));
     }

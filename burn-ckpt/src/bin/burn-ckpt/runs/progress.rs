@@ -105,7 +105,7 @@ fn mode(rows: &[&Row], newest: &Metadata, state: &Value, metric: &str) -> Option
         let link = link_name(&format!("best_{metric}")).ok()?;
         let link = link.strip_suffix(CHECKPOINT_SUFFIX)?;
         let best = rows.iter().find(|row| row.links.iter().any(|name| name == link))?;
-        // Whoever opens one that cannot be read meets the error.
+        // One that cannot be read is reported when it is opened.
         let state = Checkpoint::open(&best.path).and_then(|checkpoint| checkpoint.trainer_state()).ok()?;
         mode_in(&state, metric)
     };

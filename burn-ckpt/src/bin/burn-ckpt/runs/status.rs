@@ -83,7 +83,7 @@ impl Status {
         }
         // A process that started after that save, or did not come to the save that says how it ended.
         if was_killed_since || (is_left && ended(state).is_none()) {
-            return Self::new(StatusKind::Killed, "its lock file is left, and nobody holds it");
+            return Self::new(StatusKind::Killed, "its lock file is left, and no process holds it");
         }
         let words = ended(state).and_then(|ended| ended.split_once(": "));
         match words {

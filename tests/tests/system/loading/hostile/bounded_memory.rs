@@ -1,4 +1,4 @@
-//! What a file that nobody wrote takes: 64 MB of memory beyond the file's header or metadata, and a second.
+//! What a hostile file takes: 64 MB of memory beyond the file's header or metadata, and a second.
 
 #![cfg(target_os = "linux")]
 

@@ -1,4 +1,4 @@
-//! Files that nobody wrote, or that are something else than a file: each ends in an error, in bounded time
+//! Files that no save wrote, or that are something else than a file: each ends in an error, in bounded time
 //! and memory.
 
 mod bounded_memory;

@@ -80,7 +80,7 @@ fn what_does_not_fit_is_found_before_a_tensor_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let config = NetConfig::new(8);
     let path = save(directory.path(), &Net::trained(&config), &config);
-    // With the tensors' bytes gone, whoever reads one gets another error.
+    // With the tensors' bytes gone, reading one is another error.
     let mut damaged = std::fs::read(&path).unwrap();
     let header = 10 + u32::from_le_bytes(damaged[6..10].try_into().unwrap()) as usize;
     let end = last_tensor_byte(&damaged);

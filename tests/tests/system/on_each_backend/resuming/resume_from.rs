@@ -24,7 +24,7 @@ fn auto_starts_fresh_and_then_resumes_with_the_best_list_as_it_was() {
     let directory = checkpoints(root.path());
     assert_eq!(stems(&directory.join("best")), ["0", "2"]);
 
-    // Worse ones come: the best of before stay, and the link with them.
+    // Worse ones come: the earlier best ones stay, and the link with them.
     let result = scored(root.path(), 5, &[5.0, 1.5]).unwrap();
     assert_eq!((result.epochs, result.global_step), (5, 50));
     assert_eq!(stems(&directory.join("best")), ["0", "4"]);
@@ -163,7 +163,7 @@ fn auto_skips_what_is_not_whole() {
 }
 
 #[test]
-fn metrics_of_before_are_known_until_newer_ones_come() {
+fn metrics_from_before_are_known_until_newer_ones_come() {
     let root = tempfile::tempdir().unwrap();
     let metric = |scores: &[f64]| ScriptedMetric::new("Score", scores);
     let strategy = StrategyConfig::Last(Last::new().with_every_n_steps(5).with_topk(TopK::All));
@@ -237,7 +237,7 @@ fn a_damaged_best_one_is_no_longer_the_best() {
     }
     assert_eq!(target(&directory.join("best_val_score.ckpt")), std::path::Path::new("best/3.ckpt"));
     assert_eq!(stems(&directory.join("best")), ["1", "2", "3"]);
-    assert!(best.exists(), "it is left to whoever may want to look at it");
+    assert!(best.exists(), "it is kept for a look at it");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a resume takes from a file that nobody wrote: 64 MB of memory beyond the file's own length, and a
+//! What a resume takes from a hostile file: 64 MB of memory beyond the file's own length, and a
 //! second.
 
 #![cfg(target_os = "linux")]

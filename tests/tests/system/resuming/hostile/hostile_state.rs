@@ -109,7 +109,7 @@ fn a_history_that_cannot_be_is_an_error_or_does_no_harm() {
     for history in [
         r#"{"epochs":[],"entries":{"Loss":[[1,"0.5,18446744073709551615"],[2,"0.5,18446744073709551615"]]}}"#,
         r#"{"epochs":[],"entries":{"Loss":[[1,"a,b,c"],[2,"x"],[3,""]]}}"#,
-        r#"{"epochs":[],"entries":{"../../evil":[[1,"0.5,8"]],"Nobody":[[1,"NaN,8"]]}}"#,
+        r#"{"epochs":[],"entries":{"../../evil":[[1,"0.5,8"]],"Unknown":[[1,"NaN,8"]]}}"#,
     ] {
         let root = tempfile::tempdir().unwrap();
         let path = forged(root.path(), &middle, Some(history));

@@ -1,4 +1,4 @@
-//! Resuming from checkpoints whose content nobody wrote, with valid digests.
+//! Resuming from checkpoints with hostile content, with valid digests.
 
 mod bounded_memory;
 mod hostile_state;

@@ -118,7 +118,7 @@ fn settings_that_cannot_be_are_errors_before_the_first_step() {
         let config = set_up(config(root.path(), 2)).with_validation(validation);
         assert_eq!(wrong_setting(train(config)).0, setting, "{validation:?}");
     }
-    // Nobody looks at a metric of the validation.
+    // Nothing depends on a metric of the validation.
     let root = root();
     let quiet = config(root.path(), 2).with_validation(Validation::every_n_epochs(3));
     let by_training = quiet.clone().with_primary_metric("train_loss");
