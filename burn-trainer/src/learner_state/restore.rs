@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use burn::lr_scheduler::LrSchedulerRecord;
 use burn::optim::OptimizerRecord;
 use burn::store::ModuleRecord;
+use burn::tensor::Device;
 use burn::train::checkpoint::Checkpoint as Record;
 use burn::train::{Learner, LearnerModel};
 use burn_ckpt::Section;
@@ -16,7 +17,7 @@ use burn_ckpt::plumbing::{panic_message, shown};
 
 use super::optimizer_probe::optimizer_and_scheduler;
 use crate::error::{Error, Result};
-use crate::optimizer::state_names;
+use crate::optimizer::{restore_streamed_on, state_names};
 use crate::process::console::warn;
 use crate::state::resume_point::ResumePoint;
 
@@ -100,27 +101,44 @@ pub(crate) fn restore<M: LearnerModel>(
     let own = learner.model();
     resume.checkpoint.check_fits(&own).map_err(|error| NotRestored::Program(error.into()))?;
     check_types(&Section::from_module(&own), resume).map_err(NotRestored::Program)?;
+    // A model without a tensor has no state of an optimizer either.
+    let device = own.devices().into_iter().next().unwrap_or_default();
     drop(own);
     let LearnerRecords { model, optimizer, .. } = read_records(resume)?;
     for name in callbacks.iter().filter(|name| resume.checkpoint.has_section(name)) {
         let section = in_memory(resume, name).map_err(of_the_file)?;
         resume.callbacks.insert(name.clone(), section);
     }
-    let loaded = loaded(resume, || {
+    let load = || {
         learner.load_model(model);
-        learner.load_optim(optimizer);
-    });
-    loaded.map_err(NotRestored::Program)
+        restore_streamed_on(device.clone(), || learner.load_optim(optimizer));
+    };
+    loaded(resume, load, || other_default(&device)).map_err(NotRestored::Program)
 }
 
 fn in_memory(resume: &ResumePoint, name: &str) -> Result<Section> {
     Ok(Section::from_burnpack(resume.section(name)?.into_burnpack()?)?)
 }
 
-/// Loads what the checks do not know of: a program's own optimizer or scheduler can panic on its state.
-fn loaded(resume: &ResumePoint, load: impl FnOnce()) -> Result<()> {
+/// Loads what the checks do not know of: a program's own optimizer or scheduler can panic on its state. The
+/// error ends with what `advice` says.
+fn loaded(resume: &ResumePoint, load: impl FnOnce(), advice: impl FnOnce() -> String) -> Result<()> {
     let loaded = catch_unwind(AssertUnwindSafe(load));
-    loaded.map_err(|panic| resume.unusable(format!("restoring it panicked: {}", panic_message(&*panic))))
+    loaded.map_err(|panic| {
+        let message = panic_message(&*panic);
+        resume.unusable(format!("restoring it panicked: {message}{}", advice()))
+    })
+}
+
+/// What to do where burn cannot put the state of an optimizer onto its default device.
+fn other_default(of_model: &Device) -> String {
+    match catch_unwind(Device::default) {
+        Ok(default) if default != *of_model => format!(
+            "; burn restores an optimizer on its default device, {default:?}, unless it is made by \
+             `init_streamed()`: the environment variable BURN_DEVICE sets another"
+        ),
+        _ => String::new(),
+    }
 }
 
 /// Which state a learner's scheduler has.
@@ -146,7 +164,7 @@ pub(crate) fn restore_scheduler<M: LearnerModel>(
         record(resume, Section::SCHEDULER, resume.checkpoint.section(Section::SCHEDULER)?)?;
     // A copy: a scheduler of another kind can take a part of the record.
     let mut restored = learner.clone();
-    loaded(resume, || restored.load_scheduler(record))?;
+    loaded(resume, || restored.load_scheduler(record), String::new)?;
     let (optimizer, scheduler) = sections(restored.clone())?;
     if check_restored(&optimizer, &scheduler, resume)? == RestoredScheduler::Saved {
         *learner = restored;

@@ -13,4 +13,4 @@ mod streamed;
 
 pub use burn_optimizers::InitStreamed;
 pub use streamed::{StateParts, StateTensors, Streamed};
-pub(crate) use streamed::{advise_streaming, collect_streamed, states_of_step};
+pub(crate) use streamed::{advise_streaming, collect_streamed, restore_streamed_on, states_of_step};

@@ -5,7 +5,7 @@
 //! state type for its parts. So an optimizer in a [`Streamed`] gives a save its tensors unread: a handle
 //! each, from which the writer reads as it does from the model's.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Once;
 
 use burn::optim::{LearningRate, Optimizer, RecordState, StateSink, StateSource, join_path};
@@ -111,7 +111,8 @@ impl<O: StateTensors, const D: usize> RecordState for StreamedState<O, D> {
     }
 
     fn state_unflatten(prefix: &str, src: &mut StateSource, device: &Device) -> Option<Self> {
-        O::State::state_unflatten(prefix, src, device).map(Self)
+        let of_model = MODEL_DEVICE.with_borrow(Clone::clone);
+        O::State::state_unflatten(prefix, src, of_model.as_ref().unwrap_or(device)).map(Self)
     }
 }
 
@@ -201,6 +202,27 @@ pub(crate) fn collect_streamed<T>(at_once: bool, record: impl FnOnce() -> T) -> 
     let collected = COLLECTING.take();
     drop(end);
     (record, collected.map(|collecting| collecting.section).unwrap_or_default())
+}
+
+thread_local! {
+    /// Where the states are restored that burn would put onto its default device: a GPU that the program does
+    /// not train on, or that is not there.
+    static MODEL_DEVICE: RefCell<Option<Device>> = const { RefCell::new(None) };
+}
+
+/// Runs `load`, which loads burn's record of an optimizer, on this thread. The [`Streamed`] states are
+/// restored on `device`, without autodiff.
+pub(crate) fn restore_streamed_on<T>(device: Device, load: impl FnOnce() -> T) -> T {
+    /// Ends it, also after a panic.
+    struct End;
+    impl Drop for End {
+        fn drop(&mut self) {
+            MODEL_DEVICE.set(None);
+        }
+    }
+    MODEL_DEVICE.set(Some(device.inner()));
+    let _end = End;
+    load()
 }
 
 thread_local! {

@@ -130,16 +130,32 @@ fn a_run_resumes_on_the_other_backend_with_its_optimizer() {
 }
 
 #[test]
+fn a_program_with_both_backends_trains_and_resumes_on_flex_where_wgpu_finds_no_driver() {
+    let root = tempfile::tempdir().unwrap();
+    let flags = "--backend flex --run-id r1 --set limit_train_batches=5 --set limit_valid_batches=2";
+    for more in ["--epochs 1", "--epochs 2 --ckpt-path last"] {
+        let mut command = digits(root.path(), &format!("{flags} {more}"));
+        without_drivers(&mut command);
+        let ended = Running::start(command).end_well();
+        assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    }
+    let last = metadata(&checkpoints(root.path()).join("last.ckpt"));
+    assert_eq!(last["global_step"], 10);
+}
+
+/// Hides every driver of a GPU, of software too.
+fn without_drivers(command: &mut Command) {
+    for variable in
+        ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "LIBGL_DRIVERS_PATH", "__EGL_VENDOR_LIBRARY_FILENAMES"]
+    {
+        command.env(variable, "/nowhere");
+    }
+    command.env("RUST_BACKTRACE", "1");
+}
+
+#[test]
 fn a_backend_that_cannot_start_is_one_line_that_names_what_was_found() {
     let root = tempfile::tempdir().unwrap();
-    let without_drivers = |command: &mut Command| {
-        for variable in
-            ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "LIBGL_DRIVERS_PATH", "__EGL_VENDOR_LIBRARY_FILENAMES"]
-        {
-            command.env(variable, "/nowhere");
-        }
-        command.env("RUST_BACKTRACE", "1");
-    };
     let mut command = digits(root.path(), "--backend wgpu --run-id r1");
     without_drivers(&mut command);
     let ended = Running::start(command).end();
