@@ -190,6 +190,7 @@ pub mod plumbing {
     pub use crate::run_dir::outside_directories::{
         DIRECTORIES_FILE, note_outside_directory, outside_directories,
     };
+    pub use crate::run_dir::report_page::{REPORT_FILE, is_report_page, remove_report_page};
     pub use crate::run_dir::tags::{LaterTags, TAGS_FILE};
     pub use crate::run_dir::training_progress::{epochs_done, is_done};
     pub use crate::save::activity::WriterActivity;

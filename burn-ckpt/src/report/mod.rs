@@ -19,14 +19,9 @@ use jiff::Timestamp;
 
 use crate::disk::directories::entry;
 use crate::disk::staged_file::{Existing, write_whole};
-use crate::disk::storage::StoredFile;
 use crate::error::{Error, Result};
+use crate::run_dir::report_page::is_report_page;
 use run_data::{RunData, Status};
-
-/// What a page says at its beginning that it was written by.
-const GENERATOR: &str = "<meta name=\"generator\" content=\"burn-ckpt report\">";
-/// How many bytes of a file are looked at for that.
-const HEAD_BYTES: usize = 1024;
 
 /// A page about runs, for a browser: their curves, settings and checkpoints in one HTML file.
 ///
@@ -111,9 +106,9 @@ impl RunReport {
     /// page: it is kept.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<u64> {
         let path = path.as_ref();
-        let is_foreign = entry(path)?.is_some() && !is_page(path)?;
+        let is_foreign = entry(path)?.is_some() && !is_report_page(path)?;
         if is_foreign {
-            let reason = "there is another file of this name, which is not a page of burn-ckpt";
+            let reason = "there is another file of this name, which is not a page of burn-ckpt: move it away";
             let error = std::io::Error::new(std::io::ErrorKind::AlreadyExists, reason);
             return Err(Error::io("write", path)(error));
         }
@@ -123,15 +118,4 @@ impl RunReport {
         })?;
         Ok(html.len() as u64)
     }
-}
-
-/// Whether a file is a page that was written here: a regular file that says so at its beginning.
-fn is_page(path: &Path) -> Result<bool> {
-    if !entry(path)?.is_some_and(|entry| entry.is_file()) {
-        return Ok(false);
-    }
-    let file = StoredFile::open(path).map_err(Error::io("open", path))?;
-    let mut head = [0; HEAD_BYTES];
-    let read = file.read_at(&mut head, 0).map_err(Error::io("read", path))?;
-    Ok(String::from_utf8_lossy(&head[..read]).contains(GENERATOR))
 }

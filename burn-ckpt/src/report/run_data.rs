@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::disk::directories::{is_there, real_path};
+use crate::disk::storage;
 use crate::error::{Error, Result, chain::chain};
 use crate::format::metadata::Metadata;
 use crate::format::run_start::RunStart;
@@ -90,7 +91,9 @@ impl RunData {
         let layout = layout_of(path)?;
         let catalog = Catalog::scan(&layout)?;
         let unreadable = |(path, error): &(PathBuf, Error)| format!("{}: {}", path.display(), chain(error));
-        let mut warnings: Vec<String> = catalog.broken.iter().map(unreadable).collect();
+        // The run may be training: what it deletes meanwhile is not damaged.
+        let is_left = |(path, _): &&(PathBuf, Error)| is_there(path).unwrap_or(true);
+        let mut warnings: Vec<String> = catalog.broken.iter().filter(is_left).map(unreadable).collect();
         let newest = catalog.entries.last().map(|entry| &entry.metadata);
         let starts: Vec<Timestamp> =
             newest.iter().flat_map(|newest| &newest.starts).map(|start| start.timestamp).collect();
@@ -191,14 +194,15 @@ fn checkpoints(
 ) -> Result<Vec<CheckpointData>> {
     let directory = layout.checkpoint_dir();
     let linked = |name: &str, metric| match resolve(layout, name, metric) {
-        Ok(path) => real_path(&path).map(Some),
+        Ok(path) => real_path_if_there(&path),
         Err(Error::NotFound { .. }) => Ok(None),
         Err(error) => Err(error),
     };
     let (best, last) = (linked(BEST_DIR, metric)?, linked(LAST_DIR, None)?);
     let data = |CatalogEntry { path, metadata }: &CatalogEntry| {
-        let real = Some(real_path(path)?);
-        Ok(CheckpointData {
+        // The run may have deleted it since it was listed.
+        let Some(real) = real_path_if_there(path)?.map(Some) else { return Ok(None) };
+        Ok(Some(CheckpointData {
             path: path.strip_prefix(&directory).unwrap_or(path).display().to_string(),
             global_step: metadata.global_step,
             epoch: metadata.epoch,
@@ -211,9 +215,14 @@ fn checkpoints(
             reason: metadata.reason.clone(),
             is_best: real == best,
             is_last: real == last,
-        })
+        }))
     };
-    entries.iter().map(data).collect()
+    entries.iter().filter_map(|entry| data(entry).transpose()).collect()
+}
+
+/// The path of a checkpoint without links. `None` if it is not there.
+fn real_path_if_there(path: &Path) -> Result<Option<PathBuf>> {
+    storage::canonicalize(path).map_err(Error::io("resolve", path))
 }
 
 /// What a reader of the page types to work with the run.

@@ -16,6 +16,7 @@ use crate::format::shards::run_of_shards;
 use crate::run_dir::catalog::{Catalog, file_name, subdirectories};
 use crate::run_dir::evaluations;
 use crate::run_dir::layout::RunLayout;
+use crate::run_dir::report_page::unfinished_pages;
 use crate::run_dir::tags::{LaterTags, TAGS_FILE};
 
 /// Cleans a run's directory before the run resumes: removes what unfinished writes and removals left, and
@@ -70,15 +71,15 @@ fn are_orphans(directory: &Path, run_id: &str, is_own: bool) -> Result<bool> {
 }
 
 /// The files that unfinished writes and removals of a run left, or that a process writes at the moment: all
-/// staging files in the run's own directories, its shards and metadata there without a checkpoint, and the
-/// staging files that have the run's mark in the directories outside of them.
+/// staging files in the directories of its checkpoints, its shards and metadata there without a checkpoint,
+/// its pages, and the staging files that have the run's mark in the directories outside of them.
 ///
 /// # Errors
 ///
 /// [`Error::Io`] when a directory cannot be listed.
 pub fn unfinished_files(layout: &RunLayout, outside: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let directory = layout.checkpoint_dir();
-    let mut found = Vec::new();
+    let mut found = unfinished_pages(layout.run_dir())?;
     found.extend(list(&directory)?.into_iter().filter(|path| is_staging(path)));
     for directory in subdirectories(&directory)? {
         found.extend(list(&directory)?.into_iter().filter(|path| is_staging(path)));

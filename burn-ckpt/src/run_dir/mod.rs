@@ -9,5 +9,6 @@ pub(crate) mod locate;
 mod locate_without_links;
 pub(crate) mod other_runs;
 pub(crate) mod outside_directories;
+pub(crate) mod report_page;
 pub(crate) mod tags;
 pub(crate) mod training_progress;

@@ -210,6 +210,8 @@ plain! {
     with_checkpoint_saving, checkpoint_saving: bool;
     /// Sets whether burn's metric files are written.
     with_metric_files, metric_files: bool;
+    /// Sets whether a page about the run is written while it trains.
+    with_report, report: bool;
     /// Sets the seed of every random number that the loop draws.
     with_seed, seed: u64;
     /// Sets whether the checkpoints of an earlier run of the same id are removed.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::config::batch_limit::BatchLimit;
 use crate::config::early_stopping::EarlyStopping;
+use crate::config::report;
 use crate::config::trainer_config::{EndWith, TrainerConfig};
 use crate::config::validate_at_start::ValidateAtStart;
 use crate::config::validation::ChosenValidation;
@@ -33,6 +34,7 @@ impl TrainerConfig {
         if self.max_file_bytes == Some(0) {
             return Err(Error::config("max_file_bytes", "no file has 0 bytes: leave it out for 100 GiB"));
         }
+        report::check(self.report, cfg!(feature = "report"))?;
         self.check_limits()?;
         self.check_validation()?;
         check_path("root", &self.root)?;

@@ -7,6 +7,7 @@ mod early_stopping;
 mod effective;
 mod fast_dev_run;
 mod init_from;
+mod report;
 mod trainer_config;
 mod validate_at_start;
 mod validation;

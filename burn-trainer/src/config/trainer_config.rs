@@ -30,6 +30,7 @@ use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyC
 /// | `validate_at_start` | false | validate a new run before its first step, or try that on a few batches |
 /// | `checkpoint_saving` | true | false turns all saving off |
 /// | `metric_files` | true | false: no files of burn's for each metric and epoch, only `metrics.jsonl` |
+/// | `report` | false | true: a page of curves for a browser, `report.html` in the run's directory |
 /// | `best`, `last`, `on_exception` | none | adjust one of the three that `primary_metric` turns on |
 /// | `strategies` | none | replaces the three; an empty list saves nothing |
 /// | `run_id` | generated | `{UTC time}-{4 hex digits}` |
@@ -114,6 +115,11 @@ pub struct TrainerConfig {
     /// them a run has two directories less for each epoch. `metrics.jsonl` has the same values. Nothing else
     /// depends on them.
     pub metric_files: bool,
+    /// Whether a page about the run is written while it trains: `report.html` in its directory, what
+    /// `burn-ckpt report` writes. It follows each epoch and each save on a thread of its own, which uses 2 %
+    /// of one processor at most, so a long log is followed less often. The last page says how the run ended.
+    /// A page that cannot be written is said once, and the run continues. Needs the feature `report`.
+    pub report: bool,
     /// How the best checkpoints are saved. Without `primary_metric`, setting it turns this strategy on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub best: Option<Best>,
@@ -297,6 +303,7 @@ impl Default for TrainerConfig {
             validate_at_start: ValidateAtStart::Off,
             checkpoint_saving: true,
             metric_files: true,
+            report: false,
             best: None,
             last: None,
             on_exception: None,

@@ -70,6 +70,7 @@ impl PreparedRun {
     }
 
     /// Trains, while `signals` are watched. `end` gets what burn's loop returned, and ends the saves.
+    /// `at_end` sees what training came to while the run is still locked.
     ///
     /// # Errors
     ///
@@ -80,12 +81,13 @@ impl PreparedRun {
         learner: Learner<M>,
         signals: SignalWatch,
         end: impl FnOnce(&Launched<M>) -> Outcome,
+        at_end: impl FnOnce(&Result<FitResult<M>>),
     ) -> Result<FitResult<M>> {
         last_panic::note_messages();
         // burn's own threads pass their panics to the loop's thread, also after the loop has ended.
         let launched = catch_unwind(AssertUnwindSafe(|| training.launch(learner)));
         signals.view().loop_has_ended();
-        let mut outcome = end(&launched);
+        let outcome = end(&launched);
         self.metrics.log.end();
         signals.training_has_ended();
         if outcome.saves.unfinished {
@@ -95,6 +97,17 @@ impl PreparedRun {
         if outcome.has_begun() {
             self.run.keep_directories();
         }
+        let ended = self.came_to(launched, outcome, signals);
+        at_end(&ended);
+        ended
+    }
+
+    fn came_to<M: LearnerModel>(
+        &self,
+        launched: Launched<M>,
+        mut outcome: Outcome,
+        signals: SignalWatch,
+    ) -> Result<FitResult<M>> {
         if let Some(error) = outcome.error.take() {
             return Err(error);
         }
@@ -108,7 +121,7 @@ impl PreparedRun {
     }
 
     fn result<M>(
-        self,
+        &self,
         result: LearningResult<M>,
         outcome: Outcome,
         signals: SignalWatch,
@@ -145,7 +158,7 @@ impl PreparedRun {
             speed: outcome.speed,
             metrics: self.metrics.whole_values(),
             checkpoints: outcome.checkpoints,
-            resumed_from: self.resumed_from,
+            resumed_from: self.resumed_from.clone(),
             finished_before: outcome.finished_before,
             stopped_early: outcome.stopped_early,
             ended_because: outcome.ended_because,

@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering;
 use burn::train::metric::store::Split;
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::{
-    DIRECTORIES_FILE, RunLock, TAGS_FILE, check_own, clear, create_directory, is_there, recover, storage,
+    DIRECTORIES_FILE, RunLock, TAGS_FILE, check_own, clear, create_directory, is_there, recover,
+    remove_report_page, storage,
 };
 use burn_ckpt::{Catalog, RunLayout};
 use jiff::Timestamp;
@@ -273,7 +274,7 @@ fn check_overwrite(
 }
 
 /// Removes the files of an earlier run of this id: its checkpoints in all directories, its log of metrics,
-/// and burn's metric files. Other files in these directories stay.
+/// its page, and burn's metric files. Other files in these directories stay.
 fn remove_run(layout: &RunLayout, present: &Catalog) -> Result<()> {
     clear(layout, present)?;
     let tags = layout.run_dir().join(TAGS_FILE);
@@ -286,6 +287,7 @@ fn remove_run(layout: &RunLayout, present: &Catalog) -> Result<()> {
     let noted = layout.run_dir().join(DIRECTORIES_FILE);
     storage::remove_file(&noted).map_err(|source| io_error("remove", &noted, source))?;
     remove_metrics_log(layout.run_dir())?;
+    remove_report_page(layout.run_dir())?;
     for split in [Split::Train, Split::Valid] {
         remove_metric_files(layout.run_dir(), &split, 0)?;
     }

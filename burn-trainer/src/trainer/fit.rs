@@ -5,6 +5,7 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use burn::train::{Learner, LearnerModel, SupervisedTraining, TrainingStrategy};
 
+use super::report_page::RunPage;
 use super::{Trainer, fast_dev_run};
 use crate::burn_loops::epoch_end_saves::EpochEndSaves;
 use crate::callbacks::built_in::early_stopping::EarlyStoppingCallback;
@@ -15,6 +16,7 @@ use crate::process::environment_devices::EnvironmentDevices;
 use crate::result::FitResult;
 use crate::run::checkpoint_size::{self, SavedFiles};
 use crate::run::choose_strategies::warn_if_nothing_is_saved;
+use crate::run::launch::Launched;
 use crate::run::prepare::{AlsoRestored, LoopParts, RunSetup, prepare};
 use crate::state::resume_point::ResumePoint;
 use crate::training_loop::abandonable_loop::{AbandonableLoop, DeviceLossGuard};
@@ -86,6 +88,7 @@ impl<M: LearnerModel> Trainer<M> {
             // After those of the program, which may log its metric.
             callbacks.add(Box::new(EarlyStoppingCallback::new(settings)));
         }
+        let page = RunPage::of_run(&setup.config, setup.run.layout.run_dir(), &mut callbacks);
         let training = callbacks.register(training)?;
         let data = setup.data.lengths();
         let also = AlsoRestored { callbacks: callbacks.section_names(), records: false };
@@ -112,7 +115,8 @@ impl<M: LearnerModel> Trainer<M> {
         let fit_loop = Arc::new(FitLoop::new(plan));
         let guarded = AbandonableLoop::new(Arc::clone(&fit_loop), guard.clone());
         let training = training.with_training_strategy(TrainingStrategy::Custom(Arc::new(guarded)));
-        prepared.launch(training, learner, stop.signals, |_| fit_loop.take_outcome())
+        let end = |_: &Launched<M>| fit_loop.take_outcome();
+        prepared.launch(training, learner, stop.signals, end, |ended| page.end(ended))
     }
 
     /// Trains with a loop of burn's ([`ddp`](crate::burn_loops::ddp()), `ExecutionStrategy::multi`, ..) or
@@ -154,6 +158,11 @@ impl<M: LearnerModel> Trainer<M> {
         if let Some(setting) = self.setup.config.limit_in_use() {
             let reason = "fit_with trains with another loop than the trainer's, which does not have this limit: use Trainer::fit";
             return Err(Error::config(setting, reason));
+        }
+        if self.setup.config.report {
+            let reason = "fit_with trains with another loop than the trainer's, which writes no page: leave it out, and use \
+                          `burn-ckpt report` while the run trains or after it";
+            return Err(Error::config("report", reason));
         }
         if !self.callbacks.is_empty() {
             let reason = "fit_with trains with another loop than the trainer's, which calls no callbacks: use Trainer::fit";
@@ -215,10 +224,11 @@ impl<M: LearnerModel> Trainer<M> {
             training = training.gradient_checkpointing();
         }
         let training = training.with_training_strategy(strategy);
-        prepared.launch(training, learner, stop.signals, |launched| {
+        let end = |launched: &Launched<M>| {
             let failed = launched.as_ref().map_or(true, |result| result.error.is_some());
             saves.end(failed)
-        })
+        };
+        prepared.launch(training, learner, stop.signals, end, |_| {})
     }
 
     /// Watches the devices of other machines among these.

@@ -14,7 +14,7 @@ type Build = (&'static [&'static str], &'static [&'static str]);
 
 const LIBRARIES: [&str; 3] = ["burn-ckpt", "burn-environment", "burn-trainer"];
 
-const BUILDS: [Build; 11] = [
+const BUILDS: [Build; 12] = [
     (&["burn-environment-build", "burn-environment"], &[]),
     (&["burn-ckpt"], &[]),
     (&["burn-ckpt"], &["burn-ckpt/cli"]),
@@ -22,6 +22,7 @@ const BUILDS: [Build; 11] = [
     (&["burn-trainer"], &[]),
     (&["burn-trainer"], &["burn-trainer/cli"]),
     (&["burn-trainer"], &["burn-trainer/mimalloc"]),
+    (&["burn-trainer"], &["burn-trainer/report"]),
     (&["burn-trainer"], &["burn-trainer/tui"]),
     (&["burn-trainer"], &["burn-trainer/remote"]),
     (&LIBRARIES, &["burn-ckpt/wgpu", "burn-environment/wgpu", "burn-trainer/wgpu"]),
@@ -82,7 +83,7 @@ mod tests {
                 BUILDS.iter().any(|(packages, features)| packages.contains(&name) && features.is_empty())
             );
         }
-        assert!(seen >= 11, "{seen} features were found in the manifests");
+        assert!(seen >= 12, "{seen} features were found in the manifests");
     }
 
     #[test]

@@ -12,7 +12,8 @@ function heading(data) {
   const title = isSingle ? run.name ?? run.id : `${data.runs.length} runs`;
   const parts = [make("h1", {}, title)];
   if (isSingle) {
-    const rest = [run.status.why, `run ${run.id}`, run.project && `project ${run.project}`, `started ${moment(run.started)}`];
+    const asOf = run.status.word === "running" ? `as of ${moment(data.written)}` : "";
+    const rest = [asOf, run.status.why, `run ${run.id}`, run.project && `project ${run.project}`, `started ${moment(run.started)}`];
     const line = make("p", {}, status(run), make("span", { class: "soft" }, ` ${rest.filter(Boolean).join(" · ")}`));
     parts.push(line);
     if (run.tags.length) parts.push(make("p", { class: "soft" }, `tags: ${run.tags.join(", ")}`));

@@ -6,4 +6,6 @@ pub(super) mod ema;
 pub(super) mod gradient_guard;
 mod metric_watch;
 pub(super) mod plateau;
+#[cfg(feature = "report")]
+pub(crate) mod report;
 mod watched_values;

@@ -2,3 +2,4 @@
 
 mod page;
 mod size;
+mod while_training;

@@ -16,7 +16,7 @@ type Curve = Vec<(u64, f64)>;
 type Curves = BTreeMap<[String; 3], Curve>;
 
 /// What a run logged, read without any code of ours but the order of the lines.
-fn logged(run: &Path) -> Curves {
+pub fn logged(run: &Path) -> Curves {
     let mut curves = Curves::new();
     for line in std::fs::read_to_string(run.join("metrics.jsonl")).unwrap().lines() {
         let line: Value = serde_json::from_str(line).unwrap();

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use burn_ckpt::metrics_log::{METRICS_FILE, is_metrics_log};
 use burn_ckpt::plumbing::{
-    DIRECTORIES_FILE, LaterTags, RUN_MARKS, TAGS_FILE, check_no_other_run, clear, is_checkpoint, is_symlink,
-    list, metadata_path, outside_directories, remove_unfinished, storage, unfinished_files,
+    DIRECTORIES_FILE, LaterTags, REPORT_FILE, RUN_MARKS, TAGS_FILE, check_no_other_run, clear, is_checkpoint,
+    is_report_page, is_symlink, list, metadata_path, outside_directories, remove_unfinished, storage,
+    unfinished_files,
 };
 use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
 
@@ -75,6 +76,10 @@ impl OwnFiles {
             if is_regular(&path) && !marks.contains(&path) && (name != METRICS_FILE || is_log(&path)) {
                 files.push(path);
             }
+        }
+        let page = layout.run_dir().join(REPORT_FILE);
+        if is_report_page(&page)? {
+            files.push(page);
         }
         for split in SPLITS {
             files.extend(metric_files(&layout.run_dir().join(split))?);
