@@ -182,6 +182,10 @@ pub mod plumbing {
     pub use crate::retention::ledger::{FileDigests, Ledger, Reservation, WouldKeep};
     pub use crate::run_dir::catalog::check_sizes;
     pub use crate::run_dir::cleanup::{clear, recover, unfinished_files};
+    pub use crate::run_dir::display_files::report_page::{REPORT_FILE, is_report_page, remove_report_page};
+    pub use crate::run_dir::display_files::tracker_files::{
+        CSV_FILE, event_file_name, event_file_number, state_name, tracker_files,
+    };
     pub use crate::run_dir::evaluations::MAX_EVALUATION_BYTES;
     pub use crate::run_dir::filename_template::FilenameTemplate;
     pub use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, DEFAULT_LOGS, LAST_DIR, ON_EXCEPTION_DIR};
@@ -190,7 +194,6 @@ pub mod plumbing {
     pub use crate::run_dir::outside_directories::{
         DIRECTORIES_FILE, note_outside_directory, outside_directories,
     };
-    pub use crate::run_dir::report_page::{REPORT_FILE, is_report_page, remove_report_page};
     pub use crate::run_dir::tags::{LaterTags, TAGS_FILE};
     pub use crate::run_dir::training_progress::{epochs_done, is_done};
     pub use crate::save::activity::WriterActivity;

@@ -85,6 +85,7 @@
 //! | have a loss that is a mean over items | [`metric`] |
 //! | have the numbers and outputs of a trained model | [`evaluation`] |
 //! | run code of your own at the events of a run: EMA, gradient clipping, early stopping | [`callbacks`] |
+//! | show runs in another program, have a CSV file | [`trackers`] |
 //! | validate on several data sets | [`Trainer::validation_set`] |
 //! | find a learning rate, or the largest batch that fits | [`finders`] |
 //! | have a schedule of the learning rate that can be extended | [`lr_scheduler`] |
@@ -144,6 +145,7 @@ mod saving;
 mod state;
 mod stopping;
 pub mod strategy;
+pub mod trackers;
 mod trainer;
 mod training_loop;
 mod validation_sets;

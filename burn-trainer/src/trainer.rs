@@ -34,6 +34,7 @@ use crate::state::speed_meter::SpeedMeter;
 use crate::state::training_data::TrainingData;
 use crate::stopping::stop_control::StopControl;
 use crate::strategy::Strategy;
+use crate::trackers::{Tracker, TrackerCallback};
 use crate::training_loop::parts::multi_device::DeviceSettings;
 use burn_environment::EnvironmentProbe;
 
@@ -138,6 +139,13 @@ impl<M: LearnerModel> Trainer<M> {
     pub fn callback(mut self, callback: impl Callback<M> + 'static) -> Self {
         self.callbacks.add(Box::new(callback));
         self
+    }
+
+    /// Adds a tracker, which sends what the run logs to another program. It is one of the
+    /// [callbacks](Self::callback), and works on a thread of its own.
+    #[must_use]
+    pub fn tracker(self, tracker: impl Tracker) -> Self {
+        self.callback(TrackerCallback::new(tracker))
     }
 
     /// Adds a validation set beside that of [`training`](Self::training). Each validation runs over that one

@@ -5,6 +5,9 @@
 //! in Python `pandas.read_json("metrics.jsonl", lines=True)`. In Rust, [`read`] returns the lines, also while
 //! the run writes them.
 
+/// For the program `burn-ckpt` and for burn-trainer, which write the same table.
+#[doc(hidden)]
+pub mod csv;
 /// For burn-trainer, which writes the history of a checkpoint.
 #[doc(hidden)]
 pub mod epoch_blocks;

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::line::{FORMAT, HEAD_START, HasMetrics, Head, Line, MAX_LINE_BYTES, METRICS_FILE, VERSION};
+use super::mark::LogMark;
 use crate::disk::directories::is_directory;
 use crate::disk::storage::StoredFile;
 use crate::error::{Error, Result};
@@ -49,6 +50,8 @@ pub fn read(path: impl AsRef<Path>) -> Result<Lines> {
         file: BufReader::new(file),
         buffer: Vec::new(),
         number: 0,
+        position: 0,
+        end: u64::MAX,
         run_id: None,
         has_ended: false,
     };
@@ -66,6 +69,9 @@ pub struct Lines {
     buffer: Vec<u8>,
     /// Lines read so far.
     number: u64,
+    /// Bytes read so far, and those that are read at most.
+    position: u64,
+    end: u64,
     run_id: Option<String>,
     has_ended: bool,
 }
@@ -75,6 +81,13 @@ impl Lines {
     #[must_use]
     pub fn run_id(&self) -> Option<&str> {
         self.run_id.as_deref()
+    }
+
+    /// Only those that a checkpoint counts.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn until(self, mark: &LogMark) -> Self {
+        Self { end: mark.bytes, ..self }
     }
 
     fn read_head(&mut self) -> Result<()> {
@@ -99,12 +112,13 @@ impl Lines {
     /// Reads the next whole line into the buffer. Returns whether there is one.
     fn next_line(&mut self) -> Result<bool> {
         self.buffer.clear();
-        let limit = MAX_LINE_BYTES as u64;
+        let limit = (MAX_LINE_BYTES as u64).min(self.end.saturating_sub(self.position));
         let read = self.file.by_ref().take(limit).read_until(b'\n', &mut self.buffer);
         if let Err(error) = read.map_err(Error::io("read", &self.path)) {
             self.has_ended = true;
             return Err(error);
         }
+        self.position += self.buffer.len() as u64;
         let is_whole = self.buffer.pop_if(|last| *last == b'\n').is_some();
         self.number += u64::from(is_whole || self.buffer.len() == MAX_LINE_BYTES);
         if !is_whole && self.buffer.len() == MAX_LINE_BYTES {

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use crate::disk::directories::entry;
 use crate::disk::staged_file::{Existing, write_whole};
 use crate::error::{Error, Result};
-use crate::run_dir::report_page::is_report_page;
+use crate::run_dir::display_files::report_page::is_report_page;
 use run_data::{RunData, Status};
 
 /// A page about runs, for a browser: their curves, settings and checkpoints in one HTML file.

@@ -14,9 +14,9 @@ use crate::file_names::{
 use crate::format::metadata::Metadata;
 use crate::format::shards::run_of_shards;
 use crate::run_dir::catalog::{Catalog, file_name, subdirectories};
+use crate::run_dir::display_files::report_page::unfinished_pages;
 use crate::run_dir::evaluations;
 use crate::run_dir::layout::RunLayout;
-use crate::run_dir::report_page::unfinished_pages;
 use crate::run_dir::tags::{LaterTags, TAGS_FILE};
 
 /// Cleans a run's directory before the run resumes: removes what unfinished writes and removals left, and

@@ -2,6 +2,7 @@
 
 pub(crate) mod catalog;
 pub(crate) mod cleanup;
+pub(crate) mod display_files;
 pub(crate) mod evaluations;
 pub(crate) mod filename_template;
 pub(crate) mod layout;
@@ -9,6 +10,5 @@ pub(crate) mod locate;
 mod locate_without_links;
 pub(crate) mod other_runs;
 pub(crate) mod outside_directories;
-pub(crate) mod report_page;
 pub(crate) mod tags;
 pub(crate) mod training_progress;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use burn::train::{LearnerModel, TrainStep};
+use burn_ckpt::metrics_log::Line;
 use burn_ckpt::retention::SavedCheckpoint;
 
 use super::context::CallbackContext;
@@ -47,7 +48,7 @@ pub enum Restored {
 ///
 /// [`on_checkpoint_saved`](Self::on_checkpoint_saved), [`on_best_changed`](Self::on_best_changed) and
 /// [`on_checkpoint_deleted`](Self::on_checkpoint_deleted) come between steps, when the writer has done that:
-/// one step later, or some.
+/// one step later, or some. So does [`on_logged`](Self::on_logged): burn computes metrics on another thread.
 ///
 /// What changes with the steps belongs into [`state`](Self::state): it is stored in every checkpoint that can
 /// be resumed, and comes back with [`restore`](Self::restore). A run that was killed anywhere then ends as
@@ -174,6 +175,15 @@ pub trait Callback<M: LearnerModel>: Send {
     /// that save; what is saved then is the state of a failure. Not called before the save of a failure, or
     /// of a stop that the loop does not see.
     fn on_before_save(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        Ok(())
+    }
+
+    /// Values were logged: these are the new lines of the run's `metrics.jsonl`, in its order, those of
+    /// batches, of validations and of epochs. All of them have come before
+    /// [`on_fit_end`](Self::on_fit_end). A run that resumes logs what follows its checkpoint;
+    /// [`RunInfo::logged_before`](super::RunInfo::logged_before) has the lines up to there. A process that
+    /// does not write the run's files has no lines.
+    fn on_logged(&mut self, context: &mut CallbackContext<'_, M>, lines: &[Line]) -> CallbackResult {
         Ok(())
     }
 

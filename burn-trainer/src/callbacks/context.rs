@@ -12,6 +12,7 @@ use super::scalars::{LoggedSplit, ScalarValue, ScalarsOf};
 use crate::error::CallbackResult;
 use crate::learner_state::learning_rates::can_be_scaled;
 use crate::metrics::{RunMetrics, is_of_validation};
+use crate::state::run_info::{RunEnd, RunInfo};
 
 /// The run at the time of a callback's method: where it is, what it has, and what a callback can ask of it.
 ///
@@ -65,6 +66,9 @@ pub(crate) struct RunView<'a, M: LearnerModel> {
     pub(crate) learner: &'a Learner<M>,
     pub(crate) learning_rate: f64,
     pub(crate) device: &'a Device,
+    pub(crate) info: &'a RunInfo,
+    /// How it ended, once it has.
+    pub(crate) ended: Option<&'a RunEnd>,
     pub(crate) metrics: &'a RunMetrics,
     pub(crate) read_metrics: &'a dyn Fn() -> IndexMap<String, f64>,
 }
@@ -79,6 +83,18 @@ impl<M: LearnerModel> Clone for RunView<'_, M> {
 impl<M: LearnerModel> Copy for RunView<'_, M> {}
 
 impl<M: LearnerModel> CallbackContext<'_, M> {
+    /// What the run is: its id, its directory, its settings.
+    #[must_use]
+    pub fn run(&self) -> &RunInfo {
+        self.run.info
+    }
+
+    /// How the run ended. `None` before [`on_fit_end`](super::Callback::on_fit_end).
+    #[must_use]
+    pub fn ended(&self) -> Option<&RunEnd> {
+        self.run.ended
+    }
+
     /// The epoch in progress, counted from 0.
     #[must_use]
     pub fn epoch(&self) -> u64 {

@@ -140,6 +140,13 @@ impl TrainerConfig {
         self
     }
 
+    /// Sets the trackers that get what the run logs, by their names.
+    #[must_use]
+    pub fn with_trackers(mut self, trackers: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.trackers = trackers.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Sets the directory that holds the logs directory.
     #[must_use]
     pub fn with_root(mut self, root: impl Into<PathBuf>) -> Self {

@@ -91,6 +91,7 @@ impl TrainerConfig {
             ("overfit_batches", self.overfit_batches.is_some()),
             ("min_epochs", self.min_epochs > 0),
             ("validate_at_start", self.validate_at_start != ValidateAtStart::Off),
+            ("trackers", !self.trackers.is_empty()),
             ("validation", self.validation != Validation::default()),
         ];
         limits.into_iter().find_map(|(name, is_set)| is_set.then_some(name))

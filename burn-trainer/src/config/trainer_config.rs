@@ -35,6 +35,7 @@ use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyC
 /// | `strategies` | none | replaces the three; an empty list saves nothing |
 /// | `run_id` | generated | `{UTC time}-{4 hex digits}` |
 /// | `name`, `project`, `tags`, `notes` | none | what people call the run, and find it by |
+/// | `trackers` | none | the trackers by their names: `csv` |
 /// | `root`, `logs` | `.`, `burn_trainer_logs` | the run's directory is `{root}/{logs}/{run_id}` |
 /// | `seed` | 42 | of every random number that the loop draws |
 /// | `ckpt_path` | none | what to resume: `last`, `best`, `auto`, `none`, or a path |
@@ -144,6 +145,9 @@ pub struct TrainerConfig {
     pub tags: Vec<String>,
     /// What the run is for, in a human's words: at most 10,000 bytes, for the metadata.
     pub notes: Option<String>,
+    /// The [trackers](crate::trackers) that get what the run logs, by their names: `csv`. Each needs the
+    /// feature of this crate that has its name.
+    pub trackers: Vec<String>,
     /// The directory that holds the logs directory. It is UTF-8, as are all paths here, and does not begin
     /// with `~`, which only a shell expands.
     pub root: PathBuf,
@@ -313,6 +317,7 @@ impl Default for TrainerConfig {
             project: None,
             tags: Vec::new(),
             notes: None,
+            trackers: Vec::new(),
             root: PathBuf::from("."),
             logs: DEFAULT_LOGS.to_owned(),
             seed: DEFAULT_SEED,

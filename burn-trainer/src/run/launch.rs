@@ -17,6 +17,7 @@ use crate::process::launcher::requeue_after;
 use crate::process::signals::SignalWatch;
 use crate::result::FitResult;
 use crate::state::resume_point::ResumePoint;
+use crate::state::run_info::RunInfo;
 use crate::training_loop::loop_end::{Outcome, Stop};
 
 /// A run that can be launched.
@@ -49,6 +50,14 @@ impl PreparedRun {
     /// The number of epochs that are done.
     pub(crate) fn completed(&self) -> u64 {
         self.resume.as_ref().map_or(0, |resume| resume.state.position.next().epoch)
+    }
+
+    /// Says where the run resumes.
+    pub(crate) fn complete(&self, info: &mut RunInfo) {
+        let Some(resume) = &self.resume else { return };
+        info.start = self.run.start;
+        info.resumed_from = Some(resume.checkpoint.path().to_path_buf());
+        info.counted.clone_from(&resume.state.metrics_log);
     }
 
     /// Sets on `training` what is always the trainer's: burn's metric files, the number of epochs, and the

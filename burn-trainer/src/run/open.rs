@@ -9,7 +9,7 @@ use burn::train::metric::store::Split;
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::{
     DIRECTORIES_FILE, RunLock, TAGS_FILE, check_own, clear, create_directory, is_there, recover,
-    remove_report_page, storage,
+    remove_report_page, storage, tracker_files,
 };
 use burn_ckpt::{Catalog, RunLayout};
 use jiff::Timestamp;
@@ -288,6 +288,9 @@ fn remove_run(layout: &RunLayout, present: &Catalog) -> Result<()> {
     storage::remove_file(&noted).map_err(|source| io_error("remove", &noted, source))?;
     remove_metrics_log(layout.run_dir())?;
     remove_report_page(layout.run_dir())?;
+    for path in tracker_files(layout.run_dir())? {
+        storage::remove_file(&path).map_err(|source| io_error("remove", &path, source))?;
+    }
     for split in [Split::Train, Split::Valid] {
         remove_metric_files(layout.run_dir(), &split, 0)?;
     }

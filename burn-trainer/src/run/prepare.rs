@@ -30,6 +30,7 @@ use crate::saving::run_saves::{OpenSaver, OpenedSaver, RunSaves};
 use crate::saving::saver::Saver;
 use crate::state::position::burn_epoch;
 use crate::state::resume_point::ResumePoint;
+use crate::state::run_info::RunInfo;
 use crate::state::training_data::TrainingData;
 use crate::strategy::{Strategy, of_fast_dev_run};
 use crate::validation_sets::is_of_set;
@@ -42,6 +43,29 @@ pub(crate) struct RunSetup {
     pub(crate) environment: Arc<EnvironmentProbe>,
     pub(crate) data: TrainingData,
     pub(crate) saver: SaverSetup,
+}
+
+impl RunSetup {
+    /// What the run is, for its callbacks, before it is known where it resumes.
+    pub(crate) fn run_info(&self) -> Result<RunInfo> {
+        let Self { config, hparams, run, environment, .. } = self;
+        Ok(RunInfo {
+            run_id: run.layout.run_id().to_owned(),
+            run_dir: run.layout.run_dir().to_path_buf(),
+            name: config.name.clone(),
+            project: config.project.clone(),
+            tags: config.tags.clone(),
+            notes: config.notes.clone(),
+            hparams: hparams.clone(),
+            trainer_config: described_config(config)?,
+            start: run.start,
+            resumed_from: None,
+            writes: config.writes(),
+            is_fast_dev_run: config.fast_dev_run,
+            environment: Arc::clone(environment),
+            counted: None,
+        })
+    }
 }
 
 /// What the saver has beside the configuration.
@@ -243,6 +267,12 @@ fn restore_metrics(metrics: &RunMetrics, resume: &mut ResumePoint) -> usize {
     epoch
 }
 
+/// The configuration as the metadata have it.
+fn described_config(config: &TrainerConfig) -> Result<Value> {
+    serde_json::to_value(config.spelled_out())
+        .map_err(|error| Error::config("the trainer's configuration", error.to_string()))
+}
+
 /// What the metadata of every checkpoint says about the run.
 fn run_description(
     config: &TrainerConfig,
@@ -251,8 +281,7 @@ fn run_description(
     resume: Option<&ResumePoint>,
     environment: &Arc<EnvironmentProbe>,
 ) -> Result<RunDescription> {
-    let trainer_config = serde_json::to_value(config.spelled_out())
-        .map_err(|error| Error::config("the trainer's configuration", error.to_string()))?;
+    let trainer_config = described_config(config)?;
     let this = ThisStart {
         timestamp: run.opened,
         run_id: run.layout.run_id(),

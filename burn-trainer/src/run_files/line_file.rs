@@ -45,7 +45,7 @@ impl LineFile {
             self.keep(text);
             return Ok(());
         }
-        let written = self.write(text);
+        let written = self.write(text.as_bytes());
         if written.is_err() {
             self.keep(text);
         }
@@ -63,7 +63,7 @@ impl LineFile {
             return Ok(());
         }
         let text = std::mem::take(&mut self.unwritten);
-        let written = self.write(&text);
+        let written = self.write(text.as_bytes());
         if written.is_err() {
             self.unwritten = text;
         }
@@ -125,7 +125,8 @@ impl LineFile {
         }
     }
 
-    fn write(&mut self, text: &str) -> io::Result<()> {
+    /// Writes all of these bytes, or none: what a failed write leaves is cut off before the next one.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
             none => {
@@ -141,9 +142,9 @@ impl LineFile {
             cut(file, self.length)?;
             self.is_torn = false;
         }
-        let written = file.write_all(text.as_bytes());
+        let written = file.write_all(bytes);
         match &written {
-            Ok(()) => self.length += text.len() as u64,
+            Ok(()) => self.length += bytes.len() as u64,
             // burn's summary reads these files, and would misread or panic on a part of a line.
             Err(_) => self.is_torn = cut(file, self.length).is_err(),
         }

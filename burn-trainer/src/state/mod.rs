@@ -6,5 +6,6 @@ pub(crate) mod event;
 pub(crate) mod position;
 pub(crate) mod resume_point;
 pub(crate) mod run_clock;
+pub(crate) mod run_info;
 pub(crate) mod speed_meter;
 pub(crate) mod training_data;

@@ -19,6 +19,7 @@ use crate::run::choose_strategies::warn_if_nothing_is_saved;
 use crate::run::launch::Launched;
 use crate::run::prepare::{AlsoRestored, LoopParts, RunSetup, prepare};
 use crate::state::resume_point::ResumePoint;
+use crate::trackers::add_named;
 use crate::training_loop::abandonable_loop::{AbandonableLoop, DeviceLossGuard};
 use crate::training_loop::fit_loop::{FitLoop, FitPlan};
 use crate::training_loop::parts::device_monitor::DeviceMonitor;
@@ -88,13 +89,19 @@ impl<M: LearnerModel> Trainer<M> {
             // After those of the program, which may log its metric.
             callbacks.add(Box::new(EarlyStoppingCallback::new(settings)));
         }
+        add_named(&setup.config.trackers, &mut callbacks)?;
         let page = RunPage::of_run(&setup.config, setup.run.layout.run_dir(), &mut callbacks);
         let training = callbacks.register(training)?;
         let data = setup.data.lengths();
+        let mut info = setup.run_info()?;
         let also = AlsoRestored { callbacks: callbacks.section_names(), records: false };
         let prepare = move || prepare(setup, &also, &mut learner).map(|prepared| (prepared, learner));
         let ((mut prepared, parts), learner) = guard.run(&training.interrupter(), prepare)??;
         let LoopParts { metric_logger, saves, environment, .. } = parts;
+        prepared.complete(&mut info);
+        if !callbacks.is_empty() {
+            prepared.metrics.log.collect();
+        }
         // Only tells the renderer where the run is: there is no checkpointer of burn's to load from.
         let training = prepared.configure(training, metric_logger, &self.logger_slot);
         let recompute = prepared.config.gradient_checkpointing;
@@ -109,6 +116,7 @@ impl<M: LearnerModel> Trainer<M> {
             saves,
             resume: prepared.resume.take(),
             callbacks,
+            info,
             stop: stop.for_loop(),
             speed,
         };

@@ -45,7 +45,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         work: impl FnOnce(&mut Callbacks<M>, RunView<'_, M>) -> Result<()>,
     ) -> Result<()> {
         let Self { learner, burn, progress, rules, metrics, callbacks, .. } = self;
-        let LoopCallbacks { callbacks, device, .. } = callbacks;
+        let LoopCallbacks { callbacks, device, info, ended, .. } = callbacks;
         let reporter = RefCell::new(&mut *burn);
         let read_metrics = || {
             reporter.borrow_mut().flush();
@@ -62,6 +62,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
             learner: learner.get(),
             learning_rate: learner.learning_rate().base(),
             device,
+            info,
+            ended: ended.as_ref(),
             metrics,
             read_metrics: &read_metrics,
         };
@@ -94,13 +96,23 @@ impl<M: LearnerModel> LoopState<'_, M> {
         Ok(gradients.is_skipped())
     }
 
-    /// Tells the callbacks what the writer has done since they were told last.
-    pub(super) fn call_checkpoint_events(&mut self) -> Result<()> {
+    /// Tells the callbacks what was logged, and what the writer has done, since they were told last.
+    pub(super) fn call_events_since(&mut self) -> Result<()> {
         if self.callbacks.callbacks.is_empty() {
             return Ok(());
         }
+        self.call_logged()?;
         let events = self.saves.lock().take_events();
         self.call_events(&events)
+    }
+
+    /// Shows the callbacks the lines that were logged since the last call.
+    pub(super) fn call_logged(&mut self) -> Result<()> {
+        let lines = self.metrics.log.take_collected();
+        if lines.is_empty() {
+            return Ok(());
+        }
+        self.call_between("on_logged", |callback, context| callback.on_logged(context, &lines))
     }
 
     pub(super) fn call_events(&mut self, events: &CheckpointEvents) -> Result<()> {

@@ -34,6 +34,7 @@ use crate::saving::save_summary::SaveSummary;
 use crate::state::position::{DataLengths, EpochLengths};
 use crate::state::resume_point::ResumePoint;
 use crate::state::run_clock::RunClock;
+use crate::state::run_info::RunInfo;
 use crate::state::speed_meter::SpeedMeter;
 use crate::stopping::parked_state::ParkingSlot;
 use crate::stopping::save_from_outside::{KeptStore, LoopFromOutside};
@@ -52,6 +53,8 @@ pub(crate) struct FitPlan<M: LearnerModel> {
     pub(crate) saves: RunSaves,
     pub(crate) resume: Option<ResumePoint>,
     pub(crate) callbacks: Callbacks<M>,
+    /// What the run is, for the callbacks.
+    pub(crate) info: RunInfo,
     pub(crate) stop: LoopStop,
     pub(crate) speed: SpeedMeter,
 }
@@ -102,7 +105,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop<M> {
             learner: TrainedLearner::new(&mut learner, devices.all(), reading, slot.clone()),
             burn: EventReporter::new(&mut processor, &components.event_store, &components.interrupter),
             early_stopping: BurnEarlyStopping::new(components.early_stopping),
-            callbacks: LoopCallbacks::new(plan.callbacks, devices.main()),
+            callbacks: LoopCallbacks::new(plan.callbacks, devices.main(), plan.info),
             progress: LoopProgress::new(clock, speed, batch, EpochLengths::new(plan.data, previous)),
             rules,
             metrics: plan.metrics,

@@ -21,6 +21,7 @@ use crate::saving::save_summary::SaveSummary;
 use crate::state::event::TrainingEvent;
 use crate::state::position::burn_epoch;
 use crate::state::resume_point::ResumePoint;
+use crate::state::run_info::{RunEnd, RunOutcome};
 use crate::strategy::FAST_DEV_RUN;
 
 /// How long burn may process the metrics of one batch before the save of a failure continues without them.
@@ -159,14 +160,45 @@ impl<M: LearnerModel> LoopState<'_, M> {
     /// Tells the callbacks of the last checkpoints, and of the end. An error there is the run's, unless it
     /// has one.
     fn end_callbacks(&mut self, outcome: &mut Outcome) {
+        self.await_last_values(outcome.error.is_some());
         let events = std::mem::take(&mut outcome.saves.events);
-        let told = self.call_events(&events);
+        let told = self.call_logged().and_then(|()| self.call_events(&events));
+        self.callbacks.ended = Some(self.run_end(outcome));
         let ended = self.call_between("on_fit_end", |callback, context| callback.on_fit_end(context));
         match (&outcome.error, told.and(ended)) {
             (_, Ok(())) => {}
             (None, Err(error)) => outcome.error = Some(error),
             (Some(_), Err(error)) => log::error!("{}", chain(&error)),
         }
+    }
+
+    /// Waits for the values of the last batches, for the callbacks: a stop that saves nothing has not.
+    fn await_last_values(&mut self, has_failed: bool) {
+        if self.callbacks.callbacks.is_empty() {
+            return;
+        }
+        if has_failed {
+            // burn's thread may be what has failed.
+            let position = self.progress.position;
+            let history = &self.metrics.history;
+            history.await_count(burn_epoch(position.epoch), position.logged(), METRICS_LIMIT);
+        } else {
+            self.burn.flush();
+        }
+    }
+
+    /// How the run ended, for the callbacks.
+    fn run_end(&self, outcome: &Outcome) -> RunEnd {
+        let is_done = outcome.stopped_early
+            || outcome.ended_because.is_some()
+            || outcome.epochs >= self.rules.max_epochs;
+        let ended = match (&outcome.error, &outcome.stop) {
+            (Some(error), _) => RunOutcome::Failed(chain(error)),
+            (None, Some(stop)) if !is_done => RunOutcome::Stopped(stop.reason.clone()),
+            (None, _) => RunOutcome::Done(outcome.ended_because.clone()),
+        };
+        let Outcome { epochs, steps: global_step, .. } = *outcome;
+        RunEnd { outcome: ended, epochs, global_step, checkpoints: outcome.checkpoints.clone() }
     }
 
     /// Calls a method of the callbacks after a failure, which is the one to report.

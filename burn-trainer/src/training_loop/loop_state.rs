@@ -190,7 +190,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         submitted.unwrap_or_else(|panic| resume_unwind(panic))?;
         collected?;
         panicked.map_or(Ok(()), Err)?;
-        self.call_checkpoint_events()
+        self.call_events_since()
     }
 
     /// The saves that the strategies request.

@@ -26,5 +26,6 @@ mod saving;
 mod several_files;
 mod stopping;
 mod terminals;
+mod tracking;
 mod training;
 mod watching;

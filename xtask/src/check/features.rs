@@ -14,13 +14,14 @@ type Build = (&'static [&'static str], &'static [&'static str]);
 
 const LIBRARIES: [&str; 3] = ["burn-ckpt", "burn-environment", "burn-trainer"];
 
-const BUILDS: [Build; 12] = [
+const BUILDS: [Build; 13] = [
     (&["burn-environment-build", "burn-environment"], &[]),
     (&["burn-ckpt"], &[]),
     (&["burn-ckpt"], &["burn-ckpt/cli"]),
     (&["burn-ckpt"], &["burn-ckpt/report"]),
     (&["burn-trainer"], &[]),
     (&["burn-trainer"], &["burn-trainer/cli"]),
+    (&["burn-trainer"], &["burn-trainer/csv"]),
     (&["burn-trainer"], &["burn-trainer/mimalloc"]),
     (&["burn-trainer"], &["burn-trainer/report"]),
     (&["burn-trainer"], &["burn-trainer/tui"]),

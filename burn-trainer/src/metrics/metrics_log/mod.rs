@@ -15,7 +15,7 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 
-use burn_ckpt::metrics_log::{LogMark, METRICS_FILE};
+use burn_ckpt::metrics_log::{Line, LogMark, METRICS_FILE};
 use indexmap::IndexMap;
 use parking_lot::Mutex;
 
@@ -76,6 +76,16 @@ impl MetricsLog {
 
     fn open(&self, run_dir: &Path, run_id: &str, beginning: LogStart, position: LogPosition) {
         *self.0.lock() = Some(LogWriter::new(run_dir.join(METRICS_FILE), run_id, beginning, position));
+    }
+
+    /// Collects the lines from now on, for [`take_collected`](Self::take_collected).
+    pub(crate) fn collect(&self) {
+        self.with(LogWriter::collect);
+    }
+
+    /// The lines that were logged since the last call.
+    pub(crate) fn take_collected(&self) -> Vec<Line> {
+        self.0.lock().as_mut().map_or_else(Vec::new, LogWriter::take_collected)
     }
 
     /// Sets how the steps of batches are found where the loop does not note them.

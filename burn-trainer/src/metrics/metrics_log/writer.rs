@@ -44,6 +44,8 @@ pub(super) struct LogWriter {
     durable: Option<u64>,
     has_reported: bool,
     has_gaps: bool,
+    /// The lines for the callbacks, until the loop takes them. `None` where there are no callbacks.
+    collected: Option<Vec<Line>>,
 }
 
 impl LogWriter {
@@ -63,6 +65,7 @@ impl LogWriter {
             durable: None,
             has_reported: false,
             has_gaps: false,
+            collected: None,
         }
     }
 
@@ -92,17 +95,31 @@ impl LogWriter {
 
     fn log(&mut self, moment: Moment, line: Line) {
         self.begin();
-        let line = format!("{}\n", line.with_time(Timestamp::now()));
-        if line.len() > MAX_LINE_BYTES {
+        let line = line.with_time(now());
+        let text = format!("{line}\n");
+        if text.len() > MAX_LINE_BYTES {
             self.has_gaps = true;
             return;
         }
-        self.length += line.len() as u64;
-        self.marks.push(moment, self.length, line_digest(line.as_bytes()));
-        self.waiting.push_str(&line);
+        self.length += text.len() as u64;
+        self.marks.push(moment, self.length, line_digest(text.as_bytes()));
+        self.waiting.push_str(&text);
+        if let Some(collected) = &mut self.collected {
+            collected.push(line);
+        }
         if self.waiting.len() >= BLOCK || self.written.elapsed() >= MAX_WAIT {
             self.write();
         }
+    }
+
+    /// Collects the lines for the callbacks from now on.
+    pub(super) fn collect(&mut self) {
+        self.collected = Some(Vec::new());
+    }
+
+    /// The lines that were logged since the last call.
+    pub(super) fn take_collected(&mut self) -> Vec<Line> {
+        self.collected.as_mut().map_or_else(Vec::new, std::mem::take)
     }
 
     /// Finds out how long the log is before its first new line.
@@ -202,6 +219,12 @@ impl LogWriter {
             warn(&format!("the log {} is incomplete: lines could not be written", self.path.display()));
         }
     }
+}
+
+/// As exact as it stands in the log.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }
 
 /// Lines that are written, and not durable yet.

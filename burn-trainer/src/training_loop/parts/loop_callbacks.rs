@@ -7,18 +7,22 @@ use crate::callbacks::registered::Callbacks;
 use crate::callbacks::requests::StopRequest;
 use crate::error::Result;
 use crate::state::callback_state::CallbackStates;
+use crate::state::run_info::{RunEnd, RunInfo};
 
 /// The callbacks of one call of `fit`.
 pub(in crate::training_loop) struct LoopCallbacks<M: LearnerModel> {
     pub(in crate::training_loop) callbacks: Callbacks<M>,
     pub(in crate::training_loop) device: Device,
+    pub(in crate::training_loop) info: RunInfo,
+    /// How the run ended, once it has.
+    pub(in crate::training_loop) ended: Option<RunEnd>,
     /// Their states at the position of the learner's state. `None` while that changes.
     states: Option<CallbackStates>,
 }
 
 impl<M: LearnerModel> LoopCallbacks<M> {
-    pub(in crate::training_loop) fn new(callbacks: Callbacks<M>, device: &Device) -> Self {
-        Self { callbacks, device: device.clone(), states: None }
+    pub(in crate::training_loop) fn new(callbacks: Callbacks<M>, device: &Device, info: RunInfo) -> Self {
+        Self { callbacks, device: device.clone(), info, ended: None, states: None }
     }
 
     /// Drops the request to end the run: it came too early.

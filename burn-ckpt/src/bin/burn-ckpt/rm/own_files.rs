@@ -8,7 +8,7 @@ use burn_ckpt::metrics_log::{METRICS_FILE, is_metrics_log};
 use burn_ckpt::plumbing::{
     DIRECTORIES_FILE, LaterTags, REPORT_FILE, RUN_MARKS, TAGS_FILE, check_no_other_run, clear, is_checkpoint,
     is_report_page, is_symlink, list, metadata_path, outside_directories, remove_unfinished, storage,
-    unfinished_files,
+    tracker_files, unfinished_files,
 };
 use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
 
@@ -84,6 +84,7 @@ impl OwnFiles {
         for split in SPLITS {
             files.extend(metric_files(&layout.run_dir().join(split))?);
         }
+        files.extend(tracker_files(layout.run_dir())?);
         files.extend(marks);
         let checkpoints: Vec<PathBuf> = catalog
             .entries

@@ -46,7 +46,7 @@ pub fn remove_report_page(run_dir: &Path) -> Result<()> {
 }
 
 /// Pages of a run that were never completed, or that a process writes at the moment.
-pub(super) fn unfinished_pages(run_dir: &Path) -> Result<Vec<PathBuf>> {
+pub(in crate::run_dir) fn unfinished_pages(run_dir: &Path) -> Result<Vec<PathBuf>> {
     let is_page = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         is_staging(path) && name.starts_with(STAGING_PREFIX)

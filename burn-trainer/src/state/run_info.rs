@@ -1,0 +1,101 @@
+//! What a run is and how it ended, for callbacks.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use burn_ckpt::metrics_log::{self, Line, LogMark, METRICS_FILE};
+use burn_ckpt::retention::SavedCheckpoint;
+use burn_environment::EnvironmentProbe;
+use indexmap::IndexMap;
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// What a run is: its names, its settings, and where it began.
+/// [`CallbackContext::run`](crate::callbacks::CallbackContext::run) gives it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RunInfo {
+    /// The run's id.
+    pub run_id: String,
+    /// The run's directory.
+    pub run_dir: PathBuf,
+    /// A human's name for the run.
+    pub name: Option<String>,
+    /// The project that the run belongs to.
+    pub project: Option<String>,
+    /// The tags that the run was started with.
+    pub tags: Vec<String>,
+    /// What the run is for.
+    pub notes: Option<String>,
+    /// The hyperparameters, as they stand in every checkpoint.
+    pub hparams: Value,
+    /// The trainer's configuration, as it stands in every checkpoint.
+    pub trainer_config: Value,
+    /// When the run started, possibly in an earlier process.
+    pub start: Timestamp,
+    /// The checkpoint that this process has resumed from. `None` in a new run.
+    pub resumed_from: Option<PathBuf>,
+    /// Whether this process writes the run's files. Of the processes of a launcher, that of rank 0 does.
+    pub writes: bool,
+    /// Whether this is a fast dev run, which leaves nothing.
+    pub is_fast_dev_run: bool,
+    pub(crate) environment: Arc<EnvironmentProbe>,
+    /// The lines of the log that the checkpoint counts.
+    pub(crate) counted: Option<LogMark>,
+}
+
+impl RunInfo {
+    /// What the run is made on: machine, software, repository, scheduler. As it stands in every checkpoint.
+    /// The first call waits for it, up to 10 seconds where a driver does not answer.
+    #[must_use]
+    pub fn environment(&self) -> Value {
+        serde_json::to_value(self.environment.get()).unwrap_or_default()
+    }
+
+    /// The lines of `metrics.jsonl` from before this process resumed the run: those that the checkpoint
+    /// counts. None in a new run, and where the log is not that of the checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// When the log cannot be read.
+    pub fn logged_before(&self) -> burn_ckpt::Result<impl Iterator<Item = burn_ckpt::Result<Line>> + use<>> {
+        let path = self.run_dir.join(METRICS_FILE);
+        let mark = self.counted.as_ref();
+        let is_in = |mark: &LogMark| {
+            let read = mark.is_in(&path);
+            read.map_err(|source| burn_ckpt::Error::Io { action: "read", path: path.clone(), source })
+        };
+        let lines = match mark {
+            Some(mark) if is_in(mark)? => Some(metrics_log::read(&path)?.until(mark)),
+            _ => None,
+        };
+        Ok(lines.into_iter().flatten())
+    }
+}
+
+/// How a run ended. [`CallbackContext::ended`](crate::callbacks::CallbackContext::ended) gives it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RunEnd {
+    /// Whether it is done, was stopped, or failed.
+    pub outcome: RunOutcome,
+    /// The number of epochs done.
+    pub epochs: u64,
+    /// The number of optimizer steps done.
+    pub global_step: u64,
+    /// The leading checkpoint of each strategy, by the strategy's name (`best:val_loss`, `last`).
+    pub checkpoints: IndexMap<String, SavedCheckpoint>,
+}
+
+/// Whether a run is done, was stopped, or failed. [`RunEnd`] has it, which
+/// [`CallbackContext`](crate::callbacks::CallbackContext) gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RunOutcome {
+    /// It is done: after its last epoch, or earlier for this reason.
+    Done(Option<String>),
+    /// It was stopped for this reason, and can resume.
+    Stopped(String),
+    /// It failed with this error.
+    Failed(String),
+}

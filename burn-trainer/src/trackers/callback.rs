@@ -1,0 +1,167 @@
+//! A tracker as a callback: it passes on what is logged, and waits for the tracker at the end of the run.
+
+use std::fmt;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use burn::train::LearnerModel;
+use burn_ckpt::metrics_log::{Line, METRICS_FILE};
+
+use super::queue::{Queue, Unsent};
+use super::tracker::Tracker;
+use super::worker::Worker;
+use crate::callbacks::{Callback, CallbackContext, CallbackResult};
+use crate::process::console::warn;
+
+/// How long the end of a run waits for a tracker.
+const WAIT_AT_END: Duration = Duration::from_secs(10);
+/// Lines that wait for a tracker at most: some 30 MB.
+const MAX_WAITING: usize = 65_536;
+
+/// A tracker as a callback. [`Trainer::tracker`](crate::Trainer::tracker) makes one; make one yourself to set
+/// how long the end of the run waits for it.
+///
+/// It is not called in a fast dev run, and in processes that do not write the run's files.
+///
+/// ```
+/// # use burn_ckpt::metrics_log::Line;
+/// # use burn_trainer::trackers::{Tracker, TrackerCallback, TrackerResult};
+/// # struct Print;
+/// # impl Tracker for Print {
+/// #     fn name(&self) -> String { "print".to_owned() }
+/// #     fn log(&mut self, _: &[Line]) -> TrackerResult { Ok(()) }
+/// # }
+/// use std::time::Duration;
+///
+/// let callback = TrackerCallback::new(Print).wait_at_end(Duration::from_secs(60)); // for `Trainer::callback`
+/// ```
+pub struct TrackerCallback<T> {
+    name: String,
+    /// Until the run begins.
+    tracker: Option<T>,
+    /// Once it has begun.
+    queue: Option<Arc<Queue>>,
+    wait_at_end: Duration,
+    max_waiting: usize,
+}
+
+impl<T: Tracker> TrackerCallback<T> {
+    /// With a wait of at most 10 seconds at the end of the run.
+    pub fn new(tracker: T) -> Self {
+        let name = tracker.name();
+        Self { name, tracker: Some(tracker), queue: None, wait_at_end: WAIT_AT_END, max_waiting: MAX_WAITING }
+    }
+
+    /// Sets how long the end of the run waits until everything is sent. What is not sent then is said, and a
+    /// start that resumes the run sends it.
+    #[must_use]
+    pub fn wait_at_end(self, wait_at_end: Duration) -> Self {
+        Self { wait_at_end, ..self }
+    }
+
+    /// Sets how many lines wait at most while the tracker is slower than training. Others are dropped, and
+    /// counted.
+    #[must_use]
+    pub fn max_waiting(self, max_waiting: usize) -> Self {
+        Self { max_waiting, ..self }
+    }
+}
+
+impl<T> fmt::Debug for TrackerCallback<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrackerCallback").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl<M: LearnerModel, T: Tracker> Callback<M> for TrackerCallback<T> {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn on_fit_start(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        let run = context.run();
+        let Some(tracker) = self.tracker.take().filter(|_| run.writes && !run.is_fast_dev_run) else {
+            return Ok(());
+        };
+        let queue = Arc::new(Queue::default());
+        let worker = Worker::new(tracker, run.clone(), Arc::clone(&queue));
+        let thread = thread::Builder::new().name(format!("tracker {}", self.name));
+        match thread.spawn(move || worker.run()) {
+            Ok(_) => self.queue = Some(queue),
+            Err(error) => {
+                warn(&format!("the tracker {} has no thread: {error}. Training continues", self.name))
+            }
+        }
+        Ok(())
+    }
+
+    fn on_logged(&mut self, _: &mut CallbackContext<'_, M>, lines: &[Line]) -> CallbackResult {
+        if let Some(queue) = &self.queue {
+            queue.push(lines, self.max_waiting);
+        }
+        Ok(())
+    }
+
+    fn on_fit_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        if let (Some(queue), Some(end)) = (self.queue.take(), context.ended()) {
+            let unsent = queue.end(end.clone(), self.wait_at_end);
+            unsent.warnings(&self.name, self.wait_at_end).iter().for_each(|warning| warn(warning));
+        }
+        Ok(())
+    }
+}
+
+impl Unsent {
+    /// Says what did not arrive.
+    fn warnings(&self, name: &str, waited: Duration) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let lines = |count: usize| format!("{count} line{} of values", if count == 1 { "" } else { "s" });
+        let because = match &self.last_error {
+            Some(error) => format!(": {error}"),
+            None => format!(": it took longer than {waited:?}"),
+        };
+        if self.waiting > 0 {
+            warnings.push(format!(
+                "the tracker {name} did not get {}{because}. They are in {METRICS_FILE}, and a start that resumes the run sends them",
+                lines(self.waiting)
+            ));
+        } else if !self.has_finished {
+            warnings.push(format!("the tracker {name} was not told that the run has ended{because}"));
+        }
+        if self.dropped > 0 {
+            warnings.push(format!(
+                "the tracker {name} did not get {}, as it was slower than training. They are in {METRICS_FILE}",
+                lines(self.dropped)
+            ));
+        }
+        if self.rejected > 0 {
+            warnings.push(format!("the tracker {name} has rejected {}", lines(self.rejected)));
+        }
+        warnings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_did_not_arrive_is_said_with_its_number_and_its_reason() {
+        let unsent = Unsent { waiting: 0, dropped: 0, rejected: 0, has_finished: true, last_error: None };
+        let warnings = |unsent: &Unsent| unsent.warnings("t", Duration::from_secs(10)).join("\n");
+        assert_eq!(warnings(&unsent), "");
+        let late = Unsent { waiting: 3, has_finished: false, ..unsent };
+        assert!(
+            warnings(&late).contains("3 lines of values: it took longer than 10s"),
+            "{}",
+            warnings(&late)
+        );
+        let failed = Unsent { waiting: 1, last_error: Some("refused".to_owned()), ..late };
+        assert!(warnings(&failed).contains("1 line of values: refused."), "{}", warnings(&failed));
+        let slow = Unsent { waiting: 0, dropped: 2, rejected: 4, has_finished: true, last_error: None };
+        assert_eq!(warnings(&slow).lines().count(), 2);
+        let untold = Unsent { dropped: 0, rejected: 0, has_finished: false, ..slow };
+        assert!(warnings(&untold).contains("was not told"), "{}", warnings(&untold));
+    }
+}

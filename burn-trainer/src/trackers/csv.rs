@@ -1,0 +1,199 @@
+//! All values of a run as one table, `metrics.csv` in its directory.
+
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use burn_ckpt::metrics_log::Line;
+use burn_ckpt::metrics_log::csv::{RowPlace, heading, heading_start, row};
+use burn_ckpt::plumbing::storage::{self, ExistingContent, StoredFile};
+use burn_ckpt::plumbing::{CSV_FILE, Existing, write_whole};
+use indexmap::IndexSet;
+use serde_json::Value;
+
+use super::tracker::{StartAt, Tracker, TrackerError, TrackerResult};
+use crate::callbacks::RunInfo;
+use crate::run_files::line_file::LineFile;
+use crate::run_files::regular_file;
+
+/// Bytes of rows that are copied at once.
+const BLOCK: usize = 1 << 16;
+
+/// Writes `metrics.csv` in the run's directory: the table that `burn-ckpt csv` prints, during training.
+///
+/// A row for each line of `metrics.jsonl`, and a column for each metric. When a metric is logged for the
+/// first time, the table is written again with a column for it. A run that resumes writes its table again
+/// from `metrics.jsonl`, so that no row is missing or there twice.
+///
+/// ```
+/// let tracker = burn_trainer::trackers::CsvTracker::new(); // for `Trainer::tracker`
+/// ```
+#[derive(Debug, Default)]
+pub struct CsvTracker {
+    table: Option<Table>,
+}
+
+impl CsvTracker {
+    /// A tracker for the directory of the run that it is given to.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Tracker for CsvTracker {
+    fn name(&self) -> String {
+        "csv".to_owned()
+    }
+
+    fn start(&mut self, run: &RunInfo, _: Option<Value>) -> TrackerResult<StartAt> {
+        let path = run.run_dir.join(CSV_FILE);
+        if !may_be_replaced(&path)? {
+            let reason =
+                format!("{} is not a table of metrics, and stays as it is: move it away", path.display());
+            return Err(TrackerError::permanent(reason));
+        }
+        self.table = Some(Table::begin(path)?);
+        Ok(StartAt::FirstLine)
+    }
+
+    fn log(&mut self, lines: &[Line]) -> TrackerResult {
+        let table = self.table.as_mut().ok_or("it was not started")?;
+        Ok(table.add(lines)?)
+    }
+}
+
+/// The table on disk.
+struct Table {
+    path: PathBuf,
+    metrics: IndexSet<String>,
+    file: LineFile,
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Table").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Table {
+    fn begin(path: PathBuf) -> io::Result<Self> {
+        let metrics = IndexSet::new();
+        let mut file = LineFile::new(path.clone(), Box::new(|path| Ok((regular_file::create(path)?, 0))));
+        file.write(heading(&metrics).as_bytes())?;
+        Ok(Self { path, metrics, file })
+    }
+
+    fn add(&mut self, lines: &[Line]) -> io::Result<()> {
+        let mut metrics = self.metrics.clone();
+        metrics.extend(lines.iter().flat_map(|line| line.metrics.keys().cloned()));
+        if metrics.len() > self.metrics.len() {
+            self.widen(metrics)?;
+        }
+        let rows: String =
+            lines.iter().map(|line| row(&RowPlace::from(line), &line.metrics, &self.metrics)).collect();
+        self.file.write(rows.as_bytes())
+    }
+    /// Writes the table again with columns for more metrics, which earlier rows do not have. A reader sees
+    /// the earlier table or the new one.
+    fn widen(&mut self, metrics: IndexSet<String>) -> io::Result<()> {
+        let added = ",".repeat(metrics.len() - self.metrics.len()) + "\n";
+        let skipped = heading(&self.metrics).len() as u64;
+        let mut before = BufReader::new(StoredFile::open(&self.path)?);
+        before.seek(SeekFrom::Start(skipped))?;
+        // What a failed write has left after the last row is not copied.
+        let mut before = before.take(self.file.length().saturating_sub(skipped));
+        let copied =
+            write_whole(&self.path, Existing::Replace, |table| {
+                copy_rows(&mut before, &heading(&metrics), &added, table).map_err(|source| {
+                    burn_ckpt::Error::Io { action: "write", path: self.path.clone(), source }
+                })
+            });
+        copied.map_err(io::Error::other)?;
+        self.metrics = metrics;
+        self.file = LineFile::new(self.path.clone(), Box::new(opened_at_its_end));
+        self.file.write(&[])
+    }
+}
+
+/// Copies the rows of a table below a new heading, each with more fields. Its fields have no line breaks.
+fn copy_rows(rows: &mut impl BufRead, heading: &str, added: &str, to: &mut StoredFile) -> io::Result<()> {
+    let mut block = heading.as_bytes().to_vec();
+    let mut row = Vec::new();
+    while rows.read_until(b'\n', &mut row)? > 0 {
+        row.pop_if(|last| *last == b'\n');
+        block.append(&mut row);
+        block.extend_from_slice(added.as_bytes());
+        if block.len() >= BLOCK {
+            to.write_all(&block)?;
+            block.clear();
+        }
+    }
+    to.write_all(&block)
+}
+
+fn opened_at_its_end(path: &Path) -> io::Result<(StoredFile, u64)> {
+    let mut file = regular_file::continued(path, ExistingContent::Keep)?;
+    let length = file.seek(SeekFrom::End(0))?;
+    Ok((file, length))
+}
+
+/// Whether a file is missing, empty, or a table of a run.
+fn may_be_replaced(path: &Path) -> io::Result<bool> {
+    let Some(entry) = storage::entry(path)? else { return Ok(true) };
+    if !entry.is_file() {
+        return Ok(false);
+    }
+    let heading = heading_start();
+    let mut start = Vec::new();
+    StoredFile::open(path)?.take(heading.len() as u64).read_to_end(&mut start)?;
+    Ok(start.is_empty() || start == heading.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn_ckpt::metrics_log::{Scope, Split};
+    use indexmap::IndexMap;
+    use std::fs;
+    use tempfile::tempdir;
+
+    fn line(step: u64, metrics: &[(&str, f64)]) -> Line {
+        let metrics: IndexMap<_, _> =
+            metrics.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        Line::new(step, 0, Split::Train, Scope::Batch, metrics).with_batch(step)
+    }
+
+    #[test]
+    fn a_new_metric_gets_a_column_and_earlier_rows_an_empty_field() {
+        let root = tempdir().unwrap();
+        let path = root.path().join(CSV_FILE);
+        let mut table = Table::begin(path.clone()).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "step,epoch,split,scope,batch,time\n");
+        table.add(&[line(1, &[("a", 0.5)])]).unwrap();
+        table.add(&[line(2, &[("a", 0.25), ("b,c", f64::NAN)]), line(3, &[("b,c", 1.0)])]).unwrap();
+        table.add(&[line(4, &[("a", 2.0)])]).unwrap();
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            "step,epoch,split,scope,batch,time,a,\"b,c\"\n\
+             1,0,train,batch,1,,0.5,\n\
+             2,0,train,batch,2,,0.25,NaN\n\
+             3,0,train,batch,3,,,1.0\n\
+             4,0,train,batch,4,,2.0,\n"
+        );
+        assert!(may_be_replaced(&path).unwrap());
+    }
+
+    #[test]
+    fn only_a_table_of_metrics_is_replaced() {
+        let root = tempdir().unwrap();
+        let path = root.path().join(CSV_FILE);
+        assert!(may_be_replaced(&path).unwrap(), "it is missing");
+        for (text, expected) in [("", true), ("step,loss\n", false), ("mine", false)] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(may_be_replaced(&path).unwrap(), expected, "{text:?}");
+        }
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(!may_be_replaced(&path).unwrap(), "a directory");
+    }
+}

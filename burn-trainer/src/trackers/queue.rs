@@ -1,0 +1,140 @@
+//! What waits for a tracker's thread: a bounded queue of lines, then how the run ended.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use burn_ckpt::metrics_log::Line;
+use parking_lot::{Condvar, Mutex};
+
+use crate::callbacks::RunEnd;
+
+/// Lines that [`Tracker::log`](super::Tracker::log) is given at once.
+pub(super) const MAX_BATCH: usize = 1000;
+
+/// The queue between the loop and a tracker's thread.
+#[derive(Default)]
+pub(super) struct Queue {
+    state: Mutex<QueueState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    lines: VecDeque<Line>,
+    end: Option<RunEnd>,
+    /// Until when the end of the run waits.
+    deadline: Option<Instant>,
+    /// Lines that the thread works on.
+    in_work: usize,
+    /// Lines for which there was no room, and those that the tracker has rejected.
+    dropped: usize,
+    rejected: usize,
+    /// Whether the thread has ended, and with everything done.
+    is_over: bool,
+    has_finished: bool,
+    last_error: Option<String>,
+}
+
+/// What the thread does next.
+pub(super) enum Next {
+    Lines(Vec<Line>),
+    End(RunEnd),
+}
+
+/// What did not arrive.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unsent {
+    /// Lines that a resumed run sends.
+    pub(super) waiting: usize,
+    pub(super) dropped: usize,
+    pub(super) rejected: usize,
+    /// Whether the tracker was told of the run's end.
+    pub(super) has_finished: bool,
+    pub(super) last_error: Option<String>,
+}
+
+impl Queue {
+    /// Adds lines, at most up to so many. Others are dropped.
+    pub(super) fn push(&self, lines: &[Line], limit: usize) {
+        let mut state = self.state.lock();
+        let room = limit.saturating_sub(state.lines.len() + state.in_work).min(lines.len());
+        // After a gap, what follows is of more use than nothing.
+        state.dropped += lines.len() - room;
+        state.lines.extend(lines[..room].iter().cloned());
+        self.changed.notify_all();
+    }
+
+    /// The run has ended. Waits until the thread is done with everything, at most so long.
+    pub(super) fn end(&self, end: RunEnd, wait: Duration) -> Unsent {
+        let deadline = Instant::now() + wait;
+        let mut state = self.state.lock();
+        (state.end, state.deadline) = (Some(end), Some(deadline));
+        self.changed.notify_all();
+        while !state.is_over && !self.changed.wait_until(&mut state, deadline).timed_out() {}
+        Unsent {
+            waiting: state.lines.len() + state.in_work,
+            dropped: state.dropped,
+            rejected: state.rejected,
+            has_finished: state.has_finished,
+            last_error: state.last_error.clone(),
+        }
+    }
+
+    /// Waits for lines, and then for others to go with them: until this time, or the end of the run.
+    pub(super) fn next(&self, not_before: Instant) -> Next {
+        let mut state = self.state.lock();
+        while state.lines.is_empty() && state.end.is_none() {
+            self.changed.wait(&mut state);
+        }
+        while state.end.is_none()
+            && state.lines.len() < MAX_BATCH
+            && !self.changed.wait_until(&mut state, not_before).timed_out()
+        {}
+        if state.lines.is_empty()
+            && let Some(end) = state.end.take()
+        {
+            return Next::End(end);
+        }
+        let count = state.lines.len().min(MAX_BATCH);
+        state.in_work = count;
+        Next::Lines(state.lines.drain(..count).collect())
+    }
+
+    /// The lines of the last [`next`](Self::next) are done. So many of them were rejected.
+    pub(super) fn done(&self, rejected: usize) {
+        let mut state = self.state.lock();
+        state.in_work = 0;
+        state.rejected += rejected;
+    }
+
+    /// Pauses after an error. Returns whether to try again: not when the time after the run's end is over.
+    /// The end of the run ends the pause.
+    pub(super) fn pause(&self, error: String, pause: Duration) -> bool {
+        let until = Instant::now() + pause;
+        let mut state = self.state.lock();
+        state.last_error = Some(error);
+        let had_ended = state.deadline.is_some();
+        while state.deadline.is_some() == had_ended && !self.changed.wait_until(&mut state, until).timed_out()
+        {
+        }
+        state.deadline.is_none_or(|deadline| Instant::now() < deadline)
+    }
+
+    /// Whether the time after the run's end is over: the run's directory is another process's then.
+    pub(super) fn is_too_late(&self) -> bool {
+        self.state.lock().deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Whether the run has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.state.lock().deadline.is_some()
+    }
+
+    /// The thread ends: with everything done, or early, perhaps with an error.
+    pub(super) fn finish(&self, has_finished: bool, error: Option<String>) {
+        let mut state = self.state.lock();
+        (state.is_over, state.has_finished) = (true, has_finished);
+        state.last_error = error.or(state.last_error.take());
+        self.changed.notify_all();
+    }
+}

@@ -1,0 +1,122 @@
+//! What a tracker has sent, and its own state: `tracker-<name>.json` in the run's directory. It is ahead of
+//! the checkpoints, so it is not in them.
+
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use burn_ckpt::plumbing::storage::{self, StoredFile};
+use burn_ckpt::plumbing::{Existing, MAX_JSON_VALUES, parse_json, state_name, write_whole};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::sent_lines::SentLines;
+use super::tracker::{TrackerError, TrackerResult};
+use crate::callbacks::RunInfo;
+
+/// What such a file says that it is.
+const FORMAT: &str = "burn-trainer tracker";
+/// The largest file that is read or written, in bytes.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// The content of the file.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct SentState {
+    format: String,
+    /// A copy of a run's directory under another id is another run.
+    run_id: String,
+    pub(super) sent: SentLines,
+    #[serde(default)]
+    pub(super) state: Option<Value>,
+}
+
+/// The file of one tracker of a run.
+pub(super) struct StateFile {
+    path: PathBuf,
+    run_id: String,
+}
+
+impl StateFile {
+    pub(super) fn new(run: &RunInfo, tracker: &str) -> Self {
+        let path = run.run_dir.join(state_name(tracker));
+        Self { path, run_id: run.run_id.clone() }
+    }
+
+    /// What an earlier process of the run has left.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read; permanent when it is something else.
+    pub(super) fn read(&self) -> TrackerResult<Option<SentState>> {
+        let Some(entry) = storage::entry(&self.path).map_err(|error| self.failed("read", error))? else {
+            return Ok(None);
+        };
+        let content = if entry.is_file() { self.content()? } else { None };
+        match content {
+            Some(state) if state.format == FORMAT => {
+                Ok(Some(state).filter(|state| state.run_id == self.run_id))
+            }
+            _ => Err(TrackerError::permanent(format!(
+                "{} is not the state of a tracker, and stays as it is: move it away",
+                self.path.display()
+            ))),
+        }
+    }
+
+    fn content(&self) -> TrackerResult<Option<SentState>> {
+        let mut text = Vec::new();
+        let file = StoredFile::open(&self.path).map_err(|error| self.failed("open", error))?;
+        let read = file.take(MAX_BYTES + 1).read_to_end(&mut text);
+        read.map_err(|error| self.failed("read", error))?;
+        if text.len() as u64 > MAX_BYTES {
+            return Ok(None);
+        }
+        Ok(parse_json(&text, MAX_JSON_VALUES).ok())
+    }
+
+    /// Replaces it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub(super) fn write(&self, sent: &SentLines, state: Option<Value>) -> TrackerResult {
+        let content =
+            SentState { format: FORMAT.to_owned(), run_id: self.run_id.clone(), sent: sent.clone(), state };
+        let text = serde_json::to_string(&content)? + "\n";
+        if text.len() as u64 > MAX_BYTES {
+            return Err(TrackerError::permanent(format!("its state has more than {MAX_BYTES} bytes")));
+        }
+        let write = |file: &mut StoredFile| -> burn_ckpt::Result<()> {
+            file.write_all(text.as_bytes()).map_err(|error| self.failed("write", error))
+        };
+        Ok(write_whole(&self.path, Existing::Replace, write)?)
+    }
+
+    fn failed(&self, action: &'static str, source: io::Error) -> burn_ckpt::Error {
+        burn_ckpt::Error::Io { action, path: self.path.clone(), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use tempfile::tempdir;
+
+    #[test]
+    fn a_state_comes_back_and_a_file_of_a_user_stays() {
+        let root = tempdir().unwrap();
+        let of_run =
+            |run_id: &str| StateFile { path: root.path().join("tracker-t.json"), run_id: run_id.to_owned() };
+        assert!(of_run("r1").read().unwrap().is_none());
+        of_run("r1").write(&SentLines::default(), Some("id".into())).unwrap();
+        assert_eq!(of_run("r1").read().unwrap().unwrap().state, Some("id".into()));
+        assert!(of_run("r2").read().unwrap().is_none(), "a copy of the run");
+        for other in ["", "{}", "mine", "{\"format\":\"burn-trainer tracker\""] {
+            fs::write(root.path().join("tracker-t.json"), other).unwrap();
+            let error = of_run("r1").read().unwrap_err();
+            assert!(error.is_permanent && error.to_string().contains("move it away"), "{error}");
+        }
+        let error = of_run("r1").write(&SentLines::default(), Some("x".repeat(1 << 20).into())).unwrap_err();
+        assert!(error.is_permanent && error.to_string().contains("1048576"), "{error}");
+    }
+}

@@ -1,0 +1,175 @@
+//! A tracker's thread: it starts the tracker, sends what was logged before a resume, then what is logged, and
+//! tells it how the run ended. What fails is tried again.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use burn_ckpt::metrics_log::Line;
+use burn_ckpt::plumbing::panic_message;
+
+use super::queue::{MAX_BATCH, Next, Queue};
+use super::sent_lines::SentLines;
+use super::state_file::StateFile;
+use super::tracker::{StartAt, Tracker, TrackerError, TrackerResult};
+use crate::callbacks::RunInfo;
+use crate::process::console::warn;
+
+/// Lines wait this long for others, to be sent together.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// The pause after a first error, and the longest one. Each is twice the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// The longest pause after the end of the run, which waits.
+const MAX_LAST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The tracker on its thread.
+pub(super) struct Worker<T> {
+    tracker: T,
+    name: String,
+    run: RunInfo,
+    queue: Arc<Queue>,
+    file: StateFile,
+    sent: SentLines,
+    has_reported: bool,
+}
+
+/// Why the thread ends early.
+enum EndsEarly {
+    /// The time after the run's end is over.
+    TooLate,
+    /// The tracker cannot be started.
+    NotStarted(String),
+}
+
+impl<T: Tracker> Worker<T> {
+    pub(super) fn new(tracker: T, run: RunInfo, queue: Arc<Queue>) -> Self {
+        let name = tracker.name();
+        let file = StateFile::new(&run, &name);
+        Self { tracker, name, run, queue, file, sent: SentLines::default(), has_reported: false }
+    }
+
+    /// Works until the run has ended.
+    pub(super) fn run(mut self) {
+        let worked = catch_unwind(AssertUnwindSafe(|| self.work()));
+        let has_finished = matches!(worked, Ok(Ok(())));
+        let error = match worked {
+            Ok(Ok(()) | Err(EndsEarly::TooLate)) => None,
+            Ok(Err(EndsEarly::NotStarted(error))) => Some(error),
+            Err(panic) => {
+                let message = format!("it panicked: {}", panic_message(&*panic));
+                self.report(&format!("{message}. Training continues without it"));
+                Some(message)
+            }
+        };
+        self.queue.finish(has_finished, error);
+    }
+
+    fn work(&mut self) -> Result<(), EndsEarly> {
+        self.start()?;
+        let mut sent_at = Instant::now();
+        loop {
+            match self.queue.next(sent_at + INTERVAL) {
+                Next::Lines(lines) => {
+                    let rejected = self.send(lines)?;
+                    self.queue.done(rejected);
+                    sent_at = Instant::now();
+                }
+                Next::End(end) => {
+                    let _ = self.retried(|worker| worker.tracker.end(&end))?;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Starts the tracker, and sends the lines from before the resume that it does not have.
+    fn start(&mut self) -> Result<(), EndsEarly> {
+        let started = self.retried(|worker| {
+            let stored = match worker.run.resumed_from {
+                Some(_) => worker.file.read()?.unwrap_or_default(),
+                // A file that is a user's is an error all the same.
+                None => worker.file.read().map(|_| Default::default())?,
+            };
+            let start_at = worker.tracker.start(&worker.run, stored.state)?;
+            worker.sent = match start_at {
+                StartAt::FirstUnsent => stored.sent,
+                StartAt::FirstLine => SentLines::default(),
+            };
+            Ok(())
+        })?;
+        started.map_err(EndsEarly::NotStarted)?;
+        self.note_sent();
+        let mut lines = Vec::new();
+        let before = match self.run.logged_before() {
+            Ok(before) => before,
+            Err(error) => {
+                self.report(&format!("it does not get the values from before the resume: {error}"));
+                return Ok(());
+            }
+        };
+        for line in before.filter_map(Result::ok) {
+            lines.push(line);
+            if lines.len() == MAX_BATCH {
+                self.send(std::mem::take(&mut lines))?;
+            }
+        }
+        self.send(lines).map(drop)
+    }
+
+    /// Sends the lines that were not sent yet. Returns how many the tracker has rejected.
+    fn send(&mut self, mut lines: Vec<Line>) -> Result<usize, EndsEarly> {
+        lines.retain(|line| !self.sent.has(line));
+        if lines.is_empty() {
+            return Ok(0);
+        }
+        let logged = self.retried(|worker| worker.tracker.log(&lines))?;
+        lines.iter().for_each(|line| self.sent.note(line));
+        self.note_sent();
+        Ok(logged.map_or(lines.len(), |()| 0))
+    }
+
+    /// Writes down what was sent. It is tried again after the next lines.
+    fn note_sent(&mut self) {
+        // The run's directory may be another process's by now.
+        if self.queue.is_too_late() {
+            return;
+        }
+        if let Err(error) = self.file.write(&self.sent, self.tracker.state()) {
+            self.report(&format!("{error}. After a resume it may get values twice"));
+        }
+    }
+
+    /// Calls the tracker until it succeeds. The error is a permanent one.
+    fn retried<R>(
+        &mut self,
+        mut call: impl FnMut(&mut Self) -> TrackerResult<R>,
+    ) -> Result<Result<R, String>, EndsEarly> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let error: TrackerError = match call(self) {
+                Ok(value) => return Ok(Ok(value)),
+                Err(error) => error,
+            };
+            let message = error.to_string();
+            if error.is_permanent {
+                self.report(&format!("{message}. Training continues"));
+                return Ok(Err(message));
+            }
+            self.report(&format!("{message}. Training continues, and values wait until it works"));
+            let pause_now = if self.queue.has_ended() { pause.min(MAX_LAST_PAUSE) } else { pause };
+            if !self.queue.pause(message, pause_now) {
+                return Err(EndsEarly::TooLate);
+            }
+            pause = (pause * 2).min(MAX_PAUSE);
+        }
+    }
+
+    /// Warns, the first time.
+    fn report(&mut self, message: &str) {
+        match std::mem::replace(&mut self.has_reported, true) {
+            false => warn(&format!("the tracker {}: {message}", self.name)),
+            true => log::warn!("the tracker {}: {message}", self.name),
+        }
+    }
+}
