@@ -51,12 +51,22 @@ impl LogMark {
             }
             Err(error) => return Err(error),
         };
+        self.is_in_file(&file)
+    }
+
+    /// The same for a file that is open.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    #[doc(hidden)]
+    pub fn is_in_file(&self, file: &StoredFile) -> io::Result<bool> {
         if self.bytes == 0 || file.stat()?.len() < self.bytes {
             return Ok(false);
         }
         for window in [USUAL_LINE, MAX_LINE_BYTES + 1] {
             let start = self.bytes.saturating_sub(window as u64);
-            let bytes = read(&file, start, self.bytes)?;
+            let bytes = read(file, start, self.bytes)?;
             let Some((b'\n', before)) = bytes.split_last() else { return Ok(false) };
             let line = before.iter().rposition(|byte| *byte == b'\n').map(|end| end + 1);
             if let Some(line) = line.or((start == 0).then_some(0)) {

@@ -84,7 +84,8 @@ fn created(path: &Path) -> io::Result<StoredFile> {
 /// The log up to a mark, open at its end.
 fn continued(path: &Path, mark: &LogMark) -> io::Result<StoredFile> {
     let mut file = regular_file::continued(path, ExistingContent::Keep)?;
-    if !mark.is_in(path)? {
+    // Of the file that is open: the name can stand for another one by now.
+    if !mark.is_in_file(&file)? {
         return Err(io::Error::new(ErrorKind::InvalidData, "it was changed after the run was started"));
     }
     if file.stat()?.len() != mark.bytes {
