@@ -1,5 +1,5 @@
 //! The project's commands, one file a verb:
-//! `cargo xtask new | train | serve | soak | fuzz | gpu-check | bench | test | check | tidy`.
+//! `cargo xtask new | train | serve | soak | fuzz | gpu-check | llvm | bench | test | check | tidy`.
 
 mod backend;
 mod bench;
@@ -7,6 +7,7 @@ mod cargo;
 mod check;
 mod gpu;
 mod gpu_check;
+mod llvm;
 mod new;
 mod program;
 mod robustness;
@@ -50,6 +51,8 @@ enum Verb {
     /// Train, save and resume on a GPU, and print the figures; `cargo xtask gpu-check --help` lists the flags
     #[command(disable_help_flag = true)]
     GpuCheck(gpu_check::Args),
+    /// Set up LLVM for builds with CUDA where its download cannot be reached; those builds do it themselves
+    Llvm,
     /// Measure beside the peers, and print a page; `cargo xtask bench checkpoint --help` lists the flags
     #[command(disable_help_flag = true)]
     Bench(bench::Args),
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Verb::Soak(args) => soak::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),
         Verb::GpuCheck(args) => gpu_check::run(&args),
+        Verb::Llvm => llvm::run(),
         Verb::Bench(args) => bench::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Check => check::run().map_or_else(|failed| failed, |()| ExitCode::SUCCESS),

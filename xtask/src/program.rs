@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use crate::cargo;
+use crate::{cargo, llvm};
 
 /// The profile that a program is built with.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,7 +49,9 @@ impl<'a> Program<'a> {
     /// Builds it. The error is the exit status to end with.
     pub fn build(&self) -> Result<(), ExitCode> {
         let build = self.cargo_arguments();
-        cargo::run(&build.iter().map(String::as_str).collect::<Vec<_>>())
+        let variables = llvm::variables_for(&self.features)?;
+        let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        cargo::run_with(&build.iter().map(String::as_str).collect::<Vec<_>>(), &variables)
     }
 
     /// Builds it and runs it in this process's place, so that its exit status and signals are its own.
