@@ -4,7 +4,7 @@
 // Of /dev/null and the terminal, which are not files of a run.
 #![allow(clippy::disallowed_methods)]
 
-use std::io::{self, IsTerminal, Write, stdout};
+use std::io::{self, IsTerminal, Write, stderr, stdout};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
@@ -17,6 +17,10 @@ use crossterm::terminal::{
     LeaveAlternateScreen, disable_raw_mode, enable_raw_mode, is_raw_mode_enabled, size,
 };
 
+use super::dashboard::captured_output;
+
+/// How long a line that is printed waits for those before it.
+const SETTLE_LIMIT: Duration = Duration::from_millis(100);
 /// How long another thread may hold standard output before it is used all the same.
 const OUTPUT_LIMIT: Duration = Duration::from_millis(500);
 /// The value of `TERM` for a terminal that shows escape sequences as text: a shell in an editor.
@@ -27,6 +31,16 @@ const CANCEL: char = '\u{18}';
 /// Whether a dashboard is drawn on the terminal: burn's, ours or the program's.
 pub(crate) fn is_drawn_on() -> bool {
     is_raw_mode_enabled().unwrap_or(false)
+}
+
+/// Whether a line on standard error would be drawn on.
+pub(crate) fn is_held_back() -> bool {
+    is_drawn_on() && (captured_output::has_stderr() || stderr().is_terminal())
+}
+
+/// Waits until all that the program has printed into a dashboard is held back.
+pub(crate) fn settle_output() {
+    captured_output::settle(SETTLE_LIMIT);
 }
 
 /// Checks that a dashboard can be drawn: does what burn would panic at. The error says why it cannot.
@@ -45,9 +59,9 @@ pub(super) fn check() -> Result<(), String> {
     tried.map(|_| ()).map_err(|error| format!("the terminal cannot be used: {error}"))
 }
 
-/// Makes ctrl-c send SIGINT, which raw mode turns off.
-pub(super) fn enable_interrupt_key() {
-    if let Err(error) = platform::enable_interrupt_key() {
+/// Makes ctrl-c send SIGINT, which raw mode turns off, and ctrl-z SIGTSTP, if that gives the terminal back.
+pub(super) fn enable_signal_keys(may_suspend: bool) {
+    if let Err(error) = platform::enable_signal_keys(may_suspend) {
         log::warn!("ctrl-c has no effect on the dashboard: {error}");
     }
 }
@@ -57,15 +71,17 @@ pub(super) fn enable_interrupt_key() {
 pub(super) fn take() {
     let (done, taken) = channel();
     let take = move || {
-        let mut out = stdout().lock();
-        if !platform::is_muted() {
-            let left = execute!(out, Print(CANCEL), DisableMouseCapture, LeaveAlternateScreen, Show);
-            if let Err(error) = left.and_then(|()| platform::mute()) {
-                log::warn!("the terminal cannot be restored: {error}");
-                platform::mute_for_good();
-            }
+        let left = captured_output::leave_screen(&leaving()).unwrap_or_else(|| {
+            let mut out = stdout().lock();
+            let left = match platform::is_muted() {
+                true => Ok(()),
+                false => out.write_all(&leaving()).and_then(|()| out.flush()).and_then(|()| platform::mute()),
+            };
+            left.inspect_err(|_| platform::mute_for_good())
+        });
+        if let Err(error) = left {
+            log::warn!("the terminal cannot be restored: {error}");
         }
-        drop(out);
         let _ = done.send(());
     };
     // A thread that hangs in writing to the terminal keeps the lock.
@@ -75,13 +91,23 @@ pub(super) fn take() {
     if let Err(error) = disable_raw_mode() {
         log::warn!("the terminal cannot be restored: {error}");
     }
+    captured_output::settle(SETTLE_LIMIT);
 }
 
-/// Ends what [`take`] began: standard output is the terminal's again.
+/// What leaves the dashboard's screen.
+fn leaving() -> Vec<u8> {
+    let mut sequences = Vec::new();
+    // Nothing fails that is written to memory.
+    let _ = execute!(sequences, Print(CANCEL), DisableMouseCapture, LeaveAlternateScreen, Show);
+    sequences
+}
+
+/// Ends what [`take`] or a dashboard began: standard output and standard error are the terminal's again.
 pub(super) fn give_back() {
+    let restored = captured_output::end();
     let mut out = stdout().lock();
     let _ = out.flush();
-    if let Err(error) = platform::unmute() {
+    if let Err(error) = restored.and(platform::unmute()) {
         log::warn!("standard output is lost: {error}");
     }
 }
@@ -149,8 +175,8 @@ mod platform {
         }
     }
 
-    /// The keys of SIGQUIT and SIGTSTP stay off: the shell would come back in the middle of the dashboard.
-    pub(super) fn enable_interrupt_key() -> io::Result<()> {
+    /// The key of SIGQUIT stays off.
+    pub(super) fn enable_signal_keys(may_suspend: bool) -> io::Result<()> {
         // As crossterm chooses it.
         let other = if isatty(stdin()) { None } else { Some(File::open("/dev/tty")?) };
         let terminal = match &other {
@@ -160,7 +186,9 @@ mod platform {
         let mut modes = tcgetattr(terminal)?;
         modes.local_modes |= LocalModes::ISIG;
         modes.special_codes[SpecialCodeIndex::VQUIT] = NO_KEY;
-        modes.special_codes[SpecialCodeIndex::VSUSP] = NO_KEY;
+        if !may_suspend {
+            modes.special_codes[SpecialCodeIndex::VSUSP] = NO_KEY;
+        }
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         {
             modes.special_codes[SpecialCodeIndex::VDSUSP] = NO_KEY;
@@ -191,7 +219,7 @@ mod platform {
         Ok(())
     }
 
-    pub(super) fn enable_interrupt_key() -> io::Result<()> {
+    pub(super) fn enable_signal_keys(_may_suspend: bool) -> io::Result<()> {
         Ok(())
     }
 }

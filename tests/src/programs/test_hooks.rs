@@ -39,6 +39,8 @@ pub struct TestHooks {
     pub burns_loader: bool,
     /// Have a metric that panics.
     pub panicking_metric: bool,
+    /// In so many batches of training, print a line on standard output and one on standard error.
+    pub prints: Option<usize>,
     /// Stop training in the first batch that is computed after a thread has come to the gate in this
     /// directory.
     pub stop_when_reached: Option<PathBuf>,
@@ -68,6 +70,8 @@ pub enum Action {
     Panic,
     /// Stop training, as a program may do it by itself.
     Stop,
+    /// Print a line, and exit with this status.
+    Exit(i32),
     /// Fail as burn's dashboard does when a number of its drawing overflows.
     FailInDrawing,
 }
@@ -176,9 +180,17 @@ pub fn at_batch(split: Split) {
             stop();
         }
     }
+    if split == Split::Train && hooks.prints.is_some_and(|batches| count <= batches) {
+        println!("batch {count} on standard output");
+        eprintln!("batch {count} on standard error");
+    }
     match &hooks.at_batch {
         Some((at, batch, action)) if (*at, *batch) == (split, count) => match action {
             Action::Wait(gate) => wait_at(gate),
+            Action::Exit(status) => {
+                println!("the batch {batch} was told to exit");
+                std::process::exit(*status);
+            }
             Action::Panic => panic!("the batch {batch} was told to panic"),
             Action::FailInDrawing => {
                 let drawing = std::thread::Builder::new().name("train-renderer".to_owned());

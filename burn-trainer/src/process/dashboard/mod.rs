@@ -7,6 +7,12 @@
 // `without_tui` is in its place in a build without burn's dashboard.
 
 #[cfg(feature = "tui")]
+pub(super) mod captured_output;
+#[cfg(all(unix, feature = "tui"))]
+mod split_output;
+#[cfg(all(unix, feature = "tui"))]
+mod terminal_signals;
+#[cfg(feature = "tui")]
 mod with_tui;
 #[cfg(not(feature = "tui"))]
 mod without_tui;
@@ -15,3 +21,14 @@ mod without_tui;
 pub(crate) use with_tui::{Dashboard, close, leave, show_signal};
 #[cfg(not(feature = "tui"))]
 pub(crate) use without_tui::{Dashboard, close, leave, show_signal};
+
+/// Why a dashboard is drawn no longer.
+#[cfg_attr(not(feature = "tui"), allow(dead_code, reason = "nothing is drawn"))]
+pub(crate) enum Ended {
+    /// It has failed, for this reason.
+    Failed(String),
+    /// The process was stopped by ctrl-z or SIGTSTP.
+    Suspended,
+    /// A panic has its place, whose message is printed.
+    GaveWay,
+}

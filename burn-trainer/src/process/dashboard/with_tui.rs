@@ -16,6 +16,9 @@ use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use burn_ckpt::plumbing::panic_message;
 use parking_lot::Mutex;
 
+#[cfg(unix)]
+use super::terminal_signals::{self, WaysBack};
+use super::{Ended, captured_output};
 use crate::process::console::{say, say_what_was_held_back};
 use crate::process::terminal;
 
@@ -42,6 +45,8 @@ static DRAWN: Mutex<Option<Drawn>> = Mutex::new(None);
 static IS_DRAWN: AtomicBool = AtomicBool::new(false);
 /// Whether a panic has taken the terminal from the dashboard.
 static GAVE_WAY: AtomicBool = AtomicBool::new(false);
+/// Whether the process was stopped while it was drawn.
+static SUSPENDED: AtomicBool = AtomicBool::new(false);
 /// Why burn's thread has ended.
 static FAILURE: Mutex<Option<String>> = Mutex::new(None);
 
@@ -61,9 +66,17 @@ impl Dashboard {
             return Err("another run of this process has it".to_owned());
         }
         terminal::check()?;
+        #[cfg(unix)]
+        let may_suspend = terminal_signals::watch(WaysBack { leave, suspend, is_drawn });
+        #[cfg(not(unix))]
+        let may_suspend = false;
         GAVE_WAY.store(false, Ordering::SeqCst);
+        SUSPENDED.store(false, Ordering::SeqCst);
         *FAILURE.lock() = None;
         IS_DRAWN.store(true, Ordering::SeqCst);
+        if let Err(error) = captured_output::begin() {
+            log::warn!("what the program prints will be on the dashboard: {error}");
+        }
         let hook = Arc::new(panic::take_hook());
         set_hook(&hook);
         let own = Interrupter::new();
@@ -79,7 +92,7 @@ impl Dashboard {
             close();
             return Err(reason);
         }
-        terminal::enable_interrupt_key();
+        terminal::enable_signal_keys(may_suspend);
         Ok(Self { own, is_stop_taken: false })
     }
 
@@ -90,16 +103,20 @@ impl Dashboard {
         }
     }
 
-    /// Whether it is drawn no longer, and why, unless that was printed.
-    pub(crate) fn has_ended(&self) -> Option<Option<String>> {
+    /// Whether it is drawn no longer, and why.
+    pub(crate) fn has_ended(&self) -> Option<Ended> {
         if let Some(reason) = FAILURE.lock().take() {
-            return Some(Some(reason));
+            return Some(Ended::Failed(reason));
         }
         if GAVE_WAY.load(Ordering::SeqCst) {
-            return Some(None);
+            return Some(Ended::GaveWay);
+        }
+        if SUSPENDED.load(Ordering::SeqCst) {
+            return Some(Ended::Suspended);
         }
         // burn's thread restores the terminal when it cannot draw.
-        (!terminal::is_drawn_on()).then(|| Some("the terminal cannot be drawn on".to_owned()))
+        let is_gone = captured_output::is_lost() || !terminal::is_drawn_on();
+        is_gone.then(|| Ended::Failed("the terminal cannot be drawn on".to_owned()))
     }
 
     /// The stop that the user asked for with `q`, once: with burn's reason.
@@ -166,6 +183,21 @@ pub(crate) fn leave() {
     }
 }
 
+#[cfg(unix)]
+fn is_drawn() -> bool {
+    IS_DRAWN.load(Ordering::SeqCst)
+}
+
+/// Closes the dashboard before the process is stopped. When it is continued, the terminal may be another
+/// program's, so it is not drawn again.
+#[cfg(unix)]
+fn suspend() {
+    if IS_DRAWN.load(Ordering::SeqCst) {
+        SUSPENDED.store(true, Ordering::SeqCst);
+        close();
+    }
+}
+
 /// Shows a signal among the numbers of the dashboard, where lines are held back.
 pub(crate) fn show_signal(name: &str) {
     if let Some(mut drawn) = DRAWN.try_lock_for(LIMIT)
@@ -220,6 +252,7 @@ fn at_panic(panic: &PanicHookInfo<'_>, hook: &PanicHook) {
         return;
     }
     GAVE_WAY.store(true, Ordering::SeqCst);
+    say_what_was_held_back();
     hook(panic);
 }
 

@@ -2,6 +2,8 @@
 
 use burn::train::renderer::MetricsRenderer;
 
+use super::Ended;
+
 /// The dashboard that there is not.
 pub(crate) enum Dashboard {}
 
@@ -14,7 +16,7 @@ impl Dashboard {
         match *self {}
     }
 
-    pub(crate) fn has_ended(&self) -> Option<Option<String>> {
+    pub(crate) fn has_ended(&self) -> Option<Ended> {
         match *self {}
     }
 

@@ -14,8 +14,9 @@ use burn::train::{Interrupter, LearnerSummary};
 
 use super::progress_mode::ProgressMode;
 use super::shown_speed::{DashboardSpeed, SpeedSource};
-use crate::process::console::{PlainRenderer, ResumedBatches, warn};
-use crate::process::dashboard::Dashboard;
+use super::shown_warnings::ShownWarnings;
+use crate::process::console::{PlainRenderer, ResumedBatches, say, warn};
+use crate::process::dashboard::{Dashboard, Ended};
 use crate::validation_sets::ValidationSets;
 
 /// The interrupter of the run, which is known when training starts.
@@ -32,6 +33,7 @@ pub(crate) struct ProgressDisplay {
     definitions: Vec<MetricDefinition>,
     interrupter: RunInterrupter,
     speed: DashboardSpeed,
+    warnings: ShownWarnings,
     sets: ValidationSets,
 }
 
@@ -59,6 +61,7 @@ impl ProgressDisplay {
             definitions: Vec::new(),
             interrupter,
             speed: DashboardSpeed::new(),
+            warnings: ShownWarnings::default(),
             sets,
         }
     }
@@ -102,15 +105,22 @@ impl ProgressDisplay {
     /// Passes an event to the dashboard, as long as there is one.
     fn draw(&mut self, event: impl FnOnce(&mut dyn MetricsRenderer)) {
         let Some(dashboard) = &mut self.dashboard else { return };
-        if let Some(reason) = dashboard.has_ended() {
+        if let Some(ended) = dashboard.has_ended() {
             self.dashboard = None;
             self.lines.set_hidden(false);
-            if let Some(reason) = reason {
-                warn(&format!("the dashboard has failed, progress is shown as lines now: {reason}"));
+            match ended {
+                Ended::Failed(reason) => {
+                    warn(&format!("the dashboard has failed, progress is shown as lines now: {reason}"));
+                }
+                Ended::Suspended => say("progress is shown as lines now: the program was suspended"),
+                Ended::GaveWay => {}
             }
             return;
         }
         dashboard.draw(event);
+        if let Some(warnings) = self.warnings.due() {
+            dashboard.draw(|burns| self.warnings.draw(warnings, burns));
+        }
         if let (Some(reason), Some(interrupter)) = (dashboard.take_stop(), self.interrupter.get()) {
             interrupter.stop(reason.as_deref());
         }
@@ -142,6 +152,7 @@ impl MetricsRendererTraining for ProgressDisplay {
 impl TrainingProgressLogger for ProgressDisplay {
     fn start(&mut self, epochs: usize, epoch: usize, items: Option<usize>, label: Option<&str>) {
         self.open_dashboard(epoch.saturating_sub(1));
+        self.warnings.start(epochs, epoch, label);
         TrainingProgressLogger::start(&mut self.lines, epochs, epoch, items, label);
         self.draw(|burns| burns.start(epochs, epoch, items, label));
     }
@@ -159,6 +170,7 @@ impl TrainingProgressLogger for ProgressDisplay {
 
     fn update_epoch(&mut self, epoch: usize) {
         self.lines.update_epoch(epoch);
+        self.warnings.update_epoch(epoch + 1);
         self.draw(|burns| burns.update_epoch(epoch));
     }
 

@@ -4,5 +4,6 @@ pub(crate) mod display;
 pub(crate) mod figures;
 pub(crate) mod progress_mode;
 pub(crate) mod shown_speed;
+mod shown_warnings;
 pub(crate) mod table;
 pub(crate) mod terminal_width;

@@ -33,6 +33,7 @@ pub enum ProgressMode {
 
 impl ProgressMode {
     /// Each with the name that it has in JSON and on the command line.
+    #[cfg(any(test, feature = "cli"))]
     pub(crate) const NAMED: [(&str, Self); 4] =
         [("auto", Self::Auto), ("dashboard", Self::Dashboard), ("plain", Self::Plain), ("off", Self::Off)];
 

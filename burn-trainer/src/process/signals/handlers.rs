@@ -1,14 +1,12 @@
 //! The process's signal handlers, and the thread that passes signals to the runs.
 
-// The system tells in C which signals are ignored.
-#![allow(unsafe_code)]
-
 use std::ffi::c_int;
 use std::sync::OnceLock;
 
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::{emulate_default_handler, exit};
 
+use super::disposition::{is_ignored, set_stops_runs};
 use super::stop_signal::StopSignal;
 use super::unseen_stop;
 use super::watched_run::WatchedRun;
@@ -26,14 +24,17 @@ pub(super) fn install() -> bool {
 /// Starts the thread that receives signals. When that fails, signals have their default effect.
 fn start() -> Vec<StopSignal> {
     let handled: Vec<StopSignal> =
-        StopSignal::ALL.into_iter().filter(|signal| !is_ignored(*signal)).collect();
+        StopSignal::ALL.into_iter().filter(|signal| !is_ignored(c_int::from(signal.number()))).collect();
     let numbers = handled.iter().map(|signal| c_int::from(signal.number()));
     let started = Signals::new(numbers).and_then(|mut signals| {
         let receive = move || signals.forever().for_each(receive);
         std::thread::Builder::new().name("burn-trainer-signals".to_owned()).spawn(receive)
     });
     match started {
-        Ok(_) => handled,
+        Ok(_) => {
+            set_stops_runs(handled.iter().map(|signal| c_int::from(signal.number())).collect());
+            handled
+        }
         Err(error) => {
             log::warn!("signals will end the process without a save: {error}");
             Vec::new()
@@ -83,16 +84,4 @@ fn announce(signal: StopSignal, is_training: bool) {
         say(&line);
     };
     let _ = std::thread::Builder::new().name("burn-trainer-say".to_owned()).spawn(announce);
-}
-
-/// Whether the process was started with the signal ignored: SIGHUP under `nohup`, SIGINT in `program &` of a
-/// script.
-fn is_ignored(signal: StopSignal) -> bool {
-    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: without a new action the call only writes the present one. All zeros are one, too.
-    let action = unsafe {
-        let failed = libc::sigaction(c_int::from(signal.number()), std::ptr::null(), action.as_mut_ptr());
-        (failed == 0).then(|| action.assume_init())
-    };
-    action.is_some_and(|action| action.sa_sigaction == libc::SIG_IGN)
 }

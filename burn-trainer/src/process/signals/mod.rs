@@ -6,6 +6,8 @@
 //! own turns these off with the configuration's `handle_signals`.
 
 #[cfg(unix)]
+pub(crate) mod disposition;
+#[cfg(unix)]
 mod handlers;
 mod stop_signal;
 #[cfg(unix)]

@@ -5,6 +5,7 @@ mod dashboard;
 mod keys;
 mod progress;
 mod stops;
+mod whole_terminal;
 
 use std::path::Path;
 use std::process::Command;

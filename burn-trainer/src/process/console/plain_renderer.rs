@@ -1,7 +1,6 @@
 //! Progress as plain lines on standard error, for logs and pipes: one when a split is done, and one every 10
-//! seconds in between. Also the warnings of this crate.
+//! seconds in between.
 
-use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,13 +11,10 @@ use burn::train::renderer::{
     EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation, MetricsRendererTraining,
 };
 use indexmap::IndexMap;
-use parking_lot::Mutex;
 
-use super::progress::figures::significant;
-use super::progress::shown_speed::{ShownSpeed, SpeedSource};
-use super::run_output;
-#[cfg(feature = "tui")]
-use super::terminal::is_drawn_on;
+use super::say;
+use crate::process::progress::figures::significant;
+use crate::process::progress::shown_speed::{ShownSpeed, SpeedSource};
 
 /// burn's name of the training split.
 const TRAIN: &str = "train";
@@ -31,9 +27,6 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// How many batches of the first epoch were trained before the resume. It can become another number after the
 /// renderer is made, as an older checkpoint is resumed from than the one that was found.
 pub(crate) type ResumedBatches = Arc<AtomicU64>;
-
-/// Lines for a terminal while a dashboard is drawn on it.
-static HELD_BACK: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// Writes one line per split with its metrics, and one every 10 seconds in between.
 ///
@@ -117,18 +110,18 @@ impl PlainRenderer {
     }
 
     /// With the speed of training in its lines.
-    pub(super) fn with_speed(self, source: SpeedSource) -> Self {
+    pub(in crate::process) fn with_speed(self, source: SpeedSource) -> Self {
         Self { speed: ShownSpeedSource(Some(source)), ..self }
     }
 
     /// The speed of the training split in progress.
-    pub(super) fn speed(&self) -> Option<ShownSpeed> {
+    pub(in crate::process) fn speed(&self) -> Option<ShownSpeed> {
         let source = self.speed.0.as_ref().filter(|_| self.epochs > 0 && self.split == TRAIN)?;
         source()
     }
 
     /// Whether the lines are printed.
-    pub(super) fn set_hidden(&mut self, hidden: bool) {
+    pub(in crate::process) fn set_hidden(&mut self, hidden: bool) {
         self.hidden = hidden;
     }
 
@@ -181,7 +174,7 @@ impl PlainRenderer {
     }
 
     /// Notes a metric's value for the next line.
-    pub(super) fn update(&mut self, state: &MetricState) {
+    pub(in crate::process) fn update(&mut self, state: &MetricState) {
         if let MetricState::Numeric(entry, Some(number)) = state
             && let Some(shown) = self.metrics.get_mut(&entry.metric_id)
         {
@@ -288,52 +281,6 @@ impl MetricsRenderer for PlainRenderer {
             ShownMetric { name: definition.name.to_lowercase(), unit: unit.unwrap_or_default(), value: None };
         self.metrics.insert(definition.metric_id, shown);
     }
-}
-
-/// Writes a line to standard error. A closed pipe there does not end training. While a dashboard is drawn
-/// on the terminal, which the line would garble, it is held back.
-pub(crate) fn say(line: &str) {
-    let mut held_back = HELD_BACK.lock();
-    if is_drawn_on() {
-        return held_back.push(line.to_owned());
-    }
-    let lines = std::mem::take(&mut *held_back);
-    drop(held_back);
-    write_lines(lines.iter().map(String::as_str).chain([line]));
-}
-
-/// Writes the lines that were held back, unless a dashboard is still drawn.
-#[cfg(feature = "tui")]
-pub(crate) fn say_what_was_held_back() {
-    if !is_drawn_on() {
-        let lines = std::mem::take(&mut *HELD_BACK.lock());
-        write_lines(lines.iter().map(String::as_str));
-    }
-}
-
-#[cfg(not(feature = "tui"))]
-fn is_drawn_on() -> bool {
-    false
-}
-
-fn write_lines<'a>(lines: impl Iterator<Item = &'a str>) {
-    for line in lines {
-        let _ = writeln!(std::io::stderr(), "{line}");
-    }
-}
-
-/// Tells the user something, in the log, and on standard error unless progress is off.
-pub(crate) fn note(message: &str) {
-    log::info!("{message}");
-    if run_output::progress().is_on() {
-        say(message);
-    }
-}
-
-/// Warns the user, on standard error and in the log.
-pub(crate) fn warn(message: &str) {
-    log::warn!("{message}");
-    say(&format!("warning: {message}"));
 }
 
 /// `640/1600 items`, or `640 items` where the total is unknown or cannot be right.

@@ -1,0 +1,116 @@
+//! However a run ends below the dashboard, the terminal is as the shell needs it, and what was printed is
+//! readable.
+
+use std::process::Command;
+
+use system_tests::programs::in_tmux::InTmux;
+use system_tests::programs::test_hooks::{Action, Gate, Split, TestHooks};
+use system_tests::run_files::run_dir;
+
+use super::{ENDLESS, has_saved, program};
+
+const SHORT: &str = "--run-id r1 --epochs 3";
+
+/// A program with these hooks, started by hand.
+fn started(hooks: &TestHooks, flags: &str, root: &std::path::Path) -> InTmux {
+    let terminal = InTmux::start(30, 100, &hooks.given_to(program(root, flags)));
+    terminal.type_line("./program; echo status $?");
+    terminal
+}
+
+fn ends_with(terminal: &InTmux, status: i32) -> String {
+    let line = format!("status {status}");
+    let is_over = |screen: &str| screen.lines().any(|line| line.starts_with("status "));
+    terminal.wait_for("the end", |screen| !terminal.is_full_screen() && is_over(screen));
+    let shown = terminal.all();
+    assert!(shown.contains(&line), "{shown}");
+    terminal.is_whole();
+    shown
+}
+
+fn at(action: Action) -> TestHooks {
+    TestHooks { at_batch: Some((Split::Train, 45, action)), ..TestHooks::default() }
+}
+
+#[test]
+fn a_panic_and_an_exit_in_the_middle_of_training_leave_a_whole_terminal() {
+    let root = tempfile::tempdir().unwrap();
+    let terminal = started(&at(Action::Panic), ENDLESS, &root.path().join("panic"));
+    let shown = ends_with(&terminal, 1);
+    assert_eq!(shown.matches("the batch 45 was told to panic").count(), 2, "hook and error: {shown}");
+
+    let terminal = started(&at(Action::Exit(7)), ENDLESS, &root.path().join("exit"));
+    let shown = ends_with(&terminal, 7);
+    assert!(shown.contains("the batch 45 was told to exit"), "{shown}");
+}
+
+#[test]
+fn each_signal_that_ends_a_run_leaves_a_whole_terminal_also_where_runs_do_not_handle_it() {
+    let directory = tempfile::tempdir().unwrap();
+    for (signal, handled, status) in [
+        ("TERM", true, 143),
+        ("HUP", true, 129),
+        ("INT", true, 130),
+        ("TERM", false, 143),
+        ("HUP", false, 129),
+        ("QUIT", true, 131),
+    ] {
+        let root = directory.path().join(format!("{signal}-{handled}"));
+        let flags = format!("{ENDLESS} --set handle_signals={handled}");
+        let terminal = InTmux::start(30, 100, &program(&root, &flags));
+        terminal.type_line("sh -c 'echo $$ > process; exec ./program'; echo status $?");
+        terminal.wait_for("a checkpoint", |_| has_saved(&root) && terminal.is_full_screen());
+        let id = std::fs::read_to_string(terminal.directory().join("process")).unwrap();
+        let sent = Command::new("kill").args([&format!("-{signal}"), id.trim()]).status();
+        assert!(sent.unwrap().success());
+        ends_with(&terminal, status);
+    }
+}
+
+#[test]
+fn ctrl_z_gives_the_terminal_back_and_the_run_continues_with_lines() {
+    let root = tempfile::tempdir().unwrap();
+    let terminal = InTmux::start(30, 100, &program(root.path(), ENDLESS));
+    terminal.type_line("./program");
+    terminal.wait_for("a checkpoint", |_| has_saved(root.path()) && terminal.is_full_screen());
+    terminal.press("C-z");
+    terminal.wait_for("the shell", |screen| screen.contains("Stopped") || screen.contains("Suspended"));
+    terminal.is_whole();
+    terminal.type_line("fg");
+    terminal.wait_for("lines", |screen| screen.contains(" train 480/480 items"));
+    assert!(!terminal.is_full_screen());
+    terminal.press("C-c");
+    terminal.wait_for("the end", |screen| screen.contains("stopped before the last epoch: SIGINT"));
+    let shown = terminal.all();
+    assert_eq!(
+        shown.matches("progress is shown as lines now: the program was suspended").count(),
+        1,
+        "{shown}"
+    );
+    terminal.is_whole();
+}
+
+#[test]
+fn what_is_printed_below_the_dashboard_does_not_garble_it_and_comes_after_it_in_its_order() {
+    let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
+    let hooks = TestHooks { prints: Some(20), ..TestHooks::wait(Split::Train, 45, &gate) };
+    let flags = format!(r#"{SHORT} --save-every-steps 5 --set best={{"dirpath":"/proc/no-such-place"}}"#);
+    let terminal = started(&hooks, &flags, root.path());
+    terminal.wait_for("the gate", |screen| gate.is_reached() && screen.contains("1 warning"));
+    let screen = terminal.screen();
+    assert!(!screen.contains("on standard"), "{screen}");
+    assert!(screen.contains("Status: 1 warning"), "{screen}");
+    let rows: Vec<&str> = screen.lines().collect();
+    assert!(rows[0].starts_with('\u{250c}') && rows[0].contains("Controls"), "not scrolled: {screen}");
+    gate.open();
+    let shown = ends_with(&terminal, 1);
+    let wanted: Vec<String> = (1..=20)
+        .flat_map(|batch| ["output", "error"].map(|stream| format!("batch {batch} on standard {stream}")))
+        .collect();
+    let found: Vec<&str> = shown.lines().filter(|line| line.contains("on standard")).collect();
+    assert_eq!(found, wanted);
+    let warning = shown.find("warning: saving step 30 failed").unwrap();
+    assert!(shown.find("batch 20 on standard error").unwrap() < warning, "{shown}");
+    let log = std::fs::read_to_string(run_dir(root.path()).join("experiment.log")).unwrap();
+    assert!(!log.contains("panicked"), "{log}");
+}
