@@ -138,56 +138,80 @@ impl Checkpoint {
         threads: NonZeroUsize,
         progress: Progress<'_>,
     ) -> Result<Metadata> {
-        let file = self.header.file();
-        check_size(file, &metadata)?;
-        let tensors = self.header.tensors();
-        self.check_header(&metadata, tensors)?;
-        if let Some(own) = own {
-            check_padding(file, &own.checked_header(file)?, own)?;
-        }
-        for (shard, info) in self.shards.iter().zip(&metadata.shards) {
-            check_padding_of_shard(shard, &checked_shard_header(shard, info)?)?;
-        }
-        let (sha256, digests) = thread::scope(|scope| {
-            let files = self.files_with_checksums(&metadata);
-            let sha256 = move || -> Result<Vec<String>> {
-                files.into_iter().map(|(file, _)| file.sha256(progress)).collect()
-            };
-            match NonZeroUsize::new(threads.get() - 1) {
-                None => (sha256(), self.hash_all(tensors, NonZeroUsize::MIN, progress)),
-                Some(others) => {
-                    let sha256 = scoped_work::start(scope, sha256);
-                    let digests = self.hash_all(tensors, others, progress);
-                    // Only `progress` can panic in the thread. The panic continues here.
-                    (sha256.join(), digests)
-                }
-            }
-        });
+        self.check_structure(&metadata, own)?;
+        let (sha256, digests) = self.hash_files_and_tensors(&metadata, threads, progress);
         let (sha256, digests) = (sha256?, digests?);
         // Empty if the file beside is missing or describes another state. The digests in the file cover all
         // of it.
         if metadata.checkpoint_checksum.is_empty() {
             metadata.checkpoint_checksum.clone_from(&sha256[0]);
         }
-        let damaged = damaged(tensors, &digests, &metadata);
-        for ((file, expected), found) in self.files_with_checksums(&metadata).into_iter().zip(&sha256) {
+        self.check_digests(&metadata, own.is_some(), &sha256, &digests)?;
+        Ok(metadata)
+    }
+
+    /// Compares sizes, headers and padding with the metadata. Reads no tensor.
+    fn check_structure(&self, metadata: &Metadata, own: Option<&EmbeddedMetadata>) -> Result<()> {
+        let file = self.header.file();
+        check_size(file, metadata)?;
+        self.check_header(metadata, self.header.tensors())?;
+        if let Some(own) = own {
+            check_padding(file, &own.checked_header(file)?, own)?;
+        }
+        for (shard, info) in self.shards.iter().zip(&metadata.shards) {
+            check_padding_of_shard(shard, &checked_shard_header(shard, info)?)?;
+        }
+        Ok(())
+    }
+
+    /// The SHA-256 of each file, and the BLAKE3 of each tensor: at the same time, with more than one thread.
+    fn hash_files_and_tensors(
+        &self,
+        metadata: &Metadata,
+        threads: NonZeroUsize,
+        progress: Progress<'_>,
+    ) -> (Result<Vec<String>>, Result<Vec<String>>) {
+        let tensors = self.header.tensors();
+        let files = self.files_with_checksums(metadata);
+        let sha256 = move || files.into_iter().map(|(file, _)| file.sha256(progress)).collect();
+        match NonZeroUsize::new(threads.get() - 1) {
+            None => (sha256(), self.hash_all(tensors, NonZeroUsize::MIN, progress)),
+            Some(others) => thread::scope(|scope| {
+                let sha256 = scoped_work::start(scope, sha256);
+                let digests = self.hash_all(tensors, others, progress);
+                // Only `progress` can panic in the thread. The panic continues here.
+                (sha256.join(), digests)
+            }),
+        }
+    }
+
+    /// Compares what was computed with the metadata. An error names the tensors that differ.
+    fn check_digests(
+        &self,
+        metadata: &Metadata,
+        describes_itself: bool,
+        sha256: &[String],
+        digests: &[String],
+    ) -> Result<()> {
+        let damaged = damaged(self.header.tensors(), digests, metadata);
+        for ((file, expected), found) in self.files_with_checksums(metadata).into_iter().zip(sha256) {
             if found != expected {
                 let is_here = |damaged: &&Damaged| damaged.tensor.file.path() == file.path();
                 let damaged: Vec<&Damaged> = damaged.iter().filter(is_here).collect();
                 let is_index = file.path() == self.header.file().path();
-                let place = place(&damaged, is_index && own.is_some());
+                let place = place(&damaged, is_index && describes_itself);
                 let found = format!("{found} (it differs {place})");
                 return Err(Error::checksum(file.path(), shown(expected), found));
             }
         }
-        if let Some(Damaged { tensor, expected, found }) = damaged.first() {
-            return Err(Error::checksum(
+        match damaged.first() {
+            None => Ok(()),
+            Some(Damaged { tensor, expected, found }) => Err(Error::checksum(
                 tensor.file.path(),
                 format!("blake3:{} for {}", shown(expected), shown(&tensor.name)),
                 format!("blake3:{found}"),
-            ));
+            )),
         }
-        Ok(metadata)
     }
 
     /// The checkpoint's files, each with the SHA-256 in the metadata: the file itself first, then the shards.

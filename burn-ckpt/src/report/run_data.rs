@@ -179,8 +179,7 @@ fn logged(layout: &RunLayout, starts: &[Timestamp], warnings: &mut Vec<String>) 
 
 /// The run in a directory, which may also be its directory of checkpoints, or a link to one of the two.
 fn layout_of(path: &Path) -> Result<RunLayout> {
-    let found = run_at(path)?.map_or_else(|| run_at(&real_path(path)?), |run| Ok(Some(run)))?;
-    found.ok_or_else(|| Error::NotFound {
+    run_at(path)?.ok_or_else(|| Error::NotFound {
         path: path.to_path_buf(),
         wanted: "a run".to_owned(),
         hint: format!("a run's directory has a directory `{CHECKPOINT_DIR}`"),

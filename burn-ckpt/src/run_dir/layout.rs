@@ -53,7 +53,10 @@ impl RunLayout {
     #[must_use]
     pub fn at(run_dir: impl Into<PathBuf>) -> Self {
         let run_dir = run_dir.into();
-        let run_id = run_dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let id_of = |path: &Path| Some(path.file_name()?.to_string_lossy().into_owned());
+        // `.` and `..` have no name. Without a real path there is no run either.
+        let real_id = || id_of(&real_path(&run_dir).ok()?);
+        let run_id = id_of(&run_dir).or_else(real_id).unwrap_or_default();
         Self { run_dir, run_id }
     }
 
@@ -168,5 +171,15 @@ mod tests {
         }
         let layout = RunLayout::new(Path::new("r"), "logs", "Lauf 1 – größer").unwrap();
         assert_eq!(layout.run_dir(), Path::new("r/logs/Lauf 1 – größer"));
+    }
+
+    #[test]
+    fn the_id_of_a_path_that_ends_with_dots_is_the_directorys_name() {
+        let root = tempfile::tempdir().unwrap();
+        let run = root.path().join("r1");
+        std::fs::create_dir_all(run.join("checkpoint")).unwrap();
+        let layout = RunLayout::at(run.join("checkpoint/.."));
+        assert_eq!((layout.run_id(), layout.run_dir()), ("r1", run.join("checkpoint/..").as_path()));
+        assert_eq!(RunLayout::at(run.join("missing/..")).run_id(), "");
     }
 }

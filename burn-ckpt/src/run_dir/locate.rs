@@ -143,19 +143,29 @@ fn run_with(path: &Path) -> Result<Option<RunLayout>> {
     run_at(parent(path))
 }
 
-/// The run whose directory, or `checkpoint` directory, this is.
-pub(crate) fn run_at(directory: &Path) -> Result<Option<RunLayout>> {
+/// The run whose directory, or `checkpoint` directory, this is, also by a link. `None` if it is another one,
+/// or there is nothing.
+///
+/// # Errors
+///
+/// [`Error::Io`] when that cannot be found out.
+pub fn run_at(directory: &Path) -> Result<Option<RunLayout>> {
     if is_directory(&directory.join(CHECKPOINT_DIR))? {
         return Ok(Some(RunLayout::at(directory)));
     }
-    // `.` has no name: the absolute path has one.
-    let directory = match directory.file_name() {
-        Some(_) => directory.to_path_buf(),
-        None => std::path::absolute(directory).map_err(Error::io("resolve", directory))?,
-    };
-    let is_checkpoint_dir =
-        directory.file_name().is_some_and(|name| name == CHECKPOINT_DIR) && is_directory(&directory)?;
-    Ok(is_checkpoint_dir.then(|| RunLayout::at(parent(&directory))))
+    if is_checkpoint_dir(directory)? {
+        return Ok(Some(RunLayout::at(parent(directory))));
+    }
+    // `.` has no name, and a link has another one.
+    let real = storage::canonicalize(directory).map_err(Error::io("resolve", directory))?;
+    match real {
+        Some(real) if is_checkpoint_dir(&real)? => Ok(Some(RunLayout::at(parent(&real)))),
+        _ => Ok(None),
+    }
+}
+
+fn is_checkpoint_dir(path: &Path) -> Result<bool> {
+    Ok(path.file_name().is_some_and(|name| name == CHECKPOINT_DIR) && is_directory(path)?)
 }
 
 fn named_link(run: &RunLayout, name: &str) -> Result<PathBuf> {
@@ -197,4 +207,40 @@ fn directory_hint(path: &Path) -> Result<String> {
         true => "it is the directory of a run without links to checkpoints".to_owned(),
         false => format!("it is a run's directory; name one of its checkpoints: {}", names.join(", ")),
     })
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_run_is_found_by_its_directory_by_that_of_its_checkpoints_and_by_links_to_them() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        let (run, other) = (root.join("r1"), root.join("other"));
+        fs::create_dir_all(run.join("checkpoint/best")).unwrap();
+        fs::create_dir_all(&other).unwrap();
+        fs::write(root.join("checkpoint"), "a file").unwrap();
+        for (link, target) in [("to-run", run.clone()), ("to-checkpoints", run.join("checkpoint"))] {
+            symlink(target, root.join(link)).unwrap();
+        }
+        symlink(run.join("checkpoint"), other.join("checkpoint")).unwrap();
+        for (path, expected) in [
+            ("r1", Some(run.clone())),
+            ("r1/checkpoint", Some(run.clone())),
+            ("r1/checkpoint/best/..", Some(run)),
+            ("to-run", Some(root.join("to-run"))),
+            ("to-run/checkpoint", Some(root.join("to-run"))),
+            ("to-checkpoints", Some(root.join("r1"))),
+            ("other/checkpoint", Some(other)),
+            ("r1/checkpoint/best", None),
+            ("checkpoint", None),
+            ("missing", None),
+        ] {
+            let found = run_at(&root.join(path)).unwrap();
+            assert_eq!(found.map(|run| run.run_dir().to_path_buf()), expected, "{path}");
+        }
+    }
 }

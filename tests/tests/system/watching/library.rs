@@ -142,6 +142,9 @@ fn checkpoints_outside_of_the_runs_directory_come_too_and_those_of_another_run_d
     let runs: Vec<&str> = all.iter().map(|new| new.metadata.run_id.as_str()).collect();
     assert_eq!(runs, ["r1"]);
     assert_eq!(all[0].checkpoint.path().parent(), Some(outside.path().canonicalize().unwrap().as_path()));
+    // The path of a run need not end with its id, as `.` does not.
+    let event = Watch::new(checkpoints(root.path()).join("..")).poll().unwrap();
+    assert!(matches!(&event, WatchEvent::New(new) if new.metadata.run_id == "r1"), "{event:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::{
     CHECKPOINT_DIR, CHECKPOINT_SUFFIX, DEFAULT_LOGS, LaterTags, METADATA_SUFFIX, check_sizes, is_checkpoint,
-    is_directory, is_shards_directory, is_staging_directory, is_symlink, storage, unfinished_files,
+    is_directory, is_shards_directory, is_staging_directory, is_symlink, run_at, storage, unfinished_files,
 };
 use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
 use jiff::Timestamp;
@@ -58,7 +58,7 @@ pub struct Dangling {
 /// The listings of a directory: of the run whose directory it is, or of the runs and files in it. At least
 /// one, and each has something: a run that cannot be read has that error.
 pub fn listings(directory: &Path) -> Result<Vec<Listing>, Failure> {
-    if let Some(run) = run_of(directory)? {
+    if let Some(run) = run_at(directory)? {
         let listing = Listing::of_run(&run)?;
         return match listing.has_nothing() {
             true => Err(Failure::Other(format!("the run {} has no checkpoint", directory.display()))),
@@ -88,23 +88,6 @@ pub fn listings(directory: &Path) -> Result<Vec<Listing>, Failure> {
         ))),
         false => Ok(found),
     }
-}
-
-/// The run whose directory, or `checkpoint` directory, this is.
-pub fn run_of(directory: &Path) -> Result<Option<RunLayout>, Error> {
-    if is_directory(&directory.join(CHECKPOINT_DIR))? {
-        return Ok(Some(RunLayout::at(directory)));
-    }
-    // `.` has no name: the absolute path has one.
-    let Some(whole) = resolved(directory)? else { return Ok(None) };
-    let is_checkpoint_dir =
-        is_directory(&whole)? && whole.file_name().is_some_and(|name| name == CHECKPOINT_DIR);
-    let has_name = directory.file_name().is_some_and(|name| name == CHECKPOINT_DIR);
-    Ok(match (is_checkpoint_dir, has_name) {
-        (true, true) => directory.parent().map(RunLayout::at),
-        (true, false) => whole.parent().map(RunLayout::at),
-        (false, _) => None,
-    })
 }
 
 impl Listing {

@@ -8,7 +8,7 @@ use indexmap::IndexSet;
 use crate::metrics::names;
 use crate::metrics::read::for_each;
 use crate::metrics::values::Values;
-use crate::tag::run_at;
+use crate::runs::run_directory::run_in;
 use crate::terminal::output::Output;
 use crate::verb_result::VerbResult;
 
@@ -31,7 +31,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> VerbResult {
-    let layout = run_at(&args.run)?;
+    let layout = run_in(&args.run)?;
     let is_wanted = |values: &Values| {
         let scope = scope_name(values.scope);
         args.scope.is_empty() || args.scope.iter().any(|wanted| wanted == scope)

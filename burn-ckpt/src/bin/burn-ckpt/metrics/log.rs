@@ -13,8 +13,8 @@ use crate::metrics::read::for_each;
 use crate::metrics::values::Values;
 use crate::runs::columns::direction;
 use crate::runs::report::json_number;
+use crate::runs::run_directory::run_in;
 use crate::runs::summary::RunSummary;
-use crate::tag::run_at;
 use crate::terminal::figures::{count, moment, number};
 use crate::terminal::output::{Output, say};
 use crate::terminal::table::{Align, Cell, Table, Tone};
@@ -61,7 +61,7 @@ impl Epoch {
 }
 
 pub fn run(args: &Args) -> VerbResult {
-    let layout = run_at(&args.run)?;
+    let layout = run_in(&args.run)?;
     let ranked_by = RunSummary::of(layout.run_dir()).progress.and_then(|progress| {
         let (metric, values) = progress.best()?;
         Some((metric.to_owned(), values.best?.0))

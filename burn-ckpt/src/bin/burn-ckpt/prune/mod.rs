@@ -9,11 +9,11 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::RunLayout;
-use burn_ckpt::plumbing::{LockMode, RunLock, check_own, real_path, remove_checkpoint, storage};
+use burn_ckpt::plumbing::{LockMode, RunLock, check_own, real_path, remove_checkpoint, run_at, storage};
 use burn_ckpt::retention::MetricMode;
 use serde_json::{Value, json};
 
-use crate::ls::listing::{Listing, Row, reason, run_of};
+use crate::ls::listing::{Listing, Row, reason};
 use crate::parallel_verify::{all_processors, identity, verify_all};
 use crate::terminal::figures::{count, size};
 use crate::terminal::output::{Output, say};
@@ -60,63 +60,24 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> VerbResult {
-    if args.keep.is_empty() {
-        let rules =
-            "--keep last=N (the newest), best=METRIC:N (the best), or links (the files that links point to)";
-        return Err(Failure::Usage(format!(
-            "missing --keep: name the files that stay by {rules}; see burn-ckpt prune --help"
-        )));
-    }
-    let Some(run) = run_of(&args.run)? else {
-        let path = args.run.display();
-        let problem = match storage::stat(&args.run) {
-            Ok(Some(_)) => "has no checkpoint directory".to_owned(),
-            Ok(None) => "does not exist".to_owned(),
-            Err(error) => format!("cannot be read: {error}"),
-        };
-        return Err(Failure::Other(format!("{path} is not a run's directory: it {problem}")));
-    };
-    check_is_own(run.run_dir())?;
-    // A dry run takes no lock, as that would create a directory and a file.
-    let lock = if args.dry_run { None } else { Some(RunLock::acquire(run.run_dir(), LockMode::IfPossible)?) };
-    let unsupported = lock.as_ref().and_then(RunLock::unsupported);
-    if let Some(error) = unsupported {
-        say(format!(
-            "warning: the file system of {} has no locks ({error}), so a process that is writing to this run cannot be noticed: \
-             let none do so until this ends. Unfinished files stay",
-            in_one_line(&run.run_dir().display().to_string())
-        ));
-    }
-    let removes_unfinished = unsupported.is_none();
+    let run = run_to_prune(args)?;
+    let lock = lock(run.run_dir(), args)?;
     let mut listing = Listing::of_run(&run)?;
     // What is in there could be what has to stay.
     if let Some(error) = listing.unreadable.pop() {
         return Err(error.into());
     }
     let plan = Plan::of(&listing, args)?;
-    for row in &plan.broken {
-        let outcome = if args.broken { "not whole" } else { "not whole, kept" };
-        let reason = row.problem.as_ref().map(reason).unwrap_or_default();
-        say(format!("{}: {outcome}: {}", in_one_line(&listing.shown(&row.path)), in_one_line(&reason)));
-    }
-    let removed: Vec<&Row> = match args.broken {
-        true => plan
-            .removed
-            .iter()
-            .chain(plan.broken.iter().filter(|row| row.links.is_empty()))
-            .copied()
-            .collect(),
-        false => plan.removed.clone(),
-    };
-    if !removed.is_empty() {
+    plan.say_broken(&listing, args.broken);
+    let to_remove = plan.to_remove(args.broken);
+    if !to_remove.is_empty() {
         verify_kept(&plan.kept, &args.run)?;
     }
     let mut output = Output::new();
-    let (done, failure) = remove(&removed, &listing, args, &mut output);
-    let unfinished = match failure.is_none() && removes_unfinished {
-        true => remove_unfinished(&listing, args, &mut output)?,
-        false => 0,
-    };
+    let (done, failure) = remove(&to_remove, &listing, args, &mut output);
+    // Without a lock they can be those of a process that writes.
+    let removes_unfinished = failure.is_none() && lock.as_ref().and_then(RunLock::unsupported).is_none();
+    let unfinished = if removes_unfinished { remove_unfinished(&listing, args, &mut output)? } else { 0 };
     if args.json {
         output.json(&as_json(&plan, &done, &listing, args.dry_run))?;
     }
@@ -126,6 +87,45 @@ pub fn run(args: &Args) -> VerbResult {
     let (removed, kept) = (count(done.len(), "file"), plan.kept.len());
     say(format!("{removed} {verb}, {} freed; {kept} kept", size(freed)));
     failure.map_or(Ok(true), Err)
+}
+
+/// The run that the arguments name. An error without a rule, or if there is no run of this directory's own.
+fn run_to_prune(args: &Args) -> Result<RunLayout, Failure> {
+    if args.keep.is_empty() {
+        let rules =
+            "--keep last=N (the newest), best=METRIC:N (the best), or links (the files that links point to)";
+        return Err(Failure::Usage(format!(
+            "missing --keep: name the files that stay by {rules}; see burn-ckpt prune --help"
+        )));
+    }
+    let Some(run) = run_at(&args.run)? else {
+        let path = args.run.display();
+        let problem = match storage::stat(&args.run) {
+            Ok(Some(_)) => "has no checkpoint directory".to_owned(),
+            Ok(None) => "does not exist".to_owned(),
+            Err(error) => format!("cannot be read: {error}"),
+        };
+        return Err(Failure::Other(format!("{path} is not a run's directory: it {problem}")));
+    };
+    check_is_own(run.run_dir())?;
+    Ok(run)
+}
+
+/// The lock of the run, which is held while files are removed. A dry run takes none, as that would create a
+/// directory and a file.
+fn lock(run_dir: &Path, args: &Args) -> Result<Option<RunLock>, Failure> {
+    if args.dry_run {
+        return Ok(None);
+    }
+    let lock = RunLock::acquire(run_dir, LockMode::IfPossible)?;
+    if let Some(error) = lock.unsupported() {
+        say(format!(
+            "warning: the file system of {} has no locks ({error}), so a process that is writing to this run cannot be noticed: \
+             let none do so until this ends. Unfinished files stay",
+            in_one_line(&run_dir.display().to_string())
+        ));
+    }
+    Ok(Some(lock))
 }
 
 /// Fails if `checkpoint` is a link to another run's directory, whose lock is not held. A link to the run's
@@ -160,6 +160,20 @@ impl<'a> Plan<'a> {
         let (kept, removed) = whole.into_iter().partition(|row| states.contains(&rules::state(row)));
         let broken = broken.into_iter().filter(|row| is_removable(row)).collect();
         Ok(Self { kept, removed, broken })
+    }
+
+    fn say_broken(&self, listing: &Listing, are_removed: bool) {
+        let outcome = if are_removed { "not whole" } else { "not whole, kept" };
+        for row in &self.broken {
+            let reason = row.problem.as_ref().map(reason).unwrap_or_default();
+            say(format!("{}: {outcome}: {}", in_one_line(&listing.shown(&row.path)), in_one_line(&reason)));
+        }
+    }
+
+    /// The files that no rule keeps, and those that are not complete if they are to be removed too.
+    fn to_remove(&self, with_broken: bool) -> Vec<&'a Row> {
+        let broken = self.broken.iter().filter(|row| with_broken && row.links.is_empty());
+        self.removed.iter().chain(broken).copied().collect()
     }
 }
 

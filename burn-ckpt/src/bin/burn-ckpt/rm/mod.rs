@@ -13,7 +13,7 @@ use burn_ckpt::plumbing::{LaterTags, LockMode, RunLock, check_own, is_symlink, r
 use burn_ckpt::{Error, RunLayout};
 use serde_json::json;
 
-use crate::tag::run_at;
+use crate::runs::run_directory::run_in;
 use crate::terminal::figures::{count, size};
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
@@ -49,7 +49,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> VerbResult {
     // With a slash at its end, a link would be what it leads to.
-    let layout = run_at(&args.run.components().collect::<PathBuf>())?;
+    let layout = run_in(&args.run.components().collect::<PathBuf>())?;
     let shown = in_one_line(&layout.run_dir().display().to_string());
     if is_symlink(layout.run_dir())? {
         let real = real_path(layout.run_dir())?;

@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use burn_ckpt::Error;
-use burn_ckpt::plumbing::{DEFAULT_LOGS, is_directory, start_scoped_work, storage};
+use burn_ckpt::plumbing::{DEFAULT_LOGS, is_directory, run_at, start_scoped_work, storage};
 
-use crate::ls::listing::run_of;
 use crate::parallel_verify::all_processors;
 use crate::runs::run_directory::is_run;
 use crate::runs::summary::RunSummary;
@@ -16,7 +15,7 @@ use crate::verb_result::Failure;
 /// The runs of a directory, by name: that of which it is the directory, or those in it. Other directories
 /// among them are listed as such.
 pub fn runs(directory: &Path) -> Result<Vec<RunSummary>, Failure> {
-    if let Some(run) = run_of(directory)? {
+    if let Some(run) = run_at(directory)? {
         return Ok(vec![RunSummary::of(run.run_dir())]);
     }
     if is_run(directory)? {

@@ -2,14 +2,14 @@
 
 pub mod run_tags;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn_ckpt::plumbing::{LaterTags, is_directory};
 use burn_ckpt::{Error, RunLayout};
 use serde_json::{Value, json};
 
-use crate::ls::listing::{Listing, run_of};
-use crate::runs::run_directory::is_run;
+use crate::ls::listing::Listing;
+use crate::runs::run_directory::run_in;
 use crate::tag::run_tags::{RunTags, configured_tags};
 use crate::terminal::output::Output;
 use crate::verb_result::{Failure, VerbResult};
@@ -40,7 +40,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> VerbResult {
-    let layout = run_at(&args.run)?;
+    let layout = run_in(&args.run)?;
     let config = newest_config(&layout)?;
     let changes = !args.tags.is_empty() || !args.remove.is_empty() || args.notes.is_some();
     // Asking changes nothing, and creates no file.
@@ -79,21 +79,6 @@ pub fn run(args: &Args) -> VerbResult {
     }
     output.flush()?;
     Ok(true)
-}
-
-/// The run of this directory, or an error that says what is there.
-pub fn run_at(directory: &Path) -> Result<RunLayout, Failure> {
-    if let Some(run) = run_of(directory)? {
-        return Ok(run);
-    }
-    let path = directory.display();
-    match is_directory(directory)? {
-        true if is_run(directory)? => Ok(RunLayout::at(directory)),
-        true => Err(Failure::Other(format!(
-            "{path} is not a run's directory: it has neither checkpoints nor a log of a run"
-        ))),
-        false => Err(Failure::Other(format!("{path} is not a directory, and so not a run"))),
-    }
 }
 
 /// The trainer's configuration in the newest checkpoint. Null without one.
