@@ -90,12 +90,12 @@ pub struct Metadata {
     /// Why the checkpoint was saved: `best`, `last`, or `exception: ..`.
     pub reason: String,
     /// The size in bytes of the checkpoint's file. See [`Metadata::total_bytes`] for all files of a
-    /// checkpoint of several.
+    /// checkpoint of several files.
     pub checkpoint_size_bytes: u64,
     /// `sha256:` and the digest of the whole `.ckpt` file in lower-case hexadecimal, as `sha256sum` prints
     /// it.
     pub checkpoint_checksum: String,
-    /// The other files of a checkpoint of several, in their order, which have its tensors. Empty for a
+    /// The other files of a checkpoint of several files, in their order: they have its tensors. Empty for a
     /// checkpoint of one file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shards: Vec<ShardInfo>,
@@ -128,7 +128,7 @@ pub struct TensorInfo {
     pub blake3: String,
 }
 
-/// One of the files that have the tensors of a checkpoint of several, as the metadata states it: see
+/// One of the files that have the tensors of a checkpoint of several files, as the metadata states it: see
 /// [`Metadata::shards`].
 ///
 /// ```no_run

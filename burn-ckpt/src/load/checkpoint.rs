@@ -72,7 +72,7 @@ pub struct Checkpoint {
     /// It holds the open file, so that the state that was opened can be read whatever becomes of the file's
     /// name.
     pub(crate) header: ContainerHeader,
-    /// The other files of a checkpoint of several.
+    /// The shards of a checkpoint of several files.
     pub(crate) shards: Vec<Arc<OpenFile>>,
     /// The metadata file beside it, if there was one.
     beside: Option<StoredFile>,

@@ -1,13 +1,16 @@
 //! The strategies of a run: those of its configuration, with their metrics looked up, and the program's own.
 
 use burn_ckpt::plumbing::FilenameTemplate;
+use burn_ckpt::retention::MetricMode;
 use indexmap::IndexSet;
 
 use crate::config::{TrainerConfig, check_path};
 use crate::error::{Error, Result};
 use crate::metrics::MetricTable;
 use crate::process::console::warn;
-use crate::strategy::{BestStrategy, LastStrategy, OnExceptionStrategy, Strategy, StrategyConfig};
+use crate::strategy::{
+    Best, BestStrategy, LastStrategy, MetricConfig, OnExceptionStrategy, Strategy, StrategyConfig,
+};
 
 /// The strategies of a run, and the metrics that they rank or name checkpoints by, which must be logged.
 pub(crate) struct ChosenStrategies {
@@ -52,22 +55,7 @@ pub(crate) fn choose_strategies(
     for (setting_of, strategy) in config.named_strategies() {
         match strategy {
             StrategyConfig::Best(best) => {
-                let setting = format!("{setting_of}.metric");
-                let (setting, metric) = match (&best.metric, &config.primary_metric) {
-                    (Some(metric), _) => (setting.as_str(), metric.clone()),
-                    (None, Some(metric)) => ("primary_metric", metric.clone()),
-                    (None, None) => {
-                        return Err(Error::config(setting, "neither it nor primary_metric is set"));
-                    }
-                };
-                let chosen = best.mode.or(metric.mode);
-                let (metric, stated) = find(setting, &metric.name)?;
-                let Some(mode) = chosen.or(stated) else {
-                    let reason = format!(
-                        "{metric} does not say whether higher or lower is better; set \"min\" or \"max\""
-                    );
-                    return Err(Error::config(format!("{setting_of}.mode"), reason));
-                };
+                let (metric, mode) = ranking(&best, &setting_of, config.primary_metric.as_ref(), find)?;
                 needed_metrics.insert(metric.clone());
                 strategies.push(Box::new(BestStrategy::new(best, metric, mode)));
             }
@@ -91,4 +79,29 @@ pub(crate) fn choose_strategies(
         needed_metrics.extend(FilenameTemplate::parse(&template, &names)?.metrics().map(str::to_owned));
     }
     Ok(ChosenStrategies { strategies, needed_metrics })
+}
+
+/// The metric by which a strategy ranks, and its direction: its own, or else those of `primary_metric`. A
+/// direction that no setting states is the one that the metric itself states.
+fn ranking(
+    best: &Best,
+    setting_of: &str,
+    primary: Option<&MetricConfig>,
+    find: impl Fn(&str, &str) -> Result<(String, Option<MetricMode>)>,
+) -> Result<(String, MetricMode)> {
+    let setting = format!("{setting_of}.metric");
+    let (setting, metric) = match (&best.metric, primary) {
+        (Some(metric), _) => (setting.as_str(), metric),
+        (None, Some(metric)) => ("primary_metric", metric),
+        (None, None) => return Err(Error::config(setting, "neither it nor primary_metric is set")),
+    };
+    let (name, stated) = find(setting, &metric.name)?;
+    match best.mode.or(metric.mode).or(stated) {
+        Some(mode) => Ok((name, mode)),
+        None => {
+            let reason =
+                format!("{name} does not say whether higher or lower is better; set \"min\" or \"max\"");
+            Err(Error::config(format!("{setting_of}.mode"), reason))
+        }
+    }
 }

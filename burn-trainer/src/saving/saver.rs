@@ -3,14 +3,13 @@
 
 mod prepare_saves;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use burn_ckpt::RunLayout;
 use burn_ckpt::plumbing::{
     CheckpointWriter, MakeSections, RunDescription, SaveRequest, Submitted, WhenBusy, WouldKeep,
-    WriterActivity, WriterEnd, is_there, panic_message,
+    WriterActivity, WriterEnd, is_there,
 };
 use burn_ckpt::retention::SavedCheckpoint;
 use indexmap::IndexMap;
@@ -126,28 +125,10 @@ impl Saver {
         let mut requested = Vec::new();
         let mut unless_others = Vec::new();
         for (strategy, active) in self.strategies.iter_mut().enumerate() {
-            if active.has_panicked {
-                continue;
-            }
-            // Every event is shown to the strategy, also after it has decided to save.
-            let decisions = catch_unwind(AssertUnwindSafe(|| {
-                events.iter().map(|event| active.strategy.decide(event, progress)).collect::<Vec<_>>()
-            }));
-            let decisions = match decisions {
-                Ok(decisions) => decisions,
-                Err(panic) => {
-                    active.has_panicked = true;
-                    let message =
-                        format!("the strategy {} panicked: {}", active.name, panic_message(&*panic));
-                    log::error!("{message}");
-                    self.panic.get_or_insert(Error::Panicked { message, saved: None });
-                    continue;
-                }
-            };
-            let Some(decision) = decisions.into_iter().find(|decision| *decision != SaveDecision::Skip)
-            else {
-                continue;
-            };
+            let decision = active.decide(events, progress).unwrap_or_else(|panic| {
+                self.panic.get_or_insert(panic);
+                SaveDecision::Skip
+            });
             let (score, reason, group) = match decision {
                 SaveDecision::Save { score, reason } => (score, reason, &mut requested),
                 SaveDecision::SaveUnlessOthers { reason } => (f64::NAN, reason, &mut unless_others),
@@ -165,16 +146,20 @@ impl Saver {
             requested.append(&mut unless_others);
         }
         if matches!(events, [TrainingEvent::Interrupted(_)]) {
-            // A run that is stopped right after a save, or right after its start, has that state already.
-            if self.saved_state(position).is_some() {
-                requested.retain(|save| self.strategies[save.strategy].weights_only);
-            }
-            requested.retain(|save| {
-                let newest = self.newest.get(&self.strategies[save.strategy].name);
-                newest.is_none_or(|(_, step)| *step != Some(progress.step))
-            });
+            self.leave_out_saved(&mut requested, position, progress.step);
         }
         requested
+    }
+
+    /// A run that is stopped right after a save, or right after its start, has that state already.
+    fn leave_out_saved(&self, requested: &mut Vec<RequestedSave>, position: Position, step: u64) {
+        if self.saved_state(position).is_some() {
+            requested.retain(|save| self.strategies[save.strategy].weights_only);
+        }
+        requested.retain(|save| {
+            let newest = self.newest.get(&self.strategies[save.strategy].name);
+            newest.is_none_or(|(_, saved)| *saved != Some(step))
+        });
     }
 
     /// The panic of a strategy that was not reported yet.

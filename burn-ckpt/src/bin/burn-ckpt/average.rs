@@ -19,6 +19,7 @@ use crate::verb_result::{Failure, VerbResult};
 ///
 /// Running statistics of batch normalisation are averaged too. They are not those of the averaged model.
 #[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
 pub struct Args {
     /// The checkpoints, or with --last a run's directory
     #[arg(value_name = "CKPT", required = true)]

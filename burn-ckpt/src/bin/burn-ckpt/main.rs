@@ -37,8 +37,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::terminal::{output, warnings};
 use crate::verb_result::Failure;
 
-/// List, draw, tag and remove runs, and list, show, verify, compare, copy, export, import, average, watch and
-/// remove checkpoints of burn models
+/// List, compare, draw and remove runs of burn models, and list, verify, copy, convert and remove their
+/// checkpoints
 #[derive(Parser)]
 #[command(name = "burn-ckpt", version)]
 struct Cli {

@@ -174,7 +174,7 @@ impl Metadata {
         self
     }
 
-    /// Sets the other files of a checkpoint of several.
+    /// Sets the other files of a checkpoint of several files.
     #[must_use]
     pub fn with_shards(mut self, shards: impl IntoIterator<Item = ShardInfo>) -> Self {
         self.shards = shards.into_iter().collect();

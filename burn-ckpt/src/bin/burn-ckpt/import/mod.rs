@@ -33,6 +33,7 @@ use names::Rename;
 /// In PyTorch's layout, layer numbers are made contiguous: nn.Sequential(Linear, ReLU, Linear) has the layers
 /// 0 and 2 in PyTorch, and 0 and 1 in burn.
 #[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
 pub struct Args {
     /// The file to read
     #[arg(value_name = "IN")]
@@ -47,17 +48,21 @@ pub struct Args {
     /// file
     #[arg(long, value_name = "JSON|@FILE", value_parser = Hparams::parse)]
     hparams: Option<Hparams>,
-    /// A checkpoint of the same model: its hyperparameters are used, names and shapes must be the same, and
-    /// the tensors are converted to its layout
-    #[arg(long, value_name = "CKPT")]
+    /// A checkpoint of the same model
+    ///
+    /// Its hyperparameters are used, names and shapes must be the same, and the tensors are converted to its
+    /// layout.
+    #[arg(long, value_name = "CKPT", verbatim_doc_comment)]
     like: Option<PathBuf>,
     /// Replace each match of a regular expression in the names, before any other change of names; may be
     /// repeated
     #[arg(long, value_name = "FROM=TO", value_parser = parse_rename)]
     rename: Vec<Rename>,
-    /// Add the tensor FROM a second time as TO, for weights that are tied: the model has them twice, and the
-    /// file once. Names are those after --rename and with contiguous layer numbers; may be repeated
-    #[arg(long, value_name = "FROM=TO", value_parser = parse_copy)]
+    /// Add the tensor FROM a second time as TO, for weights that are tied; may be repeated
+    ///
+    /// The model has such weights twice, and the file once. Names are those after --rename and with
+    /// contiguous layer numbers.
+    #[arg(long, value_name = "FROM=TO", value_parser = parse_copy, verbatim_doc_comment)]
     copy: Vec<(String, String)>,
     /// Import only the tensors under this key of a PyTorch file
     #[arg(long, value_name = "KEY")]

@@ -52,10 +52,18 @@ pub struct Args {
     /// Print one JSON object per line, with all metrics
     #[arg(long)]
     json: bool,
-    /// Run this program for each checkpoint, and wait for it; must come last. An argument {} is replaced by
-    /// the checkpoint's path, which is the last argument otherwise. BURN_CKPT_PATH, BURN_CKPT_EPOCH,
-    /// BURN_CKPT_STEP and BURN_CKPT_METRICS (JSON) are in its environment. No shell is started
-    #[arg(long, value_name = "PROGRAM [ARGUMENT]..", num_args = 1.., allow_hyphen_values = true)]
+    /// Run this program for each checkpoint, and wait for it; must come last
+    ///
+    /// An argument {} is replaced by the checkpoint's path, which is the last argument otherwise.
+    /// BURN_CKPT_PATH, BURN_CKPT_EPOCH, BURN_CKPT_STEP and BURN_CKPT_METRICS (JSON) are in its environment.
+    /// No shell is started.
+    #[arg(
+        long,
+        value_name = "PROGRAM [ARGUMENT]..",
+        num_args = 1..,
+        allow_hyphen_values = true,
+        verbatim_doc_comment
+    )]
     exec: Vec<OsString>,
 }
 
