@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::disk::directories::{is_there, real_path};
+use crate::disk::directories::is_there;
 use crate::disk::storage;
 use crate::error::{Error, Result, chain::chain};
 use crate::format::metadata::Metadata;

@@ -247,8 +247,9 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
         Ok(())
     }
 
-    /// Has the validation that begins run on another model: one with averaged weights, say. Its metrics, and
-    /// so what is best, are those of this model. Of several callbacks the last one counts.
+    /// Validates another model than the trained one, this time: one with averaged weights, for example. The
+    /// metrics of this validation, and so what is best, are those of that model. If several callbacks call
+    /// it, the last one counts.
     pub fn validate_with(&mut self, model: M) {
         self.requests.validated = Some(model);
     }

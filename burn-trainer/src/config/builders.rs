@@ -91,7 +91,7 @@ impl TrainerConfig {
         self
     }
 
-    /// Has the run train on the same few batches: a number of them (`10`), or a part (`0.01`).
+    /// Trains on the same few batches in each epoch: a number of them (`10`), or a part (`0.01`).
     #[must_use]
     pub fn with_overfit_batches(mut self, limit: impl Into<BatchLimit>) -> Self {
         self.overfit_batches = Some(limit.into());

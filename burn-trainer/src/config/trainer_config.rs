@@ -356,10 +356,22 @@ mod tests {
         let source = include_str!("trainer_config.rs");
         let rows = source.lines().filter_map(|line| line.strip_prefix("/// | `")?.split(" |").next());
         let named: BTreeSet<&str> = rows.flat_map(|cell| cell.trim_end_matches('`').split("`, `")).collect();
+        assert_eq!(named, fields().iter().map(String::as_str).collect());
+    }
+
+    #[test]
+    fn every_field_has_a_builder() {
+        let source = include_str!("builders.rs");
+        for field in fields() {
+            let method = |end: &str| source.contains(&format!(" with_{field}{end}"));
+            assert!(method("(") || method(", "), "{field}");
+        }
+    }
+
+    fn fields() -> BTreeSet<String> {
         // The three are left out where they are not set.
         let config = TrainerConfig::default().with_best(Best::new()).with_last(Last::new());
         let json = serde_json::to_value(config.with_on_exception(OnException::new())).unwrap();
-        let fields: BTreeSet<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(named, fields);
+        json.as_object().unwrap().keys().cloned().collect()
     }
 }

@@ -81,8 +81,8 @@ impl Evaluation {
         Ok(file)
     }
 
-    /// The evaluations that were kept of a checkpoint, the newest last. None is an empty list, as is a file
-    /// that was kept of another checkpoint of the same name.
+    /// The evaluations that were kept of a checkpoint, the newest last. The list is empty if there are none.
+    /// Those of another checkpoint that had the same name are left out.
     ///
     /// # Errors
     ///

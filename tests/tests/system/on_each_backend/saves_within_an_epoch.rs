@@ -110,8 +110,10 @@ fn dirpath_moves_the_files_and_the_link_follows() {
     let root = tempfile::tempdir().unwrap();
     let elsewhere = root.path().join("elsewhere");
     let strategy = last(Last::new().with_dirpath(elsewhere.clone()));
-    train(config(root.path(), 1).with_strategies([strategy])).unwrap();
+    let result = train(config(root.path(), 1).with_strategies([strategy])).unwrap();
     assert_eq!(stems(&elsewhere), ["epoch=0-step=10"]);
+    let saved = std::fs::canonicalize(elsewhere.join("epoch=0-step=10.ckpt")).unwrap();
+    assert_eq!(result.last().map(|last| last.path.canonicalize().unwrap()), Some(saved));
     let link = checkpoints(root.path()).join("last.ckpt");
     assert!(target(&link).is_relative());
     assert_eq!(
