@@ -1,5 +1,6 @@
 //! What a run has done and where its time went, over all its starts.
 
+use burn_ckpt::metrics_log::LineSpeed;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -75,6 +76,23 @@ impl RunSpeed {
         self.data_seconds += other.data_seconds;
         self.save_seconds += other.save_seconds;
         self.validation_seconds += other.validation_seconds;
+    }
+
+    /// What was done since an earlier moment, of which the sums are given.
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            items: self.items.saturating_sub(before.items),
+            steps: self.steps.saturating_sub(before.steps),
+            step_seconds: self.step_seconds - before.step_seconds,
+            data_seconds: self.data_seconds - before.data_seconds,
+            save_seconds: self.save_seconds - before.save_seconds,
+            validation_seconds: self.validation_seconds - before.validation_seconds,
+        }
+    }
+
+    /// As a line of the run's log has it.
+    pub(crate) fn in_line(self) -> LineSpeed {
+        LineSpeed::new(self.items_per_second(), self.steps_per_second(), self.data_share(), self.save_share())
     }
 
     /// As it stands in a checkpoint's metadata: the sums, and what follows from them.

@@ -6,6 +6,8 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::speed::LineSpeed;
+
 /// The log's name in the run's directory, where [`read`](super::read) finds it.
 pub const METRICS_FILE: &str = "metrics.jsonl";
 /// The longest line that is written, and that [`read`](super::read) accepts, in bytes, its line break
@@ -65,16 +67,20 @@ pub struct Line {
     /// not have it.
     #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "write_time")]
     pub time: Option<Timestamp>,
+    /// How fast the run trained since the line before that says so: in the line of an epoch, and in one of a
+    /// batch where that was longer ago. `None` in other lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed: Option<LineSpeed>,
     /// The values by the metrics' names, as in a checkpoint's metadata (`train_loss`, `val_loss`).
     #[serde(with = "crate::format::numbers")]
     pub metrics: IndexMap<String, f64>,
 }
 
 impl Line {
-    /// A line without batch and time.
+    /// A line without batch, time and speed.
     #[must_use]
     pub fn new(step: u64, epoch: u64, split: Split, scope: Scope, metrics: IndexMap<String, f64>) -> Self {
-        Self { step, epoch, split, scope, batch: None, time: None, metrics }
+        Self { step, epoch, split, scope, batch: None, time: None, speed: None, metrics }
     }
 
     /// Sets the batch, counted from 1.
@@ -88,6 +94,13 @@ impl Line {
     #[must_use]
     pub fn with_time(mut self, time: Timestamp) -> Self {
         self.time = Some(time);
+        self
+    }
+
+    /// Sets how fast the run trained.
+    #[must_use]
+    pub fn with_speed(mut self, speed: LineSpeed) -> Self {
+        self.speed = Some(speed);
         self
     }
 }

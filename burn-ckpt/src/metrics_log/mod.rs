@@ -14,9 +14,11 @@ pub mod epoch_blocks;
 mod line;
 mod mark;
 mod read;
+mod speed;
 
 pub use line::{Line, MAX_LINE_BYTES, METRICS_FILE, Scope, Split};
 pub use read::{Lines, read};
+pub use speed::LineSpeed;
 
 /// For burn-trainer, which writes the log.
 #[doc(hidden)]

@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 
 use crate::error::{Error, Result};
-use crate::metrics_log::{Line, Scope, Split};
+use crate::metrics_log::{Line, LineSpeed, Scope, Split};
 
 /// The points of one metric, in the order in which they were logged.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -33,6 +33,8 @@ pub(super) struct Curves {
     pub(super) of: IndexMap<CurveName, Curve>,
     /// Seconds in which the run ran until each step.
     pub(super) clock: Curve,
+    /// How fast it was, by names that no metric has.
+    pub(super) speed: IndexMap<&'static str, Curve>,
     /// Epochs of which the training is done.
     pub(super) epochs: u64,
 }
@@ -68,11 +70,25 @@ impl Curves {
         if line.scope == Scope::Epoch {
             self.epochs = line.epoch.saturating_add(1);
         }
+        for (name, value) in line.speed.iter().flat_map(speed_values) {
+            self.speed.entry(name).or_default().add(line.step, value);
+        }
         for (metric, value) in line.metrics {
             let name = CurveName { metric, split: line.split, scope: line.scope };
             self.of.entry(name).or_default().add(line.step, value);
         }
     }
+}
+
+/// The values of a line's speed, as the page names them.
+fn speed_values(speed: &LineSpeed) -> impl Iterator<Item = (&'static str, f64)> {
+    let values = [
+        ("items/s", speed.items_per_second),
+        ("steps/s", speed.steps_per_second),
+        ("% of the time waiting for data", Some(100.0 * speed.data_share)),
+        ("% of the time spent on saves", Some(100.0 * speed.save_share)),
+    ];
+    values.into_iter().filter_map(|(name, value)| Some((name, value?)))
 }
 
 /// Tells the seconds of training from the times in a log.

@@ -37,10 +37,19 @@ const SCRIPTS: [&str; 7] = [
 struct SeriesData<'a> {
     name: &'a str,
     split: Split,
-    scope: Scope,
+    scope: PageScope,
     /// Which of the run's axes.
     axis: usize,
     values: Place,
+}
+
+/// What a curve's values cover.
+#[derive(Clone, Copy, Serialize)]
+#[serde(untagged)]
+enum PageScope {
+    Logged(Scope),
+    /// The time between two lines of the log that have the speed.
+    Speed(&'static str),
 }
 
 /// The page of these runs, with as many points and digits as it has room for.
@@ -89,7 +98,12 @@ fn with(
 fn with_curves(run: &RunData, points: usize, block: &mut NumberBlock) -> Value {
     let mut axes: Vec<(Vec<u64>, Place)> = Vec::new();
     let mut series = Vec::new();
-    for (CurveName { metric, split, scope }, curve) in &run.curves.of {
+    let logged = run.curves.of.iter().map(|(CurveName { metric, split, scope }, curve)| {
+        (metric.as_str(), *split, PageScope::Logged(*scope), curve)
+    });
+    let speed = run.curves.speed.iter();
+    let speed = speed.map(|(name, curve)| (*name, Split::Train, PageScope::Speed("speed"), curve));
+    for (name, split, scope, curve) in logged.chain(speed) {
         let Curve { steps, values, .. } = curve.thinned(points);
         let known = axes.iter().position(|(known, _)| *known == steps);
         let axis = known.unwrap_or_else(|| {
@@ -97,13 +111,7 @@ fn with_curves(run: &RunData, points: usize, block: &mut NumberBlock) -> Value {
             axes.push((steps, place));
             axes.len() - 1
         });
-        series.push(SeriesData {
-            name: metric,
-            split: *split,
-            scope: *scope,
-            axis,
-            values: block.values(&values),
-        });
+        series.push(SeriesData { name, split, scope, axis, values: block.values(&values) });
     }
     let clock = run.curves.clock.thinned(points);
     let mut data = json!(run);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use burn_ckpt::metrics_log::LineSpeed;
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -79,6 +80,16 @@ impl SpeedMeter {
     /// The sums over all starts, up to now.
     pub(crate) fn totals(&self) -> Option<RunSpeed> {
         self.0.lock().as_ref().map(|(clock, measured)| measured.totals(clock.elapsed()))
+    }
+
+    /// Measures again and again, each time since the time before.
+    pub(crate) fn of_lines(&self) -> impl FnMut() -> Option<LineSpeed> + Send + 'static {
+        let meter = self.clone();
+        let mut before = meter.totals().unwrap_or_default();
+        move || {
+            let now = meter.totals()?;
+            Some(now.since(std::mem::replace(&mut before, now)).in_line())
+        }
     }
 
     /// The speed of the epoch in training, for the display.

@@ -100,6 +100,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop<M> {
         let previous = resume.as_ref().map(|resume| &resume.state);
         let clock = RunClock::start(previous);
         speed.start(clock, resume.as_ref().map(|resume| &resume.metadata.speed));
+        plan.metrics.log.measure_by(Box::new(speed.of_lines()));
         let slot = plan.stop.parking_slot();
         let mut state = LoopState {
             learner: TrainedLearner::new(&mut learner, devices.all(), reading, slot.clone()),

@@ -6,7 +6,9 @@ mod tree;
 // The metadata file beside a checkpoint. A program has no need of it: `Metadata::of_checkpoint` reads it.
 pub use burn_ckpt::plumbing::metadata_path;
 pub(crate) use compare_runs::is_staging;
-pub use compare_runs::{Same, clear_clock, compare, compare_states, leftovers, stopped_exactly};
+pub use compare_runs::{
+    Same, clear_clock, compare, compare_states, leftovers, stopped_exactly, without_clock,
+};
 pub use tree::{
     checkpoints, complete_checkpoints, copy_checkpoint, copy_tree, described_state, edit_metadata, files,
     hardware, in_memory, last_epochs, last_metadata, last_tensor_byte, metadata, run_dir, stems, target,

@@ -28,6 +28,7 @@ use open_log::LogStart;
 pub(crate) use open_log::remove_metrics_log;
 pub(crate) use position_marks::LogPosition;
 use writer::LogWriter;
+pub(crate) use writer::SpeedOfLines;
 
 /// The log of a run in progress. Clones share it. In a process that does not write it does nothing.
 #[derive(Clone, Default)]
@@ -91,6 +92,11 @@ impl MetricsLog {
     /// Sets how the steps of batches are found where the loop does not note them.
     pub(crate) fn count_steps_by(&self, step_of_batch: StepOfBatch) {
         self.with(|log| log.steps.count_by(step_of_batch));
+    }
+
+    /// Sets what the lines say of the speed. Without it they say nothing.
+    pub(crate) fn measure_by(&self, speed: SpeedOfLines) {
+        self.with(|log| log.speed = Some(speed));
     }
 
     /// Notes the optimizer step of a batch, both counted from 1, before it is logged.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use burn_ckpt::chain;
-use burn_ckpt::metrics_log::{Line, LogMark, MAX_LINE_BYTES, Scope, Split, head, line_digest};
+use burn_ckpt::metrics_log::{Line, LineSpeed, LogMark, MAX_LINE_BYTES, Scope, Split, head, line_digest};
 use burn_ckpt::plumbing::storage::{self, StoredFile};
 use indexmap::IndexMap;
 use jiff::Timestamp;
@@ -18,8 +18,13 @@ use crate::run_files::line_file::LineFile;
 
 /// How long lines wait at most for others, to be written together.
 const MAX_WAIT: Duration = Duration::from_secs(1);
+/// A line of a batch has the speed if the last line with it was so long ago.
+const SPEED_INTERVAL: Duration = Duration::from_secs(10);
 /// Bytes of lines that are written at once.
 const BLOCK: usize = 1 << 16;
+
+/// Gives the speed since it was called last.
+pub(crate) type SpeedOfLines = Box<dyn FnMut() -> Option<LineSpeed> + Send>;
 
 /// The log of a run.
 pub(super) struct LogWriter {
@@ -40,6 +45,9 @@ pub(super) struct LogWriter {
     begun: u64,
     marks: Marks,
     pub(super) steps: BatchSteps,
+    pub(super) speed: Option<SpeedOfLines>,
+    /// When a line had the speed.
+    measured: Instant,
     /// The length that is durable, once the file's name is.
     durable: Option<u64>,
     has_reported: bool,
@@ -62,6 +70,8 @@ impl LogWriter {
             begun: 0,
             marks: Marks::default(),
             steps: BatchSteps::default(),
+            speed: None,
+            measured: Instant::now(),
             durable: None,
             has_reported: false,
             has_gaps: false,
@@ -95,7 +105,7 @@ impl LogWriter {
 
     fn log(&mut self, moment: Moment, line: Line) {
         self.begin();
-        let line = line.with_time(now());
+        let line = self.with_speed(line).with_time(now());
         let text = format!("{line}\n");
         if text.len() > MAX_LINE_BYTES {
             self.has_gaps = true;
@@ -120,6 +130,19 @@ impl LogWriter {
     /// The lines that were logged since the last call.
     pub(super) fn take_collected(&mut self) -> Vec<Line> {
         self.collected.as_mut().map_or_else(Vec::new, std::mem::take)
+    }
+
+    /// The line with the speed since the last one that has it, if it is to have that.
+    fn with_speed(&mut self, line: Line) -> Line {
+        let is_due = match line.scope {
+            Scope::Epoch => true,
+            Scope::Batch => self.measured.elapsed() >= SPEED_INTERVAL,
+            _ => false,
+        };
+        let speed = self.speed.as_mut().filter(|_| is_due).and_then(|measure| measure());
+        let Some(speed) = speed else { return line };
+        self.measured = Instant::now();
+        line.with_speed(speed)
     }
 
     /// Finds out how long the log is before its first new line.

@@ -33,7 +33,7 @@ pub fn logged(run: &Path) -> Curves {
 pub fn shown(page: &Path) -> BTreeMap<String, Curves> {
     let answer = browser::ask(
         page,
-        "async () => (await readData()).runs.map((run) => [run.id, run.series.map((series) =>
+        "async () => (await readData()).runs.map((run) => [run.id, run.series.filter(({ scope }) => scope !== 'speed').map((series) =>
            [[series.name, series.split, series.scope], series.axis.steps.map((step, place) => [step, series.values[place]])])])",
     );
     type Named<T> = Vec<(String, T)>;
@@ -59,6 +59,39 @@ fn the_curves_are_the_numbers_of_the_log() {
     assert!(expected.len() >= 3 && expected.values().any(|curve| curve.len() == 30), "{expected:?}");
     let page = report(root.path(), &[&run]);
     assert_eq!(shown(&page), BTreeMap::from([("r1".to_owned(), expected)]));
+}
+
+#[test]
+fn the_speed_is_drawn_as_curves_beside_the_metrics() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 3)).unwrap();
+    let run = run_dir(root.path());
+    let log = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let speeds: Vec<Value> =
+        lines.filter(|line| line["scope"] == "epoch").map(|line| line["speed"].clone()).collect();
+    let values = |key: &str, factor: f64| -> Vec<f64> {
+        speeds.iter().map(|speed| factor * speed[key].as_f64().unwrap()).collect()
+    };
+    let answer = browser::ask(
+        &report(root.path(), &[&run]),
+        "async () => {
+           const speed = (await readData()).runs[0].series.filter(({ scope }) => scope === 'speed');
+           const charts = [...document.querySelectorAll('.chart h3')].map((heading) => heading.textContent);
+           return { charts, curves: speed.map(({ name, values }) => [name, values]), steps: speed[0].axis.steps };
+         }",
+    );
+    let expected = [
+        ("items/s", values("items_per_second", 1.0)),
+        ("steps/s", values("steps_per_second", 1.0)),
+        ("% of the time waiting for data", values("data_share", 100.0)),
+        ("% of the time spent on saves", values("save_share", 100.0)),
+    ];
+    let curves: Vec<(String, Vec<f64>)> = serde_json::from_value(answer["curves"].clone()).unwrap();
+    assert_eq!(curves, expected.map(|(name, values)| (name.to_owned(), values)));
+    assert_eq!(answer["steps"], serde_json::json!([10, 20, 30]));
+    let charts: Vec<&str> = answer["charts"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(charts.starts_with(&["loss"]) && charts.contains(&"items/s"), "{charts:?}");
 }
 
 #[test]
