@@ -17,6 +17,7 @@ mod import;
 mod ls;
 mod metrics;
 mod parallel_verify;
+mod plot;
 mod prune;
 mod report;
 mod rm;
@@ -51,6 +52,7 @@ enum Verb {
     Runs(runs::Args),
     Log(metrics::log::Args),
     Csv(metrics::csv::Args),
+    Plot(plot::Args),
     Report(report::Args),
     Ls(ls::Args),
     Show(show::Args),
@@ -85,6 +87,7 @@ fn main() -> ExitCode {
         Verb::Runs(args) => runs::run(&args),
         Verb::Log(args) => metrics::log::run(&args),
         Verb::Csv(args) => metrics::csv::run(&args),
+        Verb::Plot(args) => plot::run(&args),
         Verb::Report(args) => report::run(&args),
         Verb::Ls(args) => ls::run(&args),
         Verb::Show(args) => show::run(&args),

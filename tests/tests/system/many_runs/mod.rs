@@ -4,6 +4,7 @@ mod configurations;
 mod copies;
 mod curves;
 mod long_lists;
+mod plots;
 mod removals;
 mod removals_and_others;
 mod runs;

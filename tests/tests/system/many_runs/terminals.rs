@@ -14,7 +14,7 @@ wide = lambda c: 0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_
 print(max(sum(map(wide, line)) for line in open(sys.argv[1], encoding='utf-8').read().split('\\n')))";
 
 /// What a terminal of so many rows and columns shows. Standard error is not on it.
-fn shown(rows: usize, columns: usize, arguments: &[&str], environment: &[(&str, &str)]) -> String {
+pub fn shown(rows: usize, columns: usize, arguments: &[&str], environment: &[(&str, &str)]) -> String {
     let mut command = burn_ckpt_command();
     command.args(arguments);
     let variables: String = environment.iter().map(|(name, value)| format!("{name}='{value}' ")).collect();
@@ -23,13 +23,13 @@ fn shown(rows: usize, columns: usize, arguments: &[&str], environment: &[(&str, 
     terminal.end().stdout.replace('\r', "")
 }
 
-fn without_colors(text: &str) -> String {
+pub fn without_colors(text: &str) -> String {
     let mut parts = text.split('\x1b');
     let first = parts.next().unwrap().to_owned();
     first + &parts.map(|part| part.split_once('m').unwrap().1).collect::<String>()
 }
 
-fn widest(text: &str) -> usize {
+pub fn widest(text: &str) -> usize {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), without_colors(text)).unwrap();
     let output = Command::new("python3").args(["-c", WIDEST]).arg(file.path()).output().unwrap();

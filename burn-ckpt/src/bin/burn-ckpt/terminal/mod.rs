@@ -4,6 +4,6 @@ pub mod figures;
 mod fit;
 pub mod output;
 pub mod printable;
-mod screen;
+pub mod screen;
 pub mod table;
 pub mod warnings;

@@ -13,6 +13,8 @@ const USUAL_WIDTH: usize = 80;
 pub struct Screen {
     /// The columns of the terminal. `None` for a file or a pipe, which take lines of any length.
     pub width: Option<usize>,
+    /// Its rows. `None` also for a terminal that does not say them.
+    pub height: Option<usize>,
     /// Whether texts may have colours.
     pub has_colors: bool,
 }
@@ -20,12 +22,13 @@ pub struct Screen {
 impl Screen {
     pub fn of_standard_output() -> Self {
         if !io::stdout().is_terminal() {
-            return Self { width: None, has_colors: false };
+            return Self { width: None, height: None, has_colors: false };
         }
         // A terminal of 0 rows and 0 columns does not say its size.
-        let asked = Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
-        let width = asked.filter(|columns| *columns > 0).unwrap_or(USUAL_WIDTH);
-        Self { width: Some(width), has_colors: !is_without_colors() }
+        let (rows, columns) = Term::stdout().size_checked().unwrap_or_default();
+        let given = |size: u16| Some(usize::from(size)).filter(|size| *size > 0);
+        let width = given(columns).unwrap_or(USUAL_WIDTH);
+        Self { width: Some(width), height: given(rows), has_colors: !is_without_colors() }
     }
 }
 

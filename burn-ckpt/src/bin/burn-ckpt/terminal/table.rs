@@ -232,7 +232,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const PLAIN: Screen = Screen { width: None, has_colors: false };
+    const PLAIN: Screen = Screen { width: None, height: None, has_colors: false };
 
     fn table() -> Table {
         let mut table = Table::new(&[("name", Align::Left), ("n", Align::Right), ("why", Align::Left)])
@@ -257,14 +257,15 @@ mod tests {
     fn no_line_is_wider_than_the_terminal() {
         for wraps in [false, true] {
             for width in 1..60 {
-                let screen = Screen { width: Some(width), has_colors: false };
+                let screen = Screen { width: Some(width), height: None, has_colors: false };
                 let fitted = Table { wraps, ..table() }.fitted(2, screen);
                 // A wide character has no place in a terminal of one column.
                 let fits = |line: &String| measure_text_width(line) <= width.max(2);
                 assert!(fitted.lines.iter().all(fits), "{width}: {:?}", fitted.lines);
             }
         }
-        let Fitted { lines, dropped } = table().fitted(0, Screen { width: Some(24), has_colors: false });
+        let Fitted { lines, dropped } =
+            table().fitted(0, Screen { width: Some(24), height: None, has_colors: false });
         assert_eq!((lines[2].as_str(), dropped), ("b       a much longer ..", vec!["n".to_owned()]));
     }
 
@@ -290,7 +291,7 @@ mod tests {
         let mut table = Table::without_heading([Align::Right, Align::Left]);
         table.row([Cell::new("7", Tone::Bad), Cell::new("x", Tone::Plain)]);
         table.row([Cell::new("\x1b[31m", Tone::Good), Cell::new("", Tone::Bad)]);
-        let lines = table.fitted(0, Screen { width: Some(80), has_colors: true }).lines;
+        let lines = table.fitted(0, Screen { width: Some(80), height: None, has_colors: true }).lines;
         assert_eq!(lines, ["         \x1b[31m7\x1b[0m  x", "\x1b[32m\\u{1b}[31m\x1b[0m"]);
     }
 }

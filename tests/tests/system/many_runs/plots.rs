@@ -1,0 +1,168 @@
+//! `burn-ckpt plot`: curves that fit any terminal, what they are of, and every point as JSON.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
+use system_tests::run_files::{copy_tree, run_dir};
+use system_tests::{config, train};
+
+use super::terminals::{shown, widest, without_colors};
+
+/// Dots of Braille.
+fn has_dots(text: &str) -> bool {
+    text.chars().any(|letter| ('\u{2801}'..='\u{28ff}').contains(&letter))
+}
+
+fn trained(epochs: usize) -> (tempfile::TempDir, PathBuf) {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), epochs)).unwrap();
+    let run = run_dir(root.path());
+    (root, run)
+}
+
+/// A run with a log alone, of values after each epoch.
+fn logged(run: &Path, metric: &str, values: &[&str]) {
+    fs::create_dir_all(run).unwrap();
+    let mut text = "{\"format\":\"burn-ckpt metrics\",\"version\":1,\"run_id\":\"r\"}\n".to_owned();
+    for (epoch, value) in values.iter().enumerate() {
+        let step = 10 * (epoch + 1);
+        text.push_str(&format!(
+            "{{\"step\":{step},\"epoch\":{epoch},\"split\":\"valid\",\"scope\":\"validation\",\"metrics\":{{\"{metric}\":{value}}}}}\n"
+        ));
+    }
+    fs::write(run.join("metrics.jsonl"), text).unwrap();
+    fs::write(run.join("experiment.log"), "").unwrap();
+}
+
+fn json_of(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> Value {
+    serde_json::from_str(&stdout(&burn_ckpt(arguments))).unwrap()
+}
+
+#[test]
+fn without_a_metric_the_primary_one_is_drawn_of_training_and_validation() {
+    let (_root, run) = trained(3);
+    let text = stdout(&burn_ckpt(&[&"plot", &run]));
+    assert!(text.contains("train_loss") && text.contains("val_loss") && text.contains("best"), "{text}");
+    // A pipe: no colours, 80 columns, and symbols that tell two curves apart.
+    assert!(!text.contains('\u{1b}') && text.contains('*') && text.contains('+'), "{text}");
+    assert!(widest(&text) <= 80 && text.lines().count() <= 24, "{text}");
+}
+
+#[test]
+fn json_has_every_point_of_the_log() {
+    let (_root, run) = trained(3);
+    let curves = json_of(&[&"plot", &run, &"val_loss", &"--json"]);
+    let mut expected = Vec::new();
+    for line in fs::read_to_string(run.join("metrics.jsonl")).unwrap().lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        if line["scope"] == "validation" {
+            let value = &line["metrics"]["val_loss"];
+            expected.push(json!({ "step": line["step"], "epoch": line["epoch"], "value": value }));
+        }
+    }
+    assert_eq!(expected.len(), 3);
+    assert_eq!(
+        curves,
+        json!([{ "run": "r1", "metric": "val_loss", "scope": "validation", "points": expected }])
+    );
+    let batches = json_of(&[&"plot", &run, &"train_loss", &"--batches", &"--json"]);
+    assert_eq!(
+        (&batches[0]["scope"], batches[0]["points"].as_array().map(Vec::len)),
+        (&json!("batch"), Some(30))
+    );
+}
+
+#[test]
+fn a_run_of_one_epoch_is_drawn_by_its_batches() {
+    let (_root, run) = trained(1);
+    let text = stdout(&burn_ckpt(&[&"plot", &run, &"train_loss"]));
+    assert!(text.contains("train_loss (batches)"), "{text}");
+}
+
+#[test]
+fn a_chart_fits_every_terminal() {
+    let (_root, run) = trained(3);
+    let run = run.display().to_string();
+    for (rows, columns, wide, high) in
+        [(24, 80, 80, 24), (5, 20, 20, 5), (0, 0, 80, 24), (60, 300, 300, 60), (2, 3, 3, 60)]
+    {
+        for metrics in [&["val_loss"][..], &["loss"]] {
+            let arguments = [&["plot", &run][..], metrics].concat();
+            let text = shown(rows, columns, &arguments, &[("LC_ALL", "C.UTF-8")]);
+            let lines = text.lines().count();
+            assert!(widest(&text) <= wide && has_dots(&text), "{columns}: {text}");
+            assert!(lines < high || metrics == ["loss"], "{rows} rows: {lines}\n{text}");
+        }
+    }
+}
+
+#[test]
+fn colours_and_dots_are_for_terminals_that_show_them() {
+    let (_root, run) = trained(2);
+    let run = run.display().to_string();
+    let plot = |environment: &[(&str, &str)]| shown(24, 80, &["plot", &run, "loss"], environment);
+    let coloured = plot(&[("LC_ALL", "C.UTF-8"), ("NO_COLOR", "")]);
+    assert!(coloured.contains("\u{1b}[36m") && has_dots(&coloured), "{coloured}");
+    let plain = plot(&[("LC_ALL", "C.UTF-8"), ("NO_COLOR", "1")]);
+    assert!(!plain.contains('\u{1b}') && !has_dots(&plain) && plain.contains('*'), "{plain}");
+    let ascii = plot(&[("LC_ALL", "C"), ("NO_COLOR", "")]);
+    assert!(without_colors(&ascii).is_ascii() && ascii.contains("\u{1b}[36m"), "{ascii}");
+}
+
+#[test]
+fn several_runs_share_a_chart_and_metrics_of_other_quantities_have_their_own() {
+    let (_root, run) = trained(2);
+    let copy = run.with_file_name("r2");
+    copy_tree(&run, &copy);
+    let text = stdout(&burn_ckpt(&[&"plot", &run, &copy, &"val_loss"]));
+    assert!(text.contains("r1: val_loss") && text.contains("r2: val_loss"), "{text}");
+    let curves = json_of(&[&"plot", &run, &"val_loss", &copy, &"--json"]);
+    let runs: Vec<&Value> = curves.as_array().unwrap().iter().map(|curve| &curve["run"]).collect();
+    assert_eq!(runs, ["r1", "r2"]);
+}
+
+#[test]
+fn a_metric_that_there_is_not_is_an_error_with_those_that_are_near() {
+    let (root, run) = trained(1);
+    let (_, said) = ended_with(&burn_ckpt(&[&"plot", &run, &"val_los"]), 1);
+    assert!(said.contains("there is no metric val_los") && said.contains("val_loss"), "{said}");
+    let (_, said) = ended_with(&burn_ckpt(&[&"plot", &root.path(), &"val_loss"]), 1);
+    assert!(said.contains("is not a run's directory"), "{said}");
+    let unranked = root.path().join("logs/unranked");
+    logged(&unranked, "val_loss", &["1"]);
+    let (_, said) = ended_with(&burn_ckpt(&[&"plot", &unranked]), 2);
+    assert!(said.contains("name a metric"), "{said}");
+    fs::write(unranked.join("metrics.jsonl"), "").unwrap();
+    let (_, said) = ended_with(&burn_ckpt(&[&"plot", &unranked, &"val_loss"]), 1);
+    assert!(said.contains("nothing has been logged yet"), "{said}");
+}
+
+#[test]
+fn odd_values_are_drawn_or_said() {
+    let root = tempfile::tempdir().unwrap();
+    let plot = |values: &[&str], more: &[&str]| {
+        let run = root.path().join("r");
+        logged(&run, "val_\u{9b}2Jloss", values);
+        let mut command = burn_ckpt_command();
+        command.arg("plot").arg(&run).arg("val_\u{9b}2Jloss").args(more).env("LC_ALL", "C");
+        let text = stdout(&command.output().unwrap());
+        // Text of a log does not reach the terminal as it is.
+        assert!(!text.contains('\u{9b}'), "{text:?}");
+        text
+    };
+    let stars = |text: &str| text.matches('*').count() - 1;
+    assert_eq!(stars(&plot(&["0.5"], &[])), 1);
+    // A constant is a line across the chart.
+    let constant = plot(&["0.5", "0.5"], &[]);
+    assert!(stars(&constant) > 60, "{constant}");
+    let gap = plot(&["1", "\"NaN\"", "\"inf\"", "2"], &[]);
+    assert!(stars(&gap) == 2 && gap.contains("2 not finite"), "{gap}");
+    let nothing = plot(&["\"NaN\"", "\"-inf\""], &[]);
+    assert!(nothing.contains("2 not finite") && nothing.lines().count() == 1, "{nothing}");
+    let far = plot(&["1.7e308", "-1.7e308"], &[]);
+    assert!(stars(&far) > 10 && far.contains("1.700e308"), "{far}");
+    let logarithms = plot(&["0", "1e-9", "1", "1e9"], &["--log"]);
+    assert!(logarithms.contains("1 without a logarithm") && logarithms.contains("1.000e-9"), "{logarithms}");
+}
