@@ -112,7 +112,7 @@ fn what_differs_between_the_runs_has_columns_and_what_does_not_has_none() {
             .filter(|name| !name.is_empty())
             .collect::<Vec<_>>()
     };
-    let always = ["run", "status", "epochs", "steps", "val_loss (min)", "time", "size", "age"];
+    let always = ["run", "status", "epochs", "steps", "val_loss (min)", "time", "items/s", "size", "age"];
     assert_eq!(heading(), [&always[..], &["seed", "tags"]].concat());
     train_scripted(small("c", 1), Script { hidden: 9, ..Script::default() }).unwrap();
     assert_eq!(heading(), [&always[..], &["hidden", "seed", "tags"]].concat());

@@ -15,7 +15,7 @@ use crate::verb_result::Failure;
 const SHOWN_DIFFERENCES: usize = 10;
 /// Settings that say how checkpoints are saved, and a process behaves: the result of a training does not
 /// depend on them.
-const NOT_OF_THE_RESULT: [&str; 15] = [
+const NOT_OF_THE_RESULT: [&str; 16] = [
     "strategies",
     "checkpoint_saving",
     "max_epochs",
@@ -31,6 +31,7 @@ const NOT_OF_THE_RESULT: [&str; 15] = [
     "restarts",
     "model_summary_depth",
     "progress",
+    "report",
 ];
 
 /// A column.
@@ -43,6 +44,7 @@ pub enum Column {
     Steps,
     Best,
     Time,
+    Speed,
     Size,
     Age,
     Started,
@@ -55,7 +57,7 @@ pub enum Column {
 }
 
 /// The columns that are not named by what a run has, each with its name.
-const NAMED: [(&str, Column); 13] = [
+const NAMED: [(&str, Column); 14] = [
     ("run", Column::Run),
     ("status", Column::Status),
     ("why", Column::Why),
@@ -63,6 +65,7 @@ const NAMED: [(&str, Column); 13] = [
     ("steps", Column::Steps),
     ("best", Column::Best),
     ("time", Column::Time),
+    ("items/s", Column::Speed),
     ("size", Column::Size),
     ("age", Column::Age),
     ("started", Column::Started),
@@ -83,7 +86,8 @@ impl Column {
             Self::Steps => 5,
             Self::Age | Self::Started => 6,
             Self::Time => 7,
-            Self::Size | Self::Checkpoints => 8,
+            Self::Speed => 8,
+            Self::Size | Self::Checkpoints => 9,
         }
     }
 
@@ -169,8 +173,8 @@ pub fn chosen(wanted: &[String], runs: &[RunSummary]) -> Result<Vec<Column>, Fai
     if !wanted.is_empty() {
         return wanted.iter().map(|key| find(key, runs)).collect();
     }
-    use Column::{Age, Best, Epochs, Run, Size, Status, Steps, Tags, Time, Why};
-    let mut columns = vec![Run, Status, Epochs, Steps, Best, Time, Size, Age];
+    use Column::{Age, Best, Epochs, Run, Size, Speed, Status, Steps, Tags, Time, Why};
+    let mut columns = vec![Run, Status, Epochs, Steps, Best, Time, Speed, Size, Age];
     columns.extend(differing(runs).into_iter().take(SHOWN_DIFFERENCES));
     if runs.iter().any(|run| !run.tags.tags.is_empty()) {
         columns.push(Tags);
@@ -180,6 +184,11 @@ pub fn chosen(wanted: &[String], runs: &[RunSummary]) -> Result<Vec<Column>, Fai
     }
     if runs.iter().all(|run| run.progress.as_ref().is_none_or(|progress| progress.best().is_none())) {
         columns.retain(|column| *column != Best);
+    }
+    // Not in the checkpoints of an earlier version, or of a loader that does not count.
+    if runs.iter().all(|run| run.progress.as_ref().is_none_or(|progress| progress.items_per_second.is_none()))
+    {
+        columns.retain(|column| *column != Speed);
     }
     Ok(columns)
 }

@@ -18,8 +18,9 @@ use crate::verb_result::VerbResult;
 /// List the runs of a directory, a line each
 ///
 /// Prints for each run its status, the epochs done and configured, the optimizer steps, the best value of its
-/// primary metric among its checkpoints, the training time, the size of its checkpoints, how long ago the
-/// newest was saved, and the hyperparameters and trainer settings in which the runs differ. Status:
+/// primary metric among its checkpoints, the training time, the items a second, the size of its checkpoints,
+/// how long ago the newest was saved, and the hyperparameters and trainer settings in which the runs differ.
+/// Status:
 ///
 ///   running      a process holds the run's lock: which one
 ///   done         its training is complete
@@ -32,11 +33,11 @@ use crate::verb_result::VerbResult;
 ///   unknown      none of these can be seen: the newest checkpoint does not say how the run ended
 ///   not a run    another directory
 ///
-/// --columns and --sort take: run, status, why, epochs, steps, best, time, size, age, started, checkpoints,
-/// tags, notes; the name of a metric; the path of a hyperparameter or of a trainer setting (seed); or one of
-/// them with its kind before it: metric.loss, hparam.loss, trainer.seed. A metric's value is the best one
-/// among the checkpoints where the run says in which direction it is better, else the newest. A sort by
-/// metric shows the best run first.
+/// --columns and --sort take: run, status, why, epochs, steps, best, time, items/s, size, age, started,
+/// checkpoints, tags, notes; the name of a metric; the path of a hyperparameter or of a trainer setting
+/// (seed); or one of them with its kind before it: metric.loss, hparam.loss, trainer.seed. A metric's value
+/// is the best one among the checkpoints where the run says in which direction it is better, else the newest.
+/// A sort by metric shows the best run first.
 ///
 /// Exit status 1 if a run cannot be read, and if there is no run.
 #[derive(clap::Args)]

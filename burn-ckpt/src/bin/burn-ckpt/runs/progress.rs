@@ -21,6 +21,8 @@ pub struct Progress {
     pub is_done: bool,
     pub steps: u64,
     pub seconds: f64,
+    /// Over the whole run, validations left out. `None` if its checkpoints do not say it.
+    pub items_per_second: Option<f64>,
     pub started: Timestamp,
     pub saved: Timestamp,
     /// The metric that ranks its checkpoints.
@@ -62,6 +64,7 @@ impl Progress {
             max_epochs: config["max_epochs"].as_u64(),
             steps: metadata.global_step,
             seconds: metadata.training_time_seconds,
+            items_per_second: metadata.speed["items_per_second"].as_f64(),
             started: metadata.start_timestamp,
             saved: metadata.checkpoint_timestamp,
             primary: primary_metric(config).map(str::to_owned),

@@ -75,6 +75,7 @@ fn key(run: &RunSummary, column: &Column, is_plain: bool) -> Option<SortKey> {
         Column::Epochs => number(progress()?.epochs as f64),
         Column::Steps => number(progress()?.steps as f64),
         Column::Time => number(progress()?.seconds),
+        Column::Speed => number(progress()?.items_per_second?),
         Column::Size => number(run.bytes as f64),
         Column::Checkpoints => number(run.checkpoints as f64),
         // The youngest first.
