@@ -39,6 +39,36 @@ enum Part {
     Field { name: String, format: Format },
 }
 
+impl Part {
+    /// A field such as `val_loss:.4`, from the text between its braces. Or what is wrong with it.
+    fn field<S: AsRef<str>>(field: &str, metrics: &[S]) -> Result<Self, String> {
+        let (name, format) = field.split_once(':').unwrap_or((field, ""));
+        if !is_known(name, metrics) {
+            let known: Vec<&str> = FIELDS.into_iter().chain(metrics.iter().map(AsRef::as_ref)).collect();
+            return Err(format!("unknown field {name:?}; the fields are {}", known.join(", ")));
+        }
+        if name == DURATION && !format.is_empty() {
+            return Err("{duration} is a text like 01h02m03s and takes no number format".to_owned());
+        }
+        match Format::parse(format) {
+            Some(format) => Ok(Self::Field { name: name.to_owned(), format }),
+            None => Err(format!("the number format {format:?} is invalid; write it like 03, .4 or 08.4")),
+        }
+    }
+}
+
+/// The text of a field up to its closing brace.
+fn rest_of_field(chars: &mut impl Iterator<Item = char>) -> Result<String, String> {
+    let mut field = String::new();
+    loop {
+        match chars.next() {
+            Some('}') => return Ok(field),
+            Some('{') | None => return Err(format!("the field \"{{{field}\" is not closed")),
+            Some(c) => field.push(c),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct Format {
     zero: bool,
@@ -59,11 +89,11 @@ impl FilenameTemplate {
     /// invalid format, an unclosed brace, a path separator, or a name that would be longer than
     /// [`MAX_NAME_BYTES`].
     pub fn parse<S: AsRef<str>>(source: &str, metrics: &[S]) -> Result<Self> {
-        let fail = |reason: String| Err(name_error(WHAT, source, reason));
+        let invalid = |reason: String| name_error(WHAT, source, reason);
         if source.contains(['/', '\\']) {
-            return fail(
+            return Err(invalid(
                 "it must not contain a path separator; set dirpath for another directory".to_owned(),
-            );
+            ));
         }
         let mut parts = Vec::new();
         let mut text = String::new();
@@ -75,38 +105,17 @@ impl FilenameTemplate {
                     text.push(c);
                 }
                 '{' => {
-                    let mut field = String::new();
-                    loop {
-                        match chars.next() {
-                            Some('}') => break,
-                            Some('{') | None => {
-                                return fail(format!("the field \"{{{field}\" is not closed"));
-                            }
-                            Some(c) => field.push(c),
-                        }
-                    }
-                    let (name, format) = field.split_once(':').unwrap_or((&field, ""));
-                    if !is_known(name, metrics) {
-                        let known: Vec<&str> =
-                            FIELDS.into_iter().chain(metrics.iter().map(AsRef::as_ref)).collect();
-                        return fail(format!("unknown field {name:?}; the fields are {}", known.join(", ")));
-                    }
-                    if name == DURATION && !format.is_empty() {
-                        return fail(
-                            "{duration} is a text like 01h02m03s and takes no number format".to_owned(),
-                        );
-                    }
-                    let Some(format) = Format::parse(format) else {
-                        return fail(format!(
-                            "the number format {format:?} is invalid; write it like 03, .4 or 08.4"
-                        ));
-                    };
+                    let field = rest_of_field(&mut chars).map_err(invalid)?;
                     if !text.is_empty() {
                         parts.push(Part::Text(std::mem::take(&mut text)));
                     }
-                    parts.push(Part::Field { name: name.to_owned(), format });
+                    parts.push(Part::field(&field, metrics).map_err(invalid)?);
                 }
-                '}' => return fail("a \"}\" closes no field; write \"}}\" for the brace itself".to_owned()),
+                '}' => {
+                    return Err(invalid(
+                        "a \"}\" closes no field; write \"}}\" for the brace itself".to_owned(),
+                    ));
+                }
                 c => text.push(c),
             }
         }

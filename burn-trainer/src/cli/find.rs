@@ -2,18 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use burn::data::dataloader::DataLoader;
-use burn::optim::ModuleOptimizer;
-use burn::tensor::Device;
 use burn::train::metric::Adaptor;
-use burn::train::{LearnerModel, MultiDeviceOptim, TrainStep};
+use burn::train::{LearnerModel, TrainStep};
 use burn_ckpt::plumbing::SerializedValue;
 use clap::Args;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::finder_input::FinderInput;
 use super::report::print;
 use super::set;
 use crate::config::TrainerConfig;
@@ -23,8 +20,6 @@ use crate::metric::MeanLossInput;
 use crate::process::console::say;
 use crate::process::progress::figures::significant;
 use crate::process::run_output::OpenOutput;
-use crate::training_loop::parts::multi_device::DeviceSettings;
-use crate::training_loop::trial::Trial;
 
 /// The flags `--find-lr` and `--find-batch-size`, for programs that call [`FindArgs::run`]. A program that
 /// does not flatten them has no such flags, so that none is ignored.
@@ -43,77 +38,6 @@ pub struct FindArgs {
     /// on a GPU
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes, requires = "find_batch_size")]
     pub memory_limit: Option<u64>,
-}
-
-/// The model, optimizer and data that [`FindArgs::run`] tries settings with. See its example.
-pub struct FinderInput<M: LearnerModel, C> {
-    model: M,
-    optimizer: ModuleOptimizer,
-    loader: TrainLoader<M, C>,
-    devices: DeviceSettings,
-    grads_accumulation: usize,
-    learning_rate_key: String,
-    batch_size_key: String,
-}
-
-type TrainLoader<M, C> = Box<dyn Fn(&C) -> Arc<dyn DataLoader<<M as TrainStep>::Input>>>;
-
-impl<M: LearnerModel, C> FinderInput<M, C> {
-    /// The model and the optimizer as they are before the first step, and a function that builds the loader
-    /// of the training data from the program's configuration.
-    ///
-    /// The keys of that configuration are `learning_rate` and `batch_size`, unless others are set.
-    pub fn new(
-        model: M,
-        optimizer: ModuleOptimizer,
-        loader: impl Fn(&C) -> Arc<dyn DataLoader<<M as TrainStep>::Input>> + 'static,
-    ) -> Self {
-        Self {
-            model,
-            optimizer,
-            loader: Box::new(loader),
-            devices: DeviceSettings::default(),
-            grads_accumulation: 1,
-            learning_rate_key: "learning_rate".to_owned(),
-            batch_size_key: "batch_size".to_owned(),
-        }
-    }
-
-    /// Sets the devices, as [`Trainer::devices`](crate::Trainer::devices) does.
-    #[must_use]
-    pub fn with_devices(mut self, devices: impl IntoIterator<Item = Device>) -> Self {
-        self.devices.named = devices.into_iter().collect();
-        self
-    }
-
-    /// Sets where the optimizer works, as
-    /// [`Trainer::optimizer_placement`](crate::Trainer::optimizer_placement) does.
-    #[must_use]
-    pub fn with_optimizer_placement(mut self, optim: MultiDeviceOptim) -> Self {
-        self.devices.optim = optim;
-        self
-    }
-
-    /// Sets the batches of each device in an optimizer step.
-    #[must_use]
-    pub fn with_grads_accumulation(mut self, batches: usize) -> Self {
-        self.grads_accumulation = batches;
-        self
-    }
-
-    /// Sets the key of `--set` for the learning rate, such as `optimizer.rate`.
-    #[must_use]
-    pub fn with_learning_rate_key(mut self, key: impl Into<String>) -> Self {
-        self.learning_rate_key = key.into();
-        self
-    }
-
-    /// Sets the key of `--set` for the batch size.
-    #[must_use]
-    pub fn with_batch_size_key(mut self, key: impl Into<String>) -> Self {
-        self.batch_size_key = key.into();
-        self
-    }
 }
 
 impl FindArgs {
@@ -248,12 +172,6 @@ impl FindArgs {
         }
         print(&lines);
         with_size(size)
-    }
-}
-
-impl<M: LearnerModel, C> FinderInput<M, C> {
-    fn trial(&self, config: &TrainerConfig) -> Result<Trial> {
-        Trial::new(config, &self.devices, &self.model)
     }
 }
 

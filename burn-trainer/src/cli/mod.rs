@@ -46,6 +46,7 @@
 mod arguments;
 mod evaluate;
 mod find;
+mod finder_input;
 mod list_keys;
 mod report;
 mod restart;
@@ -53,7 +54,8 @@ mod resume;
 mod set;
 
 pub use evaluate::EvaluateArgs;
-pub use find::{FindArgs, FinderInput};
+pub use find::FindArgs;
+pub use finder_input::FinderInput;
 pub use list_keys::parse;
 pub use report::report;
 pub use restart::is_restart;

@@ -13,7 +13,7 @@ use burn_ckpt::burn_pack::{Bytes, Error, Tensor};
 use burn_ckpt::plumbing::storage::StoredFile;
 use burn_ckpt::plumbing::{parse_json, shown};
 use parking_lot::Mutex;
-use safetensors::tensor::Metadata;
+use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::dtypes::from_safetensors;
 use super::file_format::MAX_SAFETENSORS_HEADER;
@@ -34,6 +34,20 @@ const LENGTH_BYTES: u64 = 8;
 /// When the header does not fit the file, or a tensor has a type that burn does not support.
 pub fn read(path: &Path) -> Result<Foreign, String> {
     let mut file = StoredFile::open(path).map_err(|error| error.to_string())?;
+    let (header, data_start) = read_header(&mut file)?;
+    let file = Arc::new(Mutex::new(file));
+    let mut tensors = Vec::new();
+    for name in header.offset_keys() {
+        let Some(info) = header.info(&name) else { continue };
+        tensors.push(deferred(&file, data_start, name, info)?);
+    }
+    let notes = header.metadata().iter().flatten().map(|(key, text)| (key.clone(), text.clone()));
+    Ok(Foreign { tensors, notes: Notes(notes.collect()) })
+}
+
+/// The header, and where the bytes of the tensors begin. Its claims are compared with the file's size before
+/// memory is allocated for them.
+fn read_header(file: &mut StoredFile) -> Result<(Metadata, u64), String> {
     let size = file.stat().map_err(|error| error.to_string())?.len();
     let mut length = [0; LENGTH_BYTES as usize];
     file.read_exact(&mut length).map_err(|error| error.to_string())?;
@@ -55,31 +69,29 @@ pub fn read(path: &Path) -> Result<Foreign, String> {
     if needed != size {
         return Err(format!("its header describes {needed} bytes, and the file has {size}"));
     }
+    Ok((header, data_start))
+}
 
-    let file = Arc::new(Mutex::new(file));
-    let mut tensors = Vec::new();
-    for name in header.offset_keys() {
-        let Some(info) = header.info(&name) else { continue };
-        let Some(dtype) = from_safetensors(info.dtype) else {
-            return Err(format!(
-                "the tensor {} has the type {}, which burn does not support",
-                shown(&name),
-                info.dtype
-            ));
-        };
-        let (begin, end) = info.data_offsets;
-        let (file, at, length) = (Arc::clone(&file), data_start + begin as u64, end - begin);
-        let read = move || {
-            let mut file = file.lock();
-            // The length was compared with the file's size when the header was read.
-            let mut bytes = vec![0; length];
-            let read = file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut bytes));
-            read.map_err(|error| Error::IoError(error.to_string()))?;
-            Ok(Bytes::from_bytes_vec(bytes))
-        };
-        let shape = Shape::from(info.shape.clone());
-        tensors.push(Tensor::deferred(name, dtype, shape, None, length, read));
-    }
-    let notes = header.metadata().iter().flatten().map(|(key, text)| (key.clone(), text.clone()));
-    Ok(Foreign { tensors, notes: Notes(notes.collect()) })
+/// A tensor whose bytes are read when they are needed.
+fn deferred(
+    file: &Arc<Mutex<StoredFile>>,
+    data_start: u64,
+    name: String,
+    info: &TensorInfo,
+) -> Result<Tensor, String> {
+    let Some(dtype) = from_safetensors(info.dtype) else {
+        let (name, dtype) = (shown(&name), info.dtype);
+        return Err(format!("the tensor {name} has the type {dtype}, which burn does not support"));
+    };
+    let (begin, end) = info.data_offsets;
+    let (file, at, length) = (Arc::clone(file), data_start + begin as u64, end - begin);
+    let read = move || {
+        let mut file = file.lock();
+        // The length was compared with the file's size when the header was read.
+        let mut bytes = vec![0; length];
+        let read = file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut bytes));
+        read.map_err(|error| Error::IoError(error.to_string()))?;
+        Ok(Bytes::from_bytes_vec(bytes))
+    };
+    Ok(Tensor::deferred(name, dtype, Shape::from(info.shape.clone()), None, length, read))
 }

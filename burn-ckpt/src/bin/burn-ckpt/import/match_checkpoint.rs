@@ -66,18 +66,23 @@ pub fn converted(
         given.values().map(|unused| format!("unused: {:?} {:?}", unused.name, unused.shape.to_vec())),
     );
     if !problems.is_empty() {
-        let more = problems.len().saturating_sub(SHOWN);
-        problems.truncate(SHOWN);
-        if more > 0 {
-            problems.push(format!("and {more} more"));
-        }
-        problems.extend(hints::wrong_prefix(&all.into_keys().collect(), &names));
-        let (file, like) = (file.display(), like.path().display());
-        let list = problems.join("\n  ");
-        return Err(Failure::Other(format!("the tensors of {file} do not fit those of {like}:\n  {list}")));
+        let hint = hints::wrong_prefix(&all.into_keys().collect(), &names);
+        return Err(do_not_fit(problems, hint, file, like.path()));
     }
     copy_module_types(&pattern, &mut section);
     Ok(section)
+}
+
+/// The error that lists the first of the tensors that do not fit.
+fn do_not_fit(mut problems: Vec<String>, hint: Option<String>, file: &Path, like: &Path) -> Failure {
+    let more = problems.len().saturating_sub(SHOWN);
+    problems.truncate(SHOWN);
+    if more > 0 {
+        problems.push(format!("and {more} more"));
+    }
+    problems.extend(hint);
+    let (file, like, list) = (file.display(), like.display(), problems.join("\n  "));
+    Failure::Other(format!("the tensors of {file} do not fit those of {like}:\n  {list}"))
 }
 
 /// Whether both are one number, which some programs store as `[]` and others as `[1]`.
