@@ -7,6 +7,9 @@ use jiff::Timestamp;
 use crate::error::{Error, Result};
 use crate::metrics_log::{Line, LineSpeed, Scope, Split};
 
+/// The most curves of a run that are read: a log can come from anywhere.
+pub(super) const MAX_NAMES: usize = 10_000;
+
 /// The points of one metric, in the order in which they were logged.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Curve {
@@ -35,6 +38,8 @@ pub(super) struct Curves {
     pub(super) clock: Curve,
     /// How fast it was, by names that no metric has.
     pub(super) speed: IndexMap<&'static str, Curve>,
+    /// Whether the run has logged more than [`MAX_NAMES`] curves, and the later ones are missing.
+    pub(super) is_cut: bool,
     /// Epochs of which the training is done.
     pub(super) epochs: u64,
 }
@@ -75,7 +80,11 @@ impl Curves {
         }
         for (metric, value) in line.metrics {
             let name = CurveName { metric, split: line.split, scope: line.scope };
-            self.of.entry(name).or_default().add(line.step, value);
+            if self.of.len() < MAX_NAMES || self.of.contains_key(&name) {
+                self.of.entry(name).or_default().add(line.step, value);
+            } else {
+                self.is_cut = true;
+            }
         }
     }
 }

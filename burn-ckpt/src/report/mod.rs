@@ -21,6 +21,7 @@ use crate::disk::directories::entry;
 use crate::disk::staged_file::{Existing, write_whole};
 use crate::error::{Error, Result};
 use crate::run_dir::display_files::report_page::is_report_page;
+use page::Page;
 use run_data::{RunData, Status};
 
 /// A page about runs, for a browser: their curves, settings and checkpoints in one HTML file.
@@ -49,6 +50,25 @@ pub struct RunReport {
 /// ```
 #[derive(Debug)]
 pub struct ReportedRun(RunData);
+
+/// A page that was written by [`RunReport::write`].
+///
+/// ```no_run
+/// # fn main() -> burn_ckpt::Result<()> {
+/// # use burn_ckpt::report::RunReport;
+/// let written = RunReport::of(["runs/a"])?.write("report.html")?;
+/// println!("{} bytes {}", written.bytes, written.left_out.join(" "));
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct WrittenReport {
+    /// Its size.
+    pub bytes: u64,
+    /// What of the runs it does not have, and why, in sentences that the page has too. Points that are
+    /// thinned and digits that are rounded are not among them.
+    pub left_out: Vec<String>,
+}
 
 impl ReportedRun {
     /// Reads what a run's directory has. The page names what cannot be read of it, and shows the rest.
@@ -92,19 +112,23 @@ impl RunReport {
     ///
     /// [`Error::Io`] when the curves cannot be compressed.
     pub fn html(&self) -> Result<String> {
+        self.page().map(|page| page.html)
+    }
+
+    fn page(&self) -> Result<Page> {
         let runs: Vec<&RunData> = self.runs.iter().map(|run| &run.0).collect();
         page::html(&runs, Timestamp::now())
             .map_err(Error::io("compress the curves of", Path::new("the report")))
     }
 
-    /// Writes the page, and returns its size in bytes. A page that is there is replaced when the new one is
+    /// Writes the page. A page that is there is replaced when the new one is
     /// complete.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] when the file cannot be written, or there is a file of this name that is not an earlier
     /// page: it is kept.
-    pub fn write(&self, path: impl AsRef<Path>) -> Result<u64> {
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<WrittenReport> {
         let path = path.as_ref();
         let is_foreign = entry(path)?.is_some() && !is_report_page(path)?;
         if is_foreign {
@@ -112,10 +136,10 @@ impl RunReport {
             let error = std::io::Error::new(std::io::ErrorKind::AlreadyExists, reason);
             return Err(Error::io("write", path)(error));
         }
-        let html = self.html()?;
+        let Page { html, left_out } = self.page()?;
         write_whole(path, Existing::Replace, |file| {
             file.write_all(html.as_bytes()).map_err(Error::io("write", path))
         })?;
-        Ok(html.len() as u64)
+        Ok(WrittenReport { bytes: html.len() as u64, left_out })
     }
 }

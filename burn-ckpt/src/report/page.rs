@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::byte_size::size;
 use crate::metrics_log::{Scope, Split};
-use crate::report::curves::{Curve, CurveName};
+use crate::report::curves::{Curve, CurveName, MAX_NAMES};
 use crate::report::number_block::{NumberBlock, Place, Precision};
 use crate::report::run_data::RunData;
 
@@ -17,7 +17,12 @@ use crate::report::run_data::RunData;
 pub(super) const MAX_PAGE_BYTES: usize = 1_000_000;
 /// The most points of a curve, at first and where a page would be too large. A chart is about 600 pixels
 /// wide.
-const POINTS: [usize; 4] = [2_000, 1_000, 500, 250];
+const POINTS: [usize; 5] = [2_000, 1_000, 500, 250, 100];
+/// The most numbers of a page that is tried: with more it would be too large, whatever they are.
+const MAX_NUMBERS: usize = 4_000_000;
+/// The most curves of a page, and of a run in it. A browser draws a chart for each metric.
+const MAX_CURVES: usize = 10_000;
+const MAX_RUN_CURVES: usize = 500;
 
 const PAGE: &str = include_str!("assets/page.html");
 const STYLES: [&str; 2] = [include_str!("assets/uplot/uPlot.min.css"), include_str!("assets/page.css")];
@@ -52,34 +57,132 @@ enum PageScope {
     Speed(&'static str),
 }
 
-/// The page of these runs, with as many points and digits as it has room for.
-pub(super) fn html(runs: &[&RunData], written: Timestamp) -> std::io::Result<String> {
-    let choices = POINTS.iter().flat_map(|points| Precision::ALL.map(|precision| (*points, precision)));
-    let mut page = String::new();
-    for (points, precision) in choices {
-        page = with(runs, written, points, precision)?;
-        if page.len() <= MAX_PAGE_BYTES {
-            break;
-        }
-    }
-    Ok(page)
+/// A page, and what of the runs it does not have.
+pub(super) struct Page {
+    pub(super) html: String,
+    pub(super) left_out: Vec<String>,
 }
 
-fn with(
-    runs: &[&RunData],
-    written: Timestamp,
+/// How much of the curves a page has.
+#[derive(Debug, Clone, Copy)]
+struct Detail {
     points: usize,
     precision: Precision,
-) -> std::io::Result<String> {
-    let mut block = NumberBlock::new(precision);
-    let mut shown: Vec<Value> = runs.iter().map(|run| with_curves(run, points, &mut block)).collect();
+    /// The most curves of a run.
+    curves: usize,
+    /// Whether curves of single batches are among them.
+    has_batches: bool,
+    /// Whether it is too large all the same.
+    is_large: bool,
+}
+
+impl Detail {
+    /// The curves of a run that the page has: where there are too many, single batches are left out first.
+    fn kept<'a>(&self, run: &'a RunData) -> impl Iterator<Item = (&'a CurveName, &'a Curve)> + use<'a> {
+        let is_batch = |name: &CurveName| name.scope == Scope::Batch;
+        let wholes = run.curves.of.keys().filter(|name| !is_batch(name)).count();
+        let batches = if self.has_batches { self.curves.saturating_sub(wholes) } else { 0 };
+        let mut left = [self.curves, batches];
+        run.curves.of.iter().filter(move |(name, _)| {
+            let left = &mut left[usize::from(is_batch(name))];
+            let is_kept = *left > 0;
+            *left = left.saturating_sub(1);
+            is_kept
+        })
+    }
+
+    fn numbers(&self, runs: &[&RunData]) -> usize {
+        let of_run = |run: &&RunData| {
+            self.kept(run).map(|(_, curve)| curve.values.len().min(self.points)).sum::<usize>()
+        };
+        runs.iter().map(of_run).sum()
+    }
+
+    /// What of the curves is missing.
+    fn left_out(&self, runs: &[&RunData]) -> Vec<String> {
+        let Self { curves, .. } = self;
+        let all: usize = runs.iter().map(|run| run.curves.of.len()).sum();
+        let kept_by = |detail: &Self| -> usize { runs.iter().map(|run| detail.kept(run).count()).sum() };
+        let (kept, within) = (kept_by(self), kept_by(&Self { has_batches: true, ..*self }));
+        let count = runs_in_words(runs.len());
+        let cut = runs.iter().filter(|run| run.curves.is_cut).count();
+        let said = [
+            (cut > 0).then(|| {
+                format!("Of {} only the first {MAX_NAMES} curves are read.", runs_in_words(cut))
+            }),
+            (within < all).then(|| {
+                let left = all - within;
+                format!("{left} of {all} curves are left out: a page of {count} has at most {curves} of each.")
+            }),
+            (kept < within).then(|| {
+                let left = within - kept;
+                format!(
+                    "{left} curves of single batches are left out: with them this page would be larger than {}.",
+                    max_size()
+                )
+            }),
+            self.is_large.then(|| {
+                format!(
+                    "This page is larger than {}, as it has {count} with {kept} curves. One of fewer runs is faster, \
+                     and has more points.",
+                    max_size()
+                )
+            }),
+        ];
+        said.into_iter().flatten().collect()
+    }
+}
+
+/// `1 run`, `130 runs`.
+fn runs_in_words(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "run" } else { "runs" })
+}
+
+fn max_size() -> String {
+    size(MAX_PAGE_BYTES as u64)
+}
+
+/// The page of these runs, with as many points and digits as it has room for.
+pub(super) fn html(runs: &[&RunData], written: Timestamp) -> std::io::Result<Page> {
+    let curves = (MAX_CURVES / runs.len().max(1)).clamp(1, MAX_RUN_CURVES);
+    let [finest, .., coarsest] = Precision::ALL;
+    let mut detail =
+        Detail { points: POINTS[0], precision: finest, curves, has_batches: true, is_large: false };
+    let fitting = |detail: Detail| -> std::io::Result<Option<Page>> {
+        if detail.numbers(runs) > MAX_NUMBERS {
+            return Ok(None);
+        }
+        Ok(Some(with(runs, written, detail)?).filter(|page| page.html.len() <= MAX_PAGE_BYTES))
+    };
+    if let Some(page) = fitting(detail)? {
+        return Ok(page);
+    }
+    for (points, has_batches) in POINTS.map(|points| (points, true)).into_iter().chain([(POINTS[4], false)]) {
+        // The coarsest first: where that is too large, all others are.
+        detail = Detail { points, precision: coarsest, has_batches, ..detail };
+        let Some(coarse) = fitting(detail)? else { continue };
+        for precision in Precision::ALL {
+            if let Some(page) = fitting(Detail { precision, ..detail })? {
+                return Ok(page);
+            }
+        }
+        return Ok(coarse);
+    }
+    with(runs, written, Detail { is_large: true, ..detail })
+}
+
+fn with(runs: &[&RunData], written: Timestamp, detail: Detail) -> std::io::Result<Page> {
+    let mut block = NumberBlock::new(detail.precision);
+    let left_out = detail.left_out(runs);
+    let said: Vec<String> = rounding(runs, detail).into_iter().chain(left_out.iter().cloned()).collect();
+    let mut shown: Vec<Value> = runs.iter().map(|run| with_curves(run, detail, &mut block)).collect();
     for (run, label) in shown.iter_mut().zip(labels(runs)) {
         run["label"] = label.into();
     }
     let data = json!({
         "written": written,
         "program": concat!("burn-ckpt ", env!("CARGO_PKG_VERSION")),
-        "rounding": rounding(runs, points, precision),
+        "rounding": (!said.is_empty()).then(|| said.join(" ")),
         "runs": shown,
         "block": block.into_text()?,
     });
@@ -91,14 +194,15 @@ fn with(
         ("scripts", SCRIPTS.concat()),
         ("data", data),
     ];
-    Ok(filled(PAGE, &parts))
+    Ok(Page { html: filled(PAGE, &parts), left_out })
 }
 
 /// The data of a run, with its curves as places in the block. Curves with the same steps share an axis.
-fn with_curves(run: &RunData, points: usize, block: &mut NumberBlock) -> Value {
+fn with_curves(run: &RunData, detail: Detail, block: &mut NumberBlock) -> Value {
+    let Detail { points, .. } = detail;
     let mut axes: Vec<(Vec<u64>, Place)> = Vec::new();
     let mut series = Vec::new();
-    let logged = run.curves.of.iter().map(|(CurveName { metric, split, scope }, curve)| {
+    let logged = detail.kept(run).map(|(CurveName { metric, split, scope }, curve)| {
         (metric.as_str(), *split, PageScope::Logged(*scope), curve)
     });
     let speed = run.curves.speed.iter();
@@ -134,18 +238,18 @@ fn labels(runs: &[&RunData]) -> Vec<String> {
     runs.iter().zip(&names).map(label).collect()
 }
 
-/// What of the curves the page leaves out.
-fn rounding(runs: &[&RunData], points: usize, precision: Precision) -> Option<String> {
+/// How the curves are thinned and rounded.
+fn rounding(runs: &[&RunData], detail: Detail) -> Vec<String> {
+    let Detail { points, precision, .. } = detail;
     let is_thinned =
         runs.iter().flat_map(|run| run.curves.of.values()).any(|curve| curve.values.len() > points);
     let said = [
         is_thinned.then(|| {
             format!("Of a curve with more than {points} points, the lowest and the highest of each stretch are drawn.")
         }),
-        precision.digits().map(|digits| format!("Values of curves have {digits} digits, so that this page is smaller than {}.", size(MAX_PAGE_BYTES as u64))),
+        precision.digits().map(|digits| format!("Values of curves have {digits} digits, so that this page is smaller than {}.", max_size())),
     ];
-    let said: Vec<String> = said.into_iter().flatten().collect();
-    (!said.is_empty()).then(|| said.join(" "))
+    said.into_iter().flatten().collect()
 }
 
 fn title(runs: &[&RunData]) -> String {

@@ -47,8 +47,9 @@ pub fn run(args: &Args) -> VerbResult {
         return Err(Failure::Other("none of the runs has anything to report".to_owned()));
     }
     let runs = count(reported.len(), "run");
-    let bytes = RunReport::new(reported).write(&args.output)?;
-    say(format!("{}: {runs}, {}", args.output.display(), size(bytes)));
+    let written = RunReport::new(reported).write(&args.output)?;
+    say(format!("{}: {runs}, {}", args.output.display(), size(written.bytes)));
+    written.left_out.iter().for_each(|left_out| say(format!("note: {left_out}")));
     Ok(true)
 }
 

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use system_tests::programs::browser;
+use system_tests::programs::commands::{burn_ckpt, ended_with};
 use system_tests::random::SplitMix64;
 use system_tests::run_files::run_dir;
 use system_tests::{config, train};
@@ -86,4 +87,74 @@ fn a_long_curve_is_thinned_and_keeps_its_extremes() {
         extreme(&mut expected.iter().copied())
     );
     assert!(std::fs::read_to_string(&page).unwrap().contains("with more than 2000 points"));
+}
+
+/// Replaces a run's log with one that has so many metrics, each with the mean of one epoch.
+fn write_metrics(run: &Path, metrics: usize) {
+    let path = run.join("metrics.jsonl");
+    let log = std::fs::read_to_string(&path).unwrap();
+    let mut text = format!("{}\n", log.lines().next().unwrap());
+    let names: Vec<usize> = (0..metrics).collect();
+    for (epoch, names) in names.chunks(1_000).enumerate() {
+        let shown: Vec<String> = names.iter().map(|name| format!("\"train_m{name}\":{name}.5")).collect();
+        let (step, shown) = (10 * (epoch + 1), shown.join(","));
+        writeln!(
+            text,
+            "{{\"step\":{step},\"epoch\":{epoch},\"split\":\"train\",\"scope\":\"epoch\",\"metrics\":{{{shown}}}}}"
+        )
+        .unwrap();
+    }
+    std::fs::write(path, text).unwrap();
+}
+
+/// What `burn-ckpt report` said of a page, and the page.
+fn reported(root: &Path, runs: &[&Path]) -> (String, String) {
+    let page = root.join("report.html");
+    let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"report", &"-o", &page];
+    arguments.extend(runs.iter().map(|run| run as &dyn AsRef<std::ffi::OsStr>));
+    let (_, said) = ended_with(&burn_ckpt(&arguments), 0);
+    (said, std::fs::read_to_string(page).unwrap())
+}
+
+#[test]
+fn what_a_page_of_130_runs_leaves_out_is_said_on_it_and_by_the_program() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    write_metrics(&run_dir(root.path()), 80);
+    let runs = copies(root.path(), 130);
+    let paths: Vec<&Path> = runs.iter().map(AsRef::as_ref).collect();
+    let (said, page) = reported(root.path(), &paths);
+    assert!(said.contains("130 runs, "), "{said}");
+    for note in [
+        "520 of 10400 curves are left out: a page of 130 runs has at most 76 of each.",
+        "as it has 130 runs with 9880 curves. One of fewer runs is faster, and has more points.",
+    ] {
+        assert!(said.contains(note) && page.contains(note), "{note}: {said}");
+    }
+    assert!(!said.contains("single batches"), "there are none: {said}");
+    runs.iter().for_each(|run| drop(write_noise(run, 40, 100, 7)));
+    let (said, page) = reported(root.path(), &paths);
+    let note = "5200 curves of single batches are left out: with them this page would be larger than";
+    assert!(said.contains(note) && page.contains(note), "{said}");
+    assert!(page.len() as u64 <= MAX_BYTES, "{} bytes", page.len());
+}
+
+#[test]
+fn a_log_with_60000_metrics_is_a_page_of_some_and_no_table() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let run = run_dir(root.path());
+    write_metrics(&run, 60_000);
+    let (said, page) = reported(root.path(), &[&run]);
+    for note in [
+        "Of 1 run only the first 10000 curves are read.",
+        "9500 of 10000 curves are left out: a page of 1 run has at most 500 of each.",
+    ] {
+        assert!(said.contains(note) && page.contains(note), "{note}: {said}");
+    }
+    assert!(page.len() as u64 <= MAX_BYTES, "{} bytes", page.len());
+    for verb in ["csv", "log", "plot"] {
+        let (_, said) = ended_with(&burn_ckpt(&[&verb, &run]), 1);
+        assert!(said.contains("more than 10000 metrics"), "{verb}: {said}");
+    }
 }
