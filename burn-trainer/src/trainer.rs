@@ -266,8 +266,9 @@ impl<M: LearnerModel> Trainer<M> {
         let training = training.with_application_logger(Some(Box::new(log)));
         let meter = self.speed.clone();
         let speed = Arc::new(move || meter.shown());
-        let interrupter = Arc::clone(&self.stop.interrupter);
-        let display = ProgressDisplay::new(config.progress, batches, interrupter, speed, data.sets.clone());
+        let (dir, interrupter) = (self.run_dir().to_path_buf(), Arc::clone(&self.stop.interrupter));
+        let display =
+            ProgressDisplay::new(config.progress, dir, batches, interrupter, speed, data.sets.clone());
         training.renderer(Box::new(display))
     }
 }

@@ -74,6 +74,11 @@ impl ValidationSets {
         items.keys().map(on_set).collect()
     }
 
+    /// The ids that a metric of burn's has on the named sets.
+    pub(crate) fn on_sets(&self, metric: &MetricId) -> Vec<MetricId> {
+        self.0.lock().ids.values().filter_map(|of_set| of_set.get(metric).cloned()).collect()
+    }
+
     /// An update of the validation split, under the names that its metrics have on the set that is validated.
     pub(crate) fn rename_update(&self, update: MetricsUpdate) -> MetricsUpdate {
         let Some(set) = self.current() else { return update };

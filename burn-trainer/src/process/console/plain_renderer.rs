@@ -13,6 +13,7 @@ use burn::train::renderer::{
 use indexmap::IndexMap;
 
 use super::say;
+use crate::process::progress::epochs_table::SplitValues;
 use crate::process::progress::figures::significant;
 use crate::process::progress::shown_speed::{ShownSpeed, SpeedSource};
 
@@ -118,6 +119,20 @@ impl PlainRenderer {
     pub(in crate::process) fn speed(&self) -> Option<ShownSpeed> {
         let source = self.speed.0.as_ref().filter(|_| self.epochs > 0 && self.split == TRAIN)?;
         source()
+    }
+
+    /// The values of the split in progress, which is at its end.
+    pub(in crate::process) fn split_values(&self) -> SplitValues {
+        let values = self
+            .metrics
+            .values()
+            .filter_map(|shown| Some((format!("{}{}", shown.name, shown.unit), shown.value?)));
+        SplitValues {
+            epoch: self.epoch,
+            split: self.split.clone(),
+            values: values.collect(),
+            time: self.started.elapsed(),
+        }
     }
 
     /// Whether the lines are printed.

@@ -1,20 +1,24 @@
 //! How the trainer shows progress: on burn's dashboard where that is wanted and can be drawn, as plain lines
 //! elsewhere, or not at all.
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::io::{IsTerminal, stdout};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
-use burn::train::metric::MetricDefinition;
+use burn::train::metric::{MetricDefinition, MetricEntry, MetricId, SerializedEntry};
 use burn::train::renderer::{
     EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation, MetricsRendererTraining,
 };
 use burn::train::{Interrupter, LearnerSummary};
 
+use super::epochs_table::EpochsTable;
 use super::progress_mode::ProgressMode;
 use super::shown_speed::{DashboardSpeed, SpeedSource};
 use super::shown_warnings::ShownWarnings;
+use super::terminal_width::terminal_width;
 use crate::process::console::{PlainRenderer, ResumedBatches, say, warn};
 use crate::process::dashboard::{Dashboard, Ended};
 use crate::validation_sets::ValidationSets;
@@ -34,14 +38,20 @@ pub(crate) struct ProgressDisplay {
     interrupter: RunInterrupter,
     speed: DashboardSpeed,
     warnings: ShownWarnings,
+    /// Those that were shown on the dashboard.
+    epochs: EpochsTable,
+    run_dir: PathBuf,
+    /// The metrics whose values on the named validation sets have their place on the dashboard.
+    placed: HashSet<MetricId>,
     sets: ValidationSets,
 }
 
 impl ProgressDisplay {
-    /// Shows nothing before training starts. `batches` is how many of the first epoch were trained before the
-    /// resume.
+    /// Shows nothing before training starts. `run_dir` is the run's directory, and `batches` is how many of
+    /// the first epoch were trained before the resume.
     pub(crate) fn new(
         progress: ProgressMode,
+        run_dir: PathBuf,
         batches: ResumedBatches,
         interrupter: RunInterrupter,
         speed: SpeedSource,
@@ -62,6 +72,9 @@ impl ProgressDisplay {
             interrupter,
             speed: DashboardSpeed::new(),
             warnings: ShownWarnings::default(),
+            epochs: EpochsTable::default(),
+            run_dir,
+            placed: HashSet::new(),
             sets,
         }
     }
@@ -90,6 +103,19 @@ impl ProgressDisplay {
             Some(_) => self.draw(|burns| burns.register_metric(definition)),
             None => self.definitions.push(definition),
         }
+    }
+
+    /// burn lists metrics in the order in which they get a value, and cuts the list where the terminal ends.
+    /// So a metric on the named validation sets gets a place below the metric itself before it has a value.
+    fn place_sets_below(&mut self, metric: MetricId) {
+        if self.dashboard.is_none() || self.placed.contains(&metric) {
+            return;
+        }
+        for metric_id in self.sets.on_sets(&metric) {
+            let no_value = MetricEntry::new(metric_id, SerializedEntry::new("-".to_owned(), String::new()));
+            self.draw(|burns| burns.update_valid(MetricState::Generic(no_value)));
+        }
+        self.placed.insert(metric);
     }
 
     /// Shows the speed of training on the dashboard, once a second.
@@ -127,10 +153,22 @@ impl ProgressDisplay {
     }
 }
 
+impl Drop for ProgressDisplay {
+    /// The dashboard takes its numbers with it.
+    fn drop(&mut self) {
+        self.dashboard = None;
+        let log = format!("burn-ckpt log {}", self.run_dir.display());
+        self.epochs.lines(terminal_width(), &log).iter().for_each(|line| say(line));
+    }
+}
+
 impl MetricsRendererTraining for ProgressDisplay {
     fn update_train(&mut self, state: MetricState) {
         self.lines.update(&state);
+        let (MetricState::Generic(entry) | MetricState::Numeric(entry, _)) = &state;
+        let metric = entry.metric_id.clone();
         self.draw(|burns| burns.update_train(state));
+        self.place_sets_below(metric);
     }
 
     fn update_valid(&mut self, state: MetricState) {
@@ -175,6 +213,9 @@ impl TrainingProgressLogger for ProgressDisplay {
     }
 
     fn end_split(&mut self) {
+        if self.dashboard.is_some() {
+            self.epochs.add(self.lines.split_values());
+        }
         self.draw(|burns| burns.end_split());
         self.lines.end_split();
     }

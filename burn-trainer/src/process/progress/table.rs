@@ -9,19 +9,19 @@ const SHORTEST_NAME: usize = 12;
 
 /// A column: its heading, its side, and how soon it is left out.
 pub(crate) struct Column {
-    heading: &'static str,
+    heading: String,
     is_number: bool,
     /// The column with the highest is left out first; 0 stays.
     left_out: usize,
 }
 
 impl Column {
-    pub(crate) fn text(heading: &'static str, left_out: usize) -> Self {
-        Self { heading, is_number: false, left_out }
+    pub(crate) fn text(heading: impl Into<String>, left_out: usize) -> Self {
+        Self { heading: heading.into(), is_number: false, left_out }
     }
 
-    pub(crate) fn number(heading: &'static str, left_out: usize) -> Self {
-        Self { heading, is_number: true, left_out }
+    pub(crate) fn number(heading: impl Into<String>, left_out: usize) -> Self {
+        Self { heading: heading.into(), is_number: true, left_out }
     }
 }
 
@@ -30,14 +30,9 @@ pub(crate) fn table(columns: &[Column], rows: &[Vec<String>], width: Option<usiz
     if rows.is_empty() {
         return Vec::new();
     }
-    let widths: Vec<usize> = (columns.iter().enumerate())
-        .map(|(place, column)| {
-            let cells = rows.iter().map(|row| width_of(&row[place]));
-            cells.chain([width_of(column.heading)]).max().unwrap_or(0)
-        })
-        .collect();
+    let widths = widths(columns, rows);
     let (kept, name) = fitting(columns, &widths, width.unwrap_or(usize::MAX));
-    let headings: Vec<String> = columns.iter().map(|column| column.heading.to_owned()).collect();
+    let headings: Vec<String> = columns.iter().map(|column| column.heading.clone()).collect();
     let line = |row: &Vec<String>| {
         let mut line = String::new();
         for place in &kept {
@@ -54,6 +49,21 @@ pub(crate) fn table(columns: &[Column], rows: &[Vec<String>], width: Option<usiz
         shortened(&line, width.unwrap_or(usize::MAX))
     };
     [&headings].into_iter().chain(rows).map(line).collect()
+}
+
+/// The headings of the columns for which there is no room.
+pub(crate) fn left_out(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) -> Vec<String> {
+    let (kept, _) = fitting(columns, &widths(columns, rows), width.unwrap_or(usize::MAX));
+    let left_out = columns.iter().enumerate().filter(|(place, _)| !kept.contains(place));
+    left_out.map(|(_, column)| column.heading.clone()).collect()
+}
+
+fn widths(columns: &[Column], rows: &[Vec<String>]) -> Vec<usize> {
+    let width = |(place, column): (usize, &Column)| {
+        let cells = rows.iter().map(|row| width_of(&row[place]));
+        cells.chain([width_of(&column.heading)]).max().unwrap_or(0)
+    };
+    columns.iter().enumerate().map(width).collect()
 }
 
 /// The columns for which there is room, and the width of the first.

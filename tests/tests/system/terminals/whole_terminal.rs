@@ -4,6 +4,7 @@
 use std::process::Command;
 
 use system_tests::programs::in_tmux::InTmux;
+use system_tests::programs::on_terminal::OnTerminal;
 use system_tests::programs::test_hooks::{Action, Gate, Split, TestHooks};
 use system_tests::run_files::run_dir;
 
@@ -113,4 +114,52 @@ fn what_is_printed_below_the_dashboard_does_not_garble_it_and_comes_after_it_in_
     assert!(shown.find("batch 20 on standard error").unwrap() < warning, "{shown}");
     let log = std::fs::read_to_string(run_dir(root.path()).join("experiment.log")).unwrap();
     assert!(!log.contains("panicked"), "{log}");
+}
+
+#[test]
+fn metrics_of_a_named_validation_set_are_listed_below_the_metric_itself() {
+    let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
+    // In the second epoch, after a validation.
+    let hooks = TestHooks::wait(Split::Train, 45, &gate);
+    let terminal =
+        InTmux::start(40, 120, &hooks.given_to(program(root.path(), "--epochs 3 --set everything=true")));
+    terminal.type_line("./program");
+    terminal.wait_for("the second epoch", |screen| {
+        let rows: Vec<&str> = screen.lines().collect();
+        let place = |name: &str| rows.iter().position(|row| row.starts_with(&format!("\u{2502} {name} ")));
+        match (place("Loss"), place("trained Loss"), place("Accuracy")) {
+            (Some(loss), Some(on_set), Some(accuracy)) => {
+                assert!(loss < on_set && on_set < accuracy, "{screen}");
+                gate.is_reached() && rows[on_set + 1].contains("Valid epoch ")
+            }
+            _ => false,
+        }
+    });
+}
+
+#[test]
+fn the_epochs_are_a_table_that_fits_the_terminal_when_the_dashboard_is_left() {
+    let root = tempfile::tempdir().unwrap();
+    for (columns, has) in
+        [(40, "val loss"), (60, "val accuracy %"), (80, "train loss"), (130, "train learning rate")]
+    {
+        let run = format!("--run-id r{columns} --epochs 3");
+        let terminal = InTmux::start(24, columns, &program(root.path(), &run));
+        terminal.type_line("./program; echo status $?");
+        terminal.wait_for("the end", |screen| screen.lines().any(|line| line.starts_with("status ")));
+        let shown = terminal.all();
+        let rows: Vec<&str> = shown.lines().skip_while(|line| !line.starts_with("  epoch  ")).collect();
+        assert!(rows[0].contains(has), "{columns}: {shown}");
+        for (epoch, row) in (1..=3).zip(&rows[1..]) {
+            assert!(
+                row.starts_with(&format!("      {epoch}  ")) && row.len() <= columns,
+                "{columns}: {shown}"
+            );
+        }
+        let log = format!(": burn-ckpt log {}", root.path().join("burn_trainer_logs").display());
+        assert_eq!(shown.contains(&log), columns < 130, "{columns}: {shown}");
+    }
+    // Lines have shown them already.
+    let ended = OnTerminal::start(&program(root.path(), "--run-id plain --progress plain")).end();
+    assert!(!ended.stdout.contains("  epoch  "), "{ended:?}");
 }
