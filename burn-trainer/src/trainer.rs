@@ -100,6 +100,7 @@ impl<M: LearnerModel> Trainer<M> {
         file_size_limit::make_it_an_error();
         let run = OpenRun::open(&mut config)?;
         stop.set_config(config.clone());
+        stop.signals.set_output(run.output.handle());
         let _entered = run.output.enter();
         if config.writes() && config.saves_exceptions() {
             warn_if_aborting();

@@ -70,7 +70,7 @@ impl EvaluateArgs {
         evaluate: impl FnOnce(&Path, &Device) -> Result<Evaluation>,
     ) -> Result<ExitCode> {
         let reported = report_and_keep_model(result, config, program)?;
-        let output = OpenOutput::open(config.progress);
+        let output = OpenOutput::open(config.run_id.as_deref().unwrap_or_default(), config.progress);
         let _entered = output.enter();
         if let Some((checkpoint, temporary)) = reported.fast_dev_run {
             // Also without the flag, as it is a part of the program. The checkpoint says that one batch is

@@ -109,7 +109,7 @@ impl FindArgs {
             // The process of rank 0 searches.
             return Ok(Some(ExitCode::SUCCESS));
         }
-        let output = OpenOutput::open(config.progress);
+        let output = OpenOutput::open(config.run_id.as_deref().unwrap_or_default(), config.progress);
         let _entered = output.enter();
         if config.progress.is_on() {
             say(&format!("{flag}: no run is trained, saved, resumed or evaluated"));

@@ -5,6 +5,8 @@
 //! call us. Any other thread is taken to work for the open run if there is only one.
 
 use std::cell::RefCell;
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -22,7 +24,16 @@ thread_local! {
 /// What is said and logged of an open run.
 #[derive(Debug)]
 struct RunOutput {
+    run_id: String,
     progress: ProgressMode,
+    log: Mutex<Option<RunLog>>,
+}
+
+/// burn's log of a run.
+#[derive(Debug, Clone)]
+pub(crate) struct RunLog {
+    pub(crate) file: Arc<File>,
+    pub(crate) path: PathBuf,
 }
 
 /// The output of a run, which is open until this is dropped.
@@ -30,8 +41,8 @@ struct RunOutput {
 pub(crate) struct OpenOutput(Arc<RunOutput>);
 
 impl OpenOutput {
-    pub(crate) fn open(progress: ProgressMode) -> Self {
-        let output = Arc::new(RunOutput { progress });
+    pub(crate) fn open(run_id: &str, progress: ProgressMode) -> Self {
+        let output = Arc::new(RunOutput { run_id: run_id.to_owned(), progress, log: Mutex::new(None) });
         let mut open = OPEN.lock();
         open.retain(|run| run.strong_count() > 0);
         open.push(Arc::downgrade(&output));
@@ -81,17 +92,53 @@ impl Drop for Entered {
     }
 }
 
+/// The runs that this thread works for: the one that it was told, or all that are open.
+fn of_this_thread() -> Vec<Arc<RunOutput>> {
+    let told = OF_THREAD.try_with(|run| run.borrow().clone()).ok().flatten();
+    let runs = told.map_or_else(|| OPEN.lock().clone(), |run| vec![run]);
+    runs.iter().filter_map(Weak::upgrade).collect()
+}
+
 /// How the run of this thread shows its progress.
 pub(crate) fn progress() -> ProgressMode {
-    let told = OF_THREAD.try_with(|run| run.borrow().clone()).ok().flatten();
-    let open = match told {
-        Some(run) => vec![run],
-        None => OPEN.lock().clone(),
-    };
-    let mut open = open.iter().filter_map(Weak::upgrade).map(|run| run.progress);
-    let first = open.next().unwrap_or_default();
+    let runs = of_this_thread();
+    let first = runs.first().map(|run| run.progress).unwrap_or_default();
     // Where it is not known whose line it is, it is shown if any run shows its lines.
-    if open.any(|other| other != first) { ProgressMode::Auto } else { first }
+    if runs.iter().any(|other| other.progress != first) { ProgressMode::Auto } else { first }
+}
+
+/// A line of this thread: with the id of its run in front of it, while more than one is open.
+pub(crate) fn with_run(line: &str) -> String {
+    let open = OPEN.lock().iter().filter(|run| run.strong_count() > 0).count();
+    match &*of_this_thread() {
+        [run] if open > 1 => format!("{}: {line}", run.run_id),
+        _ => line.to_owned(),
+    }
+}
+
+/// Where the events of this thread are logged.
+pub(crate) enum EventLog {
+    Run(RunLog),
+    /// Several runs are open, and it is not known which of them the thread works for.
+    Unknown,
+    /// No run is open, or it has no log.
+    None,
+}
+
+/// The log of this thread's run.
+pub(crate) fn event_log() -> EventLog {
+    match &*of_this_thread() {
+        [run] => run.log.lock().clone().map_or(EventLog::None, EventLog::Run),
+        [] => EventLog::None,
+        _ => EventLog::Unknown,
+    }
+}
+
+/// Sets the log of this thread's run.
+pub(crate) fn set_event_log(log: RunLog) {
+    if let [run] = &*of_this_thread() {
+        *run.log.lock() = Some(log);
+    }
 }
 
 #[cfg(test)]
@@ -100,12 +147,14 @@ mod tests {
 
     #[test]
     fn a_thread_has_the_progress_of_the_run_that_it_works_for() {
-        let (quiet, plain) = (OpenOutput::open(ProgressMode::Off), OpenOutput::open(ProgressMode::Plain));
+        let (quiet, plain) =
+            (OpenOutput::open("a", ProgressMode::Off), OpenOutput::open("b", ProgressMode::Plain));
         let outer = quiet.enter();
         assert_eq!(progress(), ProgressMode::Off);
         {
             let _inner = plain.enter();
             assert_eq!(progress(), ProgressMode::Plain);
+            assert_eq!(with_run("a line"), "b: a line");
             let handle = OutputHandle::of_this_thread();
             let started = move || {
                 handle.set_for_thread();

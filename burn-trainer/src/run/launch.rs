@@ -68,7 +68,7 @@ impl PreparedRun {
         metric_logger: RunMetricLogger,
         slot: &LoggerSlot,
     ) -> SupervisedTraining<M> {
-        slot.put(metric_logger);
+        slot.put(metric_logger, self.run.output.handle());
         // For a training that is not made by `Trainer::training`. Otherwise the slot before it takes the
         // logger.
         let training = training.with_metric_logger(slot.logger()).num_epochs(self.config.max_epochs);

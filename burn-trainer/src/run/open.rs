@@ -57,7 +57,7 @@ impl OpenRun {
         let run_id = config.run_id.as_deref().unwrap_or_default();
         let layout = RunLayout::new(&config.root, &config.logs, run_id)?;
         let elsewhere = elsewhere(config, &layout)?;
-        let output = OpenOutput::open(config.progress);
+        let output = OpenOutput::open(run_id, config.progress);
         let _entered = output.enter();
         start_lines::rank(config, run_id);
         if !config.writes() {

@@ -2,11 +2,12 @@
 //!
 //! The same as burn's own installer makes, but for the file: burn opens whatever the path leads to at that
 //! moment, and panics where it cannot. Here it is opened by us, and burn's events are written to what is
-//! open.
+//! open. burn's log is one for the process; here each run has its own.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use burn::train::ApplicationLoggerInstaller;
 use burn_ckpt::plumbing::storage::ExistingContent;
@@ -16,6 +17,7 @@ use tracing_subscriber::prelude::*;
 
 use super::regular_file;
 use crate::process::console::warn;
+use crate::process::run_output::{self, EventLog, RunLog};
 
 /// The file's name in the run's directory.
 pub(crate) const EXPERIMENT_LOG: &str = "experiment.log";
@@ -44,58 +46,100 @@ impl ApplicationLoggerInstaller for ExperimentLog {
                 return Ok(());
             }
         };
-        write_events_to(file)?;
-        report_panics_in(self.0.clone());
-        Ok(())
+        run_output::set_event_log(RunLog { file: Arc::new(file), path: self.0.clone() });
+        static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();
+        INSTALLED
+            .get_or_init(|| {
+                log_events()?;
+                report_panics();
+                Ok(())
+            })
+            .clone()
     }
 }
 
-/// Has burn's events written to a file from now on. A process does that once.
-fn write_events_to(file: File) -> Result<(), String> {
-    let layer = tracing_subscriber::fmt::layer()
+/// Has events written to the log of the run whose thread they come from. A process does that once.
+fn log_events() -> Result<(), String> {
+    let logs = tracing_subscriber::fmt::layer()
         .with_ansi(false)
-        .with_writer(LogFile(file))
+        .with_writer(LogsOfRuns)
         .with_filter(LevelFilter::INFO)
         .with_filter(filter_fn(|event| {
             let is_talkative = event.module_path().is_some_and(|path| path.starts_with(TALKATIVE));
             !is_talkative || *event.level() < LevelFilter::INFO
         }));
-    let installed = tracing_subscriber::registry().with(layer).try_init();
+    let others = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .with_writer(EventsOfUnknownRuns)
+        .with_filter(LevelFilter::WARN);
+    let installed = tracing_subscriber::registry().with(logs).with(others).try_init();
     installed.map_err(|error| format!("the process has another logger: {error}"))
 }
 
 /// Has panics logged, and says on standard error where.
-fn report_panics_in(path: PathBuf) {
+fn report_panics() {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         log::error!("PANIC => {info}");
-        eprintln!(
-            "=== PANIC ===\nA fatal error happened, you can check the experiment logs here => '{}'\n=============",
-            path.display()
-        );
+        if let EventLog::Run(log) = run_output::event_log() {
+            eprintln!(
+                "=== PANIC ===\nA fatal error happened, you can check the experiment logs here => '{}'\n=============",
+                log.path.display()
+            );
+        }
         hook(info);
     }));
 }
 
-/// Writes an event at a time. The file is open for appending, so that those of several threads do not mix.
-struct LogFile(File);
+/// The log of each run.
+struct LogsOfRuns;
 
-impl<'a> MakeWriter<'a> for LogFile {
-    type Writer = Event<'a>;
+impl<'a> MakeWriter<'a> for LogsOfRuns {
+    type Writer = Event;
 
-    fn make_writer(&'a self) -> Event<'a> {
-        Event(&self.0)
+    fn make_writer(&'a self) -> Event {
+        match run_output::event_log() {
+            EventLog::Run(log) => Event::Logged(log.file),
+            EventLog::Unknown | EventLog::None => Event::Left,
+        }
     }
 }
 
-struct Event<'a>(&'a File);
+/// Where an event goes while several runs are open, from a thread of which it is not known to which of them
+/// it belongs: no run's log has lines of another run, and a warning is not lost.
+struct EventsOfUnknownRuns;
 
-impl Write for Event<'_> {
+impl<'a> MakeWriter<'a> for EventsOfUnknownRuns {
+    type Writer = Event;
+
+    fn make_writer(&'a self) -> Event {
+        match run_output::event_log() {
+            EventLog::Unknown => Event::Printed,
+            EventLog::Run(_) | EventLog::None => Event::Left,
+        }
+    }
+}
+
+/// Takes an event, whole. The file is open for appending, so that those of several threads do not mix.
+enum Event {
+    Logged(Arc<File>),
+    Printed,
+    Left,
+}
+
+impl Write for Event {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        match self {
+            Self::Logged(file) => (&**file).write(bytes),
+            Self::Printed => io::stderr().write(bytes),
+            Self::Left => Ok(bytes.len()),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        match self {
+            Self::Logged(file) => (&**file).flush(),
+            Self::Printed | Self::Left => Ok(()),
+        }
     }
 }

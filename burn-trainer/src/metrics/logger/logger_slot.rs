@@ -13,14 +13,16 @@ use burn::train::metric::{MetricDefinition, NumericEntry};
 use parking_lot::Mutex;
 
 use super::RunMetricLogger;
+use crate::process::run_output::OutputHandle;
 
 /// The slot. Clones share it. Of several loggers with one slot, burn's first one takes what is put there.
 #[derive(Clone, Default)]
-pub(crate) struct LoggerSlot(Arc<Mutex<Option<RunMetricLogger>>>);
+pub(crate) struct LoggerSlot(Arc<Mutex<Option<(RunMetricLogger, OutputHandle)>>>);
 
 impl LoggerSlot {
-    pub(crate) fn put(&self, logger: RunMetricLogger) {
-        *self.0.lock() = Some(logger);
+    /// With the output of its run.
+    pub(crate) fn put(&self, logger: RunMetricLogger, output: OutputHandle) {
+        *self.0.lock() = Some((logger, output));
     }
 
     /// The logger to register.
@@ -32,7 +34,7 @@ impl LoggerSlot {
 /// What burn has: it takes the logger from its slot when it is first used.
 pub(crate) struct SlotLogger {
     slot: LoggerSlot,
-    logger: Option<RunMetricLogger>,
+    logger: Option<(RunMetricLogger, OutputHandle)>,
 }
 
 impl SlotLogger {
@@ -40,7 +42,10 @@ impl SlotLogger {
         if self.logger.is_none() {
             self.logger = self.slot.0.lock().take();
         }
-        self.logger.as_mut()
+        let (logger, output) = self.logger.as_mut()?;
+        // The thread is burn's.
+        output.set_for_thread();
+        Some(logger)
     }
 }
 

@@ -38,11 +38,12 @@ impl HeldBack {
         HELD_BACK.lock()
     }
 
+    pub(super) fn count_warning(&mut self, warning: &str) {
+        self.warnings.count += 1;
+        self.warnings.first.get_or_insert_with(|| warning.to_owned());
+    }
+
     pub(in crate::process) fn push(&mut self, line: String) {
-        if let Some(warning) = line.strip_prefix(WARNING) {
-            self.warnings.count += 1;
-            self.warnings.first.get_or_insert_with(|| warning.to_owned());
-        }
         if self.lines.len() >= MAX_LINES {
             self.lines.pop_front();
             self.left_out += 1;
@@ -95,7 +96,7 @@ mod tests {
     #[test]
     fn warnings_are_counted_and_the_first_is_known_until_they_are_printed() {
         let mut held_back = HeldBack::new();
-        ["a line", "warning: a", "warning: b"].into_iter().for_each(|line| held_back.push(line.to_owned()));
+        ["a", "b"].into_iter().for_each(|warning| held_back.count_warning(warning));
         assert_eq!(held_back.warnings, Warnings { count: 2, first: Some("a".to_owned()) });
         held_back.take();
         assert_eq!(held_back.warnings, Warnings::default());

@@ -16,16 +16,20 @@ use super::terminal::{is_held_back, settle_output};
 /// Writes a line to standard error. A closed pipe there does not end training. While a dashboard is drawn
 /// on the terminal, which the line would garble, it is held back.
 pub(crate) fn say(line: &str) {
+    let text = run_output::with_run(line);
     // Lines of the program come before it.
     settle_output();
     let mut held_back = HeldBack::lock();
     if is_held_back() {
-        return held_back.push(line.to_owned());
+        if let Some(warning) = line.strip_prefix(WARNING) {
+            held_back.count_warning(warning);
+        }
+        return held_back.push(text);
     }
     let lines = held_back.take();
     drop(held_back);
     write_held_back(lines);
-    write_line(stderr(), line);
+    write_line(stderr(), &text);
 }
 
 /// Writes the lines that were held back, unless a dashboard is still drawn.

@@ -21,6 +21,7 @@ use super::shown_warnings::ShownWarnings;
 use super::terminal_width::terminal_width;
 use crate::process::console::{PlainRenderer, ResumedBatches, say, warn};
 use crate::process::dashboard::{Dashboard, Ended};
+use crate::process::run_output::OutputHandle;
 use crate::validation_sets::ValidationSets;
 
 /// The interrupter of the run, which is known when training starts.
@@ -41,6 +42,7 @@ pub(crate) struct ProgressDisplay {
     /// Those that were shown on the dashboard.
     epochs: EpochsTable,
     run_dir: PathBuf,
+    output: OutputHandle,
     /// The metrics whose values on the named validation sets have their place on the dashboard.
     placed: HashSet<MetricId>,
     sets: ValidationSets,
@@ -74,6 +76,7 @@ impl ProgressDisplay {
             warnings: ShownWarnings::default(),
             epochs: EpochsTable::default(),
             run_dir,
+            output: OutputHandle::of_this_thread(),
             placed: HashSet::new(),
             sets,
         }
@@ -189,6 +192,8 @@ impl MetricsRendererTraining for ProgressDisplay {
 
 impl TrainingProgressLogger for ProgressDisplay {
     fn start(&mut self, epochs: usize, epoch: usize, items: Option<usize>, label: Option<&str>) {
+        // The thread is burn's.
+        self.output.set_for_thread();
         self.open_dashboard(epoch.saturating_sub(1));
         self.warnings.start(epochs, epoch, label);
         TrainingProgressLogger::start(&mut self.lines, epochs, epoch, items, label);

@@ -12,6 +12,7 @@ use super::unseen_stop;
 use super::watched_run::WatchedRun;
 use crate::process::console::say;
 use crate::process::dashboard;
+use crate::process::run_output::OutputHandle;
 
 /// The signals that are handled. Empty when that failed.
 static HANDLED: OnceLock<Vec<StopSignal>> = OnceLock::new();
@@ -53,8 +54,12 @@ fn receive(number: c_int) {
     for run in open {
         if run.receive(signal) {
             is_first = true;
-            if run.lock().announce {
-                announce(signal, run.is_training());
+            let (is_announced, output) = {
+                let state = run.lock();
+                (state.announce, state.output.clone())
+            };
+            if is_announced {
+                announce(signal, run.is_training(), output);
             }
             unseen_stop::watch_for(run, signal);
         }
@@ -70,7 +75,7 @@ fn receive(number: c_int) {
 
 /// Reports what a signal will do. Writing can block forever when the pipe is not read. So it has a thread
 /// of its own, and neither the next signal nor the end of training waits for it.
-fn announce(signal: StopSignal, is_training: bool) {
+fn announce(signal: StopSignal, is_training: bool, output: OutputHandle) {
     let what = match is_training {
         true => "saving after the step in progress",
         false => "training stops before its first step",
@@ -80,6 +85,7 @@ fn announce(signal: StopSignal, is_training: bool) {
         line.push_str(" (SIGINT, that is ctrl-c, ends at once)");
     }
     let announce = move || {
+        output.set_for_thread();
         dashboard::show_signal(signal.name());
         say(&line);
     };

@@ -26,7 +26,10 @@ const FAILED: i32 = 1;
 
 /// Watches a run that got a signal, on a thread of its own, until training has returned or the process ends.
 pub(super) fn watch_for(run: Arc<WatchedRun>, signal: StopSignal) {
-    let watch = move || watch(&run, signal);
+    let watch = move || {
+        run.lock().output.set_for_thread();
+        watch(&run, signal);
+    };
     let started = std::thread::Builder::new().name("burn-trainer-stop".to_owned()).spawn(watch);
     if let Err(error) = started {
         log::warn!("a loop that does not see the stop will not be ended: {error}");

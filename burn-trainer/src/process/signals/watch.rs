@@ -7,6 +7,7 @@ use burn::train::Interrupter;
 
 use super::stop_signal::StopSignal;
 use super::watched_run::{EndFromOutside, Phase, StopView, WatchedRun};
+use crate::process::run_output::OutputHandle;
 
 /// How long the loop may wait for a save: without a limit, until a signal comes, and then for a limited time,
 /// since the sender of the signal kills the process after a while.
@@ -50,6 +51,13 @@ impl SignalWatch {
     /// For the loop.
     pub(crate) fn view(&self) -> StopView {
         self.0.clone()
+    }
+
+    /// The run is open: this is what is said of it.
+    pub(crate) fn set_output(&self, output: OutputHandle) {
+        if let Some(run) = &self.0.0 {
+            run.lock().output = output;
+        }
     }
 
     /// Training starts: signals stop it through this interrupter.

@@ -8,6 +8,7 @@ use burn::train::Interrupter;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::stop_signal::StopSignal;
+use crate::process::run_output::OutputHandle;
 
 /// The runs that are open: usually one.
 #[cfg(unix)]
@@ -59,6 +60,8 @@ pub(super) struct RunState {
     pub(super) is_saved: bool,
     /// Whether what ends it from outside is done.
     pub(super) has_ended_from_outside: bool,
+    /// What is said of the run. Known once it is open.
+    pub(super) output: OutputHandle,
     /// Known once training starts.
     interrupter: Option<Interrupter>,
 }
@@ -75,6 +78,7 @@ impl WatchedRun {
             outside,
             is_saved: false,
             has_ended_from_outside: false,
+            output: OutputHandle::default(),
             interrupter: None,
         };
         let run = Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() });

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::Saver;
 use crate::error::Result;
+use crate::process::run_output::OutputHandle;
 use crate::run_speed::RunSpeed;
 use crate::saving::requested_save::{RequestedSave, after};
 use crate::saving::saved_names::{self, SavedName};
@@ -49,7 +50,7 @@ impl Saver {
                 conditional: group.iter().all(|save| save.conditional),
                 places,
                 urgent: false,
-                sections: snapshot(weights_only),
+                sections: with_output(snapshot(weights_only)),
             });
             self.newest_timestamp = Some(timestamp);
         }
@@ -111,4 +112,13 @@ impl Saver {
     fn relative(&self, path: &Path) -> String {
         path.strip_prefix(&self.checkpoint_dir).unwrap_or(path).to_string_lossy().into_owned()
     }
+}
+
+/// The same, which tells the writer's thread the run that it works for.
+fn with_output(make: MakeSections) -> MakeSections {
+    let output = OutputHandle::of_this_thread();
+    Box::new(move || {
+        output.set_for_thread();
+        make()
+    })
 }

@@ -3,6 +3,7 @@
 mod configurations;
 mod copies;
 mod curves;
+mod in_one_process;
 mod long_lists;
 mod plots;
 mod removals;
