@@ -1,4 +1,4 @@
-//! `burn_ckpt::Watch` beside a training process: each state once and verified, across a kill and a resume,
+//! `burn_ckpt::watch` beside a training process: each state once and verified, across a kill and a resume,
 //! and its end.
 
 use std::path::Path;
