@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::finder_input::FinderInput;
 use super::report::print;
-use super::set;
+use super::{found_file, set};
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::finders::{BatchFit, BatchSizeFinder, LearningRateFinder};
@@ -27,7 +27,7 @@ use crate::process::run_output::OpenOutput;
 #[non_exhaustive]
 pub struct FindArgs {
     /// In place of training, find a learning rate and print it. With a FILE, write the losses there: a
-    /// picture (.svg) or a table (.csv). Leaves nothing else
+    /// picture (.svg) or a table (.csv), in place of one of an earlier search. Leaves nothing else
     #[arg(long, value_name = "FILE", value_parser = parse_curve)]
     pub find_lr: Option<Option<PathBuf>>,
     /// In place of training, find the largest batch that fits and print it. With a FILE, write what was tried
@@ -104,6 +104,11 @@ impl FindArgs {
                 flag,
                 "it trains no run that --fast-dev-run could try: give one of them",
             ));
+        }
+        for (flag, file) in [("--find-batch-size", &self.find_batch_size), ("--find-lr", &self.find_lr)] {
+            if let Some(Some(file)) = file {
+                found_file::check(flag, file)?;
+            }
         }
         if !config.writes() {
             // The process of rank 0 searches.

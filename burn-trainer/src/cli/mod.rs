@@ -47,6 +47,7 @@ mod arguments;
 mod evaluate;
 mod find;
 mod finder_input;
+mod found_file;
 mod list_keys;
 mod report;
 mod restart;

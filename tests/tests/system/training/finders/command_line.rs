@@ -75,6 +75,22 @@ fn a_memory_limit_ends_the_search_on_a_cpu_before_the_memory_is_used() {
 }
 
 #[test]
+fn a_file_that_no_search_has_written_is_not_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("keep.svg");
+    std::fs::write(&file, "<svg>mine</svg>").unwrap();
+    let output = xtask_train(directory.path(), &["--find-lr", "keep.svg"]);
+    let (_, said) = ended_with(&output, 2);
+    assert!(said.contains("--find-lr") && said.contains("keep.svg is there"), "{said}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "<svg>mine</svg>");
+    std::fs::remove_file(&file).unwrap();
+    // A second search replaces what the first has written.
+    for _ in 0..2 {
+        stdout(&xtask_train(directory.path(), &["--find-lr", "keep.svg", "--set", "channels=2"]));
+    }
+}
+
+#[test]
 fn what_cannot_be_searched_is_wrong_usage() {
     let directory = tempfile::tempdir().unwrap();
     for (arguments, expected) in [
