@@ -127,6 +127,9 @@ pub struct TrainArgs {
     /// plain (lines), or off (only warnings and errors)
     #[arg(long, value_name = "HOW", value_parser = parse_progress)]
     pub progress: Option<ProgressMode>,
+    /// Send what the run logs to a tracker: csv, mlflow, tensorboard; may be repeated
+    #[arg(long, value_name = "TRACKER")]
+    pub track: Vec<String>,
     /// Only try: one batch of everything, one optimizer step, a save and a load, in a temporary directory.
     /// Leaves nothing
     #[arg(long)]
@@ -170,6 +173,11 @@ impl TrainArgs {
         trainer.restarts = self.restarts.unwrap_or(trainer.restarts);
         trainer.overwrite |= self.overwrite;
         trainer.progress = self.progress.unwrap_or(trainer.progress);
+        for tracker in &self.track {
+            if !trainer.trackers.contains(tracker) {
+                trainer.trackers.push(tracker.clone());
+            }
+        }
         trainer.fast_dev_run |= self.fast_dev_run;
         self.apply_to_strategies(trainer)?;
         for assignment in &self.set {

@@ -147,6 +147,13 @@ impl TrainerConfig {
         self
     }
 
+    /// Sets how long the end of the run waits, in seconds, until a tracker has sent everything.
+    #[must_use]
+    pub fn with_trackers_wait_seconds(mut self, seconds: f64) -> Self {
+        self.trackers_wait_seconds = seconds;
+        self
+    }
+
     /// Sets the directory that holds the logs directory.
     #[must_use]
     pub fn with_root(mut self, root: impl Into<PathBuf>) -> Self {

@@ -27,6 +27,11 @@ impl TrainerConfig {
     /// [`Error::Config`] with the first setting that cannot be used.
     pub(crate) fn check(&self) -> Result<()> {
         check_timeout("device_timeout_seconds", self.device_timeout_seconds)?;
+        let wait = std::time::Duration::try_from_secs_f64(self.trackers_wait_seconds);
+        if wait.is_err() {
+            let reason = format!("{} is not a number of seconds", self.trackers_wait_seconds);
+            return Err(Error::config("trackers_wait_seconds", reason));
+        }
         if !(1..=MAX_EPOCHS).contains(&self.max_epochs) {
             let reason = format!("{} is not a number of epochs from 1 to {MAX_EPOCHS}", self.max_epochs);
             return Err(Error::config("max_epochs", reason));

@@ -35,7 +35,8 @@ use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyC
 /// | `strategies` | none | replaces the three; an empty list saves nothing |
 /// | `run_id` | generated | `{UTC time}-{4 hex digits}` |
 /// | `name`, `project`, `tags`, `notes` | none | what people call the run, and find it by |
-/// | `trackers` | none | the trackers by their names: `csv` |
+/// | `trackers` | none | the trackers by their names: `csv`, `mlflow`, `tensorboard` |
+/// | `trackers_wait_seconds` | 10 | how long the end of the run waits until a tracker has sent everything |
 /// | `root`, `logs` | `.`, `burn_trainer_logs` | the run's directory is `{root}/{logs}/{run_id}` |
 /// | `seed` | 42 | of every random number that the loop draws |
 /// | `ckpt_path` | none | what to resume: `last`, `best`, `auto`, `none`, or a path |
@@ -145,9 +146,12 @@ pub struct TrainerConfig {
     pub tags: Vec<String>,
     /// What the run is for, in a human's words: at most 10,000 bytes, for the metadata.
     pub notes: Option<String>,
-    /// The [trackers](crate::trackers) that get what the run logs, by their names: `csv`. Each needs the
-    /// feature of this crate that has its name.
+    /// The [trackers](crate::trackers) that get what the run logs, by their names: `csv`, `mlflow`,
+    /// `tensorboard`. Each needs the feature of this crate that has its name.
     pub trackers: Vec<String>,
+    /// How long the end of the run waits, in seconds, until each of these trackers has sent everything. What
+    /// is not sent then is said, and sent when the run resumes.
+    pub trackers_wait_seconds: f64,
     /// The directory that holds the logs directory. It is UTF-8, as are all paths here, and does not begin
     /// with `~`, which only a shell expands.
     pub root: PathBuf,
@@ -318,6 +322,7 @@ impl Default for TrainerConfig {
             tags: Vec::new(),
             notes: None,
             trackers: Vec::new(),
+            trackers_wait_seconds: 10.0,
             root: PathBuf::from("."),
             logs: DEFAULT_LOGS.to_owned(),
             seed: DEFAULT_SEED,

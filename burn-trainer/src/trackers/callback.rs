@@ -13,6 +13,7 @@ use super::tracker::Tracker;
 use super::worker::Worker;
 use crate::callbacks::{Callback, CallbackContext, CallbackResult};
 use crate::process::console::warn;
+use crate::process::run_output::OutputHandle;
 
 /// How long the end of a run waits for a tracker.
 const WAIT_AT_END: Duration = Duration::from_secs(10);
@@ -87,7 +88,13 @@ impl<M: LearnerModel, T: Tracker> Callback<M> for TrackerCallback<T> {
         let queue = Arc::new(Queue::default());
         let worker = Worker::new(tracker, run.clone(), Arc::clone(&queue));
         let thread = thread::Builder::new().name(format!("tracker {}", self.name));
-        match thread.spawn(move || worker.run()) {
+        // Its lines are those of this run.
+        let output = OutputHandle::of_this_thread();
+        let work = move || {
+            output.set_for_thread();
+            worker.run();
+        };
+        match thread.spawn(work) {
             Ok(_) => self.queue = Some(queue),
             Err(error) => {
                 warn(&format!("the tracker {} has no thread: {error}. Training continues", self.name))

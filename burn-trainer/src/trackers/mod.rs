@@ -7,6 +7,8 @@
 //! | to | see | feature |
 //! |---|---|---|
 //! | have one table of all values in the run's directory | `CsvTracker` | `csv` |
+//! | show runs in TensorBoard | `TensorBoard` | `tensorboard` |
+//! | show runs on an MLflow server | `Mlflow` | `mlflow` |
 //! | write one of your own | [`Tracker`] | |
 //! | set how long the end of a run waits for one | [`TrackerCallback`] | |
 //!
@@ -20,15 +22,27 @@
 mod callback;
 #[cfg(feature = "csv")]
 mod csv;
+#[cfg(any(feature = "mlflow", feature = "tensorboard"))]
+mod flattened;
+#[cfg(feature = "mlflow")]
+mod mlflow;
 mod named;
 mod queue;
+#[cfg(any(feature = "mlflow", feature = "tensorboard"))]
+mod scalar_name;
 mod sent_lines;
 mod state_file;
+#[cfg(feature = "tensorboard")]
+mod tensorboard;
 mod tracker;
 mod worker;
 
 pub use callback::TrackerCallback;
 #[cfg(feature = "csv")]
 pub use csv::CsvTracker;
+#[cfg(feature = "mlflow")]
+pub use mlflow::Mlflow;
 pub(crate) use named::add_named;
+#[cfg(feature = "tensorboard")]
+pub use tensorboard::TensorBoard;
 pub use tracker::{StartAt, Tracker, TrackerError, TrackerResult};

@@ -1,25 +1,33 @@
 //! The trackers that the configuration names.
 
+use std::time::Duration;
+
 use burn::train::LearnerModel;
 
 use super::callback::TrackerCallback;
 use super::tracker::Tracker;
 use crate::callbacks::registered::Callbacks;
+use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 
 /// The names that there are, each of the feature that has the tracker.
-const NAMES: [&str; 1] = ["csv"];
+const NAMES: [&str; 3] = ["csv", "mlflow", "tensorboard"];
 
 /// Adds the named trackers.
 ///
 /// # Errors
 ///
 /// [`Error::Config`] for a name that there is not, or whose feature is off.
-pub(crate) fn add_named<M: LearnerModel>(names: &[String], callbacks: &mut Callbacks<M>) -> Result<()> {
-    for name in names {
+#[allow(unused_variables, reason = "without the features of trackers")]
+pub(crate) fn add_named<M: LearnerModel>(config: &TrainerConfig, callbacks: &mut Callbacks<M>) -> Result<()> {
+    for name in &config.trackers {
         match &**name {
             #[cfg(feature = "csv")]
-            "csv" => add(super::csv::CsvTracker::new(), callbacks),
+            "csv" => add(super::csv::CsvTracker::new(), config, callbacks),
+            #[cfg(feature = "mlflow")]
+            "mlflow" => add(super::mlflow::Mlflow::from_env()?, config, callbacks),
+            #[cfg(feature = "tensorboard")]
+            "tensorboard" => add(super::tensorboard::TensorBoard::new(), config, callbacks),
             known if NAMES.contains(&known) => {
                 let reason =
                     format!("{known} is not compiled in: build burn-trainer with its feature `{known}`");
@@ -35,6 +43,8 @@ pub(crate) fn add_named<M: LearnerModel>(names: &[String], callbacks: &mut Callb
 }
 
 #[allow(dead_code, reason = "without the features of trackers")]
-fn add<M: LearnerModel>(tracker: impl Tracker, callbacks: &mut Callbacks<M>) {
-    callbacks.add(Box::new(TrackerCallback::new(tracker)));
+fn add<M: LearnerModel>(tracker: impl Tracker, config: &TrainerConfig, callbacks: &mut Callbacks<M>) {
+    // Checked with the configuration.
+    let wait = Duration::try_from_secs_f64(config.trackers_wait_seconds).unwrap_or_default();
+    callbacks.add(Box::new(TrackerCallback::new(tracker).wait_at_end(wait)));
 }

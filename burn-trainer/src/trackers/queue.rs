@@ -11,6 +11,9 @@ use crate::callbacks::RunEnd;
 /// Lines that [`Tracker::log`](super::Tracker::log) is given at once.
 pub(super) const MAX_BATCH: usize = 1000;
 
+/// The longest wait at the end of a run, which a clock can have.
+const MAX_WAIT: Duration = Duration::from_hours(24 * 365);
+
 /// The queue between the loop and a tracker's thread.
 #[derive(Default)]
 pub(super) struct Queue {
@@ -66,7 +69,7 @@ impl Queue {
 
     /// The run has ended. Waits until the thread is done with everything, at most so long.
     pub(super) fn end(&self, end: RunEnd, wait: Duration) -> Unsent {
-        let deadline = Instant::now() + wait;
+        let deadline = Instant::now() + wait.min(MAX_WAIT);
         let mut state = self.state.lock();
         (state.end, state.deadline) = (Some(end), Some(deadline));
         self.changed.notify_all();

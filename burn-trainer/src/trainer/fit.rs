@@ -89,7 +89,7 @@ impl<M: LearnerModel> Trainer<M> {
             // After those of the program, which may log its metric.
             callbacks.add(Box::new(EarlyStoppingCallback::new(settings)));
         }
-        add_named(&setup.config.trackers, &mut callbacks)?;
+        add_named(&setup.config, &mut callbacks)?;
         let page = RunPage::of_run(&setup.config, setup.run.layout.run_dir(), &mut callbacks);
         let training = callbacks.register(training)?;
         let data = setup.data.lengths();

@@ -2,6 +2,7 @@
 
 pub mod browser;
 pub mod commands;
+pub mod http_server;
 pub mod in_tmux;
 pub mod on_terminal;
 pub mod printed_table;

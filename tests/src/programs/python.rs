@@ -1,5 +1,5 @@
-//! Python with PyTorch and safetensors as an independent judge, in a virtual environment that is made on
-//! first use.
+//! Python as an independent judge, in virtual environments that are made on first use: one with PyTorch and
+//! safetensors, one with TensorBoard and MLflow.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,34 @@ use super::commands::{stdout, workspace};
 #[must_use]
 pub fn run_script(script: &str, arguments: &[&Path]) -> Value {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
-    let python = PYTHON.get_or_init(|| environment().join("bin/python"));
+    let python =
+        PYTHON.get_or_init(|| environment("requirements.txt", "PyTorch and what it needs take 5.4 GB"));
+    run_script_by(python, script, arguments)
+}
+
+/// The same with the packages of trackers in place of PyTorch.
+///
+/// # Panics
+///
+/// As [`run_script`].
+#[must_use]
+pub fn run_script_of_trackers(script: &str, arguments: &[&Path]) -> Value {
+    run_script_by(python_of_trackers(), script, arguments)
+}
+
+/// Python with TensorBoard and MLflow.
+///
+/// # Panics
+///
+/// When it cannot be installed; the message says why.
+#[must_use]
+pub fn python_of_trackers() -> &'static Path {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    let size = "TensorBoard, MLflow and what they need take 1.1 GB";
+    PYTHON.get_or_init(|| environment("requirements-trackers.txt", size))
+}
+
+fn run_script_by(python: &Path, script: &str, arguments: &[&Path]) -> Value {
     let output = Command::new(python)
         .arg(scripts().join(script))
         .args(arguments)
@@ -30,11 +57,13 @@ pub fn run_script(script: &str, arguments: &[&Path]) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{script}: {error}: {text}"))
 }
 
-/// The virtual environment, below the target directory; its name changes with what it has.
-fn environment() -> PathBuf {
-    let requirements = scripts().join("requirements.txt");
-    let wanted =
-        fs::read(&requirements).unwrap_or_else(|error| panic!("{}: {error}", requirements.display()));
+/// The Python of a virtual environment below the target directory, whose name changes with what it has.
+fn environment(requirements: &str, size: &str) -> PathBuf {
+    virtual_environment(&scripts().join(requirements), size).join("bin/python")
+}
+
+fn virtual_environment(requirements: &Path, size: &str) -> PathBuf {
+    let wanted = fs::read(requirements).unwrap_or_else(|error| panic!("{}: {error}", requirements.display()));
     let version = checked(Command::new("python3").arg("--version"), "python3 is needed");
     let name = burn_ckpt::plumbing::blake3_of_tensor(&[wanted, version.stdout].concat());
     let directory = target().join(format!("python-venv-{}", &name[..16]));
@@ -50,12 +79,12 @@ fn environment() -> PathBuf {
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished).unwrap_or_else(|error| panic!("{}: {error}", unfinished.display()));
     }
-    eprintln!("making {}, once: PyTorch and what it needs take 5.4 GB", directory.display());
+    eprintln!("making {}, once: {size}", directory.display());
     let venv = "python3 -m venv is needed (Debian: apt-get install python3-venv)";
     checked(Command::new("python3").args(["-m", "venv"]).arg(&unfinished), venv);
     let mut pip = Command::new(unfinished.join("bin/python"));
-    pip.args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&requirements);
-    checked(&mut pip, "pip has to install PyTorch, for which the network is needed");
+    pip.args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(requirements);
+    checked(&mut pip, "pip has to install packages, for which the network is needed");
     fs::rename(&unfinished, &directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     directory
 }

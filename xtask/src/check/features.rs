@@ -14,7 +14,7 @@ type Build = (&'static [&'static str], &'static [&'static str]);
 
 const LIBRARIES: [&str; 3] = ["burn-ckpt", "burn-environment", "burn-trainer"];
 
-const BUILDS: [Build; 13] = [
+const BUILDS: [Build; 15] = [
     (&["burn-environment-build", "burn-environment"], &[]),
     (&["burn-ckpt"], &[]),
     (&["burn-ckpt"], &["burn-ckpt/cli"]),
@@ -23,6 +23,8 @@ const BUILDS: [Build; 13] = [
     (&["burn-trainer"], &["burn-trainer/cli"]),
     (&["burn-trainer"], &["burn-trainer/csv"]),
     (&["burn-trainer"], &["burn-trainer/mimalloc"]),
+    (&["burn-trainer"], &["burn-trainer/mlflow"]),
+    (&["burn-trainer"], &["burn-trainer/tensorboard"]),
     (&["burn-trainer"], &["burn-trainer/report"]),
     (&["burn-trainer"], &["burn-trainer/tui"]),
     (&["burn-trainer"], &["burn-trainer/remote"]),

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use system_tests::models::small::{Script, train_by};
 use system_tests::{config, train};
 
-use super::{Recorder, Told, log, saving_every_4_steps, without_times};
+use super::{Recorder, Told, log, patient, saving_every_4_steps, without_times};
 
 #[test]
 fn a_call_that_fails_is_repeated_with_the_same_lines() {
@@ -22,7 +22,7 @@ fn a_call_that_fails_is_repeated_with_the_same_lines() {
         failures -= i32::from(failures > 0);
         (failures > 0).then(|| "the connection was reset".into())
     });
-    let callback = TrackerCallback::new(recorder).wait_at_end(Duration::from_secs(120));
+    let callback = patient(recorder);
     train_by(config(root.path(), 2), Script::default(), |trainer| trainer.callback(callback)).unwrap();
     let told = told.lock();
     assert_eq!(told.lines, log(root.path()));
@@ -39,7 +39,7 @@ fn what_a_dead_server_has_missed_is_sent_when_the_run_resumes() {
     train_by(config.clone(), Script::default(), |trainer| trainer.callback(callback)).unwrap();
     assert!(told.lock().lines.is_empty() && told.lock().ends.is_empty());
     let config = config.with_max_epochs(2).with_ckpt_path("auto");
-    train_by(config, Script::default(), |trainer| trainer.tracker(Recorder::of(&told))).unwrap();
+    train_by(config, Script::default(), |trainer| trainer.callback(patient(Recorder::of(&told)))).unwrap();
     assert_eq!(without_times(&told.lock().lines), without_times(&log(root.path())));
 }
 
@@ -53,11 +53,11 @@ fn lines_that_a_tracker_rejects_are_dropped_and_the_next_ones_are_sent() {
         (calls == 1).then(|| TrackerError::permanent("no metric may have this name"))
     });
     let config = saving_every_4_steps(root.path(), 1);
-    train_by(config.clone(), Script::default(), |trainer| trainer.tracker(recorder)).unwrap();
+    train_by(config.clone(), Script::default(), |trainer| trainer.callback(patient(recorder))).unwrap();
     let first = told.lock().lines.len();
     assert!(matches!(told.lock().ends[0].outcome, RunOutcome::Done(None)));
     let config = config.with_max_epochs(2).with_ckpt_path("auto");
-    train_by(config, Script::default(), |trainer| trainer.tracker(Recorder::of(&told))).unwrap();
+    train_by(config, Script::default(), |trainer| trainer.callback(patient(Recorder::of(&told)))).unwrap();
     // Ten batches, a validation and an epoch.
     assert_eq!(told.lock().lines.len(), first + 12, "they are not sent again by a resume");
 }
@@ -95,8 +95,10 @@ fn a_file_of_a_user_in_the_place_of_its_state_stays_and_the_tracker_is_off() {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, "mine").unwrap();
     let told = Arc::new(Mutex::new(Told::default()));
-    train_by(config(root.path(), 1), Script::default(), |trainer| trainer.tracker(Recorder::of(&told)))
-        .unwrap();
+    train_by(config(root.path(), 1), Script::default(), |trainer| {
+        trainer.callback(patient(Recorder::of(&told)))
+    })
+    .unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
     assert!(told.lock().starts.is_empty());
 }

@@ -9,7 +9,7 @@ use burn_trainer::trackers::StartAt;
 use parking_lot::Mutex;
 use system_tests::models::small::{Script, train_by};
 
-use super::{Recorder, Told, log, saving_every_4_steps, without_times};
+use super::{Recorder, Told, log, patient, saving_every_4_steps, without_times};
 
 /// Collects the lines, and those from before a resume.
 #[derive(Clone, Default)]
@@ -72,15 +72,18 @@ fn a_tracker_gets_each_line_once_over_a_failure_beyond_the_checkpoint() {
         let told = Arc::new(Mutex::new(Told::default()));
         let recorder = || Recorder { start_at: Some(start_at), ..Recorder::of(&told) };
         let config = saving_every_4_steps(root.path(), 2);
-        train_by(config.clone(), failing_at(15), |trainer| trainer.tracker(recorder())).unwrap_err();
+        train_by(config.clone(), failing_at(15), |trainer| trainer.callback(patient(recorder())))
+            .unwrap_err();
         let sent = told.lock().lines.len();
         assert!(told.lock().lines.last().unwrap().step > 12, "beyond the checkpoint");
         if start_at == StartAt::FirstLine {
             // It writes everything again.
             told.lock().lines.clear();
         }
-        train_by(config.with_ckpt_path("auto"), Script::default(), |trainer| trainer.tracker(recorder()))
-            .unwrap();
+        train_by(config.with_ckpt_path("auto"), Script::default(), |trainer| {
+            trainer.callback(patient(recorder()))
+        })
+        .unwrap();
         let told = told.lock();
         assert_eq!(without_times(&told.lines), without_times(&log(root.path())), "{start_at:?}, {sent}");
         let [(first, None), (second, Some(state))] = &told.starts[..] else { panic!("{:?}", told.starts) };
@@ -104,7 +107,7 @@ fn a_tracker_that_is_added_when_the_run_resumes_gets_all_lines() {
     train_by(saving_every_4_steps(root.path(), 1), Script::default(), |trainer| trainer).unwrap();
     let told = Arc::new(Mutex::new(Told::default()));
     let config = saving_every_4_steps(root.path(), 2).with_ckpt_path("auto");
-    train_by(config, Script::default(), |trainer| trainer.tracker(Recorder::of(&told))).unwrap();
+    train_by(config, Script::default(), |trainer| trainer.callback(patient(Recorder::of(&told)))).unwrap();
     assert_eq!(told.lock().lines, log(root.path()));
 }
 
@@ -114,7 +117,8 @@ fn a_run_that_starts_again_from_the_beginning_is_a_new_one_for_its_tracker() {
     let told = Arc::new(Mutex::new(Told::default()));
     for _ in 0..2 {
         let config = saving_every_4_steps(root.path(), 1).with_overwrite(true);
-        train_by(config, Script::default(), |trainer| trainer.tracker(Recorder::of(&told))).unwrap();
+        train_by(config, Script::default(), |trainer| trainer.callback(patient(Recorder::of(&told))))
+            .unwrap();
     }
     let told = told.lock();
     assert_eq!(told.lines.len(), 2 * log(root.path()).len());
@@ -126,6 +130,6 @@ fn a_fast_dev_run_has_no_tracker() {
     let root = tempfile::tempdir().unwrap();
     let told = Arc::new(Mutex::new(Told::default()));
     let config = saving_every_4_steps(root.path(), 1).with_fast_dev_run(true);
-    train_by(config, Script::default(), |trainer| trainer.tracker(Recorder::of(&told))).unwrap();
+    train_by(config, Script::default(), |trainer| trainer.callback(patient(Recorder::of(&told)))).unwrap();
     assert!(told.lock().starts.is_empty());
 }

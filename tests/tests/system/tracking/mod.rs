@@ -1,22 +1,26 @@
 //! Trackers: they get what a run logs, each line once, whatever happens to the run or to them, and never slow
 //! or end it.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use burn_ckpt::metrics_log::{self, Line};
 use burn_trainer::TrainerConfig;
 use burn_trainer::callbacks::{RunEnd, RunInfo};
 use burn_trainer::strategy::{Last, StrategyConfig};
-use burn_trainer::trackers::{StartAt, Tracker, TrackerError, TrackerResult};
+use burn_trainer::trackers::{StartAt, Tracker, TrackerCallback, TrackerError, TrackerResult};
 use parking_lot::Mutex;
 use serde_json::Value;
-use std::path::Path;
 use system_tests::config;
-use system_tests::run_files::run_dir;
+use system_tests::run_files::{run_dir, without_clock};
 
-mod csv;
 mod failures;
+mod files;
 mod lines;
+mod mlflow;
+mod mlflow_failures;
+mod post_json;
 
 /// What a tracker was told, in all processes of a run.
 #[derive(Debug, Default)]
@@ -76,16 +80,19 @@ impl Tracker for Recorder {
     }
 }
 
+/// The tracker as a callback for which the end of the run waits however busy the machine is.
+fn patient<T: Tracker>(tracker: T) -> TrackerCallback<T> {
+    TrackerCallback::new(tracker).wait_at_end(Duration::from_mins(10))
+}
+
 /// The lines of a run's log.
 fn log(root: &Path) -> Vec<Line> {
     metrics_log::read(run_dir(root)).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
-/// Lines as they stand in the log, but for their times: a line that was logged again has another.
+/// Lines as they stand in the log, but for their times and speeds: a line that was logged again has others.
 fn without_times(lines: &[Line]) -> Vec<String> {
-    let mut lines = lines.to_vec();
-    lines.iter_mut().for_each(|line| line.time = None);
-    lines.iter().map(Line::to_string).collect()
+    lines.iter().cloned().map(|line| without_clock(line).to_string()).collect()
 }
 
 /// A run of 10 steps an epoch that saves every 4 steps, and nothing when it fails.

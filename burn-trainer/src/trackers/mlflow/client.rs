@@ -1,0 +1,144 @@
+//! The calls of MLflow's REST API.
+
+use std::fs::File;
+use std::time::Duration;
+
+use serde_json::Value;
+use ureq::http::Response;
+use ureq::{Agent, Body};
+
+use super::settings::Settings;
+use crate::trackers::tracker::{TrackerError, TrackerResult};
+
+/// How long a connection and a call may take, and how long a server may be silent in an upload.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+const CALL_LIMIT: Duration = Duration::from_secs(30);
+const UPLOAD_SILENCE: Duration = Duration::from_secs(60);
+/// The longest answer that is read, in bytes.
+const MAX_ANSWER: u64 = 64 << 20;
+/// Characters of a server's message that are shown.
+const MAX_MESSAGE: usize = 300;
+
+/// A connection to a server.
+pub(super) struct Client {
+    agent: Agent,
+    uri: String,
+    authorization: Option<String>,
+}
+
+impl Client {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let config = Agent::config_builder()
+            .timeout_connect(Some(CONNECT_LIMIT))
+            .timeout_global(Some(CALL_LIMIT))
+            .http_status_as_error(false)
+            .user_agent(concat!("burn-trainer/", env!("CARGO_PKG_VERSION")))
+            .build();
+        let (uri, authorization) = (settings.uri.clone(), settings.authorization.clone());
+        Self { agent: config.into(), uri, authorization }
+    }
+
+    /// Calls an endpoint with a body of JSON.
+    pub(super) fn post(&self, endpoint: &str, body: &Value) -> TrackerResult<Value> {
+        let mut request = self.agent.post(self.address(endpoint)).content_type("application/json");
+        if let Some(authorization) = &self.authorization {
+            request = request.header("Authorization", authorization);
+        }
+        answer(request.send(body.to_string())?)?.map_err(|(_, error)| error)
+    }
+
+    /// Asks an endpoint about what has this name. `None` where it is not there.
+    pub(super) fn get_if_there(
+        &self,
+        endpoint: &str,
+        key: &str,
+        value: &str,
+    ) -> TrackerResult<Option<Value>> {
+        let mut request = self.agent.get(self.address(endpoint)).query(key, value);
+        if let Some(authorization) = &self.authorization {
+            request = request.header("Authorization", authorization);
+        }
+        match answer(request.call()?)? {
+            Ok(found) => Ok(Some(found)),
+            Err((404, _)) => Ok(None),
+            Err((_, error)) => Err(error),
+        }
+    }
+
+    /// Uploads a file to a path of the server's artifacts.
+    pub(super) fn upload(&self, path: &str, file: &File) -> TrackerResult {
+        let address = format!("{}/api/2.0/mlflow-artifacts/artifacts/{path}", self.uri);
+        let mut request = self.agent.put(address).content_type("application/octet-stream");
+        if let Some(authorization) = &self.authorization {
+            request = request.header("Authorization", authorization);
+        }
+        // However large it is.
+        let request =
+            request.config().timeout_global(None).timeout_recv_response(Some(UPLOAD_SILENCE)).build();
+        answer(request.send(file)?)?.map(drop).map_err(|(_, error)| error)
+    }
+
+    fn address(&self, endpoint: &str) -> String {
+        format!("{}/api/2.0/mlflow/{endpoint}", self.uri)
+    }
+}
+
+/// The JSON of an answer, or the status and the error that the server gives.
+fn answer(mut response: Response<Body>) -> TrackerResult<Result<Value, (u16, TrackerError)>> {
+    let status = response.status().as_u16();
+    let text = response.body_mut().with_config().limit(MAX_ANSWER).read_to_string()?;
+    // An upload has no answer.
+    let body: Option<Value> =
+        if text.trim().is_empty() { Some(Value::Null) } else { serde_json::from_str(&text).ok() };
+    if (200..300).contains(&status) {
+        return match body {
+            Some(body) => Ok(Ok(body)),
+            None => Err("the server's answer is not JSON: MLFLOW_TRACKING_URI is the address of something else than MLflow".into()),
+        };
+    }
+    Ok(Err((status, error(status, body.as_ref()))))
+}
+
+/// What a server answers in place of a result. It is worth another try if the fault is the server's.
+fn error(status: u16, body: Option<&Value>) -> TrackerError {
+    let field = |name: &str| body.and_then(|body| body[name].as_str()).unwrap_or_default();
+    let said: String = [field("error_code"), field("message")].join(" ").chars().take(MAX_MESSAGE).collect();
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    let hint = match status {
+        401 | 403 => ": set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+        404 if said.is_empty() => ": MLFLOW_TRACKING_URI is the address of something else than MLflow",
+        _ => "",
+    };
+    let message = format!("the server answers {status} {said}").trim_end().to_owned() + hint;
+    match status {
+        408 | 429 | 500.. => message.into(),
+        _ => TrackerError::permanent(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_fault_of_the_server_is_tried_again_and_a_wrong_call_is_not() {
+        for (status, is_permanent) in [
+            (400, true),
+            (401, true),
+            (403, true),
+            (404, true),
+            (408, false),
+            (429, false),
+            (500, false),
+            (503, false),
+        ] {
+            assert_eq!(error(status, None).is_permanent, is_permanent, "{status}");
+        }
+        let body = json!({"error_code": "INVALID_PARAMETER_VALUE", "message": "x\n".repeat(1_000)});
+        let text = error(400, Some(&body)).to_string();
+        assert!(text.starts_with("the server answers 400 INVALID_PARAMETER_VALUE x x"), "{text}");
+        assert!(text.len() < 400 && !text.contains('\n'), "{text}");
+        assert!(error(401, None).to_string().contains("MLFLOW_TRACKING_TOKEN"));
+    }
+}

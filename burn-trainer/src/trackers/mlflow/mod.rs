@@ -1,0 +1,212 @@
+//! MLflow: a run on a server, by its REST API.
+//!
+//! From top to bottom: this file, then `requests` and `artifacts`, then `client`, then `settings`.
+
+mod artifacts;
+mod client;
+mod requests;
+mod settings;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use burn_ckpt::metrics_log::Line;
+use indexmap::IndexMap;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use self::client::Client;
+use self::settings::Settings;
+use super::tracker::{StartAt, Tracker, TrackerResult};
+use crate::callbacks::{RunEnd, RunInfo, RunOutcome};
+use crate::error::Result;
+
+/// Logs the run to an MLflow server: parameters, metrics by step, tags, how the run ended, and the best and
+/// the last checkpoint as artifacts.
+///
+/// The server and the credentials come from MLflow's own environment variables alone, so that they are in no
+/// file: `MLFLOW_TRACKING_URI`, `MLFLOW_EXPERIMENT_ID` or `MLFLOW_EXPERIMENT_NAME` (else the run's project,
+/// else the experiment `Default`), `MLFLOW_TRACKING_TOKEN`, or `MLFLOW_TRACKING_USERNAME` and
+/// `MLFLOW_TRACKING_PASSWORD`.
+///
+/// Metrics have the names that they have in Lightning's logger: `train_loss_step` for a batch,
+/// `train_loss_epoch` for an epoch's training, `val_loss` for a validation. Hyperparameters are parameters
+/// under their names (`optimizer.lr` for one within another), settings of the trainer are `trainer.*`. What
+/// is too long for MLflow is cut.
+///
+/// ```no_run
+/// # fn main() -> burn_trainer::Result<()> {
+/// let tracker = burn_trainer::trackers::Mlflow::from_env()?; // for `Trainer::tracker`
+/// # Ok(()) }
+/// ```
+pub struct Mlflow {
+    client: Client,
+    settings: Settings,
+    run: Option<ServerRun>,
+    /// The last step of each metric that the server had when the run resumed.
+    had: HashMap<String, u64>,
+}
+
+/// The run on the server.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct ServerRun {
+    run_id: String,
+    /// Where the server has its artifacts.
+    artifact_uri: String,
+}
+
+impl Mlflow {
+    /// With MLflow's environment variables.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`](crate::Error::Config) when `MLFLOW_TRACKING_URI` is not set, or not an address of
+    /// HTTP.
+    pub fn from_env() -> Result<Self> {
+        let settings = Settings::from(|name| std::env::var(name).ok())?;
+        Ok(Self { client: Client::new(&settings), settings, run: None, had: HashMap::new() })
+    }
+
+    /// Sets whether the best and the last checkpoint are uploaded when the run has ended, which they are by
+    /// default. The end of the run waits for that no longer than
+    /// [`TrackerCallback::wait_at_end`](super::TrackerCallback::wait_at_end).
+    #[must_use]
+    pub fn with_checkpoints(mut self, checkpoints: bool) -> Self {
+        self.settings.checkpoints = checkpoints;
+        self
+    }
+
+    fn run(&self) -> TrackerResult<&ServerRun> {
+        Ok(self.run.as_ref().ok_or("it was not started")?)
+    }
+
+    /// Makes the run on the server.
+    fn create(&mut self, run: &RunInfo) -> TrackerResult {
+        let experiment = self.experiment(run)?;
+        let environment = run.environment();
+        let created = self.client.post("runs/create", &requests::create(run, &experiment, &environment))?;
+        let info = &created["run"]["info"];
+        let text = |field: &str| info[field].as_str().unwrap_or_default().to_owned();
+        let server_run = ServerRun { run_id: text("run_id"), artifact_uri: text("artifact_uri") };
+        if server_run.run_id.is_empty() {
+            return Err("the server's answer has no run id".into());
+        }
+        self.run = Some(server_run);
+        Ok(())
+    }
+
+    fn log_params(&self, run: &RunInfo) -> TrackerResult {
+        let run_id = &self.run()?.run_id;
+        for params in requests::params(run).chunks(requests::MAX_PARAMS) {
+            self.client.post("runs/log-batch", &json!({ "run_id": run_id, "params": params }))?;
+        }
+        Ok(())
+    }
+
+    /// The id of the experiment, which is made where it is missing.
+    fn experiment(&self, run: &RunInfo) -> TrackerResult<String> {
+        if let Some(id) = &self.settings.experiment_id {
+            return Ok(id.clone());
+        }
+        let name = self.settings.experiment_name.as_ref().or(run.project.as_ref());
+        let name = name.map_or("Default", String::as_str);
+        let get = || self.client.get_if_there("experiments/get-by-name", "experiment_name", name);
+        if let Some(found) = get()? {
+            return Ok(text_of(&found["experiment"]["experiment_id"]));
+        }
+        match self.client.post("experiments/create", &json!({ "name": name })) {
+            Ok(created) => Ok(text_of(&created["experiment_id"])),
+            // Another process may have made it meanwhile.
+            Err(error) => get()?.map(|found| text_of(&found["experiment"]["experiment_id"])).ok_or(error),
+        }
+    }
+
+    /// Continues the run on the server. Returns whether the server has it.
+    fn resume(&mut self, server_run: ServerRun) -> TrackerResult<bool> {
+        let Some(found) = self.client.get_if_there("runs/get", "run_id", &server_run.run_id)? else {
+            return Ok(false);
+        };
+        let metrics = found["run"]["data"]["metrics"].as_array().cloned().unwrap_or_default();
+        let last = |metric: &Value| Some((text_of(&metric["key"]), requests::step_of(metric)?));
+        self.had = metrics.iter().filter_map(last).collect();
+        self.client.post("runs/update", &json!({ "run_id": server_run.run_id, "status": "RUNNING" }))?;
+        self.run = Some(server_run);
+        Ok(true)
+    }
+}
+
+impl std::fmt::Debug for Mlflow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mlflow").field("run", &self.run).finish_non_exhaustive()
+    }
+}
+
+impl Tracker for Mlflow {
+    fn name(&self) -> String {
+        "mlflow".to_owned()
+    }
+
+    fn start(&mut self, run: &RunInfo, state: Option<Value>) -> TrackerResult<StartAt> {
+        // A call that failed can have made the run.
+        if self.run.is_none() {
+            let stored = state.and_then(|state| serde_json::from_value::<ServerRun>(state).ok());
+            if let Some(stored) = stored
+                && self.resume(stored)?
+            {
+                return Ok(StartAt::FirstUnsent);
+            }
+            self.create(run)?;
+        }
+        self.log_params(run)?;
+        Ok(StartAt::FirstLine)
+    }
+
+    fn log(&mut self, lines: &[Line]) -> TrackerResult {
+        let run_id = &self.run()?.run_id;
+        let mut metrics = requests::metrics(lines);
+        // In the moment of a kill values can be sent of which the run does not know.
+        metrics.retain(|metric| self.had.get(&metric.key).is_none_or(|last| metric.step > *last));
+        for metrics in metrics.chunks(requests::MAX_METRICS) {
+            self.client.post("runs/log-batch", &json!({ "run_id": run_id, "metrics": metrics }))?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, end: &RunEnd) -> TrackerResult {
+        let ServerRun { run_id, artifact_uri } = self.run()?;
+        let (status, reason) = match &end.outcome {
+            RunOutcome::Done(reason) => ("FINISHED", reason.clone()),
+            RunOutcome::Stopped(reason) => ("KILLED", Some(reason.clone())),
+            RunOutcome::Failed(error) => ("FAILED", Some(error.clone())),
+        };
+        if let Some(reason) = reason {
+            let tag = requests::tag("burn_trainer.ended", &reason);
+            self.client.post("runs/log-batch", &json!({ "run_id": run_id, "tags": [tag] }))?;
+        }
+        let end_time = Timestamp::now().as_millisecond();
+        let body = json!({ "run_id": run_id, "status": status, "end_time": end_time });
+        self.client.post("runs/update", &body)?;
+        if self.settings.checkpoints {
+            artifacts::upload(&self.client, artifact_uri, &named(end))?;
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> Option<Value> {
+        serde_json::to_value(self.run.as_ref()?).ok()
+    }
+}
+
+/// The leading checkpoints by what they are called as artifacts: `best` and `last`.
+fn named(end: &RunEnd) -> IndexMap<String, PathBuf> {
+    let by_name = end.checkpoints.iter().map(|(strategy, checkpoint)| {
+        let name = strategy.split(':').next().unwrap_or_default();
+        (name.to_owned(), checkpoint.path.clone())
+    });
+    by_name.collect()
+}
+
+fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

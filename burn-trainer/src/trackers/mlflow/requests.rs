@@ -1,0 +1,164 @@
+//! The bodies of requests, within MLflow's limits.
+
+use burn_ckpt::metrics_log::Line;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::callbacks::RunInfo;
+use crate::trackers::flattened::flattened;
+use crate::trackers::scalar_name::scalar_name;
+
+/// Metrics and parameters in one request.
+pub(super) const MAX_METRICS: usize = 1000;
+pub(super) const MAX_PARAMS: usize = 100;
+/// Characters of a name, of a parameter's value and of a tag's, as far as all versions of MLflow accept them.
+const MAX_KEY: usize = 250;
+const MAX_PARAM: usize = 500;
+const MAX_TAG: usize = 5000;
+
+/// A value of a metric.
+#[derive(Debug, PartialEq, Serialize)]
+pub(super) struct Metric {
+    pub(super) key: String,
+    value: Value,
+    timestamp: i64,
+    pub(super) step: u64,
+}
+
+/// The values of lines.
+pub(super) fn metrics(lines: &[Line]) -> Vec<Metric> {
+    let now = Timestamp::now();
+    let of_line = |line: &Line| -> Vec<Metric> {
+        // That of the line: the same value of the same time is one value for MLflow, so that a request may be
+        // repeated.
+        let timestamp = line.time.unwrap_or(now).as_millisecond();
+        let metrics = line.metrics.iter().map(|(name, value)| Metric {
+            key: key(&scalar_name(line, name)),
+            value: number(*value),
+            timestamp,
+            step: line.step,
+        });
+        metrics.collect()
+    };
+    lines.iter().flat_map(of_line).collect()
+}
+
+/// The step of a metric in an answer, where a number of 64 bits may be a text.
+pub(super) fn step_of(metric: &Value) -> Option<u64> {
+    match &metric["step"] {
+        // The first step is left out as 0 may be.
+        Value::Null => Some(0),
+        Value::String(step) => step.parse().ok(),
+        step => step.as_u64(),
+    }
+}
+
+/// Parameters: hyperparameters, and the trainer's settings as `trainer.*`. Each name once.
+pub(super) fn params(run: &RunInfo) -> Vec<Value> {
+    let hparams = flattened(&run.hparams).into_iter();
+    let settings = flattened(&run.trainer_config).into_iter().filter(|(_, value)| !value.is_null());
+    let settings = settings.map(|(name, value)| (format!("trainer.{name}"), value));
+    let mut names = std::collections::HashSet::new();
+    let all = hparams.chain(settings).map(|(name, value)| (key(&name), value));
+    let param = |(name, value): (String, &Value)| {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        json!({ "key": name, "value": shortened(&value, MAX_PARAM) })
+    };
+    all.filter(|(name, _)| names.insert(name.clone())).map(param).collect()
+}
+
+/// The request that makes a run.
+pub(super) fn create(run: &RunInfo, experiment: &str, environment: &Value) -> Value {
+    let mut tags = vec![tag("burn_trainer.run_id", &run.run_id)];
+    let mut add = |name: &str, value: Option<&str>| {
+        tags.extend(value.filter(|value| !value.is_empty()).map(|value| tag(name, value)));
+    };
+    add("burn_trainer.tags", Some(&run.tags.join(", ")));
+    add("burn_trainer.project", run.project.as_deref());
+    add("mlflow.note.content", run.notes.as_deref());
+    add("mlflow.source.git.commit", environment["git"]["commit"].as_str());
+    add("mlflow.source.git.branch", environment["git"]["branch"].as_str());
+    json!({
+        "experiment_id": experiment,
+        "run_name": run.name.as_deref().unwrap_or(&run.run_id),
+        "start_time": run.start.as_millisecond(),
+        "tags": tags,
+    })
+}
+
+/// A tag.
+pub(super) fn tag(name: &str, value: &str) -> Value {
+    json!({ "key": key(name), "value": shortened(value, MAX_TAG) })
+}
+
+/// A name of the characters that MLflow allows.
+fn key(name: &str) -> String {
+    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ' | '/');
+    let name: String = name.chars().map(|c| if allowed(c) { c } else { '_' }).take(MAX_KEY).collect();
+    // A path that is not in its shortest form is an error for MLflow.
+    match name.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        true => name.replace('/', "_"),
+        false => name,
+    }
+}
+
+fn shortened(text: &str, limit: usize) -> String {
+    if text.chars().count() <= limit {
+        return text.to_owned();
+    }
+    text.chars().take(limit - 3).chain("...".chars()).collect()
+}
+
+/// As Protocol Buffers writes a number in JSON.
+fn number(value: f64) -> Value {
+    match serde_json::Number::from_f64(value) {
+        Some(number) => Value::Number(number),
+        None if value.is_nan() => "NaN".into(),
+        None if value > 0.0 => "Infinity".into(),
+        None => "-Infinity".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn_ckpt::metrics_log::{Scope, Split};
+    use indexmap::IndexMap;
+
+    #[test]
+    fn values_have_the_time_of_their_line_and_names_that_mlflow_allows() {
+        let values = IndexMap::from([("val_a@b".to_owned(), f64::NEG_INFINITY), ("val_c".to_owned(), 0.5)]);
+        let line = Line::new(7, 1, Split::Valid, Scope::Validation, values)
+            .with_time(Timestamp::from_millisecond(1_700_000_000_123).unwrap());
+        let text = serde_json::to_string(&metrics(&[line.clone(), line])).unwrap();
+        let value = |key: &str, value: &str| {
+            format!("{{\"key\":\"{key}\",\"value\":{value},\"timestamp\":1700000000123,\"step\":7}}")
+        };
+        let both = [value("val_a_b", "\"-Infinity\""), value("val_c", "0.5")].join(",");
+        assert_eq!(text, format!("[{both},{both}]"));
+        assert_eq!(number(f64::NAN), "NaN");
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut() {
+        assert_eq!(shortened("abc", 3), "abc");
+        assert_eq!(shortened("äbcdefg", 5), "äb...");
+        assert_eq!(key(&"n".repeat(1_000)).len(), MAX_KEY);
+        assert_eq!(["a/b", "/a", "a/../b", "a:b"].map(key), ["a/b", "_a", "a_.._b", "a_b"]);
+        let value = tag("t", &"x".repeat(9_999))["value"].as_str().unwrap().len();
+        assert_eq!(value, MAX_TAG);
+    }
+
+    #[test]
+    fn a_step_is_read_in_each_form() {
+        for (metric, step) in [
+            (json!({"step": 3}), Some(3)),
+            (json!({"step": "3"}), Some(3)),
+            (json!({}), Some(0)),
+            (json!({"step": "x"}), None),
+        ] {
+            assert_eq!(step_of(&metric), step, "{metric}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! TensorBoard: an event file in the run's directory.
+//!
+//! From top to bottom: this file, then `event`, then `message` and `record`.
+
+mod event;
+mod message;
+mod record;
+
+use std::path::{Path, PathBuf};
+
+use burn_ckpt::metrics_log::Line;
+use burn_ckpt::plumbing::{event_file_name, event_file_number, storage};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use self::event::SessionStatus;
+use self::message::Message;
+use super::flattened::flattened;
+use super::scalar_name::scalar_name;
+use super::tracker::{StartAt, Tracker, TrackerResult};
+use crate::callbacks::{RunEnd, RunInfo, RunOutcome};
+use crate::run_files::line_file::LineFile;
+use crate::run_files::regular_file;
+
+/// Writes an event file of TensorBoard in the run's directory, `events.out.tfevents.*`. `tensorboard --logdir
+/// burn_trainer_logs` shows all runs of that directory by their ids.
+///
+/// It has the values of each batch (`train_loss_step`), of each epoch's training (`train_loss_epoch`) and of
+/// each validation (`val_loss`), as 32-bit numbers; the hyperparameters, for the HParams tab; settings,
+/// environment and notes, for the Text tab. A run that resumes writes its file again from `metrics.jsonl`,
+/// under a new name, so that no value is missing or there twice.
+///
+/// ```
+/// let tracker = burn_trainer::trackers::TensorBoard::new(); // for `Trainer::tracker`
+/// ```
+#[derive(Default)]
+pub struct TensorBoard {
+    file: Option<LineFile>,
+}
+
+impl TensorBoard {
+    /// A tracker for the directory of the run that it is given to.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn write(&mut self, events: impl Iterator<Item = Message>) -> TrackerResult {
+        let bytes: Vec<u8> = events.flat_map(|event| record::record(event.as_bytes())).collect();
+        Ok(self.file.as_mut().ok_or("it was not started")?.write(&bytes)?)
+    }
+}
+
+impl std::fmt::Debug for TensorBoard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TensorBoard").finish_non_exhaustive()
+    }
+}
+
+impl Tracker for TensorBoard {
+    fn name(&self) -> String {
+        "tensorboard".to_owned()
+    }
+
+    fn start(&mut self, run: &RunInfo, _: Option<Value>) -> TrackerResult<StartAt> {
+        let now = Timestamp::now();
+        let earlier = event_files(&run.run_dir)?;
+        // Readers read files in the order of their names.
+        let after_all = earlier.iter().map(|(number, _)| number.saturating_add(1)).max();
+        let number = after_all.unwrap_or_default().max(now.as_second().unsigned_abs());
+        let path = run.run_dir.join(event_file_name(number));
+        self.file = Some(LineFile::new(path, Box::new(|path| Ok((regular_file::create(path)?, 0)))));
+        let time = seconds(now);
+        let mut events = vec![event::version(time)];
+        if run.resumed_from.is_some() {
+            // A TensorBoard that is open drops what it has of the run.
+            events.push(event::restart(time, 0));
+        }
+        let hparams = flattened(&run.hparams);
+        events.push(event::session_start(time, hparams.iter().map(|(name, value)| (name.clone(), *value))));
+        let texts = [("hparams", &run.hparams), ("trainer_config", &run.trainer_config)];
+        events.extend(texts.into_iter().map(|(tag, value)| event::text(time, tag, &table(value))));
+        events.push(event::text(time, "environment", &table(&run.environment())));
+        events.extend(run.notes.iter().map(|notes| event::text(time, "notes", notes)));
+        self.write(events.into_iter())?;
+        for (_, path) in earlier {
+            storage::remove_file(&path)?;
+        }
+        Ok(StartAt::FirstLine)
+    }
+
+    fn log(&mut self, lines: &[Line]) -> TrackerResult {
+        self.write(lines.iter().map(|line| {
+            let values = line.metrics.iter().map(|(name, value)| (scalar_name(line, name), value));
+            event::scalars(seconds(line.time.unwrap_or_else(Timestamp::now)), line.step, values)
+        }))
+    }
+
+    fn end(&mut self, end: &RunEnd) -> TrackerResult {
+        let status = match end.outcome {
+            RunOutcome::Failed(_) => SessionStatus::Failure,
+            _ => SessionStatus::Success,
+        };
+        self.write(std::iter::once(event::session_end(seconds(Timestamp::now()), status)))
+    }
+}
+
+/// The event files that this tracker has written to a directory, with their numbers.
+fn event_files(run_dir: &Path) -> TrackerResult<Vec<(u64, PathBuf)>> {
+    let files = storage::list(run_dir)?.unwrap_or_default().into_iter();
+    Ok(files.filter_map(|path| Some((event_file_number(path.file_name()?.to_str()?)?, path))).collect())
+}
+
+fn seconds(time: Timestamp) -> f64 {
+    time.as_millisecond() as f64 / 1000.0
+}
+
+/// A Markdown table of all values, by their names.
+fn table(value: &Value) -> String {
+    let rows = flattened(value).into_iter().map(|(name, value)| {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        format!("| {} | {} |\n", cell(&name), cell(&value))
+    });
+    std::iter::once("| | |\n|---|---|\n".to_owned()).chain(rows).collect()
+}
+
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace(['\n', '\r'], " ")
+}

@@ -1,0 +1,111 @@
+//! Servers that fail in every way: the run ends well, says so once, and no credentials are anywhere.
+
+use std::fs;
+use std::path::Path;
+
+use system_tests::programs::http_server::{HttpServer, Reply, Request};
+use system_tests::programs::running::{Running, warmup};
+use system_tests::run_files::run_dir;
+
+const SECRET: &str = "open-sesame";
+
+/// Starts a run of two epochs that logs to an address.
+fn start(root: &Path, uri: &str, wait: &str) -> Running {
+    let arguments =
+        format!("--run-id r1 --epochs 2 --set trackers=[\"mlflow\"] --set trackers_wait_seconds={wait}");
+    let mut command = warmup(root, &arguments);
+    command.env("MLFLOW_TRACKING_URI", uri).env("MLFLOW_TRACKING_TOKEN", SECRET);
+    Running::start(command)
+}
+
+/// All text in a directory.
+fn text_below(directory: &Path) -> String {
+    let mut text = String::new();
+    for entry in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() {
+            text += &text_below(&entry);
+        } else {
+            text += &String::from_utf8_lossy(&fs::read(&entry).unwrap());
+        }
+    }
+    text
+}
+
+/// Answers as an MLflow server until a run exists.
+fn until_created(request: &Request) -> Option<Reply> {
+    let body = if request.line.contains("experiments/get-by-name") {
+        r#"{"experiment":{"experiment_id":"7"}}"#
+    } else if request.line.contains("runs/create") {
+        r#"{"run":{"info":{"run_id":"abc","artifact_uri":"s3://bucket/7/abc"}}}"#
+    } else {
+        return None;
+    };
+    Some(Reply::Json(200, body.to_owned()))
+}
+
+#[test]
+fn a_server_that_fails_neither_ends_the_run_nor_gets_into_its_files() {
+    type Fault = (&'static str, fn(&Request) -> Reply, &'static str);
+    let faults: [Fault; 6] = [
+        (
+            "500",
+            |_| Reply::Json(500, r#"{"error_code":"INTERNAL_ERROR"}"#.to_owned()),
+            "answers 500 INTERNAL_ERROR",
+        ),
+        ("401", |_| Reply::Json(401, String::new()), "MLFLOW_TRACKING_TOKEN"),
+        ("page", |_| Reply::Json(200, "<html>".to_owned()), "is not JSON"),
+        ("close", |_| Reply::Close, "the tracker mlflow: "),
+        ("garbage", |_| Reply::Garbage, "the tracker mlflow: "),
+        ("hang", |_| Reply::Hang, "the tracker mlflow did not get"),
+    ];
+    let started: Vec<_> = faults
+        .into_iter()
+        .map(|(name, reply, reason)| {
+            let (root, server) = (tempfile::tempdir().unwrap(), HttpServer::start(reply));
+            let running = start(root.path(), &server.uri(), "6");
+            (name, root, server, running, reason)
+        })
+        .collect();
+    for (name, root, server, running, reason) in started {
+        let ended = running.end_well();
+        assert!(ended.stderr.contains(reason), "{name}: {}", ended.stderr);
+        assert!(ended.stderr.matches("the tracker mlflow: ").count() <= 1, "{name}: {}", ended.stderr);
+        // 30 batches in each of two epochs, and two lines for the epoch.
+        assert!(ended.stderr.contains("did not get 64 lines of values"), "{name}: {}", ended.stderr);
+        let everything = text_below(&run_dir(root.path())) + &ended.stderr + &ended.stdout;
+        assert!(!everything.contains(SECRET), "{name}");
+        let sent = server.requests();
+        assert!(sent.iter().all(|request| {
+            request.head.iter().any(|line| line.to_lowercase() == format!("authorization: bearer {SECRET}"))
+        }));
+    }
+}
+
+#[test]
+fn values_that_the_server_rejects_are_counted_and_the_end_is_told() {
+    let root = tempfile::tempdir().unwrap();
+    let server = HttpServer::start(|request| {
+        let rejected =
+            || Reply::Json(400, r#"{"error_code":"INVALID_PARAMETER_VALUE","message":"a name"}"#.to_owned());
+        until_created(request).unwrap_or_else(|| match request.body.contains("\"metrics\"") {
+            true => rejected(),
+            false => Reply::Json(200, "{}".to_owned()),
+        })
+    });
+    let ended = start(root.path(), &server.uri(), "120").end_well();
+    assert!(ended.stderr.contains("the tracker mlflow has rejected 64 lines of values"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("INVALID_PARAMETER_VALUE a name"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("uploads no checkpoints"), "{}", ended.stderr);
+    let last = server.requests().pop().unwrap();
+    assert!(last.line.contains("runs/update") && last.body.contains("FINISHED"), "{last:?}");
+}
+
+#[test]
+fn a_run_without_the_address_of_a_server_fails_before_its_first_step() {
+    let root = tempfile::tempdir().unwrap();
+    let mut command = warmup(root.path(), "--run-id r1 --set trackers=[\"mlflow\"]");
+    command.env_remove("MLFLOW_TRACKING_URI");
+    let ended = Running::start(command).end();
+    assert_eq!(ended.code(), Some(2), "{}", ended.stderr);
+    assert!(ended.stderr.contains("MLFLOW_TRACKING_URI cannot be used: it is not set"), "{}", ended.stderr);
+}
