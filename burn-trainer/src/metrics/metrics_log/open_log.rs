@@ -39,7 +39,9 @@ pub(super) fn reason_to_write_again(
             Ok(None) => "is missing".to_owned(),
             _ => "does not have the lines that the checkpoint counts".to_owned(),
         }),
-        Err(error) => Err(format!("cannot be read: {error}")),
+        // An error of the disk does not say that the lines are missing. The log is looked at again when it is
+        // opened; what fails then leaves it as it is.
+        Err(_) => Ok(mark.clone()),
     }
 }
 
