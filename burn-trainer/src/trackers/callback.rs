@@ -35,7 +35,7 @@ const MAX_WAITING: usize = 65_536;
 /// # }
 /// use std::time::Duration;
 ///
-/// let callback = TrackerCallback::new(Print).wait_at_end(Duration::from_secs(60)); // for `Trainer::callback`
+/// let callback = TrackerCallback::new(Print).with_wait_at_end(Duration::from_secs(60)); // for `Trainer::callback`
 /// ```
 pub struct TrackerCallback<T> {
     name: String,
@@ -57,14 +57,14 @@ impl<T: Tracker> TrackerCallback<T> {
     /// Sets how long the end of the run waits until everything is sent. What is not sent then is said, and a
     /// start that resumes the run sends it.
     #[must_use]
-    pub fn wait_at_end(self, wait_at_end: Duration) -> Self {
+    pub fn with_wait_at_end(self, wait_at_end: Duration) -> Self {
         Self { wait_at_end, ..self }
     }
 
     /// Sets how many lines wait at most while the tracker is slower than training. Others are dropped, and
     /// counted.
     #[must_use]
-    pub fn max_waiting(self, max_waiting: usize) -> Self {
+    pub fn with_max_waiting(self, max_waiting: usize) -> Self {
         Self { max_waiting, ..self }
     }
 }

@@ -46,5 +46,5 @@ pub(crate) fn add_named<M: LearnerModel>(config: &TrainerConfig, callbacks: &mut
 fn add<M: LearnerModel>(tracker: impl Tracker, config: &TrainerConfig, callbacks: &mut Callbacks<M>) {
     // Checked with the configuration.
     let wait = Duration::try_from_secs_f64(config.trackers_wait_seconds).unwrap_or_default();
-    callbacks.add(Box::new(TrackerCallback::new(tracker).wait_at_end(wait)));
+    callbacks.add(Box::new(TrackerCallback::new(tracker).with_wait_at_end(wait)));
 }

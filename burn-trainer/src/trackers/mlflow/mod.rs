@@ -70,7 +70,7 @@ impl Mlflow {
 
     /// Sets whether the best and the last checkpoint are uploaded when the run has ended, which they are by
     /// default. The end of the run waits for that no longer than
-    /// [`TrackerCallback::wait_at_end`](super::TrackerCallback::wait_at_end).
+    /// [`TrackerCallback::with_wait_at_end`](super::TrackerCallback::with_wait_at_end).
     #[must_use]
     pub fn with_checkpoints(mut self, checkpoints: bool) -> Self {
         self.settings.checkpoints = checkpoints;

@@ -34,7 +34,7 @@ fn what_a_dead_server_has_missed_is_sent_when_the_run_resumes() {
     let root = tempfile::tempdir().unwrap();
     let told = Arc::new(Mutex::new(Told::default()));
     let dead = Recorder::of(&told).failing(|| Some("connection refused".into()));
-    let callback = TrackerCallback::new(dead).wait_at_end(Duration::ZERO);
+    let callback = TrackerCallback::new(dead).with_wait_at_end(Duration::ZERO);
     let config = saving_every_4_steps(root.path(), 1);
     train_by(config.clone(), Script::default(), |trainer| trainer.callback(callback)).unwrap();
     assert!(told.lock().lines.is_empty() && told.lock().ends.is_empty());
@@ -71,7 +71,8 @@ fn a_tracker_that_never_returns_does_not_hold_up_the_run() {
         let _ = waits.recv();
         None
     });
-    let callback = TrackerCallback::new(hanging).wait_at_end(Duration::from_millis(1)).max_waiting(5);
+    let callback =
+        TrackerCallback::new(hanging).with_wait_at_end(Duration::from_millis(1)).with_max_waiting(5);
     let result = train_by(config(root.path(), 3), Script::default(), |trainer| trainer.callback(callback));
     assert_eq!(result.unwrap().epochs, 3);
     assert!(told.lock().ends.is_empty());

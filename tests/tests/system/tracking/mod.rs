@@ -82,7 +82,7 @@ impl Tracker for Recorder {
 
 /// The tracker as a callback for which the end of the run waits however busy the machine is.
 fn patient<T: Tracker>(tracker: T) -> TrackerCallback<T> {
-    TrackerCallback::new(tracker).wait_at_end(Duration::from_mins(10))
+    TrackerCallback::new(tracker).with_wait_at_end(Duration::from_mins(10))
 }
 
 /// The lines of a run's log.
