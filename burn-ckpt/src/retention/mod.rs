@@ -10,10 +10,10 @@
 //! assert_eq!(best_two.kept(&candidates), [1, 2]);
 //! ```
 
+mod keep_rule;
 pub(crate) mod ledger;
-mod policy;
 mod versions;
 
 pub use ledger::SavedCheckpoint;
 
-pub use policy::{Candidate, KeepRule, MetricMode, TopK};
+pub use keep_rule::{Candidate, KeepRule, MetricMode, TopK};

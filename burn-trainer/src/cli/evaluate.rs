@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use burn_ckpt::{chain, locate};
 use clap::Args;
 
-use super::report::{print, report_and_keep_model};
+use super::print_result::{print, print_and_keep_model};
 use crate::config::TrainerConfig;
 use crate::error::Result;
 use crate::evaluation::Evaluation;
@@ -16,8 +16,8 @@ use crate::process::console::{say, warn};
 use crate::process::run_output::OpenOutput;
 use crate::result::FitResult;
 
-/// The flag `--evaluate`, for programs that report with [`EvaluateArgs::report`]. A program that does not
-/// flatten it has no such flag, so that none is ignored.
+/// The flag `--evaluate`, for programs that report with [`EvaluateArgs::print_result`]. A program that does
+/// not flatten it has no such flag, so that none is ignored.
 #[derive(Debug, Clone, Default, Args)]
 #[non_exhaustive]
 pub struct EvaluateArgs {
@@ -28,9 +28,9 @@ pub struct EvaluateArgs {
 }
 
 impl EvaluateArgs {
-    /// Reports as [`report`](super::report()) does. Then, if `--evaluate` is given and training was not
-    /// stopped, evaluates that checkpoint: `evaluate` gets its path, and the device that the model was
-    /// trained on.
+    /// Reports as [`print_result`](super::print_result()) does. Then, if `--evaluate` is given and training
+    /// was not stopped, evaluates that checkpoint: `evaluate` gets its path, and the device that the model
+    /// was trained on.
     ///
     /// The metrics are printed on standard output, a line each, and kept beside the checkpoint
     /// ([`Evaluation::keep`]).
@@ -53,7 +53,7 @@ impl EvaluateArgs {
     /// #     test: Arc<dyn DataLoader<<M as InferenceStep>::Input>>,
     /// # ) -> Result<ExitCode>
     /// # where M: FromCheckpoint + InferenceStep, M::Output: Adaptor<MeanLossInput> {
-    /// args.report(result, &config, "my-program", |checkpoint, device| {
+    /// args.print_result(result, &config, "my-program", |checkpoint, device| {
     ///     ModelEvaluator::<M>::of_checkpoint(checkpoint, device)?.evaluate(test, (MeanLoss::new(),))
     /// })
     /// # }
@@ -62,14 +62,14 @@ impl EvaluateArgs {
     /// # Errors
     ///
     /// The error that training ended with, or the evaluation.
-    pub fn report<M: Module>(
+    pub fn print_result<M: Module>(
         &self,
         result: Result<FitResult<M>>,
         config: &TrainerConfig,
         program: &str,
         evaluate: impl FnOnce(&Path, &Device) -> Result<Evaluation>,
     ) -> Result<ExitCode> {
-        let reported = report_and_keep_model(result, config, program)?;
+        let reported = print_and_keep_model(result, config, program)?;
         let output = OpenOutput::open(config.run_id.as_deref().unwrap_or_default(), config.progress);
         let _entered = output.enter();
         if let Some((checkpoint, temporary)) = reported.fast_dev_run {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::finder_input::FinderInput;
-use super::report::print;
+use super::print_result::print;
 use super::{found_file, set};
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};

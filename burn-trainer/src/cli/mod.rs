@@ -1,7 +1,7 @@
 //! The flags that training programs share: `--epochs`, `--ckpt-path`, `--set KEY=VALUE` and so on.
 //!
 //! A program flattens [`TrainArgs`] into its own clap parser, applies them to its configurations, and reports
-//! with [`report`]. Results go to standard output, everything else to standard error.
+//! with [`print_result`]. Results go to standard output, everything else to standard error.
 //!
 //! [`EvaluateArgs`] adds `--evaluate`, for programs that compute their model's numbers after training.
 //! [`FindArgs`] adds `--find-lr` and `--find-batch-size`, for programs that find these settings.
@@ -34,7 +34,7 @@
 //!         let args: Args = cli::parse(&config, &hparams); // --help lists the keys of --set
 //!         args.train.apply(&mut config, &mut hparams)?;
 //!         let result = train(config.clone(), &hparams);
-//!         cli::report(result, &config, "my-program")
+//!         cli::print_result(result, &config, "my-program")
 //!     })
 //! }
 //! # type Model = burn::nn::Linear;
@@ -49,7 +49,7 @@ mod find;
 mod finder_input;
 mod found_file;
 mod list_keys;
-mod report;
+mod print_result;
 mod restart;
 mod resume;
 mod set;
@@ -58,7 +58,7 @@ pub use evaluate::EvaluateArgs;
 pub use find::FindArgs;
 pub use finder_input::FinderInput;
 pub use list_keys::parse;
-pub use report::report;
+pub use print_result::print_result;
 pub use restart::is_restart;
 
 use std::path::PathBuf;
@@ -142,7 +142,7 @@ pub struct TrainArgs {
 
 impl TrainArgs {
     /// Applies the flags to the trainer's configuration, and `--set` to that or the program's own. The
-    /// trainer's has a run id then, so that [`report`] can name the run however it ends.
+    /// trainer's has a run id then, so that [`print_result`] can name the run however it ends.
     ///
     /// # Errors
     ///
@@ -184,7 +184,7 @@ impl TrainArgs {
             set::set(assignment, trainer, program)?;
         }
         trainer.fill_in(Timestamp::now());
-        resume_command::set(report::resume_line_of_process);
+        resume_command::set(print_result::resume_line_of_process);
         Ok(())
     }
 

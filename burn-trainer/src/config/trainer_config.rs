@@ -206,8 +206,8 @@ pub struct TrainerConfig {
     /// finished its queued work within 3/4 of this time is considered lost, so a step must take less than
     /// that.
     pub device_timeout_seconds: f64,
-    /// How often a program that ends with `cli::report` restarts itself after a device was lost. It resumes
-    /// from the newest checkpoint, on the devices that answer.
+    /// How often a program that ends with `cli::print_result` restarts itself after a device was lost. It
+    /// resumes from the newest checkpoint, on the devices that answer.
     pub restarts: u32,
     /// When a run resumes with another number of devices: change the accumulation of gradients so that an
     /// optimizer step uses as many batches as before. It is an error if they cannot be divided evenly.

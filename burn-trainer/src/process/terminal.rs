@@ -67,8 +67,8 @@ pub(super) fn enable_signal_keys(may_suspend: bool) {
 }
 
 /// Takes the terminal from a dashboard whose thread may still draw: the screen is the one before, and what
-/// that thread writes from now on is lost. Later calls do nothing until [`give_back`].
-pub(super) fn take() {
+/// that thread writes from now on is lost. Later calls do nothing until [`reconnect_output`].
+pub(super) fn leave_dashboard() {
     let (done, taken) = channel();
     let take = move || {
         let left = captured_output::leave_screen(&leaving()).unwrap_or_else(|| {
@@ -102,8 +102,9 @@ fn leaving() -> Vec<u8> {
     sequences
 }
 
-/// Ends what [`take`] or a dashboard began: standard output and standard error are the terminal's again.
-pub(super) fn give_back() {
+/// Ends what [`leave_dashboard`] or a dashboard began: standard output and standard error are the terminal's
+/// again.
+pub(super) fn reconnect_output() {
     let restored = captured_output::end();
     let mut out = stdout().lock();
     let _ = out.flush();

@@ -90,7 +90,7 @@ fn save_within(training: Arc<dyn SaveFromOutside>, signal: StopSignal, limit: Du
 }
 
 /// Says why the process ends, on standard error, prints the command that resumes the run, and requeues the
-/// job, as the end of training and `cli::report` would.
+/// job, as the end of training and `cli::print_result` would.
 fn report(config: &TrainerConfig, signal: StopSignal, saved: &SavedFromOutside) {
     if !config.writes() {
         // The process of rank 0 says it.

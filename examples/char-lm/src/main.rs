@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         }
         let devices = args.devices.devices();
         let result = devices.and_then(|devices| train(config.clone(), &hparams, devices, placement));
-        args.evaluate.report(result, &config, "cargo xtask train char-lm", evaluate)
+        args.evaluate.print_result(result, &config, "cargo xtask train char-lm", evaluate)
     })
 }
 

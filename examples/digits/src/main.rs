@@ -69,7 +69,7 @@ fn main() -> ExitCode {
             (Ok(result), Some(file)) if config.writes() => predictions::write(file, result, &hparams),
             _ => Ok(()),
         };
-        let status = args.evaluate.report(result, &config, "cargo xtask train digits", evaluate)?;
+        let status = args.evaluate.print_result(result, &config, "cargo xtask train digits", evaluate)?;
         written.map(|()| status)
     })
 }

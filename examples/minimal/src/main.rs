@@ -32,7 +32,7 @@ fn main() -> Result<()> {
     let learner = Learner::new(hparams.init(&device), AdamConfig::new().init_streamed(), 3e-3);
     let result = trainer.fit(training, learner)?;
 
-    // In any other program this is one line too, with the path alone.
+    // Any program loads it so.
     let Some(best) = result.best() else { return Ok(()) };
     let model = Sine::from_checkpoint(&best.path, &Device::flex())?;
     println!("{}: the sine of 1 is {:.3}", best.path.display(), model.sine(1.0));

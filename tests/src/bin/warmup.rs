@@ -107,7 +107,7 @@ fn main() -> ExitCode {
         let args: Args = cli::parse(&config, &hparams);
         args.train.apply(&mut config, &mut hparams)?;
         let result = train(config.clone(), &hparams, &backend::device().autodiff());
-        cli::report(result.inspect(|result| test_hooks::show(&result.metrics)), &config, "warmup")
+        cli::print_result(result.inspect(|result| test_hooks::show(&result.metrics)), &config, "warmup")
     })
 }
 

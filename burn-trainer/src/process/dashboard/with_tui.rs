@@ -140,8 +140,8 @@ pub(crate) fn close() {
     let Some(Drawn { burns, hook }) = drawn else {
         // The program may have set one up itself.
         if terminal::is_drawn_on() {
-            terminal::take();
-            terminal::give_back();
+            terminal::leave_dashboard();
+            terminal::reconnect_output();
         }
         return say_what_was_held_back();
     };
@@ -159,9 +159,9 @@ pub(crate) fn close() {
     let started = thread::Builder::new().name("burn-trainer-dashboard".to_owned()).spawn(close);
     let is_closed = started.is_ok() && closed.recv_timeout(LIMIT).is_ok();
     if !is_closed || terminal::is_drawn_on() {
-        terminal::take();
+        terminal::leave_dashboard();
     }
-    terminal::give_back();
+    terminal::reconnect_output();
     IS_DRAWN.store(false, Ordering::SeqCst);
     say_what_was_held_back();
 }
@@ -170,7 +170,7 @@ pub(crate) fn close() {
 /// output stays lost.
 pub(crate) fn leave() {
     if IS_DRAWN.load(Ordering::SeqCst) || terminal::is_drawn_on() {
-        terminal::take();
+        terminal::leave_dashboard();
         // Standard error may be a pipe that is not read.
         let (done, said) = channel();
         let say = move || {
@@ -246,7 +246,7 @@ fn at_panic(panic: &PanicHookInfo<'_>, hook: &PanicHook) {
         say("ended at once from the dashboard: the newest checkpoint stands");
         end_process();
     }
-    terminal::take();
+    terminal::leave_dashboard();
     if is_burns && cfg!(panic = "unwind") {
         *FAILURE.lock() = Some(message);
         return;

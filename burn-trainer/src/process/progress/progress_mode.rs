@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 /// How a run shows its progress, and what it says of itself on standard error. `--progress` of
 /// [`TrainArgs`](crate::cli::TrainArgs) sets it too. In JSON `"auto"`, `"dashboard"`, `"plain"` or `"off"`.
 ///
-/// Results on standard output ([`cli::report`](crate::cli::report())) do not depend on it, nor does the log
-/// in the run's directory. A renderer of your own (`SupervisedTraining::renderer`) takes the place of
-/// dashboard and lines.
+/// Results on standard output ([`cli::print_result`](crate::cli::print_result())) do not depend on it, nor
+/// does the log in the run's directory. A renderer of your own (`SupervisedTraining::renderer`) takes the
+/// place of dashboard and lines.
 ///
 /// ```
 /// use burn_trainer::TrainerConfig;

@@ -1,7 +1,7 @@
 //! The page about a run in its directory, `report.html`, which is written while the run trains.
 
+mod page_thread;
 mod status;
-mod writer;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ use super::super::context::CallbackContext;
 use crate::error::CallbackResult;
 use crate::process::console::warn;
 use crate::saving::checkpoint_events::CheckpointSaved;
+use page_thread::PageWriter;
 pub(crate) use status::PageStatus;
-use writer::PageWriter;
 
 /// The page of a run. Clones are of the same page.
 #[derive(Clone)]

@@ -51,7 +51,7 @@ fn main() -> ExitCode {
             return Ok(status);
         }
         let result = train(config.clone(), &hparams);
-        args.evaluate.report(result, &config, PROGRAM, evaluate)
+        args.evaluate.print_result(result, &config, PROGRAM, evaluate)
     })
 }
 

@@ -33,8 +33,12 @@ use crate::strategy::FAST_DEV_RUN;
 /// Takes the result, since burn's terminal dashboard has to be closed before anything that is printed stays.
 ///
 /// The [module's page](crate::cli) has an example.
-pub fn report<M>(result: Result<FitResult<M>>, config: &TrainerConfig, program: &str) -> Result<ExitCode> {
-    report_and_keep_model(result, config, program).map(|reported| reported.status)
+pub fn print_result<M>(
+    result: Result<FitResult<M>>,
+    config: &TrainerConfig,
+    program: &str,
+) -> Result<ExitCode> {
+    print_and_keep_model(result, config, program).map(|reported| reported.status)
 }
 
 /// What is left of a result that was reported.
@@ -49,7 +53,7 @@ pub(super) struct Reported<M> {
 }
 
 /// The same, for a program that uses the model afterwards.
-pub(super) fn report_and_keep_model<M>(
+pub(super) fn print_and_keep_model<M>(
     result: Result<FitResult<M>>,
     config: &TrainerConfig,
     program: &str,
