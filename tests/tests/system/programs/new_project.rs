@@ -39,6 +39,14 @@ fn a_new_project_builds_without_a_warning_trains_resumes_and_predicts() {
     assert!(packages.iter().any(|package| package["name"] == "two-spirals"), "{packages:?}");
     assert!(!packages.iter().any(|package| package["name"] == SAME_FEATURES), "{packages:?}");
 
+    for (flag, file, key) in
+        [("--find-lr", "curve.csv", "learning_rate"), ("--find-batch-size", "sizes.csv", "batch_size")]
+    {
+        let found = stdout(&run(&project, &train, &format!("{flag} {file}")));
+        assert!(found.contains(&format!("set it: --set {key}=")), "{found}");
+        assert!(fs::read_to_string(project.join(file)).unwrap().lines().count() > 2, "{file}");
+    }
+
     let predict = build(&project, &["--no-default-features", "--bin", "predict"]).join("predict");
     // On the middle of each spiral's line.
     for (point, spiral) in [("-0.5 0", "spiral 0, "), ("0.5 0", "spiral 1, ")] {

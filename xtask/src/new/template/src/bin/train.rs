@@ -51,7 +51,8 @@ fn main() -> ExitCode {
             return Ok(status);
         }
         let result = train(config.clone(), &hparams);
-        args.evaluate.print_result(result, &config, PROGRAM, evaluate)
+        args.evaluate
+            .print_result(result, &config, PROGRAM, evaluate)
     })
 }
 
