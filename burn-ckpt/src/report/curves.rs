@@ -65,6 +65,12 @@ impl Curves {
         (curves, problem)
     }
 
+    /// The last step that was logged, and the seconds in which the run ran until then.
+    pub(super) fn clock_end(&self) -> (u64, f64) {
+        let end = self.clock.steps.last().zip(self.clock.values.last());
+        end.map_or((0, 0.0), |(step, seconds)| (*step, *seconds))
+    }
+
     fn add(&mut self, line: Line, clock: &mut RunClock<'_>) {
         if let Some(time) = line.time {
             clock.advance(time);

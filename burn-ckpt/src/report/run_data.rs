@@ -118,6 +118,12 @@ impl RunData {
         let checkpoints = checkpoints(&layout, &catalog.entries, primary_metric.as_deref())?;
         let best = checkpoints.iter().find(|checkpoint| checkpoint.is_best).cloned();
         let devices = texts(&newest.environment, DEVICES).join(", ");
+        // Of what was logged after the newest checkpoint, or of a run without one.
+        let (global_step, seconds) = curves.clock_end();
+        let training_time_seconds = match global_step > newest.global_step {
+            true => newest.training_time_seconds.max(seconds),
+            false => newest.training_time_seconds,
+        };
         Ok(Self {
             path: layout.run_dir().display().to_string(),
             status: Status::default(),
@@ -130,8 +136,8 @@ impl RunData {
             started: starts.first().copied().unwrap_or(newest.start_timestamp),
             max_epochs: newest.trainer_config.pointer("/max_epochs").and_then(Value::as_u64),
             epochs: curves.epochs.max(epochs_of(catalog.entries.last())),
-            global_step: newest.global_step,
-            training_time_seconds: newest.training_time_seconds,
+            global_step: global_step.max(newest.global_step),
+            training_time_seconds,
             device: (!devices.is_empty()).then_some(devices),
             commands: commands(&layout, &newest, best.is_some()),
             environment: with_few_packages(&newest.environment),

@@ -41,8 +41,13 @@ impl std::fmt::Debug for MetricsLog {
 }
 
 impl MetricsLog {
-    /// Writes the log of a new run, from its first line on.
+    /// Writes the log of a new run, from its first line on. Says so if that replaces the log of an earlier
+    /// start, which left no checkpoint to resume from.
     pub(crate) fn begin(&self, run_dir: &Path, run_id: &str) {
+        let path = run_dir.join(METRICS_FILE);
+        if open_log::has_earlier_lines(&path) {
+            note(&format!("{} of an earlier start, which left no checkpoint, is replaced", path.display()));
+        }
         self.open(run_dir, run_id, LogStart::New, LogPosition::default());
     }
 

@@ -72,6 +72,13 @@ impl LogStart {
     }
 }
 
+/// Whether there is the log of an earlier run. One that cannot be looked at is told of when it is opened.
+pub(super) fn has_earlier_lines(path: &Path) -> bool {
+    let Ok(Some(entry)) = storage::entry(path) else { return false };
+    let is_log = || is_metrics_log(&StoredFile::open(path)?);
+    entry.is_file() && entry.len() > 0 && is_log().unwrap_or(false)
+}
+
 /// An empty file, in place of an older log.
 fn created(path: &Path) -> io::Result<StoredFile> {
     if storage::entry(path)?.is_some_and(|entry| entry.is_file())

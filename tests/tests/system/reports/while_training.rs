@@ -55,6 +55,19 @@ fn the_last_page_has_all_that_was_logged_and_says_that_the_run_is_done() {
 }
 
 #[test]
+fn a_run_that_saves_nothing_has_a_page_with_the_steps_that_it_logged_and_is_not_replaced_in_silence() {
+    let root = tempfile::tempdir().unwrap();
+    let flags = "--run-id r1 --epochs 2 --set report=true --set checkpoint_saving=false";
+    let first = Running::start(warmup(root.path(), flags)).end_well();
+    assert!(!first.stderr.contains("is replaced"), "{}", first.stderr);
+    let page = run_dir(root.path()).join("report.html");
+    assert_eq!((of_run(&page, "epochs"), of_run(&page, "global_step")), (json!(2), json!(60)));
+    assert!(of_run(&page, "training_time_seconds").as_f64().unwrap() > 0.0);
+    let again = Running::start(warmup(root.path(), flags)).end_well();
+    assert!(again.stderr.contains("metrics.jsonl of an earlier start"), "{}", again.stderr);
+}
+
+#[test]
 fn the_page_follows_the_epochs_and_after_a_kill_and_a_resume_it_shows_both_starts() {
     let root = tempfile::tempdir().unwrap();
     let (run, gate) = (run_dir(root.path()), Gate::closed());
