@@ -95,6 +95,11 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
         self.run.ended
     }
 
+    /// Whether `metrics.jsonl` has all lines that were logged.
+    pub(crate) fn log_is_whole(&self) -> bool {
+        self.run.metrics.log.is_whole()
+    }
+
     /// The epoch in progress, counted from 0.
     #[must_use]
     pub fn epoch(&self) -> u64 {

@@ -58,6 +58,7 @@ impl PreparedRun {
         info.start = self.run.start;
         info.resumed_from = Some(resume.checkpoint.path().to_path_buf());
         info.counted.clone_from(&resume.state.metrics_log);
+        info.written_again = self.metrics.log.written_again();
     }
 
     /// Sets on `training` what is always the trainer's: burn's metric files, the number of epochs, and the

@@ -95,6 +95,9 @@ impl OpenRun {
             // Also without any checkpoint: there can be links and metric files.
             remove_run(&layout, &present)?;
             present = Catalog::default();
+        } else if own.is_none() {
+            // Of a run that ended before its first checkpoint.
+            remove_shown(&layout)?;
         }
         create_directory(&layout.checkpoint_dir())?;
         layout.run_dir().parent().iter().for_each(|logs| created.ignore_in_git(logs));
@@ -287,12 +290,18 @@ fn remove_run(layout: &RunLayout, present: &Catalog) -> Result<()> {
     let noted = layout.run_dir().join(DIRECTORIES_FILE);
     storage::remove_file(&noted).map_err(|source| io_error("remove", &noted, source))?;
     remove_metrics_log(layout.run_dir())?;
+    remove_shown(layout)?;
+    for split in [Split::Train, Split::Valid] {
+        remove_metric_files(layout.run_dir(), &split, 0)?;
+    }
+    Ok(())
+}
+
+/// Removes what shows an earlier run of this id: its page, and the files of its trackers.
+fn remove_shown(layout: &RunLayout) -> Result<()> {
     remove_report_page(layout.run_dir())?;
     for path in tracker_files(layout.run_dir())? {
         storage::remove_file(&path).map_err(|source| io_error("remove", &path, source))?;
-    }
-    for split in [Split::Train, Split::Valid] {
-        remove_metric_files(layout.run_dir(), &split, 0)?;
     }
     Ok(())
 }

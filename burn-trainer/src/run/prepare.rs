@@ -64,6 +64,7 @@ impl RunSetup {
             is_fast_dev_run: config.fast_dev_run,
             environment: Arc::clone(environment),
             counted: None,
+            written_again: None,
         })
     }
 }

@@ -10,6 +10,8 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::metrics::HistoryLines;
+
 /// What a run is: its names, its settings, and where it began.
 /// [`CallbackContext::run`](crate::callbacks::CallbackContext::run) gives it.
 #[derive(Debug, Clone)]
@@ -42,6 +44,8 @@ pub struct RunInfo {
     pub(crate) environment: Arc<EnvironmentProbe>,
     /// The lines of the log that the checkpoint counts.
     pub(crate) counted: Option<LogMark>,
+    /// The lines of the history, where the log is written again from it.
+    pub(crate) written_again: Option<Arc<HistoryLines>>,
 }
 
 impl RunInfo {
@@ -53,7 +57,8 @@ impl RunInfo {
     }
 
     /// The lines of `metrics.jsonl` from before this process resumed the run: those that the checkpoint
-    /// counts. None in a new run, and where the log is not that of the checkpoint.
+    /// counts. Where the log is written again from the checkpoint's history, those of the history; its lines
+    /// of the epoch in progress are known when the first new one is logged. None in a run from the beginning.
     ///
     /// # Errors
     ///
@@ -65,11 +70,12 @@ impl RunInfo {
             let read = mark.is_in(&path);
             read.map_err(|source| burn_ckpt::Error::Io { action: "read", path: path.clone(), source })
         };
+        let again = self.written_again.as_ref().map(|history| history.lines().into_iter().map(Ok));
         let lines = match mark {
-            Some(mark) if is_in(mark)? => Some(metrics_log::read(&path)?.until(mark)),
+            Some(mark) if again.is_none() && is_in(mark)? => Some(metrics_log::read(&path)?.until(mark)),
             _ => None,
         };
-        Ok(lines.into_iter().flatten())
+        Ok(again.into_iter().flatten().chain(lines.into_iter().flatten()))
     }
 }
 

@@ -113,7 +113,11 @@ impl<M: LearnerModel, T: Tracker> Callback<M> for TrackerCallback<T> {
     fn on_fit_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
         if let (Some(queue), Some(end)) = (self.queue.take(), context.ended()) {
             let unsent = queue.end(end.clone(), self.wait_at_end);
-            unsent.warnings(&self.name, self.wait_at_end).iter().for_each(|warning| warn(warning));
+            let log_is_whole = context.log_is_whole();
+            unsent
+                .warnings(&self.name, self.wait_at_end, log_is_whole)
+                .iter()
+                .for_each(|warning| warn(warning));
         }
         Ok(())
     }
@@ -121,24 +125,42 @@ impl<M: LearnerModel, T: Tracker> Callback<M> for TrackerCallback<T> {
 
 impl Unsent {
     /// Says what did not arrive.
-    fn warnings(&self, name: &str, waited: Duration) -> Vec<String> {
+    fn warnings(&self, name: &str, waited: Duration, log_is_whole: bool) -> Vec<String> {
         let mut warnings = Vec::new();
         let lines = |count: usize| format!("{count} line{} of values", if count == 1 { "" } else { "s" });
         let because = match &self.last_error {
             Some(error) => format!(": {error}"),
+            None if waited.is_zero() => String::new(),
             None => format!(": it took longer than {waited:?}"),
         };
-        if self.waiting > 0 {
+        let place = match log_is_whole {
+            true => format!("They are in {METRICS_FILE}"),
+            false => format!("{METRICS_FILE} is incomplete: it has those that could be written"),
+        };
+        let sends = match log_is_whole {
+            true => "a start that resumes the run sends them",
+            false => "a start that resumes the run sends these",
+        };
+        if self.waiting > 0 && waited.is_zero() && self.last_error.is_none() {
+            // It may still get them, as long as the program lives.
             warnings.push(format!(
-                "the tracker {name} did not get {}{because}. They are in {METRICS_FILE}, and a start that resumes the run sends them",
+                "the tracker {name} had {} to get when the run ended, which does not wait for it (its wait is 0). {place}, and \
+                 {sends} if it did not get them",
                 lines(self.waiting)
             ));
+        } else if self.waiting > 0 {
+            warnings.push(format!(
+                "the tracker {name} did not get {}{because}. {place}, and {sends}",
+                lines(self.waiting)
+            ));
+        } else if !self.has_finished && waited.is_zero() && self.last_error.is_none() {
+            log::debug!("the tracker {name} was not waited for");
         } else if !self.has_finished {
             warnings.push(format!("the tracker {name} was not told that the run has ended{because}"));
         }
         if self.dropped > 0 {
             warnings.push(format!(
-                "the tracker {name} did not get {}, as it was slower than training. They are in {METRICS_FILE}",
+                "the tracker {name} did not get {}, as it was slower than training. {place}",
                 lines(self.dropped)
             ));
         }
@@ -156,7 +178,7 @@ mod tests {
     #[test]
     fn what_did_not_arrive_is_said_with_its_number_and_its_reason() {
         let unsent = Unsent { waiting: 0, dropped: 0, rejected: 0, has_finished: true, last_error: None };
-        let warnings = |unsent: &Unsent| unsent.warnings("t", Duration::from_secs(10)).join("\n");
+        let warnings = |unsent: &Unsent| unsent.warnings("t", Duration::from_secs(10), true).join("\n");
         assert_eq!(warnings(&unsent), "");
         let late = Unsent { waiting: 3, has_finished: false, ..unsent };
         assert!(
@@ -164,8 +186,17 @@ mod tests {
             "{}",
             warnings(&late)
         );
-        let failed = Unsent { waiting: 1, last_error: Some("refused".to_owned()), ..late };
+        let failed =
+            Unsent { waiting: 1, last_error: Some("refused".to_owned()), has_finished: false, ..unsent };
         assert!(warnings(&failed).contains("1 line of values: refused."), "{}", warnings(&failed));
+        let incomplete = failed.warnings("t", Duration::from_secs(10), false).join("\n");
+        assert!(
+            incomplete.contains("metrics.jsonl is incomplete") && !incomplete.contains("They are"),
+            "{incomplete}"
+        );
+        let unwaited = late.warnings("t", Duration::ZERO, true).join("\n");
+        assert!(unwaited.contains("had 3 lines of values to get when the run ended"), "{unwaited}");
+        assert!(!unwaited.contains("took longer") && !unwaited.contains("did not get 3"), "{unwaited}");
         let slow = Unsent { waiting: 0, dropped: 2, rejected: 4, has_finished: true, last_error: None };
         assert_eq!(warnings(&slow).lines().count(), 2);
         let untold = Unsent { dropped: 0, rejected: 0, has_finished: false, ..slow };

@@ -113,8 +113,9 @@ impl Queue {
     /// Pauses after an error. Returns whether to try again: not when the time after the run's end is over.
     /// The end of the run ends the pause.
     pub(super) fn pause(&self, error: String, pause: Duration) -> bool {
-        let until = Instant::now() + pause;
         let mut state = self.state.lock();
+        let until = Instant::now() + pause;
+        let until = state.deadline.map_or(until, |deadline| until.min(deadline));
         state.last_error = Some(error);
         let had_ended = state.deadline.is_some();
         while state.deadline.is_some() == had_ended && !self.changed.wait_until(&mut state, until).timed_out()

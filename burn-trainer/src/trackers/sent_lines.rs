@@ -1,8 +1,13 @@
 //! Which lines of a run a tracker has. A process that is killed has sent lines beyond its last checkpoint,
-//! which the resumed run logs again, with the same values.
+//! which the resumed run logs again: with the same values, unless it resumes with other settings.
 
-use burn_ckpt::metrics_log::{Line, Scope};
+use std::collections::VecDeque;
+
+use burn_ckpt::metrics_log::{Line, Scope, line_digest};
 use serde::{Deserialize, Serialize};
+
+/// The lines whose values are known. One that was sent before them counts as another one when it comes again.
+const MAX_KNOWN: usize = 8_192;
 
 /// The last line of each scope that was sent. The lines of a scope are sent in their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,10 +17,13 @@ pub(super) struct SentLines {
     /// Epoch and step.
     validation: Option<(u64, u64)>,
     epoch: Option<u64>,
+    /// Digests of the lines that were sent last, with their values.
+    #[serde(default)]
+    known: VecDeque<u64>,
 }
 
 impl SentLines {
-    /// Whether a line was sent.
+    /// Whether a line of this place was sent.
     pub(super) fn has(&self, line: &Line) -> bool {
         let Line { epoch, step, .. } = *line;
         match line.scope {
@@ -26,8 +34,17 @@ impl SentLines {
         }
     }
 
+    /// Whether a line was sent with the same values, as far as that is known.
+    pub(super) fn knows(&self, line: &Line) -> bool {
+        self.known.contains(&digest(line))
+    }
+
     /// A line is sent.
     pub(super) fn note(&mut self, line: &Line) {
+        if self.known.len() == MAX_KNOWN {
+            self.known.pop_front();
+        }
+        self.known.push_back(digest(line));
         let Line { epoch, step, .. } = *line;
         match line.scope {
             Scope::Batch => self.batch = Some((epoch, number(line))),
@@ -36,6 +53,13 @@ impl SentLines {
             _ => {}
         }
     }
+}
+
+/// Of the line's place and values. Its time and its speed are others when it is logged again.
+fn digest(line: &Line) -> u64 {
+    let mut line = line.clone();
+    (line.time, line.speed) = (None, None);
+    line_digest(line.to_string().as_bytes())
 }
 
 fn number(line: &Line) -> u64 {
@@ -77,5 +101,21 @@ mod tests {
             let expected: Vec<bool> = (0..all.len()).map(|index| index < sent).collect();
             assert_eq!(had, expected, "{sent}");
         }
+    }
+
+    #[test]
+    fn a_line_is_known_by_its_values_without_its_clock_until_many_others_were_sent() {
+        let with = |value: f64| {
+            let metrics = IndexMap::from([("train_loss".to_owned(), value)]);
+            Line::new(1, 0, Split::Train, Scope::Batch, metrics).with_batch(1)
+        };
+        let mut lines = SentLines::default();
+        lines.note(&with(0.5).with_time(jiff::Timestamp::now()));
+        assert!(lines.knows(&with(0.5)) && !lines.knows(&with(0.25)));
+        let text = serde_json::to_string(&lines).unwrap();
+        assert_eq!(serde_json::from_str::<SentLines>(&text).unwrap(), lines);
+        (0..MAX_KNOWN as u64).for_each(|number| lines.note(&batch(1, number, number)));
+        assert!(lines.has(&with(0.5)) && !lines.knows(&with(0.5)));
+        assert_eq!(lines.known.len(), MAX_KNOWN);
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use burn_ckpt::plumbing::storage::{self, StoredFile};
 use burn_ckpt::plumbing::{Existing, MAX_JSON_VALUES, parse_json, state_name, write_whole};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -24,6 +25,9 @@ pub(super) struct SentState {
     format: String,
     /// A copy of a run's directory under another id is another run.
     run_id: String,
+    /// When the run started: a later run of the same id is another one.
+    #[serde(default)]
+    run_start: Option<Timestamp>,
     pub(super) sent: SentLines,
     #[serde(default)]
     pub(super) state: Option<Value>,
@@ -33,12 +37,13 @@ pub(super) struct SentState {
 pub(super) struct StateFile {
     path: PathBuf,
     run_id: String,
+    run_start: Timestamp,
 }
 
 impl StateFile {
     pub(super) fn new(run: &RunInfo, tracker: &str) -> Self {
         let path = run.run_dir.join(state_name(tracker));
-        Self { path, run_id: run.run_id.clone() }
+        Self { path, run_id: run.run_id.clone(), run_start: run.start }
     }
 
     /// What an earlier process of the run has left.
@@ -53,7 +58,8 @@ impl StateFile {
         let content = if entry.is_file() { self.content()? } else { None };
         match content {
             Some(state) if state.format == FORMAT => {
-                Ok(Some(state).filter(|state| state.run_id == self.run_id))
+                let is_of_run = state.run_id == self.run_id && state.run_start == Some(self.run_start);
+                Ok(Some(state).filter(|_| is_of_run))
             }
             _ => Err(TrackerError::permanent(format!(
                 "{} is not the state of a tracker, and stays as it is: move it away",
@@ -79,8 +85,13 @@ impl StateFile {
     ///
     /// When it cannot be written.
     pub(super) fn write(&self, sent: &SentLines, state: Option<Value>) -> TrackerResult {
-        let content =
-            SentState { format: FORMAT.to_owned(), run_id: self.run_id.clone(), sent: sent.clone(), state };
+        let content = SentState {
+            format: FORMAT.to_owned(),
+            run_id: self.run_id.clone(),
+            run_start: Some(self.run_start),
+            sent: sent.clone(),
+            state,
+        };
         let text = serde_json::to_string(&content)? + "\n";
         if text.len() as u64 > MAX_BYTES {
             return Err(TrackerError::permanent(format!("its state has more than {MAX_BYTES} bytes")));
@@ -105,12 +116,17 @@ mod tests {
     #[test]
     fn a_state_comes_back_and_a_file_of_a_user_stays() {
         let root = tempdir().unwrap();
-        let of_run =
-            |run_id: &str| StateFile { path: root.path().join("tracker-t.json"), run_id: run_id.to_owned() };
+        let at = |run_id: &str, second| StateFile {
+            path: root.path().join("tracker-t.json"),
+            run_id: run_id.to_owned(),
+            run_start: Timestamp::from_second(second).unwrap(),
+        };
+        let of_run = |run_id: &str| at(run_id, 1);
         assert!(of_run("r1").read().unwrap().is_none());
         of_run("r1").write(&SentLines::default(), Some("id".into())).unwrap();
         assert_eq!(of_run("r1").read().unwrap().unwrap().state, Some("id".into()));
         assert!(of_run("r2").read().unwrap().is_none(), "a copy of the run");
+        assert!(at("r1", 2).read().unwrap().is_none(), "an earlier run of the same id");
         for other in ["", "{}", "mine", "{\"format\":\"burn-trainer tracker\""] {
             fs::write(root.path().join("tracker-t.json"), other).unwrap();
             let error = of_run("r1").read().unwrap_err();

@@ -54,6 +54,17 @@ pub trait Tracker: Send + 'static {
     /// Any; see [`TrackerError`]. The same lines are logged again then.
     fn log(&mut self, lines: &[Line]) -> TrackerResult;
 
+    /// From this line on the run logs other values than an earlier process, which has sent lines of this
+    /// place and after it: the run resumed from an earlier checkpoint, or with other settings.
+    /// [`log`](Self::log) is given the new lines next.
+    ///
+    /// # Errors
+    ///
+    /// Any; see [`TrackerError`].
+    fn branch(&mut self, first: &Line) -> TrackerResult {
+        Ok(())
+    }
+
     /// Training has ended, after the last line.
     ///
     /// # Errors
@@ -75,7 +86,8 @@ pub trait Tracker: Send + 'static {
 #[non_exhaustive]
 pub enum StartAt {
     /// Those that no earlier process has logged successfully. What an earlier process has logged after the
-    /// checkpoint is left out when the run logs it again. For a server, which keeps what it has.
+    /// checkpoint is left out when the run logs it again with the same values; see [`Tracker::branch`] for
+    /// others. For a server, which keeps what it has.
     FirstUnsent,
     /// All. For a file, which is written again.
     FirstLine,

@@ -20,8 +20,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The pause after a first error, and the longest one. Each is twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
-/// The longest pause after the end of the run, which waits.
-const MAX_LAST_PAUSE: Duration = Duration::from_millis(500);
+/// Characters of an error that are shown.
+const MAX_MESSAGE: usize = 500;
 
 /// The tracker on its thread.
 pub(super) struct Worker<T> {
@@ -31,6 +31,8 @@ pub(super) struct Worker<T> {
     queue: Arc<Queue>,
     file: StateFile,
     sent: SentLines,
+    /// What it would have been sent if this process had sent everything.
+    passed: SentLines,
     has_reported: bool,
 }
 
@@ -46,7 +48,16 @@ impl<T: Tracker> Worker<T> {
     pub(super) fn new(tracker: T, run: RunInfo, queue: Arc<Queue>) -> Self {
         let name = tracker.name();
         let file = StateFile::new(&run, &name);
-        Self { tracker, name, run, queue, file, sent: SentLines::default(), has_reported: false }
+        Self {
+            tracker,
+            name,
+            run,
+            queue,
+            file,
+            sent: SentLines::default(),
+            passed: SentLines::default(),
+            has_reported: false,
+        }
     }
 
     /// Works until the run has ended.
@@ -68,8 +79,14 @@ impl<T: Tracker> Worker<T> {
     fn work(&mut self) -> Result<(), EndsEarly> {
         self.start()?;
         let mut sent_at = Instant::now();
+        let mut has_sent_those_before = false;
         loop {
-            match self.queue.next(sent_at + INTERVAL) {
+            let next = self.queue.next(sent_at + INTERVAL);
+            // Not earlier: where the log is written again, its lines are known with the first new one.
+            if !std::mem::replace(&mut has_sent_those_before, true) {
+                self.send_those_before()?;
+            }
+            match next {
                 Next::Lines(lines) => {
                     let rejected = self.send(lines)?;
                     self.queue.done(rejected);
@@ -83,7 +100,7 @@ impl<T: Tracker> Worker<T> {
         }
     }
 
-    /// Starts the tracker, and sends the lines from before the resume that it does not have.
+    /// Starts the tracker.
     fn start(&mut self) -> Result<(), EndsEarly> {
         let started = self.retried(|worker| {
             let stored = match worker.run.resumed_from {
@@ -100,6 +117,11 @@ impl<T: Tracker> Worker<T> {
         })?;
         started.map_err(EndsEarly::NotStarted)?;
         self.note_sent();
+        Ok(())
+    }
+
+    /// Sends the lines from before the resume that the tracker does not have.
+    fn send_those_before(&mut self) -> Result<(), EndsEarly> {
         let mut lines = Vec::new();
         let before = match self.run.logged_before() {
             Ok(before) => before,
@@ -109,17 +131,48 @@ impl<T: Tracker> Worker<T> {
             }
         };
         for line in before.filter_map(Result::ok) {
-            lines.push(line);
+            self.passed.note(&line);
+            if !self.sent.has(&line) {
+                lines.push(line);
+            }
             if lines.len() == MAX_BATCH {
-                self.send(std::mem::take(&mut lines))?;
+                self.log(std::mem::take(&mut lines))?;
             }
         }
-        self.send(lines).map(drop)
+        self.log(lines).map(drop)
     }
 
     /// Sends the lines that were not sent yet. Returns how many the tracker has rejected.
     fn send(&mut self, mut lines: Vec<Line>) -> Result<usize, EndsEarly> {
-        lines.retain(|line| !self.sent.has(line));
+        let mut branch = None;
+        lines.retain(|line| {
+            let is_at_a_sent_place = self.sent.has(line);
+            let is_sent = is_at_a_sent_place && self.sent.knows(line);
+            if is_at_a_sent_place && !is_sent {
+                // All that follow are new.
+                self.sent = self.passed.clone();
+                branch.get_or_insert_with(|| line.clone());
+            }
+            self.passed.note(line);
+            !is_sent
+        });
+        if let Some(first) = branch {
+            self.branch(&first)?;
+        }
+        self.log(lines)
+    }
+
+    /// Tells the tracker, and the user, that the run logs other values than were sent.
+    fn branch(&mut self, first: &Line) -> Result<(), EndsEarly> {
+        warn(&format!(
+            "the tracker {} was sent other values from epoch {}, step {} on by an earlier process: this run resumed from an \
+             earlier checkpoint, or with other settings. It is sent the new ones too",
+            self.name, first.epoch, first.step
+        ));
+        self.retried(|worker| worker.tracker.branch(first)).map(drop)
+    }
+
+    fn log(&mut self, lines: Vec<Line>) -> Result<usize, EndsEarly> {
         if lines.is_empty() {
             return Ok(0);
         }
@@ -146,22 +199,26 @@ impl<T: Tracker> Worker<T> {
         mut call: impl FnMut(&mut Self) -> TrackerResult<R>,
     ) -> Result<Result<R, String>, EndsEarly> {
         let mut pause = FIRST_PAUSE;
+        let mut had_ended = self.queue.has_ended();
         loop {
             let error: TrackerError = match call(self) {
                 Ok(value) => return Ok(Ok(value)),
                 Err(error) => error,
             };
-            let message = error.to_string();
+            let message = shortened(&error.to_string());
             if error.is_permanent {
                 self.report(&format!("{message}. Training continues"));
                 return Ok(Err(message));
             }
             self.report(&format!("{message}. Training continues, and values wait until it works"));
-            let pause_now = if self.queue.has_ended() { pause.min(MAX_LAST_PAUSE) } else { pause };
-            if !self.queue.pause(message, pause_now) {
+            if !self.queue.pause(message, pause) {
                 return Err(EndsEarly::TooLate);
             }
-            pause = (pause * 2).min(MAX_PAUSE);
+            // The end of the run, which waits, begins with short ones again.
+            pause = match std::mem::replace(&mut had_ended, self.queue.has_ended()) == had_ended {
+                true => (pause * 2).min(MAX_PAUSE),
+                false => FIRST_PAUSE,
+            };
         }
     }
 
@@ -171,5 +228,26 @@ impl<T: Tracker> Worker<T> {
             false => warn(&format!("the tracker {}: {message}", self.name)),
             true => log::warn!("the tracker {}: {message}", self.name),
         }
+    }
+}
+
+/// A message in one line of a length that can be read.
+fn shortened(message: &str) -> String {
+    let words = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    if words.chars().count() <= MAX_MESSAGE {
+        return words;
+    }
+    words.chars().take(MAX_MESSAGE).chain("...".chars()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_message_is_cut() {
+        assert_eq!(shortened("two\nwords"), "two words");
+        let text = shortened(&"x".repeat(5_000));
+        assert!(text.len() == MAX_MESSAGE + 3 && text.ends_with("..."), "{text}");
     }
 }

@@ -2,6 +2,8 @@
 //! validations of the epoch in progress. They have no times.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt;
 use std::sync::Arc;
 
 use burn::train::metric::NumericEntry;
@@ -26,7 +28,7 @@ pub(crate) struct ResumedLog<'a> {
 }
 
 /// A checkpoint's history, as lines.
-pub(super) struct HistoryLines {
+pub(crate) struct HistoryLines {
     epochs: Arc<EpochTable>,
     /// Of the training batches of the epoch in progress, by burn's names of the metrics.
     entries: IndexMap<String, Lines>,
@@ -35,6 +37,12 @@ pub(super) struct HistoryLines {
     batches_per_step: u64,
     /// Has burn's names when the first line is logged.
     table: SharedMetrics,
+}
+
+impl fmt::Debug for HistoryLines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HistoryLines").field("position", &self.position).finish_non_exhaustive()
+    }
 }
 
 impl HistoryLines {
@@ -57,7 +65,20 @@ impl HistoryLines {
 
     /// Gives each line, with its line break.
     pub(super) fn try_for_each<E>(&self, mut give: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
-        let mut give = |line: Line| give(&format!("{line}\n"));
+        self.try_for_each_line(|line| give(&format!("{line}\n")))
+    }
+
+    /// All lines.
+    pub(crate) fn lines(&self) -> Vec<Line> {
+        let mut lines = Vec::new();
+        let Ok(()) = self.try_for_each_line(|line| -> Result<(), Infallible> {
+            lines.push(line);
+            Ok(())
+        });
+        lines
+    }
+
+    fn try_for_each_line<E>(&self, mut give: impl FnMut(Line) -> Result<(), E>) -> Result<(), E> {
         for epoch in 0..self.epochs.len() {
             self.epoch(epoch, &mut give)?;
         }

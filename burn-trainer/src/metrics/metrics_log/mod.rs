@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use super::table::SharedMetrics;
 use crate::process::console::note;
 pub(crate) use batch_steps::StepOfBatch;
-use history_lines::HistoryLines;
+pub(crate) use history_lines::HistoryLines;
 pub(crate) use history_lines::ResumedLog;
 use open_log::LogStart;
 pub(crate) use open_log::remove_metrics_log;
@@ -74,7 +74,7 @@ impl MetricsLog {
                         path.display()
                     ));
                 }
-                LogStart::Again(Box::new(lines))
+                LogStart::Again(Arc::new(lines))
             }
         };
         self.open(run_dir, run_id, beginning, resumed.position);
@@ -82,6 +82,16 @@ impl MetricsLog {
 
     fn open(&self, run_dir: &Path, run_id: &str, beginning: LogStart, position: LogPosition) {
         *self.0.lock() = Some(LogWriter::new(run_dir.join(METRICS_FILE), run_id, beginning, position));
+    }
+
+    /// The lines with which the log is written again, until it has begun.
+    pub(crate) fn written_again(&self) -> Option<Arc<HistoryLines>> {
+        self.0.lock().as_ref().and_then(LogWriter::written_again)
+    }
+
+    /// Whether the file has all lines that were logged.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.0.lock().as_mut().is_none_or(LogWriter::is_whole)
     }
 
     /// Collects the lines from now on, for [`take_collected`](Self::take_collected).

@@ -5,6 +5,7 @@
 
 use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use burn_ckpt::metrics_log::{LogMark, METRICS_FILE, is_metrics_log};
 use burn_ckpt::plumbing::storage::{self, ExistingContent, StoredFile};
@@ -23,7 +24,7 @@ pub(super) enum LogStart {
     /// After the lines that a checkpoint counts.
     Continued(LogMark),
     /// With the lines that the history of a checkpoint gives.
-    Again(Box<HistoryLines>),
+    Again(Arc<HistoryLines>),
 }
 
 /// The mark of a checkpoint, if the log at `path` has its lines. Else the reason why that log cannot be

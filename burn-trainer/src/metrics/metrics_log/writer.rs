@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use burn_ckpt::chain;
@@ -11,6 +12,7 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 
 use super::batch_steps::BatchSteps;
+use super::history_lines::HistoryLines;
 use super::open_log::LogStart;
 use super::position_marks::{LogPosition, Marks, Moment};
 use crate::process::console::warn;
@@ -235,10 +237,22 @@ impl LogWriter {
         }
     }
 
-    pub(super) fn end(&mut self) {
+    /// The lines with which it begins again, until it has begun.
+    pub(super) fn written_again(&self) -> Option<Arc<HistoryLines>> {
+        match &self.beginning {
+            Some(LogStart::Again(lines)) => Some(Arc::clone(lines)),
+            _ => None,
+        }
+    }
+
+    /// Writes what is left. Returns whether the file has all lines then.
+    pub(super) fn is_whole(&mut self) -> bool {
         self.write();
-        let is_incomplete = self.file.as_ref().is_some_and(LineFile::is_incomplete);
-        if is_incomplete || self.has_gaps {
+        !self.has_gaps && !self.file.as_ref().is_some_and(LineFile::is_incomplete)
+    }
+
+    pub(super) fn end(&mut self) {
+        if !self.is_whole() {
             warn(&format!("the log {} is incomplete: lines could not be written", self.path.display()));
         }
     }

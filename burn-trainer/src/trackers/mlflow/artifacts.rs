@@ -1,6 +1,7 @@
 //! Checkpoints as artifacts, through the server: an MLflow server that proxies them (as `mlflow server` does
 //! by default) says so by the address `mlflow-artifacts:`.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use burn_ckpt::plumbing::{metadata_path, storage};
@@ -14,11 +15,13 @@ const PROXIED: &str = "mlflow-artifacts:";
 /// The folder of checkpoints among the artifacts.
 const FOLDER: &str = "checkpoints";
 
-/// Uploads checkpoints with their metadata: `checkpoints/best/epoch=3-step=180.ckpt`.
+/// Uploads checkpoints with their metadata: `checkpoints/best/epoch=3-step=180.ckpt`. Those that are
+/// `uploaded` are there.
 pub(super) fn upload(
     client: &Client,
     artifact_uri: &str,
     checkpoints: &IndexMap<String, PathBuf>,
+    uploaded: &mut HashSet<String>,
 ) -> TrackerResult {
     let Some(root) = root_of(artifact_uri) else {
         note(
@@ -35,9 +38,13 @@ pub(super) fn upload(
             }
             let file_name =
                 path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let file = storage::StoredFile::open(&path)?.into_file();
             let place = [root, FOLDER, name, &file_name].map(encoded).join("/");
+            if uploaded.contains(&place) {
+                continue;
+            }
+            let file = storage::StoredFile::open(&path)?.into_file();
             client.upload(&place, &file)?;
+            uploaded.insert(place);
         }
     }
     Ok(())

@@ -24,6 +24,8 @@ pub(super) struct Client {
     agent: Agent,
     uri: String,
     authorization: Option<String>,
+    /// What is in no message, though a server may answer with it.
+    secrets: Vec<String>,
 }
 
 impl Client {
@@ -34,8 +36,8 @@ impl Client {
             .http_status_as_error(false)
             .user_agent(concat!("burn-trainer/", env!("CARGO_PKG_VERSION")))
             .build();
-        let (uri, authorization) = (settings.uri.clone(), settings.authorization.clone());
-        Self { agent: config.into(), uri, authorization }
+        let Settings { uri, authorization, secrets, .. } = settings.clone();
+        Self { agent: config.into(), uri, authorization, secrets }
     }
 
     /// Calls an endpoint with a body of JSON.
@@ -44,7 +46,7 @@ impl Client {
         if let Some(authorization) = &self.authorization {
             request = request.header("Authorization", authorization);
         }
-        answer(request.send(body.to_string())?)?.map_err(|(_, error)| error)
+        self.answer(request.send(body.to_string()))?.map_err(|(_, error)| error)
     }
 
     /// Asks an endpoint about what has this name. `None` where it is not there.
@@ -58,7 +60,7 @@ impl Client {
         if let Some(authorization) = &self.authorization {
             request = request.header("Authorization", authorization);
         }
-        match answer(request.call()?)? {
+        match self.answer(request.call())? {
             Ok(found) => Ok(Some(found)),
             Err((404, _)) => Ok(None),
             Err((_, error)) => Err(error),
@@ -75,7 +77,20 @@ impl Client {
         // However large it is.
         let request =
             request.config().timeout_global(None).timeout_recv_response(Some(UPLOAD_SILENCE)).build();
-        answer(request.send(file)?)?.map(drop).map_err(|(_, error)| error)
+        self.answer(request.send(file))?.map(drop).map_err(|(_, error)| error)
+    }
+
+    /// What came of a request, without secrets.
+    fn answer(
+        &self,
+        response: Result<Response<Body>, ureq::Error>,
+    ) -> TrackerResult<Result<Value, (u16, TrackerError)>> {
+        let answered =
+            response.map_err(TrackerError::from).and_then(|response| answer(response, &self.secrets));
+        answered.map_err(|error| TrackerError {
+            source: masked(&error.to_string(), &self.secrets).into(),
+            ..error
+        })
     }
 
     fn address(&self, endpoint: &str) -> String {
@@ -84,7 +99,10 @@ impl Client {
 }
 
 /// The JSON of an answer, or the status and the error that the server gives.
-fn answer(mut response: Response<Body>) -> TrackerResult<Result<Value, (u16, TrackerError)>> {
+fn answer(
+    mut response: Response<Body>,
+    secrets: &[String],
+) -> TrackerResult<Result<Value, (u16, TrackerError)>> {
     let status = response.status().as_u16();
     let text = response.body_mut().with_config().limit(MAX_ANSWER).read_to_string()?;
     // An upload has no answer.
@@ -96,13 +114,20 @@ fn answer(mut response: Response<Body>) -> TrackerResult<Result<Value, (u16, Tra
             None => Err("the server's answer is not JSON: MLFLOW_TRACKING_URI is the address of something else than MLflow".into()),
         };
     }
-    Ok(Err((status, error(status, body.as_ref()))))
+    Ok(Err((status, error(status, body.as_ref(), secrets))))
+}
+
+/// A text without secrets.
+fn masked(text: &str, secrets: &[String]) -> String {
+    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
 }
 
 /// What a server answers in place of a result. It is worth another try if the fault is the server's.
-fn error(status: u16, body: Option<&Value>) -> TrackerError {
+fn error(status: u16, body: Option<&Value>, secrets: &[String]) -> TrackerError {
     let field = |name: &str| body.and_then(|body| body[name].as_str()).unwrap_or_default();
-    let said: String = [field("error_code"), field("message")].join(" ").chars().take(MAX_MESSAGE).collect();
+    // Before it is cut, within a secret perhaps.
+    let said = masked(&[field("error_code"), field("message")].join(" "), secrets);
+    let said = said.chars().take(MAX_MESSAGE).collect::<String>();
     let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
     let hint = match status {
         401 | 403 => ": set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
@@ -133,12 +158,15 @@ mod tests {
             (500, false),
             (503, false),
         ] {
-            assert_eq!(error(status, None).is_permanent, is_permanent, "{status}");
+            assert_eq!(error(status, None, &[]).is_permanent, is_permanent, "{status}");
         }
         let body = json!({"error_code": "INVALID_PARAMETER_VALUE", "message": "x\n".repeat(1_000)});
-        let text = error(400, Some(&body)).to_string();
+        let text = error(400, Some(&body), &[]).to_string();
         assert!(text.starts_with("the server answers 400 INVALID_PARAMETER_VALUE x x"), "{text}");
         assert!(text.len() < 400 && !text.contains('\n'), "{text}");
-        assert!(error(401, None).to_string().contains("MLFLOW_TRACKING_TOKEN"));
+        assert!(error(401, None, &[]).to_string().contains("MLFLOW_TRACKING_TOKEN"));
+        let echo = json!({"message": format!("{} no such token: open-sesame", "x".repeat(MAX_MESSAGE - 22))});
+        let text = error(401, Some(&echo), &["open-sesame".to_owned()]).to_string();
+        assert!(text.contains("token: ***") && !text.contains("open"), "{text}");
     }
 }

@@ -7,7 +7,7 @@ mod client;
 mod requests;
 mod settings;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use burn_ckpt::metrics_log::Line;
@@ -46,6 +46,8 @@ pub struct Mlflow {
     run: Option<ServerRun>,
     /// The last step of each metric that the server had when the run resumed.
     had: HashMap<String, u64>,
+    /// The artifacts that the server has, so that they are not sent again when a later one fails.
+    uploaded: HashSet<String>,
 }
 
 /// The run on the server.
@@ -54,6 +56,9 @@ struct ServerRun {
     run_id: String,
     /// Where the server has its artifacts.
     artifact_uri: String,
+    /// Whether the server has values of a branch that the run has left, possibly of later steps.
+    #[serde(default)]
+    has_branched: bool,
 }
 
 impl Mlflow {
@@ -61,11 +66,17 @@ impl Mlflow {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`](crate::Error::Config) when `MLFLOW_TRACKING_URI` is not set, or not an address of
-    /// HTTP.
+    /// [`Error::Config`](crate::Error::Config) when `MLFLOW_TRACKING_URI` is not set or not an address of
+    /// HTTP, and for a variable with characters that cannot be sent.
     pub fn from_env() -> Result<Self> {
-        let settings = Settings::from(|name| std::env::var(name).ok())?;
-        Ok(Self { client: Client::new(&settings), settings, run: None, had: HashMap::new() })
+        let settings = Settings::from(|name| std::env::var_os(name))?;
+        Ok(Self {
+            client: Client::new(&settings),
+            settings,
+            run: None,
+            had: HashMap::new(),
+            uploaded: HashSet::new(),
+        })
     }
 
     /// Sets whether the best and the last checkpoint are uploaded when the run has ended, which they are by
@@ -88,7 +99,8 @@ impl Mlflow {
         let created = self.client.post("runs/create", &requests::create(run, &experiment, &environment))?;
         let info = &created["run"]["info"];
         let text = |field: &str| info[field].as_str().unwrap_or_default().to_owned();
-        let server_run = ServerRun { run_id: text("run_id"), artifact_uri: text("artifact_uri") };
+        let server_run =
+            ServerRun { run_id: text("run_id"), artifact_uri: text("artifact_uri"), has_branched: false };
         if server_run.run_id.is_empty() {
             return Err("the server's answer has no run id".into());
         }
@@ -129,7 +141,8 @@ impl Mlflow {
         };
         let metrics = found["run"]["data"]["metrics"].as_array().cloned().unwrap_or_default();
         let last = |metric: &Value| Some((text_of(&metric["key"]), requests::step_of(metric)?));
-        self.had = metrics.iter().filter_map(last).collect();
+        let had = metrics.iter().filter(|_| !server_run.has_branched);
+        self.had = had.filter_map(last).collect();
         self.client.post("runs/update", &json!({ "run_id": server_run.run_id, "status": "RUNNING" }))?;
         self.run = Some(server_run);
         Ok(true)
@@ -173,8 +186,15 @@ impl Tracker for Mlflow {
         Ok(())
     }
 
+    fn branch(&mut self, _: &Line) -> TrackerResult {
+        // The server keeps both values of a step.
+        self.had.clear();
+        self.run.as_mut().ok_or("it was not started")?.has_branched = true;
+        Ok(())
+    }
+
     fn end(&mut self, end: &RunEnd) -> TrackerResult {
-        let ServerRun { run_id, artifact_uri } = self.run()?;
+        let ServerRun { run_id, artifact_uri, .. } = self.run.as_ref().ok_or("it was not started")?;
         let (status, reason) = match &end.outcome {
             RunOutcome::Done(reason) => ("FINISHED", reason.clone()),
             RunOutcome::Stopped(reason) => ("KILLED", Some(reason.clone())),
@@ -188,7 +208,7 @@ impl Tracker for Mlflow {
         let body = json!({ "run_id": run_id, "status": status, "end_time": end_time });
         self.client.post("runs/update", &body)?;
         if self.settings.checkpoints {
-            artifacts::upload(&self.client, artifact_uri, &named(end))?;
+            artifacts::upload(&self.client, artifact_uri, &named(end), &mut self.uploaded)?;
         }
         Ok(())
     }

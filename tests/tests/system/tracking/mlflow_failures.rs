@@ -46,13 +46,20 @@ fn until_created(request: &Request) -> Option<Reply> {
 #[test]
 fn a_server_that_fails_neither_ends_the_run_nor_gets_into_its_files() {
     type Fault = (&'static str, fn(&Request) -> Reply, &'static str);
-    let faults: [Fault; 6] = [
+    let faults: [Fault; 7] = [
         (
             "500",
             |_| Reply::Json(500, r#"{"error_code":"INTERNAL_ERROR"}"#.to_owned()),
             "answers 500 INTERNAL_ERROR",
         ),
         ("401", |_| Reply::Json(401, String::new()), "MLFLOW_TRACKING_TOKEN"),
+        (
+            "echo",
+            |_| {
+                Reply::Json(401, format!("{{\"message\":\"no such token: {SECRET} {}\"}}", "x".repeat(5_000)))
+            },
+            "no such token: *** xx",
+        ),
         ("page", |_| Reply::Json(200, "<html>".to_owned()), "is not JSON"),
         ("close", |_| Reply::Close, "the tracker mlflow: "),
         ("garbage", |_| Reply::Garbage, "the tracker mlflow: "),
@@ -108,4 +115,25 @@ fn a_run_without_the_address_of_a_server_fails_before_its_first_step() {
     let ended = Running::start(command).end();
     assert_eq!(ended.code(), Some(2), "{}", ended.stderr);
     assert!(ended.stderr.contains("MLFLOW_TRACKING_URI cannot be used: it is not set"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_checkpoint_that_the_server_has_is_not_uploaded_again_when_the_next_file_fails() {
+    let root = tempfile::tempdir().unwrap();
+    let server = HttpServer::start(|request| {
+        let created = r#"{"run":{"info":{"run_id":"abc","artifact_uri":"mlflow-artifacts:/7/abc"}}}"#;
+        match until_created(request) {
+            Some(_) if request.line.contains("runs/create") => Reply::Json(200, created.to_owned()),
+            Some(reply) => reply,
+            None if request.line.contains(".metadata.json") => Reply::Json(503, String::new()),
+            None => Reply::Json(200, "{}".to_owned()),
+        }
+    });
+    let ended = start(root.path(), &server.uri(), "6").end_well();
+    assert!(ended.stderr.contains("was not told that the run has ended"), "{}", ended.stderr);
+    let sent = server.requests();
+    let uploads = |name: &str| sent.iter().filter(|request| request.line.contains(name)).count();
+    assert_eq!((uploads(".ckpt HTTP"), uploads("PUT ") > 2), (1, true), "{:?}", sent.len());
+    // Pauses grow: 0.5, 1 and 2 seconds, and the last one to the end of the wait.
+    assert!(uploads(".metadata.json") <= 5, "{}", uploads(".metadata.json"));
 }

@@ -15,6 +15,7 @@ use serde_json::Value;
 use system_tests::config;
 use system_tests::run_files::{run_dir, without_clock};
 
+mod branches;
 mod failures;
 mod files;
 mod lines;
@@ -27,6 +28,7 @@ mod post_json;
 struct Told {
     starts: Vec<(RunInfo, Option<Value>)>,
     lines: Vec<Line>,
+    branches: Vec<Line>,
     ends: Vec<RunEnd>,
 }
 
@@ -67,6 +69,11 @@ impl Tracker for Recorder {
             return Err(error);
         }
         self.told.lock().lines.extend_from_slice(lines);
+        Ok(())
+    }
+
+    fn branch(&mut self, first: &Line) -> TrackerResult {
+        self.told.lock().branches.push(first.clone());
         Ok(())
     }
 
