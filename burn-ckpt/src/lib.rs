@@ -181,7 +181,7 @@ pub mod plumbing {
     pub use crate::printable::{is_unsafe, shown, without_controls};
     pub use crate::retention::ledger::{FileDigests, Ledger, Reservation, WouldKeep};
     pub use crate::run_dir::catalog::check_sizes;
-    pub use crate::run_dir::cleanup::{clear, recover, unfinished_files};
+    pub use crate::run_dir::cleanup::{clear, links_of_run, recover, unfinished_files};
     pub use crate::run_dir::display_files::report_page::{REPORT_FILE, is_report_page, remove_report_page};
     pub use crate::run_dir::display_files::tracker_files::{
         CSV_FILE, event_file_name, event_file_number, state_name, tracker_files,
@@ -194,7 +194,7 @@ pub mod plumbing {
     pub use crate::run_dir::outside_directories::{
         DIRECTORIES_FILE, note_outside_directory, outside_directories,
     };
-    pub use crate::run_dir::tags::{LaterTags, TAGS_FILE};
+    pub use crate::run_dir::tags::{LaterTags, TAGS_FILE, TAGS_LOCK_FILE};
     pub use crate::run_dir::training_progress::{epochs_done, is_done};
     pub use crate::save::activity::WriterActivity;
     pub use crate::save::container::plan_state::check_state;

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -40,7 +40,9 @@ pub enum LockMode {
     Off,
 }
 
-/// The right to write to a run. Dropping it releases the lock and removes its file.
+/// The right to write to a run. Dropping it releases the lock and removes its file. A file that a killed
+/// process had left is put back as it was, unless [`RunLock::remove_file_at_end`] was called: it says that
+/// the run was killed, and a process that has not trained does not change that.
 ///
 /// The operating system holds the lock for the process, so that a killed process leaves no lock.
 #[derive(Debug)]
@@ -50,8 +52,35 @@ pub struct RunLock {
     path: PathBuf,
     /// What the lock file says.
     holder: String,
+    /// What a killed process had left in the file.
+    left: Option<LeftFile>,
     /// Why the run is not locked although it should be.
     unsupported: Option<io::Error>,
+}
+
+/// The lock file of a process that was killed: its text, and when that process started.
+#[derive(Debug)]
+struct LeftFile {
+    text: Vec<u8>,
+    written: Option<SystemTime>,
+}
+
+impl LeftFile {
+    /// What is in a file that is locked, but not written yet. `None` for an empty one, which is a new one.
+    fn of(file: &mut StoredFile) -> io::Result<Option<Self>> {
+        let mut text = Vec::new();
+        file.rewind()?;
+        file.take(MAX_HOLDER_BYTES).read_to_end(&mut text)?;
+        let written = file.stat()?.modified().ok();
+        Ok((!text.is_empty()).then_some(Self { text, written }))
+    }
+
+    fn put_back(&self, file: &mut StoredFile) -> io::Result<()> {
+        file.set_length(0)?;
+        file.rewind()?;
+        file.write_all(&self.text)?;
+        self.written.map_or(Ok(()), |written| file.set_modified(written))
+    }
 }
 
 impl RunLock {
@@ -75,7 +104,7 @@ impl RunLock {
         let path = run_dir.join(name);
         create_directory(run_dir)?;
         if mode == LockMode::Off {
-            return Ok(Self { file: None, path, holder: String::new(), unsupported: None });
+            return Ok(Self { file: None, path, holder: String::new(), left: None, unsupported: None });
         }
         // Different for each attempt of each process.
         let holder = holder_text();
@@ -84,7 +113,7 @@ impl RunLock {
             let mut file = open(&path).map_err(Error::io("open the lock file", &path))?;
             let is_locked = match file.try_lock() {
                 Err(error) if mode == LockMode::IfPossible && has_no_locks(&error) => {
-                    return Ok(Self { file: None, path, holder, unsupported: Some(error) });
+                    return Ok(Self { file: None, path, holder, left: None, unsupported: Some(error) });
                 }
                 answer => answer.map_err(Error::io("lock", &path))?,
             };
@@ -93,11 +122,12 @@ impl RunLock {
                 // hard links, or a file that is needed under its other name. It keeps its bytes there.
                 storage::remove_file(&path).map_err(Error::io("remove", &path))?;
             } else if is_locked {
+                let left = LeftFile::of(&mut file).map_err(Error::io("read the lock file", &path))?;
                 write_holder(&mut file, &holder).map_err(Error::io("write the lock file", &path))?;
                 // The previous holder may have removed the file between our open and our lock. The locked
                 // file is then no longer the one that other processes open.
                 if is_at_its_path(&file, &holder).map_err(Error::io("read the lock file", &path))? {
-                    return Ok(Self { file: Some(file), path, holder, unsupported: None });
+                    return Ok(Self { file: Some(file), path, holder, left, unsupported: None });
                 }
             }
             if Instant::now() >= deadline {
@@ -106,6 +136,19 @@ impl RunLock {
             }
             sleep(POLL);
         }
+    }
+
+    /// Removes the lock's file when it is dropped, also where a killed process had left it: what that process
+    /// did is no longer how the run ended.
+    pub fn remove_file_at_end(&mut self) {
+        self.left = None;
+    }
+
+    /// The same, for a lock that is dropped at once.
+    #[must_use]
+    pub fn with_file_removed(mut self) -> Self {
+        self.remove_file_at_end();
+        self
     }
 
     /// Why the run is not locked, if its file system has no locks.
@@ -117,12 +160,18 @@ impl RunLock {
 
 impl Drop for RunLock {
     fn drop(&mut self) {
-        let Some(file) = self.file.take() else { return };
+        let Some(mut file) = self.file.take() else { return };
         // Removed while the lock is held, so that no other process locks a file that is about to be removed.
         // A failure leaves a file without a lock, which does not block a later run. A file that is not the
         // locked one is another run's.
         if is_at_its_path(&file, &self.holder).unwrap_or(false) {
-            let _ = storage::remove_file(&self.path);
+            let done = match &self.left {
+                Some(left) => left.put_back(&mut file),
+                None => storage::remove_file(&self.path).map(drop),
+            };
+            if let Err(error) = done {
+                log::debug!("{} is not as it was: {error}", self.path.display());
+            }
         }
     }
 }

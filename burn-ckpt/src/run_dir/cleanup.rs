@@ -107,17 +107,15 @@ pub fn clear(layout: &RunLayout, catalog: &Catalog) -> Result<()> {
     let directory = layout.checkpoint_dir();
     let has_tags = LaterTags::are_there(layout.run_dir())?;
     // First the links, so that none leads to a removed file if this ends in the middle.
-    for path in list(&directory)? {
-        if is_symlink(&path)? {
-            if points_into_run(&path, layout.run_id())? {
-                remove_if_there(&path)?;
-            }
-        } else if replaces_a_link(&path, layout.run_id())? {
-            links::remove(&path)?;
+    for path in links_of_run(layout)? {
+        match is_symlink(&path)? {
+            true => remove_if_there(&path)?,
+            false => links::remove(&path)?,
         }
     }
-    let whole = catalog.entries.iter().map(|entry| &entry.path);
-    for path in whole.chain(catalog.broken.iter().map(|(path, _)| path)) {
+    // The newest whole one is the last: after a rename of the directory its id says whose the others are.
+    let broken = catalog.broken.iter().map(|(path, _)| path);
+    for path in broken.chain(catalog.entries.iter().map(|entry| &entry.path)) {
         remove_checkpoint(path)?;
     }
     if has_tags {
@@ -133,6 +131,25 @@ pub fn clear(layout: &RunLayout, catalog: &Catalog) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The links to a run's checkpoints, and the files in place of such links, which [`clear`] removes.
+///
+/// # Errors
+///
+/// [`Error::Io`] when something cannot be read or listed.
+pub fn links_of_run(layout: &RunLayout) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for path in list(&layout.checkpoint_dir())? {
+        let is_own = match is_symlink(&path)? {
+            true => points_into_run(&path, layout.run_id())?,
+            false => replaces_a_link(&path, layout.run_id())?,
+        };
+        if is_own {
+            found.push(path);
+        }
+    }
+    Ok(found)
 }
 
 /// Whether a path is a relative link, as those of a run are, to a file that was removed. A link to a place

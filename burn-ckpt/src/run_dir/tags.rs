@@ -20,7 +20,7 @@ use crate::format::container::bounded_json::{JsonError, parse};
 /// The file's name.
 pub const TAGS_FILE: &str = "tags.json";
 /// The name of the file that a process has locked while it changes the tags.
-const TAGS_LOCK_FILE: &str = ".tags.json.lock";
+pub const TAGS_LOCK_FILE: &str = ".tags.json.lock";
 /// How long a process waits for others that change the tags, each for some milliseconds.
 const LOCK_FOR: Duration = Duration::from_secs(30);
 /// Upper limits: of the file, of a tag, and of the notes, in bytes, and of the number of tags.
@@ -103,7 +103,8 @@ impl LaterTags {
         loop {
             match RunLock::acquire_file(run_dir, TAGS_LOCK_FILE, LockMode::IfPossible) {
                 Err(Error::Locked { .. }) if Instant::now() < deadline => {}
-                outcome => return outcome,
+                // A file that a killed process has left says nothing of the run.
+                outcome => return outcome.map(RunLock::with_file_removed),
             }
         }
     }

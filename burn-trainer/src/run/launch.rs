@@ -105,7 +105,7 @@ impl PreparedRun {
             self.run.keep_lock();
         }
         if outcome.has_begun() {
-            self.run.keep_directories();
+            self.run.training_has_begun();
         }
         let ended = self.came_to(launched, outcome, signals);
         at_end(&ended);

@@ -65,7 +65,7 @@ impl OpenRun {
         }
         check_directories(config, &layout)?;
         let created = CreatedDirectories::below_which_all_are_new(&layout.checkpoint_dir());
-        let lock = RunLock::acquire(layout.run_dir(), config.lock)?;
+        let mut lock = RunLock::acquire(layout.run_dir(), config.lock)?;
         file_system::report(&lock, &layout)?;
         check_own(&layout)?;
         recover(&layout, &elsewhere)?;
@@ -94,6 +94,7 @@ impl OpenRun {
         if own.is_none() && config.overwrite {
             // Also without any checkpoint: there can be links and metric files.
             remove_run(&layout, &present)?;
+            lock.remove_file_at_end();
             present = Catalog::default();
         } else if own.is_none() {
             // Of a run that ended before its first checkpoint.
@@ -167,9 +168,11 @@ impl OpenRun {
         Ok(resume)
     }
 
-    /// Keeps the directories that this run has created: training has begun.
-    pub(super) fn keep_directories(&mut self) {
+    /// Keeps the directories that this run has created: training has begun. How an earlier process ended is
+    /// no longer how the run did.
+    pub(super) fn training_has_begun(&mut self) {
         self.created.keep();
+        self.lock.iter_mut().for_each(RunLock::remove_file_at_end);
     }
 
     /// Keeps the lock until the process ends.

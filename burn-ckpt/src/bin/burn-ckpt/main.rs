@@ -4,6 +4,9 @@
 //! Results are printed on standard output, everything else on standard error. Exit status: 0 success; 1 a
 //! negative answer (damaged, different, not found) or an error; 2 wrong usage.
 
+// A test makes the files that it needs.
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
+
 mod average;
 mod completions;
 mod contents;

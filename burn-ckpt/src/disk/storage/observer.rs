@@ -44,6 +44,8 @@ pub enum Operation<'a> {
     SetLength(&'a Path, FileId, u64),
     /// Sets the permissions of an open file.
     SetPermissions(&'a Path, FileId),
+    /// Sets when an open file was last written.
+    SetTimes(&'a Path, FileId),
     /// Copies a file's whole content to an open file, which is new.
     CopyContent {
         /// The file that is copied.
@@ -115,6 +117,7 @@ impl<'a> Operation<'a> {
             | Self::Write { path, .. }
             | Self::SetLength(path, ..)
             | Self::SetPermissions(path, _)
+            | Self::SetTimes(path, _)
             | Self::CopyContent { path, .. }
             | Self::Sync(path, _)
             | Self::SyncDirectory(path)
@@ -142,6 +145,7 @@ impl<'a> Operation<'a> {
             Self::Write { .. } => "write",
             Self::SetLength(..) => "set length",
             Self::SetPermissions(..) => "set permissions",
+            Self::SetTimes(..) => "set times",
             Self::CopyContent { .. } => "copy",
             Self::Sync(..) => "sync",
             Self::SyncDirectory(_) => "sync directory",

@@ -6,6 +6,7 @@
 use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::observer::{FileId, Operation, Verdict, carry_out, observer_of};
 use crate::disk::preallocate;
@@ -181,6 +182,15 @@ impl StoredFile {
     /// The system's.
     pub fn set_permissions(&self, permissions: Permissions) -> io::Result<()> {
         carry_out(Operation::SetPermissions(&self.path, self.id), || self.file.set_permissions(permissions))
+    }
+
+    /// Sets when the file was last written.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn set_modified(&self, time: SystemTime) -> io::Result<()> {
+        carry_out(Operation::SetTimes(&self.path, self.id), || self.file.set_modified(time))
     }
 
     /// Copies the whole content of a file to this one, which is new. Shares the blocks where the file system

@@ -1,6 +1,8 @@
 //! `burn-ckpt rm`: a run is gone with all that is its own, and nothing else.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::RunLock;
@@ -9,6 +11,8 @@ use burn_trainer::strategy::Last;
 use serde_json::{Value, json};
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
 use system_tests::programs::on_terminal::OnTerminal;
+use system_tests::programs::running::{Running, warmup};
+use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
 use system_tests::run_files::{copy_tree, files, run_dir};
 use system_tests::{config, train};
 
@@ -63,8 +67,14 @@ fn what_is_not_the_runs_stays_and_is_named() {
     fs::write(elsewhere.join("Loss.log"), "mine").unwrap();
     fs::remove_dir_all(run.join("valid/epoch-2")).unwrap();
     std::os::unix::fs::symlink(&elsewhere, run.join("valid/epoch-2")).unwrap();
-    let output = burn_ckpt(&[&"rm", &run, &"--yes"]);
-    let (_, note) = ended_with(&output, 0);
+    let dry = burn_ckpt(&[&"rm", &run, &"--dry-run", &"--json"]);
+    let (would, would_note) = ended_with(&dry, 0);
+    let output = burn_ckpt(&[&"rm", &run, &"--yes", &"--json"]);
+    let (said, note) = ended_with(&output, 0);
+    // A dry run names the same.
+    let left_of = |said: &str| serde_json::from_str::<Value>(said).unwrap()["left"].clone();
+    assert_eq!(left_of(&would), left_of(&said));
+    assert_eq!((would_note, left_of(&said).as_array().unwrap().len()), (note.clone(), 6));
     for name in ["checkpoint", "metrics.jsonl", "notes.txt", "own", "train"] {
         assert!(note.contains(name), "{name}: {note}");
     }
@@ -141,4 +151,68 @@ fn on_a_terminal_the_program_asks() {
         assert_eq!(copy.exists(), !is_removed, "{ended:?}");
     }
     assert!(run.exists());
+}
+
+/// A command that is not root's, who may write everything.
+fn not_as_root(mut command: std::process::Command) -> std::process::Command {
+    if fs::metadata("/proc/self").unwrap().uid() == 0 {
+        command.uid(65534).gid(65534);
+    }
+    command
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_removal_that_fails_half_way_can_be_repeated() {
+    let (root, run) = trained();
+    set_mode(root.path(), 0o777);
+    for closed in ["train/epoch-1", "valid/epoch-2", "checkpoint/last", "checkpoint"] {
+        let copy = root.path().join("burn_trainer_logs/copy");
+        copy_tree(&run, &copy);
+        for directory in ["", "checkpoint", "checkpoint/best", "checkpoint/last", "train", "valid"]
+            .into_iter()
+            .chain(["train/epoch-1", "train/epoch-2", "valid/epoch-1", "valid/epoch-2"])
+        {
+            set_mode(&copy.join(directory), 0o777);
+        }
+        set_mode(&root.path().join("burn_trainer_logs"), 0o777);
+        set_mode(&copy.join(closed), 0o555);
+        let mut command = not_as_root(burn_ckpt_command());
+        let output = command.arg("rm").arg("--yes").arg(&copy).output().unwrap();
+        let (_, err) = ended_with(&output, 1);
+        assert!(err.contains("Permission denied"), "{closed}: {err}");
+        set_mode(&copy.join(closed), 0o777);
+        let runs = stdout(&burn_ckpt(&[&"runs", &copy, &"--columns", &"run,status"]));
+        assert!(runs.contains("copy") && !runs.contains("not a run"), "{closed}: {runs}");
+        let mut command = not_as_root(burn_ckpt_command());
+        ended_with(&command.arg("rm").arg("--yes").arg(&copy).output().unwrap(), 0);
+        assert!(!copy.exists(), "{closed}: {:?}", files(&copy));
+    }
+}
+
+#[test]
+fn a_run_that_was_killed_before_its_first_save_can_be_removed() {
+    let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
+    let hooks = TestHooks::wait(Split::Train, 2, &gate);
+    let mut running = Running::start(hooks.given_to(warmup(root.path(), "--run-id a --epochs 2")));
+    running.wait_for("its batch", |_| gate.is_reached());
+    running.kill();
+    let run = root.path().join("burn_trainer_logs/a");
+    assert!(files(&run).iter().all(|name| !name.ends_with(".ckpt")), "{:?}", files(&run));
+    for _ in 0..2 {
+        let runs = stdout(&burn_ckpt(&[&"runs", &run, &"--json"]));
+        assert!(runs.contains("killed before its first save"), "{runs}");
+        // There is no terminal to ask on. The lock file stays, by which the run is one.
+        let (_, err) = ended_with(&burn_ckpt(&[&"rm", &run]), 2);
+        assert!(err.contains("add --yes"), "{err}");
+    }
+    removed(&run);
+    assert!(!run.exists(), "{:?}", files(&run));
+    // Nothing but directories, as of one that was killed earlier.
+    fs::create_dir_all(run.join("checkpoint/last")).unwrap();
+    removed(&run);
+    assert!(!run.exists(), "{:?}", files(&run));
 }

@@ -66,6 +66,35 @@ fn a_run_is_running_while_its_process_lives_and_then_stopped_or_killed() {
 }
 
 #[test]
+fn what_changes_nothing_leaves_the_sign_of_a_kill() {
+    let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
+    waiting(root.path(), "a", &gate).kill();
+    let run = logs(root.path()).join("a");
+    let lock = || {
+        let path = run.join("run.lock");
+        (fs::read(&path).unwrap(), fs::metadata(&path).unwrap().modified().unwrap())
+    };
+    let left = lock();
+    let is_as_it_was = |after: &str| {
+        assert_eq!(lock(), left, "{after}");
+        assert_eq!(of(root.path(), "a").0, "killed", "{after}");
+    };
+    is_as_it_was("the kill");
+    let (_, err) = ended_with(&burn_ckpt(&[&"rm", &run]), 2);
+    assert!(err.contains("add --yes"), "{err}");
+    is_as_it_was("a removal that was not confirmed");
+    ended_with(&burn_ckpt(&[&"prune", &run, &"--keep", &"last=9"]), 0);
+    is_as_it_was("prune");
+    let refused = Running::start(warmup(root.path(), "--run-id a --epochs 2")).end();
+    assert!(refused.stderr.contains("has checkpoints already"), "{refused:?}");
+    is_as_it_was("a start that is an error");
+    // One that trains ends the run.
+    Running::start(warmup(root.path(), "--run-id a --epochs 2 --ckpt-path auto")).end_well();
+    assert!(!run.join("run.lock").exists());
+    assert_eq!(of(root.path(), "a").0, "done");
+}
+
+#[test]
 fn a_run_that_was_done_and_is_killed_while_it_trains_further_is_killed() {
     let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
     Running::start(warmup(root.path(), "--run-id a --epochs 1")).end_well();

@@ -1,8 +1,8 @@
 //! `burn-ckpt rm`: removes a run, and only what is the run's.
 //!
-//! First everything is found, then the user is asked, then it is removed while the run's lock is held: links
-//! and checkpoints first, files that say what the run was last. A removal that is interrupted leaves a run
-//! that can be listed, and removed.
+//! First everything is found, then the user is asked, then it is removed while the run's lock is held. What
+//! says that the directory is a run's is removed last. A removal that is interrupted leaves a run that can be
+//! listed, and removed.
 
 mod own_files;
 
@@ -14,6 +14,7 @@ use burn_ckpt::{Error, RunLayout};
 use serde_json::json;
 
 use crate::runs::run_directory::run_in;
+use crate::runs::run_signs::shows_a_run;
 use crate::terminal::figures::{count, size};
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
@@ -58,6 +59,7 @@ pub fn run(args: &Args) -> VerbResult {
     let layout = RunLayout::at(real_path(layout.run_dir())?);
     // Another run's directory, whose lock is not held.
     check_own(&layout)?;
+    let shows_a_run = shows_a_run(layout.run_dir())?;
     // A dry run takes no lock, as that would create a file.
     let lock =
         if args.dry_run { None } else { Some(RunLock::acquire(layout.run_dir(), LockMode::IfPossible)?) };
@@ -68,7 +70,7 @@ pub fn run(args: &Args) -> VerbResult {
     }
     // Taken to keep others from changing the tags meanwhile, and to remove the file that a killed one left.
     let tags_lock = if args.dry_run { None } else { Some(LaterTags::lock(layout.run_dir())?) };
-    let own = OwnFiles::of(&layout)?;
+    let own = OwnFiles::of(&layout, shows_a_run)?;
     let found = format!(
         "{} and {} of the run {}, {}",
         count(own.checkpoints.len(), "checkpoint"),
@@ -81,10 +83,11 @@ pub fn run(args: &Args) -> VerbResult {
         return Ok(false);
     }
     let left = match args.dry_run {
-        true => Vec::new(),
+        true => own.left(&layout)?,
         false => {
             own.remove(&layout)?;
-            // The lock files go with the locks.
+            // The lock files go with the locks, also one that a killed process had left.
+            let lock = lock.map(RunLock::with_file_removed);
             drop((tags_lock, lock));
             remove_directory(layout.run_dir())?
         }

@@ -4,15 +4,16 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::metrics_log::{METRICS_FILE, is_metrics_log};
+use burn_ckpt::metrics_log::METRICS_FILE;
 use burn_ckpt::plumbing::{
-    DIRECTORIES_FILE, LaterTags, REPORT_FILE, RUN_MARKS, TAGS_FILE, check_no_other_run, clear, is_checkpoint,
-    is_report_page, is_symlink, list, metadata_path, outside_directories, remove_unfinished, storage,
-    tracker_files, unfinished_files,
+    REPORT_FILE, RUN_MARKS, TAGS_LOCK_FILE, check_no_other_run, clear, evaluation_path, is_checkpoint,
+    is_report_page, is_symlink, links_of_run, list, metadata_path, outside_directories, remove_unfinished,
+    shards_directory, storage, tracker_files, unfinished_files,
 };
 use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
 
 use crate::parallel_verify::{identity, size_of};
+use crate::runs::run_signs::{is_log_of_metrics, is_own_directory, is_regular, run_signs};
 use crate::verb_result::Failure;
 
 /// The directories of burn's metric files, and how their names and those in them begin and end.
@@ -34,15 +35,18 @@ pub struct OwnFiles {
     catalog: Catalog,
     unfinished: Vec<PathBuf>,
     links: Vec<PathBuf>,
+    /// Those of the files that show that the directory is a run's, in the order in which they are removed.
+    signs: Vec<PathBuf>,
 }
 
 impl OwnFiles {
-    /// Finds them. Nothing is changed.
+    /// Finds them. Nothing is changed. `shows_a_run` is what was found before the run's lock was taken, which
+    /// creates a file.
     ///
     /// # Errors
     ///
     /// When a directory cannot be listed, and when nothing shows that this is a run of burn-trainer's.
-    pub fn of(layout: &RunLayout) -> Result<Self, Failure> {
+    pub fn of(layout: &RunLayout, shows_a_run: bool) -> Result<Self, Failure> {
         let (outside, mut of_other_runs) = directories_outside(layout)?;
         let mut catalog = Catalog::scan(layout)?;
         let own = own_ids(layout, &catalog);
@@ -62,18 +66,20 @@ impl OwnFiles {
         }
         let unfinished = unfinished_files(layout, &outside)?;
         let mut files = unfinished.clone();
-        let marks = marks(layout)?;
         // A file of such a name, or a log of another program, can be anywhere.
-        if catalog.is_empty() && marks.is_empty() {
+        if catalog.is_empty() && !shows_a_run {
             return Err(Failure::Other(format!(
                 "{} is not a run's directory: nothing in it says so",
                 layout.run_dir().display()
             )));
         }
+        let signs = run_signs(layout.run_dir())?;
         for name in RUN_MARKS.into_iter().skip(1).chain([METRICS_FILE]) {
             let path = layout.run_dir().join(name);
-            // A log of metrics that a loss of power has left empty shows nothing.
-            if is_regular(&path) && !marks.contains(&path) && (name != METRICS_FILE || is_log(&path)) {
+            if is_regular(&path)?
+                && !signs.contains(&path)
+                && (name != METRICS_FILE || is_log_of_metrics(&path)?)
+            {
                 files.push(path);
             }
         }
@@ -85,7 +91,7 @@ impl OwnFiles {
             files.extend(metric_files(&layout.run_dir().join(split))?);
         }
         files.extend(tracker_files(layout.run_dir())?);
-        files.extend(marks);
+        files.extend(signs.iter().cloned());
         let checkpoints: Vec<PathBuf> = catalog
             .entries
             .iter()
@@ -95,10 +101,14 @@ impl OwnFiles {
         let mut seen = HashSet::new();
         let bytes = checkpoints.iter().chain(&files).filter(|path| seen.insert(identity(path)));
         let bytes = bytes.map(|path| size_of(path)).fold(0, u64::saturating_add);
-        Ok(Self { checkpoints, files, bytes, of_other_runs, catalog, unfinished, links })
+        Ok(Self { checkpoints, files, bytes, of_other_runs, catalog, unfinished, links, signs })
     }
 
     /// Removes them, and the directories that are empty then. The caller holds the run's lock.
+    ///
+    /// What shows that the directory is a run's is removed last, so that a removal that fails or is killed
+    /// can be repeated: the checkpoints after the files that show nothing, then the other signs, burn's log
+    /// at the end.
     ///
     /// # Errors
     ///
@@ -109,11 +119,8 @@ impl OwnFiles {
             let path = path.to_path_buf();
             move |source| Error::Io { action: "remove", path, source }
         };
-        for link in &self.links {
-            storage::remove_file(link).map_err(failed(link))?;
-        }
-        clear(layout, &self.catalog)?;
-        for path in self.files.iter().filter(|path| !self.unfinished.contains(path)) {
+        let is_early = |path: &&PathBuf| !self.unfinished.contains(path) && !self.signs.contains(path);
+        for path in self.files.iter().filter(is_early) {
             storage::remove_file(path).map_err(failed(path))?;
         }
         for split in SPLITS {
@@ -125,8 +132,62 @@ impl OwnFiles {
                 }
             }
         }
-        Ok(())
+        for link in &self.links {
+            storage::remove_file(link).map_err(failed(link))?;
+        }
+        clear(layout, &self.catalog)?;
+        self.signs.iter().try_for_each(|path| storage::remove_file(path).map(drop).map_err(failed(path)))
     }
+
+    /// What is in the run's directory, is not removed, and so keeps the directory. Nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// When a directory cannot be listed.
+    pub fn left(&self, layout: &RunLayout) -> Result<Vec<PathBuf>, Error> {
+        let mut removed: HashSet<PathBuf> = RUN_MARKS
+            .iter()
+            .take(1)
+            .chain([&TAGS_LOCK_FILE])
+            .map(|name| layout.run_dir().join(name))
+            .collect();
+        removed.extend(self.files.iter().chain(&self.links).cloned());
+        for path in links_of_run(layout)?.iter().chain(&self.checkpoints) {
+            removed.extend([
+                metadata_path(path),
+                evaluation_path(path),
+                shards_directory(path),
+                path.clone(),
+            ]);
+        }
+        let mut left = Vec::new();
+        for path in list(layout.run_dir())? {
+            if stays(&path, layout, &removed)? {
+                left.push(path);
+            }
+        }
+        Ok(left)
+    }
+}
+
+/// Whether a file stays, or a directory with what is in it: one of the run's own is removed when it is empty.
+fn stays(path: &Path, layout: &RunLayout, removed: &HashSet<PathBuf>) -> Result<bool, Error> {
+    if removed.contains(path) {
+        return Ok(false);
+    }
+    let is_split = |path: &Path| SPLITS.iter().any(|split| layout.run_dir().join(split) == path);
+    let is_removable = path.starts_with(layout.checkpoint_dir())
+        || is_split(path)
+        || is_epoch(path) && path.parent().is_some_and(is_split);
+    if !is_removable || !is_own_directory(path)? {
+        return Ok(true);
+    }
+    for path in list(path)? {
+        if stays(&path, layout, removed)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The directories outside of a run's own that are not another run's, and those that are: that run's lock is
@@ -186,20 +247,6 @@ fn take_others(catalog: &mut Catalog, ids: &HashSet<String>) -> Vec<PathBuf> {
     others
 }
 
-/// The files that only a run has: the directories that it has saved to, which were read already; its tags;
-/// and its log of metrics.
-fn marks(layout: &RunLayout) -> Result<Vec<PathBuf>, Error> {
-    let [directories, tags, metrics] =
-        [DIRECTORIES_FILE, TAGS_FILE, METRICS_FILE].map(|name| layout.run_dir().join(name));
-    let mut marks = Vec::new();
-    marks.extend(Some(directories).filter(|path| is_regular(path)));
-    if LaterTags::are_there(layout.run_dir())? {
-        marks.push(tags);
-    }
-    marks.extend(Some(metrics).filter(|path| is_regular(path) && is_log(path) && has_text(path)));
-    Ok(marks)
-}
-
 /// The run that saved a checkpoint, as far as its metadata says it.
 fn run_id_of(path: &Path) -> Option<String> {
     Metadata::of_checkpoint(path).ok().map(|metadata| metadata.run_id)
@@ -234,7 +281,11 @@ fn metric_files(split: &Path) -> Result<Vec<PathBuf>, Error> {
     }
     for epoch in list(split)?.into_iter().filter(|path| is_epoch(path)) {
         if is_own_directory(&epoch)? {
-            files.extend(list(&epoch)?.into_iter().filter(|path| is_metric_file(path)));
+            for path in list(&epoch)? {
+                if is_metric_file(&path)? {
+                    files.push(path);
+                }
+            }
         }
     }
     Ok(files)
@@ -249,28 +300,62 @@ fn is_epoch(path: &Path) -> bool {
     number.is_some_and(|number| number.parse::<u64>().is_ok_and(|epoch| epoch.to_string() == number))
 }
 
-fn is_metric_file(path: &Path) -> bool {
-    (name(path).ends_with(METRIC_SUFFIX) || name(path) == VALIDATIONS) && is_regular(path)
+fn is_metric_file(path: &Path) -> Result<bool, Error> {
+    Ok((name(path).ends_with(METRIC_SUFFIX) || name(path) == VALIDATIONS) && is_regular(path)?)
 }
 
-/// Whether there is a regular file, and no link.
-fn is_regular(path: &Path) -> bool {
-    storage::entry(path).is_ok_and(|entry| entry.is_some_and(|entry| entry.is_file()))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runs::run_signs::shows_a_run;
+    use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict, observe};
+    use std::fs;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Whether a file is a run's log of metrics, and not a user's of the same name.
-fn is_log(path: &Path) -> bool {
-    storage::StoredFile::open(path).and_then(|file| is_metrics_log(&file)).unwrap_or(false)
-}
+    /// A process that is killed after this many removals.
+    struct Removals(AtomicUsize);
 
-/// Whether a file begins with something: a log of metrics does not after a loss of power.
-fn has_text(path: &Path) -> bool {
-    let mut first = [0];
-    let read = storage::StoredFile::open(path).and_then(|file| file.read_at(&mut first, 0));
-    read.is_ok_and(|read| read > 0 && first[0] != 0)
-}
+    impl Observer for Removals {
+        fn before(&self, operation: &Operation<'_>) -> Verdict {
+            let is_removal = matches!(operation, Operation::RemoveFile(_) | Operation::RemoveDirectory(_));
+            match is_removal && self.0.fetch_sub(1, Ordering::Relaxed) == 0 {
+                true => Verdict::Fail(std::io::ErrorKind::Interrupted.into()),
+                false => Verdict::Proceed,
+            }
+        }
+    }
 
-fn is_own_directory(path: &Path) -> Result<bool, Error> {
-    let failed = |source| Error::Io { action: "find out what is at", path: path.to_path_buf(), source };
-    Ok(storage::entry(path).map_err(failed)?.is_some_and(|entry| entry.is_dir()))
+    const FILES: [(&str, &str); 6] = [
+        ("metrics.jsonl", "{\"format\":\"burn-ckpt metrics\",\"version\":1,\"run_id\":\"r\"}\n"),
+        ("experiment.log", "2026-11-28T23:45:16.207228Z  INFO burn_trainer::run: begins\n"),
+        ("metrics.csv", "step,epoch,split,scope,batch,time,train_loss\n"),
+        ("tracker-csv.json", "{\"format\":\"burn-trainer tracker\",\"run_id\":\"r\"}\n"),
+        ("train/epoch-1/Loss.log", "1\n"),
+        ("valid/epoch-1/Loss.log", "1\n"),
+    ];
+
+    #[test]
+    fn a_removal_that_ends_anywhere_leaves_a_run_that_can_be_removed() {
+        for done in 0.. {
+            let root = tempfile::tempdir().unwrap();
+            let layout = RunLayout::at(root.path());
+            fs::create_dir_all(layout.checkpoint_dir().join("last")).unwrap();
+            for (name, text) in FILES {
+                fs::create_dir_all(root.path().join(name).parent().unwrap()).unwrap();
+                fs::write(root.path().join(name), text).unwrap();
+            }
+            let observation = observe(root.path(), Arc::new(Removals(AtomicUsize::new(done))));
+            let removed = OwnFiles::of(&layout, true).unwrap().remove(&layout);
+            drop(observation);
+            if removed.is_ok() {
+                assert!(done >= FILES.len(), "{done} removals");
+                return;
+            }
+            let shows_a_run = shows_a_run(root.path()).unwrap();
+            assert!(shows_a_run, "after {done} removals: {:?}", list(root.path()));
+            OwnFiles::of(&layout, shows_a_run).unwrap().remove(&layout).unwrap();
+            assert_eq!(list(root.path()).unwrap(), Vec::<PathBuf>::new(), "after {done} removals");
+        }
+    }
 }

@@ -6,6 +6,7 @@ pub mod find;
 mod progress;
 pub mod report;
 pub mod run_directory;
+pub mod run_signs;
 mod sort;
 pub mod status;
 pub mod summary;
