@@ -87,7 +87,7 @@ impl Error {
             Self::Name { .. } => ErrorKind::InvalidName,
             Self::Locked { .. } => ErrorKind::Locked,
             Self::OtherRun { .. } => ErrorKind::OtherRun,
-            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::NotFound { .. } | Self::NothingToReport { .. } => ErrorKind::NotFound,
             Self::TooLarge { .. } | Self::FileLimit { .. } => ErrorKind::TooLarge,
             Self::FileSizeLimit { .. } => ErrorKind::DiskFull,
             Self::ReadBack { source, .. } => source.kind(),

@@ -296,6 +296,14 @@ pub enum Error {
         /// What there is instead.
         hint: String,
     },
+    /// A directory has nothing that a page about runs could show.
+    #[error("there is nothing to report of {}: {reason}", path.display())]
+    NothingToReport {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The thread that writes checkpoints has ended, or could not be started.
     #[error("the checkpoint writer stopped: {reason}")]
     WriterStopped {

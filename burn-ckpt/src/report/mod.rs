@@ -12,7 +12,7 @@ mod number_block;
 mod page;
 mod run_data;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -75,8 +75,8 @@ impl ReportedRun {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] for a directory that is not a run's, or has neither a checkpoint nor a logged
-    /// metric; [`Error::Io`] when it cannot be read.
+    /// [`Error::NothingToReport`] for a directory that is not a run's, or has neither a checkpoint nor a
+    /// logged metric; [`Error::Io`] when it cannot be read.
     pub fn read(run: impl AsRef<Path>) -> Result<Self> {
         RunData::read(run.as_ref()).map(Self)
     }
@@ -130,11 +130,19 @@ impl RunReport {
     /// page: it is kept.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<WrittenReport> {
         let path = path.as_ref();
-        let is_foreign = entry(path)?.is_some() && !is_report_page(path)?;
-        if is_foreign {
-            let reason = "there is another file of this name, which is not a page of burn-ckpt: move it away";
-            let error = std::io::Error::new(std::io::ErrorKind::AlreadyExists, reason);
-            return Err(Error::io("write", path)(error));
+        if let Some(there) = entry(path)?
+            && !is_report_page(path)?
+        {
+            let (kind, reason) = if there.is_dir() {
+                (io::ErrorKind::IsADirectory, "it is a directory: name a file in it")
+            } else if there.is_file() {
+                let reason =
+                    "there is another file of this name, which is not a page of burn-ckpt: move it away";
+                (io::ErrorKind::AlreadyExists, reason)
+            } else {
+                (io::ErrorKind::InvalidInput, "it is a link, a device or a pipe: name a file")
+            };
+            return Err(Error::io("write", path)(io::Error::new(kind, reason)));
         }
         let Page { html, left_out } = self.page()?;
         write_whole(path, Existing::Replace, |file| {

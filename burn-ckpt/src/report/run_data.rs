@@ -85,8 +85,8 @@ impl RunData {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] for a directory that is not a run's, or has neither a checkpoint nor a logged
-    /// metric; [`Error::Io`] when it cannot be read.
+    /// [`Error::NothingToReport`] for a directory that is not a run's, or has neither a checkpoint nor a
+    /// logged metric; [`Error::Io`] when it cannot be read.
     pub(super) fn read(path: &Path) -> Result<Self> {
         let layout = layout_of(path)?;
         let catalog = Catalog::scan(&layout)?;
@@ -99,10 +99,9 @@ impl RunData {
             newest.iter().flat_map(|newest| &newest.starts).map(|start| start.timestamp).collect();
         let curves = logged(&layout, &starts, &mut warnings)?;
         if newest.is_none() && curves.of.is_empty() {
-            return Err(Error::NotFound {
+            return Err(Error::NothingToReport {
                 path: layout.run_dir().to_path_buf(),
-                wanted: "a checkpoint or a logged metric".to_owned(),
-                hint: "there is nothing to report of the run yet".to_owned(),
+                reason: "the run has neither a checkpoint nor a logged metric yet".to_owned(),
             });
         }
         let without = || Metadata::new(Timestamp::now()).with_run_id(layout.run_id());
@@ -185,10 +184,9 @@ fn logged(layout: &RunLayout, starts: &[Timestamp], warnings: &mut Vec<String>) 
 
 /// The run in a directory, which may also be its directory of checkpoints, or a link to one of the two.
 fn layout_of(path: &Path) -> Result<RunLayout> {
-    run_at(path)?.ok_or_else(|| Error::NotFound {
+    run_at(path)?.ok_or_else(|| Error::NothingToReport {
         path: path.to_path_buf(),
-        wanted: "a run".to_owned(),
-        hint: format!("a run's directory has a directory `{CHECKPOINT_DIR}`"),
+        reason: format!("it is not a run's directory, which has a directory `{CHECKPOINT_DIR}`"),
     })
 }
 

@@ -1,17 +1,21 @@
 //! `burn-ckpt report`: a page about one run or several, for a browser.
 
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::size;
+use burn_ckpt::plumbing::{real_path, size};
 use burn_ckpt::report::{ReportedRun, RunReport};
 
 use crate::runs::find;
 use crate::runs::status::StatusKind;
 use crate::runs::summary::RunSummary;
 use crate::terminal::figures::count;
-use crate::terminal::output::say;
+use crate::terminal::output::{Output, say};
 use crate::verb_result::{Failure, VerbResult};
+
+/// The names of standard output, where no file is written.
+const STANDARD_OUTPUT: [&str; 2] = ["-", "/dev/stdout"];
 
 /// Write a page about runs, for a browser
 ///
@@ -24,18 +28,23 @@ pub struct Args {
     /// A run's directory, or a directory of runs
     #[arg(value_name = "RUN", required = true)]
     runs: Vec<PathBuf>,
-    /// The page. An earlier page is replaced, another file is kept
+    /// The page. An earlier page is replaced, another file is kept; - writes to standard output
     #[arg(short, long, value_name = "FILE", default_value = "report.html")]
     output: PathBuf,
 }
 
 pub fn run(args: &Args) -> VerbResult {
     let mut reported = Vec::new();
+    let mut seen = HashSet::new();
     for path in &args.runs {
         let found = find::runs(path)?;
         let is_alone = found.len() == 1;
         let runs = found.into_iter().filter(|run| is_alone || run.status.kind != StatusKind::NotARun);
         for run in runs {
+            // A run that is named twice is on the page once.
+            if !seen.insert(real_path(&run.directory)?) {
+                continue;
+            }
             match read(&run) {
                 Ok(run) => reported.push(run),
                 Err(error) if is_alone => return Err(error.into()),
@@ -47,6 +56,12 @@ pub fn run(args: &Args) -> VerbResult {
         return Err(Failure::Other("none of the runs has anything to report".to_owned()));
     }
     let runs = count(reported.len(), "run");
+    if STANDARD_OUTPUT.iter().any(|name| args.output == Path::new(name)) {
+        let mut output = Output::new();
+        output.bytes(RunReport::new(reported).html()?.as_bytes())?;
+        output.flush()?;
+        return Ok(true);
+    }
     let written = RunReport::new(reported).write(&args.output)?;
     say(format!("{}: {runs}, {}", args.output.display(), size(written.bytes)));
     written.left_out.iter().for_each(|left_out| say(format!("note: {left_out}")));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use system_tests::programs::browser;
-use system_tests::programs::commands::{burn_ckpt, ended_with};
+use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with};
 use system_tests::run_files::{copy_tree, run_dir};
 use system_tests::{config, train};
 
@@ -244,6 +244,52 @@ fn an_earlier_page_is_replaced_and_another_file_is_kept() {
     std::fs::create_dir(&empty).unwrap();
     let (_, said) = ended_with(&burn_ckpt(&[&"report", &empty]), 1);
     assert!(said.contains("has no run: name a directory of runs"), "{said}");
+}
+
+#[test]
+fn a_page_goes_to_standard_output_and_what_is_not_a_file_is_named_as_that() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let run = run_dir(root.path());
+    for name in ["-", "/dev/stdout"] {
+        let mut command = burn_ckpt_command();
+        let output =
+            command.args(["report", "-o", name]).arg(&run).current_dir(root.path()).output().unwrap();
+        let (page, said) = ended_with(&output, 0);
+        assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"), "{page:.100}");
+        assert!(said.is_empty() && !root.path().join("-").exists(), "{said}");
+    }
+    let link = root.path().join("link");
+    std::os::unix::fs::symlink("elsewhere", &link).unwrap();
+    for (path, reason) in [
+        (root.path(), "it is a directory: name a file in it"),
+        (Path::new("/dev/full"), "it is a link, a device or a pipe"),
+        (&link, "it is a link, a device or a pipe"),
+    ] {
+        let (_, said) = ended_with(&burn_ckpt(&[&"report", &"-o", &path, &run]), 1);
+        assert!(said.contains(reason) && !said.contains("move it away"), "{said}");
+    }
+}
+
+#[test]
+fn a_run_without_anything_is_said_to_have_nothing_to_report() {
+    let root = tempfile::tempdir().unwrap();
+    let run = root.path().join("d2");
+    std::fs::create_dir_all(run.join("checkpoint")).unwrap();
+    let (_, said) = ended_with(&burn_ckpt(&[&"report", &run]), 1);
+    let expected = "d2: the run has neither a checkpoint nor a logged metric yet";
+    assert!(said.contains("there is nothing to report of ") && said.contains(expected), "{said}");
+}
+
+#[test]
+fn a_run_that_is_named_twice_is_on_the_page_once() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let run = run_dir(root.path());
+    let page = root.path().join("page.html");
+    let (slash, above) = (run.join(""), run.parent().unwrap());
+    let (_, said) = ended_with(&burn_ckpt(&[&"report", &"-o", &page, &run, &slash, &above]), 0);
+    assert!(said.contains("page.html: 1 run, "), "{said}");
 }
 
 /// Replaces a metric's values in the log of a run from a step on.

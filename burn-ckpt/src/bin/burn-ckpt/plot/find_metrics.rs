@@ -1,5 +1,8 @@
 //! Which metrics of a run a word means: one of that name, or those of a quantity.
 
+use std::path::Path;
+
+use burn_ckpt::plumbing::is_directory;
 use indexmap::IndexSet;
 
 use crate::verb_result::Failure;
@@ -45,6 +48,11 @@ pub fn meant<'a>(word: &str, known: &'a IndexSet<String>) -> Result<Vec<&'a str>
 }
 
 fn unknown(word: &str, known: &IndexSet<String>) -> Failure {
+    if word.contains(std::path::is_separator) || is_directory(Path::new(word)).unwrap_or(false) {
+        return Failure::Other(format!(
+            "{word} is neither a run's directory, nor a checkpoint of a run, nor a metric"
+        ));
+    }
     if known.is_empty() {
         return Failure::Other(format!("there is no metric {word}: nothing has been logged yet"));
     }

@@ -9,8 +9,8 @@ mod style;
 
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::RunLayout;
-use burn_ckpt::plumbing::is_directory;
+use burn_ckpt::plumbing::{is_directory, real_path, run_at};
+use burn_ckpt::{RunLayout, locate};
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
@@ -27,6 +27,8 @@ use crate::terminal::printable::in_one_line;
 use crate::terminal::screen::Screen;
 use crate::verb_result::{Failure, VerbResult};
 
+/// How far above a checkpoint its run's directory can be: `RUN/checkpoint/last/X.ckpt`.
+const CHECKPOINT_DEPTH: usize = 3;
 /// The most curves of a chart: more cannot be told apart.
 const MAX_CURVES: usize = 12;
 
@@ -34,8 +36,9 @@ const MAX_CURVES: usize = 12;
 ///
 /// A METRIC is a name (val_loss), or what training and validation have in common (loss), of which all are
 /// drawn into one chart. Without one it is the metric that ranks the run's checkpoints. A METRIC that is a
-/// run's directory is another run, drawn into the same charts. Of a run's training the means of its epochs
-/// are drawn, or the single batches as long as there are not two epochs. Values that are not finite are gaps.
+/// run's directory, or a checkpoint of it, is another run, drawn into the same charts. Of a run's training
+/// the means of its epochs are drawn, or the single batches as long as there are not two epochs. Values that
+/// are not finite are gaps.
 /// Reads metrics.jsonl, also while the run writes it, and without one the history in the newest checkpoint.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
@@ -61,21 +64,24 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> VerbResult {
-    let mut paths = vec![args.run.clone()];
+    let first = named_run(&args.run).map_or_else(|| run_in(&args.run), Ok)?;
     let mut metrics = Vec::new();
+    // A run that is named twice is drawn once.
+    let mut layouts = IndexMap::from([(real_path(first.run_dir())?, first)]);
     for word in &args.words {
-        let path = Path::new(word);
-        match is_directory(path).unwrap_or(false) && run_in(path).is_ok() {
-            true => paths.push(path.to_path_buf()),
-            false => metrics.push(word.clone()),
+        match named_run(Path::new(word)) {
+            Some(run) => {
+                layouts.entry(real_path(run.run_dir())?).or_insert(run);
+            }
+            None => metrics.push(word.clone()),
         }
     }
+    let layouts: Vec<RunLayout> = layouts.into_values().collect();
     if metrics.is_empty() {
-        metrics.push(primary(&args.run)?);
+        metrics.push(primary(&layouts[0])?);
     }
     let mut is_whole = true;
     let mut runs = Vec::new();
-    let layouts = paths.iter().map(|path| run_in(path)).collect::<Result<Vec<_>, _>>()?;
     for layout in &layouts {
         let mut found = RunCurves::new(name(layout, &layouts));
         is_whole &= for_each(layout, |values| found.add(values))?;
@@ -93,15 +99,26 @@ pub fn run(args: &Args) -> VerbResult {
     Ok(is_whole)
 }
 
+/// The run of a path: its directory, or one of its checkpoints, as the other verbs name it (`RUN/last`).
+fn named_run(path: &Path) -> Option<RunLayout> {
+    if is_directory(path).unwrap_or(false)
+        && let Ok(run) = run_in(path)
+    {
+        return Some(run);
+    }
+    locate(path).ok()?;
+    let above = path.ancestors().skip(1).take(CHECKPOINT_DEPTH).filter(|path| !path.as_os_str().is_empty());
+    above.filter_map(|path| run_at(path).ok().flatten()).next()
+}
+
 /// The metric that ranks a run's checkpoints, without the part of its name that says of which split it is.
-fn primary(run: &Path) -> Result<String, Failure> {
-    let layout = run_in(run)?;
-    let progress = RunSummary::of(layout.run_dir()).progress;
+fn primary(run: &RunLayout) -> Result<String, Failure> {
+    let progress = RunSummary::of(run.run_dir()).progress;
     let primary = progress.and_then(|progress| progress.primary);
     primary.map(|metric| find_metrics::bare(&metric).to_owned()).ok_or_else(|| {
         Failure::Usage(format!(
             "name a metric: {} does not say which one ranks its checkpoints",
-            run.display()
+            run.run_dir().display()
         ))
     })
 }
