@@ -8,6 +8,7 @@
 /// For the program `burn-ckpt` and for burn-trainer, which write the same table.
 #[doc(hidden)]
 pub mod csv;
+mod end_line;
 /// For burn-trainer, which writes the history of a checkpoint.
 #[doc(hidden)]
 pub mod epoch_blocks;
@@ -21,6 +22,8 @@ pub use read::{Lines, read};
 pub use speed::LineSpeed;
 
 /// For burn-trainer, which writes the log.
+#[doc(hidden)]
+pub use end_line::{end_line, ended_by_log};
 #[doc(hidden)]
 pub use line::head;
 #[doc(hidden)]

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::disk::run_lock::LockState;
 use crate::error::Result;
 use crate::error::chain::chain;
+use crate::metrics_log::ended_by_log;
 use crate::run_dir::layout::RunLayout;
 use crate::run_dir::training_progress::is_done;
 use crate::watch::run_checkpoints::{NewestCheckpoint, RunCheckpoints};
@@ -57,7 +58,7 @@ impl RunCheckpoints {
         }
         self.refresh(layout)?;
         Ok(match self.newest() {
-            Some(newest) => state_of(&newest, lock),
+            Some(newest) => state_of(layout, &newest, lock)?,
             None if *was_running => RunState::Stopped("it ended before its first checkpoint".to_owned()),
             None if is_there && matches!(lock, Ok(LockState::Left(_))) => {
                 RunState::Stopped("it was killed before its first checkpoint".to_owned())
@@ -67,17 +68,23 @@ impl RunCheckpoints {
     }
 }
 
-fn state_of(newest: &NewestCheckpoint, lock: Result<LockState>) -> RunState {
+fn state_of(layout: &RunLayout, newest: &NewestCheckpoint, lock: Result<LockState>) -> Result<RunState> {
     let NewestCheckpoint { metadata, trainer_state } = newest;
     let ended = trainer_state["ended"].as_str();
     // Also one that was to train a run further that was done.
     if lock.as_ref().is_ok_and(|lock| lock.was_killed_since(metadata.checkpoint_timestamp)) {
-        return RunState::Stopped("its process was killed".to_owned());
+        return Ok(RunState::Stopped("its process was killed".to_owned()));
     }
     if is_done(metadata, trainer_state) {
-        return RunState::Done;
+        return Ok(RunState::Done);
     }
-    match (lock, ended) {
+    let by_log = match (&lock, ended) {
+        (Ok(LockState::Free), None) => {
+            ended_by_log(layout.run_dir(), metadata.global_step, metadata.checkpoint_timestamp)?
+        }
+        _ => None,
+    };
+    Ok(match (lock, ended.or(by_log.as_deref())) {
         (Err(error), _) => RunState::Unknown(chain(&error)),
         (Ok(_), _) if metadata.trainer_config["lock"] == "off" => {
             RunState::Unknown("it trains without a lock".to_owned())
@@ -89,5 +96,5 @@ fn state_of(newest: &NewestCheckpoint, lock: Result<LockState>) -> RunState {
             RunState::Unknown("its checkpoints are not those of a trainer".to_owned())
         }
         (Ok(_), None) => RunState::Ended,
-    }
+    })
 }

@@ -223,7 +223,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
                     return Err(lost.into());
                 }
                 match stop.filter(|_| self.progress.has_moved()) {
-                    Some(stop) => self.save(&[TrainingEvent::Interrupted(&stop.reason)]),
+                    Some(stop) => self.save_stopped(&stop.reason),
                     None => Ok(()),
                 }
             }))
@@ -255,6 +255,20 @@ impl<M: LearnerModel> LoopState<'_, M> {
             Some(lost) => Some(Failure { exception: Some(lost.to_string()), error: Error::from(lost) }),
             None => Some(failure),
         }
+    }
+
+    /// Saves the state of a stopped run. Where that was saved already, the log says that the run was stopped.
+    fn save_stopped(&mut self, reason: &str) -> Result<()> {
+        let event = TrainingEvent::Interrupted(reason);
+        // A save of this state takes it back, as the checkpoint says it then.
+        if let Some(ended) = event.ended() {
+            self.metrics.log.note_end(&ended, self.progress.position.global_step);
+        }
+        let saved = self.save(&[event]);
+        if saved.is_err() {
+            self.metrics.log.forget_end();
+        }
+        saved
     }
 
     /// Saves the state before a failure, if saving is on. Returns the paths where it will be.

@@ -225,13 +225,18 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let Some(saver) = saves.saver() else { return Ok(()) };
         let is_last = matches!(events, [TrainingEvent::Interrupted(_)]);
         let ended = events.iter().find_map(TrainingEvent::ended);
+        let says_the_end = ended.is_some();
         let callbacks = callbacks.states()?;
         let state = progress.trainer_state(rules.seed, learner.rates(callbacks.rate_scale()), metrics, ended);
         saver.submit(requested, &state, is_last, &mut deadline, |weights_only| {
             let history = || history_at(metrics, progress.position);
             let step = progress.position.global_step;
             learner.snapshot(weights_only, step, burn.store, history, &callbacks)
-        })
+        })?;
+        if says_the_end {
+            metrics.log.forget_end();
+        }
+        Ok(())
     }
 
     /// Saves the state before a failure. Returns the paths where it will be.

@@ -153,6 +153,16 @@ impl MetricsLog {
         self.with(|log| log.note_synced(&lines, synced));
     }
 
+    /// Notes how the run ends at a step, for the last line.
+    pub(crate) fn note_end(&self, ended: &str, step: u64) {
+        self.with(|log| log.note_end(ended, step));
+    }
+
+    /// A checkpoint says it.
+    pub(crate) fn forget_end(&self) {
+        self.with(|log| log.ended = None);
+    }
+
     /// Writes what is left, and says if lines are missing in the file.
     pub(crate) fn end(&self) {
         self.with(LogWriter::end);

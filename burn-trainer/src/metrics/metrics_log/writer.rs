@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use burn_ckpt::chain;
-use burn_ckpt::metrics_log::{Line, LineSpeed, LogMark, MAX_LINE_BYTES, Scope, Split, head, line_digest};
+use burn_ckpt::metrics_log::{
+    Line, LineSpeed, LogMark, MAX_LINE_BYTES, Scope, Split, end_line, head, line_digest,
+};
 use burn_ckpt::plumbing::storage::{self, StoredFile};
 use indexmap::IndexMap;
 use jiff::Timestamp;
@@ -56,6 +58,8 @@ pub(super) struct LogWriter {
     has_gaps: bool,
     /// The lines for the callbacks, until the loop takes them. `None` where there are no callbacks.
     collected: Option<Vec<Line>>,
+    /// How the run ends, and at which step, where no checkpoint says it.
+    pub(super) ended: Option<(String, u64)>,
 }
 
 impl LogWriter {
@@ -78,6 +82,7 @@ impl LogWriter {
             has_reported: false,
             has_gaps: false,
             collected: None,
+            ended: None,
         }
     }
 
@@ -237,6 +242,10 @@ impl LogWriter {
         }
     }
 
+    pub(super) fn note_end(&mut self, ended: &str, step: u64) {
+        self.ended = Some((ended.to_owned(), step));
+    }
+
     /// The lines with which it begins again, until it has begun.
     pub(super) fn written_again(&self) -> Option<Arc<HistoryLines>> {
         match &self.beginning {
@@ -252,6 +261,13 @@ impl LogWriter {
     }
 
     pub(super) fn end(&mut self) {
+        // The last line. A log that has not begun is not changed: it can be that of a later state.
+        if let Some((ended, step)) = self.ended.take().filter(|_| self.file.is_some())
+            && let Some(line) = end_line(&ended, step, Timestamp::now())
+        {
+            self.length += line.len() as u64;
+            self.waiting.push_str(&line);
+        }
         if !self.is_whole() {
             warn(&format!("the log {} is incomplete: lines could not be written", self.path.display()));
         }

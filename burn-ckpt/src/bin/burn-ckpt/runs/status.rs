@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use burn_ckpt::chain;
+use burn_ckpt::metrics_log::ended_by_log;
 use burn_ckpt::plumbing::{LockState, lock_state};
 use serde_json::Value;
 
@@ -85,8 +86,15 @@ impl Status {
         if was_killed_since || (is_left && ended(state).is_none()) {
             return Self::new(StatusKind::Killed, "its lock file is left, and no process holds it");
         }
-        let words = ended(state).and_then(|ended| ended.split_once(": "));
-        match words {
+        let noted = match ended(state) {
+            Some(ended) => Ok(Some(ended.to_owned())),
+            None => ended_by_log(run_dir, progress.steps, progress.saved),
+        };
+        let noted = match noted {
+            Ok(noted) => noted.unwrap_or_default(),
+            Err(error) => return Self::new(StatusKind::Unknown, chain(&error)),
+        };
+        match noted.split_once(": ") {
             Some(("stopped", reason)) => Self::new(StatusKind::Stopped, reason),
             Some(("exception", reason)) => Self::new(StatusKind::Failed, reason),
             _ => Self::new(StatusKind::Unknown, "its newest checkpoint does not say how it ended"),
