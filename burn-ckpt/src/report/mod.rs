@@ -134,13 +134,16 @@ impl RunReport {
             && !is_report_page(path)?
         {
             let (kind, reason) = if there.is_dir() {
-                (io::ErrorKind::IsADirectory, "it is a directory: name a file in it")
+                (io::ErrorKind::IsADirectory, "it is a directory: name a file in it, or move it away")
             } else if there.is_file() {
                 let reason =
                     "there is another file of this name, which is not a page of burn-ckpt: move it away";
                 (io::ErrorKind::AlreadyExists, reason)
             } else {
-                (io::ErrorKind::InvalidInput, "it is a link, a device or a pipe: name a file")
+                (
+                    io::ErrorKind::InvalidInput,
+                    "it is a link, a device or a pipe: name a file, or move it away",
+                )
             };
             return Err(Error::io("write", path)(io::Error::new(kind, reason)));
         }

@@ -262,7 +262,7 @@ fn a_page_goes_to_standard_output_and_what_is_not_a_file_is_named_as_that() {
     let link = root.path().join("link");
     std::os::unix::fs::symlink("elsewhere", &link).unwrap();
     for (path, reason) in [
-        (root.path(), "it is a directory: name a file in it"),
+        (root.path(), "it is a directory: name a file in it, or move it away"),
         (Path::new("/dev/full"), "it is a link, a device or a pipe"),
         (&link, "it is a link, a device or a pipe"),
     ] {

@@ -71,7 +71,7 @@ impl ReportPage {
 /// Why it cannot be written. A run that has nothing to show yet has no page, which is not an error.
 fn write_page(run_dir: &Path, path: &Path, status: &PageStatus) -> Result<(), String> {
     let written = catch_unwind(AssertUnwindSafe(|| match ReportedRun::read(run_dir) {
-        Err(Error::NotFound { .. }) => Ok(()),
+        Err(Error::NothingToReport { .. }) => Ok(()),
         run => RunReport::new([run?.with_status(status.word, &*status.why)]).write(path).map(drop),
     }));
     match written {
