@@ -119,7 +119,11 @@ fn a_reader_sees_who_holds_the_lock_and_changes_nothing() {
     let LockState::Left(Some(started)) = lock_state(run.path()).unwrap() else { panic!("it is left") };
     assert!(started > before, "{started}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "process 1 on host x (lock 0)\n");
+    // A process that only looks puts it back; one that trains does not.
     drop(RunLock::acquire(run.path(), LockMode::Required).unwrap());
+    assert_eq!(lock_state(run.path()).unwrap(), LockState::Left(Some(started)));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "process 1 on host x (lock 0)\n");
+    drop(RunLock::acquire(run.path(), LockMode::Required).unwrap().with_file_removed());
     assert_eq!(lock_state(run.path()).unwrap(), LockState::Free);
 
     fs::create_dir(&path).unwrap();
