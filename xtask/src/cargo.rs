@@ -1,8 +1,8 @@
-//! Calling cargo, so that every verb builds one and the same set of artifacts.
+//! Calling cargo, so that every verb builds one and the same set of artifacts, and other programs.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 /// Runs cargo and reports what failed. The error is the exit status to end with.
 pub fn run(arguments: &[&str]) -> Result<(), ExitCode> {
@@ -26,6 +26,13 @@ pub fn succeed(command: &mut Command, failed: &str) -> Result<(), ExitCode> {
         }
     }
     Err(ExitCode::FAILURE)
+}
+
+/// Whether a program can be started and ends with 0. What it prints is dropped.
+pub fn succeeds(program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
 }
 
 /// Cargo in the workspace's directory, whatever the current one is.

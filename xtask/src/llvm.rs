@@ -7,9 +7,10 @@
 //! verb that builds for CUDA does this by itself.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
 use crate::cargo;
+use crate::usage::failed;
 
 /// The package whose build script needs LLVM.
 const BUNDLER: &str = "tracel-llvm-bundler";
@@ -88,7 +89,7 @@ pub fn variables_for(features: &[String]) -> Result<Vec<(&'static str, String)>,
         variables.push((DATA_HOME, data_home.display().to_string()));
     }
     let (name, version) = CUDA_VERSION;
-    if std::env::var_os(name).is_none() && !succeeds(Command::new("nvcc").arg("--version")) {
+    if std::env::var_os(name).is_none() && !cargo::succeeds("nvcc", &["--version"]) {
         variables.push((name, version.to_owned()));
     }
     Ok(variables)
@@ -106,8 +107,8 @@ fn set_up() -> Result<(Source, PathBuf), String> {
         has_llvm: &|directory| directory.join(INSTALLED).exists(),
         data_home: data_home(|name| std::env::var_os(name).map(PathBuf::from)),
         own_data_home: own_data_home.clone(),
-        has_python: &|| succeeds(Command::new("python3").args(["-m", "pip", "--version"])),
-        reaches: &|address| succeeds(Command::new("python3").args(["-c", REACHES, address])),
+        has_python: &|| cargo::succeeds("python3", &["-m", "pip", "--version"]),
+        reaches: &|address| cargo::succeeds("python3", &["-c", REACHES, address]),
     };
     let source = source(&version, &machine)?;
     if source == Source::Packages {
@@ -213,16 +214,6 @@ fn version_in(lock: &str) -> Option<String> {
     let bundler =
         packages.iter().find(|package| package.get("name").and_then(toml::Value::as_str) == Some(BUNDLER))?;
     Some(bundler.get("version")?.as_str()?.to_owned())
-}
-
-fn succeeds(command: &mut Command) -> bool {
-    let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
-}
-
-fn failed(message: &str) -> ExitCode {
-    eprintln!("error: {message}");
-    ExitCode::FAILURE
 }
 
 #[cfg(test)]

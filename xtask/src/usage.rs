@@ -1,4 +1,4 @@
-//! How every verb reports wrong usage.
+//! How every verb reports wrong usage, and that it failed.
 
 use std::process::ExitCode;
 
@@ -9,4 +9,10 @@ const USAGE: u8 = 2;
 pub fn wrong_usage(message: &str) -> ExitCode {
     eprintln!("error: {message}");
     ExitCode::from(USAGE)
+}
+
+/// Prints why a verb failed. Returns the status to end with.
+pub fn failed(message: &str) -> ExitCode {
+    eprintln!("error: {message}");
+    ExitCode::FAILURE
 }

@@ -53,18 +53,7 @@ pub fn ended_by_log(run_dir: &Path, step: u64, saved: Timestamp) -> Result<Optio
 /// The last bytes of a file.
 fn tail_of(file: &StoredFile) -> io::Result<Vec<u8>> {
     let start = file.stat()?.len().saturating_sub(MAX_END_LINE as u64);
-    let mut tail = vec![0; MAX_END_LINE];
-    let mut length = 0;
-    while length < tail.len() {
-        match file.read_at(&mut tail[length..], start + length as u64) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    tail.truncate(length);
-    Ok(tail)
+    file.read_range(start, MAX_END_LINE)
 }
 
 #[cfg(test)]

@@ -66,7 +66,8 @@ impl LogMark {
         }
         for window in [USUAL_LINE, MAX_LINE_BYTES + 1] {
             let start = self.bytes.saturating_sub(window as u64);
-            let bytes = read(file, start, self.bytes)?;
+            let length = usize::try_from(self.bytes - start).unwrap_or(usize::MAX);
+            let bytes = file.read_range(start, length)?;
             let Some((b'\n', before)) = bytes.split_last() else { return Ok(false) };
             let line = before.iter().rposition(|byte| *byte == b'\n').map(|end| end + 1);
             if let Some(line) = line.or((start == 0).then_some(0)) {
@@ -83,21 +84,6 @@ pub fn line_digest(line: &[u8]) -> u64 {
     let mut digest = [0; 8];
     digest.copy_from_slice(&blake3::hash(line).as_bytes()[..8]);
     u64::from_be_bytes(digest)
-}
-
-fn read(file: &StoredFile, start: u64, end: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; usize::try_from(end - start).unwrap_or(usize::MAX).min(MAX_LINE_BYTES + 1)];
-    let mut length = 0;
-    while length < bytes.len() {
-        match file.read_at(&mut bytes[length..], start + length as u64) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    bytes.truncate(length);
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Reads a log, which another process may be writing.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::line::{FORMAT, HEAD_START, HasMetrics, Head, Line, MAX_LINE_BYTES, METRICS_FILE, VERSION};
@@ -160,18 +160,8 @@ impl Iterator for Lines {
 ///
 /// The system's.
 pub fn is_metrics_log(file: &StoredFile) -> std::io::Result<bool> {
-    let mut start = [0; HEAD_START.len()];
-    let mut length = 0;
-    while length < start.len() {
-        match file.read_at(&mut start[length..], length as u64) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    let start = &start[..length];
-    Ok(HEAD_START.as_bytes().starts_with(start) || start.iter().all(|byte| *byte == 0))
+    let start = file.read_range(0, HEAD_START.len())?;
+    Ok(HEAD_START.as_bytes().starts_with(&start) || start.iter().all(|byte| *byte == 0))
 }
 
 #[cfg(test)]

@@ -93,6 +93,7 @@ impl Table {
             lines.iter().map(|line| row(&RowPlace::from(line), &line.metrics, &self.metrics)).collect();
         self.file.write(rows.as_bytes())
     }
+
     /// Writes the table again with columns for more metrics, which earlier rows do not have. A reader sees
     /// the earlier table or the new one.
     fn widen(&mut self, metrics: IndexSet<String>) -> io::Result<()> {

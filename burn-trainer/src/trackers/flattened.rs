@@ -14,6 +14,11 @@ pub(super) fn flattened(value: &Value) -> Vec<(String, &Value)> {
     found
 }
 
+/// A value as text: a string without quotes, and anything else as JSON.
+pub(super) fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
 fn collect<'a>(name: &str, value: &'a Value, found: &mut Vec<(String, &'a Value)>) {
     match value {
         Value::Object(fields) if !fields.is_empty() => {

@@ -4,9 +4,8 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use crate::gpu;
+use crate::{cargo, gpu};
 
 /// One thing that the tests need.
 #[derive(Debug, PartialEq)]
@@ -83,7 +82,7 @@ pub fn packages(needs: &[&Need]) -> Vec<&'static str> {
 pub fn is_here(what: What) -> bool {
     match what {
         What::Program(name) => has_program(name),
-        What::PythonModules(modules) => succeeds("python3", &["-c", &format!("import {modules}")]),
+        What::PythonModules(modules) => cargo::succeeds("python3", &["-c", &format!("import {modules}")]),
         What::VulkanDriver => gpu::has_any_vulkan_driver(Path::new("/")),
     }
 }
@@ -91,13 +90,6 @@ pub fn is_here(what: What) -> bool {
 /// Whether the search path leads to a program.
 pub fn has_program(name: &str) -> bool {
     std::env::var_os("PATH").is_some_and(|path| is_in(&path, name))
-}
-
-/// Whether a program can be started and ends with 0. What it prints is dropped.
-pub fn succeeds(program: &str, arguments: &[&str]) -> bool {
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
 }
 
 fn is_in(path: &OsStr, name: &str) -> bool {

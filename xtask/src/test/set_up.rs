@@ -4,6 +4,8 @@
 use std::process::{Command, ExitCode, Stdio};
 
 use super::needs::{self, Need};
+use crate::cargo;
+use crate::usage::failed;
 
 /// What decides how packages can be installed.
 #[derive(Debug, Clone, Copy)]
@@ -46,11 +48,6 @@ pub fn set_up() -> Result<(), ExitCode> {
     }
 }
 
-fn failed(message: &str) -> ExitCode {
-    eprintln!("error: {message}");
-    ExitCode::FAILURE
-}
-
 impl System {
     /// This machine, and the user who runs this.
     fn this() -> Self {
@@ -59,7 +56,7 @@ impl System {
             has_apt_get: needs::has_program("apt-get"),
             is_root: id.is_ok_and(|output| output.stdout.trim_ascii() == b"0"),
             has_sudo: needs::has_program("sudo"),
-            sudo_is_free: needs::succeeds("sudo", &["-n", "true"]),
+            sudo_is_free: cargo::succeeds("sudo", &["-n", "true"]),
         }
     }
 }

@@ -273,6 +273,26 @@ impl StoredFile {
             }
         })
     }
+
+    /// Reads up to `length` bytes from a position on: fewer where the file ends before.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn read_range(&self, start: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        let mut done = 0;
+        while done < length {
+            match self.read_at(&mut bytes[done..], start + done as u64) {
+                Ok(0) => break,
+                Ok(read) => done += read,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bytes.truncate(done);
+        Ok(bytes)
+    }
 }
 
 impl Read for StoredFile {

@@ -21,6 +21,7 @@ use self::settings::Settings;
 use super::tracker::{StartAt, Tracker, TrackerResult};
 use crate::callbacks::{RunEnd, RunInfo, RunOutcome};
 use crate::error::Result;
+use crate::trackers::flattened::text_of;
 
 /// Logs the run to an MLflow server: parameters, metrics by step, tags, how the run ended, and the best and
 /// the last checkpoint as artifacts.
@@ -225,8 +226,4 @@ fn named(end: &RunEnd) -> IndexMap<String, PathBuf> {
         (name.to_owned(), checkpoint.path.clone())
     });
     by_name.collect()
-}
-
-fn text_of(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::callbacks::RunInfo;
-use crate::trackers::flattened::flattened;
+use crate::trackers::flattened::{flattened, text_of};
 use crate::trackers::scalar_name::scalar_name;
 
 /// Metrics and parameters in one request.
@@ -62,7 +62,7 @@ pub(super) fn params(run: &RunInfo) -> Vec<Value> {
     let mut names = std::collections::HashSet::new();
     let all = hparams.chain(settings).map(|(name, value)| (key(&name), value));
     let param = |(name, value): (String, &Value)| {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let value = text_of(value);
         json!({ "key": name, "value": shortened(&value, MAX_PARAM) })
     };
     all.filter(|(name, _)| names.insert(name.clone())).map(param).collect()

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use self::event::SessionStatus;
 use self::message::Message;
-use super::flattened::flattened;
+use super::flattened::{flattened, text_of};
 use super::scalar_name::scalar_name;
 use super::tracker::{StartAt, Tracker, TrackerResult};
 use crate::callbacks::{RunEnd, RunInfo, RunOutcome};
@@ -118,7 +118,7 @@ fn seconds(time: Timestamp) -> f64 {
 /// A Markdown table of all values, by their names.
 fn table(value: &Value) -> String {
     let rows = flattened(value).into_iter().map(|(name, value)| {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let value = text_of(value);
         format!("| {} | {} |\n", cell(&name), cell(&value))
     });
     std::iter::once("| | |\n|---|---|\n".to_owned()).chain(rows).collect()

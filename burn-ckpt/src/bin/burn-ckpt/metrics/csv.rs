@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use burn_ckpt::metrics_log::csv::{RowPlace, heading, row, scope_name};
+use burn_ckpt::metrics_log::csv::{heading, row, scope_name};
 use indexmap::IndexSet;
 
 use crate::metrics::names;
@@ -33,7 +33,7 @@ pub struct Args {
 pub fn run(args: &Args) -> VerbResult {
     let layout = run_in(&args.run)?;
     let is_wanted = |values: &Values| {
-        let scope = scope_name(values.scope);
+        let scope = scope_name(values.place.scope);
         args.scope.is_empty() || args.scope.iter().any(|wanted| wanted == scope)
     };
     // A log can be larger than the memory, so it is read twice: for the names, and for the values.
@@ -56,9 +56,7 @@ pub fn run(args: &Args) -> VerbResult {
         if !is_wanted(&values) {
             return Ok(());
         }
-        let Values { step, epoch, split, scope, batch, time, metrics } = values;
-        let place = RowPlace { step, epoch, split, scope, batch, time };
-        output.bytes(row(&place, &metrics, &names).as_bytes())
+        output.bytes(row(&values.place, &values.metrics, &names).as_bytes())
     })?;
     output.flush()?;
     Ok(is_whole)

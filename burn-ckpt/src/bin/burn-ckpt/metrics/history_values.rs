@@ -1,6 +1,7 @@
 //! The values of the epochs in the history of a run's newest checkpoint: all that a run without a log of
 //! metrics has, as one of an earlier version or one whose log was removed.
 
+use burn_ckpt::metrics_log::csv::RowPlace;
 use burn_ckpt::metrics_log::{METRICS_FILE, Scope, Split};
 use burn_ckpt::plumbing::{is_directory, numbers, parse_json};
 use burn_ckpt::{Checkpoint, RunLayout, Section};
@@ -93,12 +94,7 @@ fn values(epochs: Vec<IndexMap<String, f64>>) -> Vec<Values> {
         let (valid, train): (IndexMap<_, _>, IndexMap<_, _>) =
             metrics.into_iter().partition(|(name, _)| name.starts_with(OF_VALIDATION));
         let of = |step, split, scope, metrics| Values {
-            step,
-            epoch,
-            split,
-            scope,
-            batch: None,
-            time: None,
+            place: RowPlace { step, epoch, split, scope, batch: None, time: None },
             metrics,
         };
         found.push(of(step_of_validation, Split::Valid, Scope::Validation, valid));

@@ -54,8 +54,8 @@ struct Epoch {
 
 impl Epoch {
     fn add(&mut self, values: Values) {
-        self.step = values.step.or(self.step);
-        self.time = values.time.or(self.time);
+        self.step = values.place.step.or(self.step);
+        self.time = values.place.time.or(self.time);
         self.metrics.extend(values.metrics);
     }
 }
@@ -69,12 +69,12 @@ pub fn run(args: &Args) -> VerbResult {
     let mut epochs: IndexMap<u64, Epoch> = IndexMap::new();
     let (mut names, mut best) = (IndexSet::new(), None);
     let is_whole = for_each(&layout, |values| {
-        if matches!(values.scope, Scope::Epoch | Scope::Validation) {
+        if matches!(values.place.scope, Scope::Epoch | Scope::Validation) {
             names::add(&mut names, &values)?;
             if let Some((metric, mode)) = &ranked_by {
                 best = better(best, &values, metric, *mode);
             }
-            epochs.entry(values.epoch).or_default().add(values);
+            epochs.entry(values.place.epoch).or_default().add(values);
         }
         Ok(())
     })?;
@@ -102,7 +102,7 @@ fn better(best: Option<(u64, f64)>, values: &Values, metric: &str, mode: MetricM
         MetricMode::Min => value < best,
         MetricMode::Max => value > best,
     });
-    if is_better { Some((values.epoch, value)) } else { best }
+    if is_better { Some((values.place.epoch, value)) } else { best }
 }
 
 fn print(
