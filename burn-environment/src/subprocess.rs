@@ -9,12 +9,18 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 /// How often a running program is looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// How long a killed program is waited for. One that waits for a file system which does not answer lives on
 /// until that does.
 const KILLED_WITHIN: Duration = Duration::from_millis(100);
+
+/// Killed programs whose end did not come within [`KILLED_WITHIN`]. Each stays in the system's table until
+/// this process asks for its end.
+static LEFT: Mutex<Vec<Child>> = Mutex::new(Vec::new());
 
 /// Most bytes that are kept of an output. A git commit has 64, and of a list of changed files it
 /// only matters that there is one.
@@ -54,12 +60,13 @@ pub(crate) fn read_from<T: Send + 'static>(
     deadline: Instant,
     read: impl FnOnce(ChildStdout) -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
+    remove_left();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     // With a group of its own what it starts can be killed with it.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let mut running = Running { child: command.spawn()?, ended: None };
-    let source = running.child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    let mut running = Running { child: Some(command.spawn()?) };
+    let source = running.take_output().ok_or(io::ErrorKind::BrokenPipe)?;
     let answer = read_aside(move || read(source))?;
     // First the end of the output and then that of the program: before the latter its process group cannot
     // become another's.
@@ -78,40 +85,52 @@ pub(crate) fn read_from<T: Send + 'static>(
 
 /// A program that does not outlive this.
 struct Running {
-    child: Child,
-    ended: Option<ExitStatus>,
+    /// `None` when it has ended.
+    child: Option<Child>,
 }
 
 impl Running {
+    fn take_output(&mut self) -> Option<ChildStdout> {
+        self.child.as_mut()?.stdout.take()
+    }
+
     /// Waits for its end until the deadline; `None` where it runs on.
     fn wait(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
         loop {
-            self.ended = self.child.try_wait()?;
-            if self.ended.is_some() || Instant::now() >= deadline {
-                return Ok(self.ended);
+            let ended = self.child.as_mut().map_or(Ok(None), Child::try_wait)?;
+            if ended.is_some() {
+                self.child = None;
+            }
+            if ended.is_some() || Instant::now() >= deadline {
+                return Ok(ended);
             }
             thread::sleep(POLL_INTERVAL);
         }
-    }
-
-    fn kill(&mut self) -> io::Result<()> {
-        #[cfg(unix)]
-        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw) {
-            rustix::process::kill_process_group(group, rustix::process::Signal::KILL)?;
-        }
-        self.child.kill()
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.ended.is_none() {
-            // Where neither works there is nothing more to do about it. The wait removes it from the system's
-            // table.
-            let _ = self.kill();
-            let _ = self.wait(Instant::now() + KILLED_WITHIN);
-        }
+        let Some(child) = &mut self.child else { return };
+        // Where neither works there is nothing more to do about it. The wait removes it from the system's
+        // table.
+        let _ = kill(child);
+        let _ = self.wait(Instant::now() + KILLED_WITHIN);
+        LEFT.lock().extend(self.child.take());
     }
+}
+
+fn kill(child: &mut Child) -> io::Result<()> {
+    #[cfg(unix)]
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+        rustix::process::kill_process_group(group, rustix::process::Signal::KILL)?;
+    }
+    child.kill()
+}
+
+/// Removes killed programs that have ended from the system's table.
+fn remove_left() {
+    LEFT.lock().retain_mut(|child| matches!(child.try_wait(), Ok(None)));
 }
 
 /// Reads on a thread of its own: a pipe cannot be read with a time limit, and a program whose pipe
@@ -196,6 +215,19 @@ mod tests {
             };
             wait_for_the_end_of(child.trim());
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_killed_program_whose_end_comes_late_leaves_the_systems_table_with_the_next_one() {
+        let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+        let process = child.id().to_string();
+        kill(&mut child).unwrap_or_else(|_| child.kill().unwrap());
+        LEFT.lock().push(child);
+        // A zombie has ended.
+        wait_for_the_end_of(&process);
+        output_of(Command::new("true"), Instant::now() + Duration::from_mins(5)).unwrap();
+        assert!(!std::path::Path::new(&format!("/proc/{process}")).exists());
     }
 
     #[cfg(unix)]

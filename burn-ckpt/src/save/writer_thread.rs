@@ -56,6 +56,9 @@ pub struct CheckpointWriter {
     unmoved_link: UnmovedLink,
     /// Set when there is no time left to verify checkpoints of earlier starts.
     is_in_a_hurry: Arc<AtomicBool>,
+    /// Whether the caller waits, or had to wait for the queue with the last state. Then saves do
+    /// not give way.
+    is_waited_for: Arc<AtomicBool>,
 }
 
 /// Why a link does not lead to the checkpoint that it should, at present.
@@ -95,6 +98,7 @@ impl CheckpointWriter {
         let reading = Arc::new(ReadProgress::default());
         let unmoved_link = UnmovedLink::default();
         let is_in_a_hurry = Arc::new(AtomicBool::new(false));
+        let is_waited_for = Arc::new(AtomicBool::new(false));
         let verifier = Verifier::new(Arc::clone(&is_in_a_hurry));
         let worker = Worker {
             naming: Naming::new(Existing::Keep, run.staging_owner.clone()),
@@ -103,6 +107,7 @@ impl CheckpointWriter {
             reading: Arc::clone(&reading),
             unmoved_link: Arc::clone(&unmoved_link),
             verifier,
+            is_waited_for: Arc::clone(&is_waited_for),
             a_link_is_behind: false,
         };
         let states = Arc::clone(&queue);
@@ -113,7 +118,8 @@ impl CheckpointWriter {
                 reason: "its thread cannot be started".to_owned(),
                 source: Some(source),
             })?;
-        Ok(Self { queue, reports, thread: Some(thread), ledger, reading, unmoved_link, is_in_a_hurry })
+        let thread = Some(thread);
+        Ok(Self { queue, reports, thread, ledger, reading, unmoved_link, is_in_a_hurry, is_waited_for })
     }
 
     /// The run's ledger. It can outlive the writer.
@@ -156,6 +162,7 @@ impl CheckpointWriter {
                 || when_busy == WhenBusy::Replace
                     && self.ledger.lock().supersedes(&new, &SaveRequest::paths(waiting))
         };
+        self.is_waited_for.store(false, Ordering::Relaxed);
         loop {
             match self.queue.push(state, replaces) {
                 Push::Done => return Ok(Submitted::Accepted),
@@ -170,6 +177,7 @@ impl CheckpointWriter {
                 Push::Abandoned => return Err(stopped()),
                 Push::Full(back) if keep_waiting() => {
                     state = back;
+                    self.is_waited_for.store(true, Ordering::Relaxed);
                     self.queue.wait(POLL);
                 }
                 Push::Full(_) => {
@@ -203,6 +211,7 @@ impl CheckpointWriter {
         if wait.is_some() {
             self.is_in_a_hurry.store(true, Ordering::Relaxed);
         }
+        self.is_waited_for.store(true, Ordering::Relaxed);
         self.queue.close();
         // A time that the clock cannot express is as good as none.
         let deadline = wait.and_then(|wait| Instant::now().checked_add(wait));
@@ -247,6 +256,7 @@ struct Worker {
     reading: Arc<ReadProgress>,
     unmoved_link: UnmovedLink,
     verifier: Verifier,
+    is_waited_for: Arc<AtomicBool>,
     /// Whether a link does not lead to the checkpoint that it should.
     a_link_is_behind: bool,
 }
@@ -305,7 +315,8 @@ impl Worker {
         }
         let superseded = self.drop_superseded(&mut save);
         let mut written = Written::default();
-        let (urgent, is_left) = (save.urgent, !save.places.is_empty());
+        let gives_way = !save.urgent && !self.is_waited_for.load(Ordering::Relaxed);
+        let is_left = !save.places.is_empty();
         let (mut follow_up, mut a_link_is_behind) = (None, self.a_link_is_behind);
         let attempt = || {
             catch_unwind(AssertUnwindSafe(|| {
@@ -319,10 +330,10 @@ impl Worker {
             .unwrap_or_else(|panic| Err(Error::Panicked { message: panic_message(&*panic) }))
         };
         self.reading.start();
-        let outcome = match (is_left, urgent) {
+        let outcome = match (is_left, gives_way) {
             (false, _) => Ok(0),
-            (true, true) => attempt(),
-            (true, false) => low_priority::at_low_priority(attempt),
+            (true, false) => attempt(),
+            (true, true) => low_priority::at_low_priority(attempt),
         };
         self.reading.finish();
         self.a_link_is_behind = a_link_is_behind;

@@ -192,8 +192,8 @@ impl EpochEndSaves {
         }
         let requests = state.pending.remove(&epoch).map_or(Vec::new(), |pending| pending.requests);
         let mut deadline = state.saves.deadline(&self.progress.interrupter);
-        let saver = state.saves.saver();
-        let handed_over = saver.map_or(Ok(()), |saver| saver.hand_over(requests, false, &mut deadline));
+        let (saver, is_last) = (state.saves.saver(), epoch >= self.progress.max_epochs);
+        let handed_over = saver.map_or(Ok(()), |saver| saver.hand_over(requests, is_last, &mut deadline));
         if let Err(error) = handed_over {
             state.fail(&self.progress, error);
         }

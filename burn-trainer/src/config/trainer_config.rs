@@ -91,7 +91,8 @@ pub struct TrainerConfig {
     /// The number of optimizer steps of the whole run, at which it ends as done, whatever `max_epochs` says.
     pub max_steps: Option<u64>,
     /// The training time of the whole run (`"12h"`, `"90m"`, or seconds), after which it ends as done at the
-    /// next optimizer step. The time of earlier starts counts.
+    /// next optimizer step. The time of earlier starts counts. That in which the process is suspended does
+    /// not.
     pub max_time: Option<Interval>,
     /// How many training batches of each epoch are used. A part (`0.25`) needs a loader of
     /// [`Trainer::loader`](crate::Trainer::loader).

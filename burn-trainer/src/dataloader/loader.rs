@@ -11,7 +11,7 @@ use burn::tensor::Device;
 
 use super::loader_size::LoaderSize;
 use super::start_position::{Pass, StartPosition, take_start};
-use super::workers::{BatchSource, Transform, Workers};
+use super::workers::{BatchSource, Transform, Workers, useful_workers};
 
 /// The seed of a run, and of a loader that no trainer has made, where none is set.
 pub(crate) const DEFAULT_SEED: u64 = 42;
@@ -158,7 +158,8 @@ impl<I: 'static, O: Send + 'static> ResumableDataLoaderBuilder<I, O> {
     /// Threads that make batches ahead of time: 0 by default, where the calling thread makes each batch when
     /// it asks for it. The batches and their order are the same for any number.
     ///
-    /// If the system grants fewer threads, the loader uses those and logs a warning.
+    /// A loader has no more of them than a pass has batches, and at most 1,024. If the system grants fewer
+    /// threads, the loader uses those and logs a warning.
     #[must_use]
     pub fn num_workers(mut self, threads: usize) -> Self {
         self.batching.num_workers = threads;
@@ -209,7 +210,11 @@ impl<I: 'static, O: Send + 'static> DataLoader<O> for ResumableDataLoader<I, O> 
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<O> + 'a> {
         let start = take_start()
             .unwrap_or_else(|| StartPosition::of_epoch(self.epoch.fetch_add(1, Ordering::Relaxed)));
-        let workers = self.workers.get_or_init(|| Workers::start(&self.source, self.batching.num_workers));
+        let workers = self.workers.get_or_init(|| {
+            let Batching { batch_size, num_workers, .. } = self.batching;
+            let batches = self.source.range.len().div_ceil(batch_size.max(1));
+            Workers::start(&self.source, useful_workers(num_workers, batches))
+        });
         Box::new(workers.batches(&self.source, self.pass(start), self.batching.prefetch))
     }
 

@@ -22,6 +22,9 @@ use super::start_position::Pass;
 use crate::process::join_with_limit::join_workers;
 use crate::process::run_output::OutputHandle;
 
+/// The most workers of a loader. The memory for the stacks of some ten thousand threads ends a process.
+const MAX_WORKERS: usize = 1024;
+
 /// Changes an item by a seed.
 pub(super) type Transform<I> = Arc<dyn Fn(I, u64) -> I + Send + Sync>;
 
@@ -108,6 +111,14 @@ impl<I, O> BatchSource<I, O> {
             Ok(self.batcher.batch(items, &self.device))
         }))
     }
+}
+
+/// How many of the workers that a loader is to have are started: no more than there are batches in a pass.
+pub(super) fn useful_workers(count: usize, batches: usize) -> usize {
+    if count > MAX_WORKERS {
+        log::warn!("a data loader is to have {count} workers: it gets {MAX_WORKERS} at most");
+    }
+    count.min(batches).min(MAX_WORKERS)
 }
 
 impl<O: Send + 'static> Workers<O> {
@@ -257,6 +268,18 @@ mod tests {
         settled(6);
         iterator.next();
         settled(7);
+    }
+
+    #[test]
+    fn there_are_no_more_workers_than_batches_or_the_limit() {
+        for (count, batches, expected) in [(0, 10, 0), (4, 10, 4), (4, 3, 3), (1024, 5000, 1024)] {
+            assert_eq!(useful_workers(count, batches), expected);
+        }
+        assert_eq!(useful_workers(usize::MAX, usize::MAX), MAX_WORKERS);
+        // Each would take memory.
+        let loader =
+            ResumableDataLoader::builder(Lists).batch_size(4).num_workers(usize::MAX).build(Numbers::new(10));
+        assert_eq!(batches(loader.iter()).concat(), Vec::from_iter(0..10));
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub struct RunProgress<'a> {
     pub epoch: u64,
     /// The number of optimizer steps done.
     pub step: u64,
-    /// Time since this process started training.
+    /// Time since this process started training, without that in which it was suspended.
     pub elapsed: Duration,
     /// Time spent training over the whole run, that before a resume included.
     pub training_time: Duration,

@@ -7,5 +7,6 @@ pub(crate) mod position;
 pub(crate) mod resume_point;
 pub(crate) mod run_clock;
 pub(crate) mod run_info;
+mod running_time;
 pub(crate) mod speed_meter;
 pub(crate) mod training_data;

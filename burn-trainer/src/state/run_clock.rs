@@ -1,13 +1,15 @@
 //! How long a run has trained.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::position::TrainerState;
+use super::running_time::RunningTime;
 
-/// The clock of one call of `fit` or `fit_with`.
-#[derive(Debug, Clone, Copy)]
+/// The clock of one call of `fit` or `fit_with`. It stands still while the process is suspended.
+#[derive(Debug, Clone)]
 pub(crate) struct RunClock {
-    started: Instant,
+    running: Arc<RunningTime>,
     /// Seconds that the run had trained before.
     seconds_before: f64,
 }
@@ -16,12 +18,12 @@ impl RunClock {
     /// Starts the clock. `previous` is the state that the run resumes from.
     pub(crate) fn start(previous: Option<&TrainerState>) -> Self {
         let seconds_before = previous.map_or(0.0, |state| state.training_time_seconds);
-        Self { started: Instant::now(), seconds_before }
+        Self { running: Arc::new(RunningTime::start()), seconds_before }
     }
 
     /// Time since this call began.
     pub(crate) fn elapsed(&self) -> Duration {
-        self.started.elapsed()
+        self.running.elapsed()
     }
 
     /// Seconds of training over the whole run.

@@ -99,7 +99,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop<M> {
         let batch = EffectiveBatch { devices: devices.all().len(), accumulation };
         let previous = resume.as_ref().map(|resume| &resume.state);
         let clock = RunClock::start(previous);
-        speed.start(clock, resume.as_ref().map(|resume| &resume.metadata.speed));
+        speed.start(clock.clone(), resume.as_ref().map(|resume| &resume.metadata.speed));
         plan.metrics.log.measure_by(Box::new(speed.of_lines()));
         let slot = plan.stop.parking_slot();
         let mut state = LoopState {
@@ -155,7 +155,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             saves: Arc::clone(&self.saves),
             metrics: self.metrics.clone(),
             store: KeptStore::new(self.burn.store),
-            clock: self.progress.clock,
+            clock: self.progress.clock.clone(),
             speed: self.progress.speed.clone(),
             seed: self.rules.seed,
             batches_per_step: self.progress.batch.batches_per_step(),

@@ -223,9 +223,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let mut saves = saves.lock();
         let mut deadline = saves.deadline(burn.interrupter);
         let Some(saver) = saves.saver() else { return Ok(()) };
-        let is_last = matches!(events, [TrainingEvent::Interrupted(_)]);
         let ended = events.iter().find_map(TrainingEvent::ended);
-        let says_the_end = ended.is_some();
+        let is_last = ended.is_some();
         let callbacks = callbacks.states()?;
         let state = progress.trainer_state(rules.seed, learner.rates(callbacks.rate_scale()), metrics, ended);
         saver.submit(requested, &state, is_last, &mut deadline, |weights_only| {
@@ -233,7 +232,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             let step = progress.position.global_step;
             learner.snapshot(weights_only, step, burn.store, history, &callbacks)
         })?;
-        if says_the_end {
+        if is_last {
             metrics.log.forget_end();
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Each operation of each scenario fails in each plausible way, or the process ends there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -163,7 +163,7 @@ fn enumerate(scenario: &Scenario) -> Vec<String> {
     let mut faults = Vec::new();
     for place in &places {
         counts.entry(place.operation).or_default().0 += 1;
-        let here = if has_all() { all_faults_at(place) } else { faults_at(place, SEED) };
+        let here = if has_each_error() { all_faults_at(place) } else { faults_at(place, SEED) };
         faults.extend(here.into_iter().map(|fault| (place, fault)));
     }
     let total = faults.len();
@@ -189,22 +189,34 @@ fn enumerate(scenario: &Scenario) -> Vec<String> {
     all
 }
 
-/// Whether the environment asks for every fault with every error.
-fn has_all() -> bool {
-    std::env::var("STORAGE_FAULTS").is_ok_and(|which| which == "all")
+/// What the environment asks for: `all`, or a number.
+fn asked_for() -> Option<String> {
+    std::env::var("STORAGE_FAULTS").ok()
 }
 
-/// With `STORAGE_FAULTS=all` all of them, which takes many minutes a scenario. Otherwise [`SAMPLE`] that are
-/// spread over the whole run, by the seed.
+/// Whether the environment asks for faults with every error that an operation can give.
+fn has_each_error() -> bool {
+    asked_for().is_some()
+}
+
+/// With `STORAGE_FAULTS=all` all of them, which takes many minutes a scenario. Otherwise that many, or
+/// [`SAMPLE`], which are spread over the whole run, by the seed.
 fn sample<T>(mut faults: Vec<T>) -> Vec<T> {
-    if has_all() || faults.len() <= SAMPLE {
+    let (count, size) = (
+        faults.len(),
+        match asked_for().as_deref() {
+            Some("all") => faults.len(),
+            Some(number) => number.parse().unwrap_or_else(|error| panic!("STORAGE_FAULTS={number}: {error}")),
+            None => SAMPLE,
+        },
+    );
+    if count <= size {
         return faults;
     }
-    let count = faults.len();
     let mut random = SplitMix64::new(SEED);
-    let chosen: Vec<usize> = (0..SAMPLE)
+    let chosen: HashSet<usize> = (0..size)
         .map(|part| {
-            let (from, to) = (part * count / SAMPLE, (part + 1) * count / SAMPLE);
+            let (from, to) = (part * count / size, (part + 1) * count / size);
             from + (random.below((to - from) as u64)) as usize
         })
         .collect();

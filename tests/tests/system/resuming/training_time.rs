@@ -1,8 +1,8 @@
 //! The clock of a strategy counts the run's training time: a resume continues it, from the strategy's newest
-//! save.
+//! save. It stands still while the process is suspended.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use burn::train::metric::LossMetric;
 use burn_trainer::Trainer;
@@ -13,7 +13,14 @@ use burn_trainer::strategy::{
 use parking_lot::Mutex;
 use system_tests::config;
 use system_tests::models::small::{Script, learner, loader};
+use system_tests::programs::running::{Running, warmup};
+use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
 use system_tests::run_files::{checkpoints, metadata};
+
+/// How long a program is suspended. Nothing but time shows whether time is counted.
+const SUSPENDED: Duration = Duration::from_secs(4);
+/// How much of it may count: the clock notes this often that the process runs.
+const EXACT: Duration = Duration::from_millis(250);
 
 /// Saves at one step, and notes what it is told of the time.
 struct AtStep {
@@ -88,4 +95,34 @@ fn a_strategy_is_told_when_its_newest_checkpoint_was_saved_in_the_training_time_
     ended.unwrap();
     assert_eq!(resumed.resumed, Some(Some(seconds("at_step/3.ckpt"))), "not the time of the resume");
     assert!(resumed.first.unwrap() >= failed, "the time before the failure counts");
+}
+
+#[test]
+fn time_in_which_the_process_is_suspended_is_not_training_time() {
+    let root = tempfile::tempdir().unwrap();
+    let gate = Gate::closed();
+    let begun = Instant::now();
+    let command = warmup(root.path(), "--run-id r1 --epochs 1");
+    let mut running = Running::start(TestHooks::wait(Split::Train, 3, &gate).given_to(command));
+    running.wait_for("its third batch", |_| gate.is_reached());
+    running.stop();
+    let stopped = Instant::now();
+    std::thread::sleep(SUSPENDED);
+    let suspended = stopped.elapsed();
+    running.send("CONT");
+    gate.open();
+    running.end_well();
+    let lived = begun.elapsed();
+    let last = metadata(&checkpoints(root.path()).join("last.ckpt"));
+    let trained = last["training_time_seconds"].as_f64().unwrap();
+    assert!(trained > 0.0);
+    assert!(
+        trained <= (lived - suspended + EXACT).as_secs_f64(),
+        "{trained} s of training in a process of {lived:?}, {suspended:?} of them suspended"
+    );
+    let speed: f64 = ["step_seconds", "data_seconds", "save_seconds", "validation_seconds"]
+        .iter()
+        .map(|part| last["speed"][part].as_f64().unwrap())
+        .sum();
+    assert!(speed <= (lived - suspended + EXACT).as_secs_f64(), "{}", last["speed"]);
 }

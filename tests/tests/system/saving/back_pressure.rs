@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use burn_ckpt::Section;
 use burn_ckpt::plumbing::{
     CheckpointWriter, Ledger, Reservation, RunDescription, SaveRequest, Submitted, WouldKeep, WriterEnd,
 };
 use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
+use burn_trainer::TrainerConfig;
 use burn_trainer::config::WhenBusy;
 use burn_trainer::strategy::{Last, StrategyConfig};
 use jiff::Timestamp;
@@ -213,4 +215,87 @@ fn a_run_says_how_many_saves_it_replaced_and_ends_with_the_newest_state_on_disk(
     let there = stems(&checkpoints(root.path()).join("last"));
     assert_eq!(there.len() as u64, result.saves, "{there:?}");
     assert!(there.contains(&"epoch=0-step=1".to_owned()) && there.contains(&"epoch=0-step=10".to_owned()));
+}
+
+/// The niceness of this thread, from -20 to 19.
+#[cfg(target_os = "linux")]
+fn niceness() -> i64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+    // The fields after the name, which is in parentheses; the first of them is the third of all.
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    fields.split(' ').nth(16).unwrap().parse().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_save_gives_way_to_the_loop_unless_the_loop_waits() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = Run::busy(directory.path(), 1, 100);
+    let (noted, by_step) = mpsc::channel();
+    let submit = |step: u64, waits: bool| {
+        let noted = noted.clone();
+        let last = [("last", f64::NAN)];
+        let save = run.state(step, &last, move || noted.send((step, niceness())).unwrap());
+        let mut asked = 0;
+        let waits = || {
+            asked += 1;
+            waits && asked < 3
+        };
+        run.writer.submit_while(vec![save], WhenBusy::Wait, waits).unwrap()
+    };
+    assert_eq!(submit(1, false), Submitted::Accepted);
+    assert_eq!(submit(2, true), Submitted::Skipped, "it has waited");
+    run.let_continue.send(()).unwrap();
+    assert_eq!(by_step.recv(), Ok((1, niceness())));
+    while !run.writer.activity().is_idle() {
+        std::thread::yield_now();
+    }
+    assert_eq!(submit(3, false), Submitted::Accepted);
+    assert_eq!(by_step.recv(), Ok((3, 19)));
+    let (last, _) = run.end();
+    assert_eq!(last, ["0", "1", "3"]);
+}
+
+/// How long the first save hangs once the last step is done: a run that would skip its last state has done so
+/// by then.
+const HANGS_ON: Duration = Duration::from_millis(300);
+
+/// Trains for so many steps, of which each is saved, or skipped where the loop would wait: the first save
+/// hangs beyond the last step. Returns how many were saved and skipped, and the newest state on disk.
+fn skipping(steps: usize, config: TrainerConfig) -> (u64, u64, Option<String>) {
+    let (let_continue, disk) = mpsc::channel::<()>();
+    let (let_continue, disk) = (Mutex::new(Some(let_continue)), Mutex::new(disk));
+    let hangs = OnStep(Arc::new(move || disk.lock().unwrap().iter().for_each(drop)));
+    let continues = OnStep(Arc::new(move || {
+        let let_continue = let_continue.lock().unwrap().take();
+        std::thread::spawn(move || {
+            std::thread::sleep(HANGS_ON);
+            drop(let_continue);
+        });
+    }));
+    let script = Script { on_save: Some(hangs), at_step: Some((steps, continues)), ..Script::default() };
+    let directory = checkpoints(&config.root).join("last");
+    let every_step = Last::new().with_every_n_steps(1).with_topk(TopK::All);
+    let config = config.with_when_busy(WhenBusy::Skip).with_strategies([StrategyConfig::Last(every_step)]);
+    let result = train_scripted(config, script).unwrap();
+    let step = |stem: &String| stem.split("step=").nth(1).and_then(|step| step.parse::<u64>().ok());
+    let newest = stems(&directory).into_iter().max_by_key(step);
+    (result.saves, result.skipped_saves, newest)
+}
+
+#[test]
+fn a_run_that_skips_saves_ends_with_its_last_state_on_disk() {
+    let root = tempfile::tempdir().unwrap();
+    let (saves, skipped, newest) = skipping(10, config(root.path(), 1));
+    assert_eq!(newest.as_deref(), Some("epoch=0-step=10"));
+    assert!(skipped >= 7, "{skipped}");
+    assert_eq!(saves + skipped, 10);
+}
+
+#[test]
+fn so_does_one_that_its_limit_ends_within_an_epoch() {
+    let root = tempfile::tempdir().unwrap();
+    let (saves, skipped, newest) = skipping(8, config(root.path(), 2).with_max_steps(8));
+    assert_eq!(newest.as_deref(), Some("epoch=0-step=8"));
+    assert_eq!(saves + skipped, 8);
 }
