@@ -90,6 +90,8 @@ mod format;
 mod hparams;
 mod load;
 pub mod metrics_log;
+#[cfg(feature = "mirror")]
+pub mod mirror;
 mod panics;
 mod printable;
 #[cfg(feature = "report")]
@@ -103,6 +105,7 @@ pub mod watch;
 pub use average::average;
 pub use error::chain::chain;
 pub use error::kind::ErrorKind;
+pub use error::mirror_failure::MirrorFailure;
 pub use error::{Error, Result};
 pub use format::contents::{Contents, FORMAT_VERSION};
 pub use format::metadata::Metadata;

@@ -46,10 +46,13 @@ fn backend() -> Backend {
 /// What cargo is given to build programs as the tests are built: others would take their place.
 #[must_use]
 pub fn features() -> &'static [&'static str] {
-    match (cfg!(feature = "wgpu"), cfg!(feature = "remote")) {
-        (false, false) => &[],
-        (true, false) => &["--features", "system-tests/wgpu"],
-        (false, true) => &["--features", "system-tests/remote"],
-        (true, true) => &["--features", "system-tests/wgpu,system-tests/remote"],
+    // `remote` has `mirror`.
+    match (cfg!(feature = "wgpu"), cfg!(feature = "remote"), cfg!(feature = "mirror")) {
+        (false, false, false) => &[],
+        (true, false, false) => &["--features", "system-tests/wgpu"],
+        (false, false, true) => &["--features", "system-tests/mirror"],
+        (true, false, true) => &["--features", "system-tests/wgpu,system-tests/mirror"],
+        (false, true, _) => &["--features", "system-tests/remote"],
+        (true, true, _) => &["--features", "system-tests/wgpu,system-tests/remote"],
     }
 }

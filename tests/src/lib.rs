@@ -6,6 +6,7 @@
 //! | `programs/` | the project's programs as processes: started, observed, sent signals, told to wait or to fail |
 //! | `run_files/` | what a run left in its directory, and whether two runs left the same |
 //! | `servers/` | servers of this machine's devices |
+//! | `object_stores/` | stores of objects that fail, and a real server of S3's interface |
 //! | `storage_faults/` | storage that fails at one operation, and what a loss of power can leave |
 //! | `fuzz/` | files changed by chance, and what each reader makes of them |
 //! | `soak/` | a run that is killed again and again, and whose files are damaged meanwhile |
@@ -20,6 +21,8 @@ pub mod fuzz;
 pub mod git_repository;
 pub mod hand_made_files;
 pub mod models;
+#[cfg(feature = "mirror")]
+pub mod object_stores;
 pub mod peak_memory;
 pub mod programs;
 pub mod random;

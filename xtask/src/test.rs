@@ -31,12 +31,13 @@ const ON_WGPU: [&str; 12] = [
     "--test-threads=1",
 ];
 /// Devices of other machines: servers of this one, on the loopback interface. burn's remote engine is built
-/// for these alone.
+/// for these alone, and so is the client of object stores, for the tests of mirrors. The examples in the
+/// documentation of all features are among them.
 const WITH_REMOTE: [&str; 5] = ["test", "--workspace", "--features", "system-tests/remote", "--no-fail-fast"];
 /// The benchmark of servers runs alone: it counts all bytes that cross the loopback interface, those of other
 /// tests too.
 const REMOTE_TESTS: [&[&str]; 2] = [
-    &["--test", "system", "--", "remote::", "--skip", "remote::bench::"],
+    &["--test", "system", "--", "remote::", "mirrors::", "--skip", "remote::bench::"],
     &["--test", "system", "--", "remote::bench::"],
 ];
 /// Tells the system tests what to train on.
@@ -74,9 +75,9 @@ pub fn run(args: &Args) -> ExitCode {
     // The programs that tests start are built first, so that no test pays for it.
     all_succeeded &=
         counted(&["test", "--workspace", "--bins", "--lib", "--tests", "--no-fail-fast"], &[], &mut counts);
-    all_succeeded &= counted(&["test", "--workspace", "--doc", "--no-fail-fast"], &[], &mut counts);
     all_succeeded &= counted(&ON_WGPU, &[(BACKEND_VARIABLE, "wgpu")], &mut counts);
     all_succeeded &= counted(&[&WITH_REMOTE[..], &["--lib"]].concat(), &[], &mut counts);
+    all_succeeded &= counted(&[&WITH_REMOTE[..], &["--doc"]].concat(), &[], &mut counts);
     for tests in REMOTE_TESTS {
         all_succeeded &= counted(&[&WITH_REMOTE[..], tests].concat(), &[], &mut counts);
     }

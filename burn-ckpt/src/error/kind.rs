@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 
 use crate::error::Error;
+use crate::error::mirror_failure::MirrorFailure;
 use crate::error::pack_error::PackError;
 
 /// The cause of an [`Error`], for a caller that handles some causes and reports the others.
@@ -85,7 +86,8 @@ impl Error {
             | Self::Differs { .. } => ErrorKind::Mismatch,
             Self::Hparams { .. } => ErrorKind::InvalidHparams,
             Self::Name { .. } => ErrorKind::InvalidName,
-            Self::Locked { .. } => ErrorKind::Locked,
+            Self::Mirror { failure, .. } => kind_of_mirror(*failure),
+            Self::Locked { .. } | Self::MirrorInUse { .. } => ErrorKind::Locked,
             Self::OtherRun { .. } => ErrorKind::OtherRun,
             Self::NotFound { .. } | Self::NothingToReport { .. } => ErrorKind::NotFound,
             Self::TooLarge { .. } | Self::FileLimit { .. } => ErrorKind::TooLarge,
@@ -114,6 +116,16 @@ fn kind_of_cause(cause: &(dyn StdError + Send + Sync + 'static)) -> ErrorKind {
         next = error.source();
     }
     ErrorKind::Other
+}
+
+fn kind_of_mirror(failure: MirrorFailure) -> ErrorKind {
+    match failure {
+        MirrorFailure::Denied => ErrorKind::PermissionDenied,
+        MirrorFailure::NotFound => ErrorKind::NotFound,
+        MirrorFailure::Conflict => ErrorKind::AlreadyExists,
+        MirrorFailure::Unreachable | MirrorFailure::TimedOut | MirrorFailure::Failed => ErrorKind::Io,
+        MirrorFailure::Unsupported => ErrorKind::Other,
+    }
 }
 
 fn kind_of_io(error: &io::Error) -> ErrorKind {

@@ -5,14 +5,18 @@
 //! `pack_error` keeps burn-pack's advice to programmers away from users.
 
 pub(crate) mod chain;
+mod constructors;
 pub(crate) mod kind;
+pub(crate) mod mirror_failure;
 pub(crate) mod pack_error;
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::error::pack_error::PackError;
+use jiff::Timestamp;
+
+use crate::error::mirror_failure::MirrorFailure;
 
 /// A result of this crate. See the example of [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -29,10 +33,10 @@ pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// ```
 /// use burn_ckpt::{Checkpoint, ErrorKind};
 ///
-/// let error = Checkpoint::open("no-such-run/last.ckpt").unwrap_err();
-/// assert_eq!(error.kind(), ErrorKind::NotFound);
-/// assert_eq!(error.to_string(), "cannot open no-such-run/last.ckpt");
-/// assert_eq!(format!("{error:?}"), "cannot open no-such-run/last.ckpt: No such file or directory (os error 2)");
+/// let error = Checkpoint::open("no-such-run/last.ckpt").unwrap_err(); assert_eq!(error.kind(),
+/// ErrorKind::NotFound); assert_eq!(error.to_string(), "cannot open no-such-run/last.ckpt");
+/// assert_eq!(format!("{error:?}"), "cannot open no-such-run/last.ckpt: No such file or directory (os error
+/// 2)");
 /// ```
 #[derive(thiserror::Error)]
 #[non_exhaustive]
@@ -329,6 +333,31 @@ pub enum Error {
         /// The other run.
         other: String,
     },
+    /// The store of a mirror cannot be reached, or does not do what is asked of it.
+    #[error("cannot {action} {object}: {reason}")]
+    Mirror {
+        /// What was tried, as an infinitive ("read", "write", ..).
+        action: &'static str,
+        /// The address of the object. Neither it nor the reason has a credential.
+        object: String,
+        /// The cause, for a caller that handles some.
+        failure: MirrorFailure,
+        /// What the store answered, as far as it cannot have a credential, and what to do.
+        reason: String,
+    },
+    /// Another process writes to the mirror of this run.
+    #[error(
+        "the mirror {address} is in use by {holder} until {until}: stop that process, wait until its lease ends, or choose \
+         another run id"
+    )]
+    MirrorInUse {
+        /// The run in the mirror.
+        address: String,
+        /// Who holds the lease ("process 17 on host a").
+        holder: String,
+        /// When the lease ends, unless it is renewed.
+        until: Timestamp,
+    },
     /// A save panicked. The panic was caught, and the run continues.
     #[error("saving the checkpoint panicked: {message}")]
     Panicked {
@@ -342,43 +371,5 @@ pub enum Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&chain::chain(self))
-    }
-}
-
-impl Error {
-    /// Wraps an operating system error with what was tried on which file.
-    pub(crate) fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
-        let path = path.as_ref().to_path_buf();
-        move |source| Self::Io { action, path, source }
-    }
-
-    /// The error for a file whose bytes are not those that its metadata describes.
-    pub(crate) fn checksum(path: &Path, expected: String, found: String) -> Self {
-        Self::Checksum { path: path.to_path_buf(), expected, found }
-    }
-
-    /// The error for something that is not a checkpoint, without a cause.
-    pub(crate) fn not_a_checkpoint(path: &Path, reason: impl Into<String>) -> Self {
-        Self::NotACheckpoint { path: path.to_path_buf(), reason: reason.into(), source: None }
-    }
-
-    /// The error for a checkpoint whose header is invalid.
-    pub(crate) fn damaged(path: &Path, reason: impl Into<String>, source: Option<Cause>) -> Self {
-        Self::Damaged { path: path.to_path_buf(), reason: reason.into(), source }
-    }
-
-    /// The error for a tensor of a checkpoint that cannot be read.
-    pub(crate) fn unreadable_tensor(path: &Path, tensor: &str, source: burn_pack::Error) -> Self {
-        let reason = format!("the tensor {tensor} cannot be read");
-        Self::Load { path: path.to_path_buf(), reason, source: Some(PackError::boxed(source)) }
-    }
-
-    /// The error for a part of a state that cannot be expressed in a file. For burn-trainer.
-    #[doc(hidden)]
-    pub fn snapshot(
-        reason: impl Into<String>,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
-        Self::Snapshot { reason: reason.into(), source: Some(source.into()) }
     }
 }

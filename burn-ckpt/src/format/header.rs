@@ -93,6 +93,12 @@ impl ContainerHeader {
         &self.file
     }
 
+    /// The same for an owner of its own.
+    #[cfg(feature = "mirror")]
+    pub(crate) fn shared_file(&self) -> Arc<OpenFile> {
+        Arc::clone(&self.file)
+    }
+
     /// Adds the tensors of the shards.
     pub(crate) fn set_tensors(&mut self, tensors: Vec<StoredTensor>) {
         self.tensors = tensors;

@@ -212,9 +212,14 @@ impl Metadata {
                 more => read += more,
             }
         }
-        parse_metadata(&text, DEPTH).map_err(|error| match error {
+        Self::of_text(path, &text)
+    }
+
+    /// Reads the text of a metadata file.
+    pub(crate) fn of_text(path: &Path, text: &[u8]) -> Result<Self> {
+        parse_metadata(text, DEPTH).map_err(|error| match error {
             JsonError::Invalid(source) => {
-                let reason = placeholder(path, &text);
+                let reason = placeholder(path, text);
                 let reason = reason.unwrap_or("its JSON does not describe a checkpoint".to_owned());
                 invalid(path, reason, Some(source))
             }

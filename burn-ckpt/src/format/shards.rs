@@ -63,6 +63,17 @@ impl Shards {
 
     /// The same for shards in another directory: before it has its final name.
     pub(crate) fn open_in(directory: &Path, index: &Path, count: usize, infos: &[ShardInfo]) -> Result<Self> {
+        let open = |number| OpenFile::open(&directory.join(shard_name(number, count)));
+        Self::open_by(&open, index, count, infos)
+    }
+
+    /// The same with what opens a shard of a number.
+    pub(crate) fn open_by(
+        open: &dyn Fn(usize) -> Result<OpenFile>,
+        index: &Path,
+        count: usize,
+        infos: &[ShardInfo],
+    ) -> Result<Self> {
         if infos.len() != count {
             let described = infos.len();
             let reason = format!("its header says that it has {count} shards, and its metadata {described}");
@@ -70,8 +81,7 @@ impl Shards {
         }
         let (mut files, mut tensors) = (Vec::with_capacity(count), Vec::new());
         for (number, info) in (1..).zip(infos) {
-            let path = directory.join(shard_name(number, count));
-            let file = Arc::new(open_one(&path, index, info)?);
+            let file = Arc::new(open_one(open(number), index, info)?);
             tensors.extend(tensors_of(&file, info)?);
             if tensors.len() > MAX_STATE_TENSORS {
                 let reason = format!("its shards have more than {MAX_STATE_TENSORS} tensors");
@@ -117,12 +127,12 @@ pub fn file_digests(checkpoint: &Path, metadata: &Metadata) -> Vec<(PathBuf, Str
     std::iter::once(own).chain(shards).collect()
 }
 
-fn open_one(path: &Path, index: &Path, info: &ShardInfo) -> Result<OpenFile> {
-    let file = OpenFile::open(path).map_err(|error| match error {
-        Error::Io { source, .. } if source.kind() == ErrorKind::NotFound => missing(path, index),
+fn open_one(opened: Result<OpenFile>, index: &Path, info: &ShardInfo) -> Result<OpenFile> {
+    let file = opened.map_err(|error| match error {
+        Error::Io { path, source, .. } if source.kind() == ErrorKind::NotFound => missing(&path, index),
         error => error,
     })?;
-    check_size(path, index, file.size(), info)?;
+    check_size(file.path(), index, file.size(), info)?;
     Ok(file)
 }
 

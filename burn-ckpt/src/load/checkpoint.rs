@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::disk::storage::{self, StoredFile};
+use crate::disk::storage;
 use crate::error::kind::ErrorKind;
 use crate::error::{Error, Result};
 use crate::file_names::metadata_path;
@@ -23,35 +23,20 @@ use crate::format::metadata::embedded::EmbeddedMetadata;
 use crate::format::metadata::of_checkpoint::{of_version_2, own_of_version_2};
 use crate::format::metadata::{Metadata, check_size};
 use crate::format::section::Section;
-use crate::format::shards::Shards;
 use crate::hparams::typed::typed;
 use crate::load::apply_weights;
 use crate::load::checked_tensors::{check_hparams, verified};
 use crate::load::match_tensors::{Matches, match_tensors};
+#[cfg(feature = "mirror")]
+use crate::load::opening::address::open_files;
+use crate::load::opening::address::{mirror_address, open_address};
+use crate::load::opening::beside::{Beside, Opened, open_shards};
 use crate::load::options::LoadOptions;
 use crate::load::report::LoadReport;
 use crate::run_dir::locate::locate;
 
 /// How often a checkpoint is looked for that a run replaces while it is opened.
 const MAX_TRIES: u32 = 20;
-
-/// Opens the shards of a checkpoint of several files, and adds their tensors to its header.
-fn open_shards(header: &mut ContainerHeader) -> Result<Vec<Arc<OpenFile>>> {
-    if header.shards == 0 {
-        return Ok(Vec::new());
-    }
-    let (index, count) = (header.file(), header.shards);
-    let infos = own_of_version_2(index)?.metadata.shards;
-    match Shards::open(index.path(), count, &infos) {
-        Ok(Shards { files, tensors }) => {
-            header.set_tensors(tensors);
-            Ok(files)
-        }
-        // The index is removed, or replaced, before its shards are.
-        Err(_) if !index.has_its_name()? => Err(Error::io("open", index.path())(storage::not_found())),
-        Err(error) => Err(error),
-    }
-}
 
 /// An opened checkpoint: its header is in memory, its tensors are still on disk. It holds the open file: what
 /// it reads is the state that was opened, also after the file was deleted or replaced.
@@ -75,12 +60,13 @@ pub struct Checkpoint {
     /// The shards of a checkpoint of several files.
     pub(crate) shards: Vec<Arc<OpenFile>>,
     /// The metadata file beside it, if there was one.
-    beside: Option<StoredFile>,
+    beside: Beside,
 }
 
 impl Checkpoint {
     /// Opens a checkpoint: a file, a link to one, or `best` or `last` in a run's directory, as [`locate`]
-    /// finds it.
+    /// finds it. With the feature `mirror` also one in a mirror, `s3://bucket/prefix/run/best`, of which only
+    /// what is needed is read, by ranges.
     ///
     /// # Errors
     ///
@@ -110,6 +96,10 @@ impl Checkpoint {
     }
 
     fn open_once(path: &Path, with_shards: bool) -> Result<Self> {
+        if let Some(address) = mirror_address(path) {
+            let Opened { path, header, shards, beside } = open_address(address, with_shards)?;
+            return Ok(Self { path, header, shards, beside });
+        }
         let located = locate(path)?;
         // A link may lead to another file by the time that something is read.
         let path = match storage::read_link(&located).map_err(Error::io("open", &located))? {
@@ -123,7 +113,7 @@ impl Checkpoint {
         };
         let mut header = ContainerHeader::of(OpenFile::open(&path)?)?;
         let beside = match Metadata::open(&metadata_path(&path)) {
-            Ok(beside) => Some(beside),
+            Ok(beside) => Beside::Open(beside),
             // It was deleted between the two.
             Err(Error::Io { source, .. })
                 if source.kind() == io::ErrorKind::NotFound
@@ -132,15 +122,24 @@ impl Checkpoint {
             {
                 return Err(Error::io("open", &path)(source));
             }
-            // Reading it reports the error.
-            Err(_) => None,
+            Err(_) => Beside::Unknown,
         };
         if header.format < 2 && EmbeddedMetadata::read(header.file())?.is_some() {
             // One flipped bit makes a 0 of the 2. The digest of the header says so.
             header.format = 2;
         }
-        let shards = if with_shards { open_shards(&mut header)? } else { Vec::new() };
+        let shards = if with_shards { open_shards(&mut header, None)? } else { Vec::new() };
         Ok(Self { header, shards, beside, path })
+    }
+
+    /// Opens a checkpoint in a mirror, by a name as
+    /// [`MirroredRun::find`](crate::mirror::MirroredRun::find) takes it.
+    #[cfg(feature = "mirror")]
+    #[doc(hidden)]
+    pub fn open_in(store: &crate::mirror::Store, run_id: &str, name: &str) -> Result<Self> {
+        let files = crate::mirror::CheckpointFiles::find_in(store, run_id, name)?;
+        let Opened { path, header, shards, beside } = open_files(files, true)?;
+        Ok(Self { path, header, shards, beside })
     }
 
     /// The file that was opened. For a link, the file that it pointed to.
@@ -251,10 +250,7 @@ impl Checkpoint {
 
     /// What the metadata file says that was beside the checkpoint when it was opened.
     fn metadata_beside(&self) -> Result<Metadata> {
-        match &self.beside {
-            Some(file) => Metadata::of_file(file),
-            None => Metadata::read(&metadata_path(&self.path)),
-        }
+        self.beside.read(&self.path)
     }
 
     /// The model's section as burn's own record, for `module.try_load_record(..)`.

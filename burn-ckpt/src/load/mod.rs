@@ -11,6 +11,7 @@ pub(crate) mod checkpoint;
 mod float_types;
 pub(crate) mod loader;
 mod match_tensors;
+mod opening;
 pub(crate) mod options;
 pub(crate) mod prefetch;
 pub(crate) mod report;

@@ -1,5 +1,5 @@
 //! Python as an independent judge, in virtual environments that are made on first use: one with PyTorch and
-//! safetensors, one with TensorBoard and MLflow.
+//! safetensors, one with TensorBoard and MLflow, one with a server of S3's interface.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -43,6 +43,17 @@ pub fn python_of_trackers() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     let size = "TensorBoard, MLflow and what they need take 1.1 GB";
     PYTHON.get_or_init(|| environment("requirements-trackers.txt", size))
+}
+
+/// Python with moto, a server of S3's interface.
+///
+/// # Panics
+///
+/// When it cannot be installed; the message says why.
+#[must_use]
+pub fn python_of_mirrors() -> &'static Path {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON.get_or_init(|| environment("requirements-mirrors.txt", "moto and what it needs take 320 MB"))
 }
 
 fn run_script_by(python: &Path, script: &str, arguments: &[&Path]) -> Value {

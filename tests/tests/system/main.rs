@@ -13,6 +13,8 @@ mod loading;
 mod machine_limits;
 mod many_runs;
 mod metrics_log;
+#[cfg(feature = "mirror")]
+mod mirrors;
 mod not_finite;
 mod on_each_backend;
 #[cfg(feature = "wgpu")]

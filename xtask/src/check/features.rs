@@ -14,10 +14,11 @@ type Build = (&'static [&'static str], &'static [&'static str]);
 
 const LIBRARIES: [&str; 3] = ["burn-ckpt", "burn-environment", "burn-trainer"];
 
-const BUILDS: [Build; 15] = [
+const BUILDS: [Build; 16] = [
     (&["burn-environment-build", "burn-environment"], &[]),
     (&["burn-ckpt"], &[]),
     (&["burn-ckpt"], &["burn-ckpt/cli"]),
+    (&["burn-ckpt"], &["burn-ckpt/mirror"]),
     (&["burn-ckpt"], &["burn-ckpt/report"]),
     (&["burn-trainer"], &[]),
     (&["burn-trainer"], &["burn-trainer/cli"]),

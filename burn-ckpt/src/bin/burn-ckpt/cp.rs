@@ -41,6 +41,10 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> VerbResult {
+    #[cfg(feature = "mirror")]
+    if let Some(address) = crate::mirror::address_of(&args.checkpoint)? {
+        return crate::mirror::cp::run(&address, &args.destination, args.json);
+    }
     let (source, destination) = copied(args)?;
     let metadata = verified(&destination).map_err(|error| {
         let removed = match remove_written(&destination) {

@@ -19,6 +19,8 @@ mod foreign;
 mod import;
 mod ls;
 mod metrics;
+#[cfg(feature = "mirror")]
+mod mirror;
 mod parallel_verify;
 mod plot;
 mod prune;
@@ -66,6 +68,8 @@ enum Verb {
     Import(import::Args),
     Average(average::Args),
     Cp(cp::Args),
+    #[cfg(feature = "mirror")]
+    Mirror(mirror::Args),
     Prune(prune::Args),
     Tag(tag::Args),
     Rm(rm::Args),
@@ -101,6 +105,8 @@ fn main() -> ExitCode {
         Verb::Import(args) => import::run(&args),
         Verb::Average(args) => average::run(&args),
         Verb::Cp(args) => cp::run(&args),
+        #[cfg(feature = "mirror")]
+        Verb::Mirror(args) => mirror::run(&args),
         Verb::Prune(args) => prune::run(&args),
         Verb::Tag(args) => tag::run(&args),
         Verb::Rm(args) => rm::run(&args),

@@ -100,6 +100,11 @@ fn find(paths: &[PathBuf]) -> Found {
 
 impl Found {
     fn add(&mut self, path: &Path) -> Result<(), Failure> {
+        #[cfg(feature = "mirror")]
+        if let Some(address) = crate::mirror::address_of(path)? {
+            self.checkpoints.extend(crate::mirror::checkpoints_at(&address)?);
+            return Ok(());
+        }
         if is_directory(path)? {
             for listing in listings(path)? {
                 listing.unreadable.iter().for_each(|error| say(format!("error: {}", chain(error))));

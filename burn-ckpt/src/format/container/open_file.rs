@@ -13,8 +13,23 @@ use crate::format::digest::sha256_of_pieces;
 #[derive(Debug)]
 pub(crate) struct OpenFile {
     path: PathBuf,
-    file: StoredFile,
+    source: Source,
     size: u64,
+}
+
+/// Where the bytes are.
+#[derive(Debug)]
+enum Source {
+    Disk(StoredFile),
+    /// In a mirror.
+    #[cfg_attr(not(feature = "mirror"), allow(dead_code))]
+    Ranges(Box<dyn ReadRange>),
+}
+
+/// Bytes that are not in a file of this machine.
+pub(crate) trait ReadRange: std::fmt::Debug + Send + Sync {
+    /// Reads bytes at a position. Where they end before is [`ErrorKind::UnexpectedEof`].
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
 }
 
 impl OpenFile {
@@ -29,7 +44,13 @@ impl OpenFile {
         }
         let file = StoredFile::open(path).map_err(Error::io("open", path))?;
         let size = file.stat().map_err(Error::io("read", path))?.len();
-        Ok(Self { path: path.to_path_buf(), file, size })
+        Ok(Self { path: path.to_path_buf(), source: Source::Disk(file), size })
+    }
+
+    /// Something that is read by ranges, with an address in place of a path.
+    #[cfg(feature = "mirror")]
+    pub(crate) fn of_ranges(address: PathBuf, size: u64, ranges: Box<dyn ReadRange>) -> Self {
+        Self { path: address, source: Source::Ranges(ranges), size }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -43,8 +64,12 @@ impl OpenFile {
 
     /// Reads bytes at a position. A file that ends before is [`ErrorKind::UnexpectedEof`].
     pub(crate) fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+        let file = match &self.source {
+            Source::Disk(file) => file,
+            Source::Ranges(ranges) => return ranges.read_exact_at(buffer, offset),
+        };
         while !buffer.is_empty() {
-            match self.file.read_at(buffer, offset) {
+            match file.read_at(buffer, offset) {
                 Ok(0) => {
                     let text = format!("the file ends at byte {offset}: it was cut off while it was read");
                     return Err(io::Error::new(ErrorKind::UnexpectedEof, text));
@@ -63,10 +88,15 @@ impl OpenFile {
     /// Whether the file's name still stands for this file. A run can remove or replace a checkpoint while it
     /// is opened.
     pub(crate) fn has_its_name(&self) -> Result<bool> {
+        let file = match &self.source {
+            Source::Disk(file) => file,
+            // An object of content is never replaced.
+            Source::Ranges(_) => return Ok(true),
+        };
         let Some(there) = storage::stat(&self.path).map_err(Error::io("read", &self.path))? else {
             return Ok(false);
         };
-        let own = self.file.stat().map_err(Error::io("read", &self.path))?;
+        let own = file.stat().map_err(Error::io("read", &self.path))?;
         #[cfg(unix)]
         {
             use std::os::unix::fs::MetadataExt;

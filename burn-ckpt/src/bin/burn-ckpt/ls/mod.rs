@@ -53,6 +53,10 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> VerbResult {
+    #[cfg(feature = "mirror")]
+    if let Some(address) = crate::mirror::address_of(&args.directory)? {
+        return crate::mirror::ls::run(&address, &args.metrics, args.json);
+    }
     let mut listings = listings(&args.directory)?;
     keep_tagged(&mut listings, &args.tag)?;
     check_metrics(&listings, &args.metrics)?;

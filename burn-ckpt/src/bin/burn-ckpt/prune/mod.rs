@@ -3,7 +3,7 @@
 //! First the rules decide, then the files that stay are verified, then the others are removed, the oldest
 //! first. The run's lock is held all the time. A file that a link points to is never removed.
 
-mod rules;
+pub mod rules;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -60,6 +60,10 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> VerbResult {
+    #[cfg(feature = "mirror")]
+    if let Some(address) = crate::mirror::address_of(&args.run)? {
+        return crate::mirror::prune::run(&address, &args.keep, args.mode, args.dry_run, args.json);
+    }
     let run = run_to_prune(args)?;
     let lock = lock(run.run_dir(), args)?;
     let mut listing = Listing::of_run(&run)?;

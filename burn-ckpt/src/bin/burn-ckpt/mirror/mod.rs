@@ -1,0 +1,60 @@
+//! Checkpoints in a mirror: the verb `mirror`, and what other verbs do with an address in place of a
+//! directory.
+
+pub mod cp;
+pub mod ls;
+pub mod prune;
+mod send;
+
+use std::path::{Path, PathBuf};
+
+use burn_ckpt::mirror::{MirrorAddress, MirroredRun, Store};
+
+use crate::verb_result::Failure;
+
+pub use send::{Args, run};
+
+/// The address that an argument is, if it is one.
+pub fn address_of(path: &Path) -> Result<Option<MirrorAddress>, Failure> {
+    match path.to_str().filter(|text| MirrorAddress::is_address(text)) {
+        Some(text) => Ok(Some(text.parse()?)),
+        None => Ok(None),
+    }
+}
+
+/// The run of an address, or each run of the mirror that it is.
+pub fn runs_at(address: &MirrorAddress) -> Result<Vec<MirroredRun>, Failure> {
+    if let Ok((mirror, run_id)) = address.split_last() {
+        let run = MirroredRun::open(&Store::connect(&mirror)?, &run_id)?;
+        if !run.checkpoints().is_empty() || !run.broken().is_empty() {
+            return Ok(vec![run]);
+        }
+    }
+    let store = Store::connect(address)?;
+    let mut runs = Vec::new();
+    for run_id in store.runs()? {
+        let run = MirroredRun::open(&store, &run_id)?;
+        if !run.checkpoints().is_empty() || !run.broken().is_empty() {
+            runs.push(run);
+        }
+    }
+    match runs.is_empty() {
+        true => Err(Failure::Other(format!("{address} has no checkpoints, and no run that has any"))),
+        false => Ok(runs),
+    }
+}
+
+/// The addresses of the checkpoints of a run, or of each run of the mirror, or the one checkpoint itself.
+pub fn checkpoints_at(address: &MirrorAddress) -> Result<Vec<PathBuf>, Failure> {
+    let text = address.to_string();
+    let last = text.rsplit('/').next().unwrap_or_default();
+    if last == "best" || last == "last" || last.starts_with("best_") || last.ends_with(".ckpt") {
+        return Ok(vec![PathBuf::from(text)]);
+    }
+    let runs = runs_at(address)?;
+    let whole = runs
+        .iter()
+        .flat_map(|run| run.checkpoints().iter().map(|checkpoint| run.address_of(&checkpoint.name)));
+    let broken = runs.iter().flat_map(|run| run.broken().iter().map(|(name, _)| run.address_of(name)));
+    Ok(whole.chain(broken).map(PathBuf::from).collect())
+}

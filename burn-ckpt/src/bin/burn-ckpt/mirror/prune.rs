@@ -1,0 +1,76 @@
+//! `burn-ckpt prune` of an address: removes checkpoints of a run in a mirror by rules that say which stay.
+
+use burn_ckpt::mirror::{MirrorAddress, MirrorKeep, MirroredRun, RunMirror, Store, Writer};
+use burn_ckpt::retention::MetricMode;
+use jiff::SignedDuration;
+use serde_json::json;
+
+use crate::prune::rules::Rule;
+use crate::terminal::figures::{count, size};
+use crate::terminal::output::{Output, say};
+use crate::verb_result::{Failure, VerbResult};
+
+/// Content without a commit object can be an upload in progress while it is younger.
+const LEFTOVER_AGE: SignedDuration = SignedDuration::from_hours(24);
+
+/// Removes the checkpoints of a run that no rule keeps.
+pub fn run(
+    address: &MirrorAddress,
+    rules: &[Rule],
+    mode: Option<MetricMode>,
+    dry_run: bool,
+    as_json: bool,
+) -> VerbResult {
+    let keep = keep(rules, mode)?;
+    let (mirror, run_id) = address.split_last()?;
+    let store = Store::connect(&mirror)?;
+    let mut output = Output::new();
+    let (names, freed) = if dry_run {
+        let run = MirroredRun::open(&store, &run_id)?;
+        let names = run.would_remove(&keep)?;
+        let bytes = run.checkpoints().iter().filter(|checkpoint| names.contains(&checkpoint.name));
+        let bytes = bytes.map(|checkpoint| checkpoint.total_bytes()).sum::<u64>();
+        (names, bytes)
+    } else {
+        let mut mirror = RunMirror::open(&store, &run_id, &Writer::of_this_process())?;
+        let removed = mirror.apply_retention(&keep)?;
+        let leftovers = mirror.remove_leftovers(LEFTOVER_AGE)?;
+        mirror.close()?;
+        (removed.checkpoints, removed.bytes + leftovers.bytes)
+    };
+    if as_json {
+        output.json(&json!({ "removed": names, "bytes": freed, "dry_run": dry_run }))?;
+    } else {
+        names.iter().try_for_each(|name| output.line(name))?;
+    }
+    output.flush()?;
+    let verb = if dry_run { "would be removed" } else { "removed" };
+    say(format!("{} {verb}, {} freed", count(names.len(), "checkpoint"), size(freed)));
+    Ok(true)
+}
+
+/// The rules of the command line as those of a mirror, which does not say whether lower is better.
+fn keep(rules: &[Rule], mode: Option<MetricMode>) -> Result<MirrorKeep, Failure> {
+    let mut last = 0;
+    for rule in rules {
+        if let Rule::Last(count) = rule {
+            last = last.max(count.get());
+        }
+    }
+    // The newest one always stays.
+    let mut keep = MirrorKeep::last(last.max(1));
+    for rule in rules {
+        if let Rule::Best { metric, count, mode: own } = rule {
+            let Some(mode) = own.or(mode) else {
+                return Err(Failure::Usage(format!(
+                    "say whether lower or higher is better: --keep best={metric}:{count}:min, or :max"
+                )));
+            };
+            keep = keep.and_best(metric, mode, count.get());
+        }
+    }
+    match rules.is_empty() {
+        true => Err(Failure::Usage("missing --keep: last=N, best=METRIC:N:min, or links".to_owned())),
+        false => Ok(keep),
+    }
+}

@@ -1,0 +1,132 @@
+//! `burn-ckpt mirror`: sends the checkpoints of a run to an object store.
+
+use std::path::PathBuf;
+
+use burn_ckpt::mirror::{MirrorAddress, RunMirror, Store, Writer};
+use burn_ckpt::plumbing::{is_directory, run_at, storage};
+use burn_ckpt::{Catalog, RunLayout, chain};
+use serde_json::{Value, json};
+
+use crate::terminal::figures::{count, size};
+use crate::terminal::output::{Output, say};
+use crate::terminal::printable::in_one_line;
+use crate::verb_result::{Failure, VerbResult};
+
+/// Send the checkpoints of a run to an object store
+///
+/// The newest first, each with its part of the log of metrics, then the links. What is there already is not
+/// sent. A file is compared with its digest while it is read; one that is damaged is named and not sent.
+/// Credentials come from the environment (AWS_ACCESS_KEY_ID, ..). Prints one line per checkpoint. Exit status
+/// 1 if one could not be sent.
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    /// The run's directory
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// s3://BUCKET/PREFIX, gs://.., az://.. or file:///DIRECTORY; the run is sent to RUN_ID below it
+    #[arg(value_name = "ADDRESS")]
+    address: MirrorAddress,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// One checkpoint, and what became of it.
+struct Outcome {
+    name: String,
+    bytes: u64,
+    was_there: bool,
+    problem: Option<String>,
+}
+
+pub fn run(args: &Args) -> VerbResult {
+    if !is_directory(&args.run)? {
+        return Err(Failure::Other(format!("{} is not a directory", args.run.display())));
+    }
+    let Some(run) = run_at(&args.run)? else {
+        return Err(Failure::Other(format!(
+            "{} is not a run's directory: it has no checkpoints",
+            args.run.display()
+        )));
+    };
+    let catalog = Catalog::scan(&run)?;
+    let store = Store::connect(&args.address)?;
+    let mut mirror = RunMirror::open(&store, run.run_id(), &Writer::of_this_process())?;
+    let mut output = Output::new();
+    let mut outcomes = Vec::new();
+    for entry in catalog.entries.iter().rev() {
+        let outcome = send(&mut mirror, &run, &entry.path);
+        if !args.json {
+            output.line(line(&outcome))?;
+            output.flush()?;
+        }
+        outcomes.push(outcome);
+    }
+    for (path, error) in &catalog.broken {
+        let name = path.display().to_string();
+        let outcome = Outcome { name, bytes: 0, was_there: false, problem: Some(chain(error)) };
+        if !args.json {
+            output.line(line(&outcome))?;
+        }
+        outcomes.push(outcome);
+    }
+    send_log(&mut mirror, &run)?;
+    mirror.send_links(&run)?;
+    mirror.close()?;
+    if args.json {
+        output.json(&Value::from(outcomes.iter().map(as_json).collect::<Vec<_>>()))?;
+    }
+    output.flush()?;
+    let failed = outcomes.iter().filter(|outcome| outcome.problem.is_some()).count();
+    let there = outcomes.iter().filter(|outcome| outcome.was_there).count();
+    let bytes: u64 = outcomes.iter().map(|outcome| outcome.bytes).sum();
+    say(format!(
+        "{} sent, {}; {there} there already, {failed} not sent",
+        count(outcomes.len() - failed - there, "checkpoint"),
+        size(bytes)
+    ));
+    Ok(failed == 0 && !outcomes.is_empty())
+}
+
+fn send(mirror: &mut RunMirror, run: &RunLayout, path: &std::path::Path) -> Outcome {
+    match mirror.send(run, path, &|_| Ok(())) {
+        Ok(sent) => Outcome { name: sent.name, bytes: sent.bytes, was_there: sent.was_there, problem: None },
+        Err(error) => {
+            let name = path.display().to_string();
+            Outcome { name, bytes: 0, was_there: false, problem: Some(chain(&error)) }
+        }
+    }
+}
+
+/// Sends the lines behind the newest checkpoint.
+fn send_log(mirror: &mut RunMirror, run: &RunLayout) -> Result<(), Failure> {
+    let log = run.run_dir().join(burn_ckpt::metrics_log::METRICS_FILE);
+    let there = storage::stat(&log).map_err(|source| burn_ckpt::Error::Io {
+        action: "read",
+        path: log.clone(),
+        source,
+    })?;
+    match there {
+        Some(stat) if stat.is_file() => Ok(mirror.send_metrics_log(&log)?),
+        _ => Ok(()),
+    }
+}
+
+fn line(outcome: &Outcome) -> String {
+    let name = in_one_line(&outcome.name);
+    match (&outcome.problem, outcome.was_there) {
+        (Some(problem), _) => format!("failed   {name}: {}", in_one_line(problem)),
+        (None, true) => format!("there    {name}"),
+        (None, false) => format!("sent     {name}  {}", size(outcome.bytes)),
+    }
+}
+
+fn as_json(outcome: &Outcome) -> Value {
+    json!({
+        "name": outcome.name,
+        "bytes_sent": outcome.bytes,
+        "was_there": outcome.was_there,
+        "problem": outcome.problem,
+    })
+}

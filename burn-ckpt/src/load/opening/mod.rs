@@ -1,0 +1,4 @@
+//! Opening a checkpoint: what belongs to its own file, and one that is named by an address.
+
+pub(super) mod address;
+pub(super) mod beside;

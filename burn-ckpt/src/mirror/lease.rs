@@ -1,0 +1,288 @@
+//! The lease of a run's mirror: one writer at a time.
+//!
+//! It is a small object, which is changed by conditional writes alone. A writer renews it while it works.
+//! When it was not renewed for its whole time, another writer takes it over, with the next *term*.
+//!
+//! Nothing in the mirror depends on clocks that agree. Content has the term in its name, and commit objects
+//! are conditional writes. So a writer that was stopped for an hour, and continues after it has lost the
+//! lease, replaces nothing: its next check of the lease fails with an error that names the new holder.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::error::mirror_failure::MirrorFailure;
+use crate::error::{Error, Result};
+use crate::format::container::bounded_json::parse;
+use crate::mirror::object_names::LEASE_NAME;
+use crate::mirror::store::{Store, Version};
+
+const FORMAT: &str = "burn-ckpt mirror lease";
+const VERSION: u32 = 1;
+const MAX_LEASE_BYTES: u64 = 16 * 1024;
+const MAX_LEASE_VALUES: usize = 100;
+/// After what part of its time a lease is renewed.
+const RENEW_AFTER: i32 = 3;
+/// How often a lease is read that others change at the same time.
+const ATTEMPTS: usize = 8;
+/// How long a lease lasts, unless configured otherwise.
+const DEFAULT_TIMEOUT: SignedDuration = SignedDuration::from_mins(5);
+
+/// Who writes to a mirror: the name in the error of a second writer, a number that no other writer has, how
+/// long a lease lasts without being renewed, and the clock.
+///
+/// ```
+/// use burn_ckpt::mirror::Writer;
+/// use jiff::SignedDuration;
+///
+/// let writer = Writer::of_this_process().with_lease_timeout(SignedDuration::from_mins(2));
+/// assert!(writer.name().starts_with("process "));
+/// ```
+#[derive(Clone)]
+pub struct Writer {
+    name: String,
+    token: u64,
+    timeout: SignedDuration,
+    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+}
+
+impl Writer {
+    /// This process, with a lease of 5 minutes and the system's clock.
+    #[must_use]
+    pub fn of_this_process() -> Self {
+        use std::hash::{BuildHasher, RandomState};
+        let host = gethostname::gethostname();
+        let name = format!("process {} on host {}", std::process::id(), host.to_string_lossy());
+        // The keys of each `RandomState` are other random numbers: they come from the system.
+        Self::new(name, RandomState::new().hash_one(std::process::id()), Timestamp::now)
+    }
+
+    /// A writer of this name, with a number that no other writer has.
+    pub fn new(
+        name: impl Into<String>,
+        token: u64,
+        clock: impl Fn() -> Timestamp + Send + Sync + 'static,
+    ) -> Self {
+        Self { name: name.into(), token, timeout: DEFAULT_TIMEOUT, clock: Arc::new(clock) }
+    }
+
+    /// How long the lease lasts when it is not renewed. After that another writer can take it over.
+    #[must_use]
+    pub fn with_lease_timeout(mut self, timeout: SignedDuration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The name in the error of a second writer.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer")
+            .field("name", &self.name)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the object has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Record {
+    format: String,
+    version: u32,
+    /// Counts the holders. It never becomes less, so the object stays when a lease is given back.
+    term: u64,
+    /// `None` once the lease is given back.
+    holder: Option<String>,
+    /// The holder's number.
+    token: String,
+    renewed: Timestamp,
+    timeout_seconds: i64,
+}
+
+impl Record {
+    fn ends(&self) -> Timestamp {
+        let timeout = SignedDuration::from_secs(self.timeout_seconds.max(0));
+        self.renewed.checked_add(timeout).unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// A lease that this process holds, as far as it knows.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    store: Store,
+    key: String,
+    run_id: String,
+    writer: Writer,
+    record: Record,
+    version: Version,
+}
+
+impl Lease {
+    /// Takes the lease of a run. `least_term` looks for one that is larger than each term of which there is
+    /// content, where the lease itself does not say it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MirrorInUse`] when another writer holds it.
+    pub(crate) fn acquire(
+        store: &Store,
+        run_id: &str,
+        writer: &Writer,
+        least_term: &dyn Fn() -> Result<u64>,
+    ) -> Result<Self> {
+        let key = format!("{run_id}/{LEASE_NAME}");
+        for _ in 0..ATTEMPTS {
+            let there = read(store, &key)?;
+            let term = match &there {
+                None => least_term()?,
+                Some((Some(record), _)) => {
+                    // A lease of this writer: the answer to an earlier write of it was lost.
+                    let is_own = record.token == token(writer);
+                    if record.holder.is_some() && !is_own && writer.now() < record.ends() {
+                        return Err(in_use(store, run_id, record));
+                    }
+                    record.term.saturating_add(1)
+                }
+                // One that cannot be read: there is no other sign of its term than the content.
+                Some((None, _)) => least_term()?,
+            };
+            let record = Record {
+                format: FORMAT.to_owned(),
+                version: VERSION,
+                term,
+                holder: Some(writer.name.clone()),
+                token: token(writer),
+                renewed: writer.now(),
+                timeout_seconds: writer.timeout.as_secs(),
+            };
+            let json = to_json(&record)?;
+            let written = match &there {
+                None => store.put_new(&key, &json)?,
+                Some((_, version)) => store.replace(&key, &json, version)?,
+            };
+            // Read back: a lease that a faulty store has cut off would be taken over while it is held.
+            if written.is_some()
+                && let Some((Some(there), version)) = read(store, &key)?
+                && there == record
+            {
+                let (store, run_id, writer) = (store.clone(), run_id.to_owned(), writer.clone());
+                return Ok(Self { store, key, run_id, writer, record, version });
+            }
+        }
+        let reason = "other writers change the lease all the time: try again".to_owned();
+        Err(store.failure("take", &key, MirrorFailure::Conflict, reason))
+    }
+
+    /// Counts the holders.
+    pub(crate) fn term(&self) -> u64 {
+        self.record.term
+    }
+
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    /// Renews the lease once a third of its time is over.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MirrorInUse`] when another writer has it by now.
+    pub(crate) fn keep(&mut self) -> Result<()> {
+        let age = self.writer.now().duration_since(self.record.renewed);
+        if age >= self.writer.timeout / RENEW_AFTER { self.renew() } else { Ok(()) }
+    }
+
+    /// Renews the lease, and so finds out whether this writer still holds it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Lease::keep`].
+    pub(crate) fn renew(&mut self) -> Result<()> {
+        let record = Record { renewed: self.writer.now(), ..self.record.clone() };
+        self.write(record)
+    }
+
+    /// Gives the lease back: the next writer need not wait.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Lease::keep`].
+    pub(crate) fn release(mut self) -> Result<()> {
+        let record = Record { holder: None, ..self.record.clone() };
+        self.write(record)
+    }
+
+    fn write(&mut self, record: Record) -> Result<()> {
+        let json = to_json(&record)?;
+        for _ in 0..ATTEMPTS {
+            let is_written = self.store.replace(&self.key, &json, &self.version)?.is_some();
+            match read(&self.store, &self.key)? {
+                Some((Some(there), version)) if there == record => {
+                    (self.record, self.version) = (record, version);
+                    return Ok(());
+                }
+                // An earlier write of this writer, of which the answer was lost.
+                Some((Some(there), version)) if is_same_holding(&there, &self.record) => {
+                    self.version = version;
+                }
+                Some((Some(there), _)) => return Err(in_use(&self.store, &self.run_id, &there)),
+                // What was just written was cut off.
+                Some((None, version)) if is_written => self.version = version,
+                Some((None, _)) => {
+                    let reason = "it cannot be read: another writer may hold it".to_owned();
+                    return Err(self.store.failure("renew", &self.key, MirrorFailure::Failed, reason));
+                }
+                None => {
+                    let reason = "it was removed: another writer may hold it".to_owned();
+                    return Err(self.store.failure("renew", &self.key, MirrorFailure::Failed, reason));
+                }
+            }
+        }
+        let reason = "it changes all the time".to_owned();
+        Err(self.store.failure("renew", &self.key, MirrorFailure::Conflict, reason))
+    }
+}
+
+fn is_same_holding(one: &Record, other: &Record) -> bool {
+    (one.term, &one.token) == (other.term, &other.token)
+}
+
+fn token(writer: &Writer) -> String {
+    format!("{:016x}", writer.token)
+}
+
+fn to_json(record: &Record) -> Result<Vec<u8>> {
+    let text = serde_json::to_string(record);
+    let text = text.map_err(|error| Error::snapshot("the lease cannot be written as JSON", error))?;
+    Ok((text + "\n").into_bytes())
+}
+
+/// The lease that is there. Its record is `None` if it is not one: it was cut off.
+fn read(store: &Store, key: &str) -> Result<Option<(Option<Record>, Version)>> {
+    let Some((json, version)) = store.get(key, MAX_LEASE_BYTES)? else { return Ok(None) };
+    let record: Option<Record> =
+        parse(&json, MAX_LEASE_VALUES).ok().filter(|record: &Record| record.format == FORMAT);
+    if let Some(Record { version: found, .. }) = record.as_ref().filter(|record| record.version > VERSION) {
+        let path = PathBuf::from(store.shown(key));
+        return Err(Error::NewerFormat { path, format: "mirror format", found: *found, supported: VERSION });
+    }
+    Ok(Some((record, version)))
+}
+
+fn in_use(store: &Store, run_id: &str, record: &Record) -> Error {
+    let holder =
+        record.holder.clone().unwrap_or_else(|| "another writer, which has given it back".to_owned());
+    Error::MirrorInUse { address: store.shown(run_id), holder, until: record.ends() }
+}

@@ -1,0 +1,123 @@
+//! The files of one checkpoint in a mirror, found by its address: read by ranges, without a copy on disk.
+
+use std::path::PathBuf;
+
+use crate::error::{Error, Result};
+use crate::format::container::open_file::OpenFile;
+use crate::format::limits::MAX_METADATA_BYTES;
+use crate::format::metadata::Metadata;
+use crate::mirror::address::MirrorAddress;
+use crate::mirror::commit_object::{MAX_COMMIT_BYTES, MirroredCheckpoint, MirroredFile};
+use crate::mirror::digests::Digests;
+use crate::mirror::object_names::{commit, link};
+use crate::mirror::reading::mirrored_run::MirroredRun;
+use crate::mirror::store::{RangedFile, Store};
+use crate::run_dir::layout::CHECKPOINT_DIR;
+
+/// The files of a checkpoint in a mirror.
+#[derive(Debug)]
+pub(crate) struct CheckpointFiles {
+    store: Store,
+    run_id: String,
+    checkpoint: MirroredCheckpoint,
+}
+
+impl CheckpointFiles {
+    /// The checkpoint of an address: `s3://bucket/prefix/run/best`, `s3://bucket/prefix/run/last`, or
+    /// `s3://bucket/prefix/run/checkpoint/last/X.ckpt`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] when there is none; those of [`MirroredRun::open`].
+    pub(crate) fn find(address: &MirrorAddress) -> Result<Self> {
+        let (run, name) = split(address)?;
+        let (mirror, run_id) = run.split_last()?;
+        Self::find_in(&Store::connect(&mirror)?, &run_id, &name)
+    }
+
+    /// The same with a store that is connected.
+    pub(crate) fn find_in(store: &Store, run_id: &str, name: &str) -> Result<Self> {
+        let checkpoint = match Self::committed(store, run_id, name)? {
+            Some(checkpoint) => checkpoint,
+            None => MirroredRun::open(store, run_id)?.find(name)?.clone(),
+        };
+        Ok(Self { store: store.clone(), run_id: run_id.to_owned(), checkpoint })
+    }
+
+    /// A checkpoint that is named by its path, without a listing.
+    fn committed(store: &Store, run_id: &str, name: &str) -> Result<Option<MirroredCheckpoint>> {
+        if !name.contains('/') {
+            return Ok(None);
+        }
+        let key = commit(run_id, name);
+        let Some((json, _)) = store.get(&key, MAX_COMMIT_BYTES)? else { return Ok(None) };
+        MirroredCheckpoint::parse(&json, run_id, name, &store.shown(&key)).map(Some)
+    }
+
+    pub(crate) fn checkpoint(&self) -> &MirroredCheckpoint {
+        &self.checkpoint
+    }
+
+    /// The address of a file, in place of a path.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        PathBuf::from(self.store.shown(&link(&self.run_id, name)))
+    }
+
+    /// Opens a file. Reads nothing yet.
+    pub(crate) fn open(&self, name: &str) -> Result<OpenFile> {
+        let file = self.file(name)?;
+        let key = link(&self.run_id, &file.object);
+        let ranges = RangedFile::new(self.store.clone(), key, file.size);
+        Ok(OpenFile::of_ranges(self.path(name), file.size, Box::new(ranges)))
+    }
+
+    /// A whole file that is in memory at once, compared with its digest.
+    pub(crate) fn read_small(&self, name: &str) -> Result<Vec<u8>> {
+        let file = self.file(name)?;
+        if file.size > MAX_METADATA_BYTES {
+            let reason = format!("it has {} bytes, and {MAX_METADATA_BYTES} are allowed", file.size);
+            return Err(Error::damaged(&self.path(name), reason, None));
+        }
+        let bytes = self.store.get_range(&link(&self.run_id, &file.object), 0..file.size)?;
+        let mut digests = Digests::default();
+        digests.update(&bytes);
+        digests.check(&self.path(name), &file.sha256)?;
+        Ok(bytes)
+    }
+
+    fn file(&self, name: &str) -> Result<&MirroredFile> {
+        self.checkpoint.files.iter().find(|file| file.name == name).ok_or_else(|| {
+            let path = PathBuf::from(self.store.shown(&commit(&self.run_id, &self.checkpoint.name)));
+            Error::damaged(&path, format!("it lacks {name}"), None)
+        })
+    }
+}
+
+/// The metadata beside a checkpoint in a mirror. It is read when it is asked for.
+#[derive(Debug)]
+pub(crate) struct MirroredMetadata {
+    files: CheckpointFiles,
+    name: String,
+}
+
+impl MirroredMetadata {
+    /// That of a file's name.
+    pub(crate) fn new(files: CheckpointFiles, name: String) -> Self {
+        Self { files, name }
+    }
+
+    pub(crate) fn read(&self) -> Result<Metadata> {
+        let text = self.files.read_small(&self.name)?;
+        Metadata::of_text(&self.files.path(&self.name), &text)
+    }
+}
+
+/// The run of an address, and the checkpoint's name in it.
+fn split(address: &MirrorAddress) -> Result<(MirrorAddress, String)> {
+    let text = address.to_string();
+    let below = format!("/{CHECKPOINT_DIR}/");
+    match text.split_once(&below) {
+        Some((run, name)) if !name.is_empty() => Ok((run.parse()?, name.to_owned())),
+        _ => address.split_last(),
+    }
+}

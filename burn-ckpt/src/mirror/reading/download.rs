@@ -1,0 +1,128 @@
+//! A checkpoint from a mirror to disk: compared with its digests while it is written to staging files, and
+//! then committed as a save is.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::disk::commit::{StagedCheckpoint, commit};
+use crate::disk::directories::{create_directory, parent};
+use crate::disk::staged_file::{Existing, Staged};
+use crate::disk::staged_shards::StagedShards;
+use crate::disk::storage::StoredFile;
+use crate::error::{Error, Result};
+use crate::file_names::{METADATA_SUFFIX, StagingOwner, shard_name, shards_directory};
+use crate::format::limits::MAX_METADATA_BYTES;
+use crate::mirror::commit_object::{MirroredCheckpoint, MirroredFile};
+use crate::mirror::digests::Digests;
+use crate::mirror::object_names::link;
+use crate::mirror::reading::mirrored_run::MirroredRun;
+use crate::mirror::store::Progress;
+use crate::run_dir::layout::RunLayout;
+
+impl MirroredRun {
+    /// Gets a checkpoint into a run's directory, under the name that it had there. Returns its path. A
+    /// checkpoint of that name is kept, and an error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Checksum`] when the mirror has other bytes than were sent; [`Error::Damaged`] for a commit
+    /// object that names other files than a checkpoint has; [`Error::Io`]; [`Error::Mirror`].
+    pub fn download(
+        &self,
+        checkpoint: &MirroredCheckpoint,
+        run: &RunLayout,
+        progress: Progress<'_>,
+    ) -> Result<PathBuf> {
+        let place = run.checkpoint_dir().join(&checkpoint.name);
+        self.download_to(checkpoint, &place, progress)?;
+        Ok(place)
+    }
+
+    /// The same to a file of another name.
+    ///
+    /// # Errors
+    ///
+    /// As for [`MirroredRun::download`].
+    pub fn download_to(
+        &self,
+        checkpoint: &MirroredCheckpoint,
+        place: &Path,
+        progress: Progress<'_>,
+    ) -> Result<()> {
+        let Files { own, metadata, shards } = self.files_of(checkpoint)?;
+        create_directory(parent(place))?;
+        let owner = StagingOwner::default();
+        let staged_shards = match shards.is_empty() {
+            true => None,
+            false => {
+                let mut staged = StagedShards::create(place, &owner)?;
+                for (number, shard) in (1..).zip(&shards) {
+                    let file = staged.create_file(number, shards.len())?;
+                    self.write(shard, file, progress)?;
+                }
+                Some(staged)
+            }
+        };
+        let (container, file) = Staged::create(place, &owner)?;
+        self.write(own, file, progress)?;
+        let metadata = self.read_metadata(metadata)?;
+        commit(StagedCheckpoint { container, shards: staged_shards }, &metadata, Existing::Keep, &owner)
+    }
+
+    /// Writes one file, and compares it with its digest.
+    fn write(&self, from: &MirroredFile, mut file: StoredFile, progress: Progress<'_>) -> Result<()> {
+        let key = link(&self.run_id, &from.object);
+        let path = file.path().to_path_buf();
+        file.reserve(from.size).map_err(Error::io("reserve the space for", &path))?;
+        let mut digests = Digests::default();
+        let mut write = |bytes: &[u8]| {
+            digests.update(bytes);
+            file.write_all(bytes).map_err(Error::io("write", &path))
+        };
+        self.store.download(&key, from.size, &mut write, progress)?;
+        digests.check(Path::new(&self.store.shown(&key)), &from.sha256)?;
+        file.sync().map_err(Error::io("sync", &path))
+    }
+
+    fn read_metadata(&self, file: &MirroredFile) -> Result<String> {
+        let key = link(&self.run_id, &file.object);
+        let path = PathBuf::from(self.store.shown(&key));
+        if file.size > MAX_METADATA_BYTES {
+            let reason = format!("it has {} bytes, and {MAX_METADATA_BYTES} are allowed", file.size);
+            return Err(Error::damaged(&path, reason, None));
+        }
+        let bytes = self.store.get_range(&key, 0..file.size)?;
+        let mut digests = Digests::default();
+        digests.update(&bytes);
+        digests.check(&path, &file.sha256)?;
+        String::from_utf8(bytes)
+            .map_err(|error| Error::damaged(&path, "it is not UTF-8", Some(Box::new(error))))
+    }
+
+    /// The files that a checkpoint has, of those that its commit object names.
+    fn files_of<'a>(&self, checkpoint: &'a MirroredCheckpoint) -> Result<Files<'a>> {
+        let mut files: BTreeMap<&str, &MirroredFile> =
+            checkpoint.files.iter().map(|file| (file.name.as_str(), file)).collect();
+        let damaged = |reason: String| {
+            let key = crate::mirror::object_names::commit(&self.run_id, &checkpoint.name);
+            Error::damaged(&PathBuf::from(self.store.shown(&key)), reason, None)
+        };
+        let mut take =
+            |name: String| files.remove(name.as_str()).ok_or_else(|| damaged(format!("it lacks {name}")));
+        let own = take(checkpoint.name.clone())?;
+        let metadata = take(format!("{}{METADATA_SUFFIX}", checkpoint.name))?;
+        let directory = shards_directory(Path::new(&checkpoint.name)).to_string_lossy().into_owned();
+        let count = checkpoint.files.len().saturating_sub(2);
+        let shards = (1..=count)
+            .map(|number| take(format!("{directory}/{}", shard_name(number, count))))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Files { own, metadata, shards })
+    }
+}
+
+struct Files<'a> {
+    own: &'a MirroredFile,
+    metadata: &'a MirroredFile,
+    shards: Vec<&'a MirroredFile>,
+}

@@ -1,0 +1,51 @@
+//! Getting a run's log of metrics up to a checkpoint.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::disk::staged_file::{Existing, write_whole};
+use crate::error::{Error, Result};
+use crate::format::digest::checksum;
+use crate::mirror::commit_object::MirroredCheckpoint;
+use crate::mirror::metrics_pieces::{Part, parts_up_to};
+use crate::mirror::object_names::METRICS_DIR;
+use crate::mirror::reading::mirrored_run::MirroredRun;
+
+impl MirroredRun {
+    /// Gets the run's log of metrics up to a checkpoint, and compares it with its digest before it gets its
+    /// name. Whether the checkpoint has such a log. A file of that name is kept, and an error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] when a piece is missing; [`Error::Checksum`] when it has other bytes;
+    /// [`Error::Io`]; [`Error::Mirror`].
+    pub fn download_metrics_log(&self, checkpoint: &MirroredCheckpoint, path: &Path) -> Result<bool> {
+        let Some(log) = &checkpoint.metrics_log else { return Ok(false) };
+        let parts = parts_up_to(&self.run_id, self.objects.values(), Some(log.last_piece));
+        let shown = PathBuf::from(self.store.shown(&format!("{}/{METRICS_DIR}", self.run_id)));
+        if parts.last().map_or(0, |part| part.end) < log.bytes {
+            let reason = format!("a piece of the log of metrics up to {} bytes is missing", log.bytes);
+            return Err(Error::damaged(&shown, reason, None));
+        }
+        write_whole(path, Existing::Keep, |file| {
+            let mut hasher = Sha256::new();
+            for Part { piece, end } in &parts {
+                let end = (*end).min(log.bytes);
+                if piece.start >= end {
+                    break;
+                }
+                let bytes = self.store.get_range(&piece.key(&self.run_id), 0..end - piece.start)?;
+                hasher.update(&bytes);
+                file.write_all(&bytes).map_err(Error::io("write", path))?;
+            }
+            let found = checksum(hasher);
+            match found == log.sha256 {
+                true => Ok(()),
+                false => Err(Error::checksum(&shown, log.sha256.clone(), found)),
+            }
+        })?;
+        Ok(true)
+    }
+}

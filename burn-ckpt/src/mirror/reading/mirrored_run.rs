@@ -1,0 +1,237 @@
+//! What a mirror has of a run: its complete checkpoints, newest last, and its links. Reads the commit
+//! objects, and compares the sizes that they say with those of the objects: one listing, and a request a
+//! checkpoint.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::file_names::CHECKPOINT_SUFFIX;
+use crate::format::container::bounded_json::parse;
+use crate::mirror::commit_object::{MAX_COMMIT_BYTES, MirroredCheckpoint};
+use crate::mirror::object_names::{check_relative, checkpoint_of_commit, link, link_of_key};
+use crate::mirror::store::{Listed, Store};
+use crate::retention::MetricMode;
+use crate::run_dir::layout::{CHECKPOINT_DIR, RunLayout};
+
+pub(crate) const LINK_FORMAT: &str = "burn-ckpt mirror link";
+const MAX_LINK_BYTES: u64 = 16 * 1024;
+const MAX_LINK_VALUES: usize = 100;
+
+/// What the object of a link has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LinkObject {
+    pub(crate) format: String,
+    pub(crate) version: u32,
+    pub(crate) target: String,
+}
+
+/// A run in a mirror, as it was when it was opened.
+///
+/// ```no_run
+/// use burn_ckpt::mirror::{MirroredRun, Store};
+///
+/// let store = Store::connect(&"s3://bucket/prefix".parse()?)?;
+/// let run = MirroredRun::open(&store, "r1")?;
+/// if let Some(newest) = run.newest() {
+///     println!("{} of step {}", newest.name, newest.global_step);
+/// }
+/// # Ok::<(), burn_ckpt::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct MirroredRun {
+    pub(crate) store: Store,
+    pub(crate) run_id: String,
+    pub(crate) objects: BTreeMap<String, Listed>,
+    checkpoints: Vec<MirroredCheckpoint>,
+    broken: Vec<(String, Error)>,
+}
+
+impl MirroredRun {
+    /// Lists a run. One that is not there has no checkpoints.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mirror`] when the store cannot be read; [`Error::Name`] for an invalid id.
+    pub fn open(store: &Store, run_id: &str) -> Result<Self> {
+        // The same ids as on disk.
+        RunLayout::new(std::path::Path::new("."), CHECKPOINT_DIR, run_id)?;
+        let listed = store.list(run_id)?;
+        let mut run = Self {
+            store: store.clone(),
+            run_id: run_id.to_owned(),
+            objects: listed.into_iter().map(|object| (object.key.clone(), object)).collect(),
+            checkpoints: Vec::new(),
+            broken: Vec::new(),
+        };
+        let names: Vec<String> = run
+            .objects
+            .keys()
+            .filter_map(|key| checkpoint_of_commit(run_id, key))
+            .map(str::to_owned)
+            .collect();
+        for name in names {
+            match run.read_commit(&name) {
+                Ok(Some(checkpoint)) => match run.check_whole(&checkpoint) {
+                    Ok(()) => run.checkpoints.push(checkpoint),
+                    Err(error) => run.broken.push((name, error)),
+                },
+                // Deleted since the listing.
+                Ok(None) => {}
+                Err(error @ Error::Mirror { .. }) => return Err(error),
+                Err(error) => run.broken.push((name, error)),
+            }
+        }
+        run.checkpoints.sort_by(|one, other| one.order().cmp(&other.order()));
+        Ok(run)
+    }
+
+    /// The run's id.
+    #[must_use]
+    pub fn run_id(&self) -> &str {
+        &self.run_id
+    }
+
+    /// The complete checkpoints, in the order in which their states were saved.
+    #[must_use]
+    pub fn checkpoints(&self) -> &[MirroredCheckpoint] {
+        &self.checkpoints
+    }
+
+    /// Checkpoints whose commit object is invalid, or whose content is not there, each with the error.
+    #[must_use]
+    pub fn broken(&self) -> &[(String, Error)] {
+        &self.broken
+    }
+
+    /// The newest complete checkpoint.
+    #[must_use]
+    pub fn newest(&self) -> Option<&MirroredCheckpoint> {
+        self.checkpoints.last()
+    }
+
+    /// The newest complete checkpoint without values that are NaN or infinite: the one to resume from.
+    #[must_use]
+    pub fn newest_finite(&self) -> Option<&MirroredCheckpoint> {
+        self.checkpoints.iter().rev().find(|checkpoint| !checkpoint.non_finite)
+    }
+
+    /// The checkpoint with the best value of a metric, of those that are finite.
+    #[must_use]
+    pub fn best_by(&self, metric: &str, mode: MetricMode) -> Option<&MirroredCheckpoint> {
+        use crate::retention::{Candidate, KeepRule, TopK};
+        let scored: Vec<&MirroredCheckpoint> = self
+            .checkpoints
+            .iter()
+            .filter(|checkpoint| !checkpoint.non_finite && checkpoint.metrics.contains_key(metric))
+            .collect();
+        let candidates: Vec<Candidate> = (0..)
+            .zip(&scored)
+            .map(|(order, checkpoint)| Candidate::new(checkpoint.metrics[metric], order))
+            .collect();
+        let kept = KeepRule::Best(mode, TopK::Count(1)).kept(&candidates);
+        kept.first().map(|&place| scored[place])
+    }
+
+    /// The checkpoint that a name stands for: `last`, `best`, `best_val_loss` (the links), or a path as in
+    /// [`MirroredCheckpoint::name`]. `last` of a run without that link is the newest complete checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] when there is none, saying which there are; [`Error::Mirror`].
+    pub fn find(&self, name: &str) -> Result<&MirroredCheckpoint> {
+        let not_found = |hint: String| Error::NotFound {
+            path: PathBuf::from(self.store.shown(&self.run_id)),
+            wanted: name.to_owned(),
+            hint,
+        };
+        if let Some(found) = self.named(name) {
+            return Ok(found);
+        }
+        let links = self.links();
+        let wanted = match name {
+            "best" => {
+                let best: Vec<&str> =
+                    links.iter().copied().filter(|link| link.starts_with("best_")).collect();
+                match best.as_slice() {
+                    [only] => Some((*only).to_owned()),
+                    [] => None,
+                    several => return Err(not_found(format!("name one of {}", several.join(", ")))),
+                }
+            }
+            name => {
+                let stem = name.strip_suffix(CHECKPOINT_SUFFIX).unwrap_or(name);
+                Some(format!("{stem}{CHECKPOINT_SUFFIX}")).filter(|link| links.contains(&link.as_str()))
+            }
+        };
+        let target = wanted.map(|link| self.link_target(&link)).transpose()?.flatten();
+        if let Some(found) = target.and_then(|target| self.named(&target)) {
+            return Ok(found);
+        }
+        if name == "last"
+            && let Some(newest) = self.newest()
+        {
+            return Ok(newest);
+        }
+        let names: Vec<&str> =
+            self.checkpoints.iter().map(|checkpoint| checkpoint.name.as_str()).chain(links).collect();
+        Err(not_found(match names.is_empty() {
+            true => "the mirror has no complete checkpoint of this run".to_owned(),
+            false => names.join(", ") + " are there",
+        }))
+    }
+
+    /// The names of the links: `last.ckpt`.
+    #[must_use]
+    pub fn links(&self) -> Vec<&str> {
+        self.objects.keys().filter_map(|key| link_of_key(&self.run_id, key)).collect()
+    }
+
+    /// The address of a checkpoint, which opens it: [`Checkpoint::open`](crate::Checkpoint::open).
+    #[must_use]
+    pub fn address_of(&self, name: &str) -> String {
+        self.store.shown(&link(&self.run_id, name))
+    }
+
+    /// The checkpoint that a link names. `None` if there is no such link, or what is there is not one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mirror`] when it cannot be read.
+    pub fn link_target(&self, name: &str) -> Result<Option<String>> {
+        let Some((json, _)) = self.store.get(&link(&self.run_id, name), MAX_LINK_BYTES)? else {
+            return Ok(None);
+        };
+        let link: Option<LinkObject> = parse(&json, MAX_LINK_VALUES).ok();
+        let link = link.filter(|link| link.format == LINK_FORMAT);
+        Ok(link
+            .map(|link| link.target)
+            .filter(|target| check_relative("the target of a link", target).is_ok()))
+    }
+
+    fn named(&self, name: &str) -> Option<&MirroredCheckpoint> {
+        self.checkpoints.iter().find(|checkpoint| checkpoint.name == name)
+    }
+
+    fn read_commit(&self, name: &str) -> Result<Option<MirroredCheckpoint>> {
+        let key = crate::mirror::object_names::commit(&self.run_id, name);
+        let Some((json, _)) = self.store.get(&key, MAX_COMMIT_BYTES)? else { return Ok(None) };
+        MirroredCheckpoint::parse(&json, &self.run_id, name, &self.store.shown(&key)).map(Some)
+    }
+
+    /// Whether all objects are there that a commit object names, each of the size that it says.
+    fn check_whole(&self, checkpoint: &MirroredCheckpoint) -> Result<()> {
+        for file in &checkpoint.files {
+            let key = link(&self.run_id, &file.object);
+            let found = self.objects.get(&key).map(|object| object.size);
+            if found != Some(file.size) {
+                let found = found.map_or("none".to_owned(), |size| format!("{size} bytes"));
+                let path = PathBuf::from(self.store.shown(&key));
+                return Err(Error::checksum(&path, format!("{} bytes", file.size), found));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,104 @@
+//! The writer of a run's mirror: it holds the lease, and knows what is there.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::error::Result;
+use crate::mirror::commit_object::MirroredCheckpoint;
+use crate::mirror::lease::{Lease, Writer};
+use crate::mirror::metrics_pieces::{SentLog, parts_up_to, term_of_piece};
+use crate::mirror::object_names::{below_checkpoints, term_of_content};
+use crate::mirror::reading::mirrored_run::MirroredRun;
+use crate::mirror::store::{Listed, Store};
+use crate::run_dir::layout::RunLayout;
+
+/// The mirror of a run, for its only writer. It holds the run's lease: see [`RunMirror::keep_lease`].
+///
+/// See the [module's example](crate::mirror).
+#[derive(Debug)]
+pub struct RunMirror {
+    pub(super) store: Store,
+    pub(super) run_id: String,
+    pub(super) lease: Lease,
+    /// The objects that were there when the lease was taken, and those written since.
+    pub(super) objects: BTreeMap<String, Listed>,
+    /// The complete checkpoints.
+    pub(super) checkpoints: Vec<MirroredCheckpoint>,
+    /// The content that this writer has begun to send: its digest, and whether it is there.
+    pub(super) begun: BTreeMap<String, (String, bool)>,
+    pub(super) log: SentLog,
+    /// Link -> checkpoint.
+    pub(super) links: BTreeMap<String, String>,
+}
+
+impl RunMirror {
+    /// Takes the lease of a run, and looks at what is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MirrorInUse`] when another writer holds the lease; [`Error::Mirror`] when the store cannot be
+    /// read or written.
+    pub fn open(store: &Store, run_id: &str, writer: &Writer) -> Result<Self> {
+        let least_term = || Ok(greatest_term(&MirroredRun::open(store, run_id)?).map_or(1, |term| term + 1));
+        RunLayout::new(Path::new("."), "logs", run_id)?;
+        let lease = Lease::acquire(store, run_id, writer, &least_term)?;
+        // After the lease was taken: no other process writes from now on.
+        let run = MirroredRun::open(store, run_id)?;
+        let (objects, checkpoints) = (run.objects.clone(), run.checkpoints().to_vec());
+        let mut links = BTreeMap::new();
+        for name in run.links() {
+            if let Some(target) = run.link_target(name)? {
+                links.insert(name.to_owned(), target);
+            }
+        }
+        let (begun, log) = (BTreeMap::new(), SentLog::of(parts_up_to(run_id, run.objects.values(), None)));
+        let (store, run_id) = (store.clone(), run_id.to_owned());
+        Ok(Self { store, run_id, lease, objects, checkpoints, begun, log, links })
+    }
+
+    /// The run's id.
+    #[must_use]
+    pub fn run_id(&self) -> &str {
+        &self.run_id
+    }
+
+    /// The complete checkpoints that are there, in the order in which their states were saved.
+    #[must_use]
+    pub fn checkpoints(&self) -> &[MirroredCheckpoint] {
+        &self.checkpoints
+    }
+
+    /// Renews the lease if a third of its time is over. A writer that waits calls this more often than that.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MirrorInUse`] when another writer has taken it over: then nothing more can be sent.
+    pub fn keep_lease(&mut self) -> Result<()> {
+        self.lease.keep()
+    }
+
+    /// Gives the lease back, so that the next writer need not wait until its time is over.
+    ///
+    /// # Errors
+    ///
+    /// As for [`RunMirror::keep_lease`].
+    pub fn close(self) -> Result<()> {
+        self.lease.release()
+    }
+
+    /// Notes that an object is gone. Its name is not used again.
+    pub(super) fn retire(&mut self, key: &str) {
+        self.objects.remove(key);
+        self.begun.insert(key.to_owned(), (String::new(), false));
+    }
+}
+
+/// The greatest term of which something is there.
+fn greatest_term(run: &MirroredRun) -> Option<u64> {
+    let committed = run.checkpoints().iter().map(|checkpoint| checkpoint.term);
+    let objects = run.objects.keys().filter_map(|key| {
+        term_of_piece(run.run_id(), key)
+            .or_else(|| below_checkpoints(run.run_id(), key).map(|_| term_of_content(key)))
+    });
+    committed.chain(objects).max()
+}

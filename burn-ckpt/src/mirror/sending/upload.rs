@@ -1,0 +1,192 @@
+//! The writer of a run's mirror, and how a checkpoint is sent: content first, the metadata next, the commit
+//! object last.
+//!
+//! | the writer ended | what is in the mirror |
+//! |---|---|
+//! | while content was sent | content without a commit object, which no reader believes |
+//! | after the commit object was written | a complete checkpoint; links may name an older one |
+//!
+//! Content is never overwritten by other content. So nothing that a reader believes can become wrong.
+
+use std::cell::RefCell;
+use std::io;
+use std::path::Path;
+
+use crate::disk::directories::real_path;
+use crate::error::mirror_failure::MirrorFailure;
+use crate::error::{Error, Result};
+use crate::metrics_log::METRICS_FILE;
+use crate::mirror::commit_object::{MAX_COMMIT_BYTES, MirroredCheckpoint, MirroredFile};
+use crate::mirror::digests::Digests;
+use crate::mirror::object_names::{commit, content as content_name, link};
+use crate::mirror::sending::local_checkpoint::{LocalCheckpoint, LocalFile};
+use crate::mirror::sending::run_mirror::RunMirror;
+use crate::mirror::store::{Listed, Progress};
+use crate::run_dir::layout::RunLayout;
+
+/// Where checkpoints are in the mirror that a strategy saves outside of the run's directory.
+const OUTSIDE_DIR: &str = "outside";
+
+/// What became of a checkpoint that was to be sent.
+///
+/// See the [module's example](crate::mirror).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sent {
+    /// Its name in the mirror, relative to the run's `checkpoint` directory.
+    pub name: String,
+    /// The bytes that were sent; 0 if it was there already, or other names of its content are.
+    pub bytes: u64,
+    /// Whether it was there already.
+    pub was_there: bool,
+}
+
+impl RunMirror {
+    /// Sends a checkpoint of the run, and the part of the run's log of metrics that belongs to it. A
+    /// checkpoint that is there is not sent again, nor is content that is there under another name. What an
+    /// attempt before has sent of several files is not sent again by this writer.
+    ///
+    /// `progress` gets the number of bytes that were just sent. Its error ends the work.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Checksum`] when the file on disk has other bytes than its metadata says: it is not sent;
+    /// [`Error::MirrorInUse`]; [`Error::Mirror`]; [`Error::Io`] of `progress`; those of opening a checkpoint.
+    pub fn send(&mut self, run: &RunLayout, checkpoint: &Path, progress: Progress<'_>) -> Result<Sent> {
+        self.lease.keep()?;
+        let opened = LocalCheckpoint::open(checkpoint)?;
+        let name = name_in_mirror(run, &opened.path)?;
+        let (files, mut commit) = opened.files(&self.run_id, &name)?;
+        if let Some(there) = self.checkpoints.iter().find(|there| there.name == name)
+            && files.iter().all(|file| {
+                there.files.iter().any(|one| (&one.name, &one.sha256) == (&file.name, &file.sha256))
+            })
+        {
+            return Ok(Sent { name, bytes: 0, was_there: true });
+        }
+        let mut bytes = 0;
+        for file in files {
+            let (sent, length) = self.send_file(file, progress)?;
+            bytes += length;
+            commit.files.push(sent);
+        }
+        if let Some(mark) = opened.log_mark() {
+            let log = run.run_dir().join(METRICS_FILE);
+            // A log that was written again, or cut, is not this checkpoint's any more.
+            if mark.is_in(&log).map_err(Error::io("read", &log))? {
+                commit.metrics_log = Some(self.send_log_up_to(&log, mark.bytes)?);
+            }
+        }
+        self.commit(commit)?;
+        Ok(Sent { name, bytes, was_there: false })
+    }
+
+    /// Sends a file, unless its content is there. Returns how many bytes were sent.
+    fn send_file(&mut self, file: LocalFile, progress: Progress<'_>) -> Result<(MirroredFile, u64)> {
+        let LocalFile { name, sha256, content } = file;
+        let size = content.size();
+        // Only of this writer's: another one that still deletes does not know who else has its content.
+        let own = self.checkpoints.iter().filter(|checkpoint| checkpoint.term == self.lease.term());
+        let mut committed = own.flat_map(|checkpoint| &checkpoint.files);
+        if let Some(there) = committed.find(|there| there.sha256 == sha256 && there.size == size) {
+            return Ok((MirroredFile { name, ..there.clone() }, 0));
+        }
+        let object = self.object_for(&name, &sha256);
+        let key = link(&self.run_id, &object);
+        let is_there = self.begun.get(&key).is_some_and(|(_, is_there)| *is_there);
+        self.begun.insert(key.clone(), (sha256.clone(), false));
+        let mut digests = Digests::default();
+        if is_there {
+            content.read_whole(&mut digests)?;
+        } else {
+            let (mut position, path) = (0, content.path());
+            let mut read = |piece: &mut [u8]| {
+                content.read(piece, position)?;
+                digests.update(piece);
+                position += piece.len() as u64;
+                match position == size {
+                    // Before the object gets its name.
+                    true => digests.check(&path, &sha256),
+                    false => Ok(()),
+                }
+            };
+            let lease = RefCell::new(&mut self.lease);
+            let failure = RefCell::new(None);
+            let progress = |bytes: u64| {
+                progress(bytes)?;
+                lease.borrow_mut().keep().map_err(|error| {
+                    *failure.borrow_mut() = Some(error);
+                    io::Error::other("the lease cannot be renewed")
+                })
+            };
+            let sent = self.store.upload(&key, size, &mut read, &progress);
+            sent.map_err(|error| failure.take().unwrap_or(error))?;
+        }
+        digests.check(&content.path(), &sha256)?;
+        self.store.check_stored(&key, size)?;
+        self.begun.insert(key.clone(), (sha256.clone(), true));
+        let modified = self.lease.writer().now();
+        self.objects.insert(key.clone(), Listed { key, size, modified });
+        let blake3 = digests.blake3();
+        let sent = if is_there { 0 } else { size };
+        Ok((MirroredFile { name, object, size, sha256, blake3 }, sent))
+    }
+
+    /// The name of the object for a file's content: one under which there is nothing else.
+    fn object_for(&self, file: &str, sha256: &str) -> String {
+        let is_free = |object: &String| {
+            let key = link(&self.run_id, object);
+            match self.begun.get(&key) {
+                Some((digest, _)) => digest == sha256,
+                None => !self.objects.contains_key(&key),
+            }
+        };
+        let mut names = (0..).map(|attempt| content_name(file, self.lease.term(), attempt));
+        names.find(is_free).unwrap_or_default()
+    }
+
+    /// Writes the commit object, and reads it back.
+    fn commit(&mut self, mut commit_object: MirroredCheckpoint) -> Result<()> {
+        self.lease.keep()?;
+        commit_object.term = self.lease.term();
+        commit_object.committed = self.lease.writer().now();
+        let (key, json) = (commit(&self.run_id, &commit_object.name), commit_object.to_json()?);
+        if self.store.put_new(&key, &json)?.is_none()
+            && let Some((there, version)) = self.store.get(&key, MAX_COMMIT_BYTES)?
+            && there != json
+        {
+            // Of an earlier state of that name, or one that was cut off. If another writer has taken the
+            // lease over since it was read, one of these two fails.
+            self.lease.renew()?;
+            self.store.replace(&key, &json, &version)?;
+        }
+        match self.store.get(&key, MAX_COMMIT_BYTES)? {
+            Some((there, _)) if there == json => {}
+            _ => {
+                let reason = "the store does not give back what was written".to_owned();
+                return Err(self.store.failure("write", &key, MirrorFailure::Failed, reason));
+            }
+        }
+        let (size, modified) = (json.len() as u64, commit_object.committed);
+        self.objects.insert(key.clone(), Listed { key, size, modified });
+        self.checkpoints.retain(|there| there.name != commit_object.name);
+        self.checkpoints.push(commit_object);
+        self.checkpoints.sort_by(|one, other| one.order().cmp(&other.order()));
+        Ok(())
+    }
+}
+
+/// A checkpoint's path relative to the run's `checkpoint` directory.
+fn name_in_mirror(run: &RunLayout, checkpoint: &Path) -> Result<String> {
+    let (real, own) = (real_path(checkpoint)?, real_path(&run.checkpoint_dir()));
+    let below = own.ok().and_then(|own| real.strip_prefix(own).ok().map(Path::to_path_buf));
+    let path = below.unwrap_or_else(|| Path::new(OUTSIDE_DIR).join(real.file_name().unwrap_or_default()));
+    let parts: Option<Vec<&str>> = path.iter().map(|part| part.to_str()).collect();
+    match parts {
+        Some(parts) => Ok(parts.join("/")),
+        None => {
+            let (what, name) = ("the checkpoint's path", path.to_string_lossy().into_owned());
+            Err(Error::Name { what, name, reason: "a mirror takes names in UTF-8".to_owned() })
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The client of a store, from an address and the environment.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
+use parking_lot::Mutex;
+
+use crate::disk::directories::create_directory;
+use crate::error::Result;
+use crate::mirror::address::{MirrorAddress, StoreKind};
+use crate::mirror::store::failure;
+
+/// How long one request may take: a part of 16 MiB at 64 KiB a second, which is what is left of a slow
+/// connection for each of several.
+const REQUEST_TIMEOUT: &str = "300s";
+/// Further tries of a request that failed on its way. The caller has its own, with longer breaks.
+const RETRIES: usize = 3;
+const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Name -> value: the environment of a process, which [`Store::connect`](super::Store::connect) reads.
+pub type Variables = BTreeMap<String, String>;
+
+/// The environment of this process, as far as it is text.
+pub(super) fn environment() -> Variables {
+    let text =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    std::env::vars_os().filter_map(text).collect()
+}
+
+/// The client of a store. Nothing is sent.
+pub(super) fn connect(address: &MirrorAddress, variables: &Variables) -> Result<Arc<dyn ObjectStore>> {
+    let kind = address.kind();
+    if !matches!(kind, StoreKind::Directory | StoreKind::Memory) {
+        // The process's own choice stands, if it has made one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+    let client: object_store::Result<Arc<dyn ObjectStore>> = match kind {
+        StoreKind::S3 => s3(address.bucket(), variables),
+        StoreKind::GoogleCloud => google_cloud(address.bucket(), variables),
+        StoreKind::Azure => azure(address.bucket(), variables),
+        StoreKind::Directory => {
+            let directory = address.directory().unwrap_or_default();
+            create_directory(&directory)?;
+            LocalFileSystem::new_with_prefix(directory).map(|store| Arc::new(store.with_fsync(true)) as _)
+        }
+        StoreKind::Memory => Ok(in_memory(address)),
+    };
+    client.map_err(|cause| failure::error("use the mirror", address.to_string(), &cause))
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig { max_retries: RETRIES, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() }
+}
+
+/// The settings of a store among the variables, those of its own kind alone, as the library's `from_env`
+/// reads them.
+fn settings<K: FromStr>(variables: &Variables, prefix: &'static str) -> impl Iterator<Item = (K, String)> {
+    let own = variables.iter().filter(move |(name, _)| name.starts_with(prefix));
+    own.filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value.clone())))
+}
+
+fn s3(bucket: &str, variables: &Variables) -> object_store::Result<Arc<dyn ObjectStore>> {
+    let timeout = AmazonS3ConfigKey::Client(ClientConfigKey::Timeout);
+    let mut builder = AmazonS3Builder::new().with_config(timeout, REQUEST_TIMEOUT);
+    for (key, value) in settings::<AmazonS3ConfigKey>(variables, "AWS_") {
+        builder = builder.with_config(key, value);
+    }
+    if builder.get_config_value(&AmazonS3ConfigKey::Checksum).is_none() {
+        builder = builder.with_checksum_algorithm(Checksum::SHA256);
+    }
+    Ok(Arc::new(builder.with_bucket_name(bucket).with_retry(retries()).build()?))
+}
+
+fn google_cloud(bucket: &str, variables: &Variables) -> object_store::Result<Arc<dyn ObjectStore>> {
+    let timeout = GoogleConfigKey::Client(ClientConfigKey::Timeout);
+    let mut builder = GoogleCloudStorageBuilder::new().with_config(timeout, REQUEST_TIMEOUT);
+    if let Some(path) = variables.get("SERVICE_ACCOUNT") {
+        builder = builder.with_service_account_path(path);
+    }
+    for (key, value) in settings::<GoogleConfigKey>(variables, "GOOGLE_") {
+        builder = builder.with_config(key, value);
+    }
+    Ok(Arc::new(builder.with_bucket_name(bucket).with_retry(retries()).build()?))
+}
+
+fn azure(container: &str, variables: &Variables) -> object_store::Result<Arc<dyn ObjectStore>> {
+    let timeout = AzureConfigKey::Client(ClientConfigKey::Timeout);
+    let mut builder = MicrosoftAzureBuilder::new().with_config(timeout, REQUEST_TIMEOUT);
+    for (key, value) in settings::<AzureConfigKey>(variables, "AZURE_") {
+        builder = builder.with_config(key, value);
+    }
+    if let Some(endpoint) = variables.get("IDENTITY_ENDPOINT") {
+        builder = builder.with_msi_endpoint(endpoint);
+    }
+    Ok(Arc::new(builder.with_container_name(container).with_retry(retries()).build()?))
+}
+
+/// A store of this process, the same for each use of an address.
+fn in_memory(address: &MirrorAddress) -> Arc<dyn ObjectStore> {
+    static STORES: Mutex<BTreeMap<String, Arc<InMemory>>> = Mutex::new(BTreeMap::new());
+    Arc::clone(STORES.lock().entry(address.to_string()).or_default()) as _
+}

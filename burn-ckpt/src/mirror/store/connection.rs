@@ -1,0 +1,357 @@
+//! The connection to a store: requests about whole objects, each of which waits for its answer.
+
+use std::fmt;
+use std::future::Future;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::TryStreamExt;
+use jiff::Timestamp;
+use object_store::path::Path as ObjectPath;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, UpdateVersion};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tracing::Dispatch;
+
+use crate::disk::directories::{create_directory, parent};
+use crate::disk::storage::{ExistingContent, StoredFile};
+use crate::error::mirror_failure::MirrorFailure;
+use crate::error::{Error, Result};
+use crate::mirror::address::MirrorAddress;
+use crate::mirror::store::connect::{self, Variables};
+use crate::mirror::store::failure;
+
+/// The size of a part of a large object. A smaller object is one request.
+const PART_BYTES: u64 = 16 * 1024 * 1024;
+/// The most objects of one listing.
+const MAX_OBJECTS: usize = 1_000_000;
+/// The file that is locked while an object of a directory is compared and replaced.
+const LOCK_FILE: &str = ".mirror.lock";
+
+/// A connection to a store. A clone is the same connection.
+///
+/// ```
+/// use burn_ckpt::mirror::{MirrorAddress, Store};
+///
+/// let address: MirrorAddress = "memory:example".parse()?;
+/// let store = Store::connect(&address)?;
+/// assert!(store.runs()?.is_empty());
+/// # Ok::<(), burn_ckpt::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Store {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    address: MirrorAddress,
+    /// What is before each object's name in the bucket.
+    prefix: ObjectPath,
+    /// Of a `file://` address.
+    directory: Option<PathBuf>,
+    pub(super) objects: Arc<dyn ObjectStore>,
+    /// The size of a part of a large object.
+    pub(super) part_bytes: u64,
+    /// Taken when it is dropped.
+    runtime: Option<Runtime>,
+}
+
+/// What an object was when it was read: a conditional write compares it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Version(UpdateVersion);
+
+/// An object of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listed {
+    /// Its name below the address.
+    pub(crate) key: String,
+    pub(crate) size: u64,
+    pub(crate) modified: Timestamp,
+}
+
+impl Store {
+    /// Makes the client of a store. Sends nothing yet.
+    ///
+    /// Credentials, endpoint and region come from the environment, by the names that each store's users know:
+    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_REGION`, `AWS_ENDPOINT_URL`,
+    /// `AWS_ALLOW_HTTP`; `GOOGLE_APPLICATION_CREDENTIALS`; `AZURE_STORAGE_ACCOUNT_NAME`,
+    /// `AZURE_STORAGE_ACCOUNT_KEY`; and, on a machine of the cloud, its role.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mirror`] when a setting is missing or invalid; [`Error::Io`] when the directory of a
+    /// `file://` address cannot be made.
+    pub fn connect(address: &MirrorAddress) -> Result<Self> {
+        Self::connect_with(address, &connect::environment())
+    }
+
+    /// The same with variables that are given in place of the environment: for tests.
+    #[doc(hidden)]
+    pub fn connect_with(address: &MirrorAddress, variables: &Variables) -> Result<Self> {
+        Self::with_objects(address, connect::connect(address, variables)?, PART_BYTES)
+    }
+
+    /// The same over a store of objects that is given, with parts of this size: for tests.
+    #[doc(hidden)]
+    pub fn with_objects(
+        address: &MirrorAddress,
+        objects: Arc<dyn ObjectStore>,
+        part_bytes: u64,
+    ) -> Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(Error::io("start the connection to", address.to_string()))?;
+        let prefix = ObjectPath::parse(address.prefix());
+        let prefix = prefix.map_err(|cause| failure::error("name", address.to_string(), &cause.into()))?;
+        let inner = Inner {
+            address: address.clone(),
+            prefix,
+            directory: address.directory(),
+            objects,
+            part_bytes,
+            runtime: Some(runtime),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn address(&self) -> &MirrorAddress {
+        &self.inner.address
+    }
+
+    /// The ids of the runs that are mirrored there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mirror`] when the store cannot be listed.
+    pub fn runs(&self) -> Result<Vec<String>> {
+        let objects = Arc::clone(&self.inner.objects);
+        let prefix = self.inner.prefix.clone();
+        let listed = self.run(async move { objects.list_with_delimiter(Some(&prefix)).await });
+        let listed = listed.map_err(|cause| self.failed("list", "", &cause))?;
+        let names = listed.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned));
+        Ok(names.collect())
+    }
+
+    /// All objects below a name.
+    pub(crate) fn list(&self, below: &str) -> Result<Vec<Listed>> {
+        let (objects, path) = (Arc::clone(&self.inner.objects), self.path(below)?);
+        let listed = self.run(async move {
+            let mut stream = objects.list(Some(&path));
+            let mut all = Vec::new();
+            while let Some(meta) = stream.try_next().await? {
+                all.push(meta);
+                if all.len() > MAX_OBJECTS {
+                    break;
+                }
+            }
+            Ok(all)
+        });
+        let listed: Vec<ObjectMeta> = listed.map_err(|cause| self.failed("list", below, &cause))?;
+        if listed.len() > MAX_OBJECTS {
+            let reason = format!("there are more than {MAX_OBJECTS} objects: name another prefix");
+            return Err(self.failure("list", below, MirrorFailure::Unsupported, reason));
+        }
+        let mut listed: Vec<Listed> = listed.iter().filter_map(|meta| self.listed(meta)).collect();
+        listed.sort_by(|one, other| one.key.cmp(&other.key));
+        Ok(listed)
+    }
+
+    /// A whole small object. `None` if there is none.
+    pub(crate) fn get(&self, key: &str, most_bytes: u64) -> Result<Option<(Vec<u8>, Version)>> {
+        let (objects, path) = (Arc::clone(&self.inner.objects), self.path(key)?);
+        let answer = self.run(async move {
+            let answer = match objects.get(&path).await {
+                Err(object_store::Error::NotFound { .. }) => return Ok(None),
+                answer => answer?,
+            };
+            let meta = answer.meta.clone();
+            match meta.size > most_bytes {
+                true => Ok(Some((None, meta))),
+                false => Ok(Some((Some(answer.bytes().await?), meta))),
+            }
+        });
+        let answer = answer.map_err(|cause| self.failed("read", key, &cause))?;
+        let Some((bytes, meta)) = answer else { return Ok(None) };
+        let Some(bytes) = bytes else {
+            let path = PathBuf::from(self.shown(key));
+            let reason = format!("it has {} bytes, and {most_bytes} are allowed", meta.size);
+            return Err(Error::damaged(&path, reason, None));
+        };
+        if bytes.len() as u64 != meta.size {
+            return Err(self.cut_off(key, meta.size, bytes.len()));
+        }
+        let version = Version(UpdateVersion { e_tag: meta.e_tag, version: meta.version });
+        Ok(Some((bytes.to_vec(), version)))
+    }
+
+    /// Bytes of an object.
+    pub(crate) fn get_range(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>> {
+        let (objects, path) = (Arc::clone(&self.inner.objects), self.path(key)?);
+        let wanted = range.end.saturating_sub(range.start);
+        let bytes = self.run(async move { objects.get_range(&path, range).await });
+        let bytes = bytes.map_err(|cause| self.failed("read", key, &cause))?;
+        match bytes.len() as u64 == wanted {
+            true => Ok(bytes.to_vec()),
+            false => Err(self.cut_off(key, wanted, bytes.len())),
+        }
+    }
+
+    /// The size of an object. `None` if there is none.
+    pub(crate) fn size(&self, key: &str) -> Result<Option<u64>> {
+        let (objects, path) = (Arc::clone(&self.inner.objects), self.path(key)?);
+        match self.run(async move { objects.head(&path).await }) {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(cause) => Err(self.failed("look for", key, &cause)),
+        }
+    }
+
+    /// Writes a small object, in place of one that is there.
+    pub(crate) fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
+        self.put_with(key, bytes, PutMode::Overwrite)
+            .map(drop)
+            .map_err(|cause| self.failed("write", key, &cause))
+    }
+
+    /// Writes a small object unless one of that name is there: then `None`.
+    pub(crate) fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Option<Version>> {
+        self.conditional(key, self.put_with(key, bytes, PutMode::Create))
+    }
+
+    /// Writes a small object in place of the one that was read. `None` if it is another one by now.
+    pub(crate) fn replace(&self, key: &str, bytes: &[u8], was: &Version) -> Result<Option<Version>> {
+        match &self.inner.directory {
+            Some(directory) => self.replace_locked(&directory.join(LOCK_FILE), key, bytes, was),
+            None => self.conditional(key, self.put_with(key, bytes, PutMode::Update(was.0.clone()))),
+        }
+    }
+
+    /// The same in a directory, which has no conditional write: under a lock of the file system, which ends
+    /// with the process that has it.
+    fn replace_locked(
+        &self,
+        lock: &std::path::Path,
+        key: &str,
+        bytes: &[u8],
+        was: &Version,
+    ) -> Result<Option<Version>> {
+        create_directory(parent(lock))?;
+        let file = StoredFile::open_own(lock, ExistingContent::Keep).map_err(Error::io("open", lock))?;
+        if !file.try_lock().map_err(Error::io("lock", lock))? {
+            return Ok(None);
+        }
+        let (objects, path) = (Arc::clone(&self.inner.objects), self.path(key)?);
+        let now = self.run(async move { objects.head(&path).await });
+        let now = now.map_err(|cause| self.failed("look for", key, &cause))?;
+        if now.e_tag != was.0.e_tag {
+            return Ok(None);
+        }
+        self.conditional(key, self.put_with(key, bytes, PutMode::Overwrite))
+    }
+
+    fn put_with(&self, key: &str, bytes: &[u8], mode: PutMode) -> object_store::Result<Version> {
+        let (objects, path) = (Arc::clone(&self.inner.objects), self.raw_path(key)?);
+        let payload = PutPayload::from(bytes.to_vec());
+        let put = self.run(async move { objects.put_opts(&path, payload, mode.into()).await })?;
+        Ok(Version(put.into()))
+    }
+
+    fn conditional(&self, key: &str, put: object_store::Result<Version>) -> Result<Option<Version>> {
+        match put {
+            Ok(version) => Ok(Some(version)),
+            // S3 answers a replacement of an object that is gone with "not found".
+            Err(
+                object_store::Error::AlreadyExists { .. }
+                | object_store::Error::Precondition { .. }
+                | object_store::Error::NotFound { .. },
+            ) => Ok(None),
+            Err(cause) => Err(self.failed("write", key, &cause)),
+        }
+    }
+
+    /// Deletes an object. One that is not there is not an error.
+    pub(crate) fn delete(&self, key: &str) -> Result<()> {
+        let (objects, path) = (Arc::clone(&self.inner.objects), self.path(key)?);
+        match self.run(async move { objects.delete(&path).await }) {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(cause) => Err(self.failed("delete", key, &cause)),
+        }
+    }
+
+    /// The address of an object, for messages.
+    pub(crate) fn shown(&self, key: &str) -> String {
+        if key.is_empty() { self.inner.address.to_string() } else { self.inner.address.join(key) }
+    }
+
+    pub(crate) fn failure(
+        &self,
+        action: &'static str,
+        key: &str,
+        failure: MirrorFailure,
+        reason: String,
+    ) -> Error {
+        Error::Mirror { action, object: self.shown(key), failure, reason }
+    }
+
+    pub(super) fn failed(&self, action: &'static str, key: &str, cause: &object_store::Error) -> Error {
+        failure::error(action, self.shown(key), cause)
+    }
+
+    pub(super) fn cut_off(&self, key: &str, wanted: u64, found: usize) -> Error {
+        let reason = format!("the answer was cut off: it has {found} bytes of {wanted}");
+        self.failure("read", key, MirrorFailure::Failed, reason)
+    }
+
+    pub(super) fn path(&self, key: &str) -> Result<ObjectPath> {
+        self.raw_path(key).map_err(|cause| self.failed("name", key, &cause))
+    }
+
+    /// Names are the same in the store as on disk: nothing in them is replaced.
+    fn raw_path(&self, key: &str) -> object_store::Result<ObjectPath> {
+        let prefix = &self.inner.prefix;
+        Ok(match (prefix.as_ref().is_empty(), key.is_empty()) {
+            (_, true) => prefix.clone(),
+            (true, false) => ObjectPath::parse(key)?,
+            (false, false) => ObjectPath::parse(format!("{prefix}/{key}"))?,
+        })
+    }
+
+    fn listed(&self, meta: &ObjectMeta) -> Option<Listed> {
+        let prefix = self.inner.prefix.as_ref();
+        let key = match prefix.is_empty() {
+            true => meta.location.as_ref(),
+            false => meta.location.as_ref().strip_prefix(prefix)?.strip_prefix('/')?,
+        };
+        let modified = Timestamp::from_millisecond(meta.last_modified.timestamp_millis()).unwrap_or_default();
+        Some(Listed { key: key.to_owned(), size: meta.size, modified })
+    }
+
+    /// Waits for a request. Nothing that the library logs gets anywhere: it can hold a whole request.
+    pub(super) fn run<T: Send>(&self, future: impl Future<Output = T> + Send) -> T {
+        let Some(runtime) = &self.inner.runtime else { unreachable!("it is taken when it is dropped") };
+        let work = || tracing::dispatcher::with_default(&Dispatch::none(), || runtime.block_on(future));
+        if Handle::try_current().is_err() {
+            return work();
+        }
+        // On a thread of another runtime tokio does not wait.
+        let outcome = std::thread::scope(|scope| scope.spawn(work).join());
+        outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Dropped as usual it would wait, which tokio forbids on a thread of another runtime.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The client's own would show its settings.
+        f.debug_tuple("Store").field(&self.inner.address).finish()
+    }
+}

@@ -1,0 +1,166 @@
+//! What a store's error says to a user. The library's errors can hold whole addresses with signatures in
+//! them, and answers of a server that repeat the credentials. So nothing of their text is passed on: only the
+//! kind, the status, and the one word of the answer that names the error.
+
+use std::error::Error as StdError;
+use std::io::ErrorKind;
+
+use object_store::Error as StoreError;
+
+use crate::error::Error;
+use crate::error::mirror_failure::MirrorFailure;
+
+/// The most bytes of the word by which a server names an error (`NoSuchBucket`).
+const MAX_CODE_BYTES: usize = 64;
+
+/// The crate's error for a failed operation on an object.
+pub(crate) fn error(action: &'static str, object: String, cause: &StoreError) -> Error {
+    let (failure, text) = describe(cause);
+    Error::Mirror { action, object, failure, reason: text }
+}
+
+fn describe(cause: &StoreError) -> (MirrorFailure, String) {
+    let code = code(cause);
+    let with = |text: &str| code.as_ref().map_or(text.to_owned(), |code| format!("{text} ({code})"));
+    match cause {
+        StoreError::NotFound { .. } => {
+            (MirrorFailure::NotFound, with("the store has no such bucket or object"))
+        }
+        StoreError::AlreadyExists { .. } | StoreError::Precondition { .. } => {
+            (MirrorFailure::Conflict, with("another writer has changed it"))
+        }
+        StoreError::PermissionDenied { .. } => {
+            (MirrorFailure::Denied, with("the store denies it: check what these credentials may do"))
+        }
+        StoreError::Unauthenticated { .. } => {
+            (MirrorFailure::Denied, with("the store does not accept the credentials: check them"))
+        }
+        StoreError::NotImplemented { .. } | StoreError::NotSupported { .. } => {
+            (MirrorFailure::Unsupported, with("the store cannot do this"))
+        }
+        StoreError::UnknownConfigurationKey { .. } => {
+            (MirrorFailure::Unsupported, "a variable of the environment is not one of this store".to_owned())
+        }
+        other => generic(other, code),
+    }
+}
+
+/// Of an error without a kind, what its causes are.
+fn generic(cause: &StoreError, code: Option<String>) -> (MirrorFailure, String) {
+    let of_system = chain(cause).find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    if let Some(kind) = of_system.map(std::io::Error::kind).filter(|kind| *kind != ErrorKind::Other) {
+        return match kind {
+            ErrorKind::PermissionDenied => (MirrorFailure::Denied, kind.to_string()),
+            ErrorKind::NotFound => (MirrorFailure::NotFound, kind.to_string()),
+            ErrorKind::TimedOut => (MirrorFailure::TimedOut, "the store did not answer in time".to_owned()),
+            ErrorKind::StorageFull => (MirrorFailure::Failed, kind.to_string()),
+            kind => (MirrorFailure::Unreachable, format!("the store cannot be reached: {kind}")),
+        };
+    }
+    // Texts of the library, which are compared and not repeated.
+    let text = chain(cause).map(ToString::to_string).collect::<Vec<_>>().join(": ").to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if has(&["timed out", "timeout"]) {
+        return (MirrorFailure::TimedOut, "the store did not answer in time".to_owned());
+    }
+    if has(&["169.254.169.254", "metadata.google.internal", "credential", "missing"]) {
+        let reason = "no credentials were found: set those of the store in the environment (such as AWS_ACCESS_KEY_ID and \
+                      AWS_SECRET_ACCESS_KEY)";
+        return (MirrorFailure::Denied, reason.to_owned());
+    }
+    if has(&["dns", "connect", "connection", "reset", "error sending request"]) {
+        let reason = "the store cannot be reached: check its name, the endpoint and the network";
+        return (MirrorFailure::Unreachable, reason.to_owned());
+    }
+    let Some(code) = code else { return (MirrorFailure::Failed, "the store failed".to_owned()) };
+    let failure = match code.split(' ').next().unwrap_or_default() {
+        "401" | "403" => MirrorFailure::Denied,
+        "404" => MirrorFailure::NotFound,
+        _ => MirrorFailure::Failed,
+    };
+    (failure, format!("the store answered {code}"))
+}
+
+/// The status and the name of the error in a server's answer: `404 NoSuchBucket`.
+fn code(cause: &StoreError) -> Option<String> {
+    let texts: Vec<String> = chain(cause).map(ToString::to_string).collect();
+    let between = |start: &str, end: char| {
+        texts.iter().find_map(|text| Some(text.split_once(start)?.1.split(end).next()?.trim().to_owned()))
+    };
+    let is_word = |word: &String| {
+        !word.is_empty()
+            && word.len() <= MAX_CODE_BYTES
+            && word.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    };
+    let status = between("status code: ", ' ').filter(|status| status.len() == 3).filter(is_word);
+    let name = between("<Code>", '<').filter(is_word);
+    match (status, name) {
+        (Some(status), Some(name)) => Some(format!("{status} {name}")),
+        (one, other) => one.or(other),
+    }
+}
+
+fn chain<'a>(cause: &'a StoreError) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    let mut next: Option<&'a (dyn StdError + 'static)> = Some(cause);
+    std::iter::from_fn(move || {
+        let error = next?;
+        next = error.source();
+        Some(error)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a server answered, as the library wraps it.
+    fn generic_error(text: &str) -> StoreError {
+        StoreError::Generic { store: "S3", source: text.to_owned().into() }
+    }
+
+    #[test]
+    fn nothing_of_a_servers_text_is_repeated_but_the_errors_name() {
+        let secret = "hunter2";
+        let answer = format!(
+            "Error performing PUT https://b.s3/x?X-Amz-Signature={secret} in 1ms - Server returned non-2xx status code: 400 Bad \
+             Request: <Error><Code>InvalidToken</Code><Token>{secret}</Token></Error>"
+        );
+        let path = || format!("p/{secret}");
+        let source = || Box::from(answer.clone());
+        for cause in [
+            generic_error(&answer),
+            StoreError::NotFound { path: path(), source: source() },
+            StoreError::AlreadyExists { path: path(), source: source() },
+            StoreError::Precondition { path: path(), source: source() },
+            StoreError::PermissionDenied { path: path(), source: source() },
+            StoreError::Unauthenticated { path: path(), source: source() },
+            StoreError::NotSupported { source: source() },
+            StoreError::NotImplemented { operation: answer.clone(), implementer: answer.clone() },
+            StoreError::UnknownConfigurationKey { store: "S3", key: answer.clone() },
+        ] {
+            let error = error("write", "s3://b/x".to_owned(), &cause);
+            let shown = format!("{error} {error:?} {}", crate::chain(&error));
+            assert!(!shown.contains(secret), "{shown}");
+        }
+        let error = error("write", "s3://b/x".to_owned(), &generic_error(&answer));
+        assert_eq!(error.to_string(), "cannot write s3://b/x: the store answered 400 InvalidToken");
+    }
+
+    #[test]
+    fn an_invalid_name_of_an_error_is_left_out() {
+        for code in ["hunter2?sig=1", &"x".repeat(100), ""] {
+            let (_, text) = describe(&generic_error(&format!("<Code>{code}</Code>")));
+            assert_eq!(text, "the store failed");
+        }
+    }
+
+    #[test]
+    fn a_refused_connection_and_a_late_answer_are_told_apart() {
+        let refused = StoreError::Generic {
+            store: "S3",
+            source: Box::new(std::io::Error::from(ErrorKind::ConnectionRefused)),
+        };
+        assert_eq!(describe(&refused).0, MirrorFailure::Unreachable);
+        assert_eq!(describe(&generic_error("operation timed out")).0, MirrorFailure::TimedOut);
+    }
+}

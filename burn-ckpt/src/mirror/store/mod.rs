@@ -1,0 +1,21 @@
+//! A store of objects as the mirror uses it: blocking, with typed errors, and with nothing of it in a log.
+//!
+//! | file | has |
+//! |---|---|
+//! | `connect` | the client of a store, from an address and the environment |
+//! | `connection` | requests about whole objects |
+//! | `transfer` | large objects, in parts and by ranges |
+//! | `ranged_file` | an object that is read by ranges, as a file is |
+//! | `failure` | what a store's error says to a user |
+
+mod connect;
+mod connection;
+mod failure;
+mod ranged_file;
+mod transfer;
+
+pub use connect::Variables;
+pub use connection::Store;
+pub(crate) use connection::{Listed, Version};
+pub(crate) use ranged_file::RangedFile;
+pub use transfer::Progress;

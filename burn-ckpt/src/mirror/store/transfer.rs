@@ -1,0 +1,141 @@
+//! Large objects: sent in parts, and read by ranges, a few of them at a time. So a request is short, a failed
+//! one is repeated alone, and memory is bounded.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::{FuturesOrdered, FuturesUnordered};
+use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
+
+use crate::error::mirror_failure::MirrorFailure;
+use crate::error::{Error, Result};
+use crate::mirror::store::connection::Store;
+
+/// S3 takes 10,000 parts.
+const MAX_PARTS: u64 = 9_000;
+/// How many parts are on their way at a time.
+const PARTS_AT_ONCE: usize = 3;
+
+/// Called with the number of bytes that were just sent or received. Its error ends the transfer.
+///
+/// ```
+/// use burn_ckpt::mirror::Progress;
+///
+/// let progress: Progress<'_> = &|bytes| {
+///     println!("{bytes} more bytes");
+///     Ok(())
+/// };
+/// # progress(1).unwrap();
+/// ```
+pub type Progress<'a> = &'a dyn Fn(u64) -> io::Result<()>;
+
+impl Store {
+    /// Writes an object of a known size, which `read` fills piece by piece. A failure leaves no object.
+    pub(crate) fn upload(
+        &self,
+        key: &str,
+        size: u64,
+        read: &mut dyn FnMut(&mut [u8]) -> Result<()>,
+        progress: Progress<'_>,
+    ) -> Result<()> {
+        if size <= self.inner.part_bytes {
+            let mut bytes = vec![0; size as usize];
+            read(&mut bytes)?;
+            progress(0).map_err(ended("send", self.shown(key)))?;
+            self.put(key, &bytes)?;
+            return progress(size).map_err(ended("send", self.shown(key)));
+        }
+        let (objects, path) = (Arc::clone(&self.inner.objects), self.path(key)?);
+        let upload = self.run(async move { objects.put_multipart(&path).await });
+        let mut upload = upload.map_err(|cause| self.failed("write", key, &cause))?;
+        let sent = self.send_parts(&mut *upload, key, size, read, progress);
+        match sent {
+            Ok(()) => {
+                let completed = self.run(upload.complete());
+                completed.map(drop).map_err(|cause| self.failed("write", key, &cause))
+            }
+            Err(error) => {
+                // The failure is what is reported. A store forgets parts by itself if it is told to.
+                let _ = self.run(upload.abort());
+                Err(error)
+            }
+        }
+    }
+
+    fn send_parts(
+        &self,
+        upload: &mut dyn MultipartUpload,
+        key: &str,
+        size: u64,
+        read: &mut dyn FnMut(&mut [u8]) -> Result<()>,
+        progress: Progress<'_>,
+    ) -> Result<()> {
+        let part = self.inner.part_bytes.max(size.div_ceil(MAX_PARTS));
+        let mut on_their_way = FuturesUnordered::new();
+        let mut left = size;
+        loop {
+            progress(0).map_err(ended("send", self.shown(key)))?;
+            if left > 0 {
+                let mut bytes = vec![0; part.min(left) as usize];
+                read(&mut bytes)?;
+                let length = bytes.len() as u64;
+                left -= length;
+                let sending = upload.put_part(PutPayload::from(bytes));
+                on_their_way.push(async move { sending.await.map(|()| length) });
+                if on_their_way.len() < PARTS_AT_ONCE {
+                    continue;
+                }
+            }
+            let Some(sent) = self.run(on_their_way.next()) else { return Ok(()) };
+            let length = sent.map_err(|cause| self.failed("write", key, &cause))?;
+            progress(length).map_err(ended("send", self.shown(key)))?;
+        }
+    }
+
+    /// Reads a whole object of a known size, piece by piece.
+    pub(crate) fn download(
+        &self,
+        key: &str,
+        size: u64,
+        write: &mut dyn FnMut(&[u8]) -> Result<()>,
+        progress: Progress<'_>,
+    ) -> Result<()> {
+        let path = self.path(key)?;
+        let part = self.inner.part_bytes;
+        let mut ranges = (0..size).step_by(part as usize).map(|start| start..size.min(start + part));
+        let get = |range: Range<u64>| {
+            let (objects, path) = (Arc::clone(&self.inner.objects), path.clone());
+            async move { objects.get_range(&path, range.clone()).await.map(|bytes| (range, bytes)) }
+        };
+        let mut on_their_way: FuturesOrdered<_> = ranges.by_ref().take(PARTS_AT_ONCE).map(get).collect();
+        while let Some(answer) = self.run(on_their_way.next()) {
+            let (range, bytes) = answer.map_err(|cause| self.failed("read", key, &cause))?;
+            if bytes.len() as u64 != range.end - range.start {
+                return Err(self.cut_off(key, range.end - range.start, bytes.len()));
+            }
+            if let Some(range) = ranges.next() {
+                on_their_way.push_back(get(range));
+            }
+            write(&bytes)?;
+            progress(bytes.len() as u64).map_err(ended("receive", self.shown(key)))?;
+        }
+        Ok(())
+    }
+
+    /// Compares what the store says of an object with what was sent.
+    pub(crate) fn check_stored(&self, key: &str, size: u64) -> Result<()> {
+        let reason = match self.size(key)? {
+            Some(found) if found == size => return Ok(()),
+            Some(found) => format!("{size} bytes were sent, and the store has {found}"),
+            None => "it was sent, and the store does not have it".to_owned(),
+        };
+        Err(self.failure("write", key, MirrorFailure::Failed, reason))
+    }
+}
+
+/// The error for a transfer that its caller has ended.
+fn ended(action: &'static str, object: String) -> impl FnOnce(io::Error) -> Error {
+    Error::io(action, object)
+}

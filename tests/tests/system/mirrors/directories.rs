@@ -1,0 +1,84 @@
+//! A directory as a store, and checkpoints that are not sent.
+
+use std::fs;
+
+use burn_ckpt::mirror::{MirrorKeep, MirroredRun, RunMirror, Store, Writer};
+use burn_ckpt::{Checkpoint, Error};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{files_of, run_in, save};
+
+#[test]
+fn a_directory_on_another_disk_is_a_store() {
+    let root = tempfile::tempdir().unwrap();
+    let run = run_in(root.path());
+    let (one, two) = (Timestamp::constant(1_800_000_000, 0), Timestamp::constant(1_800_000_100, 0));
+    let first = save(&run, "last/step=1.ckpt", 1, one, 1, false);
+    let second = save(&run, "best/größe=1 #2.ckpt", 2, two, 2, true);
+    std::os::unix::fs::symlink("best/größe=1 #2.ckpt", run.checkpoint_dir().join("best_val_loss.ckpt"))
+        .unwrap();
+    let address = format!("file://{}/disk/mirror", root.path().display());
+    let store = Store::connect(&address.parse().unwrap()).unwrap();
+    let mut mirror = RunMirror::open(&store, "r1", &Writer::of_this_process()).unwrap();
+    for path in [&first, &second] {
+        assert!(!mirror.send(&run, path, &|_| Ok(())).unwrap().was_there);
+        assert!(mirror.send(&run, path, &|_| Ok(())).unwrap().was_there);
+    }
+    mirror.send_links(&run).unwrap();
+    // The names are those on disk.
+    let there = root.path().join("disk/mirror/r1/checkpoint/best/größe=1 #2.ckpt");
+    assert_eq!(fs::read(there).unwrap(), fs::read(&second).unwrap());
+
+    // A second writer, while the first one is there, and once its lease is over.
+    let other = Writer::new("another", 7, Timestamp::now);
+    let error = RunMirror::open(&store, "r1", &other).unwrap_err();
+    assert!(matches!(error, Error::MirrorInUse { .. }), "{error:?}");
+    let later = Writer::new("another", 7, || Timestamp::now() + SignedDuration::from_mins(6));
+    let mut second_writer = RunMirror::open(&store, "r1", &later).unwrap();
+
+    let mirrored = MirroredRun::open(&store, "r1").unwrap();
+    assert_eq!(mirrored.find("best").unwrap().name, "best/größe=1 #2.ckpt");
+    assert_eq!(store.runs().unwrap(), ["r1"]);
+    let place = root.path().join("got/x.ckpt");
+    mirrored.download_to(mirrored.newest().unwrap(), &place, &|_| Ok(())).unwrap();
+    let bytes = |files: Vec<(String, Vec<u8>)>| files.into_iter().map(|(_, bytes)| bytes).collect::<Vec<_>>();
+    let (got, sent) = (bytes(files_of(&place)), bytes(files_of(&second)));
+    assert_eq!(got[..got.len() - 1], sent[..sent.len() - 1]);
+    Checkpoint::open(&place).unwrap().verify().unwrap();
+
+    let removed = second_writer.apply_retention(&MirrorKeep::last(1)).unwrap();
+    assert_eq!(removed.checkpoints, ["last/step=1.ckpt"]);
+    let left = MirroredRun::open(&store, "r1").unwrap();
+    assert_eq!(left.checkpoints().len(), 1);
+    assert!(!root.path().join("disk/mirror/r1/checkpoint/last/step=1.ckpt").exists());
+}
+
+#[test]
+fn a_checkpoint_that_has_other_bytes_than_its_metadata_says_is_not_sent() {
+    let root = tempfile::tempdir().unwrap();
+    let run = run_in(root.path());
+    let path = save(&run, "last/step=1.ckpt", 1, Timestamp::now(), 1, false);
+    let mut bytes = fs::read(&path).unwrap();
+    let place = bytes.len() / 2;
+    bytes[place] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let store = Store::connect(&format!("file://{}/mirror", root.path().display()).parse().unwrap()).unwrap();
+    let mut mirror = RunMirror::open(&store, "r1", &Writer::of_this_process()).unwrap();
+    let error = mirror.send(&run, &path, &|_| Ok(())).unwrap_err();
+    assert!(matches!(&error, Error::Checksum { path: named, .. } if *named == path), "{error:?}");
+    assert!(MirroredRun::open(&store, "r1").unwrap().checkpoints().is_empty());
+}
+
+#[test]
+fn an_upload_that_its_caller_ends_leaves_no_checkpoint() {
+    let root = tempfile::tempdir().unwrap();
+    let run = run_in(root.path());
+    let path = save(&run, "last/step=1.ckpt", 1, Timestamp::now(), 1, true);
+    let store = Store::connect(&"memory:ended".parse().unwrap()).unwrap();
+    let mut mirror = RunMirror::open(&store, "r1", &Writer::of_this_process()).unwrap();
+    let error = mirror.send(&run, &path, &|_| Err(std::io::Error::other("stopped"))).unwrap_err();
+    assert!(matches!(&error, Error::Io { source, .. } if source.to_string() == "stopped"), "{error:?}");
+    assert!(MirroredRun::open(&store, "r1").unwrap().newest().is_none());
+    mirror.send(&run, &path, &|_| Ok(())).unwrap();
+    assert!(MirroredRun::open(&store, "r1").unwrap().newest().is_some());
+}

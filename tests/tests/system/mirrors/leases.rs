@@ -1,0 +1,88 @@
+//! Two writers to one run: the second gets an error that names the first, and takes over once the lease is
+//! over.
+
+use burn_ckpt::mirror::{MirroredRun, RunMirror, Store};
+use burn_ckpt::{Error, ErrorKind};
+use jiff::SignedDuration;
+use system_tests::object_stores::{FaultRates, SimulatedStore};
+
+use super::{PART_BYTES, address, observer, run_in, save, writer};
+
+fn store(objects: &SimulatedStore) -> Store {
+    Store::with_objects(&address(), objects.client(None, None), PART_BYTES).unwrap()
+}
+
+#[test]
+fn a_second_writer_gets_an_error_that_names_the_first_until_the_lease_is_over() {
+    let objects = SimulatedStore::new(1, FaultRates::default());
+    let (first, second) =
+        (writer(&objects, "process 1 on host a", 1), writer(&objects, "process 2 on host b", 2));
+    let held = RunMirror::open(&store(&objects), "r1", &first).unwrap();
+    objects.pass(SignedDuration::from_mins(4));
+    let error = RunMirror::open(&store(&objects), "r1", &second).unwrap_err();
+    let Error::MirrorInUse { holder, until, .. } = &error else { panic!("{error:?}") };
+    assert_eq!((holder.as_str(), error.kind()), ("process 1 on host a", ErrorKind::Locked));
+    assert_eq!(until.duration_since(objects.now()), SignedDuration::from_mins(1));
+    // Another run is another lease.
+    RunMirror::open(&store(&objects), "r2", &second).unwrap();
+    objects.pass(SignedDuration::from_mins(2));
+    RunMirror::open(&store(&objects), "r1", &second).unwrap();
+    drop(held);
+}
+
+#[test]
+fn a_lease_that_is_renewed_or_given_back_is_not_taken_over_or_waited_for() {
+    let objects = SimulatedStore::new(1, FaultRates::default());
+    let (first, second) = (writer(&objects, "first", 1), writer(&objects, "second", 2));
+    let mut held = RunMirror::open(&store(&objects), "r1", &first).unwrap();
+    for _ in 0..10 {
+        objects.pass(SignedDuration::from_mins(3));
+        held.keep_lease().unwrap();
+        let error = RunMirror::open(&store(&objects), "r1", &second).unwrap_err();
+        assert!(matches!(error, Error::MirrorInUse { .. }), "{error:?}");
+    }
+    held.close().unwrap();
+    RunMirror::open(&store(&objects), "r1", &second).unwrap();
+}
+
+#[test]
+fn a_writer_that_was_overtaken_can_send_nothing_and_its_content_replaces_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let (one, other) = (run_in(&root.path().join("one")), run_in(&root.path().join("other")));
+    let objects = SimulatedStore::new(1, FaultRates::default());
+    let mut first = RunMirror::open(&store(&objects), "r1", &writer(&objects, "first", 1)).unwrap();
+    objects.pass(SignedDuration::from_mins(6));
+    let mut second = RunMirror::open(&store(&objects), "r1", &writer(&objects, "second", 2)).unwrap();
+    // The same name, and another content.
+    let of_first = save(&one, "last/step=1.ckpt", 1, objects.now(), 1, false);
+    let of_second = save(&other, "last/step=1.ckpt", 1, objects.now(), 2, false);
+    second.send(&other, &of_second, &|_| Ok(())).unwrap();
+    let error = first.send(&one, &of_first, &|_| Ok(())).unwrap_err();
+    assert!(matches!(&error, Error::MirrorInUse { holder, .. } if holder == "second"), "{error:?}");
+    let mirrored = MirroredRun::open(&observer(&objects), "r1").unwrap();
+    let got = root.path().join("got.ckpt");
+    mirrored.download_to(mirrored.newest().unwrap(), &got, &|_| Ok(())).unwrap();
+    assert_eq!(std::fs::read(got).unwrap(), std::fs::read(of_second).unwrap());
+}
+
+#[test]
+fn of_two_writers_that_take_over_at_once_one_gets_the_lease() {
+    let objects = SimulatedStore::new(1, FaultRates::default());
+    drop(RunMirror::open(&store(&objects), "r1", &writer(&objects, "first", 1)).unwrap());
+    objects.pass(SignedDuration::from_mins(6));
+    for at in 0..4 {
+        let clone = objects.clone();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        // The other one takes it over before each operation of this one.
+        let hook = Box::new(move || {
+            let opened = RunMirror::open(&store(&clone), "r1", &writer(&clone, "third", 100 + at));
+            sender.send(opened.is_ok()).unwrap();
+        });
+        let client = objects.client(None, Some((at, hook)));
+        let slow = Store::with_objects(&address(), client, PART_BYTES).unwrap();
+        let opened = RunMirror::open(&slow, "r1", &writer(&objects, "second", 10 + at));
+        let other = receiver.try_recv().unwrap_or(false);
+        assert!(opened.is_ok() != other, "operation {at}: {opened:?}, the other one {other}");
+        objects.pass(SignedDuration::from_mins(6));
+    }
+}

@@ -1,0 +1,148 @@
+//! What one writer sends: content that is there is not sent again, the log of metrics only as far as it has
+//! grown, and retention deletes what no checkpoint has any more.
+
+use std::fs;
+use std::path::Path;
+
+use burn_ckpt::RunLayout;
+use burn_ckpt::mirror::{MirrorKeep, MirroredRun, RunMirror, Store};
+use burn_ckpt::retention::MetricMode;
+use jiff::{SignedDuration, Timestamp};
+use system_tests::object_stores::{FaultRates, SimulatedStore};
+
+use super::{PART_BYTES, address, files_of, observer, run_in, save, writer};
+
+fn open(objects: &SimulatedStore, token: u64) -> RunMirror {
+    let store = Store::with_objects(&address(), objects.client(None, None), PART_BYTES).unwrap();
+    RunMirror::open(&store, "r1", &writer(objects, "w", token)).unwrap()
+}
+
+fn send(mirror: &mut RunMirror, run: &RunLayout, path: &Path) -> u64 {
+    mirror.send(run, path, &|_| Ok(())).unwrap().bytes
+}
+
+fn time(second: i64) -> Timestamp {
+    Timestamp::new(1_800_000_000 + second, 0).unwrap()
+}
+
+/// The log of metrics of a checkpoint, as the mirror has it.
+fn log_of(objects: &SimulatedStore, name: &str, scratch: &Path) -> Vec<u8> {
+    let mirrored = MirroredRun::open(&observer(objects), "r1").unwrap();
+    let path = scratch.join("metrics.jsonl");
+    assert!(mirrored.download_metrics_log(mirrored.find(name).unwrap(), &path).unwrap());
+    let log = fs::read(&path).unwrap();
+    fs::remove_file(path).unwrap();
+    log
+}
+
+#[test]
+fn a_state_with_two_names_is_sent_once_and_stays_while_one_of_them_does() {
+    let root = tempfile::tempdir().unwrap();
+    let (run, objects) = (run_in(root.path()), SimulatedStore::new(1, FaultRates::default()));
+    let last = save(&run, "last/step=1.ckpt", 1, time(1), 1, true);
+    let best = run.checkpoint_dir().join("best/step=1.ckpt");
+    fs::create_dir_all(best.with_extension("shards")).unwrap();
+    for (name, _) in files_of(&last) {
+        let in_shards = name.starts_with("state-");
+        let place = |of: &Path| {
+            if in_shards { of.with_extension("shards") } else { of.parent().unwrap().to_path_buf() }
+        };
+        fs::hard_link(place(&last).join(&name), place(&best).join(&name)).unwrap();
+    }
+    let newer = save(&run, "last/step=2.ckpt", 2, time(2), 2, false);
+    let mut mirror = open(&objects, 1);
+    let (first, second) = (send(&mut mirror, &run, &last), send(&mut mirror, &run, &best));
+    assert!(first > 18_000 && second == 0, "{first} and {second} bytes");
+    send(&mut mirror, &run, &newer);
+    mirror.point("best_val_loss.ckpt", "best/step=1.ckpt").unwrap();
+    let removed = mirror.apply_retention(&MirrorKeep::last(1)).unwrap();
+    assert_eq!(removed.checkpoints, ["last/step=1.ckpt"]);
+    let mirrored = MirroredRun::open(&observer(&objects), "r1").unwrap();
+    let got = root.path().join("got.ckpt");
+    mirrored.download_to(mirrored.find("best").unwrap(), &got, &|_| Ok(())).unwrap();
+    assert_eq!(fs::read(&got).unwrap(), fs::read(&best).unwrap());
+}
+
+#[test]
+fn the_log_of_metrics_is_sent_as_it_grows_and_a_resumed_run_that_cuts_it_changes_no_older_checkpoint() {
+    let root = tempfile::tempdir().unwrap();
+    let (run, objects) = (run_in(&root.path().join("one")), SimulatedStore::new(1, FaultRates::default()));
+    let mut mirror = open(&objects, 1);
+    let mut logs = Vec::new();
+    for step in 1..=3 {
+        let path = save(&run, &format!("last/step={step}.ckpt"), step, time(step as i64), step, false);
+        send(&mut mirror, &run, &path);
+        logs.push(fs::read(run.run_dir().join("metrics.jsonl")).unwrap());
+    }
+    mirror.close().unwrap();
+    // Another machine resumes from the second checkpoint.
+    let other = run_in(&root.path().join("two"));
+    let mirrored = MirroredRun::open(&observer(&objects), "r1").unwrap();
+    let log = other.run_dir().join("metrics.jsonl");
+    mirrored.download(&mirrored.checkpoints()[1], &other, &|_| Ok(())).unwrap();
+    mirrored.download_metrics_log(&mirrored.checkpoints()[1], &log).unwrap();
+    let path = save(&other, "last/step=4.ckpt", 4, time(4), 40, false);
+    let resumed = fs::read(&log).unwrap();
+    let mut mirror = open(&objects, 2);
+    let before = objects.history().len();
+    send(&mut mirror, &other, &path);
+    let pieces = |history: &[String]| {
+        history.iter().filter(|line| line.starts_with("put") && line.contains("/metrics/")).count()
+    };
+    assert_eq!(pieces(&objects.history()[before..]), 1, "only what is new is sent");
+    assert_eq!(pieces(&objects.history()), 4);
+    for (step, log) in (1..).zip(&logs) {
+        assert_eq!(log_of(&objects, &format!("last/step={step}.ckpt"), root.path()), *log, "step {step}");
+    }
+    assert_eq!(log_of(&objects, "last/step=4.ckpt", root.path()), resumed);
+    assert!(resumed.starts_with(&logs[1]) && !resumed.starts_with(&logs[2]));
+}
+
+#[test]
+fn retention_keeps_the_best_the_newest_and_what_links_name() {
+    let root = tempfile::tempdir().unwrap();
+    let (run, objects) = (run_in(root.path()), SimulatedStore::new(1, FaultRates::default()));
+    let mut mirror = open(&objects, 1);
+    for step in 1..=6 {
+        let path = save(&run, &format!("last/step={step}.ckpt"), step, time(step as i64), step, false);
+        send(&mut mirror, &run, &path);
+    }
+    mirror.point("kept.ckpt", "last/step=1.ckpt").unwrap();
+    let loss = |checkpoint: &burn_ckpt::mirror::MirroredCheckpoint| checkpoint.metrics["val_loss"];
+    let best = mirror.checkpoints().iter().min_by(|a, b| loss(a).total_cmp(&loss(b))).unwrap().name.clone();
+    let keep = MirrorKeep::last(2).and_best("val_loss", MetricMode::Min, 1);
+    let removed = mirror.apply_retention(&keep).unwrap();
+    let left: Vec<String> = mirror.checkpoints().iter().map(|checkpoint| checkpoint.name.clone()).collect();
+    for name in ["last/step=1.ckpt", "last/step=5.ckpt", "last/step=6.ckpt", best.as_str()] {
+        assert!(left.iter().any(|left| left == name), "{name} is not in {left:?}");
+    }
+    assert_eq!(left.len() + removed.checkpoints.len(), 6);
+    assert_eq!(removed.objects, 3 * removed.checkpoints.len() as u64);
+}
+
+#[test]
+fn leftovers_of_a_killed_writer_are_removed_once_they_are_old() {
+    let root = tempfile::tempdir().unwrap();
+    let (run, objects) = (run_in(root.path()), SimulatedStore::new(1, FaultRates::default()));
+    let path = save(&run, "last/step=1.ckpt", 1, time(1), 1, true);
+    let killed = objects.client(Some(11), None);
+    let store = Store::with_objects(&address(), killed, PART_BYTES).unwrap();
+    let mut mirror = RunMirror::open(&store, "r1", &writer(&objects, "killed", 1)).unwrap();
+    mirror.send(&run, &path, &|_| Ok(())).unwrap_err();
+    objects.pass(SignedDuration::from_mins(10));
+    let mut mirror = open(&objects, 2);
+    let day = SignedDuration::from_hours(24);
+    assert_eq!(
+        mirror.remove_leftovers(day).unwrap().objects,
+        0,
+        "they can be those of a writer that is slow"
+    );
+    send(&mut mirror, &run, &path);
+    objects.pass(SignedDuration::from_hours(25));
+    let removed = open(&objects, 3).remove_leftovers(day).unwrap();
+    assert!(removed.objects > 0 && removed.checkpoints.is_empty());
+    let mirrored = MirroredRun::open(&observer(&objects), "r1").unwrap();
+    let got = root.path().join("got.ckpt");
+    mirrored.download_to(mirrored.newest().unwrap(), &got, &|_| Ok(())).unwrap();
+    assert_eq!(fs::read(got).unwrap(), fs::read(path).unwrap());
+}
