@@ -3,6 +3,7 @@
 
 mod directories;
 mod leases;
+mod program;
 mod ranged_reads;
 mod real_server;
 mod secrets;

@@ -21,6 +21,8 @@ const HISTORIES: u64 = 60;
 const STEPS: u64 = 30;
 
 type Files = Vec<(String, Vec<u8>)>;
+/// The files of a checkpoint, and the log of metrics at that time.
+type Saved = (Files, Vec<u8>);
 
 /// A simulated run: what its disk had, and what was reported of the mirror.
 struct History {
@@ -29,7 +31,7 @@ struct History {
     root: PathBuf,
     run: RunLayout,
     /// Each state that was ever saved under a name, with the log at that time.
-    truth: Arc<Mutex<BTreeMap<String, Vec<(Files, Vec<u8>)>>>>,
+    truth: Arc<Mutex<BTreeMap<String, Vec<Saved>>>>,
     saved: Vec<PathBuf>,
     /// The newest state that was reported as sent.
     reported: Arc<Mutex<Option<(Timestamp, u64)>>>,

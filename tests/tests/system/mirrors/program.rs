@@ -1,0 +1,99 @@
+//! The program `burn-ckpt` with addresses: sends an old run, and lists, shows, verifies, compares, copies and
+//! prunes what is in a mirror.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use jiff::Timestamp;
+use serde_json::Value;
+use system_tests::object_stores::moto_server::{ACCESS_KEY, MotoServer, SECRET_KEY};
+use system_tests::programs::commands::burn_ckpt_command;
+
+use super::{files_of, run_in, save};
+
+fn run(server: &MotoServer, arguments: &[&str]) -> Output {
+    let mut command: Command = burn_ckpt_command();
+    command.args(arguments).envs(server.environment());
+    command.output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    let [stdout, stderr] =
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let text = format!("{stdout}{stderr}");
+    assert!(!text.contains(SECRET_KEY) && !text.contains(ACCESS_KEY), "{text}");
+    text
+}
+
+fn succeeds(server: &MotoServer, arguments: &[&str]) -> String {
+    let output = run(server, arguments);
+    let text = text(&output);
+    assert!(output.status.success(), "{arguments:?}: {}: {text}", output.status);
+    text
+}
+
+#[test]
+fn an_old_run_is_sent_and_each_verb_takes_its_address() {
+    let root = tempfile::tempdir().unwrap();
+    let server = MotoServer::start(root.path(), "models");
+    let disk = run_in(root.path());
+    let time = |second: i64| Timestamp::new(1_800_000_000 + second, 0).unwrap();
+    let paths: Vec<_> = (1..=3)
+        .map(|step| save(&disk, &format!("last/step={step}.ckpt"), step, time(step as i64), step, step == 2))
+        .collect();
+    symlink("last/step=3.ckpt", disk.checkpoint_dir().join("last.ckpt")).unwrap();
+    let run_dir = disk.run_dir().display().to_string();
+
+    let sent = succeeds(&server, &["mirror", &run_dir, "s3://models/p"]);
+    assert!(sent.contains("3 checkpoints sent"), "{sent}");
+    assert!(sent.find("step=3").unwrap() < sent.find("step=1").unwrap(), "the newest first: {sent}");
+    let again = succeeds(&server, &["mirror", &run_dir, "s3://models/p"]);
+    assert!(again.contains("3 there already"), "{again}");
+
+    let listed: Value =
+        serde_json::from_str(&succeeds(&server, &["ls", "--json", "s3://models/p/r1"])).unwrap();
+    let names: Vec<_> = listed[0]["checkpoints"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["last/step=1.ckpt", "last/step=2.ckpt", "last/step=3.ckpt"]);
+    assert_eq!(listed[0]["checkpoints"][2]["links"][0], "last.ckpt");
+    assert!(succeeds(&server, &["ls", "s3://models/p"]).contains("last/step=2.ckpt"));
+    assert!(succeeds(&server, &["show", "s3://models/p/r1/last"]).contains("model"));
+    assert!(succeeds(&server, &["verify", "s3://models/p/r1"]).contains("3 checkpoints, all whole"));
+    let (mirrored, local) = ("s3://models/p/r1/checkpoint/last/step=2.ckpt", paths[1].display().to_string());
+    succeeds(&server, &["diff", mirrored, &local]);
+    assert_eq!(run(&server, &["diff", mirrored, "s3://models/p/r1/last"]).status.code(), Some(1));
+    let got = root.path().join("got");
+    fs::create_dir(&got).unwrap();
+    succeeds(&server, &["cp", mirrored, &got.display().to_string()]);
+    assert_eq!(files_of(&got.join("step=2.ckpt")), files_of(Path::new(&local)));
+
+    let dry = succeeds(&server, &["prune", "s3://models/p/r1", "--keep", "last=1", "--dry-run"]);
+    assert!(dry.contains("2 checkpoints would be removed"), "{dry}");
+    succeeds(&server, &["prune", "s3://models/p/r1", "--keep", "last=1"]);
+    let left: Value =
+        serde_json::from_str(&succeeds(&server, &["ls", "--json", "s3://models/p/r1"])).unwrap();
+    assert_eq!(left[0]["checkpoints"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn what_is_wrong_with_an_address_is_said_and_the_exit_status_is_1() {
+    let root = tempfile::tempdir().unwrap();
+    let server = MotoServer::start(root.path(), "models");
+    for (arguments, expected) in [
+        (vec!["ls", "s3://models/none"], "has no checkpoints"),
+        (vec!["show", "s3://models/none/r1/last"], "no complete checkpoint of this run"),
+        (vec!["verify", "s3://other/r1/last"], "NoSuchBucket"),
+        (vec!["ls", "s3://user:canary@models/p"], "could be a credential"),
+    ] {
+        let output = run(&server, &arguments);
+        let text = text(&output);
+        assert!(text.contains(expected) && !text.contains("canary"), "{arguments:?}: {text}");
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
+    }
+}
