@@ -7,6 +7,7 @@
 //! | file | has | with `train` only |
 //! |---|---|---|
 //! | `hparams.rs` | [`CharLmConfig`], which a checkpoint carries, and the sizes by name, [`Size`] | |
+//! | `layers.rs` | the transformer's layers over whole texts | |
 //! | `model.rs` | [`CharLm`], from texts to what comes next | |
 //! | `writing.rs` | [`Writing`], how the model continues a text | |
 //! | `dataset.rs` | the text to train on, and batches of its windows | x |
@@ -15,6 +16,7 @@
 //! | `bin/sample.rs` | the program that writes | x |
 
 mod hparams;
+mod layers;
 mod model;
 mod writing;
 

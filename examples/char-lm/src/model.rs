@@ -13,6 +13,7 @@ use burn::tensor::{Device, Int, Tensor};
 use burn_ckpt::FromCheckpoint;
 
 use crate::hparams::{BYTES, CharLmConfig};
+use crate::layers::Texts;
 
 /// Standard deviation of GPT-2's weights before training.
 const INITIAL_SPREAD: f64 = 0.02;
@@ -84,9 +85,11 @@ impl CharLm {
     #[must_use]
     pub fn forward(&self, texts: Tensor<2, Int>) -> Tensor<3> {
         let x = self.dropout.forward(self.embed(texts));
-        let mask = generate_autoregressive_mask(x.dims()[0], x.dims()[1], &x.device());
-        let x = self.layers.forward(TransformerEncoderInput::new(x).mask_attn(mask));
-        self.logits(x, self.tokens.weight.val())
+        let [batch, length, width] = x.dims();
+        let texts = Texts::new(batch, length, &x.device());
+        let rows = x.reshape([batch * length, width]);
+        let rows = self.layers.layers.iter().fold(rows, |x, layer| texts.layer(layer, x));
+        self.logits(rows, self.tokens.weight.val()).reshape([batch as i64, length as i64, -1])
     }
 
     /// The logits of the 256 bytes after a text, of which all but the last byte was given before with the
@@ -97,9 +100,9 @@ impl CharLm {
         let mask = generate_autoregressive_mask(1, length, &x.device());
         let input = TransformerEncoderInput::new(x).mask_attn(mask);
         let x = self.layers.forward_autoregressive_inference(input, &mut past.0);
-        let last = x.slice_dim(1, length - 1..length);
+        let last = x.slice_dim(1, length - 1..length).flatten(0, 1);
         // A number above 255 is not a byte, and cannot be drawn.
-        self.logits(last, self.tokens.weight.val().slice_dim(0, 0..BYTES)).flatten(0, 2)
+        self.logits(last, self.tokens.weight.val().slice_dim(0, 0..BYTES)).flatten(0, 1)
     }
 
     /// A past without anything in it.
@@ -124,10 +127,9 @@ impl CharLm {
         self.tokens.forward(texts) + positions.unsqueeze()
     }
 
-    fn logits(&self, x: Tensor<3>, rows: Tensor<2>) -> Tensor<3> {
-        let [batch, length, width] = x.dims();
-        let x = self.norm.forward(x).reshape([batch * length, width]);
-        x.matmul(rows.transpose()).reshape([batch as i64, length as i64, -1])
+    /// From `[places, width]` to `[places, rows]`.
+    fn logits(&self, x: Tensor<2>, rows: Tensor<2>) -> Tensor<2> {
+        self.norm.forward(x).matmul(rows.transpose())
     }
 }
 
@@ -176,6 +178,48 @@ mod tests {
         let differ = one.iter().zip(&other).map(|(one, other)| one != other);
         let expected: Vec<bool> = (0..16).map(|place| place >= 8).collect();
         assert_eq!(differ.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_forward_pass_is_that_of_burns_layers() {
+        let bytes = TensorData::new(b"in the beginning".map(i64::from).to_vec(), [2, 8]);
+        for device in [Device::default(), Device::default().autodiff()] {
+            let model = small().init(&device);
+            let texts = Tensor::<2, Int>::from_data(bytes.clone(), &device);
+            let x = model.embed(texts.clone());
+            let mask = generate_autoregressive_mask(2, 8, &device);
+            let x = model.layers.forward(TransformerEncoderInput::new(x).mask_attn(mask));
+            let burns = values(model.logits(x.flatten(0, 1), model.tokens.weight.val()));
+            let ours = values(model.forward(texts));
+            assert_eq!((ours.len(), burns.len()), (16 * BYTES, 16 * BYTES));
+            for (ours, burns) in ours.iter().zip(&burns) {
+                assert!((ours - burns).abs() < 1e-5, "{ours} {burns}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_backward_pass_is_that_of_burns_layers() {
+        let device = Device::default().autodiff();
+        let model = small().init(&device);
+        let texts =
+            Tensor::from_data(TensorData::new(b"in the beginning".map(i64::from).to_vec(), [2, 8]), &device);
+        let gradients = |logits: Tensor<2>| {
+            // The sum of the logits' squares, of which each depends on each parameter.
+            let gradients = logits.square().sum().backward();
+            let layer = &model.layers.layers[0];
+            let of = |weight: &Tensor<2>| values(weight.grad(&gradients).unwrap());
+            [&layer.mha.query, &layer.mha.key, &layer.mha.value, &layer.pwff.linear_inner]
+                .map(|linear| of(&linear.weight.val()))
+        };
+        let ours = gradients(model.forward(texts.clone()).flatten(0, 1));
+        let mask = generate_autoregressive_mask(2, 8, &device);
+        let input = TransformerEncoderInput::new(model.embed(texts)).mask_attn(mask);
+        let x = model.layers.forward(input).flatten(0, 1);
+        let burns = gradients(model.logits(x, model.tokens.weight.val()));
+        for (ours, burns) in ours.iter().flatten().zip(burns.iter().flatten()) {
+            assert!((ours - burns).abs() < 1e-4 * burns.abs().max(1.0), "{ours} {burns}");
+        }
     }
 
     #[test]
